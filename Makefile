@@ -1,0 +1,41 @@
+# Every target sets up what it needs in .venv and touches nothing else.
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
+
+.PHONY: demo test check bench constraints clean
+
+demo: .venv/core ## Learn from simulated users and open the report
+	$(BIN)/backtalk demo
+
+test: .venv/dev ## Run the tests
+	$(BIN)/python -m pytest -n 2
+
+check: .venv/dev ## Lint, types, import directions
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: .venv/dev ## Measure side by side with peers; writes docs/BENCHMARKS.md
+	$(BIN)/python -m benchmarks
+
+constraints: .venv/dev ## Pin what is installed now, after an upgrade
+	$(BIN)/python -m pip freeze --exclude-editable | sed 's/+cpu$$//' > constraints.txt
+
+clean:
+	rm -rf .venv demo
+
+.venv/bin/python:
+	$(PYTHON) -m venv .venv
+	$(PIP) --upgrade pip
+
+.venv/core: .venv/bin/python pyproject.toml constraints.txt
+	$(PIP) --constraint constraints.txt --editable .
+	touch $@
+
+.venv/dev: .venv/core scripts/install_torch.py
+	$(BIN)/python scripts/install_torch.py
+	$(PIP) --constraint constraints.txt --editable '.[train,postgres,embed]' --group dev
+	touch $@
