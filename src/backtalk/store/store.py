@@ -249,6 +249,13 @@ class Store:
             ).all()
         return {"interaction": int(total or 0)} | {row.kind: int(row.total) for row in kinds}
 
+    def last_feedback(self) -> int:
+        """Return the sequence number of the latest feedback, 0 where there is none."""
+        items = schema.feedback
+        query = select(func.max(items.c.seq)).where(items.c.project == self._project)
+        with self.engine.connect() as connection:
+            return int(connection.execute(query).scalar() or 0)
+
     def delete(self, id: str) -> None:  # noqa: A002
         """Hide an interaction with its feedback, or one piece of feedback; ``restore`` undoes it.
 
