@@ -1,0 +1,102 @@
+"""Davidson's model against its definition, finite differences and known parameters."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.optimize import minimize_scalar
+
+from backtalk.rewards import davidson
+
+margins = st.floats(-30, 30)
+nus = st.just(0.0) | st.floats(0.01, 20)
+weights = st.tuples(*[st.floats(0, 3)] * 3)
+
+
+@given(margins, nus)
+def test_the_probabilities_are_davidsons(margin, nu):
+    a, b, tie = davidson.probabilities(np.array([margin]), nu)[0]
+    better, worse = np.exp(margin / 2), np.exp(-margin / 2)
+    z = better + worse + nu
+    np.testing.assert_allclose([a, b, tie], [better / z, worse / z, nu / z], rtol=1e-9, atol=1e-300)
+
+
+def test_without_ties_it_is_bradley_terry():
+    margin = np.linspace(-5, 5, 11)
+    p = davidson.probabilities(margin)
+    np.testing.assert_allclose(p[:, 0], 1 / (1 + np.exp(-margin)))
+    assert not p[:, 2].any()
+
+
+@given(margins, weights, nus)
+def test_swapping_the_two_swaps_their_probabilities_and_keeps_the_likelihood(margin, outcome, nu):
+    here = davidson.probabilities(np.array([margin]), nu)[0]
+    there = davidson.probabilities(np.array([-margin]), nu)[0]
+    np.testing.assert_allclose(here[[1, 0, 2]], there)
+    if nu == 0:
+        outcome = (*outcome[:2], 0.0)
+    swapped = (outcome[1], outcome[0], outcome[2])
+    assert davidson.log_likelihood(np.array([margin]), np.array([outcome]), nu) == pytest.approx(
+        davidson.log_likelihood(np.array([-margin]), np.array([swapped]), nu)
+    )
+
+
+@given(st.floats(-8, 8), weights, st.floats(0.05, 5))
+def test_the_likelihood_and_its_derivatives_agree(margin, outcome, nu):
+    d, o = np.array([margin]), np.array([outcome])
+    logs = np.log(davidson.probabilities(d, nu)[0])
+    assert davidson.log_likelihood(d, o, nu) == pytest.approx(float(logs @ o[0]), abs=1e-9)
+    h = 1e-5
+    up, down = (davidson.log_likelihood(d + s, o, nu) for s in (h, -h))
+    assert davidson.gradient(d, o, nu)[0] == pytest.approx((up - down) / (2 * h), abs=1e-5)
+    steeper, flatter = (davidson.gradient(d + s, o, nu)[0] for s in (h, -h))
+    assert davidson.curvature(d, o, nu)[0] == pytest.approx(
+        -(steeper - flatter) / (2 * h), abs=1e-5
+    )
+    assert davidson.curvature(d, o, nu)[0] >= 0
+
+
+def drawn(margin, nu, chance):
+    p = davidson.probabilities(margin, nu)
+    return np.eye(3)[[chance.choice(3, p=row) for row in p]]
+
+
+def test_the_tie_parameter_is_recovered_and_is_the_maximum():
+    chance = np.random.default_rng(1)
+    margin = chance.normal(0, 2, 20_000)
+    outcomes = drawn(margin, 0.7, chance)
+    found = davidson.fit_nu(margin, outcomes)
+    assert found == pytest.approx(0.7, rel=0.05)
+    best = minimize_scalar(
+        lambda log_nu: -davidson.log_likelihood(margin, outcomes, np.exp(log_nu)),
+        bounds=(-5, 5),
+        method="bounded",
+    )
+    assert np.log(found) == pytest.approx(best.x, abs=1e-3)
+    assert davidson.fit_nu(margin, outcomes * [1, 1, 0]) == 0
+
+
+@pytest.mark.parametrize("true", [0.3, 1.0, 2.5])
+def test_the_temperature_is_recovered_with_the_ties(true):
+    chance = np.random.default_rng(2)
+    margin = chance.normal(0, 1.5, 20_000)
+    outcomes = drawn(true * margin, 0.5, chance)
+    scale, nu = davidson.fit_temperature(margin, outcomes)
+    assert scale == pytest.approx(true, rel=0.05)
+    assert nu == pytest.approx(0.5, rel=0.1)
+
+
+def test_margins_that_mislead_get_the_temperature_nought():
+    chance = np.random.default_rng(3)
+    margin = chance.normal(size=500)
+    outcomes = drawn(-margin, 0, chance)
+    assert davidson.fit_temperature(margin, outcomes) == (0.0, 0.0)
+    assert davidson.fit_temperature(np.zeros(500), outcomes) == (0.0, 0.0)
+
+
+def test_margins_that_separate_perfectly_stay_finite():
+    margin = np.array([1.0, -1.0, 2.0])
+    outcomes = np.array([[1.0, 0, 0], [0, 1.0, 0], [1.0, 0, 0]])
+    assert davidson.fit_temperature(margin, outcomes)[0] == davidson.LARGEST_SCALE
+    all_ties = np.tile([0.0, 0.0, 1.0], (5, 1))
+    assert np.isfinite(davidson.fit_nu(np.ones(5), all_ties))
