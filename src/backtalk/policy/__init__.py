@@ -1,0 +1,45 @@
+"""Policies, where they came from, what they answer, and which of them is served."""
+
+from backtalk.policy.diff import diff
+from backtalk.policy.loaded import LoadedPolicy, as_response, load_policy
+from backtalk.policy.policy import Lineage, Policy, Snapshot
+from backtalk.policy.promotion import (
+    Gate,
+    GateRefused,
+    Promotion,
+    Served,
+    history,
+    list_evaluations,
+    list_policies,
+    promote,
+    read_evaluation,
+    read_policy,
+    rollback,
+    save_evaluation,
+    save_policy,
+    served_policy,
+)
+
+__all__ = [
+    "Gate",
+    "GateRefused",
+    "Lineage",
+    "LoadedPolicy",
+    "Policy",
+    "Promotion",
+    "Served",
+    "Snapshot",
+    "as_response",
+    "diff",
+    "history",
+    "list_evaluations",
+    "list_policies",
+    "load_policy",
+    "promote",
+    "read_evaluation",
+    "read_policy",
+    "rollback",
+    "save_evaluation",
+    "save_policy",
+    "served_policy",
+]
