@@ -1,0 +1,1 @@
+"""Simulated tasks with known truth, and simulated people."""
