@@ -1,0 +1,168 @@
+"""The cells: every interval of the package, on data that resemble what it is used for."""
+
+import numpy as np
+
+from backtalk.evaluate.binomial import exact_limits, wilson_limits
+from backtalk.evaluate.bootstrap import bootstrap_limits
+from backtalk.evaluate.bounded import bounded_limits
+from backtalk.evaluate.clusters import Totals, moments
+from backtalk.evaluate.means import score_limits
+from backtalk.evaluate.quantiles import t_quantile
+from tests.evaluate import model_cells
+from tests.evaluate import simulations as sim
+from tests.evaluate.coverage import Cell
+
+SIZES = (10, 20, 50, 200)
+AT_LEAST = (0.93, 1.0)
+
+
+def apart(values, bounds=(0.0, 1.0)):
+    """Totals of values on their own, moved to [0, 1]."""
+    return Totals(values, np.ones_like(values)).rescaled(*bounds)
+
+
+def score(draw, n, bounds=(0.0, 1.0)):
+    def run(rng, replications):
+        values, truth = draw(rng, replications, n)
+        low, high = score_limits(apart(values, bounds))
+        span = bounds[1] - bounds[0]
+        return bounds[0] + span * low, bounds[0] + span * high, truth
+
+    return run
+
+
+def clustered_score(draw, n):
+    def run(rng, replications):
+        data, truth = draw(rng, replications, n)
+        return *score_limits(data), truth
+
+    return run
+
+
+def guaranteed(draw, n):
+    def run(rng, replications):
+        values, truth = draw(rng, replications, n)
+        return *bounded_limits(apart(values), 0.95, mid=False), truth
+
+    return run
+
+
+def student(draw, n, *, clustered=False):
+    def run(rng, replications):
+        drawn, truth = draw(rng, replications, n)
+        known = moments(drawn if clustered else Totals(drawn, np.ones_like(drawn)))
+        reach = t_quantile(0.975, known.freedom) * np.sqrt(known.variance)
+        return known.mean - reach, known.mean + reach, truth
+
+    return run
+
+
+def studentised(draw, n):
+    def run(rng, replications):
+        values, truth = draw(rng, replications, n)
+        ends = [
+            bootstrap_limits(
+                Totals(row, np.ones_like(row)),
+                method="studentised",
+                resamples=400,
+                level=0.95,
+                seed=number,
+            )
+            for number, row in enumerate(values)
+        ]
+        low, high = np.transpose(ends)
+        return low, high, truth
+
+    return run
+
+
+def binomial(limits, n):
+    """A proportion that is drawn anew, uniformly, in each replication."""
+
+    def run(rng, replications):
+        truth = rng.random(replications)
+        return *limits(rng.binomial(n, truth), n), truth
+
+    return run
+
+
+def binomial_at(limits, n, truth):
+    def run(rng, replications):
+        return *limits(rng.binomial(n, truth, replications), n), truth
+
+    return run
+
+
+def named(draw, n, interval):
+    """The interval that ``mean_interval`` takes for zeros and ones."""
+    return binomial(exact_limits if n < 50 else wilson_limits, n)
+
+
+MODERATE = {
+    "soft, Beta(5, 5)": sim.beta(5, 5),
+    "soft, Beta(1, 1)": sim.beta(1, 1),
+    "soft, Beta(0.5, 0.5)": sim.beta(0.5, 0.5),
+    "soft, Beta(0.2, 0.2)": sim.beta(0.2, 0.2),
+    "soft, Beta(2, 5)": sim.beta(2, 5),
+    "soft, Beta(1, 4)": sim.beta(1, 4),
+    "soft, Beta(0.5, 2)": sim.beta(0.5, 2),
+    "soft, Beta(20, 2)": sim.beta(20, 2),
+    "win/tie/loss, chances Dirichlet(1, 1, 1)": sim.verdicts_averaged(1, 1, 1),
+}
+SKEWED = {
+    "soft, Beta(0.5, 4)": sim.beta(0.5, 4),
+    "soft, Beta(0.2, 1)": sim.beta(0.2, 1),
+    "soft, Beta(0.1, 0.9)": sim.beta(0.1, 0.9),
+    "soft, Beta(0.05, 0.95)": sim.beta(0.05, 0.95),
+    "soft, Beta(0.2, 4)": sim.beta(0.2, 4),
+    "confident judge, 5 % wins": sim.confident(0.05),
+    "confident judge, 10 % wins": sim.confident(0.1),
+    "confident judge, 30 % wins": sim.confident(0.3),
+    "win/tie/loss 20/20/60": sim.verdicts(0.2, 0.2),
+    "win/tie/loss 10/10/80": sim.verdicts(0.1, 0.1),
+    "win/tie/loss 70/25/5": sim.verdicts(0.7, 0.25),
+    "win/tie/loss 10/80/10": sim.verdicts(0.1, 0.8),
+}
+DIFFERENCES = {
+    "paired soft": (sim.soft_differences, None),
+    "paired verdicts": (sim.verdict_differences, AT_LEAST),
+    "paired verdicts, 70 % equal": (sim.sparse_differences, AT_LEAST),
+}
+CLUSTERED = {
+    f"{kind}, {sizes.__name__.replace('_', ' ')} clusters": make(sizes)
+    for sizes in (sim.even, sim.uneven, sim.very_uneven)
+    for kind, make in {
+        "wins, half, correlated 0": lambda sizes: sim.clustered_wins(0.5, 0.0, sizes),
+        "wins, half, correlated 0.3": lambda sizes: sim.clustered_wins(0.5, 0.3, sizes),
+        "wins, a fifth, correlated 0.3": lambda sizes: sim.clustered_wins(0.2, 0.3, sizes),
+        "soft, Beta(1, 3), correlated 0.3": lambda sizes: sim.clustered_soft(1, 3, 0.3, sizes),
+        "soft, Beta(2, 2), correlated 0.1": lambda sizes: sim.clustered_soft(2, 2, 0.1, sizes),
+    }.items()
+}
+
+MEANS = [
+    *(Cell("mid-P exact", "wins, chance uniform", n, binomial(exact_limits, n), 40_000)
+      for n in (10, 20, 49)),
+    *(Cell("Wilson", "wins, chance uniform", n, binomial(wilson_limits, n), 40_000)
+      for n in (50, 200)),
+    *(Cell("mid-P exact", f"wins, {p:.0%}", n, binomial_at(exact_limits, n, p), 40_000, None)
+      for p in (0.05, 0.1, 0.3, 0.5) for n in (10, 20)),
+    *(Cell("Wilson", f"wins, {p:.0%}", n, binomial_at(wilson_limits, n, p), 40_000, None)
+      for p in (0.01, 0.05, 0.1, 0.3, 0.5) for n in (50, 200)),
+    *(Cell("score", name, n, score(draw, n), 10_000)
+      for name, draw in MODERATE.items() for n in SIZES),
+    *(Cell("score", name, n, score(draw, n), 4000, AT_LEAST)
+      for name, draw in SKEWED.items() for n in SIZES),
+    *(Cell("score", name, n, score(draw, n, (-1.0, 1.0)), 10_000, promise or (0.93, 0.97))
+      for name, (draw, promise) in DIFFERENCES.items() for n in SIZES),
+    *(Cell("score", name, n, clustered_score(draw, n), 4000, AT_LEAST)
+      for name, draw in CLUSTERED.items() for n in (10, 20, 50)),
+    *(Cell("bounded", name, n, guaranteed(draw, n), 1000, (0.95, 1.0))
+      for name, draw in {**MODERATE, **SKEWED}.items() for n in (10, 50)),
+    *(Cell("t", "normal", n, student(sim.normal, n), 40_000) for n in (3, 10, 50)),
+    *(Cell("t", "exponential", n, student(sim.exponential, n), 40_000, None) for n in SIZES),
+    *(Cell("studentised bootstrap", "normal", n, studentised(sim.normal, n)) for n in SIZES),
+    *(Cell("studentised bootstrap", "exponential", n, studentised(sim.exponential, n))
+      for n in SIZES),
+]  # fmt: skip
+ALL = [*MEANS, *model_cells.ALL]

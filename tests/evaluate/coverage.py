@@ -1,0 +1,78 @@
+"""How often each interval covers, by simulation: ``python -m tests.evaluate.coverage``.
+
+A cell is an interval, a kind of data with known truth, and a number of items. Its coverage is
+the share of seeded replications whose interval contains the truth.
+"""
+
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+Limits = tuple[np.ndarray, np.ndarray, np.ndarray | float]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """An interval on a kind of data, and what is promised of it.
+
+    ``run`` takes a generator and a number of replications and returns the lower ends, the
+    upper ends and the truth. ``promise`` is the least and the greatest coverage that the tests
+    accept; None where a figure is only reported.
+    """
+
+    interval: str
+    data: str
+    n: int
+    run: Callable[[np.random.Generator, int], Limits]
+    replications: int = 4000
+    promise: tuple[float, float] | None = (0.93, 0.97)
+
+    @property
+    def name(self) -> str:
+        return f"{self.interval}, {self.data}, n={self.n}"
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What a cell gave: coverage, its Monte-Carlo error, and the mean width."""
+
+    coverage: float
+    error: float
+    width: float
+
+
+def measure(cell: Cell) -> Measured:
+    """Run a cell with the seed that its name stands for."""
+    rng = np.random.default_rng(zlib.crc32(cell.name.encode()))
+    low, high, truth = cell.run(rng, cell.replications)
+    covered = (low - 1e-9 <= truth) & (truth <= high + 1e-9)
+    share = float(covered.mean())
+    return Measured(
+        coverage=share,
+        error=float(np.sqrt(share * (1 - share) / covered.size)),
+        width=float(np.mean(high - low)),
+    )
+
+
+def table(cells: list[Cell]) -> str:
+    """Lay out the measured coverage as a Markdown table."""
+    rows = [
+        "| interval | data | n | coverage | mean width | tested |",
+        "|---|---|---:|---:|---:|---|",
+    ]
+    for cell in cells:
+        found = measure(cell)
+        tested = "" if cell.promise is None else "{:.0%} to {:.0%}".format(*cell.promise)
+        rows.append(
+            f"| {cell.interval} | {cell.data} | {cell.n} | {found.coverage:.1%} "
+            f"| {found.width:.3f} | {tested} |"
+        )
+    return "\n".join(rows)
+
+
+if __name__ == "__main__":
+    from tests.evaluate.cells import ALL
+
+    print(table(ALL))

@@ -1,0 +1,214 @@
+"""The cells of intervals that come from a fit: agreement, strengths, length, selection."""
+
+from functools import partial
+
+import numpy as np
+
+from backtalk.evaluate import (
+    NotIdentified,
+    bradley_terry,
+    choose,
+    cohen_kappa,
+    krippendorff_alpha,
+    length_controlled,
+)
+from backtalk.evaluate.quantiles import expit
+from tests.evaluate.coverage import Cell
+
+AT_LEAST = (0.93, 1.0)
+
+
+def ends(estimates):
+    return np.array([found.low for found in estimates]), np.array([f.high for f in estimates])
+
+
+def answered(make, replications):
+    """Make estimates with their truths, leaving out what is not identified."""
+    found = []
+    for _ in range(replications):
+        try:
+            found.extend(make())
+        except NotIdentified:
+            continue
+    low, high = ends([estimate for estimate, _ in found])
+    return low, high, np.array([truth for _, truth in found])
+
+
+def agreeing(chances, share):
+    """The joint table of two raters who agree by a share beyond chance."""
+    chances = np.array(chances)
+    return share * np.diag(chances) + (1 - share) * np.outer(chances, chances)
+
+
+def kappa(joint, weights, n):
+    count = len(joint)
+    steps = np.abs(np.subtract.outer(np.arange(count), np.arange(count)))
+    distance = steps if weights == "linear" else steps > 0
+    expected = joint.sum(1) @ distance @ joint.sum(0)
+    truth = 1 - (joint * distance).sum() / expected
+
+    def run(rng, replications):
+        def one():
+            codes = rng.choice(count**2, size=n, p=joint.ravel())
+            found = cohen_kappa(
+                codes // count, codes % count, weights=weights, categories=range(count)
+            )
+            return [(found.estimate, truth)]
+
+        return answered(one, replications)
+
+    return run
+
+
+def alpha(chances, share, metric, n):
+    """Three raters; each gives the item's label with a chance, else one at random; 15 % pass."""
+    chances = np.array(chances)
+    truth = share**2
+
+    def run(rng, replications):
+        def one():
+            labels = rng.choice(len(chances), size=n, p=chances)
+            guesses = rng.choice(len(chances), size=(3, n), p=chances)
+            ratings = np.where(rng.random((3, n)) < share, labels, guesses).astype(float)
+            ratings[rng.random((3, n)) < 0.15] = np.nan
+            return [(krippendorff_alpha(ratings, metric=metric).estimate, truth)]
+
+        return answered(one, replications)
+
+    return run
+
+
+def strengths(items, meetings, outcome, spread, ties="half"):
+    """All pairs of items, drawn with normal strengths, meet equally often."""
+    first, second = (np.repeat(side, meetings) for side in np.triu_indices(items, 1))
+
+    def run(rng, replications):
+        def one():
+            truth = rng.normal(0, spread, items)
+            difference = truth[first] - truth[second]
+            found = bradley_terry(first, second, outcome(rng, difference), ties=ties)
+            return [(found.difference(0, 1), truth[0] - truth[1])]
+
+        return answered(one, replications)
+
+    return run
+
+
+def verdict(rng, difference):
+    return (rng.random(len(difference)) < expit(difference)).astype(float)
+
+
+def soft(rng, difference):
+    chance = expit(difference)
+    return rng.beta(4 * chance, 4 * (1 - chance))
+
+
+def davidson(rng, difference):
+    weights = np.stack(
+        [np.exp(difference / 2), np.exp(-difference / 2), np.full_like(difference, 0.8)]
+    )
+    chances = weights / weights.sum(0)
+    u = rng.random(len(difference))
+    return np.where(u < chances[0], 1.0, np.where(u < 1 - chances[1], 0.5, 0.0))
+
+
+def clustered_strengths(rng, replications, prompts=40):
+    """Four items, each pair once on every prompt, which favours some items over others."""
+    first, second = (np.tile(side, prompts) for side in np.triu_indices(4, 1))
+    clusters = np.repeat(np.arange(prompts), 6)
+
+    def one():
+        truth = rng.normal(0, 0.7, 4)
+        favour = rng.normal(0, 0.5, (prompts, 4))
+        difference = (truth + favour)[clusters, first] - (truth + favour)[clusters, second]
+        found = bradley_terry(first, second, verdict(rng, difference), clusters=clusters)
+        return [(found.difference(0, 1), _marginal(truth)[0] - _marginal(truth)[1])]
+
+    return answered(one, replications)
+
+
+def _marginal(truth):
+    """The strengths that fit the chances averaged over what prompts favour."""
+    nodes, weights = np.polynomial.hermite_e.hermegauss(21)
+    first, second = np.triu_indices(4, 1)
+    shift = nodes * 0.5 * np.sqrt(2)
+    chances = expit((truth[first] - truth[second])[:, None] + shift) @ weights / weights.sum()
+    return np.array(bradley_terry(first, second, chances).strengths)
+
+
+def controlled(models, instructions, rng, replications):
+    """Models whose answers are shorter than the baseline's, and judged the worse for it."""
+    nodes, weights = np.polynomial.hermite_e.hermegauss(41)
+
+    def one():
+        quality, length = rng.normal(-1, 1, models), rng.normal(-0.8, 0.4, models)
+        weight = rng.uniform(0.5, 2.5, models) if models > 1 else np.zeros(1)
+        hardness = rng.normal(size=instructions)
+        baseline = rng.lognormal(7, 0.5, instructions)
+        lean = rng.normal(-0.4, 0.4, models)[:, None]
+        lengths = baseline * np.exp(rng.normal(lean, 0.5, (models, instructions)))
+        gap = baseline - lengths
+        terms = np.tanh(gap / gap.std(1, keepdims=True, ddof=1))
+        logit = quality[:, None] + length[:, None] * terms + weight[:, None] * hardness
+        chance = np.clip(expit(logit), 1e-9, 1 - 1e-9)
+        preferences = rng.beta(chance / 2, (1 - chance) / 2)
+        truth = expit(quality[:, None] + weight[:, None] * nodes) @ weights / weights.sum()
+        found = length_controlled(preferences, lengths, baseline, ridge=0.3)
+        return list(zip(found.estimates, truth, strict=True))
+
+    return answered(one, replications)
+
+
+def chosen(what, candidates, prompts, rng, replications):
+    """The best of equally good candidates: its apparent mean, and the one on unseen prompts."""
+
+    def one():
+        scores = rng.beta(1.5, 1.5, (candidates, prompts))
+        found = choose(scores, held_out=0.4, resamples=1, seed=int(rng.integers(2**31)))
+        return [(getattr(found, what), 0.5)]
+
+    return answered(one, replications)
+
+
+AGREEMENT = [
+    *(Cell("Cohen's kappa", name, n, kappa(joint, weights, n), 4000, AT_LEAST)
+      for name, joint, weights in (
+          ("two labels, half, 0.6", agreeing([0.5, 0.5], 0.6), None),
+          ("two labels, half, 0.9", agreeing([0.5, 0.5], 0.9), None),
+          ("two labels, a fifth, 0.7", agreeing([0.2, 0.8], 0.7), None),
+          ("two labels, a tenth, 0.5", agreeing([0.1, 0.9], 0.5), None),
+          ("three labels, 0.6", agreeing([0.3, 0.4, 0.3], 0.6), None),
+          ("five labels, linear, 0.4", agreeing([0.1, 0.2, 0.4, 0.2, 0.1], 0.4), "linear"),
+      )
+      for n in (10, 20, 50, 200)),
+    *(Cell("Krippendorff's alpha", name, n, alpha(chances, share, metric, n), 4000,
+           None if metric == "ordinal" and n < 20 else (0.925, 1.0))
+      for name, chances, share, metric in (
+          ("three labels, 0.49", [0.3, 0.4, 0.3], 0.7, "nominal"),
+          ("five labels, interval, 0.36", [0.1, 0.2, 0.4, 0.2, 0.1], 0.6, "interval"),
+          ("five labels, ordinal, 0.64", [0.2, 0.2, 0.2, 0.2, 0.2], 0.8, "ordinal"),
+      )
+      for n in (10, 20, 50)),
+]  # fmt: skip
+STRENGTHS = [
+    Cell("Bradley-Terry", "4 items, 10 verdicts a pair", 60, strengths(4, 10, verdict, 0.7)),
+    Cell("Bradley-Terry", "4 items, 30 verdicts a pair", 180, strengths(4, 30, verdict, 0.7)),
+    Cell("Bradley-Terry", "8 items, 5 verdicts a pair", 140, strengths(8, 5, verdict, 0.7)),
+    Cell("Bradley-Terry", "4 items, 10 soft a pair", 60, strengths(4, 10, soft, 0.7)),
+    Cell("Bradley-Terry", "4 items, 10 with ties a pair", 60,
+         strengths(4, 10, davidson, 0.7, "davidson")),
+    Cell("Bradley-Terry", "4 items, 40 prompts", 240, clustered_strengths, 2000),
+]  # fmt: skip
+LENGTH = [
+    Cell("length-controlled", "one model", 20, partial(controlled, 1, 20)),
+    Cell("length-controlled", "one model", 50, partial(controlled, 1, 50)),
+    Cell("length-controlled", "one model", 200, partial(controlled, 1, 200)),
+    Cell("length-controlled", "three models", 50, partial(controlled, 3, 50), 1400),
+    Cell("length-controlled", "three models", 200, partial(controlled, 3, 200), 700),
+]
+SELECTION = [
+    Cell("best of 10, unseen prompts", "equal candidates", 60, partial(chosen, "unseen", 10, 60)),
+    Cell("best of 10, apparent", "equal candidates", 60, partial(chosen, "apparent", 10, 60), 4000,
+         (0.0, 0.8)),
+]  # fmt: skip
+ALL = [*AGREEMENT, *STRENGTHS, *LENGTH, *SELECTION]
