@@ -1,0 +1,102 @@
+"""The feedback that a policy is learned from: that on prompts of the training split."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property
+from hashlib import blake2b
+from typing import Literal, TypeVar
+
+from backtalk.evaluate import split_of
+from backtalk.feedback import Message
+from backtalk.feedback.conversions import views
+from backtalk.feedback.merge import merge_by_prompt, prompt_key
+from backtalk.feedback.views import Case, View
+from backtalk.policy import Snapshot
+from backtalk.store import Store
+
+AnyView = TypeVar("AnyView", bound=View)
+Split = Literal["train", "held-out", "all"]
+
+
+def in_split(prompt: tuple[Message, ...], split: Split) -> bool:
+    """Return whether a prompt belongs to a split.
+
+    A fifth of all prompts, picked by the hash of their text, is held out from learning: the same
+    ones in every store and run.
+    """
+    return split == "all" or split_of(prompt_key(prompt)) == split
+
+
+class TrainingSet:
+    """The cases of a store that may be learned from.
+
+    Parameters
+    ----------
+    store
+        Where they are kept.
+    split
+        ``"train"`` leaves out the prompts that evaluation is done on.
+    kinds
+        Only feedback of these kinds.
+    """
+
+    def __init__(
+        self, store: Store, *, split: Split = "train", kinds: Sequence[str] | None = None
+    ) -> None:
+        self.store = store
+        self.split = split
+        self.kinds = kinds
+
+    def cases(self) -> Iterator[Case]:
+        """Yield the cases that have feedback, in the order in which they were added."""
+        for case in self.store.cases(kinds=self.kinds):
+            if case.feedback and in_split(case.interaction.prompt, self.split):
+                yield case
+
+    def views(
+        self,
+        target: type[AnyView],
+        *,
+        across: Literal["interaction", "prompt"] = "interaction",
+        progress: Callable[[int], None] | None = None,
+    ) -> list[AnyView]:
+        """Return all that the feedback says in the target's terms.
+
+        Parameters
+        ----------
+        target
+            The view wanted.
+        across
+            ``"prompt"`` also compares responses of different interactions with the same prompt.
+        progress
+            Called with the number of cases read so far.
+        """
+        cases = self._counted(progress)
+        merged = cases if across == "interaction" else merge_by_prompt(cases)
+        return [view for case in merged for view in views(case, target)]
+
+    def _counted(self, progress: Callable[[int], None] | None) -> Iterator[Case]:
+        for done, case in enumerate(self.cases(), 1):
+            if progress is not None:
+                progress(done)
+            yield case
+
+    @cached_property
+    def snapshot(self) -> Snapshot:
+        """Which feedback this is, for the lineage of what is learned from it."""
+        counts: Counter[str] = Counter()
+        digest = blake2b(digest_size=16)
+        for case in self.cases():
+            counts["interaction"] += 1
+            for item in case.feedback:
+                counts[item.kind] += 1
+                digest.update(item.id.encode())
+        return Snapshot(
+            project=self.store.project,
+            split=self.split,
+            counts=dict(sorted(counts.items())),
+            digest=digest.hexdigest(),
+            last=self.store.last_feedback(),
+        )
