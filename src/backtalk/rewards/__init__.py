@@ -6,7 +6,10 @@ import json
 
 from backtalk.artifacts import Artifacts
 from backtalk.errors import UnknownName
+from backtalk.rewards.embedding import EmbedderName, named_embedder
 from backtalk.rewards.protocol import Answer, Reward, Scores
+from backtalk.rewards.recorded import RecordedReward
+from backtalk.rewards.register import named_reward, register_reward
 from backtalk.rewards.reward_model import BradleyTerryReward, Learned, learn_reward
 
 KINDS = {"bradley-terry": BradleyTerryReward}
@@ -33,9 +36,14 @@ def load_reward(id: str, artifacts: Artifacts) -> Reward:  # noqa: A002
 __all__ = [
     "Answer",
     "BradleyTerryReward",
+    "EmbedderName",
     "Learned",
+    "RecordedReward",
     "Reward",
     "Scores",
     "learn_reward",
     "load_reward",
+    "named_embedder",
+    "named_reward",
+    "register_reward",
 ]
