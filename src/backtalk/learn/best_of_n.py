@@ -7,15 +7,12 @@ from typing import Annotated, Literal
 from pydantic import Field, JsonValue
 
 from backtalk.decode import BestOfN
-from backtalk.feedback import prompt_text
 from backtalk.feedback.record import now
 from backtalk.feedback.views import Pair
 from backtalk.learn.method import Paper, method
 from backtalk.learn.training import TrainingSet
-from backtalk.models.embed import HashedTfidf, SentenceEmbedder
-from backtalk.models.protocol import Embedder
 from backtalk.policy import Lineage, Policy
-from backtalk.rewards import learn_reward
+from backtalk.rewards import EmbedderName, learn_reward, named_embedder
 from backtalk.run import Run
 
 PAPER = Paper(
@@ -33,7 +30,7 @@ async def best_of_n(
     run: Run,
     *,
     n: Annotated[int, Field(ge=2)] = 8,
-    embedder: Literal["hashed", "sentence"] = "hashed",
+    embedder: EmbedderName = "hashed",
     pessimism: Annotated[float, Field(ge=0)] = 0.0,
     across: Literal["interaction", "prompt"] = "interaction",
 ) -> Policy:
@@ -60,7 +57,7 @@ async def best_of_n(
     with run.task("reading feedback") as step:
         pairs = feedback.views(Pair, across=across, progress=step)
     with run.task("learning a reward"):
-        learned = await learn_reward(pairs, _embedder(embedder, pairs), seed=run.seed)
+        learned = await learn_reward(pairs, named_embedder(embedder, pairs), seed=run.seed)
     reward = feedback.store.artifacts.put(learned.reward.to_files())
     options: dict[str, JsonValue] = {
         "n": n,
@@ -80,10 +77,3 @@ async def best_of_n(
             notes={"pairs": len(pairs), "temperature": learned.reward.temperature},
         ),
     )
-
-
-def _embedder(name: str, pairs: list[Pair]) -> Embedder:
-    if name == "sentence":
-        return SentenceEmbedder()
-    texts = {text for p in pairs for text in (p.chosen, p.rejected, prompt_text(p.prompt[-1:]))}
-    return HashedTfidf.fit(sorted(texts), dimension=512)

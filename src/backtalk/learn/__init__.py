@@ -1,0 +1,20 @@
+"""Learning: methods that make a better policy of a policy and feedback."""
+
+from backtalk.learn import best_of_n
+from backtalk.learn.available import Availability, Way, what_can_run
+from backtalk.learn.method import METHODS, Method, Paper, find_method, method
+from backtalk.learn.training import TrainingSet, in_split
+
+__all__ = [
+    "METHODS",
+    "Availability",
+    "Method",
+    "Paper",
+    "TrainingSet",
+    "Way",
+    "best_of_n",
+    "find_method",
+    "in_split",
+    "method",
+    "what_can_run",
+]
