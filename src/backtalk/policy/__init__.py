@@ -19,6 +19,7 @@ from backtalk.policy.promotion import (
     save_policy,
     served_policy,
 )
+from backtalk.policy.reporting import evaluation_report
 
 __all__ = [
     "Gate",
@@ -31,6 +32,7 @@ __all__ = [
     "Snapshot",
     "as_response",
     "diff",
+    "evaluation_report",
     "history",
     "list_evaluations",
     "list_policies",
