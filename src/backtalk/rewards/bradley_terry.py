@@ -17,6 +17,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import cho_factor, cho_solve
+from scipy.linalg.blas import dsyrk
+from scipy.linalg.lapack import dpotri
 from scipy.optimize import brentq
 
 from backtalk.rewards import davidson
@@ -51,6 +53,7 @@ def fit(
     blocks: NDArray[np.intp],
     annotators: NDArray[np.intp] | None = None,
     precision: Array | None = None,
+    start: Fit | None = None,
     reliability_std: float = 0.5,
     rounds: int = 30,
 ) -> Fit:
@@ -69,6 +72,9 @@ def fit(
         equally reliable where it is left out.
     precision
         The prior precision of each block. Found by the evidence where it is left out.
+    start
+        A fit to similar comparisons, to begin from. It saves time and does not move the answer:
+        the likelihood is concave in the weights.
     reliability_std
         The standard deviation of the prior on an annotator's reliability.
     rounds
@@ -81,13 +87,17 @@ def fit(
     who = np.zeros(n, dtype=np.intp) if annotators is None else annotators
     weights = np.zeros(d)
     nu = davidson.fit_nu(np.zeros(n), outcomes)
+    if start is not None:
+        weights, nu, beta = start.weights.copy(), start.nu, start.reliability.copy()
     converged = False
     for _ in range(rounds):
         scaled = differences * beta[who][:, None]
-        weights, factor = _posterior(scaled, outcomes, weights, alpha[blocks], nu)
+        weights, factor = _posterior(
+            scaled, outcomes, weights, alpha[blocks], nu=nu, tolerance=_ROUGH
+        )
         before = np.concatenate([np.log(alpha), beta, [nu]])
         if find_precision:
-            variances = np.diag(cho_solve(factor, np.eye(d)))
+            variances = np.diag(_inverse(factor))
             alpha = _evidence_precision(alpha, blocks, weights, variances)
         if annotators is not None:
             beta = _reliability(differences @ weights, outcomes, who, nu, reliability_std)
@@ -97,17 +107,28 @@ def fit(
             converged = True
             break
     scaled = differences * beta[who][:, None]
-    weights, factor = _posterior(scaled, outcomes, weights, alpha[blocks], nu)
-    covariance = cho_solve(factor, np.eye(d))
+    weights, factor = _posterior(scaled, outcomes, weights, alpha[blocks], nu=nu, tolerance=_EXACT)
+    covariance = _inverse(factor)
     log_prior = 0.5 * (np.log(alpha[blocks]).sum() - alpha[blocks] @ weights**2)
-    log_volume = -np.log(np.diag(factor[0])).sum()
+    log_volume = -np.log(np.diag(factor)).sum()
     evidence = davidson.log_likelihood(scaled @ weights, outcomes, nu) + log_prior + log_volume
     return Fit(weights, covariance, alpha, nu, beta, float(evidence), converged)
 
 
+_ROUGH, _EXACT = 1e-5, 1e-10
+"""By how much of itself the objective may still grow when Newton's method stops. It converges
+quadratically: what is left after the last step is far less than that."""
+
+
 def _posterior(
-    differences: Array, outcomes: Array, start: Array, alpha: Array, nu: float
-) -> tuple[Array, tuple[Array, bool]]:
+    differences: Array,
+    outcomes: Array,
+    start: Array,
+    alpha: Array,
+    *,
+    nu: float,
+    tolerance: float,
+) -> tuple[Array, Array]:
     """Return the most probable weights and the Cholesky factor of their precision, by Newton."""
 
     def objective(weights: Array) -> float:
@@ -120,26 +141,33 @@ def _posterior(
         margin = differences @ weights
         slope = differences.T @ davidson.gradient(margin, outcomes, nu) - alpha * weights
         factor = _precision_factor(differences, margin, outcomes, alpha, nu)
-        step = cho_solve(factor, slope)
+        step = cho_solve((factor, False), slope)
         size = 1.0
         while (tried := objective(weights + size * step)) < value and size > 1e-8:
             size /= 2
         weights = weights + size * step
         gained, value = tried - value, tried
-        if gained < 1e-9 * (1 + abs(value)):
+        if gained < tolerance * (1 + abs(value)):
             break
-    factor = _precision_factor(differences, differences @ weights, outcomes, alpha, nu)
     return weights, factor
 
 
 def _precision_factor(
     differences: Array, margin: Array, outcomes: Array, alpha: Array, nu: float
-) -> tuple[Array, bool]:
-    curvature = davidson.curvature(margin, outcomes, nu)
-    precision = (differences.T * curvature) @ differences
+) -> Array:
+    """Return the upper Cholesky factor of the weights' precision."""
+    curvature = np.maximum(davidson.curvature(margin, outcomes, nu), 0)
+    # Of the symmetric product only the upper half is computed, which is all that is read.
+    precision = dsyrk(1.0, (differences * np.sqrt(curvature)[:, None]).T)
     precision[np.diag_indices_from(precision)] += alpha
-    factor, lower = cho_factor(precision)
-    return factor, lower
+    return np.asarray(cho_factor(precision, overwrite_a=True)[0])
+
+
+def _inverse(factor: Array) -> Array:
+    """Return the inverse of the matrix whose upper Cholesky factor is given."""
+    inverse, _ = dpotri(factor)
+    upper = np.triu(inverse)
+    return np.asarray(upper + np.triu(inverse, 1).T)
 
 
 _LEAST, _GREATEST = 1e-3, 1e6

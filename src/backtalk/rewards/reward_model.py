@@ -67,7 +67,7 @@ class BradleyTerryReward:
         """
         features = await self._features(answers)
         mean = features @ self.weights
-        variance = np.einsum("ij,jk,ik->i", features, self.covariance, features)
+        variance = ((features @ self.covariance) * features).sum(axis=1)
         return Scores(self.temperature * mean, self.temperature * np.sqrt(np.maximum(variance, 0)))
 
     async def compare(self, a: Sequence[Answer], b: Sequence[Answer]) -> Array:
@@ -78,7 +78,7 @@ class BradleyTerryReward:
         """
         difference = await self._features(a) - await self._features(b)
         margin = self.temperature * (difference @ self.weights)
-        variance = np.einsum("ij,jk,ik->i", difference, self.covariance, difference)
+        variance = ((difference @ self.covariance) * difference).sum(axis=1)
         moderated = margin / np.sqrt(1 + np.pi / 8 * self.temperature**2 * np.maximum(variance, 0))
         return davidson.probabilities(moderated, self.nu)
 
@@ -199,9 +199,9 @@ async def learn_reward(
     scale = np.where(spread > 1e-9 * spread.max(initial=0), spread, np.inf)
     data = _Comparisons.of(pairs, differences / scale, design.blocks)
 
-    whole = data.fit(np.arange(len(pairs)), None)
+    whole = data.fit(np.arange(len(pairs)))
     groups = [prompt_key(pair.prompt) for pair in pairs]
-    margin = _held_out_margins(data, groups, whole.precision, folds, chance)
+    margin = _held_out_margins(data, groups, whole, folds, chance)
     temperature, nu = (
         (1.0, whole.nu) if margin is None else davidson.fit_temperature(margin, data.outcomes)
     )
@@ -260,13 +260,17 @@ class _Comparisons:
         names, annotators = np.unique([pair.annotator.id for pair in pairs], return_inverse=True)
         return cls(differences, outcomes, blocks, annotators, tuple(names.tolist()), nuisance)
 
-    def fit(self, rows: NDArray[np.intp], precision: Array | None) -> bradley_terry.Fit:
+    def fit(
+        self, rows: NDArray[np.intp], start: bradley_terry.Fit | None = None
+    ) -> bradley_terry.Fit:
+        """Fit some of the rows; from a start, with its precision."""
         return bradley_terry.fit(
             self.differences[rows],
             self.outcomes[rows],
             blocks=self.blocks,
             annotators=self.annotators[rows] if len(self.names) > 1 else None,
-            precision=precision,
+            precision=None if start is None else start.precision,
+            start=start,
         )
 
     def margins(self, rows: NDArray[np.intp], weights: Array) -> Array:
@@ -277,7 +281,7 @@ class _Comparisons:
 def _held_out_margins(
     data: _Comparisons,
     groups: Sequence[str],
-    precision: Array,
+    whole: bradley_terry.Fit,
     folds: int,
     chance: np.random.Generator,
 ) -> Array | None:
@@ -290,6 +294,6 @@ def _held_out_margins(
     margin = np.empty(len(groups))
     for k in range(folds):
         held_out = np.flatnonzero(fold == k)
-        fitted = data.fit(np.flatnonzero(fold != k), precision)
+        fitted = data.fit(np.flatnonzero(fold != k), whole)
         margin[held_out] = data.margins(held_out, fitted.weights)
     return margin
