@@ -57,10 +57,12 @@ class CrossValidation:
     accuracy: Estimate
     """How often the answer that was preferred has the higher score; clustered by prompt."""
     rules: dict[str, Rule]
-    """``"longer wins"``, and ``"first wins"`` where it is known which answer was shown first."""
+    """``"longer wins"``, ``"shorter wins"``, and ``"first wins"`` where it is known which answer was shown first."""
     brier: Estimate
     """The mean squared error of the probability that the reward gives; 0.25 for always one half."""
-    calibration: CalibrationError
+    calibration: CalibrationError | None
+    """How far the probabilities are from frequencies; ``None`` where the preferences themselves
+    are probabilities."""
     choice: Standing | None
     """The value, by the feedback that is recorded, of choosing among the recorded answers of each
     prompt; ``None`` where no prompt has two that were judged alike."""
@@ -194,7 +196,8 @@ def _summary(
 ) -> CrossValidation:
     right = _hit(predicted - _EVEN)
     rules: dict[str, Callable[[Pair], float]] = {
-        "longer wins": lambda pair: len(pair.chosen) - len(pair.rejected)
+        "longer wins": lambda pair: len(pair.chosen) - len(pair.rejected),
+        "shorter wins": lambda pair: len(pair.rejected) - len(pair.chosen),
     }
     if any(pair.first for pair in pairs):
         rules["first wins"] = lambda pair: {"chosen": 1, "rejected": -1, None: 0}[pair.first]
@@ -215,7 +218,7 @@ def _summary(
             for name, rule in rules.items()
         },
         brier=brier(stated, truth, clusters=groups).estimate,
-        calibration=calibration_error(stated, truth),
+        calibration=calibration_error(stated, truth) if set(truth.tolist()) <= {0, 1} else None,
         choice=standing,
         choices=choices,
         candidates=candidates,

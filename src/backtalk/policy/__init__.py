@@ -19,7 +19,7 @@ from backtalk.policy.promotion import (
     save_policy,
     served_policy,
 )
-from backtalk.policy.reporting import evaluation_report
+from backtalk.policy.reporting import evaluation_report, read_exhibits, save_exhibits
 
 __all__ = [
     "Gate",
@@ -39,9 +39,11 @@ __all__ = [
     "load_policy",
     "promote",
     "read_evaluation",
+    "read_exhibits",
     "read_policy",
     "rollback",
     "save_evaluation",
+    "save_exhibits",
     "save_policy",
     "served_policy",
 ]

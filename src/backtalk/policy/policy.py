@@ -89,6 +89,19 @@ class Policy(Record):
             {**self._fields(), "name": None, **changes, "lineage": lineage}
         )
 
+    def named(self, name: str) -> Self:
+        """Return the same policy under another name.
+
+        Raises
+        ------
+        RecordError
+            If the name is not one word of letters, digits, ``.``, ``-`` and ``_``.
+        """
+        try:
+            return type(self).model_validate({**self._fields(), "name": name})
+        except ValidationError as error:
+            raise record_error("the policy", error) from None
+
     def _fields(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in type(self).model_fields}
 

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from pydantic import TypeAdapter
+
+from backtalk.errors import NotFound
 from backtalk.evaluate.estimate import Estimate
 from backtalk.evaluate.evaluation import Evaluation, headline
 from backtalk.evaluate.exhibits import Exhibit
@@ -21,6 +24,23 @@ from backtalk.evaluate.report import (
 from backtalk.policy.diff import diff
 from backtalk.policy.policy import Policy
 from backtalk.policy.promotion import Gate
+from backtalk.store import Store
+
+_EXHIBITS = TypeAdapter(list[Exhibit])
+
+
+def save_exhibits(store: Store, evaluation: Evaluation, examples: Sequence[Exhibit]) -> None:
+    """Keep examples of answers with the evaluation that they are from."""
+    body = _EXHIBITS.dump_json(list(examples)).decode()
+    store.documents.put("exhibits", evaluation.id, body)
+
+
+def read_exhibits(store: Store, evaluation: Evaluation) -> list[Exhibit]:
+    """Return the examples that were kept with an evaluation; none where there were none."""
+    try:
+        return _EXHIBITS.validate_json(store.documents.get("exhibits", evaluation.id))
+    except NotFound:
+        return []
 
 
 def evaluation_report(
