@@ -56,11 +56,11 @@ class Run:
         seed: int = 0,
         budget: Budget | None = None,
         prices: Prices | None = None,
-        progress: Progress = _silent,
+        progress: Progress | None = None,
     ) -> None:
         self.folder = folder
         self.seed = seed
-        self.progress = progress
+        self.progress = progress or _silent
         if folder is not None:
             folder.mkdir(parents=True, exist_ok=True)
         self._cache = ResponseCache(None if folder is None else folder / "responses.db")

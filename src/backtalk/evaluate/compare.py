@@ -13,10 +13,9 @@ from backtalk.decode import Decoded
 from backtalk.errors import BacktalkError
 from backtalk.evaluate.baselines import against_trivial
 from backtalk.evaluate.estimate import Estimate
-from backtalk.evaluate.evaluation import Choice, Evaluation, Measure
+from backtalk.evaluate.evaluation import Choice, Evaluation, Measure, Prompts
 from backtalk.evaluate.intervals import mean_interval
 from backtalk.evaluate.selection import Selection, choose
-from backtalk.evaluate.splits import Split
 from backtalk.evaluate.win_rate import paired_difference, win_rate
 from backtalk.feedback import Message, content_id
 from backtalk.feedback.merge import prompt_key
@@ -126,7 +125,7 @@ async def evaluate(
     judge: Reward,
     *,
     run: Run,
-    split: Split = "held-out",
+    split: Prompts = "held-out",
     guards: Sequence[Reward] = (),
 ) -> tuple[Evaluation, Trial]:
     """Compare a candidate with a baseline.
@@ -174,7 +173,7 @@ async def choose_best(
     judge: Reward,
     *,
     run: Run,
-    split: Split = "held-out",
+    split: Prompts = "held-out",
     guards: Sequence[Reward] = (),
     unseen: float = 0.5,
 ) -> tuple[Evaluation, Selection, Trial]:
@@ -230,7 +229,7 @@ async def _compared(
     policies: tuple[str, str],
     guards: Sequence[Reward],
     run: Run,
-    split: Split,
+    split: Prompts,
 ) -> Evaluation:
     ours = _texts(trial, trial.answers[place])
     theirs = _texts(trial, trial.answers[0])

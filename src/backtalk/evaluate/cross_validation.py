@@ -57,7 +57,8 @@ class CrossValidation:
     accuracy: Estimate
     """How often the answer that was preferred has the higher score; clustered by prompt."""
     rules: dict[str, Rule]
-    """``"longer wins"``, ``"shorter wins"``, and ``"first wins"`` where it is known which answer was shown first."""
+    """``"longer wins"``, ``"shorter wins"``, and ``"first wins"`` where it is known which answer
+    was shown first."""
     brier: Estimate
     """The mean squared error of the probability that the reward gives; 0.25 for always one half."""
     calibration: CalibrationError | None

@@ -9,6 +9,9 @@ from pydantic import Field
 from backtalk.evaluate.estimate import Estimate
 from backtalk.feedback.record import Maybe, Name, Record, Time, new_id, now
 
+Prompts = Literal["held-out", "train", "all"]
+"""Which prompts: those held out from learning, those learned from, or both."""
+
 
 class Measure(Record):
     """The mean value of both policies' answers on the scale of one reward; larger is better."""
@@ -42,7 +45,7 @@ class Evaluation(Record):
     baseline: Name
     """The id of the policy that it is compared with."""
     judge: Name
-    split: Literal["held-out", "train", "all"]
+    split: Prompts
     """Which prompts: evidence for a promotion comes from held-out ones."""
     prompts: Annotated[int, Field(ge=1)]
     prompts_digest: Name
