@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from typing import Annotated, Literal
+from uuid import uuid4
 
 from pydantic import Field
 
 from backtalk.evaluate.estimate import Estimate
-from backtalk.feedback.record import Maybe, Name, Record, Time, new_id, now
+from backtalk.feedback.record import Maybe, Name, Record, Time, now
 
 Prompts = Literal["held-out", "train", "all"]
 """Which prompts: those held out from learning, those learned from, or both."""
@@ -38,7 +39,8 @@ class Choice(Record):
 class Evaluation(Record):
     """A candidate against a baseline on the same prompts, by one judge."""
 
-    id: Name = Field(default_factory=new_id)
+    id: Name = Field(default_factory=lambda: uuid4().hex)
+    """Random, so that its first digits tell it from others."""
     time: Time = Field(default_factory=now)
     candidate: Name
     """The id of the policy that is to be better."""
