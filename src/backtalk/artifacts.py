@@ -50,6 +50,12 @@ class Artifacts:
                 raise
         return id_
 
+    def ids(self) -> list[str]:
+        """Return the ids of all artifacts that are kept here."""
+        if not self.root.is_dir():
+            return []
+        return sorted(p.name for p in self.root.iterdir() if not p.name.startswith("."))
+
     def path(self, id: str) -> Path:  # noqa: A002
         """Return the folder of an artifact.
 

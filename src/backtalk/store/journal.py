@@ -23,14 +23,22 @@ class Documents:
         self._engine = engine
         self._project = project
 
-    def put(self, kind: str, id: str, body: str) -> bool:  # noqa: A002
-        """Keep a document and return whether it is new; what is kept already stays as it is."""
+    def put(self, kind: str, id: str, body: str, *, time: datetime | None = None) -> bool:  # noqa: A002
+        """Keep a document and return whether it is new; what is kept already stays as it is.
+
+        Parameters
+        ----------
+        kind, id, body
+            The document.
+        time
+            When it was made; now, if left out.
+        """
         table = schema.documents
         row = {
             "project": self._project,
             "kind": kind,
             "id": id,
-            "time": microseconds(now()),
+            "time": microseconds(time or now()),
             "body": body,
         }
         try:
@@ -82,6 +90,13 @@ class Documents:
         for row in found:
             yield row.id, moment(row.time), row.body
 
+    def kinds(self) -> list[str]:
+        """Return the kinds of documents that there are."""
+        table = schema.documents
+        query = select(table.c.kind).where(table.c.project == self._project).distinct()
+        with self._engine.connect() as connection:
+            return sorted(connection.execute(query).scalars())
+
 
 @dataclass(frozen=True)
 class Entry:
@@ -100,8 +115,19 @@ class Journal:
         self._engine = engine
         self._project = project
 
-    def append(self, topic: str, body: str, *, who: str, after: int) -> Entry:
+    def append(
+        self, topic: str, body: str, *, who: str, after: int, time: datetime | None = None
+    ) -> Entry:
         """Append an event, if nothing happened since entry ``after`` (0 for the first).
+
+        Parameters
+        ----------
+        topic, body, who
+            The event.
+        after
+            The number of the last entry that the caller knows of.
+        time
+            When it happened; now, if left out.
 
         Raises
         ------
@@ -109,7 +135,7 @@ class Journal:
             If somebody else appended in the meantime.
         """
         table = schema.journal
-        entry = Entry(after + 1, now(), who, body)
+        entry = Entry(after + 1, time or now(), who, body)
         row = {
             "project": self._project,
             "topic": topic,
@@ -127,6 +153,13 @@ class Journal:
                 "Look at what changed, and try again if it still holds",
             ) from None
         return entry
+
+    def topics(self) -> list[str]:
+        """Return the topics that there are."""
+        table = schema.journal
+        query = select(table.c.topic).where(table.c.project == self._project).distinct()
+        with self._engine.connect() as connection:
+            return sorted(connection.execute(query).scalars())
 
     def last(self, topic: str) -> int:
         """Return the number of the last entry, 0 where there is none."""
