@@ -48,21 +48,15 @@ class Availability:
 
     @property
     def missing(self) -> str:
-        """What would have to be collected, in words; empty if it is ready."""
+        """The kinds of which something has to be collected; empty if it is ready."""
         if self.ready:
             return ""
         found = {way.view for way in self.ways if way.found}
         return "; ".join(
-            f"{need.__name__}: {_wanted([way for way in self.ways if way.view == need.__name__])}"
+            " or ".join(way.kind for way in self.ways if way.view == need.__name__)
             for need in self.method.needs
             if need.__name__ not in found
         )
-
-
-def _wanted(ways: list[Way]) -> str:
-    return " or ".join(
-        f"{way.kind} ({way.condition})" if way.condition else way.kind for way in ways
-    )
 
 
 def what_can_run(store: Store) -> list[Availability]:

@@ -1,0 +1,34 @@
+"""The commands, one file each."""
+
+from __future__ import annotations
+
+from importlib import import_module
+
+import typer
+
+MODULES = (
+    "import_",
+    "status",
+    "methods",
+    "learn",
+    "crossval",
+    "evaluate",
+    "compare",
+    "leaderboard",
+    "promote",
+    "rollback",
+    "report",
+    "respond",
+    "policy",
+    "export",
+    "delete",
+    "purge",
+    "schema",
+    "demo",
+)
+
+
+def register(app: typer.Typer) -> None:
+    """Add all commands to the app, in the order in which the help lists them."""
+    for name in MODULES:
+        import_module(f"{__name__}.{name}").add_to(app)

@@ -1,0 +1,130 @@
+"""``backtalk compare``: the best of several policies, without fooling oneself."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from backtalk.cli.options import (
+    PROJECT,
+    STORE,
+    CallsOption,
+    GuardOption,
+    JsonOption,
+    JudgeOption,
+    LimitOption,
+    MoneyOption,
+    PricesOption,
+    ProjectOption,
+    PromptsOption,
+    SecondsOption,
+    SeedOption,
+    SplitOption,
+    StoreOption,
+    TokensOption,
+)
+
+if TYPE_CHECKING:
+    from backtalk.evaluate import Selection
+    from backtalk.policy import Policy
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("compare")(compare)
+
+
+def compare(
+    candidates: Annotated[
+        list[str], typer.Argument(help="Policies, by name or id.", metavar="CANDIDATE...")
+    ],
+    *,
+    against: Annotated[
+        str | None, typer.Option(help="The baseline; what is served, if left out.")
+    ] = None,
+    judge: JudgeOption = "recorded",
+    guard: GuardOption = None,
+    split: SplitOption = "held-out",
+    prompts: PromptsOption = None,
+    limit: LimitOption = None,
+    seed: SeedOption = 0,
+    max_calls: CallsOption = None,
+    max_tokens: TokensOption = None,
+    max_money: MoneyOption = None,
+    max_seconds: SecondsOption = None,
+    prices: PricesOption = None,
+    store: StoreOption = STORE,
+    project: ProjectOption = PROJECT,
+    json: JsonOption = False,
+) -> None:
+    """Choose the best of several policies on half of the prompts, evaluate it on the other half.
+
+    The best of many looks better than it is where it was chosen. How much, is printed; what
+    counts is the evaluation on prompts that the choice never saw.
+
+    Examples
+    --------
+    - `backtalk compare n4 n16 n64 --against plain --judge true-utility`
+    """
+    import asyncio
+
+    from backtalk.cli.commands.evaluate import show
+    from backtalk.cli.loading import (
+        budget_of,
+        loaded,
+        opened,
+        prompts_of,
+        run_of,
+        served_or_error,
+    )
+    from backtalk.cli.output import say_json
+    from backtalk.evaluate.compare import choose_best
+    from backtalk.evaluate.exhibits import exhibits
+    from backtalk.evaluate.judges import named_judge
+    from backtalk.policy import read_policy, save_evaluation, save_exhibits
+
+    budget = budget_of(calls=max_calls, tokens=max_tokens, money=max_money, seconds=max_seconds)
+    with opened(store, project) as kept:
+        policies = [read_policy(kept, name) for name in candidates]
+        old = served_or_error(kept) if against is None else read_policy(kept, against)
+        asked = prompts_of(kept, split=split, file=prompts, limit=limit, seed=seed)
+        about = (*(policy.id for policy in policies), old.id, judge)
+        with run_of(kept, *about, seed=seed, budget=budget, prices=prices) as run:
+            found, selection, trial = asyncio.run(
+                choose_best(
+                    [loaded(kept, policy, run) for policy in policies],
+                    loaded(kept, old, run),
+                    asked,
+                    named_judge(judge, kept),
+                    run=run,
+                    split=split,
+                    guards=[named_judge(name, kept) for name in guard or []],
+                )
+            )
+        save_evaluation(kept, found)
+        save_exhibits(kept, found, exhibits(trial, place=1 + selection.winner))
+    if json:
+        say_json({"evaluation": found.to_dict(), "selection": selection.to_dict()})
+        return
+    _show_choice(policies, selection)
+    show(found, policies[selection.winner], old)
+
+
+def _show_choice(policies: list[Policy], selection: Selection) -> None:
+    from backtalk.cli.output import number, say, say_table
+
+    say_table(
+        ("candidate", "mean value where the choice was made", ""),
+        [
+            (policy.label, f"{mean:.3f}", "chosen" if place == selection.winner else "")
+            for place, (policy, mean) in enumerate(zip(policies, selection.means, strict=True))
+        ],
+        numbers=(1,),
+    )
+    say(
+        f"The choice flatters the winner by about {selection.optimism:.3f}: it looks like "
+        f"{number(selection.apparent)} there, and on unseen prompts it is "
+        f"{number(selection.unseen)}."
+    )
+    say()

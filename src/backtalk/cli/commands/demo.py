@@ -1,0 +1,63 @@
+"""``backtalk demo``: the whole loop on a simulated support desk."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from backtalk.cli.options import JsonOption, SeedOption
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("demo")(demo_command)
+
+
+def demo_command(
+    *,
+    folder: Annotated[
+        Path, typer.Option(help="Where the store and the report go; made anew.")
+    ] = Path("demo"),
+    browser: Annotated[
+        bool, typer.Option("--browser/--no-browser", help="Open the report when it is done.")
+    ] = True,
+    seed: SeedOption = 0,
+    json: JsonOption = False,
+) -> None:
+    """Run the whole loop on a simulated support desk, and open a report.
+
+    Simulated customers and agents give ten kinds of feedback on replies. A reward is learned from
+    it, a policy that chooses by the reward is evaluated on requests that nobody has seen, and the
+    better one is promoted; one that learned from the wrong people is refused.
+
+    Examples
+    --------
+    - `backtalk demo`
+    - `backtalk demo --folder /tmp/desk --no-browser`
+    """
+    import webbrowser
+
+    from backtalk.cli.output import note, progress_bars, say, say_json
+    from backtalk.demo import run_demo
+
+    with progress_bars() as progress:
+        outcome = run_demo(folder, seed=seed, progress=progress)
+    if json:
+        say_json(outcome.report.numbers)
+    else:
+        for line in outcome.lines:
+            say(line)
+        say()
+        say(f"Report: {outcome.page}")
+        say(f"Look around: backtalk status --store {outcome.store}")
+    if browser and notes_is_terminal() and not webbrowser.open(outcome.page.resolve().as_uri()):
+        note("No browser was found; open the report yourself.")
+
+
+def notes_is_terminal() -> bool:
+    """Return whether somebody is looking."""
+    from backtalk.cli.output import notes
+
+    return notes.is_terminal

@@ -1,0 +1,119 @@
+"""``backtalk import``: feedback from files."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from backtalk.cli.exits import ExitCode
+from backtalk.cli.options import (
+    PROJECT,
+    STORE,
+    JsonOption,
+    OptionsOption,
+    ProjectOption,
+    StoreOption,
+)
+
+if TYPE_CHECKING:
+    from backtalk.feedback.formats import RowMapping
+    from backtalk.store.ingest import Ingested
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("import")(import_command)
+
+
+def import_command(
+    paths: Annotated[
+        list[str],
+        typer.Argument(help="Files, folders, or - for standard input.", metavar="PATH..."),
+    ],
+    *,
+    store: StoreOption = STORE,
+    project: ProjectOption = PROJECT,
+    format: Annotated[  # noqa: A002 - as it is called everywhere
+        str | None,
+        typer.Option("--format", "-f", help="The format's name; recognised, if left out."),
+    ] = None,
+    mapping: Annotated[
+        Path | None, typer.Option(help="A YAML file that says what the columns mean.")
+    ] = None,
+    option: OptionsOption = None,
+    allow_bad: Annotated[
+        int, typer.Option(min=0, help="Succeed with up to so many bad rows.", metavar="N")
+    ] = 0,
+    json: JsonOption = False,
+) -> None:
+    """Import feedback from files into a store.
+
+    JSON lines, JSON, CSV, TSV and Parquet, plain or packed with gzip or Zstandard. Rows that make
+    no sense are set aside beside the input, with line numbers and reasons; importing the same
+    thing again adds nothing.
+
+    Examples
+    --------
+    - `backtalk import pairs.jsonl.gz`
+    - `backtalk import answers.parquet -f alpaca-eval -o baseline=baseline.parquet`
+    - `zcat thumbs.csv.gz | backtalk import - --mapping thumbs.yaml`
+    """
+    from backtalk.cli.loading import assignments, opened
+    from backtalk.cli.output import note, progress_bars, say, say_json
+    from backtalk.errors import BacktalkError
+    from backtalk.store.archive import read_archive
+    from backtalk.store.ingest import ingest
+
+    if mapping is not None and format is not None:
+        raise BacktalkError("Both --format and --mapping were given", "A mapping is its own format")
+    chosen: str | RowMapping | None = _mapping(mapping) if mapping is not None else format
+    found: dict[str, Any] = {}
+    bad = 0
+    with opened(store, project, make=True) as kept:
+        for path in paths:
+            if format == "archive":
+                archived = read_archive(kept, Path(path))
+                found[path] = asdict(archived)
+                if not json:
+                    say(f"{path}: {_counts(archived)}")
+                continue
+            with progress_bars() as progress:
+                done = ingest(
+                    kept,
+                    path,
+                    format=chosen,
+                    options=assignments(option),
+                    progress=partial(progress, f"importing {path}"),
+                )
+            bad += done.rejected
+            found[path] = asdict(done)
+            if not json:
+                say(f"{path}: {_summary(done)}")
+            if done.rejected:
+                note(f"{done.rejected} bad rows are in {done.rejects}. {done.first_reason}")
+    if json:
+        say_json(found)
+    if bad > allow_bad:
+        raise typer.Exit(ExitCode.BAD_ROWS)
+
+
+def _mapping(path: Path) -> RowMapping:
+    from backtalk.feedback.formats import RowMapping
+
+    return RowMapping.from_file(path)
+
+
+def _summary(done: Ingested) -> str:
+    added = done.added
+    return (
+        f"{done.rows:,} rows: {added.interactions:,} interactions and {added.feedback:,} pieces of "
+        f"feedback added, {added.known:,} records known before, {done.rejected:,} rows bad"
+    )
+
+
+def _counts(archived: Any) -> str:
+    return ", ".join(f"{count:,} {name}" for name, count in asdict(archived).items())

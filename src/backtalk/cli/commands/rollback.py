@@ -1,0 +1,46 @@
+"""``backtalk rollback``: undo a promotion."""
+
+from __future__ import annotations
+
+import typer
+
+from backtalk.cli.options import (
+    PROJECT,
+    STORE,
+    JsonOption,
+    ProjectOption,
+    StoreOption,
+    WhoOption,
+)
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("rollback")(rollback_command)
+
+
+def rollback_command(
+    *,
+    who: WhoOption = "",
+    store: StoreOption = STORE,
+    project: ProjectOption = PROJECT,
+    json: JsonOption = False,
+) -> None:
+    """Serve again what was served before the last promotion.
+
+    Examples
+    --------
+    - `backtalk rollback`
+    - `backtalk rollback --who ada`
+    """
+    from backtalk.cli.loading import opened, user_name
+    from backtalk.cli.output import say, say_json
+    from backtalk.policy import read_policy, rollback
+
+    with opened(store, project) as kept:
+        done = rollback(kept, who=who or user_name())
+        label = "nothing" if done.policy is None else read_policy(kept, done.policy).label
+    if json:
+        say_json(done.to_dict())
+    else:
+        say(f"{label} is served again." if done.policy else "Nothing is served any more.")

@@ -1,0 +1,86 @@
+"""The command line as a whole: its commands, and what becomes of errors."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+
+import typer
+
+from backtalk.cli.commands import register
+from backtalk.cli.exits import ExitCode
+from backtalk.cli.output import notes
+
+app = typer.Typer(
+    name="backtalk",
+    help="Learn from what people and tools say about a language model's answers.",
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+
+
+@app.callback(
+    epilog="Exit codes: 0 done, 1 an error that the message says how to mend, 2 wrong usage, "
+    "3 an import had bad rows, 4 the gate refused, 5 the budget was spent, 70 a bug."
+)
+def options(
+    *,
+    debug: bool = typer.Option(False, "--debug", help="Show the traceback of an error."),
+    version: bool = typer.Option(False, "--version", help="Print the version."),
+) -> None:
+    """Learn from what people and tools say about a language model's answers."""
+    # `--debug` has been taken off by `main`: it may stand anywhere.
+    del debug
+    if version:
+        from importlib.metadata import version as installed
+
+        typer.echo(f"backtalk {installed('backtalk')}")
+        raise typer.Exit
+
+
+register(app)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command and return its exit code; see :class:`~backtalk.cli.exits.ExitCode`."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    debug = "--debug" in given or bool(os.environ.get("BACKTALK_DEBUG"))
+    logging.basicConfig(format="%(message)s", level=logging.WARNING, force=True)
+    try:
+        app([item for item in given if item != "--debug"], prog_name="backtalk")
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else ExitCode.DONE
+    except Exception as error:  # noqa: BLE001 - the last place where an error can be told
+        return _failed(error, debug=debug)
+    return ExitCode.DONE
+
+
+def _failed(error: Exception, *, debug: bool) -> int:
+    from backtalk.errors import BacktalkError
+    from backtalk.models import BudgetSpent
+    from backtalk.policy import GateRefused
+
+    if debug:
+        traceback.print_exception(error)
+    if not isinstance(error, BacktalkError):
+        _say_error(
+            f"{type(error).__name__}: {error}",
+            "This is a bug. With --debug it shows where; please report it",
+        )
+        return ExitCode.BUG
+    _say_error(error.what, error.mend)
+    if isinstance(error, GateRefused):
+        return ExitCode.REFUSED
+    return ExitCode.BUDGET if isinstance(error, BudgetSpent) else ExitCode.ERROR
+
+
+def _say_error(what: str, mend: str) -> None:
+    notes.print("Error:", style="bold red", end=" ")
+    notes.print(f"{what}.", markup=False)
+    if mend:
+        notes.print(f"       {mend}.", markup=False)

@@ -1,0 +1,99 @@
+"""What commands print: results to standard output, all else to standard error."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Table
+
+from backtalk.evaluate.estimate import Estimate
+
+_PIPED_WIDTH = 240
+"""Tables that go to a file or another program are not folded."""
+
+results = Console(
+    highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else _PIPED_WIDTH
+)
+notes = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def say(text: str = "") -> None:
+    """Print a line of the result as it is."""
+    results.print(escape(text))
+
+
+def say_json(data: Any) -> None:
+    """Print the result as one JSON document."""
+    results.out(json.dumps(data, indent=1, default=str, ensure_ascii=False))
+
+
+def say_table(
+    header: Sequence[str], rows: Iterable[Sequence[str]], *, numbers: Sequence[int] = ()
+) -> None:
+    """Print a table; the columns of ``numbers`` are set to the right."""
+    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 3, 0, 0))
+    for place, name in enumerate(header):
+        table.add_column(name, justify="right" if place in numbers else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*(escape(cell) for cell in row))
+    results.print(table)
+
+
+def note(text: str) -> None:
+    """Tell the user something that is not part of the result."""
+    notes.print(escape(text), style="dim")
+
+
+def percent(estimate: Estimate) -> str:
+    """Return an estimate with its interval in hundredths."""
+    return f"{100 * estimate.value:.1f} % [{100 * estimate.low:.1f}, {100 * estimate.high:.1f}]"
+
+
+def number(estimate: Estimate | None, *, signed: bool = False) -> str:
+    """Return an estimate with its interval, empty where there is none."""
+    if estimate is None:
+        return ""
+    sign = "+" if signed else ""
+    return f"{estimate.value:{sign}.3f} [{estimate.low:{sign}.3f}, {estimate.high:{sign}.3f}]"
+
+
+@contextmanager
+def progress_bars() -> Iterator[Callable[[str, int, int | None], None]]:
+    """Show a bar for each task while the block runs, on a terminal only.
+
+    The block calls what it is given with a task's name, how much is done, and how much there is.
+    """
+    bars = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        console=notes,
+        transient=True,
+        disable=not notes.is_terminal,
+    )
+    known: dict[str, TaskID] = {}
+
+    def show(name: str, done: int, total: int | None) -> None:
+        if name not in known:
+            known[name] = bars.add_task(name, total=total)
+        bars.update(known[name], completed=done, total=total)
+
+    with bars:
+        yield show
