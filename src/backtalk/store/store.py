@@ -31,8 +31,8 @@ from backtalk.store.reading import (
 )
 from backtalk.store.writing import (
     Added,
+    Batch,
     hide,
-    insert_records,
     project_number,
     refuse_other_content,
     show,
@@ -166,7 +166,9 @@ class Store:
                         connection, self._project, item.interaction
                     )
                 item.check(known[item.interaction])
-            added = insert_records(connection, self._project, talks, items)
+            batch = Batch(self._project)
+            batch.add(talks, items)
+            added = batch.insert(connection)
             if added.known:
                 for table, kept in ((schema.interactions, talks), (schema.feedback, items)):
                     refuse_other_content(connection, self._project, table, kept)
@@ -184,15 +186,18 @@ class Store:
         """
         stream = iter(cases)
         added = Added()
-        while chunk := list(islice(stream, batch)):
-            for case in chunk:
+        while True:
+            rows = Batch(self._project)
+            taken = 0
+            for case in islice(stream, batch):
                 for item in case.feedback:
                     item.check(case.interaction)
-            talks = [case.interaction for case in chunk]
-            items = [item for case in chunk for item in case.feedback]
+                rows.add([case.interaction], case.feedback)
+                taken += 1
+            if not taken:
+                return added
             with writing(self.engine) as connection:
-                added += insert_records(connection, self._project, talks, items)
-        return added
+                added += rows.insert(connection)
 
     def interaction(self, id: str) -> Interaction:  # noqa: A002
         """Return an interaction; raise ``NotFound`` where there is none, or it was deleted."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -41,27 +41,29 @@ class Added:
         )
 
 
-def insert_records(
-    connection: Connection,
-    project: int,
-    talks: Sequence[Interaction],
-    items: Sequence[AnyFeedback],
-) -> Added:
-    """Insert records whose ids are not there yet; leave the others as they are."""
-    received = microseconds(now()) or 0
-    new_talks = _insert(
-        connection,
-        schema.interactions,
-        INTERACTION_COLUMNS,
-        [interaction_row(project, talk, received) for talk in talks],
-    )
-    new_items = _insert(
-        connection,
-        schema.feedback,
-        FEEDBACK_COLUMNS,
-        [feedback_row(project, item, received) for item in items],
-    )
-    return Added(new_talks, new_items, len(talks) + len(items) - new_talks - new_items)
+class Batch:
+    """Records on their way into the tables.
+
+    They are turned into rows one by one: a row holds nothing but texts and numbers, which the
+    garbage collector need not look at, while so many records would keep it busy.
+    """
+
+    def __init__(self, project: int) -> None:
+        self._project = project
+        self._received = microseconds(now()) or 0
+        self._talks: list[tuple[Any, ...]] = []
+        self._items: list[tuple[Any, ...]] = []
+
+    def add(self, talks: Iterable[Interaction], items: Iterable[AnyFeedback]) -> None:
+        """Take records."""
+        self._talks += [interaction_row(self._project, talk, self._received) for talk in talks]
+        self._items += [feedback_row(self._project, item, self._received) for item in items]
+
+    def insert(self, connection: Connection) -> Added:
+        """Insert the records whose ids are not there yet; leave the others as they are."""
+        talks = _insert(connection, schema.interactions, INTERACTION_COLUMNS, self._talks)
+        items = _insert(connection, schema.feedback, FEEDBACK_COLUMNS, self._items)
+        return Added(talks, items, len(self._talks) + len(self._items) - talks - items)
 
 
 def _insert(
