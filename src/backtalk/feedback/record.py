@@ -79,12 +79,11 @@ def content_id(*parts: str) -> str:
 
     Each part is hashed with its length, so that ``("ab", "c")`` and ``("a", "bc")`` differ.
     """
-    digest = blake2b(digest_size=16)
+    framed = []
     for part in parts:
         encoded = part.encode("utf-8", "surrogatepass")
-        digest.update(b"%d:" % len(encoded))
-        digest.update(encoded)
-    return digest.hexdigest()
+        framed += (b"%d:" % len(encoded), encoded)
+    return blake2b(b"".join(framed), digest_size=16).hexdigest()
 
 
 def now() -> datetime:

@@ -174,7 +174,7 @@ class Store:
                     refuse_other_content(connection, self._project, table, kept)
         return added
 
-    def add_cases(self, cases: Iterable[Case], *, batch: int = 20_000) -> Added:
+    def add_cases(self, cases: Iterable[Case], *, batch: int = 100_000) -> Added:
         """Keep many interactions with their feedback, a transaction a batch.
 
         Records whose id is there already are left as they are and counted as known.
