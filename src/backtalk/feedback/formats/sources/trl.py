@@ -66,6 +66,9 @@ def conversations(fields: Fields) -> tuple[tuple[Message, ...], Response, Respon
     RecordError
         If they are neither, or the prompt is in none of them.
     """
+    for name in ("chosen", "rejected"):
+        if name not in fields:
+            raise fields.error(name, "missing")
     chosen, rejected = (fields.data.get(name) for name in ("chosen", "rejected"))
     if isinstance(chosen, str) and isinstance(rejected, str):
         if "prompt" in fields:

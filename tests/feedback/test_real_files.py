@@ -1,0 +1,131 @@
+"""The real files are read whole, and mean what their sources say they mean."""
+
+import csv
+import gzip
+import json
+from collections import Counter
+
+import pytest
+
+from backtalk.feedback import Critique, Demonstration, Edit, Label, Outcome, Preference, Spans
+from backtalk.feedback.formats import BadRow, Parsed, RowMapping, read
+
+
+def parsed(path, **options):
+    rows = list(read(path, **options))
+    assert [row for row in rows if isinstance(row, BadRow)] == []
+    return [case for row in rows for case in row.cases]
+
+
+def raw(path):
+    with gzip.open(path, "rt") as lines:
+        return [json.loads(line) for line in lines]
+
+
+def test_hh_rlhf_splits_each_dialogue_where_it_parts(data):
+    path = data / "hh_rlhf_harmless.jsonl.gz"
+    cases = parsed(path)
+    assert len(cases) == 1500
+    several_turns = 0
+    for row, case in zip(raw(path), cases, strict=True):
+        (said,) = case.of(Preference)
+        assert said.verdict == "a"
+        chosen, rejected = case.text(said.chosen), case.text(said.rejected)
+        last, other = (
+            row[name].rsplit("\n\nAssistant:", 1)[1].strip() for name in ("chosen", "rejected")
+        )
+        assert row["chosen"].endswith(chosen)
+        assert row["rejected"].endswith(rejected)
+        prompt = case.interaction.prompt
+        assert prompt[0].role == prompt[-1].role == "user"
+        assert all(f": {message.text}" in row["rejected"] for message in prompt if message.text)
+        several_turns += chosen.strip() != last or rejected.strip() != other
+    assert several_turns == 4
+    shorter = sum(len(case.text("0")) < len(case.text("1")) for case in cases)
+    assert shorter == 826
+
+
+def test_fine_grained_qa_keeps_spans_missing_information_edits_and_every_comparison(data):
+    cases = parsed(data / "fine_grained_qa_feedback.jsonl.gz")
+    assert len(cases) == 350
+    preferences = [said for case in cases for said in case.of(Preference)]
+    assert len(preferences) == 2100
+    assert Counter(said.verdict for said in preferences)["tie"] == 267
+    spans = [(case, said, span) for case in cases for said in case.of(Spans) for span in said.spans]
+    assert len(spans) == 922
+    assert all(span.end <= len(case.text(said.response)) for case, said, span in spans)
+    assert sum(len(case.of(Critique)) for case in cases) == 574
+    assert all(len(case.interaction.responses) == 4 for case in cases)
+    assert all(e.text != case.text(e.response) for case in cases for e in case.of(Edit))
+
+
+def test_ilf_tells_critique_repair_and_outcome_apart(data):
+    path = data / "ilf_mbpp_feedback.jsonl.gz"
+    cases = parsed(path)
+    assert len(cases) == 140
+    assert all(len(case.of(Critique)) == 1 for case in cases)
+    rows = raw(path)
+    key = "Feedback"
+    assert [c.of(Critique)[0].text.strip() for c in cases] == [r[key].strip() for r in rows]
+    kinds = Counter(said.kind for case in cases for said in case.feedback)
+    assert set(kinds) >= {"critique", "edit", "outcome"}
+
+
+def test_gsm8k_has_an_outcome_for_every_solution(data):
+    path = data / "gsm8k_solutions.jsonl.gz"
+    cases = parsed(path)
+    assert len(cases) == 900
+    right = sum(case.of(Outcome)[i].passed for case in cases for i in range(len(case.of(Outcome))))
+    counted = 0
+    for row in raw(path):
+        counted += json.dumps(row).count('"is_correct": true')
+    assert right == counted
+    assert all(len(case.of(Demonstration)) <= 1 for case in cases)
+
+
+def test_alpaca_eval_keeps_the_judges_probability(data):
+    import pyarrow.parquet as pq
+
+    options = {"baseline": str(data / "alpaca_eval_baseline.parquet")}
+    cases = parsed(data / "alpaca_eval_outputs.parquet", options=options)
+    table = pq.read_table(data / "alpaca_eval_outputs.parquet")
+    assert len(cases) == table.num_rows == 22_537
+    stated = [case.of(Preference)[0].probability for case in cases]
+    assert stated == table["preference"].to_pylist()
+    assert {case.of(Preference)[0].annotator.kind for case in cases} == {"model"}
+    assert len({case.interaction.responses[0].model for case in cases}) == 28
+
+
+def test_without_the_baseline_alpaca_evals_rows_are_set_aside_with_the_mend(data):
+    rows = read(data / "alpaca_eval_outputs.parquet")
+    first = next(iter(rows))
+    assert isinstance(first, BadRow)
+    assert "baseline=FILE" in first.reason
+
+
+def test_a_mapping_reads_comments_on_lectures(data, tmp_path):
+    path = data / "sight_feedback.csv.gz"
+    mapping = RowMapping.from_yaml(
+        "prompt: video_name\n"
+        "feedback:\n"
+        "  - {kind: instruction, column: comment}\n"
+        "metadata: [comment_id, playlist_name]\n"
+    )
+    rows = list(read(path, format=mapping))
+    with gzip.open(path, "rt", newline="") as lines:
+        expected = [row["comment"] for row in csv.DictReader(lines)]
+    assert len(rows) == len(expected) > 7000
+    good = [row for row in rows if isinstance(row, Parsed)]
+    assert len(good) > 0.99 * len(rows)
+    texts = {said.text for row in good for case in row.cases for said in case.feedback}
+    assert texts >= {text for text in expected[:200] if text.strip()}
+
+
+@pytest.mark.parametrize("name", ["hh_rlhf_harmless.jsonl.gz", "fine_grained_qa_feedback.jsonl.gz"])
+def test_reading_twice_gives_the_same_records(data, name):
+    assert parsed(data / name) == parsed(data / name)
+
+
+def test_labels_are_not_made_up(data):
+    cases = parsed(data / "hh_rlhf_harmless.jsonl.gz")
+    assert not any(case.of(Label) for case in cases)
