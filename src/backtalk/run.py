@@ -46,7 +46,7 @@ class Run:
     --------
     >>> from backtalk.models.doubles import FromFunction
     >>> with Run(seed=1, budget=Budget(calls=10)) as run:
-    ...     model = run.around(FromFunction(lambda request: "Yes."))
+    ...     model = run.around(FromFunction(lambda request: "Yes.", name="yes"))
     """
 
     def __init__(

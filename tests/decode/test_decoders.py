@@ -1,0 +1,97 @@
+"""Decoders: what is drawn, and which of it is given."""
+
+import asyncio
+import math
+
+import numpy as np
+import pytest
+from pydantic import ValidationError
+
+from backtalk.decode import BestOfN, Sample
+from backtalk.errors import NotFound
+from backtalk.feedback import as_prompt
+from backtalk.models import FromFunction, Sampling
+from backtalk.rewards import Scores
+
+PROMPTS = [as_prompt("a"), as_prompt("b")]
+
+
+class Length:
+    """Longer is better; the longer, the less sure."""
+
+    name, bounds = "length", None
+
+    async def score(self, answers):
+        lengths = np.array([float(len(text)) for _, text in answers])
+        return Scores(lengths, lengths)
+
+
+def model(seen):
+    """Answers with as many letters as the sample's number modulo five."""
+
+    def answer(request):
+        seen.append(request)
+        return request.messages[-1].text * (1 + request.sample % 5)
+
+    return FromFunction(answer, name="letters")
+
+
+def decode(decoder, **options):
+    seen = []
+    found = asyncio.run(decoder.decode(model(seen), PROMPTS, **options))
+    return found, seen
+
+
+def test_the_best_by_the_reward_is_given():
+    found, seen = decode(BestOfN(n=7, reward="r"), rewards={"r": Length()}, seed=3)
+    assert [d.answer.text for d in found] == ["aaaaa", "bbbbb"]
+    assert [len(d.candidates) for d in found] == [7, 7]
+    assert [d.chosen for d in found] == [4, 4]
+    assert [(r.messages, r.sample, r.seed) for r in seen] == [
+        (prompt, i, 3) for prompt in PROMPTS for i in range(7)
+    ]
+
+
+def test_pessimism_shuns_what_the_reward_is_unsure_of():
+    found, _ = decode(BestOfN(n=5, reward="r", pessimism=2), rewards={"r": Length()})
+    assert [d.answer.text for d in found] == ["a", "b"]
+
+
+def test_the_best_of_one_is_a_sample():
+    sampling = Sampling(temperature=0.3)
+    best, asked = decode(BestOfN(n=1, reward="r", sampling=sampling), rewards={"r": Length()})
+    plain, too = decode(Sample(sampling=sampling), rewards={})
+    assert [d.answer for d in best] == [d.answer for d in plain]
+    assert asked == too
+
+
+def test_of_equals_the_first_is_given():
+    class Even(Length):
+        async def score(self, answers):
+            return Scores(np.zeros(len(answers)))
+
+    found, _ = decode(BestOfN(n=4, reward="r"), rewards={"r": Even()})
+    assert [d.chosen for d in found] == [0, 0]
+
+
+def test_how_far_the_choice_departs_from_the_model():
+    """Against the divergence itself, for a reward that ranks m answers that are equally likely."""
+    for n in (1, 2, 8):
+        answers = 4000
+        ranks = np.arange(1, answers + 1) / answers
+        chosen = ranks**n - (ranks - 1 / answers) ** n
+        exact = np.sum(chosen * np.log(chosen * answers))
+        bound = BestOfN(n=n, reward="r").kl_bound
+        assert exact <= bound + 1e-9
+        assert bound == pytest.approx(exact, abs=0.01)
+    assert BestOfN(n=8, reward="r").kl_bound == math.log(8) - 7 / 8
+
+
+def test_a_reward_that_was_not_loaded_is_named():
+    with pytest.raises(NotFound, match="abc"):
+        decode(BestOfN(n=2, reward="abc"), rewards={})
+
+
+def test_none_of_no_samples_is_refused():
+    with pytest.raises(ValidationError, match="n"):
+        BestOfN(n=0, reward="r")

@@ -1,0 +1,77 @@
+"""What was said about an answer is its value."""
+
+import asyncio
+
+import pytest
+
+from backtalk.errors import BacktalkError, NotFound, UnknownName
+from backtalk.feedback import Annotator, Interaction, Label, Preference, Rating, as_prompt
+from backtalk.feedback.merge import prompt_key
+from backtalk.feedback.views import Case
+from backtalk.rewards import RecordedReward, named_reward, register_reward
+
+ADA = Annotator.human("ada")
+ASKED = as_prompt("2 + 2?")
+
+
+def case(kind, *texts, **said):
+    talk = Interaction.of("2 + 2?", *texts)
+    return Case(talk, (kind(interaction=talk.id, annotator=ADA, **said),))
+
+
+def value(reward, text):
+    return asyncio.run(reward.score([(ASKED, text)])).mean[0]
+
+
+def test_scores_are_averaged():
+    reward = RecordedReward.of(
+        [
+            case(Rating, "4", response="0", value=5),
+            case(Label, "4", response="0", good=False),
+        ]
+    )
+    assert value(reward, "4") == 0.5
+
+
+def test_a_common_reference_is_worth_one_half_and_is_no_candidate():
+    cases = [
+        case(Preference, text, "reference", a="0", b="1", verdict=v, probability=p)
+        for text, v, p in (("x", "a", 0.9), ("y", "b", 0.2), ("z", "tie", 0.5))
+    ]
+    reward = RecordedReward.of(cases)
+    values = [value(reward, t) for t in ("x", "y", "z", "reference")]
+    assert values == pytest.approx([0.9, 0.2, 0.5, 0.5])
+    assert set(reward.candidates(prompt_key(ASKED))) == {"x", "y", "z"}
+
+
+def test_without_a_reference_it_is_how_often_an_answer_is_preferred():
+    rounds = [("x", "y"), ("y", "z"), ("x", "z")]
+    cases = [case(Preference, *pair, a="0", b="1", verdict="a") for pair in rounds]
+    reward = RecordedReward.of(cases)
+    assert [value(reward, t) for t in "xyz"] == [1.0, 0.5, 0.0]
+    assert len(reward.candidates(prompt_key(ASKED))) == 3
+
+
+def test_an_answer_that_nobody_judged_is_an_error():
+    reward = RecordedReward.of([case(Rating, "4", response="0", value=5)])
+    with pytest.raises(NotFound, match="'5'"):
+        value(reward, "5")
+
+
+def test_rewards_go_by_names():
+    @register_reward("of-the-test")
+    class Fixed:
+        name, bounds = "fixed", None
+
+        def __init__(self, aspect="all"):
+            self.aspect = aspect
+
+        async def score(self, answers): ...
+
+    assert named_reward("of-the-test", "tone").aspect == "tone"
+    assert named_reward("true-utility", "safe").name == "safe"
+    with pytest.raises(UnknownName, match="true-utility"):
+        named_reward("nobody")
+    register_reward("no-reward")(dict)
+    with pytest.raises(BacktalkError, match="not a reward"):
+        named_reward("no-reward")

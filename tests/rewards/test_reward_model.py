@@ -1,0 +1,196 @@
+"""The reward model learns the truth, says how sure it is, and travels as plain files."""
+
+import asyncio
+
+import numpy as np
+import pytest
+
+from backtalk.artifacts import Artifacts
+from backtalk.errors import BacktalkError, UnknownName
+from backtalk.feedback import Annotator, as_prompt
+from backtalk.feedback.views import Pair
+from backtalk.rewards import BradleyTerryReward, learn_reward, load_reward, named_embedder
+
+WORDS = {"thanks": 1.0, "sorry": 0.5, "maybe": 0.0, "no": -0.5, "never": -1.5}
+
+
+def text(chance):
+    return " ".join(chance.choice(list(WORDS), size=6))
+
+
+def worth(answer):
+    return sum(WORDS[word] for word in answer.split())
+
+
+def make_pairs(count, *, seed=0, annotator="ada", noise=1.0, tie=0.0, prompts=200):
+    """Pairs whose winner is drawn from the Bradley-Terry model of the words' worth."""
+    chance = np.random.default_rng(seed)
+    found = []
+    for i in range(count):
+        one, other = text(chance), text(chance)
+        if one == other:
+            continue
+        wins = chance.random() < 1 / (1 + np.exp((worth(other) - worth(one)) / noise))
+        chosen, rejected = (one, other) if wins else (other, one)
+        even = chance.random() < tie
+        found.append(
+            Pair(
+                prompt=as_prompt(f"question {i % prompts}"),
+                chosen=chosen,
+                rejected=rejected,
+                tie=even,
+                probability=0.5 if even else 1.0,
+                annotator=Annotator.human(annotator),
+            )
+        )
+    return found
+
+
+def learn(pairs, **options):
+    return asyncio.run(learn_reward(pairs, named_embedder("hashed", pairs), **options))
+
+
+def compare(reward, pairs):
+    return asyncio.run(
+        reward.compare(
+            [(p.prompt, p.chosen) for p in pairs], [(p.prompt, p.rejected) for p in pairs]
+        )
+    )
+
+
+@pytest.fixture(scope="module")
+def learned():
+    return learn(make_pairs(1500))
+
+
+def test_it_orders_answers_as_the_truth_does(learned):
+    chance = np.random.default_rng(1)
+    answers = [text(chance) for _ in range(300)]
+    asked = as_prompt("question 1")
+    scores = asyncio.run(learned.reward.score([(asked, answer) for answer in answers]))
+    truth = [worth(answer) for answer in answers]
+    assert np.corrcoef(scores.mean, truth)[0, 1] > 0.95
+
+
+def test_its_probabilities_are_those_of_the_truth(learned):
+    fresh = make_pairs(2000, seed=2)
+    said = compare(learned.reward, fresh)
+    ahead = said[:, 0] / (said[:, 0] + said[:, 1])
+    true = np.array([1 / (1 + np.exp(worth(p.rejected) - worth(p.chosen))) for p in fresh])
+    assert np.abs(ahead - true).mean() < 0.08
+    np.testing.assert_allclose(said.sum(axis=1), 1)
+
+
+def test_it_predicts_as_well_as_logistic_regression_on_the_truth(learned):
+    from sklearn.linear_model import LogisticRegression
+
+    def counts(pairs):
+        rows = [
+            [p.chosen.split().count(w) - p.rejected.split().count(w) for w in WORDS] for p in pairs
+        ]
+        return np.array(rows, dtype=float)
+
+    train, fresh = make_pairs(1500), make_pairs(2000, seed=3)
+    x = counts(train)
+    peer = LogisticRegression(fit_intercept=False, C=1e6).fit(
+        np.vstack([x, -x]), np.repeat([1, 0], len(x))
+    )
+    theirs = np.log(peer.predict_proba(counts(fresh))[:, 1]).mean()
+    ours = np.log(compare(learned.reward, fresh)[:, 0]).mean()
+    assert ours > theirs - 0.02
+
+
+def test_swapping_the_answers_swaps_the_probabilities(learned):
+    pairs = make_pairs(50, seed=4)
+    there = compare(learned.reward, pairs)
+    back = compare(
+        learned.reward,
+        [p.model_copy(update={"chosen": p.rejected, "rejected": p.chosen}) for p in pairs],
+    )
+    np.testing.assert_allclose(there[:, [1, 0, 2]], back)
+
+
+def test_ties_are_foreseen_as_often_as_they_happen():
+    fresh = make_pairs(1000, seed=6, tie=0.3)
+    found = compare(learn(make_pairs(1500, seed=5, tie=0.3)).reward, fresh)
+    assert found[:, 2].mean() == pytest.approx(np.mean([p.tie for p in fresh]), abs=0.05)
+
+
+def test_somebody_who_answers_at_random_counts_less():
+    careful = make_pairs(700, seed=7, annotator="careful", noise=0.5)
+    random = make_pairs(700, seed=8, annotator="random", noise=100.0)
+    reliability = learn([*careful, *random]).reward.reliability
+    assert reliability["random"] < 0.4 * reliability["careful"]
+
+
+def test_it_is_less_sure_with_less_feedback_and_of_strange_answers():
+    asked = as_prompt("question 1")
+    answers = [(asked, "thanks never thanks sorry"), (asked, "quantum turbine lasagne " * 5)]
+    few = asyncio.run(learn(make_pairs(60)).reward.score(answers)).std
+    many = asyncio.run(learn(make_pairs(1500)).reward.score(answers)).std
+    assert many[0] < few[0]
+    assert many[1] > many[0]
+
+
+def test_the_place_is_not_taken_for_merit():
+    chance = np.random.default_rng(9)
+    pairs = []
+    for pair in make_pairs(1200, seed=9):
+        first = "chosen" if chance.random() < 0.5 else "rejected"
+        if chance.random() < 0.4 and first == "rejected":
+            swapped = {"chosen": pair.rejected, "rejected": pair.chosen, "first": "chosen"}
+            pairs.append(pair.model_copy(update=swapped))
+        else:
+            pairs.append(pair.model_copy(update={"first": first}))
+    known = learn(pairs).reward
+    hidden = learn([p.model_copy(update={"first": None}) for p in pairs]).reward
+    fresh = make_pairs(1500, seed=10)
+
+    def likelihood(reward):
+        return np.log(compare(reward, fresh)[:, 0]).mean()
+
+    assert likelihood(known) > likelihood(hidden)
+
+
+def test_it_comes_back_from_its_files_as_it_was(learned, tmp_path):
+    files = learned.reward.to_files()
+    assert set(files) >= {"reward.json", "reward.safetensors"}
+    assert not any(content.startswith(b"\x80") for content in files.values())  # no pickle
+    artifacts = Artifacts(tmp_path)
+    back = load_reward(artifacts.put(files), artifacts)
+    assert isinstance(back, BradleyTerryReward)
+    assert back.to_files() == files
+    pairs = make_pairs(20, seed=11)
+    np.testing.assert_allclose(compare(back, pairs), compare(learned.reward, pairs), atol=1e-5)
+
+
+def test_the_same_seed_gives_the_same_reward():
+    pairs = make_pairs(200)
+    assert learn(pairs, seed=3).reward.to_files() == learn(pairs, seed=3).reward.to_files()
+
+
+def test_margins_come_from_fits_that_did_not_see_the_prompt():
+    noise = [
+        p.model_copy(update={"prompt": as_prompt(f"only {i}")})
+        for i, p in enumerate(make_pairs(300, noise=1e9))
+    ]
+    found = learn(noise)
+    assert np.mean(found.margin > 0) == pytest.approx(0.5, abs=0.1)
+    assert found.reward.temperature < 0.5
+
+
+def test_more_pairs_than_wanted_are_drawn_from(caplog):
+    found = learn(make_pairs(200), max_pairs=150)
+    assert found.left_out == len(make_pairs(200)) - 150
+    assert "using 150 of" in caplog.text
+
+
+def test_nothing_to_learn_from_is_an_error_that_says_so():
+    with pytest.raises(BacktalkError, match="none has a winner"):
+        learn(make_pairs(20, tie=1.0))
+
+
+def test_a_kind_of_reward_that_is_not_known(tmp_path):
+    artifacts = Artifacts(tmp_path)
+    with pytest.raises(UnknownName, match="bradley-terry"):
+        load_reward(artifacts.put({"reward.json": b'{"kind": "oracle"}'}), artifacts)
