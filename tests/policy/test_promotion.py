@@ -1,0 +1,159 @@
+"""A project serves what proved itself; every change is on record and can be undone."""
+
+import pytest
+
+from backtalk.errors import Conflict, NotFound
+from backtalk.evaluate import Estimate
+from backtalk.evaluate.evaluation import Evaluation, Measure
+from backtalk.models.spec import NamedSpec
+from backtalk.policy import (
+    Gate,
+    GateRefused,
+    Policy,
+    history,
+    list_policies,
+    promote,
+    read_policy,
+    rollback,
+    save_evaluation,
+    save_policy,
+    served_policy,
+)
+from backtalk.store import Store
+
+
+def policy(number):
+    return Policy(model=NamedSpec(name="desk", options={"greet": number / 10}), name=f"p{number}")
+
+
+def estimate(value, low, high, level=0.95):
+    return Estimate(value, low, high, level, 100, None, "by hand")
+
+
+def evaluation(candidate, baseline, /, **changes):
+    fields = {
+        "candidate": candidate.id,
+        "baseline": baseline.id,
+        "judge": "j",
+        "split": "held-out",
+        "prompts": 100,
+        "prompts_digest": "d",
+        "seed": 0,
+        "win_rate": estimate(0.7, 0.6, 0.8),
+        "value": Measure(name="j"),
+        "longer_wins": estimate(0.5, 0.4, 0.6),
+        "length_ratio": 1.0,
+    }
+    return Evaluation.model_validate(fields | changes)
+
+
+@pytest.fixture
+def store(tmp_path):
+    with Store(tmp_path / "s.db") as opened:
+        promote(opened, policy(0), who="ada")
+        yield opened
+
+
+def test_the_first_policy_is_served_without_evidence(store):
+    assert served_policy(store) == policy(0)
+    (entry,) = history(store)
+    assert (entry.who, entry.promotion.action, entry.promotion.previous) == ("ada", "promote", None)
+
+
+def test_a_better_policy_takes_over_and_rollback_undoes_it(store):
+    evidence = evaluation(policy(1), policy(0))
+    promote(store, policy(1), evidence, who="bo")
+    assert served_policy(store) == policy(1)
+    assert history(store)[-1].promotion.evaluation == evidence.id
+    done = rollback(store, who="chen")
+    assert (done.policy, done.previous) == (policy(0).id, policy(1).id)
+    assert served_policy(store) == policy(0)
+    actions = [(entry.who, entry.promotion.action) for entry in history(store)]
+    assert actions == [("ada", "promote"), ("bo", "promote"), ("chen", "rollback")]
+    assert history(store)[0].time <= history(store)[-1].time
+
+
+def test_rolling_back_twice_goes_back_two_promotions(store):
+    promote(store, policy(1), evaluation(policy(1), policy(0)), who="a")
+    promote(store, policy(2), evaluation(policy(2), policy(1)), who="a")
+    rollback(store, who="a")
+    promote(store, policy(3), evaluation(policy(3), policy(1)), who="a")
+    served = []
+    for _ in range(3):
+        rollback(store, who="a")
+        served.append(served_policy(store))
+    assert served == [policy(1), policy(0), None]
+    with pytest.raises(NotFound, match="no promotion to roll back"):
+        rollback(store, who="a")
+
+
+WORSE = Measure(name="safety", difference=estimate(-0.2, -0.3, -0.1))
+UNSURE = Measure(name="safety", difference=estimate(-0.1, -0.3, 0.1))
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"win_rate": estimate(0.6, 0.5, 0.7)}, "not shown to be above 0.5"),
+        ({"win_rate": estimate(0.7, 0.6, 0.8, level=0.9)}, "at 0.9, the gate asks 0.95"),
+        ({"split": "train"}, "may have learned from"),
+        ({"split": "all"}, "may have learned from"),
+        ({"baseline": policy(9).id}, "is served"),
+        ({"guards": (WORSE,)}, "safety gets worse by 0.200"),
+    ],
+)
+def test_the_gate_refuses(store, changes, reason):
+    with pytest.raises(GateRefused, match=reason):
+        promote(store, policy(1), evaluation(policy(1), policy(0), **changes), who="a")
+    assert served_policy(store) == policy(0)
+    assert len(history(store)) == 1
+
+
+def test_all_reasons_are_given(store):
+    found = evaluation(
+        policy(1), policy(0), win_rate=estimate(0.4, 0.3, 0.5), split="train", guards=(WORSE,)
+    )
+    assert len(Gate().reasons(found, served=policy(0).id)) == 3
+
+
+def test_a_guard_that_may_or_may_not_be_worse_passes_unless_a_tolerance_asks_for_proof(store):
+    found = evaluation(policy(1), policy(0), guards=(UNSURE,))
+    assert Gate().reasons(found, served=policy(0).id) == []
+    assert Gate(tolerance=0.3).reasons(found, served=policy(0).id) == []
+    assert Gate(tolerance=0.2).reasons(found, served=policy(0).id) != []
+
+
+def test_evidence_has_to_be_there_and_of_this_policy(store):
+    with pytest.raises(GateRefused, match="no evaluation of p1 against what is served"):
+        promote(store, policy(1), who="a")
+    with pytest.raises(GateRefused, match="not of p1"):
+        promote(store, policy(1), evaluation(policy(2), policy(0)), who="a")
+    with pytest.raises(GateRefused, match="served already"):
+        promote(store, policy(0), who="a")
+
+
+def test_of_two_who_promote_at_once_one_is_told(store, monkeypatch):
+    last = store.journal.last
+    promote(store, policy(1), evaluation(policy(1), policy(0)), who="first")
+    monkeypatch.setattr(store.journal, "last", lambda topic: last(topic) - 1)
+    with pytest.raises(Conflict, match="at the same time"):
+        promote(store, policy(2), evaluation(policy(2), policy(0)), who="second")
+    assert served_policy(store) == policy(1)
+
+
+def test_policies_are_found_by_name_id_and_beginning(store):
+    save_policy(store, policy(1))
+    assert read_policy(store, "p1") == policy(1)
+    assert read_policy(store, policy(1).id[:10]) == policy(1)
+    assert [p.label for p in list_policies(store)] == ["p0", "p1"]
+    with pytest.raises(NotFound, match="nobody"):
+        read_policy(store, "nobody")
+
+
+def test_projects_do_not_see_each_other(store):
+    other = store.in_project("other")
+    assert served_policy(other) is None
+    assert list_policies(other) == []
+    save_evaluation(store, evaluation(policy(1), policy(0)))
+    with pytest.raises(NotFound):
+        rollback(other, who="a")
