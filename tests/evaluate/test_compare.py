@@ -1,0 +1,172 @@
+"""Comparing policies: the same numbers as computing them by hand, on prompts that fit."""
+
+import asyncio
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+
+from backtalk.decode import Decoded
+from backtalk.errors import BacktalkError
+from backtalk.evaluate import against_trivial, paired_difference, win_rate
+from backtalk.evaluate.compare import choose_best, evaluate
+from backtalk.evaluate.evaluation import Evaluation, headline
+from backtalk.evaluate.exhibits import exhibits
+from backtalk.feedback import as_prompt
+from backtalk.models import Budget, FromFunction, Request
+from backtalk.rewards import Scores
+from backtalk.run import Run
+
+PROMPTS = [as_prompt(f"question {i}") for i in range(60)]
+
+
+def number(*parts):
+    return np.random.default_rng(abs(hash(parts)) % 2**32).random()
+
+
+@dataclass
+class Answerer:
+    """Answers with a number that is better the greater its skill; draws several, keeps one."""
+
+    id: str
+    skill: float
+    draws: int = 1
+    model: object = None
+
+    async def decode(self, prompts, *, seed=0):
+        found = []
+        for prompt in prompts:
+            values = [
+                min(self.skill + 0.5 * self._draw(prompt, seed, i), 1) for i in range(self.draws)
+            ]
+            requests = [Request(messages=prompt, sample=i, seed=seed) for i in range(self.draws)]
+            texts = [f"{value:.6f}" + "x" * (i % 3) for i, value in enumerate(values)]
+            model = self.model or FromFunction(lambda r, t=texts: t[r.sample], name="m")
+            found.append(Decoded(tuple(await model.generate(requests)), int(np.argmax(values))))
+        return found
+
+    def _draw(self, prompt, seed, i):
+        return np.random.default_rng([len(self.id), seed, i, int(prompt[0].text[9:])]).random()
+
+
+class Worth:
+    """The number that an answer is."""
+
+    name, bounds = "worth", (0.0, 1.0)
+
+    async def score(self, answers):
+        return Scores(np.array([float(text.rstrip("x")) for _, text in answers]))
+
+
+class Shortness:
+    """Shorter is better."""
+
+    name, bounds = "short", None
+
+    async def score(self, answers):
+        return Scores(-np.array([float(len(text)) for _, text in answers]))
+
+
+BETTER, PLAIN = Answerer("better", 0.3), Answerer("plain", 0.2)
+
+
+def compared(candidate=BETTER, baseline=PLAIN, prompts=PROMPTS, **options):
+    run = options.pop("run", None) or Run(seed=options.pop("seed", 1))
+    return asyncio.run(evaluate(candidate, baseline, prompts, Worth(), run=run, **options))
+
+
+def test_an_evaluation_is_what_the_statistics_say_of_the_answers():
+    found, trial = compared(guards=[Shortness()])
+    values = np.array([[float(d.answer.text.rstrip("x")) for d in row] for row in trial.answers])
+    np.testing.assert_array_equal(values, trial.values)
+    wins = (np.sign(values[1] - values[0]) + 1) / 2
+    assert found.win_rate == win_rate(wins, seed=1).estimate
+    assert found.value.difference == paired_difference(values[1], values[0], seed=1)
+    assert found.win_rate.value > 0.5
+    assert (found.prompts, found.split, found.judge) == (60, "held-out", "worth")
+    assert found.guards[0].name == "short"
+    assert Evaluation.model_validate_json(found.to_json()) == found
+
+
+def test_a_choice_among_samples_is_put_beside_trivial_rules():
+    found, trial = compared(Answerer("best", 0.2, draws=4))
+    texts = [[c.text for c in d.candidates] for d in trial.answers[1]]
+    values = [[float(text.rstrip("x")) for text in row] for row in texts]
+    expected = against_trivial(texts, values, [d.chosen for d in trial.answers[1]])
+    assert {c.rule: c.difference for c in found.choices} == {
+        rule: score.difference for rule, score in expected.baselines.items()
+    }
+    assert {"longest", "first", "random"} <= {c.rule for c in found.choices}
+    assert found.ceiling == expected.ceiling
+
+
+def test_the_same_seed_gives_the_same_numbers_and_another_another():
+    one, other, third = (compared(seed=seed)[0] for seed in (5, 5, 6))
+    assert one.win_rate == other.win_rate
+    assert one.value != third.value
+
+
+def test_a_judge_that_compares_is_asked_to():
+    class Compares(Worth):
+        async def compare(self, a, b):
+            return np.tile([0.7, 0.2, 0.1], (len(a), 1))
+
+    found, _ = asyncio.run(evaluate(BETTER, PLAIN, PROMPTS, Compares(), run=Run()))
+    assert found.win_rate.value == pytest.approx(0.75)
+
+
+def test_a_budget_that_ends_leaves_what_was_done():
+    run = Run(budget=Budget(calls=100))
+    model = run.around(FromFunction(lambda request: "0.5", name="m"))
+    ours, theirs = Answerer("a", 0.1, model=model), Answerer("b", 0.1, model=model)
+    found, trial = compared(ours, theirs, run=run)
+    assert not found.complete
+    assert found.prompts == len(trial.prompts) == 32
+    assert found.calls <= 100
+
+
+def test_the_best_of_many_is_judged_on_prompts_that_the_choice_never_saw():
+    equals = [Answerer("x" * (k + 1), 0.2) for k in range(12)]
+    flattered, honest = [], []
+    for seed in range(12):
+        found, selection, trial = asyncio.run(
+            choose_best(equals, PLAIN, PROMPTS, Worth(), run=Run(seed=seed))
+        )
+        hidden = np.asarray(selection.held_out)
+        assert found.prompts == hidden.sum()
+        assert found.chosen_of == 12
+        values = trial.values[1 + selection.winner]
+        assert found.value.candidate.value == pytest.approx(values[hidden].mean())
+        flattered.append(selection.apparent.value)
+        honest.append(found.value.candidate.value)
+    truth = 0.2 + 0.25
+    assert np.mean(flattered) > truth + 0.02
+    assert np.mean(honest) == pytest.approx(truth, abs=0.02)
+
+
+def test_what_makes_no_sense_is_refused():
+    with pytest.raises(BacktalkError, match="is the baseline itself"):
+        compared(PLAIN, PLAIN)
+    with pytest.raises(BacktalkError, match="no held-out prompt"):
+        compared(prompts=[])
+    with pytest.raises(BacktalkError, match="at least two prompts"):
+        asyncio.run(choose_best([BETTER], PLAIN, PROMPTS[:1], Worth(), run=Run()))
+
+
+def test_the_headline_claims_no_more_than_the_interval():
+    found, _ = compared()
+    assert headline(found).startswith("The candidate is better")
+    worse, _ = compared(PLAIN, BETTER)
+    assert headline(worse).startswith("The candidate is worse")
+    unsure, _ = compared(Answerer("other", 0.21))
+    assert headline(unsure).startswith("No difference is shown")
+
+
+def test_exhibits_span_the_trial():
+    _, trial = compared()
+    shown = exhibits(trial, count=5)
+    gains = [e.candidate_value - e.baseline_value for e in shown]
+    difference = trial.values[1] - trial.values[0]
+    assert gains == sorted(gains, reverse=True)
+    assert (gains[0], gains[-1]) == (difference.max(), difference.min())
+    assert len(exhibits(trial, count=500)) == len(PROMPTS)
