@@ -6,7 +6,7 @@ import json
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.markup import escape
@@ -21,7 +21,8 @@ from rich.progress import (
 )
 from rich.table import Table
 
-from backtalk.evaluate.estimate import Estimate
+if TYPE_CHECKING:
+    from backtalk.evaluate.estimate import Estimate
 
 _PIPED_WIDTH = 240
 """Tables that go to a file or another program are not folded."""

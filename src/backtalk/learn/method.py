@@ -70,7 +70,7 @@ class Method:
         for name in given:
             if name not in self.options:
                 raise UnknownName.among(f"option of {self.name}", name, list(self.options))
-        hints = get_type_hints(self.function)
+        hints = get_type_hints(self.function, include_extras=True)
         fields: Any = {name: (hints[name], default) for name, default in self.options.items()}
         model = create_model("Options", __config__=ConfigDict(extra="forbid"), **fields)
         try:

@@ -1,0 +1,164 @@
+"""Methods: what can run, what it needs, and that what it makes is better."""
+
+import asyncio
+import sys
+from typing import Annotated, Literal
+
+import pytest
+from pydantic import Field
+
+from backtalk.errors import BacktalkError, UnknownName
+from backtalk.evaluate.compare import evaluate
+from backtalk.feedback import Annotator, Critique, Interaction, Label, Preference
+from backtalk.feedback.views import Critiqued, Pair
+from backtalk.learn import METHODS, Paper, TrainingSet, find_method, in_split, method, what_can_run
+from backtalk.models import Request
+from backtalk.models.spec import NamedSpec
+from backtalk.policy import Policy, load_policy
+from backtalk.run import Run
+from backtalk.store import Store
+from backtalk.worlds.desk import tickets
+from backtalk.worlds.desk_model import DeskModel, TrueUtility
+from backtalk.worlds.desk_people import Person
+
+PLAIN = Policy(model=NamedSpec(name="desk"), name="plain")
+ADA = Person("ada", noise=0.1)
+
+
+def talks(count):
+    asked = tickets("train", count, seed=1)
+    drafts = asyncio.run(
+        DeskModel().generate(
+            [Request(messages=t.prompt, sample=i) for t in asked for i in range(3)]
+        )
+    )
+    return [
+        Interaction.of(ticket.prompt, *(d.text for d in drafts[3 * n : 3 * n + 3]))
+        for n, ticket in enumerate(asked)
+    ]
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    with Store(tmp_path_factory.mktemp("learn") / "s.db") as opened:
+        for talk in talks(400):
+            opened.add(talk, *ADA.give("ranking", talk))
+        yield opened
+
+
+def test_learning_makes_the_policy_better(store):
+    run = Run(seed=1)
+    learned = asyncio.run(find_method("best-of-n").learn(PLAIN, TrainingSet(store), run, n="6"))
+    held_out = [t.prompt for t in tickets("held-out", 150, seed=2)]
+    found, _ = asyncio.run(
+        evaluate(
+            load_policy(learned, store.artifacts),
+            load_policy(PLAIN),
+            held_out,
+            TrueUtility(),
+            run=run,
+        )
+    )
+    assert found.win_rate.low > 0.5
+    assert all(c.difference.low > 0 for c in found.choices)
+    lineage = learned.lineage
+    assert (lineage.method, lineage.parent, lineage.seed) == ("best-of-n", PLAIN.id, 1)
+    assert lineage.options["n"] == learned.decoder.n == 6
+    assert lineage.snapshot.counts["ranking"] < 400
+
+
+def test_the_same_feedback_and_seed_give_the_same_policy(store):
+    make = find_method("best-of-n").learn
+    one, other = (asyncio.run(make(PLAIN, TrainingSet(store), Run(seed=1), n=2)) for _ in "ab")
+    assert one.id == other.id
+    assert one.lineage.snapshot == other.lineage.snapshot
+
+
+def test_prompts_for_evaluation_are_not_learned_from(store):
+    learned_from = {c.interaction.prompt for c in TrainingSet(store).cases()}
+    held_out = {c.interaction.prompt for c in TrainingSet(store, split="held-out").cases()}
+    everything = {c.interaction.prompt for c in TrainingSet(store, split="all").cases()}
+    assert learned_from | held_out == everything
+    assert not learned_from & held_out
+    assert all(in_split(prompt, "held-out") for prompt in held_out)
+    assert 0.1 < len(held_out) / len(everything) < 0.3
+
+
+def test_only_the_kinds_asked_for_are_learned_from(store):
+    assert list(TrainingSet(store, kinds=["label"]).cases()) == []
+    assert len(TrainingSet(store, kinds=["ranking"]).views(Pair)) > 100
+    with pytest.raises(UnknownName, match="thumbs"):
+        list(TrainingSet(store, kinds=["thumbs"]).cases())
+
+
+def test_responses_of_different_interactions_compare_across_a_prompt(tmp_path):
+    with Store(tmp_path / "s.db") as opened:
+        for text, good in (("4", True), ("5", False)):
+            talk = Interaction.of("2 + 2?", text)
+            ada = Annotator.human("ada")
+            opened.add(talk, Label(interaction=talk.id, annotator=ada, response="0", good=good))
+        feedback = TrainingSet(opened, split="all")
+        assert feedback.views(Pair) == []
+        (pair,) = feedback.views(Pair, across="prompt")
+        assert (pair.chosen, pair.rejected) == ("4", "5")
+
+
+def test_what_can_run_is_told_by_what_the_feedback_can_be_seen_as(store, tmp_path):
+    (ready,) = [item for item in what_can_run(store) if item.method.name == "best-of-n"]
+    assert (ready.ready, ready.drivers, ready.missing) == (True, ("ranking",), "")
+    with Store(tmp_path / "s.db") as opened:
+        talk = Interaction.of("2 + 2?", "4", "5")
+        said = {"interaction": talk.id, "annotator": Annotator.human("ada")}
+        opened.add(talk, Critique(**said, text="Hm."))
+        opened.add(Preference(**said, a="0", b="1", verdict="both_bad"))
+        (found,) = [item for item in what_can_run(opened) if item.method.name == "best-of-n"]
+        assert not found.ready
+        assert found.drivers == ()
+        assert "ranking" in found.missing
+        (way,) = [way for way in found.ways if way.kind == "preference"]
+        assert (way.count, way.found) == (1, 0)
+
+
+def test_a_method_says_what_it_is():
+    found = find_method("best-of-n")
+    assert (found.place, found.needs) == ("decoding", (Pair,))
+    assert set(found.kinds) >= {"preference", "ranking", "rating", "edit", "choice", "outcome"}
+    assert found.paper.year == 2020
+    assert found.summary.endswith(".")
+
+
+def test_options_are_converted_and_refused_by_name():
+    found = find_method("best-of-n")
+    assert found.read_options({"n": "4"})["n"] == 4
+    with pytest.raises(UnknownName, match="Did you mean 'embedder'"):
+        found.read_options({"embeder": "hashed"})
+    with pytest.raises(BacktalkError, match="n: "):
+        found.read_options({"n": "1"})
+    with pytest.raises(UnknownName, match="best-of-n"):
+        find_method("best-off-n")
+
+
+def test_a_method_can_be_added(store, monkeypatch):
+    monkeypatch.setattr(sys.modules["backtalk.learn.method"], "METHODS", dict(METHODS))
+
+    @method("polite", place="prompt", needs=[Critiqued], paper=Paper("A note", "Ada", 2026))
+    async def polite(
+        policy: Policy,
+        feedback: TrainingSet,
+        run: Run,
+        *,
+        tone: Literal["warm", "cool"] = "warm",
+        times: Annotated[int, Field(gt=0)] = 1,
+    ) -> Policy:
+        """Ask for politeness."""
+        return policy.derive(system=f"Be {tone}. " * times, lineage=policy.lineage)
+
+    learned = asyncio.run(
+        find_method("polite").learn(PLAIN, TrainingSet(store), Run(), tone="cool", times="2")
+    )
+    assert learned.system == "Be cool. Be cool. "
+
+
+def test_feedback_without_a_pair_is_an_error_with_a_mend(tmp_path):
+    with Store(tmp_path / "s.db") as opened, pytest.raises(BacktalkError, match="Collect"):
+        asyncio.run(find_method("best-of-n").learn(PLAIN, TrainingSet(opened), Run()))

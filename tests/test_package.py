@@ -1,0 +1,77 @@
+"""What importing costs, which way imports point, what is installed where."""
+
+import json
+import re
+import subprocess
+import sys
+from importlib.metadata import entry_points
+
+import backtalk
+from tests.conftest import REPOSITORY
+
+HEAVY = ("torch", "transformers", "pandas", "matplotlib", "fastapi", "sklearn", "scipy", "pyarrow")
+
+
+def python(code, *options):
+    command = [sys.executable, *options, "-c", code]
+    return subprocess.run(command, capture_output=True, text=True, check=True)
+
+
+def loaded_after(code):
+    listed = python(f"{code}\nimport json, sys; print(json.dumps(list(sys.modules)))").stdout
+    return {name.partition(".")[0] for name in json.loads(listed.splitlines()[-1])}
+
+
+def test_importing_loads_nothing_heavy():
+    assert not loaded_after("import backtalk") & {*HEAVY, "numpy", "pydantic", "sqlalchemy"}
+
+
+def test_importing_takes_no_time():
+    """Counted by the interpreter in microseconds of its own, with much to spare below 0.3 s."""
+    lines = python("import backtalk", "-X", "importtime").stderr.splitlines()
+    (total,) = [line for line in lines if line.rstrip().endswith("| backtalk")]
+    assert int(total.split("|")[1]) < 300_000
+
+
+def test_the_command_line_starts_without_what_it_does_not_need():
+    loaded = loaded_after("from backtalk.cli import main; main(['--version'])")
+    assert not loaded & {*HEAVY, "numpy", "sqlalchemy"}
+
+
+def test_statistics_and_formats_do_without_what_only_some_need():
+    assert not loaded_after("import backtalk.evaluate") & {"torch", "pandas", "matplotlib"}
+    assert not loaded_after("import backtalk.feedback.formats") & {"torch", "pandas"}
+    assert not loaded_after("import backtalk.models") & {"torch", "transformers"}
+
+
+def test_every_public_name_can_be_had():
+    for name in backtalk.__all__:
+        assert getattr(backtalk, name) is not None
+    assert set(backtalk.__all__) <= set(dir(backtalk))
+
+
+def test_imports_point_one_way(monkeypatch):
+    from importlinter.cli import lint_imports
+
+    monkeypatch.chdir(REPOSITORY)
+    assert lint_imports(no_cache=True) == 0
+
+
+def test_what_packages_may_plug_in_is_found():
+    assert "desk" in entry_points(group="backtalk.models").names
+    assert "true-utility" in entry_points(group="backtalk.rewards").names
+
+
+def test_everything_that_is_declared_is_pinned():
+    declared = re.findall(
+        r'^    "([\w.-]+?)(?:\[[^\]]*\])?[><=]', _read("pyproject.toml"), re.MULTILINE
+    )
+    extras = re.findall(r'"([\w-]+)(?:\[[^\]]*\])?>=', _read("pyproject.toml"))
+    pins = _read("constraints.txt").split()
+    pinned = {pin.split("==")[0].lower().replace("_", "-") for pin in pins}
+    wanted = {name.lower().replace("_", "-") for name in (*declared, *extras)} - {"hatchling"}
+    assert wanted <= pinned, wanted - pinned
+
+
+def _read(name):
+    return (REPOSITORY / name).read_text()
