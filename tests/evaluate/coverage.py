@@ -4,6 +4,7 @@ A cell is an interval, a kind of data with known truth, and a number of items. I
 the share of seeded replications whose interval contains the truth.
 """
 
+import sys
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -57,22 +58,22 @@ def measure(cell: Cell) -> Measured:
 
 
 def table(cells: list[Cell]) -> str:
-    """Lay out the measured coverage as a Markdown table."""
-    rows = [
-        "| interval | data | n | coverage | mean width | tested |",
-        "|---|---|---:|---:|---:|---|",
-    ]
+    """Lay out the measured coverage as a Markdown table, a row for each interval and data."""
+    sizes = sorted({cell.n for cell in cells})
+    rows: dict[tuple[str, str], dict[int, str]] = {}
     for cell in cells:
-        found = measure(cell)
-        tested = "" if cell.promise is None else "{:.0%} to {:.0%}".format(*cell.promise)
-        rows.append(
-            f"| {cell.interval} | {cell.data} | {cell.n} | {found.coverage:.1%} "
-            f"| {found.width:.3f} | {tested} |"
-        )
-    return "\n".join(rows)
+        rows.setdefault((cell.interval, cell.data), {})[cell.n] = f"{measure(cell).coverage:.1%}"
+    lines = [
+        "| interval | data | " + " | ".join(f"n = {size}" for size in sizes) + " |",
+        "|---|---|" + "---:|" * len(sizes),
+    ]
+    for (interval, data), found in rows.items():
+        shares = " | ".join(found.get(size, "") for size in sizes)
+        lines.append(f"| {interval} | {data} | {shares} |")
+    return "\n".join(lines) + "\n"
 
 
 if __name__ == "__main__":
     from tests.evaluate.cells import ALL
 
-    print(table(ALL))
+    sys.stdout.write(table(ALL))

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from backtalk.evaluate.arrays import Floats, level_of
 from backtalk.evaluate.estimate import Estimate, InvalidValues
@@ -16,11 +18,10 @@ def wilson(successes: int, n: int, *, level: float = 0.95) -> Estimate:
     return Estimate(successes / n, float(low), float(high), level, n, None, "wilson")
 
 
-def exact(successes: int, n: int, *, level: float = 0.95, mid: bool = True) -> Estimate:
-    """Estimate a proportion with an interval from binomial tails. See :func:`exact_limits`."""
-    low, high = exact_limits(*_counts(successes, n), level_of(level), mid=mid)
-    method = "mid-P exact" if mid else "Clopper-Pearson"
-    return Estimate(successes / n, float(low), float(high), level, n, None, method)
+def exact(successes: int, n: int, *, level: float = 0.95) -> Estimate:
+    """Estimate a proportion with Blaker's exact interval. See :func:`exact_limits`."""
+    low, high = exact_limits(*_counts(successes, n), level_of(level))
+    return Estimate(successes / n, float(low), float(high), level, n, None, "exact")
 
 
 def wilson_limits(successes: ArrayLike, n: ArrayLike, level: float = 0.95) -> tuple[Floats, Floats]:
@@ -30,18 +31,19 @@ def wilson_limits(successes: ArrayLike, n: ArrayLike, level: float = 0.95) -> tu
     return score_ends(share, normal_quantile(0.5 + level / 2) ** 2 / count * np.ones_like(share))
 
 
-def exact_limits(
-    successes: ArrayLike, n: ArrayLike, level: float = 0.95, *, mid: bool = True
-) -> tuple[Floats, Floats]:
-    """Limits for a proportion from the binomial tail areas; arguments broadcast.
+def exact_limits(successes: ArrayLike, n: ArrayLike, level: float = 0.95) -> tuple[Floats, Floats]:
+    """Blaker's exact limits for a proportion (Blaker 2000); arguments broadcast.
 
-    With ``mid`` the observed count is given half its probability (Lancaster 1961; Berry and
-    Armitage 1995); without, the limits are those of Clopper and Pearson (1934).
+    A chance is left out where the tail that the count lies in, and the largest tail at the
+    other side that is no likelier, together have a chance below 1 - level. They cover at least
+    as often as ``level`` says, whatever the truth, and lie within Clopper and Pearson's. Counts
+    being whole, they cover more often than that for most truths, the more so the fewer the
+    trials: at 95 %, from 95 to 99.7 % with 10 trials, 97.3 % on average.
     """
     won, count = np.broadcast_arrays(np.asarray(successes, dtype=float), np.asarray(n, dtype=float))
-    tail = 0.5 - level / 2
-    low = _exact_lower(won, count, tail, mid)
-    return low, 1.0 - _exact_lower(count - won, count, tail, mid)
+    return _exact_lower(won, count, 1.0 - level), 1.0 - _exact_lower(
+        count - won, count, 1.0 - level
+    )
 
 
 def score_ends(mean: Floats, scale: Floats) -> tuple[Floats, Floats]:
@@ -59,17 +61,46 @@ def _counts(successes: int, n: int) -> tuple[int, int]:
     return successes, n
 
 
-def _exact_lower(won: Floats, count: Floats, tail: float, mid: bool) -> Floats:
-    low, high = np.zeros(won.shape), np.ones(won.shape)
-    above = np.maximum(won + 1.0, 1.0)
-    for _ in range(50):
-        middle = 0.5 * (low + high)
-        reached = np.where(won > 0, beta_area(np.maximum(won, 1.0), count - won + 1.0, middle), 1.0)
-        if mid:
-            passed = np.where(
-                won < count, beta_area(above, np.maximum(count - won, 1.0), middle), 0.0
-            )
-            reached = 0.5 * (reached + passed)
-        over = reached > tail
-        high, low = np.where(over, middle, high), np.where(over, low, middle)
-    return np.where(won > 0, 0.5 * (low + high), 0.0)
+def _exact_lower(won: Floats, count: Floats, missed: float) -> Floats:
+    """The lower limit, by bisection from Clopper and Pearson's (see Klaschka and Reiczigel 2021).
+
+    From there up to won / count the upper tail grows, and what can be added to it is first the
+    lower tail up to the greatest count that is unlikelier at Clopper and Pearson's limit, then
+    one count more. The first sum has one trough and starts below ``missed``, so that it is
+    reached once.
+    """
+    at_least = np.maximum(won, 1.0)
+
+    def upper(chance: Floats) -> Floats:
+        return beta_area(at_least, count - at_least + 1.0, chance)
+
+    def lower(most: Floats, chance: Floats) -> Floats:
+        some = beta_area(count - most, np.maximum(most, 0.0) + 1.0, 1.0 - chance)
+        return np.where(most < 0, 0.0, some)
+
+    def bisected(
+        low: Floats, high: Floats, reached: Callable[[Floats], NDArray[np.bool_]]
+    ) -> Floats:
+        for _ in range(50):
+            middle = 0.5 * (low + high)
+            over = reached(middle)
+            high, low = np.where(over, middle, high), np.where(over, low, middle)
+        return 0.5 * (low + high)
+
+    start = bisected(
+        np.zeros(won.shape), at_least / count, lambda chance: upper(chance) > missed / 2
+    )
+    few, many = np.full(won.shape, -1.0), at_least - 1.0
+    while (many - few > 1).any():
+        middle = np.where(many - few > 1, np.floor(0.5 * (few + many)), many)
+        over = lower(middle, start) > missed / 2
+        many, few = np.where(over, middle, many), np.where(over, few, np.minimum(middle, many - 1))
+    limit = bisected(
+        start,
+        at_least / count,
+        lambda chance: (
+            (lower(many, chance) <= upper(chance))
+            | (upper(chance) + lower(many - 1.0, chance) >= missed)
+        ),
+    )
+    return np.where(won > 0, limit, 0.0)

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from backtalk.evaluate.arrays import Floats, Ints, groups_of, level_of
 from backtalk.evaluate.binomial import exact_limits, score_ends
 from backtalk.evaluate.bounded import bounded_limits
-from backtalk.evaluate.clusters import Totals
+from backtalk.evaluate.clusters import DOMINANT, Totals
 from backtalk.evaluate.estimate import Estimate, NotIdentified
 from backtalk.evaluate.quantiles import t_quantile
 
@@ -75,9 +75,12 @@ def beyond_chance(
     The variance of the ratio is jackknifed. The interval is that of a mean of values in
     [0, 1], the observed disagreement, solved for by its score as in
     :func:`backtalk.evaluate.means.score_limits`, then divided by the expected one. It is
-    therefore skewed near perfect agreement, and of positive width there. A label that was
-    given fewer than five times may make the ratio look steady only because its few items
-    enter both parts; the variance is then at least that of the observed part alone.
+    therefore skewed near perfect agreement, and of positive width there. As for a mean, it is
+    widened where disagreement has degrees and one item or cluster accounts for most of the
+    variance. A label that was given
+    fewer than five times may make the ratio look steady only because its few items enter both
+    parts; the variance is then at least that of the observed part alone, and the interval
+    covers more often than ``level`` says.
 
     Parameters
     ----------
@@ -120,22 +123,26 @@ def _observed_limits(
     observed: float, expected: float, without: tuple[Floats, Floats], level: float, *, known: bool
 ) -> tuple[float, float]:
     blocks = len(without[0])
-    ratios = np.full(blocks, observed / expected)
-    np.divide(*without, out=ratios, where=without[1] > 0)
-    variance = _jackknifed(ratios) * expected**2
-    if not known:
-        variance = max(variance, _jackknifed(without[0]))
     spread = observed * (1.0 - observed)
     if spread <= 1e-12:
         low, high = exact_limits(round(observed) * blocks, blocks, level)
-    elif blocks < 2 or variance <= 0:
-        ones = np.ones(blocks)
-        low, high = bounded_limits(Totals(observed * ones, ones), level)
-    else:
-        quantile = t_quantile(0.5 + level / 2, blocks - 1)
-        low, high = score_ends(np.asarray(observed), quantile**2 * variance / spread)
+        return float(low), float(high)
+    ratios = np.full(blocks, observed / expected)
+    np.divide(*without, out=ratios, where=without[1] > 0)
+    deviations = _jackknifed(ratios) * expected**2
+    if not known:
+        deviations = max(deviations, _jackknifed(without[0]), key=np.sum)
+    variance = float(deviations.sum())
+    quantile = t_quantile(0.5 + level / 2, max(blocks - 1, 1))
+    low, high = score_ends(np.asarray(observed), quantile**2 * variance / spread)
+    own = np.clip(blocks * observed - (blocks - 1) * without[0], 0.0, 1.0)
+    graded = bool(((own > 1e-9) & (own < 1.0 - 1e-9)).any())
+    if graded and (blocks < 2 or deviations.max() >= DOMINANT * variance):
+        wide = bounded_limits(Totals(own, np.ones(blocks)), level)
+        low, high = np.minimum(low, wide[0]), np.maximum(high, wide[1])
     return float(low), float(high)
 
 
-def _jackknifed(without: Floats) -> float:
-    return float((len(without) - 1) / len(without) * ((without - without.mean()) ** 2).sum())
+def _jackknifed(without: Floats) -> Floats:
+    """What each block adds to the jackknife's variance."""
+    return np.asarray((len(without) - 1) / len(without) * (without - without.mean()) ** 2)

@@ -9,6 +9,9 @@ from numpy.typing import ArrayLike
 
 from backtalk.evaluate.arrays import Floats, groups_of
 
+DOMINANT = 0.45
+"""The share of the squared deviations above which one cluster leaves the variance unknown."""
+
 
 class Totals(NamedTuple):
     """The sum and the number of values in each cluster.

@@ -13,6 +13,9 @@ from backtalk.evaluate.means import bounded_interval, score_interval, t_interval
 
 METHODS = ("auto", "exact", "wilson", "score", "bounded", "t", "bootstrap")
 
+_FEW = 50
+_FEW_OF_A_KIND = 15
+
 
 def mean_interval(
     values: ArrayLike,
@@ -25,13 +28,13 @@ def mean_interval(
 ) -> Estimate:
     """Estimate a mean with the interval that was measured to cover best for such values.
 
-    ========================== ========================= ==========================
-    values                     fewer than 50             50 and more
-    ========================== ========================= ==========================
-    zeros and ones             exact (mid-P)             Wilson
-    bounded, or in clusters    score                     score
-    without bounds             t below 10, else studentised bootstrap
-    ========================== ========================= ==========================
+    ========================== =====================================================
+    values                     interval
+    ========================== =====================================================
+    zeros and ones             Wilson; exact below 50 values, or below 15 of a kind
+    other bounded, or clusters score
+    without bounds             studentised bootstrap; t below 10 values or clusters
+    ========================== =====================================================
 
     Parameters
     ----------
@@ -83,7 +86,8 @@ def _choose(array: Floats, clusters: ArrayLike | None, bounds: tuple[float, floa
         count = array.size if clusters is None else np.unique(np.asarray(clusters)).size
         return "t" if count < 10 else "bootstrap"
     if clusters is None and _is_binary(array, bounds):
-        return "exact" if array.size < 50 else "wilson"
+        rarer = min(int((array == end).sum()) for end in bounds)
+        return "exact" if array.size < _FEW or rarer < _FEW_OF_A_KIND else "wilson"
     return "score"
 
 

@@ -11,9 +11,10 @@ from numpy.typing import ArrayLike
 
 from backtalk.errors import UnknownName
 from backtalk.evaluate.arrays import Floats, level_of
+from backtalk.evaluate.clusters import DOMINANT
 from backtalk.evaluate.difficulty import choose_ridge, difficulties
 from backtalk.evaluate.estimate import Estimate, InvalidValues, NotIdentified
-from backtalk.evaluate.logistic import fit, separated
+from backtalk.evaluate.logistic import CERTAIN, fit, separated
 from backtalk.evaluate.quantiles import expit, t_quantile
 
 
@@ -89,8 +90,9 @@ def length_controlled(
         The penalty on difficulties; chosen by cross-validation if not given.
     level
         Nominal coverage. Intervals are for the population that the instructions are drawn
-        from: a sandwich variance (HC2) of the fit and of the mean, on the logit scale, with
-        Student's quantile.
+        from: a sandwich variance (HC3, MacKinnon and White 1985) of the fit and of the mean,
+        on the logit scale, with Student's quantile. Where one instruction accounts for more
+        than 45 % of that variance, it is known too poorly for more than 3 degrees of freedom.
     seed
         Of the cross-validation's folds.
 
@@ -159,9 +161,11 @@ def _controlled(outcomes: Floats, features: Floats, level: float, name: str) -> 
         raise _told_apart(name)
     slope = ((equal * (1.0 - equal))[:, None] * level_ground[:, varies]).mean(0)
     influence = (equal - rate) / len(equal)
-    residuals = (answers - chances) / np.sqrt(np.maximum(1.0 - leverage, 0.05))
+    residuals = (answers - chances) / np.maximum(1.0 - leverage, 0.05)
     influence[judged] += (seen * residuals[:, None]) @ inverse @ slope
     error = float(np.sqrt((influence**2).sum())) / (rate * (1.0 - rate))
+    if (influence**2).max() > DOMINANT * (influence**2).sum():
+        freedom = min(freedom, 3)
     reach = float(t_quantile(0.5 + level / 2, freedom)) * error
     centre = np.log(rate / (1.0 - rate))
     low, high = (float(expit(centre + sign * reach)) for sign in (-1.0, 1.0))
@@ -185,8 +189,8 @@ def _require_answer(outcomes: Floats, features: Floats, name: str) -> None:
     answers = outcomes[judged]
     if answers.size == 0:
         raise InvalidValues(f"{name!r} was judged on no instruction", "Leave it out")
-    if (answers == answers[0]).all() and answers[0] in (0.0, 1.0):
-        verb = "won" if answers[0] else "lost"
+    if answers.min() > 1.0 - CERTAIN or answers.max() < CERTAIN:
+        verb = "won" if answers[0] > 0.5 else "lost"
         raise NotIdentified(
             f"{name!r} {verb} all {answers.size} comparisons",
             "Use win_rate, whose interval does not need a fit",

@@ -7,8 +7,11 @@ from typing import Any
 import numpy as np
 
 from backtalk.evaluate.arrays import Floats
-from backtalk.evaluate.estimate import InvalidValues
+from backtalk.evaluate.estimate import NotIdentified
 from backtalk.evaluate.quantiles import expit
+
+CERTAIN = 1e-6
+"""How near to 0 or 1 an outcome is as good as certain: its logit is beyond 13.8."""
 
 _LONGEST_STEP = 3.0
 
@@ -27,19 +30,27 @@ def fit(design: Floats, outcomes: Floats) -> Floats:
     -------
     coefficients
         Shape (p,).
+
+    Raises
+    ------
+    NotIdentified
+        If Newton's method does not settle, which it does where there is one maximum.
     """
     coefficients = np.zeros(design.shape[1])
     for _ in range(200):
         chances = expit(design @ coefficients)
         curvature = design.T @ (design * (chances * (1.0 - chances))[:, None])
-        step = np.linalg.solve(curvature, design.T @ (outcomes - chances))
+        try:
+            step = np.linalg.solve(curvature, design.T @ (outcomes - chances))
+        except np.linalg.LinAlgError:
+            break
         longest = float(np.abs(step).max())
         coefficients = coefficients + step * min(1.0, _LONGEST_STEP / max(longest, 1e-300))
         if longest < 1e-9 * (1.0 + float(np.abs(coefficients).max())):
             return coefficients
-    raise InvalidValues(
-        "The regression did not settle in 200 steps",
-        "Look for columns that are nearly the same",
+    raise NotIdentified(
+        "The regression did not settle: outcomes are all but certain, or columns nearly the same",
+        "Gather more outcomes, or leave a column out",
     )
 
 
@@ -49,13 +60,14 @@ def separated(design: Floats, outcomes: Floats) -> bool:
     That is so when some direction d has ``x'd >= 0`` wherever the outcome is 1, ``<= 0``
     wherever it is 0, ``= 0`` wherever it lies between, and is not 0 everywhere (Albert and
     Anderson 1984). Decided exactly, by a linear programme; only the rows that are not pinned
-    by fractional ones are looked at.
+    by fractional ones are looked at. Outcomes within ``CERTAIN`` of 0 or 1 count as 0 or 1:
+    there is a maximum then, but it says how near they are to certain and nothing else.
     """
-    between = (outcomes > 0) & (outcomes < 1)
+    between = (outcomes > CERTAIN) & (outcomes < 1.0 - CERTAIN)
     free = _kernel(design[between])
     if free.shape[1] == 0:
         return False
-    signs = np.where(outcomes[~between] == 1, 1.0, -1.0)
+    signs = np.where(outcomes[~between] > 0.5, 1.0, -1.0)
     rows = (design[~between] * signs[:, None]) @ free
     rows = rows / np.maximum(np.abs(rows).max(1, keepdims=True), 1e-300)
     return len(rows) == 0 or _some_direction(rows)
@@ -65,7 +77,7 @@ def _kernel(matrix: Floats) -> Floats:
     """An orthonormal basis of the directions that the rows do not see, shape (p, k)."""
     if len(matrix) == 0:
         return np.eye(matrix.shape[1])
-    _, sizes, right = np.linalg.svd(matrix)
+    _, sizes, right = np.linalg.svd(np.linalg.qr(matrix, mode="r"))
     rank = int((sizes > 1e-10 * max(1.0, float(sizes.max()))).sum())
     return np.asarray(right[rank:].T)
 
