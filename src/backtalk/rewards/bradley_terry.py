@@ -89,6 +89,7 @@ def fit(
     nu = davidson.fit_nu(np.zeros(n), outcomes)
     if start is not None:
         weights, nu, beta = start.weights.copy(), start.nu, start.reliability.copy()
+    counts = np.bincount(who, outcomes.sum(axis=1), minlength=len(beta))
     converged = False
     for _ in range(rounds):
         scaled = differences * beta[who][:, None]
@@ -97,10 +98,13 @@ def fit(
         )
         before = np.concatenate([np.log(alpha), beta, [nu]])
         if find_precision:
-            variances = np.diag(_inverse(factor))
-            alpha = _evidence_precision(alpha, blocks, weights, variances)
+            alpha = _evidence_precision(alpha, blocks, weights, np.diag(_inverse(factor)))
         if annotators is not None:
             beta = _reliability(differences @ weights, outcomes, who, nu, reliability_std)
+            mean = float(np.average(beta, weights=counts))
+            if mean > 0:
+                # Only the product with the weights is known: the mean annotator counts one.
+                beta, weights = beta / mean, weights * mean
         nu = davidson.fit_nu(scaled @ weights, outcomes)
         after = np.concatenate([np.log(alpha), beta, [nu]])
         if np.allclose(before, after, atol=1e-2, rtol=1e-2):
@@ -108,11 +112,25 @@ def fit(
             break
     scaled = differences * beta[who][:, None]
     weights, factor = _posterior(scaled, outcomes, weights, alpha[blocks], nu=nu, tolerance=_EXACT)
-    covariance = _inverse(factor)
-    log_prior = 0.5 * (np.log(alpha[blocks]).sum() - alpha[blocks] @ weights**2)
+    evidence = _log_evidence(scaled, outcomes, weights, factor, alpha[blocks], nu=nu)
+    return Fit(weights, _inverse(factor), alpha, nu, beta, evidence, converged)
+
+
+def _log_evidence(
+    differences: Array,
+    outcomes: Array,
+    weights: Array,
+    factor: Array,
+    alpha: Array,
+    *,
+    nu: float,
+) -> float:
+    """Return the Laplace approximation of the log marginal likelihood, in nats."""
+    log_prior = 0.5 * (np.log(alpha).sum() - alpha @ weights**2)
     log_volume = -np.log(np.diag(factor)).sum()
-    evidence = davidson.log_likelihood(scaled @ weights, outcomes, nu) + log_prior + log_volume
-    return Fit(weights, covariance, alpha, nu, beta, float(evidence), converged)
+    return float(
+        davidson.log_likelihood(differences @ weights, outcomes, nu) + log_prior + log_volume
+    )
 
 
 _ROUGH, _EXACT = 1e-5, 1e-10
