@@ -11,6 +11,8 @@ from backtalk.evaluate.quantiles import expit
 _STEP = 0.3
 _GRID = np.arange(0.0, 13.0, _STEP)
 _CELLS = 4_000_000
+_NOTHING = 1e-12
+"""Below this a mean is 0: its inverse, which the integral is scaled by, would overflow."""
 
 
 def bounded_limits(data: Totals, level: float, *, mid: bool = True) -> tuple[Floats, Floats]:
@@ -59,6 +61,7 @@ def _limits(sums: Floats, sizes: Floats, tail: float, mid: bool) -> tuple[Floats
 
 def _quantile(sums: Floats, sizes: Floats, tail: float, added: tuple[float, ...]) -> Floats:
     """The quantile of the random average, which for these tails lies below the mean."""
+    sums = np.where(sums < _NOTHING * sizes, 0.0, sums)
     low, high = np.zeros(len(sums)), sums.sum(1) / sizes.sum(1)
     for _ in range(20):
         middle = 0.5 * (low + high)

@@ -1,0 +1,77 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sklearn.metrics import brier_score_loss
+from sklearn.metrics import log_loss as their_log_loss
+
+from backtalk.evaluate import (
+    InvalidValues,
+    brier,
+    calibration_error,
+    log_loss,
+    reliability_curve,
+)
+
+pairs = st.lists(st.tuples(st.floats(0, 1), st.integers(0, 1)), min_size=2, max_size=40)
+
+
+@given(pairs)
+@pytest.mark.parametrize("binning", ["width", "mass"])
+def test_brier_is_scikit_learns_and_its_parts_add_up(binning, rows):
+    said, true = np.transpose(rows)
+    found = brier(said, true, binning=binning)
+    assert found.estimate.value == pytest.approx(brier_score_loss(true, said, pos_label=1))
+    parts = found.reliability - found.resolution + found.uncertainty + found.remainder
+    assert parts == pytest.approx(found.estimate.value)
+
+
+def test_brier_needs_no_remainder_where_bins_hold_one_probability():
+    found = brier([0.2, 0.2, 0.8, 0.8, 0.8], [0, 1, 1, 1, 0])
+    assert found.remainder == pytest.approx(0, abs=1e-12)
+
+
+@given(pairs)
+def test_calibration_error_is_the_sum_over_bins(rows):
+    said, true = np.transpose(rows)
+    places = np.minimum((said * 10).astype(int), 9)
+    gaps = [abs((said - true)[places == place].sum()) for place in range(10)]
+    found = calibration_error(said, true, draws=5)
+    assert found.value == pytest.approx(sum(gaps) / len(said))
+
+
+def test_wrong_probabilities_are_refuted_and_right_ones_are_biased_by_chance():
+    rng = np.random.default_rng(0)
+    said = rng.random(400)
+    right = calibration_error(said, rng.random(400) < said)
+    wrong = calibration_error(said, rng.random(400) < said**3)
+    assert right.value == pytest.approx(right.by_chance, abs=0.03)
+    assert right.value < right.chance_95 < wrong.value
+
+
+def test_log_loss_is_scikit_learns_and_refuses_the_impossible():
+    rng = np.random.default_rng(0)
+    said, true = rng.random(50), rng.integers(0, 2, 50)
+    assert log_loss(said, true).value == pytest.approx(their_log_loss(true, said))
+    with pytest.raises(InvalidValues, match="Item 1 happened"):
+        log_loss([0.5, 0.0], [1, 1])
+    assert log_loss([0.5, 0.0], [1, 1], floor=0.01).high <= -np.log(0.01)
+
+
+@pytest.mark.parametrize("binning", ["width", "mass"])
+def test_the_curve_holds_every_item_once_in_order(binning):
+    rng = np.random.default_rng(0)
+    said = rng.beta(0.3, 0.3, 97)
+    curve = reliability_curve(said, rng.random(97) < said, binning=binning)
+    assert sum(point.n for point in curve) == 97
+    assert [point.said for point in curve] == sorted(point.said for point in curve)
+    assert all(point.true.low <= point.true.value <= point.true.high for point in curve)
+
+
+def test_nonsense_is_refused():
+    with pytest.raises(InvalidValues, match="neither 0 nor 1"):
+        calibration_error([0.5], [0.5])
+    with pytest.raises(InvalidValues, match="0 bins"):
+        brier([0.5], [1], bins=0)
+    with pytest.raises(InvalidValues, match="binning"):
+        brier([0.5], [1], binning="even")

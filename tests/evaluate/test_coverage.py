@@ -1,0 +1,56 @@
+"""Every interval covers as often as it says: by simulation, or by enumeration."""
+
+import numpy as np
+import pytest
+from scipy.stats import binom
+
+from backtalk.evaluate import accuracy, calibration_error, mean_interval, win_rate
+from backtalk.evaluate.binomial import exact_limits
+from tests.evaluate.cells import ALL
+from tests.evaluate.coverage import measure
+
+TRUTHS = np.linspace(0.0025, 0.9975, 400)
+
+
+@pytest.mark.parametrize("cell", ALL, ids=lambda cell: cell.name)
+def test_the_interval_covers_as_promised(cell):
+    low, high = cell.promise
+    assert low <= measure(cell).coverage <= high
+
+
+def enumerated(low, high, n):
+    """The exact coverage at each truth of an interval for so many wins in n."""
+    chances = binom.pmf(np.arange(n + 1)[:, None], n, TRUTHS)
+    return (chances * ((low[:, None] <= TRUTHS) & (high[:, None] >= TRUTHS))).sum(0)
+
+
+@pytest.mark.parametrize("n", [1, 2, 5, 10, 20, 49])
+def test_exact_limits_cover_95_percent_at_every_truth(n):
+    coverage = enumerated(*exact_limits(np.arange(n + 1), n), n)
+    assert coverage.min() >= 0.95 - 1e-9
+
+
+@pytest.mark.parametrize("n", [10, 20, 49, 50, 75, 100, 200])
+def test_win_rates_cover_93_percent_at_every_truth_and_are_not_wide_on_average(n):
+    """Above 97 % on average only at n = 10, where eleven intervals are all there can be."""
+    rows = [np.repeat([1.0, 0.0], [won, n - won]) for won in range(n + 1)]
+    found = [win_rate(row).estimate for row in rows]
+    coverage = enumerated(np.array([f.low for f in found]), np.array([f.high for f in found]), n)
+    assert coverage.min() >= 0.93
+    assert coverage.mean() <= (0.975 if n == 10 else 0.97)
+
+
+def test_accuracy_is_the_proportion_of_hits_with_the_same_interval():
+    hits = np.array([1, 1, 0, 1, 0, 1, 1, 1, 1, 1])
+    assert accuracy(hits, np.ones(10)) == mean_interval(hits)
+
+
+@pytest.mark.parametrize("n", [20, 50, 200])
+def test_calibration_that_is_right_is_refuted_one_time_in_twenty(n):
+    rng = np.random.default_rng(n)
+    refuted = []
+    for seed in range(1500):
+        said = rng.beta(1, 1, n)
+        found = calibration_error(said, rng.random(n) < said, bins=5, draws=200, seed=seed)
+        refuted.append(found.value > found.chance_95)
+    assert 0.03 <= np.mean(refuted) <= 0.07

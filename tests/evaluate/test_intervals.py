@@ -1,0 +1,192 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+
+from backtalk.evaluate import (
+    InvalidValues,
+    bootstrap,
+    bounded_interval,
+    exact,
+    mean_interval,
+    paired_difference,
+    score_interval,
+    t_interval,
+    wilson,
+    win_rate,
+)
+from backtalk.evaluate.clusters import moments, totals
+from backtalk.evaluate.quantiles import expit, normal_quantile
+
+unit = st.lists(st.floats(0, 1), min_size=2, max_size=30)
+
+
+@pytest.mark.parametrize(("won", "n"), [(0, 10), (3, 10), (10, 10), (117, 200)])
+def test_wilson_is_scipys(won, n):
+    theirs = stats.binomtest(won, n).proportion_ci(method="wilson")
+    assert (wilson(won, n).low, wilson(won, n).high) == pytest.approx(theirs, abs=1e-12)
+
+
+def acceptability(won, n, chance):
+    """Blaker's, as he defines it: by the tails of the counts themselves."""
+    counts = np.arange(n + 1)
+    tails = np.minimum(stats.binom.cdf(counts, n, chance), stats.binom.sf(counts - 1, n, chance))
+    return stats.binom.pmf(counts, n, chance)[tails <= tails[won] * (1 + 1e-12)].sum()
+
+
+@given(st.integers(1, 40), st.data())
+def test_exact_holds_what_blakers_test_does_not_reject(n, data):
+    won = data.draw(st.integers(0, n))
+    found = exact(won, n)
+    below, above = np.linspace(0, found.low, 30)[:-1], np.linspace(found.high, 1, 30)[1:]
+    outside = [*(below if won else []), *(above if won < n else [])]
+    assert all(acceptability(won, n, chance) <= 0.05 + 1e-7 for chance in outside)
+    for end, inward in ((found.low, 1e-7), (found.high, -1e-7)):
+        if 0 < end < 1:
+            assert acceptability(won, n, end + inward) > 0.05 - 1e-4
+
+
+@given(st.integers(1, 40), st.data())
+def test_exact_lies_within_clopper_and_pearson_and_turns_with_the_sides(n, data):
+    won = data.draw(st.integers(0, n))
+    widest = stats.binomtest(won, n).proportion_ci(method="exact")
+    found, turned = exact(won, n), exact(n - won, n)
+    assert widest.low - 1e-9 <= found.low <= found.value <= found.high <= widest.high + 1e-9
+    assert (turned.low, turned.high) == pytest.approx((1 - found.high, 1 - found.low))
+
+
+def test_student_is_scipys():
+    values = np.random.default_rng(0).normal(size=17)
+    theirs = stats.ttest_1samp(values, 0).confidence_interval(0.9)
+    ours = t_interval(values, level=0.9)
+    assert (ours.low, ours.high) == pytest.approx((theirs.low, theirs.high))
+
+
+def test_percentile_bootstrap_is_scipys_up_to_its_draws():
+    values = np.random.default_rng(0).exponential(size=60)
+    theirs = stats.bootstrap(
+        (values,), np.mean, n_resamples=20_000, method="percentile", rng=1
+    ).confidence_interval
+    ours = bootstrap(values, method="percentile", resamples=20_000)
+    assert (ours.low, ours.high) == pytest.approx((theirs.low, theirs.high), abs=0.01)
+
+
+@pytest.mark.parametrize("won", [0, 1, 4, 8, 12])
+def test_bounded_is_clopper_and_pearson_for_zeros_and_ones(won):
+    theirs = stats.binomtest(won, 12).proportion_ci(method="exact")
+    ours = bounded_interval(np.repeat([1.0, 0.0], [won, 12 - won]))
+    assert (ours.low, ours.high) == pytest.approx((theirs.low, theirs.high), abs=1e-4)
+
+
+def test_clusters_of_one_are_no_clusters():
+    values = np.random.default_rng(0).beta(1, 2, 15)
+    for interval in (t_interval, score_interval):
+        alone, apart = interval(values), interval(values, np.arange(15))
+        assert (alone.low, alone.high) == pytest.approx((apart.low, apart.high))
+
+
+def test_copying_each_value_in_its_cluster_tells_nothing_new():
+    values = np.random.default_rng(0).beta(2, 2, 20)
+    once = mean_interval(values)
+    copied = mean_interval(np.repeat(values, 5), np.repeat(np.arange(20), 5))
+    assert (copied.low, copied.high) == pytest.approx((once.low, once.high))
+    assert (copied.n, copied.clusters) == (100, 20)
+    assert mean_interval(np.repeat(values, 5)).width < 0.6 * copied.width
+
+
+def test_cluster_variance_is_cr2_by_matrices():
+    """Bell and McCaffrey's formulas with the hat matrix written out, for an intercept alone."""
+    rng = np.random.default_rng(3)
+    labels = np.repeat(np.arange(6), [1, 2, 3, 5, 8, 2])
+    values = rng.normal(size=21)
+    variance, vectors = 0.0, []
+    hat = np.full((21, 21), 1 / 21)
+    for label in range(6):
+        mine = np.flatnonzero(labels == label)
+        size, power = np.linalg.eigh(np.eye(len(mine)) - hat[np.ix_(mine, mine)])
+        adjust = power @ np.diag(size**-0.5) @ power.T
+        weights = np.ones(len(mine)) @ adjust / 21
+        variance += float(weights @ (values - values.mean())[mine]) ** 2
+        vectors.append((np.eye(21) - hat)[:, mine] @ weights)
+    eigen = np.linalg.eigvalsh(np.stack(vectors) @ np.stack(vectors).T)
+    known = moments(totals(values, labels))
+    assert known.variance == pytest.approx(variance)
+    assert known.freedom == pytest.approx(eigen.sum() ** 2 / (eigen**2).sum())
+
+
+@given(unit)
+def test_the_interval_of_bounded_values_lies_on_the_scale_about_the_mean(values):
+    found = mean_interval(values)
+    assert 0 <= found.low <= found.value + 1e-9
+    assert found.value - 1e-9 <= found.high <= 1
+    assert found.width > 0
+
+
+@given(unit)
+def test_the_interval_moves_with_the_scale(values):
+    here = mean_interval(values)
+    there = mean_interval(np.array(values) * 6 - 3, bounds=(-3, 3))
+    assert (there.low, there.high) == pytest.approx((here.low * 6 - 3, here.high * 6 - 3), abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("values", "options", "method"),
+    [
+        ([0, 1] * 10, {}, "exact"),
+        ([0, 1] * 25, {}, "wilson"),
+        ([0] * 90 + [1] * 10, {}, "exact"),
+        ([0, 1] * 25, {"clusters": list(range(25)) * 2}, "score"),
+        ([0, 0.5, 1] * 20, {}, "score"),
+        ([0.0, 5.0, 2.0], {"bounds": None}, "t"),
+        (list(range(30)), {"bounds": None}, "studentised bootstrap"),
+    ],
+)
+def test_the_method_follows_the_values(values, options, method):
+    assert mean_interval(values, **options).method == method
+
+
+@pytest.mark.parametrize(
+    ("call", "says"),
+    [
+        (lambda: mean_interval([]), "empty"),
+        (lambda: mean_interval([0.5, np.nan]), "position 1"),
+        (lambda: mean_interval([0.5, 1.5]), r"outside \[0, 1\]"),
+        (lambda: mean_interval([[0.5]]), "2 dimensions"),
+        (lambda: mean_interval([0.5], level=95), "level 95"),
+        (lambda: mean_interval([0.5], method="magic"), "'magic'"),
+        (lambda: mean_interval([0.5, 1], method="wilson"), "zeros and ones"),
+        (lambda: mean_interval([1, 2], bounds=None, method="score"), "needs bounds"),
+        (lambda: mean_interval([2, 2], bounds=None), "do not vary"),
+        (lambda: mean_interval([0, 1], [1]), "clusters has shape"),
+        (lambda: bootstrap([1, 1, 1]), "Fewer than two values differ"),
+        (lambda: bootstrap([1, 2], method="jack"), "'jack'"),
+        (lambda: wilson(3, 2), "3 successes in 2"),
+        (lambda: paired_difference([1, 0], [1]), "lengths differ"),
+        (lambda: win_rate([0.5, -0.1]), "preferences has -0.1"),
+    ],
+)
+def test_what_makes_no_sense_is_refused_by_name(call, says):
+    with pytest.raises(InvalidValues, match=says):
+        call()
+
+
+def test_a_win_rate_counts_ties_as_half():
+    found = win_rate([1, 1, 0.5, 0.5, 0, 0.8])
+    assert (found.wins, found.ties, found.losses) == (3, 2, 1)
+    assert found.estimate.value == pytest.approx(3.8 / 6)
+
+
+def test_pairs_are_narrower_than_their_sides_where_prompts_matter():
+    rng = np.random.default_rng(0)
+    prompt = rng.random(80)
+    first, second = np.clip(prompt + 0.05, 0, 1), prompt
+    together = paired_difference(first, second)
+    assert together.excludes(0)
+    assert together.width < 0.3 * win_rate(first).estimate.width
+
+
+@given(st.floats(-700, 700))
+def test_expit_has_no_overflow_and_is_odd(x):
+    assert expit(x) + expit(-x) == pytest.approx(1)
+    assert normal_quantile(0.975) == pytest.approx(1.959964, abs=1e-6)

@@ -1,0 +1,98 @@
+import choix
+import numpy as np
+import pytest
+from scipy.optimize import minimize
+
+from backtalk.evaluate import InvalidValues, NotIdentified, bradley_terry
+
+
+def games(seed=0, items=6, n=200):
+    rng = np.random.default_rng(seed)
+    truth = rng.normal(size=items)
+    pairs = np.array([rng.choice(items, 2, replace=False) for _ in range(n)])
+    won = rng.random(n) < 1 / (1 + np.exp(truth[pairs[:, 1]] - truth[pairs[:, 0]]))
+    return pairs[:, 0], pairs[:, 1], won.astype(float)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_strengths_are_choixs(seed):
+    first, second, won = games(seed)
+    winners = [(a, b) if w else (b, a) for a, b, w in zip(first, second, won, strict=True)]
+    theirs = choix.opt_pairwise(6, winners)
+    assert bradley_terry(first, second, won).strengths == pytest.approx(theirs, abs=1e-4)
+
+
+def test_davidsons_ties_are_the_maximum_of_his_likelihood():
+    rng = np.random.default_rng(1)
+    first, second, won = games(1, items=4, n=120)
+    won[rng.random(120) < 0.3] = 0.5
+
+    def loss(parameters):
+        strengths, tie = np.append(parameters[:3], -parameters[:3].sum()), np.exp(parameters[3])
+        one, other = np.exp(strengths[first]), np.exp(strengths[second])
+        even = tie * np.sqrt(one * other)
+        chance = np.where(won == 1, one, np.where(won == 0, other, even))
+        return -np.log(chance / (one + other + even)).sum()
+
+    best = minimize(loss, np.zeros(4), tol=1e-10).x
+    found = bradley_terry(first, second, won, ties="davidson")
+    assert found.strengths[:3] == pytest.approx(best[:3], abs=1e-3)
+    assert found.tie == pytest.approx(np.exp(best[3]), abs=1e-3)
+
+
+def test_two_items_are_a_proportion():
+    found = bradley_terry(["a"] * 10, ["b"] * 10, [1] * 7 + [0] * 3)
+    assert found.chance("a", "b").value == pytest.approx(0.7)
+    assert found.order() == ("a", "b")
+
+
+def test_weights_stand_for_repeated_rows_and_order_does_not_matter():
+    rows = [("a", "b", 1), ("b", "a", 1), ("b", "c", 1), ("c", "a", 0.25)]
+    weights = [3, 2, 4, 5]
+    once = bradley_terry(*zip(*rows, strict=True), weights=weights)
+    copies = [row for row, weight in zip(rows, weights, strict=True) for _ in range(weight)]
+    turned = [(b, a, 1 - won) for a, b, won in copies]
+    for same in (copies, turned):
+        found = bradley_terry(*zip(*same, strict=True))
+        assert found.strengths == pytest.approx(once.strengths)
+        assert found.covariance == pytest.approx(once.covariance)
+
+
+@pytest.mark.parametrize(
+    ("rows", "says"),
+    [
+        ([("a", "b", 1), ("a", "c", 1), ("b", "c", 1), ("c", "b", 1)], "'a' never lost to"),
+        ([("a", "b", 1), ("b", "a", 1), ("a", "c", 1)], "'c' never beat"),
+        ([("a", "b", 1), ("b", "a", 1), ("c", "d", 1), ("d", "c", 1)], "never met"),
+    ],
+)
+def test_strengths_without_a_best_value_are_not_made_up(rows, says):
+    with pytest.raises(NotIdentified, match=says):
+        bradley_terry(*zip(*rows, strict=True))
+    penalised = bradley_terry(*zip(*rows, strict=True), ridge=1.0)
+    assert penalised.regularised
+    assert "ridge" in penalised.strength("a").method
+
+
+def test_an_unbeaten_item_is_first_under_a_penalty():
+    rows = [("a", "b", 1), ("a", "c", 1), ("b", "c", 1), ("c", "b", 1), ("b", "c", 1)]
+    assert bradley_terry(*zip(*rows, strict=True), ridge=0.1).order()[0] == "a"
+
+
+def test_ties_that_contradict_nothing_leave_their_chance_open():
+    with pytest.raises(NotIdentified, match="without contradiction"):
+        bradley_terry(["a", "a"], ["b", "b"], [1, 0.5], ties="davidson")
+    with pytest.raises(NotIdentified, match="All comparisons are ties"):
+        bradley_terry(["a", "a"], ["b", "b"], [0.5, 0.5], ties="davidson")
+
+
+def test_nonsense_is_refused():
+    for arguments, options, says in (
+        ((["a"], ["a"], [1]), {}, "with itself"),
+        (([], [], []), {}, "empty|no comparisons"),
+        ((["a"], ["b"], [1]), {"weights": [0]}, "not positive"),
+        ((["a"], ["b"], [1]), {"items": ["a"]}, "not among the items"),
+        ((["a"], ["b"], [0.3]), {"ties": "davidson"}, "no outcome"),
+    ):
+        with pytest.raises(InvalidValues, match=says):
+            bradley_terry(*arguments, **options)
