@@ -174,8 +174,8 @@ def chosen(what, candidates, prompts, rng, replications):
 
 
 AGREEMENT = [
-    *(Cell("Cohen's kappa", name, n, kappa(joint, weights, n), 4000,
-           RARE if n < 50 else BAND)
+    *(Cell("Cohen's kappa", name, n, kappa(joint, weights, n),
+           4000 if n >= 50 else 1000 if weights else 2000, RARE if n < 50 else BAND)
       for name, joint, weights in (
           ("two labels, half, 0.6", agreeing([0.5, 0.5], 0.6), None),
           ("two labels, half, 0.9", agreeing([0.5, 0.5], 0.9), None),
@@ -186,7 +186,7 @@ AGREEMENT = [
       )
       for n in (10, 20, 50, 200)),
     *(Cell("Krippendorff's alpha", name, n, alpha(chances, share, metric, n),
-           4000 if metric == "nominal" or n == 50 else 1000, RARE if n < 50 else BAND)
+           4000 if n == 50 else 1000, RARE if n < 50 else BAND)
       for name, chances, share, metric in (
           ("three labels, 0.49", [0.3, 0.4, 0.3], 0.7, "nominal"),
           ("five labels, interval, 0.36", [0.1, 0.2, 0.4, 0.2, 0.1], 0.6, "interval"),
