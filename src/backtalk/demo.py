@@ -85,7 +85,9 @@ class _Tried:
     trial: Trial
 
 
-def run_demo(folder: Path, *, seed: int = 0, progress: Progress | None = None) -> Outcome:
+def run_demo(
+    folder: Path, *, seed: int = 0, requests: int = REQUESTS, progress: Progress | None = None
+) -> Outcome:
     """Run the loop and write a report.
 
     Parameters
@@ -94,12 +96,14 @@ def run_demo(folder: Path, *, seed: int = 0, progress: Progress | None = None) -
         Where the store ``desk.db`` and ``report.html`` go; those of an earlier run are replaced.
     seed
         Decides everything.
+    requests
+        How many requests customers make. With far fewer the gate rightly finds nothing shown.
     progress
         Told how far the work is.
     """
     location = _fresh(folder)
     with Store(location) as store, Run(seed=seed, progress=progress) as run:
-        return asyncio.run(_Demo(store, run, folder).play())
+        return asyncio.run(_Demo(store, run, folder, requests).play())
 
 
 def _fresh(folder: Path) -> Path:
@@ -114,8 +118,9 @@ def _fresh(folder: Path) -> Path:
 class _Demo:
     """The demo, step by step."""
 
-    def __init__(self, store: Store, run: Run, folder: Path) -> None:
+    def __init__(self, store: Store, run: Run, folder: Path, requests: int) -> None:
         self.store = store
+        self.requests = requests
         self.run = run
         self.folder = folder
         self.plain = Policy(model=NamedSpec(name="desk"), name="plain")
@@ -155,7 +160,7 @@ class _Demo:
     ) -> None:
         """Let people react to replies, each time in two ways."""
         seed = self.run.seed
-        with self.run.task(f"collecting feedback for {store.project}", REQUESTS) as step:
+        with self.run.task(f"collecting feedback for {store.project}", self.requests) as step:
             talks = await self._talks(store.project)
             chance = np.random.default_rng([seed, 1])
 
@@ -172,7 +177,7 @@ class _Demo:
     async def _talks(self, name: str) -> list[Interaction]:
         """Return requests with replies, shown in an order drawn at random."""
         seed = self.run.seed
-        asked = tickets("train", REQUESTS, seed=seed)
+        asked = tickets("train", self.requests, seed=seed)
         drafts = await DeskModel().generate(
             [
                 Request(messages=ticket.prompt, sample=i, seed=seed)
@@ -227,7 +232,7 @@ class _Demo:
         return _Tried(candidate, found, trial)
 
     def _held_out(self) -> list[tuple[Message, ...]]:
-        asked = tickets("train", REQUESTS, seed=self.run.seed)
+        asked = tickets("train", self.requests, seed=self.run.seed)
         return [ticket.prompt for ticket in asked if in_split(ticket.prompt, "held-out")]
 
     def _refused(self, tried: _Tried) -> str:

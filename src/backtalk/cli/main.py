@@ -24,6 +24,14 @@ app = typer.Typer(
 )
 
 
+def _show_version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import version
+
+        typer.echo(f"backtalk {version('backtalk')}")
+        raise typer.Exit
+
+
 @app.callback(
     epilog="Exit codes: 0 done, 1 an error that the message says how to mend, 2 wrong usage, "
     "3 an import had bad rows, 4 the gate refused, 5 the budget was spent, 70 a bug."
@@ -31,16 +39,13 @@ app = typer.Typer(
 def options(
     *,
     debug: bool = typer.Option(False, "--debug", help="Show the traceback of an error."),
-    version: bool = typer.Option(False, "--version", help="Print the version."),
+    version: bool = typer.Option(
+        False, "--version", help="Print the version.", callback=_show_version, is_eager=True
+    ),
 ) -> None:
     """Learn from what people and tools say about a language model's answers."""
-    # `--debug` has been taken off by `main`: it may stand anywhere.
-    del debug
-    if version:
-        from importlib.metadata import version as installed
-
-        typer.echo(f"backtalk {installed('backtalk')}")
-        raise typer.Exit
+    # `main` has taken `--debug` off, which may stand anywhere; the callback answers `--version`.
+    del debug, version
 
 
 register(app)

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backtalk.errors import BacktalkError, UnknownName
-from backtalk.evaluate.estimate import Estimate
+from backtalk.evaluate.estimate import Estimate, NotIdentified
 from backtalk.evaluate.length_controlled import length_controlled
 from backtalk.evaluate.quantiles import expit
 from backtalk.evaluate.ranking import bradley_terry
@@ -34,7 +34,8 @@ class Place:
     """How often it is preferred: to the reference, or, where there is none, to the average model
     by a Bradley-Terry fit."""
     length_controlled: Estimate | None
-    """The win rate with the effect of length taken out; only against a reference."""
+    """The win rate with the effect of length taken out; only against a reference, and only where
+    the answers' lengths vary enough to tell length from quality."""
     mean_length: float
     """Of its answers, in characters."""
 
@@ -171,16 +172,27 @@ def _against(found: _Comparisons, reference: str, seed: int) -> list[Place]:
             sizes[row, place] = lengths[model][place]
     judged_at_all = ~np.isnan(theirs)
     table, sizes, theirs = table[:, judged_at_all], sizes[:, judged_at_all], theirs[judged_at_all]
-    controlled = length_controlled(table, sizes, theirs, models=models, seed=seed)
+    controlled = _controlled(table, sizes, theirs, models, seed)
     return [
         Place(
             model=model,
             win_rate=win_rate(row[~np.isnan(row)], seed=seed).estimate,
-            length_controlled=controlled[model],
+            length_controlled=controlled.get(model),
             mean_length=float(np.nanmean(size)),
         )
         for model, row, size in zip(models, table, sizes, strict=True)
     ]
+
+
+def _controlled(
+    table: Array, sizes: Array, theirs: Array, models: list[str], seed: int
+) -> dict[str, Estimate]:
+    """Return length-controlled win rates; none where length cannot be told from quality."""
+    try:
+        found = length_controlled(table, sizes, theirs, models=models, seed=seed)
+    except NotIdentified:
+        return {}
+    return dict(zip(found.models, found.estimates, strict=True))
 
 
 def _fitted(found: _Comparisons, names: list[str]) -> list[Place]:

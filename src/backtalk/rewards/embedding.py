@@ -14,7 +14,7 @@ EmbedderName = Literal["hashed", "sentence"]
 """Hashed TF-IDF, which needs nothing, or a sentence embedding model, which needs
 ``backtalk[embed]``."""
 
-HASHED_DIMENSION = 512
+HASHED_DIMENSION = 128
 
 
 def named_embedder(name: EmbedderName, pairs: Iterable[Pair]) -> Embedder:

@@ -1,0 +1,373 @@
+"""The commands, called as the shell calls them: what they print, and what they exit with."""
+
+import io
+import json
+import os
+import re
+import subprocess
+import sys
+
+import pytest
+
+from backtalk.cli import main
+from backtalk.cli.exits import ExitCode
+from backtalk.demo import run_demo
+from backtalk.feedback import Annotator, Interaction, Label
+from backtalk.store import Store
+
+TICKET = (
+    "Hello, could I have the invoice for order 2032 again?\nJun\n\n"
+    "[Order 2032: lamp, 22 euros, invoice sent Monday.]"
+)
+COMMANDS = [
+    "import",
+    "status",
+    "methods",
+    "learn",
+    "crossval",
+    "evaluate",
+    "compare",
+    "leaderboard",
+    "promote",
+    "rollback",
+    "report",
+    "respond",
+    "policy",
+    "export",
+    "delete",
+    "restore",
+    "purge",
+    "schema",
+    "demo",
+]
+PAIR = {"prompt": "2 + 2?", "chosen": "4", "rejected": "5"}
+
+
+@pytest.fixture(scope="module")
+def desk(tmp_path_factory):
+    return run_demo(tmp_path_factory.mktemp("desk"), requests=600).store
+
+
+@pytest.fixture
+def run(capsys, monkeypatch, tmp_path):
+    """Run a command in an empty folder; return its exit code, result and messages."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("BACKTALK_STORE", "BACKTALK_PROJECT", "BACKTALK_WHO", "BACKTALK_DEBUG"):
+        monkeypatch.delenv(name, raising=False)
+
+    def call(*arguments):
+        code = main([str(argument) for argument in arguments])
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return call
+
+
+@pytest.fixture
+def rows(tmp_path):
+    path = tmp_path / "pairs.jsonl"
+    lines = [json.dumps({**PAIR, "prompt": f"{i} + {i}?"}) for i in range(5)]
+    path.write_text("\n".join([*lines, "{broken"]))
+    return path
+
+
+def parsed(run, *arguments):
+    code, out, err = run(*arguments)
+    assert code == 0, err
+    return json.loads(out)
+
+
+def test_import_says_what_went_in_and_what_did_not(run, rows):
+    code, out, err = run("import", rows, "--store", "s.db")
+    assert code == ExitCode.BAD_ROWS
+    assert "6 rows: 5 interactions and 5 pieces of feedback added" in out
+    assert "1 rows bad" in out
+    assert "pairs.jsonl.rejected.jsonl" in err
+    assert "line 6: not JSON" in err
+    assert rows.with_name("pairs.jsonl.rejected.jsonl").exists()
+    assert run("import", rows, "-s", "s.db", "--allow-bad", 1)[0] == ExitCode.DONE
+
+
+def test_import_twice_adds_nothing(run, rows):
+    run("import", rows, "-s", "s.db")
+    found = parsed(run, "import", rows, "-s", "s.db", "--allow-bad", 1, "--json")
+    added = found[str(rows)]["added"]
+    assert (added["interactions"], added["feedback"], added["known"]) == (0, 0, 10)
+
+
+def test_import_by_a_mapping_from_standard_input(run, tmp_path, monkeypatch):
+    (tmp_path / "map.yaml").write_text(
+        "prompt: q\nresponses: [a]\nfeedback: [{kind: label, column: thumb}]"
+    )
+    text = io.TextIOWrapper(io.BytesIO(b"q,a,thumb\n2 + 2?,4,up\n"))
+    monkeypatch.setattr(sys, "stdin", text)
+    code, _, err = run("import", "-", "--mapping", "map.yaml", "-s", "s.db")
+    assert (code, err) == (0, "")
+    assert parsed(run, "status", "-s", "s.db", "--json")["counts"] == {"interaction": 1, "label": 1}
+
+
+def test_projects_are_apart(run, rows):
+    run("import", rows, "-s", "s.db", "-p", "one")
+    assert parsed(run, "status", "-s", "s.db", "-p", "two", "--json")["counts"] == {
+        "interaction": 0
+    }
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (["status", "-s", "none.db"], ExitCode.ERROR, ["no store none.db", "backtalk import"]),
+        (["import", "none.jsonl"], ExitCode.ERROR, ["There is no file none.jsonl"]),
+        (["learn", "best-of-m", "-s", "DESK"], ExitCode.ERROR, ["Did you mean 'best-of-n'?"]),
+        (
+            ["learn", "best-of-n", "-s", "DESK", "-o", "m=3"],
+            ExitCode.ERROR,
+            ["no option of best-of-n 'm'"],
+        ),
+        (["learn", "best-of-n", "-s", "DESK", "-o", "n"], ExitCode.ERROR, ["NAME=VALUE"]),
+        (["evaluate", "nobody", "-s", "DESK"], ExitCode.ERROR, ["no policy 'nobody'"]),
+        (
+            ["evaluate", "chooser", "--against", "plain", "--judge", "x", "-s", "DESK"],
+            ExitCode.ERROR,
+            ["no judge 'x'", "true-utility"],
+        ),
+        (["promote", "from-edit", "-s", "DESK"], ExitCode.REFUSED, ["does not pass the gate"]),
+        (["schema", "thumb"], ExitCode.ERROR, ["preference"]),
+        (["export", "x.txt", "-s", "DESK"], ExitCode.ERROR, ["no ending"]),
+        (["policy", "add", "none.yaml"], ExitCode.ERROR, ["no file none.yaml"]),
+        (["learn"], ExitCode.USAGE, ["Missing argument"]),
+        (["nonsense"], ExitCode.USAGE, ["No such command"]),
+    ],
+)
+def test_errors_are_one_line_and_the_mend(run, desk, arguments, code, words):
+    found, out, err = run(*[desk if item == "DESK" else item for item in arguments])
+    assert found == code
+    assert out == ""
+    assert "Traceback" not in err
+    for word in words:
+        assert word in err
+    if code in {ExitCode.ERROR, ExitCode.REFUSED}:
+        assert err.startswith("Error: ")
+        assert len(err.splitlines()) == 2
+
+
+def test_a_traceback_is_shown_on_request_only(run):
+    assert "Traceback" in run("status", "-s", "none.db", "--debug")[2]
+
+
+def test_a_bug_is_called_a_bug(run, monkeypatch, desk):
+    def broken(self):
+        raise RuntimeError("boom")
+
+    monkeypatch.setattr(Store, "counts", broken)
+    code, _, err = run("status", "-s", desk)
+    assert code == ExitCode.BUG
+    assert "RuntimeError: boom" in err
+    assert "bug" in err
+
+
+def test_status_shows_everything(run, desk):
+    code, out, _ = run("status", "-s", desk)
+    assert code == 0
+    for word in ("interaction", "ranking", "chooser", "served", "true utility", "promote", "demo"):
+        assert word in out
+    found = parsed(run, "status", "-s", desk, "--json")
+    assert found["counts"]["interaction"] == 600
+    assert found["served"] in {policy["id"] for policy in found["policies"]}
+    assert found["history"][0]["who"] == "demo"
+    assert found["evaluations"][0]["win_rate"]["n"] > 20
+
+
+def test_methods_tells_what_can_run(run, desk, rows):
+    (found,) = parsed(run, "methods", "-s", desk, "--json")
+    assert found["ready"]
+    assert "ranking" in found["drivers"]
+    assert "yes" in run("methods", "-s", desk)[1]
+    assert "best-of-n" in run("methods")[1]
+    out = run("methods", "best-of-n")[1]
+    assert "Stiennon" in out
+    assert "pessimism" in out
+    assert parsed(run, "methods", "best-of-n", "--json")["options"]["n"] == 8
+
+
+def test_the_loop_from_a_file_of_policies_to_a_report(run, desk, tmp_path):
+    store = tmp_path / "mine.db"
+    run("export", "all.jsonl.gz", "-s", desk)
+    assert run("import", "all.jsonl.gz", "-s", store)[0] == 0
+    (tmp_path / "plain.yaml").write_text("model: {kind: named, name: desk}\n")
+    on = ("-s", str(store))
+    assert run("policy", "add", "plain.yaml", "--name", "plain", *on)[0] == 0
+    assert run("promote", "plain", "--who", "ada", *on)[0] == 0
+    learned = parsed(
+        run, "learn", "best-of-n", "--name", "best", "-o", "n=4", "-k", "ranking", *on, "--json"
+    )
+    assert learned["lineage"]["options"]["n"] == 4
+    assert set(learned["lineage"]["snapshot"]["counts"]) == {"interaction", "ranking"}
+    assert any("best of n" in change for change in learned["changes"])
+    code, out, err = run(
+        "evaluate",
+        "best",
+        "--judge",
+        "true-utility",
+        "--guard",
+        "true-utility:safe",
+        "--report",
+        "r.html",
+        *on,
+    )
+    assert code == 0, err
+    assert "true utility" in out
+    assert (tmp_path / "r.html").exists()
+    found = parsed(run, "report", "--json", *on)
+    assert found["evaluation"]["candidate"] == learned["id"]
+    assert run("report", "--output", "again.html", *on)[0] == 0
+    assert (tmp_path / "again.html").read_text() == (tmp_path / "r.html").read_text()
+    assert "Answers are drawn by best of n" in run("policy", "diff", "plain", "best", *on)[1]
+    assert "kind: best_of_n" in run("policy", "show", "best", *on)[1]
+    response = parsed(run, "respond", TICKET, "--policy", "best", "--keep", "--json", *on)
+    assert response["responses"][0]["text"]
+    with Store(store) as opened:
+        kept = opened.interaction(response["id"])
+    assert kept.policy == learned["id"]
+
+
+def test_rollback_says_what_is_served_again(run, tmp_path):
+    (tmp_path / "p.yaml").write_text("model: {kind: named, name: desk}\n")
+    run("policy", "add", "p.yaml", "--name", "plain")
+    run("promote", "plain")
+    assert "Nothing is served" in run("rollback", "--who", "ada")[1]
+    found = parsed(run, "status", "--json")
+    assert [entry["action"] for entry in found["history"]] == ["promote", "rollback"]
+    assert found["history"][1]["who"] == "ada"
+    assert run("rollback")[0] == ExitCode.ERROR
+
+
+def test_a_spent_budget_has_an_exit_code_of_its_own_and_can_go_on(run, desk):
+    call = ("evaluate", "from-edit", "--against", "plain", "--judge", "true-utility", "-s", desk)
+    code, _, err = run(*call, "--max-calls", 5)
+    assert code == ExitCode.BUDGET
+    assert "calls" in err
+    assert parsed(run, *call, "--json")["complete"]
+
+
+def test_compare_chooses_on_some_prompts_and_judges_on_others(run, desk):
+    on = ("--against", "plain", "--judge", "true-utility", "-s", desk)
+    found = parsed(run, "compare", "from-choice", "from-edit", "from-label", *on, "--json")
+    assert found["evaluation"]["chosen_of"] == 3
+    assert sum(found["selection"]["held_out"]) == found["evaluation"]["prompts"]
+    out = run("compare", "from-choice", "from-edit", "from-label", *on)[1]
+    assert "flatters the winner" in out
+
+
+def test_prompts_of_ones_own(run, desk, tmp_path):
+    from backtalk.worlds.desk import tickets
+
+    prompts = [json.dumps({"prompt": t.text}) for t in tickets("held-out", 40, seed=5)]
+    (tmp_path / "p.jsonl").write_text("\n".join(prompts))
+    on = ("--against", "plain", "--judge", "true-utility", "-s", desk)
+    found = parsed(
+        run, "evaluate", "chooser", "--prompts", "p.jsonl", *on, "--split", "all", "--json"
+    )
+    assert (found["prompts"], found["split"]) == (40, "all")
+    (tmp_path / "p.jsonl").write_text('{"question": 1}')
+    code, _, err = run("evaluate", "chooser", "--prompts", "p.jsonl", *on)
+    assert code == ExitCode.ERROR
+    assert "line 1 holds no prompt" in err
+
+
+def test_crossval_and_leaderboard_on_recorded_answers(run, tmp_path):
+    words = ["fine answer", "good answer here", "bad", "wrong one"]
+    lines = []
+    for i in range(40):
+        for j, (model, text) in enumerate(zip("mnop", words, strict=True)):
+            lines.append(
+                json.dumps(
+                    {
+                        "instruction": f"question {i}",
+                        "output_1": f"{text} {i}" + " so" * (i % 7 * j),
+                        "output_2": f"reference {i}",
+                        "generator_1": model,
+                        "generator_2": "ref",
+                        "preference": 1.1 + 0.2 * j + 0.05 * ((i + j) % 3),
+                    }
+                )
+            )
+    (tmp_path / "ae.jsonl").write_text("\n".join(lines))
+    assert run("import", "ae.jsonl")[0] == 0
+    found = parsed(run, "leaderboard", "--json")
+    assert found["reference"] == "ref"
+    assert [place["model"] for place in found["places"]] == ["m", "n", "o", "p"]
+    assert "length-controlled" in run("leaderboard")[1]
+    found = parsed(run, "crossval", "--folds", 4, "--choose", "--json")
+    assert found["choices"] == 40
+    assert found["candidates"] == 4
+    assert (
+        found["choice"]["chooser"]["value"]
+        > found["choice"]["baselines"]["random"]["score"]["value"]
+    )
+    out = run("crossval", "--folds", 4, "--choose")[1]
+    assert "longer wins" in out
+    assert "Best of 4.0 recorded answers" in out
+
+    assert run("policy", "replay", "anyone")[0] == 0
+    assert run("promote", "anyone")[0] == 0
+    code, _, err = run("learn", "best-of-n", "--name", "best", "-o", "n=4")
+    assert code == 0, err
+    found = parsed(run, "evaluate", "best", "--json")
+    assert found["judge"] == "recorded feedback"
+    assert found["value"]["candidate"]["value"] >= found["value"]["baseline"]["value"]
+
+
+def test_a_person_may_ask_for_their_data_to_go(run, tmp_path):
+    with Store(tmp_path / "backtalk.db") as store:
+        talk = Interaction.of("2 + 2?", "4", user="bo")
+        ada = Annotator.human("ada")
+        store.add(talk, Label(interaction=talk.id, annotator=ada, response="0", good=True))
+    assert "hidden" in run("delete", talk.id)[1]
+    assert parsed(run, "status", "--json")["counts"] == {"interaction": 0}
+    assert run("restore", talk.id)[0] == 0
+    found = parsed(run, "purge", "bo", "--yes", "--json")
+    assert (found["interactions"], found["feedback"]) == (1, 1)
+    assert parsed(run, "status", "--json")["counts"] == {"interaction": 0}
+
+
+def test_everything_travels_as_a_folder(run, desk):
+    found = parsed(run, "export", "everything", "-f", "archive", "-s", desk, "--json")
+    assert found["documents"] > 10
+    assert run("import", "everything", "-f", "archive", "-s", "new.db")[0] == 0
+    ours, theirs = (parsed(run, "status", "-s", s, "--json") for s in (desk, "new.db"))
+    for key in ("counts", "served", "policies", "evaluations", "history"):
+        assert ours[key] == theirs[key]
+
+
+def test_export_to_standard_output_is_rows_and_nothing_else(run, rows):
+    run("import", rows)
+    out = subprocess.run(
+        [sys.executable, "-m", "backtalk", "export", "-", "-f", "trl-preference"],
+        capture_output=True,
+        check=True,
+        env={**os.environ, "PYTHONPATH": ""},
+    ).stdout
+    assert len([json.loads(line) for line in out.splitlines()]) == 5
+
+
+def test_schema_is_json_schema(run):
+    whole = parsed(run, "schema")
+    assert whole["$schema"].startswith("https://json-schema.org/")
+    assert "Preference" in whole["$defs"]
+    assert "verdict" in parsed(run, "schema", "preference")["properties"]
+
+
+def test_every_command_helps_with_an_example(run):
+    out = run("--help")[1]
+    names = re.findall(r"^│ (\w+) ", out, re.MULTILINE)
+    commands = [name for name in names if name in COMMANDS]
+    assert len(commands) == len(COMMANDS)
+    for name in set(commands) - {"policy"}:
+        text = run(name, "--help")[1]
+        assert f"backtalk {name}" in text.replace("Usage: backtalk", "")
+        assert "Examples" in text
+
+
+def test_version(run):
+    assert run("--version")[1].startswith("backtalk ")

@@ -1,0 +1,51 @@
+"""The demo runs the whole loop, and its report says what the store says."""
+
+import json
+
+import pytest
+
+from backtalk.demo import run_demo
+from backtalk.policy import history, list_evaluations, list_policies, served_policy
+from backtalk.store import Store
+
+
+@pytest.fixture(scope="module")
+def outcome(tmp_path_factory):
+    return run_demo(tmp_path_factory.mktemp("demo"), requests=600)
+
+
+def test_many_kinds_of_feedback_go_in(outcome):
+    with Store(outcome.store) as store:
+        counts = store.counts()
+    assert counts.pop("interaction") == 600
+    assert len(counts) == 10
+    assert all(count > 30 for count in counts.values())
+
+
+def test_the_better_policy_is_served_and_the_wrong_one_refused(outcome):
+    with Store(outcome.store) as store:
+        served = served_policy(store)
+        assert served.label == "chooser"
+        assert [entry.promotion.action for entry in history(store)] == ["promote", "promote"]
+        assert "long-winded" in {policy.label for policy in list_policies(store)}
+        found = list_evaluations(store, candidate=served.id)[0]
+    assert found.split == "held-out"
+    assert found.win_rate.low > 0.5
+    assert all(choice.difference.low > 0 for choice in found.choices)
+    assert outcome.report.numbers["refused"]["win_rate"]["high"] < 0.5
+    assert "not shown to be above 0.5" in outcome.report.numbers["refusal"]
+
+
+def test_the_report_shows_what_was_found(outcome):
+    page = outcome.page.read_text()
+    numbers = json.loads(outcome.page.with_suffix(".json").read_text())
+    rate = numbers["promoted"]["win_rate"]
+    assert f"{100 * rate['value']:.1f} % [{100 * rate['low']:.1f}" in page
+    assert "The gate refuses it" in page
+    assert page.count("<svg") >= 4
+    assert set(numbers["by kind"]) >= {"from-ranking", "from-preference", "from-edit"}
+
+
+def test_it_can_be_run_again_in_its_place_and_gives_the_same(outcome):
+    again = run_demo(outcome.store.parent, requests=600)
+    assert again.lines == outcome.lines
