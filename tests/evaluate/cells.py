@@ -149,7 +149,6 @@ MODERATE = {
 SKEWED = {
     "soft, Beta(0.5, 4)": sim.beta(0.5, 4),
     "soft, Beta(0.2, 1)": sim.beta(0.2, 1),
-    "soft, Beta(0.1, 0.9)": sim.beta(0.1, 0.9),
     "soft, Beta(0.05, 0.95)": sim.beta(0.05, 0.95),
     "soft, Beta(0.2, 4)": sim.beta(0.2, 4),
     "confident judge, 5 % wins": sim.confident(0.05),
@@ -177,7 +176,6 @@ CLUSTERED = {
         "wins, half, correlated 0.3": lambda sizes: sim.clustered_wins(0.5, 0.3, sizes),
         "wins, a fifth, correlated 0.3": lambda sizes: sim.clustered_wins(0.2, 0.3, sizes),
         "soft, Beta(1, 3), correlated 0.3": lambda sizes: sim.clustered_soft(1, 3, 0.3, sizes),
-        "soft, Beta(2, 2), correlated 0.1": lambda sizes: sim.clustered_soft(2, 2, 0.1, sizes),
     }.items()
 }
 

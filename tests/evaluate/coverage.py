@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+COLUMNS = (10, 20, 50, 200)
 Limits = tuple[np.ndarray, np.ndarray, np.ndarray | float]
 
 
@@ -59,18 +60,15 @@ def measure(cell: Cell) -> Measured:
 
 def table(cells: list[Cell]) -> str:
     """Lay out the measured coverage as a Markdown table, a row for each interval and data."""
-    sizes = sorted({cell.n for cell in cells})
     rows: dict[tuple[str, str], dict[int, str]] = {}
     for cell in cells:
         rows.setdefault((cell.interval, cell.data), {})[cell.n] = f"{measure(cell).coverage:.1%}"
-    lines = [
-        "| interval | data | " + " | ".join(f"n = {size}" for size in sizes) + " |",
-        "|---|---|" + "---:|" * len(sizes),
-    ]
-    for (interval, data), found in rows.items():
-        shares = " | ".join(found.get(size, "") for size in sizes)
-        lines.append(f"| {interval} | {data} | {shares} |")
-    return "\n".join(lines) + "\n"
+    heads = ["interval", "data", *(f"n = {size}" for size in COLUMNS), "other n"]
+    lines = [heads, ["---", "---", *["---:"] * len(COLUMNS), "---"]]
+    for names, found in rows.items():
+        others = ", ".join(f"{n}: {share}" for n, share in found.items() if n not in COLUMNS)
+        lines.append([*names, *(found.get(size, "") for size in COLUMNS), others])
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from backtalk.evaluate.quantiles import expit
 
 _STEP = 0.3
 _GRID = np.arange(0.0, 13.0, _STEP)
-_CELLS = 4_000_000
+_CELLS = 500_000
 _NOTHING = 1e-12
 """Below this a mean is 0: its inverse, which the integral is scaled by, would overflow."""
 
@@ -52,11 +52,11 @@ def bounded_limits(data: Totals, level: float, *, mid: bool = True) -> tuple[Flo
 
 
 def _limits(sums: Floats, sizes: Floats, tail: float, mid: bool) -> tuple[Floats, Floats]:
+    """The upper limit is the lower one of what the values lack to the upper end."""
     added = (0.0, 1.0) if mid else (0.0,)
-    low = _quantile(sums, sizes, tail, added)
-    added = (0.0, 1.0) if mid else (1.0,)
-    high = 1.0 - _quantile(sizes - sums, sizes, tail, tuple(1.0 - end for end in added))
-    return low, high
+    both = np.concatenate([sums, sizes - sums]), np.concatenate([sizes, sizes])
+    low, lacking = np.split(_quantile(*both, tail, added), 2)
+    return low, 1.0 - lacking
 
 
 def _quantile(sums: Floats, sizes: Floats, tail: float, added: tuple[float, ...]) -> Floats:
@@ -75,10 +75,9 @@ def _chance_below(sums: Floats, sizes: Floats, at: Floats, added: tuple[float, .
     """P(random average <= at), averaged over where the added value lies."""
     terms = sums - at[:, None] * sizes
     typical = sizes.mean(1)
-    chances = [
-        1.0 - _chance_positive(np.column_stack([terms, typical * (end - at)])) for end in added
-    ]
-    return np.asarray(np.mean(chances, axis=0))
+    columns = [np.column_stack([terms, typical * (end - at)]) for end in added]
+    chances = _chance_positive(np.concatenate(columns)).reshape(len(added), -1)
+    return 1.0 - np.asarray(chances.mean(0))
 
 
 def _chance_positive(terms: Floats) -> Floats:
