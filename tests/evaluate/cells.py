@@ -160,9 +160,9 @@ SKEWED = {
     "win/tie/loss 10/80/10": sim.verdicts(0.1, 0.8),
 }
 DIFFERENCES = {
-    "paired soft": (sim.soft_differences, None),
-    "paired verdicts": (sim.verdict_differences, DISCRETE),
-    "paired verdicts, 70 % equal": (sim.sparse_differences, DISCRETE),
+    "paired soft": sim.soft_differences,
+    "paired verdicts": sim.verdict_differences,
+    "paired verdicts, 70 % equal": sim.sparse_differences,
 }
 GUARANTEED = {
     name: {**MODERATE, **SKEWED}[name]
@@ -186,10 +186,10 @@ MEANS = [
       for n in (50, 200)),
     *(Cell("score", name, n, score(draw, n), 4000)
       for name, draw in MODERATE.items() for n in SIZES),
-    *(Cell("score", name, n, score(draw, n), 4000, DISCRETE if name in FEW_VALUES else BAND)
+    *(Cell("score", name, n, score(draw, n), 4000, DISCRETE if name in FEW_VALUES and n == 10 else BAND)
       for name, draw in SKEWED.items() for n in SIZES),
-    *(Cell("score", name, n, score(draw, n, (-1.0, 1.0)), 4000, promise or BAND)
-      for name, (draw, promise) in DIFFERENCES.items() for n in SIZES),
+    *(Cell("score", name, n, score(draw, n, (-1.0, 1.0)))
+      for name, draw in DIFFERENCES.items() for n in SIZES),
     *(Cell("score", f"Brier, said Beta({skill}, {skill})", n, squared_errors(n, skill))
       for skill in (1, 5) for n in SIZES),
     *(Cell("score", "log loss, floor 0.001", n, losses(n)) for n in SIZES),
