@@ -186,7 +186,8 @@ MEANS = [
       for n in (50, 200)),
     *(Cell("score", name, n, score(draw, n), 4000)
       for name, draw in MODERATE.items() for n in SIZES),
-    *(Cell("score", name, n, score(draw, n), 4000, DISCRETE if name in FEW_VALUES and n == 10 else BAND)
+    *(Cell("score", name, n, score(draw, n), 4000,
+           DISCRETE if name in FEW_VALUES and n == 10 else BAND)
       for name, draw in SKEWED.items() for n in SIZES),
     *(Cell("score", name, n, score(draw, n, (-1.0, 1.0)))
       for name, draw in DIFFERENCES.items() for n in SIZES),
