@@ -19,7 +19,6 @@ from backtalk.evaluate.win_rate import paired_difference
 from backtalk.feedback import Message
 from backtalk.feedback.merge import prompt_key
 from backtalk.feedback.views import Pair
-from backtalk.models.embed import SentenceEmbedder
 from backtalk.models.remembered import Remembered
 from backtalk.rewards import (
     Answer,
@@ -116,13 +115,13 @@ async def cross_validate(
         )
     folds = min(folds, prompts)
     fold = group_folds(groups, folds, seed=run.seed)
-    shared = Remembered(SentenceEmbedder()) if embedder == "sentence" else None
+    # What the hashed embedder learns, how rare words are, it learns without looking at feedback.
+    reads = Remembered(named_embedder(embedder, pairs))
     predicted = np.full(len(pairs), np.nan)
     chosen: dict[str, int] = {}
     with run.task("cross-validating", folds) as step:
         for k in range(folds):
             train = [pair for pair, its in zip(pairs, fold, strict=True) if its != k]
-            reads = shared or named_embedder(embedder, train)
             reward = (await learn_reward(train, reads, seed=run.seed)).reward
             held_out = np.flatnonzero(fold == k).tolist()
             mine = [pairs[i] for i in held_out]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,6 +45,7 @@ def simple_features(answers: Sequence[Answer]) -> NDArray[np.float64]:
     )
 
 
+@lru_cache(maxsize=1 << 16)
 def _features(prompt: str, text: str) -> list[float]:
     words = _WORD.findall(text.lower())
     distinct = set(words)
