@@ -399,7 +399,7 @@ def test_a_mapping_reads_every_kind():
 
 
 def test_an_empty_cell_says_nothing():
-    empty = {**WHOLE, **dict.fromkeys(["stars", "winner", "remark", "ok", "clicked"], "")}
+    empty = {**WHOLE, **dict.fromkeys(["stars", "winner", "remark", "ok", "share", "clicked"], "")}
     (case,) = RowMapping.from_yaml(MAPPING).parse(empty)
     kinds = {item.kind for item in case.feedback}
     assert not kinds & {"rating", "preference", "critique", "outcome", "choice"}

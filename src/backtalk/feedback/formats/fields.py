@@ -11,6 +11,8 @@ backtalk.errors.RecordError: answer.text: missing
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any, NoReturn
@@ -18,6 +20,9 @@ from typing import Any, NoReturn
 from backtalk.errors import RecordError
 from backtalk.feedback.formats.chat import as_messages
 from backtalk.feedback.interaction import Message
+
+_SECONDS = re.compile(r"\s*\d{9,10}(\.\d*)?\s*")
+"""Seconds since 1970 as text, from 1973 on; shorter numbers are dates, such as 20240531."""
 
 
 class Fields:
@@ -53,12 +58,13 @@ class Fields:
         return text if text.strip() else None
 
     def number(self, name: str) -> float:
-        """Return a number, which may be written as a text."""
+        """Return a finite number, which may be written as a text."""
         value = self._there(name)
         try:
-            return float(value) if type(value) is not bool else self._wrong(name, "a number", value)
-        except (TypeError, ValueError):
-            return self._wrong(name, "a number", value)
+            number = math.nan if type(value) is bool else float(value)
+        except (TypeError, ValueError, OverflowError):
+            number = math.nan
+        return number if math.isfinite(number) else self._wrong(name, "a number", value)
 
     def integer(self, name: str) -> int:
         """Return a whole number, which may be written as a text."""
@@ -154,10 +160,10 @@ def as_moment(value: Any, where: str) -> datetime:
         If it is neither.
     """
     try:
-        if isinstance(value, str):
+        if isinstance(value, str) and not _SECONDS.fullmatch(value):
             moment = datetime.fromisoformat(value.strip())
         else:
-            moment = datetime.fromtimestamp(value, UTC)
+            moment = datetime.fromtimestamp(float(value), UTC)
     except (TypeError, ValueError, OverflowError, OSError):
         raise RecordError(
             f"{where}: expected a time, such as 2024-05-31T12:00:00Z or seconds since 1970, "

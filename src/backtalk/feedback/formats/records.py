@@ -53,7 +53,9 @@ def interaction(
         The other fields of an interaction; not part of its id.
     """
     messages = as_prompt(prompt)
-    parts = [part for message in messages for part in _message_parts(message)]
+    parts: list[str] = []
+    for message in messages:
+        parts += _message_parts(message)
     parts.append("responses")
     for response in responses:
         parts += (response.id, response.text, response.model or "")
@@ -80,6 +82,7 @@ def feedback(
     time: datetime | None = None,
     confidence: float | None = None,
     metadata: dict[str, Any] | None = None,
+    distinct: str | None = None,
     **payload: Any,
 ) -> Kind:
     """Build feedback whose id is determined by what it is about, who said it, when, and what.
@@ -92,6 +95,8 @@ def feedback(
         The interaction; ``None`` for the system as a whole.
     annotator, time, confidence, metadata
         As in the record. The id does not depend on confidence and metadata.
+    distinct
+        What else tells it from feedback that says the same.
     payload
         The fields that are the kind's own. One that is ``None`` counts as not given.
     """
@@ -104,14 +109,21 @@ def feedback(
         annotator.id,
         "" if time is None else time.isoformat(),
         to_json(said).decode(),
+        *(() if distinct is None else (distinct,)),
     )
-    fields = {"confidence": confidence, "metadata": metadata or {}, **said}
-    return kind(id=id_, interaction=talk, annotator=annotator, time=time, **fields)  # type: ignore[arg-type]
+    if confidence is not None:
+        said["confidence"] = confidence
+    if metadata:
+        said["metadata"] = metadata
+    return kind(id=id_, interaction=talk, annotator=annotator, time=time, **said)  # type: ignore[arg-type]
 
 
 def case(talk: Interaction, items: Iterable[AnyFeedback]) -> Case:
     """Put an interaction and feedback together; of feedback that says the same, one is kept."""
-    return Case(talk, tuple({item.id: item for item in items}.values()))
+    said = tuple(items)
+    if len(said) > 1:
+        said = tuple({item.id: item for item in said}.values())
+    return Case(talk, said)
 
 
 def written(id: str, messages: tuple[Message, ...], **fields: Any) -> Response:  # noqa: A002

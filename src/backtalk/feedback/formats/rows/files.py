@@ -10,11 +10,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, Protocol
-
-import zstandard
+from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
 
 from backtalk.errors import BacktalkError
+
+if TYPE_CHECKING:
+    import zstandard
 
 ENDINGS = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet")
 """The endings of files that are read, each perhaps followed by one of ``PACKED``."""
@@ -24,7 +25,7 @@ REJECTED = ".rejected.jsonl"
 STDIN = "stdin"
 """The name of standard input where a file's name would stand."""
 
-DAMAGE = (EOFError, OSError, zlib.error, zstandard.ZstdError)
+DAMAGE = (EOFError, OSError, zlib.error)
 """What is raised by a file that is cut off, damaged or cannot be read."""
 
 Progress = Callable[[int, int | None], None]
@@ -143,6 +144,9 @@ class _Unzstd(io.RawIOBase):
     """The content of a Zstandard file. One that is cut off is an error, not its end."""
 
     def __init__(self, packed: BinaryIO) -> None:
+        import zstandard  # noqa: PLC0415 - loaded when such a file is read
+
+        self._zstandard = zstandard
         self._packed = packed
         self._frame: zstandard.ZstdDecompressionObj | None = None
         self._ready = memoryview(b"")
@@ -160,8 +164,11 @@ class _Unzstd(io.RawIOBase):
                     raise EOFError("the Zstandard frame is not complete")
                 return 0
             if self._frame is None:
-                self._frame = zstandard.ZstdDecompressor().decompressobj()
-            self._ready = memoryview(self._frame.decompress(chunk))
+                self._frame = self._zstandard.ZstdDecompressor().decompressobj()
+            try:
+                self._ready = memoryview(self._frame.decompress(chunk))
+            except self._zstandard.ZstdError as error:
+                raise OSError(f"not a Zstandard frame: {error}") from None
             if self._frame.eof:
                 self._rest = self._frame.unused_data
                 self._frame = None

@@ -51,7 +51,7 @@ def trl_preference(row: Data) -> list[Case]:
         prompt, one, other = conversations(fields)
     if one.text == other.text and one.messages == other.messages:
         raise RecordError("rejected: the same as chosen, so that nothing is preferred")
-    metadata = fields.rest(_PAIR) if len(row) > len(_PAIR) or not plain else {}
+    metadata = {} if plain and len(row) == len(_PAIR) else fields.rest(_PAIR)
     if not plain:
         metadata |= _unread(row, *_PAIR)
     talk = interaction(prompt, (one, other), metadata=metadata)
