@@ -31,7 +31,8 @@ def as_messages(value: Any, where: str) -> tuple[Message, ...]:
 def _message(item: Any, where: str) -> Message:
     if not isinstance(item, dict):
         raise RecordError(f"{where}: expected a message, with role and content")
-    role = _ROLES.get(item.get("role", ""))
+    role = item.get("role")
+    role = _ROLES.get(role) if isinstance(role, str) else None
     if role is None:
         raise RecordError(
             f"{where}.role: expected one of {', '.join(_ROLES)}, got {item.get('role')!r}"
@@ -39,9 +40,11 @@ def _message(item: Any, where: str) -> Message:
     content = item.get("content")
     if content is not None and not isinstance(content, (str, list)):
         raise RecordError(f"{where}.content: expected a text or a list of parts")
-    calls = item.get("tool_calls") or ()
+    calls = item.get("tool_calls") or []
+    if not isinstance(calls, list):
+        raise RecordError(f"{where}.tool_calls: expected a list")
     if item.get("function_call"):
-        calls = ({"type": "function", "function": item["function_call"]},)
+        calls = [{"type": "function", "function": item["function_call"]}]
     return Message.model_validate(
         {
             "role": role,

@@ -96,17 +96,15 @@ class Fields:
             self._wrong(name, "an object", value)
         return Fields(value, self.where(name))
 
+    def entries(self, name: str) -> Fields:
+        """Return the entries of a list as fields named by their places, from ``"0"`` on."""
+        entries = {str(i): value for i, value in enumerate(self.items(name))}
+        return Fields(entries, self.where(name))
+
     def parts(self, name: str) -> list[Fields]:
         """Return a list of objects."""
-        found = []
-        for i, value in enumerate(self.items(name)):
-            at = f"{name}.{i}"
-            found.append(
-                Fields(value, self.where(at))
-                if isinstance(value, dict)
-                else self._wrong(at, "an object", value)
-            )
-        return found
+        entries = self.entries(name)
+        return [entries.part(place) for place in entries.data]
 
     def messages(self, name: str) -> tuple[Message, ...]:
         """Return chat messages: a list of them, or a text, which is one user message."""

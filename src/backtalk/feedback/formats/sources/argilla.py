@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from backtalk.errors import RecordError
 from backtalk.feedback.formats.fields import Fields
@@ -24,7 +24,11 @@ _PROMPTS = ("prompt", "instruction", "question", "query", "input", "messages", "
 _RESPONSES = ("response", "completion", "answer", "output", "generation", "reply", "candidate")
 _GOOD = ("yes", "good", "correct", "true", "positive", "accept", "👍")
 _BAD = ("no", "bad", "incorrect", "wrong", "false", "negative", "reject", "👎")
-_TIES = ("tie", "equal", "same", "both", "both_good")
+_EVEN: dict[str, Literal["tie", "both_bad"]] = {
+    **dict.fromkeys(("tie", "equal", "same", "both", "bothgood"), "tie"),
+    **dict.fromkeys(("neither", "bothbad"), "both_bad"),
+}
+"""What is said of two responses of which none is preferred; without spaces and signs."""
 
 
 @import_format(
@@ -187,9 +191,9 @@ def _chosen_word(talk: Interaction, answer: Answer, word: str, how: _How) -> Any
     question, plain = answer.question, word.strip().lower()
     if len(how.names) > 1 and (best := how.meant(word)) is not None:
         return _best(talk, answer, best, how)
-    if len(how.names) == 2 and plain in _TIES:
+    if len(how.names) == 2 and (even := _EVEN.get(_squeezed(word))) is not None:
         a, b = how.names
-        return _say(Preference, talk, answer, a=a, b=b, verdict="tie", aspect=question)
+        return _say(Preference, talk, answer, a=a, b=b, verdict=even, aspect=question)
     if plain in (*how.good, *how.bad):
         about, good = _about(answer, how), plain in how.good
         return _say(Label, talk, answer, response=about, good=good, aspect=question)

@@ -138,8 +138,10 @@ def _columns_of_2(whole: Fields) -> Iterator[Answer]:
         question = name.removesuffix(".responses")
         if question != name and name in whole:
             values = whole.items(name)
-            users = whole.data.get(f"{name}.users") or [None] * len(values)
-            statuses = whole.data.get(f"{name}.status") or [None] * len(values)
+            users, statuses = (
+                whole.items(f"{name}.{key}") if f"{name}.{key}" in whole else [None] * len(values)
+                for key in ("users", "status")
+            )
             for value, user, status in zip(values, users, statuses, strict=False):
                 if _submitted(status):
                     yield Answer(question, value, _person(user))
@@ -155,14 +157,15 @@ def _questions_of_1(row: Mapping[str, Any]) -> list[str]:
 
 def _columns_of_1(whole: Fields) -> Iterator[Answer]:
     for question in _questions_of_1(whole.data):
-        for answer in by_rows(whole.data.get(question) or []):
-            about = Fields(answer, question)
-            if _submitted(answer.get("status")):
-                yield Answer(question, about.data.get("value"), _person(about.data.get("user_id")))
+        given = Fields({question: by_rows(whole.data.get(question) or [])})
+        for answer in given.parts(question):
+            if _submitted(answer.data.get("status")):
+                value = answer.data.get("value")
+                yield Answer(question, value, _person(answer.data.get("user_id")))
         value = whole.data.get(f"{question}-suggestion")
         if value is not None:
-            about = Fields(whole.data.get(f"{question}-suggestion-metadata") or {}, question)
-            yield _suggested(question, value, about)
+            about = f"{question}-suggestion-metadata"
+            yield _suggested(question, value, whole.part(about) if about in whole else Fields({}))
 
 
 def by_rows(value: Any) -> Any:

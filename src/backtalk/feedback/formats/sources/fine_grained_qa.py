@@ -34,7 +34,8 @@ def fine_grained_qa(row: Data) -> list[Case]:
     fields = Fields(row)
     ids = ["1", *(id_ for id_ in ("2", "3", "4") if f"prediction {id_}" in fields)]
     responses = [Response(id=id_, text=fields.text(f"prediction {id_}")) for id_ in ids]
-    passages = [[str(part) for part in passage] for passage in fields.items("passages")]
+    entries = fields.entries("passages")
+    passages = [[str(part) for part in entries.items(place)] for place in entries.data]
     sections = [f"[{i}] " + "\n".join(passage) for i, passage in enumerate(passages, 1)]
     question = fields.text("question")
     talk = interaction("\n\n".join([question, *sections]), responses)
@@ -96,7 +97,7 @@ def _preferences(fields: Fields, talk: Interaction, responses: list[Response]) -
         )
     found = []
     for (a, b), number in zip(pairs, verdicts, strict=False):
-        if number not in _VERDICTS:
+        if not isinstance(number, int) or number not in _VERDICTS:
             raise fields.error("preference", f"expected 0, 1 or 2, got {number!r}")
         found.append(feedback(Preference, talk, HUMAN, a=a, b=b, verdict=_VERDICTS[number]))
     return found

@@ -50,16 +50,25 @@ def _gather(found: Iterator[Row | BadRow]) -> Iterator[Row | BadRow]:
             yield BadRow(row.source, row.line, f"message_id: {id_!r} is there twice", row.data)
         else:
             nodes[id_] = row._replace(data={**row.data, "replies": []})
-    roots = []
-    for row in nodes.values():
+    trees = defaultdict(list)
+    for id_, row in nodes.items():
         parent = row.data.get("parent_id")
-        if parent is None:
-            roots.append(row)
-        elif parent in nodes:
-            nodes[parent].data["replies"].append(row.data)
-        else:
-            reason = f"parent_id: the message {parent!r} is not in this file"
-            yield BadRow(row.source, row.line, reason, row.data)
+        trees[None if parent is None else str(parent)].append(id_)
+    rooted = set(trees[None])
+    waiting = list(trees[None])
+    while waiting:
+        id_ = waiting.pop()
+        nodes[id_].data["replies"] = [nodes[reply].data for reply in trees[id_]]
+        rooted.update(trees[id_])
+        waiting += trees[id_]
+    for id_, row in nodes.items():
+        if id_ not in rooted:
+            parent = str(row.data["parent_id"])
+            reason = "is not in this file"
+            if parent in nodes:
+                reason = "is in no conversation whose first message is in this file"
+            yield BadRow(row.source, row.line, f"parent_id: {parent!r} {reason}", row.data)
+    roots = [nodes[id_] for id_ in trees[None]]
     for root in roots:
         tree = root.data.get("message_tree_id") or root.data["message_id"]
         yield root._replace(data={"message_tree_id": tree, "prompt": root.data})

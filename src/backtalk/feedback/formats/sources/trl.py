@@ -158,13 +158,11 @@ def _completion(fields: Fields) -> Response:
 def trl_stepwise(row: Data) -> list[Case]:
     """Checked steps of one response, whose text is the steps, one a line."""
     fields = Fields(row)
-    texts, labels = fields.items("completions"), fields.items("labels")
-    if len(texts) != len(labels):
-        raise fields.error("labels", f"{len(labels)} labels for {len(texts)} steps")
-    if not all(isinstance(text, str) for text in texts):
-        raise fields.error("completions", "expected a list of texts")
-    numbered = Fields({f"{i}": label for i, label in enumerate(labels)}, "labels")
-    verdicts = ["right" if numbered.flag(f"{i}") else "wrong" for i in range(len(labels))]
+    completions, labels = fields.entries("completions"), fields.entries("labels")
+    if len(completions.data) != len(labels.data):
+        raise fields.error("labels", f"{len(labels.data)} labels for {len(completions.data)} steps")
+    texts = [completions.text(place) for place in completions.data]
+    verdicts = ["right" if labels.flag(place) else "wrong" for place in labels.data]
     talk = interaction(
         fields.messages("prompt"),
         [Response(id="0", text=SEPARATOR.join(texts))],
