@@ -79,7 +79,7 @@ def content_id(*parts: str) -> str:
 
     Each part is hashed with its length, so that ``("ab", "c")`` and ``("a", "bc")`` differ.
     """
-    framed = []
+    framed: list[bytes] = []
     for part in parts:
         encoded = part.encode("utf-8", "surrogatepass")
         framed += (b"%d:" % len(encoded), encoded)

