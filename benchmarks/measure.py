@@ -79,4 +79,6 @@ def in_process(*command: str) -> dict[str, float]:
 def machine() -> str:
     """Return what this ran on."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return f"{platform.system()} {platform.machine()}, {cores} cores, Python {sys.version.split()[0]}"
+    return (
+        f"{platform.system()} {platform.machine()}, {cores} cores, Python {sys.version.split()[0]}"
+    )
