@@ -3,12 +3,15 @@
 import csv
 import gzip
 import json
-from collections import Counter
+from collections import Counter, defaultdict
+from statistics import fmean
 
 import pytest
 
 from backtalk.feedback import Critique, Demonstration, Edit, Label, Outcome, Preference, Spans
-from backtalk.feedback.formats import BadRow, Parsed, RowMapping, read
+from backtalk.feedback.conversions import views
+from backtalk.feedback.formats import BadRow, Parsed, RowMapping, export, read
+from backtalk.feedback.views import Pair
 
 
 def parsed(path, **options):
@@ -96,6 +99,42 @@ def test_alpaca_eval_keeps_the_judges_probability(data):
     assert len({case.interaction.responses[0].model for case in cases}) == 28
 
 
+def test_published_win_rates_follow_from_what_is_stored(data):
+    options = {"baseline": str(data / "alpaca_eval_baseline.parquet")}
+    stated = defaultdict(list)
+    for case in parsed(data / "alpaca_eval_outputs.parquet", options=options):
+        (pair,) = views(case, Pair)
+        (said,) = case.of(Preference)
+        model, _ = case.interaction.responses
+        model_won = pair.chosen == case.text(said.a) and not pair.tie
+        stated[model.model].append(pair.probability if model_won else 1 - pair.probability)
+    with (data / "alpaca_eval_leaderboard.csv").open(newline="") as lines:
+        published = {row["model"]: float(row["win_rate"]) for row in csv.DictReader(lines)}
+    assert len(published) == 28
+    for model, win_rate in published.items():
+        assert 100 * fmean(stated[model]) == pytest.approx(win_rate, abs=0.1), model
+
+
+def test_pairs_of_real_dialogues_come_back_from_an_export(data, tmp_path):
+    cases = parsed(data / "hh_rlhf_harmless.jsonl.gz")
+    done = export(cases, tmp_path / "x.jsonl.zst", "trl-preference")
+    assert (done.rows, done.left_out, done.dropped) == (1500, 0, {})
+    back = parsed(tmp_path / "x.jsonl.zst")
+    for case, again in zip(cases, back, strict=True):
+        assert case.interaction.prompt == again.interaction.prompt
+        for one, other in zip(case.interaction.responses, again.interaction.responses, strict=True):
+            assert one.messages == other.messages
+            assert one.messages or one.text == other.text
+
+
+def test_ties_are_counted_when_comparisons_are_exported(data, tmp_path):
+    cases = parsed(data / "fine_grained_qa_feedback.jsonl.gz")
+    done = export(cases, tmp_path / "x.parquet", "trl-preference")
+    assert done.dropped["a tie, which prefers neither"] == 267
+    edits = sum(len(case.of(Edit)) for case in cases)
+    assert 2100 - 267 <= done.rows <= 2100 - 267 + edits
+
+
 def test_without_the_baseline_alpaca_evals_rows_are_set_aside_with_the_mend(data):
     rows = read(data / "alpaca_eval_outputs.parquet")
     first = next(iter(rows))
@@ -103,13 +142,13 @@ def test_without_the_baseline_alpaca_evals_rows_are_set_aside_with_the_mend(data
     assert "baseline=FILE" in first.reason
 
 
-def test_a_mapping_reads_comments_on_lectures(data, tmp_path):
+def test_a_mapping_reads_comments_on_lectures(data):
     path = data / "sight_feedback.csv.gz"
     mapping = RowMapping.from_yaml(
-        "prompt: video_name\n"
+        "id: comment_id\n"
         "feedback:\n"
-        "  - {kind: instruction, column: comment}\n"
-        "metadata: [comment_id, playlist_name]\n"
+        "  - {kind: critique, column: comment}\n"
+        "metadata: [playlist_name]\n"
     )
     rows = list(read(path, format=mapping))
     with gzip.open(path, "rt", newline="") as lines:
@@ -117,7 +156,7 @@ def test_a_mapping_reads_comments_on_lectures(data, tmp_path):
     assert len(rows) == len(expected) > 7000
     good = [row for row in rows if isinstance(row, Parsed)]
     assert len(good) > 0.99 * len(rows)
-    texts = {said.text for row in good for case in row.cases for said in case.feedback}
+    texts = {said.text for row in good for said in row.feedback}
     assert texts >= {text for text in expected[:200] if text.strip()}
 
 

@@ -1,0 +1,156 @@
+"""Argilla's records: what each sort of answer says, in each of its four layouts."""
+
+import pytest
+
+from backtalk.feedback import (
+    Annotator,
+    Critique,
+    Demonstration,
+    Edit,
+    Label,
+    Preference,
+    Ranking,
+    Rating,
+    Spans,
+)
+from backtalk.feedback.formats import BadRow, read
+from tests.feedback.formats.samples import SAMPLES, VARIANTS, one, written
+
+FLAT_2, FLAT_1, NESTED_1 = VARIANTS["argilla"]
+
+
+def record(tmp_path, value, question="quality", responses=("4",), **options):
+    """The case of a record in which ada gave one answer."""
+    fields = {f"response-{i}": text for i, text in enumerate(responses, 1)}
+    row = {
+        "id": "r",
+        "fields": {"prompt": "2 + 2?", **fields},
+        "responses": {question: [{"value": value, "user_id": "ada", "status": "submitted"}]},
+    }
+    return one(written(tmp_path / "x.jsonl", row), format="argilla", options=options)
+
+
+@pytest.mark.parametrize("row", [SAMPLES["argilla"], FLAT_1, NESTED_1])
+def test_a_number_is_a_rating_in_every_layout(row, tmp_path):
+    case = one(written(tmp_path / "x.jsonl", row))
+    said = next(item for item in case.of(Rating) if item.annotator.kind == "human")
+    assert (said.value, said.annotator.id, said.aspect) == (5, "ada", "quality")
+    assert case.text(said.response) == "4"
+    assert case.interaction.prompt[0].text == "2 + 2?"
+
+
+@pytest.mark.parametrize("row", [FLAT_1, NESTED_1])
+def test_a_suggestion_is_by_its_model(row, tmp_path):
+    case = one(written(tmp_path / "x.jsonl", row))
+    (said,) = (item for item in case.of(Rating) if item.annotator.kind == "model")
+    assert (said.value, said.annotator) == (4, Annotator.model("judge"))
+
+
+def test_what_was_discarded_is_left_out(tmp_path):
+    case = one(written(tmp_path / "x.jsonl", FLAT_1))
+    assert {item.annotator.id for item in case.feedback} == {"ada", "judge"}
+
+
+def test_the_name_of_a_response_is_a_preference_and_neither_is_both_bad(tmp_path):
+    case = one(written(tmp_path / "x.jsonl", FLAT_2))
+    found = {said.annotator.id: (said.verdict, said.confidence) for said in case.of(Preference)}
+    assert found == {"ada": ("a", None), "bo": ("both_bad", None), "judge": ("b", 0.7)}
+    assert case.of(Critique) == []
+
+
+@pytest.mark.parametrize(
+    ("word", "verdict"),
+    [
+        ("response-2", "b"),
+        ("Response 1", "a"),
+        ("1", "a"),
+        ("tie", "tie"),
+        ("both bad", "both_bad"),
+    ],
+)
+def test_words_for_one_of_two(word, verdict, tmp_path):
+    case = record(tmp_path, word, responses=("4", "5"))
+    assert [said.verdict for said in case.of(Preference)] == [verdict]
+
+
+def test_the_best_of_three_says_nothing_of_the_others(tmp_path):
+    (said,) = record(tmp_path, "response-2", responses=("4", "5", "6")).of(Ranking)
+    assert (said.tiers, said.within) == (
+        (("response-2",), ("response-1", "response-3")),
+        "unordered",
+    )
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        ["response-2", "response-1"],
+        [{"value": "response-1", "rank": 2}, {"value": "response-2", "rank": 1}],
+    ],
+)
+def test_an_order_is_a_ranking(value, tmp_path):
+    (said,) = record(tmp_path, value, responses=("4", "5")).of(Ranking)
+    assert said.tiers == (("response-2",), ("response-1",))
+
+
+def test_equal_ranks_tie(tmp_path):
+    value = [{"value": "response-1", "rank": 1}, {"value": "response-2", "rank": 1}]
+    (said,) = record(tmp_path, value, responses=("4", "5")).of(Ranking)
+    assert (said.tiers, said.within) == ((("response-1", "response-2"),), "tied")
+
+
+def test_marked_parts_are_spans(tmp_path):
+    value = [{"start": 0, "end": 1, "label": "wrong"}]
+    (said,) = record(tmp_path, value).of(Spans)
+    assert [(span.start, span.end, span.label) for span in said.spans] == [(0, 1, "wrong")]
+
+
+@pytest.mark.parametrize(("word", "good"), [("Yes", True), ("incorrect", False), ("👍", True)])
+def test_words_for_good_and_bad_are_labels(word, good, tmp_path):
+    assert [said.good for said in record(tmp_path, word).of(Label)] == [good]
+
+
+def test_other_words_are_a_critique_unless_an_option_says_otherwise(tmp_path):
+    (said,) = record(tmp_path, "It is four.", "fix").of(Critique)
+    assert (said.text, said.aspect) == ("It is four.", "fix")
+    (edit,) = record(tmp_path, "It is four.", "fix", edit="fix").of(Edit)
+    assert edit.text == "It is four."
+    (shown,) = record(tmp_path, "It is four.", "fix", demonstration="fix").of(Demonstration)
+    assert shown.text == "It is four."
+
+
+def test_the_scale_is_an_option(tmp_path):
+    (said,) = record(tmp_path, 7, scale="0-10").of(Rating)
+    assert said.normalised == 0.7
+
+
+def test_what_a_question_is_about_goes_by_its_name_or_an_option(tmp_path):
+    case = record(tmp_path, 3, "quality-2", responses=("4", "5"))
+    assert [said.response for said in case.of(Rating)] == ["response-2"]
+    options = {"responses": ("4", "5"), "about": "tone=response-1"}
+    assert [said.response for said in record(tmp_path, 3, "tone", **options).of(Rating)] == [
+        "response-1"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"quality": [{"value": 9, "user_id": "ada", "status": "submitted"}]}, "scale=LOW-HIGH"),
+        ({"quality": [{"value": {"a": 1}, "user_id": "ada"}]}, "unknown sort"),
+        ({"quality": {"a": 1}}, "responses.quality: expected a list"),
+    ],
+)
+def test_an_answer_that_makes_no_sense_sets_the_record_aside(change, reason, tmp_path):
+    row = {**SAMPLES["argilla"], "responses": change}
+    (bad,) = read(written(tmp_path / "x.jsonl", row))
+    assert isinstance(bad, BadRow)
+    assert reason in bad.reason
+
+
+def test_a_record_without_a_prompt_says_which_option_names_it(tmp_path):
+    row = {**SAMPLES["argilla"], "fields": {"topic": "2 + 2?", "response": "4"}}
+    path = written(tmp_path / "x.jsonl", row)
+    (bad,) = read(path)
+    assert "prompt=FIELD" in bad.reason
+    assert one(path, options={"prompt": "topic"}).interaction.prompt[0].text == "2 + 2?"

@@ -1,0 +1,297 @@
+"""What is exported comes back as it was; what a layout cannot hold is said."""
+
+import gzip
+import io
+import json
+import sys
+import tracemalloc
+
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from backtalk.errors import BacktalkError, UnknownName
+from backtalk.feedback import (
+    Annotator,
+    Critique,
+    Demonstration,
+    Instruction,
+    Interaction,
+    Label,
+    Message,
+    Outcome,
+    Preference,
+    Ranking,
+    Rating,
+    Response,
+    Steps,
+)
+from backtalk.feedback.conversions import views
+from backtalk.feedback.formats import EXPORTS, FORMATS, Parsed, export, read
+from backtalk.feedback.views import Case, Example, Labelled, Pair, Stepwise
+from tests.feedback.formats.samples import CHAT, answer, one, written
+from tests.strategies import cases
+
+ADA = Annotator.human("ada")
+
+
+def both():
+    """A case with a pair, an example, a label and steps in it."""
+    talk = Interaction.of("2 + 2?", "4", "5")
+    about = {"interaction": talk.id, "annotator": Annotator.human("ada")}
+    return Case(
+        talk,
+        (
+            Preference(**about, a="0", b="1", verdict="a"),
+            Demonstration(**about, text="Four"),
+            Label(**about, response="1", good=False),
+            Steps(**about, response="0", steps=({"start": 0, "end": 1, "verdict": "neutral"},)),
+        ),
+    )
+
+
+@pytest.mark.parametrize("ending", [".jsonl", ".jsonl.gz", ".jsonl.zst", ".parquet"])
+@pytest.mark.parametrize(
+    ("name", "view"),
+    [
+        ("trl-preference", Pair),
+        ("trl-unpaired", Labelled),
+        ("trl-prompt-completion", Example),
+        ("trl-stepwise", Stepwise),
+        ("openai-chat", Example),
+        ("openai-preference", Pair),
+    ],
+)
+def test_what_is_exported_reads_back_as_the_same_views(name, view, ending, tmp_path):
+    case = both()
+    path = tmp_path / f"out{ending}"
+    done = export([case], path, name)
+    back = [v for row in read(path, format=name) for c in row.cases for v in views(c, view)]
+    expected = views(case, view)
+    assert done.rows == len(expected) == len(back) > 0
+
+    def told(item):
+        fields = item.model_dump(exclude={"interaction", "annotator", "feedback", "steps"})
+        return json.dumps(fields, default=str)
+
+    if view is Stepwise:
+        assert [item.texts for item in back] == [item.texts for item in expected]
+    else:
+        assert sorted(map(told, back)) == sorted(map(told, expected))
+
+
+@given(found=st.lists(cases(), max_size=4, unique_by=lambda case: case.interaction.id))
+@pytest.mark.parametrize("ending", [".jsonl", ".parquet"])
+def test_backtalks_own_layout_loses_nothing(found, ending, tmp_path_factory):
+    path = tmp_path_factory.mktemp("export") / f"all{ending}"
+    about_cases = [
+        Case(c.interaction, tuple(f for f in c.feedback if f.interaction)) for c in found
+    ]
+    loose = [f for c in found for f in c.feedback if f.interaction is None]
+    export(about_cases, path, "backtalk", loose=loose)
+    rows = list(read(path, format="backtalk"))
+    assert [case for row in rows for case in row.cases] == about_cases
+    assert [item for row in rows for item in row.feedback] == loose
+
+
+def test_what_a_layout_cannot_hold_is_counted(tmp_path):
+    talk = Interaction.of("2 + 2?", "4")
+    alone = Case(talk, (Critique(interaction=talk.id, annotator=Annotator.human(), text="Hm."),))
+    done = export([alone, both()], tmp_path / "x.jsonl", "trl-preference")
+    assert (done.rows, done.cases, done.left_out) == (1, 1, 1)
+
+
+def test_an_export_that_fails_leaves_what_was_there(tmp_path):
+    path = tmp_path / "x.jsonl"
+    path.write_text("before")
+
+    def failing():
+        yield both()
+        raise RuntimeError("the disk is on fire")
+
+    with pytest.raises(RuntimeError):
+        export(failing(), path, "trl-preference")
+    assert path.read_text() == "before"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_exports_are_refused_by_name_and_ending(tmp_path):
+    with pytest.raises(UnknownName, match="trl-preference"):
+        export([], tmp_path / "x.jsonl", "trl-preferences")
+    with pytest.raises(BacktalkError, match="no ending"):
+        export([], tmp_path / "x.txt", "backtalk")
+    assert set(EXPORTS) >= {"backtalk", "openai-chat", "trl-preference"}
+
+
+def rows_of(path):
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+@given(found=st.lists(cases(), max_size=4))
+@pytest.mark.parametrize(("name", "view"), [("trl-preference", Pair), ("openai-preference", Pair)])
+@pytest.mark.parametrize("ending", [".jsonl", ".parquet"])
+def test_pairs_of_every_kind_of_feedback_come_back(found, name, view, ending, tmp_path_factory):
+    path = tmp_path_factory.getbasetemp() / f"pairs{ending}"
+    done = export(found, path, name)
+    expected = [
+        (pair.prompt, pair.chosen, pair.rejected)
+        for case in found
+        for pair in views(case, view)
+        if not pair.tie and pair.chosen != pair.rejected
+    ]
+    back = list(read(path, format=name))
+    assert all(isinstance(row, Parsed) for row in back)
+    assert [
+        (pair.prompt, pair.chosen, pair.rejected)
+        for row in back
+        for case in row.cases
+        for pair in views(case, view)
+    ] == expected
+    assert done.rows == len(expected)
+    assert done.cases + done.left_out == len(found)
+    assert sum(done.reasons.values()) == done.left_out
+
+
+def test_a_ranking_is_exported_as_its_pairs(tmp_path):
+    talk = Interaction.of("Name a prime.", "7", "9", "2")
+    said = Ranking(interaction=talk.id, annotator=ADA, tiers=(("0", "2"), ("1",)))
+    path = tmp_path / "x.jsonl"
+    done = export([Case(talk, (said,))], path, "trl-preference")
+    found = [(row["chosen"], row["rejected"]) for row in rows_of(path)]
+    assert found == [([answer("7")], [answer("9")]), ([answer("2")], [answer("9")])]
+    assert done.dropped == {"a tie, which prefers neither": 1}
+
+
+def test_rows_are_what_the_layouts_pages_say(tmp_path):
+    path = tmp_path / "x.jsonl"
+    written_rows = {}
+    for name in EXPORTS:
+        export([both()], path, name)
+        written_rows[name] = rows_of(path)
+    del written_rows["backtalk"]
+    assert written_rows == {
+        "trl-preference": [{"prompt": CHAT, "chosen": [answer("4")], "rejected": [answer("5")]}],
+        "trl-unpaired": [
+            {"prompt": CHAT, "completion": [answer("5")], "label": False},
+            {"prompt": CHAT, "completion": [answer("4")], "label": True},
+            {"prompt": CHAT, "completion": [answer("5")], "label": False},
+        ],
+        "trl-stepwise": [{"prompt": "2 + 2?", "completions": ["4"], "labels": [True]}],
+        "trl-prompt-completion": [{"prompt": CHAT, "completion": [answer("Four")]}],
+        "openai-chat": [{"messages": [*CHAT, answer("Four")]}],
+        "openai-preference": [
+            {
+                "input": {"messages": CHAT},
+                "preferred_output": [answer("4")],
+                "non_preferred_output": [answer("5")],
+            }
+        ],
+    }
+
+
+def test_why_cases_were_left_out(tmp_path):
+    talk = Interaction.of("2 + 2?", "4", "5")
+    about = {"interaction": talk.id, "annotator": ADA}
+    alone = [
+        (),
+        (Critique(**about, text="Hm."),),
+        (Critique(**about, text="Hm."), Demonstration(**about, text="4")),
+        (Preference(**about, a="0", b="1", verdict="tie"),),
+        (Preference(**about, a="0", b="1", verdict="both_bad"),),
+        (Rating(**about, response="0", value=3),),
+        (Outcome(**about, response="0", passed=True),),
+    ]
+    loose = [Instruction(interaction=None, annotator=ADA, text="Be brief.")]
+    path = tmp_path / "x.jsonl"
+    done = export([Case(talk, said) for said in alone], path, "trl-preference", loose=loose)
+    assert (done.rows, done.cases, done.left_out) == (0, 0, 7)
+    assert path.read_text() == ""
+    assert done.reasons == {
+        "no feedback": 1,
+        "no way from critique to trl-preference": 1,
+        "no way from critique, demonstration to trl-preference": 1,
+        "a tie, which prefers neither": 1,
+        "preference does not fulfil: a preference or a tie, not both bad": 1,
+        "rating does not fulfil: two responses rated by one annotator on one aspect": 1,
+        "outcome does not fulfil: two responses with different outcomes by one verifier": 1,
+    }
+    assert done.dropped == {
+        "a tie, which prefers neither": 1,
+        "feedback that is about no interaction": 1,
+    }
+
+
+def several_messages():
+    """A preference for an answer that called a tool first."""
+    call = {"id": "c", "type": "function", "function": {"name": "add", "arguments": "{}"}}
+    turns = (
+        Message(role="assistant", content=None, tool_calls=(call,)),
+        Message(role="tool", content="4", tool_call_id="c"),
+        Message.assistant("It is 4."),
+    )
+    talk = Interaction(
+        prompt=(Message.user("2 + 2?"),),
+        responses=(
+            Response(id="0", text="It is 4.", messages=turns),
+            Response(id="1", text="5"),
+        ),
+        metadata={"tools": [{"type": "function"}]},
+    )
+    said = Preference(interaction=talk.id, annotator=ADA, a="0", b="1", verdict="a")
+    return Case(talk, (said,)), turns
+
+
+def test_answers_of_several_messages_are_written_whole_where_that_can_be(tmp_path):
+    case, turns = several_messages()
+    path = tmp_path / "x.jsonl"
+    assert export([case], path, "trl-preference").rows == 1
+    better, worse = one(path).interaction.responses
+    assert (better.messages, worse.messages) == (turns, ())
+    done = export([case], path, "openai-preference")
+    assert (done.rows, done.left_out) == (0, 1)
+    assert "several messages" in next(iter(done.reasons))
+    done = export([case], tmp_path / "x.parquet", "trl-preference")
+    assert (done.rows, done.left_out) == (0, 1)
+    assert "only JSON lines" in next(iter(done.reasons))
+    assert pq.read_table(tmp_path / "x.parquet").num_rows == 0
+
+
+def test_tools_of_a_conversation_come_back(tmp_path):
+    row = {"messages": [*CHAT, answer("4")], "tools": [{"type": "function", "function": {}}]}
+    export([one(written(tmp_path / "x.jsonl", row))], tmp_path / "y.jsonl", "openai-chat")
+    assert rows_of(tmp_path / "y.jsonl") == [row]
+
+
+def test_what_is_exported_to_is_also_what_is_imported_from():
+    assert set(EXPORTS) <= set(FORMATS)
+    assert all(each.title and each.source and each.rows.__doc__ for each in EXPORTS.values())
+
+
+def test_standard_output_gets_json_lines(monkeypatch):
+    out = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(out))
+    export([both()], "-", "openai-chat")
+    assert json.loads(out.getvalue()) == {"messages": [*CHAT, answer("Four")]}
+
+
+@pytest.mark.parametrize("ending", [".jsonl", ".parquet"])
+@pytest.mark.parametrize("name", ["trl-preference", "backtalk"])
+def test_memory_does_not_grow_with_the_number_of_cases(name, ending, tmp_path):
+    talk = Interaction.of("2 + 2?", "4" * 1_000, "5" * 1_000)
+    case = Case(talk, (Preference(interaction=talk.id, annotator=ADA, a="0", b="1", verdict="a"),))
+    peaks = []
+    for count in (11_000, 33_000):
+        tracemalloc.start()
+        done = export((case for _ in range(count)), tmp_path / f"x{ending}", name)
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+        assert done.cases == count
+    assert peaks[1] < 1.2 * peaks[0] + 1_000_000
+
+
+def test_an_export_packs_as_its_ending_says(tmp_path):
+    export([both()] * 50, tmp_path / "x.jsonl.gz", "openai-chat")
+    assert len(gzip.decompress((tmp_path / "x.jsonl.gz").read_bytes()).splitlines()) == 50
+    with pytest.raises(BacktalkError, match="There is no folder"):
+        export([], tmp_path / "none" / "x.jsonl", "openai-chat")

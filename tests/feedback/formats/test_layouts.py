@@ -1,0 +1,401 @@
+"""What the rows of each layout mean."""
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from backtalk.errors import BacktalkError, UnknownName
+from backtalk.feedback import (
+    Critique,
+    Demonstration,
+    Edit,
+    Label,
+    Outcome,
+    Preference,
+    Ranking,
+    Rating,
+    Spans,
+    Steps,
+)
+from backtalk.feedback.conversions import views
+from backtalk.feedback.formats import FORMATS, BadRow, Parsed, read
+from backtalk.feedback.views import Pair
+from tests.feedback.formats.samples import (
+    CHAT,
+    SAMPLES,
+    VARIANTS,
+    answer,
+    every_row,
+    one,
+    written,
+)
+
+
+def sample(name, tmp_path, **options):
+    return one(written(tmp_path / f"{name}.jsonl", SAMPLES[name]), **options)
+
+
+@pytest.mark.parametrize(("name", "row"), every_row())
+def test_a_layout_is_recognised_by_its_fields(name, row, tmp_path):
+    path = written(tmp_path / "rows.jsonl", row)
+    assert list(read(path)) == list(read(path, format=name))
+    needs_an_option = name == "alpaca-eval" and "output" in row
+    assert isinstance(next(read(path)), BadRow if needs_an_option else Parsed)
+
+
+@pytest.mark.parametrize(("name", "row"), every_row())
+def test_the_same_row_has_the_same_ids_and_other_words_have_others(name, row, tmp_path):
+    if name in {"backtalk", "alpaca-eval"}:
+        return
+    first, again = (
+        list(read(written(tmp_path / file, row), format=name)) for file in ("a.jsonl", "b.jsonl")
+    )
+    assert [item.cases for item in first] == [item.cases for item in again]
+    other = list(read(written(tmp_path / "c.jsonl", _reworded(row)), format=name))
+    ids, others = (
+        {case.interaction.id for item in items for case in item.cases} for items in (first, other)
+    )
+    assert not ids & others
+
+
+def _reworded(value):
+    if isinstance(value, dict):
+        return {name: _reworded(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_reworded(item) for item in value]
+    return (
+        value.replace("2 + 2?", "3 + 1?")
+        .replace("Who?", "Whose?")
+        .replace("def double(x):\n", "def twice(x):\n")
+        if isinstance(value, str)
+        else value
+    )
+
+
+def test_every_format_has_a_sample_and_says_where_its_layout_is_described():
+    assert set(SAMPLES) == set(FORMATS)
+    assert all(each.title and each.source and each.parse.__doc__ for each in FORMATS.values())
+
+
+def test_preferences_in_every_layout_of_pairs(tmp_path):
+    rows = [(name, SAMPLES[name]) for name in ("trl-preference", "openai-preference", "hh-rlhf")]
+    rows += [("trl-preference", row) for row in VARIANTS["trl-preference"] if "prompt" in row]
+    rows += [("trl-preference", VARIANTS["trl-preference"][1])]
+    for name, row in rows:
+        case = one(written(tmp_path / "x.jsonl", row), format=name)
+        (pair,) = views(case, Pair)
+        assert (pair.chosen, pair.rejected) == ("4", "5"), row
+        assert [(message.role, message.text) for message in pair.prompt] == [("user", "2 + 2?")]
+        assert case.interaction.shown is None
+
+
+def test_the_prompt_of_two_texts_is_what_they_begin_with_alike(tmp_path):
+    case = one(written(tmp_path / "x.jsonl", VARIANTS["trl-preference"][2]))
+    (pair,) = views(case, Pair)
+    assert pair.prompt[0].text == "2 + 2? It is"
+    assert (pair.chosen, pair.rejected) == (" 4", " 5")
+
+
+def test_other_columns_of_a_pair_are_metadata(tmp_path):
+    row = {**SAMPLES["trl-preference"], "split": "test", "empty": None}
+    case = one(written(tmp_path / "x.jsonl", row))
+    assert case.interaction.metadata == {"split": "test"}
+
+
+def test_answers_with_tool_calls_are_kept_whole(tmp_path):
+    call = {"id": "c", "type": "function", "function": {"name": "add", "arguments": "{}"}}
+    row = {
+        "prompt": CHAT,
+        "chosen": [{"role": "assistant", "content": None, "tool_calls": [call]}],
+        "rejected": [answer("5")],
+    }
+    one_, other = one(written(tmp_path / "x.jsonl", row)).interaction.responses
+    assert one_.messages[0].tool_calls == (call,)
+    assert other.messages == ()
+
+
+def test_a_judges_probability_counts_for_the_first_output(tmp_path):
+    case = sample("alpaca-eval", tmp_path)
+    (said,) = case.of(Preference)
+    assert (said.verdict, said.probability, said.annotator.id) == ("a", 0.75, "judge")
+    assert [response.model for response in case.interaction.responses] == ["m", "n"]
+
+
+@pytest.mark.parametrize(
+    ("preference", "verdict", "probability"),
+    [(1, "a", 1), (2, "b", 0), (1.5, "tie", 0.5), (0, "tie", 0.5)],
+)
+def test_annotations_of_alpaca_eval_go_from_one_to_two(preference, verdict, probability, tmp_path):
+    row = {**SAMPLES["alpaca-eval"], "preference": preference}
+    (said,) = one(written(tmp_path / "x.jsonl", row)).of(Preference)
+    assert (said.verdict, said.probability) == (verdict, probability)
+
+
+@pytest.mark.parametrize("preference", [2.5, -1, "much", None])
+def test_a_preference_off_the_scale_is_a_bad_row(preference, tmp_path):
+    row = {**SAMPLES["alpaca-eval"], "preference": preference}
+    (bad,) = read(written(tmp_path / "x.jsonl", row), format="alpaca-eval")
+    assert isinstance(bad, BadRow)
+    assert bad.reason.startswith("preference:")
+
+
+def test_checked_steps(tmp_path):
+    case = sample("trl-stepwise", tmp_path)
+    (said,) = case.of(Steps)
+    text = case.text("0")
+    assert [(text[step.start : step.end], step.verdict) for step in said.steps] == [
+        ("Two", "right"),
+        ("Four", "wrong"),
+    ]
+
+
+def prm800k(tmp_path, **changes):
+    label = {**SAMPLES["prm800k"]["label"], **changes.pop("label", {})}
+    question = {**SAMPLES["prm800k"]["question"], **changes.pop("question", {})}
+    row = {**SAMPLES["prm800k"], "label": label, "question": question, **changes}
+    return one(written(tmp_path / "x.jsonl", row))
+
+
+def verdicts(case):
+    return {
+        said.response: [
+            (case.text(said.response)[step.start : step.end], step.verdict) for step in said.steps
+        ]
+        for said in case.of(Steps)
+    }
+
+
+def test_every_alternative_of_prm800k_is_a_response_on_the_path_taken(tmp_path):
+    case = prm800k(tmp_path)
+    assert verdicts(case) == {
+        "0.1": [("A guess.", "wrong")],
+        "1.0": [("Two and two.", "right"), ("Five.", "wrong")],
+    }
+    assert {said.annotator.id for said in case.feedback} == {"ada"}
+    assert case.interaction.time.isoformat() == "2022-07-17T17:16:36+00:00"
+
+
+def test_a_step_that_the_labeler_wrote_goes_on_the_path(tmp_path):
+    wrong = [{"text": "Five.", "rating": -1, "flagged": True}]
+    steps = [
+        {"completions": wrong, "human_completion": "Two more.", "chosen_completion": None},
+        {
+            "completions": [{"text": "Four.", "rating": 0, "flagged": False}],
+            "human_completion": None,
+            "chosen_completion": 0,
+        },
+    ]
+    case = prm800k(tmp_path, label={"steps": steps, "finish_reason": "solution"})
+    assert verdicts(case)["chosen"] == [("Two more.", "right"), ("Four.", "neutral")]
+    assert case.interaction.response("chosen").metadata == {"labeler_steps": [0]}
+    assert [said.text for said in case.of(Demonstration)] == ["Two more.\nFour."]
+
+
+def test_the_verifiers_score_is_about_the_solution_that_was_to_be_checked(tmp_path):
+    question = {
+        "pre_generated_steps": ["Two and two.", "Five.", "Six."],
+        "pre_generated_verifier_score": 0.25,
+        "ground_truth_solution": "It is 4.",
+    }
+    case = prm800k(tmp_path, question=question)
+    (said,) = case.of(Rating)
+    assert (said.value, said.annotator.kind) == (0.25, "model")
+    assert case.text(said.response) == "Two and two.\nFive.\nSix."
+    assert [said.text for said in case.of(Demonstration)] == ["It is 4."]
+
+
+def test_ratings_and_critiques_of_ultrafeedback(tmp_path):
+    case = sample("ultrafeedback", tmp_path)
+    values = {said.aspect: (said.value, said.scale.high) for said in case.of(Rating)}
+    assert values == {"overall": (9, 10), "honesty": (5, 5)}
+    assert {said.text for said in case.of(Critique)} == {"Right.", "Sure."}
+    assert {said.annotator.kind for said in case.feedback} == {"model"}
+
+
+def test_a_rating_that_is_not_applicable_is_none(tmp_path):
+    row = {**SAMPLES["ultrafeedback"]}
+    annotations = {"truthfulness": {"Rating": "N/A", "Rationale": "Fine.", "Type": ["None"]}}
+    row["completions"] = [{"response": "4", "model": "m", "annotations": annotations}]
+    case = one(written(tmp_path / "x.jsonl", row))
+    assert case.of(Rating) == []
+    assert [said.text for said in case.of(Critique)] == ["Fine."]
+
+
+def test_scores_of_binarized_ultrafeedback_are_a_strength(tmp_path):
+    (row,) = VARIANTS["ultrafeedback"]
+    (said,) = one(written(tmp_path / "x.jsonl", row)).of(Preference)
+    assert (said.verdict, said.strength) == ("a", 0.5)
+    even = {**row, "score_rejected": 8.5}
+    (said,) = one(written(tmp_path / "y.jsonl", even)).of(Preference)
+    assert (said.verdict, said.strength) == ("tie", None)
+
+
+def test_fine_grained_feedback_compares_every_two_responses(tmp_path):
+    case = sample("fine-grained-qa", tmp_path)
+    assert [(said.a, said.b, said.verdict) for said in case.of(Preference)] == [
+        ("1", "2", "a"),
+        ("1", "3", "b"),
+        ("1", "4", "tie"),
+        ("2", "3", "a"),
+        ("2", "4", "b"),
+        ("3", "4", "tie"),
+    ]
+    (marked,) = case.of(Spans)
+    (span,) = marked.spans
+    assert case.text("1")[span.start : span.end] == "was"
+    assert [said.text for said in case.of(Critique)] == [
+        "Missing information: One sentence. Another."
+    ]
+    assert [said.text for said in case.of(Edit)] == ["It is ada."]
+    assert [said.text for said in case.of(Demonstration)] == ["Ada."]
+
+
+def test_a_repair_is_an_edit_and_what_the_tests_were_run_on(tmp_path):
+    case = sample("ilf-mbpp", tmp_path)
+    assert case.text("original") == "    return x\n"
+    (edit,), (outcome,) = case.of(Edit), case.of(Outcome)
+    assert edit.text == case.text(outcome.response) == "    return 2 * x\n"
+    assert (outcome.passed, outcome.annotator.kind) == (True, "verifier")
+
+
+def test_solutions_are_passed_by_the_answer_key(tmp_path):
+    case = sample("gsm8k-solutions", tmp_path)
+    passed = {
+        case.interaction.response(said.response).model: said.passed for said in case.of(Outcome)
+    }
+    assert passed == {"6B_finetuning": False, "175B_verification": True}
+
+
+def test_ranks_of_replies(tmp_path):
+    case = sample("openassistant", tmp_path)
+    (said,) = case.of(Ranking)
+    assert [case.text(id_) for tier in said.tiers for id_ in tier] == ["4", "5"]
+
+
+MESSAGES = [
+    {"message_id": "t", "parent_id": None, "role": "prompter", "text": "2 + 2?", "user_id": "u"},
+    {
+        "message_id": "a",
+        "parent_id": "t",
+        "role": "assistant",
+        "text": "4",
+        "rank": 0,
+        "review_result": True,
+        "labels": {
+            "spam": {"value": 0.25, "count": 4},
+            "quality": {"value": 0.75, "count": 3},
+            "lang_mismatch": None,
+        },
+    },
+    {"message_id": "b", "parent_id": "t", "role": "assistant", "text": "5", "rank": 1},
+    {"message_id": "c", "parent_id": "t", "role": "assistant", "text": "!", "deleted": True},
+    {"message_id": "d", "parent_id": "a", "role": "prompter", "text": "Sure?"},
+    {"message_id": "e", "parent_id": "d", "role": "assistant", "text": "Yes."},
+]
+
+
+def test_single_messages_are_put_together_into_trees(tmp_path):
+    (row,) = read(written(tmp_path / "x.jsonl", *reversed(MESSAGES)))
+    first, second = row.cases
+    assert sorted(response.text for response in first.interaction.responses) == ["4", "5"]
+    assert [(m.role, m.text) for m in second.interaction.prompt] == [
+        ("user", "2 + 2?"),
+        ("assistant", "4"),
+        ("user", "Sure?"),
+    ]
+    assert second.interaction.parent == first.interaction.id
+    assert second.interaction.session == first.interaction.session == "t"
+    assert first.interaction.user == "u"
+
+
+def test_labels_of_faults_are_ratings_of_their_absence(tmp_path):
+    (row,) = read(written(tmp_path / "x.jsonl", *MESSAGES))
+    values = {said.aspect: said.value for said in row.cases[0].of(Rating)}
+    assert values == {"no_spam": 0.75, "quality": 0.75}
+    (review,) = row.cases[0].of(Label)
+    assert (review.response, review.good, review.aspect) == ("a", True, "review")
+
+
+def test_labels_in_the_columns_of_a_parquet_file_say_the_same(tmp_path):
+    names = {name: None for message in MESSAGES for name in message}
+    columns = [{**names, **message} for message in MESSAGES]
+    columns[1]["labels"] = {
+        "name": ["spam", "quality"],
+        "value": [0.25, 0.75],
+        "count": [4, 3],
+    }
+    pq.write_table(pa.Table.from_pylist(columns), tmp_path / "x.parquet")
+    (row,) = read(tmp_path / "x.parquet")
+    (same,) = read(written(tmp_path / "x.jsonl", *MESSAGES))
+    assert [said.id for said in row.cases[0].of(Rating)] == [
+        said.id for said in same.cases[0].of(Rating)
+    ]
+
+
+def test_messages_that_belong_to_no_tree_are_bad_rows(tmp_path):
+    lost = {"message_id": "x", "parent_id": "gone", "role": "assistant", "text": "?"}
+    after = {"message_id": "y", "parent_id": "x", "role": "prompter", "text": "?"}
+    ring = [
+        {"message_id": "m", "parent_id": "n", "role": "assistant", "text": "?"},
+        {"message_id": "n", "parent_id": "m", "role": "prompter", "text": "?"},
+    ]
+    rows = list(read(written(tmp_path / "x.jsonl", *MESSAGES, lost, after, *ring, MESSAGES[0])))
+    bad = [(row.line, row.reason) for row in rows if isinstance(row, BadRow)]
+    assert sorted(line for line, reason in bad) == [7, 8, 9, 10, 11]
+    assert any("'gone' is not in this file" in reason for _, reason in bad)
+    assert any("'t' is there twice" in reason for _, reason in bad)
+    assert sum(isinstance(row, Parsed) for row in rows) == 1
+
+
+def test_examples_to_imitate(tmp_path):
+    for name in ("openai-chat", "trl-prompt-completion"):
+        (said,) = sample(name, tmp_path).of(Demonstration)
+        assert said.text == "4"
+    (row,) = VARIANTS["trl-prompt-completion"]
+    (said,) = one(written(tmp_path / "x.jsonl", row)).of(Demonstration)
+    assert said.text == "4"
+
+
+def test_labels_good_and_bad(tmp_path):
+    assert [said.good for said in sample("trl-unpaired", tmp_path).of(Label)] == [True]
+    (row,) = VARIANTS["trl-unpaired"]
+    assert [said.good for said in one(written(tmp_path / "x.jsonl", row)).of(Label)] == [False]
+
+
+def test_weights_say_which_answers_are_to_be_imitated(tmp_path):
+    talk = [*CHAT, answer("4"), *CHAT, answer("5"), *CHAT, answer("6")]
+    talk[1]["weight"], talk[3]["weight"], talk[5]["weight"] = 1, 1, 0
+    (row,) = read(written(tmp_path / "x.jsonl", {"messages": talk, "tools": [{"a": 1}]}))
+    assert [said.text for case in row.cases for said in case.of(Demonstration)] == ["4", "5"]
+    assert [len(case.interaction.prompt) for case in row.cases] == [1, 3]
+    assert all(case.interaction.metadata["tools"] == [{"a": 1}] for case in row.cases)
+
+
+@pytest.mark.parametrize(
+    ("messages", "reason"),
+    [
+        ([], "messages"),
+        (CHAT, "no assistant's message"),
+        ([{**answer("4"), "weight": 0}], "no assistant's message"),
+        ([*CHAT, {"role": "robot", "content": "4"}], "messages.1.role"),
+        ([*CHAT, {"role": "assistant", "content": None, "tool_calls": [{}]}], "needs text"),
+        ("2 + 2?", "messages: expected a list"),
+    ],
+)
+def test_a_conversation_without_an_answer_is_a_bad_row(messages, reason, tmp_path):
+    (bad,) = read(written(tmp_path / "x.jsonl", {"messages": messages}), format="openai-chat")
+    assert isinstance(bad, BadRow)
+    assert reason in bad.reason
+
+
+def test_an_option_that_the_format_does_not_have_is_refused(tmp_path):
+    path = written(tmp_path / "x.jsonl", SAMPLES["hh-rlhf"])
+    with pytest.raises(UnknownName, match="judge"):
+        read(path, format="hh-rlhf", options={"judge": "me"})
+    with pytest.raises(UnknownName, match="Did you mean 'hh-rlhf'"):
+        read(path, format="hh-rhlf")
+
+
+def test_fields_that_nobody_knows_are_an_error_that_lists_the_formats(tmp_path):
+    with pytest.raises(BacktalkError, match=r"'colour'.*trl-preference"):
+        list(read(written(tmp_path / "x.jsonl", {"colour": "red"})))

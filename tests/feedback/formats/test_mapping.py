@@ -1,0 +1,291 @@
+"""Any table by a mapping."""
+
+import pytest
+
+from backtalk.errors import NotFound, RecordError
+from backtalk.feedback import (
+    Annotator,
+    Choice,
+    Critique,
+    Demonstration,
+    Edit,
+    FollowUp,
+    Instruction,
+    Outcome,
+    Preference,
+    Ranking,
+)
+from backtalk.feedback.formats import BadRow, Parsed, RowMapping, read
+from tests.feedback.formats.samples import one, written
+
+MAPPING = """
+prompt: question
+system: told
+responses: [{text: one, model: writer}, {text: two, written_by: house}]
+user: customer
+time: at
+metadata: [meta.channel]
+feedback:
+  - {kind: rating, column: stars, scale: 0-10, aspect: tone, annotator: rater}
+  - {kind: label, column: thumb, response: 1}
+  - {kind: preference, column: winner, annotator_kind: model}
+  - {kind: ranking, columns: [rank1, rank2]}
+  - {kind: critique, column: remark}
+  - {kind: edit, column: mended}
+  - {kind: demonstration, column: ideal}
+  - {kind: outcome, column: ok, score: share, text: trace}
+  - {kind: follow_up, column: after}
+  - {kind: choice, column: clicked, base: 1}
+  - {kind: instruction, column: rule}
+"""
+WHOLE = {
+    "question": "2 + 2?",
+    "told": "Be brief.",
+    "one": "4",
+    "writer": "m",
+    "two": "5",
+    "customer": "bo",
+    "at": "2026-01-02T03:04:05Z",
+    "meta": {"channel": "mail"},
+    "stars": "7",
+    "rater": "ada",
+    "thumb": "Down",
+    "winner": "A",
+    "rank1": 1,
+    "rank2": 2,
+    "remark": "Too short.",
+    "mended": "It is 4.",
+    "ideal": "Four.",
+    "ok": "passed",
+    "share": 0.5,
+    "trace": "fine",
+    "after": "Thanks",
+    "clicked": 2,
+    "rule": "No emojis.",
+}
+
+
+def test_a_mapping_reads_every_kind():
+    (case,) = RowMapping.from_yaml(MAPPING).parse(WHOLE)
+    talk = case.interaction
+    assert [m.role for m in talk.prompt] == ["system", "user"]
+    assert [r.model for r in talk.responses] == ["m", "house"]
+    assert (talk.user, talk.metadata, talk.time.year) == ("bo", {"meta.channel": "mail"}, 2026)
+    for item in case.feedback:
+        item.check(talk)
+    kinds = {item.kind: item for item in case.feedback}
+    assert len(kinds) == 11
+    assert kinds["rating"].normalised == 0.7
+    assert kinds["rating"].annotator == Annotator.human("ada")
+    assert kinds["label"].good is False
+    assert kinds["preference"].verdict == "a"
+    assert kinds["preference"].annotator.kind == "model"
+    assert kinds["ranking"].tiers == (("0",), ("1",))
+    assert (kinds["outcome"].passed, kinds["outcome"].score) == (True, 0.5)
+    assert kinds["outcome"].annotator.kind == "verifier"
+    assert kinds["choice"].chosen == "1"
+    types = (Critique, Edit, Demonstration, FollowUp, Choice, Instruction, Outcome)
+    assert all(case.of(kind) for kind in types)
+
+
+def test_an_empty_cell_says_nothing():
+    empty = {**WHOLE, **dict.fromkeys(["stars", "winner", "remark", "ok", "share", "clicked"], "")}
+    (case,) = RowMapping.from_yaml(MAPPING).parse(empty)
+    kinds = {item.kind for item in case.feedback}
+    assert not kinds & {"rating", "preference", "critique", "outcome", "choice"}
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"winner": "perhaps"}, "winner: the mapping does not say what 'perhaps' means"),
+        ({"stars": "many"}, "stars: expected a number"),
+        ({"question": None}, "question: missing"),
+        ({"clicked": "one"}, "clicked: expected a number"),
+    ],
+)
+def test_a_cell_that_makes_no_sense_is_named(change, reason):
+    with pytest.raises(RecordError, match=reason):
+        RowMapping.from_yaml(MAPPING).parse({**WHOLE, **change})
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("prompt: q\nfeedback: []", "feedback"),
+        ("prompt: q\nfeedback: [{kind: thumbs, column: x}]", "thumbs"),
+        ("prompt: q\nfeedback: [{kind: rating, column: x}]", "there is no response 0"),
+        ("prompt: q\nresponses: [a]\nfeedback: [{kind: preference, column: x}]", "no response 1"),
+        ("prompt: q\ncolour: red\nfeedback: [{kind: instruction, column: x}]", "colour"),
+        ("prompt: [", "not YAML"),
+        (
+            "prompt: q\nresponses: [a]\nfeedback: [{kind: rating, colum: x}]",
+            "Did you mean 'column'",
+        ),
+        ("promt: q\nfeedback: [{kind: instruction, column: x}]", "Did you mean 'prompt'"),
+        ("prompt: q\nresponses: [{txt: a}]\nfeedback: [{kind: label, column: x}]", "'text'"),
+        ("prompt: q\nresponses: [a]\nfeedback: [{kind: rating, column: x, scale: 5}]", "scale"),
+        ("prompt: q\nresponses: [a]\nfeedback: [{kind: rating, column: x, scale: 5-1}]", "below"),
+        ("prompt: q\nresponses: [a, b]\nfeedback: [{kind: preference}]", "needs one of"),
+        (
+            "prompt: q\nresponses: [a, b]\nfeedback: [{kind: preference, column: x, second: 0}]",
+            "second",
+        ),
+        ("prompt: q\nfeedback: [{kind: choice, column: x}]", "there is no response 0"),
+        ("prompt: q\nresponses: [a]\nfeedback: [{kind: ranking, columns: [x, y]}]", "response 1"),
+        ("feedback: [{kind: demonstration, column: x}]", "prompt: missing"),
+        (
+            "responses: [a]\nfeedback: [{kind: critique, column: x}]",
+            "responses: there is no prompt",
+        ),
+        (
+            "prompt: q\nresponses: [a]\nfeedback: [{kind: label, column: x, good: 1, bad: [0, 1]}]",
+            "'1' stands for two things",
+        ),
+        ("just words", "the mapping is not valid"),
+    ],
+)
+def test_a_mapping_that_makes_no_sense_is_refused(text, reason):
+    with pytest.raises(RecordError, match=reason):
+        RowMapping.from_yaml(text)
+
+
+def test_a_mapping_that_is_not_there_says_so(tmp_path):
+    with pytest.raises(NotFound, match=r"none\.yaml"):
+        RowMapping.from_file(tmp_path / "none.yaml")
+
+
+def parsed(mapping, row):
+    (case,) = RowMapping.from_yaml(mapping).parse(row)
+    for item in case.feedback:
+        item.check(case.interaction)
+    return case
+
+
+def test_columns_that_are_the_better_and_the_worse_answer():
+    mapping = "{prompt: q, responses: [good, bad], feedback: [{kind: preference, always: a}]}"
+    (said,) = parsed(mapping, {"q": "2 + 2?", "good": "4", "bad": "5"}).of(Preference)
+    assert said.verdict == "a"
+
+
+@pytest.mark.parametrize(
+    ("cell", "verdict"),
+    [("model_a", "a"), ("Model_B ", "b"), ("tie", "tie"), ("tie (bothbad)", "both_bad")],
+)
+def test_both_bad_is_no_tie(cell, verdict):
+    mapping = "{prompt: q, responses: [x, y], feedback: [{kind: preference, column: winner}]}"
+    (said,) = parsed(mapping, {"q": "?", "x": "4", "y": "5", "winner": cell}).of(Preference)
+    assert said.verdict == verdict
+
+
+@pytest.mark.parametrize(("cell", "verdict"), [("0", "a"), (1.0, "b"), (0, "a")])
+def test_what_the_mapping_says_goes_before_what_is_assumed(cell, verdict):
+    mapping = (
+        "{prompt: q, responses: [x, y], feedback: [{kind: preference, column: winner, a: 0, b: 1}]}"
+    )
+    (said,) = parsed(mapping, {"q": "?", "x": "4", "y": "5", "winner": cell}).of(Preference)
+    assert said.verdict == verdict
+
+
+def test_a_probability_is_kept_with_the_verdict_that_it_means():
+    mapping = (
+        "{prompt: q, responses: [x, y],"
+        " feedback: [{kind: preference, probability: p, annotator_kind: model}]}"
+    )
+    row = {"q": "?", "x": "4", "y": "5", "p": "0.25"}
+    (said,) = parsed(mapping, row).of(Preference)
+    assert (said.verdict, said.probability) == ("b", 0.25)
+
+
+def test_a_yes_that_yaml_reads_as_true_is_the_word_too():
+    mapping = (
+        "{prompt: q, responses: [x], feedback: [{kind: label, column: ok, good: yes, bad: no}]}"
+    )
+    for cell, good in [("Yes", True), (True, True), ("no", False), (False, False)]:
+        (said,) = parsed(mapping, {"q": "?", "x": "4", "ok": cell}).feedback
+        assert said.good is good
+
+
+def test_an_edit_of_a_later_response_where_an_earlier_one_was_not_given():
+    mapping = (
+        "{prompt: q, responses: [x, y], feedback: [{kind: edit, column: mended, response: 1}]}"
+    )
+    (said,) = parsed(mapping, {"q": "?", "x": "", "y": "5", "mended": "4"}).of(Edit)
+    assert (said.response, said.text) == ("1", "4")
+    assert parsed(mapping, {"q": "?", "x": "", "y": "5", "mended": "5"}).feedback == ()
+
+
+def test_responses_that_were_not_ranked_are_left_out_of_the_order():
+    mapping = "{prompt: q, responses: [x, y, z], feedback: [{kind: ranking, columns: [a, b, c]}]}"
+    row = {"q": "?", "x": "1", "y": "2", "z": "3", "a": None, "b": 2.0, "c": "1"}
+    (said,) = parsed(mapping, row).of(Ranking)
+    assert said.tiers == (("2",), ("1",))
+    assert parsed(mapping, {**row, "b": None}).feedback == ()
+
+
+def test_a_critique_of_the_answer_of_the_talk_and_of_the_system(tmp_path):
+    row = {"q": "?", "x": "4", "said": "Too short."}
+    given = "feedback: [{kind: critique, column: said%s}]"
+    (of_answer,) = parsed(f"prompt: q\nresponses: [x]\n{given % ''}", row).of(Critique)
+    assert of_answer.response == "0"
+    whole = f"prompt: q\nresponses: [x]\n{given % ', response: null'}"
+    (of_talk,) = parsed(whole, row).of(Critique)
+    assert (of_talk.response, of_talk.interaction is None) == (None, False)
+    assert parsed(f"prompt: q\n{given % ''}", row).of(Critique)[0].response is None
+    mapping = RowMapping.from_yaml(f"{given % ''}\nmetadata: [q]")
+    (read_,) = read(written(tmp_path / "x.jsonl", row), format=mapping)
+    assert read_.cases == ()
+    (of_system,) = read_.feedback
+    assert (of_system.interaction, of_system.text) == (None, "Too short.")
+    assert of_system.metadata == {"q": "?"}
+
+
+def test_equal_rows_count_once_unless_something_tells_them_apart():
+    plain = "{prompt: q, responses: [x], feedback: [{kind: label, column: ok}]%s}"
+    rows = [{"q": "?", "x": "4", "ok": 1, "n": n} for n in (1, 2)]
+    for more, count in [("", 1), (", id: n", 2)]:
+        cases = [parsed(plain % more, row) for row in rows]
+        assert len({case.feedback[0].id for case in cases}) == count
+    loose = RowMapping.from_yaml("{id: n, feedback: [{kind: instruction, column: x}]}")
+    assert len({said.id for row in rows for said in loose.parse(row)}) == 2
+
+
+def test_a_dotted_name_goes_into_nested_values():
+    mapping = "{prompt: q.0.text, responses: [a.b], feedback: [{kind: label, column: c}]}"
+    row = {"q": [{"text": "2 + 2?"}], "a": {"b": "4"}, "c": True}
+    case = parsed(mapping, row)
+    assert (case.interaction.prompt[0].text, case.text("0")) == ("2 + 2?", "4")
+    assert parsed(mapping, {**row, "q.0.text": "plain"}).interaction.prompt[0].text == "plain"
+
+
+@pytest.mark.parametrize(
+    "moment", ["2024-05-31T12:00:00Z", "2024-05-31 14:00:00+02:00", 1717156800, "1717156800"]
+)
+def test_times_as_text_and_as_seconds(moment):
+    mapping = "{prompt: q, time: t, responses: [x], feedback: [{kind: label, column: ok, time: t}]}"
+    case = parsed(mapping, {"q": "?", "x": "4", "ok": 1, "t": moment})
+    assert case.interaction.time == case.feedback[0].time
+    assert case.interaction.time.isoformat() == "2024-05-31T12:00:00+00:00"
+
+
+def test_a_cell_that_makes_no_sense_sets_its_row_aside(tmp_path):
+    mapping = RowMapping.from_yaml(
+        "{prompt: q, responses: [x], feedback: [{kind: rating, column: stars}]}"
+    )
+    rows = [{"q": "?", "x": "4", "stars": stars} for stars in (5, 6, "nan")]
+    good, off, nan = read(written(tmp_path / "x.jsonl", *rows), format=mapping)
+    assert isinstance(good, Parsed)
+    assert isinstance(off, BadRow)
+    assert "stars" in off.reason
+    assert isinstance(nan, BadRow)
+    assert nan.reason.startswith("stars: expected a number")
+
+
+def test_a_mapping_file_may_be_json(tmp_path):
+    path = written(
+        tmp_path / "mapping.json",
+        {"prompt": "q", "feedback": [{"kind": "demonstration", "column": "a"}]},
+    )
+    mapping = RowMapping.from_file(path)
+    case = one(written(tmp_path / "x.jsonl", {"q": "2 + 2?", "a": "4"}), format=mapping)
+    assert case.of(Demonstration)[0].text == "4"

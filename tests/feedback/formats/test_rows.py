@@ -1,0 +1,280 @@
+"""Files of every sort are read; what is bad in them is set aside, with its place and reason."""
+
+import gzip
+import io
+import json
+import sys
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import zstandard
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from backtalk.errors import BacktalkError
+from backtalk.feedback import Preference
+from backtalk.feedback.formats import FORMATS, BadRow, Parsed, Rejects, RowMapping, read
+from tests.feedback.formats.samples import SAMPLES, every_row, one, written
+from tests.feedback.formats.test_mapping import MAPPING, WHOLE
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        ('{"prompt": "a", "chosen": "b"', "not JSON"),
+        ("[1, 2]", "must be a JSON object"),
+        ('{"prompt": "a", "chosen": 3, "rejected": "b"}', "chosen"),
+        ('{"prompt": "a", "chosen": "b", "rejected": "b"}', "the same as chosen"),
+        ('{"prompt": null, "chosen": NaN, "rejected": "b"}', "not JSON"),
+        ('{"prompt": "", "chosen": "b"}', "rejected"),
+    ],
+)
+def test_a_bad_row_is_set_aside_with_its_line_and_reason(line, reason, tmp_path):
+    good = json.dumps(SAMPLES["trl-preference"])
+    path = tmp_path / "rows.jsonl"
+    path.write_text(f"{good}\n\n{line}\n{good}\n")
+    first, bad, last = read(path, format="trl-preference")
+    assert isinstance(first, Parsed)
+    assert isinstance(last, Parsed)
+    assert isinstance(bad, BadRow)
+    assert bad.line == 3
+    assert reason in bad.reason
+
+
+def test_bytes_that_are_not_utf8_are_a_bad_row(tmp_path):
+    path = tmp_path / "rows.jsonl"
+    path.write_bytes(
+        '{"prompt": "a", "chosen": "é", "rejected": "b"}\n'.encode("latin-1")
+        + json.dumps(SAMPLES["trl-preference"]).encode()
+    )
+    bad, good = read(path, format="trl-preference")
+    assert isinstance(bad, BadRow)
+    assert isinstance(good, Parsed)
+
+
+def test_rejected_rows_can_be_imported_once_they_are_mended(tmp_path):
+    path = tmp_path / "rows.jsonl"
+    path.write_text('{"prompt": "a", "chosen": 3, "rejected": "b"}\n')
+    with Rejects(path) as rejects:
+        for row in read(path, format="trl-preference"):
+            rejects.add(row)
+    assert rejects.path == tmp_path / "rows.jsonl.rejected.jsonl"
+    entry = json.loads(rejects.path.read_text())
+    assert entry["line"] == 1
+    assert "chosen" in entry["reason"]
+    entry["row"]["chosen"] = "3"
+    rejects.path.write_text(json.dumps(entry))
+    assert one(rejects.path, format="trl-preference").of(Preference)
+
+
+@pytest.mark.parametrize("packing", ["plain", "gz", "zst"])
+def test_packed_files_read_like_plain_ones(packing, tmp_path):
+    text = (json.dumps(SAMPLES["trl-preference"]) + "\n").encode() * 3
+    packed = {
+        "plain": lambda: text,
+        "gz": lambda: gzip.compress(text),
+        "zst": lambda: zstandard.compress(text),
+    }[packing]()
+    path = tmp_path / f"rows.jsonl.{packing}"
+    path.write_bytes(packed)
+    assert len(list(read(path))) == 3
+
+
+@pytest.mark.parametrize("pack", [gzip.compress, zstandard.compress])
+def test_a_packed_file_that_is_cut_off_gives_its_rows_and_says_so(pack, tmp_path):
+    lines = [json.dumps({**SAMPLES["trl-preference"], "id": i}) for i in range(20_000)]
+    whole = pack("\n".join(lines).encode())
+    path = tmp_path / "rows.jsonl"
+    path.write_bytes(whole[: len(whole) * 2 // 3])
+    rows = list(read(path, format="trl-preference"))
+    assert isinstance(rows[-1], BadRow)
+    assert len(rows) > 100
+
+
+def test_csv_tsv_json_and_parquet_say_the_same(tmp_path):
+    rows = [SAMPLES["trl-preference"], {"prompt": "a, b\nc", "chosen": 'x"y', "rejected": "z"}]
+    written(tmp_path / "a.jsonl", *rows)
+    (tmp_path / "b.json").write_text(json.dumps(rows))
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "c.parquet")
+    header = "prompt,chosen,rejected"
+    (tmp_path / "d.csv").write_text(f'\ufeff{header}\r\n2 + 2?,4,5\r\n"a, b\nc","x""y",z\r\n')
+    found = {path.suffix: [row.cases for row in read(path)] for path in sorted(tmp_path.iterdir())}
+    assert len(found) == 4
+    assert all(each == found[".jsonl"] for each in found.values())
+
+
+def test_a_folder_is_read_with_its_subfolders_but_for_hidden_and_rejected(tmp_path):
+    (tmp_path / "deep").mkdir()
+    for name in ("a.jsonl", "deep/b.jsonl", ".hidden.jsonl", "a.jsonl.rejected.jsonl"):
+        written(tmp_path / name, SAMPLES["trl-preference"])
+    (tmp_path / "notes.txt").write_text("not rows")
+    assert [row.source.rsplit("/")[-1] for row in read(tmp_path)] == ["a.jsonl", "b.jsonl"]
+
+
+def test_standard_input(monkeypatch):
+    text = json.dumps(SAMPLES["trl-preference"]).encode()
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(gzip.compress(text))))
+    (row,) = read("-")
+    assert row.source == "stdin"
+
+
+def test_what_is_not_there_is_an_error(tmp_path):
+    with pytest.raises(BacktalkError, match="There is no file"):
+        read(tmp_path / "none.jsonl")
+    with pytest.raises(BacktalkError, match="no file to read in the folder"):
+        read(tmp_path)
+
+
+def test_an_empty_file_has_no_rows(tmp_path):
+    (tmp_path / "x.jsonl").write_text("")
+    assert list(read(tmp_path / "x.jsonl")) == []
+
+
+def test_line_ends_and_byte_order_marks_do_not_matter(tmp_path):
+    rows = [json.dumps({**SAMPLES["trl-preference"], "n": i}) for i in range(3)]
+    plain, other = tmp_path / "a.jsonl", tmp_path / "b.jsonl"
+    plain.write_text("\n".join(rows))
+    other.write_bytes(b"\xef\xbb\xbf" + "\r\n".join(rows).encode() + b"\r\n\r\n")
+    assert [row.cases for row in read(plain)] == [row.cases for row in read(other)]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "reason"),
+    [
+        ("x.parquet", b"PAR1 and then nothing", "not a Parquet file"),
+        ("x.jsonl.gz", gzip.compress(b"{}")[:8], "cut off or damaged"),
+        ("x.jsonl.zst", zstandard.compress(b"{}" * 99)[:9], "cut off or damaged"),
+        ("x.jsonl.zst", b"\x28\xb5\x2f\xfd" + b"\xff" * 40, "not a Zstandard frame"),
+        ("x.csv", b"a,b,a\n1,2,3\n", "names the column 'a' twice"),
+        ("x.csv", b"prompt,chosen,rejected\n1,2\n", "2 fields where the header has 3"),
+        ("x.csv", "prompt,chosen,rejected\né,b,c\n".encode("latin-1"), "not UTF-8"),
+        ("x.csv", b'prompt,chosen,rejected\n"1,2,3\n', "not a row of 3 fields"),
+        ("x.json", b'[{"prompt": "a", ]', "not JSON"),
+        ("x.json", b'[1, {"prompt": "a", "chosen": "b", "rejected": "c"}]', "a JSON object"),
+        ("x.jsonl", b'{"prompt": "a", "chosen": Infinity, "rejected": "c"}', "not JSON"),
+    ],
+)
+def test_what_is_broken_is_told_and_nothing_is_made_of_it(name, content, reason, tmp_path):
+    (tmp_path / name).write_bytes(content)
+    rows = list(read(tmp_path / name, format="trl-preference"))
+    bad = [row for row in rows if isinstance(row, BadRow)]
+    assert len(bad) == 1, rows
+    assert reason in bad[0].reason
+    with Rejects(tmp_path / name) as rejects:
+        rejects.add(bad[0])
+    assert json.loads(rejects.path.read_text())["reason"] == bad[0].reason
+
+
+def test_a_row_of_a_table_costs_no_other_row(tmp_path):
+    path = tmp_path / "x.csv"
+    path.write_text('prompt,chosen,rejected\n1,2,3\n"4,5,6\n7,8,9\n7,8\n10,11,12\n')
+    rows = list(read(path))
+    assert [isinstance(row, Parsed) for row in rows] == [True, False, True, False, True]
+    assert [row.line for row in rows] == [1, 2, 3, 4, 5]
+
+
+@pytest.mark.parametrize("size", [10, 300_000])
+def test_a_json_array_is_read_value_by_value(size, tmp_path):
+    rows = [{**SAMPLES["trl-preference"], "chosen": "[{" * (size // 2) + str(i)} for i in range(3)]
+    (tmp_path / "x.json").write_text(json.dumps(rows, indent=1))
+    got = [row.cases[0].text("0") for row in read(tmp_path / "x.json")]
+    assert got == [row["chosen"] for row in rows]
+
+
+def test_missing_values_of_a_parquet_file_are_no_numbers(tmp_path):
+    table = {"q": ["a", "b"], "r": ["x", "y"], "stars": [float("nan"), 4.0]}
+    pq.write_table(pa.table(table), tmp_path / "x.parquet")
+    mapping = RowMapping.from_yaml(
+        "{prompt: q, responses: [r], feedback: [{kind: rating, column: stars}]}"
+    )
+    without, with_ = (row.cases[0] for row in read(tmp_path / "x.parquet", format=mapping))
+    assert without.feedback == ()
+    assert with_.feedback[0].value == 4
+
+
+def test_progress_ends_at_the_size_of_the_files(tmp_path):
+    lines = [json.dumps({**SAMPLES["trl-preference"], "id": i}) for i in range(5_000)]
+    (tmp_path / "a.jsonl.gz").write_bytes(gzip.compress("\n".join(lines).encode()))
+    written(tmp_path / "b.jsonl", *[SAMPLES["trl-preference"]] * 5_000)
+    seen = []
+    assert (
+        len(list(read(tmp_path, progress=lambda done, total: seen.append((done, total))))) == 10_000
+    )
+    size = sum(path.stat().st_size for path in tmp_path.iterdir())
+    assert seen[-1] == (size, size)
+    assert seen == sorted(seen)
+
+
+def test_rows_that_were_set_aside_as_text_can_be_mended_as_text(tmp_path):
+    path = tmp_path / "rows.jsonl"
+    path.write_text('{"prompt": "a", "chosen": "b", "rejected": "c"\n')
+    with Rejects(path) as rejects:
+        for row in read(path, format="trl-preference"):
+            rejects.add(row)
+    (again,) = read(rejects.path, format="trl-preference")
+    assert isinstance(again, BadRow)
+    assert again.raw == '{"prompt": "a", "chosen": "b", "rejected": "c"'
+    entry = json.loads(rejects.path.read_text())
+    rejects.path.write_text(json.dumps({**entry, "row": entry["row"] + "}"}))
+    assert one(rejects.path).text("1") == "c"
+
+
+def test_without_bad_rows_there_is_no_file_of_them(tmp_path):
+    with Rejects(tmp_path / "x.jsonl") as rejects:
+        pass
+    assert (rejects.path, rejects.count) == (None, 0)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_bad_rows_of_standard_input_are_set_aside_where_one_stands(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with Rejects("-") as rejects:
+        rejects.add(BadRow("stdin", 1, "not JSON", "{"))
+    assert rejects.path == tmp_path / "stdin.rejected.jsonl"
+
+
+ODD = st.sampled_from(
+    [
+        *(None, True, 0, 1, -1, 2.5, 1e300, 10**30, "", "x", "4", "nan", "2020-01-01"),
+        *([], [None], [1], ["a"], [[1]], [{}], [{"role": "user"}], {}, {"a": 1}, {"value": None}),
+    ]
+)
+
+
+@st.composite
+def spoilt(draw):
+    """A sample with one to three of its parts replaced or left out."""
+    name, row = draw(st.sampled_from([*every_row(), ("mapping", WHOLE)]))
+    row = json.loads(json.dumps(row))
+    for _ in range(draw(st.integers(1, 3))):
+        at = row
+        while True:
+            step = draw(st.sampled_from([*at] if isinstance(at, dict) else range(len(at))))
+            if not (isinstance(at[step], dict | list) and at[step]) or draw(st.booleans()):
+                break
+            at = at[step]
+        if isinstance(at, dict) and len(at) > 1 and draw(st.booleans()):
+            del at[step]
+        else:
+            at[step] = json.loads(json.dumps(draw(ODD)))
+    return name, row
+
+
+@settings(max_examples=1_500)
+@given(found=spoilt())
+def test_whatever_a_row_holds_it_is_read_or_set_aside(found, tmp_path_factory):
+    name, row = found
+    path = tmp_path_factory.getbasetemp() / "spoilt.jsonl"
+    chosen = RowMapping.from_yaml(MAPPING) if name == "mapping" else name
+    for each in FORMATS.values():
+        assert each.looks_like(row) in {True, False}
+    for item in read(written(path, row), format=chosen):
+        if isinstance(item, BadRow):
+            assert item.reason
+            assert "Error" not in item.reason
+        else:
+            for case in item.cases:
+                assert [said.interaction for said in case.feedback] == [
+                    case.interaction.id for _ in case.feedback
+                ]
