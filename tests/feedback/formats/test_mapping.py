@@ -187,6 +187,15 @@ def test_what_the_mapping_says_goes_before_what_is_assumed(cell, verdict):
     assert said.verdict == verdict
 
 
+@pytest.mark.parametrize(("given", "verdict"), [("b: 1", "b"), ("tie: [1]", "tie")])
+def test_a_value_that_is_given_one_meaning_loses_the_assumed_one(given, verdict):
+    mapping = (
+        f"{{prompt: q, responses: [x, y], feedback: [{{kind: preference, column: w, {given}}}]}}"
+    )
+    (said,) = parsed(mapping, {"q": "?", "x": "4", "y": "5", "w": 1}).of(Preference)
+    assert said.verdict == verdict
+
+
 def test_a_probability_is_kept_with_the_verdict_that_it_means():
     mapping = (
         "{prompt: q, responses: [x, y],"
