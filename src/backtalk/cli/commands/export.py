@@ -55,7 +55,7 @@ def export_command(
     - `backtalk export everything/ -f archive`
     """
     from backtalk.cli.loading import opened
-    from backtalk.cli.output import say, say_json
+    from backtalk.cli.output import note, say, say_json
     from backtalk.feedback.formats import export
     from backtalk.store.archive import write_archive
 
@@ -69,6 +69,8 @@ def export_command(
             done = export(kept.cases(kinds=kind), path, format, loose=loose)
             counts = asdict(done)
             text = f"{done.rows:,} rows"
+            for reason, count in (done.reasons | done.dropped).items():
+                note(f"left out {count:,} times: {reason}")
     if json:
         say_json(counts)
     elif path != "-":
