@@ -50,7 +50,8 @@ def test_feedback_about_no_interaction_goes_in_too(store, tmp_path):
     assert list(store.feedback(system_wide=True)) == [rule]
 
 
-def test_a_project_travels_as_a_folder(store, rows, tmp_path):
+def test_a_project_travels_as_a_folder(store, rows, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     ingest(store, rows)
     store.add(Instruction(annotator=Annotator.human("ada"), text="No emojis."))
     reward = store.artifacts.put({"reward.json": b"{}"})
