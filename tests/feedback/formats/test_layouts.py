@@ -3,6 +3,7 @@
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import assume, given
 
 from backtalk.errors import BacktalkError, UnknownName
 from backtalk.feedback import (
@@ -19,6 +20,7 @@ from backtalk.feedback import (
 )
 from backtalk.feedback.conversions import views
 from backtalk.feedback.formats import FORMATS, BadRow, Parsed, read
+from backtalk.feedback.formats.sources.trl import trl_preference
 from backtalk.feedback.views import Pair
 from tests.feedback.formats.samples import (
     CHAT,
@@ -29,6 +31,7 @@ from tests.feedback.formats.samples import (
     one,
     written,
 )
+from tests.strategies import texts
 
 
 def sample(name, tmp_path, **options):
@@ -87,6 +90,20 @@ def test_preferences_in_every_layout_of_pairs(tmp_path):
         assert (pair.chosen, pair.rejected) == ("4", "5"), row
         assert [(message.role, message.text) for message in pair.prompt] == [("user", "2 + 2?")]
         assert case.interaction.shown is None
+
+
+@given(prompt=texts, chosen=texts, rejected=texts)
+def test_texts_and_messages_that_say_the_same_are_the_same(prompt, chosen, rejected):
+    assume(chosen != rejected)
+    (plain,) = trl_preference({"prompt": prompt, "chosen": chosen, "rejected": rejected})
+    (chat,) = trl_preference(
+        {
+            "prompt": [{"role": "user", "content": prompt}],
+            "chosen": [answer(chosen)],
+            "rejected": [answer(rejected)],
+        }
+    )
+    assert plain == chat
 
 
 def test_the_prompt_of_two_texts_is_what_they_begin_with_alike(tmp_path):

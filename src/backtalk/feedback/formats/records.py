@@ -67,6 +67,34 @@ def interaction(
     )
 
 
+def plain_interaction(
+    prompt: str, texts: tuple[str, ...], *, metadata: dict[str, Any]
+) -> Interaction:
+    """Build what ``interaction`` builds of a text and texts, whose ids are their places.
+
+    All of it is validated at once, which takes two thirds of the time.
+
+    >>> texts = ("Yes.", "No.")
+    >>> slow = interaction("Open?", [Response(id=str(i), text=t) for i, t in enumerate(texts)])
+    >>> slow == plain_interaction("Open?", texts, metadata={})
+    True
+    """
+    parts = ["user", prompt, "responses"]
+    responses = []
+    for place, text in enumerate(texts):
+        parts += (str(place), text, "")
+        responses.append({"id": str(place), "text": text})
+    return Interaction.model_validate(
+        {
+            "id": content_id(*parts),
+            "prompt": ({"role": "user", "content": prompt},),
+            "responses": responses,
+            "time": None,
+            "metadata": metadata,
+        }
+    )
+
+
 def _message_parts(message: Message) -> tuple[str, str]:
     content = message.content
     if type(content) is str and not (message.tool_calls or message.tool_call_id or message.name):

@@ -8,7 +8,14 @@ from backtalk.errors import RecordError
 from backtalk.feedback.formats.chat import as_messages, parting, unread
 from backtalk.feedback.formats.fields import Fields
 from backtalk.feedback.formats.format import Data, import_format
-from backtalk.feedback.formats.records import HUMAN, case, feedback, interaction, written
+from backtalk.feedback.formats.records import (
+    HUMAN,
+    case,
+    feedback,
+    interaction,
+    plain_interaction,
+    written,
+)
 from backtalk.feedback.interaction import Message, Response
 from backtalk.feedback.judgements import Label, Preference
 from backtalk.feedback.parts import Step, Steps
@@ -42,19 +49,18 @@ def trl_preference(row: Data) -> list[Case]:
     Texts or lists of messages. Without a prompt it is what chosen and rejected begin with alike.
     """
     fields = Fields(row)
-    prompt: str | tuple[Message, ...]
-    prompt, chosen, rejected = row.get("prompt"), row.get("chosen"), row.get("rejected")  # type: ignore[assignment]
-    plain = type(prompt) is str and type(chosen) is str and type(rejected) is str
-    if plain:
-        one, other = Response(id="0", text=chosen), Response(id="1", text=rejected)  # type: ignore[arg-type]
+    metadata = fields.rest(_PAIR) if len(row) > len(_PAIR) else {}
+    prompt, chosen, rejected = row.get("prompt"), row.get("chosen"), row.get("rejected")
+    if type(prompt) is str and type(chosen) is str and type(rejected) is str:
+        differ = chosen != rejected
+        talk = plain_interaction(prompt, (chosen, rejected), metadata=metadata)
     else:
-        prompt, one, other = conversations(fields)
-    if one.text == other.text and one.messages == other.messages:
-        raise RecordError("rejected: the same as chosen, so that nothing is preferred")
-    metadata = {} if plain and len(row) == len(_PAIR) else fields.rest(_PAIR)
-    if not plain:
+        messages, one, other = conversations(fields)
+        differ = one.text != other.text or one.messages != other.messages
         metadata |= _unread(row, *_PAIR)
-    talk = interaction(prompt, (one, other), metadata=metadata)
+        talk = interaction(messages, (one, other), metadata=metadata)
+    if not differ:
+        raise RecordError("rejected: the same as chosen, so that nothing is preferred")
     return [case(talk, [feedback(Preference, talk, HUMAN, a="0", b="1", verdict="a")])]
 
 
