@@ -151,6 +151,7 @@ def test_pairs_of_every_kind_of_feedback_come_back(found, name, view, ending, tm
     assert done.rows == len(expected)
     assert done.cases + done.left_out == len(found)
     assert sum(done.reasons.values()) == done.left_out
+    assert "" not in done.reasons
 
 
 def test_a_ranking_is_exported_as_its_pairs(tmp_path):
