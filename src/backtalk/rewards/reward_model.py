@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import load, save
+from threadpoolctl import threadpool_limits
 
 from backtalk.errors import BacktalkError
 from backtalk.feedback.merge import prompt_key
@@ -199,9 +200,12 @@ async def learn_reward(
     scale = np.where(spread > 1e-9 * spread.max(initial=0), spread, np.inf)
     data = _Comparisons.of(pairs, differences / scale, design.blocks)
 
-    whole = data.fit(np.arange(len(pairs)))
     groups = [prompt_key(pair.prompt) for pair in pairs]
-    margin = _held_out_margins(data, groups, whole, folds, chance)
+    # For matrices of this size more threads gain little, and on a machine that is busy they wait
+    # for one another: seven minutes were measured in the place of one.
+    with threadpool_limits(limits=1, user_api="blas"):
+        whole = data.fit(np.arange(len(pairs)))
+        margin = _held_out_margins(data, groups, whole, folds, chance)
     temperature, nu = (
         (1.0, whole.nu) if margin is None else davidson.fit_temperature(margin, data.outcomes)
     )
