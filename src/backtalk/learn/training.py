@@ -55,6 +55,15 @@ class TrainingSet:
             if case.feedback and in_split(case.interaction.prompt, self.split):
                 yield case
 
+    def prompts(self) -> list[tuple[Message, ...]]:
+        """Return the distinct prompts that may be learned from, with feedback or without."""
+        found: dict[str, tuple[Message, ...]] = {}
+        for case in self.store.cases(kinds=self.kinds):
+            prompt = case.interaction.prompt
+            if in_split(prompt, self.split):
+                found.setdefault(prompt_key(prompt), prompt)
+        return list(found.values())
+
     def views(
         self,
         target: type[AnyView],

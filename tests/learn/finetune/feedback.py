@@ -18,9 +18,9 @@ from backtalk.feedback import (
     Steps,
 )
 from backtalk.learn import TrainingSet, find_method
-from backtalk.learn.finetune import TRAINED, Work
 from backtalk.learn.finetune.encoding import Encoder
 from backtalk.learn.finetune.methods import wording
+from backtalk.learn.finetune.methods.register import Work, planned
 from backtalk.models import Completion, FromFunction, LocalSpec, Sampling
 from backtalk.models.chat_tokens import ChatTokens
 from backtalk.models.register import register_model
@@ -130,9 +130,8 @@ def _words():
 def parts_of(name, store, *, policy=RULES, kinds=None, window=None, **options):
     """What a method would train on, by name, and what it left out."""
     save_policy(store, RULES)
-    own, _ = TRAINED[name].split(find_method(name).read_options(options))
     work = Work(policy, TrainingSet(store, split="all", kinds=kinds), Run(seed=1))
-    make = asyncio.run(TRAINED[name].plan(work, **own))
+    make, _ = asyncio.run(planned(name, work, find_method(name).read_options(options)))
     chat = ChatTokens(_words(), name="tiny", end=frozenset({1}))
     encoder = Encoder(chat, longest=window, prepare=policy.messages)
     return {part.name: part for part in make(encoder)}, encoder.left_out

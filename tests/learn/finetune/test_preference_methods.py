@@ -31,9 +31,9 @@ from backtalk.learn.finetune import find_objective
 from backtalk.learn.finetune.encoding import Encoder, Text
 from backtalk.learn.finetune.finetune import prepare
 from backtalk.learn.finetune.methods import c3po, i_orpo, labels, rise, step_dpo, t_reg, tpo
-from backtalk.learn.finetune.methods.asking import prompts_of, told
+from backtalk.learn.finetune.methods.conditioning import also_told
 from backtalk.learn.finetune.methods.pieces import pieces, without_beginning
-from backtalk.learn.finetune.methods.register import TRAINED, Work
+from backtalk.learn.finetune.methods.register import Work, planned
 from backtalk.learn.finetune.objective import Batch
 from backtalk.learn.finetune.settings import Training
 from backtalk.models import Sampling
@@ -73,7 +73,8 @@ def policy(tmp_path_factory):
     folder = save(tmp_path_factory.mktemp("tiny"))
     return Policy(
         model=LocalSpec(model=folder),
-        decoder=Sample(sampling=Sampling(max_tokens=8)),
+        # Random weights seldom end an answer: what is cut off is learned by no method.
+        decoder=Sample(sampling=Sampling(max_tokens=24, stop=tuple("aeiou "))),
         name="tiny",
     )
 
@@ -139,9 +140,8 @@ def learn(name, policy, feedback, **options):
 def parts_of(name, policy, feedback, encoder=None, **options):
     """What a method is going to train on."""
     method = find_method(name)
-    own, _ = TRAINED[name].split(method.read_options(options))
     work = Work(policy, feedback, Run(seed=1))
-    make = asyncio.run(TRAINED[name].plan(work, **own))
+    make, _ = asyncio.run(planned(name, work, method.read_options(options)))
     return make(encoder or Encoder(CHAT, longest=96, prepare=policy.messages))
 
 
@@ -395,11 +395,11 @@ def test_t_reg_gives_each_branch_its_rewards(policy, store):
 def test_counterfactual_pairs_are_of_the_plain_prompt(policy, store):
     feedback = TrainingSet(store, split="all")
     (part,) = parts_of("counterfactual-dpo", policy, feedback, style="Be brief.")
-    plain = {tuple(CHAT.prompt(prompt)) for prompt in prompts_of(feedback)}
+    plain = {tuple(CHAT.prompt(prompt)) for prompt in feedback.prompts()}
     assert {tree.prompt for tree in part.trees} <= plain
     work = Work(policy, feedback, Run(seed=1))
-    prompts = prompts_of(feedback)
-    styled = asyncio.run(work.sample(prompts, 1, policy=told(policy, "Be brief.")))
+    prompts = feedback.prompts()
+    styled = asyncio.run(work.sample(prompts, 1, policy=also_told(policy, "Be brief.")))
     (tree,) = [tree for tree in part.trees if tree.prompt == tuple(CHAT.prompt(prompts[0]))]
     assert CHAT.text(tree.branches[tree.pairs[0].chosen].tokens) == styled[0][0]
 
@@ -414,9 +414,9 @@ def test_an_instruction_to_disregard_stands_in_the_prompt(policy, store):
 
 
 def test_told_words_follow_the_system_prompt(policy):
-    assert told(policy, "Be brief.").system == "Be brief."
-    assert told(told(policy, "Be good."), "Be brief.").system == "Be good.\n\nBe brief."
-    assert told(policy, "Be brief.").model == policy.model
+    assert also_told(policy, "Be brief.").system == "Be brief."
+    assert also_told(also_told(policy, "Be good."), "Be brief.").system == "Be good.\n\nBe brief."
+    assert also_told(policy, "Be brief.").model == policy.model
 
 
 def test_a_response_stands_under_two_instructions(policy, store):
@@ -462,14 +462,14 @@ def test_only_a_prompt_with_parts_is_corrupted():
 def test_c3po_learns_inside_and_stays_as_it_is_outside(policy, store):
     feedback = TrainingSet(store, split="all")
     inside, outside = parts_of("c3po", policy, feedback, lambda_out=0.5)
-    prompts = [tuple(CHAT.prompt(prompt)) for prompt in prompts_of(feedback)]
+    prompts = [tuple(CHAT.prompt(prompt)) for prompt in feedback.prompts()]
     assert {tree.prompt for tree in inside.trees} <= set(prompts[:5])
     assert [tree.prompt for tree in outside.trees] == prompts[5:]
     total = [part.weight * len(part.trees) for part in (inside, outside)]
     assert total[1] / total[0] == pytest.approx(0.5), "however many prompts each has"
     assert (inside.objective.objective.name, outside.objective.objective.name) == ("dpo", "sft")
     work = Work(policy, feedback, Run(seed=1))
-    plain = asyncio.run(work.sample(prompts_of(feedback)[5:], 1))
+    plain = asyncio.run(work.sample(feedback.prompts()[5:], 1))
     assert [CHAT.text(tree.branches[0].tokens) for tree in outside.trees] == [
         text for (text,) in plain
     ]
@@ -486,7 +486,7 @@ def test_the_scope_of_an_instruction_says_where_it_holds(tmp_path):
         opened.add(Instruction(**said, text="Sing.", scope=Scope(users=("bo",))))
         feedback = TrainingSet(opened, split="all")
         (rule,), personal = c3po.standing_rules(feedback)
-        found = c3po.scoped([rule], prompts_of(feedback))
+        found = c3po.scoped([rule], feedback.prompts())
         opened.add(Instruction(**said, text="Hum."))
         (_, always), _ = c3po.standing_rules(feedback)
     assert [prompt[0].text for prompt in rule.inside.values()] == ["b", "new", "a"]
@@ -521,9 +521,8 @@ def test_the_reference_of_constructed_pairs_gives_the_known_first_loss(policy, s
     """Masks and credits reach the objective: at the start its loss is the formula's."""
     feedback = TrainingSet(store, split="all")
     for name in ("step-dpo", "t-reg"):
-        own = CONSTRUCTED[name]
-        work = Work(policy, feedback, Run(seed=1))
-        make = asyncio.run(TRAINED[name].plan(work, **own))
+        options = find_method(name).read_options(CONSTRUCTED[name])
+        make, _ = asyncio.run(planned(name, Work(policy, feedback, Run(seed=1)), options))
         ready = prepare(policy, feedback, Run(seed=1), make, Training(max_steps=1))
         first = [check for check in ready.checked.checks if check.name.startswith("first loss")]
         assert first

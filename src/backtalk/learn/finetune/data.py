@@ -50,7 +50,7 @@ def pair_trees(
             key = prompt_key(pair.prompt)
             prompts.setdefault(key, pair.prompt)
             grouped[key].append(pair)
-    return _kept(
+    return kept(
         encoder.tree(prompts[key], [text(prompts[key], one) for one in texts], pairs=compared)
         for key, own in grouped.items()
         for texts, compared in _within_size(own)
@@ -78,7 +78,7 @@ def _within_size(pairs: Sequence[Pair]) -> Iterator[tuple[list[str], list[Compar
 
 def example_trees(encoder: Encoder, examples: Sequence[Example]) -> list[Tree]:
     """Return trees of one response each, to imitate."""
-    return _kept(
+    return kept(
         encoder.tree(one.prompt, [Text(one.completion, 1.0)], weight=one.weight) for one in examples
     )
 
@@ -98,7 +98,7 @@ def labelled_trees(encoder: Encoder, labels: Sequence[Labelled], *, anchors: boo
         is none where all labels are of one prompt, or where it would be too long.
     """
     others = _of_other_prompts(labels) if anchors else [None] * len(labels)
-    return _kept(
+    return kept(
         encoder.tree(
             one.prompt,
             [Text(one.completion, float(one.good))],
@@ -143,7 +143,7 @@ def list_trees(encoder: Encoder, lists: Sequence[Ranked | Scored]) -> list[Tree]
     for scores in _by_judge(lists).values():
         fit = [one for one in scores if _all_fit(encoder, one.prompt, [one.completion])]
         found += [_tree_of_scores(encoder, some) for some in _spread(fit)]
-    return _kept(found)
+    return kept(found)
 
 
 def order_trees(encoder: Encoder, lists: Sequence[Ranked | Scored]) -> list[Tree]:
@@ -248,5 +248,6 @@ def _fits(encoder: Encoder, prompt: Chat, text: str) -> bool:
     return fits
 
 
-def _kept(trees: Iterable[Tree | None]) -> list[Tree]:
+def kept(trees: Iterable[Tree | None]) -> list[Tree]:
+    """Return the trees that were made, without those that were too long."""
     return [tree for tree in trees if tree is not None]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +13,7 @@ from backtalk.artifacts import Artifacts
 from backtalk.errors import BacktalkError
 from backtalk.feedback.record import now
 from backtalk.learn.finetune.encoding import Encoder
+from backtalk.learn.finetune.methods.register import MakeParts
 from backtalk.learn.finetune.objective import Part
 from backtalk.learn.finetune.preflight import Preflight, preflight
 from backtalk.learn.finetune.reference import ReferenceCache
@@ -22,9 +23,6 @@ from backtalk.learn.finetune.trainer import Trainer, precision_context
 from backtalk.learn.training import TrainingSet
 from backtalk.policy import Lineage, Policy, read_policy
 from backtalk.run import Run
-
-MakeParts = Callable[[Encoder], Sequence[Part]]
-"""Makes what is learned from, of feedback that it knows."""
 
 
 @dataclass

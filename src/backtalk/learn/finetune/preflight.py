@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 import torch
@@ -99,7 +100,7 @@ def preflight(
         Whether the reference is the student at the start, so that the first loss is known.
     """
     student.scorer.eval()
-    few = [(part, part.trees[:FEW]) for part in parts if part.trees]
+    few = [(part, _some(part)) for part in parts if part.trees]
     trees = [tree for _, own in few for tree in own]
     checks = [
         *(_first_loss(student, part, settings, reference=reference, same=same) for part, _ in few),
@@ -110,6 +111,12 @@ def preflight(
     ]
     shown = [_show(student, part.name, tree) for part, own in few for tree in own]
     return Preflight(tuple(checks), tuple(one for rows in shown for one in rows))
+
+
+def _some(part: Part) -> Sequence[Tree]:
+    """Return the first trees of a part that hold anything to learn, else the first ones."""
+    full = (tree for tree in part.trees if part.objective.units([tree]) > 0)
+    return list(islice(full, FEW)) or part.trees[:FEW]
 
 
 def _close(settings: Training) -> float:
@@ -126,7 +133,7 @@ def _first_loss(
     same: bool,
 ) -> Check:
     """The loss where the policy is the reference is the one that the formula has there."""
-    trees = part.trees[:FEW]
+    trees = _some(part)
     objective = part.objective.objective
     device = student.scorer.model.device
     with autocast(student.scorer, settings):

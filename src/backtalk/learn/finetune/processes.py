@@ -66,8 +66,3 @@ class Processes:
 
         found: list[T] = gather_object([item])
         return found
-
-    def wait(self) -> None:
-        """Wait until all processes are here."""
-        if self._accelerator is not None:
-            self._accelerator.wait_for_everyone()

@@ -148,13 +148,6 @@ class Trainer:
             found.append((part, self._parts[part].trees[tree]))
         return found
 
-    def loss(self, trees: Sequence[tuple[int, Tree]]) -> Tensor:
-        """Return the loss of a step with these trees, computed at once and with its gradient."""
-        pieces = self._pieces(trees, budget=1 << 60)
-        pooled = self._pooled(pieces)
-        losses = [self._piece_loss(piece, pooled)[0] for piece in pieces]
-        return torch.stack(losses).sum()
-
     def _step(self, step: int) -> dict[str, float]:
         begin = time.perf_counter()
         torch.manual_seed(self._seed * 1_000_003 + step)
@@ -189,7 +182,7 @@ class Trainer:
         self._optimiser.zero_grad(set_to_none=True)
         measured = self._measured(seen)
         total = sum(math.sqrt(value) for value in norms.values())
-        for part, value in norms.items():
+        for part, value in norms.items() if total else ():
             measured[f"{self._parts[part].name}/gradient share"] = math.sqrt(value) / total
         seconds = time.perf_counter() - begin
         tokens = sum(tree.size for _, tree in trees)
@@ -200,10 +193,8 @@ class Trainer:
             "tokens/s": tokens / seconds,
         }
 
-    def _pieces(
-        self, trees: Sequence[tuple[int, Tree]], *, budget: int, rank: int | None = None
-    ) -> list[_Piece]:
-        """Return what one process, or all together, works on in a step."""
+    def _pieces(self, trees: Sequence[tuple[int, Tree]], *, budget: int, rank: int) -> list[_Piece]:
+        """Return what one process works on in a step."""
         pieces = []
         for part, spec in enumerate(self._parts):
             own = [tree for other, tree in trees if other == part]
@@ -211,7 +202,7 @@ class Trainer:
             if not own or not units:
                 continue
             share = spec.weight * len(own) / len(trees)
-            mine = own if rank is None else own[rank :: self._processes.count]
+            mine = own[rank :: self._processes.count]
             pieces += [
                 _Piece(part, few, share / units, share)
                 for few in micro_batches(mine, budget, shared=self.scorer.shares)

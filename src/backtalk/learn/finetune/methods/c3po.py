@@ -14,7 +14,7 @@ from backtalk.feedback.views import Example, Pair
 from backtalk.learn.finetune import objectives as _objectives  # noqa: F401 - registers them
 from backtalk.learn.finetune.data import example_trees, pair_trees
 from backtalk.learn.finetune.encoding import Chat, Encoder
-from backtalk.learn.finetune.methods.asking import answers, prompts_of, told
+from backtalk.learn.finetune.methods.conditioning import also_told
 from backtalk.learn.finetune.methods.counterfactual import contrasted
 from backtalk.learn.finetune.methods.register import MakeParts, Work, trains
 from backtalk.learn.finetune.objective import Part, find_objective
@@ -68,19 +68,19 @@ async def c3po(
         How many answers are drawn for each prompt.
     """
     rules, personal = standing_rules(work.feedback)
-    prompts = scoped(rules, prompts_of(work.feedback))
+    prompts = scoped(rules, work.feedback.prompts())
     pairs: list[Pair] = []
     for number, rule in enumerate(rules):
         inside = [*rule.inside.values()]
-        plain = await answers(work, inside, samples, seed=number)
-        ruled = await answers(
-            work, inside, samples, policy=told(work.policy, rule.text), seed=number
+        plain = await work.sample(inside, samples, seed=number)
+        ruled = await work.sample(
+            inside, samples, policy=also_told(work.policy, rule.text), seed=number
         )
         pairs += contrasted(inside, ruled, plain)
     kept = {
         name: [
             Example(prompt=prompt, completion=text)
-            for prompt, texts in zip(own, await answers(work, own, samples), strict=True)
+            for prompt, texts in zip(own, await work.sample(own, samples), strict=True)
             for text in texts
         ]
         for name, own in (("out of scope", prompts.outside), ("near scope", prompts.near))
@@ -140,7 +140,7 @@ def standing_rules(feedback: TrainingSet) -> tuple[list[Standing], int]:
         for own, texts in ((rule.inside, inside), (rule.outside, map(as_prompt, scope.outside))):
             own.update({prompt_key(one): one for one in texts if in_split(one, feedback.split)})
         rule.everywhere |= not (scope.where or scope.inside or scope.outside)
-    everything = {prompt_key(one): one for one in prompts_of(feedback)}
+    everything = {prompt_key(one): one for one in feedback.prompts()}
     for rule in found.values():
         if rule.everywhere:
             rule.inside = {**everything, **rule.inside}

@@ -13,11 +13,11 @@ from backtalk.errors import BacktalkError
 from backtalk.evaluate.judges import named_judge
 from backtalk.feedback.merge import prompt_key
 from backtalk.feedback.views import Pair
+from backtalk.learn.finetune.data import kept
 from backtalk.learn.finetune.encoding import Chat, Encoder, Text
 from backtalk.learn.finetune.methods.register import Work
 from backtalk.learn.finetune.trees import Tree
-from backtalk.learn.training import in_split
-from backtalk.models import HashedTfidf, Request, Sampling, SentenceEmbedder
+from backtalk.models import HashedTfidf, SentenceEmbedder
 from backtalk.models.protocol import Embedder
 from backtalk.policy import Policy, read_policy
 from backtalk.rewards import EmbedderName, Reward, learn_reward, named_embedder
@@ -27,8 +27,6 @@ Array = NDArray[np.float64]
 
 LEARNED = "learned"
 """The judge that is learned from the store's pairs."""
-
-_AT_ONCE = 512
 
 
 def named_policy(work: Work, name: str | None) -> Policy:
@@ -41,12 +39,7 @@ def prompts_of(work: Work, most: int | None = None) -> list[Chat]:
 
     Those without any feedback are among them. Which ones are taken is decided by the seed.
     """
-    distinct: dict[str, Chat] = {}
-    for case in work.feedback.store.cases():
-        prompt = case.interaction.prompt
-        if in_split(prompt, work.feedback.split):
-            distinct.setdefault(prompt_key(prompt), prompt)
-    found = list(distinct.values())
+    found = work.feedback.prompts()
     if not found:
         raise BacktalkError(
             "The store has no prompts to learn from", "Add interactions, or take --split all"
@@ -65,63 +58,6 @@ def stored(work: Work, prompts: Sequence[Chat]) -> list[list[str]]:
         if key in found:
             found[key].update(dict.fromkeys(one.text for one in case.interaction.responses))
     return [list(found[prompt_key(prompt)]) for prompt in prompts]
-
-
-async def sampled(
-    work: Work,
-    prompts: Sequence[Chat],
-    count: int,
-    *,
-    policy: Policy | None = None,
-    policies: Sequence[Policy] | None = None,
-    sampling: Sampling | None = None,
-    seed: int = 0,
-) -> list[list[str]]:
-    """Return up to so many answers to each prompt: those that came to an end.
-
-    An answer that was cut off at the most tokens is left out, for a model that learned it would
-    learn to stop there.
-
-    Parameters
-    ----------
-    work
-        Has the policy, and its budget.
-    prompts
-        What is asked, without system prompts.
-    count
-        How many answers each.
-    policy
-        Which policy answers; the one that will learn, if left out.
-    policies
-        Policies with the same model, one a prompt, in the place of one for all.
-    sampling
-        How tokens are drawn; as the policy's decoder does, if left out.
-    seed
-        Makes other answers than another seed of the same run.
-    """
-    who = policies or [policy or work.policy] * len(prompts)
-    if not prompts:
-        return []
-    model = work.model(who[0])
-    requests = [
-        Request(
-            messages=one.messages(prompt),
-            sampling=sampling or one.decoder.sampling,
-            sample=i,
-            seed=work.run.seed * 1_000 + seed,
-        )
-        for one, prompt in zip(who, prompts, strict=True)
-        for i in range(count)
-    ]
-    found: list[list[str]] = [[] for _ in prompts]
-    with work.run.task("sampling answers", len(requests)) as step:
-        for start in range(0, len(requests), _AT_ONCE):
-            part = await model.generate(requests[start : start + _AT_ONCE])
-            for place, completion in enumerate(part, start):
-                if completion.finish_reason != "length":
-                    found[place // count].append(completion.text)
-            step(min(start + _AT_ONCE, len(requests)))
-    return found
 
 
 async def judged_by(work: Work, name: str, embedder: EmbedderName = "hashed") -> Reward:
@@ -155,11 +91,6 @@ async def scored(
     values = (await reward.score(flat)).mean if flat else np.empty(0)
     ends = np.cumsum([len(own) for own in answers])
     return np.split(np.asarray(values, dtype=float), ends[:-1])
-
-
-def kept(trees: Iterable[Tree | None]) -> list[Tree]:
-    """Return the trees that are not too long."""
-    return [tree for tree in trees if tree is not None]
 
 
 def answer_trees(encoder: Encoder, answers: Iterable[tuple[Chat, str]]) -> list[Tree]:

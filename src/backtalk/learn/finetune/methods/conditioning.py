@@ -36,7 +36,13 @@ def told(policy: Policy, words: str) -> Policy:
     before = (policy.system or "").split(_APART)
     if is_condition(before[-1]):
         before.pop()
-    system = _APART.join([*filter(None, before), words])
+    system = _APART.join(filter(None, before)) or None
+    return also_told(policy.derive(system=system, lineage=policy.lineage), words)
+
+
+def also_told(policy: Policy, words: str) -> Policy:
+    """Return the policy with further words at the end of its system prompt."""
+    system = words if policy.system is None else f"{policy.system}{_APART}{words}"
     return policy.derive(system=system, lineage=policy.lineage)
 
 

@@ -16,9 +16,10 @@ from backtalk.feedback.judgements import OVERALL
 from backtalk.feedback.merge import prompt_key
 from backtalk.feedback.views import Labelled
 from backtalk.learn.finetune import objectives as _objectives  # noqa: F401 - registers them
+from backtalk.learn.finetune.data import kept
 from backtalk.learn.finetune.encoding import Chat, Encoder, Text
 from backtalk.learn.finetune.methods import wording
-from backtalk.learn.finetune.methods.candidates import Array, embedder_of, kept, sampled
+from backtalk.learn.finetune.methods.candidates import Array, embedder_of
 from backtalk.learn.finetune.methods.conditioning import answers_told, telling, told
 from backtalk.learn.finetune.methods.register import MakeParts, Work, trains
 from backtalk.learn.finetune.objective import Part, find_objective
@@ -178,8 +179,7 @@ async def _turned_round(
             name = free[int(chance.integers(len(free)))]
             turned = {**one.aspects, name: not one.aspects[name]}
             asked.append(Coded(one.prompt, one.completion, turned))
-    drawn = await sampled(
-        work,
+    drawn = await work.sample(
         [one.prompt for one in asked],
         count,
         policies=[told(work.policy, wording.codes(one.aspects)) for one in asked],

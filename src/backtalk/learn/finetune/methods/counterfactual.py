@@ -13,7 +13,7 @@ from backtalk.feedback.views import Pair
 from backtalk.learn.finetune import objectives as _objectives  # noqa: F401 - registers them
 from backtalk.learn.finetune.data import pair_trees
 from backtalk.learn.finetune.encoding import Chat, Encoder
-from backtalk.learn.finetune.methods.asking import answers, prompts_of, told
+from backtalk.learn.finetune.methods.conditioning import also_told
 from backtalk.learn.finetune.methods.register import MakeParts, Work, trains
 from backtalk.learn.finetune.objective import Part, find_objective
 from backtalk.learn.method import Paper
@@ -72,15 +72,15 @@ async def counterfactual_dpo(
             "counterfactual-dpo was not told what to learn",
             "Give a style, a negative or an instruction to disregard, such as -o style='Be brief.'",
         )
-    prompts = prompts_of(work.feedback)
+    prompts = work.feedback.prompts()
     plain: list[list[str]] = []
     if disregard or not (style and negative):
-        plain = await answers(work, prompts, samples)
+        plain = await work.sample(prompts, samples)
 
     async def under(words: str) -> list[list[str]]:
         if not words:
             return plain
-        return await answers(work, prompts, samples, policy=told(work.policy, words))
+        return await work.sample(prompts, samples, policy=also_told(work.policy, words))
 
     made: dict[str, list[Pair]] = {}
     if style or negative:
@@ -88,7 +88,7 @@ async def counterfactual_dpo(
         made["style"] = contrasted(prompts, better, worse)
     if disregard:
         asked = [(Message.system(disregard), *prompt) for prompt in prompts]
-        obeyed = await answers(work, asked, samples)
+        obeyed = await work.sample(asked, samples)
         made["disregard"] = contrasted(asked, plain, obeyed)
     bound = find_objective("dpo").bind(beta=beta)
 
@@ -101,9 +101,12 @@ async def counterfactual_dpo(
 def contrasted(
     prompts: Sequence[Chat], better: Sequence[Sequence[str]], worse: Sequence[Sequence[str]]
 ) -> list[Pair]:
-    """Return the pairs of what was said to each prompt in one way and in the other."""
+    """Return the pairs of what was said to each prompt in one way and in the other.
+
+    Where one way has fewer answers, as many of the other's are left over.
+    """
     return [
         Pair(prompt=prompt, chosen=chosen, rejected=rejected)
         for prompt, *both in zip(prompts, better, worse, strict=True)
-        for chosen, rejected in zip(*both, strict=True)
+        for chosen, rejected in zip(*both, strict=False)
     ]

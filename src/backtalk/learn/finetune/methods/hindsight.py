@@ -20,9 +20,9 @@ from backtalk.feedback.judgements import OVERALL
 from backtalk.feedback.merge import prompt_key
 from backtalk.feedback.views import Critiqued, Labelled, Pair
 from backtalk.learn.finetune import objectives as _objectives  # noqa: F401 - registers them
+from backtalk.learn.finetune.data import kept
 from backtalk.learn.finetune.encoding import Chat, Encoder, Text
 from backtalk.learn.finetune.methods import wording
-from backtalk.learn.finetune.methods.candidates import kept
 from backtalk.learn.finetune.methods.conditioning import answers_told, telling
 from backtalk.learn.finetune.methods.register import MakeParts, Work, trains
 from backtalk.learn.finetune.objective import Part, find_objective

@@ -10,9 +10,9 @@ from pydantic import Field
 
 from backtalk.feedback.views import Example
 from backtalk.learn.finetune import objectives as _objectives  # noqa: F401 - registers them
-from backtalk.learn.finetune.data import example_trees
+from backtalk.learn.finetune.data import example_trees, kept
 from backtalk.learn.finetune.encoding import Encoder, Text
-from backtalk.learn.finetune.methods.candidates import Count, kept, sampled
+from backtalk.learn.finetune.methods.candidates import Count
 from backtalk.learn.finetune.methods.register import MakeParts, Work, by_objective, trains
 from backtalk.learn.finetune.objective import Part, find_objective
 from backtalk.learn.finetune.trees import Tree
@@ -42,7 +42,7 @@ def _discriminative(name: str) -> None:
         usual = work.policy.decoder.sampling
         sampling = Sampling(max_tokens=usual.max_tokens, stop=usual.stop)
         drawn = {
-            kind: await sampled(work, [one.prompt for one in own], samples, sampling=sampling)
+            kind: await work.sample([one.prompt for one in own], samples, sampling=sampling)
             for kind, own in by_kind.items()
         }
 

@@ -14,7 +14,6 @@ from backtalk.feedback.views import Labelled
 from backtalk.learn.finetune import objectives as _objectives  # noqa: F401 - registers them
 from backtalk.learn.finetune.data import MOST_RESPONSES, labelled_trees
 from backtalk.learn.finetune.encoding import Encoder, Text
-from backtalk.learn.finetune.methods.asking import answers
 from backtalk.learn.finetune.methods.register import MakeParts, Work, by_objective, trains
 from backtalk.learn.finetune.objective import Part, find_objective
 from backtalk.learn.finetune.trees import Tree
@@ -93,7 +92,7 @@ async def d2o(
         if (own := [one for one in found if not one.good])
     }
     prompts = {prompt_key(one.prompt): one.prompt for own in bad.values() for one in own}
-    said = await answers(work, list(prompts.values()), samples)
+    said = await work.sample(list(prompts.values()), samples)
     drawn = dict(zip(prompts, said, strict=True))
     bound = find_objective("d2o").bind(beta=beta, alpha=alpha)
 

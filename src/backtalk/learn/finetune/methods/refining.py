@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any
 
 import numpy as np
@@ -13,7 +13,7 @@ from backtalk.feedback.judgements import OVERALL
 from backtalk.feedback.merge import prompt_key
 from backtalk.feedback.views import Critiqued, Pair, Scored
 from backtalk.learn.finetune import objectives as _objectives  # noqa: F401 - registers them
-from backtalk.learn.finetune.data import pair_trees
+from backtalk.learn.finetune.data import kept, pair_trees
 from backtalk.learn.finetune.encoding import Chat, Encoder, Text
 from backtalk.learn.finetune.methods import wording
 from backtalk.learn.finetune.methods.candidates import (
@@ -22,10 +22,8 @@ from backtalk.learn.finetune.methods.candidates import (
     answer_trees,
     embedder_of,
     judged_by,
-    kept,
     named_policy,
     prompts_of,
-    sampled,
     scored,
 )
 from backtalk.learn.finetune.methods.register import MakeParts, Work, trains
@@ -126,7 +124,7 @@ async def refinements(
 ) -> list[str | None]:
     """Return a refinement for each critique, by a model; ``None`` where none changes anything."""
     asked = [wording.to_refine(view.prompt, view.completion, view.critique) for view in views]
-    written = await sampled(work, asked, samples, policy=named_policy(work, refiner), seed=1)
+    written = await work.sample(asked, samples, policy=named_policy(work, refiner), seed=1)
     changed = [
         [text for text in dict.fromkeys(own) if text.strip() not in {"", view.completion.strip()}]
         for view, own in zip(views, written, strict=True)
@@ -207,19 +205,7 @@ async def srt(
         better = [view.refinement for view in views]
         parts = [
             Part("critiques", goal, _critique_trees(encoder, views)),
-            Part(
-                "refinements",
-                goal,
-                kept(
-                    encoder.tree(
-                        wording.to_write_again(view.prompt, view.completion, view.critique),
-                        [Text(view.refinement)],
-                        weight=view.weight,
-                    )
-                    for view in views
-                    if view.refinement is not None
-                ),
-            ),
+            Part("refinements", goal, _refinement_trees(encoder, views, wording.to_write_again)),
         ]
         if answers:
             parts.append(Part("answers", goal, _examples(encoder, views, better)))
@@ -239,10 +225,14 @@ def _critique_trees(encoder: Encoder, views: Sequence[Critiqued]) -> list[Tree]:
     )
 
 
-def _refinement_trees(encoder: Encoder, views: Sequence[Critiqued]) -> list[Tree]:
+def _refinement_trees(
+    encoder: Encoder,
+    views: Sequence[Critiqued],
+    ask: Callable[[Chat, str, str], Chat] = wording.to_refine,
+) -> list[Tree]:
     return kept(
         encoder.tree(
-            wording.to_refine(view.prompt, view.completion, view.critique),
+            ask(view.prompt, view.completion, view.critique),
             [Text(view.refinement)],
             weight=view.weight,
         )
@@ -297,10 +287,10 @@ async def self_evolution(
 
 async def evolved(work: Work, prompts: Sequence[Chat]) -> list[tuple[Chat, str]]:
     """Return the policy's answers in which it finds nothing wrong, refined once where it did."""
-    drafts = _first(prompts, await sampled(work, prompts, 1, seed=2))
+    drafts = _first(prompts, await work.sample(prompts, 1, seed=2))
     found, faulty = await _found_right(work, drafts, seed=3)
     asked = [wording.to_refine(*one) for one in faulty]
-    refined = _first([prompt for prompt, _, _ in faulty], await sampled(work, asked, 1, seed=4))
+    refined = _first([prompt for prompt, _, _ in faulty], await work.sample(asked, 1, seed=4))
     mended, _ = await _found_right(work, refined, seed=5)
     return [*found, *mended]
 
@@ -310,7 +300,7 @@ async def _found_right(
 ) -> tuple[list[tuple[Chat, str]], list[tuple[Chat, str, str]]]:
     """Return the answers in which the policy finds nothing wrong, and the others with critiques."""
     asked = [wording.to_criticise(prompt, text) for prompt, text in answers]
-    said = await sampled(work, asked, 1, seed=seed)
+    said = await work.sample(asked, 1, seed=seed)
     right, faulty = [], []
     for (prompt, text), critiques in zip(answers, said, strict=True):
         if critiques and wording.finds_nothing(critiques[0]):

@@ -25,8 +25,12 @@ if TYPE_CHECKING:
     from backtalk.learn.finetune.preflight import Preflight
 
 MakeParts = Callable[[Encoder], Sequence[Part]]
+"""Makes what is learned from, of feedback that it knows."""
 Plan = Callable[..., Awaitable[MakeParts]]
 """An async function ``(work, *, options)`` that returns what makes the parts to train on."""
+
+_AT_ONCE = 512
+"""How many answers are asked for between two reports."""
 
 _TRAINING: Mapping[str, Any] = get_type_hints(Training, include_extras=True)
 
@@ -45,38 +49,53 @@ class Work:
         count: int,
         *,
         policy: Policy | None = None,
+        policies: Sequence[Policy] | None = None,
         sampling: Sampling | None = None,
         seed: int = 0,
     ) -> list[list[str]]:
-        """Return so many answers to each prompt, by the policy's model and system prompt.
+        """Return up to so many answers to each prompt: those that came to an end.
+
+        An answer that was cut off at the most tokens is left out, for a model that learned it
+        would learn to stop there.
 
         Parameters
         ----------
         prompts
             What is asked; the policy's system prompt is put before it.
         count
-            How many answers each.
+            How many answers are drawn for each.
         policy
             Which policy answers; the one that will learn, if left out.
+        policies
+            Policies with the same model, one a prompt, in the place of one for all.
         sampling
             How tokens are drawn; as the policy's decoder does, if left out.
         seed
             Makes other answers than another seed of the same run.
         """
-        who = policy or self.policy
-        model = self.model(who)
+        if not prompts:
+            return []
+        who = policies or [policy or self.policy] * len(prompts)
+        model = self.model(who[0])
         requests = [
             Request(
-                messages=who.messages(prompt),
-                sampling=sampling or who.decoder.sampling,
+                messages=one.messages(prompt),
+                sampling=sampling or one.decoder.sampling,
                 sample=i,
                 seed=self.run.seed * 1_000 + seed,
             )
-            for prompt in prompts
+            for one, prompt in zip(who, prompts, strict=True)
             for i in range(count)
         ]
-        texts = [completion.text for completion in await model.generate(requests)]
-        return [texts[start : start + count] for start in range(0, len(texts), count)]
+        found: list[list[str]] = [[] for _ in prompts]
+        with self.run.task("sampling answers", len(requests)) as step:
+            for start in range(0, len(requests), _AT_ONCE):
+                part = await model.generate(requests[start : start + _AT_ONCE])
+                for place, completion in enumerate(part, start):
+                    if completion.finish_reason != "length":
+                        found[place // count].append(completion.text)
+                step(min(start + _AT_ONCE, len(requests)))
+        return found
 
     def model(self, policy: Policy | None = None) -> Model:
         """Return a policy's model, within the run's budget and with its cache."""
@@ -84,23 +103,25 @@ class Work:
         return self.run.around(load_model(spec, self.feedback.store.artifacts))
 
 
-@dataclass(frozen=True)
-class Trained:
-    """How a method that trains comes to what it trains on."""
-
-    plan: Plan
-    settings: Training
-    """The settings that a user does not change."""
-
-    def split(self, options: Mapping[str, Any]) -> tuple[dict[str, Any], Training]:
-        """Return the options of the plan, and the settings."""
-        own = {name: value for name, value in options.items() if name not in Training.model_fields}
-        shared = {name: value for name, value in options.items() if name in Training.model_fields}
-        return own, Training(**shared)
+TRAINED: dict[str, Plan] = {}
+"""The plan of every method that trains weights, by name."""
 
 
-TRAINED: dict[str, Trained] = {}
-"""Every method that trains weights, by name."""
+async def planned(name: str, work: Work, options: Mapping[str, Any]) -> tuple[MakeParts, Training]:
+    """Return what makes the parts that a method trains on, and how it trains.
+
+    Parameters
+    ----------
+    name
+        The method's.
+    work
+        What it works on.
+    options
+        All of its options, as :meth:`~backtalk.learn.method.Method.read_options` returns them.
+    """
+    own = {key: value for key, value in options.items() if key not in Training.model_fields}
+    shared = {key: value for key, value in options.items() if key in Training.model_fields}
+    return await TRAINED[name](work, **own), Training(**shared)
 
 
 def trains(
@@ -135,16 +156,16 @@ def trains(
     def register(plan: Plan) -> Plan:
         own = _keywords(plan) if options is None else dict(options)
         kinds = get_type_hints(plan, include_extras=True) if types is None else dict(types)
-        TRAINED[name] = Trained(plan, usual)
+        TRAINED[name] = plan
 
         async def learn(policy: Policy, feedback: TrainingSet, run: Run, **given: Any) -> Policy:
             finetune = _engine(name).finetune
-            chosen, training = TRAINED[name].split(given)
+            parts, training = await planned(name, Work(policy, feedback, run), given)
             learned: Policy = finetune(
                 policy,
                 feedback,
                 run,
-                await plan(Work(policy, feedback, run), **chosen),
+                parts,
                 training,
                 method=name,
                 options=_changed(given, METHODS[name].options),
@@ -185,8 +206,8 @@ async def rehearse(
             f"These do: {', '.join(sorted(TRAINED))}",
         )
     prepare = _engine(name).prepare
-    chosen, training = TRAINED[name].split(method.read_options(options))
-    parts = await TRAINED[name].plan(Work(policy, feedback, run), **chosen)
+    given = method.read_options(options)
+    parts, training = await planned(name, Work(policy, feedback, run), given)
     checked: Preflight = prepare(policy, feedback, run, parts, training).checked
     return checked
 
@@ -215,26 +236,19 @@ def by_objective(
     name: str,
     view: type[View],
     trees: Callable[[Encoder, Sequence[Any]], list[Tree]],
-    *,
-    objective: str | None = None,
-    **settings: Any,
 ) -> None:
     """Register the method that trains by one objective on one view, each kind a part of its own.
 
     Parameters
     ----------
     name
-        The method's, and the objective's where that is left out.
+        The method's and the objective's.
     view
         What it learns from.
     trees
         Makes trees of views.
-    objective
-        The objective's name.
-    settings
-        The defaults of :class:`Training` that are the method's own.
     """
-    goal = find_objective(objective or name)
+    goal = find_objective(name)
 
     async def plan(work: Work, **options: Any) -> MakeParts:
         bound = goal.bind(**options)
@@ -254,5 +268,4 @@ def by_objective(
         options=goal.options,
         types=get_type_hints(goal.function, include_extras=True),
         summary=goal.summary,
-        **settings,
     )(plan)

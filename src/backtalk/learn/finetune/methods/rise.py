@@ -17,7 +17,6 @@ from backtalk.feedback.views import Example, Pair
 from backtalk.learn.finetune import objectives as _objectives  # noqa: F401 - registers them
 from backtalk.learn.finetune.data import example_trees, pair_trees
 from backtalk.learn.finetune.encoding import Encoder, Text
-from backtalk.learn.finetune.methods.asking import answers
 from backtalk.learn.finetune.methods.pieces import differences, only_what_differs
 from backtalk.learn.finetune.methods.register import MakeParts, Work, trains
 from backtalk.learn.finetune.objective import Part, find_objective
@@ -88,7 +87,7 @@ async def rise(
         asked = [
             (*one.prompt, Message.assistant(one.completion), Message.user(ask)) for one in flat
         ]
-        said = await answers(work, asked, errors)
+        said = await work.sample(asked, errors)
         wrong = [
             [text if changed(one.completion, text) <= most_changed else None for text in texts]
             for one, texts in zip(flat, said, strict=True)

@@ -20,7 +20,6 @@ from backtalk.learn.finetune.methods.candidates import (
     judged_by,
     named_policy,
     prompts_of,
-    sampled,
     scored,
     stored,
 )
@@ -253,7 +252,7 @@ async def _answers(
     if source == "store":
         found = stored(work, prompts)
     else:
-        found = await sampled(work, prompts, samples, policy=named_policy(work, sampler))
+        found = await work.sample(prompts, samples, policy=named_policy(work, sampler))
     return [[text for text in dict.fromkeys(own) if text.strip()] for own in found]
 
 

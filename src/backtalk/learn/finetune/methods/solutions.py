@@ -12,35 +12,13 @@ from pydantic import Field
 from backtalk.feedback.merge import prompt_key
 from backtalk.feedback.views import Example, Labelled, Stepwise
 from backtalk.learn.finetune import objectives as _objectives  # noqa: F401 - registers them
-from backtalk.learn.finetune.data import MOST_RESPONSES
+from backtalk.learn.finetune.data import MOST_RESPONSES, kept
 from backtalk.learn.finetune.encoding import Chat, Encoder, Text
-from backtalk.learn.finetune.lazily import torch
-from backtalk.learn.finetune.methods.candidates import kept
 from backtalk.learn.finetune.methods.register import MakeParts, Work, trains
-from backtalk.learn.finetune.objective import Batch, Part, Term, find_objective, objective
-from backtalk.learn.method import Paper
+from backtalk.learn.finetune.objective import Part, find_objective
 from backtalk.learn.training import TrainingSet
 
-SELF_SAMPLED = Paper(
-    "Learning math reasoning from self-sampled correct and partially-correct solutions",
-    "Ni et al.",
-    2023,
-    "https://arxiv.org/abs/2205.14318",
-)
 _CHECKED = ("label", "outcome", "steps")
-
-
-@objective("beta-mml", paper=SELF_SAMPLED, unit="tree")
-def beta_mml(batch: Batch, *, beta: Annotated[float, Field(gt=0, le=1)] = 0.25) -> Term:
-    """Marginal likelihood of several solutions: at least one of them should be probable.
-
-    ``-(1/beta) log sum_y pi(y|x)^beta``; Ni et al. (2023). With ``beta = 1`` it is the
-    maximum marginal likelihood, whose gradient goes to the most probable solution; the smaller beta
-    is, the more evenly it goes to all.
-    """
-    likelihood = batch.sum(batch.policy)
-    rows = batch.lists(beta * likelihood, -torch.inf)
-    return Term(-rows.logsumexp(dim=1) / beta, {"log-probability": batch.policy})
 
 
 @dataclass(frozen=True)
@@ -51,7 +29,7 @@ class Solution:
     whole: bool
 
 
-@trains("self-sampled", needs=[Labelled], paper=SELF_SAMPLED)
+@trains("self-sampled", needs=[Labelled], paper=find_objective("beta-mml").paper)
 async def self_sampled(
     work: Work,
     *,

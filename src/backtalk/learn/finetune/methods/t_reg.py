@@ -14,7 +14,7 @@ from backtalk.feedback.views import Pair
 from backtalk.learn.finetune import objectives as _objectives  # noqa: F401 - registers them
 from backtalk.learn.finetune.data import pair_trees
 from backtalk.learn.finetune.encoding import Chat, Encoder, Text
-from backtalk.learn.finetune.methods.asking import told
+from backtalk.learn.finetune.methods.conditioning import also_told
 from backtalk.learn.finetune.methods.register import MakeParts, Work, trains
 from backtalk.learn.finetune.objective import Part, find_objective
 from backtalk.learn.finetune.trees import Tree
@@ -109,7 +109,7 @@ _AT_ONCE = 64
 async def _scored(
     model: Scorer, work: Work, texts: Sequence[tuple[Chat, str]], words: str
 ) -> list[NDArray[np.float64] | None]:
-    asked = [(told(work.policy, words).messages(prompt), text) for prompt, text in texts]
+    asked = [(also_told(work.policy, words).messages(prompt), text) for prompt, text in texts]
     try:
         return [*await model.score(asked)]
     except ContextTooLong:

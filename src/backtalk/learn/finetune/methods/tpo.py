@@ -12,7 +12,6 @@ from backtalk.feedback.views import Pair
 from backtalk.learn.finetune import objectives as _objectives  # noqa: F401 - registers them
 from backtalk.learn.finetune.data import pair_trees
 from backtalk.learn.finetune.encoding import Chat, Encoder
-from backtalk.learn.finetune.methods.asking import answers
 from backtalk.learn.finetune.methods.pieces import pieces
 from backtalk.learn.finetune.methods.register import MakeParts, Work, trains
 from backtalk.learn.finetune.objective import Part, find_objective
@@ -69,7 +68,7 @@ async def tpo(
     if any(not pair.tie for pair in pairs):
         with work.run.task("learning a reward"):
             learned = await learn_reward(pairs, named_embedder(embedder, pairs), seed=work.run.seed)
-        said = await answers(work, prompts, samples)
+        said = await work.sample(prompts, samples)
         made = await overwritten(prompts, said, learned.reward, alike=alike)
     bound = find_objective("dpo").bind(beta=beta)
 
@@ -95,7 +94,7 @@ async def overwritten(
     alike
         As for :func:`alternatives`.
     """
-    topics = [alternatives(own, alike=alike) for own in said]
+    topics = [alternatives(own, alike=alike) if own else [] for own in said]
     texts = [
         (prompt, _with(own, place, other))
         for prompt, own in zip(prompts, topics, strict=True)
@@ -112,7 +111,8 @@ async def overwritten(
             found = [(next(scores), other) for other in others]
             best.append(max(found, key=lambda one: one[0])[1])
             worst.append(min(found, key=lambda one: one[0])[1])
-        made.append(Pair(prompt=prompt, chosen="".join(best), rejected="".join(worst)))
+        if own:
+            made.append(Pair(prompt=prompt, chosen="".join(best), rejected="".join(worst)))
     return made
 
 

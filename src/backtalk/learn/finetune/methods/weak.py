@@ -13,7 +13,6 @@ from backtalk.learn.finetune.methods.candidates import (
     answer_trees,
     named_policy,
     prompts_of,
-    sampled,
 )
 from backtalk.learn.finetune.methods.register import MakeParts, Work, trains
 from backtalk.learn.finetune.objective import Part, find_objective
@@ -52,7 +51,7 @@ async def weak_to_strong(
         )
     goal = _GOAL.bind(alpha=alpha)
     asked = prompts_of(work, prompts)
-    found = await sampled(work, asked, 1, policy=named_policy(work, teacher))
+    found = await work.sample(asked, 1, policy=named_policy(work, teacher))
     answers = [(prompt, text) for prompt, own in zip(asked, found, strict=True) for text in own]
 
     def make(encoder: Encoder) -> list[Part]:

@@ -53,6 +53,14 @@ UNLIKELIHOOD = Paper(
 )
 
 
+SELF_SAMPLED = Paper(
+    "Learning math reasoning from self-sampled correct and partially-correct solutions",
+    "Ni et al.",
+    2023,
+    "https://arxiv.org/abs/2205.14318",
+)
+
+
 @objective("sft", paper=SFT, unit="token")
 def sft(batch: Batch) -> Term:
     """Supervised fine-tuning: the negative log-likelihood of each response token.
@@ -221,3 +229,16 @@ def divergence(batch: Batch) -> Tensor:
 
 _STRAIGHT = 20.0
 """The log-ratio, in nats, that no policy in training comes to."""
+
+
+@objective("beta-mml", paper=SELF_SAMPLED, unit="tree")
+def beta_mml(batch: Batch, *, beta: Rate = 0.25) -> Term:
+    """Marginal likelihood of several solutions: at least one of them should be probable.
+
+    ``-(1/beta) log sum_y pi(y|x)^beta``; Ni et al. (2023). With ``beta = 1`` it is the
+    maximum marginal likelihood, whose gradient goes to the most probable solution; the smaller beta
+    is, the more evenly it goes to all.
+    """
+    likelihood = batch.sum(batch.policy)
+    rows = batch.lists(beta * likelihood, -torch.inf)
+    return Term(-rows.logsumexp(dim=1) / beta, {"log-probability": batch.policy})
