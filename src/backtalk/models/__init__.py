@@ -29,6 +29,7 @@ from backtalk.models.errors import (
 from backtalk.models.ledger import Ledger, Role
 from backtalk.models.local import LocalModel
 from backtalk.models.metered import Metered
+from backtalk.models.mixture import Mixture
 from backtalk.models.offline import forbid_endpoints
 from backtalk.models.protocol import (
     Completion,
@@ -48,6 +49,7 @@ from backtalk.models.replay import Replay
 from backtalk.models.spec import (
     EndpointSpec,
     LocalSpec,
+    MixtureSpec,
     ModelSpec,
     NamedSpec,
     ReplaySpec,
@@ -73,6 +75,8 @@ __all__ = [
     "LocalModel",
     "LocalSpec",
     "Metered",
+    "Mixture",
+    "MixtureSpec",
     "Model",
     "ModelError",
     "ModelSpec",

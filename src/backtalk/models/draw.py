@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import torch
 
 from backtalk.models.errors import ModelError
-from backtalk.models.forward import Forward, pad_left
+from backtalk.models.forward import Begin, Computation, pad_left
 from backtalk.models.protocol import Sampling
 
 
@@ -47,9 +47,10 @@ costs about as much as to compute several."""
 
 @torch.inference_mode()
 def draw(
-    model: Any,
+    begin: Begin,
     rows: Sequence[Row],
     *,
+    device: torch.device,
     batch_tokens: int,
     end: frozenset[int],
     complete: Callable[[Row], bool],
@@ -66,10 +67,12 @@ def draw(
 
     Parameters
     ----------
-    model
-        A causal model of transformers.
+    begin
+        Makes the computation that predicts each next token.
     rows
         What is to be drawn; they are filled in.
+    device
+        Where it computes.
     batch_tokens
         How many tokens, padding included, are worked on at once.
     end
@@ -80,7 +83,7 @@ def draw(
         Whether to give up; asked before each step.
     """
     waiting = deque(sorted(rows, key=lambda row: -row.length))
-    batch = _Batch(model)
+    batch = _Batch(begin, device)
     while not cancelled():
         if waiting and batch.takes:
             longest = max(row.length for row in (waiting[0], *batch.rows))
@@ -96,9 +99,10 @@ def draw(
 class _Batch:
     """The rows that are worked on, and the logits after the last token of each."""
 
-    def __init__(self, model: Any) -> None:
-        self._model = model
-        self._forward: Forward | None = None
+    def __init__(self, begin: Begin, device: torch.device) -> None:
+        self._begin = begin
+        self._device = device
+        self._forward: Computation | None = None
         self._logits = torch.empty(0)
         self.rows: list[Row] = []
 
@@ -110,8 +114,8 @@ class _Batch:
     def take(self, rows: Sequence[Row]) -> None:
         """Take in rows: their prompts are read, each once."""
         place = {prompt: i for i, prompt in enumerate(dict.fromkeys(row.prompt for row in rows))}
-        tokens, mask = pad_left(list(place), self._model.device)
-        begun = Forward(self._model, mask)
+        tokens, mask = pad_left(list(place), self._device)
+        begun = self._begin(mask)
         logits = begun.advance(tokens)
         if len(place) < len(rows):
             logits = begun.select([place[row.prompt] for row in rows], logits)

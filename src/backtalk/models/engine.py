@@ -15,7 +15,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from backtalk.models.draw import Row, draw
 from backtalk.models.errors import UnknownModel
-from backtalk.models.forward import log_probabilities
+from backtalk.models.forward import Computation, Forward, log_probabilities
 from backtalk.models.loading import Dtype, folder_id, quietly
 from backtalk.models.offline import endpoints_forbidden
 
@@ -44,6 +44,16 @@ class Engine:
         self._vocabulary = int(config.vocab_size)
         self._busy = threading.Lock()
 
+    def begin(self, mask: torch.Tensor) -> Computation:
+        """Return what predicts the tokens of a batch of sequences, which are where the mask is 1.
+
+        Parameters
+        ----------
+        mask
+            Shape ``(n, longest)``.
+        """
+        return Forward(self.model, mask)
+
     def draw(
         self,
         rows: Sequence[Row],
@@ -55,8 +65,9 @@ class Engine:
         """Draw tokens for all rows, working on at most so many at once, padding included."""
         with self._busy:
             draw(
-                self.model,
+                self.begin,
                 rows,
+                device=self.model.device,
                 batch_tokens=batch_tokens,
                 end=self.end,
                 complete=complete,
@@ -72,7 +83,9 @@ class Engine:
         found: dict[int, NDArray[np.float64]] = {}
         for batch in _batches(lengths, limit):
             with self._busy:
-                values = log_probabilities(self.model, [pairs[i] for i in batch])
+                values = log_probabilities(
+                    self.begin, [pairs[i] for i in batch], device=self.model.device
+                )
             found |= {i: value.numpy() for i, value in zip(batch, values, strict=True)}
         return [found[i] for i in range(len(pairs))]
 

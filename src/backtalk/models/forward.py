@@ -3,12 +3,41 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol, Self
 
 import torch
 
 from backtalk.models.attention_cache import AttentionCache
+
+
+class Computation(Protocol):
+    """What predicts the next tokens of a batch of sequences, and remembers them."""
+
+    def advance(self, tokens: torch.Tensor) -> torch.Tensor:
+        """Return the logits after more tokens, shape ``(n, vocabulary)``, in float32."""
+        ...
+
+    def logits(self, tokens: torch.Tensor, *, last: int) -> torch.Tensor:
+        """Return the logits after each of the last of these tokens, ``(n, last, vocabulary)``."""
+        ...
+
+    @property
+    def joins(self) -> bool:
+        """Whether another batch can be taken in."""
+        ...
+
+    def join(self, other: Self) -> None:
+        """Take in the sequences of another batch, behind those there are."""
+        ...
+
+    def select(self, rows: Sequence[int], values: torch.Tensor) -> torch.Tensor:
+        """Go on with these rows, which may repeat; return ``values`` of the same rows."""
+        ...
+
+
+Begin = Callable[[torch.Tensor], Computation]
+"""Makes a computation of where the first sequences are, 1, and where padding, 0."""
 
 
 class Forward:
@@ -98,20 +127,25 @@ def pad_left(
 
 @torch.inference_mode()
 def log_probabilities(
-    model: Any, pairs: Sequence[tuple[Sequence[int], Sequence[int]]]
+    begin: Begin,
+    pairs: Sequence[tuple[Sequence[int], Sequence[int]]],
+    *,
+    device: torch.device,
 ) -> list[torch.Tensor]:
     """Return the log-probability, in nats, of each token of each completion.
 
     Parameters
     ----------
-    model
-        A causal model of transformers.
+    begin
+        Makes the computation.
     pairs
         The tokens of prompts and completions.
+    device
+        Where it computes.
     """
-    tokens, mask = pad_left([[*prompt, *rest] for prompt, rest in pairs], model.device)
+    tokens, mask = pad_left([[*prompt, *rest] for prompt, rest in pairs], device)
     longest = max(len(rest) for _, rest in pairs)
-    logits = Forward(model, mask).logits(tokens, last=longest + 1)[:, :-1]
+    logits = begin(mask).logits(tokens, last=longest + 1)[:, :-1]
     drawn = tokens[:, -longest:]
     values = logits.gather(2, drawn[:, :, None])[:, :, 0] - logits.logsumexp(dim=-1)
     values = values.double().cpu()

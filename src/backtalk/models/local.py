@@ -143,6 +143,11 @@ class LocalModel:
         """Return weights that nobody else has, in float32, and their tokenizer."""
         return self._load(dtype="float32", shared=False)
 
+    @property
+    def engine(self) -> Engine:
+        """Its weights and tokenizer, which others may use too and nobody may change."""
+        return self._engine
+
     @cached_property
     def _engine(self) -> Engine:
         return self._load(dtype=self._dtype, shared=True)

@@ -12,6 +12,7 @@ from backtalk.feedback.record import OMIT_EMPTY, Maybe, Name, Record
 from backtalk.models.endpoint import Endpoint, LimitField, plain_address
 from backtalk.models.loading import Dtype
 from backtalk.models.local import LocalModel
+from backtalk.models.mixture import Mixture
 from backtalk.models.protocol import Model
 from backtalk.models.register import named_model
 from backtalk.models.replay import Order, Replay
@@ -104,8 +105,43 @@ class NamedSpec(Record):
         return named_model(self.name, self.options)
 
 
+class MixtureSpec(Record):
+    """A geometric mixture of local models; see :class:`~backtalk.models.mixture.Mixture`."""
+
+    kind: Literal["mixture"] = "mixture"
+    models: Annotated[
+        tuple[Annotated[LocalSpec | NamedSpec, Field(discriminator="kind")], ...],
+        Field(min_length=1),
+    ]
+    weights: tuple[float, ...]
+    """The power of each one's probabilities; they sum to 1."""
+
+    @model_validator(mode="after")
+    def _weighed(self) -> Self:
+        if len(self.weights) != len(self.models) or abs(sum(self.weights) - 1) > 1e-6:
+            raise ValueError("weights: a mixture needs one a model, and they sum to 1")
+        return self
+
+    def load(self, artifacts: Artifacts | None = None) -> Model:
+        """Return the mixture.
+
+        Raises
+        ------
+        BacktalkError
+            If one of the models is not on this machine.
+        """
+        loaded = [spec.load(artifacts) for spec in self.models]
+        local = [model for model in loaded if isinstance(model, LocalModel)]
+        if len(local) < len(loaded):
+            raise BacktalkError(
+                "A model of a mixture does not predict tokens on this machine",
+                "Mix local models: nobody else says how probable each next token is",
+            )
+        return Mixture(local, self.weights)
+
+
 ModelSpec = Annotated[
-    EndpointSpec | LocalSpec | ReplaySpec | NamedSpec, Field(discriminator="kind")
+    EndpointSpec | LocalSpec | ReplaySpec | NamedSpec | MixtureSpec, Field(discriminator="kind")
 ]
 """Any model, as a policy holds it."""
 

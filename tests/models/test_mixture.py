@@ -1,0 +1,165 @@
+"""Mixtures of local models: each token is drawn from the product of powers, computed by hand."""
+
+import numpy as np
+import pytest
+import torch
+from scipy import stats
+from transformers import AutoModelForCausalLM
+
+from backtalk.errors import BacktalkError
+from backtalk.feedback import as_prompt
+from backtalk.models import (
+    LocalModel,
+    LocalSpec,
+    Mixture,
+    MixtureSpec,
+    NamedSpec,
+    Request,
+    RequestRefused,
+    Sampling,
+    load_model,
+    register_model,
+)
+from backtalk.models.blocking import blocking
+from backtalk.models.doubles import FromFunction
+from tests.laws import model as laws
+from tests.models import tiny
+
+PROMPTS = ["Is the shop open today?", "How?", "Thank you for your letter, we are sorry."]
+WEIGHTS = [(0.875, 0.125), (1.5, -0.5), (0.5, 0.5)]
+
+
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory):
+    """Two models with one tokenizer, which say different things."""
+    folders = [tiny.save(tmp_path_factory.mktemp("models") / name) for name in ("one", "other")]
+    changed = AutoModelForCausalLM.from_pretrained(folders[1])
+    torch.manual_seed(1)
+    with torch.no_grad():
+        for parameter in changed.parameters():
+            parameter.add_(0.3 * parameter.std() * torch.randn_like(parameter))
+    changed.save_pretrained(folders[1])
+    return folders
+
+
+def mixed(pair, weights):
+    return Mixture([LocalModel(folder) for folder in pair], weights)
+
+
+def asking(prompt, **fields):
+    sampling = Sampling(**{"max_tokens": 12, **fields.pop("sampling", {})})
+    return Request(messages=as_prompt(prompt), sampling=sampling, **fields)
+
+
+def by_hand(pair, weights, tokens):
+    """The log-probabilities of the next token after each of these, shape ``(n, vocabulary)``."""
+    total = 0
+    with torch.inference_mode():
+        for folder, weight in zip(pair, weights, strict=True):
+            logits = AutoModelForCausalLM.from_pretrained(folder).eval()(tokens[None]).logits[0]
+            total = total + weight * logits.double().log_softmax(-1)
+    return total.log_softmax(-1)
+
+
+@pytest.mark.parametrize("weights", WEIGHTS)
+def test_a_draw_is_as_probable_as_the_product_of_powers_says(pair, weights):
+    model = mixed(pair, weights)
+    rows = [model._row(asking(prompt, sample=i)) for prompt in PROMPTS for i in range(3)]
+    model.engine.draw(rows, batch_tokens=4096, complete=lambda _: False, cancelled=lambda: False)
+    for row in rows:
+        tokens = torch.tensor([*row.prompt, *row.tokens])
+        known = by_hand(pair, weights, tokens)[len(row.prompt) - 1 : -1]
+        each = known[range(len(row.tokens)), row.tokens]
+        assert row.log_probability == pytest.approx(each.sum().item(), abs=1e-3)
+
+
+@pytest.mark.parametrize("weights", WEIGHTS)
+def test_first_tokens_have_the_frequencies_of_the_product_of_powers(pair, weights):
+    model = mixed(pair, weights)
+    requests = [asking(PROMPTS[0], sample=i, sampling={"max_tokens": 1}) for i in range(600)]
+    rows = [model._row(request) for request in requests]
+    model.engine.draw(rows, batch_tokens=16384, complete=lambda _: False, cancelled=lambda: False)
+    odds = by_hand(pair, weights, torch.tensor(rows[0].prompt))[-1].exp().numpy()
+    counts = np.bincount([row.tokens[0] for row in rows], minlength=len(odds))
+    often = odds * len(rows) >= 5
+    seen, wanted = [*counts[often], counts[~often].sum()], [*odds[often], odds[~often].sum()]
+    found = stats.chisquare(seen, np.array(wanted) / sum(wanted) * len(rows))
+    assert found.pvalue > 1e-4
+
+
+def test_the_most_probable_token_is_that_of_the_mixture(pair):
+    weights = (0.5, 0.5)
+    model = mixed(pair, weights)
+    row = model._row(asking(PROMPTS[1], sampling={"temperature": 0}))
+    model.engine.draw([row], batch_tokens=4096, complete=lambda _: False, cancelled=lambda: False)
+    known = by_hand(pair, weights, torch.tensor([*row.prompt, *row.tokens]))
+    assert row.tokens == known[len(row.prompt) - 1 : -1].argmax(-1).tolist()
+
+
+def test_a_score_is_the_mixtures(pair):
+    model = mixed(pair, WEIGHTS[0])
+    (values,) = blocking(model.score([(as_prompt(PROMPTS[0]), "Yes, we open.")]))
+    prompt, rest = model.chat.conversation(as_prompt(PROMPTS[0]), "Yes, we open.")
+    known = by_hand(pair, WEIGHTS[0], torch.tensor([*prompt, *rest]))[len(prompt) - 1 : -1]
+    np.testing.assert_allclose(values, known[range(len(rest)), rest].numpy(), atol=1e-3)
+
+
+def test_every_law_of_models_holds(pair):
+    requests = [asking(prompt, sample=i) for i, prompt in enumerate(PROMPTS * 2)]
+    laws.check_model(lambda: mixed(pair, WEIGHTS[0]), requests)
+    assert mixed(pair, WEIGHTS[0]).identity != mixed(pair, WEIGHTS[1]).identity
+
+
+def test_a_weight_of_one_is_the_model_itself(pair):
+    requests = [asking(prompt, sample=i) for prompt in PROMPTS for i in range(3)]
+    alone = blocking(LocalModel(pair[0]).generate(requests))
+    both = blocking(mixed(pair, (1.0, 0.0)).generate(requests))
+    assert [one.text for one in both] == [one.text for one in alone]
+
+
+def test_what_a_model_excludes_is_not_drawn():
+    from backtalk.models.mixed import _Together
+
+    class Says:
+        def __init__(self, *logits):
+            self.values = torch.tensor([logits])
+
+        def advance(self, _):
+            return self.values
+
+    never = float("-inf")
+    both = _Together([Says(0.0, never, 1.0), Says(never, 0.0, 1.0)], (1.5, -0.5))
+    assert both.advance(torch.zeros(1, 1)).isneginf().tolist() == [[True, True, False]]
+
+
+def test_models_that_cannot_be_mixed_are_refused(pair, tmp_path):
+    with pytest.raises(BacktalkError, match="sum to 1"):
+        mixed(pair, (0.5, 0.4))
+    other = tiny.save(tmp_path / "words")
+    words = tiny.tokenizer()
+    words.add_tokens(["shop"])
+    words.save_pretrained(other)
+    with pytest.raises(BacktalkError, match="same tokenizer"):
+        blocking(mixed((pair[0], other), (0.5, 0.5)).generate([asking("How?")]))
+    told = LocalModel(pair[1], chat_template="plain")
+    with pytest.raises(RequestRefused, match="write the prompt differently"):
+        blocking(Mixture([LocalModel(pair[0]), told], (0.5, 0.5)).generate([asking("How?")]))
+    with pytest.raises(BacktalkError, match="no weights of its own"):
+        mixed(pair, (0.5, 0.5)).to_train()
+
+
+@register_model("says-yes")
+def says_yes():
+    return FromFunction(lambda request: "Yes.", name="yes")
+
+
+def test_a_spec_loads_the_mixture_that_it_names(pair):
+    spec = MixtureSpec(models=tuple(LocalSpec(model=f) for f in pair), weights=(0.875, 0.125))
+    assert spec == MixtureSpec.model_validate_json(spec.model_dump_json())
+    assert load_model(spec).identity == mixed(pair, (0.875, 0.125)).identity
+    with pytest.raises(ValueError, match="sum to 1"):
+        MixtureSpec(models=spec.models, weights=(0.5, 0.1))
+    with pytest.raises(BacktalkError, match="Mix local models"):
+        load_model(
+            MixtureSpec(models=(spec.models[0], NamedSpec(name="says-yes")), weights=(2, -1))
+        )
