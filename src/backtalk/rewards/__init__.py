@@ -7,6 +7,7 @@ import json
 from backtalk.artifacts import Artifacts
 from backtalk.errors import UnknownName
 from backtalk.rewards.embedding import EmbedderName, named_embedder
+from backtalk.rewards.preference import ByReward, Compared, PreferenceOracle
 from backtalk.rewards.protocol import Answer, Reward, Scores
 from backtalk.rewards.recorded import RecordedReward
 from backtalk.rewards.register import named_reward, register_reward
@@ -36,8 +37,11 @@ def load_reward(id: str, artifacts: Artifacts) -> Reward:  # noqa: A002
 __all__ = [
     "Answer",
     "BradleyTerryReward",
+    "ByReward",
+    "Compared",
     "EmbedderName",
     "Learned",
+    "PreferenceOracle",
     "RecordedReward",
     "Reward",
     "Scores",
