@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 from backtalk import Policy
 from backtalk.decode import Sample
 from backtalk.errors import BacktalkError, UnknownName
-from backtalk.feedback import Interaction, as_prompt
+from backtalk.feedback import Annotator, Interaction, Preference, as_prompt
 from backtalk.feedback.views import Case
 from backtalk.learn import find_method
 from backtalk.learn.pairing import PAIRINGS, find_pairing
-from backtalk.learn.rounds import GivenCases, Judge, Online, Plan, needs_scores
+from backtalk.learn.rounds import GivenCases, Judge, Online, People, Plan, needs_scores
 from backtalk.models import Budget, LocalSpec, Sampling
 from backtalk.policy import list_policies
 from backtalk.rewards.protocol import Scores
@@ -156,6 +156,36 @@ def test_finished_rounds_are_not_done_again(policy, tmp_path, monkeypatch):
     assert [p.id for p in again.policies] == [p.id for p in first.policies]
 
 
+def test_a_round_waits_for_people_and_goes_on_with_the_same_answers(policy, tmp_path):
+    plan = Plan(rounds=1, prompts=4, samples=2)
+
+    def learn(prompts):
+        with Run(tmp_path / "run", seed=0) as run:
+            made = Online(
+                find_method("dpo"), store, run, giver=People(store), plan=plan,
+                options={"max_steps": 1},
+            )  # fmt: skip
+            return asyncio.run(made.learn(policy, prompts, []))
+
+    with Store(tmp_path / "s.db") as store:
+        waits = learn(PROMPTS[:8])
+        assert waits.policies == ()
+        assert "round 1 waits: 0 of 4 answered prompts have feedback, and 4 must" in waits.ended
+        asked = [case.interaction for case in store.cases()]
+        for talk in asked:
+            store.add(
+                Preference(
+                    interaction=talk.id, annotator=Annotator.human("ada"), a="0", b="1", verdict="b"
+                )
+            )
+        found = learn(PROMPTS)  # more prompts than before: other ones would be drawn now
+        assert [case.interaction.id for case in store.cases()] == [talk.id for talk in asked]
+    (learned,) = found.policies
+    assert found.ended == "after 1 round"
+    assert found.evaluations == ()
+    assert learned.lineage.snapshot.counts["preference"] == 4
+
+
 def test_no_prompts_is_an_error(policy, tmp_path):
     with Store(tmp_path / "s.db") as store, Run() as run:
         made = Online(find_method("dpo"), store, run, giver=Judge(Longer()), judge=Longer())
@@ -166,3 +196,10 @@ def test_no_prompts_is_an_error(policy, tmp_path):
 def test_cases_without_feedback_are_not_learned_from(tmp_path):
     with Store(tmp_path / "s.db") as store:
         assert list(GivenCases(store, [Case(Interaction.of("a", "b"))]).cases()) == []
+
+
+def test_the_prompts_of_given_cases_are_theirs_and_not_the_stores(tmp_path):
+    talk = Interaction.of("a", "b")
+    with Store(tmp_path / "s.db") as store:
+        store.add(Interaction.of("of the store", "c"))
+        assert GivenCases(store, [Case(talk)]).prompts() == [talk.prompt]

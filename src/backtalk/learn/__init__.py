@@ -2,12 +2,13 @@
 
 from backtalk.learn import best_of_n, finetune
 from backtalk.learn.available import Availability, Way, what_can_run
-from backtalk.learn.method import METHODS, Method, Paper, find_method, method
+from backtalk.learn.method import METHODS, InRounds, Method, Paper, find_method, method
 from backtalk.learn.training import TrainingSet, in_split
 
 __all__ = [
     "METHODS",
     "Availability",
+    "InRounds",
     "Method",
     "Paper",
     "TrainingSet",

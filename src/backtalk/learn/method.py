@@ -34,6 +34,19 @@ class Paper:
 
 
 @dataclass(frozen=True)
+class InRounds:
+    """How a method learns online, unless somebody says otherwise."""
+
+    reference_moves: int | None = None
+    """After how many rounds the reference is set to what the policy is by then; where it is left
+    out, the reference is the first policy throughout."""
+    sampling: str = "policy"
+    """Who draws the answers; see :data:`~backtalk.learn.sampling.SAMPLINGS`."""
+    pairs: str = "best-worst"
+    """Which answers are compared; see :func:`~backtalk.learn.comparing.giver_of`."""
+
+
+@dataclass(frozen=True)
 class Method:
     """A way to learn: what it needs, where it acts, and the function itself."""
 
@@ -48,6 +61,8 @@ class Method:
     """Its options with their defaults."""
     types: dict[str, Any] = field(default_factory=dict)
     """The type of each option."""
+    rounds: InRounds = InRounds()
+    """How it learns online."""
 
     @property
     def summary(self) -> str:

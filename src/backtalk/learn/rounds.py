@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -18,8 +20,9 @@ from backtalk.feedback.kinds import AnyFeedback
 from backtalk.feedback.views import Case, Pair
 from backtalk.learn.method import Method
 from backtalk.learn.pairing import find_pairing
+from backtalk.learn.sampling import answered, find_sampling
 from backtalk.learn.training import Split, TrainingSet
-from backtalk.models import BudgetSpent, Request
+from backtalk.models import BudgetSpent
 from backtalk.policy import LoadedPolicy, Policy, load_policy, read_policy, save_policy
 from backtalk.rewards.protocol import Reward
 from backtalk.run import Run
@@ -108,6 +111,44 @@ class Judge:
         ]
 
 
+class AwaitsFeedback(BacktalkError):
+    """A round cannot go on before people have said enough about its answers."""
+
+
+@dataclass(frozen=True)
+class People:
+    """People who give feedback through the store, of any kind, by whatever way it comes in.
+
+    Parameters
+    ----------
+    store
+        Where the answers are put, and what is said of them is found.
+    enough
+        The share of answered prompts that must have feedback, in (0, 1].
+    """
+
+    store: Store
+    enough: float = 1.0
+
+    async def give(self, talks: Sequence[Interaction], *, seed: int) -> list[Case]:  # noqa: ARG002
+        """Return those interactions that people have said something about.
+
+        Raises
+        ------
+        AwaitsFeedback
+            If these are too few.
+        """
+        cases = [case for talk in talks if (case := self.store.case(talk.id)).feedback]
+        wanted = math.ceil(self.enough * len(talks))
+        if len(cases) < wanted:
+            raise AwaitsFeedback(
+                f"{len(cases)} of {len(talks)} answered prompts have feedback, and {wanted} must",
+                f"Their answers are in the store, {talks[0].id!r} the first of them: add what "
+                "people say, and give the same command again",
+            )
+        return cases
+
+
 class GivenCases(TrainingSet):
     """Cases that are at hand, as what is learned from."""
 
@@ -119,6 +160,10 @@ class GivenCases(TrainingSet):
         """Yield those that have feedback."""
         return (case for case in self._given if case.feedback)
 
+    def every_case(self) -> Iterator[Case]:
+        """Yield them all."""
+        return iter(self._given)
+
 
 @dataclass(frozen=True)
 class Rounds:
@@ -127,7 +172,7 @@ class Rounds:
     policies: tuple[Policy, ...]
     """The policy after each round."""
     evaluations: tuple[Evaluation, ...]
-    """Each against the one before, on held-out prompts."""
+    """Each against the one before, on held-out prompts; none where nothing judged them."""
     ended: str
     """Why there were no more."""
 
@@ -136,7 +181,7 @@ class Rounds:
         """The last policy that was shown to be better than the one before it."""
         shown = [
             policy
-            for policy, found in zip(self.policies, self.evaluations, strict=True)
+            for policy, found in zip(self.policies, self.evaluations, strict=False)
             if found.win_rate.low > 0.5
         ]
         return shown[-1] if shown else None
@@ -154,16 +199,25 @@ class Plan:
     """How many answers each gets."""
     until_flat: bool = True
     """Whether to end when a round is not shown to be better than the one before."""
+    sampling: str | None = None
+    """Who draws the answers, see :data:`~backtalk.learn.sampling.SAMPLINGS`; as the method says
+    where it is left out."""
+    mixing: float = 0.125
+    """How much the first policy, or the past, counts where it takes part in sampling."""
+    teacher: str | None = None
+    """A policy, by name or id, that gives each prompt one more answer."""
 
 
 class Online:
     """Learning in rounds: sample from the current policy, get feedback, learn, evaluate, go on.
 
-    All answers and all feedback are kept in the store. Each round learns from its own feedback,
-    against the first policy as the reference where the method has one and none is named (Xiong et
-    al., 2024, "Iterative preference learning from human feedback", algorithm 1). It ends after the
-    last round, when the budget is spent, or when the interval of a round's win rate over the one
-    before does not lie above one half. Rounds that a run has finished are not done again.
+    All answers and all feedback are kept in the store. Each round learns from its own feedback. The
+    reference, where the method has one and none is named, is the first policy (Xiong et al., 2024,
+    "Iterative preference learning from human feedback", algorithm 1) or what the policy is by then,
+    as the method says; a method's ``base`` is the first policy. It ends after the last round, when
+    the budget is spent, when people have not said enough yet, or when the interval of a round's win
+    rate over the one before does not lie above one half. Rounds that a run has finished are not
+    done again, and one that was begun goes on with the same answers.
 
     Parameters
     ----------
@@ -176,7 +230,7 @@ class Online:
     giver
         Who gives feedback.
     judge
-        What the rounds are evaluated by.
+        What the rounds are evaluated by; they are not, where it is left out.
     plan
         How many rounds, prompts and answers.
     options
@@ -190,7 +244,7 @@ class Online:
         run: Run,
         *,
         giver: Giver,
-        judge: Reward,
+        judge: Reward | None = None,
         plan: Plan | None = None,
         options: Mapping[str, Any] | None = None,
     ) -> None:
@@ -225,77 +279,97 @@ class Online:
                 "There is no prompt to learn on",
                 "Four fifths of all prompts are: add interactions, or give prompts of your own",
             )
-        if "reference" in self._method.options:
-            self._options.setdefault("reference", save_policy(self._store, policy))
+        past = [policy]
         policies: list[Policy] = []
         evaluations: list[Evaluation] = []
-        ended = f"after {self._plan.rounds} rounds"
+        ended = f"after {self._plan.rounds} round{'s' * (self._plan.rounds != 1)}"
         for number in range(self._plan.rounds):
             try:
-                learned = await self._round(number, policy, prompts)
-                found, _ = await evaluate(
-                    self._loaded(learned), self._loaded(policy), held_out, self._judge,
-                    run=self._run,
-                )  # fmt: skip
+                learned = await self._round(number, past, prompts)
+                found = await self._evaluated(learned, policy, held_out)
             except BudgetSpent:
                 ended = "the budget was spent"
                 break
+            except AwaitsFeedback as waits:
+                ended = f"round {number + 1} waits: {waits}"
+                break
             policies.append(learned)
-            evaluations.append(found)
             policy = learned
+            past.append(policy)
+            if found is None:
+                continue
+            evaluations.append(found)
             if self._plan.until_flat and found.win_rate.low <= 0.5:
                 ended = f"round {number + 1} is not shown to be better than the one before"
                 break
         return Rounds(tuple(policies), tuple(evaluations), ended)
 
-    async def _round(self, number: int, policy: Policy, prompts: Sequence[Chat]) -> Policy:
-        done = _finished(number, policy, self._store, self._run)
-        if done is not None:
-            return done
-        talks = await self._answered(number, policy, prompts)
+    async def _evaluated(
+        self, learned: Policy, before: Policy, held_out: Sequence[Chat]
+    ) -> Evaluation | None:
+        if self._judge is None:
+            return None
+        sides = self._loaded(learned), self._loaded(before)
+        found, _ = await evaluate(*sides, held_out, self._judge, run=self._run)
+        return found
+
+    async def _round(self, number: int, past: Sequence[Policy], prompts: Sequence[Chat]) -> Policy:
+        policy = past[-1]
+        noted = _noted(number, policy, self._run)
+        if "learned" in noted:
+            return read_policy(self._store, noted["learned"])
+        if "asked" in noted:
+            talks = [self._store.interaction(id_) for id_ in noted["asked"]]
+        else:
+            talks = await self._answered(number, past, prompts)
+            self._store.add(*talks)
+            _note(number, policy, self._run, asked=[talk.id for talk in talks])
         cases = await self._giver.give(talks, seed=self._seed(number))
         self._store.add_cases(cases)
         feedback = GivenCases(self._store, cases)
-        learned = await self._method.learn(policy, feedback, self._run, **self._options)
+        options = self._against(number, past) | self._options
+        learned = await self._method.learn(policy, feedback, self._run, **options)
         save_policy(self._store, learned)
-        _finish(number, policy, learned, self._run)
+        _note(number, policy, self._run, learned=learned.id)
         return learned
 
+    def _against(self, number: int, past: Sequence[Policy]) -> dict[str, str]:
+        """Return the policies that this round's is held against, as options of the method."""
+        moves = self._method.rounds.reference_moves
+        begun = 0 if moves is None else number // moves * moves
+        return {
+            option: save_policy(self._store, policy)
+            for option, policy in {"reference": past[begun], "base": past[0]}.items()
+            if option in self._method.options
+        }
+
     async def _answered(
-        self, number: int, policy: Policy, prompts: Sequence[Chat]
+        self, number: int, past: Sequence[Policy], prompts: Sequence[Chat]
     ) -> list[Interaction]:
-        """Return some of the prompts with answers of the policy."""
-        samples, seed = self._plan.samples, self._seed(number)
-        model = self._loaded(policy).model
+        """Return some of the prompts with answers."""
+        seed, policy = self._seed(number), past[-1]
         chance = np.random.default_rng([self._run.seed, number])
         drawn = chance.permutation(len(prompts))[: self._plan.prompts].tolist()
-        requests = [
-            Request(
-                messages=policy.messages(prompts[i]),
-                sampling=policy.decoder.sampling,
-                sample=sample,
-                seed=seed,
-            )
+        rule = find_sampling(self._plan.sampling or self._method.rounds.sampling)
+        name = self._plan.teacher
+        teachers = [] if name is None else [read_policy(self._store, name)]
+        asked = [
+            (prompts[i], [*rule(past, self._plan.samples, self._plan.mixing, chance), *teachers])
             for i in drawn
-            for sample in range(samples)
         ]
+        for drawer in {one.id: one for _, who in asked for one in who}.values():
+            save_policy(self._store, drawer)
         with self._run.task(f"round {number + 1}: answering", len(drawn)):
-            texts = [completion.text for completion in await model.generate(requests)]
+            found = await answered(asked, load=self._loaded, seed=seed)
         return [
             Interaction(
-                id=content_id("round", policy.id, str(seed), str(i)),
-                prompt=prompts[i],
-                responses=tuple(
-                    Response(
-                        id=str(sample), text=texts[place * samples + sample], model=model.name,
-                        policy=policy.id, sample=sample,
-                    )
-                    for sample in range(samples)
-                ),
+                id=_id(policy, seed, i, responses),
+                prompt=prompt,
+                responses=responses,
                 policy=policy.id,
             )
-            for place, i in enumerate(drawn)
-        ]  # fmt: skip
+            for i, (prompt, _), responses in zip(drawn, asked, found, strict=True)
+        ]
 
     def _seed(self, number: int) -> int:
         return self._run.seed * 1_000 + number
@@ -304,21 +378,35 @@ class Online:
         return load_policy(policy, self._store.artifacts, wrap=self._run.around)
 
 
-def _finished(number: int, policy: Policy, store: Store, run: Run) -> Policy | None:
-    """Return what a round has made of a policy, if it is over."""
-    if run.folder is None or not (path := run.folder / "rounds.json").exists():
-        return None
-    done = json.loads(path.read_text()).get(str(number), {})
-    return read_policy(store, done["learned"]) if done.get("from") == policy.id else None
+def _id(policy: Policy, seed: int, place: int, responses: Sequence[Response]) -> str:
+    """Return an id that other answers to the same prompt do not have."""
+    said = [part for one in responses for part in (str(one.policy), one.text)]
+    return content_id("round", policy.id, str(seed), str(place), *said)
 
 
-def _finish(number: int, policy: Policy, learned: Policy, run: Run) -> None:
+def _noted(number: int, policy: Policy, run: Run) -> dict[str, Any]:
+    """Return what a run has noted of a round that began from this policy."""
+    found: dict[str, Any] = _notes(run).get(str(number), {})
+    return found if found.get("from") == policy.id else {}
+
+
+def _note(number: int, policy: Policy, run: Run, **what: object) -> None:
+    """Note something of a round, where the run is kept."""
     if run.folder is None:
         return
-    path = run.folder / "rounds.json"
-    done = json.loads(path.read_text()) if path.exists() else {}
-    done[str(number)] = {"from": policy.id, "learned": learned.id}
-    path.write_text(json.dumps(done))
+    noted = {"from": policy.id, **_noted(number, policy, run), **what}
+    _rounds_of(run.folder).write_text(json.dumps({**_notes(run), str(number): noted}))
+
+
+def _notes(run: Run) -> dict[str, Any]:
+    if run.folder is None or not _rounds_of(run.folder).exists():
+        return {}
+    found: dict[str, Any] = json.loads(_rounds_of(run.folder).read_text())
+    return found
+
+
+def _rounds_of(folder: Path) -> Path:
+    return folder / "rounds.json"
 
 
 def needs_scores(method: Method) -> bool:

@@ -55,13 +55,17 @@ class TrainingSet:
             if case.feedback and in_split(case.interaction.prompt, self.split):
                 yield case
 
+    def every_case(self) -> Iterator[Case]:
+        """Yield all cases of the split, those without such feedback among them."""
+        for case in self.store.cases():
+            if in_split(case.interaction.prompt, self.split):
+                yield case
+
     def prompts(self) -> list[tuple[Message, ...]]:
         """Return the distinct prompts that may be learned from, with feedback or without."""
         found: dict[str, tuple[Message, ...]] = {}
-        for case in self.store.cases(kinds=self.kinds):
-            prompt = case.interaction.prompt
-            if in_split(prompt, self.split):
-                found.setdefault(prompt_key(prompt), prompt)
+        for case in self.every_case():
+            found.setdefault(prompt_key(case.interaction.prompt), case.interaction.prompt)
         return list(found.values())
 
     def views(

@@ -55,11 +55,24 @@ def learn(
     judge: Annotated[
         str | None, typer.Option(help="Who judges the answers of rounds, and the rounds.")
     ] = None,
+    people: Annotated[
+        bool, typer.Option("--people", help="Rounds wait for what people say of the answers.")
+    ] = False,
     ask: Annotated[int, typer.Option(min=1, help="How many prompts a round answers.")] = 200,
     samples: Annotated[int, typer.Option(min=2, help="How many answers each gets.")] = 4,
     pairs: Annotated[
-        str, typer.Option(help="Which answers are compared: best-worst, two, all, ...")
-    ] = "best-worst",
+        str | None,
+        typer.Option(help="Which answers are compared: best-worst, two, all, mutual, ..."),
+    ] = None,
+    sampling: Annotated[
+        str | None, typer.Option(help="Who draws them: policy, first, mixture, average, pilaf.")
+    ] = None,
+    mixing: Annotated[
+        float, typer.Option(min=0, max=1, help="How much the first policy counts in a mixture.")
+    ] = 0.125,
+    teacher: Annotated[
+        str | None, typer.Option(help="A policy that gives each prompt one more answer.")
+    ] = None,
     seed: SeedOption = 0,
     max_calls: CallsOption = None,
     max_tokens: TokensOption = None,
@@ -96,11 +109,26 @@ def learn(
         options: dict[str, Any] = dict(assignments(option))
         about = (method, parent.id, *sorted(map(str, options.items())))
         if rounds:
-            plan = Plan(rounds=rounds, prompts=ask, samples=samples)
+            plan = Plan(
+                rounds=rounds,
+                prompts=ask,
+                samples=samples,
+                sampling=sampling,
+                mixing=mixing,
+                teacher=teacher,
+            )
+            pairs = pairs or chosen.rounds.pairs
             with run_of(
-                kept, *about, str(plan), str(judge), pairs, seed=seed, budget=budget, prices=prices
+                kept,
+                *(*about, str(plan), str(judge), pairs, str(people)),
+                seed=seed,
+                budget=budget,
+                prices=prices,
             ) as run:
-                found = _online(chosen, parent, kept, run, plan, judge, pairs, options)
+                found = _online(
+                    chosen, parent, kept, run, plan, options,
+                    judge=judge, pairs=pairs, people=people,
+                )  # fmt: skip
             _say_rounds(found, parent, json=json)
             return
         with run_of(kept, *about, seed=seed, budget=budget, prices=prices) as run:
@@ -122,29 +150,37 @@ def _online(  # noqa: PLR0917 - what the command was given
     kept: Store,
     run: Run,
     plan: Plan,
+    options: dict[str, Any],
+    *,
     judge: str | None,
     pairs: str,
-    options: dict[str, Any],
+    people: bool,
 ) -> Rounds:
     import asyncio
 
     from backtalk.cli.loading import prompts_of
     from backtalk.errors import BacktalkError
     from backtalk.evaluate.judges import named_judge
-    from backtalk.learn.rounds import Judge, Online, needs_scores
+    from backtalk.learn.comparing import giver_of
+    from backtalk.learn.rounds import Giver, Online, People, needs_scores
     from backtalk.policy import save_evaluation
 
-    if judge is None:
+    reward = None if judge is None else named_judge(judge, kept)
+    giver: Giver
+    if people:
+        giver = People(kept)
+    elif reward is not None:
+        giver = giver_of(reward, pairs, rates=needs_scores(method))
+    else:
         raise BacktalkError(
-            "Rounds need a judge",
-            "Name one with --judge; `backtalk evaluate --help` lists them",
+            "Rounds need somebody who says what is good",
+            "Name a judge with --judge (`backtalk evaluate --help` lists them), or give --people",
         )
-    reward = named_judge(judge, kept)
     online = Online(
         method,
         kept,
         run,
-        giver=Judge(reward, pairs, rates=needs_scores(method)),
+        giver=giver,
         judge=reward,
         plan=plan,
         options=options,
@@ -158,6 +194,8 @@ def _online(  # noqa: PLR0917 - what the command was given
 
 
 def _say_rounds(found: Rounds, first: Policy, *, json: bool) -> None:
+    from itertools import zip_longest
+
     from backtalk.cli.output import note, number, percent, say, say_json, say_table
 
     if json:
@@ -173,9 +211,17 @@ def _say_rounds(found: Rounds, first: Policy, *, json: bool) -> None:
     say_table(
         ("round", "policy", "wins over the one before", "value"),
         [
-            (str(place), policy.id[:8], percent(item.win_rate), number(item.value.candidate))
+            (
+                str(place),
+                policy.id[:8],
+                *(
+                    ("", "")
+                    if item is None
+                    else (percent(item.win_rate), number(item.value.candidate))
+                ),
+            )
             for place, (policy, item) in enumerate(
-                zip(found.policies, found.evaluations, strict=True), 1
+                zip_longest(found.policies, found.evaluations), 1
             )
         ],
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 
 import numpy as np
@@ -23,8 +23,16 @@ def _plainly(_: Chat, text: str) -> Text:
     return Text(text)
 
 
+def _nothing(_: Pair) -> Mapping[str, float]:
+    return {}
+
+
 def pair_trees(
-    encoder: Encoder, pairs: Sequence[Pair], *, text: Callable[[Chat, str], Text] = _plainly
+    encoder: Encoder,
+    pairs: Sequence[Pair],
+    *,
+    text: Callable[[Chat, str], Text] = _plainly,
+    facts: Callable[[Pair], Mapping[str, float]] = _nothing,
 ) -> list[Tree]:
     """Return trees of compared responses: each response of a prompt is there once.
 
@@ -40,6 +48,8 @@ def pair_trees(
         What was compared.
     text
         What is known of a response to a prompt beside its words.
+    facts
+        What else is known of a comparison.
     """
     prompts: dict[str, Chat] = {}
     grouped: dict[str, list[Pair]] = defaultdict(list)
@@ -53,11 +63,13 @@ def pair_trees(
     return kept(
         encoder.tree(prompts[key], [text(prompts[key], one) for one in texts], pairs=compared)
         for key, own in grouped.items()
-        for texts, compared in _within_size(own)
+        for texts, compared in _within_size(own, facts)
     )
 
 
-def _within_size(pairs: Sequence[Pair]) -> Iterator[tuple[list[str], list[Comparison]]]:
+def _within_size(
+    pairs: Sequence[Pair], more: Callable[[Pair], Mapping[str, float]]
+) -> Iterator[tuple[list[str], list[Comparison]]]:
     """Yield the responses of one prompt's pairs with their comparisons, not too many at a time."""
     places: dict[str, int] = {}
     compared: list[Comparison] = []
@@ -68,7 +80,7 @@ def _within_size(pairs: Sequence[Pair]) -> Iterator[tuple[list[str], list[Compar
             places, compared = {}, []
         for text in (pair.chosen, pair.rejected):
             places.setdefault(text, len(places))
-        facts = {"probability": pair.probability}
+        facts = {"probability": pair.probability, **more(pair)}
         if pair.strength is not None:
             facts["strength"] = pair.strength
         compared.append(Comparison(places[pair.chosen], places[pair.rejected], pair.weight, facts))

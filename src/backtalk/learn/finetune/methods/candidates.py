@@ -51,9 +51,9 @@ def prompts_of(work: Work, most: int | None = None) -> list[Chat]:
 
 
 def stored(work: Work, prompts: Sequence[Chat]) -> list[list[str]]:
-    """Return the distinct answers to each prompt that the store has."""
+    """Return the distinct answers to each prompt that there are already."""
     found: dict[str, dict[str, None]] = {prompt_key(prompt): {} for prompt in prompts}
-    for case in work.feedback.store.cases():
+    for case in work.feedback.every_case():
         key = prompt_key(case.interaction.prompt)
         if key in found:
             found[key].update(dict.fromkeys(one.text for one in case.interaction.responses))

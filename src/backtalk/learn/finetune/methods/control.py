@@ -49,7 +49,7 @@ async def fast(
     work: Work,
     *,
     counterfactuals: Annotated[int, Field(ge=0)] = 1,
-    clip: Annotated[float, Field(ge=1)] = 5.0,
+    heaviest: Annotated[float, Field(ge=1)] = 5.0,
     embedder: EmbedderName = "hashed",
 ) -> MakeParts:
     """FAST: control codes, with what the prompt says about them weighed out, and counterfactuals.
@@ -70,8 +70,8 @@ async def fast(
         The policy, the feedback and the run.
     counterfactuals
         How many answers with an aspect turned round are written for each answer.
-    clip
-        The most that an example counts, and the inverse of the least.
+    heaviest
+        The most that an example counts, and the inverse of the least; with 1 all count the same.
     embedder
         What propensities and classifiers read texts with.
     """
@@ -82,7 +82,7 @@ async def fast(
             "fast has no answers whose aspects are known",
             "Collect labels, or ratings off the middle of their scale",
         )
-    weights = await propensity_weights(examples, embedder, clip)
+    weights = await propensity_weights(examples, embedder, heaviest)
     written = await _turned_round(work, examples, counterfactuals, embedder)
 
     def make(encoder: Encoder) -> list[Part]:
@@ -129,7 +129,7 @@ def best_codes(feedback: TrainingSet) -> str:
 
 
 async def propensity_weights(
-    examples: Sequence[Coded], embedder: EmbedderName, clip: float
+    examples: Sequence[Coded], embedder: EmbedderName, heaviest: float
 ) -> Array:
     """Return ``prod_a P(a) / P(a | prompt)`` of each example, clipped, with mean 1.
 
@@ -146,7 +146,7 @@ async def propensity_weights(
             chances = model.predict_proba(vectors[rows])[:, 1]
             given = np.where(has, chances, 1 - chances)
             logs[rows] += np.log(np.where(has, has.mean(), 1 - has.mean())) - np.log(given)
-    weights = np.exp(np.clip(logs, -np.log(clip), np.log(clip)))
+    weights = np.exp(np.clip(logs, -np.log(heaviest), np.log(heaviest)))
     return np.asarray(weights / weights.mean())
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, get_type_hints
@@ -15,7 +15,7 @@ from backtalk.learn.finetune.encoding import Chat, Encoder
 from backtalk.learn.finetune.objective import Part, find_objective
 from backtalk.learn.finetune.settings import Training
 from backtalk.learn.finetune.trees import Tree
-from backtalk.learn.method import METHODS, Method, Paper, find_method
+from backtalk.learn.method import METHODS, InRounds, Method, Paper, find_method
 from backtalk.learn.training import TrainingSet
 from backtalk.models import Model, Request, Sampling, load_model
 from backtalk.policy import Policy
@@ -42,6 +42,9 @@ class Work:
     policy: Policy
     feedback: TrainingSet
     run: Run
+    reference: str | None = None
+    """The policy, by name or id, that the trainer compares with; ``None`` for the one that learns,
+    as it is before."""
 
     async def sample(
         self,
@@ -121,7 +124,8 @@ async def planned(name: str, work: Work, options: Mapping[str, Any]) -> tuple[Ma
     """
     own = {key: value for key, value in options.items() if key not in Training.model_fields}
     shared = {key: value for key, value in options.items() if key in Training.model_fields}
-    return await TRAINED[name](work, **own), Training(**shared)
+    training = Training(**shared)
+    return await TRAINED[name](replace(work, reference=training.reference), **own), training
 
 
 def trains(
@@ -132,6 +136,7 @@ def trains(
     options: Mapping[str, Any] | None = None,
     types: Mapping[str, Any] | None = None,
     summary: str | None = None,
+    rounds: InRounds | None = None,
     **settings: Any,
 ) -> Callable[[Plan], Plan]:
     """Register a plan as a method; it also has the options of :class:`Training`.
@@ -148,6 +153,8 @@ def trains(
         The plan's options with their defaults, and their types; those of its signature by default.
     summary
         What it does; the plan's docstring by default.
+    rounds
+        How it learns online.
     settings
         The defaults of :class:`Training` that are the method's own.
     """
@@ -181,6 +188,7 @@ def trains(
             learn,
             {**own, **{field: getattr(usual, field) for field in Training.model_fields}},
             {**kinds, **_TRAINING},
+            rounds or InRounds(),
         )
         return plan
 

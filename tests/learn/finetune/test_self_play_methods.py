@@ -1,0 +1,388 @@
+"""Methods that play against themselves, from a store and in rounds, to a policy that answers."""
+
+import asyncio
+
+import numpy as np
+import pytest
+import torch
+from transformers import AutoModelForCausalLM
+
+from backtalk.decode import Sample
+from backtalk.errors import BacktalkError, UnknownName
+from backtalk.feedback import Annotator, Interaction, Message, Preference, as_prompt
+from backtalk.feedback.conversions import views
+from backtalk.feedback.views import Pair
+from backtalk.learn import TrainingSet, find_method
+from backtalk.learn.comparing import Comparer, giver_of
+from backtalk.learn.finetune.encoding import Encoder
+from backtalk.learn.finetune.methods import self_play
+from backtalk.learn.finetune.methods.register import Work, planned
+from backtalk.learn.rounds import GivenCases, Judge, Online, Plan
+from backtalk.learn.sampling import SAMPLINGS, find_sampling, mixed
+from backtalk.models import EndpointSpec, LocalSpec, MixtureSpec, Sampling
+from backtalk.models.chat_tokens import ChatTokens
+from backtalk.policy import Policy, list_policies, load_policy, save_policy
+from backtalk.rewards import ByReward
+from backtalk.rewards.protocol import Scores
+from backtalk.run import Run
+from backtalk.store import Store
+from tests.models import tiny
+
+ADA = Annotator.human("ada")
+NAMES = ("sppo", "dno", "inpo", "nash-md", "nash-mp", "spac", "xpo")
+OPEN = (Message.user("Is it open?"),)
+TOKENIZER = tiny.tokenizer()
+CHAT = ChatTokens(TOKENIZER, name="tiny", end=frozenset({TOKENIZER.eos_token_id}))
+PROMPTS = [as_prompt(f"Is shop {i} open today?") for i in range(8)]
+QUICK = {"max_steps": 2, "batch": 4, "learning_rate": 3e-3}
+
+
+@pytest.fixture(scope="module")
+def policy(tmp_path_factory):
+    folder = tiny.save(tmp_path_factory.mktemp("models") / "llama")
+    return Policy(
+        model=LocalSpec(model=folder),
+        decoder=Sample(sampling=Sampling(max_tokens=8, stop=tuple("aeiou "))),
+        name="plain",
+    )
+
+
+@pytest.fixture(scope="module")
+def other(tmp_path_factory):
+    """A policy whose weights are a little off."""
+    folder = tiny.save(tmp_path_factory.mktemp("models") / "other")
+    changed = AutoModelForCausalLM.from_pretrained(folder)
+    torch.manual_seed(1)
+    with torch.no_grad():
+        for parameter in changed.parameters():
+            parameter.add_(0.2 * parameter.std() * torch.randn_like(parameter))
+    changed.save_pretrained(folder)
+    return Policy(model=LocalSpec(model=folder), name="other")
+
+
+@pytest.fixture
+def store(tmp_path):
+    with Store(tmp_path / "s.db") as made:
+        for i in range(6):
+            talk = Interaction.of(f"Is shop {i} open?", "Yes, at nine.", "No.", "We are open.")
+            said = {"interaction": talk.id, "annotator": ADA}
+            made.add(
+                talk,
+                Preference(**said, a="0", b="1", verdict="a"),
+                Preference(**said, a="0", b="2", verdict="a", probability=0.75),
+                Preference(**said, a="1", b="2", verdict="tie"),
+            )
+        yield made
+
+
+class Longer:
+    """Finds the longer answer better."""
+
+    name, bounds = "longer", None
+
+    async def score(self, answers):
+        return Scores(np.array([float(len(text)) for _, text in answers]))
+
+
+class Cycle:
+    """Finds each length better than the one below it, in a ring of three."""
+
+    name = "cycle"
+
+    async def prefer(self, compared):
+        steps = [(len(one) - len(other)) % 3 for _, one, other in compared]
+        return np.array([(0.5, 0.9, 0.1)[step] for step in steps])
+
+
+def learn(name, policy, feedback, **options):
+    with Run(seed=1) as run:
+        return asyncio.run(find_method(name).learn(policy, feedback, run, **QUICK, **options))
+
+
+def parts_of(name, policy, feedback, **options):
+    """What a method is going to train on."""
+    work = Work(policy, feedback, Run(seed=1))
+    make, _ = asyncio.run(planned(name, work, find_method(name).read_options(options)))
+    return make(Encoder(CHAT, longest=96, prepare=policy.messages))
+
+
+def online(name, policy, store, *, giver=None, rounds=1, samples=3, **fields):
+    method = find_method(name)
+    with Run(seed=1) as run:
+        made = Online(
+            method, store, run,
+            giver=giver or giver_of(Longer(), method.rounds.pairs),
+            plan=Plan(rounds=rounds, prompts=4, samples=samples, **fields), options=QUICK,
+        )  # fmt: skip
+        return asyncio.run(made.learn(policy, PROMPTS, []))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_method_makes_a_policy_that_loads_and_answers(name, policy, other, store):
+    options = {"base": save_policy(store, other)} if "base" in find_method(name).options else {}
+    learned = learn(name, policy, TrainingSet(store, split="all"), **options)
+    assert learned.lineage.method == name
+    assert learned.lineage.parent == policy.id
+    assert learned.id != policy.id
+    assert load_policy(learned, store.artifacts).respond("Is it open?").policy == learned.id
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_store_that_holds_nothing_for_it_is_an_error(name, policy, tmp_path):
+    with Store(tmp_path / "s.db") as empty, pytest.raises(BacktalkError, match="no feedback"):
+        learn(name, policy, TrainingSet(empty, split="all"))
+
+
+@pytest.mark.parametrize(
+    ("name", "moves"), [("inpo", [0, 1, 2]), ("nash-mp", [0, 0, 2]), ("xpo", [0, 0, 0])]
+)
+def test_the_reference_of_a_round_is_the_policy_that_the_method_says(name, moves, policy, tmp_path):
+    with Store(tmp_path / "s.db") as store:
+        found = online(name, policy, store, rounds=3)
+    past = [policy, *found.policies]
+    assert [one.lineage.options["reference"] for one in found.policies] == [
+        past[place].id for place in moves
+    ]
+    assert [one.lineage.parent for one in found.policies] == [one.id for one in past[:3]]
+    if "base" in find_method(name).options:
+        assert {one.lineage.options["base"] for one in found.policies} == {policy.id}
+
+
+@pytest.mark.parametrize("name", ["sppo", "dno", "nash-md", "spac"])
+def test_preferences_that_run_in_a_circle_are_learned_from_in_rounds(name, policy, tmp_path):
+    with Store(tmp_path / "s.db") as store:
+        found = online(name, policy, store, giver=Comparer(Cycle()), rounds=2)
+        assert len(found.policies) == 2
+        said = [one for case in store.cases() for one in case.feedback]
+        assert len(said) == 2 * 4 * 3, "each answer of a prompt with each other one"
+        assert {one.probability for one in said} <= {0.1, 0.5, 0.9}
+
+
+def test_answers_are_drawn_by_whom_the_sampling_says(policy, tmp_path):
+    with Store(tmp_path / "s.db") as store:
+        learned, _ = online("nash-md", policy, store, rounds=2).policies
+        known = {one.id: one for one in list_policies(store)}
+        second = [c.interaction for c in store.cases() if c.interaction.policy == learned.id]
+        drawers = {known[one.policy].id for talk in second for one in talk.responses}
+    (drawer,) = (known[id_] for id_ in drawers)
+    assert isinstance(drawer.model, MixtureSpec)
+    assert drawer.model.models == (learned.model, policy.model)
+    assert drawer.model.weights == (0.875, 0.125)
+
+
+def test_a_teacher_answers_too(policy, other, tmp_path):
+    with Store(tmp_path / "s.db") as store:
+        teacher = save_policy(store, other)
+        online("dno", policy, store, teacher=teacher)
+        for case in store.cases():
+            assert [one.policy for one in case.interaction.responses] == [*[policy.id] * 3, teacher]
+            assert len(case.feedback) == 6
+
+
+def test_every_sampling_names_policies_that_draw(policy, other):
+    chance = np.random.default_rng(0)
+    for name, rule in SAMPLINGS.items():
+        for _ in range(20):
+            assert len(rule([policy, other], 3, 0.2, chance)) == 3, name
+            assert rule([policy], 3, 0.2, chance) == [policy] * 3, name
+    assert find_sampling("first")([policy, other], 4, 0.2, chance) == [other, policy] * 2
+    with pytest.raises(UnknownName, match="mixture"):
+        find_sampling("mixtures")
+
+
+def test_pilaf_draws_half_of_the_pairs_from_both_sides_of_the_policy(policy, other):
+    chance = np.random.default_rng(0)
+    drawn = [find_sampling("pilaf")([policy, other], 2, 0.2, chance) for _ in range(400)]
+    plain = sum(who == [other, other] for who in drawn)
+    assert 160 < plain < 240
+    sides = {one.model.weights for who in drawn if who[0] != other for one in who}
+    assert sides == {(1.2, -0.2), (0.8, 0.2)}
+
+
+def test_past_policies_draw_by_an_exponential_moving_average(policy, other):
+    past = [policy.named(f"p{i}").derive(lineage=policy.lineage, system=f"{i}") for i in range(4)]
+    chance = np.random.default_rng(0)
+    drawn = find_sampling("average")(past, 20_000, 0.5, chance)
+    shares = [sum(one is policy_ for one in drawn) / len(drawn) for policy_ in past]
+    np.testing.assert_allclose(shares, [0.125, 0.125, 0.25, 0.5], atol=0.015)
+
+
+def test_policies_that_cannot_be_mixed_are_refused(policy, other):
+    with pytest.raises(BacktalkError, match="told the same"):
+        mixed(policy, other.derive(lineage=other.lineage, system="Be brief."), 0.1)
+    endpoint = Policy(model=EndpointSpec(model="far"))
+    with pytest.raises(BacktalkError, match="on this machine"):
+        mixed(policy, endpoint, 0.1)
+
+
+def by_hand(policy, prompt, text):
+    """The log-probability of an answer, by transformers."""
+    begin, rest = CHAT.conversation(policy.messages(prompt), text)
+    with torch.inference_mode():
+        model = AutoModelForCausalLM.from_pretrained(policy.model.model).eval()
+        logits = model(torch.tensor([[*begin, *rest]])).logits[0, len(begin) - 1 : -1]
+    return float(logits.log_softmax(-1)[range(len(rest)), rest].sum())
+
+
+def test_the_base_says_of_each_pair_how_much_more_probable_it_finds_the_chosen(
+    policy, other, store
+):
+    base = save_policy(store, other)
+    (part,) = parts_of("inpo", policy, TrainingSet(store, split="all"), base=base)
+    for tree, number in zip(part.trees, range(6), strict=True):
+        prompt = as_prompt(f"Is shop {number} open?")
+        texts = [CHAT.text(branch.tokens) for branch in tree.branches]
+        known = {text: by_hand(other, prompt, text) for text in texts}
+        for pair in tree.pairs:
+            margin = known[texts[pair.chosen]] - known[texts[pair.rejected]]
+            assert pair.facts["base_margin"] == pytest.approx(margin, abs=1e-3)
+        said = sorted(
+            (texts[pair.chosen], texts[pair.rejected], pair.weight) for pair in tree.pairs
+        )
+        yes, no, open_ = "Yes, at nine.", "No.", "We are open."
+        assert said == sorted(
+            [(yes, no, 1), (yes, open_, 0.75), (open_, yes, 0.25), (no, open_, 0.5),
+             (open_, no, 0.5)]
+        )  # fmt: skip
+
+
+def test_a_base_that_is_the_reference_is_not_asked(policy, store):
+    feedback = TrainingSet(store, split="all")
+    own = save_policy(store, policy)
+    for options in ({}, {"base": own}):
+        (part,) = parts_of("inpo", policy, feedback, **options)
+        assert all("base_margin" not in pair.facts for tree in part.trees for pair in tree.pairs)
+
+
+def test_a_base_without_probabilities_is_refused_with_the_mend(policy, store):
+    far = save_policy(store, Policy(model=EndpointSpec(model="far", base_url="http://localhost")))
+    with pytest.raises(BacktalkError, match="base=POLICY"):
+        parts_of("inpo", policy, TrainingSet(store, split="all"), base=far)
+
+
+def test_an_answer_that_the_base_cannot_read_leaves_its_pairs_without_a_margin(other, store):
+    long = Pair(prompt=OPEN, chosen="nine " * 200, rejected="No.")
+    short = Pair(prompt=OPEN, chosen="Yes.", rejected="No.")
+    work = Work(other, TrainingSet(store), Run())
+    facts = asyncio.run(self_play.base_margins(other, [long, short], work))
+    assert facts(long) == {}
+    known = by_hand(other, OPEN, "Yes.") - by_hand(other, OPEN, "No.")
+    assert facts(short)["base_margin"] == pytest.approx(known, abs=1e-3)
+
+
+def test_win_rates_are_those_against_the_other_answers(store):
+    (case, *_) = store.cases()
+    pairs = views(case, Pair)
+    rates = {text: rate for (_, text), rate in self_play.win_rates(pairs).items()}
+    assert rates == pytest.approx(
+        {"Yes, at nine.": (1 + 0.75) / 2, "No.": (0 + 0.5) / 2, "We are open.": (0.25 + 0.5) / 2}
+    )
+    alone = self_play.win_rates([Pair(prompt=OPEN, chosen="Yes.", rejected="No.")])
+    assert sorted(alone.values()) == [0, 1]
+
+
+def test_sppo_draws_each_response_to_its_win_rate(policy, store):
+    (part,) = parts_of("sppo", policy, TrainingSet(store, split="all"))
+    for tree in part.trees:
+        values = {CHAT.text(branch.tokens): branch.value for branch in tree.branches}
+        assert values == pytest.approx({"Yes, at nine.": 0.875, "No.": 0.25, "We are open.": 0.375})
+
+
+@pytest.mark.parametrize(
+    ("gap", "labels", "compared"),
+    [
+        (0.5, "hard", {("Yes, at nine.", "No."), ("Yes, at nine.", "We are open.")}),
+        (0.6, "hard", {("Yes, at nine.", "No.")}),
+        (
+            0.0,
+            "soft",
+            {("Yes, at nine.", "No."), ("Yes, at nine.", "We are open."), ("We are open.", "No.")},
+        ),
+    ],
+)
+def test_dno_compares_answers_whose_win_rates_are_apart(gap, labels, compared, policy, store):
+    feedback = TrainingSet(store, split="all")
+    (part,) = parts_of("dno", policy, feedback, gap=gap, labels=labels)
+    rates = {"Yes, at nine.": 0.875, "No.": 0.25, "We are open.": 0.375}
+    for tree in part.trees:
+        texts = [CHAT.text(branch.tokens) for branch in tree.branches]
+        found = {(texts[pair.chosen], texts[pair.rejected]): pair for pair in tree.pairs}
+        assert set(found) == compared
+        for (one, other), pair in found.items():
+            odds = 1 / (1 + np.exp(rates[other] - rates[one])) if labels == "soft" else 1
+            assert pair.facts["probability"] == pytest.approx(odds)
+
+
+def test_equal_win_rates_say_nothing_unless_softly():
+    ring = [("a", "b"), ("b", "c"), ("c", "a")]
+    pairs = [Pair(prompt=OPEN, chosen=one, rejected=other) for one, other in ring]
+    assert self_play.by_win_rate(pairs, gap=0, soft=False) == []
+    soft = self_play.by_win_rate(pairs, gap=0, soft=True)
+    assert len(soft) == 3
+    assert {pair.probability for pair in soft} == {0.5}
+
+
+def test_marked_answers_stand_among_the_compared_or_beside_them():
+    encoder = Encoder(CHAT, longest=40)
+    pairs = [Pair(prompt=OPEN, chosen="Yes.", rejected="No.", weight=0.5)]
+    (key,) = {self_play.prompt_key(OPEN)}
+    answers = {key: ["No.", "No.", "At nine.", "nine " * 50]}
+    (tree,) = self_play.marked_trees(encoder, pairs, answers)
+    assert [(CHAT.text(b.tokens), b.value) for b in tree.branches] == [
+        ("Yes.", 0), ("No.", 1), ("No.", 1), ("At nine.", 1),
+    ]  # fmt: skip
+    assert [(p.chosen, p.rejected, p.weight) for p in tree.pairs] == [(0, 1, 0.5)]
+    assert self_play.marked_trees(encoder, pairs, {key: ["nine " * 50]}) == []
+    assert encoder.left_out["prompts without an answer to mark"] == 1
+
+
+def test_spac_draws_answers_of_its_own(policy, store):
+    (part,) = parts_of("spac", policy, TrainingSet(store, split="all"), samples=2)
+    for tree in part.trees:
+        assert 1 <= sum(branch.value > 0 for branch in tree.branches) <= 2
+
+
+def test_xpo_leads_away_from_the_references_answers_and_compares_them_with_others(
+    policy, other, tmp_path
+):
+    with Store(tmp_path / "s.db") as store:
+        reference = save_policy(store, policy)
+        talk = Interaction.of(OPEN, "Yes.", "No.", "At nine.", "We are.")
+        by = zip(talk.responses, [other, policy, other, policy], strict=True)
+        talk = talk.model_copy(
+            update={"responses": tuple(r.model_copy(update={"policy": p.id}) for r, p in by)}
+        )
+        (case,) = asyncio.run(giver_of(Longer(), "mutual").give([talk], seed=0))
+        store.add_cases([case])
+        feedback = GivenCases(store, [case])
+        (part,) = parts_of("xpo", other, feedback, reference=reference)
+    (tree,) = part.trees
+    texts = [CHAT.text(branch.tokens) for branch in tree.branches]
+    marked = {text for text, b in zip(texts, tree.branches, strict=True) if b.value > 0}
+    assert marked == {"No.", "We are."}
+    for pair in tree.pairs:
+        assert len({texts[pair.chosen], texts[pair.rejected]} & marked) == 1
+    assert len(tree.pairs) == 4
+
+
+def test_a_reward_compares_by_its_scores():
+    asked = [(OPEN, "aaa", "a"), (OPEN, "a", "aaa"), (OPEN, "bb", "aa")]
+    sure = asyncio.run(ByReward(Longer()).prefer(asked))
+    assert sure.tolist() == [1, 0, 0.5]
+    odds = asyncio.run(ByReward(Longer(), temperature=2.0).prefer(asked))
+    np.testing.assert_allclose(odds, [1 / (1 + np.exp(-1)), 1 / (1 + np.e), 0.5])
+    assert len(asyncio.run(ByReward(Longer()).prefer([]))) == 0
+
+
+def test_verdicts_may_be_drawn_with_the_oracles_odds():
+    talks = [Interaction.of(OPEN, "a", "bb", "b") for _ in range(300)]
+    cases = asyncio.run(Comparer(Cycle(), draws=True).give(talks, seed=0))
+    said = [one for case in cases for one in case.feedback if one.a == "0" and one.b == "1"]
+    assert 0.05 < np.mean([one.verdict == "a" for one in said]) < 0.16
+    assert {one.probability for one in said} == {None}
+
+
+def test_who_gives_feedback_goes_by_the_rule():
+    assert isinstance(giver_of(Longer(), "best-worst"), Judge)
+    assert isinstance(giver_of(Longer(), "mutual"), Comparer)
+    assert isinstance(giver_of(Longer(), "mutual", rates=True), Judge)
