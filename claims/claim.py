@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from hashlib import blake2b
@@ -19,6 +20,9 @@ from claims.systems import system_named
 Status = Literal["holds", "partly", "fails", "not yet"]
 Measure = Callable[[int], Mapping[str, float]]
 """Measures the claim's figures once, from a seed."""
+
+
+_IMPORTED = re.compile(rb"^from claims\.(\w+) import", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -62,6 +66,16 @@ class Expected:
         return self.size is None or self.size[0] <= found.value <= self.size[1]
 
 
+def above(name: str, what: str, paper: str = "") -> Expected:
+    """Return a figure that has to lie above 0."""
+    return Expected(name, what, above=0.0, paper=paper)
+
+
+def below(name: str, what: str, paper: str = "") -> Expected:
+    """Return a figure that has to lie below 0."""
+    return Expected(name, what, below=0.0, paper=paper)
+
+
 @dataclass(frozen=True)
 class Claim:
     """A paper's headline result, with the program that reproduces it."""
@@ -87,8 +101,14 @@ class Claim:
 
     @property
     def digest(self) -> str:
-        """Determined by the program: what was measured by another program is measured again."""
-        source = Path(inspect.getfile(self.measure)).read_bytes()
+        """Determined by the program and the files of this folder that it uses.
+
+        What was measured by another program is measured again.
+        """
+        file = Path(inspect.getfile(self.measure))
+        source = file.read_bytes()
+        for name in sorted(set(_IMPORTED.findall(source)) - {b"claim"}):
+            source += (Path(__file__).parent / f"{name.decode()}.py").read_bytes()
         return blake2b(source + str(self.seeds).encode(), digest_size=8).hexdigest()
 
     def estimates(self, runs: Sequence[Mapping[str, float]]) -> dict[str, Estimate]:

@@ -2,15 +2,18 @@
 
 import itertools
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from claims import evidence, running
 from claims.claim import CLAIMS, Claim, Expected, claim, find_claims
+from claims.decisions import ACTIONS, Process
 from claims.simulation import best_of
 from claims.systems import system_named, systems
 
 from backtalk.errors import UnknownName
+from backtalk.learn import METHODS
 
 BETTER = Expected("gain", "the gain", above=0.0, size=(0.5, 1.5))
 
@@ -45,6 +48,7 @@ def test_every_claim_names_a_system_of_the_literature():
         assert item.expected
         assert item.paper
         assert item.says.endswith(".")
+        assert item.method.split()[0].rstrip(",") in {*METHODS, "annotators"}
 
 
 def test_a_name_that_no_system_has_is_refused_with_the_closest():
@@ -155,6 +159,30 @@ def test_best_of_n_is_the_mean_over_all_subsets():
             ]
             means.append(np.mean(chosen))
         assert best_of(n, proxy, truth) == pytest.approx(np.mean(means))
+
+
+def test_the_advantages_of_a_process_are_those_of_its_soft_optimum():
+    process = Process.random(0)
+    advantages = process.advantages()
+    best = np.exp(advantages / process.temperature)
+    np.testing.assert_allclose(best.sum(axis=1), 1, atol=1e-9)
+
+    def worth(policy):  # with what its entropy is worth, which the optimum maximises
+        bonus = -process.temperature * np.log(policy)
+        return replace(process, rewards=process.rewards + bonus).value(policy)
+
+    chance = np.random.default_rng(0)
+    for _ in range(20):
+        other = best * np.exp(0.3 * chance.normal(size=best.shape))
+        assert worth(other / other.sum(axis=1, keepdims=True)) < worth(best)
+
+
+def test_segments_go_where_the_process_leads():
+    process = Process.random(1)
+    states, actions = process.segments(200, 6, seed=1)
+    moved = process.transitions[states[:, :-1], actions[:, :-1], states[:, 1:]]
+    assert (moved > 0).all()
+    assert set(np.unique(actions)) == set(range(ACTIONS))
 
 
 def test_an_interval_ends_where_the_values_must():
