@@ -28,7 +28,7 @@ from backtalk.worlds.annotators import Person
 from backtalk.worlds.lessons import GUIDANCE
 from backtalk.worlds.skills import read_verdict, to_judge
 from backtalk.worlds.utility import TrueUtility
-from claims.claim import Expected, claim
+from claims.claim import Expected, above, below, claim
 from claims.decisions import ACTIONS, STATES, Process
 from claims.learning import Trial, trial
 
@@ -50,14 +50,6 @@ def _reward(feedback: GivenCases, *, seed: int) -> BradleyTerryReward:
     return learned.reward
 
 
-def _above(name: str, what: str, paper: str = "") -> Expected:
-    return Expected(name, what, above=0.0, paper=paper)
-
-
-def _below(name: str, what: str, paper: str = "") -> Expected:
-    return Expected(name, what, below=0.0, paper=paper)
-
-
 # ---------------------------------------------------------------------------------- noise
 
 
@@ -68,10 +60,10 @@ def _below(name: str, what: str, paper: str = "") -> Expected:
     world="lists",
     says="Where three preferences in ten are turned round, the de-biased loss beats DPO.",
     expected=[
-        _above("over_dpo", "true utility: rDPO less DPO, a flip rate of 0.3, known to rDPO; beta "
+        above("over_dpo", "true utility: rDPO less DPO, a flip rate of 0.3, known to rDPO; beta "
                "0.5"),
-        _above("over_cdpo", "the same, rDPO less conservative DPO"),
-        _above("over_base", "the same, rDPO less the policy before"),
+        above("over_cdpo", "the same, rDPO less conservative DPO"),
+        above("over_base", "the same, rDPO less the policy before"),
         Expected(
             "over_dpo_soft",
             "rDPO less DPO with beta 0.1, where both losses are nearly linear: no worse",
@@ -117,7 +109,7 @@ def robust_to_flips(seed: int) -> Mapping[str, float]:
             paper="online over offline DPO: 63 % of human judgements on TL;DR, ties apart",
             bounds=(0.0, 1.0),
         ),
-        _above("gain", "true utility: online less offline"),
+        above("gain", "true utility: online less offline"),
     ],
 )
 def online_over_offline(seed: int) -> Mapping[str, float]:
@@ -143,8 +135,8 @@ def online_over_offline(seed: int) -> Mapping[str, float]:
     says="Iterative DPO, best against worst of the current policy, beats offline DPO and one step "
     "of rejection sampling with as many pairs.",
     expected=[
-        _above("over_dpo", "true utility: three rounds less offline DPO on pairs drawn at random"),
-        _above("over_one_step", "true utility: three rounds less one step of best against worst"),
+        above("over_dpo", "true utility: three rounds less offline DPO on pairs drawn at random"),
+        above("over_one_step", "true utility: three rounds less one step of best against worst"),
     ],
 )
 def iterating_over_one_step(seed: int) -> Mapping[str, float]:
@@ -175,8 +167,8 @@ def iterating_over_one_step(seed: int) -> Mapping[str, float]:
     says="A preference model learned from people's comparisons, put in their place in online "
     "rounds, gets more out of them than offline DPO.",
     expected=[
-        _above("over_offline", "true utility: three online rounds less DPO on the comparisons"),
-        _above("over_base", "true utility: three online rounds less the policy before"),
+        above("over_offline", "true utility: three online rounds less DPO on the comparisons"),
+        above("over_base", "true utility: three online rounds less the policy before"),
     ],
 )
 def preference_model_online(seed: int) -> Mapping[str, float]:
@@ -201,9 +193,9 @@ def preference_model_online(seed: int) -> Mapping[str, float]:
     says="Pairs whose order is certain hold less noise than pairs picked by the reward's score, "
     "and what is learned from them is better.",
     expected=[
-        _below("noise", "share of chosen pairs that are truly the other way round: certain less "
+        below("noise", "share of chosen pairs that are truly the other way round: certain less "
                "best against worst"),
-        _above("gain", "true utility after a round: certain pairs less best against worst"),
+        above("gain", "true utility after a round: certain pairs less best against worst"),
     ],
 )  # fmt: skip
 def certain_pairs(seed: int) -> Mapping[str, float]:
@@ -244,12 +236,12 @@ def _turned_round(bench: Trial, cases: Sequence[Case]) -> float:
     says="Calibration on preferences improves on fine-tuning, also with preferences between the "
     "answers of another model.",
     expected=[
-        _above("over_base", "true utility: SLiC-HF less the fine-tuned policy that it starts from",
+        above("over_base", "true utility: SLiC-HF less the fine-tuned policy that it starts from",
                "86 % of wins against the reference summaries, the fine-tuned model's 45 %"),
-        _above("over_sft", "the same, less fine-tuning on the preferred answers"),
-        _above("off_policy", "true utility: SLiC-HF on preferences between another model's answers "
+        above("over_sft", "the same, less fine-tuning on the preferred answers"),
+        above("off_policy", "true utility: SLiC-HF on preferences between another model's answers "
                "less the policy before"),
-        _above("sample_rank", "true utility: SLiC-HF on the ends of four samples, ranked by a "
+        above("sample_rank", "true utility: SLiC-HF on the ends of four samples, ranked by a "
                "reward that the same preferences taught, less the policy before"),
     ],
 )  # fmt: skip
@@ -280,9 +272,9 @@ def calibrated_on_preferences(seed: int) -> Mapping[str, float]:
     world="lists",
     says="The pairwise Cringe loss beats DPO on the same pairs.",
     expected=[
-        _above("over_dpo", "true utility: Pairwise Cringe less DPO",
+        above("over_dpo", "true utility: Pairwise Cringe less DPO",
                "AlpacaFarm win rates: 54.7 % against 50.2 %"),
-        _above("over_base", "true utility: Pairwise Cringe less the policy before"),
+        above("over_base", "true utility: Pairwise Cringe less the policy before"),
     ],
 )  # fmt: skip
 def cringe_over_dpo(seed: int) -> Mapping[str, float]:
@@ -312,9 +304,9 @@ def _compared(bench: Trial, pairs: GivenCases, method: str, **options: object) -
     says="Token rewards that the model finds itself, by a prompt for better and one for worse "
     "answers, make DPO better.",
     expected=[
-        _above("over_dpo", "true utility: T-REG less DPO",
+        above("over_dpo", "true utility: T-REG less DPO",
                "length-controlled win rate on AlpacaEval 2: up to 3.8 points more"),
-        _above("over_base", "true utility: T-REG less the policy before"),
+        above("over_base", "true utility: T-REG less the policy before"),
     ],
 )  # fmt: skip
 def token_rewards_regularise(seed: int) -> Mapping[str, float]:
@@ -331,9 +323,9 @@ def token_rewards_regularise(seed: int) -> Mapping[str, float]:
     world="lists",
     says="Good answers alone, bad ones alone and both together each improve the policy.",
     expected=[
-        _above("good", "true utility gained from labels of good answers alone"),
-        _above("bad", "the same, from labels of bad answers alone"),
-        _above("both", "the same, from both"),
+        above("good", "true utility gained from labels of good answers alone"),
+        above("bad", "the same, from labels of bad answers alone"),
+        above("both", "the same, from both"),
     ],
 )
 def one_polarity_is_enough(seed: int) -> Mapping[str, float]:
@@ -356,9 +348,9 @@ def one_polarity_is_enough(seed: int) -> Mapping[str, float]:
     world="lists",
     says="Negatives alone make a policy less harmful, and its answers stay useful.",
     expected=[
-        _below("harmful", "share of samples as bad as those that were labelled bad: D2O less the "
+        below("harmful", "share of samples as bad as those that were labelled bad: D2O less the "
                "policy before"),
-        _above("useful", "true utility: D2O less the policy before"),
+        above("useful", "true utility: D2O less the policy before"),
     ],
 )  # fmt: skip
 def negatives_alone(seed: int) -> Mapping[str, float]:
@@ -392,10 +384,10 @@ def _ranked(bench: Trial, prompts: int = 150, size: int = 8) -> GivenCases:
     world="lists",
     says="On rankings of eight answers the lambda-weighted listwise loss beats DPO on their pairs.",
     expected=[
-        _above("over_dpo", "true utility: LiPO-lambda less DPO on all pairs, each the better of "
+        above("over_dpo", "true utility: LiPO-lambda less DPO on all pairs, each the better of "
                "two betas",
                "proxy reward win rate over the reference on TL;DR: 67.8 % against 63.5 %"),
-        _above("over_base", "true utility: LiPO-lambda less the policy before"),
+        above("over_base", "true utility: LiPO-lambda less the policy before"),
     ],
 )  # fmt: skip
 def listwise_over_pairwise(seed: int) -> Mapping[str, float]:
@@ -427,10 +419,10 @@ def _over_pairwise(bench: Trial, method: str) -> dict[str, float]:
     says="On rankings of eight answers PRO beats DPO on their pairs, and longer rankings teach "
     "more.",
     expected=[
-        _above("over_dpo", "true utility: PRO less DPO on all pairs, each with the better of two "
+        above("over_dpo", "true utility: PRO less DPO on all pairs, each with the better of two "
                "betas"),
-        _above("over_base", "true utility: PRO less the policy before"),
-        _above("longer", "true utility: rankings of eight less rankings of two of these",
+        above("over_base", "true utility: PRO less the policy before"),
+        above("longer", "true utility: rankings of eight less rankings of two of these",
                "reward of 3.2 points more with rankings of five than of two"),
     ],
 )  # fmt: skip
@@ -457,8 +449,8 @@ def ranking_length(seed: int) -> Mapping[str, float]:
     world="lists",
     says="How strongly the model itself prefers one of its answers is worth more than which one.",
     expected=[
-        _above("over_dpo", "true utility: OSP on self-judged strengths less DPO on the verdicts"),
-        _above("over_base", "true utility: OSP less the policy before"),
+        above("over_dpo", "true utility: OSP on self-judged strengths less DPO on the verdicts"),
+        above("over_base", "true utility: OSP less the policy before"),
     ],
 )
 def self_judged_strength(seed: int) -> Mapping[str, float]:
@@ -511,10 +503,10 @@ def _self_judged(bench: Trial, talks: Sequence[Interaction], *, times: int) -> l
     world="sums",
     says="Errors put into right solutions make preference learning better than DPO at sums.",
     expected=[
-        _above("over_dpo", "share of samples with the right answer: RISE less DPO on the sampled "
+        above("over_dpo", "share of samples with the right answer: RISE less DPO on the sampled "
                "pairs, the right solutions imitated as much", "GSM8K and MATH: 3.0 and 7.9 points "
                "over the model before"),
-        _above("over_base", "the same, RISE less the policy before"),
+        above("over_base", "the same, RISE less the policy before"),
     ],
 )  # fmt: skip
 def injected_errors(seed: int) -> Mapping[str, float]:
@@ -542,8 +534,8 @@ def injected_errors(seed: int) -> Mapping[str, float]:
     says="Preferences between steps that go on from the same beginning teach more than those "
     "between whole answers. Of the system this is the learning; its tree search is not there yet.",
     expected=[
-        _above("over_dpo", "true utility: step-level less DPO on the same answers"),
-        _above("over_base", "true utility: step-level DPO less the policy before"),
+        above("over_dpo", "true utility: step-level less DPO on the same answers"),
+        above("over_base", "true utility: step-level DPO less the policy before"),
     ],
 )
 def steps_over_answers(seed: int) -> Mapping[str, float]:
@@ -595,8 +587,8 @@ def topics_overwritten(seed: int) -> Mapping[str, float]:
     says="A style that the model follows when told becomes its own; an instruction can be taught "
     "to be disregarded.",
     expected=[
-        _above("style", "share of answers in the style, untold: after less before"),
-        _below("disregarded", "share of answers in the style, told so: after less before, once it "
+        above("style", "share of answers in the style, untold: after less before"),
+        below("disregarded", "share of answers in the style, told so: after less before, once it "
                "was learned to disregard it"),
     ],
 )  # fmt: skip
@@ -626,9 +618,9 @@ def style_without_being_told(seed: int) -> Mapping[str, float]:
     says="Against corrupted instructions, what is asked for finds its way into the text better "
     "than by fine-tuning alone.",
     expected=[
-        _above("over_sft", "share of what the notes ask for that is there and right (facts and "
+        above("over_sft", "share of what the notes ask for that is there and right (facts and "
                "completeness): I-ORPO less fine-tuning on the same texts"),
-        _above("over_base", "the same, I-ORPO less the policy before"),
+        above("over_base", "the same, I-ORPO less the policy before"),
     ],
 )  # fmt: skip
 def corrupted_instructions(seed: int) -> Mapping[str, float]:
@@ -661,7 +653,7 @@ def corrupted_instructions(seed: int) -> Mapping[str, float]:
             "share of the way from acting at random to the soft optimum, by discounted reward",
             above=0.9,
         ),
-        _above("over_sft", "the same, CPL less imitation of the preferred segments",
+        above("over_sft", "the same, CPL less imitation of the preferred segments",
                "better than SFT in 5 of 6 tasks of MetaWorld, state observations"),
     ],
 )  # fmt: skip
