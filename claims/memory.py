@@ -7,8 +7,14 @@ from collections.abc import Mapping
 from claims.claim import Expected, claim
 from claims.learning import trial
 
-RULES = (("emoji", "boss"), ("no-emoji", "friend"), ("dear", "friend"), ("emoji", "customer"))
-"""What to do differently and for whom, one a seed, over again."""
+RULES = (
+    ("emoji", "boss"),
+    ("dear", "friend"),
+    ("emoji", "customer"),
+    ("dear", "colleague"),
+    ("emoji", "colleague"),
+)
+"""What to do differently and for whom, one a seed; elsewhere it can be done too."""
 
 
 @claim(
@@ -21,18 +27,18 @@ RULES = (("emoji", "boss"), ("no-emoji", "friend"), ("dear", "friend"), ("emoji"
     "a prompt that states it, and elsewhere far less often.",
     expected=[
         Expected(
-            "inside",
-            "share of answers that follow the instruction in its scope: C3PO less prompting",
-            above=-0.05,
-            paper="no difference stated",
-        ),
-        Expected(
             "overgeneralised",
             "share of what is followed out of scope, beyond what was there before: 1 - C3PO over "
             "prompting",
             above=0.0,
             size=(0.3, 1.5),
             paper="reduced by 30 %",
+        ),
+        Expected(
+            "inside",
+            "share of answers that follow the instruction in its scope: C3PO less prompting",
+            above=-0.05,
+            paper="no difference stated",
         ),
     ],
 )

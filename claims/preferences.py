@@ -645,6 +645,7 @@ def corrupted_instructions(seed: int) -> Mapping[str, float]:
     system="CPL",
     paper="Hejna et al. (2023), Contrastive preference learning, table 1",
     method="cpl",
+    world="a small decision process",
     says="From regret-based preferences between segments of a random agent's doings, without a "
     "reward function, a policy near the optimum is learned; imitating the preferred ones is worse.",
     expected=[
