@@ -21,8 +21,8 @@ What the papers say, and what came out here. Each claim is a program in `claims/
 measures what has not been measured yet and rewrites this page. A figure is the mean over seeds with
 its 95 % interval. The first figure of a claim is the paper's main result. A claim *holds* where
 every figure has the direction and the size that it should, *partly* where the first has its
-direction and not all is as it should be; else it *fails*, and is listed all the same: the result was
-not reproduced, or not shown, by so many runs. A sandbox world is evidence about the method's
+direction and not all is as it should be; else it *fails*, and is listed all the same: the result
+was not reproduced, or not shown, by so many runs. A sandbox world is evidence about the method's
 implementation; real data are named where they were used.
 
 """
