@@ -39,6 +39,13 @@ def purge(engine: Engine, project: int, user: str) -> Purged:
         first = connection.execute(select(func.min(items.c.seq)).where(theirs)).scalar()
         said = connection.execute(delete(items).where(theirs)).rowcount
         said += _leave_scopes(connection, project, user)
+        wait = schema.waiting
+        said += connection.execute(
+            delete(wait).where(
+                wait.c.project == project,
+                or_(wait.c.annotator == user, wait.c.interaction.in_(asked)),
+            )
+        ).rowcount
         gone = connection.execute(
             delete(talks).where(talks.c.project == project, talks.c.user == user)
         ).rowcount

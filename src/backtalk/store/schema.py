@@ -111,3 +111,42 @@ journal = Table(
     Column("body", Text, nullable=False),
     UniqueConstraint("project", "topic", "number", name="uq_journal_number"),
 )
+
+waiting = Table(
+    "waiting",  # feedback whose interaction has not come yet
+    metadata,
+    _key(),
+    _project(),
+    Column("id", String, nullable=False),
+    Column("interaction", String, nullable=False),
+    Column("annotator", String, nullable=False),
+    Column("received", BigInteger, nullable=False),
+    Column("body", Text, nullable=False),
+    UniqueConstraint("project", "id", name="uq_waiting_id"),
+)
+Index("ix_waiting_interaction", waiting.c.project, waiting.c.interaction)
+
+api_keys = Table(
+    "api_keys",
+    metadata,
+    Column("id", String, primary_key=True),
+    Column("project", String),  # the name; a key without one is for all projects
+    Column("name", String, nullable=False),
+    Column("role", String, nullable=False),
+    Column("digest", String, nullable=False, unique=True),
+    Column("former", String),  # the digest before the last rotation
+    Column("former_until", BigInteger),
+    Column("made", BigInteger, nullable=False),
+    Column("revoked", BigInteger),
+)
+
+audit = Table(
+    "audit",
+    metadata,
+    _key(),
+    Column("time", BigInteger, nullable=False),
+    Column("project", String),
+    Column("who", String, nullable=False),
+    Column("action", String, nullable=False),
+    Column("body", Text, nullable=False),
+)

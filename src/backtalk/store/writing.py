@@ -61,12 +61,12 @@ class Batch:
 
     def insert(self, connection: Connection) -> Added:
         """Insert the records whose ids are not there yet; leave the others as they are."""
-        talks = _insert(connection, schema.interactions, INTERACTION_COLUMNS, self._talks)
-        items = _insert(connection, schema.feedback, FEEDBACK_COLUMNS, self._items)
+        talks = insert_rows(connection, schema.interactions, INTERACTION_COLUMNS, self._talks)
+        items = insert_rows(connection, schema.feedback, FEEDBACK_COLUMNS, self._items)
         return Added(talks, items, len(self._talks) + len(self._items) - talks - items)
 
 
-def _insert(
+def insert_rows(
     connection: Connection, table: Table, columns: Sequence[str], rows: list[tuple[Any, ...]]
 ) -> int:
     """Insert through the driver itself: a million rows are not made into dictionaries first."""
@@ -109,7 +109,7 @@ def project_number(engine: Engine, name: str) -> int:
         found = connection.execute(find).scalar()
     if found is None:
         with writing(engine) as connection:
-            _insert(connection, projects, ["name"], [(name,)])
+            insert_rows(connection, projects, ["name"], [(name,)])
             found = connection.execute(find).scalar_one()
     return int(found)
 
