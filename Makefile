@@ -44,5 +44,5 @@ clean:
 	touch $@
 
 .venv/dev: .venv/train
-	$(PIP) --constraint constraints.txt --editable '.[train,postgres,embed]' --group dev
+	$(PIP) --constraint constraints.txt --editable '.[train,postgres,embed,serve]' --group dev
 	touch $@

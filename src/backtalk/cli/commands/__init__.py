@@ -25,6 +25,8 @@ MODULES = (
     "delete",
     "purge",
     "schema",
+    "serve",
+    "keys",
     "simulate",
     "demo",
 )

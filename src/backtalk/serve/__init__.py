@@ -1,0 +1,16 @@
+"""The gateway: an OpenAI-compatible server that keeps what it answers, and takes feedback on it.
+
+It needs ``backtalk[serve]``. See docs/serve.md.
+"""
+
+import importlib.util
+
+from backtalk.errors import MissingExtra
+
+if any(importlib.util.find_spec(name) is None for name in ("fastapi", "uvicorn")):
+    raise MissingExtra.named("serve", "The gateway")
+
+from backtalk.serve.app import create_app
+from backtalk.serve.settings import Limits, Patience, Settings, UpstreamSettings
+
+__all__ = ["Limits", "Patience", "Settings", "UpstreamSettings", "create_app"]

@@ -1,0 +1,101 @@
+"""Refusals, in the shape that OpenAI's clients read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from starlette.responses import JSONResponse, Response
+
+from backtalk.errors import BacktalkError
+from backtalk.models import (
+    BudgetSpent,
+    ContextTooLong,
+    ModelError,
+    RateLimited,
+    RequestRefused,
+    TimedOut,
+    UnknownModel,
+    Unreachable,
+)
+
+_TYPES = {
+    400: "invalid_request_error",
+    401: "authentication_error",
+    403: "permission_error",
+    404: "not_found_error",
+    405: "invalid_request_error",
+    409: "conflict_error",
+    413: "request_too_large",
+    422: "invalid_request_error",
+    429: "rate_limit_error",
+    503: "overloaded_error",
+    504: "timeout_error",
+}
+
+
+class Refused(Exception):
+    """A request that is answered with an error.
+
+    Parameters
+    ----------
+    status
+        The status of the answer.
+    message
+        What is wrong, and what to do about it.
+    code, param
+        As in OpenAI's protocol: a word for the error, and the field that it is about.
+    headers
+        Of the answer.
+    """
+
+    def __init__(
+        self,
+        status: int,
+        message: str,
+        *,
+        code: str | None = None,
+        param: str | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.message = message
+        self.code = code
+        self.param = param
+        self.headers = dict(headers or {})
+
+    def body(self) -> dict[str, Any]:
+        """Return the error as OpenAI's protocol has it."""
+        return {
+            "error": {
+                "message": self.message,
+                "type": _TYPES.get(self.status, "api_error"),
+                "param": self.param,
+                "code": self.code,
+            }
+        }
+
+    def response(self) -> Response:
+        """Return the answer."""
+        return JSONResponse(self.body(), self.status, headers=self.headers)
+
+
+_STATUS: tuple[tuple[type[BacktalkError], int, str | None], ...] = (
+    (ContextTooLong, 400, "context_length_exceeded"),
+    (RequestRefused, 400, None),
+    (RateLimited, 429, "rate_limit_exceeded"),
+    (BudgetSpent, 429, "insufficient_quota"),
+    (TimedOut, 504, "timeout"),
+    (Unreachable, 502, "upstream_unreachable"),
+    (UnknownModel, 502, "upstream_refused"),
+    (ModelError, 502, "upstream_failed"),
+)
+
+
+def refusal_of(error: BacktalkError) -> Refused:
+    """Return the refusal that tells of an error of a model."""
+    for kind, status, code in _STATUS:
+        if isinstance(error, kind):
+            return Refused(status, str(error), code=code)
+    return Refused(500, str(error), code="internal_error")

@@ -1,0 +1,232 @@
+"""All that a gateway works with, made from its settings, started and closed together."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ipaddress
+import logging
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from urllib.parse import urlsplit
+
+from pydantic_core import PydanticSerializationError
+from starlette.requests import ClientDisconnect, Request
+
+from backtalk.feedback import Interaction
+from backtalk.serve.errors import Refused
+from backtalk.serve.exchange import cleaned
+from backtalk.serve.keeper import Keeper
+from backtalk.serve.keys import ANYBODY, Act, Buckets, Caller, Keyring
+from backtalk.serve.metrics import Metrics
+from backtalk.serve.policies import Policies
+from backtalk.serve.redact import Redactor
+from backtalk.serve.settings import Settings
+from backtalk.serve.upstream import Upstreams
+from backtalk.serve.writer import Writer
+
+log = logging.getLogger(__name__)
+
+PROJECT_HEADER = "x-backtalk-project"
+_KEYS_SECONDS = 1.0
+
+
+class Services:
+    """What answers requests.
+
+    Parameters
+    ----------
+    settings
+        Of the gateway.
+
+    Raises
+    ------
+    BacktalkError
+        If the settings name something that does not exist.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        folder = settings.state_folder
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self.settings = settings
+        self.metrics = Metrics()
+        self.redactor = Redactor(settings.redact)
+        self.keeper = Keeper(settings.store, folder)
+        self.keyring = Keyring(self.keeper, folder, when=settings.keys)
+        self.buckets = Buckets(rate=settings.limits.rate, burst=settings.limits.burst)
+        self.upstreams = Upstreams(settings.upstreams, settings.patience, self.metrics)
+        self.policies = Policies(self.keeper, folder, settings.upstreams)
+        self.writer = Writer(self.keeper, folder, limit=settings.spool_bytes, metrics=self.metrics)
+        self._syncing = ThreadPoolExecutor(1, thread_name_prefix="backtalk-sync")
+        self._reading: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Begin to work."""
+        await asyncio.to_thread(self.keyring.read)
+        self.writer.start()
+        self._reading = asyncio.create_task(self._read_keys())
+
+    async def close(self) -> None:
+        """Hand everything to the store, or leave it on disk, and close all connections."""
+        if self._reading is not None:
+            self._reading.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._reading
+        self._syncing.shutdown()
+        await self.upstreams.close()
+        await asyncio.to_thread(self.writer.close, self.settings.close_after)
+        self.policies.close()
+        self.keeper.let_go()
+
+    async def _read_keys(self) -> None:
+        while True:
+            await asyncio.sleep(_KEYS_SECONDS)
+            try:
+                await asyncio.to_thread(self.keyring.read)
+            except Exception:
+                log.exception("The keys could not be read")
+
+    def admit(self, request: Request, act: Act) -> Caller:
+        """Return who asks, if they may, and not too often.
+
+        Raises
+        ------
+        Refused
+            If they may not, or asked too often.
+        """
+        check_origin(request.headers, self.settings.origins)
+        caller = self.keyring.caller(request.headers, act)
+        if caller is ANYBODY and self.settings.keys == "if-any":
+            check_host(request.headers.get("host", ""))
+        request.scope["backtalk"]["caller"] = caller.name
+        host = request.client.host if request.client else ""
+        wait = self.buckets.take(caller.key or host)
+        if wait > 0:
+            raise Refused(
+                429,
+                f"Too many requests; the next one is allowed in {wait:.2f} seconds",
+                code="rate_limit_exceeded",
+                headers={"retry-after": str(max(1, round(wait)))},
+            )
+        return caller
+
+    async def sync(self) -> None:
+        """Make sure that what is spooled survives the death of the machine.
+
+        On a thread that a store which hangs cannot occupy.
+        """
+        loop = asyncio.get_running_loop()
+        await loop.run_in_executor(self._syncing, self.writer.spool.sync)
+
+    def project(self, request: Request, caller: Caller, named: str | None = None) -> str:
+        """Return the project that a request works in.
+
+        Raises
+        ------
+        Refused
+            If the caller may not work there.
+        """
+        named = named or request.headers.get(PROJECT_HEADER) or None
+        return caller.in_project(named, self.settings.project)
+
+    async def body(self, request: Request) -> bytes:
+        """Return the body of a request.
+
+        Raises
+        ------
+        Refused
+            If it is larger than the limit.
+        """
+        most = self.settings.limits.body_bytes
+        declared = request.headers.get("content-length", "0")
+        if declared.isascii() and declared.isdigit() and int(declared[:19]) > most:
+            raise _too_large(most)
+        parts, size = [], 0
+        try:
+            async for part in request.stream():
+                size += len(part)
+                if size > most:
+                    raise _too_large(most)
+                parts.append(part)
+        except ClientDisconnect:
+            raise Refused(400, "The request ended before its body was there") from None
+        return b"".join(parts)
+
+    def keep(self, project: str, talks: list[Interaction]) -> None:
+        """Keep interactions. An answer is never lost because its record could not be kept."""
+        for talk in talks:
+            try:
+                self._keep(project, talk)
+            except Exception:
+                self.metrics.unlogged.inc()
+                log.exception("The answer %s could not be kept", talk.id)
+
+    def _keep(self, project: str, talk: Interaction) -> None:
+        try:
+            self.writer.keep(project, self.redactor.interaction(talk))
+        except PydanticSerializationError:
+            plain = Interaction.model_validate(cleaned(talk.model_dump()))
+            self.writer.keep(project, self.redactor.interaction(plain))
+
+
+def _too_large(most: int) -> Refused:
+    return Refused(
+        413,
+        f"The body is larger than the {most:,} bytes that are allowed here",
+        code="body_too_large",
+        headers={"connection": "close"},
+    )
+
+
+def check_origin(headers: Mapping[str, str], allowed: Sequence[str]) -> None:
+    """Refuse what a page sends that was not let in: a browser says which page it is.
+
+    Raises
+    ------
+    Refused
+        If the page is neither the gateway's own nor allowed.
+    """
+    origin = headers.get("origin")
+    if origin is None or origin in allowed or "*" in allowed:
+        return
+    if not origin.startswith(("http://", "https://")) or _place(origin) != headers.get("host"):
+        raise Refused(
+            403,
+            f"Pages of {origin!r} may not send requests here; --origin lets them in",
+            code="origin_not_allowed",
+        )
+
+
+def check_host(host: str) -> None:
+    """Refuse a name that anybody could point at this machine, where no key is asked for.
+
+    Raises
+    ------
+    Refused
+        If the host is neither ``localhost`` nor an address.
+    """
+    try:
+        name = urlsplit(f"//{host}").hostname or ""
+    except ValueError:
+        name = host
+    if name != "localhost" and not is_address(name):
+        raise Refused(
+            403,
+            f"Without keys this gateway answers as localhost only, not as {name!r}. "
+            "`backtalk keys add NAME` makes a key, --open asks nobody",
+            code="host_not_allowed",
+        )
+
+
+def _place(origin: str) -> str:
+    """Return the host and port of an origin."""
+    return origin.partition("://")[2]
+
+
+def is_address(host: str) -> bool:
+    """Return whether a host is a number rather than a name."""
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,306 @@
+"""The servers that answer: asked in order, again after passing failures, left alone while down."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import ssl
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from email.utils import parsedate_to_datetime
+from functools import cache
+from typing import Any
+
+import httpx2
+from pydantic_core import to_json
+
+from backtalk.models.offline import check_allowed
+from backtalk.serve.breaker import Breaker
+from backtalk.serve.errors import Refused
+from backtalk.serve.metrics import Metrics
+from backtalk.serve.settings import Patience, UpstreamSettings
+
+_PASSING = frozenset({408, 425, 429, 500, 502, 503, 504})
+"""Statuses after which another try may do better."""
+
+_NOT_DONE = frozenset({425, 429, 503})
+"""Statuses that say that nothing was done, so that anything may be sent again."""
+
+_NEVER_SENT = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout)
+
+_HOP_BY_HOP = frozenset(
+    {
+        "connection", "keep-alive", "proxy-authenticate", "proxy-authorization", "te", "trailer",
+        "transfer-encoding", "upgrade", "host", "content-length", "content-encoding",
+    }
+)  # fmt: skip
+_OURS = frozenset({"accept-encoding", "cookie"})
+_KEYS = frozenset({"authorization", "x-api-key", "api-key"})
+
+_POOL = httpx2.Limits(max_connections=1_000, max_keepalive_connections=200, keepalive_expiry=30)
+
+
+@cache
+def _certificates() -> ssl.SSLContext:
+    """Return what tells whom to trust, which takes long to load."""
+    return httpx2.create_ssl_context()
+
+
+@dataclass(frozen=True)
+class Call:
+    """One request for an upstream."""
+
+    method: str
+    path: str
+    """Below ``/v1``, with the query."""
+    headers: Sequence[tuple[str, str]]
+    body: bytes
+    asked: Mapping[str, Any] | None = None
+    """The body as JSON, where it is an object."""
+    repeatable: bool = False
+    """Whether sending it twice does no harm."""
+
+
+class Upstream:
+    """One server with its connections and its breaker.
+
+    Parameters
+    ----------
+    settings
+        Where it is.
+    patience
+        How long to wait for it.
+    """
+
+    def __init__(self, settings: UpstreamSettings, patience: Patience) -> None:
+        check_allowed(settings.base_url)
+        self.settings = settings
+        self.name = settings.base_url
+        self.breaker = Breaker(failures=patience.failures, rest=patience.rest)
+        timeout = httpx2.Timeout(patience.read, connect=patience.connect)
+        self._client = httpx2.AsyncClient(
+            timeout=timeout, limits=_POOL, follow_redirects=False, verify=_certificates()
+        )
+
+    async def send(self, call: Call) -> httpx2.Response:
+        """Send a request and return the answer once its headers are there."""
+        body = call.body
+        if self.settings.model is not None and call.asked is not None and "model" in call.asked:
+            body = to_json({**call.asked, "model": self.settings.model})
+        request = self._client.build_request(
+            call.method,
+            self.settings.base_url + call.path,
+            headers=[*self._headers(call.headers), ("accept-encoding", "identity")],
+            content=body,
+        )
+        return await self._client.send(request, stream=True)
+
+    def _headers(self, given: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
+        key = os.environ.get(self.settings.api_key_env or "")
+        if key is None:
+            return list(given)
+        kept = [(name, value) for name, value in given if name != "authorization"]
+        return [*kept, ("authorization", f"Bearer {key}")]
+
+    async def close(self) -> None:
+        """Close its connections."""
+        await self._client.aclose()
+
+
+@dataclass(frozen=True)
+class Answered:
+    """The beginning of an upstream's answer."""
+
+    response: httpx2.Response
+    upstream: Upstream
+
+
+class Upstreams:
+    """All servers that answer.
+
+    Parameters
+    ----------
+    settings
+        Those of the gateway, in the order in which they are asked.
+    patience
+        How long to wait, how often to ask again.
+    metrics
+        Counts the tries.
+    """
+
+    def __init__(
+        self, settings: Sequence[UpstreamSettings], patience: Patience, metrics: Metrics
+    ) -> None:
+        self._patience = patience
+        self._metrics = metrics
+        self._random = random.Random()  # noqa: S311 - spreads retries, guards nothing
+        self._known: dict[UpstreamSettings, Upstream] = {}
+        self.own = [self.at(place) for place in settings]
+
+    def at(self, settings: UpstreamSettings) -> Upstream:
+        """Return the server at an address, with the breaker that all share who ask it."""
+        if settings not in self._known:
+            self._known[settings] = Upstream(settings, self._patience)
+        return self._known[settings]
+
+    async def send(self, call: Call, among: Sequence[Upstream] | None = None) -> Answered:
+        """Ask the servers, the next one where one fails, until one answers.
+
+        Returns
+        -------
+        Answered
+            Its first byte is there; nothing is sent again after that. An error is an answer
+            where no server gave a better one.
+
+        Raises
+        ------
+        Refused
+            If none can be reached.
+        """
+        servers = self.own if among is None else among
+        if not servers:
+            raise Refused(
+                404,
+                "This gateway has no upstream: only models called backtalk:PROJECT answer here. "
+                "Start it with --upstream URL to pass on other requests",
+                code="model_not_found",
+                param="model",
+            )
+        worst: Refused | None = None
+        last: Answered | None = None
+        for server in servers:
+            try:
+                found = await self._ask(server, call)
+            except Refused as failure:
+                worst = worst or failure
+                continue
+            if last is not None:
+                await last.response.aclose()
+            if found.response.status_code not in _PASSING:
+                return found
+            last = found
+        if last is not None:
+            return last
+        assert worst is not None
+        raise worst
+
+    async def close(self) -> None:
+        """Close all connections."""
+        for server in self._known.values():
+            await server.close()
+
+    async def _ask(self, server: Upstream, call: Call) -> Answered:
+        pause = self._patience.pause
+        for left in range(self._patience.tries - 1, -1, -1):
+            if not server.breaker.allows():
+                raise _resting(server, self._patience.rest)
+            try:
+                response = await self._try(server, call)
+            except httpx2.TransportError as error:
+                if left == 0 or not (call.repeatable or isinstance(error, _NEVER_SENT)):
+                    raise _failure(server, error) from None
+                wait = None
+            else:
+                status = response.status_code
+                wait = retry_after(response.headers.get("retry-after"))
+                again = status in _PASSING and (call.repeatable or status in _NOT_DONE)
+                if left == 0 or not again or (wait or 0) > self._patience.longest_pause:
+                    return Answered(response, server)
+                await response.aclose()
+            drawn = min(pause, self._patience.longest_pause) * self._random.uniform(0.5, 1)
+            await asyncio.sleep(max(drawn, wait or 0))
+            pause *= 2
+        raise AssertionError("there is at least one try")
+
+    async def _try(self, server: Upstream, call: Call) -> httpx2.Response:
+        outcome = "cancelled"
+        try:
+            response = await server.send(call)
+        except httpx2.TransportError as error:
+            outcome = type(error).__name__
+            server.breaker.failed()
+            raise
+        else:
+            outcome = str(response.status_code)
+            if response.status_code >= 500:
+                server.breaker.failed()
+            else:
+                server.breaker.succeeded()
+            return response
+        finally:
+            if outcome == "cancelled":
+                server.breaker.given_up()
+            self._metrics.tried(server.name, outcome)
+
+
+def retry_after(value: str | None) -> float | None:
+    """Return the seconds that a ``Retry-After`` header asks for, ``None`` where it asks none.
+
+    >>> retry_after("1.5"), retry_after("soon"), retry_after(None)
+    (1.5, None, None)
+    """
+    if value is None:
+        return None
+    try:
+        seconds = float(value)
+    except ValueError:
+        try:
+            seconds = parsedate_to_datetime(value).timestamp() - time.time()
+        except (ValueError, TypeError, OverflowError):
+            return None
+    return seconds if 0 <= seconds < float("inf") else None
+
+
+def request_headers(given: Sequence[tuple[str, str]], *, keep_key: bool) -> list[tuple[str, str]]:
+    """Return the headers of a caller that an upstream gets.
+
+    Parameters
+    ----------
+    given
+        The caller's, in lower case.
+    keep_key
+        Whether the caller's key is the upstream's: where the gateway asks for none itself.
+    """
+    dropped = _HOP_BY_HOP | _OURS
+    return [
+        (name, value)
+        for name, value in given
+        if name not in dropped
+        and not name.startswith("x-backtalk-")
+        and (keep_key or name not in _KEYS)
+    ]
+
+
+def response_headers(given: httpx2.Headers) -> dict[str, str]:
+    """Return the headers of an upstream that the caller gets."""
+    dropped = _HOP_BY_HOP | {"set-cookie", "date", "server"}
+    return {name: value for name, value in given.items() if name.lower() not in dropped}
+
+
+def renamed(call: Call, asked: Mapping[str, Any]) -> Call:
+    """Return a call with another body."""
+    return replace(call, asked=asked, body=to_json(dict(asked)))
+
+
+def _resting(server: Upstream, rest: float) -> Refused:
+    return Refused(
+        503,
+        f"The upstream {server.name} keeps failing and is left alone for {rest:g} seconds",
+        code="upstream_resting",
+        headers={"retry-after": str(max(1, round(rest)))},
+    )
+
+
+def _failure(server: Upstream, error: httpx2.TransportError) -> Refused:
+    said = str(error) or type(error).__name__
+    if isinstance(error, httpx2.TimeoutException):
+        return Refused(
+            504, f"The upstream {server.name} did not answer in time: {said}", code="timeout"
+        )
+    return Refused(
+        502,
+        f"The upstream {server.name} could not be reached: {said}. Check that it runs",
+        code="upstream_unreachable",
+    )

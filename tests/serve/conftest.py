@@ -1,0 +1,98 @@
+"""A gateway on a free port, in front of an upstream on another."""
+
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+import uvicorn
+
+from backtalk.serve import Settings, create_app
+from backtalk.store import Store
+from tests.serve.upstream import Upstream, make_upstream
+
+
+@contextmanager
+def serving(app: Any) -> Iterator[str]:
+    """Serve an application on a thread while the block runs; yield its address."""
+    listening = socket.create_server(("127.0.0.1", 0))
+    config = uvicorn.Config(app, log_config=None, lifespan="on", timeout_graceful_shutdown=5)
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
+    thread.start()
+    try:
+        until = time.monotonic() + 60
+        while not server.started and thread.is_alive() and time.monotonic() < until:
+            time.sleep(0.005)
+        assert server.started
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+    finally:
+        server.should_exit = True
+        thread.join(60)
+        listening.close()
+
+
+@dataclass
+class Gateway:
+    """A gateway that runs."""
+
+    url: str
+    settings: Settings
+    app: Any
+    http: httpx2.Client
+
+    @property
+    def store(self) -> Store:
+        """Its store, once everything is in it."""
+        assert self.app.state.services.writer.drain(60)
+        return Store(self.settings.store)
+
+    def chat(self, text="Hello", **fields):
+        body = {"model": "small", "messages": [{"role": "user", "content": text}], **fields}
+        return self.http.post("/v1/chat/completions", json=body)
+
+    def feedback(self, *rows, **headers):
+        body = rows[0] if len(rows) == 1 else list(rows)
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        return self.http.post("/v1/feedback", json=body, headers=named)
+
+
+@contextmanager
+def gateway_of(settings: Settings) -> Iterator[Gateway]:
+    """Run a gateway while the block runs."""
+    app = create_app(settings)
+    with serving(app) as url, httpx2.Client(base_url=url, timeout=60, verify=False) as http:
+        yield Gateway(url, settings, app, http)
+
+
+@pytest.fixture
+def upstream() -> Iterator[Upstream]:
+    app, control = make_upstream()
+    with serving(app) as url:
+        control.url = f"{url}/v1"
+        yield control
+
+
+@pytest.fixture
+def settings(upstream: Upstream, tmp_path: Path) -> Settings:
+    """A gateway that asks for no keys, and does not wait for long."""
+    return Settings(
+        store=str(tmp_path / "feedback.db"),
+        upstreams=({"base_url": upstream.url},),
+        keys="never",
+        patience={"pause": 0.01, "read": 5.0, "connect": 1.0},
+        acknowledge_after=60.0,
+        close_after=2.0,
+    )
+
+
+@pytest.fixture
+def gateway(settings: Settings) -> Iterator[Gateway]:
+    with gateway_of(settings) as running:
+        yield running

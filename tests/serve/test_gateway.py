@@ -1,0 +1,247 @@
+"""The gateway answers as the upstream does, and keeps what it answers."""
+
+import json
+
+import openai
+import pytest
+
+from tests.serve.conftest import gateway_of
+from tests.serve.upstream import Told, events_of, reply_of
+
+TOOL = {"type": "function", "function": {"name": "look_up", "parameters": {"type": "object"}}}
+
+
+@pytest.fixture
+def client(gateway):
+    return openai.OpenAI(base_url=f"{gateway.url}/v1", api_key="secret", max_retries=0)
+
+
+def only_case(gateway):
+    with gateway.store as store:
+        (case,) = store.cases()
+    return case
+
+
+def test_an_answer_is_the_upstreams_but_for_its_id(gateway, upstream):
+    given = {"temperature": 0.5, "unknown_field": {"deep": [1, None]}}
+    answer = gateway.chat("Hello", user="bo", **given)
+    assert answer.status_code == 200
+    id_ = answer.json()["id"]
+    assert answer.headers["x-backtalk-interaction"] == id_
+    assert answer.headers["x-request-id"] == "up-1"
+    asked = upstream.asked[0]
+    assert asked["unknown_field"] == given["unknown_field"]
+    expected = json.dumps(reply_of(asked), separators=(",", ":"))
+    assert answer.text == expected.replace('"chatcmpl-up"', f'"{id_}"', 1)
+    talk = only_case(gateway).interaction
+    assert (talk.id, talk.user, talk.prompt[0].text) == (id_, "bo", "Hello")
+    assert [(r.id, r.text, r.model) for r in talk.responses] == [
+        ("0", "You said: Hello", "small-2026")
+    ]
+    kept = talk.metadata["gateway"]
+    assert kept["request"] == {"model": "small", **given}
+    assert kept["usage"]["total_tokens"] == 7
+
+
+def test_the_upstream_never_sees_what_is_the_gateways(gateway, upstream):
+    gateway.http.post(
+        "/v1/chat/completions",
+        json={"model": "small", "messages": [{"role": "user", "content": "Hi"}]},
+        headers={"x-backtalk-user": "bo", "x-backtalk-session": "s", "cookie": "a=b", "x-own": "1"},
+    )
+    seen = upstream.headers[0]
+    assert not [name for name in seen if name.startswith("x-backtalk")]
+    assert "cookie" not in seen
+    assert seen["x-own"] == "1"
+    talk = only_case(gateway).interaction
+    assert (talk.user, talk.session) == ("bo", "s")
+
+
+def test_a_stream_is_the_upstreams_byte_for_byte_but_for_its_id(gateway, upstream):
+    answer = gateway.chat("Hello there", stream=True, stream_options={"include_usage": True}, n=2)
+    id_ = answer.headers["x-backtalk-interaction"]
+    assert answer.content == upstream.sent.replace(b'"chatcmpl-up"', f'"{id_}"'.encode())
+    talk = only_case(gateway).interaction
+    assert talk.id == id_
+    assert [r.text for r in talk.responses] == ["You said: Hello there"] * 2
+    assert talk.metadata["gateway"]["usage"]["completion_tokens"] == 4
+    assert "cut" not in talk.metadata["gateway"]
+
+
+def test_the_openai_client_sees_no_difference(client, gateway):
+    messages = [{"role": "user", "content": "Hello"}]
+    whole = client.chat.completions.create(model="small", messages=messages, n=2)
+    assert [choice.message.content for choice in whole.choices] == ["You said: Hello"] * 2
+    with client.chat.completions.stream(
+        model="small", messages=messages, stream_options={"include_usage": True}
+    ) as stream:
+        final = stream.get_final_completion()
+    assert final.choices[0].message.content == "You said: Hello"
+    assert final.usage.total_tokens == 7
+    called = client.chat.completions.create(model="small", messages=messages, tools=[TOOL])
+    assert called.choices[0].message.tool_calls[0].function.arguments == '{"a": 1}'
+    text = client.completions.create(model="small", prompt="Once")
+    assert text.choices[0].text == "You said: Once"
+    assert client.embeddings.create(model="e", input="x", encoding_format="float").data[
+        0
+    ].embedding == [0.5, 1.0]
+    assert [model.id for model in client.models.list()] == ["small"]
+    with gateway.store as store:
+        kept = [case.interaction for case in store.cases()]
+    assert [talk.id for talk in kept] == [whole.id, final.id, called.id, text.id]
+    assert kept[2].responses[0].messages[0].tool_calls[0]["function"]["name"] == "look_up"
+    assert kept[2].metadata["gateway"]["request"]["tools"] == [TOOL]
+    assert kept[3].prompt[0].text == "Once"
+
+
+def test_the_asynchronous_openai_client_streams(gateway):
+    import asyncio
+
+    async def ask():
+        async with openai.AsyncOpenAI(base_url=f"{gateway.url}/v1", api_key="k") as client:
+            stream = await client.chat.completions.create(
+                model="small",
+                messages=[{"role": "user", "content": "Hi"}],
+                tools=[TOOL],
+                stream=True,
+            )
+            return [chunk async for chunk in stream]
+
+    chunks = asyncio.run(ask())
+    assert len({chunk.id for chunk in chunks}) == 1
+    talk = only_case(gateway).interaction
+    assert talk.id == chunks[0].id
+    call = talk.responses[0].messages[0].tool_calls[0]
+    assert call["function"] == {"name": "look_up", "arguments": '{"a": 1}'}
+    assert call["id"] == "chatcmpl-up"
+
+
+def test_several_prompts_of_a_plain_completion_are_interactions_each(gateway, upstream):
+    choices = [{"index": i, "text": f"t{i}", "finish_reason": "stop"} for i in range(4)]
+    upstream.next.append(Told(body={**reply_of({"model": "m", "prompt": "x"}), "choices": choices}))
+    answer = gateway.http.post(
+        "/v1/completions", json={"model": "m", "prompt": ["a", "b"], "n": 2}
+    ).json()
+    with gateway.store as store:
+        talks = [case.interaction for case in store.cases()]
+    assert [(t.id, t.prompt[0].text, [r.text for r in t.responses]) for t in talks] == [
+        (answer["id"], "a", ["t0", "t1"]),
+        (f"{answer['id']}-1", "b", ["t2", "t3"]),
+    ]
+
+
+def test_what_is_not_known_is_passed_on(gateway, upstream):
+    answer = gateway.http.post("/v1/fine_tuning/jobs?after=a%2Fb", json={"x": 1})
+    assert answer.json() == {"path": "/v1/fine_tuning/jobs", "method": "POST", "asked": {"x": 1}}
+    assert upstream.paths == ["/v1/fine_tuning/jobs?after=a%2Fb"]
+    assert gateway.http.request("DELETE", "/v1/files/f").json()["method"] == "DELETE"
+    assert gateway.http.get("/v1/models/small").json()["path"] == "/v1/models/small"
+    for path in ("/v1/%2e%2e/secret", "/v1/a/..%2fb"):
+        refused = gateway.http.get(path)
+        assert refused.status_code == 400, path
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "word"),
+    [
+        (b"", 400, "JSON"),
+        (b"{", 400, "JSON"),
+        (b"[]", 400, "object"),
+        (b"{}", 400, "model"),
+        (b'{"model": 1}', 400, "model"),
+        (b"[" * 100_000, 400, "JSON"),
+        (b'{"model": "backtalk:nowhere", "messages": []}', 404, "nowhere"),
+    ],
+)
+def test_errors_have_openais_shape(gateway, body, status, word):
+    answer = gateway.http.post("/v1/chat/completions", content=body)
+    assert answer.status_code == status
+    error = answer.json()["error"]
+    assert word in error["message"]
+    assert set(error) == {"message", "type", "param", "code"}
+
+
+def test_an_error_of_the_upstream_is_passed_on(client, upstream, gateway):
+    body = {"error": {"message": "bad thing", "type": "t", "param": "messages", "code": "c"}}
+    upstream.next.append(Told(400, body, {"x-special": "yes"}))
+    with pytest.raises(openai.BadRequestError) as caught:
+        client.chat.completions.create(model="small", messages=[])
+    assert caught.value.code == "c"
+    assert caught.value.response.headers["x-special"] == "yes"
+    upstream.next.append(Told(418, b"<html>teapot</html>"))
+    answer = gateway.chat()
+    assert answer.status_code == 418
+    assert "teapot" in answer.json()["error"]["message"]
+    with gateway.store as store:
+        assert store.counts() == {"interaction": 0}
+
+
+def test_a_stream_that_breaks_off_says_so_and_is_kept_as_far_as_it_came(client, gateway, upstream):
+    upstream.next.append(Told(break_after=3))
+    stream = client.chat.completions.create(
+        model="small", messages=[{"role": "user", "content": "one two three"}], stream=True
+    )
+    with pytest.raises(openai.APIError, match="broke off"):
+        list(stream)
+    talk = only_case(gateway).interaction
+    assert talk.responses[0].text == "You said: one"
+    assert talk.metadata["gateway"]["cut"] == "by the upstream"
+
+
+def test_a_stream_that_nobody_reads_to_its_end_is_kept_as_far_as_it_came(client, gateway, upstream):
+    upstream.next.append(Told(wait=0.1))
+    stream = client.chat.completions.create(
+        model="small", messages=[{"role": "user", "content": "a b c d e f g h"}], stream=True
+    )
+    next(iter(stream))
+    stream.close()
+    for _ in range(100):
+        with gateway.store as store:
+            found = list(store.cases())
+        if found:
+            break
+    talk = found[0].interaction
+    assert talk.metadata["gateway"]["cut"] == "by the caller"
+    assert talk.responses[0].text.startswith("You")
+
+
+def test_strange_answers_pass_through(gateway, upstream):
+    for body in (b"not json", b"[]", b'{"choices": 3}', b'{"id": 5, "choices": []}'):
+        upstream.next.append(Told(200, body))
+        answer = gateway.chat()
+        assert answer.status_code == 200
+    odd = {"choices": [{"message": {"content": "x\ud800\0"}}, {"message": None}, {"index": 0}]}
+    upstream.next.append(Told(200, json.dumps(odd).encode()))
+    assert gateway.chat().json() == odd
+    talk = only_case(gateway).interaction
+    assert talk.responses[0].text == "x\ufffd\0"
+    assert len(talk.responses) == 3
+
+
+def test_a_prompt_that_is_no_chat_is_kept_as_json(gateway):
+    body = {"model": "small", "messages": [{"role": "alien", "content": "Hi"}]}
+    assert gateway.http.post("/v1/chat/completions", json=body).status_code == 200
+    assert json.loads(only_case(gateway).interaction.prompt[0].text) == body["messages"]
+
+
+def test_a_body_that_is_too_large_is_refused(settings):
+    small = settings.model_copy(
+        update={"limits": settings.limits.model_copy(update={"body_bytes": 100})}
+    )
+    with gateway_of(small) as gateway:
+        assert gateway.chat("x" * 200).status_code == 413
+
+        def pieces():
+            for _ in range(10):
+                yield b"x" * 50
+
+        answer = gateway.http.post("/v1/chat/completions", content=pieces())
+        assert answer.status_code == 413
+        assert answer.json()["error"]["code"] == "body_too_large"
+
+
+def test_the_events_of_the_test_server_are_those_of_the_protocol():
+    from openai.types.chat import ChatCompletionChunk
+
+    for event in events_of({"model": "m", "messages": [{"content": "a b"}], "tools": [TOOL]}):
+        ChatCompletionChunk.model_validate(event)
