@@ -18,6 +18,29 @@ settings.load_profile("default")
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
+LONG = (
+    "tests/evaluate/test_coverage.py",
+    "tests/test_docs.py",
+    "tests/worlds/test_small.py",
+    "tests/test_demo.py",
+    "tests/test_first_steps.py",
+    "tests/cli/test_cli.py",
+    "tests/learn/finetune/test_trainer.py",
+    "tests/store/test_durability.py",
+)
+"""The files that take longest."""
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Hand files to workers in the order of collection, not those of the most tests first."""
+    config.option.loadscopereorder = False
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with what takes long, so that in the end no worker waits for another one."""
+    places = {REPOSITORY / name: place for place, name in enumerate(LONG)}
+    items.sort(key=lambda item: places.get(item.path, len(places)))
+
 
 @pytest.fixture(scope="session")
 def data() -> Path:

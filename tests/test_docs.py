@@ -2,19 +2,28 @@
 
 import os
 import re
+import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
+from backtalk.cli import main
 from backtalk.feedback.formats import FORMATS
 from backtalk.learn import METHODS
 from backtalk.learn.finetune import OBJECTIVES, TRAINED
 from tests.conftest import REPOSITORY
 
 PAGES = sorted([REPOSITORY / "README.md", *(REPOSITORY / "docs").glob("*.md")])
+ELSEWHERE = {"first-steps.md", "serve.md"}
+"""Pages that tests of their own run."""
 BLOCK = re.compile(r"^```(\w+)( no-run)?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+SHELL = re.compile(r"[|&;<>(){}*?`~#\\]")
+"""What only a shell understands; variables are understood here too."""
+DEMO = "backtalk demo --model writer --no-browser"
 LINK = re.compile(r"\]\((?!https?://|#)([^)#]+)")
 
 
@@ -30,52 +39,71 @@ def commands(page):
     return [line[2:] for text in shell for line in text.splitlines() if line.startswith("$ ")]
 
 
-def run_page(page, folder, environment):
-    """Run a page's commands and Python in the order in which they stand, as a reader would."""
-    names = {}
-    for language, text in blocks(page):
-        if language == "python":
-            exec(compile(text, str(page), "exec"), names)
-        elif language == "console":
-            for line in text.splitlines():
-                if line.startswith("$ ") and not line.startswith("$ make "):
-                    done = subprocess.run(
-                        line[2:],
-                        shell=True,
-                        cwd=folder,
-                        env=environment,
-                        capture_output=True,
-                        text=True,
-                        check=False,
-                    )
-                    assert done.returncode == 0, f"{line}\n{done.stdout}\n{done.stderr}"
+class Reader:
+    """Somebody who stands in an empty folder and does what a page says.
+
+    A command of Backtalk is given to a shell the first time that any page has it, and wherever it
+    needs one; later on it is called here, where all that it imports is there already.
+
+    Parameters
+    ----------
+    folder
+        Where the reader stands.
+    demo
+        Where the demo is kept once it was made: several pages make it.
+    """
+
+    met: ClassVar[set[str]] = set()
+
+    def __init__(self, folder, demo):
+        self.folder = folder
+        self.demo = demo
+
+    def follow(self, page):
+        """Run a page's commands and Python in the order in which they stand."""
+        names = {}
+        for language, text in blocks(page):
+            if language == "python":
+                exec(compile(text, str(page), "exec"), names)
+            elif language == "console":
+                for line in text.splitlines():
+                    if line.startswith("$ ") and not line.startswith("$ make "):
+                        self.type(line[2:])
+
+    def type(self, line):
+        if line == DEMO and self.demo.exists():
+            shutil.copytree(self.demo, self.folder / "demo")
+            return
+        command = line.split()[:2]
+        if command[0] == "backtalk" and command[1] in self.met and not SHELL.search(line):
+            assert main(shlex.split(os.path.expandvars(line))[1:]) == 0, line
+        else:
+            done = subprocess.run(line, shell=True, capture_output=True, text=True, check=False)
+            assert done.returncode == 0, f"{line}\n{done.stdout}\n{done.stderr}"
+            self.met.update(command)
+        if line == DEMO:
+            shutil.copytree(self.folder / "demo", self.demo)
 
 
 @pytest.fixture
-def environment(tmp_path, monkeypatch):
-    """The environment of a reader who stands in an empty folder.
-
-    What a page registers is forgotten after it.
-    """
+def reader(tmp_path, tmp_path_factory, monkeypatch):
+    """A reader; what the page registers is forgotten after it."""
     known = [(register, set(register)) for register in (FORMATS, METHODS, OBJECTIVES, TRAINED)]
-    yield reader(tmp_path, monkeypatch)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PATH", str(Path(sys.executable).parent), prepend=os.pathsep)
+    for name in [name for name in os.environ if name.startswith("BACKTALK")]:
+        monkeypatch.delenv(name)
+    yield Reader(tmp_path, tmp_path_factory.getbasetemp() / "demo")
     for register, names in known:
         for name in set(register) - names:
             del register[name]
 
 
-def reader(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    programs = Path(sys.executable).parent
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("BACKTALK")}
-    return {**kept, "PATH": f"{programs}:{os.environ['PATH']}"}
-
-
 @pytest.mark.parametrize(
-    "page", [p for p in PAGES if p.name != "first-steps.md"], ids=lambda page: page.name
+    "page", [p for p in PAGES if p.name not in ELSEWHERE], ids=lambda page: page.name
 )
-def test_a_page_runs(page, tmp_path, environment):
-    run_page(page, tmp_path, environment)
+def test_a_page_runs(page, reader):
+    reader.follow(page)
 
 
 def test_every_command_of_a_page_is_one_that_exists():

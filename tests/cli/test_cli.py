@@ -15,6 +15,7 @@ from backtalk.demo import run_demo
 from backtalk.feedback import Annotator, Interaction, Label
 from backtalk.store import Store
 
+REQUESTS = 300
 REQUEST = "Write to my boss, Ms Klein.\nReport ready: Friday, 12 pages."
 COMMANDS = [
     "import",
@@ -43,7 +44,7 @@ PAIR = {"prompt": "2 + 2?", "chosen": "4", "rejected": "5"}
 
 @pytest.fixture(scope="module")
 def mail(tmp_path_factory):
-    return run_demo(tmp_path_factory.mktemp("mail"), requests=600, model="writer").store
+    return run_demo(tmp_path_factory.mktemp("mail"), requests=REQUESTS, model="writer").store
 
 
 @pytest.fixture
@@ -170,7 +171,7 @@ def test_status_shows_everything(run, mail):
     for word in ("interaction", "ranking", "chooser", "served", "true utility", "promote", "demo"):
         assert word in out
     found = parsed(run, "status", "-s", mail, "--json")
-    assert found["counts"]["interaction"] == 600
+    assert found["counts"]["interaction"] == REQUESTS
     assert found["served"] in {policy["id"] for policy in found["policies"]}
     assert found["history"][0]["who"] == "demo"
     assert found["evaluations"][0]["win_rate"]["n"] > 20
@@ -392,7 +393,7 @@ def test_simulated_people_fill_a_store(run, tmp_path):
         (["simulate", "mail", "-o", "nose=1"], "Did you mean 'noise'"),
         (["simulate", "mail", "-o", "noise=much"], "valid number"),
         (["simulate", "mail", "-o", "noise=0.7"], "[0, 0.5]"),
-        (["simulate", "mail", "--each", 9], "different people"),
+        (["simulate", "mail", "--requests", 5, "--each", 9], "different people"),
         (["simulate", "mail", "--requests", 5, "-k", "smile"], "kind of feedback 'smile'"),
     ],
 )

@@ -128,7 +128,7 @@ def test_many_requests_are_answered_as_each_alone():
 
 
 def test_training_learns_and_repeats_itself():
-    recipe = replace(RECIPES["lists"], tokens=60_000, batch_tokens=2_048, warm_up=5)
+    recipe = replace(RECIPES["lists"], tokens=30_000, batch_tokens=2_048, warm_up=5, layers=2)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
