@@ -1,21 +1,26 @@
 """Methods that imitate: what they take for their examples, and that what they learn answers."""
 
 import asyncio
+import inspect
 
 import numpy as np
 import pytest
 import torch
 
 from backtalk.errors import BacktalkError, NotFound, UnknownName
+from backtalk.feedback import Interaction, Label
 from backtalk.feedback.views import Pair
 from backtalk.learn import METHODS, TrainingSet, find_method
-from backtalk.learn.finetune import Batch, Branch, Tree, find_objective
+from backtalk.learn.finetune import OBJECTIVES, Batch, Branch, Tree, find_objective
 from backtalk.learn.finetune.methods import wording
 from backtalk.learn.finetune.methods.hindsight import chains
+from backtalk.learn.finetune.methods.register import TRAINED
+from backtalk.learn.finetune.settings import Training
 from backtalk.policy import load_policy, save_policy
 from backtalk.run import Run
 from backtalk.store import Store
 from tests.learn.finetune.feedback import (
+    ADA,
     ALWAYS,
     BEST,
     CRITIQUE,
@@ -343,6 +348,36 @@ def test_codes_name_what_an_answer_has_and_lacks(store):
     assert np.mean(weights) == pytest.approx(1)
     # Every prompt has the same answers, so none says anything about an aspect.
     assert np.std(weights) < 0.05
+
+
+def test_no_example_weighs_more_than_the_heaviest(tmp_path):
+    with Store(tmp_path / "s.db") as opened:
+        for number in range(12):
+            polite = number % 2 == 0
+            talk = Interaction.of(
+                "Please?" if polite == (number < 10) else "What?", f"Yes {number}."
+            )
+            said = Label(
+                interaction=talk.id, annotator=ADA, response="0", good=polite, aspect="polite"
+            )
+            opened.add(talk, said)
+        for heaviest, spread in ((1.0, 0.0), (5.0, 0.1)):
+            parts, _ = parts_of("fast", opened, counterfactuals=0, heaviest=heaviest)
+            weights = [tree.weight for tree in parts["codes"].trees]
+            assert np.mean(weights) == pytest.approx(1)
+            assert np.std(weights) >= spread
+            assert max(weights) / min(weights) <= heaviest**2
+
+
+def test_no_option_of_a_method_is_one_of_the_trainers():
+    for name, plan in TRAINED.items():
+        own = {
+            option.name
+            for option in inspect.signature(plan).parameters.values()
+            if option.kind is option.KEYWORD_ONLY
+        }
+        own |= set(OBJECTIVES[name].options) if name in OBJECTIVES else set()
+        assert not own & set(Training.model_fields), name
 
 
 def test_counterfactuals_are_kept_where_the_feedback_would_agree(store):
