@@ -15,7 +15,7 @@ from pathlib import Path
 
 from claims.claim import CLAIMS, Claim
 
-MODULES = ("simulation", "preferences", "memory", "games")
+MODULES = ("simulation", "preferences", "memory", "games", "supervised")
 """The files of claims, one a family."""
 
 KEPT = Path(__file__).parent.parent / ".claims"
