@@ -150,3 +150,54 @@ audit = Table(
     Column("action", String, nullable=False),
     Column("body", Text, nullable=False),
 )
+
+jobs = Table(
+    "jobs",
+    metadata,
+    _key(),
+    _project(),
+    Column("id", String, nullable=False),
+    Column("kind", String, nullable=False),
+    Column("state", String, nullable=False),  # waiting, done, failed
+    Column("made", BigInteger, nullable=False),
+    Column("not_before", BigInteger, nullable=False),
+    Column("tries", Integer, nullable=False),
+    Column("ended", BigInteger),
+    Column("error", Text),
+    Column("result", Text),
+    Column("body", Text, nullable=False),
+    UniqueConstraint("project", "id", name="uq_jobs_id"),
+)
+Index("ix_jobs_state", jobs.c.project, jobs.c.kind, jobs.c.state)
+
+leases = Table(
+    "leases",  # what one process at a time may do
+    metadata,
+    Column("project", Integer, ForeignKey("projects.id"), primary_key=True),
+    Column("name", String, primary_key=True),
+    Column("holder", String, nullable=False),
+    Column("until", BigInteger, nullable=False),
+    Column("term", Integer, nullable=False),  # grows with each new holder
+)
+
+assignments = Table(
+    "assignments",  # who was asked to judge what
+    metadata,
+    _key(),
+    _project(),
+    Column("task", String, nullable=False),
+    Column("interaction", String, nullable=False),
+    Column("annotator", String, nullable=False),
+    Column("state", String, nullable=False),  # open, done, skipped
+    Column("opened", BigInteger, nullable=False),
+    Column("until", BigInteger, nullable=False),
+    Column("ended", BigInteger),
+    UniqueConstraint("project", "task", "interaction", "annotator", name="uq_assignments_once"),
+)
+Index(
+    "ix_assignments_annotator",
+    assignments.c.project,
+    assignments.c.task,
+    assignments.c.annotator,
+    assignments.c.state,
+)
