@@ -6,16 +6,13 @@ import json
 import time
 from collections.abc import AsyncIterator, Sequence
 
-import httpx2
 from pydantic_core import to_json
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
 from backtalk.serve.ask import Ask
 from backtalk.serve.errors import Refused
 from backtalk.serve.stream import Assembly, Events, data_of, with_id
-from backtalk.serve.upstream import Answered, Call, Upstream, response_headers
-
-_BROKEN = (httpx2.HTTPError, httpx2.StreamError)
+from backtalk.serve.upstream import BROKEN, Answered, Call, Upstream, response_headers
 
 
 async def forward(ask: Ask, call: Call, among: Sequence[Upstream] | None = None) -> Response:
@@ -40,9 +37,9 @@ async def forward(ask: Ask, call: Call, among: Sequence[Upstream] | None = None)
     response = answered.response
     ask.note(upstream=answered.upstream.name)
     ask.request.scope["backtalk"]["upstream"] = answered.upstream.name
-    if response.status_code != 200:
+    if response.status != 200:
         return await passed_on(answered)
-    headers = {**response_headers(response.headers), **ask.headers()}
+    headers = {**response_headers(response), **ask.headers()}
     if "text/event-stream" in response.headers.get("content-type", ""):
         return StreamingResponse(_Streamed(ask, answered, started).events(), headers=headers)
     content = await whole(answered)
@@ -53,22 +50,22 @@ async def forward(ask: Ask, call: Call, among: Sequence[Upstream] | None = None)
 async def passed_on(answered: Answered) -> Response:
     """Pass on an answer as it is; an error that is not JSON is told in OpenAI's shape."""
     response = answered.response
-    headers = response_headers(response.headers)
-    if response.status_code < 400:
-        return StreamingResponse(_raw(answered), response.status_code, headers=headers)
+    headers = response_headers(response)
+    if response.status < 400:
+        return StreamingResponse(_raw(answered), response.status, headers=headers)
     content = await whole(answered)
     try:
         json.loads(content)
     except (ValueError, RecursionError):
         shown = content[:200].decode("utf-8", "replace")
         refused = Refused(
-            response.status_code,
-            f"The upstream {answered.upstream.name} answered {response.status_code}: {shown}",
+            response.status,
+            f"The upstream {answered.upstream.name} answered {response.status}: {shown}",
             code="upstream_failed",
         )
         kept = {name: value for name, value in headers.items() if name.lower() != "content-type"}
-        return JSONResponse(refused.body(), response.status_code, headers=kept)
-    return Response(content, response.status_code, headers=headers)
+        return JSONResponse(refused.body(), response.status, headers=kept)
+    return Response(content, response.status, headers=headers)
 
 
 async def whole(answered: Answered) -> bytes:
@@ -80,19 +77,19 @@ async def whole(answered: Answered) -> bytes:
         If the upstream breaks off.
     """
     try:
-        return await answered.response.aread()
-    except _BROKEN as error:
+        return await answered.response.read()
+    except BROKEN as error:
         raise _broke_off(answered, error) from None
     finally:
-        await answered.response.aclose()
+        answered.response.release()
 
 
 async def _raw(answered: Answered) -> AsyncIterator[bytes]:
     try:
-        async for data in answered.response.aiter_raw():
+        async for data in answered.response.content.iter_any():
             yield data
     finally:
-        await answered.response.aclose()
+        answered.response.release()
 
 
 def _broke_off(answered: Answered, error: Exception) -> Refused:
@@ -134,18 +131,18 @@ class _Streamed:
         """
         events = Events()
         try:
-            async for data in self._answered.response.aiter_raw():
+            async for data in self._answered.response.content.iter_any():
                 for event in events.feed(data):
                     yield self._renamed(event)
             self._keep()
             if events.rest:
                 yield events.rest
-        except _BROKEN as error:
+        except BROKEN as error:
             self._keep(cut="by the upstream")
             yield b"data: " + to_json(_broke_off(self._answered, error).body()) + b"\n\n"
         finally:
             self._keep(cut="by the caller")
-            await self._answered.response.aclose()
+            self._answered.response.release()
 
     def _renamed(self, event: bytes) -> bytes:
         before, data, after = data_of(event)

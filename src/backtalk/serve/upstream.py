@@ -11,10 +11,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from email.utils import parsedate_to_datetime
 from functools import cache
+from io import BytesIO
 from typing import Any
+from urllib.request import getproxies
 
+import aiohttp
 import httpx2
 from pydantic_core import to_json
+from yarl import URL
 
 from backtalk.models.offline import check_allowed
 from backtalk.serve.breaker import Breaker
@@ -28,7 +32,10 @@ _PASSING = frozenset({408, 425, 429, 500, 502, 503, 504})
 _NOT_DONE = frozenset({425, 429, 503})
 """Statuses that say that nothing was done, so that anything may be sent again."""
 
-_NEVER_SENT = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout)
+BROKEN = (aiohttp.ClientError, TimeoutError)
+"""What asking an upstream raises, and what reading its answer does."""
+
+_NEVER_SENT = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
 
 _HOP_BY_HOP = frozenset(
     {
@@ -36,10 +43,15 @@ _HOP_BY_HOP = frozenset(
         "transfer-encoding", "upgrade", "host", "content-length", "content-encoding",
     }
 )  # fmt: skip
+_NOT_PASSED_ON = _HOP_BY_HOP | {"set-cookie", "date", "server"}
 _OURS = frozenset({"accept-encoding", "cookie"})
 _KEYS = frozenset({"authorization", "x-api-key", "api-key"})
 
-_POOL = httpx2.Limits(max_connections=1_000, max_keepalive_connections=200, keepalive_expiry=30)
+_CONNECTIONS = 1_000
+_IDLE_SECONDS = 30.0
+_LONGEST_LINE = 65_536
+_AT_ONCE = 1_000_000
+"""A body of more bytes is handed to the connection in parts."""
 
 
 @cache
@@ -79,23 +91,43 @@ class Upstream:
         self.settings = settings
         self.name = settings.base_url
         self.breaker = Breaker(failures=patience.failures, rest=patience.rest)
-        timeout = httpx2.Timeout(patience.read, connect=patience.connect)
-        self._client = httpx2.AsyncClient(
-            timeout=timeout, limits=_POOL, follow_redirects=False, verify=_certificates()
+        self._timeout = aiohttp.ClientTimeout(
+            total=None, connect=patience.connect, sock_read=patience.read
         )
+        self._session: aiohttp.ClientSession | None = None
 
-    async def send(self, call: Call) -> httpx2.Response:
+    async def send(self, call: Call) -> aiohttp.ClientResponse:
         """Send a request and return the answer once its headers are there."""
         body = call.body
         if self.settings.model is not None and call.asked is not None and "model" in call.asked:
             body = to_json({**call.asked, "model": self.settings.model})
-        request = self._client.build_request(
+        return await self._connections().request(
             call.method,
-            self.settings.base_url + call.path,
+            URL(self.settings.base_url + call.path, encoded=True),
             headers=[*self._headers(call.headers), ("accept-encoding", "identity")],
-            content=body,
+            data=(body if len(body) < _AT_ONCE else BytesIO(body)) or None,
+            allow_redirects=False,
         )
-        return await self._client.send(request, stream=True)
+
+    def _connections(self) -> aiohttp.ClientSession:
+        """Return its connections, which belong to the loop that first asks for them."""
+        if self._session is None:
+            is_safe = self.settings.base_url.startswith("https:")
+            self._session = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(
+                    limit=_CONNECTIONS,
+                    keepalive_timeout=_IDLE_SECONDS,
+                    ssl=_certificates() if is_safe else True,
+                ),
+                timeout=self._timeout,
+                cookie_jar=aiohttp.DummyCookieJar(),
+                auto_decompress=False,
+                skip_auto_headers=("accept", "content-type", "user-agent"),
+                trust_env=bool(getproxies()),
+                max_line_size=_LONGEST_LINE,
+                max_field_size=_LONGEST_LINE,
+            )
+        return self._session
 
     def _headers(self, given: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
         key = os.environ.get(self.settings.api_key_env or "")
@@ -106,14 +138,15 @@ class Upstream:
 
     async def close(self) -> None:
         """Close its connections."""
-        await self._client.aclose()
+        if self._session is not None:
+            await self._session.close()
 
 
 @dataclass(frozen=True)
 class Answered:
     """The beginning of an upstream's answer."""
 
-    response: httpx2.Response
+    response: aiohttp.ClientResponse
     upstream: Upstream
 
 
@@ -177,8 +210,8 @@ class Upstreams:
                 worst = worst or failure
                 continue
             if last is not None:
-                await last.response.aclose()
-            if found.response.status_code not in _PASSING:
+                last.response.release()
+            if found.response.status not in _PASSING:
                 return found
             last = found
         if last is not None:
@@ -198,33 +231,33 @@ class Upstreams:
                 raise _resting(server, self._patience.rest)
             try:
                 response = await self._try(server, call)
-            except httpx2.TransportError as error:
+            except BROKEN as error:
                 if left == 0 or not (call.repeatable or isinstance(error, _NEVER_SENT)):
                     raise _failure(server, error) from None
                 wait = None
             else:
-                status = response.status_code
+                status = response.status
                 wait = retry_after(response.headers.get("retry-after"))
                 again = status in _PASSING and (call.repeatable or status in _NOT_DONE)
                 if left == 0 or not again or (wait or 0) > self._patience.longest_pause:
                     return Answered(response, server)
-                await response.aclose()
+                response.release()
             drawn = min(pause, self._patience.longest_pause) * self._random.uniform(0.5, 1)
             await asyncio.sleep(max(drawn, wait or 0))
             pause *= 2
         raise AssertionError("there is at least one try")
 
-    async def _try(self, server: Upstream, call: Call) -> httpx2.Response:
+    async def _try(self, server: Upstream, call: Call) -> aiohttp.ClientResponse:
         outcome = "cancelled"
         try:
             response = await server.send(call)
-        except httpx2.TransportError as error:
+        except BROKEN as error:
             outcome = type(error).__name__
             server.breaker.failed()
             raise
         else:
-            outcome = str(response.status_code)
-            if response.status_code >= 500:
+            outcome = str(response.status)
+            if response.status >= 500:
                 server.breaker.failed()
             else:
                 server.breaker.succeeded()
@@ -273,10 +306,14 @@ def request_headers(given: Sequence[tuple[str, str]], *, keep_key: bool) -> list
     ]
 
 
-def response_headers(given: httpx2.Headers) -> dict[str, str]:
-    """Return the headers of an upstream that the caller gets."""
-    dropped = _HOP_BY_HOP | {"set-cookie", "date", "server"}
-    return {name: value for name, value in given.items() if name.lower() not in dropped}
+def response_headers(response: aiohttp.ClientResponse) -> dict[str, str]:
+    """Return the headers of an upstream's answer that the caller gets."""
+    found: dict[str, str] = {}
+    for raw, value in response.raw_headers:
+        name, text = raw.decode("latin-1").lower(), value.decode("latin-1")
+        if name not in _NOT_PASSED_ON:
+            found[name] = f"{found[name]}, {text}" if name in found else text
+    return found
 
 
 def renamed(call: Call, asked: Mapping[str, Any]) -> Call:
@@ -293,9 +330,9 @@ def _resting(server: Upstream, rest: float) -> Refused:
     )
 
 
-def _failure(server: Upstream, error: httpx2.TransportError) -> Refused:
+def _failure(server: Upstream, error: Exception) -> Refused:
     said = str(error) or type(error).__name__
-    if isinstance(error, httpx2.TimeoutException):
+    if isinstance(error, TimeoutError):
         return Refused(
             504, f"The upstream {server.name} did not answer in time: {said}", code="timeout"
         )

@@ -185,6 +185,8 @@ class Writer:
             if self.away:
                 self.away = False
                 log.warning("The store is back")
+            if own and len(lines) < _BATCH:
+                return  # what came meanwhile shares the next transaction with what will come
 
     def _deliver(self, lines: Sequence[Line]) -> list[tuple[Line, Outcome]]:
         read, done = [], []
