@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 
 from backtalk.worlds.mail.language import (
     APOLOGY,
@@ -221,6 +222,7 @@ def _why_out(part: Part, *, again: bool) -> tuple[str, str, str]:
     return _OUT[part.role]
 
 
+@lru_cache(maxsize=20_000)
 def judge_mail(task: MailTask, text: str, manner: Manner) -> Assessment:
     """Return the truth about a mail that is to have that manner."""
     mail = read_mail(task, text)
