@@ -30,6 +30,7 @@ from backtalk.policy import (
 from backtalk.serve.errors import Refused
 from backtalk.serve.keeper import AWAY, Keeper
 from backtalk.serve.settings import UpstreamSettings
+from backtalk.serve.together import Together
 from backtalk.store import Store
 
 PREFIX = "backtalk:"
@@ -39,7 +40,7 @@ _FRESH_SECONDS = 1.0
 _READ_SECONDS = 0.5
 """How long a request waits for a store that is slow; then what was served before answers."""
 _MOST_LOADED = 8
-_AT_ONCE = 4
+_AT_ONCE = 64
 """How many requests policies answer at a time on this machine."""
 
 T = TypeVar("T")
@@ -274,7 +275,10 @@ class Policies:
         policy = found.policy
         with self._loading:
             if policy.id not in self._loaded:
-                self._loaded[policy.id] = load_policy(self._addressed(policy), found.artifacts)
+                is_here = not isinstance(policy.model, EndpointSpec)
+                self._loaded[policy.id] = load_policy(
+                    self._addressed(policy), found.artifacts, wrap=Together if is_here else None
+                )
             self._loaded.move_to_end(policy.id)
             while len(self._loaded) > _MOST_LOADED:
                 self._loaded.popitem(last=False)
