@@ -46,6 +46,13 @@ def purge(engine: Engine, project: int, user: str) -> Purged:
                 or_(wait.c.annotator == user, wait.c.interaction.in_(asked)),
             )
         ).rowcount
+        given = schema.assignments
+        connection.execute(
+            delete(given).where(
+                given.c.project == project,
+                or_(given.c.annotator == user, given.c.interaction.in_(asked)),
+            )
+        )
         gone = connection.execute(
             delete(talks).where(talks.c.project == project, talks.c.user == user)
         ).rowcount

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Engine, Row, Table, select
@@ -11,9 +13,28 @@ from backtalk.errors import NotFound, UnknownName
 from backtalk.feedback import KINDS, AnyFeedback, Interaction, parse_feedback, parse_interaction
 from backtalk.feedback.views import Case
 from backtalk.store import schema
+from backtalk.store.rows import moment
 
 BATCH = 1_000
 """How many rows are read at a time. No transaction is held open between two batches."""
+
+
+@dataclass(frozen=True)
+class Cursor:
+    """How far a project was filled at some moment: the last sequence numbers of its records."""
+
+    interactions: int
+    feedback: int
+
+
+@dataclass(frozen=True)
+class Arrival:
+    """A piece of feedback, as far as it matters that it came."""
+
+    seq: int
+    received: datetime
+    prompt_key: str
+    """Of the prompt that it is about."""
 
 
 def batches(
@@ -68,7 +89,9 @@ def read_case(connection: Connection, project: int, id_: str) -> Case:
     return Case(talk, tuple(parse_feedback(body) for body in bodies))
 
 
-def read_cases(engine: Engine, project: int, kinds: Sequence[str] | None) -> Iterator[Case]:
+def read_cases(
+    engine: Engine, project: int, kinds: Sequence[str] | None, until: Cursor | None = None
+) -> Iterator[Case]:
     """Yield interactions with their feedback; with ``kinds``, only those that have some."""
     talks, items = schema.interactions, schema.feedback
     # Sorted below and not by the database, which would walk all feedback in order to save a sort.
@@ -77,7 +100,11 @@ def read_cases(engine: Engine, project: int, kinds: Sequence[str] | None) -> Ite
     )
     if kinds is not None:
         about = about.where(items.c.kind.in_(kinds))
-    for batch in batches(engine, talks, [talks.c.id, talks.c.body], talks.c.project == project):
+    where = [talks.c.project == project]
+    if until is not None:
+        about = about.where(items.c.seq <= until.feedback)
+        where.append(talks.c.seq <= until.interactions)
+    for batch in batches(engine, talks, [talks.c.id, talks.c.body], *where):
         said: dict[str, list[AnyFeedback]] = {}
         with engine.connect() as connection:
             found = connection.execute(
@@ -103,6 +130,28 @@ def read_feedback(
     for batch in batches(engine, table, [table.c.body], *where):
         for row in batch:
             yield parse_feedback(row.body)
+
+
+def read_arrivals(
+    engine: Engine, project: int, kinds: Sequence[str], after: int
+) -> Iterator[Arrival]:
+    """Yield feedback about interactions that came after a sequence number, in its order."""
+    talks, items = schema.interactions, schema.feedback
+    query = (
+        select(items.c.seq, items.c.received, talks.c.prompt_key)
+        .join(talks, (talks.c.project == items.c.project) & (talks.c.id == items.c.interaction))
+        .where(items.c.project == project, items.c.kind.in_(kinds), items.c.deleted.is_(None))
+        .order_by(items.c.seq)
+        .limit(BATCH)
+    )
+    while True:
+        with engine.connect() as connection:
+            found = connection.execute(query.where(items.c.seq > after)).all()
+        if not found:
+            return
+        for row in found:
+            yield Arrival(row.seq, moment(row.received), row.prompt_key)
+        after = found[-1].seq
 
 
 def known_kinds(kinds: Sequence[str] | None) -> list[str] | None:

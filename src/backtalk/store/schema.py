@@ -14,6 +14,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    text,
 )
 
 metadata = MetaData()
@@ -61,6 +62,24 @@ Index(
     interactions.c.user,
     sqlite_where=_HAS_USER,
     postgresql_where=_HAS_USER,
+)
+
+_SEVERAL = interactions.c.responses >= text("2")
+Index(
+    "ix_interactions_several",  # few interactions have several responses to compare
+    interactions.c.project,
+    interactions.c.seq,
+    sqlite_where=_SEVERAL,
+    postgresql_where=_SEVERAL,
+)
+_HAS_SESSION = interactions.c.session.is_not(None)
+Index(
+    "ix_interactions_session",
+    interactions.c.project,
+    interactions.c.session,
+    interactions.c.seq,
+    sqlite_where=_HAS_SESSION,
+    postgresql_where=_HAS_SESSION,
 )
 
 feedback = Table(
@@ -193,6 +212,15 @@ assignments = Table(
     Column("until", BigInteger, nullable=False),
     Column("ended", BigInteger),
     UniqueConstraint("project", "task", "interaction", "annotator", name="uq_assignments_once"),
+)
+Index(
+    "ix_assignments_items",  # with all that says who has which places
+    assignments.c.project,
+    assignments.c.task,
+    assignments.c.interaction,
+    assignments.c.state,
+    assignments.c.until,
+    assignments.c.annotator,
 )
 Index(
     "ix_assignments_annotator",

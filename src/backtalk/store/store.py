@@ -19,11 +19,16 @@ from backtalk.feedback.views import Case
 from backtalk.store import schema
 from backtalk.store.columns import Columns
 from backtalk.store.engine import connect, database_url, writing
+from backtalk.store.jobs import Jobs
 from backtalk.store.journal import Documents, Journal
+from backtalk.store.leases import Leases
 from backtalk.store.migrations import upgrade
 from backtalk.store.purge import Purged, purge
 from backtalk.store.reading import (
+    Arrival,
+    Cursor,
     known_kinds,
+    read_arrivals,
     read_case,
     read_cases,
     read_feedback,
@@ -113,6 +118,16 @@ class Store:
     def journal(self) -> Journal:
         """What happened, in order: promotions and rollbacks."""
         return Journal(self.engine, self._project)
+
+    @cached_property
+    def leases(self) -> Leases:
+        """What one process at a time may do."""
+        return Leases(self.engine, self._project)
+
+    @cached_property
+    def jobs(self) -> Jobs:
+        """Work that is to be done in the background."""
+        return Jobs(self.engine, self._project)
 
     @cached_property
     def columns(self) -> Columns:
@@ -209,7 +224,9 @@ class Store:
         with self.engine.connect() as connection:
             return read_case(connection, self._project, id)
 
-    def cases(self, *, kinds: Sequence[str] | None = None) -> Iterator[Case]:
+    def cases(
+        self, *, kinds: Sequence[str] | None = None, until: Cursor | None = None
+    ) -> Iterator[Case]:
         """Yield all interactions with their feedback, in the order in which they were added.
 
         Memory stays flat, however many there are, and no transaction is held open.
@@ -218,8 +235,10 @@ class Store:
         ----------
         kinds
             Yield only interactions that have feedback of these kinds, with only that.
+        until
+            Only what was there when :meth:`cursor` returned this.
         """
-        return read_cases(self.engine, self._project, known_kinds(kinds))
+        return read_cases(self.engine, self._project, known_kinds(kinds), until)
 
     def feedback(
         self, *, kinds: Sequence[str] | None = None, system_wide: bool = False
@@ -260,6 +279,26 @@ class Store:
         query = select(func.max(items.c.seq)).where(items.c.project == self._project)
         with self.engine.connect() as connection:
             return int(connection.execute(query).scalar() or 0)
+
+    def cursor(self) -> Cursor:
+        """Return how far the project is filled now."""
+        table = schema.interactions
+        query = select(func.max(table.c.seq)).where(table.c.project == self._project)
+        with self.engine.connect() as connection:
+            last = int(connection.execute(query).scalar() or 0)
+        return Cursor(interactions=last, feedback=self.last_feedback())
+
+    def arrivals(self, kinds: Sequence[str], *, after: int) -> Iterator[Arrival]:
+        """Yield when feedback of some kinds came, and about which prompts, at flat memory.
+
+        Parameters
+        ----------
+        kinds
+            Which kinds.
+        after
+            Only what has a higher sequence number than this.
+        """
+        return read_arrivals(self.engine, self._project, known_kinds(kinds) or (), after)
 
     def delete(self, id: str) -> None:  # noqa: A002
         """Hide an interaction with its feedback, or one piece of feedback; ``restore`` undoes it.

@@ -26,10 +26,33 @@ def upgrade() -> None:
         ),
     )
     op.create_index(
+        "ix_assignments_items",
+        "assignments",
+        ["project", "task", "interaction", "state", "until", "annotator"],
+    )
+    several = sa.text("responses >= 2")
+    op.create_index(
+        "ix_interactions_several",
+        "interactions",
+        ["project", "seq"],
+        sqlite_where=several,
+        postgresql_where=several,
+    )
+    has_session = sa.text("session IS NOT NULL")
+    op.create_index(
+        "ix_interactions_session",
+        "interactions",
+        ["project", "session", "seq"],
+        sqlite_where=has_session,
+        postgresql_where=has_session,
+    )
+    op.create_index(
         "ix_assignments_annotator", "assignments", ["project", "task", "annotator", "state"]
     )
 
 
 def downgrade() -> None:
     """Drop the table."""
+    op.drop_index("ix_interactions_session", "interactions")
+    op.drop_index("ix_interactions_several", "interactions")
     op.drop_table("assignments")
