@@ -23,8 +23,22 @@ from backtalk.evaluate.estimate import Estimate, InvalidValues, NotIdentified
 from backtalk.evaluate.intervals import mean_interval
 from backtalk.evaluate.length_controlled import LengthControlled, length_controlled
 from backtalk.evaluate.means import bounded_interval, score_interval, t_interval
+from backtalk.evaluate.off_policy import (
+    OffPolicy,
+    cross_fitted,
+    doubly_robust,
+    importance_weights,
+    ips,
+    snips,
+)
 from backtalk.evaluate.ranking import BradleyTerry, bradley_terry
 from backtalk.evaluate.selection import Selection, choose, optimism
+from backtalk.evaluate.sequences import (
+    average_sequence,
+    difference_sequence,
+    mean_sequence,
+    weighted_effect,
+)
 from backtalk.evaluate.splits import group_folds
 from backtalk.evaluate.win_rate import WinRate, paired_difference, win_rate
 
@@ -40,11 +54,13 @@ __all__ = [
     "InvalidValues",
     "LengthControlled",
     "NotIdentified",
+    "OffPolicy",
     "Selection",
     "Standing",
     "WinRate",
     "accuracy",
     "against_trivial",
+    "average_sequence",
     "bootstrap",
     "bounded_interval",
     "bradley_terry",
@@ -52,17 +68,25 @@ __all__ = [
     "calibration_error",
     "choose",
     "cohen_kappa",
+    "cross_fitted",
+    "difference_sequence",
+    "doubly_robust",
     "exact",
     "group_folds",
+    "importance_weights",
+    "ips",
     "krippendorff_alpha",
     "length_controlled",
     "log_loss",
     "mean_interval",
+    "mean_sequence",
     "optimism",
     "paired_difference",
     "reliability_curve",
     "score_interval",
+    "snips",
     "t_interval",
+    "weighted_effect",
     "wilson",
     "win_rate",
 ]

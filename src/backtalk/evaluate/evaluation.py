@@ -10,8 +10,9 @@ from pydantic import Field
 from backtalk.evaluate.estimate import Estimate
 from backtalk.feedback.record import Maybe, Name, Record, Time, now
 
-Prompts = Literal["held-out", "train", "all"]
-"""Which prompts: those held out from learning, those learned from, or both."""
+Prompts = Literal["held-out", "train", "all", "live"]
+"""Which prompts: those held out from learning, those learned from, both, or those that came in
+while the policies answered them."""
 
 
 class Measure(Record):
@@ -48,7 +49,7 @@ class Evaluation(Record):
     """The id of the policy that it is compared with."""
     judge: Name
     split: Prompts
-    """Which prompts: evidence for a promotion comes from held-out ones."""
+    """Which prompts: evidence for a promotion comes from held-out or live ones."""
     prompts: Annotated[int, Field(ge=1)]
     prompts_digest: Name
     """Determined by which prompts they were."""

@@ -1,0 +1,167 @@
+"""The value of a policy that never answered, against brute force and known truth."""
+
+from itertools import product
+
+import numpy as np
+import pytest
+
+from backtalk.evaluate.estimate import InvalidValues, NotIdentified
+from backtalk.evaluate.off_policy import (
+    cross_fitted,
+    doubly_robust,
+    importance_weights,
+    ips,
+    snips,
+)
+
+PROMPTS = np.array([0.5, 0.3, 0.2])
+LOGGING = np.array([[0.6, 0.3, 0.1], [0.2, 0.5, 0.3], [1 / 3, 1 / 3, 1 / 3]])
+TARGET = np.array([[0.1, 0.1, 0.8], [0.5, 0.5, 0.0], [0.0, 0.2, 0.8]])
+REWARDS = np.array([[0.1, 0.5, 0.9], [1.0, 0.4, 0.0], [0.8, 0.1, 0.9]])
+"""The chance of a reward of 1, by prompt and answer."""
+TRUTH = float((PROMPTS[:, None] * TARGET * REWARDS).sum())
+GUESS = REWARDS.clip(0.3, 0.6)
+"""A model of the rewards that is wrong."""
+EXPECTED = (TARGET * GUESS).sum(1)
+
+
+def logged(rng, n):
+    prompts = rng.choice(3, n, p=PROMPTS)
+    answers = (rng.random(n)[:, None] > LOGGING[prompts].cumsum(1)).sum(1)
+    rewards = (rng.random(n) < REWARDS[prompts, answers]).astype(float)
+    weights = importance_weights(TARGET[prompts, answers], LOGGING[prompts, answers])
+    return prompts, answers, rewards, weights
+
+
+def outcomes():
+    """All that one logged answer can be, with its chance."""
+    for prompt, answer, reward in product(range(3), range(3), (0.0, 1.0)):
+        likely = REWARDS[prompt, answer] if reward else 1 - REWARDS[prompt, answer]
+        yield prompt, answer, reward, PROMPTS[prompt] * LOGGING[prompt, answer] * likely
+
+
+def log_of_everything():
+    """A log in which all that can happen stands as often as it is likely, in 3,000."""
+    rows = [(p, a, r) for p, a, r, chance in outcomes() for _ in range(round(chance * 3_000))]
+    prompts, answers, rewards = (np.array(column) for column in zip(*rows, strict=True))
+    weights = importance_weights(TARGET[prompts, answers], LOGGING[prompts, answers])
+    return prompts, answers, rewards, weights
+
+
+def test_over_all_that_can_happen_each_estimator_is_the_truth():
+    prompts, answers, rewards, weights = log_of_everything()
+    assert ips(rewards, weights).estimate.value == pytest.approx(TRUTH, abs=1e-9)
+    assert snips(rewards, weights).estimate.value == pytest.approx(TRUTH, abs=1e-9)
+    robust = doubly_robust(rewards, weights, GUESS[prompts, answers], EXPECTED[prompts])
+    assert robust.estimate.value == pytest.approx(TRUTH, abs=1e-9)
+
+
+def test_with_a_right_model_wrong_probabilities_do_not_matter():
+    prompts, answers, rewards, weights = log_of_everything()
+    right = doubly_robust(
+        rewards, 3 * weights, REWARDS[prompts, answers], (TARGET * REWARDS).sum(1)[prompts]
+    )
+    assert right.estimate.value == pytest.approx(TRUTH, abs=1e-9)
+    assert ips(rewards, 3 * weights).estimate.value == pytest.approx(3 * TRUTH)
+    assert snips(rewards, 3 * weights).estimate.value == pytest.approx(TRUTH)
+
+
+def test_the_intervals_cover_and_a_better_model_makes_them_shorter():
+    rng = np.random.default_rng(0)
+    covered, widths = [], []
+    for _ in range(300):
+        prompts, answers, rewards, weights = logged(rng, 1200)
+        found = [
+            ips(rewards, weights),
+            snips(rewards, weights),
+            doubly_robust(
+                rewards, weights, REWARDS[prompts, answers], (TARGET * REWARDS).sum(1)[prompts]
+            ),
+        ]
+        covered.append([not one.estimate.excludes(TRUTH) for one in found])
+        widths.append([one.estimate.width for one in found])
+    assert (np.mean(covered, axis=0) > 0.91).all()
+    in_ips, in_snips, in_dr = np.mean(widths, axis=0)
+    assert in_dr < 0.9 * min(in_ips, in_snips)
+
+
+def test_a_fitted_model_is_as_good_as_its_features():
+    rng = np.random.default_rng(1)
+    prompts, answers, rewards, weights = logged(rng, 3000)
+    cells = np.eye(9)
+    mixed = TARGET[prompts][:, :, None] * cells.reshape(3, 3, 9)[prompts]
+    own, other = cross_fitted(cells[3 * prompts + answers], rewards, mixed.sum(1), ridge=1e-3)
+    robust = doubly_robust(rewards, weights, own, other)
+    assert not robust.estimate.excludes(TRUTH)
+    assert robust.estimate.width < ips(rewards, weights).estimate.width
+    assert np.abs(own - REWARDS[prompts, answers]).mean() < 0.05
+
+
+def test_no_reward_helps_to_predict_itself():
+    """Rewards are noise that each row's own feature tells: other folds know nothing of it."""
+    rng = np.random.default_rng(2)
+    rewards = rng.integers(0, 2, 60).astype(float)
+    own, _ = cross_fitted(np.eye(60), rewards, np.eye(60))
+    assert abs(np.corrcoef(own, rewards)[0, 1]) < 0.5
+    apart, _ = cross_fitted(
+        np.repeat(np.eye(30), 2, 0), np.repeat(rewards[:30], 2), np.eye(60)[:, :30],
+        groups=np.repeat(np.arange(30), 2),
+    )  # fmt: skip
+    assert np.abs(apart - np.repeat(rewards[:30], 2)).mean() > 0.3
+
+
+def test_what_is_not_in_the_log_is_said_to_be_missing():
+    weights = np.zeros(500)
+    weights[:4] = 125.0
+    with pytest.raises(NotIdentified, match=r"500 logged rewards are worth 4\.0"):
+        ips(np.ones(500), weights)
+    with pytest.raises(NotIdentified):
+        snips(np.ones(500), np.zeros(500))
+
+
+def test_clipping_is_told_and_bounds_the_weights():
+    rng = np.random.default_rng(3)
+    _, _, rewards, weights = logged(rng, 2000)
+    found = ips(rewards, weights, clip=2.0)
+    assert found.largest_weight == pytest.approx(8.0)
+    assert found.clipped == pytest.approx((weights > 2).mean())
+    assert found.estimate.value == pytest.approx((rewards * weights.clip(0, 2)).mean())
+    assert "cut to 2" in found.warnings[0]
+    assert ips(rewards, weights).warnings == ()
+
+
+def test_wrong_probabilities_show_in_the_mean_weight():
+    rng = np.random.default_rng(4)
+    _, _, rewards, weights = logged(rng, 2000)
+    assert "not 1" in ips(rewards, 1.5 * weights).warnings[0]
+
+
+def test_the_self_normalised_estimate_stays_on_the_scale():
+    rewards = np.array([1.0] * 15 + [0.0, 0.5])
+    found = snips(rewards, np.linspace(0.1, 3.0, 17))
+    assert 0 <= found.estimate.low <= found.estimate.value <= found.estimate.high <= 1
+
+
+def test_users_who_answer_often_count_as_one_each():
+    rng = np.random.default_rng(5)
+    _, _, rewards, weights = logged(rng, 1500)
+    users = np.repeat(np.arange(1500), 4)
+    alone = snips(rewards, weights).estimate
+    copied = snips(np.repeat(rewards, 4), np.repeat(weights, 4), users).estimate
+    assert copied.width == pytest.approx(alone.width, rel=0.02)
+
+
+@pytest.mark.parametrize(
+    ("call", "said"),
+    [
+        (lambda: importance_weights([0.5], [0.0]), "Probabilities"),
+        (lambda: importance_weights([1.5], [0.5]), "Probabilities"),
+        (lambda: ips([1.0, 0.0], [1.0]), "lengths"),
+        (lambda: ips([1.0], [-1.0]), "below 0"),
+        (lambda: ips([1.0] * 20, [1.0] * 20, clip=0.0), "cut to 0"),
+        (lambda: cross_fitted(np.ones((2, 1)), [0, 1], np.ones((2, 1)), ["a", "a"]), "one group"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(call, said):
+    with pytest.raises(InvalidValues, match=said):
+        call()
