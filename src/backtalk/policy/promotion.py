@@ -44,7 +44,7 @@ class Gate(Record):
             found.append(
                 f"The interval of its win rate is at {rate.level:g}, the gate asks {self.level:g}"
             )
-        if evaluation.split != "held-out":
+        if evaluation.split not in {"held-out", "live"}:
             found.append(
                 f"It was evaluated on {evaluation.split} prompts, which it may have learned from"
             )
@@ -172,7 +172,7 @@ def promote(
         Who decides.
     gate
         What the evidence has to show; by default a 95 % lower bound of the win rate over the
-        served policy above 0.5 on held-out prompts, and no guard worse.
+        served policy above 0.5 on held-out or live prompts, and no guard worse.
 
     Raises
     ------

@@ -60,8 +60,8 @@ class Ask:
         """Whether the answer is wanted piece by piece."""
         return self.asked.get("stream") is True
 
-    def answered_by(self, policy: str, *, propensity: float | None) -> Ask:
-        """Return the same request with the policy that answers it."""
+    def answered_by(self, policy: str | None, *, propensity: float | None) -> Ask:
+        """Return the same request with the policy that answers it, ``None`` where several do."""
         exchange = replace(self.exchange, policy=policy, propensity=propensity)
         return replace(self, exchange=exchange)
 
@@ -82,6 +82,8 @@ class Ask:
 
     def keep(self, answer: Mapping[str, Any]) -> None:
         """Keep the interaction. The answer does not suffer if that fails."""
+        if self.services.traces is not None:
+            self.services.traces.answered(self.exchange, answer)
         if not answer.get("choices"):
             return
         try:
@@ -103,7 +105,7 @@ def exchange_of(
         id=interaction_id(project, services.settings.project),
         project=project,
         asked=asked,
-        user=user if isinstance(user, str) else None,
+        user=user if isinstance(user, str) and user else None,
         session=headers.get("x-backtalk-session") or None,
         parent=headers.get("x-backtalk-parent") or None,
         notes={"endpoint": request.scope["path"]},

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from pydantic import ValidationError
@@ -12,6 +14,7 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 
 from backtalk.decode import Decoded
 from backtalk.errors import BacktalkError, RecordError
+from backtalk.experiments.interleaving import team_draft
 from backtalk.feedback import Message, as_prompt
 from backtalk.feedback.formats.chat import as_messages
 from backtalk.models import Usage
@@ -33,15 +36,47 @@ async def answer(ask: Ask, found: Found) -> Response:
         If the policy cannot answer.
     """
     started = time.monotonic()
-    samples = _samples(ask.asked)
+    samples = samples_of(ask.asked)
     decoded: list[Decoded] = []
     for prompt in _prompts(ask):
-        try:
-            decoded += await ask.services.policies.decode(
-                found, prompt, asked=ask.asked, samples=samples
-            )
-        except BacktalkError as error:
-            raise refusal_of(error) from None
+        decoded += await _decode(ask, found, prompt, samples)
+    return _answered(ask, decoded, samples, started)
+
+
+async def duel(ask: Ask, arms: tuple[Found, ...]) -> Response:
+    """Let two policies answer a chat, and mix their answers without saying which is whose.
+
+    Raises
+    ------
+    Refused
+        If one of them cannot answer.
+    """
+    started = time.monotonic()
+    samples = samples_of(ask.asked)
+    teams = team_draft(samples)
+    (prompt,) = _prompts(ask)
+    answers = await asyncio.gather(
+        *(_decode(ask, found, prompt, teams.count(team)) for team, found in enumerate(arms))
+    )
+    left = [iter(own) for own in answers]
+    decoded = [next(left[team]) for team in teams]
+    lost = [t for t, item in zip(teams, decoded, strict=True) for _ in item.candidates[1:]]
+    policies = {str(i): arms[team].policy.id for i, team in enumerate((*teams, *lost))}
+    known = replace(ask, exchange=replace(ask.exchange, policies=policies))
+    return _answered(known, decoded, samples, started)
+
+
+async def _decode(
+    ask: Ask, found: Found, prompt: tuple[Message, ...], samples: int
+) -> list[Decoded]:
+    try:
+        return await ask.services.policies.decode(found, prompt, asked=ask.asked, samples=samples)
+    except BacktalkError as error:
+        raise refusal_of(error) from None
+
+
+def _answered(ask: Ask, decoded: Sequence[Decoded], samples: int, started: float) -> Response:
+    """Keep what was decoded, and write it as the answer."""
     ask.note(seconds=round(time.monotonic() - started, 6))
     written = _written(ask, decoded)
     ask.keep(_with_candidates(ask.kind, written, decoded, samples))
@@ -62,7 +97,14 @@ def _prompts(ask: Ask) -> list[tuple[Message, ...]]:
         raise Refused(400, str(error), param="messages") from None
 
 
-def _samples(asked: Mapping[str, Any]) -> int:
+def samples_of(asked: Mapping[str, Any]) -> int:
+    """Return how many answers a request asks for.
+
+    Raises
+    ------
+    Refused
+        If it is no such number.
+    """
     samples = asked.get("n")
     if samples is None:
         return 1
@@ -116,7 +158,8 @@ def _with_candidates(
                 if place != item.chosen:
                     lost = _choice(kind, len(choices), item, place)
                     choices.append({**lost, **_found_out(item, place), "hidden": True})
-    model = decoded[0].answer.model if decoded else None
+    models = {item.answer.model for item in decoded}
+    model = models.pop() if len(models) == 1 else None
     return {**written, "model": model, "choices": choices}
 
 

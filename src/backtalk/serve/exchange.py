@@ -32,6 +32,8 @@ class Exchange:
     parent: str | None = None
     policy: str | None = None
     propensity: float | None = None
+    policies: Mapping[str, str] = field(default_factory=dict)
+    """The policy that wrote each response, by the response's id, where several did."""
     notes: dict[str, Any] = field(default_factory=dict)
     """What else is known: the upstream, the caller's key."""
 
@@ -115,6 +117,9 @@ def _interaction(
         "request": request,
         **{name: answer[name] for name in ("usage",) if answer.get(name)},
     }
+    for response in responses:
+        if (writer := exchange.policies.get(response["id"])) is not None:
+            response["policy"] = writer
     fields = {
         "id": id_,
         "prompt": prompt,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from dataclasses import replace
 from typing import Any
 
@@ -10,12 +11,15 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from backtalk.serve.ask import CHAT, TEXT, Ask, Kind, asked_of, call_of, exchange_of
-from backtalk.serve.decoded import answer
+from backtalk.serve.decoded import answer, duel, samples_of
 from backtalk.serve.errors import Refused
 from backtalk.serve.forward import forward, passed_on, whole
 from backtalk.serve.policies import Found, applied, wanted_of
 from backtalk.serve.services import Services
+from backtalk.serve.traffic import Drawn
 from backtalk.serve.upstream import renamed
+
+log = logging.getLogger(__name__)
 
 
 async def chat_completions(request: Request) -> Response:
@@ -36,6 +40,8 @@ async def embeddings(request: Request) -> Response:
     asked = asked_of(body)
     if wanted_of(asked["model"]) is not None:
         raise Refused(400, "A policy makes no embeddings; name an upstream's model", param="model")
+    if services.traces is not None:
+        services.traces.asked("embeddings", asked)
     call = call_of(services, request, "/embeddings", body, asked)
     return await passed_on(await services.upstreams.send(call))
 
@@ -92,11 +98,55 @@ async def _complete(request: Request, kind: Kind) -> Response:
     if caller.key:
         ask.note(key=caller.key)
     request.scope["backtalk"] |= {"interaction": ask.exchange.id, "model": asked["model"]}
+    if services.traces is not None:
+        services.traces.asked("chat" if kind is CHAT else "text_completion", asked, ask.exchange)
     if wanted is None:
         return await forward(ask, ask.call())
+    if wanted.policy is None:
+        drawn = await services.traffic.draw(wanted.project, ask.exchange)
+        if drawn is not None:
+            return await _by_arms(ask, drawn)
     found = await services.policies.find(wanted)
     propensity = 1.0 if wanted.policy is None else None
     return await _by_policy(ask.answered_by(found.policy.id, propensity=propensity), found)
+
+
+async def _by_arms(ask: Ask, drawn: Drawn) -> Response:
+    """Answer as part of an experiment; two arms only where there will be a choice between them.
+
+    Where an arm cannot answer, the control does, and that counts for nothing: who asks must not
+    suffer from a policy that is only being tried.
+    """
+    duels = len(drawn.arms) > 1
+    if duels and (ask.kind is not CHAT or samples_of(ask.asked) < 2):
+        return await _by_control(ask, drawn)
+    is_control = not duels and drawn.arms[0].policy.id == drawn.control.policy.id
+    ask.note(experiment=drawn.note)
+    try:
+        response = await _by_drawn(ask, drawn)
+    except Refused as refused:
+        if is_control or refused.status < 500:
+            raise
+        why = refused.message
+    else:
+        if is_control or not (response.status_code >= 500 or response.status_code == 404):
+            return response
+        why = f"its upstream answered {response.status_code}"
+    log.warning("An arm of the experiment %s cannot answer: %s", drawn.note["name"], why)
+    del ask.exchange.notes["experiment"]
+    return await _by_control(ask, drawn)
+
+
+async def _by_drawn(ask: Ask, drawn: Drawn) -> Response:
+    if len(drawn.arms) > 1:
+        return await duel(ask.answered_by(None, propensity=drawn.propensity), drawn.arms)
+    (found,) = drawn.arms
+    return await _by_policy(ask.answered_by(found.policy.id, propensity=drawn.propensity), found)
+
+
+async def _by_control(ask: Ask, drawn: Drawn) -> Response:
+    found = drawn.control
+    return await _by_policy(ask.answered_by(found.policy.id, propensity=None), found)
 
 
 async def _by_policy(ask: Ask, found: Found) -> Response:

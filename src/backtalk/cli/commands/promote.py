@@ -42,8 +42,8 @@ def promote_command(
     """Serve a policy from now on, if its evaluation passes the gate.
 
     The gate asks that the 95 % interval of its win rate over what is served lies above one half,
-    on held-out prompts, and that no guard is shown to get worse. The first policy of a project
-    passes without. A refusal says why, and exits with code 4.
+    on held-out prompts or in live traffic, and that no guard is shown to get worse. The first
+    policy of a project passes without. A refusal says why, and exits with code 4.
 
     Examples
     --------

@@ -1,0 +1,80 @@
+"""What an experiment's rule says is to be done now."""
+
+from __future__ import annotations
+
+from backtalk.experiments.events import Ended, Promoted, Stopped
+from backtalk.experiments.state import State
+from backtalk.experiments.summary import ArmSummary, Measured, enough, summarise
+
+Decision = Stopped | Promoted | Ended
+
+
+def decide(state: State, served: str | None) -> Decision | None:
+    """Return the next thing to be done, ``None`` while there is nothing.
+
+    A candidate that is shown to be worse than the control by more than the margin, by the outcome
+    or by a guard, is stopped. One that is shown to be better, and by no guard worse, is promoted if
+    the rule says so. The experiment ends when no candidate is left, at its horizon, and when the
+    project serves something else than the control: whoever promoted or rolled back by hand has
+    decided.
+
+    Parameters
+    ----------
+    state
+        The experiment.
+    served
+        The id of the policy that the project serves.
+    """
+    experiment = state.experiment
+    if state.status != "running":
+        return None
+    if served in experiment.candidates:
+        return Promoted(name=experiment.name, arm=str(served))
+    if served != experiment.control:
+        return Ended(name=experiment.name, reason="the project serves another policy now")
+    return _by_rule(state)
+
+
+def _by_rule(state: State) -> Decision | None:
+    experiment = state.experiment
+    live = [arm for arm in summarise(state).candidates if arm.stopped is None]
+    if not live:
+        return Ended(name=experiment.name, reason="no candidate is left")
+    for arm in live:
+        if (stopped := _harmful(state, arm)) is not None:
+            return stopped
+    if experiment.rule.promote and (winner := _winner(live)) is not None:
+        return Promoted(name=experiment.name, arm=winner.policy)
+    if experiment.rule.horizon is not None and state.judged >= experiment.rule.horizon:
+        reason = f"nothing was decided after {state.judged} judgements"
+        return Ended(name=experiment.name, reason=reason)
+    return None
+
+
+def _harmful(state: State, arm: ArmSummary) -> Stopped | None:
+    margin = state.experiment.rule.margin
+    if not enough(state, arm.policy):
+        return None
+    for found in (arm.outcome, *arm.guards):
+        difference = found.difference
+        if difference is not None and difference.high < -margin:
+            return Stopped(
+                name=state.experiment.name,
+                arm=arm.policy,
+                reason=f"worse by {found.signal}",
+                difference=difference,
+            )
+    return None
+
+
+def _winner(live: list[ArmSummary]) -> ArmSummary | None:
+    winning = [arm for arm in live if arm.verdict == "better" and not any(map(_worse, arm.guards))]
+    return max(winning, key=_gain, default=None)
+
+
+def _gain(arm: ArmSummary) -> float:
+    return 0.0 if arm.outcome.difference is None else arm.outcome.difference.value
+
+
+def _worse(found: Measured) -> bool:
+    return found.difference is not None and found.difference.high < 0

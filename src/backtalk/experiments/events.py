@@ -1,0 +1,107 @@
+"""What happened to experiments: events in a project's journal, which nothing ever changes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Annotated, Literal
+
+from pydantic import Field, TypeAdapter
+
+from backtalk.evaluate.estimate import Estimate
+from backtalk.experiments.experiment import Experiment
+from backtalk.feedback.record import Maybe, Name, Record
+from backtalk.store import Store
+
+TOPIC = "experiment"
+"""One topic for all experiments of a project: only one of them runs at a time."""
+
+
+class Started(Record):
+    """An experiment began."""
+
+    kind: Literal["started"] = "started"
+    experiment: Experiment
+
+
+class Stopped(Record):
+    """A candidate gets no traffic any more."""
+
+    kind: Literal["stopped"] = "stopped"
+    name: Name
+    arm: Name
+    reason: Name
+    difference: Maybe[Estimate] = None
+    """The candidate minus the control, by what it was stopped for."""
+
+
+class Promoted(Record):
+    """A candidate is served from now on; the experiment has ended."""
+
+    kind: Literal["promoted"] = "promoted"
+    name: Name
+    arm: Name
+    evaluation: Maybe[Name] = None
+
+
+class Ended(Record):
+    """An experiment ended without promoting anything; the control goes on."""
+
+    kind: Literal["ended"] = "ended"
+    name: Name
+    reason: Name
+
+
+AnyEvent = Annotated[Started | Stopped | Promoted | Ended, Field(discriminator="kind")]
+
+_EVENTS: TypeAdapter[Started | Stopped | Promoted | Ended] = TypeAdapter(AnyEvent)
+
+
+@dataclass(frozen=True)
+class Event:
+    """An event with who caused it and when."""
+
+    number: int
+    """Its place in the journal, from 1."""
+    time: datetime
+    who: str
+    what: Started | Stopped | Promoted | Ended
+
+    @property
+    def name(self) -> str:
+        """That of the experiment."""
+        return self.what.experiment.name if isinstance(self.what, Started) else self.what.name
+
+
+def read_events(store: Store, name: str | None = None) -> list[Event]:
+    """Return the events of an experiment, or of all, the oldest first."""
+    found = [
+        Event(entry.number, entry.time, entry.who, _EVENTS.validate_json(entry.body))
+        for entry in store.journal.entries(TOPIC)
+    ]
+    return [event for event in found if name in {None, event.name}]
+
+
+def append_event(
+    store: Store, what: Started | Stopped | Promoted | Ended, *, who: str, after: int
+) -> Event:
+    """Write an event down, if nothing happened since the one numbered ``after``.
+
+    Raises
+    ------
+    Conflict
+        If something did: somebody else saw the same, and wrote it down first.
+    """
+    entry = store.journal.append(TOPIC, what.to_json(), who=who, after=after)
+    return Event(entry.number, entry.time, entry.who, what)
+
+
+def running(events: list[Event]) -> Experiment | None:
+    """Return the experiment that runs after these events, ``None`` where none does."""
+    found: Experiment | None = None
+    for event in events:
+        if isinstance(event.what, Started):
+            found = event.what.experiment
+        elif isinstance(event.what, (Promoted, Ended)):
+            found = None
+    return found

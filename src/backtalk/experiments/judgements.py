@@ -1,0 +1,130 @@
+"""What one piece of feedback says for an experiment: a number for an arm, or for one over another.
+
+The gateway notes with each interaction which experiment it was part of and what each arm's chance
+was; here that note is read, and feedback becomes a number by the same conversions as everywhere.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from backtalk.experiments.experiment import Experiment, Unit, signal_aspect, signal_kinds
+from backtalk.feedback import AnyFeedback, Choice, Interaction, Preference, Ranking
+from backtalk.feedback.conversions import Case, views
+from backtalk.feedback.views import Scored
+
+_DIGITS = 3
+_EVEN = {"a": 1.0, "b": 0.0, "tie": 0.5, "both_bad": 0.5}
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """How an interaction came to its arm."""
+
+    chances: dict[str, float]
+    """The chance that each arm in play had; of a duel, that of being one of the two."""
+
+
+def note_of(experiment: str, chances: dict[str, float]) -> dict[str, Any]:
+    """Return what is noted with an interaction that is part of an experiment."""
+    return {"name": experiment, "chances": chances}
+
+
+def assignment_of(talk: Interaction, experiment: str | None = None) -> Assignment | None:
+    """Return how an interaction came to its arm, ``None`` if it was not part of the experiment.
+
+    Parameters
+    ----------
+    talk
+        The interaction.
+    experiment
+        Its name; any, if left out.
+    """
+    gateway = talk.metadata.get("gateway")
+    note = gateway.get("experiment") if isinstance(gateway, dict) else None
+    if not isinstance(note, dict) or experiment not in {None, note.get("name")}:
+        return None
+    chances = note.get("chances")
+    if not isinstance(chances, dict):
+        return None
+    return Assignment(
+        {arm: float(p) for arm, p in chances.items() if isinstance(p, (int, float)) and 0 < p <= 1}
+    )
+
+
+def arms_of(talk: Interaction) -> tuple[str, ...]:
+    """Return the arms that answered, each once, in the order of their first response."""
+    found = [response.policy or talk.policy for response in talk.responses]
+    return tuple(dict.fromkeys(arm for arm in found if arm is not None))
+
+
+def unit_of(talk: Interaction, unit: Unit) -> str:
+    """Return what counts once: the session or user, the interaction where it has none."""
+    named = {"request": None, "session": talk.session, "user": talk.user}[unit]
+    return f"{unit}:{named}" if named else talk.id
+
+
+def score(talk: Interaction, item: AnyFeedback, signal: str) -> tuple[str, float] | None:
+    """Return the arm that feedback is about and the number that it comes down to.
+
+    Returns
+    -------
+    tuple or None
+        The policy's id and the number, in [0, 1], to a thousandth. ``None`` if the feedback does
+        not count for this signal.
+    """
+    if item.kind not in signal_kinds(signal) or isinstance(item, (Preference, Ranking, Choice)):
+        return None
+    found = views(Case(talk, (item,)), Scored)
+    if not found or found[0].aspect != signal_aspect(signal):
+        return None
+    arm = _arm(talk, item.references()[0][1])
+    return None if arm is None else (arm, round(found[0].score, _DIGITS))
+
+
+def duel(talk: Interaction, item: AnyFeedback, experiment: Experiment) -> float | None:
+    """Return how the earlier of two arms did against the later, in the experiment's order.
+
+    Returns
+    -------
+    float or None
+        1 where it won, 0 where it lost, 0.5 for a tie; of a ranking, the share of the pairs of
+        their answers that it won. ``None`` where the feedback does not decide between them.
+    """
+    if item.kind not in signal_kinds(experiment.outcome):
+        return None
+    if getattr(item, "aspect", None) not in {None, signal_aspect(experiment.outcome)}:
+        return None
+    first = min(arms_of(talk), key=experiment.arms.index)
+    won = [
+        value if one == first else 1 - value
+        for a, b, value in _results(item)
+        if (one := _arm(talk, a)) != (other := _arm(talk, b)) and None not in {one, other}
+    ]
+    return round(sum(won) / len(won), _DIGITS) if won else None
+
+
+def _results(item: AnyFeedback) -> list[tuple[str, str, float]]:
+    """Return pairs of responses, and how the first did against the second."""
+    if isinstance(item, Preference):
+        chance = item.probability
+        return [(item.a, item.b, _EVEN[item.verdict] if chance is None else chance)]
+    if isinstance(item, Choice):
+        shown = [one.response for one in item.shown]
+        if item.chosen is None:
+            return []
+        return [(item.chosen, other, 1.0) for other in shown if other != item.chosen]
+    if not isinstance(item, Ranking):
+        return []
+    placed = [(place, id_) for place, tier in enumerate(item.tiers) for id_ in tier]
+    return [
+        (a, b, 0.5 if place == other else 1.0)
+        for i, (place, a) in enumerate(placed)
+        for other, b in placed[i + 1 :]
+        if place != other or item.within == "tied"
+    ]
+
+
+def _arm(talk: Interaction, response: str) -> str | None:
+    return talk.response(response).policy or talk.policy

@@ -1,0 +1,225 @@
+"""The state of an experiment: a fold over its events, its interactions and the feedback on them.
+
+Nothing of it is kept anywhere. Whoever reads the same log, in one go or as it grows, has the same
+state.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Literal
+
+from backtalk.evaluate.sequences import weighted_effect
+from backtalk.experiments.events import Ended, Event, Promoted, Started, Stopped
+from backtalk.experiments.experiment import Experiment, Signal
+from backtalk.experiments.judgements import (
+    Assignment,
+    arms_of,
+    assignment_of,
+    duel,
+    score,
+    unit_of,
+)
+from backtalk.feedback import AnyFeedback, Interaction
+
+Status = Literal["running", "promoted", "ended"]
+
+
+@dataclass
+class Weighted:
+    """Sums of a candidate's effects over the control, weighted by inverse propensities."""
+
+    total: float = 0.0
+    squares: float = 0.0
+    n: int = 0
+    values: float = 0.0
+    """The sum of the numbers that the candidate and the control were given."""
+    judged: int = 0
+
+    def take(self, value: float, *, sign: int, propensity: float) -> None:
+        """Take a number of the candidate (sign 1), of the control (-1) or of another arm (0).
+
+        It is centred on what the two got before: then it does not matter, where they are equally
+        good, that one of them is judged more often than the other.
+        """
+        self.n += 1
+        if sign == 0:
+            return
+        centre = self.values / self.judged if self.judged else 0.5
+        effect = weighted_effect(value, centre=centre, sign=sign, propensity=propensity)
+        self.total += effect
+        self.squares += effect * effect
+        self.values += value
+        self.judged += 1
+
+
+@dataclass
+class Arm:
+    """What is known of one arm."""
+
+    shown: int = 0
+    """How many requests it answered, alone or in a duel."""
+    values: dict[Signal, Counter[float]] = field(default_factory=dict)
+    """How often each number was given, by signal."""
+    effects: dict[Signal, Weighted] = field(default_factory=dict)
+    """A candidate's effect over the control, by signal, where allocation adapts."""
+    lengths: Counter[int] = field(default_factory=Counter)
+    """The lengths of its judged answers, in characters."""
+
+    def judged(self, signal: Signal) -> int:
+        """Return how many judgements there are."""
+        return self.values[signal].total() if signal in self.values else 0
+
+
+@dataclass
+class State:
+    """An experiment as far as its log tells.
+
+    Made by :func:`begin`, and grown by its ``take`` methods in the order of the log.
+    """
+
+    experiment: Experiment
+    status: Status = "running"
+    events: list[Event] = field(default_factory=list)
+    stopped: dict[str, str] = field(default_factory=dict)
+    """Arms that get no traffic any more, with the reason."""
+    arms: dict[str, Arm] = field(default_factory=dict)
+    shown: int = 0
+    """How many requests were answered as part of the experiment."""
+    duels: dict[tuple[str, str], Counter[float]] = field(default_factory=dict)
+    """How the first of two arms did against the second, in the experiment's order."""
+    counted: set[tuple[Signal, str]] = field(default_factory=set)
+    """Which units have been judged: each counts once, with its first judgement."""
+
+    @property
+    def live(self) -> tuple[str, ...]:
+        """The arms that get traffic, the control first."""
+        return tuple(arm for arm in self.experiment.arms if arm not in self.stopped)
+
+    @property
+    def judged(self) -> int:
+        """How many units have been judged by what decides."""
+        return sum(1 for signal, _ in self.counted if signal == self.experiment.outcome)
+
+    def take_event(self, event: Event) -> None:
+        """Take what happened to the experiment."""
+        self.events.append(event)
+        if isinstance(event.what, Stopped):
+            self.stopped[event.what.arm] = event.what.reason
+        elif isinstance(event.what, Promoted):
+            self.status = "promoted"
+        elif isinstance(event.what, Ended):
+            self.status = "ended"
+
+    def take_shown(self, talk: Interaction) -> None:
+        """Take an interaction; one that is not part of the experiment changes nothing."""
+        if assignment_of(talk, self.experiment.name) is None:
+            return
+        self.shown += 1
+        for arm in arms_of(talk):
+            if arm in self.arms:
+                self.arms[arm].shown += 1
+
+    def take_said(self, talk: Interaction, item: AnyFeedback) -> None:
+        """Take feedback with its interaction; what does not count changes nothing."""
+        assigned = assignment_of(talk, self.experiment.name)
+        arms = arms_of(talk)
+        if assigned is None or not arms or any(arm not in self.arms for arm in arms):
+            return
+        if self.experiment.allocation == "dueling":
+            self._take_duel(talk, item, arms)
+            signals: tuple[Signal, ...] = self.experiment.guards
+        else:
+            signals = self.experiment.signals
+        for signal in signals:
+            found = score(talk, item, signal)
+            if found is not None and found[0] in self.arms:
+                self._take_score(talk, assigned, signal, *found)
+
+    def _take_duel(self, talk: Interaction, item: AnyFeedback, arms: tuple[str, ...]) -> None:
+        if len(arms) != 2 or self._is_counted(self.experiment.outcome, talk.id):
+            return
+        value = duel(talk, item, self.experiment)
+        if value is None:
+            return
+        self.counted.add((self.experiment.outcome, talk.id))
+        first, second = sorted(arms, key=self.experiment.arms.index)
+        self.duels.setdefault((first, second), Counter())[value] += 1
+        self._measure(talk, *arms)
+
+    def _take_score(
+        self, talk: Interaction, assigned: Assignment, signal: Signal, arm: str, value: float
+    ) -> None:
+        unit = unit_of(talk, self.experiment.unit)
+        if self.experiment.allocation == "dueling":
+            unit = f"{unit}:{arm}"
+        if self._is_counted(signal, unit):
+            return
+        self.counted.add((signal, unit))
+        self.arms[arm].values.setdefault(signal, Counter())[value] += 1
+        if signal == self.experiment.outcome:
+            self._measure(talk, arm)
+        if self.experiment.allocation == "thompson":
+            self._weigh(assigned, signal, arm, value)
+
+    def _weigh(self, assigned: Assignment, signal: Signal, arm: str, value: float) -> None:
+        """Take the effect that a number shows of each candidate that was in play with it."""
+        if arm not in assigned.chances:
+            return
+        for candidate in self.experiment.candidates:
+            if candidate in assigned.chances:
+                sign = {candidate: 1, self.experiment.control: -1}.get(arm, 0)
+                known = self.arms[candidate].effects.setdefault(signal, Weighted())
+                chance = max(assigned.chances[arm], self.experiment.floor)
+                known.take(value, sign=sign, propensity=chance)
+
+    def _measure(self, talk: Interaction, *arms: str) -> None:
+        for response in talk.responses:
+            arm = response.policy or talk.policy
+            if arm in arms and not response.metadata.get("hidden"):
+                self.arms[str(arm)].lengths[len(response.text)] += 1
+
+    def _is_counted(self, signal: Signal, unit: str) -> bool:
+        return (signal, unit) in self.counted
+
+
+def begin(event: Event) -> State:
+    """Return the state of an experiment right after it started.
+
+    Parameters
+    ----------
+    event
+        The one that says so.
+    """
+    assert isinstance(event.what, Started)
+    experiment = event.what.experiment
+    return State(experiment, events=[event], arms={arm: Arm() for arm in experiment.arms})
+
+
+def fold(
+    events: Iterable[Event],
+    talks: Iterable[Interaction],
+    said: Iterable[tuple[Interaction, AnyFeedback]],
+) -> State:
+    """Return the state of an experiment by its whole log.
+
+    Parameters
+    ----------
+    events
+        Those of one experiment, in order.
+    talks
+        Interactions, in any order; those of no arm may be among them.
+    said
+        Feedback with the interaction that it is about, in the order in which it came.
+    """
+    first, *rest = events
+    state = begin(first)
+    for event in rest:
+        state.take_event(event)
+    for talk in talks:
+        state.take_shown(talk)
+    for talk, item in said:
+        state.take_said(talk, item)
+    return state

@@ -1,0 +1,35 @@
+"""The page on experiments runs as it stands."""
+
+import os
+import sys
+from pathlib import Path
+
+from backtalk.policy import history
+from backtalk.store import Store
+from tests.conftest import REPOSITORY
+from tests.serve.conftest import serving
+from tests.serve.test_page import Behind, free_port
+from tests.serve.upstream import make_upstream
+
+PAGE = REPOSITORY / "docs" / "experiments.md"
+assert free_port
+
+
+def test_the_page_runs(tmp_path, monkeypatch, free_port):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PATH", str(Path(sys.executable).parent), prepend=os.pathsep)
+    for name in [name for name in os.environ if name.startswith("BACKTALK")]:
+        monkeypatch.delenv(name)
+    app, _ = make_upstream()
+    with serving(app) as url:
+        reader = Behind(tmp_path, free_port, url)
+        reader.met = {"policy", "promote", "experiment", "status", "rollback", "estimate"}
+        try:
+            names = reader.follow(PAGE)
+        finally:
+            reader.close()
+    assert [arm.verdict for arm in names["summary"].arms] == ["control", "better"]
+    with Store("backtalk.db") as store:
+        done = [(one.promotion.action, one.who) for one in history(store)]
+    assert [action for action, _ in done] == ["promote", "promote", "rollback"]
+    assert done[1][1] == "backtalk"

@@ -1,0 +1,30 @@
+"""An experiment is followed in PostgreSQL as in SQLite."""
+
+from backtalk.experiments import Rule, step
+from backtalk.store import Store
+from backtalk.store.engine import writing
+from backtalk.store.writing import Batch, project_number
+from tests.experiments.conftest import trial_of
+from tests.store.conftest import postgres, postgres_database
+
+assert postgres
+assert postgres_database
+
+
+def test_what_becomes_visible_late_or_goes_away_is_noticed(postgres_database):
+    with Store(postgres_database) as store:
+        trial = trial_of(store, candidates=2, rule=Rule(at_least=20))
+        follower = trial.follower()
+        batch = Batch(project_number(store.engine, "default"))
+        late = [trial.talk(trial.control) for _ in range(5)]
+        batch.add(late, [trial.thumb(talk, good=True) for talk in late])
+        with writing(store.engine) as connection:
+            batch.insert(connection)
+            trial.traffic(dict(zip(trial.experiment.arms, (0.4, 0.9, 0.0), strict=True)), 300)
+            assert follower.refresh().judged == 300
+        assert follower.refresh(check=True).judged == 305
+        for item in list(store.feedback())[:10]:
+            store.delete(item.id)
+        assert follower.refresh(check=True).judged == 295
+        assert follower.state == trial.follower().refresh()
+        assert [event.what.kind for event in step(store, follower)] == ["stopped", "promoted"]
