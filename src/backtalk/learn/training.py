@@ -15,6 +15,7 @@ from backtalk.feedback.splits import split_of
 from backtalk.feedback.views import Case, View
 from backtalk.policy import Snapshot
 from backtalk.store import Store
+from backtalk.store.reading import Cursor
 
 AnyView = TypeVar("AnyView", bound=View)
 Split = Literal["train", "held-out", "all"]
@@ -40,24 +41,32 @@ class TrainingSet:
         ``"train"`` leaves out the prompts that evaluation is done on.
     kinds
         Only feedback of these kinds.
+    until
+        Only what was in the store at that moment.
     """
 
     def __init__(
-        self, store: Store, *, split: Split = "train", kinds: Sequence[str] | None = None
+        self,
+        store: Store,
+        *,
+        split: Split = "train",
+        kinds: Sequence[str] | None = None,
+        until: Cursor | None = None,
     ) -> None:
         self.store = store
         self.split = split
         self.kinds = kinds
+        self.until = until
 
     def cases(self) -> Iterator[Case]:
         """Yield the cases that have feedback, in the order in which they were added."""
-        for case in self.store.cases(kinds=self.kinds):
+        for case in self.store.cases(kinds=self.kinds, until=self.until):
             if case.feedback and in_split(case.interaction.prompt, self.split):
                 yield case
 
     def every_case(self) -> Iterator[Case]:
         """Yield all cases of the split, those without such feedback among them."""
-        for case in self.store.cases():
+        for case in self.store.cases(until=self.until):
             if in_split(case.interaction.prompt, self.split):
                 yield case
 
@@ -128,5 +137,5 @@ class TrainingSet:
             split=self.split,
             counts=dict(sorted(counts.items())),
             digest=digest.hexdigest(),
-            last=self.store.last_feedback(),
+            last=self.store.last_feedback() if self.until is None else self.until.feedback,
         )

@@ -10,8 +10,10 @@ from backtalk.cli.options import (
     PROJECT,
     STORE,
     CallsOption,
+    GuardOption,
     JsonOption,
     KindsOption,
+    LimitOption,
     MoneyOption,
     OptionsOption,
     PricesOption,
@@ -73,6 +75,30 @@ def learn(
     teacher: Annotated[
         str | None, typer.Option(help="A policy that gives each prompt one more answer.")
     ] = None,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Learn again and again, as feedback comes in.")
+    ] = False,
+    every: Annotated[
+        int, typer.Option(min=1, help="Begin when so much new feedback is there (--watch).")
+    ] = 100,
+    interval: Annotated[
+        float | None,
+        typer.Option(min=0, help="Begin when some has waited so many seconds (--watch)."),
+    ] = None,
+    once: Annotated[bool, typer.Option("--once", help="Do what is due and end (--watch).")] = False,
+    promote: Annotated[
+        bool, typer.Option("--promote", help="Serve what passes the gate (--watch).")
+    ] = False,
+    experiment: Annotated[
+        str | None,
+        typer.Option(
+            help="Let users decide: the feedback that counts, as `backtalk experiment` has it "
+            "(--watch).",
+            metavar="SIGNAL",
+        ),
+    ] = None,
+    guard: GuardOption = None,
+    limit: LimitOption = None,
     seed: SeedOption = 0,
     max_calls: CallsOption = None,
     max_tokens: TokensOption = None,
@@ -86,27 +112,75 @@ def learn(
     """Learn a better policy from the feedback in a store.
 
     Prompts that evaluation needs are held out. The new policy is kept, not served: evaluate it,
-    then promote it.
+    then promote it. With --watch, that is done for every new policy, in the background.
 
     Examples
     --------
     - `backtalk learn best-of-n --policy plain --name chooser -o n=16`
     - `backtalk learn best-of-n --policy plain --kind preference --kind ranking`
     - `backtalk learn dpo --policy plain --rounds 3 --judge true-utility`
+    - `backtalk learn best-of-n --watch --every 200 --judge true-utility --promote`
     """
     import asyncio
 
-    from backtalk.cli.loading import assignments, budget_of, opened, run_of, served_or_error
+    from backtalk.cli.loading import (
+        assignments,
+        budget_of,
+        opened,
+        run_of,
+        served_or_error,
+        user_name,
+    )
     from backtalk.cli.output import say_json
+    from backtalk.cli.watching import keep_learning, refuse_without_watch, watch_of
+    from backtalk.errors import BacktalkError
     from backtalk.learn import TrainingSet, find_method
     from backtalk.learn.rounds import Plan
-    from backtalk.policy import diff, read_policy, save_policy
+    from backtalk.policy import Gate, diff, read_policy, save_policy
 
     chosen = find_method(method)
     budget = budget_of(calls=max_calls, tokens=max_tokens, money=max_money, seconds=max_seconds)
     with opened(store, project) as kept:
         parent = served_or_error(kept) if policy is None else read_policy(kept, policy)
         options: dict[str, Any] = dict(assignments(option))
+        if watch:
+            if rounds:
+                raise BacktalkError(
+                    "--watch learns from what comes in, --rounds from answers of its own",
+                    "Give one of them",
+                )
+            keep_learning(
+                kept,
+                watch_of(
+                    method=method,
+                    policy=policy,
+                    options=options,
+                    kinds=None if kind is None else tuple(kind),
+                    split=split,
+                    seed=seed,
+                    name=name,
+                    judge=judge,
+                    guards=tuple(guard or ()),
+                    limit=limit,
+                    gate=Gate() if promote else None,
+                    experiment=experiment,
+                    who=user_name(),
+                ),
+                every=every,
+                interval=interval,
+                once=once,
+                budget=budget,
+                prices=prices,
+            )
+            return
+        refuse_without_watch(
+            once=once,
+            promote=promote,
+            interval=interval,
+            experiment=experiment,
+            guard=guard or None,
+            limit=limit,
+        )
         about = (method, parent.id, *sorted(map(str, options.items())))
         if rounds:
             plan = Plan(
