@@ -21,16 +21,18 @@ from backtalk.store.access import Access, ApiKey, Role, digest_of
 
 log = logging.getLogger(__name__)
 
-Act = Literal["answer", "feedback", "watch", "audit", "purge"]
+Act = Literal["answer", "feedback", "watch", "audit", "purge", "judge", "view", "manage"]
 
 MAY: Mapping[Role, frozenset[Act]] = {
     "application": frozenset({"answer", "feedback"}),
-    "annotator": frozenset({"feedback"}),
-    "reviewer": frozenset({"feedback", "watch", "audit"}),
-    "admin": frozenset({"answer", "feedback", "watch", "audit", "purge"}),
+    "annotator": frozenset({"feedback", "judge"}),
+    "reviewer": frozenset({"feedback", "watch", "audit", "judge", "view"}),
+    "admin": frozenset(
+        {"answer", "feedback", "watch", "audit", "purge", "judge", "view", "manage"}
+    ),
 }
 """What each role may do: ask for answers, give feedback, read the metrics, read the audit log,
-remove a person's data."""
+remove a person's data; on the pages judge in the inbox, see everything, change things."""
 
 _WITHOUT_KEY: frozenset[Act] = frozenset({"answer", "feedback", "watch"})
 """What a gateway that asks for no keys lets everybody do."""
@@ -131,7 +133,7 @@ class Keyring:
             If there is no key that holds, or its role may not do that.
         """
         secret = _secret(headers)
-        found = (self._callers or {}).get(digest_of(secret)) if secret else None
+        found = self.holder(digest_of(secret)) if secret else None
         if found is None and (self.asked_for or act not in _WITHOUT_KEY):
             raise self._no_entry(secret)
         if found is None:
@@ -145,6 +147,10 @@ class Keyring:
                 code="role_not_allowed",
             )
         return found
+
+    def holder(self, digest: str) -> Caller | None:
+        """Return whose key it is that has this digest, ``None`` if no key that holds has it."""
+        return (self._callers or {}).get(digest)
 
     def _no_entry(self, secret: str) -> Refused:
         if self._callers is None:

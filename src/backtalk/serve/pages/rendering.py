@@ -1,0 +1,99 @@
+"""Templates and their files, served so that a browser runs nothing that is not ours."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from functools import cache
+from hashlib import sha256
+from importlib.resources import files
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, Response
+
+from backtalk.serve.pages.wording import diff_words, marked, message_parts
+
+HEADERS: Mapping[str, str] = {
+    "content-security-policy": (
+        "default-src 'self'; object-src 'none'; base-uri 'none'; form-action 'self'; "
+        "frame-ancestors 'none'"
+    ),
+    "x-content-type-options": "nosniff",
+    "x-frame-options": "DENY",
+    "referrer-policy": "same-origin",
+    "cross-origin-opener-policy": "same-origin",
+    "cross-origin-resource-policy": "same-origin",
+    "cache-control": "no-store",
+}
+"""Of every page: no script and no style but our own files, in no frame, kept in no cache."""
+
+_TYPES = {"css": "text/css", "js": "text/javascript", "svg": "image/svg+xml", "txt": "text/plain"}
+_FOREVER = "public, max-age=31536000, immutable"
+
+
+@cache
+def environment() -> Environment:
+    """Return the templates; what is put into them is escaped."""
+    made = Environment(
+        loader=PackageLoader("backtalk.serve.pages"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    made.globals["static"] = static_url
+    made.globals["diff_words"] = diff_words
+    made.globals["message_parts"] = message_parts
+    made.globals["marked"] = marked
+    made.filters["when"] = when
+    made.filters["count"] = lambda number: f"{number:,}"
+    return made
+
+
+def render(template: str, context: Mapping[str, Any], *, status: int = 200) -> Response:
+    """Return a page."""
+    text = environment().get_template(template).render(context)
+    return HTMLResponse(text, status, headers=dict(HEADERS))
+
+
+def when(moment: datetime) -> str:
+    """Return a moment as people read it, in UTC."""
+    return f"{moment:%Y-%m-%d %H:%M}"
+
+
+@cache
+def _static(name: str) -> tuple[bytes, str] | None:
+    """Return a file of ours and its digest."""
+    file = files("backtalk.serve.pages").joinpath("static").joinpath(name)
+    if not file.is_file():
+        return None
+    content = file.read_bytes()
+    return content, sha256(content).hexdigest()[:12]
+
+
+def static_url(name: str) -> str:
+    """Return where a file of ours is; another content has another address."""
+    found = _static(name)
+    if found is None:
+        raise LookupError(f"There is no file {name!r} among the pages'")
+    return f"/static/{found[1]}/{name}"
+
+
+async def static(request: Request) -> Response:
+    """Answer with a file of ours; for ever, unless the address is that of a former content."""
+    name = request.path_params["name"]
+    found = _static(name)
+    if found is None:
+        return Response("There is no such file", 404, media_type="text/plain")
+    content, digest = found
+    current = request.path_params["digest"] == digest
+    return Response(
+        content,
+        media_type=_TYPES.get(name.rpartition(".")[2], "application/octet-stream"),
+        headers={
+            "cache-control": _FOREVER if current else "no-cache",
+            "x-content-type-options": "nosniff",
+        },
+    )

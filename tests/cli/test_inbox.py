@@ -1,0 +1,55 @@
+"""Tasks by the command line."""
+
+import json
+
+import pytest
+
+from backtalk.cli import main
+from backtalk.feedback import Interaction
+from backtalk.store import Store
+from backtalk.store.assignments import Assignments
+from backtalk.store.tasks import read_task
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    for name in ("BACKTALK_STORE", "BACKTALK_PROJECT", "BACKTALK_WHO"):
+        monkeypatch.delenv(name, raising=False)
+    with Store("backtalk.db") as store:
+        store.add(*[Interaction.of(f"{n}?", "A", "B") for n in range(3)])
+
+    def running(*arguments):
+        code = main(["inbox", *arguments])
+        return code, capsys.readouterr()
+
+    return running
+
+
+def test_a_task_is_added_listed_and_closed(run):
+    code, captured = run("add", "Better?", "--people", "2", "--most", "2", "--who", "ada")
+    assert (code, "from now on" in captured.out) == (0, True)
+    with Store("backtalk.db") as store:
+        listed = read_task(store, "Better?")
+        assigned = Assignments(store, listed.task)
+        assigned.end(assigned.next("bo").interaction, "bo", "done")
+    assert (listed.who, listed.task.kind) == ("ada", "compare")
+    (row,) = json.loads(run("list", "--json")[1].out)
+    assert (row["done"], row["wanted"], row["open"]) == (1, 4, True)
+    assert run("close", "Better?")[0] == 0
+    assert "closed" in run("list")[1].out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["add", "x", "--ask", "rate"], "aspects"),
+        (["add", "x", "--ask", "weigh"], "kind"),
+        (["add", "x", "--policy", "none"], "none"),
+        (["close", "x"], "inbox list"),
+    ],
+)
+def test_what_makes_no_sense_is_told(run, arguments, said):
+    code, captured = run(*arguments)
+    assert code == 1
+    assert said in captured.err

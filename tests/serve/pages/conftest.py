@@ -1,0 +1,209 @@
+"""A gateway with its pages, and a headless Chromium that visits them."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from backtalk.serve import Settings
+from backtalk.serve.pages.sessions import sessions_in
+from backtalk.store import Store
+from backtalk.store.access import Access, digest_of
+from tests.serve.conftest import Gateway, gateway_of
+
+DESKTOP = {"width": 1280, "height": 720}
+PHONE = {"width": 360, "height": 740}
+TAGS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]
+
+XSS = [
+    "<script>window.__xss = 1</script>",
+    '"><img src=x onerror="window.__xss = 2">',
+    "javascript:window.__xss=3",
+    "'-(window.__xss=4)-'",
+    "</textarea></script><svg onload=window.__xss=5>",
+    "{{ 7 * 7 }}${window.__xss=6}",
+]
+"""Texts that would set ``window.__xss`` if a page let them run."""
+HOSTILE = " ".join(XSS)
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Any]:
+    """A browser; a test that needs it is skipped where there is none."""
+    path = shutil.which("chromium") or shutil.which("chromium-browser")
+    if path is None:
+        pytest.skip("there is no chromium on the PATH")
+    playwright = pytest.importorskip("playwright.sync_api")
+    with playwright.sync_playwright() as running:
+        started = running.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        yield Browser(started)
+        started.close()
+
+
+class Browser:
+    """A browser whose windows are used again: to open one costs more than most tests.
+
+    Each window has cookies of its own, and is emptied after use.
+    """
+
+    def __init__(self, started: Any) -> None:
+        self._started = started
+        self._idle: list[Any] = []
+
+    def take(self) -> Any:
+        if self._idle:
+            return self._idle.pop()
+        page = self._started.new_context().new_page()
+        page.set_default_timeout(10_000)
+        return page
+
+    def give_back(self, page: Any) -> None:
+        page.evaluate("() => localStorage.clear()")
+        page.context.clear_cookies()
+        page.emulate_media(color_scheme="light", reduced_motion="no-preference")
+        self._idle.append(page)
+
+
+class Window:
+    """A page of the browser at one site; all but the addresses is the page's own."""
+
+    def __init__(self, page: Any, url: str) -> None:
+        self._page = page
+        self._url = url
+        self._listeners: list[tuple[str, Any]] = []
+        self.problems: list[str] = []
+        self.on("pageerror", lambda error: self.problems.append(str(error)))
+        self.on("console", lambda said: said.type == "error" and self.problems.append(said.text))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._page, name)
+
+    def goto(self, path: str) -> Any:
+        return self._page.goto(self._url + path)
+
+    def post(self, path: str, form: dict[str, str]) -> Any:
+        """Send a form without the page, with its cookies."""
+        return self._page.request.post(self._url + path, form=form)
+
+    def on(self, event: str, listener: Any) -> None:
+        self._listeners.append((event, listener))
+        self._page.on(event, listener)
+
+    def close(self) -> None:
+        for event, listener in self._listeners:
+            self._page.remove_listener(event, listener)
+
+
+@dataclass
+class Site:
+    """A gateway and the browser that visits it."""
+
+    gateway: Gateway
+    browser: Browser
+
+    @property
+    def url(self) -> str:
+        return self.gateway.url
+
+    @property
+    def store(self) -> Store:
+        return self.gateway.store
+
+    @contextmanager
+    def visitor(self, name: str = "ada", *, viewport: dict[str, int] = DESKTOP) -> Iterator[Any]:
+        """Open a window for a person who gave a name or pasted a key.
+
+        A ``name`` that begins with ``bt-`` is a key, an empty one leaves the visitor unknown.
+        """
+        page = self.browser.take()
+        page.set_viewport_size(viewport)
+        if name:
+            page.context.add_cookies([self.cookie(name)])
+        window = Window(page, self.url)
+        try:
+            yield window
+        finally:
+            window.close()
+        self.browser.give_back(page)
+
+    def cookie(self, name: str) -> dict[str, str]:
+        """Return the cookie that signing in sets."""
+        folder = self.gateway.settings.state_folder
+        sessions = sessions_in(folder)
+        key = name.startswith("bt-")
+        session = sessions.begin(digest=digest_of(name)) if key else sessions.begin(name=name)
+        return {"name": "backtalk", "value": sessions.cookie(session), "url": self.url}
+
+
+def key_for(settings: Settings, name: str, role: str, project: str | None = None) -> str:
+    """Make a key before the gateway starts, and return its secret."""
+    with Store(settings.store) as store:
+        return Access(store.engine).add(name, role, project=project, who="tests")[1]
+
+
+@pytest.fixture
+def site(settings: Settings, chromium: Any) -> Iterator[Site]:
+    """A site that asks for no keys."""
+    with gateway_of(settings) as gateway:
+        yield Site(gateway, chromium)
+
+
+@pytest.fixture
+def keyed(settings: Settings) -> Settings:
+    """The settings of a gateway that asks for keys."""
+    return settings.model_copy(update={"keys": "always"})
+
+
+def axe(page: Any) -> list[str]:
+    """Return what axe-core finds wrong by WCAG A and AA; colours in the dark scheme too."""
+    from axe_playwright_python.base import AXE_SCRIPT
+
+    if not page.evaluate("'axe' in window"):
+        page.evaluate(AXE_SCRIPT)
+    found = _violations(page, {"type": "tag", "values": TAGS})
+    page.emulate_media(color_scheme="dark")
+    found += _violations(page, {"type": "rule", "values": ["color-contrast"]})
+    page.emulate_media(color_scheme="light")
+    return found
+
+
+def _violations(page: Any, only: dict[str, Any]) -> list[str]:
+    result = page.evaluate(
+        "only => axe.run({runOnly: only, resultTypes: ['violations']}).then(r => r.violations)",
+        only,
+    )
+    return [
+        f"{item['id']}: {node['html']} {node['failureSummary']}"
+        for item in result
+        for node in item["nodes"]
+    ]
+
+
+def too_wide(page: Any) -> list[str]:
+    """Return what sticks out of a phone's screen to the right, so that the page would scroll."""
+    page.set_viewport_size(PHONE)
+    return page.evaluate(
+        """() => {
+          const clips = e => getComputedStyle(e).overflowX !== 'visible';
+          const inside = e => e && e !== document.body && (clips(e) || inside(e.parentElement));
+          const wide = e => e.getBoundingClientRect().right > window.innerWidth + 1;
+          if (document.documentElement.scrollWidth <= window.innerWidth) return [];
+          return ['the page', ...[...document.querySelectorAll('body *')]
+            .filter(e => wide(e) && !inside(e.parentElement)).map(e => e.outerHTML.slice(0, 200))];
+        }"""
+    )
+
+
+def shot(page: Any, name: str) -> None:
+    """Save a picture for a person to look at, where ``BACKTALK_SHOTS`` names a folder."""
+    if folder := os.environ.get("BACKTALK_SHOTS"):
+        page.screenshot(path=f"{folder}/{name}.png", full_page=True)
+
+
+def harmless(page: Any) -> bool:
+    """Return whether no hostile text was run."""
+    return page.evaluate("window.__xss === undefined")

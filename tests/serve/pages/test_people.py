@@ -1,0 +1,151 @@
+"""The page on people, and the figures behind it."""
+
+from datetime import UTC, datetime, timedelta
+from math import isclose
+
+import pytest
+
+from backtalk.feedback import Annotator, Interaction, Label, Preference, Rating
+from backtalk.serve.pages.people_figures import people_of
+from backtalk.store import Store
+from backtalk.store.assignments import Assignments
+from backtalk.store.judgements import Judgement, latest_judgements, seconds_taken
+from backtalk.store.tasks import Task
+from tests.serve.pages.conftest import HOSTILE, axe, harmless, shot, too_wide
+
+WEEK = 7 * 86_400_000_000
+MONDAY = int(datetime(2026, 1, 5, tzinfo=UTC).timestamp()) * 1_000_000
+
+
+def judged(who, kind="label", item="i", value=1.0, *, week=0, response="0", other=None, aspect="x"):
+    return Judgement(who, kind, item, aspect, response, other, value, MONDAY + week * WEEK)
+
+
+def person(found, name):
+    return next(person for person in found.people if person.name == name)
+
+
+def test_agreement_is_how_often_others_said_the_same():
+    said = [judged("ada", item=f"i{n}", value=1.0) for n in range(4)]
+    said += [judged("bo", item=f"i{n}", value=float(n > 0)) for n in range(4)]
+    found = people_of(said, {})
+    assert person(found, "ada").agreement.value == 0.75
+    assert found.pairs["ada", "bo"].value == found.pairs["bo", "ada"].value == 0.75
+    assert found.pairs["ada", "bo"].n == 4
+
+
+def test_a_comparison_is_the_same_whichever_answer_was_shown_first():
+    first = judged("ada", "preference", value=1.0, response="0", other="1")
+    turned = judged("bo", "preference", value=0.0, response="1", other="0")
+    assert person(people_of([first, turned], {}), "ada").agreement.value == 1.0
+
+
+@pytest.mark.parametrize(("one", "other", "agreed"), [(None, None, 1), (None, 0.5, 0), (1, 0, 0)])
+def test_both_bad_is_a_verdict_of_its_own(one, other, agreed):
+    said = [
+        judged("ada", "preference", value=one, response="0", other="1"),
+        judged("bo", "preference", value=other, response="0", other="1"),
+    ]
+    assert person(people_of(said, {}), "bo").agreement.value == agreed
+
+
+def test_ratings_agree_by_how_near_they_are():
+    said = [judged("ada", "rating", value=0.75), judged("bo", "rating", value=0.5)]
+    assert isclose(person(people_of(said, {}), "ada").agreement.value, 0.75)
+
+
+def test_what_was_said_last_counts():
+    latest = judged("ada", value=1.0, week=1)
+    before = judged("ada", value=0.0, week=0)
+    found = people_of([latest, judged("bo", value=1.0), before], {})
+    assert person(found, "bo").agreement.value == 1.0
+
+
+def test_weeks_show_drift():
+    said = []
+    for week, agrees in enumerate((1.0, 0.0)):
+        for n in range(3):
+            item = f"{week}.{n}"
+            said += [
+                judged("ada", item=item, week=week, value=1.0),
+                judged("bo", item=item, week=week, value=agrees),
+            ]
+    first, second = person(people_of(said, {}), "bo").weeks
+    assert (first.agreement.value, second.agreement.value) == (1.0, 0.0)
+    assert second.start - first.start == timedelta(days=7)
+    assert first.start.weekday() == 0
+    assert first.judgements == 3
+
+
+def test_agreement_beyond_chance_is_told_by_kind_and_aspect():
+    said = []
+    for n in range(10):
+        for who in ("ada", "bo", "cy"):
+            said.append(judged(who, item=f"i{n}", value=float(n % 2), aspect="tone"))
+            said.append(judged(who, "rating", item=f"i{n}", value=0.5, aspect="length"))
+    label, rating = people_of(said, {}).shared
+    assert (label.kind, label.aspect, label.items) == ("label", "tone", 10)
+    assert label.alpha.value == 1.0
+    assert rating.alpha is None
+
+
+def test_who_shares_nothing_has_no_agreement():
+    found = people_of([judged("ada"), judged("ada", kind="critique", value=None)], {"ada": [2, 9]})
+    ada = person(found, "ada")
+    assert ada.agreement is None
+    assert dict(ada.counts) == {"label": 1, "critique": 1}
+    assert ada.seconds == 5.5
+    assert not found.pairs
+
+
+def test_figures_come_from_the_store(tmp_path):
+    clock = iter(datetime(2026, 1, 1, 0, 0, second, tzinfo=UTC) for second in range(0, 60, 4))
+    with Store(tmp_path / "s.db") as store:
+        talk = Interaction.of("Is it open?", "Yes.", "No.")
+        who = Annotator.human("ada")
+        store.add(
+            talk,
+            Preference(interaction=talk.id, annotator=who, a="0", b="1", verdict="both_bad"),
+            Rating(interaction=talk.id, annotator=who, response="1", value=2, aspect="tone"),
+            Label(interaction=talk.id, annotator=Annotator.model("judge"), response="0", good=True),
+        )
+        assigned = Assignments(store, Task(name="t", kind="compare"), clock=lambda: next(clock))
+        assigned.end(assigned.next("ada").interaction, "ada", "done")
+        rating, preference = latest_judgements(store)
+        assert (rating.aspect, rating.value) == ("tone", 0.25)
+        assert (preference.response, preference.other, preference.value) == ("0", "1", None)
+        assert seconds_taken(store)["ada"][0] > 0
+
+
+def test_the_page_shows_who_agrees_with_whom(site):
+    store = site.store
+    for n in range(12):
+        talk = Interaction.of(f"{n}?", "A", "B")
+        store.add(
+            talk,
+            *[
+                Preference(
+                    interaction=talk.id,
+                    annotator=Annotator.human(who),
+                    a="0",
+                    b="1",
+                    verdict="b" if (n + place) % 4 else "a",
+                )
+                for place, who in enumerate(("ada", "bo", HOSTILE))
+            ],
+        )
+    with site.visitor() as page:
+        page.goto("/people")
+        assert "Krippendorff" in page.inner_text("main")
+        shot(page, "people")
+        assert axe(page) == []
+        page.click("tbody a:has-text('script')")
+        page.wait_for_selector("text=Week by week")
+        shot(page, "person")
+        assert axe(page) == []
+        assert too_wide(page) == []
+        page.goto("/people")
+        assert too_wide(page) == []
+        assert harmless(page)
+        assert page.problems == []
+        assert page.goto("/people/nobody").status == 404

@@ -1,0 +1,132 @@
+"""The whole way of the page on serving, as it stands: from first thumbs to a proven policy."""
+
+import os
+import socket
+import sys
+from dataclasses import dataclass
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+
+import pytest
+
+from backtalk.experiments import list_experiments
+from backtalk.policy import history, list_evaluations, read_policy, served_policy
+from backtalk.store import Store
+from tests.serve.pages.conftest import DESKTOP
+from tests.serve.test_page import PAGE, THE_WHOLE_WAY, Behind
+
+LAST = "From then on"
+"""Where the page has come to its end, but for the way back."""
+
+PICTURES = os.environ.get("BACKTALK_PICTURES")
+"""A folder for pictures of the pages on the way: `docs` makes those of the documentation anew."""
+
+
+@dataclass
+class Walk:
+    """Somebody on the way, with the servers running."""
+
+    reader: Behind
+    names: dict
+    url: str
+    shop: ThreadingHTTPServer
+    """Shows the pages of the application, which are in the folder."""
+    rest: str
+
+    @property
+    def store(self):
+        return Store(self.reader.folder / "backtalk.db")
+
+
+@pytest.fixture(scope="module")
+def walk(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("stranger")
+    with socket.create_server(("127.0.0.1", 0)) as a, socket.create_server(("127.0.0.1", 0)) as b:
+        model_server, gateway = (f"127.0.0.1:{free.getsockname()[1]}" for free in (a, b))
+    handler = partial(SimpleHTTPRequestHandler, directory=str(folder))
+    shop = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    Thread(target=shop.serve_forever, daemon=True).start()
+    part, last, rest = PAGE.read_text("utf-8").partition(THE_WHOLE_WAY)[2].partition(LAST)
+    assert last
+    with pytest.MonkeyPatch.context() as patch:
+        for name in [name for name in os.environ if name.startswith("BACKTALK")]:
+            patch.delenv(name)
+        patch.chdir(folder)
+        patch.setenv("PATH", str(Path(sys.executable).parent), prepend=os.pathsep)
+        patch.setenv("OMP_NUM_THREADS", "1")
+        reader = Behind(folder, int(gateway.rpartition(":")[2]), f"http://{model_server}")
+        reader.places["localhost:8090"] = f"127.0.0.1:{shop.server_port}"
+        try:
+            yield Walk(reader, reader.do(part), f"http://{gateway}", shop, rest)
+        finally:
+            reader.close()
+            shop.shutdown()
+
+
+def test_what_learned_from_users_proves_itself_in_traffic_and_is_served(walk):
+    with walk.store as store:
+        plain, candidates = read_policy(store, "plain"), ("chooser", "tuned")
+        served = served_policy(store)
+        assert served.id in {read_policy(store, name).id for name in candidates}
+        assert [served.who for served in history(store)][1:] == ["backtalk"]
+        (evaluation,) = list_evaluations(store, candidate=served.id)
+        assert evaluation.baseline == plain.id
+        assert evaluation.split == "live"
+        assert evaluation.win_rate.low > 0.5
+        (experiment,) = list_experiments(store)
+        asked = [case.interaction for case in store.cases()]
+        arms = {talk.policy for talk in asked if talk.propensity == pytest.approx(1 / 3)}
+        assert arms == set(experiment.arms)
+        assert set(walk.names["asked"]) <= {talk.id for talk in asked}
+
+
+def test_in_a_browser_thumbs_and_edits_come_from_the_snippet(walk, chromium):
+    (answer,) = walk.names["users"](1, seed=99, kinds=())
+    (walk.reader.folder / "shop.html").write_text(
+        f'<!doctype html><title>Shop</title><script src="{walk.url}/backtalk.js"></script>'
+        f'<p data-backtalk="{answer}" data-user="bo">We open at nine.</p>'
+    )
+    page = chromium.take()
+    page.goto(f"http://127.0.0.1:{walk.shop.server_port}/shop.html")
+    for button in ("Good", "Edit"):
+        page.get_by_role("button", name=button).click()
+    page.get_by_role("textbox", name="Edit").fill("We open at ten.")
+    with page.expect_response("**/v1/feedback") as sent:
+        page.get_by_role("button", name="Send").click()
+    assert sent.value.ok
+    chromium.give_back(page)
+    with walk.store as store:
+        said = {item.kind: item for item in store.case(answer).feedback}
+    assert said["label"].good
+    assert said["edit"].text == "We open at ten."
+    assert {item.annotator.id for item in said.values()} == {"bo"}
+
+
+def test_the_pages_show_what_happened(walk, chromium):
+    with walk.store as store:
+        learned_from = walk.names["asked"]
+        edited = next(id_ for id_ in learned_from if len(store.case(id_).feedback) == 2)
+        served = served_policy(store).label
+    page = chromium.take()
+    page.set_viewport_size(DESKTOP)
+    page.goto(f"{walk.url}/login")
+    page.get_by_label("Name").fill("ada")
+    page.get_by_role("button", name="Continue").click()
+    for path, name, shown in (
+        (f"/interactions/{edited}", "interaction", "Edit"),
+        ("/experiments/better", "experiment", served),
+        ("/policies", "policies", "tuned"),
+    ):
+        page.goto(f"{walk.url}{path}")
+        assert page.get_by_text(shown).count()
+        if PICTURES:
+            page.screenshot(path=Path(PICTURES) / f"{name}.png")
+    chromium.give_back(page)
+
+
+def test_one_command_takes_it_back(walk):
+    walk.names |= walk.reader.do(walk.rest)
+    with walk.store as store:
+        assert served_policy(store).label == "plain"
