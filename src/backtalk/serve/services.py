@@ -8,6 +8,7 @@ import ipaddress
 import logging
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from pydantic_core import PydanticSerializationError
@@ -22,8 +23,12 @@ from backtalk.serve.metrics import Metrics
 from backtalk.serve.policies import Policies
 from backtalk.serve.redact import Redactor
 from backtalk.serve.settings import Settings
+from backtalk.serve.traffic import Traffic
 from backtalk.serve.upstream import Upstreams
 from backtalk.serve.writer import Writer
+
+if TYPE_CHECKING:
+    from backtalk.serve.traces import Traces
 
 log = logging.getLogger(__name__)
 
@@ -38,6 +43,8 @@ class Services:
     ----------
     settings
         Of the gateway.
+    traces
+        What traces it, if anything does.
 
     Raises
     ------
@@ -45,17 +52,19 @@ class Services:
         If the settings name something that does not exist.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, traces: Traces | None = None) -> None:
         folder = settings.state_folder
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self.settings = settings
         self.metrics = Metrics()
+        self.traces = traces
         self.redactor = Redactor(settings.redact)
         self.keeper = Keeper(settings.store, folder)
         self.keyring = Keyring(self.keeper, folder, when=settings.keys)
         self.buckets = Buckets(rate=settings.limits.rate, burst=settings.limits.burst)
-        self.upstreams = Upstreams(settings.upstreams, settings.patience, self.metrics)
+        self.upstreams = Upstreams(settings.upstreams, settings.patience, self.metrics, traces)
         self.policies = Policies(self.keeper, folder, settings.upstreams)
+        self.traffic = Traffic(self.keeper, folder)
         self.writer = Writer(self.keeper, folder, limit=settings.spool_bytes, metrics=self.metrics)
         self._syncing = ThreadPoolExecutor(1, thread_name_prefix="backtalk-sync")
         self._reading: asyncio.Task[None] | None = None
@@ -64,6 +73,7 @@ class Services:
         """Begin to work."""
         await asyncio.to_thread(self.keyring.read)
         self.writer.start()
+        self.traffic.start()
         self._reading = asyncio.create_task(self._read_keys())
 
     async def close(self) -> None:
@@ -72,9 +82,12 @@ class Services:
             self._reading.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._reading
+        await self.traffic.close()
         self._syncing.shutdown()
         await self.upstreams.close()
         await asyncio.to_thread(self.writer.close, self.settings.close_after)
+        if self.traces is not None:
+            await self.traces.close()
         self.policies.close()
         self.keeper.let_go()
 

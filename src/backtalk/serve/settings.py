@@ -99,6 +99,9 @@ class Settings(Record):
     ``package.module:function``."""
     limits: Limits = Limits()
     patience: Patience = Patience()
+    traces: Literal["none", "spans", "content"] = "none"
+    """What OpenTelemetry gets to see: nothing; requests, without what people write; that too. Where
+    it goes is said by its own variables, such as ``OTEL_EXPORTER_OTLP_ENDPOINT``."""
     acknowledge_after: Seconds = 1.0
     """Feedback that the store did not take by then is acknowledged once it is safe on disk."""
     spool_bytes: Annotated[int, Field(gt=0)] = 4_000_000_000

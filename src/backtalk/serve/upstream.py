@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from email.utils import parsedate_to_datetime
 from functools import cache
 from io import BytesIO
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.request import getproxies
 
 import aiohttp
@@ -25,6 +25,9 @@ from backtalk.serve.breaker import Breaker
 from backtalk.serve.errors import Refused
 from backtalk.serve.metrics import Metrics
 from backtalk.serve.settings import Patience, UpstreamSettings
+
+if TYPE_CHECKING:
+    from backtalk.serve.traces import Traces
 
 _PASSING = frozenset({408, 425, 429, 500, 502, 503, 504})
 """Statuses after which another try may do better."""
@@ -161,13 +164,20 @@ class Upstreams:
         How long to wait, how often to ask again.
     metrics
         Counts the tries.
+    traces
+        Traces them, where that is switched on.
     """
 
     def __init__(
-        self, settings: Sequence[UpstreamSettings], patience: Patience, metrics: Metrics
+        self,
+        settings: Sequence[UpstreamSettings],
+        patience: Patience,
+        metrics: Metrics,
+        traces: Traces | None = None,
     ) -> None:
         self._patience = patience
         self._metrics = metrics
+        self._traces = traces
         self._random = random.Random()  # noqa: S311 - spreads retries, guards nothing
         self._known: dict[UpstreamSettings, Upstream] = {}
         self.own = [self.at(place) for place in settings]
@@ -250,7 +260,7 @@ class Upstreams:
     async def _try(self, server: Upstream, call: Call) -> aiohttp.ClientResponse:
         outcome = "cancelled"
         try:
-            response = await server.send(call)
+            response = await self._sent(server, call)
         except BROKEN as error:
             outcome = type(error).__name__
             server.breaker.failed()
@@ -266,6 +276,15 @@ class Upstreams:
             if outcome == "cancelled":
                 server.breaker.given_up()
             self._metrics.tried(server.name, outcome)
+
+    async def _sent(self, server: Upstream, call: Call) -> aiohttp.ClientResponse:
+        if self._traces is None:
+            return await server.send(call)
+        path = call.path.partition("?")[0]
+        with self._traces.trying(call.method, server.name + path, call.headers) as trying:
+            response = await server.send(replace(call, headers=trying.headers))
+            trying.answered(response.status)
+            return response
 
 
 def retry_after(value: str | None) -> float | None:
