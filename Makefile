@@ -4,7 +4,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 
-.PHONY: demo test check claims bench constraints clean
+.PHONY: demo test check claims bench strangers constraints clean
 
 demo: .venv/train ## Learn from simulated users and open the report
 	$(BIN)/backtalk demo
@@ -23,6 +23,9 @@ bench: .venv/dev ## Measure side by side with peers; writes docs/BENCHMARKS.md
 
 claims: .venv/dev ## Reproduce papers' results, all or CLAIMS="NAME ..."; writes docs/EVIDENCE.md
 	$(BIN)/python -m claims $(CLAIMS)
+
+strangers: .venv/dev .venv/strangers ## Run DSPy and LangChain in front of the gateway
+	$(BIN)/python -m pytest tests/serve/test_strangers.py
 
 constraints: .venv/dev ## Pin what is installed now, after an upgrade
 	$(BIN)/python -m pip freeze --exclude-editable | sed 's/+cpu$$//' > constraints.txt
@@ -44,5 +47,13 @@ clean:
 	touch $@
 
 .venv/dev: .venv/train
-	$(PIP) --constraint constraints.txt --editable '.[train,postgres,embed,serve]' --group dev
+	$(PIP) --constraint constraints.txt --editable '.[train,postgres,embed,serve,otel]' --group dev
+	touch $@
+
+# Apart from the rest: what DSPy needs of other packages is not what Backtalk needs.
+.venv/strangers: .venv/bin/python pyproject.toml
+	$(PYTHON) -m venv $@
+	$@/bin/python -m pip --disable-pip-version-check install --quiet --upgrade pip
+	$@/bin/python -m pip --disable-pip-version-check install --quiet --group strangers
+	$@/bin/python -m pip --disable-pip-version-check install --quiet --no-deps --editable .
 	touch $@

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from benchmarks.measure import Measured, machine
 
-MODULES = ("importing", "learning", "estimating", "sampling", "finetuning")
+MODULES = ("importing", "learning", "estimating", "sampling", "finetuning", "serving")
 DOCS = Path(__file__).parent.parent / "docs"
 
 HEAD = """# Benchmarks

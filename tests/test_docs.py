@@ -18,19 +18,24 @@ from backtalk.learn.finetune import OBJECTIVES, TRAINED
 from tests.conftest import REPOSITORY
 
 PAGES = sorted([REPOSITORY / "README.md", *(REPOSITORY / "docs").glob("*.md")])
-ELSEWHERE = {"first-steps.md", "serve.md"}
+ELSEWHERE = {"experiments.md", "first-steps.md", "serve.md"}
 """Pages that tests of their own run."""
 BLOCK = re.compile(r"^```(\w+)( no-run)?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 SHELL = re.compile(r"[|&;<>(){}*?`~#\\]")
 """What only a shell understands; variables are understood here too."""
-DEMO = "backtalk demo --model writer --no-browser"
+DEMO = "backtalk demo --model writer --requests 300 --no-browser"
 LINK = re.compile(r"\]\((?!https?://|#)([^)#]+)")
 
 
 def blocks(page):
     """The blocks of a page that are run: ``(language, text)``."""
-    found = BLOCK.findall(page.read_text(encoding="utf-8"))
-    return [(language, text) for language, left_out, text in found if not left_out]
+    return blocks_of(page.read_text(encoding="utf-8"))
+
+
+def blocks_of(text):
+    """The blocks of a part of a page that are run."""
+    found = BLOCK.findall(text)
+    return [(language, block) for language, left_out, block in found if not left_out]
 
 
 def commands(page):

@@ -17,28 +17,7 @@ from backtalk.store import Store
 
 REQUESTS = 300
 REQUEST = "Write to my boss, Ms Klein.\nReport ready: Friday, 12 pages."
-COMMANDS = [
-    "import",
-    "status",
-    "methods",
-    "learn",
-    "crossval",
-    "evaluate",
-    "compare",
-    "leaderboard",
-    "promote",
-    "rollback",
-    "report",
-    "respond",
-    "policy",
-    "export",
-    "delete",
-    "restore",
-    "purge",
-    "schema",
-    "simulate",
-    "demo",
-]
+GROUPS = {"experiment", "inbox", "keys", "policy"}
 PAIR = {"prompt": "2 + 2?", "chosen": "4", "rejected": "5"}
 
 
@@ -361,13 +340,18 @@ def test_schema_is_json_schema(run):
 
 def test_every_command_helps_with_an_example(run):
     out = run("--help")[1]
-    names = re.findall(r"^│ (\w+) ", out, re.MULTILINE)
-    commands = [name for name in names if name in COMMANDS]
-    assert len(commands) == len(COMMANDS)
-    for name in set(commands) - {"policy"}:
-        text = run(name, "--help")[1]
+    names = set(_listed(out))
+    assert len(names) > 25
+    inner = {f"{group} {name}" for group in GROUPS for name in _listed(run(group, "--help")[1])}
+    for name in (names - GROUPS) | inner:
+        text = run(*name.split(), "--help")[1]
         assert f"backtalk {name}" in text.replace("Usage: backtalk", "")
         assert "Examples" in text
+
+
+def _listed(text):
+    """The commands that a help lists."""
+    return re.findall(r"^│ (\w+) ", text, re.MULTILINE)
 
 
 def test_version(run):

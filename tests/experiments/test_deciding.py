@@ -69,6 +69,17 @@ def test_the_best_of_several_winners_is_promoted_and_the_harmful_one_stopped(sto
     assert step(store, trial.follower()) == []
 
 
+def test_nobody_wins_before_all_have_had_their_chance(store):
+    trial = trial_of(store, candidates=2, shares=(0.48, 0.48, 0.04), rule=Rule(at_least=20))
+    trial.traffic(rates(trial, 0.1, 0.8, 1.0), 250)
+    early, late = summarise(trial.follower().refresh()).candidates
+    assert early.verdict == "better"
+    assert late.verdict == "open"
+    assert step(store, trial.follower()) == []
+    trial.traffic(rates(trial, 0.1, 0.8, 1.0), 750)
+    assert [event.what.kind for event in step(store, trial.follower())] == ["promoted"]
+
+
 def test_a_guard_that_gets_worse_stops_a_winner(store):
     trial = trial_of(store, guards=("outcome",), rule=Rule(at_least=20))
     for number in range(160):

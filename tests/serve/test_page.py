@@ -17,9 +17,11 @@ from backtalk.serve.run import read_settings
 from tests.conftest import REPOSITORY
 from tests.serve.conftest import serving
 from tests.serve.upstream import make_upstream
-from tests.test_docs import Reader, blocks
+from tests.test_docs import Reader, blocks, blocks_of
 
 PAGE = REPOSITORY / "docs" / "serve.md"
+THE_WHOLE_WAY = "\n## The whole way\n"
+"""Where the part begins that a test of its own runs."""
 
 
 @pytest.fixture
@@ -49,12 +51,13 @@ class Behind(Reader):
 
     def __init__(self, folder, port, upstream):
         super().__init__(folder, folder / "no-demo")
-        self.port = port
         self.places = {
             "localhost:8000": upstream.removeprefix("http://"),
             "localhost:8080": f"127.0.0.1:{port}",
+            "--port 8000": f"--port {upstream.rpartition(':')[2]}",
         }
-        self.server = None
+        self.port = port
+        self.servers = []
 
     def here(self, text):
         for there, place in self.places.items():
@@ -62,10 +65,14 @@ class Behind(Reader):
         return text
 
     def follow(self, page):
+        return self.do(page.read_text(encoding="utf-8").partition(THE_WHOLE_WAY)[0])
+
+    def do(self, part):
+        """Run a part of the page and return what its Python has named."""
         names = {}
-        for language, text in blocks(page):
+        for language, text in blocks_of(part):
             if language == "python":
-                exec(compile(self.here(text), str(page), "exec"), names)
+                exec(compile(self.here(text), str(PAGE), "exec"), names)
             elif language == "console":
                 for line in re.findall(r"^\$ (.*)$", text, re.MULTILINE):
                     self.type(self.here(line))
@@ -73,15 +80,19 @@ class Behind(Reader):
 
     def type(self, line):
         if line.startswith("backtalk serve"):
-            self.server = subprocess.Popen(f"exec {line} --port {self.port}", shell=True)
-            ready(self.port)
+            port = re.search(r"--port (\d+)", line)
+            line = line if port else f"{line} --port {self.port}"
+            with (self.folder / "serve.log").open("ab") as log:
+                self.servers.append(subprocess.Popen(f"exec {line}", shell=True, stderr=log))
+            ready(int(port[1]) if port else self.port)
         else:
             super().type(line)
 
     def close(self):
-        if self.server is not None:
-            self.server.terminate()
-            self.server.wait(60)
+        for server in self.servers:
+            server.terminate()
+        for server in self.servers:
+            server.wait(60)
 
 
 def test_the_page_runs(tmp_path, monkeypatch, free_port):

@@ -14,7 +14,7 @@ def decide(state: State, served: str | None) -> Decision | None:
 
     A candidate that is shown to be worse than the control by more than the margin, by the outcome
     or by a guard, is stopped. One that is shown to be better, and by no guard worse, is promoted if
-    the rule says so. The experiment ends when no candidate is left, at its horizon, and when the
+    the rule says so: the best of those, once there is enough about each that is in play. The experiment ends when no candidate is left, at its horizon, and when the
     project serves something else than the control: whoever promoted or rolled back by hand has
     decided.
 
@@ -43,7 +43,8 @@ def _by_rule(state: State) -> Decision | None:
     for arm in live:
         if (stopped := _harmful(state, arm)) is not None:
             return stopped
-    if experiment.rule.promote and (winner := _winner(live)) is not None:
+    all_known = all(enough(state, arm.policy) for arm in live)
+    if experiment.rule.promote and all_known and (winner := _winner(live)) is not None:
         return Promoted(name=experiment.name, arm=winner.policy)
     if experiment.rule.horizon is not None and state.judged >= experiment.rule.horizon:
         reason = f"nothing was decided after {state.judged} judgements"

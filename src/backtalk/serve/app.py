@@ -18,10 +18,12 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from backtalk.serve import admin, feedback_api, gateway
+from backtalk.serve import admin, feedback_api, gateway, pages
 from backtalk.serve.ask import INTERACTION_HEADER, POLICY_HEADER
 from backtalk.serve.errors import Refused
+from backtalk.serve.exporting import traces_of
 from backtalk.serve.logs import ACCESS
+from backtalk.serve.openapi import described
 from backtalk.serve.services import PROJECT_HEADER, Services
 from backtalk.serve.settings import Settings
 
@@ -71,10 +73,11 @@ def create_app(settings: Settings) -> FastAPI:
     FastAPI
         An application for uvicorn. Its files are opened when it starts.
     """
+    traces = traces_of(settings)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        services = app.state.services = Services(settings)
+        services = app.state.services = Services(settings, traces)
         await services.start()
         yield
         await services.close()
@@ -85,8 +88,12 @@ def create_app(settings: Settings) -> FastAPI:
         lifespan=lifespan,
         docs_url=None,
         redoc_url=None,
+        openapi_url=None,
+        # The gateway observes itself; later versions of FastAPI would do so too.
+        telemetry={"tracing": False, "metrics": False, "logs": False},
     )
     _add_routes(app)
+    pages.add_to(app)
     app.add_exception_handler(Refused, _refused)
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(Exception, _failed)
@@ -100,6 +107,10 @@ def create_app(settings: Settings) -> FastAPI:
             expose_headers=[INTERACTION_HEADER, POLICY_HEADER],
             max_age=3600,
         )
+    if traces is not None:
+        from backtalk.serve.traces import Traced  # noqa: PLC0415 - needs backtalk[otel]
+
+        app.add_middleware(Traced, traces=traces, routes=frozenset(_ENDPOINTS))
     app.add_middleware(Observed, gateway=app)
     return app
 
@@ -111,21 +122,14 @@ def from_environment() -> FastAPI:
 
 
 def _add_routes(app: FastAPI) -> None:
-    body = {"requestBody": {"content": {"application/json": {"schema": {"type": "object"}}}}}
     for path, endpoint in (
         ("/v1/chat/completions", gateway.chat_completions),
         ("/v1/completions", gateway.completions),
         ("/v1/embeddings", gateway.embeddings),
+        ("/v1/feedback", feedback_api.post_feedback),
         ("/v1/purge", admin.purge),
     ):
-        app.add_api_route(path, endpoint, methods=["POST"], response_model=None, openapi_extra=body)
-    app.add_api_route(
-        "/v1/feedback",
-        feedback_api.post_feedback,
-        methods=["POST"],
-        response_model=None,
-        openapi_extra=_feedback_body(),
-    )
+        app.add_api_route(path, endpoint, methods=["POST"], response_model=None)
     for path, endpoint in (
         ("/v1/feedback/schema", feedback_api.feedback_schema),
         ("/v1/models", gateway.models),
@@ -135,6 +139,7 @@ def _add_routes(app: FastAPI) -> None:
         ("/ready", admin.ready),
         ("/metrics", admin.metrics),
         ("/backtalk.js", admin.script),
+        ("/openapi.json", described),
     ):
         app.add_api_route(path, endpoint, methods=["GET"], response_model=None)
     app.add_api_route(
@@ -144,12 +149,6 @@ def _add_routes(app: FastAPI) -> None:
         response_model=None,
         include_in_schema=False,
     )
-
-
-def _feedback_body() -> dict[str, Any]:
-    row = {"type": "object", "description": "See GET /v1/feedback/schema"}
-    schema = {"anyOf": [row, {"type": "array", "items": row}]}
-    return {"requestBody": {"content": {"application/json": {"schema": schema}}}}
 
 
 async def _refused(request: Request, error: Exception) -> Response:

@@ -47,6 +47,8 @@ class Keeper:
         url = database_url(location)
         on_disk = url.get_backend_name() == "sqlite" and url.database not in {None, "", ":memory:"}
         self._file = Path(str(url.database)) if on_disk else None
+        existing = url.update_query_dict({"mode": "rw"}) if on_disk else url
+        self._existing = existing.render_as_string(hide_password=False)
         self._mutex = threading.Lock()
         self._stores: dict[str | None, Store] = {}
         self._inode = 0
@@ -99,7 +101,7 @@ class Keeper:
 
     def _open(self) -> Store:
         try:
-            store = Store(self._location)
+            store = Store(self._location if not self.was_there else self._existing)
         except (BacktalkError, SQLAlchemyError) as error:
             raise StoreAway(str(error)) from error
         if self._file is not None:

@@ -16,15 +16,15 @@ from pydantic import ValidationError
 from backtalk.errors import BacktalkError, NotFound
 from backtalk.feedback.record import record_error
 from backtalk.serve.app import VARIABLE
+from backtalk.serve.exporting import check_traces
 from backtalk.serve.keeper import Keeper, StoreAway
 from backtalk.serve.logs import log_config
 from backtalk.serve.metrics import SHARED
 from backtalk.serve.redact import Redactor
 from backtalk.serve.settings import Settings
+from backtalk.serve.workers import serve_with_workers
 
 _GRACEFUL_SECONDS = 30
-_START_SECONDS = 60
-"""A worker process that does not answer for so long is replaced; it does not while it loads."""
 
 
 def read_settings(file: Path | None, **given: Any) -> Settings:
@@ -84,6 +84,7 @@ def check(settings: Settings, *, host: str, port: int) -> None:
         If the store cannot be opened, a redaction is not there, or the port is taken.
     """
     Redactor(settings.redact)
+    check_traces(settings)
     keeper = Keeper(settings.store, settings.state_folder)
     try:
         keeper.store()
@@ -115,18 +116,18 @@ def run(settings: Settings, *, host: str, port: int, workers: int = 1) -> None:
         How many processes share the work.
     """
     os.environ[VARIABLE] = settings.to_json()
+    options: dict[str, Any] = {
+        "app": "backtalk.serve.app:from_environment",
+        "factory": True,
+        "log_config": log_config(),
+        "access_log": False,
+        "server_header": False,
+        "timeout_graceful_shutdown": _GRACEFUL_SECONDS,
+    }
+    if workers == 1:
+        uvicorn.run(**options, host=host, port=port)
+        return
+    patience = _GRACEFUL_SECONDS + 2 * settings.close_after
     with tempfile.TemporaryDirectory(prefix="backtalk-metrics-") as folder:
-        if workers > 1:
-            os.environ[SHARED] = folder
-        uvicorn.run(
-            "backtalk.serve.app:from_environment",
-            factory=True,
-            host=host,
-            port=port,
-            workers=workers,
-            log_config=log_config(),
-            access_log=False,
-            server_header=False,
-            timeout_graceful_shutdown=_GRACEFUL_SECONDS,
-            timeout_worker_healthcheck=_START_SECONDS,
-        )
+        os.environ[SHARED] = folder
+        serve_with_workers(options, host=host, port=port, workers=workers, patience=patience)

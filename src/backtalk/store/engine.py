@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Iterator
+import sqlite3
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -71,9 +72,12 @@ def connect(url: URL) -> Engine:
 def _sqlite(url: URL) -> Engine:
     in_memory = url.database in {None, "", ":memory:"}
     engine = create_engine(
-        url,
-        connect_args={"timeout": BUSY_SECONDS, "check_same_thread": False},
-        **({"poolclass": StaticPool} if in_memory else {}),
+        url.set(query={}),
+        **(
+            {"poolclass": StaticPool, "connect_args": {"check_same_thread": False}}
+            if in_memory
+            else {"creator": _opener(url)}
+        ),
     )
 
     @event.listens_for(engine, "connect")
@@ -96,6 +100,27 @@ def _sqlite(url: URL) -> Engine:
             connection.exec_driver_sql("BEGIN IMMEDIATE" if mode == "write" else "BEGIN")
 
     return engine
+
+
+def _opener(url: URL) -> Callable[[], sqlite3.Connection]:
+    """Return what opens a file.
+
+    Only the first connection makes one where there is none: a file that is moved away while it is
+    in use would otherwise have an empty one in its place, and nowhere to come back to. With
+    ``mode=rw`` in the URL's query, not even the first does.
+    """
+    place = Path(str(url.database)).absolute().as_uri()
+    mode = str(url.query.get("mode", "rwc"))
+
+    def opened() -> sqlite3.Connection:
+        nonlocal mode
+        connection = sqlite3.connect(
+            f"{place}?mode={mode}", uri=True, timeout=BUSY_SECONDS, check_same_thread=False
+        )
+        mode = "rw"
+        return connection
+
+    return opened
 
 
 @contextmanager

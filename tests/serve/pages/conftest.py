@@ -31,9 +31,12 @@ XSS = [
 HOSTILE = " ".join(XSS)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium() -> Iterator[Any]:
-    """A browser; a test that needs it is skipped where there is none."""
+    """A browser; a test that needs it is skipped where there is none.
+
+    It ends with its module: while it runs, no other event loop can in this thread.
+    """
     path = shutil.which("chromium") or shutil.which("chromium-browser")
     if path is None:
         pytest.skip("there is no chromium on the PATH")

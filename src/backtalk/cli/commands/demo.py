@@ -30,6 +30,12 @@ def demo_command(
             "backtalk\\[train]."
         ),
     ] = "small",
+    requests: Annotated[
+        int,
+        typer.Option(
+            min=100, help="How many requests users make: fewer are quicker, and prove less."
+        ),
+    ] = 1_500,
     seed: SeedOption = 0,
     json: JsonOption = False,
 ) -> None:
@@ -42,7 +48,7 @@ def demo_command(
     Examples
     --------
     - `backtalk demo`
-    - `backtalk demo --model writer --no-browser`
+    - `backtalk demo --model writer --requests 300 --no-browser`
     """
     import webbrowser
 
@@ -50,7 +56,7 @@ def demo_command(
     from backtalk.demo import run_demo
 
     with progress_bars() as progress:
-        outcome = run_demo(folder, seed=seed, model=model, progress=progress)
+        outcome = run_demo(folder, seed=seed, requests=requests, model=model, progress=progress)
     if json:
         say_json(outcome.report.numbers)
     else:

@@ -1,0 +1,159 @@
+"""Requests that nobody should send, against a gateway that asks for keys.
+
+``python -m benchmarks.serving.hostile [COUNT] [SEED]`` sends 100,000 of them to a gateway in a
+process of its own and prints what was answered. It fails if one is answered with an undocumented
+5xx, with nothing within five seconds, or without a key with anything but a refusal; if the process
+died; or if its memory grew.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import struct
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from backtalk.store import Store
+from benchmarks.serving import servers
+from benchmarks.serving.load import chat_request
+from benchmarks.serving.shots import KEYLESS, Shot, Shots
+from benchmarks.serving.wire import Client
+
+SECONDS = 5.0
+"""How long an answer may take."""
+
+_OPEN_PATHS = ("/health", "/ready", "/backtalk.js", "/openapi.json")
+_AT_ONCE = 16
+_ABORT = struct.pack("ii", 1, 0)
+
+
+@dataclass
+class Report:
+    """What was answered."""
+
+    statuses: Counter[str] = field(default_factory=Counter)
+    """By trick and status; a status of 0 is a connection that was ended without an answer."""
+    bad: list[str] = field(default_factory=list)
+    """What should not have been."""
+    slowest: tuple[float, str] = (0.0, "")
+    """Its seconds, and what it was."""
+
+
+async def fire(port: int, shots: Iterator[Shot]) -> Report:
+    """Send requests, several at once, each on a connection of its own."""
+    report = Report()
+
+    async def gunner() -> None:
+        for shot in shots:
+            await _fire(port, shot, report)
+
+    async with asyncio.TaskGroup() as group:
+        for _ in range(_AT_ONCE):
+            group.create_task(gunner())
+    return report
+
+
+async def _fire(port: int, shot: Shot, report: Report) -> None:
+    loop = asyncio.get_running_loop()
+    begin = loop.time()
+    try:
+        answer = await asyncio.wait_for(_answer(port, shot), SECONDS)
+    except TimeoutError:
+        report.bad.append(f"no answer in {SECONDS:g} s: {shot.trick}: {shot.data[:600]!r}")
+        return
+    report.slowest = max(report.slowest, (loop.time() - begin, f"{shot.data[:300]!r}"))
+    status = int(answer[9:12]) if answer[:5] == b"HTTP/" and answer[9:12].isdigit() else 0
+    report.statuses[f"{shot.trick} {status}"] += 1
+    wrong = _wrong(shot, status, answer)
+    if wrong:
+        report.bad.append(f"{wrong}: {answer[:300]!r} to {shot.trick}: {shot.data[:1500]!r}")
+
+
+def _wrong(shot: Shot, status: int, answer: bytes) -> str | None:
+    if status >= 500 and not (status in {502, 503, 504} and b'"error":' in answer):
+        return f"an undocumented {status}"
+    target = shot.data.split(b" ", 2)[1].decode("latin-1")
+    if not shot.keyed and 200 <= status < 300 and target not in _OPEN_PATHS:
+        return f"{status} without a key"
+    return None
+
+
+async def _answer(port: int, shot: Shot) -> bytes:
+    """Return all that comes back until the server ends the connection."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    try:
+        writer.write(shot.data)
+        await writer.drain()
+        if shot.cut:
+            writer.write_eof()
+        return await reader.read()
+    except (ConnectionError, BrokenPipeError):
+        return b""
+    finally:
+        with contextlib.suppress(OSError):  # leave no port behind
+            writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _ABORT)
+        writer.transport.abort()
+
+
+async def ask(gateway: servers.Server) -> str:
+    """Return the id of a fresh answer."""
+    client = Client(gateway.port, authorization=f"Bearer {gateway.key}")
+    reply = await client.send(chat_request(client, "small"))
+    client.close()
+    return str(reply.json()["id"])
+
+
+def kept_without_key(store: str) -> list[str]:
+    """Return the records in a store that came with a request without a key."""
+    with Store(store) as opened:
+        return [
+            record.id
+            for name in opened.projects()
+            for case in opened.in_project(name).cases()
+            for record in (case.interaction, *case.feedback)
+            if KEYLESS in record.to_json()
+        ]
+
+
+def main() -> None:
+    count = int(sys.argv[1]) if len(sys.argv) > 1 else 100_000
+    seed = int(sys.argv[2]) if len(sys.argv) > 2 else 0
+    with TemporaryDirectory() as name:
+        folder = Path(name)
+        store = str(folder / "feedback.db")
+        key = servers.make_key(store, "admin")
+        with servers.running(servers.upstream(folder)) as up:
+            ours = servers.gateway(folder, up.port, store=store, key=key)
+            with servers.running(ours):
+                report, memory = Report(), []
+                shots = Shots(key, seed, talk=asyncio.run(ask(ours))).draw(count)
+                for _ in range(10):
+                    part = asyncio.run(fire(ours.port, islice(shots, count // 10)))
+                    memory.append(ours.memory() / 1e6)
+                    report.statuses += part.statuses
+                    report.bad += part.bad
+                    report.slowest = max(report.slowest, part.slowest)
+                    sys.stdout.write(f"{report.statuses.total():7d} {memory[-1]:6.0f} MB\n")
+                    sys.stdout.flush()
+                alive = ours.process.poll() is None
+            log = (folder / "gateway.log").read_text(encoding="utf-8", errors="replace")
+        report.bad += [f"kept without a key: {id_}" for id_ in kept_without_key(store)]
+    traces = [line for line in log.splitlines() if '"trace"' in line or "Traceback" in line]
+    for status, times in sorted(report.statuses.items()):
+        sys.stdout.write(f"{times:7d} {status}\n")
+    sys.stdout.write(f"slowest {report.slowest[0]:.2f} s, alive: {alive}, {len(traces)} traces\n")
+    for line in [f"slowest: {report.slowest[1]}", *report.bad[:20], *traces[:20]]:
+        sys.stdout.write(f"{line[:2500]}\n")
+    if report.bad or not alive or memory[-1] > 1.2 * memory[len(memory) // 2]:
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,50 @@
+"""LiteLLM's log of requests, kept in SQLite: loaded by its proxy, whose own log needs Prisma.
+
+Records gather while others are written, and are written in one transaction on a thread.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import sqlite3
+import threading
+from typing import Any
+
+from litellm.integrations.custom_logger import CustomLogger  # type: ignore[import-not-found]
+
+_GATHER_SECONDS = 0.05
+
+
+class SqliteLog(CustomLogger):  # type: ignore[misc]
+    """Writes each request with its answer as LiteLLM describes it to its loggers."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__()
+        self._path = path
+        self._waiting: queue.SimpleQueue[str] = queue.SimpleQueue()
+        threading.Thread(target=self._run, daemon=True).start()
+
+    async def async_log_success_event(
+        self, kwargs: dict[str, Any], response_obj: Any, start_time: Any, end_time: Any
+    ) -> None:
+        del response_obj, start_time, end_time
+        self._waiting.put(json.dumps(kwargs["standard_logging_object"], default=str))
+
+    def _run(self) -> None:
+        connection = sqlite3.connect(self._path)
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute("PRAGMA synchronous=FULL")
+        connection.execute("CREATE TABLE log (body TEXT)")
+        pause = threading.Event()
+        while True:
+            rows = [(self._waiting.get(),)]
+            pause.wait(_GATHER_SECONDS)
+            while not self._waiting.empty():
+                rows.append((self._waiting.get(),))
+            with connection:
+                connection.executemany("INSERT INTO log VALUES (?)", rows)
+
+
+log = SqliteLog(os.environ["PEER_LOG"])

@@ -1,0 +1,347 @@
+"""Requests that nobody should send, drawn from a seed."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+KEYLESS = "no-key-was-given"
+"""Said in every request without a key: whatever holds it in the store should not be there."""
+
+
+@dataclass(frozen=True)
+class Shot:
+    """One request, as bytes."""
+
+    trick: str
+    data: bytes
+    keyed: bool
+    cut: bool = False
+    """Whether it ends before it should; its connection is ended too, or nobody would answer."""
+
+
+_CUT = b"\x00\x00cut\x00\x00"
+
+
+def _word(chance: random.Random) -> str:
+    return chance.choice(_WORDS)()
+
+
+_WORDS: tuple[Callable[[], str], ...] = (
+    lambda: "",
+    lambda: " ",
+    lambda: "\x00",
+    lambda: "a\x00b",
+    lambda: "\ud800",
+    lambda: "\udfff\ud800",
+    lambda: "\ufffe\uffff\U0010ffff",
+    lambda: "\u202eabc\u2066",
+    lambda: "x" * 100_000,
+    lambda: "' OR 1=1; DROP TABLE feedback; --",
+    lambda: '"; SELECT pg_sleep(10); --',
+    lambda: "{{7*7}}${7*7}<%= 7*7 %>#{7*7}",
+    lambda: "${jndi:ldap://127.0.0.1/a}",
+    lambda: "%s%n%x{0.__class__}",
+    lambda: "<script>alert(1)</script>",
+    lambda: "../../../etc/passwd",
+    lambda: "..\\..\\windows",
+    lambda: "\r\nset-cookie: a=b\r\n",
+    lambda: "backtalk:",
+    lambda: "backtalk:../x",
+    lambda: "backtalk:a/b/c/d",
+    lambda: "backtalk:\x00/\ud800",
+    lambda: "__class__",
+    lambda: "NaN",
+    lambda: "9" * 5_000,
+    lambda: "0" * 32,
+    lambda: "2026-13-45T99:99:99Z",
+    lambda: "9999-12-31T23:59:59.999999+23:59",
+    lambda: "0001-01-01T00:00:00-23:59",
+)
+
+_VALUES: tuple[str, ...] = (
+    "null", "true", "false", "0", "-1", "1e308", "-1e308", "1e999", "NaN", "Infinity", "-Infinity",
+    "9" * 5_000, "1" + "0" * 400, "18446744073709551616", "-9223372036854775809", "0.1e-400", "[]",
+    "{}", "[[]]", "[null]", '[{"a": null}]', '{"": ""}', '{"__proto__": {"a": 1}}',
+    "[" * 2_000 + "]" * 2_000, '{"a":' * 1_000 + "1" + "}" * 1_000, "[" * 200_000,
+)  # fmt: skip
+
+
+def _templates() -> dict[str, list[Any]]:
+    """Return good bodies by path."""
+    chat = {
+        "model": "small",
+        "messages": [
+            {"role": "system", "content": "Be brief."},
+            {"role": "user", "content": [{"type": "text", "text": "Is it open?"}]},
+        ],
+        "n": 1,
+        "user": "bo",
+        "stream": False,
+        "stream_options": {"include_usage": True},
+        "stop": ["."],
+        "temperature": 0.5,
+        "metadata": {"shop": "1"},
+        "tools": [{"type": "function", "function": {"name": "f", "parameters": {}}}],
+    }
+    person = {"id": "bo", "kind": "human"}
+    common = {"interaction": "talk", "annotator": person, "confidence": 0.5}
+    part = {"start": 0, "end": 2}
+    tenths = {"name": "tenths", "low": 0.0, "high": 10.0}
+    rows: list[dict[str, Any]] = [
+        {"interaction": "talk", "thumb": "up", "user": "bo", "metadata": {"a": 1}},
+        {"interaction": "talk", "edit": "Yes.", "response": "0", "id": "one"},
+        {"interaction": "talk", "comment": "Say until when.", "time": "2026-01-01T00:00:00Z"},
+        {**common, "kind": "rating", "response": "0", "value": 4, "aspect": "tone"},
+        {**common, "kind": "rating", "response": "0", "value": 1, "scale": tenths},
+        {**common, "kind": "preference", "a": "0", "b": "1", "verdict": "a", "strength": 1.0},
+        {**common, "kind": "ranking", "tiers": [["0"], ["1", "2"]]},
+        {**common, "kind": "critique", "text": "Too long.", "response": "0"},
+        {**common, "kind": "demonstration", "text": "Yes, until six."},
+        {**common, "kind": "spans", "response": "0", "spans": [{**part, "label": "wrong"}]},
+        {**common, "kind": "steps", "response": "0", "steps": [{**part, "verdict": "right"}]},
+        {**common, "kind": "outcome", "response": "0", "passed": True, "score": 1.0, "text": ""},
+        {**common, "kind": "follow_up", "text": "And on Sunday?"},
+        {**common, "kind": "choice", "shown": [{"response": "0"}], "chosen": "0"},
+        {"kind": "instruction", "annotator": person, "text": "No emojis."},
+    ]
+    return {
+        "/v1/chat/completions": [chat, {**chat, "model": "backtalk:mail"}, {**chat, "n": 3}],
+        "/v1/completions": [
+            {"model": "small", "prompt": ["a", "b"], "max_tokens": 3},
+            {"model": "small", "prompt": [[1, 2], [3]]},
+        ],
+        "/v1/embeddings": [{"model": "small", "input": ["a", "b"]}],
+        "/v1/feedback": [*rows, rows, {"feedback": rows[:3]}],
+        "/v1/purge": [{"user": "somebody"}],
+    }
+
+
+TEMPLATES = _templates()
+_PATHS = (
+    "/v1/chat/completions/", "//v1//chat/completions", "/v1/../v1/chat/completions", "/v1/%2e%2e/x",
+    "/v1/..%2f..%2fetc%2fpasswd", "/v1/%00", "/v1/models/%ff%fe", "/v1/models/backtalk:%00",
+    "/v1/models/backtalk:a/b/c", "/v1/models/../../x", "/v1/feedback/%2e%2e/purge", "/v1/audit",
+    "/v1/models", "/metrics", "/openapi.json", "/docs", "/v1/" + "a" * 20_000, "/v1/./models",
+    "/v1/chat;x=1/completions", "/V1/CHAT/COMPLETIONS", "/v1/responses", "/v1/files", "/", "*",
+    "http://elsewhere.example/v1/models", "/v1/%u0041", "/v1/%", "/v1/models/%F0%9F%98%80",
+    "/ready", "/backtalk.js", "/v1/feedback/schema", "/v1/x\\..\\y", "/.git/config", "/health",
+    "/v1/x?" + "a=b&" * 500,
+)  # fmt: skip
+_METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS", "TRACE", "CONNECT", "BREW")
+_HEADERS = (
+    "content-type", "accept", "authorization", "x-api-key", "api-key", "idempotency-key", "origin",
+    "x-backtalk-project", "x-backtalk-session", "x-backtalk-parent", "x-backtalk-user", "host",
+    "cookie", "x-forwarded-for", "x-forwarded-host", "range", "if-none-match", "accept-encoding",
+    "content-encoding", "te", "traceparent", "user-agent", "referer", "forwarded", "expect",
+    "upgrade", "content-disposition", "transfer-encoding", "content-length", "x-request-id",
+)  # fmt: skip
+
+
+class Shots:
+    """Draws requests.
+
+    Parameters
+    ----------
+    key
+        One that holds, of an admin.
+    seed
+        The same seed draws the same requests.
+    talk
+        The id of an interaction, which feedback is about.
+    """
+
+    def __init__(self, key: str, seed: int, *, talk: str = "talk") -> None:
+        self._key = key
+        self._talk = json.dumps(talk)
+        self._chance = random.Random(seed)
+        self._tricks = {
+            "value": self._value,
+            "structure": self._structure,
+            "bytes": self._bytes,
+            "encoding": self._encoding,
+            "transfer": self._transfer,
+            "headers": self._headers,
+            "path": self._path,
+        }
+
+    def draw(self, count: int) -> Iterator[Shot]:
+        """Yield requests."""
+        names = list(self._tricks)
+        for _ in range(count):
+            name = self._chance.choice(names)
+            keyed = self._chance.random() < 0.7
+            data = self._tricks[name](keyed)
+            cut = data.endswith(_CUT)
+            yield Shot(name, data.removesuffix(_CUT), keyed, cut)
+
+    def _template(self, keyed: bool) -> tuple[str, str]:
+        path = self._chance.choice(list(TEMPLATES))
+        text = json.dumps(self._chance.choice(TEMPLATES[path])).replace('"talk"', self._talk)
+        return path, text if keyed else text.replace('"bo"', f'"{KEYLESS}"')
+
+    def _request(
+        self,
+        keyed: bool,
+        path: str,
+        body: bytes,
+        *,
+        method: str = "POST",
+        headers: tuple[tuple[str, str], ...] = (("content-type", "application/json"),),
+        length: str | None = None,
+    ) -> bytes:
+        lines = [f"{method} {path} HTTP/1.1", "connection: close", "host: 127.0.0.1"]
+        if keyed:
+            lines.append(f"authorization: Bearer {self._key}")
+        else:
+            near = "Bearer " + self._key[:-1]
+            wrong = ("", "Bearer ", "Bearer bt-wrong", "Basic YTpi", near, "\x01")
+            lines.append(f"authorization: {self._chance.choice(wrong)}")
+        lines += [f"{name}: {value}" for name, value in headers]
+        if length is None:
+            lines.append(f"content-length: {len(body)}")
+        elif length:
+            lines.append(length)
+        return "\r\n".join(lines).encode("utf-8", "surrogatepass") + b"\r\n\r\n" + body
+
+    def _value(self, keyed: bool) -> bytes:
+        """Another value in one place, or two."""
+        path, text = self._template(keyed)
+        value = json.loads(text)
+        raw = {}
+        for place in range(self._chance.choice((1, 1, 2))):
+            mark = f"@@{place}@@"
+            spot = self._spot(value)
+            if spot is None:
+                break
+            holder, name = spot
+            holder[name] = mark
+            raw[f'"{mark}"'] = (
+                json.dumps(_word(self._chance))
+                if self._chance.random() < 0.5
+                else self._chance.choice(_VALUES)
+            )
+        text = json.dumps(value)
+        for mark, found in raw.items():
+            text = text.replace(mark, found)
+        return self._request(keyed, path, text.encode("utf-8", "surrogatepass"))
+
+    def _spot(self, value: Any) -> tuple[Any, Any] | None:
+        spots: list[tuple[Any, Any]] = []
+
+        def walk(node: Any) -> None:
+            items = node.items() if isinstance(node, dict) else enumerate(node)
+            for name, inner in items:
+                spots.append((node, name))
+                if isinstance(inner, dict | list):
+                    walk(inner)
+
+        walk(value)
+        return self._chance.choice(spots) if spots else None
+
+    def _structure(self, keyed: bool) -> bytes:
+        """A field left out, given twice, or that nobody knows; a list where there was none."""
+        path, text = self._template(keyed)
+        value = json.loads(text)
+        spot = self._spot(value)
+        what = self._chance.randrange(6)
+        if what == 0 and spot is not None and isinstance(spot[0], dict):
+            del spot[0][spot[1]]
+        elif what == 1 and isinstance(value, dict):
+            value[_word(self._chance)] = _word(self._chance)
+        elif what == 2:
+            value = [value] * self._chance.choice((0, 1, 3, 1_001))
+        elif what == 3 and spot is not None:
+            spot[0][spot[1]] = [spot[0][spot[1]]] * 50
+        elif what == 4:
+            value = self._chance.choice((None, 1, "text", True, [], {}, [[]], [1, None, "x"]))
+        text = json.dumps(value)
+        if what == 5 and text.startswith("{"):
+            text = text[:-1] + ", " + text[1:]
+        return self._request(keyed, path, text.encode("utf-8", "surrogatepass"))
+
+    def _bytes(self, keyed: bool) -> bytes:
+        """Bytes cut off, changed, put in."""
+        path, text = self._template(keyed)
+        body = bytearray(text.encode())
+        for _ in range(self._chance.choice((1, 1, 3, 20))):
+            at = self._chance.randrange(len(body) or 1)
+            what = self._chance.randrange(4)
+            if what == 0:
+                del body[at:]
+            elif what == 1 and body:
+                body[at] = self._chance.randrange(256)
+            elif what == 2:
+                body[at:at] = self._chance.choice((b"\xff", b"\xc3\x28", b"\xed\xa0\x80", b"\x00"))
+            else:
+                body[at:at] = self._chance.randbytes(self._chance.randrange(64))
+        return self._request(keyed, path, bytes(body))
+
+    def _encoding(self, keyed: bool) -> bytes:
+        """Another character set, another type, compressed or said to be."""
+        path, text = self._template(keyed)
+        body = text.encode(self._chance.choice(("utf-8", "utf-8-sig", "utf-16", "utf-32", "utf-7")))
+        types = (
+            "", "text/plain", "application/xml", "multipart/form-data; boundary=a", "a/b/c", "*/*",
+            "application/x-www-form-urlencoded", "application/json; charset=utf-16",
+            "application/json; charset=\x00", "text/event-stream", "application/octet-stream",
+        )  # fmt: skip
+        encodings = ("", "gzip", "br", "deflate", "identity", "gzip, gzip", "x" * 1_000)
+        headers = (
+            ("content-type", self._chance.choice(types)),
+            ("content-encoding", self._chance.choice(encodings)),
+        )
+        return self._request(keyed, path, body, headers=headers)
+
+    def _transfer(self, keyed: bool) -> bytes:
+        """A body in chunks, or of another length than was said."""
+        path, text = self._template(keyed)
+        body = text.encode()
+        size = b"%x" % len(body)
+        what = self._chance.randrange(10)
+        chunked = "transfer-encoding: chunked"
+        if what < 6:
+            chunks = (
+                size + b"\r\n" + body + b"\r\n0\r\n\r\n",
+                b"".join(b"1\r\n%c\r\n" % byte for byte in body) + b"0\r\n\r\n",
+                size + b"\r\n" + body[:-3] + _CUT,
+                b"zz\r\n" + body + b"\r\n0\r\n\r\n",
+                b"f" * 40 + b"\r\n" + body + _CUT,
+                b"-1\r\n" + body + b"\r\n0\r\n\r\n",
+            )
+            return self._request(keyed, path, chunks[what], length=chunked)
+        lengths = (
+            f"content-length: {len(body) + 100}",
+            "content-length: -1",
+            "content-length: 1e3",
+            f"content-length: {len(body)}\r\n{chunked}",
+        )
+        body += _CUT if what == 6 else b""
+        return self._request(keyed, path, body, length=lengths[what - 6])
+
+    def _headers(self, keyed: bool) -> bytes:
+        """Headers too large, too many, or with what does not belong there."""
+        path, text = self._template(keyed)
+        headers: list[tuple[str, str]] = [("content-type", "application/json")]
+        names = [n for n in _HEADERS if keyed or n not in {"authorization", "x-api-key", "api-key"}]
+        some = range(self._chance.choice((1, 2, 5)))
+        headers += [(self._chance.choice(names), _word(self._chance)) for _ in some]
+        what = self._chance.randrange(8)
+        if what == 0:
+            headers.append(("x-large", "a" * self._chance.choice((10_000, 70_000, 500_000))))
+        elif what == 1:
+            headers += [(f"x-{place}", "a") for place in range(self._chance.choice((100, 2_000)))]
+        elif what == 2:
+            headers.append((_word(self._chance)[:200], "a"))
+        return self._request(keyed, path, text.encode(), headers=tuple(headers))
+
+    def _path(self, keyed: bool) -> bytes:
+        """Paths that lead elsewhere, methods that nobody has heard of."""
+        path, text = self._template(keyed)
+        path = self._chance.choice((*_PATHS, path))
+        method = self._chance.choice(_METHODS)
+        body = text.encode() if self._chance.random() < 0.5 else b""
+        return self._request(keyed, path, body, method=method)

@@ -1,0 +1,88 @@
+"""Requests that nobody should send: drawn from the API's description, and made to hurt."""
+
+import asyncio
+
+import pytest
+import schemathesis
+from benchmarks.serving import servers
+from benchmarks.serving.hostile import fire, kept_without_key
+from benchmarks.serving.shots import Shots
+from hypothesis import HealthCheck, given
+from hypothesis import settings as how
+from schemathesis import GenerationMode
+from schemathesis.checks import negative_data_rejection, positive_data_acceptance
+
+from backtalk.serve import Settings
+from backtalk.serve.openapi import document
+from backtalk.store import Store
+from backtalk.store.access import Access
+from tests.serve.conftest import gateway_of
+
+quick = how(max_examples=5, deadline=None, suppress_health_check=list(HealthCheck))
+
+
+def admin_key(location):
+    with Store(location) as store:
+        return Access(store.engine).add("admin", "admin", project=None, who="ada")[1]
+
+
+@pytest.fixture
+def locked(tmp_path):
+    """A gateway that asks for keys, in front of an upstream that takes anything, and a key."""
+    store = str(tmp_path / "feedback.db")
+    key = admin_key(store)
+    with servers.running(servers.upstream(tmp_path)) as upstream:
+        url = f"http://127.0.0.1:{upstream.port}/v1"
+        with gateway_of(Settings(store=store, upstreams=({"base_url": url},))) as running:
+            running.http.headers["authorization"] = f"Bearer {key}"
+            yield running, key
+
+
+NOT_OURS = [negative_data_rejection, positive_data_acceptance]
+"""What is in a request for answers is the upstream's to judge, and whether feedback fits its
+interaction no schema can say."""
+
+
+@pytest.mark.parametrize("mode", list(GenerationMode))
+def test_what_is_drawn_from_the_description_is_answered_as_it_says(locked, mode):
+    running, key = locked
+    api = schemathesis.openapi.from_url(f"{running.url}/openapi.json")
+    headers = {"Authorization": f"Bearer {key}"}
+    for path, described in document()["paths"].items():
+        (operation,) = api[path].values()
+        takes = any("requestBody" in how or "parameters" in how for how in described.values())
+        if mode is GenerationMode.NEGATIVE and not takes:
+            continue
+
+        @quick
+        @given(operation.as_strategy(generation_mode=mode))
+        def answered_as_described(case):
+            case.call_and_validate(headers=headers, excluded_checks=NOT_OURS, timeout=5)
+
+        answered_as_described()
+
+
+def test_the_description_names_every_path(locked):
+    running, _ = locked
+    routes = {route.path for route in running.app.routes if getattr(route, "include_in_schema", 0)}
+    described = {path.replace("{name}", "{name:path}") for path in document()["paths"]}
+    assert described == routes
+
+
+def test_hostile_requests_are_refused_and_nothing_is_kept_without_a_key(locked):
+    running, key = locked
+    talk = running.chat().json()["id"]
+    port = int(running.url.rpartition(":")[2])
+    report = asyncio.run(fire(port, Shots(key, 7, talk=talk).draw(600)))
+    assert report.bad == []
+    assert report.statuses.total() == 600
+    assert running.http.get("/health").json() == {"status": "ok"}
+    assert kept_without_key(running.settings.store) == []
+
+
+def test_an_answer_is_kept_where_its_user_has_no_name(locked):
+    running, _ = locked
+    running.http.headers["x-backtalk-user"] = ""
+    talk = running.chat().json()["id"]
+    with running.store as store:
+        assert store.interaction(talk).user is None

@@ -1,0 +1,48 @@
+"""Killed, robbed of its store, in front of an upstream that fails: nothing is lost or doubled."""
+
+import pytest
+from benchmarks.serving.postgres import postgres, programs
+from benchmarks.serving.processes import Processes
+from benchmarks.serving.soak import Size, Soak
+from sqlalchemy.exc import OperationalError
+
+from backtalk.errors import BacktalkError
+from backtalk.serve.keeper import Keeper
+from backtalk.store import Store
+
+
+def assert_kept_once(soak, kept):
+    assert len(soak.noted.talks) >= soak.size.requests
+    assert len(soak.noted.judged) >= soak.size.requests // 2
+    assert soak.kills == soak.size.kills
+    assert (kept.lost_talks, kept.lost_feedback, kept.twice) == (0, 0, 0)
+    assert kept.surplus_talks <= soak.noted.unsure
+    assert kept.surplus_feedback == 0
+
+
+def test_what_was_acknowledged_is_kept_once_whatever_happened(tmp_path):
+    soak = Soak(tmp_path, Size(requests=600, kills=1, away=2))
+    assert_kept_once(soak, soak.run())
+
+
+@pytest.mark.skipif(programs() is None, reason="PostgreSQL's server programs are not installed")
+def test_two_processes_on_postgresql_keep_all(tmp_path):
+    with postgres() as server:
+        soak = Processes(tmp_path, Size(requests=300, kills=1, away=1), server=server, workers=2)
+        assert_kept_once(soak, soak.run())
+
+
+def test_a_store_that_was_moved_away_gets_no_empty_one_in_its_place(tmp_path):
+    home, away = tmp_path / "feedback.db", tmp_path / "gone.db"
+    keeper = Keeper(str(home), tmp_path / "state")
+    engine = keeper.store().engine
+    engine.dispose()
+    home.rename(away)
+    with pytest.raises(OperationalError):
+        engine.connect()
+    with pytest.raises(BacktalkError):
+        Store(f"sqlite:///{home}?mode=rw")
+    assert not home.exists()
+    away.rename(home)
+    assert keeper.store().counts() == {"interaction": 0}
+    keeper.let_go()

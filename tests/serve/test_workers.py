@@ -1,0 +1,59 @@
+"""Several processes behind one address: one that dies is replaced, and none outlives its parent."""
+
+import subprocess
+import sys
+import time
+
+import httpx2
+import psutil
+import pytest
+from benchmarks.serving.servers import Server, free_port
+
+
+def until(met, seconds=60):
+    end = time.monotonic() + seconds
+    while not met() and time.monotonic() < end:
+        time.sleep(0.05)
+    assert met()
+
+
+@pytest.fixture
+def pair(tmp_path):
+    """A gateway of two processes."""
+    port = free_port()
+    command = [
+        sys.executable, "-m", "backtalk", "serve", "--upstream", "http://127.0.0.1:9/v1",
+        "--port", str(port), "--workers", "2", "--store", str(tmp_path / "s.db"),
+    ]  # fmt: skip
+    server = Server("gateway", port, psutil.Popen(command, stderr=subprocess.DEVNULL))
+    until(lambda: len(server.workers()) == 2)
+    yield server
+    if server.process.is_running():
+        server.kill()
+
+
+def test_one_that_was_killed_is_replaced_and_none_outlives_its_parent(pair):
+    first = pair.workers()
+    first[0].kill()
+    until(lambda: len({*pair.workers()} - {*first}) == 1)
+    assert httpx2.get(f"http://127.0.0.1:{pair.port}/health").status_code == 200
+    workers = pair.workers()
+    assert len(workers) == 2
+    pair.process.kill()
+    pair.process.wait()
+    until(lambda: not any(one.is_running() for one in workers))
+
+
+def test_what_cannot_start_is_said():
+    program = """
+from backtalk.serve.logs import log_config
+from backtalk.serve.workers import serve_with_workers
+if __name__ == "__main__":
+    options = {"app": "backtalk.serve.nowhere:app", "log_config": log_config()}
+    serve_with_workers(options, host="127.0.0.1", port=0, workers=2, patience=5)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=120
+    )
+    assert "cannot start" in done.stderr
+    assert "Could not import module" in done.stderr
