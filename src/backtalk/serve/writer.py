@@ -29,6 +29,7 @@ _URGENT_SECONDS = 0.001
 """The same where somebody waits to be told."""
 _IDLE_SECONDS = 1.0
 _LONGEST_WAIT = 2.0
+_TIDY_SECONDS = 1.0
 _SWEEP_SECONDS = 2.0
 _ADOPT_SECONDS = 10.0
 
@@ -63,7 +64,7 @@ class Writer:
         self._urgent = threading.Event()
         self._closing = threading.Event()
         self._intake: tuple[int, Intake] | None = None
-        self._swept = self._adopted = float("-inf")
+        self._swept = self._adopted = self._tidied = float("-inf")
         self.away = False
         """Whether the store could not be reached when it was last tried."""
         self._thread = threading.Thread(target=self._run, name="backtalk-writer", daemon=True)
@@ -164,7 +165,8 @@ class Writer:
         if self._due("_swept", _SWEEP_SECONDS):
             self._metrics.waiting.set(self._intake_now().join())
             self._set_unfit_aside()
-        self.spool.tidy()
+        if self._due("_tidied", _TIDY_SECONDS):
+            self.spool.tidy()
 
     def _due(self, name: str, every: float) -> bool:
         if time.monotonic() - getattr(self, name) < every:
