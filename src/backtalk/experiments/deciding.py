@@ -14,9 +14,9 @@ def decide(state: State, served: str | None) -> Decision | None:
 
     A candidate that is shown to be worse than the control by more than the margin, by the outcome
     or by a guard, is stopped. One that is shown to be better, and by no guard worse, is promoted if
-    the rule says so: the best of those, once there is enough about each that is in play. The experiment ends when no candidate is left, at its horizon, and when the
-    project serves something else than the control: whoever promoted or rolled back by hand has
-    decided.
+    the rule says so: the best of those, once there is enough about each that is in play. The
+    experiment ends when no candidate is left, at its horizon, and when the project serves something
+    else than the control: whoever promoted or rolled back by hand has decided.
 
     Parameters
     ----------
