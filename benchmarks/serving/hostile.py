@@ -1,15 +1,16 @@
 """Requests that nobody should send, against a gateway that asks for keys.
 
 ``python -m benchmarks.serving.hostile [COUNT] [SEED]`` sends 100,000 of them to a gateway in a
-process of its own and prints what was answered. It fails if one is answered with an undocumented
-5xx, with nothing within five seconds, or without a key with anything but a refusal; if the process
-died; or if its memory grew.
+process of its own and prints what was answered; each fourth is for the pages. It fails if one is
+answered with an undocumented 5xx, with nothing within five seconds, with a way to another site, or
+without a key or a session with anything but a refusal; if the process died; or if its memory grew.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 import socket
 import struct
 import sys
@@ -20,9 +21,13 @@ from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from backtalk.store import Store
+import httpx2
+from sqlalchemy import select
+
+from backtalk.store import Store, schema
 from benchmarks.serving import servers
 from benchmarks.serving.load import chat_request
+from benchmarks.serving.page_shots import Badge, PageShots, furnish
 from benchmarks.serving.shots import KEYLESS, Shot, Shots
 from benchmarks.serving.wire import Client
 
@@ -30,6 +35,8 @@ SECONDS = 5.0
 """How long an answer may take."""
 
 _OPEN_PATHS = ("/health", "/ready", "/backtalk.js", "/openapi.json")
+_OPEN_PAGES = ("/login", "/static/")
+_LOCATION = re.compile(rb"\r\n(?:hx-redirect|location): *([^\r]*)", re.IGNORECASE)
 _AT_ONCE = 16
 _ABORT = struct.pack("ii", 1, 0)
 
@@ -77,11 +84,28 @@ async def _fire(port: int, shot: Shot, report: Report) -> None:
 
 
 def _wrong(shot: Shot, status: int, answer: bytes) -> str | None:
+    if shot.page:
+        return _wrong_page(shot, status, answer)
     if status >= 500 and not (status in {502, 503, 504} and b'"error":' in answer):
         return f"an undocumented {status}"
     target = shot.data.split(b" ", 2)[1].decode("latin-1")
     if not shot.keyed and 200 <= status < 300 and target not in _OPEN_PATHS:
         return f"{status} without a key"
+    return None
+
+
+def _wrong_page(shot: Shot, status: int, answer: bytes) -> str | None:
+    if status >= 500:
+        return f"a {status}"
+    target = shot.data.split(b" ", 2)[1].decode("latin-1")
+    found = _LOCATION.search(answer.partition(b"\r\n\r\n")[0])
+    if found is not None:
+        if not re.match(rb"/(?![/\\])", found[1]):
+            return "a way elsewhere"
+        entered = shot.keyed or found[1].startswith(b"/login")
+        return None if entered else "a change without a session and its token"
+    if not shot.keyed and 200 <= status < 400 and not target.startswith(_OPEN_PAGES):
+        return f"{status} without a session"
     return None
 
 
@@ -110,16 +134,55 @@ async def ask(gateway: servers.Server) -> str:
     return str(reply.json()["id"])
 
 
-def kept_without_key(store: str) -> list[str]:
-    """Return the records in a store that came with a request without a key."""
-    with Store(store) as opened:
+def _both(shots: Shots, pages: PageShots, count: int) -> Iterator[Shot]:
+    """Yield requests; each fourth is for a page."""
+    of_api = shots.draw(count)
+    for page in pages.draw(count):
+        yield from islice(of_api, 3)
+        yield page
+
+
+def sign_in(gateway: servers.Server) -> Badge:
+    """Enter the pages with the gateway's key."""
+    return enter(f"http://127.0.0.1:{gateway.port}", gateway.key)
+
+
+def enter(url: str, key: str) -> Badge:
+    """Enter the pages of a gateway with a key.
+
+    Raises
+    ------
+    RuntimeError
+        If it does not let the key in.
+    """
+    with httpx2.Client(base_url=url, timeout=30.0, verify=False) as http:
+        http.post("/login", data={"key": key, "token": _token(http)})
+        token = _token(http)
+        if http.get("/inbox").status_code != 200:
+            raise RuntimeError("The pages do not let the key in")
+        cookie = "; ".join(f"{name}={value}" for name, value in http.cookies.items())
+        return Badge(key, cookie, token)
+
+
+def _token(http: httpx2.Client) -> str:
+    found = re.search(r'name="token" value="([^"]+)"', http.get("/login").text)
+    return found[1] if found else ""
+
+
+def contents(store: str) -> list[str]:
+    """Return all rows of all tables of a store but the leases, which its gateway renews."""
+    with Store(store) as opened, opened.engine.connect() as connection:
         return [
-            record.id
-            for name in opened.projects()
-            for case in opened.in_project(name).cases()
-            for record in (case.interaction, *case.feedback)
-            if KEYLESS in record.to_json()
+            f"{table.name}: {tuple(row)}"
+            for table in schema.metadata.sorted_tables
+            if table is not schema.leases
+            for row in connection.execute(select(table))
         ]
+
+
+def kept_without_key(store: str) -> list[str]:
+    """Return what is in a store that came with a request without a key, or without a session."""
+    return [row[:500] for row in contents(store) if KEYLESS in row]
 
 
 def main() -> None:
@@ -133,9 +196,11 @@ def main() -> None:
             ours = servers.gateway(folder, up.port, store=store, key=key)
             with servers.running(ours):
                 report, memory = Report(), []
-                shots = Shots(key, seed, talk=asyncio.run(ask(ours))).draw(count)
+                with Store(store) as opened:
+                    pages = PageShots(sign_in(ours), furnish(opened), seed)
+                both = _both(Shots(key, seed, talk=asyncio.run(ask(ours))), pages, count)
                 for _ in range(10):
-                    part = asyncio.run(fire(ours.port, islice(shots, count // 10)))
+                    part = asyncio.run(fire(ours.port, islice(both, count // 10)))
                     memory.append(ours.memory() / 1e6)
                     report.statuses += part.statuses
                     report.bad += part.bad

@@ -21,12 +21,15 @@ class Shot:
     keyed: bool
     cut: bool = False
     """Whether it ends before it should; its connection is ended too, or nobody would answer."""
+    page: bool = False
+    """Whether it is for a page."""
 
 
 _CUT = b"\x00\x00cut\x00\x00"
 
 
-def _word(chance: random.Random) -> str:
+def word(chance: random.Random) -> str:
+    """Return a text that somebody may not have thought of."""
     return chance.choice(_WORDS)()
 
 
@@ -132,7 +135,7 @@ _PATHS = (
     "/v1/x?" + "a=b&" * 500,
 )  # fmt: skip
 _METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS", "TRACE", "CONNECT", "BREW")
-_HEADERS = (
+HEADERS = (
     "content-type", "accept", "authorization", "x-api-key", "api-key", "idempotency-key", "origin",
     "x-backtalk-project", "x-backtalk-session", "x-backtalk-parent", "x-backtalk-user", "host",
     "cookie", "x-forwarded-for", "x-forwarded-host", "range", "if-none-match", "accept-encoding",
@@ -220,7 +223,7 @@ class Shots:
             holder, name = spot
             holder[name] = mark
             raw[f'"{mark}"'] = (
-                json.dumps(_word(self._chance))
+                json.dumps(word(self._chance))
                 if self._chance.random() < 0.5
                 else self._chance.choice(_VALUES)
             )
@@ -251,7 +254,7 @@ class Shots:
         if what == 0 and spot is not None and isinstance(spot[0], dict):
             del spot[0][spot[1]]
         elif what == 1 and isinstance(value, dict):
-            value[_word(self._chance)] = _word(self._chance)
+            value[word(self._chance)] = word(self._chance)
         elif what == 2:
             value = [value] * self._chance.choice((0, 1, 3, 1_001))
         elif what == 3 and spot is not None:
@@ -326,16 +329,16 @@ class Shots:
         """Headers too large, too many, or with what does not belong there."""
         path, text = self._template(keyed)
         headers: list[tuple[str, str]] = [("content-type", "application/json")]
-        names = [n for n in _HEADERS if keyed or n not in {"authorization", "x-api-key", "api-key"}]
+        names = [n for n in HEADERS if keyed or n not in {"authorization", "x-api-key", "api-key"}]
         some = range(self._chance.choice((1, 2, 5)))
-        headers += [(self._chance.choice(names), _word(self._chance)) for _ in some]
+        headers += [(self._chance.choice(names), word(self._chance)) for _ in some]
         what = self._chance.randrange(8)
         if what == 0:
             headers.append(("x-large", "a" * self._chance.choice((10_000, 70_000, 500_000))))
         elif what == 1:
             headers += [(f"x-{place}", "a") for place in range(self._chance.choice((100, 2_000)))]
         elif what == 2:
-            headers.append((_word(self._chance)[:200], "a"))
+            headers.append((word(self._chance)[:200], "a"))
         return self._request(keyed, path, text.encode(), headers=tuple(headers))
 
     def _path(self, keyed: bool) -> bytes:

@@ -90,6 +90,7 @@ def create_app(settings: Settings) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         openapi_url=None,
+        redirect_slashes=False,  # it would lead to whatever host the request names
         # The gateway observes itself; later versions of FastAPI would do so too.
         telemetry={"tracing": False, "metrics": False, "logs": False},
     )

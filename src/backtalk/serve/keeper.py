@@ -14,6 +14,8 @@ from backtalk.store import Store
 from backtalk.store.engine import database_url
 
 _MADE = "store-made"
+_MOST_STORES = 1_000
+"""Seen from so many projects at a time: whoever may work in all of them can make new ones."""
 
 
 class StoreAway(BacktalkError):
@@ -66,6 +68,8 @@ class Keeper:
             if None not in self._stores:
                 self._stores[None] = self._open()
             if project not in self._stores:
+                if len(self._stores) > _MOST_STORES:
+                    del self._stores[next(name for name in self._stores if name is not None)]
                 self._stores[project] = self._stores[None].in_project(str(project))
             return self._stores[project]
 

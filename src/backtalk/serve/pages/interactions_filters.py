@@ -17,6 +17,9 @@ JUDGED = {"": None, "yes": True, "no": False}
 NAMES = ("text", "user", "policy", "session", "kind", "judged", "since", "until", "deleted")
 """The parameters there are."""
 
+_LONGEST = 2_000
+"""Databases compare with no text that is much longer."""
+
 
 def wanted(store: Store, given: Mapping[str, str]) -> Wanted:
     """Return what parameters of an address ask for; a policy may be called by its name.
@@ -26,6 +29,12 @@ def wanted(store: Store, given: Mapping[str, str]) -> Wanted:
     BacktalkError
         If a parameter cannot be read; the message names it.
     """
+    for name, text in given.items():
+        if len(text) > _LONGEST:
+            raise BacktalkError(
+                f"{name}: {len(text):,} characters are too many to look for",
+                f"Leave all but {_LONGEST:,} out",
+            )
     if given["judged"] not in JUDGED:
         raise BacktalkError(f"judged: {given['judged']!r} is neither yes nor no", "Leave it out")
     fields: dict[str, Any] = {name: given[name] for name in ("text", "user", "session", "kind")}

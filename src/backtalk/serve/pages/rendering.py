@@ -64,18 +64,16 @@ def when(moment: datetime) -> str:
 
 
 @cache
-def _static(name: str) -> tuple[bytes, str] | None:
-    """Return a file of ours and its digest."""
-    file = files("backtalk.serve.pages").joinpath("static").joinpath(name)
-    if not file.is_file():
-        return None
-    content = file.read_bytes()
-    return content, sha256(content).hexdigest()[:12]
+def _static() -> Mapping[str, tuple[bytes, str]]:
+    """Return our files and their digests by name."""
+    folder = files("backtalk.serve.pages").joinpath("static")
+    contents = {file.name: file.read_bytes() for file in folder.iterdir() if file.is_file()}
+    return {name: (content, sha256(content).hexdigest()[:12]) for name, content in contents.items()}
 
 
 def static_url(name: str) -> str:
     """Return where a file of ours is; another content has another address."""
-    found = _static(name)
+    found = _static().get(name)
     if found is None:
         raise LookupError(f"There is no file {name!r} among the pages'")
     return f"/static/{found[1]}/{name}"
@@ -84,7 +82,7 @@ def static_url(name: str) -> str:
 async def static(request: Request) -> Response:
     """Answer with a file of ours; for ever, unless the address is that of a former content."""
     name = request.path_params["name"]
-    found = _static(name)
+    found = _static().get(name)
     if found is None:
         return Response("There is no such file", 404, media_type="text/plain")
     content, digest = found

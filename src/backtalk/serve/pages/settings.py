@@ -107,7 +107,7 @@ def rotate(visit: Visit) -> Response:
 
 def _grace(visit: Visit) -> timedelta:
     text = visit.form.text("hours", "0")
-    if not (text.isascii() and text.isdigit() and int(text[:9]) <= _MOST_HOURS):
+    if not (text.isascii() and text.isdigit() and len(text) < 9 and int(text) <= _MOST_HOURS):
         raise Refused(422, f"hours: {text!r} is not a number from 0 to {_MOST_HOURS:,}")
     return timedelta(hours=int(text))
 

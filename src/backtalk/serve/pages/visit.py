@@ -27,6 +27,8 @@ TOKEN = "token"  # noqa: S105 - the name of a form's field
 TOKEN_HEADER = "x-backtalk-token"  # noqa: S105
 _FORWARDED = ("forwarded", "x-forwarded-for", "x-real-ip")
 _MOST_FIELDS = 2_000
+_IN_ADDRESSES = ":/%#?=@[]!$&'()*+,;"
+"""What stays as it is in an address that is sent on; a header takes few other letters."""
 
 
 class Form:
@@ -153,7 +155,7 @@ class Visit:
         """Return a variable part of the path."""
         return str(self.request.path_params[name]).replace("\0", "")
 
-    def url(self, path: str, *parts: str, **query: object) -> str:
+    def url(self, path: str, /, *parts: str, **query: object) -> str:
         """Return the address of a page, of the same project.
 
         Parameters
@@ -171,7 +173,7 @@ class Visit:
         given = {name: value for name, value in query.items() if value not in (None, "")}
         return f"{path}?{urlencode(given)}" if given else path
 
-    def again(self, **query: object) -> str:
+    def again(self, /, **query: object) -> str:
         """Return the address of this page with other parameters; ``None`` takes one out."""
         return self.url(self.request.url.path, **{**self.request.query_params, **query})
 
@@ -183,6 +185,7 @@ class Visit:
 
     def redirect(self, address: str) -> Response:
         """Send the browser on, as after every change: a reload then repeats nothing."""
+        address = quote(address, safe=_IN_ADDRESSES)
         if self.partial:
             return Response(status_code=204, headers={**HEADERS, "hx-redirect": address})
         return self._remembered(RedirectResponse(address, 303, headers=dict(HEADERS)))

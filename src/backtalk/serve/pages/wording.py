@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from difflib import SequenceMatcher
 from itertools import pairwise
@@ -13,11 +14,14 @@ from backtalk.feedback import Message
 
 Change = Literal["same", "out", "in"]
 
-_WORD = re.compile(r"\s+|\w+|[^\w\s]")
+_WORD = re.compile(r"\w+\s*|[^\w\s]\s*|\s+")
+"""With the space behind it: spaces on their own are all alike, and to compare these takes long."""
 _MOST_WORDS = 1_500
 """Longer texts are compared by lines: comparing takes the product of both lengths."""
 _MOST_LINES = 500
 """Texts of more lines are one change as a whole."""
+_MOST_STEPS = 10_000_000
+"""Of the comparison, at worst; where it could take more, it is done more coarsely."""
 
 
 class Piece(NamedTuple):
@@ -42,20 +46,47 @@ def diff_words(before: str, after: str) -> list[Piece]:
     [('same', 'We open at '), ('out', 'ten'), ('in', 'six'), ('same', '.')]
     """
     old, new = _WORD.findall(before), _WORD.findall(after)
-    if max(len(old), len(new)) > _MOST_WORDS:
+    if _is_costly(old, new, _MOST_WORDS):
         old, new = before.splitlines(keepends=True), after.splitlines(keepends=True)
-        if max(len(old), len(new)) > _MOST_LINES:
+        if _is_costly(old, new, _MOST_LINES):
             old, new = [before], [after]
     found: list[Piece] = []
-    for change, i1, i2, j1, j2 in SequenceMatcher(None, old, new, autojunk=False).get_opcodes():
+    matcher = SequenceMatcher(None, _stems(old), _stems(new), autojunk=False)
+    for change, i1, i2, j1, j2 in matcher.get_opcodes():
         if change == "equal":
-            found.append(Piece("same", "".join(old[i1:i2])))
-            continue
-        if i2 > i1:
-            found.append(Piece("out", "".join(old[i1:i2])))
-        if j2 > j1:
-            found.append(Piece("in", "".join(new[j1:j2])))
+            for part, other in zip(old[i1:i2], new[j1:j2], strict=True):
+                _put(found, part, other)
+        else:
+            _put(found, "".join(old[i1:i2]), "".join(new[j1:j2]))
     return found
+
+
+def _stems(parts: Sequence[str]) -> list[str]:
+    return [part.rstrip() for part in parts]
+
+
+def _put(found: list[Piece], old: str, new: str) -> None:
+    """Add what became of a stretch, and apart from it of the space behind."""
+    cut, put = len(old.rstrip()), len(new.rstrip())
+    for was, now in ((old[:cut], new[:put]), (old[cut:], new[put:])):
+        changes: tuple[tuple[Change, str], ...] = (("out", was), ("in", now))
+        for change, text in (("same", was),) if was == now else changes:
+            if text and found and found[-1].change == change:
+                found[-1] = Piece(change, found[-1].text + text)
+            elif text:
+                found.append(Piece(change, text))
+
+
+def _is_costly(old: Sequence[str], new: Sequence[str], most: int) -> bool:
+    """Return whether it would take long to compare texts of many parts, or of many that are alike.
+
+    To find the longest common stretch takes as many steps as there are pairs of equal parts, and
+    that is done again for each stretch.
+    """
+    if max(len(old), len(new)) > most:
+        return True
+    times = Counter(_stems(new))
+    return sum(times[part] for part in _stems(old)) * min(len(old), len(new)) > _MOST_STEPS
 
 
 def marked(text: str, spans: Sequence[tuple[int, int]]) -> list[Mark]:

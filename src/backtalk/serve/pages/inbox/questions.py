@@ -26,7 +26,7 @@ WORDS: Mapping[Way, str] = {
 }
 """The ways to ask, as people read them."""
 
-_LINE = re.compile(r"[^\n]*\S[^\n]*")
+_LINE = re.compile(r"[^\n]+")
 _SENTENCE = re.compile(r"\S.*?(?:[.!?](?=\s)|$)", re.DOTALL)
 _TOKEN = re.compile(r"\w+|[^\w\s]|\s+")
 
@@ -80,7 +80,7 @@ def steps_of(text: str) -> list[tuple[int, int]]:
     >>> [text[start:end] for start, end in steps_of(text)]
     ['It is 3.5.', 'So it is odd.']
     """
-    lines = [found.span() for found in _LINE.finditer(text)]
+    lines = [found.span() for found in _LINE.finditer(text) if not found.group().isspace()]
     if len(lines) != 1:
         return lines
     return [found.span() for found in _SENTENCE.finditer(text.rstrip())]
