@@ -10,7 +10,7 @@ demo: .venv/train ## Learn from simulated users and open the report
 	$(BIN)/backtalk demo
 
 test: .venv/dev ## Run the tests
-	$(BIN)/python -m pytest -n 3 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 check: .venv/dev ## Lint, types, import directions
 	$(BIN)/ruff check
