@@ -6,7 +6,7 @@ import choix
 import krippendorff
 import numpy as np
 
-from backtalk.evaluate import bradley_terry, krippendorff_alpha
+from backtalk.stats import bradley_terry, krippendorff_alpha
 from benchmarks.measure import Measured, side_by_side
 
 ITEMS, COMPARISONS = 50, 20_000

@@ -245,10 +245,10 @@ def _check(name: str, ours: float, theirs: float) -> None:
 def ours(job: Job) -> dict[str, Any]:
     """Train with the project's own trainer."""
     import backtalk.learn.finetune.objectives  # noqa: F401 - registers them
+    from backtalk.learn.finetune.config import Training
+    from backtalk.learn.finetune.logprobs import Scorer
     from backtalk.learn.finetune.objective import find_objective
-    from backtalk.learn.finetune.reference import ReferenceCache
-    from backtalk.learn.finetune.scoring import Scorer
-    from backtalk.learn.finetune.settings import Training
+    from backtalk.learn.finetune.reference_logprobs import ReferenceCache
     from backtalk.learn.finetune.trainer import Part, Trainer
     from backtalk.learn.finetune.trees import Branch, Tree
 

@@ -21,8 +21,8 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from backtalk.feedback import Preference
-from backtalk.feedback.formats import BadRow, read
 from backtalk.feedback.interaction import Prompt
+from backtalk.formats import BadRow, read
 from backtalk.learn.finetune.trees import Branch, Comparison, Tree
 
 FOLDER = Path(

@@ -8,10 +8,11 @@ import warnings
 import numpy as np
 from sklearn.linear_model import LogisticRegressionCV
 
+from backtalk.embedders.named import named_embedder
 from backtalk.feedback import as_prompt
 from backtalk.feedback.views import Pair
-from backtalk.rewards import learn_reward, named_embedder
-from backtalk.rewards.design import Design
+from backtalk.rewards import learn_reward
+from backtalk.rewards.feature_map import Design
 from benchmarks.measure import Measured, side_by_side
 
 PAIRS = 2_000

@@ -18,7 +18,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from backtalk.models import LocalModel, Request, Sampling
-from backtalk.models.blocking import blocking
+from backtalk.models.run_sync import blocking
 from backtalk.worlds import find_world
 from backtalk.worlds.small import folder_of
 from benchmarks.measure import Measured, in_process

@@ -12,10 +12,10 @@ from typing import Any
 
 import matplotlib as mpl
 
-from backtalk.evaluate import mean_interval
-from backtalk.models.blocking import blocking
+from backtalk.models.run_sync import blocking
+from backtalk.stats import mean_interval
 from backtalk.worlds import find_world, worlds
-from backtalk.worlds.probe import Probe, Prober
+from backtalk.worlds.skill_eval import Probe, Prober
 from backtalk.worlds.small import folder_of, small_model
 
 DOCS = Path(__file__).parent.parent / "docs"

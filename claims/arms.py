@@ -22,13 +22,13 @@ from torch import Tensor
 from backtalk.feedback import Annotator, Interaction, Message, Preference, content_id
 from backtalk.feedback.views import Case
 from backtalk.learn import find_method
-from backtalk.learn.comparing import Comparer
 from backtalk.learn.finetune import Batch, Part, Work
 from backtalk.learn.finetune.encoding import Encoder
-from backtalk.learn.finetune.methods.register import planned
-from backtalk.learn.rounds import GivenCases
+from backtalk.learn.finetune.registration import planned
+from backtalk.learn.online.loop import GivenCases
+from backtalk.learn.online.oracle_feedback import Comparer
 from backtalk.models import Completion, NamedSpec, Request, Usage, register_model
-from backtalk.models.blocking import blocking
+from backtalk.models.run_sync import blocking
 from backtalk.policy import Policy, save_policy
 from backtalk.rewards import Compared
 from backtalk.run import Run
@@ -176,7 +176,7 @@ class Bench:
         judge
             Who compares.
         draws
-            As for :class:`~backtalk.learn.comparing.Comparer`.
+            As for :class:`~backtalk.learn.online.oracle_feedback.Comparer`.
         """
         policies = [self.policy(logits) for logits in who]
         rows = np.arange(len(who[0])).repeat(count)

@@ -14,7 +14,7 @@ from typing import Literal
 import numpy as np
 
 from backtalk.errors import UnknownName
-from backtalk.evaluate import Estimate, InvalidValues, mean_interval
+from backtalk.stats import Estimate, InvalidValues, mean_interval
 from claims.systems import system_named
 
 Status = Literal["holds", "partly", "fails", "not yet"]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from backtalk.evaluate import Estimate
+from backtalk.stats import Estimate
 from claims.claim import Claim, Expected, Status
 from claims.running import Measured, kept
 from claims.systems import systems

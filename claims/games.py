@@ -13,8 +13,8 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 from scipy.special import log_softmax
 
-from backtalk.evaluate.games import exploitability, nash
 from backtalk.feedback.views import Case
+from backtalk.stats.nash import exploitability, nash
 from claims.arms import Array, Bench, Table, bench, by_rewards, divergence, every_pair
 from claims.claim import Expected, claim
 

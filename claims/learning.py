@@ -17,9 +17,9 @@ from backtalk.feedback import Demonstration, Interaction, Message
 from backtalk.feedback.conversions import views
 from backtalk.feedback.views import Case, Pair
 from backtalk.learn import find_method
-from backtalk.learn.rounds import GivenCases, Judge, Online, Plan
+from backtalk.learn.online.loop import GivenCases, Judge, Online, Plan
 from backtalk.models import Request, Sampling
-from backtalk.models.blocking import blocking
+from backtalk.models.run_sync import blocking
 from backtalk.models.spec import LocalSpec
 from backtalk.policy import Policy, load_policy, save_policy
 from backtalk.rewards import Reward

@@ -13,20 +13,21 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from backtalk.embedders.named import named_embedder
 from backtalk.feedback import Interaction, Preference
 from backtalk.feedback.views import Case, Pair
 from backtalk.learn.finetune import Batch, find_objective
 from backtalk.learn.finetune.objective import Bound
 from backtalk.learn.finetune.trees import Branch, Comparison, Tree
-from backtalk.learn.rounds import GivenCases, Judge, Plan
+from backtalk.learn.online.loop import GivenCases, Judge, Plan
 from backtalk.models import Request, Sampling
-from backtalk.models.blocking import blocking
+from backtalk.models.run_sync import blocking
 from backtalk.models.spec import NamedSpec
 from backtalk.policy import Policy, load_policy
-from backtalk.rewards import BradleyTerryReward, learn_reward, named_embedder
+from backtalk.rewards import BradleyTerryReward, learn_reward
 from backtalk.worlds.annotators import Person
-from backtalk.worlds.lessons import GUIDANCE
 from backtalk.worlds.skills import read_verdict, to_judge
+from backtalk.worlds.train.curriculum import GUIDANCE
 from backtalk.worlds.utility import TrueUtility
 from claims.claim import Expected, above, below, claim
 from claims.decisions import ACTIONS, STATES, Process

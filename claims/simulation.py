@@ -9,16 +9,17 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import spearmanr
 
+from backtalk.embedders.named import named_embedder
 from backtalk.feedback import Interaction, Message, Preference
 from backtalk.feedback.conversions import views
 from backtalk.feedback.views import Pair
 from backtalk.models import Model, Request, Sampling
-from backtalk.models.blocking import blocking
-from backtalk.rewards import BradleyTerryReward, Reward, learn_reward, named_embedder
+from backtalk.models.run_sync import blocking
+from backtalk.rewards import BradleyTerryReward, Reward, learn_reward
 from backtalk.worlds import find_world
 from backtalk.worlds.annotators import Crowd, Person, crowd, disagreement
-from backtalk.worlds.lessons import GUIDANCE
 from backtalk.worlds.small import small_model
+from backtalk.worlds.train.curriculum import GUIDANCE
 from backtalk.worlds.utility import TrueUtility
 from claims.claim import Expected, claim
 

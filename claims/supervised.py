@@ -17,17 +17,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from backtalk import prompts as wording
 from backtalk.decode import Sample
 from backtalk.feedback import Annotator, Critique, Interaction, Label, Message
 from backtalk.feedback.conversions import views
 from backtalk.feedback.merge import prompt_key
 from backtalk.feedback.views import Case, Critiqued, Example, Labelled, Pair
-from backtalk.learn.finetune.methods import wording
-from backtalk.learn.finetune.methods.conditioning import told
-from backtalk.learn.finetune.methods.refining import by_difficulty
-from backtalk.learn.finetune.methods.register import Work
-from backtalk.learn.rounds import GivenCases
-from backtalk.models.blocking import blocking
+from backtalk.learn.finetune.methods.critiques import by_difficulty
+from backtalk.learn.finetune.prompt_conditioning import told
+from backtalk.learn.finetune.registration import Work
+from backtalk.learn.online.loop import GivenCases
+from backtalk.models.run_sync import blocking
 from backtalk.models.spec import NamedSpec
 from backtalk.policy import Policy, load_policy, save_policy
 from backtalk.rewards import Reward, load_reward

@@ -5,8 +5,10 @@ import json
 import pytest
 
 from backtalk.demo import run_demo
+from backtalk.evaluate.storage import list_evaluations
 from backtalk.feedback import KINDS
-from backtalk.policy import history, list_evaluations, list_policies, served_policy
+from backtalk.policy import list_policies
+from backtalk.promotion import history, served_policy
 from backtalk.store import Store
 
 REQUESTS = 300

@@ -12,7 +12,7 @@ from typing import ClassVar
 import pytest
 
 from backtalk.cli import main
-from backtalk.feedback.formats import FORMATS
+from backtalk.formats import FORMATS
 from backtalk.learn import METHODS
 from backtalk.learn.finetune import OBJECTIVES, TRAINED
 from tests.conftest import REPOSITORY
@@ -127,7 +127,7 @@ def test_every_link_leads_somewhere():
 
 
 def test_exit_codes_are_documented():
-    from backtalk.cli.exits import ExitCode
+    from backtalk.cli.exit_codes import ExitCode
 
     page = (REPOSITORY / "docs" / "cli.md").read_text()
     assert [int(code) for code in re.findall(r"^\| (\d+) \|", page, re.MULTILINE)] == [*ExitCode]

@@ -39,8 +39,8 @@ def test_the_command_line_starts_without_what_it_does_not_need():
 
 
 def test_statistics_and_formats_do_without_what_only_some_need():
-    assert not loaded_after("import backtalk.evaluate") & {"torch", "pandas", "matplotlib"}
-    assert not loaded_after("import backtalk.feedback.formats") & {"torch", "pandas"}
+    assert not loaded_after("import backtalk.stats") & {"torch", "pandas", "matplotlib"}
+    assert not loaded_after("import backtalk.formats") & {"torch", "pandas"}
     assert not loaded_after("import backtalk.models") & {"torch", "transformers"}
 
 

@@ -7,12 +7,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import quote, quote_plus, urlencode
 
+from backtalk.annotation.tasks import WAYS, Task, add_task
 from backtalk.feedback import Interaction, Message, Response
 from backtalk.models.spec import EndpointSpec
-from backtalk.policy import Policy, promote, save_policy
+from backtalk.policy import Policy, save_policy
+from backtalk.promotion import promote
 from backtalk.store import Store
-from backtalk.store.access import Access
-from backtalk.store.tasks import WAYS, Task, add_task
+from backtalk.store.api_keys import Access
 from benchmarks.serving.shots import HEADERS, KEYLESS, Shot, word
 
 _TALKS = 6

@@ -20,7 +20,7 @@ import psutil  # type: ignore[import-untyped]
 import yaml
 
 from backtalk.store import Store
-from backtalk.store.access import Access
+from backtalk.store.api_keys import Access
 
 ROOT = Path(__file__).parent.parent.parent
 PEER = ROOT / "build" / "litellm"

@@ -18,30 +18,25 @@ from typing import Literal
 import numpy as np
 
 from backtalk.decode import Sample
-from backtalk.evaluate.compare import Trial, evaluate
-from backtalk.evaluate.evaluation import Evaluation, headline
-from backtalk.evaluate.exhibits import exhibits
-from backtalk.evaluate.plots import interval_plot
-from backtalk.evaluate.report import Figure, Report, Table, Text, percent
+from backtalk.evaluate.evaluate import Trial, evaluate
+from backtalk.evaluate.examples import exhibits
+from backtalk.evaluate.result import Evaluation, headline
+from backtalk.evaluate.storage import save_evaluation
 from backtalk.feedback.views import Case
 from backtalk.learn import TrainingSet, find_method, what_can_run
 from backtalk.models import Sampling, load_model
 from backtalk.models.spec import NamedSpec
-from backtalk.policy import (
-    GateRefused,
-    Policy,
-    load_policy,
-    promote,
-    save_evaluation,
-    save_exhibits,
-    save_policy,
-)
-from backtalk.policy.reporting import (
+from backtalk.policy import Policy, load_policy, save_policy
+from backtalk.promotion import GateRefused, promote
+from backtalk.reports import save_exhibits
+from backtalk.reports.plots import interval_plot
+from backtalk.reports.policy_report import (
     change_blocks,
     choice_blocks,
     example_blocks,
     result_blocks,
 )
+from backtalk.reports.report import Figure, Report, Table, Text, percent
 from backtalk.run import Progress, Run
 from backtalk.store import Store
 from backtalk.worlds import find_world

@@ -12,9 +12,9 @@ from types import TracebackType
 from typing import Protocol, Self
 
 from backtalk.models import Budget, Ledger, ResponseCache, Spent, around
-from backtalk.models.budget import Prices
-from backtalk.models.ledger import Role
 from backtalk.models.protocol import Model
+from backtalk.models.wrappers.budget import Prices
+from backtalk.models.wrappers.ledger import Role
 
 
 class Progress(Protocol):
@@ -65,7 +65,7 @@ class Run:
 
     Examples
     --------
-    >>> from backtalk.models.doubles import FromFunction
+    >>> from backtalk.models.fakes import FromFunction
     >>> with Run(seed=1, budget=Budget(calls=10)) as run:
     ...     model = run.around(FromFunction(lambda request: "Yes.", name="yes"))
     """

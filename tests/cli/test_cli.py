@@ -10,7 +10,7 @@ import sys
 import pytest
 
 from backtalk.cli import main
-from backtalk.cli.exits import ExitCode
+from backtalk.cli.exit_codes import ExitCode
 from backtalk.demo import run_demo
 from backtalk.feedback import Annotator, Interaction, Label
 from backtalk.store import Store

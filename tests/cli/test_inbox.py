@@ -4,11 +4,11 @@ import json
 
 import pytest
 
+from backtalk.annotation.assignments import Assignments
+from backtalk.annotation.tasks import read_task
 from backtalk.cli import main
 from backtalk.feedback import Interaction
 from backtalk.store import Store
-from backtalk.store.assignments import Assignments
-from backtalk.store.tasks import read_task
 
 
 @pytest.fixture

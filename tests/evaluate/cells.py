@@ -2,12 +2,12 @@
 
 import numpy as np
 
-from backtalk.evaluate.binomial import exact_limits, wilson_limits
-from backtalk.evaluate.bootstrap import bootstrap_limits
-from backtalk.evaluate.bounded import bounded_limits
-from backtalk.evaluate.clusters import Totals, moments
-from backtalk.evaluate.means import score_limits
-from backtalk.evaluate.quantiles import t_quantile
+from backtalk.stats.distributions import t_quantile
+from backtalk.stats.intervals.binomial import exact_limits, wilson_limits
+from backtalk.stats.intervals.bootstrap import bootstrap_limits
+from backtalk.stats.intervals.clusters import Totals, moments
+from backtalk.stats.intervals.gaffke import bounded_limits
+from backtalk.stats.intervals.means import score_limits
 from tests.evaluate import model_cells
 from tests.evaluate import simulations as sim
 from tests.evaluate.coverage import Cell

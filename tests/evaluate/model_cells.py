@@ -4,7 +4,7 @@ from functools import partial
 
 import numpy as np
 
-from backtalk.evaluate import (
+from backtalk.stats import (
     NotIdentified,
     bradley_terry,
     choose,
@@ -12,7 +12,7 @@ from backtalk.evaluate import (
     krippendorff_alpha,
     length_controlled,
 )
-from backtalk.evaluate.quantiles import expit
+from backtalk.stats.distributions import expit
 from tests.evaluate.coverage import Cell
 
 BAND = (0.93, 0.97)

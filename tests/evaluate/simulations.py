@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.random import Generator
 
-from backtalk.evaluate.clusters import Totals
+from backtalk.stats.intervals.clusters import Totals
 
 CONFIDENT = {"win": (5.0, 0.3), "loss": (0.05, 2.0)}
 

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import cohen_kappa_score
 
-from backtalk.evaluate import InvalidValues, NotIdentified, cohen_kappa, krippendorff_alpha
+from backtalk.stats import InvalidValues, NotIdentified, cohen_kappa, krippendorff_alpha
 
 LEVELS = {"nominal": "nominal", "ordinal": "ordinal", "interval": "interval"}
 

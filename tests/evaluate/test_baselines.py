@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from backtalk.evaluate import TRIVIAL, InvalidValues, against_trivial
+from backtalk.stats import TRIVIAL, InvalidValues, against_trivial
 
 TEXTS = [["a", "bbb", "cc"], ["dddd", "e", "ffff"], ["g", "hh"]]
 VALUES = [[0.1, 0.9, 0.2], [0.4, 0.6, 0.8], [1.0, 0.0]]

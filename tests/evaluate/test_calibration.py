@@ -5,13 +5,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import brier_score_loss
 from sklearn.metrics import log_loss as their_log_loss
 
-from backtalk.evaluate import (
-    InvalidValues,
-    brier,
-    calibration_error,
-    log_loss,
-    reliability_curve,
-)
+from backtalk.stats import InvalidValues, brier, calibration_error, log_loss, reliability_curve
 
 pairs = st.lists(st.tuples(st.floats(0, 1), st.integers(0, 1)), min_size=2, max_size=40)
 

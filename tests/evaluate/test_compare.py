@@ -8,14 +8,14 @@ import pytest
 
 from backtalk.decode import Decoded
 from backtalk.errors import BacktalkError
-from backtalk.evaluate import against_trivial, paired_difference, win_rate
-from backtalk.evaluate.compare import choose_best, evaluate
-from backtalk.evaluate.evaluation import Evaluation, headline
-from backtalk.evaluate.exhibits import exhibits
+from backtalk.evaluate.evaluate import choose_best, evaluate
+from backtalk.evaluate.examples import exhibits
+from backtalk.evaluate.result import Evaluation, headline
 from backtalk.feedback import as_prompt
 from backtalk.models import Budget, FromFunction, Request
 from backtalk.rewards import Scores
 from backtalk.run import Run
+from backtalk.stats import against_trivial, paired_difference, win_rate
 
 PROMPTS = [as_prompt(f"question {i}") for i in range(60)]
 

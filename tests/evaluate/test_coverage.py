@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy.stats import binom
 
-from backtalk.evaluate import accuracy, calibration_error, mean_interval, win_rate
-from backtalk.evaluate.binomial import exact_limits
+from backtalk.stats import accuracy, calibration_error, mean_interval, win_rate
+from backtalk.stats.intervals.binomial import exact_limits
 from tests.evaluate.cells import ALL
 from tests.evaluate.coverage import measure
 

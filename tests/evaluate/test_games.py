@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.special import softmax
 
-from backtalk.evaluate import InvalidValues
-from backtalk.evaluate.games import exploitability, nash
+from backtalk.stats import InvalidValues
+from backtalk.stats.nash import exploitability, nash
 
 RING = np.array([[0.5, 1, 0], [0, 0.5, 1], [1, 0, 0.5]])
 

@@ -4,9 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from backtalk.evaluate import (
+from backtalk.stats import (
     InvalidValues,
-    bootstrap,
     bounded_interval,
     exact,
     mean_interval,
@@ -16,8 +15,9 @@ from backtalk.evaluate import (
     wilson,
     win_rate,
 )
-from backtalk.evaluate.clusters import moments, totals
-from backtalk.evaluate.quantiles import expit, normal_quantile
+from backtalk.stats.distributions import expit, normal_quantile
+from backtalk.stats.intervals import bootstrap
+from backtalk.stats.intervals.clusters import moments, totals
 
 unit = st.lists(st.floats(0, 1), min_size=2, max_size=30)
 

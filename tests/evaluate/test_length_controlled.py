@@ -7,8 +7,8 @@ from scipy.stats import spearmanr
 from sklearn.linear_model import LogisticRegression
 
 from backtalk.errors import UnknownName
-from backtalk.evaluate import InvalidValues, NotIdentified, length_controlled, win_rate
-from backtalk.evaluate.logistic import fit, separated
+from backtalk.stats import InvalidValues, NotIdentified, length_controlled, win_rate
+from backtalk.stats.logistic import fit, separated
 
 
 def judged(seed=0, n=120):

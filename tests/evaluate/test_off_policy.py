@@ -5,14 +5,8 @@ from itertools import product
 import numpy as np
 import pytest
 
-from backtalk.evaluate.estimate import InvalidValues, NotIdentified
-from backtalk.evaluate.off_policy import (
-    cross_fitted,
-    doubly_robust,
-    importance_weights,
-    ips,
-    snips,
-)
+from backtalk.stats.estimate import InvalidValues, NotIdentified
+from backtalk.stats.off_policy import cross_fitted, doubly_robust, importance_weights, ips, snips
 
 PROMPTS = np.array([0.5, 0.3, 0.2])
 LOGGING = np.array([[0.6, 0.3, 0.1], [0.2, 0.5, 0.3], [1 / 3, 1 / 3, 1 / 3]])

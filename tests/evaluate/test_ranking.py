@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 from scipy.optimize import minimize
 
-from backtalk.evaluate import InvalidValues, NotIdentified, bradley_terry
+from backtalk.stats import InvalidValues, NotIdentified, bradley_terry
 
 
 def games(seed=0, items=6, n=200):

@@ -8,9 +8,8 @@ from xml.etree import ElementTree as ET
 import numpy as np
 import pytest
 
-from backtalk.evaluate import Estimate
-from backtalk.evaluate.plots import curve_plot, histogram_plot, interval_plot
-from backtalk.evaluate.report import (
+from backtalk.reports.plots import curve_plot, histogram_plot, interval_plot
+from backtalk.reports.report import (
     Figure,
     Report,
     Side,
@@ -21,6 +20,7 @@ from backtalk.evaluate.report import (
     percent,
     points,
 )
+from backtalk.stats import Estimate
 
 NASTY = "<script>alert('x')</script> & \"quotes\""
 

@@ -3,7 +3,7 @@ import itertools
 import numpy as np
 import pytest
 
-from backtalk.evaluate import InvalidValues, choose, optimism
+from backtalk.stats import InvalidValues, choose, optimism
 
 
 def test_the_best_of_equals_looks_better_than_it_is_and_not_on_unseen_prompts():

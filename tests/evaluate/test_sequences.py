@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from backtalk.evaluate import wilson
-from backtalk.evaluate.estimate import InvalidValues
-from backtalk.evaluate.sequences import (
+from backtalk.stats import wilson
+from backtalk.stats.estimate import InvalidValues
+from backtalk.stats.intervals.confidence_sequences import (
     average_sequence,
     difference_sequence,
     mean_sequence,

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from backtalk.errors import BacktalkError
-from backtalk.evaluate import InvalidValues, group_folds
-from backtalk.feedback.splits import split_of
+from backtalk.feedback.split import split_of
+from backtalk.stats import InvalidValues, group_folds
 
 
 @given(st.text(), st.floats(0, 1), st.floats(0, 1))
@@ -45,7 +45,7 @@ def test_nonsense_is_refused():
 
 def test_importing_the_statistics_loads_nothing_heavy():
     code = (
-        "import sys, backtalk.evaluate; "
+        "import sys, backtalk.stats; "
         "print(*({'pandas', 'matplotlib', 'sklearn', 'torch'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 
 from backtalk.experiments import Experiment, Follower, allocate, start
-from backtalk.experiments.judgements import note_of
+from backtalk.experiments.signals import note_of
 from backtalk.feedback import Annotator, Interaction, Label, Message, Preference, Response
 from backtalk.models.spec import NamedSpec
-from backtalk.policy import Policy, promote, save_policy
+from backtalk.policy import Policy, save_policy
+from backtalk.promotion import promote
 from backtalk.store import Store
 
 ADA = Annotator.human("ada")

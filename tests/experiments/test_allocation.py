@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from scipy import integrate, stats
 
-from backtalk.evaluate import exact
 from backtalk.experiments import Allocation, Option, allocate, stop
 from backtalk.experiments.allocation import best_chances, pair_chances
 from backtalk.experiments.interleaving import team_draft
+from backtalk.stats import exact
 from tests.experiments.conftest import trial_of
 
 

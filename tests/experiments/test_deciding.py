@@ -7,7 +7,8 @@ import pytest
 from scipy import stats
 
 from backtalk.errors import BacktalkError, Conflict, NotFound
-from backtalk.evaluate.evaluation import headline
+from backtalk.evaluate.result import headline
+from backtalk.evaluate.storage import list_evaluations
 from backtalk.experiments import (
     Experiment,
     Rule,
@@ -24,14 +25,8 @@ from backtalk.experiments import (
 )
 from backtalk.experiments.evidence import longer_wins
 from backtalk.feedback import Outcome
-from backtalk.policy import (
-    GateRefused,
-    history,
-    list_evaluations,
-    promote,
-    save_policy,
-    served_policy,
-)
+from backtalk.policy import save_policy
+from backtalk.promotion import GateRefused, history, promote, served_policy
 from tests.experiments.conftest import ADA, policy, trial_of
 
 
@@ -97,7 +92,7 @@ def test_a_guard_that_gets_worse_stops_a_winner(store):
 
 
 def _gate_reasons(state, trial):
-    from backtalk.policy import Gate
+    from backtalk.promotion import Gate
 
     return Gate().reasons(evaluation_of(state, trial.candidates[0]), served=trial.control)
 
@@ -243,7 +238,7 @@ def test_whoever_looks_second_writes_nothing(store):
 
 
 def test_a_rolled_back_winner_can_be_tried_again(store):
-    from backtalk.policy import rollback
+    from backtalk.promotion import rollback
 
     trial = trial_of(store, rule=Rule(at_least=20))
     trial.traffic(rates(trial, 0.0, 1.0), 100)

@@ -9,13 +9,13 @@ import pytest
 from backtalk.cli import main
 from backtalk.decode import BestOfN, Sample
 from backtalk.errors import BacktalkError, UnknownName
-from backtalk.evaluate.estimate import NotIdentified
-from backtalk.experiments.estimating import estimate_policy
+from backtalk.experiments.off_policy import estimate_policy
 from backtalk.feedback import Interaction, Label, Message, Response
 from backtalk.models import Completion, Sampling
 from backtalk.models.spec import NamedSpec
 from backtalk.policy import LoadedPolicy, Policy, save_policy
 from backtalk.rewards import Scores
+from backtalk.stats.estimate import NotIdentified
 from backtalk.store import Store
 from tests.experiments.conftest import ADA, trial_of
 

@@ -4,7 +4,7 @@ import os
 import sys
 from pathlib import Path
 
-from backtalk.policy import history
+from backtalk.promotion import history
 from backtalk.store import Store
 from tests.conftest import REPOSITORY
 from tests.serve.conftest import serving

@@ -3,7 +3,7 @@
 from backtalk.experiments import Rule, step
 from backtalk.store import Store
 from backtalk.store.engine import writing
-from backtalk.store.writing import Batch, project_number
+from backtalk.store.inserts import Batch, project_number
 from tests.experiments.conftest import trial_of
 from tests.store.conftest import postgres, postgres_database
 

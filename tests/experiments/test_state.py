@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from backtalk.experiments import Experiment, Follower, Rule, fold, read_events, stop, summarise
-from backtalk.experiments.judgements import arms_of, duel, note_of, score
+from backtalk.experiments.signals import arms_of, duel, note_of, score
 from backtalk.feedback import (
     Choice,
     Interaction,
@@ -22,7 +22,7 @@ from backtalk.feedback import (
 )
 from backtalk.feedback.signals import Shown
 from backtalk.store import Store
-from backtalk.store.intake import Intake
+from backtalk.store.stream_writer import Intake
 from tests.experiments.conftest import ADA, trial_of
 
 NUMBERS = itertools.count()

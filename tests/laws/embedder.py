@@ -4,8 +4,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from backtalk.models import Embedder, embedder_from_files, embedder_to_files
-from backtalk.models.blocking import blocking
+from backtalk.embedders import embedder_from_files, embedder_to_files
+from backtalk.models import Embedder
+from backtalk.models.run_sync import blocking
 
 
 def check_embedder(embedder: Embedder, texts: Sequence[str]) -> None:

@@ -7,7 +7,7 @@ check to the next.
 from collections.abc import Callable, Sequence
 
 from backtalk.models import Completion, Model, ModelError, Request, Scorer, Streamer, Usage
-from backtalk.models.blocking import blocking
+from backtalk.models.run_sync import blocking
 
 Make = Callable[[], Model]
 

@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 
 from backtalk.errors import RecordError, UnknownName
-from backtalk.feedback import Message, splits
+from backtalk.feedback import Message
+from backtalk.feedback import split as splits
 from backtalk.feedback.merge import prompt_key
 from backtalk.worlds import Assessment, Care, Rule, Split, World, mend
 

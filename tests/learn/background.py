@@ -16,7 +16,8 @@ from backtalk.feedback.views import Pair
 from backtalk.learn import METHODS, Paper, method
 from backtalk.learn.background import Pace, Watch, Watcher
 from backtalk.models.spec import NamedSpec
-from backtalk.policy import Gate, Lineage, Policy, promote
+from backtalk.policy import Lineage, Policy
+from backtalk.promotion import Gate, promote
 from backtalk.store import Store
 
 PLAIN = Policy(model=NamedSpec(name="writer"), name="plain")

@@ -13,23 +13,17 @@ from itertools import pairwise
 import pytest
 
 from backtalk.errors import BacktalkError, NotFound
-from backtalk.evaluate.evaluation import Evaluation
+from backtalk.evaluate.result import Evaluation
+from backtalk.evaluate.storage import list_evaluations
 from backtalk.experiments import running_experiment, stop
 from backtalk.feedback import as_prompt
 from backtalk.feedback.record import now
 from backtalk.learn import METHODS, TrainingSet
 from backtalk.learn.background import Pace, Round, Watch, Watcher
 from backtalk.models import Request
-from backtalk.models.doubles import FromFunction
-from backtalk.policy import (
-    Gate,
-    history,
-    list_evaluations,
-    list_policies,
-    promote,
-    rollback,
-    served_policy,
-)
+from backtalk.models.fakes import FromFunction
+from backtalk.policy import list_policies
+from backtalk.promotion import Gate, history, promote, rollback, served_policy
 from backtalk.store import Store
 from tests.learn.background import (
     PACE,

@@ -8,7 +8,7 @@ import pytest
 from pydantic import Field
 
 from backtalk.errors import BacktalkError, UnknownName
-from backtalk.evaluate.compare import evaluate
+from backtalk.evaluate.evaluate import evaluate
 from backtalk.feedback import Annotator, Critique, Interaction, Label, Preference
 from backtalk.feedback.views import Critiqued, Pair
 from backtalk.learn import METHODS, Paper, TrainingSet, find_method, in_split, method, what_can_run
@@ -19,8 +19,8 @@ from backtalk.run import Run
 from backtalk.store import Store
 from backtalk.worlds import find_world
 from backtalk.worlds.annotators import Person
+from backtalk.worlds.generator_model import WriterModel
 from backtalk.worlds.utility import TrueUtility
-from backtalk.worlds.writer_model import WriterModel
 
 PLAIN = Policy(model=NamedSpec(name="writer"), name="plain")
 MAIL = find_world("mail")

@@ -13,8 +13,8 @@ from backtalk.errors import BacktalkError, UnknownName
 from backtalk.feedback import Annotator, Interaction, Preference, as_prompt
 from backtalk.feedback.views import Case
 from backtalk.learn import find_method
-from backtalk.learn.pairing import PAIRINGS, find_pairing
-from backtalk.learn.rounds import GivenCases, Judge, Online, People, Plan, needs_scores
+from backtalk.learn.online.loop import GivenCases, Judge, Online, People, Plan, needs_scores
+from backtalk.learn.online.pair_selection import PAIRINGS, find_pairing
 from backtalk.models import Budget, LocalSpec, Sampling
 from backtalk.policy import list_policies
 from backtalk.rewards.protocol import Scores

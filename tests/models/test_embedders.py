@@ -5,15 +5,10 @@ from typing import ClassVar
 import numpy as np
 import pytest
 
+from backtalk.embedders import HashedTfidf, SentenceEmbedder, embedder_from_files, embedder_to_files
+from backtalk.embedders.cached import Remembered
 from backtalk.errors import RecordError, UnknownName
-from backtalk.models import (
-    HashedTfidf,
-    SentenceEmbedder,
-    embedder_from_files,
-    embedder_to_files,
-)
-from backtalk.models.blocking import blocking
-from backtalk.models.remembered import Remembered
+from backtalk.models.run_sync import blocking
 
 TEXTS = [
     "The parcel arrives on Monday.",

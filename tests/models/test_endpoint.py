@@ -19,7 +19,7 @@ from backtalk.models import (
     UnknownModel,
     Unreachable,
 )
-from backtalk.models.blocking import blocking
+from backtalk.models.run_sync import blocking
 from tests.laws import model as laws
 from tests.models.server import Answer, error, usual_text
 

@@ -20,8 +20,8 @@ from backtalk.models import (
     TemplateError,
     UnknownModel,
 )
-from backtalk.models.blocking import blocking
-from backtalk.models.draw import choose
+from backtalk.models.local.sampler import choose
+from backtalk.models.run_sync import blocking
 from tests.laws import model as laws
 from tests.models import tiny
 

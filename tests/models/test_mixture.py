@@ -20,8 +20,8 @@ from backtalk.models import (
     load_model,
     register_model,
 )
-from backtalk.models.blocking import blocking
-from backtalk.models.doubles import FromFunction
+from backtalk.models.fakes import FromFunction
+from backtalk.models.run_sync import blocking
 from tests.laws import model as laws
 from tests.models import tiny
 
@@ -118,7 +118,7 @@ def test_a_weight_of_one_is_the_model_itself(pair):
 
 
 def test_what_a_model_excludes_is_not_drawn():
-    from backtalk.models.mixed import _Together
+    from backtalk.models.local.mixture_engine import _Together
 
     class Says:
         def __init__(self, *logits):

@@ -28,8 +28,8 @@ from backtalk.models import (
     load_prices,
     register_model,
 )
-from backtalk.models.blocking import blocking
 from backtalk.models.protocol import Completion, Usage
+from backtalk.models.run_sync import blocking
 from backtalk.models.spec import LocalSpec, ModelSpec, NamedSpec, ReplaySpec, load_model
 from backtalk.run import Run
 from tests.laws import model as laws

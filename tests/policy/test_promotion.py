@@ -3,22 +3,12 @@
 import pytest
 
 from backtalk.errors import Conflict, NotFound
-from backtalk.evaluate import Estimate
-from backtalk.evaluate.evaluation import Evaluation, Measure
+from backtalk.evaluate.result import Evaluation, Measure
+from backtalk.evaluate.storage import save_evaluation
 from backtalk.models.spec import NamedSpec
-from backtalk.policy import (
-    Gate,
-    GateRefused,
-    Policy,
-    history,
-    list_policies,
-    promote,
-    read_policy,
-    rollback,
-    save_evaluation,
-    save_policy,
-    served_policy,
-)
+from backtalk.policy import Policy, list_policies, read_policy, save_policy
+from backtalk.promotion import Gate, GateRefused, history, promote, rollback, served_policy
+from backtalk.stats import Estimate
 from backtalk.store import Store
 
 

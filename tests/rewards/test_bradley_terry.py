@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression
 
-from backtalk.rewards import bradley_terry, davidson
+from backtalk.stats.paired import davidson_margins as davidson
+from backtalk.stats.paired import regression as bradley_terry
 
 
 def simulate(n, weights, *, nu=0.0, reliability=None, seed=0):

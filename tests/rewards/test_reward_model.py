@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 
 from backtalk.artifacts import Artifacts
+from backtalk.embedders.named import named_embedder
 from backtalk.errors import BacktalkError, UnknownName
 from backtalk.feedback import Annotator, as_prompt
 from backtalk.feedback.views import Pair
-from backtalk.rewards import BradleyTerryReward, learn_reward, load_reward, named_embedder
+from backtalk.rewards import BradleyTerryReward, learn_reward, load_reward
 
 WORDS = {"thanks": 1.0, "sorry": 0.5, "maybe": 0.0, "no": -0.5, "never": -1.5}
 

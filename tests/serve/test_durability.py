@@ -12,11 +12,11 @@ import pytest
 
 from backtalk.feedback import Annotator, Interaction, Label
 from backtalk.serve.app import VARIABLE
-from backtalk.serve.keeper import Keeper
-from backtalk.serve.metrics import Metrics
-from backtalk.serve.records import from_line, to_line
-from backtalk.serve.spool import Spool, SpoolFull, orphans, own_spool
-from backtalk.serve.writer import Writer
+from backtalk.serve.durability.codec import from_line, to_line
+from backtalk.serve.durability.write_ahead_log import Spool, SpoolFull, orphans, own_spool
+from backtalk.serve.durability.writer import Writer
+from backtalk.serve.observability.metrics import Metrics
+from backtalk.serve.store_connection import Keeper
 from backtalk.store import Store
 from tests.serve.conftest import gateway_of
 
@@ -136,12 +136,12 @@ def test_a_store_that_comes_back_gets_everything_once_and_in_order(tmp_path, wri
 
 
 def test_what_no_store_takes_is_set_aside_and_holds_up_nobody(tmp_path, writer, monkeypatch):
-    from backtalk.store import rows
+    from backtalk.store import row_codec as rows
 
     usual = rows.microseconds
     bad = talk_of("bad")
     monkeypatch.setattr(
-        "backtalk.store.rows.prompt_key",
+        "backtalk.store.row_codec.prompt_key",
         lambda prompt: (_ for _ in ()).throw(ValueError("no")) if prompt == bad.prompt else "k",
     )
     writer.start()

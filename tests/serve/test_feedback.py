@@ -7,7 +7,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from backtalk.feedback import KINDS
-from backtalk.serve.rows import read_row, row_schema
+from backtalk.serve.feedback.schema import read_row, row_schema
 from backtalk.store import Store
 from tests.strategies import cases
 

@@ -8,9 +8,9 @@ import pytest
 
 from backtalk.errors import Conflict, NotFound, UnknownName
 from backtalk.feedback import Annotator
-from backtalk.serve.redact import Redactor
+from backtalk.serve.redaction import Redactor
 from backtalk.store import Store
-from backtalk.store.access import Access, digest_of
+from backtalk.store.api_keys import Access, digest_of
 from tests.serve.conftest import gateway_of
 
 ENDPOINTS = [
@@ -310,7 +310,7 @@ def test_metrics_and_logs_tell_what_happened_but_not_what_was_said(settings, cap
 def test_log_lines_are_json():
     import logging
 
-    from backtalk.serve.logs import JsonLines
+    from backtalk.serve.observability.logs import JsonLines
 
     error = ValueError("why")
     about = (ValueError, error, None)

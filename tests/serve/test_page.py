@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from backtalk.cli import main
-from backtalk.serve.run import read_settings
+from backtalk.serve.server import read_settings
 from tests.conftest import REPOSITORY
 from tests.serve.conftest import serving
 from tests.serve.upstream import make_upstream

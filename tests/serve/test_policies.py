@@ -8,16 +8,10 @@ import pytest
 from backtalk.decode import BestOfN, Sample
 from backtalk.feedback import Annotator, Preference
 from backtalk.learn import TrainingSet, find_method
-from backtalk.models import (
-    Completion,
-    FromFunction,
-    RateLimited,
-    Sampling,
-    Usage,
-    register_model,
-)
+from backtalk.models import Completion, FromFunction, RateLimited, Sampling, Usage, register_model
 from backtalk.models.spec import EndpointSpec, NamedSpec
-from backtalk.policy import Policy, promote, save_policy
+from backtalk.policy import Policy, save_policy
+from backtalk.promotion import promote
 from backtalk.run import Run
 from backtalk.store import Store
 from tests.serve.conftest import gateway_of
@@ -200,7 +194,7 @@ def test_a_promotion_is_noticed(gateway, mail):
         if system == "one":
             promoted(mail, policy)
         else:
-            from backtalk.policy import Promotion
+            from backtalk.promotion import Promotion
 
             save_policy(mail, policy)
             entry = Promotion(action="promote", policy=policy.id)

@@ -7,7 +7,7 @@ from benchmarks.serving.soak import Size, Soak
 from sqlalchemy.exc import OperationalError
 
 from backtalk.errors import BacktalkError
-from backtalk.serve.keeper import Keeper
+from backtalk.serve.store_connection import Keeper
 from backtalk.store import Store
 
 

@@ -7,7 +7,7 @@ import pytest
 from backtalk.errors import BacktalkError
 from backtalk.feedback import as_prompt
 from backtalk.models import Completion, Request, Sampling, Usage
-from backtalk.serve.together import Together
+from backtalk.models.wrappers.dynamic_batching import Together
 from backtalk.worlds import find_world
 from backtalk.worlds.small import small_model
 

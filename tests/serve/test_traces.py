@@ -28,9 +28,10 @@ from opentelemetry.trace import SpanKind, StatusCode
 
 from backtalk.errors import BacktalkError
 from backtalk.models.spec import NamedSpec
-from backtalk.policy import Policy, promote
-from backtalk.serve.exporting import check_traces, provider_of, traces_of
-from backtalk.serve.traces import Traces
+from backtalk.policy import Policy
+from backtalk.promotion import promote
+from backtalk.serve.observability.exporter import check_traces, provider_of, traces_of
+from backtalk.serve.observability.tracing import Traces
 from backtalk.store import Store
 from tests.serve.conftest import gateway_of
 from tests.serve.upstream import Told

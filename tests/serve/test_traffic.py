@@ -7,7 +7,7 @@ from collections import Counter
 
 import pytest
 
-from backtalk.evaluate import exact
+from backtalk.evaluate.storage import list_evaluations
 from backtalk.experiments import (
     Experiment,
     Follower,
@@ -22,15 +22,9 @@ from backtalk.experiments import (
 from backtalk.feedback import Annotator, Label
 from backtalk.models import Completion, FromFunction, Unreachable, Usage, register_model
 from backtalk.models.spec import EndpointSpec, NamedSpec
-from backtalk.policy import (
-    Policy,
-    history,
-    list_evaluations,
-    promote,
-    rollback,
-    save_policy,
-    served_policy,
-)
+from backtalk.policy import Policy, save_policy
+from backtalk.promotion import history, promote, rollback, served_policy
+from backtalk.stats import exact
 from backtalk.store import Store
 from tests.serve.conftest import gateway_of
 from tests.serve.upstream import Told
@@ -313,7 +307,7 @@ def test_a_process_that_died_after_promoting_is_made_up_for(settings, mail):
         with gateway.store:
             pass
     with contextlib.suppress(RuntimeError), pytest.MonkeyPatch.context() as patch:
-        patch.setattr("backtalk.experiments.managing.append_event", _die)
+        patch.setattr("backtalk.experiments.lifecycle.append_event", _die)
         promote_arm(mail, "trial", who="ada")
     assert [event.what.kind for event in read_events(mail)] == ["started"]
     step(mail, Follower(mail, "trial"))

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backtalk.serve.breaker import Breaker
-from backtalk.serve.keys import Buckets
-from backtalk.serve.upstream import retry_after
+from backtalk.serve.auth import Buckets
+from backtalk.serve.backends.circuit_breaker import Breaker
+from backtalk.serve.backends.upstream import retry_after
 from tests.serve.conftest import gateway_of, serving
 from tests.serve.upstream import Told, make_upstream
 

@@ -46,7 +46,7 @@ def test_one_that_was_killed_is_replaced_and_none_outlives_its_parent(pair):
 
 def test_what_cannot_start_is_said():
     program = """
-from backtalk.serve.logs import log_config
+from backtalk.serve.observability.logs import log_config
 from backtalk.serve.workers import serve_with_workers
 if __name__ == "__main__":
     options = {"app": "backtalk.serve.nowhere:app", "log_config": log_config()}

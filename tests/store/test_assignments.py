@@ -5,11 +5,19 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from backtalk.annotation.assignments import LEASE, Assignments
+from backtalk.annotation.tasks import (
+    Task,
+    Which,
+    add_task,
+    close_task,
+    list_tasks,
+    open_task,
+    read_task,
+)
 from backtalk.errors import Conflict, NotFound, RecordError
 from backtalk.feedback import Annotator, Interaction, Label, Preference
 from backtalk.store import Store
-from backtalk.store.assignments import LEASE, Assignments
-from backtalk.store.tasks import Task, Which, add_task, close_task, list_tasks, open_task, read_task
 
 COMPARE = Task(name="better", kind="compare")
 

@@ -6,11 +6,12 @@ import pytest
 
 from backtalk.errors import BacktalkError
 from backtalk.feedback import Annotator, Instruction
+from backtalk.formats.archive import read_archive, write_archive
+from backtalk.formats.ingest import ingest
 from backtalk.models.spec import NamedSpec
-from backtalk.policy import Policy, history, promote, read_policy
+from backtalk.policy import Policy, read_policy
+from backtalk.promotion import history, promote
 from backtalk.store import Store
-from backtalk.store.archive import read_archive, write_archive
-from backtalk.store.ingest import ingest
 
 GOOD = {"prompt": "2 + 2?", "chosen": "4", "rejected": "5"}
 

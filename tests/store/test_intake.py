@@ -5,7 +5,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from backtalk.feedback import Annotator, Edit, Instruction, Interaction, Label, Scope
-from backtalk.store.intake import Intake
+from backtalk.store.stream_writer import Intake
 from tests.strategies import cases
 
 BO = Annotator.human("bo")

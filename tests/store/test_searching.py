@@ -6,8 +6,8 @@ import pytest
 
 from backtalk.errors import NotFound, UnknownName
 from backtalk.feedback import Annotator, Critique, Interaction, Label, Message, Response
-from backtalk.store.kept import conversation, read_kept
-from backtalk.store.searching import Wanted, search
+from backtalk.store.detail import conversation, read_kept
+from backtalk.store.search import Wanted, search
 
 ADA = Annotator.human("ada")
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)

@@ -17,7 +17,8 @@ from backtalk.feedback import (
     Scope,
 )
 from backtalk.feedback.views import Case
-from backtalk.store import Added, Store, reading
+from backtalk.store import Added, Store
+from backtalk.store import queries as reading
 from backtalk.store.migrations import HEAD, revision, upgrade
 from tests.strategies import cases
 

@@ -9,16 +9,6 @@ import pytest
 from backtalk.feedback import Message
 from backtalk.feedback.interaction import prompt_text
 from backtalk.worlds import Care, find_world, mend, worlds
-from backtalk.worlds.lessons import (
-    GUIDANCE,
-    HELD_OUT_RULES,
-    MIXTURE,
-    Mixture,
-    Teacher,
-    held_out_rules,
-    rule_examples,
-    taught_rules,
-)
 from backtalk.worlds.skills import (
     EQUALLY_GOOD,
     NAMED_FAULTS,
@@ -35,6 +25,16 @@ from backtalk.worlds.skills import (
     to_judge,
     to_refine,
     verdict,
+)
+from backtalk.worlds.train.curriculum import (
+    GUIDANCE,
+    HELD_OUT_RULES,
+    MIXTURE,
+    Mixture,
+    Teacher,
+    held_out_rules,
+    rule_examples,
+    taught_rules,
 )
 from backtalk.worlds.train.tokens import END, ROLES, VOCABULARY, as_tokens, learn_tokenizer
 from backtalk.worlds.world import split_of

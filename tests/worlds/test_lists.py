@@ -11,8 +11,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from backtalk.worlds.lists.layout import ENDINGS, SEPARATORS, Layout, layout_of
+from backtalk.worlds.lists.scoring import judge_list
 from backtalk.worlds.lists.task import CHORES, WORDS, ListsTask
-from backtalk.worlds.lists.truth import judge_list
 from backtalk.worlds.lists.world import ListsWorld
 from backtalk.worlds.world import Care, find_world, mend
 

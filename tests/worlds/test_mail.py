@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from backtalk.feedback import Message
 from backtalk.worlds import Care, find_world, mend
-from backtalk.worlds.mail.language import (
+from backtalk.worlds.mail.parsing import read_mail
+from backtalk.worlds.mail.phrases import (
     ENDINGS,
     FACTS,
     GREETINGS,
@@ -20,7 +21,6 @@ from backtalk.worlds.mail.language import (
     UNSAFE,
     UNUSUAL_READERS,
 )
-from backtalk.worlds.mail.reading import read_mail
 
 WORLD = find_world("mail")
 RULES = {(rule.what, rule.scope): rule for rule in WORLD.rules}

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from backtalk.worlds.programs.cases import cases_of
-from backtalk.worlds.programs.language import RULES
+from backtalk.worlds.programs.phrases import RULES
 from backtalk.worlds.programs.sandbox import Case, TestRun, run_tests, same
 from backtalk.worlds.programs.task import ProgramTask
 from backtalk.worlds.programs.world import ProgramsWorld

@@ -10,12 +10,12 @@ from safetensors import safe_open
 
 from backtalk.feedback import Message
 from backtalk.models import Request, Sampling
-from backtalk.models.blocking import blocking
-from backtalk.models.chat_tokens import ChatTokens
+from backtalk.models.local.chat_template import ChatTokens
+from backtalk.models.run_sync import blocking
 from backtalk.worlds import find_world, worlds
-from backtalk.worlds.lessons import Teacher
-from backtalk.worlds.probe import Prober
+from backtalk.worlds.skill_eval import Prober
 from backtalk.worlds.small import folder_of, small_model
+from backtalk.worlds.train.curriculum import Teacher
 from backtalk.worlds.train.training import RECIPES, train
 
 MEGABYTES = 6

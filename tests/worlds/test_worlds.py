@@ -6,12 +6,12 @@ import pytest
 from backtalk.errors import RecordError, UnknownName
 from backtalk.feedback import Message
 from backtalk.models import Request, Sampling
-from backtalk.models.blocking import blocking
+from backtalk.models.run_sync import blocking
 from backtalk.rewards import Reward
 from backtalk.worlds import Care, find_world, worlds
-from backtalk.worlds.lessons import GUIDANCE
+from backtalk.worlds.generator_model import WriterModel
+from backtalk.worlds.train.curriculum import GUIDANCE
 from backtalk.worlds.utility import TrueUtility
-from backtalk.worlds.writer_model import WriterModel
 from tests.laws import model as model_laws
 from tests.laws import world as world_laws
 

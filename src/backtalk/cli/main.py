@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import typer
 
 from backtalk.cli.commands import register
-from backtalk.cli.exits import ExitCode
+from backtalk.cli.exit_codes import ExitCode
 from backtalk.cli.output import notes
 
 app = typer.Typer(
@@ -52,7 +52,7 @@ register(app)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command and return its exit code; see :class:`~backtalk.cli.exits.ExitCode`."""
+    """Run a command and return its exit code; see :class:`~backtalk.cli.exit_codes.ExitCode`."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in given or bool(os.environ.get("BACKTALK_DEBUG"))
     logging.basicConfig(format="%(message)s", level=logging.WARNING, force=True)
@@ -68,7 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _failed(error: Exception, *, debug: bool) -> int:
     from backtalk.errors import BacktalkError
     from backtalk.models import BudgetSpent
-    from backtalk.policy import GateRefused
+    from backtalk.promotion import GateRefused
 
     if debug:
         traceback.print_exception(error)

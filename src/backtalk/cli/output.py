@@ -23,7 +23,7 @@ from rich.table import Table
 
 if TYPE_CHECKING:
     from backtalk import run
-    from backtalk.evaluate.estimate import Estimate
+    from backtalk.stats.estimate import Estimate
 
 _PIPED_WIDTH = 240
 """Tables that go to a file or another program are not folded."""

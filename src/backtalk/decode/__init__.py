@@ -4,8 +4,8 @@ from typing import Annotated
 
 from pydantic import Field
 
+from backtalk.decode.base import Decoded, Decodes
 from backtalk.decode.best_of_n import BestOfN
-from backtalk.decode.decoder import Decoded, Decodes
 from backtalk.decode.sample import Sample
 
 Decoder = Annotated[Sample | BestOfN, Field(discriminator="kind")]

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 import numpy as np
 from pydantic import Field
 
-from backtalk.decode.decoder import Decoded
+from backtalk.decode.base import Decoded
 from backtalk.errors import NotFound
 from backtalk.feedback import Message
 from backtalk.feedback.record import Name, Record

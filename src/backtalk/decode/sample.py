@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
-from backtalk.decode.decoder import Decoded
+from backtalk.decode.base import Decoded
 from backtalk.feedback import Message
 from backtalk.feedback.record import Record
 from backtalk.models.protocol import Model, Request, Sampling

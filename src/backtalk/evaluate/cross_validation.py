@@ -9,26 +9,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from backtalk.embedders.cached import Remembered
+from backtalk.embedders.named import EmbedderName, named_embedder
 from backtalk.errors import BacktalkError
-from backtalk.evaluate.baselines import Standing, against_trivial
-from backtalk.evaluate.calibration import CalibrationError, brier, calibration_error
-from backtalk.evaluate.estimate import Estimate
-from backtalk.evaluate.intervals import mean_interval
-from backtalk.evaluate.splits import group_folds
-from backtalk.evaluate.win_rate import paired_difference
 from backtalk.feedback import Message
 from backtalk.feedback.merge import prompt_key
 from backtalk.feedback.views import Pair
-from backtalk.models.remembered import Remembered
-from backtalk.rewards import (
-    Answer,
-    BradleyTerryReward,
-    EmbedderName,
-    RecordedReward,
-    learn_reward,
-    named_embedder,
-)
+from backtalk.rewards import Answer, BradleyTerryReward, RecordedReward, learn_reward
 from backtalk.run import Run
+from backtalk.stats.baselines import Standing, against_trivial
+from backtalk.stats.calibration import CalibrationError, brier, calibration_error
+from backtalk.stats.estimate import Estimate
+from backtalk.stats.folds import group_folds
+from backtalk.stats.intervals.choose import mean_interval
+from backtalk.stats.win_rate import paired_difference
 
 Array = NDArray[np.float64]
 

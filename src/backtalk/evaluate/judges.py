@@ -5,7 +5,7 @@ from __future__ import annotations
 from backtalk.errors import UnknownName
 from backtalk.rewards import Reward, load_reward
 from backtalk.rewards.recorded import RecordedReward
-from backtalk.rewards.register import named_reward, reward_names
+from backtalk.rewards.registry import named_reward, reward_names
 from backtalk.store import Store
 
 RECORDED = "recorded"

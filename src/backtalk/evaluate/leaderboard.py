@@ -11,14 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backtalk.errors import BacktalkError, UnknownName
-from backtalk.evaluate.estimate import Estimate, NotIdentified
-from backtalk.evaluate.length_controlled import length_controlled
-from backtalk.evaluate.quantiles import expit
-from backtalk.evaluate.ranking import bradley_terry
-from backtalk.evaluate.win_rate import win_rate
 from backtalk.feedback import Preference, Response
 from backtalk.feedback.merge import prompt_key
 from backtalk.feedback.views import Case
+from backtalk.stats.distributions import expit
+from backtalk.stats.estimate import Estimate, NotIdentified
+from backtalk.stats.length_controlled import length_controlled
+from backtalk.stats.paired.bradley_terry import bradley_terry
+from backtalk.stats.win_rate import win_rate
 
 Array = NDArray[np.float64]
 

@@ -5,7 +5,7 @@ and the feedback on them. Nothing else is kept, so that it can always be made ag
 """
 
 from backtalk.experiments.allocation import Allocation, Option, allocate
-from backtalk.experiments.deciding import decide
+from backtalk.experiments.decision import decide
 from backtalk.experiments.events import (
     Ended,
     Event,
@@ -17,8 +17,7 @@ from backtalk.experiments.events import (
 )
 from backtalk.experiments.evidence import evaluation_of
 from backtalk.experiments.experiment import Experiment, Rule
-from backtalk.experiments.following import Follower
-from backtalk.experiments.managing import (
+from backtalk.experiments.lifecycle import (
     STEWARD,
     list_experiments,
     promote_arm,
@@ -27,6 +26,7 @@ from backtalk.experiments.managing import (
     step,
     stop,
 )
+from backtalk.experiments.log_reader import Follower
 from backtalk.experiments.state import State, begin, fold
 from backtalk.experiments.summary import ArmSummary, Measured, Summary, summarise
 

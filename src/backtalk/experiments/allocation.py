@@ -12,11 +12,11 @@ from typing import Annotated
 import numpy as np
 from pydantic import Field
 
-from backtalk.evaluate.arrays import Floats
 from backtalk.experiments.experiment import Unit
 from backtalk.experiments.state import State
 from backtalk.feedback import content_id
 from backtalk.feedback.record import Name, Propensity, Record
+from backtalk.stats.validation import Floats
 
 _DRAWS = 2000
 _CONFIDENCE = 0.51

@@ -8,9 +8,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field, TypeAdapter
 
-from backtalk.evaluate.estimate import Estimate
 from backtalk.experiments.experiment import Experiment
 from backtalk.feedback.record import Maybe, Name, Record
+from backtalk.stats.estimate import Estimate
 from backtalk.store import Store
 
 TOPIC = "experiment"

@@ -6,12 +6,12 @@ from collections import Counter
 
 import numpy as np
 
-from backtalk.evaluate.estimate import Estimate
-from backtalk.evaluate.evaluation import Evaluation, Measure
-from backtalk.evaluate.quantiles import normal_quantile
+from backtalk.evaluate.result import Evaluation, Measure
 from backtalk.experiments.state import State
 from backtalk.experiments.summary import ArmSummary, Measured, summarise
 from backtalk.feedback import content_id
+from backtalk.stats.distributions import normal_quantile
+from backtalk.stats.estimate import Estimate
 
 
 def evaluation_of(state: State, arm: str) -> Evaluation | None:

@@ -11,18 +11,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Literal
 
-from backtalk.evaluate.sequences import weighted_effect
 from backtalk.experiments.events import Ended, Event, Promoted, Started, Stopped
 from backtalk.experiments.experiment import Experiment, Signal
-from backtalk.experiments.judgements import (
-    Assignment,
-    arms_of,
-    assignment_of,
-    duel,
-    score,
-    unit_of,
-)
+from backtalk.experiments.signals import Assignment, arms_of, assignment_of, duel, score, unit_of
 from backtalk.feedback import AnyFeedback, Interaction
+from backtalk.stats.intervals.confidence_sequences import weighted_effect
 
 Status = Literal["running", "promoted", "ended"]
 

@@ -9,12 +9,16 @@ from typing import Literal
 
 import numpy as np
 
-from backtalk.evaluate.estimate import Estimate
-from backtalk.evaluate.sequences import average_sequence, difference_sequence, mean_sequence
 from backtalk.experiments.allocation import allocate
 from backtalk.experiments.experiment import Experiment, Signal
 from backtalk.experiments.state import State, Status
 from backtalk.feedback.record import Maybe, Name, Record
+from backtalk.stats.estimate import Estimate
+from backtalk.stats.intervals.confidence_sequences import (
+    average_sequence,
+    difference_sequence,
+    mean_sequence,
+)
 
 
 class Measured(Record):

@@ -13,7 +13,7 @@ from backtalk.errors import UnknownName
 from backtalk.feedback.conversions import ways_to
 from backtalk.feedback.views import View
 from backtalk.learn.options import read_options
-from backtalk.learn.training import TrainingSet
+from backtalk.learn.training_set import TrainingSet
 from backtalk.policy import Policy
 from backtalk.run import Run
 
@@ -41,9 +41,9 @@ class InRounds:
     """After how many rounds the reference is set to what the policy is by then; where it is left
     out, the reference is the first policy throughout."""
     sampling: str = "policy"
-    """Who draws the answers; see :data:`~backtalk.learn.sampling.SAMPLINGS`."""
+    """Who draws the answers; see :data:`~backtalk.learn.online.samplers.SAMPLINGS`."""
     pairs: str = "best-worst"
-    """Which answers are compared; see :func:`~backtalk.learn.comparing.giver_of`."""
+    """Which answers are compared; see :func:`~backtalk.learn.online.oracle_feedback.giver_of`."""
 
 
 @dataclass(frozen=True)

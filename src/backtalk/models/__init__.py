@@ -1,15 +1,7 @@
 """What generates: local models, endpoints, recordings, and the wrappers around any of them."""
 
-from backtalk.models.budget import Budget, Price, Prices, Spent, load_prices
-from backtalk.models.cache import Cached, ResponseCache
-from backtalk.models.doubles import FromFunction, Scripted
-from backtalk.models.embed import (
-    HashedTfidf,
-    SentenceEmbedder,
-    embedder_from_files,
-    embedder_to_files,
-)
-from backtalk.models.endpoint import Endpoint
+from backtalk.models.endpoint.endpoint import Endpoint
+from backtalk.models.endpoint.offline import forbid_endpoints
 from backtalk.models.errors import (
     BadReply,
     BudgetSpent,
@@ -26,11 +18,9 @@ from backtalk.models.errors import (
     Unpriced,
     Unreachable,
 )
-from backtalk.models.ledger import Ledger, Role
-from backtalk.models.local import LocalModel
-from backtalk.models.metered import Metered
-from backtalk.models.mixture import Mixture
-from backtalk.models.offline import forbid_endpoints
+from backtalk.models.fakes import FromFunction, Scripted
+from backtalk.models.local.mixture import Mixture
+from backtalk.models.local.model import LocalModel
 from backtalk.models.protocol import (
     Completion,
     Embedder,
@@ -42,10 +32,9 @@ from backtalk.models.protocol import (
     Streamer,
     Usage,
 )
-from backtalk.models.recorder import Recorder
-from backtalk.models.recordings import Recordings
-from backtalk.models.register import named_model, register_model
-from backtalk.models.replay import Replay
+from backtalk.models.registry import named_model, register_model
+from backtalk.models.replay.recordings import Recordings
+from backtalk.models.replay.replay import Replay
 from backtalk.models.spec import (
     EndpointSpec,
     LocalSpec,
@@ -55,7 +44,12 @@ from backtalk.models.spec import (
     ReplaySpec,
     load_model,
 )
-from backtalk.models.wrapping import around
+from backtalk.models.wrappers.budget import Budget, Price, Prices, Spent, load_prices
+from backtalk.models.wrappers.budgeted import Metered
+from backtalk.models.wrappers.cache import Cached, ResponseCache
+from backtalk.models.wrappers.ledger import Ledger, Role
+from backtalk.models.wrappers.recorder import Recorder
+from backtalk.models.wrappers.wrap import around
 
 __all__ = [
     "BadReply",
@@ -70,7 +64,6 @@ __all__ = [
     "EndpointSpec",
     "FinishReason",
     "FromFunction",
-    "HashedTfidf",
     "Ledger",
     "LocalModel",
     "LocalSpec",
@@ -96,7 +89,6 @@ __all__ = [
     "Sampling",
     "Scorer",
     "Scripted",
-    "SentenceEmbedder",
     "Spent",
     "Streamer",
     "TemplateError",
@@ -107,8 +99,6 @@ __all__ = [
     "Unreachable",
     "Usage",
     "around",
-    "embedder_from_files",
-    "embedder_to_files",
     "forbid_endpoints",
     "load_model",
     "load_prices",

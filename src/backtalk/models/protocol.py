@@ -1,7 +1,7 @@
 """What a model is: something that generates and, where it can, scores log-probabilities.
 
 One asynchronous, batched call serves every kind of model. Callers without an event loop wrap it in
-:func:`backtalk.models.blocking.blocking`.
+:func:`backtalk.models.run_sync.blocking`.
 """
 
 from __future__ import annotations

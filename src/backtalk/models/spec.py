@@ -9,13 +9,13 @@ from pydantic import AfterValidator, Field, JsonValue, model_validator
 from backtalk.artifacts import Artifacts
 from backtalk.errors import BacktalkError, NotFound
 from backtalk.feedback.record import OMIT_EMPTY, Maybe, Name, Record
-from backtalk.models.endpoint import Endpoint, LimitField, plain_address
-from backtalk.models.loading import Dtype
-from backtalk.models.local import LocalModel
-from backtalk.models.mixture import Mixture
+from backtalk.models.endpoint.endpoint import Endpoint, LimitField, plain_address
+from backtalk.models.local.loading import Dtype
+from backtalk.models.local.mixture import Mixture
+from backtalk.models.local.model import LocalModel
 from backtalk.models.protocol import Model
-from backtalk.models.register import named_model
-from backtalk.models.replay import Order, Replay
+from backtalk.models.registry import named_model
+from backtalk.models.replay.replay import Order, Replay
 
 
 def _address(address: str) -> str:
@@ -26,7 +26,7 @@ def _address(address: str) -> str:
 
 
 class EndpointSpec(Record):
-    """A model behind an address; see :class:`~backtalk.models.endpoint.Endpoint`."""
+    """A model behind an address; see :class:`~backtalk.models.endpoint.endpoint.Endpoint`."""
 
     kind: Literal["endpoint"] = "endpoint"
     model: Name
@@ -48,7 +48,7 @@ class EndpointSpec(Record):
 
 
 class LocalSpec(Record):
-    """A model on this machine; see :class:`~backtalk.models.local.LocalModel`."""
+    """A model on this machine; see :class:`~backtalk.models.local.model.LocalModel`."""
 
     kind: Literal["local"] = "local"
     model: Maybe[Name] = None
@@ -79,7 +79,7 @@ class LocalSpec(Record):
 
 
 class ReplaySpec(Record):
-    """A recording; see :class:`~backtalk.models.replay.Replay`."""
+    """A recording; see :class:`~backtalk.models.replay.replay.Replay`."""
 
     kind: Literal["replay"] = "replay"
     artifact: Name
@@ -94,7 +94,7 @@ class ReplaySpec(Record):
 
 
 class NamedSpec(Record):
-    """A model that was registered by a name; see :mod:`backtalk.models.register`."""
+    """A model that was registered by a name; see :mod:`backtalk.models.registry`."""
 
     kind: Literal["named"] = "named"
     name: Name
@@ -106,7 +106,7 @@ class NamedSpec(Record):
 
 
 class MixtureSpec(Record):
-    """A geometric mixture of local models; see :class:`~backtalk.models.mixture.Mixture`."""
+    """A geometric mixture of local models; see :class:`~backtalk.models.local.mixture.Mixture`."""
 
     kind: Literal["mixture"] = "mixture"
     models: Annotated[

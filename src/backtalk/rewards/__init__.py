@@ -6,12 +6,11 @@ import json
 
 from backtalk.artifacts import Artifacts
 from backtalk.errors import UnknownName
-from backtalk.rewards.embedding import EmbedderName, named_embedder
-from backtalk.rewards.preference import ByReward, Compared, PreferenceOracle
+from backtalk.rewards.bradley_terry import BradleyTerryReward, Learned, learn_reward
+from backtalk.rewards.preference_oracle import ByReward, Compared, PreferenceOracle
 from backtalk.rewards.protocol import Answer, Reward, Scores
 from backtalk.rewards.recorded import RecordedReward
-from backtalk.rewards.register import named_reward, register_reward
-from backtalk.rewards.reward_model import BradleyTerryReward, Learned, learn_reward
+from backtalk.rewards.registry import named_reward, register_reward
 
 KINDS = {"bradley-terry": BradleyTerryReward}
 """The rewards that can be kept as an artifact, by the ``kind`` in their ``reward.json``."""
@@ -39,7 +38,6 @@ __all__ = [
     "BradleyTerryReward",
     "ByReward",
     "Compared",
-    "EmbedderName",
     "Learned",
     "PreferenceOracle",
     "RecordedReward",
@@ -47,7 +45,6 @@ __all__ = [
     "Scores",
     "learn_reward",
     "load_reward",
-    "named_embedder",
     "named_reward",
     "register_reward",
 ]

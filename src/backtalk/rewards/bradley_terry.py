@@ -1,222 +1,304 @@
-"""Bradley-Terry regression: the reward that is linear in features of a response.
-
-``r(x, y) = w . phi(x, y)``, so that a comparison has the margin ``beta w . (phi(a) - phi(b))``,
-with ``beta`` the reliability of who compared. The prior on the weights is Gaussian with a
-precision of its own for each block of features, set where the evidence is greatest; the posterior
-is its Laplace approximation.
-
-MacKay (1992), "The evidence framework applied to classification networks", equations 2.12 and 2.13
-for the precisions; Chen et al. (2013), "Pairwise ranking aggregation in a crowdsourced setting",
-for the reliabilities, which here have a Gaussian prior around 1.
-"""
+"""The Bradley-Terry reward model: learned from pairs, calibrated, and aware of what it knows."""
 
 from __future__ import annotations
 
+import json
+import logging
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import cho_factor, cho_solve
-from scipy.linalg.blas import dsyrk
-from scipy.linalg.lapack import dpotri
-from scipy.optimize import brentq
+from safetensors.numpy import load, save
+from threadpoolctl import threadpool_limits
 
-from backtalk.rewards import davidson
+from backtalk.embedders.io import embedder_from_files, embedder_to_files
+from backtalk.errors import BacktalkError
+from backtalk.feedback.merge import prompt_key
+from backtalk.feedback.views import Pair
+from backtalk.models.protocol import Embedder
+from backtalk.rewards.feature_map import BLOCKS, Design
+from backtalk.rewards.protocol import Answer, Scores
+from backtalk.stats.paired import davidson_margins as davidson
+from backtalk.stats.paired import regression as bradley_terry
 
+log = logging.getLogger(__name__)
 Array = NDArray[np.float64]
+
+KIND = "bradley-terry"
 
 
 @dataclass(frozen=True)
-class Fit:
-    """A fitted regression."""
+class BradleyTerryReward:
+    """A reward that is linear in embeddings and simple features of an answer.
 
+    Made by :func:`learn_reward`.
+    """
+
+    design: Design
+    center: Array
+    """What is subtracted from the features: their mean over the training answers."""
+    scale: Array
+    """What they are divided by: the spread of their differences; infinite where there was none."""
     weights: Array
-    """The posterior mean, shape ``(d,)``."""
     covariance: Array
-    """The posterior covariance of the weights, shape ``(d, d)``."""
-    precision: Array
-    """The prior precision of each block."""
+    temperature: float
+    """The factor that makes margins honest, found on pairs that the weights were not fitted to."""
     nu: float
-    """Davidson's tie parameter; 0 where nothing tied."""
-    reliability: Array
-    """One factor an annotator; around 1, near 0 for one who answers at random, negative for one
-    who answers the opposite."""
-    log_evidence: float
-    """The Laplace approximation of the log marginal likelihood, in nats."""
-    converged: bool
+    """The tie parameter that goes with it."""
+    reliability: Mapping[str, float]
+    """What each annotator's comparisons were found to be worth: around 1, 0 for chance."""
+    pairs: int
+    """How many pairs it was learned from."""
+
+    @property
+    def name(self) -> str:
+        """What to call it in reports."""
+        return f"Bradley-Terry on {self.pairs} pairs"
+
+    @property
+    def bounds(self) -> None:
+        """Log-odds have no ends."""
+        return None
+
+    async def score(self, answers: Sequence[Answer]) -> Scores:
+        """Return the score of each answer, in calibrated log-odds, and its standard deviation.
+
+        The difference of two scores is the log-odds that the first is preferred, ties apart.
+        """
+        features = await self._features(answers)
+        mean = features @ self.weights
+        variance = ((features @ self.covariance) * features).sum(axis=1)
+        return Scores(self.temperature * mean, self.temperature * np.sqrt(np.maximum(variance, 0)))
+
+    async def compare(self, a: Sequence[Answer], b: Sequence[Answer]) -> Array:
+        """Return the probabilities that a is preferred, that b is, and of a tie, shape ``(n, 3)``.
+
+        The uncertainty of the weights moves them towards even: MacKay (1992), "The evidence
+        framework applied to classification networks", equation 4.4.
+        """
+        difference = await self._features(a) - await self._features(b)
+        margin = self.temperature * (difference @ self.weights)
+        variance = ((difference @ self.covariance) * difference).sum(axis=1)
+        moderated = margin / np.sqrt(1 + np.pi / 8 * self.temperature**2 * np.maximum(variance, 0))
+        return davidson.probabilities(moderated, self.nu)
+
+    async def _features(self, answers: Sequence[Answer]) -> Array:
+        return (await self.design.features(answers) - self.center) / self.scale
+
+    def to_files(self) -> dict[str, bytes]:
+        """Return the reward as plain JSON and safetensors, for an artifact."""
+        described = {
+            "kind": KIND,
+            "temperature": self.temperature,
+            "nu": self.nu,
+            "reliability": dict(self.reliability),
+            "pairs": self.pairs,
+        }
+        arrays = {
+            "center": self.center.astype(np.float32),
+            "scale": self.scale.astype(np.float32),
+            "weights": self.weights.astype(np.float32),
+            "covariance": self.covariance.astype(np.float32),
+        }
+        embedder = embedder_to_files(self.design.embedder)
+        return {
+            "reward.json": json.dumps(described, indent=1, sort_keys=True).encode(),
+            "reward.safetensors": save(arrays),
+            **{f"embedder/{name}": content for name, content in embedder.items()},
+        }
+
+    @classmethod
+    def from_files(cls, files: Mapping[str, bytes]) -> BradleyTerryReward:
+        """Return the reward that ``to_files`` wrote."""
+        described: dict[str, Any] = json.loads(files["reward.json"])
+        arrays = {
+            name: value.astype(np.float64)
+            for name, value in load(files["reward.safetensors"]).items()
+        }
+        prefix = "embedder/"
+        embedder = embedder_from_files(
+            {name.removeprefix(prefix): f for name, f in files.items() if name.startswith(prefix)}
+        )
+        described.pop("kind")
+        return cls(
+            design=Design(embedder),
+            center=arrays["center"],
+            scale=arrays["scale"],
+            weights=arrays["weights"],
+            covariance=arrays["covariance"],
+            **described,
+        )
 
 
-def fit(
-    differences: Array,
-    outcomes: Array,
+@dataclass(frozen=True)
+class Learned:
+    """A reward with what was seen while it was learned."""
+
+    reward: BradleyTerryReward
+    precision: Mapping[str, float]
+    """The prior precision that the evidence gave each block of features."""
+    margin: Array
+    """The margin of each pair, uncalibrated, by weights fitted to the pairs of other prompts."""
+    outcomes: Array
+    """What came out of each pair: chosen, rejected, tie; shape ``(n, 3)``."""
+    prompts: tuple[str, ...]
+    """The key of each pair's prompt."""
+    left_out: int
+    """How many pairs were not used because there were more than ``max_pairs``."""
+
+
+async def learn_reward(
+    pairs: Sequence[Pair],
+    embedder: Embedder,
     *,
-    blocks: NDArray[np.intp],
-    annotators: NDArray[np.intp] | None = None,
-    precision: Array | None = None,
-    start: Fit | None = None,
-    reliability_std: float = 0.5,
-    rounds: int = 30,
-) -> Fit:
-    """Fit the weights to comparisons.
+    seed: int = 0,
+    folds: int = 5,
+    max_pairs: int = 20_000,
+) -> Learned:
+    """Learn a reward from pairs.
 
     Parameters
     ----------
-    differences
-        ``phi(a) - phi(b)`` of each comparison, shape ``(n, d)``, features on comparable scales.
-    outcomes
-        How much of each comparison went to a, to b and to a tie, shape ``(n, 3)``.
-    blocks
-        The block, from 0 up without gaps, that each feature belongs to, shape ``(d,)``.
-    annotators
-        The number, from 0 up, of who made each comparison, shape ``(n,)``. All are taken to be
-        equally reliable where it is left out.
-    precision
-        The prior precision of each block. Found by the evidence where it is left out.
-    start
-        A fit to similar comparisons, to begin from. It saves time and does not move the answer:
-        the likelihood is concave in the weights.
-    reliability_std
-        The standard deviation of the prior on an annotator's reliability.
-    rounds
-        The most alternations between weights, precisions, ties and reliabilities.
+    pairs
+        Soft preferences count by their probability, ties by Davidson's model, each pair by its
+        weight and by the reliability that its annotator is found to have. Where it is known which
+        answer was shown first, the pull of being first is estimated beside the reward and kept
+        out of it.
+    embedder
+        What the answers are embedded with.
+    seed
+        Decides the folds, and which pairs are used where there are too many.
+    folds
+        The margins that the calibration is fitted to come from so many fits, each to the pairs of
+        other prompts.
+    max_pairs
+        At most so many pairs, drawn at random, are used.
+
+    Raises
+    ------
+    BacktalkError
+        If there is no pair with a winner.
     """
-    n, d = differences.shape
-    find_precision = precision is None
-    alpha = np.full(blocks.max(initial=-1) + 1, 10.0) if precision is None else precision.copy()
-    beta = np.ones(1 if annotators is None else annotators.max(initial=0) + 1)
-    who = np.zeros(n, dtype=np.intp) if annotators is None else annotators
-    weights = np.zeros(d)
-    nu = davidson.fit_nu(np.zeros(n), outcomes)
-    if start is not None:
-        weights, nu, beta = start.weights.copy(), start.nu, start.reliability.copy()
-    counts = np.bincount(who, outcomes.sum(axis=1), minlength=len(beta))
-    converged = False
-    for _ in range(rounds):
-        scaled = differences * beta[who][:, None]
-        weights, factor = _posterior(
-            scaled, outcomes, weights, alpha[blocks], nu=nu, tolerance=_ROUGH
+    if not any(not pair.tie for pair in pairs):
+        raise BacktalkError(
+            f"No reward can be learned from {len(pairs)} pairs of which none has a winner",
+            "Collect preferences, or ratings, rankings, edits or outcomes that differ",
         )
-        before = np.concatenate([np.log(alpha), beta, [nu]])
-        if find_precision:
-            alpha = _evidence_precision(alpha, blocks, weights, np.diag(_inverse(factor)))
-        if annotators is not None:
-            beta = _reliability(differences @ weights, outcomes, who, nu, reliability_std)
-            mean = float(np.average(beta, weights=counts))
-            if mean > 0:
-                # Only the product with the weights is known: the mean annotator counts one.
-                beta, weights = beta / mean, weights * mean
-        nu = davidson.fit_nu(scaled @ weights, outcomes)
-        after = np.concatenate([np.log(alpha), beta, [nu]])
-        if np.allclose(before, after, atol=1e-2, rtol=1e-2):
-            converged = True
-            break
-    scaled = differences * beta[who][:, None]
-    weights, factor = _posterior(scaled, outcomes, weights, alpha[blocks], nu=nu, tolerance=_EXACT)
-    evidence = _log_evidence(scaled, outcomes, weights, factor, alpha[blocks], nu=nu)
-    return Fit(weights, _inverse(factor), alpha, nu, beta, evidence, converged)
+    chance = np.random.default_rng(seed)
+    given = len(pairs)
+    if given > max_pairs:
+        log.warning("using %d of %d pairs, drawn at random", max_pairs, given)
+        kept = np.sort(chance.choice(given, max_pairs, replace=False))
+        pairs = [pairs[i] for i in kept]
+    design = Design(embedder)
+    chosen = await design.features([(pair.prompt, pair.chosen) for pair in pairs])
+    rejected = await design.features([(pair.prompt, pair.rejected) for pair in pairs])
+    differences = chosen - rejected
+    center = (chosen.mean(axis=0) + rejected.mean(axis=0)) / 2
+    spread = np.sqrt((differences**2).mean(axis=0))
+    scale = np.where(spread > 1e-9 * spread.max(initial=0), spread, np.inf)
+    data = _Comparisons.of(pairs, differences / scale, design.blocks)
 
-
-def _log_evidence(
-    differences: Array,
-    outcomes: Array,
-    weights: Array,
-    factor: Array,
-    alpha: Array,
-    *,
-    nu: float,
-) -> float:
-    """Return the Laplace approximation of the log marginal likelihood, in nats."""
-    log_prior = 0.5 * (np.log(alpha).sum() - alpha @ weights**2)
-    log_volume = -np.log(np.diag(factor)).sum()
-    return float(
-        davidson.log_likelihood(differences @ weights, outcomes, nu) + log_prior + log_volume
+    groups = [prompt_key(pair.prompt) for pair in pairs]
+    # For matrices of this size more threads gain little, and on a machine that is busy they wait
+    # for one another: seven minutes were measured in the place of one.
+    with threadpool_limits(limits=1, user_api="blas"):
+        whole = data.fit(np.arange(len(pairs)))
+        margin = _held_out_margins(data, groups, whole, folds, chance)
+    temperature, nu = (
+        (1.0, whole.nu) if margin is None else davidson.fit_temperature(margin, data.outcomes)
+    )
+    features = len(design.blocks)
+    reward = BradleyTerryReward(
+        design=design,
+        center=center,
+        scale=scale,
+        weights=whole.weights[:features],
+        covariance=whole.covariance[:features, :features],
+        temperature=temperature,
+        nu=nu,
+        reliability=dict(zip(data.names, whole.reliability.tolist(), strict=True)),
+        pairs=len(pairs),
+    )
+    return Learned(
+        reward=reward,
+        precision=dict(zip(BLOCKS, whole.precision.tolist(), strict=False)),
+        margin=np.full(len(pairs), np.nan) if margin is None else margin,
+        outcomes=data.outcomes,
+        prompts=tuple(groups),
+        left_out=given - len(pairs),
     )
 
 
-_ROUGH, _EXACT = 1e-5, 1e-10
-"""By how much of itself the objective may still grow when Newton's method stops. It converges
-quadratically: what is left after the last step is far less than that."""
+@dataclass(frozen=True)
+class _Comparisons:
+    """Pairs as arrays; the last column says which was shown first, where that is known."""
+
+    differences: Array
+    outcomes: Array
+    blocks: NDArray[np.intp]
+    annotators: NDArray[np.intp]
+    names: tuple[str, ...]
+    nuisance: int
+
+    @classmethod
+    def of(
+        cls, pairs: Sequence[Pair], differences: Array, blocks: NDArray[np.intp]
+    ) -> _Comparisons:
+        shown = np.array(
+            [{"chosen": 1.0, "rejected": -1.0, None: 0.0}[pair.first] for pair in pairs]
+        )
+        nuisance = int(np.any(shown))
+        if nuisance:
+            differences = np.column_stack([differences, shown])
+            blocks = np.append(blocks, blocks.max() + 1)
+        outcomes = np.array(
+            [
+                (0.0, 0.0, pair.weight)
+                if pair.tie
+                else (pair.weight * pair.probability, pair.weight * (1 - pair.probability), 0.0)
+                for pair in pairs
+            ]
+        )
+        names, annotators = np.unique([pair.annotator.id for pair in pairs], return_inverse=True)
+        return cls(differences, outcomes, blocks, annotators, tuple(names.tolist()), nuisance)
+
+    def fit(
+        self, rows: NDArray[np.intp], start: bradley_terry.Fit | None = None
+    ) -> bradley_terry.Fit:
+        """Fit some of the rows; from a start, with its precision."""
+        return bradley_terry.fit(
+            self.differences[rows],
+            self.outcomes[rows],
+            blocks=self.blocks,
+            annotators=self.annotators[rows] if len(self.names) > 1 else None,
+            precision=None if start is None else start.precision,
+            start=start,
+        )
+
+    def margins(self, rows: NDArray[np.intp], weights: Array) -> Array:
+        features = self.differences.shape[1] - self.nuisance
+        return np.asarray(self.differences[rows, :features] @ weights[:features])
 
 
-def _posterior(
-    differences: Array,
-    outcomes: Array,
-    start: Array,
-    alpha: Array,
-    *,
-    nu: float,
-    tolerance: float,
-) -> tuple[Array, Array]:
-    """Return the most probable weights and the Cholesky factor of their precision, by Newton."""
-
-    def objective(weights: Array) -> float:
-        likelihood = davidson.log_likelihood(differences @ weights, outcomes, nu)
-        return likelihood - 0.5 * float(alpha @ weights**2)
-
-    weights = start
-    value = objective(weights)
-    for _ in range(100):
-        margin = differences @ weights
-        slope = differences.T @ davidson.gradient(margin, outcomes, nu) - alpha * weights
-        factor = _precision_factor(differences, margin, outcomes, alpha, nu)
-        step = cho_solve((factor, False), slope)
-        size = 1.0
-        while (tried := objective(weights + size * step)) < value and size > 1e-8:
-            size /= 2
-        weights = weights + size * step
-        gained, value = tried - value, tried
-        if gained < tolerance * (1 + abs(value)):
-            break
-    return weights, factor
-
-
-def _precision_factor(
-    differences: Array, margin: Array, outcomes: Array, alpha: Array, nu: float
-) -> Array:
-    """Return the upper Cholesky factor of the weights' precision."""
-    curvature = np.maximum(davidson.curvature(margin, outcomes, nu), 0)
-    # Of the symmetric product only the upper half is computed, which is all that is read.
-    precision = dsyrk(1.0, (differences * np.sqrt(curvature)[:, None]).T)
-    precision[np.diag_indices_from(precision)] += alpha
-    return np.asarray(cho_factor(precision, overwrite_a=True)[0])
-
-
-def _inverse(factor: Array) -> Array:
-    """Return the inverse of the matrix whose upper Cholesky factor is given."""
-    inverse, _ = dpotri(factor)
-    upper = np.triu(inverse)
-    return np.asarray(upper + np.triu(inverse, 1).T)
-
-
-_LEAST, _GREATEST = 1e-3, 1e6
-
-
-def _evidence_precision(
-    alpha: Array, blocks: NDArray[np.intp], weights: Array, variances: Array
-) -> Array:
-    """Return ``gamma / |w|^2`` a block, with gamma the number of well-determined weights."""
-    size = np.bincount(blocks, minlength=len(alpha))
-    uncertain = np.bincount(blocks, variances, minlength=len(alpha))
-    norm = np.bincount(blocks, weights**2, minlength=len(alpha))
-    determined = np.maximum(size - alpha * uncertain, 1e-6)
-    return np.asarray(np.clip(determined / np.maximum(norm, 1e-12), _LEAST, _GREATEST))
-
-
-def _reliability(
-    margin: Array, outcomes: Array, who: NDArray[np.intp], nu: float, std: float
-) -> Array:
-    """Return each annotator's most probable factor on the margins."""
-    count = int(who.max(initial=0)) + 1
-    order = np.argsort(who, kind="stable")
-    bounds = np.searchsorted(who[order], np.arange(count + 1))
-    found = np.ones(count)
-    for j in range(count):
-        rows = order[bounds[j] : bounds[j + 1]]
-        own_margin, own_outcomes = margin[rows], outcomes[rows]
-
-        def slope(beta: float, m: Array = own_margin, o: Array = own_outcomes) -> float:
-            return float(davidson.gradient(beta * m, o, nu) @ m) - (beta - 1) / std**2
-
-        reach = 1 + std**2 * (float(np.abs(own_margin) @ own_outcomes.sum(axis=1)) + 1)
-        found[j] = brentq(slope, -reach, reach)
-    return found
+def _held_out_margins(
+    data: _Comparisons,
+    groups: Sequence[str],
+    whole: bradley_terry.Fit,
+    folds: int,
+    chance: np.random.Generator,
+) -> Array | None:
+    """Return each pair's margin by a fit to other prompts' pairs; ``None`` for a lone prompt."""
+    names, group = np.unique(groups, return_inverse=True)
+    folds = min(folds, len(names))
+    if folds < 2:
+        return None
+    fold = chance.permutation(np.arange(len(names)) % folds)[group]
+    margin = np.empty(len(groups))
+    for k in range(folds):
+        held_out = np.flatnonzero(fold == k)
+        fitted = data.fit(np.flatnonzero(fold != k), whole)
+        margin[held_out] = data.margins(held_out, fitted.weights)
+    return margin

@@ -12,12 +12,12 @@ from starlette.responses import JSONResponse, Response
 
 from backtalk.feedback import content_id
 from backtalk.policy import list_policies
+from backtalk.serve.auth import Caller
 from backtalk.serve.errors import Refused
-from backtalk.serve.keeper import AWAY
-from backtalk.serve.keys import Caller
-from backtalk.serve.metrics import CONTENT_TYPE
+from backtalk.serve.observability.metrics import CONTENT_TYPE
 from backtalk.serve.services import Services
-from backtalk.store.access import Access
+from backtalk.serve.store_connection import AWAY
+from backtalk.store.api_keys import Access
 
 _DRAIN_SECONDS = 5.0
 _AUDIT_ENTRIES = 1_000

@@ -19,11 +19,13 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from backtalk.serve import admin, feedback_api, gateway, pages
-from backtalk.serve.ask import INTERACTION_HEADER, POLICY_HEADER
+from backtalk.serve import admin, pages
 from backtalk.serve.errors import Refused
-from backtalk.serve.exporting import traces_of
-from backtalk.serve.logs import ACCESS
+from backtalk.serve.feedback import api as feedback_api
+from backtalk.serve.gateway import endpoints as gateway
+from backtalk.serve.gateway.completion_request import INTERACTION_HEADER, POLICY_HEADER
+from backtalk.serve.observability.exporter import traces_of
+from backtalk.serve.observability.logs import ACCESS
 from backtalk.serve.openapi import described
 from backtalk.serve.services import PROJECT_HEADER, Services
 from backtalk.serve.settings import Settings
@@ -110,7 +112,7 @@ def create_app(settings: Settings) -> FastAPI:
             max_age=3600,
         )
     if traces is not None:
-        from backtalk.serve.traces import Traced  # noqa: PLC0415 - needs backtalk[otel]
+        from backtalk.serve.observability.tracing import Traced  # noqa: PLC0415 - needs backtalk[otel]
 
         app.add_middleware(Traced, traces=traces, routes=frozenset(_ENDPOINTS))
     app.add_middleware(Observed, gateway=app)

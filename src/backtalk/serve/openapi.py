@@ -9,7 +9,7 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from backtalk.serve.rows import row_schema
+from backtalk.serve.feedback.schema import row_schema
 
 Schema = dict[str, Any]
 

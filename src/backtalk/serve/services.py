@@ -15,20 +15,20 @@ from pydantic_core import PydanticSerializationError
 from starlette.requests import ClientDisconnect, Request
 
 from backtalk.feedback import Interaction
+from backtalk.serve.auth import ANYBODY, Act, Buckets, Caller, Keyring
+from backtalk.serve.backends.experiment_router import Traffic
+from backtalk.serve.backends.policy_resolver import Policies
+from backtalk.serve.backends.upstream import Upstreams
+from backtalk.serve.durability.writer import Writer
 from backtalk.serve.errors import Refused
-from backtalk.serve.exchange import cleaned
-from backtalk.serve.keeper import Keeper
-from backtalk.serve.keys import ANYBODY, Act, Buckets, Caller, Keyring
-from backtalk.serve.metrics import Metrics
-from backtalk.serve.policies import Policies
-from backtalk.serve.redact import Redactor
+from backtalk.serve.interaction_log import cleaned
+from backtalk.serve.observability.metrics import Metrics
+from backtalk.serve.redaction import Redactor
 from backtalk.serve.settings import Settings
-from backtalk.serve.traffic import Traffic
-from backtalk.serve.upstream import Upstreams
-from backtalk.serve.writer import Writer
+from backtalk.serve.store_connection import Keeper
 
 if TYPE_CHECKING:
-    from backtalk.serve.traces import Traces
+    from backtalk.serve.observability.tracing import Traces
 
 log = logging.getLogger(__name__)
 

@@ -9,7 +9,7 @@ from pydantic import AfterValidator, Field
 
 from backtalk.errors import BacktalkError
 from backtalk.feedback.record import Maybe, Name, Record
-from backtalk.models.endpoint import plain_address
+from backtalk.models.endpoint.endpoint import plain_address
 from backtalk.store.engine import database_url
 
 Seconds = Annotated[float, Field(gt=0)]

@@ -22,7 +22,7 @@ import uvicorn
 from prometheus_client import multiprocess
 
 from backtalk.errors import BacktalkError
-from backtalk.serve.metrics import SHARED
+from backtalk.serve.observability.metrics import SHARED
 
 log = logging.getLogger(__name__)
 

@@ -11,7 +11,7 @@ from sqlalchemy import Engine
 
 from backtalk.errors import UnknownName
 from backtalk.store import schema
-from backtalk.store.reading import batches, known_kinds
+from backtalk.store.queries import batches, known_kinds
 
 if TYPE_CHECKING:
     import pyarrow as pa

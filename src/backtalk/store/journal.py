@@ -13,7 +13,7 @@ from backtalk.errors import Conflict, NotFound
 from backtalk.feedback.record import now
 from backtalk.store import schema
 from backtalk.store.engine import writing
-from backtalk.store.rows import microseconds, moment
+from backtalk.store.row_codec import microseconds, moment
 
 
 class Documents:

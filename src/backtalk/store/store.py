@@ -19,12 +19,13 @@ from backtalk.feedback.views import Case
 from backtalk.store import schema
 from backtalk.store.columns import Columns
 from backtalk.store.engine import connect, database_url, writing
+from backtalk.store.inserts import Added, Batch, hide, project_number, refuse_other_content, show
 from backtalk.store.jobs import Jobs
 from backtalk.store.journal import Documents, Journal
 from backtalk.store.leases import Leases
 from backtalk.store.migrations import upgrade
 from backtalk.store.purge import Purged, purge
-from backtalk.store.reading import (
+from backtalk.store.queries import (
     Arrival,
     Cursor,
     known_kinds,
@@ -33,14 +34,6 @@ from backtalk.store.reading import (
     read_cases,
     read_feedback,
     read_interaction,
-)
-from backtalk.store.writing import (
-    Added,
-    Batch,
-    hide,
-    project_number,
-    refuse_other_content,
-    show,
 )
 
 

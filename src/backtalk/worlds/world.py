@@ -16,7 +16,8 @@ from typing import Any, ClassVar, Generic, Literal, Protocol, TypeVar
 import numpy as np
 
 from backtalk.errors import RecordError, UnknownName
-from backtalk.feedback import Message, splits
+from backtalk.feedback import Message
+from backtalk.feedback import split as splits
 from backtalk.feedback.merge import prompt_key
 
 Split = Literal["train", "held-out", "out-of-scope"]

@@ -2,7 +2,7 @@
 
 import json
 
-from backtalk.feedback.formats import Parsed, read
+from backtalk.formats import Parsed, read
 
 CHAT = [{"role": "user", "content": "2 + 2?"}]
 

@@ -13,7 +13,7 @@ from backtalk.feedback import (
     Rating,
     Spans,
 )
-from backtalk.feedback.formats import BadRow, read
+from backtalk.formats import BadRow, read
 from tests.feedback.formats.samples import SAMPLES, VARIANTS, one, written
 
 FLAT_2, FLAT_1, NESTED_1 = VARIANTS["argilla"]

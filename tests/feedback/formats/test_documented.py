@@ -3,8 +3,8 @@
 import re
 from typing import get_args
 
-from backtalk.feedback.formats import EXPORTS, FORMATS, RowMapping
-from backtalk.feedback.formats.mapping.kinds import FeedbackMapping
+from backtalk.formats import EXPORTS, FORMATS, RowMapping
+from backtalk.formats.mapping.kinds import FeedbackMapping
 from tests.conftest import REPOSITORY
 
 PAGE = (REPOSITORY / "docs" / "formats.md").read_text(encoding="utf-8")

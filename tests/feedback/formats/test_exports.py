@@ -28,8 +28,8 @@ from backtalk.feedback import (
     Steps,
 )
 from backtalk.feedback.conversions import views
-from backtalk.feedback.formats import EXPORTS, FORMATS, Parsed, export, read
 from backtalk.feedback.views import Case, Example, Labelled, Pair, Stepwise
+from backtalk.formats import EXPORTS, FORMATS, Parsed, export, read
 from tests.feedback.formats.samples import CHAT, answer, one, written
 from tests.strategies import cases
 

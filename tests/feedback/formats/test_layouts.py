@@ -19,9 +19,9 @@ from backtalk.feedback import (
     Steps,
 )
 from backtalk.feedback.conversions import views
-from backtalk.feedback.formats import FORMATS, BadRow, Parsed, read
-from backtalk.feedback.formats.sources.trl import trl_preference
 from backtalk.feedback.views import Pair
+from backtalk.formats import FORMATS, BadRow, Parsed, read
+from backtalk.formats.importers.trl import trl_preference
 from tests.feedback.formats.samples import (
     CHAT,
     SAMPLES,

@@ -15,7 +15,7 @@ from backtalk.feedback import (
     Preference,
     Ranking,
 )
-from backtalk.feedback.formats import BadRow, Parsed, RowMapping, read
+from backtalk.formats import BadRow, Parsed, RowMapping, read
 from tests.feedback.formats.samples import one, written
 
 MAPPING = """

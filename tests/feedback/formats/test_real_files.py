@@ -10,8 +10,8 @@ import pytest
 
 from backtalk.feedback import Critique, Demonstration, Edit, Label, Outcome, Preference, Spans
 from backtalk.feedback.conversions import views
-from backtalk.feedback.formats import BadRow, Parsed, RowMapping, export, read
 from backtalk.feedback.views import Pair
+from backtalk.formats import BadRow, Parsed, RowMapping, export, read
 
 
 def parsed(path, **options):

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from backtalk.errors import BacktalkError
 from backtalk.feedback import Preference
-from backtalk.feedback.formats import FORMATS, BadRow, Parsed, Rejects, RowMapping, read
+from backtalk.formats import FORMATS, BadRow, Parsed, Rejects, RowMapping, read
 from tests.feedback.formats.samples import SAMPLES, every_row, one, written
 from tests.feedback.formats.test_mapping import MAPPING, WHOLE
 

@@ -3,6 +3,7 @@
 import asyncio
 from functools import cache
 
+from backtalk import prompts as wording
 from backtalk.decode import Sample
 from backtalk.feedback import (
     Annotator,
@@ -19,15 +20,14 @@ from backtalk.feedback import (
 )
 from backtalk.learn import TrainingSet, find_method
 from backtalk.learn.finetune.encoding import Encoder
-from backtalk.learn.finetune.methods import wording
-from backtalk.learn.finetune.methods.register import Work, planned
+from backtalk.learn.finetune.registration import Work, planned
 from backtalk.models import Completion, FromFunction, LocalSpec, Sampling
-from backtalk.models.chat_tokens import ChatTokens
-from backtalk.models.register import register_model
+from backtalk.models.local.chat_template import ChatTokens
+from backtalk.models.registry import register_model
 from backtalk.models.spec import NamedSpec
 from backtalk.policy import Policy, save_policy
 from backtalk.rewards.protocol import Scores
-from backtalk.rewards.register import register_reward
+from backtalk.rewards.registry import register_reward
 from backtalk.run import Run
 from tests.models.tiny import tokenizer
 

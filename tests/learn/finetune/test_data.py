@@ -6,7 +6,9 @@ import pytest
 
 from backtalk.feedback import Annotator, Message
 from backtalk.feedback.views import Example, Labelled, Pair, Ranked, Scored
-from backtalk.learn.finetune.data import (
+from backtalk.learn.finetune.encoding import Encoder, Text
+from backtalk.learn.finetune.methods.preference import soft_pair_trees
+from backtalk.learn.finetune.tree_builders import (
     MOST_RESPONSES,
     example_trees,
     labelled_trees,
@@ -14,9 +16,7 @@ from backtalk.learn.finetune.data import (
     order_trees,
     pair_trees,
 )
-from backtalk.learn.finetune.encoding import Encoder, Text
-from backtalk.learn.finetune.methods.preference import soft_pair_trees
-from backtalk.models.chat_tokens import ChatTokens
+from backtalk.models.local.chat_template import ChatTokens
 from tests.models.tiny import tokenizer
 
 TOKENIZER = tokenizer()

@@ -10,7 +10,7 @@ from backtalk.errors import BacktalkError
 from backtalk.feedback import Message
 from backtalk.learn.finetune.encoding import Encoder, Text
 from backtalk.learn.finetune.trees import Branch, Comparison, Tree, micro_batches
-from backtalk.models.chat_tokens import ChatTokens
+from backtalk.models.local.chat_template import ChatTokens
 from tests.learn.finetune.small import trees
 from tests.models.tiny import tokenizer
 

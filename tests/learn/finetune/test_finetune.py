@@ -13,8 +13,9 @@ from backtalk.feedback import Annotator, Demonstration, Interaction, Preference
 from backtalk.learn import TrainingSet, find_method, in_split
 from backtalk.learn.finetune import rehearse
 from backtalk.models import EndpointSpec, LocalSpec, Sampling
-from backtalk.policy import load_policy, read_training
-from backtalk.policy.reporting import training_blocks
+from backtalk.policy import load_policy
+from backtalk.reports import read_training
+from backtalk.reports.policy_report import training_blocks
 from backtalk.run import Run
 from backtalk.store import Store
 from tests.models import tiny
@@ -129,7 +130,7 @@ def test_a_report_draws_the_training(plain, store):
 
 def test_the_reference_is_asked_once_whatever_else_changes(plain, store, tmp_path, monkeypatch):
     asked = []
-    from backtalk.learn.finetune.reference import ReferenceCache
+    from backtalk.learn.finetune.reference_logprobs import ReferenceCache
 
     keep = ReferenceCache._keep
     monkeypatch.setattr(

@@ -6,7 +6,7 @@ from claims.arms import Table, bench, by_rewards, divergence, every_pair
 from claims.games import nash_md_path, nash_mp_path, ring
 from scipy.special import log_softmax, softmax
 
-from backtalk.evaluate.games import exploitability, nash
+from backtalk.stats.nash import exploitability, nash
 
 # No arm is rare in it, so that each pair is learned to the last digit.
 BASE = np.log([[0.5, 0.2, 0.3]])

@@ -7,15 +7,15 @@ import numpy as np
 import pytest
 import torch
 
+from backtalk import prompts as wording
 from backtalk.errors import BacktalkError, NotFound, UnknownName
 from backtalk.feedback import Interaction, Label
 from backtalk.feedback.views import Pair
 from backtalk.learn import METHODS, TrainingSet, find_method
 from backtalk.learn.finetune import OBJECTIVES, Batch, Branch, Tree, find_objective
-from backtalk.learn.finetune.methods import wording
+from backtalk.learn.finetune.config import Training
 from backtalk.learn.finetune.methods.hindsight import chains
-from backtalk.learn.finetune.methods.register import TRAINED
-from backtalk.learn.finetune.settings import Training
+from backtalk.learn.finetune.registration import TRAINED
 from backtalk.policy import load_policy, save_policy
 from backtalk.run import Run
 from backtalk.store import Store

@@ -28,16 +28,17 @@ from backtalk.feedback import (
 from backtalk.feedback.views import Example, Labelled, Pair, Stepwise
 from backtalk.learn import TrainingSet, find_method
 from backtalk.learn.finetune import find_objective
+from backtalk.learn.finetune.config import Training
 from backtalk.learn.finetune.encoding import Encoder, Text
-from backtalk.learn.finetune.finetune import prepare
-from backtalk.learn.finetune.methods import c3po, i_orpo, labels, rise, step_dpo, t_reg, tpo
-from backtalk.learn.finetune.methods.conditioning import also_told
-from backtalk.learn.finetune.methods.pieces import pieces, without_beginning
-from backtalk.learn.finetune.methods.register import Work, planned
+from backtalk.learn.finetune.methods import c3po, i_orpo, rise, step_dpo, t_reg, tpo
+from backtalk.learn.finetune.methods import unpaired as labels
 from backtalk.learn.finetune.objective import Batch
-from backtalk.learn.finetune.settings import Training
+from backtalk.learn.finetune.prompt_conditioning import also_told
+from backtalk.learn.finetune.registration import Work, planned
+from backtalk.learn.finetune.segments import pieces, without_beginning
+from backtalk.learn.finetune.train import prepare
 from backtalk.models import Sampling
-from backtalk.models.chat_tokens import ChatTokens
+from backtalk.models.local.chat_template import ChatTokens
 from backtalk.models.spec import LocalSpec
 from backtalk.policy import Policy, load_policy
 from backtalk.run import Run

@@ -17,13 +17,7 @@ torch = pytest.importorskip("torch", reason="objectives are functions of tensors
 
 from backtalk.errors import BacktalkError  # noqa: E402
 from backtalk.learn.finetune import objectives as _registered  # noqa: E402, F401
-from backtalk.learn.finetune.objective import (  # noqa: E402
-    OBJECTIVES,
-    Batch,
-    Bound,
-    Term,
-    find_objective,
-)
+from backtalk.learn.finetune.objective import OBJECTIVES, Batch, Bound, Term, find_objective  # noqa: E402
 from backtalk.learn.finetune.trees import Branch, Comparison, Tree  # noqa: E402
 from tests.laws.objective import (  # noqa: E402
     batch_of,

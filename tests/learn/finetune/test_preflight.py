@@ -10,10 +10,10 @@ from backtalk.artifacts import Artifacts
 from backtalk.feedback import Message
 from backtalk.learn.finetune import Branch, Comparison, Part, Training, Tree, find_objective
 from backtalk.learn.finetune.encoding import Encoder, Text
+from backtalk.learn.finetune.logprobs import Scorer
 from backtalk.learn.finetune.preflight import PreflightFailed, preflight
-from backtalk.learn.finetune.reference import ReferenceCache
-from backtalk.learn.finetune.scoring import Scorer
-from backtalk.learn.finetune.student import student_of
+from backtalk.learn.finetune.reference_logprobs import ReferenceCache
+from backtalk.learn.finetune.trainable_model import student_of
 from backtalk.learn.finetune.trainer import precision_context
 from backtalk.models import LocalSpec
 from tests.models import tiny

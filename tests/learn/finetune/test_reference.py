@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from backtalk.learn.finetune import Branch, Training, Tree
-from backtalk.learn.finetune.reference import ReferenceCache
-from backtalk.learn.finetune.scoring import Scorer
+from backtalk.learn.finetune.logprobs import Scorer
+from backtalk.learn.finetune.reference_logprobs import ReferenceCache
 from backtalk.learn.finetune.trainer import precision_context
 from tests.learn.finetune.small import model, trees
 

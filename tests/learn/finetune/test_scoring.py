@@ -7,9 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from backtalk.learn.finetune import Branch, Tree
-from backtalk.learn.finetune.attention import segments
+from backtalk.learn.finetune.logprobs import Scorer, _LogProbabilities
 from backtalk.learn.finetune.packing import Stretch, pack, pad
-from backtalk.learn.finetune.scoring import Scorer, _LogProbabilities
+from backtalk.learn.finetune.tree_attention import segments
 from tests.learn.finetune.small import model, trees
 
 SHARING = ["llama", "qwen2", "gpt2"]
@@ -108,8 +108,8 @@ def test_the_block_mask_and_the_stretches_say_the_same(shapes):
 @pytest.mark.parametrize("rivals", [0, 2])
 def test_the_head_is_that_of_autograd(monkeypatch, few, scale, softcap, rivals):
     if few:
-        monkeypatch.setattr("backtalk.learn.finetune.scoring._CHUNK", 32)
-        monkeypatch.setattr("backtalk.learn.finetune.scoring._KEPT", 0)
+        monkeypatch.setattr("backtalk.learn.finetune.logprobs._CHUNK", 32)
+        monkeypatch.setattr("backtalk.learn.finetune.logprobs._KEPT", 0)
     chance = torch.Generator().manual_seed(0)
     hidden = torch.randn((7, 5), generator=chance, requires_grad=True)
     weight = torch.randn((11, 5), generator=chance, requires_grad=True)

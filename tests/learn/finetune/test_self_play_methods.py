@@ -13,14 +13,14 @@ from backtalk.feedback import Annotator, Interaction, Message, Preference, as_pr
 from backtalk.feedback.conversions import views
 from backtalk.feedback.views import Pair
 from backtalk.learn import TrainingSet, find_method
-from backtalk.learn.comparing import Comparer, giver_of
 from backtalk.learn.finetune.encoding import Encoder
 from backtalk.learn.finetune.methods import self_play
-from backtalk.learn.finetune.methods.register import Work, planned
-from backtalk.learn.rounds import GivenCases, Judge, Online, Plan
-from backtalk.learn.sampling import SAMPLINGS, find_sampling, mixed
+from backtalk.learn.finetune.registration import Work, planned
+from backtalk.learn.online.loop import GivenCases, Judge, Online, Plan
+from backtalk.learn.online.oracle_feedback import Comparer, giver_of
+from backtalk.learn.online.samplers import SAMPLINGS, find_sampling, mixed
 from backtalk.models import EndpointSpec, LocalSpec, MixtureSpec, Sampling
-from backtalk.models.chat_tokens import ChatTokens
+from backtalk.models.local.chat_template import ChatTokens
 from backtalk.policy import Policy, list_policies, load_policy, save_policy
 from backtalk.rewards import ByReward
 from backtalk.rewards.protocol import Scores

@@ -12,9 +12,9 @@ import torch
 
 from backtalk.errors import BacktalkError
 from backtalk.learn.finetune import Branch, Part, Training, Tree, find_objective
-from backtalk.learn.finetune.reference import ReferenceCache
-from backtalk.learn.finetune.scoring import Scorer
-from backtalk.learn.finetune.settings import usual_rate
+from backtalk.learn.finetune.config import usual_rate
+from backtalk.learn.finetune.logprobs import Scorer
+from backtalk.learn.finetune.reference_logprobs import ReferenceCache
 from backtalk.learn.finetune.trainer import Trainer, precision_context
 from tests.learn.finetune.small import model, trees
 

@@ -12,7 +12,7 @@ import pytest
 from backtalk.serve import Settings
 from backtalk.serve.pages.sessions import sessions_in
 from backtalk.store import Store
-from backtalk.store.access import Access, digest_of
+from backtalk.store.api_keys import Access, digest_of
 from tests.serve.conftest import Gateway, gateway_of
 
 DESKTOP = {"width": 1280, "height": 720}

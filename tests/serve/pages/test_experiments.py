@@ -1,7 +1,7 @@
 """The page Experiments: traffic, intervals, decisions, and what changes while one looks."""
 
 from backtalk.experiments import Rule, read_events, running_experiment
-from backtalk.policy import promote, served_policy
+from backtalk.promotion import promote, served_policy
 from tests.experiments.conftest import trial_of
 from tests.serve.conftest import gateway_of
 from tests.serve.pages.conftest import axe, key_for, shot, too_wide
@@ -21,7 +21,7 @@ def live(person, **query):
 
 
 def test_an_experiment_is_watched_while_it_runs_and_ended(site, monkeypatch):
-    monkeypatch.setattr("backtalk.serve.pages.experiments.LIVE_SECONDS", 0.2)
+    monkeypatch.setattr("backtalk.serve.pages.experiments.routes.LIVE_SECONDS", 0.2)
     with site.store as store:
         found = trial(store, candidates=2)
         first, second = found.candidates

@@ -6,8 +6,8 @@ from pathlib import Path
 import httpx2
 import pytest
 
+from backtalk.annotation.tasks import Task, add_task
 from backtalk.feedback import Annotator, Interaction, Label
-from backtalk.store.tasks import Task, add_task
 from tests.serve.conftest import gateway_of
 from tests.serve.pages.conftest import HOSTILE, PHONE, Site, axe, harmless, key_for, shot, too_wide
 

@@ -16,13 +16,14 @@ from backtalk.feedback import (
     Span,
     Spans,
 )
-from backtalk.policy import promote, save_policy
-from backtalk.serve.pages.interactions_feedback import feedback_view
-from backtalk.serve.pages.interactions_filters import NAMES, wanted
-from backtalk.serve.pages.interactions_view import response_views
+from backtalk.policy import save_policy
+from backtalk.promotion import promote
+from backtalk.serve.pages.interactions.feedback_view import feedback_view
+from backtalk.serve.pages.interactions.filters import NAMES, wanted
+from backtalk.serve.pages.interactions.view import response_views
 from backtalk.store import Store
-from backtalk.store.access import Access
-from backtalk.store.kept import Said
+from backtalk.store.api_keys import Access
+from backtalk.store.detail import Said
 from tests.serve.conftest import gateway_of
 from tests.serve.pages.conftest import HOSTILE, XSS, axe, harmless, key_for, shot, too_wide
 from tests.serve.pages.views import (

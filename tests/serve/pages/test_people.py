@@ -5,12 +5,12 @@ from math import isclose
 
 import pytest
 
+from backtalk.annotation.annotator_stats import people_of
+from backtalk.annotation.assignments import Assignments
+from backtalk.annotation.recent import Judgement, latest_judgements, seconds_taken
+from backtalk.annotation.tasks import Task
 from backtalk.feedback import Annotator, Interaction, Label, Preference, Rating
-from backtalk.serve.pages.people_figures import people_of
 from backtalk.store import Store
-from backtalk.store.assignments import Assignments
-from backtalk.store.judgements import Judgement, latest_judgements, seconds_taken
-from backtalk.store.tasks import Task
 from tests.serve.pages.conftest import HOSTILE, axe, harmless, shot, too_wide
 
 WEEK = 7 * 86_400_000_000

@@ -3,18 +3,12 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
+from backtalk.evaluate.storage import save_evaluation
 from backtalk.models.spec import EndpointSpec
-from backtalk.policy import (
-    Lineage,
-    Policy,
-    history,
-    promote,
-    save_evaluation,
-    save_policy,
-    served_policy,
-)
-from backtalk.serve.pages.policies_tree import DEEPEST, lineage_tree
-from backtalk.store.access import Access
+from backtalk.policy import Lineage, Policy, save_policy
+from backtalk.promotion import history, promote, served_policy
+from backtalk.serve.pages.policies.lineage_tree import DEEPEST, lineage_tree
+from backtalk.store.api_keys import Access
 from tests.serve.pages.conftest import axe, shot, too_wide
 from tests.serve.pages.views import Person, better_policy, evaluation, fill, plain_policy
 

@@ -3,7 +3,7 @@
 from datetime import timedelta
 
 from backtalk.feedback import Label
-from backtalk.serve.pages.reports_counts import BARS, charts
+from backtalk.serve.pages.reports.counts import BARS, charts
 from backtalk.store import Store
 from tests.serve.pages.conftest import axe, shot, too_wide
 from tests.serve.pages.views import ADA, NOON, Person, evaluation, fill, talk

@@ -1,8 +1,8 @@
 """The page Settings, and who may see and change what on the pages that show."""
 
-from backtalk.policy import promote
+from backtalk.promotion import promote
 from backtalk.store import Store
-from backtalk.store.access import Access
+from backtalk.store.api_keys import Access
 from tests.serve.conftest import gateway_of
 from tests.serve.pages.conftest import axe, key_for, shot, too_wide
 from tests.serve.pages.views import Person, fill

@@ -6,11 +6,11 @@ import stat
 import httpx2
 import pytest
 
+from backtalk.annotation.tasks import list_tasks
 from backtalk.serve.pages import MODULES
 from backtalk.serve.pages.sessions import SECRET, Sessions
 from backtalk.store import Store
-from backtalk.store.access import Access, digest_of
-from backtalk.store.tasks import list_tasks
+from backtalk.store.api_keys import Access, digest_of
 from tests.serve.conftest import gateway_of
 from tests.serve.pages.conftest import Site, axe, key_for, shot, too_wide
 

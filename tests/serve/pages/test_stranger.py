@@ -11,8 +11,10 @@ from threading import Thread
 
 import pytest
 
+from backtalk.evaluate.storage import list_evaluations
 from backtalk.experiments import list_experiments
-from backtalk.policy import history, list_evaluations, read_policy, served_policy
+from backtalk.policy import read_policy
+from backtalk.promotion import history, served_policy
 from backtalk.store import Store
 from tests.serve.pages.conftest import DESKTOP
 from tests.serve.test_page import PAGE, THE_WHOLE_WAY, Behind

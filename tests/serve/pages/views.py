@@ -5,8 +5,8 @@ from datetime import UTC, datetime, timedelta
 
 import httpx2
 
-from backtalk.evaluate import Estimate
-from backtalk.evaluate.evaluation import Evaluation, Measure
+from backtalk.evaluate.result import Evaluation, Measure
+from backtalk.evaluate.storage import save_evaluation
 from backtalk.feedback import (
     Annotator,
     Choice,
@@ -31,7 +31,8 @@ from backtalk.feedback import (
     Steps,
 )
 from backtalk.models.spec import EndpointSpec
-from backtalk.policy import Lineage, Policy, save_evaluation, save_policy
+from backtalk.policy import Lineage, Policy, save_policy
+from backtalk.stats import Estimate
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 ADA, BO = Annotator.human("ada"), Annotator.human("bo", group="buyers")

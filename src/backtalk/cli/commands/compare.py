@@ -26,8 +26,8 @@ from backtalk.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from backtalk.evaluate import Selection
     from backtalk.policy import Policy
+    from backtalk.stats import Selection
 
 
 def add_to(app: typer.Typer) -> None:
@@ -70,19 +70,14 @@ def compare(
     import asyncio
 
     from backtalk.cli.commands.evaluate import show
-    from backtalk.cli.loading import (
-        budget_of,
-        loaded,
-        opened,
-        prompts_of,
-        run_of,
-        served_or_error,
-    )
+    from backtalk.cli.context import budget_of, loaded, opened, prompts_of, run_of, served_or_error
     from backtalk.cli.output import say_json
-    from backtalk.evaluate.compare import choose_best
-    from backtalk.evaluate.exhibits import exhibits
+    from backtalk.evaluate.evaluate import choose_best
+    from backtalk.evaluate.examples import exhibits
     from backtalk.evaluate.judges import named_judge
-    from backtalk.policy import read_policy, save_evaluation, save_exhibits
+    from backtalk.evaluate.storage import save_evaluation
+    from backtalk.policy import read_policy
+    from backtalk.reports import save_exhibits
 
     budget = budget_of(calls=max_calls, tokens=max_tokens, money=max_money, seconds=max_seconds)
     with opened(store, project) as kept:

@@ -17,8 +17,8 @@ from backtalk.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from backtalk.evaluate.baselines import Standing
     from backtalk.evaluate.cross_validation import CrossValidation
+    from backtalk.stats.baselines import Standing
 
 
 def add_to(app: typer.Typer) -> None:
@@ -55,7 +55,7 @@ def crossval(
     """
     import asyncio
 
-    from backtalk.cli.loading import opened
+    from backtalk.cli.context import opened
     from backtalk.cli.output import progress_bars, say_json
     from backtalk.evaluate.cross_validation import cross_validate
     from backtalk.feedback.views import Pair

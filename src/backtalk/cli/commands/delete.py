@@ -26,7 +26,7 @@ def delete(
     --------
     - `backtalk delete 0a1b2c`
     """
-    from backtalk.cli.loading import opened
+    from backtalk.cli.context import opened
     from backtalk.cli.output import say
 
     with opened(store, project) as kept:
@@ -43,7 +43,7 @@ def restore(
     --------
     - `backtalk restore 0a1b2c`
     """
-    from backtalk.cli.loading import opened
+    from backtalk.cli.context import opened
     from backtalk.cli.output import say
 
     with opened(store, project) as kept:

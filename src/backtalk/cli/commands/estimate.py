@@ -6,17 +6,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from backtalk.cli.options import (
-    PROJECT,
-    STORE,
-    JsonOption,
-    ProjectOption,
-    SeedOption,
-    StoreOption,
-)
+from backtalk.cli.options import PROJECT, STORE, JsonOption, ProjectOption, SeedOption, StoreOption
 
 if TYPE_CHECKING:
-    from backtalk.experiments.estimating import Estimated
+    from backtalk.experiments.off_policy import Estimated
 
 _NAMES = {"ips": "inverse propensity", "snips": "self-normalised", "dr": "doubly robust"}
 
@@ -51,9 +44,9 @@ def estimate_command(
     - `backtalk estimate brief`
     - `backtalk estimate brief --outcome rating --clip 20`
     """
-    from backtalk.cli.loading import loaded, opened, run_of
+    from backtalk.cli.context import loaded, opened, run_of
     from backtalk.cli.output import say_json
-    from backtalk.experiments.estimating import estimate_policy
+    from backtalk.experiments.off_policy import estimate_policy
     from backtalk.policy import read_policy
 
     with opened(store, project) as kept:

@@ -27,7 +27,7 @@ from backtalk.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from backtalk.evaluate.evaluation import Evaluation
+    from backtalk.evaluate.result import Evaluation
     from backtalk.policy import Policy
     from backtalk.store import Store
 
@@ -70,25 +70,14 @@ def evaluate_command(
     """
     import asyncio
 
-    from backtalk.cli.loading import (
-        budget_of,
-        loaded,
-        opened,
-        prompts_of,
-        run_of,
-        served_or_error,
-    )
+    from backtalk.cli.context import budget_of, loaded, opened, prompts_of, run_of, served_or_error
     from backtalk.cli.output import say_json
-    from backtalk.evaluate.compare import evaluate
-    from backtalk.evaluate.exhibits import exhibits
+    from backtalk.evaluate.evaluate import evaluate
+    from backtalk.evaluate.examples import exhibits
     from backtalk.evaluate.judges import named_judge
-    from backtalk.policy import (
-        evaluation_report,
-        read_policy,
-        read_training,
-        save_evaluation,
-        save_exhibits,
-    )
+    from backtalk.evaluate.storage import save_evaluation
+    from backtalk.policy import read_policy
+    from backtalk.reports import evaluation_report, read_training, save_exhibits
 
     budget = budget_of(calls=max_calls, tokens=max_tokens, money=max_money, seconds=max_seconds)
     with opened(store, project) as kept:
@@ -123,7 +112,7 @@ def evaluate_command(
 def show(found: Evaluation, candidate: Policy, baseline: Policy) -> None:
     """Print an evaluation."""
     from backtalk.cli.output import note, number, percent, say, say_table
-    from backtalk.evaluate.evaluation import headline
+    from backtalk.evaluate.result import headline
 
     say(f"{candidate.label} against {baseline.label}. {headline(found)}.")
     say_table(

@@ -6,14 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from backtalk.cli.options import (
-    PROJECT,
-    STORE,
-    JsonOption,
-    ProjectOption,
-    StoreOption,
-    WhoOption,
-)
+from backtalk.cli.options import PROJECT, STORE, JsonOption, ProjectOption, StoreOption, WhoOption
 
 if TYPE_CHECKING:
     from backtalk.experiments import ArmSummary, Event, Summary
@@ -94,7 +87,7 @@ def start_command(
     """
     from pydantic import ValidationError
 
-    from backtalk.cli.loading import opened, served_or_error, user_name
+    from backtalk.cli.context import opened, served_or_error, user_name
     from backtalk.cli.output import say, say_json
     from backtalk.experiments import Experiment, start
     from backtalk.feedback.record import record_error
@@ -141,7 +134,7 @@ def list_command(
     --------
     - `backtalk experiment list`
     """
-    from backtalk.cli.loading import opened
+    from backtalk.cli.context import opened
     from backtalk.cli.output import say_json, say_table
     from backtalk.experiments import list_experiments, running_experiment
 
@@ -181,7 +174,7 @@ def show(
     --------
     - `backtalk experiment show brief`
     """
-    from backtalk.cli.loading import opened
+    from backtalk.cli.context import opened
     from backtalk.experiments import Follower, summarise
 
     with opened(store, project) as kept:
@@ -204,7 +197,7 @@ def check(
     --------
     - `backtalk experiment check brief`
     """
-    from backtalk.cli.loading import opened, user_name
+    from backtalk.cli.context import opened, user_name
     from backtalk.cli.output import say, say_json
     from backtalk.experiments import Follower, step
 
@@ -234,7 +227,7 @@ def stop_command(
     - `backtalk experiment stop brief`
     - `backtalk experiment stop tone --arm b`
     """
-    from backtalk.cli.loading import opened, user_name
+    from backtalk.cli.context import opened, user_name
     from backtalk.experiments import stop
     from backtalk.policy import read_policy
 
@@ -262,7 +255,7 @@ def promote_command(
     --------
     - `backtalk experiment promote brief`
     """
-    from backtalk.cli.loading import opened, user_name
+    from backtalk.cli.context import opened, user_name
     from backtalk.experiments import promote_arm
     from backtalk.policy import read_policy
 

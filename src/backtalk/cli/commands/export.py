@@ -8,14 +8,7 @@ from typing import Annotated
 
 import typer
 
-from backtalk.cli.options import (
-    PROJECT,
-    STORE,
-    JsonOption,
-    KindsOption,
-    ProjectOption,
-    StoreOption,
-)
+from backtalk.cli.options import PROJECT, STORE, JsonOption, KindsOption, ProjectOption, StoreOption
 
 
 def add_to(app: typer.Typer) -> None:
@@ -54,10 +47,10 @@ def export_command(
     - `backtalk export tune.jsonl.gz -f openai-chat`
     - `backtalk export everything/ -f archive`
     """
-    from backtalk.cli.loading import opened
+    from backtalk.cli.context import opened
     from backtalk.cli.output import note, say, say_json
-    from backtalk.feedback.formats import export
-    from backtalk.store.archive import write_archive
+    from backtalk.formats import export
+    from backtalk.formats.archive import write_archive
 
     with opened(store, project) as kept:
         if format == "archive":

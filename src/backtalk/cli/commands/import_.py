@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from backtalk.cli.exits import ExitCode
+from backtalk.cli.exit_codes import ExitCode
 from backtalk.cli.options import (
     PROJECT,
     STORE,
@@ -20,8 +20,8 @@ from backtalk.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from backtalk.feedback.formats import RowMapping
-    from backtalk.store.ingest import Ingested
+    from backtalk.formats import RowMapping
+    from backtalk.formats.ingest import Ingested
 
 
 def add_to(app: typer.Typer) -> None:
@@ -62,11 +62,11 @@ def import_command(
     - `backtalk import answers.parquet -f alpaca-eval -o baseline=baseline.parquet`
     - `zcat thumbs.csv.gz | backtalk import - --mapping thumbs.yaml`
     """
-    from backtalk.cli.loading import assignments, opened
+    from backtalk.cli.context import assignments, opened
     from backtalk.cli.output import note, progress_bars, say, say_json
     from backtalk.errors import BacktalkError
-    from backtalk.store.archive import read_archive
-    from backtalk.store.ingest import ingest
+    from backtalk.formats.archive import read_archive
+    from backtalk.formats.ingest import ingest
 
     if mapping is not None and format is not None:
         raise BacktalkError("Both --format and --mapping were given", "A mapping is its own format")
@@ -102,7 +102,7 @@ def import_command(
 
 
 def _mapping(path: Path) -> RowMapping:
-    from backtalk.feedback.formats import RowMapping
+    from backtalk.formats import RowMapping
 
     return RowMapping.from_file(path)
 

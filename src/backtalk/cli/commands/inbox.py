@@ -9,7 +9,7 @@ import typer
 from backtalk.cli.options import PROJECT, STORE, JsonOption, ProjectOption, StoreOption, WhoOption
 
 if TYPE_CHECKING:
-    from backtalk.store.tasks import Listed, Task
+    from backtalk.annotation.tasks import Listed, Task
 
 commands = typer.Typer(no_args_is_help=True, help="What people are asked to judge on the pages.")
 
@@ -62,11 +62,11 @@ def add(
     """
     from pydantic import ValidationError
 
-    from backtalk.cli.loading import opened, user_name
+    from backtalk.annotation.tasks import Task, add_task
+    from backtalk.cli.context import opened, user_name
     from backtalk.errors import RecordError
     from backtalk.feedback.record import explain
     from backtalk.policy import read_policy
-    from backtalk.store.tasks import Task, add_task
 
     with opened(store, project) as kept:
         answered_by = None if policy is None else read_policy(kept, policy).id
@@ -97,10 +97,10 @@ def list_(
     --------
     - `backtalk inbox list`
     """
-    from backtalk.cli.loading import opened
+    from backtalk.annotation.assignments import Assignments
+    from backtalk.annotation.tasks import list_tasks
+    from backtalk.cli.context import opened
     from backtalk.cli.output import say_json, say_table
-    from backtalk.store.assignments import Assignments
-    from backtalk.store.tasks import list_tasks
 
     with opened(store, project) as kept:
         found = [
@@ -143,8 +143,8 @@ def close(
     --------
     - `backtalk inbox close "Which answer is better?"`
     """
-    from backtalk.cli.loading import opened, user_name
-    from backtalk.store.tasks import close_task
+    from backtalk.annotation.tasks import close_task
+    from backtalk.cli.context import opened, user_name
 
     with opened(store, project) as kept:
         found = close_task(kept, task, who=who or user_name())

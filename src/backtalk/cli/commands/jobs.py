@@ -33,7 +33,7 @@ def jobs(
     - `backtalk jobs`
     - `backtalk jobs --retry 15ff71d6`
     """
-    from backtalk.cli.loading import opened
+    from backtalk.cli.context import opened
     from backtalk.cli.output import say_json
 
     with opened(store, project) as kept:

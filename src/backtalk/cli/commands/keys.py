@@ -9,7 +9,7 @@ import typer
 from backtalk.cli.options import PROJECT, STORE, JsonOption, ProjectOption, StoreOption, WhoOption
 
 if TYPE_CHECKING:
-    from backtalk.store.access import ApiKey
+    from backtalk.store.api_keys import ApiKey
 
 commands = typer.Typer(no_args_is_help=True, help="Make, rotate and revoke keys of the gateway.")
 
@@ -46,8 +46,8 @@ def add(
     - `backtalk keys add shop --project mail`
     - `backtalk keys add ada --role admin --all-projects`
     """
-    from backtalk.cli.loading import opened, user_name
-    from backtalk.store.access import Access
+    from backtalk.cli.context import opened, user_name
+    from backtalk.store.api_keys import Access
 
     with opened(store, project, make=True) as kept:
         key, secret = Access(kept.engine).add(
@@ -64,9 +64,9 @@ def list_(*, store: StoreOption = STORE, json: JsonOption = False) -> None:
     --------
     - `backtalk keys list`
     """
-    from backtalk.cli.loading import opened
+    from backtalk.cli.context import opened
     from backtalk.cli.output import say_json, say_table
-    from backtalk.store.access import Access
+    from backtalk.store.api_keys import Access
 
     with opened(store, PROJECT) as kept:
         keys = Access(kept.engine).keys()
@@ -108,8 +108,8 @@ def rotate(
     """
     from datetime import timedelta
 
-    from backtalk.cli.loading import opened, user_name
-    from backtalk.store.access import Access
+    from backtalk.cli.context import opened, user_name
+    from backtalk.store.api_keys import Access
 
     with opened(store, PROJECT) as kept:
         found, secret = Access(kept.engine).rotate(
@@ -128,9 +128,9 @@ def revoke(
     --------
     - `backtalk keys revoke shop`
     """
-    from backtalk.cli.loading import opened, user_name
+    from backtalk.cli.context import opened, user_name
     from backtalk.cli.output import say, say_json
-    from backtalk.store.access import Access
+    from backtalk.store.api_keys import Access
 
     with opened(store, PROJECT) as kept:
         found = Access(kept.engine).revoke(key, who=who or user_name())

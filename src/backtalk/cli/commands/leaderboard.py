@@ -38,7 +38,7 @@ def leaderboard_command(
     - `backtalk leaderboard`
     - `backtalk leaderboard --reference gpt-4 --json`
     """
-    from backtalk.cli.loading import opened
+    from backtalk.cli.context import opened
     from backtalk.cli.output import say_json
     from backtalk.evaluate.leaderboard import leaderboard
 

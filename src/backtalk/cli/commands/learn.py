@@ -26,7 +26,7 @@ from backtalk.cli.options import (
 
 if TYPE_CHECKING:
     from backtalk.learn import Method
-    from backtalk.learn.rounds import Plan, Rounds
+    from backtalk.learn.online.loop import Plan, Rounds
     from backtalk.policy import Policy
     from backtalk.run import Run
     from backtalk.store import Store
@@ -123,7 +123,8 @@ def learn(
     """
     import asyncio
 
-    from backtalk.cli.loading import (
+    from backtalk.cli.background import keep_learning, refuse_without_watch, watch_of
+    from backtalk.cli.context import (
         assignments,
         budget_of,
         opened,
@@ -132,11 +133,11 @@ def learn(
         user_name,
     )
     from backtalk.cli.output import say_json
-    from backtalk.cli.watching import keep_learning, refuse_without_watch, watch_of
     from backtalk.errors import BacktalkError
     from backtalk.learn import TrainingSet, find_method
-    from backtalk.learn.rounds import Plan
-    from backtalk.policy import Gate, diff, read_policy, save_policy
+    from backtalk.learn.online.loop import Plan
+    from backtalk.policy import diff, read_policy, save_policy
+    from backtalk.promotion import Gate
 
     chosen = find_method(method)
     budget = budget_of(calls=max_calls, tokens=max_tokens, money=max_money, seconds=max_seconds)
@@ -232,12 +233,12 @@ def _online(  # noqa: PLR0917 - what the command was given
 ) -> Rounds:
     import asyncio
 
-    from backtalk.cli.loading import prompts_of
+    from backtalk.cli.context import prompts_of
     from backtalk.errors import BacktalkError
     from backtalk.evaluate.judges import named_judge
-    from backtalk.learn.comparing import giver_of
-    from backtalk.learn.rounds import Giver, Online, People, needs_scores
-    from backtalk.policy import save_evaluation
+    from backtalk.evaluate.storage import save_evaluation
+    from backtalk.learn.online.loop import Giver, Online, People, needs_scores
+    from backtalk.learn.online.oracle_feedback import giver_of
 
     reward = None if judge is None else named_judge(judge, kept)
     giver: Giver

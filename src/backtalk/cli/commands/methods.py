@@ -38,7 +38,7 @@ def methods(
     """
     from pathlib import Path
 
-    from backtalk.cli.loading import opened
+    from backtalk.cli.context import opened
     from backtalk.cli.output import say, say_json, say_table
     from backtalk.learn import METHODS, find_method, what_can_run
 

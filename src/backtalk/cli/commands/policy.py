@@ -34,7 +34,7 @@ def add(
     --------
     - `backtalk policy add plain.yaml --name plain`
     """
-    from backtalk.cli.loading import opened
+    from backtalk.cli.context import opened
     from backtalk.cli.output import say, say_json
     from backtalk.errors import NotFound
     from backtalk.policy import Policy, save_policy
@@ -66,7 +66,7 @@ def show(
     --------
     - `backtalk policy show chooser`
     """
-    from backtalk.cli.loading import opened
+    from backtalk.cli.context import opened
     from backtalk.cli.output import say, say_json
     from backtalk.policy import read_policy
 
@@ -93,7 +93,7 @@ def diff_command(
     --------
     - `backtalk policy diff plain chooser`
     """
-    from backtalk.cli.loading import opened
+    from backtalk.cli.context import opened
     from backtalk.cli.output import say, say_json
     from backtalk.policy import diff, read_policy
 
@@ -134,9 +134,9 @@ def replay(
     - `backtalk policy replay anyone`
     - `backtalk policy replay claude -m claude-2.1`
     """
-    from backtalk.cli.loading import opened
+    from backtalk.cli.context import opened
     from backtalk.cli.output import say, say_json
-    from backtalk.models.recordings import Recordings
+    from backtalk.models.replay.recordings import Recordings
     from backtalk.models.spec import ReplaySpec
     from backtalk.policy import Policy, save_policy
 

@@ -56,8 +56,8 @@ def preflight(
     """
     import asyncio
 
-    from backtalk.cli.exits import ExitCode
-    from backtalk.cli.loading import assignments, opened, run_of, served_or_error
+    from backtalk.cli.context import assignments, opened, run_of, served_or_error
+    from backtalk.cli.exit_codes import ExitCode
     from backtalk.learn import TrainingSet
     from backtalk.learn.finetune import rehearse
     from backtalk.policy import read_policy

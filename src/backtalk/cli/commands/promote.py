@@ -6,14 +6,7 @@ from typing import Annotated
 
 import typer
 
-from backtalk.cli.options import (
-    PROJECT,
-    STORE,
-    JsonOption,
-    ProjectOption,
-    StoreOption,
-    WhoOption,
-)
+from backtalk.cli.options import PROJECT, STORE, JsonOption, ProjectOption, StoreOption, WhoOption
 
 
 def add_to(app: typer.Typer) -> None:
@@ -50,16 +43,11 @@ def promote_command(
     - `backtalk promote chooser`
     - `backtalk promote chooser --win-rate 0.55 --who ada`
     """
-    from backtalk.cli.loading import opened, user_name
+    from backtalk.cli.context import opened, user_name
     from backtalk.cli.output import say, say_json
-    from backtalk.policy import (
-        Gate,
-        list_evaluations,
-        promote,
-        read_evaluation,
-        read_policy,
-        served_policy,
-    )
+    from backtalk.evaluate.storage import list_evaluations, read_evaluation
+    from backtalk.policy import read_policy
+    from backtalk.promotion import Gate, promote, served_policy
 
     with opened(store, project) as kept:
         chosen = read_policy(kept, policy)

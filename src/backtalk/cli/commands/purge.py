@@ -33,7 +33,7 @@ def purge(
     --------
     - `backtalk purge ada@example.org`
     """
-    from backtalk.cli.loading import opened
+    from backtalk.cli.context import opened
     from backtalk.cli.output import say, say_json
     from backtalk.policy import list_policies
 

@@ -35,16 +35,11 @@ def report_command(
     - `backtalk report 3f2a --json`
     """
     from backtalk.cli.commands.evaluate import policies_of
-    from backtalk.cli.loading import opened
+    from backtalk.cli.context import opened
     from backtalk.cli.output import say, say_json
     from backtalk.errors import NotFound
-    from backtalk.policy import (
-        evaluation_report,
-        list_evaluations,
-        read_evaluation,
-        read_exhibits,
-        read_training,
-    )
+    from backtalk.evaluate.storage import list_evaluations, read_evaluation
+    from backtalk.reports import evaluation_report, read_exhibits, read_training
 
     with opened(store, project) as kept:
         if evaluation is not None:

@@ -37,7 +37,7 @@ def respond(
     """
     import sys
 
-    from backtalk.cli.loading import opened, served_or_error
+    from backtalk.cli.context import opened, served_or_error
     from backtalk.cli.output import note, say, say_json
     from backtalk.feedback import Interaction, as_prompt
     from backtalk.policy import load_policy, read_policy

@@ -4,14 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from backtalk.cli.options import (
-    PROJECT,
-    STORE,
-    JsonOption,
-    ProjectOption,
-    StoreOption,
-    WhoOption,
-)
+from backtalk.cli.options import PROJECT, STORE, JsonOption, ProjectOption, StoreOption, WhoOption
 
 
 def add_to(app: typer.Typer) -> None:
@@ -33,9 +26,10 @@ def rollback_command(
     - `backtalk rollback`
     - `backtalk rollback --who ada`
     """
-    from backtalk.cli.loading import opened, user_name
+    from backtalk.cli.context import opened, user_name
     from backtalk.cli.output import say, say_json
-    from backtalk.policy import read_policy, rollback
+    from backtalk.policy import read_policy
+    from backtalk.promotion import rollback
 
     with opened(store, project) as kept:
         done = rollback(kept, who=who or user_name())

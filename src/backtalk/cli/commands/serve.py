@@ -73,7 +73,7 @@ def serve(
     from backtalk.errors import BacktalkError, MissingExtra
 
     try:
-        from backtalk.serve.run import check, is_loopback, read_settings, run
+        from backtalk.serve.server import check, is_loopback, read_settings, run
     except ModuleNotFoundError as error:
         raise MissingExtra.named("serve", "The gateway") from error
 

@@ -60,7 +60,7 @@ def simulate(
     import asyncio
     from collections import Counter
 
-    from backtalk.cli.loading import assignments, opened, run_of
+    from backtalk.cli.context import assignments, opened, run_of
     from backtalk.cli.output import note, say, say_json, say_table
     from backtalk.models import load_model
     from backtalk.worlds import find_world
@@ -110,7 +110,8 @@ def _drafting(kept: Store, name: str | None, world: str) -> Policy:
     from backtalk.decode import Sample
     from backtalk.models import Sampling
     from backtalk.models.spec import NamedSpec
-    from backtalk.policy import Policy, read_policy, save_policy, served_policy
+    from backtalk.policy import Policy, read_policy, save_policy
+    from backtalk.promotion import served_policy
     from backtalk.worlds import find_world
 
     if name is not None:

@@ -9,8 +9,9 @@ import typer
 from backtalk.cli.options import PROJECT, STORE, JsonOption, ProjectOption, StoreOption
 
 if TYPE_CHECKING:
-    from backtalk.evaluate.evaluation import Evaluation
-    from backtalk.policy import Policy, Served
+    from backtalk.evaluate.result import Evaluation
+    from backtalk.policy import Policy
+    from backtalk.promotion import Served
 
 
 def add_to(app: typer.Typer) -> None:
@@ -28,9 +29,11 @@ def status(
     - `backtalk status`
     - `backtalk status --store postgresql://backtalk@db/feedback --project mail --json`
     """
-    from backtalk.cli.loading import opened
+    from backtalk.cli.context import opened
     from backtalk.cli.output import say_json
-    from backtalk.policy import history, list_evaluations, list_policies, served_policy
+    from backtalk.evaluate.storage import list_evaluations
+    from backtalk.policy import list_policies
+    from backtalk.promotion import history, served_policy
 
     with opened(store, project) as kept:
         counts = kept.counts()

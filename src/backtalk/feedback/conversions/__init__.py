@@ -13,8 +13,9 @@ target.
 [('7', '2', True), ('7', '9', False), ('2', '9', False)]
 """
 
-from backtalk.feedback.conversions import critiques, examples, labels, pairs, parts, scores
-from backtalk.feedback.conversions.lattice import LATTICE, Conversion, conversion, views, ways_to
+from backtalk.feedback.conversions import critiques, examples, labels, pairs, scores
+from backtalk.feedback.conversions import weights as parts
+from backtalk.feedback.conversions.registry import LATTICE, Conversion, conversion, views, ways_to
 from backtalk.feedback.views import Case, Pair
 
 __all__ = [

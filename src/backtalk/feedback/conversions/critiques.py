@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from backtalk.feedback.conversions.lattice import conversion
 from backtalk.feedback.conversions.provenance import provenance
+from backtalk.feedback.conversions.registry import conversion
 from backtalk.feedback.signals import FollowUp, Outcome
 from backtalk.feedback.views import Case, Critiqued
 from backtalk.feedback.words import Critique, Edit

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from backtalk.feedback.base import BaseFeedback
-from backtalk.feedback.conversions.lattice import conversion
 from backtalk.feedback.conversions.provenance import provenance
+from backtalk.feedback.conversions.registry import conversion
 from backtalk.feedback.judgements import OVERALL, Label, Preference, Rating
 from backtalk.feedback.parts import Steps
 from backtalk.feedback.signals import Outcome

@@ -6,8 +6,8 @@ from itertools import combinations
 from typing import Any, Literal
 
 from backtalk.feedback.base import BaseFeedback
-from backtalk.feedback.conversions.lattice import conversion
 from backtalk.feedback.conversions.provenance import by_judge, provenance
+from backtalk.feedback.conversions.registry import conversion
 from backtalk.feedback.judgements import Label, Preference, Ranking, Rating
 from backtalk.feedback.signals import Choice, Outcome
 from backtalk.feedback.views import Case, Pair

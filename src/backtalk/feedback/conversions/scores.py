@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections import defaultdict
 
-from backtalk.feedback.conversions.lattice import conversion
 from backtalk.feedback.conversions.provenance import by_judge, provenance
+from backtalk.feedback.conversions.registry import conversion
 from backtalk.feedback.judgements import Label, Ranking, Rating
 from backtalk.feedback.signals import Outcome
 from backtalk.feedback.views import Case, Ranked, Scored

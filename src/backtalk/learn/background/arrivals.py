@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from backtalk.feedback.splits import split_of
-from backtalk.learn.training import Split
+from backtalk.feedback.split import split_of
+from backtalk.learn.training_set import Split
 from backtalk.store import Store
 
 

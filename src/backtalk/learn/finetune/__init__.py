@@ -1,13 +1,7 @@
 """Learning in the weights: one trainer, and the objectives that are pure functions."""
 
 from backtalk.learn.finetune import methods, objectives
-from backtalk.learn.finetune.methods.register import (
-    TRAINED,
-    Work,
-    by_objective,
-    rehearse,
-    trains,
-)
+from backtalk.learn.finetune.config import Training
 from backtalk.learn.finetune.objective import (
     OBJECTIVES,
     Batch,
@@ -17,7 +11,7 @@ from backtalk.learn.finetune.objective import (
     find_objective,
     objective,
 )
-from backtalk.learn.finetune.settings import Training
+from backtalk.learn.finetune.registration import TRAINED, Work, by_objective, rehearse, trains
 from backtalk.learn.finetune.trees import Branch, Comparison, Tree
 
 __all__ = [

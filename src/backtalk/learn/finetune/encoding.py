@@ -9,7 +9,7 @@ from itertools import accumulate
 
 from backtalk.feedback.interaction import Message
 from backtalk.learn.finetune.trees import Branch, Comparison, Tree
-from backtalk.models.chat_tokens import ChatTokens
+from backtalk.models.local.chat_template import ChatTokens
 
 Chat = tuple[Message, ...]
 

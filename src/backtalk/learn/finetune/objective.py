@@ -10,7 +10,8 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, get_type_hints
 
 from backtalk.errors import BacktalkError, UnknownName
-from backtalk.learn.finetune.lazily import torch
+from backtalk.learn.finetune.encoding import Encoder
+from backtalk.learn.finetune.lazy_torch import torch
 from backtalk.learn.finetune.trees import Tree
 from backtalk.learn.method import Paper
 from backtalk.learn.options import read_options
@@ -271,6 +272,9 @@ class Part:
     weight: float = 1.0
     """How much each of its trees counts against one of another part."""
 
+
+MakeParts = Callable[[Encoder], Sequence[Part]]
+"""Makes what is learned from, of feedback that it knows."""
 
 OBJECTIVES: dict[str, Objective] = {}
 """Every objective by name."""

@@ -10,15 +10,15 @@ import numpy as np
 import torch
 
 from backtalk.errors import BacktalkError
+from backtalk.learn.finetune.config import Training
 from backtalk.learn.finetune.objective import Batch, Part
 from backtalk.learn.finetune.packing import pack, pad
-from backtalk.learn.finetune.reference import ReferenceCache
-from backtalk.learn.finetune.settings import Training
-from backtalk.learn.finetune.student import Student
+from backtalk.learn.finetune.reference_logprobs import ReferenceCache
+from backtalk.learn.finetune.trainable_model import Student
 from backtalk.learn.finetune.trainer import autocast
 from backtalk.learn.finetune.trees import Branch, Tree
 from backtalk.models import Sampling
-from backtalk.models.draw import Row
+from backtalk.models.local.sampler import Row
 
 FEW = 4
 """How many trees of each part are looked at."""

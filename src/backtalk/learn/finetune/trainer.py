@@ -18,11 +18,11 @@ import torch
 from torch import Tensor
 
 from backtalk.errors import BacktalkError
+from backtalk.learn.finetune.config import Training, usual_rate
+from backtalk.learn.finetune.distributed import Processes
+from backtalk.learn.finetune.logprobs import Scorer
 from backtalk.learn.finetune.objective import Batch, Part, Term
-from backtalk.learn.finetune.processes import Processes
-from backtalk.learn.finetune.reference import ReferenceCache
-from backtalk.learn.finetune.scoring import Scorer
-from backtalk.learn.finetune.settings import Training, usual_rate
+from backtalk.learn.finetune.reference_logprobs import ReferenceCache
 from backtalk.learn.finetune.trees import Tree, micro_batches
 
 _SHARES_EVERY = 10

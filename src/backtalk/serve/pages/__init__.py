@@ -1,8 +1,8 @@
 """The pages for people: server-rendered, usable by keyboard and on a phone, nothing from elsewhere.
 
-A module of a section makes a :class:`~backtalk.serve.pages.sections.Section` called ``section``,
+A module of a section makes a :class:`~backtalk.serve.pages.section.Section` called ``section``,
 registers handlers with it, and is listed in ``MODULES``. A handler gets a
-:class:`~backtalk.serve.pages.visit.Visit` on a thread of its own and returns
+:class:`~backtalk.serve.pages.page_request.Visit` on a thread of its own and returns
 ``visit.page(template, title=..., **what_the_template_needs)`` or ``visit.redirect(address)``; what
 it raises as ``BacktalkError`` or ``Refused`` becomes a page that says so. Addresses are made with
 ``visit.url(path, *ids, **query)``, which keeps the project. Templates extend ``base.html`` and
@@ -16,9 +16,9 @@ from importlib import import_module
 
 from fastapi import FastAPI
 
-from backtalk.serve.pages import signing_in
+from backtalk.serve.pages import login as signing_in
 from backtalk.serve.pages.rendering import static
-from backtalk.serve.pages.sections import Section, endpoint_of
+from backtalk.serve.pages.section import Section, endpoint_of
 
 MODULES = (
     "inbox",

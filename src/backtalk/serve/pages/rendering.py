@@ -13,7 +13,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
-from backtalk.serve.pages.wording import diff_words, marked, message_parts
+from backtalk.serve.pages.text_diff import diff_words, marked, message_parts
 
 HEADERS: Mapping[str, str] = {
     "content-security-policy": (

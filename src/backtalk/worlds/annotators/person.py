@@ -169,7 +169,7 @@ class Person:
         RecordError
             If the prompt is not one of the world's.
         """
-        from backtalk.worlds.annotators.giving import give  # noqa: PLC0415 - it needs this class
+        from backtalk.worlds.annotators.feedback import give  # noqa: PLC0415 - it needs this class
 
         return give(self, kind, talk, seen)
 

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 from backtalk.worlds.lists import layout
+from backtalk.worlds.lists.false_critiques import false_fault
+from backtalk.worlds.lists.generator import ListWriter
 from backtalk.worlds.lists.layout import RULES, layout_of
-from backtalk.worlds.lists.misleading import false_fault
+from backtalk.worlds.lists.scoring import WEIGHTS, judge_list
 from backtalk.worlds.lists.task import ListsTask, draw_task, parse_task
-from backtalk.worlds.lists.truth import WEIGHTS, judge_list
-from backtalk.worlds.lists.writer import ListWriter
 from backtalk.worlds.world import Assessment, Care, Chance, Fault, Rule, World, world
 
 

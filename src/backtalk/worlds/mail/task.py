@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
-from backtalk.worlds.mail import language
-from backtalk.worlds.mail.language import (
+from backtalk.worlds.mail import phrases as language
+from backtalk.worlds.mail.phrases import (
     FACTS,
     FIRST_NAMES,
     LAST_NAMES,

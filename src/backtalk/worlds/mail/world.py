@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import ClassVar
 
-from backtalk.worlds.mail.language import RULES
+from backtalk.worlds.mail.generator import MailWriter, another
+from backtalk.worlds.mail.phrases import RULES
+from backtalk.worlds.mail.scoring import WEIGHTS, ideal_mail, judge_mail
 from backtalk.worlds.mail.task import MailTask, draw_task, parse_task
-from backtalk.worlds.mail.truth import WEIGHTS, ideal_mail, judge_mail
-from backtalk.worlds.mail.writer import MailWriter, another
 from backtalk.worlds.world import Assessment, Care, Chance, Fault, Rule, World, world
 
 

@@ -7,7 +7,7 @@ from contextlib import suppress
 from functools import lru_cache
 from typing import Any
 
-from backtalk.worlds.programs.language import FLAGS, LISTS, NUMBERS, PAIRS, STRINGS
+from backtalk.worlds.programs.phrases import FLAGS, LISTS, NUMBERS, PAIRS, STRINGS
 from backtalk.worlds.programs.sandbox import Case, same
 from backtalk.worlds.programs.task import ProgramTask
 

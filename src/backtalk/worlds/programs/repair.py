@@ -7,10 +7,10 @@ import re
 from collections.abc import Iterator, Sequence
 from difflib import SequenceMatcher
 
-from backtalk.worlds.programs.language import Manner
-from backtalk.worlds.programs.reading import Line, tokens
+from backtalk.worlds.programs.parsing import Line, tokens
+from backtalk.worlds.programs.phrases import Manner
 from backtalk.worlds.programs.sandbox import TestRun
-from backtalk.worlds.programs.side import HEADER, removed
+from backtalk.worlds.programs.side_tasks import HEADER, removed
 from backtalk.worlds.programs.task import ProgramTask
 from backtalk.worlds.world import Fault
 

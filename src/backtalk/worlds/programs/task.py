@@ -9,7 +9,7 @@ from functools import lru_cache
 from itertools import pairwise
 from typing import Any
 
-from backtalk.worlds.programs.language import (
+from backtalk.worlds.programs.phrases import (
     DOCSTRING,
     DONE,
     FLAGS,

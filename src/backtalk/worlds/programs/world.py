@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar
 
-from backtalk.worlds.programs.language import RULES, Manner
+from backtalk.worlds.programs.generator import ProgramWriter
+from backtalk.worlds.programs.phrases import RULES, Manner
+from backtalk.worlds.programs.scoring import WEIGHTS, judge_program
 from backtalk.worlds.programs.task import ProgramTask, draw_task, parse_task
-from backtalk.worlds.programs.truth import WEIGHTS, judge_program
-from backtalk.worlds.programs.writer import ProgramWriter
 from backtalk.worlds.world import Assessment, Care, Chance, Fault, Rule, World, mend, world
 
 _MOST_TRIES = 6

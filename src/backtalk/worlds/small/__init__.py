@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from backtalk.models.local import LocalModel
+from backtalk.models.local.model import LocalModel
 from backtalk.worlds.world import find_world
 
 

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from backtalk.worlds.sums.language import CLOSING, OPENING, Layout
-from backtalk.worlds.sums.reading import Line, Role
+from backtalk.worlds.sums.parsing import Line, Role
+from backtalk.worlds.sums.phrases import CLOSING, OPENING, Layout
 from backtalk.worlds.sums.task import SumTask
 
 Step = tuple[int, str, int, int]

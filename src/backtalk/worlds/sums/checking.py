@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from backtalk.worlds.sums.alignment import Aligned, Step, Wanted
-from backtalk.worlds.sums.reading import Line
+from backtalk.worlds.sums.parsing import Line
 from backtalk.worlds.sums.task import SumTask, work_out
 from backtalk.worlds.world import CheckedStep, StepTruth
 

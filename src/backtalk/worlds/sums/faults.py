@@ -9,8 +9,8 @@ from itertools import groupby
 
 from backtalk.worlds.sums.alignment import Aligned, Wanted
 from backtalk.worlds.sums.checking import check_pair
-from backtalk.worlds.sums.language import CLOSING, NEEDLESS, OPENING, Layout
-from backtalk.worlds.sums.reading import Line
+from backtalk.worlds.sums.parsing import Line
+from backtalk.worlds.sums.phrases import CLOSING, NEEDLESS, OPENING, Layout
 from backtalk.worlds.sums.task import SumTask
 from backtalk.worlds.world import Fault
 

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
-from backtalk.worlds.sums import language
-from backtalk.worlds.sums.language import BARE, PRONOUNS, THINGS, VERBS, Layout
+from backtalk.worlds.sums import phrases as language
+from backtalk.worlds.sums.phrases import BARE, PRONOUNS, THINGS, VERBS, Layout
 from backtalk.worlds.world import Chance, Rule
 
 LARGEST = 99

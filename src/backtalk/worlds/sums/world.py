@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar
 
-from backtalk.worlds.sums.language import BARE, RULES
-from backtalk.worlds.sums.misleading import mislead_about
+from backtalk.worlds.sums.false_critiques import mislead_about
+from backtalk.worlds.sums.generator import AnswerWriter
+from backtalk.worlds.sums.phrases import BARE, RULES
+from backtalk.worlds.sums.scoring import WEIGHTS, ideal_answer, judge_answer
 from backtalk.worlds.sums.task import SumTask, draw_task, parse_task
-from backtalk.worlds.sums.truth import WEIGHTS, ideal_answer, judge_answer
-from backtalk.worlds.sums.writer import AnswerWriter
 from backtalk.worlds.world import Assessment, Care, Chance, Fault, Rule, World, world
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from backtalk.models.loading import quietly
+from backtalk.models.local.loading import quietly
 from backtalk.worlds import find_world, worlds
 from backtalk.worlds.small import folder_of
 from backtalk.worlds.train.training import RECIPES, train

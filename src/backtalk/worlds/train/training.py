@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from backtalk.worlds.lessons import MIXTURE, Mixture, Teacher
+from backtalk.worlds.train.curriculum import MIXTURE, Mixture, Teacher
 from backtalk.worlds.train.tokens import Lesson, as_tokens, learn_tokenizer
 from backtalk.worlds.world import World
 

@@ -12,14 +12,14 @@ from backtalk.feedback import Instruction, as_prompt
 from backtalk.feedback.merge import prompt_key
 from backtalk.feedback.views import Example, Pair
 from backtalk.learn.finetune import objectives as _objectives  # noqa: F401 - registers them
-from backtalk.learn.finetune.data import example_trees, pair_trees
 from backtalk.learn.finetune.encoding import Chat, Encoder
-from backtalk.learn.finetune.methods.conditioning import also_told
 from backtalk.learn.finetune.methods.counterfactual import contrasted
-from backtalk.learn.finetune.methods.register import MakeParts, Work, trains
-from backtalk.learn.finetune.objective import Part, find_objective
+from backtalk.learn.finetune.objective import MakeParts, Part, find_objective
+from backtalk.learn.finetune.prompt_conditioning import also_told
+from backtalk.learn.finetune.registration import Work, trains
+from backtalk.learn.finetune.tree_builders import example_trees, pair_trees
 from backtalk.learn.method import Paper
-from backtalk.learn.training import TrainingSet, in_split
+from backtalk.learn.training_set import TrainingSet, in_split
 
 Beta = Annotated[float, Field(gt=0)]
 Weight = Annotated[float, Field(ge=0)]

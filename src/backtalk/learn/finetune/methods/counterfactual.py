@@ -11,11 +11,11 @@ from backtalk.errors import BacktalkError
 from backtalk.feedback.interaction import Message
 from backtalk.feedback.views import Pair
 from backtalk.learn.finetune import objectives as _objectives  # noqa: F401 - registers them
-from backtalk.learn.finetune.data import pair_trees
 from backtalk.learn.finetune.encoding import Chat, Encoder
-from backtalk.learn.finetune.methods.conditioning import also_told
-from backtalk.learn.finetune.methods.register import MakeParts, Work, trains
-from backtalk.learn.finetune.objective import Part, find_objective
+from backtalk.learn.finetune.objective import MakeParts, Part, find_objective
+from backtalk.learn.finetune.prompt_conditioning import also_told
+from backtalk.learn.finetune.registration import Work, trains
+from backtalk.learn.finetune.tree_builders import pair_trees
 from backtalk.learn.method import Paper
 
 Beta = Annotated[float, Field(gt=0)]

@@ -15,20 +15,20 @@ from typing import Annotated
 import numpy as np
 from pydantic import Field
 
+from backtalk import prompts as wording
 from backtalk.feedback import Message
 from backtalk.feedback.judgements import OVERALL
 from backtalk.feedback.merge import prompt_key
 from backtalk.feedback.views import Critiqued, Labelled, Pair
 from backtalk.learn.finetune import objectives as _objectives  # noqa: F401 - registers them
-from backtalk.learn.finetune.data import kept
 from backtalk.learn.finetune.encoding import Chat, Encoder, Text
-from backtalk.learn.finetune.methods import wording
-from backtalk.learn.finetune.methods.conditioning import answers_told, telling
-from backtalk.learn.finetune.methods.register import MakeParts, Work, trains
-from backtalk.learn.finetune.objective import Part, find_objective
+from backtalk.learn.finetune.objective import MakeParts, Part, find_objective
+from backtalk.learn.finetune.prompt_conditioning import answers_told, telling
+from backtalk.learn.finetune.registration import Work, trains
+from backtalk.learn.finetune.tree_builders import kept
 from backtalk.learn.finetune.trees import Tree
 from backtalk.learn.method import Paper
-from backtalk.learn.training import TrainingSet
+from backtalk.learn.training_set import TrainingSet
 
 Factor = Annotated[float, Field(ge=0)]
 Share = Annotated[float, Field(ge=0, lt=1)]

@@ -13,9 +13,9 @@ from backtalk.feedback.interaction import Message
 from backtalk.feedback.views import Example
 from backtalk.learn.finetune import objectives as _objectives  # noqa: F401 - registers them
 from backtalk.learn.finetune.encoding import Chat, Encoder, Text
-from backtalk.learn.finetune.methods.pieces import pieces
-from backtalk.learn.finetune.methods.register import MakeParts, Work, trains
-from backtalk.learn.finetune.objective import Part, find_objective
+from backtalk.learn.finetune.objective import MakeParts, Part, find_objective
+from backtalk.learn.finetune.registration import Work, trains
+from backtalk.learn.finetune.segments import pieces
 from backtalk.learn.finetune.trees import Branch, Comparison, Tree
 
 Chance = np.random.Generator

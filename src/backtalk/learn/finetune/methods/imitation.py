@@ -9,12 +9,12 @@ from typing import Annotated, Any, get_type_hints
 from pydantic import Field
 
 from backtalk.feedback.views import Example
+from backtalk.learn.context import Count
 from backtalk.learn.finetune import objectives as _objectives  # noqa: F401 - registers them
-from backtalk.learn.finetune.data import example_trees, kept
 from backtalk.learn.finetune.encoding import Encoder, Text
-from backtalk.learn.finetune.methods.candidates import Count
-from backtalk.learn.finetune.methods.register import MakeParts, Work, by_objective, trains
-from backtalk.learn.finetune.objective import Part, find_objective
+from backtalk.learn.finetune.objective import MakeParts, Part, find_objective
+from backtalk.learn.finetune.registration import Work, by_objective, trains
+from backtalk.learn.finetune.tree_builders import example_trees, kept
 from backtalk.learn.finetune.trees import Tree
 from backtalk.learn.method import Paper
 from backtalk.models import Sampling

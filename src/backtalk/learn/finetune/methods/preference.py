@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 from backtalk.feedback.views import Pair
 from backtalk.learn.finetune import objectives as _objectives  # noqa: F401 - registers them
-from backtalk.learn.finetune.data import pair_trees
 from backtalk.learn.finetune.encoding import Encoder
-from backtalk.learn.finetune.methods.register import by_objective
+from backtalk.learn.finetune.registration import by_objective
+from backtalk.learn.finetune.tree_builders import pair_trees
 from backtalk.learn.finetune.trees import Tree
 
 

@@ -15,11 +15,11 @@ from pydantic import Field
 from backtalk.feedback.interaction import Message
 from backtalk.feedback.views import Example, Pair
 from backtalk.learn.finetune import objectives as _objectives  # noqa: F401 - registers them
-from backtalk.learn.finetune.data import example_trees, pair_trees
 from backtalk.learn.finetune.encoding import Encoder, Text
-from backtalk.learn.finetune.methods.pieces import differences, only_what_differs
-from backtalk.learn.finetune.methods.register import MakeParts, Work, trains
-from backtalk.learn.finetune.objective import Part, find_objective
+from backtalk.learn.finetune.objective import MakeParts, Part, find_objective
+from backtalk.learn.finetune.registration import Work, trains
+from backtalk.learn.finetune.segments import differences, only_what_differs
+from backtalk.learn.finetune.tree_builders import example_trees, pair_trees
 from backtalk.learn.finetune.trees import Comparison, Tree
 
 Chance = np.random.Generator

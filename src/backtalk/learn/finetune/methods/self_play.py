@@ -21,13 +21,13 @@ from backtalk.errors import BacktalkError
 from backtalk.feedback import Interaction
 from backtalk.feedback.merge import prompt_key
 from backtalk.feedback.views import Pair
+from backtalk.learn.context import Count, named_policy
 from backtalk.learn.finetune import objectives as _objectives  # noqa: F401 - registers them
-from backtalk.learn.finetune.data import kept, pair_trees
 from backtalk.learn.finetune.encoding import Chat, Encoder, Text
-from backtalk.learn.finetune.methods.candidates import Count, named_policy
-from backtalk.learn.finetune.methods.register import MakeParts, Work, trains
-from backtalk.learn.finetune.objective import Part, find_objective
-from backtalk.learn.finetune.objectives.margins import Beta, Weight
+from backtalk.learn.finetune.objective import MakeParts, Part, find_objective
+from backtalk.learn.finetune.objectives.common import Beta, Weight
+from backtalk.learn.finetune.registration import Work, trains
+from backtalk.learn.finetune.tree_builders import kept, pair_trees
 from backtalk.learn.finetune.trees import Branch, Tree
 from backtalk.learn.method import InRounds, Paper
 from backtalk.models import ContextTooLong, Scorer, load_model

@@ -12,9 +12,9 @@ from backtalk.feedback.merge import prompt_key
 from backtalk.feedback.views import Pair, Stepwise
 from backtalk.learn.finetune import objectives as _objectives  # noqa: F401 - registers them
 from backtalk.learn.finetune.encoding import Encoder, Text
-from backtalk.learn.finetune.methods.pieces import pieces, shared, without_beginning
-from backtalk.learn.finetune.methods.register import MakeParts, Work, trains
-from backtalk.learn.finetune.objective import Part, find_objective
+from backtalk.learn.finetune.objective import MakeParts, Part, find_objective
+from backtalk.learn.finetune.registration import Work, trains
+from backtalk.learn.finetune.segments import pieces, shared, without_beginning
 from backtalk.learn.finetune.trees import Comparison, Tree
 
 Beta = Annotated[float, Field(gt=0)]

@@ -7,16 +7,17 @@ from typing import Annotated
 
 from pydantic import Field
 
+from backtalk.embedders.named import EmbedderName, named_embedder
 from backtalk.feedback.merge import prompt_key
 from backtalk.feedback.views import Pair
 from backtalk.learn.finetune import objectives as _objectives  # noqa: F401 - registers them
-from backtalk.learn.finetune.data import pair_trees
 from backtalk.learn.finetune.encoding import Chat, Encoder
-from backtalk.learn.finetune.methods.pieces import pieces
-from backtalk.learn.finetune.methods.register import MakeParts, Work, trains
-from backtalk.learn.finetune.objective import Part, find_objective
+from backtalk.learn.finetune.objective import MakeParts, Part, find_objective
+from backtalk.learn.finetune.registration import Work, trains
+from backtalk.learn.finetune.segments import pieces
+from backtalk.learn.finetune.tree_builders import pair_trees
 from backtalk.learn.method import Paper
-from backtalk.rewards import EmbedderName, learn_reward, named_embedder
+from backtalk.rewards import learn_reward
 from backtalk.rewards.protocol import Reward
 
 Beta = Annotated[float, Field(gt=0)]

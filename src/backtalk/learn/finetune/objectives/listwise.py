@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 from pydantic import Field
 
 from backtalk.errors import BacktalkError
-from backtalk.learn.finetune.lazily import torch
+from backtalk.learn.finetune.lazy_torch import torch
 from backtalk.learn.finetune.objective import Batch, Term, objective
 from backtalk.learn.finetune.objectives.preference import DPO
 from backtalk.learn.finetune.objectives.supervised import tree_mean

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 
 from backtalk.errors import BacktalkError
-from backtalk.learn.finetune.lazily import torch
+from backtalk.learn.finetune.lazy_torch import torch
 from backtalk.learn.finetune.objective import Batch, Term, objective
-from backtalk.learn.finetune.objectives.margins import (
+from backtalk.learn.finetune.objectives.common import (
     Beta,
     Weight,
     cross_entropy,

@@ -4,14 +4,9 @@ from __future__ import annotations
 
 import math
 
-from backtalk.learn.finetune.lazily import torch
+from backtalk.learn.finetune.lazy_torch import torch
 from backtalk.learn.finetune.objective import Batch, Term, objective
-from backtalk.learn.finetune.objectives.margins import (
-    Beta,
-    Weight,
-    implicit_margin,
-    log_sigmoid,
-)
+from backtalk.learn.finetune.objectives.common import Beta, Weight, implicit_margin, log_sigmoid
 from backtalk.learn.method import Paper
 
 T_REG = Paper(

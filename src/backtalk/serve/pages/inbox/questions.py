@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from random import Random
 
+from backtalk.annotation.assignments import Assignment
+from backtalk.annotation.tasks import Task, Way
 from backtalk.feedback import Interaction, Response, content_id
-from backtalk.store.assignments import Assignment
-from backtalk.store.tasks import Task, Way
 
 MOST_RANKED = 9
 """As many as there are number keys."""

@@ -1,0 +1,1 @@
+"""Annotation tasks, their queue, assignments and annotator statistics."""

@@ -1,0 +1,17 @@
+"""Any table by a mapping: a file that says what the columns mean.
+
+>>> mapping = RowMapping.from_yaml('''
+... prompt: question
+... responses: [answer]
+... feedback:
+...   - {kind: rating, column: stars, scale: 1-5, annotator: rater}
+... ''')
+>>> row = {"question": "2 + 2?", "answer": "4", "stars": "5", "rater": "ada"}
+>>> (case,) = mapping.parse(row)
+>>> case.feedback[0].value, case.feedback[0].annotator.id
+(5.0, 'ada')
+"""
+
+from backtalk.formats.mapping.table import RowMapping, mapping_format
+
+__all__ = ["RowMapping", "mapping_format"]

@@ -1,0 +1,52 @@
+"""Rows of JSON lines: one object on each line; blank lines are passed over."""
+
+from __future__ import annotations
+
+import codecs
+from collections.abc import Iterator
+from typing import Any, BinaryIO
+
+from pydantic_core import from_json
+
+from backtalk.formats.readers.row import BadRow, Row
+
+_FIRST_LINE = "at line 1 column"
+
+
+def jsonl_rows(stream: BinaryIO, source: str) -> Iterator[Row | BadRow]:
+    """Yield the rows of a stream of JSON lines."""
+    for number, line in enumerate(stream, 1):
+        text = line.removeprefix(codecs.BOM_UTF8) if number == 1 else line
+        row = json_row(source, number, text)
+        if row is not None:
+            yield row
+
+
+def json_row(source: str, number: int, text: bytes) -> Row | BadRow | None:
+    """Read one JSON text, which must be an object; ``None`` if the text is blank."""
+    try:
+        data = parse_json(text)
+    except ValueError as error:
+        if not text.strip():
+            return None
+        reason = str(error).replace(_FIRST_LINE, "at column")
+        return BadRow(source, number, f"not JSON: {reason}", as_text(text))
+    if type(data) is dict:
+        return Row(source, number, data)
+    return BadRow(source, number, "a row must be a JSON object, {…}", data)
+
+
+def parse_json(text: bytes | str) -> Any:
+    """Read JSON, refusing NaN and infinity.
+
+    Raises
+    ------
+    ValueError
+        If it is not JSON, or not UTF-8.
+    """
+    return from_json(text, allow_inf_nan=False)
+
+
+def as_text(raw: bytes) -> str:
+    """Return bytes as text; those that are not UTF-8 are kept as lone surrogates."""
+    return raw.decode("utf-8", "surrogateescape").rstrip("\r\n")

@@ -1,0 +1,168 @@
+"""Doing a round: learn, evaluate, promote; each step once, however often the round is begun."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from backtalk.errors import BacktalkError
+from backtalk.evaluate.evaluate import evaluate
+from backtalk.evaluate.examples import exhibits
+from backtalk.evaluate.judges import named_judge
+from backtalk.evaluate.result import Evaluation
+from backtalk.evaluate.storage import read_evaluation, save_evaluation
+from backtalk.experiments import Experiment, list_experiments, start
+from backtalk.feedback import Message, content_id
+from backtalk.learn.background.spec import Outcome, Round
+from backtalk.learn.method import find_method
+from backtalk.learn.training_set import TrainingSet
+from backtalk.policy import LoadedPolicy, Policy, load_policy, read_policy, save_policy
+from backtalk.promotion import GateRefused, history, promote, served_policy
+from backtalk.reports import save_exhibits
+from backtalk.run import Run
+from backtalk.store import Store
+
+Note = Callable[[Outcome], None]
+"""Keeps what a round has come to, so that no step is done again."""
+
+
+async def work(todo: Round, store: Store, run: Run, *, done: Outcome, note: Note) -> Outcome:
+    """Do what is left of a round.
+
+    Parameters
+    ----------
+    todo
+        The round.
+    store, run
+        Where it is kept, and what it may spend.
+    done
+        What it has come to before.
+    note
+        Called after each step.
+
+    Raises
+    ------
+    BacktalkError
+        If there is nothing to learn from, or nothing to evaluate on.
+    """
+    outcome = done
+    if outcome.policy is None:
+        learned = await _learn(todo, store, run)
+        outcome = _noted(outcome, run, note, policy=learned.id)
+    policy = read_policy(store, str(outcome.policy))
+    served = served_policy(store)
+    against = served or read_policy(store, todo.parent)
+    if policy.id == against.id:
+        return _noted(outcome, run, note, **_served_already(outcome, store))
+    if todo.watch.judge is not None and outcome.evaluation is None:
+        found = await _evaluate(todo, policy, against, store, run)
+        outcome = _noted(outcome, run, note, evaluation=found.id)
+    if todo.watch.gate is not None and outcome.promoted is None:
+        why = _promote(todo, policy, outcome, store)
+        outcome = _noted(outcome, run, note, promoted=why is None, why=why)
+    if todo.watch.experiment is not None and outcome.experiment is None:
+        outcome = _noted(outcome, run, note, **_put_to_users(todo, policy, against, outcome, store))
+    return outcome
+
+
+def _noted(outcome: Outcome, run: Run, note: Note, **found: object) -> Outcome:
+    spent = run.spent
+    told = outcome.model_copy(
+        update={
+            "calls": spent.usage.calls,
+            "tokens": spent.usage.tokens,
+            "money": float(spent.money),
+            **found,
+        }
+    )
+    note(told)
+    return told
+
+
+def _served_already(outcome: Outcome, store: Store) -> dict[str, object]:
+    past = history(store)
+    if outcome.evaluation is not None and past[-1].promotion.evaluation == outcome.evaluation:
+        return {"promoted": True}
+    return {"why": "It is what is served, or what it was learned from"}
+
+
+async def _learn(todo: Round, store: Store, run: Run) -> Policy:
+    watch = todo.watch
+    feedback = TrainingSet(store, split=watch.split, kinds=watch.kinds, until=todo.until)
+    parent = read_policy(store, todo.parent)
+    learned = await find_method(watch.method).learn(parent, feedback, run, **watch.options)
+    if watch.name is not None:
+        learned = learned.named(watch.name)
+    save_policy(store, learned)
+    return learned
+
+
+async def _evaluate(
+    todo: Round, policy: Policy, against: Policy, store: Store, run: Run
+) -> Evaluation:
+    watch = todo.watch
+
+    def loaded(one: Policy) -> LoadedPolicy:
+        return load_policy(one, store.artifacts, wrap=run.around)
+
+    found, trial = await evaluate(
+        loaded(policy),
+        loaded(against),
+        _held_out(todo, store),
+        named_judge(str(watch.judge), store),
+        run=run,
+        guards=[named_judge(name, store) for name in watch.guards],
+    )
+    # An id of the round's own, so that a round that is done again saves no second one.
+    found = found.model_copy(update={"id": content_id("evaluation", todo.id, against.id)})
+    save_evaluation(store, found)
+    save_exhibits(store, found, exhibits(trial))
+    return found
+
+
+def _held_out(todo: Round, store: Store) -> list[tuple[Message, ...]]:
+    found = TrainingSet(store, split="held-out", until=todo.until).prompts()
+    limit = todo.watch.limit
+    if limit is None or limit >= len(found):
+        return found
+    drawn = np.random.default_rng(todo.watch.seed).choice(len(found), limit, replace=False)
+    return [found[place] for place in sorted(drawn.tolist())]
+
+
+def _put_to_users(
+    todo: Round, policy: Policy, against: Policy, outcome: Outcome, store: Store
+) -> dict[str, object]:
+    """Begin an experiment with a policy, unless a judge has found that it is worse."""
+    if outcome.evaluation is not None:
+        rate = read_evaluation(store, outcome.evaluation).win_rate
+        if rate.high < 0.5:
+            return {"why": f"No experiment: it wins {rate.value:.3f}, at most {rate.high:.3f}"}
+    name = f"learned-{todo.id[:8]}"
+    if name not in {known.name for known in list_experiments(store)}:
+        signal = str(todo.watch.experiment)
+        trial = Experiment(
+            name=name,
+            control=against.id,
+            candidates=(policy.id,),
+            outcome=signal,
+            allocation="dueling" if signal.startswith("preference") else "fixed",
+        )
+        try:
+            start(store, trial, who=todo.watch.who)
+        except BacktalkError as refused:
+            return {"why": str(refused)}
+    return {"experiment": name}
+
+
+def _promote(todo: Round, policy: Policy, outcome: Outcome, store: Store) -> str | None:
+    """Promote a policy; return why not."""
+    evaluation = None if outcome.evaluation is None else read_evaluation(store, outcome.evaluation)
+    for entry in reversed(history(store)):
+        if policy.id == entry.promotion.previous and entry.promotion.action == "rollback":
+            return f"It was served before, and {entry.who} rolled it back"
+    try:
+        promote(store, policy, evaluation, who=todo.watch.who, gate=todo.watch.gate)
+    except GateRefused as refused:
+        return str(refused)
+    return None

@@ -1,0 +1,139 @@
+"""Methods that learn from responses that are good or bad, each on its own."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Annotated, Any, Literal, get_type_hints
+
+from pydantic import Field
+
+from backtalk.feedback.merge import prompt_key
+from backtalk.feedback.views import Labelled
+from backtalk.learn.finetune import objectives as _objectives  # noqa: F401 - registers them
+from backtalk.learn.finetune.encoding import Encoder, Text
+from backtalk.learn.finetune.objective import MakeParts, Part, find_objective
+from backtalk.learn.finetune.registration import Work, by_objective, trains
+from backtalk.learn.finetune.tree_builders import MOST_RESPONSES, labelled_trees
+from backtalk.learn.finetune.trees import Tree
+
+Count = Annotated[int, Field(gt=0, lt=MOST_RESPONSES)]
+Weight = Annotated[float, Field(gt=0)]
+
+by_objective("kto", Labelled, partial(labelled_trees, anchors=True))
+by_objective("bco", Labelled, partial(labelled_trees, anchors=False))
+
+_PMPO = find_objective("pmpo")
+
+
+@trains(
+    "pmpo",
+    needs=[Labelled],
+    paper=_PMPO.paper,
+    options={**_PMPO.options, "polarity": "both"},
+    types={
+        **get_type_hints(_PMPO.function, include_extras=True),
+        "polarity": Literal["both", "good", "bad"],
+    },
+)
+async def pmpo(work: Work, *, polarity: str, **options: Any) -> MakeParts:
+    """Learn from good responses, from bad ones, or from both, as from probabilistic inference.
+
+    Parameters
+    ----------
+    work
+        Whose labels are learned from; all may be of one sort.
+    polarity
+        Which labels to use: ``"both"``, only the ``"good"`` or only the ``"bad"`` ones.
+    options
+        Those of the objective: ``alpha``, how much good responses count against bad ones, and
+        ``beta``, how strongly the policy is held near the reference. It has to be above
+        ``1 - alpha`` where there are bad responses.
+    """
+    bound = _PMPO.bind(**options)
+    wanted = {"both": (True, False), "good": (True,), "bad": (False,)}[polarity]
+
+    def make(encoder: Encoder) -> list[Part]:
+        return [
+            Part(
+                kind,
+                bound,
+                labelled_trees(encoder, [one for one in own if one.good in wanted], anchors=False),
+            )
+            for kind, own in work.feedback.by_kind(Labelled).items()
+        ]
+
+    return make
+
+
+@trains("d2o", needs=[Labelled], paper=find_objective("d2o").paper)
+async def d2o(
+    work: Work, *, beta: Weight = 0.1, alpha: Weight = 0.1, samples: Count = 4
+) -> MakeParts:
+    """Learn from bad responses alone, against several answers of the policy itself.
+
+    Good responses are not used. Answers that are the same as a bad response are left out.
+
+    Parameters
+    ----------
+    work
+        Whose labels are learned from.
+    beta
+        The weight of the answers.
+    alpha
+        The weight of the bad response.
+    samples
+        How many answers are drawn for each prompt.
+    """
+    bad = {
+        kind: own
+        for kind, found in work.feedback.by_kind(Labelled).items()
+        if (own := [one for one in found if not one.good])
+    }
+    prompts = {prompt_key(one.prompt): one.prompt for own in bad.values() for one in own}
+    said = await work.sample(list(prompts.values()), samples)
+    drawn = dict(zip(prompts, said, strict=True))
+    bound = find_objective("d2o").bind(beta=beta, alpha=alpha)
+
+    def make(encoder: Encoder) -> list[Part]:
+        return [Part(kind, bound, negative_trees(encoder, own, drawn)) for kind, own in bad.items()]
+
+    return make
+
+
+def negative_trees(
+    encoder: Encoder, bad: Sequence[Labelled], drawn: Mapping[str, Sequence[str]]
+) -> list[Tree]:
+    """Return trees of bad responses, of value 0, and answers of the policy, of value 1.
+
+    Parameters
+    ----------
+    encoder
+        Makes them.
+    bad
+        The bad responses; those of one prompt share its answers.
+    drawn
+        Answers, by the key of the prompt; equal ones count as often as they were drawn.
+    """
+    grouped: dict[str, dict[str, Labelled]] = defaultdict(dict)
+    for one in bad:
+        grouped[prompt_key(one.prompt)].setdefault(one.completion, one)
+    found = []
+    for key, own in grouped.items():
+        sampled = [Text(text, 1.0) for text in drawn[key] if text not in own]
+        if not sampled:
+            encoder.left_out["prompts with no answer but the bad one"] += 1
+            continue
+        room = MOST_RESPONSES - len(sampled)
+        rejected = list(own.values())
+        for start in range(0, len(rejected), room):
+            some = rejected[start : start + room]
+            tree = encoder.tree(
+                some[0].prompt,
+                [*(Text(one.completion) for one in some), *sampled],
+                weight=sum(one.weight for one in some),
+            )
+            if tree is not None:
+                found.append(tree)
+    return found

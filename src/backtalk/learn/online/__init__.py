@@ -1,0 +1,1 @@
+"""Online learning: sample, collect feedback, learn, repeat."""

@@ -1,0 +1,80 @@
+"""Each answer against each other one: feedback that compares without any order."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import combinations
+
+import numpy as np
+
+from backtalk.feedback import Annotator, Interaction, Preference
+from backtalk.feedback.views import Case
+from backtalk.learn.online.loop import Giver, Judge
+from backtalk.rewards import ByReward, PreferenceOracle, Reward
+
+MUTUAL = "mutual"
+"""The rule that compares each answer with each other one, equally good ones too."""
+
+
+@dataclass(frozen=True)
+class Comparer:
+    """A preference oracle that gives feedback on all answers of a prompt, two at a time.
+
+    What it says need not be transitive. Answers of the same words are equally good.
+
+    Parameters
+    ----------
+    oracle
+        What compares.
+    draws
+        Whether a preference is a verdict, drawn with the oracle's probability, in the place of the
+        probability itself.
+    """
+
+    oracle: PreferenceOracle
+    draws: bool = False
+
+    async def give(self, talks: Sequence[Interaction], *, seed: int) -> list[Case]:
+        """Return the interactions with a preference for each two answers."""
+        asked = [
+            (talk, one, other) for talk in talks for one, other in combinations(talk.responses, 2)
+        ]
+        known = await self.oracle.prefer(
+            [(talk.prompt, one.text, other.text) for talk, one, other in asked]
+        )
+        same = [one.text == other.text for _, one, other in asked]
+        odds = np.where(same, 0.5, known)
+        if self.draws:
+            odds = np.where(np.random.default_rng([seed, 13]).random(len(odds)) < odds, 1.0, 0.0)
+        said: dict[str, list[Preference]] = {talk.id: [] for talk in talks}
+        for (talk, one, other), probability in zip(asked, odds.tolist(), strict=True):
+            said[talk.id].append(
+                Preference(
+                    interaction=talk.id,
+                    annotator=Annotator.model(self.oracle.name),
+                    a=one.id,
+                    b=other.id,
+                    verdict=Preference.verdict_of(probability),
+                    probability=None if probability in {0, 1} else probability,
+                )
+            )
+        return [Case(talk, tuple(said[talk.id])) for talk in talks]
+
+
+def giver_of(reward: Reward, pairs: str, *, rates: bool = False) -> Giver:
+    """Return who gives a reward's feedback in rounds.
+
+    Parameters
+    ----------
+    reward
+        What scores the answers.
+    pairs
+        Which of them are compared: a rule of :data:`~.pair_selection.PAIRINGS`, or
+        ``"mutual"`` for each with each, equal scores as a tie.
+    rates
+        Whether answers are rated in the place of being compared.
+    """
+    if pairs == MUTUAL and not rates:
+        return Comparer(ByReward(reward))
+    return Judge(reward, pairs, rates=rates)

@@ -1,0 +1,1 @@
+"""Caching, budgets and recording around any model."""

@@ -1,0 +1,32 @@
+"""A model with a cache and a budget around it, in the right order."""
+
+from __future__ import annotations
+
+from backtalk.models.protocol import Model
+from backtalk.models.wrappers.budgeted import Metered
+from backtalk.models.wrappers.cache import Cached, ResponseCache
+from backtalk.models.wrappers.ledger import Ledger, Role
+
+
+def around(
+    model: Model,
+    *,
+    cache: ResponseCache | None = None,
+    ledger: Ledger | None = None,
+    role: Role = "task",
+) -> Model:
+    """Put a budget around a model, and a cache around that, so that what is cached costs nothing.
+
+    Parameters
+    ----------
+    model
+        What answers.
+    cache
+        Where completions are kept, if they are to be.
+    ledger
+        What is charged, if anything is.
+    role
+        What the model is used for.
+    """
+    metered = model if ledger is None else Metered(model, ledger, role=role)
+    return metered if cache is None else Cached(metered, cache)

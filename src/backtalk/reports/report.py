@@ -1,0 +1,150 @@
+"""A report: one HTML file that needs nothing else, and its numbers as JSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from backtalk.stats.estimate import Estimate
+
+
+@dataclass(frozen=True)
+class Text:
+    """A paragraph."""
+
+    text: str
+    style: Literal["", "note", "verdict good", "verdict bad"] = ""
+    kind: str = "text"
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows under a header; the columns of ``numbers`` are set to the right."""
+
+    header: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    numbers: tuple[int, ...] = ()
+    kind: str = "table"
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A plot with what it shows in words."""
+
+    svg: str
+    caption: str
+    kind: str = "figure"
+
+
+@dataclass(frozen=True)
+class Side:
+    """One of two answers that stand beside each other."""
+
+    label: str
+    text: str
+    score: str = ""
+
+
+@dataclass(frozen=True)
+class Sides:
+    """Two answers to one prompt, side by side."""
+
+    prompt: str
+    left: Side
+    right: Side
+    kind: str = "sides"
+
+
+Block = Text | Table | Figure | Sides
+
+
+@dataclass(frozen=True)
+class Section:
+    """A heading with what stands under it."""
+
+    title: str
+    blocks: tuple[Block, ...]
+
+
+@dataclass(frozen=True)
+class Report:
+    """What was found, for a person to read and for a program to check.
+
+    Examples
+    --------
+    >>> report = Report("A trial", "Two policies on ten prompts.")
+    >>> report = report.with_section("Result", Text("Nothing is certain yet."))
+    >>> "<h1>A trial</h1>" in report.to_html()
+    True
+    """
+
+    title: str
+    lead: str
+    sections: tuple[Section, ...] = ()
+    numbers: dict[str, Any] = field(default_factory=dict)
+    """Everything that the report is drawn from, ready for JSON."""
+    footer: str = "Made by Backtalk. Intervals are at 95 % unless a table says otherwise."
+
+    def with_section(self, title: str, *blocks: Block) -> Report:
+        """Return the report with one more section."""
+        return Report(
+            self.title,
+            self.lead,
+            (*self.sections, Section(title, blocks)),
+            self.numbers,
+            self.footer,
+        )
+
+    def to_html(self) -> str:
+        """Return the page."""
+        from jinja2 import Environment, PackageLoader  # noqa: PLC0415 - needed for pages only
+
+        pages = Environment(
+            loader=PackageLoader("backtalk.reports"), autoescape=True, trim_blocks=True
+        )
+        return pages.get_template("report.html").render(report=self)
+
+    def to_json(self) -> str:
+        """Return the numbers."""
+        return json.dumps(self.numbers, indent=1, sort_keys=True, default=str)
+
+    def write(self, path: Path) -> tuple[Path, Path]:
+        """Write the page to ``path`` and the numbers beside it; return where both are."""
+        page, numbers = path.with_suffix(".html"), path.with_suffix(".json")
+        page.write_text(self.to_html(), encoding="utf-8")
+        numbers.write_text(self.to_json() + "\n", encoding="utf-8")
+        return page, numbers
+
+
+def percent(estimate: Estimate) -> str:
+    """Return an estimate and its interval in hundredths: ``62.1 % [58.0, 66.2]``."""
+    return f"{100 * estimate.value:.1f} % [{100 * estimate.low:.1f}, {100 * estimate.high:.1f}]"
+
+
+def points(estimate: Estimate) -> str:
+    """Return a difference of shares in points: ``+4.1 [0.2, 8.0]``."""
+    return f"{100 * estimate.value:+.1f} [{100 * estimate.low:+.1f}, {100 * estimate.high:+.1f}]"
+
+
+def estimate_table(
+    rows: Iterable[tuple[str, Estimate]],
+    *,
+    header: Sequence[str] = ("", "estimate", "n", "interval"),
+) -> Table:
+    """Return a table of estimates with what each rests on and how its interval was made."""
+    return Table(
+        tuple(header),
+        tuple(
+            (
+                label,
+                percent(estimate),
+                str(estimate.n if estimate.clusters is None else estimate.clusters),
+                estimate.method,
+            )
+            for label, estimate in rows
+        ),
+        numbers=(1, 2),
+    )

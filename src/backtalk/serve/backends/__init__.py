@@ -1,0 +1,1 @@
+"""What answers requests: upstreams, policies, experiments."""

@@ -1,0 +1,1 @@
+"""The write-ahead log, and the thread that drains it into the store."""

@@ -1,0 +1,180 @@
+"""OpenAI's endpoints: answered by upstreams or by policies, and kept."""
+
+from __future__ import annotations
+
+import json
+import logging
+from dataclasses import replace
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from backtalk.serve.backends.experiment_router import Drawn
+from backtalk.serve.backends.policy_resolver import Found, applied, wanted_of
+from backtalk.serve.backends.upstream import renamed
+from backtalk.serve.errors import Refused
+from backtalk.serve.gateway.completion_request import (
+    CHAT,
+    TEXT,
+    Ask,
+    Kind,
+    asked_of,
+    call_of,
+    exchange_of,
+)
+from backtalk.serve.gateway.policy_responses import answer, duel, samples_of
+from backtalk.serve.gateway.proxy import forward, passed_on, whole
+from backtalk.serve.services import Services
+
+log = logging.getLogger(__name__)
+
+
+async def chat_completions(request: Request) -> Response:
+    """Answer a chat."""
+    return await _complete(request, CHAT)
+
+
+async def completions(request: Request) -> Response:
+    """Go on with a text."""
+    return await _complete(request, TEXT)
+
+
+async def embeddings(request: Request) -> Response:
+    """Pass on a request for embeddings. Nothing is kept: there is no answer to judge."""
+    services: Services = request.app.state.services
+    services.admit(request, "answer")
+    body = await services.body(request)
+    asked = asked_of(body)
+    if wanted_of(asked["model"]) is not None:
+        raise Refused(400, "A policy makes no embeddings; name an upstream's model", param="model")
+    if services.traces is not None:
+        services.traces.asked("embeddings", asked)
+    call = call_of(services, request, "/embeddings", body, asked)
+    return await passed_on(await services.upstreams.send(call))
+
+
+async def models(request: Request) -> Response:
+    """List the upstream's models, and the policies that the caller may ask."""
+    services: Services = request.app.state.services
+    caller = services.admit(request, "answer")
+    own = [
+        {"id": name, "object": "model", "created": made, "owned_by": "backtalk"}
+        for name, made in await services.policies.names(caller.project)
+    ]
+    listed = await _upstream_models(services, request)
+    return JSONResponse({**listed, "data": [*own, *listed["data"]]})
+
+
+async def model(request: Request) -> Response:
+    """Tell of one model."""
+    services: Services = request.app.state.services
+    name = request.path_params["name"]
+    wanted = wanted_of(name)
+    if wanted is None:
+        return await other(request)
+    caller = services.admit(request, "answer")
+    caller.in_project(wanted.project, services.settings.project)
+    found = await services.policies.find(wanted)
+    made = found.policy.lineage.time
+    second = 0 if made is None else int(made.timestamp())
+    return JSONResponse({"id": name, "object": "model", "created": second, "owned_by": "backtalk"})
+
+
+async def other(request: Request) -> Response:
+    """Pass on what the gateway does not know, without keeping it."""
+    services: Services = request.app.state.services
+    services.admit(request, "answer")
+    path = request.scope["path"]
+    if "\\" in path or any(part in {".", ".."} for part in path.split("/")):
+        raise Refused(400, "The path has parts that lead out of it")
+    raw = request.scope.get("raw_path") or path.encode()
+    body = await services.body(request)
+    call = call_of(services, request, raw.decode("latin-1").removeprefix("/v1"), body)
+    call = replace(call, repeatable=request.method in {"GET", "HEAD"})
+    return await passed_on(await services.upstreams.send(call, services.upstreams.own[:1]))
+
+
+async def _complete(request: Request, kind: Kind) -> Response:
+    services: Services = request.app.state.services
+    caller = services.admit(request, "answer")
+    body = await services.body(request)
+    asked = asked_of(body)
+    wanted = wanted_of(asked["model"])
+    project = services.project(request, caller, None if wanted is None else wanted.project)
+    ask = Ask(services, request, kind, exchange_of(services, request, project, asked), body)
+    if caller.key:
+        ask.note(key=caller.key)
+    request.scope["backtalk"] |= {"interaction": ask.exchange.id, "model": asked["model"]}
+    if services.traces is not None:
+        services.traces.asked("chat" if kind is CHAT else "text_completion", asked, ask.exchange)
+    if wanted is None:
+        return await forward(ask, ask.call())
+    if wanted.policy is None:
+        drawn = await services.traffic.draw(wanted.project, ask.exchange)
+        if drawn is not None:
+            return await _by_arms(ask, drawn)
+    found = await services.policies.find(wanted)
+    propensity = 1.0 if wanted.policy is None else None
+    return await _by_policy(ask.answered_by(found.policy.id, propensity=propensity), found)
+
+
+async def _by_arms(ask: Ask, drawn: Drawn) -> Response:
+    """Answer as part of an experiment; two arms only where there will be a choice between them.
+
+    Where an arm cannot answer, the control does, and that counts for nothing: who asks must not
+    suffer from a policy that is only being tried.
+    """
+    duels = len(drawn.arms) > 1
+    if duels and (ask.kind is not CHAT or samples_of(ask.asked) < 2):
+        return await _by_control(ask, drawn)
+    is_control = not duels and drawn.arms[0].policy.id == drawn.control.policy.id
+    ask.note(experiment=drawn.note)
+    try:
+        response = await _by_drawn(ask, drawn)
+    except Refused as refused:
+        if is_control or refused.status < 500:
+            raise
+        why = refused.message
+    else:
+        if is_control or not (response.status_code >= 500 or response.status_code == 404):
+            return response
+        why = f"its upstream answered {response.status_code}"
+    log.warning("An arm of the experiment %s cannot answer: %s", drawn.note["name"], why)
+    del ask.exchange.notes["experiment"]
+    return await _by_control(ask, drawn)
+
+
+async def _by_drawn(ask: Ask, drawn: Drawn) -> Response:
+    if len(drawn.arms) > 1:
+        return await duel(ask.answered_by(None, propensity=drawn.propensity), drawn.arms)
+    (found,) = drawn.arms
+    return await _by_policy(ask.answered_by(found.policy.id, propensity=drawn.propensity), found)
+
+
+async def _by_control(ask: Ask, drawn: Drawn) -> Response:
+    found = drawn.control
+    return await _by_policy(ask.answered_by(found.policy.id, propensity=None), found)
+
+
+async def _by_policy(ask: Ask, found: Found) -> Response:
+    upstreams = ask.services.upstreams
+    address = found.upstream(ask.services.settings.upstreams)
+    if address is None or ask.kind is not CHAT:
+        return await answer(ask, found)
+    call = renamed(ask.call(), applied(found.policy, ask.asked))
+    return await forward(ask, call, [upstreams.at(address)])
+
+
+async def _upstream_models(services: Services, request: Request) -> dict[str, Any]:
+    """Return the upstream's list, an empty one where it gives none."""
+    nothing: dict[str, Any] = {"object": "list", "data": []}
+    if not services.upstreams.own:
+        return nothing
+    try:
+        found = await services.upstreams.send(call_of(services, request, "/models", b""))
+        listed = json.loads(await whole(found))
+    except (Refused, ValueError, RecursionError):
+        return nothing
+    good = isinstance(listed, dict) and isinstance(listed.get("data"), list)
+    return listed if good else nothing

@@ -1,0 +1,82 @@
+"""Logs as lines of JSON. What people write is never in them."""
+
+from __future__ import annotations
+
+import atexit
+import json
+import logging
+import sys
+import threading
+from datetime import UTC, datetime
+from typing import Any
+
+ACCESS = "backtalk.serve.access"
+
+_FLUSH_SECONDS = 0.1
+
+
+class JsonLines(logging.Formatter):
+    """Writes each record as one line of JSON; ``extra={"fields": {...}}`` adds fields."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return a record as a line."""
+        line: dict[str, Any] = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+            **getattr(record, "fields", {}),
+        }
+        if record.exc_info:
+            line["trace"] = self.formatException(record.exc_info)
+        return json.dumps(line, ensure_ascii=False, default=str)
+
+
+class Gathered(logging.Handler):
+    """Writes lines to standard error, many at once; one that warns is written at once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._lines: list[str] = []
+        self._timer: threading.Timer | None = None
+        atexit.register(self.flush)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Take a record."""
+        try:
+            self._lines.append(self.format(record) + "\n")
+        except Exception:  # noqa: BLE001 - what logging does with its own failures
+            self.handleError(record)
+            return
+        if record.levelno >= logging.WARNING:
+            self.flush()
+        elif self._timer is None:
+            self._timer = threading.Timer(_FLUSH_SECONDS, self.flush)
+            self._timer.daemon = True
+            self._timer.start()
+
+    def flush(self) -> None:
+        """Write what was taken."""
+        with self.lock or threading.RLock():
+            lines, self._lines = self._lines, []
+            self._timer = None
+        if lines:
+            sys.stderr.write("".join(lines))
+            sys.stderr.flush()
+
+
+def log_config(level: str = "INFO") -> dict[str, Any]:
+    """Return the configuration of logging, for every process of a server."""
+    return {
+        "version": 1,
+        "disable_existing_loggers": False,
+        "formatters": {"json": {"()": "backtalk.serve.observability.logs.JsonLines"}},
+        "handlers": {
+            "errors": {"class": "backtalk.serve.observability.logs.Gathered", "formatter": "json"}
+        },
+        "root": {"handlers": ["errors"], "level": "WARNING"},
+        "loggers": {
+            "backtalk.serve": {"level": level},
+            "uvicorn": {"level": level},
+        },
+    }

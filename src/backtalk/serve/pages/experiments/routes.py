@@ -1,0 +1,161 @@
+"""The page Experiments: policies under traffic, what they showed so far, and what was decided."""
+
+from __future__ import annotations
+
+from typing import Any, get_args
+
+from pydantic import ValidationError
+from starlette.responses import Response
+
+from backtalk.errors import RecordError
+from backtalk.experiments import (
+    Experiment,
+    list_experiments,
+    promote_arm,
+    read_events,
+    running_experiment,
+    start,
+    stop,
+)
+from backtalk.experiments.experiment import SIGNALS, AllocationKind, Unit
+from backtalk.feedback.record import record_error
+from backtalk.policy import list_policies
+from backtalk.promotion import served_policy
+from backtalk.serve.pages.experiments.view import VERDICTS, Followers, status
+from backtalk.serve.pages.page_request import Visit
+from backtalk.serve.pages.rendering import HEADERS
+from backtalk.serve.pages.section import Section
+from backtalk.store.api_keys import Access
+
+section = Section("/experiments", "Experiments", "view")
+
+LIVE_SECONDS = 4
+"""How often a page that is open asks for what is new."""
+
+_followers = Followers()
+
+
+@section.get()
+def listing(visit: Visit) -> Response:
+    """Show the experiments of a project, the latest first."""
+    store = visit.store
+    policies = list_policies(store)
+    served = served_policy(store)
+    ends = {event.name: event for event in read_events(store)}
+    begun = {event.name: event for event in reversed(read_events(store))}
+    runs = running_experiment(store)
+    return visit.page(
+        "experiments/list.html",
+        title="Experiments",
+        experiments=[
+            (found, begun[found.name], ends[found.name])
+            for found in reversed(list_experiments(store))
+        ],
+        running=runs,
+        labels={policy.id: policy.label for policy in policies},
+        served=served,
+        candidates=[policy for policy in policies if served and policy.id != served.id],
+        allocations=[(kind, _ALLOCATIONS[kind]) for kind in get_args(AllocationKind)],
+        units=[(unit, unit) for unit in get_args(Unit)],
+        outcomes=[(signal, signal) for signal in SIGNALS],
+    )
+
+
+_ALLOCATIONS = {
+    "fixed": "equal shares",
+    "thompson": "the better, the more (Thompson)",
+    "dueling": "two answer, somebody chooses",
+}
+
+
+@section.get("/{name}")
+def one(visit: Visit) -> Response:
+    """Show an experiment."""
+    shown = _shown(visit)
+    decides = shown["running"] and visit.may("manage")
+    return visit.page(
+        "experiments/one.html",
+        title=visit.part("name"),
+        refusals=_followers.refusals(visit.store, visit.part("name")) if decides else {},
+        **shown,
+    )
+
+
+@section.get("/{name}/live")
+def live(visit: Visit) -> Response:
+    """Return the part of the page that changes, or nothing where it is as the browser has it."""
+    shown = _shown(visit)
+    if shown["live"].summary.status != visit.query("status", "running"):
+        # What can be decided has changed too, so that the whole page is asked for again.
+        return Response(status_code=204, headers={**HEADERS, "hx-refresh": "true"})
+    if shown["live"].digest == visit.query("seen"):
+        return Response(status_code=204, headers=dict(HEADERS))
+    return visit.page(
+        "experiments/_live.html", title=visit.part("name"), said=visit.query("said"), **shown
+    )
+
+
+def _shown(visit: Visit) -> dict[str, Any]:
+    store, name = visit.store, visit.part("name")
+    labels = {policy.id: policy.label for policy in list_policies(store)}
+    found = _followers.live(store, name, labels)
+    experiment = found.summary.experiment
+    return {
+        "name": name,
+        "experiment": experiment,
+        "live": found,
+        "labels": labels,
+        "verdicts": VERDICTS,
+        "stands": status(found.summary),
+        "running": found.summary.status == "running",
+        "seconds": LIVE_SECONDS,
+    }
+
+
+@section.post("", "manage")
+def begin(visit: Visit) -> Response:
+    """Start an experiment."""
+    served = served_policy(visit.store)
+    fields: dict[str, Any] = {
+        "name": visit.form.text("name").strip(),
+        "control": served.id if served is not None else "",
+        "candidates": visit.form.all("candidate"),
+        "allocation": visit.form.text("allocation"),
+        "unit": visit.form.text("unit"),
+        "outcome": visit.form.text("outcome"),
+        "rule": {
+            "at_least": visit.form.text("at_least"),
+            "margin": visit.form.text("margin"),
+            "promote": "promote" in visit.form,
+        },
+    }
+    if served is None:
+        raise RecordError("Nothing is served yet", "Promote a first policy, to compare others with")
+    try:
+        experiment = Experiment.model_validate(fields)
+    except ValidationError as error:
+        raise record_error("the experiment", error) from None
+    start(visit.store, experiment, who=visit.name)
+    return _changed(visit, "experiment started", experiment.name)
+
+
+@section.post("/{name}/stop", "manage")
+def stopped(visit: Visit) -> Response:
+    """End an experiment, or take one candidate out of it."""
+    name, arm = visit.part("name"), visit.form.text("arm") or None
+    stop(visit.store, name, arm=arm, who=visit.name)
+    return _changed(visit, "experiment stopped" if arm is None else "candidate stopped", name, arm)
+
+
+@section.post("/{name}/promote", "manage")
+def promoted(visit: Visit) -> Response:
+    """Serve a candidate from now on, if what the traffic showed passes the gate."""
+    name, arm = visit.part("name"), visit.form.text("arm")
+    promote_arm(visit.store, name, arm=arm, who=visit.name)
+    return _changed(visit, "candidate promoted", name, arm)
+
+
+def _changed(visit: Visit, action: str, name: str, arm: str | None = None) -> Response:
+    what = name if arm is None else f"{name}, {arm[:8]}"
+    Access(visit.store.engine).record(action, what, who=visit.name, project=visit.project)
+    return visit.redirect(visit.url("/experiments", name))

@@ -1,0 +1,164 @@
+"""What a person answered, as records of feedback."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from backtalk.annotation.tasks import Way
+from backtalk.errors import RecordError
+from backtalk.feedback import Annotator, AnyFeedback, content_id, parse_feedback
+from backtalk.feedback.record import now
+from backtalk.serve.pages.inbox.questions import Question, steps_of
+from backtalk.serve.pages.page_request import Form
+from backtalk.store.row_codec import microseconds
+
+_VERDICTS = ("a", "b", "tie", "both_bad")
+_STARS = ("1", "2", "3", "4", "5")
+
+Fields = dict[str, Any]
+
+
+def answers_of(question: Question, form: Form) -> list[AnyFeedback]:
+    """Return the feedback that a form holds.
+
+    Its id follows from the item, the person and the attempt: the same form sent twice is one
+    answer. Its metadata says for which task it was given, after how many seconds, and in which
+    order the responses were shown.
+
+    Raises
+    ------
+    RecordError
+        If nothing was answered, or what makes no sense; the message says what to do.
+    """
+    given = question.assignment
+    seconds = (now() - given.opened).total_seconds()
+    metadata = {
+        "task": question.task.id,
+        "seconds": round(seconds, 1),
+        "order": question.order,
+    }
+    attempt = (given.task, given.interaction, given.annotator, str(microseconds(given.opened)))
+    return [
+        parse_feedback(
+            {
+                "id": content_id("inbox", *attempt, str(part)),
+                "interaction": question.interaction.id,
+                "annotator": Annotator.human(given.annotator).to_dict(),
+                "metadata": metadata,
+                **fields,
+            }
+        )
+        for part, fields in enumerate(_READERS[question.task.kind](question, form))
+    ]
+
+
+def _compare(question: Question, form: Form) -> list[Fields]:
+    verdict = form.text("verdict")
+    if verdict not in _VERDICTS:
+        raise RecordError("No verdict was given", "Choose one answer, a tie, or both bad")
+    a, b = question.order
+    return [{"kind": "preference", "a": a, "b": b, "verdict": verdict}]
+
+
+def _rank(question: Question, form: Form) -> list[Fields]:
+    tiers: dict[int, list[str]] = {}
+    for number, id_ in enumerate(question.order):
+        place = form.text(f"place-{number}").strip()
+        if not place:
+            continue
+        if not (place.isascii() and place.isdigit() and len(place) <= 2 and int(place)):
+            raise RecordError(f"{place!r} is not a place", "Places are 1, 2, 3 and so on")
+        tiers.setdefault(int(place), []).append(id_)
+    if sum(map(len, tiers.values())) < 2:
+        raise RecordError("Fewer than two answers were ranked", "Give at least two of them a place")
+    return [{"kind": "ranking", "tiers": [tiers[place] for place in sorted(tiers)]}]
+
+
+def _rate(question: Question, form: Form) -> list[Fields]:
+    found = []
+    for number, aspect in enumerate(question.task.aspects):
+        value = form.text(f"aspect-{number}")
+        if value in _STARS:
+            found.append(_about(question, kind="rating", aspect=aspect, value=int(value)))
+    if not found:
+        raise RecordError("Nothing was rated", "Rate at least one aspect")
+    return found
+
+
+def _thumbs(question: Question, form: Form) -> list[Fields]:
+    good = {"good": True, "bad": False}.get(form.text("thumb"))
+    if good is None:
+        raise RecordError("No thumb was given", "Say whether the answer is good or bad")
+    return [_about(question, kind="label", good=good)]
+
+
+def _spans(question: Question, form: Form) -> list[Fields]:
+    spans = []
+    for text in form.all("span"):
+        start, end, label = _numbers(text, 3)
+        if label >= len(question.task.labels):
+            raise RecordError(f"The mark {text!r} has a label that the task does not have")
+        spans.append({"start": start, "end": end, "label": question.task.labels[label]})
+    spans.sort(key=lambda span: (span["start"], span["end"]))
+    return [_about(question, kind="spans", spans=spans)]
+
+
+def _numbers(text: str, count: int) -> list[int]:
+    parts = text.split(":")
+    if len(parts) != count or not all(part.isascii() and part.isdigit() for part in parts):
+        raise RecordError(f"{text!r} is not a mark", "Reload the page, and mark again")
+    return [int(part[:9]) for part in parts]
+
+
+def _steps(question: Question, form: Form) -> list[Fields]:
+    text = question.shown[0].text
+    steps = []
+    for number, (start, end) in enumerate(steps_of(text)):
+        verdict = form.text(f"step-{number}")
+        if verdict not in {"right", "wrong", "neutral"}:
+            raise RecordError(
+                f"Step {number + 1} has no verdict", "Say of each whether it is right"
+            )
+        steps.append({"start": start, "end": end, "verdict": verdict})
+    return [_about(question, kind="steps", steps=steps)]
+
+
+def _rewrite(question: Question, form: Form) -> list[Fields]:
+    if form.text("fine") == "yes":
+        return [_about(question, kind="label", good=True)]
+    text = form.text("text")
+    if text == plain(question.shown[0].text):
+        raise RecordError("Nothing was changed", "Change the text, or say that it is fine as it is")
+    return [_about(question, kind="edit", text=text)]
+
+
+def plain(text: str) -> str:
+    """Return a text as a form sends it back."""
+    return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def _critique(question: Question, form: Form) -> list[Fields]:
+    text = form.text("text").strip()
+    if not text:
+        raise RecordError("Nothing was written", "Write what is wrong with the answer, or the rule")
+    if form.text("as") == "rule":
+        where = form.text("where").strip()
+        return [{"kind": "instruction", "text": text, "scope": {"where": where} if where else {}}]
+    return [_about(question, kind="critique", text=text)]
+
+
+def _about(question: Question, **fields: object) -> Fields:
+    return {"response": question.shown[0].id, **fields}
+
+
+_READERS: Mapping[Way, Callable[[Question, Form], list[Fields]]] = {
+    "compare": _compare,
+    "rank": _rank,
+    "rate": _rate,
+    "thumbs": _thumbs,
+    "spans": _spans,
+    "steps": _steps,
+    "rewrite": _rewrite,
+    "critique": _critique,
+}

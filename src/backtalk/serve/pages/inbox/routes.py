@@ -1,0 +1,166 @@
+"""Where people judge: the list of tasks, the next item, what they answer, and taking it back."""
+
+from __future__ import annotations
+
+from starlette.responses import Response
+
+from backtalk.annotation.assignments import Assignments
+from backtalk.annotation.tasks import Listed, list_tasks, read_task
+from backtalk.errors import Conflict, NotFound, RecordError
+from backtalk.feedback.views import Case
+from backtalk.serve.pages.inbox.form_parsing import answers_of, plain
+from backtalk.serve.pages.inbox.questions import WORDS, Question, question_of, steps_of, tokens_of
+from backtalk.serve.pages.inbox.submit import keep
+from backtalk.serve.pages.page_request import Visit
+from backtalk.serve.pages.section import Section
+
+section = Section("/inbox", "Inbox", "judge")
+
+
+@section.get()
+def tasks(visit: Visit) -> Response:
+    """List the tasks, with how far they are."""
+    found = list_tasks(visit.store)
+    progress = {
+        listed.task.id: Assignments(visit.store, listed.task).progress(visit.name)
+        for listed in found
+        if listed.open
+    }
+    return visit.page(
+        "inbox/tasks.html", title="Inbox", tasks=found, progress=progress, words=WORDS
+    )
+
+
+@section.get("/{task}")
+def item(visit: Visit) -> Response:
+    """Show what to judge next."""
+    listed = _listed(visit)
+    if not listed.open:
+        return _through(visit, listed)
+    question = _next(visit, listed)
+    return _through(visit, listed) if question is None else _asked(visit, question)
+
+
+@section.post("/{task}/answer")
+def answer(visit: Visit) -> Response:
+    """Keep what was answered, and go on."""
+    listed = _open(visit)
+    assigned = Assignments(visit.store, listed.task)
+    id_ = visit.form.text("interaction")
+    try:
+        held = assigned.hold(id_, visit.name)
+    except Conflict:
+        if assigned.is_done(id_, visit.name):
+            return _onwards(visit)  # the form was sent twice
+        raise
+    question = question_of(listed.task, visit.store.interaction(id_), held)
+    try:
+        given = answers_of(question, visit.form)
+        keep(visit.services, visit.project, given)
+    except RecordError as error:
+        return _asked(visit, question, wrong=str(error))
+    assigned.end(id_, visit.name, "done")
+    return _onwards(visit)
+
+
+@section.post("/{task}/skip")
+def skip(visit: Visit) -> Response:
+    """Leave an item to somebody else."""
+    assigned = Assignments(visit.store, _open(visit).task)
+    id_ = visit.form.text("interaction")
+    assigned.hold(id_, visit.name)
+    assigned.end(id_, visit.name, "skipped")
+    return _onwards(visit)
+
+
+@section.post("/{task}/undo")
+def undo(visit: Visit) -> Response:
+    """Take back what was answered or skipped last, and ask it again."""
+    listed = _open(visit)
+    assigned = Assignments(visit.store, listed.task)
+    last = assigned.last(visit.name)
+    if last is None:
+        raise NotFound("There is nothing to undo", "You have judged nothing here yet")
+    assigned.reopen(last.interaction, visit.name)
+    for given in _given(visit, listed, visit.store.case(last.interaction)):
+        visit.store.delete(given)
+    return _onwards(visit)
+
+
+@section.post("/{task}/changes")
+def changes(visit: Visit) -> Response:
+    """Show what a rewrite changes, while it is written."""
+    listed = _open(visit)
+    id_ = visit.form.text("interaction")
+    mine = Assignments(visit.store, listed.task).hold(id_, visit.name)
+    question = question_of(listed.task, visit.store.interaction(id_), mine)
+    return visit.page(
+        "inbox/_changes.html",
+        before=plain(question.shown[0].text),
+        after=visit.form.text("text"),
+    )
+
+
+def _listed(visit: Visit) -> Listed:
+    return read_task(visit.store, visit.part("task"))
+
+
+def _open(visit: Visit) -> Listed:
+    listed = _listed(visit)
+    if not listed.open:
+        raise Conflict(f"The task {listed.task.name!r} is closed", "Choose another one")
+    return listed
+
+
+def _next(visit: Visit, listed: Listed) -> Question | None:
+    """Return what is next; an answer that was kept as the gateway died is taken note of."""
+    assigned = Assignments(visit.store, listed.task)
+    while (found := assigned.next(visit.name)) is not None:
+        case = visit.store.case(found.interaction)
+        if not _given(visit, listed, case):
+            return question_of(listed.task, case.interaction, found)
+        assigned.end(found.interaction, visit.name, "done")
+    return None
+
+
+def _given(visit: Visit, listed: Listed, case: Case) -> list[str]:
+    """Return the ids of what the visitor answered to this task about an item."""
+    return [
+        item.id
+        for item in case.feedback
+        if item.annotator.id == visit.name and item.metadata.get("task") == listed.task.id
+    ]
+
+
+def _asked(visit: Visit, question: Question, *, wrong: str = "") -> Response:
+    task = question.task
+    assigned = Assignments(visit.store, task)
+    response = question.shown[0].text
+    return visit.page(
+        f"inbox/{task.kind}.html",
+        status=422 if wrong else 200,
+        title=task.name,
+        task=task,
+        question=question,
+        progress=assigned.progress(visit.name),
+        last=assigned.last(visit.name),
+        wrong=wrong,
+        plain=plain(response),
+        steps=steps_of(response) if task.kind == "steps" else (),
+        tokens=tokens_of(response) if task.kind == "spans" else (),
+    )
+
+
+def _through(visit: Visit, listed: Listed) -> Response:
+    assigned = Assignments(visit.store, listed.task)
+    return visit.page(
+        "inbox/through.html",
+        title=listed.task.name,
+        listed=listed,
+        progress=assigned.progress(visit.name),
+        last=assigned.last(visit.name),
+    )
+
+
+def _onwards(visit: Visit) -> Response:
+    return visit.redirect(visit.url("/inbox", visit.part("task")))

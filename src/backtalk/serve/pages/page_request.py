@@ -1,0 +1,255 @@
+"""A request for a page: who asks, in which project, with what; and how it is answered."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+from urllib.parse import parse_qs, quote, urlencode
+
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+
+from backtalk.feedback.record import now
+from backtalk.serve.auth import MAY, Act, Caller
+from backtalk.serve.errors import Refused
+from backtalk.serve.pages.rendering import HEADERS, render
+from backtalk.serve.pages.sessions import Session, Sessions, cookie_name, put_cookie, sessions_in
+from backtalk.serve.services import Services, check_host
+from backtalk.store import Store
+
+if TYPE_CHECKING:
+    from backtalk.serve.pages.section import Section
+
+TOKEN = "token"  # noqa: S105 - the name of a form's field
+TOKEN_HEADER = "x-backtalk-token"  # noqa: S105
+_FORWARDED = ("forwarded", "x-forwarded-for", "x-real-ip")
+_MOST_FIELDS = 2_000
+_IN_ADDRESSES = ":/%#?=@[]!$&'()*+,;"
+"""What stays as it is in an address that is sent on; a header takes few other letters."""
+
+
+class Form:
+    """The fields of a form. Lines end as everywhere, and there are no NULs, which no store takes.
+
+    >>> Form(b"text=a%0D%0Ab").text("text").splitlines(), Form(b"tag=x&tag=y").all("tag")
+    (['a', 'b'], ['x', 'y'])
+    """
+
+    def __init__(self, body: bytes = b"") -> None:
+        try:
+            self._fields = parse_qs(
+                body.decode("utf-8", "replace"), keep_blank_values=True, max_num_fields=_MOST_FIELDS
+            )
+        except ValueError:
+            raise Refused(413, f"The form has more than {_MOST_FIELDS:,} fields") from None
+
+    def all(self, name: str) -> list[str]:
+        """Return all values of a field."""
+        return [
+            value.replace("\r\n", "\n").replace("\r", "\n").replace("\0", "")
+            for value in self._fields.get(name, [])
+        ]
+
+    def items(self) -> list[tuple[str, str]]:
+        """Return everything but the token, as it would be sent again."""
+        names = [name for name in self._fields if name != TOKEN]
+        return [(name, value) for name in names for value in self.all(name)]
+
+    def text(self, name: str, default: str = "") -> str:
+        """Return the first value of a field."""
+        return next(iter(self.all(name)), default)
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._fields
+
+
+@dataclass
+class Visit:
+    """One request for a page. Handlers get it on a thread, so that they may read the store."""
+
+    request: Request
+    services: Services
+    session: Session
+    caller: Caller
+    acts: frozenset[Act]
+    """What the visitor may do."""
+    local: bool
+    """Whether no key was asked for: the visitor is the person at this machine."""
+    form: Form
+    new: bool = False
+    """Whether the browser does not have the session's cookie yet."""
+    here: str = ""
+    """The path of the section of the navigation that the page belongs to."""
+
+    @property
+    def name(self) -> str:
+        """Who the visitor is: the key's name, or the name they gave."""
+        return self.session.name if self.local else self.caller.name
+
+    @property
+    def known(self) -> bool:
+        """Whether it is known who visits."""
+        return bool(self.name) and bool(self.acts)
+
+    def may(self, act: Act) -> bool:
+        """Return whether the visitor may do something."""
+        return act in self.acts
+
+    @cached_property
+    def projects(self) -> list[str]:
+        """The projects that the visitor may see."""
+        if self.caller.project is not None:
+            return [self.caller.project]
+        own = self.services.settings.project
+        return sorted({own, *self.services.keeper.store(own).projects()})
+
+    @cached_property
+    def project(self) -> str:
+        """The project that the address names, else the visitor's own or the gateway's.
+
+        Raises
+        ------
+        Refused
+            If it is another's, or there is none of that name: a mistyped address makes none.
+        """
+        named = self.query("project") or None
+        project = self.caller.in_project(named, self.services.settings.project)
+        if project not in self.projects:
+            raise Refused(404, f"There is no project {project!r}. Choose one above")
+        return project
+
+    @cached_property
+    def store(self) -> Store:
+        """The store, seen from the project."""
+        return self.services.keeper.store(self.project)
+
+    @property
+    def token(self) -> str:
+        """What the page's forms carry."""
+        return self.sessions.token(self.session)
+
+    @property
+    def sessions(self) -> Sessions:
+        """What makes and reads cookies."""
+        return sessions_in(self.services.settings.state_folder)
+
+    @property
+    def navigation(self) -> list[Section]:
+        """The sections that the visitor may see."""
+        sections: list[Section] = self.request.app.state.sections
+        return [found for found in sections if found.act in self.acts]
+
+    @property
+    def partial(self) -> bool:
+        """Whether a part of a page is asked for, which a script puts into it."""
+        return self.request.headers.get("hx-request") == "true"
+
+    def query(self, name: str, default: str = "") -> str:
+        """Return a parameter of the address, without NULs."""
+        return self.request.query_params.get(name, default).replace("\0", "")
+
+    def part(self, name: str) -> str:
+        """Return a variable part of the path."""
+        return str(self.request.path_params[name]).replace("\0", "")
+
+    def url(self, path: str, /, *parts: str, **query: object) -> str:
+        """Return the address of a page, of the same project.
+
+        Parameters
+        ----------
+        path
+            As it stands.
+        parts
+            More of the path, from outside: ids, names. A slash in one is escaped.
+        query
+            Parameters; those that are ``None`` or empty are left out.
+        """
+        path = "/".join([path, *(quote(part, safe="") for part in parts)])
+        if self.caller.project is None and "project" not in query:
+            query["project"] = self.query("project") or self.services.settings.project
+        given = {name: value for name, value in query.items() if value not in (None, "")}
+        return f"{path}?{urlencode(given)}" if given else path
+
+    def again(self, /, **query: object) -> str:
+        """Return the address of this page with other parameters; ``None`` takes one out."""
+        return self.url(self.request.url.path, **{**self.request.query_params, **query})
+
+    def page(self, template: str, *, status: int = 200, **context: object) -> Response:
+        """Return a page, or a part of one."""
+        return self._remembered(
+            render(template, {"visit": self, "now": now(), **context}, status=status)
+        )
+
+    def redirect(self, address: str) -> Response:
+        """Send the browser on, as after every change: a reload then repeats nothing."""
+        address = quote(address, safe=_IN_ADDRESSES)
+        if self.partial:
+            return Response(status_code=204, headers={**HEADERS, "hx-redirect": address})
+        return self._remembered(RedirectResponse(address, 303, headers=dict(HEADERS)))
+
+    def _remembered(self, response: Response) -> Response:
+        if self.new:
+            put_cookie(
+                self.request,
+                response,
+                self.sessions.cookie(self.session),
+                seconds=self.session.until - int(now().timestamp()),
+            )
+        return response
+
+
+def begin(request: Request, body: bytes = b"") -> Visit:
+    """Return the visit that a request makes, of somebody or of nobody."""
+    services: Services = request.app.state.services
+    sessions = sessions_in(services.settings.state_folder)
+    session = sessions.read(request.cookies.get(cookie_name(request), ""))
+    new = session is None
+    session = session or sessions.begin()
+    caller, acts, local = _who(request, services, session)
+    return Visit(request, services, session, caller, acts, local, Form(body), new)
+
+
+NOBODY = Caller("", "", None, None)
+
+
+def _who(
+    request: Request, services: Services, session: Session
+) -> tuple[Caller, frozenset[Act], bool]:
+    found = services.keyring.holder(session.digest) if session.digest else None
+    if found is not None and found.role is not None:
+        return found, MAY[found.role], False
+    if not services.keyring.asked_for and _at_this_machine(request):
+        check_host(request.headers.get("host", ""))
+        return NOBODY, MAY["admin"], True
+    return NOBODY, frozenset(), False
+
+
+def _at_this_machine(request: Request) -> bool:
+    """Return whether a request comes from this machine, and not through a proxy on it."""
+    if any(name in request.headers for name in _FORWARDED) or request.client is None:
+        return False
+    try:
+        return ipaddress.ip_address(request.client.host).is_loopback
+    except ValueError:
+        return False
+
+
+def check_token(visit: Visit, headers: Mapping[str, str]) -> None:
+    """Refuse a form that another page sent.
+
+    Raises
+    ------
+    Refused
+        If it does not carry the session's token.
+    """
+    token = headers.get(TOKEN_HEADER) or visit.form.text(TOKEN)
+    if visit.new or not visit.sessions.holds(token, visit.session):
+        raise Refused(
+            403,
+            "The form does not carry the token of your session. Go back, reload the page, and "
+            "send it again",
+            code="token_missing",
+        )

@@ -1,0 +1,113 @@
+"""How much came in when: the records of a project by kind and by time."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
+from typing import Any
+
+from sqlalchemy import ColumnElement, Table, func, select
+
+from backtalk.store import Store, schema
+from backtalk.store.inserts import project_number
+from backtalk.store.row_codec import moment
+
+MOST_ROWS = 200_000
+"""So many of the latest records of a table are counted."""
+BARS = 30
+"""The most bars of a chart."""
+_DAY = 86_400_000_000
+
+
+@dataclass(frozen=True)
+class Bar:
+    """What came within some days."""
+
+    first: date
+    last: date
+    count: int
+    height: float
+    """In [0, 1], of the highest bar."""
+
+    @property
+    def days(self) -> str:
+        """The days, as people write them."""
+        return f"{self.first}" if self.first == self.last else f"{self.first} to {self.last}"
+
+
+@dataclass(frozen=True)
+class Chart:
+    """One kind of records over time."""
+
+    kind: str
+    total: int
+    """Of what is counted."""
+    bars: Sequence[Bar]
+
+
+def charts(store: Store) -> list[Chart]:
+    """Return a chart of the interactions and one of each kind of feedback, on the same days.
+
+    Of each table the latest 200,000 records are counted, by the day on which they happened, or
+    came where that is not known.
+    """
+    counts = _by_day(store, schema.interactions, None)
+    counts |= _by_day(store, schema.feedback, schema.feedback.c.kind)
+    days = [day for found in counts.values() for day in found]
+    if not days:
+        return []
+    last = max(days)
+    first = min(*days, last - BARS + 1)
+    return [_chart(kind, found, first, last) for kind, found in counts.items()]
+
+
+def _by_day(
+    store: Store, table: Table, kind: ColumnElement[Any] | None
+) -> dict[str, dict[int, int]]:
+    """Return how many records of each kind there are on each day since the beginning of 1970."""
+    columns = [table.c.time, table.c.received, table.c.deleted]
+    latest = (
+        select(*columns, *([] if kind is None else [kind]))
+        .where(table.c.project == project_number(store.engine, store.project))
+        .order_by(table.c.seq.desc())
+        .limit(MOST_ROWS)
+        .subquery()
+    )
+    day = (func.coalesce(latest.c.time, latest.c.received) // _DAY).label("day")
+    groups = [day] if kind is None else [day, latest.c.kind]
+    query = (
+        select(*groups, func.count().label("total"))
+        .where(latest.c.deleted.is_(None))
+        .group_by(*groups)
+        .order_by(*groups)
+    )
+    found: dict[str, dict[int, int]] = {}
+    with store.engine.connect() as connection:
+        for row in connection.execute(query):
+            name = "interaction" if kind is None else row.kind
+            found.setdefault(name, {})[int(row.day)] = row.total
+    return dict(sorted(found.items()))
+
+
+def _chart(kind: str, counts: Mapping[int, int], first: int, last: int) -> Chart:
+    each = -(-(last - first + 1) // BARS)
+    sums = [
+        sum(counts.get(day, 0) for day in range(start, start + each))
+        for start in range(first, last + 1, each)
+    ]
+    highest = max(sums)
+    bars = [
+        Bar(
+            _date(first + place * each),
+            min(_date(first + place * each) + timedelta(days=each - 1), _date(last)),
+            count,
+            count / highest,
+        )
+        for place, count in enumerate(sums)
+    ]
+    return Chart(kind, sum(sums), bars)
+
+
+def _date(day: int) -> date:
+    return moment(day * _DAY).date()

@@ -1,0 +1,95 @@
+"""Intervals for a mean by drawing its clusters again."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from backtalk.stats.estimate import Estimate, InvalidValues
+from backtalk.stats.intervals.clusters import Totals, totals
+from backtalk.stats.validation import Floats, level_of, values_of
+
+_CELLS = 4_000_000
+
+
+def bootstrap(
+    values: ArrayLike,
+    clusters: ArrayLike | None = None,
+    *,
+    method: str = "studentised",
+    resamples: int = 2000,
+    level: float = 0.95,
+    seed: int = 0,
+) -> Estimate:
+    """Estimate a mean with an interval from resampled clusters.
+
+    For a paired comparison give the differences: what is drawn again is then the pair.
+
+    Parameters
+    ----------
+    values
+        Shape (n,), any scale.
+    clusters
+        One label per value, or None. Whole clusters are drawn; the mean is over values.
+    method
+        ``studentised`` takes the quantiles of (mean* - mean) / error*, which follows a skewed
+        distribution; ``percentile`` those of mean*, which does not and is too short below
+        about 50 clusters (Efron and Tibshirani 1993, chapters 12 and 13).
+    resamples
+        How many times to draw.
+
+    Raises
+    ------
+    InvalidValues
+        If there are fewer than two clusters or no two differ.
+    """
+    array = values_of(values)
+    data = totals(array, clusters)
+    ends = bootstrap_limits(
+        data, method=method, resamples=resamples, level=level_of(level), seed=seed
+    )
+    count = None if clusters is None else data.sums.size
+    name = f"{method} bootstrap"
+    return Estimate(float(array.mean()), *ends, level, array.size, count, name)
+
+
+def bootstrap_limits(
+    data: Totals, *, method: str, resamples: int, level: float, seed: int
+) -> tuple[float, float]:
+    """Limits for one data set: totals of shape (clusters,). See :func:`bootstrap`."""
+    if method not in ("studentised", "percentile"):
+        raise InvalidValues(f"There is no bootstrap {method!r}", "Known: studentised, percentile")
+    count = data.sums.size
+    mean, error = (float(part[0]) for part in _mean_and_error(np.arange(count)[None], data))
+    if count < 2 or error <= 1e-13 * abs(mean):
+        raise InvalidValues(
+            "Fewer than two values differ, so that drawing them again shows no spread",
+            "Give the bounds of the scale and use method='score'",
+        )
+    rng = np.random.default_rng(seed)
+    chunk = max(1, _CELLS // count)
+    parts = [
+        _mean_and_error(rng.integers(count, size=(min(chunk, resamples - start), count)), data)
+        for start in range(0, resamples, chunk)
+    ]
+    means, errors = (np.concatenate(part) for part in zip(*parts, strict=True))
+    tails = [0.5 - level / 2, 0.5 + level / 2]
+    if method == "percentile":
+        low, high = np.quantile(means, tails)
+        return float(low), float(high)
+    spread = errors > 1e-9 * error
+    pivots = (means[spread] - mean) / errors[spread]
+    below, above = np.quantile(pivots, tails)
+    return mean - float(above) * error, mean - float(below) * error
+
+
+def _mean_and_error(drawn: NDArray[np.integer[Any]], data: Totals) -> tuple[Floats, Floats]:
+    """The ratio mean of each row of drawn clusters and its cluster-robust standard error."""
+    sums, sizes = data.sums[drawn], data.sizes[drawn]
+    total = sizes.sum(1)
+    mean = sums.sum(1) / total
+    residuals = sums - mean[:, None] * sizes
+    factor = drawn.shape[1] / max(drawn.shape[1] - 1, 1)
+    return mean, np.sqrt(factor * (residuals**2).sum(1)) / total

@@ -1,0 +1,95 @@
+"""The interval for a mean that was measured to cover best for values such as these."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from backtalk.stats.estimate import Estimate, InvalidValues
+from backtalk.stats.intervals.binomial import exact, wilson
+from backtalk.stats.intervals.bootstrap import bootstrap
+from backtalk.stats.intervals.means import bounded_interval, score_interval, t_interval
+from backtalk.stats.validation import Floats, values_of, within
+
+METHODS = ("auto", "exact", "wilson", "score", "bounded", "t", "bootstrap")
+
+_FEW = 50
+_FEW_OF_A_KIND = 15
+
+
+def mean_interval(
+    values: ArrayLike,
+    clusters: ArrayLike | None = None,
+    *,
+    bounds: tuple[float, float] | None = (0.0, 1.0),
+    level: float = 0.95,
+    method: str = "auto",
+    seed: int = 0,
+) -> Estimate:
+    """Estimate a mean with the interval that was measured to cover best for such values.
+
+    ========================== =====================================================
+    values                     interval
+    ========================== =====================================================
+    zeros and ones             Wilson; exact below 50 values, or below 15 of a kind
+    other bounded, or clusters score
+    without bounds             studentised bootstrap; t below 10 values or clusters
+    ========================== =====================================================
+
+    Parameters
+    ----------
+    values
+        Shape (n,).
+    clusters
+        One label per value: values with one label share a cause, such as the prompt. None
+        where each value stands for itself.
+    bounds
+        The ends of the scale, or None where it has none.
+    level
+        Nominal coverage.
+    method
+        One of ``METHODS``, to overrule the choice.
+    seed
+        For the bootstrap, which no other method here needs.
+
+    Raises
+    ------
+    InvalidValues
+        If a value is missing or out of bounds, or if nothing can be said without bounds.
+    """
+    array = values_of(values) if bounds is None else within(values, bounds)
+    chosen = _choose(array, clusters, bounds) if method == "auto" else method
+    if chosen in ("exact", "wilson"):
+        low, high = bounds or (0.0, 1.0)
+        if clusters is not None or not _is_binary(array, (low, high)):
+            raise InvalidValues(
+                f"The method {chosen!r} is for zeros and ones without clusters",
+                "Use method='score'",
+            )
+        won = round(float((array - low).sum() / (high - low)))
+        found = (exact if chosen == "exact" else wilson)(won, array.size, level=level)
+        return found.mapped(high - low, low)
+    if chosen in ("score", "bounded"):
+        if bounds is None:
+            raise InvalidValues(f"The method {chosen!r} needs bounds", "Give bounds=(low, high)")
+        interval = score_interval if chosen == "score" else bounded_interval
+        return interval(array, clusters, bounds=bounds, level=level)
+    if chosen == "t":
+        return t_interval(array, clusters, level=level)
+    if chosen == "bootstrap":
+        return bootstrap(array, clusters, level=level, seed=seed)
+    raise InvalidValues(f"There is no interval {method!r}", f"Known: {', '.join(METHODS)}")
+
+
+def _choose(array: Floats, clusters: ArrayLike | None, bounds: tuple[float, float] | None) -> str:
+    if bounds is None:
+        count = array.size if clusters is None else np.unique(np.asarray(clusters)).size
+        return "t" if count < 10 else "bootstrap"
+    if clusters is None and _is_binary(array, bounds):
+        rarer = min(int((array == end).sum()) for end in bounds)
+        return "exact" if array.size < _FEW or rarer < _FEW_OF_A_KIND else "wilson"
+    return "score"
+
+
+def _is_binary(array: Floats, bounds: tuple[float, float]) -> bool:
+    return bool(np.isin(array, bounds).all())

@@ -1,0 +1,1 @@
+"""Paired comparisons: Bradley-Terry and Davidson models."""

@@ -1,0 +1,89 @@
+"""Arguments turned into arrays, or refused with the reason."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from backtalk.stats.estimate import InvalidValues
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.intp]
+
+
+def values_of(values: ArrayLike, name: str = "values") -> Floats:
+    """Return one dimension of finite floats, at least one.
+
+    Raises
+    ------
+    InvalidValues
+        If there are none, if there are more dimensions, or if one is NaN or infinite.
+    """
+    array = np.asarray(values, dtype=float)
+    if array.ndim != 1:
+        raise InvalidValues(f"{name} has {array.ndim} dimensions", "Give one value per item")
+    if array.size == 0:
+        raise InvalidValues(f"{name} is empty", "Give at least one value")
+    if not np.isfinite(array).all():
+        where = np.flatnonzero(~np.isfinite(array))
+        raise InvalidValues(
+            f"{name} has {where.size} of {array.size} values that are NaN or infinite, "
+            f"the first at position {where[0]}",
+            "Leave those items out, and say that you did",
+        )
+    return array
+
+
+def within(values: ArrayLike, bounds: tuple[float, float], name: str = "values") -> Floats:
+    """Return finite floats that lie within bounds."""
+    array = values_of(values, name)
+    low, high = bounds
+    if not low < high:
+        raise InvalidValues(f"The bounds {bounds} are not in order", "Give (smallest, largest)")
+    outside = np.flatnonzero((array < low) | (array > high))
+    if outside.size:
+        raise InvalidValues(
+            f"{name} has {array[outside[0]]:g} at position {outside[0]}, "
+            f"outside [{low:g}, {high:g}]",
+            "Give the bounds of the scale, or bounds=None where it has none",
+        )
+    return array
+
+
+def probabilities_of(values: ArrayLike, name: str = "values") -> Floats:
+    """Return finite floats that lie in [0, 1]."""
+    array = values_of(values, name)
+    outside = np.flatnonzero((array < 0) | (array > 1))
+    if outside.size:
+        raise InvalidValues(
+            f"{name} has {array[outside[0]]:g} at position {outside[0]}",
+            "Give values in [0, 1]",
+        )
+    return array
+
+
+def same_length(**arrays: NDArray[np.generic]) -> None:
+    """Raise unless all arrays have one length."""
+    lengths = {name: array.shape[0] for name, array in arrays.items()}
+    if len(set(lengths.values())) > 1:
+        listed = ", ".join(f"{name} has {length}" for name, length in lengths.items())
+        raise InvalidValues(f"The lengths differ: {listed}", "Give one of each per item")
+
+
+def level_of(level: float) -> float:
+    """Return a nominal coverage, which lies strictly between 0 and 1."""
+    if not 0 < level < 1:
+        raise InvalidValues(f"The level {level} is not a coverage", "Give one such as 0.95")
+    return level
+
+
+def groups_of(labels: ArrayLike, length: int, name: str = "clusters") -> tuple[Ints, int]:
+    """Return the group number of each of ``length`` items, and how many groups there are."""
+    array = np.asarray(labels)
+    if array.ndim != 1 or array.shape[0] != length:
+        raise InvalidValues(
+            f"{name} has shape {array.shape} where there are {length} values",
+            "Give one label per value",
+        )
+    uniques, numbers = np.unique(array, return_inverse=True)
+    return numbers.astype(np.intp), len(uniques)
