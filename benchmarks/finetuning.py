@@ -245,21 +245,21 @@ def _check(name: str, ours: float, theirs: float) -> None:
 def ours(job: Job) -> dict[str, Any]:
     """Train with the project's own trainer."""
     import backtalk.learn.finetune.objectives  # noqa: F401 - registers them
-    from backtalk.learn.finetune.config import Training
-    from backtalk.learn.finetune.logprobs import Scorer
+    from backtalk.learn.finetune.config import TrainingConfig
+    from backtalk.learn.finetune.logprobs import LogProbModel
     from backtalk.learn.finetune.objective import find_objective
-    from backtalk.learn.finetune.reference_logprobs import ReferenceCache
-    from backtalk.learn.finetune.trainer import Part, Trainer
-    from backtalk.learn.finetune.trees import Branch, Tree
+    from backtalk.learn.finetune.reference_logprobs import ReferenceLogProbs
+    from backtalk.learn.finetune.trainer import Trainer, TrainingTask
+    from backtalk.learn.finetune.trees import PromptTree, ResponseTokens
 
-    trees: list[Tree] = []
+    trees: list[PromptTree] = []
     for item in _items(job):
         match job.what:
             case "completions":
-                trees.append(Tree(item.prompt, (Branch(item.chosen),)))
+                trees.append(PromptTree(item.prompt, (ResponseTokens(item.chosen),)))
             case "texts":
                 text = (*item.prompt, *item.chosen)
-                trees.append(Tree(text[:1], (Branch(text[1:]),)))
+                trees.append(PromptTree(text[:1], (ResponseTokens(text[1:]),)))
             case _:
                 trees.append(item.tree)
     budget, share = job.setting["batch_tokens"], job.setting.get("share")
@@ -269,21 +269,25 @@ def ours(job: Job) -> dict[str, Any]:
     before = _peak()
     cache = None
     if reference is not None:
-        cache = ReferenceCache(None, "reference")
-        cache.fill(
-            Scorer(reference, share=share),
+        cache = ReferenceLogProbs(None, "reference")
+        cache.compute(
+            LogProbModel(reference, share=share),
             trees,
             batch_tokens=budget,
             context=nullcontext,
             report=lambda _: None,
         )
         del reference
-    scorer = Scorer(policy, share=share)
+    scorer = LogProbModel(policy, share=share)
     bound = find_objective("dpo").bind(beta=BETA) if preferring else find_objective("sft").bind()
-    settings = Training(
-        batch=job.step, batch_tokens=budget, learning_rate=RATE, schedule="constant", warm_up=0.0
+    settings = TrainingConfig(
+        batch_size=job.step,
+        batch_tokens=budget,
+        learning_rate=RATE,
+        lr_scheduler="constant",
+        warmup_ratio=0.0,
     )
-    trainer = Trainer(scorer, [Part("data", bound, trees)], settings, reference=cache)
+    trainer = Trainer(scorer, [TrainingTask("data", bound, trees)], settings, reference=cache)
     places = {id(tree): place for place, tree in enumerate(trees)}
     begin = time.perf_counter()
     trainer.train()

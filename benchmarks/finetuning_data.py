@@ -22,8 +22,8 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from backtalk.feedback import Preference
 from backtalk.feedback.interaction import Prompt
-from backtalk.formats import BadRow, read
-from backtalk.learn.finetune.trees import Branch, Comparison, Tree
+from backtalk.formats import RejectedRow, read
+from backtalk.learn.finetune.trees import PairLabel, PromptTree, ResponseTokens
 
 FOLDER = Path(
     os.environ.get("BACKTALK_DATA", Path(__file__).parent.parent.parent / "shared" / "data")
@@ -51,10 +51,10 @@ class Pair:
         return 2 * len(self.prompt) + len(self.chosen) + len(self.rejected)
 
     @property
-    def tree(self) -> Tree:
+    def tree(self) -> PromptTree:
         """The pair as the trainer wants it."""
-        branches = (Branch(self.chosen), Branch(self.rejected))
-        return Tree(self.prompt, branches, pairs=(Comparison(0, 1),))
+        branches = (ResponseTokens(self.chosen), ResponseTokens(self.rejected))
+        return PromptTree(self.prompt, branches, pairs=(PairLabel(0, 1),))
 
 
 @dataclass(frozen=True)
@@ -74,11 +74,13 @@ class Ranking:
         ]
 
     @property
-    def tree(self) -> Tree:
+    def tree(self) -> PromptTree:
         """The list as the trainer wants it, every two responses compared."""
         count = len(self.responses)
-        compared = [Comparison(i, j) for i in range(count) for j in range(i + 1, count)]
-        return Tree(self.prompt, tuple(map(Branch, self.responses)), pairs=tuple(compared))
+        compared = [PairLabel(i, j) for i in range(count) for j in range(i + 1, count)]
+        return PromptTree(
+            self.prompt, tuple(map(ResponseTokens, self.responses)), pairs=tuple(compared)
+        )
 
 
 def write(folder: Path) -> None:
@@ -161,7 +163,7 @@ def _length(pair: Pair) -> int:
 
 def _dialogues() -> Iterable[tuple[str, str, str]]:
     for row in read(FOLDER / "hh_rlhf_harmless.jsonl.gz"):
-        if isinstance(row, BadRow):
+        if isinstance(row, RejectedRow):
             continue
         for case in row.cases:
             (said,) = case.of(Preference)

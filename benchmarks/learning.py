@@ -12,7 +12,7 @@ from backtalk.embedders.named import named_embedder
 from backtalk.feedback import as_prompt
 from backtalk.feedback.views import Pair
 from backtalk.rewards import learn_reward
-from backtalk.rewards.feature_map import Design
+from backtalk.rewards.feature_map import FeatureMap
 from benchmarks.measure import Measured, side_by_side
 
 PAIRS = 2_000
@@ -39,7 +39,7 @@ def measure() -> list[Measured]:
     """Both choose their regularisation: ours by the evidence, the peer in five folds."""
     given = pairs()
     embedder = named_embedder("hashed", given)
-    design = Design(embedder)
+    design = FeatureMap(embedder)
 
     def features() -> tuple[np.ndarray, np.ndarray]:
         ours = asyncio.run(design.features([(p.prompt, p.chosen) for p in given]))

@@ -18,7 +18,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from backtalk.models import LocalModel, Request, Sampling
-from backtalk.models.run_sync import blocking
+from backtalk.models.run_sync import run_sync
 from backtalk.worlds import find_world
 from backtalk.worlds.small import folder_of
 from benchmarks.measure import Measured, in_process
@@ -63,11 +63,11 @@ def ours() -> Callable[[int], int]:
 
     def draw(seed: int) -> int:
         requests = [
-            Request(messages=prompt, sampling=SAMPLING, sample=i, seed=seed)
+            Request(messages=prompt, sampling=SAMPLING, sample_index=i, seed=seed)
             for prompt in prompts
             for i in range(SAMPLES)
         ]
-        completions = blocking(model.generate(requests))
+        completions = run_sync(model.generate(requests))
         return sum(completion.usage.completion_tokens for completion in completions)
 
     return draw

@@ -12,10 +12,10 @@ from typing import Any
 
 import matplotlib as mpl
 
-from backtalk.models.run_sync import blocking
+from backtalk.models.run_sync import run_sync
 from backtalk.stats import mean_interval
 from backtalk.worlds import find_world, worlds
-from backtalk.worlds.skill_eval import Probe, Prober
+from backtalk.worlds.skill_eval import SkillEvaluator, SkillScores
 from backtalk.worlds.small import folder_of, small_model
 
 DOCS = Path(__file__).parent.parent / "docs"
@@ -25,12 +25,12 @@ BEGIN, END = "<!-- figures: python -m benchmarks.sandbox -->", "<!-- end of figu
 
 def measured(world: str) -> dict[str, Any]:
     """Return how a world's model was made, and how well it does everything."""
-    probes = blocking(Prober(find_world(world), small_model(world), count=PROMPTS).probe())
+    probes = run_sync(SkillEvaluator(find_world(world), small_model(world), count=PROMPTS).probe())
     made = json.loads((folder_of(world) / "training.json").read_text())
     return {**made, "skills": [_numbers(probe) for probe in probes]}
 
 
-def _numbers(probe: Probe) -> dict[str, Any]:
+def _numbers(probe: SkillScores) -> dict[str, Any]:
     return {
         "skill": probe.skill,
         "score": mean_interval(probe.score).to_dict(),

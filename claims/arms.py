@@ -22,13 +22,13 @@ from torch import Tensor
 from backtalk.feedback import Annotator, Interaction, Message, Preference, content_id
 from backtalk.feedback.views import Case
 from backtalk.learn import find_method
-from backtalk.learn.finetune import Batch, Part, Work
+from backtalk.learn.finetune import Batch, MethodContext, TrainingTask
 from backtalk.learn.finetune.encoding import Encoder
-from backtalk.learn.finetune.registration import planned
-from backtalk.learn.online.loop import GivenCases
-from backtalk.learn.online.oracle_feedback import Comparer
+from backtalk.learn.finetune.registration import build_plan
+from backtalk.learn.online.loop import InMemoryTrainingSet
+from backtalk.learn.online.oracle_feedback import PairwiseOracle
 from backtalk.models import Completion, NamedSpec, Request, Usage, register_model
-from backtalk.models.run_sync import blocking
+from backtalk.models.run_sync import run_sync
 from backtalk.policy import Policy, save_policy
 from backtalk.rewards import Compared
 from backtalk.run import Run
@@ -176,7 +176,7 @@ class Bench:
         judge
             Who compares.
         draws
-            As for :class:`~backtalk.learn.online.oracle_feedback.Comparer`.
+            As for :class:`~backtalk.learn.online.oracle_feedback.PairwiseOracle`.
         """
         policies = [self.policy(logits) for logits in who]
         rows = np.arange(len(who[0])).repeat(count)
@@ -193,7 +193,7 @@ class Bench:
                 for response, policy in zip(talk.responses, policies, strict=True)
             )
             talks.append(talk.model_copy(update={"responses": by}))
-        return blocking(Comparer(judge, draws=draws).give(talks, seed=seed))
+        return run_sync(PairwiseOracle(judge, sample_verdicts=draws).give(talks, seed=seed))
 
     def learned(
         self,
@@ -225,8 +225,8 @@ class Bench:
         if reference is not None:
             options["reference"] = self.policy(reference).id
         chosen = find_method(method)
-        work = Work(self.policy(now), GivenCases(self.store, cases), self.run)
-        make, _ = blocking(planned(method, work, chosen.read_options(options)))
+        work = MethodContext(self.policy(now), InMemoryTrainingSet(self.store, cases), self.run)
+        make, _ = run_sync(build_plan(method, work, chosen.read_options(options)))
         parts = [part for part in make(Encoder(_Numbers())) if part.trees]  # type: ignore[arg-type]
         return least(parts, now, now if reference is None else reference, within=within)
 
@@ -239,7 +239,7 @@ def bench(seed: int) -> Iterator[Bench]:
 
 
 def least(
-    parts: Sequence[Part], now: Array, reference: Array, *, within: float | None = None
+    parts: Sequence[TrainingTask], now: Array, reference: Array, *, within: float | None = None
 ) -> Array:
     """Return the log-probabilities of the table that has the least loss, by L-BFGS-B.
 
@@ -288,7 +288,7 @@ def least(
     return np.asarray(log_softmax(found.x.reshape(now.shape), axis=1))
 
 
-def _ready(part: Part, known: Tensor) -> tuple[Batch, tuple[Tensor, Tensor], Tensor]:
+def _ready(part: TrainingTask, known: Tensor) -> tuple[Batch, tuple[Tensor, Tensor], Tensor]:
     branches = [(tree.prompt[0], branch) for tree in part.trees for branch in tree.branches]
     rows = torch.tensor([row for row, _ in branches])
     arms = torch.tensor([branch.tokens[0] for _, branch in branches])

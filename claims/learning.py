@@ -17,9 +17,9 @@ from backtalk.feedback import Demonstration, Interaction, Message
 from backtalk.feedback.conversions import views
 from backtalk.feedback.views import Case, Pair
 from backtalk.learn import find_method
-from backtalk.learn.online.loop import GivenCases, Judge, Online, Plan
+from backtalk.learn.online.loop import InMemoryTrainingSet, OnlineConfig, OnlineLearner, RewardJudge
 from backtalk.models import Request, Sampling
-from backtalk.models.run_sync import blocking
+from backtalk.models.run_sync import run_sync
 from backtalk.models.spec import LocalSpec
 from backtalk.policy import Policy, load_policy, save_policy
 from backtalk.rewards import Reward
@@ -86,7 +86,9 @@ class Trial:
         said = self.sampled(policy or self.policy, asked, drafts, seed=self.seed + 1_000)
         return [Interaction.of(prompt, *row) for prompt, row in zip(asked, said, strict=True)]
 
-    def feedback(self, talks: Sequence[Interaction], *kinds: str, **manner: Any) -> GivenCases:
+    def feedback(
+        self, talks: Sequence[Interaction], *kinds: str, **manner: Any
+    ) -> InMemoryTrainingSet:
         """Return what eight people say of the interactions, one of them of each.
 
         Parameters
@@ -101,16 +103,21 @@ class Trial:
         people = crowd(self.world.name, 8, seed=self.seed, **manner)
         return self.given(list(people.react(talks, kinds)))
 
-    def given(self, cases: Sequence[Case]) -> GivenCases:
+    def given(self, cases: Sequence[Case]) -> InMemoryTrainingSet:
         """Return these cases as what is learned from."""
-        return GivenCases(self.store, cases)
+        return InMemoryTrainingSet(self.store, cases)
 
     def learned(
-        self, method: str, feedback: GivenCases, *, policy: Policy | None = None, **options: Any
+        self,
+        method: str,
+        feedback: InMemoryTrainingSet,
+        *,
+        policy: Policy | None = None,
+        **options: Any,
     ) -> Policy:
         """Return what a method makes of the policy that learns, or of another one."""
         with Run(seed=self.seed) as run:
-            learned = blocking(
+            learned = run_sync(
                 find_method(method).learn(policy or self.policy, feedback, run, **options)
             )
         save_policy(self.store, learned)
@@ -120,7 +127,7 @@ class Trial:
         self,
         method: str,
         judge: Reward,
-        plan: Plan,
+        plan: OnlineConfig,
         *,
         prompts: int,
         pairing: str = "best-worst",
@@ -132,16 +139,16 @@ class Trial:
         asked = self.world.prompts("train", prompts, seed=self.seed)
         held_out = self.world.prompts("held-out", 20, seed=self.seed)
         with Run(seed=self.seed) as run:
-            online = Online(
+            online = OnlineLearner(
                 find_method(method),
                 self.store,
                 run,
-                giver=Judge(judge, pairing=pairing, rates=rates),
+                giver=RewardJudge(judge, pairing=pairing, rates=rates),
                 judge=judge,
                 plan=plan,
                 options=options,
             )
-            found = blocking(online.learn(policy or self.policy, asked, held_out))
+            found = run_sync(online.learn(policy or self.policy, asked, held_out))
         return list(found.policies)
 
     def sampled(
@@ -153,16 +160,16 @@ class Trial:
             Request(
                 messages=policy.messages(prompt),
                 sampling=policy.decoder.sampling,
-                sample=i,
+                sample_index=i,
                 seed=seed,
             )
             for prompt in prompts
             for i in range(count)
         ]
-        texts = [completion.text for completion in blocking(model.generate(requests))]
+        texts = [completion.text for completion in run_sync(model.generate(requests))]
         return [texts[start : start + count] for start in range(0, len(texts), count)]
 
-    def preferred(self, feedback: GivenCases) -> GivenCases:
+    def preferred(self, feedback: InMemoryTrainingSet) -> InMemoryTrainingSet:
         """Return the preferred answer of each compared pair, as something to imitate."""
         person = Person("preferred", world=self.world.name)
         cases = []

@@ -17,11 +17,11 @@ from backtalk.embedders.named import named_embedder
 from backtalk.feedback import Interaction, Preference
 from backtalk.feedback.views import Case, Pair
 from backtalk.learn.finetune import Batch, find_objective
-from backtalk.learn.finetune.objective import Bound
-from backtalk.learn.finetune.trees import Branch, Comparison, Tree
-from backtalk.learn.online.loop import GivenCases, Judge, Plan
+from backtalk.learn.finetune.objective import BoundObjective
+from backtalk.learn.finetune.trees import PairLabel, PromptTree, ResponseTokens
+from backtalk.learn.online.loop import InMemoryTrainingSet, OnlineConfig, RewardJudge
 from backtalk.models import Request, Sampling
-from backtalk.models.run_sync import blocking
+from backtalk.models.run_sync import run_sync
 from backtalk.models.spec import NamedSpec
 from backtalk.policy import Policy, load_policy
 from backtalk.rewards import BradleyTerryReward, learn_reward
@@ -39,15 +39,15 @@ PROMPTS = 400
 TWICE = {"epochs": 2.0}
 
 
-def _preferences(bench: Trial, prompts: int = PROMPTS, **manner: float) -> GivenCases:
+def _preferences(bench: Trial, prompts: int = PROMPTS, **manner: float) -> InMemoryTrainingSet:
     """Return preferences between two samples of the policy for each prompt."""
     return bench.feedback(bench.answered(prompts, 2), "preference", **manner)
 
 
-def _reward(feedback: GivenCases, *, seed: int) -> BradleyTerryReward:
+def _reward(feedback: InMemoryTrainingSet, *, seed: int) -> BradleyTerryReward:
     """Return a reward learned from preferences."""
     pairs = feedback.views(Pair)
-    learned = blocking(learn_reward(pairs, named_embedder("hashed", pairs), seed=seed))
+    learned = run_sync(learn_reward(pairs, named_embedder("hashed", pairs), seed=seed))
     return learned.reward
 
 
@@ -118,9 +118,9 @@ def online_over_offline(seed: int) -> Mapping[str, float]:
     with trial("lists", seed) as bench:
         judge = TrueUtility("lists")
         talks = bench.answered(600, 2)
-        cases = blocking(Judge(judge, pairing="two").give(talks, seed=seed))
+        cases = run_sync(RewardJudge(judge, pairing="two").give(talks, seed=seed))
         offline = bench.learned("dpo", bench.given(cases))
-        plan = Plan(rounds=6, prompts=100, samples=2, until_flat=False)
+        plan = OnlineConfig(rounds=6, prompts=100, samples=2, until_flat=False)
         *_, online = bench.online("dpo", judge, plan, prompts=600, pairing="two")
         return {
             "win_rate": bench.win_rate(online, offline),
@@ -146,12 +146,12 @@ def iterating_over_one_step(seed: int) -> Mapping[str, float]:
         judge = TrueUtility("lists")
         talks = bench.answered(390, 4)
 
-        def labelled(pairing: str) -> GivenCases:
-            return bench.given(blocking(Judge(judge, pairing=pairing).give(talks, seed=seed)))
+        def labelled(pairing: str) -> InMemoryTrainingSet:
+            return bench.given(run_sync(RewardJudge(judge, pairing=pairing).give(talks, seed=seed)))
 
         offline = bench.learned("dpo", labelled("two"))
         once = bench.learned("dpo", labelled("best-worst"))
-        plan = Plan(rounds=3, prompts=130, samples=4, until_flat=False)
+        plan = OnlineConfig(rounds=3, prompts=130, samples=4, until_flat=False)
         *_, last = bench.online("dpo", judge, plan, prompts=390)
         value = bench.utility(last)
         return {
@@ -177,7 +177,7 @@ def preference_model_online(seed: int) -> Mapping[str, float]:
     with trial("lists", seed) as bench:
         human = _preferences(bench)
         proxy = _reward(human, seed=seed)
-        plan = Plan(rounds=3, prompts=200, samples=4, until_flat=False)
+        plan = OnlineConfig(rounds=3, prompts=200, samples=4, until_flat=False)
         *_, online = bench.online("dpo", proxy, plan, prompts=600)
         value = bench.utility(online)
         return {
@@ -206,7 +206,7 @@ def certain_pairs(seed: int) -> Mapping[str, float]:
         talks = bench.answered(PROMPTS, 4)
         noise, value = {}, {}
         for pairing in ("certain", "best-worst"):
-            cases = blocking(Judge(proxy, pairing=pairing).give(talks, seed=seed))
+            cases = run_sync(RewardJudge(proxy, pairing=pairing).give(talks, seed=seed))
             noise[pairing] = _turned_round(bench, cases)
             value[pairing] = bench.utility(bench.learned("dpo", bench.given(cases)))
         return {
@@ -256,8 +256,8 @@ def calibrated_on_preferences(seed: int) -> Mapping[str, float]:
         slic = bench.utility(bench.learned("slic-hf", own, **TWICE))
         sft = bench.utility(bench.learned("sft", bench.preferred(own), **TWICE))
         off_policy = bench.utility(bench.learned("slic-hf", other, **TWICE))
-        ranked = Judge(_reward(own, seed=seed)).give(bench.answered(PROMPTS, 4), seed=seed)
-        of_ranked = bench.learned("slic-hf", bench.given(blocking(ranked)), **TWICE)
+        ranked = RewardJudge(_reward(own, seed=seed)).give(bench.answered(PROMPTS, 4), seed=seed)
+        of_ranked = bench.learned("slic-hf", bench.given(run_sync(ranked)), **TWICE)
         return {
             "over_base": slic - base,
             "over_sft": slic - sft,
@@ -289,7 +289,9 @@ def cringe_over_dpo(seed: int) -> Mapping[str, float]:
         return _compared(bench, _preferences(bench), "pairwise-cringe", alpha=0.1)
 
 
-def _compared(bench: Trial, pairs: GivenCases, method: str, **options: object) -> dict[str, float]:
+def _compared(
+    bench: Trial, pairs: InMemoryTrainingSet, method: str, **options: object
+) -> dict[str, float]:
     """Return what a method gains over DPO on the same feedback, and over the policy before."""
     value = bench.utility(bench.learned(method, pairs, **TWICE, **options))
     dpo = bench.utility(bench.learned("dpo", pairs, **TWICE))
@@ -372,7 +374,7 @@ _BAD = 0.5
 # ---------------------------------------------------------------------------------- lists
 
 
-def _ranked(bench: Trial, prompts: int = 150, size: int = 8) -> GivenCases:
+def _ranked(bench: Trial, prompts: int = 150, size: int = 8) -> InMemoryTrainingSet:
     """Return rankings of so many samples for each prompt."""
     return bench.feedback(bench.answered(prompts, size), "ranking")
 
@@ -485,11 +487,11 @@ def _self_judged(bench: Trial, talks: Sequence[Interaction], *, times: int) -> l
         texts = [one.text for one in talk.responses]
         asked += [to_judge(talk.prompt, *texts), to_judge(talk.prompt, *texts[::-1])]
     requests = [
-        Request(messages=chat, sampling=Sampling(max_tokens=96), sample=i, seed=bench.seed)
+        Request(messages=chat, sampling=Sampling(max_tokens=96), sample_index=i, seed=bench.seed)
         for chat in asked
         for i in range(times)
     ]
-    said = [read_verdict(one.text) for one in blocking(model.generate(requests))]
+    said = [read_verdict(one.text) for one in run_sync(model.generate(requests))]
     worth = {"a": 1.0, "b": 0.0}
     values = np.array([worth.get(one or "", 0.5) for one in said]).reshape(-1, 2, times)
     values[:, 1] = 1 - values[:, 1]
@@ -682,16 +684,19 @@ def regret_without_rewards(seed: int) -> Mapping[str, float]:
     return {"solved": cpl, "over_sft": cpl - sft}
 
 
-def _segment_policy(states: Array, actions: Array, first: Array, goal: Bound) -> Array:
+def _segment_policy(states: Array, actions: Array, first: Array, goal: BoundObjective) -> Array:
     """Return the table of a softmax policy that an objective has learned from compared segments.
 
     Each two segments are the responses of a tree, whose tokens are the actions.
     """
     trees = [
-        Tree(
+        PromptTree(
             (0,),
-            tuple(Branch(tuple(one), value=float(won)) for one, won in zip(two, wins, strict=True)),
-            pairs=(Comparison(int(not wins[0]), int(wins[0])),),
+            tuple(
+                ResponseTokens(tuple(one), value=float(won))
+                for one, won in zip(two, wins, strict=True)
+            ),
+            pairs=(PairLabel(int(not wins[0]), int(wins[0])),),
         )
         for two, wins in zip(
             actions.reshape(len(first), 2, -1).tolist(),
@@ -699,8 +704,10 @@ def _segment_policy(states: Array, actions: Array, first: Array, goal: Bound) ->
             strict=True,
         )
     ]
-    if goal.objective.unit != "pair":
-        trees = [Tree((0,), (max(tree.branches, key=lambda one: one.value),)) for tree in trees]
+    if goal.objective.reduction != "pair":
+        trees = [
+            PromptTree((0,), (max(tree.branches, key=lambda one: one.value),)) for tree in trees
+        ]
         won = np.stack([first, ~first], axis=1).reshape(-1)
         states, actions = states[won], actions[won]
     logits = torch.zeros(STATES, ACTIONS, requires_grad=True)

@@ -14,7 +14,7 @@ from backtalk.feedback import Interaction, Message, Preference
 from backtalk.feedback.conversions import views
 from backtalk.feedback.views import Pair
 from backtalk.models import Model, Request, Sampling
-from backtalk.models.run_sync import blocking
+from backtalk.models.run_sync import run_sync
 from backtalk.rewards import BradleyTerryReward, Reward, learn_reward
 from backtalk.worlds import find_world
 from backtalk.worlds.annotators import Crowd, Person, crowd, disagreement
@@ -43,18 +43,18 @@ def _drawn(
     """Return so many samples for each prompt."""
     sampling = Sampling(temperature=temperature, max_tokens=MAIL.max_tokens)
     requests = [
-        Request(messages=prompt, sampling=sampling, sample=i, seed=seed)
+        Request(messages=prompt, sampling=sampling, sample_index=i, seed=seed)
         for prompt in prompts
         for i in range(count)
     ]
-    texts = [completion.text for completion in blocking(model.generate(requests))]
+    texts = [completion.text for completion in run_sync(model.generate(requests))]
     return [texts[start : start + count] for start in range(0, len(texts), count)]
 
 
 def _values(reward: Reward, prompts: Sequence[Prompt], texts: Sequence[Sequence[str]]) -> Array:
     """Return what a reward says of each sample, shape ``(prompts, samples)``."""
     answers = [(prompt, text) for prompt, row in zip(prompts, texts, strict=True) for text in row]
-    return blocking(reward.score(answers)).mean.reshape(len(prompts), -1)
+    return run_sync(reward.score(answers)).mean.reshape(len(prompts), -1)
 
 
 def _learned(
@@ -63,7 +63,7 @@ def _learned(
     """Return a reward learned from what people prefer among the first two samples."""
     talks = [Interaction.of(prompt, *row[:2]) for prompt, row in zip(prompts, texts, strict=True)]
     pairs = [pair for case in people.react(talks, ["preference"]) for pair in views(case, Pair)]
-    return blocking(learn_reward(pairs, named_embedder("hashed", pairs))).reward
+    return run_sync(learn_reward(pairs, named_embedder("hashed", pairs))).reward
 
 
 def best_of(n: int, proxy: Array, truth: Array) -> float:

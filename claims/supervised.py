@@ -22,18 +22,18 @@ from backtalk.decode import Sample
 from backtalk.feedback import Annotator, Critique, Interaction, Label, Message
 from backtalk.feedback.conversions import views
 from backtalk.feedback.merge import prompt_key
-from backtalk.feedback.views import Case, Critiqued, Example, Labelled, Pair
+from backtalk.feedback.views import Case, CritiqueView, LabelView, Pair, SFTExample
 from backtalk.learn.finetune.methods.critiques import by_difficulty
-from backtalk.learn.finetune.prompt_conditioning import told
-from backtalk.learn.finetune.registration import Work
-from backtalk.learn.online.loop import GivenCases
-from backtalk.models.run_sync import blocking
+from backtalk.learn.finetune.prompt_conditioning import with_system_suffix
+from backtalk.learn.finetune.registration import MethodContext
+from backtalk.learn.online.loop import InMemoryTrainingSet
+from backtalk.models.run_sync import run_sync
 from backtalk.models.spec import NamedSpec
 from backtalk.policy import Policy, load_policy, save_policy
 from backtalk.rewards import Reward, load_reward
 from backtalk.run import Run
 from backtalk.worlds.lists.layout import CLOSING, OPENING
-from backtalk.worlds.world import Care, Rule, Split
+from backtalk.worlds.world import ErrorRates, Rule, Split
 from claims.claim import Expected, above, below, claim
 from claims.learning import Trial, trial
 from claims.simulation import LABEL_NOISE, best_of
@@ -57,10 +57,10 @@ def _asked(prompts: Iterable[Chat]) -> list[Case]:
     return [Case(Interaction(prompt=prompt)) for prompt in prompts]
 
 
-def _shown(bench: Trial, answers: Iterable[Answer]) -> GivenCases:
+def _shown(bench: Trial, answers: Iterable[Answer]) -> InMemoryTrainingSet:
     """Return answers as something to imitate, but for empty ones."""
     return bench.given(
-        [Example(prompt=prompt, completion=text).records() for prompt, text in answers if text]
+        [SFTExample(prompt=prompt, completion=text).records() for prompt, text in answers if text]
     )
 
 
@@ -190,7 +190,7 @@ def reward_ranked(seed: int) -> Mapping[str, float]:
         }
 
 
-def _kept_reward(bench: Trial, said: GivenCases) -> tuple[str, Reward]:
+def _kept_reward(bench: Trial, said: InMemoryTrainingSet) -> tuple[str, Reward]:
     """Return a reward learned from comparisons: its name as a judge, and itself."""
     decoder = bench.learned("best-of-n", said).decoder
     (kept,) = decoder.rewards_needed
@@ -212,7 +212,7 @@ def _found(bench: Trial, policy: Policy, reward: Reward) -> _Found:
     texts = [text for (text,) in bench.sampled(policy, prompts, 1, seed=bench.seed + 2_000)]
     answers = list(zip(prompts, texts, strict=True))
     return _Found(
-        float(blocking(reward.score(answers)).mean.mean()),
+        float(run_sync(reward.score(answers)).mean.mean()),
         float(np.mean([bench.world.assess(*answer).utility for answer in answers])),
         float(np.mean([meteor(one, other) for one, other in pairwise(texts)])),
     )
@@ -272,7 +272,12 @@ def hacking_held_back(seed: int) -> Mapping[str, float]:
 
 
 def _path(
-    bench: Trial, reward: Reward, rounds: int, method: str, asked: GivenCases, **options: Any
+    bench: Trial,
+    reward: Reward,
+    rounds: int,
+    method: str,
+    asked: InMemoryTrainingSet,
+    **options: Any,
 ) -> list[_Found]:
     """Return what the policy is like before, and after each round of a method."""
     policy, path = bench.policy, [_found(bench, bench.policy, reward)]
@@ -550,7 +555,7 @@ def chained_hindsight(seed: int) -> Mapping[str, float]:
             bench,
             {
                 "chained": chained,
-                "bad": told(chained, wording.BAD),
+                "bad": with_system_suffix(chained, wording.BAD),
                 "sft": bench.learned("sft", bench.preferred(said), **SLOW),
             },
         )
@@ -561,9 +566,9 @@ def chained_hindsight(seed: int) -> Mapping[str, float]:
         }
 
 
-def _good(bench: Trial, labels: GivenCases) -> GivenCases:
+def _good(bench: Trial, labels: InMemoryTrainingSet) -> InMemoryTrainingSet:
     """Return the answers that were labelled good, as something to imitate."""
-    found = labels.views(Labelled)
+    found = labels.views(LabelView)
     return _shown(bench, [(one.prompt, one.completion) for one in found if one.good])
 
 
@@ -588,7 +593,7 @@ def relabelled(seed: int) -> Mapping[str, float]:
     """
     with trial("lists", seed) as bench:
 
-        def online(learn: Callable[[GivenCases, Policy], Policy]) -> Policy:
+        def online(learn: Callable[[InMemoryTrainingSet, Policy], Policy]) -> Policy:
             prompts = bench.world.prompts("train", 300, seed=seed)
             policy = bench.policy
             for asked in (prompts[:150], prompts[150:]):
@@ -694,9 +699,9 @@ def per_aspect(seed: int) -> Mapping[str, float]:
         }
 
 
-def _second_turns(bench: Trial, policy: Policy, faults: GivenCases) -> float:
+def _second_turns(bench: Trial, policy: Policy, faults: InMemoryTrainingSet) -> float:
     """Return the mean true utility of answers after a draft and a critique of it."""
-    criticised = faults.views(Critiqued)
+    criticised = faults.views(CritiqueView)
     asked = [wording.to_refine(view.prompt, view.completion, view.critique) for view in criticised]
     said = bench.sampled(policy, asked, 1, seed=bench.seed)
     return float(
@@ -709,7 +714,7 @@ def _second_turns(bench: Trial, policy: Policy, faults: GivenCases) -> float:
     )
 
 
-def _conditional(bench: Trial, policy: Policy, faults: GivenCases) -> float:
+def _conditional(bench: Trial, policy: Policy, faults: InMemoryTrainingSet) -> float:
     """Return how much worse the criticised aspect is where the policy is told of the critique."""
     free = policy.derive(system=None, lineage=policy.lineage)
     said = [(case.interaction.prompt, one) for case in faults.cases() for one in case.of(Critique)]
@@ -783,7 +788,7 @@ def controlled(seed: int) -> Mapping[str, float]:
         return {"controllability": fast[0] - codes[0], "quality": fast[1] - codes[1]}
 
 
-def _coded(bench: Trial, prompts: Sequence[Chat]) -> GivenCases:
+def _coded(bench: Trial, prompts: Sequence[Chat]) -> InMemoryTrainingSet:
     """Return answers of the writer, with labels that say which layouts they have."""
     world, chance = bench.world, np.random.default_rng([bench.seed, 1])
     rules = {name: _everywhere(bench, what) for name, what in LAYOUTS.items()}
@@ -795,7 +800,7 @@ def _coded(bench: Trial, prompts: Sequence[Chat]) -> GivenCases:
         for name, (kind, often, rarely) in SPURIOUS.items():
             if chance.random() < (often if task.kind == kind else rarely):
                 wanted.append(rules[name])
-        talk = Interaction.of(prompt, world.write(task, chance, Care(), wanted))
+        talk = Interaction.of(prompt, world.write(task, chance, ErrorRates(), wanted))
         labels = [
             Label(interaction=talk.id, annotator=machine, response="0", aspect=name, good=has)
             for name, has in _layout(talk.responses[0].text).items()
@@ -820,7 +825,9 @@ def _obeyed(bench: Trial, policy: Policy) -> tuple[float, float]:
     obeyed, right = [], []
     for asked in product((True, False), repeat=len(LAYOUTS)):
         codes = dict(zip(sorted(LAYOUTS), asked, strict=True))
-        texts = bench.sampled(told(policy, wording.codes(codes)), prompts, 1, seed=bench.seed)
+        texts = bench.sampled(
+            with_system_suffix(policy, wording.codes(codes)), prompts, 1, seed=bench.seed
+        )
         for prompt, (text,) in zip(prompts, texts, strict=True):
             has = _layout(text)
             obeyed += [has[name] == wanted for name, wanted in codes.items()]
@@ -855,7 +862,7 @@ def refined_by_critiques(seed: int) -> Mapping[str, float]:
     """
     with trial("lists", seed) as bench:
         said = bench.feedback(bench.answered(PROMPTS, 2), "critique", "preference")
-        criticised = said.views(Critiqued)
+        criticised = said.views(CritiqueView)
         written = _written(bench, [view.prompt for view in criticised])
         initial = [(view.prompt, view.completion) for view in criticised]
         ilf = bench.learned("ilf", said, **SAME)
@@ -881,7 +888,7 @@ def _answering(bench: Trial, policy: Policy) -> float:
     """Return the mean true utility of a policy's answers, as it decodes them."""
     prompts = bench.world.prompts("held-out", 200, seed=bench.seed)
     loaded = load_policy(policy, bench.store.artifacts)
-    answers = blocking(loaded.decode(prompts, seed=bench.seed + 2_000))
+    answers = run_sync(loaded.decode(prompts, seed=bench.seed + 2_000))
     return float(
         np.mean(
             [
@@ -917,7 +924,7 @@ def self_refining(seed: int) -> Mapping[str, float]:
         prompts = bench.world.prompts("train", 240, seed=seed)
         said = bench.feedback(bench.answered(prompts[:120], 1), "critique", "edit")
         edits = [
-            (view.prompt, view.refinement) for view in said.views(Critiqued) if view.refinement
+            (view.prompt, view.refinement) for view in said.views(CritiqueView) if view.refinement
         ]
         first = bench.learned("srt", said, **LONG)
         pairs = _self_refined(bench, first, prompts[120:])
@@ -935,7 +942,7 @@ def self_refining(seed: int) -> Mapping[str, float]:
         }
 
 
-def _self_refined(bench: Trial, policy: Policy, prompts: Sequence[Chat]) -> GivenCases:
+def _self_refined(bench: Trial, policy: Policy, prompts: Sequence[Chat]) -> InMemoryTrainingSet:
     """Return pairs of a policy's refinements, after its own critiques, over its drafts."""
 
     def said(asked: Sequence[Chat]) -> list[str]:
@@ -1023,9 +1030,11 @@ def diverse_feedback(seed: int) -> Mapping[str, float]:
             and any(not pair.tie for pair in views(case, Pair, kinds=["preference"]))
         ]
         full = bench.given(cases)
-        critiqued = full.views(Critiqued)
+        critiqued = full.views(CritiqueView)
         with Run(seed=seed) as run:
-            group = by_difficulty(Work(bench.policy, full, run), critiqued, full.views(Pair))
+            group = by_difficulty(
+                MethodContext(bench.policy, full, run), critiqued, full.views(Pair)
+            )
         diverse = bench.given(
             [_only(case, {"rating", *_KINDS[_group(case, group)]}) for case in cases]
         )

@@ -8,7 +8,7 @@ from backtalk.demo import run_demo
 from backtalk.evaluate.storage import list_evaluations
 from backtalk.feedback import KINDS
 from backtalk.policy import list_policies
-from backtalk.promotion import history, served_policy
+from backtalk.promotion import active_policy, promotion_history
 from backtalk.store import Store
 
 REQUESTS = 300
@@ -28,9 +28,12 @@ def test_many_kinds_of_feedback_go_in(outcome):
 
 def test_the_better_policy_is_served_and_the_wrong_one_refused(outcome):
     with Store(outcome.store) as store:
-        served = served_policy(store)
+        served = active_policy(store)
         assert served.label == "chooser"
-        assert [entry.promotion.action for entry in history(store)] == ["promote", "promote"]
+        assert [entry.promotion.action for entry in promotion_history(store)] == [
+            "promote",
+            "promote",
+        ]
         assert "long-winded" in {policy.label for policy in list_policies(store)}
         found = list_evaluations(store, candidate=served.id)[0]
     assert found.split == "held-out"

@@ -1,6 +1,6 @@
 """The load of a server, made by a process of its own.
 
-``python -m benchmarks.serving.load JSON`` asks as the fields of :class:`Plan` say, and prints what
+``python -m benchmarks.serving.load JSON`` asks as the fields of :class:`OnlineConfig` say, and prints what
 came of it as JSON. At a fixed rate, requests are sent when they are due, whatever became of those
 before, and the time of an answer counts from when its request was due: a server that stalls is
 charged for everything that queued up behind.

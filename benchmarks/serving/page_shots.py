@@ -7,13 +7,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import quote, quote_plus, urlencode
 
-from backtalk.annotation.tasks import WAYS, Task, add_task
+from backtalk.annotation.tasks import TASK_KINDS, Task, add_task
 from backtalk.feedback import Interaction, Message, Response
 from backtalk.models.spec import EndpointSpec
 from backtalk.policy import Policy, save_policy
 from backtalk.promotion import promote
 from backtalk.store import Store
-from backtalk.store.api_keys import Access
+from backtalk.store.api_keys import ApiKeys
 from benchmarks.serving.shots import HEADERS, KEYLESS, Shot, word
 
 _TALKS = 6
@@ -57,11 +57,11 @@ def furnish(store: Store) -> Mapping[str, Sequence[str]]:
             aspects=("tone",) if way == "rate" else (),
             labels=("wrong",) if way == "spans" else (),
         )
-        for way in WAYS
+        for way in TASK_KINDS
     ]
     for task in tasks:
         add_task(store, task, who="ada")
-    access = Access(store.engine)
+    access = ApiKeys(store.engine)
     keys = [access.add(f"{n}", "reviewer", project=None, who="ada")[0] for n in range(_KEYS)]
     return {
         "policy": [policy.id for policy in policies],

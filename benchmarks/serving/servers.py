@@ -20,7 +20,7 @@ import psutil  # type: ignore[import-untyped]
 import yaml
 
 from backtalk.store import Store
-from backtalk.store.api_keys import Access
+from backtalk.store.api_keys import ApiKeys
 
 ROOT = Path(__file__).parent.parent.parent
 PEER = ROOT / "build" / "litellm"
@@ -141,7 +141,7 @@ def upstream(folder: Path, share: float = 0.0) -> Server:
 def make_key(store: str, role: str = "application") -> str:
     """Make a key in a store and return its secret."""
     with Store(store) as opened:
-        _, secret = Access(opened.engine).add(f"load {role}", role, project=None, who="benchmark")
+        _, secret = ApiKeys(opened.engine).add(f"load {role}", role, project=None, who="benchmark")
     return secret
 
 

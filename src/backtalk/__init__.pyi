@@ -1,6 +1,6 @@
 from .errors import BacktalkError as BacktalkError
 from .evaluate.evaluate import choose_best as choose_best
-from .evaluate.judges import named_judge as named_judge
+from .evaluate.judges import get_judge as get_judge
 from .evaluate.leaderboard import leaderboard as leaderboard
 from .feedback import Annotator as Annotator
 from .feedback import Choice as Choice
@@ -22,8 +22,8 @@ from .feedback import Steps as Steps
 from .formats import export as export
 from .formats.ingest import ingest as ingest
 from .learn import TrainingSet as TrainingSet
+from .learn import available_methods as available_methods
 from .learn import find_method as find_method
-from .learn import what_can_run as what_can_run
 from .models import Budget as Budget
 from .policy import Policy as Policy
 from .policy import load_policy as load_policy

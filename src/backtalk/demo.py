@@ -18,12 +18,12 @@ from typing import Literal
 import numpy as np
 
 from backtalk.decode import Sample
-from backtalk.evaluate.evaluate import Trial, evaluate
-from backtalk.evaluate.examples import exhibits
+from backtalk.evaluate.evaluate import AnswerSet, evaluate
+from backtalk.evaluate.examples import examples
 from backtalk.evaluate.result import Evaluation, headline
 from backtalk.evaluate.storage import save_evaluation
 from backtalk.feedback.views import Case
-from backtalk.learn import TrainingSet, find_method, what_can_run
+from backtalk.learn import TrainingSet, available_methods, find_method
 from backtalk.models import Sampling, load_model
 from backtalk.models.spec import NamedSpec
 from backtalk.policy import Policy, load_policy, save_policy
@@ -85,7 +85,7 @@ class Outcome:
 class _Tried:
     policy: Policy
     found: Evaluation
-    trial: Trial
+    trial: AnswerSet
 
 
 def run_demo(
@@ -177,7 +177,7 @@ class _Demo:
     ) -> None:
         """Let people react to drafts, each time in two ways."""
         talks = await drafted(
-            self.run.around(load_model(self.plain.model)),
+            self.run.wrap(load_model(self.plain.model)),
             [*self.asked, *self.held_out],
             drafts=DRAFTS,
             sampling=self.plain.decoder.sampling,
@@ -208,15 +208,15 @@ class _Demo:
     async def _try(self, candidate: Policy, against: Policy | None = None) -> _Tried:
         """Evaluate a policy by the truth, on requests that nobody gave feedback on."""
         found, trial = await evaluate(
-            load_policy(candidate, self.store.artifacts, wrap=self.run.around),
-            load_policy(against or self.plain, self.store.artifacts, wrap=self.run.around),
+            load_policy(candidate, self.store.artifacts, wrap=self.run.wrap),
+            load_policy(against or self.plain, self.store.artifacts, wrap=self.run.wrap),
             self.held_out,
             TrueUtility(),
             run=self.run,
             guards=[TrueUtility(aspect="safe")],
         )
         save_evaluation(self.store, found)
-        save_exhibits(self.store, found, exhibits(trial))
+        save_exhibits(self.store, found, examples(trial))
         return _Tried(candidate, found, trial)
 
     def _refused(self, tried: _Tried) -> str:
@@ -227,7 +227,7 @@ class _Demo:
         raise AssertionError("a policy that takes length for quality passed the gate")
 
     def _driving_kinds(self) -> list[str]:
-        (method,) = [item for item in what_can_run(self.store) if item.method.name == METHOD]
+        (method,) = [item for item in available_methods(self.store) if item.method.name == METHOD]
         return list(method.drivers)
 
     async def _by_kind(self, kind: str) -> _Tried:
@@ -301,6 +301,6 @@ class _Demo:
             )
             .with_section(
                 "Before and after: answers, from the greatest gain to the greatest loss",
-                *example_blocks(exhibits(tried.trial), tried.policy, self.plain),
+                *example_blocks(examples(tried.trial), tried.policy, self.plain),
             )
         )

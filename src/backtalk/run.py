@@ -11,7 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self
 
-from backtalk.models import Budget, Ledger, ResponseCache, Spent, around
+from backtalk.models import Budget, Cost, Ledger, ResponseCache, around
 from backtalk.models.protocol import Model
 from backtalk.models.wrappers.budget import Prices
 from backtalk.models.wrappers.ledger import Role
@@ -65,9 +65,9 @@ class Run:
 
     Examples
     --------
-    >>> from backtalk.models.fakes import FromFunction
+    >>> from backtalk.models.fakes import FunctionModel
     >>> with Run(seed=1, budget=Budget(calls=10)) as run:
-    ...     model = run.around(FromFunction(lambda request: "Yes.", name="yes"))
+    ...     model = run.around(FunctionModel(lambda request: "Yes.", name="yes"))
     """
 
     def __init__(
@@ -89,12 +89,12 @@ class Run:
             budget, prices=prices, path=None if folder is None else folder / "costs.jsonl"
         )
 
-    def around(self, model: Model, *, role: Role = "task") -> Model:
+    def wrap(self, model: Model, *, role: Role = "task") -> Model:
         """Return the model within the run's budget, with the run's cache in front of it."""
         return around(model, cache=self._cache, ledger=self._ledger, role=role)
 
     @property
-    def spent(self) -> Spent:
+    def spent(self) -> Cost:
         """What was spent so far, earlier parts of a resumed run among it."""
         return self._ledger.spent
 

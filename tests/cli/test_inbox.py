@@ -32,7 +32,7 @@ def test_a_task_is_added_listed_and_closed(run):
     with Store("backtalk.db") as store:
         listed = read_task(store, "Better?")
         assigned = Assignments(store, listed.task)
-        assigned.end(assigned.next("bo").interaction, "bo", "done")
+        assigned.complete(assigned.next("bo").interaction, "bo", "done")
     assert (listed.who, listed.task.kind) == ("ada", "compare")
     (row,) = json.loads(run("list", "--json")[1].out)
     assert (row["done"], row["wanted"], row["open"]) == (1, 4, True)

@@ -10,7 +10,7 @@ import time
 import pytest
 
 from backtalk.cli import main
-from backtalk.learn.background import Watch
+from backtalk.learn.background import WatchSpec
 from tests.learn.background import project
 
 LEARN = ("learn", "best-of-n", "-o", "n=2", "--watch", "--every", "20")
@@ -50,7 +50,7 @@ def test_what_is_due_is_learned_once_and_listed(store, run):
 
 
 def test_a_failed_job_is_listed_with_its_error_and_tried_again(store, run):
-    watch = Watch(method="best-of-n", options={"n": "2"})
+    watch = WatchSpec(method="best-of-n", options={"n": "2"})
     store.jobs.put(watch.kind, "poison", "{broken")
     term = store.leases.acquire(watch.kind, "ada", 60)
     store.jobs.take(watch.kind, term=term)

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from backtalk.decode import BestOfN, Sample
 from backtalk.errors import NotFound
 from backtalk.feedback import as_prompt
-from backtalk.models import FromFunction, Sampling
+from backtalk.models import FunctionModel, Sampling
 from backtalk.rewards import Scores
 
 PROMPTS = [as_prompt("a"), as_prompt("b")]
@@ -33,7 +33,7 @@ def model(seen):
         seen.append(request)
         return request.messages[-1].text * (1 + request.sample % 5)
 
-    return FromFunction(answer, name="letters")
+    return FunctionModel(answer, name="letters")
 
 
 def decode(decoder, **options):

@@ -1,14 +1,14 @@
 import numpy as np
 import pytest
 
-from backtalk.stats import TRIVIAL, InvalidValues, against_trivial
+from backtalk.stats import BASELINES, InvalidValues, compare_to_baselines
 
 TEXTS = [["a", "bbb", "cc"], ["dddd", "e", "ffff"], ["g", "hh"]]
 VALUES = [[0.1, 0.9, 0.2], [0.4, 0.6, 0.8], [1.0, 0.0]]
 
 
 def test_rules_give_the_chance_of_choosing_each():
-    chances = {name: rule(TEXTS[1]).tolist() for name, rule in TRIVIAL.items()}
+    chances = {name: rule(TEXTS[1]).tolist() for name, rule in BASELINES.items()}
     assert chances == {
         "longest": [0.5, 0, 0.5],
         "shortest": [0, 1, 0],
@@ -18,7 +18,7 @@ def test_rules_give_the_chance_of_choosing_each():
 
 
 def test_scores_by_hand():
-    found = against_trivial(TEXTS, VALUES, [1, 2, 0])
+    found = compare_to_baselines(TEXTS, VALUES, [1, 2, 0])
     scores = {name: score.score.value for name, score in found.baselines.items()}
     assert scores == pytest.approx(
         {
@@ -40,7 +40,7 @@ def test_a_chooser_that_takes_the_longest_does_not_beat_it():
     texts = [["x" * size for size in rng.permutation(5) + 1] for _ in range(200)]
     values = [[len(text) / 5 for text in row] for row in texts]
     longest = [int(np.argmax(row)) for row in values]
-    found = against_trivial(texts, values, longest)
+    found = compare_to_baselines(texts, values, longest)
     assert found.baselines["longest"].difference.value == 0
     assert found.baselines["random"].difference.low > 0
     assert not found.beats_all()
@@ -48,6 +48,6 @@ def test_a_chooser_that_takes_the_longest_does_not_beat_it():
 
 def test_nonsense_is_refused():
     with pytest.raises(InvalidValues, match="2 prompts, 1 rows"):
-        against_trivial(TEXTS[:2], VALUES[:1], [0, 0])
+        compare_to_baselines(TEXTS[:2], VALUES[:1], [0, 0])
     with pytest.raises(InvalidValues, match="candidate 3 was chosen"):
-        against_trivial(TEXTS[:1], VALUES[:1], [3])
+        compare_to_baselines(TEXTS[:1], VALUES[:1], [3])

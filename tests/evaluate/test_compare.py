@@ -9,13 +9,13 @@ import pytest
 from backtalk.decode import Decoded
 from backtalk.errors import BacktalkError
 from backtalk.evaluate.evaluate import choose_best, evaluate
-from backtalk.evaluate.examples import exhibits
+from backtalk.evaluate.examples import examples
 from backtalk.evaluate.result import Evaluation, headline
 from backtalk.feedback import as_prompt
-from backtalk.models import Budget, FromFunction, Request
+from backtalk.models import Budget, FunctionModel, Request
 from backtalk.rewards import Scores
 from backtalk.run import Run
-from backtalk.stats import against_trivial, paired_difference, win_rate
+from backtalk.stats import compare_to_baselines, paired_difference, win_rate
 
 PROMPTS = [as_prompt(f"question {i}") for i in range(60)]
 
@@ -39,9 +39,11 @@ class Answerer:
             values = [
                 min(self.skill + 0.5 * self._draw(prompt, seed, i), 1) for i in range(self.draws)
             ]
-            requests = [Request(messages=prompt, sample=i, seed=seed) for i in range(self.draws)]
+            requests = [
+                Request(messages=prompt, sample_index=i, seed=seed) for i in range(self.draws)
+            ]
             texts = [f"{value:.6f}" + "x" * (i % 3) for i, value in enumerate(values)]
-            model = self.model or FromFunction(lambda r, t=texts: t[r.sample], name="m")
+            model = self.model or FunctionModel(lambda r, t=texts: t[r.sample_index], name="m")
             found.append(Decoded(tuple(await model.generate(requests)), int(np.argmax(values))))
         return found
 
@@ -92,7 +94,7 @@ def test_a_choice_among_samples_is_put_beside_trivial_rules():
     found, trial = compared(Answerer("best", 0.2, draws=4))
     texts = [[c.text for c in d.candidates] for d in trial.answers[1]]
     values = [[float(text.rstrip("x")) for text in row] for row in texts]
-    expected = against_trivial(texts, values, [d.chosen for d in trial.answers[1]])
+    expected = compare_to_baselines(texts, values, [d.chosen for d in trial.answers[1]])
     assert {c.rule: c.difference for c in found.choices} == {
         rule: score.difference for rule, score in expected.baselines.items()
     }
@@ -117,7 +119,7 @@ def test_a_judge_that_compares_is_asked_to():
 
 def test_a_budget_that_ends_leaves_what_was_done():
     run = Run(budget=Budget(calls=100))
-    model = run.around(FromFunction(lambda request: "0.5", name="m"))
+    model = run.wrap(FunctionModel(lambda request: "0.5", name="m"))
     ours, theirs = Answerer("a", 0.1, model=model), Answerer("b", 0.1, model=model)
     found, trial = compared(ours, theirs, run=run)
     assert not found.complete
@@ -164,9 +166,9 @@ def test_the_headline_claims_no_more_than_the_interval():
 
 def test_exhibits_span_the_trial():
     _, trial = compared()
-    shown = exhibits(trial, count=5)
+    shown = examples(trial, count=5)
     gains = [e.candidate_value - e.baseline_value for e in shown]
     difference = trial.values[1] - trial.values[0]
     assert gains == sorted(gains, reverse=True)
     assert (gains[0], gains[-1]) == (difference.max(), difference.min())
-    assert len(exhibits(trial, count=500)) == len(PROMPTS)
+    assert len(examples(trial, count=500)) == len(PROMPTS)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
-from backtalk.experiments import Experiment, Follower, allocate, start
+from backtalk.experiments import Experiment, ExperimentReader, allocate, start
 from backtalk.experiments.signals import note_of
 from backtalk.feedback import Annotator, Interaction, Label, Message, Preference, Response
 from backtalk.models.spec import NamedSpec
@@ -38,7 +38,7 @@ class Trial:
         return self.experiment.candidates
 
     def follower(self):
-        return Follower(self.store, self.experiment.name)
+        return ExperimentReader(self.store, self.experiment.name)
 
     def talk(self, arm, chances=None, **fields):
         """An interaction that an arm answered."""

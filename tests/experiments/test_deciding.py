@@ -26,7 +26,7 @@ from backtalk.experiments import (
 from backtalk.experiments.evidence import longer_wins
 from backtalk.feedback import Outcome
 from backtalk.policy import save_policy
-from backtalk.promotion import GateRefused, history, promote, served_policy
+from backtalk.promotion import GateRefused, active_policy, promote, promotion_history
 from tests.experiments.conftest import ADA, policy, trial_of
 
 
@@ -60,7 +60,7 @@ def test_the_best_of_several_winners_is_promoted_and_the_harmful_one_stopped(sto
     done = step(store, trial.follower())
     assert [event.what.kind for event in done] == ["stopped", "promoted"]
     assert done[0].what.arm == trial.candidates[2]
-    assert done[1].what.arm == served_policy(store).id == trial.candidates[1]
+    assert done[1].what.arm == active_policy(store).id == trial.candidates[1]
     assert step(store, trial.follower()) == []
 
 
@@ -113,7 +113,7 @@ def test_a_promotion_by_hand_of_something_else_ends_it(store):
     trial.traffic(rates(trial, 0.1, 0.9), 100)
     promote_arm(store, "trial", who="ada")
     assert kinds(store) == ["started", "promoted"]
-    assert history(store)[-1].who == "ada"
+    assert promotion_history(store)[-1].who == "ada"
     with pytest.raises(NotFound, match="has ended"):
         promote_arm(store, "trial", who="ada")
 

@@ -4,7 +4,7 @@ import os
 import sys
 from pathlib import Path
 
-from backtalk.promotion import history
+from backtalk.promotion import promotion_history
 from backtalk.store import Store
 from tests.conftest import REPOSITORY
 from tests.serve.conftest import serving
@@ -30,6 +30,6 @@ def test_the_page_runs(tmp_path, monkeypatch, free_port):
             reader.close()
     assert [arm.verdict for arm in names["summary"].arms] == ["control", "better"]
     with Store("backtalk.db") as store:
-        done = [(one.promotion.action, one.who) for one in history(store)]
+        done = [(one.promotion.action, one.who) for one in promotion_history(store)]
     assert [action for action, _ in done] == ["promote", "promote", "rollback"]
     assert done[1][1] == "backtalk"

@@ -7,7 +7,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from backtalk.experiments import Experiment, Follower, Rule, fold, read_events, stop, summarise
+from backtalk.experiments import (
+    Experiment,
+    ExperimentReader,
+    Rule,
+    read_events,
+    replay,
+    stop,
+    summarise,
+)
 from backtalk.experiments.signals import arms_of, duel, note_of, score
 from backtalk.feedback import (
     Choice,
@@ -22,7 +30,7 @@ from backtalk.feedback import (
 )
 from backtalk.feedback.signals import Shown
 from backtalk.store import Store
-from backtalk.store.stream_writer import Intake
+from backtalk.store.stream_writer import StreamWriter
 from tests.experiments.conftest import ADA, trial_of
 
 NUMBERS = itertools.count()
@@ -52,7 +60,7 @@ class Log:
 
     def __init__(self, trial):
         self.trial = trial
-        self.intake = Intake(trial.store.engine)
+        self.intake = StreamWriter(trial.store.engine)
         self.follower = trial.follower()
         self.talks = {}
         self.items = []
@@ -118,7 +126,7 @@ class Log:
         store = self.trial.store
         talks = {case.interaction.id: case.interaction for case in store.cases()}
         said = [(talks[item.interaction], item) for item in store.feedback()]
-        return fold(read_events(store, "trial"), talks.values(), said)
+        return replay(read_events(store, "trial"), talks.values(), said)
 
 
 @pytest.mark.parametrize(
@@ -148,13 +156,13 @@ def test_what_is_interrupted_is_read_again_and_not_twice(store, monkeypatch):
     trial = trial_of(store)
     trial.traffic(dict.fromkeys(trial.experiment.arms, 1.0), 20)
     follower = trial.follower()
-    read = Follower._read_said
+    read = ExperimentReader._read_said
 
     def broken(self):
         read(self)
         raise OSError("the store went away")
 
-    monkeypatch.setattr(Follower, "_read_said", broken)
+    monkeypatch.setattr(ExperimentReader, "_read_said", broken)
     with pytest.raises(OSError, match="went away"):
         follower.refresh()
     monkeypatch.undo()
@@ -171,7 +179,7 @@ def test_a_unit_counts_once_with_its_first_judgement(store):
     store.add(nameless, trial.thumb(nameless, good=False))
     state = trial.follower().refresh()
     assert state.arms[trial.control].values["thumb"] == Counter({1.0: 1, 0.0: 1})
-    assert state.arms[trial.control].shown == 4
+    assert state.arms[trial.control].impressions == 4
 
 
 def test_another_experiments_answers_do_not_count(store):

@@ -29,19 +29,19 @@ from backtalk.feedback import (
     Step,
     Steps,
 )
-from backtalk.feedback.conversions import LATTICE, pairs, views, ways_to
+from backtalk.feedback.conversions import CONVERSIONS, conversions_to, pairs, views
 from backtalk.feedback.merge import merge_by_prompt, prompt_key
 from backtalk.feedback.views import (
     VIEWS,
     Case,
-    Critiqued,
-    Example,
-    Labelled,
+    CritiqueView,
+    LabelView,
     Pair,
-    Ranked,
-    Scored,
-    Stepwise,
-    Weighted,
+    RankingView,
+    ScoreView,
+    SFTExample,
+    SpanWeights,
+    StepLabels,
 )
 from tests.strategies import annotators, cases, names, propensities, texts
 
@@ -98,7 +98,9 @@ def any_stepwise(draw):
         Step(start=start, end=end, verdict=draw(verdicts))
         for start, end in zip([0, *cuts[:-1]], cuts, strict=True)
     )
-    return draw(st.builds(Stepwise, **common, completion=st.just(completion), steps=st.just(steps)))
+    return draw(
+        st.builds(StepLabels, **common, completion=st.just(completion), steps=st.just(steps))
+    )
 
 
 @st.composite
@@ -115,7 +117,7 @@ def any_weighted(draw):
         for start in starts
     )
     return draw(
-        st.builds(Weighted, **common, completion=st.just(completion), weights=st.just(weights))
+        st.builds(SpanWeights, **common, completion=st.just(completion), weights=st.just(weights))
     )
 
 
@@ -124,16 +126,20 @@ tiers = st.lists(st.lists(texts, min_size=1, max_size=2).map(tuple), min_size=2,
 )
 ROUND_TRIPS = {
     "pair": any_pair(),
-    "example": st.builds(Example, **common, completion=texts),
-    "labelled": st.builds(Labelled, **common, completion=texts, good=st.booleans(), aspect=names),
-    "scored": st.builds(Scored, **common, completion=texts, score=st.floats(0, 1), aspect=names),
+    "example": st.builds(SFTExample, **common, completion=texts),
+    "labelled": st.builds(LabelView, **common, completion=texts, good=st.booleans(), aspect=names),
+    "scored": st.builds(ScoreView, **common, completion=texts, score=st.floats(0, 1), aspect=names),
     "ranked": st.builds(
-        Ranked, **common, tiers=tiers, within=st.sampled_from(["tied", "unordered"]), aspect=names
+        RankingView,
+        **common,
+        tiers=tiers,
+        within=st.sampled_from(["tied", "unordered"]),
+        aspect=names,
     ),
     "weighted": any_weighted(),
     "stepwise": any_stepwise(),
     "critiqued": st.builds(
-        Critiqued, **common, completion=texts, critique=texts, refinement=st.none()
+        CritiqueView, **common, completion=texts, critique=texts, refinement=st.none()
     ),
 }
 
@@ -147,14 +153,14 @@ def test_what_becomes_records_and_a_view_again_lost_nothing(name, data):
 
 
 def test_a_critique_with_a_refinement_comes_back_whole():
-    view = Critiqued(prompt=TALK.prompt, completion="a", critique="Shorter.", refinement="")
-    (back,) = views(view.records(), Critiqued)
+    view = CritiqueView(prompt=TALK.prompt, completion="a", critique="Shorter.", refinement="")
+    (back,) = views(view.records(), CritiqueView)
     assert (back.completion, back.critique, back.refinement) == ("a", "Shorter.", "")
 
 
 @given(cases())
 def test_every_conversion_takes_whatever_feedback_there_is(drawn):
-    for way in LATTICE:
+    for way in CONVERSIONS:
         for view in way.function(drawn):
             assert isinstance(view, way.target)
             assert view.prompt == drawn.interaction.prompt
@@ -165,9 +171,9 @@ def test_every_conversion_takes_whatever_feedback_there_is(drawn):
 
 
 def test_the_lattice_names_kinds_that_exist_and_reaches_every_view():
-    assert {way.source for way in LATTICE} <= set(KINDS)
-    assert {way.target for way in LATTICE} == set(VIEWS.values())
-    assert {way.source for way in ways_to(Pair)} == {
+    assert {way.source for way in CONVERSIONS} <= set(KINDS)
+    assert {way.target for way in CONVERSIONS} == set(VIEWS.values())
+    assert {way.source for way in conversions_to(Pair)} == {
         "preference", "ranking", "rating", "label", "outcome", "edit", "choice"
     }  # fmt: skip
 
@@ -250,8 +256,8 @@ def test_an_edit_is_a_pair_an_example_and_weights_on_what_it_changed():
     whole = Case(talk, (edit,))
     (pair,) = views(whole, Pair)
     assert (pair.chosen, pair.rejected) == ("Dear Madam, hello!", "Dear Sir, yo!")
-    assert [item.completion for item in views(whole, Example)] == ["Dear Madam, hello!"]
-    (weighted,) = views(whole, Weighted)
+    assert [item.completion for item in views(whole, SFTExample)] == ["Dear Madam, hello!"]
+    (weighted,) = views(whole, SpanWeights)
     marked = [weighted.completion[w.start : w.end] for w in weighted.weights]
     assert marked == ["Sir", "yo"]
     assert {w.value for w in weighted.weights} == {-1.0}
@@ -262,7 +268,7 @@ def test_the_weights_of_an_edit_cover_what_is_not_in_the_new_text(before, after)
     talk = Interaction.of("Hi", before)
     edit = Edit(interaction=talk.id, annotator=ADA, response="0", text=after)
     kept = before
-    for weighted in views(Case(talk, (edit,)), Weighted):
+    for weighted in views(Case(talk, (edit,)), SpanWeights):
         for weight in reversed(weighted.weights):
             kept = kept[: weight.start] + kept[weight.end :]
     rest = iter(after)
@@ -286,13 +292,13 @@ def test_a_choice_beats_what_was_shown_and_not_taken():
 def test_both_bad_is_no_tie_but_two_bad_labels():
     judged = case(Preference(a="0", b="1", verdict="both_bad", **ABOUT))
     assert views(judged, Pair) == []
-    assert [(item.completion, item.good) for item in views(judged, Labelled)] == [
+    assert [(item.completion, item.good) for item in views(judged, LabelView)] == [
         ("seven", False),
         ("nine", False),
     ]
     tie = case(Preference(a="0", b="1", verdict="tie", **ABOUT))
     assert [said(pair) for pair in views(tie, Pair)] == [("seven", "=", "nine")]
-    assert views(tie, Labelled) == []
+    assert views(tie, LabelView) == []
 
 
 def test_a_pair_knows_what_was_shown_first_and_with_what_propensity():
@@ -315,12 +321,12 @@ def test_labels_and_scores():
         Outcome(response="3", passed=True, **ABOUT),
         Steps(response="0", steps=(Step(start=0, end=5, verdict="right"),), **ABOUT),
     ]
-    labels = {(item.completion, item.good) for item in views(case(*items), Labelled)}
+    labels = {(item.completion, item.good) for item in views(case(*items), LabelView)}
     assert labels == {("seven", True), ("two", False), ("eight", True)}
-    scores = {(item.completion, item.score) for item in views(case(*items), Scored)}
+    scores = {(item.completion, item.score) for item in views(case(*items), ScoreView)}
     assert scores == {("seven", 0.75), ("nine", 0.5), ("two", 0.0), ("eight", 1.0)}
-    assert [item.completion for item in views(case(*items), Example)] == ["eight"]
-    (ranked,) = views(case(*items), Ranked)
+    assert [item.completion for item in views(case(*items), SFTExample)] == ["eight"]
+    (ranked,) = views(case(*items), RankingView)
     assert ranked.tiers == (("seven",), ("nine",))
 
 
@@ -336,12 +342,12 @@ def test_a_wrong_step_makes_the_answer_bad_and_a_neutral_one_makes_it_neither():
             )
         )
 
-    assert [item.good for item in views(steps("right", "wrong"), Labelled)] == [False]
-    assert [item.good for item in views(steps("right", "right"), Labelled)] == [True]
-    assert views(steps("right", "neutral"), Labelled) == []
-    (weighted,) = views(steps("right", "wrong", "neutral"), Weighted)
+    assert [item.good for item in views(steps("right", "wrong"), LabelView)] == [False]
+    assert [item.good for item in views(steps("right", "right"), LabelView)] == [True]
+    assert views(steps("right", "neutral"), LabelView) == []
+    (weighted,) = views(steps("right", "wrong", "neutral"), SpanWeights)
     assert [w.value for w in weighted.weights] == [1.0, -1.0, 0.0]
-    (stepwise,) = views(steps("right", "wrong"), Stepwise)
+    (stepwise,) = views(steps("right", "wrong"), StepLabels)
     assert stepwise.texts == ("s", "e")
 
 
@@ -354,7 +360,7 @@ def test_spans_weigh_their_severity():
         ),
         **ABOUT,
     )
-    (weighted,) = views(case(marked), Weighted)
+    (weighted,) = views(case(marked), SpanWeights)
     assert [(w.start, w.end, w.value, w.label) for w in weighted.weights] == [
         (0, 2, -1.0, "odd"),
         (2, 5, 0.5, "nice"),
@@ -372,7 +378,7 @@ def test_words_about_a_response_are_critiques_and_join_the_edit_of_the_same_pers
         FollowUp(response="0", text="I meant a large one.", **ABOUT),
         FollowUp(text="Which of them?", **ABOUT),
     ]
-    found = [(c.completion, c.critique, c.refinement) for c in views(case(*items), Critiqued)]
+    found = [(c.completion, c.critique, c.refinement) for c in views(case(*items), CritiqueView)]
     assert found == [
         ("nine", "Nine is three times three.", "five"),
         ("nine", "No.", None),
@@ -384,7 +390,7 @@ def test_words_about_a_response_are_critiques_and_join_the_edit_of_the_same_pers
 def test_a_follow_up_is_about_the_only_answer_that_was_shown():
     talk = TALK.model_copy(update={"shown": ("2",)})
     asked = FollowUp(text="Are you sure?", **ABOUT)
-    assert [c.completion for c in views(Case(talk, (asked,)), Critiqued)] == ["two"]
+    assert [c.completion for c in views(Case(talk, (asked,)), CritiqueView)] == ["two"]
 
 
 def test_only_the_kinds_asked_for_are_used():
@@ -439,4 +445,4 @@ def test_prompts_differ_by_role_and_by_where_messages_end():
 
 def test_a_demonstration_is_an_example_weighted_by_confidence():
     ideal = Demonstration(text="eleven", confidence=0.5, **ABOUT)
-    assert [(e.completion, e.weight) for e in views(case(ideal), Example)] == [("eleven", 0.5)]
+    assert [(e.completion, e.weight) for e in views(case(ideal), SFTExample)] == [("eleven", 0.5)]

@@ -7,7 +7,7 @@ check to the next.
 from collections.abc import Callable, Sequence
 
 from backtalk.models import Completion, Model, ModelError, Request, Scorer, Streamer, Usage
-from backtalk.models.run_sync import blocking
+from backtalk.models.run_sync import run_sync
 
 Make = Callable[[], Model]
 
@@ -33,27 +33,27 @@ def said(completion: Completion) -> tuple[object, ...]:
 
 
 def answers_each_in_order(make: Make, requests: Sequence[Request]) -> None:
-    together = blocking(make().generate(requests))
+    together = run_sync(make().generate(requests))
     assert len(together) == len(requests)
-    backwards = blocking(make().generate(list(reversed(requests))))
+    backwards = run_sync(make().generate(list(reversed(requests))))
     assert list(map(said, together)) == list(map(said, reversed(backwards)))
 
 
 def repeats_itself(make: Make, requests: Sequence[Request]) -> None:
-    twice = blocking(make().generate([*requests, *requests]))
+    twice = run_sync(make().generate([*requests, *requests]))
     assert list(map(said, twice[: len(requests)])) == list(map(said, twice[len(requests) :]))
 
 
 def does_not_look_at_the_batch(make: Make, requests: Sequence[Request]) -> None:
     model = make()
-    alone = [blocking(model.generate([request]))[0] for request in requests]
-    together = blocking(make().generate(requests))
+    alone = [run_sync(model.generate([request]))[0] for request in requests]
+    together = run_sync(make().generate(requests))
     assert list(map(said, alone)) == list(map(said, together))
 
 
 def stays_within_its_bound(make: Make, requests: Sequence[Request]) -> None:
     model = make()
-    for request, completion in zip(requests, blocking(model.generate(requests)), strict=True):
+    for request, completion in zip(requests, run_sync(model.generate(requests)), strict=True):
         bound = model.bound(request)
         if completion.cached:
             assert completion.usage == Usage()
@@ -72,17 +72,17 @@ def says_who_it_is(make: Make, requests: Sequence[Request]) -> None:
     assert a.name == b.name
     assert a.identity
     assert a.identity == b.identity
-    blocking(a.generate(requests[:1]))
+    run_sync(a.generate(requests[:1]))
     assert a.identity == b.identity, "answering must not change who a model is"
 
 
 def survives_json(make: Make, requests: Sequence[Request]) -> None:
-    for completion in blocking(make().generate(requests)):
+    for completion in run_sync(make().generate(requests)):
         assert Completion.model_validate_json(completion.to_json()) == completion
 
 
 def answers_nothing_to_nothing(make: Make) -> None:
-    assert blocking(make().generate([])) == []
+    assert run_sync(make().generate([])) == []
 
 
 def streams_what_it_generates(make: Make, requests: Sequence[Request]) -> None:
@@ -93,8 +93,8 @@ def streams_what_it_generates(make: Make, requests: Sequence[Request]) -> None:
     async def pieces(request: Request) -> list[str | Completion]:
         return [piece async for piece in model.stream(request)]
 
-    *texts, whole = blocking(pieces(requests[0]))
-    (generated,) = blocking(make().generate(requests[:1]))
+    *texts, whole = run_sync(pieces(requests[0]))
+    (generated,) = run_sync(make().generate(requests[:1]))
     assert isinstance(whole, Completion)
     assert said(whole) == said(generated)
     assert "".join(texts) == whole.text
@@ -106,7 +106,7 @@ def draws_afresh(make: Make, request: Request, *, draws: int = 24) -> None:
     by_seed = [request.model_copy(update={"seed": request.seed + i}) for i in range(draws)]
     for requests in (by_sample, by_seed):
         assert len({other.draw_seed for other in requests}) == draws
-        texts = {completion.text for completion in blocking(make().generate(requests))}
+        texts = {completion.text for completion in run_sync(make().generate(requests))}
         assert len(texts) > draws // 3
 
 
@@ -114,10 +114,10 @@ def keeps_the_answers_beside_a_failure(
     make: Make, good: Sequence[Request], bad: Request
 ) -> ModelError:
     """A request that fails by itself leaves the others answered; return its error."""
-    expected = blocking(make().generate(good))
+    expected = run_sync(make().generate(good))
     batch = [*good[:1], bad, *good[1:]]
     try:
-        blocking(make().generate(batch))
+        run_sync(make().generate(batch))
     except ModelError as failure:
         kept = list(failure.completions)
         assert kept.pop(1) is None
@@ -130,9 +130,9 @@ def scores_what_it_is_given(make: Make, texts: Sequence[tuple[object, str]]) -> 
     """Log-probabilities: one text at a time or all together, and never above 0."""
     model = make()
     assert isinstance(model, Scorer)
-    together = blocking(model.score(texts))
+    together = run_sync(model.score(texts))
     for text, values in zip(texts, together, strict=True):
-        (alone,) = blocking(model.score([text]))
+        (alone,) = run_sync(model.score([text]))
         assert values.ndim == 1
         assert values.size > 0
         assert (values <= 0).all()

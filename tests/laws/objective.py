@@ -9,22 +9,22 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from backtalk.learn.finetune.objective import Batch, Bound
-from backtalk.learn.finetune.trees import Branch, Comparison, Tree
+from backtalk.learn.finetune.objective import Batch, BoundObjective
+from backtalk.learn.finetune.trees import PairLabel, PromptTree, ResponseTokens
 
 
-def some_trees(seed: int = 0) -> list[Tree]:
+def some_trees(seed: int = 0) -> list[PromptTree]:
     """Return trees of two to four responses, some compared, with masked tokens and credit.
 
     Each has one response of value 1, of which it has no comparison, and its other values are 0.
     """
     rng = np.random.default_rng(seed)
 
-    def branch(value: float) -> Branch:
+    def branch(value: float) -> ResponseTokens:
         length = int(rng.integers(2, 7))
         weights = rng.choice([0.0, 1.0, 1.0, 0.5], length)
         weights[rng.integers(length)] = 1.0
-        return Branch(
+        return ResponseTokens(
             tuple(rng.integers(0, 50, length).tolist()),
             value,
             tuple(weights.tolist()),
@@ -36,13 +36,13 @@ def some_trees(seed: int = 0) -> list[Tree]:
         count = 2 + number % 3
         branches = (*(branch(0.0) for _ in range(count)), branch(1.0))
         pairs = [
-            Comparison(a, b, float(rng.uniform(0.5, 2)), {"probability": float(rng.uniform(0, 1))})
+            PairLabel(a, b, float(rng.uniform(0.5, 2)), {"probability": float(rng.uniform(0, 1))})
             for a in range(count)
             for b in range(a + 1, count)
         ]
         if number == 2:
-            pairs.append(Comparison(count - 1, 0))
-        trees.append(Tree((1, 2), branches, float(rng.uniform(0.5, 2)), pairs=tuple(pairs)))
+            pairs.append(PairLabel(count - 1, 0))
+        trees.append(PromptTree((1, 2), branches, float(rng.uniform(0.5, 2)), pairs=tuple(pairs)))
     return trees
 
 
@@ -55,7 +55,7 @@ class Said:
     rivals: Tensor
 
 
-def something_said(trees: Sequence[Tree], rivals: int, seed: int = 0) -> list[Said]:
+def something_said(trees: Sequence[PromptTree], rivals: int, seed: int = 0) -> list[Said]:
     """Return random log-probabilities of the response tokens of each tree."""
     rng = np.random.default_rng([seed, 1])
 
@@ -69,20 +69,20 @@ def something_said(trees: Sequence[Tree], rivals: int, seed: int = 0) -> list[Sa
     ]
 
 
-def batch_of(objective: Bound, trees: Sequence[Tree], said: Sequence[Said]) -> Batch:
+def batch_of(objective: BoundObjective, trees: Sequence[PromptTree], said: Sequence[Said]) -> Batch:
     """Return the batch that the trainer would make for the objective."""
     registered = objective.objective
-    anchored = any(tree.anchors for tree in trees)
+    anchored = any(tree.kl_anchors for tree in trees)
     return Batch.of(
         trees,
         torch.cat([one.policy for one in said]),
         torch.cat([one.reference for one in said]) if registered.reference else None,
-        rivals=torch.cat([one.rivals for one in said]) if registered.rivals else None,
-        pooled=torch.tensor(0.3, dtype=torch.float64) if anchored else None,
+        top_k=torch.cat([one.rivals for one in said]) if registered.top_k else None,
+        anchor_log_ratio=torch.tensor(0.3, dtype=torch.float64) if anchored else None,
     )
 
 
-def counted(objective: Bound, batch: Batch) -> Tensor:
+def counted(objective: BoundObjective, batch: Batch) -> Tensor:
     """Return the losses times the weights of their units, as the trainer sums them."""
     losses = objective(batch).losses
     weights = objective.unit_weights(batch)
@@ -90,7 +90,9 @@ def counted(objective: Bound, batch: Batch) -> Tensor:
     return losses * weights
 
 
-def check_objective(objective: Bound, trees: Sequence[Tree] | None = None, seed: int = 0) -> None:
+def check_objective(
+    objective: BoundObjective, trees: Sequence[PromptTree] | None = None, seed: int = 0
+) -> None:
     """Check finiteness, masks, order, and that batches apart give what they give together.
 
     Parameters
@@ -103,14 +105,16 @@ def check_objective(objective: Bound, trees: Sequence[Tree] | None = None, seed:
         Decides what the models say.
     """
     trees = some_trees(seed) if trees is None else trees
-    said = something_said(trees, objective.objective.rivals, seed)
+    said = something_said(trees, objective.objective.top_k, seed)
     _check_finite(objective, trees, said)
     _check_masks(objective, trees, said)
     _check_order(objective, trees, said)
     _check_additive(objective, trees, said)
 
 
-def _check_finite(objective: Bound, trees: Sequence[Tree], said: Sequence[Said]) -> None:
+def _check_finite(
+    objective: BoundObjective, trees: Sequence[PromptTree], said: Sequence[Said]
+) -> None:
     for scale in (1e-6, 1.0, 100.0):
         grown = [
             Said(one.policy * scale, one.reference * scale, one.rivals * scale) for one in said
@@ -119,19 +123,21 @@ def _check_finite(objective: Bound, trees: Sequence[Tree], said: Sequence[Said])
         policy = batch.policy.requires_grad_()
         term = objective(batch)
         assert term.losses.isfinite().all(), scale
-        for name, values in {**term.metrics, **term.remember}.items():
+        for name, values in {**term.metrics, **term.ema}.items():
             assert values.isfinite().all(), name
         counted(objective, batch).sum().backward()
         assert policy.grad is not None, "the policy has a gradient"
         assert policy.grad.isfinite().all(), scale
 
 
-def _check_masks(objective: Bound, trees: Sequence[Tree], said: Sequence[Said]) -> None:
+def _check_masks(
+    objective: BoundObjective, trees: Sequence[PromptTree], said: Sequence[Said]
+) -> None:
     batch = batch_of(objective, trees, said)
     masked = batch.weight == 0
     learned = [batch.policy.requires_grad_()]
-    if batch.rivals is not None:
-        learned.append(batch.rivals.requires_grad_())
+    if batch.top_k is not None:
+        learned.append(batch.top_k.requires_grad_())
     losses = counted(objective, batch)
     losses.sum().backward()
     for values in learned:
@@ -146,15 +152,15 @@ def _check_masks(objective: Bound, trees: Sequence[Tree], said: Sequence[Said]) 
     other = replace(
         batch,
         policy=elsewhere(batch.policy),
-        credit=elsewhere(batch.credit),
+        credit=elsewhere(batch.token_rewards),
         reference=None if batch.reference is None else elsewhere(batch.reference),
-        rivals=None if batch.rivals is None else elsewhere(batch.rivals),
+        rivals=None if batch.top_k is None else elsewhere(batch.top_k),
     )
     torch.testing.assert_close(counted(objective, other), losses.detach(), rtol=1e-12, atol=1e-12)
 
 
-def _units(objective: Bound, tree: Tree) -> int:
-    match objective.objective.unit:
+def _units(objective: BoundObjective, tree: PromptTree) -> int:
+    match objective.objective.reduction:
         case "tree":
             return 1
         case "pair":
@@ -165,19 +171,25 @@ def _units(objective: Bound, tree: Tree) -> int:
             return sum(len(branch.tokens) for branch in tree.branches)
 
 
-def _by_tree(objective: Bound, trees: Sequence[Tree], said: Sequence[Said]) -> tuple[Tensor, ...]:
+def _by_tree(
+    objective: BoundObjective, trees: Sequence[PromptTree], said: Sequence[Said]
+) -> tuple[Tensor, ...]:
     losses = counted(objective, batch_of(objective, trees, said))
     return losses.split([_units(objective, tree) for tree in trees])
 
 
-def _check_order(objective: Bound, trees: Sequence[Tree], said: Sequence[Said]) -> None:
+def _check_order(
+    objective: BoundObjective, trees: Sequence[PromptTree], said: Sequence[Said]
+) -> None:
     forwards = _by_tree(objective, trees, said)
     backwards = _by_tree(objective, trees[::-1], said[::-1])
     for here, there in zip(forwards, backwards[::-1], strict=True):
         torch.testing.assert_close(here, there, rtol=1e-10, atol=1e-10)
 
 
-def _check_additive(objective: Bound, trees: Sequence[Tree], said: Sequence[Said]) -> None:
+def _check_additive(
+    objective: BoundObjective, trees: Sequence[PromptTree], said: Sequence[Said]
+) -> None:
     together = _by_tree(objective, trees, said)
     apart = [
         part

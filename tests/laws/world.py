@@ -16,12 +16,18 @@ from backtalk.errors import RecordError, UnknownName
 from backtalk.feedback import Message
 from backtalk.feedback import split as splits
 from backtalk.feedback.merge import prompt_key
-from backtalk.worlds import Assessment, Care, Rule, Split, World, mend
+from backtalk.worlds import Assessment, ErrorRates, Rule, Split, World, mend
 
 AnyWorld = World[Any]
 SPLITS: tuple[Split, ...] = ("train", "held-out", "out-of-scope")
-FAULTLESS = Care(0, 0, 0, 0, 0)
-CARES = (Care(), FAULTLESS, Care(0.6, 0.5, 0.6, 0.6, 1), Care(slips=1), Care(gaps=1))
+FAULTLESS = ErrorRates(0, 0, 0, 0, 0)
+CARES = (
+    ErrorRates(),
+    FAULTLESS,
+    ErrorRates(0.6, 0.5, 0.6, 0.6, 1),
+    ErrorRates(wrong_facts=1),
+    ErrorRates(omissions=1),
+)
 
 
 def check_world(world: AnyWorld, *, count: int = 200) -> None:
@@ -212,7 +218,7 @@ def rules_hold_in_their_scope_only(world: AnyWorld) -> None:
         assert inside, rule
         assert (rule.scope == "all") == (len(inside) == len(drawn)), rule
         for task in [inside[0], *drawn[:4]]:
-            text = world.write(task, chance, Care())
+            text = world.write(task, chance, ErrorRates())
             given = world.assess(asked(task), text, [rule])
             assert given == world.assess(asked(task, rule), text)
             assert given == world.judge(task, text, [rule] if task in inside else [])

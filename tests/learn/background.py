@@ -14,7 +14,7 @@ from pathlib import Path
 from backtalk.feedback import Annotator, Critique, Interaction, Preference
 from backtalk.feedback.views import Pair
 from backtalk.learn import METHODS, Paper, method
-from backtalk.learn.background import Pace, Watch, Watcher
+from backtalk.learn.background import WatchSpec, Worker, WorkerConfig
 from backtalk.models.spec import NamedSpec
 from backtalk.policy import Lineage, Policy
 from backtalk.promotion import Gate, promote
@@ -23,7 +23,7 @@ from backtalk.store import Store
 PLAIN = Policy(model=NamedSpec(name="writer"), name="plain")
 PAPER = Paper("None", "Nobody", 2026)
 REQUEST = "Write to my boss, Ms Klein.\nReport ready: Friday, {} pages."
-PACE = Pace(poll=0.1, tries=3, pause=0.05, settle=0.0)
+PACE = WorkerConfig(poll=0.1, tries=3, pause=0.05, settle=0.0)
 TAKES_OVER_SOON = replace(PACE, lease=2.5)
 STEPS = 5
 
@@ -97,7 +97,7 @@ def watch(location, folder, pause, *, judged):
     register("slow", slow(folder, pause))
     judge = {"judge": "true-utility", "gate": Gate()} if judged else {}
     with Store(location) as opened:
-        watcher = Watcher(opened, Watch(method="slow", **judge), every=10, pace=TAKES_OVER_SOON)
+        watcher = Worker(opened, WatchSpec(method="slow", **judge), every=10, pace=TAKES_OVER_SOON)
         signal.signal(signal.SIGTERM, lambda *_: watcher.stop())
         note(folder, "ready")
         watcher.run()

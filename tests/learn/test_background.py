@@ -19,11 +19,11 @@ from backtalk.experiments import running_experiment, stop
 from backtalk.feedback import as_prompt
 from backtalk.feedback.record import now
 from backtalk.learn import METHODS, TrainingSet
-from backtalk.learn.background import Pace, Round, Watch, Watcher
+from backtalk.learn.background import Round, WatchSpec, Worker, WorkerConfig
 from backtalk.models import Request
-from backtalk.models.fakes import FromFunction
+from backtalk.models.fakes import FunctionModel
 from backtalk.policy import list_policies
-from backtalk.promotion import Gate, history, promote, rollback, served_policy
+from backtalk.promotion import Gate, active_policy, promote, promotion_history, rollback
 from backtalk.store import Store
 from tests.learn.background import (
     PACE,
@@ -61,7 +61,9 @@ async def nothing(feedback, run):
 
 def learn(store, watch=None, *, pace=PACE, **options):
     said = []
-    watcher = Watcher(store, watch or Watch(method="quick"), pace=pace, tell=said.append, **options)
+    watcher = Worker(
+        store, watch or WatchSpec(method="quick"), pace=pace, tell=said.append, **options
+    )
     watcher.run(once=True)
     return said
 
@@ -123,7 +125,7 @@ def test_a_round_learns_only_from_what_was_there_when_it_began(store, methods):
 
     methods("quick", while_more_comes)
     usable = sum(len(case.feedback) for case in TrainingSet(store).cases())
-    watcher = Watcher(store, Watch(method="quick"), every=20, pace=PACE)
+    watcher = Worker(store, WatchSpec(method="quick"), every=20, pace=PACE)
     original = store.jobs.done
 
     def done_once(*arguments, **named):
@@ -138,43 +140,43 @@ def test_a_round_learns_only_from_what_was_there_when_it_began(store, methods):
 
 
 def test_a_policy_that_passes_the_gate_is_served(store):
-    watch = Watch(
+    watch = WatchSpec(
         method="best-of-n", options={"n": 4}, judge="true-utility", gate=Gate(win_rate=0.01)
     )
     learn(store, watch, every=20)
     (evaluation,) = list_evaluations(store)
     assert evaluation.split == "held-out"
     assert evaluation.baseline == PLAIN.id
-    assert served_policy(store).id == evaluation.candidate
-    assert history(store)[-1].promotion.evaluation == evaluation.id
+    assert active_policy(store).id == evaluation.candidate
+    assert promotion_history(store)[-1].promotion.evaluation == evaluation.id
 
 
 def test_a_policy_that_does_not_pass_is_kept_and_the_job_says_why(store, methods):
     methods("quick", nothing)
-    learn(store, Watch(method="quick", judge="true-utility", gate=Gate()), every=20)
+    learn(store, WatchSpec(method="quick", judge="true-utility", gate=Gate()), every=20)
     (job,) = store.jobs.list()
     assert job.state == "done"
     assert '"promoted":false' in job.result
     assert "does not pass the gate" in job.result
-    assert served_policy(store).id == PLAIN.id
+    assert active_policy(store).id == PLAIN.id
     assert len(learned(store)) == 1
 
 
 def test_a_policy_that_was_rolled_back_is_not_served_again(store, methods):
     methods("quick", nothing)
-    watch = Watch(method="quick", policy="plain", judge="true-utility", gate=Gate(win_rate=0.0))
+    watch = WatchSpec(method="quick", policy="plain", judge="true-utility", gate=Gate(win_rate=0.0))
     learn(store, watch, every=20)
-    assert served_policy(store).id == learned(store)[0].id
+    assert active_policy(store).id == learned(store)[0].id
     rollback(store, who="bo")
     learn(store, watch.model_copy(update={"seed": 1}), every=20)
     assert '"promoted":false' in store.jobs.list()[-1].result
     assert "bo rolled it back" in store.jobs.list()[-1].result
-    assert served_policy(store).id == PLAIN.id
+    assert active_policy(store).id == PLAIN.id
 
 
 def test_users_decide_about_a_policy_before_the_next_round_begins(store, methods):
     methods("quick", nothing)
-    watch = Watch(method="quick", experiment="thumb")
+    watch = WatchSpec(method="quick", experiment="thumb")
     learn(store, watch, every=20)
     (policy,) = learned(store)
     running = running_experiment(store)
@@ -191,7 +193,7 @@ def test_users_decide_about_a_policy_before_the_next_round_begins(store, methods
 
 def test_a_policy_that_a_judge_finds_worse_is_not_put_to_users(store, methods):
     methods("quick", nothing)
-    watch = Watch(method="quick", judge="true-utility", experiment="thumb")
+    watch = WatchSpec(method="quick", judge="true-utility", experiment="thumb")
     original = store.documents.get
 
     def worse(kind, id):  # noqa: A002
@@ -217,8 +219,8 @@ def test_a_method_that_fails_twice_is_tried_a_third_time(store, methods):
             raise OSError("no luck")
 
     methods("quick", third_time_lucky)
-    pace = Pace(poll=0.01, pause=0.1, tries=3, settle=0)
-    watcher = Watcher(store, Watch(method="quick"), every=20, pace=pace)
+    pace = WorkerConfig(poll=0.01, pause=0.1, tries=3, settle=0)
+    watcher = Worker(store, WatchSpec(method="quick"), every=20, pace=pace)
     threading.Timer(5, watcher.stop).start()
     original = store.jobs.done
 
@@ -241,7 +243,7 @@ def test_a_job_that_always_fails_is_given_up_and_the_next_is_done(store, methods
             raise ValueError(f"no folder {tmp.name}")
 
     methods("quick", bad)
-    pace = Pace(pause=0, tries=2, settle=0)
+    pace = WorkerConfig(pause=0, tries=2, settle=0)
     said = learn(store, every=20, pace=pace)
     assert states(store) == ["failed"]
     assert store.jobs.list()[0].error == "ValueError: no folder s.artifacts"
@@ -257,15 +259,15 @@ def test_a_job_that_always_fails_is_given_up_and_the_next_is_done(store, methods
 
 def test_a_job_that_makes_no_sense_does_not_block_the_others(store, methods):
     methods("quick", nothing)
-    watch = Watch(method="quick")
+    watch = WatchSpec(method="quick")
     store.jobs.put(watch.kind, "poison", "{broken")
-    learn(store, watch, every=20, pace=Pace(pause=0, tries=2, settle=0))
+    learn(store, watch, every=20, pace=WorkerConfig(pause=0, tries=2, settle=0))
     assert states(store) == ["failed", "done"]
 
 
 def test_a_job_whose_process_always_dies_is_given_up(store, methods):
     methods("quick", nothing)
-    watch = Watch(method="quick")
+    watch = WatchSpec(method="quick")
     todo = Round(watch=watch, parent=PLAIN.id, interactions=40, feedback=40)
     store.jobs.put(watch.kind, todo.id, todo.to_json())
     for holder in ("a", "b", "c"):
@@ -284,7 +286,7 @@ def test_steps_that_were_done_are_not_done_again(store, methods):
         tries.append(1)
 
     methods("quick", once)
-    watch = Watch(method="quick", judge="true-utility")
+    watch = WatchSpec(method="quick", judge="true-utility")
     original = store.documents.put
 
     def full(kind, *arguments, **named):
@@ -294,7 +296,7 @@ def test_steps_that_were_done_are_not_done_again(store, methods):
         return original(kind, *arguments, **named)
 
     store.documents.put = full
-    learn(store, watch, every=20, pace=Pace(pause=0, tries=3, settle=0))
+    learn(store, watch, every=20, pace=WorkerConfig(pause=0, tries=3, settle=0))
     assert states(store) == ["done"]
     assert tries == [1, 2]
     assert len(list_evaluations(store)) == 1
@@ -310,32 +312,32 @@ def test_answers_that_were_paid_for_are_not_paid_for_again(store, methods):
         return "Yes."
 
     async def asking(feedback, run):
-        model = run.around(FromFunction(answer, name="expert"))
+        model = run.around(FunctionModel(answer, name="expert"))
         for number in range(5):
             await model.generate([Request(messages=as_prompt(f"Is {number} even?"))])
 
     methods("quick", asking)
-    learn(store, every=20, pace=Pace(pause=0, tries=2, settle=0))
+    learn(store, every=20, pace=WorkerConfig(pause=0, tries=2, settle=0))
     (job,) = store.jobs.list()
     assert (job.state, job.tries) == ("done", 2)
     assert len(asked) == 6
 
 
 def test_two_watchers_with_other_options_do_not_share_jobs(store, methods):
-    assert Watch(method="quick", seed=1).kind != Watch(method="quick").kind
-    assert Watch(method="quick", who="ada", name="x").kind == Watch(method="quick").kind
+    assert WatchSpec(method="quick", seed=1).kind != WatchSpec(method="quick").kind
+    assert WatchSpec(method="quick", who="ada", name="x").kind == WatchSpec(method="quick").kind
 
 
 def test_who_stands_by_does_nothing(store, methods):
     methods("quick", nothing)
-    watch = Watch(method="quick")
+    watch = WatchSpec(method="quick")
     store.leases.acquire(watch.kind, "other", 60)
     assert learn(store, watch, every=1) == ["Another watcher leads; this one stands by"]
     assert states(store) == []
 
 
 def test_a_watcher_that_lost_its_lease_stops_and_changes_nothing(store, methods):
-    watch = Watch(method="quick")
+    watch = WatchSpec(method="quick")
 
     async def robbed(feedback, run):
         store.leases.release(watch.kind, store.leases.find(watch.kind).holder)
@@ -350,7 +352,7 @@ def test_a_watcher_that_lost_its_lease_stops_and_changes_nothing(store, methods)
 
 
 def test_the_lease_is_held_while_learning_takes_long(store, methods):
-    watch = Watch(method="quick")
+    watch = WatchSpec(method="quick")
     holders = []
 
     async def long(feedback, run):
@@ -359,14 +361,14 @@ def test_the_lease_is_held_while_learning_takes_long(store, methods):
             holders.append(store.leases.find(watch.kind).holder)
 
     methods("quick", long)
-    learn(store, watch, every=20, pace=Pace(lease=2, settle=0))
+    learn(store, watch, every=20, pace=WorkerConfig(lease=2, settle=0))
     assert states(store) == ["done"]
     assert len(set(holders)) == 1
 
 
 def test_the_lease_is_released_at_the_end(store, methods):
     methods("quick", nothing)
-    watch = Watch(method="quick")
+    watch = WatchSpec(method="quick")
     learn(store, watch, every=20)
     assert store.leases.find(watch.kind) is None
 
@@ -381,7 +383,7 @@ def test_stopping_ends_after_the_step_and_the_try_does_not_count(store, methods,
         note(tmp_path, "ended")
 
     methods("quick", hard)
-    watcher = Watcher(store, Watch(method="quick"), every=20, pace=PACE)
+    watcher = Worker(store, WatchSpec(method="quick"), every=20, pace=PACE)
     thread = threading.Thread(target=watcher.run)
     thread.start()
     wait_for(lambda: noted(tmp_path, "began"))
@@ -398,7 +400,7 @@ def test_a_store_that_goes_away_is_waited_for(tmp_path, methods):
     methods("quick", nothing)
     store = project(tmp_path / "s.db")
     said = []
-    watcher = Watcher(store, Watch(method="quick"), every=20, pace=PACE, tell=said.append)
+    watcher = Worker(store, WatchSpec(method="quick"), every=20, pace=PACE, tell=said.append)
     away = tmp_path / "elsewhere"
     away.mkdir()
     store.close()
@@ -435,12 +437,12 @@ def test_a_store_that_goes_away_is_waited_for(tmp_path, methods):
 )
 def test_what_could_only_fail_is_refused_at_once(store, watch, said):
     with pytest.raises(BacktalkError, match=said):
-        Watcher(store, Watch(**watch))
+        Worker(store, WatchSpec(**watch))
 
 
 def test_without_a_policy_there_is_nothing_to_improve(tmp_path):
     with Store(tmp_path / "empty.db") as store, pytest.raises(NotFound, match="serves no policy"):
-        Watcher(store, Watch(method="best-of-n"))
+        Worker(store, WatchSpec(method="best-of-n"))
 
 
 def work(seconds):
@@ -451,7 +453,7 @@ def work(seconds):
 def test_a_watcher_waits_while_there_is_nothing_to_improve(store, methods):
     methods("quick", nothing)
     said = []
-    watcher = Watcher(store, Watch(method="quick"), every=20, pace=PACE, tell=said.append)
+    watcher = Worker(store, WatchSpec(method="quick"), every=20, pace=PACE, tell=said.append)
     rollback(store, who="ada")
     watcher.run(once=True)
     assert said[-1].startswith("Project 'default' serves no policy yet")

@@ -10,8 +10,16 @@ from pydantic import Field
 from backtalk.errors import BacktalkError, UnknownName
 from backtalk.evaluate.evaluate import evaluate
 from backtalk.feedback import Annotator, Critique, Interaction, Label, Preference
-from backtalk.feedback.views import Critiqued, Pair
-from backtalk.learn import METHODS, Paper, TrainingSet, find_method, in_split, method, what_can_run
+from backtalk.feedback.views import CritiqueView, Pair
+from backtalk.learn import (
+    METHODS,
+    Paper,
+    TrainingSet,
+    available_methods,
+    find_method,
+    in_split,
+    method,
+)
 from backtalk.models import Request
 from backtalk.models.spec import NamedSpec
 from backtalk.policy import Policy, load_policy
@@ -19,7 +27,7 @@ from backtalk.run import Run
 from backtalk.store import Store
 from backtalk.worlds import find_world
 from backtalk.worlds.annotators import Person
-from backtalk.worlds.generator_model import WriterModel
+from backtalk.worlds.generator_model import GeneratorModel
 from backtalk.worlds.utility import TrueUtility
 
 PLAIN = Policy(model=NamedSpec(name="writer"), name="plain")
@@ -31,8 +39,8 @@ def talks(count):
     kept = count // 5
     asked = [*MAIL.prompts("train", count - kept), *MAIL.prompts("held-out", kept)]
     drafts = asyncio.run(
-        WriterModel().generate(
-            [Request(messages=prompt, sample=i) for prompt in asked for i in range(3)]
+        GeneratorModel().generate(
+            [Request(messages=prompt, sample_index=i) for prompt in asked for i in range(3)]
         )
     )
     return [
@@ -107,14 +115,14 @@ def test_responses_of_different_interactions_compare_across_a_prompt(tmp_path):
 
 
 def test_what_can_run_is_told_by_what_the_feedback_can_be_seen_as(store, tmp_path):
-    (ready,) = [item for item in what_can_run(store) if item.method.name == "best-of-n"]
+    (ready,) = [item for item in available_methods(store) if item.method.name == "best-of-n"]
     assert (ready.ready, ready.drivers, ready.missing) == (True, ("ranking",), "")
     with Store(tmp_path / "s.db") as opened:
         talk = Interaction.of("2 + 2?", "4", "5")
         said = {"interaction": talk.id, "annotator": Annotator.human("ada")}
         opened.add(talk, Critique(**said, text="Hm."))
         opened.add(Preference(**said, a="0", b="1", verdict="both_bad"))
-        (found,) = [item for item in what_can_run(opened) if item.method.name == "best-of-n"]
+        (found,) = [item for item in available_methods(opened) if item.method.name == "best-of-n"]
         assert not found.ready
         assert found.drivers == ()
         assert "ranking" in found.missing
@@ -124,7 +132,7 @@ def test_what_can_run_is_told_by_what_the_feedback_can_be_seen_as(store, tmp_pat
 
 def test_a_method_says_what_it_is():
     found = find_method("best-of-n")
-    assert (found.place, found.needs) == ("decoding", (Pair,))
+    assert (found.target, found.needs) == ("decoding", (Pair,))
     assert set(found.kinds) >= {"preference", "ranking", "rating", "edit", "choice", "outcome"}
     assert found.paper.year == 2020
     assert found.summary.endswith(".")
@@ -144,7 +152,7 @@ def test_options_are_converted_and_refused_by_name():
 def test_a_method_can_be_added(store, monkeypatch):
     monkeypatch.setattr(sys.modules["backtalk.learn.method"], "METHODS", dict(METHODS))
 
-    @method("polite", place="prompt", needs=[Critiqued], paper=Paper("A note", "Ada", 2026))
+    @method("polite", place="prompt", needs=[CritiqueView], paper=Paper("A note", "Ada", 2026))
     async def polite(
         policy: Policy,
         feedback: TrainingSet,

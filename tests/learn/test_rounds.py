@@ -13,8 +13,15 @@ from backtalk.errors import BacktalkError, UnknownName
 from backtalk.feedback import Annotator, Interaction, Preference, as_prompt
 from backtalk.feedback.views import Case
 from backtalk.learn import find_method
-from backtalk.learn.online.loop import GivenCases, Judge, Online, People, Plan, needs_scores
-from backtalk.learn.online.pair_selection import PAIRINGS, find_pairing
+from backtalk.learn.online.loop import (
+    HumanFeedback,
+    InMemoryTrainingSet,
+    OnlineConfig,
+    OnlineLearner,
+    RewardJudge,
+    needs_scores,
+)
+from backtalk.learn.online.pair_selection import PAIR_SELECTORS, find_pairing
 from backtalk.models import Budget, LocalSpec, Sampling
 from backtalk.policy import list_policies
 from backtalk.rewards.protocol import Scores
@@ -25,7 +32,7 @@ from tests.models import tiny
 scores = st.lists(st.integers(0, 5).map(float), min_size=2, max_size=6)
 
 
-@given(scores, st.sampled_from(sorted(PAIRINGS)), st.integers(0, 9))
+@given(scores, st.sampled_from(sorted(PAIR_SELECTORS)), st.integers(0, 9))
 def test_every_rule_compares_unequal_answers_the_right_way(values, name, seed):
     means = np.array(values)
     chance = np.random.default_rng(seed)
@@ -42,13 +49,13 @@ def test_each_rule_compares_what_it_says():
     chance = np.random.default_rng(0)
 
     def pairs(name):
-        return [(p.better, p.worse) for p in PAIRINGS[name](means, std, chance)]
+        return [(p.better, p.worse) for p in PAIR_SELECTORS[name](means, std, chance)]
 
     assert pairs("best-worst") == [(1, 0)]
     assert pairs("small-margin") == [(3, 2)]
     assert len(pairs("all")) == 6
     assert pairs("certain") in ([(3, 0)], [(2, 0)], [(3, 2)])
-    (sure,) = PAIRINGS["certain"](means[:2], std[:2], chance)
+    (sure,) = PAIR_SELECTORS["certain"](means[:2], std[:2], chance)
     assert sure.probability == pytest.approx(0.97725, abs=1e-4)  # two standard deviations
     with pytest.raises(UnknownName, match="best-worst"):
         find_pairing("best-wurst")
@@ -80,9 +87,9 @@ def online(policy, store, run, *, method="dpo", plan=None, judge=None, **options
     chosen = find_method(method)
     reward = judge or Longer()
     given_ = {"learning_rate": 3e-3, "batch": 4, **options}
-    made = Online(
-        chosen, store, run, giver=Judge(reward, rates=needs_scores(chosen)), judge=reward,
-        plan=plan or Plan(rounds=2, prompts=8, samples=3, until_flat=False), options=given_,
+    made = OnlineLearner(
+        chosen, store, run, giver=RewardJudge(reward, rates=needs_scores(chosen)), judge=reward,
+        plan=plan or OnlineConfig(rounds=2, prompts=8, samples=3, until_flat=False), options=given_,
     )  # fmt: skip
     return asyncio.run(made.learn(policy, PROMPTS[:8], PROMPTS[8:]))
 
@@ -110,7 +117,7 @@ def test_rounds_build_on_each_other_and_keep_everything(policy, tmp_path):
 def test_lists_are_rated():
     assert needs_scores(find_method("lipo"))
     talk = Interaction.of("Is it open?", "a", "bb", "cccc")
-    (case,) = asyncio.run(Judge(Longer(), rates=True).give([talk], seed=0))
+    (case,) = asyncio.run(RewardJudge(Longer(), rates=True).give([talk], seed=0))
     assert [said.value for said in case.feedback] == pytest.approx([0, 1 / 3, 1])
 
 
@@ -119,7 +126,7 @@ def test_a_round_that_is_not_better_is_the_last(policy, tmp_path):
         async def score(self, answers):
             return Scores(np.array([float(len(text) % 2) for _, text in answers]))
 
-    plan = Plan(rounds=3, prompts=8, samples=3)
+    plan = OnlineConfig(rounds=3, prompts=8, samples=3)
     with Store(tmp_path / "s.db") as store, Run(seed=0) as run:
         found = online(policy, store, run, plan=plan, judge=Same(), learning_rate=1e-9)
     assert len(found.policies) == 1
@@ -157,12 +164,12 @@ def test_finished_rounds_are_not_done_again(policy, tmp_path, monkeypatch):
 
 
 def test_a_round_waits_for_people_and_goes_on_with_the_same_answers(policy, tmp_path):
-    plan = Plan(rounds=1, prompts=4, samples=2)
+    plan = OnlineConfig(rounds=1, prompts=4, samples=2)
 
     def learn(prompts):
         with Run(tmp_path / "run", seed=0) as run:
-            made = Online(
-                find_method("dpo"), store, run, giver=People(store), plan=plan,
+            made = OnlineLearner(
+                find_method("dpo"), store, run, giver=HumanFeedback(store), plan=plan,
                 options={"max_steps": 1},
             )  # fmt: skip
             return asyncio.run(made.learn(policy, prompts, []))
@@ -188,18 +195,20 @@ def test_a_round_waits_for_people_and_goes_on_with_the_same_answers(policy, tmp_
 
 def test_no_prompts_is_an_error(policy, tmp_path):
     with Store(tmp_path / "s.db") as store, Run() as run:
-        made = Online(find_method("dpo"), store, run, giver=Judge(Longer()), judge=Longer())
+        made = OnlineLearner(
+            find_method("dpo"), store, run, giver=RewardJudge(Longer()), judge=Longer()
+        )
         with pytest.raises(BacktalkError, match="no prompt to learn on"):
             asyncio.run(made.learn(policy, [], PROMPTS))
 
 
 def test_cases_without_feedback_are_not_learned_from(tmp_path):
     with Store(tmp_path / "s.db") as store:
-        assert list(GivenCases(store, [Case(Interaction.of("a", "b"))]).cases()) == []
+        assert list(InMemoryTrainingSet(store, [Case(Interaction.of("a", "b"))]).cases()) == []
 
 
 def test_the_prompts_of_given_cases_are_theirs_and_not_the_stores(tmp_path):
     talk = Interaction.of("a", "b")
     with Store(tmp_path / "s.db") as store:
         store.add(Interaction.of("of the store", "c"))
-        assert GivenCases(store, [Case(talk)]).prompts() == [talk.prompt]
+        assert InMemoryTrainingSet(store, [Case(talk)]).prompts() == [talk.prompt]

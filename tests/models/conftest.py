@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from backtalk.models import forbid_endpoints
+from backtalk.models import offline_mode
 from tests.models.server import ChatServer, serving
 
 
@@ -14,7 +14,7 @@ def offline(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
     monkeypatch.delenv("OPENAI_BASE_URL", raising=False)
-    with forbid_endpoints():
+    with offline_mode():
         yield
 
 

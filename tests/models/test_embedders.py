@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from backtalk.embedders import HashedTfidf, SentenceEmbedder, embedder_from_files, embedder_to_files
-from backtalk.embedders.cached import Remembered
+from backtalk.embedders.cached import CachedEmbedder
 from backtalk.errors import RecordError, UnknownName
-from backtalk.models.run_sync import blocking
+from backtalk.models.run_sync import run_sync
 
 TEXTS = [
     "The parcel arrives on Monday.",
@@ -27,16 +27,16 @@ def embedder(request):
 
 
 def test_vectors_do_not_depend_on_the_batch(embedder):
-    together = blocking(embedder.embed(TEXTS))
+    together = run_sync(embedder.embed(TEXTS))
     assert together.shape == (4, embedder.dimension)
     assert together.dtype == np.float32
     for i, text in enumerate(TEXTS):
-        np.testing.assert_allclose(blocking(embedder.embed([text]))[0], together[i], atol=1e-5)
-    assert blocking(embedder.embed([])).shape == (0, embedder.dimension)
+        np.testing.assert_allclose(run_sync(embedder.embed([text]))[0], together[i], atol=1e-5)
+    assert run_sync(embedder.embed([])).shape == (0, embedder.dimension)
 
 
 def test_what_means_the_same_is_near(embedder):
-    a, b, c, _ = blocking(embedder.embed(TEXTS))
+    a, b, c, _ = run_sync(embedder.embed(TEXTS))
     assert a @ b > a @ c
     assert np.linalg.norm(a) == pytest.approx(1, abs=1e-5)
 
@@ -45,13 +45,13 @@ def test_an_embedder_comes_back_from_its_files(embedder):
     files = embedder_to_files(embedder)
     back = embedder_from_files(files)
     assert back.identity == embedder.identity
-    np.testing.assert_array_equal(blocking(back.embed(TEXTS)), blocking(embedder.embed(TEXTS)))
+    np.testing.assert_array_equal(run_sync(back.embed(TEXTS)), run_sync(embedder.embed(TEXTS)))
 
 
 def test_hashed_vectors_are_those_of_scikit_learn():
     from sklearn.feature_extraction.text import HashingVectorizer, TfidfTransformer
 
-    found = blocking(HashedTfidf.fit(TEXTS[:3], dimension=2**12).embed(TEXTS[:3]))
+    found = run_sync(HashedTfidf.fit(TEXTS[:3], dimension=2**12).embed(TEXTS[:3]))
     peer = HashingVectorizer(n_features=2**12, norm=None, alternate_sign=False, ngram_range=(1, 1))
     theirs = TfidfTransformer().fit_transform(peer.transform(TEXTS[:3])).toarray()
     ours, others = found @ found.T, theirs @ theirs.T
@@ -68,10 +68,10 @@ def test_texts_are_embedded_once():
 
     plain = HashedTfidf.fit(TEXTS, dimension=16)
     counting = Counting.from_files(plain.to_files())
-    remembered = Remembered(counting)
+    remembered = CachedEmbedder(counting)
     for _ in range(3):
         np.testing.assert_allclose(
-            blocking(remembered.embed([*TEXTS, *TEXTS])), blocking(plain.embed([*TEXTS, *TEXTS]))
+            run_sync(remembered.embed([*TEXTS, *TEXTS])), run_sync(plain.embed([*TEXTS, *TEXTS]))
         )
     assert sorted(counting.seen) == sorted(TEXTS)
     assert remembered.to_files() == plain.to_files()

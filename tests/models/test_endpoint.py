@@ -6,20 +6,20 @@ import pytest
 
 from backtalk.feedback import Message, as_prompt
 from backtalk.models import (
-    BadReply,
+    AuthenticationError,
+    BadRequest,
+    ConnectionFailed,
     ContextTooLong,
     Endpoint,
-    EndpointForbidden,
+    InvalidResponse,
+    OfflineError,
     RateLimited,
     Request,
-    RequestRefused,
+    RequestTimeout,
     Sampling,
-    TimedOut,
-    Unauthorised,
     UnknownModel,
-    Unreachable,
 )
-from backtalk.models.run_sync import blocking
+from backtalk.models.run_sync import run_sync
 from tests.laws import model as laws
 from tests.models.server import Answer, error, usual_text
 
@@ -35,7 +35,7 @@ def endpoint(server):
 
 
 def ask(model, *requests):
-    return blocking(model.generate(requests or [request()]))
+    return run_sync(model.generate(requests or [request()]))
 
 
 def test_every_law_of_models_holds(endpoint):
@@ -48,7 +48,7 @@ def test_what_is_asked_is_sent_and_what_is_answered_comes_back(endpoint, server,
     monkeypatch.setenv("MY_KEY", "secret-key")
     told = (Message.system("Be brief."), Message.user("open?"))
     sampling = Sampling(temperature=0.3, top_p=0.9, max_tokens=7, stop=("END",))
-    asked = Request(messages=told, sampling=sampling, sample=2, seed=5)
+    asked = Request(messages=told, sampling=sampling, sample_index=2, seed=5)
     (completion,) = ask(endpoint(api_key_env="MY_KEY", log_probabilities=True), asked)
     sent = server.asked[0]
     assert [m["role"] for m in sent["messages"]] == ["system", "user"]
@@ -89,16 +89,16 @@ def test_it_waits_as_long_as_the_server_says(endpoint, server):
 @pytest.mark.parametrize(
     ("failure", "kind", "words"),
     [
-        (error(401), Unauthorised, "OPENAI_API_KEY"),
+        (error(401), AuthenticationError, "OPENAI_API_KEY"),
         (error(404), UnknownModel, "often ends in /v1"),
         (error(429, message="slow down"), RateLimited, "slow down"),
-        (error(500), Unreachable, "tried 1 times"),
+        (error(500), ConnectionFailed, "tried 1 times"),
         (error(400, "context_length_exceeded"), ContextTooLong, "Shorten the prompt"),
-        (error(400, message="no such field"), RequestRefused, "no such field"),
-        (Answer(body={"odd": 1}), BadReply, "OpenAI-compatible"),
-        (Answer(body=b"<html>"), BadReply, "OpenAI-compatible"),
-        (Answer(drop=True), Unreachable, "Check that the server runs"),
-        (Answer(wait=1.0), TimedOut, "longer timeout"),
+        (error(400, message="no such field"), BadRequest, "no such field"),
+        (Answer(body={"odd": 1}), InvalidResponse, "OpenAI-compatible"),
+        (Answer(body=b"<html>"), InvalidResponse, "OpenAI-compatible"),
+        (Answer(drop=True), ConnectionFailed, "Check that the server runs"),
+        (Answer(wait=1.0), RequestTimeout, "longer timeout"),
     ],
 )
 def test_what_does_not_pass_is_told_in_plain_words(endpoint, server, failure, kind, words):
@@ -111,7 +111,7 @@ def test_what_does_not_pass_is_told_in_plain_words(endpoint, server, failure, ki
 def test_a_key_is_never_shown(endpoint, server, monkeypatch):
     monkeypatch.setenv("OPENAI_API_KEY", "sk-very-secret")
     server.always = error(401, message="wrong key sk-very-secret")
-    with pytest.raises(Unauthorised) as raised:
+    with pytest.raises(AuthenticationError) as raised:
         ask(endpoint(retries=0))
     assert "sk-very-secret" not in str(raised.value)
 
@@ -124,10 +124,10 @@ def test_what_fails_by_itself_leaves_the_others_answered(server):
         return Endpoint("small", base_url=server.url, retries=0, concurrency=1)
 
     good = [request(f"day {i}?") for i in range(3)]
-    expected = blocking(make().generate(good))
+    expected = run_sync(make().generate(good))
     server.next.extend([Answer(), error(400, message="no"), Answer(), Answer()])
-    with pytest.raises(RequestRefused) as raised:
-        blocking(make().generate([good[0], request("Sunday?"), *good[1:]]))
+    with pytest.raises(BadRequest) as raised:
+        run_sync(make().generate([good[0], request("Sunday?"), *good[1:]]))
     kept = list(raised.value.completions)
     assert kept[1] is None
     assert [kept[i].text for i in (0, 2, 3)] == [c.text for c in expected]
@@ -152,7 +152,7 @@ def test_a_seed_that_the_server_refuses_is_not_sent(endpoint, server):
 
 
 def test_no_endpoint_but_loopback_is_called_where_they_are_forbidden():
-    with pytest.raises(EndpointForbidden, match=r"api\.example\.com"):
+    with pytest.raises(OfflineError, match=r"api\.example\.com"):
         ask(Endpoint("small", base_url="https://api.example.com/v1"))
 
 

@@ -11,17 +11,17 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from backtalk.errors import BacktalkError
 from backtalk.feedback import Message, as_prompt
 from backtalk.models import (
+    BadRequest,
     ContextTooLong,
     LocalModel,
     ModelError,
     Request,
-    RequestRefused,
     Sampling,
     TemplateError,
     UnknownModel,
 )
-from backtalk.models.local.sampler import choose
-from backtalk.models.run_sync import blocking
+from backtalk.models.local.sampler import sample_from_logits
+from backtalk.models.run_sync import run_sync
 from tests.laws import model as laws
 from tests.models import tiny
 
@@ -36,7 +36,7 @@ ARCHITECTURES = ["llama", "gpt2", "qwen2", "mistral"]
 
 def asking(prompt: str, *, sample: int = 0, seed: int = 0, **sampling: object) -> Request:
     given = Sampling(**{"max_tokens": 12, **sampling})
-    return Request(messages=as_prompt(prompt), sampling=given, sample=sample, seed=seed)
+    return Request(messages=as_prompt(prompt), sampling=given, sample_index=sample, seed=seed)
 
 
 @pytest.fixture(scope="session")
@@ -63,7 +63,7 @@ def prompt_ids(folder: str, prompt: str) -> torch.Tensor:
 def test_greedy_agrees_with_transformers(folder: str) -> None:
     reference = AutoModelForCausalLM.from_pretrained(folder).eval()
     tokenizer = AutoTokenizer.from_pretrained(folder)
-    drawn = blocking(LocalModel(folder).generate([asking(p, temperature=0) for p in PROMPTS]))
+    drawn = run_sync(LocalModel(folder).generate([asking(p, temperature=0) for p in PROMPTS]))
     for prompt, completion in zip(PROMPTS, drawn, strict=True):
         ids = prompt_ids(folder, prompt)
         output = reference.generate(ids, max_new_tokens=12, do_sample=False)[0, ids.shape[1] :]
@@ -88,8 +88,8 @@ def test_every_law_of_models_holds(folder: str) -> None:
 
 def test_small_batches_draw_the_same_as_large_ones(folder: str) -> None:
     requests = [asking(p, sample=i) for i in range(4) for p in PROMPTS]
-    large = blocking(LocalModel(folder).generate(requests))
-    small = blocking(LocalModel(folder, batch_tokens=100).generate(requests))
+    large = run_sync(LocalModel(folder).generate(requests))
+    small = run_sync(LocalModel(folder, batch_tokens=100).generate(requests))
     assert [c.text for c in large] == [c.text for c in small]
     np.testing.assert_allclose(
         [c.log_probability for c in large], [c.log_probability for c in small], atol=1e-3
@@ -116,7 +116,7 @@ def test_score_is_that_of_teacher_forcing(folder: str) -> None:
     answers = ["yes", "We open at nine.", "", "x " * 9]
     texts = list(zip(map(as_prompt, PROMPTS), answers, strict=True))
     for (prompt, answer), values in zip(
-        texts, blocking(LocalModel(folder).score(texts)), strict=True
+        texts, run_sync(LocalModel(folder).score(texts)), strict=True
     ):
         before = prompt_ids(folder, prompt[0].text)[0].tolist()
         after = [*tokenizer(answer)["input_ids"], 1]
@@ -135,7 +135,7 @@ def test_score_of_a_draw_is_its_log_probability(llama: str) -> None:
     for request, row in zip(requests, rows, strict=True):
         text = model.chat.text(row.tokens)
         if row.tokens == model.chat.conversation(request.messages, text)[1]:
-            (values,) = blocking(model.score([(request.messages, text)]))
+            (values,) = run_sync(model.score([(request.messages, text)]))
             assert row.log_probability == pytest.approx(values.sum(), abs=1e-3)
             compared += 1
     assert compared >= 10
@@ -179,28 +179,30 @@ def test_draws_have_the_frequencies_of_the_model(
 def test_the_chosen_token_is_where_the_uniform_number_falls() -> None:
     logits = torch.log(torch.tensor([[0.5, 0.3, 0.2]])).repeat(6, 1)
     numbers = [0.0, 0.49, 0.51, 0.79, 0.81, 1 - 2**-53]
-    chosen = choose(logits, temperature=[1.0] * 6, top_p=[1.0] * 6, uniform=numbers)
+    chosen = sample_from_logits(logits, temperature=[1.0] * 6, top_p=[1.0] * 6, uniform=numbers)
     assert chosen.tolist() == [0, 0, 1, 1, 2, 2]
-    within = choose(logits, temperature=[1.0] * 6, top_p=[0.6] * 6, uniform=numbers)
+    within = sample_from_logits(logits, temperature=[1.0] * 6, top_p=[0.6] * 6, uniform=numbers)
     assert set(within.tolist()) == {0, 1}
-    only = choose(logits, temperature=[1.0] * 6, top_p=[0.01] * 6, uniform=numbers)
+    only = sample_from_logits(logits, temperature=[1.0] * 6, top_p=[0.01] * 6, uniform=numbers)
     assert only.tolist() == [0] * 6
 
 
 def test_logits_that_are_not_numbers_are_an_error() -> None:
     with pytest.raises(ModelError, match="not numbers"):
-        choose(torch.full((1, 3), float("nan")), temperature=[1.0], top_p=[1.0], uniform=[0.5])
+        sample_from_logits(
+            torch.full((1, 3), float("nan")), temperature=[1.0], top_p=[1.0], uniform=[0.5]
+        )
 
 
 def test_a_stop_text_ends_a_completion_and_is_left_out(llama: str) -> None:
     model = LocalModel(llama)
-    whole = blocking(model.generate([asking(p, max_tokens=30, seed=3) for p in PROMPTS]))
+    whole = run_sync(model.generate([asking(p, max_tokens=30, seed=3) for p in PROMPTS]))
     for prompt, full in zip(PROMPTS, whole, strict=True):
         if len(full.text) < 6:
             continue
         stop = full.text[3:6]
         request = asking(prompt, max_tokens=30, seed=3, stop=("never written", stop))
-        (cut,) = blocking(model.generate([request]))
+        (cut,) = run_sync(model.generate([request]))
         assert cut.text == full.text[: full.text.index(stop)]
         assert cut.finish_reason == "stop"
         assert cut.usage.completion_tokens <= full.usage.completion_tokens
@@ -222,13 +224,13 @@ def test_a_prompt_that_does_not_fit_is_an_error_and_the_others_are_answered(llam
     assert isinstance(failure, ContextTooLong)
     assert "96" in str(failure)
     with pytest.raises(ContextTooLong):
-        blocking(LocalModel(llama).score([(as_prompt("x"), "open " * 200)]))
+        run_sync(LocalModel(llama).score([(as_prompt("x"), "open " * 200)]))
 
 
 def test_a_prompt_that_leaves_less_room_is_answered_to_the_end_of_the_window(llama: str) -> None:
     model = LocalModel(llama)
     request = asking(PROMPTS[2], max_tokens=500, temperature=0.01)
-    (completion,) = blocking(model.generate([request]))
+    (completion,) = run_sync(model.generate([request]))
     bound = model.bound(request)
     assert bound.tokens == tiny.WINDOW
     assert completion.usage.tokens <= tiny.WINDOW
@@ -238,24 +240,24 @@ def test_a_prompt_that_leaves_less_room_is_answered_to_the_end_of_the_window(lla
 
 def test_an_unknown_option_is_refused(llama: str) -> None:
     request = asking("x").model_copy(update={"options": {"tool": []}})
-    with pytest.raises(RequestRefused, match=r"no option 'tool'.*known: tools"):
-        blocking(LocalModel(llama).generate([request]))
+    with pytest.raises(BadRequest, match=r"no option 'tool'.*known: tools"):
+        run_sync(LocalModel(llama).generate([request]))
 
 
 def test_parts_that_are_not_text_are_refused(llama: str) -> None:
     picture = Message(role="user", content=({"type": "image_url", "image_url": {"url": "x"}},))
-    with pytest.raises(RequestRefused, match="image_url"):
-        blocking(LocalModel(llama).generate([Request(messages=(picture,))]))
+    with pytest.raises(BadRequest, match="image_url"):
+        run_sync(LocalModel(llama).generate([Request(messages=(picture,))]))
     text = Message(role="user", content=({"type": "text", "text": "How?"},))
-    (parts,) = blocking(LocalModel(llama).generate([Request(messages=(text,))]))
-    (whole,) = blocking(LocalModel(llama).generate([Request(messages=as_prompt("How?"))]))
+    (parts,) = run_sync(LocalModel(llama).generate([Request(messages=(text,))]))
+    (whole,) = run_sync(LocalModel(llama).generate([Request(messages=as_prompt("How?"))]))
     assert parts.usage.prompt_tokens == whole.usage.prompt_tokens
 
 
 def test_templates(llama: str, tmp_path: Path) -> None:
     bare = tiny.save(tmp_path / "bare", template=None)
     with pytest.raises(TemplateError, match=r"no chat template.*plain"):
-        blocking(LocalModel(bare).generate([asking("x")]))
+        run_sync(LocalModel(bare).generate([asking("x")]))
     continuing = LocalModel(bare, chat_template="plain")
     tokens = AutoTokenizer.from_pretrained(bare)("Is the")["input_ids"]
     assert continuing.chat.prompt(as_prompt("Is the")) == tokens
@@ -265,7 +267,7 @@ def test_templates(llama: str, tmp_path: Path) -> None:
     assert LocalModel(llama).identity != LocalModel(llama, chat_template="plain").identity
 
     def scored(template: str) -> None:
-        blocking(LocalModel(llama, chat_template=template).score([(as_prompt("x"), " Yes ")]))
+        run_sync(LocalModel(llama, chat_template=template).score([(as_prompt("x"), " Yes ")]))
 
     scored(tiny.CHATML.replace("message.content", "message.content | trim"))
     with pytest.raises(TemplateError, match="writes the answer"):
@@ -275,8 +277,8 @@ def test_templates(llama: str, tmp_path: Path) -> None:
     with pytest.raises(TemplateError, match="differently once it is answered"):
         scored("{{ messages | length }}" + tiny.CHATML)
     refusing = LocalModel(llama, chat_template="{{ raise_exception('roles must alternate') }}")
-    with pytest.raises(RequestRefused, match="roles must alternate"):
-        blocking(refusing.generate([asking("x")]))
+    with pytest.raises(BadRequest, match="roles must alternate"):
+        run_sync(refusing.generate([asking("x")]))
 
 
 def test_template_options_reach_the_template(llama: str) -> None:
@@ -310,20 +312,20 @@ def test_weights_that_are_pickled_are_not_loaded(tmp_path: Path) -> None:
     torch.save(tiny.network("llama").state_dict(), folder / "pytorch_model.bin")
     (folder / "model.safetensors").unlink()
     with pytest.raises(UnknownModel, match="safetensors"):
-        blocking(LocalModel(str(folder)).generate([asking("x")]))
+        run_sync(LocalModel(str(folder)).generate([asking("x")]))
 
 
 def test_a_model_that_is_not_there_is_an_error_with_a_mend() -> None:
     with pytest.raises(UnknownModel, match="Give a folder") as caught:
-        blocking(LocalModel("nobody/no-such-model").generate([asking("x")]))
+        run_sync(LocalModel("nobody/no-such-model").generate([asking("x")]))
     assert isinstance(caught.value, BacktalkError)
     assert "\n" not in str(caught.value)
 
 
 def test_half_precision_runs(llama: str) -> None:
     model = LocalModel(llama, dtype="bfloat16")
-    (completion,) = blocking(model.generate([asking(PROMPTS[0])]))
+    (completion,) = run_sync(model.generate([asking(PROMPTS[0])]))
     assert completion.usage.completion_tokens >= 1
-    (values,) = blocking(model.score([(as_prompt(PROMPTS[0]), "yes")]))
-    (exact,) = blocking(LocalModel(llama).score([(as_prompt(PROMPTS[0]), "yes")]))
+    (values,) = run_sync(model.score([(as_prompt(PROMPTS[0]), "yes")]))
+    (exact,) = run_sync(LocalModel(llama).score([(as_prompt(PROMPTS[0]), "yes")]))
     np.testing.assert_allclose(values, exact, atol=0.5)

@@ -9,19 +9,19 @@ from transformers import AutoModelForCausalLM
 from backtalk.errors import BacktalkError
 from backtalk.feedback import as_prompt
 from backtalk.models import (
+    BadRequest,
     LocalModel,
     LocalSpec,
     Mixture,
     MixtureSpec,
     NamedSpec,
     Request,
-    RequestRefused,
     Sampling,
     load_model,
     register_model,
 )
-from backtalk.models.fakes import FromFunction
-from backtalk.models.run_sync import blocking
+from backtalk.models.fakes import FunctionModel
+from backtalk.models.run_sync import run_sync
 from tests.laws import model as laws
 from tests.models import tiny
 
@@ -98,7 +98,7 @@ def test_the_most_probable_token_is_that_of_the_mixture(pair):
 
 def test_a_score_is_the_mixtures(pair):
     model = mixed(pair, WEIGHTS[0])
-    (values,) = blocking(model.score([(as_prompt(PROMPTS[0]), "Yes, we open.")]))
+    (values,) = run_sync(model.score([(as_prompt(PROMPTS[0]), "Yes, we open.")]))
     prompt, rest = model.chat.conversation(as_prompt(PROMPTS[0]), "Yes, we open.")
     known = by_hand(pair, WEIGHTS[0], torch.tensor([*prompt, *rest]))[len(prompt) - 1 : -1]
     np.testing.assert_allclose(values, known[range(len(rest)), rest].numpy(), atol=1e-3)
@@ -112,13 +112,13 @@ def test_every_law_of_models_holds(pair):
 
 def test_a_weight_of_one_is_the_model_itself(pair):
     requests = [asking(prompt, sample=i) for prompt in PROMPTS for i in range(3)]
-    alone = blocking(LocalModel(pair[0]).generate(requests))
-    both = blocking(mixed(pair, (1.0, 0.0)).generate(requests))
+    alone = run_sync(LocalModel(pair[0]).generate(requests))
+    both = run_sync(mixed(pair, (1.0, 0.0)).generate(requests))
     assert [one.text for one in both] == [one.text for one in alone]
 
 
 def test_what_a_model_excludes_is_not_drawn():
-    from backtalk.models.local.mixture_engine import _Together
+    from backtalk.models.local.mixture_engine import _MixtureState
 
     class Says:
         def __init__(self, *logits):
@@ -128,8 +128,8 @@ def test_what_a_model_excludes_is_not_drawn():
             return self.values
 
     never = float("-inf")
-    both = _Together([Says(0.0, never, 1.0), Says(never, 0.0, 1.0)], (1.5, -0.5))
-    assert both.advance(torch.zeros(1, 1)).isneginf().tolist() == [[True, True, False]]
+    both = _MixtureState([Says(0.0, never, 1.0), Says(never, 0.0, 1.0)], (1.5, -0.5))
+    assert both.step(torch.zeros(1, 1)).isneginf().tolist() == [[True, True, False]]
 
 
 def test_models_that_cannot_be_mixed_are_refused(pair, tmp_path):
@@ -140,17 +140,17 @@ def test_models_that_cannot_be_mixed_are_refused(pair, tmp_path):
     words.add_tokens(["shop"])
     words.save_pretrained(other)
     with pytest.raises(BacktalkError, match="same tokenizer"):
-        blocking(mixed((pair[0], other), (0.5, 0.5)).generate([asking("How?")]))
+        run_sync(mixed((pair[0], other), (0.5, 0.5)).generate([asking("How?")]))
     told = LocalModel(pair[1], chat_template="plain")
-    with pytest.raises(RequestRefused, match="write the prompt differently"):
-        blocking(Mixture([LocalModel(pair[0]), told], (0.5, 0.5)).generate([asking("How?")]))
+    with pytest.raises(BadRequest, match="write the prompt differently"):
+        run_sync(Mixture([LocalModel(pair[0]), told], (0.5, 0.5)).generate([asking("How?")]))
     with pytest.raises(BacktalkError, match="no weights of its own"):
         mixed(pair, (0.5, 0.5)).to_train()
 
 
 @register_model("says-yes")
 def says_yes():
-    return FromFunction(lambda request: "Yes.", name="yes")
+    return FunctionModel(lambda request: "Yes.", name="yes")
 
 
 def test_a_spec_loads_the_mixture_that_it_names(pair):

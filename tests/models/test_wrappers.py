@@ -11,11 +11,12 @@ from backtalk.errors import BacktalkError, UnknownName
 from backtalk.feedback import Interaction, Response, as_prompt
 from backtalk.models import (
     Budget,
-    BudgetSpent,
-    Cached,
-    FromFunction,
+    BudgetedModel,
+    BudgetExceeded,
+    CachedModel,
+    FunctionModel,
     Ledger,
-    Metered,
+    MissingPrice,
     NotRecorded,
     Price,
     Recorder,
@@ -23,13 +24,12 @@ from backtalk.models import (
     Request,
     ResponseCache,
     Sampling,
-    Scripted,
-    Unpriced,
+    ScriptedModel,
     load_prices,
     register_model,
 )
 from backtalk.models.protocol import Completion, Usage
-from backtalk.models.run_sync import blocking
+from backtalk.models.run_sync import run_sync
 from backtalk.models.spec import LocalSpec, ModelSpec, NamedSpec, ReplaySpec, load_model
 from backtalk.run import Run
 from tests.laws import model as laws
@@ -37,7 +37,7 @@ from tests.laws import model as laws
 
 def request(text="open?", sample=0, seed=0):
     sampling = Sampling(max_tokens=8)
-    return Request(messages=as_prompt(text), sample=sample, seed=seed, sampling=sampling)
+    return Request(messages=as_prompt(text), sample_index=sample, seed=seed, sampling=sampling)
 
 
 def say(asked):
@@ -66,12 +66,12 @@ class Counting:
 
 REQUESTS = [request(f"{i % 4}?", sample=i % 3, seed=i % 2) for i in range(12)]
 MAKERS = {
-    "function": lambda: FromFunction(say, name="f"),
+    "function": lambda: FunctionModel(say, name="f"),
     "counting": Counting,
-    "cached": lambda: Cached(FromFunction(say, name="f"), ResponseCache()),
-    "metered": lambda: Metered(FromFunction(say, name="f"), Ledger()),
-    "recorder": lambda: Recorder(FromFunction(say, name="f")),
-    "both": lambda: Cached(Metered(Recorder(Counting()), Ledger()), ResponseCache()),
+    "cached": lambda: CachedModel(FunctionModel(say, name="f"), ResponseCache()),
+    "metered": lambda: BudgetedModel(FunctionModel(say, name="f"), Ledger()),
+    "recorder": lambda: Recorder(FunctionModel(say, name="f")),
+    "both": lambda: CachedModel(BudgetedModel(Recorder(Counting()), Ledger()), ResponseCache()),
 }
 
 
@@ -86,11 +86,11 @@ def test_every_law_of_models_holds(name):
 
 def test_nothing_is_asked_twice_not_even_by_another_process(tmp_path):
     inside = Counting()
-    first = blocking(Cached(inside, ResponseCache(tmp_path / "c.db")).generate(REQUESTS))
+    first = run_sync(CachedModel(inside, ResponseCache(tmp_path / "c.db")).generate(REQUESTS))
     distinct = {r.key for r in REQUESTS}
     assert len(inside.asked) == len(distinct)
     other = Counting()
-    again = blocking(Cached(other, ResponseCache(tmp_path / "c.db")).generate(REQUESTS))
+    again = run_sync(CachedModel(other, ResponseCache(tmp_path / "c.db")).generate(REQUESTS))
     assert other.asked == []
     assert [c.text for c in first] == [c.text for c in again]
     assert all(c.cached and c.usage == Usage() for c in again)
@@ -98,8 +98,8 @@ def test_nothing_is_asked_twice_not_even_by_another_process(tmp_path):
 
 def test_another_sample_is_never_a_copy():
     inside = Counting()
-    cached = Cached(inside, ResponseCache())
-    texts = {blocking(cached.generate([request(sample=i)]))[0].text for i in range(20)}
+    cached = CachedModel(inside, ResponseCache())
+    texts = {run_sync(cached.generate([request(sample=i)]))[0].text for i in range(20)}
     assert len(texts) == 20
     assert len(inside.asked) == 20
 
@@ -120,17 +120,17 @@ def test_the_key_holds_everything_that_is_asked(change):
 
 def test_the_key_holds_who_is_asked():
     cache = ResponseCache()
-    one = Cached(FromFunction(lambda r: "one", name="one"), cache)
-    other = Cached(FromFunction(lambda r: "other", name="other"), cache)
-    blocking(one.generate([request()]))
-    assert blocking(other.generate([request()]))[0].text == "other"
+    one = CachedModel(FunctionModel(lambda r: "one", name="one"), cache)
+    other = CachedModel(FunctionModel(lambda r: "other", name="other"), cache)
+    run_sync(one.generate([request()]))
+    assert run_sync(other.generate([request()]))[0].text == "other"
 
 
 def test_equal_requests_at_once_are_paid_once():
     inside = Counting()
-    cached = Cached(inside, ResponseCache())
+    cached = CachedModel(inside, ResponseCache())
     threads = [
-        threading.Thread(target=lambda: blocking(cached.generate([request()]))) for _ in range(8)
+        threading.Thread(target=lambda: run_sync(cached.generate([request()]))) for _ in range(8)
     ]
     for thread in threads:
         thread.start()
@@ -152,14 +152,14 @@ def test_no_limit_is_overrun_however_many_ask_at_once(budget, most):
     inside = Counting()
     prices = {"counting": Price(prompt=1000.0, completion=1000.0)}
     ledger = Ledger(budget, prices=prices)
-    model = Metered(inside, ledger)
+    model = BudgetedModel(inside, ledger)
 
     async def many():
         asks = [model.generate([request(f"{i}?")]) for i in range(40)]
         return await asyncio.gather(*asks, return_exceptions=True)
 
     found = asyncio.run(many())
-    assert any(isinstance(item, BudgetSpent) for item in found)
+    assert any(isinstance(item, BudgetExceeded) for item in found)
     spent = ledger.spent
     assert spent.usage.calls == len(inside.asked) >= 1
     assert budget.calls is None or spent.usage.calls <= budget.calls
@@ -169,8 +169,8 @@ def test_no_limit_is_overrun_however_many_ask_at_once(budget, most):
 
 
 def test_money_needs_a_price():
-    with pytest.raises(Unpriced, match="counting"):
-        blocking(Metered(Counting(), Ledger(Budget(money=1))).generate([request()]))
+    with pytest.raises(MissingPrice, match="counting"):
+        run_sync(BudgetedModel(Counting(), Ledger(Budget(money=1))).generate([request()]))
 
 
 def test_a_table_of_prices(tmp_path):
@@ -187,11 +187,11 @@ def test_a_run_that_was_cut_short_goes_on_without_paying_twice(tmp_path):
     inside = Counting()
     wanted = [request(f"{i}?") for i in range(10)]
     with Run(tmp_path / "run", budget=Budget(calls=6)) as run:
-        with pytest.raises(BudgetSpent):
-            blocking(run.around(inside).generate(wanted))
+        with pytest.raises(BudgetExceeded):
+            run_sync(run.wrap(inside).generate(wanted))
         assert run.spent.usage.calls == len(inside.asked) == 6
     with Run(tmp_path / "run", budget=Budget(calls=10)) as run:
-        texts = [c.text for c in blocking(run.around(inside).generate(wanted))]
+        texts = [c.text for c in run_sync(run.wrap(inside).generate(wanted))]
         assert run.spent.usage.calls == 10
     assert texts == [say(r) for r in wanted]
     assert len(inside.asked) == 10
@@ -199,13 +199,13 @@ def test_a_run_that_was_cut_short_goes_on_without_paying_twice(tmp_path):
 
 
 def test_what_is_recorded_is_replayed_request_by_request(tmp_path):
-    recorder = Recorder(FromFunction(say, name="f"))
-    blocking(recorder.generate(REQUESTS))
+    recorder = Recorder(FunctionModel(say, name="f"))
+    run_sync(recorder.generate(REQUESTS))
     back = Replay.from_files(recorder.replay().to_files())
     laws.check_model(lambda: back, REQUESTS)
-    assert [c.text for c in blocking(back.generate(REQUESTS))] == [say(r) for r in REQUESTS]
+    assert [c.text for c in run_sync(back.generate(REQUESTS))] == [say(r) for r in REQUESTS]
     with pytest.raises(NotRecorded, match="This request"):
-        blocking(back.generate([request("never asked?")]))
+        run_sync(back.generate([request("never asked?")]))
 
 
 def talk(prompt="open?", models=("a", "b", "c")):
@@ -216,12 +216,12 @@ def talk(prompt="open?", models=("a", "b", "c")):
 def test_answers_in_interactions_make_a_model_to_choose_from():
     replay = Replay.of([talk(), talk("closed?", models=("a",))])
     asked = [request(sample=i) for i in range(3)]
-    texts = [c.text for c in blocking(replay.generate(asked))]
+    texts = [c.text for c in run_sync(replay.generate(asked))]
     assert texts == ["a: open?", "b: open?", "c: open?"]
     with pytest.raises(NotRecorded, match="there are 3"):
-        blocking(replay.generate([request(sample=3)]))
+        run_sync(replay.generate([request(sample=3)]))
     only = Replay.of([talk()], models=["b"])
-    assert blocking(only.generate([request()]))[0].text == "b: open?"
+    assert run_sync(only.generate([request()]))[0].text == "b: open?"
     with pytest.raises(UnknownName, match="recorded model"):
         Replay.of([talk()], models=["z"])
 
@@ -231,21 +231,21 @@ def test_shuffled_answers_are_all_dealt_once_in_an_order_of_the_seed():
 
     def dealt(seed):
         requests = [request(sample=i, seed=seed) for i in range(6)]
-        return [c.text for c in blocking(replay.generate(requests))]
+        return [c.text for c in run_sync(replay.generate(requests))]
 
     assert sorted(dealt(1)) == sorted(dealt(2))
     assert len({tuple(dealt(seed)) for seed in range(20)}) > 10
 
 
 def test_a_script_is_read_in_order_and_ends():
-    model = Scripted(["one", "two"])
-    assert [c.text for c in blocking(model.generate([request(), request()]))] == ["one", "two"]
+    model = ScriptedModel(["one", "two"])
+    assert [c.text for c in run_sync(model.generate([request(), request()]))] == ["one", "two"]
     with pytest.raises(BacktalkError):
-        blocking(model.generate([request()]))
+        run_sync(model.generate([request()]))
 
 
 def test_specs_load_what_they_name(tmp_path):
-    register_model("of-the-spec-test")(lambda: FromFunction(say, name="f"))
+    register_model("of-the-spec-test")(lambda: FunctionModel(say, name="f"))
     artifacts = Artifacts(tmp_path)
     kept = artifacts.put(Replay.of([talk()]).to_files())
     for spec in (NamedSpec(name="of-the-spec-test"), ReplaySpec(artifact=kept, models=("a",))):
@@ -254,7 +254,7 @@ def test_specs_load_what_they_name(tmp_path):
         adapter = TypeAdapter(ModelSpec)
         assert adapter.validate_json(json.dumps(spec.to_dict())) == spec
         model = load_model(spec, artifacts)
-        assert blocking(model.generate([request()]))[0].text
+        assert run_sync(model.generate([request()]))[0].text
     with pytest.raises(UnknownName, match="writer"):
         load_model(NamedSpec(name="nobody"))
     with pytest.raises(ValueError, match="either a model or an artifact"):

@@ -10,7 +10,7 @@ from backtalk.decode import BestOfN, Sample
 from backtalk.errors import NotFound, RecordError, UnknownName
 from backtalk.feedback import Message
 from backtalk.feedback.record import now
-from backtalk.models import FromFunction, Sampling, register_model
+from backtalk.models import FunctionModel, Sampling, register_model
 from backtalk.models.spec import EndpointSpec, LocalSpec, NamedSpec, ReplaySpec
 from backtalk.policy import Lineage, Policy, Snapshot, diff, load_policy
 
@@ -102,7 +102,7 @@ def test_a_policy_answers():
             said = " / ".join(f"{m.role}: {m.text}" for m in request.messages)
             return said.upper() if loud else said
 
-        return FromFunction(say, name="echo")
+        return FunctionModel(say, name="echo")
 
     spec = NamedSpec(name="of-the-policy-test", options={"loud": True})
     policy = Policy(model=spec, system="Be brief.")

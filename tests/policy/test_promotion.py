@@ -7,7 +7,14 @@ from backtalk.evaluate.result import Evaluation, Measure
 from backtalk.evaluate.storage import save_evaluation
 from backtalk.models.spec import NamedSpec
 from backtalk.policy import Policy, list_policies, read_policy, save_policy
-from backtalk.promotion import Gate, GateRefused, history, promote, rollback, served_policy
+from backtalk.promotion import (
+    Gate,
+    GateRefused,
+    active_policy,
+    promote,
+    promotion_history,
+    rollback,
+)
 from backtalk.stats import Estimate
 from backtalk.store import Store
 
@@ -45,22 +52,22 @@ def store(tmp_path):
 
 
 def test_the_first_policy_is_served_without_evidence(store):
-    assert served_policy(store) == policy(0)
-    (entry,) = history(store)
+    assert active_policy(store) == policy(0)
+    (entry,) = promotion_history(store)
     assert (entry.who, entry.promotion.action, entry.promotion.previous) == ("ada", "promote", None)
 
 
 def test_a_better_policy_takes_over_and_rollback_undoes_it(store):
     evidence = evaluation(policy(1), policy(0))
     promote(store, policy(1), evidence, who="bo")
-    assert served_policy(store) == policy(1)
-    assert history(store)[-1].promotion.evaluation == evidence.id
+    assert active_policy(store) == policy(1)
+    assert promotion_history(store)[-1].promotion.evaluation == evidence.id
     done = rollback(store, who="chen")
     assert (done.policy, done.previous) == (policy(0).id, policy(1).id)
-    assert served_policy(store) == policy(0)
-    actions = [(entry.who, entry.promotion.action) for entry in history(store)]
+    assert active_policy(store) == policy(0)
+    actions = [(entry.who, entry.promotion.action) for entry in promotion_history(store)]
     assert actions == [("ada", "promote"), ("bo", "promote"), ("chen", "rollback")]
-    assert history(store)[0].time <= history(store)[-1].time
+    assert promotion_history(store)[0].time <= promotion_history(store)[-1].time
 
 
 def test_rolling_back_twice_goes_back_two_promotions(store):
@@ -71,7 +78,7 @@ def test_rolling_back_twice_goes_back_two_promotions(store):
     served = []
     for _ in range(3):
         rollback(store, who="a")
-        served.append(served_policy(store))
+        served.append(active_policy(store))
     assert served == [policy(1), policy(0), None]
     with pytest.raises(NotFound, match="no promotion to roll back"):
         rollback(store, who="a")
@@ -95,8 +102,8 @@ UNSURE = Measure(name="safety", difference=estimate(-0.1, -0.3, 0.1))
 def test_the_gate_refuses(store, changes, reason):
     with pytest.raises(GateRefused, match=reason):
         promote(store, policy(1), evaluation(policy(1), policy(0), **changes), who="a")
-    assert served_policy(store) == policy(0)
-    assert len(history(store)) == 1
+    assert active_policy(store) == policy(0)
+    assert len(promotion_history(store)) == 1
 
 
 def test_all_reasons_are_given(store):
@@ -128,7 +135,7 @@ def test_of_two_who_promote_at_once_one_is_told(store, monkeypatch):
     monkeypatch.setattr(store.journal, "last", lambda topic: last(topic) - 1)
     with pytest.raises(Conflict, match="at the same time"):
         promote(store, policy(2), evaluation(policy(2), policy(0)), who="second")
-    assert served_policy(store) == policy(1)
+    assert active_policy(store) == policy(1)
 
 
 def test_policies_are_found_by_name_id_and_beginning(store):
@@ -142,7 +149,7 @@ def test_policies_are_found_by_name_id_and_beginning(store):
 
 def test_projects_do_not_see_each_other(store):
     other = store.in_project("other")
-    assert served_policy(other) is None
+    assert active_policy(other) is None
     assert list_policies(other) == []
     save_evaluation(store, evaluation(policy(1), policy(0)))
     with pytest.raises(NotFound):

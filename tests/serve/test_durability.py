@@ -13,10 +13,15 @@ import pytest
 from backtalk.feedback import Annotator, Interaction, Label
 from backtalk.serve.app import VARIABLE
 from backtalk.serve.durability.codec import from_line, to_line
-from backtalk.serve.durability.write_ahead_log import Spool, SpoolFull, orphans, own_spool
-from backtalk.serve.durability.writer import Writer
+from backtalk.serve.durability.write_ahead_log import (
+    WriteAheadLog,
+    WriteAheadLogFull,
+    open_own_log,
+    orphaned_logs,
+)
+from backtalk.serve.durability.writer import StoreWriter
 from backtalk.serve.observability.metrics import Metrics
-from backtalk.serve.store_connection import Keeper
+from backtalk.serve.store_connection import StoreConnection
 from backtalk.store import Store
 from tests.serve.conftest import gateway_of
 
@@ -39,7 +44,7 @@ def texts(spool):
 
 def test_lines_come_back_in_order_across_files_and_processes(tmp_path):
     lines = [f"line {i}".encode() for i in range(200)]
-    spool = Spool(tmp_path / "s", segment_bytes=500)
+    spool = WriteAheadLog(tmp_path / "s", segment_bytes=500)
     places = [spool.append([line])[0] for line in lines]
     assert len(set(places)) == len(lines)
     found = []
@@ -49,7 +54,7 @@ def test_lines_come_back_in_order_across_files_and_processes(tmp_path):
         if len(found) > 100:
             break
     os.close(spool._lock)  # as if killed
-    with_rest = Spool(tmp_path / "s", segment_bytes=500)
+    with_rest = WriteAheadLog(tmp_path / "s", segment_bytes=500)
     while batch := with_rest.read(most=7):
         found += [line.text for line in batch]
         with_rest.advance(batch[-1].end)
@@ -65,13 +70,13 @@ def test_lines_come_back_in_order_across_files_and_processes(tmp_path):
 
 
 def test_a_line_that_was_cut_off_is_passed_over(tmp_path):
-    spool = Spool(tmp_path / "s")
+    spool = WriteAheadLog(tmp_path / "s")
     spool.append([b"whole"])
     os.close(spool._lock)
     (file,) = (tmp_path / "s").glob("*.log")
     with file.open("ab") as log:
         log.write(b"0000 torn")
-    again = Spool(tmp_path / "s")
+    again = WriteAheadLog(tmp_path / "s")
     again.append([b"next"])
     assert texts(again) == [b"whole", None]
     again.advance(again.read()[-1].end)
@@ -79,19 +84,19 @@ def test_a_line_that_was_cut_off_is_passed_over(tmp_path):
 
 
 def test_a_full_spool_refuses_and_stays_whole(tmp_path):
-    spool = Spool(tmp_path / "s", limit=100)
+    spool = WriteAheadLog(tmp_path / "s", limit=100)
     spool.append([b"x" * 50])
-    with pytest.raises(SpoolFull, match="100 bytes"):
+    with pytest.raises(WriteAheadLogFull, match="100 bytes"):
         spool.append([b"y" * 50])
     assert texts(spool) == [b"x" * 50]
 
 
 def test_a_log_is_adopted_only_when_its_process_is_gone(tmp_path):
-    living = own_spool(tmp_path, limit=1000)
+    living = open_own_log(tmp_path, limit=1000)
     living.append([b"a"])
-    assert list(orphans(tmp_path)) == []
+    assert list(orphaned_logs(tmp_path)) == []
     os.close(living._lock)
-    (found,) = orphans(tmp_path)
+    (found,) = orphaned_logs(tmp_path)
     assert texts(found) == [b"a"]
 
 
@@ -104,8 +109,8 @@ def test_records_are_lines():
 
 @pytest.fixture
 def writer(tmp_path):
-    keeper = Keeper(str(tmp_path / "store.db"), tmp_path / "state")
-    made = Writer(keeper, tmp_path / "state", limit=10**9, metrics=Metrics())
+    keeper = StoreConnection(str(tmp_path / "store.db"), tmp_path / "state")
+    made = StoreWriter(keeper, tmp_path / "state", limit=10**9, metrics=Metrics())
     yield made
     keeper.let_go()
 

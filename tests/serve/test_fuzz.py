@@ -15,7 +15,7 @@ from schemathesis.checks import negative_data_rejection, positive_data_acceptanc
 from backtalk.serve import Settings
 from backtalk.serve.openapi import document
 from backtalk.store import Store
-from backtalk.store.api_keys import Access
+from backtalk.store.api_keys import ApiKeys
 from tests.serve.conftest import gateway_of
 
 quick = how(max_examples=5, deadline=None, suppress_health_check=list(HealthCheck))
@@ -23,7 +23,7 @@ quick = how(max_examples=5, deadline=None, suppress_health_check=list(HealthChec
 
 def admin_key(location):
     with Store(location) as store:
-        return Access(store.engine).add("admin", "admin", project=None, who="ada")[1]
+        return ApiKeys(store.engine).add("admin", "admin", project=None, who="ada")[1]
 
 
 @pytest.fixture

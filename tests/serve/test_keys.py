@@ -10,7 +10,7 @@ from backtalk.errors import Conflict, NotFound, UnknownName
 from backtalk.feedback import Annotator
 from backtalk.serve.redaction import Redactor
 from backtalk.store import Store
-from backtalk.store.api_keys import Access, digest_of
+from backtalk.store.api_keys import ApiKeys, digest_of
 from tests.serve.conftest import gateway_of
 
 ENDPOINTS = [
@@ -37,7 +37,7 @@ MAY = {
 @pytest.fixture
 def access(settings):
     with Store(settings.store) as store:
-        yield Access(store.engine)
+        yield ApiKeys(store.engine)
 
 
 def bearer(secret):

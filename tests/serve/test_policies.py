@@ -8,7 +8,7 @@ import pytest
 from backtalk.decode import BestOfN, Sample
 from backtalk.feedback import Annotator, Preference
 from backtalk.learn import TrainingSet, find_method
-from backtalk.models import Completion, FromFunction, RateLimited, Sampling, Usage, register_model
+from backtalk.models import Completion, FunctionModel, RateLimited, Sampling, Usage, register_model
 from backtalk.models.spec import EndpointSpec, NamedSpec
 from backtalk.policy import Policy, save_policy
 from backtalk.promotion import promote
@@ -29,7 +29,7 @@ def model(*, fail: bool = False):
         used = Usage(1, 2, 3)
         return Completion(text=text, log_probability=-1.5, usage=used, model="serve-test")
 
-    return FromFunction(say, name="serve-test")
+    return FunctionModel(say, name="serve-test")
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from benchmarks.serving.soak import Size, Soak
 from sqlalchemy.exc import OperationalError
 
 from backtalk.errors import BacktalkError
-from backtalk.serve.store_connection import Keeper
+from backtalk.serve.store_connection import StoreConnection
 from backtalk.store import Store
 
 
@@ -34,7 +34,7 @@ def test_two_processes_on_postgresql_keep_all(tmp_path):
 
 def test_a_store_that_was_moved_away_gets_no_empty_one_in_its_place(tmp_path):
     home, away = tmp_path / "feedback.db", tmp_path / "gone.db"
-    keeper = Keeper(str(home), tmp_path / "state")
+    keeper = StoreConnection(str(home), tmp_path / "state")
     engine = keeper.store().engine
     engine.dispose()
     home.rename(away)

@@ -7,7 +7,7 @@ import pytest
 from backtalk.errors import BacktalkError
 from backtalk.feedback import as_prompt
 from backtalk.models import Completion, Request, Sampling, Usage
-from backtalk.models.wrappers.dynamic_batching import Together
+from backtalk.models.wrappers.dynamic_batching import DynamicBatcher
 from backtalk.worlds import find_world
 from backtalk.worlds.small import small_model
 
@@ -44,7 +44,7 @@ async def all_of(model, *groups):
 
 def test_each_gets_its_own_answer_from_one_batch():
     echo = Echo()
-    found = asyncio.run(all_of(Together(echo), ["a"], ["b", "c"], [], ["d"]))
+    found = asyncio.run(all_of(DynamicBatcher(echo), ["a"], ["b", "c"], [], ["d"]))
     assert [[answer.text for answer in each] for each in found] == [["a"], ["b", "c"], [], ["d"]]
     assert echo.batches == [4]
 
@@ -53,7 +53,7 @@ def test_what_comes_while_it_works_is_the_next_batch():
     echo = Echo()
 
     async def work():
-        model = Together(echo)
+        model = DynamicBatcher(echo)
         first = asyncio.create_task(model.generate(asking("a")))
         await asyncio.sleep(0.0005)
         return [await first, *await all_of(model, ["b"], ["c"])]
@@ -63,14 +63,14 @@ def test_what_comes_while_it_works_is_the_next_batch():
 
 
 def test_a_request_that_is_refused_is_so_alone():
-    first, second, third = asyncio.run(all_of(Together(Echo()), ["a"], ["no"], ["b"]))
+    first, second, third = asyncio.run(all_of(DynamicBatcher(Echo()), ["a"], ["no"], ["b"]))
     assert isinstance(second, BacktalkError)
     assert [first[0].text, third[0].text] == ["a", "b"]
 
 
 def test_a_caller_who_leaves_takes_nobody_along():
     async def work():
-        model = Together(Echo())
+        model = DynamicBatcher(Echo())
         gone = asyncio.create_task(model.generate(asking("a")))
         stays = asyncio.create_task(model.generate(asking("b")))
         await asyncio.sleep(0.0005)
@@ -94,7 +94,7 @@ def test_a_local_model_says_the_same_in_company():
         return await asyncio.gather(*(to_ask.generate([request]) for request in requests))
 
     alone = asyncio.run(work(model))
-    together = asyncio.run(work(Together(model)))
+    together = asyncio.run(work(DynamicBatcher(model)))
     assert [each[0].text for each in together] == [each[0].text for each in alone]
 
 
@@ -104,4 +104,4 @@ def test_what_nobody_expects_is_told_too():
             raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
-        asyncio.run(Together(Broken()).generate(asking("a")))
+        asyncio.run(DynamicBatcher(Broken()).generate(asking("a")))

@@ -31,7 +31,7 @@ from backtalk.models.spec import NamedSpec
 from backtalk.policy import Policy
 from backtalk.promotion import promote
 from backtalk.serve.observability.exporter import check_traces, provider_of, traces_of
-from backtalk.serve.observability.tracing import Traces
+from backtalk.serve.observability.tracing import Tracing
 from backtalk.store import Store
 from tests.serve.conftest import gateway_of
 from tests.serve.upstream import Told
@@ -292,7 +292,7 @@ def test_spans_reach_a_collector_under_the_name_of_the_service(monkeypatch):
     address = f"http://127.0.0.1:{collector.server_port}"
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", address)
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_COMPRESSION", "none")
-    traces = Traces(provider_of(), owned=True)
+    traces = Tracing(provider_of(), owned=True)
     traces.tracer.start_span("a span").end()
     asyncio.run(traces.close())
     thread.join(60)

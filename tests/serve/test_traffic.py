@@ -10,7 +10,7 @@ import pytest
 from backtalk.evaluate.storage import list_evaluations
 from backtalk.experiments import (
     Experiment,
-    Follower,
+    ExperimentReader,
     Rule,
     promote_arm,
     read_events,
@@ -20,10 +20,10 @@ from backtalk.experiments import (
     summarise,
 )
 from backtalk.feedback import Annotator, Label
-from backtalk.models import Completion, FromFunction, Unreachable, Usage, register_model
+from backtalk.models import Completion, ConnectionFailed, FunctionModel, Usage, register_model
 from backtalk.models.spec import EndpointSpec, NamedSpec
 from backtalk.policy import Policy, save_policy
-from backtalk.promotion import history, promote, rollback, served_policy
+from backtalk.promotion import active_policy, promote, promotion_history, rollback
 from backtalk.stats import exact
 from backtalk.store import Store
 from tests.serve.conftest import gateway_of
@@ -35,15 +35,15 @@ def model():
     def say(request):
         return Completion(text=request.messages[0].text, usage=Usage(1, 1, 1), model="traffic-test")
 
-    return FromFunction(say, name="traffic-test")
+    return FunctionModel(say, name="traffic-test")
 
 
 @register_model("traffic-broken")
 def broken():
     def say(request):
-        raise Unreachable("It is down", "Wait")
+        raise ConnectionFailed("It is down", "Wait")
 
-    return FromFunction(say, name="traffic-broken")
+    return FunctionModel(say, name="traffic-broken")
 
 
 def policy(system):
@@ -115,7 +115,7 @@ def test_a_fixed_split_has_its_shares_and_says_so_in_the_log(settings, mail):
         assert talk.propensity == note["chances"][talk.policy]
         assert talk.responses[0].text == ("good" if talk.policy == GOOD.id else "control")
     with Store(settings.store, project="mail") as again:
-        summary = summarise(Follower(again, "trial").refresh())
+        summary = summarise(ExperimentReader(again, "trial").refresh())
     assert summary.shown == 200
     assert {arm.shown for arm in summary.arms} == set(found.values())
 
@@ -156,14 +156,14 @@ def test_a_harmful_arm_is_stopped_and_gets_no_traffic(settings, mail):
     assert (stopped.what.kind, stopped.what.arm, stopped.who) == ("stopped", BAD.id, "backtalk")
     assert stopped.what.difference.high < 0
     assert (ended.what.kind, ended.what.reason) == ("ended", "no candidate is left")
-    assert served_policy(mail).id == CONTROL.id
+    assert active_policy(mail).id == CONTROL.id
 
 
 def test_a_winner_is_promoted_through_the_gate_and_rolled_back_by_hand(settings, mail):
     begin(mail, GOOD, rule=Rule(at_least=20))
     with gateway_of(settings) as gateway:
         judge(gateway, 80, {"control": 0.1, "good": 0.9})
-        until(lambda: served_policy(mail).id == GOOD.id)
+        until(lambda: active_policy(mail).id == GOOD.id)
         until(lambda: set(asked(gateway, 10)) == {"good"})
         rollback(mail, who="ada")
         until(lambda: set(asked(gateway, 10)) == {"control"})
@@ -171,7 +171,11 @@ def test_a_winner_is_promoted_through_the_gate_and_rolled_back_by_hand(settings,
     (evaluation,) = list_evaluations(mail, candidate=GOOD.id)
     assert (evaluation.split, evaluation.judge) == ("live", "traffic:thumb")
     assert evaluation.win_rate.low > 0.5
-    assert [entry.promotion.evaluation for entry in history(mail)] == [None, evaluation.id, None]
+    assert [entry.promotion.evaluation for entry in promotion_history(mail)] == [
+        None,
+        evaluation.id,
+        None,
+    ]
 
 
 def test_a_rollback_ends_the_experiment_that_runs(settings, mail):
@@ -207,7 +211,7 @@ def test_two_answers_side_by_side_are_decided_by_a_preference(settings, mail):
             )
         assert set(asked(gateway, 10)) == {"control"}
         assert gateway.feedback(*rows).status_code == 200
-        until(lambda: served_policy(mail).id == GOOD.id)
+        until(lambda: active_policy(mail).id == GOOD.id)
         with gateway.store as kept:
             talks = [case.interaction for case in kept.in_project("mail").cases()]
     assert set(orders) == {("control", "good"), ("good", "control")}
@@ -219,7 +223,7 @@ def test_two_answers_side_by_side_are_decided_by_a_preference(settings, mail):
     alone = [talk for talk in talks if len(talk.responses) == 1]
     assert {talk.policy for talk in alone} == {CONTROL.id}
     assert not any("experiment" in talk.metadata["gateway"] for talk in alone)
-    assert summarise(Follower(mail, "trial").refresh()).judged == 60
+    assert summarise(ExperimentReader(mail, "trial").refresh()).judged == 60
 
 
 def test_a_duel_can_be_streamed(settings, mail):
@@ -272,7 +276,7 @@ def test_two_processes_on_one_store_decide_once(settings, mail):
             until(lambda gateway=gateway: set(asked(gateway, 5)) == {"good"})
     kinds = Counter(event.what.kind for event in read_events(mail))
     assert kinds["started"] == kinds["promoted"] == 1
-    assert len(history(mail)) == 2
+    assert len(promotion_history(mail)) == 2
 
 
 def test_the_arms_go_on_while_the_store_is_away_and_after_a_restart_then(settings, mail, tmp_path):
@@ -284,7 +288,7 @@ def test_the_arms_go_on_while_the_store_is_away_and_after_a_restart_then(setting
     with gateway_of(settings.model_copy(update={"close_after": 0.2})) as again:
         assert set(asked(again, 20)) == {"control", "good"}
         (tmp_path / "gone").rename(tmp_path / "feedback.db")
-        until(lambda: summarise(Follower(mail, "trial").refresh()).shown == 60)
+        until(lambda: summarise(ExperimentReader(mail, "trial").refresh()).shown == 60)
 
 
 def test_no_experiment_and_no_project_are_as_before(settings, mail):
@@ -310,11 +314,11 @@ def test_a_process_that_died_after_promoting_is_made_up_for(settings, mail):
         patch.setattr("backtalk.experiments.lifecycle.append_event", _die)
         promote_arm(mail, "trial", who="ada")
     assert [event.what.kind for event in read_events(mail)] == ["started"]
-    step(mail, Follower(mail, "trial"))
+    step(mail, ExperimentReader(mail, "trial"))
     promoted = read_events(mail)[-1].what
     assert promoted.arm == GOOD.id
-    assert promoted.evaluation == history(mail)[-1].promotion.evaluation
-    assert len(history(mail)) == 2
+    assert promoted.evaluation == promotion_history(mail)[-1].promotion.evaluation
+    assert len(promotion_history(mail)) == 2
 
 
 def _die(*_, **__):
@@ -327,7 +331,7 @@ def test_feedback_that_is_taken_back_is_noticed(settings, mail):
         judge(gateway, 10, {"control": 1.0, "good": 1.0})
         with gateway.store:
             pass
-    follower = Follower(mail, "trial")
+    follower = ExperimentReader(mail, "trial")
     assert follower.refresh().judged == 10
     for item in list(mail.feedback())[:4]:
         assert isinstance(item, Label)

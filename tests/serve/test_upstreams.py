@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from backtalk.serve.auth import Buckets
-from backtalk.serve.backends.circuit_breaker import Breaker
+from backtalk.serve.backends.circuit_breaker import CircuitBreaker
 from backtalk.serve.backends.upstream import retry_after
 from tests.serve.conftest import gateway_of, serving
 from tests.serve.upstream import Told, make_upstream
@@ -136,7 +136,7 @@ def test_the_key_of_an_upstream_takes_the_place_of_the_callers(settings, upstrea
 @given(st.lists(st.sampled_from(["fail", "succeed", "give up", "wait"]), max_size=40))
 def test_a_breaker_is_open_after_failures_in_a_row_and_lets_one_try(acts):
     at = [0.0]
-    breaker = Breaker(failures=3, rest=1.0, clock=lambda: at[0])
+    breaker = CircuitBreaker(failures=3, rest=1.0, clock=lambda: at[0])
     row = 0
     for act in acts:
         if act == "wait":

@@ -8,7 +8,7 @@ import pytest
 from backtalk.annotation.assignments import LEASE, Assignments
 from backtalk.annotation.tasks import (
     Task,
-    Which,
+    TaskFilter,
     add_task,
     close_task,
     list_tasks,
@@ -80,7 +80,7 @@ def test_an_item_stays_with_who_has_it_until_the_time_is_over(store, clock):
     clock.pass_(LEASE)
     assert assigned.next("bo").interaction == "i0"
     with pytest.raises(Conflict, match="others have judged"):
-        assigned.hold("i0", "ada")
+        assigned.renew("i0", "ada")
 
 
 def test_who_comes_back_late_has_the_item_still_if_nobody_took_it(store, clock):
@@ -88,7 +88,7 @@ def test_who_comes_back_late_has_the_item_still_if_nobody_took_it(store, clock):
     assigned = Assignments(store, COMPARE, clock=clock)
     assigned.next("ada")
     clock.pass_(2 * LEASE)
-    assert assigned.hold("i0", "ada").state == "open"
+    assert assigned.renew("i0", "ada").state == "open"
     assert assigned.next("bo") is None
 
 
@@ -96,14 +96,14 @@ def test_what_was_not_given_cannot_be_held(store, clock):
     store.add(*talks(1))
     assigned = Assignments(store, COMPARE, clock=clock)
     with pytest.raises(Conflict, match="not open for you"):
-        assigned.hold("i0", "ada")
+        assigned.renew("i0", "ada")
 
 
 def test_a_skipped_item_goes_to_somebody_else(store, clock):
     store.add(*talks(1))
     assigned = Assignments(store, COMPARE, clock=clock)
     assigned.next("ada")
-    assigned.end("i0", "ada", "skipped")
+    assigned.complete("i0", "ada", "skipped")
     assert assigned.next("ada") is None
     assert assigned.next("bo").interaction == "i0"
 
@@ -113,7 +113,7 @@ def test_undo_gives_back_the_last_one_and_then_the_one_before(store, clock):
     assigned = Assignments(store, COMPARE, clock=clock)
     judge(assigned, "ada")
     assigned.next("ada")
-    assigned.end("i1", "ada", "skipped")
+    assigned.complete("i1", "ada", "skipped")
     for expected in ("i1", "i0"):
         last = assigned.last("ada").interaction
         assert last == expected
@@ -128,7 +128,7 @@ def test_a_skip_cannot_be_undone_once_others_took_the_place(store, clock):
     store.add(*talks(1))
     assigned = Assignments(store, COMPARE, clock=clock)
     assigned.next("ada")
-    assigned.end("i0", "ada", "skipped")
+    assigned.complete("i0", "ada", "skipped")
     judge(assigned, "bo")
     with pytest.raises(Conflict, match="Others have judged"):
         assigned.reopen("i0", "ada")
@@ -144,7 +144,7 @@ def test_only_what_the_task_is_about_is_asked(store, clock):
     )
 
     def asked(**which):
-        task = Task(name="t", kind="compare", which=Which(**which))
+        task = Task(name="t", kind="compare", which=TaskFilter(**which))
         assigned = Assignments(store, task, clock=clock)
         found = []
         while (one := judge(assigned, "ada")) is not None:
@@ -160,7 +160,7 @@ def test_only_what_the_task_is_about_is_asked(store, clock):
 
 def test_progress_counts_what_is_done_and_what_is_left(store, clock):
     store.add(*talks(3))
-    task = Task(name="t", kind="compare", people=2, which=Which(unjudged=True))
+    task = Task(name="t", kind="compare", people=2, which=TaskFilter(unjudged=True))
     assigned = Assignments(store, task, clock=clock)
     before = assigned.progress("ada")
     assert (before.done, before.wanted, before.own, before.left) == (0, 6, 0, 3)

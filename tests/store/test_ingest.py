@@ -10,7 +10,7 @@ from backtalk.formats.archive import read_archive, write_archive
 from backtalk.formats.ingest import ingest
 from backtalk.models.spec import NamedSpec
 from backtalk.policy import Policy, read_policy
-from backtalk.promotion import history, promote
+from backtalk.promotion import promote, promotion_history
 from backtalk.store import Store
 
 GOOD = {"prompt": "2 + 2?", "chosen": "4", "rejected": "5"}
@@ -67,8 +67,8 @@ def test_a_project_travels_as_a_folder(store, rows, tmp_path, monkeypatch):
         assert list(other.cases()) == list(store.cases())
         assert list(other.feedback()) == list(store.feedback())
         assert read_policy(other, "plain") == policy
-        assert [(e.who, e.time, e.promotion) for e in history(other)] == [
-            (e.who, e.time, e.promotion) for e in history(store)
+        assert [(e.who, e.time, e.promotion) for e in promotion_history(other)] == [
+            (e.who, e.time, e.promotion) for e in promotion_history(store)
         ]
         assert other.artifacts.read(reward) == {"reward.json": b"{}"}
         with pytest.raises(BacktalkError, match="a history of its own"):

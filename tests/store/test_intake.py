@@ -5,7 +5,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from backtalk.feedback import Annotator, Edit, Instruction, Interaction, Label, Scope
-from backtalk.store.stream_writer import Intake
+from backtalk.store.stream_writer import StreamWriter
 from tests.strategies import cases
 
 BO = Annotator.human("bo")
@@ -21,7 +21,7 @@ def thumb_of(id_="thumb", *, response="0", good=True):
 
 @pytest.fixture
 def intake(store):
-    return Intake(store.engine)
+    return StreamWriter(store.engine)
 
 
 def status(outcomes):

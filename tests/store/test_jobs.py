@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 
 from backtalk.errors import BacktalkError, NotFound
-from backtalk.store.jobs import Jobs, Overtaken
+from backtalk.store.jobs import Jobs, LeaseLost
 from backtalk.store.leases import Leases
 from tests.store.test_leases import Clock
 
@@ -101,7 +101,7 @@ def test_who_holds_the_lease_no_more_can_write_nothing(jobs, leases, term, clock
         lambda: jobs.fail("a", "x", term=term),
         lambda: jobs.give_back(job, term=term),
     ):
-        with pytest.raises(Overtaken):
+        with pytest.raises(LeaseLost):
             write()
     assert jobs.get("a").state == "waiting"
     assert jobs.take(KIND, term=later).tries == 2

@@ -6,8 +6,8 @@ import pytest
 
 from backtalk.errors import NotFound, UnknownName
 from backtalk.feedback import Annotator, Critique, Interaction, Label, Message, Response
-from backtalk.store.detail import conversation, read_kept
-from backtalk.store.search import Wanted, search
+from backtalk.store.detail import conversation, get_detail
+from backtalk.store.search import SearchQuery, search
 
 ADA = Annotator.human("ada")
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -28,7 +28,7 @@ def thumb(number):
 
 
 def found(store, **wanted):
-    return [hit.interaction.id for hit in search(store, Wanted(**wanted)).hits]
+    return [hit.interaction.id for hit in search(store, SearchQuery(**wanted)).hits]
 
 
 def all_pages(store, wanted, size):
@@ -46,7 +46,7 @@ def test_pages_hold_each_interaction_once_newest_first(store):
     for number in range(10):
         store.add(talk(number))
         other.add(talk(100 + number))
-    pages = list(all_pages(store, Wanted(), 4))
+    pages = list(all_pages(store, SearchQuery(), 4))
     ids = [hit.interaction.id for page in pages for hit in page.hits]
     assert ids == [f"t{number:03}" for number in reversed(range(10))]
     assert [len(page.hits) for page in pages] == [4, 4, 2]
@@ -55,14 +55,14 @@ def test_pages_hold_each_interaction_once_newest_first(store):
 
 def test_what_comes_in_between_does_not_move_the_next_page(store):
     store.add(*(talk(number) for number in range(6)))
-    first = search(store, Wanted(), size=3)
+    first = search(store, SearchQuery(), size=3)
     store.add(talk(50))
-    second = search(store, Wanted(), before=first.further, size=3)
+    second = search(store, SearchQuery(), before=first.further, size=3)
     assert [hit.interaction.id for hit in second.hits] == ["t002", "t001", "t000"]
 
 
 def test_an_empty_project_has_an_empty_page(store):
-    page = search(store, Wanted())
+    page = search(store, SearchQuery())
     assert page.hits == ()
     assert page.further is None
     assert page.searched == 0
@@ -129,10 +129,10 @@ def test_feedback_there_feedback_not_there_and_feedback_of_a_kind(store):
     assert found(store, judged=True) == ["t002", "t001"]
     assert found(store, judged=False) == ["t003", "t000"]
     assert found(store, kind="critique") == ["t002"]
-    (hit, *_) = search(store, Wanted(kind="critique")).hits
+    (hit, *_) = search(store, SearchQuery(kind="critique")).hits
     assert hit.feedback == {"critique": 1, "label": 1}
     with pytest.raises(UnknownName, match="applause"):
-        search(store, Wanted(kind="applause"))
+        search(store, SearchQuery(kind="applause"))
 
 
 def test_hidden_feedback_does_not_count(store):
@@ -140,7 +140,7 @@ def test_hidden_feedback_does_not_count(store):
     store.add(talk(1), mark)
     store.delete(mark.id)
     assert found(store, judged=True) == []
-    assert search(store, Wanted()).hits[0].feedback == {}
+    assert search(store, SearchQuery()).hits[0].feedback == {}
 
 
 def test_deleted_interactions_are_found_only_where_they_are_asked_for(store):
@@ -154,7 +154,7 @@ def test_a_search_without_time_says_how_far_it_came_and_goes_on_from_there(store
     store.add(talk(0, "needle"), *(talk(number) for number in range(1, 1600)))
     pages, before = [], None
     while True:
-        page = search(store, Wanted(text="needle"), before=before, seconds=0)
+        page = search(store, SearchQuery(text="needle"), before=before, seconds=0)
         pages.append(page)
         before = page.further
         if before is None:
@@ -166,7 +166,7 @@ def test_a_search_without_time_says_how_far_it_came_and_goes_on_from_there(store
 
 def test_many_rows_that_only_look_like_it_do_not_end_a_search(store):
     store.add(talk(0, "the needle's text"), *(talk(number, "other") for number in range(1, 450)))
-    page = search(store, Wanted(text="text"), size=2)
+    page = search(store, SearchQuery(text="text"), size=2)
     assert [hit.interaction.id for hit in page.hits] == ["t000"]
     assert page.searched == 450
 
@@ -175,20 +175,20 @@ def test_one_interaction_has_its_feedback_with_what_was_hidden(store):
     mark = thumb(1)
     store.add(talk(1), mark, Critique(interaction="t001", annotator=ADA, text="Curt"))
     store.delete(mark.id)
-    kept = read_kept(store, "t001")
+    kept = get_detail(store, "t001")
     assert kept.deleted is None
     assert [(said.feedback.kind, said.deleted is None) for said in kept.feedback] == [
         ("label", False),
         ("critique", True),
     ]
     with pytest.raises(NotFound, match="t002"):
-        read_kept(store, "t002")
+        get_detail(store, "t002")
 
 
 def test_a_deleted_interaction_can_still_be_read(store):
     store.add(talk(1))
     store.delete("t001")
-    assert read_kept(store, "t001").deleted is not None
+    assert get_detail(store, "t001").deleted is not None
 
 
 def test_a_session_is_read_in_its_order_and_of_its_user_only(store):

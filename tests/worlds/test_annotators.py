@@ -10,7 +10,7 @@ import pytest
 
 from backtalk.errors import BacktalkError, RecordError, UnknownName
 from backtalk.feedback import Interaction, Label, Response
-from backtalk.worlds import Care, find_world, mend, worlds
+from backtalk.worlds import ErrorRates, find_world, mend, worlds
 from backtalk.worlds.annotators import (
     KINDS,
     SECONDS,
@@ -32,7 +32,7 @@ def talks(world="mail", count=40, *, responses=4, seed=0):
     """Return interactions with answers of writers of every care, and the ideal one in some."""
     home = find_world(world)
     chance = np.random.default_rng(seed)
-    cares = [Care(), Care(0.6, 0.5, 0.6, 0.6), Care(0.1, 0.1, 0.1, 0.1)]
+    cares = [ErrorRates(), ErrorRates(0.6, 0.5, 0.6, 0.6), ErrorRates(0.1, 0.1, 0.1, 0.1)]
     found = []
     for place, task in enumerate(home.tasks("train", count, seed=seed)):
         texts = [home.write(task, chance, cares[i % 3]) for i in range(responses)]

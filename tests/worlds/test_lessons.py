@@ -8,7 +8,7 @@ import pytest
 
 from backtalk.feedback import Message
 from backtalk.feedback.interaction import prompt_text
-from backtalk.worlds import Care, find_world, mend, worlds
+from backtalk.worlds import ErrorRates, find_world, mend, worlds
 from backtalk.worlds.skills import (
     EQUALLY_GOOD,
     NAMED_FAULTS,
@@ -30,8 +30,8 @@ from backtalk.worlds.train.curriculum import (
     GUIDANCE,
     HELD_OUT_RULES,
     MIXTURE,
+    CurriculumGenerator,
     Mixture,
-    Teacher,
     held_out_rules,
     rule_examples,
     taught_rules,
@@ -75,7 +75,11 @@ def taught(world):
             return text
 
     noted = unusual
-    return tuple(Teacher(Noting()).lessons(count_of(world))), frozenset(unusual), examples
+    return (
+        tuple(CurriculumGenerator(Noting()).lessons(count_of(world))),
+        frozenset(unusual),
+        examples,
+    )
 
 
 def skill_of(lesson):
@@ -128,14 +132,14 @@ def test_lessons_are_taught_as_often_as_the_mixture_says(world):
 def test_another_mixture_and_another_seed_teach_something_else(world):
     home = find_world(world)
     only = Mixture(answer=0, refine=0, criticise=3, judge=0, find_rule=1)
-    found = Counter(map(skill_of, Teacher(home, mixture=only).lessons(80)))
+    found = Counter(map(skill_of, CurriculumGenerator(home, mixture=only).lessons(80)))
     assert set(found) == {"criticise", "find_rule"}
     assert abs(found["find_rule"] / 80 - 0.25) < limit(0.25, 80)
-    again = list(Teacher(home, seed=1).lessons(10))
-    assert list(Teacher(home, seed=1).lessons(10)) == again
-    assert list(Teacher(home).lessons(10)) != again
-    untold = Mixture(told_rule=0, told_care=0, care=Care(0, 0, 0, 0, 0))
-    for lesson in Teacher(home, mixture=untold).lessons(30):
+    again = list(CurriculumGenerator(home, seed=1).lessons(10))
+    assert list(CurriculumGenerator(home, seed=1).lessons(10)) == again
+    assert list(CurriculumGenerator(home).lessons(10)) != again
+    untold = Mixture(told_rule=0, told_care=0, care=ErrorRates(0, 0, 0, 0, 0))
+    for lesson in CurriculumGenerator(home, mixture=untold).lessons(30):
         assert {message.role for message in lesson} == {"user", "assistant"}
         if skill_of(lesson) == "criticise":
             assert lesson[-1].text == NOTHING_IS_WRONG
@@ -374,7 +378,7 @@ def test_verdicts_read_back(world):
     home = find_world(world)
     chance = np.random.default_rng(0)
     for task in home.tasks("train", 30):
-        texts = [home.write(task, chance, Care()), home.ideal(task)]
+        texts = [home.write(task, chance, ErrorRates()), home.ideal(task)]
         good, bad = home.judge(task, texts[1], ()), home.judge(task, texts[0], ())
         if bad.faults:
             assert read_verdict(verdict(good, bad)) == "a"
@@ -480,5 +484,5 @@ def test_answers_fit_in_the_tokens_that_a_world_grants(world):
     chance = np.random.default_rng(0)
     for task in home.tasks("train", 100):
         assert len(tokenizer().encode(home.ideal(task))) < home.max_tokens
-        text = home.write(task, chance, Care())
+        text = home.write(task, chance, ErrorRates())
         assert len(tokenizer().encode(text)) < home.max_tokens

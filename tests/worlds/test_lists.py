@@ -14,10 +14,10 @@ from backtalk.worlds.lists.layout import ENDINGS, SEPARATORS, Layout, layout_of
 from backtalk.worlds.lists.scoring import judge_list
 from backtalk.worlds.lists.task import CHORES, WORDS, ListsTask
 from backtalk.worlds.lists.world import ListsWorld
-from backtalk.worlds.world import Care, find_world, mend
+from backtalk.worlds.world import ErrorRates, find_world, mend
 
 WORLD = ListsWorld()
-PERFECT = Care(0, 0, 0, 0, 0)
+PERFECT = ErrorRates(0, 0, 0, 0, 0)
 
 
 def drawn(count=400, seed=0):
@@ -49,7 +49,7 @@ def drafts(draw):
     task, layout = draw(tasks), draw(layouts)
     chance = np.random.default_rng(draw(seeds))
     told = [rule for rule in WORLD.rules if chance.random() < 0.05]
-    care = draw(st.sampled_from([Care(), PERFECT, Care(0.5, 0.4, 0.5, 0.5, 1)]))
+    care = draw(st.sampled_from([ErrorRates(), PERFECT, ErrorRates(0.5, 0.4, 0.5, 0.5, 1)]))
     text = WORLD.write(task, chance, care, told)
     pieces = re.findall(r"\w+|\s+|[^\w\s]+", text)
     junk = st.sampled_from([*task.words, "xyz", "And", "Done.", "Here you are: ", "\n", "; ", "- "])
@@ -327,7 +327,7 @@ def carried_out(words, advice):  # noqa: PLR0911 - one for each form of advice
 @settings(max_examples=400, deadline=None)
 @given(tasks, seeds)
 def test_advice_says_all_that_a_reader_needs(task, seed):
-    text = WORLD.write(task, np.random.default_rng(seed), Care(0.5, 0.3, 0.3, 0, 0))
+    text = WORLD.write(task, np.random.default_rng(seed), ErrorRates(0.5, 0.3, 0.3, 0, 0))
     faults = judge_list(task, text, Layout()).faults
     words = re.findall(r"\w+", text)
     for fault in faults:
@@ -367,7 +367,7 @@ def test_writers_make_every_fault_and_answer_the_same_request_in_many_ways():
     chance = np.random.default_rng(0)
     labels, utilities, lengths = Counter(), [], []
     for task in drawn(2000, seed=2):
-        text = WORLD.write(task, chance, Care())
+        text = WORLD.write(task, chance, ErrorRates())
         truth = WORLD.judge(task, text, ())
         labels.update(fault.label for fault in truth.faults)
         utilities.append(truth.utility)
@@ -380,7 +380,7 @@ def test_writers_make_every_fault_and_answer_the_same_request_in_many_ways():
     assert 0.6 < np.mean(utilities) < 0.85
     assert 0.05 < np.mean(np.array(utilities) == 1) < 0.2
     assert max(lengths) <= WORLD.max_tokens
-    assert len({WORLD.write(SORT, chance, Care()) for _ in range(100)}) > 60
+    assert len({WORLD.write(SORT, chance, ErrorRates()) for _ in range(100)}) > 60
 
 
 def test_the_longest_ideal_answer_fits():
@@ -398,7 +398,7 @@ def test_rules_out_of_scope_spill_into_the_answers_of_the_careless():
     rule = next(r for r in WORLD.rules if (r.what, r.scope) == ("semicolons", "removing"))
 
     def followed(task, spills):
-        care = Care(0, 0, 0, 0, spills)
+        care = ErrorRates(0, 0, 0, 0, spills)
         return np.mean([";" in WORLD.write(task, chance, care, [rule]) for _ in range(400)])
 
     assert followed(THIN, 0.4) == 1

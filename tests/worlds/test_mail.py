@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from backtalk.feedback import Message
-from backtalk.worlds import Care, find_world, mend
+from backtalk.worlds import ErrorRates, find_world, mend
 from backtalk.worlds.mail.parsing import read_mail
 from backtalk.worlds.mail.phrases import (
     ENDINGS,
@@ -24,7 +24,7 @@ from backtalk.worlds.mail.phrases import (
 
 WORLD = find_world("mail")
 RULES = {(rule.what, rule.scope): rule for rule in WORLD.rules}
-FAULTLESS = Care(0, 0, 0, 0, 0)
+FAULTLESS = ErrorRates(0, 0, 0, 0, 0)
 
 
 @dataclass(frozen=True)
@@ -210,7 +210,7 @@ def test_writers_make_every_sort_of_fault_that_is_theirs():
     seen = set()
     for task in WORLD.tasks("train", 700):
         rules = [rule for rule in WORLD.rules if chance.random() < 0.1]
-        text = WORLD.write(task, chance, Care(), rules if chance.random() < 0.5 else ())
+        text = WORLD.write(task, chance, ErrorRates(), rules if chance.random() < 0.5 else ())
         for fault in WORLD.judge(task, text, WORLD.in_force(task, rules)).faults:
             seen.add((fault.label, fault.aspect))
     table = {(row[3], row[4]) for row in SAYS}
@@ -499,7 +499,7 @@ def garbled(draw):
     asked = draw(st.sampled_from(ALL))
     rules = WORLD.in_force(asked.task, draw(rule_sets))
     chance = np.random.default_rng(draw(st.integers(0, 10**6)))
-    text = WORLD.write(asked.task, chance, Care(), rules)
+    text = WORLD.write(asked.task, chance, ErrorRates(), rules)
     pieces = re.split(r"(?<=[.!?])( )|(\n)", text)
     pieces = [piece for piece in pieces if piece]
     edits = st.sampled_from(["delete", "double", "swap", "put", "cut", "join"])

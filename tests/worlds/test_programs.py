@@ -16,10 +16,10 @@ from backtalk.worlds.programs.phrases import RULES
 from backtalk.worlds.programs.sandbox import Case, TestRun, run_tests, same
 from backtalk.worlds.programs.task import ProgramTask
 from backtalk.worlds.programs.world import ProgramsWorld
-from backtalk.worlds.world import Care, mend, split_of
+from backtalk.worlds.world import ErrorRates, mend, split_of
 
 WORLD = ProgramsWorld()
-FAULTLESS = Care(0, 0, 0, 0, 0)
+FAULTLESS = ErrorRates(0, 0, 0, 0, 0)
 SUMS = (Case(([1, 2],), 3), Case(([4],), 4))
 SUM = "def f(xs):\n    return sum(xs)"
 
@@ -148,7 +148,7 @@ def garbled(text: str, chance: np.random.Generator) -> str:
 def test_mends_what_is_written_and_what_is_garbled(task, rules, seed, garble):
     chance = np.random.default_rng(seed)
     rules = WORLD.in_force(task, rules)
-    text = WORLD.write(task, chance, Care(), rules)
+    text = WORLD.write(task, chance, ErrorRates(), rules)
     text = garbled(text, chance) if garble else text
     found = WORLD.judge(task, text, rules)
     assert all(0 <= value <= 1 for value in found.aspects.values())
@@ -246,7 +246,7 @@ def test_a_writer_errs_as_often_as_it_is_careless():
     for number in range(250):
         task = drawn(number)
         assert WORLD.judge(task, WORLD.write(task, chance, FAULTLESS), ()).utility == 1
-        found = WORLD.judge(task, WORLD.write(task, chance, Care()), ())
+        found = WORLD.judge(task, WORLD.write(task, chance, ErrorRates()), ())
         utilities.append(found.utility)
         labels.update(fault.label for fault in found.faults)
     assert 0.6 < np.mean(utilities) < 0.85
@@ -255,7 +255,7 @@ def test_a_writer_errs_as_often_as_it_is_careless():
         *("wrong-constant", "wrong-operator", "wrong-name", "no-line", "no-return", "no-colon"),
         *("print", "unsafe", "comment", "docstring", "check", "type"),
     }
-    assert len({WORLD.write(drawn(1), chance, Care()) for _ in range(40)}) > 15
+    assert len({WORLD.write(drawn(1), chance, ErrorRates()) for _ in range(40)}) > 15
 
 
 def test_rules_hold_in_their_scope_and_spill_beyond_it():
@@ -268,7 +268,7 @@ def test_rules_hold_in_their_scope_and_spill_beyond_it():
     assert not WORLD.applies(outside, task)
     assert WORLD.write(task, chance, FAULTLESS, [inside]).endswith("# done")
     assert not WORLD.write(task, chance, FAULTLESS, [outside]).endswith("# done")
-    spilling = Care(0, 0, 0, 0, spills=1.0)
+    spilling = ErrorRates(0, 0, 0, 0, overgeneralise=1.0)
     assert WORLD.write(task, chance, spilling, [outside]).endswith("# done")
     assert len({rule.text for rule in RULES}) == len(RULES) >= 8
     assert "strings" in WORLD.example(task, "")

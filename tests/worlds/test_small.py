@@ -10,12 +10,12 @@ from safetensors import safe_open
 
 from backtalk.feedback import Message
 from backtalk.models import Request, Sampling
-from backtalk.models.local.chat_template import ChatTokens
-from backtalk.models.run_sync import blocking
+from backtalk.models.local.chat_template import ChatTemplate
+from backtalk.models.run_sync import run_sync
 from backtalk.worlds import find_world, worlds
-from backtalk.worlds.skill_eval import Prober
+from backtalk.worlds.skill_eval import SkillEvaluator
 from backtalk.worlds.small import folder_of, small_model
-from backtalk.worlds.train.curriculum import Teacher
+from backtalk.worlds.train.curriculum import CurriculumGenerator
 from backtalk.worlds.train.training import RECIPES, train
 
 MEGABYTES = 6
@@ -24,7 +24,7 @@ MEGABYTES = 6
 @pytest.fixture(scope="module", params=worlds())
 def prober(request):
     world = find_world(request.param)
-    return Prober(world, small_model(request.param), count=32, seed=3)
+    return SkillEvaluator(world, small_model(request.param), count=32, seed=3)
 
 
 def leads(probe, by, *, over="blanked"):
@@ -51,8 +51,8 @@ def test_the_weights_are_small_and_say_how_they_were_made(name):
 def test_lessons_are_as_the_chat_template_writes_them(name):
     model = small_model(name)
     chat = model.chat
-    assert isinstance(chat, ChatTokens)
-    for lesson in Teacher(find_world(name), seed=5).lessons(40):
+    assert isinstance(chat, ChatTemplate)
+    for lesson in CurriculumGenerator(find_world(name), seed=5).lessons(40):
         prompt, answer = chat.conversation(lesson[:-1], lesson[-1].text)
         assert answer[-1] in chat.end
         assert len(prompt) + len(answer) < 512
@@ -60,7 +60,7 @@ def test_lessons_are_as_the_chat_template_writes_them(name):
 
 
 def test_answers_are_good_and_leave_room(prober):
-    utility, once, often, best = blocking(prober._answering())
+    utility, once, often, best = run_sync(prober._answering())
     assert utility.random + 0.15 < utility.score.mean() < 0.95
     assert leads(utility, 0.15)
     assert leads(utility, 0.15, over="swapped")
@@ -69,27 +69,27 @@ def test_answers_are_good_and_leave_room(prober):
 
 
 def test_a_critique_is_read(prober):
-    mended, _, _ = blocking(prober._refining())
+    mended, _, _ = run_sync(prober._refining())
     assert leads(mended, 0.4)
     assert leads(mended, 0.4, over="swapped")
 
 
 def test_a_draft_is_read_by_who_criticises_it(prober):
-    (named,) = blocking(prober._criticising())
+    (named,) = run_sync(prober._criticising())
     assert leads(named, 0.15)
     assert leads(named, 0.15, over="swapped")
 
 
 def test_examples_are_read_by_who_finds_their_rule(prober):
-    taught, _ = blocking(prober._finding_rules())
+    taught, _ = run_sync(prober._finding_rules())
     assert leads(taught, 0.5)
     assert leads(taught, 0.5, over="swapped")
 
 
 def test_a_rule_is_obeyed_in_scope_and_spills_outside():
     """In the mail world, where scope is studied."""
-    prober = Prober(find_world("mail"), small_model("mail"), count=80, seed=4)
-    obeyed, _, spilled = blocking(prober._following())
+    prober = SkillEvaluator(find_world("mail"), small_model("mail"), count=80, seed=4)
+    obeyed, _, spilled = run_sync(prober._following())
     assert leads(obeyed, 0.3)
     assert leads(obeyed, 0.3, over="swapped")
     assert spilled.score.mean() > spilled.without["blanked"].mean() + 0.15
@@ -97,8 +97,8 @@ def test_a_rule_is_obeyed_in_scope_and_spills_outside():
 
 
 def test_it_judges_better_than_chance():
-    prober = Prober(find_world("mail"), small_model("mail"), count=80, seed=4)
-    (judged,) = blocking(prober._judging())
+    prober = SkillEvaluator(find_world("mail"), small_model("mail"), count=80, seed=4)
+    (judged,) = run_sync(prober._judging())
     assert judged.score.mean() > 0.65
     assert abs(judged.without["blanked"].mean() - 0.5) < 0.15
 
@@ -110,18 +110,18 @@ def test_many_requests_are_answered_as_each_alone():
         Request(
             messages=prompt if i % 3 else (Message.system(mail.rules[i].text), *prompt),
             sampling=Sampling(max_tokens=20 + 7 * (i % 5), temperature=i % 2),
-            sample=i,
+            sample_index=i,
         )
         for i, prompt in enumerate(mail.prompts("held-out", 40))
         for _ in range(1 + i % 3)
     ]
     model = small_model("mail")
-    crowded = blocking(small_model("mail").generate(requests))
+    crowded = run_sync(small_model("mail").generate(requests))
     tight = small_model("mail")
     tight._batch_tokens = 700
-    narrow = blocking(tight.generate(requests))
+    narrow = run_sync(tight.generate(requests))
     for request, one, other in zip(requests, crowded, narrow, strict=True):
-        (alone,) = blocking(model.generate([request]))
+        (alone,) = run_sync(model.generate([request]))
         assert alone.text == one.text == other.text
         assert alone.log_probability == pytest.approx(one.log_probability, abs=1e-3)
         assert alone.finish_reason == one.finish_reason == other.finish_reason

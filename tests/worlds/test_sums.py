@@ -13,12 +13,12 @@ from hypothesis import strategies as st
 
 from backtalk.worlds.sums.task import Move, SumTask
 from backtalk.worlds.sums.world import SumsWorld
-from backtalk.worlds.world import Care, Fault, mend
+from backtalk.worlds.world import ErrorRates, Issue, mend
 
 WORLD = SumsWorld()
 RULES = {(rule.what, rule.scope): rule for rule in WORLD.rules}
 APPLES = SumTask("Ada", "apples", 12, (Move("+", 7, "buys {}"), Move("-", 5, "loses {}")))
-FAULTLESS = Care(0, 0, 0, 0, 0)
+FAULTLESS = ErrorRates(0, 0, 0, 0, 0)
 LABELS = {
     *("nothing", "no-answer", "wrong-answer", "answer-follows", "missing-step", "no-working"),
     *("working", "wrong-result", "wrong-number", "wrong-operation", "follows", "unfinished"),
@@ -28,7 +28,7 @@ LABELS = {
 
 
 def careless(share):
-    return Care(*(share * value for value in (0.5, 0.4, 0.5, 0.5, 1.0)))
+    return ErrorRates(*(share * value for value in (0.5, 0.4, 0.5, 0.5, 1.0)))
 
 
 def drawn(count, *, unusual=False, seed=0):
@@ -293,14 +293,14 @@ def test_rules_change_what_is_right_in_their_scope():
 def test_a_writer_is_as_good_as_it_takes_care():
     chance = np.random.default_rng(0)
     for care, mean, faultless in [
-        (Care(), (0.6, 0.85), (0.05, 0.2)),
+        (ErrorRates(), (0.6, 0.85), (0.05, 0.2)),
         (careless(1), (0.2, 0.6), (0, 0.08)),
     ]:
         found = [WORLD.judge(task, WORLD.write(task, chance, care), ()) for task in drawn(2000)]
         utilities = np.array([one.utility for one in found])
         assert mean[0] < utilities.mean() < mean[1]
         assert faultless[0] <= (utilities > 1 - 1e-9).mean() <= faultless[1]
-    assert len({WORLD.write(APPLES, chance, Care()) for _ in range(100)}) > 40
+    assert len({WORLD.write(APPLES, chance, ErrorRates()) for _ in range(100)}) > 40
 
 
 def test_every_sort_of_fault_occurs():
@@ -308,7 +308,7 @@ def test_every_sort_of_fault_occurs():
     labels = Counter()
     for task in drawn(4000):
         rules = some_rules(chance, task)
-        found = WORLD.judge(task, WORLD.write(task, chance, Care(), rules), rules)
+        found = WORLD.judge(task, WORLD.write(task, chance, ErrorRates(), rules), rules)
         labels.update(fault.label for fault in found.faults)
     assert set(labels) == LABELS
 
@@ -318,7 +318,7 @@ def test_writers_follow_rules_in_scope_and_spill_others():
     inside, outside = RULES["so", "apples"], RULES["so", "coins"]
     assert WORLD.write(APPLES, chance, FAULTLESS, [inside]).endswith("So: 14")
     assert WORLD.write(APPLES, chance, FAULTLESS, [outside]).endswith("Answer: 14")
-    spilling = Care(0, 0, 0, 0, spills=0.4)
+    spilling = ErrorRates(0, 0, 0, 0, overgeneralise=0.4)
     spilt = [
         WORLD.write(APPLES, chance, spilling, [outside]).endswith("So: 14") for _ in range(500)
     ]
@@ -364,7 +364,7 @@ def test_judging_is_fast_also_of_long_texts():
 def test_a_fault_is_a_record_that_mends_its_place():
     found, _ = judged("12 + 7 = 18", "19 - 5 = 14", "Answer: 14")
     assert found.faults == (
-        Fault(
+        Issue(
             *("steps", "wrong-result", 9, 11, "19"),
             "Step 1 is worked out wrongly.",
             "Step 1 should be 12 + 7 = 19.",

@@ -6,10 +6,10 @@ import pytest
 from backtalk.errors import RecordError, UnknownName
 from backtalk.feedback import Message
 from backtalk.models import Request, Sampling
-from backtalk.models.run_sync import blocking
+from backtalk.models.run_sync import run_sync
 from backtalk.rewards import Reward
-from backtalk.worlds import Care, find_world, worlds
-from backtalk.worlds.generator_model import WriterModel
+from backtalk.worlds import ErrorRates, find_world, worlds
+from backtalk.worlds.generator_model import GeneratorModel
 from backtalk.worlds.train.curriculum import GUIDANCE
 from backtalk.worlds.utility import TrueUtility
 from tests.laws import model as model_laws
@@ -40,13 +40,13 @@ def answers(world, count=30, seed=0):
     home = find_world(world)
     chance = np.random.default_rng(seed)
     return [
-        ((Message.user(task.text),), home.write(task, chance, Care()))
+        ((Message.user(task.text),), home.write(task, chance, ErrorRates()))
         for task in home.tasks("train", count, seed=seed)
     ]
 
 
 def scores(reward, given):
-    return blocking(reward.score(given)).mean
+    return run_sync(reward.score(given)).mean
 
 
 @every_world
@@ -152,17 +152,17 @@ def test_writers_keep_the_laws_of_models(world):
         *requests(world, 3, sample=2, seed=5),
         *requests(world, 3, "Leave nothing out.", sampling=short),
     ]
-    model_laws.check_model(lambda: WriterModel(world), mixed)
-    model_laws.draws_afresh(lambda: WriterModel(world), mixed[0])
-    careless = WriterModel(world, slips=0.9)
-    assert careless.identity != WriterModel(world).identity
-    assert WriterModel(world).name == f"{world}-writer"
+    model_laws.check_model(lambda: GeneratorModel(world), mixed)
+    model_laws.draws_afresh(lambda: GeneratorModel(world), mixed[0])
+    careless = GeneratorModel(world, slips=0.9)
+    assert careless.identity != GeneratorModel(world).identity
+    assert GeneratorModel(world).name == f"{world}-writer"
 
 
 @every_world
 def test_a_writer_is_cut_at_its_limit_and_says_so(world):
-    whole = blocking(WriterModel(world).generate(requests(world)))
-    cut = blocking(WriterModel(world).generate(requests(world, sampling=Sampling(max_tokens=3))))
+    whole = run_sync(GeneratorModel(world).generate(requests(world)))
+    cut = run_sync(GeneratorModel(world).generate(requests(world, sampling=Sampling(max_tokens=3))))
     for one, other in zip(whole, cut, strict=True):
         words = one.text.split(" ")
         assert other.text == " ".join(words[:3])
@@ -173,7 +173,7 @@ def test_a_writer_is_cut_at_its_limit_and_says_so(world):
 
 
 def utilities(world, model, asked):
-    done = blocking(model.generate(asked))
+    done = run_sync(model.generate(asked))
     return np.array(
         [
             find_world(world).assess(request.messages, completion.text).utility
@@ -185,12 +185,12 @@ def utilities(world, model, asked):
 @every_world
 def test_writers_heed_guidance(world):
     count = 50 if world in SLOW else 250
-    plain = utilities(world, WriterModel(world), requests(world, count))
+    plain = utilities(world, GeneratorModel(world), requests(world, count))
     told = " ".join(GUIDANCE.values())
-    minding = utilities(world, WriterModel(world), requests(world, count, told))
+    minding = utilities(world, GeneratorModel(world), requests(world, count, told))
     error = np.hypot(plain.std(), minding.std()) / np.sqrt(count)
     assert minding.mean() - plain.mean() > 3 * error
-    perfect = utilities(world, WriterModel(world, **SURE), requests(world, 50))
+    perfect = utilities(world, GeneratorModel(world, **SURE), requests(world, 50))
     assert perfect == pytest.approx(1)
 
 
@@ -200,7 +200,7 @@ def test_each_word_of_guidance_mends_its_own_sort_of_fault():
     def faulty(told):
         """Return how often an answer has a fault of each sort."""
         asked = requests("mail", 500, told)
-        done = blocking(WriterModel("mail").generate(asked))
+        done = run_sync(GeneratorModel("mail").generate(asked))
         found = [
             [fault.label for fault in home.judge(home.read(r.messages), c.text, ()).faults]
             for r, c in zip(asked, done, strict=True)
@@ -223,12 +223,12 @@ def test_each_word_of_guidance_mends_its_own_sort_of_fault():
 @every_world
 def test_writers_follow_the_rules_that_they_are_told(world):
     home = find_world(world)
-    model = WriterModel(world, **SURE)
+    model = GeneratorModel(world, **SURE)
     seen = 0
     for rule in home.rules:
         asked = requests(world, 12, rule.text)
         assert utilities(world, model, asked) == pytest.approx(1)
-        for request, completion in zip(asked, blocking(model.generate(asked)), strict=True):
+        for request, completion in zip(asked, run_sync(model.generate(asked)), strict=True):
             task = home.read(request.messages)
             usual = home.judge(task, completion.text, ()).utility
             if not home.applies(rule, task):
@@ -239,11 +239,11 @@ def test_writers_follow_the_rules_that_they_are_told(world):
 
 def test_a_writer_refuses_unknown_worlds_care_and_prompts():
     with pytest.raises(UnknownName, match="no world 'post'"):
-        WriterModel("post")
+        GeneratorModel("post")
     with pytest.raises(TypeError, match="haste"):
-        WriterModel("mail", haste=1)
+        GeneratorModel("mail", haste=1)
     foreign = Request(messages=(Message.user("What is the time?"),))
     with pytest.raises(RecordError, match="What is the time"):
-        blocking(WriterModel("mail").generate([foreign]))
+        run_sync(GeneratorModel("mail").generate([foreign]))
     with pytest.raises(RecordError, match="What is the time"):
-        WriterModel("mail").bound(foreign)
+        GeneratorModel("mail").bound(foreign)

@@ -16,7 +16,7 @@ from typing import Any, Literal, cast
 
 from sqlalchemy import ColumnElement, Connection, Row, and_, func, insert, select, update
 
-from backtalk.annotation.queue import Items, Progress
+from backtalk.annotation.queue import Progress, TaskQueue
 from backtalk.annotation.tasks import Task
 from backtalk.errors import Conflict, NotFound
 from backtalk.feedback.record import now
@@ -69,7 +69,7 @@ class Assignments:
         self._project = project_number(store.engine, store.project)
         self._task = task
         self._clock = clock
-        self._items = Items(self._engine, self._project, task, clock)
+        self._items = TaskQueue(self._engine, self._project, task, clock)
 
     def next(self, annotator: str) -> Assignment | None:
         """Return what a person is to judge: what they have already, or the next free item.
@@ -82,7 +82,7 @@ class Assignments:
         for _ in range(_TRIES):
             if held := self._held(annotator):
                 return held
-            offered = self._items.free(annotator)
+            offered = self._items.next_items(annotator)
             if not offered:
                 return None
             with self._locked() as connection:
@@ -91,7 +91,7 @@ class Assignments:
                         break
         return self._held(annotator)
 
-    def hold(self, interaction: str, annotator: str) -> Assignment:
+    def renew(self, interaction: str, annotator: str) -> Assignment:
         """Make sure that a person has an item while their answer is kept.
 
         Raises
@@ -119,7 +119,7 @@ class Assignments:
             mine = self._row(connection, interaction, annotator)
         return mine is not None and mine.state == "done"
 
-    def end(self, interaction: str, annotator: str, state: Literal["done", "skipped"]) -> None:
+    def complete(self, interaction: str, annotator: str, state: Literal["done", "skipped"]) -> None:
         """Take note that a person judged an item or skipped it."""
         with writing(self._engine) as connection:
             ended = microseconds(self._clock())
@@ -187,7 +187,7 @@ class Assignments:
     def _take(self, connection: Connection, interaction: str, annotator: str) -> bool:
         """Give a person a place of an item, if there still is one; return whether there is."""
         rows = self._rows(connection, interaction)
-        if not rows and not self._items.room(connection):
+        if not rows and not self._items.has_capacity(connection):
             return False
         if self._others(connection, interaction, annotator) >= self._task.people:
             return False
@@ -244,7 +244,7 @@ class Assignments:
             *self._items.own,
             _table.c.interaction == interaction,
             _table.c.annotator != annotator,
-            self._items.live(),
+            self._items.active(),
         )
         return int(connection.execute(query).scalar() or 0)
 

@@ -51,7 +51,7 @@ class Progress:
     """Whether there are more items than were counted."""
 
 
-class Items:
+class TaskQueue:
     """The items of one task.
 
     Parameters
@@ -77,12 +77,12 @@ class Items:
         """What holds for the rows of this task."""
         return _given.c.project == self._project, _given.c.task == self._task.id
 
-    def live(self) -> ColumnElement[bool]:
+    def active(self) -> ColumnElement[bool]:
         """Whether a row takes one of an item's places."""
         held = and_(_given.c.state == "open", _given.c.until > microseconds(self._clock()))
         return or_(_given.c.state == "done", held)
 
-    def free(self, annotator: str) -> list[str]:
+    def next_items(self, annotator: str) -> list[str]:
         """Return items with a place for a person, in the order in which they are to be judged."""
         taken = self._taken(annotator).subquery()
         again = (
@@ -95,11 +95,11 @@ class Items:
         fresh = self._fresh().order_by(_talks.c.seq).limit(AT_ONCE)
         with self._engine.connect() as connection:
             found = [(row.places, row.seq, row.id) for row in connection.execute(again)]
-            if self.room(connection):
+            if self.has_capacity(connection):
                 found += [(0, row.seq, row.id) for row in connection.execute(fresh)]
         return [id_ for _, _, id_ in sorted(found)]
 
-    def room(self, connection: Connection) -> bool:
+    def has_capacity(self, connection: Connection) -> bool:
         """Return whether the task may come to one more item."""
         most = self._task.which.most
         if most is None:
@@ -178,12 +178,12 @@ class Items:
         With how many places are taken, how many of them by others, and whether this person is
         through with it.
         """
-        others = and_(_given.c.annotator != annotator, self.live())
+        others = and_(_given.c.annotator != annotator, self.active())
         through = and_(_given.c.annotator == annotator, _given.c.state != "open")
         return (
             selected(
                 _given.c.interaction,
-                func.sum(case((self.live(), 1), else_=0)).label("places"),
+                func.sum(case((self.active(), 1), else_=0)).label("places"),
                 func.sum(case((others, 1), else_=0)).label("others"),
                 func.sum(case((through, 1), else_=0)).label("closed"),
             )

@@ -17,16 +17,16 @@ from typing import Annotated, Literal, Self, get_args
 from pydantic import Field, model_validator
 
 from backtalk.errors import Conflict, NotFound
-from backtalk.feedback.record import OMIT_EMPTY, Maybe, Name, Record, Time, new_id, repeated
+from backtalk.feedback.record import OMIT_EMPTY, Name, OptionalField, Record, Time, new_id, repeated
 from backtalk.store.store import Store
 
 TOPIC = "tasks"
 _TRIES = 20
 
-Way = Literal["compare", "rank", "rate", "thumbs", "spans", "steps", "rewrite", "critique"]
-WAYS: tuple[Way, ...] = get_args(Way)
+TaskKind = Literal["compare", "rank", "rate", "thumbs", "spans", "steps", "rewrite", "critique"]
+TASK_KINDS: tuple[TaskKind, ...] = get_args(TaskKind)
 
-ASKS: dict[Way, tuple[str, ...]] = {
+ASKS: dict[TaskKind, tuple[str, ...]] = {
     "compare": ("preference",),
     "rank": ("ranking",),
     "rate": ("rating",),
@@ -38,19 +38,19 @@ ASKS: dict[Way, tuple[str, ...]] = {
 }
 """The kinds of feedback that each way to ask brings. A rewrite that changes nothing is a label."""
 
-_SEVERAL: frozenset[Way] = frozenset({"compare", "rank"})
+_SEVERAL: frozenset[TaskKind] = frozenset({"compare", "rank"})
 
 
-class Which(Record):
+class TaskFilter(Record):
     """Which interactions a task is about: those for which all that is said here holds."""
 
-    policy: Maybe[Name] = None
+    policy: OptionalField[Name] = None
     """The id of the policy that answered."""
-    since: Maybe[Time] = None
+    since: OptionalField[Time] = None
     """When it happened, or later."""
     unjudged: bool = False
     """Only where no person has given this kind of feedback before the task came to it."""
-    most: Maybe[Annotated[int, Field(gt=0, le=1_000_000_000)]] = None
+    most: OptionalField[Annotated[int, Field(gt=0, le=1_000_000_000)]] = None
     """At most so many, the oldest ones."""
 
 
@@ -59,10 +59,10 @@ class Task(Record):
 
     id: Name = Field(default_factory=new_id)
     name: Name
-    kind: Way
+    kind: TaskKind
     people: Annotated[int, Field(gt=0, le=1_000)] = 1
     """How many people judge an interaction."""
-    which: Which = Which()
+    which: TaskFilter = TaskFilter()
     aspects: tuple[Name, ...] = Field(default=(), exclude_if=OMIT_EMPTY)
     """What is rated."""
     labels: tuple[Name, ...] = Field(default=(), exclude_if=OMIT_EMPTY)
@@ -96,12 +96,12 @@ class _Event(Record):
     """An entry of the journal."""
 
     action: Literal["add", "close", "open"]
-    task: Maybe[Task] = None
-    id: Maybe[Name] = None
+    task: OptionalField[Task] = None
+    id: OptionalField[Name] = None
 
 
 @dataclass(frozen=True)
-class Listed:
+class TaskStatus:
     """A task and what became of it."""
 
     task: Task
@@ -151,20 +151,20 @@ def open_task(store: Store, task: str, *, who: str) -> Task:
     return _turn(store, task, "open", who)
 
 
-def list_tasks(store: Store) -> list[Listed]:
+def list_tasks(store: Store) -> list[TaskStatus]:
     """Return all tasks of a project, closed ones too, the oldest first."""
-    found: dict[str, Listed] = {}
+    found: dict[str, TaskStatus] = {}
     for entry in store.journal.entries(TOPIC):
         event = _Event.model_validate_json(entry.body)
         if event.task is not None:
-            found[event.task.id] = Listed(event.task, True, entry.who, entry.time)
+            found[event.task.id] = TaskStatus(event.task, True, entry.who, entry.time)
         elif event.id in found:
             old = found[event.id]
-            found[event.id] = Listed(old.task, event.action == "open", old.who, old.time)
+            found[event.id] = TaskStatus(old.task, event.action == "open", old.who, old.time)
     return list(found.values())
 
 
-def read_task(store: Store, task: str) -> Listed:
+def read_task(store: Store, task: str) -> TaskStatus:
     """Return a task by name or id, an open one first; raise ``NotFound`` for none such."""
     fitting = [found for found in list_tasks(store) if task in {found.task.id, found.task.name}]
     if not fitting:

@@ -14,14 +14,14 @@ from pydantic import ValidationError
 from backtalk.cli.output import note, progress_bars
 from backtalk.errors import BacktalkError
 from backtalk.feedback.record import record_error
-from backtalk.learn.background import Watch, Watcher
+from backtalk.learn.background import WatchSpec, Worker
 from backtalk.models import Budget, load_prices
 from backtalk.store import Store
 
 
 def keep_learning(
     store: Store,
-    watch: Watch,
+    watch: WatchSpec,
     *,
     every: int,
     interval: float | None,
@@ -34,12 +34,12 @@ def keep_learning(
     Parameters
     ----------
     store, watch, every, interval, once, budget
-        As for :class:`~backtalk.learn.background.Watcher`.
+        As for :class:`~backtalk.learn.background.Worker`.
     prices
         The file of prices.
     """
     with progress_bars() as progress:
-        watcher = Watcher(
+        watcher = Worker(
             store,
             watch,
             every=every,
@@ -53,10 +53,10 @@ def keep_learning(
             watcher.run(once=once)
 
 
-def watch_of(**fields: Any) -> Watch:
+def watch_of(**fields: Any) -> WatchSpec:
     """Return what is learned; raise ``RecordError`` for what is not valid."""
     try:
-        return Watch(**fields)
+        return WatchSpec(**fields)
     except ValidationError as error:
         raise record_error("what is to be learned", error) from None
 
@@ -72,7 +72,7 @@ def refuse_without_watch(**given: object) -> None:
 
 
 @contextmanager
-def _ended_by_signals(watcher: Watcher) -> Iterator[None]:
+def _ended_by_signals(watcher: Worker) -> Iterator[None]:
     """Stop the watcher at the first signal; a second one ends the process at once."""
 
     def stop(number: int, frame: FrameType | None) -> None:

@@ -15,7 +15,7 @@ from backtalk.feedback.merge import prompt_key
 from backtalk.feedback.record import explain
 from backtalk.models import Budget, load_prices
 from backtalk.policy import LoadedPolicy, Policy, load_policy
-from backtalk.promotion import served_policy
+from backtalk.promotion import active_policy
 from backtalk.run import Run
 from backtalk.store import Store
 from backtalk.store.engine import database_url
@@ -102,12 +102,12 @@ def run_of(
 
 def loaded(store: Store, policy: Policy, run: Run) -> LoadedPolicy:
     """Return a policy that answers within the run's budget."""
-    return load_policy(policy, store.artifacts, wrap=run.around)
+    return load_policy(policy, store.artifacts, wrap=run.wrap)
 
 
 def served_or_error(store: Store) -> Policy:
     """Return the policy that is served, or say how to get one."""
-    served = served_policy(store)
+    served = active_policy(store)
     if served is None:
         raise NotFound(
             f"Project {store.project!r} serves no policy yet",

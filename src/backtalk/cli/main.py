@@ -67,7 +67,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _failed(error: Exception, *, debug: bool) -> int:
     from backtalk.errors import BacktalkError
-    from backtalk.models import BudgetSpent
+    from backtalk.models import BudgetExceeded
     from backtalk.promotion import GateRefused
 
     if debug:
@@ -81,7 +81,7 @@ def _failed(error: Exception, *, debug: bool) -> int:
     _say_error(error.what, error.mend)
     if isinstance(error, GateRefused):
         return ExitCode.REFUSED
-    return ExitCode.BUDGET if isinstance(error, BudgetSpent) else ExitCode.ERROR
+    return ExitCode.BUDGET if isinstance(error, BudgetExceeded) else ExitCode.ERROR
 
 
 def _say_error(what: str, mend: str) -> None:

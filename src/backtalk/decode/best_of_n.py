@@ -63,7 +63,7 @@ class BestOfN(Record):
                 "Load the policy with the artifacts of the store that it was learned in",
             )
         requests = [
-            Request(messages=prompt, sampling=self.sampling, sample=i, seed=seed)
+            Request(messages=prompt, sampling=self.sampling, sample_index=i, seed=seed)
             for prompt in prompts
             for i in range(self.n)
         ]

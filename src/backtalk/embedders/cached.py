@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from backtalk.models.protocol import Embedder
 
 
-class Remembered:
+class CachedEmbedder:
     """Keeps the vectors of all texts in memory: for work that comes back to the same texts.
 
     Parameters
@@ -21,9 +21,9 @@ class Remembered:
     Examples
     --------
     >>> from backtalk.embedders import HashedTfidf
-    >>> from backtalk.models.run_sync import blocking
-    >>> embedder = Remembered(HashedTfidf.fit(["open at nine"], dimension=64))
-    >>> blocking(embedder.embed(["nine", "nine"])).shape
+    >>> from backtalk.models.run_sync import run_sync
+    >>> embedder = CachedEmbedder(HashedTfidf.fit(["open at nine"], dimension=64))
+    >>> run_sync(embedder.embed(["nine", "nine"])).shape
     (2, 64)
     """
 

@@ -35,9 +35,9 @@ class HashedTfidf:
 
     Examples
     --------
-    >>> from backtalk.models.run_sync import blocking
+    >>> from backtalk.models.run_sync import run_sync
     >>> embedder = HashedTfidf.fit(["Is it open?", "When does it open?"], dimension=64)
-    >>> blocking(embedder.embed(["open"])).shape
+    >>> run_sync(embedder.embed(["open"])).shape
     (1, 64)
     """
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from backtalk.embedders.cached import Remembered
+from backtalk.embedders.cached import CachedEmbedder
 from backtalk.embedders.named import EmbedderName, named_embedder
 from backtalk.errors import BacktalkError
 from backtalk.feedback import Message
@@ -17,7 +17,7 @@ from backtalk.feedback.merge import prompt_key
 from backtalk.feedback.views import Pair
 from backtalk.rewards import Answer, BradleyTerryReward, RecordedReward, learn_reward
 from backtalk.run import Run
-from backtalk.stats.baselines import Standing, against_trivial
+from backtalk.stats.baselines import BaselineComparison, compare_to_baselines
 from backtalk.stats.calibration import CalibrationError, brier, calibration_error
 from backtalk.stats.estimate import Estimate
 from backtalk.stats.folds import group_folds
@@ -57,7 +57,7 @@ class CrossValidation:
     calibration: CalibrationError | None
     """How far the probabilities are from frequencies; ``None`` where the preferences themselves
     are probabilities."""
-    choice: Standing | None
+    choice: BaselineComparison | None
     """The value, by the feedback that is recorded, of choosing among the recorded answers of each
     prompt; ``None`` where no prompt has two that were judged alike."""
     choices: int
@@ -110,7 +110,7 @@ async def cross_validate(
     folds = min(folds, prompts)
     fold = group_folds(groups, folds, seed=run.seed)
     # What the hashed embedder learns, how rare words are, it learns without looking at feedback.
-    reads = Remembered(named_embedder(embedder, pairs))
+    reads = CachedEmbedder(named_embedder(embedder, pairs))
     predicted = np.full(len(pairs), np.nan)
     chosen: dict[str, int] = {}
     with run.task("cross-validating", folds) as step:
@@ -162,14 +162,14 @@ async def _choose(
     return {key: int(np.argmax(row)) for key, row in zip(ends, rows, strict=True)}
 
 
-_Choice = tuple[Standing, int, float]
+_Choice = tuple[BaselineComparison, int, float]
 
 
 def _standing(chosen: dict[str, int], recorded: RecordedReward | None) -> _Choice | None:
     if recorded is None or len(chosen) < 2:
         return None
     rows = [recorded.candidates(key) for key in chosen]
-    standing = against_trivial(
+    standing = compare_to_baselines(
         [list(row) for row in rows],
         [list(row.values()) for row in rows],
         list(chosen.values()),

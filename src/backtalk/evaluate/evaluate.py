@@ -14,10 +14,10 @@ from backtalk.errors import BacktalkError
 from backtalk.evaluate.result import Choice, Evaluation, Measure, Prompts
 from backtalk.feedback import Message, content_id
 from backtalk.feedback.merge import prompt_key
-from backtalk.models import BudgetSpent
+from backtalk.models import BudgetExceeded
 from backtalk.rewards import Answer, Reward
 from backtalk.run import Run
-from backtalk.stats.baselines import against_trivial
+from backtalk.stats.baselines import compare_to_baselines
 from backtalk.stats.estimate import Estimate
 from backtalk.stats.intervals.choose import mean_interval
 from backtalk.stats.selection_bias import Selection, choose
@@ -44,7 +44,7 @@ class Answerer(Protocol):
 
 
 @runtime_checkable
-class Compares(Protocol):
+class PairwiseJudge(Protocol):
     """A judge that compares two answers, rather than scoring each by itself."""
 
     async def compare(self, a: Sequence[Answer], b: Sequence[Answer]) -> Array:
@@ -53,7 +53,7 @@ class Compares(Protocol):
 
 
 @dataclass(frozen=True)
-class Trial:
+class AnswerSet:
     """The answers of several policies to the same prompts, with the judge's value of each."""
 
     prompts: tuple[Prompt, ...]
@@ -65,9 +65,9 @@ class Trial:
     """Whether all prompts were done."""
 
 
-async def answer_all(
+async def generate_and_score(
     policies: Sequence[Answerer], prompts: Sequence[Prompt], judge: Reward, run: Run
-) -> Trial:
+) -> AnswerSet:
     """Let each policy answer each prompt, and judge the answers.
 
     The policies draw their samples independently of one another. Where the budget ends, the
@@ -96,7 +96,7 @@ async def answer_all(
                         for prompt, decoded in zip(chunk, row, strict=True)
                     ]
                 )
-            except BudgetSpent:
+            except BudgetExceeded:
                 if not done:
                     raise
                 break
@@ -105,7 +105,7 @@ async def answer_all(
             values.append(judged.mean.reshape(len(policies), len(chunk)))
             done += len(chunk)
             step(done)
-    return Trial(
+    return AnswerSet(
         prompts=tuple(prompts[:done]),
         answers=tuple(tuple(row) for row in answers),
         values=np.concatenate(values, axis=1),
@@ -127,13 +127,13 @@ async def evaluate(
     run: Run,
     split: Prompts = "held-out",
     guards: Sequence[Reward] = (),
-) -> tuple[Evaluation, Trial]:
+) -> tuple[Evaluation, AnswerSet]:
     """Compare a candidate with a baseline.
 
     Parameters
     ----------
     candidate, baseline
-        The policies, loaded with :meth:`Run.around` so that the budget holds.
+        The policies, loaded with :meth:`Run.wrap` so that the budget holds.
     prompts
         What both answer.
     judge
@@ -160,7 +160,7 @@ async def evaluate(
             f"There is no {split} prompt to evaluate on",
             "A fifth of all prompts is held out: add interactions, or give prompts of your own",
         )
-    trial = await answer_all([baseline, candidate], prompts, judge, run)
+    trial = await generate_and_score([baseline, candidate], prompts, judge, run)
     ids = (candidate.id, baseline.id)
     found = await _compared(trial, 1, judge, policies=ids, guards=guards, run=run, split=split)
     return found, trial
@@ -176,7 +176,7 @@ async def choose_best(
     split: Prompts = "held-out",
     guards: Sequence[Reward] = (),
     unseen: float = 0.5,
-) -> tuple[Evaluation, Selection, Trial]:
+) -> tuple[Evaluation, Selection, AnswerSet]:
     """Choose the best of several candidates on some prompts, and evaluate it on the others.
 
     Parameters
@@ -203,10 +203,10 @@ async def choose_best(
             f"prompts takes at least two prompts, there are {len(prompts)}",
             "Add interactions, or give prompts of your own",
         )
-    trial = await answer_all([baseline, *candidates], prompts, judge, run)
+    trial = await generate_and_score([baseline, *candidates], prompts, judge, run)
     selection = choose(trial.values[1:], held_out=unseen, bounds=judge.bounds, seed=run.seed)
     hidden = np.asarray(selection.held_out)
-    rest = Trial(
+    rest = AnswerSet(
         prompts=tuple(p for p, held in zip(trial.prompts, hidden, strict=True) if held),
         answers=tuple(
             tuple(d for d, held in zip(row, hidden, strict=True) if held) for row in trial.answers
@@ -222,7 +222,7 @@ async def choose_best(
 
 
 async def _compared(
-    trial: Trial,
+    trial: AnswerSet,
     place: int,
     judge: Reward,
     *,
@@ -234,7 +234,7 @@ async def _compared(
     ours = _texts(trial, trial.answers[place])
     theirs = _texts(trial, trial.answers[0])
     values, baseline_values = trial.values[place], trial.values[0]
-    if isinstance(judge, Compares):
+    if isinstance(judge, PairwiseJudge):
         verdicts = await judge.compare(ours, theirs)
         preferences = verdicts[:, 0] + verdicts[:, 2] / 2
     else:
@@ -274,7 +274,7 @@ async def _compared(
     )
 
 
-def _texts(trial: Trial, answers: Sequence[Decoded]) -> list[Answer]:
+def _texts(trial: AnswerSet, answers: Sequence[Decoded]) -> list[Answer]:
     return [
         (prompt, decoded.answer.text)
         for prompt, decoded in zip(trial.prompts, answers, strict=True)
@@ -299,7 +299,7 @@ async def _trivial_choices(
         ]
     )
     ends = np.cumsum([len(decoded.candidates) for decoded in answers])
-    standing = against_trivial(
+    standing = compare_to_baselines(
         [[completion.text for completion in decoded.candidates] for decoded in answers],
         np.split(judged.mean, ends[:-1]),
         [decoded.chosen for decoded in answers],

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from backtalk.evaluate.evaluate import Trial
+from backtalk.evaluate.evaluate import AnswerSet
 from backtalk.feedback import prompt_text
 from backtalk.feedback.record import Record
 
 
-class Exhibit(Record):
+class Example(Record):
     """Two answers to one prompt, with the judge's value of each."""
 
     prompt: str
@@ -19,7 +19,7 @@ class Exhibit(Record):
     baseline_value: float
 
 
-def exhibits(trial: Trial, *, place: int = 1, count: int = 5) -> list[Exhibit]:
+def examples(trial: AnswerSet, *, place: int = 1, count: int = 5) -> list[Example]:
     """Return examples that span a trial, from the greatest gain to the greatest loss.
 
     Parameters
@@ -34,7 +34,7 @@ def exhibits(trial: Trial, *, place: int = 1, count: int = 5) -> list[Exhibit]:
     order = np.argsort(trial.values[0] - trial.values[place], kind="stable")
     spaced = np.linspace(0, len(order) - 1, min(count, len(order))).round().astype(int)
     return [
-        Exhibit(
+        Example(
             prompt=prompt_text(trial.prompts[i]),
             candidate=trial.answers[place][i].answer.text,
             baseline=trial.answers[0][i].answer.text,

@@ -17,7 +17,7 @@ def judge_names() -> list[str]:
     return [RECORDED, f"{REWARD}:ARTIFACT", *reward_names()]
 
 
-def named_judge(name: str, store: Store) -> Reward:
+def get_judge(name: str, store: Store) -> Reward:
     """Return a judge by its name.
 
     Parameters

@@ -7,7 +7,7 @@ from uuid import uuid4
 
 from pydantic import Field
 
-from backtalk.feedback.record import Maybe, Name, Record, Time, now
+from backtalk.feedback.record import Name, OptionalField, Record, Time, now
 from backtalk.stats.estimate import Estimate
 
 Prompts = Literal["held-out", "train", "all", "live"]
@@ -19,9 +19,9 @@ class Measure(Record):
     """The mean value of both policies' answers on the scale of one reward; larger is better."""
 
     name: Name
-    candidate: Maybe[Estimate] = None
-    baseline: Maybe[Estimate] = None
-    difference: Maybe[Estimate] = None
+    candidate: OptionalField[Estimate] = None
+    baseline: OptionalField[Estimate] = None
+    difference: OptionalField[Estimate] = None
     """Candidate minus baseline, paired by prompt. This, like the two before, is ``None`` where
     all values are the same on a scale without ends: they vary too little to say how much."""
 
@@ -66,7 +66,7 @@ class Evaluation(Record):
     """The candidate's mean length over the baseline's, in characters."""
     choices: tuple[Choice, ...] = ()
     """Where the candidate chooses among samples: what trivial rules would have chosen."""
-    ceiling: Maybe[Estimate] = None
+    ceiling: OptionalField[Estimate] = None
     """The judge's mean value of the best among the candidate's samples."""
     guards: tuple[Measure, ...] = ()
     """What must not get worse."""

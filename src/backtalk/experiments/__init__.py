@@ -18,7 +18,7 @@ from backtalk.experiments.events import (
 from backtalk.experiments.evidence import evaluation_of
 from backtalk.experiments.experiment import Experiment, Rule
 from backtalk.experiments.lifecycle import (
-    STEWARD,
+    CONTROLLER,
     list_experiments,
     promote_arm,
     running_experiment,
@@ -26,18 +26,18 @@ from backtalk.experiments.lifecycle import (
     step,
     stop,
 )
-from backtalk.experiments.log_reader import Follower
-from backtalk.experiments.state import State, begin, fold
+from backtalk.experiments.log_reader import ExperimentReader
+from backtalk.experiments.state import State, begin, replay
 from backtalk.experiments.summary import ArmSummary, Measured, Summary, summarise
 
 __all__ = [
-    "STEWARD",
+    "CONTROLLER",
     "Allocation",
     "ArmSummary",
     "Ended",
     "Event",
     "Experiment",
-    "Follower",
+    "ExperimentReader",
     "Measured",
     "Option",
     "Promoted",
@@ -50,10 +50,10 @@ __all__ = [
     "begin",
     "decide",
     "evaluation_of",
-    "fold",
     "list_experiments",
     "promote_arm",
     "read_events",
+    "replay",
     "running",
     "running_experiment",
     "start",

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 from pydantic import Field, TypeAdapter
 
 from backtalk.experiments.experiment import Experiment
-from backtalk.feedback.record import Maybe, Name, Record
+from backtalk.feedback.record import Name, OptionalField, Record
 from backtalk.stats.estimate import Estimate
 from backtalk.store import Store
 
@@ -31,7 +31,7 @@ class Stopped(Record):
     name: Name
     arm: Name
     reason: Name
-    difference: Maybe[Estimate] = None
+    difference: OptionalField[Estimate] = None
     """The candidate minus the control, by what it was stopped for."""
 
 
@@ -41,7 +41,7 @@ class Promoted(Record):
     kind: Literal["promoted"] = "promoted"
     name: Name
     arm: Name
-    evaluation: Maybe[Name] = None
+    evaluation: OptionalField[Name] = None
 
 
 class Ended(Record):

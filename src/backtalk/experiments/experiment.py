@@ -7,7 +7,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from backtalk.feedback.judgements import OVERALL
-from backtalk.feedback.record import OMIT_EMPTY, Maybe, Name, Probability, Record, repeated
+from backtalk.feedback.record import OMIT_EMPTY, Name, OptionalField, Probability, Record, repeated
 
 AllocationKind = Literal["fixed", "thompson", "dueling"]
 Unit = Literal["request", "session", "user"]
@@ -49,7 +49,7 @@ class Rule(Record):
     """A candidate is stopped when it is shown to be worse than the control by more than this."""
     at_least: Annotated[int, Field(ge=1)] = 50
     """Nothing is decided about an arm before so many judgements of it, and of the control."""
-    horizon: Maybe[Annotated[int, Field(ge=1)]] = None
+    horizon: OptionalField[Annotated[int, Field(ge=1)]] = None
     """The experiment ends after so many judgements in all, if nothing was decided before."""
     promote: bool = True
     """Whether a candidate that is shown to be better is promoted at once."""

@@ -20,21 +20,21 @@ from backtalk.experiments.events import (
 )
 from backtalk.experiments.evidence import evaluation_of
 from backtalk.experiments.experiment import Experiment
-from backtalk.experiments.log_reader import Follower
+from backtalk.experiments.log_reader import ExperimentReader
 from backtalk.experiments.state import State
 from backtalk.policy import read_policy
-from backtalk.promotion import Gate, GateRefused, history, promote, served_policy
+from backtalk.promotion import Gate, GateRefused, active_policy, promote, promotion_history
 from backtalk.store import Store
 
 log = logging.getLogger(__name__)
 
-STEWARD = "backtalk"
+CONTROLLER = "backtalk"
 """Who decides where the rule does."""
 
 
 def served_id(store: Store) -> str | None:
     """Return the id of the policy that a project serves, without reading the policy."""
-    past = history(store)
+    past = promotion_history(store)
     return past[-1].promotion.policy if past else None
 
 
@@ -63,7 +63,7 @@ def start(store: Store, experiment: Experiment, *, who: str) -> Event:
         If another experiment runs, or has the name.
     """
     events = read_events(store)
-    served = served_policy(store)
+    served = active_policy(store)
     if served is None or served.id != experiment.control:
         shown = "nothing" if served is None else served.label
         raise BacktalkError(
@@ -109,7 +109,7 @@ def stop(store: Store, name: str, *, arm: str | None = None, who: str) -> Event:
         If no such experiment runs, or it has no such candidate.
     """
     events = read_events(store)
-    state = Follower(store, name).refresh(check=False)
+    state = ExperimentReader(store, name).refresh(check=False)
     _require_running(state)
     if arm is None:
         what: Decision = Ended(name=name, reason="stopped by hand")
@@ -144,7 +144,7 @@ def promote_arm(store: Store, name: str, *, arm: str | None = None, who: str) ->
     NotFound
         If no such experiment runs, or it has no such candidate.
     """
-    state = Follower(store, name).refresh(check=True)
+    state = ExperimentReader(store, name).refresh(check=True)
     _require_running(state)
     live = state.live[1:]
     if arm is None and len(live) == 1:
@@ -157,7 +157,7 @@ def promote_arm(store: Store, name: str, *, arm: str | None = None, who: str) ->
     return _promote(store, state, arm, who=who)
 
 
-def step(store: Store, follower: Follower, *, who: str = STEWARD) -> list[Event]:
+def step(store: Store, follower: ExperimentReader, *, who: str = CONTROLLER) -> list[Event]:
     """Do what an experiment's rule says, as far as there is anything to do.
 
     Whoever calls this, and however often: events are appended only after those that are known, so
@@ -205,7 +205,7 @@ def _carry_out(store: Store, state: State, decision: Decision, *, who: str) -> E
 def _promote(store: Store, state: State, arm: str, *, who: str) -> Event:
     """Promote an arm, unless that was done before the process ended, and write the end down."""
     after = _last(store, state)
-    past = history(store)
+    past = promotion_history(store)
     if past and past[-1].promotion.policy == arm:
         evaluation_id = past[-1].promotion.evaluation
     else:

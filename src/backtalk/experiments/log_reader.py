@@ -39,7 +39,7 @@ class _Read:
         self.total += seq
 
 
-class Follower:
+class ExperimentReader:
     """Reads the log of one experiment, first all of it and then what is new.
 
     Deleted feedback takes its number back: that rows went away, came back, or became visible late

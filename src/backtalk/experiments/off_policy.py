@@ -13,7 +13,7 @@ from backtalk.experiments.experiment import Signal, signal_kinds
 from backtalk.experiments.signals import assignment_of, score
 from backtalk.feedback import Interaction, Response, prompt_text
 from backtalk.models.protocol import Sampling, Scorer
-from backtalk.models.run_sync import blocking
+from backtalk.models.run_sync import run_sync
 from backtalk.policy import LoadedPolicy, Policy, list_policies
 from backtalk.rewards.features import simple_features
 from backtalk.stats.estimate import Estimate
@@ -215,7 +215,7 @@ def _choosing(rows: Sequence[Logged], loaded: LoadedPolicy) -> tuple[Floats, tup
     picks = []
     for row in rows:
         prompt = loaded.policy.messages(row.talk.prompt)
-        scores = blocking(reward.score([(prompt, one.text) for one in row.talk.responses]))
+        scores = run_sync(reward.score([(prompt, one.text) for one in row.talk.responses]))
         values = scores.mean
         if decoder.pessimism and scores.std is not None:
             values = values - decoder.pessimism * scores.std
@@ -233,10 +233,10 @@ def _scoring(
     """Return weights by a model's probabilities, and features of one answer that it draws."""
     assert isinstance(loaded.model, Scorer)
     asked = [(loaded.policy.messages(row.talk.prompt), row.response.text) for row in rows]
-    scores = blocking(loaded.model.score(asked))
+    scores = run_sync(loaded.model.score(asked))
     logs = np.array([float(np.sum(one)) for one in scores])
     given = np.array([row.response.log_probability or 0.0 for row in rows])
-    answers = blocking(loaded.decode([row.talk.prompt for row in rows], seed=seed))
+    answers = run_sync(loaded.decode([row.talk.prompt for row in rows], seed=seed))
     return np.exp(logs - given), _of_texts(rows, [one.answer.text for one in answers])
 
 

@@ -12,7 +12,7 @@ from typing import Any
 from backtalk.experiments.experiment import Experiment, Unit, signal_aspect, signal_kinds
 from backtalk.feedback import AnyFeedback, Choice, Interaction, Preference, Ranking
 from backtalk.feedback.conversions import Case, views
-from backtalk.feedback.views import Scored
+from backtalk.feedback.views import ScoreView
 
 _DIGITS = 3
 _EVEN = {"a": 1.0, "b": 0.0, "tie": 0.5, "both_bad": 0.5}
@@ -76,7 +76,7 @@ def score(talk: Interaction, item: AnyFeedback, signal: str) -> tuple[str, float
     """
     if item.kind not in signal_kinds(signal) or isinstance(item, (Preference, Ranking, Choice)):
         return None
-    found = views(Case(talk, (item,)), Scored)
+    found = views(Case(talk, (item,)), ScoreView)
     if not found or found[0].aspect != signal_aspect(signal):
         return None
     arm = _arm(talk, item.references()[0][1])

@@ -21,7 +21,7 @@ Status = Literal["running", "promoted", "ended"]
 
 
 @dataclass
-class Weighted:
+class IPWSum:
     """Sums of a candidate's effects over the control, weighted by inverse propensities."""
 
     total: float = 0.0
@@ -52,11 +52,11 @@ class Weighted:
 class Arm:
     """What is known of one arm."""
 
-    shown: int = 0
+    impressions: int = 0
     """How many requests it answered, alone or in a duel."""
     values: dict[Signal, Counter[float]] = field(default_factory=dict)
     """How often each number was given, by signal."""
-    effects: dict[Signal, Weighted] = field(default_factory=dict)
+    effects: dict[Signal, IPWSum] = field(default_factory=dict)
     """A candidate's effect over the control, by signal, where allocation adapts."""
     lengths: Counter[int] = field(default_factory=Counter)
     """The lengths of its judged answers, in characters."""
@@ -113,7 +113,7 @@ class State:
         self.shown += 1
         for arm in arms_of(talk):
             if arm in self.arms:
-                self.arms[arm].shown += 1
+                self.arms[arm].impressions += 1
 
     def take_said(self, talk: Interaction, item: AnyFeedback) -> None:
         """Take feedback with its interaction; what does not count changes nothing."""
@@ -164,7 +164,7 @@ class State:
         for candidate in self.experiment.candidates:
             if candidate in assigned.chances:
                 sign = {candidate: 1, self.experiment.control: -1}.get(arm, 0)
-                known = self.arms[candidate].effects.setdefault(signal, Weighted())
+                known = self.arms[candidate].effects.setdefault(signal, IPWSum())
                 chance = max(assigned.chances[arm], self.experiment.floor)
                 known.take(value, sign=sign, propensity=chance)
 
@@ -191,7 +191,7 @@ def begin(event: Event) -> State:
     return State(experiment, events=[event], arms={arm: Arm() for arm in experiment.arms})
 
 
-def fold(
+def replay(
     events: Iterable[Event],
     talks: Iterable[Interaction],
     said: Iterable[tuple[Interaction, AnyFeedback]],

@@ -12,7 +12,7 @@ import numpy as np
 from backtalk.experiments.allocation import allocate
 from backtalk.experiments.experiment import Experiment, Signal
 from backtalk.experiments.state import State, Status
-from backtalk.feedback.record import Maybe, Name, Record
+from backtalk.feedback.record import Name, OptionalField, Record
 from backtalk.stats.estimate import Estimate
 from backtalk.stats.intervals.confidence_sequences import (
     average_sequence,
@@ -27,9 +27,9 @@ class Measured(Record):
     signal: Signal
     judged: int
     """How many judgements there are: one a unit, the first."""
-    mean: Maybe[Estimate] = None
+    mean: OptionalField[Estimate] = None
     """On the scale from 0 to 1, larger is better; ``None`` before the first judgement."""
-    difference: Maybe[Estimate] = None
+    difference: OptionalField[Estimate] = None
     """The arm minus the control; ``None`` for the control itself, and before both are judged."""
 
 
@@ -47,7 +47,7 @@ class ArmSummary(Record):
     """By what decides. Of duels, the mean is how often it wins against any other arm, and the
     difference is how often it wins against the control less how often it loses."""
     guards: tuple[Measured, ...] = ()
-    stopped: Maybe[Name] = None
+    stopped: OptionalField[Name] = None
     """Why it gets no traffic any more."""
     verdict: Literal["control", "better", "worse", "open"]
     """What the difference shows. Nothing is shown before the rule's least number of judgements."""
@@ -109,7 +109,7 @@ def _arm(state: State, arm: str, share: float) -> ArmSummary:
         policy=arm,
         role="control" if is_control else "candidate",
         share=share,
-        shown=state.arms[arm].shown,
+        shown=state.arms[arm].impressions,
         outcome=outcome,
         guards=tuple(_scored(state, arm, guard) for guard in experiment.guards),
         stopped=state.stopped.get(arm),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from backtalk.feedback.record import Maybe, Name, Record
+from backtalk.feedback.record import Name, OptionalField, Record
 
 AnnotatorKind = Literal["human", "model", "simulated", "verifier", "implicit"]
 
@@ -21,9 +21,9 @@ class Annotator(Record):
     kind: AnnotatorKind
     """A person, a language model, a simulated person, a program that checks, or behaviour that
     was observed rather than asked for."""
-    group: Maybe[Name] = None
+    group: OptionalField[Name] = None
     """The population that the annotator belongs to, where groups may disagree."""
-    revision: Maybe[Name] = None
+    revision: OptionalField[Name] = None
     """The version of a model or verifier."""
 
     @classmethod

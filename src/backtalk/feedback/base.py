@@ -7,7 +7,16 @@ from pydantic import Field
 from backtalk.errors import RecordError
 from backtalk.feedback.annotator import Annotator
 from backtalk.feedback.interaction import Interaction
-from backtalk.feedback.record import Maybe, Metadata, Name, Probability, Record, Time, new_id, now
+from backtalk.feedback.record import (
+    Metadata,
+    Name,
+    OptionalField,
+    Probability,
+    Record,
+    Time,
+    new_id,
+    now,
+)
 
 
 class BaseFeedback(Record):
@@ -20,7 +29,7 @@ class BaseFeedback(Record):
     """Who gave it."""
     time: Time | None = Field(default_factory=now)
     """When it was given; ``None`` where nobody knows."""
-    confidence: Maybe[Probability] = None
+    confidence: OptionalField[Probability] = None
     """How sure the annotator was, in [0, 1]; ``None`` where they did not say."""
     metadata: Metadata = Field(default_factory=dict)
 

@@ -8,9 +8,9 @@ from pydantic import Field, JsonValue, model_validator
 
 from backtalk.feedback.record import (
     OMIT_EMPTY,
-    Maybe,
     Metadata,
     Name,
+    OptionalField,
     Propensity,
     Record,
     Time,
@@ -32,9 +32,9 @@ class Message(Record):
     role: Role
     content: str | tuple[dict[str, JsonValue], ...] | None
     """The text, or a list of content parts; ``None`` where there are only tool calls."""
-    name: Maybe[Name] = None
+    name: OptionalField[Name] = None
     tool_calls: tuple[dict[str, JsonValue], ...] = Field(default=(), exclude_if=OMIT_EMPTY)
-    tool_call_id: Maybe[Name] = None
+    tool_call_id: OptionalField[Name] = None
 
     @classmethod
     def user(cls, text: str) -> Message:
@@ -89,15 +89,15 @@ class Response(Record):
     """What a judge reads, and what offsets of spans and steps count in."""
     messages: tuple[Message, ...] = Field(default=(), exclude_if=OMIT_EMPTY)
     """The whole of it where it is more than one plain message: tool calls, several turns."""
-    model: Maybe[Name] = None
+    model: OptionalField[Name] = None
     """The model that wrote it, where known; a person's own text has none."""
-    policy: Maybe[Name] = None
+    policy: OptionalField[Name] = None
     """The id of the policy that wrote it, where it was not the interaction's."""
-    sample: Maybe[Annotated[int, Field(ge=0)]] = None
+    sample: OptionalField[Annotated[int, Field(ge=0)]] = None
     """Its index among repeated samples for the same prompt."""
-    propensity: Maybe[Propensity] = None
+    propensity: OptionalField[Propensity] = None
     """The probability with which it was shown where it was shown."""
-    log_probability: Maybe[Annotated[float, Field(le=0)]] = None
+    log_probability: OptionalField[Annotated[float, Field(le=0)]] = None
     """The summed log-probability, in nats, under the model that wrote it."""
     metadata: Metadata = Field(default_factory=dict)
 
@@ -113,18 +113,18 @@ class Interaction(Record):
     id: Name = Field(default_factory=new_id)
     prompt: Prompt
     responses: tuple[Response, ...] = ()
-    shown: Maybe[tuple[Name, ...]] = None
+    shown: OptionalField[tuple[Name, ...]] = None
     """The ids of the responses that were shown, in the order in which they were. ``None`` where
     that was not recorded, empty where nothing was shown."""
-    user: Maybe[Name] = None
+    user: OptionalField[Name] = None
     """Who asked. A purge of this user removes the interaction and all that was said about it."""
-    policy: Maybe[Name] = None
+    policy: OptionalField[Name] = None
     """The id of the policy that answered."""
-    propensity: Maybe[Propensity] = None
+    propensity: OptionalField[Propensity] = None
     """The probability with which this policy, among those in play, got the prompt."""
-    session: Maybe[Name] = None
+    session: OptionalField[Name] = None
     """The conversation that the interaction belongs to."""
-    parent: Maybe[Name] = None
+    parent: OptionalField[Name] = None
     """The interaction that this one continues."""
     time: Time | None = Field(default_factory=now)
     """When it happened; ``None`` where nobody knows."""

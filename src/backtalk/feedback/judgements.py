@@ -8,7 +8,7 @@ from typing import Annotated, ClassVar, Literal, Self
 from pydantic import Field, model_validator
 
 from backtalk.feedback.base import BaseFeedback, ResponseFeedback
-from backtalk.feedback.record import Maybe, Name, Probability, Record, repeated
+from backtalk.feedback.record import Name, OptionalField, Probability, Record, repeated
 
 OVERALL = "overall"
 """The aspect of a judgement that is about a response as a whole."""
@@ -102,10 +102,10 @@ class Preference(BaseFeedback):
     b: Name
     """The id of the other."""
     verdict: Verdict
-    probability: Maybe[Probability] = None
+    probability: OptionalField[Probability] = None
     """The annotator's probability that ``a`` is the better one, in [0, 1], where they gave one
     (a judge's softmax, a panel's share of votes). It must agree with the verdict."""
-    strength: Maybe[Annotated[float, Field(gt=0, le=1)]] = None
+    strength: OptionalField[Annotated[float, Field(gt=0, le=1)]] = None
     """How much better, in (0, 1], where the annotator said; 1 is the strongest they could say."""
     aspect: Name = OVERALL
 

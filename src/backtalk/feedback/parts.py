@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 
 from backtalk.feedback.base import ResponseFeedback
 from backtalk.feedback.interaction import Interaction
-from backtalk.feedback.record import Maybe, Name, Offset, Record
+from backtalk.feedback.record import Name, Offset, OptionalField, Record
 
 
 class Part(Record):
@@ -32,9 +32,9 @@ class Span(Part):
     """The kind of error or merit: "irrelevant", "wrong-grounding"."""
     good: bool = False
     """Whether the label praises. Most marks are of errors."""
-    severity: Maybe[Annotated[float, Field(ge=0, le=1)]] = None
+    severity: OptionalField[Annotated[float, Field(ge=0, le=1)]] = None
     """How bad (or how good), in [0, 1], where the annotator said."""
-    comment: Maybe[Name] = None
+    comment: OptionalField[Name] = None
 
 
 class Spans(ResponseFeedback):
@@ -58,7 +58,7 @@ class Step(Part):
     """One step of a worked answer, with its verdict."""
 
     verdict: StepVerdict
-    comment: Maybe[Name] = None
+    comment: OptionalField[Name] = None
 
 
 class Steps(ResponseFeedback):

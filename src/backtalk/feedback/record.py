@@ -40,7 +40,7 @@ Time = Annotated[AwareDatetime, AfterValidator(lambda moment: moment.astimezone(
 
 T = TypeVar("T")
 
-Maybe = Annotated[T | None, Field(exclude_if=partial(operator.is_, None))]
+OptionalField = Annotated[T | None, Field(exclude_if=partial(operator.is_, None))]
 """A field that is left out of the JSON where it is ``None``."""
 
 OMIT_EMPTY = operator.not_

@@ -7,15 +7,15 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from backtalk.feedback.base import BaseFeedback, ResponseFeedback
-from backtalk.feedback.record import Maybe, Name, Probability, Propensity, Record, repeated
+from backtalk.feedback.record import Name, OptionalField, Probability, Propensity, Record, repeated
 
 
 class Outcome(ResponseFeedback):
     """What a verifier or a run returned for a response."""
 
     kind: Literal["outcome"] = "outcome"
-    passed: Maybe[bool] = None
-    score: Maybe[Probability] = None
+    passed: OptionalField[bool] = None
+    score: OptionalField[Probability] = None
     """In [0, 1]; the share of tests passed, say."""
     text: str = ""
     """What the run printed: a trace, an error."""
@@ -35,9 +35,9 @@ class FollowUp(BaseFeedback):
 
     kind: Literal["follow_up"] = "follow_up"
     text: Name
-    response: Maybe[Name] = None
+    response: OptionalField[Name] = None
     """The response that it followed, where several were shown."""
-    act: Maybe[Act] = None
+    act: OptionalField[Act] = None
     """What the message did, where somebody has classified it."""
 
     def references(self) -> tuple[tuple[str, str], ...]:
@@ -49,7 +49,7 @@ class Shown(Record):
     """A response as it was put before the user; its place in the list is its position."""
 
     response: Name
-    propensity: Maybe[Propensity] = None
+    propensity: OptionalField[Propensity] = None
     """The probability with which it was put in this place."""
 
 

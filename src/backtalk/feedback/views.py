@@ -17,7 +17,7 @@ from backtalk.feedback.interaction import Interaction, Prompt, Response
 from backtalk.feedback.judgements import OVERALL, Label, Preference, Ranking, Rating, Scale
 from backtalk.feedback.kinds import AnyFeedback
 from backtalk.feedback.parts import Span, Spans, Step, Steps
-from backtalk.feedback.record import Maybe, Name, Offset, Probability, Propensity, Record
+from backtalk.feedback.record import Name, Offset, OptionalField, Probability, Propensity, Record
 from backtalk.feedback.words import Critique, Demonstration, Edit
 
 Kind = TypeVar("Kind", bound=AnyFeedback)
@@ -72,11 +72,11 @@ class Pair(View):
     """Whether they were found equally good; then ``chosen`` is simply one of the two."""
     probability: Annotated[float, Field(ge=0.5, le=1)] = 1.0
     """The probability that ``chosen`` is the better one; 0.5 in a tie."""
-    strength: Maybe[Annotated[float, Field(gt=0, le=1)]] = None
+    strength: OptionalField[Annotated[float, Field(gt=0, le=1)]] = None
     """How much better, in (0, 1], where that is known."""
-    first: Maybe[Literal["chosen", "rejected"]] = None
+    first: OptionalField[Literal["chosen", "rejected"]] = None
     """Which was shown first, where that is known."""
-    propensity: Maybe[Propensity] = None
+    propensity: OptionalField[Propensity] = None
     """The probability of the display that was judged, where it was logged."""
     aspect: Name = OVERALL
 
@@ -108,7 +108,7 @@ class Pair(View):
         return Case(talk, (judged,))
 
 
-class Example(View):
+class SFTExample(View):
     """A completion to imitate."""
 
     completion: str
@@ -126,7 +126,7 @@ class Example(View):
         return Case(talk, (shown,))
 
 
-class Labelled(View):
+class LabelView(View):
     """A completion that is good or bad, on its own (unpaired)."""
 
     completion: str
@@ -148,7 +148,7 @@ class Labelled(View):
         return Case(talk, (said,))
 
 
-class Scored(View):
+class ScoreView(View):
     """A completion with a score in [0, 1] for one aspect."""
 
     completion: str
@@ -171,7 +171,7 @@ class Scored(View):
         return Case(talk, (said,))
 
 
-class Ranked(View):
+class RankingView(View):
     """Several completions in tiers, best first."""
 
     tiers: Annotated[tuple[tuple[str, ...], ...], Field(min_length=1)]
@@ -194,20 +194,20 @@ class Ranked(View):
         return Case(talk, (said,))
 
 
-class Weight(Record):
+class SpanWeight(Record):
     """A stretch of a text, ``text[start:end]``, and how good it is, in [-1, 1]."""
 
     start: Offset
     end: Offset
     value: Annotated[float, Field(ge=-1, le=1)]
-    label: Maybe[Name] = None
+    label: OptionalField[Name] = None
 
 
-class Weighted(View):
+class SpanWeights(View):
     """A completion whose parts are good or bad; what no weight covers counts 0."""
 
     completion: str
-    weights: tuple[Weight, ...]
+    weights: tuple[SpanWeight, ...]
 
     def records(self) -> Case:
         """Return spans."""
@@ -233,7 +233,7 @@ class Weighted(View):
         return Case(talk, (said,))
 
 
-class Stepwise(View):
+class StepLabels(View):
     """A completion whose steps have been checked, up to the last one that was."""
 
     completion: str
@@ -258,12 +258,12 @@ class Stepwise(View):
         return Case(talk, (said,))
 
 
-class Critiqued(View):
+class CritiqueView(View):
     """A completion, what was said about it in words, and the better version where there is one."""
 
     completion: str
     critique: Name
-    refinement: Maybe[str] = None
+    refinement: OptionalField[str] = None
 
     def records(self) -> Case:
         """Return a critique, and an edit where there is a refinement."""
@@ -294,12 +294,12 @@ class Critiqued(View):
 
 VIEWS: dict[str, type[View]] = {
     "pair": Pair,
-    "example": Example,
-    "labelled": Labelled,
-    "scored": Scored,
-    "ranked": Ranked,
-    "weighted": Weighted,
-    "stepwise": Stepwise,
-    "critiqued": Critiqued,
+    "example": SFTExample,
+    "labelled": LabelView,
+    "scored": ScoreView,
+    "ranked": RankingView,
+    "weighted": SpanWeights,
+    "stepwise": StepLabels,
+    "critiqued": CritiqueView,
 }
 """Every view by its name."""

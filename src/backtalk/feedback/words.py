@@ -9,25 +9,25 @@ from pydantic import Field, model_validator
 from backtalk.errors import RecordError
 from backtalk.feedback.base import BaseFeedback, ResponseFeedback
 from backtalk.feedback.interaction import Interaction
-from backtalk.feedback.record import Maybe, Name, Offset, Record
+from backtalk.feedback.record import Name, Offset, OptionalField, Record
 
 
 class Critique(BaseFeedback):
     """Free text about a response, a part of it, an interaction, or the system as a whole."""
 
     kind: Literal["critique"] = "critique"
-    interaction: Maybe[Name] = None  # type: ignore[assignment]
+    interaction: OptionalField[Name] = None  # type: ignore[assignment]
     """The interaction it is about; ``None`` for the system as a whole."""
     text: Name
-    response: Maybe[Name] = None
+    response: OptionalField[Name] = None
     """The response it is about; ``None`` for the interaction or the system as a whole."""
-    start: Maybe[Offset] = None
+    start: OptionalField[Offset] = None
     """Where the criticised part of the response begins."""
-    end: Maybe[Offset] = None
+    end: OptionalField[Offset] = None
     """Where it ends, exclusive."""
-    step: Maybe[Offset] = None
+    step: OptionalField[Offset] = None
     """The index of the criticised step, where the response has steps."""
-    aspect: Maybe[Name] = None
+    aspect: OptionalField[Name] = None
     """What it is about, where that was said."""
 
     @model_validator(mode="after")
@@ -77,7 +77,7 @@ class Demonstration(BaseFeedback):
 class Scope(Record):
     """When a standing instruction holds. An empty scope means always."""
 
-    where: Maybe[Name] = None
+    where: OptionalField[Name] = None
     """The condition in words: "in e-mails to my boss"."""
     users: tuple[Name, ...] = ()
     """Whose requests it is for; empty for everybody's."""
@@ -91,7 +91,7 @@ class Instruction(BaseFeedback):
     """A standing rule in words: "no emojis in e-mails to my boss"."""
 
     kind: Literal["instruction"] = "instruction"
-    interaction: Maybe[Name] = None  # type: ignore[assignment]
+    interaction: OptionalField[Name] = None  # type: ignore[assignment]
     """The interaction that prompted the rule, if one did."""
     text: Name
     scope: Scope = Field(default_factory=Scope)

@@ -11,7 +11,7 @@ from pathlib import Path
 from backtalk.errors import BacktalkError
 from backtalk.formats import export
 from backtalk.formats.ingest import ingest
-from backtalk.store.journal import Entry
+from backtalk.store.journal import LogEntry
 from backtalk.store.store import Store
 
 RECORDS = "records.jsonl"
@@ -104,7 +104,7 @@ def read_archive(store: Store, folder: Path) -> Archived:
     return Archived(found.added.interactions, len(documents), len(history), len(artifacts))
 
 
-def _event(topic: str, entry: Entry) -> dict[str, str]:
+def _event(topic: str, entry: LogEntry) -> dict[str, str]:
     time = entry.time.isoformat()
     return {"topic": topic, "who": entry.who, "time": time, "body": entry.body}
 

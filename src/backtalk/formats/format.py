@@ -11,14 +11,14 @@ from backtalk.errors import BacktalkError, UnknownName
 from backtalk.feedback.kinds import AnyFeedback
 from backtalk.feedback.views import Case
 from backtalk.formats.options import Readers, bind
-from backtalk.formats.readers import BadRow, Row
+from backtalk.formats.readers import RejectedRow, Row
 
 Data = dict[str, Any]
 """A row as JSON data."""
 Said = Case | AnyFeedback
 """What a row holds: a case, or feedback that is about no interaction."""
 Parse = Callable[..., Iterable[Said]]
-Gather = Callable[[Iterator[Row | BadRow]], Iterator[Row | BadRow]]
+Gather = Callable[[Iterator[Row | RejectedRow]], Iterator[Row | RejectedRow]]
 
 
 @dataclass(frozen=True)

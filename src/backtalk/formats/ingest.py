@@ -9,7 +9,7 @@ from typing import Any
 
 from backtalk.feedback import AnyFeedback
 from backtalk.feedback.views import Case
-from backtalk.formats import BadRow, Format, Parsed, Progress, Rejects, RowMapping, read
+from backtalk.formats import Format, Parsed, Progress, RejectedRow, Rejects, RowMapping, read
 from backtalk.store.inserts import Added
 from backtalk.store.store import Store
 
@@ -38,10 +38,10 @@ class _Sorter:
     first_reason: str = ""
     loose: list[AnyFeedback] = field(default_factory=list)
 
-    def cases(self, items: Iterator[Parsed | BadRow]) -> Iterator[Case]:
+    def cases(self, items: Iterator[Parsed | RejectedRow]) -> Iterator[Case]:
         for item in items:
             self.rows += 1
-            if isinstance(item, BadRow):
+            if isinstance(item, RejectedRow):
                 if not self.rejects.count:
                     self.first_reason = f"{item.source}, line {item.line}: {item.reason}"
                 self.rejects.add(item)

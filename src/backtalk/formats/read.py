@@ -5,7 +5,7 @@ r"""Reading feedback: from a file, a folder or standard input to a lazy stream o
 >>> path = Path(mkdtemp()) / "pairs.jsonl"
 >>> _ = path.write_text('{"prompt": "2 + 2?", "chosen": "4", "rejected": "5"}\n{"prompt":')
 >>> for item in read(path):
-...     bad = isinstance(item, BadRow)
+...     bad = isinstance(item, RejectedRow)
 ...     print(item.line, item.reason if bad else item.cases[0].feedback[0].kind)
 1 preference
 2 not JSON: EOF while parsing a value at column 10
@@ -26,7 +26,7 @@ from backtalk.feedback.record import explain
 from backtalk.feedback.views import Case
 from backtalk.formats.format import Data, Format, Gather, Said, named, recognise
 from backtalk.formats.mapping import RowMapping, mapping_format
-from backtalk.formats.readers import BadRow, Meter, Progress, Row, Source, rows, sources
+from backtalk.formats.readers import Meter, Progress, RejectedRow, Row, Source, rows, sources
 
 _FIRST = 20
 """How many rows are looked at to recognise a format."""
@@ -48,10 +48,10 @@ def read(
     format: str | RowMapping | Format | None = None,  # noqa: A002 - as it is called everywhere
     options: Mapping[str, Any] | None = None,
     progress: Progress | None = None,
-) -> Iterator[Parsed | BadRow]:
+) -> Iterator[Parsed | RejectedRow]:
     """Read feedback lazily, at flat memory.
 
-    Every row comes out as one ``Parsed`` or one ``BadRow``, but where a format puts several rows
+    Every row comes out as one ``Parsed`` or one ``RejectedRow``, but where a format puts several rows
     together into one. Ids are determined by content: reading the same thing twice gives the same
     records.
 
@@ -90,7 +90,7 @@ def _read_source(
     chosen: Format | None,
     parse: Callable[[Data], Iterable[Said]] | None,
     options: Mapping[str, Any] | None,
-) -> Iterator[Parsed | BadRow]:
+) -> Iterator[Parsed | RejectedRow]:
     found = rows(source, meter)
     if chosen is None:
         first, found = _peek(found)
@@ -99,17 +99,17 @@ def _read_source(
             parse = chosen.parser(options)
     if chosen is None or parse is None:
         for row in found:
-            if isinstance(row, BadRow):
+            if isinstance(row, RejectedRow):
                 yield row
         return
     gather: Gather = chosen.gather or iter
     for row in gather(found):
-        yield row if isinstance(row, BadRow) else parsed(row, parse)
+        yield row if isinstance(row, RejectedRow) else parsed(row, parse)
 
 
-def _peek(found: Iterator[Row | BadRow]) -> tuple[list[Row], Iterator[Row | BadRow]]:
+def _peek(found: Iterator[Row | RejectedRow]) -> tuple[list[Row], Iterator[Row | RejectedRow]]:
     """Return the first good rows, and all rows."""
-    seen: list[Row | BadRow] = []
+    seen: list[Row | RejectedRow] = []
     good: list[Row] = []
     for row in found:
         seen.append(row)
@@ -120,7 +120,7 @@ def _peek(found: Iterator[Row | BadRow]) -> tuple[list[Row], Iterator[Row | BadR
     return good, chain(seen, found)
 
 
-def parsed(row: Row, parse: Callable[[Data], Iterable[Said]]) -> Parsed | BadRow:
+def parsed(row: Row, parse: Callable[[Data], Iterable[Said]]) -> Parsed | RejectedRow:
     """Read one row, and check that what it says fits together."""
     try:
         cases: list[Case] = []
@@ -133,7 +133,7 @@ def parsed(row: Row, parse: Callable[[Data], Iterable[Said]]) -> Parsed | BadRow
             else:
                 loose.append(said)
     except RecordError as error:
-        return BadRow(row.source, row.line, str(error), row.data)
+        return RejectedRow(row.source, row.line, str(error), row.data)
     except ValidationError as error:
-        return BadRow(row.source, row.line, explain(error), row.data)
+        return RejectedRow(row.source, row.line, explain(error), row.data)
     return Parsed(row.source, row.line, tuple(cases), tuple(loose))

@@ -7,7 +7,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self, TextIO
 
-from backtalk.formats.readers import REJECTED, STDIN, BadRow
+from backtalk.formats.readers import REJECTED, STDIN, RejectedRow
 
 
 class Rejects:
@@ -34,7 +34,7 @@ class Rejects:
         self.count = 0
         """How many rows were set aside."""
 
-    def add(self, bad: BadRow) -> None:
+    def add(self, bad: RejectedRow) -> None:
         """Set a row aside."""
         if self._file is None:
             self._file = self._open()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from itertools import islice
 
-from backtalk.feedback.conversions import ways_to
+from backtalk.feedback.conversions import conversions_to
 from backtalk.feedback.views import View
 from backtalk.learn.method import METHODS, Method
 from backtalk.store import Store
@@ -14,7 +14,7 @@ CASES_LOOKED_AT = 2_000
 
 
 @dataclass(frozen=True)
-class Way:
+class ViewSource:
     """One kind of feedback as a source of one view."""
 
     kind: str
@@ -28,11 +28,11 @@ class Way:
 
 
 @dataclass(frozen=True)
-class Availability:
+class MethodAvailability:
     """Whether a method can learn from what is in a store."""
 
     method: Method
-    ways: tuple[Way, ...]
+    ways: tuple[ViewSource, ...]
     """Every kind that could drive it, whether or not there is any."""
 
     @property
@@ -59,7 +59,7 @@ class Availability:
         )
 
 
-def what_can_run(store: Store) -> list[Availability]:
+def available_methods(store: Store) -> list[MethodAvailability]:
     """Return every method, with the feedback in the store that could drive it.
 
     The counts are those of the whole store. Whether a kind really can be seen in the way that a
@@ -72,15 +72,15 @@ def what_can_run(store: Store) -> list[Availability]:
         key = kind, view.__name__
         if key not in seen:
             cases = islice(store.cases(kinds=[kind]), CASES_LOOKED_AT) if counts.get(kind) else ()
-            ways = [way.function for way in ways_to(view) if way.source == kind]
+            ways = [way.function for way in conversions_to(view) if way.source == kind]
             seen[key] = sum(len(way(case)) for case in cases for way in ways)
         return seen[key]
 
     return [
-        Availability(
+        MethodAvailability(
             method,
             tuple(
-                Way(
+                ViewSource(
                     kind=way.source,
                     view=need.__name__,
                     count=counts.get(way.source, 0),
@@ -88,7 +88,7 @@ def what_can_run(store: Store) -> list[Availability]:
                     condition=way.condition,
                 )
                 for need in method.needs
-                for way in ways_to(need)
+                for way in conversions_to(need)
             ),
         )
         for method in METHODS.values()

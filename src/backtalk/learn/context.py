@@ -12,13 +12,13 @@ from pydantic import Field
 from backtalk.embedders import HashedTfidf, SentenceEmbedder
 from backtalk.embedders.named import EmbedderName, named_embedder
 from backtalk.errors import BacktalkError
-from backtalk.evaluate.judges import named_judge
+from backtalk.evaluate.judges import get_judge
 from backtalk.feedback.merge import prompt_key
 from backtalk.feedback.views import Pair
 from backtalk.learn.finetune.encoding import Chat, Encoder, Text
-from backtalk.learn.finetune.registration import Work
+from backtalk.learn.finetune.registration import MethodContext
 from backtalk.learn.finetune.tree_builders import kept
-from backtalk.learn.finetune.trees import Tree
+from backtalk.learn.finetune.trees import PromptTree
 from backtalk.models.protocol import Embedder
 from backtalk.policy import Policy, read_policy
 from backtalk.rewards import Reward, learn_reward
@@ -30,12 +30,12 @@ LEARNED = "learned"
 """The judge that is learned from the store's pairs."""
 
 
-def named_policy(work: Work, name: str | None) -> Policy:
+def named_policy(work: MethodContext, name: str | None) -> Policy:
     """Return the policy of that name in the store, or the one that learns if none is named."""
     return work.policy if name is None else read_policy(work.feedback.store, name)
 
 
-def prompts_of(work: Work, most: int | None = None) -> list[Chat]:
+def prompts_of(work: MethodContext, most: int | None = None) -> list[Chat]:
     """Return the distinct prompts of the store that may be learned from, at most so many of them.
 
     Those without any feedback are among them. Which ones are taken is decided by the seed.
@@ -51,7 +51,7 @@ def prompts_of(work: Work, most: int | None = None) -> list[Chat]:
     return [found[i] for i in sorted(drawn.tolist())]
 
 
-def stored(work: Work, prompts: Sequence[Chat]) -> list[list[str]]:
+def stored(work: MethodContext, prompts: Sequence[Chat]) -> list[list[str]]:
     """Return the distinct answers to each prompt that there are already."""
     found: dict[str, dict[str, None]] = {prompt_key(prompt): {} for prompt in prompts}
     for case in work.feedback.every_case():
@@ -61,7 +61,7 @@ def stored(work: Work, prompts: Sequence[Chat]) -> list[list[str]]:
     return [list(found[prompt_key(prompt)]) for prompt in prompts]
 
 
-async def judged_by(work: Work, name: str, embedder: EmbedderName = "hashed") -> Reward:
+async def judged_by(work: MethodContext, name: str, embedder: EmbedderName = "hashed") -> Reward:
     """Return what judges answers: learned from the store's pairs, or a judge by its name.
 
     Raises
@@ -70,7 +70,7 @@ async def judged_by(work: Work, name: str, embedder: EmbedderName = "hashed") ->
         If a judge is to be learned and no pair has a winner, or if there is none of that name.
     """
     if name != LEARNED:
-        return named_judge(name, work.feedback.store)
+        return get_judge(name, work.feedback.store)
     pairs = work.feedback.views(Pair)
     with work.run.task("learning a reward"):
         learned = await learn_reward(pairs, named_embedder(embedder, pairs), seed=work.run.seed)
@@ -94,6 +94,6 @@ async def scored(
     return np.split(np.asarray(values, dtype=float), ends[:-1])
 
 
-def answer_trees(encoder: Encoder, answers: Iterable[tuple[Chat, str]]) -> list[Tree]:
+def answer_trees(encoder: Encoder, answers: Iterable[tuple[Chat, str]]) -> list[PromptTree]:
     """Return a tree for each prompt and answer, to imitate."""
     return kept(encoder.tree(prompt, [Text(text, 1.0)]) for prompt, text in answers)

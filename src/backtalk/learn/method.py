@@ -10,7 +10,7 @@ from typing import Any, Literal, get_type_hints
 from pydantic import TypeAdapter
 
 from backtalk.errors import UnknownName
-from backtalk.feedback.conversions import ways_to
+from backtalk.feedback.conversions import conversions_to
 from backtalk.feedback.views import View
 from backtalk.learn.options import read_options
 from backtalk.learn.training_set import TrainingSet
@@ -34,16 +34,16 @@ class Paper:
 
 
 @dataclass(frozen=True)
-class InRounds:
+class OnlineDefaults:
     """How a method learns online, unless somebody says otherwise."""
 
-    reference_moves: int | None = None
+    update_reference_every: int | None = None
     """After how many rounds the reference is set to what the policy is by then; where it is left
     out, the reference is the first policy throughout."""
     sampling: str = "policy"
-    """Who draws the answers; see :data:`~backtalk.learn.online.samplers.SAMPLINGS`."""
+    """Who draws the answers; see :data:`~backtalk.learn.online.samplers.SAMPLERS`."""
     pairs: str = "best-worst"
-    """Which answers are compared; see :func:`~backtalk.learn.online.oracle_feedback.giver_of`."""
+    """Which answers are compared; see :func:`~backtalk.learn.online.oracle_feedback.make_feedback_source`."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Method:
     """A way to learn: what it needs, where it acts, and the function itself."""
 
     name: str
-    place: Place
+    target: Place
     """What of a policy it changes."""
     needs: tuple[type[View], ...]
     """The views of feedback that it learns from; it needs some of each."""
@@ -61,7 +61,7 @@ class Method:
     """Its options with their defaults."""
     types: dict[str, Any] = field(default_factory=dict)
     """The type of each option."""
-    rounds: InRounds = InRounds()
+    rounds: OnlineDefaults = OnlineDefaults()
     """How it learns online."""
 
     @property
@@ -72,7 +72,7 @@ class Method:
     @property
     def kinds(self) -> list[str]:
         """The kinds of feedback that can drive it."""
-        return sorted({way.source for need in self.needs for way in ways_to(need)})
+        return sorted({way.source for need in self.needs for way in conversions_to(need)})
 
     def read_options(self, given: dict[str, Any]) -> dict[str, Any]:
         """Return options of the right types, texts converted, defaults filled in.

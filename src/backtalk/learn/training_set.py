@@ -9,7 +9,7 @@ from hashlib import blake2b
 from typing import Literal, TypeVar
 
 from backtalk.feedback import Message
-from backtalk.feedback.conversions import views, ways_to
+from backtalk.feedback.conversions import conversions_to, views
 from backtalk.feedback.merge import merge_by_prompt, prompt_key
 from backtalk.feedback.split import split_of
 from backtalk.feedback.views import Case, View
@@ -107,7 +107,7 @@ class TrainingSet:
     ) -> dict[str, list[AnyView]]:
         """Return the same as :meth:`views`, apart for each kind of feedback that it comes from."""
         cases = self._counted(progress)
-        sources = dict.fromkeys(way.source for way in ways_to(target))
+        sources = dict.fromkeys(way.source for way in conversions_to(target))
         found: dict[str, list[AnyView]] = {kind: [] for kind in sources}
         for case in cases if across == "interaction" else merge_by_prompt(cases):
             present = {item.kind for item in case.feedback}

@@ -1,24 +1,24 @@
 """What generates: local models, endpoints, recordings, and the wrappers around any of them."""
 
 from backtalk.models.endpoint.endpoint import Endpoint
-from backtalk.models.endpoint.offline import forbid_endpoints
+from backtalk.models.endpoint.offline import offline_mode
 from backtalk.models.errors import (
-    BadReply,
-    BudgetSpent,
+    AuthenticationError,
+    BadRequest,
+    BudgetExceeded,
+    ConnectionFailed,
     ContextTooLong,
-    EndpointForbidden,
+    InvalidResponse,
+    MissingPrice,
     ModelError,
     NotRecorded,
+    OfflineError,
     RateLimited,
-    RequestRefused,
+    RequestTimeout,
     TemplateError,
-    TimedOut,
-    Unauthorised,
     UnknownModel,
-    Unpriced,
-    Unreachable,
 )
-from backtalk.models.fakes import FromFunction, Scripted
+from backtalk.models.fakes import FunctionModel, ScriptedModel
 from backtalk.models.local.mixture import Mixture
 from backtalk.models.local.model import LocalModel
 from backtalk.models.protocol import (
@@ -44,30 +44,34 @@ from backtalk.models.spec import (
     ReplaySpec,
     load_model,
 )
-from backtalk.models.wrappers.budget import Budget, Price, Prices, Spent, load_prices
-from backtalk.models.wrappers.budgeted import Metered
-from backtalk.models.wrappers.cache import Cached, ResponseCache
+from backtalk.models.wrappers.budget import Budget, Cost, Price, Prices, load_prices
+from backtalk.models.wrappers.budgeted import BudgetedModel
+from backtalk.models.wrappers.cache import CachedModel, ResponseCache
 from backtalk.models.wrappers.ledger import Ledger, Role
 from backtalk.models.wrappers.recorder import Recorder
 from backtalk.models.wrappers.wrap import around
 
 __all__ = [
-    "BadReply",
+    "AuthenticationError",
+    "BadRequest",
     "Budget",
-    "BudgetSpent",
-    "Cached",
+    "BudgetExceeded",
+    "BudgetedModel",
+    "CachedModel",
     "Completion",
+    "ConnectionFailed",
     "ContextTooLong",
+    "Cost",
     "Embedder",
     "Endpoint",
-    "EndpointForbidden",
     "EndpointSpec",
     "FinishReason",
-    "FromFunction",
+    "FunctionModel",
+    "InvalidResponse",
     "Ledger",
     "LocalModel",
     "LocalSpec",
-    "Metered",
+    "MissingPrice",
     "Mixture",
     "MixtureSpec",
     "Model",
@@ -75,6 +79,7 @@ __all__ = [
     "ModelSpec",
     "NamedSpec",
     "NotRecorded",
+    "OfflineError",
     "Price",
     "Prices",
     "RateLimited",
@@ -83,25 +88,20 @@ __all__ = [
     "Replay",
     "ReplaySpec",
     "Request",
-    "RequestRefused",
+    "RequestTimeout",
     "ResponseCache",
     "Role",
     "Sampling",
     "Scorer",
-    "Scripted",
-    "Spent",
+    "ScriptedModel",
     "Streamer",
     "TemplateError",
-    "TimedOut",
-    "Unauthorised",
     "UnknownModel",
-    "Unpriced",
-    "Unreachable",
     "Usage",
     "around",
-    "forbid_endpoints",
     "load_model",
     "load_prices",
     "named_model",
+    "offline_mode",
     "register_model",
 ]

@@ -13,7 +13,7 @@ UNIT = 256
 batches, few enough that little is lost when the process is killed."""
 
 
-class Answers:
+class BatchedCompletions:
     """The completions of a batch, as they come in.
 
     Parameters
@@ -53,7 +53,7 @@ async def answer_one_by_one(
     requests: Sequence[Request], answer: Callable[[Request], Awaitable[Completion]]
 ) -> list[Completion]:
     """Answer requests one after the other; see :func:`answer_in_units`."""
-    answers = Answers(len(requests))
+    answers = BatchedCompletions(len(requests))
     for place, request in enumerate(requests):
         try:
             answers.add(place, [await answer(request)])
@@ -90,7 +90,7 @@ async def answer_in_units(
     """
     concurrency: int | None = getattr(model, "concurrency", None)
     unit = 1 if concurrency else UNIT
-    answers = Answers(len(requests))
+    answers = BatchedCompletions(len(requests))
     starts = iter(range(0, len(requests), unit))
     crashes: list[Exception] = []
 

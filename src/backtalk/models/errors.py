@@ -33,7 +33,7 @@ class ModelError(BacktalkError):
         """What was answered of the batch, one entry a request; empty where nothing was."""
 
 
-class Unauthorised(ModelError):
+class AuthenticationError(ModelError):
     """A key that is missing, wrong, or not allowed to use the model."""
 
 
@@ -45,21 +45,21 @@ class RateLimited(ModelError):
     """Too many calls, still after all retries; or a quota that is used up."""
 
 
-class Unreachable(ModelError):
+class ConnectionFailed(ModelError):
     """A server that does not answer, or answers with its own failure, still after all retries."""
 
 
-class TimedOut(ModelError):
+class RequestTimeout(ModelError):
     """No answer in time, still after all retries."""
 
 
-class BadReply(ModelError):
+class InvalidResponse(ModelError):
     """An answer that does not keep to the protocol."""
 
     stops_batch = False
 
 
-class RequestRefused(ModelError):
+class BadRequest(ModelError):
     """A request that the model will not take: an option that it does not know, a bad value."""
 
     stops_batch = False
@@ -81,15 +81,15 @@ class NotRecorded(ModelError, LookupError):
     stops_batch = False
 
 
-class EndpointForbidden(ModelError):
+class OfflineError(ModelError):
     """A call to a real endpoint while those are forbidden."""
 
 
-class Unpriced(ModelError):
+class MissingPrice(ModelError):
     """A model whose price is not known, where money is counted."""
 
 
-class BudgetSpent(ModelError):
+class BudgetExceeded(ModelError):
     """A limit that is reached, or that the next request could overrun.
 
     Parameters

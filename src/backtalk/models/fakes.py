@@ -17,7 +17,7 @@ Answer = str | Completion
 _WORD = re.compile(r"\S+")
 
 
-class Scripted:
+class ScriptedModel:
     """Give out the answers of a list in order, whatever the requests. A token is a word.
 
     Parameters
@@ -30,10 +30,10 @@ class Scripted:
     Examples
     --------
     >>> from backtalk.feedback import as_prompt
-    >>> from backtalk.models.run_sync import blocking
-    >>> model = Scripted(["Yes.", "No."])
+    >>> from backtalk.models.run_sync import run_sync
+    >>> model = ScriptedModel(["Yes.", "No."])
     >>> question = Request(messages=as_prompt("Is it open?"))
-    >>> [completion.text for completion in blocking(model.generate([question, question]))]
+    >>> [completion.text for completion in run_sync(model.generate([question, question]))]
     ['Yes.', 'No.']
     """
 
@@ -76,7 +76,7 @@ class Scripted:
         return _bound(request)
 
 
-class FromFunction:
+class FunctionModel:
     """Answer with what a function says. A token is a word.
 
     Parameters
@@ -90,9 +90,9 @@ class FromFunction:
     Examples
     --------
     >>> from backtalk.feedback import as_prompt
-    >>> from backtalk.models.run_sync import blocking
-    >>> shout = FromFunction(lambda request: request.messages[-1].text.upper(), name="shout")
-    >>> blocking(shout.generate([Request(messages=as_prompt("hey"))]))[0].text
+    >>> from backtalk.models.run_sync import run_sync
+    >>> shout = FunctionModel(lambda request: request.messages[-1].text.upper(), name="shout")
+    >>> run_sync(shout.generate([Request(messages=as_prompt("hey"))]))[0].text
     'HEY'
     """
 

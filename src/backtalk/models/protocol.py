@@ -1,7 +1,7 @@
 """What a model is: something that generates and, where it can, scores log-probabilities.
 
 One asynchronous, batched call serves every kind of model. Callers without an event loop wrap it in
-:func:`backtalk.models.run_sync.blocking`.
+:func:`backtalk.models.run_sync.run_sync`.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Request(Record):
 
     messages: Prompt
     sampling: Sampling = Sampling()
-    sample: Annotated[int, Field(ge=0)] = 0
+    sample_index: Annotated[int, Field(ge=0)] = 0
     """Which of several completions for the same prompt this is. Part of the seed and of the cache
     key, so that sampling again is never served a copy."""
     seed: int = 0
@@ -52,7 +52,7 @@ class Request(Record):
 
         The same for all prompts, for who wants common random numbers; see :attr:`draw_seed`.
         """
-        return _seed("sample", str(self.seed), str(self.sample))
+        return _seed("sample", str(self.seed), str(self.sample_index))
 
     @property
     def draw_seed(self) -> int:
@@ -60,7 +60,7 @@ class Request(Record):
 
         What models draw tokens with, so that the luck of one prompt is not that of all others.
         """
-        return _seed("draw", str(self.seed), str(self.sample), prompt_key(self.messages))
+        return _seed("draw", str(self.seed), str(self.sample_index), prompt_key(self.messages))
 
     @property
     def key(self) -> str:

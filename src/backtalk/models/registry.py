@@ -32,12 +32,12 @@ def register_model(name: str) -> Callable[[AnyFactory], AnyFactory]:
 
     Examples
     --------
-    >>> from backtalk.models import FromFunction
+    >>> from backtalk.models import FunctionModel
     >>> @register_model("parrot")
     ... def parrot(*, loud: bool = False) -> Model:
     ...     def say(request):
     ...         return request.messages[-1].text.upper() if loud else request.messages[-1].text
-    ...     return FromFunction(say, name="parrot")
+    ...     return FunctionModel(say, name="parrot")
     >>> named_model("parrot", {"loud": True}).name
     'parrot'
     """

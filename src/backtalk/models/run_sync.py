@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 
 
-def blocking(call: Coroutine[Any, Any, T]) -> T:
+def run_sync(call: Coroutine[Any, Any, T]) -> T:
     """Run an asynchronous call to its end and return its result.
 
     Works inside a running event loop too (a notebook), where it runs the call on a thread of its
@@ -18,7 +18,7 @@ def blocking(call: Coroutine[Any, Any, T]) -> T:
 
     >>> async def answer() -> int:
     ...     return 42
-    >>> blocking(answer())
+    >>> run_sync(answer())
     42
     """
     try:

@@ -8,7 +8,7 @@ from pydantic import AfterValidator, Field, JsonValue, model_validator
 
 from backtalk.artifacts import Artifacts
 from backtalk.errors import BacktalkError, NotFound
-from backtalk.feedback.record import OMIT_EMPTY, Maybe, Name, Record
+from backtalk.feedback.record import OMIT_EMPTY, Name, OptionalField, Record
 from backtalk.models.endpoint.endpoint import Endpoint, LimitField, plain_address
 from backtalk.models.local.loading import Dtype
 from backtalk.models.local.mixture import Mixture
@@ -30,17 +30,17 @@ class EndpointSpec(Record):
 
     kind: Literal["endpoint"] = "endpoint"
     model: Name
-    base_url: Maybe[Annotated[str, AfterValidator(_address)]] = None
+    base_url: OptionalField[Annotated[str, AfterValidator(_address)]] = None
     """Without one, what ``OPENAI_BASE_URL`` says where it is loaded, or else OpenAI."""
-    api_key_env: Maybe[Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]] = None
+    api_key_env: OptionalField[Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]] = None
     """The name of the variable that holds the key; never the key."""
-    revision: Maybe[Name] = None
-    send_seed: Maybe[bool] = None
-    log_probabilities: Maybe[bool] = None
-    limit_field: Maybe[LimitField] = None
-    concurrency: Maybe[Annotated[int, Field(gt=0)]] = None
-    timeout: Maybe[Annotated[float, Field(gt=0)]] = None
-    retries: Maybe[Annotated[int, Field(ge=0)]] = None
+    revision: OptionalField[Name] = None
+    send_seed: OptionalField[bool] = None
+    log_probabilities: OptionalField[bool] = None
+    limit_field: OptionalField[LimitField] = None
+    concurrency: OptionalField[Annotated[int, Field(gt=0)]] = None
+    timeout: OptionalField[Annotated[float, Field(gt=0)]] = None
+    retries: OptionalField[Annotated[int, Field(ge=0)]] = None
 
     def load(self, artifacts: Artifacts | None = None) -> Model:  # noqa: ARG002 - as every spec
         """Return the model."""
@@ -51,13 +51,13 @@ class LocalSpec(Record):
     """A model on this machine; see :class:`~backtalk.models.local.model.LocalModel`."""
 
     kind: Literal["local"] = "local"
-    model: Maybe[Name] = None
+    model: OptionalField[Name] = None
     """A folder, or a name on the Hugging Face hub."""
-    artifact: Maybe[Name] = None
+    artifact: OptionalField[Name] = None
     """The id of an artifact that holds the model's folder, in the place of ``model``."""
-    revision: Maybe[Name] = None
-    dtype: Maybe[Dtype] = None
-    chat_template: Maybe[Name] = None
+    revision: OptionalField[Name] = None
+    dtype: OptionalField[Dtype] = None
+    chat_template: OptionalField[Name] = None
     template_options: dict[str, JsonValue] = Field(default_factory=dict, exclude_if=OMIT_EMPTY)
     adapters: tuple[Name, ...] = Field(default=(), exclude_if=OMIT_EMPTY)
     """The ids of artifacts that hold adapters, which are added to the weights in this order."""

@@ -6,19 +6,19 @@ import asyncio
 from contextlib import suppress
 
 
-class Bell:
+class CrossLoopEvent:
     """Wakes who listens. The caller guards it with a lock of its own."""
 
     def __init__(self) -> None:
         self._listening: list[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = []
 
-    def listen(self) -> asyncio.Event:
+    def wait(self) -> asyncio.Event:
         """Return an event of the running loop that is set when the bell next rings."""
         event = asyncio.Event()
         self._listening.append((asyncio.get_running_loop(), event))
         return event
 
-    def ring(self) -> None:
+    def notify(self) -> None:
         """Wake all who listen; from any thread."""
         listening, self._listening = self._listening, []
         for loop, event in listening:

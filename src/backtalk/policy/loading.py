@@ -11,7 +11,7 @@ from backtalk.errors import NotFound
 from backtalk.feedback import Message, Response, as_prompt
 from backtalk.models import load_model
 from backtalk.models.protocol import Model
-from backtalk.models.run_sync import blocking
+from backtalk.models.run_sync import run_sync
 from backtalk.policy.policy import Policy
 from backtalk.rewards import Reward, load_reward
 
@@ -48,7 +48,7 @@ class LoadedPolicy:
         Response
             With the model and policy that wrote it, ready to be kept in an interaction.
         """
-        (decoded,) = blocking(self.decode([as_prompt(prompt)], seed=seed))
+        (decoded,) = run_sync(self.decode([as_prompt(prompt)], seed=seed))
         return as_response(decoded, policy=self.id)
 
 
@@ -81,7 +81,7 @@ def load_policy(
     artifacts
         Where its rewards and recordings are kept: a store's ``artifacts``.
     wrap
-        Put around the model: a cache, a budget. See :meth:`backtalk.run.Run.around`.
+        Put around the model: a cache, a budget. See :meth:`backtalk.run.Run.wrap`.
 
     Raises
     ------

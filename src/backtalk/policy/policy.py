@@ -12,7 +12,7 @@ from pydantic import Field, JsonValue, ValidationError
 from backtalk.decode import Decoder, Sample
 from backtalk.errors import RecordError
 from backtalk.feedback import Message, as_prompt, content_id
-from backtalk.feedback.record import OMIT_EMPTY, Maybe, Name, Record, Time, record_error
+from backtalk.feedback.record import OMIT_EMPTY, Name, OptionalField, Record, Time, record_error
 from backtalk.models.spec import ModelSpec
 
 
@@ -35,12 +35,12 @@ class Lineage(Record):
 
     method: Name
     """The method that made it, as ``backtalk methods`` lists them; ``"written"`` by hand."""
-    parent: Maybe[Name] = None
+    parent: OptionalField[Name] = None
     """The id of the policy that it was made from."""
     options: dict[str, JsonValue] = Field(default_factory=dict, exclude_if=OMIT_EMPTY)
-    seed: Maybe[int] = None
-    snapshot: Maybe[Snapshot] = None
-    time: Maybe[Time] = None
+    seed: OptionalField[int] = None
+    snapshot: OptionalField[Snapshot] = None
+    time: OptionalField[Time] = None
     notes: dict[str, JsonValue] = Field(default_factory=dict, exclude_if=OMIT_EMPTY)
     """What the method found on the way."""
 
@@ -60,10 +60,10 @@ class Policy(Record):
     """
 
     model: ModelSpec
-    system: Maybe[Name] = None
+    system: OptionalField[Name] = None
     """The system prompt."""
     decoder: Decoder = Sample()
-    name: Maybe[Annotated[str, Field(pattern=r"^[\w.-]+$")]] = None
+    name: OptionalField[Annotated[str, Field(pattern=r"^[\w.-]+$")]] = None
     """What people call it; not part of its identity."""
     lineage: Lineage = Lineage(method="written")
 

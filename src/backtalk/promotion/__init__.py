@@ -4,20 +4,20 @@ from backtalk.promotion.promotion import (
     Gate,
     GateRefused,
     Promotion,
-    Served,
-    history,
+    PromotionRecord,
+    active_policy,
     promote,
+    promotion_history,
     rollback,
-    served_policy,
 )
 
 __all__ = [
     "Gate",
     "GateRefused",
     "Promotion",
-    "Served",
-    "history",
+    "PromotionRecord",
+    "active_policy",
     "promote",
+    "promotion_history",
     "rollback",
-    "served_policy",
 ]

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from backtalk.errors import BacktalkError, NotFound
 from backtalk.evaluate.result import Evaluation
-from backtalk.feedback.record import Maybe, Name, Probability, Record
+from backtalk.feedback.record import Name, OptionalField, Probability, Record
 from backtalk.policy.policy import Policy
 from backtalk.policy.storage import read_policy, save_policy
 from backtalk.store import Store
@@ -28,7 +28,7 @@ class Gate(Record):
     """The lower end of the win rate's interval has to lie above this."""
     level: Probability = 0.95
     """The least nominal coverage of that interval."""
-    tolerance: Maybe[Annotated[float, Field(ge=0)]] = None
+    tolerance: OptionalField[Annotated[float, Field(ge=0)]] = None
     """How much worse a guard may be, on its own scale. A guard fails where its difference is shown
     to be below zero; with a tolerance, where it is not shown to be above minus that."""
 
@@ -71,16 +71,16 @@ class Promotion(Record):
     """One entry in the history of what a project served."""
 
     action: Literal["promote", "rollback"]
-    policy: Maybe[Name] = None
+    policy: OptionalField[Name] = None
     """What is served from then on; ``None`` after a rollback of the first promotion."""
-    previous: Maybe[Name] = None
+    previous: OptionalField[Name] = None
     """What was served before."""
-    evaluation: Maybe[Name] = None
+    evaluation: OptionalField[Name] = None
     """The evidence. The first policy of a project needs none: it has nothing to be better than."""
-    gate: Maybe[Gate] = None
+    gate: OptionalField[Gate] = None
 
 
-class Served(Record):
+class PromotionRecord(Record):
     """A promotion with who made it and when."""
 
     promotion: Promotion
@@ -88,17 +88,19 @@ class Served(Record):
     time: datetime
 
 
-def history(store: Store) -> list[Served]:
+def promotion_history(store: Store) -> list[PromotionRecord]:
     """Return all promotions and rollbacks of a project, the oldest first."""
     return [
-        Served(promotion=Promotion.model_validate_json(entry.body), who=entry.who, time=entry.time)
+        PromotionRecord(
+            promotion=Promotion.model_validate_json(entry.body), who=entry.who, time=entry.time
+        )
         for entry in store.journal.entries(TOPIC)
     ]
 
 
-def served_policy(store: Store) -> Policy | None:
+def active_policy(store: Store) -> Policy | None:
     """Return the policy that a project serves, ``None`` before the first promotion."""
-    past = history(store)
+    past = promotion_history(store)
     if not past or past[-1].promotion.policy is None:
         return None
     return read_policy(store, past[-1].promotion.policy)
@@ -137,7 +139,7 @@ def promote(
     """
     gate = gate or Gate()
     after = store.journal.last(TOPIC)
-    past = history(store)[:after]
+    past = promotion_history(store)[:after]
     served = past[-1].promotion.policy if past else None
     if served == policy.id:
         raise GateRefused(f"{policy.label} is what is served already")
@@ -184,7 +186,7 @@ def rollback(store: Store, *, who: str) -> Promotion:
     """
     after = store.journal.last(TOPIC)
     standing: list[Promotion] = []
-    for entry in history(store)[:after]:
+    for entry in promotion_history(store)[:after]:
         if entry.promotion.action == "promote":
             standing.append(entry.promotion)
         else:

@@ -8,7 +8,7 @@ import numpy as np
 from pydantic import TypeAdapter
 
 from backtalk.errors import NotFound
-from backtalk.evaluate.examples import Exhibit
+from backtalk.evaluate.examples import Example
 from backtalk.evaluate.result import Evaluation, headline
 from backtalk.policy.diff import diff
 from backtalk.policy.policy import Policy
@@ -18,19 +18,19 @@ from backtalk.reports.report import Block, Figure, Report, Side, Sides, Table, T
 from backtalk.stats.estimate import Estimate
 from backtalk.store import Store
 
-_EXHIBITS = TypeAdapter(list[Exhibit])
+_EXHIBITS = TypeAdapter(list[Example])
 _TRAINING = TypeAdapter(list[dict[str, float]])
 _POINTS = 60
 """The most points of a curve of training: each is a mean over a stretch of steps."""
 
 
-def save_exhibits(store: Store, evaluation: Evaluation, examples: Sequence[Exhibit]) -> None:
+def save_exhibits(store: Store, evaluation: Evaluation, examples: Sequence[Example]) -> None:
     """Keep examples of answers with the evaluation that they are from."""
     body = _EXHIBITS.dump_json(list(examples)).decode()
     store.documents.put("exhibits", evaluation.id, body)
 
 
-def read_exhibits(store: Store, evaluation: Evaluation) -> list[Exhibit]:
+def read_exhibits(store: Store, evaluation: Evaluation) -> list[Example]:
     """Return the examples that were kept with an evaluation; none where there were none."""
     try:
         return _EXHIBITS.validate_json(store.documents.get("exhibits", evaluation.id))
@@ -58,7 +58,7 @@ def evaluation_report(
     baseline: Policy,
     *,
     gate: Gate | None = None,
-    examples: Sequence[Exhibit] = (),
+    examples: Sequence[Example] = (),
     training: Sequence[Mapping[str, float]] = (),
 ) -> Report:
     """Return a report on an evaluation.
@@ -232,7 +232,7 @@ def _curve(values: Sequence[float | None]) -> tuple[list[float], list[float]]:
     )
 
 
-def example_blocks(examples: Sequence[Exhibit], candidate: Policy, baseline: Policy) -> list[Block]:
+def example_blocks(examples: Sequence[Example], candidate: Policy, baseline: Policy) -> list[Block]:
     """Return answers side by side."""
     return [
         Sides(

@@ -18,7 +18,7 @@ from backtalk.errors import BacktalkError
 from backtalk.feedback.merge import prompt_key
 from backtalk.feedback.views import Pair
 from backtalk.models.protocol import Embedder
-from backtalk.rewards.feature_map import BLOCKS, Design
+from backtalk.rewards.feature_map import BLOCKS, FeatureMap
 from backtalk.rewards.protocol import Answer, Scores
 from backtalk.stats.paired import davidson_margins as davidson
 from backtalk.stats.paired import regression as bradley_terry
@@ -36,7 +36,7 @@ class BradleyTerryReward:
     Made by :func:`learn_reward`.
     """
 
-    design: Design
+    design: FeatureMap
     center: Array
     """What is subtracted from the features: their mean over the training answers."""
     scale: Array
@@ -123,7 +123,7 @@ class BradleyTerryReward:
         )
         described.pop("kind")
         return cls(
-            design=Design(embedder),
+            design=FeatureMap(embedder),
             center=arrays["center"],
             scale=arrays["scale"],
             weights=arrays["weights"],
@@ -192,7 +192,7 @@ async def learn_reward(
         log.warning("using %d of %d pairs, drawn at random", max_pairs, given)
         kept = np.sort(chance.choice(given, max_pairs, replace=False))
         pairs = [pairs[i] for i in kept]
-    design = Design(embedder)
+    design = FeatureMap(embedder)
     chosen = await design.features([(pair.prompt, pair.chosen) for pair in pairs])
     rejected = await design.features([(pair.prompt, pair.rejected) for pair in pairs])
     differences = chosen - rejected

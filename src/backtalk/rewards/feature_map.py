@@ -22,7 +22,7 @@ linear function of the two could not, as the prompt is the same on both sides of
 
 
 @dataclass(frozen=True)
-class Design:
+class FeatureMap:
     """What the features of an answer are."""
 
     embedder: Embedder

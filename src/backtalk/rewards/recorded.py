@@ -11,7 +11,7 @@ import numpy as np
 from backtalk.errors import NotFound
 from backtalk.feedback.conversions import views
 from backtalk.feedback.merge import merge_by_prompt, prompt_key
-from backtalk.feedback.views import Case, Pair, Scored
+from backtalk.feedback.views import Case, Pair, ScoreView
 from backtalk.rewards.protocol import Answer, Scores
 
 Key = tuple[str, str]
@@ -95,7 +95,7 @@ class RecordedReward:
 
 def _scored(case: Case) -> dict[str, float]:
     said: dict[str, list[tuple[float, float]]] = defaultdict(list)
-    for view in views(case, Scored):
+    for view in views(case, ScoreView):
         said[view.completion].append((view.score, view.weight))
     return {text: _mean(scores) for text, scores in said.items()}
 

@@ -11,6 +11,6 @@ if any(importlib.util.find_spec(name) is None for name in ("fastapi", "uvicorn")
     raise MissingExtra.named("serve", "The gateway")
 
 from backtalk.serve.app import create_app
-from backtalk.serve.settings import Limits, Patience, Settings, UpstreamSettings
+from backtalk.serve.settings import Limits, RetryPolicy, Settings, UpstreamSettings
 
-__all__ = ["Limits", "Patience", "Settings", "UpstreamSettings", "create_app"]
+__all__ = ["Limits", "RetryPolicy", "Settings", "UpstreamSettings", "create_app"]

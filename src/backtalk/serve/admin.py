@@ -13,11 +13,11 @@ from starlette.responses import JSONResponse, Response
 from backtalk.feedback import content_id
 from backtalk.policy import list_policies
 from backtalk.serve.auth import Caller
-from backtalk.serve.errors import Refused
+from backtalk.serve.errors import APIError
 from backtalk.serve.observability.metrics import CONTENT_TYPE
 from backtalk.serve.services import Services
-from backtalk.serve.store_connection import AWAY
-from backtalk.store.api_keys import Access
+from backtalk.serve.store_connection import UNAVAILABLE
+from backtalk.store.api_keys import ApiKeys
 
 _DRAIN_SECONDS = 5.0
 _AUDIT_ENTRIES = 1_000
@@ -60,11 +60,11 @@ async def audit(request: Request) -> Response:
     caller = services.admit(request, "audit")
     try:
         entries = await asyncio.to_thread(
-            lambda: Access(services.keeper.store().engine).log(
+            lambda: ApiKeys(services.keeper.store().engine).log(
                 project=caller.project, limit=_AUDIT_ENTRIES
             )
         )
-    except AWAY as error:
+    except UNAVAILABLE as error:
         raise _away(error) from None
     return JSONResponse(
         {"entries": [{**asdict(entry), "time": entry.time.isoformat()} for entry in entries]}
@@ -81,27 +81,27 @@ async def purge(request: Request) -> Response:
     try:
         asked = from_json(await services.body(request))
     except ValueError as error:
-        raise Refused(400, f"The body is not JSON: {error}") from None
+        raise APIError(400, f"The body is not JSON: {error}") from None
     user = asked.get("user") if isinstance(asked, dict) else None
     if not isinstance(user, str) or not user:
-        raise Refused(400, 'The body names no user, as in {"user": "bo"}', param="user")
+        raise APIError(400, 'The body names no user, as in {"user": "bo"}', param="user")
     project = services.project(request, caller)
     try:
         return JSONResponse(await asyncio.to_thread(_purge, services, caller, project, user))
-    except AWAY as error:
+    except UNAVAILABLE as error:
         raise _away(error) from None
 
 
 def _purge(services: Services, caller: Caller, project: str, user: str) -> dict[str, object]:
     if not services.writer.drain(_DRAIN_SECONDS):
-        raise Refused(
+        raise APIError(
             503,
             "The store has not got everything yet, so that nothing can be purged. Try again later",
             headers={"retry-after": "5"},
         )
     store = services.keeper.store(project)
     gone = store.purge(user)
-    services.writer.forget()
+    services.writer.compact()
     services.writer.aside.purge(user)
     touched = [
         policy.label
@@ -110,7 +110,7 @@ def _purge(services: Services, caller: Caller, project: str, user: str) -> dict[
         and policy.lineage.snapshot is not None
         and policy.lineage.snapshot.last >= gone.first
     ]
-    Access(store.engine).record(
+    ApiKeys(store.engine).record(
         "user purged", content_id("user", user), who=caller.name, project=project
     )
     return {
@@ -120,8 +120,8 @@ def _purge(services: Services, caller: Caller, project: str, user: str) -> dict[
     }
 
 
-def _away(error: BaseException) -> Refused:
-    return Refused(503, f"The store is away: {error}", headers={"retry-after": "2"})
+def _away(error: BaseException) -> APIError:
+    return APIError(503, f"The store is away: {error}", headers={"retry-after": "2"})
 
 
 async def script(request: Request) -> Response:

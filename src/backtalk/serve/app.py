@@ -20,7 +20,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from backtalk.serve import admin, pages
-from backtalk.serve.errors import Refused
+from backtalk.serve.errors import APIError
 from backtalk.serve.feedback import api as feedback_api
 from backtalk.serve.gateway import endpoints as gateway
 from backtalk.serve.gateway.completion_request import INTERACTION_HEADER, POLICY_HEADER
@@ -98,10 +98,10 @@ def create_app(settings: Settings) -> FastAPI:
     )
     _add_routes(app)
     pages.add_to(app)
-    app.add_exception_handler(Refused, _refused)
+    app.add_exception_handler(APIError, _refused)
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(Exception, _failed)
-    app.add_middleware(Straight)
+    app.add_middleware(FastPathMiddleware)
     if settings.origins:
         app.add_middleware(
             CORSMiddleware,
@@ -112,10 +112,10 @@ def create_app(settings: Settings) -> FastAPI:
             max_age=3600,
         )
     if traces is not None:
-        from backtalk.serve.observability.tracing import Traced  # noqa: PLC0415 - needs backtalk[otel]
+        from backtalk.serve.observability.tracing import TracingMiddleware  # noqa: PLC0415 - needs backtalk[otel]
 
-        app.add_middleware(Traced, traces=traces, routes=frozenset(_ENDPOINTS))
-    app.add_middleware(Observed, gateway=app)
+        app.add_middleware(TracingMiddleware, traces=traces, routes=frozenset(_ENDPOINTS))
+    app.add_middleware(AccessLogMiddleware, gateway=app)
     return app
 
 
@@ -160,7 +160,7 @@ def _add_routes(app: FastAPI) -> None:
 
 async def _refused(request: Request, error: Exception) -> Response:
     del request
-    assert isinstance(error, Refused)
+    assert isinstance(error, APIError)
     return error.response()
 
 
@@ -169,15 +169,15 @@ async def _http_error(request: Request, error: Exception) -> Response:
     message = f"There is no {request.method} {request.url.path} here"
     if error.status_code not in {404, 405}:
         message = str(error.detail)
-    return Refused(error.status_code, message, headers=error.headers).response()
+    return APIError(error.status_code, message, headers=error.headers).response()
 
 
 async def _failed(request: Request, error: Exception) -> Response:
     del request, error
-    return Refused(500, "The gateway failed; its log says how", code="internal_error").response()
+    return APIError(500, "The gateway failed; its log says how", code="internal_error").response()
 
 
-class Straight:
+class FastPathMiddleware:
     """Hands what is asked most often to its endpoint, past a routing that takes longer than that.
 
     Parameters
@@ -198,12 +198,12 @@ class Straight:
             return
         try:
             response = await endpoint(Request(scope, receive))
-        except Refused as refused:
+        except APIError as refused:
             response = refused.response()
         await response(scope, receive, send)
 
 
-class Observed:
+class AccessLogMiddleware:
     """Counts every request and writes a line about it; what was said in it is not in the line.
 
     Parameters

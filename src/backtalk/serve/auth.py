@@ -14,16 +14,16 @@ from typing import Literal
 
 from backtalk.errors import BacktalkError
 from backtalk.feedback.record import now
-from backtalk.serve.errors import Refused
+from backtalk.serve.errors import APIError
 from backtalk.serve.settings import WhenKeys
-from backtalk.serve.store_connection import AWAY, Keeper
-from backtalk.store.api_keys import Access, ApiKey, Role, digest_of
+from backtalk.serve.store_connection import UNAVAILABLE, StoreConnection
+from backtalk.store.api_keys import ApiKey, ApiKeys, Role, digest_of
 
 log = logging.getLogger(__name__)
 
-Act = Literal["answer", "feedback", "watch", "audit", "purge", "judge", "view", "manage"]
+Permission = Literal["answer", "feedback", "watch", "audit", "purge", "judge", "view", "manage"]
 
-MAY: Mapping[Role, frozenset[Act]] = {
+ROLE_PERMISSIONS: Mapping[Role, frozenset[Permission]] = {
     "application": frozenset({"answer", "feedback"}),
     "annotator": frozenset({"feedback", "judge"}),
     "reviewer": frozenset({"feedback", "watch", "audit", "judge", "view"}),
@@ -34,7 +34,7 @@ MAY: Mapping[Role, frozenset[Act]] = {
 """What each role may do: ask for answers, give feedback, read the metrics, read the audit log,
 remove a person's data; on the pages judge in the inbox, see everything, change things."""
 
-_WITHOUT_KEY: frozenset[Act] = frozenset({"answer", "feedback", "watch"})
+_WITHOUT_KEY: frozenset[Permission] = frozenset({"answer", "feedback", "watch"})
 """What a gateway that asks for no keys lets everybody do."""
 
 REMEMBERED = "keys.json"
@@ -64,7 +64,7 @@ class Caller:
         if self.project is None:
             return named or default
         if named not in {None, self.project}:
-            raise Refused(
+            raise APIError(
                 403,
                 f"This key is for project {self.project!r}, not for {named!r}. "
                 "Use a key of that project, or one made with --all-projects",
@@ -73,10 +73,10 @@ class Caller:
         return self.project
 
 
-ANYBODY = Caller("anybody", "", None, None)
+ANONYMOUS = Caller("anybody", "", None, None)
 
 
-class Keyring:
+class ApiKeyCache:
     """The keys, read from the store every now and then, and remembered while it is away.
 
     Parameters
@@ -89,7 +89,7 @@ class Keyring:
         When a key is asked for.
     """
 
-    def __init__(self, keeper: Keeper, folder: Path, *, when: WhenKeys) -> None:
+    def __init__(self, keeper: StoreConnection, folder: Path, *, when: WhenKeys) -> None:
         self._keeper = keeper
         self._file = folder / REMEMBERED
         self._when = when
@@ -106,8 +106,8 @@ class Keyring:
     def read(self) -> None:
         """Read the keys again; those that were read before hold while the store is away."""
         try:
-            keys = Access(self._keeper.store().engine).keys()
-        except (*AWAY, BacktalkError):
+            keys = ApiKeys(self._keeper.store().engine).keys()
+        except (*UNAVAILABLE, BacktalkError):
             if self._callers is None:
                 self._recall()
             return
@@ -117,7 +117,7 @@ class Keyring:
             self._callers, self._any = callers, bool(keys)
             self._remember()
 
-    def caller(self, headers: Mapping[str, str], act: Act) -> Caller:
+    def caller(self, headers: Mapping[str, str], act: Permission) -> Caller:
         """Return who asks.
 
         Parameters
@@ -137,10 +137,10 @@ class Keyring:
         if found is None and (self.asked_for or act not in _WITHOUT_KEY):
             raise self._no_entry(secret)
         if found is None:
-            return ANYBODY
-        if found.role is None or act not in MAY[found.role]:
-            able = ", ".join(role for role, acts in MAY.items() if act in acts)
-            raise Refused(
+            return ANONYMOUS
+        if found.role is None or act not in ROLE_PERMISSIONS[found.role]:
+            able = ", ".join(role for role, acts in ROLE_PERMISSIONS.items() if act in acts)
+            raise APIError(
                 403,
                 f"The key {found.name!r} is one of an {found.role}, which may not do this. "
                 f"Use the key of one of: {able}",
@@ -152,9 +152,9 @@ class Keyring:
         """Return whose key it is that has this digest, ``None`` if no key that holds has it."""
         return (self._callers or {}).get(digest)
 
-    def _no_entry(self, secret: str) -> Refused:
+    def _no_entry(self, secret: str) -> APIError:
         if self._callers is None:
-            return Refused(
+            return APIError(
                 503,
                 "The keys cannot be read: the store is away. Try again later",
                 headers={"retry-after": "2"},
@@ -164,7 +164,7 @@ class Keyring:
             if secret
             else "This gateway asks for a key, as in: Authorization: Bearer bt-..."
         )
-        return Refused(
+        return APIError(
             401,
             f"{message}. `backtalk keys add NAME` makes one",
             code="invalid_api_key",

@@ -9,14 +9,14 @@ from starlette.responses import JSONResponse, Response
 
 from backtalk.errors import BacktalkError
 from backtalk.models import (
-    BudgetSpent,
+    BadRequest,
+    BudgetExceeded,
+    ConnectionFailed,
     ContextTooLong,
     ModelError,
     RateLimited,
-    RequestRefused,
-    TimedOut,
+    RequestTimeout,
     UnknownModel,
-    Unreachable,
 )
 
 _TYPES = {
@@ -34,7 +34,7 @@ _TYPES = {
 }
 
 
-class Refused(Exception):
+class APIError(Exception):
     """A request that is answered with an error.
 
     Parameters
@@ -83,19 +83,19 @@ class Refused(Exception):
 
 _STATUS: tuple[tuple[type[BacktalkError], int, str | None], ...] = (
     (ContextTooLong, 400, "context_length_exceeded"),
-    (RequestRefused, 400, None),
+    (BadRequest, 400, None),
     (RateLimited, 429, "rate_limit_exceeded"),
-    (BudgetSpent, 429, "insufficient_quota"),
-    (TimedOut, 504, "timeout"),
-    (Unreachable, 502, "upstream_unreachable"),
+    (BudgetExceeded, 429, "insufficient_quota"),
+    (RequestTimeout, 504, "timeout"),
+    (ConnectionFailed, 502, "upstream_unreachable"),
     (UnknownModel, 502, "upstream_refused"),
     (ModelError, 502, "upstream_failed"),
 )
 
 
-def refusal_of(error: BacktalkError) -> Refused:
+def refusal_of(error: BacktalkError) -> APIError:
     """Return the refusal that tells of an error of a model."""
     for kind, status, code in _STATUS:
         if isinstance(error, kind):
-            return Refused(status, str(error), code=code)
-    return Refused(500, str(error), code="internal_error")
+            return APIError(status, str(error), code=code)
+    return APIError(500, str(error), code="internal_error")

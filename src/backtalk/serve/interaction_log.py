@@ -19,7 +19,7 @@ _NOT_KEPT = frozenset({"messages", "prompt", "stream", "stream_options", "user",
 
 
 @dataclass(frozen=True)
-class Exchange:
+class RequestRecord:
     """What was asked of the gateway, by whom, and what answered."""
 
     id: str
@@ -56,14 +56,14 @@ def project_of(id_: str) -> str | None:
     return project if colon and project else None
 
 
-def chat_interactions(exchange: Exchange, answer: Mapping[str, Any]) -> list[Interaction]:
+def chat_interactions(exchange: RequestRecord, answer: Mapping[str, Any]) -> list[Interaction]:
     """Return the interaction of a chat completion, as a list of one."""
     prompt = _prompt(exchange.asked.get("messages"))
     responses = [_chat_response(choice, answer) for choice in _choices(answer)]
     return [_interaction(exchange, exchange.id, prompt, responses, answer)]
 
 
-def text_interactions(exchange: Exchange, answer: Mapping[str, Any]) -> list[Interaction]:
+def text_interactions(exchange: RequestRecord, answer: Mapping[str, Any]) -> list[Interaction]:
     """Return the interactions of a plain completion, one a prompt.
 
     The first has the answer's id, the second that id with ``-1`` behind it, and so on.
@@ -99,11 +99,11 @@ def _prompt(messages: Any) -> tuple[Message, ...]:
     try:
         return as_messages(messages, "messages")
     except (RecordError, ValidationError):
-        return (Message.user(json.dumps(cleaned(messages), ensure_ascii=False)),)
+        return (Message.user(json.dumps(sanitise_json(messages), ensure_ascii=False)),)
 
 
 def _interaction(
-    exchange: Exchange,
+    exchange: RequestRecord,
     id_: str,
     prompt: tuple[Message, ...],
     responses: Sequence[dict[str, Any]],
@@ -140,7 +140,7 @@ def _interaction(
         return Interaction.model_validate(fields)
     except ValidationError:
         fields["prompt"] = [message.to_dict() for message in prompt]
-        return Interaction.model_validate(cleaned(fields))
+        return Interaction.model_validate(sanitise_json(fields))
 
 
 def _chat_response(choice: Mapping[str, Any], answer: Mapping[str, Any]) -> dict[str, Any]:
@@ -207,7 +207,7 @@ def _total(logprobs: Any) -> float | None:
     return min(total, 0.0) if math.isfinite(total) else None
 
 
-def cleaned(value: Any) -> Any:
+def sanitise_json(value: Any) -> Any:
     r"""Return JSON without what no database holds: lone surrogates, infinity, what is no number.
 
     >>> cleaned({"a": "x\ud800", "b": float("inf")})
@@ -218,7 +218,7 @@ def cleaned(value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         return str(value)
     if isinstance(value, (list, tuple)):
-        return [cleaned(item) for item in value]
+        return [sanitise_json(item) for item in value]
     if isinstance(value, dict):
-        return {cleaned(name): cleaned(item) for name, item in value.items()}
+        return {sanitise_json(name): sanitise_json(item) for name, item in value.items()}
     return value

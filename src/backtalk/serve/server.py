@@ -21,7 +21,7 @@ from backtalk.serve.observability.logs import log_config
 from backtalk.serve.observability.metrics import SHARED
 from backtalk.serve.redaction import Redactor
 from backtalk.serve.settings import Settings
-from backtalk.serve.store_connection import Keeper, StoreAway
+from backtalk.serve.store_connection import StoreConnection, StoreUnavailable
 from backtalk.serve.workers import serve_with_workers
 
 _GRACEFUL_SECONDS = 30
@@ -85,10 +85,10 @@ def check(settings: Settings, *, host: str, port: int) -> None:
     """
     Redactor(settings.redact)
     check_traces(settings)
-    keeper = Keeper(settings.store, settings.state_folder)
+    keeper = StoreConnection(settings.store, settings.state_folder)
     try:
         keeper.store()
-    except StoreAway:
+    except StoreUnavailable:
         if not keeper.was_there:
             raise
     finally:

@@ -15,20 +15,20 @@ from pydantic_core import PydanticSerializationError
 from starlette.requests import ClientDisconnect, Request
 
 from backtalk.feedback import Interaction
-from backtalk.serve.auth import ANYBODY, Act, Buckets, Caller, Keyring
-from backtalk.serve.backends.experiment_router import Traffic
-from backtalk.serve.backends.policy_resolver import Policies
+from backtalk.serve.auth import ANONYMOUS, ApiKeyCache, Buckets, Caller, Permission
+from backtalk.serve.backends.experiment_router import ExperimentRouter
+from backtalk.serve.backends.policy_resolver import PolicyResolver
 from backtalk.serve.backends.upstream import Upstreams
-from backtalk.serve.durability.writer import Writer
-from backtalk.serve.errors import Refused
-from backtalk.serve.interaction_log import cleaned
+from backtalk.serve.durability.writer import StoreWriter
+from backtalk.serve.errors import APIError
+from backtalk.serve.interaction_log import sanitise_json
 from backtalk.serve.observability.metrics import Metrics
 from backtalk.serve.redaction import Redactor
 from backtalk.serve.settings import Settings
-from backtalk.serve.store_connection import Keeper
+from backtalk.serve.store_connection import StoreConnection
 
 if TYPE_CHECKING:
-    from backtalk.serve.observability.tracing import Traces
+    from backtalk.serve.observability.tracing import Tracing
 
 log = logging.getLogger(__name__)
 
@@ -52,20 +52,22 @@ class Services:
         If the settings name something that does not exist.
     """
 
-    def __init__(self, settings: Settings, traces: Traces | None = None) -> None:
+    def __init__(self, settings: Settings, traces: Tracing | None = None) -> None:
         folder = settings.state_folder
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self.settings = settings
         self.metrics = Metrics()
         self.traces = traces
         self.redactor = Redactor(settings.redact)
-        self.keeper = Keeper(settings.store, folder)
-        self.keyring = Keyring(self.keeper, folder, when=settings.keys)
+        self.keeper = StoreConnection(settings.store, folder)
+        self.keyring = ApiKeyCache(self.keeper, folder, when=settings.keys)
         self.buckets = Buckets(rate=settings.limits.rate, burst=settings.limits.burst)
         self.upstreams = Upstreams(settings.upstreams, settings.patience, self.metrics, traces)
-        self.policies = Policies(self.keeper, folder, settings.upstreams)
-        self.traffic = Traffic(self.keeper, folder)
-        self.writer = Writer(self.keeper, folder, limit=settings.spool_bytes, metrics=self.metrics)
+        self.policies = PolicyResolver(self.keeper, folder, settings.upstreams)
+        self.traffic = ExperimentRouter(self.keeper, folder)
+        self.writer = StoreWriter(
+            self.keeper, folder, limit=settings.spool_bytes, metrics=self.metrics
+        )
         self._syncing = ThreadPoolExecutor(1, thread_name_prefix="backtalk-sync")
         self._reading: asyncio.Task[None] | None = None
 
@@ -99,7 +101,7 @@ class Services:
             except Exception:
                 log.exception("The keys could not be read")
 
-    def admit(self, request: Request, act: Act) -> Caller:
+    def admit(self, request: Request, act: Permission) -> Caller:
         """Return who asks, if they may, and not too often.
 
         Raises
@@ -109,13 +111,13 @@ class Services:
         """
         check_origin(request.headers, self.settings.origins)
         caller = self.keyring.caller(request.headers, act)
-        if caller is ANYBODY and self.settings.keys == "if-any":
+        if caller is ANONYMOUS and self.settings.keys == "if-any":
             check_host(request.headers.get("host", ""))
         request.scope["backtalk"]["caller"] = caller.name
         host = request.client.host if request.client else ""
         wait = self.buckets.take(caller.key or host)
         if wait > 0:
-            raise Refused(
+            raise APIError(
                 429,
                 f"Too many requests; the next one is allowed in {wait:.2f} seconds",
                 code="rate_limit_exceeded",
@@ -162,7 +164,7 @@ class Services:
                     raise _too_large(most)
                 parts.append(part)
         except ClientDisconnect:
-            raise Refused(400, "The request ended before its body was there") from None
+            raise APIError(400, "The request ended before its body was there") from None
         return b"".join(parts)
 
     def keep(self, project: str, talks: list[Interaction]) -> None:
@@ -176,14 +178,14 @@ class Services:
 
     def _keep(self, project: str, talk: Interaction) -> None:
         try:
-            self.writer.keep(project, self.redactor.interaction(talk))
+            self.writer.append_interaction(project, self.redactor.interaction(talk))
         except PydanticSerializationError:
-            plain = Interaction.model_validate(cleaned(talk.model_dump()))
-            self.writer.keep(project, self.redactor.interaction(plain))
+            plain = Interaction.model_validate(sanitise_json(talk.model_dump()))
+            self.writer.append_interaction(project, self.redactor.interaction(plain))
 
 
-def _too_large(most: int) -> Refused:
-    return Refused(
+def _too_large(most: int) -> APIError:
+    return APIError(
         413,
         f"The body is larger than the {most:,} bytes that are allowed here",
         code="body_too_large",
@@ -203,7 +205,7 @@ def check_origin(headers: Mapping[str, str], allowed: Sequence[str]) -> None:
     if origin is None or origin in allowed or "*" in allowed:
         return
     if not origin.startswith(("http://", "https://")) or _place(origin) != headers.get("host"):
-        raise Refused(
+        raise APIError(
             403,
             f"Pages of {origin!r} may not send requests here; --origin lets them in",
             code="origin_not_allowed",
@@ -223,7 +225,7 @@ def check_host(host: str) -> None:
     except ValueError:
         name = host
     if name != "localhost" and not is_address(name):
-        raise Refused(
+        raise APIError(
             403,
             f"Without keys this gateway answers as localhost only, not as {name!r}. "
             "`backtalk keys add NAME` makes a key, --open asks nobody",

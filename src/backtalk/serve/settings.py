@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field
 
 from backtalk.errors import BacktalkError
-from backtalk.feedback.record import Maybe, Name, Record
+from backtalk.feedback.record import Name, OptionalField, Record
 from backtalk.models.endpoint.endpoint import plain_address
 from backtalk.store.engine import database_url
 
@@ -33,17 +33,17 @@ class UpstreamSettings(Record):
     """A server that answers what the gateway is asked."""
 
     base_url: Address
-    api_key_env: Maybe[Variable] = None
+    api_key_env: OptionalField[Variable] = None
     """The variable that holds its key. Without one, the caller's own key is passed on where the
     gateway itself asks for none."""
-    model: Maybe[Name] = None
+    model: OptionalField[Name] = None
     """What the model is called there, whatever the caller calls it."""
 
 
 class Limits(Record):
     """What one caller may ask of the gateway."""
 
-    rate: Maybe[Annotated[float, Field(gt=0)]] = None
+    rate: OptionalField[Annotated[float, Field(gt=0)]] = None
     """Requests a second and key, on average, in each worker process; no limit, if left out."""
     burst: Annotated[int, Field(gt=0)] = 50
     """Requests at once, of a key that has rested."""
@@ -53,22 +53,22 @@ class Limits(Record):
     """The most feedback in one request."""
 
 
-class Patience(Record):
+class RetryPolicy(Record):
     """How long the gateway waits for an upstream, and how often it asks again."""
 
     connect: Seconds = 5.0
     """Seconds until a connection stands."""
     read: Seconds = 600.0
     """Seconds without a byte of the answer."""
-    tries: Annotated[int, Field(gt=0)] = 3
+    max_attempts: Annotated[int, Field(gt=0)] = 3
     """How often an upstream is asked before the next one is."""
-    pause: Seconds = 0.25
+    backoff: Seconds = 0.25
     """Seconds before the second try; doubled for each further one, less a random half."""
     longest_pause: Seconds = 8.0
     """The most seconds between two tries. An upstream that asks for more is not asked again."""
     failures: Annotated[int, Field(gt=0)] = 5
     """After so many failures in a row an upstream is left alone."""
-    rest: Seconds = 10.0
+    open_seconds: Seconds = 10.0
     """For so many seconds; then one request tries whether it is back."""
 
 
@@ -89,7 +89,7 @@ class Settings(Record):
     """Asked in this order; the second one only when the first fails."""
     keys: WhenKeys = "always"
     """When a key is asked for: always, only once the store has had one, or never."""
-    state: Maybe[Path] = None
+    state: OptionalField[Path] = None
     """Where the gateway keeps what the store has not got yet; beside a SQLite file, if left
     out."""
     origins: tuple[Name, ...] = ()
@@ -98,7 +98,7 @@ class Settings(Record):
     """What is blackened before anything is stored: ``email``, ``phone``, ``card``, or
     ``package.module:function``."""
     limits: Limits = Limits()
-    patience: Patience = Patience()
+    patience: RetryPolicy = RetryPolicy()
     traces: Literal["none", "spans", "content"] = "none"
     """What OpenTelemetry gets to see: nothing; requests, without what people write; that too. Where
     it goes is said by its own variables, such as ``OTEL_EXPORTER_OTLP_ENDPOINT``."""

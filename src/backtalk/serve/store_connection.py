@@ -18,18 +18,18 @@ _MOST_STORES = 1_000
 """Seen from so many projects at a time: whoever may work in all of them can make new ones."""
 
 
-class StoreAway(BacktalkError):
+class StoreUnavailable(BacktalkError):
     """The store cannot be reached for now."""
 
 
-AWAY = (StoreAway, SQLAlchemyError, OSError)
+UNAVAILABLE = (StoreUnavailable, SQLAlchemyError, OSError)
 """What using a store raises while it is away."""
 
-POISON = (DataError, IntegrityError, ValueError, TypeError, LookupError)
+UNSTORABLE = (DataError, IntegrityError, ValueError, TypeError, LookupError)
 """What keeping a record raises that no store would take."""
 
 
-class Keeper:
+class StoreConnection:
     """Opens a store when it is there, and lets go of it when it is not. Safe between threads.
 
     A SQLite file that was there once and is missing is away: none is made in its place, which
@@ -96,7 +96,7 @@ class Keeper:
         found = self._file.stat().st_ino if self._file.exists() else 0
         if found == 0 and self.was_there:
             self._close()
-            raise StoreAway(
+            raise StoreUnavailable(
                 f"The store {self._file} is not where it was",
                 f"Put it back; to begin a new one, remove {self._made}",
             )
@@ -107,7 +107,7 @@ class Keeper:
         try:
             store = Store(self._location if not self.was_there else self._existing)
         except (BacktalkError, SQLAlchemyError) as error:
-            raise StoreAway(str(error)) from error
+            raise StoreUnavailable(str(error)) from error
         if self._file is not None:
             self._inode = self._file.stat().st_ino
         self._made.parent.mkdir(parents=True, exist_ok=True, mode=0o700)

@@ -2,7 +2,12 @@
 
 from backtalk.stats.agreement import accuracy, cohen_kappa, krippendorff_alpha
 from backtalk.stats.agreement_coefficient import Agreement
-from backtalk.stats.baselines import TRIVIAL, BaselineScore, Standing, against_trivial
+from backtalk.stats.baselines import (
+    BASELINES,
+    BaselineComparison,
+    BaselineScore,
+    compare_to_baselines,
+)
 from backtalk.stats.calibration import (
     Bin,
     Brier,
@@ -38,8 +43,9 @@ from backtalk.stats.selection_bias import Selection, choose, optimism
 from backtalk.stats.win_rate import WinRate, paired_difference, win_rate
 
 __all__ = [
-    "TRIVIAL",
+    "BASELINES",
     "Agreement",
+    "BaselineComparison",
     "BaselineScore",
     "Bin",
     "BradleyTerry",
@@ -51,10 +57,8 @@ __all__ = [
     "NotIdentified",
     "OffPolicy",
     "Selection",
-    "Standing",
     "WinRate",
     "accuracy",
-    "against_trivial",
     "average_sequence",
     "bootstrap",
     "bounded_interval",
@@ -63,6 +67,7 @@ __all__ = [
     "calibration_error",
     "choose",
     "cohen_kappa",
+    "compare_to_baselines",
     "cross_fitted",
     "difference_sequence",
     "doubly_robust",

@@ -37,7 +37,7 @@ def random(texts: Sequence[str]) -> Floats:
     return np.full(len(texts), 1.0 / len(texts))
 
 
-TRIVIAL: Mapping[str, Chances] = {
+BASELINES: Mapping[str, Chances] = {
     "longest": longest,
     "first": first,
     "random": random,
@@ -65,7 +65,7 @@ class BaselineScore:
 
 
 @dataclass(frozen=True)
-class Standing:
+class BaselineComparison:
     """A chooser among the trivial rules.
 
     Attributes
@@ -91,17 +91,17 @@ class Standing:
         return asdict(self)
 
 
-def against_trivial(
+def compare_to_baselines(
     texts: Sequence[Sequence[str]],
     values: Sequence[ArrayLike],
     chosen: Sequence[int],
     *,
     clusters: ArrayLike | None = None,
     bounds: tuple[float, float] | None = (0.0, 1.0),
-    rules: Mapping[str, Chances] = TRIVIAL,
+    rules: Mapping[str, Chances] = BASELINES,
     level: float = 0.95,
     seed: int = 0,
-) -> Standing:
+) -> BaselineComparison:
     """Put a chooser beside the trivial rules, on the same prompts.
 
     A rule that leaves something to chance is scored by its expectation, so that no draw adds
@@ -139,7 +139,7 @@ def against_trivial(
             difference=paired_difference(own, theirs, **options),
             agreement=float(np.mean([chances[i][index] for i, index in enumerate(chosen)])),
         )
-    return Standing(
+    return BaselineComparison(
         chooser=mean_interval(own, **options),
         ceiling=mean_interval(_column(value.max() for value in judged), **options),
         baselines=standings,

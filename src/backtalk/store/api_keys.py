@@ -64,7 +64,7 @@ def digest_of(secret: str) -> str:
     return sha256(secret.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-class Access:
+class ApiKeys:
     """The keys and the audit log of a database.
 
     Parameters
@@ -76,7 +76,7 @@ class Access:
     --------
     >>> from backtalk.store import Store
     >>> with Store(":memory:") as store:
-    ...     access = Access(store.engine)
+    ...     access = ApiKeys(store.engine)
     ...     key, secret = access.add("shop", "application", project="mail", who="ada")
     ...     key.digest == digest_of(secret)
     True

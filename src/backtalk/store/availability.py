@@ -11,11 +11,11 @@ from backtalk.errors import BacktalkError
 from backtalk.store import Store
 
 
-class StoreGone(BacktalkError):
+class StoreReplaced(BacktalkError):
     """A store that is not where it was."""
 
 
-AWAY = (OperationalError, InterfaceError, PoolTimeout, StoreGone)
+AWAY = (OperationalError, InterfaceError, PoolTimeout, StoreReplaced)
 """What using a store raises while it is away."""
 
 
@@ -38,12 +38,12 @@ class Presence:
         self._inode = 0 if self._path is None else self._path.stat().st_ino
 
     def check(self) -> None:
-        """Raise ``StoreGone`` where the file is missing; let go of one that was replaced."""
+        """Raise ``StoreReplaced`` where the file is missing; let go of one that was replaced."""
         if self._path is None:
             return
         found = self._path.stat().st_ino if self._path.exists() else 0
         if found == 0:
-            raise StoreGone(f"There is no store {self._path}", "Put it back where it was")
+            raise StoreReplaced(f"There is no store {self._path}", "Put it back where it was")
         if found != self._inode:
             self._store.engine.dispose()
             self._inode = found

@@ -20,7 +20,7 @@ _talks, _items = schema.interactions, schema.feedback
 
 
 @dataclass(frozen=True)
-class Said:
+class StoredFeedback:
     """A piece of feedback as it is kept."""
 
     feedback: AnyFeedback
@@ -29,17 +29,17 @@ class Said:
 
 
 @dataclass(frozen=True)
-class Kept:
+class InteractionDetail:
     """One interaction as it is kept, with all that was said about it."""
 
     interaction: Interaction
     received: datetime
     deleted: datetime | None
-    feedback: tuple[Said, ...]
+    feedback: tuple[StoredFeedback, ...]
     """What was deleted too."""
 
 
-def read_kept(store: Store, id: str) -> Kept:  # noqa: A002
+def get_detail(store: Store, id: str) -> InteractionDetail:  # noqa: A002
     """Return an interaction, deleted or not, with its feedback.
 
     Raises
@@ -65,8 +65,10 @@ def read_kept(store: Store, id: str) -> Kept:  # noqa: A002
             .where(_items.c.project == project, _items.c.interaction == id)
             .order_by(_items.c.seq)
         ).all()
-    items = (Said(parse_feedback(i.body), moment(i.received), _moment(i.deleted)) for i in said)
-    return Kept(
+    items = (
+        StoredFeedback(parse_feedback(i.body), moment(i.received), _moment(i.deleted)) for i in said
+    )
+    return InteractionDetail(
         parse_interaction(row.body), moment(row.received), _moment(row.deleted), tuple(items)
     )
 

@@ -21,7 +21,7 @@ State = Literal["waiting", "done", "failed"]
 _COLUMNS = ("project", "id", "kind", "state", "made", "not_before", "tries", "body")
 
 
-class Overtaken(BacktalkError):
+class LeaseLost(BacktalkError):
     """Work of a process whose lease ran out, so that another one does it now."""
 
 
@@ -96,7 +96,7 @@ class Jobs:
         with writing(self._engine) as connection:
             return insert_rows(connection, schema.jobs, _COLUMNS, [row]) > 0
 
-    def take(self, kind: str, *, term: int) -> Job | None:
+    def claim(self, kind: str, *, term: int) -> Job | None:
         """Begin the next job whose time has come, ``None`` where there is none.
 
         Parameters
@@ -129,12 +129,12 @@ class Jobs:
             self._change(connection, row.id, tries=row.tries + 1)
             return _job_of(row, tries=row.tries + 1)
 
-    def note(self, id: str, result: str, *, term: int) -> None:  # noqa: A002
-        """Keep what came of a job so far; raise ``Overtaken`` where another process does it."""
+    def checkpoint(self, id: str, result: str, *, term: int) -> None:  # noqa: A002
+        """Keep what came of a job so far; raise ``LeaseLost`` where another process does it."""
         self._end(id, term, result=result)
 
     def done(self, id: str, result: str, *, term: int) -> None:  # noqa: A002
-        """End a job well; raise ``Overtaken`` where another process does it."""
+        """End a job well; raise ``LeaseLost`` where another process does it."""
         ended = microseconds(self._clock())
         self._end(id, term, state="done", result=result, error=None, ended=ended)
 
@@ -160,7 +160,7 @@ class Jobs:
         else:
             self._end(id, term, error=error, not_before=microseconds(retry_at))
 
-    def give_back(self, job: Job, *, term: int) -> None:
+    def release(self, job: Job, *, term: int) -> None:
         """Leave a job that was begun to the next holder, as if it had not been tried."""
         self._end(job.id, term, tries=job.tries - 1)
 
@@ -221,7 +221,7 @@ class Jobs:
 
     def _check(self, connection: Connection, kind: str, term: int) -> None:
         if not self._leases.holds(connection, kind, term):
-            raise Overtaken(f"Another process does the jobs of {kind!r} by now")
+            raise LeaseLost(f"Another process does the jobs of {kind!r} by now")
 
     def _change(
         self, connection: Connection, id_: str, *, only: State | None = None, **values: object

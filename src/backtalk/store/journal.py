@@ -16,7 +16,7 @@ from backtalk.store.engine import writing
 from backtalk.store.row_codec import microseconds, moment
 
 
-class Documents:
+class DocumentStore:
     """JSON documents, each of a kind and under an id. Made by :attr:`Store.documents`."""
 
     def __init__(self, engine: Engine, project: int) -> None:
@@ -99,7 +99,7 @@ class Documents:
 
 
 @dataclass(frozen=True)
-class Entry:
+class LogEntry:
     """One event of a journal."""
 
     number: int
@@ -108,7 +108,7 @@ class Entry:
     body: str
 
 
-class Journal:
+class EventLog:
     """Events in order, by topic; nothing is ever changed. Made by :attr:`Store.journal`."""
 
     def __init__(self, engine: Engine, project: int) -> None:
@@ -117,7 +117,7 @@ class Journal:
 
     def append(
         self, topic: str, body: str, *, who: str, after: int, time: datetime | None = None
-    ) -> Entry:
+    ) -> LogEntry:
         """Append an event, if nothing happened since entry ``after`` (0 for the first).
 
         Parameters
@@ -135,7 +135,7 @@ class Journal:
             If somebody else appended in the meantime.
         """
         table = schema.journal
-        entry = Entry(after + 1, time or now(), who, body)
+        entry = LogEntry(after + 1, time or now(), who, body)
         row = {
             "project": self._project,
             "topic": topic,
@@ -170,7 +170,7 @@ class Journal:
         with self._engine.connect() as connection:
             return int(connection.execute(query).scalar() or 0)
 
-    def entries(self, topic: str) -> list[Entry]:
+    def entries(self, topic: str) -> list[LogEntry]:
         """Return all entries of a topic, the oldest first."""
         table = schema.journal
         query = (
@@ -180,4 +180,4 @@ class Journal:
         )
         with self._engine.connect() as connection:
             found = connection.execute(query).all()
-        return [Entry(row.number, moment(row.time), row.who, row.body) for row in found]
+        return [LogEntry(row.number, moment(row.time), row.who, row.body) for row in found]

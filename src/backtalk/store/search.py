@@ -37,7 +37,7 @@ _when = func.coalesce(_talks.c.time, _talks.c.received)
 
 
 @dataclass(frozen=True)
-class Wanted:
+class SearchQuery:
     """Which interactions; what is left out does not matter."""
 
     text: str = ""
@@ -65,7 +65,7 @@ class Wanted:
 
 
 @dataclass(frozen=True)
-class Hit:
+class SearchHit:
     """An interaction that was found."""
 
     interaction: Interaction
@@ -79,7 +79,7 @@ class Hit:
 class Page:
     """What was found, newest first."""
 
-    hits: tuple[Hit, ...]
+    hits: tuple[SearchHit, ...]
     further: int | None
     """Where the next page begins: the ``before`` to search on with. ``None`` at the end."""
     full: bool
@@ -92,7 +92,7 @@ class Page:
 
 def search(
     store: Store,
-    wanted: Wanted,
+    wanted: SearchQuery,
     *,
     before: int | None = None,
     size: int = PAGE,
@@ -125,7 +125,7 @@ def search(
 class _Search:
     """One look for interactions."""
 
-    def __init__(self, connection: Connection, store: Store, wanted: Wanted) -> None:
+    def __init__(self, connection: Connection, store: Store, wanted: SearchQuery) -> None:
         self._connection = connection
         self._project = project_number(store.engine, store.project)
         self._wanted = wanted
@@ -241,7 +241,7 @@ class _Search:
         received = self._connection.execute(query).scalar()
         return None if received is None else moment(received)
 
-    def _hits(self, found: Sequence[tuple[Row[Any], Interaction]]) -> tuple[Hit, ...]:
+    def _hits(self, found: Sequence[tuple[Row[Any], Interaction]]) -> tuple[SearchHit, ...]:
         counts: dict[str, dict[str, int]] = {}
         query = (
             select(_items.c.interaction, _items.c.kind, func.count().label("total"))
@@ -256,7 +256,7 @@ class _Search:
         for row in self._rows(query):
             counts.setdefault(row.interaction, {})[row.kind] = row.total
         return tuple(
-            Hit(talk, moment(row.received), _moment(row.deleted), counts.get(talk.id, {}))
+            SearchHit(talk, moment(row.received), _moment(row.deleted), counts.get(talk.id, {}))
             for row, talk in found
         )
 

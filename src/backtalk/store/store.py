@@ -21,7 +21,7 @@ from backtalk.store.columns import Columns
 from backtalk.store.engine import connect, database_url, writing
 from backtalk.store.inserts import Added, Batch, hide, project_number, refuse_other_content, show
 from backtalk.store.jobs import Jobs
-from backtalk.store.journal import Documents, Journal
+from backtalk.store.journal import DocumentStore, EventLog
 from backtalk.store.leases import Leases
 from backtalk.store.migrations import upgrade
 from backtalk.store.purge import Purged, purge
@@ -103,14 +103,14 @@ class Store:
         self.close()
 
     @cached_property
-    def documents(self) -> Documents:
+    def documents(self) -> DocumentStore:
         """Policies, evaluations and whatever else is kept whole under an id."""
-        return Documents(self.engine, self._project)
+        return DocumentStore(self.engine, self._project)
 
     @cached_property
-    def journal(self) -> Journal:
+    def journal(self) -> EventLog:
         """What happened, in order: promotions and rollbacks."""
-        return Journal(self.engine, self._project)
+        return EventLog(self.engine, self._project)
 
     @cached_property
     def leases(self) -> Leases:

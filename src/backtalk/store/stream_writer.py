@@ -29,7 +29,7 @@ _WAITING = ("project", "id", "interaction", "annotator", "received", "body")
 
 
 @dataclass(frozen=True)
-class Outcome:
+class WriteResult:
     """What became of one record."""
 
     status: Status
@@ -39,11 +39,11 @@ class Outcome:
     reason: str = ""
 
 
-_KEPT, _KNOWN, _WAITS = Outcome("kept"), Outcome("known"), Outcome("waiting")
+_KEPT, _KNOWN, _WAITS = WriteResult("kept"), WriteResult("known"), WriteResult("waiting")
 
 
 @dataclass(frozen=True)
-class Unfit:
+class RejectedRecord:
     """Feedback that waited for an interaction which it then did not fit."""
 
     project: str
@@ -51,7 +51,7 @@ class Unfit:
     reason: str
 
 
-class Intake:
+class StreamWriter:
     """Takes records into a database, of all projects together in one transaction.
 
     Parameters
@@ -66,7 +66,7 @@ class Intake:
     >>> talk = Interaction.of("Is it open?", "Yes.")
     >>> thumb = Label(interaction=talk.id, annotator=Annotator.human(), response="0", good=True)
     >>> with Store(":memory:") as store:
-    ...     intake = Intake(store.engine)
+    ...     intake = StreamWriter(store.engine)
     ...     [outcome.status for outcome in intake.take([("default", thumb)])]
     ...     [outcome.status for outcome in intake.take([("default", talk)])]
     ...     store.case(talk.id).feedback == (thumb,)
@@ -78,10 +78,10 @@ class Intake:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._projects: dict[str, int] = {}
-        self.unfit: list[Unfit] = []
+        self.unfit: list[RejectedRecord] = []
         """Feedback that was dropped when its interaction came; for the caller to take out."""
 
-    def take(self, records: Sequence[tuple[str, Interaction | AnyFeedback]]) -> list[Outcome]:
+    def take(self, records: Sequence[tuple[str, Interaction | AnyFeedback]]) -> list[WriteResult]:
         """Keep records; once this returns, they survive the death of the process.
 
         Parameters
@@ -98,8 +98,8 @@ class Intake:
         for place, (name, _) in enumerate(records):
             groups.setdefault(name, []).append(place)
         numbers = {name: self._number(name) for name in groups}
-        outcomes: list[Outcome] = [_KEPT] * len(records)
-        unfit: list[Unfit] = []
+        outcomes: list[WriteResult] = [_KEPT] * len(records)
+        unfit: list[RejectedRecord] = []
         with writing(self._engine) as connection:
             for name, places in groups.items():
                 work = _Work(connection, name, numbers[name])
@@ -151,9 +151,9 @@ class _Work:
         self._connection = connection
         self._name = name
         self._project = project
-        self.unfit: list[Unfit] = []
+        self.unfit: list[RejectedRecord] = []
 
-    def take(self, records: Sequence[Interaction | AnyFeedback]) -> list[Outcome]:
+    def take(self, records: Sequence[Interaction | AnyFeedback]) -> list[WriteResult]:
         talks = {r.id: r for r in records if isinstance(r, Interaction)}
         outcomes = self._add_talks(talks)
         items = [record for record in records if not isinstance(record, Interaction)]
@@ -189,10 +189,10 @@ class _Work:
             if reason is None:
                 fitting.append(item)
             else:
-                self.unfit.append(Unfit(self._name, row.body, reason))
+                self.unfit.append(RejectedRecord(self._name, row.body, reason))
         self._insert((), fitting)
 
-    def _add_talks(self, talks: dict[str, Interaction]) -> dict[str, Outcome]:
+    def _add_talks(self, talks: dict[str, Interaction]) -> dict[str, WriteResult]:
         if not talks:
             return {}
         known = self._kept(schema.interactions, talks)
@@ -201,14 +201,14 @@ class _Work:
 
     def _add_items(
         self, items: Sequence[AnyFeedback], talks: dict[str, Interaction]
-    ) -> list[Outcome]:
+    ) -> list[WriteResult]:
         if not items:
             return []
         said = {item.id for item in items}
         known = self._kept(schema.waiting, said) | self._kept(schema.feedback, said)
         about = {item.interaction for item in items if item.interaction is not None}
         asked = talks | self._asked(about - set(talks))
-        outcomes: list[Outcome] = []
+        outcomes: list[WriteResult] = []
         new: list[AnyFeedback] = []
         early: list[AnyFeedback] = []
         for item in items:
@@ -263,21 +263,21 @@ class _Work:
 
 def _judge(
     item: AnyFeedback, known: str | None, talks: Mapping[str, Interaction | None]
-) -> Outcome:
+) -> WriteResult:
     if known is not None:
         kept = parse_feedback(known)
         if kept.model_copy(update={"time": item.time}) == item:
             return _KNOWN
-        return Outcome("conflict", f"The id {item.id!r} is taken by another record")
+        return WriteResult("conflict", f"The id {item.id!r} is taken by another record")
     if item.interaction is None:
         return _KEPT
     if item.interaction not in talks:
         return _WAITS
     talk = talks[item.interaction]
     if talk is None:
-        return Outcome("refused", f"interaction: {item.interaction!r} was deleted")
+        return WriteResult("refused", f"interaction: {item.interaction!r} was deleted")
     reason = _misfit(item, talk)
-    return _KEPT if reason is None else Outcome("refused", reason)
+    return _KEPT if reason is None else WriteResult("refused", reason)
 
 
 def _misfit(item: AnyFeedback, talk: Interaction) -> str | None:

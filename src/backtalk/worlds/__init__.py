@@ -6,9 +6,9 @@ from backtalk.worlds.programs.world import ProgramsWorld
 from backtalk.worlds.sums.world import SumsWorld
 from backtalk.worlds.world import (
     Assessment,
-    Care,
     CheckedStep,
-    Fault,
+    ErrorRates,
+    Issue,
     Rule,
     Split,
     World,
@@ -20,9 +20,9 @@ from backtalk.worlds.world import (
 
 __all__ = [
     "Assessment",
-    "Care",
     "CheckedStep",
-    "Fault",
+    "ErrorRates",
+    "Issue",
     "ListsWorld",
     "MailWorld",
     "ProgramsWorld",

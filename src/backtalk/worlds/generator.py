@@ -6,13 +6,13 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Generic, TypeVar
 
-from backtalk.worlds.world import AnyTask, Care, Chance
+from backtalk.worlds.world import AnyTask, Chance, ErrorRates
 
 AnyManner = TypeVar("AnyManner")
 Choice = TypeVar("Choice")
 
 
-class Writer(ABC, Generic[AnyTask, AnyManner]):
+class TaskGenerator(ABC, Generic[AnyTask, AnyManner]):
     """Writes one answer, its faults drawn at random: what the small models are trained on.
 
     Parameters
@@ -25,7 +25,7 @@ class Writer(ABC, Generic[AnyTask, AnyManner]):
         How likely faults are.
     """
 
-    def __init__(self, task: AnyTask, manner: AnyManner, chance: Chance, care: Care) -> None:
+    def __init__(self, task: AnyTask, manner: AnyManner, chance: Chance, care: ErrorRates) -> None:
         self._task = task
         self._manner = manner
         self._chance = chance

@@ -8,10 +8,10 @@ import numpy as np
 
 from backtalk.models.protocol import Completion, Request, Usage
 from backtalk.worlds.train.curriculum import GUIDANCE, HEEDED
-from backtalk.worlds.world import Care, find_world
+from backtalk.worlds.world import ErrorRates, find_world
 
 
-class WriterModel:
+class GeneratorModel:
     """A model that writes as the small model of its world was taught to. A token is a word.
 
     It follows the standing instructions and the guidance in system messages; it only answers, and
@@ -22,12 +22,12 @@ class WriterModel:
     world
         The world's name.
     care
-        How likely each sort of fault is: the fields of :class:`~backtalk.worlds.Care`.
+        How likely each sort of fault is: the fields of :class:`~backtalk.worlds.ErrorRates`.
     """
 
     def __init__(self, world: str = "mail", **care: float) -> None:
         self._world = find_world(world)
-        self._care = Care(**care)
+        self._care = ErrorRates(**care)
 
     @property
     def name(self) -> str:
@@ -54,7 +54,7 @@ class WriterModel:
         text = self._world.write(
             task,
             np.random.default_rng(request.draw_seed),
-            Care(**{**vars(self._care), **minded}),
+            ErrorRates(**{**vars(self._care), **minded}),
             self._world.rules_in(request.messages),
         )
         words = text.split(" ")

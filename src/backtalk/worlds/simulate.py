@@ -57,7 +57,7 @@ async def drafted(
         for start in range(0, len(prompts), _AT_ONCE):
             asked = prompts[start : start + _AT_ONCE]
             requests = [
-                Request(messages=(*told, *prompt), sampling=sampling, sample=i, seed=run.seed)
+                Request(messages=(*told, *prompt), sampling=sampling, sample_index=i, seed=run.seed)
                 for prompt in asked
                 for i in range(drafts)
             ]

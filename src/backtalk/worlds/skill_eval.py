@@ -19,7 +19,7 @@ from backtalk.models.protocol import Model, Request, Sampling
 from backtalk.worlds import skills
 from backtalk.worlds.skills import Chat
 from backtalk.worlds.train.curriculum import GUIDANCE, held_out_rules, rule_examples, taught_rules
-from backtalk.worlds.world import Assessment, Care, Fault, Rule, World, mend
+from backtalk.worlds.world import Assessment, ErrorRates, Issue, Rule, World, mend
 
 Array = NDArray[np.float64]
 
@@ -27,7 +27,7 @@ _SAMPLES = 16
 
 
 @dataclass(frozen=True)
-class Probe:
+class SkillScores:
     """How well a model does one thing, an entry a prompt in each array, in [0, 1]."""
 
     skill: str
@@ -39,7 +39,7 @@ class Probe:
     best: float = 1.0
 
 
-class Prober:
+class SkillEvaluator:
     """Asks a model for each of its skills.
 
     Parameters
@@ -62,9 +62,9 @@ class Prober:
         self._chance = np.random.default_rng([seed, 21])
         self._tasks = world.tasks("held-out", count, seed=seed)
 
-    async def probe(self) -> list[Probe]:
+    async def probe(self) -> list[SkillScores]:
         """Return how well the model does everything."""
-        asked: Sequence[Callable[[], Awaitable[list[Probe]]]] = (
+        asked: Sequence[Callable[[], Awaitable[list[SkillScores]]]] = (
             self._answering,
             self._minding,
             self._following,
@@ -79,7 +79,7 @@ class Prober:
         """Return what the model says next in each conversation."""
         sampling = Sampling(temperature=temperature, max_tokens=2 * self._world.max_tokens)
         requests = [
-            Request(messages=chat, sampling=sampling, sample=i, seed=self._seed)
+            Request(messages=chat, sampling=sampling, sample_index=i, seed=self._seed)
             for i, chat in enumerate(chats)
         ]
         return [completion.text for completion in await self._model.generate(requests)]
@@ -95,7 +95,7 @@ class Prober:
     def _utilities(self, prompts: Sequence[Chat], texts: Sequence[str]) -> Array:
         return np.array([found.utility for found in self._assess(prompts, texts)])
 
-    async def _answering(self) -> list[Probe]:
+    async def _answering(self) -> list[SkillScores]:
         prompts = self._prompts()
         repeated = [prompt for prompt in prompts for _ in range(_SAMPLES)]
         texts = await self.say(repeated, temperature=1.0)
@@ -111,29 +111,33 @@ class Prober:
             "swapped": swapped.mean(axis=1),
         }
         return [
-            Probe("answer: utility", utilities.mean(axis=1), without, random=_mean(swapped)),
-            Probe("answer: faultless (pass@1)", faultless.mean(axis=1), random=_mean(perfect)),
-            Probe(
+            SkillScores("answer: utility", utilities.mean(axis=1), without, random=_mean(swapped)),
+            SkillScores(
+                "answer: faultless (pass@1)", faultless.mean(axis=1), random=_mean(perfect)
+            ),
+            SkillScores(
                 f"answer: pass@{_SAMPLES}",
                 faultless.max(axis=1),
                 random=_mean(perfect.max(axis=1)),
             ),
-            Probe(
+            SkillScores(
                 f"answer: best of {_SAMPLES}",
                 utilities.max(axis=1),
                 random=_mean(swapped.max(axis=1)),
             ),
         ]
 
-    async def _minding(self) -> list[Probe]:
+    async def _minding(self) -> list[SkillScores]:
         """Answer under words of guidance: the utility with all of them, and with none."""
         prompts = self._prompts()
         told = [(Message.system(" ".join(GUIDANCE.values())), *prompt) for prompt in prompts]
         with_it = self._utilities(prompts, await self.say(told, temperature=1.0))
         without = self._utilities(prompts, await self.say(prompts, temperature=1.0))
-        return [Probe("guidance: utility", with_it, {"blanked": without}, random=_mean(without))]
+        return [
+            SkillScores("guidance: utility", with_it, {"blanked": without}, random=_mean(without))
+        ]
 
-    async def _following(self) -> list[Probe]:
+    async def _following(self) -> list[SkillScores]:
         rules = taught_rules(self._world)
         return [
             await self._obeying("rule in scope: obeyed", rules),
@@ -157,7 +161,7 @@ class Prober:
                 prompts.append((Message.user(task.text),))
         return chosen, prompts
 
-    async def _obeying(self, skill: str, rules: Sequence[Rule]) -> Probe:
+    async def _obeying(self, skill: str, rules: Sequence[Rule]) -> SkillScores:
         chosen, prompts = self._ruled(rules, inside=True)
 
         async def obeyed(system: Sequence[str]) -> Array:
@@ -178,14 +182,14 @@ class Prober:
             "blanked": await obeyed([""] * len(words)),
             "swapped": await obeyed(_moved(words)),
         }
-        return Probe(skill, await obeyed(words), without, random=_mean(without["blanked"]))
+        return SkillScores(skill, await obeyed(words), without, random=_mean(without["blanked"]))
 
     def _breaches(self, prompt: Chat, text: str, rule: Rule) -> set[tuple[str, str]]:
         """Return the faults that an answer has because a rule is in force."""
         usual = _named(self._world.assess(prompt, text))
         return _named(self._world.judge(self._world.read(prompt), text, (rule,))) - usual
 
-    async def _spilling(self, rules: Sequence[Rule]) -> Probe:
+    async def _spilling(self, rules: Sequence[Rule]) -> SkillScores:
         """Return how often a rule is followed outside its scope: better is less."""
         chosen, prompts = self._ruled(rules, inside=False)
         told = [
@@ -203,7 +207,7 @@ class Prober:
 
         with_it = spilled(await self.say(told, temperature=1.0))
         without = spilled(await self.say(prompts, temperature=1.0))
-        return Probe(
+        return SkillScores(
             "rule out of scope: followed all the same",
             with_it,
             {"blanked": without},
@@ -216,7 +220,7 @@ class Prober:
         texts: list[str] = []
         for task in self._tasks:
             while True:
-                text = self._world.write(task, self._chance, Care())
+                text = self._world.write(task, self._chance, ErrorRates())
                 prompt = (Message.user(task.text),)
                 if self._world.assess(prompt, text).faults:
                     break
@@ -224,7 +228,7 @@ class Prober:
             texts.append(text)
         return prompts, texts, self._assess(prompts, texts)
 
-    async def _refining(self) -> list[Probe]:
+    async def _refining(self) -> list[SkillScores]:
         prompts, drafts, truths = self._drafts()
         faults = [found.faults[int(self._chance.integers(len(found.faults)))] for found in truths]
 
@@ -252,12 +256,16 @@ class Prober:
         plain = [fault.said for fault in faults]
         random = _mean(better(_moved(drafts)))
         return [
-            Probe("refine: criticised fault mended", await mended(advice), without, random=random),
-            Probe("refine: told only what is wrong", await mended(plain), without, random=random),
+            SkillScores(
+                "refine: criticised fault mended", await mended(advice), without, random=random
+            ),
+            SkillScores(
+                "refine: told only what is wrong", await mended(plain), without, random=random
+            ),
             await self._misled(prompts, drafts),
         ]
 
-    async def _misled(self, prompts: Sequence[Chat], drafts: Sequence[str]) -> Probe:
+    async def _misled(self, prompts: Sequence[Chat], drafts: Sequence[str]) -> SkillScores:
         """Return how often false advice is carried out to the letter: so it is read."""
         chats: list[Chat] = []
         wanted: list[str] = []
@@ -269,9 +277,9 @@ class Prober:
         said = await self.say(chats)
         score = np.array([float(a == b) for a, b in zip(said, wanted, strict=True)])
         random = np.array([float(a == b) for a, b in zip(_moved(wanted), wanted, strict=True)])
-        return Probe("refine: false advice carried out", score, random=_mean(random))
+        return SkillScores("refine: false advice carried out", score, random=_mean(random))
 
-    async def _criticising(self) -> list[Probe]:
+    async def _criticising(self) -> list[SkillScores]:
         prompts, drafts, truths = self._drafts()
 
         async def overlap(shown: Sequence[str]) -> Array:
@@ -289,7 +297,7 @@ class Prober:
             "swapped": await overlap(_moved(drafts)),
         }
         return [
-            Probe(
+            SkillScores(
                 "criticise: faults named (F1)",
                 await overlap(drafts),
                 without,
@@ -297,9 +305,9 @@ class Prober:
             )
         ]
 
-    async def _judging(self) -> list[Probe]:
+    async def _judging(self) -> list[SkillScores]:
         prompts, a, first = self._drafts()
-        b = [self._world.write(task, self._chance, Care()) for task in self._tasks]
+        b = [self._world.write(task, self._chance, ErrorRates()) for task in self._tasks]
         second = self._assess(prompts, b)
         apart = [abs(x.utility - y.utility) > 0.02 for x, y in zip(first, second, strict=True)]
         better = ["a" if x.utility > y.utility else "b" for x, y in zip(first, second, strict=True)]
@@ -323,16 +331,16 @@ class Prober:
             "blanked": await right(nothing, nothing),
             "swapped": await right(_moved(a), _moved(b)),
         }
-        return [Probe("judge: the better one found", await right(a, b), without, random=0.5)]
+        return [SkillScores("judge: the better one found", await right(a, b), without, random=0.5)]
 
-    async def _finding_rules(self) -> list[Probe]:
+    async def _finding_rules(self) -> list[SkillScores]:
         taught, never = taught_rules(self._world), held_out_rules(self._world)
         return [
             await self._finding("find the rule of examples", taught),
             await self._finding("find a rule never taught", never),
         ]
 
-    async def _finding(self, skill: str, rules: Sequence[Rule]) -> Probe:
+    async def _finding(self, skill: str, rules: Sequence[Rule]) -> SkillScores:
         chosen: list[Rule] = []
         examples: list[list[str]] = []
         while len(chosen) < self._count:
@@ -352,7 +360,7 @@ class Prober:
             "blanked": await right([[""] * 3] * len(chosen)),
             "swapped": await right(_moved(examples)),
         }
-        return Probe(skill, await right(examples), without, random=1 / len(self._world.rules))
+        return SkillScores(skill, await right(examples), without, random=1 / len(self._world.rules))
 
 
 def _mean(values: Array) -> float:
@@ -368,7 +376,7 @@ def _named(found: Assessment) -> set[tuple[str, str]]:
     return {(fault.label, fault.advice) for fault in found.faults}
 
 
-def _mended(fault: Fault, after: Assessment) -> bool:
+def _mended(fault: Issue, after: Assessment) -> bool:
     return (fault.label, fault.advice) not in _named(after)
 
 

@@ -29,7 +29,7 @@ Chance = np.random.Generator
 
 
 @dataclass(frozen=True)
-class Fault:
+class Issue:
     """One thing that is wrong with a text: where, and what would mend it."""
 
     aspect: str
@@ -67,7 +67,7 @@ class Assessment:
     """How good it is in each respect, in [0, 1]."""
     utility: float
     """The weighted mean of the aspects, in [0, 1]."""
-    faults: tuple[Fault, ...] = ()
+    faults: tuple[Issue, ...] = ()
     """What is wrong, in the order of the text. There are none only where the utility is 1."""
     steps: tuple[CheckedStep, ...] = ()
     passed: bool = True
@@ -101,21 +101,21 @@ AnyTask = TypeVar("AnyTask", bound=Task)
 
 
 @dataclass(frozen=True)
-class Care:
+class ErrorRates:
     """How carefully a writer works: how likely each sort of fault is, in [0, 1].
 
     The defaults are those of the writer whom the small models learned from.
     """
 
-    slips: float = 0.3
+    wrong_facts: float = 0.3
     """Wrong facts, wrong steps: what makes an answer false."""
-    gaps: float = 0.25
+    omissions: float = 0.25
     """Parts left out."""
-    extras: float = 0.35
+    irrelevant: float = 0.35
     """Needless or unsafe parts put in."""
-    manner: float = 0.3
+    style: float = 0.3
     """A manner that does not fit."""
-    spills: float = 0.4
+    overgeneralise: float = 0.4
     """How likely a standing instruction is followed where it does not hold."""
 
 
@@ -153,7 +153,9 @@ class World(ABC, Generic[AnyTask]):
         """Return the truth about an answer, where these rules are in force for the task."""
 
     @abstractmethod
-    def compose(self, task: AnyTask, rules: Sequence[Rule], chance: Chance, care: Care) -> str:
+    def compose(
+        self, task: AnyTask, rules: Sequence[Rule], chance: Chance, care: ErrorRates
+    ) -> str:
         """Return an answer of a writer of that care, who follows all of these rules."""
 
     @abstractmethod
@@ -169,20 +171,24 @@ class World(ABC, Generic[AnyTask]):
         """Return the request in other words, as a user who was not understood would put it."""
 
     @abstractmethod
-    def mislead(self, task: AnyTask, text: str, chance: Chance) -> Fault | None:
+    def mislead(self, task: AnyTask, text: str, chance: Chance) -> Issue | None:
         """Return a fault that an answer does not have, as somebody who errs would see it.
 
         Its advice reads like true advice; who follows it spoils the answer. ``None`` where the
         answer gives no occasion.
         """
 
-    def write(self, task: AnyTask, chance: Chance, care: Care, rules: Sequence[Rule] = ()) -> str:
+    def write(
+        self, task: AnyTask, chance: Chance, care: ErrorRates, rules: Sequence[Rule] = ()
+    ) -> str:
         """Return an answer of a writer of that care, who was told these rules.
 
         They are followed in their scope and, by how much they spill, outside.
         """
         followed = [
-            rule for rule in rules if self.applies(rule, task) or chance.random() < care.spills
+            rule
+            for rule in rules
+            if self.applies(rule, task) or chance.random() < care.overgeneralise
         ]
         return self.compose(task, followed, chance, care)
 
@@ -283,7 +289,7 @@ class World(ABC, Generic[AnyTask]):
         return lru_cache(maxsize=1 << 14)(self.parse)
 
 
-def mend(text: str, faults: Sequence[Fault]) -> str:
+def mend(text: str, faults: Sequence[Issue]) -> str:
     """Return a text with these of its faults mended."""
     for fault in sorted(faults, key=lambda fault: (fault.start, fault.end))[::-1]:
         before, behind = text[: fault.start], fault.replacement + text[fault.end :]

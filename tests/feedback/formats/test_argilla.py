@@ -13,7 +13,7 @@ from backtalk.feedback import (
     Rating,
     Spans,
 )
-from backtalk.formats import BadRow, read
+from backtalk.formats import RejectedRow, read
 from tests.feedback.formats.samples import SAMPLES, VARIANTS, one, written
 
 FLAT_2, FLAT_1, NESTED_1 = VARIANTS["argilla"]
@@ -144,7 +144,7 @@ def test_what_a_question_is_about_goes_by_its_name_or_an_option(tmp_path):
 def test_an_answer_that_makes_no_sense_sets_the_record_aside(change, reason, tmp_path):
     row = {**SAMPLES["argilla"], "responses": change}
     (bad,) = read(written(tmp_path / "x.jsonl", row))
-    assert isinstance(bad, BadRow)
+    assert isinstance(bad, RejectedRow)
     assert reason in bad.reason
 
 

@@ -28,7 +28,7 @@ from backtalk.feedback import (
     Steps,
 )
 from backtalk.feedback.conversions import views
-from backtalk.feedback.views import Case, Example, Labelled, Pair, Stepwise
+from backtalk.feedback.views import Case, LabelView, Pair, SFTExample, StepLabels
 from backtalk.formats import EXPORTS, FORMATS, Parsed, export, read
 from tests.feedback.formats.samples import CHAT, answer, one, written
 from tests.strategies import cases
@@ -56,10 +56,10 @@ def both():
     ("name", "view"),
     [
         ("trl-preference", Pair),
-        ("trl-unpaired", Labelled),
-        ("trl-prompt-completion", Example),
-        ("trl-stepwise", Stepwise),
-        ("openai-chat", Example),
+        ("trl-unpaired", LabelView),
+        ("trl-prompt-completion", SFTExample),
+        ("trl-stepwise", StepLabels),
+        ("openai-chat", SFTExample),
         ("openai-preference", Pair),
     ],
 )
@@ -75,7 +75,7 @@ def test_what_is_exported_reads_back_as_the_same_views(name, view, ending, tmp_p
         fields = item.model_dump(exclude={"interaction", "annotator", "feedback", "steps"})
         return json.dumps(fields, default=str)
 
-    if view is Stepwise:
+    if view is StepLabels:
         assert [item.texts for item in back] == [item.texts for item in expected]
     else:
         assert sorted(map(told, back)) == sorted(map(told, expected))

@@ -20,7 +20,7 @@ from backtalk.feedback import (
 )
 from backtalk.feedback.conversions import views
 from backtalk.feedback.views import Pair
-from backtalk.formats import FORMATS, BadRow, Parsed, read
+from backtalk.formats import FORMATS, Parsed, RejectedRow, read
 from backtalk.formats.importers.trl import trl_preference
 from tests.feedback.formats.samples import (
     CHAT,
@@ -43,7 +43,7 @@ def test_a_layout_is_recognised_by_its_fields(name, row, tmp_path):
     path = written(tmp_path / "rows.jsonl", row)
     assert list(read(path)) == list(read(path, format=name))
     needs_an_option = name == "alpaca-eval" and "output" in row
-    assert isinstance(next(read(path)), BadRow if needs_an_option else Parsed)
+    assert isinstance(next(read(path)), RejectedRow if needs_an_option else Parsed)
 
 
 @pytest.mark.parametrize(("name", "row"), every_row())
@@ -152,7 +152,7 @@ def test_annotations_of_alpaca_eval_go_from_one_to_two(preference, verdict, prob
 def test_a_preference_off_the_scale_is_a_bad_row(preference, tmp_path):
     row = {**SAMPLES["alpaca-eval"], "preference": preference}
     (bad,) = read(written(tmp_path / "x.jsonl", row), format="alpaca-eval")
-    assert isinstance(bad, BadRow)
+    assert isinstance(bad, RejectedRow)
     assert bad.reason.startswith("preference:")
 
 
@@ -357,7 +357,7 @@ def test_messages_that_belong_to_no_tree_are_bad_rows(tmp_path):
         {"message_id": "n", "parent_id": "m", "role": "prompter", "text": "?"},
     ]
     rows = list(read(written(tmp_path / "x.jsonl", *MESSAGES, lost, after, *ring, MESSAGES[0])))
-    bad = [(row.line, row.reason) for row in rows if isinstance(row, BadRow)]
+    bad = [(row.line, row.reason) for row in rows if isinstance(row, RejectedRow)]
     assert sorted(line for line, reason in bad) == [7, 8, 9, 10, 11]
     assert any("'gone' is not in this file" in reason for _, reason in bad)
     assert any("'t' is there twice" in reason for _, reason in bad)
@@ -401,7 +401,7 @@ def test_weights_say_which_answers_are_to_be_imitated(tmp_path):
 )
 def test_a_conversation_without_an_answer_is_a_bad_row(messages, reason, tmp_path):
     (bad,) = read(written(tmp_path / "x.jsonl", {"messages": messages}), format="openai-chat")
-    assert isinstance(bad, BadRow)
+    assert isinstance(bad, RejectedRow)
     assert reason in bad.reason
 
 

@@ -15,7 +15,7 @@ from backtalk.feedback import (
     Preference,
     Ranking,
 )
-from backtalk.formats import BadRow, Parsed, RowMapping, read
+from backtalk.formats import Parsed, RejectedRow, RowMapping, read
 from tests.feedback.formats.samples import one, written
 
 MAPPING = """
@@ -284,9 +284,9 @@ def test_a_cell_that_makes_no_sense_sets_its_row_aside(tmp_path):
     rows = [{"q": "?", "x": "4", "stars": stars} for stars in (5, 6, "nan")]
     good, off, nan = read(written(tmp_path / "x.jsonl", *rows), format=mapping)
     assert isinstance(good, Parsed)
-    assert isinstance(off, BadRow)
+    assert isinstance(off, RejectedRow)
     assert "stars" in off.reason
-    assert isinstance(nan, BadRow)
+    assert isinstance(nan, RejectedRow)
     assert nan.reason.startswith("stars: expected a number")
 
 

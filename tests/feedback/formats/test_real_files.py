@@ -11,12 +11,12 @@ import pytest
 from backtalk.feedback import Critique, Demonstration, Edit, Label, Outcome, Preference, Spans
 from backtalk.feedback.conversions import views
 from backtalk.feedback.views import Pair
-from backtalk.formats import BadRow, Parsed, RowMapping, export, read
+from backtalk.formats import Parsed, RejectedRow, RowMapping, export, read
 
 
 def parsed(path, **options):
     rows = list(read(path, **options))
-    assert [row for row in rows if isinstance(row, BadRow)] == []
+    assert [row for row in rows if isinstance(row, RejectedRow)] == []
     return [case for row in rows for case in row.cases]
 
 
@@ -138,7 +138,7 @@ def test_ties_are_counted_when_comparisons_are_exported(data, tmp_path):
 def test_without_the_baseline_alpaca_evals_rows_are_set_aside_with_the_mend(data):
     rows = read(data / "alpaca_eval_outputs.parquet")
     first = next(iter(rows))
-    assert isinstance(first, BadRow)
+    assert isinstance(first, RejectedRow)
     assert "baseline=FILE" in first.reason
 
 

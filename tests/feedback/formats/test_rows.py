@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from backtalk.errors import BacktalkError
 from backtalk.feedback import Preference
-from backtalk.formats import FORMATS, BadRow, Parsed, Rejects, RowMapping, read
+from backtalk.formats import FORMATS, Parsed, RejectedRow, Rejects, RowMapping, read
 from tests.feedback.formats.samples import SAMPLES, every_row, one, written
 from tests.feedback.formats.test_mapping import MAPPING, WHOLE
 
@@ -37,7 +37,7 @@ def test_a_bad_row_is_set_aside_with_its_line_and_reason(line, reason, tmp_path)
     first, bad, last = read(path, format="trl-preference")
     assert isinstance(first, Parsed)
     assert isinstance(last, Parsed)
-    assert isinstance(bad, BadRow)
+    assert isinstance(bad, RejectedRow)
     assert bad.line == 3
     assert reason in bad.reason
 
@@ -49,7 +49,7 @@ def test_bytes_that_are_not_utf8_are_a_bad_row(tmp_path):
         + json.dumps(SAMPLES["trl-preference"]).encode()
     )
     bad, good = read(path, format="trl-preference")
-    assert isinstance(bad, BadRow)
+    assert isinstance(bad, RejectedRow)
     assert isinstance(good, Parsed)
 
 
@@ -88,7 +88,7 @@ def test_a_packed_file_that_is_cut_off_gives_its_rows_and_says_so(pack, tmp_path
     path = tmp_path / "rows.jsonl"
     path.write_bytes(whole[: len(whole) * 2 // 3])
     rows = list(read(path, format="trl-preference"))
-    assert isinstance(rows[-1], BadRow)
+    assert isinstance(rows[-1], RejectedRow)
     assert len(rows) > 100
 
 
@@ -158,7 +158,7 @@ def test_line_ends_and_byte_order_marks_do_not_matter(tmp_path):
 def test_what_is_broken_is_told_and_nothing_is_made_of_it(name, content, reason, tmp_path):
     (tmp_path / name).write_bytes(content)
     rows = list(read(tmp_path / name, format="trl-preference"))
-    bad = [row for row in rows if isinstance(row, BadRow)]
+    bad = [row for row in rows if isinstance(row, RejectedRow)]
     assert len(bad) == 1, rows
     assert reason in bad[0].reason
     with Rejects(tmp_path / name) as rejects:
@@ -213,7 +213,7 @@ def test_rows_that_were_set_aside_as_text_can_be_mended_as_text(tmp_path):
         for row in read(path, format="trl-preference"):
             rejects.add(row)
     (again,) = read(rejects.path, format="trl-preference")
-    assert isinstance(again, BadRow)
+    assert isinstance(again, RejectedRow)
     assert again.raw == '{"prompt": "a", "chosen": "b", "rejected": "c"'
     entry = json.loads(rejects.path.read_text())
     rejects.path.write_text(json.dumps({**entry, "row": entry["row"] + "}"}))
@@ -230,7 +230,7 @@ def test_without_bad_rows_there_is_no_file_of_them(tmp_path):
 def test_bad_rows_of_standard_input_are_set_aside_where_one_stands(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with Rejects("-") as rejects:
-        rejects.add(BadRow("stdin", 1, "not JSON", "{"))
+        rejects.add(RejectedRow("stdin", 1, "not JSON", "{"))
     assert rejects.path == tmp_path / "stdin.rejected.jsonl"
 
 
@@ -270,7 +270,7 @@ def test_whatever_a_row_holds_it_is_read_or_set_aside(found, tmp_path_factory):
     for each in FORMATS.values():
         assert each.looks_like(row) in {True, False}
     for item in read(written(path, row), format=chosen):
-        if isinstance(item, BadRow):
+        if isinstance(item, RejectedRow):
             assert item.reason
             assert "Error" not in item.reason
         else:

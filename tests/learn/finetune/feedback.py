@@ -20,9 +20,9 @@ from backtalk.feedback import (
 )
 from backtalk.learn import TrainingSet, find_method
 from backtalk.learn.finetune.encoding import Encoder
-from backtalk.learn.finetune.registration import Work, planned
-from backtalk.models import Completion, FromFunction, LocalSpec, Sampling
-from backtalk.models.local.chat_template import ChatTokens
+from backtalk.learn.finetune.registration import MethodContext, build_plan
+from backtalk.models import Completion, FunctionModel, LocalSpec, Sampling
+from backtalk.models.local.chat_template import ChatTemplate
 from backtalk.models.registry import register_model
 from backtalk.models.spec import NamedSpec
 from backtalk.policy import Policy, save_policy
@@ -97,7 +97,7 @@ def _say(request):
 
 @register_model("rules")
 def rules():
-    return FromFunction(_say, name="rules")
+    return FunctionModel(_say, name="rules")
 
 
 RULES = Policy(model=NamedSpec(name="rules"), name="rules")
@@ -130,9 +130,9 @@ def _words():
 def parts_of(name, store, *, policy=RULES, kinds=None, window=None, **options):
     """What a method would train on, by name, and what it left out."""
     save_policy(store, RULES)
-    work = Work(policy, TrainingSet(store, split="all", kinds=kinds), Run(seed=1))
-    make, _ = asyncio.run(planned(name, work, find_method(name).read_options(options)))
-    chat = ChatTokens(_words(), name="tiny", end=frozenset({1}))
+    work = MethodContext(policy, TrainingSet(store, split="all", kinds=kinds), Run(seed=1))
+    make, _ = asyncio.run(build_plan(name, work, find_method(name).read_options(options)))
+    chat = ChatTemplate(_words(), name="tiny", end=frozenset({1}))
     encoder = Encoder(chat, longest=window, prepare=policy.messages)
     return {part.name: part for part in make(encoder)}, encoder.left_out
 

@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from backtalk.learn.finetune.objective import Batch, Bound
-from backtalk.learn.finetune.trees import Branch, Tree
+from backtalk.learn.finetune.objective import Batch, BoundObjective
+from backtalk.learn.finetune.trees import PromptTree, ResponseTokens
 
 Numbers = np.ndarray[Any, np.dtype[np.float64]]
 
@@ -22,7 +22,7 @@ Numbers = np.ndarray[Any, np.dtype[np.float64]]
 class Case:
     """Trees with log-probabilities of their tokens in double precision."""
 
-    trees: tuple[Tree, ...]
+    trees: tuple[PromptTree, ...]
     policy: Tensor
     reference: Tensor
     rivals: Tensor
@@ -34,9 +34,9 @@ class Case:
             self.trees,
             self.policy if policy is None else policy,
             self.reference,
-            rivals=self.rivals,
-            pooled=self.pooled,
-            memory=self.memory,
+            top_k=self.rivals,
+            anchor_log_ratio=self.pooled,
+            ema=self.memory,
         )
 
     def at_start(self) -> Case:
@@ -83,8 +83,8 @@ def ragged(seed: int, draw: Callable[[np.random.Generator, int], Sequence[float]
             length = int(rng.integers(1, 6))
             weights = rng.choice([0.0, 0.5, 1.0], size=length)
             weights[-1] = 1.0
-            branches.append(Branch((1,) * length, float(value), tuple(weights.tolist())))
-        trees.append(Tree((7,), tuple(branches), weight=float(rng.uniform(0.5, 2))))
+            branches.append(ResponseTokens((1,) * length, float(value), tuple(weights.tolist())))
+        trees.append(PromptTree((7,), tuple(branches), weight=float(rng.uniform(0.5, 2))))
     tokens = sum(len(branch.tokens) for tree in trees for branch in tree.branches)
 
     def logs(*shape: int) -> Tensor:
@@ -112,19 +112,19 @@ def sigmoid(x: Any) -> Any:
     return 1 / (1 + np.exp(-x))
 
 
-def mean_loss(bound: Bound, batch: Batch) -> Tensor:
+def mean_loss(bound: BoundObjective, batch: Batch) -> Tensor:
     """Return the mean loss as a training step has it."""
     weights = bound.unit_weights(batch)
     return (bound(batch).losses * weights).sum() / weights.sum()
 
 
-def gradient(bound: Bound, case: Case) -> Tensor:
+def gradient(bound: BoundObjective, case: Case) -> Tensor:
     policy = case.policy.clone().requires_grad_()
     (found,) = torch.autograd.grad(mean_loss(bound, case.batch(policy)), policy)
     return found
 
 
-def check_gradient(bound: Bound, case: Case) -> None:
+def check_gradient(bound: BoundObjective, case: Case) -> None:
     """The gradient is that of central finite differences."""
     step = 1e-6
     slopes = []
@@ -138,7 +138,7 @@ def check_gradient(bound: Bound, case: Case) -> None:
     np.testing.assert_allclose(gradient(bound, case).numpy(), slopes, atol=1e-8, rtol=1e-6)
 
 
-def check_alone(bound: Bound, case: Case) -> None:
+def check_alone(bound: BoundObjective, case: Case) -> None:
     """The losses of a tree are the same whatever other trees stand beside it."""
     together = bound(case.batch()).losses
     apart, at = [], 0
@@ -156,15 +156,17 @@ def check_alone(bound: Bound, case: Case) -> None:
     torch.testing.assert_close(torch.cat(apart), together)
 
 
-def arms(*values: float, weight: float = 1.0, tokens: Sequence[int] | None = None) -> Tree:
+def arms(*values: float, weight: float = 1.0, tokens: Sequence[int] | None = None) -> PromptTree:
     """Return a tree whose responses are single tokens: the arms of a bandit."""
     places = range(len(values)) if tokens is None else tokens
-    branches = [Branch((token,), value) for token, value in zip(places, values, strict=True)]
-    return Tree((0,), tuple(branches), weight=weight)
+    branches = [
+        ResponseTokens((token,), value) for token, value in zip(places, values, strict=True)
+    ]
+    return PromptTree((0,), tuple(branches), weight=weight)
 
 
 def bandit(
-    bound: Bound, trees: Sequence[Tree], reference: Tensor, *, pooled: bool = False
+    bound: BoundObjective, trees: Sequence[PromptTree], reference: Tensor, *, pooled: bool = False
 ) -> Callable[[Tensor], Tensor]:
     """Return the mean loss as a function of the logits of the arms."""
     tokens = torch.tensor([t for tree in trees for branch in tree.branches for t in branch.tokens])
@@ -173,7 +175,7 @@ def bandit(
         policy = torch.log_softmax(logits, dim=0)
         divergence = (policy.exp() * (policy - reference)).sum().detach() if pooled else None
         rivals = policy.flip(0)[tokens][:, None] if len(logits) == 2 else None
-        batch = Batch.of(trees, policy[tokens], reference[tokens], rivals=rivals, pooled=divergence)
+        batch = Batch.of(trees, policy[tokens], reference[tokens], top_k=rivals, anchor_log_ratio=divergence)
         return mean_loss(bound, batch)
 
     return loss

@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from transformers import AutoModelForCausalLM, MambaConfig
 
-from backtalk.learn.finetune import Branch, Comparison, Tree
+from backtalk.learn.finetune import PairLabel, PromptTree, ResponseTokens
 from tests.models.tiny import network
 
 VOCABULARY = 384
@@ -32,10 +32,10 @@ def trees(count, *, seed=0, responses=2, paired=True):
     """Trees with responses of random tokens, the first better than each other one."""
     chance = np.random.default_rng(seed)
     return [
-        Tree(
+        PromptTree(
             tokens(chance, 12),
-            tuple(Branch((*tokens(chance, 9), 1)) for _ in range(responses)),
-            pairs=tuple(Comparison(0, i) for i in range(1, responses)) if paired else (),
+            tuple(ResponseTokens((*tokens(chance, 9), 1)) for _ in range(responses)),
+            pairs=tuple(PairLabel(0, i) for i in range(1, responses)) if paired else (),
         )
         for _ in range(count)
     ]

@@ -5,7 +5,7 @@ from collections import Counter
 import pytest
 
 from backtalk.feedback import Annotator, Message
-from backtalk.feedback.views import Example, Labelled, Pair, Ranked, Scored
+from backtalk.feedback.views import LabelView, Pair, RankingView, ScoreView, SFTExample
 from backtalk.learn.finetune.encoding import Encoder, Text
 from backtalk.learn.finetune.methods.preference import soft_pair_trees
 from backtalk.learn.finetune.tree_builders import (
@@ -16,11 +16,11 @@ from backtalk.learn.finetune.tree_builders import (
     order_trees,
     pair_trees,
 )
-from backtalk.models.local.chat_template import ChatTokens
+from backtalk.models.local.chat_template import ChatTemplate
 from tests.models.tiny import tokenizer
 
 TOKENIZER = tokenizer()
-CHAT = ChatTokens(TOKENIZER, name="tiny", end=frozenset({TOKENIZER.eos_token_id}))
+CHAT = ChatTemplate(TOKENIZER, name="tiny", end=frozenset({TOKENIZER.eos_token_id}))
 OPEN = (Message.user("Is it open?"),)
 LATE = (Message.user("Is it late?"),)
 LONG = "We are sorry. " * 20
@@ -50,7 +50,7 @@ def pair(chosen, rejected, prompt=OPEN, **fields):
 
 
 def scored(completion, score, **fields):
-    return Scored(
+    return ScoreView(
         **{"prompt": OPEN, "annotator": ADA, **fields}, completion=completion, score=score
     )
 
@@ -114,13 +114,13 @@ def test_a_response_that_is_too_long_takes_only_its_own_pairs_with_it(encoder):
 
 def test_a_prompt_that_is_too_long_is_counted(encoder):
     assert pair_trees(encoder, [pair("a", "b", (Message.user(LONG),))]) == []
-    assert example_trees(encoder, [Example(prompt=(Message.user(LONG),), completion="a")]) == []
+    assert example_trees(encoder, [SFTExample(prompt=(Message.user(LONG),), completion="a")]) == []
     assert encoder.left_out == Counter({"longer than 60 tokens": 2})
 
 
 @pytest.mark.parametrize("text", ["", "é", "漢字 ☃ 🎉", "a\n\nb", " a "])
 def test_any_text_comes_back_and_ends_once(encoder, text):
-    (tree,) = example_trees(encoder, [Example(prompt=OPEN, completion=text)])
+    (tree,) = example_trees(encoder, [SFTExample(prompt=OPEN, completion=text)])
     (branch,) = tree.branches
     assert CHAT.text(branch.tokens).strip() == text.strip()
     assert branch.tokens.count(TOKENIZER.eos_token_id) == 1
@@ -136,14 +136,14 @@ def test_what_is_known_of_a_response_is_asked_for(encoder):
 
 
 def label(completion, prompt=OPEN, *, good=True, **fields):
-    return Labelled(prompt=prompt, completion=completion, good=good, **fields)
+    return LabelView(prompt=prompt, completion=completion, good=good, **fields)
 
 
 def test_labels_are_values_and_weights(encoder):
     trees = labelled_trees(encoder, [label("a"), label("b", good=False, weight=0.5)], anchors=False)
     assert [values(tree) for tree in trees] == [{"a": 1}, {"b": 0}]
     assert [tree.weight for tree in trees] == [1, 0.5]
-    assert all(not tree.anchors for tree in trees)
+    assert all(not tree.kl_anchors for tree in trees)
 
 
 def anchors(trees):
@@ -168,7 +168,7 @@ def test_an_anchor_that_is_too_long_does_not_take_the_response_with_it(encoder):
 
 
 def ranked(*tiers, **fields):
-    return Ranked(prompt=OPEN, tiers=tuple(map(tuple, tiers)), **fields)
+    return RankingView(prompt=OPEN, tiers=tuple(map(tuple, tiers)), **fields)
 
 
 def test_the_value_of_a_ranked_response_is_the_share_of_those_below(encoder):

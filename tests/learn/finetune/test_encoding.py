@@ -9,14 +9,14 @@ from hypothesis import strategies as st
 from backtalk.errors import BacktalkError
 from backtalk.feedback import Message
 from backtalk.learn.finetune.encoding import Encoder, Text
-from backtalk.learn.finetune.trees import Branch, Comparison, Tree, micro_batches
-from backtalk.models.local.chat_template import ChatTokens
+from backtalk.learn.finetune.trees import PairLabel, PromptTree, ResponseTokens, micro_batches
+from backtalk.models.local.chat_template import ChatTemplate
 from tests.learn.finetune.small import trees
 from tests.models.tiny import tokenizer
 
 TOKENIZER = tokenizer()
 END = TOKENIZER.eos_token_id
-CHAT = ChatTokens(TOKENIZER, name="tiny", end=frozenset({END}))
+CHAT = ChatTemplate(TOKENIZER, name="tiny", end=frozenset({END}))
 ASKED = (Message.user("Is the shop open today?"),)
 
 
@@ -107,13 +107,13 @@ def test_the_policy_puts_its_system_prompt_first():
 
 def test_trees_that_cannot_be_are_errors():
     with pytest.raises(BacktalkError, match="no tokens"):
-        Branch(())
+        ResponseTokens(())
     with pytest.raises(BacktalkError, match="weights for 1"):
-        Branch((1, 2), weights=(1.0,))
+        ResponseTokens((1, 2), weights=(1.0,))
     with pytest.raises(BacktalkError, match="0 prompt tokens"):
-        Tree((), (Branch((1,)),))
+        PromptTree((), (ResponseTokens((1,)),))
     with pytest.raises(BacktalkError, match="compares 0 with 1"):
-        Tree((1,), (Branch((1,)),), pairs=(Comparison(0, 1),))
+        PromptTree((1,), (ResponseTokens((1,)),), pairs=(PairLabel(0, 1),))
 
 
 @settings(max_examples=50, deadline=None)
@@ -136,9 +136,9 @@ def test_parts_of_a_step_hold_every_tree_once_and_keep_to_the_budget(seed, budge
 
 
 def test_the_key_of_a_response_is_what_was_computed():
-    one = Tree((5, 6), (Branch((7, 1)), Branch((6, 7, 1))))
-    moved = Tree((5,), (Branch((6, 7, 1)),))
+    one = PromptTree((5, 6), (ResponseTokens((7, 1)), ResponseTokens((6, 7, 1))))
+    moved = PromptTree((5,), (ResponseTokens((6, 7, 1)),))
     keys = {one.key(one.branches[0]), one.key(one.branches[1]), moved.key(moved.branches[0])}
     assert len(keys) == 3
-    masked = Branch((7, 1), weights=(0.0, 1.0))
+    masked = ResponseTokens((7, 1), weights=(0.0, 1.0))
     assert one.only([masked]).key(masked) == one.key(one.branches[0])

@@ -11,7 +11,7 @@ from backtalk.decode import Sample
 from backtalk.errors import BacktalkError
 from backtalk.feedback import Annotator, Demonstration, Interaction, Preference
 from backtalk.learn import TrainingSet, find_method, in_split
-from backtalk.learn.finetune import rehearse
+from backtalk.learn.finetune import dry_run
 from backtalk.models import EndpointSpec, LocalSpec, Sampling
 from backtalk.policy import load_policy
 from backtalk.reports import read_training
@@ -130,11 +130,13 @@ def test_a_report_draws_the_training(plain, store):
 
 def test_the_reference_is_asked_once_whatever_else_changes(plain, store, tmp_path, monkeypatch):
     asked = []
-    from backtalk.learn.finetune.reference_logprobs import ReferenceCache
+    from backtalk.learn.finetune.reference_logprobs import ReferenceLogProbs
 
-    keep = ReferenceCache._keep
+    keep = ReferenceLogProbs._keep
     monkeypatch.setattr(
-        ReferenceCache, "_keep", lambda self, fresh: (asked.append(len(fresh)), keep(self, fresh))
+        ReferenceLogProbs,
+        "_keep",
+        lambda self, fresh: (asked.append(len(fresh)), keep(self, fresh)),
     )
     learn("dpo", plain, store, tmp_path / "one", max_steps=1)
     first, asked[:] = sum(asked), []
@@ -182,7 +184,7 @@ def test_progress_says_what_was_measured(plain, store):
 
 def test_rehearsing_trains_nothing(plain, store):
     with Run(seed=0) as run:
-        found = asyncio.run(rehearse("dpo", plain, TrainingSet(store), run))
+        found = asyncio.run(dry_run("dpo", plain, TrainingSet(store), run))
     assert found.passed
     assert {row.part for row in found.shown} == {"preference"}
     assert json.dumps([vars(check) for check in found.checks])
@@ -199,4 +201,4 @@ def test_what_cannot_be_trained_is_an_error(plain, store, tmp_path):
     with pytest.raises(BacktalkError, match="option of dpo"):
         learn("dpo", plain, store, betta=1)
     with Run() as run, pytest.raises(BacktalkError, match="trains no weights"):
-        asyncio.run(rehearse("best-of-n", plain, TrainingSet(store), run))
+        asyncio.run(dry_run("best-of-n", plain, TrainingSet(store), run))

@@ -12,8 +12,8 @@ from backtalk.errors import BacktalkError, NotFound, UnknownName
 from backtalk.feedback import Interaction, Label
 from backtalk.feedback.views import Pair
 from backtalk.learn import METHODS, TrainingSet, find_method
-from backtalk.learn.finetune import OBJECTIVES, Batch, Branch, Tree, find_objective
-from backtalk.learn.finetune.config import Training
+from backtalk.learn.finetune import OBJECTIVES, Batch, PromptTree, ResponseTokens, find_objective
+from backtalk.learn.finetune.config import TrainingConfig
 from backtalk.learn.finetune.methods.hindsight import chains
 from backtalk.learn.finetune.registration import TRAINED
 from backtalk.policy import load_policy, save_policy
@@ -157,8 +157,11 @@ def test_right_solutions_and_right_beginnings_are_learned_once(tmp_path):
 
 def test_the_marginal_likelihood_is_that_of_any_solution():
     trees = [
-        Tree((1,), (Branch((2, 3)), Branch((4,)), Branch((5,), weights=(0.0,)))),
-        Tree((1,), (Branch((2,)),)),
+        PromptTree(
+            (1,),
+            (ResponseTokens((2, 3)), ResponseTokens((4,)), ResponseTokens((5,), weights=(0.0,))),
+        ),
+        PromptTree((1,), (ResponseTokens((2,)),)),
     ]
     policy = torch.tensor([-1.0, -0.5, -0.7, -3.0, -2.0], dtype=torch.float64)
     found = find_objective("beta-mml").bind(beta=0.5)(Batch.of(trees, policy)).losses
@@ -377,7 +380,7 @@ def test_no_option_of_a_method_is_one_of_the_trainers():
             if option.kind is option.KEYWORD_ONLY
         }
         own |= set(OBJECTIVES[name].options) if name in OBJECTIVES else set()
-        assert not own & set(Training.model_fields), name
+        assert not own & set(TrainingConfig.model_fields), name
 
 
 def test_counterfactuals_are_kept_where_the_feedback_would_agree(store):
@@ -422,6 +425,6 @@ def test_errors_name_the_mend(store, tmp_path, tiny):
 def test_every_method_says_what_it_is_and_where_it_is_from():
     for name in HERE:
         method = METHODS[name]
-        assert method.place == "weights"
+        assert method.target == "weights"
         assert method.summary.endswith(".")
         assert method.paper.url.startswith("https://arxiv.org/")

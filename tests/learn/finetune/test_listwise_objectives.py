@@ -9,7 +9,7 @@ torch = pytest.importorskip("torch", reason="objectives are functions of tensors
 
 from backtalk.errors import BacktalkError  # noqa: E402
 from backtalk.learn.finetune import objectives  # noqa: E402, F401
-from backtalk.learn.finetune.objective import Batch, Bound, find_objective  # noqa: E402
+from backtalk.learn.finetune.objective import Batch, BoundObjective, find_objective  # noqa: E402
 from tests.laws.objective import check_objective  # noqa: E402
 
 from . import objective_cases as cases  # noqa: E402
@@ -23,7 +23,7 @@ OPTIONS: dict[str, dict[str, object]] = {
 }
 
 
-def bind(name: str, **options: object) -> Bound:
+def bind(name: str, **options: object) -> BoundObjective:
     return find_objective(name).bind(**options)
 
 

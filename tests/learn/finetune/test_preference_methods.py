@@ -25,20 +25,20 @@ from backtalk.feedback import (
     Step,
     Steps,
 )
-from backtalk.feedback.views import Example, Labelled, Pair, Stepwise
+from backtalk.feedback.views import LabelView, Pair, SFTExample, StepLabels
 from backtalk.learn import TrainingSet, find_method
 from backtalk.learn.finetune import find_objective
-from backtalk.learn.finetune.config import Training
+from backtalk.learn.finetune.config import TrainingConfig
 from backtalk.learn.finetune.encoding import Encoder, Text
 from backtalk.learn.finetune.methods import c3po, i_orpo, rise, step_dpo, t_reg, tpo
 from backtalk.learn.finetune.methods import unpaired as labels
 from backtalk.learn.finetune.objective import Batch
-from backtalk.learn.finetune.prompt_conditioning import also_told
-from backtalk.learn.finetune.registration import Work, planned
-from backtalk.learn.finetune.segments import pieces, without_beginning
+from backtalk.learn.finetune.prompt_conditioning import append_system
+from backtalk.learn.finetune.registration import MethodContext, build_plan
+from backtalk.learn.finetune.segments import mask_common_prefix, segments
 from backtalk.learn.finetune.train import prepare
 from backtalk.models import Sampling
-from backtalk.models.local.chat_template import ChatTokens
+from backtalk.models.local.chat_template import ChatTemplate
 from backtalk.models.spec import LocalSpec
 from backtalk.policy import Policy, load_policy
 from backtalk.run import Run
@@ -63,7 +63,7 @@ CONSTRUCTED = {
 OPEN = (Message.user("Is it open?"),)
 QUICK = {"max_steps": 2, "batch": 4}
 TOKENIZER = tokenizer()
-CHAT = ChatTokens(TOKENIZER, name="tiny", end=frozenset({TOKENIZER.eos_token_id}))
+CHAT = ChatTemplate(TOKENIZER, name="tiny", end=frozenset({TOKENIZER.eos_token_id}))
 # What stands before an answer must not hold a token that ends one.
 OPEN_ENDED = CHATML.replace("<|end|>\n", "{% if message.role == 'assistant' %}<|end|>{% endif %}\n")
 
@@ -141,8 +141,8 @@ def learn(name, policy, feedback, **options):
 def parts_of(name, policy, feedback, encoder=None, **options):
     """What a method is going to train on."""
     method = find_method(name)
-    work = Work(policy, feedback, Run(seed=1))
-    make, _ = asyncio.run(planned(name, work, method.read_options(options)))
+    work = MethodContext(policy, feedback, Run(seed=1))
+    make, _ = asyncio.run(build_plan(name, work, method.read_options(options)))
     return make(encoder or Encoder(CHAT, longest=96, prepare=policy.messages))
 
 
@@ -201,7 +201,7 @@ def test_d2o_sets_what_was_rejected_against_answers_of_the_policy(policy, store)
 
 def test_the_negatives_of_a_prompt_share_its_answers():
     asked = (Message.user("Is it open?"),)
-    bad = [Labelled(prompt=asked, completion=text, good=False) for text in ("a", "b", "a")]
+    bad = [LabelView(prompt=asked, completion=text, good=False) for text in ("a", "b", "a")]
     encoder = Encoder(CHAT)
     (key,) = {labels.prompt_key(asked)}
     (tree,) = labels.negative_trees(encoder, bad, {key: ["b", "c", "c"]})
@@ -276,10 +276,10 @@ def test_what_step_dpo_masks_would_cancel_anyway():
 
 def steps(text, *verdicts):
     found, start = [], 0
-    for part, verdict in zip(pieces(text), verdicts, strict=True):
+    for part, verdict in zip(segments(text), verdicts, strict=True):
         found.append(Step(start=start, end=start + len(part), verdict=verdict))
         start += len(part)
-    return Stepwise(prompt=OPEN, completion=text, steps=tuple(found))
+    return StepLabels(prompt=OPEN, completion=text, steps=tuple(found))
 
 
 def test_a_wrong_step_is_set_against_the_right_ones_in_its_place():
@@ -294,7 +294,7 @@ def test_a_wrong_step_is_set_against_the_right_ones_in_its_place():
     assert [learned_text(b)[0].strip() for b in tree.branches] == ["b", "B", "c"]
     assert [(p.chosen, p.rejected, p.weight) for p in tree.pairs] == [(0, 2, 0.5), (1, 2, 0.5)]
     assert encoder.left_out == {"wrong steps without a right one in their place": 1}
-    assert without_beginning(tree) == tree
+    assert mask_common_prefix(tree) == tree
 
 
 @pytest.mark.parametrize(
@@ -306,7 +306,7 @@ def test_a_wrong_step_is_set_against_the_right_ones_in_its_place():
     ],
 )
 def test_only_the_tokens_that_an_error_changed_are_learned(right, wrong, learned):
-    made = [rise.Injected(Example(prompt=OPEN, completion=right, weight=0.5), wrong)]
+    made = [rise.Injected(SFTExample(prompt=OPEN, completion=right, weight=0.5), wrong)]
     (tree,) = rise.injected_trees(Encoder(CHAT), made)
     (one, ends), (other, also) = map(learned_text, tree.branches)
     assert (one.strip(), other.strip()) == learned
@@ -356,7 +356,7 @@ def test_the_model_can_put_the_errors_in(policy, store):
 
 
 def test_token_rewards_are_those_of_the_contrasting_system_prompts(policy, store):
-    work = Work(policy, TrainingSet(store, split="all"), Run())
+    work = MethodContext(policy, TrainingSet(store, split="all"), Run())
     key = OPEN, "Yes."
     found = asyncio.run(t_reg.token_rewards(work, [key], "Be good.", "Be bad."))
     model = work.model()
@@ -370,7 +370,7 @@ def test_token_rewards_are_those_of_the_contrasting_system_prompts(policy, store
 
 
 def test_a_text_that_is_too_long_for_the_token_rewards_is_counted(policy, store):
-    work = Work(policy, TrainingSet(store, split="all"), Run())
+    work = MethodContext(policy, TrainingSet(store, split="all"), Run())
     long = "We are sorry. " * 20
     texts = [(OPEN, "Yes."), (OPEN, long)]
     found = asyncio.run(t_reg.token_rewards(work, texts, "Be good.", "Be bad."))
@@ -398,9 +398,9 @@ def test_counterfactual_pairs_are_of_the_plain_prompt(policy, store):
     (part,) = parts_of("counterfactual-dpo", policy, feedback, style="Be brief.")
     plain = {tuple(CHAT.prompt(prompt)) for prompt in feedback.prompts()}
     assert {tree.prompt for tree in part.trees} <= plain
-    work = Work(policy, feedback, Run(seed=1))
+    work = MethodContext(policy, feedback, Run(seed=1))
     prompts = feedback.prompts()
-    styled = asyncio.run(work.sample(prompts, 1, policy=also_told(policy, "Be brief.")))
+    styled = asyncio.run(work.sample(prompts, 1, policy=append_system(policy, "Be brief.")))
     (tree,) = [tree for tree in part.trees if tree.prompt == tuple(CHAT.prompt(prompts[0]))]
     assert CHAT.text(tree.branches[tree.pairs[0].chosen].tokens) == styled[0][0]
 
@@ -415,9 +415,12 @@ def test_an_instruction_to_disregard_stands_in_the_prompt(policy, store):
 
 
 def test_told_words_follow_the_system_prompt(policy):
-    assert also_told(policy, "Be brief.").system == "Be brief."
-    assert also_told(also_told(policy, "Be good."), "Be brief.").system == "Be good.\n\nBe brief."
-    assert also_told(policy, "Be brief.").model == policy.model
+    assert append_system(policy, "Be brief.").system == "Be brief."
+    assert (
+        append_system(append_system(policy, "Be good."), "Be brief.").system
+        == "Be good.\n\nBe brief."
+    )
+    assert append_system(policy, "Be brief.").model == policy.model
 
 
 def test_a_response_stands_under_two_instructions(policy, store):
@@ -469,7 +472,7 @@ def test_c3po_learns_inside_and_stays_as_it_is_outside(policy, store):
     total = [part.weight * len(part.trees) for part in (inside, outside)]
     assert total[1] / total[0] == pytest.approx(0.5), "however many prompts each has"
     assert (inside.objective.objective.name, outside.objective.objective.name) == ("dpo", "sft")
-    work = Work(policy, feedback, Run(seed=1))
+    work = MethodContext(policy, feedback, Run(seed=1))
     plain = asyncio.run(work.sample(feedback.prompts()[5:], 1))
     assert [CHAT.text(tree.branches[0].tokens) for tree in outside.trees] == [
         text for (text,) in plain
@@ -523,8 +526,10 @@ def test_the_reference_of_constructed_pairs_gives_the_known_first_loss(policy, s
     feedback = TrainingSet(store, split="all")
     for name in ("step-dpo", "t-reg"):
         options = find_method(name).read_options(CONSTRUCTED[name])
-        make, _ = asyncio.run(planned(name, Work(policy, feedback, Run(seed=1)), options))
-        ready = prepare(policy, feedback, Run(seed=1), make, Training(max_steps=1))
+        make, _ = asyncio.run(
+            build_plan(name, MethodContext(policy, feedback, Run(seed=1)), options)
+        )
+        ready = prepare(policy, feedback, Run(seed=1), make, TrainingConfig(max_steps=1))
         first = [check for check in ready.checked.checks if check.name.startswith("first loss")]
         assert first
         assert all(check.passed and "0.6931 is known" in check.found for check in first)

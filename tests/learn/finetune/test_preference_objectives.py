@@ -17,8 +17,14 @@ torch = pytest.importorskip("torch", reason="objectives are functions of tensors
 
 from backtalk.errors import BacktalkError  # noqa: E402
 from backtalk.learn.finetune import objectives as _registered  # noqa: E402, F401
-from backtalk.learn.finetune.objective import OBJECTIVES, Batch, Bound, Term, find_objective  # noqa: E402
-from backtalk.learn.finetune.trees import Branch, Comparison, Tree  # noqa: E402
+from backtalk.learn.finetune.objective import (
+    OBJECTIVES,
+    Batch,
+    BoundObjective,
+    LossOutput,
+    find_objective,
+)
+from backtalk.learn.finetune.trees import PairLabel, PromptTree, ResponseTokens  # noqa: E402
 from tests.laws.objective import (  # noqa: E402
     batch_of,
     check_objective,
@@ -36,7 +42,9 @@ def sigmoid(x: float) -> float:
 class Case:
     """Trees and what is said of them, read response by response in NumPy."""
 
-    def __init__(self, trees: list[Tree], policy: Array, reference: Array, rivals: Array) -> None:
+    def __init__(
+        self, trees: list[PromptTree], policy: Array, reference: Array, rivals: Array
+    ) -> None:
         self.trees, self.now = trees, policy
         self.places: list[list[slice]] = []
         start = 0
@@ -78,10 +86,10 @@ class Case:
         return [b for b, branch in enumerate(self.trees[t].branches) if branch.value > 0]
 
 
-Formula = Callable[[Case, int, Comparison], float]
+Formula = Callable[[Case, int, PairLabel], float]
 
 
-def h(case: Case, t: int, pair: Comparison) -> float:
+def h(case: Case, t: int, pair: PairLabel) -> float:
     return case.ratio(t, pair.chosen) - case.ratio(t, pair.rejected)
 
 
@@ -98,24 +106,24 @@ def reverse_kl(m: float, smoothing: float) -> float:
     return float(q @ np.log(q / np.array([1 - smoothing, smoothing])))
 
 
-def slic_hf(case: Case, t: int, pair: Comparison) -> float:
+def slic_hf(case: Case, t: int, pair: PairLabel) -> float:
     target = np.mean([case.pi(t, b) for b in case.marked(t)])
     apart = case.pi(t, pair.chosen) - case.pi(t, pair.rejected)
     return float(max(0, 2.0 - apart) - 0.3 * target)
 
 
-def orpo(case: Case, t: int, pair: Comparison) -> float:
+def orpo(case: Case, t: int, pair: PairLabel) -> float:
     won, lost = (math.exp(case.mean(t, b)) for b in (pair.chosen, pair.rejected))
     odds = (won / (1 - won)) / (lost / (1 - lost))
     return -math.log(won) - 0.2 * math.log(sigmoid(math.log(odds)))
 
 
-def cpo(case: Case, t: int, pair: Comparison) -> float:
+def cpo(case: Case, t: int, pair: PairLabel) -> float:
     won, lost = case.pi(t, pair.chosen), case.pi(t, pair.rejected)
     return -math.log(sigmoid(0.2 * won - 0.2 * lost)) - 0.5 * won
 
 
-def cpl(case: Case, t: int, pair: Comparison) -> float:
+def cpl(case: Case, t: int, pair: PairLabel) -> float:
     def score(b: int) -> float:
         total, step = 0.0, 0
         for weight, value in zip(case.weights(t, b), case.tokens(t, b), strict=True):
@@ -128,7 +136,7 @@ def cpl(case: Case, t: int, pair: Comparison) -> float:
     return -math.log(won / (won + lost))
 
 
-def cringe(case: Case, t: int, pair: Comparison) -> float:
+def cringe(case: Case, t: int, pair: PairLabel) -> float:
     apart = case.pi(t, pair.chosen) - case.pi(t, pair.rejected)
     place = case.places[t][pair.rejected]
     contrast = 0.0
@@ -145,13 +153,13 @@ def cringe(case: Case, t: int, pair: Comparison) -> float:
     return sigmoid((0.5 - apart) / 2.0) * (-case.pi(t, pair.chosen) + 0.7 * contrast)
 
 
-def desiderata(case: Case, t: int, pair: Comparison) -> float:
+def desiderata(case: Case, t: int, pair: PairLabel) -> float:
     won, lost = math.exp(case.pi(t, pair.chosen)), math.exp(case.pi(t, pair.rejected))
     divergence = -(case.ratio(t, pair.chosen) + case.ratio(t, pair.rejected)) / 2
     return -math.log(won / (won + lost)) + 0.3 * divergence
 
 
-def t_reg(case: Case, t: int, pair: Comparison) -> float:
+def t_reg(case: Case, t: int, pair: PairLabel) -> float:
     def reg(b: int) -> float:
         return -float(
             (case.weights(t, b) * 0.2 * case.credit(t, b))
@@ -167,7 +175,7 @@ def t_reg(case: Case, t: int, pair: Comparison) -> float:
     )
 
 
-def inpo(case: Case, t: int, pair: Comparison) -> float:
+def inpo(case: Case, t: int, pair: PairLabel) -> float:
     eta, tau = 0.2, 0.05
     now = case.ref(t, pair.chosen) - case.ref(t, pair.rejected)
     base = pair.facts.get("base_margin", now)
@@ -175,14 +183,14 @@ def inpo(case: Case, t: int, pair: Comparison) -> float:
     return (own - tau / eta * base - (eta - tau) / eta * now - 1 / (2 * eta)) ** 2
 
 
-def spac(case: Case, t: int, pair: Comparison) -> float:
+def spac(case: Case, t: int, pair: PairLabel) -> float:
     own = np.mean([0.2 * case.ratio(t, b) for b in case.marked(t)])
     return float(
         own - 0.2 * case.ratio(t, pair.chosen) - 1.5 * math.log(sigmoid(0.2 * h(case, t, pair)))
     )
 
 
-def xpo(case: Case, t: int, pair: Comparison) -> float:
+def xpo(case: Case, t: int, pair: PairLabel) -> float:
     bonus = np.mean([case.pi(t, b) for b in case.marked(t)])
     constant = np.mean([case.ref(t, b) for b in case.marked(t)])
     return float(-math.log(sigmoid(0.2 * h(case, t, pair))) + 0.1 * (bonus - constant))
@@ -235,20 +243,20 @@ FORMULAS: dict[str, tuple[dict[str, Any], Formula]] = {
 ALL = [*FORMULAS, "sppo"]
 
 
-def bound(name: str, **options: Any) -> Bound:
+def bound(name: str, **options: Any) -> BoundObjective:
     given = FORMULAS[name][0] if name in FORMULAS else {"beta": 0.5}
     return find_objective(name).bind(**{**given, **options})
 
 
-def example(name: str, seed: int = 0) -> tuple[Bound, Batch, Case]:
+def example(name: str, seed: int = 0) -> tuple[BoundObjective, Batch, Case]:
     objective = bound(name)
     trees = some_trees(seed)
     rng = np.random.default_rng([seed, 2])
     told = [
-        Comparison(p.chosen, p.rejected, p.weight, {**p.facts, "base_margin": rng.normal()})
+        PairLabel(p.chosen, p.rejected, p.weight, {**p.facts, "base_margin": rng.normal()})
         for p in trees[0].pairs
     ]
-    trees[0] = Tree(
+    trees[0] = PromptTree(
         trees[0].prompt, trees[0].branches, trees[0].weight, trees[0].facts, tuple(told)
     )
     said = something_said(trees, 5, seed)
@@ -300,8 +308,8 @@ def test_equals_the_formula_of_the_paper(name: str, seed: int) -> None:
 def test_gradient_equals_finite_differences_of_the_formula(name: str) -> None:
     objective, batch, case = example(name)
     learned = [(batch.policy.requires_grad_(), case.now)]
-    if batch.rivals is not None:
-        learned.append((batch.rivals.requires_grad_(), case.rivals))
+    if batch.top_k is not None:
+        learned.append((batch.top_k.requires_grad_(), case.rivals))
     objective(batch).losses.sum().backward()
     step = 1e-6
     for values, plain in learned:
@@ -318,7 +326,9 @@ def test_gradient_equals_finite_differences_of_the_formula(name: str) -> None:
         np.testing.assert_allclose(values.grad.numpy(), found, rtol=1e-6, atol=1e-6)
 
 
-@pytest.mark.parametrize("name", [name for name in ALL if OBJECTIVES[name].start is not None])
+@pytest.mark.parametrize(
+    "name", [name for name in ALL if OBJECTIVES[name].initial_loss is not None]
+)
 @pytest.mark.parametrize("usual", [True, False])
 def test_loss_at_policy_equal_reference_is_known(name: str, usual: bool) -> None:
     objective = find_objective(name).bind() if usual else bound(name)
@@ -328,7 +338,7 @@ def test_loss_at_policy_equal_reference_is_known(name: str, usual: bool) -> None
         trees, torch.cat([one.policy for one in said]), torch.cat([one.policy for one in said])
     )
     losses = objective(batch).losses
-    torch.testing.assert_close(losses, torch.full_like(losses, objective.start or math.nan))
+    torch.testing.assert_close(losses, torch.full_like(losses, objective.initial_loss or math.nan))
 
 
 def test_first_round_of_inpo_starts_where_ipo_does() -> None:
@@ -347,17 +357,17 @@ def test_a_step_prefers_the_chosen_arm(name: str, masses: tuple[float, float]) -
     logits = start.clone().requires_grad_()
     values = (1.0, 0.0) if name == "sppo" else (0.0, 0.0, 1.0)
     arms = (0, 1) if name == "sppo" else (0, 1, 5)
-    tree = Tree(
+    tree = PromptTree(
         (9,),
         tuple(
-            Branch((arm,), value, credit=(0.5 - arm,) if arm < 2 else None)
+            ResponseTokens((arm,), value, credit=(0.5 - arm,) if arm < 2 else None)
             for arm, value in zip(arms, values, strict=True)
         ),
-        pairs=(Comparison(0, 1),),
+        pairs=(PairLabel(0, 1),),
     )
     policy = logits.log_softmax(0)
     others = torch.stack([torch.cat([policy[:arm], policy[arm + 1 :]]) for arm in arms])
-    batch = Batch.of([tree], policy[list(arms)], start[list(arms)], rivals=others)
+    batch = Batch.of([tree], policy[list(arms)], start[list(arms)], top_k=others)
     bound(name)(batch).losses.sum().backward()
     assert logits.grad is not None
     after = start - 0.01 * logits.grad
@@ -373,22 +383,22 @@ def test_laws(name: str) -> None:
 def test_laws_refuse_an_objective_that_reads_masked_tokens() -> None:
     plain = bound("dpo")
 
-    def unmasked(batch: Batch, **options: Any) -> Term:
+    def unmasked(batch: Batch, **options: Any) -> LossOutput:
         return plain(replace(batch, weight=torch.ones_like(batch.weight)))
 
-    def centred(batch: Batch, **options: Any) -> Term:
+    def centred(batch: Batch, **options: Any) -> LossOutput:
         losses = plain(batch).losses
-        return Term(losses - losses.mean().detach())
+        return LossOutput(losses - losses.mean().detach())
 
     for wrong in (unmasked, centred):
         registered = replace(plain.objective, function=wrong)
         with pytest.raises(AssertionError):
-            check_objective(Bound(registered, plain.options))
+            check_objective(BoundObjective(registered, plain.options))
 
 
-def one_tree(*values: float) -> Tree:
-    branches = tuple(Branch((arm, 0), value) for arm, value in enumerate(values))
-    return Tree((9,), branches, pairs=(Comparison(0, 1),))
+def one_tree(*values: float) -> PromptTree:
+    branches = tuple(ResponseTokens((arm, 0), value) for arm, value in enumerate(values))
+    return PromptTree((9,), branches, pairs=(PairLabel(0, 1),))
 
 
 @pytest.mark.parametrize("name", ["spac", "xpo"])
@@ -419,15 +429,15 @@ def test_step_dpo_of_whole_responses_equals_that_of_the_step_alone() -> None:
     """Shared steps cancel, and what follows the wrong step is masked."""
     shared, own, after = (3, 4), ((5, 6), (7,)), (8, 9)
     policy = {token: -0.1 * token for token in range(10)}
-    whole = Tree(
+    whole = PromptTree(
         (1,),
         tuple(
-            Branch(shared + step + after, weights=(1.0,) * len(shared + step) + (0.0,) * 2)
+            ResponseTokens(shared + step + after, weights=(1.0,) * len(shared + step) + (0.0,) * 2)
             for step in own
         ),
-        pairs=(Comparison(0, 1),),
+        pairs=(PairLabel(0, 1),),
     )
-    step = Tree((1, *shared), tuple(map(Branch, own)), pairs=(Comparison(0, 1),))
+    step = PromptTree((1, *shared), tuple(map(ResponseTokens, own)), pairs=(PairLabel(0, 1),))
     losses = []
     for tree in (whole, step):
         said = torch.tensor([policy[token] for b in tree.branches for token in b.tokens])
@@ -438,10 +448,13 @@ def test_step_dpo_of_whole_responses_equals_that_of_the_step_alone() -> None:
 def test_i_orpo_compares_one_response_under_two_instructions() -> None:
     """Masked instruction tokens in the branches stand for two prompts."""
     right, wrong = [-0.3, -0.9], [-1.2, -0.7]
-    tree = Tree(
+    tree = PromptTree(
         (1,),
-        (Branch((2, 3, 7, 8), weights=(0, 0, 1, 1)), Branch((4, 7, 8), weights=(0, 1, 1))),
-        pairs=(Comparison(0, 1),),
+        (
+            ResponseTokens((2, 3, 7, 8), weights=(0, 0, 1, 1)),
+            ResponseTokens((4, 7, 8), weights=(0, 1, 1)),
+        ),
+        pairs=(PairLabel(0, 1),),
     )
     said = torch.tensor([-9.0, -8.0, *right, -7.0, *wrong], dtype=torch.float64)
     p, q = math.exp(np.mean(right)), math.exp(np.mean(wrong))
@@ -457,16 +470,16 @@ def arms_batch(
 ) -> Batch:
     """Return every pair of arms, weighted by how often it is drawn and so labelled."""
     pairs = tuple(
-        Comparison(a, b, float(drawn[a] * drawn[b] * preference[a, b]))
+        PairLabel(a, b, float(drawn[a] * drawn[b] * preference[a, b]))
         for a in range(ARMS)
         for b in range(ARMS)
     )
-    tree = Tree((9,), tuple(Branch((arm,)) for arm in range(ARMS)), pairs=pairs)
+    tree = PromptTree((9,), tuple(ResponseTokens((arm,)) for arm in range(ARMS)), pairs=pairs)
     return Batch.of([tree], logits.log_softmax(0), reference)
 
 
 def optimum(
-    objective: Bound,
+    objective: BoundObjective,
     reference: torch.Tensor,
     preference: torch.Tensor,
     drawn: torch.Tensor | None = None,
@@ -652,7 +665,11 @@ def test_equals_trl(name: str, kind: str, options: dict[str, float]) -> None:
 
 
 def test_sppo_equals_trl_summed_over_a_pair() -> None:
-    trees = [Tree((9,), (Branch((1, 2), 1.0), Branch((3,), 0.0)), pairs=(Comparison(0, 1),))]
+    trees = [
+        PromptTree(
+            (9,), (ResponseTokens((1, 2), 1.0), ResponseTokens((3,), 0.0)), pairs=(PairLabel(0, 1),)
+        )
+    ]
     case = Case(trees, np.array([-0.3, -1.0, -0.7]), np.array([-0.5, -0.8, -1.4]), np.zeros((3, 1)))
     theirs = trl_dpo_losses("sppo_hard", case, beta=0.5, smoothing=0.0)
     ours = bound("sppo")(
@@ -663,7 +680,9 @@ def test_sppo_equals_trl_summed_over_a_pair() -> None:
 
 def test_ipo_equals_trl_where_its_average_over_tokens_is_of_one() -> None:
     """TRL divides by the number of tokens, which the equation does not."""
-    trees = [Tree((9,), (Branch((1,)), Branch((3,))), pairs=(Comparison(0, 1),))]
+    trees = [
+        PromptTree((9,), (ResponseTokens((1,)), ResponseTokens((3,))), pairs=(PairLabel(0, 1),))
+    ]
     case = Case(trees, np.array([-0.3, -0.7]), np.array([-0.5, -1.4]), np.zeros((2, 1)))
     theirs = trl_dpo_losses("ipo", case, beta=0.2, smoothing=0.0)
     ours = bound("ipo")(

@@ -8,17 +8,24 @@ import torch
 from backtalk import Policy
 from backtalk.artifacts import Artifacts
 from backtalk.feedback import Message
-from backtalk.learn.finetune import Branch, Comparison, Part, Training, Tree, find_objective
+from backtalk.learn.finetune import (
+    PairLabel,
+    PromptTree,
+    ResponseTokens,
+    TrainingConfig,
+    TrainingTask,
+    find_objective,
+)
 from backtalk.learn.finetune.encoding import Encoder, Text
-from backtalk.learn.finetune.logprobs import Scorer
+from backtalk.learn.finetune.logprobs import LogProbModel
 from backtalk.learn.finetune.preflight import PreflightFailed, preflight
-from backtalk.learn.finetune.reference_logprobs import ReferenceCache
-from backtalk.learn.finetune.trainable_model import student_of
+from backtalk.learn.finetune.reference_logprobs import ReferenceLogProbs
+from backtalk.learn.finetune.trainable_model import load_trainable_model
 from backtalk.learn.finetune.trainer import precision_context
 from backtalk.models import LocalSpec
 from tests.models import tiny
 
-SETTINGS = Training()
+SETTINGS = TrainingConfig()
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +36,7 @@ def folder(tmp_path_factory):
 @pytest.fixture
 def student(folder, tmp_path):
     policy = Policy(model=LocalSpec(model=folder))
-    return student_of(policy, Artifacts(tmp_path), SETTINGS, seed=0)
+    return load_trainable_model(policy, Artifacts(tmp_path), SETTINGS, seed=0)
 
 
 def pairs(student, count=5):
@@ -37,17 +44,17 @@ def pairs(student, count=5):
     return [
         encoder.tree(
             (Message.user(f"Is shop {i} open?"),), [Text("Yes."), Text("No, it is late.")],
-            pairs=[Comparison(0, 1)],
+            pairs=[PairLabel(0, 1)],
         )
         for i in range(count)
     ]  # fmt: skip
 
 
 def checked(student, trees, *, objective="dpo", teacher=None, settings=SETTINGS):
-    parts = [Part("preference", find_objective(objective).bind(), trees)]
-    reference = ReferenceCache(None, "")
+    parts = [TrainingTask("preference", find_objective(objective).bind(), trees)]
+    reference = ReferenceLogProbs(None, "")
     scorer = teacher or student.scorer
-    reference.fill(
+    reference.compute(
         scorer, trees, batch_tokens=4096,
         context=precision_context(scorer, settings), report=lambda done: None,
     )  # fmt: skip
@@ -77,7 +84,7 @@ def test_it_is_shown_what_is_learned_and_what_is_not(student):
 
 
 def test_a_reference_of_other_weights_is_refused(student):
-    other = Scorer(tiny.network("qwen2"))
+    other = LogProbModel(tiny.network("qwen2"))
     found = checked(student, pairs(student), teacher=other)
     assert failed(found) == ["first loss of dpo on preference"]
     with pytest.raises(PreflightFailed, match=r"0\.6931 is known"):
@@ -86,7 +93,9 @@ def test_a_reference_of_other_weights_is_refused(student):
 
 def test_a_response_that_is_not_ended_is_refused(student):
     trees = [
-        replace(tree, branches=tuple(Branch(branch.tokens[:-1]) for branch in tree.branches))
+        replace(
+            tree, branches=tuple(ResponseTokens(branch.tokens[:-1]) for branch in tree.branches)
+        )
         for tree in pairs(student)
     ]
     assert failed(checked(student, trees)) == ["the end of a response is learned, once"]
@@ -96,7 +105,9 @@ def test_an_end_that_is_learned_twice_is_refused(student):
     trees = [
         replace(
             tree,
-            branches=tuple(Branch((*branch.tokens, branch.tokens[-1])) for branch in tree.branches),
+            branches=tuple(
+                ResponseTokens((*branch.tokens, branch.tokens[-1])) for branch in tree.branches
+            ),
         )
         for tree in pairs(student)
     ]
@@ -120,12 +131,16 @@ def test_prompts_that_are_shared_wrongly_are_refused(folder, tmp_path):
     """A sliding window that is treated as if there were none."""
     tiny.save(tmp_path / "mistral", "mistral")
     policy = Policy(model=LocalSpec(model=str(tmp_path / "mistral")))
-    forced = student_of(policy, Artifacts(tmp_path), SETTINGS, seed=0, share=True)
+    forced = load_trainable_model(policy, Artifacts(tmp_path), SETTINGS, seed=0, share=True)
     trees = [
-        Tree(tuple(range(2, 40)), (Branch((5, 6, 1)), Branch((7, 8, 1))), pairs=(Comparison(0, 1),))
+        PromptTree(
+            tuple(range(2, 40)),
+            (ResponseTokens((5, 6, 1)), ResponseTokens((7, 8, 1))),
+            pairs=(PairLabel(0, 1),),
+        )
     ] * 2
     assert "prompts shared as in rows of their own" in failed(checked(forced, trees))
-    rightly = student_of(policy, Artifacts(tmp_path), SETTINGS, seed=0)
+    rightly = load_trainable_model(policy, Artifacts(tmp_path), SETTINGS, seed=0)
     assert failed(checked(rightly, trees)) == []
 
 
@@ -151,6 +166,6 @@ def changed(draw):
 def test_a_first_loss_that_is_not_a_number_is_refused(student):
     with torch.no_grad():
         student.scorer.model.get_output_embeddings().weight[5] = torch.nan
-    parts = [Part("demonstration", find_objective("sft").bind(), pairs(student))]
+    parts = [TrainingTask("demonstration", find_objective("sft").bind(), pairs(student))]
     with pytest.raises(Exception, match="not numbers"):
         preflight(student, parts, SETTINGS)

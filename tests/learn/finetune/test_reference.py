@@ -3,21 +3,21 @@
 import pytest
 import torch
 
-from backtalk.learn.finetune import Branch, Training, Tree
-from backtalk.learn.finetune.logprobs import Scorer
-from backtalk.learn.finetune.reference_logprobs import ReferenceCache
+from backtalk.learn.finetune import PromptTree, ResponseTokens, TrainingConfig
+from backtalk.learn.finetune.logprobs import LogProbModel
+from backtalk.learn.finetune.reference_logprobs import ReferenceLogProbs
 from backtalk.learn.finetune.trainer import precision_context
 from tests.learn.finetune.small import model, trees
 
-SCORER = Scorer(model())
+SCORER = LogProbModel(model())
 
 
 def fill(path, forest, *, weights="w", scorer=SCORER):
-    cache = ReferenceCache(path, weights)
+    cache = ReferenceLogProbs(path, weights)
     done = []
-    cache.fill(
+    cache.compute(
         scorer, forest, batch_tokens=200,
-        context=precision_context(scorer, Training()), report=done.append,
+        context=precision_context(scorer, TrainingConfig()), report=done.append,
     )  # fmt: skip
     assert done[-1] == len(forest)
     return cache
@@ -28,7 +28,9 @@ def test_values_are_those_of_the_reference(tmp_path):
     cache = fill(tmp_path / "r.db", forest)
     with torch.no_grad():
         expected = SCORER.score(forest).values
-    torch.testing.assert_close(cache.of(forest, expected.device), expected, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(
+        cache.lookup(forest, expected.device), expected, atol=1e-5, rtol=1e-5
+    )
 
 
 def test_what_is_on_disk_is_not_computed_again(tmp_path):
@@ -43,34 +45,36 @@ def test_what_is_on_disk_is_not_computed_again(tmp_path):
 
 @pytest.mark.parametrize("change", ["weights", "cut", "boundary"])
 def test_what_changes_a_value_is_computed_again(tmp_path, change):
-    forest = [Tree((5, 6, 7), (Branch((8, 9, 1)),))]
+    forest = [PromptTree((5, 6, 7), (ResponseTokens((8, 9, 1)),))]
     fill(tmp_path / "r.db", forest)
     if change == "weights":
         assert fill(tmp_path / "r.db", forest, weights="other").computed == 1
         return
     other = {
-        "cut": Tree((5, 6, 7), (Branch((8, 9)),)),
-        "boundary": Tree((5, 6), (Branch((7, 8, 9, 1)),)),
+        "cut": PromptTree((5, 6, 7), (ResponseTokens((8, 9)),)),
+        "boundary": PromptTree((5, 6), (ResponseTokens((7, 8, 9, 1)),)),
     }[change]
     assert fill(tmp_path / "r.db", [other]).computed == 1
 
 
 def test_masks_do_not_change_what_is_kept(tmp_path):
-    plain = Tree((5, 6, 7), (Branch((8, 9, 1)),))
+    plain = PromptTree((5, 6, 7), (ResponseTokens((8, 9, 1)),))
     fill(tmp_path / "r.db", [plain])
-    masked = Tree((5, 6, 7), (Branch((8, 9, 1), weights=(0.0, 1.0, 1.0)),), weight=3.0)
+    masked = PromptTree(
+        (5, 6, 7), (ResponseTokens((8, 9, 1), weights=(0.0, 1.0, 1.0)),), weight=3.0
+    )
     cache = fill(tmp_path / "r.db", [masked])
     assert cache.computed == 0
-    assert len(cache.of([masked], torch.device("cpu"))) == 3
+    assert len(cache.lookup([masked], torch.device("cpu"))) == 3
 
 
 def test_anchors_are_asked_about_too():
-    tree = Tree((5, 6), (Branch((7, 1)),), anchors=(Branch((8, 9, 1)),))
+    tree = PromptTree((5, 6), (ResponseTokens((7, 1)),), kl_anchors=(ResponseTokens((8, 9, 1)),))
     cache = fill(None, [tree])
     assert cache.computed == 2
-    assert len(cache.of([tree.only(tree.anchors)], torch.device("cpu"))) == 3
+    assert len(cache.lookup([tree.only(tree.kl_anchors)], torch.device("cpu"))) == 3
 
 
 def test_a_response_that_was_not_asked_about_is_an_error():
     with pytest.raises(KeyError):
-        fill(None, trees(2)).of(trees(1, seed=8), torch.device("cpu"))
+        fill(None, trees(2)).lookup(trees(1, seed=8), torch.device("cpu"))

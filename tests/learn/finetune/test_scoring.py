@@ -6,9 +6,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from backtalk.learn.finetune import Branch, Tree
-from backtalk.learn.finetune.logprobs import Scorer, _LogProbabilities
-from backtalk.learn.finetune.packing import Stretch, pack, pad
+from backtalk.learn.finetune import PromptTree, ResponseTokens
+from backtalk.learn.finetune.logprobs import LogProbModel, _LogProbabilities
+from backtalk.learn.finetune.packing import TreeSpan, pack, pad
 from backtalk.learn.finetune.tree_attention import segments
 from tests.learn.finetune.small import model, trees
 
@@ -32,7 +32,7 @@ def plainly(network, forest):
 def test_values_and_gradients_are_those_of_plain_rows(architecture):
     forest = [*trees(3, responses=3), *trees(2, seed=1, responses=1, paired=False)]
     network = model(architecture)
-    scorer = Scorer(network)
+    scorer = LogProbModel(network)
     assert scorer.shares == (architecture in SHARING)
     found, expected = scorer.score(forest).values, plainly(network, forest)
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
@@ -50,9 +50,9 @@ def test_values_and_gradients_are_those_of_plain_rows(architecture):
 @pytest.mark.parametrize("architecture", SHARING)
 def test_a_response_sees_no_other_and_no_other_tree(architecture):
     network = model(architecture)
-    scorer = Scorer(network)
+    scorer = LogProbModel(network)
     one, two = trees(2, responses=2)
-    changed = two.only([two.branches[0], Branch((5, 6, 7))])
+    changed = two.only([two.branches[0], ResponseTokens((5, 6, 7))])
     length = len(two.branches[0].tokens)
     before = scorer.score([one, two]).values
     after = scorer.score([one, changed]).values
@@ -62,12 +62,12 @@ def test_a_response_sees_no_other_and_no_other_tree(architecture):
 
 def test_packing_without_boundaries_is_told_apart():
     """The negative control: the same row, attended to as one text, gives other values."""
-    scorer = Scorer(model())
+    scorer = LogProbModel(model())
     forest = trees(3, responses=1, paired=False)
     packed = pack(forest)
     together = packed.__class__(
-        packed.tokens, packed.positions, packed.places, packed.targets,
-        (Stretch(packed.tokens.shape[1], (0,)),),
+        packed.tokens, packed.positions, packed.logit_positions, packed.targets,
+        (TreeSpan(packed.tokens.shape[1], (0,)),),
     )  # fmt: skip
     away = (scorer(packed).values - scorer(together).values).abs().max()
     assert away > 1e-2
@@ -75,8 +75,10 @@ def test_packing_without_boundaries_is_told_apart():
 
 def test_models_that_cannot_share_prompts_would_go_wrong_if_they_did():
     network = model("mistral")
-    forest = [Tree(tuple(range(2, 30)), (Branch((3, 4, 5, 1)), Branch((7, 1))))]
-    shared = Scorer(network, share=True).score(forest).values
+    forest = [
+        PromptTree(tuple(range(2, 30)), (ResponseTokens((3, 4, 5, 1)), ResponseTokens((7, 1))))
+    ]
+    shared = LogProbModel(network, share=True).score(forest).values
     network.set_attn_implementation("sdpa")
     assert (shared - plainly(network, forest)).abs().max() > 1e-3
 
@@ -84,7 +86,7 @@ def test_models_that_cannot_share_prompts_would_go_wrong_if_they_did():
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.tuples(st.integers(1, 5), st.lists(st.integers(0, 4), min_size=1, max_size=3))))
 def test_the_block_mask_and_the_stretches_say_the_same(shapes):
-    stretches = [Stretch(prompt, tuple(branches)) for prompt, branches in shapes]
+    stretches = [TreeSpan(prompt, tuple(branches)) for prompt, branches in shapes]
     if not stretches:
         return
     part, stem = segments(stretches)
@@ -94,7 +96,7 @@ def test_the_block_mask_and_the_stretches_say_the_same(shapes):
     )
     start = 0
     for stretch in stretches:
-        end = start + stretch.prompt + stretch.grown
+        end = start + stretch.prompt + stretch.response_tokens
         own = seen[start:end]
         assert not own[:, :start].any()
         assert not own[:, end:].any()
@@ -136,7 +138,7 @@ def test_the_head_is_that_of_autograd(monkeypatch, few, scale, softcap, rivals):
 
 
 def test_sums_are_in_float32_where_products_are_not():
-    scorer = Scorer(model())
+    scorer = LogProbModel(model())
     forest = trees(4)
     exact = scorer.score(forest).values
     with torch.autocast("cpu", dtype=torch.bfloat16):
@@ -152,8 +154,8 @@ def test_padded_rows_hold_what_packed_rows_hold():
     assert packed.tokens.numel() == sum(tree.size for tree in forest)
     assert len(padded.tokens) == sum(len(tree.branches) for tree in forest)
     # The token before each response token is the same in both layouts.
-    before = packed.tokens.flatten()[packed.places]
-    assert torch.equal(before, padded.tokens.flatten()[padded.places])
+    before = packed.tokens.flatten()[packed.logit_positions]
+    assert torch.equal(before, padded.tokens.flatten()[padded.logit_positions])
     assert np.isclose(int(padded.padding.sum()), sum(
         len(tree.prompt) + len(branch.tokens) - 1 for tree in forest for branch in tree.branches
     ))  # fmt: skip

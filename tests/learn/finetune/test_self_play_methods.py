@@ -15,12 +15,12 @@ from backtalk.feedback.views import Pair
 from backtalk.learn import TrainingSet, find_method
 from backtalk.learn.finetune.encoding import Encoder
 from backtalk.learn.finetune.methods import self_play
-from backtalk.learn.finetune.registration import Work, planned
-from backtalk.learn.online.loop import GivenCases, Judge, Online, Plan
-from backtalk.learn.online.oracle_feedback import Comparer, giver_of
-from backtalk.learn.online.samplers import SAMPLINGS, find_sampling, mixed
+from backtalk.learn.finetune.registration import MethodContext, build_plan
+from backtalk.learn.online.loop import InMemoryTrainingSet, OnlineConfig, OnlineLearner, RewardJudge
+from backtalk.learn.online.oracle_feedback import PairwiseOracle, make_feedback_source
+from backtalk.learn.online.samplers import SAMPLERS, find_sampling, mixed
 from backtalk.models import EndpointSpec, LocalSpec, MixtureSpec, Sampling
-from backtalk.models.local.chat_template import ChatTokens
+from backtalk.models.local.chat_template import ChatTemplate
 from backtalk.policy import Policy, list_policies, load_policy, save_policy
 from backtalk.rewards import ByReward
 from backtalk.rewards.protocol import Scores
@@ -32,7 +32,7 @@ ADA = Annotator.human("ada")
 NAMES = ("sppo", "dno", "inpo", "nash-md", "nash-mp", "spac", "xpo")
 OPEN = (Message.user("Is it open?"),)
 TOKENIZER = tiny.tokenizer()
-CHAT = ChatTokens(TOKENIZER, name="tiny", end=frozenset({TOKENIZER.eos_token_id}))
+CHAT = ChatTemplate(TOKENIZER, name="tiny", end=frozenset({TOKENIZER.eos_token_id}))
 PROMPTS = [as_prompt(f"Is shop {i} open today?") for i in range(8)]
 QUICK = {"max_steps": 2, "batch": 4, "learning_rate": 3e-3}
 
@@ -101,18 +101,18 @@ def learn(name, policy, feedback, **options):
 
 def parts_of(name, policy, feedback, **options):
     """What a method is going to train on."""
-    work = Work(policy, feedback, Run(seed=1))
-    make, _ = asyncio.run(planned(name, work, find_method(name).read_options(options)))
+    work = MethodContext(policy, feedback, Run(seed=1))
+    make, _ = asyncio.run(build_plan(name, work, find_method(name).read_options(options)))
     return make(Encoder(CHAT, longest=96, prepare=policy.messages))
 
 
 def online(name, policy, store, *, giver=None, rounds=1, samples=3, **fields):
     method = find_method(name)
     with Run(seed=1) as run:
-        made = Online(
+        made = OnlineLearner(
             method, store, run,
-            giver=giver or giver_of(Longer(), method.rounds.pairs),
-            plan=Plan(rounds=rounds, prompts=4, samples=samples, **fields), options=QUICK,
+            giver=giver or make_feedback_source(Longer(), method.rounds.pairs),
+            plan=OnlineConfig(rounds=rounds, prompts=4, samples=samples, **fields), options=QUICK,
         )  # fmt: skip
         return asyncio.run(made.learn(policy, PROMPTS, []))
 
@@ -151,7 +151,7 @@ def test_the_reference_of_a_round_is_the_policy_that_the_method_says(name, moves
 @pytest.mark.parametrize("name", ["sppo", "dno", "nash-md", "spac"])
 def test_preferences_that_run_in_a_circle_are_learned_from_in_rounds(name, policy, tmp_path):
     with Store(tmp_path / "s.db") as store:
-        found = online(name, policy, store, giver=Comparer(Cycle()), rounds=2)
+        found = online(name, policy, store, giver=PairwiseOracle(Cycle()), rounds=2)
         assert len(found.policies) == 2
         said = [one for case in store.cases() for one in case.feedback]
         assert len(said) == 2 * 4 * 3, "each answer of a prompt with each other one"
@@ -181,7 +181,7 @@ def test_a_teacher_answers_too(policy, other, tmp_path):
 
 def test_every_sampling_names_policies_that_draw(policy, other):
     chance = np.random.default_rng(0)
-    for name, rule in SAMPLINGS.items():
+    for name, rule in SAMPLERS.items():
         for _ in range(20):
             assert len(rule([policy, other], 3, 0.2, chance)) == 3, name
             assert rule([policy], 3, 0.2, chance) == [policy] * 3, name
@@ -263,7 +263,7 @@ def test_a_base_without_probabilities_is_refused_with_the_mend(policy, store):
 def test_an_answer_that_the_base_cannot_read_leaves_its_pairs_without_a_margin(other, store):
     long = Pair(prompt=OPEN, chosen="nine " * 200, rejected="No.")
     short = Pair(prompt=OPEN, chosen="Yes.", rejected="No.")
-    work = Work(other, TrainingSet(store), Run())
+    work = MethodContext(other, TrainingSet(store), Run())
     facts = asyncio.run(self_play.base_margins(other, [long, short], work))
     assert facts(long) == {}
     known = by_hand(other, OPEN, "Yes.") - by_hand(other, OPEN, "No.")
@@ -352,9 +352,9 @@ def test_xpo_leads_away_from_the_references_answers_and_compares_them_with_other
         talk = talk.model_copy(
             update={"responses": tuple(r.model_copy(update={"policy": p.id}) for r, p in by)}
         )
-        (case,) = asyncio.run(giver_of(Longer(), "mutual").give([talk], seed=0))
+        (case,) = asyncio.run(make_feedback_source(Longer(), "mutual").give([talk], seed=0))
         store.add_cases([case])
-        feedback = GivenCases(store, [case])
+        feedback = InMemoryTrainingSet(store, [case])
         (part,) = parts_of("xpo", other, feedback, reference=reference)
     (tree,) = part.trees
     texts = [CHAT.text(branch.tokens) for branch in tree.branches]
@@ -376,13 +376,13 @@ def test_a_reward_compares_by_its_scores():
 
 def test_verdicts_may_be_drawn_with_the_oracles_odds():
     talks = [Interaction.of(OPEN, "a", "bb", "b") for _ in range(300)]
-    cases = asyncio.run(Comparer(Cycle(), draws=True).give(talks, seed=0))
+    cases = asyncio.run(PairwiseOracle(Cycle(), sample_verdicts=True).give(talks, seed=0))
     said = [one for case in cases for one in case.feedback if one.a == "0" and one.b == "1"]
     assert 0.05 < np.mean([one.verdict == "a" for one in said]) < 0.16
     assert {one.probability for one in said} == {None}
 
 
 def test_who_gives_feedback_goes_by_the_rule():
-    assert isinstance(giver_of(Longer(), "best-worst"), Judge)
-    assert isinstance(giver_of(Longer(), "mutual"), Comparer)
-    assert isinstance(giver_of(Longer(), "mutual", rates=True), Judge)
+    assert isinstance(make_feedback_source(Longer(), "best-worst"), RewardJudge)
+    assert isinstance(make_feedback_source(Longer(), "mutual"), PairwiseOracle)
+    assert isinstance(make_feedback_source(Longer(), "mutual", rates=True), RewardJudge)

@@ -11,26 +11,32 @@ import pytest
 import torch
 
 from backtalk.errors import BacktalkError
-from backtalk.learn.finetune import Branch, Part, Training, Tree, find_objective
+from backtalk.learn.finetune import (
+    PromptTree,
+    ResponseTokens,
+    TrainingConfig,
+    TrainingTask,
+    find_objective,
+)
 from backtalk.learn.finetune.config import usual_rate
-from backtalk.learn.finetune.logprobs import Scorer
-from backtalk.learn.finetune.reference_logprobs import ReferenceCache
+from backtalk.learn.finetune.logprobs import LogProbModel
+from backtalk.learn.finetune.reference_logprobs import ReferenceLogProbs
 from backtalk.learn.finetune.trainer import Trainer, precision_context
 from tests.learn.finetune.small import model, trees
 
 STEPS = 50
-USUAL = Training(batch=8, learning_rate=1e-3, epochs=8, max_steps=STEPS)
+USUAL = TrainingConfig(batch_size=8, learning_rate=1e-3, epochs=8, max_steps=STEPS)
 
 
 def train(
     settings=USUAL, *, share=None, architecture="llama", folder=None, parts=None, report=None
 ):
     """A trained model's weights, and its trainer."""
-    parts = parts or [Part("preference", find_objective("dpo").bind(beta=0.5), trees(64))]
-    scorer = Scorer(model(architecture), share=share)
-    reference = ReferenceCache(None, "first")
+    parts = parts or [TrainingTask("preference", find_objective("dpo").bind(beta=0.5), trees(64))]
+    scorer = LogProbModel(model(architecture), share=share)
+    reference = ReferenceLogProbs(None, "first")
     for part in parts:
-        reference.fill(
+        reference.compute(
             scorer, part.trees, batch_tokens=4096,
             context=precision_context(scorer, settings), report=lambda done: None,
         )  # fmt: skip
@@ -66,25 +72,25 @@ def test_the_trajectory_does_not_depend_on_how_it_is_computed(usual, how):
 def test_a_prompt_that_is_learned_leads_elsewhere(usual):
     """The negative control: with prompt tokens among the learned ones, other weights come out."""
     moved = [
-        Tree(
+        PromptTree(
             tree.prompt[:1],
-            tuple(Branch((*tree.prompt[1:], *branch.tokens)) for branch in tree.branches),
+            tuple(ResponseTokens((*tree.prompt[1:], *branch.tokens)) for branch in tree.branches),
             pairs=tree.pairs,
         )
         for tree in trees(64)
     ]
-    parts = [Part("preference", find_objective("sft").bind(), trees(64))]
-    wrong = [Part("preference", find_objective("sft").bind(), moved)]
+    parts = [TrainingTask("preference", find_objective("sft").bind(), trees(64))]
+    wrong = [TrainingTask("preference", find_objective("sft").bind(), moved)]
     drift = (train(parts=parts)[0] - train(parts=wrong)[0]).abs()
     assert drift.mean() > 1e-4
 
 
 def test_a_reference_of_other_weights_shows_in_the_first_loss():
-    parts = [Part("preference", find_objective("dpo").bind(), trees(8))]
-    scorer = Scorer(model())
-    reference = ReferenceCache(None, "other")
-    other = Scorer(model("qwen2"))
-    reference.fill(
+    parts = [TrainingTask("preference", find_objective("dpo").bind(), trees(8))]
+    scorer = LogProbModel(model())
+    reference = ReferenceLogProbs(None, "other")
+    other = LogProbModel(model("qwen2"))
+    reference.compute(
         other, parts[0].trees, batch_tokens=4096,
         context=precision_context(other, USUAL), report=lambda done: None,
     )  # fmt: skip
@@ -101,10 +107,10 @@ class Interrupted(Exception):
 @pytest.mark.parametrize("mixed", [False, True])
 def test_an_interrupted_run_goes_on_to_the_same_weights(tmp_path, mixed):
     settings = USUAL.model_copy(update={"save_every": 1e-9, "max_steps": 20})
-    parts = [Part("preference", find_objective("dpo").bind(), trees(64))]
+    parts = [TrainingTask("preference", find_objective("dpo").bind(), trees(64))]
     if mixed:
         examples = trees(20, seed=3, responses=1, paired=False)
-        parts.append(Part("demonstration", find_objective("sft").bind(), examples, 0.5))
+        parts.append(TrainingTask("demonstration", find_objective("sft").bind(), examples, 0.5))
 
     def stop(step, measured):
         if step == 11:
@@ -147,7 +153,7 @@ def test_a_killed_process_goes_on_to_the_same_weights(tmp_path):
 def test_other_data_do_not_take_up_an_interrupted_run(tmp_path):
     settings = USUAL.model_copy(update={"max_steps": 4})
     train(settings, folder=tmp_path)
-    parts = [Part("preference", find_objective("dpo").bind(), trees(64, seed=9))]
+    parts = [TrainingTask("preference", find_objective("dpo").bind(), trees(64, seed=9))]
     assert torch.equal(
         train(settings, folder=tmp_path, parts=parts)[0], train(settings, parts=parts)[0]
     )
@@ -181,8 +187,8 @@ def test_two_processes_take_the_steps_of_one(tmp_path):
 def test_kinds_of_feedback_share_a_batch_and_are_reported_apart():
     examples = trees(64, seed=3, responses=1, paired=False)
     parts = [
-        Part("preference", find_objective("dpo").bind(), trees(64)),
-        Part("demonstration", find_objective("sft").bind(), examples, 0.25),
+        TrainingTask("preference", find_objective("dpo").bind(), trees(64)),
+        TrainingTask("demonstration", find_objective("sft").bind(), examples, 0.25),
     ]
     _, trainer = train(parts=parts)
     first = trainer.history[0]
@@ -201,9 +207,9 @@ def test_kinds_of_feedback_share_a_batch_and_are_reported_apart():
 
 def test_every_tree_is_learned_from_once_an_epoch():
     forest = trees(30)
-    settings = Training(batch=8, epochs=2)
-    scorer = Scorer(model())
-    part = Part("demonstration", find_objective("sft").bind(), forest)
+    settings = TrainingConfig(batch_size=8, epochs=2)
+    scorer = LogProbModel(model())
+    part = TrainingTask("demonstration", find_objective("sft").bind(), forest)
     trainer = Trainer(scorer, [part], settings)
     seen = [tree for step in range(trainer.steps) for _, tree in trainer.batch(step)]
     assert len(seen) == 60
@@ -214,7 +220,7 @@ def test_every_tree_is_learned_from_once_an_epoch():
 
 
 def test_the_learning_rate_rises_and_falls():
-    settings = Training(warm_up=0.2)
+    settings = TrainingConfig(warmup_ratio=0.2)
     paces = [settings.pace(step, 50) for step in range(50)]
     assert paces[:10] == pytest.approx([0.1 * (i + 1) for i in range(10)])
     assert max(paces) == 1
@@ -224,10 +230,10 @@ def test_the_learning_rate_rises_and_falls():
 
 def test_nothing_to_learn_is_an_error():
     with pytest.raises(BacktalkError, match="nothing to train on"):
-        Trainer(Scorer(model()), [], USUAL)
-    unpaired = [Part("preference", find_objective("dpo").bind(), trees(3, paired=False))]
+        Trainer(LogProbModel(model()), [], USUAL)
+    unpaired = [TrainingTask("preference", find_objective("dpo").bind(), trees(3, paired=False))]
     with pytest.raises(BacktalkError, match="no pair that counts"):
-        Trainer(Scorer(model()), unpaired, USUAL, reference=ReferenceCache(None, ""))
-    paired = [Part("preference", find_objective("dpo").bind(), trees(3))]
+        Trainer(LogProbModel(model()), unpaired, USUAL, reference=ReferenceLogProbs(None, ""))
+    paired = [TrainingTask("preference", find_objective("dpo").bind(), trees(3))]
     with pytest.raises(BacktalkError, match="needs a reference"):
-        Trainer(Scorer(model()), paired, USUAL)
+        Trainer(LogProbModel(model()), paired, USUAL)

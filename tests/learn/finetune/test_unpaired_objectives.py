@@ -7,8 +7,8 @@ import pytest
 torch = pytest.importorskip("torch", reason="objectives are functions of tensors")
 
 from backtalk.learn.finetune import objectives  # noqa: E402, F401
-from backtalk.learn.finetune.objective import Bound, find_objective  # noqa: E402
-from backtalk.learn.finetune.trees import Branch, Tree  # noqa: E402
+from backtalk.learn.finetune.objective import BoundObjective, find_objective  # noqa: E402
+from backtalk.learn.finetune.trees import PromptTree, ResponseTokens  # noqa: E402
 from tests.laws.objective import check_objective  # noqa: E402
 
 from . import objective_cases as cases  # noqa: E402
@@ -16,7 +16,7 @@ from . import objective_cases as cases  # noqa: E402
 SEEDS = range(4)
 
 
-def bind(name: str, **options: object) -> Bound:
+def bind(name: str, **options: object) -> BoundObjective:
     return find_objective(name).bind(**options)
 
 
@@ -140,10 +140,10 @@ class TestKto:
         for weight in (1.0, 1.7):
             bound = bind("kto", desirable=weight, undesirable=weight)
             case = replace(cases.ragged(0, cases.judged), pooled=torch.tensor(0.3)).at_start()
-            assert float(cases.mean_loss(bound, case.batch())) == pytest.approx(bound.start)
+            assert float(cases.mean_loss(bound, case.batch())) == pytest.approx(bound.initial_loss)
 
     def test_has_no_known_start_where_the_classes_have_different_weights(self) -> None:
-        assert bind("kto", desirable=1.5).start is None
+        assert bind("kto", desirable=1.5).initial_loss is None
 
     def test_prefers_the_arms_that_are_called_good_more_often_than_not(self) -> None:
         reference = torch.log(torch.tensor([0.1, 0.2, 0.3, 0.4], dtype=torch.float64))
@@ -185,8 +185,8 @@ class TestBco:
         )
         term = bind("bco", beta=0.3)(case.batch())
         np.testing.assert_allclose(term.losses.numpy(), expected, atol=1e-12)
-        assert float(term.remember["reward good"].mean()) == pytest.approx(reward[good].mean())
-        assert float(term.remember["reward bad"].mean()) == pytest.approx(reward[~good].mean())
+        assert float(term.ema["reward good"].mean()) == pytest.approx(reward[good].mean())
+        assert float(term.ema["reward bad"].mean()) == pytest.approx(reward[~good].mean())
 
     @pytest.mark.parametrize("seed", SEEDS)
     def test_loss_of_trl_for_pairs(self, seed: int) -> None:
@@ -196,7 +196,7 @@ class TestBco:
 
     def test_remembers_nothing_of_a_class_that_is_not_there(self) -> None:
         case = cases.ragged(0, lambda rng, count: [1.0] * count)
-        assert set(bind("bco")(case.batch()).remember) == {"reward good"}
+        assert set(bind("bco")(case.batch()).ema) == {"reward good"}
 
     def test_shift_lowers_the_bound_on_the_loss_of_dpo(self) -> None:
         reward = np.array([2.1, 2.6])
@@ -336,13 +336,13 @@ def test_value_at_the_start(name: str) -> None:
     bound = bind(name, **OPTIONS[name])
     case = cases.ragged(1, cases.scored if name == "nca" else cases.judged).at_start()
     losses = bound(case.batch()).losses
-    np.testing.assert_allclose(losses.numpy(), bound.start, atol=1e-12)
+    np.testing.assert_allclose(losses.numpy(), bound.initial_loss, atol=1e-12)
 
 
 def test_value_of_d2o_at_the_start() -> None:
     bound = bind("d2o")
     case = cases.ragged(1, lambda rng, count: [0.0] + [1.0] * (count - 1)).at_start()
-    np.testing.assert_allclose(bound(case.batch()).losses.numpy(), bound.start, atol=1e-12)
+    np.testing.assert_allclose(bound(case.batch()).losses.numpy(), bound.initial_loss, atol=1e-12)
 
 
 @pytest.mark.parametrize("name", OPTIONS)
@@ -355,7 +355,7 @@ def test_the_good_arm_gains(name: str) -> None:
 @pytest.mark.parametrize("name", OPTIONS)
 @pytest.mark.parametrize("value", [0.0, 1.0])
 def test_one_kind_alone_has_a_gradient(name: str, value: float) -> None:
-    tree = Tree((7,), (Branch((1, 2), value), Branch((3,), value)))
+    tree = PromptTree((7,), (ResponseTokens((1, 2), value), ResponseTokens((3,), value)))
     policy = torch.tensor([-1.0, -2.0, -0.5], dtype=torch.float64)
     case = cases.Case((tree,), policy, policy - 0.1, policy[:, None])
     assert cases.gradient(bind(name, **OPTIONS[name]), case).isfinite().all()

@@ -12,7 +12,7 @@ import pytest
 from backtalk.serve import Settings
 from backtalk.serve.pages.sessions import sessions_in
 from backtalk.store import Store
-from backtalk.store.api_keys import Access, digest_of
+from backtalk.store.api_keys import ApiKeys, digest_of
 from tests.serve.conftest import Gateway, gateway_of
 
 DESKTOP = {"width": 1280, "height": 720}
@@ -145,7 +145,7 @@ class Site:
 def key_for(settings: Settings, name: str, role: str, project: str | None = None) -> str:
     """Make a key before the gateway starts, and return its secret."""
     with Store(settings.store) as store:
-        return Access(store.engine).add(name, role, project=project, who="tests")[1]
+        return ApiKeys(store.engine).add(name, role, project=project, who="tests")[1]
 
 
 @pytest.fixture

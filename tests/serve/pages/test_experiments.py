@@ -1,7 +1,7 @@
 """The page Experiments: traffic, intervals, decisions, and what changes while one looks."""
 
 from backtalk.experiments import Rule, read_events, running_experiment
-from backtalk.promotion import promote, served_policy
+from backtalk.promotion import active_policy, promote
 from tests.experiments.conftest import trial_of
 from tests.serve.conftest import gateway_of
 from tests.serve.pages.conftest import axe, key_for, shot, too_wide
@@ -104,11 +104,11 @@ def test_a_candidate_is_promoted_through_the_gate(gateway):
         assert "The gate refuses it" in ada.get("/experiments/trial").text
         assert ada.post("/experiments/trial/promote", arm=arm).status_code == 422
         assert ada.post("/experiments/trial/promote", arm="0123").status_code == 404
-        assert served_policy(store).id == found.control
+        assert active_policy(store).id == found.control
         found.traffic({found.control: 0.05, arm: 0.95}, 200)
         assert "It passes the gate" in ada.get("/experiments/trial").text
         assert ada.post("/experiments/trial/promote", arm=arm).status_code == 303
-        assert served_policy(store).id == arm
+        assert active_policy(store).id == arm
         assert read_events(store)[-1].who == "ada"
         assert "was promoted" in ada.get("/experiments/trial").text
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from backtalk.serve.pages.inbox.questions import steps_of
 from backtalk.serve.pages.text_diff import diff_words
-from backtalk.serve.store_connection import Keeper
+from backtalk.serve.store_connection import StoreConnection
 from tests.serve.conftest import gateway_of
 from tests.serve.pages.conftest import key_for
 from tests.serve.pages.views import Person
@@ -130,7 +130,7 @@ def test_what_is_the_same_and_what_goes_is_the_text_before(before, after):
 
 def test_a_keeper_remembers_so_many_projects_only(tmp_path, monkeypatch):
     monkeypatch.setattr("backtalk.serve.store_connection._MOST_STORES", 2)
-    keeper = Keeper(str(tmp_path / "feedback.db"), tmp_path)
+    keeper = StoreConnection(str(tmp_path / "feedback.db"), tmp_path)
     first = keeper.store("one")
     assert keeper.store("one") is first
     assert [keeper.store(name).project for name in ("two", "three")] == ["two", "three"]

@@ -22,8 +22,8 @@ from backtalk.serve.pages.interactions.feedback_view import feedback_view
 from backtalk.serve.pages.interactions.filters import NAMES, wanted
 from backtalk.serve.pages.interactions.view import response_views
 from backtalk.store import Store
-from backtalk.store.api_keys import Access
-from backtalk.store.detail import Said
+from backtalk.store.api_keys import ApiKeys
+from backtalk.store.detail import StoredFeedback
 from tests.serve.conftest import gateway_of
 from tests.serve.pages.conftest import HOSTILE, XSS, axe, harmless, key_for, shot, too_wide
 from tests.serve.pages.views import (
@@ -42,7 +42,9 @@ from tests.serve.pages.views import (
 
 def bodies():
     about = talk()
-    found = [feedback_view(Said(item, NOON, None), about) for item in everything_about(about)]
+    found = [
+        feedback_view(StoredFeedback(item, NOON, None), about) for item in everything_about(about)
+    ]
     return [(view.item.kind, view.body) for view in found]
 
 
@@ -97,7 +99,7 @@ def test_texts_that_would_take_long_to_compare_are_shown_whole():
     long = "a\n" * 30_000
     about = Interaction.of("Hello", long)
     item = Edit(interaction=about.id, annotator=ADA, response="0", text=long + "b")
-    body = feedback_view(Said(item, NOON, None), about).body
+    body = feedback_view(StoredFeedback(item, NOON, None), about).body
     assert body.changes == ()
     assert body.text == item.text
 
@@ -106,7 +108,7 @@ def test_marks_beyond_the_most_are_counted_not_drawn():
     about = Interaction.of("Hello", "a" * 20_000)
     many = tuple(Span(start=i, end=i + 1, label="x") for i in range(20_000))
     item = Spans(interaction=about.id, annotator=ADA, response="0", spans=many)
-    body = feedback_view(Said(item, NOON, None), about).body
+    body = feedback_view(StoredFeedback(item, NOON, None), about).body
     assert "".join(part.text for part in body.passages) == "a" * 20_000
     assert body.notes == ("19,700 more, which are not drawn",)
 
@@ -187,7 +189,7 @@ def test_search_read_delete_and_restore(site):
         assert page.problems == []
     with site.store as store:
         assert store.case("talk-1").feedback
-        log = Access(store.engine).log()
+        log = ApiKeys(store.engine).log()
         assert [(entry.who, entry.action, entry.what) for entry in log] == [
             ("ada", "interaction deleted", "talk-1"),
             ("ada", "interaction restored", "talk-1"),
@@ -304,7 +306,7 @@ def hostile_project(store):
     ]
     other = about.model_copy(update={"id": "later"})
     store.add(about, other, *said)
-    access = Access(store.engine)
+    access = ApiKeys(store.engine)
     access.add(HOSTILE[:90], "application", project=HOSTILE, who=HOSTILE)
     store.in_project(HOSTILE)
     promote(store, plain, who=HOSTILE)

@@ -110,7 +110,7 @@ def test_figures_come_from_the_store(tmp_path):
             Label(interaction=talk.id, annotator=Annotator.model("judge"), response="0", good=True),
         )
         assigned = Assignments(store, Task(name="t", kind="compare"), clock=lambda: next(clock))
-        assigned.end(assigned.next("ada").interaction, "ada", "done")
+        assigned.complete(assigned.next("ada").interaction, "ada", "done")
         rating, preference = latest_judgements(store)
         assert (rating.aspect, rating.value) == ("tone", 0.25)
         assert (preference.response, preference.other, preference.value) == ("0", "1", None)

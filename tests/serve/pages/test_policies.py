@@ -6,9 +6,9 @@ from hypothesis import strategies as st
 from backtalk.evaluate.storage import save_evaluation
 from backtalk.models.spec import EndpointSpec
 from backtalk.policy import Lineage, Policy, save_policy
-from backtalk.promotion import history, promote, served_policy
+from backtalk.promotion import active_policy, promote, promotion_history
 from backtalk.serve.pages.policies.lineage_tree import DEEPEST, lineage_tree
-from backtalk.store.api_keys import Access
+from backtalk.store.api_keys import ApiKeys
 from tests.serve.pages.conftest import axe, shot, too_wide
 from tests.serve.pages.views import Person, better_policy, evaluation, fill, plain_policy
 
@@ -74,9 +74,9 @@ def test_promote_and_roll_back(site):
         assert too_wide(page) == []
         assert page.problems == []
     with site.store as store:
-        assert served_policy(store) == plain
-        assert [entry.who for entry in history(store)] == ["bo", "ada", "ada"]
-        log = Access(store.engine).log()
+        assert active_policy(store) == plain
+        assert [entry.who for entry in promotion_history(store)] == ["bo", "ada", "ada"]
+        log = ApiKeys(store.engine).log()
         assert [entry.action for entry in log] == ["policy promoted", "policy rolled back"]
         assert worse.id not in str(log)
 
@@ -89,7 +89,7 @@ def test_the_first_policy_needs_no_evidence(gateway):
     assert "needs no evidence" in ada.get(f"/policies/{plain.id}").text
     assert ada.post(f"/policies/{plain.id}/promote").status_code == 303
     with gateway.store as store:
-        assert served_policy(store) == plain
+        assert active_policy(store) == plain
 
 
 def test_a_promotion_by_hand_goes_through_the_gate_too(gateway):
@@ -103,7 +103,7 @@ def test_a_promotion_by_hand_goes_through_the_gate_too(gateway):
         assert ada.post(f"/policies/{worse.id}/promote", **fields).status_code in {404, 422}
     assert ada.post(f"/policies/{brief.id}/promote", evaluation=bad).status_code == 422
     with gateway.store as store:
-        assert served_policy(store) == plain
+        assert active_policy(store) == plain
 
 
 def test_the_evidence_is_the_evaluation_against_what_is_served(gateway):
@@ -126,7 +126,7 @@ def test_a_button_pressed_twice_rolls_back_once(gateway):
     answers = [ada.post("/policies/rollback", entries="2").status_code for _ in range(2)]
     assert answers == [303, 409]
     with gateway.store as store:
-        assert served_policy(store) == plain
+        assert active_policy(store) == plain
 
 
 def test_a_parent_that_is_gone_is_named(gateway):

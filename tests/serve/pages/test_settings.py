@@ -2,7 +2,7 @@
 
 from backtalk.promotion import promote
 from backtalk.store import Store
-from backtalk.store.api_keys import Access
+from backtalk.store.api_keys import ApiKeys
 from tests.serve.conftest import gateway_of
 from tests.serve.pages.conftest import axe, key_for, shot, too_wide
 from tests.serve.pages.views import Person, fill
@@ -29,7 +29,7 @@ def secret_in(answer):
 
 def keys_of(settings):
     with Store(settings.store) as store:
-        return {key.name: key for key in list(Access(store.engine).keys())}
+        return {key.name: key for key in list(ApiKeys(store.engine).keys())}
 
 
 def test_a_reviewer_sees_everything_and_changes_nothing(keyed):
@@ -96,7 +96,7 @@ def test_add_rotate_and_revoke_a_key(keyed):
         assert ada.post(f"/settings/keys/{shop.id}/revoke").status_code == 303
         assert gateway.http.get("/v1/models", headers=bearer).status_code == 401
         with Store(keyed.store) as store:
-            log = [(entry.who, entry.action) for entry in Access(store.engine).log()]
+            log = [(entry.who, entry.action) for entry in ApiKeys(store.engine).log()]
     assert log[1:] == [("ada", "key added"), ("ada", "key rotated"), ("ada", "key revoked")]
 
 

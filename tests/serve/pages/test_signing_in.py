@@ -10,7 +10,7 @@ from backtalk.annotation.tasks import list_tasks
 from backtalk.serve.pages import MODULES
 from backtalk.serve.pages.sessions import SECRET, Sessions
 from backtalk.store import Store
-from backtalk.store.api_keys import Access, digest_of
+from backtalk.store.api_keys import ApiKeys, digest_of
 from tests.serve.conftest import gateway_of
 from tests.serve.pages.conftest import Site, axe, key_for, shot, too_wide
 
@@ -105,7 +105,7 @@ def test_a_session_ends_with_its_key(asking, secrets, keyed):
         enter(http, key=secrets["annotator"])
         assert http.get("/inbox").url.path == "/inbox"
         with Store(keyed.store) as store:
-            Access(store.engine).revoke("annotator", who="tests")
+            ApiKeys(store.engine).revoke("annotator", who="tests")
         asking.app.state.services.keyring.read()
         assert http.get("/inbox").url.path == "/login"
 

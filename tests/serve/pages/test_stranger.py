@@ -14,7 +14,7 @@ import pytest
 from backtalk.evaluate.storage import list_evaluations
 from backtalk.experiments import list_experiments
 from backtalk.policy import read_policy
-from backtalk.promotion import history, served_policy
+from backtalk.promotion import active_policy, promotion_history
 from backtalk.store import Store
 from tests.serve.pages.conftest import DESKTOP
 from tests.serve.test_page import PAGE, THE_WHOLE_WAY, Behind
@@ -70,9 +70,9 @@ def walk(tmp_path_factory):
 def test_what_learned_from_users_proves_itself_in_traffic_and_is_served(walk):
     with walk.store as store:
         plain, candidates = read_policy(store, "plain"), ("chooser", "tuned")
-        served = served_policy(store)
+        served = active_policy(store)
         assert served.id in {read_policy(store, name).id for name in candidates}
-        assert [served.who for served in history(store)][1:] == ["backtalk"]
+        assert [served.who for served in promotion_history(store)][1:] == ["backtalk"]
         (evaluation,) = list_evaluations(store, candidate=served.id)
         assert evaluation.baseline == plain.id
         assert evaluation.split == "live"
@@ -110,7 +110,7 @@ def test_the_pages_show_what_happened(walk, chromium):
     with walk.store as store:
         learned_from = walk.names["asked"]
         edited = next(id_ for id_ in learned_from if len(store.case(id_).feedback) == 2)
-        served = served_policy(store).label
+        served = active_policy(store).label
     page = chromium.take()
     page.set_viewport_size(DESKTOP)
     page.goto(f"{walk.url}/login")
@@ -131,4 +131,4 @@ def test_the_pages_show_what_happened(walk, chromium):
 def test_one_command_takes_it_back(walk):
     walk.names |= walk.reader.do(walk.rest)
     with walk.store as store:
-        assert served_policy(store).label == "plain"
+        assert active_policy(store).label == "plain"

@@ -73,8 +73,8 @@ def compare(
     from backtalk.cli.context import budget_of, loaded, opened, prompts_of, run_of, served_or_error
     from backtalk.cli.output import say_json
     from backtalk.evaluate.evaluate import choose_best
-    from backtalk.evaluate.examples import exhibits
-    from backtalk.evaluate.judges import named_judge
+    from backtalk.evaluate.examples import examples
+    from backtalk.evaluate.judges import get_judge
     from backtalk.evaluate.storage import save_evaluation
     from backtalk.policy import read_policy
     from backtalk.reports import save_exhibits
@@ -91,14 +91,14 @@ def compare(
                     [loaded(kept, policy, run) for policy in policies],
                     loaded(kept, old, run),
                     asked,
-                    named_judge(judge, kept),
+                    get_judge(judge, kept),
                     run=run,
                     split=split,
-                    guards=[named_judge(name, kept) for name in guard or []],
+                    guards=[get_judge(name, kept) for name in guard or []],
                 )
             )
         save_evaluation(kept, found)
-        save_exhibits(kept, found, exhibits(trial, place=1 + selection.winner))
+        save_exhibits(kept, found, examples(trial, place=1 + selection.winner))
     if json:
         say_json({"evaluation": found.to_dict(), "selection": selection.to_dict()})
         return

@@ -18,7 +18,7 @@ from backtalk.cli.options import (
 
 if TYPE_CHECKING:
     from backtalk.evaluate.cross_validation import CrossValidation
-    from backtalk.stats.baselines import Standing
+    from backtalk.stats.baselines import BaselineComparison
 
 
 def add_to(app: typer.Typer) -> None:
@@ -109,7 +109,7 @@ def _show(found: CrossValidation) -> None:
         _show_choice(found.choice, found)
 
 
-def _show_choice(choice: Standing, found: CrossValidation) -> None:
+def _show_choice(choice: BaselineComparison, found: CrossValidation) -> None:
     from backtalk.cli.output import number, say, say_table
 
     say(f"Best of {found.candidates:.1f} recorded answers on {found.choices:,} prompts")

@@ -73,8 +73,8 @@ def evaluate_command(
     from backtalk.cli.context import budget_of, loaded, opened, prompts_of, run_of, served_or_error
     from backtalk.cli.output import say_json
     from backtalk.evaluate.evaluate import evaluate
-    from backtalk.evaluate.examples import exhibits
-    from backtalk.evaluate.judges import named_judge
+    from backtalk.evaluate.examples import examples
+    from backtalk.evaluate.judges import get_judge
     from backtalk.evaluate.storage import save_evaluation
     from backtalk.policy import read_policy
     from backtalk.reports import evaluation_report, read_training, save_exhibits
@@ -90,18 +90,18 @@ def evaluate_command(
                     loaded(kept, new, run),
                     loaded(kept, old, run),
                     asked,
-                    named_judge(judge, kept),
+                    get_judge(judge, kept),
                     run=run,
                     split=split,
-                    guards=[named_judge(name, kept) for name in guard or []],
+                    guards=[get_judge(name, kept) for name in guard or []],
                 )
             )
         save_evaluation(kept, found)
-        examples = exhibits(trial)
-        save_exhibits(kept, found, examples)
+        shown = examples(trial)
+        save_exhibits(kept, found, shown)
         training = read_training(kept, new)
     if report is not None:
-        page = evaluation_report(found, new, old, examples=examples, training=training)
+        page = evaluation_report(found, new, old, examples=shown, training=training)
         page.write(report)
     if json:
         say_json(found.to_dict())

@@ -175,10 +175,10 @@ def show(
     - `backtalk experiment show brief`
     """
     from backtalk.cli.context import opened
-    from backtalk.experiments import Follower, summarise
+    from backtalk.experiments import ExperimentReader, summarise
 
     with opened(store, project) as kept:
-        state = Follower(kept, name).refresh()
+        state = ExperimentReader(kept, name).refresh()
         _say_summary(kept, summarise(state), state.events, json=json)
 
 
@@ -199,10 +199,10 @@ def check(
     """
     from backtalk.cli.context import opened, user_name
     from backtalk.cli.output import say, say_json
-    from backtalk.experiments import Follower, step
+    from backtalk.experiments import ExperimentReader, step
 
     with opened(store, project) as kept:
-        done = step(kept, Follower(kept, name), who=who or user_name())
+        done = step(kept, ExperimentReader(kept, name), who=who or user_name())
         told = [_told(kept, event) for event in done]
     if json:
         say_json([event.what.to_dict() for event in done])

@@ -9,7 +9,7 @@ import typer
 from backtalk.cli.options import PROJECT, STORE, JsonOption, ProjectOption, StoreOption, WhoOption
 
 if TYPE_CHECKING:
-    from backtalk.annotation.tasks import Listed, Task
+    from backtalk.annotation.tasks import Task, TaskStatus
 
 commands = typer.Typer(no_args_is_help=True, help="What people are asked to judge on the pages.")
 
@@ -160,7 +160,7 @@ def _say(task: Task, what: str, *, json: bool) -> None:
         say(f"{task.name} ({task.id[:8]}) {what}")
 
 
-def _told(listed: Listed, progress: Any) -> dict[str, Any]:
+def _told(listed: TaskStatus, progress: Any) -> dict[str, Any]:
     return {
         **listed.task.to_dict(),
         "open": listed.open,

@@ -47,10 +47,10 @@ def add(
     - `backtalk keys add ada --role admin --all-projects`
     """
     from backtalk.cli.context import opened, user_name
-    from backtalk.store.api_keys import Access
+    from backtalk.store.api_keys import ApiKeys
 
     with opened(store, project, make=True) as kept:
-        key, secret = Access(kept.engine).add(
+        key, secret = ApiKeys(kept.engine).add(
             name, role, project=None if all_projects else project, who=who or user_name()
         )
     _say_secret(key, secret, json=json)
@@ -66,10 +66,10 @@ def list_(*, store: StoreOption = STORE, json: JsonOption = False) -> None:
     """
     from backtalk.cli.context import opened
     from backtalk.cli.output import say_json, say_table
-    from backtalk.store.api_keys import Access
+    from backtalk.store.api_keys import ApiKeys
 
     with opened(store, PROJECT) as kept:
-        keys = Access(kept.engine).keys()
+        keys = ApiKeys(kept.engine).keys()
     if json:
         say_json([_told(key) for key in keys])
         return
@@ -109,10 +109,10 @@ def rotate(
     from datetime import timedelta
 
     from backtalk.cli.context import opened, user_name
-    from backtalk.store.api_keys import Access
+    from backtalk.store.api_keys import ApiKeys
 
     with opened(store, PROJECT) as kept:
-        found, secret = Access(kept.engine).rotate(
+        found, secret = ApiKeys(kept.engine).rotate(
             key, grace=timedelta(hours=grace), who=who or user_name()
         )
     _say_secret(found, secret, json=json)
@@ -130,10 +130,10 @@ def revoke(
     """
     from backtalk.cli.context import opened, user_name
     from backtalk.cli.output import say, say_json
-    from backtalk.store.api_keys import Access
+    from backtalk.store.api_keys import ApiKeys
 
     with opened(store, PROJECT) as kept:
-        found = Access(kept.engine).revoke(key, who=who or user_name())
+        found = ApiKeys(kept.engine).revoke(key, who=who or user_name())
     if json:
         say_json(_told(found))
     else:

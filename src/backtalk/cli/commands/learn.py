@@ -26,7 +26,7 @@ from backtalk.cli.options import (
 
 if TYPE_CHECKING:
     from backtalk.learn import Method
-    from backtalk.learn.online.loop import Plan, Rounds
+    from backtalk.learn.online.loop import OnlineConfig, OnlineResult
     from backtalk.policy import Policy
     from backtalk.run import Run
     from backtalk.store import Store
@@ -135,7 +135,7 @@ def learn(
     from backtalk.cli.output import say_json
     from backtalk.errors import BacktalkError
     from backtalk.learn import TrainingSet, find_method
-    from backtalk.learn.online.loop import Plan
+    from backtalk.learn.online.loop import OnlineConfig
     from backtalk.policy import diff, read_policy, save_policy
     from backtalk.promotion import Gate
 
@@ -184,7 +184,7 @@ def learn(
         )
         about = (method, parent.id, *sorted(map(str, options.items())))
         if rounds:
-            plan = Plan(
+            plan = OnlineConfig(
                 rounds=rounds,
                 prompts=ask,
                 samples=samples,
@@ -224,34 +224,39 @@ def _online(  # noqa: PLR0917 - what the command was given
     policy: Policy,
     kept: Store,
     run: Run,
-    plan: Plan,
+    plan: OnlineConfig,
     options: dict[str, Any],
     *,
     judge: str | None,
     pairs: str,
     people: bool,
-) -> Rounds:
+) -> OnlineResult:
     import asyncio
 
     from backtalk.cli.context import prompts_of
     from backtalk.errors import BacktalkError
-    from backtalk.evaluate.judges import named_judge
+    from backtalk.evaluate.judges import get_judge
     from backtalk.evaluate.storage import save_evaluation
-    from backtalk.learn.online.loop import Giver, Online, People, needs_scores
-    from backtalk.learn.online.oracle_feedback import giver_of
+    from backtalk.learn.online.loop import (
+        FeedbackSource,
+        HumanFeedback,
+        OnlineLearner,
+        needs_scores,
+    )
+    from backtalk.learn.online.oracle_feedback import make_feedback_source
 
-    reward = None if judge is None else named_judge(judge, kept)
-    giver: Giver
+    reward = None if judge is None else get_judge(judge, kept)
+    giver: FeedbackSource
     if people:
-        giver = People(kept)
+        giver = HumanFeedback(kept)
     elif reward is not None:
-        giver = giver_of(reward, pairs, rates=needs_scores(method))
+        giver = make_feedback_source(reward, pairs, rates=needs_scores(method))
     else:
         raise BacktalkError(
             "Rounds need somebody who says what is good",
             "Name a judge with --judge (`backtalk evaluate --help` lists them), or give --people",
         )
-    online = Online(
+    online = OnlineLearner(
         method,
         kept,
         run,
@@ -268,7 +273,7 @@ def _online(  # noqa: PLR0917 - what the command was given
     return found
 
 
-def _say_rounds(found: Rounds, first: Policy, *, json: bool) -> None:
+def _say_rounds(found: OnlineResult, first: Policy, *, json: bool) -> None:
     from itertools import zip_longest
 
     from backtalk.cli.output import note, number, percent, say, say_json, say_table

@@ -9,7 +9,7 @@ import typer
 from backtalk.cli.options import PROJECT, STORE, JsonOption, ProjectOption
 
 if TYPE_CHECKING:
-    from backtalk.learn import Availability, Method
+    from backtalk.learn import Method, MethodAvailability
 
 
 def add_to(app: typer.Typer) -> None:
@@ -40,7 +40,7 @@ def methods(
 
     from backtalk.cli.context import opened
     from backtalk.cli.output import say, say_json, say_table
-    from backtalk.learn import METHODS, find_method, what_can_run
+    from backtalk.learn import METHODS, available_methods, find_method
 
     if name is not None:
         _show(find_method(name), json=json)
@@ -51,11 +51,11 @@ def methods(
         else:
             say_table(
                 ("method", "learns in", "what it does"),
-                [(method.name, method.place, method.summary) for method in METHODS.values()],
+                [(method.name, method.target, method.summary) for method in METHODS.values()],
             )
         return
     with opened(store or STORE, project) as kept:
-        found = what_can_run(kept)
+        found = available_methods(kept)
     if json:
         say_json([_available(item) for item in found])
         return
@@ -64,7 +64,7 @@ def methods(
         [
             (
                 item.method.name,
-                item.method.place,
+                item.method.target,
                 "yes" if item.ready else "no",
                 ", ".join(_driver(item, kind) for kind in item.drivers),
                 item.missing,
@@ -76,7 +76,7 @@ def methods(
     say("`backtalk methods NAME` shows a method with its options.")
 
 
-def _driver(item: Availability, kind: str) -> str:
+def _driver(item: MethodAvailability, kind: str) -> str:
     count = max(way.count for way in item.ways if way.kind == kind)
     return f"{kind} ({count:,})"
 
@@ -84,7 +84,7 @@ def _driver(item: Availability, kind: str) -> str:
 def _described(method: Method) -> dict[str, Any]:
     return {
         "name": method.name,
-        "place": method.place,
+        "place": method.target,
         "summary": method.summary,
         "paper": str(method.paper),
         "url": method.paper.url,
@@ -94,7 +94,7 @@ def _described(method: Method) -> dict[str, Any]:
     }
 
 
-def _available(item: Availability) -> dict[str, Any]:
+def _available(item: MethodAvailability) -> dict[str, Any]:
     return {
         **_described(item.method),
         "ready": item.ready,
@@ -114,7 +114,7 @@ def _show(method: Method, *, json: bool) -> None:
         return
     say(f"{method.name}: {method.summary}")
     say(f"{method.paper}  {method.paper.url}")
-    say(f"Learns in: {method.place}. Driven by: {', '.join(method.kinds)}.")
+    say(f"Learns in: {method.target}. Driven by: {', '.join(method.kinds)}.")
     say()
     say_table(("option", "default"), [(key, str(value)) for key, value in method.options.items()])
     say()

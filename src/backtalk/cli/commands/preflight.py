@@ -59,7 +59,7 @@ def preflight(
     from backtalk.cli.context import assignments, opened, run_of, served_or_error
     from backtalk.cli.exit_codes import ExitCode
     from backtalk.learn import TrainingSet
-    from backtalk.learn.finetune import rehearse
+    from backtalk.learn.finetune import dry_run
     from backtalk.policy import read_policy
 
     with opened(store, project) as kept:
@@ -68,7 +68,7 @@ def preflight(
         about = ("preflight", method, parent.id, *sorted(map(str, options.items())))
         with run_of(kept, *about, seed=seed) as run:
             feedback = TrainingSet(kept, split=split, kinds=kind)
-            found = asyncio.run(rehearse(method, parent, feedback, run, **options))
+            found = asyncio.run(dry_run(method, parent, feedback, run, **options))
     _show(found, rows, json=json)
     if not found.passed:
         raise typer.Exit(ExitCode.ERROR)

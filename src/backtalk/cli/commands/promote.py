@@ -47,11 +47,11 @@ def promote_command(
     from backtalk.cli.output import say, say_json
     from backtalk.evaluate.storage import list_evaluations, read_evaluation
     from backtalk.policy import read_policy
-    from backtalk.promotion import Gate, promote, served_policy
+    from backtalk.promotion import Gate, active_policy, promote
 
     with opened(store, project) as kept:
         chosen = read_policy(kept, policy)
-        served = served_policy(kept)
+        served = active_policy(kept)
         done = list_evaluations(kept, candidate=chosen.id)
         fitting = [e for e in done if served is None or e.baseline == served.id] or done
         evidence = fitting[-1] if fitting else None

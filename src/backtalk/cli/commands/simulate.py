@@ -76,7 +76,7 @@ def simulate(
         drafting = _drafting(kept, policy, world)
         talks = asyncio.run(
             drafted(
-                run.around(load_model(drafting.model, kept.artifacts)),
+                run.wrap(load_model(drafting.model, kept.artifacts)),
                 [
                     *home.prompts("train", requests - requests // 5, seed=seed),
                     *home.prompts("held-out", requests // 5, seed=seed),
@@ -111,12 +111,12 @@ def _drafting(kept: Store, name: str | None, world: str) -> Policy:
     from backtalk.models import Sampling
     from backtalk.models.spec import NamedSpec
     from backtalk.policy import Policy, read_policy, save_policy
-    from backtalk.promotion import served_policy
+    from backtalk.promotion import active_policy
     from backtalk.worlds import find_world
 
     if name is not None:
         return read_policy(kept, name)
-    served = served_policy(kept)
+    served = active_policy(kept)
     if served is not None:
         return served
     plain = Policy(

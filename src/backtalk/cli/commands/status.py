@@ -11,7 +11,7 @@ from backtalk.cli.options import PROJECT, STORE, JsonOption, ProjectOption, Stor
 if TYPE_CHECKING:
     from backtalk.evaluate.result import Evaluation
     from backtalk.policy import Policy
-    from backtalk.promotion import Served
+    from backtalk.promotion import PromotionRecord
 
 
 def add_to(app: typer.Typer) -> None:
@@ -33,14 +33,14 @@ def status(
     from backtalk.cli.output import say_json
     from backtalk.evaluate.storage import list_evaluations
     from backtalk.policy import list_policies
-    from backtalk.promotion import history, served_policy
+    from backtalk.promotion import active_policy, promotion_history
 
     with opened(store, project) as kept:
         counts = kept.counts()
         policies = list_policies(kept)
         evaluations = list_evaluations(kept)
-        past = history(kept)
-        served = served_policy(kept)
+        past = promotion_history(kept)
+        served = active_policy(kept)
         projects = kept.projects()
     if json:
         say_json(
@@ -62,7 +62,7 @@ def status(
     _show_history(past, labels)
 
 
-def _entry(item: Served) -> dict[str, Any]:
+def _entry(item: PromotionRecord) -> dict[str, Any]:
     return {"who": item.who, "time": item.time.isoformat(), **item.promotion.to_dict()}
 
 
@@ -122,7 +122,7 @@ def _show_evaluations(evaluations: list[Evaluation], labels: dict[str, str]) -> 
     )
 
 
-def _show_history(past: list[Served], labels: dict[str, str]) -> None:
+def _show_history(past: list[PromotionRecord], labels: dict[str, str]) -> None:
     from backtalk.cli.output import say, say_table
 
     if not past:

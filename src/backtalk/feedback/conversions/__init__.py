@@ -15,15 +15,22 @@ target.
 
 from backtalk.feedback.conversions import critiques, examples, labels, pairs, scores
 from backtalk.feedback.conversions import weights as parts
-from backtalk.feedback.conversions.registry import LATTICE, Conversion, conversion, views, ways_to
+from backtalk.feedback.conversions.registry import (
+    CONVERSIONS,
+    Conversion,
+    conversion,
+    conversions_to,
+    views,
+)
 from backtalk.feedback.views import Case, Pair
 
 __all__ = [
-    "LATTICE",
+    "CONVERSIONS",
     "Case",
     "Conversion",
     "Pair",
     "conversion",
+    "conversions_to",
     "critiques",
     "examples",
     "labels",
@@ -31,5 +38,4 @@ __all__ = [
     "parts",
     "scores",
     "views",
-    "ways_to",
 ]

@@ -5,12 +5,12 @@ from __future__ import annotations
 from backtalk.feedback.conversions.provenance import provenance
 from backtalk.feedback.conversions.registry import conversion
 from backtalk.feedback.signals import FollowUp, Outcome
-from backtalk.feedback.views import Case, Critiqued
+from backtalk.feedback.views import Case, CritiqueView
 from backtalk.feedback.words import Critique, Edit
 
 
-@conversion(Critiqued, "critique", condition="about a response")
-def critique_critiqued(case: Case) -> list[Critiqued]:
+@conversion(CritiqueView, "critique", condition="about a response")
+def critique_critiqued(case: Case) -> list[CritiqueView]:
     """A critique, with the refinement where the same annotator also edited the response."""
     edits = {(edit.annotator, edit.response): edit for edit in case.of(Edit)}
     found = []
@@ -19,7 +19,7 @@ def critique_critiqued(case: Case) -> list[Critiqued]:
             continue
         edit = edits.get((item.annotator, item.response))
         found.append(
-            Critiqued(
+            CritiqueView(
                 completion=case.text(item.response),
                 critique=item.text,
                 refinement=None if edit is None else edit.text,
@@ -29,25 +29,27 @@ def critique_critiqued(case: Case) -> list[Critiqued]:
     return found
 
 
-@conversion(Critiqued, "outcome", condition="the run printed something")
-def outcome_critiqued(case: Case) -> list[Critiqued]:
+@conversion(CritiqueView, "outcome", condition="the run printed something")
+def outcome_critiqued(case: Case) -> list[CritiqueView]:
     """What a run printed is a critique of the response."""
     return [
-        Critiqued(completion=case.text(item.response), critique=item.text, **provenance(case, item))
+        CritiqueView(
+            completion=case.text(item.response), critique=item.text, **provenance(case, item)
+        )
         for item in case.of(Outcome)
         if item.text
     ]
 
 
-@conversion(Critiqued, "follow_up", condition="about a response")
-def follow_up_critiqued(case: Case) -> list[Critiqued]:
+@conversion(CritiqueView, "follow_up", condition="about a response")
+def follow_up_critiqued(case: Case) -> list[CritiqueView]:
     """What the user said next, unless it was thanks, is a critique of what was shown."""
     found = []
     for item in case.of(FollowUp):
         response = item.response or _only_shown(case)
         if response is not None and item.act != "thanks":
             found.append(
-                Critiqued(
+                CritiqueView(
                     completion=case.text(response), critique=item.text, **provenance(case, item)
                 )
             )

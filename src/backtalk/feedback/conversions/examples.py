@@ -6,39 +6,40 @@ from backtalk.feedback.conversions.provenance import provenance
 from backtalk.feedback.conversions.registry import conversion
 from backtalk.feedback.judgements import OVERALL, Label
 from backtalk.feedback.signals import Outcome
-from backtalk.feedback.views import Case, Example
+from backtalk.feedback.views import Case, SFTExample
 from backtalk.feedback.words import Demonstration, Edit
 
 
-@conversion(Example, "demonstration")
-def demonstration_examples(case: Case) -> list[Example]:
+@conversion(SFTExample, "demonstration")
+def demonstration_examples(case: Case) -> list[SFTExample]:
     """A demonstration is an example."""
     return [
-        Example(completion=item.text, **provenance(case, item)) for item in case.of(Demonstration)
+        SFTExample(completion=item.text, **provenance(case, item))
+        for item in case.of(Demonstration)
     ]
 
 
-@conversion(Example, "edit")
-def edit_examples(case: Case) -> list[Example]:
+@conversion(SFTExample, "edit")
+def edit_examples(case: Case) -> list[SFTExample]:
     """What a person made of a response is an example."""
-    return [Example(completion=item.text, **provenance(case, item)) for item in case.of(Edit)]
+    return [SFTExample(completion=item.text, **provenance(case, item)) for item in case.of(Edit)]
 
 
-@conversion(Example, "label", condition="labelled good")
-def label_examples(case: Case) -> list[Example]:
+@conversion(SFTExample, "label", condition="labelled good")
+def label_examples(case: Case) -> list[SFTExample]:
     """A response labelled good is an example."""
     return [
-        Example(completion=case.text(item.response), **provenance(case, item))
+        SFTExample(completion=case.text(item.response), **provenance(case, item))
         for item in case.of(Label)
         if item.good and item.aspect == OVERALL
     ]
 
 
-@conversion(Example, "outcome", condition="passed")
-def outcome_examples(case: Case) -> list[Example]:
+@conversion(SFTExample, "outcome", condition="passed")
+def outcome_examples(case: Case) -> list[SFTExample]:
     """A response that passed is an example."""
     return [
-        Example(completion=case.text(item.response), **provenance(case, item))
+        SFTExample(completion=case.text(item.response), **provenance(case, item))
         for item in case.of(Outcome)
         if item.passed
     ]

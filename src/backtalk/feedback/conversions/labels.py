@@ -8,23 +8,23 @@ from backtalk.feedback.conversions.registry import conversion
 from backtalk.feedback.judgements import OVERALL, Label, Preference, Rating
 from backtalk.feedback.parts import Steps
 from backtalk.feedback.signals import Outcome
-from backtalk.feedback.views import Case, Labelled
+from backtalk.feedback.views import Case, LabelView
 
 
-def _labelled(case: Case, item: BaseFeedback, response: str, good: bool, aspect: str) -> Labelled:
-    return Labelled(
+def _labelled(case: Case, item: BaseFeedback, response: str, good: bool, aspect: str) -> LabelView:
+    return LabelView(
         completion=case.text(response), good=good, aspect=aspect, **provenance(case, item)
     )
 
 
-@conversion(Labelled, "label")
-def label_labels(case: Case) -> list[Labelled]:
+@conversion(LabelView, "label")
+def label_labels(case: Case) -> list[LabelView]:
     """A label is a label."""
     return [_labelled(case, item, item.response, item.good, item.aspect) for item in case.of(Label)]
 
 
-@conversion(Labelled, "preference", condition="not a tie")
-def preference_labels(case: Case) -> list[Labelled]:
+@conversion(LabelView, "preference", condition="not a tie")
+def preference_labels(case: Case) -> list[LabelView]:
     """The preferred response is good and the other bad; of "both bad", both are bad.
 
     The reading of KTO (Ethayarajh et al., 2024, section 4.2), which splits pairs so.
@@ -40,8 +40,8 @@ def preference_labels(case: Case) -> list[Labelled]:
     return labels
 
 
-@conversion(Labelled, "rating", condition="off the middle of the scale")
-def rating_labels(case: Case) -> list[Labelled]:
+@conversion(LabelView, "rating", condition="off the middle of the scale")
+def rating_labels(case: Case) -> list[LabelView]:
     """A rating above the middle of its scale is good, one below it bad."""
     return [
         _labelled(case, item, item.response, item.normalised > 0.5, item.aspect)
@@ -50,8 +50,8 @@ def rating_labels(case: Case) -> list[Labelled]:
     ]
 
 
-@conversion(Labelled, "outcome", condition="passed or failed, not only scored")
-def outcome_labels(case: Case) -> list[Labelled]:
+@conversion(LabelView, "outcome", condition="passed or failed, not only scored")
+def outcome_labels(case: Case) -> list[LabelView]:
     """What passed is good, what failed bad."""
     return [
         _labelled(case, item, item.response, item.passed, OVERALL)
@@ -60,8 +60,8 @@ def outcome_labels(case: Case) -> list[Labelled]:
     ]
 
 
-@conversion(Labelled, "steps", condition="no step neutral, or some step wrong")
-def steps_labels(case: Case) -> list[Labelled]:
+@conversion(LabelView, "steps", condition="no step neutral, or some step wrong")
+def steps_labels(case: Case) -> list[LabelView]:
     """A worked answer with a wrong step is bad, one whose steps are all right is good."""
     labels = []
     for item in case.of(Steps):

@@ -23,7 +23,7 @@ class Conversion:
     """What the feedback must fulfil to be seen this way, in words; empty if nothing."""
 
 
-LATTICE: list[Conversion] = []
+CONVERSIONS: list[Conversion] = []
 """Every conversion there is."""
 
 
@@ -33,7 +33,7 @@ def conversion(
     """Register a function as the way from feedback of the ``source`` kind to ``target``."""
 
     def register(function: Function[AnyView]) -> Function[AnyView]:
-        LATTICE.append(Conversion(source, target, function, condition))
+        CONVERSIONS.append(Conversion(source, target, function, condition))
         return function
 
     return register
@@ -57,10 +57,15 @@ def views(
     wanted = present if kinds is None else present & set(kinds)
     return cast(
         "list[AnyView]",
-        [view for way in ways_to(target) if way.source in wanted for view in way.function(case)],
+        [
+            view
+            for way in conversions_to(target)
+            if way.source in wanted
+            for view in way.function(case)
+        ],
     )
 
 
-def ways_to(target: type[View]) -> list[Conversion]:
+def conversions_to(target: type[View]) -> list[Conversion]:
     """Return the conversions that lead to a view."""
-    return [way for way in LATTICE if way.target is target]
+    return [way for way in CONVERSIONS if way.target is target]

@@ -8,14 +8,14 @@ from backtalk.feedback.conversions.provenance import by_judge, provenance
 from backtalk.feedback.conversions.registry import conversion
 from backtalk.feedback.judgements import Label, Ranking, Rating
 from backtalk.feedback.signals import Outcome
-from backtalk.feedback.views import Case, Ranked, Scored
+from backtalk.feedback.views import Case, RankingView, ScoreView
 
 
-@conversion(Scored, "rating")
-def rating_scores(case: Case) -> list[Scored]:
+@conversion(ScoreView, "rating")
+def rating_scores(case: Case) -> list[ScoreView]:
     """A rating is a score, moved to [0, 1]."""
     return [
-        Scored(
+        ScoreView(
             completion=case.text(item.response),
             score=item.normalised,
             aspect=item.aspect,
@@ -25,11 +25,11 @@ def rating_scores(case: Case) -> list[Scored]:
     ]
 
 
-@conversion(Scored, "label")
-def label_scores(case: Case) -> list[Scored]:
+@conversion(ScoreView, "label")
+def label_scores(case: Case) -> list[ScoreView]:
     """A label is a score of 0 or 1."""
     return [
-        Scored(
+        ScoreView(
             completion=case.text(item.response),
             score=float(item.good),
             aspect=item.aspect,
@@ -39,11 +39,11 @@ def label_scores(case: Case) -> list[Scored]:
     ]
 
 
-@conversion(Scored, "outcome")
-def outcome_scores(case: Case) -> list[Scored]:
+@conversion(ScoreView, "outcome")
+def outcome_scores(case: Case) -> list[ScoreView]:
     """An outcome is its score, or 0 or 1 where it only passed or failed."""
     return [
-        Scored(
+        ScoreView(
             completion=case.text(item.response),
             score=float(item.passed or False) if item.score is None else item.score,
             **provenance(case, item),
@@ -52,11 +52,11 @@ def outcome_scores(case: Case) -> list[Scored]:
     ]
 
 
-@conversion(Ranked, "ranking")
-def ranking_ranked(case: Case) -> list[Ranked]:
+@conversion(RankingView, "ranking")
+def ranking_ranked(case: Case) -> list[RankingView]:
     """A ranking is a ranked list."""
     return [
-        Ranked(
+        RankingView(
             tiers=tuple(tuple(case.text(id_) for id_ in tier) for tier in item.tiers),
             within=item.within,
             aspect=item.aspect,
@@ -66,8 +66,8 @@ def ranking_ranked(case: Case) -> list[Ranked]:
     ]
 
 
-@conversion(Ranked, "rating", condition="two responses rated by one annotator on one aspect")
-def rating_ranked(case: Case) -> list[Ranked]:
+@conversion(RankingView, "rating", condition="two responses rated by one annotator on one aspect")
+def rating_ranked(case: Case) -> list[RankingView]:
     """Ratings by one annotator rank what they rated; equal ratings tie."""
     lists = []
     for aspect, ratings in by_judge(case.of(Rating)):
@@ -77,7 +77,7 @@ def rating_ranked(case: Case) -> list[Ranked]:
         for rating in sorted(ratings, key=lambda rating: -rating.value):
             tiers[rating.value].append(case.text(rating.response))
         lists.append(
-            Ranked(
+            RankingView(
                 tiers=tuple(tuple(tier) for tier in tiers.values()),
                 aspect=aspect,
                 **provenance(case, *ratings),

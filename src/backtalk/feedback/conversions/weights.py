@@ -8,18 +8,18 @@ from itertools import pairwise
 from backtalk.feedback.conversions.provenance import provenance
 from backtalk.feedback.conversions.registry import conversion
 from backtalk.feedback.parts import Spans, Steps
-from backtalk.feedback.views import Case, Stepwise, Weight, Weighted
+from backtalk.feedback.views import Case, SpanWeight, SpanWeights, StepLabels
 from backtalk.feedback.words import Edit
 
 
-@conversion(Weighted, "spans")
-def spans_weights(case: Case) -> list[Weighted]:
+@conversion(SpanWeights, "spans")
+def spans_weights(case: Case) -> list[SpanWeights]:
     """A marked span weighs its severity, negative for an error; 1 where none was given."""
     return [
-        Weighted(
+        SpanWeights(
             completion=case.text(item.response),
             weights=tuple(
-                Weight(
+                SpanWeight(
                     start=span.start,
                     end=span.end,
                     value=(1 if span.good else -1)
@@ -34,15 +34,15 @@ def spans_weights(case: Case) -> list[Weighted]:
     ]
 
 
-@conversion(Weighted, "steps")
-def steps_weights(case: Case) -> list[Weighted]:
+@conversion(SpanWeights, "steps")
+def steps_weights(case: Case) -> list[SpanWeights]:
     """A right step weighs 1, a wrong one -1, a neutral one 0."""
     value = {"right": 1.0, "wrong": -1.0, "neutral": 0.0}
     return [
-        Weighted(
+        SpanWeights(
             completion=case.text(item.response),
             weights=tuple(
-                Weight(start=step.start, end=step.end, value=value[step.verdict])
+                SpanWeight(start=step.start, end=step.end, value=value[step.verdict])
                 for step in item.steps
             ),
             **provenance(case, item),
@@ -51,18 +51,20 @@ def steps_weights(case: Case) -> list[Weighted]:
     ]
 
 
-@conversion(Weighted, "edit", condition="the edit took something away")
-def edit_weights(case: Case) -> list[Weighted]:
+@conversion(SpanWeights, "edit", condition="the edit took something away")
+def edit_weights(case: Case) -> list[SpanWeights]:
     """What an edit took out or replaced in the original weighs -1."""
     found = []
     for item in case.of(Edit):
         original = case.text(item.response)
         weights = tuple(
-            Weight(start=start, end=end, value=-1.0, label="edited")
+            SpanWeight(start=start, end=end, value=-1.0, label="edited")
             for start, end in _removed(original, item.text)
         )
         if weights:
-            found.append(Weighted(completion=original, weights=weights, **provenance(case, item)))
+            found.append(
+                SpanWeights(completion=original, weights=weights, **provenance(case, item))
+            )
     return found
 
 
@@ -87,10 +89,10 @@ def _words(text: str) -> list[str]:
     return [text[i:j] for i, j in pairwise([*cuts, len(text)])]
 
 
-@conversion(Stepwise, "steps")
-def steps_stepwise(case: Case) -> list[Stepwise]:
+@conversion(StepLabels, "steps")
+def steps_stepwise(case: Case) -> list[StepLabels]:
     """Checked steps, with the text they are steps of."""
     return [
-        Stepwise(completion=case.text(item.response), steps=item.steps, **provenance(case, item))
+        StepLabels(completion=case.text(item.response), steps=item.steps, **provenance(case, item))
         for item in case.of(Steps)
     ]

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from backtalk.feedback.conversions import ways_to
+from backtalk.feedback.conversions import conversions_to
 from backtalk.feedback.kinds import AnyFeedback
 from backtalk.feedback.views import Case
 from backtalk.formats.exporters.files import writer
@@ -97,7 +97,9 @@ def _why(case: Case, layout: Export) -> str:
     kinds = sorted({item.kind for item in case.feedback})
     if not kinds:
         return "no feedback"
-    needed = {way.source: way.condition for way in ways_to(layout.view)} if layout.view else {}
+    needed = (
+        {way.source: way.condition for way in conversions_to(layout.view)} if layout.view else {}
+    )
     if not any(kind in needed for kind in kinds):
         return f"no way from {', '.join(kinds)} to {layout.name}"
     unmet = (f"{kind} does not fulfil: {needed[kind]}" for kind in kinds if needed.get(kind))

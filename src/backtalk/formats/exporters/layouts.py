@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 
 from backtalk.feedback.conversions import views
 from backtalk.feedback.interaction import Message, prompt_text
-from backtalk.feedback.views import Case, Example, Labelled, Pair, Stepwise
+from backtalk.feedback.views import Case, LabelView, Pair, SFTExample, StepLabels
 from backtalk.formats.exporters.format import Dropped, Row, export_format
 
 _TRL = "https://huggingface.co/docs/trl/dataset_formats"
@@ -63,7 +63,7 @@ def trl_preference(case: Case, dropped: Dropped) -> list[Row]:
     "trl-unpaired",
     title="TRL unpaired preference, conversational: prompt, completion, label",
     source=_TRL,
-    view=Labelled,
+    view=LabelView,
     columns={"prompt": "messages", "completion": "messages", "label": "flag"},
 )
 def trl_unpaired(case: Case, dropped: Dropped) -> list[Row]:  # noqa: ARG001 - holds all
@@ -74,7 +74,7 @@ def trl_unpaired(case: Case, dropped: Dropped) -> list[Row]:  # noqa: ARG001 - h
             "completion": _answer(case, item.completion),
             "label": item.good,
         }
-        for item in views(case, Labelled)
+        for item in views(case, LabelView)
     ]
 
 
@@ -82,7 +82,7 @@ def trl_unpaired(case: Case, dropped: Dropped) -> list[Row]:  # noqa: ARG001 - h
     "trl-stepwise",
     title="TRL stepwise supervision: prompt, completions, labels",
     source=_TRL,
-    view=Stepwise,
+    view=StepLabels,
     columns={"prompt": "text", "completions": "texts", "labels": "flags"},
 )
 def trl_stepwise(case: Case, dropped: Dropped) -> list[Row]:  # noqa: ARG001 - holds all
@@ -96,7 +96,7 @@ def trl_stepwise(case: Case, dropped: Dropped) -> list[Row]:  # noqa: ARG001 - h
             "completions": list(item.texts),
             "labels": [step.verdict != "wrong" for step in item.steps],
         }
-        for item in views(case, Stepwise)
+        for item in views(case, StepLabels)
     ]
 
 
@@ -104,14 +104,14 @@ def trl_stepwise(case: Case, dropped: Dropped) -> list[Row]:  # noqa: ARG001 - h
     "trl-prompt-completion",
     title="TRL prompt-completion, conversational: prompt, completion",
     source=_TRL,
-    view=Example,
+    view=SFTExample,
     columns={"prompt": "messages", "completion": "messages"},
 )
 def trl_prompt_completion(case: Case, dropped: Dropped) -> list[Row]:  # noqa: ARG001 - holds all
     """A completion each to imitate."""
     return [
         {"prompt": _messages(item.prompt), "completion": _answer(case, item.completion)}
-        for item in views(case, Example)
+        for item in views(case, SFTExample)
     ]
 
 
@@ -119,7 +119,7 @@ def trl_prompt_completion(case: Case, dropped: Dropped) -> list[Row]:  # noqa: A
     "openai-chat",
     title="OpenAI supervised fine-tuning: messages",
     source="https://platform.openai.com/docs/guides/supervised-fine-tuning",
-    view=Example,
+    view=SFTExample,
     columns={"messages": "messages"},
 )
 def openai_chat(case: Case, dropped: Dropped) -> list[Row]:  # noqa: ARG001 - holds all
@@ -127,7 +127,7 @@ def openai_chat(case: Case, dropped: Dropped) -> list[Row]:  # noqa: ARG001 - ho
     tools = _tools(case)
     return [
         {"messages": [*_messages(item.prompt), *_answer(case, item.completion)]} | tools
-        for item in views(case, Example)
+        for item in views(case, SFTExample)
     ]
 
 

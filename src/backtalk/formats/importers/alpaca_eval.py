@@ -12,7 +12,7 @@ from backtalk.feedback.views import Case
 from backtalk.formats.content_ids import case, feedback, interaction
 from backtalk.formats.fields import Fields
 from backtalk.formats.format import Data, import_format
-from backtalk.formats.readers import BadRow, Meter, rows, sources
+from backtalk.formats.readers import Meter, RejectedRow, rows, sources
 
 Baseline = dict[str, tuple[str, str | None]]
 """For each instruction the baseline's answer, and the model that wrote it where that is known."""
@@ -32,7 +32,7 @@ def read_baseline(path: str) -> Baseline:
     meter = Meter(None, inputs)
     found: Baseline = {}
     for row in (row for source in inputs for row in rows(source, meter)):
-        if isinstance(row, BadRow):
+        if isinstance(row, RejectedRow):
             raise BacktalkError(f"{row.source}, row {row.line}: {row.reason}")
         fields = Fields(row.data)
         try:

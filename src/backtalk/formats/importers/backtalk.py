@@ -8,7 +8,7 @@ from backtalk.feedback.kinds import parse_feedback, parse_interaction
 from backtalk.feedback.views import Case
 from backtalk.formats.fields import Fields
 from backtalk.formats.format import Data, Said, import_format
-from backtalk.formats.readers import BadRow, Row
+from backtalk.formats.readers import RejectedRow, Row
 from backtalk.formats.readers.jsonl import parse_json
 
 
@@ -16,18 +16,18 @@ def _looks_like(row: Data) -> bool:
     return bool(row) and (set(row) <= {"interaction", "feedback"} or {"record", "body"} <= set(row))
 
 
-def _gather(found: Iterator[Row | BadRow]) -> Iterator[Row | BadRow]:
+def _gather(found: Iterator[Row | RejectedRow]) -> Iterator[Row | RejectedRow]:
     """Put each interaction's row and the rows of its feedback, which follow it, together."""
     open_: Row | None = None
     for row in found:
-        if isinstance(row, BadRow) or "record" not in row.data:
+        if isinstance(row, RejectedRow) or "record" not in row.data:
             yield row
             continue
         try:
             fields = Fields(row.data)
             body = Fields({"body": parse_json(fields.text("body"))}).part("body").data
         except ValueError as error:
-            yield BadRow(row.source, row.line, f"body: {error}", row.data)
+            yield RejectedRow(row.source, row.line, f"body: {error}", row.data)
             continue
         if row.data["record"] == "interaction":
             if open_ is not None:

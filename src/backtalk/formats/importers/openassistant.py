@@ -14,7 +14,7 @@ from backtalk.feedback.views import Case
 from backtalk.formats.content_ids import case, feedback, interaction
 from backtalk.formats.fields import Fields
 from backtalk.formats.format import Data, import_format
-from backtalk.formats.readers import BadRow, Row
+from backtalk.formats.readers import RejectedRow, Row
 
 _VOLUNTEERS = Annotator.human("open-assistant")
 
@@ -40,14 +40,14 @@ def _looks_like(row: Data) -> bool:
     return tree or {"thread_id", "thread"} <= set(row) or {"message_id", "role"} <= set(row)
 
 
-def _gather(found: Iterator[Row | BadRow]) -> Iterator[Row | BadRow]:
+def _gather(found: Iterator[Row | RejectedRow]) -> Iterator[Row | RejectedRow]:
     """Put single messages together into trees; they are held in memory until the file ends."""
     nodes: dict[str, Row] = {}
     for row in found:
-        if isinstance(row, BadRow) or "message_id" not in row.data:
+        if isinstance(row, RejectedRow) or "message_id" not in row.data:
             yield row
         elif (id_ := str(row.data["message_id"])) in nodes:
-            yield BadRow(row.source, row.line, f"message_id: {id_!r} is there twice", row.data)
+            yield RejectedRow(row.source, row.line, f"message_id: {id_!r} is there twice", row.data)
         else:
             nodes[id_] = row._replace(data={**row.data, "replies": []})
     trees = defaultdict(list)
@@ -67,7 +67,7 @@ def _gather(found: Iterator[Row | BadRow]) -> Iterator[Row | BadRow]:
             reason = "is not in this file"
             if parent in nodes:
                 reason = "is in no conversation whose first message is in this file"
-            yield BadRow(row.source, row.line, f"parent_id: {parent!r} {reason}", row.data)
+            yield RejectedRow(row.source, row.line, f"parent_id: {parent!r} {reason}", row.data)
     roots = [nodes[id_] for id_ in trees[None]]
     for root in roots:
         tree = root.data.get("message_tree_id") or root.data["message_id"]

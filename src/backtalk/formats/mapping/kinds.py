@@ -10,7 +10,7 @@ from backtalk.feedback.annotator import Annotator, AnnotatorKind
 from backtalk.feedback.interaction import Interaction
 from backtalk.feedback.judgements import OVERALL, Label, Preference, Ranking, Rating, Scale
 from backtalk.feedback.kinds import AnyFeedback
-from backtalk.feedback.record import Maybe, Name, Record, repeated
+from backtalk.feedback.record import Name, OptionalField, Record, repeated
 from backtalk.feedback.signals import Choice, FollowUp, Outcome, Shown
 from backtalk.feedback.words import Critique, Demonstration, Edit, Instruction
 from backtalk.formats.content_ids import Kind, feedback
@@ -41,10 +41,10 @@ class _Mapping(Record):
     # Most imports need no mapping, and building the validators takes longer than reading one.
     model_config = ConfigDict(defer_build=True)
 
-    annotator: Maybe[Column] = None
+    annotator: OptionalField[Column] = None
     annotator_kind: AnnotatorKind = "human"
-    time: Maybe[Column] = None
-    confidence: Maybe[Column] = None
+    time: OptionalField[Column] = None
+    confidence: OptionalField[Column] = None
 
     VALUES: ClassVar[tuple[str, ...]] = ()
     """The fields that say which values of the column stand for what."""
@@ -153,11 +153,11 @@ class PreferenceMapping(_Mapping):
     """
 
     kind: Literal["preference"]
-    column: Maybe[Column] = None
+    column: OptionalField[Column] = None
     """The column of the verdict."""
-    probability: Maybe[Column] = None
+    probability: OptionalField[Column] = None
     """The column of the probability, in [0, 1], that the first is better."""
-    always: Maybe[Literal["a", "b"]] = None
+    always: OptionalField[Literal["a", "b"]] = None
     """The verdict of every row: the first, or the second."""
     first: Place = 0
     second: Place = 1
@@ -166,7 +166,7 @@ class PreferenceMapping(_Mapping):
     b: Values = ("b", "2", "second", "right", "model_b")
     tie: Values = ("tie", "0", "equal", "same")
     both_bad: Values = ("both_bad", "both bad", "neither", "tie (bothbad)")
-    strength: Maybe[Column] = None
+    strength: OptionalField[Column] = None
     """The column that says how much better, in (0, 1]."""
     aspect: Name = OVERALL
     VALUES: ClassVar = ("a", "b", "tie", "both_bad")
@@ -253,7 +253,7 @@ class CritiqueMapping(_OfResponseOrWhole):
     """Free text about a response, an interaction or the system as a whole."""
 
     kind: Literal["critique"]
-    aspect: Maybe[Name] = None
+    aspect: OptionalField[Name] = None
     OF_PROMPT: ClassVar = False
 
     def _say(self, row: Fields, talk: Talk, distinct: str | None) -> Critique:
@@ -295,11 +295,11 @@ class OutcomeMapping(_Mapping):
 
     kind: Literal["outcome"]
     response: Place = 0
-    column: Maybe[Column] = None
+    column: OptionalField[Column] = None
     """Whether it passed."""
-    score: Maybe[Column] = None
+    score: OptionalField[Column] = None
     """How well, in [0, 1]."""
-    text: Maybe[Column] = None
+    text: OptionalField[Column] = None
     """What it printed."""
     passed: Values = ("1", "true", "yes", "passed", "pass", "ok")
     failed: Values = ("0", "false", "no", "failed", "fail", "error")

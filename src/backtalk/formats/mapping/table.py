@@ -10,7 +10,7 @@ from pydantic import BeforeValidator, ConfigDict, Field, ValidationError, model_
 
 from backtalk.errors import NotFound, RecordError
 from backtalk.feedback.interaction import Message, Response
-from backtalk.feedback.record import Maybe, Name, Record, explain
+from backtalk.feedback.record import Name, OptionalField, Record, explain
 from backtalk.formats.content_ids import case, interaction
 from backtalk.formats.fields import Fields
 from backtalk.formats.format import Data, Format, Said
@@ -24,9 +24,9 @@ class ResponseMapping(Record):
     """Where one response stands."""
 
     text: Column
-    model: Maybe[Column] = None
+    model: OptionalField[Column] = None
     """The column that names the model which wrote it."""
-    written_by: Maybe[Name] = None
+    written_by: OptionalField[Name] = None
     """The model that wrote all responses of this column."""
 
 
@@ -39,21 +39,21 @@ class RowMapping(Record):
 
     model_config = ConfigDict(defer_build=True)
 
-    prompt: Maybe[Column] = None
+    prompt: OptionalField[Column] = None
     """A text, or chat messages. Without a prompt every row speaks of the system as a whole, and
     says only critiques and instructions."""
-    system: Maybe[Column] = None
+    system: OptionalField[Column] = None
     """A system prompt that stands before it."""
     responses: tuple[Annotated[ResponseMapping, BeforeValidator(_response)], ...] = ()
     """The columns of the responses. One whose cell is empty was not given in that row."""
     feedback: Annotated[tuple[FeedbackMapping, ...], Field(min_length=1)]
-    id: Maybe[Column] = None
+    id: OptionalField[Column] = None
     """What tells a row from others that say the same. Without it they count once."""
-    user: Maybe[Column] = None
+    user: OptionalField[Column] = None
     """Who asked."""
-    session: Maybe[Column] = None
+    session: OptionalField[Column] = None
     """The conversation that it belongs to."""
-    time: Maybe[Column] = None
+    time: OptionalField[Column] = None
     """When it was asked."""
     metadata: tuple[Column, ...] = ()
     """Columns that are kept as they are."""

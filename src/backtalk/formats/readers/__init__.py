@@ -10,7 +10,7 @@ from backtalk.formats.readers.files import (
     Source,
     sources,
 )
-from backtalk.formats.readers.row import BadRow, Row
+from backtalk.formats.readers.row import RejectedRow, Row
 from backtalk.formats.readers.walk import rows
 
 __all__ = [
@@ -18,9 +18,9 @@ __all__ = [
     "PACKED",
     "REJECTED",
     "STDIN",
-    "BadRow",
     "Meter",
     "Progress",
+    "RejectedRow",
     "Row",
     "Source",
     "rows",

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import Any, BinaryIO
 
 from backtalk.feedback.record import repeated
-from backtalk.formats.readers.row import BadRow, Row
+from backtalk.formats.readers.row import RejectedRow, Row
 
 _LONGEST_FIELD = 1 << 24
 
@@ -38,7 +38,7 @@ class _Lines:
 
 def delimited_rows(
     stream: BinaryIO, source: str, *, separators: str = ",;\t"
-) -> Iterator[Row | BadRow]:
+) -> Iterator[Row | RejectedRow]:
     """Yield the rows of a stream; the separator is the one that the header has most of."""
     # The default of 128 KiB is less than a long answer; there is no setting for one reader alone.
     csv.field_size_limit(_LONGEST_FIELD)
@@ -50,7 +50,7 @@ def delimited_rows(
     separator = max(separators, key=header.count)
     names = next(csv.reader([header], delimiter=separator), [])
     if (twice := repeated(names)) is not None:
-        yield BadRow(source, 0, f"the header names the column {twice!r} twice", header)
+        yield RejectedRow(source, 0, f"the header names the column {twice!r} twice", header)
         return
     reader = csv.reader(lines, delimiter=separator, strict=True)
     number = 0
@@ -63,7 +63,7 @@ def delimited_rows(
         except csv.Error as error:
             number += 1
             line = lines.give_back(1).rstrip("\r\n")
-            yield BadRow(source, number, f"not a row of {len(names)} fields: {error}", line)
+            yield RejectedRow(source, number, f"not a row of {len(names)} fields: {error}", line)
             reader = csv.reader(lines, delimiter=separator, strict=True)
             continue
         if not fields:
@@ -74,17 +74,17 @@ def delimited_rows(
             continue
         reason = f"{len(fields)} fields where the header has {len(names)}"
         if len(lines.taken) == 1:
-            yield BadRow(source, number, reason, _as_far_as_named(names, fields))
+            yield RejectedRow(source, number, reason, _as_far_as_named(names, fields))
         else:
-            yield BadRow(source, number, reason, lines.give_back(1).rstrip("\r\n"))
+            yield RejectedRow(source, number, reason, lines.give_back(1).rstrip("\r\n"))
             reader = csv.reader(lines, delimiter=separator, strict=True)
 
 
-def _checked(source: str, number: int, data: dict[str, Any]) -> Row | BadRow:
+def _checked(source: str, number: int, data: dict[str, Any]) -> Row | RejectedRow:
     try:
         "".join(data.values()).encode()
     except UnicodeEncodeError:
-        return BadRow(source, number, "not UTF-8", data)
+        return RejectedRow(source, number, "not UTF-8", data)
     return Row(source, number, data)
 
 

@@ -8,17 +8,17 @@ from collections.abc import Iterator
 from typing import BinaryIO
 
 from backtalk.formats.readers.jsonl import json_row
-from backtalk.formats.readers.row import BadRow, Row
+from backtalk.formats.readers.row import RejectedRow, Row
 
 _TOKEN = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"|["\[\]{},]', re.DOTALL)
 _CHUNK = 1 << 18
 
 
-def json_rows(stream: BinaryIO, source: str) -> Iterator[Row | BadRow]:
+def json_rows(stream: BinaryIO, source: str) -> Iterator[Row | RejectedRow]:
     """Yield the rows of a stream of JSON, numbered from 1."""
     for number, text in enumerate(_values(stream), 1):
         row = json_row(source, number, text)
-        yield BadRow(source, number, "nothing stands here", "") if row is None else row
+        yield RejectedRow(source, number, "nothing stands here", "") if row is None else row
 
 
 def _values(stream: BinaryIO) -> Iterator[bytes]:

@@ -8,12 +8,12 @@ from typing import Any, BinaryIO
 
 from pydantic_core import from_json
 
-from backtalk.formats.readers.row import BadRow, Row
+from backtalk.formats.readers.row import RejectedRow, Row
 
 _FIRST_LINE = "at line 1 column"
 
 
-def jsonl_rows(stream: BinaryIO, source: str) -> Iterator[Row | BadRow]:
+def jsonl_rows(stream: BinaryIO, source: str) -> Iterator[Row | RejectedRow]:
     """Yield the rows of a stream of JSON lines."""
     for number, line in enumerate(stream, 1):
         text = line.removeprefix(codecs.BOM_UTF8) if number == 1 else line
@@ -22,7 +22,7 @@ def jsonl_rows(stream: BinaryIO, source: str) -> Iterator[Row | BadRow]:
             yield row
 
 
-def json_row(source: str, number: int, text: bytes) -> Row | BadRow | None:
+def json_row(source: str, number: int, text: bytes) -> Row | RejectedRow | None:
     """Read one JSON text, which must be an object; ``None`` if the text is blank."""
     try:
         data = parse_json(text)
@@ -30,10 +30,10 @@ def json_row(source: str, number: int, text: bytes) -> Row | BadRow | None:
         if not text.strip():
             return None
         reason = str(error).replace(_FIRST_LINE, "at column")
-        return BadRow(source, number, f"not JSON: {reason}", as_text(text))
+        return RejectedRow(source, number, f"not JSON: {reason}", as_text(text))
     if type(data) is dict:
         return Row(source, number, data)
-    return BadRow(source, number, "a row must be a JSON object, {…}", data)
+    return RejectedRow(source, number, "a row must be a JSON object, {…}", data)
 
 
 def parse_json(text: bytes | str) -> Any:

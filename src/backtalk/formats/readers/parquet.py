@@ -8,12 +8,12 @@ from typing import Any, BinaryIO
 
 from pydantic_core import to_jsonable_python
 
-from backtalk.formats.readers.row import BadRow, Row
+from backtalk.formats.readers.row import RejectedRow, Row
 
 _BATCH = 1_000
 
 
-def parquet_rows(stream: BinaryIO, source: str) -> Iterator[Row | BadRow]:
+def parquet_rows(stream: BinaryIO, source: str) -> Iterator[Row | RejectedRow]:
     """Yield the rows of a Parquet file, as JSON data: a time becomes text, NaN becomes null."""
     import pyarrow as pa  # noqa: PLC0415 - loaded when a Parquet file is read
     import pyarrow.parquet as pq  # noqa: PLC0415
@@ -31,7 +31,7 @@ def parquet_rows(stream: BinaryIO, source: str) -> Iterator[Row | BadRow]:
                 yield Row(source, number, row)
     except pa.ArrowException as error:
         where = f"damaged after row {number}" if number else "not a Parquet file"
-        yield BadRow(source, number + 1 if number else 0, f"{where}: {error}", "")
+        yield RejectedRow(source, number + 1 if number else 0, f"{where}: {error}", "")
 
 
 def _is_json(pa: Any, kind: Any) -> bool:

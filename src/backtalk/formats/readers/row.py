@@ -17,7 +17,7 @@ class Row(NamedTuple):
     data: dict[str, Any]
 
 
-class BadRow(NamedTuple):
+class RejectedRow(NamedTuple):
     """A row that is set aside."""
 
     source: str

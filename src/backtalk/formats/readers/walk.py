@@ -13,9 +13,9 @@ from backtalk.formats.readers.files import DAMAGE, REJECTED, Meter, Source, open
 from backtalk.formats.readers.json_values import json_rows
 from backtalk.formats.readers.jsonl import json_row, jsonl_rows
 from backtalk.formats.readers.parquet import parquet_rows
-from backtalk.formats.readers.row import BadRow, Row
+from backtalk.formats.readers.row import RejectedRow, Row
 
-Reader = Callable[[BinaryIO, str], Iterator[Row | BadRow]]
+Reader = Callable[[BinaryIO, str], Iterator[Row | RejectedRow]]
 
 _READERS: dict[str, Reader] = {
     ".jsonl": jsonl_rows,
@@ -27,10 +27,10 @@ _READERS: dict[str, Reader] = {
 }
 
 
-def rows(source: Source, meter: Meter) -> Iterator[Row | BadRow]:
+def rows(source: Source, meter: Meter) -> Iterator[Row | RejectedRow]:
     """Yield the rows of an input, lazily and at flat memory.
 
-    What cannot be read comes as a ``BadRow`` in its place, and reading goes on.
+    What cannot be read comes as a ``RejectedRow`` in its place, and reading goes on.
     """
     last = 0
     try:
@@ -40,7 +40,7 @@ def rows(source: Source, meter: Meter) -> Iterator[Row | BadRow]:
                 last = row.line
                 yield _again(row) if source.name.endswith(REJECTED) else row
     except DAMAGE as error:
-        yield BadRow(source.name, last + 1 if last else 0, f"cut off or damaged: {error}", "")
+        yield RejectedRow(source.name, last + 1 if last else 0, f"cut off or damaged: {error}", "")
 
 
 def _by_content(stream: io.BufferedReader) -> Reader:
@@ -51,14 +51,14 @@ def _by_content(stream: io.BufferedReader) -> Reader:
     return {b"{": jsonl_rows, b"[": json_rows}.get(begin, delimited_rows)
 
 
-def _again(row: Row | BadRow) -> Row | BadRow:
+def _again(row: Row | RejectedRow) -> Row | RejectedRow:
     """Return the row that was set aside, to be tried again as it stands now."""
-    if isinstance(row, BadRow) or set(row.data) != {"source", "line", "reason", "row"}:
+    if isinstance(row, RejectedRow) or set(row.data) != {"source", "line", "reason", "row"}:
         return row
     kept = row.data["row"]
     if isinstance(kept, str):
         again = json_row(row.source, row.line, kept.encode("utf-8", "surrogateescape"))
-        return BadRow(row.source, row.line, "row: empty", kept) if again is None else again
+        return RejectedRow(row.source, row.line, "row: empty", kept) if again is None else again
     if isinstance(kept, dict):
         return Row(row.source, row.line, kept)
-    return BadRow(row.source, row.line, "row: a row must be a JSON object, {…}", kept)
+    return RejectedRow(row.source, row.line, "row: a row must be a JSON object, {…}", kept)

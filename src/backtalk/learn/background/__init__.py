@@ -1,6 +1,6 @@
 """Learning in the background: in rounds, as feedback comes in. See docs/background.md."""
 
-from backtalk.learn.background.spec import Outcome, Round, Watch
-from backtalk.learn.background.worker import Pace, Watcher
+from backtalk.learn.background.spec import Round, RoundOutcome, WatchSpec
+from backtalk.learn.background.worker import Worker, WorkerConfig
 
-__all__ = ["Outcome", "Pace", "Round", "Watch", "Watcher"]
+__all__ = ["Round", "RoundOutcome", "WatchSpec", "Worker", "WorkerConfig"]

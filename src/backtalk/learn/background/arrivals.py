@@ -10,7 +10,7 @@ from backtalk.learn.training_set import Split
 from backtalk.store import Store
 
 
-class Arrivals:
+class FeedbackCounter:
     """Counts feedback as it comes, each piece once.
 
     Parameters

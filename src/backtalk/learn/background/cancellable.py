@@ -11,11 +11,11 @@ from backtalk.run import Progress
 Result = TypeVar("Result")
 
 
-class Stopped(BaseException):
+class Cancelled(BaseException):
     """Raised within work that was told to stop; no handler of ordinary errors takes it."""
 
 
-class Doing:
+class CancellableTask:
     """One piece of work, which can be stopped where it waits or tells its progress.
 
     Parameters
@@ -68,11 +68,11 @@ class Doing:
             self._check()
             return await task
         except asyncio.CancelledError:
-            raise Stopped from None
+            raise Cancelled from None
         finally:
             self._loop = None
             task.cancel()
 
     def _check(self) -> None:
         if self._stopped or self.halted():
-            raise Stopped
+            raise Cancelled

@@ -20,7 +20,7 @@ _BEATS = 3
 """How often a lease is renewed before it runs out."""
 
 
-class Heart:
+class LeaseHeartbeat:
     """Renews a lease, on a thread, while the block runs.
 
     Parameters

@@ -8,26 +8,28 @@ import numpy as np
 
 from backtalk.errors import BacktalkError
 from backtalk.evaluate.evaluate import evaluate
-from backtalk.evaluate.examples import exhibits
-from backtalk.evaluate.judges import named_judge
+from backtalk.evaluate.examples import examples
+from backtalk.evaluate.judges import get_judge
 from backtalk.evaluate.result import Evaluation
 from backtalk.evaluate.storage import read_evaluation, save_evaluation
 from backtalk.experiments import Experiment, list_experiments, start
 from backtalk.feedback import Message, content_id
-from backtalk.learn.background.spec import Outcome, Round
+from backtalk.learn.background.spec import Round, RoundOutcome
 from backtalk.learn.method import find_method
 from backtalk.learn.training_set import TrainingSet
 from backtalk.policy import LoadedPolicy, Policy, load_policy, read_policy, save_policy
-from backtalk.promotion import GateRefused, history, promote, served_policy
+from backtalk.promotion import GateRefused, active_policy, promote, promotion_history
 from backtalk.reports import save_exhibits
 from backtalk.run import Run
 from backtalk.store import Store
 
-Note = Callable[[Outcome], None]
+Note = Callable[[RoundOutcome], None]
 """Keeps what a round has come to, so that no step is done again."""
 
 
-async def work(todo: Round, store: Store, run: Run, *, done: Outcome, note: Note) -> Outcome:
+async def run_round(
+    todo: Round, store: Store, run: Run, *, done: RoundOutcome, note: Note
+) -> RoundOutcome:
     """Do what is left of a round.
 
     Parameters
@@ -51,7 +53,7 @@ async def work(todo: Round, store: Store, run: Run, *, done: Outcome, note: Note
         learned = await _learn(todo, store, run)
         outcome = _noted(outcome, run, note, policy=learned.id)
     policy = read_policy(store, str(outcome.policy))
-    served = served_policy(store)
+    served = active_policy(store)
     against = served or read_policy(store, todo.parent)
     if policy.id == against.id:
         return _noted(outcome, run, note, **_served_already(outcome, store))
@@ -66,7 +68,7 @@ async def work(todo: Round, store: Store, run: Run, *, done: Outcome, note: Note
     return outcome
 
 
-def _noted(outcome: Outcome, run: Run, note: Note, **found: object) -> Outcome:
+def _noted(outcome: RoundOutcome, run: Run, note: Note, **found: object) -> RoundOutcome:
     spent = run.spent
     told = outcome.model_copy(
         update={
@@ -80,8 +82,8 @@ def _noted(outcome: Outcome, run: Run, note: Note, **found: object) -> Outcome:
     return told
 
 
-def _served_already(outcome: Outcome, store: Store) -> dict[str, object]:
-    past = history(store)
+def _served_already(outcome: RoundOutcome, store: Store) -> dict[str, object]:
+    past = promotion_history(store)
     if outcome.evaluation is not None and past[-1].promotion.evaluation == outcome.evaluation:
         return {"promoted": True}
     return {"why": "It is what is served, or what it was learned from"}
@@ -104,20 +106,20 @@ async def _evaluate(
     watch = todo.watch
 
     def loaded(one: Policy) -> LoadedPolicy:
-        return load_policy(one, store.artifacts, wrap=run.around)
+        return load_policy(one, store.artifacts, wrap=run.wrap)
 
     found, trial = await evaluate(
         loaded(policy),
         loaded(against),
         _held_out(todo, store),
-        named_judge(str(watch.judge), store),
+        get_judge(str(watch.judge), store),
         run=run,
-        guards=[named_judge(name, store) for name in watch.guards],
+        guards=[get_judge(name, store) for name in watch.guards],
     )
     # An id of the round's own, so that a round that is done again saves no second one.
     found = found.model_copy(update={"id": content_id("evaluation", todo.id, against.id)})
     save_evaluation(store, found)
-    save_exhibits(store, found, exhibits(trial))
+    save_exhibits(store, found, examples(trial))
     return found
 
 
@@ -131,7 +133,7 @@ def _held_out(todo: Round, store: Store) -> list[tuple[Message, ...]]:
 
 
 def _put_to_users(
-    todo: Round, policy: Policy, against: Policy, outcome: Outcome, store: Store
+    todo: Round, policy: Policy, against: Policy, outcome: RoundOutcome, store: Store
 ) -> dict[str, object]:
     """Begin an experiment with a policy, unless a judge has found that it is worse."""
     if outcome.evaluation is not None:
@@ -155,10 +157,10 @@ def _put_to_users(
     return {"experiment": name}
 
 
-def _promote(todo: Round, policy: Policy, outcome: Outcome, store: Store) -> str | None:
+def _promote(todo: Round, policy: Policy, outcome: RoundOutcome, store: Store) -> str | None:
     """Promote a policy; return why not."""
     evaluation = None if outcome.evaluation is None else read_evaluation(store, outcome.evaluation)
-    for entry in reversed(history(store)):
+    for entry in reversed(promotion_history(store)):
         if policy.id == entry.promotion.previous and entry.promotion.action == "rollback":
             return f"It was served before, and {entry.who} rolled it back"
     try:

@@ -10,44 +10,44 @@ from pydantic import Field, JsonValue
 from backtalk.errors import BacktalkError, NotFound
 from backtalk.experiments.experiment import Signal
 from backtalk.feedback import content_id
-from backtalk.feedback.record import OMIT_EMPTY, Maybe, Name, Record
+from backtalk.feedback.record import OMIT_EMPTY, Name, OptionalField, Record
 from backtalk.learn.method import find_method
 from backtalk.policy import Policy, read_policy
-from backtalk.promotion import Gate, served_policy
+from backtalk.promotion import Gate, active_policy
 from backtalk.store import Store
 from backtalk.store.queries import Cursor
 
 
-class Watch(Record):
+class WatchSpec(Record):
     """What is learned again and again as feedback comes in.
 
     Examples
     --------
-    >>> watch = Watch(method="best-of-n", options={"n": 4})
+    >>> watch = WatchSpec(method="best-of-n", options={"n": 4})
     >>> watch.kind.startswith("learn best-of-n ")
     True
     """
 
     method: Name
-    policy: Maybe[Name] = None
+    policy: OptionalField[Name] = None
     """What is improved, by name or id; what is served when a round begins, if left out."""
     options: dict[str, JsonValue] = Field(default_factory=dict, exclude_if=OMIT_EMPTY)
     """The method's."""
-    kinds: Maybe[tuple[Name, ...]] = None
+    kinds: OptionalField[tuple[Name, ...]] = None
     """Only feedback of these kinds."""
     split: Literal["train", "all"] = "train"
     seed: int = 0
-    name: Maybe[Name] = None
+    name: OptionalField[Name] = None
     """What to call the policies."""
-    judge: Maybe[Name] = None
+    judge: OptionalField[Name] = None
     """Who compares each policy with what is served, on held-out prompts; nobody, if left out."""
     guards: tuple[Name, ...] = ()
     """Judges by whom it must not get worse."""
-    limit: Maybe[Annotated[int, Field(ge=1)]] = None
+    limit: OptionalField[Annotated[int, Field(ge=1)]] = None
     """On at most so many held-out prompts."""
-    gate: Maybe[Gate] = None
+    gate: OptionalField[Gate] = None
     """What a policy has to show before it is served; none is served by itself, if left out."""
-    experiment: Maybe[Signal] = None
+    experiment: OptionalField[Signal] = None
     """The feedback that decides in an experiment, which each policy goes into; none is begun, if
     left out."""
     who: Name = "backtalk learn"
@@ -103,7 +103,7 @@ class Watch(Record):
 
     def parent(self, store: Store) -> Policy:
         """Return the policy that a round which begins now improves; raise ``NotFound``."""
-        found = served_policy(store) if self.policy is None else read_policy(store, self.policy)
+        found = active_policy(store) if self.policy is None else read_policy(store, self.policy)
         if found is None:
             raise NotFound(
                 f"Project {store.project!r} serves no policy yet",
@@ -115,7 +115,7 @@ class Watch(Record):
 class Round(Record):
     """One round: what is learned from which policy, and from how much of the feedback."""
 
-    watch: Watch
+    watch: WatchSpec
     parent: Name
     """The id of the policy that is improved."""
     interactions: int
@@ -133,16 +133,16 @@ class Round(Record):
         return Cursor(self.interactions, self.feedback)
 
 
-class Outcome(Record):
+class RoundOutcome(Record):
     """What came of a round, as far as it got."""
 
-    policy: Maybe[Name] = None
+    policy: OptionalField[Name] = None
     """The policy that was learned."""
-    evaluation: Maybe[Name] = None
-    promoted: Maybe[bool] = None
-    experiment: Maybe[Name] = None
+    evaluation: OptionalField[Name] = None
+    promoted: OptionalField[bool] = None
+    experiment: OptionalField[Name] = None
     """The experiment that it went into."""
-    why: Maybe[Name] = None
+    why: OptionalField[Name] = None
     """Why it was not evaluated, not promoted, or went into no experiment."""
     calls: int = 0
     tokens: int = 0

@@ -6,13 +6,13 @@ from datetime import timedelta
 
 from backtalk.experiments import running_experiment
 from backtalk.feedback.record import now
-from backtalk.learn.background.arrivals import Arrivals
-from backtalk.learn.background.spec import Round, Watch
+from backtalk.learn.background.arrivals import FeedbackCounter
+from backtalk.learn.background.spec import Round, WatchSpec
 from backtalk.store import Store
 from backtalk.store.jobs import Job
 
 
-class Due:
+class Trigger:
     """Says when enough feedback has come for a round.
 
     Parameters
@@ -20,14 +20,14 @@ class Due:
     store, watch
         Where feedback comes in, and what is learned.
     every, interval
-        As for :class:`~backtalk.learn.background.Watcher`.
+        As for :class:`~backtalk.learn.background.Worker`.
     settle
         The seconds after which no feedback comes before what is there, where several processes
         write.
     """
 
     def __init__(
-        self, store: Store, watch: Watch, *, every: int, interval: float | None, settle: float
+        self, store: Store, watch: WatchSpec, *, every: int, interval: float | None, settle: float
     ) -> None:
         self._store = store
         self._watch = watch
@@ -35,7 +35,7 @@ class Due:
         self._interval = interval
         # SQLite's writers take turns, so that nothing comes late.
         self._settle = 0.0 if store.url.get_backend_name() == "sqlite" else settle
-        self._arrivals: Arrivals | None = None
+        self._arrivals: FeedbackCounter | None = None
 
     def forget(self) -> None:
         """Count anew: others may have begun rounds."""
@@ -56,7 +56,7 @@ class Due:
             return None
         if self._arrivals is None:
             after = max((_cursor_of(job) for job in jobs), default=0)
-            self._arrivals = Arrivals(
+            self._arrivals = FeedbackCounter(
                 self._store, self._watch.learns_from, self._watch.split, after=after
             )
         new = self._arrivals

@@ -15,17 +15,17 @@ from pathlib import Path
 
 from backtalk.errors import BacktalkError, NotFound
 from backtalk.feedback.record import now
-from backtalk.learn.background.cancellable import Doing, Stopped
-from backtalk.learn.background.heartbeat import Heart
-from backtalk.learn.background.round import work
-from backtalk.learn.background.spec import Outcome, Round, Watch
-from backtalk.learn.background.trigger import Due
-from backtalk.models import Budget, BudgetSpent
+from backtalk.learn.background.cancellable import CancellableTask, Cancelled
+from backtalk.learn.background.heartbeat import LeaseHeartbeat
+from backtalk.learn.background.round import run_round
+from backtalk.learn.background.spec import Round, RoundOutcome, WatchSpec
+from backtalk.learn.background.trigger import Trigger
+from backtalk.models import Budget, BudgetExceeded
 from backtalk.models.wrappers.budget import Prices
 from backtalk.run import Progress, Run
 from backtalk.store import Store
-from backtalk.store.availability import AWAY, Presence, StoreGone
-from backtalk.store.jobs import Job, Overtaken
+from backtalk.store.availability import AWAY, Presence, StoreReplaced
+from backtalk.store.jobs import Job, LeaseLost
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +35,7 @@ _LONGEST_AWAY = 30.0
 
 
 @dataclass(frozen=True)
-class Pace:
+class WorkerConfig:
     """How often a watcher looks, and how long it waits; all in seconds."""
 
     poll: float = 2.0
@@ -52,7 +52,7 @@ class Pace:
     began earlier may end later."""
 
 
-class Watcher:
+class Worker:
     """Learns in rounds from the feedback that comes in.
 
     A round is a job in the store. It is determined by what is learned, from which policy, and up
@@ -82,19 +82,19 @@ class Watcher:
     Raises
     ------
     BacktalkError
-        If it could only fail; see :meth:`~backtalk.learn.background.spec.Watch.check`.
+        If it could only fail; see :meth:`~backtalk.learn.background.spec.WatchSpec.check`.
     """
 
     def __init__(
         self,
         store: Store,
-        watch: Watch,
+        watch: WatchSpec,
         *,
         every: int = 100,
         interval: float | None = None,
         budget: Budget | None = None,
         prices: Prices | None = None,
-        pace: Pace | None = None,
+        pace: WorkerConfig | None = None,
         tell: Tell = log.info,
         progress: Progress | None = None,
     ) -> None:
@@ -102,14 +102,14 @@ class Watcher:
         self._store = store
         self._watch = watch
         self._limits = (budget, prices)
-        self._pace = pace or Pace()
+        self._pace = pace or WorkerConfig()
         self._tell = tell
         self._said = ""
         self._progress = progress
         self._holder = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
         self._stopping = threading.Event()
-        self._doing: Doing | None = None
-        self._due = Due(store, watch, every=every, interval=interval, settle=self._pace.settle)
+        self._doing: CancellableTask | None = None
+        self._due = Trigger(store, watch, every=every, interval=interval, settle=self._pace.settle)
         self._term = 0
         self._unended: tuple[Job, int] | None = None
         self._presence = Presence(store)
@@ -136,7 +136,7 @@ class Watcher:
                 except AWAY as error:
                     away = f"The store is away: {str(error).splitlines()[0]}"
                     if once:
-                        raise StoreGone(away, "Call it again when the store is back") from error
+                        raise StoreReplaced(away, "Call it again when the store is back") from error
                     self._say(away)
                     self._store.engine.dispose()
                     pause = min(max(2 * pause, self._pace.poll), _LONGEST_AWAY)
@@ -160,15 +160,15 @@ class Watcher:
             self._say("Another watcher leads; this one stands by")
             return False
         self._lead(term)
-        job = self._store.jobs.take(kind, term=term)
+        job = self._store.jobs.claim(kind, term=term)
         if job is None:
             self._put_round()
-            job = self._store.jobs.take(kind, term=term)
+            job = self._store.jobs.claim(kind, term=term)
         if job is None:
             return False
         try:
             self._do(job, term)
-        except Overtaken as error:
+        except LeaseLost as error:
             self._tell(str(error))
         return True
 
@@ -179,7 +179,7 @@ class Watcher:
             job, then = self._unended
             # Nobody else can have begun it where the term grew by one, which is this process's own.
             if term - then <= 1:
-                self._store.jobs.give_back(job, term=term)
+                self._store.jobs.release(job, term=term)
             self._unended = None
         self._term = term
 
@@ -205,11 +205,11 @@ class Watcher:
             return
         try:
             outcome = self._work(job, term)
-        except Stopped:
+        except Cancelled:
             self._unended = (job, term)
             if self._stopping.is_set():
-                jobs.give_back(job, term=term)
-        except Overtaken:
+                jobs.release(job, term=term)
+        except LeaseLost:
             raise
         except AWAY as error:
             self._unended = (job, term)
@@ -218,22 +218,24 @@ class Watcher:
             self._failed(job, term, _said(error))
         except Exception as error:
             log.debug("Round %s failed", job.id, exc_info=True)
-            self._failed(job, term, _said(error), final=isinstance(error, BudgetSpent))
+            self._failed(job, term, _said(error), final=isinstance(error, BudgetExceeded))
         else:
             jobs.done(job.id, outcome.to_json(), term=term)
             shutil.rmtree(self._folder(job), ignore_errors=True)
             self._say(f"Round {job.id[:8]} is done: {_in_words(outcome)}")
 
-    def _work(self, job: Job, term: int) -> Outcome:
+    def _work(self, job: Job, term: int) -> RoundOutcome:
         todo = Round.model_validate_json(job.body)
-        done = Outcome() if job.result is None else Outcome.model_validate_json(job.result)
+        done = (
+            RoundOutcome() if job.result is None else RoundOutcome.model_validate_json(job.result)
+        )
 
-        def note(outcome: Outcome) -> None:
-            self._store.jobs.note(job.id, outcome.to_json(), term=term)
+        def note(outcome: RoundOutcome) -> None:
+            self._store.jobs.checkpoint(job.id, outcome.to_json(), term=term)
 
-        doing = self._doing = Doing(self._progress)
+        doing = self._doing = CancellableTask(self._progress)
         try:
-            with Heart(
+            with LeaseHeartbeat(
                 self._store.leases, job.kind, self._holder, self._pace.lease, doing.stop
             ) as heart:
                 doing.halted = lambda: heart.stopped or self._stopping.is_set()
@@ -245,7 +247,7 @@ class Watcher:
                     prices=prices,
                     progress=doing.progress,
                 ) as run:
-                    return doing.do(work(todo, self._store, run, done=done, note=note))
+                    return doing.do(run_round(todo, self._store, run, done=done, note=note))
         finally:
             self._doing = None
 
@@ -278,7 +280,7 @@ def _said(error: Exception) -> str:
     return str(error) if isinstance(error, BacktalkError) else f"{type(error).__name__}: {error}"
 
 
-def _in_words(outcome: Outcome) -> str:
+def _in_words(outcome: RoundOutcome) -> str:
     parts = [f"policy {str(outcome.policy)[:8]}"]
     if outcome.evaluation is not None:
         parts.append(f"evaluation {outcome.evaluation[:8]}")

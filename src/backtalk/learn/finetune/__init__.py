@@ -1,36 +1,42 @@
 """Learning in the weights: one trainer, and the objectives that are pure functions."""
 
 from backtalk.learn.finetune import methods, objectives
-from backtalk.learn.finetune.config import Training
+from backtalk.learn.finetune.config import TrainingConfig
 from backtalk.learn.finetune.objective import (
     OBJECTIVES,
     Batch,
+    LossOutput,
     Objective,
-    Part,
-    Term,
+    TrainingTask,
     find_objective,
     objective,
 )
-from backtalk.learn.finetune.registration import TRAINED, Work, by_objective, rehearse, trains
-from backtalk.learn.finetune.trees import Branch, Comparison, Tree
+from backtalk.learn.finetune.registration import (
+    TRAINED,
+    MethodContext,
+    dry_run,
+    register_objective_method,
+    training_method,
+)
+from backtalk.learn.finetune.trees import PairLabel, PromptTree, ResponseTokens
 
 __all__ = [
     "OBJECTIVES",
     "TRAINED",
     "Batch",
-    "Branch",
-    "Comparison",
+    "LossOutput",
+    "MethodContext",
     "Objective",
-    "Part",
-    "Term",
-    "Training",
-    "Tree",
-    "Work",
-    "by_objective",
+    "PairLabel",
+    "PromptTree",
+    "ResponseTokens",
+    "TrainingConfig",
+    "TrainingTask",
+    "dry_run",
     "find_objective",
     "methods",
     "objective",
     "objectives",
-    "rehearse",
-    "trains",
+    "register_objective_method",
+    "training_method",
 ]

@@ -7,50 +7,50 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from backtalk.feedback.record import Maybe, Name, Record
+from backtalk.feedback.record import Name, OptionalField, Record
 
 
-class Training(Record):
+class TrainingConfig(Record):
     """How weights are trained. The defaults suit a small model on a processor."""
 
     epochs: Annotated[float, Field(gt=0)] = 1.0
     """How often each tree is learned from; a part of an epoch is a part of the trees."""
-    max_steps: Maybe[Annotated[int, Field(gt=0)]] = None
+    max_steps: OptionalField[Annotated[int, Field(gt=0)]] = None
     """The most optimiser steps."""
-    batch: Annotated[int, Field(gt=0)] = 32
+    batch_size: Annotated[int, Field(gt=0)] = 32
     """How many trees a step learns from, all processes together."""
-    batch_tokens: Maybe[Annotated[int, Field(gt=0)]] = None
+    batch_tokens: OptionalField[Annotated[int, Field(gt=0)]] = None
     """How many tokens are worked on at once; a step is accumulated from as many parts as needed.
     2,048 on a processor, whose caches hold little more, and 16,384 elsewhere if left out."""
-    learning_rate: Maybe[Annotated[float, Field(gt=0)]] = None
+    learning_rate: OptionalField[Annotated[float, Field(gt=0)]] = None
     """The highest one; by the size of the model where it is left out, see :func:`usual_rate`."""
-    schedule: Literal["cosine", "linear", "constant"] = "cosine"
+    lr_scheduler: Literal["cosine", "linear", "constant"] = "cosine"
     """How the learning rate falls after the warm-up: to 0, or not at all."""
-    warm_up: Annotated[float, Field(ge=0, le=1)] = 0.1
+    warmup_ratio: Annotated[float, Field(ge=0, le=1)] = 0.1
     """The share of the steps in which the learning rate rises from 0."""
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
-    clip: Annotated[float, Field(gt=0)] = 1.0
+    max_grad_norm: Annotated[float, Field(gt=0)] = 1.0
     """The largest norm of a gradient; longer ones are scaled to it."""
     adapter: Literal["none", "lora", "dora"] = "none"
     """Whether all weights learn, or low-rank additions to the linear layers."""
-    rank: Annotated[int, Field(gt=0)] = 16
+    lora_rank: Annotated[int, Field(gt=0)] = 16
     """The rank of an adapter; its scale is twice that."""
-    precision: Literal["float32", "bfloat16"] = "float32"
+    dtype: Literal["float32", "bfloat16"] = "float32"
     """The number format of the products; weights and sums stay in float32."""
-    checkpointing: bool = False
+    gradient_checkpointing: bool = False
     """Whether activations are computed again for the gradient, which saves memory."""
-    reference: Maybe[Name] = None
+    reference: OptionalField[Name] = None
     """The policy, by name or id, that objectives with a reference compare with; if left out, the
     policy itself before it learns."""
-    max_length: Maybe[Annotated[int, Field(gt=1)]] = None
+    max_length: OptionalField[Annotated[int, Field(gt=1)]] = None
     """The most tokens of a prompt with a response; longer ones are left out and counted. The
     model's window by default."""
-    save_every: Annotated[float, Field(gt=0)] = 60.0
+    checkpoint_every_seconds: Annotated[float, Field(gt=0)] = 60.0
     """After how many seconds the state is kept, to go on from after an interruption."""
 
     def steps(self, trees: int) -> int:
         """Return how many optimiser steps there are."""
-        steps = math.ceil(self.epochs * trees / self.batch - 1e-9)
+        steps = math.ceil(self.epochs * trees / self.batch_size - 1e-9)
         return max(steps if self.max_steps is None else min(steps, self.max_steps), 1)
 
     def at_once(self, device: str) -> int:
@@ -59,11 +59,11 @@ class Training(Record):
 
     def pace(self, step: int, steps: int) -> float:
         """Return the share of the learning rate that a step has, the first step being 0."""
-        warm = math.ceil(self.warm_up * steps)
+        warm = math.ceil(self.warmup_ratio * steps)
         if step < warm:
             return (step + 1) / warm
         done = (step - warm) / max(steps - warm, 1)
-        match self.schedule:
+        match self.lr_scheduler:
             case "constant":
                 return 1.0
             case "linear":

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 T = TypeVar("T")
 
 
-class Processes:
+class Distributed:
     """The processes that train together: one, or those that ``accelerate launch`` started.
 
     Parameters
@@ -33,7 +33,7 @@ class Processes:
             self.rank = self._accelerator.process_index
 
     @property
-    def first(self) -> bool:
+    def is_main(self) -> bool:
         """Whether this is the process that writes files."""
         return self.rank == 0
 
@@ -45,7 +45,7 @@ class Processes:
         return prepared
 
     @contextmanager
-    def gathering(self, module: nn.Module, *, last: bool) -> Iterator[None]:
+    def accumulate(self, module: nn.Module, *, last: bool) -> Iterator[None]:
         """Exchange gradients after the last part of a step only."""
         apart = self._accelerator is not None and not last
         with self._accelerator.no_sync(module) if apart else nullcontext():
@@ -58,7 +58,7 @@ class Processes:
         found: Tensor = self._accelerator.reduce(value, reduction="sum")
         return found
 
-    def together(self, item: T) -> list[T]:
+    def all_gather_object(self, item: T) -> list[T]:
         """Return what each of the processes brought."""
         if self._accelerator is None:
             return [item]

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from itertools import accumulate
 
 from backtalk.feedback.interaction import Message
-from backtalk.learn.finetune.trees import Branch, Comparison, Tree
-from backtalk.models.local.chat_template import ChatTokens
+from backtalk.learn.finetune.trees import PairLabel, PromptTree, ResponseTokens
+from backtalk.models.local.chat_template import ChatTemplate
 
 Chat = tuple[Message, ...]
 
@@ -20,7 +20,7 @@ class Text:
 
     text: str
     value: float = 0.0
-    """As :attr:`~backtalk.learn.finetune.trees.Branch.value`."""
+    """As :attr:`~backtalk.learn.finetune.trees.ResponseTokens.value`."""
     weights: tuple[tuple[int, int, float], ...] | None = None
     """Stretches of the text, ``(start, end, weight)``: a token has the weight of the stretch that
     it has characters of, of the last where there are several, and 1 outside of all."""
@@ -50,7 +50,7 @@ class Encoder:
 
     def __init__(
         self,
-        chat: ChatTokens,
+        chat: ChatTemplate,
         *,
         longest: int | None = None,
         prepare: Callable[[Chat], Chat] = tuple,
@@ -69,9 +69,9 @@ class Encoder:
         *,
         weight: float = 1.0,
         facts: dict[str, float] | None = None,
-        pairs: Sequence[Comparison] = (),
+        pairs: Sequence[PairLabel] = (),
         anchors: Sequence[str] = (),
-    ) -> Tree | None:
+    ) -> PromptTree | None:
         """Return the tree of a prompt and its responses, or ``None`` where one is too long.
 
         Raises
@@ -90,7 +90,7 @@ class Encoder:
             begin = tuple(start)
             branches.append(self._branch(text, tokens))
         count = len(texts)
-        return Tree(
+        return PromptTree(
             begin,
             tuple(branches[:count]),
             weight,
@@ -105,7 +105,7 @@ class Encoder:
             self._seen[key] = self.chat.conversation(asked, text)
         return self._seen[key]
 
-    def _branch(self, text: Text, tokens: list[int]) -> Branch:
+    def _branch(self, text: Text, tokens: list[int]) -> ResponseTokens:
         weights = None
         credit = None
         if text.weights is not None or text.credit:
@@ -118,7 +118,7 @@ class Encoder:
             credit = text.token_credit
         if not text.ends:
             weights = (*(weights or (1.0,) * len(tokens))[:-1], 0.0)
-        return Branch(tuple(tokens), text.value, weights, credit)
+        return ResponseTokens(tuple(tokens), text.value, weights, credit)
 
     def _places(self, text: str, tokens: Sequence[int]) -> list[tuple[int, int]]:
         """Return the characters of the text, ``(start, end)``, that each token has a part in."""

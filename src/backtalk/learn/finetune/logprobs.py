@@ -11,9 +11,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from backtalk.learn.finetune.packing import Packed, pack, pad
+from backtalk.learn.finetune.packing import PackedBatch, pack, pad
 from backtalk.learn.finetune.tree_attention import attend_to_trees, tree_layout
-from backtalk.learn.finetune.trees import Branch, Tree
+from backtalk.learn.finetune.trees import PromptTree, ResponseTokens
 
 log = logging.getLogger(__name__)
 
@@ -24,7 +24,7 @@ _KEPT = 1 << 26
 
 
 @dataclass(frozen=True)
-class Scored:
+class TokenLogProbs:
     """What a model says of response tokens."""
 
     values: Tensor
@@ -33,7 +33,7 @@ class Scored:
     """Those of the most probable other tokens in its place, best first, shape ``(N, rivals)``."""
 
 
-class Scorer(nn.Module):
+class LogProbModel(nn.Module):
     """A causal language model that is asked for the log-probabilities of trees.
 
     Parameters
@@ -55,7 +55,7 @@ class Scorer(nn.Module):
         if self.shares:
             attend_to_trees(model)
 
-    def forward(self, packed: Packed, rivals: int = 0) -> Scored:
+    def forward(self, packed: PackedBatch, top_k: int = 0) -> TokenLogProbs:
         """Return what the model says of the response tokens of packed trees or padded rows."""
         hidden = self._hidden(packed)
         head = self.model.get_output_embeddings()
@@ -64,32 +64,32 @@ class Scorer(nn.Module):
             getattr(config, "logits_scaling", None) or 1
         )
         found = _LogProbabilities.apply(  # type: ignore[no-untyped-call]
-            hidden.flatten(0, 1)[packed.places],
+            hidden.flatten(0, 1)[packed.logit_positions],
             head.weight,
             head.bias,
             packed.targets,
-            (float(scale), getattr(config, "final_logit_softcapping", None), rivals),
+            (float(scale), getattr(config, "final_logit_softcapping", None), top_k),
         )
-        return Scored(found[:, 0], found[:, 1:] if rivals else None)
+        return TokenLogProbs(found[:, 0], found[:, 1:] if top_k else None)
 
-    def score(self, trees: Sequence[Tree], rivals: int = 0) -> Scored:
+    def score(self, trees: Sequence[PromptTree], rivals: int = 0) -> TokenLogProbs:
         """Return what the model says of the response tokens of trees, in their order."""
-        scored: Scored = self(self.laid_out(trees), rivals)
+        scored: TokenLogProbs = self(self.laid_out(trees), rivals)
         return scored
 
-    def laid_out(self, trees: Sequence[Tree]) -> Packed:
+    def laid_out(self, trees: Sequence[PromptTree]) -> PackedBatch:
         """Return trees as :meth:`forward` wants them."""
         return (pack if self.shares else pad)(trees).to(self.model.device)
 
-    def _hidden(self, packed: Packed) -> Tensor:
+    def _hidden(self, packed: PackedBatch) -> Tensor:
         given: dict[str, Any] = {"input_ids": packed.tokens, "use_cache": False}
         if self._positions:
             given["position_ids"] = packed.positions
         body = self.model.base_model
-        if not packed.stretches:
+        if not packed.tree_spans:
             layout: dict[str, Any] = {"attention_mask": packed.padding}
         else:
-            layout = tree_layout(packed.stretches, packed.tokens.device)
+            layout = tree_layout(packed.tree_spans, packed.tokens.device)
         hidden: Tensor = body(**given, **layout).last_hidden_state
         return hidden
 
@@ -103,8 +103,10 @@ class Scorer(nn.Module):
         if not self._positions or layers != {"full_attention"} or window:
             return False
         few = max(min(config.vocab_size, 50) - 1, 1)
-        branches = tuple(Branch(tuple(i * j % few for i in range(1, 4 + j))) for j in (1, 2, 3))
-        trial = [Tree(tuple(i % few for i in range(5)), branches)] * 2
+        branches = tuple(
+            ResponseTokens(tuple(i * j % few for i in range(1, 4 + j))) for j in (1, 2, 3)
+        )
+        trial = [PromptTree(tuple(i % few for i in range(5)), branches)] * 2
         training = self.model.training
         usual = self.model.config._attn_implementation  # noqa: SLF001 - it has no other name
         self.model.eval()

@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Any, Literal, get_type_hints
 from backtalk.errors import BacktalkError, UnknownName
 from backtalk.learn.finetune.encoding import Encoder
 from backtalk.learn.finetune.lazy_torch import torch
-from backtalk.learn.finetune.trees import Tree
+from backtalk.learn.finetune.trees import PromptTree
 from backtalk.learn.method import Paper
 from backtalk.learn.options import read_options
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-Unit = Literal["tree", "pair", "branch", "token"]
+Reduction = Literal["tree", "pair", "branch", "token"]
 """What a loss is a mean over: trees, compared pairs, responses, or response tokens."""
 
 
@@ -37,7 +37,7 @@ class Batch:
     """The reference's, where the objective wants one."""
     weight: Tensor
     """How much each token is learned from, shape ``(N,)``: 0 where it is masked."""
-    credit: Tensor
+    token_rewards: Tensor
     """What is known of each token beside, such as a reward, shape ``(N,)``."""
     branch: Tensor
     """The response that each token belongs to, shape ``(N,)``."""
@@ -53,30 +53,30 @@ class Batch:
     """The worse one, shape ``(P,)``."""
     pair_weight: Tensor
     """How much each pair counts, its tree's weight included, shape ``(P,)``."""
-    facts: Mapping[str, Tensor] = field(default_factory=dict)
+    tree_features: Mapping[str, Tensor] = field(default_factory=dict)
     """What the feedback says of each tree, shape ``(T,)`` each; see :meth:`fact`."""
-    pair_facts: Mapping[str, Tensor] = field(default_factory=dict)
+    pair_features: Mapping[str, Tensor] = field(default_factory=dict)
     """What it says of each pair, shape ``(P,)`` each; see :meth:`pair_fact`."""
-    rivals: Tensor | None = None
+    top_k: Tensor | None = None
     """The policy's log-probabilities of the most probable other tokens, shape ``(N, rivals)``."""
-    pooled: Tensor | None = None
+    anchor_log_ratio: Tensor | None = None
     """The mean over the whole step of the log-ratio of anchors, policy to reference; no gradient
     flows through it. ``None`` where the trees have no anchors."""
-    memory: Mapping[str, float] = field(default_factory=dict)
-    """Running means of what was in :attr:`Term.remember` in earlier steps."""
+    ema: Mapping[str, float] = field(default_factory=dict)
+    """Running means of what was in :attr:`LossOutput.ema` in earlier steps."""
     progress: float = 0.0
     """The share of the training that is over."""
 
     @classmethod
     def of(
         cls,
-        trees: Sequence[Tree],
+        trees: Sequence[PromptTree],
         policy: Tensor,
         reference: Tensor | None = None,
         *,
-        rivals: Tensor | None = None,
-        pooled: Tensor | None = None,
-        memory: Mapping[str, float] | None = None,
+        top_k: Tensor | None = None,
+        anchor_log_ratio: Tensor | None = None,
+        ema: Mapping[str, float] | None = None,
         progress: float = 0.0,
     ) -> Batch:
         """Return the batch of these trees, with the log-probabilities of their tokens in order."""
@@ -99,7 +99,7 @@ class Batch:
         def places(values: Iterable[int]) -> Tensor:
             return torch.tensor(list(values), dtype=torch.long, device=device)
 
-        def facts(items: Sequence[Mapping[str, float]]) -> dict[str, Tensor]:
+        def columns(items: Sequence[Mapping[str, float]]) -> dict[str, Tensor]:
             names = {name for item in items for name in item}
             return {name: numbers(item.get(name, math.nan) for item in items) for name in names}
 
@@ -107,7 +107,7 @@ class Batch:
             policy=policy,
             reference=reference,
             weight=numbers(weights),
-            credit=numbers(credit),
+            token_rewards=numbers(credit),
             branch=torch.repeat_interleave(torch.arange(len(branches), device=device), lengths),
             tree=torch.repeat_interleave(torch.arange(len(trees), device=device), counts),
             value=numbers(branch.value for branch in branches),
@@ -115,11 +115,11 @@ class Batch:
             chosen=places(first + pair.chosen for first, _, pair in compared),
             rejected=places(first + pair.rejected for first, _, pair in compared),
             pair_weight=numbers(weight * pair.weight for _, weight, pair in compared),
-            facts=facts([tree.facts for tree in trees]),
-            pair_facts=facts([pair.facts for _, _, pair in compared]),
-            rivals=rivals,
-            pooled=pooled,
-            memory=memory or {},
+            tree_features=columns([tree.facts for tree in trees]),
+            pair_features=columns([pair.facts for _, _, pair in compared]),
+            top_k=top_k,
+            anchor_log_ratio=anchor_log_ratio,
+            ema=ema or {},
             progress=progress,
         )
 
@@ -151,17 +151,17 @@ class Batch:
             )
         return self.reference
 
-    def fact(self, name: str, usual: float) -> Tensor:
+    def fact(self, name: str, default: float) -> Tensor:
         """Return what the feedback says of each tree, or what is usual, shape ``(T,)``."""
-        if name not in self.facts:
-            return torch.full_like(self.tree_weight, usual)
-        return self.facts[name].nan_to_num(nan=usual)
+        if name not in self.tree_features:
+            return torch.full_like(self.tree_weight, default)
+        return self.tree_features[name].nan_to_num(nan=default)
 
-    def pair_fact(self, name: str, usual: float) -> Tensor:
+    def pair_fact(self, name: str, default: float) -> Tensor:
         """Return what the feedback says of each pair, or what is usual, shape ``(P,)``."""
-        if name not in self.pair_facts:
-            return torch.full_like(self.pair_weight, usual)
-        return self.pair_facts[name].nan_to_num(nan=usual)
+        if name not in self.pair_features:
+            return torch.full_like(self.pair_weight, default)
+        return self.pair_features[name].nan_to_num(nan=default)
 
     def pairs(self, values: Tensor) -> tuple[Tensor, Tensor]:
         """Return the responses' values of the chosen and of the rejected, shape ``(P,)`` each."""
@@ -182,15 +182,15 @@ class Batch:
 
 
 @dataclass(frozen=True)
-class Term:
+class LossOutput:
     """What an objective finds."""
 
     losses: Tensor
     """One a unit: shape ``(T,)``, ``(P,)``, ``(B,)`` or ``(N,)``. The trainer weights them."""
     metrics: Mapping[str, Tensor] = field(default_factory=dict)
     """What else to report: values of any shape, of which the mean is shown."""
-    remember: Mapping[str, Tensor] = field(default_factory=dict)
-    """Values whose running mean the next steps find in :attr:`Batch.memory`."""
+    ema: Mapping[str, Tensor] = field(default_factory=dict)
+    """Values whose running mean the next steps find in :attr:`Batch.ema`."""
 
 
 @dataclass(frozen=True)
@@ -199,11 +199,11 @@ class Objective:
 
     name: str
     paper: Paper
-    function: Callable[..., Term]
-    unit: Unit
+    function: Callable[..., LossOutput]
+    reduction: Reduction
     reference: bool
-    rivals: int
-    start: Callable[..., float | None] | None
+    top_k: int
+    initial_loss: Callable[..., float | None] | None
     """The loss where the policy is the reference, from the options; ``None`` where that depends
     on the model."""
     options: Mapping[str, Any]
@@ -213,32 +213,32 @@ class Objective:
         """What it is, in one sentence."""
         return (inspect.getdoc(self.function) or "").split("\n", maxsplit=1)[0]
 
-    def bind(self, **options: Any) -> Bound:
+    def bind(self, **options: Any) -> BoundObjective:
         """Return the objective with options that are checked, defaults filled in."""
         hints = get_type_hints(self.function, include_extras=True)
-        return Bound(self, read_options(self.name, self.options, hints, options))
+        return BoundObjective(self, read_options(self.name, self.options, hints, options))
 
 
 @dataclass(frozen=True)
-class Bound:
+class BoundObjective:
     """An objective with its options."""
 
     objective: Objective
     options: Mapping[str, Any]
 
-    def __call__(self, batch: Batch) -> Term:
+    def __call__(self, batch: Batch) -> LossOutput:
         """Return the losses and metrics of a batch."""
         return self.objective.function(batch, **self.options)
 
     @property
-    def start(self) -> float | None:
+    def initial_loss(self) -> float | None:
         """The loss where the policy is the reference, where that is known."""
-        known = self.objective.start
+        known = self.objective.initial_loss
         return None if known is None else known(**self.options)
 
-    def units(self, trees: Sequence[Tree]) -> float:
+    def units(self, trees: Sequence[PromptTree]) -> float:
         """Return the weight of the units of these trees: what the sum of losses is divided by."""
-        match self.objective.unit:
+        match self.objective.reduction:
             case "tree":
                 return sum(tree.weight for tree in trees)
             case "pair":
@@ -250,7 +250,7 @@ class Bound:
 
     def unit_weights(self, batch: Batch) -> Tensor:
         """Return the weight of each of the units of a batch."""
-        match self.objective.unit:
+        match self.objective.reduction:
             case "tree":
                 return batch.tree_weight
             case "pair":
@@ -262,18 +262,18 @@ class Bound:
 
 
 @dataclass(frozen=True)
-class Part:
+class TrainingTask:
     """Trees, and the objective that they are learned by."""
 
     name: str
     """What to call it in reports: a kind of feedback."""
-    objective: Bound
-    trees: Sequence[Tree]
+    objective: BoundObjective
+    trees: Sequence[PromptTree]
     weight: float = 1.0
     """How much each of its trees counts against one of another part."""
 
 
-MakeParts = Callable[[Encoder], Sequence[Part]]
+BuildTasks = Callable[[Encoder], Sequence[TrainingTask]]
 """Makes what is learned from, of feedback that it knows."""
 
 OBJECTIVES: dict[str, Objective] = {}
@@ -284,11 +284,11 @@ def objective(
     name: str,
     *,
     paper: Paper,
-    unit: Unit = "tree",
+    reduction: Reduction = "tree",
     reference: bool = False,
-    rivals: int = 0,
-    start: Callable[..., float | None] | None = None,
-) -> Callable[[Callable[..., Term]], Callable[..., Term]]:
+    top_k: int = 0,
+    initial_loss: Callable[..., float | None] | None = None,
+) -> Callable[[Callable[..., LossOutput]], Callable[..., LossOutput]]:
     """Register a function ``(batch, *, options) -> term`` as an objective.
 
     Parameters
@@ -307,13 +307,13 @@ def objective(
         From its options, the loss where the policy is the reference. Checked before training.
     """
 
-    def register(function: Callable[..., Term]) -> Callable[..., Term]:
+    def register(function: Callable[..., LossOutput]) -> Callable[..., LossOutput]:
         options = {
             option.name: option.default
             for option in inspect.signature(function).parameters.values()
             if option.kind is option.KEYWORD_ONLY
         }
-        OBJECTIVES[name] = Objective(name, paper, function, unit, reference, rivals, start, options)
+        OBJECTIVES[name] = Objective(name, paper, function, reduction, reference, top_k, initial_loss, options)
         return function
 
     return register

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from backtalk.learn.finetune.trees import Tree
+from backtalk.learn.finetune.trees import PromptTree
 
 
 @dataclass(frozen=True)
-class Stretch:
+class TreeSpan:
     """Where one tree lies in a packed row: its prompt, then the responses one after the other."""
 
     prompt: int
@@ -21,7 +21,7 @@ class Stretch:
     """How many tokens of each response are read: all but the last."""
 
     @property
-    def grown(self) -> int:
+    def response_tokens(self) -> int:
         """How many tokens the responses have together."""
         return sum(self.branches)
 
@@ -36,40 +36,40 @@ class Stretch:
             torch.tensor(self.branches, device=device),
         )
         seen = (owner[:, None] == owner[None, :]).tril()
-        seen = torch.cat([seen.new_ones((self.grown, self.prompt)), seen], dim=1)
+        seen = torch.cat([seen.new_ones((self.response_tokens, self.prompt)), seen], dim=1)
         return torch.zeros(seen.shape, dtype=dtype, device=device).masked_fill_(~seen, -torch.inf)
 
 
 @dataclass(frozen=True)
-class Packed:
+class PackedBatch:
     """Trees in a row, or responses in padded rows, and where the response tokens are predicted."""
 
     tokens: Tensor
     """Shape ``(rows, columns)``; one row where trees are packed."""
     positions: Tensor
     """The position of each token in its own conversation, as ``tokens``."""
-    places: Tensor
+    logit_positions: Tensor
     """Where, in the flattened tokens, each response token is predicted, shape ``(N,)``."""
     targets: Tensor
     """The response tokens, tree by tree and response by response, shape ``(N,)``."""
-    stretches: tuple[Stretch, ...] = ()
+    tree_spans: tuple[TreeSpan, ...] = ()
     """The trees of a packed row; empty for padded rows."""
     padding: Tensor | None = None
     """Where padded rows hold tokens, 1, and where padding, 0."""
 
-    def to(self, device: torch.device) -> Packed:
+    def to(self, device: torch.device) -> PackedBatch:
         """Return the same on another device."""
-        return Packed(
+        return PackedBatch(
             self.tokens.to(device),
             self.positions.to(device),
-            self.places.to(device),
+            self.logit_positions.to(device),
             self.targets.to(device),
-            self.stretches,
+            self.tree_spans,
             None if self.padding is None else self.padding.to(device),
         )
 
 
-def pack(trees: Sequence[Tree]) -> Packed:
+def pack(trees: Sequence[PromptTree]) -> PackedBatch:
     """Lay trees out in one row: each prompt once, no padding."""
     tokens: list[int] = []
     positions: list[int] = []
@@ -86,8 +86,10 @@ def pack(trees: Sequence[Tree]) -> Packed:
             targets += branch.tokens
             tokens += branch.tokens[:-1]
             positions += range(length, length + read)
-        stretches.append(Stretch(length, tuple(len(branch.tokens) - 1 for branch in tree.branches)))
-    return Packed(
+        stretches.append(
+            TreeSpan(length, tuple(len(branch.tokens) - 1 for branch in tree.branches))
+        )
+    return PackedBatch(
         torch.tensor([tokens]),
         torch.tensor([positions]),
         torch.tensor(places),
@@ -96,7 +98,7 @@ def pack(trees: Sequence[Tree]) -> Packed:
     )
 
 
-def pad(trees: Sequence[Tree]) -> Packed:
+def pad(trees: Sequence[PromptTree]) -> PackedBatch:
     """Lay each response out in a row of its own, behind its prompt, padded at the end."""
     rows = [
         (len(tree.prompt), [*tree.prompt, *branch.tokens])
@@ -114,4 +116,6 @@ def pad(trees: Sequence[Tree]) -> Packed:
         places += range(i * longest + length - 1, i * longest + len(row) - 1)
         targets += row[length:]
     positions = torch.arange(longest).expand(len(rows), -1)
-    return Packed(tokens, positions, torch.tensor(places), torch.tensor(targets), padding=padding)
+    return PackedBatch(
+        tokens, positions, torch.tensor(places), torch.tensor(targets), padding=padding
+    )

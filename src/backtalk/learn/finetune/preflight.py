@@ -10,13 +10,13 @@ import numpy as np
 import torch
 
 from backtalk.errors import BacktalkError
-from backtalk.learn.finetune.config import Training
-from backtalk.learn.finetune.objective import Batch, Part
+from backtalk.learn.finetune.config import TrainingConfig
+from backtalk.learn.finetune.objective import Batch, TrainingTask
 from backtalk.learn.finetune.packing import pack, pad
-from backtalk.learn.finetune.reference_logprobs import ReferenceCache
-from backtalk.learn.finetune.trainable_model import Student
+from backtalk.learn.finetune.reference_logprobs import ReferenceLogProbs
+from backtalk.learn.finetune.trainable_model import TrainableModel
 from backtalk.learn.finetune.trainer import autocast
-from backtalk.learn.finetune.trees import Branch, Tree
+from backtalk.learn.finetune.trees import PromptTree, ResponseTokens
 from backtalk.models import Sampling
 from backtalk.models.local.sampler import Row
 
@@ -77,11 +77,11 @@ class Preflight:
 
 
 def preflight(
-    student: Student,
-    parts: Sequence[Part],
-    settings: Training,
+    student: TrainableModel,
+    parts: Sequence[TrainingTask],
+    settings: TrainingConfig,
     *,
-    reference: ReferenceCache | None = None,
+    reference: ReferenceLogProbs | None = None,
     same: bool = True,
 ) -> Preflight:
     """Check what a training is about to learn from.
@@ -113,23 +113,23 @@ def preflight(
     return Preflight(tuple(checks), tuple(one for rows in shown for one in rows))
 
 
-def _some(part: Part) -> Sequence[Tree]:
+def _some(part: TrainingTask) -> Sequence[PromptTree]:
     """Return the first trees of a part that hold anything to learn, else the first ones."""
     full = (tree for tree in part.trees if part.objective.units([tree]) > 0)
     return list(islice(full, FEW)) or part.trees[:FEW]
 
 
-def _close(settings: Training) -> float:
-    return 1e-3 if settings.precision == "float32" else 0.1
+def _close(settings: TrainingConfig) -> float:
+    return 1e-3 if settings.dtype == "float32" else 0.1
 
 
 @torch.no_grad()
 def _first_loss(
-    student: Student,
-    part: Part,
-    settings: Training,
+    student: TrainableModel,
+    part: TrainingTask,
+    settings: TrainingConfig,
     *,
-    reference: ReferenceCache | None,
+    reference: ReferenceLogProbs | None,
     same: bool,
 ) -> Check:
     """The loss where the policy is the reference is the one that the formula has there."""
@@ -137,14 +137,14 @@ def _first_loss(
     objective = part.objective.objective
     device = student.scorer.model.device
     with autocast(student.scorer, settings):
-        scored = student.scorer.score(trees, objective.rivals)
-    said = reference.of(trees, device) if objective.reference and reference else None
-    pooled = torch.zeros((), device=device) if any(tree.anchors for tree in trees) else None
-    batch = Batch.of(trees, scored.values, said, rivals=scored.rivals, pooled=pooled)
+        scored = student.scorer.score(trees, objective.top_k)
+    said = reference.lookup(trees, device) if objective.reference and reference else None
+    pooled = torch.zeros((), device=device) if any(tree.kl_anchors for tree in trees) else None
+    batch = Batch.of(trees, scored.values, said, top_k=scored.rivals, anchor_log_ratio=pooled)
     term, weights = part.objective(batch), part.objective.unit_weights(batch)
     loss = float((term.losses * weights).sum() / weights.sum())
     name = f"first loss of {objective.name} on {part.name}"
-    known = part.objective.start if same else None
+    known = part.objective.initial_loss if same else None
     if known is None:
         return Check(name, bool(np.isfinite(loss)), f"{loss:.4f}")
     passed = abs(loss - known) <= _close(settings) * max(1.0, abs(known))
@@ -152,7 +152,9 @@ def _first_loss(
 
 
 @torch.no_grad()
-def _packed_as_padded(student: Student, trees: Sequence[Tree], settings: Training) -> Check:
+def _packed_as_padded(
+    student: TrainableModel, trees: Sequence[PromptTree], settings: TrainingConfig
+) -> Check:
     """A packed row of trees gives what a padded row for each response gives."""
     scorer = student.scorer
     name = "prompts shared as in rows of their own"
@@ -165,7 +167,7 @@ def _packed_as_padded(student: Student, trees: Sequence[Tree], settings: Trainin
     return Check(name, away <= _close(settings), f"differ by at most {away:.2g} nats a token")
 
 
-def _labelled(parts: Sequence[Part]) -> Check:
+def _labelled(parts: Sequence[TrainingTask]) -> Check:
     """Every part has units of positive weight, and every response has tokens that count."""
     empty = sum(
         1
@@ -178,9 +180,9 @@ def _labelled(parts: Sequence[Part]) -> Check:
     return Check("responses with tokens to learn", empty < total, f"{total - empty:,} of {total:,}")
 
 
-def _ended(student: Student, parts: Sequence[Part]) -> Check:
+def _ended(student: TrainableModel, parts: Sequence[TrainingTask]) -> Check:
     """The token that ends a response is at its end, learned there, and learned nowhere else."""
-    end = student.engine.end
+    end = student.engine.eos_token_ids
     branches = [b for part in parts for tree in part.trees for b in tree.branches]
     weights = [b.weights or (1.0,) * len(b.tokens) for b in branches]
     twice = sum(
@@ -199,7 +201,9 @@ def _ended(student: Student, parts: Sequence[Part]) -> Check:
     )
 
 
-def _as_sampled(student: Student, trees: Sequence[Tree], settings: Training) -> Check:
+def _as_sampled(
+    student: TrainableModel, trees: Sequence[PromptTree], settings: TrainingConfig
+) -> Check:
     """Samples have the log-probability in the trainer that they were drawn with."""
     rows = [
         Row(tree.prompt, Sampling(max_tokens=_SAMPLED), _SAMPLED, seed)
@@ -211,7 +215,7 @@ def _as_sampled(student: Student, trees: Sequence[Tree], settings: Training) -> 
         complete=lambda _: False,
         cancelled=lambda: False,
     )
-    drawn = [Tree(row.prompt, (Branch(tuple(row.tokens)),)) for row in rows]
+    drawn = [PromptTree(row.prompt, (ResponseTokens(tuple(row.tokens)),)) for row in rows]
     with torch.no_grad(), autocast(student.scorer, settings):
         values = student.scorer.score(drawn).values
     trained = Batch.of(drawn, values).sum(values).tolist()
@@ -223,7 +227,7 @@ def _as_sampled(student: Student, trees: Sequence[Tree], settings: Training) -> 
     )
 
 
-def _show(student: Student, part: str, tree: Tree) -> list[Shown]:
+def _show(student: TrainableModel, part: str, tree: PromptTree) -> list[Shown]:
     decode = student.engine.tokenizer.decode
     return [
         Shown(

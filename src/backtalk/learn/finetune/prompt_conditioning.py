@@ -24,7 +24,7 @@ Words = str | Callable[[TrainingSet], str]
 """What a policy is told that was learned, where it depends on the feedback of that."""
 
 
-def told(policy: Policy, words: str) -> Policy:
+def with_system_suffix(policy: Policy, words: str) -> Policy:
     r"""Return the policy with such words at the end of its system prompt, in the place of others.
 
     >>> from backtalk.models.spec import EndpointSpec
@@ -37,33 +37,37 @@ def told(policy: Policy, words: str) -> Policy:
     if is_condition(before[-1]):
         before.pop()
     system = _APART.join(filter(None, before)) or None
-    return also_told(policy.derive(system=system, lineage=policy.lineage), words)
+    return append_system(policy.derive(system=system, lineage=policy.lineage), words)
 
 
-def also_told(policy: Policy, words: str) -> Policy:
+def append_system(policy: Policy, words: str) -> Policy:
     """Return the policy with further words at the end of its system prompt."""
     system = words if policy.system is None else f"{policy.system}{_APART}{words}"
     return policy.derive(system=system, lineage=policy.lineage)
 
 
-def telling(encoder: Encoder, policy: Policy, words: str) -> Encoder:
+def conditioned_encoder(encoder: Encoder, policy: Policy, words: str) -> Encoder:
     """Return an encoder that puts the words into the system prompt of the policy.
 
     What it leaves out is counted by the first.
     """
-    own = Encoder(encoder.chat, longest=encoder.longest, prepare=told(policy, words).messages)
+    own = Encoder(
+        encoder.chat, longest=encoder.longest, prepare=with_system_suffix(policy, words).messages
+    )
     own.left_out = encoder.left_out
     return own
 
 
-def answers_told(name: str, words: Words) -> None:
+def serve_with_prompt(name: str, words: Words) -> None:
     """Let what a method learns be told words: those that its training puts before the best."""
     known = METHODS[name]
 
     async def learn(policy: Policy, feedback: TrainingSet, run: Run, **given: Any) -> Policy:
         learned: Policy = await known.function(policy, feedback, run, **given)
         best = words if isinstance(words, str) else words(feedback)
-        return learned.derive(system=told(policy, best).system, lineage=learned.lineage)
+        return learned.derive(
+            system=with_system_suffix(policy, best).system, lineage=learned.lineage
+        )
 
     learn.__doc__ = known.function.__doc__
     METHODS[name] = replace(known, function=learn)

@@ -12,14 +12,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from backtalk.learn.finetune.logprobs import Scorer
-from backtalk.learn.finetune.trees import Branch, Tree, micro_batches
+from backtalk.learn.finetune.logprobs import LogProbModel
+from backtalk.learn.finetune.trees import PromptTree, ResponseTokens, micro_batches
 
 _WRITE_AFTER = 64
 """How many parts are computed between writes to disk."""
 
 
-class ReferenceCache:
+class ReferenceLogProbs:
     """Log-probabilities of one set of weights, token by token.
 
     The key is what was computed: the weights, the number format, and the exact tokens of the
@@ -52,10 +52,10 @@ class ReferenceCache:
         """Close the file."""
         self._store.close()
 
-    def fill(
+    def compute(
         self,
-        scorer: Scorer,
-        trees: Sequence[Tree],
+        scorer: LogProbModel,
+        trees: Sequence[PromptTree],
         *,
         batch_tokens: int,
         context: Callable[[], torch.autocast],
@@ -76,7 +76,7 @@ class ReferenceCache:
         report
             Told how many trees are done.
         """
-        wanted = [tree.only((*tree.branches, *tree.anchors)) for tree in trees]
+        wanted = [tree.only((*tree.branches, *tree.kl_anchors)) for tree in trees]
         missing = list(self._missing(wanted))
         training = scorer.training
         scorer.eval()
@@ -97,20 +97,20 @@ class ReferenceCache:
         self._keep(fresh)
         scorer.train(training)
 
-    def of(self, trees: Sequence[Tree], device: torch.device) -> Tensor:
+    def lookup(self, trees: Sequence[PromptTree], device: torch.device) -> Tensor:
         """Return the log-probabilities of the response tokens of trees, in their order, ``(N,)``.
 
         Raises
         ------
         KeyError
-            For a response that :meth:`fill` was not given.
+            For a response that :meth:`compute` was not given.
         """
         found = [self._found[tree.key(branch)] for tree in trees for branch in tree.branches]
         return torch.from_numpy(np.concatenate(found)).to(device)
 
-    def _missing(self, trees: Iterable[Tree]) -> Iterator[Tree]:
+    def _missing(self, trees: Iterable[PromptTree]) -> Iterator[PromptTree]:
         for tree in trees:
-            lacking: dict[bytes, Branch] = {}
+            lacking: dict[bytes, ResponseTokens] = {}
             for branch in tree.branches:
                 key = tree.key(branch)
                 if key not in self._found and not self._read(key):
@@ -140,7 +140,7 @@ class ReferenceCache:
             )
 
 
-def _split(trees: Sequence[Tree], values: Tensor) -> list[tuple[bytes, NDArray[np.float32]]]:
+def _split(trees: Sequence[PromptTree], values: Tensor) -> list[tuple[bytes, NDArray[np.float32]]]:
     branches = [(tree, branch) for tree in trees for branch in tree.branches]
     parts = torch.split(values, [len(branch.tokens) for _, branch in branches])
     return [

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any, get_type_hints
 
 from backtalk.errors import BacktalkError, MissingExtra
 from backtalk.feedback.views import View
-from backtalk.learn.finetune.config import Training
+from backtalk.learn.finetune.config import TrainingConfig
 from backtalk.learn.finetune.encoding import Chat, Encoder
-from backtalk.learn.finetune.objective import MakeParts, Part, find_objective
-from backtalk.learn.finetune.trees import Tree
-from backtalk.learn.method import METHODS, InRounds, Method, Paper, find_method
+from backtalk.learn.finetune.objective import BuildTasks, TrainingTask, find_objective
+from backtalk.learn.finetune.trees import PromptTree
+from backtalk.learn.method import METHODS, Method, OnlineDefaults, Paper, find_method
 from backtalk.learn.training_set import TrainingSet
 from backtalk.models import Model, Request, Sampling, load_model
 from backtalk.policy import Policy
@@ -24,17 +24,17 @@ from backtalk.run import Run
 if TYPE_CHECKING:
     from backtalk.learn.finetune.preflight import Preflight
 
-Plan = Callable[..., Awaitable[MakeParts]]
+TrainingPlan = Callable[..., Awaitable[BuildTasks]]
 """An async function ``(work, *, options)`` that returns what makes the parts to train on."""
 
 _AT_ONCE = 512
 """How many answers are asked for between two reports."""
 
-_TRAINING: Mapping[str, Any] = get_type_hints(Training, include_extras=True)
+_TRAINING: Mapping[str, Any] = get_type_hints(TrainingConfig, include_extras=True)
 
 
 @dataclass(frozen=True)
-class Work:
+class MethodContext:
     """What a plan has at hand: the policy that will learn, the feedback, and the run."""
 
     policy: Policy
@@ -82,7 +82,7 @@ class Work:
             Request(
                 messages=one.messages(prompt),
                 sampling=sampling or one.decoder.sampling,
-                sample=i,
+                sample_index=i,
                 seed=self.run.seed * 1_000 + seed,
             )
             for one, prompt in zip(who, prompts, strict=True)
@@ -101,14 +101,16 @@ class Work:
     def model(self, policy: Policy | None = None) -> Model:
         """Return a policy's model, within the run's budget and with its cache."""
         spec = (policy or self.policy).model
-        return self.run.around(load_model(spec, self.feedback.store.artifacts))
+        return self.run.wrap(load_model(spec, self.feedback.store.artifacts))
 
 
-TRAINED: dict[str, Plan] = {}
+TRAINED: dict[str, TrainingPlan] = {}
 """The plan of every method that trains weights, by name."""
 
 
-async def planned(name: str, work: Work, options: Mapping[str, Any]) -> tuple[MakeParts, Training]:
+async def build_plan(
+    name: str, work: MethodContext, options: Mapping[str, Any]
+) -> tuple[BuildTasks, TrainingConfig]:
     """Return what makes the parts that a method trains on, and how it trains.
 
     Parameters
@@ -120,13 +122,13 @@ async def planned(name: str, work: Work, options: Mapping[str, Any]) -> tuple[Ma
     options
         All of its options, as :meth:`~backtalk.learn.method.Method.read_options` returns them.
     """
-    own = {key: value for key, value in options.items() if key not in Training.model_fields}
-    shared = {key: value for key, value in options.items() if key in Training.model_fields}
-    training = Training(**shared)
+    own = {key: value for key, value in options.items() if key not in TrainingConfig.model_fields}
+    shared = {key: value for key, value in options.items() if key in TrainingConfig.model_fields}
+    training = TrainingConfig(**shared)
     return await TRAINED[name](replace(work, reference=training.reference), **own), training
 
 
-def trains(
+def training_method(
     name: str,
     *,
     needs: Sequence[type[View]],
@@ -134,10 +136,10 @@ def trains(
     options: Mapping[str, Any] | None = None,
     types: Mapping[str, Any] | None = None,
     summary: str | None = None,
-    rounds: InRounds | None = None,
+    rounds: OnlineDefaults | None = None,
     **settings: Any,
-) -> Callable[[Plan], Plan]:
-    """Register a plan as a method; it also has the options of :class:`Training`.
+) -> Callable[[TrainingPlan], TrainingPlan]:
+    """Register a plan as a method; it also has the options of :class:`TrainingConfig`.
 
     Parameters
     ----------
@@ -154,18 +156,18 @@ def trains(
     rounds
         How it learns online.
     settings
-        The defaults of :class:`Training` that are the method's own.
+        The defaults of :class:`TrainingConfig` that are the method's own.
     """
-    usual = Training(**settings)
+    usual = TrainingConfig(**settings)
 
-    def register(plan: Plan) -> Plan:
+    def register(plan: TrainingPlan) -> TrainingPlan:
         own = _keywords(plan) if options is None else dict(options)
         kinds = get_type_hints(plan, include_extras=True) if types is None else dict(types)
         TRAINED[name] = plan
 
         async def learn(policy: Policy, feedback: TrainingSet, run: Run, **given: Any) -> Policy:
             finetune = _engine(name).finetune
-            parts, training = await planned(name, Work(policy, feedback, run), given)
+            parts, training = await build_plan(name, MethodContext(policy, feedback, run), given)
             learned: Policy = finetune(
                 policy,
                 feedback,
@@ -184,16 +186,16 @@ def trains(
             tuple(needs),
             paper,
             learn,
-            {**own, **{field: getattr(usual, field) for field in Training.model_fields}},
+            {**own, **{field: getattr(usual, field) for field in TrainingConfig.model_fields}},
             {**kinds, **_TRAINING},
-            rounds or InRounds(),
+            rounds or OnlineDefaults(),
         )
         return plan
 
     return register
 
 
-async def rehearse(
+async def dry_run(
     name: str, policy: Policy, feedback: TrainingSet, run: Run, **options: Any
 ) -> Preflight:
     """Do all that a method does before the first step, and return what the checks found.
@@ -213,7 +215,7 @@ async def rehearse(
         )
     prepare = _engine(name).prepare
     given = method.read_options(options)
-    parts, training = await planned(name, Work(policy, feedback, run), given)
+    parts, training = await build_plan(name, MethodContext(policy, feedback, run), given)
     checked: Preflight = prepare(policy, feedback, run, parts, training).checked
     return checked
 
@@ -225,7 +227,7 @@ def _engine(name: str) -> ModuleType:
         raise MissingExtra.named("train", f"The method {name}") from None
 
 
-def _keywords(plan: Plan) -> dict[str, Any]:
+def _keywords(plan: TrainingPlan) -> dict[str, Any]:
     return {
         option.name: option.default
         for option in inspect.signature(plan).parameters.values()
@@ -238,10 +240,10 @@ def _changed(given: Mapping[str, Any], usual: Mapping[str, Any]) -> dict[str, An
     return {name: value for name, value in given.items() if value != usual[name]}
 
 
-def by_objective(
+def register_objective_method(
     name: str,
     view: type[View],
-    trees: Callable[[Encoder, Sequence[Any]], list[Tree]],
+    trees: Callable[[Encoder, Sequence[Any]], list[PromptTree]],
 ) -> None:
     """Register the method that trains by one objective on one view, each kind a part of its own.
 
@@ -256,18 +258,18 @@ def by_objective(
     """
     goal = find_objective(name)
 
-    async def plan(work: Work, **options: Any) -> MakeParts:
+    async def plan(work: MethodContext, **options: Any) -> BuildTasks:
         bound = goal.bind(**options)
 
-        def make(encoder: Encoder) -> list[Part]:
+        def make(encoder: Encoder) -> list[TrainingTask]:
             return [
-                Part(kind, bound, trees(encoder, own))
+                TrainingTask(kind, bound, trees(encoder, own))
                 for kind, own in work.feedback.by_kind(view).items()
             ]
 
         return make
 
-    trains(
+    training_method(
         name,
         needs=[view],
         paper=goal.paper,

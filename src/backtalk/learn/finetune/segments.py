@@ -8,7 +8,7 @@ from dataclasses import replace
 from difflib import SequenceMatcher
 from itertools import takewhile
 
-from backtalk.learn.finetune.trees import Branch, Tree
+from backtalk.learn.finetune.trees import PromptTree, ResponseTokens
 
 _SENTENCE = re.compile(r".+?(?:[.!?]+(?:\s+|$)|$)", re.DOTALL)
 _LINE = re.compile(r".*\S.*(?:\s*\n)?|\s+", re.MULTILINE)
@@ -16,7 +16,7 @@ Stretch = tuple[int, int]
 """Where something begins in a sequence, and where it ends."""
 
 
-def pieces(text: str) -> list[str]:
+def segments(text: str) -> list[str]:
     r"""Return the lines of a text, or the sentences of its only line; joined they are the text.
 
     >>> pieces("One. Two!  Three")
@@ -28,7 +28,7 @@ def pieces(text: str) -> list[str]:
     return lines if len(lines) > 1 else _SENTENCE.findall(text)
 
 
-def shared(one: Sequence[str], other: Sequence[str]) -> int:
+def common_prefix(one: Sequence[str], other: Sequence[str]) -> int:
     """Return how many first pieces two texts share, whatever the space around them."""
     for place, (a, b) in enumerate(zip(one, other, strict=False)):
         if a.strip() != b.strip():
@@ -57,7 +57,7 @@ def differences(
     return found
 
 
-def only_what_differs(tree: Tree) -> Tree:
+def mask_shared_tokens(tree: PromptTree) -> PromptTree:
     """Return a tree of two responses of which only the tokens that differ are learned."""
     one, other = tree.branches
     learned = differences(one.tokens, other.tokens)
@@ -75,12 +75,12 @@ def _weights(count: int, learned: Sequence[Stretch]) -> tuple[float, ...]:
     return tuple(float(place in inside) for place in range(count))
 
 
-def without_beginning(tree: Tree) -> Tree:
+def mask_common_prefix(tree: PromptTree) -> PromptTree:
     """Return a tree of which the tokens that all responses begin with have weight 0."""
     together = zip(*(branch.tokens for branch in tree.branches), strict=False)
     count = sum(1 for _ in takewhile(lambda tokens: len(set(tokens)) == 1, together))
 
-    def rest(branch: Branch) -> Branch:
+    def rest(branch: ResponseTokens) -> ResponseTokens:
         known = branch.weights or (1.0,) * len(branch.tokens)
         return replace(branch, weights=(*(0.0,) * count, *known[count:]))
 

@@ -12,12 +12,12 @@ from pydantic import JsonValue
 from backtalk.artifacts import Artifacts
 from backtalk.errors import BacktalkError
 from backtalk.feedback.record import now
-from backtalk.learn.finetune.config import Training
+from backtalk.learn.finetune.config import TrainingConfig
 from backtalk.learn.finetune.encoding import Encoder
-from backtalk.learn.finetune.objective import MakeParts, Part
+from backtalk.learn.finetune.objective import BuildTasks, TrainingTask
 from backtalk.learn.finetune.preflight import Preflight, preflight
-from backtalk.learn.finetune.reference_logprobs import ReferenceCache
-from backtalk.learn.finetune.trainable_model import Student, student_of
+from backtalk.learn.finetune.reference_logprobs import ReferenceLogProbs
+from backtalk.learn.finetune.trainable_model import TrainableModel, load_trainable_model
 from backtalk.learn.finetune.trainer import Trainer, precision_context
 from backtalk.learn.training_set import TrainingSet
 from backtalk.policy import Lineage, Policy, read_policy
@@ -28,10 +28,10 @@ from backtalk.run import Run
 class Prepared:
     """Everything that is ready before the first step."""
 
-    student: Student
-    parts: Sequence[Part]
+    student: TrainableModel
+    parts: Sequence[TrainingTask]
     encoder: Encoder
-    reference: ReferenceCache | None
+    reference: ReferenceLogProbs | None
     checked: Preflight
 
 
@@ -39,8 +39,8 @@ def prepare(
     policy: Policy,
     feedback: TrainingSet,
     run: Run,
-    make_parts: MakeParts,
-    settings: Training,
+    make_parts: BuildTasks,
+    settings: TrainingConfig,
 ) -> Prepared:
     """Load the weights, make trees, compute the reference and check all of it.
 
@@ -63,7 +63,7 @@ def prepare(
         If the policy has no weights that can be trained, or nothing can be learned from.
     """
     artifacts = feedback.store.artifacts
-    student = student_of(policy, artifacts, settings, seed=run.seed)
+    student = load_trainable_model(policy, artifacts, settings, seed=run.seed)
     encoder = Encoder(
         student.model.chat,
         longest=min((size for size in (student.window, settings.max_length) if size), default=None),
@@ -87,7 +87,7 @@ def prepare(
         teacher = student
         if reference.model != policy.model:
             whole = settings.model_copy(update={"adapter": "none"})
-            teacher = student_of(reference, artifacts, whole, seed=run.seed)
+            teacher = load_trainable_model(reference, artifacts, whole, seed=run.seed)
         said = _reference(teacher, parts, artifacts, run, settings)
     checked = preflight(
         student, parts, settings, reference=said, same=reference.model == policy.model
@@ -96,13 +96,17 @@ def prepare(
 
 
 def _reference(
-    teacher: Student, parts: Sequence[Part], artifacts: Artifacts, run: Run, settings: Training
-) -> ReferenceCache:
-    weights = f"{teacher.model.identity} {settings.precision}"
-    cache = ReferenceCache(artifacts.root.with_suffix(".cache") / "reference.db", weights)
+    teacher: TrainableModel,
+    parts: Sequence[TrainingTask],
+    artifacts: Artifacts,
+    run: Run,
+    settings: TrainingConfig,
+) -> ReferenceLogProbs:
+    weights = f"{teacher.model.identity} {settings.dtype}"
+    cache = ReferenceLogProbs(artifacts.root.with_suffix(".cache") / "reference.db", weights)
     trees = [tree for part in parts if part.objective.objective.reference for tree in part.trees]
     with run.task("asking the reference", len(trees)) as step:
-        cache.fill(
+        cache.compute(
             teacher.scorer,
             trees,
             batch_tokens=settings.at_once(teacher.scorer.model.device.type),
@@ -116,8 +120,8 @@ def finetune(
     policy: Policy,
     feedback: TrainingSet,
     run: Run,
-    make_parts: MakeParts,
-    settings: Training,
+    make_parts: BuildTasks,
+    settings: TrainingConfig,
     *,
     method: str,
     options: Mapping[str, JsonValue],

@@ -10,8 +10,8 @@ import torch
 
 from backtalk.artifacts import Artifacts
 from backtalk.errors import BacktalkError, MissingExtra
-from backtalk.learn.finetune.config import Training
-from backtalk.learn.finetune.logprobs import Scorer
+from backtalk.learn.finetune.config import TrainingConfig
+from backtalk.learn.finetune.logprobs import LogProbModel
 from backtalk.models import LocalModel, LocalSpec, ModelSpec, load_model
 from backtalk.models.local.engine import Engine
 from backtalk.models.local.loading import quietly
@@ -19,21 +19,21 @@ from backtalk.policy import Policy
 
 
 @dataclass(frozen=True)
-class Student:
+class TrainableModel:
     """A model whose weights learn."""
 
     model: LocalModel
     """What answers before learning: the reference, unless another is named."""
     engine: Engine
     """Weights that nobody else has."""
-    scorer: Scorer
+    scorer: LogProbModel
     adapted: Any = None
     """The model with its adapter, from peft, where an adapter learns and not the weights."""
 
     @property
     def window(self) -> int | None:
         """How many tokens it reads at most."""
-        return self.engine.window
+        return self.engine.context_length
 
     def save(self, spec: ModelSpec, artifacts: Artifacts) -> LocalSpec:
         """Keep what was learned, in safetensors, and return how to load it.
@@ -67,14 +67,14 @@ class Student:
             self.engine.tokenizer.save_pretrained(folder)
 
 
-def student_of(
+def load_trainable_model(
     policy: Policy,
     artifacts: Artifacts,
-    settings: Training,
+    settings: TrainingConfig,
     *,
     seed: int,
     share: bool | None = None,
-) -> Student:
+) -> TrainableModel:
     """Return the weights of a policy's model, ready to learn.
 
     Parameters
@@ -88,7 +88,7 @@ def student_of(
     seed
         Of an adapter's first weights.
     share
-        As for :class:`~backtalk.learn.finetune.logprobs.Scorer`.
+        As for :class:`~backtalk.learn.finetune.logprobs.LogProbModel`.
 
     Raises
     ------
@@ -104,19 +104,21 @@ def student_of(
         )
     engine = model.to_train()
     if settings.adapter == "none":
-        return Student(model, engine, Scorer(engine.model, share=share))
+        return TrainableModel(model, engine, LogProbModel(engine.model, share=share))
     adapted = _with_adapter(engine.model, settings, seed)
-    return Student(model, engine, Scorer(adapted.get_base_model(), share=share), adapted)
+    return TrainableModel(
+        model, engine, LogProbModel(adapted.get_base_model(), share=share), adapted
+    )
 
 
-def _with_adapter(model: Any, settings: Training, seed: int) -> Any:
+def _with_adapter(model: Any, settings: TrainingConfig, seed: int) -> Any:
     try:
         from peft import LoraConfig, get_peft_model  # noqa: PLC0415 - slow, and seldom needed
     except ImportError:
         raise MissingExtra.named("train", "An adapter") from None
     config = LoraConfig(
-        r=settings.rank,
-        lora_alpha=2 * settings.rank,
+        r=settings.lora_rank,
+        lora_alpha=2 * settings.lora_rank,
         target_modules="all-linear",
         use_dora=settings.adapter == "dora",
         task_type="CAUSAL_LM",

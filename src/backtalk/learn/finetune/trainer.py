@@ -18,12 +18,12 @@ import torch
 from torch import Tensor
 
 from backtalk.errors import BacktalkError
-from backtalk.learn.finetune.config import Training, usual_rate
-from backtalk.learn.finetune.distributed import Processes
-from backtalk.learn.finetune.logprobs import Scorer
-from backtalk.learn.finetune.objective import Batch, Part, Term
-from backtalk.learn.finetune.reference_logprobs import ReferenceCache
-from backtalk.learn.finetune.trees import Tree, micro_batches
+from backtalk.learn.finetune.config import TrainingConfig, usual_rate
+from backtalk.learn.finetune.distributed import Distributed
+from backtalk.learn.finetune.logprobs import LogProbModel
+from backtalk.learn.finetune.objective import Batch, LossOutput, TrainingTask
+from backtalk.learn.finetune.reference_logprobs import ReferenceLogProbs
+from backtalk.learn.finetune.trees import PromptTree, micro_batches
 
 _SHARES_EVERY = 10
 """In how many steps the gradient's shares are measured once, where objectives are mixed."""
@@ -43,7 +43,7 @@ class _Piece:
     """What is worked on at once: trees of one part, and what their summed losses are times."""
 
     part: int
-    trees: Sequence[Tree]
+    trees: Sequence[PromptTree]
     factor: float
     share: float = 1.0
     """How much the part's mean loss counts in the step."""
@@ -76,11 +76,11 @@ class Trainer:
 
     def __init__(
         self,
-        scorer: Scorer,
-        parts: Sequence[Part],
-        settings: Training,
+        scorer: LogProbModel,
+        parts: Sequence[TrainingTask],
+        settings: TrainingConfig,
         *,
-        reference: ReferenceCache | None = None,
+        reference: ReferenceLogProbs | None = None,
         seed: int = 0,
         folder: Path | None = None,
         weights: str = "",
@@ -109,7 +109,7 @@ class Trainer:
             weight_decay=settings.weight_decay,
             fused=scorer.model.device.type in {"cpu", "cuda"},
         )
-        self._processes = Processes(scorer.model.device)
+        self._processes = Distributed(scorer.model.device)
         self._forward = self._processes.prepare(scorer)
         self._order: tuple[int, np.ndarray[Any, np.dtype[np.int64]]] | None = None
 
@@ -117,25 +117,25 @@ class Trainer:
         """Take all steps that are left, from where an interrupted run of the same kind ended."""
         self._resume()
         self.scorer.train()
-        if self._settings.checkpointing:
+        if self._settings.gradient_checkpointing:
             _recompute(self.scorer.model, on=True)
         saved = time.monotonic()
         with torch.random.fork_rng(self._devices()):
             for step in range(len(self.history), self.steps):
                 self.history.append(self._step(step))
-                if report is not None and self._processes.first:
+                if report is not None and self._processes.is_main:
                     report(step + 1, self.history[-1])
-                if time.monotonic() - saved > self._settings.save_every:
+                if time.monotonic() - saved > self._settings.checkpoint_every_seconds:
                     self._save()
                     saved = time.monotonic()
         self._save()
-        if self._settings.checkpointing:
+        if self._settings.gradient_checkpointing:
             _recompute(self.scorer.model, on=False)
         self.scorer.eval()
 
-    def batch(self, step: int) -> list[tuple[int, Tree]]:
+    def batch(self, step: int) -> list[tuple[int, PromptTree]]:
         """Return the trees of a step, with the number of their part."""
-        size, total = self._settings.batch, len(self._all)
+        size, total = self._settings.batch_size, len(self._all)
         found = []
         for place in range(step * size, (step + 1) * size):
             epoch, nth = divmod(place, total)
@@ -166,13 +166,13 @@ class Trainer:
         norms: dict[int, float] = defaultdict(float)
         for place, piece in enumerate(pieces):
             before = self._gradient() if shares else None
-            with self._processes.gathering(self._forward, last=place == len(pieces) - 1):
+            with self._processes.accumulate(self._forward, last=place == len(pieces) - 1):
                 loss, batch, term = self._piece_loss(piece, pooled)
                 (loss * self._processes.count).backward()  # type: ignore[no-untyped-call]
             if before is not None and piece.factor:
                 norms[piece.part] += _distance(before, self._gradient()) ** 2
             self._note(piece, loss, batch, term, seen)
-        norm = torch.nn.utils.clip_grad_norm_(self._learning, self._settings.clip)
+        norm = torch.nn.utils.clip_grad_norm_(self._learning, self._settings.max_grad_norm)
         if not torch.isfinite(norm):
             raise BacktalkError(
                 f"The gradient of step {step + 1} is not a number",
@@ -193,7 +193,9 @@ class Trainer:
             "tokens/s": tokens / seconds,
         }
 
-    def _pieces(self, trees: Sequence[tuple[int, Tree]], *, budget: int, rank: int) -> list[_Piece]:
+    def _pieces(
+        self, trees: Sequence[tuple[int, PromptTree]], *, budget: int, rank: int
+    ) -> list[_Piece]:
         """Return what one process works on in a step."""
         pieces = []
         for part, spec in enumerate(self._parts):
@@ -210,7 +212,7 @@ class Trainer:
         return pieces
 
     def _evened(
-        self, plans: Sequence[Sequence[_Piece]], trees: Sequence[tuple[int, Tree]]
+        self, plans: Sequence[Sequence[_Piece]], trees: Sequence[tuple[int, PromptTree]]
     ) -> list[_Piece]:
         """Return this process's pieces, filled up so that all processes have as many."""
         most = max(len(plan) for plan in plans)
@@ -221,7 +223,7 @@ class Trainer:
 
     def _piece_loss(
         self, piece: _Piece, pooled: Mapping[int, Tensor]
-    ) -> tuple[Tensor, Batch, Term]:
+    ) -> tuple[Tensor, Batch, LossOutput]:
         part = self._parts[piece.part]
         batch = self._batch(piece, pooled.get(piece.part))
         term = part.objective(batch)
@@ -233,17 +235,17 @@ class Trainer:
         needs = part.objective.objective
         device = self.scorer.model.device
         with self._autocast():
-            scored = self._forward(self.scorer.laid_out(piece.trees), rivals=needs.rivals)
+            scored = self._forward(self.scorer.laid_out(piece.trees), rivals=needs.top_k)
         reference = None
         if needs.reference and self._reference is not None:
-            reference = self._reference.of(piece.trees, device)
+            reference = self._reference.lookup(piece.trees, device)
         return Batch.of(
             piece.trees,
             scored.values,
             reference,
-            rivals=scored.rivals,
-            pooled=pooled,
-            memory=self._memory[piece.part],
+            top_k=scored.rivals,
+            anchor_log_ratio=pooled,
+            ema=self._memory[piece.part],
             progress=len(self.history) / self.steps,
         )
 
@@ -253,12 +255,12 @@ class Trainer:
         device = self.scorer.model.device
         sums = torch.zeros((len(self._parts), 2), dtype=torch.float64, device=device)
         for piece in pieces:
-            anchored = [tree.only(tree.anchors) for tree in piece.trees if tree.anchors]
+            anchored = [tree.only(tree.kl_anchors) for tree in piece.trees if tree.kl_anchors]
             if not anchored or not piece.factor or self._reference is None:
                 continue
             with self._autocast():
                 found = self.scorer.score(anchored).values
-            batch = Batch.of(anchored, found, self._reference.of(anchored, device))
+            batch = Batch.of(anchored, found, self._reference.lookup(anchored, device))
             sums[piece.part, 0] += batch.log_ratio.double().sum()
             sums[piece.part, 1] += len(batch.tree)
         total = self._processes.sum(sums)
@@ -266,7 +268,9 @@ class Trainer:
             part: (value / count).float() for part, (value, count) in enumerate(total) if count > 0
         }
 
-    def _note(self, piece: _Piece, loss: Tensor, batch: Batch, term: Term, seen: _Seen) -> None:
+    def _note(
+        self, piece: _Piece, loss: Tensor, batch: Batch, term: LossOutput, seen: _Seen
+    ) -> None:
         """Keep what a piece measured, as sums and counts.
 
         The divergence from the reference is that on the responses learned from, a token: the
@@ -291,7 +295,7 @@ class Trainer:
             seen["mean", key].append(found)
             if several:
                 seen["mean", f"{part.name}/{key}"].append(found)
-        for key, values in term.remember.items():
+        for key, values in term.ema.items():
             flat = values.detach().double().flatten()
             seen["remember", f"{piece.part}/{key}"].append((float(flat.sum()), len(flat)))
 
@@ -299,7 +303,7 @@ class Trainer:
         """Return sums and means over all processes; what nothing was seen of is left out."""
         measured: dict[str, float] = {}
         together: _Seen = defaultdict(list)
-        for found in self._processes.together(dict(seen)):
+        for found in self._processes.all_gather_object(dict(seen)):
             for place, values in found.items():
                 together[place] += values
         for (kind, key), values in together.items():
@@ -347,13 +351,13 @@ class Trainer:
             for tree in part.trees:
                 facts = (tree.weight, sorted(tree.facts.items()), tree.pairs)
                 digest.update(repr(facts).encode())
-                for branch in (*tree.branches, *tree.anchors):
+                for branch in (*tree.branches, *tree.kl_anchors):
                     digest.update(tree.key(branch))
                     digest.update(repr((branch.value, branch.weights, branch.credit)).encode())
         return digest.hexdigest()
 
     def _save(self) -> None:
-        if self._state_file is None or not self._processes.first:
+        if self._state_file is None or not self._processes.is_main:
             return
         self._state_file.parent.mkdir(parents=True, exist_ok=True)
         new = self._state_file.with_suffix(".new")
@@ -394,21 +398,23 @@ def _recompute(model: Any, *, on: bool) -> None:
         getattr(model, f"{new}_checkpointing_disable")()
 
 
-def autocast(scorer: Scorer, settings: Training) -> torch.autocast:
+def autocast(scorer: LogProbModel, settings: TrainingConfig) -> torch.autocast:
     """Return the context in which products have the precision that the settings ask for."""
     return torch.autocast(
         scorer.model.device.type,
         dtype=torch.bfloat16,
-        enabled=settings.precision == "bfloat16",
+        enabled=settings.dtype == "bfloat16",
     )
 
 
-def precision_context(scorer: Scorer, settings: Training) -> Callable[[], torch.autocast]:
+def precision_context(
+    scorer: LogProbModel, settings: TrainingConfig
+) -> Callable[[], torch.autocast]:
     """Return what makes such a context."""
     return partial(autocast, scorer, settings)
 
 
-def _check(parts: Sequence[Part], reference: ReferenceCache | None) -> None:
+def _check(parts: Sequence[TrainingTask], reference: ReferenceLogProbs | None) -> None:
     if not any(part.trees for part in parts):
         raise BacktalkError(
             "There is nothing to train on",
@@ -423,7 +429,7 @@ def _check(parts: Sequence[Part], reference: ReferenceCache | None) -> None:
         if part.objective.units(part.trees) <= 0:
             raise BacktalkError(
                 f"The objective {part.objective.objective.name} has nothing to learn from: there "
-                f"are {len(part.trees)} prompts and no {part.objective.objective.unit} that counts",
+                f"are {len(part.trees)} prompts and no {part.objective.objective.reduction} that counts",
                 "Give it trees with what it is a mean over, of positive weight",
             )
 

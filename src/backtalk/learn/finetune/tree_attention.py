@@ -18,7 +18,7 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
 from backtalk.errors import BacktalkError
-from backtalk.learn.finetune.packing import Stretch
+from backtalk.learn.finetune.packing import TreeSpan
 
 NAME = "backtalk_trees"
 _BLOCK = 128
@@ -33,7 +33,7 @@ def tree_attention(
     *,
     scaling: float | None = None,
     dropout: float = 0.0,
-    trees: Sequence[tuple[Stretch, Tensor | None]] = (),
+    trees: Sequence[tuple[TreeSpan, Tensor | None]] = (),
     **others: Any,
 ) -> tuple[Tensor, None]:
     """Attend within each of the trees of a packed row; without trees, as SDPA does.
@@ -69,7 +69,7 @@ def tree_attention(
     if groups > 1:
         key, value = (one.repeat_interleave(groups, dim=1) for one in (key, value))
     drop = dropout if module.training else 0.0
-    sizes = [stretch.prompt + stretch.grown for stretch, _ in trees]
+    sizes = [stretch.prompt + stretch.response_tokens for stretch, _ in trees]
     found: list[Tensor] = []
     # One split of all has one gradient; a slice for each tree would have one as long as the row.
     parts = [torch.split(one, sizes, dim=2) for one in (query, key, value)]
@@ -104,7 +104,7 @@ def attend_to_trees(model: Any) -> None:
     model.set_attn_implementation("flex_attention" if cuda else NAME)
 
 
-def tree_layout(stretches: Sequence[Stretch], device: torch.device) -> dict[str, Any]:
+def tree_layout(stretches: Sequence[TreeSpan], device: torch.device) -> dict[str, Any]:
     """Return what the forward of such a model has to be given with packed trees."""
     if device.type == "cuda":
         return {"attention_mask": _block_mask(stretches, device)}
@@ -116,7 +116,7 @@ def tree_layout(stretches: Sequence[Stretch], device: torch.device) -> dict[str,
     return {"attention_mask": no_mask, "trees": list(zip(stretches, masks, strict=True))}
 
 
-def _block_mask(stretches: Sequence[Stretch], device: torch.device) -> Any:
+def _block_mask(stretches: Sequence[TreeSpan], device: torch.device) -> Any:
     from torch.nn.attention.flex_attention import create_block_mask  # noqa: PLC0415 - slow
 
     part, stem = segments(stretches)
@@ -131,7 +131,7 @@ def _block_mask(stretches: Sequence[Stretch], device: torch.device) -> Any:
     )
 
 
-def segments(stretches: Sequence[Stretch]) -> tuple[Tensor, Tensor]:
+def segments(stretches: Sequence[TreeSpan]) -> tuple[Tensor, Tensor]:
     """Return which part, a prompt or a response, each token is of, and which prompt it sees.
 
     Two vectors as long as the packed row.

@@ -11,9 +11,9 @@ import numpy as np
 
 from backtalk.feedback.annotator import Annotator
 from backtalk.feedback.merge import prompt_key
-from backtalk.feedback.views import Example, Labelled, Pair, Ranked, Scored
+from backtalk.feedback.views import LabelView, Pair, RankingView, ScoreView, SFTExample
 from backtalk.learn.finetune.encoding import Chat, Encoder, Text
-from backtalk.learn.finetune.trees import Comparison, Tree
+from backtalk.learn.finetune.trees import PairLabel, PromptTree
 
 MOST_RESPONSES = 16
 """The most responses of one tree; a prompt with more has several."""
@@ -33,7 +33,7 @@ def pair_trees(
     *,
     text: Callable[[Chat, str], Text] = _plainly,
     facts: Callable[[Pair], Mapping[str, float]] = _nothing,
-) -> list[Tree]:
+) -> list[PromptTree]:
     """Return trees of compared responses: each response of a prompt is there once.
 
     Ties and a response that is compared with itself say nothing about which is better: they are
@@ -69,10 +69,10 @@ def pair_trees(
 
 def _within_size(
     pairs: Sequence[Pair], more: Callable[[Pair], Mapping[str, float]]
-) -> Iterator[tuple[list[str], list[Comparison]]]:
+) -> Iterator[tuple[list[str], list[PairLabel]]]:
     """Yield the responses of one prompt's pairs with their comparisons, not too many at a time."""
     places: dict[str, int] = {}
-    compared: list[Comparison] = []
+    compared: list[PairLabel] = []
     for pair in pairs:
         new = {pair.chosen, pair.rejected} - places.keys()
         if len(places) + len(new) > MOST_RESPONSES:
@@ -83,19 +83,21 @@ def _within_size(
         facts = {"probability": pair.probability, **more(pair)}
         if pair.strength is not None:
             facts["strength"] = pair.strength
-        compared.append(Comparison(places[pair.chosen], places[pair.rejected], pair.weight, facts))
+        compared.append(PairLabel(places[pair.chosen], places[pair.rejected], pair.weight, facts))
     if compared:
         yield list(places), compared
 
 
-def example_trees(encoder: Encoder, examples: Sequence[Example]) -> list[Tree]:
+def example_trees(encoder: Encoder, examples: Sequence[SFTExample]) -> list[PromptTree]:
     """Return trees of one response each, to imitate."""
     return kept(
         encoder.tree(one.prompt, [Text(one.completion, 1.0)], weight=one.weight) for one in examples
     )
 
 
-def labelled_trees(encoder: Encoder, labels: Sequence[Labelled], *, anchors: bool) -> list[Tree]:
+def labelled_trees(
+    encoder: Encoder, labels: Sequence[LabelView], *, anchors: bool
+) -> list[PromptTree]:
     """Return trees of one response each, of value 1 if it is good and 0 if it is bad.
 
     Parameters
@@ -121,7 +123,7 @@ def labelled_trees(encoder: Encoder, labels: Sequence[Labelled], *, anchors: boo
     )
 
 
-def _of_other_prompts(labels: Sequence[Labelled]) -> list[str | None]:
+def _of_other_prompts(labels: Sequence[LabelView]) -> list[str | None]:
     """Return for each label the response of the next one of another prompt, round the end."""
     keys = [prompt_key(one.prompt) for one in labels]
     found: list[str | None] = [None] * len(labels)
@@ -135,7 +137,7 @@ def _of_other_prompts(labels: Sequence[Labelled]) -> list[str | None]:
     return found
 
 
-def list_trees(encoder: Encoder, lists: Sequence[Ranked | Scored]) -> list[Tree]:
+def list_trees(encoder: Encoder, lists: Sequence[RankingView | ScoreView]) -> list[PromptTree]:
     """Return trees of ranked responses, best first.
 
     The value of a response of a ranking is how many of the others stand in lower tiers, over the
@@ -149,7 +151,7 @@ def list_trees(encoder: Encoder, lists: Sequence[Ranked | Scored]) -> list[Tree]
     found = [
         _tree_of_tiers(encoder, one, tiers)
         for one in lists
-        if isinstance(one, Ranked)
+        if isinstance(one, RankingView)
         for tiers in _tiers_within_size(encoder, one)
     ]
     for scores in _by_judge(lists).values():
@@ -158,16 +160,16 @@ def list_trees(encoder: Encoder, lists: Sequence[Ranked | Scored]) -> list[Tree]
     return kept(found)
 
 
-def order_trees(encoder: Encoder, lists: Sequence[Ranked | Scored]) -> list[Tree]:
+def order_trees(encoder: Encoder, lists: Sequence[RankingView | ScoreView]) -> list[PromptTree]:
     """Return the same for objectives that take an equal value as "equally good".
 
     A ranking whose responses within a tier are "unordered" says that no two of a tier were
     compared. It becomes as many lists as its largest tier has responses, each with one of every
     tier, which together count as one.
     """
-    found: list[Ranked | Scored] = []
+    found: list[RankingView | ScoreView] = []
     for one in lists:
-        if not isinstance(one, Ranked) or one.within == "tied":
+        if not isinstance(one, RankingView) or one.within == "tied":
             found.append(one)
             continue
         count = max(map(len, one.tiers))
@@ -184,24 +186,24 @@ def order_trees(encoder: Encoder, lists: Sequence[Ranked | Scored]) -> list[Tree
 
 
 def _by_judge(
-    lists: Iterable[Ranked | Scored],
-) -> dict[tuple[str, Annotator, str], list[Scored]]:
+    lists: Iterable[RankingView | ScoreView],
+) -> dict[tuple[str, Annotator, str], list[ScoreView]]:
     """Return the scores that compare, best first."""
-    latest: dict[tuple[str, Annotator, str], dict[str, Scored]] = defaultdict(dict)
+    latest: dict[tuple[str, Annotator, str], dict[str, ScoreView]] = defaultdict(dict)
     for one in lists:
-        if isinstance(one, Scored):
+        if isinstance(one, ScoreView):
             own = latest[prompt_key(one.prompt), one.annotator, one.aspect]
             own[one.completion] = one
     return {key: sorted(own.values(), key=lambda one: -one.score) for key, own in latest.items()}
 
 
-def _spread(ordered: Sequence[Scored]) -> list[list[Scored]]:
+def _spread(ordered: Sequence[ScoreView]) -> list[list[ScoreView]]:
     """Return lists of the largest size or less, each with scores from top to bottom."""
     count = math.ceil(len(ordered) / MOST_RESPONSES)
     return [list(islice(ordered, i, None, count)) for i in range(count)]
 
 
-def _tree_of_scores(encoder: Encoder, ordered: Sequence[Scored]) -> Tree | None:
+def _tree_of_scores(encoder: Encoder, ordered: Sequence[ScoreView]) -> PromptTree | None:
     if ordered[0].score == ordered[-1].score:
         encoder.left_out["lists without an order"] += 1
         return None
@@ -212,7 +214,7 @@ def _tree_of_scores(encoder: Encoder, ordered: Sequence[Scored]) -> Tree | None:
     )
 
 
-def _tiers_within_size(encoder: Encoder, ranking: Ranked) -> list[list[list[str]]]:
+def _tiers_within_size(encoder: Encoder, ranking: RankingView) -> list[list[list[str]]]:
     """Return the tiers of the lists that a ranking becomes, without what does not fit."""
     level: dict[str, int] = {}
     for place, tier in enumerate(ranking.tiers):
@@ -230,8 +232,8 @@ def _tiers_within_size(encoder: Encoder, ranking: Ranked) -> list[list[list[str]
 
 
 def _tree_of_tiers(
-    encoder: Encoder, ranking: Ranked, tiers: Sequence[Sequence[str]]
-) -> Tree | None:
+    encoder: Encoder, ranking: RankingView, tiers: Sequence[Sequence[str]]
+) -> PromptTree | None:
     if len(tiers) < 2:
         encoder.left_out["lists without an order"] += 1
         return None
@@ -260,6 +262,6 @@ def _fits(encoder: Encoder, prompt: Chat, text: str) -> bool:
     return fits
 
 
-def kept(trees: Iterable[Tree | None]) -> list[Tree]:
+def kept(trees: Iterable[PromptTree | None]) -> list[PromptTree]:
     """Return the trees that were made, without those that were too long."""
     return [tree for tree in trees if tree is not None]

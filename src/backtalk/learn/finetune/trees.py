@@ -13,7 +13,7 @@ from backtalk.errors import BacktalkError
 
 
 @dataclass(frozen=True)
-class Branch:
+class ResponseTokens:
     """A response as tokens, the one that ends it among them."""
 
     tokens: tuple[int, ...]
@@ -39,7 +39,7 @@ class Branch:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class PairLabel:
     """That one response of a tree is better than another."""
 
     chosen: int
@@ -52,24 +52,24 @@ class Comparison:
 
 
 @dataclass(frozen=True)
-class Tree:
+class PromptTree:
     """A prompt and its responses, of which some may be compared. What they share is computed once.
 
-    >>> tree = Tree((7, 8), (Branch((1, 2)), Branch((3, 2))), pairs=(Comparison(0, 1),))
+    >>> tree = PromptTree((7, 8), (ResponseTokens((1, 2)), ResponseTokens((3, 2))), pairs=(PairLabel(0, 1),))
     >>> tree.size
     4
     """
 
     prompt: tuple[int, ...]
-    branches: tuple[Branch, ...]
+    branches: tuple[ResponseTokens, ...]
     weight: float = 1.0
     """How much the tree counts."""
     facts: Mapping[str, float] = field(default_factory=dict)
     """What the feedback says of the tree as a whole."""
-    pairs: tuple[Comparison, ...] = ()
+    pairs: tuple[PairLabel, ...] = ()
     """Which responses are better than which."""
-    anchors: tuple[Branch, ...] = ()
-    """Responses that no gradient flows through; an objective's :attr:`Batch.pooled` is their
+    kl_anchors: tuple[ResponseTokens, ...] = ()
+    """Responses that no gradient flows through; an objective's :attr:`Batch.anchor_log_ratio` is their
     mean."""
 
     def __post_init__(self) -> None:
@@ -102,11 +102,11 @@ class Tree:
             )
         )
 
-    def only(self, branches: Sequence[Branch]) -> Tree:
+    def only(self, branches: Sequence[ResponseTokens]) -> PromptTree:
         """Return a tree of the same prompt with other responses, of which none are compared."""
-        return Tree(self.prompt, tuple(branches), self.weight, self.facts)
+        return PromptTree(self.prompt, tuple(branches), self.weight, self.facts)
 
-    def key(self, branch: Branch) -> bytes:
+    def key(self, branch: ResponseTokens) -> bytes:
         """Return what the exact tokens of the prompt and one response determine, 16 bytes."""
         digest = blake2b(len(self.prompt).to_bytes(8), digest_size=16)
         digest.update(np.asarray(self.prompt, dtype=np.int64).tobytes())
@@ -114,7 +114,9 @@ class Tree:
         return digest.digest()
 
 
-def micro_batches(trees: Sequence[Tree], budget: int, *, shared: bool) -> list[list[Tree]]:
+def micro_batches(
+    trees: Sequence[PromptTree], budget: int, *, shared: bool
+) -> list[list[PromptTree]]:
     """Return trees in stretches that read at most ``budget`` tokens, or one tree alone.
 
     Trees of about the same size come together; within a step their order does not matter.
@@ -129,10 +131,10 @@ def micro_batches(trees: Sequence[Tree], budget: int, *, shared: bool) -> list[l
         Whether each prompt is read once, without padding, or each response in a padded row.
     """
 
-    def longest(tree: Tree) -> int:
+    def longest(tree: PromptTree) -> int:
         return len(tree.prompt) + max(len(branch.tokens) for branch in tree.branches) - 1
 
-    batches: list[list[Tree]] = []
+    batches: list[list[PromptTree]] = []
     width = rows = read = 0
     for tree in sorted(trees, key=lambda tree: -(tree.size if shared else longest(tree))):
         fits = (

@@ -22,7 +22,7 @@ from backtalk.learn.method import Method
 from backtalk.learn.online.pair_selection import find_pairing
 from backtalk.learn.online.samplers import answered, find_sampling
 from backtalk.learn.training_set import Split, TrainingSet
-from backtalk.models import BudgetSpent
+from backtalk.models import BudgetExceeded
 from backtalk.policy import LoadedPolicy, Policy, load_policy, read_policy, save_policy
 from backtalk.rewards.protocol import Reward
 from backtalk.run import Run
@@ -31,7 +31,7 @@ from backtalk.store import Store
 Chat = tuple[Message, ...]
 
 
-class Giver(Protocol):
+class FeedbackSource(Protocol):
     """Who gives feedback on what the policy answers."""
 
     async def give(self, talks: Sequence[Interaction], *, seed: int) -> list[Case]:
@@ -40,7 +40,7 @@ class Giver(Protocol):
 
 
 @dataclass(frozen=True)
-class Judge:
+class RewardJudge:
     """A reward that gives feedback: preferences by a rule of pairing, or ratings.
 
     Parameters
@@ -48,7 +48,7 @@ class Judge:
     reward
         What scores the answers.
     pairing
-        Which of them are compared; see :data:`~backtalk.learn.online.pair_selection.PAIRINGS`.
+        Which of them are compared; see :data:`~backtalk.learn.online.pair_selection.PAIR_SELECTORS`.
     rates
         Whether it rates each answer, for methods that need scores, in the place of comparing.
     """
@@ -111,12 +111,12 @@ class Judge:
         ]
 
 
-class AwaitsFeedback(BacktalkError):
+class WaitingForFeedback(BacktalkError):
     """A round cannot go on before people have said enough about its answers."""
 
 
 @dataclass(frozen=True)
-class People:
+class HumanFeedback:
     """People who give feedback through the store, of any kind, by whatever way it comes in.
 
     Parameters
@@ -141,7 +141,7 @@ class People:
         cases = [case for talk in talks if (case := self.store.case(talk.id)).feedback]
         wanted = math.ceil(self.enough * len(talks))
         if len(cases) < wanted:
-            raise AwaitsFeedback(
+            raise WaitingForFeedback(
                 f"{len(cases)} of {len(talks)} answered prompts have feedback, and {wanted} must",
                 f"Their answers are in the store, {talks[0].id!r} the first of them: add what "
                 "people say, and give the same command again",
@@ -149,7 +149,7 @@ class People:
         return cases
 
 
-class GivenCases(TrainingSet):
+class InMemoryTrainingSet(TrainingSet):
     """Cases that are at hand, as what is learned from."""
 
     def __init__(self, store: Store, given: Sequence[Case], *, split: Split = "train") -> None:
@@ -166,7 +166,7 @@ class GivenCases(TrainingSet):
 
 
 @dataclass(frozen=True)
-class Rounds:
+class OnlineResult:
     """What came of learning in rounds."""
 
     policies: tuple[Policy, ...]
@@ -188,7 +188,7 @@ class Rounds:
 
 
 @dataclass(frozen=True)
-class Plan:
+class OnlineConfig:
     """How rounds go."""
 
     rounds: int = 3
@@ -200,7 +200,7 @@ class Plan:
     until_flat: bool = True
     """Whether to end when a round is not shown to be better than the one before."""
     sampling: str | None = None
-    """Who draws the answers, see :data:`~.samplers.SAMPLINGS`; as the method says
+    """Who draws the answers, see :data:`~.samplers.SAMPLERS`; as the method says
     where it is left out."""
     mixing: float = 0.125
     """How much the first policy, or the past, counts where it takes part in sampling."""
@@ -208,7 +208,7 @@ class Plan:
     """A policy, by name or id, that gives each prompt one more answer."""
 
 
-class Online:
+class OnlineLearner:
     """Learning in rounds: sample from the current policy, get feedback, learn, evaluate, go on.
 
     All answers and all feedback are kept in the store. Each round learns from its own feedback. The
@@ -243,9 +243,9 @@ class Online:
         store: Store,
         run: Run,
         *,
-        giver: Giver,
+        giver: FeedbackSource,
         judge: Reward | None = None,
-        plan: Plan | None = None,
+        plan: OnlineConfig | None = None,
         options: Mapping[str, Any] | None = None,
     ) -> None:
         self._method = method
@@ -253,12 +253,12 @@ class Online:
         self._run = run
         self._giver = giver
         self._judge = judge
-        self._plan = plan or Plan()
+        self._plan = plan or OnlineConfig()
         self._options = dict(options or {})
 
     async def learn(
         self, policy: Policy, prompts: Sequence[Chat], held_out: Sequence[Chat]
-    ) -> Rounds:
+    ) -> OnlineResult:
         """Return the policies of all rounds, and how much better each was.
 
         Parameters
@@ -287,10 +287,10 @@ class Online:
             try:
                 learned = await self._round(number, past, prompts)
                 found = await self._evaluated(learned, policy, held_out)
-            except BudgetSpent:
+            except BudgetExceeded:
                 ended = "the budget was spent"
                 break
-            except AwaitsFeedback as waits:
+            except WaitingForFeedback as waits:
                 ended = f"round {number + 1} waits: {waits}"
                 break
             policies.append(learned)
@@ -302,7 +302,7 @@ class Online:
             if self._plan.until_flat and found.win_rate.low <= 0.5:
                 ended = f"round {number + 1} is not shown to be better than the one before"
                 break
-        return Rounds(tuple(policies), tuple(evaluations), ended)
+        return OnlineResult(tuple(policies), tuple(evaluations), ended)
 
     async def _evaluated(
         self, learned: Policy, before: Policy, held_out: Sequence[Chat]
@@ -326,7 +326,7 @@ class Online:
             _note(number, policy, self._run, asked=[talk.id for talk in talks])
         cases = await self._giver.give(talks, seed=self._seed(number))
         self._store.add_cases(cases)
-        feedback = GivenCases(self._store, cases)
+        feedback = InMemoryTrainingSet(self._store, cases)
         options = self._against(number, past) | self._options
         learned = await self._method.learn(policy, feedback, self._run, **options)
         save_policy(self._store, learned)
@@ -335,7 +335,7 @@ class Online:
 
     def _against(self, number: int, past: Sequence[Policy]) -> dict[str, str]:
         """Return the policies that this round's is held against, as options of the method."""
-        moves = self._method.rounds.reference_moves
+        moves = self._method.rounds.update_reference_every
         begun = 0 if moves is None else number // moves * moves
         return {
             option: save_policy(self._store, policy)
@@ -375,7 +375,7 @@ class Online:
         return self._run.seed * 1_000 + number
 
     def _loaded(self, policy: Policy) -> LoadedPolicy:
-        return load_policy(policy, self._store.artifacts, wrap=self._run.around)
+        return load_policy(policy, self._store.artifacts, wrap=self._run.wrap)
 
 
 def _id(policy: Policy, seed: int, place: int, responses: Sequence[Response]) -> str:

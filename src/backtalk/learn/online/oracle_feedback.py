@@ -10,7 +10,7 @@ import numpy as np
 
 from backtalk.feedback import Annotator, Interaction, Preference
 from backtalk.feedback.views import Case
-from backtalk.learn.online.loop import Giver, Judge
+from backtalk.learn.online.loop import FeedbackSource, RewardJudge
 from backtalk.rewards import ByReward, PreferenceOracle, Reward
 
 MUTUAL = "mutual"
@@ -18,7 +18,7 @@ MUTUAL = "mutual"
 
 
 @dataclass(frozen=True)
-class Comparer:
+class PairwiseOracle:
     """A preference oracle that gives feedback on all answers of a prompt, two at a time.
 
     What it says need not be transitive. Answers of the same words are equally good.
@@ -33,7 +33,7 @@ class Comparer:
     """
 
     oracle: PreferenceOracle
-    draws: bool = False
+    sample_verdicts: bool = False
 
     async def give(self, talks: Sequence[Interaction], *, seed: int) -> list[Case]:
         """Return the interactions with a preference for each two answers."""
@@ -45,7 +45,7 @@ class Comparer:
         )
         same = [one.text == other.text for _, one, other in asked]
         odds = np.where(same, 0.5, known)
-        if self.draws:
+        if self.sample_verdicts:
             odds = np.where(np.random.default_rng([seed, 13]).random(len(odds)) < odds, 1.0, 0.0)
         said: dict[str, list[Preference]] = {talk.id: [] for talk in talks}
         for (talk, one, other), probability in zip(asked, odds.tolist(), strict=True):
@@ -62,7 +62,7 @@ class Comparer:
         return [Case(talk, tuple(said[talk.id])) for talk in talks]
 
 
-def giver_of(reward: Reward, pairs: str, *, rates: bool = False) -> Giver:
+def make_feedback_source(reward: Reward, pairs: str, *, rates: bool = False) -> FeedbackSource:
     """Return who gives a reward's feedback in rounds.
 
     Parameters
@@ -70,11 +70,11 @@ def giver_of(reward: Reward, pairs: str, *, rates: bool = False) -> Giver:
     reward
         What scores the answers.
     pairs
-        Which of them are compared: a rule of :data:`~.pair_selection.PAIRINGS`, or
+        Which of them are compared: a rule of :data:`~.pair_selection.PAIR_SELECTORS`, or
         ``"mutual"`` for each with each, equal scores as a tie.
     rates
         Whether answers are rated in the place of being compared.
     """
     if pairs == MUTUAL and not rates:
-        return Comparer(ByReward(reward))
-    return Judge(reward, pairs, rates=rates)
+        return PairwiseOracle(ByReward(reward))
+    return RewardJudge(reward, pairs, rates=rates)

@@ -61,7 +61,7 @@ def by_policy(
     return [past[-1]] * count
 
 
-def by_first(
+def alternate_with_reference(
     past: Sequence[Policy], count: int, _weight: float, _chance: np.random.Generator
 ) -> list[Policy]:
     """Let the present and the first policy draw in turns: Xie et al. (2024), XPO, algorithm 1."""
@@ -103,9 +103,9 @@ def by_pilaf(
     return [sides[place % 2] for place in range(count)]
 
 
-SAMPLINGS: dict[str, Rule] = {
+SAMPLERS: dict[str, Rule] = {
     "policy": by_policy,
-    "first": by_first,
+    "first": alternate_with_reference,
     "mixture": by_mixture,
     "average": by_average,
     "pilaf": by_pilaf,
@@ -115,9 +115,9 @@ SAMPLINGS: dict[str, Rule] = {
 
 def find_sampling(name: str) -> Rule:
     """Return a rule by name, or raise ``UnknownName``."""
-    if name not in SAMPLINGS:
-        raise UnknownName.among("way of sampling", name, list(SAMPLINGS))
-    return SAMPLINGS[name]
+    if name not in SAMPLERS:
+        raise UnknownName.among("way of sampling", name, list(SAMPLERS))
+    return SAMPLERS[name]
 
 
 async def answered(
@@ -150,7 +150,7 @@ async def answered(
             Request(
                 messages=policy.messages(asked[place][0]),
                 sampling=policy.decoder.sampling,
-                sample=sample,
+                sample_index=sample,
                 seed=seed,
             )
             for place, sample in own

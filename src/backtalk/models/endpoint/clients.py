@@ -24,7 +24,7 @@ class Connection:
 class Clients:
     """A client's connections belong to the event loop that they were opened in.
 
-    Each call of :func:`~backtalk.models.run_sync.blocking` has a loop of its own, so there is a
+    Each call of :func:`~backtalk.models.run_sync.run_sync` has a loop of its own, so there is a
     client for each. A suspended generator holds it open: a loop that shuts down finishes its
     generators, and this one then closes the client.
 

@@ -16,7 +16,7 @@ from backtalk.models.endpoint.clients import Clients
 from backtalk.models.endpoint.errors import Where, explain_failure
 from backtalk.models.endpoint.offline import check_allowed
 from backtalk.models.endpoint.response import MALFORMED, as_completion, piece_of
-from backtalk.models.errors import BadReply, RequestRefused
+from backtalk.models.errors import BadRequest, InvalidResponse
 from backtalk.models.protocol import Completion, Request, Usage
 
 if TYPE_CHECKING:
@@ -204,7 +204,7 @@ class Endpoint:
     def _parameters(self, request: Request) -> dict[str, Any]:
         for option in request.options:
             if option in _OWN:
-                raise RequestRefused(
+                raise BadRequest(
                     f"The option {option!r} for {self.name!r} is set by the request itself",
                     "Leave it out of the options, and set the field of the request or its sampling",
                 )
@@ -238,8 +238,8 @@ class Endpoint:
         counted = Usage(1, usage.prompt_tokens, usage.completion_tokens, seconds)
         return completion.model_copy(update={"usage": counted})
 
-    def _bad_reply(self, what: str) -> BadReply:
-        return BadReply(
+    def _bad_reply(self, what: str) -> InvalidResponse:
+        return InvalidResponse(
             f"{self.base_url} gave an answer for {self.name!r} that does not keep to the protocol: "
             f"{what[:120]}",
             "Check that the address is that of an OpenAI-compatible server; it often ends in /v1",

@@ -7,15 +7,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from backtalk.models.errors import (
-    BadReply,
+    AuthenticationError,
+    BadRequest,
+    ConnectionFailed,
     ContextTooLong,
+    InvalidResponse,
     ModelError,
     RateLimited,
-    RequestRefused,
-    TimedOut,
-    Unauthorised,
+    RequestTimeout,
     UnknownModel,
-    Unreachable,
 )
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def explain_failure(error: OpenAIError, where: Where) -> ModelError:
         return _no_answer(error, where, timed_out=isinstance(error, openai.APITimeoutError))
     if isinstance(error, openai.APIStatusError):
         return _refusal(error, where)
-    return BadReply(
+    return InvalidResponse(
         f"{where.address} gave an answer for {where.model!r} that does not keep to the protocol: "
         f"{_said(error, where)}",
         "Check that the address is that of an OpenAI-compatible server; it often ends in /v1",
@@ -61,13 +61,13 @@ def _no_answer(error: OpenAIError, where: Where, *, timed_out: bool) -> ModelErr
     sent = type(error.__cause__).__name__ not in _NEVER_SENT
     tries = where.retries + 1
     if timed_out:
-        return TimedOut(
+        return RequestTimeout(
             f"{where.address} did not answer for {where.model!r} within {where.timeout:g} seconds, "
             f"tried {tries} times",
             "Give it a longer timeout, or lower max_tokens or the concurrency",
             may_have_cost=sent,
         )
-    return Unreachable(
+    return ConnectionFailed(
         f"{where.address} could not be reached for {where.model!r}, tried {tries} times",
         "Check that the server runs, and the address",
         may_have_cost=sent,
@@ -80,7 +80,7 @@ def _refusal(error: APIStatusError, where: Where) -> ModelError:
     if status in {401, 403}:
         missing = f"Set {where.key_variable} to a key for this address"
         wrong = f"Check that the key in {where.key_variable} is right and may use the model"
-        return Unauthorised(
+        return AuthenticationError(
             f"{named} does not let this key use {where.model!r}"
             if where.key
             else f"{named} wants a key for {where.model!r}",
@@ -97,7 +97,7 @@ def _refusal(error: APIStatusError, where: Where) -> ModelError:
             "Wait, lower the concurrency, or raise the quota with the provider",
         )
     if status >= 500:
-        return Unreachable(
+        return ConnectionFailed(
             f"{named} failed for {where.model!r}, tried {where.retries + 1} times: {said}",
             "See the server's log, or try again later",
         )
@@ -106,7 +106,7 @@ def _refusal(error: APIStatusError, where: Where) -> ModelError:
             f"The prompt is too long for {where.model!r} at {named}: {said}",
             "Shorten the prompt, lower max_tokens, or use a model with a longer context",
         )
-    return RequestRefused(
+    return BadRequest(
         f"{named} refused a request for {where.model!r}: {said}",
         "Change what it names, or leave it out",
     )

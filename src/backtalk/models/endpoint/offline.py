@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from urllib.parse import urlsplit
 
-from backtalk.models.errors import EndpointForbidden
+from backtalk.models.errors import OfflineError
 
 VARIABLE = "BACKTALK_OFFLINE"
 
@@ -18,18 +18,18 @@ _forbidding = 0
 
 
 @contextmanager
-def forbid_endpoints() -> Iterator[None]:
+def offline_mode() -> Iterator[None]:
     """Forbid real endpoints while the block runs, in all threads.
 
     Setting ``BACKTALK_OFFLINE=1`` forbids them for the whole process. The machine's own loopback
     addresses stay allowed, so that a test can talk to a server of its own. Local models are then
     loaded from disk only.
 
-    >>> with forbid_endpoints():
+    >>> with offline_mode():
     ...     check_allowed("https://api.example.com/v1")
     Traceback (most recent call last):
     ...
-    backtalk.models.errors.EndpointForbidden: Calls to api.example.com are forbidden here. ...
+    backtalk.models.errors.OfflineError: Calls to api.example.com are forbidden here. ...
     """
     global _forbidding  # noqa: PLW0603 - the switch is the process's
     with _lock:
@@ -57,7 +57,7 @@ def check_allowed(address: str) -> None:
     """
     host = urlsplit(address).hostname or address
     if endpoints_forbidden() and not _is_loopback(host):
-        raise EndpointForbidden(
+        raise OfflineError(
             f"Calls to {host} are forbidden here",
             f"Leave forbid_endpoints(), unset {VARIABLE}, or use a recorded or scripted model",
         )

@@ -12,7 +12,7 @@ import jinja2
 from pydantic import JsonValue
 
 from backtalk.feedback.interaction import Message
-from backtalk.models.errors import RequestRefused, TemplateError
+from backtalk.models.errors import BadRequest, TemplateError
 
 PLAIN = "plain"
 """The name of the template that is none: the messages' texts with an empty line between them, and
@@ -27,7 +27,7 @@ _PLAIN_TEMPLATE = (
 )
 
 
-class ChatTokens:
+class ChatTemplate:
     """The tokens of conversations with one model.
 
     Texts of messages are only ever text: what looks like a control token in them is not one.
@@ -148,7 +148,7 @@ class ChatTokens:
                     **self._options,
                 )
             except jinja2.TemplateError as error:
-                raise RequestRefused(
+                raise BadRequest(
                     f"The chat template of {self._name!r} refuses the messages: {error}",
                     "Change the roles or their order, or give another chat_template",
                 ) from None
@@ -168,7 +168,7 @@ def _as_dict(message: Message) -> dict[str, Any]:
     if isinstance(message.content, tuple):
         for part in message.content:
             if "text" not in part:
-                raise RequestRefused(
+                raise BadRequest(
                     f"A part of type {part.get('type')!r} cannot be read by a local model",
                     "Give it text only, or use an endpoint",
                 )

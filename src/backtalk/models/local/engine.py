@@ -15,9 +15,9 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from backtalk.models.endpoint.offline import endpoints_forbidden
 from backtalk.models.errors import UnknownModel
-from backtalk.models.local.forward import Computation, Forward, log_probabilities
+from backtalk.models.local.forward import DecodeState, Forward, log_probabilities
 from backtalk.models.local.loading import Dtype, folder_id, quietly
-from backtalk.models.local.sampler import Row, draw
+from backtalk.models.local.sampler import Row, sample
 
 _LOGITS_AT_ONCE = 1 << 28
 
@@ -37,14 +37,14 @@ class Engine:
         self.identity = identity
         """What its files hold, or its revision on the hub, and the number format."""
         config = model.config.get_text_config()
-        self.window: int | None = getattr(config, "max_position_embeddings", None)
+        self.context_length: int | None = getattr(config, "max_position_embeddings", None)
         """How many tokens it reads and writes at most, where it says so."""
-        self.end = _end_tokens(model, tokenizer)
+        self.eos_token_ids = _end_tokens(model, tokenizer)
         """The tokens that end a completion."""
         self._vocabulary = int(config.vocab_size)
         self._busy = threading.Lock()
 
-    def begin(self, mask: torch.Tensor) -> Computation:
+    def begin(self, mask: torch.Tensor) -> DecodeState:
         """Return what predicts the tokens of a batch of sequences, which are where the mask is 1.
 
         Parameters
@@ -64,12 +64,12 @@ class Engine:
     ) -> None:
         """Draw tokens for all rows, working on at most so many at once, padding included."""
         with self._busy:
-            draw(
+            sample(
                 self.begin,
                 rows,
                 device=self.model.device,
                 batch_tokens=batch_tokens,
-                end=self.end,
+                end=self.eos_token_ids,
                 complete=complete,
                 cancelled=cancelled,
             )

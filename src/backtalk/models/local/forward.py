@@ -11,10 +11,10 @@ import torch
 from backtalk.models.local.kv_cache import AttentionCache
 
 
-class Computation(Protocol):
+class DecodeState(Protocol):
     """What predicts the next tokens of a batch of sequences, and remembers them."""
 
-    def advance(self, tokens: torch.Tensor) -> torch.Tensor:
+    def step(self, tokens: torch.Tensor) -> torch.Tensor:
         """Return the logits after more tokens, shape ``(n, vocabulary)``, in float32."""
         ...
 
@@ -23,20 +23,20 @@ class Computation(Protocol):
         ...
 
     @property
-    def joins(self) -> bool:
+    def can_merge(self) -> bool:
         """Whether another batch can be taken in."""
         ...
 
-    def join(self, other: Self) -> None:
+    def merge(self, other: Self) -> None:
         """Take in the sequences of another batch, behind those there are."""
         ...
 
-    def select(self, rows: Sequence[int], values: torch.Tensor) -> torch.Tensor:
+    def gather(self, rows: Sequence[int], values: torch.Tensor) -> torch.Tensor:
         """Go on with these rows, which may repeat; return ``values`` of the same rows."""
         ...
 
 
-Begin = Callable[[torch.Tensor], Computation]
+Begin = Callable[[torch.Tensor], DecodeState]
 """Makes a computation of where the first sequences are, 1, and where padding, 0."""
 
 
@@ -58,7 +58,7 @@ class Forward:
         self._seen = 0
         self._takes = inspect.signature(model.forward).parameters
 
-    def advance(self, tokens: torch.Tensor) -> torch.Tensor:
+    def step(self, tokens: torch.Tensor) -> torch.Tensor:
         """Return the logits after more tokens, shape ``(n, vocabulary)``, in float32."""
         return self.logits(tokens, last=1)[:, -1]
 
@@ -83,11 +83,11 @@ class Forward:
         return kept.float()
 
     @property
-    def joins(self) -> bool:
+    def can_merge(self) -> bool:
         """Whether another batch can be taken in."""
         return self.cache.roomy
 
-    def join(self, other: Forward) -> None:
+    def merge(self, other: Forward) -> None:
         """Take in the sequences of another batch, behind those there are; both keep their ends."""
         longest = max(self.span, other.span)
         self.cache.join(other.cache, longest)
@@ -104,7 +104,7 @@ class Forward:
         kept = self._mask[:, -length:]
         return torch.nn.functional.pad(kept, (length - kept.shape[1], 0), value=0)
 
-    def select(self, rows: Sequence[int], values: torch.Tensor) -> torch.Tensor:
+    def gather(self, rows: Sequence[int], values: torch.Tensor) -> torch.Tensor:
         """Go on with these rows, which may repeat; return ``values`` of the same rows."""
         index: Any = torch.tensor(rows, device=self._mask.device)
         self.cache.reorder_cache(index)

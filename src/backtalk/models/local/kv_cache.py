@@ -12,7 +12,7 @@ _ROOM = 64
 """How many more tokens fit before the memory is moved."""
 
 
-class _RoomyLayer(DynamicLayer):  # type: ignore[no-untyped-call]
+class PreallocatedLayer(DynamicLayer):  # type: ignore[no-untyped-call]
     """The keys and values of one layer: a new token is written behind the others, in place.
 
     The layer of transformers copies all of them for each token.
@@ -54,7 +54,7 @@ class _RoomyLayer(DynamicLayer):  # type: ignore[no-untyped-call]
         seen = self.get_seq_length()
         return [memory[..., :seen, :] for memory in self._kept]
 
-    def join(self, other: _RoomyLayer, length: int) -> None:
+    def join(self, other: PreallocatedLayer, length: int) -> None:
         """Take in the rows of another layer, both aligned at their ends."""
         seen = [min(layer.get_seq_length(), length) for layer in (self, other)]
         joined = []
@@ -90,16 +90,16 @@ class AttentionCache(DynamicCache):
     def __init__(self, config: Any) -> None:
         super().__init__(config=config)
         self.layers = [
-            _RoomyLayer() if type(layer) is DynamicLayer else layer for layer in self.layers
+            PreallocatedLayer() if type(layer) is DynamicLayer else layer for layer in self.layers
         ]
 
     @property
     def roomy(self) -> bool:
         """Whether every layer is kept with room, so that another batch can be taken in."""
-        return all(isinstance(layer, _RoomyLayer) for layer in self.layers)
+        return all(isinstance(layer, PreallocatedLayer) for layer in self.layers)
 
     def join(self, other: AttentionCache, length: int) -> None:
         """Take in the sequences of another batch, of each the last ``length`` tokens."""
         for mine, theirs in zip(self.layers, other.layers, strict=True):
-            if isinstance(mine, _RoomyLayer) and isinstance(theirs, _RoomyLayer):
+            if isinstance(mine, PreallocatedLayer) and isinstance(theirs, PreallocatedLayer):
                 mine.join(theirs, length)

@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from backtalk.errors import BacktalkError
-from backtalk.models.errors import RequestRefused
+from backtalk.models.errors import BadRequest
 from backtalk.models.local.model import LocalModel
 from backtalk.models.protocol import Request
 
@@ -82,16 +82,18 @@ class Mixture(LocalModel):
 
     @cached_property
     def _engine(self) -> Engine:
-        from backtalk.models.local.mixture_engine import MixedEngine  # noqa: PLC0415 - loads torch
+        from backtalk.models.local.mixture_engine import MixtureEngine  # noqa: PLC0415 - loads torch
 
-        return MixedEngine([model.engine for model in self._models], self._weights, name=self.name)
+        return MixtureEngine(
+            [model.engine for model in self._models], self._weights, name=self.name
+        )
 
     def _row(self, request: Request) -> Row:
         row = super()._row(request)
         tools = request.options.get("tools")
         for model in self._models[1:]:
             if tuple(model.chat.prompt(request.messages, tools=tools)) != row.prompt:
-                raise RequestRefused(
+                raise BadRequest(
                     f"{self._models[0].name!r} and {model.name!r} write the prompt differently, "
                     "so that their next tokens cannot be mixed",
                     "Give both the same chat_template and template_options",

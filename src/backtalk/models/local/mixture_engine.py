@@ -8,10 +8,10 @@ import torch
 
 from backtalk.errors import BacktalkError
 from backtalk.models.local.engine import Engine
-from backtalk.models.local.forward import Computation
+from backtalk.models.local.forward import DecodeState
 
 
-class MixedEngine(Engine):
+class MixtureEngine(Engine):
     """Engines with one tokenizer that predict together; see :class:`~backtalk.models.Mixture`.
 
     Parameters
@@ -38,49 +38,49 @@ class MixedEngine(Engine):
                 "models that know the same ones",
             )
         super().__init__(first.model, first.tokenizer, identity=name)
-        windows = [engine.window for engine in engines if engine.window is not None]
-        self.window = min(windows, default=None)
+        windows = [engine.context_length for engine in engines if engine.context_length is not None]
+        self.context_length = min(windows, default=None)
         self._engines = tuple(engines)
         self._weights = tuple(weights)
 
-    def begin(self, mask: torch.Tensor) -> Computation:
+    def begin(self, mask: torch.Tensor) -> DecodeState:
         """Return what predicts the tokens of a batch of sequences, by all models."""
-        return _Together([engine.begin(mask) for engine in self._engines], self._weights)
+        return _MixtureState([engine.begin(mask) for engine in self._engines], self._weights)
 
 
 def _same_tokens(one: Engine, other: Engine) -> bool:
     return (
-        one.end == other.end
+        one.eos_token_ids == other.eos_token_ids
         and one.model.config.get_text_config().vocab_size
         == other.model.config.get_text_config().vocab_size
         and one.tokenizer.get_vocab() == other.tokenizer.get_vocab()
     )
 
 
-class _Together:
+class _MixtureState:
     """The computations of several models, whose logits are mixed."""
 
-    def __init__(self, parts: Sequence[Computation], weights: Sequence[float]) -> None:
+    def __init__(self, parts: Sequence[DecodeState], weights: Sequence[float]) -> None:
         self._parts = tuple(parts)
         self._weights = tuple(weights)
 
-    def advance(self, tokens: torch.Tensor) -> torch.Tensor:
-        return self._mixed([part.advance(tokens) for part in self._parts])
+    def step(self, tokens: torch.Tensor) -> torch.Tensor:
+        return self._mixed([part.step(tokens) for part in self._parts])
 
     def logits(self, tokens: torch.Tensor, *, last: int) -> torch.Tensor:
         return self._mixed([part.logits(tokens, last=last) for part in self._parts])
 
     @property
-    def joins(self) -> bool:
-        return all(part.joins for part in self._parts)
+    def can_merge(self) -> bool:
+        return all(part.can_merge for part in self._parts)
 
-    def join(self, other: _Together) -> None:
+    def merge(self, other: _MixtureState) -> None:
         for mine, theirs in zip(self._parts, other._parts, strict=True):
-            mine.join(theirs)
+            mine.merge(theirs)
 
-    def select(self, rows: Sequence[int], values: torch.Tensor) -> torch.Tensor:
+    def gather(self, rows: Sequence[int], values: torch.Tensor) -> torch.Tensor:
         for part in self._parts:
-            selected = part.select(rows, values)
+            selected = part.gather(rows, values)
         return selected
 
     def _mixed(self, logits: Sequence[torch.Tensor]) -> torch.Tensor:

@@ -17,13 +17,13 @@ from pydantic import JsonValue
 from backtalk.errors import MissingExtra
 from backtalk.feedback.interaction import Message
 from backtalk.feedback.record import content_id
-from backtalk.models.batching import Answers
-from backtalk.models.errors import ContextTooLong, ModelError, RequestRefused
+from backtalk.models.batching import BatchedCompletions
+from backtalk.models.errors import BadRequest, ContextTooLong, ModelError
 from backtalk.models.local.loading import Dtype
 from backtalk.models.protocol import Completion, Request, Usage
 
 if TYPE_CHECKING:
-    from backtalk.models.local.chat_template import ChatTokens
+    from backtalk.models.local.chat_template import ChatTemplate
     from backtalk.models.local.engine import Engine
     from backtalk.models.local.sampler import Row
 
@@ -167,14 +167,14 @@ class LocalModel:
         )
 
     @cached_property
-    def chat(self) -> ChatTokens:
+    def chat(self) -> ChatTemplate:
         """What turns conversations into tokens."""
-        from backtalk.models.local.chat_template import ChatTokens  # noqa: PLC0415 - loads Jinja
+        from backtalk.models.local.chat_template import ChatTemplate  # noqa: PLC0415 - loads Jinja
 
-        return ChatTokens(
+        return ChatTemplate(
             self._engine.tokenizer,
             name=self.name,
-            end=self._engine.end,
+            end=self._engine.eos_token_ids,
             template=self.chat_template,
             options=self.template_options,
         )
@@ -183,7 +183,7 @@ class LocalModel:
         self, requests: Sequence[Request], cancelled: Callable[[], bool]
     ) -> list[Completion]:
         started = time.monotonic()
-        answers = Answers(len(requests))
+        answers = BatchedCompletions(len(requests))
         rows: dict[int, Row] = {}
         for place, request in enumerate(requests):
             try:
@@ -208,7 +208,7 @@ class LocalModel:
 
         for option in request.options:
             if option != "tools":
-                raise RequestRefused(
+                raise BadRequest(
                     f"The local model {self.name!r} has no option {option!r}",
                     "Leave it out; known: tools",
                 )
@@ -219,12 +219,12 @@ class LocalModel:
         return Row(tuple(prompt), request.sampling, most, request.draw_seed)
 
     def _room(self, request: Request, prompt: int) -> int:
-        window, most = self._engine.window, request.sampling.max_tokens
+        window, most = self._engine.context_length, request.sampling.max_tokens
         return most if window is None else min(most, window - prompt)
 
     def _too_long(self, what: str) -> ContextTooLong:
         return ContextTooLong(
-            f"{what} does not fit into the {self._engine.window} of {self.name!r}",
+            f"{what} does not fit into the {self._engine.context_length} of {self.name!r}",
             "Shorten it, or use a model with a longer context window",
         )
 
@@ -252,7 +252,7 @@ class LocalModel:
         pairs = [self.chat.conversation(messages, text) for messages, text in texts]
         for prompt, rest in pairs:
             together = len(prompt) + len(rest)
-            if self._engine.window is not None and together > self._engine.window:
+            if self._engine.context_length is not None and together > self._engine.context_length:
                 raise self._too_long(f"A conversation of {together} tokens")
         return self._engine.log_probabilities(pairs, batch_tokens=self._batch_tokens)
 

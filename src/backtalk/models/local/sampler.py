@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from backtalk.models.errors import ModelError
-from backtalk.models.local.forward import Begin, Computation, pad_left
+from backtalk.models.local.forward import Begin, DecodeState, pad_left
 from backtalk.models.protocol import Sampling
 
 
@@ -21,7 +21,7 @@ class Row:
 
     prompt: tuple[int, ...]
     sampling: Sampling
-    most: int
+    max_new_tokens: int
     """The most tokens that may be drawn: ``max_tokens``, or what the context window has left."""
     seed: int
     tokens: list[int] = field(default_factory=list)
@@ -34,7 +34,7 @@ class Row:
     @property
     def length(self) -> int:
         """How many tokens it can come to, the prompt's included."""
-        return len(self.prompt) + self.most
+        return len(self.prompt) + self.max_new_tokens
 
     def __post_init__(self) -> None:
         self.luck = np.random.Generator(np.random.Philox(key=self.seed))
@@ -46,7 +46,7 @@ costs about as much as to compute several."""
 
 
 @torch.inference_mode()
-def draw(
+def sample(
     begin: Begin,
     rows: Sequence[Row],
     *,
@@ -102,27 +102,27 @@ class _Batch:
     def __init__(self, begin: Begin, device: torch.device) -> None:
         self._begin = begin
         self._device = device
-        self._forward: Computation | None = None
+        self._forward: DecodeState | None = None
         self._logits = torch.empty(0)
         self.rows: list[Row] = []
 
     @property
     def takes(self) -> bool:
         """Whether further rows can be taken in."""
-        return self._forward is None or self._forward.joins
+        return self._forward is None or self._forward.can_merge
 
     def take(self, rows: Sequence[Row]) -> None:
         """Take in rows: their prompts are read, each once."""
         place = {prompt: i for i, prompt in enumerate(dict.fromkeys(row.prompt for row in rows))}
         tokens, mask = pad_left(list(place), self._device)
         begun = self._begin(mask)
-        logits = begun.advance(tokens)
+        logits = begun.step(tokens)
         if len(place) < len(rows):
-            logits = begun.select([place[row.prompt] for row in rows], logits)
+            logits = begun.gather([place[row.prompt] for row in rows], logits)
         if self._forward is None:
             self._forward, self._logits = begun, logits
         else:
-            self._forward.join(begun)
+            self._forward.merge(begun)
             self._logits = torch.cat([self._logits, logits])
         self.rows = [*self.rows, *rows]
 
@@ -137,16 +137,16 @@ class _Batch:
             self._forward, self.rows = None, []
             return
         if len(going) <= _WORTH_MOVING * len(self.rows):
-            drawn = self._forward.select(going, drawn)
+            drawn = self._forward.gather(going, drawn)
             self.rows = [self.rows[i] for i in going]
-        self._logits = self._forward.advance(drawn[:, None])
+        self._logits = self._forward.step(drawn[:, None])
 
 
 def _add(row: Row, token: int, end: frozenset[int], complete: Callable[[Row], bool]) -> None:
     row.tokens.append(token)
     if token in end or complete(row):
         row.finish = "stop"
-    elif len(row.tokens) >= row.most:
+    elif len(row.tokens) >= row.max_new_tokens:
         row.finish = "length"
 
 
@@ -155,7 +155,7 @@ def _draw_step(rows: Sequence[Row], logits: torch.Tensor) -> torch.Tensor:
     if len(lucky) < len(rows):
         chosen = logits.argmax(dim=-1)
     if lucky:
-        drawn = choose(
+        drawn = sample_from_logits(
             logits if len(lucky) == len(rows) else logits[lucky],
             temperature=[rows[i].sampling.temperature for i in lucky],
             top_p=[rows[i].sampling.top_p for i in lucky],
@@ -172,7 +172,7 @@ def _draw_step(rows: Sequence[Row], logits: torch.Tensor) -> torch.Tensor:
     return chosen
 
 
-def choose(
+def sample_from_logits(
     logits: torch.Tensor,
     *,
     temperature: Sequence[float],

@@ -131,7 +131,7 @@ class Recordings:
                 completion_tokens=completion.usage.completion_tokens,
                 message=None if completion.message is None else completion.message.to_json(),
             )
-            for request, completion in sorted(first.values(), key=lambda pair: pair[0].sample)
+            for request, completion in sorted(first.values(), key=lambda pair: pair[0].sample_index)
         ]
         return cls(_table(rows))
 

@@ -44,10 +44,10 @@ class Replay:
     Examples
     --------
     >>> from backtalk.feedback import as_prompt
-    >>> from backtalk.models.run_sync import blocking
+    >>> from backtalk.models.run_sync import run_sync
     >>> replay = Replay.of([Interaction.of("Is it open?", "Yes.", "We open at nine.")])
     >>> wanted = [Request(messages=as_prompt("Is it open?"), sample=i) for i in range(2)]
-    >>> [completion.text for completion in blocking(replay.generate(wanted))]
+    >>> [completion.text for completion in run_sync(replay.generate(wanted))]
     ['Yes.', 'We open at nine.']
     """
 
@@ -123,13 +123,13 @@ class Replay:
         rows = self._by_prompt.get(key)
         if rows is None:
             raise self._missing(request, 0)
-        if request.sample >= len(rows):
+        if request.sample_index >= len(rows):
             raise self._missing(request, len(rows))
         if self.order == "recorded":
-            return int(rows[request.sample])
+            return int(rows[request.sample_index])
         deal = int(content_id("deal", str(request.seed), key), 16)
         return int(
-            np.random.Generator(np.random.Philox(key=deal)).permutation(rows)[request.sample]
+            np.random.Generator(np.random.Philox(key=deal)).permutation(rows)[request.sample_index]
         )
 
     def _missing(self, request: Request, recorded: int) -> NotRecorded:
@@ -137,7 +137,7 @@ class Replay:
         shown = asked if len(asked) <= 60 else asked[:57] + "..."
         if recorded:
             return NotRecorded(
-                f"Sample {request.sample} of {shown!r} is not recorded, there are {recorded}",
+                f"Sample {request.sample_index} of {shown!r} is not recorded, there are {recorded}",
                 f"Ask for at most {recorded} samples of it, or record more",
             )
         if self._by_request:

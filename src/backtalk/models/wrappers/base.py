@@ -13,7 +13,7 @@ from backtalk.models.protocol import Completion, Model, Request, Scorer, Streame
 Texts = Sequence[tuple[tuple[Message, ...], str]]
 
 
-class Wrapper:
+class ModelWrapper:
     """A model around a model, with its name, identity and bound.
 
     It scores and streams where the model inside does; a subclass says how by ``_stream``. What is

@@ -12,7 +12,7 @@ import yaml
 from pydantic import Field, TypeAdapter, ValidationError
 
 from backtalk.errors import BacktalkError
-from backtalk.feedback.record import Maybe, Record, explain
+from backtalk.feedback.record import OptionalField, Record, explain
 from backtalk.models.protocol import Usage
 
 _MILLION = 1_000_000
@@ -21,12 +21,12 @@ _MILLION = 1_000_000
 class Budget(Record):
     """The limits of a run; what is left out is not limited."""
 
-    calls: Maybe[Annotated[int, Field(ge=0)]] = None
-    tokens: Maybe[Annotated[int, Field(ge=0)]] = None
+    calls: OptionalField[Annotated[int, Field(ge=0)]] = None
+    tokens: OptionalField[Annotated[int, Field(ge=0)]] = None
     """Prompt and completion tokens together."""
-    money: Maybe[Annotated[float, Field(ge=0)]] = None
+    money: OptionalField[Annotated[float, Field(ge=0)]] = None
     """In the currency of the prices."""
-    seconds: Maybe[Annotated[float, Field(ge=0)]] = None
+    seconds: OptionalField[Annotated[float, Field(ge=0)]] = None
     """The time during which at least one call is in flight."""
 
 
@@ -71,19 +71,19 @@ def load_prices(path: Path | str) -> dict[str, Price]:
 
 
 @dataclass(frozen=True, slots=True)
-class Spent:
+class Cost:
     """What was spent."""
 
     usage: Usage = field(default_factory=Usage)
     """Its seconds are the sum over all calls, which may overlap."""
     money: Decimal = Decimal(0)
 
-    def __add__(self, other: Spent) -> Spent:
-        return Spent(self.usage + other.usage, self.money + other.money)
+    def __add__(self, other: Cost) -> Cost:
+        return Cost(self.usage + other.usage, self.money + other.money)
 
-    def __sub__(self, other: Spent) -> Spent:
+    def __sub__(self, other: Cost) -> Cost:
         a, b = self.usage, other.usage
-        return Spent(
+        return Cost(
             Usage(
                 a.calls - b.calls,
                 a.prompt_tokens - b.prompt_tokens,

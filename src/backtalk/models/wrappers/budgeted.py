@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 
-from backtalk.models.batching import Answers, answer_in_units
-from backtalk.models.errors import BudgetSpent, ModelError
+from backtalk.models.batching import BatchedCompletions, answer_in_units
+from backtalk.models.errors import BudgetExceeded, ModelError
 from backtalk.models.protocol import Completion, Model, Request, Usage
-from backtalk.models.wrappers.base import Wrapper
+from backtalk.models.wrappers.base import ModelWrapper
 from backtalk.models.wrappers.ledger import Ledger, Reservation, Role
 
 
-class Metered(Wrapper):
+class BudgetedModel(ModelWrapper):
     """Charge what a model costs to a ledger, and stop before a limit is overrun.
 
     A completion is charged with its usage, nothing if it came from a cache. A request that failed
@@ -52,7 +52,7 @@ class Metered(Wrapper):
         return await answer_in_units(requests, self._answer, model=self.model)
 
     async def _answer(self, requests: Sequence[Request]) -> list[Completion]:
-        answers = Answers(len(requests))
+        answers = BatchedCompletions(len(requests))
         mosts = [self.bound(request) for request in requests]
         start = 0
         while start < len(requests) and not answers.stopped:
@@ -62,7 +62,7 @@ class Metered(Wrapper):
                 answers.add(start, await self._charged(part, held))
             except ModelError as failure:
                 answers.fail(start, failure)
-                if isinstance(failure, BudgetSpent):
+                if isinstance(failure, BudgetExceeded):
                     break
             start += len(held)
         return answers.finish()
@@ -124,10 +124,10 @@ class Metered(Wrapper):
                 raise self._time_is_up() from None
             raise
 
-    def _time_is_up(self) -> BudgetSpent:
+    def _time_is_up(self) -> BudgetExceeded:
         allowed = self.ledger.budget.seconds or 0.0
         spent = self.ledger.seconds
-        return BudgetSpent("seconds", spent=spent, allowed=allowed, may_have_cost=True)
+        return BudgetExceeded("seconds", spent=spent, allowed=allowed, may_have_cost=True)
 
 
 def _cost(completion: Completion) -> Usage:

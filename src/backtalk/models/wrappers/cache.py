@@ -14,8 +14,8 @@ from backtalk.feedback.record import content_id
 from backtalk.models.batching import answer_in_units
 from backtalk.models.errors import ModelError
 from backtalk.models.protocol import Completion, Model, Request, Usage
-from backtalk.models.wakeup import Bell
-from backtalk.models.wrappers.base import Wrapper
+from backtalk.models.wakeup import CrossLoopEvent
+from backtalk.models.wrappers.base import ModelWrapper
 
 _VERSION = 1
 _AT_ONCE = 500
@@ -38,7 +38,7 @@ class ResponseCache:
     def __init__(self, path: Path | str | None = None) -> None:
         self.path = path
         self._lock = threading.Lock()
-        self._flights: dict[str, Bell] = {}
+        self._flights: dict[str, CrossLoopEvent] = {}
         if path is not None:
             Path(path).parent.mkdir(parents=True, exist_ok=True)
         self._connection = sqlite3.connect(
@@ -125,9 +125,9 @@ class ResponseCache:
             mine, others = [], []
             for key in keys:
                 if key in self._flights:
-                    others.append(self._flights[key].listen())
+                    others.append(self._flights[key].wait())
                 else:
-                    self._flights[key] = Bell()
+                    self._flights[key] = CrossLoopEvent()
                     mine.append(key)
         return mine, others
 
@@ -135,10 +135,10 @@ class ResponseCache:
         """Wake who waits for these keys, which were claimed: they are kept now, or have failed."""
         with self._lock:
             for key in keys:
-                self._flights.pop(key).ring()
+                self._flights.pop(key).notify()
 
 
-class Cached(Wrapper):
+class CachedModel(ModelWrapper):
     """Answer from the cache what was answered before.
 
     The key holds the model's identity and all that the request says, so that another sample,
@@ -149,7 +149,7 @@ class Cached(Wrapper):
     Parameters
     ----------
     model
-        What answers the rest. A :class:`~.budgeted.Metered` model belongs inside,
+        What answers the rest. A :class:`~.budgeted.BudgetedModel` model belongs inside,
         so that what is cached costs nothing; :func:`~.wrap.around` sees to it.
     cache
         Where completions are kept.

@@ -16,7 +16,7 @@ class _Asked:
     answer: asyncio.Future[list[Completion]]
 
 
-class Together:
+class DynamicBatcher:
     """A model on this machine, which is quicker with many requests at a time than one by one.
 
     Nobody is made to wait for company: what comes while the model works is its next batch.

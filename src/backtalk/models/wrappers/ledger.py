@@ -11,11 +11,11 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Literal, Self
 
-from backtalk.models.errors import BudgetSpent, Unpriced
+from backtalk.models.errors import BudgetExceeded, MissingPrice
 from backtalk.models.protocol import Usage
-from backtalk.models.wakeup import Bell
-from backtalk.models.wrappers.budget import Budget, Price, Prices, Spent
-from backtalk.models.wrappers.ledger_log import Entry, Journal
+from backtalk.models.wakeup import CrossLoopEvent
+from backtalk.models.wrappers.budget import Budget, Cost, Price, Prices
+from backtalk.models.wrappers.ledger_log import LedgerEntry, LedgerLog
 
 log = logging.getLogger(__name__)
 
@@ -30,7 +30,7 @@ class Reservation:
     number: int
     role: str
     model: str
-    most: Spent
+    most: Cost
 
 
 class Ledger:
@@ -68,26 +68,26 @@ class Ledger:
         self.budget = budget or Budget()
         self.prices = dict(prices or {})
         self._lock = threading.Lock()
-        self._bell = Bell()
-        self._by_role: dict[str, Spent] = {}
-        self._spent = Spent()
-        self._reserved = Spent()
+        self._bell = CrossLoopEvent()
+        self._by_role: dict[str, Cost] = {}
+        self._spent = Cost()
+        self._reserved = Cost()
         self._numbered = 0
         self._in_flight = 0
         self._since = 0.0
         self._clock = 0.0
-        self._journal = None if path is None else Journal(Path(path))
+        self._journal = None if path is None else LedgerLog(Path(path))
         if self._journal is not None:
             self._go_on(self._journal.entries)
 
     @property
-    def spent(self) -> Spent:
+    def spent(self) -> Cost:
         """What was spent so far, by settled calls."""
         with self._lock:
             return self._spent
 
     @property
-    def by_role(self) -> dict[str, Spent]:
+    def by_role(self) -> dict[str, Cost]:
         """What was spent so far, by the role of the model."""
         with self._lock:
             return dict(self._by_role)
@@ -116,7 +116,7 @@ class Ledger:
             return self.prices[model]
         if self.budget.money is None:
             return Price(prompt=0, completion=0)
-        raise Unpriced(
+        raise MissingPrice(
             f"Money is limited, and the price of {model!r} is not known",
             "Add it to the prices, with 0 for a model that costs nothing; priced are: "
             + (", ".join(self.prices) or "none"),
@@ -135,7 +135,7 @@ class Ledger:
         BudgetSpent
             If it does not fit at all.
         """
-        needed = Spent(most, self.price(model).of(most))
+        needed = Cost(most, self.price(model).of(most))
         with self._lock:
             self._check(needed)
             if self._overrun(self._spent + self._reserved + needed) is not None:
@@ -162,7 +162,7 @@ class Ledger:
         """
         while True:
             with self._lock:
-                settled = self._bell.listen()
+                settled = self._bell.wait()
             held: list[Reservation] = []
             try:
                 for most in mosts:
@@ -170,7 +170,7 @@ class Ledger:
                     if reservation is None:
                         break
                     held.append(reservation)
-            except BudgetSpent:
+            except BudgetExceeded:
                 if not held:
                     raise
             if held or not mosts:
@@ -179,7 +179,7 @@ class Ledger:
 
     def settle(self, reservation: Reservation, usage: Usage) -> None:
         """Put what a call did cost in the place of what was reserved for it."""
-        cost = Spent(usage, self.price(reservation.model).of(usage))
+        cost = Cost(usage, self.price(reservation.model).of(usage))
         most = _amounts(reservation.most)
         if any(amount > most[limit] for limit, amount in _amounts(cost).items()):
             log.warning("%s took more than its bound, a limit may be overrun", reservation.model)
@@ -190,7 +190,7 @@ class Ledger:
             if self._in_flight == 0:
                 self._clock += time.monotonic() - self._since
             self._write("settle", reservation, cost)
-            self._bell.ring()
+            self._bell.notify()
 
     def close(self) -> None:
         """Close the journal."""
@@ -205,17 +205,17 @@ class Ledger:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _check(self, needed: Spent) -> None:
+    def _check(self, needed: Cost) -> None:
         limit = self._overrun(self._spent + needed)
         if limit is not None:
             used, wanted = _amounts(self._spent)[limit], _amounts(needed)[limit]
             allowed = getattr(self.budget, limit)
-            raise BudgetSpent(limit, spent=used, allowed=allowed, needed=wanted)
+            raise BudgetExceeded(limit, spent=used, allowed=allowed, needed=wanted)
         seconds = self.budget.seconds
         if seconds is not None and self._seconds() >= seconds:
-            raise BudgetSpent("seconds", spent=self._seconds(), allowed=seconds)
+            raise BudgetExceeded("seconds", spent=self._seconds(), allowed=seconds)
 
-    def _overrun(self, total: Spent) -> str | None:
+    def _overrun(self, total: Cost) -> str | None:
         """Return the limit that a total lies above, if it does."""
         for limit, amount in _amounts(total).items():
             allowed = getattr(self.budget, limit)
@@ -223,13 +223,13 @@ class Ledger:
                 return limit
         return None
 
-    def _write(self, event: Literal["reserve", "settle"], of: Reservation, cost: Spent) -> None:
+    def _write(self, event: Literal["reserve", "settle"], of: Reservation, cost: Cost) -> None:
         if self._journal is not None:
-            entry = Entry(event, of.number, of.role, of.model, cost, self._seconds())
+            entry = LedgerEntry(event, of.number, of.role, of.model, cost, self._seconds())
             self._journal.write(entry)
 
-    def _go_on(self, entries: Sequence[Entry]) -> None:
-        unsettled: dict[int, Entry] = {}
+    def _go_on(self, entries: Sequence[LedgerEntry]) -> None:
+        unsettled: dict[int, LedgerEntry] = {}
         for entry in entries:
             self._numbered = max(self._numbered, entry.number)
             self._clock = max(self._clock, entry.clock)
@@ -245,12 +245,12 @@ class Ledger:
         running = time.monotonic() - self._since if self._in_flight else 0.0
         return self._clock + running
 
-    def _count(self, role: str, cost: Spent) -> None:
+    def _count(self, role: str, cost: Cost) -> None:
         self._spent += cost
-        self._by_role[role] = self._by_role.get(role, Spent()) + cost
+        self._by_role[role] = self._by_role.get(role, Cost()) + cost
 
 
-def _amounts(spent: Spent) -> dict[str, Decimal]:
+def _amounts(spent: Cost) -> dict[str, Decimal]:
     return {
         "calls": Decimal(spent.usage.calls),
         "tokens": Decimal(spent.usage.tokens),

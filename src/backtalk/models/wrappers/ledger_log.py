@@ -10,11 +10,11 @@ from typing import Any, Literal
 
 from backtalk.errors import BacktalkError
 from backtalk.models.protocol import Usage
-from backtalk.models.wrappers.budget import Spent
+from backtalk.models.wrappers.budget import Cost
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class LedgerEntry:
     """A line of the journal."""
 
     event: Literal["reserve", "settle"]
@@ -22,13 +22,13 @@ class Entry:
     """Which reservation."""
     role: str
     model: str
-    cost: Spent
+    cost: Cost
     """The most that it can cost, or what it did cost."""
     clock: float
     """The seconds during which any call was in flight, up to this line."""
 
 
-class Journal:
+class LedgerLog:
     """A file of entries, which survives the process being killed at any moment.
 
     Parameters
@@ -44,7 +44,7 @@ class Journal:
         """What was there when the journal was opened."""
         self._file = path.open("a", encoding="utf-8")
 
-    def _read(self) -> list[Entry]:
+    def _read(self) -> list[LedgerEntry]:
         content = self.path.read_bytes()
         whole = content[: content.rfind(b"\n") + 1]
         if len(whole) < len(content):  # the process was killed while it wrote the last line
@@ -61,7 +61,7 @@ class Journal:
                 ) from None
         return entries
 
-    def write(self, entry: Entry) -> None:
+    def write(self, entry: LedgerEntry) -> None:
         """Add an entry; it is with the operating system when this returns."""
         usage = entry.cost.usage
         fields = {
@@ -84,11 +84,13 @@ class Journal:
         self._file.close()
 
 
-def _entry(fields: dict[str, Any]) -> Entry:
+def _entry(fields: dict[str, Any]) -> LedgerEntry:
     event = fields["event"]
     if event not in {"reserve", "settle"}:
         raise ValueError(event)
     names = ("calls", "prompt_tokens", "completion_tokens", "seconds")
     usage = Usage(**{name: fields[name] for name in names})
-    cost = Spent(usage, Decimal(fields["money"]))
-    return Entry(event, fields["number"], fields["role"], fields["model"], cost, fields["clock"])
+    cost = Cost(usage, Decimal(fields["money"]))
+    return LedgerEntry(
+        event, fields["number"], fields["role"], fields["model"], cost, fields["clock"]
+    )

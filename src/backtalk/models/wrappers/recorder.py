@@ -8,22 +8,22 @@ from backtalk.models.errors import ModelError
 from backtalk.models.protocol import Completion, Model, Request
 from backtalk.models.replay.recordings import Recordings
 from backtalk.models.replay.replay import Replay
-from backtalk.models.wrappers.base import Wrapper
+from backtalk.models.wrappers.base import ModelWrapper
 
 
-class Recorder(Wrapper):
+class Recorder(ModelWrapper):
     """Keep every request with its completion.
 
     Examples
     --------
     >>> from backtalk.feedback import as_prompt
-    >>> from backtalk.models import Scripted
-    >>> from backtalk.models.run_sync import blocking
-    >>> recorder = Recorder(Scripted(["Yes."]))
+    >>> from backtalk.models import ScriptedModel
+    >>> from backtalk.models.run_sync import run_sync
+    >>> recorder = Recorder(ScriptedModel(["Yes."]))
     >>> question = Request(messages=as_prompt("Is it open?"))
-    >>> blocking(recorder.generate([question]))[0].text
+    >>> run_sync(recorder.generate([question]))[0].text
     'Yes.'
-    >>> blocking(recorder.replay().generate([question]))[0].text
+    >>> run_sync(recorder.replay().generate([question]))[0].text
     'Yes.'
     """
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from backtalk.models.protocol import Model
-from backtalk.models.wrappers.budgeted import Metered
-from backtalk.models.wrappers.cache import Cached, ResponseCache
+from backtalk.models.wrappers.budgeted import BudgetedModel
+from backtalk.models.wrappers.cache import CachedModel, ResponseCache
 from backtalk.models.wrappers.ledger import Ledger, Role
 
 
@@ -28,5 +28,5 @@ def around(
     role
         What the model is used for.
     """
-    metered = model if ledger is None else Metered(model, ledger, role=role)
-    return metered if cache is None else Cached(metered, cache)
+    metered = model if ledger is None else BudgetedModel(model, ledger, role=role)
+    return metered if cache is None else CachedModel(metered, cache)

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 
 
-class Breaker:
+class CircuitBreaker:
     """Counts failures in a row, and says whether to try.
 
     Parameters
@@ -20,7 +20,7 @@ class Breaker:
 
     Examples
     --------
-    >>> breaker = Breaker(failures=1, rest=10, clock=iter([0, 5, 10, 11]).__next__)
+    >>> breaker = CircuitBreaker(failures=1, rest=10, clock=iter([0, 5, 10, 11]).__next__)
     >>> breaker.failed()
     >>> breaker.allows(), breaker.allows(), breaker.allows()
     (False, True, False)

@@ -17,10 +17,10 @@ from sqlalchemy import select
 
 from backtalk.errors import BacktalkError
 from backtalk.experiments import (
-    STEWARD,
+    CONTROLLER,
     Allocation,
     Experiment,
-    Follower,
+    ExperimentReader,
     allocate,
     read_events,
     running,
@@ -31,9 +31,9 @@ from backtalk.experiments.lifecycle import served_id
 from backtalk.experiments.signals import note_of
 from backtalk.feedback.record import Record
 from backtalk.policy import Policy, read_policy
-from backtalk.serve.backends.policy_resolver import Found
-from backtalk.serve.interaction_log import Exchange
-from backtalk.serve.store_connection import AWAY, Keeper
+from backtalk.serve.backends.policy_resolver import ResolvedPolicy
+from backtalk.serve.interaction_log import RequestRecord
+from backtalk.serve.store_connection import UNAVAILABLE, StoreConnection
 from backtalk.store import Store, schema
 
 log = logging.getLogger(__name__)
@@ -50,7 +50,7 @@ _MOST_KNOWN = 10_000
 _Told = Literal["read", "away", "unknown"]
 
 
-class Running(Record):
+class RunningExperiment(Record):
     """An experiment that runs, as far as it takes to answer with it."""
 
     experiment: Experiment
@@ -60,11 +60,11 @@ class Running(Record):
 
 
 @dataclass(frozen=True)
-class Drawn:
+class RoutedArms:
     """Who answers a request: one arm, or two in a duel."""
 
-    arms: tuple[Found, ...]
-    control: Found
+    arms: tuple[ResolvedPolicy, ...]
+    control: ResolvedPolicy
     """Answers where nobody could choose between two."""
     propensity: float
     """The chance that it came to be these."""
@@ -72,7 +72,7 @@ class Drawn:
     """What is kept with the interaction."""
 
 
-class Traffic:
+class ExperimentRouter:
     """Divides the traffic of projects among the arms of their experiments.
 
     What was read last goes on while the store is away, and is remembered on disk. A background task
@@ -87,13 +87,13 @@ class Traffic:
         Where running experiments are remembered.
     """
 
-    def __init__(self, keeper: Keeper, folder: Path) -> None:
+    def __init__(self, keeper: StoreConnection, folder: Path) -> None:
         self._keeper = keeper
         self._folder = folder / "experiments"
         self._holder = f"gateway-{secrets.token_hex(8)}"
-        self._known: dict[str, Running | None] = {}
+        self._known: dict[str, RunningExperiment | None] = {}
         self._reading: dict[str, asyncio.Task[_Told]] = {}
-        self._followers: dict[str, tuple[Store, Follower]] = {}
+        self._followers: dict[str, tuple[Store, ExperimentReader]] = {}
         self._mutex = threading.Lock()
         self._decided = float("-inf")
         self._task: asyncio.Task[None] | None = None
@@ -110,10 +110,10 @@ class Traffic:
                 await self._task
         for project, state in self._known.items():
             if state is not None:
-                with contextlib.suppress(*AWAY, BacktalkError):
+                with contextlib.suppress(*UNAVAILABLE, BacktalkError):
                     await asyncio.to_thread(self._give_up, project)
 
-    async def draw(self, project: str, exchange: Exchange) -> Drawn | None:
+    async def draw(self, project: str, exchange: RequestRecord) -> RoutedArms | None:
         """Return who answers a request to a project, ``None`` where no experiment runs."""
         if project not in self._known:
             await self._first(project)
@@ -122,9 +122,9 @@ class Traffic:
             return None
         option = found.allocation.draw(_unit(found.experiment, exchange))
         artifacts = self._keeper.artifacts()
-        return Drawn(
-            arms=tuple(Found(found.policies[arm], artifacts) for arm in option.arms),
-            control=Found(found.policies[found.experiment.control], artifacts),
+        return RoutedArms(
+            arms=tuple(ResolvedPolicy(found.policies[arm], artifacts) for arm in option.arms),
+            control=ResolvedPolicy(found.policies[found.experiment.control], artifacts),
             propensity=option.chance,
             note=note_of(found.experiment.name, found.allocation.chances),
         )
@@ -146,7 +146,7 @@ class Traffic:
             if project not in self._keeper.store().projects():
                 return "unknown"
             self._read(project)
-        except (*AWAY, BacktalkError) as error:
+        except (*UNAVAILABLE, BacktalkError) as error:
             log.warning("The experiments of %s could not be read: %s", project, error)
             return "away"
         return "read"
@@ -155,7 +155,7 @@ class Traffic:
         while True:
             try:
                 await asyncio.to_thread(self._look)
-            except (*AWAY, BacktalkError) as error:
+            except (*UNAVAILABLE, BacktalkError) as error:
                 log.info("The experiments could not be looked at: %s", error)
             except Exception:
                 log.exception("The steward stumbled")
@@ -174,14 +174,14 @@ class Traffic:
             store = self._keeper.store(project)
             experiment = running(read_events(store))
             if experiment is not None and decide and self._leads(store):
-                step(store, self._follower(store, experiment.name), who=STEWARD)
+                step(store, self._follower(store, experiment.name), who=CONTROLLER)
                 experiment = running(read_events(store))
             found = None if experiment is None else self._running(store, experiment)
             if found != self._known.get(project) or project not in self._known:
                 self._remember(project, found)
             self._known[project] = found
 
-    def _running(self, store: Store, experiment: Experiment) -> Running | None:
+    def _running(self, store: Store, experiment: Experiment) -> RunningExperiment | None:
         """Return what it takes to answer; nothing, once something else than the control is served.
 
         A rollback or promotion by hand counts at once, before the steward writes the end down.
@@ -191,7 +191,7 @@ class Traffic:
         state = self._follower(store, experiment.name).refresh()
         before = self._known.get(store.project)
         policies = {} if before is None else before.policies
-        return Running(
+        return RunningExperiment(
             experiment=experiment,
             allocation=allocate(state),
             policies={
@@ -200,10 +200,10 @@ class Traffic:
             },
         )
 
-    def _follower(self, store: Store, name: str) -> Follower:
+    def _follower(self, store: Store, name: str) -> ExperimentReader:
         kept = self._followers.get(store.project)
         if kept is None or kept[0] is not store or kept[1].state.experiment.name != name:
-            kept = self._followers[store.project] = (store, Follower(store, name))
+            kept = self._followers[store.project] = (store, ExperimentReader(store, name))
         return kept[1]
 
     def _leads(self, store: Store) -> bool:
@@ -224,7 +224,7 @@ class Traffic:
         with self._keeper.store().engine.connect() as connection:
             return list(connection.execute(query).scalars())
 
-    def _remember(self, project: str, found: Running | None) -> None:
+    def _remember(self, project: str, found: RunningExperiment | None) -> None:
         path = self._path(project)
         with contextlib.suppress(OSError):
             if found is None:
@@ -233,9 +233,11 @@ class Traffic:
             path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             path.write_text(found.to_json(), encoding="utf-8")
 
-    def _recall(self, project: str) -> Running | None:
+    def _recall(self, project: str) -> RunningExperiment | None:
         try:
-            return Running.model_validate_json(self._path(project).read_text(encoding="utf-8"))
+            return RunningExperiment.model_validate_json(
+                self._path(project).read_text(encoding="utf-8")
+            )
         except (OSError, ValueError):
             return None
 
@@ -243,7 +245,7 @@ class Traffic:
         return self._folder / f"{quote(project, safe='')}.json"
 
 
-def _unit(experiment: Experiment, exchange: Exchange) -> str | None:
+def _unit(experiment: Experiment, exchange: RequestRecord) -> str | None:
     """Return who keeps an arm, ``None`` where each request draws anew."""
     named = {"request": None, "session": exchange.session, "user": exchange.user}[experiment.unit]
     return f"{experiment.unit}:{named}" if named else None

@@ -19,12 +19,12 @@ from backtalk.decode import Decoded, Sample
 from backtalk.errors import BacktalkError, NotFound
 from backtalk.feedback import Message
 from backtalk.models import Completion, EndpointSpec, Model, Request, Usage
-from backtalk.models.wrappers.dynamic_batching import Together
+from backtalk.models.wrappers.dynamic_batching import DynamicBatcher
 from backtalk.policy import LoadedPolicy, Policy, list_policies, load_policy, read_policy
-from backtalk.promotion import served_policy
-from backtalk.serve.errors import Refused
+from backtalk.promotion import active_policy
+from backtalk.serve.errors import APIError
 from backtalk.serve.settings import UpstreamSettings
-from backtalk.serve.store_connection import AWAY, Keeper
+from backtalk.serve.store_connection import UNAVAILABLE, StoreConnection
 from backtalk.store import Store
 
 PREFIX = "backtalk:"
@@ -41,7 +41,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Wanted:
+class ModelName:
     """What a model's name asks for."""
 
     project: str
@@ -49,20 +49,20 @@ class Wanted:
     """``None`` for the one that is promoted."""
 
 
-def wanted_of(model: Any) -> Wanted | None:
+def parse_model_name(model: Any) -> ModelName | None:
     """Return what a model's name asks for, ``None`` where it is an upstream's.
 
-    >>> wanted_of("backtalk:mail"), wanted_of("backtalk:mail/brief"), wanted_of("gpt-5")
+    >>> parse_model_name("backtalk:mail"), parse_model_name("backtalk:mail/brief"), parse_model_name("gpt-5")
     (Wanted(project='mail', policy=None), Wanted(project='mail', policy='brief'), None)
     """
     if not isinstance(model, str) or not model.startswith(PREFIX):
         return None
     project, _, policy = model.removeprefix(PREFIX).partition("/")
-    return Wanted(project, policy or None)
+    return ModelName(project, policy or None)
 
 
 @dataclass(frozen=True)
-class Found:
+class ResolvedPolicy:
     """A policy, and where its artifacts are."""
 
     policy: Policy
@@ -86,7 +86,7 @@ class Found:
         return UpstreamSettings(base_url=spec.base_url, api_key_env=spec.api_key_env)
 
 
-class Policies:
+class PolicyResolver:
     """Finds policies in the store, loads them, and lets them answer on a thread of their own.
 
     A policy that was found once goes on answering while the store is away, and what was promoted
@@ -102,17 +102,19 @@ class Policies:
         The gateway's upstreams.
     """
 
-    def __init__(self, keeper: Keeper, folder: Path, own: Sequence[UpstreamSettings]) -> None:
+    def __init__(
+        self, keeper: StoreConnection, folder: Path, own: Sequence[UpstreamSettings]
+    ) -> None:
         self._keeper = keeper
         self._folder = folder / "served"
         self._own = own
-        self._found: dict[Wanted, tuple[float, Found]] = {}
-        self._reading: dict[Wanted, asyncio.Task[Found]] = {}
+        self._found: dict[ModelName, tuple[float, ResolvedPolicy]] = {}
+        self._reading: dict[ModelName, asyncio.Task[ResolvedPolicy]] = {}
         self._loaded: OrderedDict[str, LoadedPolicy] = OrderedDict()
         self._loading = threading.Lock()
-        self._work = _Loop()
+        self._work = BackgroundLoop()
 
-    async def find(self, wanted: Wanted) -> Found:
+    async def find(self, wanted: ModelName) -> ResolvedPolicy:
         """Return the policy that is wanted.
 
         Raises
@@ -134,18 +136,18 @@ class Policies:
             return known[1]
         return await reading
 
-    async def _read_again(self, wanted: Wanted) -> Found:
+    async def _read_again(self, wanted: ModelName) -> ResolvedPolicy:
         """Read a policy, or fall back on what is remembered; one reading serves all who wait."""
         try:
             found = await asyncio.to_thread(self._read, wanted)
         except NotFound as error:
             self._found.pop(wanted, None)
-            raise Refused(404, str(error), code="model_not_found", param="model") from None
-        except (*AWAY, BacktalkError) as error:
+            raise APIError(404, str(error), code="model_not_found", param="model") from None
+        except (*UNAVAILABLE, BacktalkError) as error:
             known = self._found.get(wanted)
             kept = known[1] if known is not None else self._recall(wanted)
             if kept is None:
-                raise Refused(
+                raise APIError(
                     503,
                     f"The policy cannot be read: the store is away ({error})",
                     headers={"retry-after": "2"},
@@ -164,7 +166,7 @@ class Policies:
         """
         try:
             return await asyncio.to_thread(self._names, project)
-        except (*AWAY, BacktalkError):
+        except (*UNAVAILABLE, BacktalkError):
             return [
                 (f"{PREFIX}{wanted.project}" + (f"/{wanted.policy}" if wanted.policy else ""), 0)
                 for wanted in self._found
@@ -173,7 +175,7 @@ class Policies:
 
     async def decode(
         self,
-        found: Found,
+        found: ResolvedPolicy,
         prompt: tuple[Message, ...],
         *,
         asked: Mapping[str, Any],
@@ -198,7 +200,7 @@ class Policies:
 
         async def work() -> list[Decoded]:
             loaded = await asyncio.to_thread(self._load, found)
-            model = Asked(loaded.model, asked)
+            model = OverriddenModel(loaded.model, asked)
             policy = LoadedPolicy(loaded.policy, model, loaded.rewards)
             answers = await asyncio.gather(
                 *(policy.decode([prompt], seed=first + i) for i in range(samples))
@@ -211,18 +213,18 @@ class Policies:
         """End the thread."""
         self._work.close()
 
-    def _read(self, wanted: Wanted) -> Found:
+    def _read(self, wanted: ModelName) -> ResolvedPolicy:
         store = self._project(wanted.project)
         if wanted.policy is not None:
-            return Found(read_policy(store, wanted.policy), store.artifacts)
-        policy = served_policy(store)
+            return ResolvedPolicy(read_policy(store, wanted.policy), store.artifacts)
+        policy = active_policy(store)
         if policy is None:
             raise NotFound(
                 f"Project {wanted.project!r} serves no policy yet",
                 f"`backtalk promote NAME --project {wanted.project}` serves one",
             )
         self._remember(wanted, policy)
-        return Found(policy, store.artifacts)
+        return ResolvedPolicy(policy, store.artifacts)
 
     def _project(self, name: str) -> Store:
         projects = self._keeper.store().projects()
@@ -236,7 +238,7 @@ class Policies:
             if project not in {None, name}:
                 continue
             store = self._keeper.store(name)
-            if served_policy(store) is not None:
+            if active_policy(store) is not None:
                 found.append((f"{PREFIX}{name}", 0))
             for policy in list_policies(store):
                 made = policy.lineage.time
@@ -244,7 +246,7 @@ class Policies:
                 found.append((f"{PREFIX}{name}/{policy.name or policy.id}", second))
         return found
 
-    def _remember(self, wanted: Wanted, policy: Policy) -> None:
+    def _remember(self, wanted: ModelName, policy: Policy) -> None:
         path = self._path(wanted)
         text = policy.to_json()
         with contextlib.suppress(OSError):
@@ -252,26 +254,28 @@ class Policies:
                 path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
                 path.write_text(text, encoding="utf-8")
 
-    def _recall(self, wanted: Wanted) -> Found | None:
+    def _recall(self, wanted: ModelName) -> ResolvedPolicy | None:
         if wanted.policy is not None:
             return None
         try:
             policy = Policy.model_validate_json(self._path(wanted).read_text(encoding="utf-8"))
         except (OSError, ValueError):
             return None
-        return Found(policy, self._keeper.artifacts())
+        return ResolvedPolicy(policy, self._keeper.artifacts())
 
-    def _path(self, wanted: Wanted) -> Path:
+    def _path(self, wanted: ModelName) -> Path:
         return self._folder / f"{quote(wanted.project, safe='')}.json"
 
-    def _load(self, found: Found) -> LoadedPolicy:
+    def _load(self, found: ResolvedPolicy) -> LoadedPolicy:
         """Load a policy, once; those that were not asked for the longest are dropped."""
         policy = found.policy
         with self._loading:
             if policy.id not in self._loaded:
                 is_here = not isinstance(policy.model, EndpointSpec)
                 self._loaded[policy.id] = load_policy(
-                    self._addressed(policy), found.artifacts, wrap=Together if is_here else None
+                    self._addressed(policy),
+                    found.artifacts,
+                    wrap=DynamicBatcher if is_here else None,
                 )
             self._loaded.move_to_end(policy.id)
             while len(self._loaded) > _MOST_LOADED:
@@ -298,7 +302,7 @@ _DECIDED = frozenset(
 """What the policy decides, or what is none of the model's business."""
 
 
-class Asked:
+class OverriddenModel:
     """A model that is given what a request asks for besides its messages.
 
     The policy decides how tokens are drawn. The request may ask for fewer tokens and for further
@@ -359,7 +363,7 @@ def token_limit(asked: Mapping[str, Any]) -> int | None:
     return min(limits) if limits else None
 
 
-def applied(policy: Policy, asked: Mapping[str, Any]) -> dict[str, Any]:
+def to_upstream_body(policy: Policy, asked: Mapping[str, Any]) -> dict[str, Any]:
     """Return the body of a request as a policy sends it to its endpoint.
 
     Parameters
@@ -397,7 +401,7 @@ def applied(policy: Policy, asked: Mapping[str, Any]) -> dict[str, Any]:
     return body
 
 
-class _Loop:
+class BackgroundLoop:
     """An event loop on a thread of its own, so that what computes does not hold up the gateway."""
 
     def __init__(self) -> None:

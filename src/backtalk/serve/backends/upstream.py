@@ -21,21 +21,21 @@ from pydantic_core import to_json
 from yarl import URL
 
 from backtalk.models.endpoint.offline import check_allowed
-from backtalk.serve.backends.circuit_breaker import Breaker
-from backtalk.serve.errors import Refused
+from backtalk.serve.backends.circuit_breaker import CircuitBreaker
+from backtalk.serve.errors import APIError
 from backtalk.serve.observability.metrics import Metrics
-from backtalk.serve.settings import Patience, UpstreamSettings
+from backtalk.serve.settings import RetryPolicy, UpstreamSettings
 
 if TYPE_CHECKING:
-    from backtalk.serve.observability.tracing import Traces
+    from backtalk.serve.observability.tracing import Tracing
 
-_PASSING = frozenset({408, 425, 429, 500, 502, 503, 504})
+RETRYABLE = frozenset({408, 425, 429, 500, 502, 503, 504})
 """Statuses after which another try may do better."""
 
-_NOT_DONE = frozenset({425, 429, 503})
+NOT_PROCESSED = frozenset({425, 429, 503})
 """Statuses that say that nothing was done, so that anything may be sent again."""
 
-BROKEN = (aiohttp.ClientError, TimeoutError)
+TRANSPORT_ERRORS = (aiohttp.ClientError, TimeoutError)
 """What asking an upstream raises, and what reading its answer does."""
 
 _NEVER_SENT = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
@@ -64,7 +64,7 @@ def _certificates() -> ssl.SSLContext:
 
 
 @dataclass(frozen=True)
-class Call:
+class UpstreamRequest:
     """One request for an upstream."""
 
     method: str
@@ -89,17 +89,17 @@ class Upstream:
         How long to wait for it.
     """
 
-    def __init__(self, settings: UpstreamSettings, patience: Patience) -> None:
+    def __init__(self, settings: UpstreamSettings, patience: RetryPolicy) -> None:
         check_allowed(settings.base_url)
         self.settings = settings
         self.name = settings.base_url
-        self.breaker = Breaker(failures=patience.failures, rest=patience.rest)
+        self.breaker = CircuitBreaker(failures=patience.failures, rest=patience.open_seconds)
         self._timeout = aiohttp.ClientTimeout(
             total=None, connect=patience.connect, sock_read=patience.read
         )
         self._session: aiohttp.ClientSession | None = None
 
-    async def send(self, call: Call) -> aiohttp.ClientResponse:
+    async def send(self, call: UpstreamRequest) -> aiohttp.ClientResponse:
         """Send a request and return the answer once its headers are there."""
         body = call.body
         if self.settings.model is not None and call.asked is not None and "model" in call.asked:
@@ -146,7 +146,7 @@ class Upstream:
 
 
 @dataclass(frozen=True)
-class Answered:
+class UpstreamResponse:
     """The beginning of an upstream's answer."""
 
     response: aiohttp.ClientResponse
@@ -171,9 +171,9 @@ class Upstreams:
     def __init__(
         self,
         settings: Sequence[UpstreamSettings],
-        patience: Patience,
+        patience: RetryPolicy,
         metrics: Metrics,
-        traces: Traces | None = None,
+        traces: Tracing | None = None,
     ) -> None:
         self._patience = patience
         self._metrics = metrics
@@ -188,7 +188,9 @@ class Upstreams:
             self._known[settings] = Upstream(settings, self._patience)
         return self._known[settings]
 
-    async def send(self, call: Call, among: Sequence[Upstream] | None = None) -> Answered:
+    async def send(
+        self, call: UpstreamRequest, among: Sequence[Upstream] | None = None
+    ) -> UpstreamResponse:
         """Ask the servers, the next one where one fails, until one answers.
 
         Returns
@@ -204,24 +206,24 @@ class Upstreams:
         """
         servers = self.own if among is None else among
         if not servers:
-            raise Refused(
+            raise APIError(
                 404,
                 "This gateway has no upstream: only models called backtalk:PROJECT answer here. "
                 "Start it with --upstream URL to pass on other requests",
                 code="model_not_found",
                 param="model",
             )
-        worst: Refused | None = None
-        last: Answered | None = None
+        worst: APIError | None = None
+        last: UpstreamResponse | None = None
         for server in servers:
             try:
                 found = await self._ask(server, call)
-            except Refused as failure:
+            except APIError as failure:
                 worst = worst or failure
                 continue
             if last is not None:
                 last.response.release()
-            if found.response.status not in _PASSING:
+            if found.response.status not in RETRYABLE:
                 return found
             last = found
         if last is not None:
@@ -234,34 +236,34 @@ class Upstreams:
         for server in self._known.values():
             await server.close()
 
-    async def _ask(self, server: Upstream, call: Call) -> Answered:
-        pause = self._patience.pause
-        for left in range(self._patience.tries - 1, -1, -1):
+    async def _ask(self, server: Upstream, call: UpstreamRequest) -> UpstreamResponse:
+        pause = self._patience.backoff
+        for left in range(self._patience.max_attempts - 1, -1, -1):
             if not server.breaker.allows():
-                raise _resting(server, self._patience.rest)
+                raise _resting(server, self._patience.open_seconds)
             try:
                 response = await self._try(server, call)
-            except BROKEN as error:
+            except TRANSPORT_ERRORS as error:
                 if left == 0 or not (call.repeatable or isinstance(error, _NEVER_SENT)):
                     raise _failure(server, error) from None
                 wait = None
             else:
                 status = response.status
                 wait = retry_after(response.headers.get("retry-after"))
-                again = status in _PASSING and (call.repeatable or status in _NOT_DONE)
+                again = status in RETRYABLE and (call.repeatable or status in NOT_PROCESSED)
                 if left == 0 or not again or (wait or 0) > self._patience.longest_pause:
-                    return Answered(response, server)
+                    return UpstreamResponse(response, server)
                 response.release()
             drawn = min(pause, self._patience.longest_pause) * self._random.uniform(0.5, 1)
             await asyncio.sleep(max(drawn, wait or 0))
             pause *= 2
         raise AssertionError("there is at least one try")
 
-    async def _try(self, server: Upstream, call: Call) -> aiohttp.ClientResponse:
+    async def _try(self, server: Upstream, call: UpstreamRequest) -> aiohttp.ClientResponse:
         outcome = "cancelled"
         try:
             response = await self._sent(server, call)
-        except BROKEN as error:
+        except TRANSPORT_ERRORS as error:
             outcome = type(error).__name__
             server.breaker.failed()
             raise
@@ -277,7 +279,7 @@ class Upstreams:
                 server.breaker.given_up()
             self._metrics.tried(server.name, outcome)
 
-    async def _sent(self, server: Upstream, call: Call) -> aiohttp.ClientResponse:
+    async def _sent(self, server: Upstream, call: UpstreamRequest) -> aiohttp.ClientResponse:
         if self._traces is None:
             return await server.send(call)
         path = call.path.partition("?")[0]
@@ -335,13 +337,13 @@ def response_headers(response: aiohttp.ClientResponse) -> dict[str, str]:
     return found
 
 
-def renamed(call: Call, asked: Mapping[str, Any]) -> Call:
+def renamed(call: UpstreamRequest, asked: Mapping[str, Any]) -> UpstreamRequest:
     """Return a call with another body."""
     return replace(call, asked=asked, body=to_json(dict(asked)))
 
 
-def _resting(server: Upstream, rest: float) -> Refused:
-    return Refused(
+def _resting(server: Upstream, rest: float) -> APIError:
+    return APIError(
         503,
         f"The upstream {server.name} keeps failing and is left alone for {rest:g} seconds",
         code="upstream_resting",
@@ -349,13 +351,13 @@ def _resting(server: Upstream, rest: float) -> Refused:
     )
 
 
-def _failure(server: Upstream, error: Exception) -> Refused:
+def _failure(server: Upstream, error: Exception) -> APIError:
     said = str(error) or type(error).__name__
     if isinstance(error, TimeoutError):
-        return Refused(
+        return APIError(
             504, f"The upstream {server.name} did not answer in time: {said}", code="timeout"
         )
-    return Refused(
+    return APIError(
         502,
         f"The upstream {server.name} could not be reached: {said}. Check that it runs",
         code="upstream_unreachable",

@@ -12,7 +12,7 @@ from backtalk.feedback.record import now
 FILE = "rejected.jsonl"
 
 
-class Aside:
+class DeadLetterFile:
     """The file of records that were set aside.
 
     Parameters

@@ -27,11 +27,11 @@ _POSITION = "position"
 _POSITION_WIDTH = 40
 
 
-class SpoolFull(BacktalkError):
+class WriteAheadLogFull(BacktalkError):
     """No room for what the store has not got yet."""
 
 
-class Place(NamedTuple):
+class LogPosition(NamedTuple):
     """Where a line stands."""
 
     segment: int
@@ -39,17 +39,17 @@ class Place(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Line:
+class LogLine:
     """One line, as it was appended."""
 
-    place: Place
-    end: Place
+    place: LogPosition
+    end: LogPosition
     """Where the next one begins."""
     text: bytes | None
     """``None`` for a line that is damaged: the machine died while it was written."""
 
 
-class Spool:
+class WriteAheadLog:
     """The log of one process.
 
     Parameters
@@ -100,7 +100,7 @@ class Spool:
         """Whether the store has got everything."""
         return self.backlog <= 0
 
-    def append(self, texts: Sequence[bytes]) -> list[Place]:
+    def append(self, texts: Sequence[bytes]) -> list[LogPosition]:
         """Write lines, all or none, and return where they stand.
 
         They survive the death of the process, and once :meth:`sync` returns that of the machine.
@@ -114,7 +114,7 @@ class Spool:
         data = b"".join(lines)
         with self._mutex:
             if sum(self._sizes.values()) + len(data) > self._limit:
-                raise SpoolFull(
+                raise WriteAheadLogFull(
                     f"The spool {self.folder} holds {self._limit:,} bytes, which is its limit",
                     "Bring the store back, or raise spool_bytes",
                 )
@@ -122,20 +122,20 @@ class Spool:
                 self._begin(self._written.segment + 1)
             segment, start = self._written
             self._write(data, start)
-            self._written = Place(segment, start + len(data))
+            self._written = LogPosition(segment, start + len(data))
             self._sizes[segment] = self._written.offset
         places = []
         for line in lines:
-            places.append(Place(segment, start))
+            places.append(LogPosition(segment, start))
             start += len(line)
         return places
 
-    def read(self, *, most: int = 1_000, most_bytes: int = 4_000_000) -> list[Line]:
+    def read(self, *, most: int = 1_000, most_bytes: int = 4_000_000) -> list[LogLine]:
         """Return the next lines that the store has not got."""
         with self._mutex:
             at, until = self._read, self._written
             sizes = dict(self._sizes)
-        found: list[Line] = []
+        found: list[LogLine] = []
         for segment in sorted(number for number in sizes if number >= at.segment):
             start = at.offset if segment == at.segment else 0
             stop = until.offset if segment == until.segment else sizes[segment]
@@ -148,7 +148,7 @@ class Spool:
                 return found
         return found
 
-    def advance(self, end: Place) -> None:
+    def advance(self, end: LogPosition) -> None:
         """Take note that the store has got all lines before ``end``."""
         with self._mutex:
             for number in [number for number in self._sizes if number < end.segment]:
@@ -191,16 +191,16 @@ class Spool:
         for file in (*self._files.values(), self._position, self._lock):
             os.close(file)
 
-    def _first(self) -> Place:
+    def _first(self) -> LogPosition:
         """Return the first place that the store has not got, as far as is known."""
         noted = os.pread(self._position, _POSITION_WIDTH, 0).split()
-        at = Place(int(noted[0]), int(noted[1])) if len(noted) == 2 else Place(0, 0)
+        at = LogPosition(int(noted[0]), int(noted[1])) if len(noted) == 2 else LogPosition(0, 0)
         for number in [number for number in self._sizes if number < at.segment]:
             self._remove(number)
         if self._sizes.get(at.segment, -1) >= at.offset:
             return at
         # The file was removed before that was noted, or the machine died before it was written.
-        return Place(min(self._sizes, default=0), 0)
+        return LogPosition(min(self._sizes, default=0), 0)
 
     def _note(self) -> None:
         text = b"%d %d" % self._read
@@ -212,16 +212,16 @@ class Spool:
         )
         self._files[segment] = file
         self._sizes[segment] = 0
-        self._written = Place(segment, 0)
+        self._written = LogPosition(segment, 0)
 
     def _write(self, data: bytes, start: int) -> None:
         try:
             done = os.write(self._files[self._written.segment], data)
         except OSError as error:
-            raise SpoolFull(f"{self.folder} cannot be written: {error}", _ROOM) from error
+            raise WriteAheadLogFull(f"{self.folder} cannot be written: {error}", _ROOM) from error
         if done < len(data):
             os.truncate(self._path(self._written.segment), start)
-            raise SpoolFull(f"The disk of {self.folder} is full", _ROOM)
+            raise WriteAheadLogFull(f"The disk of {self.folder} is full", _ROOM)
 
     def _remove(self, segment: int) -> None:
         self._leave(segment)
@@ -240,22 +240,22 @@ class Spool:
 _ROOM = "Make room on the disk, or bring the store back"
 
 
-def own_spool(root: Path, *, limit: int) -> Spool:
+def open_own_log(root: Path, *, limit: int) -> WriteAheadLog:
     """Open a log for this process under the folder of all processes' logs."""
     while True:
         try:
-            return Spool(root / new_id(), limit=limit)
+            return WriteAheadLog(root / new_id(), limit=limit)
         except BlockingIOError:
             continue  # somebody who looks for what was left behind was quicker
 
 
-def orphans(root: Path) -> Iterator[Spool]:
+def orphaned_logs(root: Path) -> Iterator[WriteAheadLog]:
     """Yield the logs of processes that are no more, each open, for the caller to close."""
     for folder in sorted(root.glob("*")):
         if not (folder / _LOCK).exists():
             continue
         try:
-            yield Spool(folder)
+            yield WriteAheadLog(folder)
         except OSError:
             continue  # its process lives, or somebody else has just found it
 
@@ -264,7 +264,7 @@ def _segments(folder: Path) -> list[tuple[int, Path]]:
     return sorted((int(path.stem), path) for path in folder.glob("*.log"))
 
 
-def _lines(path: Path, segment: int, start: int, stop: int) -> Iterator[Line]:
+def _lines(path: Path, segment: int, start: int, stop: int) -> Iterator[LogLine]:
     with path.open("rb") as file:
         file.seek(start)
         while start < stop:
@@ -272,7 +272,7 @@ def _lines(path: Path, segment: int, start: int, stop: int) -> Iterator[Line]:
             if not raw:
                 return
             end = start + len(raw)
-            yield Line(Place(segment, start), Place(segment, end), _checked(raw))
+            yield LogLine(LogPosition(segment, start), LogPosition(segment, end), _checked(raw))
             start = end
 
 

@@ -12,11 +12,17 @@ from pathlib import Path
 
 from backtalk.feedback import AnyFeedback, Interaction
 from backtalk.serve.durability.codec import Record, from_line, to_line
-from backtalk.serve.durability.dead_letters import Aside
-from backtalk.serve.durability.write_ahead_log import Line, Place, Spool, orphans, own_spool
+from backtalk.serve.durability.dead_letters import DeadLetterFile
+from backtalk.serve.durability.write_ahead_log import (
+    LogLine,
+    LogPosition,
+    WriteAheadLog,
+    open_own_log,
+    orphaned_logs,
+)
 from backtalk.serve.observability.metrics import Metrics
-from backtalk.serve.store_connection import AWAY, POISON, Keeper
-from backtalk.store.stream_writer import Intake, Outcome
+from backtalk.serve.store_connection import UNAVAILABLE, UNSTORABLE, StoreConnection
+from backtalk.store.stream_writer import StreamWriter, WriteResult
 
 log = logging.getLogger(__name__)
 
@@ -33,11 +39,11 @@ _TIDY_SECONDS = 1.0
 _SWEEP_SECONDS = 2.0
 _ADOPT_SECONDS = 10.0
 
-Acknowledged = Future[Outcome | None]
+Acknowledged = Future[WriteResult | None]
 """What became of a record; ``None`` for one that is safe on disk until the store is back."""
 
 
-class Writer:
+class StoreWriter:
     """Hands what is spooled to the store.
 
     Parameters
@@ -52,18 +58,20 @@ class Writer:
         Counts what is written.
     """
 
-    def __init__(self, keeper: Keeper, folder: Path, *, limit: int, metrics: Metrics) -> None:
+    def __init__(
+        self, keeper: StoreConnection, folder: Path, *, limit: int, metrics: Metrics
+    ) -> None:
         self._keeper = keeper
         self._folder = folder
         self._metrics = metrics
-        self.aside = Aside(folder)
-        self.spool = own_spool(folder / _SPOOLS, limit=limit)
-        self._expected: dict[Place, Acknowledged] = {}
+        self.aside = DeadLetterFile(folder)
+        self.spool = open_own_log(folder / _SPOOLS, limit=limit)
+        self._expected: dict[LogPosition, Acknowledged] = {}
         self._mutex = threading.Lock()
         self._wake = threading.Event()
         self._urgent = threading.Event()
         self._closing = threading.Event()
-        self._intake: tuple[int, Intake] | None = None
+        self._intake: tuple[int, StreamWriter] | None = None
         self._swept = self._adopted = self._tidied = float("-inf")
         self.away = False
         """Whether the store could not be reached when it was last tried."""
@@ -73,7 +81,7 @@ class Writer:
         """Begin to hand over."""
         self._thread.start()
 
-    def keep(self, project: str, talk: Interaction) -> None:
+    def append_interaction(self, project: str, talk: Interaction) -> None:
         """Keep an interaction. It survives the death of the process once this returns.
 
         Raises
@@ -84,7 +92,7 @@ class Writer:
         self.spool.append([to_line(project, talk)])
         self._wake.set()
 
-    def submit(self, records: Sequence[tuple[str, AnyFeedback]]) -> list[Acknowledged]:
+    def append_feedback(self, records: Sequence[tuple[str, AnyFeedback]]) -> list[Acknowledged]:
         """Keep feedback, all or none, and return what will tell what became of each.
 
         Raises
@@ -110,7 +118,7 @@ class Writer:
             time.sleep(0.01)
         return self.spool.drained
 
-    def forget(self) -> None:
+    def compact(self) -> None:
         """Throw away what the store has got, at once."""
         self.spool.tidy()
 
@@ -144,9 +152,9 @@ class Writer:
             self._gather(pause)
             try:
                 self._work()
-            except AWAY as error:
+            except UNAVAILABLE as error:
                 pause = min(max(2 * pause, 0.05), _LONGEST_WAIT)
-                self._leave(error)
+                self._on_unavailable(error)
             except Exception:
                 pause = _LONGEST_WAIT
                 log.exception("The writer stumbled")
@@ -156,7 +164,7 @@ class Writer:
 
     def _work(self) -> None:
         if self._due("_adopted", _ADOPT_SECONDS):
-            for spool in orphans(self._folder / _SPOOLS):
+            for spool in orphaned_logs(self._folder / _SPOOLS):
                 try:
                     self._hand_over(spool)
                 finally:
@@ -174,7 +182,7 @@ class Writer:
         setattr(self, name, time.monotonic())
         return True
 
-    def _hand_over(self, spool: Spool) -> None:
+    def _hand_over(self, spool: WriteAheadLog) -> None:
         while not self._closing.is_set():
             lines = spool.read(most=_BATCH)
             if not lines:
@@ -190,7 +198,7 @@ class Writer:
             if own and len(lines) < _BATCH:
                 return  # what came meanwhile shares the next transaction with what will come
 
-    def _deliver(self, lines: Sequence[Line]) -> list[tuple[Line, Outcome]]:
+    def _deliver(self, lines: Sequence[LogLine]) -> list[tuple[LogLine, WriteResult]]:
         read, done = [], []
         for line in lines:
             try:
@@ -199,31 +207,31 @@ class Writer:
                 read.append((line, from_line(line.text)))
             except ValueError as error:
                 self._set_aside(repr(line.text), str(error))
-                done.append((line, Outcome("refused", str(error))))
-        outcomes = self._take([record for _, record in read])
+                done.append((line, WriteResult("refused", str(error))))
+        outcomes = self._write([record for _, record in read])
         return done + [(line, o) for (line, _), o in zip(read, outcomes, strict=True)]
 
-    def _take(self, records: list[tuple[str, Record]]) -> list[Outcome]:
+    def _write(self, records: list[tuple[str, Record]]) -> list[WriteResult]:
         if not records:
             return []
         try:
             outcomes = self._intake_now().take(records)
-        except POISON as error:
+        except UNSTORABLE as error:
             if len(records) == 1:
                 return [self._refuse(*records[0], error)]
-            return [outcome for record in records for outcome in self._take([record])]
+            return [outcome for record in records for outcome in self._write([record])]
         self._set_unfit_aside()
         for (project, record), outcome in zip(records, outcomes, strict=True):
             self._count(project, record, outcome)
         return outcomes
 
-    def _refuse(self, project: str, record: Record, error: Exception) -> Outcome:
+    def _refuse(self, project: str, record: Record, error: Exception) -> WriteResult:
         reason = f"The store does not take it: {str(error).splitlines()[0]}"
         self._set_aside(record.to_json(), reason, project)
         self._metrics.kept(_kind(record), "refused")
-        return Outcome("refused", reason)
+        return WriteResult("refused", reason)
 
-    def _count(self, project: str, record: Record, outcome: Outcome) -> None:
+    def _count(self, project: str, record: Record, outcome: WriteResult) -> None:
         self._metrics.kept(_kind(record), outcome.status)
         if outcome.status in {"refused", "conflict"}:
             self._set_aside(record.to_json(), outcome.reason, project)
@@ -238,13 +246,13 @@ class Writer:
         log.warning("A record was set aside: %s", reason)
         self.aside.add(record, reason, project)
 
-    def _intake_now(self) -> Intake:
+    def _intake_now(self) -> StreamWriter:
         store = self._keeper.store()
         if self._intake is None or self._intake[0] != id(store.engine):
-            self._intake = (id(store.engine), Intake(store.engine))
+            self._intake = (id(store.engine), StreamWriter(store.engine))
         return self._intake[1]
 
-    def _leave(self, error: BaseException) -> None:
+    def _on_unavailable(self, error: BaseException) -> None:
         """The store is away: make what is spooled safe, and say so to who waits."""
         if not self.away:
             log.warning("The store is away: %s", error)
@@ -265,7 +273,7 @@ class Writer:
             for answer in answers:
                 _tell(answer, None)
 
-    def _acknowledge(self, place: Place, outcome: Outcome) -> None:
+    def _acknowledge(self, place: LogPosition, outcome: WriteResult) -> None:
         with self._mutex:
             answer = self._expected.pop(place, None)
         if answer is not None:
@@ -276,7 +284,7 @@ class Writer:
         self._metrics.store_up.set(0 if self.away else 1)
 
 
-def _tell(answer: Acknowledged, outcome: Outcome | OSError | None) -> None:
+def _tell(answer: Acknowledged, outcome: WriteResult | OSError | None) -> None:
     with contextlib.suppress(Exception):  # nobody waits for it any more
         if isinstance(outcome, OSError):
             answer.set_exception(outcome)

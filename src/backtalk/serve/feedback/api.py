@@ -14,13 +14,13 @@ from starlette.responses import JSONResponse, Response
 from backtalk.errors import RecordError
 from backtalk.feedback import AnyFeedback, content_id
 from backtalk.serve.auth import Caller
-from backtalk.serve.durability.write_ahead_log import SpoolFull
+from backtalk.serve.durability.write_ahead_log import WriteAheadLogFull
 from backtalk.serve.durability.writer import Acknowledged
-from backtalk.serve.errors import Refused
+from backtalk.serve.errors import APIError
 from backtalk.serve.feedback.schema import read_row, row_schema
 from backtalk.serve.interaction_log import project_of
 from backtalk.serve.services import PROJECT_HEADER, Services
-from backtalk.store.stream_writer import Outcome
+from backtalk.store.stream_writer import WriteResult
 
 _STATUS = {"kept": 201, "known": 200, "waiting": 202, "spooled": 202, "conflict": 409}
 _SAYS_WHO = frozenset({"annotator", "reviewer"})
@@ -57,7 +57,7 @@ async def post_feedback(request: Request) -> Response:
     given, single = _given(await services.body(request))
     most = services.settings.limits.feedback_rows
     if len(given) > most:
-        raise Refused(413, f"{len(given)} rows are more than the {most} allowed at once")
+        raise APIError(413, f"{len(given)} rows are more than the {most} allowed at once")
     key = request.headers.get("idempotency-key")
     rows = [
         _read(row, index, request, caller, id_=_id(key, index, single=single))
@@ -85,7 +85,7 @@ def _given(body: bytes) -> tuple[list[Any], bool]:
     try:
         value = from_json(body, allow_inf_nan=False)
     except ValueError as error:
-        raise Refused(400, f"The body is not JSON: {error}") from None
+        raise APIError(400, f"The body is not JSON: {error}") from None
     if isinstance(value, dict) and isinstance(value.get("feedback"), list) and len(value) == 1:
         value = value["feedback"]
     if isinstance(value, list):
@@ -122,10 +122,10 @@ async def _keep(services: Services, rows: Sequence[_Row]) -> None:
         return
     records = [(row.project, row.item) for row in rows if row.item is not None]
     try:
-        answers = services.writer.submit(records)
+        answers = services.writer.append_feedback(records)
         outcomes = await _outcomes(services, answers)
-    except (SpoolFull, OSError) as error:
-        raise Refused(
+    except (WriteAheadLogFull, OSError) as error:
+        raise APIError(
             503, f"The feedback could not be kept: {error}", headers={"retry-after": "5"}
         ) from None
     for row, outcome in zip(rows, outcomes, strict=True):
@@ -133,7 +133,9 @@ async def _keep(services: Services, rows: Sequence[_Row]) -> None:
         row.reason = "" if outcome is None else outcome.reason
 
 
-async def _outcomes(services: Services, answers: Sequence[Acknowledged]) -> list[Outcome | None]:
+async def _outcomes(
+    services: Services, answers: Sequence[Acknowledged]
+) -> list[WriteResult | None]:
     """Return what became of each, ``None`` for what is safe on disk only.
 
     Raises
@@ -152,7 +154,7 @@ async def _outcomes(services: Services, answers: Sequence[Acknowledged]) -> list
 def _single(row: _Row) -> Response:
     if row.status in {"refused", "conflict"}:
         conflict = row.status == "conflict"
-        raise Refused(
+        raise APIError(
             409 if conflict else 422, row.reason, code="conflict" if conflict else "invalid"
         )
     return JSONResponse(row.told(), _STATUS[row.status])

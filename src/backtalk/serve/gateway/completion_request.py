@@ -11,10 +11,10 @@ from typing import Any
 from starlette.requests import Request
 
 from backtalk.feedback import Interaction
-from backtalk.serve.backends.upstream import Call, request_headers
-from backtalk.serve.errors import Refused
+from backtalk.serve.backends.upstream import UpstreamRequest, request_headers
+from backtalk.serve.errors import APIError
 from backtalk.serve.interaction_log import (
-    Exchange,
+    RequestRecord,
     chat_interactions,
     interaction_id,
     text_interactions,
@@ -28,26 +28,26 @@ POLICY_HEADER = "x-backtalk-policy"
 
 
 @dataclass(frozen=True)
-class Kind:
+class EndpointKind:
     """What tells chat completions from plain ones."""
 
     path: str
     object: str
-    interactions: Callable[[Exchange, Mapping[str, Any]], list[Interaction]]
+    interactions: Callable[[RequestRecord, Mapping[str, Any]], list[Interaction]]
 
 
-CHAT = Kind("/chat/completions", "chat.completion", chat_interactions)
-TEXT = Kind("/completions", "text_completion", text_interactions)
+CHAT = EndpointKind("/chat/completions", "chat.completion", chat_interactions)
+TEXT = EndpointKind("/completions", "text_completion", text_interactions)
 
 
 @dataclass(frozen=True)
-class Ask:
+class CompletionRequest:
     """A request for completions."""
 
     services: Services
     request: Request
-    kind: Kind
-    exchange: Exchange
+    kind: EndpointKind
+    exchange: RequestRecord
     body: bytes
 
     @property
@@ -60,7 +60,7 @@ class Ask:
         """Whether the answer is wanted piece by piece."""
         return self.asked.get("stream") is True
 
-    def answered_by(self, policy: str | None, *, propensity: float | None) -> Ask:
+    def answered_by(self, policy: str | None, *, propensity: float | None) -> CompletionRequest:
         """Return the same request with the policy that answers it, ``None`` where several do."""
         exchange = replace(self.exchange, policy=policy, propensity=propensity)
         return replace(self, exchange=exchange)
@@ -76,9 +76,9 @@ class Ask:
             found[POLICY_HEADER] = self.exchange.policy
         return found
 
-    def call(self) -> Call:
+    def call(self) -> UpstreamRequest:
         """Return the request for an upstream."""
-        return call_of(self.services, self.request, self.kind.path, self.body, self.asked)
+        return upstream_request(self.services, self.request, self.kind.path, self.body, self.asked)
 
     def keep(self, answer: Mapping[str, Any]) -> None:
         """Keep the interaction. The answer does not suffer if that fails."""
@@ -95,13 +95,13 @@ class Ask:
         self.services.keep(self.exchange.project, talks)
 
 
-def exchange_of(
+def request_record(
     services: Services, request: Request, project: str, asked: Mapping[str, Any]
-) -> Exchange:
+) -> RequestRecord:
     """Return what is known of a request before it is answered."""
     headers = request.headers
     user = asked.get("user") or asked.get("safety_identifier") or headers.get("x-backtalk-user")
-    return Exchange(
+    return RequestRecord(
         id=interaction_id(project, services.settings.project),
         project=project,
         asked=asked,
@@ -112,17 +112,17 @@ def exchange_of(
     )
 
 
-def call_of(
+def upstream_request(
     services: Services,
     request: Request,
     path: str,
     body: bytes,
     asked: Mapping[str, Any] | None = None,
-) -> Call:
+) -> UpstreamRequest:
     """Return a request for an upstream that may be sent twice."""
     given = [(k.decode("latin-1"), v.decode("latin-1")) for k, v in request.scope["headers"]]
     query = request.scope["query_string"].decode("latin-1")
-    return Call(
+    return UpstreamRequest(
         method=request.method,
         path=f"{path}?{query}" if query else path,
         headers=request_headers(given, keep_key=not services.keyring.asked_for),
@@ -132,7 +132,7 @@ def call_of(
     )
 
 
-def asked_of(body: bytes) -> dict[str, Any]:
+def parse_body(body: bytes) -> dict[str, Any]:
     """Return the body of a request that names a model.
 
     Raises
@@ -143,9 +143,9 @@ def asked_of(body: bytes) -> dict[str, Any]:
     try:
         asked = json.loads(body)
     except (ValueError, RecursionError) as error:
-        raise Refused(400, f"The body is not JSON: {error}") from None
+        raise APIError(400, f"The body is not JSON: {error}") from None
     if not isinstance(asked, dict):
-        raise Refused(400, "The body is not a JSON object")
+        raise APIError(400, "The body is not a JSON object")
     if not isinstance(asked.get("model"), str) or not asked["model"]:
-        raise Refused(400, "The body names no model", param="model")
+        raise APIError(400, "The body names no model", param="model")
     return asked

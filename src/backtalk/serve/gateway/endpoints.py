@@ -10,21 +10,25 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from backtalk.serve.backends.experiment_router import Drawn
-from backtalk.serve.backends.policy_resolver import Found, applied, wanted_of
+from backtalk.serve.backends.experiment_router import RoutedArms
+from backtalk.serve.backends.policy_resolver import (
+    ResolvedPolicy,
+    parse_model_name,
+    to_upstream_body,
+)
 from backtalk.serve.backends.upstream import renamed
-from backtalk.serve.errors import Refused
+from backtalk.serve.errors import APIError
 from backtalk.serve.gateway.completion_request import (
     CHAT,
     TEXT,
-    Ask,
-    Kind,
-    asked_of,
-    call_of,
-    exchange_of,
+    CompletionRequest,
+    EndpointKind,
+    parse_body,
+    request_record,
+    upstream_request,
 )
-from backtalk.serve.gateway.policy_responses import answer, duel, samples_of
-from backtalk.serve.gateway.proxy import forward, passed_on, whole
+from backtalk.serve.gateway.policy_responses import respond, respond_interleaved, samples_of
+from backtalk.serve.gateway.proxy import proxy_and_log, read_body, relay
 from backtalk.serve.services import Services
 
 log = logging.getLogger(__name__)
@@ -45,13 +49,13 @@ async def embeddings(request: Request) -> Response:
     services: Services = request.app.state.services
     services.admit(request, "answer")
     body = await services.body(request)
-    asked = asked_of(body)
-    if wanted_of(asked["model"]) is not None:
-        raise Refused(400, "A policy makes no embeddings; name an upstream's model", param="model")
+    asked = parse_body(body)
+    if parse_model_name(asked["model"]) is not None:
+        raise APIError(400, "A policy makes no embeddings; name an upstream's model", param="model")
     if services.traces is not None:
         services.traces.asked("embeddings", asked)
-    call = call_of(services, request, "/embeddings", body, asked)
-    return await passed_on(await services.upstreams.send(call))
+    call = upstream_request(services, request, "/embeddings", body, asked)
+    return await relay(await services.upstreams.send(call))
 
 
 async def models(request: Request) -> Response:
@@ -70,7 +74,7 @@ async def model(request: Request) -> Response:
     """Tell of one model."""
     services: Services = request.app.state.services
     name = request.path_params["name"]
-    wanted = wanted_of(name)
+    wanted = parse_model_name(name)
     if wanted is None:
         return await other(request)
     caller = services.admit(request, "answer")
@@ -87,29 +91,31 @@ async def other(request: Request) -> Response:
     services.admit(request, "answer")
     path = request.scope["path"]
     if "\\" in path or any(part in {".", ".."} for part in path.split("/")):
-        raise Refused(400, "The path has parts that lead out of it")
+        raise APIError(400, "The path has parts that lead out of it")
     raw = request.scope.get("raw_path") or path.encode()
     body = await services.body(request)
-    call = call_of(services, request, raw.decode("latin-1").removeprefix("/v1"), body)
+    call = upstream_request(services, request, raw.decode("latin-1").removeprefix("/v1"), body)
     call = replace(call, repeatable=request.method in {"GET", "HEAD"})
-    return await passed_on(await services.upstreams.send(call, services.upstreams.own[:1]))
+    return await relay(await services.upstreams.send(call, services.upstreams.own[:1]))
 
 
-async def _complete(request: Request, kind: Kind) -> Response:
+async def _complete(request: Request, kind: EndpointKind) -> Response:
     services: Services = request.app.state.services
     caller = services.admit(request, "answer")
     body = await services.body(request)
-    asked = asked_of(body)
-    wanted = wanted_of(asked["model"])
+    asked = parse_body(body)
+    wanted = parse_model_name(asked["model"])
     project = services.project(request, caller, None if wanted is None else wanted.project)
-    ask = Ask(services, request, kind, exchange_of(services, request, project, asked), body)
+    ask = CompletionRequest(
+        services, request, kind, request_record(services, request, project, asked), body
+    )
     if caller.key:
         ask.note(key=caller.key)
     request.scope["backtalk"] |= {"interaction": ask.exchange.id, "model": asked["model"]}
     if services.traces is not None:
         services.traces.asked("chat" if kind is CHAT else "text_completion", asked, ask.exchange)
     if wanted is None:
-        return await forward(ask, ask.call())
+        return await proxy_and_log(ask, ask.call())
     if wanted.policy is None:
         drawn = await services.traffic.draw(wanted.project, ask.exchange)
         if drawn is not None:
@@ -119,7 +125,7 @@ async def _complete(request: Request, kind: Kind) -> Response:
     return await _by_policy(ask.answered_by(found.policy.id, propensity=propensity), found)
 
 
-async def _by_arms(ask: Ask, drawn: Drawn) -> Response:
+async def _by_arms(ask: CompletionRequest, drawn: RoutedArms) -> Response:
     """Answer as part of an experiment; two arms only where there will be a choice between them.
 
     Where an arm cannot answer, the control does, and that counts for nothing: who asks must not
@@ -132,7 +138,7 @@ async def _by_arms(ask: Ask, drawn: Drawn) -> Response:
     ask.note(experiment=drawn.note)
     try:
         response = await _by_drawn(ask, drawn)
-    except Refused as refused:
+    except APIError as refused:
         if is_control or refused.status < 500:
             raise
         why = refused.message
@@ -145,25 +151,27 @@ async def _by_arms(ask: Ask, drawn: Drawn) -> Response:
     return await _by_control(ask, drawn)
 
 
-async def _by_drawn(ask: Ask, drawn: Drawn) -> Response:
+async def _by_drawn(ask: CompletionRequest, drawn: RoutedArms) -> Response:
     if len(drawn.arms) > 1:
-        return await duel(ask.answered_by(None, propensity=drawn.propensity), drawn.arms)
+        return await respond_interleaved(
+            ask.answered_by(None, propensity=drawn.propensity), drawn.arms
+        )
     (found,) = drawn.arms
     return await _by_policy(ask.answered_by(found.policy.id, propensity=drawn.propensity), found)
 
 
-async def _by_control(ask: Ask, drawn: Drawn) -> Response:
+async def _by_control(ask: CompletionRequest, drawn: RoutedArms) -> Response:
     found = drawn.control
     return await _by_policy(ask.answered_by(found.policy.id, propensity=None), found)
 
 
-async def _by_policy(ask: Ask, found: Found) -> Response:
+async def _by_policy(ask: CompletionRequest, found: ResolvedPolicy) -> Response:
     upstreams = ask.services.upstreams
     address = found.upstream(ask.services.settings.upstreams)
     if address is None or ask.kind is not CHAT:
-        return await answer(ask, found)
-    call = renamed(ask.call(), applied(found.policy, ask.asked))
-    return await forward(ask, call, [upstreams.at(address)])
+        return await respond(ask, found)
+    call = renamed(ask.call(), to_upstream_body(found.policy, ask.asked))
+    return await proxy_and_log(ask, call, [upstreams.at(address)])
 
 
 async def _upstream_models(services: Services, request: Request) -> dict[str, Any]:
@@ -172,9 +180,9 @@ async def _upstream_models(services: Services, request: Request) -> dict[str, An
     if not services.upstreams.own:
         return nothing
     try:
-        found = await services.upstreams.send(call_of(services, request, "/models", b""))
-        listed = json.loads(await whole(found))
-    except (Refused, ValueError, RecursionError):
+        found = await services.upstreams.send(upstream_request(services, request, "/models", b""))
+        listed = json.loads(await read_body(found))
+    except (APIError, ValueError, RecursionError):
         return nothing
     good = isinstance(listed, dict) and isinstance(listed.get("data"), list)
     return listed if good else nothing

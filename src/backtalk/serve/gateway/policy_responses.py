@@ -18,16 +18,16 @@ from backtalk.experiments.interleaving import team_draft
 from backtalk.feedback import Message, as_prompt
 from backtalk.formats.chat import as_messages
 from backtalk.models import Usage
-from backtalk.serve.backends.policy_resolver import Found
-from backtalk.serve.errors import Refused, refusal_of
-from backtalk.serve.gateway.completion_request import CHAT, TEXT, Ask, Kind
+from backtalk.serve.backends.policy_resolver import ResolvedPolicy
+from backtalk.serve.errors import APIError, refusal_of
+from backtalk.serve.gateway.completion_request import CHAT, TEXT, CompletionRequest, EndpointKind
 from backtalk.serve.gateway.sse import DONE
 from backtalk.serve.interaction_log import text_prompts
 
 _MOST_SAMPLES = 128
 
 
-async def answer(ask: Ask, found: Found) -> Response:
+async def respond(ask: CompletionRequest, found: ResolvedPolicy) -> Response:
     """Let a policy answer, and keep the answer with the candidates that it was chosen from.
 
     Raises
@@ -43,7 +43,7 @@ async def answer(ask: Ask, found: Found) -> Response:
     return _answered(ask, decoded, samples, started)
 
 
-async def duel(ask: Ask, arms: tuple[Found, ...]) -> Response:
+async def respond_interleaved(ask: CompletionRequest, arms: tuple[ResolvedPolicy, ...]) -> Response:
     """Let two policies answer a chat, and mix their answers without saying which is whose.
 
     Raises
@@ -67,7 +67,7 @@ async def duel(ask: Ask, arms: tuple[Found, ...]) -> Response:
 
 
 async def _decode(
-    ask: Ask, found: Found, prompt: tuple[Message, ...], samples: int
+    ask: CompletionRequest, found: ResolvedPolicy, prompt: tuple[Message, ...], samples: int
 ) -> list[Decoded]:
     try:
         return await ask.services.policies.decode(found, prompt, asked=ask.asked, samples=samples)
@@ -75,10 +75,12 @@ async def _decode(
         raise refusal_of(error) from None
 
 
-def _answered(ask: Ask, decoded: Sequence[Decoded], samples: int, started: float) -> Response:
+def _answered(
+    ask: CompletionRequest, decoded: Sequence[Decoded], samples: int, started: float
+) -> Response:
     """Keep what was decoded, and write it as the answer."""
     ask.note(seconds=round(time.monotonic() - started, 6))
-    written = _written(ask, decoded)
+    written = _to_openai(ask, decoded)
     ask.keep(_with_candidates(ask.kind, written, decoded, samples))
     if ask.streams:
         events = _events(ask, written)
@@ -88,13 +90,13 @@ def _answered(ask: Ask, decoded: Sequence[Decoded], samples: int, started: float
     return JSONResponse(written, headers=ask.headers())
 
 
-def _prompts(ask: Ask) -> list[tuple[Message, ...]]:
+def _prompts(ask: CompletionRequest) -> list[tuple[Message, ...]]:
     if ask.kind is TEXT:
         return [as_prompt(text) for text in text_prompts(ask.asked.get("prompt"))]
     try:
         return [as_messages(ask.asked.get("messages"), "messages")]
     except (RecordError, ValidationError) as error:
-        raise Refused(400, str(error), param="messages") from None
+        raise APIError(400, str(error), param="messages") from None
 
 
 def samples_of(asked: Mapping[str, Any]) -> int:
@@ -109,11 +111,11 @@ def samples_of(asked: Mapping[str, Any]) -> int:
     if samples is None:
         return 1
     if type(samples) is not int or not 1 <= samples <= _MOST_SAMPLES:
-        raise Refused(400, f"n is not a number from 1 to {_MOST_SAMPLES}", param="n")
+        raise APIError(400, f"n is not a number from 1 to {_MOST_SAMPLES}", param="n")
     return samples
 
 
-def _written(ask: Ask, decoded: Sequence[Decoded]) -> dict[str, Any]:
+def _to_openai(ask: CompletionRequest, decoded: Sequence[Decoded]) -> dict[str, Any]:
     used = sum((item.usage for item in decoded), Usage())
     return {
         "id": ask.exchange.id,
@@ -129,7 +131,7 @@ def _written(ask: Ask, decoded: Sequence[Decoded]) -> dict[str, Any]:
     }
 
 
-def _choice(kind: Kind, index: int, decoded: Decoded, place: int) -> dict[str, Any]:
+def _choice(kind: EndpointKind, index: int, decoded: Decoded, place: int) -> dict[str, Any]:
     candidate = decoded.candidates[place]
     said: dict[str, Any] = {"text": candidate.text}
     if kind is CHAT:
@@ -142,7 +144,7 @@ def _choice(kind: Kind, index: int, decoded: Decoded, place: int) -> dict[str, A
 
 
 def _with_candidates(
-    kind: Kind, written: Mapping[str, Any], decoded: Sequence[Decoded], samples: int
+    kind: EndpointKind, written: Mapping[str, Any], decoded: Sequence[Decoded], samples: int
 ) -> dict[str, Any]:
     """Return an answer as it is kept: with scores, and with the candidates that lost.
 
@@ -173,7 +175,7 @@ def _found_out(decoded: Decoded, place: int) -> dict[str, Any]:
     return found
 
 
-def _events(ask: Ask, written: Mapping[str, Any]) -> Iterator[bytes]:
+def _events(ask: CompletionRequest, written: Mapping[str, Any]) -> Iterator[bytes]:
     """Yield a whole answer as the events of a stream."""
     base = {
         "id": written["id"],

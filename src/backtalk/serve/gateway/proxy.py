@@ -9,13 +9,21 @@ from collections.abc import AsyncIterator, Sequence
 from pydantic_core import to_json
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
-from backtalk.serve.backends.upstream import BROKEN, Answered, Call, Upstream, response_headers
-from backtalk.serve.errors import Refused
-from backtalk.serve.gateway.completion_request import Ask
+from backtalk.serve.backends.upstream import (
+    TRANSPORT_ERRORS,
+    Upstream,
+    UpstreamRequest,
+    UpstreamResponse,
+    response_headers,
+)
+from backtalk.serve.errors import APIError
+from backtalk.serve.gateway.completion_request import CompletionRequest
 from backtalk.serve.gateway.sse import Assembly, Events, data_of, with_id
 
 
-async def forward(ask: Ask, call: Call, among: Sequence[Upstream] | None = None) -> Response:
+async def proxy_and_log(
+    ask: CompletionRequest, call: UpstreamRequest, among: Sequence[Upstream] | None = None
+) -> Response:
     """Ask an upstream, pass its answer on, and keep it.
 
     Parameters
@@ -38,27 +46,27 @@ async def forward(ask: Ask, call: Call, among: Sequence[Upstream] | None = None)
     ask.note(upstream=answered.upstream.name)
     ask.request.scope["backtalk"]["upstream"] = answered.upstream.name
     if response.status != 200:
-        return await passed_on(answered)
+        return await relay(answered)
     headers = {**response_headers(response), **ask.headers()}
     if "text/event-stream" in response.headers.get("content-type", ""):
         return StreamingResponse(_Streamed(ask, answered, started).events(), headers=headers)
-    content = await whole(answered)
+    content = await read_body(answered)
     ask.note(seconds=round(time.monotonic() - started, 6))
     return Response(_kept(ask, content), headers=headers)
 
 
-async def passed_on(answered: Answered) -> Response:
+async def relay(answered: UpstreamResponse) -> Response:
     """Pass on an answer as it is; an error that is not JSON is told in OpenAI's shape."""
     response = answered.response
     headers = response_headers(response)
     if response.status < 400:
         return StreamingResponse(_raw(answered), response.status, headers=headers)
-    content = await whole(answered)
+    content = await read_body(answered)
     try:
         json.loads(content)
     except (ValueError, RecursionError):
         shown = content[:200].decode("utf-8", "replace")
-        refused = Refused(
+        refused = APIError(
             response.status,
             f"The upstream {answered.upstream.name} answered {response.status}: {shown}",
             code="upstream_failed",
@@ -68,7 +76,7 @@ async def passed_on(answered: Answered) -> Response:
     return Response(content, response.status, headers=headers)
 
 
-async def whole(answered: Answered) -> bytes:
+async def read_body(answered: UpstreamResponse) -> bytes:
     """Return the whole of an answer.
 
     Raises
@@ -78,13 +86,13 @@ async def whole(answered: Answered) -> bytes:
     """
     try:
         return await answered.response.read()
-    except BROKEN as error:
+    except TRANSPORT_ERRORS as error:
         raise _broke_off(answered, error) from None
     finally:
         answered.response.release()
 
 
-async def _raw(answered: Answered) -> AsyncIterator[bytes]:
+async def _raw(answered: UpstreamResponse) -> AsyncIterator[bytes]:
     try:
         async for data in answered.response.content.iter_any():
             yield data
@@ -92,8 +100,8 @@ async def _raw(answered: Answered) -> AsyncIterator[bytes]:
         answered.response.release()
 
 
-def _broke_off(answered: Answered, error: Exception) -> Refused:
-    return Refused(
+def _broke_off(answered: UpstreamResponse, error: Exception) -> APIError:
+    return APIError(
         502,
         f"The upstream {answered.upstream.name} broke off its answer: "
         f"{error or type(error).__name__}",
@@ -101,7 +109,7 @@ def _broke_off(answered: Answered, error: Exception) -> Refused:
     )
 
 
-def _kept(ask: Ask, content: bytes) -> bytes:
+def _kept(ask: CompletionRequest, content: bytes) -> bytes:
     """Keep an answer and return it with its new id; what is no answer stays as it is."""
     try:
         answer, text = with_id(content.decode("utf-8"), ask.exchange.id)
@@ -117,7 +125,7 @@ def _kept(ask: Ask, content: bytes) -> bytes:
 class _Streamed:
     """An answer that comes piece by piece."""
 
-    def __init__(self, ask: Ask, answered: Answered, started: float) -> None:
+    def __init__(self, ask: CompletionRequest, answered: UpstreamResponse, started: float) -> None:
         self._ask = ask
         self._answered = answered
         self._started = started
@@ -137,7 +145,7 @@ class _Streamed:
             self._keep()
             if events.rest:
                 yield events.rest
-        except BROKEN as error:
+        except TRANSPORT_ERRORS as error:
             self._keep(cut="by the upstream")
             yield b"data: " + to_json(_broke_off(self._answered, error).body()) + b"\n\n"
         finally:

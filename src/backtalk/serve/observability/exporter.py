@@ -16,13 +16,13 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.trace import TracerProvider
     from opentelemetry.sdk.trace.export import SpanExporter
 
-    from backtalk.serve.observability.tracing import Traces
+    from backtalk.serve.observability.tracing import Tracing
 
 _GROUP = "opentelemetry_traces_exporter"
 _PROTOCOLS = {"http/protobuf": "otlp_proto_http", "grpc": "otlp_proto_grpc"}
 
 
-def traces_of(settings: Settings) -> Traces | None:
+def traces_of(settings: Settings) -> Tracing | None:
     """Return what traces a gateway, ``None`` where it is not traced.
 
     A provider that the program has set up is used as it is; else one is made as the variables
@@ -41,14 +41,14 @@ def traces_of(settings: Settings) -> Traces | None:
         from opentelemetry import trace  # noqa: PLC0415
         from opentelemetry.sdk.trace import TracerProvider  # noqa: PLC0415
 
-        from backtalk.serve.observability.tracing import Traces  # noqa: PLC0415
+        from backtalk.serve.observability.tracing import Tracing  # noqa: PLC0415
     except ImportError:
         raise MissingExtra.named("otel", "Tracing") from None
     present = trace.get_tracer_provider()
     owned = not isinstance(present, TracerProvider)
     provider = present if isinstance(present, TracerProvider) else provider_of()
     redactor = Redactor(settings.redact) if settings.traces == "content" else None
-    return Traces(provider, owned=owned, redactor=redactor)
+    return Tracing(provider, owned=owned, redactor=redactor)
 
 
 def check_traces(settings: Settings) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
-from backtalk.serve.interaction_log import Exchange
+from backtalk.serve.interaction_log import RequestRecord
 from backtalk.serve.redaction import Redactor
 
 Attribute = str | bool | int | float | Sequence[str]
@@ -65,7 +65,7 @@ def of_answer(answer: Mapping[str, Any]) -> dict[str, Attribute]:
     return found
 
 
-def of_exchange(exchange: Exchange) -> dict[str, str]:
+def of_exchange(exchange: RequestRecord) -> dict[str, str]:
     """Return what only Backtalk knows of an answer."""
     experiment = exchange.notes.get("experiment")
     known = {

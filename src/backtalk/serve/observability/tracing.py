@@ -20,7 +20,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.trace import Span, SpanKind, Status, StatusCode, set_span_in_context
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from backtalk.serve.interaction_log import Exchange
+from backtalk.serve.interaction_log import RequestRecord
 from backtalk.serve.observability.genai_attributes import (
     input_messages,
     of_address,
@@ -37,10 +37,10 @@ _NOT_TRACED = frozenset({"/health", "/ready", "/metrics"})
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _CLOSE_SECONDS = 5.0
 
-_current: ContextVar[Trace | None] = ContextVar("backtalk_trace", default=None)
+_current: ContextVar[RequestSpan | None] = ContextVar("backtalk_trace", default=None)
 
 
-class Traces:
+class Tracing:
     """Makes the spans of a gateway.
 
     Parameters
@@ -62,7 +62,7 @@ class Traces:
         self.tracer = provider.get_tracer("backtalk")
 
     def asked(
-        self, operation: str, asked: Mapping[str, Any], exchange: Exchange | None = None
+        self, operation: str, asked: Mapping[str, Any], exchange: RequestRecord | None = None
     ) -> None:
         """Begin the span of an answer.
 
@@ -79,14 +79,16 @@ class Traces:
         if trace is not None:
             trace.asked(operation, asked, exchange)
 
-    def answered(self, exchange: Exchange, answer: Mapping[str, Any]) -> None:
+    def answered(self, exchange: RequestRecord, answer: Mapping[str, Any]) -> None:
         """Note what was answered in the span of the answer."""
         trace = _current.get()
         if trace is not None:
             trace.answered(exchange, answer)
 
     @contextmanager
-    def trying(self, method: str, url: str, headers: Sequence[tuple[str, str]]) -> Iterator[Try]:
+    def trying(
+        self, method: str, url: str, headers: Sequence[tuple[str, str]]
+    ) -> Iterator[AttemptSpan]:
         """Trace a try of an upstream while the block runs, and give out what it is sent with."""
         address = of_address(url)
         trace = _current.get()
@@ -106,7 +108,7 @@ class Traces:
             propagate.inject(carrier)
             kept = [(name, value) for name, value in headers if name not in carrier]
             try:
-                yield Try(span, (*kept, *carrier.items()))
+                yield AttemptSpan(span, (*kept, *carrier.items()))
             except BaseException as error:
                 _mark(span, type(error).__name__)
                 raise
@@ -121,7 +123,7 @@ class Traces:
 
 
 @dataclass(frozen=True)
-class Try:
+class AttemptSpan:
     """One try of an upstream."""
 
     span: Span
@@ -135,7 +137,7 @@ class Try:
             _mark(self.span, str(status))
 
 
-class Trace:
+class RequestSpan:
     """The spans of one request.
 
     Parameters
@@ -148,7 +150,7 @@ class Trace:
         The paths that are routes by themselves.
     """
 
-    def __init__(self, traces: Traces, scope: Scope, routes: frozenset[str]) -> None:
+    def __init__(self, traces: Tracing, scope: Scope, routes: frozenset[str]) -> None:
         self._traces = traces
         self._scope = scope
         self._routes = routes
@@ -184,7 +186,9 @@ class Trace:
         """The id of the trace, 32 hexadecimal digits."""
         return f"{self._span.get_span_context().trace_id:032x}"
 
-    def asked(self, operation: str, asked: Mapping[str, Any], exchange: Exchange | None) -> None:
+    def asked(
+        self, operation: str, asked: Mapping[str, Any], exchange: RequestRecord | None
+    ) -> None:
         """Begin the span of the answer."""
         attributes: dict[str, Any] = of_request(operation, asked)
         if exchange is not None:
@@ -198,7 +202,7 @@ class Trace:
         )
         context.attach(set_span_in_context(self._answer))
 
-    def answered(self, exchange: Exchange, answer: Mapping[str, Any]) -> None:
+    def answered(self, exchange: RequestRecord, answer: Mapping[str, Any]) -> None:
         """Note what was answered."""
         span = self._answer
         if span is None:
@@ -249,7 +253,7 @@ class Trace:
         self._span.end()
 
 
-class Traced:
+class TracingMiddleware:
     """Traces every request.
 
     Parameters
@@ -262,7 +266,7 @@ class Traced:
         The paths that are routes by themselves.
     """
 
-    def __init__(self, app: ASGIApp, *, traces: Traces, routes: frozenset[str]) -> None:
+    def __init__(self, app: ASGIApp, *, traces: Tracing, routes: frozenset[str]) -> None:
         self._inner = app
         self._traces = traces
         self._routes = routes
@@ -274,7 +278,7 @@ class Traced:
             return
         clock = asyncio.get_running_loop().time
         started = clock()
-        trace = Trace(self._traces, scope, self._routes)
+        trace = RequestSpan(self._traces, scope, self._routes)
         scope["backtalk"]["trace"] = trace.id
         first = True
 

@@ -2,9 +2,9 @@
 
 A module of a section makes a :class:`~backtalk.serve.pages.section.Section` called ``section``,
 registers handlers with it, and is listed in ``MODULES``. A handler gets a
-:class:`~backtalk.serve.pages.page_request.Visit` on a thread of its own and returns
+:class:`~backtalk.serve.pages.page_request.PageRequest` on a thread of its own and returns
 ``visit.page(template, title=..., **what_the_template_needs)`` or ``visit.redirect(address)``; what
-it raises as ``BacktalkError`` or ``Refused`` becomes a page that says so. Addresses are made with
+it raises as ``BacktalkError`` or ``APIError`` becomes a page that says so. Addresses are made with
 ``visit.url(path, *ids, **query)``, which keeps the project. Templates extend ``base.html`` and
 ``{% import "_macros.html" as ui with context %}``. No template has a script or a style of its own:
 the Content-Security-Policy allows files of ``static/`` only.

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from starlette.responses import Response
 
-from backtalk.serve.auth import MAY
-from backtalk.serve.errors import Refused
-from backtalk.serve.pages.page_request import Visit
+from backtalk.serve.auth import ROLE_PERMISSIONS
+from backtalk.serve.errors import APIError
+from backtalk.serve.pages.page_request import PageRequest
 from backtalk.serve.pages.section import Section
 from backtalk.serve.pages.sessions import KEY_SECONDS, NAME_SECONDS, Session, put_cookie
 from backtalk.store.api_keys import digest_of
@@ -17,13 +17,13 @@ _LONGEST_NAME = 100
 
 
 @section.get("/login")
-def login(visit: Visit) -> Response:
+def login(visit: PageRequest) -> Response:
     """Show the form."""
     return _form(visit)
 
 
 @section.post("/login")
-def enter(visit: Visit) -> Response:
+def enter(visit: PageRequest) -> Response:
     """Sign in."""
     if "name" in visit.form and visit.local:
         return _with_name(visit)
@@ -32,28 +32,28 @@ def enter(visit: Visit) -> Response:
     caller = visit.services.keyring.holder(digest) if secret else None
     if caller is None or caller.role is None:
         return _form(visit, wrong="This key does not hold: it is wrong, or it was revoked.")
-    if "judge" not in MAY[caller.role]:
+    if "judge" not in ROLE_PERMISSIONS[caller.role]:
         return _form(visit, wrong=f"This is the key of an {caller.role}, not of a person.")
     session = visit.sessions.begin(digest=digest)
     return _entered(visit, session, seconds=KEY_SECONDS)
 
 
 @section.post("/logout")
-def leave(visit: Visit) -> Response:
+def leave(visit: PageRequest) -> Response:
     """Sign out."""
     response = visit.redirect("/login")
     put_cookie(visit.request, response, "", seconds=0)
     return response
 
 
-def _with_name(visit: Visit) -> Response:
+def _with_name(visit: PageRequest) -> Response:
     name = " ".join(visit.form.text("name").split())
     if not name or len(name) > _LONGEST_NAME:
         return _form(visit, wrong=f"A name has 1 to {_LONGEST_NAME} characters.")
     return _entered(visit, visit.sessions.begin(name=name), seconds=NAME_SECONDS)
 
 
-def _form(visit: Visit, *, wrong: str = "") -> Response:
+def _form(visit: PageRequest, *, wrong: str = "") -> Response:
     return visit.page(
         "login.html",
         status=422 if wrong else 200,
@@ -63,7 +63,7 @@ def _form(visit: Visit, *, wrong: str = "") -> Response:
     )
 
 
-def _entered(visit: Visit, session: Session, *, seconds: int) -> Response:
+def _entered(visit: PageRequest, session: Session, *, seconds: int) -> Response:
     response = visit.redirect(_inside(visit.query("next")))
     put_cookie(visit.request, response, visit.sessions.cookie(session), seconds=seconds)
     return response
@@ -82,10 +82,10 @@ def _inside(address: str) -> str:
 
 
 @section.get("/")
-def first(visit: Visit) -> Response:
+def first(visit: PageRequest) -> Response:
     """Go to the first page that the visitor may see."""
-    if not visit.known:
+    if not visit.signed_in:
         return visit.redirect("/login")
     if not visit.navigation:
-        raise Refused(403, "There is no page that you may see")
+        raise APIError(403, "There is no page that you may see")
     return visit.redirect(visit.url(visit.navigation[0].path))

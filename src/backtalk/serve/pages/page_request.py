@@ -13,8 +13,8 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from backtalk.feedback.record import now
-from backtalk.serve.auth import MAY, Act, Caller
-from backtalk.serve.errors import Refused
+from backtalk.serve.auth import ROLE_PERMISSIONS, Caller, Permission
+from backtalk.serve.errors import APIError
 from backtalk.serve.pages.rendering import HEADERS, render
 from backtalk.serve.pages.sessions import Session, Sessions, cookie_name, put_cookie, sessions_in
 from backtalk.serve.services import Services, check_host
@@ -44,7 +44,7 @@ class Form:
                 body.decode("utf-8", "replace"), keep_blank_values=True, max_num_fields=_MOST_FIELDS
             )
         except ValueError:
-            raise Refused(413, f"The form has more than {_MOST_FIELDS:,} fields") from None
+            raise APIError(413, f"The form has more than {_MOST_FIELDS:,} fields") from None
 
     def all(self, name: str) -> list[str]:
         """Return all values of a field."""
@@ -67,21 +67,21 @@ class Form:
 
 
 @dataclass
-class Visit:
+class PageRequest:
     """One request for a page. Handlers get it on a thread, so that they may read the store."""
 
     request: Request
     services: Services
     session: Session
     caller: Caller
-    acts: frozenset[Act]
+    acts: frozenset[Permission]
     """What the visitor may do."""
     local: bool
     """Whether no key was asked for: the visitor is the person at this machine."""
     form: Form
     new: bool = False
     """Whether the browser does not have the session's cookie yet."""
-    here: str = ""
+    section: str = ""
     """The path of the section of the navigation that the page belongs to."""
 
     @property
@@ -90,11 +90,11 @@ class Visit:
         return self.session.name if self.local else self.caller.name
 
     @property
-    def known(self) -> bool:
+    def signed_in(self) -> bool:
         """Whether it is known who visits."""
         return bool(self.name) and bool(self.acts)
 
-    def may(self, act: Act) -> bool:
+    def can(self, act: Permission) -> bool:
         """Return whether the visitor may do something."""
         return act in self.acts
 
@@ -118,7 +118,7 @@ class Visit:
         named = self.query("project") or None
         project = self.caller.in_project(named, self.services.settings.project)
         if project not in self.projects:
-            raise Refused(404, f"There is no project {project!r}. Choose one above")
+            raise APIError(404, f"There is no project {project!r}. Choose one above")
         return project
 
     @cached_property
@@ -143,7 +143,7 @@ class Visit:
         return [found for found in sections if found.act in self.acts]
 
     @property
-    def partial(self) -> bool:
+    def is_fragment(self) -> bool:
         """Whether a part of a page is asked for, which a script puts into it."""
         return self.request.headers.get("hx-request") == "true"
 
@@ -173,7 +173,7 @@ class Visit:
         given = {name: value for name, value in query.items() if value not in (None, "")}
         return f"{path}?{urlencode(given)}" if given else path
 
-    def again(self, /, **query: object) -> str:
+    def with_query(self, /, **query: object) -> str:
         """Return the address of this page with other parameters; ``None`` takes one out."""
         return self.url(self.request.url.path, **{**self.request.query_params, **query})
 
@@ -186,7 +186,7 @@ class Visit:
     def redirect(self, address: str) -> Response:
         """Send the browser on, as after every change: a reload then repeats nothing."""
         address = quote(address, safe=_IN_ADDRESSES)
-        if self.partial:
+        if self.is_fragment:
             return Response(status_code=204, headers={**HEADERS, "hx-redirect": address})
         return self._remembered(RedirectResponse(address, 303, headers=dict(HEADERS)))
 
@@ -201,7 +201,7 @@ class Visit:
         return response
 
 
-def begin(request: Request, body: bytes = b"") -> Visit:
+def begin(request: Request, body: bytes = b"") -> PageRequest:
     """Return the visit that a request makes, of somebody or of nobody."""
     services: Services = request.app.state.services
     sessions = sessions_in(services.settings.state_folder)
@@ -209,7 +209,7 @@ def begin(request: Request, body: bytes = b"") -> Visit:
     new = session is None
     session = session or sessions.begin()
     caller, acts, local = _who(request, services, session)
-    return Visit(request, services, session, caller, acts, local, Form(body), new)
+    return PageRequest(request, services, session, caller, acts, local, Form(body), new)
 
 
 NOBODY = Caller("", "", None, None)
@@ -217,13 +217,13 @@ NOBODY = Caller("", "", None, None)
 
 def _who(
     request: Request, services: Services, session: Session
-) -> tuple[Caller, frozenset[Act], bool]:
+) -> tuple[Caller, frozenset[Permission], bool]:
     found = services.keyring.holder(session.digest) if session.digest else None
     if found is not None and found.role is not None:
-        return found, MAY[found.role], False
+        return found, ROLE_PERMISSIONS[found.role], False
     if not services.keyring.asked_for and _at_this_machine(request):
         check_host(request.headers.get("host", ""))
-        return NOBODY, MAY["admin"], True
+        return NOBODY, ROLE_PERMISSIONS["admin"], True
     return NOBODY, frozenset(), False
 
 
@@ -237,7 +237,7 @@ def _at_this_machine(request: Request) -> bool:
         return False
 
 
-def check_token(visit: Visit, headers: Mapping[str, str]) -> None:
+def check_token(visit: PageRequest, headers: Mapping[str, str]) -> None:
     """Refuse a form that another page sent.
 
     Raises
@@ -247,7 +247,7 @@ def check_token(visit: Visit, headers: Mapping[str, str]) -> None:
     """
     token = headers.get(TOKEN_HEADER) or visit.form.text(TOKEN)
     if visit.new or not visit.sessions.holds(token, visit.session):
-        raise Refused(
+        raise APIError(
             403,
             "The form does not carry the token of your session. Go back, reload the page, and "
             "send it again",

@@ -2,10 +2,10 @@
 
 >>> section = Section("/parrots", "Parrots", "view")
 >>> @section.get("/{id}")
-... def parrot(visit: Visit) -> Response:
+... def parrot(visit: PageRequest) -> Response:
 ...     return visit.page("parrots/one.html", title="A parrot", id=visit.part("id"))
 >>> @section.post("/{id}/feed", "manage")
-... def feed(visit: Visit) -> Response:
+... def feed(visit: PageRequest) -> Response:
 ...     return visit.redirect(visit.url("/parrots", visit.part("id")))
 >>> [(route.method, route.path, route.act) for route in section.routes]
 [('GET', '/parrots/{id}', 'view'), ('POST', '/parrots/{id}/feed', 'manage')]
@@ -23,13 +23,13 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from backtalk.errors import BacktalkError, Conflict, NotFound
-from backtalk.serve.auth import Act
-from backtalk.serve.errors import Refused
-from backtalk.serve.pages.page_request import Visit, begin, check_token
+from backtalk.serve.auth import Permission
+from backtalk.serve.errors import APIError
+from backtalk.serve.pages.page_request import PageRequest, begin, check_token
 from backtalk.serve.services import Services, check_origin
-from backtalk.serve.store_connection import AWAY
+from backtalk.serve.store_connection import UNAVAILABLE
 
-Handler = Callable[[Visit], Response]
+Handler = Callable[[PageRequest], Response]
 Endpoint = Callable[[Request], Awaitable[Response]]
 
 _THREADS = ThreadPoolExecutor(8, thread_name_prefix="backtalk-pages")
@@ -48,7 +48,7 @@ class Route:
 
     method: Literal["GET", "POST"]
     path: str
-    act: Act | None
+    act: Permission | None
     """What it takes; ``None`` for what everybody may do."""
     handler: Handler
     here: str
@@ -67,22 +67,22 @@ class Section:
         What it takes to see it; ``None`` for what everybody may do.
     """
 
-    def __init__(self, path: str, title: str, act: Act | None) -> None:
+    def __init__(self, path: str, title: str, act: Permission | None) -> None:
         self.path = path
         self.title = title
         self.act = act
         self.routes: list[Route] = []
 
-    def get(self, path: str = "", act: Act | None = None) -> Callable[[Handler], Handler]:
+    def get(self, path: str = "", act: Permission | None = None) -> Callable[[Handler], Handler]:
         """Register what shows a page below the section's path. It runs on a thread."""
         return self._add("GET", path, act)
 
-    def post(self, path: str = "", act: Act | None = None) -> Callable[[Handler], Handler]:
+    def post(self, path: str = "", act: Permission | None = None) -> Callable[[Handler], Handler]:
         """Register what takes a form; the form's token has been checked. It runs on a thread."""
         return self._add("POST", path, act)
 
     def _add(
-        self, method: Literal["GET", "POST"], path: str, act: Act | None
+        self, method: Literal["GET", "POST"], path: str, act: Permission | None
     ) -> Callable[[Handler], Handler]:
         def register(handler: Handler) -> Handler:
             found = Route(method, self.path + path, act or self.act, handler, self.path)
@@ -103,28 +103,28 @@ def endpoint_of(route: Route) -> Endpoint:
             if route.method == "POST":
                 body = await services.body(request)
             visit = begin(request, body)
-            visit.here = route.here
+            visit.section = route.here
             request.scope["backtalk"]["caller"] = visit.name
             if answer := _not_yet(visit, route):
                 return answer
             return await _on_a_thread(route.handler, visit)
-        except Refused as error:
+        except APIError as error:
             return _told(request, error, route.here, body)
 
     return endpoint
 
 
-def _not_yet(visit: Visit, route: Route) -> Response | None:
+def _not_yet(visit: PageRequest, route: Route) -> Response | None:
     """Return where a visitor has to go first, if anywhere; refuse what they may not do."""
     _check_rate(visit)
-    if route.act is not None and not visit.known:
+    if route.act is not None and not visit.signed_in:
         if route.method == "POST":
-            raise Refused(401, "You are not signed in any more. Sign in, and send it again")
+            raise APIError(401, "You are not signed in any more. Sign in, and send it again")
         target = visit.request.url
         after = f"{target.path}?{target.query}" if target.query else target.path
         return visit.redirect(visit.url("/login", project=None, next=after))
-    if route.act is not None and not visit.may(route.act):
-        raise Refused(
+    if route.act is not None and not visit.can(route.act):
+        raise APIError(
             403, f"You are signed in as {visit.name}, {visit.caller.role}, who may not do this"
         )
     if route.method == "POST":
@@ -132,36 +132,36 @@ def _not_yet(visit: Visit, route: Route) -> Response | None:
     return None
 
 
-def _check_rate(visit: Visit) -> None:
+def _check_rate(visit: PageRequest) -> None:
     host = visit.request.client.host if visit.request.client else ""
     wait = visit.services.buckets.take(f"pages {visit.caller.key or host}")
     if wait > 0:
-        raise Refused(
+        raise APIError(
             429,
             f"Too many requests. Try again in {wait:.0f} seconds",
             headers={"retry-after": str(max(1, round(wait)))},
         )
 
 
-async def _on_a_thread(handler: Handler, visit: Visit) -> Response:
+async def _on_a_thread(handler: Handler, visit: PageRequest) -> Response:
     loop = asyncio.get_running_loop()
     try:
         async with asyncio.timeout(_SECONDS):
             return await loop.run_in_executor(_THREADS, handler, visit)
     except TimeoutError:
         raise _away() from None
-    except AWAY:
+    except UNAVAILABLE:
         raise _away() from None
     except NotFound as error:
-        raise Refused(404, f"{error}") from None
+        raise APIError(404, f"{error}") from None
     except Conflict as error:
-        raise Refused(409, f"{error}") from None
+        raise APIError(409, f"{error}") from None
     except BacktalkError as error:
-        raise Refused(422, f"{error}") from None
+        raise APIError(422, f"{error}") from None
 
 
-def _away() -> Refused:
-    return Refused(
+def _away() -> APIError:
+    return APIError(
         503,
         "The store is away. Answers and feedback are kept on the gateway's disk meanwhile. "
         "Try again in a moment",
@@ -169,19 +169,19 @@ def _away() -> Refused:
     )
 
 
-def _told(request: Request, error: Refused, here: str, body: bytes) -> Response:
+def _told(request: Request, error: APIError, here: str, body: bytes) -> Response:
     """Return a page that tells what went wrong; in place of a part of a page, a part.
 
     What could not be kept for now can be sent again from there: nobody writes it twice.
     """
     try:
         visit = begin(request, body)
-    except Refused:
+    except APIError:
         return error.response()
-    visit.here = here
+    visit.section = here
     visit.projects = []  # they are in the store, which may be away
     response = visit.page(
-        "_error.html" if visit.partial else "error.html",
+        "_error.html" if visit.is_fragment else "error.html",
         status=error.status,
         title="Not done",
         message=error.message,

@@ -39,14 +39,14 @@ from backtalk.feedback import (
 from backtalk.feedback.judgements import Verdict
 from backtalk.worlds.annotators.person import Person
 from backtalk.worlds.skills import VAGUE
-from backtalk.worlds.world import Assessment, Fault, Rule, mend
+from backtalk.worlds.world import Assessment, Issue, Rule, mend
 
 REALTIME = Scale(name="realtime", low=-1, high=1)
 """The scale of a signal that is given while an answer is being read, part by part."""
 
 
 @dataclass(frozen=True)
-class _Moment:
+class _FeedbackContext:
     """A person before an interaction, with luck of their own for one kind of feedback."""
 
     person: Person
@@ -106,7 +106,7 @@ def give(
     chance = person.chance(kind, talk.prompt[-1].text, *texts)
     if chance.random() < person.abstention:
         return []
-    moment = _Moment(person, talk, chance)
+    moment = _FeedbackContext(person, talk, chance)
     if chance.random() < person.sycophancy and (echoed := _echo(moment, kind, seen)):
         return echoed
     return [
@@ -118,7 +118,7 @@ def give(
 _OBSERVED = {"outcome", "follow_up", "choice"}
 
 
-def _echo(moment: _Moment, kind: str, seen: Sequence[AnyFeedback]) -> list[AnyFeedback]:
+def _echo(moment: _FeedbackContext, kind: str, seen: Sequence[AnyFeedback]) -> list[AnyFeedback]:
     """Return what the last one who said something of the kind said.
 
     Behaviour and what a program found are no opinions, and nobody repeats them.
@@ -134,26 +134,26 @@ def _echo(moment: _Moment, kind: str, seen: Sequence[AnyFeedback]) -> list[AnyFe
     ]
 
 
-def _label(moment: _Moment) -> list[AnyFeedback]:
+def _label(moment: _FeedbackContext) -> list[AnyFeedback]:
     return [
         Label(**moment.about, response=response.id, good=moment.acceptable(place))
         for place, response in enumerate(moment.talk.responses)
     ]
 
 
-def _stars(moment: _Moment, value: float) -> int:
+def _stars(moment: _FeedbackContext, value: float) -> int:
     stars = int(np.clip(round(1 + 4 * value), 1, 5))
     return 6 - stars if moment.errs() else stars
 
 
-def _rating(moment: _Moment) -> list[AnyFeedback]:
+def _rating(moment: _FeedbackContext) -> list[AnyFeedback]:
     return [
         Rating(**moment.about, response=response.id, value=_stars(moment, value))
         for response, value in zip(moment.talk.responses, moment.seems, strict=True)
     ]
 
 
-def _aspects(moment: _Moment) -> list[AnyFeedback]:
+def _aspects(moment: _FeedbackContext) -> list[AnyFeedback]:
     return [
         Rating(**moment.about, response=response.id, value=_stars(moment, value), aspect=name)
         for response, found in zip(moment.talk.responses, moment.truths, strict=True)
@@ -161,7 +161,7 @@ def _aspects(moment: _Moment) -> list[AnyFeedback]:
     ]
 
 
-def _preference(moment: _Moment) -> list[AnyFeedback]:
+def _preference(moment: _FeedbackContext) -> list[AnyFeedback]:
     """Compare the first two: which is better and how much, equal, or both bad."""
     a, b = moment.talk.responses[:2]
     said = moment.about | {"a": a.id, "b": b.id}
@@ -174,7 +174,7 @@ def _preference(moment: _Moment) -> list[AnyFeedback]:
     return [Preference(**said, verdict=better, strength=float(np.clip(abs(difference), 0.01, 1)))]
 
 
-def _ranking(moment: _Moment) -> list[AnyFeedback]:
+def _ranking(moment: _FeedbackContext) -> list[AnyFeedback]:
     """Order all: what seems equal shares a tier, neighbours are taken for each other by mistake."""
     order = np.argsort(-moment.seems, kind="stable").tolist()
     for place in range(len(order) - 1):
@@ -192,11 +192,11 @@ def _ranking(moment: _Moment) -> list[AnyFeedback]:
     return [Ranking(**moment.about, tiers=tuple(tuple(ids[i] for i in tier) for tier in tiers))]
 
 
-def _equal(moment: _Moment, i: int, j: int) -> bool:
+def _equal(moment: _FeedbackContext, i: int, j: int) -> bool:
     return bool(abs(moment.seems[i] - moment.seems[j]) < moment.person.no_difference)
 
 
-def _critique(moment: _Moment) -> list[AnyFeedback]:
+def _critique(moment: _FeedbackContext) -> list[AnyFeedback]:
     """Criticise the first response, in the person's way; say nothing where nothing is wrong."""
     found = moment.truths[0]
     way = "wrong" if moment.errs() else moment.person.critic
@@ -211,25 +211,25 @@ def _critique(moment: _Moment) -> list[AnyFeedback]:
     return [_about_fault(moment, worst, worst.advice if way == "directional" else worst.said)]
 
 
-def _about_fault(moment: _Moment, fault: Fault, text: str) -> Critique:
+def _about_fault(moment: _FeedbackContext, fault: Issue, text: str) -> Critique:
     where = {"start": fault.start, "end": fault.end} if fault.start < fault.end else {}
     return Critique(**(moment.first | where), text=text, aspect=fault.aspect)
 
 
-def _misjudged(moment: _Moment) -> Fault | None:
+def _misjudged(moment: _FeedbackContext) -> Issue | None:
     home = moment.person.home
     task = home.read(moment.talk.prompt)
     return home.mislead(task, moment.talk.responses[0].text, moment.chance)
 
 
-def _harm(moment: _Moment, fault: Fault) -> float:
+def _harm(moment: _FeedbackContext, fault: Issue) -> float:
     """Return how much utility the first response gains if a fault is mended."""
     text = moment.talk.responses[0].text
     mended = moment.person.home.assess(moment.talk.prompt, mend(text, [fault]), moment.person.rules)
     return mended.utility - moment.truths[0].utility
 
 
-def _edit(moment: _Moment) -> list[AnyFeedback]:
+def _edit(moment: _FeedbackContext) -> list[AnyFeedback]:
     """Change the first response into one without fault, or by mistake spoil it."""
     text = moment.talk.responses[0].text
     if moment.errs():
@@ -242,18 +242,18 @@ def _edit(moment: _Moment) -> list[AnyFeedback]:
     return [Edit(**moment.first, text=edited)] if edited != text else []
 
 
-def _ideal(moment: _Moment) -> str:
+def _ideal(moment: _FeedbackContext) -> str:
     home = moment.person.home
     task = home.read(moment.talk.prompt)
     rules = (*home.rules_in(moment.talk.prompt), *moment.person.rules)
     return home.ideal(task, home.in_force(task, rules))
 
 
-def _demonstration(moment: _Moment) -> list[AnyFeedback]:
+def _demonstration(moment: _FeedbackContext) -> list[AnyFeedback]:
     return [Demonstration(**moment.about, text=_ideal(moment))]
 
 
-def _spans(moment: _Moment) -> list[AnyFeedback]:
+def _spans(moment: _FeedbackContext) -> list[AnyFeedback]:
     """Mark what is wrong in the first response; what is missing cannot be marked."""
     marks = [
         Span(
@@ -274,7 +274,7 @@ _VERDICTS = {"right": "right", "wrong": "wrong", "follows": "neutral"}
 _OPPOSITE = {"right": "wrong", "wrong": "right", "neutral": "wrong"}
 
 
-def _steps(moment: _Moment) -> list[AnyFeedback]:
+def _steps(moment: _FeedbackContext) -> list[AnyFeedback]:
     """Check each step of the first response: one that follows from a wrong one is neutral."""
     checked = []
     for step in moment.truths[0].steps:
@@ -285,7 +285,7 @@ def _steps(moment: _Moment) -> list[AnyFeedback]:
     return [Steps(**moment.first, steps=tuple(checked))] if checked else []
 
 
-def _outcome(moment: _Moment) -> list[AnyFeedback]:
+def _outcome(moment: _FeedbackContext) -> list[AnyFeedback]:
     """Check each response as a program would, with its error text; noise is a flaky test."""
     verifier = Annotator.verifier(f"{moment.person.world}-check")
     return [
@@ -299,7 +299,7 @@ def _outcome(moment: _Moment) -> list[AnyFeedback]:
     ]
 
 
-def _follow_up(moment: _Moment) -> list[AnyFeedback]:
+def _follow_up(moment: _FeedbackContext) -> list[AnyFeedback]:
     """Thank, complain, or ask again in other words."""
     said = moment.implicit | {"response": moment.talk.responses[0].id}
     if moment.acceptable(0):
@@ -313,7 +313,7 @@ def _follow_up(moment: _Moment) -> list[AnyFeedback]:
     return [FollowUp(**said, text=text, act="complaint")]
 
 
-def _choice(moment: _Moment) -> list[AnyFeedback]:
+def _choice(moment: _FeedbackContext) -> list[AnyFeedback]:
     """Take what seems best of what was shown, or nothing where nothing will do."""
     all_ids = [response.id for response in moment.talk.responses]
     ids = tuple(all_ids) if moment.talk.shown is None else moment.talk.shown
@@ -326,7 +326,7 @@ def _choice(moment: _Moment) -> list[AnyFeedback]:
     return [Choice(**moment.implicit, chosen=taken, shown=shown)]
 
 
-def _instruction(moment: _Moment) -> list[AnyFeedback]:
+def _instruction(moment: _FeedbackContext) -> list[AnyFeedback]:
     """State the standing instructions that the first response does not follow."""
     home = moment.person.home
     task = home.read(moment.talk.prompt)
@@ -339,7 +339,7 @@ def _instruction(moment: _Moment) -> list[AnyFeedback]:
     return list(said)
 
 
-def _breaks(moment: _Moment, rule: Rule, text: str) -> bool:
+def _breaks(moment: _FeedbackContext, rule: Rule, text: str) -> bool:
     """Return whether an answer has a fault that it would not have without a rule."""
     home, prompt = moment.person.home, moment.talk.prompt
     usual = {(fault.label, fault.advice) for fault in home.assess(prompt, text).faults}
@@ -351,7 +351,7 @@ _HARMLESS = 0.1
 """A part that costs this much utility gets the lowest signal."""
 
 
-def _realtime(moment: _Moment) -> list[AnyFeedback]:
+def _realtime(moment: _FeedbackContext) -> list[AnyFeedback]:
     """Signal approval while the first response is being read, a number a line.
 
     As the human signals of Knox and Stone (2009), "Interactively shaping agents via human
@@ -384,7 +384,7 @@ def _realtime(moment: _Moment) -> list[AnyFeedback]:
     return list(signals)
 
 
-_GIVE: Mapping[str, Callable[[_Moment], list[AnyFeedback]]] = {
+_GIVE: Mapping[str, Callable[[_FeedbackContext], list[AnyFeedback]]] = {
     "label": _label,
     "rating": _rating,
     "aspects": _aspects,

@@ -8,13 +8,13 @@ from itertools import combinations
 
 from backtalk.worlds.lists.parsing import Word, count_right, read_words, which_count
 from backtalk.worlds.lists.task import CHORES, WORDS, ListsTask
-from backtalk.worlds.world import Chance, Fault, mend
+from backtalk.worlds.world import Chance, Issue, mend
 
 _SHARES = (4, 2, 2)
 """How often a false piece of advice is to move a word, to leave one out, to add one."""
 
 
-def false_fault(task: ListsTask, text: str, chance: Chance) -> Fault | None:
+def false_fault(task: ListsTask, text: str, chance: Chance) -> Issue | None:
     """Return a fault that a draft does not have, if it has a word that counts."""
     words = read_words(text)
     places = which_count(task, words)
@@ -29,7 +29,7 @@ def false_fault(task: ListsTask, text: str, chance: Chance) -> Fault | None:
 
 def _moves(
     task: ListsTask, text: str, words: Sequence[Word], places: Sequence[int]
-) -> Iterator[Fault]:
+) -> Iterator[Issue]:
     """Yield words that stand right beside each other, one of them moved to where it is wrong."""
     times = Counter(word.said for word in words)
     kept = [words[place].said for place in places]
@@ -45,7 +45,7 @@ def _moves(
         ):
             if count_right(task.pairs, [*kept[:i], *moved, *kept[j + 1 :]]) < now:
                 stretch = words[places[i] : places[j] + 1]
-                yield Fault("right", "order", *_rewritten(text, stretch, moved), said, advice)
+                yield Issue("right", "order", *_rewritten(text, stretch, moved), said, advice)
 
 
 def _rewritten(text: str, stretch: Sequence[Word], moved: Sequence[str]) -> tuple[int, int, str]:
@@ -59,7 +59,7 @@ def _rewritten(text: str, stretch: Sequence[Word], moved: Sequence[str]) -> tupl
 
 def _losses(
     task: ListsTask, text: str, words: Sequence[Word], places: Sequence[int]
-) -> Iterator[Fault]:
+) -> Iterator[Issue]:
     """Yield words that belong there, to be left out."""
     times = Counter(word.said for word in words)
     for place in places:
@@ -70,10 +70,10 @@ def _losses(
             start, end = words[place - 1].end if place else word.start, word.end
         if task.banned:
             said, advice = "A word was to be taken out.", f"Take out {word.said}."
-            fault = Fault("right", "not-removed", start, end, "", said, advice)
+            fault = Issue("right", "not-removed", start, end, "", said, advice)
         else:
             said, advice = "A word does not belong there.", f"Leave out {word.said}."
-            fault = Fault("relevant", "added", start, end, "", said, advice)
+            fault = Issue("relevant", "added", start, end, "", said, advice)
         # A word that is laid out unlike the others would take a true fault away with it.
         if times[word.said] == 1 and _looks(task, mend(text, [fault])) == _looks(task, text):
             yield fault
@@ -91,7 +91,7 @@ def _looks(task: ListsTask, text: str) -> frozenset[str]:
 
 def _growth(
     task: ListsTask, text: str, words: Sequence[Word], places: Sequence[int]
-) -> Iterator[Fault]:
+) -> Iterator[Issue]:
     """Yield words that do not belong there, to be added."""
     pool = sorted(task.banned) or (CHORES if task.kind == "chores" else WORDS)
     for place in places:
@@ -102,4 +102,4 @@ def _growth(
                 written = new.upper() if text[word.start : word.end].isupper() else new
                 put, advice = f"{joint}{written}", f"Add {new} after {word.said}."
                 said = "A word is missing."
-                yield Fault("complete", "lost", word.end, word.end, put, said, advice)
+                yield Issue("complete", "lost", word.end, word.end, put, said, advice)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TypeVar
 
-from backtalk.worlds.generator import Writer
+from backtalk.worlds.generator import TaskGenerator
 from backtalk.worlds.lists.layout import ENDINGS, SEPARATORS, Layout
 from backtalk.worlds.lists.task import CHORES, WORDS, ListsTask
 
@@ -14,7 +14,7 @@ _Used = TypeVar("_Used")
 _Choice = TypeVar("_Choice", bound=str)
 
 
-class ListWriter(Writer[ListsTask, Layout]):
+class ListGenerator(TaskGenerator[ListsTask, Layout]):
     """Writes one list."""
 
     def write(self) -> str:
@@ -24,7 +24,7 @@ class ListWriter(Writer[ListsTask, Layout]):
 
     def _ordered(self) -> list[str]:
         """Return the words as the writer orders them, perhaps with some not taken out."""
-        task, slips = self._task, self._care.slips
+        task, slips = self._task, self._care.wrong_facts
         if task.banned:
             words = [w for w in task.words if w not in task.banned or self._happens(slips)]
             slips /= 2
@@ -53,14 +53,14 @@ class ListWriter(Writer[ListsTask, Layout]):
             words[first], words[second] = words[second], words[first]
 
     def _kept(self, words: list[str]) -> list[str]:
-        gaps = self._care.gaps
+        gaps = self._care.omissions
         if self._happens(gaps / 15):
             return []
         return [word for word in words if not self._happens(gaps / 2)]
 
     def _added(self, words: list[str]) -> list[str]:
         """Return the words, perhaps with one of them again or with one that was not asked for."""
-        extras = self._care.extras
+        extras = self._care.irrelevant
         if self._happens(extras / 2):
             pool = CHORES if self._task.kind == "chores" else WORDS
             new = self._pick([word for word in pool if word not in self._task.words])
@@ -101,4 +101,4 @@ class ListWriter(Writer[ListsTask, Layout]):
         return self._pick([choice for choice in choices if choice != wanted])
 
     def _mistaken(self) -> bool:
-        return self._happens(self._care.manner / 2)
+        return self._happens(self._care.style / 2)

@@ -11,7 +11,7 @@ from backtalk.worlds.lists.layout import CLOSING, DASH, ENDINGS, OPENING, SEPARA
 from backtalk.worlds.lists.parsing import Repair, Word, count_right, read_words, repair, which_count
 from backtalk.worlds.lists.phrases import listed, why_missing, why_out_of_order
 from backtalk.worlds.lists.task import ListsTask
-from backtalk.worlds.world import Assessment, Fault
+from backtalk.worlds.world import Assessment, Issue
 
 WEIGHTS = {"right": 0.45, "complete": 0.15, "relevant": 0.15, "manner": 0.25}
 """Rightly done, no word lost, none put in, laid out as asked."""
@@ -51,7 +51,7 @@ class _Edit:
         return start <= self.start and self.end <= end and not beside
 
 
-def _place(ranked: tuple[int, Fault]) -> tuple[int, int, int]:
+def _place(ranked: tuple[int, Issue]) -> tuple[int, int, int]:
     rank, fault = ranked
     return fault.start, fault.end, rank
 
@@ -87,7 +87,7 @@ class _Judged:
     def repair(self) -> Repair:
         return repair(self.task, [word.said for word in self.kept])
 
-    def faults(self) -> tuple[Fault, ...]:
+    def faults(self) -> tuple[Issue, ...]:
         if not self.kept:
             return (self._nothing(),)
         found = [*self._ends(), *self._order(), *self._missing(), *self._needless()]
@@ -95,13 +95,13 @@ class _Judged:
         found.sort(key=_place)
         return tuple(fault for _, fault in found)
 
-    def _nothing(self) -> Fault:
+    def _nothing(self) -> Issue:
         words = self.task.wanted
         advice = f"Write {', '.join(words)}."
         put = self.layout.written(words)
-        return Fault("complete", "no-list", 0, len(self.text), put, "The list is missing.", advice)
+        return Issue("complete", "no-list", 0, len(self.text), put, "The list is missing.", advice)
 
-    def _order(self) -> Iterator[tuple[int, Fault]]:
+    def _order(self) -> Iterator[tuple[int, Issue]]:
         for stretch in self.repair.stretches:
             first, last = self.kept[stretch.first], self.kept[stretch.last]
             among = self.words[self.places[stretch.first] : self.places[stretch.last] + 1]
@@ -110,9 +110,9 @@ class _Judged:
                 stretch, [word.said for word in among], whole=whole
             )
             put = self.layout.joined(stretch.right)
-            yield _WORDS, Fault("right", label, first.start, last.end, put, said, advice)
+            yield _WORDS, Issue("right", label, first.start, last.end, put, said, advice)
 
-    def _missing(self) -> Iterator[tuple[int, Fault]]:
+    def _missing(self) -> Iterator[tuple[int, Issue]]:
         for gap in self.repair.gaps:
             joint = f"{self.layout.separator}{self.layout.dash}"
             if gap.index == 0:
@@ -122,9 +122,9 @@ class _Judged:
                 place = self.kept[gap.index - 1].end
                 put = joint + self.layout.joined(gap.words)
             said, advice = why_missing(gap)
-            yield _WORDS, Fault("complete", "lost", place, place, put, said, advice)
+            yield _WORDS, Issue("complete", "lost", place, place, put, said, advice)
 
-    def _needless(self) -> Iterator[tuple[int, Fault]]:
+    def _needless(self) -> Iterator[tuple[int, Issue]]:
         inside = {
             place
             for stretch in self.repair.stretches
@@ -137,7 +137,7 @@ class _Judged:
                 start, end = self.words[place - 1].end, self.words[place].end
             else:
                 start, end = self.words[place].start, self.words[place + 1].start
-            yield _WORDS, Fault(*self._why_needless(place, start, end))
+            yield _WORDS, Issue(*self._why_needless(place, start, end))
 
     def _why_needless(
         self, place: int, start: int, end: int
@@ -161,7 +161,7 @@ class _Judged:
         dash = _DASHED.search(self.text, 0, end)
         return (dash.start() if dash else end), end
 
-    def _ends(self) -> Iterator[tuple[int, Fault]]:
+    def _ends(self) -> Iterator[tuple[int, Issue]]:
         end = self._lead[0]
         if self.text[:end].lstrip() != self.layout.lead:
             advice = "Begin with the first word."
@@ -170,14 +170,14 @@ class _Judged:
             if self.layout.opening:
                 advice = f"Begin with {OPENING[:-1]}."
             said, put = "The beginning does not fit.", self.layout.lead
-            yield _OPENS, Fault("manner", "opening", 0, end, put, said, advice)
+            yield _OPENS, Issue("manner", "opening", 0, end, put, said, advice)
         start = self.words[-1].end
         if self.text[start:].rstrip() != self.layout.ending:
             put, advice = self.layout.ending, ENDINGS[self.layout.ending]
             if not put and CLOSING in self.text[start:]:
                 advice = "Leave out Done."
             said = "The end does not fit."
-            yield _ENDS, Fault("manner", "ending", start, len(self.text), put, said, advice)
+            yield _ENDS, Issue("manner", "ending", start, len(self.text), put, said, advice)
 
     @cached_property
     def edits(self) -> list[_Edit]:
@@ -201,7 +201,7 @@ class _Judged:
         if self.text[start:end] != self.layout.dash:
             yield _Edit(start, end, self.layout.dash, "dashes", _DASHES)
 
-    def _layout(self, others: Sequence[tuple[int, Fault]]) -> Iterator[tuple[int, Fault]]:
+    def _layout(self, others: Sequence[tuple[int, Issue]]) -> Iterator[tuple[int, Issue]]:
         """Yield the changes of the layout, those together that nothing else stands between."""
         run: list[_Edit] = []
         for edit in self.edits:
@@ -214,7 +214,7 @@ class _Judged:
         if run:
             yield self._merged(run)
 
-    def _merged(self, run: Sequence[_Edit]) -> tuple[int, Fault]:
+    def _merged(self, run: Sequence[_Edit]) -> tuple[int, Issue]:
         put, place = "", run[0].start
         for edit in run:
             put += self.text[place : edit.start] + edit.put
@@ -224,7 +224,7 @@ class _Judged:
         said = "The layout does not fit." if label == "layout" else f"The {label} do not fit."
         advice = f"Use {listed(self._asked({edit.kind for edit in run}))}."
         start = run[0].start
-        return run[0].rank, Fault("manner", label, start, place, put, said, advice)
+        return run[0].rank, Issue("manner", label, start, place, put, said, advice)
 
     def _asked(self, kinds: set[str]) -> list[str]:
         asked = {
@@ -234,7 +234,7 @@ class _Judged:
         }
         return [how for kind, how in asked.items() if kind in kinds]
 
-    def aspects(self, faults: Sequence[Fault]) -> dict[str, float]:
+    def aspects(self, faults: Sequence[Issue]) -> dict[str, float]:
         kept = [word.said for word in self.kept]
         pairs = self.task.pairs
         in_order = count_right(pairs, kept) / len(pairs) if pairs else float(bool(kept))

@@ -7,11 +7,11 @@ from typing import ClassVar
 
 from backtalk.worlds.lists import layout
 from backtalk.worlds.lists.false_critiques import false_fault
-from backtalk.worlds.lists.generator import ListWriter
+from backtalk.worlds.lists.generator import ListGenerator
 from backtalk.worlds.lists.layout import RULES, layout_of
 from backtalk.worlds.lists.scoring import WEIGHTS, judge_list
 from backtalk.worlds.lists.task import ListsTask, draw_task, parse_task
-from backtalk.worlds.world import Assessment, Care, Chance, Fault, Rule, World, world
+from backtalk.worlds.world import Assessment, Chance, ErrorRates, Issue, Rule, World, world
 
 
 @world
@@ -40,9 +40,11 @@ class ListsWorld(World[ListsTask]):
         """Return the truth about a list."""
         return judge_list(task, text, layout_of(rules))
 
-    def compose(self, task: ListsTask, rules: Sequence[Rule], chance: Chance, care: Care) -> str:
+    def compose(
+        self, task: ListsTask, rules: Sequence[Rule], chance: Chance, care: ErrorRates
+    ) -> str:
         """Return a list of a writer who follows these rules."""
-        return ListWriter(task, layout_of(rules), chance, care).write()
+        return ListGenerator(task, layout_of(rules), chance, care).write()
 
     def ideal(self, task: ListsTask, rules: Sequence[Rule] = ()) -> str:
         """Return a list without fault."""
@@ -69,6 +71,6 @@ class ListsWorld(World[ListsTask]):
                 asked = "these chores in an order that fits"
         return f"I meant {asked}: {task.listed}."
 
-    def mislead(self, task: ListsTask, text: str, chance: Chance) -> Fault | None:
+    def mislead(self, task: ListsTask, text: str, chance: Chance) -> Issue | None:
         """Return advice to move, leave out or add a word, where that is wrong."""
         return false_fault(task, text, chance)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from backtalk.worlds.generator import Writer
+from backtalk.worlds.generator import TaskGenerator
 from backtalk.worlds.mail.phrases import (
     APOLOGY,
     ASK,
@@ -26,17 +26,17 @@ _HARM = 0.3
 """The share of parts put in that do harm."""
 
 
-class MailWriter(Writer[MailTask, Manner]):
+class MailGenerator(TaskGenerator[MailTask, Manner]):
     """Writes one mail."""
 
     def write(self) -> str:
         """Return the mail."""
         facts = self._facts()
         lines = []
-        if not self._happens(self._care.gaps / 4):
+        if not self._happens(self._care.omissions / 4):
             lines.append(f"{self._one(GREETINGS, self._manner.greeting)} {facts.pop('name')},")
         lines.append(" ".join(self._body(facts)))
-        if not self._happens(self._care.gaps / 4):
+        if not self._happens(self._care.omissions / 4):
             lines += [f"{self._one(ENDINGS, self._manner.ending)},", SENDER]
         return "\n".join(line for line in lines if line)
 
@@ -44,7 +44,7 @@ class MailWriter(Writer[MailTask, Manner]):
         """Return the facts as the writer remembers them."""
         facts = {**self._task.fact, "name": self._task.name}
         for fact in self._task.fact:
-            if self._happens(self._care.slips / 2):
+            if self._happens(self._care.wrong_facts / 2):
                 facts[fact] = another(fact, facts[fact], self._chance)
         return facts
 
@@ -55,11 +55,11 @@ class MailWriter(Writer[MailTask, Manner]):
             yield COURTESY
         if self._mistaken(manner.apology):
             yield APOLOGY
-        if not self._happens(care.gaps / 4):
+        if not self._happens(care.omissions / 4):
             yield self._task.topic.sentence.format(**facts)
-        if self._happens(care.extras):
+        if self._happens(care.irrelevant):
             yield self._extra()
-        if self._task.deadline and not self._happens(care.gaps):
+        if self._task.deadline and not self._happens(care.omissions):
             yield ASK.format(**facts)
         if manner.thanks and self._mistaken(manner.thanks):
             yield THANKS
@@ -72,11 +72,11 @@ class MailWriter(Writer[MailTask, Manner]):
 
     def _mistaken(self, wanted: bool) -> bool:
         """Return what is wanted, or by mistake its opposite."""
-        return wanted != self._happens(self._care.manner / 2)
+        return wanted != self._happens(self._care.style / 2)
 
     def _one(self, choices: Sequence[str], wanted: str) -> str:
         """Return what is wanted, or by mistake another."""
-        if not self._happens(self._care.manner):
+        if not self._happens(self._care.style):
             return wanted
         return self._pick([choice for choice in choices if choice != wanted])
 

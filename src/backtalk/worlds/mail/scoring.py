@@ -19,7 +19,7 @@ from backtalk.worlds.mail.phrases import (
     Manner,
 )
 from backtalk.worlds.mail.task import MailTask
-from backtalk.worlds.world import Assessment, CheckedStep, Fault
+from backtalk.worlds.world import Assessment, CheckedStep, Issue
 
 WEIGHTS = {"facts": 0.35, "complete": 0.15, "relevant": 0.15, "manner": 0.25, "safe": 0.1}
 """Facts right, nothing missing, nothing irrelevant, the manner fits, nothing unsafe."""
@@ -37,21 +37,21 @@ class _Judged:
     mail: Mail
     text: str
 
-    def faults(self) -> Iterator[Fault]:
+    def faults(self) -> Iterator[Issue]:
         yield from self._greeting()
         yield from self._body()
         yield from self._ending()
 
-    def _greeting(self) -> Iterator[Fault]:
+    def _greeting(self) -> Iterator[Issue]:
         right = f"{self.manner.greeting} {self.task.name},"
         advice = f"Begin with {self.manner.greeting} {self.task.name}."
         found = self.mail.greeting
         if found is None:
             said = "The greeting is missing."
-            yield Fault("manner", "greeting", 0, 0, f"{right}\n", said, advice)
+            yield Issue("manner", "greeting", 0, 0, f"{right}\n", said, advice)
             return
         if found["word"] != self.manner.greeting:
-            yield Fault(
+            yield Issue(
                 "manner",
                 "greeting",
                 *found.span("word"),
@@ -62,7 +62,7 @@ class _Judged:
         if found["name"] != self.task.name:
             yield _wrong("name", *found.span("name"), self.task.name)
 
-    def _ending(self) -> Iterator[Fault]:
+    def _ending(self) -> Iterator[Issue]:
         right = self.manner.ending
         advice = f"End with {right}."
         found = self.mail.ending
@@ -70,12 +70,12 @@ class _Judged:
             end = max(len(self.text.rstrip()), self.mail.body[0])
             put = f"\n{right},\n{SENDER}"
             said = "The ending is missing."
-            yield Fault("manner", "ending", end, len(self.text), put, said, advice)
+            yield Issue("manner", "ending", end, len(self.text), put, said, advice)
         elif found["word"] != right:
             said = "The ending does not fit."
-            yield Fault("manner", "ending", *found.span("word"), right, said, advice)
+            yield Issue("manner", "ending", *found.span("word"), right, said, advice)
 
-    def _body(self) -> Iterator[Fault]:
+    def _body(self) -> Iterator[Issue]:
         if not self.mail.parts:
             yield self._empty()
             return
@@ -84,12 +84,12 @@ class _Judged:
         yield from self._parts_out_of_place()
         yield from self._closing()
 
-    def _empty(self) -> Fault:
+    def _empty(self) -> Issue:
         place = self.mail.body[0]
         body = " ".join(self.wanted())
         behind = "" if self.text[place:].startswith("\n") or self.mail.ending is None else "\n"
         before = "" if place == 0 or self.text[place - 1] == "\n" else "\n"
-        return Fault(
+        return Issue(
             "complete",
             "no-message",
             place,
@@ -113,10 +113,10 @@ class _Judged:
         if self.manner.emoji:
             yield EMOJI
 
-    def _opening(self) -> Iterator[Fault]:
+    def _opening(self) -> Iterator[Issue]:
         first = self.mail.body[0]
         if self.manner.courtesy and not self.mail.having("courtesy"):
-            yield Fault(
+            yield Issue(
                 "manner",
                 "no-kind-word",
                 first,
@@ -127,9 +127,9 @@ class _Judged:
             )
         if self.manner.apology and not self.mail.having("apology"):
             said = "The tone does not fit the news."
-            yield Fault("manner", "no-apology", first, first, f"{APOLOGY} ", said, "Say sorry.")
+            yield Issue("manner", "no-apology", first, first, f"{APOLOGY} ", said, "Say sorry.")
         if not self.mail.having("message"):
-            yield Fault(
+            yield Issue(
                 "complete",
                 "no-message",
                 first,
@@ -139,14 +139,14 @@ class _Judged:
                 f"Write: {self.task.sentence}",
             )
 
-    def _message(self) -> Iterator[Fault]:
+    def _message(self) -> Iterator[Issue]:
         for part in (*self.mail.having("message")[:1], *self.mail.having("ask")[:1]):
             for fact, (start, end, value) in part.slots.items():
                 right = self.task.fact.get(fact)
                 if right is not None and right != value:
                     yield _wrong(fact, start, end, right)
 
-    def _parts_out_of_place(self) -> Iterator[Fault]:
+    def _parts_out_of_place(self) -> Iterator[Issue]:
         needless = {
             "apology": not self.manner.apology,
             "courtesy": self.manner.courtesy is False,
@@ -164,19 +164,19 @@ class _Judged:
                 yield self._out(part, again=not needless[part.role])
             seen.add(part.role)
 
-    def _out(self, part: Part, *, again: bool) -> Fault:
+    def _out(self, part: Part, *, again: bool) -> Issue:
         apart = self.text[: part.start][-1:].strip() == ""
         following = self.text[part.end : part.end + 1]
         last = part.end == self.mail.body[1]
         start, end = part.start, part.end + (apart and not last and following == " ")
         put = "" if apart or not following.strip() else " "
         aspect, said, advice = _why_out(part, again=again)
-        return Fault(aspect, part.role, start, end, put, said, advice)
+        return Issue(aspect, part.role, start, end, put, said, advice)
 
-    def _closing(self) -> Iterator[Fault]:
+    def _closing(self) -> Iterator[Issue]:
         last = self.mail.body[1]
         if self.task.deadline and not self.mail.having("ask"):
-            yield Fault(
+            yield Issue(
                 "complete",
                 "no-question",
                 last,
@@ -187,16 +187,16 @@ class _Judged:
             )
         if self.manner.thanks and not self.mail.having("thanks"):
             said = "It does not thank them."
-            yield Fault("manner", "no-thanks", last, last, f" {THANKS}", said, "Say thank you.")
+            yield Issue("manner", "no-thanks", last, last, f" {THANKS}", said, "Say thank you.")
         if self.manner.emoji and not self.mail.having("emoji"):
             said = "It is too dry."
-            yield Fault("manner", "no-emoji", last, last, f" {EMOJI}", said, "Add an emoji.")
+            yield Issue("manner", "no-emoji", last, last, f" {EMOJI}", said, "Add an emoji.")
 
 
-def _wrong(fact: str, start: int, end: int, right: str) -> Fault:
+def _wrong(fact: str, start: int, end: int, right: str) -> Issue:
     called = "page count" if fact == "pages" else fact
     said, advice = f"The {called} is wrong.", f"The {called} should be {right}."
-    return Fault("facts", f"wrong-{fact}", start, end, right, said, advice)
+    return Issue("facts", f"wrong-{fact}", start, end, right, said, advice)
 
 
 _OUT = {
@@ -247,7 +247,7 @@ def judge_mail(task: MailTask, text: str, manner: Manner) -> Assessment:
     )
 
 
-def _steps(mail: Mail, faults: tuple[Fault, ...]) -> tuple[CheckedStep, ...]:
+def _steps(mail: Mail, faults: tuple[Issue, ...]) -> tuple[CheckedStep, ...]:
     """Return the greeting, each part of the body and the ending, right or wrong."""
     places = [(part.start, part.end) for part in mail.parts]
     if mail.greeting:
@@ -260,7 +260,7 @@ def _steps(mail: Mail, faults: tuple[Fault, ...]) -> tuple[CheckedStep, ...]:
     )
 
 
-def _faulty(start: int, end: int, faults: tuple[Fault, ...]) -> bool:
+def _faulty(start: int, end: int, faults: tuple[Issue, ...]) -> bool:
     return any(start <= fault.start < fault.end and fault.start < end for fault in faults)
 
 
@@ -274,7 +274,7 @@ def _facts_right(task: MailTask, mail: Mail, labels: list[str]) -> float:
     return len(right) / len(needed)
 
 
-def _manners_missed(judged: _Judged, faults: tuple[Fault, ...]) -> set[str]:
+def _manners_missed(judged: _Judged, faults: tuple[Issue, ...]) -> set[str]:
     missed = {fault.label.removeprefix("no-") for fault in faults if fault.aspect == "manner"}
     missed = {"kind-word" if label == "courtesy" else label for label in missed}
     if not judged.mail.parts:

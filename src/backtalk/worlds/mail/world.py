@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import ClassVar
 
-from backtalk.worlds.mail.generator import MailWriter, another
+from backtalk.worlds.mail.generator import MailGenerator, another
 from backtalk.worlds.mail.phrases import RULES
 from backtalk.worlds.mail.scoring import WEIGHTS, ideal_mail, judge_mail
 from backtalk.worlds.mail.task import MailTask, draw_task, parse_task
-from backtalk.worlds.world import Assessment, Care, Chance, Fault, Rule, World, world
+from backtalk.worlds.world import Assessment, Chance, ErrorRates, Issue, Rule, World, world
 
 
 @world
@@ -39,9 +39,11 @@ class MailWorld(World[MailTask]):
         """Return the truth about a mail."""
         return judge_mail(task, text, task.manner(rules))
 
-    def compose(self, task: MailTask, rules: Sequence[Rule], chance: Chance, care: Care) -> str:
+    def compose(
+        self, task: MailTask, rules: Sequence[Rule], chance: Chance, care: ErrorRates
+    ) -> str:
         """Return a mail of a writer who follows these rules."""
-        return MailWriter(task, task.manner(rules), chance, care).write()
+        return MailGenerator(task, task.manner(rules), chance, care).write()
 
     def ideal(self, task: MailTask, rules: Sequence[Rule] = ()) -> str:
         """Return a mail without fault."""
@@ -58,7 +60,7 @@ class MailWorld(World[MailTask]):
             f"about this: {task.topic.name.lower()}, {task.notes}."
         )
 
-    def mislead(self, task: MailTask, text: str, chance: Chance) -> Fault | None:
+    def mislead(self, task: MailTask, text: str, chance: Chance) -> Issue | None:
         """Return advice to state a fact that is not the request's."""
         told = {fault.start for fault in self.judge(task, text, ()).faults}
         facts = [fact for fact, _ in task.facts]

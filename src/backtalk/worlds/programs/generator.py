@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from backtalk.worlds.generator import Writer
+from backtalk.worlds.generator import TaskGenerator
 from backtalk.worlds.programs.phrases import DOCSTRING, DONE, MANNERS, START, Manner
 from backtalk.worlds.programs.task import ProgramTask
 from backtalk.worlds.world import Chance
@@ -30,7 +30,7 @@ _NUMBER = re.compile(r"\d+")
 _NAME = re.compile(r"\b(?:xs|ys|x|y|s|a|b)\b")
 
 
-class ProgramWriter(Writer[ProgramTask, Manner]):
+class ProgramGenerator(TaskGenerator[ProgramTask, Manner]):
     """Writes one program."""
 
     def write(self) -> str:
@@ -42,14 +42,14 @@ class ProgramWriter(Writer[ProgramTask, Manner]):
 
     def _as_meant(self) -> Manner:
         """Return the manner, or by mistake another."""
-        if not self._happens(self._care.manner):
+        if not self._happens(self._care.style):
             return self._manner
         names = list(MANNERS)
         return self._manner ^ {names[self._chance.integers(len(names))]}
 
     def _header(self, manner: Manner) -> str:
         hint = self._task.type_hint if "type" in manner else ""
-        colon = "" if self._happens(self._care.slips / 5) else ":"
+        colon = "" if self._happens(self._care.wrong_facts / 5) else ":"
         return f"{self._task.signature}{hint}{colon}"
 
     def _inside(self, manner: Manner) -> Iterator[str]:
@@ -58,24 +58,24 @@ class ProgramWriter(Writer[ProgramTask, Manner]):
         if "check" in manner:
             yield self._task.check
         body = list(self._body())
-        if self._happens(self._care.extras):
+        if self._happens(self._care.irrelevant):
             body.insert(int(self._chance.integers(len(body))), self._extra())
         yield from body
 
     def _body(self) -> Iterator[str]:
         *first, last = self._task.code
         for line in first:
-            if not self._happens(0.8 * self._care.gaps):
+            if not self._happens(0.8 * self._care.omissions):
                 yield self._slipped(line)
-        if self._happens(self._care.gaps / 3):
+        if self._happens(self._care.omissions / 3):
             last = f"return {self._task.kind.first}"
-        if self._happens(self._care.gaps / 4):
+        if self._happens(self._care.omissions / 4):
             last = last.removeprefix("return ")
         yield self._slipped(last)
 
     def _slipped(self, line: str) -> str:
         """Return a line, or by mistake one like it."""
-        if not self._happens(self._care.slips):
+        if not self._happens(self._care.wrong_facts):
             return line
         ways = [
             way

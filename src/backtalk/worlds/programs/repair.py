@@ -12,7 +12,7 @@ from backtalk.worlds.programs.phrases import Manner
 from backtalk.worlds.programs.sandbox import TestRun
 from backtalk.worlds.programs.side_tasks import HEADER, removed
 from backtalk.worlds.programs.task import ProgramTask
-from backtalk.worlds.world import Fault
+from backtalk.worlds.world import Issue
 
 _ALIKE = 0.5
 """How alike two lines are at least, for one to be the other with a fault in it."""
@@ -36,19 +36,19 @@ _SAID = {
 }
 
 
-def rewrite(task: ProgramTask, text: str, manner: Manner, run: TestRun) -> Fault:
+def rewrite(task: ProgramTask, text: str, manner: Manner, run: TestRun) -> Issue:
     """Return the fault of a program that must be written anew."""
     if not text.strip():
         said = "The program is missing."
     else:
         said = "The program never ends." if run.timed_out else "The program does not work."
     advice = "Write the whole program anew."
-    return Fault("correct", "rewrite", 0, len(text), task.program(manner), said, advice)
+    return Issue("correct", "rewrite", 0, len(text), task.program(manner), said, advice)
 
 
 def repairs(
     task: ProgramTask, text: str, lines: Sequence[Line], manner: Manner, *, whole_lines: bool
-) -> Iterator[Fault]:
+) -> Iterator[Issue]:
     """Yield what is wrong in the lines, each fault as small as it can be or a whole line."""
     yield from _header(task, lines, manner)
     for place, line, right in _aligned(task, lines):
@@ -60,7 +60,7 @@ def repairs(
             yield from _differences(task, text, place, line, right)
 
 
-def _header(task: ProgramTask, lines: Sequence[Line], manner: Manner) -> Iterator[Fault]:
+def _header(task: ProgramTask, lines: Sequence[Line], manner: Manner) -> Iterator[Issue]:
     line = next(line for line in lines if line.sort == "header")
     arguments = ", ".join(task.arguments)
     parts = HEADER.fullmatch(line.text)
@@ -112,7 +112,7 @@ def _aligned(task: ProgramTask, lines: Sequence[Line]) -> list[tuple[int, Line |
     return pairs
 
 
-def _unpaired(task: ProgramTask, lines: Sequence[Line], place: int, line: Line | None) -> Fault:
+def _unpaired(task: ProgramTask, lines: Sequence[Line], place: int, line: Line | None) -> Issue:
     if line is not None:
         label = "endless" if line.body.startswith("while") else "extra-line"
         advice = f"Leave out line {line.number}."
@@ -136,14 +136,14 @@ def _before(task: ProgramTask, lines: Sequence[Line], place: int) -> Line:
     return before
 
 
-def _whole_line(task: ProgramTask, place: int, line: Line, right: str) -> Fault:
+def _whole_line(task: ProgramTask, place: int, line: Line, right: str) -> Issue:
     advice = f"Line {line.number} should {task.meanings[place]}."
     return _fault("wrong-line", line, (line.start, line.end), right, advice)
 
 
 def _differences(
     task: ProgramTask, text: str, place: int, line: Line, right: str
-) -> Iterator[Fault]:
+) -> Iterator[Issue]:
     mine, wanted = tokens(line.text), tokens(right)
     matcher = SequenceMatcher(
         None, [token for *_, token in mine], [token for *_, token in wanted], autojunk=False
@@ -201,6 +201,6 @@ def _label(old: str, new: str) -> str:
     return "wrong-line"
 
 
-def _fault(label: str, line: Line, span: tuple[int, int], new: str, advice: str) -> Fault:
+def _fault(label: str, line: Line, span: tuple[int, int], new: str, advice: str) -> Issue:
     said = _SAID[label].format(n=line.number)
-    return Fault("correct", label, *span, new, said, advice)
+    return Issue("correct", label, *span, new, said, advice)

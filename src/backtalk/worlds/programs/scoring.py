@@ -13,7 +13,7 @@ from backtalk.worlds.programs.repair import repairs, rewrite
 from backtalk.worlds.programs.sandbox import TestRun, run_tests
 from backtalk.worlds.programs.side_tasks import side_faults
 from backtalk.worlds.programs.task import ProgramTask
-from backtalk.worlds.world import Assessment, Fault, mend
+from backtalk.worlds.world import Assessment, Issue, mend
 
 WEIGHTS = {"correct": 0.4, "runs": 0.15, "clean": 0.1, "manner": 0.25, "safe": 0.1}
 """The share of tests passed, no error, nothing needless, the manner fits, nothing unsafe."""
@@ -40,7 +40,7 @@ class _Measured:
     """A program with how good it is, and what is wrong beside its steps."""
 
     lines: tuple[Line, ...]
-    side: tuple[Fault, ...]
+    side: tuple[Issue, ...]
     run: TestRun
     aspects: dict[str, float]
 
@@ -84,7 +84,7 @@ def _right(found: _Measured) -> bool:
     return found.utility > 1 - _EPSILON
 
 
-def _faults(task: ProgramTask, text: str, manner: Manner, found: _Measured) -> tuple[Fault, ...]:
+def _faults(task: ProgramTask, text: str, manner: Manner, found: _Measured) -> tuple[Issue, ...]:
     """Return the smallest repairs that do not get in each other's way."""
     for faults in _proposed(task, text, manner, found):
         ordered = tuple(sorted(faults, key=lambda fault: (fault.start, fault.end)))
@@ -95,7 +95,7 @@ def _faults(task: ProgramTask, text: str, manner: Manner, found: _Measured) -> t
 
 def _proposed(
     task: ProgramTask, text: str, manner: Manner, found: _Measured
-) -> Iterator[list[Fault]]:
+) -> Iterator[list[Issue]]:
     if len(text) > _LONGEST or not any(line.sort == "header" for line in found.lines):
         return
     side = list(found.side)
@@ -106,7 +106,7 @@ def _proposed(
 
 
 def _mends(
-    task: ProgramTask, text: str, manner: Manner, faults: tuple[Fault, ...], utility: float
+    task: ProgramTask, text: str, manner: Manner, faults: tuple[Issue, ...], utility: float
 ) -> bool:
     """Return whether all repairs together make the program right, and none alone makes it worse."""
     if not faults or not _right(_measured(task, mend(text, faults), manner)):

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar
 
-from backtalk.worlds.programs.generator import ProgramWriter
+from backtalk.worlds.programs.generator import ProgramGenerator
 from backtalk.worlds.programs.phrases import RULES, Manner
 from backtalk.worlds.programs.scoring import WEIGHTS, judge_program
 from backtalk.worlds.programs.task import ProgramTask, draw_task, parse_task
-from backtalk.worlds.world import Assessment, Care, Chance, Fault, Rule, World, mend, world
+from backtalk.worlds.world import Assessment, Chance, ErrorRates, Issue, Rule, World, mend, world
 
 _MOST_TRIES = 6
 
@@ -40,9 +40,11 @@ class ProgramsWorld(World[ProgramTask]):
         """Return the truth about a program, which is run in a sandbox."""
         return judge_program(task, text, _manner(rules))
 
-    def compose(self, task: ProgramTask, rules: Sequence[Rule], chance: Chance, care: Care) -> str:
+    def compose(
+        self, task: ProgramTask, rules: Sequence[Rule], chance: Chance, care: ErrorRates
+    ) -> str:
         """Return a program of a writer who follows these rules."""
-        return ProgramWriter(task, _manner(rules), chance, care).write()
+        return ProgramGenerator(task, _manner(rules), chance, care).write()
 
     def ideal(self, task: ProgramTask, rules: Sequence[Rule] = ()) -> str:
         """Return the right program."""
@@ -57,7 +59,7 @@ class ProgramsWorld(World[ProgramTask]):
         given = " and ".join(task.arguments)
         return f"I meant that f takes {given} and gives back {task.specified}."
 
-    def mislead(self, task: ProgramTask, text: str, chance: Chance) -> Fault | None:
+    def mislead(self, task: ProgramTask, text: str, chance: Chance) -> Issue | None:
         """Return advice to write what another specification asks for."""
         true = self.judge(task, text, ())
         told = {fault.start for fault in true.faults}

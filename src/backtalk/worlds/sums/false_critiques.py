@@ -9,10 +9,10 @@ from backtalk.worlds.sums.alignment import Aligned, wanted_lines
 from backtalk.worlds.sums.parsing import read_answer
 from backtalk.worlds.sums.scoring import judge_answer
 from backtalk.worlds.sums.task import SumTask, near, work_out
-from backtalk.worlds.world import Chance, Fault, mend
+from backtalk.worlds.world import Chance, Issue, mend
 
 
-def mislead_about(task: SumTask, text: str, chance: Chance) -> Fault | None:
+def mislead_about(task: SumTask, text: str, chance: Chance) -> Issue | None:
     """Return a fault that a right step or the right answer does not have, if there is one."""
     layout = task.layout()
     aligned = Aligned(wanted_lines(task, layout), read_answer(text), layout)
@@ -26,7 +26,7 @@ def mislead_about(task: SumTask, text: str, chance: Chance) -> Fault | None:
     return faults[int(chance.integers(len(faults)))] if faults else None
 
 
-def _untrue(task: SumTask, aligned: Aligned, chance: Chance) -> Iterator[Fault]:
+def _untrue(task: SumTask, aligned: Aligned, chance: Chance) -> Iterator[Issue]:
     for wanted, line in aligned.steps:
         if line.found is not None and wanted.right(line):
             yield _of_step(wanted.place, line.found, chance)
@@ -35,10 +35,10 @@ def _untrue(task: SumTask, aligned: Aligned, chance: Chance) -> Iterator[Fault]:
         if found is not None:
             value = near(task.answer, chance)
             said, advice = "The answer is wrong.", f"The answer should be {value}."
-            yield Fault("correct", "wrong-answer", *found.span("value"), str(value), said, advice)
+            yield Issue("correct", "wrong-answer", *found.span("value"), str(value), said, advice)
 
 
-def _of_step(place: int, found: re.Match[str], chance: Chance) -> Fault:
+def _of_step(place: int, found: re.Match[str], chance: Chance) -> Issue:
     left, right, result = (int(number) for number in found.group("left", "right", "result"))
     operation = found["operation"]
     nth, end = f"Step {place + 1}", found.end("result")
@@ -53,4 +53,4 @@ def _of_step(place: int, found: re.Match[str], chance: Chance) -> Fault:
         start, value = found.start("result"), near(result, chance)
         put = str(value)
     advice = f"{nth} should be {left} {operation} {right} = {value}."
-    return Fault("steps", label, start, end, put, said, advice)
+    return Issue("steps", label, start, end, put, said, advice)

@@ -12,7 +12,7 @@ from backtalk.worlds.sums.checking import check_pair
 from backtalk.worlds.sums.parsing import Line
 from backtalk.worlds.sums.phrases import CLOSING, NEEDLESS, OPENING, Layout
 from backtalk.worlds.sums.task import SumTask
-from backtalk.worlds.world import Fault
+from backtalk.worlds.world import Issue
 
 _ENDS = {
     "opening": ("beginning", "Begin with", OPENING),
@@ -30,7 +30,7 @@ class Judged:
     aligned: Aligned
     text: str
 
-    def faults(self) -> Iterator[Fault]:
+    def faults(self) -> Iterator[Issue]:
         """Yield the faults; those at one place in the order of what they put there."""
         if not self.aligned.pairs:
             yield self._nothing()
@@ -46,12 +46,12 @@ class Judged:
                 yield from self._last(wanted, line)
         yield from self._needless()
 
-    def _nothing(self) -> Fault:
+    def _nothing(self) -> Issue:
         right = "\n".join(wanted.text for wanted in self.aligned.wanted)
         said, advice = "There is no answer.", f"Work it out: the answer is {self.task.answer}."
-        return Fault("complete", "nothing", 0, len(self.text), right, said, advice)
+        return Issue("complete", "nothing", 0, len(self.text), right, said, advice)
 
-    def _missing(self, at: int, wanted: Wanted) -> Iterator[Fault]:
+    def _missing(self, at: int, wanted: Wanted) -> Iterator[Issue]:
         if wanted.role != "step" or self.aligned.steps:
             yield self._put_in(at, wanted.text, _why_missing(self.task, wanted))
         elif wanted.place == 0:
@@ -59,7 +59,7 @@ class Judged:
             why = ("manner", "no-working", "The steps are missing.", "Show the steps.")
             yield self._put_in(at, "\n".join(steps), why)
 
-    def _put_in(self, at: int, lines: str, why: tuple[str, str, str, str]) -> Fault:
+    def _put_in(self, at: int, lines: str, why: tuple[str, str, str, str]) -> Issue:
         """Return the fault that lines are missing, behind the last wanted one before them."""
         pairs = self.aligned.pairs
         before = max((there for there in pairs if there < at), default=None)
@@ -68,15 +68,15 @@ class Judged:
         else:
             place, lines = self.aligned.lines[pairs[before]].end, f"\n{lines}"
         aspect, label, said, advice = why
-        return Fault(aspect, label, place, place, lines, said, advice)
+        return Issue(aspect, label, place, place, lines, said, advice)
 
-    def _step(self, at: int, wanted: Wanted, line: Line) -> Iterator[Fault]:
+    def _step(self, at: int, wanted: Wanted, line: Line) -> Iterator[Issue]:
         checked = check_pair(self.task, self.aligned, at)
         nth = wanted.place + 1
         advice = f"Step {nth} should be {self.task.steps[wanted.place]}."
         if line.found is None or line.step is None or wanted.step is None:
             put = wanted.text
-            yield Fault("steps", checked.label, line.start, line.end, put, checked.said, advice)
+            yield Issue("steps", checked.label, line.start, line.end, put, checked.said, advice)
             return
         if not self.aligned.number_fits(wanted, line):
             yield self._number(wanted, line.found)
@@ -87,11 +87,11 @@ class Judged:
         if off:
             start, end = line.found.start(_PIECES[off[0]]), line.found.end(_PIECES[off[-1]])
             put = " ".join(pieces[off[0] : off[-1] + 1])
-            yield Fault("steps", checked.label, start, end, put, checked.said, advice)
+            yield Issue("steps", checked.label, start, end, put, checked.said, advice)
         if not self.aligned.sign_fits(line) and not (off and off[0] < 3 < off[-1]):
             sign = self.layout.sign
             said, advice = f"The sign in step {nth} does not fit.", f"Write {sign} in step {nth}."
-            yield Fault("manner", "sign", *self._sign(line), said, advice)
+            yield Issue("manner", "sign", *self._sign(line), said, advice)
 
     def _sign(self, line: Line) -> tuple[int, int, str]:
         """Return where a step's sign stands and what to put there, parted by spaces."""
@@ -100,32 +100,32 @@ class Judged:
         behind = "" if self.text[end : end + 1] == " " else " "
         return start, end, f"{before}{self.layout.sign}{behind}"
 
-    def _number(self, wanted: Wanted, found: re.Match[str]) -> Fault:
+    def _number(self, wanted: Wanted, found: re.Match[str]) -> Issue:
         nth, number = wanted.place + 1, self.layout.number(wanted.place)
         said, advice = f"The number of step {nth} does not fit.", f"Write {nth}. before step {nth}."
         start, end = found.start(), found.start("left")
         if not number:
             advice = f"Leave out the number before step {nth}."
-        return Fault("manner", "number", start, end, number, said, advice)
+        return Issue("manner", "number", start, end, number, said, advice)
 
-    def _last(self, wanted: Wanted, line: Line) -> Iterator[Fault]:
+    def _last(self, wanted: Wanted, line: Line) -> Iterator[Issue]:
         if line.found is None:
             return
         lead = self.layout.lead
         if line.found["lead"] != lead:
             said = "The last line begins wrongly."
             advice = f"Begin the last line with {lead.removesuffix(':')}."
-            yield Fault("manner", "lead", *line.found.span("lead"), lead, said, advice)
+            yield Issue("manner", "lead", *line.found.span("lead"), lead, said, advice)
         advice = f"The answer should be {self.task.answer}."
         if not line.whole:
             place, right = line.found.end("lead"), wanted.text[len(lead) :]
             said = "The answer is missing."
-            yield Fault("correct", "no-answer", place, line.end, right, said, advice)
+            yield Issue("correct", "no-answer", place, line.end, right, said, advice)
             return
         if not wanted.right(line):
             label, said = self._why_wrong(line)
             right = str(self.task.answer)
-            yield Fault("correct", label, *line.found.span("value"), right, said, advice)
+            yield Issue("correct", label, *line.found.span("value"), right, said, advice)
         yield from self._unit(line.found)
 
     def _why_wrong(self, line: Line) -> tuple[str, str]:
@@ -134,7 +134,7 @@ class Judged:
             return "answer-follows", "The answer follows from a wrong step."
         return "wrong-answer", "The answer is wrong."
 
-    def _unit(self, found: re.Match[str]) -> Iterator[Fault]:
+    def _unit(self, found: re.Match[str]) -> Iterator[Issue]:
         right, unit, place = self.layout.unit_of(self.task.thing), found["unit"], found.end("value")
         if unit == right:
             return
@@ -145,9 +145,9 @@ class Judged:
         else:
             said, advice = "The unit is wrong.", f"Write {right} for {unit}."
         put = f" {right}" if right else ""
-        yield Fault("manner", "unit", place, found.end(), put, said, advice)
+        yield Issue("manner", "unit", place, found.end(), put, said, advice)
 
-    def _needless(self) -> Iterator[Fault]:
+    def _needless(self) -> Iterator[Issue]:
         lines, used = self.aligned.lines, set(self.aligned.pairs.values())
         for free, group in groupby(range(len(lines)), key=lambda at: at not in used):
             if not free:
@@ -161,7 +161,7 @@ class Judged:
                     else:
                         start, end = lines[first - 1].end, lines[last].end
                     aspect, label, said, advice = self._why_out(lines[first])
-                    yield Fault(aspect, label, start, end, "", said, advice)
+                    yield Issue(aspect, label, start, end, "", said, advice)
 
     def _is_working(self, at: int) -> bool:
         return not self.layout.working and self.aligned.lines[at].role == "step"

@@ -5,32 +5,32 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from backtalk.worlds.generator import Writer
+from backtalk.worlds.generator import TaskGenerator
 from backtalk.worlds.sums.phrases import CLOSING, DONT_KNOW, LEADS, NEEDLESS, OPENING, Layout
 from backtalk.worlds.sums.task import LARGEST, Move, SumTask, near, work_out
-from backtalk.worlds.world import Care, Chance
+from backtalk.worlds.world import Chance, ErrorRates
 
 _OTHER = {"+": "-", "-": "+", "*": "+", "/": "-"}
 """Which operation is taken for which by mistake."""
 
 
-class AnswerWriter(Writer[SumTask, Layout]):
+class AnswerGenerator(TaskGenerator[SumTask, Layout]):
     """Writes one answer."""
 
-    def __init__(self, task: SumTask, manner: Layout, chance: Chance, care: Care) -> None:
+    def __init__(self, task: SumTask, manner: Layout, chance: Chance, care: ErrorRates) -> None:
         super().__init__(task, manner, chance, care)
         self._layout = self._as_understood(manner)
 
     def write(self) -> str:
         """Return the answer."""
-        if self._happens(self._care.gaps / 20):
+        if self._happens(self._care.omissions / 20):
             return DONT_KNOW
         return "\n".join(self._lines())
 
     def _as_understood(self, layout: Layout) -> Layout:
         """Return the layout as the writer has it in mind."""
         names = ("working", "equals", "numbered", "unit", "opening", "closing")
-        slip = self._care.manner / 5
+        slip = self._care.style / 5
         mistaken: dict[str, object] = {
             name: not getattr(layout, name) for name in names if self._happens(slip)
         }
@@ -40,7 +40,7 @@ class AnswerWriter(Writer[SumTask, Layout]):
 
     def _lines(self) -> Iterator[str]:
         care, layout = self._care, self._layout
-        extra = self._extra() if self._happens(care.extras) else ""
+        extra = self._extra() if self._happens(care.irrelevant) else ""
         steps, answer = self._worked_out()
         if layout.opening:
             yield OPENING
@@ -48,15 +48,15 @@ class AnswerWriter(Writer[SumTask, Layout]):
             yield from self._working(steps, extra)
         elif extra in NEEDLESS.values():
             yield extra
-        if not self._happens(care.gaps / 4):
-            if self._happens(care.slips / 3):
+        if not self._happens(care.omissions / 4):
+            if self._happens(care.wrong_facts / 3):
                 answer = near(answer, self._chance)
             yield layout.last(answer, self._task.thing)
             if layout.closing:
                 yield CLOSING
 
     def _working(self, steps: Sequence[str], extra: str) -> Iterator[str]:
-        gap = int(self._chance.integers(len(steps))) if self._happens(self._care.gaps) else -1
+        gap = int(self._chance.integers(len(steps))) if self._happens(self._care.omissions) else -1
         halfway = self._happens(0.3)
         behind = int(self._chance.integers(len(steps))) if extra else -1
         for place, step in enumerate(steps):
@@ -87,7 +87,7 @@ class AnswerWriter(Writer[SumTask, Layout]):
             if right is None:
                 break
             taken, result = move, right
-            if self._happens(self._care.slips * 0.45):
+            if self._happens(self._care.wrong_facts * 0.45):
                 taken, result = self._slip(so_far, move, right, self._task.moves[place + 1 :])
             left, operation, operand = taken.step(so_far)
             steps.append(f"{left} {operation} {operand} = {result}")

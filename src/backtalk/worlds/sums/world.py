@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 from backtalk.worlds.sums.false_critiques import mislead_about
-from backtalk.worlds.sums.generator import AnswerWriter
+from backtalk.worlds.sums.generator import AnswerGenerator
 from backtalk.worlds.sums.phrases import BARE, RULES
 from backtalk.worlds.sums.scoring import WEIGHTS, ideal_answer, judge_answer
 from backtalk.worlds.sums.task import SumTask, draw_task, parse_task
-from backtalk.worlds.world import Assessment, Care, Chance, Fault, Rule, World, world
+from backtalk.worlds.world import Assessment, Chance, ErrorRates, Issue, Rule, World, world
 
 
 @world
@@ -39,9 +39,11 @@ class SumsWorld(World[SumTask]):
         """Return the truth about an answer."""
         return judge_answer(task, text, task.layout(rules))
 
-    def compose(self, task: SumTask, rules: Sequence[Rule], chance: Chance, care: Care) -> str:
+    def compose(
+        self, task: SumTask, rules: Sequence[Rule], chance: Chance, care: ErrorRates
+    ) -> str:
         """Return an answer of a writer who follows these rules."""
-        return AnswerWriter(task, task.layout(rules), chance, care).write()
+        return AnswerGenerator(task, task.layout(rules), chance, care).write()
 
     def ideal(self, task: SumTask, rules: Sequence[Rule] = ()) -> str:
         """Return an answer without fault."""
@@ -59,7 +61,7 @@ class SumsWorld(World[SumTask]):
         told = ", ".join(_IN_SHORT[move.operation].format(move.operand) for move in task.moves)
         return f"I meant: {task.start} {task.thing}, {told}. How many is that?"
 
-    def mislead(self, task: SumTask, text: str, chance: Chance) -> Fault | None:
+    def mislead(self, task: SumTask, text: str, chance: Chance) -> Issue | None:
         """Return advice to spoil a right step or the right answer."""
         return mislead_about(task, text, chance)
 

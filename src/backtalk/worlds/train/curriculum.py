@@ -17,7 +17,7 @@ import numpy as np
 from backtalk.feedback import Message
 from backtalk.worlds import skills
 from backtalk.worlds.skills import Chat
-from backtalk.worlds.world import Care, Chance, Fault, Rule, Split, World, mend, split_of
+from backtalk.worlds.world import Chance, ErrorRates, Issue, Rule, Split, World, mend, split_of
 
 _BANK = 4_000
 """How many drafts are kept to be used again."""
@@ -41,7 +41,7 @@ class Mixture:
     """The share of these instructions that hold for the prompt."""
     told_care: float = 0.25
     """The share of answers that are given under words of :data:`GUIDANCE`."""
-    care: Care = field(default_factory=Care)
+    care: ErrorRates = field(default_factory=ErrorRates)
     """The care of the writer of answers and drafts."""
     again: float = 0.0
     """The share of drafts that an earlier lesson used too: where to find what is wrong with a
@@ -84,7 +84,7 @@ class _Draft:
     """Another answer to the same prompt."""
 
 
-class Teacher:
+class CurriculumGenerator:
     """Draws lessons from the training tasks of a world.
 
     Parameters
@@ -140,7 +140,7 @@ class Teacher:
             told += [self._one(fitting)] if fitting else []
         return tuple(told)
 
-    def _guidance(self) -> tuple[list[str], Care]:
+    def _guidance(self) -> tuple[list[str], ErrorRates]:
         """Return what the writer is told to mind, and the care that comes of it."""
         care = self._mixture.care
         if not self._happens(self._mixture.told_care):
@@ -188,7 +188,7 @@ class Teacher:
             return self._refined(prompt, draft, critique, named)
         return self._refined(prompt, draft, fault.advice, (fault,))
 
-    def _refined(self, prompt: Chat, draft: str, critique: str, faults: tuple[Fault, ...]) -> Chat:
+    def _refined(self, prompt: Chat, draft: str, critique: str, faults: tuple[Issue, ...]) -> Chat:
         asked = skills.to_refine(prompt, draft, critique)
         return (*asked, Message.assistant(mend(draft, faults)))
 

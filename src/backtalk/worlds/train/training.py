@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from backtalk.worlds.train.curriculum import MIXTURE, Mixture, Teacher
+from backtalk.worlds.train.curriculum import MIXTURE, CurriculumGenerator, Mixture
 from backtalk.worlds.train.tokens import Lesson, as_tokens, learn_tokenizer
 from backtalk.worlds.world import World
 
@@ -91,7 +91,9 @@ def train(world: World[Any], recipe: Recipe, *, report: Callable[[int, float], N
     started = time.monotonic()
     torch.manual_seed(recipe.seed)
     tokenizer = learn_tokenizer(
-        Teacher(world, seed=recipe.seed + 1, mixture=recipe.mixture).lessons(_TOKENIZER_LESSONS)
+        CurriculumGenerator(world, seed=recipe.seed + 1, mixture=recipe.mixture).lessons(
+            _TOKENIZER_LESSONS
+        )
     )
     model = _fresh(tokenizer, recipe)
     optimisers = _optimisers(model, recipe)
@@ -99,7 +101,9 @@ def train(world: World[Any], recipe: Recipe, *, report: Callable[[int, float], N
     curve: list[tuple[int, float]] = []
     recent: list[float] = []
     read = 0
-    batches = _batches(Teacher(world, seed=recipe.seed, mixture=recipe.mixture), tokenizer, recipe)
+    batches = _batches(
+        CurriculumGenerator(world, seed=recipe.seed, mixture=recipe.mixture), tokenizer, recipe
+    )
     for step, (tokens, labels) in enumerate(batches):
         share = min(read / recipe.tokens, 1.0)
         scale = min((step + 1) / recipe.warm_up, 0.5 * (1 + math.cos(math.pi * share)))
@@ -173,7 +177,7 @@ def _loss(model: Any, tokens: torch.Tensor, labels: torch.Tensor) -> torch.Tenso
 
 
 def _batches(
-    teacher: Teacher, tokenizer: Any, recipe: Recipe
+    teacher: CurriculumGenerator, tokenizer: Any, recipe: Recipe
 ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
     """Yield tokens and labels without end; lessons alike in length share a batch."""
     chance = np.random.default_rng([recipe.seed, 11])

@@ -10,13 +10,13 @@ from pydantic import Field
 
 from backtalk.feedback import Instruction, as_prompt
 from backtalk.feedback.merge import prompt_key
-from backtalk.feedback.views import Example, Pair
+from backtalk.feedback.views import Pair, SFTExample
 from backtalk.learn.finetune import objectives as _objectives  # noqa: F401 - registers them
 from backtalk.learn.finetune.encoding import Chat, Encoder
 from backtalk.learn.finetune.methods.counterfactual import contrasted
-from backtalk.learn.finetune.objective import MakeParts, Part, find_objective
-from backtalk.learn.finetune.prompt_conditioning import also_told
-from backtalk.learn.finetune.registration import Work, trains
+from backtalk.learn.finetune.objective import BuildTasks, TrainingTask, find_objective
+from backtalk.learn.finetune.prompt_conditioning import append_system
+from backtalk.learn.finetune.registration import MethodContext, training_method
 from backtalk.learn.finetune.tree_builders import example_trees, pair_trees
 from backtalk.learn.method import Paper
 from backtalk.learn.training_set import TrainingSet, in_split
@@ -33,15 +33,15 @@ PAPER = Paper(
 )
 
 
-@trains("c3po", needs=[], paper=PAPER, epochs=10.0)
+@training_method("c3po", needs=[], paper=PAPER, epochs=10.0)
 async def c3po(
-    work: Work,
+    work: MethodContext,
     *,
     beta: Beta = 0.1,
     lambda_out: Weight = 4.0,
     lambda_near: Weight = 4.0,
     samples: Count = 1,
-) -> MakeParts:
+) -> BuildTasks:
     """Learn standing instructions where they hold, and keep all other answers as they are.
 
     Where an instruction holds, the policy's answer under it is preferred to its answer without
@@ -74,29 +74,29 @@ async def c3po(
         inside = [*rule.inside.values()]
         plain = await work.sample(inside, samples, seed=number)
         ruled = await work.sample(
-            inside, samples, policy=also_told(work.policy, rule.text), seed=number
+            inside, samples, policy=append_system(work.policy, rule.text), seed=number
         )
         pairs += contrasted(inside, ruled, plain)
     kept = {
         name: [
-            Example(prompt=prompt, completion=text)
+            SFTExample(prompt=prompt, completion=text)
             for prompt, texts in zip(own, await work.sample(own, samples), strict=True)
             for text in texts
         ]
         for name, own in (("out of scope", prompts.outside), ("near scope", prompts.near))
     }
 
-    def make(encoder: Encoder) -> list[Part]:
+    def make(encoder: Encoder) -> list[TrainingTask]:
         if personal:
             encoder.left_out["instructions for certain users"] += personal
         imitate = find_objective("sft").bind()
         inside = pair_trees(encoder, pairs)
-        parts = [Part("in scope", find_objective("dpo").bind(beta=beta), inside)]
+        parts = [TrainingTask("in scope", find_objective("dpo").bind(beta=beta), inside)]
         for name, weight in (("out of scope", lambda_out), ("near scope", lambda_near)):
             own = example_trees(encoder, kept[name])
             # Without anything to learn, what is to stay as it is needs no training.
             if own and inside and weight:
-                parts.append(Part(name, imitate, own, weight * len(inside) / len(own)))
+                parts.append(TrainingTask(name, imitate, own, weight * len(inside) / len(own)))
         return parts
 
     return make

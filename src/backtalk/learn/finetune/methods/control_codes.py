@@ -16,13 +16,17 @@ from backtalk.errors import BacktalkError
 from backtalk.feedback import prompt_text
 from backtalk.feedback.judgements import OVERALL
 from backtalk.feedback.merge import prompt_key
-from backtalk.feedback.views import Labelled
+from backtalk.feedback.views import LabelView
 from backtalk.learn.context import Array, embedder_of
 from backtalk.learn.finetune import objectives as _objectives  # noqa: F401 - registers them
 from backtalk.learn.finetune.encoding import Chat, Encoder, Text
-from backtalk.learn.finetune.objective import MakeParts, Part, find_objective
-from backtalk.learn.finetune.prompt_conditioning import answers_told, telling, told
-from backtalk.learn.finetune.registration import Work, trains
+from backtalk.learn.finetune.objective import BuildTasks, TrainingTask, find_objective
+from backtalk.learn.finetune.prompt_conditioning import (
+    conditioned_encoder,
+    serve_with_prompt,
+    with_system_suffix,
+)
+from backtalk.learn.finetune.registration import MethodContext, training_method
 from backtalk.learn.finetune.tree_builders import kept
 from backtalk.learn.method import Paper
 from backtalk.learn.training_set import TrainingSet
@@ -44,14 +48,14 @@ class Coded:
     aspects: Mapping[str, bool]
 
 
-@trains("fast", needs=[Labelled], paper=FAST)
+@training_method("fast", needs=[LabelView], paper=FAST)
 async def fast(
-    work: Work,
+    work: MethodContext,
     *,
     counterfactuals: Annotated[int, Field(ge=0)] = 1,
     heaviest: Annotated[float, Field(ge=1)] = 5.0,
     embedder: EmbedderName = "hashed",
-) -> MakeParts:
+) -> BuildTasks:
     """FAST: control codes, with what the prompt says about them weighed out, and counterfactuals.
 
     Each answer is learned behind words that name the aspects that it has and those that it lacks.
@@ -85,14 +89,14 @@ async def fast(
     weights = await propensity_weights(examples, embedder, heaviest)
     written = await _turned_round(work, examples, counterfactuals, embedder)
 
-    def make(encoder: Encoder) -> list[Part]:
+    def make(encoder: Encoder) -> list[TrainingTask]:
         def behind(one: Coded, weight: float = 1.0) -> Any:
-            own = telling(encoder, work.policy, wording.codes(one.aspects))
+            own = conditioned_encoder(encoder, work.policy, wording.codes(one.aspects))
             return own.tree(one.prompt, [Text(one.completion)], weight=weight)
 
         return [
-            Part("codes", goal, kept(map(behind, examples, weights.tolist()))),
-            Part("counterfactuals", goal, kept(map(behind, written))),
+            TrainingTask("codes", goal, kept(map(behind, examples, weights.tolist()))),
+            TrainingTask("counterfactuals", goal, kept(map(behind, written))),
         ]
 
     return make
@@ -105,7 +109,7 @@ def coded(feedback: TrainingSet) -> list[Coded]:
     """
     votes: dict[tuple[str, str], dict[str, float]] = defaultdict(lambda: defaultdict(float))
     prompts: dict[str, Chat] = {}
-    labels = feedback.views(Labelled)
+    labels = feedback.views(LabelView)
     some = any(one.aspect != OVERALL for one in labels)
     for one in labels:
         if some and one.aspect == OVERALL:
@@ -160,7 +164,7 @@ def _classifier(vectors: Array, has: Any) -> Any:
 
 
 async def _turned_round(
-    work: Work, examples: Sequence[Coded], count: int, embedder: EmbedderName
+    work: MethodContext, examples: Sequence[Coded], count: int, embedder: EmbedderName
 ) -> list[Coded]:
     """Return answers of the policy with an aspect turned round, as the classifiers confirm."""
     texts = [one.completion for one in examples]
@@ -182,7 +186,7 @@ async def _turned_round(
     drawn = await work.sample(
         [one.prompt for one in asked],
         count,
-        policies=[told(work.policy, wording.codes(one.aspects)) for one in asked],
+        policies=[with_system_suffix(work.policy, wording.codes(one.aspects)) for one in asked],
         seed=6,
     )
     found = []
@@ -203,4 +207,4 @@ async def _turned_round(
     return found
 
 
-answers_told("fast", best_codes)
+serve_with_prompt("fast", best_codes)

@@ -12,9 +12,9 @@ from backtalk.feedback.interaction import Message
 from backtalk.feedback.views import Pair
 from backtalk.learn.finetune import objectives as _objectives  # noqa: F401 - registers them
 from backtalk.learn.finetune.encoding import Chat, Encoder
-from backtalk.learn.finetune.objective import MakeParts, Part, find_objective
-from backtalk.learn.finetune.prompt_conditioning import also_told
-from backtalk.learn.finetune.registration import Work, trains
+from backtalk.learn.finetune.objective import BuildTasks, TrainingTask, find_objective
+from backtalk.learn.finetune.prompt_conditioning import append_system
+from backtalk.learn.finetune.registration import MethodContext, training_method
 from backtalk.learn.finetune.tree_builders import pair_trees
 from backtalk.learn.method import Paper
 
@@ -29,16 +29,16 @@ PAPER = Paper(
 )
 
 
-@trains("counterfactual-dpo", needs=[], paper=PAPER)
+@training_method("counterfactual-dpo", needs=[], paper=PAPER)
 async def counterfactual_dpo(
-    work: Work,
+    work: MethodContext,
     *,
     style: str = "",
     negative: str = "",
     disregard: str = "",
     beta: Beta = 0.1,
     samples: Count = 1,
-) -> MakeParts:
+) -> BuildTasks:
     """Make a style the model's own: prefer what it says when told to over what it says untold.
 
     No judgement is needed, only prompts: those of all interactions in the store. With a ``style``
@@ -80,7 +80,7 @@ async def counterfactual_dpo(
     async def under(words: str) -> list[list[str]]:
         if not words:
             return plain
-        return await work.sample(prompts, samples, policy=also_told(work.policy, words))
+        return await work.sample(prompts, samples, policy=append_system(work.policy, words))
 
     made: dict[str, list[Pair]] = {}
     if style or negative:
@@ -92,8 +92,8 @@ async def counterfactual_dpo(
         made["disregard"] = contrasted(asked, plain, obeyed)
     bound = find_objective("dpo").bind(beta=beta)
 
-    def make(encoder: Encoder) -> list[Part]:
-        return [Part(name, bound, pair_trees(encoder, own)) for name, own in made.items()]
+    def make(encoder: Encoder) -> list[TrainingTask]:
+        return [TrainingTask(name, bound, pair_trees(encoder, own)) for name, own in made.items()]
 
     return make
 

@@ -13,7 +13,7 @@ from backtalk import prompts as wording
 from backtalk.embedders.named import EmbedderName
 from backtalk.feedback.judgements import OVERALL
 from backtalk.feedback.merge import prompt_key
-from backtalk.feedback.views import Critiqued, Pair, Scored
+from backtalk.feedback.views import CritiqueView, Pair, ScoreView
 from backtalk.learn.context import (
     Array,
     Count,
@@ -26,10 +26,10 @@ from backtalk.learn.context import (
 )
 from backtalk.learn.finetune import objectives as _objectives  # noqa: F401 - registers them
 from backtalk.learn.finetune.encoding import Chat, Encoder, Text
-from backtalk.learn.finetune.objective import MakeParts, Part, find_objective
-from backtalk.learn.finetune.registration import Work, trains
+from backtalk.learn.finetune.objective import BuildTasks, TrainingTask, find_objective
+from backtalk.learn.finetune.registration import MethodContext, training_method
 from backtalk.learn.finetune.tree_builders import kept, pair_trees
-from backtalk.learn.finetune.trees import Tree
+from backtalk.learn.finetune.trees import PromptTree
 from backtalk.learn.method import Paper
 
 Temperature = Annotated[float, Field(gt=0)]
@@ -63,16 +63,16 @@ SIMILARITY = "similarity"
 """The judge of refinements that asks how near they are to the critique."""
 
 
-@trains("ilf", needs=[Critiqued], paper=ILF)
+@training_method("ilf", needs=[CritiqueView], paper=ILF)
 async def ilf(
-    work: Work,
+    work: MethodContext,
     *,
     samples: Count = 5,
     judge: str = SIMILARITY,
     embedder: EmbedderName = "hashed",
     refiner: str | None = None,
     with_edits: bool = True,
-) -> MakeParts:
+) -> BuildTasks:
     """Imitation from language feedback: critiques are carried out, and the best result learned.
 
     For each critique the refiner writes several refinements of the answer; the one that takes up
@@ -97,25 +97,25 @@ async def ilf(
         Whether what people themselves made of answers is imitated too.
     """
     goal = find_objective("sft").bind()
-    views = work.feedback.views(Critiqued)
+    views = work.feedback.views(CritiqueView)
     found = await refinements(
         work, views, samples=samples, judge=judge, embedder=embedder, refiner=refiner
     )
 
-    def make(encoder: Encoder) -> list[Part]:
+    def make(encoder: Encoder) -> list[TrainingTask]:
         encoder.left_out["critiques without a refinement"] += sum(one is None for one in found)
-        parts = [Part("refinements", goal, _examples(encoder, views, found))]
+        parts = [TrainingTask("refinements", goal, _examples(encoder, views, found))]
         if with_edits:
             edits = [view.refinement for view in views]
-            parts.append(Part("edits", goal, _examples(encoder, views, edits)))
+            parts.append(TrainingTask("edits", goal, _examples(encoder, views, edits)))
         return parts
 
     return make
 
 
 async def refinements(
-    work: Work,
-    views: Sequence[Critiqued],
+    work: MethodContext,
+    views: Sequence[CritiqueView],
     *,
     samples: int,
     judge: str = SIMILARITY,
@@ -152,8 +152,8 @@ async def _nearness(
 
 
 def _examples(
-    encoder: Encoder, views: Sequence[Critiqued], better: Sequence[str | None]
-) -> list[Tree]:
+    encoder: Encoder, views: Sequence[CritiqueView], better: Sequence[str | None]
+) -> list[PromptTree]:
     return kept(
         encoder.tree(view.prompt, [Text(text, 1.0)], weight=view.weight)
         for view, text in zip(views, better, strict=True)
@@ -161,9 +161,9 @@ def _examples(
     )
 
 
-async def _completed(work: Work, samples: int, refiner: str | None) -> list[Critiqued]:
+async def _completed(work: MethodContext, samples: int, refiner: str | None) -> list[CritiqueView]:
     """Return critiques with refinements: what people made, or else what the refiner writes."""
-    views = work.feedback.views(Critiqued)
+    views = work.feedback.views(CritiqueView)
     lacking = [view for view in views if view.refinement is None]
     written = iter(
         await refinements(work, lacking, samples=samples, refiner=refiner) if lacking else []
@@ -176,10 +176,10 @@ async def _completed(work: Work, samples: int, refiner: str | None) -> list[Crit
     ]
 
 
-@trains("srt", needs=[Critiqued], paper=SRT)
+@training_method("srt", needs=[CritiqueView], paper=SRT)
 async def srt(
-    work: Work, *, samples: Count = 4, refiner: str | None = None, answers: bool = True
-) -> MakeParts:
+    work: MethodContext, *, samples: Count = 4, refiner: str | None = None, answers: bool = True
+) -> BuildTasks:
     """Self-refinement tuning: a draft, its critique and the refinement are learned as a sequence.
 
     Asked what is wrong with a draft the model learns to give the critique, and asked to write it
@@ -201,20 +201,22 @@ async def srt(
     goal = find_objective("sft").bind()
     views = await _completed(work, samples, refiner)
 
-    def make(encoder: Encoder) -> list[Part]:
+    def make(encoder: Encoder) -> list[TrainingTask]:
         better = [view.refinement for view in views]
         parts = [
-            Part("critiques", goal, _critique_trees(encoder, views)),
-            Part("refinements", goal, _refinement_trees(encoder, views, wording.to_write_again)),
+            TrainingTask("critiques", goal, _critique_trees(encoder, views)),
+            TrainingTask(
+                "refinements", goal, _refinement_trees(encoder, views, wording.to_write_again)
+            ),
         ]
         if answers:
-            parts.append(Part("answers", goal, _examples(encoder, views, better)))
+            parts.append(TrainingTask("answers", goal, _examples(encoder, views, better)))
         return parts
 
     return make
 
 
-def _critique_trees(encoder: Encoder, views: Sequence[Critiqued]) -> list[Tree]:
+def _critique_trees(encoder: Encoder, views: Sequence[CritiqueView]) -> list[PromptTree]:
     return kept(
         encoder.tree(
             wording.to_criticise(view.prompt, view.completion),
@@ -227,9 +229,9 @@ def _critique_trees(encoder: Encoder, views: Sequence[Critiqued]) -> list[Tree]:
 
 def _refinement_trees(
     encoder: Encoder,
-    views: Sequence[Critiqued],
+    views: Sequence[CritiqueView],
     ask: Callable[[Chat, str, str], Chat] = wording.to_refine,
-) -> list[Tree]:
+) -> list[PromptTree]:
     return kept(
         encoder.tree(
             ask(view.prompt, view.completion, view.critique),
@@ -241,15 +243,15 @@ def _refinement_trees(
     )
 
 
-@trains("self", needs=[Critiqued], paper=SELF)
+@training_method("self", needs=[CritiqueView], paper=SELF)
 async def self_evolution(
-    work: Work,
+    work: MethodContext,
     *,
     samples: Count = 4,
     refiner: str | None = None,
     evolve: bool = True,
     prompts: Count | None = None,
-) -> MakeParts:
+) -> BuildTasks:
     """SELF: the skills to criticise and to refine are learned, and used on the model's own answers.
 
     The corpus of skills has critiques of drafts, and refinements under critiques. To evolve, the
@@ -275,17 +277,17 @@ async def self_evolution(
     views = await _completed(work, samples, refiner)
     own = await evolved(work, prompts_of(work, prompts)) if evolve else []
 
-    def make(encoder: Encoder) -> list[Part]:
+    def make(encoder: Encoder) -> list[TrainingTask]:
         return [
-            Part("critiques", goal, _critique_trees(encoder, views)),
-            Part("refinements", goal, _refinement_trees(encoder, views)),
-            Part("evolution", goal, answer_trees(encoder, own)),
+            TrainingTask("critiques", goal, _critique_trees(encoder, views)),
+            TrainingTask("refinements", goal, _refinement_trees(encoder, views)),
+            TrainingTask("evolution", goal, answer_trees(encoder, own)),
         ]
 
     return make
 
 
-async def evolved(work: Work, prompts: Sequence[Chat]) -> list[tuple[Chat, str]]:
+async def evolved(work: MethodContext, prompts: Sequence[Chat]) -> list[tuple[Chat, str]]:
     """Return the policy's answers in which it finds nothing wrong, refined once where it did."""
     drafts = _first(prompts, await work.sample(prompts, 1, seed=2))
     found, faulty = await _found_right(work, drafts, seed=3)
@@ -296,7 +298,7 @@ async def evolved(work: Work, prompts: Sequence[Chat]) -> list[tuple[Chat, str]]
 
 
 async def _found_right(
-    work: Work, answers: Sequence[tuple[Chat, str]], *, seed: int
+    work: MethodContext, answers: Sequence[tuple[Chat, str]], *, seed: int
 ) -> tuple[list[tuple[Chat, str]], list[tuple[Chat, str, str]]]:
     """Return the answers in which the policy finds nothing wrong, and the others with critiques."""
     asked = [wording.to_criticise(prompt, text) for prompt, text in answers]
@@ -314,14 +316,14 @@ def _first(prompts: Sequence[Chat], answers: Sequence[Sequence[str]]) -> list[tu
     return [(prompt, own[0]) for prompt, own in zip(prompts, answers, strict=True) if own]
 
 
-@trains("cdf", needs=[Critiqued, Pair], paper=CDF)
+@training_method("cdf", needs=[CritiqueView, Pair], paper=CDF)
 async def cdf(
-    work: Work,
+    work: MethodContext,
     *,
     beta: Temperature = 0.1,
     samples: Count = 4,
     refiner: str | None = None,
-) -> MakeParts:
+) -> BuildTasks:
     """Constructive and diverse feedback: easy prompts teach criticism, hard ones preference.
 
     Prompts are put in three groups of the same size by how good the answers to them were found,
@@ -346,16 +348,18 @@ async def cdf(
     pairs = [pair for pair in work.feedback.views(Pair) if not pair.tie]
     group = by_difficulty(work, views, pairs)
 
-    def make(encoder: Encoder) -> list[Part]:
+    def make(encoder: Encoder) -> list[TrainingTask]:
         def of(name: str, items: Sequence[Any]) -> list[Any]:
             return [one for one in items if group[prompt_key(one.prompt)] == name]
 
         refined = of("refinement", views)
         answers = _examples(encoder, refined, [view.refinement for view in refined])
         return [
-            Part("critique", likelihood, _critique_trees(encoder, of("critique", views))),
-            Part("refinement", likelihood, [*_refinement_trees(encoder, refined), *answers]),
-            Part("preference", preference, pair_trees(encoder, of("preference", pairs))),
+            TrainingTask("critique", likelihood, _critique_trees(encoder, of("critique", views))),
+            TrainingTask(
+                "refinement", likelihood, [*_refinement_trees(encoder, refined), *answers]
+            ),
+            TrainingTask("preference", preference, pair_trees(encoder, of("preference", pairs))),
         ]
 
     return make
@@ -364,7 +368,9 @@ async def cdf(
 _GROUPS = ("critique", "refinement", "preference")
 
 
-def by_difficulty(work: Work, views: Sequence[Critiqued], pairs: Sequence[Pair]) -> dict[str, str]:
+def by_difficulty(
+    work: MethodContext, views: Sequence[CritiqueView], pairs: Sequence[Pair]
+) -> dict[str, str]:
     """Return the kind of feedback that each prompt teaches by.
 
     A prompt is the harder the lower its answers were scored on average; where nothing was scored,
@@ -386,7 +392,7 @@ def by_difficulty(work: Work, views: Sequence[Critiqued], pairs: Sequence[Pair])
         has[key].add("preference")
         told[key] |= {pair.chosen, pair.rejected}
         lost[key].add(pair.rejected)
-    for one in work.feedback.views(Scored):
+    for one in work.feedback.views(ScoreView):
         if one.aspect == OVERALL:
             values[prompt_key(one.prompt)].append(one.score)
     ease = {

@@ -19,14 +19,14 @@ from backtalk import prompts as wording
 from backtalk.feedback import Message
 from backtalk.feedback.judgements import OVERALL
 from backtalk.feedback.merge import prompt_key
-from backtalk.feedback.views import Critiqued, Labelled, Pair
+from backtalk.feedback.views import CritiqueView, LabelView, Pair
 from backtalk.learn.finetune import objectives as _objectives  # noqa: F401 - registers them
 from backtalk.learn.finetune.encoding import Chat, Encoder, Text
-from backtalk.learn.finetune.objective import MakeParts, Part, find_objective
-from backtalk.learn.finetune.prompt_conditioning import answers_told, telling
-from backtalk.learn.finetune.registration import Work, trains
+from backtalk.learn.finetune.objective import BuildTasks, TrainingTask, find_objective
+from backtalk.learn.finetune.prompt_conditioning import conditioned_encoder, serve_with_prompt
+from backtalk.learn.finetune.registration import MethodContext, training_method
 from backtalk.learn.finetune.tree_builders import kept
-from backtalk.learn.finetune.trees import Tree
+from backtalk.learn.finetune.trees import PromptTree
 from backtalk.learn.method import Paper
 from backtalk.learn.training_set import TrainingSet
 
@@ -67,8 +67,10 @@ FAFT = Paper(
 )
 
 
-@trains("chain-of-hindsight", needs=[Pair], paper=CHAIN)
-async def chain_of_hindsight(work: Work, *, longest: Length = 2, forget: Share = 0.05) -> MakeParts:
+@training_method("chain-of-hindsight", needs=[Pair], paper=CHAIN)
+async def chain_of_hindsight(
+    work: MethodContext, *, longest: Length = 2, forget: Share = 0.05
+) -> BuildTasks:
     """Chain of Hindsight: good and bad answers in a chain, with words that say which is better.
 
     A prompt's answers become chains, from the best down or from the worst up, as the seed says.
@@ -95,17 +97,17 @@ async def chain_of_hindsight(work: Work, *, longest: Length = 2, forget: Share =
     goal = find_objective("sft").bind()
     by_kind = work.feedback.by_kind(Pair)
 
-    def make(encoder: Encoder) -> list[Part]:
+    def make(encoder: Encoder) -> list[TrainingTask]:
         chance = np.random.default_rng([work.run.seed, 5])
         found = []
         for kind, pairs in by_kind.items():
-            trees: list[Tree | None] = []
+            trees: list[PromptTree | None] = []
             for best_first in chains(pairs, longest):
                 chain = best_first if chance.random() < 0.5 else best_first.reversed()
                 for good, prompt, text in chain.links(forget, chance):
-                    own = telling(encoder, work.policy, wording.condition(good))
+                    own = conditioned_encoder(encoder, work.policy, wording.condition(good))
                     trees.append(own.tree(prompt, [Text(text)], weight=chain.weight))
-            found.append(Part(kind, goal, kept(trees)))
+            found.append(TrainingTask(kind, goal, kept(trees)))
         return found
 
     return make
@@ -175,8 +177,8 @@ def _with_gaps(text: str, forget: float, chance: np.random.Generator) -> str:
     return "".join(left or words)
 
 
-@trains("hir", needs=[Labelled], paper=HIR)
-async def hir(work: Work, *, contrast: Factor = 0.0, aspect: str = OVERALL) -> MakeParts:
+@training_method("hir", needs=[LabelView], paper=HIR)
+async def hir(work: MethodContext, *, contrast: Factor = 0.0, aspect: str = OVERALL) -> BuildTasks:
     """Hindsight instruction relabelling: the instruction asks for what the answer in fact was.
 
     A good answer is learned behind the instruction to give a good one, a bad answer behind the one
@@ -196,15 +198,16 @@ async def hir(work: Work, *, contrast: Factor = 0.0, aspect: str = OVERALL) -> M
     """
     contrasted = find_objective("unlikelihood")
     goal = contrasted.bind(alpha=contrast) if contrast else find_objective("sft").bind()
-    by_kind = work.feedback.by_kind(Labelled)
+    by_kind = work.feedback.by_kind(LabelView)
 
-    def make(encoder: Encoder) -> list[Part]:
+    def make(encoder: Encoder) -> list[TrainingTask]:
         told = {
-            good: telling(encoder, work.policy, wording.condition(good)) for good in (True, False)
+            good: conditioned_encoder(encoder, work.policy, wording.condition(good))
+            for good in (True, False)
         }
         found = []
         for kind, labels in by_kind.items():
-            trees: list[Tree | None] = []
+            trees: list[PromptTree | None] = []
             for one in labels:
                 if one.aspect != aspect:
                     encoder.left_out["on other aspects"] += 1
@@ -213,7 +216,7 @@ async def hir(work: Work, *, contrast: Factor = 0.0, aspect: str = OVERALL) -> M
                     text = Text(one.completion, float(follows))
                     own = told[one.good == follows]
                     trees.append(own.tree(one.prompt, [text], weight=one.weight))
-            found.append(Part(kind, goal, kept(trees)))
+            found.append(TrainingTask(kind, goal, kept(trees)))
         return found
 
     return make
@@ -243,15 +246,15 @@ def remarks(feedback: TrainingSet) -> list[Remark]:
 
     An answer whose labels are even, and that nobody criticised, is left out.
     """
-    labels: dict[tuple[str, str], list[Labelled]] = defaultdict(list)
-    critiques: dict[tuple[str, str], list[Critiqued]] = defaultdict(list)
-    about: dict[tuple[str, str], Labelled | Critiqued] = {}
-    for view in feedback.views(Labelled):
+    labels: dict[tuple[str, str], list[LabelView]] = defaultdict(list)
+    critiques: dict[tuple[str, str], list[CritiqueView]] = defaultdict(list)
+    about: dict[tuple[str, str], LabelView | CritiqueView] = {}
+    for view in feedback.views(LabelView):
         if view.aspect == OVERALL:
             key = prompt_key(view.prompt), view.completion
             labels[key].append(view)
             about.setdefault(key, view)
-    for said in feedback.views(Critiqued):
+    for said in feedback.views(CritiqueView):
         key = prompt_key(said.prompt), said.completion
         critiques[key].append(said)
         about.setdefault(key, said)
@@ -273,17 +276,19 @@ def remarks(feedback: TrainingSet) -> list[Remark]:
     return found
 
 
-def _behind_words(work: Work, encoder: Encoder, said: Sequence[Remark]) -> list[Tree]:
+def _behind_words(
+    work: MethodContext, encoder: Encoder, said: Sequence[Remark]
+) -> list[PromptTree]:
     return kept(
-        telling(encoder, work.policy, one.words).tree(
+        conditioned_encoder(encoder, work.policy, one.words).tree(
             one.prompt, [Text(one.completion)], weight=one.weight
         )
         for one in said
     )
 
 
-@trains("faft", needs=[Labelled], paper=FAFT)
-async def faft(work: Work) -> MakeParts:
+@training_method("faft", needs=[LabelView], paper=FAFT)
+async def faft(work: MethodContext) -> BuildTasks:
     """Feedback-aware fine-tuning: each answer is learned behind what was said of it.
 
     Good attempts and bad ones are imitated, the good ones behind praise and the bad ones behind the
@@ -292,14 +297,14 @@ async def faft(work: Work) -> MakeParts:
     goal = find_objective("sft").bind()
     said = remarks(work.feedback)
 
-    def make(encoder: Encoder) -> list[Part]:
-        return [Part("answers", goal, _behind_words(work, encoder, said))]
+    def make(encoder: Encoder) -> list[TrainingTask]:
+        return [TrainingTask("answers", goal, _behind_words(work, encoder, said))]
 
     return make
 
 
-@trains("dress", needs=[Critiqued], paper=DRESS)
-async def dress(work: Work, *, turns: bool = True) -> MakeParts:
+@training_method("dress", needs=[CritiqueView], paper=DRESS)
+async def dress(work: MethodContext, *, turns: bool = True) -> BuildTasks:
     """DRESS: answers are learned behind their critiques, and refinements as a further turn.
 
     The critique, and what labels say, condition the answer that they are about: what the paper
@@ -316,26 +321,26 @@ async def dress(work: Work, *, turns: bool = True) -> MakeParts:
     """
     goal = find_objective("sft").bind()
     said = remarks(work.feedback)
-    refined = [one for one in work.feedback.views(Critiqued) if one.refinement is not None]
+    refined = [one for one in work.feedback.views(CritiqueView) if one.refinement is not None]
 
-    def make(encoder: Encoder) -> list[Part]:
-        found = [Part("answers", goal, _behind_words(work, encoder, said))]
+    def make(encoder: Encoder) -> list[TrainingTask]:
+        found = [TrainingTask("answers", goal, _behind_words(work, encoder, said))]
         if not turns:
             return found
-        praised = telling(encoder, work.policy, wording.PRAISED)
-        trees: list[Tree | None] = []
+        praised = conditioned_encoder(encoder, work.policy, wording.PRAISED)
+        trees: list[PromptTree | None] = []
         for one in refined:
             better = [Text(one.refinement or "")]
             asked = wording.to_refine(one.prompt, one.completion, one.critique)
             trees.append(encoder.tree(asked, better, weight=one.weight))
             trees.append(praised.tree(one.prompt, better, weight=one.weight))
-        return [*found, Part("refinements", goal, kept(trees))]
+        return [*found, TrainingTask("refinements", goal, kept(trees))]
 
     return make
 
 
-@trains("leti", needs=[Labelled], paper=LETI)
-async def leti(work: Work, *, textual: bool = True) -> MakeParts:
+@training_method("leti", needs=[LabelView], paper=LETI)
+async def leti(work: MethodContext, *, textual: bool = True) -> BuildTasks:
     """LeTI: reward word, prompt, answer, and what came of it where the answer failed.
 
     The language-modelling loss on all but the prompt: the answer behind the reward word, and, for a
@@ -353,17 +358,20 @@ async def leti(work: Work, *, textual: bool = True) -> MakeParts:
     goal = find_objective("sft").bind()
     said = [one for one in remarks(work.feedback) if one.good is not None]
 
-    def make(encoder: Encoder) -> list[Part]:
-        answers: list[Tree | None] = []
-        printed: list[Tree | None] = []
+    def make(encoder: Encoder) -> list[TrainingTask]:
+        answers: list[PromptTree | None] = []
+        printed: list[PromptTree | None] = []
         for one in said:
-            own = telling(encoder, work.policy, wording.condition(bool(one.good)))
+            own = conditioned_encoder(encoder, work.policy, wording.condition(bool(one.good)))
             answers.append(own.tree(one.prompt, [Text(one.completion)], weight=one.weight))
             if textual and not one.good and one.critiques:
                 asked = wording.to_foretell(one.prompt, one.completion)
                 trace = Text("\n".join(one.critiques))
                 printed.append(own.tree(asked, [trace], weight=one.weight))
-        return [Part("answers", goal, kept(answers)), Part("feedback", goal, kept(printed))]
+        return [
+            TrainingTask("answers", goal, kept(answers)),
+            TrainingTask("feedback", goal, kept(printed)),
+        ]
 
     return make
 
@@ -375,4 +383,4 @@ for _name, _words in (
     ("dress", wording.PRAISED),
     ("leti", wording.GOOD),
 ):
-    answers_told(_name, _words)
+    serve_with_prompt(_name, _words)

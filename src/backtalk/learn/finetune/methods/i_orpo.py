@@ -10,21 +10,21 @@ import numpy as np
 from pydantic import Field
 
 from backtalk.feedback.interaction import Message
-from backtalk.feedback.views import Example
+from backtalk.feedback.views import SFTExample
 from backtalk.learn.finetune import objectives as _objectives  # noqa: F401 - registers them
 from backtalk.learn.finetune.encoding import Chat, Encoder, Text
-from backtalk.learn.finetune.objective import MakeParts, Part, find_objective
-from backtalk.learn.finetune.registration import Work, trains
-from backtalk.learn.finetune.segments import pieces
-from backtalk.learn.finetune.trees import Branch, Comparison, Tree
+from backtalk.learn.finetune.objective import BuildTasks, TrainingTask, find_objective
+from backtalk.learn.finetune.registration import MethodContext, training_method
+from backtalk.learn.finetune.segments import segments
+from backtalk.learn.finetune.trees import PairLabel, PromptTree, ResponseTokens
 
 Chance = np.random.Generator
 Weight = Annotated[float, Field(ge=0)]
 Count = Annotated[int, Field(gt=0)]
 
 
-@trains("i-orpo", needs=[Example], paper=find_objective("i-orpo").paper)
-async def i_orpo(work: Work, *, ratio: Weight = 0.4, corrupted: Count = 1) -> MakeParts:
+@training_method("i-orpo", needs=[SFTExample], paper=find_objective("i-orpo").paper)
+async def i_orpo(work: MethodContext, *, ratio: Weight = 0.4, corrupted: Count = 1) -> BuildTasks:
     """Learn that a response belongs to its instruction, and not to one that asks for other things.
 
     Suri's view. An instruction is corrupted by a rule: of the last thing that the user said, one
@@ -41,15 +41,15 @@ async def i_orpo(work: Work, *, ratio: Weight = 0.4, corrupted: Count = 1) -> Ma
     corrupted
         How many corrupted instructions each response is compared under.
     """
-    examples = work.feedback.by_kind(Example)
+    examples = work.feedback.by_kind(SFTExample)
     prompts = [one.prompt for own in examples.values() for one in own]
     bound = find_objective("i-orpo").bind(ratio=ratio)
 
-    def make(encoder: Encoder) -> list[Part]:
+    def make(encoder: Encoder) -> list[TrainingTask]:
         chance = np.random.default_rng([work.run.seed, 12])
         parts = instruction_parts(prompts)
         return [
-            Part(
+            TrainingTask(
                 kind,
                 bound,
                 [
@@ -69,7 +69,7 @@ def instruction_parts(prompts: Sequence[Chat]) -> list[list[str]]:
     """Return the different parts of prompts by their place; the first, the task, is left out."""
     found: list[dict[str, None]] = []
     for prompt in prompts:
-        for place, part in enumerate(pieces(prompt[_asked(prompt)].text)[1:]):
+        for place, part in enumerate(segments(prompt[_asked(prompt)].text)[1:]):
             found += [{}] * (place >= len(found))
             found[place][part.strip()] = None
     return [[*own] for own in found]
@@ -88,7 +88,7 @@ def corrupt(prompt: Chat, parts: Sequence[Sequence[str]], chance: Chance) -> Cha
         Decides which part gives way to which.
     """
     at = _asked(prompt)
-    own = pieces(prompt[at].text)
+    own = segments(prompt[at].text)
     if len(own) < 2:
         return None
     there = {part.strip() for part in own}
@@ -110,8 +110,8 @@ def _asked(prompt: Chat) -> int:
 
 
 def _tree(
-    encoder: Encoder, example: Example, parts: Sequence[Sequence[str]], chance: Chance
-) -> Tree | None:
+    encoder: Encoder, example: SFTExample, parts: Sequence[Sequence[str]], chance: Chance
+) -> PromptTree | None:
     other = corrupt(example.prompt, parts, chance)
     if other is None:
         encoder.left_out["prompts without a part to corrupt"] += 1
@@ -123,7 +123,7 @@ def _tree(
     return two_prompts(right, wrong, weight=example.weight)
 
 
-def two_prompts(right: Tree, wrong: Tree, *, weight: float = 1.0) -> Tree:
+def two_prompts(right: PromptTree, wrong: PromptTree, *, weight: float = 1.0) -> PromptTree:
     """Return a tree of one response under two prompts, of which the first is the better.
 
     Its prompt is what the two share at the beginning; the rest of each stands before the response
@@ -132,13 +132,13 @@ def two_prompts(right: Tree, wrong: Tree, *, weight: float = 1.0) -> Tree:
     both = zip(right.prompt, wrong.prompt, strict=False)
     same = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], both))
 
-    def branch(tree: Tree) -> Branch:
+    def branch(tree: PromptTree) -> ResponseTokens:
         rest, said = tree.prompt[same:], tree.branches[0].tokens
-        return Branch((*rest, *said), weights=(*(0.0,) * len(rest), *(1.0,) * len(said)))
+        return ResponseTokens((*rest, *said), weights=(*(0.0,) * len(rest), *(1.0,) * len(said)))
 
-    return Tree(
+    return PromptTree(
         right.prompt[:same],
         (branch(right), branch(wrong)),
         weight,
-        pairs=(Comparison(0, 1),),
+        pairs=(PairLabel(0, 1),),
     )

@@ -8,14 +8,18 @@ from typing import Annotated, Any, get_type_hints
 
 from pydantic import Field
 
-from backtalk.feedback.views import Example
+from backtalk.feedback.views import SFTExample
 from backtalk.learn.context import Count
 from backtalk.learn.finetune import objectives as _objectives  # noqa: F401 - registers them
 from backtalk.learn.finetune.encoding import Encoder, Text
-from backtalk.learn.finetune.objective import MakeParts, Part, find_objective
-from backtalk.learn.finetune.registration import Work, by_objective, trains
+from backtalk.learn.finetune.objective import BuildTasks, TrainingTask, find_objective
+from backtalk.learn.finetune.registration import (
+    MethodContext,
+    register_objective_method,
+    training_method,
+)
 from backtalk.learn.finetune.tree_builders import example_trees, kept
-from backtalk.learn.finetune.trees import Tree
+from backtalk.learn.finetune.trees import PromptTree
 from backtalk.learn.method import Paper
 from backtalk.models import Sampling
 
@@ -28,16 +32,16 @@ THOUGHTS = Paper(
     "https://arxiv.org/abs/2306.00323",
 )
 
-by_objective("sft", Example, example_trees)
+register_objective_method("sft", SFTExample, example_trees)
 
 
 def _discriminative(name: str) -> None:
     """Register the method that trains by one of the objectives of discriminative fine-tuning."""
     goal = find_objective(name)
 
-    async def plan(work: Work, *, samples: int, **options: Any) -> MakeParts:
+    async def plan(work: MethodContext, *, samples: int, **options: Any) -> BuildTasks:
         bound = goal.bind(**options)
-        by_kind = work.feedback.by_kind(Example)
+        by_kind = work.feedback.by_kind(SFTExample)
         # The proposal of the objective is the policy itself, at temperature 1 and whole.
         usual = work.policy.decoder.sampling
         sampling = Sampling(max_tokens=usual.max_tokens, stop=usual.stop)
@@ -46,17 +50,17 @@ def _discriminative(name: str) -> None:
             for kind, own in by_kind.items()
         }
 
-        def make(encoder: Encoder) -> list[Part]:
+        def make(encoder: Encoder) -> list[TrainingTask]:
             return [
-                Part(kind, bound, contrasted(encoder, own, drawn[kind]))
+                TrainingTask(kind, bound, contrasted(encoder, own, drawn[kind]))
                 for kind, own in by_kind.items()
             ]
 
         return make
 
-    trains(
+    training_method(
         name,
-        needs=[Example],
+        needs=[SFTExample],
         paper=goal.paper,
         options={"samples": 2, **goal.options},
         types={"samples": Count, **get_type_hints(goal.function, include_extras=True)},
@@ -65,14 +69,14 @@ def _discriminative(name: str) -> None:
 
 
 def contrasted(
-    encoder: Encoder, examples: Sequence[Example], samples: Sequence[Sequence[str]]
-) -> list[Tree]:
+    encoder: Encoder, examples: Sequence[SFTExample], samples: Sequence[Sequence[str]]
+) -> list[PromptTree]:
     """Return trees of an example, of value 1, and samples for the same prompt, of value 0.
 
     A sample that is the example itself is no rival of it; an example without any other is left out
     and counted.
     """
-    found: list[Tree | None] = []
+    found: list[PromptTree | None] = []
     for one, own in zip(examples, samples, strict=True):
         others = [text for text in own if text.strip() not in {"", one.completion.strip()}]
         if not others:
@@ -87,10 +91,10 @@ for _name in ("dft", "dft2"):
     _discriminative(_name)
 
 
-@trains("thought-cloning", needs=[Example], paper=THOUGHTS)
+@training_method("thought-cloning", needs=[SFTExample], paper=THOUGHTS)
 async def thought_cloning(
-    work: Work, *, alpha: Factor = 1.0, opens: str = "<think>", closes: str = "</think>"
-) -> MakeParts:
+    work: MethodContext, *, alpha: Factor = 1.0, opens: str = "<think>", closes: str = "</think>"
+) -> BuildTasks:
     """Thought Cloning: the thoughts in demonstrations are imitated, and what was done after them.
 
     ``alpha L_thought + L_action``, a mean over tokens; Hu and Clune (2023), equation 1. Examples in
@@ -106,11 +110,11 @@ async def thought_cloning(
         What stands before and behind a thought.
     """
     goal = find_objective("sft").bind()
-    by_kind = work.feedback.by_kind(Example)
+    by_kind = work.feedback.by_kind(SFTExample)
 
-    def make(encoder: Encoder) -> list[Part]:
+    def make(encoder: Encoder) -> list[TrainingTask]:
         return [
-            Part(kind, goal, thought_trees(encoder, own, alpha, opens, closes))
+            TrainingTask(kind, goal, thought_trees(encoder, own, alpha, opens, closes))
             for kind, own in by_kind.items()
         ]
 
@@ -118,11 +122,11 @@ async def thought_cloning(
 
 
 def thought_trees(
-    encoder: Encoder, examples: Sequence[Example], alpha: float, opens: str, closes: str
-) -> list[Tree]:
+    encoder: Encoder, examples: Sequence[SFTExample], alpha: float, opens: str, closes: str
+) -> list[PromptTree]:
     """Return trees of the examples with thoughts, whose tokens have the weight alpha."""
     thought = re.compile(re.escape(opens) + ".*?" + re.escape(closes), re.DOTALL)
-    found: list[Tree | None] = []
+    found: list[PromptTree | None] = []
     for one in examples:
         stretches = tuple(
             (match.start(), match.end(), alpha) for match in thought.finditer(one.completion)

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, get_type_hints
 
-from backtalk.feedback.views import Ranked, Scored
+from backtalk.feedback.views import RankingView, ScoreView
 from backtalk.learn.finetune import objectives as _objectives  # noqa: F401 - registers them
 from backtalk.learn.finetune.encoding import Encoder
-from backtalk.learn.finetune.objective import MakeParts, Part, find_objective
-from backtalk.learn.finetune.registration import Work, trains
+from backtalk.learn.finetune.objective import BuildTasks, TrainingTask, find_objective
+from backtalk.learn.finetune.registration import MethodContext, training_method
 from backtalk.learn.finetune.tree_builders import list_trees, order_trees
-from backtalk.learn.finetune.trees import Tree
+from backtalk.learn.finetune.trees import PromptTree
 
-MakeTrees = Callable[[Encoder, Sequence[Ranked | Scored]], list[Tree]]
+MakeTrees = Callable[[Encoder, Sequence[RankingView | ScoreView]], list[PromptTree]]
 
 
 def by_lists(name: str, trees: MakeTrees = list_trees) -> None:
@@ -24,21 +24,21 @@ def by_lists(name: str, trees: MakeTrees = list_trees) -> None:
     """
     goal = find_objective(name)
 
-    async def plan(work: Work, **options: Any) -> MakeParts:
+    async def plan(work: MethodContext, **options: Any) -> BuildTasks:
         bound = goal.bind(**options)
 
-        def make(encoder: Encoder) -> list[Part]:
-            lists: dict[str, Sequence[Ranked | Scored]] = {
-                **work.feedback.by_kind(Ranked),
-                **work.feedback.by_kind(Scored),
+        def make(encoder: Encoder) -> list[TrainingTask]:
+            lists: dict[str, Sequence[RankingView | ScoreView]] = {
+                **work.feedback.by_kind(RankingView),
+                **work.feedback.by_kind(ScoreView),
             }
-            return [Part(kind, bound, trees(encoder, own)) for kind, own in lists.items()]
+            return [TrainingTask(kind, bound, trees(encoder, own)) for kind, own in lists.items()]
 
         return make
 
-    trains(
+    training_method(
         name,
-        needs=[Ranked],
+        needs=[RankingView],
         paper=goal.paper,
         options=goal.options,
         types=get_type_hints(goal.function, include_extras=True),

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from backtalk.feedback.views import Pair
 from backtalk.learn.finetune import objectives as _objectives  # noqa: F401 - registers them
 from backtalk.learn.finetune.encoding import Encoder
-from backtalk.learn.finetune.registration import by_objective
+from backtalk.learn.finetune.registration import register_objective_method
 from backtalk.learn.finetune.tree_builders import pair_trees
-from backtalk.learn.finetune.trees import Tree
+from backtalk.learn.finetune.trees import PromptTree
 
 
-def soft_pair_trees(encoder: Encoder, pairs: Sequence[Pair]) -> list[Tree]:
+def soft_pair_trees(encoder: Encoder, pairs: Sequence[Pair]) -> list[PromptTree]:
     """Return trees of pairs whose strength, where one is known, is how probable they are.
 
     A strength s in (0, 1] becomes the probability ``(1 + s) / 2``: none is a coin's, the greatest
@@ -30,7 +30,7 @@ def soft_pair_trees(encoder: Encoder, pairs: Sequence[Pair]) -> list[Tree]:
 
 
 for _name in ("dpo", "ipo", "cdpo", "rdpo", "hinge", "exo", "dpo-desiderata"):
-    by_objective(_name, Pair, pair_trees)
+    register_objective_method(_name, Pair, pair_trees)
 for _name in ("slic-hf", "orpo", "simpo", "cpo", "cpl", "pairwise-cringe"):
-    by_objective(_name, Pair, pair_trees)
-by_objective("osp", Pair, soft_pair_trees)
+    register_objective_method(_name, Pair, pair_trees)
+register_objective_method("osp", Pair, soft_pair_trees)

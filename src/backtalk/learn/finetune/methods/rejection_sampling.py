@@ -10,7 +10,7 @@ from pydantic import Field
 
 from backtalk.embedders.named import EmbedderName
 from backtalk.errors import BacktalkError
-from backtalk.feedback.views import Example, Pair
+from backtalk.feedback.views import Pair, SFTExample
 from backtalk.learn.context import (
     LEARNED,
     Count,
@@ -23,8 +23,13 @@ from backtalk.learn.context import (
 )
 from backtalk.learn.finetune import objectives as _objectives  # noqa: F401 - registers them
 from backtalk.learn.finetune.encoding import Chat, Encoder
-from backtalk.learn.finetune.objective import Bound, MakeParts, Part, find_objective
-from backtalk.learn.finetune.registration import Work, trains
+from backtalk.learn.finetune.objective import (
+    BoundObjective,
+    BuildTasks,
+    TrainingTask,
+    find_objective,
+)
+from backtalk.learn.finetune.registration import MethodContext, training_method
 from backtalk.learn.finetune.tree_builders import example_trees
 from backtalk.learn.method import Paper
 from backtalk.rewards import Reward
@@ -58,9 +63,9 @@ REJECTION = Paper(
 )
 
 
-@trains("raft", needs=[Pair], paper=RAFT)
+@training_method("raft", needs=[Pair], paper=RAFT)
 async def raft(
-    work: Work,
+    work: MethodContext,
     *,
     samples: Count = 8,
     keep: Count = 1,
@@ -69,7 +74,7 @@ async def raft(
     source: Source = "samples",
     sampler: str | None = None,
     prompts: Count | None = None,
-) -> MakeParts:
+) -> BuildTasks:
     """Reward-ranked fine-tuning: of several samples for each prompt, the best is imitated.
 
     Dong et al. (2023).
@@ -101,9 +106,9 @@ async def raft(
     return _parts(goal, await best(reward, asked, found, keep))
 
 
-@trains("superhf", needs=[Pair], paper=SUPERHF)
+@training_method("superhf", needs=[Pair], paper=SUPERHF)
 async def superhf(
-    work: Work,
+    work: MethodContext,
     *,
     samples: Count = 8,
     keep: Count = 1,
@@ -113,7 +118,7 @@ async def superhf(
     source: Source = "samples",
     sampler: str | None = None,
     prompts: Count | None = None,
-) -> MakeParts:
+) -> BuildTasks:
     """SuperHF: samples that a reward has filtered are imitated, held near the policy by a KL prior.
 
     Mukobi et al. (2023). The options are those of ``raft``, and ``beta``.
@@ -134,9 +139,9 @@ async def superhf(
     return _parts(goal, await best(reward, asked, found, keep))
 
 
-@trains("rejection-sampling", needs=[Pair], paper=REJECTION)
+@training_method("rejection-sampling", needs=[Pair], paper=REJECTION)
 async def rejection_sampling(
-    work: Work,
+    work: MethodContext,
     *,
     samples: Count = 8,
     threshold: float | None = None,
@@ -145,7 +150,7 @@ async def rejection_sampling(
     examples: bool = True,
     sampler: str | None = None,
     prompts: Count | None = None,
-) -> MakeParts:
+) -> BuildTasks:
     """Rejection sampling: all distinct samples that are right, and the examples there are.
 
     Yuan et al. (2023); one round of expert iteration.
@@ -167,13 +172,13 @@ async def rejection_sampling(
     asked = prompts_of(work, prompts)
     found = await _answers(work, asked, samples, sampler=sampler)
     level = await _level(work, reward, judge, threshold)
-    shown = work.feedback.views(Example) if examples else []
+    shown = work.feedback.views(SFTExample) if examples else []
     return _parts(goal, await right(reward, asked, found, level), shown)
 
 
-@trains("rest-em", needs=[Pair], paper=REST_EM)
+@training_method("rest-em", needs=[Pair], paper=REST_EM)
 async def rest_em(
-    work: Work,
+    work: MethodContext,
     *,
     samples: Count = 32,
     cap: Count = 10,
@@ -182,7 +187,7 @@ async def rest_em(
     embedder: EmbedderName = "hashed",
     sampler: str | None = None,
     prompts: Count | None = None,
-) -> MakeParts:
+) -> BuildTasks:
     """ReST-EM: samples of the last round's policy that are right, so many a prompt, teach the base.
 
     Singh et al. (2023), algorithm 1. One call is one iteration: every round begins from the same
@@ -242,7 +247,7 @@ _SAME = 1e-9
 
 
 async def _answers(
-    work: Work,
+    work: MethodContext,
     prompts: Sequence[Chat],
     samples: int,
     *,
@@ -257,7 +262,7 @@ async def _answers(
     return [[text for text in dict.fromkeys(own) if text.strip()] for own in found]
 
 
-async def _level(work: Work, reward: Reward, judge: str, threshold: float | None) -> float:
+async def _level(work: MethodContext, reward: Reward, judge: str, threshold: float | None) -> float:
     if threshold is not None:
         return threshold
     if reward.bounds is not None:
@@ -272,12 +277,12 @@ async def _level(work: Work, reward: Reward, judge: str, threshold: float | None
 
 
 def _parts(
-    goal: Bound, answers: Sequence[tuple[Chat, str]], examples: Sequence[Example] = ()
-) -> MakeParts:
-    def make(encoder: Encoder) -> list[Part]:
+    goal: BoundObjective, answers: Sequence[tuple[Chat, str]], examples: Sequence[SFTExample] = ()
+) -> BuildTasks:
+    def make(encoder: Encoder) -> list[TrainingTask]:
         return [
-            Part("selected", goal, answer_trees(encoder, answers)),
-            Part("examples", goal, example_trees(encoder, examples)),
+            TrainingTask("selected", goal, answer_trees(encoder, answers)),
+            TrainingTask("examples", goal, example_trees(encoder, examples)),
         ]
 
     return make

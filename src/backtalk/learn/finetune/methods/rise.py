@@ -13,14 +13,14 @@ import numpy as np
 from pydantic import Field
 
 from backtalk.feedback.interaction import Message
-from backtalk.feedback.views import Example, Pair
+from backtalk.feedback.views import Pair, SFTExample
 from backtalk.learn.finetune import objectives as _objectives  # noqa: F401 - registers them
 from backtalk.learn.finetune.encoding import Encoder, Text
-from backtalk.learn.finetune.objective import MakeParts, Part, find_objective
-from backtalk.learn.finetune.registration import Work, trains
-from backtalk.learn.finetune.segments import differences, only_what_differs
+from backtalk.learn.finetune.objective import BuildTasks, TrainingTask, find_objective
+from backtalk.learn.finetune.registration import MethodContext, training_method
+from backtalk.learn.finetune.segments import differences, mask_shared_tokens
 from backtalk.learn.finetune.tree_builders import example_trees, pair_trees
-from backtalk.learn.finetune.trees import Comparison, Tree
+from backtalk.learn.finetune.trees import PairLabel, PromptTree
 
 Chance = np.random.Generator
 Beta = Annotated[float, Field(gt=0)]
@@ -39,9 +39,9 @@ _WORD = re.compile(r"[^\W\d_]{2,}")
 _SIGNS = ("+-*/", "+-\u00d7\u00f7")
 
 
-@trains("rise", needs=[Example], paper=find_objective("rise").paper)
+@training_method("rise", needs=[SFTExample], paper=find_objective("rise").paper)
 async def rise(
-    work: Work,
+    work: MethodContext,
     *,
     beta: Beta = 0.1,
     nll: Weight = 0.1,
@@ -49,7 +49,7 @@ async def rise(
     errors: Count = 1,
     ask: str = ASK,
     most_changed: Share = 0.5,
-) -> MakeParts:
+) -> BuildTasks:
     """Put errors into right answers, and learn to tell the two apart by the tokens that differ.
 
     Pairs that the feedback holds besides, of whole responses, are learned from together with
@@ -76,7 +76,7 @@ async def rise(
     """
     examples = {
         kind: [one for one in own if one.completion.strip()]
-        for kind, own in work.feedback.by_kind(Example).items()
+        for kind, own in work.feedback.by_kind(SFTExample).items()
     }
     flat = [one for own in examples.values() for one in own]
     if injector == "rule":
@@ -105,21 +105,21 @@ async def rise(
     bound = find_objective("rise").bind(beta=beta, nll=nll)
     imitated = find_objective("sft").bind()
 
-    def make(encoder: Encoder) -> list[Part]:
+    def make(encoder: Encoder) -> list[TrainingTask]:
         missing = len(flat) * errors - sum(map(len, made.values()))
         if missing:
             encoder.left_out["errors that could not be put in"] += missing
         parts = []
         for kind, own in made.items():
             trees = injected_trees(encoder, own)
-            parts.append(Part(f"{kind}, spoilt", bound, trees))
+            parts.append(TrainingTask(f"{kind}, spoilt", bound, trees))
             right = example_trees(encoder, [one.example for one in own])
             if nll and trees and right:
                 # The objective has the likelihood of the tokens that differ; this is of all.
                 share = nll * len(trees) / len(right)
-                parts.append(Part(f"{kind}, right", imitated, right, share))
+                parts.append(TrainingTask(f"{kind}, right", imitated, right, share))
         parts += [
-            Part(kind, bound, pair_trees(encoder, own))
+            TrainingTask(kind, bound, pair_trees(encoder, own))
             for kind, own in work.feedback.by_kind(Pair).items()
         ]
         return parts
@@ -131,11 +131,11 @@ async def rise(
 class Injected:
     """A right answer, and the same with an error in it."""
 
-    example: Example
+    example: SFTExample
     wrong: str
 
 
-def injected_trees(encoder: Encoder, made: Sequence[Injected]) -> list[Tree]:
+def injected_trees(encoder: Encoder, made: Sequence[Injected]) -> list[PromptTree]:
     """Return trees of a right and a wrong text, of which the tokens that differ are learned."""
     found = []
     for one in made:
@@ -143,10 +143,10 @@ def injected_trees(encoder: Encoder, made: Sequence[Injected]) -> list[Tree]:
             one.example.prompt,
             [Text(one.example.completion), Text(one.wrong)],
             weight=one.example.weight,
-            pairs=[Comparison(0, 1)],
+            pairs=[PairLabel(0, 1)],
         )
         if tree is not None:
-            found.append(only_what_differs(tree))
+            found.append(mask_shared_tokens(tree))
     return found
 
 

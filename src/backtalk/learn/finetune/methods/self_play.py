@@ -24,12 +24,12 @@ from backtalk.feedback.views import Pair
 from backtalk.learn.context import Count, named_policy
 from backtalk.learn.finetune import objectives as _objectives  # noqa: F401 - registers them
 from backtalk.learn.finetune.encoding import Chat, Encoder, Text
-from backtalk.learn.finetune.objective import MakeParts, Part, find_objective
+from backtalk.learn.finetune.objective import BuildTasks, TrainingTask, find_objective
 from backtalk.learn.finetune.objectives.common import Beta, Weight
-from backtalk.learn.finetune.registration import Work, trains
+from backtalk.learn.finetune.registration import MethodContext, training_method
 from backtalk.learn.finetune.tree_builders import kept, pair_trees
-from backtalk.learn.finetune.trees import Branch, Tree
-from backtalk.learn.method import InRounds, Paper
+from backtalk.learn.finetune.trees import PromptTree, ResponseTokens
+from backtalk.learn.method import OnlineDefaults, Paper
 from backtalk.models import ContextTooLong, Scorer, load_model
 from backtalk.policy import Policy
 
@@ -51,13 +51,13 @@ NASH_MP = Paper(
 )
 
 
-@trains(
+@training_method(
     "sppo",
     needs=[Pair],
     paper=find_objective("sppo").paper,
-    rounds=InRounds(reference_moves=1, pairs="mutual"),
+    rounds=OnlineDefaults(update_reference_every=1, pairs="mutual"),
 )
-async def sppo(work: Work, *, beta: Beta = 1e-3) -> MakeParts:
+async def sppo(work: MethodContext, *, beta: Beta = 1e-3) -> BuildTasks:
     """Self-play preference optimisation: each log-ratio is drawn to how often the response wins.
 
     Wu et al. (2024), algorithm 1. How often a response beats the policy of this round is estimated
@@ -74,7 +74,7 @@ async def sppo(work: Work, *, beta: Beta = 1e-3) -> MakeParts:
     """
     bound = find_objective("sppo").bind(beta=beta)
 
-    def trees(encoder: Encoder, pairs: Sequence[Pair]) -> list[Tree]:
+    def trees(encoder: Encoder, pairs: Sequence[Pair]) -> list[PromptTree]:
         rates = win_rates(pairs)
         return pair_trees(
             encoder,
@@ -83,18 +83,24 @@ async def sppo(work: Work, *, beta: Beta = 1e-3) -> MakeParts:
         )
 
     by_kind = work.feedback.by_kind(Pair)
-    return lambda encoder: [Part(kind, bound, trees(encoder, own)) for kind, own in by_kind.items()]
+    return lambda encoder: [
+        TrainingTask(kind, bound, trees(encoder, own)) for kind, own in by_kind.items()
+    ]
 
 
-@trains(
+@training_method(
     "dno",
     needs=[Pair],
     paper=find_objective("dno").paper,
-    rounds=InRounds(reference_moves=1, pairs="mutual"),
+    rounds=OnlineDefaults(update_reference_every=1, pairs="mutual"),
 )
 async def dno(
-    work: Work, *, eta: Beta = 0.1, gap: Share = 0.5, labels: Literal["hard", "soft"] = "hard"
-) -> MakeParts:
+    work: MethodContext,
+    *,
+    eta: Beta = 0.1,
+    gap: Share = 0.5,
+    labels: Literal["hard", "soft"] = "hard",
+) -> BuildTasks:
     """Direct Nash optimisation: answers that win often are set against such that seldom do.
 
     Rosset et al. (2024). The win rate of an answer is how often it beats the other answers that
@@ -119,19 +125,19 @@ async def dno(
         for kind, own in work.feedback.by_kind(Pair).items()
     }
     return lambda encoder: [
-        Part(kind, bound, pair_trees(encoder, own)) for kind, own in by_kind.items()
+        TrainingTask(kind, bound, pair_trees(encoder, own)) for kind, own in by_kind.items()
     ]
 
 
-@trains(
+@training_method(
     "inpo",
     needs=[Pair],
     paper=find_objective("inpo").paper,
-    rounds=InRounds(reference_moves=1, pairs="mutual"),
+    rounds=OnlineDefaults(update_reference_every=1, pairs="mutual"),
 )
 async def inpo(
-    work: Work, *, eta: Beta = 0.0075, tau: Weight = 0.0025, base: str | None = None
-) -> MakeParts:
+    work: MethodContext, *, eta: Beta = 0.0075, tau: Weight = 0.0025, base: str | None = None
+) -> BuildTasks:
     """Iterative Nash policy optimisation: a step against oneself, held near two policies.
 
     Zhang et al. (2024), algorithm 1: ``pi`` becomes the one of the largest
@@ -152,15 +158,15 @@ async def inpo(
     return await _step(work, eta=eta, tau=tau, base=base)
 
 
-@trains(
+@training_method(
     "nash-md",
     needs=[Pair],
     paper=NASH_MD,
-    rounds=InRounds(reference_moves=1, sampling="mixture", pairs="mutual"),
+    rounds=OnlineDefaults(update_reference_every=1, sampling="mixture", pairs="mutual"),
 )
 async def nash_md(
-    work: Work, *, eta: Beta = 0.064, tau: Weight = 0.008, base: str | None = None
-) -> MakeParts:
+    work: MethodContext, *, eta: Beta = 0.064, tau: Weight = 0.008, base: str | None = None
+) -> BuildTasks:
     """Nash-MD: a step against a geometric mixture of oneself and the first policy.
 
     Munos et al. (2023), section 5: ``pi`` becomes the one of the largest
@@ -184,8 +190,13 @@ async def nash_md(
     return await _step(work, eta=eta, tau=tau, base=base)
 
 
-@trains("nash-mp", needs=[Pair], paper=NASH_MP, rounds=InRounds(reference_moves=2, pairs="mutual"))
-async def nash_mp(work: Work, *, beta: Beta = 0.01, base: str | None = None) -> MakeParts:
+@training_method(
+    "nash-mp",
+    needs=[Pair],
+    paper=NASH_MP,
+    rounds=OnlineDefaults(update_reference_every=2, pairs="mutual"),
+)
+async def nash_mp(work: MethodContext, *, beta: Beta = 0.01, base: str | None = None) -> BuildTasks:
     """Nash mirror prox: a step to find out where one would go, then one from where one was.
 
     Tiapkin et al. (2025). One round is one proximal step,
@@ -206,13 +217,15 @@ async def nash_mp(work: Work, *, beta: Beta = 0.01, base: str | None = None) -> 
     return await _step(work, eta=beta + 0.5, tau=beta, base=base)
 
 
-@trains(
+@training_method(
     "spac",
     needs=[Pair],
     paper=find_objective("spac").paper,
-    rounds=InRounds(reference_moves=1, pairs="mutual"),
+    rounds=OnlineDefaults(update_reference_every=1, pairs="mutual"),
 )
-async def spac(work: Work, *, beta: Beta = 0.1, fit: Weight = 1.0, samples: Count = 2) -> MakeParts:
+async def spac(
+    work: MethodContext, *, beta: Beta = 0.1, fit: Weight = 1.0, samples: Count = 2
+) -> BuildTasks:
     """Self-play with an adversarial critic: what the labels do not show to be good counts as bad.
 
     After Ji et al. (2024). One call is one iteration; the policy's own answers are drawn for it and
@@ -233,19 +246,20 @@ async def spac(work: Work, *, beta: Beta = 0.1, fit: Weight = 1.0, samples: Coun
     by_kind = work.feedback.by_kind(Pair)
     own = await _drawn(work, [pair for pairs in by_kind.values() for pair in pairs], samples)
     return lambda encoder: [
-        Part(kind, bound, marked_trees(encoder, pairs, own)) for kind, pairs in by_kind.items()
+        TrainingTask(kind, bound, marked_trees(encoder, pairs, own))
+        for kind, pairs in by_kind.items()
     ]
 
 
-@trains(
+@training_method(
     "xpo",
     needs=[Pair],
     paper=find_objective("xpo").paper,
-    rounds=InRounds(sampling="first", pairs="mutual"),
+    rounds=OnlineDefaults(sampling="first", pairs="mutual"),
 )
 async def xpo(
-    work: Work, *, beta: Beta = 0.1, alpha: Weight = 1e-5, samples: Count = 1
-) -> MakeParts:
+    work: MethodContext, *, beta: Beta = 0.1, alpha: Weight = 1e-5, samples: Count = 1
+) -> BuildTasks:
     """Exploratory preference optimisation: DPO with a bonus for leaving what the reference says.
 
     Xie et al. (2024), algorithm 1. Where a prompt has answers of the reference, as in rounds, it is
@@ -278,7 +292,8 @@ async def xpo(
     lacking = [pair for pair in everything if not known[prompt_key(pair.prompt)]]
     known |= await _drawn(work, lacking, samples, policy=reference)
     return lambda encoder: [
-        Part(kind, bound, marked_trees(encoder, own, known)) for kind, own in by_kind.items()
+        TrainingTask(kind, bound, marked_trees(encoder, own, known))
+        for kind, own in by_kind.items()
     ]
 
 
@@ -361,7 +376,7 @@ _SAME = 1e-9
 
 
 async def base_margins(
-    base: Policy, pairs: Sequence[Pair], work: Work
+    base: Policy, pairs: Sequence[Pair], work: MethodContext
 ) -> Callable[[Pair], Mapping[str, float]]:
     """Return what says of a pair by how many nats the base finds the chosen one more probable.
 
@@ -410,7 +425,7 @@ async def _log_probabilities(
         return [*first, *await _log_probabilities(model, texts[half:])]
 
 
-async def _step(work: Work, *, eta: float, tau: float, base: str | None) -> MakeParts:
+async def _step(work: MethodContext, *, eta: float, tau: float, base: str | None) -> BuildTasks:
     """Return what makes the parts of a proximal step: INPO's loss on the pairs that there are."""
     bound = find_objective("inpo").bind(eta=eta, tau=tau)
     by_kind = {kind: both_ways(own) for kind, own in work.feedback.by_kind(Pair).items()}
@@ -420,7 +435,8 @@ async def _step(work: Work, *, eta: float, tau: float, base: str | None) -> Make
     if near.id != reference.id:
         facts = await base_margins(near, [pair for own in by_kind.values() for pair in own], work)
     return lambda encoder: [
-        Part(kind, bound, pair_trees(encoder, own, facts=facts)) for kind, own in by_kind.items()
+        TrainingTask(kind, bound, pair_trees(encoder, own, facts=facts))
+        for kind, own in by_kind.items()
     ]
 
 
@@ -429,7 +445,7 @@ def _unknown(_: Pair) -> Mapping[str, float]:
 
 
 async def _drawn(
-    work: Work, pairs: Sequence[Pair], count: int, *, policy: Policy | None = None
+    work: MethodContext, pairs: Sequence[Pair], count: int, *, policy: Policy | None = None
 ) -> dict[str, list[str]]:
     """Return new answers of a policy to the prompts of pairs, by the prompts' keys."""
     prompts = {prompt_key(pair.prompt): pair.prompt for pair in pairs}
@@ -461,7 +477,7 @@ def _across(pairs: Sequence[Pair], given: Mapping[str, Sequence[str]]) -> list[P
 
 def marked_trees(
     encoder: Encoder, pairs: Sequence[Pair], answers: Mapping[str, Sequence[str]]
-) -> list[Tree]:
+) -> list[PromptTree]:
     """Return trees of compared responses with answers of value 1; the other responses have 0.
 
     An answer that is one of the compared responses is marked there; others stand beside, as often
@@ -490,7 +506,7 @@ def marked_trees(
     return found
 
 
-def _with_marked(tree: Tree, marked: Sequence[Branch]) -> Tree:
+def _with_marked(tree: PromptTree, marked: Sequence[ResponseTokens]) -> PromptTree:
     branches = list(tree.branches)
     places = {branch.tokens: place for place, branch in enumerate(branches)}
     for branch in marked:

@@ -10,11 +10,11 @@ from typing import Annotated
 from pydantic import Field
 
 from backtalk.feedback.merge import prompt_key
-from backtalk.feedback.views import Example, Labelled, Stepwise
+from backtalk.feedback.views import LabelView, SFTExample, StepLabels
 from backtalk.learn.finetune import objectives as _objectives  # noqa: F401 - registers them
 from backtalk.learn.finetune.encoding import Chat, Encoder, Text
-from backtalk.learn.finetune.objective import MakeParts, Part, find_objective
-from backtalk.learn.finetune.registration import Work, trains
+from backtalk.learn.finetune.objective import BuildTasks, TrainingTask, find_objective
+from backtalk.learn.finetune.registration import MethodContext, training_method
 from backtalk.learn.finetune.tree_builders import MOST_RESPONSES, kept
 from backtalk.learn.training_set import TrainingSet
 
@@ -29,13 +29,13 @@ class Solution:
     whole: bool
 
 
-@trains("self-sampled", needs=[Labelled], paper=find_objective("beta-mml").paper)
+@training_method("self-sampled", needs=[LabelView], paper=find_objective("beta-mml").paper)
 async def self_sampled(
-    work: Work,
+    work: MethodContext,
     *,
     beta: Annotated[float, Field(ge=0, le=1)] = 0.0,
     partial: bool = True,
-) -> MakeParts:
+) -> BuildTasks:
     """Self-sampled solutions: all right ones are imitated, and wrong ones up to where they err.
 
     What was checked (outcomes, steps, labels) says which of the sampled solutions are right;
@@ -55,13 +55,13 @@ async def self_sampled(
     goal = find_objective("beta-mml").bind(beta=beta) if beta else find_objective("sft").bind()
     found = solutions(work.feedback, partial=partial)
 
-    def make(encoder: Encoder) -> list[Part]:
+    def make(encoder: Encoder) -> list[TrainingTask]:
         trees = (
             encoder.tree(prompt, [Text(one.text, 1.0, ends=one.whole) for one in some])
             for prompt, own in found
             for some in _fitting(encoder, prompt, own)
         )
-        return [Part("solutions", goal, kept(trees))]
+        return [TrainingTask("solutions", goal, kept(trees))]
 
     return make
 
@@ -85,7 +85,7 @@ def solutions(feedback: TrainingSet, *, partial: bool) -> list[tuple[Chat, list[
     whole: dict[str, dict[str, str]] = defaultdict(dict)
     wrong: dict[str, set[str]] = defaultdict(set)
     begun: dict[str, dict[str, str]] = defaultdict(dict)
-    by_kind = feedback.by_kind(Labelled)
+    by_kind = feedback.by_kind(LabelView)
     for label in (one for kind in _CHECKED for one in by_kind.get(kind, [])):
         key = prompt_key(label.prompt)
         prompts.setdefault(key, label.prompt)
@@ -93,11 +93,11 @@ def solutions(feedback: TrainingSet, *, partial: bool) -> list[tuple[Chat, list[
             whole[key].setdefault(_plain(label.completion), label.completion)
         else:
             wrong[key].add(_plain(label.completion))
-    for example in feedback.views(Example):
+    for example in feedback.views(SFTExample):
         key = prompt_key(example.prompt)
         prompts.setdefault(key, example.prompt)
         whole[key].setdefault(_plain(example.completion), example.completion)
-    for checked in feedback.views(Stepwise) if partial else []:
+    for checked in feedback.views(StepLabels) if partial else []:
         beginning = right_beginning(checked)
         if beginning:
             key = prompt_key(checked.prompt)
@@ -116,7 +116,7 @@ def solutions(feedback: TrainingSet, *, partial: bool) -> list[tuple[Chat, list[
     return found
 
 
-def right_beginning(checked: Stepwise) -> str:
+def right_beginning(checked: StepLabels) -> str:
     """Return the text up to the first step that is wrong; empty where there is none, or no text."""
     before = 0
     for step in checked.steps:

@@ -9,19 +9,19 @@ from typing import Annotated
 from pydantic import Field
 
 from backtalk.feedback.merge import prompt_key
-from backtalk.feedback.views import Pair, Stepwise
+from backtalk.feedback.views import Pair, StepLabels
 from backtalk.learn.finetune import objectives as _objectives  # noqa: F401 - registers them
 from backtalk.learn.finetune.encoding import Encoder, Text
-from backtalk.learn.finetune.objective import MakeParts, Part, find_objective
-from backtalk.learn.finetune.registration import Work, trains
-from backtalk.learn.finetune.segments import pieces, shared, without_beginning
-from backtalk.learn.finetune.trees import Comparison, Tree
+from backtalk.learn.finetune.objective import BuildTasks, TrainingTask, find_objective
+from backtalk.learn.finetune.registration import MethodContext, training_method
+from backtalk.learn.finetune.segments import common_prefix, mask_common_prefix, segments
+from backtalk.learn.finetune.trees import PairLabel, PromptTree
 
 Beta = Annotated[float, Field(gt=0)]
 
 
-@trains("step-dpo", needs=[Pair], paper=find_objective("step-dpo").paper)
-async def step_dpo(work: Work, *, beta: Beta = 0.4) -> MakeParts:
+@training_method("step-dpo", needs=[Pair], paper=find_objective("step-dpo").paper)
+async def step_dpo(work: MethodContext, *, beta: Beta = 0.4) -> BuildTasks:
     """Learn the first step in which the better and the worse response differ, and nothing else.
 
     Steps are lines, or the sentences of a text of one line. Pairs whose responses share their
@@ -41,30 +41,30 @@ async def step_dpo(work: Work, *, beta: Beta = 0.4) -> MakeParts:
     """
     bound = find_objective("step-dpo").bind(beta=beta)
 
-    def make(encoder: Encoder) -> list[Part]:
+    def make(encoder: Encoder) -> list[TrainingTask]:
         return [
             *(
-                Part(kind, bound, step_trees(encoder, own))
+                TrainingTask(kind, bound, step_trees(encoder, own))
                 for kind, own in work.feedback.by_kind(Pair).items()
             ),
             *(
-                Part(kind, bound, checked_step_trees(encoder, own))
-                for kind, own in work.feedback.by_kind(Stepwise).items()
+                TrainingTask(kind, bound, checked_step_trees(encoder, own))
+                for kind, own in work.feedback.by_kind(StepLabels).items()
             ),
         ]
 
     return make
 
 
-def step_trees(encoder: Encoder, pairs: Sequence[Pair]) -> list[Tree]:
+def step_trees(encoder: Encoder, pairs: Sequence[Pair]) -> list[PromptTree]:
     """Return trees of two responses up to the first step that differs, which has all weight.
 
     Where one of them ends there, the token that ends it is the step.
     """
     found = []
     for pair in pairs:
-        chosen, rejected = pieces(pair.chosen), pieces(pair.rejected)
-        place = shared(chosen, rejected)
+        chosen, rejected = segments(pair.chosen), segments(pair.rejected)
+        place = common_prefix(chosen, rejected)
         if pair.tie or place == max(len(chosen), len(rejected)):
             encoder.left_out["ties"] += 1
         elif place == 0:
@@ -74,15 +74,15 @@ def step_trees(encoder: Encoder, pairs: Sequence[Pair]) -> list[Tree]:
                 pair.prompt,
                 [up_to(chosen, place), up_to(rejected, place)],
                 weight=pair.weight,
-                pairs=[Comparison(0, 1, 1.0, {"probability": pair.probability})],
+                pairs=[PairLabel(0, 1, 1.0, {"probability": pair.probability})],
             )
-            found += [] if tree is None else [without_beginning(tree)]
+            found += [] if tree is None else [mask_common_prefix(tree)]
     return found
 
 
-def checked_step_trees(encoder: Encoder, responses: Sequence[Stepwise]) -> list[Tree]:
+def checked_step_trees(encoder: Encoder, responses: Sequence[StepLabels]) -> list[PromptTree]:
     """Return trees of a wrong step, and the right ones that others have in its place."""
-    grouped: dict[str, list[Stepwise]] = defaultdict(list)
+    grouped: dict[str, list[StepLabels]] = defaultdict(list)
     for one in responses:
         grouped[prompt_key(one.prompt)].append(one)
     found = []
@@ -100,9 +100,9 @@ def checked_step_trees(encoder: Encoder, responses: Sequence[Stepwise]) -> list[
                 wrong.prompt,
                 texts,
                 weight=wrong.weight,
-                pairs=[Comparison(i, len(right), 1 / len(right)) for i in range(len(right))],
+                pairs=[PairLabel(i, len(right), 1 / len(right)) for i in range(len(right))],
             )
-            found += [] if tree is None else [without_beginning(tree)]
+            found += [] if tree is None else [mask_common_prefix(tree)]
     return found
 
 
@@ -113,15 +113,17 @@ def up_to(parts: Sequence[str], place: int) -> Text:
     return Text(text if last else text.rstrip(" "), ends=last)
 
 
-def _first_wrong(one: Stepwise) -> int | None:
+def _first_wrong(one: StepLabels) -> int | None:
     verdicts = [step.verdict for step in one.steps]
     return verdicts.index("wrong") if "wrong" in verdicts else None
 
 
-def _right_in_place(own: Sequence[Stepwise], wrong: Stepwise, place: int) -> dict[str, Stepwise]:
+def _right_in_place(
+    own: Sequence[StepLabels], wrong: StepLabels, place: int
+) -> dict[str, StepLabels]:
     """Return the responses with a right step in the place of a wrong one, by that step."""
     before = [text.strip() for text in wrong.texts[:place]]
-    found: dict[str, Stepwise] = {}
+    found: dict[str, StepLabels] = {}
     for one in own:
         texts = [text.strip() for text in one.texts]
         if (
@@ -134,7 +136,7 @@ def _right_in_place(own: Sequence[Stepwise], wrong: Stepwise, place: int) -> dic
     return found
 
 
-def _up_to(one: Stepwise, place: int) -> Text:
+def _up_to(one: StepLabels, place: int) -> Text:
     end = one.steps[place].end
     last = place == len(one.steps) - 1 and not one.completion[end:].strip()
     return Text(one.completion if last else one.completion[:end], ends=last)

@@ -13,11 +13,11 @@ from backtalk.errors import BacktalkError
 from backtalk.feedback.views import Pair
 from backtalk.learn.finetune import objectives as _objectives  # noqa: F401 - registers them
 from backtalk.learn.finetune.encoding import Chat, Encoder, Text
-from backtalk.learn.finetune.objective import MakeParts, Part, find_objective
-from backtalk.learn.finetune.prompt_conditioning import also_told
-from backtalk.learn.finetune.registration import Work, trains
+from backtalk.learn.finetune.objective import BuildTasks, TrainingTask, find_objective
+from backtalk.learn.finetune.prompt_conditioning import append_system
+from backtalk.learn.finetune.registration import MethodContext, training_method
 from backtalk.learn.finetune.tree_builders import pair_trees
-from backtalk.learn.finetune.trees import Tree
+from backtalk.learn.finetune.trees import PromptTree
 from backtalk.models.errors import ContextTooLong
 from backtalk.models.protocol import Scorer
 
@@ -30,15 +30,15 @@ GOOD = "Give the best answer you can: right, complete, to the point and in a fit
 BAD = "Give the worst answer you can: wrong, incomplete, beside the point, in no fitting manner."
 
 
-@trains("t-reg", needs=[Pair], paper=find_objective("t-reg").paper)
+@training_method("t-reg", needs=[Pair], paper=find_objective("t-reg").paper)
 async def t_reg(
-    work: Work,
+    work: MethodContext,
     *,
     beta: Beta = 0.1,
     alpha: Weight = 0.25,
     good: str = GOOD,
     bad: str = BAD,
-) -> MakeParts:
+) -> BuildTasks:
     """Learn from pairs, the implicit reward of each token drawn to one that the model finds itself.
 
     That is by how much more probable a token is where the system prompt asks for a good answer
@@ -67,16 +67,17 @@ async def t_reg(
     rewards = await token_rewards(work, list(dict.fromkeys(texts)), good, bad)
     bound = find_objective("t-reg").bind(beta=beta, alpha=alpha)
 
-    def make(encoder: Encoder) -> list[Part]:
+    def make(encoder: Encoder) -> list[TrainingTask]:
         return [
-            Part(kind, bound, rewarded_trees(encoder, own, rewards)) for kind, own in pairs.items()
+            TrainingTask(kind, bound, rewarded_trees(encoder, own, rewards))
+            for kind, own in pairs.items()
         ]
 
     return make
 
 
 async def token_rewards(
-    work: Work, texts: Sequence[tuple[Chat, str]], good: str, bad: str
+    work: MethodContext, texts: Sequence[tuple[Chat, str]], good: str, bad: str
 ) -> dict[tuple[Chat, str], tuple[float, ...]]:
     """Return the rewards of the tokens of each text; what is too long for the model has none.
 
@@ -107,9 +108,9 @@ _AT_ONCE = 64
 
 
 async def _scored(
-    model: Scorer, work: Work, texts: Sequence[tuple[Chat, str]], words: str
+    model: Scorer, work: MethodContext, texts: Sequence[tuple[Chat, str]], words: str
 ) -> list[NDArray[np.float64] | None]:
-    asked = [(also_told(work.policy, words).messages(prompt), text) for prompt, text in texts]
+    asked = [(append_system(work.policy, words).messages(prompt), text) for prompt, text in texts]
     try:
         return [*await model.score(asked)]
     except ContextTooLong:
@@ -123,7 +124,7 @@ async def _alone(model: Scorer, text: tuple[Chat, str]) -> NDArray[np.float64] |
         return None
 
 
-def rewarded_trees(encoder: Encoder, pairs: Sequence[Pair], rewards: Rewards) -> list[Tree]:
+def rewarded_trees(encoder: Encoder, pairs: Sequence[Pair], rewards: Rewards) -> list[PromptTree]:
     """Return trees of pairs, with the rewards of the tokens as their credit."""
     known = []
     for pair in pairs:

@@ -12,9 +12,9 @@ from backtalk.feedback.merge import prompt_key
 from backtalk.feedback.views import Pair
 from backtalk.learn.finetune import objectives as _objectives  # noqa: F401 - registers them
 from backtalk.learn.finetune.encoding import Chat, Encoder
-from backtalk.learn.finetune.objective import MakeParts, Part, find_objective
-from backtalk.learn.finetune.registration import Work, trains
-from backtalk.learn.finetune.segments import pieces
+from backtalk.learn.finetune.objective import BuildTasks, TrainingTask, find_objective
+from backtalk.learn.finetune.registration import MethodContext, training_method
+from backtalk.learn.finetune.segments import segments
 from backtalk.learn.finetune.tree_builders import pair_trees
 from backtalk.learn.method import Paper
 from backtalk.rewards import learn_reward
@@ -32,15 +32,15 @@ PAPER = Paper(
 )
 
 
-@trains("tpo", needs=[Pair], paper=PAPER)
+@training_method("tpo", needs=[Pair], paper=PAPER)
 async def tpo(
-    work: Work,
+    work: MethodContext,
     *,
     beta: Beta = 0.1,
     samples: Count = 4,
     embedder: EmbedderName = "hashed",
     alike: Share = 0.3,
-) -> MakeParts:
+) -> BuildTasks:
     """Overwrite each topic of an answer with the best and the worst alternative, and prefer that.
 
     Topic-level preference overwriting, for texts. Of several answers of the policy the first is
@@ -73,8 +73,8 @@ async def tpo(
         made = await overwritten(prompts, said, learned.reward, alike=alike)
     bound = find_objective("dpo").bind(beta=beta)
 
-    def make(encoder: Encoder) -> list[Part]:
-        return [Part("topics", bound, pair_trees(encoder, made))]
+    def make(encoder: Encoder) -> list[TrainingTask]:
+        return [TrainingTask("topics", bound, pair_trees(encoder, made))]
 
     return make
 
@@ -127,7 +127,7 @@ def alternatives(said: Sequence[str], *, alike: float) -> list[list[str]]:
     alike
         The least share of words that a topic and its alternative have in common.
     """
-    own, *others = [pieces(text) for text in said]
+    own, *others = [segments(text) for text in said]
     found = []
     for topic in own:
         words = topic.strip()

@@ -10,26 +10,30 @@ from typing import Annotated, Any, Literal, get_type_hints
 from pydantic import Field
 
 from backtalk.feedback.merge import prompt_key
-from backtalk.feedback.views import Labelled
+from backtalk.feedback.views import LabelView
 from backtalk.learn.finetune import objectives as _objectives  # noqa: F401 - registers them
 from backtalk.learn.finetune.encoding import Encoder, Text
-from backtalk.learn.finetune.objective import MakeParts, Part, find_objective
-from backtalk.learn.finetune.registration import Work, by_objective, trains
+from backtalk.learn.finetune.objective import BuildTasks, TrainingTask, find_objective
+from backtalk.learn.finetune.registration import (
+    MethodContext,
+    register_objective_method,
+    training_method,
+)
 from backtalk.learn.finetune.tree_builders import MOST_RESPONSES, labelled_trees
-from backtalk.learn.finetune.trees import Tree
+from backtalk.learn.finetune.trees import PromptTree
 
 Count = Annotated[int, Field(gt=0, lt=MOST_RESPONSES)]
 Weight = Annotated[float, Field(gt=0)]
 
-by_objective("kto", Labelled, partial(labelled_trees, anchors=True))
-by_objective("bco", Labelled, partial(labelled_trees, anchors=False))
+register_objective_method("kto", LabelView, partial(labelled_trees, anchors=True))
+register_objective_method("bco", LabelView, partial(labelled_trees, anchors=False))
 
 _PMPO = find_objective("pmpo")
 
 
-@trains(
+@training_method(
     "pmpo",
-    needs=[Labelled],
+    needs=[LabelView],
     paper=_PMPO.paper,
     options={**_PMPO.options, "polarity": "both"},
     types={
@@ -37,7 +41,7 @@ _PMPO = find_objective("pmpo")
         "polarity": Literal["both", "good", "bad"],
     },
 )
-async def pmpo(work: Work, *, polarity: str, **options: Any) -> MakeParts:
+async def pmpo(work: MethodContext, *, polarity: str, **options: Any) -> BuildTasks:
     """Learn from good responses, from bad ones, or from both, as from probabilistic inference.
 
     Parameters
@@ -54,23 +58,23 @@ async def pmpo(work: Work, *, polarity: str, **options: Any) -> MakeParts:
     bound = _PMPO.bind(**options)
     wanted = {"both": (True, False), "good": (True,), "bad": (False,)}[polarity]
 
-    def make(encoder: Encoder) -> list[Part]:
+    def make(encoder: Encoder) -> list[TrainingTask]:
         return [
-            Part(
+            TrainingTask(
                 kind,
                 bound,
                 labelled_trees(encoder, [one for one in own if one.good in wanted], anchors=False),
             )
-            for kind, own in work.feedback.by_kind(Labelled).items()
+            for kind, own in work.feedback.by_kind(LabelView).items()
         ]
 
     return make
 
 
-@trains("d2o", needs=[Labelled], paper=find_objective("d2o").paper)
+@training_method("d2o", needs=[LabelView], paper=find_objective("d2o").paper)
 async def d2o(
-    work: Work, *, beta: Weight = 0.1, alpha: Weight = 0.1, samples: Count = 4
-) -> MakeParts:
+    work: MethodContext, *, beta: Weight = 0.1, alpha: Weight = 0.1, samples: Count = 4
+) -> BuildTasks:
     """Learn from bad responses alone, against several answers of the policy itself.
 
     Good responses are not used. Answers that are the same as a bad response are left out.
@@ -88,7 +92,7 @@ async def d2o(
     """
     bad = {
         kind: own
-        for kind, found in work.feedback.by_kind(Labelled).items()
+        for kind, found in work.feedback.by_kind(LabelView).items()
         if (own := [one for one in found if not one.good])
     }
     prompts = {prompt_key(one.prompt): one.prompt for own in bad.values() for one in own}
@@ -96,15 +100,18 @@ async def d2o(
     drawn = dict(zip(prompts, said, strict=True))
     bound = find_objective("d2o").bind(beta=beta, alpha=alpha)
 
-    def make(encoder: Encoder) -> list[Part]:
-        return [Part(kind, bound, negative_trees(encoder, own, drawn)) for kind, own in bad.items()]
+    def make(encoder: Encoder) -> list[TrainingTask]:
+        return [
+            TrainingTask(kind, bound, negative_trees(encoder, own, drawn))
+            for kind, own in bad.items()
+        ]
 
     return make
 
 
 def negative_trees(
-    encoder: Encoder, bad: Sequence[Labelled], drawn: Mapping[str, Sequence[str]]
-) -> list[Tree]:
+    encoder: Encoder, bad: Sequence[LabelView], drawn: Mapping[str, Sequence[str]]
+) -> list[PromptTree]:
     """Return trees of bad responses, of value 0, and answers of the policy, of value 1.
 
     Parameters
@@ -116,7 +123,7 @@ def negative_trees(
     drawn
         Answers, by the key of the prompt; equal ones count as often as they were drawn.
     """
-    grouped: dict[str, dict[str, Labelled]] = defaultdict(dict)
+    grouped: dict[str, dict[str, LabelView]] = defaultdict(dict)
     for one in bad:
         grouped[prompt_key(one.prompt)].setdefault(one.completion, one)
     found = []

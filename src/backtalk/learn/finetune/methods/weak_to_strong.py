@@ -10,20 +10,20 @@ from backtalk.errors import BacktalkError
 from backtalk.learn.context import answer_trees, named_policy, prompts_of
 from backtalk.learn.finetune import objectives as _objectives  # noqa: F401 - registers them
 from backtalk.learn.finetune.encoding import Encoder
-from backtalk.learn.finetune.objective import MakeParts, Part, find_objective
-from backtalk.learn.finetune.registration import Work, trains
+from backtalk.learn.finetune.objective import BuildTasks, TrainingTask, find_objective
+from backtalk.learn.finetune.registration import MethodContext, training_method
 
 _GOAL = find_objective("weak-to-strong")
 
 
-@trains("weak-to-strong", needs=[], paper=_GOAL.paper)
+@training_method("weak-to-strong", needs=[], paper=_GOAL.paper)
 async def weak_to_strong(
-    work: Work,
+    work: MethodContext,
     *,
     teacher: str | None = None,
     alpha: Annotated[float, Field(ge=0, le=1)] = 0.5,
     prompts: Annotated[int, Field(ge=1)] | None = None,
-) -> MakeParts:
+) -> BuildTasks:
     """Weak-to-strong: a weaker policy's answers are imitated, with trust in one's own confidence.
 
     Burns et al. (2023), with the auxiliary confidence loss. The weak policy answers the store's
@@ -50,7 +50,7 @@ async def weak_to_strong(
     found = await work.sample(asked, 1, policy=named_policy(work, teacher))
     answers = [(prompt, text) for prompt, own in zip(asked, found, strict=True) for text in own]
 
-    def make(encoder: Encoder) -> list[Part]:
-        return [Part("weak answers", goal, answer_trees(encoder, answers))]
+    def make(encoder: Encoder) -> list[TrainingTask]:
+        return [TrainingTask("weak answers", goal, answer_trees(encoder, answers))]
 
     return make

@@ -53,7 +53,7 @@ def pair_tree(batch: Batch) -> Tensor:
 def marked_mean(batch: Batch, values: Tensor) -> tuple[Tensor, Tensor]:
     """Return the mean over a tree's marked responses, and how many there are, ``(T,)`` each.
 
-    A response is marked by a :attr:`Branch.value` above 0. Where none is, the mean is 0.
+    A response is marked by a :attr:`ResponseTokens.value` above 0. Where none is, the mean is 0.
     """
     marked = (batch.value > 0).to(values.dtype)
     nothing = torch.zeros_like(batch.tree_weight)

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from backtalk.errors import BacktalkError
 from backtalk.learn.finetune.lazy_torch import torch
-from backtalk.learn.finetune.objective import Batch, Term, objective
+from backtalk.learn.finetune.objective import Batch, LossOutput, objective
 from backtalk.learn.finetune.objectives.preference import DPO
 from backtalk.learn.finetune.objectives.supervised import tree_mean
 from backtalk.learn.method import Paper
@@ -56,7 +56,7 @@ def _report(batch: Batch, reward: Tensor) -> dict[str, Tensor]:
 
 
 @objective("lipo", paper=LIPO, reference=True)
-def lipo(batch: Batch, *, beta: Beta = 0.05) -> Term:
+def lipo(batch: Batch, *, beta: Beta = 0.05) -> LossOutput:
     """LiPO-lambda: pairs of a list, each weighted by what swapping the two would gain.
 
     ``sum over v_i > v_j of |2^v_i - 2^v_j| |1/log(1 + tau_i) - 1/log(1 + tau_j)| log(1 + exp(s_j -
@@ -73,7 +73,7 @@ def lipo(batch: Batch, *, beta: Beta = 0.05) -> Term:
     weight = (_apart(gain) * _apart(discount)).abs()
     margin = _apart(batch.lists(score, 0.0))
     losses = weight * torch.nn.functional.softplus(-margin)
-    return Term(
+    return LossOutput(
         torch.where(_better(batch), losses, 0.0).sum(dim=(1, 2)), _report(batch, score.detach())
     )
 
@@ -84,7 +84,7 @@ def _apart(rows: Tensor) -> Tensor:
 
 
 @objective("rank-softmax", paper=LIPO, reference=True)
-def rank_softmax(batch: Batch, *, beta: Beta = 0.05) -> Term:
+def rank_softmax(batch: Batch, *, beta: Beta = 0.05) -> LossOutput:
     """Softmax ranking: the implicit rewards of a list as a distribution, its values as the target.
 
     ``-sum_i v_i / sum(v) log softmax(s)_i`` with ``s = beta log pi(y)/pi_ref(y)``; Liu et al.
@@ -106,11 +106,11 @@ def rank_softmax(batch: Batch, *, beta: Beta = 0.05) -> Term:
     values = batch.lists(batch.value, 0.0)
     targets = values / values.sum(dim=1, keepdim=True).clamp(min=1e-9)
     losses = -(targets * torch.where(batch.present, shares, 0.0)).sum(dim=1)
-    return Term(losses, _report(batch, score.detach()))
+    return LossOutput(losses, _report(batch, score.detach()))
 
 
 @objective("plackett-luce-dpo", paper=DPO, reference=True)
-def plackett_luce_dpo(batch: Batch, *, beta: Beta = 0.1) -> Term:
+def plackett_luce_dpo(batch: Batch, *, beta: Beta = 0.1) -> LossOutput:
     """DPO for rankings: the likelihood of the order of a list, by the implicit rewards.
 
     ``-sum_k (s_k - log sum_{j >= k} exp(s_j))`` over the responses from best to worst, with
@@ -131,11 +131,11 @@ def plackett_luce_dpo(batch: Batch, *, beta: Beta = 0.1) -> Term:
     left = torch.where(batch.present[:, :, None], left, torch.ones_like(left))
     total = (rows[:, None, :] + left.log()).logsumexp(dim=2)
     losses = torch.where(batch.present, total - rows, 0.0).sum(dim=1)
-    return Term(losses, _report(batch, score.detach()))
+    return LossOutput(losses, _report(batch, score.detach()))
 
 
 @objective("pro", paper=PRO)
-def pro(batch: Batch, *, beta: Factor = 0.05, temperature: bool = True) -> Term:
+def pro(batch: Batch, *, beta: Factor = 0.05, temperature: bool = True) -> LossOutput:
     """Preference ranking optimisation: each response of a list against all that are worse.
 
     ``-sum_k log(exp(s_k / T_kk) / (exp(s_k / T_kk) + sum_{i > k} exp(s_i / T_ki)))`` over the
@@ -166,7 +166,7 @@ def pro(batch: Batch, *, beta: Factor = 0.05, temperature: bool = True) -> Term:
     best = batch.value == batch.lists(batch.value, -math.inf).amax(dim=1)[batch.tree]
     imitation = tree_mean(batch, -batch.sum(batch.policy), best)
     others = batch.present.sum(dim=1) - 1
-    return Term(
+    return LossOutput(
         ranking.sum(dim=1) + beta * others**2 * imitation,
         _report(batch, score.detach()) | {"ranking loss": ranking.sum(dim=1)},
     )

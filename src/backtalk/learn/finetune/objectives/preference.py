@@ -8,7 +8,7 @@ from typing import Annotated
 from pydantic import Field
 
 from backtalk.learn.finetune.lazy_torch import torch
-from backtalk.learn.finetune.objective import Batch, Term, objective
+from backtalk.learn.finetune.objective import Batch, LossOutput, objective
 from backtalk.learn.finetune.objectives.common import (
     Beta,
     Flip,
@@ -78,19 +78,19 @@ DESIDERATA = Paper(
 )
 
 
-@objective("dpo", paper=DPO, unit="pair", reference=True, start=lambda **_: math.log(2))
-def dpo(batch: Batch, *, beta: Beta = 0.1) -> Term:
+@objective("dpo", paper=DPO, reduction="pair", reference=True, initial_loss=lambda **_: math.log(2))
+def dpo(batch: Batch, *, beta: Beta = 0.1) -> LossOutput:
     """Direct preference optimisation: a logistic loss on the margin of the implicit rewards.
 
     ``-log sigmoid(beta (log pi(y_w)/pi_ref(y_w) - log pi(y_l)/pi_ref(y_l)))``; Rafailov et al.
     (2023), equation 7.
     """
     margin, metrics = implicit_margin(batch, beta)
-    return Term(-log_sigmoid(margin), metrics)
+    return LossOutput(-log_sigmoid(margin), metrics)
 
 
-@objective("step-dpo", paper=STEP_DPO, unit="pair", reference=True, start=lambda **_: math.log(2))
-def step_dpo(batch: Batch, *, beta: Beta = 0.4) -> Term:
+@objective("step-dpo", paper=STEP_DPO, reduction="pair", reference=True, initial_loss=lambda **_: math.log(2))
+def step_dpo(batch: Batch, *, beta: Beta = 0.4) -> LossOutput:
     """Step-DPO: direct preference optimisation of the first step that went wrong.
 
     ``-log sigmoid(beta (log pi(s_w | x, s_<k)/pi_ref - log pi(s_l | x, s_<k)/pi_ref))``, with
@@ -99,17 +99,17 @@ def step_dpo(batch: Batch, *, beta: Beta = 0.4) -> Term:
     hold whole responses and the tokens after step k have weight 0, for what the two share cancels.
     """
     margin, metrics = implicit_margin(batch, beta)
-    return Term(-log_sigmoid(margin), metrics)
+    return LossOutput(-log_sigmoid(margin), metrics)
 
 
 @objective(
     "ipo",
     paper=IPO,
-    unit="pair",
+    reduction="pair",
     reference=True,
-    start=lambda beta: 1 / (4 * beta**2),
+    initial_loss=lambda beta: 1 / (4 * beta**2),
 )
-def ipo(batch: Batch, *, beta: Beta = 0.1) -> Term:
+def ipo(batch: Batch, *, beta: Beta = 0.1) -> LossOutput:
     """Identity preference optimisation: the difference of the log-ratios is drawn to a target.
 
     ``(log pi(y_w)/pi_ref(y_w) - log pi(y_l)/pi_ref(y_l) - 1/(2 beta))^2``, summed over tokens;
@@ -117,33 +117,33 @@ def ipo(batch: Batch, *, beta: Beta = 0.1) -> Term:
     """
     gap, _ = difference(batch, batch.log_ratio)
     _, metrics = implicit_margin(batch, beta)
-    return Term((gap - 1 / (2 * beta)) ** 2, metrics)
+    return LossOutput((gap - 1 / (2 * beta)) ** 2, metrics)
 
 
-@objective("hinge", paper=HINGE, unit="pair", reference=True, start=lambda **_: 1.0)
-def hinge(batch: Batch, *, beta: Beta = 0.1) -> Term:
+@objective("hinge", paper=HINGE, reduction="pair", reference=True, initial_loss=lambda **_: 1.0)
+def hinge(batch: Batch, *, beta: Beta = 0.1) -> LossOutput:
     """Hinge loss on the margin of the implicit rewards: SLiC on normalised likelihoods.
 
     ``max(0, 1 - beta (log pi(y_w)/pi_ref(y_w) - log pi(y_l)/pi_ref(y_l)))``; Liu et al. (2023),
     hinge-norm.
     """
     margin, metrics = implicit_margin(batch, beta)
-    return Term(torch.relu(1 - margin), metrics)
+    return LossOutput(torch.relu(1 - margin), metrics)
 
 
-@objective("cdpo", paper=CDPO, unit="pair", reference=True, start=lambda **_: math.log(2))
-def cdpo(batch: Batch, *, beta: Beta = 0.1, flip: Flip = 0.1) -> Term:
+@objective("cdpo", paper=CDPO, reduction="pair", reference=True, initial_loss=lambda **_: math.log(2))
+def cdpo(batch: Batch, *, beta: Beta = 0.1, flip: Flip = 0.1) -> LossOutput:
     """Conservative DPO: labels are believed with a probability of one less the flip rate.
 
     ``-(1 - flip) log sigmoid(m) - flip log sigmoid(-m)``, with m the margin of DPO; Mitchell
     (2023), equation 3.
     """
     margin, metrics = implicit_margin(batch, beta)
-    return Term(cross_entropy(margin, 1 - flip), metrics)
+    return LossOutput(cross_entropy(margin, 1 - flip), metrics)
 
 
-@objective("rdpo", paper=RDPO, unit="pair", reference=True, start=lambda **_: math.log(2))
-def rdpo(batch: Batch, *, beta: Beta = 0.1, flip: Flip = 0.1) -> Term:
+@objective("rdpo", paper=RDPO, reduction="pair", reference=True, initial_loss=lambda **_: math.log(2))
+def rdpo(batch: Batch, *, beta: Beta = 0.1, flip: Flip = 0.1) -> LossOutput:
     """Robust DPO: unbiased for DPO on clean labels, where a known share of them is flipped.
 
     ``(-(1 - flip) log sigmoid(m) + flip log sigmoid(-m)) / (1 - 2 flip)``, with m the margin of
@@ -151,11 +151,11 @@ def rdpo(batch: Batch, *, beta: Beta = 0.1, flip: Flip = 0.1) -> Term:
     """
     margin, metrics = implicit_margin(batch, beta)
     loss = -(1 - flip) * log_sigmoid(margin) + flip * log_sigmoid(-margin)
-    return Term(loss / (1 - 2 * flip), metrics)
+    return LossOutput(loss / (1 - 2 * flip), metrics)
 
 
-@objective("osp", paper=OSP, unit="pair", reference=True, start=lambda **_: math.log(2))
-def osp(batch: Batch, *, beta: Beta = 0.1) -> Term:
+@objective("osp", paper=OSP, reduction="pair", reference=True, initial_loss=lambda **_: math.log(2))
+def osp(batch: Batch, *, beta: Beta = 0.1) -> LossOutput:
     """Soft-preference cross-entropy: DPO on how probable it is that the chosen one is better.
 
     ``-p log sigmoid(m) - (1 - p) log sigmoid(-m)``, with m the margin of DPO and p the strength
@@ -163,19 +163,19 @@ def osp(batch: Batch, *, beta: Beta = 0.1) -> Term:
     (2024).
     """
     margin, metrics = implicit_margin(batch, beta)
-    return Term(cross_entropy(margin, batch.pair_fact("probability", 1.0)), metrics)
+    return LossOutput(cross_entropy(margin, batch.pair_fact("probability", 1.0)), metrics)
 
 
 @objective(
     "exo",
     paper=EXO,
-    unit="pair",
+    reduction="pair",
     reference=True,
-    start=lambda smoothing, **_: (
+    initial_loss=lambda smoothing, **_: (
         -math.log(2) - 0.5 * (math.log(smoothing) + math.log1p(-smoothing))
     ),
 )
-def exo(batch: Batch, *, beta: Beta = 0.1, smoothing: Smoothing = 1e-3) -> Term:
+def exo(batch: Batch, *, beta: Beta = 0.1, smoothing: Smoothing = 1e-3) -> LossOutput:
     """Exact optimisation: reverse KL divergence from the policy's preference to the label's.
 
     ``KL(q || p)``, with q the preference ``(sigmoid(m), sigmoid(-m))`` of the margin m of DPO and
@@ -186,11 +186,11 @@ def exo(batch: Batch, *, beta: Beta = 0.1, smoothing: Smoothing = 1e-3) -> Term:
     loss = chosen.exp() * (chosen - math.log1p(-smoothing)) + rejected.exp() * (
         rejected - math.log(smoothing)
     )
-    return Term(loss, metrics)
+    return LossOutput(loss, metrics)
 
 
-@objective("dpo-desiderata", paper=DESIDERATA, unit="pair", reference=True)
-def dpo_desiderata(batch: Batch, *, regulariser: Weight = 0.1) -> Term:
+@objective("dpo-desiderata", paper=DESIDERATA, reduction="pair", reference=True)
+def dpo_desiderata(batch: Batch, *, regulariser: Weight = 0.1) -> LossOutput:
     """Two divergences, one to the preferences and one to the reference, with no implicit reward.
 
     ``-log(pi(y_w) / (pi(y_w) + pi(y_l))) + regulariser KL(pi_ref || pi)``, after the supervised
@@ -202,6 +202,6 @@ def dpo_desiderata(batch: Batch, *, regulariser: Weight = 0.1) -> Term:
     margin, metrics = difference(batch, batch.sum(batch.policy))
     chosen, rejected = batch.pairs(batch.log_ratio)
     divergence = -(chosen + rejected) / 2
-    return Term(
+    return LossOutput(
         -log_sigmoid(margin) + regulariser * divergence, {**metrics, "divergence": divergence}
     )

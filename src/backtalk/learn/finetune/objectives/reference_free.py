@@ -9,7 +9,7 @@ from pydantic import Field
 
 from backtalk.errors import BacktalkError
 from backtalk.learn.finetune.lazy_torch import torch
-from backtalk.learn.finetune.objective import Batch, Term, objective
+from backtalk.learn.finetune.objective import Batch, LossOutput, objective
 from backtalk.learn.finetune.objectives.common import (
     Beta,
     Weight,
@@ -71,8 +71,8 @@ CRINGE = Paper(
 )
 
 
-@objective("slic-hf", paper=SLIC_HF, unit="pair")
-def slic_hf(batch: Batch, *, delta: Weight = 1.0, regulariser: Weight = 0.1) -> Term:
+@objective("slic-hf", paper=SLIC_HF, reduction="pair")
+def slic_hf(batch: Batch, *, delta: Weight = 1.0, regulariser: Weight = 0.1) -> LossOutput:
     """Sequence likelihood calibration: a margin between log-likelihoods, and a pull to a target.
 
     ``max(0, delta - log pi(y_w) + log pi(y_l)) - regulariser log pi(y_ref)``; Zhao et al.
@@ -84,11 +84,11 @@ def slic_hf(batch: Batch, *, delta: Weight = 1.0, regulariser: Weight = 0.1) -> 
     target, count = marked_mean(batch, likelihood)
     trees = pair_tree(batch)
     pull = torch.where(count[trees] > 0, target[trees], likelihood[batch.chosen])
-    return Term(torch.relu(delta - margin) - regulariser * pull, metrics)
+    return LossOutput(torch.relu(delta - margin) - regulariser * pull, metrics)
 
 
-@objective("orpo", paper=ORPO, unit="pair")
-def orpo(batch: Batch, *, ratio: Weight = 0.1) -> Term:
+@objective("orpo", paper=ORPO, reduction="pair")
+def orpo(batch: Batch, *, ratio: Weight = 0.1) -> LossOutput:
     """Odds ratio preference optimisation: imitate the chosen one, and prefer it by its odds.
 
     ``-log P(y_w) - ratio log sigmoid(log odds(y_w) - log odds(y_l))``, with log P the mean
@@ -98,8 +98,8 @@ def orpo(batch: Batch, *, ratio: Weight = 0.1) -> Term:
     return _odds_ratio(batch, ratio)
 
 
-@objective("i-orpo", paper=SURI, unit="pair")
-def i_orpo(batch: Batch, *, ratio: Weight = 0.4) -> Term:
+@objective("i-orpo", paper=SURI, reduction="pair")
+def i_orpo(batch: Batch, *, ratio: Weight = 0.4) -> LossOutput:
     """Instructional ORPO: one response is preferred under its instruction to a corrupted one.
 
     ``-log P(y | x_w) - ratio log sigmoid(log odds(y | x_w) - log odds(y | x_l))``, with P and odds
@@ -109,12 +109,12 @@ def i_orpo(batch: Batch, *, ratio: Weight = 0.4) -> Term:
     return _odds_ratio(batch, ratio)
 
 
-def _odds_ratio(batch: Batch, ratio: float) -> Term:
+def _odds_ratio(batch: Batch, ratio: float) -> LossOutput:
     likelihood = batch.mean(batch.policy)
     # At a probability of 1 the odds are infinite.
     bounded = likelihood.clamp(max=-1e-6)
     margin, metrics = difference(batch, bounded - _log_complement(bounded))
-    return Term(-likelihood[batch.chosen] - ratio * log_sigmoid(margin), metrics)
+    return LossOutput(-likelihood[batch.chosen] - ratio * log_sigmoid(margin), metrics)
 
 
 def _log_complement(x: Tensor) -> Tensor:
@@ -123,19 +123,19 @@ def _log_complement(x: Tensor) -> Tensor:
     return torch.where(x > -math.log(2), near, torch.log1p(-torch.exp(x.clamp(max=-0.5))))
 
 
-@objective("simpo", paper=SIMPO, unit="pair")
-def simpo(batch: Batch, *, beta: Beta = 2.0, gamma: Weight = 1.0) -> Term:
+@objective("simpo", paper=SIMPO, reduction="pair")
+def simpo(batch: Batch, *, beta: Beta = 2.0, gamma: Weight = 1.0) -> LossOutput:
     """Simple preference optimisation: a logistic loss on mean log-probabilities, with a margin.
 
     ``-log sigmoid(beta/|y_w| log pi(y_w) - beta/|y_l| log pi(y_l) - gamma)``; Meng et al. (2024),
     equation 6.
     """
     margin, metrics = difference(batch, beta * batch.mean(batch.policy))
-    return Term(-log_sigmoid(margin - gamma), metrics)
+    return LossOutput(-log_sigmoid(margin - gamma), metrics)
 
 
-@objective("cpo", paper=CPO, unit="pair")
-def cpo(batch: Batch, *, beta: Beta = 0.1, nll: Weight = 1.0) -> Term:
+@objective("cpo", paper=CPO, reduction="pair")
+def cpo(batch: Batch, *, beta: Beta = 0.1, nll: Weight = 1.0) -> LossOutput:
     """Contrastive preference optimisation: DPO with a uniform reference, and imitation.
 
     ``-log sigmoid(beta log pi(y_w) - beta log pi(y_l)) - nll log pi(y_w)``, summed over tokens;
@@ -143,11 +143,13 @@ def cpo(batch: Batch, *, beta: Beta = 0.1, nll: Weight = 1.0) -> Term:
     """
     likelihood = batch.sum(batch.policy)
     margin, metrics = difference(batch, beta * likelihood)
-    return Term(-log_sigmoid(margin) - nll * likelihood[batch.chosen], metrics)
+    return LossOutput(-log_sigmoid(margin) - nll * likelihood[batch.chosen], metrics)
 
 
-@objective("cpl", paper=CPL, unit="pair")
-def cpl(batch: Batch, *, alpha: Beta = 0.1, discount: Discount = 1.0, bias: Discount = 0.5) -> Term:
+@objective("cpl", paper=CPL, reduction="pair")
+def cpl(
+    batch: Batch, *, alpha: Beta = 0.1, discount: Discount = 1.0, bias: Discount = 0.5
+) -> LossOutput:
     """Contrastive preference learning: a logistic loss on discounted sums of log-probabilities.
 
     ``-log(exp S(y_w) / (exp S(y_w) + exp(bias S(y_l))))``, with
@@ -158,7 +160,7 @@ def cpl(batch: Batch, *, alpha: Beta = 0.1, discount: Discount = 1.0, bias: Disc
     scores = batch.sum(discount ** _steps(batch) * alpha * batch.policy)
     _, metrics = difference(batch, scores)
     chosen, rejected = batch.pairs(scores)
-    return Term(-log_sigmoid(chosen - bias * rejected), metrics)
+    return LossOutput(-log_sigmoid(chosen - bias * rejected), metrics)
 
 
 def _steps(batch: Batch) -> Tensor:
@@ -169,10 +171,10 @@ def _steps(batch: Batch) -> Tensor:
     return before - (counts.cumsum(0) - counts)[batch.branch]
 
 
-@objective("pairwise-cringe", paper=CRINGE, unit="pair", rivals=5)
+@objective("pairwise-cringe", paper=CRINGE, reduction="pair", top_k=5)
 def pairwise_cringe(
     batch: Batch, *, alpha: Weight = 1.0, margin: float = 0.0, temperature: Beta = 1.0
-) -> Term:
+) -> LossOutput:
     """Pairwise Cringe: imitate the chosen one, contrast the rejected one's tokens, until apart.
 
     ``sigmoid((margin - M) / temperature) (-log pi(y_w) + alpha C(y_l))``, with
@@ -181,7 +183,7 @@ def pairwise_cringe(
     probable others; Xu et al. (2023). The paper draws s* by its softmax among the
     five; this is the mean over the draws.
     """
-    if batch.rivals is None:
+    if batch.top_k is None:
         raise BacktalkError(
             "Pairwise Cringe needs the log-probabilities of other tokens",
             "Give the batch its rivals, as Objective.rivals says",
@@ -189,8 +191,8 @@ def pairwise_cringe(
     likelihood = batch.sum(batch.policy)
     apart, metrics = difference(batch, likelihood)
     # What is drawn does not depend on the weights: only the contrast has a gradient.
-    drawn = batch.rivals.detach().softmax(dim=1)
-    contrast = -(drawn * log_sigmoid(batch.rivals - batch.policy[:, None])).sum(dim=1)
+    drawn = batch.top_k.detach().softmax(dim=1)
+    contrast = -(drawn * log_sigmoid(batch.top_k - batch.policy[:, None])).sum(dim=1)
     binary = -likelihood[batch.chosen] + alpha * batch.sum(contrast)[batch.rejected]
     gate = torch.sigmoid((margin - apart) / temperature)
-    return Term(gate * binary, {**metrics, "gate": gate})
+    return LossOutput(gate * binary, {**metrics, "gate": gate})

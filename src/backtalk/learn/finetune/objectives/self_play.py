@@ -6,7 +6,7 @@ import math
 
 from backtalk.errors import BacktalkError
 from backtalk.learn.finetune.lazy_torch import torch
-from backtalk.learn.finetune.objective import Batch, Term, objective
+from backtalk.learn.finetune.objective import Batch, LossOutput, objective
 from backtalk.learn.finetune.objectives.common import (
     Beta,
     Weight,
@@ -53,8 +53,8 @@ XPO = Paper(
 )
 
 
-@objective("sppo", paper=SPPO, unit="branch", reference=True)
-def sppo(batch: Batch, *, beta: Beta = 1e-3) -> Term:
+@objective("sppo", paper=SPPO, reduction="branch", reference=True)
+def sppo(batch: Batch, *, beta: Beta = 1e-3) -> LossOutput:
     """Self-play preference optimisation: each log-ratio is drawn to how often the response wins.
 
     ``(log pi(y)/pi_t(y) - (P(y > pi_t) - 1/2) / beta)^2``; Wu et al. (2024), equation 4.7, where
@@ -63,11 +63,13 @@ def sppo(batch: Batch, *, beta: Beta = 1e-3) -> Term:
     """
     target = (batch.value - 0.5) / beta
     agree = (batch.log_ratio * target > 0).float()
-    return Term((batch.log_ratio - target) ** 2, {"log-ratio": batch.log_ratio, "accuracy": agree})
+    return LossOutput(
+        (batch.log_ratio - target) ** 2, {"log-ratio": batch.log_ratio, "accuracy": agree}
+    )
 
 
-@objective("inpo", paper=INPO, unit="pair", reference=True)
-def inpo(batch: Batch, *, eta: Beta = 0.0075, tau: Weight = 0.0025) -> Term:
+@objective("inpo", paper=INPO, reduction="pair", reference=True)
+def inpo(batch: Batch, *, eta: Beta = 0.0075, tau: Weight = 0.0025) -> LossOutput:
     """Iterative Nash policy optimisation: IPO between the policy of this round and the base.
 
     ``(D(pi) - tau/eta D(pi_ref) - (1 - tau/eta) D(pi_t) - 1/(2 eta))^2``, with
@@ -83,11 +85,11 @@ def inpo(batch: Batch, *, eta: Beta = 0.0075, tau: Weight = 0.0025) -> Term:
     current, _ = difference(batch, batch.sum(batch.reference_or_error))
     base = batch.pair_fact("base_margin", math.nan)
     drift = torch.where(base.isnan(), torch.zeros_like(current), current - base)
-    return Term((gap + tau / eta * drift - 1 / (2 * eta)) ** 2, metrics)
+    return LossOutput((gap + tau / eta * drift - 1 / (2 * eta)) ** 2, metrics)
 
 
-@objective("dno", paper=DNO, unit="pair", reference=True, start=lambda **_: math.log(2))
-def dno(batch: Batch, *, eta: Beta = 0.1) -> Term:
+@objective("dno", paper=DNO, reduction="pair", reference=True, initial_loss=lambda **_: math.log(2))
+def dno(batch: Batch, *, eta: Beta = 0.1) -> LossOutput:
     """Direct Nash optimisation: a logistic loss on the log-ratios to the policy of this round.
 
     ``-p log sigmoid(m) - (1 - p) log sigmoid(-m)``, with
@@ -97,17 +99,17 @@ def dno(batch: Batch, *, eta: Beta = 0.1) -> Term:
     round, and is given as the pair's fact ``probability``.
     """
     margin, metrics = implicit_margin(batch, eta)
-    return Term(cross_entropy(margin, batch.pair_fact("probability", 1.0)), metrics)
+    return LossOutput(cross_entropy(margin, batch.pair_fact("probability", 1.0)), metrics)
 
 
 @objective(
     "spac",
     paper=SPAC,
-    unit="pair",
+    reduction="pair",
     reference=True,
-    start=lambda fit, **_: fit * math.log(2),
+    initial_loss=lambda fit, **_: fit * math.log(2),
 )
-def spac(batch: Batch, *, beta: Beta = 0.1, fit: Weight = 1.0) -> Term:
+def spac(batch: Batch, *, beta: Beta = 0.1, fit: Weight = 1.0) -> LossOutput:
     """Self-play with an adversarial critic: a reward that fits the labels and thinks ill of itself.
 
     ``f(y) - f(y_w) - fit log sigmoid(f(y_w) - f(y_l))``, with ``f = beta log pi/pi_t`` the critic
@@ -118,13 +120,13 @@ def spac(batch: Batch, *, beta: Beta = 0.1, fit: Weight = 1.0) -> Term:
     critic = beta * batch.log_ratio
     margin, metrics = difference(batch, critic)
     own = of_samples(batch, critic, "the policy of this round")
-    return Term(
+    return LossOutput(
         own - critic[batch.chosen] - fit * log_sigmoid(margin), {**metrics, "reward own": own}
     )
 
 
-@objective("xpo", paper=XPO, unit="pair", reference=True, start=lambda **_: math.log(2))
-def xpo(batch: Batch, *, beta: Beta = 0.1, alpha: Weight = 1e-5) -> Term:
+@objective("xpo", paper=XPO, reduction="pair", reference=True, initial_loss=lambda **_: math.log(2))
+def xpo(batch: Batch, *, beta: Beta = 0.1, alpha: Weight = 1e-5) -> LossOutput:
     """Exploratory preference optimisation: DPO with a bonus for leaving what the reference says.
 
     ``-log sigmoid(m) + alpha log pi(y)/pi_ref(y)``, with m the margin of DPO and y a response of
@@ -134,4 +136,6 @@ def xpo(batch: Batch, *, beta: Beta = 0.1, alpha: Weight = 1e-5) -> Term:
     """
     margin, metrics = implicit_margin(batch, beta)
     reach = of_samples(batch, batch.log_ratio, "the reference")
-    return Term(-log_sigmoid(margin) + alpha * reach, {**metrics, "log-ratio of reference": reach})
+    return LossOutput(
+        -log_sigmoid(margin) + alpha * reach, {**metrics, "log-ratio of reference": reach}
+    )

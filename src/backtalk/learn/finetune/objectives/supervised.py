@@ -9,7 +9,7 @@ from pydantic import Field
 
 from backtalk.errors import BacktalkError
 from backtalk.learn.finetune.lazy_torch import torch
-from backtalk.learn.finetune.objective import Batch, Term, objective
+from backtalk.learn.finetune.objective import Batch, LossOutput, objective
 from backtalk.learn.method import Paper
 
 if TYPE_CHECKING:
@@ -61,17 +61,17 @@ SELF_SAMPLED = Paper(
 )
 
 
-@objective("sft", paper=SFT, unit="token")
-def sft(batch: Batch) -> Term:
+@objective("sft", paper=SFT, reduction="token")
+def sft(batch: Batch) -> LossOutput:
     """Supervised fine-tuning: the negative log-likelihood of each response token.
 
     Ouyang et al. (2022), section 3.5, step 1.
     """
-    return Term(-batch.policy, {"log-probability": batch.policy})
+    return LossOutput(-batch.policy, {"log-probability": batch.policy})
 
 
-@objective("superhf", paper=SUPERHF, unit="token", reference=True)
-def superhf(batch: Batch, *, beta: Factor = 0.3) -> Term:
+@objective("superhf", paper=SUPERHF, reduction="token", reference=True)
+def superhf(batch: Batch, *, beta: Factor = 0.3) -> LossOutput:
     """SuperHF: the likelihood of samples that a reward has filtered, with a prior on the policy.
 
     ``-log pi(y_t) + beta KL(pi_ref || pi)`` for each token; Mukobi et al. (2023). The responses of
@@ -79,14 +79,14 @@ def superhf(batch: Batch, *, beta: Factor = 0.3) -> Term:
     :func:`divergence`.
     """
     prior = divergence(batch)
-    return Term(
+    return LossOutput(
         beta * prior - batch.policy,
         {"log-probability": batch.policy, "divergence": prior},
     )
 
 
-@objective("weak-to-strong", paper=WEAK_TO_STRONG, unit="token", rivals=1)
-def weak_to_strong(batch: Batch, *, alpha: Fraction = 0.5) -> Term:
+@objective("weak-to-strong", paper=WEAK_TO_STRONG, reduction="token", top_k=1)
+def weak_to_strong(batch: Batch, *, alpha: Fraction = 0.5) -> LossOutput:
     """Weak-to-strong confidence loss: a weak supervisor's label, and the model's own prediction.
 
     ``(1 - alpha) CE(pi, y_t) + alpha CE(pi, best)``, with ``y_t`` the weak supervisor's token and
@@ -94,19 +94,19 @@ def weak_to_strong(batch: Batch, *, alpha: Fraction = 0.5) -> Term:
     Burns et al. (2023), the auxiliary confidence loss. The paper raises ``alpha`` from 0 in the
     first steps of the training.
     """
-    if batch.rivals is None:
+    if batch.top_k is None:
         raise BacktalkError(
             "weak-to-strong was given no rival tokens", "Give the batch one rival a token"
         )
-    rival = batch.rivals[:, 0]
+    rival = batch.top_k[:, 0]
     agrees = batch.policy >= rival
     own = torch.where(agrees, batch.policy, rival)
     losses = -(1 - alpha) * batch.policy - alpha * own
-    return Term(losses, {"log-probability": batch.policy, "agreement": agrees.float()})
+    return LossOutput(losses, {"log-probability": batch.policy, "agreement": agrees.float()})
 
 
-@objective("unlikelihood", paper=UNLIKELIHOOD, unit="token")
-def unlikelihood(batch: Batch, *, alpha: Factor = 1.0) -> Term:
+@objective("unlikelihood", paper=UNLIKELIHOOD, reduction="token")
+def unlikelihood(batch: Batch, *, alpha: Factor = 1.0) -> LossOutput:
     """Unlikelihood: good responses become more probable, the tokens of bad ones less.
 
     ``-log pi(y_t)`` for a token of a good response, of value 1, and ``-alpha log(1 - pi(y_t))`` for
@@ -116,7 +116,7 @@ def unlikelihood(batch: Batch, *, alpha: Factor = 1.0) -> Term:
     good = (batch.value > 0.5)[batch.branch]
     # The loss of a probability that rounds to 1 would be infinite, and so would its gradient.
     unlikely = -torch.log(-torch.expm1(batch.policy.clamp(max=-1e-6)))
-    return Term(
+    return LossOutput(
         torch.where(good, -batch.policy, alpha * unlikely),
         {
             "log-probability good": batch.policy[good],
@@ -126,7 +126,7 @@ def unlikelihood(batch: Batch, *, alpha: Factor = 1.0) -> Term:
 
 
 @objective("dft", paper=DFT, reference=True)
-def dft(batch: Batch, *, temperature: Temperature = 1.0, rate: Rate = 1.0) -> Term:
+def dft(batch: Batch, *, temperature: Temperature = 1.0, rate: Rate = 1.0) -> LossOutput:
     """Discriminative fine-tuning: a demonstration against all that the model would say instead.
 
     ``-s(y) + tau log (1/m) sum_k exp(s(y_k) / tau) / pi_ref(y_k)`` with ``s = log pi``, for a
@@ -148,7 +148,7 @@ def dft(batch: Batch, *, temperature: Temperature = 1.0, rate: Rate = 1.0) -> Te
 
 
 @objective("dft2", paper=DFT)
-def dft2(batch: Batch, *, temperature: Temperature = 0.3, rate: Rate = 1.0) -> Term:
+def dft2(batch: Batch, *, temperature: Temperature = 0.3, rate: Rate = 1.0) -> LossOutput:
     """Discriminative fine-tuning without a reference, by the log-likelihood a token.
 
     As ``dft``, with ``s = log pi(y) / |y|`` and all samples counted the same; Guo et al. (2025),
@@ -160,7 +160,7 @@ def dft2(batch: Batch, *, temperature: Temperature = 0.3, rate: Rate = 1.0) -> T
 
 def discriminative(
     batch: Batch, score: Tensor, proposal: Tensor, *, temperature: float, rate: float
-) -> Term:
+) -> LossOutput:
     """Return ``-s(y) + tau log Z`` of each tree, with Z estimated on its samples.
 
     The fact ``log normaliser`` of a tree, where there is one, says what log Z was in earlier steps;
@@ -196,7 +196,7 @@ def discriminative(
         average = torch.where(before.isnan(), now, moving)
     average = average.detach()
     normaliser = temperature * (average + torch.exp(now - average) - 1)
-    return Term(
+    return LossOutput(
         torch.where(count > 0, normaliser, 0.0) - demonstrated,
         {
             "log normaliser": average[count > 0],
@@ -231,8 +231,8 @@ _STRAIGHT = 20.0
 """The log-ratio, in nats, that no policy in training comes to."""
 
 
-@objective("beta-mml", paper=SELF_SAMPLED, unit="tree")
-def beta_mml(batch: Batch, *, beta: Rate = 0.25) -> Term:
+@objective("beta-mml", paper=SELF_SAMPLED, reduction="tree")
+def beta_mml(batch: Batch, *, beta: Rate = 0.25) -> LossOutput:
     """Marginal likelihood of several solutions: at least one of them should be probable.
 
     ``-(1/beta) log sum_y pi(y|x)^beta``; Ni et al. (2023). With ``beta = 1`` it is the
@@ -241,4 +241,4 @@ def beta_mml(batch: Batch, *, beta: Rate = 0.25) -> Term:
     """
     likelihood = batch.sum(batch.policy)
     rows = batch.lists(beta * likelihood, -torch.inf)
-    return Term(-rows.logsumexp(dim=1) / beta, {"log-probability": batch.policy})
+    return LossOutput(-rows.logsumexp(dim=1) / beta, {"log-probability": batch.policy})

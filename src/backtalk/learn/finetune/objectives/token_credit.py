@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from backtalk.learn.finetune.lazy_torch import torch
-from backtalk.learn.finetune.objective import Batch, Term, objective
+from backtalk.learn.finetune.objective import Batch, LossOutput, objective
 from backtalk.learn.finetune.objectives.common import Beta, Weight, implicit_margin, log_sigmoid
 from backtalk.learn.method import Paper
 
@@ -23,8 +23,8 @@ RISE = Paper(
 )
 
 
-@objective("t-reg", paper=T_REG, unit="pair", reference=True, start=lambda **_: math.log(2))
-def t_reg(batch: Batch, *, beta: Beta = 0.1, alpha: Weight = 0.25) -> Term:
+@objective("t-reg", paper=T_REG, reduction="pair", reference=True, initial_loss=lambda **_: math.log(2))
+def t_reg(batch: Batch, *, beta: Beta = 0.1, alpha: Weight = 0.25) -> LossOutput:
     """DPO, with the implicit reward of each token drawn to one that is known of it.
 
     ``-log sigmoid(m) + alpha w (R(y_w) + R(y_l))``, with m the margin of DPO, ``w = sigmoid(-m)``
@@ -34,18 +34,18 @@ def t_reg(batch: Batch, *, beta: Beta = 0.1, alpha: Weight = 0.25) -> Term:
     better and for a worse response. The paper leaves out ``pi_ref`` in R, which has no gradient.
     """
     margin, metrics = implicit_margin(batch, beta)
-    rewards = batch.sum(batch.credit * beta * (batch.policy - batch.reference_or_error))
+    rewards = batch.sum(batch.token_rewards * beta * (batch.policy - batch.reference_or_error))
     chosen, rejected = batch.pairs(rewards)
     weight = torch.sigmoid(-margin.detach())
     agreement = chosen + rejected
-    return Term(
+    return LossOutput(
         -log_sigmoid(margin) - alpha * weight * agreement,
         {**metrics, "token agreement": agreement},
     )
 
 
-@objective("rise", paper=RISE, unit="pair", reference=True)
-def rise(batch: Batch, *, beta: Beta = 0.1, nll: Weight = 0.1) -> Term:
+@objective("rise", paper=RISE, reduction="pair", reference=True)
+def rise(batch: Batch, *, beta: Beta = 0.1, nll: Weight = 0.1) -> LossOutput:
     """DPO on pairs that differ in an injected error, with the likelihood of the right one kept.
 
     ``-log sigmoid(m) - nll/|y_w| log pi(y_w)``, with m the margin of DPO; Xu et al.
@@ -55,4 +55,6 @@ def rise(batch: Batch, *, beta: Beta = 0.1, nll: Weight = 0.1) -> Term:
     """
     margin, metrics = implicit_margin(batch, beta)
     chosen = batch.mean(batch.policy)[batch.chosen]
-    return Term(-log_sigmoid(margin) - nll * chosen, {**metrics, "log-probability chosen": chosen})
+    return LossOutput(
+        -log_sigmoid(margin) - nll * chosen, {**metrics, "log-probability chosen": chosen}
+    )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 from pydantic import Field
 
 from backtalk.learn.finetune.lazy_torch import torch
-from backtalk.learn.finetune.objective import Batch, Term, objective
+from backtalk.learn.finetune.objective import Batch, LossOutput, objective
 from backtalk.learn.finetune.objectives.supervised import divergence, tree_mean
 from backtalk.learn.method import Paper
 
@@ -73,13 +73,13 @@ def _kto_start(desirable: float, undesirable: float, **_: float) -> float | None
 @objective(
     "kto",
     paper=KTO,
-    unit="branch",
+    reduction="branch",
     reference=True,
-    start=_kto_start,
+    initial_loss=_kto_start,
 )
 def kto(
     batch: Batch, *, beta: Beta = 0.1, desirable: Factor = 1.0, undesirable: Factor = 1.0
-) -> Term:
+) -> LossOutput:
     """Kahneman-Tversky optimisation: gains and losses of utility against a reference point.
 
     ``lambda_D (1 - sigmoid(beta (r - z0)))`` for a good response, of value 1, and
@@ -100,16 +100,20 @@ def kto(
         lambda_U, the weight of bad ones; the paper balances the two classes by these weights.
     """
     good = _good(batch)
-    point = batch.log_ratio.new_zeros(()) if batch.pooled is None else batch.pooled.clamp(min=0)
+    point = (
+        batch.log_ratio.new_zeros(())
+        if batch.anchor_log_ratio is None
+        else batch.anchor_log_ratio.clamp(min=0)
+    )
     utility = beta * (batch.log_ratio - point)
     losses = torch.where(
         good, desirable * torch.sigmoid(-utility), undesirable * torch.sigmoid(utility)
     )
-    return Term(losses, _rewards(beta * batch.log_ratio, good) | {"reference point": point})
+    return LossOutput(losses, _rewards(beta * batch.log_ratio, good) | {"reference point": point})
 
 
-@objective("bco", paper=BCO, unit="branch", reference=True, start=lambda **_: math.log(2))
-def bco(batch: Batch, *, beta: Beta = 0.1) -> Term:
+@objective("bco", paper=BCO, reduction="branch", reference=True, initial_loss=lambda **_: math.log(2))
+def bco(batch: Batch, *, beta: Beta = 0.1) -> LossOutput:
     """Binary classifier optimisation: tell good from bad responses by the implicit reward.
 
     ``-log sigmoid(r - delta)`` for a good response, of value 1, and ``-log sigmoid(delta - r)`` for
@@ -122,18 +126,18 @@ def bco(batch: Batch, *, beta: Beta = 0.1) -> Term:
     good = _good(batch)
     reward = beta * batch.log_ratio
     means = {"reward good": reward[good].detach(), "reward bad": reward[~good].detach()}
-    known = [batch.memory[name] for name in means if name in batch.memory]
+    known = [batch.ema[name] for name in means if name in batch.ema]
     shift = sum(known) / len(known) if known else 0.0
     margin = torch.where(good, reward - shift, shift - reward)
-    return Term(
+    return LossOutput(
         -_log_sigmoid(margin),
         means | {"accuracy": (margin > 0).float()},
         {name: values for name, values in means.items() if len(values)},
     )
 
 
-@objective("pmpo", paper=PMPO, unit="branch", reference=True)
-def pmpo(batch: Batch, *, alpha: Fraction = 0.5, beta: Factor = 1.0) -> Term:
+@objective("pmpo", paper=PMPO, reduction="branch", reference=True)
+def pmpo(batch: Batch, *, alpha: Fraction = 0.5, beta: Factor = 1.0) -> LossOutput:
     """Preference optimisation as inference: from good responses, from bad ones, or from both.
 
     ``-alpha log pi(y)`` for a good response, of value 1, ``(1 - alpha) log pi(y)`` for a bad one,
@@ -157,11 +161,11 @@ def pmpo(batch: Batch, *, alpha: Fraction = 0.5, beta: Factor = 1.0) -> Term:
     likelihood = batch.sum(batch.policy)
     prior = batch.sum(divergence(batch))
     losses = torch.where(good, -alpha * likelihood, (1 - alpha) * likelihood) + beta * prior
-    return Term(losses, _rewards(batch.log_ratio, good) | {"divergence": prior})
+    return LossOutput(losses, _rewards(batch.log_ratio, good) | {"divergence": prior})
 
 
-@objective("d2o", paper=D2O, reference=True, start=lambda **_: math.log(2))
-def d2o(batch: Batch, *, beta: Beta = 0.1, alpha: Beta = 0.1) -> Term:
+@objective("d2o", paper=D2O, reference=True, initial_loss=lambda **_: math.log(2))
+def d2o(batch: Batch, *, beta: Beta = 0.1, alpha: Beta = 0.1) -> LossOutput:
     """Distributional dispreference optimisation: a bad response against the model's own samples.
 
     ``-log sigmoid(beta/K sum_k log pi(y_k)/pi_ref(y_k) - alpha log pi(y_l)/pi_ref(y_l))``, with
@@ -182,7 +186,7 @@ def d2o(batch: Batch, *, beta: Beta = 0.1, alpha: Beta = 0.1) -> Term:
     sampled = _good(batch)
     gained = beta * tree_mean(batch, batch.log_ratio, sampled)[batch.tree]
     margin = gained - alpha * batch.log_ratio
-    return Term(
+    return LossOutput(
         tree_mean(batch, -_log_sigmoid(margin), ~sampled),
         _rewards(batch.log_ratio, sampled)
         | {"reward margin": margin[~sampled], "accuracy": (margin[~sampled] > 0).float()},
@@ -205,8 +209,8 @@ def _by_target(reward: Tensor, targets: Tensor, present: Tensor) -> dict[str, Te
     return {"reward target": expected, "reward mean": means, "reward margin": expected - means}
 
 
-@objective("nca", paper=NCA, reference=True, start=lambda **_: 2 * math.log(2))
-def nca(batch: Batch, *, beta: Beta = 0.1, alpha: Factor = 1.0) -> Term:
+@objective("nca", paper=NCA, reference=True, initial_loss=lambda **_: 2 * math.log(2))
+def nca(batch: Batch, *, beta: Beta = 0.1, alpha: Factor = 1.0) -> LossOutput:
     """Noise contrastive alignment: each response against noise, by its score.
 
     ``-sum_i (softmax(v / alpha)_i log sigmoid(r_i) + log sigmoid(-r_i) / K)`` over the K responses
@@ -227,11 +231,11 @@ def nca(batch: Batch, *, beta: Beta = 0.1, alpha: Factor = 1.0) -> Term:
     reward = batch.lists(beta * batch.log_ratio, 0.0)
     noise = batch.present / batch.present.sum(dim=1, keepdim=True)
     losses = -(targets * _log_sigmoid(reward) + noise * _log_sigmoid(-reward)).sum(dim=1)
-    return Term(losses, _by_target(reward, targets, batch.present))
+    return LossOutput(losses, _by_target(reward, targets, batch.present))
 
 
 @objective("infonca", paper=NCA, reference=True)
-def infonca(batch: Batch, *, beta: Beta = 0.1, alpha: Factor = 1.0) -> Term:
+def infonca(batch: Batch, *, beta: Beta = 0.1, alpha: Factor = 1.0) -> LossOutput:
     """Contrastive alignment within a list: the softmax of the implicit rewards is that of scores.
 
     ``-sum_i softmax(v / alpha)_i log softmax(r)_i`` over the responses of a tree, with v their
@@ -242,4 +246,4 @@ def infonca(batch: Batch, *, beta: Beta = 0.1, alpha: Factor = 1.0) -> Term:
     reward = batch.lists(beta * batch.log_ratio, 0.0)
     shares = torch.log_softmax(torch.where(batch.present, reward, -math.inf), dim=1)
     losses = -(targets * torch.where(batch.present, shares, 0.0)).sum(dim=1)
-    return Term(losses, _by_target(reward, targets, batch.present))
+    return LossOutput(losses, _by_target(reward, targets, batch.present))

@@ -20,12 +20,12 @@ from backtalk.experiments import (
 from backtalk.experiments.experiment import SIGNALS, AllocationKind, Unit
 from backtalk.feedback.record import record_error
 from backtalk.policy import list_policies
-from backtalk.promotion import served_policy
+from backtalk.promotion import active_policy
 from backtalk.serve.pages.experiments.view import VERDICTS, Followers, status
-from backtalk.serve.pages.page_request import Visit
+from backtalk.serve.pages.page_request import PageRequest
 from backtalk.serve.pages.rendering import HEADERS
 from backtalk.serve.pages.section import Section
-from backtalk.store.api_keys import Access
+from backtalk.store.api_keys import ApiKeys
 
 section = Section("/experiments", "Experiments", "view")
 
@@ -36,11 +36,11 @@ _followers = Followers()
 
 
 @section.get()
-def listing(visit: Visit) -> Response:
+def listing(visit: PageRequest) -> Response:
     """Show the experiments of a project, the latest first."""
     store = visit.store
     policies = list_policies(store)
-    served = served_policy(store)
+    served = active_policy(store)
     ends = {event.name: event for event in read_events(store)}
     begun = {event.name: event for event in reversed(read_events(store))}
     runs = running_experiment(store)
@@ -69,10 +69,10 @@ _ALLOCATIONS = {
 
 
 @section.get("/{name}")
-def one(visit: Visit) -> Response:
+def one(visit: PageRequest) -> Response:
     """Show an experiment."""
     shown = _shown(visit)
-    decides = shown["running"] and visit.may("manage")
+    decides = shown["running"] and visit.can("manage")
     return visit.page(
         "experiments/one.html",
         title=visit.part("name"),
@@ -82,7 +82,7 @@ def one(visit: Visit) -> Response:
 
 
 @section.get("/{name}/live")
-def live(visit: Visit) -> Response:
+def live(visit: PageRequest) -> Response:
     """Return the part of the page that changes, or nothing where it is as the browser has it."""
     shown = _shown(visit)
     if shown["live"].summary.status != visit.query("status", "running"):
@@ -95,7 +95,7 @@ def live(visit: Visit) -> Response:
     )
 
 
-def _shown(visit: Visit) -> dict[str, Any]:
+def _shown(visit: PageRequest) -> dict[str, Any]:
     store, name = visit.store, visit.part("name")
     labels = {policy.id: policy.label for policy in list_policies(store)}
     found = _followers.live(store, name, labels)
@@ -113,9 +113,9 @@ def _shown(visit: Visit) -> dict[str, Any]:
 
 
 @section.post("", "manage")
-def begin(visit: Visit) -> Response:
+def begin(visit: PageRequest) -> Response:
     """Start an experiment."""
-    served = served_policy(visit.store)
+    served = active_policy(visit.store)
     fields: dict[str, Any] = {
         "name": visit.form.text("name").strip(),
         "control": served.id if served is not None else "",
@@ -140,7 +140,7 @@ def begin(visit: Visit) -> Response:
 
 
 @section.post("/{name}/stop", "manage")
-def stopped(visit: Visit) -> Response:
+def stopped(visit: PageRequest) -> Response:
     """End an experiment, or take one candidate out of it."""
     name, arm = visit.part("name"), visit.form.text("arm") or None
     stop(visit.store, name, arm=arm, who=visit.name)
@@ -148,14 +148,14 @@ def stopped(visit: Visit) -> Response:
 
 
 @section.post("/{name}/promote", "manage")
-def promoted(visit: Visit) -> Response:
+def promoted(visit: PageRequest) -> Response:
     """Serve a candidate from now on, if what the traffic showed passes the gate."""
     name, arm = visit.part("name"), visit.form.text("arm")
     promote_arm(visit.store, name, arm=arm, who=visit.name)
     return _changed(visit, "candidate promoted", name, arm)
 
 
-def _changed(visit: Visit, action: str, name: str, arm: str | None = None) -> Response:
+def _changed(visit: PageRequest, action: str, name: str, arm: str | None = None) -> Response:
     what = name if arm is None else f"{name}, {arm[:8]}"
-    Access(visit.store.engine).record(action, what, who=visit.name, project=visit.project)
+    ApiKeys(visit.store.engine).record(action, what, who=visit.name, project=visit.project)
     return visit.redirect(visit.url("/experiments", name))

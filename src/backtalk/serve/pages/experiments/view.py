@@ -11,7 +11,7 @@ from backtalk.experiments import (
     ArmSummary,
     Ended,
     Event,
-    Follower,
+    ExperimentReader,
     Promoted,
     Started,
     State,
@@ -96,7 +96,7 @@ class Followers:
             found = self._known.get(place)
             # The id of an engine that is gone may be another's by now.
             if found is None or found.store.engine is not store.engine:
-                found = self._known[place] = _Followed(store, Follower(store, name))
+                found = self._known[place] = _Followed(store, ExperimentReader(store, name))
             self._known.move_to_end(place)
             while len(self._known) > _MOST_FOLLOWED:
                 self._known.popitem(last=False)
@@ -104,7 +104,7 @@ class Followers:
 
 
 class _Followed:
-    def __init__(self, store: Store, follower: Follower) -> None:
+    def __init__(self, store: Store, follower: ExperimentReader) -> None:
         self.store = store
         self.follower = follower
         self.mutex = threading.Lock()

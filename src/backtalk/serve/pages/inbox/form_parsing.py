@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from backtalk.annotation.tasks import Way
+from backtalk.annotation.tasks import TaskKind
 from backtalk.errors import RecordError
 from backtalk.feedback import Annotator, AnyFeedback, content_id, parse_feedback
 from backtalk.feedback.record import now
@@ -152,7 +152,7 @@ def _about(question: Question, **fields: object) -> Fields:
     return {"response": question.shown[0].id, **fields}
 
 
-_READERS: Mapping[Way, Callable[[Question, Form], list[Fields]]] = {
+_READERS: Mapping[TaskKind, Callable[[Question, Form], list[Fields]]] = {
     "compare": _compare,
     "rank": _rank,
     "rate": _rate,

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from random import Random
 
 from backtalk.annotation.assignments import Assignment
-from backtalk.annotation.tasks import Task, Way
+from backtalk.annotation.tasks import Task, TaskKind
 from backtalk.feedback import Interaction, Response, content_id
 
 MOST_RANKED = 9
 """As many as there are number keys."""
 
-WORDS: Mapping[Way, str] = {
+WORDS: Mapping[TaskKind, str] = {
     "compare": "Compare two answers",
     "rank": "Rank the answers",
     "rate": "Rate the answer",

@@ -5,20 +5,20 @@ from __future__ import annotations
 from starlette.responses import Response
 
 from backtalk.annotation.assignments import Assignments
-from backtalk.annotation.tasks import Listed, list_tasks, read_task
+from backtalk.annotation.tasks import TaskStatus, list_tasks, read_task
 from backtalk.errors import Conflict, NotFound, RecordError
 from backtalk.feedback.views import Case
 from backtalk.serve.pages.inbox.form_parsing import answers_of, plain
 from backtalk.serve.pages.inbox.questions import WORDS, Question, question_of, steps_of, tokens_of
 from backtalk.serve.pages.inbox.submit import keep
-from backtalk.serve.pages.page_request import Visit
+from backtalk.serve.pages.page_request import PageRequest
 from backtalk.serve.pages.section import Section
 
 section = Section("/inbox", "Inbox", "judge")
 
 
 @section.get()
-def tasks(visit: Visit) -> Response:
+def tasks(visit: PageRequest) -> Response:
     """List the tasks, with how far they are."""
     found = list_tasks(visit.store)
     progress = {
@@ -32,7 +32,7 @@ def tasks(visit: Visit) -> Response:
 
 
 @section.get("/{task}")
-def item(visit: Visit) -> Response:
+def item(visit: PageRequest) -> Response:
     """Show what to judge next."""
     listed = _listed(visit)
     if not listed.open:
@@ -42,13 +42,13 @@ def item(visit: Visit) -> Response:
 
 
 @section.post("/{task}/answer")
-def answer(visit: Visit) -> Response:
+def answer(visit: PageRequest) -> Response:
     """Keep what was answered, and go on."""
     listed = _open(visit)
     assigned = Assignments(visit.store, listed.task)
     id_ = visit.form.text("interaction")
     try:
-        held = assigned.hold(id_, visit.name)
+        held = assigned.renew(id_, visit.name)
     except Conflict:
         if assigned.is_done(id_, visit.name):
             return _onwards(visit)  # the form was sent twice
@@ -59,22 +59,22 @@ def answer(visit: Visit) -> Response:
         keep(visit.services, visit.project, given)
     except RecordError as error:
         return _asked(visit, question, wrong=str(error))
-    assigned.end(id_, visit.name, "done")
+    assigned.complete(id_, visit.name, "done")
     return _onwards(visit)
 
 
 @section.post("/{task}/skip")
-def skip(visit: Visit) -> Response:
+def skip(visit: PageRequest) -> Response:
     """Leave an item to somebody else."""
     assigned = Assignments(visit.store, _open(visit).task)
     id_ = visit.form.text("interaction")
-    assigned.hold(id_, visit.name)
-    assigned.end(id_, visit.name, "skipped")
+    assigned.renew(id_, visit.name)
+    assigned.complete(id_, visit.name, "skipped")
     return _onwards(visit)
 
 
 @section.post("/{task}/undo")
-def undo(visit: Visit) -> Response:
+def undo(visit: PageRequest) -> Response:
     """Take back what was answered or skipped last, and ask it again."""
     listed = _open(visit)
     assigned = Assignments(visit.store, listed.task)
@@ -88,11 +88,11 @@ def undo(visit: Visit) -> Response:
 
 
 @section.post("/{task}/changes")
-def changes(visit: Visit) -> Response:
+def changes(visit: PageRequest) -> Response:
     """Show what a rewrite changes, while it is written."""
     listed = _open(visit)
     id_ = visit.form.text("interaction")
-    mine = Assignments(visit.store, listed.task).hold(id_, visit.name)
+    mine = Assignments(visit.store, listed.task).renew(id_, visit.name)
     question = question_of(listed.task, visit.store.interaction(id_), mine)
     return visit.page(
         "inbox/_changes.html",
@@ -101,29 +101,29 @@ def changes(visit: Visit) -> Response:
     )
 
 
-def _listed(visit: Visit) -> Listed:
+def _listed(visit: PageRequest) -> TaskStatus:
     return read_task(visit.store, visit.part("task"))
 
 
-def _open(visit: Visit) -> Listed:
+def _open(visit: PageRequest) -> TaskStatus:
     listed = _listed(visit)
     if not listed.open:
         raise Conflict(f"The task {listed.task.name!r} is closed", "Choose another one")
     return listed
 
 
-def _next(visit: Visit, listed: Listed) -> Question | None:
+def _next(visit: PageRequest, listed: TaskStatus) -> Question | None:
     """Return what is next; an answer that was kept as the gateway died is taken note of."""
     assigned = Assignments(visit.store, listed.task)
     while (found := assigned.next(visit.name)) is not None:
         case = visit.store.case(found.interaction)
         if not _given(visit, listed, case):
             return question_of(listed.task, case.interaction, found)
-        assigned.end(found.interaction, visit.name, "done")
+        assigned.complete(found.interaction, visit.name, "done")
     return None
 
 
-def _given(visit: Visit, listed: Listed, case: Case) -> list[str]:
+def _given(visit: PageRequest, listed: TaskStatus, case: Case) -> list[str]:
     """Return the ids of what the visitor answered to this task about an item."""
     return [
         item.id
@@ -132,7 +132,7 @@ def _given(visit: Visit, listed: Listed, case: Case) -> list[str]:
     ]
 
 
-def _asked(visit: Visit, question: Question, *, wrong: str = "") -> Response:
+def _asked(visit: PageRequest, question: Question, *, wrong: str = "") -> Response:
     task = question.task
     assigned = Assignments(visit.store, task)
     response = question.shown[0].text
@@ -151,7 +151,7 @@ def _asked(visit: Visit, question: Question, *, wrong: str = "") -> Response:
     )
 
 
-def _through(visit: Visit, listed: Listed) -> Response:
+def _through(visit: PageRequest, listed: TaskStatus) -> Response:
     assigned = Assignments(visit.store, listed.task)
     return visit.page(
         "inbox/through.html",
@@ -162,5 +162,5 @@ def _through(visit: Visit, listed: Listed) -> Response:
     )
 
 
-def _onwards(visit: Visit) -> Response:
+def _onwards(visit: PageRequest) -> Response:
     return visit.redirect(visit.url("/inbox", visit.part("task")))

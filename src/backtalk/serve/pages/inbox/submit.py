@@ -7,8 +7,8 @@ from concurrent.futures import wait
 
 from backtalk.errors import RecordError
 from backtalk.feedback import AnyFeedback
-from backtalk.serve.durability.write_ahead_log import SpoolFull
-from backtalk.serve.errors import Refused
+from backtalk.serve.durability.write_ahead_log import WriteAheadLogFull
+from backtalk.serve.errors import APIError
 from backtalk.serve.services import Services
 
 
@@ -27,12 +27,14 @@ def keep(services: Services, project: str, items: Sequence[AnyFeedback]) -> None
     writer = services.writer
     patience = 0.0 if writer.away else services.settings.acknowledge_after
     try:
-        answers = writer.submit([(project, services.redactor.feedback(item)) for item in items])
+        answers = writer.append_feedback(
+            [(project, services.redactor.feedback(item)) for item in items]
+        )
         if wait(answers, timeout=patience).not_done:
             writer.spool.sync()
         outcomes = [answer.result() for answer in answers if answer.done()]
-    except (SpoolFull, OSError) as error:
-        raise Refused(503, f"The answer could not be kept: {error}") from None
+    except (WriteAheadLogFull, OSError) as error:
+        raise APIError(503, f"The answer could not be kept: {error}") from None
     for outcome in outcomes:
         if outcome is not None and outcome.status == "refused":
             raise RecordError(outcome.reason)

@@ -11,18 +11,18 @@ from backtalk.feedback.record import explain
 from backtalk.policy import list_policies
 from backtalk.serve.pages.inbox.questions import WORDS
 from backtalk.serve.pages.inbox.routes import section
-from backtalk.serve.pages.page_request import Form, Visit
-from backtalk.store.api_keys import Access
+from backtalk.serve.pages.page_request import Form, PageRequest
+from backtalk.store.api_keys import ApiKeys
 
 
 @section.get("/new/task", "manage")
-def new(visit: Visit) -> Response:
+def new(visit: PageRequest) -> Response:
     """Show the form for a task."""
     return _form(visit)
 
 
 @section.post("/new/task", "manage")
-def add(visit: Visit) -> Response:
+def add(visit: PageRequest) -> Response:
     """Make a task."""
     try:
         task = add_task(visit.store, _task(visit.form), who=visit.name)
@@ -33,7 +33,7 @@ def add(visit: Visit) -> Response:
 
 
 @section.post("/{task}/close", "manage")
-def close(visit: Visit) -> Response:
+def close(visit: PageRequest) -> Response:
     """Ask nobody any more."""
     task = close_task(visit.store, visit.part("task"), who=visit.name)
     _record(visit, "task closed", task)
@@ -41,14 +41,14 @@ def close(visit: Visit) -> Response:
 
 
 @section.post("/{task}/open", "manage")
-def open_(visit: Visit) -> Response:
+def open_(visit: PageRequest) -> Response:
     """Ask again."""
     task = open_task(visit.store, visit.part("task"), who=visit.name)
     _record(visit, "task opened", task)
     return visit.redirect(visit.url("/inbox"))
 
 
-def _form(visit: Visit, *, wrong: str = "") -> Response:
+def _form(visit: PageRequest, *, wrong: str = "") -> Response:
     policies = [(policy.id, policy.label) for policy in list_policies(visit.store)]
     return visit.page(
         "inbox/new.html",
@@ -88,6 +88,6 @@ def _names(text: str) -> tuple[str, ...]:
     return tuple(part.strip() for part in parts if part.strip())
 
 
-def _record(visit: Visit, action: str, task: Task) -> None:
+def _record(visit: PageRequest, action: str, task: Task) -> None:
     what = f"{task.name} ({task.id[:8]})"
-    Access(visit.store.engine).record(action, what, who=visit.name, project=visit.project)
+    ApiKeys(visit.store.engine).record(action, what, who=visit.name, project=visit.project)

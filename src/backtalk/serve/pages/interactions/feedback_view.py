@@ -26,7 +26,7 @@ from backtalk.feedback import (
 )
 from backtalk.feedback.judgements import OVERALL
 from backtalk.serve.pages.text_diff import Piece, diff_words, marked
-from backtalk.store.detail import Said
+from backtalk.store.detail import StoredFeedback
 
 _MOST_CHARACTERS, _MOST_LINES = 50_000, 1_000
 """Longer texts are not compared: it takes the product of both lengths."""
@@ -71,7 +71,7 @@ class FeedbackView:
     """A piece of feedback: what it says, who gave it, and when."""
 
     item: AnyFeedback
-    said: Said
+    said: StoredFeedback
     body: Body
     metadata: str
     """As JSON, empty where there is none."""
@@ -96,7 +96,7 @@ def as_json(value: Mapping[str, Any]) -> str:
     return json.dumps(value, indent=1, ensure_ascii=False) if value else ""
 
 
-def feedback_view(said: Said, talk: Interaction) -> FeedbackView:
+def feedback_view(said: StoredFeedback, talk: Interaction) -> FeedbackView:
     """Return a piece of feedback as its interaction's page shows it."""
     item = said.feedback
     return FeedbackView(item, said, _BODIES[type(item)](item, talk), as_json(item.metadata))

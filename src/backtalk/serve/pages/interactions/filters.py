@@ -9,7 +9,7 @@ from typing import Any
 from backtalk.errors import BacktalkError, NotFound
 from backtalk.policy import read_policy
 from backtalk.store import Store
-from backtalk.store.search import Wanted
+from backtalk.store.search import SearchQuery
 
 JUDGED = {"": None, "yes": True, "no": False}
 """The values of the parameter ``judged``."""
@@ -21,7 +21,7 @@ _LONGEST = 2_000
 """Databases compare with no text that is much longer."""
 
 
-def wanted(store: Store, given: Mapping[str, str]) -> Wanted:
+def wanted(store: Store, given: Mapping[str, str]) -> SearchQuery:
     """Return what parameters of an address ask for; a policy may be called by its name.
 
     Raises
@@ -38,7 +38,7 @@ def wanted(store: Store, given: Mapping[str, str]) -> Wanted:
     if given["judged"] not in JUDGED:
         raise BacktalkError(f"judged: {given['judged']!r} is neither yes nor no", "Leave it out")
     fields: dict[str, Any] = {name: given[name] for name in ("text", "user", "session", "kind")}
-    return Wanted(
+    return SearchQuery(
         **fields,
         policy=_policy_id(store, given["policy"]),
         judged=JUDGED[given["judged"]],

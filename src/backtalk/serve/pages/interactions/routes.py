@@ -7,15 +7,15 @@ from starlette.responses import Response
 from backtalk.errors import BacktalkError, NotFound
 from backtalk.feedback import KINDS, Interaction
 from backtalk.policy import list_policies
-from backtalk.serve.errors import Refused
+from backtalk.serve.errors import APIError
 from backtalk.serve.pages.interactions.feedback_view import as_json, feedback_view, words
 from backtalk.serve.pages.interactions.filters import NAMES, wanted
 from backtalk.serve.pages.interactions.view import response_views
-from backtalk.serve.pages.page_request import Visit
+from backtalk.serve.pages.page_request import PageRequest
 from backtalk.serve.pages.section import Section
 from backtalk.store import Store
-from backtalk.store.api_keys import Access
-from backtalk.store.detail import Kept, conversation, read_kept
+from backtalk.store.api_keys import ApiKeys
+from backtalk.store.detail import InteractionDetail, conversation, get_detail
 from backtalk.store.search import Page, search
 
 section = Section("/interactions", "Interactions", "view")
@@ -24,10 +24,10 @@ _SNIPPET = 220
 
 
 @section.get()
-def listing(visit: Visit) -> Response:
+def listing(visit: PageRequest) -> Response:
     """Show interactions, newest first, those that the address asks for."""
     given = {name: visit.query(name).strip() for name in NAMES}
-    if not visit.may("manage"):
+    if not visit.can("manage"):
         given["deleted"] = ""
     wrong, page = "", Page((), None, full=False, searched=0, back_to=None)
     try:
@@ -52,7 +52,7 @@ def listing(visit: Visit) -> Response:
     )
 
 
-def _before(visit: Visit) -> int | None:
+def _before(visit: PageRequest) -> int | None:
     text = visit.query("before")
     if not text:
         return None
@@ -78,11 +78,11 @@ def _beginning(text: str) -> str:
 
 
 @section.get("/{id:path}")
-def one(visit: Visit) -> Response:
+def one(visit: PageRequest) -> Response:
     """Show one interaction with all its feedback, and the conversation that it is part of."""
     kept = _kept(visit)
     talk = kept.interaction
-    shown = [said for said in kept.feedback if said.deleted is None or visit.may("manage")]
+    shown = [said for said in kept.feedback if said.deleted is None or visit.can("manage")]
     policies = list_policies(visit.store)
     turns = [] if kept.deleted is not None else conversation(visit.store, talk)
     return visit.page(
@@ -98,15 +98,15 @@ def one(visit: Visit) -> Response:
     )
 
 
-def _kept(visit: Visit) -> Kept:
-    kept = read_kept(visit.store, visit.part("id"))
-    if kept.deleted is not None and not visit.may("manage"):
+def _kept(visit: PageRequest) -> InteractionDetail:
+    kept = get_detail(visit.store, visit.part("id"))
+    if kept.deleted is not None and not visit.can("manage"):
         raise NotFound(f"The interaction {kept.interaction.id!r} was deleted")
     return kept
 
 
 @section.post("/{id:path}/delete", "manage")
-def delete(visit: Visit) -> Response:
+def delete(visit: PageRequest) -> Response:
     """Hide an interaction, or one piece of its feedback, until it is restored."""
     store, id_, what = _target(visit)
     store.delete(id_)
@@ -114,24 +114,24 @@ def delete(visit: Visit) -> Response:
 
 
 @section.post("/{id:path}/restore", "manage")
-def restore(visit: Visit) -> Response:
+def restore(visit: PageRequest) -> Response:
     """Show again what was hidden."""
     store, id_, what = _target(visit)
     store.restore(id_)
     return _changed(visit, f"{what} restored", id_)
 
 
-def _target(visit: Visit) -> tuple[Store, str, str]:
+def _target(visit: PageRequest) -> tuple[Store, str, str]:
     """Return the store, the id of what is to be changed, and what it is."""
     kept = _kept(visit)
     feedback = visit.form.text("feedback")
     if not feedback:
         return visit.store, kept.interaction.id, "interaction"
     if feedback not in {said.feedback.id for said in kept.feedback}:
-        raise Refused(404, f"The interaction has no feedback {feedback!r}")
+        raise APIError(404, f"The interaction has no feedback {feedback!r}")
     return visit.store, feedback, "feedback"
 
 
-def _changed(visit: Visit, action: str, id_: str) -> Response:
-    Access(visit.store.engine).record(action, id_, who=visit.name, project=visit.project)
+def _changed(visit: PageRequest, action: str, id_: str) -> Response:
+    ApiKeys(visit.store.engine).record(action, id_, who=visit.name, project=visit.project)
     return visit.redirect(visit.url("/interactions", visit.part("id")))

@@ -7,20 +7,20 @@ from starlette.responses import Response
 from backtalk.annotation.annotator_stats import People, people_of
 from backtalk.annotation.recent import LATEST, latest_judgements, seconds_taken
 from backtalk.errors import NotFound
-from backtalk.serve.pages.page_request import Visit
+from backtalk.serve.pages.page_request import PageRequest
 from backtalk.serve.pages.section import Section
 
 section = Section("/people", "People", "view")
 
 
 @section.get()
-def everybody(visit: Visit) -> Response:
+def everybody(visit: PageRequest) -> Response:
     """Show everybody who judged lately, and how far they agree."""
     return visit.page("people/all.html", title="People", found=_figures(visit), latest=LATEST)
 
 
 @section.get("/{name:path}")
-def one(visit: Visit) -> Response:
+def one(visit: PageRequest) -> Response:
     """Show one person, week by week."""
     name = visit.part("name")
     person = next((found for found in _figures(visit).people if found.name == name), None)
@@ -29,5 +29,5 @@ def one(visit: Visit) -> Response:
     return visit.page("people/one.html", title=person.name, person=person)
 
 
-def _figures(visit: Visit) -> People:
+def _figures(visit: PageRequest) -> People:
     return people_of(latest_judgements(visit.store), seconds_taken(visit.store))

@@ -9,23 +9,23 @@ from starlette.responses import Response
 from backtalk.errors import NotFound
 from backtalk.evaluate.storage import list_evaluations, read_evaluation
 from backtalk.policy import Policy, list_policies, read_policy
-from backtalk.promotion import Promotion, Served, history, promote, rollback
-from backtalk.serve.errors import Refused
-from backtalk.serve.pages.page_request import Visit
+from backtalk.promotion import Promotion, PromotionRecord, promote, promotion_history, rollback
+from backtalk.serve.errors import APIError
+from backtalk.serve.pages.page_request import PageRequest
 from backtalk.serve.pages.policies import view
 from backtalk.serve.pages.policies.lineage_tree import lineage_tree
 from backtalk.serve.pages.section import Section
-from backtalk.store.api_keys import Access
+from backtalk.store.api_keys import ApiKeys
 
 section = Section("/policies", "Policies", "view")
 
 
 @section.get()
-def listing(visit: Visit) -> Response:
+def listing(visit: PageRequest) -> Response:
     """Show the tree of policies, and what was served when."""
     policies = list_policies(visit.store)
     labels = {policy.id: policy.label for policy in policies}
-    past = history(visit.store)
+    past = promotion_history(visit.store)
     undone = _undone(past)
     return visit.page(
         "policies/list.html",
@@ -45,7 +45,7 @@ def _name(labels: dict[str, str], id_: str | None) -> str:
     return "nothing" if id_ is None else labels.get(id_, id_[:8])
 
 
-def _undone(past: Sequence[Served]) -> Promotion | None:
+def _undone(past: Sequence[PromotionRecord]) -> Promotion | None:
     """Return the promotion that a rollback would undo, ``None`` where there is none."""
     standing: list[Promotion] = []
     for entry in past:
@@ -57,12 +57,12 @@ def _undone(past: Sequence[Served]) -> Promotion | None:
 
 
 @section.get("/{id}")
-def one(visit: Visit) -> Response:
+def one(visit: PageRequest) -> Response:
     """Show a policy."""
     policy = read_policy(visit.store, visit.part("id"))
     policies = {found.id: found for found in list_policies(visit.store)}
     labels = {id_: found.label for id_, found in policies.items()}
-    past = history(visit.store)
+    past = promotion_history(visit.store)
     served = past[-1].promotion.policy if past else None
     evaluations = list_evaluations(visit.store)
     evidence = view.evidence_for(policy, evaluations, served)
@@ -92,7 +92,7 @@ def one(visit: Visit) -> Response:
 
 
 @section.post("/{id}/promote", "manage")
-def promoted(visit: Visit) -> Response:
+def promoted(visit: PageRequest) -> Response:
     """Serve a policy from now on, if its evidence passes the gate."""
     policy = read_policy(visit.store, visit.part("id"))
     named = visit.form.text("evaluation")
@@ -103,11 +103,11 @@ def promoted(visit: Visit) -> Response:
 
 
 @section.post("/rollback", "manage")
-def rolled_back(visit: Visit) -> Response:
+def rolled_back(visit: PageRequest) -> Response:
     """Serve again what was served before, unless that was changed since the form was shown."""
-    past = history(visit.store)
+    past = promotion_history(visit.store)
     if visit.form.text("entries") != str(len(past)):
-        raise Refused(
+        raise APIError(
             409, "What is served was changed since this page was shown. Look at it again first"
         )
     undone = rollback(visit.store, who=visit.name)
@@ -119,6 +119,6 @@ def rolled_back(visit: Visit) -> Response:
     return visit.redirect(visit.url("/policies"))
 
 
-def _audit(visit: Visit, action: str, policy: Policy | None) -> None:
+def _audit(visit: PageRequest, action: str, policy: Policy | None) -> None:
     what = "nothing is served" if policy is None else f"{policy.label} ({policy.id[:8]})"
-    Access(visit.store.engine).record(action, what, who=visit.name, project=visit.project)
+    ApiKeys(visit.store.engine).record(action, what, who=visit.name, project=visit.project)

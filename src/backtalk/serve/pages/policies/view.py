@@ -8,7 +8,7 @@ from typing import Any
 
 from backtalk.evaluate.result import Evaluation, Measure, headline
 from backtalk.policy import Policy, diff
-from backtalk.promotion import Gate, Served
+from backtalk.promotion import Gate, PromotionRecord
 from backtalk.stats import Estimate
 
 
@@ -133,7 +133,9 @@ def _fields(part: str, fields: Mapping[str, Any]) -> list[tuple[str, str]]:
     return rows
 
 
-def past(history: Sequence[Served], labels: Mapping[str, str]) -> list[tuple[Served, str, str]]:
+def past(
+    history: Sequence[PromotionRecord], labels: Mapping[str, str]
+) -> list[tuple[PromotionRecord, str, str]]:
     """Return what was served, the latest first, with the names of what came and of what went."""
 
     def name(id_: str | None) -> str:

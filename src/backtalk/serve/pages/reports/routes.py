@@ -11,7 +11,7 @@ from backtalk.evaluate.storage import list_evaluations, read_evaluation
 from backtalk.policy import Policy, list_policies, read_policy
 from backtalk.reports import evaluation_report, read_exhibits, read_training
 from backtalk.serve.pages.interactions.feedback_view import words
-from backtalk.serve.pages.page_request import Visit
+from backtalk.serve.pages.page_request import PageRequest
 from backtalk.serve.pages.policies.view import evaluation_view
 from backtalk.serve.pages.rendering import HEADERS
 from backtalk.serve.pages.reports.counts import MOST_ROWS, charts
@@ -33,7 +33,7 @@ _drawing = threading.Lock()
 
 
 @section.get()
-def listing(visit: Visit) -> Response:
+def listing(visit: PageRequest) -> Response:
     """Show what came in, and the evaluations, the latest first."""
     labels = {policy.id: policy.label for policy in list_policies(visit.store)}
     evaluations = list_evaluations(visit.store)
@@ -51,7 +51,7 @@ def listing(visit: Visit) -> Response:
 
 
 @section.get("/{id}")
-def one(visit: Visit) -> Response:
+def one(visit: PageRequest) -> Response:
     """Show the report of an evaluation."""
     store = visit.store
     found = read_evaluation(store, visit.part("id"))
@@ -67,7 +67,7 @@ def one(visit: Visit) -> Response:
         return HTMLResponse(report.to_html(), headers=REPORT_HEADERS)
 
 
-def _training(visit: Visit, policy: Policy) -> list[dict[str, float]]:
+def _training(visit: PageRequest, policy: Policy) -> list[dict[str, float]]:
     """Return what each step of a training measured; the weights may be on another machine."""
     try:
         return read_training(visit.store, policy)

@@ -8,11 +8,11 @@ from datetime import timedelta
 from starlette.responses import Response
 
 from backtalk.feedback.record import now
-from backtalk.serve.errors import Refused
-from backtalk.serve.pages.page_request import Visit
+from backtalk.serve.errors import APIError
+from backtalk.serve.pages.page_request import PageRequest
 from backtalk.serve.pages.section import Section
 from backtalk.serve.pages.settings.view import runs_with, state_of
-from backtalk.store.api_keys import Access, ApiKey
+from backtalk.store.api_keys import ApiKey, ApiKeys
 
 section = Section("/settings", "Settings", "manage")
 
@@ -22,13 +22,13 @@ _MOST_HOURS = 24 * 90
 
 
 @section.get()
-def overview(visit: Visit) -> Response:
+def overview(visit: PageRequest) -> Response:
     """Show everything that an admin looks after."""
     return _page(visit)
 
 
 def _page(
-    visit: Visit, *, made: ApiKey | None = None, secret: str = "", status: int = 200
+    visit: PageRequest, *, made: ApiKey | None = None, secret: str = "", status: int = 200
 ) -> Response:
     access = _access(visit)
     kept = access.keys()
@@ -50,18 +50,18 @@ def _page(
     )
 
 
-def _access(visit: Visit) -> Access:
-    return Access(visit.store.engine)
+def _access(visit: PageRequest) -> ApiKeys:
+    return ApiKeys(visit.store.engine)
 
 
-def _seen(visit: Visit, keys: Iterable[ApiKey]) -> list[ApiKey]:
+def _seen(visit: PageRequest, keys: Iterable[ApiKey]) -> list[ApiKey]:
     """Return the keys that the visitor looks after: an admin of one project, that project's."""
     own = visit.caller.project
     return [key for key in keys if own is None or key.project == own]
 
 
 @section.post("/keys", "manage")
-def add(visit: Visit) -> Response:
+def add(visit: PageRequest) -> Response:
     """Make a key, and show its secret this one time."""
     name = _name(visit.form.text("name"))
     role = visit.form.text("role")
@@ -69,10 +69,10 @@ def add(visit: Visit) -> Response:
     if visit.caller.project is not None:
         project = visit.caller.project
     elif project is not None and project not in visit.projects:
-        raise Refused(404, f"There is no project {project!r}. Make it first")
+        raise APIError(404, f"There is no project {project!r}. Make it first")
     access = _access(visit)
     if _locks_out(visit, access.keys()) and (role != "admin" or project is not None):
-        raise Refused(
+        raise APIError(
             422,
             "The first key has to be one of an admin for all projects: from then on this gateway "
             "asks everybody for a key, and nobody else could come in here",
@@ -82,7 +82,7 @@ def add(visit: Visit) -> Response:
     return _page(visit, made=made, secret=secret)
 
 
-def _locks_out(visit: Visit, kept: Iterable[ApiKey]) -> bool:
+def _locks_out(visit: PageRequest, kept: Iterable[ApiKey]) -> bool:
     """Return whether a key that is made now is the first, from which on everybody needs one."""
     if visit.services.settings.keys != "if-any":
         return False
@@ -92,12 +92,12 @@ def _locks_out(visit: Visit, kept: Iterable[ApiKey]) -> bool:
 def _name(text: str) -> str:
     name = " ".join(text.split())
     if not name or len(name) > _LONGEST_NAME:
-        raise Refused(422, f"A name has 1 to {_LONGEST_NAME} characters")
+        raise APIError(422, f"A name has 1 to {_LONGEST_NAME} characters")
     return name
 
 
 @section.post("/keys/{id}/rotate", "manage")
-def rotate(visit: Visit) -> Response:
+def rotate(visit: PageRequest) -> Response:
     """Give a key a new secret, and show it this one time."""
     key = _key(visit)
     made, secret = _access(visit).rotate(key.id, grace=_grace(visit), who=visit.name)
@@ -105,19 +105,19 @@ def rotate(visit: Visit) -> Response:
     return _page(visit, made=made, secret=secret)
 
 
-def _grace(visit: Visit) -> timedelta:
+def _grace(visit: PageRequest) -> timedelta:
     text = visit.form.text("hours", "0")
     if not (text.isascii() and text.isdigit() and len(text) < 9 and int(text) <= _MOST_HOURS):
-        raise Refused(422, f"hours: {text!r} is not a number from 0 to {_MOST_HOURS:,}")
+        raise APIError(422, f"hours: {text!r} is not a number from 0 to {_MOST_HOURS:,}")
     return timedelta(hours=int(text))
 
 
 @section.post("/keys/{id}/revoke", "manage")
-def revoke(visit: Visit) -> Response:
+def revoke(visit: PageRequest) -> Response:
     """End a key at once."""
     key = _key(visit)
     if key.id == visit.caller.key:
-        raise Refused(
+        raise APIError(
             422, f"You are signed in with the key {key.name!r}. Sign in with another one to end it"
         )
     _access(visit).revoke(key.id, who=visit.name)
@@ -125,22 +125,22 @@ def revoke(visit: Visit) -> Response:
     return visit.redirect(visit.url("/settings"))
 
 
-def _key(visit: Visit) -> ApiKey:
+def _key(visit: PageRequest) -> ApiKey:
     id_ = visit.part("id")
     for key in _seen(visit, _access(visit).keys()):
         if key.id == id_ and key.revoked is None:
             return key
-    raise Refused(404, f"There is no key {id_!r} that holds and that you look after")
+    raise APIError(404, f"There is no key {id_!r} that holds and that you look after")
 
 
 @section.post("/projects", "manage")
-def make_project(visit: Visit) -> Response:
+def make_project(visit: PageRequest) -> Response:
     """Make a project."""
     if visit.caller.project is not None:
-        raise Refused(403, f"Your key is for project {visit.caller.project!r} only")
+        raise APIError(403, f"Your key is for project {visit.caller.project!r} only")
     name = _name(visit.form.text("name"))
     if name in visit.projects:
-        raise Refused(409, f"There is a project {name!r}. Give it another name")
+        raise APIError(409, f"There is a project {name!r}. Give it another name")
     visit.services.keeper.store(name)
     _access(visit).record("project made", name, who=visit.name, project=name)
     return visit.redirect(visit.url("/settings", project=name))

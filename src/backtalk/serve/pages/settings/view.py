@@ -33,8 +33,8 @@ def runs_with(settings: Settings) -> Rows:
             "an upstream is given",
             (
                 f"{patience.connect:g} s to connect, {patience.read:g} s without a byte, "
-                f"{patience.tries} tries; after {patience.failures} failures it rests for "
-                f"{patience.rest:g} s"
+                f"{patience.max_attempts} tries; after {patience.failures} failures it rests for "
+                f"{patience.open_seconds:g} s"
             ),
         ),
         ("most that is kept on disk", f"{settings.spool_bytes:,} bytes"),
