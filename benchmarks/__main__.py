@@ -36,15 +36,15 @@ def line(found: Measured) -> str:
 def main() -> None:
     """Measure, print and write; what was not asked for stays as it was measured before."""
     kept = json.loads((DOCS / "benchmarks.json").read_text(encoding="utf-8"))["benchmarks"]
-    found = {item["name"]: Measured.from_dict(item) for item in kept}
+    results = {item["name"]: Measured.from_dict(item) for item in kept}
     for name in sys.argv[1:] or MODULES:
         for measured in import_module(f"benchmarks.{name}").measure():
             sys.stdout.write(line(measured))
             sys.stdout.flush()
-            found[measured.name] = measured
-    page = HEAD.format(machine=machine()) + "".join(map(line, found.values()))
+            results[measured.name] = measured
+    page = HEAD.format(machine=machine()) + "".join(map(line, results.values()))
     (DOCS / "BENCHMARKS.md").write_text(page, encoding="utf-8")
-    numbers = {"machine": machine(), "benchmarks": [item.to_dict() for item in found.values()]}
+    numbers = {"machine": machine(), "benchmarks": [item.to_dict() for item in results.values()]}
     (DOCS / "benchmarks.json").write_text(json.dumps(numbers, indent=1) + "\n", encoding="utf-8")
 
 

@@ -15,15 +15,15 @@ RATED, RATERS = 2_000, 5
 
 def measure() -> list[Measured]:
     """A ranking of items, and the agreement of raters."""
-    chance = np.random.default_rng(0)
-    strength = chance.normal(size=ITEMS)
-    one = chance.integers(ITEMS, size=COMPARISONS)
-    other = (one + chance.integers(1, ITEMS, size=COMPARISONS)) % ITEMS
-    wins = chance.random(COMPARISONS) < 1 / (1 + np.exp(strength[other] - strength[one]))
+    rng = np.random.default_rng(0)
+    strength = rng.normal(size=ITEMS)
+    one = rng.integers(ITEMS, size=COMPARISONS)
+    other = (one + rng.integers(1, ITEMS, size=COMPARISONS)) % ITEMS
+    wins = rng.random(COMPARISONS) < 1 / (1 + np.exp(strength[other] - strength[one]))
     data = [(i, j) if w else (j, i) for i, j, w in zip(one, other, wins, strict=True)]
-    truth = chance.integers(3, size=RATED)
-    wrong = chance.random((RATERS, RATED)) < 0.3
-    ratings = np.where(wrong, chance.integers(3, size=(RATERS, RATED)), truth).astype(float)
+    truth = rng.integers(3, size=RATED)
+    wrong = rng.random((RATERS, RATED)) < 0.3
+    ratings = np.where(wrong, rng.integers(3, size=(RATERS, RATED)), truth).astype(float)
     return [
         side_by_side(
             "rank by Bradley-Terry",

@@ -140,7 +140,7 @@ def measure() -> list[Measured]:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         write(folder)
-        return [found for work in works(folder) for found in compared(work)]
+        return [result for work in works(folder) for result in compared(work)]
 
 
 def compared(work: Work) -> list[Measured]:
@@ -149,8 +149,10 @@ def compared(work: Work) -> list[Measured]:
     if work.theirs:
         tried["theirs"] = _tried(work, "theirs", work.theirs)
     jobs = {
-        side: replace(work.job, side=side, setting=json.loads(min(found, key=found.__getitem__)))
-        for side, found in tried.items()
+        side: replace(
+            work.job, side=side, setting=json.loads(min(results, key=results.__getitem__))
+        )
+        for side, results in tried.items()
     }
     if work.flat:
         setting = {**jobs["ours"].setting, "share": False}
@@ -166,14 +168,14 @@ def compared(work: Work) -> list[Measured]:
                 _check(work.name, ours["loss"], other["loss"])
 
     def middle(side: str, what: str) -> float:
-        return statistics.median(found[what] for found in runs[side])
+        return statistics.median(results[what] for results in runs[side])
 
     tokens, mine = runs["ours"][0]["tokens"], middle("ours", "seconds")
-    found = []
+    results = []
     if work.theirs:
         peers, peer = middle("theirs", "seconds"), (f"TRL {work.peer}", version("trl"))
         choices = "; ".join(f"{side}: {_listed(settings)}" for side, settings in tried.items())
-        found = [
+        results = [
             Measured(
                 work.name,
                 work.sized,
@@ -200,7 +202,7 @@ def compared(work: Work) -> list[Measured]:
         ]
     if work.flat:
         flat = middle("flat", "seconds")
-        found.append(
+        results.append(
             Measured(
                 f"{work.name}: trees, against flat rows",
                 work.sized,
@@ -213,13 +215,13 @@ def compared(work: Work) -> list[Measured]:
                 f"{flat / mine:.1f} times as fast as with the prompt before every response",
             )
         )
-    return found
+    return results
 
 
 def run(job: Job) -> dict[str, Any]:
     """Return what a process says that does a job."""
-    found: dict[str, Any] = in_process("benchmarks.finetuning", json.dumps(asdict(job)))
-    return found
+    results: dict[str, Any] = in_process("benchmarks.finetuning", json.dumps(asdict(job)))
+    return results
 
 
 def _tried(work: Work, side: str, settings: Sequence[Mapping[str, Any]]) -> dict[str, float]:
@@ -288,7 +290,7 @@ def ours(job: Job) -> dict[str, Any]:
         warmup_ratio=0.0,
     )
     trainer = Trainer(scorer, [TrainingTask("data", bound, trees)], settings, reference=cache)
-    places = {id(tree): place for place, tree in enumerate(trees)}
+    places = {id(tree): index for index, tree in enumerate(trees)}
     begin = time.perf_counter()
     trainer.train()
     seconds = time.perf_counter() - begin
@@ -495,8 +497,8 @@ def main() -> None:
 
     torch.set_num_threads(len(os.sched_getaffinity(0)))
     job = Job(**json.loads(sys.argv[1]))
-    found = SIDES[job.side](job)
-    sys.stdout.write(json.dumps(found) + "\n")
+    result = SIDES[job.side](job)
+    sys.stdout.write(json.dumps(result) + "\n")
 
 
 if __name__ == "__main__":

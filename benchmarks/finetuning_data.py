@@ -69,8 +69,8 @@ class Ranking:
         """Every response with each that is worse."""
         return [
             Pair(self.prompt, better, worse)
-            for place, better in enumerate(self.responses)
-            for worse in self.responses[place + 1 :]
+            for index, better in enumerate(self.responses)
+            for worse in self.responses[index + 1 :]
         ]
 
     @property
@@ -142,9 +142,9 @@ def rankings_in(
     folder: Path, *, count: int, responses: int, prompt_tokens: int, response_tokens: int
 ) -> list[Ranking]:
     """Return lists cut from the text of the pairs, all prompts and all responses of a length."""
-    found = pairs_in(folder)
-    text = [token for pair in found for token in (*pair.prompt, *pair.chosen)]
-    answers = [token for pair in found for token in (*pair.rejected, *pair.chosen)]
+    results = pairs_in(folder)
+    text = [token for pair in results for token in (*pair.prompt, *pair.chosen)]
+    answers = [token for pair in results for token in (*pair.rejected, *pair.chosen)]
     rows = zip(
         _cut(text, prompt_tokens),
         _cut(list(_cut(answers, response_tokens)), responses),

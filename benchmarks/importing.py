@@ -25,11 +25,11 @@ TABLES = ("interactions", "feedback")
 
 def write_rows(path: Path, rows: int) -> None:
     """Write preferences as JSON lines: prompts of 12 words, answers of 20."""
-    chance = random.Random(0)
+    rng = random.Random(0)
     words = WORDS.split()
 
     def text(count: int) -> str:
-        return " ".join(chance.choices(words, k=count))
+        return " ".join(rng.choices(words, k=count))
 
     with path.open("w") as file:
         for i in range(rows):

@@ -21,18 +21,18 @@ WORDS = ["thanks", "sorry", "maybe", "no", "never", "please", "today", "refund",
 
 def pairs() -> list[Pair]:
     """Pairs of answers of twelve words, each of which has a worth; the winner is drawn."""
-    chance = np.random.default_rng(0)
-    worth = chance.normal(size=len(WORDS))
-    found = []
-    while len(found) < PAIRS:
-        one, other = chance.integers(len(WORDS), size=(2, 12))
+    rng = np.random.default_rng(0)
+    worth = rng.normal(size=len(WORDS))
+    results = []
+    while len(results) < PAIRS:
+        one, other = rng.integers(len(WORDS), size=(2, 12))
         lead = worth[one].sum() - worth[other].sum()
-        if chance.random() > 1 / (1 + np.exp(-lead)):
+        if rng.random() > 1 / (1 + np.exp(-lead)):
             one, other = other, one
         texts = [" ".join(WORDS[i] for i in side) for side in (one, other)]
-        asked = as_prompt(f"question {len(found) % 500}")
-        found.append(Pair(prompt=asked, chosen=texts[0], rejected=texts[1]))
-    return found
+        asked = as_prompt(f"question {len(results) % 500}")
+        results.append(Pair(prompt=asked, chosen=texts[0], rejected=texts[1]))
+    return results
 
 
 def measure() -> list[Measured]:

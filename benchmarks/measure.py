@@ -77,8 +77,8 @@ def in_process(*command: str) -> dict[str, float]:
     done = subprocess.run(
         [sys.executable, "-m", *command], check=True, capture_output=True, text=True
     )
-    found: dict[str, float] = json.loads(done.stdout.strip().splitlines()[-1])
-    return found
+    results: dict[str, float] = json.loads(done.stdout.strip().splitlines()[-1])
+    return results
 
 
 def machine() -> str:

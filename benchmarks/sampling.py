@@ -93,14 +93,14 @@ def theirs() -> Callable[[int], int]:
                 return_dict=True,
             )
             with torch.inference_mode():
-                found = network.generate(
+                result = network.generate(
                     **asked,
                     do_sample=True,
                     top_k=0,
                     num_return_sequences=SAMPLES,
                     max_new_tokens=WORLD.max_tokens,
                 )
-            new = found[:, asked["input_ids"].shape[1] :]
+            new = result[:, asked["input_ids"].shape[1] :]
             ended = (new == tokenizer.eos_token_id).cumsum(dim=1)
             drawn += int((ended == 0).sum() + (ended > 0).any(dim=1).sum())
         return drawn

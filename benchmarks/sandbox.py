@@ -105,11 +105,11 @@ def write(found: dict[str, Any]) -> None:
 
 def main() -> None:
     """Measure the worlds named, or all, and write what was found after each."""
-    found = json.loads((DOCS / "sandbox.json").read_text())
+    result = json.loads((DOCS / "sandbox.json").read_text())
     for world in sys.argv[1:] or worlds():
-        found[world] = measured(world)
-        print(table(world, found[world]), flush=True)
-        write(found)
+        result[world] = measured(world)
+        print(table(world, result[world]), flush=True)
+        write(result)
 
 
 if __name__ == "__main__":

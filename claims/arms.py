@@ -56,13 +56,13 @@ class Arms:
 
     async def generate(self, requests: Sequence[Request]) -> list[Completion]:
         """Draw an arm for each request, by its own seed."""
-        found = []
+        results = []
         for request in requests:
             odds = np.exp(self._log[int(request.messages[-1].text)])
-            luck = np.random.default_rng(request.draw_seed).random()
-            arm = min(int(np.searchsorted(odds.cumsum(), luck)), len(odds) - 1)
-            found.append(Completion(text=str(arm), usage=Usage(1, 1, 1)))
-        return found
+            rng = np.random.default_rng(request.draw_seed).random()
+            arm = min(int(np.searchsorted(odds.cumsum(), rng)), len(odds) - 1)
+            results.append(Completion(text=str(arm), usage=Usage(1, 1, 1)))
+        return results
 
     async def score(self, texts: Sequence[tuple[tuple[Message, ...], str]]) -> list[Array]:
         """Return the log-probability of each arm."""
@@ -120,7 +120,7 @@ def every_pair(odds: Array, drawn: Array) -> list[Case]:
     cases = []
     for prompt, (table, often) in enumerate(zip(odds, drawn, strict=True)):
         count = len(often)
-        talk = Interaction.of(str(prompt), *map(str, range(count)), *map(str, range(count)))
+        interaction = Interaction.of(str(prompt), *map(str, range(count)), *map(str, range(count)))
         met = np.outer(often, often)
         met = np.maximum(met / met.max(), 1e-300)
         pairs = [(a, b, table[a, b], met[a, b]) for a in range(count) for b in range(a + 1, count)]
@@ -128,7 +128,7 @@ def every_pair(odds: Array, drawn: Array) -> list[Case]:
         pairs += [(a, a + count, 0.5, met[a, a] / 2) for a in range(count)]
         said = tuple(
             Preference(
-                interaction=talk.id,
+                interaction=interaction.id,
                 annotator=WHO,
                 a=str(a),
                 b=str(b),
@@ -138,7 +138,7 @@ def every_pair(odds: Array, drawn: Array) -> list[Case]:
             )
             for a, b, p, weight in pairs
         )
-        cases.append(Case(talk, said))
+        cases.append(Case(interaction, said))
     return cases
 
 
@@ -161,7 +161,7 @@ class Bench:
         return made
 
     def answers(
-        self, who: Sequence[Array], count: int, *, seed: int, judge: Table, draws: bool = True
+        self, actor: Sequence[Array], count: int, *, seed: int, judge: Table, draws: bool = True
     ) -> list[Case]:
         """Return answers that tables draw for each prompt, and the verdicts on each two of them.
 
@@ -178,22 +178,22 @@ class Bench:
         draws
             As for :class:`~backtalk.learn.online.oracle_feedback.PairwiseOracle`.
         """
-        policies = [self.policy(logits) for logits in who]
-        rows = np.arange(len(who[0])).repeat(count)
-        luck = np.random.default_rng([seed, 3])
+        policies = [self.policy(logits) for logits in actor]
+        rows = np.arange(len(actor[0])).repeat(count)
+        rng = np.random.default_rng([seed, 3])
         drawn = [
-            [int(luck.choice(len(table[row]), p=softmax(table[row]))) for table in who]
+            [int(rng.choice(len(table[row]), p=softmax(table[row]))) for table in actor]
             for row in rows
         ]
-        talks = []
+        interactions = []
         for row, arms in zip(rows.tolist(), drawn, strict=True):
-            talk = Interaction.of(str(row), *map(str, arms))
+            interaction = Interaction.of(str(row), *map(str, arms))
             by = tuple(
                 response.model_copy(update={"policy": policy.id})
-                for response, policy in zip(talk.responses, policies, strict=True)
+                for response, policy in zip(interaction.responses, policies, strict=True)
             )
-            talks.append(talk.model_copy(update={"responses": by}))
-        return run_sync(PairwiseOracle(judge, sample_verdicts=draws).give(talks, seed=seed))
+            interactions.append(interaction.model_copy(update={"responses": by}))
+        return run_sync(PairwiseOracle(judge, sample_verdicts=draws).give(interactions, seed=seed))
 
     def learned(
         self,
@@ -277,7 +277,7 @@ def least(
         bounds = [(value - within, value + within) for value in known.ravel()]
         # Of the logits that give this policy, those whose mean is the reference's.
         start = start - (start - known).mean(axis=1, keepdims=True)
-    found = minimize(
+    result = minimize(
         loss,
         start.ravel(),
         jac=True,
@@ -285,7 +285,7 @@ def least(
         bounds=bounds,
         options={"maxiter": 2000, "maxcor": 20, "ftol": 0.0, "gtol": 1e-12},
     )
-    return np.asarray(log_softmax(found.x.reshape(now.shape), axis=1))
+    return np.asarray(log_softmax(result.x.reshape(now.shape), axis=1))
 
 
 def _ready(part: TrainingTask, known: Tensor) -> tuple[Batch, tuple[Tensor, Tensor], Tensor]:

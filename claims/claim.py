@@ -46,9 +46,9 @@ class Expected:
 
     def estimate(self, values: Sequence[float]) -> Estimate:
         """Return the mean over seeds with its interval."""
-        found = over_seeds(values)
+        result = over_seeds(values)
         low, high = self.bounds
-        return replace(found, low=max(found.low, low), high=min(found.high, high))
+        return replace(result, low=max(result.low, low), high=min(result.high, high))
 
     @property
     def has_direction(self) -> bool:
@@ -202,12 +202,12 @@ def find_claims(names: Sequence[str]) -> list[Claim]:
     UnknownName
         If a name stands for no claim.
     """
-    found: dict[str, Claim] = {} if names else dict(CLAIMS)
+    results: dict[str, Claim] = {} if names else dict(CLAIMS)
     for name in names:
         fitting = {
             key: item for key, item in CLAIMS.items() if name in {key, item.system, item.family}
         }
         if not fitting:
             raise UnknownName.among("claim, system or family with claims", name, list(CLAIMS))
-        found |= fitting
-    return list(found.values())
+        results |= fitting
+    return list(results.values())

@@ -28,12 +28,12 @@ class Process:
     @classmethod
     def random(cls, seed: int, *, discount: float = 0.9, temperature: float = 0.1) -> Process:
         """Return a process of :data:`STATES` states; few of its actions are worth anything."""
-        chance = np.random.default_rng([seed, 23])
-        rewards = chance.random((STATES, ACTIONS)) ** 3
+        rng = np.random.default_rng([seed, 23])
+        rewards = rng.random((STATES, ACTIONS)) ** 3
         transitions = np.zeros((STATES, ACTIONS, STATES))
         for state, action in np.ndindex(STATES, ACTIONS):
-            reached = chance.choice(STATES, REACHED, replace=False)
-            transitions[state, action, reached] = chance.dirichlet(np.ones(REACHED))
+            reached = rng.choice(STATES, REACHED, replace=False)
+            transitions[state, action, reached] = rng.dirichlet(np.ones(REACHED))
         return cls(rewards, transitions, discount, temperature)
 
     def advantages(self) -> Array:
@@ -52,13 +52,13 @@ class Process:
 
     def segments(self, count: int, length: int, *, seed: int) -> tuple[Array, Array]:
         """Return states and actions of somebody who acts at random, ``(count, length)`` each."""
-        chance = np.random.default_rng([seed, 29])
+        rng = np.random.default_rng([seed, 29])
         states = np.zeros((count, length), dtype=int)
-        actions = chance.integers(ACTIONS, size=(count, length))
-        states[:, 0] = chance.integers(STATES, size=count)
+        actions = rng.integers(ACTIONS, size=(count, length))
+        states[:, 0] = rng.integers(STATES, size=count)
         for step in range(1, length):
             reached = self.transitions[states[:, step - 1], actions[:, step - 1]].cumsum(axis=1)
-            passed = (chance.random((count, 1)) > reached).sum(axis=1)
+            passed = (rng.random((count, 1)) > reached).sum(axis=1)
             states[:, step] = np.minimum(passed, STATES - 1)
         return states, actions
 
@@ -68,8 +68,8 @@ class Process:
         With the probability of Hejna et al. (2023), equation 4: a logistic function of the
         difference of the discounted sums of advantages.
         """
-        chance = np.random.default_rng([seed, 31])
+        rng = np.random.default_rng([seed, 31])
         weights = self.discount ** np.arange(states.shape[1])
         scores = (weights * self.advantages()[states, actions]).sum(axis=1).reshape(-1, 2)
         sure = expit((scores[:, 0] - scores[:, 1]) / self.temperature)
-        return chance.random(len(sure)) < sure
+        return rng.random(len(sure)) < sure

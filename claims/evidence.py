@@ -89,11 +89,11 @@ class Evidence:
 
 def write(claims: Iterable[Claim]) -> list[Evidence]:
     """Write both files from all that was measured, and return it."""
-    found = [Evidence(claim, tuple(kept(claim))) for claim in claims]
-    missing = _without_claims(found)
-    (DOCS / "EVIDENCE.md").write_text(_page(found, missing), encoding="utf-8")
+    results = [Evidence(claim, tuple(kept(claim))) for claim in claims]
+    missing = _without_claims(results)
+    (DOCS / "EVIDENCE.md").write_text(_page(results, missing), encoding="utf-8")
     numbers = {
-        "claims": [item.to_dict() for item in found],
+        "claims": [item.to_dict() for item in results],
         "not yet": [
             {"system": system.system, "family": system.family, "paper": system.title}
             for system in missing
@@ -102,7 +102,7 @@ def write(claims: Iterable[Claim]) -> list[Evidence]:
     (DOCS / "evidence.json").write_text(
         json.dumps(numbers, indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
     )
-    return found
+    return results
 
 
 def _without_claims(found: Sequence[Evidence]) -> list[Any]:

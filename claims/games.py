@@ -38,17 +38,17 @@ def ring(seed: int, arms: int = 3, *, strength: float = 0.35, noise: float = 0.1
     noise
         The standard deviation of what is added to that.
     """
-    chance = np.random.default_rng([seed, arms])
+    rng = np.random.default_rng([seed, arms])
     steps = (np.arange(arms)[:, None] - np.arange(arms)[None, :]) % arms
     wins = np.where(steps == 0, 0.0, np.where(steps <= arms // 2, strength, -strength))
-    drawn = chance.normal(scale=noise, size=(arms, arms))
+    drawn = rng.normal(scale=noise, size=(arms, arms))
     return np.asarray(np.clip(0.5 + wins + (drawn - drawn.T) / math.sqrt(2), 0.01, 0.99))
 
 
 def first(seed: int, arms: int, *, spread: float = 1.0) -> Array:
     """Return the log-probabilities of a first policy, shape ``(1, arms)``."""
-    chance = np.random.default_rng([seed, arms, 1])
-    return np.asarray(log_softmax(chance.normal(scale=spread, size=(1, arms)), axis=1))
+    rng = np.random.default_rng([seed, arms, 1])
+    return np.asarray(log_softmax(rng.normal(scale=spread, size=(1, arms)), axis=1))
 
 
 def mixture(one: Array, other: Array, weight: float) -> Array:
@@ -178,7 +178,7 @@ BETA = 0.1
 def nash_mp_rate(seed: int) -> Mapping[str, float]:
     """Measure the rate from an uneven start on rings of several sizes."""
     seed += FRESH
-    found: dict[str, float] = {}
+    results: dict[str, float] = {}
     queries = 40
     with bench(seed) as at:
         for arms in (3, 9, 27):
@@ -187,11 +187,11 @@ def nash_mp_rate(seed: int) -> Mapping[str, float]:
             path = nash_mp_path(at, game, base, beta=BETA, steps=queries // 2)
             away = [divergence(wanted, each) for each in path]
             decay = (math.log(away[-1]) - math.log(away[0])) / queries
-            found[f"slower_{arms}"] = decay + math.log(1 + 2 * BETA) / 2
+            results[f"slower_{arms}"] = decay + math.log(1 + 2 * BETA) / 2
             if arms == 9:
                 other = nash_md_path(at, game, base, tau=BETA, steps=queries)[-1]
-                found["below_nash_md"] = math.log(away[-1] / divergence(wanted, other))
-    return found
+                results["below_nash_md"] = math.log(away[-1] / divergence(wanted, other))
+    return results
 
 
 ROUNDS = 30
@@ -257,11 +257,11 @@ def inpo_on_a_circle(seed: int) -> Mapping[str, float]:
 def with_poor(game: Array, count: int) -> Array:
     """Return a game with arms that lose nine times in ten against those of another."""
     arms = len(game) + count
-    found = np.full((arms, arms), 0.5)
-    found[: len(game), : len(game)] = game
-    found[: len(game), len(game) :] = 0.9
-    found[len(game) :, : len(game)] = 0.1
-    return found
+    result = np.full((arms, arms), 0.5)
+    result[: len(game), : len(game)] = game
+    result[: len(game), len(game) :] = 0.9
+    result[len(game) :, : len(game)] = 0.1
+    return result
 
 
 @claim(
@@ -322,9 +322,9 @@ def dno_past_its_teacher(seed: int) -> Mapping[str, float]:
 
 def pupils(seed: int) -> tuple[Array, Array, Array]:
     """Return rewards, a first policy and a better teacher, shape ``(prompts, arms)`` each."""
-    chance = np.random.default_rng([seed, 5])
-    rewards = chance.normal(scale=1.5, size=(60, 8))
-    table = log_softmax(chance.normal(scale=0.5, size=rewards.shape), axis=1)
+    rng = np.random.default_rng([seed, 5])
+    rewards = rng.normal(scale=1.5, size=(60, 8))
+    table = log_softmax(rng.normal(scale=0.5, size=rewards.shape), axis=1)
     return rewards, table, np.asarray(log_softmax(table + 0.5 * rewards, axis=1))
 
 
@@ -381,9 +381,9 @@ LABELS = 6
 def xpo_explores(seed: int) -> Mapping[str, float]:
     """Learn the best of eight arms that the first policy draws once in a thousand times."""
     seed += FRESH
-    chance = np.random.default_rng([seed, 9])
+    rng = np.random.default_rng([seed, 9])
     prompts, arms = 12, 8
-    rewards = chance.uniform(0.0, 1.0, size=(prompts, arms))
+    rewards = rng.uniform(0.0, 1.0, size=(prompts, arms))
     rewards[:, -1] = 3.0
     odds = np.full((prompts, arms), (1 - RARE) / (arms - 1))
     odds[:, -1] = RARE
@@ -403,7 +403,7 @@ def explored(base: Array, judge: Table, *, seed: int, alpha: float, rounds: int)
 
     That is where it is the most probable one after DPO on all labels so far.
     """
-    now, found = base, []
+    now, result = base, []
     cases: list[Case] = []
     alike = {"beta": 0.25, "within": 12.0}
     with bench(seed) as at:
@@ -411,13 +411,13 @@ def explored(base: Array, judge: Table, *, seed: int, alpha: float, rounds: int)
             cases += at.answers([now, base], LABELS, seed=1000 * seed + number, judge=judge)
             now = at.learned("xpo", now, cases, alpha=alpha, reference=base, **alike)
             shown = at.learned("dpo", base, cases, **alike)
-            found.append(float((shown.argmax(axis=1) == base.shape[1] - 1).mean()))
-    return found
+            result.append(float((shown.argmax(axis=1) == base.shape[1] - 1).mean()))
+    return result
 
 
 def until(shares: Sequence[float], enough: float) -> float:
     """Return after how many rounds a share is first reached; all of them where it never is."""
-    reached = [place for place, share in enumerate(shares, 1) if share >= enough]
+    reached = [index for index, share in enumerate(shares, 1) if share >= enough]
     return float(reached[0] if reached else len(shares))
 
 
@@ -488,9 +488,9 @@ def covered(seed: int, share: float) -> tuple[Array, dict[str, Array]]:
     share
         How many of the answers that are compared are of the second, poor half of the arms.
     """
-    chance = np.random.default_rng([seed, 21])
+    rng = np.random.default_rng([seed, 21])
     prompts, arms, labels = 100, 8, 40
-    rewards = chance.normal(size=(prompts, arms))
+    rewards = rng.normal(size=(prompts, arms))
     rewards[:, arms // 2 :] -= 1.5
     often = np.full((prompts, arms), (1 - share) / (arms // 2))
     often[:, arms // 2 :] = share / (arms // 2)
@@ -549,12 +549,12 @@ def covered(seed: int, share: float) -> tuple[Array, dict[str, Array]]:
 def desiderata_interpolate(seed: int) -> Mapping[str, float]:
     """Learn from drawn verdicts on prompts with a good reference and on others with a bad one."""
     seed += FRESH
-    chance = np.random.default_rng([seed, 33])
+    rng = np.random.default_rng([seed, 33])
     prompts, arms = 12, 8
-    rewards = chance.normal(size=(prompts, arms))
+    rewards = rng.normal(size=(prompts, arms))
     wanted = log_softmax(rewards, axis=1)
     good = np.arange(prompts) < prompts // 2
-    base = log_softmax(np.where(good[:, None], wanted, chance.normal(size=(prompts, arms))), axis=1)
+    base = log_softmax(np.where(good[:, None], wanted, rng.normal(size=(prompts, arms))), axis=1)
     judge = Table(by_rewards(rewards))
 
     def away(logs: Array, rows: Array) -> float:
@@ -567,16 +567,16 @@ def desiderata_interpolate(seed: int) -> Mapping[str, float]:
             for weight in STRENGTHS
         }
         theirs = {beta: at.learned("dpo", base, cases, beta=beta) for beta in STRENGTHS}
-    usual = ours[0.1]
-    mended = away(usual, ~good)
+    default = ours[0.1]
+    mended = away(default, ~good)
     as_much = [
         logs
         for logs in theirs.values()
         if away(logs, ~good) <= max(mended, least(theirs, away, ~good))
     ]
     return {
-        "kept": away(usual, good),
-        "kept_better": min(away(logs, good) for logs in as_much) - away(usual, good),
+        "kept": away(default, good),
+        "kept_better": min(away(logs, good) for logs in as_much) - away(default, good),
         "mended": 1 - mended / away(base, ~good),
         "reaches_preferences": least(theirs, away, ~good) - least(ours, away, ~good),
         "reaches_reference": divergence(base[~good], ours[max(STRENGTHS)][~good]),

@@ -87,7 +87,7 @@ class Trial:
         return [Interaction.of(prompt, *row) for prompt, row in zip(asked, said, strict=True)]
 
     def feedback(
-        self, talks: Sequence[Interaction], *kinds: str, **manner: Any
+        self, interactions: Sequence[Interaction], *kinds: str, **manner: Any
     ) -> InMemoryTrainingSet:
         """Return what eight people say of the interactions, one of them of each.
 
@@ -101,7 +101,7 @@ class Trial:
             How they are; see :class:`~backtalk.worlds.annotators.Person`.
         """
         people = crowd(self.world.name, 8, seed=self.seed, **manner)
-        return self.given(list(people.react(talks, kinds)))
+        return self.given(list(people.react(interactions, kinds)))
 
     def given(self, cases: Sequence[Case]) -> InMemoryTrainingSet:
         """Return these cases as what is learned from."""
@@ -148,8 +148,8 @@ class Trial:
                 plan=plan,
                 options=options,
             )
-            found = run_sync(online.learn(policy or self.policy, asked, held_out))
-        return list(found.policies)
+            result = run_sync(online.learn(policy or self.policy, asked, held_out))
+        return list(result.policies)
 
     def sampled(
         self, policy: Policy, prompts: Sequence[Chat], count: int, *, seed: int = 0
@@ -271,20 +271,20 @@ class Trial:
     ) -> list[Chat]:
         """Return so many prompts for which a rule holds, or does not."""
         world = self.world
-        found = [
+        results = [
             prompt
             for prompt in world.prompts(split, 10 * count, seed=self.seed)
             if world.applies(rule, world.read(prompt)) == inside
         ]
-        return found[:count]
+        return results[:count]
 
     def _broken(self, prompt: Chat, text: str, rule: Rule) -> bool:
         """Return whether an answer has a fault that it would not have without the rule."""
-        usual, ruled = (
+        default, ruled = (
             {(fault.label, fault.advice) for fault in self.world.assess(prompt, text, rules).faults}
             for rules in ((), (rule,))
         )
-        return bool(ruled - usual)
+        return bool(ruled - default)
 
 
 @contextmanager

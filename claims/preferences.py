@@ -117,8 +117,8 @@ def online_over_offline(seed: int) -> Mapping[str, float]:
     """Compare two samples a prompt: all from the first policy, or from the current one of six."""
     with trial("lists", seed) as bench:
         judge = TrueUtility("lists")
-        talks = bench.answered(600, 2)
-        cases = run_sync(RewardJudge(judge, pairing="two").give(talks, seed=seed))
+        interactions = bench.answered(600, 2)
+        cases = run_sync(RewardJudge(judge, pairing="two").give(interactions, seed=seed))
         offline = bench.learned("dpo", bench.given(cases))
         plan = OnlineConfig(rounds=6, prompts=100, samples=2, until_flat=False)
         *_, online = bench.online("dpo", judge, plan, prompts=600, pairing="two")
@@ -144,10 +144,12 @@ def iterating_over_one_step(seed: int) -> Mapping[str, float]:
     """Learn from 390 pairs: of two samples, of the ends of four, or of the ends in three rounds."""
     with trial("lists", seed) as bench:
         judge = TrueUtility("lists")
-        talks = bench.answered(390, 4)
+        interactions = bench.answered(390, 4)
 
         def labelled(pairing: str) -> InMemoryTrainingSet:
-            return bench.given(run_sync(RewardJudge(judge, pairing=pairing).give(talks, seed=seed)))
+            return bench.given(
+                run_sync(RewardJudge(judge, pairing=pairing).give(interactions, seed=seed))
+            )
 
         offline = bench.learned("dpo", labelled("two"))
         once = bench.learned("dpo", labelled("best-worst"))
@@ -203,10 +205,10 @@ def certain_pairs(seed: int) -> Mapping[str, float]:
     """Choose a pair of four samples by a reward that 150 noisy comparisons taught."""
     with trial("lists", seed) as bench:
         proxy = _reward(_preferences(bench, 150, noise=0.2), seed=seed)
-        talks = bench.answered(PROMPTS, 4)
+        interactions = bench.answered(PROMPTS, 4)
         noise, value = {}, {}
         for pairing in ("certain", "best-worst"):
-            cases = run_sync(RewardJudge(proxy, pairing=pairing).give(talks, seed=seed))
+            cases = run_sync(RewardJudge(proxy, pairing=pairing).give(interactions, seed=seed))
             noise[pairing] = _turned_round(bench, cases)
             value[pairing] = bench.utility(bench.learned("dpo", bench.given(cases)))
         return {
@@ -432,14 +434,14 @@ def _over_pairwise(bench: Trial, method: str) -> dict[str, float]:
 def ranking_length(seed: int) -> Mapping[str, float]:
     """Rank eight samples for each of 150 prompts, or the first two of them."""
     with trial("lists", seed) as bench:
-        found = _over_pairwise(bench, "pro")
-        talks = [
-            talk.model_copy(update={"responses": talk.responses[:2]})
-            for talk in bench.answered(150, 8)
+        result = _over_pairwise(bench, "pro")
+        interactions = [
+            interaction.model_copy(update={"responses": interaction.responses[:2]})
+            for interaction in bench.answered(150, 8)
         ]
-        two = bench.learned("pro", bench.feedback(talks, "ranking"), **TWICE)
-        eight = found["over_base"] + bench.utility(bench.policy)
-        return {**found, "longer": eight - bench.utility(two)}
+        two = bench.learned("pro", bench.feedback(interactions, "ranking"), **TWICE)
+        eight = result["over_base"] + bench.utility(bench.policy)
+        return {**result, "longer": eight - bench.utility(two)}
 
 
 # ---------------------------------------------------------------------- constructed pairs
@@ -462,30 +464,30 @@ def self_judged_strength(seed: int) -> Mapping[str, float]:
     The strength of a preference is how far the verdicts are from a draw.
     """
     with trial("lists", seed) as bench:
-        talks = bench.answered(PROMPTS, 2)
-        shares = _self_judged(bench, talks, times=3)
+        interactions = bench.answered(PROMPTS, 2)
+        shares = _self_judged(bench, interactions, times=3)
         cases = []
-        for talk, share in zip(talks, shares, strict=True):
+        for interaction, share in zip(interactions, shares, strict=True):
             strength = abs(2 * share - 1)
             said = Preference(
-                interaction=talk.id,
+                interaction=interaction.id,
                 annotator=Person("self").annotator,
-                a=talk.responses[0].id,
-                b=talk.responses[1].id,
+                a=interaction.responses[0].id,
+                b=interaction.responses[1].id,
                 verdict="tie" if strength == 0 else "a" if share > 0.5 else "b",
                 strength=strength or None,
             )
-            cases.append(Case(talk, (said,)))
+            cases.append(Case(interaction, (said,)))
         return _compared(bench, bench.given(cases), "osp")
 
 
-def _self_judged(bench: Trial, talks: Sequence[Interaction], *, times: int) -> list[float]:
+def _self_judged(bench: Trial, interactions: Sequence[Interaction], *, times: int) -> list[float]:
     """Return the share of verdicts for the first response, so many in each order."""
     model = load_policy(bench.policy, bench.store.artifacts).model
     asked = []
-    for talk in talks:
-        texts = [one.text for one in talk.responses]
-        asked += [to_judge(talk.prompt, *texts), to_judge(talk.prompt, *texts[::-1])]
+    for interaction in interactions:
+        texts = [one.text for one in interaction.responses]
+        asked += [to_judge(interaction.prompt, *texts), to_judge(interaction.prompt, *texts[::-1])]
     requests = [
         Request(messages=chat, sampling=Sampling(max_tokens=96), sample_index=i, seed=bench.seed)
         for chat in asked

@@ -44,14 +44,14 @@ def load() -> dict[str, Claim]:
 
 def kept(claim: Claim, folder: Path = KEPT) -> list[Measured]:
     """Return what the claim's program has measured before."""
-    found = []
+    results = []
     for seed in range(claim.seeds):
         path = _path(folder, claim.name, seed)
         if path.exists():
             measured = Measured(**json.loads(path.read_text()))
             if measured.digest == claim.digest:
-                found.append(measured)
-    return found
+                results.append(measured)
+    return results
 
 
 def run(

@@ -61,8 +61,12 @@ def _learned(
     prompts: Sequence[Prompt], texts: Sequence[Sequence[str]], people: Crowd
 ) -> BradleyTerryReward:
     """Return a reward learned from what people prefer among the first two samples."""
-    talks = [Interaction.of(prompt, *row[:2]) for prompt, row in zip(prompts, texts, strict=True)]
-    pairs = [pair for case in people.react(talks, ["preference"]) for pair in views(case, Pair)]
+    interactions = [
+        Interaction.of(prompt, *row[:2]) for prompt, row in zip(prompts, texts, strict=True)
+    ]
+    pairs = [
+        pair for case in people.react(interactions, ["preference"]) for pair in views(case, Pair)
+    ]
     return run_sync(learn_reward(pairs, named_embedder("hashed", pairs))).reward
 
 
@@ -140,13 +144,13 @@ def rankings_match(seed: int) -> Mapping[str, float]:
     utility = TrueUtility("mail")
     simulated, true = [], []
     for texts in policies.values():
-        talks = [
+        interactions = [
             Interaction.of(prompt, *pair)
             for prompt, *pair in zip(prompts, texts, base, strict=True)
         ]
         verdicts = [
             said.verdict
-            for case in people.react(talks, ["preference"])
+            for case in people.react(interactions, ["preference"])
             for said in case.of(Preference)
         ]
         simulated.append((verdicts.count("a") - verdicts.count("b")) / len(verdicts))
@@ -184,25 +188,29 @@ def disagreement_as_set(seed: int) -> Mapping[str, float]:
     model = small_model("mail")
     prompts = MAIL.prompts("held-out", 400, seed=seed)
     texts = _drawn(model, prompts, 2, seed=seed)
-    talks = [Interaction.of(prompt, *row) for prompt, row in zip(prompts, texts, strict=True)]
+    interactions = [
+        Interaction.of(prompt, *row) for prompt, row in zip(prompts, texts, strict=True)
+    ]
     flippers = crowd("mail", 6, seed=seed, noise=LABEL_NOISE)
-    table = np.array([_sides(talks, person) for person in flippers.people])
+    table = np.array([_sides(interactions, person) for person in flippers.people])
     compared = table[:, (table != 0).all(axis=0)]
     same = [float((compared[i] == compared[j]).mean()) for i in range(6) for j in range(i)]
     agreement = (1 - LABEL_NOISE) ** 2 + LABEL_NOISE**2
     tasters = crowd("mail", 12, seed=seed, taste=TASTE)
-    felt = [[person.felt(talk)[0] for talk in talks] for person in tasters.people]
+    felt = [
+        [person.felt(interaction)[0] for interaction in interactions] for person in tasters.people
+    ]
     return {
         "agreement_error": float(np.mean(same)) - agreement,
         "taste_error": math.sqrt(disagreement(felt).tastes) / TASTE - 1,
     }
 
 
-def _sides(talks: Sequence[Interaction], person: Person) -> list[int]:
+def _sides(interactions: Sequence[Interaction], person: Person) -> list[int]:
     """Return 1 where a person prefers the first, -1 the second, 0 neither."""
     sides = []
-    for talk in talks:
-        (said,) = person.give("preference", talk)
+    for interaction in interactions:
+        (said,) = person.give("preference", interaction)
         verdict = said.verdict if isinstance(said, Preference) else ""
         sides.append({"a": 1, "b": -1}.get(verdict, 0))
     return sides
@@ -285,16 +293,16 @@ def over_optimisation(seed: int) -> Mapping[str, float]:
     truth = _values(TrueUtility("mail"), prompts, samples)
     ns = [2**k for k in range(MOST.bit_length())]
     falls = {}
-    found: dict[str, float] = {}
+    results: dict[str, float] = {}
     for name, noise in (("noisy", LABEL_NOISE), ("clean", 0.0)):
         people = crowd("mail", 13, seed=seed, noise=noise, length_bias=0.05)
         proxy = _values(_learned(asked, texts, people), prompts, samples)
         curve = [best_of(n, proxy, truth) for n in ns]
         falls[name] = max(curve) - curve[-1]
         if name == "noisy":
-            found = {
+            results = {
                 "rise": max(curve) - curve[0],
                 "fall": falls[name],
                 "proxy_rise": best_of(MOST, proxy, proxy) - float(proxy.mean()),
             }
-    return {**found, "less_with_clean": falls["noisy"] - falls["clean"]}
+    return {**results, "less_with_clean": falls["noisy"] - falls["clean"]}

@@ -254,10 +254,10 @@ def hacking_held_back(seed: int) -> Mapping[str, float]:
     interpolated along the reward.
     """
     with trial("lists", seed) as bench:
-        talks = bench.answered(PROMPTS, 2)
+        interactions = bench.answered(PROMPTS, 2)
         taken_in = {"noise": LABEL_NOISE, "length_bias": 1.0}
-        judge, reward = _kept_reward(bench, bench.feedback(talks, "preference", **taken_in))
-        asked = bench.given(_asked(talk.prompt for talk in talks[:120]))
+        judge, reward = _kept_reward(bench, bench.feedback(interactions, "preference", **taken_in))
+        asked = bench.given(_asked(interaction.prompt for interaction in interactions[:120]))
         paths = {
             name: _path(bench, reward, 3, name, asked, judge=judge, **SAME, **options)
             for name, options in (("raft", {}), ("superhf", {"reference": "base"}))
@@ -369,10 +369,14 @@ def self_sampled_solutions(seed: int) -> Mapping[str, float]:
     """
     with trial("sums", seed) as bench:
         drafts = bench.answered(80, 3)
-        talks = [Interaction.of(talk.prompt, one.text) for talk in drafts for one in talk.responses]
-        given = _shown(bench, _references(bench, [talk.prompt for talk in drafts]))
+        interactions = [
+            Interaction.of(interaction.prompt, one.text)
+            for interaction in drafts
+            for one in interaction.responses
+        ]
+        given = _shown(bench, _references(bench, [interaction.prompt for interaction in drafts]))
         every = bench.given(
-            [*given.cases(), *bench.feedback(talks, "outcome", "steps").every_case()]
+            [*given.cases(), *bench.feedback(interactions, "outcome", "steps").every_case()]
         )
         passes = {
             name: _passes(bench, policy)
@@ -383,7 +387,7 @@ def self_sampled_solutions(seed: int) -> Mapping[str, float]:
             }.items()
         }
         one, four = (
-            {name: best_of(k, found, found) for name, found in passes.items()} for k in (1, 4)
+            {name: best_of(k, result, result) for name, result in passes.items()} for k in (1, 4)
         )
         return {
             "pass_at_4": four["partial"] - four["given"],
@@ -431,8 +435,8 @@ def _passes(bench: Trial, policy: Policy) -> Array:
 def discriminative(seed: int) -> Mapping[str, float]:
     """Show one faultless answer for each prompt; SFT and then DPO has half the steps for each."""
     with trial("lists", seed) as bench:
-        talks = bench.answered(PROMPTS, 2)
-        ideal = _shown(bench, _ideal(bench, [talk.prompt for talk in talks]))
+        interactions = bench.answered(PROMPTS, 2)
+        ideal = _shown(bench, _ideal(bench, [interaction.prompt for interaction in interactions]))
         half = bench.learned("sft", ideal, **HALF)
         said = bench.feedback(bench.answered(PROMPTS, 2, policy=half), "preference")
         value = _utilities(
@@ -568,8 +572,8 @@ def chained_hindsight(seed: int) -> Mapping[str, float]:
 
 def _good(bench: Trial, labels: InMemoryTrainingSet) -> InMemoryTrainingSet:
     """Return the answers that were labelled good, as something to imitate."""
-    found = labels.views(LabelView)
-    return _shown(bench, [(one.prompt, one.completion) for one in found if one.good])
+    results = labels.views(LabelView)
+    return _shown(bench, [(one.prompt, one.completion) for one in results if one.good])
 
 
 @claim(
@@ -597,8 +601,8 @@ def relabelled(seed: int) -> Mapping[str, float]:
             prompts = bench.world.prompts("train", 300, seed=seed)
             policy = bench.policy
             for asked in (prompts[:150], prompts[150:]):
-                talks = bench.answered(asked, 2, policy=policy)
-                policy = learn(bench.feedback(talks, "label"), policy)
+                interactions = bench.answered(asked, 2, policy=policy)
+                policy = learn(bench.feedback(interactions, "label"), policy)
             return policy
 
         value = _utilities(
@@ -790,7 +794,7 @@ def controlled(seed: int) -> Mapping[str, float]:
 
 def _coded(bench: Trial, prompts: Sequence[Chat]) -> InMemoryTrainingSet:
     """Return answers of the writer, with labels that say which layouts they have."""
-    world, chance = bench.world, np.random.default_rng([bench.seed, 1])
+    world, rng = bench.world, np.random.default_rng([bench.seed, 1])
     rules = {name: _everywhere(bench, what) for name, what in LAYOUTS.items()}
     machine = Annotator.verifier("layout")
     cases = []
@@ -798,14 +802,16 @@ def _coded(bench: Trial, prompts: Sequence[Chat]) -> InMemoryTrainingSet:
         task = world.read(prompt)
         wanted = []
         for name, (kind, often, rarely) in SPURIOUS.items():
-            if chance.random() < (often if task.kind == kind else rarely):
+            if rng.random() < (often if task.kind == kind else rarely):
                 wanted.append(rules[name])
-        talk = Interaction.of(prompt, world.write(task, chance, ErrorRates(), wanted))
+        interaction = Interaction.of(prompt, world.write(task, rng, ErrorRates(), wanted))
         labels = [
-            Label(interaction=talk.id, annotator=machine, response="0", aspect=name, good=has)
-            for name, has in _layout(talk.responses[0].text).items()
+            Label(
+                interaction=interaction.id, annotator=machine, response="0", aspect=name, good=has
+            )
+            for name, has in _layout(interaction.responses[0].text).items()
         ]
-        cases.append(Case(talk, tuple(labels)))
+        cases.append(Case(interaction, tuple(labels)))
     return bench.given(cases)
 
 
@@ -950,16 +956,16 @@ def _self_refined(bench: Trial, policy: Policy, prompts: Sequence[Chat]) -> InMe
 
     drafts = said(prompts)
     critiques = said([wording.to_criticise(*one) for one in zip(prompts, drafts, strict=True)])
-    found = [
+    results = [
         one
         for one in zip(prompts, drafts, critiques, strict=True)
         if one[2].strip() and not wording.finds_nothing(one[2])
     ]
-    refined = said([wording.to_write_again(*one) for one in found])
+    refined = said([wording.to_write_again(*one) for one in results])
     return bench.given(
         [
             Pair(prompt=prompt, chosen=better, rejected=draft).records()
-            for (prompt, draft, _), better in zip(found, refined, strict=True)
+            for (prompt, draft, _), better in zip(results, refined, strict=True)
             if better.strip() not in {"", draft.strip()}
         ]
     )

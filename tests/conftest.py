@@ -38,7 +38,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with what takes long, so that in the end no worker waits for another one."""
-    places = {REPOSITORY / name: place for place, name in enumerate(LONG)}
+    places = {REPOSITORY / name: index for index, name in enumerate(LONG)}
     items.sort(key=lambda item: places.get(item.path, len(places)))
 
 

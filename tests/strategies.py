@@ -88,18 +88,18 @@ def interactions(draw: st.DrawFn, *, min_responses: int = 0) -> Interaction:
 
 
 @st.composite
-def feedback_on(draw: st.DrawFn, talk: Interaction) -> AnyFeedback:
+def feedback_on(draw: st.DrawFn, interaction: Interaction) -> AnyFeedback:
     """Draw feedback of any kind that fits an interaction with at least two responses."""
-    ids = [response.id for response in talk.responses]
+    ids = [response.id for response in interaction.responses]
     common = {
-        "interaction": talk.id,
+        "interaction": interaction.id,
         "annotator": draw(annotators),
         "time": draw(times),
         "confidence": draw(st.none() | probabilities),
         "metadata": draw(metadata),
     }
     one = draw(st.sampled_from(ids))
-    length = len(talk.response(one).text)
+    length = len(interaction.response(one).text)
     aspect = draw(names)
 
     def part() -> dict[str, int]:
@@ -164,7 +164,7 @@ def feedback_on(draw: st.DrawFn, talk: Interaction) -> AnyFeedback:
         ranking,
         lambda: Critique(response=one, text=draw(texts), **part(), **common),
         lambda: Critique(text=draw(texts), **common),
-        lambda: Edit(response=one, text=talk.response(one).text + draw(texts), **common),
+        lambda: Edit(response=one, text=interaction.response(one).text + draw(texts), **common),
         lambda: Demonstration(text=draw(texts), **common),
         lambda: Spans(
             response=one,
@@ -186,6 +186,6 @@ def feedback_on(draw: st.DrawFn, talk: Interaction) -> AnyFeedback:
 @st.composite
 def cases(draw: st.DrawFn, *, max_feedback: int = 6) -> Case:
     """Draw an interaction with feedback that fits it."""
-    talk = draw(interactions(min_responses=2))
-    items = draw(st.lists(feedback_on(talk), max_size=max_feedback))
-    return Case(talk, tuple(items))
+    interaction = draw(interactions(min_responses=2))
+    items = draw(st.lists(feedback_on(interaction), max_size=max_feedback))
+    return Case(interaction, tuple(items))

@@ -84,9 +84,9 @@ def test_claims_are_found_by_name_system_and_family():
 )
 def test_a_claim_holds_only_where_direction_and_size_do(values, status):
     item = made()
-    found = item.estimates([{"gain": value} for value in values])
-    assert found["gain"].value == pytest.approx(np.mean(values))
-    assert item.status(found) == status
+    result = item.estimates([{"gain": value} for value in values])
+    assert result["gain"].value == pytest.approx(np.mean(values))
+    assert item.status(result) == status
 
 
 def test_the_first_figure_decides_and_another_that_fails_makes_it_partly():
@@ -103,8 +103,8 @@ def test_a_size_that_is_missed_is_not_excused_by_a_direction_that_nobody_stated(
 
 
 def test_runs_that_do_not_vary_have_an_estimate_too():
-    found = made().estimates([{"gain": 1.0}] * 3)["gain"]
-    assert (found.low, found.value, found.high) == (1, 1, 1)
+    result = made().estimates([{"gain": 1.0}] * 3)["gain"]
+    assert (result.low, result.value, result.high) == (1, 1, 1)
 
 
 def test_what_was_measured_is_not_measured_again(registered, tmp_path):
@@ -135,23 +135,23 @@ def test_a_claim_that_breaks_fails_and_the_others_go_on(registered, tmp_path):
 
     item = registered(made(broken))
     running.run([item], jobs=1, report=lambda _: None, folder=tmp_path)
-    found = evidence.Evidence(item, tuple(running.kept(item, tmp_path)))
-    assert found.status == "fails"
-    assert found.errors == ["ValueError: no such luck"]
-    assert "no such luck" in evidence._details(found)
-    assert found.to_dict()["status"] == "fails"
+    result = evidence.Evidence(item, tuple(running.kept(item, tmp_path)))
+    assert result.status == "fails"
+    assert result.errors == ["ValueError: no such luck"]
+    assert "no such luck" in evidence._details(result)
+    assert result.to_dict()["status"] == "fails"
 
 
 def test_a_claim_that_was_measured_in_part_is_not_yet(tmp_path):
     item = made()
-    found = evidence.Evidence(item, ())
-    assert found.status == "not yet"
-    assert "not measured" in evidence._details(found)
+    result = evidence.Evidence(item, ())
+    assert result.status == "not yet"
+    assert "not measured" in evidence._details(result)
 
 
 def test_best_of_n_is_the_mean_over_all_subsets():
-    chance = np.random.default_rng(0)
-    proxy, truth = chance.normal(size=(2, 3, 7))
+    rng = np.random.default_rng(0)
+    proxy, truth = rng.normal(size=(2, 3, 7))
     for n in (1, 2, 4, 7):
         means = []
         for row, values in zip(proxy, truth, strict=True):
@@ -173,9 +173,9 @@ def test_the_advantages_of_a_process_are_those_of_its_soft_optimum():
         bonus = -process.temperature * np.log(policy)
         return replace(process, rewards=process.rewards + bonus).value(policy)
 
-    chance = np.random.default_rng(0)
+    rng = np.random.default_rng(0)
     for _ in range(20):
-        other = best * np.exp(0.3 * chance.normal(size=best.shape))
+        other = best * np.exp(0.3 * rng.normal(size=best.shape))
         assert worth(other / other.sum(axis=1, keepdims=True)) < worth(best)
 
 

@@ -35,10 +35,10 @@ def test_the_better_policy_is_served_and_the_wrong_one_refused(outcome):
             "promote",
         ]
         assert "long-winded" in {policy.label for policy in list_policies(store)}
-        found = list_evaluations(store, candidate=served.id)[0]
-    assert found.split == "held-out"
-    assert found.win_rate.low > 0.5
-    assert all(choice.difference.low > 0 for choice in found.choices)
+        result = list_evaluations(store, candidate=served.id)[0]
+    assert result.split == "held-out"
+    assert result.win_rate.low > 0.5
+    assert all(choice.difference.low > 0 for choice in result.choices)
     assert outcome.report.numbers["refused"]["win_rate"]["high"] < 0.5
     assert "not shown to be above 0.5" in outcome.report.numbers["refusal"]
 

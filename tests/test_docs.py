@@ -34,8 +34,8 @@ def blocks(page):
 
 def blocks_of(text):
     """The blocks of a part of a page that are run."""
-    found = BLOCK.findall(text)
-    return [(language, block) for language, left_out, block in found if not left_out]
+    results = BLOCK.findall(text)
+    return [(language, block) for language, left_out, block in results if not left_out]
 
 
 def commands(page):

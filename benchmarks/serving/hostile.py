@@ -98,11 +98,11 @@ def _wrong_page(shot: Shot, status: int, answer: bytes) -> str | None:
     if status >= 500:
         return f"a {status}"
     target = shot.data.split(b" ", 2)[1].decode("latin-1")
-    found = _LOCATION.search(answer.partition(b"\r\n\r\n")[0])
-    if found is not None:
-        if not re.match(rb"/(?![/\\])", found[1]):
+    result = _LOCATION.search(answer.partition(b"\r\n\r\n")[0])
+    if result is not None:
+        if not re.match(rb"/(?![/\\])", result[1]):
             return "a way elsewhere"
-        entered = shot.keyed or found[1].startswith(b"/login")
+        entered = shot.keyed or result[1].startswith(b"/login")
         return None if entered else "a change without a session and its token"
     if not shot.keyed and 200 <= status < 400 and not target.startswith(_OPEN_PAGES):
         return f"{status} without a session"
@@ -165,8 +165,8 @@ def enter(url: str, key: str) -> Badge:
 
 
 def _token(http: httpx2.Client) -> str:
-    found = re.search(r'name="token" value="([^"]+)"', http.get("/login").text)
-    return found[1] if found else ""
+    result = re.search(r'name="token" value="([^"]+)"', http.get("/login").text)
+    return result[1] if result else ""
 
 
 def contents(store: str) -> list[str]:
@@ -198,7 +198,7 @@ def main() -> None:
                 report, memory = Report(), []
                 with Store(store) as opened:
                     pages = PageShots(sign_in(ours), furnish(opened), seed)
-                both = _both(Shots(key, seed, talk=asyncio.run(ask(ours))), pages, count)
+                both = _both(Shots(key, seed, interaction=asyncio.run(ask(ours))), pages, count)
                 for _ in range(10):
                     part = asyncio.run(fire(ours.port, islice(both, count // 10)))
                     memory.append(ours.memory() / 1e6)

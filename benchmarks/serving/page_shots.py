@@ -40,15 +40,15 @@ def furnish(store: Store) -> Mapping[str, Sequence[str]]:
     ]
     for policy in policies:
         save_policy(store, policy)
-    promote(store, policies[0], None, who="ada")
+    promote(store, policies[0], None, actor="ada")
     shown = (Response(id="0", text=_TEXT), Response(id="1", text="At nine."))
-    talks = [
+    interactions = [
         Interaction(
             prompt=(Message.user("When is it open?"),), responses=shown, user="bo", session="visit"
         )
         for _ in range(_TALKS)
     ]
-    store.add(*talks)
+    store.add(*interactions)
     tasks = [
         Task(
             name=f"A task: {way}",
@@ -60,12 +60,12 @@ def furnish(store: Store) -> Mapping[str, Sequence[str]]:
         for way in TASK_KINDS
     ]
     for task in tasks:
-        add_task(store, task, who="ada")
+        add_task(store, task, actor="ada")
     access = ApiKeys(store.engine)
-    keys = [access.add(f"{n}", "reviewer", project=None, who="ada")[0] for n in range(_KEYS)]
+    keys = [access.add(f"{n}", "reviewer", project=None, actor="ada")[0] for n in range(_KEYS)]
     return {
         "policy": [policy.id for policy in policies],
-        "talk": [talk.id for talk in talks],
+        "talk": [interaction.id for interaction in interactions],
         "task": [task.id for task in tasks],
         "experiment": ["better", "other"],
         "key": [key.id for key in keys],
@@ -174,68 +174,68 @@ class PageShots:
     def __init__(self, badge: Badge, ids: Mapping[str, Sequence[str]], seed: int) -> None:
         self._badge = badge
         self._ids = ids
-        self._chance = random.Random(seed)
+        self._probability = random.Random(seed)
 
     def draw(self, count: int, *, keyed: float = 0.8) -> Iterator[Shot]:
         """Yield requests, a share of them with a session and its token."""
         for _ in range(count):
-            yield self._shot(self._chance.random() < keyed)
+            yield self._shot(self._probability.random() < keyed)
 
     def _shot(self, keyed: bool) -> Shot:
-        chance = self._chance
-        if chance.random() < 0.4:
-            path, names = chance.choice(_GETS)
+        rng = self._probability
+        if rng.random() < 0.4:
+            path, names = rng.choice(_GETS)
             data = self._request("GET", path, self._given(names), (), keyed)
             return Shot("page", data, keyed, page=True)
-        path, fields = chance.choice(_POSTS)
-        query = self._given(("next",)) if chance.random() < 0.2 else ""
+        path, fields = rng.choice(_POSTS)
+        query = self._given(("next",)) if rng.random() < 0.2 else ""
         data = self._request("POST", path, query, fields, keyed)
         return Shot("form", data, keyed, page=True)
 
     def _given(self, names: Sequence[str]) -> str:
         """Return a query, of parameters that are known and one that is not."""
-        chance = self._chance
-        some = [name for name in (*names, "project", "path", "self") if chance.random() < 0.3]
+        rng = self._probability
+        some = [name for name in (*names, "project", "path", "self") if rng.random() < 0.3]
         pairs = [f"{name}={self._escaped()}" for name in some]
         return "?" + "&".join(pairs) if pairs else ""
 
     def _escaped(self) -> str:
-        if self._chance.random() < 0.2:
-            return self._chance.choice(_PIECES)
+        if self._probability.random() < 0.2:
+            return self._probability.choice(_PIECES)
         return quote_plus(self._text(), errors="surrogatepass")[:60_000]
 
     def _text(self) -> str:
-        chance = self._chance
-        if chance.random() < 0.2:
-            return chance.choice(self._ids[chance.choice(list(self._ids))])
-        return chance.choice(_ODD) if chance.random() < 0.6 else word(chance)
+        rng = self._probability
+        if rng.random() < 0.2:
+            return rng.choice(self._ids[rng.choice(list(self._ids))])
+        return rng.choice(_ODD) if rng.random() < 0.6 else word(rng)
 
     def _path(self, path: str) -> str:
         """Fill ids into a path, mostly those of what there is."""
         for kind, known in self._ids.items():
-            if self._chance.random() < 0.9:
-                found = quote(self._chance.choice(known), safe="")
+            if self._probability.random() < 0.9:
+                result = quote(self._probability.choice(known), safe="")
             else:
-                found = self._escaped().replace("+", "%20")[:20_000]
-            path = path.replace(f"{{{kind}}}", found)
+                result = self._escaped().replace("+", "%20")[:20_000]
+            path = path.replace(f"{{{kind}}}", result)
         return path
 
     def _filled(self, value: str) -> str:
         for kind, known in self._ids.items():
-            value = value.replace(f"{{{kind}}}", self._chance.choice(known))
+            value = value.replace(f"{{{kind}}}", self._probability.choice(known))
         return value.replace("{secret}", self._badge.key)
 
     def _form(self, fields: Fields, keyed: bool) -> str:
-        chance = self._chance
+        rng = self._probability
         pairs = []
         for name, value in fields:
-            wrong = chance.random()
+            wrong = rng.random()
             if wrong < 0.25:
                 pairs.append(f"{name}={self._escaped()}")
             elif wrong < 0.9:
                 filled = self._filled(value)
                 pairs.append(urlencode({name: filled if keyed else filled or KEYLESS}))
-        what = chance.randrange(20)
+        what = rng.randrange(20)
         if what == 0:
             pairs *= 3
         elif what == 1:
@@ -245,18 +245,18 @@ class PageShots:
         return "&".join(pairs)
 
     def _request(self, method: str, path: str, query: str, fields: Fields, keyed: bool) -> bytes:
-        chance = self._chance
+        rng = self._probability
         path = self._path(path)
         body = self._form(fields, keyed).encode("utf-8", "surrogatepass")
-        if method == "POST" and chance.random() < 0.05:
-            body = chance.randbytes(200)
+        if method == "POST" and rng.random() < 0.05:
+            body = rng.randbytes(200)
         lines = [f"{method} {path}{query} HTTP/1.1", "connection: close"]
-        lines.append(f"host: {chance.choice(_HOSTS) if chance.random() < 0.05 else '127.0.0.1'}")
+        lines.append(f"host: {rng.choice(_HOSTS) if rng.random() < 0.05 else '127.0.0.1'}")
         lines += self._credentials(method, keyed)
-        if chance.random() < 0.2:
+        if rng.random() < 0.2:
             lines.append("hx-request: true")
-        if chance.random() < 0.1:
-            lines.append(f"{chance.choice(HEADERS)}: {word(chance)[:5_000]}")
+        if rng.random() < 0.1:
+            lines.append(f"{rng.choice(HEADERS)}: {word(rng)[:5_000]}")
         if method == "POST":
             lines.append("content-type: application/x-www-form-urlencoded")
         lines.append(f"content-length: {len(body)}")
@@ -268,7 +268,7 @@ class PageShots:
         if keyed:
             return [cookie, token]
         name = self._badge.cookie.partition("=")[0]
-        forged = f"cookie: {name}={self._chance.choice(_FORGED)}"
+        forged = f"cookie: {name}={self._probability.choice(_FORGED)}"
         wrong = f"x-backtalk-token: {self._badge.token[:-1]}"
         half = [[cookie], [cookie, wrong]] if method == "POST" else []
-        return self._chance.choice([[], [token], [forged, token], [forged], *half])
+        return self._probability.choice([[], [token], [forged, token], [forged], *half])

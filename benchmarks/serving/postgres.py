@@ -48,8 +48,8 @@ class Postgres:
 
 def programs() -> Path | None:
     """Return the folder of the server's programs, ``None`` where they are not installed."""
-    if found := shutil.which("initdb"):
-        return Path(found).resolve().parent
+    if result := shutil.which("initdb"):
+        return Path(result).resolve().parent
     installed = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
     return installed[-1].parent if installed else None
 
@@ -63,8 +63,8 @@ def postgres() -> Iterator[Postgres]:
     RuntimeError
         If its programs are not installed.
     """
-    found = programs()
-    if found is None:
+    result = programs()
+    if result is None:
         raise RuntimeError("PostgreSQL's server programs are not installed (no initdb found)")
     folder = Path(tempfile.mkdtemp(prefix="backtalk-pg-"))
     as_user: Sequence[str] = ()
@@ -72,9 +72,9 @@ def postgres() -> Iterator[Postgres]:
         shutil.chown(folder, "postgres", "postgres")
         as_user = ("runuser", "-u", "postgres", "--")
     data = str(folder / "data")
-    _run(*as_user, str(found / "initdb"), "-D", data, "-U", "tester", "-A", "trust")
+    _run(*as_user, str(result / "initdb"), "-D", data, "-U", "tester", "-A", "trust")
     options = f"-c listen_addresses='' -c unix_socket_directories={folder}"
-    control = (*as_user, str(found / "pg_ctl"), "-D", data, "-w", "-l", str(folder / "log"))
+    control = (*as_user, str(result / "pg_ctl"), "-D", data, "-w", "-l", str(folder / "log"))
     control = (*control, "-o", options)
     server = Postgres(folder, control)
     _run(*control, "start")

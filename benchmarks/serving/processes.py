@@ -98,10 +98,10 @@ def told(rounds: list[Found]) -> Found:
     """Return the medians, the ratio, and the ratio that the cores allow."""
     rate, each = {}, {}
     for workers in (1, WORKERS):
-        own = [found for found in rounds if found["workers"] == workers]
-        rate[workers] = statistics.median(found["per_second"] for found in own)
+        own = [result for result in rounds if result["workers"] == workers]
+        rate[workers] = statistics.median(result["per_second"] for result in own)
         each[workers] = {
-            name: round(statistics.median(found["cpu_ms"][name] for found in own), 3)
+            name: round(statistics.median(result["cpu_ms"][name] for result in own), 3)
             for name in own[0]["cpu_ms"]
         }
     cores = len(os.sched_getaffinity(0))
@@ -111,7 +111,7 @@ def told(rounds: list[Found]) -> Found:
         "ratio": rate[WORKERS] / rate[1],
         "cpu_ms_a_request": each,
         "bound_by_the_cores": {"requests_per_second": bound, "ratio": bound / rate[1]},
-        "failed": [found["failed"] for found in rounds if found["failed"]],
+        "failed": [result["failed"] for result in rounds if result["failed"]],
     }
 
 

@@ -76,12 +76,12 @@ def race(rounds: int = ROUNDS) -> list[Found]:
         contenders = [up, ours, peer]
         for server in contenders:
             load(server, Plan(port=server.port, key=server.key, seconds=1.0, callers=2))
-        found = []
+        results = []
         for place in range(rounds):
             for step in STEPS:
-                found += [_run(s, up, step, place, judge=s is ours) for s in contenders]
-            found.append(_run(ours, up, JUDGED, place, judge=True))
-        return found
+                results += [_run(s, up, step, place, judge=s is ours) for s in contenders]
+            results.append(_run(ours, up, JUDGED, place, judge=True))
+        return results
 
 
 def load(server: Server, plan: Plan) -> Found:
@@ -116,9 +116,9 @@ def middle(rounds: list[Found], server: str, step: str, what: str) -> float:
 def added(rounds: list[Found], server: str, step: str, what: str) -> float:
     """Return the median over the rounds of what a server adds to the upstream asked directly."""
     by_round: dict[int, dict[str, float]] = {}
-    for found in rounds:
-        if found["step"] == step:
-            by_round.setdefault(found["round"], {})[found["server"]] = found[what]
+    for result in rounds:
+        if result["step"] == step:
+            by_round.setdefault(result["round"], {})[result["server"]] = result[what]
     return statistics.median(f[server] - f["direct"] for f in by_round.values())
 
 
@@ -139,14 +139,14 @@ def table(rounds: list[Found]) -> str:
                 middle(rounds, server, step.name, what)
                 for what in ("per_second", "p50", "p99", "cpu")
             ]
-            failed = sum(sum(found["failed"].values()) for found in own)
+            failed = sum(sum(result["failed"].values()) for result in own)
             cells = "{:8.0f} {:8.2f} {:8.2f} {:7.2f}".format(*numbers)
             lines.append(f"{server:8} {step.name:20} {cells} {failed}\n")
     return "".join(lines)
 
 
 def _compared(rounds: list[Found]) -> list[Measured]:
-    found = []
+    results = []
     for step in AT_RATE:
         note = ""
         if most(rounds, "LiteLLM") < step.fields["rate"]:
@@ -154,9 +154,9 @@ def _compared(rounds: list[Found]) -> list[Measured]:
         for what in ("p50", "p99"):
             values = {s: added(rounds, s, step.name, what) for s in ("gateway", "LiteLLM")}
             name = f"serving, {what} added, {step.name}"
-            found.append(_line(name, f"{_ON}, feedback on every other answer", values, note))
+            results.append(_line(name, f"{_ON}, feedback on every other answer", values, note))
     rates = {s: most(rounds, s) for s in ("gateway", "LiteLLM")}
-    found.append(
+    results.append(
         _line(
             "serving, flat out",
             f"a request at the best of {', '.join(map(str, CALLERS))} callers, {_ON}",
@@ -165,8 +165,8 @@ def _compared(rounds: list[Found]) -> list[Measured]:
         )
     )
     cpu = {s: middle(rounds, s, "8 callers", "cpu") for s in ("gateway", "LiteLLM")}
-    found.append(_line("serving, CPU of a request", f"8 callers, {_ON}", cpu))
-    return found
+    results.append(_line("serving, CPU of a request", f"8 callers, {_ON}", cpu))
+    return results
 
 
 _ON = "logging (the peer's by a callback to SQLite) and keys on"

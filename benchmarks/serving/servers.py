@@ -52,12 +52,12 @@ class Server:
 
     def workers(self) -> list[psutil.Process]:
         """Return the processes among which it shares the work."""
-        found = []
+        results = []
         for one in self.process.children(recursive=True):
             with contextlib.suppress(psutil.NoSuchProcess):  # it has just been killed
                 if any(c.laddr.port == self.port for c in one.net_connections("tcp")):
-                    found.append(one)
-        return found
+                    results.append(one)
+        return results
 
     def kill(self) -> None:
         """Kill its processes, without a warning."""
@@ -141,7 +141,9 @@ def upstream(folder: Path, share: float = 0.0) -> Server:
 def make_key(store: str, role: str = "application") -> str:
     """Make a key in a store and return its secret."""
     with Store(store) as opened:
-        _, secret = ApiKeys(opened.engine).add(f"load {role}", role, project=None, who="benchmark")
+        _, secret = ApiKeys(opened.engine).add(
+            f"load {role}", role, project=None, actor="benchmark"
+        )
     return secret
 
 

@@ -28,9 +28,9 @@ class Shot:
 _CUT = b"\x00\x00cut\x00\x00"
 
 
-def word(chance: random.Random) -> str:
+def word(rng: random.Random) -> str:
     """Return a text that somebody may not have thought of."""
-    return chance.choice(_WORDS)()
+    return rng.choice(_WORDS)()
 
 
 _WORDS: tuple[Callable[[], str], ...] = (
@@ -157,10 +157,10 @@ class Shots:
         The id of an interaction, which feedback is about.
     """
 
-    def __init__(self, key: str, seed: int, *, talk: str = "talk") -> None:
+    def __init__(self, key: str, seed: int, *, interaction: str = "talk") -> None:
         self._key = key
-        self._talk = json.dumps(talk)
-        self._chance = random.Random(seed)
+        self._interaction = json.dumps(interaction)
+        self._probability = random.Random(seed)
         self._tricks = {
             "value": self._value,
             "structure": self._structure,
@@ -175,15 +175,17 @@ class Shots:
         """Yield requests."""
         names = list(self._tricks)
         for _ in range(count):
-            name = self._chance.choice(names)
-            keyed = self._chance.random() < 0.7
+            name = self._probability.choice(names)
+            keyed = self._probability.random() < 0.7
             data = self._tricks[name](keyed)
             cut = data.endswith(_CUT)
             yield Shot(name, data.removesuffix(_CUT), keyed, cut)
 
     def _template(self, keyed: bool) -> tuple[str, str]:
-        path = self._chance.choice(list(TEMPLATES))
-        text = json.dumps(self._chance.choice(TEMPLATES[path])).replace('"talk"', self._talk)
+        path = self._probability.choice(list(TEMPLATES))
+        text = json.dumps(self._probability.choice(TEMPLATES[path])).replace(
+            '"talk"', self._interaction
+        )
         return path, text if keyed else text.replace('"bo"', f'"{KEYLESS}"')
 
     def _request(
@@ -202,7 +204,7 @@ class Shots:
         else:
             near = "Bearer " + self._key[:-1]
             wrong = ("", "Bearer ", "Bearer bt-wrong", "Basic YTpi", near, "\x01")
-            lines.append(f"authorization: {self._chance.choice(wrong)}")
+            lines.append(f"authorization: {self._probability.choice(wrong)}")
         lines += [f"{name}: {value}" for name, value in headers]
         if length is None:
             lines.append(f"content-length: {len(body)}")
@@ -215,7 +217,7 @@ class Shots:
         path, text = self._template(keyed)
         value = json.loads(text)
         raw = {}
-        for place in range(self._chance.choice((1, 1, 2))):
+        for place in range(self._probability.choice((1, 1, 2))):
             mark = f"@@{place}@@"
             spot = self._spot(value)
             if spot is None:
@@ -223,13 +225,13 @@ class Shots:
             holder, name = spot
             holder[name] = mark
             raw[f'"{mark}"'] = (
-                json.dumps(word(self._chance))
-                if self._chance.random() < 0.5
-                else self._chance.choice(_VALUES)
+                json.dumps(word(self._probability))
+                if self._probability.random() < 0.5
+                else self._probability.choice(_VALUES)
             )
         text = json.dumps(value)
-        for mark, found in raw.items():
-            text = text.replace(mark, found)
+        for mark, result in raw.items():
+            text = text.replace(mark, result)
         return self._request(keyed, path, text.encode("utf-8", "surrogatepass"))
 
     def _spot(self, value: Any) -> tuple[Any, Any] | None:
@@ -243,24 +245,24 @@ class Shots:
                     walk(inner)
 
         walk(value)
-        return self._chance.choice(spots) if spots else None
+        return self._probability.choice(spots) if spots else None
 
     def _structure(self, keyed: bool) -> bytes:
         """A field left out, given twice, or that nobody knows; a list where there was none."""
         path, text = self._template(keyed)
         value = json.loads(text)
         spot = self._spot(value)
-        what = self._chance.randrange(6)
+        what = self._probability.randrange(6)
         if what == 0 and spot is not None and isinstance(spot[0], dict):
             del spot[0][spot[1]]
         elif what == 1 and isinstance(value, dict):
-            value[word(self._chance)] = word(self._chance)
+            value[word(self._probability)] = word(self._probability)
         elif what == 2:
-            value = [value] * self._chance.choice((0, 1, 3, 1_001))
+            value = [value] * self._probability.choice((0, 1, 3, 1_001))
         elif what == 3 and spot is not None:
             spot[0][spot[1]] = [spot[0][spot[1]]] * 50
         elif what == 4:
-            value = self._chance.choice((None, 1, "text", True, [], {}, [[]], [1, None, "x"]))
+            value = self._probability.choice((None, 1, "text", True, [], {}, [[]], [1, None, "x"]))
         text = json.dumps(value)
         if what == 5 and text.startswith("{"):
             text = text[:-1] + ", " + text[1:]
@@ -270,23 +272,27 @@ class Shots:
         """Bytes cut off, changed, put in."""
         path, text = self._template(keyed)
         body = bytearray(text.encode())
-        for _ in range(self._chance.choice((1, 1, 3, 20))):
-            at = self._chance.randrange(len(body) or 1)
-            what = self._chance.randrange(4)
+        for _ in range(self._probability.choice((1, 1, 3, 20))):
+            at = self._probability.randrange(len(body) or 1)
+            what = self._probability.randrange(4)
             if what == 0:
                 del body[at:]
             elif what == 1 and body:
-                body[at] = self._chance.randrange(256)
+                body[at] = self._probability.randrange(256)
             elif what == 2:
-                body[at:at] = self._chance.choice((b"\xff", b"\xc3\x28", b"\xed\xa0\x80", b"\x00"))
+                body[at:at] = self._probability.choice(
+                    (b"\xff", b"\xc3\x28", b"\xed\xa0\x80", b"\x00")
+                )
             else:
-                body[at:at] = self._chance.randbytes(self._chance.randrange(64))
+                body[at:at] = self._probability.randbytes(self._probability.randrange(64))
         return self._request(keyed, path, bytes(body))
 
     def _encoding(self, keyed: bool) -> bytes:
         """Another character set, another type, compressed or said to be."""
         path, text = self._template(keyed)
-        body = text.encode(self._chance.choice(("utf-8", "utf-8-sig", "utf-16", "utf-32", "utf-7")))
+        body = text.encode(
+            self._probability.choice(("utf-8", "utf-8-sig", "utf-16", "utf-32", "utf-7"))
+        )
         types = (
             "", "text/plain", "application/xml", "multipart/form-data; boundary=a", "a/b/c", "*/*",
             "application/x-www-form-urlencoded", "application/json; charset=utf-16",
@@ -294,8 +300,8 @@ class Shots:
         )  # fmt: skip
         encodings = ("", "gzip", "br", "deflate", "identity", "gzip, gzip", "x" * 1_000)
         headers = (
-            ("content-type", self._chance.choice(types)),
-            ("content-encoding", self._chance.choice(encodings)),
+            ("content-type", self._probability.choice(types)),
+            ("content-encoding", self._probability.choice(encodings)),
         )
         return self._request(keyed, path, body, headers=headers)
 
@@ -304,7 +310,7 @@ class Shots:
         path, text = self._template(keyed)
         body = text.encode()
         size = b"%x" % len(body)
-        what = self._chance.randrange(10)
+        what = self._probability.randrange(10)
         chunked = "transfer-encoding: chunked"
         if what < 6:
             chunks = (
@@ -330,21 +336,23 @@ class Shots:
         path, text = self._template(keyed)
         headers: list[tuple[str, str]] = [("content-type", "application/json")]
         names = [n for n in HEADERS if keyed or n not in {"authorization", "x-api-key", "api-key"}]
-        some = range(self._chance.choice((1, 2, 5)))
-        headers += [(self._chance.choice(names), word(self._chance)) for _ in some]
-        what = self._chance.randrange(8)
+        some = range(self._probability.choice((1, 2, 5)))
+        headers += [(self._probability.choice(names), word(self._probability)) for _ in some]
+        what = self._probability.randrange(8)
         if what == 0:
-            headers.append(("x-large", "a" * self._chance.choice((10_000, 70_000, 500_000))))
+            headers.append(("x-large", "a" * self._probability.choice((10_000, 70_000, 500_000))))
         elif what == 1:
-            headers += [(f"x-{place}", "a") for place in range(self._chance.choice((100, 2_000)))]
+            headers += [
+                (f"x-{place}", "a") for place in range(self._probability.choice((100, 2_000)))
+            ]
         elif what == 2:
-            headers.append((word(self._chance)[:200], "a"))
+            headers.append((word(self._probability)[:200], "a"))
         return self._request(keyed, path, text.encode(), headers=tuple(headers))
 
     def _path(self, keyed: bool) -> bytes:
         """Paths that lead elsewhere, methods that nobody has heard of."""
         path, text = self._template(keyed)
-        path = self._chance.choice((*_PATHS, path))
-        method = self._chance.choice(_METHODS)
-        body = text.encode() if self._chance.random() < 0.5 else b""
+        path = self._probability.choice((*_PATHS, path))
+        method = self._probability.choice(_METHODS)
+        body = text.encode() if self._probability.random() < 0.5 else b""
         return self._request(keyed, path, body, method=method)

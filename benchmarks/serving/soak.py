@@ -60,7 +60,7 @@ class Size:
 class Noted:
     """What the client knows."""
 
-    talks: set[str] = field(default_factory=set)
+    interactions: set[str] = field(default_factory=set)
     """The ids of the answers that it got."""
     judged: set[str] = field(default_factory=set)
     """The ids of the feedback that was acknowledged."""
@@ -165,7 +165,7 @@ class Soak:
 
     @property
     def _done(self) -> bool:
-        return len(self.noted.talks) >= self.size.requests
+        return len(self.noted.interactions) >= self.size.requests
 
     async def _call(self) -> None:
         request = chat_request(self._client, "small")
@@ -180,14 +180,19 @@ class Soak:
                 continue
             self.noted.statuses[f"answer {reply.status}"] += 1
             if reply.status == 200:
-                talk = reply.json()["id"]
-                self.noted.talks.add(talk)
-                if len(self.noted.talks) % 2 == 0:
-                    await self._judge(talk)
+                interaction = reply.json()["id"]
+                self.noted.interactions.add(interaction)
+                if len(self.noted.interactions) % 2 == 0:
+                    await self._judge(interaction)
 
-    async def _judge(self, talk: str) -> None:
+    async def _judge(self, interaction: str) -> None:
         """Send feedback until it is acknowledged, each time under the same id."""
-        row = {"id": f"thumb-{talk}", "interaction": talk, "thumb": "up", "user": "bo"}
+        row = {
+            "id": f"thumb-{interaction}",
+            "interaction": interaction,
+            "thumb": "up",
+            "user": "bo",
+        }
         request = self._client.request("/v1/feedback", json.dumps(row).encode())
         while True:
             try:
@@ -217,7 +222,7 @@ class Soak:
         await asyncio.gather(*gone)
 
     async def _reached(self, due: float) -> None:
-        while len(self.noted.talks) < due:  # noqa: ASYNC110 - nobody has to be quicker than this
+        while len(self.noted.interactions) < due:  # noqa: ASYNC110 - nobody has to be quicker than this
             await asyncio.sleep(0.005)
 
     async def kill(self) -> None:
@@ -257,7 +262,7 @@ class Soak:
                 life = self.kills
                 self.noted.memory.clear()
             with contextlib.suppress(psutil.NoSuchProcess):  # it is killed, now and then
-                self.noted.memory.append((len(self.noted.talks), self.gateway.memory()))
+                self.noted.memory.append((len(self.noted.interactions), self.gateway.memory()))
 
     async def _drained(self) -> None:
         """Wait until the store has what those left behind who were killed."""
@@ -269,13 +274,13 @@ class Soak:
 
     def _compare(self) -> Kept:
         with Store(self._store) as store:
-            talks = Counter(case.interaction.id for case in store.cases())
+            interactions = Counter(case.interaction.id for case in store.cases())
             items = Counter(item.id for item in store.feedback())
         return Kept(
-            lost_talks=len(self.noted.talks - set(talks)),
+            lost_talks=len(self.noted.interactions - set(interactions)),
             lost_feedback=len(self.noted.judged - set(items)),
-            twice=sum(times - 1 for times in (talks + items).values()),
-            surplus_talks=len(set(talks) - self.noted.talks),
+            twice=sum(times - 1 for times in (interactions + items).values()),
+            surplus_talks=len(set(interactions) - self.noted.interactions),
             surplus_feedback=len(set(items) - self.noted.judged),
         )
 
@@ -289,9 +294,9 @@ def _move(names: list[str], here: Path, there: Path) -> None:
 def report(soak: Soak, kept: Kept) -> dict[str, object]:
     """Return what came of a run, ready for JSON."""
     noted = soak.noted
-    memory = [round(found / 1e6, 1) for _, found in noted.memory]
+    memory = [round(result / 1e6, 1) for _, result in noted.memory]
     return {
-        "requests": len(noted.talks),
+        "requests": len(noted.interactions),
         "feedback": len(noted.judged),
         "kills": soak.kills,
         "away": soak.size.away,

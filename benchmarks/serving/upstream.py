@@ -57,9 +57,9 @@ class Answering(asyncio.Protocol):
         Draws which.
     """
 
-    def __init__(self, share: float, chance: random.Random) -> None:
+    def __init__(self, share: float, rng: random.Random) -> None:
         self._share = share
-        self._chance = chance
+        self._probability = rng
         self._buffer = b""
         self._transport: asyncio.Transport | None = None
 
@@ -78,8 +78,8 @@ class Answering(asyncio.Protocol):
             slow = b'"slow"' in self._buffer[end:whole]
             self._buffer = self._buffer[whole:]
             reply: bytes | None = GOOD
-            if self._share and self._chance.random() < self._share:
-                reply = self._chance.choice(FAILURES)
+            if self._share and self._probability.random() < self._share:
+                reply = self._probability.choice(FAILURES)
             if slow:
                 asyncio.get_running_loop().call_later(DELAY, self._send, reply)
             else:
@@ -94,9 +94,9 @@ class Answering(asyncio.Protocol):
 
 
 async def _serve(port: int, share: float) -> None:
-    chance = random.Random(0)
+    rng = random.Random(0)
     loop = asyncio.get_running_loop()
-    server = await loop.create_server(lambda: Answering(share, chance), "127.0.0.1", port)
+    server = await loop.create_server(lambda: Answering(share, rng), "127.0.0.1", port)
     await server.serve_forever()
 
 

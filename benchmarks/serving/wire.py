@@ -60,8 +60,8 @@ def _whole(data: bytes) -> Reply | None:
         return None
     head, body = data[:end].lower(), data[end + 4 :]
     status = int(head[9:12])
-    _, found, rest = head.partition(b"\r\ncontent-length:")
-    if found:
+    _, result, rest = head.partition(b"\r\ncontent-length:")
+    if result:
         length = int(rest.partition(b"\r\n")[0])
         return Reply(status, body) if len(body) >= length else None
     if not body.endswith(b"0\r\n\r\n"):

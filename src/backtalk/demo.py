@@ -145,10 +145,10 @@ class _Demo:
     async def play(self) -> Outcome:
         """Do it all."""
         await self._collect(self.store, PEOPLE)
-        promote(self.store, self.plain, who=WHO)
+        promote(self.store, self.plain, actor=WHO)
         chooser = await self._learn(self.store, "chooser")
         tried = await self._try(chooser)
-        promote(self.store, chooser, tried.found, who=WHO)
+        promote(self.store, chooser, tried.found, actor=WHO)
 
         lovers = self.store.in_project("length-lovers")
         await self._collect(lovers, (HASTY,), kinds=("preference", "rating", "ranking"))
@@ -176,7 +176,7 @@ class _Demo:
         self, store: Store, people: Sequence[Person], kinds: Sequence[str] = KINDS
     ) -> None:
         """Let people react to drafts, each time in two ways."""
-        talks = await drafted(
+        interactions = await drafted(
             self.run.wrap(load_model(self.plain.model)),
             [*self.asked, *self.held_out],
             drafts=DRAFTS,
@@ -185,16 +185,16 @@ class _Demo:
             policy=self.plain.id,
             name=store.project,
         )
-        chance = np.random.default_rng([self.run.seed, 1])
-        with self.run.task(f"collecting feedback for {store.project}", len(talks)) as step:
+        rng = np.random.default_rng([self.run.seed, 1])
+        with self.run.task(f"collecting feedback for {store.project}", len(interactions)) as step:
 
             def cases() -> Iterator[Case]:
-                for done, talk in enumerate(talks, 1):
-                    person = people[int(chance.integers(len(people)))]
-                    ways = chance.choice(len(kinds), 2, replace=False)
-                    said = [item for i in ways for item in person.give(kinds[i], talk)]
+                for done, interaction in enumerate(interactions, 1):
+                    person = people[int(rng.integers(len(people)))]
+                    ways = rng.choice(len(kinds), 2, replace=False)
+                    said = [item for i in ways for item in person.give(kinds[i], interaction)]
                     step(done)
-                    yield Case(talk, tuple(said))
+                    yield Case(interaction, tuple(said))
 
             store.add_cases(cases())
 
@@ -207,7 +207,7 @@ class _Demo:
 
     async def _try(self, candidate: Policy, against: Policy | None = None) -> _Tried:
         """Evaluate a policy by the truth, on requests that nobody gave feedback on."""
-        found, trial = await evaluate(
+        result, trial = await evaluate(
             load_policy(candidate, self.store.artifacts, wrap=self.run.wrap),
             load_policy(against or self.plain, self.store.artifacts, wrap=self.run.wrap),
             self.held_out,
@@ -215,13 +215,13 @@ class _Demo:
             run=self.run,
             guards=[TrueUtility(aspect="safe")],
         )
-        save_evaluation(self.store, found)
-        save_exhibits(self.store, found, examples(trial))
-        return _Tried(candidate, found, trial)
+        save_evaluation(self.store, result)
+        save_exhibits(self.store, result, examples(trial))
+        return _Tried(candidate, result, trial)
 
     def _refused(self, tried: _Tried) -> str:
         try:
-            promote(self.store, tried.policy, tried.found, who=WHO)
+            promote(self.store, tried.policy, tried.found, actor=WHO)
         except GateRefused as refusal:
             return refusal.what
         raise AssertionError("a policy that takes length for quality passed the gate")

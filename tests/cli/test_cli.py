@@ -68,8 +68,8 @@ def test_import_says_what_went_in_and_what_did_not(run, rows):
 
 def test_import_twice_adds_nothing(run, rows):
     run("import", rows, "-s", "s.db")
-    found = parsed(run, "import", rows, "-s", "s.db", "--allow-bad", 1, "--json")
-    added = found[str(rows)]["added"]
+    result = parsed(run, "import", rows, "-s", "s.db", "--allow-bad", 1, "--json")
+    added = result[str(rows)]["added"]
     assert (added["interactions"], added["feedback"], added["known"]) == (0, 0, 10)
 
 
@@ -118,8 +118,8 @@ def test_projects_are_apart(run, rows):
     ],
 )
 def test_errors_are_one_line_and_the_mend(run, mail, arguments, code, words):
-    found, out, err = run(*[mail if item == "MAIL" else item for item in arguments])
-    assert found == code
+    result, out, err = run(*[mail if item == "MAIL" else item for item in arguments])
+    assert result == code
     assert out == ""
     assert "Traceback" not in err
     for word in words:
@@ -149,18 +149,18 @@ def test_status_shows_everything(run, mail):
     assert code == 0
     for word in ("interaction", "ranking", "chooser", "served", "true utility", "promote", "demo"):
         assert word in out
-    found = parsed(run, "status", "-s", mail, "--json")
-    assert found["counts"]["interaction"] == REQUESTS
-    assert found["served"] in {policy["id"] for policy in found["policies"]}
-    assert found["history"][0]["who"] == "demo"
-    assert found["evaluations"][0]["win_rate"]["n"] > 20
+    result = parsed(run, "status", "-s", mail, "--json")
+    assert result["counts"]["interaction"] == REQUESTS
+    assert result["served"] in {policy["id"] for policy in result["policies"]}
+    assert result["history"][0]["who"] == "demo"
+    assert result["evaluations"][0]["win_rate"]["n"] > 20
 
 
 def test_methods_tells_what_can_run(run, mail, rows):
-    found = {item["name"]: item for item in parsed(run, "methods", "-s", mail, "--json")}
-    assert found["best-of-n"]["ready"]
-    assert "ranking" in found["best-of-n"]["drivers"]
-    assert found["dpo"]["drivers"] == found["best-of-n"]["drivers"]
+    results = {item["name"]: item for item in parsed(run, "methods", "-s", mail, "--json")}
+    assert results["best-of-n"]["ready"]
+    assert "ranking" in results["best-of-n"]["drivers"]
+    assert results["dpo"]["drivers"] == results["best-of-n"]["drivers"]
     assert "yes" in run("methods", "-s", mail)[1]
     assert "best-of-n" in run("methods")[1]
     out = run("methods", "best-of-n")[1]
@@ -197,8 +197,8 @@ def test_the_loop_from_a_file_of_policies_to_a_report(run, mail, tmp_path):
     assert code == 0, err
     assert "true utility" in out
     assert (tmp_path / "r.html").exists()
-    found = parsed(run, "report", "--json", *on)
-    assert found["evaluation"]["candidate"] == learned["id"]
+    result = parsed(run, "report", "--json", *on)
+    assert result["evaluation"]["candidate"] == learned["id"]
     assert run("report", "--output", "again.html", *on)[0] == 0
     assert (tmp_path / "again.html").read_text() == (tmp_path / "r.html").read_text()
     assert "Answers are drawn by best of n" in run("policy", "diff", "plain", "best", *on)[1]
@@ -215,9 +215,9 @@ def test_rollback_says_what_is_served_again(run, tmp_path):
     run("policy", "add", "p.yaml", "--name", "plain")
     run("promote", "plain")
     assert "Nothing is served" in run("rollback", "--who", "ada")[1]
-    found = parsed(run, "status", "--json")
-    assert [entry["action"] for entry in found["history"]] == ["promote", "rollback"]
-    assert found["history"][1]["who"] == "ada"
+    result = parsed(run, "status", "--json")
+    assert [entry["action"] for entry in result["history"]] == ["promote", "rollback"]
+    assert result["history"][1]["who"] == "ada"
     assert run("rollback")[0] == ExitCode.ERROR
 
 
@@ -231,9 +231,9 @@ def test_a_spent_budget_has_an_exit_code_of_its_own_and_can_go_on(run, mail):
 
 def test_compare_chooses_on_some_prompts_and_judges_on_others(run, mail):
     on = ("--against", "plain", "--judge", "true-utility", "-s", mail)
-    found = parsed(run, "compare", "from-choice", "from-edit", "from-label", *on, "--json")
-    assert found["evaluation"]["chosen_of"] == 3
-    assert sum(found["selection"]["held_out"]) == found["evaluation"]["prompts"]
+    result = parsed(run, "compare", "from-choice", "from-edit", "from-label", *on, "--json")
+    assert result["evaluation"]["chosen_of"] == 3
+    assert sum(result["selection"]["held_out"]) == result["evaluation"]["prompts"]
     out = run("compare", "from-choice", "from-edit", "from-label", *on)[1]
     assert "flatters the winner" in out
 
@@ -245,10 +245,10 @@ def test_prompts_of_ones_own(run, mail, tmp_path):
     prompts = [json.dumps({"prompt": task.text}) for task in tasks]
     (tmp_path / "p.jsonl").write_text("\n".join(prompts))
     on = ("--against", "plain", "--judge", "true-utility", "-s", mail)
-    found = parsed(
+    result = parsed(
         run, "evaluate", "chooser", "--prompts", "p.jsonl", *on, "--split", "all", "--json"
     )
-    assert (found["prompts"], found["split"]) == (40, "all")
+    assert (result["prompts"], result["split"]) == (40, "all")
     (tmp_path / "p.jsonl").write_text('{"question": 1}')
     code, _, err = run("evaluate", "chooser", "--prompts", "p.jsonl", *on)
     assert code == ExitCode.ERROR
@@ -274,16 +274,16 @@ def test_crossval_and_leaderboard_on_recorded_answers(run, tmp_path):
             )
     (tmp_path / "ae.jsonl").write_text("\n".join(lines))
     assert run("import", "ae.jsonl")[0] == 0
-    found = parsed(run, "leaderboard", "--json")
-    assert found["reference"] == "ref"
-    assert [place["model"] for place in found["places"]] == ["m", "n", "o", "p"]
+    result = parsed(run, "leaderboard", "--json")
+    assert result["reference"] == "ref"
+    assert [place["model"] for place in result["places"]] == ["m", "n", "o", "p"]
     assert "length-controlled" in run("leaderboard")[1]
-    found = parsed(run, "crossval", "--folds", 4, "--choose", "--json")
-    assert found["choices"] == 40
-    assert found["candidates"] == 4
+    result = parsed(run, "crossval", "--folds", 4, "--choose", "--json")
+    assert result["choices"] == 40
+    assert result["candidates"] == 4
     assert (
-        found["choice"]["chooser"]["value"]
-        > found["choice"]["baselines"]["random"]["score"]["value"]
+        result["choice"]["chooser"]["value"]
+        > result["choice"]["baselines"]["random"]["score"]["value"]
     )
     out = run("crossval", "--folds", 4, "--choose")[1]
     assert "longer wins" in out
@@ -293,27 +293,29 @@ def test_crossval_and_leaderboard_on_recorded_answers(run, tmp_path):
     assert run("promote", "anyone")[0] == 0
     code, _, err = run("learn", "best-of-n", "--name", "best", "-o", "n=4")
     assert code == 0, err
-    found = parsed(run, "evaluate", "best", "--json")
-    assert found["judge"] == "recorded feedback"
-    assert found["value"]["candidate"]["value"] >= found["value"]["baseline"]["value"]
+    result = parsed(run, "evaluate", "best", "--json")
+    assert result["judge"] == "recorded feedback"
+    assert result["value"]["candidate"]["value"] >= result["value"]["baseline"]["value"]
 
 
 def test_a_person_may_ask_for_their_data_to_go(run, tmp_path):
     with Store(tmp_path / "backtalk.db") as store:
-        talk = Interaction.of("2 + 2?", "4", user="bo")
+        interaction = Interaction.of("2 + 2?", "4", user="bo")
         ada = Annotator.human("ada")
-        store.add(talk, Label(interaction=talk.id, annotator=ada, response="0", good=True))
-    assert "hidden" in run("delete", talk.id)[1]
+        store.add(
+            interaction, Label(interaction=interaction.id, annotator=ada, response="0", good=True)
+        )
+    assert "hidden" in run("delete", interaction.id)[1]
     assert parsed(run, "status", "--json")["counts"] == {"interaction": 0}
-    assert run("restore", talk.id)[0] == 0
-    found = parsed(run, "purge", "bo", "--yes", "--json")
-    assert (found["interactions"], found["feedback"]) == (1, 1)
+    assert run("restore", interaction.id)[0] == 0
+    result = parsed(run, "purge", "bo", "--yes", "--json")
+    assert (result["interactions"], result["feedback"]) == (1, 1)
     assert parsed(run, "status", "--json")["counts"] == {"interaction": 0}
 
 
 def test_everything_travels_as_a_folder(run, mail):
-    found = parsed(run, "export", "everything", "-f", "archive", "-s", mail, "--json")
-    assert found["documents"] > 10
+    result = parsed(run, "export", "everything", "-f", "archive", "-s", mail, "--json")
+    assert result["documents"] > 10
     assert run("import", "everything", "-f", "archive", "-s", "new.db")[0] == 0
     ours, theirs = (parsed(run, "status", "-s", s, "--json") for s in (mail, "new.db"))
     for key in ("counts", "served", "policies", "evaluations", "history"):
@@ -360,14 +362,14 @@ def test_version(run):
 
 def test_simulated_people_fill_a_store(run, tmp_path):
     call = ("simulate", "mail", "--requests", 20, "--drafts", 2, "-k", "preference", "-k", "edit")
-    found = parsed(run, *call, "-o", "noise=0.25", "--each", 2, "--json")
-    assert found["feedback"]["preference"] == 40
-    assert found["seconds"] > 40 * 15
+    result = parsed(run, *call, "-o", "noise=0.25", "--each", 2, "--json")
+    assert result["feedback"]["preference"] == 40
+    assert result["seconds"] > 40 * 15
     status = parsed(run, "status", "--json")
     assert status["counts"]["interaction"] == 20
     assert run("promote", "plain")[0] == 0
     again = parsed(run, "simulate", "mail", "--requests", 5, "-k", "label", "--json")
-    assert again["policy"] == found["policy"], "what is served drafts"
+    assert again["policy"] == result["policy"], "what is served drafts"
 
 
 @pytest.mark.parametrize(

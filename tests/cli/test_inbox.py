@@ -33,7 +33,7 @@ def test_a_task_is_added_listed_and_closed(run):
         listed = read_task(store, "Better?")
         assigned = Assignments(store, listed.task)
         assigned.complete(assigned.next("bo").interaction, "bo", "done")
-    assert (listed.who, listed.task.kind) == ("ada", "compare")
+    assert (listed.actor, listed.task.kind) == ("ada", "compare")
     (row,) = json.loads(run("list", "--json")[1].out)
     assert (row["done"], row["wanted"], row["open"]) == (1, 4, True)
     assert run("close", "Better?")[0] == 0

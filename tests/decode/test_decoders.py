@@ -38,23 +38,23 @@ def model(seen):
 
 def decode(decoder, **options):
     seen = []
-    found = asyncio.run(decoder.decode(model(seen), PROMPTS, **options))
-    return found, seen
+    result = asyncio.run(decoder.decode(model(seen), PROMPTS, **options))
+    return result, seen
 
 
 def test_the_best_by_the_reward_is_given():
-    found, seen = decode(BestOfN(n=7, reward="r"), rewards={"r": Length()}, seed=3)
-    assert [d.answer.text for d in found] == ["aaaaa", "bbbbb"]
-    assert [len(d.candidates) for d in found] == [7, 7]
-    assert [d.chosen for d in found] == [4, 4]
+    results, seen = decode(BestOfN(n=7, reward="r"), rewards={"r": Length()}, seed=3)
+    assert [d.answer.text for d in results] == ["aaaaa", "bbbbb"]
+    assert [len(d.candidates) for d in results] == [7, 7]
+    assert [d.chosen for d in results] == [4, 4]
     assert [(r.messages, r.sample, r.seed) for r in seen] == [
         (prompt, i, 3) for prompt in PROMPTS for i in range(7)
     ]
 
 
 def test_pessimism_shuns_what_the_reward_is_unsure_of():
-    found, _ = decode(BestOfN(n=5, reward="r", pessimism=2), rewards={"r": Length()})
-    assert [d.answer.text for d in found] == ["a", "b"]
+    results, _ = decode(BestOfN(n=5, reward="r", pessimism=2), rewards={"r": Length()})
+    assert [d.answer.text for d in results] == ["a", "b"]
 
 
 def test_the_best_of_one_is_a_sample():
@@ -70,8 +70,8 @@ def test_of_equals_the_first_is_given():
         async def score(self, answers):
             return Scores(np.zeros(len(answers)))
 
-    found, _ = decode(BestOfN(n=4, reward="r"), rewards={"r": Even()})
-    assert [d.chosen for d in found] == [0, 0]
+    results, _ = decode(BestOfN(n=4, reward="r"), rewards={"r": Even()})
+    assert [d.chosen for d in results] == [0, 0]
 
 
 def test_how_far_the_choice_departs_from_the_model():

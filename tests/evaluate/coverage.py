@@ -83,9 +83,9 @@ def table(cells: list[Cell]) -> str:
         rows.setdefault((cell.interval, cell.data), {})[cell.n] = f"{measure(cell).coverage:.1%}"
     heads = ["interval", "data", *(f"n = {size}" for size in COLUMNS), "other n"]
     lines = [heads, ["---", "---", *["---:"] * len(COLUMNS), "---"]]
-    for names, found in rows.items():
-        others = ", ".join(f"{n}: {share}" for n, share in found.items() if n not in COLUMNS)
-        lines.append([*names, *(found.get(size, "") for size in COLUMNS), others])
+    for names, result in rows.items():
+        others = ", ".join(f"{n}: {share}" for n, share in result.items() if n not in COLUMNS)
+        lines.append([*names, *(result.get(size, "") for size in COLUMNS), others])
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 

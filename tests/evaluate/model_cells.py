@@ -22,25 +22,25 @@ labels given fewer than five times: it covers more often than 95 %."""
 
 
 def ends(estimates):
-    return np.array([found.low for found in estimates]), np.array([f.high for f in estimates])
+    return np.array([result.low for result in estimates]), np.array([f.high for f in estimates])
 
 
 def answered(make, replications):
     """Make estimates with their truths, leaving out what is not identified."""
-    found = []
+    results = []
     for _ in range(replications):
         try:
-            found.extend(make())
+            results.extend(make())
         except NotIdentified:
             continue
-    low, high = ends([estimate for estimate, _ in found])
-    return low, high, np.array([truth for _, truth in found])
+    low, high = ends([estimate for estimate, _ in results])
+    return low, high, np.array([truth for _, truth in results])
 
 
-def agreeing(chances, share):
+def agreeing(probabilities, share):
     """The joint table of two raters who agree by a share beyond chance."""
-    chances = np.array(chances)
-    return share * np.diag(chances) + (1 - share) * np.outer(chances, chances)
+    probabilities = np.array(probabilities)
+    return share * np.diag(probabilities) + (1 - share) * np.outer(probabilities, probabilities)
 
 
 def kappa(joint, weights, n):
@@ -53,25 +53,25 @@ def kappa(joint, weights, n):
     def run(rng, replications):
         def one():
             codes = rng.choice(count**2, size=n, p=joint.ravel())
-            found = cohen_kappa(
+            result = cohen_kappa(
                 codes // count, codes % count, weights=weights, categories=range(count)
             )
-            return [(found.estimate, truth)]
+            return [(result.estimate, truth)]
 
         return answered(one, replications)
 
     return run
 
 
-def alpha(chances, share, metric, n):
+def alpha(probabilities, share, metric, n):
     """Three raters; each gives the item's label with a chance, else one at random; 15 % pass."""
-    chances = np.array(chances)
+    probabilities = np.array(probabilities)
     truth = share**2
 
     def run(rng, replications):
         def one():
-            labels = rng.choice(len(chances), size=n, p=chances)
-            guesses = rng.choice(len(chances), size=(3, n), p=chances)
+            labels = rng.choice(len(probabilities), size=n, p=probabilities)
+            guesses = rng.choice(len(probabilities), size=(3, n), p=probabilities)
             ratings = np.where(rng.random((3, n)) < share, labels, guesses).astype(float)
             ratings[rng.random((3, n)) < 0.15] = np.nan
             return [(krippendorff_alpha(ratings, metric=metric).estimate, truth)]
@@ -89,8 +89,8 @@ def strengths(items, meetings, outcome, spread, ties="half"):
         def one():
             truth = rng.normal(0, spread, items)
             difference = truth[first] - truth[second]
-            found = bradley_terry(first, second, outcome(rng, difference), ties=ties)
-            return [(found.difference(0, 1), truth[0] - truth[1])]
+            result = bradley_terry(first, second, outcome(rng, difference), ties=ties)
+            return [(result.difference(0, 1), truth[0] - truth[1])]
 
         return answered(one, replications)
 
@@ -102,17 +102,17 @@ def verdict(rng, difference):
 
 
 def soft(rng, difference):
-    chance = expit(difference)
-    return rng.beta(4 * chance, 4 * (1 - chance))
+    probability = expit(difference)
+    return rng.beta(4 * probability, 4 * (1 - probability))
 
 
 def davidson(rng, difference):
     weights = np.stack(
         [np.exp(difference / 2), np.exp(-difference / 2), np.full_like(difference, 0.8)]
     )
-    chances = weights / weights.sum(0)
+    probabilities = weights / weights.sum(0)
     u = rng.random(len(difference))
-    return np.where(u < chances[0], 1.0, np.where(u < 1 - chances[1], 0.5, 0.0))
+    return np.where(u < probabilities[0], 1.0, np.where(u < 1 - probabilities[1], 0.5, 0.0))
 
 
 def clustered_strengths(rng, replications, prompts=40):
@@ -124,8 +124,8 @@ def clustered_strengths(rng, replications, prompts=40):
         truth = rng.normal(0, 0.7, 4)
         favour = rng.normal(0, 0.5, (prompts, 4))
         difference = (truth + favour)[clusters, first] - (truth + favour)[clusters, second]
-        found = bradley_terry(first, second, verdict(rng, difference), clusters=clusters)
-        return [(found.difference(0, 1), _marginal(truth)[0] - _marginal(truth)[1])]
+        result = bradley_terry(first, second, verdict(rng, difference), clusters=clusters)
+        return [(result.difference(0, 1), _marginal(truth)[0] - _marginal(truth)[1])]
 
     return answered(one, replications)
 
@@ -135,8 +135,8 @@ def _marginal(truth):
     nodes, weights = np.polynomial.hermite_e.hermegauss(21)
     first, second = np.triu_indices(4, 1)
     shift = nodes * 0.5 * np.sqrt(2)
-    chances = expit((truth[first] - truth[second])[:, None] + shift) @ weights / weights.sum()
-    return np.array(bradley_terry(first, second, chances).strengths)
+    probabilities = expit((truth[first] - truth[second])[:, None] + shift) @ weights / weights.sum()
+    return np.array(bradley_terry(first, second, probabilities).strengths)
 
 
 def controlled(models, instructions, rng, replications):
@@ -153,11 +153,11 @@ def controlled(models, instructions, rng, replications):
         gap = baseline - lengths
         terms = np.tanh(gap / gap.std(1, keepdims=True, ddof=1))
         logit = quality[:, None] + length[:, None] * terms + weight[:, None] * hardness
-        chance = np.clip(expit(logit), 1e-9, 1 - 1e-9)
-        preferences = rng.beta(chance / 2, (1 - chance) / 2)
+        probability = np.clip(expit(logit), 1e-9, 1 - 1e-9)
+        preferences = rng.beta(probability / 2, (1 - probability) / 2)
         truth = expit(quality[:, None] + weight[:, None] * nodes) @ weights / weights.sum()
-        found = length_controlled(preferences, lengths, baseline, ridge=0.3)
-        return list(zip(found.estimates, truth, strict=True))
+        result = length_controlled(preferences, lengths, baseline, ridge=0.3)
+        return list(zip(result.estimates, truth, strict=True))
 
     return answered(one, replications)
 
@@ -167,8 +167,8 @@ def chosen(what, candidates, prompts, rng, replications):
 
     def one():
         scores = rng.beta(1.5, 1.5, (candidates, prompts))
-        found = choose(scores, held_out=0.4, resamples=1, seed=int(rng.integers(2**31)))
-        return [(getattr(found, what), 0.5)]
+        result = choose(scores, held_out=0.4, resamples=1, seed=int(rng.integers(2**31)))
+        return [(getattr(result, what), 0.5)]
 
     return answered(one, replications)
 
@@ -185,9 +185,9 @@ AGREEMENT = [
           ("five labels, linear, 0.4", agreeing([0.1, 0.2, 0.4, 0.2, 0.1], 0.4), "linear"),
       )
       for n in (10, 20, 50, 200)),
-    *(Cell("Krippendorff's alpha", name, n, alpha(chances, share, metric, n),
+    *(Cell("Krippendorff's alpha", name, n, alpha(probabilities, share, metric, n),
            1000 if n < 50 else 2000 if metric == "ordinal" else 4000, RARE if n < 50 else BAND)
-      for name, chances, share, metric in (
+      for name, probabilities, share, metric in (
           ("three labels, 0.49", [0.3, 0.4, 0.3], 0.7, "nominal"),
           ("five labels, interval, 0.36", [0.1, 0.2, 0.4, 0.2, 0.1], 0.6, "interval"),
           ("five labels, ordinal, 0.64", [0.2, 0.2, 0.2, 0.2, 0.2], 0.8, "ordinal"),

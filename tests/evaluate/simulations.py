@@ -110,9 +110,9 @@ def clustered_wins(mean, correlation, sizes):
     def draw(rng: Generator, replications: int, clusters: int):
         many = sizes(rng, replications, clusters)
         if correlation in (0.0, 1.0):
-            chance = np.full(many.shape, mean)
+            probability = np.full(many.shape, mean)
             won = (rng.random(many.shape) < mean) * many
-            sums = won if correlation else rng.binomial(many, chance)
+            sums = won if correlation else rng.binomial(many, probability)
         else:
             scale = (1 - correlation) / correlation
             sums = rng.binomial(many, rng.beta(mean * scale, (1 - mean) * scale, many.shape))

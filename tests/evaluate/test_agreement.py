@@ -53,15 +53,17 @@ def test_krippendorffs_own_example():
         [passed, 3, 3, 3, 2, 3, 4, 2, 2, 5, 1, passed],
         [1, 2, 3, 3, 2, 4, 4, 1, 2, 5, 1, passed],
     ]
-    found = {m: krippendorff_alpha(table, metric=m).estimate.value for m in LEVELS}
-    assert found == pytest.approx({"nominal": 0.743, "ordinal": 0.815, "interval": 0.849}, abs=5e-4)
+    results = {m: krippendorff_alpha(table, metric=m).estimate.value for m in LEVELS}
+    assert results == pytest.approx(
+        {"nominal": 0.743, "ordinal": 0.815, "interval": 0.849}, abs=5e-4
+    )
 
 
 def test_perfect_agreement_still_has_an_interval():
-    found = cohen_kappa(["a", "b"] * 6, ["a", "b"] * 6)
-    assert found.estimate.value == 1
-    assert found.estimate.low < 0.6
-    assert found.estimate.high == 1
+    result = cohen_kappa(["a", "b"] * 6, ["a", "b"] * 6)
+    assert result.estimate.value == 1
+    assert result.estimate.low < 0.6
+    assert result.estimate.high == 1
 
 
 def test_clusters_widen_what_they_copy():

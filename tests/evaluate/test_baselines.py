@@ -8,8 +8,8 @@ VALUES = [[0.1, 0.9, 0.2], [0.4, 0.6, 0.8], [1.0, 0.0]]
 
 
 def test_rules_give_the_chance_of_choosing_each():
-    chances = {name: rule(TEXTS[1]).tolist() for name, rule in BASELINES.items()}
-    assert chances == {
+    probabilities = {name: rule(TEXTS[1]).tolist() for name, rule in BASELINES.items()}
+    assert probabilities == {
         "longest": [0.5, 0, 0.5],
         "shortest": [0, 1, 0],
         "first": [1, 0, 0],
@@ -18,8 +18,8 @@ def test_rules_give_the_chance_of_choosing_each():
 
 
 def test_scores_by_hand():
-    found = compare_to_baselines(TEXTS, VALUES, [1, 2, 0])
-    scores = {name: score.score.value for name, score in found.baselines.items()}
+    result = compare_to_baselines(TEXTS, VALUES, [1, 2, 0])
+    scores = {name: score.score.value for name, score in result.baselines.items()}
     assert scores == pytest.approx(
         {
             "longest": (0.9 + 0.6 + 0.0) / 3,
@@ -28,11 +28,11 @@ def test_scores_by_hand():
             "shortest": (0.1 + 0.6 + 1.0) / 3,
         }
     )
-    assert found.chooser.value == pytest.approx((0.9 + 0.8 + 1.0) / 3)
-    assert found.ceiling.value == pytest.approx(found.chooser.value)
-    assert found.baselines["longest"].agreement == pytest.approx((1 + 0.5 + 0) / 3)
-    assert found.baselines["first"].difference.value == pytest.approx(1.2 / 3)
-    assert not found.beats_all()
+    assert result.chooser.value == pytest.approx((0.9 + 0.8 + 1.0) / 3)
+    assert result.ceiling.value == pytest.approx(result.chooser.value)
+    assert result.baselines["longest"].agreement == pytest.approx((1 + 0.5 + 0) / 3)
+    assert result.baselines["first"].difference.value == pytest.approx(1.2 / 3)
+    assert not result.beats_all()
 
 
 def test_a_chooser_that_takes_the_longest_does_not_beat_it():
@@ -40,10 +40,10 @@ def test_a_chooser_that_takes_the_longest_does_not_beat_it():
     texts = [["x" * size for size in rng.permutation(5) + 1] for _ in range(200)]
     values = [[len(text) / 5 for text in row] for row in texts]
     longest = [int(np.argmax(row)) for row in values]
-    found = compare_to_baselines(texts, values, longest)
-    assert found.baselines["longest"].difference.value == 0
-    assert found.baselines["random"].difference.low > 0
-    assert not found.beats_all()
+    result = compare_to_baselines(texts, values, longest)
+    assert result.baselines["longest"].difference.value == 0
+    assert result.baselines["random"].difference.low > 0
+    assert not result.beats_all()
 
 
 def test_nonsense_is_refused():

@@ -14,15 +14,15 @@ pairs = st.lists(st.tuples(st.floats(0, 1), st.integers(0, 1)), min_size=2, max_
 @pytest.mark.parametrize("binning", ["width", "mass"])
 def test_brier_is_scikit_learns_and_its_parts_add_up(binning, rows):
     said, true = np.transpose(rows)
-    found = brier(said, true, binning=binning)
-    assert found.estimate.value == pytest.approx(brier_score_loss(true, said, pos_label=1))
-    parts = found.reliability - found.resolution + found.uncertainty + found.remainder
-    assert parts == pytest.approx(found.estimate.value)
+    result = brier(said, true, binning=binning)
+    assert result.estimate.value == pytest.approx(brier_score_loss(true, said, pos_label=1))
+    parts = result.reliability - result.resolution + result.uncertainty + result.remainder
+    assert parts == pytest.approx(result.estimate.value)
 
 
 def test_brier_needs_no_remainder_where_bins_hold_one_probability():
-    found = brier([0.2, 0.2, 0.8, 0.8, 0.8], [0, 1, 1, 1, 0])
-    assert found.remainder == pytest.approx(0, abs=1e-12)
+    result = brier([0.2, 0.2, 0.8, 0.8, 0.8], [0, 1, 1, 1, 0])
+    assert result.remainder == pytest.approx(0, abs=1e-12)
 
 
 @given(pairs)
@@ -30,8 +30,8 @@ def test_calibration_error_is_the_sum_over_bins(rows):
     said, true = np.transpose(rows)
     places = np.minimum((said * 10).astype(int), 9)
     gaps = [abs((said - true)[places == place].sum()) for place in range(10)]
-    found = calibration_error(said, true, draws=5)
-    assert found.value == pytest.approx(sum(gaps) / len(said))
+    result = calibration_error(said, true, draws=5)
+    assert result.value == pytest.approx(sum(gaps) / len(said))
 
 
 def test_wrong_probabilities_are_refuted_and_right_ones_are_biased_by_chance():

@@ -34,7 +34,7 @@ class Answerer:
     model: object = None
 
     async def decode(self, prompts, *, seed=0):
-        found = []
+        results = []
         for prompt in prompts:
             values = [
                 min(self.skill + 0.5 * self._draw(prompt, seed, i), 1) for i in range(self.draws)
@@ -44,8 +44,8 @@ class Answerer:
             ]
             texts = [f"{value:.6f}" + "x" * (i % 3) for i, value in enumerate(values)]
             model = self.model or FunctionModel(lambda r, t=texts: t[r.sample_index], name="m")
-            found.append(Decoded(tuple(await model.generate(requests)), int(np.argmax(values))))
-        return found
+            results.append(Decoded(tuple(await model.generate(requests)), int(np.argmax(values))))
+        return results
 
     def _draw(self, prompt, seed, i):
         return np.random.default_rng([len(self.id), seed, i, int(prompt[0].text[9:])]).random()
@@ -78,28 +78,28 @@ def compared(candidate=BETTER, baseline=PLAIN, prompts=PROMPTS, **options):
 
 
 def test_an_evaluation_is_what_the_statistics_say_of_the_answers():
-    found, trial = compared(guards=[Shortness()])
+    result, trial = compared(guards=[Shortness()])
     values = np.array([[float(d.answer.text.rstrip("x")) for d in row] for row in trial.answers])
     np.testing.assert_array_equal(values, trial.values)
     wins = (np.sign(values[1] - values[0]) + 1) / 2
-    assert found.win_rate == win_rate(wins, seed=1).estimate
-    assert found.value.difference == paired_difference(values[1], values[0], seed=1)
-    assert found.win_rate.value > 0.5
-    assert (found.prompts, found.split, found.judge) == (60, "held-out", "worth")
-    assert found.guards[0].name == "short"
-    assert Evaluation.model_validate_json(found.to_json()) == found
+    assert result.win_rate == win_rate(wins, seed=1).estimate
+    assert result.value.difference == paired_difference(values[1], values[0], seed=1)
+    assert result.win_rate.value > 0.5
+    assert (result.prompts, result.split, result.judge) == (60, "held-out", "worth")
+    assert result.guards[0].name == "short"
+    assert Evaluation.model_validate_json(result.to_json()) == result
 
 
 def test_a_choice_among_samples_is_put_beside_trivial_rules():
-    found, trial = compared(Answerer("best", 0.2, draws=4))
+    result, trial = compared(Answerer("best", 0.2, draws=4))
     texts = [[c.text for c in d.candidates] for d in trial.answers[1]]
     values = [[float(text.rstrip("x")) for text in row] for row in texts]
     expected = compare_to_baselines(texts, values, [d.chosen for d in trial.answers[1]])
-    assert {c.rule: c.difference for c in found.choices} == {
+    assert {c.rule: c.difference for c in result.choices} == {
         rule: score.difference for rule, score in expected.baselines.items()
     }
-    assert {"longest", "first", "random"} <= {c.rule for c in found.choices}
-    assert found.ceiling == expected.ceiling
+    assert {"longest", "first", "random"} <= {c.rule for c in result.choices}
+    assert result.ceiling == expected.ceiling
 
 
 def test_the_same_seed_gives_the_same_numbers_and_another_another():
@@ -113,34 +113,34 @@ def test_a_judge_that_compares_is_asked_to():
         async def compare(self, a, b):
             return np.tile([0.7, 0.2, 0.1], (len(a), 1))
 
-    found, _ = asyncio.run(evaluate(BETTER, PLAIN, PROMPTS, Compares(), run=Run()))
-    assert found.win_rate.value == pytest.approx(0.75)
+    result, _ = asyncio.run(evaluate(BETTER, PLAIN, PROMPTS, Compares(), run=Run()))
+    assert result.win_rate.value == pytest.approx(0.75)
 
 
 def test_a_budget_that_ends_leaves_what_was_done():
     run = Run(budget=Budget(calls=100))
     model = run.wrap(FunctionModel(lambda request: "0.5", name="m"))
     ours, theirs = Answerer("a", 0.1, model=model), Answerer("b", 0.1, model=model)
-    found, trial = compared(ours, theirs, run=run)
-    assert not found.complete
-    assert found.prompts == len(trial.prompts) == 32
-    assert found.calls <= 100
+    result, trial = compared(ours, theirs, run=run)
+    assert not result.complete
+    assert result.prompts == len(trial.prompts) == 32
+    assert result.calls <= 100
 
 
 def test_the_best_of_many_is_judged_on_prompts_that_the_choice_never_saw():
     equals = [Answerer("x" * (k + 1), 0.2) for k in range(12)]
     flattered, honest = [], []
     for seed in range(12):
-        found, selection, trial = asyncio.run(
+        result, selection, trial = asyncio.run(
             choose_best(equals, PLAIN, PROMPTS, Worth(), run=Run(seed=seed))
         )
         hidden = np.asarray(selection.held_out)
-        assert found.prompts == hidden.sum()
-        assert found.chosen_of == 12
+        assert result.prompts == hidden.sum()
+        assert result.chosen_of == 12
         values = trial.values[1 + selection.winner]
-        assert found.value.candidate.value == pytest.approx(values[hidden].mean())
+        assert result.value.candidate.value == pytest.approx(values[hidden].mean())
         flattered.append(selection.apparent.value)
-        honest.append(found.value.candidate.value)
+        honest.append(result.value.candidate.value)
     truth = 0.2 + 0.25
     assert np.mean(flattered) > truth + 0.02
     assert np.mean(honest) == pytest.approx(truth, abs=0.02)
@@ -156,8 +156,8 @@ def test_what_makes_no_sense_is_refused():
 
 
 def test_the_headline_claims_no_more_than_the_interval():
-    found, _ = compared()
-    assert headline(found).startswith("The candidate is better")
+    result, _ = compared()
+    assert headline(result).startswith("The candidate is better")
     worse, _ = compared(PLAIN, BETTER)
     assert headline(worse).startswith("The candidate is worse")
     unsure, _ = compared(Answerer("other", 0.21))

@@ -20,8 +20,8 @@ def test_the_interval_covers_as_promised(cell):
 
 def enumerated(low, high, n):
     """The exact coverage at each truth of an interval for so many wins in n."""
-    chances = binom.pmf(np.arange(n + 1)[:, None], n, TRUTHS)
-    return (chances * ((low[:, None] <= TRUTHS) & (high[:, None] >= TRUTHS))).sum(0)
+    probabilities = binom.pmf(np.arange(n + 1)[:, None], n, TRUTHS)
+    return (probabilities * ((low[:, None] <= TRUTHS) & (high[:, None] >= TRUTHS))).sum(0)
 
 
 @pytest.mark.parametrize("n", [1, 2, 5, 10, 20, 49])
@@ -34,8 +34,10 @@ def test_exact_limits_cover_95_percent_at_every_truth(n):
 def test_win_rates_cover_93_percent_at_every_truth_and_are_not_wide_on_average(n):
     """Above 97 % on average only at n = 10, where eleven intervals are all there can be."""
     rows = [np.repeat([1.0, 0.0], [won, n - won]) for won in range(n + 1)]
-    found = [win_rate(row).estimate for row in rows]
-    coverage = enumerated(np.array([f.low for f in found]), np.array([f.high for f in found]), n)
+    results = [win_rate(row).estimate for row in rows]
+    coverage = enumerated(
+        np.array([f.low for f in results]), np.array([f.high for f in results]), n
+    )
     assert coverage.min() >= 0.93
     assert coverage.mean() <= (0.975 if n == 10 else 0.97)
 
@@ -51,6 +53,6 @@ def test_calibration_that_is_right_is_refuted_one_time_in_twenty(n):
     refuted = []
     for seed in range(1500):
         said = rng.beta(1, 1, n)
-        found = calibration_error(said, rng.random(n) < said, bins=5, draws=200, seed=seed)
-        refuted.append(found.value > found.chance_95)
+        result = calibration_error(said, rng.random(n) < said, bins=5, draws=200, seed=seed)
+        refuted.append(result.value > result.chance_95)
     assert 0.03 <= np.mean(refuted) <= 0.07

@@ -13,11 +13,11 @@ RING = np.array([[0.5, 1, 0], [0, 0.5, 1], [1, 0, 0.5]])
 
 
 def some_game(seed, count=5):
-    chance = np.random.default_rng(seed)
-    upper = np.triu(chance.uniform(size=(count, count)), 1)
+    rng = np.random.default_rng(seed)
+    upper = np.triu(rng.uniform(size=(count, count)), 1)
     game = upper + np.tril(1 - upper.T, -1)
     np.fill_diagonal(game, 0.5)
-    return game, chance.dirichlet(np.ones(count))
+    return game, rng.dirichlet(np.ones(count))
 
 
 def test_of_a_ring_the_even_policy_is_the_nash_policy():
@@ -45,7 +45,7 @@ def test_a_regularised_nash_policy_is_its_own_best_response(seed, tau):
 def test_a_regularised_best_response_is_the_best_of_many():
     game, reference = some_game(1)
     policy, tau = some_game(2)[1], 0.3
-    chance = np.random.default_rng(0)
+    rng = np.random.default_rng(0)
 
     def gain(other):
         def away(one):
@@ -54,9 +54,9 @@ def test_a_regularised_best_response_is_the_best_of_many():
         return other @ game @ policy - tau * away(other) + tau * away(policy) - 0.5
 
     best = softmax(np.log(reference) + game @ policy / tau)
-    found = exploitability(game, policy, reference=reference, tau=tau)
-    assert found == pytest.approx(gain(best))
-    assert all(gain(other) <= found for other in chance.dirichlet(np.ones(5), size=500))
+    result = exploitability(game, policy, reference=reference, tau=tau)
+    assert result == pytest.approx(gain(best))
+    assert all(gain(other) <= result for other in rng.dirichlet(np.ones(5), size=500))
 
 
 def test_what_is_no_game_is_refused():

@@ -17,7 +17,7 @@ from backtalk.stats import (
 )
 from backtalk.stats.distributions import expit, normal_quantile
 from backtalk.stats.intervals import bootstrap
-from backtalk.stats.intervals.clusters import moments, totals
+from backtalk.stats.intervals.clusters import timestamps, totals
 
 unit = st.lists(st.floats(0, 1), min_size=2, max_size=30)
 
@@ -28,21 +28,23 @@ def test_wilson_is_scipys(won, n):
     assert (wilson(won, n).low, wilson(won, n).high) == pytest.approx(theirs, abs=1e-12)
 
 
-def acceptability(won, n, chance):
+def acceptability(won, n, probability):
     """Blaker's, as he defines it: by the tails of the counts themselves."""
     counts = np.arange(n + 1)
-    tails = np.minimum(stats.binom.cdf(counts, n, chance), stats.binom.sf(counts - 1, n, chance))
-    return stats.binom.pmf(counts, n, chance)[tails <= tails[won] * (1 + 1e-12)].sum()
+    tails = np.minimum(
+        stats.binom.cdf(counts, n, probability), stats.binom.sf(counts - 1, n, probability)
+    )
+    return stats.binom.pmf(counts, n, probability)[tails <= tails[won] * (1 + 1e-12)].sum()
 
 
 @given(st.integers(1, 40), st.data())
 def test_exact_holds_what_blakers_test_does_not_reject(n, data):
     won = data.draw(st.integers(0, n))
-    found = exact(won, n)
-    below, above = np.linspace(0, found.low, 30)[:-1], np.linspace(found.high, 1, 30)[1:]
+    result = exact(won, n)
+    below, above = np.linspace(0, result.low, 30)[:-1], np.linspace(result.high, 1, 30)[1:]
     outside = [*(below if won else []), *(above if won < n else [])]
-    assert all(acceptability(won, n, chance) <= 0.05 + 1e-7 for chance in outside)
-    for end, inward in ((found.low, 1e-7), (found.high, -1e-7)):
+    assert all(acceptability(won, n, probability) <= 0.05 + 1e-7 for probability in outside)
+    for end, inward in ((result.low, 1e-7), (result.high, -1e-7)):
         if 0 < end < 1:
             assert acceptability(won, n, end + inward) > 0.05 - 1e-4
 
@@ -51,9 +53,9 @@ def test_exact_holds_what_blakers_test_does_not_reject(n, data):
 def test_exact_lies_within_clopper_and_pearson_and_turns_with_the_sides(n, data):
     won = data.draw(st.integers(0, n))
     widest = stats.binomtest(won, n).proportion_ci(method="exact")
-    found, turned = exact(won, n), exact(n - won, n)
-    assert widest.low - 1e-9 <= found.low <= found.value <= found.high <= widest.high + 1e-9
-    assert (turned.low, turned.high) == pytest.approx((1 - found.high, 1 - found.low))
+    result, turned = exact(won, n), exact(n - won, n)
+    assert widest.low - 1e-9 <= result.low <= result.value <= result.high <= widest.high + 1e-9
+    assert (turned.low, turned.high) == pytest.approx((1 - result.high, 1 - result.low))
 
 
 def test_student_is_scipys():
@@ -110,17 +112,17 @@ def test_cluster_variance_is_cr2_by_matrices():
         variance += float(weights @ (values - values.mean())[mine]) ** 2
         vectors.append((np.eye(21) - hat)[:, mine] @ weights)
     eigen = np.linalg.eigvalsh(np.stack(vectors) @ np.stack(vectors).T)
-    known = moments(totals(values, labels))
+    known = timestamps(totals(values, labels))
     assert known.variance == pytest.approx(variance)
     assert known.freedom == pytest.approx(eigen.sum() ** 2 / (eigen**2).sum())
 
 
 @given(unit)
 def test_the_interval_of_bounded_values_lies_on_the_scale_about_the_mean(values):
-    found = mean_interval(values)
-    assert 0 <= found.low <= found.value + 1e-9
-    assert found.value - 1e-9 <= found.high <= 1
-    assert found.width > 0
+    result = mean_interval(values)
+    assert 0 <= result.low <= result.value + 1e-9
+    assert result.value - 1e-9 <= result.high <= 1
+    assert result.width > 0
 
 
 @given(unit)
@@ -172,9 +174,9 @@ def test_what_makes_no_sense_is_refused_by_name(call, says):
 
 
 def test_a_win_rate_counts_ties_as_half():
-    found = win_rate([1, 1, 0.5, 0.5, 0, 0.8])
-    assert (found.wins, found.ties, found.losses) == (3, 2, 1)
-    assert found.estimate.value == pytest.approx(3.8 / 6)
+    result = win_rate([1, 1, 0.5, 0.5, 0, 0.8])
+    assert (result.wins, result.ties, result.losses) == (3, 2, 1)
+    assert result.estimate.value == pytest.approx(3.8 / 6)
 
 
 def test_pairs_are_narrower_than_their_sides_where_prompts_matter():

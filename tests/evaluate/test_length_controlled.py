@@ -16,8 +16,8 @@ def judged(seed=0, n=120):
     baseline = rng.lognormal(7, 0.5, n)
     lengths = baseline * np.exp(rng.normal(0.3, 0.5, n))
     gap = baseline - lengths
-    chance = 1 / (1 + np.exp(0.5 + 1.2 * np.tanh(gap / gap.std(ddof=1))))
-    return (rng.random(n) < chance).astype(float), lengths, baseline
+    probability = 1 / (1 + np.exp(0.5 + 1.2 * np.tanh(gap / gap.std(ddof=1))))
+    return (rng.random(n) < probability).astype(float), lengths, baseline
 
 
 def test_one_model_is_a_logistic_regression_read_at_equal_length():
@@ -25,19 +25,19 @@ def test_one_model_is_a_logistic_regression_read_at_equal_length():
     gap = baseline - lengths
     term = np.tanh(gap / gap.std(ddof=1))[:, None]
     theirs = LogisticRegression(C=np.inf, tol=1e-10, max_iter=1000).fit(term, preferences)
-    found = length_controlled(preferences, lengths, baseline)
-    assert found.quality[0] == pytest.approx(theirs.intercept_[0], abs=1e-4)
-    assert found.length[0] == pytest.approx(theirs.coef_[0, 0], abs=1e-4)
+    result = length_controlled(preferences, lengths, baseline)
+    assert result.quality[0] == pytest.approx(theirs.intercept_[0], abs=1e-4)
+    assert result.length[0] == pytest.approx(theirs.coef_[0, 0], abs=1e-4)
     equal = theirs.predict_proba([[0.0]])[0, 1]
-    assert found["0"].value == pytest.approx(equal, abs=1e-4)
-    assert found["0"].value < win_rate(preferences).estimate.value
+    assert result["0"].value == pytest.approx(equal, abs=1e-4)
+    assert result["0"].value < win_rate(preferences).estimate.value
 
 
 def test_no_effect_of_length_leaves_the_win_rate():
     rng = np.random.default_rng(0)
     preferences, lengths = rng.beta(1, 1, 4000), rng.lognormal(7, 0.5, 4000)
-    found = length_controlled(preferences, lengths, rng.lognormal(7, 0.5, 4000))
-    assert found["0"].value == pytest.approx(preferences.mean(), abs=0.01)
+    result = length_controlled(preferences, lengths, rng.lognormal(7, 0.5, 4000))
+    assert result["0"].value == pytest.approx(preferences.mean(), abs=0.01)
 
 
 @pytest.mark.parametrize(

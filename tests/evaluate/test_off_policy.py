@@ -36,7 +36,9 @@ def outcomes():
 
 def log_of_everything():
     """A log in which all that can happen stands as often as it is likely, in 3,000."""
-    rows = [(p, a, r) for p, a, r, chance in outcomes() for _ in range(round(chance * 3_000))]
+    rows = [
+        (p, a, r) for p, a, r, probability in outcomes() for _ in range(round(probability * 3_000))
+    ]
     prompts, answers, rewards = (np.array(column) for column in zip(*rows, strict=True))
     weights = importance_weights(TARGET[prompts, answers], LOGGING[prompts, answers])
     return prompts, answers, rewards, weights
@@ -65,15 +67,15 @@ def test_the_intervals_cover_and_a_better_model_makes_them_shorter():
     covered, widths = [], []
     for _ in range(300):
         prompts, answers, rewards, weights = logged(rng, 1200)
-        found = [
+        results = [
             ips(rewards, weights),
             snips(rewards, weights),
             doubly_robust(
                 rewards, weights, REWARDS[prompts, answers], (TARGET * REWARDS).sum(1)[prompts]
             ),
         ]
-        covered.append([not one.estimate.excludes(TRUTH) for one in found])
-        widths.append([one.estimate.width for one in found])
+        covered.append([not one.estimate.excludes(TRUTH) for one in results])
+        widths.append([one.estimate.width for one in results])
     assert (np.mean(covered, axis=0) > 0.91).all()
     in_ips, in_snips, in_dr = np.mean(widths, axis=0)
     assert in_dr < 0.9 * min(in_ips, in_snips)
@@ -116,11 +118,11 @@ def test_what_is_not_in_the_log_is_said_to_be_missing():
 def test_clipping_is_told_and_bounds_the_weights():
     rng = np.random.default_rng(3)
     _, _, rewards, weights = logged(rng, 2000)
-    found = ips(rewards, weights, clip=2.0)
-    assert found.largest_weight == pytest.approx(8.0)
-    assert found.clipped == pytest.approx((weights > 2).mean())
-    assert found.estimate.value == pytest.approx((rewards * weights.clip(0, 2)).mean())
-    assert "cut to 2" in found.warnings[0]
+    result = ips(rewards, weights, clip=2.0)
+    assert result.largest_weight == pytest.approx(8.0)
+    assert result.clipped == pytest.approx((weights > 2).mean())
+    assert result.estimate.value == pytest.approx((rewards * weights.clip(0, 2)).mean())
+    assert "cut to 2" in result.warnings[0]
     assert ips(rewards, weights).warnings == ()
 
 
@@ -132,8 +134,8 @@ def test_wrong_probabilities_show_in_the_mean_weight():
 
 def test_the_self_normalised_estimate_stays_on_the_scale():
     rewards = np.array([1.0] * 15 + [0.0, 0.5])
-    found = snips(rewards, np.linspace(0.1, 3.0, 17))
-    assert 0 <= found.estimate.low <= found.estimate.value <= found.estimate.high <= 1
+    result = snips(rewards, np.linspace(0.1, 3.0, 17))
+    assert 0 <= result.estimate.low <= result.estimate.value <= result.estimate.high <= 1
 
 
 def test_users_who_answer_often_count_as_one_each():

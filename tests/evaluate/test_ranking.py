@@ -31,19 +31,19 @@ def test_davidsons_ties_are_the_maximum_of_his_likelihood():
         strengths, tie = np.append(parameters[:3], -parameters[:3].sum()), np.exp(parameters[3])
         one, other = np.exp(strengths[first]), np.exp(strengths[second])
         even = tie * np.sqrt(one * other)
-        chance = np.where(won == 1, one, np.where(won == 0, other, even))
-        return -np.log(chance / (one + other + even)).sum()
+        probability = np.where(won == 1, one, np.where(won == 0, other, even))
+        return -np.log(probability / (one + other + even)).sum()
 
     best = minimize(loss, np.zeros(4), tol=1e-10).x
-    found = bradley_terry(first, second, won, ties="davidson")
-    assert found.strengths[:3] == pytest.approx(best[:3], abs=1e-3)
-    assert found.tie == pytest.approx(np.exp(best[3]), abs=1e-3)
+    result = bradley_terry(first, second, won, ties="davidson")
+    assert result.strengths[:3] == pytest.approx(best[:3], abs=1e-3)
+    assert result.tie == pytest.approx(np.exp(best[3]), abs=1e-3)
 
 
 def test_two_items_are_a_proportion():
-    found = bradley_terry(["a"] * 10, ["b"] * 10, [1] * 7 + [0] * 3)
-    assert found.chance("a", "b").value == pytest.approx(0.7)
-    assert found.order() == ("a", "b")
+    result = bradley_terry(["a"] * 10, ["b"] * 10, [1] * 7 + [0] * 3)
+    assert result.probability("a", "b").value == pytest.approx(0.7)
+    assert result.order() == ("a", "b")
 
 
 def test_weights_stand_for_repeated_rows_and_order_does_not_matter():
@@ -53,9 +53,9 @@ def test_weights_stand_for_repeated_rows_and_order_does_not_matter():
     copies = [row for row, weight in zip(rows, weights, strict=True) for _ in range(weight)]
     turned = [(b, a, 1 - won) for a, b, won in copies]
     for same in (copies, turned):
-        found = bradley_terry(*zip(*same, strict=True))
-        assert found.strengths == pytest.approx(once.strengths)
-        assert found.covariance == pytest.approx(once.covariance)
+        result = bradley_terry(*zip(*same, strict=True))
+        assert result.strengths == pytest.approx(once.strengths)
+        assert result.covariance == pytest.approx(once.covariance)
 
 
 @pytest.mark.parametrize(

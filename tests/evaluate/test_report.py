@@ -53,14 +53,14 @@ class Tags(HTMLParser):
 
 def test_what_people_wrote_is_text_and_nothing_is_fetched():
     page = whole().to_html()
-    found = Tags()
-    found.feed(page)
-    assert "script" not in found.tags
-    assert [link for link in found.links if not link.startswith("#")] == []
+    result = Tags()
+    result.feed(page)
+    assert "script" not in result.tags
+    assert [link for link in result.links if not link.startswith("#")] == []
     assert "url(http" not in page
     assert "@import" not in page
     assert page.count("&lt;script&gt;") >= 10
-    assert {"h1", "h2", "table", "svg", "figure"} <= set(found.tags)
+    assert {"h1", "h2", "table", "svg", "figure"} <= set(result.tags)
 
 
 def test_the_numbers_are_written_beside_the_page(tmp_path):

@@ -10,10 +10,10 @@ def test_the_best_of_equals_looks_better_than_it_is_and_not_on_unseen_prompts():
     rng = np.random.default_rng(0)
     apparent, unseen, corrected = [], [], []
     for seed in range(400):
-        found = choose(rng.beta(1, 1, (10, 80)), held_out=0.5, resamples=100, seed=seed)
-        apparent.append(found.apparent.value)
-        unseen.append(found.unseen.value)
-        corrected.append(found.corrected)
+        result = choose(rng.beta(1, 1, (10, 80)), held_out=0.5, resamples=100, seed=seed)
+        apparent.append(result.apparent.value)
+        unseen.append(result.unseen.value)
+        corrected.append(result.corrected)
     error = np.std(unseen) / 20
     assert np.mean(apparent) > 0.5 + 0.05
     assert np.mean(unseen) == pytest.approx(0.5, abs=4 * error)
@@ -38,8 +38,8 @@ def test_one_candidate_leaves_nothing_to_be_optimistic_about():
 
 def test_the_choice_does_not_see_what_is_held_out():
     scores = np.array([[1.0, 1.0, 0.0, 0.0], [0.0, 0.0, 1.0, 1.0]])
-    found = choose(scores, held_out=[False, False, True, True])
-    assert (found.winner, found.apparent.value, found.unseen.value) == (0, 1.0, 0.0)
+    result = choose(scores, held_out=[False, False, True, True])
+    assert (result.winner, result.apparent.value, result.unseen.value) == (0, 1.0, 0.0)
     assert choose(scores, held_out=0.0).unseen is None
 
 

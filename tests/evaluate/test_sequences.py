@@ -36,14 +36,14 @@ def misses(limits, rate, n):
     """The exact chance that one of n intervals for zeros and ones leaves out their true mean."""
     alive, missed = np.array([1.0]), 0.0
     for number in range(1, n + 1):
-        chances = np.zeros(number + 1)
-        chances[:-1] += alive * (1 - rate)
-        chances[1:] += alive * rate
+        probabilities = np.zeros(number + 1)
+        probabilities[:-1] += alive * (1 - rate)
+        probabilities[1:] += alive * rate
         low, high = limits(number, rate)
         out = np.ones(number + 1, dtype=bool)
         out[low : high + 1] = False
-        missed += chances[out].sum()
-        alive = np.where(out, 0.0, chances)
+        missed += probabilities[out].sum()
+        alive = np.where(out, 0.0, probabilities)
     return missed
 
 
@@ -78,44 +78,44 @@ def test_an_interval_for_a_fixed_number_is_not():
 def test_the_capital_is_a_fair_game(mean):
     """What is expected of it over all that can happen is what it began with."""
     values = np.array(list(product([0.0, 1.0], repeat=10)))
-    chance = np.where(values == 1, mean, 1 - mean).prod(1)
+    probability = np.where(values == 1, mean, 1 - mean).prod(1)
     for sign in (1, -1):
-        assert chance @ capital(values, mean, sign)[:, -1] == pytest.approx(1)
+        assert probability @ capital(values, mean, sign)[:, -1] == pytest.approx(1)
 
 
 @given(VALUES, st.integers(1, 19).map(lambda n: n / 20))
 def test_a_mean_is_left_out_where_a_fortune_was_made(values, mean):
-    found = mean_sequence(values, level=0.9)
+    result = mean_sequence(values, level=0.9)
     fortunes = [capital(np.array([values]), mean, sign)[0, -1] for sign in (1, -1)]
     if max(fortunes) > 20 * (1 + 1e-9):
-        assert found.excludes(mean)
+        assert result.excludes(mean)
     if max(fortunes) < 20 * (1 - 1e-9):
-        assert not found.excludes(mean)
+        assert not result.excludes(mean)
 
 
 @given(VALUES)
 def test_order_does_not_matter_and_the_other_end_is_the_mirror(values):
-    found = mean_sequence(values)
-    assert found == mean_sequence(values[::-1])
+    result = mean_sequence(values)
+    assert result == mean_sequence(values[::-1])
     mirrored = mean_sequence([1 - value for value in values])
-    assert mirrored.low == pytest.approx(1 - found.high, abs=1e-9)
-    assert 0 <= found.low <= found.value <= found.high <= 1
+    assert mirrored.low == pytest.approx(1 - result.high, abs=1e-9)
+    assert 0 <= result.low <= result.value <= result.high <= 1
 
 
 @given(VALUES, VALUES)
 @settings(max_examples=15)
 def test_a_difference_is_left_out_where_every_pair_of_means_with_it_made_a_fortune(one, two):
-    found = difference_sequence(one, two, level=0.9)
+    result = difference_sequence(one, two, level=0.9)
     swapped = difference_sequence(two, one, level=0.9)
-    assert (swapped.low, swapped.high) == (-found.high, -found.low)
-    for difference in (found.low - 0.002, found.low + 0.002):
+    assert (swapped.low, swapped.high) == (-result.high, -result.low)
+    for difference in (result.low - 0.002, result.low + 0.002):
         if not -1 < difference < 1:
             continue
         means = np.linspace(max(0, -difference), min(1, 1 - difference), 400)[1:-1]
         above = [capital(np.array([one]), mean + difference)[0, -1] for mean in means]
         below = [capital(np.array([two]), mean, -1)[0, -1] for mean in means]
         fortune = (np.array(above) * np.array(below)).min()
-        assert (fortune >= 20) == (difference < found.low) or fortune == pytest.approx(20, rel=0.1)
+        assert (fortune >= 20) == (difference < result.low) or fortune == pytest.approx(20, rel=0.1)
 
 
 def thompson(rng, rates, *, paths, steps, floor=0.1):
@@ -152,13 +152,13 @@ def test_a_difference_is_covered_while_thompson_sampling_allocates():
     assert missed <= 0.05
 
 
-def effects(arms, values, chances):
+def effects(arms, values, probabilities):
     """Weighted effects, each centred on the mean of the values before it."""
     before = np.cumsum(values, 1) - values
     centre = np.where(
         np.arange(values.shape[1]) > 0, before / np.maximum(np.arange(values.shape[1]), 1), 0.5
     )
-    return (2 * arms - 1) * (values - centre) / chances
+    return (2 * arms - 1) * (values - centre) / probabilities
 
 
 def test_an_average_effect_is_covered_though_everything_drifts():
@@ -186,10 +186,10 @@ def test_an_average_effect_is_covered_though_everything_drifts():
 def test_an_average_is_what_its_bound_says():
     rng = np.random.default_rng(3)
     numbers = rng.uniform(-2, 2, 500) + 0.5
-    found = average_sequence(numbers.sum(), (numbers**2).sum(), 500, bound=2.5)
-    assert found.low < 0.5 < found.high
+    result = average_sequence(numbers.sum(), (numbers**2).sum(), 500, bound=2.5)
+    assert result.low < 0.5 < result.high
     logs = [
-        rate * (numbers.sum() - 500 * found.low) / 2.5
+        rate * (numbers.sum() - 500 * result.low) / 2.5
         - (-np.log1p(-rate) - rate) * (numbers**2).sum() / 6.25
         for rate in RATES
     ]
@@ -208,10 +208,10 @@ def test_a_weighted_effect_is_expected_to_be_the_effect_whatever_the_guess():
 @pytest.mark.parametrize(("ones", "n"), [(50, 100), (900, 1000), (10, 5000)])
 def test_the_price_of_peeking_is_less_than_double(ones, n):
     """The exact interval for a fixed number lies inside, and is more than half as wide."""
-    found = mean_sequence([1.0, 0.0], [ones, n - ones])
+    result = mean_sequence([1.0, 0.0], [ones, n - ones])
     fixed = stats.binomtest(ones, n).proportion_ci(0.95)
-    assert found.low < fixed.low < fixed.high < found.high
-    assert found.width < 2 * (fixed.high - fixed.low)
+    assert result.low < fixed.low < fixed.high < result.high
+    assert result.width < 2 * (fixed.high - fixed.low)
 
 
 @pytest.mark.parametrize(("rate", "most"), [(0.6, 1800), (0.7, 500)])

@@ -40,63 +40,65 @@ class Trial:
     def follower(self):
         return ExperimentReader(self.store, self.experiment.name)
 
-    def talk(self, arm, chances=None, **fields):
+    def interaction(self, arm, probabilities=None, **fields):
         """An interaction that an arm answered."""
         self.number += 1
-        chances = chances or dict.fromkeys(self.experiment.arms, 1 / len(self.experiment.arms))
-        note = note_of(self.experiment.name, chances)
+        probabilities = probabilities or dict.fromkeys(
+            self.experiment.arms, 1 / len(self.experiment.arms)
+        )
+        note = note_of(self.experiment.name, probabilities)
         return Interaction(
             id=f"talk-{self.number}",
             prompt=(Message.user("Hi"),),
             responses=(Response(id="0", text="x" * (5 + self.number % 7)),),
             policy=arm,
-            propensity=chances[arm],
+            propensity=probabilities[arm],
             metadata={"gateway": {"experiment": note}},
             **fields,
         )
 
-    def thumb(self, talk, good):
-        return Label(interaction=talk.id, annotator=ADA, response="0", good=bool(good))
+    def thumb(self, interaction, good):
+        return Label(interaction=interaction.id, annotator=ADA, response="0", good=bool(good))
 
     def pair(self, first, second):
         """An interaction that two arms answered."""
-        talk = self.talk(first)
+        interaction = self.interaction(first)
         answers = tuple(
             Response(id=str(i), text=f"answer {i}", policy=arm)
             for i, arm in enumerate((first, second))
         )
-        return talk.model_copy(update={"responses": answers, "policy": None})
+        return interaction.model_copy(update={"responses": answers, "policy": None})
 
-    def preference(self, talk, verdict):
-        return Preference(interaction=talk.id, annotator=ADA, a="0", b="1", verdict=verdict)
+    def preference(self, interaction, verdict):
+        return Preference(interaction=interaction.id, annotator=ADA, a="0", b="1", verdict=verdict)
 
     def traffic(self, rates, count, *, state=None):
         """Let arms answer by the present allocation, and judge all they say."""
         state = state or self.follower().refresh()
-        chances = allocate(state).chances
-        arms = list(chances)
+        probabilities = allocate(state).probabilities
+        arms = list(probabilities)
         records = []
-        for arm in self.rng.choice(arms, count, p=list(chances.values())):
-            talk = self.talk(str(arm), chances)
-            records += [talk, self.thumb(talk, self.rng.random() < rates[str(arm)])]
+        for arm in self.rng.choice(arms, count, p=list(probabilities.values())):
+            interaction = self.interaction(str(arm), probabilities)
+            records += [interaction, self.thumb(interaction, self.rng.random() < rates[str(arm)])]
         self.store.add(*records)
 
 
-def trial_of(store, *, candidates=1, who="ada", name="trial", **fields):
+def trial_of(store, *, candidates=1, actor="ada", name="trial", **fields):
     control = policy("control")
     save_policy(store, control)
-    promote(store, control, who=who)
+    promote(store, control, actor=actor)
     others = [policy(f"candidate {i}") for i in range(candidates)]
     for one in others:
         save_policy(store, one)
     experiment = Experiment(
         name=name, control=control.id, candidates=tuple(one.id for one in others), **fields
     )
-    start(store, experiment, who=who)
+    start(store, experiment, actor=actor)
     return Trial(store, experiment, np.random.default_rng(0))
 
 
 @pytest.fixture
 def store():
-    with Store(":memory:") as found:
-        yield found
+    with Store(":memory:") as result:
+        yield result

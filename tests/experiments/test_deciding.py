@@ -79,10 +79,10 @@ def test_a_guard_that_gets_worse_stops_a_winner(store):
     trial = trial_of(store, guards=("outcome",), rule=Rule(at_least=20))
     for number in range(160):
         arm = trial.experiment.arms[number % 2]
-        talk = trial.talk(arm)
+        interaction = trial.interaction(arm)
         wins = arm != trial.control
-        passed = Outcome(interaction=talk.id, annotator=ADA, response="0", passed=not wins)
-        store.add(talk, trial.thumb(talk, wins), passed)
+        passed = Outcome(interaction=interaction.id, annotator=ADA, response="0", passed=not wins)
+        store.add(interaction, trial.thumb(interaction, wins), passed)
     state = trial.follower().refresh()
     assert summarise(state).candidates[0].verdict == "better"
     assert any("outcome gets worse" in r for r in _gate_reasons(state, trial))
@@ -111,20 +111,20 @@ def test_an_experiment_ends_at_its_horizon(store):
 def test_a_promotion_by_hand_of_something_else_ends_it(store):
     trial = trial_of(store, rule=Rule(promote=False, at_least=20))
     trial.traffic(rates(trial, 0.1, 0.9), 100)
-    promote_arm(store, "trial", who="ada")
+    promote_arm(store, "trial", actor="ada")
     assert kinds(store) == ["started", "promoted"]
-    assert promotion_history(store)[-1].who == "ada"
+    assert promotion_history(store)[-1].actor == "ada"
     with pytest.raises(NotFound, match="has ended"):
-        promote_arm(store, "trial", who="ada")
+        promote_arm(store, "trial", actor="ada")
 
 
 def test_a_candidate_that_did_not_prove_itself_is_refused_and_nothing_is_kept(store):
     trial = trial_of(store)
     with pytest.raises(GateRefused, match="Nobody has judged"):
-        promote_arm(store, "trial", who="ada")
+        promote_arm(store, "trial", actor="ada")
     trial.traffic(rates(trial, 0.5, 0.5), 60)
     with pytest.raises(GateRefused, match="not shown to be above"):
-        promote_arm(store, "trial", who="ada")
+        promote_arm(store, "trial", actor="ada")
     assert list_evaluations(store) == []
     assert kinds(store) == ["started"]
 
@@ -141,23 +141,23 @@ def test_the_evidence_says_what_the_traffic_showed(store):
     trial = trial_of(store)
     trial.traffic(rates(trial, 0.3, 0.8), 400)
     state = trial.follower().refresh()
-    found = evaluation_of(state, trial.candidates[0])
+    result = evaluation_of(state, trial.candidates[0])
     values = [state.arms[arm].values["thumb"] for arm in trial.experiment.arms]
     control, candidate = (list(one.elements()) for one in values)
     better = np.mean([(c > d) + 0.5 * (c == d) for c in candidate for d in control])
-    assert found.win_rate.value == pytest.approx(better)
-    assert found.value.difference.value == pytest.approx(np.mean(candidate) - np.mean(control))
-    assert found.prompts == 400
-    assert "of 400 live prompts by traffic:thumb" in headline(found)
+    assert result.win_rate.value == pytest.approx(better)
+    assert result.value.difference.value == pytest.approx(np.mean(candidate) - np.mean(control))
+    assert result.prompts == 400
+    assert "of 400 live prompts by traffic:thumb" in headline(result)
 
 
 def test_the_longer_answer_wins_as_often_as_mann_and_whitney_count():
     rng = np.random.default_rng(0)
     one, two = rng.integers(1, 30, 60), rng.integers(5, 35, 80)
-    found = longer_wins(Counter(one.tolist()), Counter(two.tolist()))
+    result = longer_wins(Counter(one.tolist()), Counter(two.tolist()))
     counted = stats.mannwhitneyu(one, two).statistic / (60 * 80)
-    assert found.value == pytest.approx(counted)
-    assert found.low < counted < found.high
+    assert result.value == pytest.approx(counted)
+    assert result.low < counted < result.high
 
 
 def test_duels_are_won_against_the_control(store):
@@ -167,10 +167,10 @@ def test_duels_are_won_against_the_control(store):
     good, bad = trial.candidates
     for number in range(120):
         one, two = ((trial.control, good), (bad, trial.control), (good, bad))[number % 3]
-        talk = trial.pair(one, two)
+        interaction = trial.pair(one, two)
         best = min((good, trial.control, bad).index(arm) for arm in (one, two))
         verdict = "a" if (good, trial.control, bad)[best] == one else "b"
-        store.add(talk, trial.preference(talk, verdict))
+        store.add(interaction, trial.preference(interaction, verdict))
     summary = summarise(trial.follower().refresh())
     assert [arm.verdict for arm in summary.arms] == ["control", "better", "worse"]
     assert [arm.outcome.mean.value for arm in summary.arms] == [0.5, 1.0, 0.0]
@@ -203,26 +203,28 @@ def test_one_experiment_at_a_time_against_what_is_served(store):
     trial = trial_of(store)
     other = Experiment(name="other", control=trial.control, candidates=trial.candidates)
     with pytest.raises(Conflict, match="'trial' runs"):
-        start(store, other, who="bo")
-    stop(store, "trial", who="ada")
+        start(store, other, actor="bo")
+    stop(store, "trial", actor="ada")
     with pytest.raises(Conflict, match="There was an experiment"):
-        start(store, trial.experiment, who="bo")
+        start(store, trial.experiment, actor="bo")
     with pytest.raises(BacktalkError, match="what project 'default' serves"):
-        start(store, Experiment(name="x", control="b" * 32, candidates=("c",)), who="bo")
+        start(store, Experiment(name="x", control="b" * 32, candidates=("c",)), actor="bo")
     with pytest.raises(NotFound):
-        start(store, Experiment(name="x", control=trial.control, candidates=("c" * 32,)), who="bo")
+        start(
+            store, Experiment(name="x", control=trial.control, candidates=("c" * 32,)), actor="bo"
+        )
     named = policy("named").named("named")
     save_policy(store, named)
     with pytest.raises(BacktalkError, match="not the id"):
-        start(store, Experiment(name="x", control=trial.control, candidates=("named",)), who="bo")
-    start(store, other, who="bo")
-    assert [(event.what.kind, event.who) for event in read_events(store)] == [
+        start(store, Experiment(name="x", control=trial.control, candidates=("named",)), actor="bo")
+    start(store, other, actor="bo")
+    assert [(event.what.kind, event.actor) for event in read_events(store)] == [
         ("started", "ada"),
         ("ended", "ada"),
         ("started", "bo"),
     ]
     with pytest.raises(NotFound, match="no candidate"):
-        stop(store, "other", arm=trial.control, who="bo")
+        stop(store, "other", arm=trial.control, actor="bo")
 
 
 def test_whoever_looks_second_writes_nothing(store):
@@ -243,9 +245,9 @@ def test_a_rolled_back_winner_can_be_tried_again(store):
     trial = trial_of(store, rule=Rule(at_least=20))
     trial.traffic(rates(trial, 0.0, 1.0), 100)
     step(store, trial.follower())
-    rollback(store, who="ada")
-    start(store, trial.experiment.model_copy(update={"name": "again"}), who="ada")
+    rollback(store, actor="ada")
+    start(store, trial.experiment.model_copy(update={"name": "again"}), actor="ada")
     third = policy("third")
     with pytest.raises(GateRefused):
-        promote(store, third, who="ada")
+        promote(store, third, actor="ada")
     assert running_experiment(store).name == "again"

@@ -63,7 +63,7 @@ def log(store, odds, count, *, policy, propensity=False):
             )
             for i in kept
         )
-        talk = Interaction(
+        interaction = Interaction(
             id=f"talk {number}",
             prompt=(Message.user("Is it open?"),),
             responses=responses,
@@ -72,8 +72,8 @@ def log(store, odds, count, *, policy, propensity=False):
         )
         good = bool(rng.random() < WORTH[place])
         records += [
-            talk,
-            Label(interaction=talk.id, annotator=ADA, response=str(place), good=good),
+            interaction,
+            Label(interaction=interaction.id, annotator=ADA, response=str(place), good=good),
         ]
     store.add(*records)
 
@@ -89,11 +89,11 @@ def test_an_arm_of_an_experiment_is_worth_what_it_is_worth(store):
         trial.traffic(truth, 200)
     rare = trial.candidates[0]
     policy = next(p for p in map(written, ("candidate 0", "candidate 1")) if p.id == rare)
-    found = estimate_policy(store, policy, load=nobody, level=0.99)
-    assert found.by == "the chances of the arms of experiments"
-    assert found.logged.n == 800
-    assert found.logged.value > 0.55
-    for estimate in values(found).values():
+    result = estimate_policy(store, policy, load=nobody, level=0.99)
+    assert result.by == "the chances of the arms of experiments"
+    assert result.logged.n == 800
+    assert result.logged.value > 0.55
+    for estimate in values(result).values():
         assert not estimate.excludes(0.3)
         assert estimate.value < 0.5
 
@@ -104,13 +104,13 @@ def test_a_model_that_never_answered_is_known_by_its_probabilities(store):
     odds = (0.1, 0.3, 0.6)
     log(store, (0.5, 0.3, 0.2), 1500, policy=logging)
     loaded = LoadedPolicy(target, Odds(*odds), {})
-    found = estimate_policy(store, target, load=lambda: loaded)
+    result = estimate_policy(store, target, load=lambda: loaded)
     truth = float(np.array(odds) @ WORTH)
-    assert found.by == "its model's probabilities"
-    for estimate in values(found).values():
+    assert result.by == "its model's probabilities"
+    for estimate in values(result).values():
         assert not estimate.excludes(truth)
-    assert found.logged.high < truth
-    assert values(found)["dr"].width < values(found)["ips"].width
+    assert result.logged.high < truth
+    assert values(result)["dr"].width < values(result)["ips"].width
 
 
 def test_the_best_of_logged_candidates_is_known_by_the_propensity_of_what_was_shown(store):
@@ -124,9 +124,9 @@ def test_the_best_of_logged_candidates_is_known_by_the_propensity_of_what_was_sh
     target = written("target", BestOfN(n=3, reward="longest"))
     log(store, (0.4, 0.3, 0.3), 600, policy=written("logging"), propensity=True)
     loaded = LoadedPolicy(target, Odds(1, 0, 0), {"longest": Longest()})
-    found = estimate_policy(store, target, load=lambda: loaded)
-    assert found.by == "its choice among logged candidates"
-    for estimate in values(found).values():
+    result = estimate_policy(store, target, load=lambda: loaded)
+    assert result.by == "its choice among logged candidates"
+    for estimate in values(result).values():
         assert not estimate.excludes(0.5)
         assert estimate.width < 0.3
 

@@ -30,6 +30,6 @@ def test_the_page_runs(tmp_path, monkeypatch, free_port):
             reader.close()
     assert [arm.verdict for arm in names["summary"].arms] == ["control", "better"]
     with Store("backtalk.db") as store:
-        done = [(one.promotion.action, one.who) for one in promotion_history(store)]
+        done = [(one.promotion.action, one.actor) for one in promotion_history(store)]
     assert [action for action, _ in done] == ["promote", "promote", "rollback"]
     assert done[1][1] == "backtalk"

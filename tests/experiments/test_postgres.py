@@ -16,8 +16,8 @@ def test_what_becomes_visible_late_or_goes_away_is_noticed(postgres_database):
         trial = trial_of(store, candidates=2, rule=Rule(at_least=20))
         follower = trial.follower()
         batch = Batch(project_number(store.engine, "default"))
-        late = [trial.talk(trial.control) for _ in range(5)]
-        batch.add(late, [trial.thumb(talk, good=True) for talk in late])
+        late = [trial.interaction(trial.control) for _ in range(5)]
+        batch.add(late, [trial.thumb(interaction, good=True) for interaction in late])
         with writing(store.engine) as connection:
             batch.insert(connection)
             trial.traffic(dict(zip(trial.experiment.arms, (0.4, 0.9, 0.0), strict=True)), 300)

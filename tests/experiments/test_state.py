@@ -62,7 +62,7 @@ class Log:
         self.trial = trial
         self.intake = StreamWriter(trial.store.engine)
         self.follower = trial.follower()
-        self.talks = {}
+        self.interactions = {}
         self.items = []
         self.deleted = []
 
@@ -73,34 +73,36 @@ class Log:
         arms = self.trial.experiment.arms
         if self.trial.experiment.allocation == "dueling":
             one, two = (arms[(number + i) % len(arms)] for i in (0, 1 + number % 2))
-            talk = self.trial.pair(one, two)
+            interaction = self.trial.pair(one, two)
         else:
-            chances = dict(zip(arms, (0.5, 0.3, 0.2), strict=True))
-            talk = self.trial.talk(arms[number % 3], chances, user=f"user {number % 5}")
-        self.talks[talk.id] = talk
-        return talk
+            probabilities = dict(zip(arms, (0.5, 0.3, 0.2), strict=True))
+            interaction = self.trial.interaction(
+                arms[number % 3], probabilities, user=f"user {number % 5}"
+            )
+        self.interactions[interaction.id] = interaction
+        return interaction
 
-    def said(self, talk, number):
+    def said(self, interaction, number):
         if self.trial.experiment.allocation == "dueling":
-            item = self.trial.preference(talk, ("a", "b", "tie", "both_bad")[number % 4])
+            item = self.trial.preference(interaction, ("a", "b", "tie", "both_bad")[number % 4])
         else:
-            item = self.trial.thumb(talk, number % 3)
+            item = self.trial.thumb(interaction, number % 3)
         self.items.append(item.id)
         return item
 
     def happen(self, act, number):
         if act == "show":
             self.take(self.shown(number))
-        elif act == "judge" and self.talks:
-            talk = list(self.talks.values())[number % len(self.talks)]
-            self.take(self.said(talk, number))
+        elif act == "judge" and self.interactions:
+            interaction = list(self.interactions.values())[number % len(self.interactions)]
+            self.take(self.said(interaction, number))
         elif act == "early":
-            talk = self.shown(number)
-            self.take(self.said(talk, number))
-            self.take(talk)
-        elif act == "again" and self.talks:
-            talk = list(self.talks.values())[number % len(self.talks)]
-            self.take(self.said(talk, number), self.said(talk, number + 1))
+            interaction = self.shown(number)
+            self.take(self.said(interaction, number))
+            self.take(interaction)
+        elif act == "again" and self.interactions:
+            interaction = list(self.interactions.values())[number % len(self.interactions)]
+            self.take(self.said(interaction, number), self.said(interaction, number + 1))
         elif act == "delete" and (left := self.alive()):
             self.deleted.append(left[number % len(left)])
             self.trial.store.delete(self.deleted[-1])
@@ -111,10 +113,10 @@ class Log:
         elif act == "restart":
             self.follower = self.trial.follower()
         elif act == "other":
-            other = self.trial.talk(self.trial.control)
+            other = self.trial.interaction(self.trial.control)
             self.take(other.model_copy(update={"metadata": {}, "id": f"{other.id}-other"}))
         elif act == "stop" and self.follower.refresh().live[2:]:
-            stop(self.trial.store, "trial", arm=self.follower.state.live[1], who="ada")
+            stop(self.trial.store, "trial", arm=self.follower.state.live[1], actor="ada")
 
     def alive(self):
         """What can be deleted: an interaction hides its feedback, which then cannot be."""
@@ -124,9 +126,9 @@ class Log:
     def whole(self):
         """The state by the plain fold, over records as they stand in the store."""
         store = self.trial.store
-        talks = {case.interaction.id: case.interaction for case in store.cases()}
-        said = [(talks[item.interaction], item) for item in store.feedback()]
-        return replay(read_events(store, "trial"), talks.values(), said)
+        interactions = {case.interaction.id: case.interaction for case in store.cases()}
+        said = [(interactions[item.interaction], item) for item in store.feedback()]
+        return replay(read_events(store, "trial"), interactions.values(), said)
 
 
 @pytest.mark.parametrize(
@@ -173,9 +175,9 @@ def test_what_is_interrupted_is_read_again_and_not_twice(store, monkeypatch):
 def test_a_unit_counts_once_with_its_first_judgement(store):
     trial = trial_of(store, unit="user")
     for good in (True, False, False):
-        talk = trial.talk(trial.control, user="bo")
-        store.add(talk, trial.thumb(talk, good))
-    nameless = trial.talk(trial.control)
+        interaction = trial.interaction(trial.control, user="bo")
+        store.add(interaction, trial.thumb(interaction, good))
+    nameless = trial.interaction(trial.control)
     store.add(nameless, trial.thumb(nameless, good=False))
     state = trial.follower().refresh()
     assert state.arms[trial.control].values["thumb"] == Counter({1.0: 1, 0.0: 1})
@@ -184,10 +186,11 @@ def test_a_unit_counts_once_with_its_first_judgement(store):
 
 def test_another_experiments_answers_do_not_count(store):
     trial = trial_of(store)
-    talk = trial.talk(trial.control)
+    interaction = trial.interaction(trial.control)
     metadata = {"gateway": {"experiment": note_of("another", {trial.control: 1.0})}}
     store.add(
-        other := talk.model_copy(update={"metadata": metadata}), trial.thumb(other, good=True)
+        other := interaction.model_copy(update={"metadata": metadata}),
+        trial.thumb(other, good=True),
     )
     state = trial.follower().refresh()
     assert (state.shown, state.judged) == (0, 0)
@@ -196,13 +199,13 @@ def test_another_experiments_answers_do_not_count(store):
 def test_effects_are_weighted_only_where_both_arms_were_in_play(store):
     trial = trial_of(store, candidates=2, allocation="thompson", floor=0.2)
     one, two = trial.candidates
-    for arm, good, chances in (
+    for arm, good, probabilities in (
         (trial.control, True, {trial.control: 0.5, one: 0.25, two: 0.25}),
         (one, True, {trial.control: 0.5, one: 0.25, two: 0.25}),
         (one, False, {trial.control: 0.6, one: 0.4}),
     ):
-        talk = trial.talk(arm, chances)
-        store.add(talk, trial.thumb(talk, good))
+        interaction = trial.interaction(arm, probabilities)
+        store.add(interaction, trial.thumb(interaction, good))
     state = trial.follower().refresh()
     first, second = (state.arms[arm].effects["thumb"] for arm in (one, two))
     # Each centred on what the candidate and the control got before: on 0.5, then twice on 1.
@@ -214,14 +217,14 @@ def test_effects_are_weighted_only_where_both_arms_were_in_play(store):
 def test_an_arm_that_is_judged_more_often_gains_nothing_by_it(store):
     """The control and the first candidate are equal; the second is better and gets most."""
     trial = trial_of(store, candidates=2, allocation="thompson", floor=0.2)
-    chances = dict(zip(trial.experiment.arms, (0.2, 0.2, 0.6), strict=True))
+    probabilities = dict(zip(trial.experiment.arms, (0.2, 0.2, 0.6), strict=True))
     records = []
-    for place, arm in enumerate(trial.rng.choice(trial.experiment.arms, 6000, p=(0.2, 0.2, 0.6))):
-        talk = trial.talk(str(arm), chances)
-        records.append(talk)
-        if arm == trial.candidates[0] or place % 5 == 0:
+    for index, arm in enumerate(trial.rng.choice(trial.experiment.arms, 6000, p=(0.2, 0.2, 0.6))):
+        interaction = trial.interaction(str(arm), probabilities)
+        records.append(interaction)
+        if arm == trial.candidates[0] or index % 5 == 0:
             rate = 0.95 if arm == trial.candidates[1] else 0.5
-            records.append(trial.thumb(talk, trial.rng.random() < rate))
+            records.append(trial.thumb(interaction, trial.rng.random() < rate))
     store.add(*records)
     equal, better = summarise(trial.follower().refresh()).candidates
     assert (equal.verdict, better.verdict) == ("open", "better")
@@ -255,8 +258,8 @@ def about(**fields):
     ],
 )
 def test_what_feedback_comes_down_to(item, signal, value):
-    found = score(answered("a"), item, signal)
-    assert found == (None if value is None else ("a", value))
+    result = score(answered("a"), item, signal)
+    assert result == (None if value is None else ("a", value))
 
 
 DUEL = Experiment(name="d", control="a", candidates=("b",), allocation="dueling",
@@ -283,9 +286,9 @@ DUEL = Experiment(name="d", control="a", candidates=("b",), allocation="dueling"
 )
 def test_who_won_a_duel(item, value):
     """The first and the last answer are the candidate's, the one between the control's."""
-    talk = answered("b", "a", "b")
-    assert arms_of(talk) == ("b", "a")
-    assert duel(talk, item, DUEL) == value
+    interaction = answered("b", "a", "b")
+    assert arms_of(interaction) == ("b", "a")
+    assert duel(interaction, item, DUEL) == value
 
 
 @pytest.mark.parametrize(

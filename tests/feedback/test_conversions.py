@@ -182,10 +182,10 @@ def test_the_lattice_names_kinds_that_exist_and_reaches_every_view():
 def test_a_ranking_is_all_its_pairs_and_they_give_the_ranking_back(order, cuts):
     bounds = [0, *sorted(cuts), 4]
     groups = tuple(tuple(order[i:j]) for i, j in pairwise(bounds))
-    found = pairs.ranking_pairs(case(Ranking(tiers=groups, **ABOUT)))
-    assert len(found) == 6
+    results = pairs.ranking_pairs(case(Ranking(tiers=groups, **ABOUT)))
+    assert len(results) == 6
     wins = {response.text: 0.0 for response in TALK.responses}
-    for pair in found:
+    for pair in results:
         wins[pair.chosen] += pair.probability
         wins[pair.rejected] += 1 - pair.probability
     level = {TALK.response(id_).text: -i for i, group in enumerate(groups) for id_ in group}
@@ -211,13 +211,13 @@ def test_ratings_of_one_judge_on_one_aspect_are_pairs_with_a_strength():
         Rating(response="3", value=1, interaction=TALK.id, annotator=BOB),
         Rating(response="3", value=1, scale=Scale.PERCENT, **ABOUT),
     ]
-    found = pairs.rating_pairs(case(*items))
-    assert [(said(pair), pair.strength) for pair in found] == [
+    results = pairs.rating_pairs(case(*items))
+    assert [(said(pair), pair.strength) for pair in results] == [
         (("seven", ">", "nine"), 0.75),
         (("seven", "=", "two"), None),
         (("two", ">", "nine"), 0.75),
     ]
-    assert found[0].feedback == (items[0].id, items[1].id)
+    assert results[0].feedback == (items[0].id, items[1].id)
 
 
 def test_a_judge_who_comes_back_is_taken_at_their_last_word():
@@ -242,8 +242,8 @@ def test_outcomes_that_differ_are_pairs():
         Outcome(response="2", passed=False, score=0.5, **about),
         Outcome(response="3", passed=False, **about),
     ]
-    found = {said(pair): pair.strength for pair in pairs.outcome_pairs(case(*items))}
-    assert found == {
+    results = {said(pair): pair.strength for pair in pairs.outcome_pairs(case(*items))}
+    assert results == {
         ("seven", ">", "nine"): 0.5,
         ("seven", ">", "two"): 0.5,
         ("seven", ">", "eight"): 1.0,
@@ -251,9 +251,9 @@ def test_outcomes_that_differ_are_pairs():
 
 
 def test_an_edit_is_a_pair_an_example_and_weights_on_what_it_changed():
-    talk = Interaction.of("Hi", "Dear Sir, yo!")
-    edit = Edit(interaction=talk.id, annotator=ADA, response="0", text="Dear Madam, hello!")
-    whole = Case(talk, (edit,))
+    interaction = Interaction.of("Hi", "Dear Sir, yo!")
+    edit = Edit(interaction=interaction.id, annotator=ADA, response="0", text="Dear Madam, hello!")
+    whole = Case(interaction, (edit,))
     (pair,) = views(whole, Pair)
     assert (pair.chosen, pair.rejected) == ("Dear Madam, hello!", "Dear Sir, yo!")
     assert [item.completion for item in views(whole, SFTExample)] == ["Dear Madam, hello!"]
@@ -265,10 +265,10 @@ def test_an_edit_is_a_pair_an_example_and_weights_on_what_it_changed():
 
 @given(texts, texts)
 def test_the_weights_of_an_edit_cover_what_is_not_in_the_new_text(before, after):
-    talk = Interaction.of("Hi", before)
-    edit = Edit(interaction=talk.id, annotator=ADA, response="0", text=after)
+    interaction = Interaction.of("Hi", before)
+    edit = Edit(interaction=interaction.id, annotator=ADA, response="0", text=after)
     kept = before
-    for weighted in views(Case(talk, (edit,)), SpanWeights):
+    for weighted in views(Case(interaction, (edit,)), SpanWeights):
         for weight in reversed(weighted.weights):
             kept = kept[: weight.start] + kept[weight.end :]
     rest = iter(after)
@@ -302,9 +302,9 @@ def test_both_bad_is_no_tie_but_two_bad_labels():
 
 
 def test_a_pair_knows_what_was_shown_first_and_with_what_propensity():
-    talk = TALK.model_copy(update={"shown": ("1", "0"), "propensity": 0.5})
+    interaction = TALK.model_copy(update={"shown": ("1", "0"), "propensity": 0.5})
     judged = Preference(a="0", b="1", verdict="a", probability=0.7, confidence=0.4, **ABOUT)
-    (pair,) = views(Case(talk, (judged,)), Pair)
+    (pair,) = views(Case(interaction, (judged,)), Pair)
     assert (pair.first, pair.propensity, pair.probability, pair.weight) == (
         "rejected",
         0.5,
@@ -378,8 +378,8 @@ def test_words_about_a_response_are_critiques_and_join_the_edit_of_the_same_pers
         FollowUp(response="0", text="I meant a large one.", **ABOUT),
         FollowUp(text="Which of them?", **ABOUT),
     ]
-    found = [(c.completion, c.critique, c.refinement) for c in views(case(*items), CritiqueView)]
-    assert found == [
+    results = [(c.completion, c.critique, c.refinement) for c in views(case(*items), CritiqueView)]
+    assert results == [
         ("nine", "Nine is three times three.", "five"),
         ("nine", "No.", None),
         ("eight", "8 = 2 * 4", None),
@@ -388,9 +388,9 @@ def test_words_about_a_response_are_critiques_and_join_the_edit_of_the_same_pers
 
 
 def test_a_follow_up_is_about_the_only_answer_that_was_shown():
-    talk = TALK.model_copy(update={"shown": ("2",)})
+    interaction = TALK.model_copy(update={"shown": ("2",)})
     asked = FollowUp(text="Are you sure?", **ABOUT)
-    assert [c.completion for c in views(Case(talk, (asked,)), CritiqueView)] == ["two"]
+    assert [c.completion for c in views(Case(interaction, (asked,)), CritiqueView)] == ["two"]
 
 
 def test_only_the_kinds_asked_for_are_used():
@@ -404,11 +404,14 @@ def test_only_the_kinds_asked_for_are_used():
 
 def test_the_same_prompt_asked_twice_becomes_one_case():
     def once(text, model, good):
-        talk = Interaction(
+        interaction = Interaction(
             prompt=(Message.user("Name a prime."),),
             responses=(Response(id="r", text=text, model=model),),
         )
-        return Case(talk, (Label(interaction=talk.id, annotator=ADA, response="r", good=good),))
+        return Case(
+            interaction,
+            (Label(interaction=interaction.id, annotator=ADA, response="r", good=good),),
+        )
 
     other = Case(Interaction.of("Name a colour.", "red"))
     merged = merge_by_prompt([once("two", "m", True), other, once("nine", "m", False)])

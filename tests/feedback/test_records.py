@@ -40,9 +40,9 @@ ABOUT = {"interaction": TALK.id, "annotator": ADA}
 
 
 @given(interactions())
-def test_an_interaction_survives_json(talk):
-    assert parse_interaction(talk.to_json()) == talk
-    assert parse_interaction(talk.to_dict()) == talk
+def test_an_interaction_survives_json(interaction):
+    assert parse_interaction(interaction.to_json()) == interaction
+    assert parse_interaction(interaction.to_dict()) == interaction
 
 
 @given(cases())
@@ -216,12 +216,15 @@ def test_feedback_that_does_not_fit_its_interaction_is_refused(what):
 
 
 def test_offsets_count_code_points_not_bytes():
-    talk = Interaction.of("?", "naïve 🙂!")
+    interaction = Interaction.of("?", "naïve 🙂!")
     marked = Spans(
-        interaction=talk.id, annotator=ADA, response="0", spans=(Span(start=6, end=8, label="x"),)
+        interaction=interaction.id,
+        annotator=ADA,
+        response="0",
+        spans=(Span(start=6, end=8, label="x"),),
     )
-    marked.check(talk)
-    assert talk.response("0").text[6:8] == "🙂!"
+    marked.check(interaction)
+    assert interaction.response("0").text[6:8] == "🙂!"
 
 
 def test_both_bad_has_neither_winner_nor_loser():

@@ -64,21 +64,21 @@ def tasks(world: AnyWorld, count: int) -> list[Any]:
 
 def drafts(world: AnyWorld, count: int) -> Iterator[Draft]:
     """Yield answers of writers of every care, told rules in and out of their scope."""
-    chance = np.random.default_rng(5)
+    rng = np.random.default_rng(5)
     for task in tasks(world, count):
-        told = [rule for rule in world.rules if chance.random() < 1.5 / len(world.rules)]
-        care = CARES[chance.integers(len(CARES))]
-        yield Draft(task, world.in_force(task, told), world.write(task, chance, care, told))
+        told = [rule for rule in world.rules if rng.random() < 1.5 / len(world.rules)]
+        care = CARES[rng.integers(len(CARES))]
+        yield Draft(task, world.in_force(task, told), world.write(task, rng, care, told))
 
 
 def judged(world: AnyWorld, draft: Draft) -> Assessment:
     return world.judge(draft.task, draft.text, draft.rules)
 
 
-def one_of_each_scope(world: AnyWorld, task: Any, chance: np.random.Generator) -> Sequence[Rule]:
+def one_of_each_scope(world: AnyWorld, task: Any, rng: np.random.Generator) -> Sequence[Rule]:
     """Return no rule, one in force, or several."""
     fitting = world.in_force(task, world.rules)
-    return [rule for rule in fitting if chance.random() < chance.random() ** 2]
+    return [rule for rule in fitting if rng.random() < rng.random() ** 2]
 
 
 def asked(task: Any, *told: Rule) -> tuple[Message, ...]:
@@ -119,9 +119,9 @@ def splits_are_disjoint_and_those_of_learning(world: AnyWorld, count: int) -> No
     for split in ("train", "held-out"):
         for text in drawn[split]:
             assert splits.split_of(prompt_key((Message.user(text),))) == split
-    usual = np.random.default_rng(11)
+    default = np.random.default_rng(11)
     assert not drawn["out-of-scope"] & {
-        world.draw(usual, unusual=False).text for _ in range(5 * count)
+        world.draw(default, unusual=False).text for _ in range(5 * count)
     }
 
 
@@ -135,22 +135,22 @@ def the_same_seed_gives_the_same_tasks(world: AnyWorld, count: int) -> None:
 
 
 def ideal_answers_are_faultless(world: AnyWorld, count: int) -> None:
-    chance = np.random.default_rng(0)
+    rng = np.random.default_rng(0)
     for task in tasks(world, count):
-        for rules in ((), one_of_each_scope(world, task, chance)):
-            found = world.judge(task, world.ideal(task, rules), rules)
-            assert found.utility == pytest.approx(1), (task.text, rules)
-            assert (found.faults, found.passed, found.trace) == ((), True, "")
-            assert all(step.truth == "right" for step in found.steps)
+        for rules in ((), one_of_each_scope(world, task, rng)):
+            result = world.judge(task, world.ideal(task, rules), rules)
+            assert result.utility == pytest.approx(1), (task.text, rules)
+            assert (result.faults, result.passed, result.trace) == ((), True, "")
+            assert all(step.truth == "right" for step in result.steps)
 
 
 def careful_writers_are_faultless(world: AnyWorld, count: int) -> None:
-    chance = np.random.default_rng(1)
+    rng = np.random.default_rng(1)
     for task in tasks(world, count):
-        rules = one_of_each_scope(world, task, chance)
-        text = world.write(task, chance, FAULTLESS, rules)
+        rules = one_of_each_scope(world, task, rng)
+        text = world.write(task, rng, FAULTLESS, rules)
         assert world.judge(task, text, rules).utility == pytest.approx(1), (task.text, text)
-        plain = world.write(task, chance, FAULTLESS, world.rules)
+        plain = world.write(task, rng, FAULTLESS, world.rules)
         in_force = world.in_force(task, world.rules)
         assert world.judge(task, plain, in_force).utility == pytest.approx(1), plain
 
@@ -159,27 +159,27 @@ def assessments_are_sound(world: AnyWorld, count: int) -> None:
     """Aspects and utility in [0, 1], faults exactly where it is below 1, everything in place."""
     faulty = 0
     for draft in drafts(world, count):
-        found = judged(world, draft)
-        assert set(found.aspects) == set(world.weights)
-        assert all(0 <= value <= 1 for value in found.aspects.values()), draft
-        expected = sum(world.weights[name] * value for name, value in found.aspects.items())
-        assert found.utility == pytest.approx(expected)
-        assert bool(found.faults) == (found.utility < 1 - 1e-9), draft
-        assert found.passed == (not found.trace), draft
-        faulty += bool(found.faults)
-        assert [fault.start for fault in found.faults] == sorted(f.start for f in found.faults)
-        for fault in found.faults:
+        result = judged(world, draft)
+        assert set(result.aspects) == set(world.weights)
+        assert all(0 <= value <= 1 for value in result.aspects.values()), draft
+        expected = sum(world.weights[name] * value for name, value in result.aspects.items())
+        assert result.utility == pytest.approx(expected)
+        assert bool(result.faults) == (result.utility < 1 - 1e-9), draft
+        assert result.passed == (not result.trace), draft
+        faulty += bool(result.faults)
+        assert [fault.start for fault in result.faults] == sorted(f.start for f in result.faults)
+        for fault in result.faults:
             assert 0 <= fault.start <= fault.end <= len(draft.text)
             assert draft.text[fault.start : fault.end] != fault.replacement
             assert fault.aspect in world.weights
             assert fault.label
             assert fault.said.endswith(".")
             assert fault.advice
-        for one, following in pairwise(found.faults):
+        for one, following in pairwise(result.faults):
             assert one.end <= following.start, draft
-        for step in found.steps:
+        for step in result.steps:
             assert 0 <= step.start < step.end <= len(draft.text)
-        for one, following in pairwise(found.steps):
+        for one, following in pairwise(result.steps):
             assert one.end <= following.start, draft
     assert faulty > count
 
@@ -191,34 +191,34 @@ def faults_can_be_mended(world: AnyWorld, count: int) -> None:
     """
     alone = raised = 0
     for draft in drafts(world, count):
-        found = judged(world, draft)
-        mended = mend(draft.text, found.faults)
+        result = judged(world, draft)
+        mended = mend(draft.text, result.faults)
         again = world.judge(draft.task, mended, draft.rules)
         assert again.utility == pytest.approx(1), (draft, mended)
         assert again.faults == ()
-        for fault in found.faults:
+        for fault in result.faults:
             better = world.judge(draft.task, mend(draft.text, [fault]), draft.rules)
-            assert better.utility > found.utility - 1e-9, (draft, fault)
+            assert better.utility > result.utility - 1e-9, (draft, fault)
             alone += 1
-            raised += better.utility > found.utility + 1e-9
+            raised += better.utility > result.utility + 1e-9
     assert raised > 0.5 * alone
 
 
 def some_tasks(world: AnyWorld) -> list[Any]:
-    chance = np.random.default_rng(2)
-    return [world.draw(chance, unusual=False) for _ in range(40)]
+    rng = np.random.default_rng(2)
+    return [world.draw(rng, unusual=False) for _ in range(40)]
 
 
 def rules_hold_in_their_scope_only(world: AnyWorld) -> None:
     """A rule outside its scope changes no judgement; in a system message it holds as if given."""
-    chance = np.random.default_rng(3)
+    rng = np.random.default_rng(3)
     drawn = some_tasks(world)
     for rule in world.rules:
         inside = [task for task in drawn if world.applies(rule, task)]
         assert inside, rule
         assert (rule.scope == "all") == (len(inside) == len(drawn)), rule
         for task in [inside[0], *drawn[:4]]:
-            text = world.write(task, chance, ErrorRates())
+            text = world.write(task, rng, ErrorRates())
             given = world.assess(asked(task), text, [rule])
             assert given == world.assess(asked(task, rule), text)
             assert given == world.judge(task, text, [rule] if task in inside else [])
@@ -231,11 +231,11 @@ def rules_change_what_is_right(world: AnyWorld) -> None:
     for rule in world.rules:
         changed = False
         for task in drawn:
-            usual, ruled = world.ideal(task), world.ideal(task, world.in_force(task, [rule]))
-            if usual == ruled:
+            default, ruled = world.ideal(task), world.ideal(task, world.in_force(task, [rule]))
+            if default == ruled:
                 continue
             changed = True
-            assert world.assess(asked(task), usual, [rule]).utility < 1 - 1e-9, rule
+            assert world.assess(asked(task), default, [rule]).utility < 1 - 1e-9, rule
             assert world.assess(asked(task), ruled, [rule]).utility == pytest.approx(1), rule
         changing += changed
     assert changing > 0.5 * len(world.rules)
@@ -253,19 +253,19 @@ def rules_are_told_apart(world: AnyWorld) -> None:
 
 def false_advice_is_false(world: AnyWorld, count: int) -> None:
     """It is about nothing that is wrong, and who follows it has a worse answer."""
-    chance = np.random.default_rng(4)
+    rng = np.random.default_rng(4)
     misled = 0
     for draft in drafts(world, count):
-        found = world.judge(draft.task, draft.text, ())
-        fault = world.mislead(draft.task, draft.text, chance)
+        result = world.judge(draft.task, draft.text, ())
+        fault = world.mislead(draft.task, draft.text, rng)
         if fault is None:
             continue
         misled += 1
-        assert fault.advice not in {true.advice for true in found.faults}, (draft, fault)
+        assert fault.advice not in {true.advice for true in result.faults}, (draft, fault)
         assert fault.aspect in world.weights
         assert 0 <= fault.start <= fault.end <= len(draft.text)
         followed = world.judge(draft.task, mend(draft.text, [fault]), ())
-        assert followed.utility < found.utility - 1e-9, (draft, fault)
+        assert followed.utility < result.utility - 1e-9, (draft, fault)
     assert misled > count / 2
 
 

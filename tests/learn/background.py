@@ -29,11 +29,11 @@ STEPS = 5
 
 
 def preference(number):
-    talk = Interaction.of(REQUEST.format(number), "Dear Ms Klein, it is ready.", "ready")
+    interaction = Interaction.of(REQUEST.format(number), "Dear Ms Klein, it is ready.", "ready")
     said = Preference(
-        interaction=talk.id, annotator=Annotator.human("ada"), a="0", b="1", verdict="a"
+        interaction=interaction.id, annotator=Annotator.human("ada"), a="0", b="1", verdict="a"
     )
-    return talk, said
+    return interaction, said
 
 
 def add(store, count, *, start=0):
@@ -42,14 +42,17 @@ def add(store, count, *, start=0):
 
 
 def criticise(store, number):
-    talk = Interaction.of(REQUEST.format(number), "Ready.")
+    interaction = Interaction.of(REQUEST.format(number), "Ready.")
     ada = Annotator.human("ada")
-    store.add(talk, Critique(interaction=talk.id, annotator=ada, response="0", text="Too short."))
+    store.add(
+        interaction,
+        Critique(interaction=interaction.id, annotator=ada, response="0", text="Too short."),
+    )
 
 
 def project(location, count=40):
     store = Store(location)
-    promote(store, PLAIN, who="ada")
+    promote(store, PLAIN, actor="ada")
     add(store, count)
     return store
 

@@ -167,7 +167,7 @@ def test_a_policy_that_was_rolled_back_is_not_served_again(store, methods):
     watch = WatchSpec(method="quick", policy="plain", judge="true-utility", gate=Gate(win_rate=0.0))
     learn(store, watch, every=20)
     assert active_policy(store).id == learned(store)[0].id
-    rollback(store, who="bo")
+    rollback(store, actor="bo")
     learn(store, watch.model_copy(update={"seed": 1}), every=20)
     assert '"promoted":false' in store.jobs.list()[-1].result
     assert "bo rolled it back" in store.jobs.list()[-1].result
@@ -185,7 +185,7 @@ def test_users_decide_about_a_policy_before_the_next_round_begins(store, methods
     add(store, 40, start=100)
     learn(store, watch, every=20)
     assert states(store) == ["done"]
-    stop(store, running.name, who="ada")
+    stop(store, running.name, actor="ada")
     learn(store, watch, every=20)
     assert states(store) == ["done", "done"]
     assert running_experiment(store).candidates == (learned(store)[1].id,)
@@ -200,9 +200,9 @@ def test_a_policy_that_a_judge_finds_worse_is_not_put_to_users(store, methods):
         body = original(kind, id)
         if kind != "evaluation":
             return body
-        found = Evaluation.model_validate_json(body)
-        rate = replace(found.win_rate, value=0.1, low=0.0, high=0.2)
-        return found.model_copy(update={"win_rate": rate}).to_json()
+        result = Evaluation.model_validate_json(body)
+        rate = replace(result.win_rate, value=0.1, low=0.0, high=0.2)
+        return result.model_copy(update={"win_rate": rate}).to_json()
 
     store.documents.get = worse
     learn(store, watch, every=20)
@@ -325,7 +325,7 @@ def test_answers_that_were_paid_for_are_not_paid_for_again(store, methods):
 
 def test_two_watchers_with_other_options_do_not_share_jobs(store, methods):
     assert WatchSpec(method="quick", seed=1).kind != WatchSpec(method="quick").kind
-    assert WatchSpec(method="quick", who="ada", name="x").kind == WatchSpec(method="quick").kind
+    assert WatchSpec(method="quick", actor="ada", name="x").kind == WatchSpec(method="quick").kind
 
 
 def test_who_stands_by_does_nothing(store, methods):
@@ -454,11 +454,11 @@ def test_a_watcher_waits_while_there_is_nothing_to_improve(store, methods):
     methods("quick", nothing)
     said = []
     watcher = Worker(store, WatchSpec(method="quick"), every=20, pace=PACE, tell=said.append)
-    rollback(store, who="ada")
+    rollback(store, actor="ada")
     watcher.run(once=True)
     assert said[-1].startswith("Project 'default' serves no policy yet")
     assert states(store) == []
-    promote(store, PLAIN, who="ada")
+    promote(store, PLAIN, actor="ada")
     watcher.run(once=True)
     assert states(store) == ["done"]
 

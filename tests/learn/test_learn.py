@@ -35,7 +35,7 @@ MAIL = find_world("mail")
 ADA = Person("ada", temperature=0.05)
 
 
-def talks(count):
+def interactions(count):
     kept = count // 5
     asked = [*MAIL.prompts("train", count - kept), *MAIL.prompts("held-out", kept)]
     drafts = asyncio.run(
@@ -52,8 +52,8 @@ def talks(count):
 @pytest.fixture(scope="module")
 def store(tmp_path_factory):
     with Store(tmp_path_factory.mktemp("learn") / "s.db") as opened:
-        for talk in talks(400):
-            opened.add(talk, *ADA.give("ranking", talk))
+        for interaction in interactions(400):
+            opened.add(interaction, *ADA.give("ranking", interaction))
         yield opened
 
 
@@ -61,7 +61,7 @@ def test_learning_makes_the_policy_better(store):
     run = Run(seed=1)
     learned = asyncio.run(find_method("best-of-n").learn(PLAIN, TrainingSet(store), run, n="6"))
     held_out = MAIL.prompts("held-out", 150, seed=2)
-    found, _ = asyncio.run(
+    result, _ = asyncio.run(
         evaluate(
             load_policy(learned, store.artifacts),
             load_policy(PLAIN),
@@ -70,8 +70,8 @@ def test_learning_makes_the_policy_better(store):
             run=run,
         )
     )
-    assert found.win_rate.low > 0.5
-    assert all(c.difference.low > 0 for c in found.choices)
+    assert result.win_rate.low > 0.5
+    assert all(c.difference.low > 0 for c in result.choices)
     lineage = learned.lineage
     assert (lineage.method, lineage.parent, lineage.seed) == ("best-of-n", PLAIN.id, 1)
     assert lineage.options["n"] == learned.decoder.n == 6
@@ -105,9 +105,12 @@ def test_only_the_kinds_asked_for_are_learned_from(store):
 def test_responses_of_different_interactions_compare_across_a_prompt(tmp_path):
     with Store(tmp_path / "s.db") as opened:
         for text, good in (("4", True), ("5", False)):
-            talk = Interaction.of("2 + 2?", text)
+            interaction = Interaction.of("2 + 2?", text)
             ada = Annotator.human("ada")
-            opened.add(talk, Label(interaction=talk.id, annotator=ada, response="0", good=good))
+            opened.add(
+                interaction,
+                Label(interaction=interaction.id, annotator=ada, response="0", good=good),
+            )
         feedback = TrainingSet(opened, split="all")
         assert feedback.views(Pair) == []
         (pair,) = feedback.views(Pair, across="prompt")
@@ -118,33 +121,33 @@ def test_what_can_run_is_told_by_what_the_feedback_can_be_seen_as(store, tmp_pat
     (ready,) = [item for item in available_methods(store) if item.method.name == "best-of-n"]
     assert (ready.ready, ready.drivers, ready.missing) == (True, ("ranking",), "")
     with Store(tmp_path / "s.db") as opened:
-        talk = Interaction.of("2 + 2?", "4", "5")
-        said = {"interaction": talk.id, "annotator": Annotator.human("ada")}
-        opened.add(talk, Critique(**said, text="Hm."))
+        interaction = Interaction.of("2 + 2?", "4", "5")
+        said = {"interaction": interaction.id, "annotator": Annotator.human("ada")}
+        opened.add(interaction, Critique(**said, text="Hm."))
         opened.add(Preference(**said, a="0", b="1", verdict="both_bad"))
-        (found,) = [item for item in available_methods(opened) if item.method.name == "best-of-n"]
-        assert not found.ready
-        assert found.drivers == ()
-        assert "ranking" in found.missing
-        (way,) = [way for way in found.ways if way.kind == "preference"]
+        (result,) = [item for item in available_methods(opened) if item.method.name == "best-of-n"]
+        assert not result.ready
+        assert result.drivers == ()
+        assert "ranking" in result.missing
+        (way,) = [way for way in result.ways if way.kind == "preference"]
         assert (way.count, way.found) == (1, 0)
 
 
 def test_a_method_says_what_it_is():
-    found = find_method("best-of-n")
-    assert (found.target, found.needs) == ("decoding", (Pair,))
-    assert set(found.kinds) >= {"preference", "ranking", "rating", "edit", "choice", "outcome"}
-    assert found.paper.year == 2020
-    assert found.summary.endswith(".")
+    result = find_method("best-of-n")
+    assert (result.target, result.needs) == ("decoding", (Pair,))
+    assert set(result.kinds) >= {"preference", "ranking", "rating", "edit", "choice", "outcome"}
+    assert result.paper.year == 2020
+    assert result.summary.endswith(".")
 
 
 def test_options_are_converted_and_refused_by_name():
-    found = find_method("best-of-n")
-    assert found.read_options({"n": "4"})["n"] == 4
+    result = find_method("best-of-n")
+    assert result.read_options({"n": "4"})["n"] == 4
     with pytest.raises(UnknownName, match="Did you mean 'embedder'"):
-        found.read_options({"embeder": "hashed"})
+        result.read_options({"embeder": "hashed"})
     with pytest.raises(BacktalkError, match="n: "):
-        found.read_options({"n": "1"})
+        result.read_options({"n": "1"})
     with pytest.raises(UnknownName, match="best-of-n"):
         find_method("best-off-n")
 

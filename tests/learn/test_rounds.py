@@ -35,27 +35,27 @@ scores = st.lists(st.integers(0, 5).map(float), min_size=2, max_size=6)
 @given(scores, st.sampled_from(sorted(PAIR_SELECTORS)), st.integers(0, 9))
 def test_every_rule_compares_unequal_answers_the_right_way(values, name, seed):
     means = np.array(values)
-    chance = np.random.default_rng(seed)
-    found = find_pairing(name)(means, np.full(len(means), 0.5), chance)
-    for pair in found:
+    rng = np.random.default_rng(seed)
+    results = find_pairing(name)(means, np.full(len(means), 0.5), rng)
+    for pair in results:
         assert means[pair.better] > means[pair.worse]
         assert 0.5 < pair.probability <= 1
     if name != "two":
-        assert bool(found) == (means.max() > means.min())
+        assert bool(results) == (means.max() > means.min())
 
 
 def test_each_rule_compares_what_it_says():
     means, std = np.array([0.1, 0.9, 0.5, 0.55]), np.array([0.0, 0.4, 0.01, 0.0])
-    chance = np.random.default_rng(0)
+    rng = np.random.default_rng(0)
 
     def pairs(name):
-        return [(p.better, p.worse) for p in PAIR_SELECTORS[name](means, std, chance)]
+        return [(p.better, p.worse) for p in PAIR_SELECTORS[name](means, std, rng)]
 
     assert pairs("best-worst") == [(1, 0)]
     assert pairs("small-margin") == [(3, 2)]
     assert len(pairs("all")) == 6
     assert pairs("certain") in ([(3, 0)], [(2, 0)], [(3, 2)])
-    (sure,) = PAIR_SELECTORS["certain"](means[:2], std[:2], chance)
+    (sure,) = PAIR_SELECTORS["certain"](means[:2], std[:2], rng)
     assert sure.probability == pytest.approx(0.97725, abs=1e-4)  # two standard deviations
     with pytest.raises(UnknownName, match="best-worst"):
         find_pairing("best-wurst")
@@ -96,12 +96,12 @@ def online(policy, store, run, *, method="dpo", plan=None, judge=None, **options
 
 def test_rounds_build_on_each_other_and_keep_everything(policy, tmp_path):
     with Store(tmp_path / "s.db") as store, Run(seed=0) as run:
-        found = online(policy, store, run)
-        assert found.ended == "after 2 rounds"
-        one, two = found.policies
+        result = online(policy, store, run)
+        assert result.ended == "after 2 rounds"
+        one, two = result.policies
         assert (one.lineage.parent, two.lineage.parent) == (policy.id, one.id)
-        assert [e.candidate for e in found.evaluations] == [one.id, two.id]
-        assert [e.baseline for e in found.evaluations] == [policy.id, one.id]
+        assert [e.candidate for e in result.evaluations] == [one.id, two.id]
+        assert [e.baseline for e in result.evaluations] == [policy.id, one.id]
         kept = list(store.cases())
         assert {case.interaction.policy for case in kept} == {policy.id, one.id}
         assert all(len(case.interaction.responses) == 3 for case in kept)
@@ -116,8 +116,8 @@ def test_rounds_build_on_each_other_and_keep_everything(policy, tmp_path):
 
 def test_lists_are_rated():
     assert needs_scores(find_method("lipo"))
-    talk = Interaction.of("Is it open?", "a", "bb", "cccc")
-    (case,) = asyncio.run(RewardJudge(Longer(), rates=True).give([talk], seed=0))
+    interaction = Interaction.of("Is it open?", "a", "bb", "cccc")
+    (case,) = asyncio.run(RewardJudge(Longer(), rates=True).give([interaction], seed=0))
     assert [said.value for said in case.feedback] == pytest.approx([0, 1 / 3, 1])
 
 
@@ -128,10 +128,10 @@ def test_a_round_that_is_not_better_is_the_last(policy, tmp_path):
 
     plan = OnlineConfig(rounds=3, prompts=8, samples=3)
     with Store(tmp_path / "s.db") as store, Run(seed=0) as run:
-        found = online(policy, store, run, plan=plan, judge=Same(), learning_rate=1e-9)
-    assert len(found.policies) == 1
-    assert "not shown to be better" in found.ended
-    assert found.best is None
+        result = online(policy, store, run, plan=plan, judge=Same(), learning_rate=1e-9)
+    assert len(result.policies) == 1
+    assert "not shown to be better" in result.ended
+    assert result.best is None
 
 
 def test_a_spent_budget_ends_it_with_what_there_is(policy, tmp_path):
@@ -139,9 +139,9 @@ def test_a_spent_budget_ends_it_with_what_there_is(policy, tmp_path):
         Store(tmp_path / "s.db") as store,
         Run(seed=0, budget=Budget(calls=40)) as run,
     ):
-        found = online(policy, store, run)
-    assert found.ended == "the budget was spent"
-    assert len(found.policies) < 2
+        result = online(policy, store, run)
+    assert result.ended == "the budget was spent"
+    assert len(result.policies) < 2
 
 
 def test_finished_rounds_are_not_done_again(policy, tmp_path, monkeypatch):
@@ -179,17 +179,23 @@ def test_a_round_waits_for_people_and_goes_on_with_the_same_answers(policy, tmp_
         assert waits.policies == ()
         assert "round 1 waits: 0 of 4 answered prompts have feedback, and 4 must" in waits.ended
         asked = [case.interaction for case in store.cases()]
-        for talk in asked:
+        for interaction in asked:
             store.add(
                 Preference(
-                    interaction=talk.id, annotator=Annotator.human("ada"), a="0", b="1", verdict="b"
+                    interaction=interaction.id,
+                    annotator=Annotator.human("ada"),
+                    a="0",
+                    b="1",
+                    verdict="b",
                 )
             )
-        found = learn(PROMPTS)  # more prompts than before: other ones would be drawn now
-        assert [case.interaction.id for case in store.cases()] == [talk.id for talk in asked]
-    (learned,) = found.policies
-    assert found.ended == "after 1 round"
-    assert found.evaluations == ()
+        result = learn(PROMPTS)  # more prompts than before: other ones would be drawn now
+        assert [case.interaction.id for case in store.cases()] == [
+            interaction.id for interaction in asked
+        ]
+    (learned,) = result.policies
+    assert result.ended == "after 1 round"
+    assert result.evaluations == ()
     assert learned.lineage.snapshot.counts["preference"] == 4
 
 
@@ -208,7 +214,7 @@ def test_cases_without_feedback_are_not_learned_from(tmp_path):
 
 
 def test_the_prompts_of_given_cases_are_theirs_and_not_the_stores(tmp_path):
-    talk = Interaction.of("a", "b")
+    interaction = Interaction.of("a", "b")
     with Store(tmp_path / "s.db") as store:
         store.add(Interaction.of("of the store", "c"))
-        assert InMemoryTrainingSet(store, [Case(talk)]).prompts() == [talk.prompt]
+        assert InMemoryTrainingSet(store, [Case(interaction)]).prompts() == [interaction.prompt]

@@ -51,10 +51,10 @@ def test_an_embedder_comes_back_from_its_files(embedder):
 def test_hashed_vectors_are_those_of_scikit_learn():
     from sklearn.feature_extraction.text import HashingVectorizer, TfidfTransformer
 
-    found = run_sync(HashedTfidf.fit(TEXTS[:3], dimension=2**12).embed(TEXTS[:3]))
+    result = run_sync(HashedTfidf.fit(TEXTS[:3], dimension=2**12).embed(TEXTS[:3]))
     peer = HashingVectorizer(n_features=2**12, norm=None, alternate_sign=False, ngram_range=(1, 1))
     theirs = TfidfTransformer().fit_transform(peer.transform(TEXTS[:3])).toarray()
-    ours, others = found @ found.T, theirs @ theirs.T
+    ours, others = result @ result.T, theirs @ theirs.T
     assert np.argsort(ours[0]).tolist() == np.argsort(others[0]).tolist()
 
 

@@ -83,8 +83,8 @@ def test_first_tokens_have_the_frequencies_of_the_product_of_powers(pair, weight
     counts = np.bincount([row.tokens[0] for row in rows], minlength=len(odds))
     often = odds * len(rows) >= 5
     seen, wanted = [*counts[often], counts[~often].sum()], [*odds[often], odds[~often].sum()]
-    found = stats.chisquare(seen, np.array(wanted) / sum(wanted) * len(rows))
-    assert found.pvalue > 1e-4
+    result = stats.chisquare(seen, np.array(wanted) / sum(wanted) * len(rows))
+    assert result.pvalue > 1e-4
 
 
 def test_the_most_probable_token_is_that_of_the_mixture(pair):

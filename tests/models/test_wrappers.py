@@ -158,8 +158,8 @@ def test_no_limit_is_overrun_however_many_ask_at_once(budget, most):
         asks = [model.generate([request(f"{i}?")]) for i in range(40)]
         return await asyncio.gather(*asks, return_exceptions=True)
 
-    found = asyncio.run(many())
-    assert any(isinstance(item, BudgetExceeded) for item in found)
+    results = asyncio.run(many())
+    assert any(isinstance(item, BudgetExceeded) for item in results)
     spent = ledger.spent
     assert spent.usage.calls == len(inside.asked) >= 1
     assert budget.calls is None or spent.usage.calls <= budget.calls
@@ -208,26 +208,26 @@ def test_what_is_recorded_is_replayed_request_by_request(tmp_path):
         run_sync(back.generate([request("never asked?")]))
 
 
-def talk(prompt="open?", models=("a", "b", "c")):
+def interaction(prompt="open?", models=("a", "b", "c")):
     responses = tuple(Response(id=m, text=f"{m}: {prompt}", model=m) for m in models)
     return Interaction(prompt=as_prompt(prompt), responses=responses)
 
 
 def test_answers_in_interactions_make_a_model_to_choose_from():
-    replay = Replay.of([talk(), talk("closed?", models=("a",))])
+    replay = Replay.of([interaction(), interaction("closed?", models=("a",))])
     asked = [request(sample=i) for i in range(3)]
     texts = [c.text for c in run_sync(replay.generate(asked))]
     assert texts == ["a: open?", "b: open?", "c: open?"]
     with pytest.raises(NotRecorded, match="there are 3"):
         run_sync(replay.generate([request(sample=3)]))
-    only = Replay.of([talk()], models=["b"])
+    only = Replay.of([interaction()], models=["b"])
     assert run_sync(only.generate([request()]))[0].text == "b: open?"
     with pytest.raises(UnknownName, match="recorded model"):
-        Replay.of([talk()], models=["z"])
+        Replay.of([interaction()], models=["z"])
 
 
 def test_shuffled_answers_are_all_dealt_once_in_an_order_of_the_seed():
-    replay = Replay.of([talk(models="abcdef")], order="shuffled")
+    replay = Replay.of([interaction(models="abcdef")], order="shuffled")
 
     def dealt(seed):
         requests = [request(sample=i, seed=seed) for i in range(6)]
@@ -247,7 +247,7 @@ def test_a_script_is_read_in_order_and_ends():
 def test_specs_load_what_they_name(tmp_path):
     register_model("of-the-spec-test")(lambda: FunctionModel(say, name="f"))
     artifacts = Artifacts(tmp_path)
-    kept = artifacts.put(Replay.of([talk()]).to_files())
+    kept = artifacts.put(Replay.of([interaction()]).to_files())
     for spec in (NamedSpec(name="of-the-spec-test"), ReplaySpec(artifact=kept, models=("a",))):
         from pydantic import TypeAdapter
 

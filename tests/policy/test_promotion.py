@@ -47,41 +47,45 @@ def evaluation(candidate, baseline, /, **changes):
 @pytest.fixture
 def store(tmp_path):
     with Store(tmp_path / "s.db") as opened:
-        promote(opened, policy(0), who="ada")
+        promote(opened, policy(0), actor="ada")
         yield opened
 
 
 def test_the_first_policy_is_served_without_evidence(store):
     assert active_policy(store) == policy(0)
     (entry,) = promotion_history(store)
-    assert (entry.who, entry.promotion.action, entry.promotion.previous) == ("ada", "promote", None)
+    assert (entry.actor, entry.promotion.action, entry.promotion.previous) == (
+        "ada",
+        "promote",
+        None,
+    )
 
 
 def test_a_better_policy_takes_over_and_rollback_undoes_it(store):
     evidence = evaluation(policy(1), policy(0))
-    promote(store, policy(1), evidence, who="bo")
+    promote(store, policy(1), evidence, actor="bo")
     assert active_policy(store) == policy(1)
     assert promotion_history(store)[-1].promotion.evaluation == evidence.id
-    done = rollback(store, who="chen")
+    done = rollback(store, actor="chen")
     assert (done.policy, done.previous) == (policy(0).id, policy(1).id)
     assert active_policy(store) == policy(0)
-    actions = [(entry.who, entry.promotion.action) for entry in promotion_history(store)]
+    actions = [(entry.actor, entry.promotion.action) for entry in promotion_history(store)]
     assert actions == [("ada", "promote"), ("bo", "promote"), ("chen", "rollback")]
     assert promotion_history(store)[0].time <= promotion_history(store)[-1].time
 
 
 def test_rolling_back_twice_goes_back_two_promotions(store):
-    promote(store, policy(1), evaluation(policy(1), policy(0)), who="a")
-    promote(store, policy(2), evaluation(policy(2), policy(1)), who="a")
-    rollback(store, who="a")
-    promote(store, policy(3), evaluation(policy(3), policy(1)), who="a")
+    promote(store, policy(1), evaluation(policy(1), policy(0)), actor="a")
+    promote(store, policy(2), evaluation(policy(2), policy(1)), actor="a")
+    rollback(store, actor="a")
+    promote(store, policy(3), evaluation(policy(3), policy(1)), actor="a")
     served = []
     for _ in range(3):
-        rollback(store, who="a")
+        rollback(store, actor="a")
         served.append(active_policy(store))
     assert served == [policy(1), policy(0), None]
     with pytest.raises(NotFound, match="no promotion to roll back"):
-        rollback(store, who="a")
+        rollback(store, actor="a")
 
 
 WORSE = Measure(name="safety", difference=estimate(-0.2, -0.3, -0.1))
@@ -101,40 +105,40 @@ UNSURE = Measure(name="safety", difference=estimate(-0.1, -0.3, 0.1))
 )
 def test_the_gate_refuses(store, changes, reason):
     with pytest.raises(GateRefused, match=reason):
-        promote(store, policy(1), evaluation(policy(1), policy(0), **changes), who="a")
+        promote(store, policy(1), evaluation(policy(1), policy(0), **changes), actor="a")
     assert active_policy(store) == policy(0)
     assert len(promotion_history(store)) == 1
 
 
 def test_all_reasons_are_given(store):
-    found = evaluation(
+    result = evaluation(
         policy(1), policy(0), win_rate=estimate(0.4, 0.3, 0.5), split="train", guards=(WORSE,)
     )
-    assert len(Gate().reasons(found, served=policy(0).id)) == 3
+    assert len(Gate().reasons(result, served=policy(0).id)) == 3
 
 
 def test_a_guard_that_may_or_may_not_be_worse_passes_unless_a_tolerance_asks_for_proof(store):
-    found = evaluation(policy(1), policy(0), guards=(UNSURE,))
-    assert Gate().reasons(found, served=policy(0).id) == []
-    assert Gate(tolerance=0.3).reasons(found, served=policy(0).id) == []
-    assert Gate(tolerance=0.2).reasons(found, served=policy(0).id) != []
+    result = evaluation(policy(1), policy(0), guards=(UNSURE,))
+    assert Gate().reasons(result, served=policy(0).id) == []
+    assert Gate(tolerance=0.3).reasons(result, served=policy(0).id) == []
+    assert Gate(tolerance=0.2).reasons(result, served=policy(0).id) != []
 
 
 def test_evidence_has_to_be_there_and_of_this_policy(store):
     with pytest.raises(GateRefused, match="no evaluation of p1 against what is served"):
-        promote(store, policy(1), who="a")
+        promote(store, policy(1), actor="a")
     with pytest.raises(GateRefused, match="not of p1"):
-        promote(store, policy(1), evaluation(policy(2), policy(0)), who="a")
+        promote(store, policy(1), evaluation(policy(2), policy(0)), actor="a")
     with pytest.raises(GateRefused, match="served already"):
-        promote(store, policy(0), who="a")
+        promote(store, policy(0), actor="a")
 
 
 def test_of_two_who_promote_at_once_one_is_told(store, monkeypatch):
     last = store.journal.last
-    promote(store, policy(1), evaluation(policy(1), policy(0)), who="first")
+    promote(store, policy(1), evaluation(policy(1), policy(0)), actor="first")
     monkeypatch.setattr(store.journal, "last", lambda topic: last(topic) - 1)
     with pytest.raises(Conflict, match="at the same time"):
-        promote(store, policy(2), evaluation(policy(2), policy(0)), who="second")
+        promote(store, policy(2), evaluation(policy(2), policy(0)), actor="second")
     assert active_policy(store) == policy(1)
 
 
@@ -153,4 +157,4 @@ def test_projects_do_not_see_each_other(store):
     assert list_policies(other) == []
     save_evaluation(store, evaluation(policy(1), policy(0)))
     with pytest.raises(NotFound):
-        rollback(other, who="a")
+        rollback(other, actor="a")

@@ -9,13 +9,13 @@ from backtalk.stats.paired import regression as bradley_terry
 
 
 def simulate(n, weights, *, nu=0.0, reliability=None, seed=0):
-    chance = np.random.default_rng(seed)
-    x = chance.normal(size=(n, len(weights)))
-    who = np.zeros(n, int) if reliability is None else chance.integers(len(reliability), size=n)
-    beta = 1.0 if reliability is None else np.asarray(reliability)[who]
+    rng = np.random.default_rng(seed)
+    x = rng.normal(size=(n, len(weights)))
+    actor = np.zeros(n, int) if reliability is None else rng.integers(len(reliability), size=n)
+    beta = 1.0 if reliability is None else np.asarray(reliability)[actor]
     p = davidson.probabilities(beta * (x @ weights), nu)
-    outcomes = np.eye(3)[(chance.random((n, 1)) > p.cumsum(axis=1)).sum(axis=1)]
-    return x, outcomes, who
+    outcomes = np.eye(3)[(rng.random((n, 1)) > p.cumsum(axis=1)).sum(axis=1)]
+    return x, outcomes, actor
 
 
 def one_block(d):
@@ -54,19 +54,19 @@ def test_weights_ties_and_blocks_are_recovered():
 
 def test_the_evidence_finds_a_better_precision_than_the_start():
     x, outcomes, _ = simulate(200, np.random.default_rng(5).normal(0, 0.3, 40), seed=5)
-    found = bradley_terry.fit(x, outcomes, blocks=one_block(40))
+    result = bradley_terry.fit(x, outcomes, blocks=one_block(40))
     for factor in (0.1, 10):
         other = bradley_terry.fit(
-            x, outcomes, blocks=one_block(40), precision=factor * found.precision
+            x, outcomes, blocks=one_block(40), precision=factor * result.precision
         )
-        assert other.log_evidence < found.log_evidence
+        assert other.log_evidence < result.log_evidence
 
 
 def test_reliabilities_are_recovered_also_of_the_careless_and_the_contrary():
     reliability = [1.4, 1.0, 0.0, -0.8]
-    x, outcomes, who = simulate(8000, np.array([1.5, -1.0]), reliability=reliability, seed=2)
+    x, outcomes, actor = simulate(8000, np.array([1.5, -1.0]), reliability=reliability, seed=2)
     fitted = bradley_terry.fit(
-        x, outcomes, blocks=one_block(2), annotators=who, reliability_std=1.0
+        x, outcomes, blocks=one_block(2), annotators=actor, reliability_std=1.0
     )
     ratio = fitted.reliability / fitted.reliability[1]
     np.testing.assert_allclose(ratio, reliability, atol=0.2)
@@ -92,8 +92,8 @@ def test_the_posterior_covers_the_truth_as_often_as_it_says():
 
 
 def test_swapping_every_comparison_changes_nothing():
-    x, outcomes, who = simulate(300, np.array([1.0, -1.0]), nu=0.5, reliability=[1, 1], seed=4)
-    here = bradley_terry.fit(x, outcomes, blocks=one_block(2), annotators=who)
-    there = bradley_terry.fit(-x, outcomes[:, [1, 0, 2]], blocks=one_block(2), annotators=who)
+    x, outcomes, actor = simulate(300, np.array([1.0, -1.0]), nu=0.5, reliability=[1, 1], seed=4)
+    here = bradley_terry.fit(x, outcomes, blocks=one_block(2), annotators=actor)
+    there = bradley_terry.fit(-x, outcomes[:, [1, 0, 2]], blocks=one_block(2), annotators=actor)
     np.testing.assert_allclose(here.weights, there.weights)
     assert here.log_evidence == pytest.approx(there.log_evidence)

@@ -56,40 +56,40 @@ def test_the_likelihood_and_its_derivatives_agree(margin, outcome, nu):
     assert davidson.curvature(d, o, nu)[0] >= 0
 
 
-def drawn(margin, nu, chance):
+def drawn(margin, nu, rng):
     p = davidson.probabilities(margin, nu)
-    return np.eye(3)[[chance.choice(3, p=row) for row in p]]
+    return np.eye(3)[[rng.choice(3, p=row) for row in p]]
 
 
 def test_the_tie_parameter_is_recovered_and_is_the_maximum():
-    chance = np.random.default_rng(1)
-    margin = chance.normal(0, 2, 20_000)
-    outcomes = drawn(margin, 0.7, chance)
-    found = davidson.fit_nu(margin, outcomes)
-    assert found == pytest.approx(0.7, rel=0.05)
+    rng = np.random.default_rng(1)
+    margin = rng.normal(0, 2, 20_000)
+    outcomes = drawn(margin, 0.7, rng)
+    result = davidson.fit_nu(margin, outcomes)
+    assert result == pytest.approx(0.7, rel=0.05)
     best = minimize_scalar(
         lambda log_nu: -davidson.log_likelihood(margin, outcomes, np.exp(log_nu)),
         bounds=(-5, 5),
         method="bounded",
     )
-    assert np.log(found) == pytest.approx(best.x, abs=1e-3)
+    assert np.log(result) == pytest.approx(best.x, abs=1e-3)
     assert davidson.fit_nu(margin, outcomes * [1, 1, 0]) == 0
 
 
 @pytest.mark.parametrize("true", [0.3, 1.0, 2.5])
 def test_the_temperature_is_recovered_with_the_ties(true):
-    chance = np.random.default_rng(2)
-    margin = chance.normal(0, 1.5, 20_000)
-    outcomes = drawn(true * margin, 0.5, chance)
+    rng = np.random.default_rng(2)
+    margin = rng.normal(0, 1.5, 20_000)
+    outcomes = drawn(true * margin, 0.5, rng)
     scale, nu = davidson.fit_temperature(margin, outcomes)
     assert scale == pytest.approx(true, rel=0.05)
     assert nu == pytest.approx(0.5, rel=0.1)
 
 
 def test_margins_that_mislead_get_the_temperature_nought():
-    chance = np.random.default_rng(3)
-    margin = chance.normal(size=500)
-    outcomes = drawn(-margin, 0, chance)
+    rng = np.random.default_rng(3)
+    margin = rng.normal(size=500)
+    outcomes = drawn(-margin, 0, rng)
     assert davidson.fit_temperature(margin, outcomes) == (0.0, 0.0)
     assert davidson.fit_temperature(np.zeros(500), outcomes) == (0.0, 0.0)
 

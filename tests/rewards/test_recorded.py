@@ -15,8 +15,8 @@ ASKED = as_prompt("2 + 2?")
 
 
 def case(kind, *texts, **said):
-    talk = Interaction.of("2 + 2?", *texts)
-    return Case(talk, (kind(interaction=talk.id, annotator=ADA, **said),))
+    interaction = Interaction.of("2 + 2?", *texts)
+    return Case(interaction, (kind(interaction=interaction.id, annotator=ADA, **said),))
 
 
 def value(reward, text):

@@ -15,8 +15,8 @@ from backtalk.rewards import BradleyTerryReward, learn_reward, load_reward
 WORDS = {"thanks": 1.0, "sorry": 0.5, "maybe": 0.0, "no": -0.5, "never": -1.5}
 
 
-def text(chance):
-    return " ".join(chance.choice(list(WORDS), size=6))
+def text(rng):
+    return " ".join(rng.choice(list(WORDS), size=6))
 
 
 def worth(answer):
@@ -25,16 +25,16 @@ def worth(answer):
 
 def make_pairs(count, *, seed=0, annotator="ada", noise=1.0, tie=0.0, prompts=200):
     """Pairs whose winner is drawn from the Bradley-Terry model of the words' worth."""
-    chance = np.random.default_rng(seed)
-    found = []
+    rng = np.random.default_rng(seed)
+    results = []
     for i in range(count):
-        one, other = text(chance), text(chance)
+        one, other = text(rng), text(rng)
         if one == other:
             continue
-        wins = chance.random() < 1 / (1 + np.exp((worth(other) - worth(one)) / noise))
+        wins = rng.random() < 1 / (1 + np.exp((worth(other) - worth(one)) / noise))
         chosen, rejected = (one, other) if wins else (other, one)
-        even = chance.random() < tie
-        found.append(
+        even = rng.random() < tie
+        results.append(
             Pair(
                 prompt=as_prompt(f"question {i % prompts}"),
                 chosen=chosen,
@@ -44,7 +44,7 @@ def make_pairs(count, *, seed=0, annotator="ada", noise=1.0, tie=0.0, prompts=20
                 annotator=Annotator.human(annotator),
             )
         )
-    return found
+    return results
 
 
 def learn(pairs, **options):
@@ -65,8 +65,8 @@ def learned():
 
 
 def test_it_orders_answers_as_the_truth_does(learned):
-    chance = np.random.default_rng(1)
-    answers = [text(chance) for _ in range(300)]
+    rng = np.random.default_rng(1)
+    answers = [text(rng) for _ in range(300)]
     asked = as_prompt("question 1")
     scores = asyncio.run(learned.reward.score([(asked, answer) for answer in answers]))
     truth = [worth(answer) for answer in answers]
@@ -113,8 +113,8 @@ def test_swapping_the_answers_swaps_the_probabilities(learned):
 
 def test_ties_are_foreseen_as_often_as_they_happen():
     fresh = make_pairs(1000, seed=6, tie=0.3)
-    found = compare(learn(make_pairs(1500, seed=5, tie=0.3)).reward, fresh)
-    assert found[:, 2].mean() == pytest.approx(np.mean([p.tie for p in fresh]), abs=0.05)
+    result = compare(learn(make_pairs(1500, seed=5, tie=0.3)).reward, fresh)
+    assert result[:, 2].mean() == pytest.approx(np.mean([p.tie for p in fresh]), abs=0.05)
 
 
 def test_somebody_who_answers_at_random_counts_less():
@@ -134,11 +134,11 @@ def test_it_is_less_sure_with_less_feedback_and_of_strange_answers():
 
 
 def test_the_place_is_not_taken_for_merit():
-    chance = np.random.default_rng(9)
+    rng = np.random.default_rng(9)
     pairs = []
     for pair in make_pairs(1200, seed=9):
-        first = "chosen" if chance.random() < 0.5 else "rejected"
-        if chance.random() < 0.4 and first == "rejected":
+        first = "chosen" if rng.random() < 0.5 else "rejected"
+        if rng.random() < 0.4 and first == "rejected":
             swapped = {"chosen": pair.rejected, "rejected": pair.chosen, "first": "chosen"}
             pairs.append(pair.model_copy(update=swapped))
         else:
@@ -175,15 +175,15 @@ def test_margins_come_from_fits_that_did_not_see_the_prompt():
         p.model_copy(update={"prompt": as_prompt(f"only {i}")})
         for i, p in enumerate(make_pairs(300, noise=1e9))
     ]
-    found = learn(noise)
-    assert np.mean(found.margin > 0) == pytest.approx(0.5, abs=0.1)
-    fresh = compare(found.reward, make_pairs(200, seed=12))
+    result = learn(noise)
+    assert np.mean(result.margin > 0) == pytest.approx(0.5, abs=0.1)
+    fresh = compare(result.reward, make_pairs(200, seed=12))
     assert np.abs(fresh[:, 0] - 0.5).mean() < 0.1
 
 
 def test_more_pairs_than_wanted_are_drawn_from(caplog):
-    found = learn(make_pairs(200), max_pairs=150)
-    assert found.left_out == len(make_pairs(200)) - 150
+    result = learn(make_pairs(200), max_pairs=150)
+    assert result.left_out == len(make_pairs(200)) - 150
     assert "using 150 of" in caplog.text
 
 

@@ -119,9 +119,9 @@ def test_answers_of_a_wrapped_openai_client_take_feedback(gateway):
     stream = client.chat.completions.create(model="m", messages=MESSAGES, stream=True)
     ids = {chunk.id for chunk in stream}
     client.feedback(ids.pop(), comment="Fine.")
-    found = kept(gateway)
-    assert [item.kind for item in found] == ["label", "edit", "rating", "critique"]
-    assert [item.annotator.id for item in found] == ["bo", "eve", "bo", "unknown"]
+    results = kept(gateway)
+    assert [item.kind for item in results] == ["label", "edit", "rating", "critique"]
+    assert [item.annotator.id for item in results] == ["bo", "eve", "bo", "unknown"]
 
 
 def test_answers_of_a_wrapped_asynchronous_client_take_feedback(gateway):
@@ -187,11 +187,11 @@ def test_the_snippet_sends_thumbs_edits_and_comments_from_a_page_elsewhere(setti
             check=False,
         )
         assert 'data-sent="1"' in done.stdout, done.stdout + done.stderr
-        found = {item.kind: item for item in kept(gateway)}
+        results = {item.kind: item for item in kept(gateway)}
     pages.shutdown()
     pages.server_close()
-    assert len(found) == 3
-    assert found["label"].good is False
-    assert found["edit"].text == "Good day."
-    assert found["critique"].text == "Too short."
-    assert {item.annotator.id for item in found.values()} == {"bo"}
+    assert len(results) == 3
+    assert results["label"].good is False
+    assert results["edit"].text == "Good day."
+    assert results["critique"].text == "Too short."
+    assert {item.annotator.id for item in results.values()} == {"bo"}

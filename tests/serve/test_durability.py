@@ -47,18 +47,18 @@ def test_lines_come_back_in_order_across_files_and_processes(tmp_path):
     spool = WriteAheadLog(tmp_path / "s", segment_bytes=500)
     places = [spool.append([line])[0] for line in lines]
     assert len(set(places)) == len(lines)
-    found = []
+    results = []
     while batch := spool.read(most=7):
-        found += [line.text for line in batch]
+        results += [line.text for line in batch]
         spool.advance(batch[-1].end)
-        if len(found) > 100:
+        if len(results) > 100:
             break
     os.close(spool._lock)  # as if killed
     with_rest = WriteAheadLog(tmp_path / "s", segment_bytes=500)
     while batch := with_rest.read(most=7):
-        found += [line.text for line in batch]
+        results += [line.text for line in batch]
         with_rest.advance(batch[-1].end)
-    assert found == lines
+    assert results == lines
     assert with_rest.drained
     with_rest.append([b"more"])
     assert texts(with_rest) == [b"more"]
@@ -96,8 +96,8 @@ def test_a_log_is_adopted_only_when_its_process_is_gone(tmp_path):
     living.append([b"a"])
     assert list(orphaned_logs(tmp_path)) == []
     os.close(living._lock)
-    (found,) = orphaned_logs(tmp_path)
-    assert texts(found) == [b"a"]
+    (result,) = orphaned_logs(tmp_path)
+    assert texts(result) == [b"a"]
 
 
 def test_records_are_lines():
@@ -143,7 +143,7 @@ def test_a_store_that_comes_back_gets_everything_once_and_in_order(tmp_path, wri
 def test_what_no_store_takes_is_set_aside_and_holds_up_nobody(tmp_path, writer, monkeypatch):
     from backtalk.store import row_codec as rows
 
-    usual = rows.microseconds
+    default = rows.microseconds
     bad = talk_of("bad")
     monkeypatch.setattr(
         "backtalk.store.row_codec.prompt_key",
@@ -154,7 +154,7 @@ def test_what_no_store_takes_is_set_aside_and_holds_up_nobody(tmp_path, writer, 
         writer.keep("default", record)
     assert writer.drain(60)
     writer.close(5)
-    assert usual is rows.microseconds
+    assert default is rows.microseconds
     with Store(tmp_path / "store.db") as store:
         assert [case.interaction.id for case in store.cases()] == ["talk-1", "talk-2"]
     assert "talk-bad" in writer.aside.path.read_text()
@@ -202,11 +202,11 @@ def wait_for(http):
 
 def ask_and_judge(http, number):
     body = {"model": "m", "messages": [{"role": "user", "content": f"{number}"}]}
-    talk = http.post("/v1/chat/completions", json=body).json()["id"]
-    row = {"interaction": talk, "thumb": "up"}
-    answer = http.post("/v1/feedback", json=row, headers={"idempotency-key": talk})
+    interaction = http.post("/v1/chat/completions", json=body).json()["id"]
+    row = {"interaction": interaction, "thumb": "up"}
+    answer = http.post("/v1/feedback", json=row, headers={"idempotency-key": interaction})
     assert answer.status_code in {201, 202}
-    return talk, answer.json()["id"]
+    return interaction, answer.json()["id"]
 
 
 def test_what_was_acknowledged_survives_kills(settings, upstream):
@@ -231,6 +231,6 @@ def test_what_was_acknowledged_survives_kills(settings, upstream):
     with Store(settings.store) as store:
         kept = [case.interaction.id for case in store.cases()]
         said = [item.id for item in store.feedback()]
-    assert sorted(kept) == sorted(talk for talk, _ in acknowledged)
+    assert sorted(kept) == sorted(interaction for interaction, _ in acknowledged)
     assert sorted(said) == sorted(thumb for _, thumb in acknowledged)
     assert not list((settings.state_folder / "spool").iterdir())

@@ -126,9 +126,9 @@ def test_feedback_before_its_interaction_waits_for_it(gateway):
     misfit = gateway.feedback({"interaction": "later", "thumb": "up", "response": "9"})
     assert misfit.json()["status"] == "waiting"
     assert kept(gateway) == []
-    talk = Interaction.of("Hi", "Hello").model_copy(update={"id": "later"})
+    interaction = Interaction.of("Hi", "Hello").model_copy(update={"id": "later"})
     services = gateway.app.state.services
-    services.writer.keep("default", talk)
+    services.writer.keep("default", interaction)
     with gateway.store as store:
         assert [item.id for item in store.case("later").feedback] == [early.json()["id"]]
     (line,) = services.writer.aside.path.read_text().splitlines()

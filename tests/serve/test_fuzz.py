@@ -23,7 +23,7 @@ quick = how(max_examples=5, deadline=None, suppress_health_check=list(HealthChec
 
 def admin_key(location):
     with Store(location) as store:
-        return ApiKeys(store.engine).add("admin", "admin", project=None, who="ada")[1]
+        return ApiKeys(store.engine).add("admin", "admin", project=None, actor="ada")[1]
 
 
 @pytest.fixture
@@ -71,9 +71,9 @@ def test_the_description_names_every_path(locked):
 
 def test_hostile_requests_are_refused_and_nothing_is_kept_without_a_key(locked):
     running, key = locked
-    talk = running.chat().json()["id"]
+    interaction = running.chat().json()["id"]
     port = int(running.url.rpartition(":")[2])
-    report = asyncio.run(fire(port, Shots(key, 7, talk=talk).draw(600)))
+    report = asyncio.run(fire(port, Shots(key, 7, interaction=interaction).draw(600)))
     assert report.bad == []
     assert report.statuses.total() == 600
     assert running.http.get("/health").json() == {"status": "ok"}
@@ -83,6 +83,6 @@ def test_hostile_requests_are_refused_and_nothing_is_kept_without_a_key(locked):
 def test_an_answer_is_kept_where_its_user_has_no_name(locked):
     running, _ = locked
     running.http.headers["x-backtalk-user"] = ""
-    talk = running.chat().json()["id"]
+    interaction = running.chat().json()["id"]
     with running.store as store:
-        assert store.interaction(talk).user is None
+        assert store.interaction(interaction).user is None

@@ -33,12 +33,12 @@ def test_an_answer_is_the_upstreams_but_for_its_id(gateway, upstream):
     assert asked["unknown_field"] == given["unknown_field"]
     expected = json.dumps(reply_of(asked), separators=(",", ":"))
     assert answer.text == expected.replace('"chatcmpl-up"', f'"{id_}"', 1)
-    talk = only_case(gateway).interaction
-    assert (talk.id, talk.user, talk.prompt[0].text) == (id_, "bo", "Hello")
-    assert [(r.id, r.text, r.model) for r in talk.responses] == [
+    interaction = only_case(gateway).interaction
+    assert (interaction.id, interaction.user, interaction.prompt[0].text) == (id_, "bo", "Hello")
+    assert [(r.id, r.text, r.model) for r in interaction.responses] == [
         ("0", "You said: Hello", "small-2026")
     ]
-    kept = talk.metadata["gateway"]
+    kept = interaction.metadata["gateway"]
     assert kept["request"] == {"model": "small", **given}
     assert kept["usage"]["total_tokens"] == 7
 
@@ -53,19 +53,19 @@ def test_the_upstream_never_sees_what_is_the_gateways(gateway, upstream):
     assert not [name for name in seen if name.startswith("x-backtalk")]
     assert "cookie" not in seen
     assert seen["x-own"] == "1"
-    talk = only_case(gateway).interaction
-    assert (talk.user, talk.session) == ("bo", "s")
+    interaction = only_case(gateway).interaction
+    assert (interaction.user, interaction.session) == ("bo", "s")
 
 
 def test_a_stream_is_the_upstreams_byte_for_byte_but_for_its_id(gateway, upstream):
     answer = gateway.chat("Hello there", stream=True, stream_options={"include_usage": True}, n=2)
     id_ = answer.headers["x-backtalk-interaction"]
     assert answer.content == upstream.sent.replace(b'"chatcmpl-up"', f'"{id_}"'.encode())
-    talk = only_case(gateway).interaction
-    assert talk.id == id_
-    assert [r.text for r in talk.responses] == ["You said: Hello there"] * 2
-    assert talk.metadata["gateway"]["usage"]["completion_tokens"] == 4
-    assert "cut" not in talk.metadata["gateway"]
+    interaction = only_case(gateway).interaction
+    assert interaction.id == id_
+    assert [r.text for r in interaction.responses] == ["You said: Hello there"] * 2
+    assert interaction.metadata["gateway"]["usage"]["completion_tokens"] == 4
+    assert "cut" not in interaction.metadata["gateway"]
 
 
 def test_the_openai_client_sees_no_difference(client, gateway):
@@ -88,7 +88,7 @@ def test_the_openai_client_sees_no_difference(client, gateway):
     assert [model.id for model in client.models.list()] == ["small"]
     with gateway.store as store:
         kept = [case.interaction for case in store.cases()]
-    assert [talk.id for talk in kept] == [whole.id, final.id, called.id, text.id]
+    assert [interaction.id for interaction in kept] == [whole.id, final.id, called.id, text.id]
     assert kept[2].responses[0].messages[0].tool_calls[0]["function"]["name"] == "look_up"
     assert kept[2].metadata["gateway"]["request"]["tools"] == [TOOL]
     assert kept[3].prompt[0].text == "Once"
@@ -109,9 +109,9 @@ def test_the_asynchronous_openai_client_streams(gateway):
 
     chunks = asyncio.run(ask())
     assert len({chunk.id for chunk in chunks}) == 1
-    talk = only_case(gateway).interaction
-    assert talk.id == chunks[0].id
-    call = talk.responses[0].messages[0].tool_calls[0]
+    interaction = only_case(gateway).interaction
+    assert interaction.id == chunks[0].id
+    call = interaction.responses[0].messages[0].tool_calls[0]
     assert call["function"] == {"name": "look_up", "arguments": '{"a": 1}'}
     assert call["id"] == "chatcmpl-up"
 
@@ -123,8 +123,8 @@ def test_several_prompts_of_a_plain_completion_are_interactions_each(gateway, up
         "/v1/completions", json={"model": "m", "prompt": ["a", "b"], "n": 2}
     ).json()
     with gateway.store as store:
-        talks = [case.interaction for case in store.cases()]
-    assert [(t.id, t.prompt[0].text, [r.text for r in t.responses]) for t in talks] == [
+        interactions = [case.interaction for case in store.cases()]
+    assert [(t.id, t.prompt[0].text, [r.text for r in t.responses]) for t in interactions] == [
         (answer["id"], "a", ["t0", "t1"]),
         (f"{answer['id']}-1", "b", ["t2", "t3"]),
     ]
@@ -183,9 +183,9 @@ def test_a_stream_that_breaks_off_says_so_and_is_kept_as_far_as_it_came(client, 
     )
     with pytest.raises(openai.APIError, match="broke off"):
         list(stream)
-    talk = only_case(gateway).interaction
-    assert talk.responses[0].text == "You said: one"
-    assert talk.metadata["gateway"]["cut"] == "by the upstream"
+    interaction = only_case(gateway).interaction
+    assert interaction.responses[0].text == "You said: one"
+    assert interaction.metadata["gateway"]["cut"] == "by the upstream"
 
 
 def test_a_stream_that_nobody_reads_to_its_end_is_kept_as_far_as_it_came(client, gateway, upstream):
@@ -197,12 +197,12 @@ def test_a_stream_that_nobody_reads_to_its_end_is_kept_as_far_as_it_came(client,
     stream.close()
     for _ in range(100):
         with gateway.store as store:
-            found = list(store.cases())
-        if found:
+            results = list(store.cases())
+        if results:
             break
-    talk = found[0].interaction
-    assert talk.metadata["gateway"]["cut"] == "by the caller"
-    assert talk.responses[0].text.startswith("You")
+    interaction = results[0].interaction
+    assert interaction.metadata["gateway"]["cut"] == "by the caller"
+    assert interaction.responses[0].text.startswith("You")
 
 
 def test_strange_answers_pass_through(gateway, upstream):
@@ -213,9 +213,9 @@ def test_strange_answers_pass_through(gateway, upstream):
     odd = {"choices": [{"message": {"content": "x\ud800\0"}}, {"message": None}, {"index": 0}]}
     upstream.next.append(Told(200, json.dumps(odd).encode()))
     assert gateway.chat().json() == odd
-    talk = only_case(gateway).interaction
-    assert talk.responses[0].text == "x\ufffd\0"
-    assert len(talk.responses) == 3
+    interaction = only_case(gateway).interaction
+    assert interaction.responses[0].text == "x\ufffd\0"
+    assert len(interaction.responses) == 3
 
 
 def test_a_prompt_that_is_no_chat_is_kept_as_json(gateway):

@@ -45,7 +45,7 @@ def bearer(secret):
 
 
 def test_a_key_lets_its_role_in_and_nobody_else(settings, access):
-    secrets = {role: access.add(role, role, project=None, who="ada")[1] for role in MAY}
+    secrets = {role: access.add(role, role, project=None, actor="ada")[1] for role in MAY}
     with gateway_of(settings.model_copy(update={"keys": "always"})) as gateway:
         for method, path, act in ENDPOINTS:
             for headers in ({}, bearer("bt-wrong"), {"authorization": "Basic x"}):
@@ -71,10 +71,10 @@ def test_without_keys_nothing_is_let_in_that_could_do_harm(gateway):
 def test_the_first_key_closes_a_gateway_that_was_open(settings, access):
     with gateway_of(settings.model_copy(update={"keys": "if-any"})) as gateway:
         assert gateway.http.get("/v1/models").status_code == 200
-        _, secret = access.add("shop", "application", project=None, who="ada")
+        _, secret = access.add("shop", "application", project=None, actor="ada")
         wait_until(lambda: gateway.http.get("/v1/models").status_code == 401)
         wait_until(lambda: gateway.http.get("/v1/models", headers=bearer(secret)).is_success)
-        access.revoke("shop", who="ada")
+        access.revoke("shop", actor="ada")
         wait_until(lambda: not gateway.http.get("/v1/models", headers=bearer(secret)).is_success)
         assert gateway.http.get("/v1/models").status_code == 401
 
@@ -88,7 +88,7 @@ def wait_until(condition):
 
 
 def test_a_key_is_for_its_project_only(settings, access, upstream):
-    _, secret = access.add("shop", "application", project="mail", who="ada")
+    _, secret = access.add("shop", "application", project="mail", actor="ada")
     with gateway_of(settings.model_copy(update={"keys": "always"})) as gateway:
         gateway.http.headers.update(bearer(secret))
         answer = gateway.chat("Hi")
@@ -107,7 +107,7 @@ def test_a_key_is_for_its_project_only(settings, access, upstream):
 
 
 def test_a_person_with_a_key_gives_feedback_in_their_own_name(settings, access):
-    _, secret = access.add("ada", "annotator", project=None, who="bo")
+    _, secret = access.add("ada", "annotator", project=None, actor="bo")
     with gateway_of(settings.model_copy(update={"keys": "always"})) as gateway:
         gateway.http.headers.update(bearer(secret))
         gateway.feedback({"kind": "instruction", "text": "Be brief."})
@@ -117,7 +117,7 @@ def test_a_person_with_a_key_gives_feedback_in_their_own_name(settings, access):
 
 
 def test_keys_hold_while_the_store_is_away_even_after_a_restart(settings, access, tmp_path):
-    _, secret = access.add("shop", "application", project=None, who="ada")
+    _, secret = access.add("shop", "application", project=None, actor="ada")
     closed = settings.model_copy(update={"keys": "always", "close_after": 0.2})
     with gateway_of(closed) as gateway:
         assert gateway.http.get("/v1/models", headers=bearer(secret)).status_code == 200
@@ -132,22 +132,22 @@ def test_keys_hold_while_the_store_is_away_even_after_a_restart(settings, access
 
 
 def test_keys_are_made_rotated_and_revoked_and_the_audit_log_tells(access, settings):
-    key, secret = access.add("shop", "application", project="mail", who="ada")
+    key, secret = access.add("shop", "application", project="mail", actor="ada")
     assert key.digest == digest_of(secret)
     with pytest.raises(Conflict, match="'shop'"):
-        access.add("shop", "admin", project=None, who="ada")
+        access.add("shop", "admin", project=None, actor="ada")
     with pytest.raises(UnknownName, match="application"):
-        access.add("x", "king", project=None, who="ada")
-    rotated, new = access.rotate("shop", grace=timedelta(hours=1), who="bo")
+        access.add("x", "king", project=None, actor="ada")
+    rotated, new = access.rotate("shop", grace=timedelta(hours=1), actor="bo")
     from backtalk.feedback.record import now
 
     assert rotated.digests(now()) == [digest_of(new), digest_of(secret)]
     assert rotated.digests(now() + timedelta(hours=2)) == [digest_of(new)]
-    assert access.revoke(key.id, who="bo").digests(now()) == []
+    assert access.revoke(key.id, actor="bo").digests(now()) == []
     with pytest.raises(NotFound):
-        access.revoke("shop", who="bo")
-    access.add("shop", "application", project=None, who="ada")
-    told = [(entry.who, entry.action, entry.project) for entry in access.log()]
+        access.revoke("shop", actor="bo")
+    access.add("shop", "application", project=None, actor="ada")
+    told = [(entry.actor, entry.action, entry.project) for entry in access.log()]
     assert told == [
         ("ada", "key added", "mail"),
         ("bo", "key rotated", "mail"),
@@ -255,9 +255,9 @@ def without_names(text):
     ],
 )
 def test_what_is_blackened(text, redacted):
-    found = Redactor(["email", "card", "phone"]).text(text)
-    assert len(found) == len(text)
-    assert redacted is None or found == redacted
+    result = Redactor(["email", "card", "phone"]).text(text)
+    assert len(result) == len(text)
+    assert redacted is None or result == redacted
 
 
 def test_a_redaction_that_does_not_exist_is_refused():
@@ -268,7 +268,7 @@ def test_a_redaction_that_does_not_exist_is_refused():
 
 
 def test_a_purge_removes_a_person_everywhere(settings, access, tmp_path):
-    _, secret = access.add("boss", "admin", project=None, who="ada")
+    _, secret = access.add("boss", "admin", project=None, actor="ada")
     with gateway_of(settings.model_copy(update={"keys": "always"})) as gateway:
         gateway.http.headers.update(bearer(secret))
         gateway.chat("My secret is Xyzzy", user="bo")
@@ -280,10 +280,10 @@ def test_a_purge_removes_a_person_everywhere(settings, access, tmp_path):
         assert gateway.http.post("/v1/purge", json={}).status_code == 400
         gone = gateway.http.post("/v1/purge", json={"user": "bo"}).json()
         assert gone == {"interactions": 1, "feedback": 2, "policies": []}
-        found = b"".join(p.read_bytes() for p in tmp_path.rglob("*") if p.is_file())
+        result = b"".join(p.read_bytes() for p in tmp_path.rglob("*") if p.is_file())
         entries = gateway.http.get("/v1/audit").json()["entries"]
-    assert b"Plugh" in found
-    assert b"Xyzzy" not in found
+    assert b"Plugh" in result
+    assert b"Xyzzy" not in result
     assert (entries[-1]["who"], entries[-1]["action"]) == ("boss", "user purged")
     assert entries[-1]["what"] != "bo"
 

@@ -115,9 +115,9 @@ def test_the_settings_of_the_page_are_settings(tmp_path):
     (text,) = [text for language, text in blocks(PAGE) if language == "yaml"]
     file = tmp_path / "serve.yaml"
     file.write_text(text)
-    found = read_settings(file, keys="always", project=None)
-    assert found.upstreams[1].model == "gpt-5-mini"
-    assert set(yaml.safe_load(text)) <= set(type(found).model_fields)
+    result = read_settings(file, keys="always", project=None)
+    assert result.upstreams[1].model == "gpt-5-mini"
+    assert set(yaml.safe_load(text)) <= set(type(result).model_fields)
 
 
 @pytest.mark.parametrize(

@@ -40,7 +40,7 @@ def mail(gateway):
 
 def promoted(store, policy):
     save_policy(store, policy)
-    return promote(store, policy, who="ada")
+    return promote(store, policy, actor="ada")
 
 
 def test_a_prompt_policy_is_applied_to_its_endpoint(gateway, upstream, mail):
@@ -71,10 +71,10 @@ def test_a_prompt_policy_is_applied_to_its_endpoint(gateway, upstream, mail):
     assert gateway.feedback({"interaction": id_, "thumb": "up"}).status_code == 201
     gateway.store.close()
     first, second = mail.cases()
-    talk = first.interaction
-    assert (talk.id, talk.policy, talk.propensity) == (id_, policy.id, 1.0)
-    assert [m.text for m in talk.prompt] == ["Hello"]
-    assert len(talk.responses) == 2
+    interaction = first.interaction
+    assert (interaction.id, interaction.policy, interaction.propensity) == (id_, policy.id, 1.0)
+    assert [m.text for m in interaction.prompt] == ["Hello"]
+    assert len(interaction.responses) == 2
     assert len(first.feedback) == 1
     assert (second.interaction.policy, second.interaction.propensity) == (policy.id, None)
     assert second.interaction.responses[0].text == "You said: Again"
@@ -106,30 +106,33 @@ def test_best_of_n_keeps_what_was_not_shown(gateway, mail):
         final = stream.get_final_completion()
     assert final.usage.total_tokens == 4 * 5
     gateway.store.close()
-    talks = [c.interaction for c in mail.cases() if c.interaction.policy == policy.id]
-    assert [talk.id for talk in talks] == [answer.id, final.id]
-    talk = talks[0]
-    assert talk.shown == ("0", "1")
-    assert len(talk.responses) == 8
+    interactions = [c.interaction for c in mail.cases() if c.interaction.policy == policy.id]
+    assert [interaction.id for interaction in interactions] == [answer.id, final.id]
+    interaction = interactions[0]
+    assert interaction.shown == ("0", "1")
+    assert len(interaction.responses) == 8
     for choice in answer.choices:
-        shown = talk.response(str(choice.index))
+        shown = interaction.response(str(choice.index))
         assert shown.text == choice.message.content
         assert shown.text.endswith("7 tools")
         assert shown.log_probability == -1.5
         assert shown.model == "serve-test"
-        scores = [r.metadata["score"] for r in talk.responses]
+        scores = [r.metadata["score"] for r in interaction.responses]
         assert shown.metadata["score"] == max(scores)
-    assert talks[1].responses[0].text == final.choices[0].message.content
-    assert len(talks[1].responses) == 4
+    assert interactions[1].responses[0].text == final.choices[0].message.content
+    assert len(interactions[1].responses) == 4
 
 
 def learned_reward(store):
     from backtalk.feedback import Interaction
 
     for i in range(30):
-        talk = Interaction.of(f"Which {i}?", f"{i % 7} a", f"{i % 7} a b c d")
+        interaction = Interaction.of(f"Which {i}?", f"{i % 7} a", f"{i % 7} a b c d")
         ada = Annotator.human("ada")
-        store.add(talk, Preference(interaction=talk.id, annotator=ada, a="0", b="1", verdict="b"))
+        store.add(
+            interaction,
+            Preference(interaction=interaction.id, annotator=ada, a="0", b="1", verdict="b"),
+        )
     import asyncio
 
     parent = Policy(model=NamedSpec(name="serve-test"))
@@ -198,7 +201,7 @@ def test_a_promotion_is_noticed(gateway, mail):
 
             save_policy(mail, policy)
             entry = Promotion(action="promote", policy=policy.id)
-            mail.journal.append("promotion", entry.to_json(), who="ada", after=1)
+            mail.journal.append("promotion", entry.to_json(), actor="ada", after=1)
         for _ in range(100):
             answer = gateway.chat("Hi", model="backtalk:mail").json()
             text = answer["choices"][0]["message"]["content"]

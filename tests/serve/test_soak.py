@@ -12,7 +12,7 @@ from backtalk.store import Store
 
 
 def assert_kept_once(soak, kept):
-    assert len(soak.noted.talks) >= soak.size.requests
+    assert len(soak.noted.interactions) >= soak.size.requests
     assert len(soak.noted.judged) >= soak.size.requests // 2
     assert soak.kills == soak.size.kills
     assert (kept.lost_talks, kept.lost_feedback, kept.twice) == (0, 0, 0)

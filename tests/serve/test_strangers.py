@@ -60,7 +60,7 @@ def said(text, **asked):
     return Told(body=reply)
 
 
-def usual(count):
+def default(count):
     return [Told() for _ in range(count)]
 
 
@@ -70,14 +70,14 @@ def kept(gateway):
 
 
 def test_langchain_gets_answers_and_the_ids_by_which_they_are_kept(gateway, upstream, stranger):
-    upstream.next += [*usual(6), said('{"a": 9}')]
+    upstream.next += [*default(6), said('{"a": 9}')]
     told = json.loads(stranger(program("with_langchain")))
-    talks = kept(gateway)
-    assert len(talks) == len(told) == 7
+    interactions = kept(gateway)
+    assert len(interactions) == len(told) == 7
     for name, answer in told.items():
-        talk = talks[answer["header"]]
-        assert answer["id"] in {None, talk.id}, name
-        assert answer["text"] == talk.responses[0].text, name
+        interaction = interactions[answer["header"]]
+        assert answer["id"] in {None, interaction.id}, name
+        assert answer["text"] == interaction.responses[0].text, name
     assert told["invoked"]["text"] == "You said: at once"
     assert told["streamed"]["text"] == "You said: in pieces"
     assert (told["invoked"]["tokens"], told["streamed"]["tokens"]) == (7, 7)
@@ -85,29 +85,29 @@ def test_langchain_gets_answers_and_the_ids_by_which_they_are_kept(gateway, upst
     assert told["awaited pieces"]["text"] == "You said: later, in pieces"
     assert told["called"]["calls"] == [{"name": "add_one", "args": {"a": 1}}]
     assert (told["shaped"]["value"], told["strictly shaped"]["value"]) == (1, 9)
-    first = talks[told["invoked"]["id"]]
+    first = interactions[told["invoked"]["id"]]
     assert [message.role for message in first.prompt] == ["system", "user"]
-    called = talks[told["called"]["header"]].responses[0]
+    called = interactions[told["called"]["header"]].responses[0]
     assert called.messages[0].tool_calls[0]["function"]["name"] == "add_one"
 
 
 def test_dspy_gets_answers_and_the_ids_by_which_they_are_kept(gateway, upstream, stranger):
     upstream.next += [
-        *usual(4),
+        *default(4),
         said(FIELD.format("answer", "Until six.") + END),
         said(FIELD.format("reasoning", "Shops are.") + FIELD.format("answer", "Yes.") + END),
     ]
     told = json.loads(stranger(program("with_dspy")))
-    talks = kept(gateway)
-    assert {id_ for answer in told.values() for id_ in answer["ids"]} == set(talks)
-    assert len(talks) == 6, "two answers are two requests of DSPy's"
+    interactions = kept(gateway)
+    assert {id_ for answer in told.values() for id_ in answer["ids"]} == set(interactions)
+    assert len(interactions) == 6, "two answers are two requests of DSPy's"
     assert told["asked"]["text"] == "You said: at once"
     assert told["asked again"]["ids"] == told["asked"]["ids"], "it comes from DSPy's own cache"
     assert told["several"]["text"] == ["You said: several"] * 2
     assert told["awaited"]["text"] == "You said: later"
     assert told["predicted"]["text"] == "Until six."
     assert told["reasoned"]["text"] == "Yes."
-    assert "Is it open?" in talks[told["predicted"]["ids"][0]].prompt[-1].text
+    assert "Is it open?" in interactions[told["predicted"]["ids"][0]].prompt[-1].text
 
 
 @pytest.mark.parametrize("name", ["langchain_openai", "dspy"])

@@ -44,8 +44,8 @@ async def all_of(model, *groups):
 
 def test_each_gets_its_own_answer_from_one_batch():
     echo = Echo()
-    found = asyncio.run(all_of(DynamicBatcher(echo), ["a"], ["b", "c"], [], ["d"]))
-    assert [[answer.text for answer in each] for each in found] == [["a"], ["b", "c"], [], ["d"]]
+    results = asyncio.run(all_of(DynamicBatcher(echo), ["a"], ["b", "c"], [], ["d"]))
+    assert [[answer.text for answer in each] for each in results] == [["a"], ["b", "c"], [], ["d"]]
     assert echo.batches == [4]
 
 
@@ -86,8 +86,8 @@ def test_a_local_model_says_the_same_in_company():
     model = small_model("mail")
     prompts = find_world("mail").prompts("train", 4, seed=0)
     requests = [
-        Request(messages=prompt, sampling=Sampling(max_tokens=24), seed=place)
-        for place, prompt in enumerate(prompts)
+        Request(messages=prompt, sampling=Sampling(max_tokens=24), seed=index)
+        for index, prompt in enumerate(prompts)
     ]
 
     async def work(to_ask):

@@ -192,7 +192,7 @@ def test_what_the_caller_did_wrong_is_an_error_of_the_answer_only(traced, upstre
 def test_a_policy_is_named_in_the_trace(settings, exporter, spans):
     policy = Policy(model=NamedSpec(name="writer"), name="plain")
     with Store(settings.store, project="mail") as store:
-        promote(store, policy, who="ada")
+        promote(store, policy, actor="ada")
     with gateway_of(settings.model_copy(update={"traces": "spans"})) as running:
         asked = "Write to my boss, Ms Klein.\nReport ready: Friday, 12 pages."
         said = running.chat(asked, model="backtalk:mail")

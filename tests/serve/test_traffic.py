@@ -59,13 +59,13 @@ def mail(settings):
     with Store(settings.store, project="mail") as store:
         for one in (CONTROL, GOOD, BAD):
             save_policy(store, one)
-        promote(store, CONTROL, who="ada")
+        promote(store, CONTROL, actor="ada")
         yield store
 
 
 def begin(store, *candidates, name="trial", **fields):
     ids = tuple(one.id for one in candidates)
-    start(store, Experiment(name=name, control=CONTROL.id, candidates=ids, **fields), who="ada")
+    start(store, Experiment(name=name, control=CONTROL.id, candidates=ids, **fields), actor="ada")
 
 
 def ask(gateway, **fields):
@@ -104,20 +104,22 @@ def judge(gateway, count, good):
 def test_a_fixed_split_has_its_shares_and_says_so_in_the_log(settings, mail):
     begin(mail, GOOD, shares=(0.7, 0.3))
     with gateway_of(settings) as gateway:
-        found = asked(gateway, 200)
+        result = asked(gateway, 200)
         with gateway.store as kept:
-            talks = [case.interaction for case in kept.in_project("mail").cases()]
-    assert set(found) == {"control", "good"}
-    assert not exact(found["good"], 200, level=0.9999).excludes(0.3)
-    for talk in talks:
-        note = talk.metadata["gateway"]["experiment"]
+            interactions = [case.interaction for case in kept.in_project("mail").cases()]
+    assert set(result) == {"control", "good"}
+    assert not exact(result["good"], 200, level=0.9999).excludes(0.3)
+    for interaction in interactions:
+        note = interaction.metadata["gateway"]["experiment"]
         assert note == {"name": "trial", "chances": {CONTROL.id: 0.7, GOOD.id: 0.3}}
-        assert talk.propensity == note["chances"][talk.policy]
-        assert talk.responses[0].text == ("good" if talk.policy == GOOD.id else "control")
+        assert interaction.propensity == note["chances"][interaction.policy]
+        assert interaction.responses[0].text == (
+            "good" if interaction.policy == GOOD.id else "control"
+        )
     with Store(settings.store, project="mail") as again:
         summary = summarise(ExperimentReader(again, "trial").refresh())
     assert summary.shown == 200
-    assert {arm.shown for arm in summary.arms} == set(found.values())
+    assert {arm.shown for arm in summary.arms} == set(result.values())
 
 
 def test_a_user_keeps_an_arm_in_every_process_and_after_a_restart(settings, mail):
@@ -128,7 +130,7 @@ def test_a_user_keeps_an_arm_in_every_process_and_after_a_restart(settings, mail
         assert {user: texts(ask(two, user=user))[0] for user in users} == first
     with gateway_of(settings) as again:
         assert {user: texts(ask(again, user=user))[0] for user in users} == first
-        stop(mail, "trial", arm=BAD.id, who="ada")
+        stop(mail, "trial", arm=BAD.id, actor="ada")
         until(lambda: "bad" not in asked(again, 30))
         after = {user: texts(ask(again, user=user))[0] for user in users}
     assert set(first.values()) == {"control", "good", "bad"}
@@ -141,9 +143,9 @@ def test_thompson_moves_the_traffic_to_the_better_arm(settings, mail):
     with gateway_of(settings) as gateway:
         judge(gateway, 60, {"control": 0.2, "good": 0.9})
         traffic = gateway.app.state.services.traffic
-        until(lambda: traffic._known["mail"].allocation.chances[GOOD.id] > 0.85)
-        found = asked(gateway, 40)
-    assert found["good"] > found["control"]
+        until(lambda: traffic._known["mail"].allocation.probabilities[GOOD.id] > 0.85)
+        result = asked(gateway, 40)
+    assert result["good"] > result["control"]
 
 
 def test_a_harmful_arm_is_stopped_and_gets_no_traffic(settings, mail):
@@ -153,7 +155,7 @@ def test_a_harmful_arm_is_stopped_and_gets_no_traffic(settings, mail):
         until(lambda: len(read_events(mail)) == 3)
         until(lambda: set(asked(gateway, 10)) == {"control"})
     _, stopped, ended = read_events(mail)
-    assert (stopped.what.kind, stopped.what.arm, stopped.who) == ("stopped", BAD.id, "backtalk")
+    assert (stopped.what.kind, stopped.what.arm, stopped.actor) == ("stopped", BAD.id, "backtalk")
     assert stopped.what.difference.high < 0
     assert (ended.what.kind, ended.what.reason) == ("ended", "no candidate is left")
     assert active_policy(mail).id == CONTROL.id
@@ -165,7 +167,7 @@ def test_a_winner_is_promoted_through_the_gate_and_rolled_back_by_hand(settings,
         judge(gateway, 80, {"control": 0.1, "good": 0.9})
         until(lambda: active_policy(mail).id == GOOD.id)
         until(lambda: set(asked(gateway, 10)) == {"good"})
-        rollback(mail, who="ada")
+        rollback(mail, actor="ada")
         until(lambda: set(asked(gateway, 10)) == {"control"})
     assert [event.what.kind for event in read_events(mail)] == ["started", "promoted"]
     (evaluation,) = list_evaluations(mail, candidate=GOOD.id)
@@ -183,7 +185,7 @@ def test_a_rollback_ends_the_experiment_that_runs(settings, mail):
     with gateway_of(settings) as gateway:
         begin(mail, GOOD)
         until(lambda: "good" in asked(gateway, 10))
-        rollback(mail, who="ada")
+        rollback(mail, actor="ada")
         until(lambda: ask(gateway).status_code == 404)
         until(lambda: read_events(mail)[-1].what.kind == "ended")
     assert read_events(mail)[-1].what.reason == "the project serves another policy now"
@@ -213,16 +215,16 @@ def test_two_answers_side_by_side_are_decided_by_a_preference(settings, mail):
         assert gateway.feedback(*rows).status_code == 200
         until(lambda: active_policy(mail).id == GOOD.id)
         with gateway.store as kept:
-            talks = [case.interaction for case in kept.in_project("mail").cases()]
+            interactions = [case.interaction for case in kept.in_project("mail").cases()]
     assert set(orders) == {("control", "good"), ("good", "control")}
-    pairs = [talk for talk in talks if len(talk.responses) == 2]
-    for talk in pairs:
-        assert talk.policy is None
-        writers = {response.text: response.policy for response in talk.responses}
+    pairs = [interaction for interaction in interactions if len(interaction.responses) == 2]
+    for interaction in pairs:
+        assert interaction.policy is None
+        writers = {response.text: response.policy for response in interaction.responses}
         assert writers == {"good": GOOD.id, "control": CONTROL.id}
-    alone = [talk for talk in talks if len(talk.responses) == 1]
-    assert {talk.policy for talk in alone} == {CONTROL.id}
-    assert not any("experiment" in talk.metadata["gateway"] for talk in alone)
+    alone = [interaction for interaction in interactions if len(interaction.responses) == 1]
+    assert {interaction.policy for interaction in alone} == {CONTROL.id}
+    assert not any("experiment" in interaction.metadata["gateway"] for interaction in alone)
     assert summarise(ExperimentReader(mail, "trial").refresh()).judged == 60
 
 
@@ -259,11 +261,15 @@ def test_where_an_arm_cannot_answer_the_control_does(settings, mail, upstream, m
     with gateway_of(settings) as gateway:
         assert asked(gateway, 10) == {"control": 10}
         with gateway.store as kept:
-            talks = [case.interaction for case in kept.in_project("mail").cases()]
-    assert {talk.policy for talk in talks} == {CONTROL.id}
-    counted = [talk for talk in talks if "experiment" in talk.metadata["gateway"]]
+            interactions = [case.interaction for case in kept.in_project("mail").cases()]
+    assert {interaction.policy for interaction in interactions} == {CONTROL.id}
+    counted = [
+        interaction
+        for interaction in interactions
+        if "experiment" in interaction.metadata["gateway"]
+    ]
     assert len(counted) < 10
-    assert {talk.propensity for talk in talks} <= {None, 0.1}
+    assert {interaction.propensity for interaction in interactions} <= {None, 0.1}
 
 
 def test_two_processes_on_one_store_decide_once(settings, mail):
@@ -299,7 +305,7 @@ def test_no_experiment_and_no_project_are_as_before(settings, mail):
         assert "nowhere" not in gateway.app.state.services.traffic._known
         begin(mail, GOOD)
         until(lambda: "good" in asked(gateway, 10))
-        stop(mail, "trial", who="ada")
+        stop(mail, "trial", actor="ada")
         until(lambda: set(asked(gateway, 10)) == {"control"})
 
 
@@ -312,7 +318,7 @@ def test_a_process_that_died_after_promoting_is_made_up_for(settings, mail):
             pass
     with contextlib.suppress(RuntimeError), pytest.MonkeyPatch.context() as patch:
         patch.setattr("backtalk.experiments.lifecycle.append_event", _die)
-        promote_arm(mail, "trial", who="ada")
+        promote_arm(mail, "trial", actor="ada")
     assert [event.what.kind for event in read_events(mail)] == ["started"]
     step(mail, ExperimentReader(mail, "trial"))
     promoted = read_events(mail)[-1].what

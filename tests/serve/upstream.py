@@ -151,8 +151,8 @@ def make_upstream():
 
 async def _stream(control, asked, told):
     control.sent = b""
-    for place, event in enumerate(events_of(asked)):
-        if place == told.break_after:
+    for index, event in enumerate(events_of(asked)):
+        if index == told.break_after:
             raise RuntimeError("told to break off")
         data = b"data: " + json.dumps(event).encode() + b"\n\n"
         control.sent += data

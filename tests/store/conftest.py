@@ -16,9 +16,9 @@ from backtalk.store import Store
 
 def postgres_programs() -> Path | None:
     """Return the folder of PostgreSQL's server programs, ``None`` where there are none."""
-    found = shutil.which("initdb")
-    if found:
-        return Path(found).resolve().parent
+    result = shutil.which("initdb")
+    if result:
+        return Path(result).resolve().parent
     installed = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
     return installed[-1].parent if installed else None
 

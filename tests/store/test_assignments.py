@@ -34,12 +34,12 @@ class Clock:
         self.at += time
 
 
-def talks(number, *, answers=2, **fields):
+def interactions(number, *, answers=2, **fields):
     said = [f"answer {i}" for i in range(answers)]
     made = [Interaction.of(f"prompt {i}", *said) for i in range(number)]
     return [
-        talk.model_copy(update={"id": f"{fields.get('policy', 'i')}{i}", **fields})
-        for i, talk in enumerate(made)
+        interaction.model_copy(update={"id": f"{fields.get('policy', 'i')}{i}", **fields})
+        for i, interaction in enumerate(made)
     ]
 
 
@@ -48,22 +48,22 @@ def clock():
     return Clock()
 
 
-def judge(assigned, who):
-    found = assigned.next(who)
-    if found is not None:
-        assigned.end(found.interaction, who, "done")
-    return found and found.interaction
+def judge(assigned, actor):
+    result = assigned.next(actor)
+    if result is not None:
+        assigned.end(result.interaction, actor, "done")
+    return result and result.interaction
 
 
 def test_the_oldest_comes_first_and_nobody_judges_twice(store, clock):
-    store.add(*talks(3))
+    store.add(*interactions(3))
     assigned = Assignments(store, COMPARE, clock=clock)
     assert [judge(assigned, "ada") for _ in range(4)] == ["i0", "i1", "i2", None]
     assert assigned.next("bo") is None
 
 
 def test_what_was_judged_fewest_times_comes_before_what_is_older(store, clock):
-    store.add(*talks(3))
+    store.add(*interactions(3))
     assigned = Assignments(store, COMPARE.model_copy(update={"people": 2}), clock=clock)
     assert judge(assigned, "ada") == "i0"
     assert [judge(assigned, "bo") for _ in range(4)] == ["i1", "i2", "i0", None]
@@ -72,7 +72,7 @@ def test_what_was_judged_fewest_times_comes_before_what_is_older(store, clock):
 
 
 def test_an_item_stays_with_who_has_it_until_the_time_is_over(store, clock):
-    store.add(*talks(1))
+    store.add(*interactions(1))
     assigned = Assignments(store, COMPARE, clock=clock)
     held = assigned.next("ada")
     assert assigned.next("ada") == held
@@ -84,7 +84,7 @@ def test_an_item_stays_with_who_has_it_until_the_time_is_over(store, clock):
 
 
 def test_who_comes_back_late_has_the_item_still_if_nobody_took_it(store, clock):
-    store.add(*talks(1))
+    store.add(*interactions(1))
     assigned = Assignments(store, COMPARE, clock=clock)
     assigned.next("ada")
     clock.pass_(2 * LEASE)
@@ -93,14 +93,14 @@ def test_who_comes_back_late_has_the_item_still_if_nobody_took_it(store, clock):
 
 
 def test_what_was_not_given_cannot_be_held(store, clock):
-    store.add(*talks(1))
+    store.add(*interactions(1))
     assigned = Assignments(store, COMPARE, clock=clock)
     with pytest.raises(Conflict, match="not open for you"):
         assigned.renew("i0", "ada")
 
 
 def test_a_skipped_item_goes_to_somebody_else(store, clock):
-    store.add(*talks(1))
+    store.add(*interactions(1))
     assigned = Assignments(store, COMPARE, clock=clock)
     assigned.next("ada")
     assigned.complete("i0", "ada", "skipped")
@@ -109,7 +109,7 @@ def test_a_skipped_item_goes_to_somebody_else(store, clock):
 
 
 def test_undo_gives_back_the_last_one_and_then_the_one_before(store, clock):
-    store.add(*talks(3))
+    store.add(*interactions(3))
     assigned = Assignments(store, COMPARE, clock=clock)
     judge(assigned, "ada")
     assigned.next("ada")
@@ -125,7 +125,7 @@ def test_undo_gives_back_the_last_one_and_then_the_one_before(store, clock):
 
 
 def test_a_skip_cannot_be_undone_once_others_took_the_place(store, clock):
-    store.add(*talks(1))
+    store.add(*interactions(1))
     assigned = Assignments(store, COMPARE, clock=clock)
     assigned.next("ada")
     assigned.complete("i0", "ada", "skipped")
@@ -135,7 +135,7 @@ def test_a_skip_cannot_be_undone_once_others_took_the_place(store, clock):
 
 
 def test_only_what_the_task_is_about_is_asked(store, clock):
-    store.add(*talks(2, answers=1), *talks(2, policy="p"))
+    store.add(*interactions(2, answers=1), *interactions(2, policy="p"))
     store.add(Interaction.of("hidden", "a", "b").model_copy(update={"id": "gone", "policy": "p"}))
     store.delete("gone")
     store.add(
@@ -146,10 +146,10 @@ def test_only_what_the_task_is_about_is_asked(store, clock):
     def asked(**which):
         task = Task(name="t", kind="compare", which=TaskFilter(**which))
         assigned = Assignments(store, task, clock=clock)
-        found = []
+        results = []
         while (one := judge(assigned, "ada")) is not None:
-            found.append(one)
-        return found
+            results.append(one)
+        return results
 
     assert asked() == ["p0", "p1"]
     assert asked(policy="q") == []
@@ -159,7 +159,7 @@ def test_only_what_the_task_is_about_is_asked(store, clock):
 
 
 def test_progress_counts_what_is_done_and_what_is_left(store, clock):
-    store.add(*talks(3))
+    store.add(*interactions(3))
     task = Task(name="t", kind="compare", people=2, which=TaskFilter(unjudged=True))
     assigned = Assignments(store, task, clock=clock)
     before = assigned.progress("ada")
@@ -180,18 +180,18 @@ def test_progress_counts_what_is_done_and_what_is_left(store, clock):
 def test_many_at_once_never_get_more_places_than_there_are(location):
     items, people, crowd = 6, 2, 8
     with Store(location) as store:
-        store.add(*talks(items))
-        task = add_task(store, Task(name="t", kind="compare", people=people), who="tests")
+        store.add(*interactions(items))
+        task = add_task(store, Task(name="t", kind="compare", people=people), actor="tests")
     taken, failed = [], []
     start = threading.Barrier(crowd)
 
-    def work(who):
+    def work(actor):
         try:
             with Store(location) as mine:
                 assigned = Assignments(mine, task)
                 start.wait(30)
-                while (one := judge(assigned, who)) is not None:
-                    taken.append((one, who))
+                while (one := judge(assigned, actor)) is not None:
+                    taken.append((one, actor))
         except Exception as error:  # noqa: BLE001 - told by the main thread
             failed.append(error)
 
@@ -207,20 +207,20 @@ def test_many_at_once_never_get_more_places_than_there_are(location):
 
 
 def test_tasks_open_and_close_and_are_found_by_name(store):
-    first = add_task(store, COMPARE, who="ada")
+    first = add_task(store, COMPARE, actor="ada")
     with pytest.raises(Conflict, match="better"):
-        add_task(store, Task(name="better", kind="rank"), who="ada")
-    close_task(store, "better", who="bo")
-    second = add_task(store, Task(name="better", kind="rank"), who="ada")
-    assert [(found.task.id, found.open) for found in list_tasks(store)] == [
+        add_task(store, Task(name="better", kind="rank"), actor="ada")
+    close_task(store, "better", actor="bo")
+    second = add_task(store, Task(name="better", kind="rank"), actor="ada")
+    assert [(result.task.id, result.open) for result in list_tasks(store)] == [
         (first.id, False),
         (second.id, True),
     ]
     assert read_task(store, "better").task == second
-    open_task(store, first.id, who="ada")
-    assert all(found.open for found in list_tasks(store))
+    open_task(store, first.id, actor="ada")
+    assert all(result.open for result in list_tasks(store))
     with pytest.raises(NotFound, match="worse"):
-        close_task(store, "worse", who="ada")
+        close_task(store, "worse", actor="ada")
 
 
 @pytest.mark.parametrize(
@@ -241,11 +241,14 @@ def test_a_task_that_makes_no_sense_is_refused(fields, said):
 
 
 def test_a_purged_users_assignments_go_too(store, clock):
-    store.add(*[talk.model_copy(update={"user": "bo"}) for talk in talks(1)], *talks(1, policy="p"))
+    store.add(
+        *[interaction.model_copy(update={"user": "bo"}) for interaction in interactions(1)],
+        *interactions(1, policy="p"),
+    )
     task = Task(name="t", kind="compare", people=3)
     assigned = Assignments(store, task, clock=clock)
-    for who in ("ada", "bo", "ada"):
-        judge(assigned, who)
+    for actor in ("ada", "bo", "ada"):
+        judge(assigned, actor)
     store.purge("bo")
     assert assigned.last("bo") is None
     assert assigned.last("ada").interaction == "p0"

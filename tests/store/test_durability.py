@@ -15,9 +15,13 @@ ADA = Annotator.human("ada")
 
 
 def record(number):
-    talk = Interaction.of(f"Question {number}", "Yes.").model_copy(update={"id": f"talk-{number}"})
-    thumb = Label(id=f"thumb-{number}", interaction=talk.id, annotator=ADA, response="0", good=True)
-    return talk, thumb
+    interaction = Interaction.of(f"Question {number}", "Yes.").model_copy(
+        update={"id": f"talk-{number}"}
+    )
+    thumb = Label(
+        id=f"thumb-{number}", interaction=interaction.id, annotator=ADA, response="0", good=True
+    )
+    return interaction, thumb
 
 
 def write_for_ever(location, first, acknowledged):
@@ -32,7 +36,7 @@ def write_for_ever(location, first, acknowledged):
 
 def test_a_write_that_was_acknowledged_survives_a_hundred_kills(location):
     Store(location).close()
-    chance = random.Random(7)
+    rng = random.Random(7)
     processes = multiprocessing.get_context("fork")
     acknowledged: list[int] = []
     first = 0
@@ -42,7 +46,7 @@ def test_a_write_that_was_acknowledged_survives_a_hundred_kills(location):
         child.start()
         os.close(writer)
         said = os.read(reader, 64)
-        time.sleep(chance.uniform(0, 0.02))
+        time.sleep(rng.uniform(0, 0.02))
         os.kill(child.pid, signal.SIGKILL)
         child.join()
         while more := os.read(reader, 65536):
@@ -68,7 +72,9 @@ def add_some(location, start, step):
     with Store(location) as store:
         for number in range(start, 200, step):
             store.add(*record(number))
-        store.add_cases([Case(talk, (thumb,)) for talk, thumb in map(record, range(200, 300))])
+        store.add_cases(
+            [Case(interaction, (thumb,)) for interaction, thumb in map(record, range(200, 300))]
+        )
 
 
 def test_writers_at_the_same_time_lose_nothing_and_double_nothing(location):

@@ -57,7 +57,7 @@ def test_a_project_travels_as_a_folder(store, rows, tmp_path, monkeypatch):
     store.add(Instruction(annotator=Annotator.human("ada"), text="No emojis."))
     reward = store.artifacts.put({"reward.json": b"{}"})
     policy = Policy(model=NamedSpec(name="writer"), name="plain")
-    promote(store, policy, who="ada")
+    promote(store, policy, actor="ada")
     folder = tmp_path / "everything"
     written = write_archive(store, folder)
     assert (written.cases, written.documents, written.entries) == (8, 1, 1)
@@ -67,8 +67,8 @@ def test_a_project_travels_as_a_folder(store, rows, tmp_path, monkeypatch):
         assert list(other.cases()) == list(store.cases())
         assert list(other.feedback()) == list(store.feedback())
         assert read_policy(other, "plain") == policy
-        assert [(e.who, e.time, e.promotion) for e in promotion_history(other)] == [
-            (e.who, e.time, e.promotion) for e in promotion_history(store)
+        assert [(e.actor, e.time, e.promotion) for e in promotion_history(other)] == [
+            (e.actor, e.time, e.promotion) for e in promotion_history(store)
         ]
         assert other.artifacts.read(reward) == {"reward.json": b"{}"}
         with pytest.raises(BacktalkError, match="a history of its own"):

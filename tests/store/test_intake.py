@@ -36,9 +36,9 @@ def test_each_record_has_its_outcome(store, intake):
     empty_edit = Edit(interaction="talk", annotator=BO, response="0", text="Hello")
     rule = Instruction(annotator=BO, text="Be brief.", scope=Scope())
     records = [thumb_of(), talk_of(), thumb_of("b", response="9"), empty_edit, rule, thumb_of()]
-    found = intake.take([("default", record) for record in records])
-    assert status(found) == ["kept", "kept", "refused", "refused", "kept", "known"]
-    assert "no response '9'" in found[2].reason
+    result = intake.take([("default", record) for record in records])
+    assert status(result) == ["kept", "kept", "refused", "refused", "kept", "known"]
+    assert "no response '9'" in result[2].reason
     assert take(intake, talk_of(), thumb_of(), thumb_of(good=False)) == [
         "known", "known", "conflict",
     ]  # fmt: skip

@@ -97,16 +97,16 @@ def test_projects_have_leases_of_their_own(store):
 def test_of_many_at_once_one_gets_the_lease(location):
     with Store(location):
         pass
-    start, found = threading.Barrier(6), []
+    start, result = threading.Barrier(6), []
 
     def take(holder):
         with Store(location) as own:
             start.wait()
-            found.append(own.leases.acquire("learn", holder, 60))
+            result.append(own.leases.acquire("learn", holder, 60))
 
     threads = [threading.Thread(target=take, args=(f"h{i}",)) for i in range(6)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert sorted(found, key=str) == [1, *[None] * 5]
+    assert sorted(result, key=str) == [1, *[None] * 5]

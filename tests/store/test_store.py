@@ -26,8 +26,8 @@ ADA, BOB = Annotator.human("ada"), Annotator.human("bob")
 
 
 def talk_and_thumb(text="Is it open?", user=None, by=ADA):
-    talk = Interaction.of(text, "Yes.", "No.", user=user)
-    return talk, Label(interaction=talk.id, annotator=by, response="0", good=True)
+    interaction = Interaction.of(text, "Yes.", "No.", user=user)
+    return interaction, Label(interaction=interaction.id, annotator=by, response="0", good=True)
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=25)
@@ -47,7 +47,8 @@ def test_cases_come_back_as_they_went_in(store, drawn):
 def test_more_cases_than_are_read_at_once_come_back_in_order(store):
     several = 2 * reading.BATCH + 1
     drawn = [
-        Case(talk, (thumb,)) for talk, thumb in (talk_and_thumb(str(i)) for i in range(several))
+        Case(interaction, (thumb,))
+        for interaction, thumb in (talk_and_thumb(str(i)) for i in range(several))
     ]
     store.add_cases(drawn, batch=reading.BATCH - 7)
     assert list(store.cases()) == drawn
@@ -55,10 +56,10 @@ def test_more_cases_than_are_read_at_once_come_back_in_order(store):
 
 
 def test_a_transaction_is_kept_whole_or_not_at_all(store):
-    talk, thumb = talk_and_thumb()
+    interaction, thumb = talk_and_thumb()
     misfit = thumb.model_copy(update={"id": "other", "response": "9"})
     with pytest.raises(RecordError, match="no response '9'"):
-        store.add(talk, thumb, misfit)
+        store.add(interaction, thumb, misfit)
     assert store.counts() == {"interaction": 0}
 
 
@@ -69,28 +70,28 @@ def test_feedback_about_an_unknown_interaction_is_refused(store):
 
 
 def test_late_feedback_is_checked_against_the_interaction_that_is_kept(store):
-    talk, thumb = talk_and_thumb()
-    store.add(talk)
+    interaction, thumb = talk_and_thumb()
+    store.add(interaction)
     assert store.add(thumb) == Added(0, 1, 0)
     with pytest.raises(RecordError, match="no response '9'"):
-        store.add(Label(interaction=talk.id, annotator=ADA, response="9", good=True))
+        store.add(Label(interaction=interaction.id, annotator=ADA, response="9", good=True))
 
 
 def test_the_same_record_twice_is_kept_once_and_another_under_its_id_is_refused(store):
-    talk, thumb = talk_and_thumb()
-    assert store.add(talk, thumb) == Added(1, 1, 0)
-    assert store.add(talk, thumb) == Added(0, 0, 2)
+    interaction, thumb = talk_and_thumb()
+    assert store.add(interaction, thumb) == Added(1, 1, 0)
+    assert store.add(interaction, thumb) == Added(0, 0, 2)
     with pytest.raises(Conflict, match=thumb.id):
         store.add(thumb.model_copy(update={"good": False}))
-    assert store.case(talk.id).feedback == (thumb,)
+    assert store.case(interaction.id).feedback == (thumb,)
 
 
 def test_an_idempotency_key_makes_a_repeated_request_harmless(store):
-    talk, _ = talk_and_thumb()
-    store.add(talk)
+    interaction, _ = talk_and_thumb()
+    store.add(interaction)
 
     def request(good):
-        return Label(interaction=talk.id, annotator=ADA, response="0", good=good)
+        return Label(interaction=interaction.id, annotator=ADA, response="0", good=good)
 
     assert store.add(request(True), key="k").feedback == 1
     assert store.add(request(True), key="k") == Added(0, 0, 1)
@@ -102,54 +103,54 @@ def test_an_idempotency_key_makes_a_repeated_request_harmless(store):
 
 
 def test_projects_do_not_see_each_other(store):
-    talk, thumb = talk_and_thumb()
-    store.add(talk, thumb)
+    interaction, thumb = talk_and_thumb()
+    store.add(interaction, thumb)
     other = store.in_project("other")
     assert list(other.cases()) == []
     with pytest.raises(NotFound):
-        other.interaction(talk.id)
-    assert other.add(talk, thumb) == Added(1, 1, 0)
-    other.delete(talk.id)
-    assert store.case(talk.id).feedback == (thumb,)
+        other.interaction(interaction.id)
+    assert other.add(interaction, thumb) == Added(1, 1, 0)
+    other.delete(interaction.id)
+    assert store.case(interaction.id).feedback == (thumb,)
     assert store.projects() == ["default", "other"]
 
 
 def test_only_the_kinds_asked_for_come_back(store):
-    talk, thumb = talk_and_thumb()
-    words = Critique(interaction=talk.id, annotator=ADA, text="Too short.")
+    interaction, thumb = talk_and_thumb()
+    words = Critique(interaction=interaction.id, annotator=ADA, text="Too short.")
     bare, _ = talk_and_thumb("Anyone there?")
-    store.add(talk, thumb, words, bare)
-    assert list(store.cases(kinds=["critique"])) == [Case(talk, (words,))]
+    store.add(interaction, thumb, words, bare)
+    assert list(store.cases(kinds=["critique"])) == [Case(interaction, (words,))]
     assert list(store.feedback(kinds=["label"])) == [thumb]
     with pytest.raises(UnknownName, match="Did you mean 'label'"):
         store.feedback(kinds=["labels"])
 
 
 def test_feedback_on_the_whole_system_is_kept_without_an_interaction(store):
-    talk, thumb = talk_and_thumb()
+    interaction, thumb = talk_and_thumb()
     rule = Instruction(annotator=ADA, text="No emojis.", scope=Scope(where="mail to my boss"))
-    store.add(talk, thumb, rule)
+    store.add(interaction, thumb, rule)
     assert list(store.feedback(system_wide=True)) == [rule]
 
 
 def test_what_is_deleted_is_hidden_with_its_feedback_and_can_be_restored(store):
-    talk, thumb = talk_and_thumb()
-    gone_before = Label(interaction=talk.id, annotator=BOB, response="1", good=True)
-    store.add(talk, thumb, gone_before)
+    interaction, thumb = talk_and_thumb()
+    gone_before = Label(interaction=interaction.id, annotator=BOB, response="1", good=True)
+    store.add(interaction, thumb, gone_before)
     store.delete(gone_before.id)
-    store.delete(talk.id)
+    store.delete(interaction.id)
     assert list(store.cases()) == []
     assert list(store.feedback()) == []
     assert store.counts() == {"interaction": 0}
     assert store.columns.table().num_rows == 0
     with pytest.raises(NotFound, match="deleted already"):
-        store.delete(talk.id)
-    store.restore(talk.id)
-    assert list(store.cases()) == [Case(talk, (thumb,))]
+        store.delete(interaction.id)
+    store.restore(interaction.id)
+    assert list(store.cases()) == [Case(interaction, (thumb,))]
     store.restore(gone_before.id)
-    assert len(store.case(talk.id).feedback) == 2
+    assert len(store.case(interaction.id).feedback) == 2
     with pytest.raises(NotFound, match="no deleted record"):
-        store.restore(talk.id)
+        store.restore(interaction.id)
 
 
 def test_a_purge_removes_all_of_a_person_and_nothing_of_others(store):
@@ -180,20 +181,20 @@ def test_a_purged_text_is_nowhere_in_the_files(tmp_path):
         store.add(*talk_and_thumb("My secret is Xyzzy.", user="ada"))
         store.add(*talk_and_thumb("My hobby is Plugh.", user="bob"))
         store.purge("ada")
-        found = b"".join(path.read_bytes() for path in tmp_path.iterdir())
-    assert b"Xyzzy" not in found
-    assert b"Plugh" in found
+        result = b"".join(path.read_bytes() for path in tmp_path.iterdir())
+    assert b"Xyzzy" not in result
+    assert b"Plugh" in result
 
 
 def test_columns_hold_the_numbers_that_feedback_comes_down_to(store):
-    talk, thumb = talk_and_thumb()
+    interaction, thumb = talk_and_thumb()
     judged = Preference(
-        interaction=talk.id, annotator=BOB, a="0", b="1", verdict="b", probability=0.2,
+        interaction=interaction.id, annotator=BOB, a="0", b="1", verdict="b", probability=0.2,
         confidence=0.9,
     )  # fmt: skip
-    stars = Rating(interaction=talk.id, annotator=ADA, response="1", value=4, aspect="tone")
-    bad = Preference(interaction=talk.id, annotator=BOB, a="0", b="1", verdict="both_bad")
-    store.add(talk, thumb, judged, stars, bad)
+    stars = Rating(interaction=interaction.id, annotator=ADA, response="1", value=4, aspect="tone")
+    bad = Preference(interaction=interaction.id, annotator=BOB, a="0", b="1", verdict="both_bad")
+    store.add(interaction, thumb, judged, stars, bad)
 
     table = store.columns.table("kind", "aspect", "response", "other", "value")
     assert [tuple(row.values()) for row in table.to_pylist()] == [
@@ -229,11 +230,11 @@ def test_documents_are_kept_under_their_id_and_found_by_its_beginning(store):
 
 
 def test_a_journal_takes_one_writer_at_a_time(store):
-    first = store.journal.append("promotions", "a", who="ada", after=0)
+    first = store.journal.append("promotions", "a", actor="ada", after=0)
     with pytest.raises(Conflict, match="same time"):
-        store.journal.append("promotions", "b", who="bob", after=0)
+        store.journal.append("promotions", "b", actor="bob", after=0)
     second = store.journal.append(
-        "promotions", "b", who="bob", after=store.journal.last("promotions")
+        "promotions", "b", actor="bob", after=store.journal.last("promotions")
     )
     assert store.journal.entries("promotions") == [first, second]
     assert store.journal.last("other") == 0

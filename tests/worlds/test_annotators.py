@@ -28,32 +28,37 @@ TRUTH = Person("ada")
 MAIL = find_world("mail")
 
 
-def talks(world="mail", count=40, *, responses=4, seed=0):
+def interactions(world="mail", count=40, *, responses=4, seed=0):
     """Return interactions with answers of writers of every care, and the ideal one in some."""
     home = find_world(world)
-    chance = np.random.default_rng(seed)
+    rng = np.random.default_rng(seed)
     cares = [ErrorRates(), ErrorRates(0.6, 0.5, 0.6, 0.6), ErrorRates(0.1, 0.1, 0.1, 0.1)]
-    found = []
-    for place, task in enumerate(home.tasks("train", count, seed=seed)):
-        texts = [home.write(task, chance, cares[i % 3]) for i in range(responses)]
-        if place % 3 == 0:
-            texts[place % responses] = home.ideal(task)
-        talk = Interaction.of(task.text, *texts)
-        found.append(talk.model_copy(update={"time": NOW, "id": f"{world}-{seed}-{place}"}))
-    return found
+    results = []
+    for index, task in enumerate(home.tasks("train", count, seed=seed)):
+        texts = [home.write(task, rng, cares[i % 3]) for i in range(responses)]
+        if index % 3 == 0:
+            texts[index % responses] = home.ideal(task)
+        interaction = Interaction.of(task.text, *texts)
+        results.append(
+            interaction.model_copy(update={"time": NOW, "id": f"{world}-{seed}-{index}"})
+        )
+    return results
 
 
-TALKS = talks()
-MANY = talks(count=300, responses=2, seed=1)
+TALKS = interactions()
+MANY = interactions(count=300, responses=2, seed=1)
 
 
-def truth(world, talk):
+def truth(world, interaction):
     """Return the assessment of each response, read off the world."""
-    return [find_world(world).assess(talk.prompt, response.text) for response in talk.responses]
+    return [
+        find_world(world).assess(interaction.prompt, response.text)
+        for response in interaction.responses
+    ]
 
 
-def utilities(talk, world="mail"):
-    return np.array([found.utility for found in truth(world, talk)])
+def utilities(interaction, world="mail"):
+    return np.array([result.utility for result in truth(world, interaction)])
 
 
 def near(rate, expected, times):
@@ -62,48 +67,48 @@ def near(rate, expected, times):
     return abs(rate - expected) < 4.5 * error
 
 
-def gain(world, talk, fault):
+def gain(world, interaction, fault):
     """Return how much better the first response is once a fault is mended."""
-    home, text = find_world(world), talk.responses[0].text
+    home, text = find_world(world), interaction.responses[0].text
     return (
-        home.assess(talk.prompt, mend(text, [fault])).utility
-        - home.assess(talk.prompt, text).utility
+        home.assess(interaction.prompt, mend(text, [fault])).utility
+        - home.assess(interaction.prompt, text).utility
     )
 
 
 # With the defaults people say the truth. One checker a kind: what is said, the talk, the world.
 
 
-def label_is_true(said, talk, world):
-    good = [utility >= 0.85 for utility in utilities(talk, world)]
+def label_is_true(said, interaction, world):
+    good = [utility >= 0.85 for utility in utilities(interaction, world)]
     assert [(item.response, item.good) for item in said] == [
         (str(i), value) for i, value in enumerate(good)
     ]
 
 
-def rating_is_true(said, talk, world):
-    for item, utility in zip(said, utilities(talk, world), strict=True):
+def rating_is_true(said, interaction, world):
+    for item, utility in zip(said, utilities(interaction, world), strict=True):
         assert item.aspect == "overall"
         assert item.scale.name == "stars"
         assert abs(item.value - (1 + 4 * utility)) <= 0.5 + 1e-9
 
 
-def aspects_is_true(said, talk, world):
-    found = truth(world, talk)
+def aspects_is_true(said, interaction, world):
+    result = truth(world, interaction)
     weights = find_world(world).weights
-    assert len(said) == len(found) * len(weights)
+    assert len(said) == len(result) * len(weights)
     assert {(item.response, item.aspect) for item in said} == {
-        (response.id, aspect) for response in talk.responses for aspect in weights
+        (response.id, aspect) for response in interaction.responses for aspect in weights
     }
     for item in said:
-        value = found[int(item.response)].aspects[item.aspect]
+        value = result[int(item.response)].aspects[item.aspect]
         assert abs(item.value - (1 + 4 * value)) <= 0.5 + 1e-9
 
 
-def preference_is_true(said, talk, world):
+def preference_is_true(said, interaction, world):
     (item,) = said
     assert (item.a, item.b) == ("0", "1")
-    a, b = utilities(talk, world)[:2]
+    a, b = utilities(interaction, world)[:2]
     if max(a, b) < 0.45:
         assert item.verdict == "both_bad"
     elif abs(a - b) < 0.01:
@@ -113,9 +118,9 @@ def preference_is_true(said, talk, world):
         assert item.strength == pytest.approx(abs(a - b))
 
 
-def ranking_is_true(said, talk, world):
+def ranking_is_true(said, interaction, world):
     (item,) = said
-    values = utilities(talk, world)
+    values = utilities(interaction, world)
     tiers = [[values[int(id_)] for id_ in tier] for tier in item.tiers]
     assert sorted(id_ for tier in item.tiers for id_ in tier) == [str(i) for i in range(4)]
     for tier in tiers:
@@ -125,14 +130,14 @@ def ranking_is_true(said, talk, world):
         assert max(better) - max(worse) >= 0.01
 
 
-def critique_is_true(said, talk, world):
-    faults = truth(world, talk)[0].faults
+def critique_is_true(said, interaction, world):
+    faults = truth(world, interaction)[0].faults
     if not faults:
         assert said == []
         return
     (item,) = said
     assert item.response == "0"
-    gains = [gain(world, talk, fault) for fault in faults]
+    gains = [gain(world, interaction, fault) for fault in faults]
     meant = [
         fault
         for fault in faults
@@ -140,37 +145,37 @@ def critique_is_true(said, talk, world):
         and item.start in {None, fault.start}
     ]
     assert meant
-    assert max(gain(world, talk, fault) for fault in meant) == pytest.approx(max(gains))
+    assert max(gain(world, interaction, fault) for fault in meant) == pytest.approx(max(gains))
     assert (item.start is None) == all(fault.start == fault.end for fault in meant)
 
 
-def edit_is_true(said, talk, world):
-    faults = truth(world, talk)[0].faults
+def edit_is_true(said, interaction, world):
+    faults = truth(world, interaction)[0].faults
     assert bool(said) == bool(faults)
     for item in said:
         assert item.response == "0"
-        assert item.text == mend(talk.responses[0].text, faults)
-        assert find_world(world).assess(talk.prompt, item.text).utility == pytest.approx(1)
+        assert item.text == mend(interaction.responses[0].text, faults)
+        assert find_world(world).assess(interaction.prompt, item.text).utility == pytest.approx(1)
 
 
-def demonstration_is_true(said, talk, world):
+def demonstration_is_true(said, interaction, world):
     (item,) = said
-    assert find_world(world).assess(talk.prompt, item.text).utility == pytest.approx(1)
+    assert find_world(world).assess(interaction.prompt, item.text).utility == pytest.approx(1)
 
 
-def spans_is_true(said, talk, world):
+def spans_is_true(said, interaction, world):
     (item,) = said
-    marked = [fault for fault in truth(world, talk)[0].faults if fault.start < fault.end]
+    marked = [fault for fault in truth(world, interaction)[0].faults if fault.start < fault.end]
     assert sorted((span.start, span.end, span.label) for span in item.spans) == sorted(
         (fault.start, fault.end, fault.label) for fault in marked
     )
     for span, fault in zip(item.spans, marked, strict=True):
         assert not span.good
-        assert span.severity == pytest.approx(max(0, gain(world, talk, fault)))
+        assert span.severity == pytest.approx(max(0, gain(world, interaction, fault)))
 
 
-def steps_is_true(said, talk, world):
-    steps = truth(world, talk)[0].steps
+def steps_is_true(said, interaction, world):
+    steps = truth(world, interaction)[0].steps
     assert bool(said) == bool(steps)
     named = {"right": "right", "wrong": "wrong", "follows": "neutral"}
     for item in said:
@@ -179,27 +184,27 @@ def steps_is_true(said, talk, world):
         ]
 
 
-def outcome_is_true(said, talk, world):
-    for item, found in zip(said, truth(world, talk), strict=True):
+def outcome_is_true(said, interaction, world):
+    for item, result in zip(said, truth(world, interaction), strict=True):
         assert item.annotator.kind == "verifier"
-        assert (item.passed, item.text) == (found.passed, found.trace)
+        assert (item.passed, item.text) == (result.passed, result.trace)
 
 
-def follow_up_is_true(said, talk, world):
+def follow_up_is_true(said, interaction, world):
     (item,) = said
     home = find_world(world)
-    found = truth(world, talk)[0]
+    result = truth(world, interaction)[0]
     assert item.annotator.kind == "implicit"
-    assert (item.act == "thanks") == (found.utility >= 0.85)
+    assert (item.act == "thanks") == (result.utility >= 0.85)
     if item.act == "rephrasing":
-        assert item.text == home.rephrase(home.read(talk.prompt))
+        assert item.text == home.rephrase(home.read(interaction.prompt))
     elif item.act == "complaint":
-        assert item.text == f"That is not right. {found.faults[0].said}"
+        assert item.text == f"That is not right. {result.faults[0].said}"
 
 
-def choice_is_true(said, talk, world):
+def choice_is_true(said, interaction, world):
     (item,) = said
-    values = utilities(talk, world)
+    values = utilities(interaction, world)
     assert item.annotator.kind == "implicit"
     assert [shown.response for shown in item.shown] == ["0", "1", "2", "3"]
     if values.max() >= 0.85:
@@ -208,27 +213,27 @@ def choice_is_true(said, talk, world):
         assert item.chosen is None
 
 
-def instruction_is_true(said, talk, world):
+def instruction_is_true(said, interaction, world):
     assert said == []
 
 
-def realtime_is_true(said, talk, world):
-    text = talk.responses[0].text
+def realtime_is_true(said, interaction, world):
+    text = interaction.responses[0].text
     places = [(item.metadata["start"], item.metadata["end"]) for item in said]
     assert "".join(text[start:end] for start, end in places) == text
-    found = truth(world, talk)[0]
+    result = truth(world, interaction)[0]
     lost = 0.0
     for item, (start, end) in zip(said, places, strict=True):
         assert (item.scale.name, item.aspect, item.response) == ("realtime", "realtime", "0")
         faults = [
             fault
-            for fault in found.faults
+            for fault in result.faults
             if start <= fault.start < end or (end == len(text) <= fault.start)
         ]
-        cost = sum(gain(world, talk, fault) for fault in faults)
+        cost = sum(gain(world, interaction, fault) for fault in faults)
         assert item.value == pytest.approx(1 - 2 * min(1, max(cost, 0) / 0.1))
         lost += bool(faults)
-    assert bool(lost) == bool(found.faults and text)
+    assert bool(lost) == bool(result.faults and text)
 
 
 CHECKS = {
@@ -257,12 +262,12 @@ def test_every_kind_is_checked():
 @pytest.mark.parametrize("world", worlds())
 @pytest.mark.parametrize("kind", KINDS)
 def test_by_default_people_say_the_truth(kind, world):
-    for talk in talks(world, 16):
-        said = Person("ada", world=world).give(kind, talk)
+    for interaction in interactions(world, 16):
+        said = Person("ada", world=world).give(kind, interaction)
         for item in said:
-            item.check(talk)
+            item.check(interaction)
             assert item.time == NOW
-        CHECKS[kind](said, talk, world)
+        CHECKS[kind](said, interaction, world)
 
 
 NOISY = {
@@ -278,32 +283,34 @@ def test_what_noisy_people_say_fits_the_interaction_too(kind, world):
     rules = tuple(home.rules[:8])
     for critic, editing in [("directional", "minimal"), ("wrong", "full"), ("vague", "full")]:
         person = Person("bo", world=world, rules=rules, critic=critic, editing=editing, **NOISY)
-        for talk in talks(world, 4, seed=3):
-            for item in person.give(kind, talk):
-                item.check(talk)
+        for interaction in interactions(world, 4, seed=3):
+            for item in person.give(kind, interaction):
+                item.check(interaction)
                 assert item.time >= NOW
 
 
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "instruction"])
 def test_a_person_repeats_themselves_and_is_somebody_else_under_another_seed(kind):
     def all_said(person):
-        return [[item.to_json() for item in person.give(kind, talk)] for talk in MANY[:60]]
+        return [
+            [item.to_json() for item in person.give(kind, interaction)] for interaction in MANY[:60]
+        ]
 
     noisy = Person("ada", **NOISY)
     said = all_said(noisy)
     assert said == all_said(replace(noisy))
     assert said != all_said(replace(noisy, seed=1))
     assert said != all_said(replace(noisy, name="bo"))
-    ids = [item.id for talk in MANY[:60] for item in noisy.give(kind, talk)]
+    ids = [item.id for interaction in MANY[:60] for item in noisy.give(kind, interaction)]
     assert len(set(ids)) == len(ids)
 
 
 def test_feedback_of_a_kind_does_not_hang_on_what_else_was_asked_for():
     noisy = Person("ada", **NOISY)
-    alone = [noisy.give("rating", talk) for talk in TALKS]
-    for talk, said in zip(TALKS, alone, strict=True):
-        noisy.give("label", talk)
-        assert noisy.give("rating", talk) == said
+    alone = [noisy.give("rating", interaction) for interaction in TALKS]
+    for interaction, said in zip(TALKS, alone, strict=True):
+        noisy.give("label", interaction)
+        assert noisy.give("rating", interaction) == said
 
 
 # Each knob is recovered from what is said.
@@ -313,8 +320,10 @@ def flips(kind, noise, says):
     """Return how many judgements were turned round, and how many there are."""
     honest, noisy = Person("ada"), Person("ada", noise=noise)
     turned = total = 0
-    for talk in MANY:
-        for one, other in zip(honest.give(kind, talk), noisy.give(kind, talk), strict=True):
+    for interaction in MANY:
+        for one, other in zip(
+            honest.give(kind, interaction), noisy.give(kind, interaction), strict=True
+        ):
             for before, after in zip(says(one), says(other), strict=True):
                 turned += before != after
                 total += 1
@@ -343,9 +352,9 @@ def test_noise_is_the_rate_at_which_judgements_are_turned_round(kind, says, nois
 def test_noise_turns_a_ranking_of_two_round():
     noisy = Person("ada", noise=0.2)
     turned = [
-        TRUTH.give("ranking", talk)[0].tiers != noisy.give("ranking", talk)[0].tiers
-        for talk in MANY
-        if len(TRUTH.give("ranking", talk)[0].tiers) == 2
+        TRUTH.give("ranking", interaction)[0].tiers != noisy.give("ranking", interaction)[0].tiers
+        for interaction in MANY
+        if len(TRUTH.give("ranking", interaction)[0].tiers) == 2
     ]
     assert near(np.mean(turned), 0.2, len(turned))
 
@@ -353,14 +362,18 @@ def test_noise_turns_a_ranking_of_two_round():
 def test_noise_makes_critiques_and_edits_false():
     noisy = Person("ada", noise=0.25)
     false_critiques = false_edits = 0
-    faulty = [talk for talk in MANY if truth("mail", talk)[0].faults]
-    faulty = [talk for talk in faulty if truth("mail", talk)[0].aspects["facts"] > 0.6]
-    for talk in faulty:
-        before = truth("mail", talk)[0]
-        (said,) = noisy.give("critique", talk)
+    faulty = [interaction for interaction in MANY if truth("mail", interaction)[0].faults]
+    faulty = [
+        interaction
+        for interaction in faulty
+        if truth("mail", interaction)[0].aspects["facts"] > 0.6
+    ]
+    for interaction in faulty:
+        before = truth("mail", interaction)[0]
+        (said,) = noisy.give("critique", interaction)
         false_critiques += said.text not in {fault.advice for fault in before.faults}
-        (edit,) = noisy.give("edit", talk)
-        false_edits += MAIL.assess(talk.prompt, edit.text).utility < before.utility
+        (edit,) = noisy.give("edit", interaction)
+        false_edits += MAIL.assess(interaction.prompt, edit.text).utility < before.utility
     assert near(false_critiques / len(faulty), 0.25, len(faulty))
     assert near(false_edits / len(faulty), 0.25, len(faulty))
 
@@ -370,7 +383,10 @@ def test_noise_picks_at_random():
         Interaction.of(task.text, MAIL.ideal(task), *["No."] * 3)
         for task in MAIL.tasks("train", 400)
     ]
-    picks = [Person("ada", noise=0.4).give("choice", talk)[0].chosen for talk in ideal_first]
+    picks = [
+        Person("ada", noise=0.4).give("choice", interaction)[0].chosen
+        for interaction in ideal_first
+    ]
     assert near(np.mean([pick == "0" for pick in picks]), 0.6 + 0.4 / 4, 400)
     assert set(picks) == {"0", None}
 
@@ -380,12 +396,12 @@ BARE = {"acceptable": -9.0, "no_difference": 0.0}
 
 @pytest.mark.parametrize("temperature", [0.05, 0.2])
 def test_pairs_follow_the_logistic_of_the_difference_over_the_temperature(temperature):
-    chosen = sorted(MANY[:60], key=lambda talk: np.subtract(*utilities(talk)))[::5]
+    chosen = sorted(MANY[:60], key=lambda interaction: np.subtract(*utilities(interaction)))[::5]
     times, squares, bins = 250, 0.0, 0
-    for talk in chosen:
-        expected = 1 / (1 + np.exp(-np.subtract(*utilities(talk)) / temperature))
+    for interaction in chosen:
+        expected = 1 / (1 + np.exp(-np.subtract(*utilities(interaction)) / temperature))
         people = [Person("a", temperature=temperature, seed=i, **BARE) for i in range(times)]
-        first = [person.give("preference", talk)[0].verdict == "a" for person in people]
+        first = [person.give("preference", interaction)[0].verdict == "a" for person in people]
         if 5 < times * expected < times - 5:
             squares += times * (np.mean(first) - expected) ** 2 / (expected * (1 - expected))
             bins += 1
@@ -396,13 +412,15 @@ def test_pairs_follow_the_logistic_of_the_difference_over_the_temperature(temper
 
 
 def test_rankings_follow_plackett_and_luce():
-    talk = next(talk for talk in TALKS if len(set(utilities(talk)[:3].round(2))) == 3)
-    talk = talk.model_copy(update={"responses": talk.responses[:3]})
-    worth = np.exp(utilities(talk) / 0.2)
+    interaction = next(
+        interaction for interaction in TALKS if len(set(utilities(interaction)[:3].round(2))) == 3
+    )
+    interaction = interaction.model_copy(update={"responses": interaction.responses[:3]})
+    worth = np.exp(utilities(interaction) / 0.2)
     times = 1500
     seen = Counter()
     for seed in range(times):
-        (said,) = Person("a", temperature=0.2, seed=seed, **BARE).give("ranking", talk)
+        (said,) = Person("a", temperature=0.2, seed=seed, **BARE).give("ranking", interaction)
         seen[tuple(int(tier[0]) for tier in said.tiers)] += 1
     squares = 0.0
     for order in permutations(range(3)):
@@ -421,28 +439,31 @@ def test_rankings_follow_plackett_and_luce():
 def test_length_seems_good_to_who_is_biased():
     for bias in (0.3, -0.2):
         person = Person("ada", length_bias=bias)
-        rows = [(TRUTH.felt(talk), person.felt(talk), talk) for talk in TALKS]
+        rows = [
+            (TRUTH.felt(interaction), person.felt(interaction), interaction)
+            for interaction in TALKS
+        ]
         gained = np.concatenate([after - before for before, after, _ in rows])
-        lengths = np.array([len(r.text) for *_, talk in rows for r in talk.responses])
+        lengths = np.array([len(r.text) for *_, interaction in rows for r in interaction.responses])
         slope, rest = np.polyfit(lengths / 100, gained, 1)
         assert (slope, rest) == (pytest.approx(bias), pytest.approx(0, abs=1e-9))
     long = "My cat sends her love. " * 20
-    talk = TALKS[0].model_copy(
+    interaction = TALKS[0].model_copy(
         update={"responses": (Response(id="0", text=long), Response(id="1", text="No."))}
     )
     person = Person("ada", length_bias=0.5, **BARE)
-    assert person.give("preference", talk)[0].verdict == "a"
+    assert person.give("preference", interaction)[0].verdict == "a"
 
 
 def test_the_first_place_seems_good_to_who_is_biased():
     person = Person("ada", position_bias=0.3)
-    for talk in TALKS[:10]:
-        gained = person.felt(talk) - TRUTH.felt(talk)
+    for interaction in TALKS[:10]:
+        gained = person.felt(interaction) - TRUTH.felt(interaction)
         assert gained == pytest.approx([0.3, 0.3 / 2, 0.3 / 3, 0.3 / 4])
-        shown = talk.model_copy(update={"shown": ("2", "0", "3", "1")})
+        shown = interaction.model_copy(update={"shown": ("2", "0", "3", "1")})
         gained = person.felt(shown) - TRUTH.felt(shown)
         assert gained == pytest.approx([0.3 / 2, 0.3 / 4, 0.3, 0.3 / 3])
-    same = talks(count=1)[0]
+    same = interactions(count=1)[0]
     same = same.model_copy(
         update={"responses": tuple(Response(id=str(i), text="No.") for i in range(2))}
     )
@@ -459,25 +480,25 @@ def test_the_first_place_seems_good_to_who_is_biased():
 def test_the_sycophantic_repeat_what_they_see():
     person = Person("ada", sycophancy=0.6)
     repeated = 0
-    for talk in MANY:
-        honest = TRUTH.give("label", talk)
+    for interaction in MANY:
+        honest = TRUTH.give("label", interaction)
         others = [
             Label(
-                interaction=talk.id,
+                interaction=interaction.id,
                 annotator=Person("bo").annotator,
                 response=item.response,
                 good=not item.good,
             )
             for item in honest
         ]
-        said = person.give("label", talk, seen=others)
+        said = person.give("label", interaction, seen=others)
         goods = [item.good for item in said]
         assert goods in ([i.good for i in honest], [i.good for i in others])
         assert {item.annotator.id for item in said} == {"ada"}
         assert not {item.id for item in said} & {item.id for item in others}
         repeated += goods == [item.good for item in others]
-        assert person.give("label", talk) == honest
-        assert person.give("rating", talk, seen=others) == TRUTH.give("rating", talk)
+        assert person.give("label", interaction) == honest
+        assert person.give("rating", interaction, seen=others) == TRUTH.give("rating", interaction)
     assert near(repeated / len(MANY), 0.6, len(MANY))
 
 
@@ -485,12 +506,12 @@ def test_the_sycophantic_repeat_what_they_see():
 def test_the_sycophantic_repeat_the_last_one_of_several_and_leave_the_source_its_sort(kind):
     others = [Person("bo", **NOISY), Person("cy", **NOISY)]
     person = Person("ada", sycophancy=1.0)
-    for talk in MANY[:30]:
-        seen = [replace(other, abstention=0).give(kind, talk) for other in others]
-        own = TRUTH.give(kind, talk)
-        said = person.give(kind, talk, seen=[*seen[0], *seen[1]])
+    for interaction in MANY[:30]:
+        seen = [replace(other, abstention=0).give(kind, interaction) for other in others]
+        own = TRUTH.give(kind, interaction)
+        said = person.give(kind, interaction, seen=[*seen[0], *seen[1]])
         for item in said:
-            item.check(talk)
+            item.check(interaction)
         assert len({item.id for item in said}) == len(said)
         if seen[1]:
             assert len(said) == len(seen[1])
@@ -500,24 +521,26 @@ def test_the_sycophantic_repeat_the_last_one_of_several_and_leave_the_source_its
 
 def test_taste_is_what_people_of_a_crowd_do_not_share():
     people = crowd("mail", 24, taste=0.15, seed=2).people
-    judged = np.array([np.concatenate([person.felt(talk) for talk in TALKS]) for person in people])
-    found = disagreement(judged)
-    assert np.sqrt(found.tastes) == pytest.approx(0.15, rel=0.06)
-    assert found.annotators < 0.002
-    true = np.concatenate([utilities(talk) for talk in TALKS])
-    assert found.items == pytest.approx(true.var(ddof=1), rel=0.25)
-    assert disagreement(np.array([TRUTH.felt(talk) for talk in TALKS[:2]])).items >= 0
+    judged = np.array(
+        [np.concatenate([person.felt(interaction) for interaction in TALKS]) for person in people]
+    )
+    result = disagreement(judged)
+    assert np.sqrt(result.tastes) == pytest.approx(0.15, rel=0.06)
+    assert result.annotators < 0.002
+    true = np.concatenate([utilities(interaction) for interaction in TALKS])
+    assert result.items == pytest.approx(true.var(ddof=1), rel=0.25)
+    assert disagreement(np.array([TRUTH.felt(interaction) for interaction in TALKS[:2]])).items >= 0
     assert (people[0].felt(TALKS[0]) == people[0].felt(TALKS[0])).all()
 
 
 def test_people_value_what_their_weights_say():
     person = Person("ada", weights={"relevant": 0.5, "safe": 0.25})
-    for talk in TALKS:
+    for interaction in TALKS:
         expected = [
-            0.5 * found.aspects["relevant"] + 0.25 * found.aspects["safe"]
-            for found in truth("mail", talk)
+            0.5 * result.aspects["relevant"] + 0.25 * result.aspects["safe"]
+            for result in truth("mail", interaction)
         ]
-        assert person.felt(talk) == pytest.approx(expected)
+        assert person.felt(interaction) == pytest.approx(expected)
 
 
 def test_what_people_value_drifts():
@@ -525,24 +548,26 @@ def test_what_people_value_drifts():
     person = Person(
         "ada", weights={"facts": 1.0}, drifts_to={"manner": 1.0}, since=since, drift_days=20
     )
-    talk = TALKS[1]
+    interaction = TALKS[1]
     facts, manner = (
-        np.array([found.aspects[name] for found in truth("mail", talk)])
+        np.array([result.aspects[name] for result in truth("mail", interaction)])
         for name in ("facts", "manner")
     )
     for days, share in [(-3, 0), (0, 0), (5, 0.25), (10, 0.5), (20, 1), (400, 1)]:
-        later = talk.model_copy(update={"time": since + timedelta(days=days)})
+        later = interaction.model_copy(update={"time": since + timedelta(days=days)})
         assert person.felt(later) == pytest.approx((1 - share) * facts + share * manner)
-    timeless = talk.model_copy(update={"time": None})
+    timeless = interaction.model_copy(update={"time": None})
     assert person.felt(timeless) == pytest.approx(facts)
     from_truth = replace(person, weights=None)
-    later = talk.model_copy(update={"time": since + timedelta(days=10)})
-    assert from_truth.felt(later) == pytest.approx(0.5 * utilities(talk) + 0.5 * manner)
+    later = interaction.model_copy(update={"time": since + timedelta(days=10)})
+    assert from_truth.felt(later) == pytest.approx(0.5 * utilities(interaction) + 0.5 * manner)
 
 
 def test_feedback_is_delayed_by_an_exponential_time():
     person = Person("ada", delay=120.0)
-    late = np.array([(person.give("label", talk)[0].time - NOW).total_seconds() for talk in MANY])
+    late = np.array(
+        [(person.give("label", interaction)[0].time - NOW).total_seconds() for interaction in MANY]
+    )
     assert late.min() >= 0
     assert abs(late.mean() - 120) < 4.5 * 120 / np.sqrt(len(MANY))
     assert near(np.mean(late > 120), np.exp(-1), len(MANY))
@@ -552,23 +577,25 @@ def test_feedback_is_delayed_by_an_exponential_time():
 
 def test_some_abstain():
     person = Person("ada", abstention=0.35)
-    silent = [person.give("label", talk) == [] for talk in MANY]
+    silent = [person.give("label", interaction) == [] for interaction in MANY]
     assert near(np.mean(silent), 0.35, len(MANY))
-    assert not any(replace(person, abstention=1.0).give("label", talk) for talk in MANY[:20])
+    assert not any(
+        replace(person, abstention=1.0).give("label", interaction) for interaction in MANY[:20]
+    )
 
 
 def test_what_will_do_and_what_seems_equal_are_up_to_the_person():
     strict = Person("ada", acceptable=0.999999)
-    for talk in TALKS:
-        values = utilities(talk)
-        assert [item.good for item in strict.give("label", talk)] == [
+    for interaction in TALKS:
+        values = utilities(interaction)
+        assert [item.good for item in strict.give("label", interaction)] == [
             value > 0.9999 for value in values
         ]
-        (lax,) = Person("ada", no_difference=2.0, acceptable=0).give("preference", talk)
+        (lax,) = Person("ada", no_difference=2.0, acceptable=0).give("preference", interaction)
         assert (lax.verdict, lax.strength) == ("tie", None)
-        (tied,) = Person("ada", no_difference=2.0).give("ranking", talk)
+        (tied,) = Person("ada", no_difference=2.0).give("ranking", interaction)
         assert len(tied.tiers) == 1
-        (bad,) = Person("ada", acceptable=5).give("preference", talk)
+        (bad,) = Person("ada", acceptable=5).give("preference", interaction)
         assert bad.verdict == "both_bad"
 
 
@@ -579,22 +606,22 @@ def test_what_will_do_and_what_seems_equal_are_up_to_the_person():
 def test_critics_have_their_ways(world):
     vague = set()
     false = 0
-    for talk in talks(world, 21 if world != "programs" else 9):
-        found = truth(world, talk)[0]
+    for interaction in interactions(world, 21 if world != "programs" else 9):
+        result = truth(world, interaction)[0]
         plain, empty, wrong = (
-            Person("ada", world=world, critic=critic).give("critique", talk)
+            Person("ada", world=world, critic=critic).give("critique", interaction)
             for critic in ("plain", "vague", "wrong")
         )
-        if found.faults:
-            best = max(gain(world, talk, fault) for fault in found.faults)
-            worst = [f for f in found.faults if gain(world, talk, f) == pytest.approx(best)]
+        if result.faults:
+            best = max(gain(world, interaction, fault) for fault in result.faults)
+            worst = [f for f in result.faults if gain(world, interaction, f) == pytest.approx(best)]
             assert plain[0].text in {fault.said for fault in worst}
             assert (empty[0].start, empty[0].aspect) == (None, None)
             vague.add(empty[0].text)
         else:
             assert plain == empty == []
         for item in wrong:
-            assert item.text not in {fault.advice for fault in found.faults}
+            assert item.text not in {fault.advice for fault in result.faults}
             false += 1
     assert len(vague) > 1
     assert vague <= set(VAGUE)
@@ -605,18 +632,18 @@ def test_critics_have_their_ways(world):
 def test_full_edits_write_the_answer_anew(world):
     home = find_world(world)
     person = Person("ada", world=world, editing="full")
-    for talk in talks(world, 12):
-        ideal = home.ideal(home.read(talk.prompt))
-        said = [item.text for item in person.give("edit", talk)]
-        assert said == ([ideal] if ideal != talk.responses[0].text else [])
+    for interaction in interactions(world, 12):
+        ideal = home.ideal(home.read(interaction.prompt))
+        said = [item.text for item in person.give("edit", interaction)]
+        assert said == ([ideal] if ideal != interaction.responses[0].text else [])
 
 
 def test_minimal_edits_leave_what_is_not_wrong():
     task = to("boss")
     kind = MAIL.ideal(task).replace("\n", "\nI hope you are well. ", 1)
-    talk = Interaction.of(task.text, kind.replace("Dear", "Hi"))
-    assert TRUTH.give("edit", talk)[0].text == kind
-    assert Person("ada", editing="full").give("edit", talk)[0].text == MAIL.ideal(task)
+    interaction = Interaction.of(task.text, kind.replace("Dear", "Hi"))
+    assert TRUTH.give("edit", interaction)[0].text == kind
+    assert Person("ada", editing="full").give("edit", interaction)[0].text == MAIL.ideal(task)
 
 
 def rule(what, scope):
@@ -635,10 +662,10 @@ def test_an_instruction_is_given_only_where_its_rule_is_broken():
     both = MAIL.ideal(task, [thanks, hello])
 
     def told(task, text):
-        talk = Interaction.of(task.text, text)
-        said = person.give("instruction", talk)
+        interaction = Interaction.of(task.text, text)
+        said = person.give("instruction", interaction)
         for item in said:
-            item.check(talk)
+            item.check(interaction)
         return [(item.text, item.scope.where) for item in said]
 
     thank, greet = (thanks.text, "boss"), (hello.text, None)
@@ -658,9 +685,9 @@ def test_instructions_are_true_in_every_world(world):
     for one in home.rules:
         person = Person("ada", world=world, rules=(one,))
         for task in home.tasks("train", 8):
-            ruled, usual = home.ideal(task, [one]), home.ideal(task)
-            said = person.give("instruction", Interaction.of(task.text, usual))
-            broken = home.applies(one, task) and ruled != usual
+            ruled, default = home.ideal(task, [one]), home.ideal(task)
+            said = person.give("instruction", Interaction.of(task.text, default))
+            broken = home.applies(one, task) and ruled != default
             assert [item.text for item in said] == [one.text] * broken
             given += broken
             assert not person.give("instruction", Interaction.of(task.text, ruled)) or (
@@ -673,13 +700,13 @@ def test_rules_in_mind_decide_what_is_right():
     thanks = rule("thanks", "boss")
     person = Person("ada", rules=(thanks,))
     task = to("boss")
-    usual, ruled = MAIL.ideal(task), MAIL.ideal(task, [thanks])
-    talk = Interaction.of(task.text, usual, ruled)
-    assert person.give("preference", talk)[0].verdict == "b"
-    assert TRUTH.give("preference", talk)[0].verdict == "a"
-    assert person.give("edit", talk)[0].text == ruled
-    assert person.give("demonstration", talk)[0].text == ruled
-    assert person.give("critique", talk)[0].text == "Say thank you."
+    default, ruled = MAIL.ideal(task), MAIL.ideal(task, [thanks])
+    interaction = Interaction.of(task.text, default, ruled)
+    assert person.give("preference", interaction)[0].verdict == "b"
+    assert TRUTH.give("preference", interaction)[0].verdict == "a"
+    assert person.give("edit", interaction)[0].text == ruled
+    assert person.give("demonstration", interaction)[0].text == ruled
+    assert person.give("critique", interaction)[0].text == "Say thank you."
 
 
 def test_signals_come_a_line_at_a_time():
@@ -701,11 +728,11 @@ def test_signals_come_a_line_at_a_time():
 
 def test_who_chooses_takes_the_best_of_what_was_shown():
     task = to("friend")
-    usual = MAIL.ideal(task)
-    nearly = usual.replace("Hi", "Hello")
-    talk = Interaction.of(task.text, usual, nearly, "No.")
-    assert TRUTH.give("choice", talk)[0].chosen == "0"
-    shown = talk.model_copy(update={"shown": ("2", "1")})
+    default = MAIL.ideal(task)
+    nearly = default.replace("Hi", "Hello")
+    interaction = Interaction.of(task.text, default, nearly, "No.")
+    assert TRUTH.give("choice", interaction)[0].chosen == "0"
+    shown = interaction.model_copy(update={"shown": ("2", "1")})
     (said,) = TRUTH.give("choice", shown)
     assert [one.response for one in said.shown] == ["2", "1"]
     assert said.chosen == "1"
@@ -713,8 +740,8 @@ def test_who_chooses_takes_the_best_of_what_was_shown():
 
 def test_nobody_chooses_where_nothing_was_shown():
     task = to("friend")
-    talk = Interaction.of(task.text, MAIL.ideal(task)).model_copy(update={"shown": ()})
-    assert TRUTH.give("choice", talk) == []
+    interaction = Interaction.of(task.text, MAIL.ideal(task)).model_copy(update={"shown": ()})
+    assert TRUTH.give("choice", interaction) == []
 
 
 # Crowds.
@@ -776,12 +803,12 @@ def test_groups_have_their_shares_and_values():
     assert Counter(person.group for person in people) == {"most": 14, "curt": 4, "x": 2}
     assert len({person.name for person in people}) == 20
     assert {person.noise for person in people} == {0.1}
-    talk = TALKS[2]
-    relevant = [found.aspects["relevant"] for found in truth("mail", talk)]
+    interaction = TALKS[2]
+    relevant = [result.aspects["relevant"] for result in truth("mail", interaction)]
     for person in people:
-        expected = relevant if person.group == "curt" else utilities(talk)
-        assert person.felt(talk) == pytest.approx(expected)
-        assert person.give("label", talk)[0].annotator.group == person.group
+        expected = relevant if person.group == "curt" else utilities(interaction)
+        assert person.felt(interaction) == pytest.approx(expected)
+        assert person.give("label", interaction)[0].annotator.group == person.group
     assert {person.group for person in crowd("mail", 3).people} == {None}
     thirds = [Group(name, 1 / 3) for name in "abc"]
     assert Counter(p.group for p in crowd("mail", 9, groups=thirds).people) == dict.fromkeys(
@@ -844,15 +871,15 @@ def test_shares_of_groups_lie_between_0_and_1():
 # Where the variance of judgements comes from.
 
 
-def simulated(chance, people, items, repeats, sizes):
+def simulated(rng, people, items, repeats, sizes):
     """Return a table with known standard deviations: items, annotators, tastes, chance."""
-    of_items, of_people, tastes, luck = sizes
+    of_items, of_people, tastes, rng = sizes
     table = (
-        of_items * chance.normal(size=(1, items, 1))
-        + of_people * chance.normal(size=(people, 1, 1))
-        + tastes * chance.normal(size=(people, items, 1))
+        of_items * rng.normal(size=(1, items, 1))
+        + of_people * rng.normal(size=(people, 1, 1))
+        + tastes * rng.normal(size=(people, items, 1))
     )
-    return 3 + table + luck * chance.normal(size=(people, items, repeats))
+    return 3 + table + rng * rng.normal(size=(people, items, repeats))
 
 
 def by_hand(table):
@@ -879,63 +906,65 @@ def by_hand(table):
         items=max(0.0, (item - both) / (people * repeats)),
         annotators=max(0.0, (person - both) / (items * repeats)),
         tastes=max(0.0, (both - within) / repeats),
-        chance=within,
+        rng=within,
     )
 
 
 @pytest.mark.parametrize("shape", [(2, 2, 1), (3, 5, 1), (4, 3, 2), (6, 8, 4)])
 @pytest.mark.parametrize("seed", range(5))
 def test_disagreement_is_the_analysis_of_variance(shape, seed):
-    chance = np.random.default_rng(seed)
-    table = simulated(chance, *shape, (1.0, 0.5, 0.3, 0.4))
+    rng = np.random.default_rng(seed)
+    table = simulated(rng, *shape, (1.0, 0.5, 0.3, 0.4))
     expected = by_hand(table)
-    found = disagreement(table)
+    result = disagreement(table)
     for name in ("items", "annotators", "tastes", "chance"):
-        assert getattr(found, name) == pytest.approx(getattr(expected, name), abs=1e-12)
+        assert getattr(result, name) == pytest.approx(getattr(expected, name), abs=1e-12)
     if shape[2] == 1:
-        assert disagreement(table[:, :, 0]) == found
-        assert found.chance == 0
+        assert disagreement(table[:, :, 0]) == result
+        assert result.rng == 0
 
 
 def test_disagreement_of_a_table_worked_out_by_hand():
     # Rows differ by 2, columns by 1 and 3: no interaction at all.
-    found = disagreement([[1, 2, 4], [3, 4, 6]])
-    assert found.annotators == pytest.approx(2)  # the variance of 7/3 and 13/3
-    assert found.items == pytest.approx(7 / 3)  # the variance of 2, 3 and 5
-    assert (found.tastes, found.chance) == (pytest.approx(0), 0)
+    result = disagreement([[1, 2, 4], [3, 4, 6]])
+    assert result.annotators == pytest.approx(2)  # the variance of 7/3 and 13/3
+    assert result.items == pytest.approx(7 / 3)  # the variance of 2, 3 and 5
+    assert (result.tastes, result.rng) == (pytest.approx(0), 0)
     # Nothing but interaction: the mean square is 4, and is not taken for people or items.
     crossed = disagreement([[1, -1], [-1, 1]])
-    assert crossed == Disagreement(items=0, annotators=0, tastes=4, chance=0)
+    assert crossed == Disagreement(items=0, annotators=0, tastes=4, rng=0)
     # Repeats 1 apart in every cell of the first table: chance only.
     table = np.array([[1, 2, 4], [3, 4, 6]])[:, :, None] + np.array([-0.5, 0.5])
     repeated = disagreement(table)
-    assert repeated.chance == pytest.approx(0.5)
+    assert repeated.rng == pytest.approx(0.5)
     assert (repeated.annotators, repeated.items) == (pytest.approx(2), pytest.approx(7 / 3))
     assert repeated.tastes == 0
 
 
 @pytest.mark.parametrize("repeats", [1, 3])
 def test_disagreement_recovers_known_components(repeats):
-    chance = np.random.default_rng(1)
+    rng = np.random.default_rng(1)
     sizes = np.array([1.0, 0.5, 0.3, 0.4])
-    found = [disagreement(simulated(chance, 40, 60, repeats, sizes)) for _ in range(60)]
-    means = [np.mean([getattr(one, n) for one in found]) for n in ("items", "annotators")]
+    results = [disagreement(simulated(rng, 40, 60, repeats, sizes)) for _ in range(60)]
+    means = [np.mean([getattr(one, n) for one in results]) for n in ("items", "annotators")]
     assert means == pytest.approx(sizes[:2] ** 2, rel=0.12)
-    tastes = np.mean([one.tastes for one in found])
-    luck = np.mean([one.chance for one in found])
+    tastes = np.mean([one.tastes for one in results])
+    rng = np.mean([one.rng for one in results])
     if repeats == 1:
         assert tastes == pytest.approx(0.3**2 + 0.4**2, rel=0.02)
-        assert luck == 0
+        assert rng == 0
     else:
         assert tastes == pytest.approx(0.3**2, rel=0.03)
-        assert luck == pytest.approx(0.4**2, rel=0.02)
+        assert rng == pytest.approx(0.4**2, rel=0.02)
 
 
 def test_people_without_taste_or_bias_do_not_disagree():
     people = crowd("mail", 5).people
-    found = disagreement([[person.felt(talk)[0] for talk in TALKS] for person in people])
-    assert (found.annotators, found.tastes, found.chance) == (0, pytest.approx(0, abs=1e-12), 0)
-    assert found.items > 0
+    result = disagreement(
+        [[person.felt(interaction)[0] for interaction in TALKS] for person in people]
+    )
+    assert (result.annotators, result.tastes, result.rng) == (0, pytest.approx(0, abs=1e-12), 0)
+    assert result.items > 0
 
 
 @pytest.mark.parametrize("shape", [(1, 5), (5, 1), (4,), (2, 2, 2, 2), (0, 3)])

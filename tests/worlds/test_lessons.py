@@ -63,8 +63,8 @@ def taught(world):
     class Noting(kind):
         """The world, which keeps note of what lessons are made of."""
 
-        def draw(self, chance, *, unusual):
-            task = super().draw(chance, unusual=unusual)
+        def draw(self, rng, *, unusual):
+            task = super().draw(rng, unusual=unusual)
             if unusual:
                 noted.add(task.text)
             return task
@@ -121,20 +121,20 @@ def requests(lesson):
 @every_world
 def test_lessons_are_taught_as_often_as_the_mixture_says(world):
     lessons, *_ = taught(world)
-    found = Counter(map(skill_of, lessons))
+    results = Counter(map(skill_of, lessons))
     total = sum(getattr(MIXTURE, skill) for skill in SKILLS)
     for skill in SKILLS:
         share = getattr(MIXTURE, skill) / total
-        assert abs(found[skill] / len(lessons) - share) < limit(share, len(lessons))
+        assert abs(results[skill] / len(lessons) - share) < limit(share, len(lessons))
 
 
 @every_world
 def test_another_mixture_and_another_seed_teach_something_else(world):
     home = find_world(world)
     only = Mixture(answer=0, refine=0, criticise=3, judge=0, find_rule=1)
-    found = Counter(map(skill_of, CurriculumGenerator(home, mixture=only).lessons(80)))
-    assert set(found) == {"criticise", "find_rule"}
-    assert abs(found["find_rule"] / 80 - 0.25) < limit(0.25, 80)
+    results = Counter(map(skill_of, CurriculumGenerator(home, mixture=only).lessons(80)))
+    assert set(results) == {"criticise", "find_rule"}
+    assert abs(results["find_rule"] / 80 - 0.25) < limit(0.25, 80)
     again = list(CurriculumGenerator(home, seed=1).lessons(10))
     assert list(CurriculumGenerator(home, seed=1).lessons(10)) == again
     assert list(CurriculumGenerator(home).lessons(10)) != again
@@ -285,10 +285,10 @@ def test_verdicts_are_true(world):
         assert to_judge(prompt, a, b) == lesson[:-1]
         of_a, of_b = (home.assess(prompt, text) for text in (a, b))
         first, second, last = lesson[-1].text.split("\n")
-        for line, name, found in ((first, "A", of_a), (second, "B", of_b)):
+        for line, name, result in ((first, "A", of_a), (second, "B", of_b)):
             named = line.removeprefix(f"{name}: ")
-            if found.faults:
-                assert all(fault.said in named for fault in found.faults[:1])
+            if result.faults:
+                assert all(fault.said in named for fault in result.faults[:1])
             else:
                 assert named == "Nothing is wrong."
         difference = of_a.utility - of_b.utility
@@ -340,8 +340,8 @@ def test_rules_that_are_found_are_those_that_the_examples_follow(world):
 @every_world
 def test_rules_that_change_nothing_have_no_examples(world):
     home = find_world(world)
-    chance = np.random.default_rng(0)
-    some = [rule_examples(home, rule, chance) for rule in home.rules]
+    rng = np.random.default_rng(0)
+    some = [rule_examples(home, rule, rng) for rule in home.rules]
     assert {len(examples) for examples in some if examples} == {3}
     drawn = home.tasks("train", 100)
     for rule, examples in zip(home.rules, some, strict=True):
@@ -376,9 +376,9 @@ def test_questions_are_chats_that_end_with_the_user():
 @every_world
 def test_verdicts_read_back(world):
     home = find_world(world)
-    chance = np.random.default_rng(0)
+    rng = np.random.default_rng(0)
     for task in home.tasks("train", 30):
-        texts = [home.write(task, chance, ErrorRates()), home.ideal(task)]
+        texts = [home.write(task, rng, ErrorRates()), home.ideal(task)]
         good, bad = home.judge(task, texts[1], ()), home.judge(task, texts[0], ())
         if bad.faults:
             assert read_verdict(verdict(good, bad)) == "a"
@@ -435,19 +435,19 @@ def as_chat(lesson):
 @every_world
 def test_tokens_are_those_of_the_chat_template(world):
     lessons = taught(world)[0][:200]
-    for lesson, found in zip(lessons, as_tokens(tokenizer(), lessons), strict=True):
+    for lesson, result in zip(lessons, as_tokens(tokenizer(), lessons), strict=True):
         expected = tokenizer().apply_chat_template(as_chat(lesson), return_dict=False)
-        assert found.tokens == list(expected)
-        assert len(found.learned) == len(found.tokens)
+        assert result.tokens == list(expected)
+        assert len(result.learned) == len(result.tokens)
 
 
 @every_world
 def test_what_is_learned_is_what_the_assistant_says_and_the_end(world):
     lessons = taught(world)[0][:200]
     end = tokenizer().convert_tokens_to_ids(END)
-    for lesson, found in zip(lessons, as_tokens(tokenizer(), lessons), strict=True):
+    for lesson, result in zip(lessons, as_tokens(tokenizer(), lessons), strict=True):
         said, run = [], []
-        for token, learned in zip(found.tokens, found.learned, strict=True):
+        for token, learned in zip(result.tokens, result.learned, strict=True):
             if learned:
                 run.append(token)
             if run and (token == end or not learned):
@@ -460,9 +460,9 @@ def test_what_is_learned_is_what_the_assistant_says_and_the_end(world):
         asked = tokenizer().apply_chat_template(
             as_chat(lesson[:-1]), add_generation_prompt=True, return_dict=False
         )
-        assert found.tokens[: len(asked)] == list(asked)
-        assert found.learned[len(asked) - 1 :] == [False] + [True] * (
-            len(found.tokens) - len(asked)
+        assert result.tokens[: len(asked)] == list(asked)
+        assert result.learned[len(asked) - 1 :] == [False] + [True] * (
+            len(result.tokens) - len(asked)
         )
 
 
@@ -481,8 +481,8 @@ def test_tokens_of_any_text_are_its_bytes_and_digits_stand_alone():
 @every_world
 def test_answers_fit_in_the_tokens_that_a_world_grants(world):
     home = find_world(world)
-    chance = np.random.default_rng(0)
+    rng = np.random.default_rng(0)
     for task in home.tasks("train", 100):
         assert len(tokenizer().encode(home.ideal(task))) < home.max_tokens
-        text = home.write(task, chance, ErrorRates())
+        text = home.write(task, rng, ErrorRates())
         assert len(tokenizer().encode(text)) < home.max_tokens

@@ -21,8 +21,8 @@ PERFECT = ErrorRates(0, 0, 0, 0, 0)
 
 
 def drawn(count=400, seed=0):
-    chance = np.random.default_rng(seed)
-    return [WORLD.draw(chance, unusual=index % 4 == 0) for index in range(count)]
+    rng = np.random.default_rng(seed)
+    return [WORLD.draw(rng, unusual=index % 4 == 0) for index in range(count)]
 
 
 TASKS = drawn()
@@ -47,10 +47,10 @@ seeds = st.integers(0, 10**9)
 def drafts(draw):
     """A task, a layout, and a text that may have very little to do with either."""
     task, layout = draw(tasks), draw(layouts)
-    chance = np.random.default_rng(draw(seeds))
-    told = [rule for rule in WORLD.rules if chance.random() < 0.05]
+    rng = np.random.default_rng(draw(seeds))
+    told = [rule for rule in WORLD.rules if rng.random() < 0.05]
     care = draw(st.sampled_from([ErrorRates(), PERFECT, ErrorRates(0.5, 0.4, 0.5, 0.5, 1)]))
-    text = WORLD.write(task, chance, care, told)
+    text = WORLD.write(task, rng, care, told)
     pieces = re.findall(r"\w+|\s+|[^\w\s]+", text)
     junk = st.sampled_from([*task.words, "xyz", "And", "Done.", "Here you are: ", "\n", "; ", "- "])
     for how in draw(
@@ -58,7 +58,7 @@ def drafts(draw):
     ):
         if not pieces:
             break
-        one, two = (int(chance.integers(len(pieces))) for _ in range(2))
+        one, two = (int(rng.integers(len(pieces))) for _ in range(2))
         if how == "drop":
             del pieces[one]
         elif how == "swap":
@@ -131,11 +131,11 @@ def test_foreign_requests_are_not_read(text):
 
 
 def test_splits_share_no_task_and_the_unusual_ones_are_of_a_sort_of_their_own():
-    found = {split: WORLD.tasks(split, 300) for split in ("train", "held-out", "out-of-scope")}
-    for one, two in combinations(found.values(), 2):
+    results = {split: WORLD.tasks(split, 300) for split in ("train", "held-out", "out-of-scope")}
+    for one, two in combinations(results.values(), 2):
         assert not set(one) & set(two)
-    assert {task.kind for task in found["out-of-scope"]} == {"reverse", "length"}
-    assert {task.kind for task in found["train"]} == {"alphabet", "word", "letter", "chores"}
+    assert {task.kind for task in results["out-of-scope"]} == {"reverse", "length"}
+    assert {task.kind for task in results["train"]} == {"alphabet", "word", "letter", "chores"}
 
 
 def test_any_order_that_keeps_to_the_constraints_is_right():
@@ -153,12 +153,12 @@ def test_only_one_order_by_the_alphabet_is_right():
 
 @given(tasks, seeds)
 def test_the_ideal_answer_has_no_fault_whatever_rules_are_in_force(task, seed):
-    chance = np.random.default_rng(seed)
-    rules = [rule for rule in WORLD.rules if chance.random() < 0.1]
+    rng = np.random.default_rng(seed)
+    rules = [rule for rule in WORLD.rules if rng.random() < 0.1]
     ruled = WORLD.in_force(task, rules)
     truth = WORLD.judge(task, WORLD.ideal(task, ruled), ruled)
     assert (truth.utility, truth.faults, truth.passed, truth.trace) == (1, (), True, "")
-    written = WORLD.write(task, chance, PERFECT, rules)
+    written = WORLD.write(task, rng, PERFECT, rules)
     assert WORLD.judge(task, written, ruled).utility == 1
 
 
@@ -301,20 +301,20 @@ def carried_out(words, advice):  # noqa: PLR0911 - one for each form of advice
     match said:
         case ["Put", word, where, other]:
             rest = [w for w in words if w != word]
-            place = rest.index(other) + (where == "after")
-            return [*rest[:place], word, *rest[place:]]
+            index = rest.index(other) + (where == "after")
+            return [*rest[:index], word, *rest[index:]]
         case ["Swap", one, "and", two]:
             return [{one: two, two: one}.get(w, w) for w in words]
         case ["Add", *new, where, other]:
-            place = words.index(other) + (where == "after")
-            return [*words[:place], *(w for w in new if w != "and"), *words[place:]]
+            index = words.index(other) + (where == "after")
+            return [*words[:index], *(w for w in new if w != "and"), *words[index:]]
         case ["Leave", "out", "the", nth, word]:
-            at = [place for place, w in enumerate(words) if w == word]
+            at = [index for index, w in enumerate(words) if w == word]
             gone = at[["first", "second", "third"].index(nth)]
-            return [w for place, w in enumerate(words) if place != gone]
+            return [w for index, w in enumerate(words) if index != gone]
         case ["Leave" | "Take", "out", word]:
             gone = words.index(word)
-            return [w for place, w in enumerate(words) if place != gone]
+            return [w for index, w in enumerate(words) if index != gone]
         case ["From", first, "to", last, "write", *new]:
             begin = words.index(first)
             end = len(words) - 1 - words[::-1].index(last)
@@ -356,18 +356,18 @@ def test_false_advice_reads_like_true_advice_but_spoils_the_answer(draft, seed):
 @settings(max_examples=300, deadline=None)
 @given(tasks, seeds)
 def test_false_advice_can_be_carried_out_too(task, seed):
-    chance = np.random.default_rng(seed)
-    text = WORLD.write(task, chance, PERFECT)
-    fault = WORLD.mislead(task, text, chance)
+    rng = np.random.default_rng(seed)
+    text = WORLD.write(task, rng, PERFECT)
+    fault = WORLD.mislead(task, text, rng)
     done = carried_out(re.findall(r"\w+", text), fault.advice)
     assert done == re.findall(r"\w+", mend(text, [fault]))
 
 
 def test_writers_make_every_fault_and_answer_the_same_request_in_many_ways():
-    chance = np.random.default_rng(0)
+    rng = np.random.default_rng(0)
     labels, utilities, lengths = Counter(), [], []
     for task in drawn(2000, seed=2):
-        text = WORLD.write(task, chance, ErrorRates())
+        text = WORLD.write(task, rng, ErrorRates())
         truth = WORLD.judge(task, text, ())
         labels.update(fault.label for fault in truth.faults)
         utilities.append(truth.utility)
@@ -380,7 +380,7 @@ def test_writers_make_every_fault_and_answer_the_same_request_in_many_ways():
     assert 0.6 < np.mean(utilities) < 0.85
     assert 0.05 < np.mean(np.array(utilities) == 1) < 0.2
     assert max(lengths) <= WORLD.max_tokens
-    assert len({WORLD.write(SORT, chance, ErrorRates()) for _ in range(100)}) > 60
+    assert len({WORLD.write(SORT, rng, ErrorRates()) for _ in range(100)}) > 60
 
 
 def test_the_longest_ideal_answer_fits():
@@ -394,12 +394,12 @@ def test_the_longest_ideal_answer_fits():
 
 
 def test_rules_out_of_scope_spill_into_the_answers_of_the_careless():
-    chance = np.random.default_rng(0)
+    rng = np.random.default_rng(0)
     rule = next(r for r in WORLD.rules if (r.what, r.scope) == ("semicolons", "removing"))
 
     def followed(task, spills):
         care = ErrorRates(0, 0, 0, 0, spills)
-        return np.mean([";" in WORLD.write(task, chance, care, [rule]) for _ in range(400)])
+        return np.mean([";" in WORLD.write(task, rng, care, [rule]) for _ in range(400)])
 
     assert followed(THIN, 0.4) == 1
     assert followed(SORT, 0) == 0

@@ -86,18 +86,18 @@ ALL = (BOSS, CUSTOMER, COLLEAGUE, FRIEND, LANDLORD, SISTER)
 
 def judged(asked, text, *rules):
     """Return the truth about a mail, having checked what must hold of it."""
-    found = WORLD.judge(asked.task, text, [RULES[rule] for rule in rules])
-    mended = mend(text, found.faults)
+    result = WORLD.judge(asked.task, text, [RULES[rule] for rule in rules])
+    mended = mend(text, result.faults)
     again = WORLD.judge(asked.task, mended, [RULES[rule] for rule in rules])
     assert again.utility == pytest.approx(1), mended
-    return found
+    return result
 
 
 @pytest.mark.parametrize("asked", ALL, ids=lambda asked: asked.task.reader.name)
 def test_each_reader_has_a_manner(asked):
     assert WORLD.ideal(asked.task) == asked.ideal
-    found = judged(asked, asked.ideal)
-    assert (found.utility, found.faults) == (pytest.approx(1), ())
+    result = judged(asked, asked.ideal)
+    assert (result.utility, result.faults) == (pytest.approx(1), ())
     assert WORLD.write(asked.task, np.random.default_rng(0), FAULTLESS).split("\n")[::2] == [
         asked.greeting,
         asked.ending.split("\n")[0],
@@ -206,11 +206,11 @@ def test_the_table_holds_every_sort_of_fault():
 
 
 def test_writers_make_every_sort_of_fault_that_is_theirs():
-    chance = np.random.default_rng(0)
+    rng = np.random.default_rng(0)
     seen = set()
     for task in WORLD.tasks("train", 700):
-        rules = [rule for rule in WORLD.rules if chance.random() < 0.1]
-        text = WORLD.write(task, chance, ErrorRates(), rules if chance.random() < 0.5 else ())
+        rules = [rule for rule in WORLD.rules if rng.random() < 0.1]
+        text = WORLD.write(task, rng, ErrorRates(), rules if rng.random() < 0.5 else ())
         for fault in WORLD.judge(task, text, WORLD.in_force(task, rules)).faults:
             seen.add((fault.label, fault.aspect))
     table = {(row[3], row[4]) for row in SAYS}
@@ -243,8 +243,8 @@ def test_thanks_are_missed_where_a_rule_wants_them():
 
 def test_several_faults_stand_in_the_order_of_the_text():
     text = "Hi Ada,\nOrder 4711 is late and arrives on Tuesday. My cat sends her love."
-    found = judged(BOSS, text)
-    assert [(fault.label, text[fault.start : fault.end]) for fault in found.faults] == [
+    result = judged(BOSS, text)
+    assert [(fault.label, text[fault.start : fault.end]) for fault in result.faults] == [
         ("greeting", "Hi"),
         ("wrong-name", "Ada"),
         ("no-apology", ""),
@@ -253,7 +253,7 @@ def test_several_faults_stand_in_the_order_of_the_text():
         ("no-question", ""),
         ("ending", ""),
     ]
-    assert found.aspects == pytest.approx(
+    assert result.aspects == pytest.approx(
         {
             "facts": 1 / 4,  # the number; not the name, the day, the deadline
             "complete": 1 / 2,
@@ -262,17 +262,17 @@ def test_several_faults_stand_in_the_order_of_the_text():
             "safe": 1,
         }
     )
-    assert single_spaced(mend(text, found.faults)) == BOSS.ideal
+    assert single_spaced(mend(text, result.faults)) == BOSS.ideal
 
 
 @pytest.mark.parametrize("text", ["", "\n", "   ", "Sam", "Dear", "?", "😊", "Kind regards,\nSam"])
 @pytest.mark.parametrize("asked", ALL, ids=lambda asked: asked.task.reader.name)
 def test_almost_no_mail_is_almost_worthless_and_can_be_mended(asked, text):
-    found = judged(asked, text)
-    assert found.aspects["complete"] <= 1 / 2
-    assert "no-message" in {fault.label for fault in found.faults}
-    assert found.utility < 0.55
-    assert single_spaced(mend(text, found.faults)) == asked.ideal
+    result = judged(asked, text)
+    assert result.aspects["complete"] <= 1 / 2
+    assert "no-message" in {fault.label for fault in result.faults}
+    assert result.utility < 0.55
+    assert single_spaced(mend(text, result.faults)) == asked.ideal
 
 
 def single_spaced(text):
@@ -357,19 +357,17 @@ def test_the_later_of_two_rules_counts():
 
 
 def test_a_rule_out_of_scope_spills_into_some_mails_of_the_careless():
-    chance = np.random.default_rng(0)
+    rng = np.random.default_rng(0)
     rule = [RULES["cheers", "colleague"]]
 
     def share(spills):
         care = replace(FAULTLESS, spills=spills)
-        return np.mean(
-            ["Cheers" in WORLD.write(BOSS.task, chance, care, rule) for _ in range(1000)]
-        )
+        return np.mean(["Cheers" in WORLD.write(BOSS.task, rng, care, rule) for _ in range(1000)])
 
     assert share(0) == 0
     assert share(1) == 1
     assert abs(share(0.4) - 0.4) < 4 * np.sqrt(0.24 / 1000)
-    careful = [WORLD.write(COLLEAGUE.task, chance, FAULTLESS, rule) for _ in range(20)]
+    careful = [WORLD.write(COLLEAGUE.task, rng, FAULTLESS, rule) for _ in range(20)]
     assert all("Cheers" in text for text in careful)
 
 
@@ -385,13 +383,13 @@ def test_a_rule_out_of_scope_spills_into_some_mails_of_the_careless():
     ],
 )
 def test_care_is_how_likely_each_sort_of_fault_is(field, labels, rate):
-    chance = np.random.default_rng(0)
+    rng = np.random.default_rng(0)
     care = replace(FAULTLESS, **{field: 0.4})
     times = 2000
     hits = 0
     for _ in range(times):
-        found = WORLD.judge(BOSS.task, WORLD.write(BOSS.task, chance, care), ())
-        hits += bool(labels & {fault.label for fault in found.faults})
+        result = WORLD.judge(BOSS.task, WORLD.write(BOSS.task, rng, care), ())
+        hits += bool(labels & {fault.label for fault in result.faults})
     assert abs(hits / times - rate) < 4 * np.sqrt(rate * (1 - rate) / times)
 
 
@@ -400,8 +398,8 @@ def test_the_steps_are_the_parts_and_only_marked_text_is_wrong():
         "Hi Ms Klein,\nI am sorry about this. Order 4712 is late and arrives on Monday. "
         "My cat sends her love. Please answer by Friday.\nKind regards,\nSam"
     )
-    found = judged(BOSS, text)
-    assert [(text[step.start : step.end], step.truth) for step in found.steps] == [
+    result = judged(BOSS, text)
+    assert [(text[step.start : step.end], step.truth) for step in result.steps] == [
         ("Hi Ms Klein,", "wrong"),
         ("I am sorry about this.", "right"),
         ("Order 4712 is late and arrives on Monday.", "wrong"),
@@ -418,9 +416,9 @@ def test_the_check_looks_at_facts_and_completeness_and_prints_what_to_change():
     assert len(judged(BOSS, rude).faults) == 2
     assert (judged(BOSS, rude).passed, judged(BOSS, rude).trace) == (True, "")
     wrong = BOSS.ideal.replace("Monday", "Sunday").replace(" Please answer by Friday.", "")
-    found = judged(BOSS, wrong)
-    assert not found.passed
-    assert found.trace.splitlines() == [
+    result = judged(BOSS, wrong)
+    assert not result.passed
+    assert result.trace.splitlines() == [
         "wrong-day: The day should be Monday.",
         "no-question: Ask for an answer by Friday.",
     ]
@@ -435,10 +433,10 @@ def test_rephrased_requests_and_examples_say_whom_a_mail_is_to():
 
 @pytest.mark.parametrize("asked", ALL, ids=lambda asked: asked.task.reader.name)
 def test_false_advice_is_about_a_fact_that_is_right(asked):
-    chance = np.random.default_rng(0)
+    rng = np.random.default_rng(0)
     seen = set()
     for _ in range(60):
-        fault = WORLD.mislead(asked.task, asked.ideal, chance)
+        fault = WORLD.mislead(asked.task, asked.ideal, rng)
         fact = fault.label.removeprefix("wrong-")
         right = asked.task.fact[fact]
         assert asked.ideal[fault.start : fault.end] == right != fault.replacement
@@ -446,14 +444,14 @@ def test_false_advice_is_about_a_fact_that_is_right(asked):
         assert fault.advice == f"The {called} should be {fault.replacement}."
         seen.add(fact)
     assert seen == set(asked.task.fact)
-    assert WORLD.mislead(asked.task, "", chance) is None
+    assert WORLD.mislead(asked.task, "", rng) is None
 
 
 def test_topics_and_readers_are_all_drawn_and_unusual_readers_in_their_split_only():
-    usual, unusual = WORLD.tasks("train", 400), WORLD.tasks("out-of-scope", 200)
-    assert {task.reader for task in usual} == set(READERS)
+    default, unusual = WORLD.tasks("train", 400), WORLD.tasks("out-of-scope", 200)
+    assert {task.reader for task in default} == set(READERS)
     assert {task.reader for task in unusual} == set(UNUSUAL_READERS)
-    for tasks in (usual, unusual):
+    for tasks in (default, unusual):
         assert {task.topic for task in tasks} == set(TOPICS)
         assert abs(np.mean([task.short for task in tasks]) - 0.3) < 0.13
         assert abs(np.mean([task.deadline is not None for task in tasks]) - 0.5) < 0.15
@@ -498,8 +496,8 @@ def garbled(draw):
     """A request, rules, and a mail with sentences deleted, doubled, swapped or put in."""
     asked = draw(st.sampled_from(ALL))
     rules = WORLD.in_force(asked.task, draw(rule_sets))
-    chance = np.random.default_rng(draw(st.integers(0, 10**6)))
-    text = WORLD.write(asked.task, chance, ErrorRates(), rules)
+    rng = np.random.default_rng(draw(st.integers(0, 10**6)))
+    text = WORLD.write(asked.task, rng, ErrorRates(), rules)
     pieces = re.split(r"(?<=[.!?])( )|(\n)", text)
     pieces = [piece for piece in pieces if piece]
     edits = st.sampled_from(["delete", "double", "swap", "put", "cut", "join"])
@@ -527,11 +525,11 @@ def garbled(draw):
 
 def sound(task, rules, text):
     """Check what must hold of every judgement of a text."""
-    found = WORLD.judge(task, text, rules)
-    assert all(0 <= value <= 1 for value in found.aspects.values())
-    assert bool(found.faults) == (found.utility < 1 - 1e-9)
-    assert all(0 <= fault.start <= fault.end <= len(text) for fault in found.faults)
-    mended = mend(text, found.faults)
+    result = WORLD.judge(task, text, rules)
+    assert all(0 <= value <= 1 for value in result.aspects.values())
+    assert bool(result.faults) == (result.utility < 1 - 1e-9)
+    assert all(0 <= fault.start <= fault.end <= len(text) for fault in result.faults)
+    mended = mend(text, result.faults)
     again = WORLD.judge(task, mended, rules)
     assert again.utility == pytest.approx(1), mended
     assert again.faults == ()
@@ -567,11 +565,11 @@ def test_reading_a_mail_loses_nothing_but_space(drawn):
     asked, _, text = drawn
     mail = read_mail(asked.task, text)
     covered = [(part.start, part.end) for part in mail.parts]
-    covered += [found.span() for found in (mail.greeting, mail.ending) if found]
+    covered += [result.span() for result in (mail.greeting, mail.ending) if result]
     left = "".join(
         char
-        for place, char in enumerate(text)
-        if not any(start <= place < end for start, end in covered)
+        for index, char in enumerate(text)
+        if not any(start <= index < end for start, end in covered)
     )
     assert not left.strip()
     assert covered == sorted(covered) or mail.greeting or mail.ending

@@ -61,13 +61,13 @@ def test_knows_no_request_that_is_nearly_one(text):
 
 
 def test_has_many_specifications_of_short_text_that_unusual_ones_never_share():
-    usual = {drawn(seed).text for seed in range(4000)}
+    default = {drawn(seed).text for seed in range(4000)}
     unusual = {drawn(seed, unusual=True).text for seed in range(4000)}
-    assert len(usual) > 1500
+    assert len(default) > 1500
     assert len(unusual) > 300
-    assert not usual & unusual
-    assert {split_of(text) for text in usual} == {"train", "held-out"}
-    assert max(len(text.split()) for text in usual | unusual) < 25
+    assert not default & unusual
+    assert {split_of(text) for text in default} == {"train", "held-out"}
+    assert max(len(text.split()) for text in default | unusual) < 25
 
 
 def test_reference_agrees_with_python_on_examples():
@@ -97,8 +97,8 @@ def test_cases_are_few_fixed_and_tell_near_specifications_apart(task):
     assert 4 <= len(cases) <= 8
     expected = [case.expected for case in cases]
     if task.kind.name == "lists" and task.steps[-1].op.result == "int":
-        chance = np.random.default_rng(0)
-        others = {outcome(task, chance.integers(1, 30, 7).tolist()) for _ in range(50)}
+        rng = np.random.default_rng(0)
+        others = {outcome(task, rng.integers(1, 30, 7).tolist()) for _ in range(50)}
         # "The largest of the odd numbers, each modulo 2" is 1 whatever the numbers are.
         assert len(set(expected)) > 1 or len(others - {None}) == 1
 
@@ -120,10 +120,10 @@ def test_ideal_is_without_fault_and_a_rule_in_force_changes_it(task, rules):
     assert len(WORLD.ideal(task, RULES).split()) < 60
 
 
-def garbled(text: str, chance: np.random.Generator) -> str:
+def garbled(text: str, rng: np.random.Generator) -> str:
     lines = text.split("\n")
-    way = chance.integers(8)
-    place, other = chance.integers(len(lines), size=2)
+    way = rng.integers(8)
+    place, other = rng.integers(len(lines), size=2)
     if way == 0:
         del lines[place]
     elif way == 1:
@@ -131,11 +131,11 @@ def garbled(text: str, chance: np.random.Generator) -> str:
     elif way == 2:
         lines.insert(other, lines[place])
     elif way == 3:
-        return text[: chance.integers(len(text))]
+        return text[: rng.integers(len(text))]
     elif way == 4:
         words = ["xs", "return", "(", '"', "import os", "def f(xs):", "\n", "    ", "x = 3", "#"]
-        at = chance.integers(len(text))
-        return text[:at] + words[chance.integers(len(words))] + text[at:]
+        at = rng.integers(len(text))
+        return text[:at] + words[rng.integers(len(words))] + text[at:]
     elif way == 5:
         lines.insert(place, "Here is the program:")
     elif way == 6:
@@ -146,23 +146,23 @@ def garbled(text: str, chance: np.random.Generator) -> str:
 @settings(max_examples=120, deadline=None)
 @given(tasks, rule_sets, st.integers(0, 10**6), st.booleans())
 def test_mends_what_is_written_and_what_is_garbled(task, rules, seed, garble):
-    chance = np.random.default_rng(seed)
+    rng = np.random.default_rng(seed)
     rules = WORLD.in_force(task, rules)
-    text = WORLD.write(task, chance, ErrorRates(), rules)
-    text = garbled(text, chance) if garble else text
-    found = WORLD.judge(task, text, rules)
-    assert all(0 <= value <= 1 for value in found.aspects.values())
-    assert found.utility == pytest.approx(WORLD.utility(found.aspects))
-    assert bool(found.faults) == (found.utility < 1 - 1e-9)
-    assert WORLD.judge(task, mend(text, found.faults), rules).utility == 1
+    text = WORLD.write(task, rng, ErrorRates(), rules)
+    text = garbled(text, rng) if garble else text
+    result = WORLD.judge(task, text, rules)
+    assert all(0 <= value <= 1 for value in result.aspects.values())
+    assert result.utility == pytest.approx(WORLD.utility(result.aspects))
+    assert bool(result.faults) == (result.utility < 1 - 1e-9)
+    assert WORLD.judge(task, mend(text, result.faults), rules).utility == 1
     ends = 0
-    for fault in found.faults:
+    for fault in result.faults:
         assert ends <= fault.start <= fault.end <= len(text)
         ends = fault.end
         for sentence in (fault.said, fault.advice):
             assert sentence.endswith(".")
             assert len(sentence.split()) <= 10
-        assert WORLD.judge(task, mend(text, [fault]), rules).utility >= found.utility - 1e-9
+        assert WORLD.judge(task, mend(text, [fault]), rules).utility >= result.utility - 1e-9
 
 
 @pytest.mark.parametrize(
@@ -182,19 +182,19 @@ def test_mends_what_is_written_and_what_is_garbled(task, rules, seed, garble):
 )
 def test_assesses_any_text(text):
     task = drawn(1)
-    found = WORLD.judge(task, text, RULES[:2])
-    assert 0 <= found.utility < 1
-    assert not found.passed
-    assert found.trace
-    assert WORLD.judge(task, mend(text, found.faults), RULES[:2]).utility == 1
+    result = WORLD.judge(task, text, RULES[:2])
+    assert 0 <= result.utility < 1
+    assert not result.passed
+    assert result.trace
+    assert WORLD.judge(task, mend(text, result.faults), RULES[:2]).utility == 1
 
 
 @settings(max_examples=60, deadline=None)
 @given(st.text(max_size=200))
 def test_assesses_any_text_at_random(text):
-    found = WORLD.judge(drawn(2), text, ())
-    assert found.faults
-    assert WORLD.judge(drawn(2), mend(text, found.faults), ()).utility == 1
+    result = WORLD.judge(drawn(2), text, ())
+    assert result.faults
+    assert WORLD.judge(drawn(2), mend(text, result.faults), ()).utility == 1
 
 
 def test_judges_by_what_a_program_does():
@@ -234,28 +234,28 @@ def test_names_a_single_fault(old, new, label, trace):
     task = WORLD.parse("Write a function f(xs) that returns the sum of the numbers above 3.")
     assert task is not None
     text = WORLD.ideal(task).replace(old, new)
-    found = WORLD.judge(task, text, ())
-    assert [fault.label for fault in found.faults] == [label]
-    assert trace in found.trace
-    assert mend(text, found.faults) == WORLD.ideal(task)
+    result = WORLD.judge(task, text, ())
+    assert [fault.label for fault in result.faults] == [label]
+    assert trace in result.trace
+    assert mend(text, result.faults) == WORLD.ideal(task)
 
 
 def test_a_writer_errs_as_often_as_it_is_careless():
-    chance = np.random.default_rng(5)
+    rng = np.random.default_rng(5)
     utilities, labels = [], Counter[str]()
     for number in range(250):
         task = drawn(number)
-        assert WORLD.judge(task, WORLD.write(task, chance, FAULTLESS), ()).utility == 1
-        found = WORLD.judge(task, WORLD.write(task, chance, ErrorRates()), ())
-        utilities.append(found.utility)
-        labels.update(fault.label for fault in found.faults)
+        assert WORLD.judge(task, WORLD.write(task, rng, FAULTLESS), ()).utility == 1
+        result = WORLD.judge(task, WORLD.write(task, rng, ErrorRates()), ())
+        utilities.append(result.utility)
+        labels.update(fault.label for fault in result.faults)
     assert 0.6 < np.mean(utilities) < 0.85
     assert 0.05 < np.mean(np.array(utilities) == 1) < 0.25
     assert labels.keys() >= {
         *("wrong-constant", "wrong-operator", "wrong-name", "no-line", "no-return", "no-colon"),
         *("print", "unsafe", "comment", "docstring", "check", "type"),
     }
-    assert len({WORLD.write(drawn(1), chance, ErrorRates()) for _ in range(40)}) > 15
+    assert len({WORLD.write(drawn(1), rng, ErrorRates()) for _ in range(40)}) > 15
 
 
 def test_rules_hold_in_their_scope_and_spill_beyond_it():
@@ -263,25 +263,25 @@ def test_rules_hold_in_their_scope_and_spill_beyond_it():
     assert task is not None
     inside = next(rule for rule in RULES if (rule.what, rule.scope) == ("done", "strings"))
     outside = next(rule for rule in RULES if (rule.what, rule.scope) == ("done", "lists"))
-    chance = np.random.default_rng(0)
+    rng = np.random.default_rng(0)
     assert WORLD.applies(inside, task)
     assert not WORLD.applies(outside, task)
-    assert WORLD.write(task, chance, FAULTLESS, [inside]).endswith("# done")
-    assert not WORLD.write(task, chance, FAULTLESS, [outside]).endswith("# done")
+    assert WORLD.write(task, rng, FAULTLESS, [inside]).endswith("# done")
+    assert not WORLD.write(task, rng, FAULTLESS, [outside]).endswith("# done")
     spilling = ErrorRates(0, 0, 0, 0, overgeneralise=1.0)
-    assert WORLD.write(task, chance, spilling, [outside]).endswith("# done")
+    assert WORLD.write(task, rng, spilling, [outside]).endswith("# done")
     assert len({rule.text for rule in RULES}) == len(RULES) >= 8
     assert "strings" in WORLD.example(task, "")
     assert task.specified in WORLD.rephrase(task)
 
 
 def test_misleads_into_something_worse():
-    chance = np.random.default_rng(0)
+    rng = np.random.default_rng(0)
     misled = 0
     for number in range(30):
         task = drawn(number)
         text = WORLD.ideal(task)
-        fault = WORLD.mislead(task, text, chance)
+        fault = WORLD.mislead(task, text, rng)
         if fault is not None:
             misled += 1
             assert WORLD.judge(task, mend(text, [fault]), ()).utility < 1

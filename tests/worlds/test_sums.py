@@ -32,21 +32,21 @@ def careless(share):
 
 
 def drawn(count, *, unusual=False, seed=0):
-    chance = np.random.default_rng(seed)
-    return [WORLD.draw(chance, unusual=unusual) for _ in range(count)]
+    rng = np.random.default_rng(seed)
+    return [WORLD.draw(rng, unusual=unusual) for _ in range(count)]
 
 
-def some_rules(chance, task):
-    rules = [WORLD.rules[i] for i in chance.integers(len(WORLD.rules), size=chance.integers(5))]
+def some_rules(rng, task):
+    rules = [WORLD.rules[i] for i in rng.integers(len(WORLD.rules), size=rng.integers(5))]
     return WORLD.in_force(task, rules)
 
 
-def garbled(text, chance):
+def garbled(text, rng):
     """Return a text with lines cut, swapped, doubled, broken off, or words put in."""
     lines = text.split("\n")
-    for _ in range(chance.integers(1, 5)):
-        at, other = chance.integers(len(lines), size=2)
-        match chance.integers(8):
+    for _ in range(rng.integers(1, 5)):
+        at, other = rng.integers(len(lines), size=2)
+        match rng.integers(8):
             case 0:
                 lines[at] = ""
             case 1:
@@ -54,31 +54,29 @@ def garbled(text, chance):
             case 2:
                 lines.insert(other, lines[at])
             case 3:
-                lines[at] = lines[at][: chance.integers(len(lines[at]) + 1)]
+                lines[at] = lines[at][: rng.integers(len(lines[at]) + 1)]
             case 4:
                 words = lines[at].split(" ")
-                words.insert(chance.integers(len(words) + 1), str(chance.choice(["7", "=", "cat"])))
+                words.insert(rng.integers(len(words) + 1), str(rng.choice(["7", "=", "cat"])))
                 lines[at] = " ".join(words)
             case 5:
-                lines.insert(at, str(chance.choice(["Done.", "Let us see.", "So: 4", "1. 2 + 2"])))
+                lines.insert(at, str(rng.choice(["Done.", "Let us see.", "So: 4", "1. 2 + 2"])))
             case 6:
-                lines[at] = re.sub(r"\d+", lambda _: str(chance.integers(30)), lines[at], count=2)
+                lines[at] = re.sub(r"\d+", lambda _: str(rng.integers(30)), lines[at], count=2)
             case _:
-                lines = "\n".join(lines)[: chance.integers(1, len("\n".join(lines)) + 2)].split(
-                    "\n"
-                )
+                lines = "\n".join(lines)[: rng.integers(1, len("\n".join(lines)) + 2)].split("\n")
     return "\n".join(lines)
 
 
 def cases(count, seed=0):
     """Yield tasks with rules in force and answers of every quality."""
-    chance = np.random.default_rng(seed)
+    rng = np.random.default_rng(seed)
     for i in range(count):
-        task = WORLD.draw(chance, unusual=i % 5 == 0)
-        rules = some_rules(chance, task)
-        told = rules if i % 2 else tuple(WORLD.rules[j] for j in chance.integers(39, size=2))
-        text = WORLD.write(task, chance, careless(chance.random()), told)
-        yield task, rules, garbled(text, chance) if i % 3 else text
+        task = WORLD.draw(rng, unusual=i % 5 == 0)
+        rules = some_rules(rng, task)
+        told = rules if i % 2 else tuple(WORLD.rules[j] for j in rng.integers(39, size=2))
+        text = WORLD.write(task, rng, careless(rng.random()), told)
+        yield task, rules, garbled(text, rng) if i % 3 else text
 
 
 @pytest.mark.parametrize("unusual", [False, True])
@@ -114,9 +112,9 @@ def test_what_is_no_request_is_none(text):
 def test_no_text_is_too_strange_to_parse_or_judge(text):
     WORLD.parse(text)
     for rules in [(), (RULES["only-answer", "all"], RULES["done", "all"])]:
-        found = WORLD.judge(APPLES, text, rules)
-        assert 0 <= found.utility < 1
-        assert WORLD.judge(APPLES, mend(text, found.faults), rules).utility == pytest.approx(1)
+        result = WORLD.judge(APPLES, text, rules)
+        assert 0 <= result.utility < 1
+        assert WORLD.judge(APPLES, mend(text, result.faults), rules).utility == pytest.approx(1)
 
 
 def test_an_expression_is_worked_out_product_first():
@@ -147,59 +145,59 @@ def test_a_task_is_frozen_and_hashable_and_has_a_level():
 
 
 def test_what_is_ideal_is_faultless_and_short():
-    chance = np.random.default_rng(0)
+    rng = np.random.default_rng(0)
     longest = 0
     for task in drawn(700) + drawn(300, unusual=True):
-        for rules in [(), some_rules(chance, task), WORLD.in_force(task, WORLD.rules[5:])]:
+        for rules in [(), some_rules(rng, task), WORLD.in_force(task, WORLD.rules[5:])]:
             ideal = WORLD.ideal(task, rules)
-            found = WORLD.judge(task, ideal, rules)
-            assert found.utility == pytest.approx(1)
-            assert (found.faults, found.passed, found.trace) == ((), True, "")
-            assert all(step.truth == "right" for step in found.steps)
+            result = WORLD.judge(task, ideal, rules)
+            assert result.utility == pytest.approx(1)
+            assert (result.faults, result.passed, result.trace) == ((), True, "")
+            assert all(step.truth == "right" for step in result.steps)
             longest = max(longest, len(re.findall(r"\d|\w+|[^\w\s]|\n", ideal)))
-        assert WORLD.write(task, chance, FAULTLESS) == WORLD.ideal(task)
+        assert WORLD.write(task, rng, FAULTLESS) == WORLD.ideal(task)
     assert 4 * longest / 3 <= WORLD.max_tokens <= 2 * longest
 
 
 def test_mending_every_fault_makes_an_answer_perfect_and_each_alone_makes_none_worse():
     raised = alone = 0
     for task, rules, text in cases(2000):
-        found = WORLD.judge(task, text, rules)
-        assert bool(found.faults) == (found.utility < 1 - 1e-9), text
-        mended = mend(text, found.faults)
+        result = WORLD.judge(task, text, rules)
+        assert bool(result.faults) == (result.utility < 1 - 1e-9), text
+        mended = mend(text, result.faults)
         assert WORLD.judge(task, mended, rules).utility == pytest.approx(1), (text, mended)
-        for fault in found.faults:
+        for fault in result.faults:
             better = WORLD.judge(task, mend(text, [fault]), rules)
-            assert better.utility > found.utility - 1e-9, (text, fault)
-            assert len(better.faults) < len(found.faults), (text, fault)
+            assert better.utility > result.utility - 1e-9, (text, fault)
+            assert len(better.faults) < len(result.faults), (text, fault)
             alone += 1
-            raised += better.utility > found.utility + 1e-9
+            raised += better.utility > result.utility + 1e-9
     assert raised > 0.98 * alone
 
 
 def test_faults_have_places_in_order_that_do_not_overlap():
     for task, rules, text in cases(3000, seed=1):
-        found = WORLD.judge(task, text, rules)
-        for fault in found.faults:
+        result = WORLD.judge(task, text, rules)
+        for fault in result.faults:
             assert 0 <= fault.start <= fault.end <= len(text)
             assert text[fault.start : fault.end] != fault.replacement
             assert fault.aspect in WORLD.weights
             for words in (fault.said, fault.advice):
                 assert words.endswith(".")
                 assert len(words.split()) <= 10, words
-        for first, second in pairwise(found.faults):
+        for first, second in pairwise(result.faults):
             assert first.end <= second.start
-        assert set(found.aspects) == set(WORLD.weights)
-        assert all(0 <= value <= 1 for value in found.aspects.values())
-        lines = [(step.start, step.end) for step in found.steps]
+        assert set(result.aspects) == set(WORLD.weights)
+        assert all(0 <= value <= 1 for value in result.aspects.values())
+        lines = [(step.start, step.end) for step in result.steps]
         assert lines == sorted(lines)
     assert sum(WORLD.weights.values()) == pytest.approx(1)
 
 
 def judged(*lines, rules=()):
     text = "\n".join(lines)
-    found = WORLD.judge(APPLES, text, [RULES[rule] for rule in rules])
-    return found, [(fault.label, text[fault.start : fault.end]) for fault in found.faults]
+    result = WORLD.judge(APPLES, text, [RULES[rule] for rule in rules])
+    return result, [(fault.label, text[fault.start : fault.end]) for fault in result.faults]
 
 
 @pytest.mark.parametrize(
@@ -238,21 +236,21 @@ def judged(*lines, rules=()):
     ],
 )
 def test_known_faults(lines, faults, truths):
-    found, labelled = judged(*lines)
+    result, labelled = judged(*lines)
     assert labelled == faults
-    assert [step.truth for step in found.steps] == truths
+    assert [step.truth for step in result.steps] == truths
 
 
 def test_advice_says_what_to_write_and_the_trace_what_was_found():
-    found, _ = judged("12 + 7 = 18", "18 - 5 = 13", "Answer: 15")
-    assert [fault.advice for fault in found.faults] == [
+    result, _ = judged("12 + 7 = 18", "18 - 5 = 13", "Answer: 15")
+    assert [fault.advice for fault in result.faults] == [
         "Step 1 should be 12 + 7 = 19.",
         "Step 2 should be 19 - 5 = 14.",
         "The answer should be 14.",
     ]
-    assert found.faults[0].said == "Step 1 is worked out wrongly."
-    assert not found.passed
-    assert found.trace.splitlines() == [
+    assert result.faults[0].said == "Step 1 is worked out wrongly."
+    assert not result.passed
+    assert result.trace.splitlines() == [
         "step 1: expected 12 + 7 = 19, found 12 + 7 = 18",
         "step 2: expected 19 - 5 = 14, found 18 - 5 = 13",
         "expected 14, found 15",
@@ -280,9 +278,9 @@ def test_rules_change_what_is_right_in_their_scope():
                 continue
             plain, ruled = WORLD.ideal(task), WORLD.ideal(task, [rule])
             for text, rules in [(plain, [rule]), (ruled, [])]:
-                found = WORLD.judge(task, text, rules)
-                assert {fault.aspect for fault in found.faults} == {"manner"}
-                assert found.aspects["manner"] < 1
+                result = WORLD.judge(task, text, rules)
+                assert {fault.aspect for fault in result.faults} == {"manner"}
+                assert result.aspects["manner"] < 1
         assert wanted
     assert WORLD.ideal(APPLES, [RULES["unit", "apples"], RULES["number", "all"]]) == (
         "1. 12 + 7 = 19\n2. 19 - 5 = 14\nAnswer: 14 apples"
@@ -291,37 +289,35 @@ def test_rules_change_what_is_right_in_their_scope():
 
 
 def test_a_writer_is_as_good_as_it_takes_care():
-    chance = np.random.default_rng(0)
+    rng = np.random.default_rng(0)
     for care, mean, faultless in [
         (ErrorRates(), (0.6, 0.85), (0.05, 0.2)),
         (careless(1), (0.2, 0.6), (0, 0.08)),
     ]:
-        found = [WORLD.judge(task, WORLD.write(task, chance, care), ()) for task in drawn(2000)]
-        utilities = np.array([one.utility for one in found])
+        results = [WORLD.judge(task, WORLD.write(task, rng, care), ()) for task in drawn(2000)]
+        utilities = np.array([one.utility for one in results])
         assert mean[0] < utilities.mean() < mean[1]
         assert faultless[0] <= (utilities > 1 - 1e-9).mean() <= faultless[1]
-    assert len({WORLD.write(APPLES, chance, ErrorRates()) for _ in range(100)}) > 40
+    assert len({WORLD.write(APPLES, rng, ErrorRates()) for _ in range(100)}) > 40
 
 
 def test_every_sort_of_fault_occurs():
-    chance = np.random.default_rng(0)
+    rng = np.random.default_rng(0)
     labels = Counter()
     for task in drawn(4000):
-        rules = some_rules(chance, task)
-        found = WORLD.judge(task, WORLD.write(task, chance, ErrorRates(), rules), rules)
-        labels.update(fault.label for fault in found.faults)
+        rules = some_rules(rng, task)
+        result = WORLD.judge(task, WORLD.write(task, rng, ErrorRates(), rules), rules)
+        labels.update(fault.label for fault in result.faults)
     assert set(labels) == LABELS
 
 
 def test_writers_follow_rules_in_scope_and_spill_others():
-    chance = np.random.default_rng(0)
+    rng = np.random.default_rng(0)
     inside, outside = RULES["so", "apples"], RULES["so", "coins"]
-    assert WORLD.write(APPLES, chance, FAULTLESS, [inside]).endswith("So: 14")
-    assert WORLD.write(APPLES, chance, FAULTLESS, [outside]).endswith("Answer: 14")
+    assert WORLD.write(APPLES, rng, FAULTLESS, [inside]).endswith("So: 14")
+    assert WORLD.write(APPLES, rng, FAULTLESS, [outside]).endswith("Answer: 14")
     spilling = ErrorRates(0, 0, 0, 0, overgeneralise=0.4)
-    spilt = [
-        WORLD.write(APPLES, chance, spilling, [outside]).endswith("So: 14") for _ in range(500)
-    ]
+    spilt = [WORLD.write(APPLES, rng, spilling, [outside]).endswith("So: 14") for _ in range(500)]
     assert 0.3 < np.mean(spilt) < 0.5
 
 
@@ -335,10 +331,10 @@ def test_examples_and_rephrased_requests():
 
 
 def test_misleading_advice_spoils_what_is_right():
-    chance = np.random.default_rng(0)
+    rng = np.random.default_rng(0)
     misled = spared = 0
     for task, _, text in cases(2000, seed=3):
-        fault = WORLD.mislead(task, text, chance)
+        fault = WORLD.mislead(task, text, rng)
         before = WORLD.judge(task, text, ())
         if fault is None:
             spared += before.aspects["correct"] == 1
@@ -362,8 +358,8 @@ def test_judging_is_fast_also_of_long_texts():
 
 
 def test_a_fault_is_a_record_that_mends_its_place():
-    found, _ = judged("12 + 7 = 18", "19 - 5 = 14", "Answer: 14")
-    assert found.faults == (
+    result, _ = judged("12 + 7 = 18", "19 - 5 = 14", "Answer: 14")
+    assert result.faults == (
         Issue(
             *("steps", "wrong-result", 9, 11, "19"),
             "Step 1 is worked out wrongly.",

@@ -38,9 +38,9 @@ def test_worlds_are_found_by_their_names():
 
 def answers(world, count=30, seed=0):
     home = find_world(world)
-    chance = np.random.default_rng(seed)
+    rng = np.random.default_rng(seed)
     return [
-        ((Message.user(task.text),), home.write(task, chance, ErrorRates()))
+        ((Message.user(task.text),), home.write(task, rng, ErrorRates()))
         for task in home.tasks("train", count, seed=seed)
     ]
 
@@ -123,12 +123,12 @@ def test_rules_of_true_utility_are_in_force_in_their_scope(world):
         reward = TrueUtility(world, rules=[rule.text])
         for task in drawn[:15]:
             inside = home.applies(rule, task)
-            usual, ruled = home.ideal(task), home.ideal(task, [rule])
+            default, ruled = home.ideal(task), home.ideal(task, [rule])
             prompt = (Message.user(task.text),)
-            of_usual, of_ruled = scores(reward, [(prompt, usual), (prompt, ruled)])
+            of_usual, of_ruled = scores(reward, [(prompt, default), (prompt, ruled)])
             if inside:
                 assert of_ruled == pytest.approx(1)
-                assert usual == ruled or of_usual < 1 - 1e-9
+                assert default == ruled or of_usual < 1 - 1e-9
             else:
                 assert of_usual == pytest.approx(1)
             tried.add((inside, bool(of_usual < 1 - 1e-9), bool(of_ruled < 1 - 1e-9)))
@@ -201,15 +201,15 @@ def test_each_word_of_guidance_mends_its_own_sort_of_fault():
         """Return how often an answer has a fault of each sort."""
         asked = requests("mail", 500, told)
         done = run_sync(GeneratorModel("mail").generate(asked))
-        found = [
+        results = [
             [fault.label for fault in home.judge(home.read(r.messages), c.text, ()).faults]
             for r, c in zip(asked, done, strict=True)
         ]
         return {
-            "slips": np.mean([any(x.startswith("wrong-") for x in one) for one in found]),
-            "gaps": np.mean([bool({"no-message", "no-question"} & set(one)) for one in found]),
-            "extras": np.mean([bool({"needless", "unsafe"} & set(one)) for one in found]),
-            "manner": np.mean([bool({"greeting", "emoji"} & set(one)) for one in found]),
+            "slips": np.mean([any(x.startswith("wrong-") for x in one) for one in results]),
+            "gaps": np.mean([bool({"no-message", "no-question"} & set(one)) for one in results]),
+            "extras": np.mean([bool({"needless", "unsafe"} & set(one)) for one in results]),
+            "manner": np.mean([bool({"greeting", "emoji"} & set(one)) for one in results]),
         }
 
     plain = faulty("")
@@ -230,10 +230,10 @@ def test_writers_follow_the_rules_that_they_are_told(world):
         assert utilities(world, model, asked) == pytest.approx(1)
         for request, completion in zip(asked, run_sync(model.generate(asked)), strict=True):
             task = home.read(request.messages)
-            usual = home.judge(task, completion.text, ()).utility
+            default = home.judge(task, completion.text, ()).utility
             if not home.applies(rule, task):
-                assert usual == pytest.approx(1)
-            seen += usual < 1 - 1e-9
+                assert default == pytest.approx(1)
+            seen += default < 1 - 1e-9
     assert seen > 20
 
 

@@ -13,7 +13,7 @@ from backtalk.annotation.recent import Judgement
 from backtalk.stats.agreement import Metric, krippendorff_alpha
 from backtalk.stats.estimate import Estimate, InvalidValues, NotIdentified
 from backtalk.stats.intervals.choose import mean_interval
-from backtalk.store.row_codec import moment
+from backtalk.store.row_codec import timestamp
 
 COMPARED = ("label", "preference", "rating")
 """The kinds whose judgements of one thing can be put side by side."""
@@ -118,9 +118,9 @@ def _units(judgements: Iterable[Judgement]) -> dict[Unit, dict[str, tuple[Value,
     """Return what each person last said of each thing, and when."""
     units: dict[Unit, dict[str, tuple[Value, int]]] = defaultdict(dict)
     for judged in judgements:
-        found = _unit(judged)
-        if found is not None:
-            unit, value = found
+        result = _unit(judged)
+        if result is not None:
+            unit, value = result
             units[unit].setdefault(judged.annotator, (value, judged.received))
     return {unit: said for unit, said in units.items() if len(said) > 1}
 
@@ -154,12 +154,12 @@ def _agreed(
     units: Mapping[Unit, Mapping[str, tuple[Value, int]]],
 ) -> dict[str, dict[Unit, tuple[float, int]]]:
     """Return for each person and thing how far the others agree on average, and when it was."""
-    found: dict[str, dict[Unit, tuple[float, int]]] = defaultdict(dict)
+    results: dict[str, dict[Unit, tuple[float, int]]] = defaultdict(dict)
     for unit, said in units.items():
         for name, (value, at) in said.items():
             near = [_nearness(unit, value, v) for other, (v, _) in said.items() if other != name]
-            found[name][unit] = (sum(near) / len(near), at)
-    return found
+            results[name][unit] = (sum(near) / len(near), at)
+    return results
 
 
 def _person(
@@ -172,7 +172,7 @@ def _person(
         name=name,
         counts=dict(Counter(judged.kind for judged in own).most_common()),
         seconds=median(seconds) if seconds else None,
-        last=moment(max(judged.received for judged in own)),
+        last=timestamp(max(judged.received for judged in own)),
         agreement=_mean(agreed),
         weeks=tuple(_weeks(own, agreed)),
     )
@@ -188,7 +188,7 @@ def _weeks(own: Sequence[Judgement], agreed: Mapping[Unit, tuple[float, int]]) -
 
 
 def _week(received: int) -> date:
-    day = moment(received).date()
+    day = timestamp(received).date()
     return day - timedelta(days=day.weekday())
 
 
@@ -234,9 +234,9 @@ def _pairs(
             both[one, other][unit] = (near, 0)
     sharing = {name for pair in both for name in pair}
     paired = [name for name in names if name in sharing][:MOST_PAIRED]
-    found = {}
+    results = {}
     for (one, other), agreed in both.items():
         estimate = _mean(agreed)
         if estimate is not None and one in paired and other in paired:
-            found[one, other] = found[other, one] = estimate
-    return found, paired
+            results[one, other] = results[other, one] = estimate
+    return results, paired

@@ -23,7 +23,7 @@ from backtalk.feedback.record import now
 from backtalk.store import schema
 from backtalk.store.engine import writing
 from backtalk.store.inserts import project_number
-from backtalk.store.row_codec import microseconds, moment
+from backtalk.store.row_codec import microseconds, timestamp
 from backtalk.store.store import Store
 
 LEASE = timedelta(minutes=30)
@@ -34,7 +34,7 @@ _TRIES = 20
 State = Literal["open", "done", "skipped"]
 
 _table = schema.assignments
-_talks = schema.interactions
+_interactions = schema.interactions
 
 
 @dataclass(frozen=True)
@@ -134,8 +134,8 @@ class Assignments:
             .limit(1)
         )
         with self._engine.connect() as connection:
-            found = connection.execute(query).first()
-        return None if found is None else _assignment(found)
+            result = connection.execute(query).first()
+        return None if result is None else _assignment(result)
 
     def reopen(self, interaction: str, annotator: str) -> Assignment:
         """Give an item back to a person who judged or skipped it.
@@ -167,22 +167,24 @@ class Assignments:
         """Return what a person was given and has not answered, the latest first."""
         query = (
             select(_table)
-            .join(_talks, self._about())
+            .join(_interactions, self._about())
             .where(
                 *self._of(annotator),
                 _table.c.state == "open",
                 _table.c.until > microseconds(self._clock()),
-                _talks.c.deleted.is_(None),
+                _interactions.c.deleted.is_(None),
             )
             .order_by(_table.c.opened.desc())
             .limit(1)
         )
         with self._engine.connect() as connection:
-            found = connection.execute(query).first()
-        return None if found is None else _assignment(found)
+            result = connection.execute(query).first()
+        return None if result is None else _assignment(result)
 
     def _about(self) -> ColumnElement[bool]:
-        return and_(_talks.c.project == _table.c.project, _talks.c.id == _table.c.interaction)
+        return and_(
+            _interactions.c.project == _table.c.project, _interactions.c.id == _table.c.interaction
+        )
 
     def _take(self, connection: Connection, interaction: str, annotator: str) -> bool:
         """Give a person a place of an item, if there still is one; return whether there is."""
@@ -265,6 +267,6 @@ def _assignment(row: Row[Any] | None) -> Assignment:
         row.interaction,
         row.annotator,
         cast("State", row.state),
-        moment(row.opened),
-        moment(row.until),
+        timestamp(row.opened),
+        timestamp(row.until),
     )

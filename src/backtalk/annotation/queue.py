@@ -32,7 +32,7 @@ AT_ONCE = 20
 """How many items are offered at once; of many people who ask together each gets another one."""
 
 _given = schema.assignments
-_talks = schema.interactions
+_interactions = schema.interactions
 
 
 @dataclass(frozen=True)
@@ -86,18 +86,18 @@ class TaskQueue:
         """Return items with a place for a person, in the order in which they are to be judged."""
         taken = self._taken(annotator).subquery()
         again = (
-            selected(taken.c.places, _talks.c.seq, _talks.c.id)
-            .join(_talks, _talks.c.id == taken.c.interaction)
+            selected(taken.c.places, _interactions.c.seq, _interactions.c.id)
+            .join(_interactions, _interactions.c.id == taken.c.interaction)
             .where(*self._fitting(), taken.c.places < self._task.people, taken.c.closed == 0)
-            .order_by(taken.c.places, _talks.c.seq)
+            .order_by(taken.c.places, _interactions.c.seq)
             .limit(AT_ONCE)
         )
-        fresh = self._fresh().order_by(_talks.c.seq).limit(AT_ONCE)
+        fresh = self._fresh().order_by(_interactions.c.seq).limit(AT_ONCE)
         with self._engine.connect() as connection:
-            found = [(row.places, row.seq, row.id) for row in connection.execute(again)]
+            results = [(row.places, row.seq, row.id) for row in connection.execute(again)]
             if self.has_capacity(connection):
-                found += [(0, row.seq, row.id) for row in connection.execute(fresh)]
-        return [id_ for _, _, id_ in sorted(found)]
+                results += [(0, row.seq, row.id) for row in connection.execute(fresh)]
+        return [id_ for _, _, id_ in sorted(results)]
 
     def has_capacity(self, connection: Connection) -> bool:
         """Return whether the task may come to one more item."""
@@ -114,7 +114,7 @@ class TaskQueue:
         touched = (
             selected(func.count().label("items"), func.count().filter(closed).label("closed"))
             .select_from(taken)
-            .join(_talks, _talks.c.id == taken.c.interaction)
+            .join(_interactions, _interactions.c.id == taken.c.interaction)
             .where(*self._fitting())
         )
         judged = selected(
@@ -140,32 +140,32 @@ class TaskQueue:
 
     def _fitting(self) -> list[ColumnElement[bool]]:
         which = self._task.which
-        found = [
-            _talks.c.project == self._project,
-            _talks.c.deleted.is_(None),
+        results = [
+            _interactions.c.project == self._project,
+            _interactions.c.deleted.is_(None),
             # As a literal, so that the index of those with several is found to fit.
-            _talks.c.responses >= text(str(self._task.responses)),
+            _interactions.c.responses >= text(str(self._task.responses)),
         ]
         if which.policy is not None:
-            found.append(_talks.c.policy == which.policy)
+            results.append(_interactions.c.policy == which.policy)
         if which.since is not None:
-            found.append(_talks.c.time >= microseconds(which.since))
-        return found
+            results.append(_interactions.c.time >= microseconds(which.since))
+        return results
 
     def _fresh(self) -> Select[tuple[int, str]]:
         """Return a query of the items that nobody was given yet."""
-        row = selected(_given.c.seq).where(*self.own, _given.c.interaction == _talks.c.id)
+        row = selected(_given.c.seq).where(*self.own, _given.c.interaction == _interactions.c.id)
         where = [*self._fitting(), ~exists(row)]
         if self._task.which.unjudged:
             where.append(~self._judged())
-        return selected(_talks.c.seq, _talks.c.id).where(*where)
+        return selected(_interactions.c.seq, _interactions.c.id).where(*where)
 
     def _judged(self) -> ColumnElement[bool]:
         items = schema.feedback
         return exists(
             selected(items.c.seq).where(
                 items.c.project == self._project,
-                items.c.interaction == _talks.c.id,
+                items.c.interaction == _interactions.c.id,
                 items.c.kind.in_(ASKS[self._task.kind]),
                 items.c.annotator_kind == "human",
                 items.c.deleted.is_(None),

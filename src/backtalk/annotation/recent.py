@@ -61,8 +61,8 @@ def seconds_taken(store: Store, *, most: int = LATEST) -> dict[str, list[float]]
         .order_by(table.c.seq.desc())
         .limit(most)
     )
-    found: dict[str, list[float]] = {}
+    results: dict[str, list[float]] = {}
     with store.engine.connect() as connection:
         for row in connection.execute(query):
-            found.setdefault(row.annotator, []).append((row.ended - row.opened) / 1e6)
-    return found
+            results.setdefault(row.annotator, []).append((row.ended - row.opened) / 1e6)
+    return results

@@ -106,13 +106,13 @@ class TaskStatus:
 
     task: Task
     open: bool
-    who: str
+    actor: str
     """Who made it."""
     time: datetime
     """When it was made."""
 
 
-def add_task(store: Store, task: Task, *, who: str) -> Task:
+def add_task(store: Store, task: Task, *, actor: str) -> Task:
     """Ask people, from now on.
 
     Raises
@@ -122,16 +122,16 @@ def add_task(store: Store, task: Task, *, who: str) -> Task:
     """
 
     def fits() -> None:
-        if any(found.open and found.task.name == task.name for found in list_tasks(store)):
+        if any(result.open and result.task.name == task.name for result in list_tasks(store)):
             raise Conflict(
                 f"There is an open task {task.name!r}", "Give it another name, or close that one"
             )
 
-    _append(store, _Event(action="add", task=task), who=who, fits=fits)
+    _append(store, _Event(action="add", task=task), actor=actor, fits=fits)
     return task
 
 
-def close_task(store: Store, task: str, *, who: str) -> Task:
+def close_task(store: Store, task: str, *, actor: str) -> Task:
     """Ask nobody any more; what was judged stays. Raise ``NotFound`` where there is no such task.
 
     Parameters
@@ -143,25 +143,25 @@ def close_task(store: Store, task: str, *, who: str) -> Task:
     who
         Who decides.
     """
-    return _turn(store, task, "close", who)
+    return _turn(store, task, "close", actor)
 
 
-def open_task(store: Store, task: str, *, who: str) -> Task:
+def open_task(store: Store, task: str, *, actor: str) -> Task:
     """Ask again, as after ``close_task`` by mistake; raise ``NotFound`` where there is none."""
-    return _turn(store, task, "open", who)
+    return _turn(store, task, "open", actor)
 
 
 def list_tasks(store: Store) -> list[TaskStatus]:
     """Return all tasks of a project, closed ones too, the oldest first."""
-    found: dict[str, TaskStatus] = {}
+    results: dict[str, TaskStatus] = {}
     for entry in store.journal.entries(TOPIC):
         event = _Event.model_validate_json(entry.body)
         if event.task is not None:
-            found[event.task.id] = TaskStatus(event.task, True, entry.who, entry.time)
-        elif event.id in found:
-            old = found[event.id]
-            found[event.id] = TaskStatus(old.task, event.action == "open", old.who, old.time)
-    return list(found.values())
+            results[event.task.id] = TaskStatus(event.task, True, entry.actor, entry.time)
+        elif event.id in results:
+            old = results[event.id]
+            results[event.id] = TaskStatus(old.task, event.action == "open", old.actor, old.time)
+    return list(results.values())
 
 
 def read_task(store: Store, task: str) -> TaskStatus:
@@ -175,15 +175,15 @@ def read_task(store: Store, task: str) -> TaskStatus:
     return max(fitting, key=lambda found: (found.open, found.time))
 
 
-def _turn(store: Store, task: str, action: Literal["close", "open"], who: str) -> Task:
-    found = read_task(store, task)
-    if found.open != (action == "open"):
-        _append(store, _Event(action=action, id=found.task.id), who=who)
-    return found.task
+def _turn(store: Store, task: str, action: Literal["close", "open"], actor: str) -> Task:
+    result = read_task(store, task)
+    if result.open != (action == "open"):
+        _append(store, _Event(action=action, id=result.task.id), actor=actor)
+    return result.task
 
 
 def _append(
-    store: Store, event: _Event, *, who: str, fits: Callable[[], None] | None = None
+    store: Store, event: _Event, *, actor: str, fits: Callable[[], None] | None = None
 ) -> None:
     """Write to the journal; two tasks may be made at once."""
     for tried in range(_TRIES):
@@ -191,7 +191,7 @@ def _append(
         if fits is not None:
             fits()
         try:
-            store.journal.append(TOPIC, event.to_json(), who=who, after=after)
+            store.journal.append(TOPIC, event.to_json(), actor=actor, after=after)
         except Conflict:
             if tried == _TRIES - 1:
                 raise

@@ -53,13 +53,13 @@ def user_name() -> str:
 
 def assignments(given: list[str] | None) -> dict[str, str]:
     """Return ``NAME=VALUE`` as a mapping; raise ``BacktalkError`` for what is not such."""
-    found = {}
+    results = {}
     for item in given or []:
         name, equals, value = item.partition("=")
         if not equals or not name:
             raise BacktalkError(f"{item!r} is not an option", "Write it as NAME=VALUE")
-        found[name.strip()] = value.strip()
-    return found
+        results[name.strip()] = value.strip()
+    return results
 
 
 def budget_of(**limits: Any) -> Budget | None:
@@ -152,11 +152,11 @@ def prompts_of(
     for prompt in source:
         if in_split(prompt, split):  # type: ignore[arg-type]
             distinct.setdefault(prompt_key(prompt), prompt)
-    found = list(distinct.values())
-    if limit is None or limit >= len(found):
-        return found
-    drawn = np.random.default_rng(seed).choice(len(found), limit, replace=False)
-    return [found[i] for i in sorted(drawn.tolist())]
+    results = list(distinct.values())
+    if limit is None or limit >= len(results):
+        return results
+    drawn = np.random.default_rng(seed).choice(len(results), limit, replace=False)
+    return [results[i] for i in sorted(drawn.tolist())]
 
 
 def _read_prompts(file: Path) -> Iterator[Prompt]:

@@ -49,8 +49,8 @@ def say_table(
 ) -> None:
     """Print a table; the columns of ``numbers`` are set to the right."""
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 3, 0, 0))
-    for place, name in enumerate(header):
-        table.add_column(name, justify="right" if place in numbers else "left", overflow="fold")
+    for index, name in enumerate(header):
+        table.add_column(name, justify="right" if index in numbers else "left", overflow="fold")
     for row in rows:
         table.add_row(*(escape(cell) for cell in row))
     results.print(table)

@@ -33,8 +33,8 @@ def id_of(answer: Any) -> str:
     """
     if isinstance(answer, str):
         return answer
-    found = answer["id"] if isinstance(answer, Mapping) else answer.id
-    return str(found)
+    result = answer["id"] if isinstance(answer, Mapping) else answer.id
+    return str(result)
 
 
 def _options(
@@ -130,10 +130,10 @@ class Client:
 
     def schema(self) -> dict[str, Any]:
         """Return the JSON Schema of a row of feedback."""
-        found: dict[str, Any] = self._carry_out(
+        results: dict[str, Any] = self._carry_out(
             asking("GET", "/feedback/schema", retries=self._retries)
         )
-        return found
+        return results
 
     def verifier(self, name: str) -> Callable[[Callable[P, T]], Callable[P, T]]:
         """Make feedback of what a function finds about an answer, its first argument.
@@ -215,10 +215,10 @@ class AsyncClient:
 
     async def schema(self) -> dict[str, Any]:
         """Return the JSON Schema of a row of feedback."""
-        found: dict[str, Any] = await self._carry_out(
+        results: dict[str, Any] = await self._carry_out(
             asking("GET", "/feedback/schema", retries=self._retries)
         )
-        return found
+        return results
 
     def verifier(
         self, name: str

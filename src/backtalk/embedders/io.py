@@ -50,9 +50,9 @@ def embedder_from_files(files: Mapping[str, bytes]) -> Embedder:
     try:
         kind = json.loads(files["embedder.json"])["kind"]
     except (KeyError, TypeError, ValueError):
-        found = ", ".join(files) or "nothing"
+        result = ", ".join(files) or "nothing"
         raise RecordError(
-            f"An embedder needs a file embedder.json with its kind, but there is {found}"
+            f"An embedder needs a file embedder.json with its kind, but there is {result}"
         ) from None
     if kind not in _KINDS:
         raise UnknownName.among("kind of embedder", str(kind), list(_KINDS))

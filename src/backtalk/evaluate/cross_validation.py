@@ -137,11 +137,11 @@ async def cross_validate(
 
 async def _probabilities(reward: BradleyTerryReward, pairs: Sequence[Pair]) -> Array:
     """Return the probability that the chosen answer is preferred, ties apart."""
-    found = await reward.compare(
+    result = await reward.compare(
         [(pair.prompt, pair.chosen) for pair in pairs],
         [(pair.prompt, pair.rejected) for pair in pairs],
     )
-    return np.asarray(found[:, 0] / (found[:, 0] + found[:, 1]))
+    return np.asarray(result[:, 0] / (result[:, 0] + result[:, 1]))
 
 
 async def _choose(

@@ -86,8 +86,8 @@ async def generate_and_score(
             chunk = prompts[start : start + CHUNK]
             try:
                 drawn = [
-                    await policy.decode(chunk, seed=_seed(run.seed, place))
-                    for place, policy in enumerate(policies)
+                    await policy.decode(chunk, seed=_seed(run.seed, index))
+                    for index, policy in enumerate(policies)
                 ]
                 judged = await judge.score(
                     [
@@ -162,8 +162,8 @@ async def evaluate(
         )
     trial = await generate_and_score([baseline, candidate], prompts, judge, run)
     ids = (candidate.id, baseline.id)
-    found = await _compared(trial, 1, judge, policies=ids, guards=guards, run=run, split=split)
-    return found, trial
+    result = await _compared(trial, 1, judge, policies=ids, guards=guards, run=run, split=split)
+    return result, trial
 
 
 async def choose_best(
@@ -216,9 +216,9 @@ async def choose_best(
     )
     ids = (candidates[selection.winner].id, baseline.id)
     place = 1 + selection.winner
-    found = await _compared(rest, place, judge, policies=ids, guards=guards, run=run, split=split)
+    result = await _compared(rest, place, judge, policies=ids, guards=guards, run=run, split=split)
     marked = {"chosen_of": len(candidates), "optimism": float(selection.optimism)}
-    return found.model_copy(update=marked), selection, trial
+    return result.model_copy(update=marked), selection, trial
 
 
 async def _compared(

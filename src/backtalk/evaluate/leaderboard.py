@@ -95,8 +95,8 @@ def leaderboard(
         If the comparisons do not say who is better: a model never lost, or no comparison links it
         with the others.
     """
-    found = _read(cases)
-    names = sorted({*found.first, *found.second})
+    result = _read(cases)
+    names = sorted({*result.first, *result.second})
     if len(names) < 2:
         raise BacktalkError(
             "There are no preferences between answers of different models",
@@ -105,36 +105,36 @@ def leaderboard(
     if reference is not None and reference not in names:
         raise UnknownName.among("model called", reference, names)
     if reference is None:
-        reference = _common(found)
-    places = _fitted(found, names) if reference is None else _against(found, reference, seed)
+        reference = _common(result)
+    places = _fitted(result, names) if reference is None else _against(result, reference, seed)
     return Leaderboard(
         reference=reference,
         places=tuple(sorted(places, key=lambda place: -place.win_rate.value)),
-        prompts=len(set(found.prompt)),
-        preferences=len(found.prompt),
-        both_bad=found.both_bad,
+        prompts=len(set(result.prompt)),
+        preferences=len(result.prompt),
+        both_bad=result.both_bad,
     )
 
 
 def _read(cases: Iterable[Case]) -> _Comparisons:
-    found = _Comparisons([], [], [], [], [])
+    result = _Comparisons([], [], [], [], [])
     for case in cases:
         prompt = ""
         for item in case.of(Preference):
             if item.verdict == "both_bad":
-                found.both_bad += 1
+                result.both_bad += 1
                 continue
             a, b = (case.interaction.response(id_) for id_ in (item.a, item.b))
             if _model(a) == _model(b):
                 continue
             prompt = prompt or prompt_key(case.interaction.prompt)
             stated = {"a": 1.0, "b": 0.0}.get(item.verdict, _EVEN)
-            found.first.append(_model(a))
-            found.second.append(_model(b))
-            found.probability.append(stated if item.probability is None else item.probability)
-            found.prompt.append(prompt)
-            found.lengths.append((len(a.text), len(b.text)))
-    return found
+            result.first.append(_model(a))
+            result.second.append(_model(b))
+            result.probability.append(stated if item.probability is None else item.probability)
+            result.prompt.append(prompt)
+            result.lengths.append((len(a.text), len(b.text)))
+    return result
 
 
 def _model(response: Response) -> str:
@@ -189,10 +189,10 @@ def _controlled(
 ) -> dict[str, Estimate]:
     """Return length-controlled win rates; none where length cannot be told from quality."""
     try:
-        found = length_controlled(table, sizes, theirs, models=models, seed=seed)
+        result = length_controlled(table, sizes, theirs, models=models, seed=seed)
     except NotIdentified:
         return {}
-    return dict(zip(found.models, found.estimates, strict=True))
+    return dict(zip(result.models, result.estimates, strict=True))
 
 
 def _fitted(found: _Comparisons, names: list[str]) -> list[Place]:
@@ -204,7 +204,7 @@ def _fitted(found: _Comparisons, names: list[str]) -> list[Place]:
     return [
         Place(
             model=name,
-            win_rate=_chance(fit.strength(name)),
+            win_rate=_probability(fit.strength(name)),
             length_controlled=None,
             mean_length=float(np.mean(written[name])),
         )
@@ -212,7 +212,7 @@ def _fitted(found: _Comparisons, names: list[str]) -> list[Place]:
     ]
 
 
-def _chance(strength: Estimate) -> Estimate:
+def _probability(strength: Estimate) -> Estimate:
     """Return the chance of being preferred to a model of average strength."""
     value, low, high = expit([strength.value, strength.low, strength.high])
     return replace(strength, value=float(value), low=float(low), high=float(high))

@@ -19,7 +19,7 @@ def read_evaluation(store: Store, id: str) -> Evaluation:  # noqa: A002
 
 def list_evaluations(store: Store, *, candidate: str | None = None) -> list[Evaluation]:
     """Return the evaluations of a project, or of one candidate, the oldest first."""
-    found = [
+    results = [
         Evaluation.model_validate_json(body) for _, _, body in store.documents.all("evaluation")
     ]
-    return [item for item in found if candidate in {None, item.candidate}]
+    return [item for item in results if candidate in {None, item.candidate}]

@@ -27,7 +27,7 @@ class Option(Record):
     """An arm, or two that duel, with the chance of answering the next request."""
 
     arms: Annotated[tuple[Name, ...], Field(min_length=1, max_length=2)]
-    chance: Propensity
+    probability: Propensity
 
 
 class Allocation(Record):
@@ -38,13 +38,13 @@ class Allocation(Record):
     options: Annotated[tuple[Option, ...], Field(min_length=1)]
 
     @cached_property
-    def chances(self) -> dict[str, float]:
+    def probabilities(self) -> dict[str, float]:
         """The chance of each arm to answer, or to be one of the two that do."""
-        found: Counter[str] = Counter()
+        result: Counter[str] = Counter()
         for option in self.options:
             for arm in option.arms:
-                found[arm] += option.chance  # type: ignore[assignment]
-        return {arm: min(1.0, float(chance)) for arm, chance in found.items()}
+                result[arm] += option.probability  # type: ignore[assignment]
+        return {arm: min(1.0, float(probability)) for arm, probability in result.items()}
 
     def draw(self, unit: str | None = None) -> Option:
         """Return who answers a request.
@@ -64,14 +64,14 @@ class Allocation(Record):
             return min(self.options, key=lambda option: self._delay(option, unit))
         left = secrets.randbelow(1 << 53) / (1 << 53)
         for option in self.options:
-            left -= option.chance
+            left -= option.probability
             if left < 0:
                 return option
         return self.options[-1]
 
     def _delay(self, option: Option, unit: str) -> float:
         hashed = int(content_id(self.experiment, unit, *option.arms)[:13], 16)
-        return -math.log((hashed + 0.5) / 16**13) / option.chance
+        return -math.log((hashed + 0.5) / 16**13) / option.probability
 
 
 def allocate(state: State) -> Allocation:
@@ -84,7 +84,7 @@ def allocate(state: State) -> Allocation:
     if experiment.allocation == "fixed":
         share = dict(zip(experiment.arms, experiment.shares, strict=True))
         total = sum(share[arm] for arm in live)
-        options = [Option(arms=(arm,), chance=share[arm] / total) for arm in live]
+        options = [Option(arms=(arm,), probability=share[arm] / total) for arm in live]
     elif experiment.allocation == "thompson":
         options = _thompson(state, live)
     else:
@@ -137,7 +137,7 @@ def pair_chances(wins: Floats, rng: np.random.Generator) -> Floats:
     off = ~np.eye(count, dtype=bool)
     may_win = ((upper > 0.5) & off).sum(1)
     firsts = may_win == may_win.max()
-    found = np.zeros((count, count))
+    result = np.zeros((count, count))
     for _ in range(_DRAWS // 4):
         beaten = (_draw(wins, rng) > 0.5) & off
         first = _largest(np.where(firsts, beaten.sum(1), -1.0), rng)
@@ -145,8 +145,8 @@ def pair_chances(wins: Floats, rng: np.random.Generator) -> Floats:
         unsure = others & (lower[:, first] <= 0.5)
         rivals = unsure if unsure.any() else others
         second = _largest(np.where(rivals, _draw(wins, rng)[:, first], -1.0), rng)
-        found[first, second] += 1
-    both = found + found.T
+        result[first, second] += 1
+    both = result + result.T
     return np.asarray(both / (both.sum() / 2))
 
 
@@ -166,15 +166,18 @@ def _thompson(state: State, live: tuple[str, ...]) -> list[Option]:
     number = np.array([count.total() for count in counts])
     best = best_chances(good, number - good, _rng(state, *good, *number))
     floor = state.experiment.floor
-    chances = floor + (1 - floor * len(live)) * best
-    return [Option(arms=(arm,), chance=float(p)) for arm, p in zip(live, chances, strict=True)]
+    probabilities = floor + (1 - floor * len(live)) * best
+    return [
+        Option(arms=(arm,), probability=float(p))
+        for arm, p in zip(live, probabilities, strict=True)
+    ]
 
 
 def _duels(state: State, live: tuple[str, ...]) -> list[Option]:
     """Return the chances of pairs of arms that get traffic; the control alone, if it is left so."""
     pairs = list(combinations(range(len(live)), 2))
     if not pairs:
-        return [Option(arms=live, chance=1.0)]
+        return [Option(arms=live, probability=1.0)]
     wins = np.zeros((len(live), len(live)))
     for i, j in pairs:
         results = state.duels.get((live[i], live[j]), Counter())
@@ -184,7 +187,8 @@ def _duels(state: State, live: tuple[str, ...]) -> list[Option]:
     chosen = pair_chances(wins, _rng(state, *wins.ravel()))
     return [
         Option(
-            arms=(live[i], live[j]), chance=float(floor + (1 - floor * len(pairs)) * chosen[i, j])
+            arms=(live[i], live[j]),
+            probability=float(floor + (1 - floor * len(pairs)) * chosen[i, j]),
         )
         for i, j in pairs
     ]

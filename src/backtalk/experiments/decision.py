@@ -56,13 +56,13 @@ def _harmful(state: State, arm: ArmSummary) -> Stopped | None:
     margin = state.experiment.rule.margin
     if not enough(state, arm.policy):
         return None
-    for found in (arm.outcome, *arm.guards):
-        difference = found.difference
+    for result in (arm.outcome, *arm.guards):
+        difference = result.difference
         if difference is not None and difference.high < -margin:
             return Stopped(
                 name=state.experiment.name,
                 arm=arm.policy,
-                reason=f"worse by {found.signal}",
+                reason=f"worse by {result.signal}",
                 difference=difference,
             )
     return None

@@ -64,7 +64,7 @@ class Event:
     number: int
     """Its place in the journal, from 1."""
     time: datetime
-    who: str
+    actor: str
     what: Started | Stopped | Promoted | Ended
 
     @property
@@ -75,15 +75,15 @@ class Event:
 
 def read_events(store: Store, name: str | None = None) -> list[Event]:
     """Return the events of an experiment, or of all, the oldest first."""
-    found = [
-        Event(entry.number, entry.time, entry.who, _EVENTS.validate_json(entry.body))
+    results = [
+        Event(entry.number, entry.time, entry.actor, _EVENTS.validate_json(entry.body))
         for entry in store.journal.entries(TOPIC)
     ]
-    return [event for event in found if name in {None, event.name}]
+    return [event for event in results if name in {None, event.name}]
 
 
 def append_event(
-    store: Store, what: Started | Stopped | Promoted | Ended, *, who: str, after: int
+    store: Store, what: Started | Stopped | Promoted | Ended, *, actor: str, after: int
 ) -> Event:
     """Write an event down, if nothing happened since the one numbered ``after``.
 
@@ -92,16 +92,16 @@ def append_event(
     Conflict
         If something did: somebody else saw the same, and wrote it down first.
     """
-    entry = store.journal.append(TOPIC, what.to_json(), who=who, after=after)
-    return Event(entry.number, entry.time, entry.who, what)
+    entry = store.journal.append(TOPIC, what.to_json(), actor=actor, after=after)
+    return Event(entry.number, entry.time, entry.actor, what)
 
 
 def running(events: list[Event]) -> Experiment | None:
     """Return the experiment that runs after these events, ``None`` where none does."""
-    found: Experiment | None = None
+    result: Experiment | None = None
     for event in events:
         if isinstance(event.what, Started):
-            found = event.what.experiment
+            result = event.what.experiment
         elif isinstance(event.what, (Promoted, Ended)):
-            found = None
-    return found
+            result = None
+    return result

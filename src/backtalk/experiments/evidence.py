@@ -33,8 +33,8 @@ def evaluation_of(state: State, arm: str) -> Evaluation | None:
     """
     summary = summarise(state)
     control = summary.control
-    found = next(one for one in summary.candidates if one.policy == arm)
-    rate = found.win_rate
+    result = next(one for one in summary.candidates if one.policy == arm)
+    rate = result.win_rate
     if rate is None:
         return None
     experiment = state.experiment
@@ -49,12 +49,12 @@ def evaluation_of(state: State, arm: str) -> Evaluation | None:
         prompts_digest=digest,
         seed=0,
         win_rate=rate,
-        value=_measure(found.outcome, control.outcome),
+        value=_measure(result.outcome, control.outcome),
         longer_wins=longer_wins(
             state.arms[arm].lengths, state.arms[experiment.control].lengths, level=rate.level
         ),
         length_ratio=_mean(state.arms[arm].lengths) / _mean(state.arms[experiment.control].lengths),
-        guards=tuple(_guards(found, control)),
+        guards=tuple(_guards(result, control)),
     )
 
 

@@ -34,8 +34,8 @@ def team_draft(places: int, *, coin: Callable[[], bool] = _coin) -> tuple[int, .
     >>> team_draft(3, coin=lambda: True)
     (1, 0, 1)
     """
-    found: list[int] = []
-    while len(found) < places:
+    results: list[int] = []
+    while len(results) < places:
         first = int(coin())
-        found += [first, 1 - first]
-    return tuple(found[:places])
+        results += [first, 1 - first]
+    return tuple(results[:places])

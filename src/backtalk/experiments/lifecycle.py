@@ -50,7 +50,7 @@ def list_experiments(store: Store) -> list[Experiment]:
     ]
 
 
-def start(store: Store, experiment: Experiment, *, who: str) -> Event:
+def start(store: Store, experiment: Experiment, *, actor: str) -> Event:
     """Start an experiment: from now on its arms answer what the project is asked.
 
     Raises
@@ -71,9 +71,9 @@ def start(store: Store, experiment: Experiment, *, who: str) -> Event:
             "Leave the control out, or promote a first policy",
         )
     for candidate in experiment.candidates:
-        if (found := read_policy(store, candidate)).id != candidate:
+        if (result := read_policy(store, candidate)).id != candidate:
             raise BacktalkError(
-                f"{candidate!r} is not the id of a policy", f"Give its whole id, {found.id}"
+                f"{candidate!r} is not the id of a policy", f"Give its whole id, {result.id}"
             )
     if (other := running(events)) is not None:
         raise Conflict(
@@ -86,10 +86,10 @@ def start(store: Store, experiment: Experiment, *, who: str) -> Event:
             "Give it another name; what was found then stays on record",
         )
     after = events[-1].number if events else 0
-    return append_event(store, Started(experiment=experiment), who=who, after=after)
+    return append_event(store, Started(experiment=experiment), actor=actor, after=after)
 
 
-def stop(store: Store, name: str, *, arm: str | None = None, who: str) -> Event:
+def stop(store: Store, name: str, *, arm: str | None = None, actor: str) -> Event:
     """End an experiment, or take one candidate out of it.
 
     Parameters
@@ -120,10 +120,10 @@ def stop(store: Store, name: str, *, arm: str | None = None, who: str) -> Event:
                 "Name one of its candidates; the control is stopped by ending the experiment",
             )
         what = Stopped(name=name, arm=arm, reason="stopped by hand")
-    return append_event(store, what, who=who, after=events[-1].number)
+    return append_event(store, what, actor=actor, after=events[-1].number)
 
 
-def promote_arm(store: Store, name: str, *, arm: str | None = None, who: str) -> Event:
+def promote_arm(store: Store, name: str, *, arm: str | None = None, actor: str) -> Event:
     """Serve a candidate from now on, if what the traffic showed passes the gate.
 
     Parameters
@@ -154,10 +154,10 @@ def promote_arm(store: Store, name: str, *, arm: str | None = None, who: str) ->
             f"The experiment {name!r} has {len(live)} candidates that get traffic",
             "Name the one to promote",
         )
-    return _promote(store, state, arm, who=who)
+    return _promote(store, state, arm, actor=actor)
 
 
-def step(store: Store, follower: ExperimentReader, *, who: str = CONTROLLER) -> list[Event]:
+def step(store: Store, follower: ExperimentReader, *, actor: str = CONTROLLER) -> list[Event]:
     """Do what an experiment's rule says, as far as there is anything to do.
 
     Whoever calls this, and however often: events are appended only after those that are known, so
@@ -184,25 +184,25 @@ def step(store: Store, follower: ExperimentReader, *, who: str = CONTROLLER) -> 
         if decision is None:
             return done
         try:
-            done.append(_carry_out(store, state, decision, who=who))
+            done.append(_carry_out(store, state, decision, actor=actor))
         except Conflict:
             log.info("Somebody else decided about the experiment %s", state.experiment.name)
             return done
 
 
-def _carry_out(store: Store, state: State, decision: Decision, *, who: str) -> Event:
+def _carry_out(store: Store, state: State, decision: Decision, *, actor: str) -> Event:
     if not isinstance(decision, Promoted):
-        return append_event(store, decision, who=who, after=_last(store, state))
+        return append_event(store, decision, actor=actor, after=_last(store, state))
     try:
-        return _promote(store, state, decision.arm, who=who)
+        return _promote(store, state, decision.arm, actor=actor)
     except GateRefused as refusal:
         reason = f"the gate refused: {refusal.what}"
         return append_event(
-            store, Ended(name=decision.name, reason=reason), who=who, after=_last(store, state)
+            store, Ended(name=decision.name, reason=reason), actor=actor, after=_last(store, state)
         )
 
 
-def _promote(store: Store, state: State, arm: str, *, who: str) -> Event:
+def _promote(store: Store, state: State, arm: str, *, actor: str) -> Event:
     """Promote an arm, unless that was done before the process ended, and write the end down."""
     after = _last(store, state)
     past = promotion_history(store)
@@ -219,9 +219,9 @@ def _promote(store: Store, state: State, arm: str, *, who: str) -> Event:
         if reasons := gate.reasons(evaluation, served=state.experiment.control):
             raise GateRefused(f"{arm[:8]} does not pass the gate. " + ". ".join(reasons))
         evaluation_id = save_evaluation(store, evaluation)
-        promote(store, read_policy(store, arm), evaluation, who=who, gate=gate)
+        promote(store, read_policy(store, arm), evaluation, actor=actor, gate=gate)
     event = Promoted(name=state.experiment.name, arm=arm, evaluation=evaluation_id)
-    return append_event(store, event, who=who, after=after)
+    return append_event(store, event, actor=actor, after=after)
 
 
 def _last(store: Store, state: State) -> int:

@@ -97,7 +97,7 @@ class ExperimentReader:
                 "`backtalk experiment list` lists what there is",
             )
         self.state = begin(events[0])
-        self._talks, self._said = _Read(), _Read()
+        self._interactions, self._said = _Read(), _Read()
         self._whole = True
 
     def _check(self) -> None:
@@ -105,7 +105,7 @@ class ExperimentReader:
         if any(
             self._counted(table, where, read) != (read.count, read.total)
             for table, where, read in (
-                (schema.interactions, self._talks_where(), self._talks),
+                (schema.interactions, self._talks_where(), self._interactions),
                 (schema.feedback, self._said_where(), self._said),
             )
         ):
@@ -134,7 +134,7 @@ class ExperimentReader:
         return [event for event in read_events(self._store, self._name) if event.number > last]
 
     def _read_talks(self) -> None:
-        table, read = schema.interactions, self._talks
+        table, read = schema.interactions, self._interactions
         where = [*self._talks_where(), table.c.seq > read.last]
         head = self._head(table)
         for batch in batches(
@@ -146,13 +146,13 @@ class ExperimentReader:
         read.last = max(read.last, head)
 
     def _read_said(self) -> None:
-        table, talks, read = schema.feedback, schema.interactions, self._said
-        columns = [table.c.body, talks.c.body.label("talk")]
+        table, interactions, read = schema.feedback, schema.interactions, self._said
+        columns = [table.c.body, interactions.c.body.label("talk")]
         where = [*self._said_where(), table.c.seq > read.last]
         head = self._head(table)
         for batch in batches(self._store.engine, table, columns, *where, table.c.seq <= head):
             for row in batch:
-                self.state.take_said(parse_interaction(row.talk), parse_feedback(row.body))
+                self.state.take_said(parse_interaction(row.interaction), parse_feedback(row.body))
                 read.take(row.seq)
         read.last = max(read.last, head)
 
@@ -170,14 +170,14 @@ class ExperimentReader:
         return [table.c.project == self._project, table.c.received >= self._since(), answered]
 
     def _said_where(self) -> list[ColumnElement[bool]]:
-        table, talks = schema.feedback, schema.interactions
+        table, interactions = schema.feedback, schema.interactions
         kinds = {kind for signal in self.state.experiment.signals for kind in signal_kinds(signal)}
         return [
             table.c.project == self._project,
             table.c.received >= self._since(),
             table.c.kind.in_(sorted(kinds)),
-            talks.c.id == table.c.interaction,
-            talks.c.deleted.is_(None),
+            interactions.c.id == table.c.interaction,
+            interactions.c.deleted.is_(None),
             *self._talks_where(),
         ]
 

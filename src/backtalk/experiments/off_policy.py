@@ -37,7 +37,7 @@ _SCORED = ("thumb", "rating", "outcome")
 class Logged:
     """An answer that somebody judged."""
 
-    talk: Interaction
+    interaction: Interaction
     response: Response
     value: float
     """What they said, in [0, 1]."""
@@ -45,7 +45,7 @@ class Logged:
     @property
     def user(self) -> str:
         """Whose answers share a cause: the user's, or this one's alone."""
-        return self.talk.user or self.talk.id
+        return self.interaction.user or self.interaction.id
 
 
 @dataclass(frozen=True)
@@ -62,15 +62,15 @@ class Estimated:
 
 def judged_answers(store: Store, outcome: Signal) -> list[Logged]:
     """Return the answers that feedback of a kind is about, each with its first judgement."""
-    found = []
+    results = []
     for case in store.cases(kinds=signal_kinds(outcome)):
         for item in case.feedback:
             said = score(case.interaction, item, outcome)
             if said is not None:
                 response = case.interaction.response(item.references()[0][1])
-                found.append(Logged(case.interaction, response, said[1]))
+                results.append(Logged(case.interaction, response, said[1]))
                 break
-    return found
+    return results
 
 
 def estimate_policy(
@@ -145,7 +145,11 @@ def _ways(
     load: Callable[[], LoadedPolicy],
     seed: int,
 ) -> _Way:
-    as_arm = [row for row in rows if policy.id in _chances(row) and row.talk.policy is not None]
+    as_arm = [
+        row
+        for row in rows
+        if policy.id in _probabilities(row) and row.interaction.policy is not None
+    ]
     if as_arm:
         return _enough("the chances of the arms of experiments", as_arm, _as_arm(policy, as_arm))
     if isinstance(policy.decoder, BestOfN):
@@ -182,21 +186,23 @@ def _require(rows: Sequence[Logged], policy: Policy, how: str) -> None:
         )
 
 
-def _chances(row: Logged) -> dict[str, float]:
-    assigned = assignment_of(row.talk)
-    return {} if assigned is None else assigned.chances
+def _probabilities(row: Logged) -> dict[str, float]:
+    assigned = assignment_of(row.interaction)
+    return {} if assigned is None else assigned.probabilities
 
 
 def _as_arm(policy: Policy, rows: Sequence[Logged]) -> tuple[Floats, tuple[Floats, Floats]]:
     """Return weights and features where the policy was an arm: features of prompts, by arm."""
-    arms = sorted({str(row.talk.policy) for row in rows} | {policy.id})
+    arms = sorted({str(row.interaction.policy) for row in rows} | {policy.id})
     weights = importance_weights(
-        [float(row.talk.policy == policy.id) for row in rows],
-        [_chances(row)[str(row.talk.policy)] for row in rows],
+        [float(row.interaction.policy == policy.id) for row in rows],
+        [_probabilities(row)[str(row.interaction.policy)] for row in rows],
     )
-    asked = simple_features([(row.talk.prompt, prompt_text(row.talk.prompt)) for row in rows])
+    asked = simple_features(
+        [(row.interaction.prompt, prompt_text(row.interaction.prompt)) for row in rows]
+    )
     asked = np.column_stack([np.ones(len(rows)), asked])
-    places = np.array([arms.index(str(row.talk.policy)) for row in rows])
+    places = np.array([arms.index(str(row.interaction.policy)) for row in rows])
     targets = np.full(len(rows), arms.index(policy.id))
     return weights, (_crossed(asked, places, len(arms)), _crossed(asked, targets, len(arms)))
 
@@ -214,12 +220,12 @@ def _choosing(rows: Sequence[Logged], loaded: LoadedPolicy) -> tuple[Floats, tup
     reward = loaded.rewards[decoder.reward]
     picks = []
     for row in rows:
-        prompt = loaded.policy.messages(row.talk.prompt)
-        scores = run_sync(reward.score([(prompt, one.text) for one in row.talk.responses]))
+        prompt = loaded.policy.messages(row.interaction.prompt)
+        scores = run_sync(reward.score([(prompt, one.text) for one in row.interaction.responses]))
         values = scores.mean
         if decoder.pessimism and scores.std is not None:
             values = values - decoder.pessimism * scores.std
-        picks.append(row.talk.responses[int(np.argmax(values))])
+        picks.append(row.interaction.responses[int(np.argmax(values))])
     weights = importance_weights(
         [float(pick.id == row.response.id) for pick, row in zip(picks, rows, strict=True)],
         [row.response.propensity or 0.0 for row in rows],
@@ -232,16 +238,16 @@ def _scoring(
 ) -> tuple[Floats, tuple[Floats, Floats]]:
     """Return weights by a model's probabilities, and features of one answer that it draws."""
     assert isinstance(loaded.model, Scorer)
-    asked = [(loaded.policy.messages(row.talk.prompt), row.response.text) for row in rows]
+    asked = [(loaded.policy.messages(row.interaction.prompt), row.response.text) for row in rows]
     scores = run_sync(loaded.model.score(asked))
     logs = np.array([float(np.sum(one)) for one in scores])
     given = np.array([row.response.log_probability or 0.0 for row in rows])
-    answers = run_sync(loaded.decode([row.talk.prompt for row in rows], seed=seed))
+    answers = run_sync(loaded.decode([row.interaction.prompt for row in rows], seed=seed))
     return np.exp(logs - given), _of_texts(rows, [one.answer.text for one in answers])
 
 
 def _of_texts(rows: Sequence[Logged], texts: Sequence[str]) -> tuple[Floats, Floats]:
-    prompts = [row.talk.prompt for row in rows]
+    prompts = [row.interaction.prompt for row in rows]
     own = [row.response.text for row in rows]
     return (
         simple_features(list(zip(prompts, own, strict=True))),
@@ -256,7 +262,7 @@ def _drawn(store: Store, rows: Sequence[Logged]) -> list[Logged]:
         row
         for row in rows
         if row.response.log_probability is not None
-        and (row.response.policy or row.talk.policy) in plain
+        and (row.response.policy or row.interaction.policy) in plain
     ]
 
 

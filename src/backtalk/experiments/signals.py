@@ -22,16 +22,16 @@ _EVEN = {"a": 1.0, "b": 0.0, "tie": 0.5, "both_bad": 0.5}
 class Assignment:
     """How an interaction came to its arm."""
 
-    chances: dict[str, float]
+    probabilities: dict[str, float]
     """The chance that each arm in play had; of a duel, that of being one of the two."""
 
 
-def note_of(experiment: str, chances: dict[str, float]) -> dict[str, Any]:
+def note_of(experiment: str, probabilities: dict[str, float]) -> dict[str, Any]:
     """Return what is noted with an interaction that is part of an experiment."""
-    return {"name": experiment, "chances": chances}
+    return {"name": experiment, "chances": probabilities}
 
 
-def assignment_of(talk: Interaction, experiment: str | None = None) -> Assignment | None:
+def assignment_of(interaction: Interaction, experiment: str | None = None) -> Assignment | None:
     """Return how an interaction came to its arm, ``None`` if it was not part of the experiment.
 
     Parameters
@@ -41,31 +41,35 @@ def assignment_of(talk: Interaction, experiment: str | None = None) -> Assignmen
     experiment
         Its name; any, if left out.
     """
-    gateway = talk.metadata.get("gateway")
+    gateway = interaction.metadata.get("gateway")
     note = gateway.get("experiment") if isinstance(gateway, dict) else None
     if not isinstance(note, dict) or experiment not in {None, note.get("name")}:
         return None
-    chances = note.get("chances")
-    if not isinstance(chances, dict):
+    probabilities = note.get("chances")
+    if not isinstance(probabilities, dict):
         return None
     return Assignment(
-        {arm: float(p) for arm, p in chances.items() if isinstance(p, (int, float)) and 0 < p <= 1}
+        {
+            arm: float(p)
+            for arm, p in probabilities.items()
+            if isinstance(p, (int, float)) and 0 < p <= 1
+        }
     )
 
 
-def arms_of(talk: Interaction) -> tuple[str, ...]:
+def arms_of(interaction: Interaction) -> tuple[str, ...]:
     """Return the arms that answered, each once, in the order of their first response."""
-    found = [response.policy or talk.policy for response in talk.responses]
-    return tuple(dict.fromkeys(arm for arm in found if arm is not None))
+    results = [response.policy or interaction.policy for response in interaction.responses]
+    return tuple(dict.fromkeys(arm for arm in results if arm is not None))
 
 
-def unit_of(talk: Interaction, unit: Unit) -> str:
+def unit_of(interaction: Interaction, unit: Unit) -> str:
     """Return what counts once: the session or user, the interaction where it has none."""
-    named = {"request": None, "session": talk.session, "user": talk.user}[unit]
-    return f"{unit}:{named}" if named else talk.id
+    named = {"request": None, "session": interaction.session, "user": interaction.user}[unit]
+    return f"{unit}:{named}" if named else interaction.id
 
 
-def score(talk: Interaction, item: AnyFeedback, signal: str) -> tuple[str, float] | None:
+def score(interaction: Interaction, item: AnyFeedback, signal: str) -> tuple[str, float] | None:
     """Return the arm that feedback is about and the number that it comes down to.
 
     Returns
@@ -76,14 +80,14 @@ def score(talk: Interaction, item: AnyFeedback, signal: str) -> tuple[str, float
     """
     if item.kind not in signal_kinds(signal) or isinstance(item, (Preference, Ranking, Choice)):
         return None
-    found = views(Case(talk, (item,)), ScoreView)
-    if not found or found[0].aspect != signal_aspect(signal):
+    result = views(Case(interaction, (item,)), ScoreView)
+    if not result or result[0].aspect != signal_aspect(signal):
         return None
-    arm = _arm(talk, item.references()[0][1])
-    return None if arm is None else (arm, round(found[0].score, _DIGITS))
+    arm = _arm(interaction, item.references()[0][1])
+    return None if arm is None else (arm, round(result[0].score, _DIGITS))
 
 
-def duel(talk: Interaction, item: AnyFeedback, experiment: Experiment) -> float | None:
+def duel(interaction: Interaction, item: AnyFeedback, experiment: Experiment) -> float | None:
     """Return how the earlier of two arms did against the later, in the experiment's order.
 
     Returns
@@ -96,11 +100,12 @@ def duel(talk: Interaction, item: AnyFeedback, experiment: Experiment) -> float 
         return None
     if getattr(item, "aspect", None) not in {None, signal_aspect(experiment.outcome)}:
         return None
-    first = min(arms_of(talk), key=experiment.arms.index)
+    first = min(arms_of(interaction), key=experiment.arms.index)
     won = [
         value if one == first else 1 - value
         for a, b, value in _results(item)
-        if (one := _arm(talk, a)) != (other := _arm(talk, b)) and None not in {one, other}
+        if (one := _arm(interaction, a)) != (other := _arm(interaction, b))
+        and None not in {one, other}
     ]
     return round(sum(won) / len(won), _DIGITS) if won else None
 
@@ -108,8 +113,8 @@ def duel(talk: Interaction, item: AnyFeedback, experiment: Experiment) -> float 
 def _results(item: AnyFeedback) -> list[tuple[str, str, float]]:
     """Return pairs of responses, and how the first did against the second."""
     if isinstance(item, Preference):
-        chance = item.probability
-        return [(item.a, item.b, _EVEN[item.verdict] if chance is None else chance)]
+        probability = item.probability
+        return [(item.a, item.b, _EVEN[item.verdict] if probability is None else probability)]
     if isinstance(item, Choice):
         shown = [one.response for one in item.shown]
         if item.chosen is None:
@@ -117,14 +122,14 @@ def _results(item: AnyFeedback) -> list[tuple[str, str, float]]:
         return [(item.chosen, other, 1.0) for other in shown if other != item.chosen]
     if not isinstance(item, Ranking):
         return []
-    placed = [(place, id_) for place, tier in enumerate(item.tiers) for id_ in tier]
+    placed = [(index, id_) for index, tier in enumerate(item.tiers) for id_ in tier]
     return [
-        (a, b, 0.5 if place == other else 1.0)
-        for i, (place, a) in enumerate(placed)
+        (a, b, 0.5 if index == other else 1.0)
+        for i, (index, a) in enumerate(placed)
         for other, b in placed[i + 1 :]
-        if place != other or item.within == "tied"
+        if index != other or item.within == "tied"
     ]
 
 
-def _arm(talk: Interaction, response: str) -> str | None:
-    return talk.response(response).policy or talk.policy
+def _arm(interaction: Interaction, response: str) -> str | None:
+    return interaction.response(response).policy or interaction.policy

@@ -106,46 +106,48 @@ class State:
         elif isinstance(event.what, Ended):
             self.status = "ended"
 
-    def take_shown(self, talk: Interaction) -> None:
+    def take_shown(self, interaction: Interaction) -> None:
         """Take an interaction; one that is not part of the experiment changes nothing."""
-        if assignment_of(talk, self.experiment.name) is None:
+        if assignment_of(interaction, self.experiment.name) is None:
             return
         self.shown += 1
-        for arm in arms_of(talk):
+        for arm in arms_of(interaction):
             if arm in self.arms:
                 self.arms[arm].impressions += 1
 
-    def take_said(self, talk: Interaction, item: AnyFeedback) -> None:
+    def take_said(self, interaction: Interaction, item: AnyFeedback) -> None:
         """Take feedback with its interaction; what does not count changes nothing."""
-        assigned = assignment_of(talk, self.experiment.name)
-        arms = arms_of(talk)
+        assigned = assignment_of(interaction, self.experiment.name)
+        arms = arms_of(interaction)
         if assigned is None or not arms or any(arm not in self.arms for arm in arms):
             return
         if self.experiment.allocation == "dueling":
-            self._take_duel(talk, item, arms)
+            self._take_duel(interaction, item, arms)
             signals: tuple[Signal, ...] = self.experiment.guards
         else:
             signals = self.experiment.signals
         for signal in signals:
-            found = score(talk, item, signal)
-            if found is not None and found[0] in self.arms:
-                self._take_score(talk, assigned, signal, *found)
+            result = score(interaction, item, signal)
+            if result is not None and result[0] in self.arms:
+                self._take_score(interaction, assigned, signal, *result)
 
-    def _take_duel(self, talk: Interaction, item: AnyFeedback, arms: tuple[str, ...]) -> None:
-        if len(arms) != 2 or self._is_counted(self.experiment.outcome, talk.id):
+    def _take_duel(
+        self, interaction: Interaction, item: AnyFeedback, arms: tuple[str, ...]
+    ) -> None:
+        if len(arms) != 2 or self._is_counted(self.experiment.outcome, interaction.id):
             return
-        value = duel(talk, item, self.experiment)
+        value = duel(interaction, item, self.experiment)
         if value is None:
             return
-        self.counted.add((self.experiment.outcome, talk.id))
+        self.counted.add((self.experiment.outcome, interaction.id))
         first, second = sorted(arms, key=self.experiment.arms.index)
         self.duels.setdefault((first, second), Counter())[value] += 1
-        self._measure(talk, *arms)
+        self._measure(interaction, *arms)
 
     def _take_score(
-        self, talk: Interaction, assigned: Assignment, signal: Signal, arm: str, value: float
+        self, interaction: Interaction, assigned: Assignment, signal: Signal, arm: str, value: float
     ) -> None:
-        unit = unit_of(talk, self.experiment.unit)
+        unit = unit_of(interaction, self.experiment.unit)
         if self.experiment.allocation == "dueling":
             unit = f"{unit}:{arm}"
         if self._is_counted(signal, unit):
@@ -153,24 +155,24 @@ class State:
         self.counted.add((signal, unit))
         self.arms[arm].values.setdefault(signal, Counter())[value] += 1
         if signal == self.experiment.outcome:
-            self._measure(talk, arm)
+            self._measure(interaction, arm)
         if self.experiment.allocation == "thompson":
             self._weigh(assigned, signal, arm, value)
 
     def _weigh(self, assigned: Assignment, signal: Signal, arm: str, value: float) -> None:
         """Take the effect that a number shows of each candidate that was in play with it."""
-        if arm not in assigned.chances:
+        if arm not in assigned.probabilities:
             return
         for candidate in self.experiment.candidates:
-            if candidate in assigned.chances:
+            if candidate in assigned.probabilities:
                 sign = {candidate: 1, self.experiment.control: -1}.get(arm, 0)
                 known = self.arms[candidate].effects.setdefault(signal, IPWSum())
-                chance = max(assigned.chances[arm], self.experiment.floor)
-                known.take(value, sign=sign, propensity=chance)
+                probability = max(assigned.probabilities[arm], self.experiment.floor)
+                known.take(value, sign=sign, propensity=probability)
 
-    def _measure(self, talk: Interaction, *arms: str) -> None:
-        for response in talk.responses:
-            arm = response.policy or talk.policy
+    def _measure(self, interaction: Interaction, *arms: str) -> None:
+        for response in interaction.responses:
+            arm = response.policy or interaction.policy
             if arm in arms and not response.metadata.get("hidden"):
                 self.arms[str(arm)].lengths[len(response.text)] += 1
 
@@ -193,7 +195,7 @@ def begin(event: Event) -> State:
 
 def replay(
     events: Iterable[Event],
-    talks: Iterable[Interaction],
+    interactions: Iterable[Interaction],
     said: Iterable[tuple[Interaction, AnyFeedback]],
 ) -> State:
     """Return the state of an experiment by its whole log.
@@ -211,8 +213,8 @@ def replay(
     state = begin(first)
     for event in rest:
         state.take_event(event)
-    for talk in talks:
-        state.take_shown(talk)
-    for talk, item in said:
-        state.take_said(talk, item)
+    for interaction in interactions:
+        state.take_shown(interaction)
+    for interaction, item in said:
+        state.take_said(interaction, item)
     return state

@@ -90,7 +90,7 @@ class Summary(Record):
 def summarise(state: State) -> Summary:
     """Return what is known of an experiment."""
     experiment = state.experiment
-    shares = allocate(state).chances if state.status == "running" else {}
+    shares = allocate(state).probabilities if state.status == "running" else {}
     return Summary(
         experiment=experiment,
         status=state.status,
@@ -157,11 +157,11 @@ def _difference(state: State, arm: str, signal: Signal) -> Estimate | None:
         return None
     (values, counts), (others, their) = _columns(own), _columns(other)
     betting = difference_sequence(values, others, counts=(counts, their), level=experiment.level)
-    found = state.arms[arm].effects.get(signal)
-    if experiment.allocation != "thompson" or found is None:
+    result = state.arms[arm].effects.get(signal)
+    if experiment.allocation != "thompson" or result is None:
         return betting
     weighted = average_sequence(
-        found.total, found.squares, found.n, bound=1 / experiment.floor, level=experiment.level
+        result.total, result.squares, result.n, bound=1 / experiment.floor, level=experiment.level
     )
     return _both(weighted, betting)
 
@@ -209,5 +209,5 @@ def _mean(counts: Counter[float], level: float) -> Estimate | None:
 
 def _columns(counts: Counter[float]) -> tuple[np.ndarray, np.ndarray]:
     """Return the values and how often each came, in an order that the log does not decide."""
-    found = sorted(counts.items())
-    return np.array([value for value, _ in found]), np.array([float(n) for _, n in found])
+    results = sorted(counts.items())
+    return np.array([value for value, _ in results]), np.array([float(n) for _, n in results])

@@ -35,7 +35,7 @@ Offset = Annotated[int, Field(ge=0)]
 Name = Annotated[str, Field(min_length=1)]
 """A non-empty string: an id, an aspect, a label."""
 
-Time = Annotated[AwareDatetime, AfterValidator(lambda moment: moment.astimezone(UTC))]
+Time = Annotated[AwareDatetime, AfterValidator(lambda timestamp: timestamp.astimezone(UTC))]
 """A moment with its time zone, kept in UTC."""
 
 T = TypeVar("T")

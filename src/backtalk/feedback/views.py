@@ -90,11 +90,13 @@ class Pair(View):
         """Return a preference between two responses."""
         texts = (self.chosen, self.rejected)
         a, b = ("1", "0") if self.first == "rejected" else ("0", "1")
-        talk = self._interaction(*(texts if a == "0" else texts[::-1]))
+        interaction = self._interaction(*(texts if a == "0" else texts[::-1]))
         if self.first is not None:
-            talk = talk.model_copy(update={"shown": ("0", "1"), "propensity": self.propensity})
+            interaction = interaction.model_copy(
+                update={"shown": ("0", "1"), "propensity": self.propensity}
+            )
         judged = Preference(
-            interaction=talk.id,
+            interaction=interaction.id,
             annotator=self.annotator,
             time=None,
             confidence=self._confidence(),
@@ -105,7 +107,7 @@ class Pair(View):
             strength=self.strength,
             aspect=self.aspect,
         )
-        return Case(talk, (judged,))
+        return Case(interaction, (judged,))
 
 
 class SFTExample(View):
@@ -115,15 +117,15 @@ class SFTExample(View):
 
     def records(self) -> Case:
         """Return a demonstration."""
-        talk = self._interaction()
+        interaction = self._interaction()
         shown = Demonstration(
-            interaction=talk.id,
+            interaction=interaction.id,
             annotator=self.annotator,
             time=None,
             confidence=self._confidence(),
             text=self.completion,
         )
-        return Case(talk, (shown,))
+        return Case(interaction, (shown,))
 
 
 class LabelView(View):
@@ -135,9 +137,9 @@ class LabelView(View):
 
     def records(self) -> Case:
         """Return a label."""
-        talk = self._interaction(self.completion)
+        interaction = self._interaction(self.completion)
         said = Label(
-            interaction=talk.id,
+            interaction=interaction.id,
             annotator=self.annotator,
             time=None,
             confidence=self._confidence(),
@@ -145,7 +147,7 @@ class LabelView(View):
             good=self.good,
             aspect=self.aspect,
         )
-        return Case(talk, (said,))
+        return Case(interaction, (said,))
 
 
 class ScoreView(View):
@@ -157,9 +159,9 @@ class ScoreView(View):
 
     def records(self) -> Case:
         """Return a rating on the unit scale."""
-        talk = self._interaction(self.completion)
+        interaction = self._interaction(self.completion)
         said = Rating(
-            interaction=talk.id,
+            interaction=interaction.id,
             annotator=self.annotator,
             time=None,
             confidence=self._confidence(),
@@ -168,7 +170,7 @@ class ScoreView(View):
             scale=Scale.UNIT,
             aspect=self.aspect,
         )
-        return Case(talk, (said,))
+        return Case(interaction, (said,))
 
 
 class RankingView(View):
@@ -180,10 +182,10 @@ class RankingView(View):
 
     def records(self) -> Case:
         """Return a ranking."""
-        talk = self._interaction(*(text for tier in self.tiers for text in tier))
-        ids = iter(response.id for response in talk.responses)
+        interaction = self._interaction(*(text for tier in self.tiers for text in tier))
+        ids = iter(response.id for response in interaction.responses)
         said = Ranking(
-            interaction=talk.id,
+            interaction=interaction.id,
             annotator=self.annotator,
             time=None,
             confidence=self._confidence(),
@@ -191,7 +193,7 @@ class RankingView(View):
             within=self.within,
             aspect=self.aspect,
         )
-        return Case(talk, (said,))
+        return Case(interaction, (said,))
 
 
 class SpanWeight(Record):
@@ -211,7 +213,7 @@ class SpanWeights(View):
 
     def records(self) -> Case:
         """Return spans."""
-        talk = self._interaction(self.completion)
+        interaction = self._interaction(self.completion)
         spans = tuple(
             Span(
                 start=weight.start,
@@ -223,14 +225,14 @@ class SpanWeights(View):
             for weight in self.weights
         )
         said = Spans(
-            interaction=talk.id,
+            interaction=interaction.id,
             annotator=self.annotator,
             time=None,
             confidence=self._confidence(),
             response="0",
             spans=spans,
         )
-        return Case(talk, (said,))
+        return Case(interaction, (said,))
 
 
 class StepLabels(View):
@@ -246,16 +248,16 @@ class StepLabels(View):
 
     def records(self) -> Case:
         """Return checked steps."""
-        talk = self._interaction(self.completion)
+        interaction = self._interaction(self.completion)
         said = Steps(
-            interaction=talk.id,
+            interaction=interaction.id,
             annotator=self.annotator,
             time=None,
             confidence=self._confidence(),
             response="0",
             steps=self.steps,
         )
-        return Case(talk, (said,))
+        return Case(interaction, (said,))
 
 
 class CritiqueView(View):
@@ -267,10 +269,10 @@ class CritiqueView(View):
 
     def records(self) -> Case:
         """Return a critique, and an edit where there is a refinement."""
-        talk = self._interaction(self.completion)
+        interaction = self._interaction(self.completion)
         said: list[AnyFeedback] = [
             Critique(
-                interaction=talk.id,
+                interaction=interaction.id,
                 annotator=self.annotator,
                 time=None,
                 confidence=self._confidence(),
@@ -281,7 +283,7 @@ class CritiqueView(View):
         if self.refinement is not None:
             said.append(
                 Edit(
-                    interaction=talk.id,
+                    interaction=interaction.id,
                     annotator=self.annotator,
                     time=None,
                     confidence=self._confidence(),
@@ -289,7 +291,7 @@ class CritiqueView(View):
                     text=self.refinement,
                 )
             )
-        return Case(talk, tuple(said))
+        return Case(interaction, tuple(said))
 
 
 VIEWS: dict[str, type[View]] = {

@@ -84,7 +84,7 @@ def read_archive(store: Store, folder: Path) -> Archived:
             f"Project {store.project!r} has a history of its own, the archive's cannot follow it",
             "Read the archive into a new project, with --project NAME",
         )
-    found = ingest(store, folder / RECORDS, format="backtalk")
+    result = ingest(store, folder / RECORDS, format="backtalk")
     documents = _lines(folder / DOCUMENTS)
     for line in documents:
         time = datetime.fromisoformat(line["time"])
@@ -93,7 +93,7 @@ def read_archive(store: Store, folder: Path) -> Archived:
         store.journal.append(
             line["topic"],
             line["body"],
-            who=line["who"],
+            actor=line["who"],
             after=store.journal.last(line["topic"]),
             time=datetime.fromisoformat(line["time"]),
         )
@@ -101,12 +101,12 @@ def read_archive(store: Store, folder: Path) -> Archived:
     for path in artifacts:
         files = {str(f.relative_to(path)): f.read_bytes() for f in path.rglob("*") if f.is_file()}
         store.artifacts.put(files)
-    return Archived(found.added.interactions, len(documents), len(history), len(artifacts))
+    return Archived(result.added.interactions, len(documents), len(history), len(artifacts))
 
 
 def _event(topic: str, entry: LogEntry) -> dict[str, str]:
     time = entry.time.isoformat()
-    return {"topic": topic, "who": entry.who, "time": time, "body": entry.body}
+    return {"topic": topic, "who": entry.actor, "time": time, "body": entry.body}
 
 
 def _lines(path: Path) -> list[dict[str, str]]:

@@ -29,7 +29,7 @@ HUMAN = Annotator.human()
 _NAMES: dict[Any, str] = {kind: name for name, kind in KINDS.items()}
 
 
-def interaction(
+def make_interaction(
     prompt: str | tuple[Message, ...],
     responses: Sequence[Response],
     *,
@@ -81,9 +81,9 @@ def plain_interaction(
     """
     parts = ["user", prompt, "responses"]
     responses = []
-    for place, text in enumerate(texts):
-        parts += (str(place), text, "")
-        responses.append({"id": str(place), "text": text})
+    for index, text in enumerate(texts):
+        parts += (str(index), text, "")
+        responses.append({"id": str(index), "text": text})
     return Interaction.model_validate(
         {
             "id": content_id(*parts),
@@ -129,9 +129,9 @@ def feedback(
         The fields that are the kind's own. One that is ``None`` counts as not given.
     """
     said = {name: payload[name] for name in sorted(payload) if payload[name] is not None}
-    talk = None if about is None else about.id
+    interaction = None if about is None else about.id
     id_ = content_id(
-        talk or "",
+        interaction or "",
         _NAMES[kind],
         annotator.kind,
         annotator.id,
@@ -143,15 +143,15 @@ def feedback(
         said["confidence"] = confidence
     if metadata:
         said["metadata"] = metadata
-    return kind(id=id_, interaction=talk, annotator=annotator, time=time, **said)  # type: ignore[arg-type]
+    return kind(id=id_, interaction=interaction, annotator=annotator, time=time, **said)  # type: ignore[arg-type]
 
 
-def case(talk: Interaction, items: Iterable[AnyFeedback]) -> Case:
+def case(interaction: Interaction, items: Iterable[AnyFeedback]) -> Case:
     """Put an interaction and feedback together; of feedback that says the same, one is kept."""
     said = tuple(items)
     if len(said) > 1:
         said = tuple({item.id: item for item in said}.values())
-    return Case(talk, said)
+    return Case(interaction, said)
 
 
 def written(id: str, messages: tuple[Message, ...], **fields: Any) -> Response:  # noqa: A002

@@ -110,7 +110,7 @@ class Fields:
         """Return chat messages: a list of them, or a text, which is one user message."""
         return as_messages(self._there(name), self.where(name))
 
-    def moment(self, name: str) -> datetime | None:
+    def timestamp(self, name: str) -> datetime | None:
         """Return a time, ``None`` if there is none. See :func:`as_moment`."""
         if name not in self or self.data[name] == "":
             return None
@@ -159,12 +159,12 @@ def as_moment(value: Any, where: str) -> datetime:
     """
     try:
         if isinstance(value, str) and not _SECONDS.fullmatch(value):
-            moment = datetime.fromisoformat(value.strip())
+            timestamp = datetime.fromisoformat(value.strip())
         else:
-            moment = datetime.fromtimestamp(float(value), UTC)
+            timestamp = datetime.fromtimestamp(float(value), UTC)
     except (TypeError, ValueError, OverflowError, OSError):
         raise RecordError(
             f"{where}: expected a time, such as 2024-05-31T12:00:00Z or seconds since 1970, "
             f"got {value!r}"
         ) from None
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return timestamp if timestamp.tzinfo else timestamp.replace(tzinfo=UTC)

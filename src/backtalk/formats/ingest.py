@@ -77,10 +77,10 @@ def ingest(
     BacktalkError
         If there is nothing to read, or nobody knows how.
     """
-    found = read(path, format=format, options=options, progress=progress)
+    result = read(path, format=format, options=options, progress=progress)
     with Rejects(path) as rejects:
         sorter = _Sorter(rejects)
-        added = store.add_cases(sorter.cases(found))
+        added = store.add_cases(sorter.cases(result))
         if sorter.loose:
             added += store.add(*sorter.loose)
     return Ingested(

@@ -41,13 +41,13 @@ def words(text: str) -> tuple[str, ...]:
 
 def pairs(text: str) -> dict[str, str]:
     """Read names with values: ``"quality=answer, style=answer"``."""
-    found = {}
+    results = {}
     for word in words(text):
         name, equals, value = word.partition("=")
         if not equals:
             raise ValueError(f"expected NAME=VALUE, got {word!r}")
-        found[name.strip()] = value.strip()
-    return found
+        results[name.strip()] = value.strip()
+    return results
 
 
 def switch(text: str) -> bool:

@@ -91,19 +91,19 @@ def _read_source(
     parse: Callable[[Data], Iterable[Said]] | None,
     options: Mapping[str, Any] | None,
 ) -> Iterator[Parsed | RejectedRow]:
-    found = rows(source, meter)
+    results = rows(source, meter)
     if chosen is None:
-        first, found = _peek(found)
+        first, results = _peek(results)
         if first:
             chosen = recognise(first)
             parse = chosen.parser(options)
     if chosen is None or parse is None:
-        for row in found:
+        for row in results:
             if isinstance(row, RejectedRow):
                 yield row
         return
     gather: Gather = chosen.gather or iter
-    for row in gather(found):
+    for row in gather(results):
         yield row if isinstance(row, RejectedRow) else parsed(row, parse)
 
 

@@ -38,8 +38,8 @@ class MethodAvailability:
     @property
     def ready(self) -> bool:
         """Whether there is some of everything that it needs."""
-        found = {way.view for way in self.ways if way.found}
-        return all(need.__name__ in found for need in self.method.needs)
+        results = {way.view for way in self.ways if way.found}
+        return all(need.__name__ in results for need in self.method.needs)
 
     @property
     def drivers(self) -> tuple[str, ...]:
@@ -51,11 +51,11 @@ class MethodAvailability:
         """The kinds of which something has to be collected; empty if it is ready."""
         if self.ready:
             return ""
-        found = {way.view for way in self.ways if way.found}
+        results = {way.view for way in self.ways if way.found}
         return "; ".join(
             " or ".join(way.kind for way in self.ways if way.view == need.__name__)
             for need in self.method.needs
-            if need.__name__ not in found
+            if need.__name__ not in results
         )
 
 

@@ -40,25 +40,25 @@ def prompts_of(work: MethodContext, most: int | None = None) -> list[Chat]:
 
     Those without any feedback are among them. Which ones are taken is decided by the seed.
     """
-    found = work.feedback.prompts()
-    if not found:
+    result = work.feedback.prompts()
+    if not result:
         raise BacktalkError(
             "The store has no prompts to learn from", "Add interactions, or take --split all"
         )
-    if most is None or most >= len(found):
-        return found
-    drawn = np.random.default_rng([work.run.seed, 11]).choice(len(found), most, replace=False)
-    return [found[i] for i in sorted(drawn.tolist())]
+    if most is None or most >= len(result):
+        return result
+    drawn = np.random.default_rng([work.run.seed, 11]).choice(len(result), most, replace=False)
+    return [result[i] for i in sorted(drawn.tolist())]
 
 
 def stored(work: MethodContext, prompts: Sequence[Chat]) -> list[list[str]]:
     """Return the distinct answers to each prompt that there are already."""
-    found: dict[str, dict[str, None]] = {prompt_key(prompt): {} for prompt in prompts}
+    results: dict[str, dict[str, None]] = {prompt_key(prompt): {} for prompt in prompts}
     for case in work.feedback.every_case():
         key = prompt_key(case.interaction.prompt)
-        if key in found:
-            found[key].update(dict.fromkeys(one.text for one in case.interaction.responses))
-    return [list(found[prompt_key(prompt)]) for prompt in prompts]
+        if key in results:
+            results[key].update(dict.fromkeys(one.text for one in case.interaction.responses))
+    return [list(results[prompt_key(prompt)]) for prompt in prompts]
 
 
 async def judged_by(work: MethodContext, name: str, embedder: EmbedderName = "hashed") -> Reward:

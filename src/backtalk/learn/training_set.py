@@ -72,10 +72,10 @@ class TrainingSet:
 
     def prompts(self) -> list[tuple[Message, ...]]:
         """Return the distinct prompts that may be learned from, with feedback or without."""
-        found: dict[str, tuple[Message, ...]] = {}
+        results: dict[str, tuple[Message, ...]] = {}
         for case in self.every_case():
-            found.setdefault(prompt_key(case.interaction.prompt), case.interaction.prompt)
-        return list(found.values())
+            results.setdefault(prompt_key(case.interaction.prompt), case.interaction.prompt)
+        return list(results.values())
 
     def views(
         self,
@@ -95,8 +95,8 @@ class TrainingSet:
         progress
             Called with the number of cases read so far.
         """
-        found = self.by_kind(target, across=across, progress=progress)
-        return [view for kind in found.values() for view in kind]
+        result = self.by_kind(target, across=across, progress=progress)
+        return [view for kind in result.values() for view in kind]
 
     def by_kind(
         self,
@@ -108,13 +108,13 @@ class TrainingSet:
         """Return the same as :meth:`views`, apart for each kind of feedback that it comes from."""
         cases = self._counted(progress)
         sources = dict.fromkeys(way.source for way in conversions_to(target))
-        found: dict[str, list[AnyView]] = {kind: [] for kind in sources}
+        results: dict[str, list[AnyView]] = {kind: [] for kind in sources}
         for case in cases if across == "interaction" else merge_by_prompt(cases):
             present = {item.kind for item in case.feedback}
             for kind in sources:
                 if kind in present:
-                    found[kind] += views(case, target, kinds=[kind])
-        return {kind: own for kind, own in found.items() if own}
+                    results[kind] += views(case, target, kinds=[kind])
+        return {kind: own for kind, own in results.items() if own}
 
     def _counted(self, progress: Callable[[int], None] | None) -> Iterator[Case]:
         for done, case in enumerate(self.cases(), 1):

@@ -54,11 +54,11 @@ async def answer_one_by_one(
 ) -> list[Completion]:
     """Answer requests one after the other; see :func:`answer_in_units`."""
     answers = BatchedCompletions(len(requests))
-    for place, request in enumerate(requests):
+    for index, request in enumerate(requests):
         try:
-            answers.add(place, [await answer(request)])
+            answers.add(index, [await answer(request)])
         except ModelError as failure:
-            answers.fail(place, failure)
+            answers.fail(index, failure)
             if answers.stopped:
                 break
     return answers.finish()

@@ -34,23 +34,23 @@ class Gate(Record):
 
     def reasons(self, evaluation: Evaluation, *, served: str | None) -> list[str]:
         """Return why the evaluation does not let its candidate pass, a sentence each."""
-        found = []
+        results = []
         rate = evaluation.win_rate
         if rate.low <= self.win_rate:
-            found.append(
+            results.append(
                 f"Its win rate of {rate.value:.3f} [{rate.low:.3f}, {rate.high:.3f}] is not "
                 f"shown to be above {self.win_rate:g}"
             )
         if rate.level < self.level:
-            found.append(
+            results.append(
                 f"The interval of its win rate is at {rate.level:g}, the gate asks {self.level:g}"
             )
         if evaluation.split not in {"held-out", "live"}:
-            found.append(
+            results.append(
                 f"It was evaluated on {evaluation.split} prompts, which it may have learned from"
             )
         if served is not None and evaluation.baseline != served:
-            found.append(
+            results.append(
                 f"It was compared with {evaluation.baseline[:8]}, but {served[:8]} is served"
             )
         for guard in evaluation.guards:
@@ -60,11 +60,11 @@ class Gate(Record):
                 else guard.difference.low < -self.tolerance
             )
             if worse and guard.difference is not None:
-                found.append(
+                results.append(
                     f"{guard.name} gets worse by {-guard.difference.value:.3f} "
                     f"[{-guard.difference.high:.3f}, {-guard.difference.low:.3f}]"
                 )
-        return found
+        return results
 
 
 class Promotion(Record):
@@ -84,7 +84,7 @@ class PromotionRecord(Record):
     """A promotion with who made it and when."""
 
     promotion: Promotion
-    who: Name
+    actor: Name
     time: datetime
 
 
@@ -92,7 +92,7 @@ def promotion_history(store: Store) -> list[PromotionRecord]:
     """Return all promotions and rollbacks of a project, the oldest first."""
     return [
         PromotionRecord(
-            promotion=Promotion.model_validate_json(entry.body), who=entry.who, time=entry.time
+            promotion=Promotion.model_validate_json(entry.body), actor=entry.actor, time=entry.time
         )
         for entry in store.journal.entries(TOPIC)
     ]
@@ -111,7 +111,7 @@ def promote(
     policy: Policy,
     evaluation: Evaluation | None = None,
     *,
-    who: str,
+    actor: str,
     gate: Gate | None = None,
 ) -> Promotion:
     """Serve a policy from now on, if the evidence lets it pass the gate.
@@ -168,11 +168,11 @@ def promote(
         evaluation=None if evaluation is None else evaluation.id,
         gate=gate,
     )
-    store.journal.append(TOPIC, promotion.to_json(), who=who, after=after)
+    store.journal.append(TOPIC, promotion.to_json(), actor=actor, after=after)
     return promotion
 
 
-def rollback(store: Store, *, who: str) -> Promotion:
+def rollback(store: Store, *, actor: str) -> Promotion:
     """Serve again what was served before the last promotion that still stands.
 
     Rolling back twice goes back two promotions.
@@ -198,5 +198,5 @@ def rollback(store: Store, *, who: str) -> Promotion:
         )
     undone = standing[-1]
     promotion = Promotion(action="rollback", policy=undone.previous, previous=undone.policy)
-    store.journal.append(TOPIC, promotion.to_json(), who=who, after=after)
+    store.journal.append(TOPIC, promotion.to_json(), actor=actor, after=after)
     return promotion

@@ -43,13 +43,13 @@ def interval_plot(
     """
     with _drawing(width=6.4, height=0.9 + 0.34 * len(rows)) as (figure, axes):
         scale = 100 if percent else 1
-        for place, estimate in enumerate(rows.values()):
+        for index, estimate in enumerate(rows.values()):
             colour = _colour(estimate, reference)
             axes.plot(
-                [scale * estimate.low, scale * estimate.high], [place, place], color=colour, lw=2.5,
+                [scale * estimate.low, scale * estimate.high], [index, index], color=colour, lw=2.5,
                 solid_capstyle="round",
             )  # fmt: skip
-            axes.plot([scale * estimate.value], [place], "o", color=colour, ms=6)
+            axes.plot([scale * estimate.value], [index], "o", color=colour, ms=6)
         if reference is not None:
             axes.axvline(scale * reference, color=MUTED, lw=1, ls=(0, (4, 3)), zorder=0)
         axes.set_yticks(range(len(rows)), list(rows))

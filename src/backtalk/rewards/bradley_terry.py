@@ -186,11 +186,11 @@ async def learn_reward(
             f"No reward can be learned from {len(pairs)} pairs of which none has a winner",
             "Collect preferences, or ratings, rankings, edits or outcomes that differ",
         )
-    chance = np.random.default_rng(seed)
+    rng = np.random.default_rng(seed)
     given = len(pairs)
     if given > max_pairs:
         log.warning("using %d of %d pairs, drawn at random", max_pairs, given)
-        kept = np.sort(chance.choice(given, max_pairs, replace=False))
+        kept = np.sort(rng.choice(given, max_pairs, replace=False))
         pairs = [pairs[i] for i in kept]
     design = FeatureMap(embedder)
     chosen = await design.features([(pair.prompt, pair.chosen) for pair in pairs])
@@ -206,7 +206,7 @@ async def learn_reward(
     # for one another: seven minutes were measured in the place of one.
     with threadpool_limits(limits=1, user_api="blas"):
         whole = data.fit(np.arange(len(pairs)))
-        margin = _held_out_margins(data, groups, whole, folds, chance)
+        margin = _held_out_margins(data, groups, whole, folds, rng)
     temperature, nu = (
         (1.0, whole.nu) if margin is None else davidson.fit_temperature(margin, data.outcomes)
     )
@@ -288,14 +288,14 @@ def _held_out_margins(
     groups: Sequence[str],
     whole: bradley_terry.Fit,
     folds: int,
-    chance: np.random.Generator,
+    rng: np.random.Generator,
 ) -> Array | None:
     """Return each pair's margin by a fit to other prompts' pairs; ``None`` for a lone prompt."""
     names, group = np.unique(groups, return_inverse=True)
     folds = min(folds, len(names))
     if folds < 2:
         return None
-    fold = chance.permutation(np.arange(len(names)) % folds)[group]
+    fold = rng.permutation(np.arange(len(names)) % folds)[group]
     margin = np.empty(len(groups))
     for k in range(folds):
         held_out = np.flatnonzero(fold == k)

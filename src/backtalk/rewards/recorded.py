@@ -109,7 +109,7 @@ def _compared(case: Case) -> tuple[dict[str, float], str | None]:
         won[pair.rejected].append((1 - pair.probability, pair.weight))
         sides.append({pair.chosen, pair.rejected})
     always = set.intersection(*sides) if len(won) > 2 else set()
-    values = {text: _mean(found) for text, found in won.items()}
+    values = {text: _mean(result) for text, result in won.items()}
     if len(always) != 1:
         return values, None
     (reference,) = always

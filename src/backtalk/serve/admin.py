@@ -111,7 +111,7 @@ def _purge(services: Services, caller: Caller, project: str, user: str) -> dict[
         and policy.lineage.snapshot.last >= gone.first
     ]
     ApiKeys(store.engine).record(
-        "user purged", content_id("user", user), who=caller.name, project=project
+        "user purged", content_id("user", user), actor=caller.name, project=project
     )
     return {
         "interactions": gone.interactions,

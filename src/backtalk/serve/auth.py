@@ -133,20 +133,20 @@ class ApiKeyCache:
             If there is no key that holds, or its role may not do that.
         """
         secret = _secret(headers)
-        found = self.holder(digest_of(secret)) if secret else None
-        if found is None and (self.asked_for or act not in _WITHOUT_KEY):
+        result = self.holder(digest_of(secret)) if secret else None
+        if result is None and (self.asked_for or act not in _WITHOUT_KEY):
             raise self._no_entry(secret)
-        if found is None:
+        if result is None:
             return ANONYMOUS
-        if found.role is None or act not in ROLE_PERMISSIONS[found.role]:
+        if result.role is None or act not in ROLE_PERMISSIONS[result.role]:
             able = ", ".join(role for role, acts in ROLE_PERMISSIONS.items() if act in acts)
             raise APIError(
                 403,
-                f"The key {found.name!r} is one of an {found.role}, which may not do this. "
+                f"The key {result.name!r} is one of an {result.role}, which may not do this. "
                 f"Use the key of one of: {able}",
                 code="role_not_allowed",
             )
-        return found
+        return result
 
     def holder(self, digest: str) -> Caller | None:
         """Return whose key it is that has this digest, ``None`` if no key that holds has it."""

@@ -71,16 +71,16 @@ def text_interactions(exchange: RequestRecord, answer: Mapping[str, Any]) -> lis
     prompts = text_prompts(exchange.asked.get("prompt"))
     choices = _choices(answer)
     each = max(1, len(choices) // max(1, len(prompts)))
-    found = []
-    for place, prompt in enumerate(prompts):
-        own = choices[place * each : (place + 1) * each]
+    results = []
+    for index, prompt in enumerate(prompts):
+        own = choices[index * each : (index + 1) * each]
         responses = [
             _response(i, str(choice.get("text") or ""), choice, answer)
             for i, choice in enumerate(own)
         ]
-        id_ = exchange.id if place == 0 else f"{exchange.id}-{place}"
-        found.append(_interaction(exchange, id_, (Message.user(prompt),), responses, answer))
-    return found
+        id_ = exchange.id if index == 0 else f"{exchange.id}-{index}"
+        results.append(_interaction(exchange, id_, (Message.user(prompt),), responses, answer))
+    return results
 
 
 def text_prompts(prompt: Any) -> list[str]:
@@ -149,32 +149,32 @@ def _chat_response(choice: Mapping[str, Any], answer: Mapping[str, Any]) -> dict
     text = message.get("content") or message.get("refusal") or ""
     if isinstance(text, list):
         text = "".join(str(part.get("text", "")) for part in text if isinstance(part, dict))
-    found = _response(_index(choice), str(text), choice, answer)
+    result = _response(_index(choice), str(text), choice, answer)
     calls = message.get("tool_calls")
     if message.get("function_call"):
         calls = [{"type": "function", "function": message["function_call"]}]
     if isinstance(calls, list) and calls:
-        found["messages"] = [{"role": "assistant", "content": text or None, "tool_calls": calls}]
-    return found
+        result["messages"] = [{"role": "assistant", "content": text or None, "tool_calls": calls}]
+    return result
 
 
 def _response(
     index: int, text: str, choice: Mapping[str, Any], answer: Mapping[str, Any]
 ) -> dict[str, Any]:
-    found: dict[str, Any] = {"id": str(index), "text": text, "sample": index}
+    results: dict[str, Any] = {"id": str(index), "text": text, "sample": index}
     if isinstance(answer.get("model"), str) and answer["model"]:
-        found["model"] = answer["model"]
+        results["model"] = answer["model"]
     total = _total(choice.get("logprobs"))
     if total is not None:
-        found["log_probability"] = total
+        results["log_probability"] = total
     metadata = {
         name: choice[name]
         for name in ("finish_reason", "score", "hidden")
         if choice.get(name) is not None
     }
     if metadata:
-        found["metadata"] = metadata
-    return found
+        results["metadata"] = metadata
+    return results
 
 
 def _index(choice: Mapping[str, Any]) -> int:
@@ -186,13 +186,13 @@ def _choices(answer: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     choices = answer.get("choices")
     if not isinstance(choices, list):
         return []
-    found = (
+    results = (
         [item for item in choices if isinstance(item, dict)] if isinstance(choices, list) else []
     )
-    indices = [_index(choice) for choice in found]
-    if len(set(indices)) == len(found):
-        return list(found)
-    return [{**choice, "index": i} for i, choice in enumerate(found)]
+    indices = [_index(choice) for choice in results]
+    if len(set(indices)) == len(results):
+        return list(results)
+    return [{**choice, "index": i} for i, choice in enumerate(results)]
 
 
 def _total(logprobs: Any) -> float | None:

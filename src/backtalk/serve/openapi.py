@@ -187,7 +187,7 @@ def _schemas() -> Schema:
     row = {"id": _NAME, "interaction": _maybe(_NAME), "status": {"enum": _STATUSES}}
     entry = _object(
         ("time", "who", "action", "what"),
-        time=_TEXT, project=_maybe(_TEXT), who=_TEXT, action=_TEXT, what=_TEXT,
+        time=_TEXT, project=_maybe(_TEXT), actor=_TEXT, action=_TEXT, what=_TEXT,
     )  # fmt: skip
     return {
         "Anything": {"type": "object"},
@@ -217,17 +217,17 @@ def _schemas() -> Schema:
 def _rows() -> Schema:
     """Return the schema of feedback, its definitions where OpenAPI has them."""
     schema = row_schema()
-    found: Schema = {name: _moved(definition) for name, definition in schema.pop("$defs").items()}
-    found["Row"] = _moved({"oneOf": schema["oneOf"]})
+    result: Schema = {name: _moved(definition) for name, definition in schema.pop("$defs").items()}
+    result["Row"] = _moved({"oneOf": schema["oneOf"]})
     some = {**_list(_ref("Row")), "maxItems": 1_000}
-    found["Feedback"] = {"anyOf": [_ref("Row"), some, _object(("feedback",), feedback=some)]}
-    return found
+    result["Feedback"] = {"anyOf": [_ref("Row"), some, _object(("feedback",), feedback=some)]}
+    return result
 
 
 def _moved(schema: Any) -> Any:
     if isinstance(schema, dict):
-        if isinstance(found := schema.get("$ref"), str):
-            return {**schema, "$ref": found.replace("#/$defs/", "#/components/schemas/")}
+        if isinstance(result := schema.get("$ref"), str):
+            return {**schema, "$ref": result.replace("#/$defs/", "#/components/schemas/")}
         return {name: _moved(value) for name, value in schema.items()}
     if isinstance(schema, list):
         return [_moved(value) for value in schema]

@@ -105,11 +105,11 @@ class Redactor:
             text = redaction(text)
         return text
 
-    def interaction(self, talk: Interaction) -> Interaction:
+    def interaction(self, interaction: Interaction) -> Interaction:
         """Return an interaction as it may be stored. Who asked stays, so that it can be purged."""
         if not self._redactions:
-            return talk
-        fields = talk.to_dict()
+            return interaction
+        fields = interaction.to_dict()
         for name in ("prompt", "responses", "metadata"):
             if name in fields:
                 fields[name] = self._value(fields[name])
@@ -138,13 +138,13 @@ def _redaction(name: str) -> Redaction:
     if not colon:
         raise UnknownName.among("redaction", name, [*BUILT_IN, "package.module:function"])
     try:
-        found = getattr(import_module(module), function)
+        result = getattr(import_module(module), function)
     except (ImportError, AttributeError) as error:
         raise BacktalkError(
             f"The redaction {name!r} cannot be found: {error}",
             "Write it as package.module:function, of a module that can be imported here",
         ) from error
-    if not callable(found):
+    if not callable(result):
         raise BacktalkError(f"The redaction {name!r} is not a function", "Name a function")
-    redaction: Redaction = found
+    redaction: Redaction = result
     return redaction

@@ -167,20 +167,20 @@ class Services:
             raise APIError(400, "The request ended before its body was there") from None
         return b"".join(parts)
 
-    def keep(self, project: str, talks: list[Interaction]) -> None:
+    def keep(self, project: str, interactions: list[Interaction]) -> None:
         """Keep interactions. An answer is never lost because its record could not be kept."""
-        for talk in talks:
+        for interaction in interactions:
             try:
-                self._keep(project, talk)
+                self._keep(project, interaction)
             except Exception:
                 self.metrics.unlogged.inc()
-                log.exception("The answer %s could not be kept", talk.id)
+                log.exception("The answer %s could not be kept", interaction.id)
 
-    def _keep(self, project: str, talk: Interaction) -> None:
+    def _keep(self, project: str, interaction: Interaction) -> None:
         try:
-            self.writer.append_interaction(project, self.redactor.interaction(talk))
+            self.writer.append_interaction(project, self.redactor.interaction(interaction))
         except PydanticSerializationError:
-            plain = Interaction.model_validate(sanitise_json(talk.model_dump()))
+            plain = Interaction.model_validate(sanitise_json(interaction.model_dump()))
             self.writer.append_interaction(project, self.redactor.interaction(plain))
 
 

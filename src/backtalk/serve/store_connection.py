@@ -93,14 +93,14 @@ class StoreConnection:
     def _check_file(self) -> None:
         if self._file is None:
             return
-        found = self._file.stat().st_ino if self._file.exists() else 0
-        if found == 0 and self.was_there:
+        result = self._file.stat().st_ino if self._file.exists() else 0
+        if result == 0 and self.was_there:
             self._close()
             raise StoreUnavailable(
                 f"The store {self._file} is not where it was",
                 f"Put it back; to begin a new one, remove {self._made}",
             )
-        if self._stores and found != self._inode:
+        if self._stores and result != self._inode:
             self._close()
 
     def _open(self) -> Store:

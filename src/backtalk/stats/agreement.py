@@ -145,14 +145,14 @@ def _pair(first: ArrayLike, second: ArrayLike) -> tuple[NDArray[Any], NDArray[An
 
 
 def _codes(labels: NDArray[Any], categories: Sequence[Any] | None) -> tuple[Ints, int]:
-    found, codes = np.unique(labels, return_inverse=True)
+    result, codes = np.unique(labels, return_inverse=True)
     if categories is None:
-        return codes.astype(np.intp), len(found)
+        return codes.astype(np.intp), len(result)
     place = {category: number for number, category in enumerate(categories)}
-    unknown = [label for label in found.tolist() if label not in place]
+    unknown = [label for label in result.tolist() if label not in place]
     if unknown:
         raise InvalidValues(f"{unknown[0]!r} is not among the categories", "Name all labels")
-    order = np.array([place[label] for label in found.tolist()], dtype=np.intp)
+    order = np.array([place[label] for label in result.tolist()], dtype=np.intp)
     return order[codes], len(categories)
 
 
@@ -186,10 +186,10 @@ def _rating_counts(
     given = np.array([[x is not None and x == x for x in row] for row in table])  # noqa: PLR0124
     rated = table[given].tolist()
     labels = np.asarray(rated if metric == "nominal" else [float(x) for x in rated])
-    found, codes = np.unique(labels, return_inverse=True)
-    counts = np.zeros((table.shape[1], len(found)))
+    result, codes = np.unique(labels, return_inverse=True)
+    counts = np.zeros((table.shape[1], len(result)))
     np.add.at(counts, (np.nonzero(given)[1], codes), 1.0)
-    values = np.zeros(len(found)) if metric == "nominal" else found.astype(float)
+    values = np.zeros(len(result)) if metric == "nominal" else result.astype(float)
     return counts, values
 
 

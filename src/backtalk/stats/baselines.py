@@ -130,14 +130,16 @@ def compare_to_baselines(
     own = _column(judged[i][index] for i, index in enumerate(chosen))
     standings = {}
     for name, rule in rules.items():
-        chances = [rule(candidates) for candidates in texts]
-        theirs = _column(chance @ value for chance, value in zip(chances, judged, strict=True))
+        probabilities = [rule(candidates) for candidates in texts]
+        theirs = _column(
+            probability @ value for probability, value in zip(probabilities, judged, strict=True)
+        )
         if bounds is not None:
             theirs = np.clip(theirs, *bounds)
         standings[name] = BaselineScore(
             score=mean_interval(theirs, **options),
             difference=paired_difference(own, theirs, **options),
-            agreement=float(np.mean([chances[i][index] for i, index in enumerate(chosen)])),
+            agreement=float(np.mean([probabilities[i][index] for i, index in enumerate(chosen)])),
         )
     return BaselineComparison(
         chooser=mean_interval(own, **options),
@@ -174,5 +176,5 @@ def _column(numbers: Any) -> Floats:
 
 
 def _even(lengths: list[int], pick: Callable[[list[int]], int]) -> Floats:
-    chances = np.asarray(lengths) == pick(lengths)
-    return np.asarray(chances / chances.sum())
+    probabilities = np.asarray(lengths) == pick(lengths)
+    return np.asarray(probabilities / probabilities.sum())

@@ -166,13 +166,13 @@ def calibration_error(
     starts = np.searchsorted(places[order], np.arange(count))
     ordered = said[order]
     rng = np.random.default_rng(seed)
-    chance = [
+    probability = [
         _mean_gap(ordered - (rng.random(len(ordered)) < ordered), starts) for _ in range(draws)
     ]
     return CalibrationError(
         value=_mean_gap(ordered - true[order], starts),
-        by_chance=float(np.mean(chance)),
-        chance_95=float(np.quantile(chance, 0.95)),
+        by_chance=float(np.mean(probability)),
+        chance_95=float(np.quantile(probability, 0.95)),
         bins=count,
         n=len(said),
     )

@@ -77,9 +77,9 @@ def _fit(preferences: Floats, lengths: Floats, ridge: float) -> tuple[Floats, Fl
     theta, phi, gamma = np.zeros(models), np.zeros(models), np.zeros(instructions)
     at = np.arange(models)
     for _ in range(100):
-        chances = expit(theta[:, None] + phi[:, None] * slopes + gamma)
-        weights = np.where(judged, chances * (1.0 - chances), 0.0)
-        residuals = np.where(judged, outcomes - chances, 0.0)
+        probabilities = expit(theta[:, None] + phi[:, None] * slopes + gamma)
+        weights = np.where(judged, probabilities * (1.0 - probabilities), 0.0)
+        residuals = np.where(judged, outcomes - probabilities, 0.0)
         own = weights.sum(0) + ridge
         pull = residuals.sum(0) - ridge * gamma
         shared = np.vstack([weights, weights * slopes])

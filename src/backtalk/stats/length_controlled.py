@@ -122,10 +122,10 @@ def length_controlled(
         fits.append(_controlled(table[number], features, level_of(level), name))
     return LengthControlled(
         models=names,
-        estimates=tuple(found.estimate for found in fits),
-        quality=tuple(float(found.coefficients[0]) for found in fits),
-        length=tuple(float(found.coefficients[1]) for found in fits),
-        difficulty=tuple(0.0 if alone else float(found.coefficients[2]) for found in fits),
+        estimates=tuple(result.estimate for result in fits),
+        quality=tuple(float(result.coefficients[0]) for result in fits),
+        length=tuple(float(result.coefficients[1]) for result in fits),
+        difficulty=tuple(0.0 if alone else float(result.coefficients[2]) for result in fits),
         ridge=penalty,
         instructions=table.shape[1],
     )
@@ -149,8 +149,8 @@ def _controlled(outcomes: Floats, features: Floats, level: float, name: str) -> 
         )
     coefficients = np.zeros(design.shape[1])
     coefficients[varies] = fit(seen, answers)
-    chances = expit(seen @ coefficients[varies])
-    weights = chances * (1.0 - chances)
+    probabilities = expit(seen @ coefficients[varies])
+    weights = probabilities * (1.0 - probabilities)
     inverse = np.linalg.inv(seen.T @ (seen * weights[:, None]))
     leverage = weights * np.einsum("ni,ij,nj->n", seen, inverse, seen)
     level_ground = design.copy()
@@ -161,7 +161,7 @@ def _controlled(outcomes: Floats, features: Floats, level: float, name: str) -> 
         raise _told_apart(name)
     slope = ((equal * (1.0 - equal))[:, None] * level_ground[:, varies]).mean(0)
     influence = (equal - rate) / len(equal)
-    residuals = (answers - chances) / np.maximum(1.0 - leverage, 0.05)
+    residuals = (answers - probabilities) / np.maximum(1.0 - leverage, 0.05)
     influence[judged] += (seen * residuals[:, None]) @ inverse @ slope
     error = float(np.sqrt((influence**2).sum())) / (rate * (1.0 - rate))
     if (influence**2).max() > DOMINANT * (influence**2).sum():

@@ -38,10 +38,10 @@ def fit(design: Floats, outcomes: Floats) -> Floats:
     """
     coefficients = np.zeros(design.shape[1])
     for _ in range(200):
-        chances = expit(design @ coefficients)
-        curvature = design.T @ (design * (chances * (1.0 - chances))[:, None])
+        probabilities = expit(design @ coefficients)
+        curvature = design.T @ (design * (probabilities * (1.0 - probabilities))[:, None])
         try:
-            step = np.linalg.solve(curvature, design.T @ (outcomes - chances))
+            step = np.linalg.solve(curvature, design.T @ (outcomes - probabilities))
         except np.linalg.LinAlgError:
             break
         longest = float(np.abs(step).max())

@@ -77,14 +77,14 @@ def nash(preference: ArrayLike, *, reference: ArrayLike | None = None, tau: floa
     table, mu = _checked(preference, reference, tau)
     count = len(table)
     if mu is None:
-        found = linprog(
+        result = linprog(
             np.zeros(count),
             A_ub=table - 0.5,
             b_ub=np.zeros(count),
             A_eq=np.ones((1, count)),
             b_eq=[1.0],
         )
-        return np.asarray(found.x, dtype=float)
+        return np.asarray(result.x, dtype=float)
     base = np.log(mu)
     logits = base
     for strength in tau * 2.0 ** np.arange(8, -1, -1):

@@ -65,18 +65,18 @@ class OffPolicy:
     @property
     def warnings(self) -> tuple[str, ...]:
         """What makes the estimate doubtful, a sentence each."""
-        found = []
+        results = []
         if abs(self.mean_weight - 1) > _ODD * self.mean_weight_error:
-            found.append(
+            results.append(
                 f"The weights have the mean {self.mean_weight:.3g}, not 1: the logged "
                 "probabilities are wrong, or the target answers what is not in the log"
             )
         if self.clipped > 0:
-            found.append(
+            results.append(
                 f"{100 * self.clipped:.1f} % of the weights were cut to {self.clip:g}, which "
                 "moves the estimate towards what was logged"
             )
-        return tuple(found)
+        return tuple(results)
 
 
 def importance_weights(target: ArrayLike, logging: ArrayLike) -> Floats:

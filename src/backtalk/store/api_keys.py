@@ -15,7 +15,7 @@ from backtalk.errors import Conflict, NotFound, UnknownName
 from backtalk.feedback.record import now
 from backtalk.store import schema
 from backtalk.store.engine import writing
-from backtalk.store.row_codec import microseconds, moment
+from backtalk.store.row_codec import microseconds, timestamp
 
 Role = Literal["application", "annotator", "reviewer", "admin"]
 ROLES: tuple[Role, ...] = get_args(Role)
@@ -54,7 +54,7 @@ class Audited:
 
     time: datetime
     project: str | None
-    who: str
+    actor: str
     action: str
     what: str
 
@@ -85,7 +85,7 @@ class ApiKeys:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    def add(self, name: str, role: str, *, project: str | None, who: str) -> tuple[ApiKey, str]:
+    def add(self, name: str, role: str, *, project: str | None, actor: str) -> tuple[ApiKey, str]:
         """Make a key and return it with its secret, which is kept nowhere.
 
         Raises
@@ -114,7 +114,7 @@ class ApiKeys:
         row = {**asdict(key), "made": microseconds(key.made)}
         with writing(self._engine) as connection:
             connection.execute(insert(schema.api_keys).values(row))
-        self.record("key added", f"{name} ({key.id}), {role}", who=who, project=project)
+        self.record("key added", f"{name} ({key.id}), {role}", actor=actor, project=project)
         return key, secret
 
     def keys(self) -> list[ApiKey]:
@@ -124,7 +124,7 @@ class ApiKeys:
             rows = connection.execute(select(table).order_by(table.c.made, table.c.id)).all()
         return [_key_of(row) for row in rows]
 
-    def rotate(self, key: str, *, grace: timedelta, who: str) -> tuple[ApiKey, str]:
+    def rotate(self, key: str, *, grace: timedelta, actor: str) -> tuple[ApiKey, str]:
         """Give a key a new secret; the old one holds for ``grace`` from now on.
 
         Raises
@@ -132,30 +132,34 @@ class ApiKeys:
         NotFound
             If no key that holds has this name or id.
         """
-        found = self._holding(key)
+        result = self._holding(key)
         secret = _new_secret()
         self._change(
-            found.id,
+            result.id,
             digest=digest_of(secret),
-            former=found.digest,
+            former=result.digest,
             former_until=microseconds(now() + grace),
         )
-        self.record("key rotated", f"{found.name} ({found.id})", who=who, project=found.project)
-        return self._by_id(found.id), secret
+        self.record(
+            "key rotated", f"{result.name} ({result.id})", actor=actor, project=result.project
+        )
+        return self._by_id(result.id), secret
 
-    def revoke(self, key: str, *, who: str) -> ApiKey:
+    def revoke(self, key: str, *, actor: str) -> ApiKey:
         """End a key at once; raise ``NotFound`` where none that holds has this name or id."""
-        found = self._holding(key)
-        self._change(found.id, revoked=microseconds(now()))
-        self.record("key revoked", f"{found.name} ({found.id})", who=who, project=found.project)
-        return self._by_id(found.id)
+        result = self._holding(key)
+        self._change(result.id, revoked=microseconds(now()))
+        self.record(
+            "key revoked", f"{result.name} ({result.id})", actor=actor, project=result.project
+        )
+        return self._by_id(result.id)
 
-    def record(self, action: str, what: str, *, who: str, project: str | None) -> None:
+    def record(self, action: str, what: str, *, actor: str, project: str | None) -> None:
         """Write down who did what."""
         row = {
             "time": microseconds(now()),
             "project": project,
-            "who": who,
+            "who": actor,
             "action": action,
             "body": what,
         }
@@ -179,15 +183,15 @@ class ApiKeys:
         with self._engine.connect() as connection:
             rows = connection.execute(query).all()
         return [
-            Audited(moment(row.time), row.project, row.who, row.action, row.body)
+            Audited(timestamp(row.time), row.project, row.actor, row.action, row.body)
             for row in reversed(rows)
         ]
 
     def _holding(self, key: str) -> ApiKey:
-        holding = [found for found in self.keys() if found.revoked is None]
-        for found in holding:
-            if key in {found.name, found.id}:
-                return found
+        holding = [result for result in self.keys() if result.revoked is None]
+        for result in holding:
+            if key in {result.name, result.id}:
+                return result
         raise NotFound(f"There is no key {key!r} that holds", "`backtalk keys list` lists them")
 
     def _by_id(self, id_: str) -> ApiKey:
@@ -214,7 +218,7 @@ def _key_of(row: Row[tuple[object, ...]]) -> ApiKey:
         project=row.project,
         digest=row.digest,
         former=row.former,
-        former_until=None if row.former_until is None else moment(row.former_until),
-        made=moment(row.made),
-        revoked=None if row.revoked is None else moment(row.revoked),
+        former_until=None if row.former_until is None else timestamp(row.former_until),
+        made=timestamp(row.made),
+        revoked=None if row.revoked is None else timestamp(row.revoked),
     )

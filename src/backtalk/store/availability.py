@@ -41,9 +41,9 @@ class Presence:
         """Raise ``StoreReplaced`` where the file is missing; let go of one that was replaced."""
         if self._path is None:
             return
-        found = self._path.stat().st_ino if self._path.exists() else 0
-        if found == 0:
+        result = self._path.stat().st_ino if self._path.exists() else 0
+        if result == 0:
             raise StoreReplaced(f"There is no store {self._path}", "Put it back where it was")
-        if found != self._inode:
+        if result != self._inode:
             self._store.engine.dispose()
-            self._inode = found
+            self._inode = result

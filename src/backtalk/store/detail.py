@@ -11,12 +11,12 @@ from backtalk.errors import NotFound
 from backtalk.feedback import AnyFeedback, Interaction, parse_feedback, parse_interaction
 from backtalk.store import schema
 from backtalk.store.inserts import project_number
-from backtalk.store.row_codec import moment
+from backtalk.store.row_codec import timestamp
 from backtalk.store.store import Store
 
 _MOST_TURNS = 50
 
-_talks, _items = schema.interactions, schema.feedback
+_interactions, _items = schema.interactions, schema.feedback
 
 
 @dataclass(frozen=True)
@@ -51,8 +51,8 @@ def get_detail(store: Store, id: str) -> InteractionDetail:  # noqa: A002
     columns = ("received", "deleted", "body")
     with store.engine.connect() as connection:
         row = connection.execute(
-            select(*(_talks.c[name] for name in columns)).where(
-                _talks.c.project == project, _talks.c.id == id
+            select(*(_interactions.c[name] for name in columns)).where(
+                _interactions.c.project == project, _interactions.c.id == id
             )
         ).one_or_none()
         if row is None:
@@ -66,14 +66,15 @@ def get_detail(store: Store, id: str) -> InteractionDetail:  # noqa: A002
             .order_by(_items.c.seq)
         ).all()
     items = (
-        StoredFeedback(parse_feedback(i.body), moment(i.received), _moment(i.deleted)) for i in said
+        StoredFeedback(parse_feedback(i.body), timestamp(i.received), _timestamp(i.deleted))
+        for i in said
     )
     return InteractionDetail(
-        parse_interaction(row.body), moment(row.received), _moment(row.deleted), tuple(items)
+        parse_interaction(row.body), timestamp(row.received), _timestamp(row.deleted), tuple(items)
     )
 
 
-def conversation(store: Store, talk: Interaction) -> list[Interaction]:
+def conversation(store: Store, interaction: Interaction) -> list[Interaction]:
     """Return the session of an interaction in the order in which it came, itself among them.
 
     Only what the same user asked, where it names one: two users may call their sessions the same.
@@ -90,56 +91,62 @@ def conversation(store: Store, talk: Interaction) -> list[Interaction]:
     list of Interaction
         At most 50 from before and after it.
     """
-    if talk.session is None:
-        return [*_ancestors(store, talk), talk]
+    if interaction.session is None:
+        return [*_ancestors(store, interaction), interaction]
     project = project_number(store.engine, store.project)
     with store.engine.connect() as connection:
         at = connection.execute(
-            select(_talks.c.seq).where(_talks.c.project == project, _talks.c.id == talk.id)
+            select(_interactions.c.seq).where(
+                _interactions.c.project == project, _interactions.c.id == interaction.id
+            )
         ).scalar_one()
-        earlier = _near(connection, project, talk, _talks.c.seq < at, newest_first=True)
-        later = _near(connection, project, talk, _talks.c.seq > at, newest_first=False)
-    return [*reversed(earlier), talk, *later]
+        earlier = _near(
+            connection, project, interaction, _interactions.c.seq < at, newest_first=True
+        )
+        later = _near(
+            connection, project, interaction, _interactions.c.seq > at, newest_first=False
+        )
+    return [*reversed(earlier), interaction, *later]
 
 
 def _near(
     connection: Connection,
     project: int,
-    talk: Interaction,
+    interaction: Interaction,
     side: ColumnElement[bool],
     *,
     newest_first: bool,
 ) -> list[Interaction]:
     """Return the turns of the same session on one side, the nearest first."""
-    theirs = () if talk.user is None else (_talks.c.user == talk.user,)
+    theirs = () if interaction.user is None else (_interactions.c.user == interaction.user,)
     query = (
-        select(_talks.c.body)
+        select(_interactions.c.body)
         .where(
-            _talks.c.project == project,
-            _talks.c.session == talk.session,
-            _talks.c.deleted.is_(None),
+            _interactions.c.project == project,
+            _interactions.c.session == interaction.session,
+            _interactions.c.deleted.is_(None),
             side,
             *theirs,
         )
-        .order_by(_talks.c.seq.desc() if newest_first else _talks.c.seq.asc())
+        .order_by(_interactions.c.seq.desc() if newest_first else _interactions.c.seq.asc())
         .limit(_MOST_TURNS)
     )
     return [parse_interaction(body) for body in connection.execute(query).scalars()]
 
 
-def _ancestors(store: Store, talk: Interaction) -> list[Interaction]:
-    found: list[Interaction] = []
-    seen = {talk.id}
-    parent = talk.parent
-    while parent is not None and parent not in seen and len(found) < _MOST_TURNS:
+def _ancestors(store: Store, interaction: Interaction) -> list[Interaction]:
+    results: list[Interaction] = []
+    seen = {interaction.id}
+    parent = interaction.parent
+    while parent is not None and parent not in seen and len(results) < _MOST_TURNS:
         seen.add(parent)
         try:
-            found.append(store.interaction(parent))
+            results.append(store.interaction(parent))
         except NotFound:
             break
-        parent = found[-1].parent
-    return found[::-1]
+        parent = results[-1].parent
+    return results[::-1]
 
 
-def _moment(microseconds: int | None) -> datetime | None:
-    return None if microseconds is None else moment(microseconds)
+def _timestamp(microseconds: int | None) -> datetime | None:
+    return None if microseconds is None else timestamp(microseconds)

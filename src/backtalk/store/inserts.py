@@ -51,19 +51,26 @@ class Batch:
     def __init__(self, project: int) -> None:
         self._project = project
         self._received = microseconds(now()) or 0
-        self._talks: list[tuple[Any, ...]] = []
+        self._interactions: list[tuple[Any, ...]] = []
         self._items: list[tuple[Any, ...]] = []
 
-    def add(self, talks: Iterable[Interaction], items: Iterable[AnyFeedback]) -> None:
+    def add(self, interactions: Iterable[Interaction], items: Iterable[AnyFeedback]) -> None:
         """Take records."""
-        self._talks += [interaction_row(self._project, talk, self._received) for talk in talks]
+        self._interactions += [
+            interaction_row(self._project, interaction, self._received)
+            for interaction in interactions
+        ]
         self._items += [feedback_row(self._project, item, self._received) for item in items]
 
     def insert(self, connection: Connection) -> Added:
         """Insert the records whose ids are not there yet; leave the others as they are."""
-        talks = insert_rows(connection, schema.interactions, INTERACTION_COLUMNS, self._talks)
+        interactions = insert_rows(
+            connection, schema.interactions, INTERACTION_COLUMNS, self._interactions
+        )
         items = insert_rows(connection, schema.feedback, FEEDBACK_COLUMNS, self._items)
-        return Added(talks, items, len(self._talks) + len(self._items) - talks - items)
+        return Added(
+            interactions, items, len(self._interactions) + len(self._items) - interactions - items
+        )
 
 
 def insert_rows(
@@ -106,12 +113,12 @@ def project_number(engine: Engine, name: str) -> int:
     projects = schema.projects
     find = select(projects.c.id).where(projects.c.name == name)
     with engine.connect() as connection:
-        found = connection.execute(find).scalar()
-    if found is None:
+        result = connection.execute(find).scalar()
+    if result is None:
         with writing(engine) as connection:
             insert_rows(connection, projects, ["name"], [(name,)])
-            found = connection.execute(find).scalar_one()
-    return int(found)
+            result = connection.execute(find).scalar_one()
+    return int(result)
 
 
 def hide(connection: Connection, project: int, id_: str) -> bool:
@@ -120,15 +127,15 @@ def hide(connection: Connection, project: int, id_: str) -> bool:
     What is hidden together has the same mark, so that it is shown together again.
     """
     stamp = microseconds(now())
-    found = 0
+    result = 0
     for table in (schema.interactions, schema.feedback):
-        found += connection.execute(
+        result += connection.execute(
             update(table)
             .where(table.c.project == project, table.c.id == id_, table.c.deleted.is_(None))
             .values(deleted=stamp)
         ).rowcount
     items = schema.feedback
-    if found:
+    if result:
         connection.execute(
             update(items)
             .where(
@@ -138,19 +145,19 @@ def hide(connection: Connection, project: int, id_: str) -> bool:
             )
             .values(deleted=stamp)
         )
-    return found > 0
+    return result > 0
 
 
 def show(connection: Connection, project: int, id_: str) -> bool:
     """Undo ``hide``; return whether there was anything to undo."""
     items = schema.feedback
-    found = False
+    result = False
     for table in (schema.interactions, items):
         where = (table.c.project == project, table.c.id == id_)
         stamp = connection.execute(select(table.c.deleted).where(*where)).scalar()
         if stamp is None:
             continue
-        found = True
+        result = True
         connection.execute(update(table).where(*where).values(deleted=None))
         connection.execute(
             update(items)
@@ -161,4 +168,4 @@ def show(connection: Connection, project: int, id_: str) -> bool:
             )
             .values(deleted=None)
         )
-    return found
+    return result

@@ -14,7 +14,7 @@ from backtalk.store import schema
 from backtalk.store.engine import writing
 from backtalk.store.inserts import insert_rows
 from backtalk.store.leases import Clock, Leases
-from backtalk.store.row_codec import microseconds, moment
+from backtalk.store.row_codec import microseconds, timestamp
 
 State = Literal["waiting", "done", "failed"]
 
@@ -193,8 +193,8 @@ class Jobs:
         table = schema.jobs
         query = select(table).where(*self._where(), table.c.id.startswith(id, autoescape=True))
         with self._engine.connect() as connection:
-            found = connection.execute(query.limit(2)).all()
-        exact = [row for row in found if row.id == id] or found
+            results = connection.execute(query.limit(2)).all()
+        exact = [row for row in results if row.id == id] or results
         if len(exact) != 1 or not id:
             several = "several jobs whose ids begin" if len(exact) > 1 else "no job"
             raise NotFound(f"There is {several} {id!r}", "`backtalk jobs` lists them")
@@ -241,10 +241,10 @@ def _job_of(row: Row[Any], *, tries: int | None = None) -> Job:
         kind=row.kind,
         state=cast("State", row.state),
         body=row.body,
-        made=moment(row.made),
-        not_before=moment(row.not_before),
+        made=timestamp(row.made),
+        not_before=timestamp(row.not_before),
         tries=row.tries if tries is None else tries,
         result=row.result,
         error=row.error,
-        ended=None if row.ended is None else moment(row.ended),
+        ended=None if row.ended is None else timestamp(row.ended),
     )

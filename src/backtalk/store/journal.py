@@ -13,7 +13,7 @@ from backtalk.errors import Conflict, NotFound
 from backtalk.feedback.record import now
 from backtalk.store import schema
 from backtalk.store.engine import writing
-from backtalk.store.row_codec import microseconds, moment
+from backtalk.store.row_codec import microseconds, timestamp
 
 
 class DocumentStore:
@@ -65,8 +65,8 @@ class DocumentStore:
             table.c.id.startswith(id, autoescape=True),
         )
         with self._engine.connect() as connection:
-            found = connection.execute(query.limit(3)).all()
-        exact = [row for row in found if row.id == id] or found
+            results = connection.execute(query.limit(3)).all()
+        exact = [row for row in results if row.id == id] or results
         if not exact or not id:
             raise NotFound(
                 f"There is no {kind} {id!r} in this project",
@@ -86,9 +86,9 @@ class DocumentStore:
             .order_by(table.c.seq)
         )
         with self._engine.connect() as connection:
-            found = connection.execute(query).all()
-        for row in found:
-            yield row.id, moment(row.time), row.body
+            results = connection.execute(query).all()
+        for row in results:
+            yield row.id, timestamp(row.time), row.body
 
     def kinds(self) -> list[str]:
         """Return the kinds of documents that there are."""
@@ -104,7 +104,7 @@ class LogEntry:
 
     number: int
     time: datetime
-    who: str
+    actor: str
     body: str
 
 
@@ -116,7 +116,7 @@ class EventLog:
         self._project = project
 
     def append(
-        self, topic: str, body: str, *, who: str, after: int, time: datetime | None = None
+        self, topic: str, body: str, *, actor: str, after: int, time: datetime | None = None
     ) -> LogEntry:
         """Append an event, if nothing happened since entry ``after`` (0 for the first).
 
@@ -135,13 +135,13 @@ class EventLog:
             If somebody else appended in the meantime.
         """
         table = schema.journal
-        entry = LogEntry(after + 1, time or now(), who, body)
+        entry = LogEntry(after + 1, time or now(), actor, body)
         row = {
             "project": self._project,
             "topic": topic,
             "number": entry.number,
             "time": microseconds(entry.time),
-            "who": who,
+            "who": actor,
             "body": body,
         }
         try:
@@ -174,10 +174,10 @@ class EventLog:
         """Return all entries of a topic, the oldest first."""
         table = schema.journal
         query = (
-            select(table.c.number, table.c.time, table.c.who, table.c.body)
+            select(table.c.number, table.c.time, table.c.actor, table.c.body)
             .where(table.c.project == self._project, table.c.topic == topic)
             .order_by(table.c.number)
         )
         with self._engine.connect() as connection:
-            found = connection.execute(query).all()
-        return [LogEntry(row.number, moment(row.time), row.who, row.body) for row in found]
+            results = connection.execute(query).all()
+        return [LogEntry(row.number, timestamp(row.time), row.actor, row.body) for row in results]

@@ -13,7 +13,7 @@ from backtalk.feedback.record import now
 from backtalk.store import schema
 from backtalk.store.engine import writing
 from backtalk.store.inserts import insert_rows
-from backtalk.store.row_codec import microseconds, moment
+from backtalk.store.row_codec import microseconds, timestamp
 
 Clock = Callable[[], datetime]
 
@@ -125,7 +125,7 @@ class Leases:
         query = select(table).where(*self._where(name), table.c.until > _number(self._clock()))
         with self._engine.connect() as connection:
             row = connection.execute(query).first()
-        return None if row is None else Lease(name, row.holder, moment(row.until), row.term)
+        return None if row is None else Lease(name, row.holder, timestamp(row.until), row.term)
 
     def holds(self, connection: Connection, name: str, term: int) -> bool:
         """Return whether a term is the last one; if so, it stays that until the transaction ends.
@@ -157,6 +157,6 @@ class Leases:
 
 
 def _number(time: datetime) -> int:
-    found = microseconds(time)
-    assert found is not None
-    return found
+    result = microseconds(time)
+    assert result is not None
+    return result

@@ -28,8 +28,10 @@ def purge(engine: Engine, project: int, user: str) -> Purged:
     The rows are overwritten, not only marked: on SQLite freed pages are zeroed and the write-ahead
     log is emptied.
     """
-    talks, items = schema.interactions, schema.feedback
-    asked = select(talks.c.id).where(talks.c.project == project, talks.c.user == user)
+    interactions, items = schema.interactions, schema.feedback
+    asked = select(interactions.c.id).where(
+        interactions.c.project == project, interactions.c.user == user
+    )
     theirs = (items.c.project == project) & or_(
         items.c.annotator == user, items.c.interaction.in_(asked)
     )
@@ -54,7 +56,9 @@ def purge(engine: Engine, project: int, user: str) -> Purged:
             )
         )
         gone = connection.execute(
-            delete(talks).where(talks.c.project == project, talks.c.user == user)
+            delete(interactions).where(
+                interactions.c.project == project, interactions.c.user == user
+            )
         ).rowcount
     empty_log(engine)
     return Purged(gone, said, first)

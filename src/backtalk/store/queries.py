@@ -13,7 +13,7 @@ from backtalk.errors import NotFound, UnknownName
 from backtalk.feedback import KINDS, AnyFeedback, Interaction, parse_feedback, parse_interaction
 from backtalk.feedback.views import Case
 from backtalk.store import schema
-from backtalk.store.row_codec import moment
+from backtalk.store.row_codec import timestamp
 
 BATCH = 1_000
 """How many rows are read at a time. No transaction is held open between two batches."""
@@ -54,11 +54,11 @@ def batches(
     )
     while True:
         with engine.connect() as connection:
-            found = connection.execute(query.where(table.c.seq > last)).all()
-        if not found:
+            result = connection.execute(query.where(table.c.seq > last)).all()
+        if not result:
             return
-        yield found
-        last = found[-1].seq
+        yield result
+        last = result[-1].seq
 
 
 def read_interaction(connection: Connection, project: int, id_: str) -> Interaction:
@@ -80,37 +80,37 @@ def read_interaction(connection: Connection, project: int, id_: str) -> Interact
 def read_case(connection: Connection, project: int, id_: str) -> Case:
     """Return an interaction with all its feedback, or raise ``NotFound``."""
     table = schema.feedback
-    talk = read_interaction(connection, project, id_)
+    interaction = read_interaction(connection, project, id_)
     bodies = connection.execute(
         select(table.c.body)
         .where(table.c.project == project, table.c.interaction == id_, table.c.deleted.is_(None))
         .order_by(table.c.seq)
     ).scalars()
-    return Case(talk, tuple(parse_feedback(body) for body in bodies))
+    return Case(interaction, tuple(parse_feedback(body) for body in bodies))
 
 
 def read_cases(
     engine: Engine, project: int, kinds: Sequence[str] | None, until: Cursor | None = None
 ) -> Iterator[Case]:
     """Yield interactions with their feedback; with ``kinds``, only those that have some."""
-    talks, items = schema.interactions, schema.feedback
+    interactions, items = schema.interactions, schema.feedback
     # Sorted below and not by the database, which would walk all feedback in order to save a sort.
     about = select(items.c.seq, items.c.interaction, items.c.body).where(
         items.c.project == project, items.c.deleted.is_(None)
     )
     if kinds is not None:
         about = about.where(items.c.kind.in_(kinds))
-    where = [talks.c.project == project]
+    where = [interactions.c.project == project]
     if until is not None:
         about = about.where(items.c.seq <= until.feedback)
-        where.append(talks.c.seq <= until.interactions)
-    for batch in batches(engine, talks, [talks.c.id, talks.c.body], *where):
+        where.append(interactions.c.seq <= until.interactions)
+    for batch in batches(engine, interactions, [interactions.c.id, interactions.c.body], *where):
         said: dict[str, list[AnyFeedback]] = {}
         with engine.connect() as connection:
-            found = connection.execute(
+            result = connection.execute(
                 about.where(items.c.interaction.in_([row.id for row in batch]))
             )
-            for _, interaction, body in sorted(found, key=lambda row: row.seq):
+            for _, interaction, body in sorted(result, key=lambda row: row.seq):
                 said.setdefault(interaction, []).append(parse_feedback(body))
         for row in batch:
             if kinds is None or row.id in said:
@@ -136,22 +136,26 @@ def read_arrivals(
     engine: Engine, project: int, kinds: Sequence[str], after: int
 ) -> Iterator[Arrival]:
     """Yield feedback about interactions that came after a sequence number, in its order."""
-    talks, items = schema.interactions, schema.feedback
+    interactions, items = schema.interactions, schema.feedback
     query = (
-        select(items.c.seq, items.c.received, talks.c.prompt_key)
-        .join(talks, (talks.c.project == items.c.project) & (talks.c.id == items.c.interaction))
+        select(items.c.seq, items.c.received, interactions.c.prompt_key)
+        .join(
+            interactions,
+            (interactions.c.project == items.c.project)
+            & (interactions.c.id == items.c.interaction),
+        )
         .where(items.c.project == project, items.c.kind.in_(kinds), items.c.deleted.is_(None))
         .order_by(items.c.seq)
         .limit(BATCH)
     )
     while True:
         with engine.connect() as connection:
-            found = connection.execute(query.where(items.c.seq > after)).all()
-        if not found:
+            results = connection.execute(query.where(items.c.seq > after)).all()
+        if not results:
             return
-        for row in found:
-            yield Arrival(row.seq, moment(row.received), row.prompt_key)
-        after = found[-1].seq
+        for row in results:
+            yield Arrival(row.seq, timestamp(row.received), row.prompt_key)
+        after = results[-1].seq
 
 
 def known_kinds(kinds: Sequence[str] | None) -> list[str] | None:

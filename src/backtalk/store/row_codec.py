@@ -56,29 +56,29 @@ FEEDBACK_COLUMNS = (
 )
 
 
-def microseconds(moment: datetime | None) -> int | None:
+def microseconds(timestamp: datetime | None) -> int | None:
     """Return a moment as microseconds since 1970, UTC."""
-    return None if moment is None else (moment - _EPOCH) // _MICROSECOND
+    return None if timestamp is None else (timestamp - _EPOCH) // _MICROSECOND
 
 
-def moment(microseconds: int) -> datetime:
+def timestamp(microseconds: int) -> datetime:
     """Return the moment that is so many microseconds after the beginning of 1970, UTC."""
     return _EPOCH + microseconds * _MICROSECOND
 
 
-def interaction_row(project: int, talk: Interaction, received: int) -> tuple[Any, ...]:
+def interaction_row(project: int, interaction: Interaction, received: int) -> tuple[Any, ...]:
     """Return an interaction's row, in the order of ``INTERACTION_COLUMNS``."""
     return (
         project,
-        talk.id,
-        microseconds(talk.time),
-        talk.user,
-        talk.policy,
-        talk.session,
-        prompt_key(talk.prompt),
-        len(talk.responses),
+        interaction.id,
+        microseconds(interaction.time),
+        interaction.user,
+        interaction.policy,
+        interaction.session,
+        prompt_key(interaction.prompt),
+        len(interaction.responses),
         received,
-        talk.to_json(),
+        interaction.to_json(),
     )
 
 

@@ -19,7 +19,7 @@ from backtalk.feedback import Interaction, parse_interaction
 from backtalk.store import schema
 from backtalk.store.inserts import project_number
 from backtalk.store.queries import known_kinds
-from backtalk.store.row_codec import microseconds, moment
+from backtalk.store.row_codec import microseconds, timestamp
 from backtalk.store.store import Store
 
 PAGE = 25
@@ -32,8 +32,8 @@ _STRETCH_SECONDS = 0.1
 _BATCH = 200
 """How many rows that may have the text are read at once, to see whether they do."""
 
-_talks, _items = schema.interactions, schema.feedback
-_when = func.coalesce(_talks.c.time, _talks.c.received)
+_interactions, _items = schema.interactions, schema.feedback
+_when = func.coalesce(_interactions.c.time, _interactions.c.received)
 
 
 @dataclass(frozen=True)
@@ -56,11 +56,11 @@ class SearchQuery:
     deleted: bool = False
     """Those that were deleted, and no others."""
 
-    def says(self, talk: Interaction) -> bool:
+    def says(self, interaction: Interaction) -> bool:
         """Return whether the text occurs in an interaction."""
         needle = self.text.casefold()
-        said = [message.text for message in talk.prompt]
-        said += [response.text for response in talk.responses]
+        said = [message.text for message in interaction.prompt]
+        said += [response.text for response in interaction.responses]
         return any(needle in text.casefold() for text in said)
 
 
@@ -130,38 +130,43 @@ class _Search:
         self._project = project_number(store.engine, store.project)
         self._wanted = wanted
         # What an index answers: stretches of rows are counted in it.
-        self._base = [_talks.c.project == self._project]
+        self._base = [_interactions.c.project == self._project]
         if wanted.user:
-            self._base.append(_talks.c.user == wanted.user)
+            self._base.append(_interactions.c.user == wanted.user)
         self._query = (
-            select(_talks.c.seq, _talks.c.received, _talks.c.deleted, _talks.c.body)
+            select(
+                _interactions.c.seq,
+                _interactions.c.received,
+                _interactions.c.deleted,
+                _interactions.c.body,
+            )
             .where(*self._base, *self._filters())
-            .order_by(_talks.c.seq.desc())
+            .order_by(_interactions.c.seq.desc())
         )
 
     def page(self, before: int | None, size: int, seconds: float) -> Page:
         start = at = self._newest() + 1 if before is None else before
         ends = clock.monotonic() + seconds
-        found: list[tuple[Row[Any], Interaction]] = []
+        results: list[tuple[Row[Any], Interaction]] = []
         stretch = _FIRST
-        while len(found) <= size:
+        while len(results) <= size:
             began = clock.monotonic()
             low = self._low(at, stretch)
             if low is None:
                 break
-            at, more = self._look(low, at, size + 1 - len(found))
-            found += more
+            at, more = self._look(low, at, size + 1 - len(results))
+            results += more
             took = clock.monotonic() - began
             quick = took < _STRETCH_SECONDS
             stretch = min(_MOST, stretch * 4) if quick else max(_FIRST, stretch // 2)
             if began + took > ends:
                 break
-        full = len(found) > size
+        full = len(results) > size
         if full:
-            found = found[:size]
-            at = found[-1][0].seq
+            results = results[:size]
+            at = results[-1][0].seq
         return Page(
-            hits=self._hits(found),
+            hits=self._hits(results),
             further=at if self._low(at, 1) is not None else None,
             full=full,
             searched=self._count(at, start),
@@ -171,36 +176,44 @@ class _Search:
     def _look(self, low: int, at: int, need: int) -> tuple[int, list[tuple[Row[Any], Interaction]]]:
         """Return what was found from ``at`` down to ``low``, and how far that is."""
         most = max(need, _BATCH) if self._wanted.text else need
-        rows = self._rows(self._query.where(_talks.c.seq < at, _talks.c.seq >= low).limit(most))
-        found = [(row, parse_interaction(row.body)) for row in rows]
+        rows = self._rows(
+            self._query.where(_interactions.c.seq < at, _interactions.c.seq >= low).limit(most)
+        )
+        results = [(row, parse_interaction(row.body)) for row in rows]
         if self._wanted.text:
-            found = [(row, talk) for row, talk in found if self._wanted.says(talk)]
-        return (rows[-1].seq if len(rows) == most else low), found
+            results = [
+                (row, interaction) for row, interaction in results if self._wanted.says(interaction)
+            ]
+        return (rows[-1].seq if len(rows) == most else low), results
 
     def _filters(self) -> list[ColumnElement[bool]]:
         wanted = self._wanted
-        hidden = _talks.c.deleted.is_not(None) if wanted.deleted else _talks.c.deleted.is_(None)
-        found: list[ColumnElement[bool]] = [hidden]
+        hidden = (
+            _interactions.c.deleted.is_not(None)
+            if wanted.deleted
+            else _interactions.c.deleted.is_(None)
+        )
+        results: list[ColumnElement[bool]] = [hidden]
         if wanted.policy:
-            found.append(_talks.c.policy.startswith(wanted.policy, autoescape=True))
+            results.append(_interactions.c.policy.startswith(wanted.policy, autoescape=True))
         if wanted.session:
-            found.append(_talks.c.session == wanted.session)
+            results.append(_interactions.c.session == wanted.session)
         if wanted.since is not None:
-            found.append(_when >= microseconds(wanted.since))
+            results.append(_when >= microseconds(wanted.since))
         if wanted.until is not None:
-            found.append(_when < microseconds(wanted.until))
+            results.append(_when < microseconds(wanted.until))
         if wanted.kind or wanted.judged:
-            found.append(self._judged(wanted.kind))
+            results.append(self._judged(wanted.kind))
         if wanted.judged is False:
-            found.append(~self._judged(""))
+            results.append(~self._judged(""))
         if wanted.text:
-            found.append(self._has_text(wanted.text))
-        return found
+            results.append(self._has_text(wanted.text))
+        return results
 
     def _judged(self, kind: str) -> ColumnElement[bool]:
         where = [
             _items.c.project == self._project,
-            _items.c.interaction == _talks.c.id,
+            _items.c.interaction == _interactions.c.id,
             _items.c.deleted.is_(None),
         ]
         if kind:
@@ -210,22 +223,22 @@ class _Search:
     def _has_text(self, text: str) -> ColumnElement[bool]:
         pattern = _pattern(text)
         if self._connection.dialect.name == "sqlite":  # whose LIKE is blind to capitals by itself
-            return _talks.c.body.like(pattern, escape="!")
-        return _talks.c.body.ilike(pattern, escape="!")
+            return _interactions.c.body.like(pattern, escape="!")
+        return _interactions.c.body.ilike(pattern, escape="!")
 
     def _rows(self, query: Select[Any]) -> Sequence[Row[Any]]:
         return self._connection.execute(query).all()
 
     def _newest(self) -> int:
-        query = select(func.max(_talks.c.seq)).where(*self._base)
+        query = select(func.max(_interactions.c.seq)).where(*self._base)
         return int(self._connection.execute(query).scalar() or 0)
 
     def _low(self, at: int, rows: int) -> int | None:
         """Return the lowest of so many rows before ``at``, ``None`` where there are none."""
         stretch = (
-            select(_talks.c.seq)
-            .where(*self._base, _talks.c.seq < at)
-            .order_by(_talks.c.seq.desc())
+            select(_interactions.c.seq)
+            .where(*self._base, _interactions.c.seq < at)
+            .order_by(_interactions.c.seq.desc())
             .limit(rows)
             .subquery()
         )
@@ -233,13 +246,15 @@ class _Search:
         return None if low is None else int(low)
 
     def _count(self, low: int, start: int) -> int:
-        query = select(func.count()).where(*self._base, _talks.c.seq >= low, _talks.c.seq < start)
+        query = select(func.count()).where(
+            *self._base, _interactions.c.seq >= low, _interactions.c.seq < start
+        )
         return int(self._connection.execute(query).scalar() or 0)
 
     def _received(self, at: int) -> datetime | None:
-        query = select(_talks.c.received).where(_talks.c.seq == at)
+        query = select(_interactions.c.received).where(_interactions.c.seq == at)
         received = self._connection.execute(query).scalar()
-        return None if received is None else moment(received)
+        return None if received is None else timestamp(received)
 
     def _hits(self, found: Sequence[tuple[Row[Any], Interaction]]) -> tuple[SearchHit, ...]:
         counts: dict[str, dict[str, int]] = {}
@@ -247,7 +262,7 @@ class _Search:
             select(_items.c.interaction, _items.c.kind, func.count().label("total"))
             .where(
                 _items.c.project == self._project,
-                _items.c.interaction.in_([talk.id for _, talk in found]),
+                _items.c.interaction.in_([interaction.id for _, interaction in found]),
                 _items.c.deleted.is_(None),
             )
             .group_by(_items.c.interaction, _items.c.kind)
@@ -256,8 +271,13 @@ class _Search:
         for row in self._rows(query):
             counts.setdefault(row.interaction, {})[row.kind] = row.total
         return tuple(
-            SearchHit(talk, moment(row.received), _moment(row.deleted), counts.get(talk.id, {}))
-            for row, talk in found
+            SearchHit(
+                interaction,
+                timestamp(row.received),
+                _timestamp(row.deleted),
+                counts.get(interaction.id, {}),
+            )
+            for row, interaction in found
         )
 
 
@@ -277,5 +297,5 @@ def _like(character: str) -> str:
     return f"!{character}" if character in "%_!" else character
 
 
-def _moment(microseconds: int | None) -> datetime | None:
-    return None if microseconds is None else moment(microseconds)
+def _timestamp(microseconds: int | None) -> datetime | None:
+    return None if microseconds is None else timestamp(microseconds)

@@ -162,10 +162,10 @@ class Store:
                     "Add them one by one, each with its key",
                 )
             records = (records[0].model_copy(update={"id": content_id("key", key)}),)
-        talks = [record for record in records if isinstance(record, Interaction)]
+        interactions = [record for record in records if isinstance(record, Interaction)]
         items = [record for record in records if not isinstance(record, Interaction)]
         with writing(self.engine) as connection:
-            known = {talk.id: talk for talk in talks}
+            known = {interaction.id: interaction for interaction in interactions}
             for item in items:
                 if item.interaction is None:
                     continue
@@ -175,10 +175,10 @@ class Store:
                     )
                 item.check(known[item.interaction])
             batch = Batch(self._project)
-            batch.add(talks, items)
+            batch.add(interactions, items)
             added = batch.insert(connection)
             if added.known:
-                for table, kept in ((schema.interactions, talks), (schema.feedback, items)):
+                for table, kept in ((schema.interactions, interactions), (schema.feedback, items)):
                     refuse_other_content(connection, self._project, table, kept)
         return added
 
@@ -251,11 +251,11 @@ class Store:
 
     def counts(self) -> dict[str, int]:
         """Return how many interactions there are, and how much feedback of each kind."""
-        talks, items = schema.interactions, schema.feedback
+        interactions, items = schema.interactions, schema.feedback
         with self.engine.connect() as connection:
             total = connection.execute(
                 select(func.count()).where(
-                    talks.c.project == self._project, talks.c.deleted.is_(None)
+                    interactions.c.project == self._project, interactions.c.deleted.is_(None)
                 )
             ).scalar()
             kinds = connection.execute(

@@ -95,17 +95,17 @@ class StreamWriter:
             One a record. Interactions are kept or known by their id alone.
         """
         groups: dict[str, list[int]] = {}
-        for place, (name, _) in enumerate(records):
-            groups.setdefault(name, []).append(place)
+        for index, (name, _) in enumerate(records):
+            groups.setdefault(name, []).append(index)
         numbers = {name: self._number(name) for name in groups}
         outcomes: list[WriteResult] = [_KEPT] * len(records)
         unfit: list[RejectedRecord] = []
         with writing(self._engine) as connection:
             for name, places in groups.items():
                 work = _Work(connection, name, numbers[name])
-                found = work.take([records[place][1] for place in places])
-                for place, outcome in zip(places, found, strict=True):
-                    outcomes[place] = outcome
+                result = work.take([records[index][1] for index in places])
+                for index, outcome in zip(places, result, strict=True):
+                    outcomes[index] = outcome
                 unfit += work.unfit
         self.unfit += unfit
         return outcomes
@@ -118,23 +118,27 @@ class StreamWriter:
         int
             How much still waits, in all projects.
         """
-        wait, talks, projects = schema.waiting, schema.interactions, schema.projects
+        wait, interactions, projects = schema.waiting, schema.interactions, schema.projects
         ready = (
             select(wait.c.interaction, wait.c.project, projects.c.name)
-            .join(talks, (talks.c.project == wait.c.project) & (talks.c.id == wait.c.interaction))
+            .join(
+                interactions,
+                (interactions.c.project == wait.c.project)
+                & (interactions.c.id == wait.c.interaction),
+            )
             .join(projects, projects.c.id == wait.c.project)
             .distinct()
             .limit(_AT_ONCE)
         )
         with self._engine.connect() as connection:
-            found = connection.execute(ready).all()
+            results = connection.execute(ready).all()
             left = int(connection.execute(select(func.count()).select_from(wait)).scalar() or 0)
-        if not found:
+        if not results:
             return left
         with writing(self._engine) as connection:
-            for number, name in {(row.project, row.name) for row in found}:
+            for number, name in {(row.project, row.name) for row in results}:
                 work = _Work(connection, name, number)
-                left -= work.join([row.interaction for row in found if row.project == number])
+                left -= work.join([row.interaction for row in results if row.project == number])
                 self.unfit += work.unfit
         return left
 
@@ -154,10 +158,10 @@ class _Work:
         self.unfit: list[RejectedRecord] = []
 
     def take(self, records: Sequence[Interaction | AnyFeedback]) -> list[WriteResult]:
-        talks = {r.id: r for r in records if isinstance(r, Interaction)}
-        outcomes = self._add_talks(talks)
+        interactions = {r.id: r for r in records if isinstance(r, Interaction)}
+        outcomes = self._add_talks(interactions)
         items = [record for record in records if not isinstance(record, Interaction)]
-        judged = iter(self._add_items(items, talks))
+        judged = iter(self._add_items(items, interactions))
         if outcomes:
             self.join(list(outcomes))
         return [
@@ -181,33 +185,35 @@ class _Work:
             moved += self._connection.execute(delete(wait).where(*where)).rowcount
         return moved
 
-    def _join(self, rows: Sequence[Any], talks: dict[str, Interaction]) -> None:
+    def _join(self, rows: Sequence[Any], interactions: dict[str, Interaction]) -> None:
         fitting = []
         for row in rows:
             item = parse_feedback(row.body)
-            reason = _misfit(item, talks[row.interaction])
+            reason = _misfit(item, interactions[row.interaction])
             if reason is None:
                 fitting.append(item)
             else:
                 self.unfit.append(RejectedRecord(self._name, row.body, reason))
         self._insert((), fitting)
 
-    def _add_talks(self, talks: dict[str, Interaction]) -> dict[str, WriteResult]:
-        if not talks:
+    def _add_talks(self, interactions: dict[str, Interaction]) -> dict[str, WriteResult]:
+        if not interactions:
             return {}
-        known = self._kept(schema.interactions, talks)
-        self._insert([talk for id_, talk in talks.items() if id_ not in known], ())
-        return {id_: _KNOWN if id_ in known else _KEPT for id_ in talks}
+        known = self._kept(schema.interactions, interactions)
+        self._insert(
+            [interaction for id_, interaction in interactions.items() if id_ not in known], ()
+        )
+        return {id_: _KNOWN if id_ in known else _KEPT for id_ in interactions}
 
     def _add_items(
-        self, items: Sequence[AnyFeedback], talks: dict[str, Interaction]
+        self, items: Sequence[AnyFeedback], interactions: dict[str, Interaction]
     ) -> list[WriteResult]:
         if not items:
             return []
         said = {item.id for item in items}
         known = self._kept(schema.waiting, said) | self._kept(schema.feedback, said)
         about = {item.interaction for item in items if item.interaction is not None}
-        asked = talks | self._asked(about - set(talks))
+        asked = interactions | self._asked(about - set(interactions))
         outcomes: list[WriteResult] = []
         new: list[AnyFeedback] = []
         early: list[AnyFeedback] = []
@@ -224,7 +230,7 @@ class _Work:
     def _asked(self, ids: set[str]) -> dict[str, Interaction | None]:
         """Return the interactions that are kept, ``None`` for one that was deleted."""
         table = schema.interactions
-        found: dict[str, Interaction | None] = {}
+        results: dict[str, Interaction | None] = {}
         for some in _parts(sorted(ids)):
             rows = self._connection.execute(
                 select(table.c.id, table.c.body, table.c.deleted).where(
@@ -232,24 +238,24 @@ class _Work:
                 )
             )
             for row in rows:
-                found[row.id] = None if row.deleted is not None else parse_interaction(row.body)
-        return found
+                results[row.id] = None if row.deleted is not None else parse_interaction(row.body)
+        return results
 
     def _kept(self, table: Table, ids: Iterable[str]) -> dict[str, str]:
         """Return the bodies of those that are kept, by id."""
-        found: dict[str, str] = {}
+        results: dict[str, str] = {}
         for some in _parts(sorted(ids)):
             rows = self._connection.execute(
                 select(table.c.id, table.c.body).where(
                     table.c.project == self._project, table.c.id.in_(some)
                 )
             )
-            found |= {row.id: row.body for row in rows}
-        return found
+            results |= {row.id: row.body for row in rows}
+        return results
 
-    def _insert(self, talks: Sequence[Interaction], items: Sequence[AnyFeedback]) -> None:
+    def _insert(self, interactions: Sequence[Interaction], items: Sequence[AnyFeedback]) -> None:
         batch = Batch(self._project)
-        batch.add(talks, items)
+        batch.add(interactions, items)
         batch.insert(self._connection)
 
     def _let_wait(self, items: Sequence[AnyFeedback]) -> None:
@@ -262,7 +268,7 @@ class _Work:
 
 
 def _judge(
-    item: AnyFeedback, known: str | None, talks: Mapping[str, Interaction | None]
+    item: AnyFeedback, known: str | None, interactions: Mapping[str, Interaction | None]
 ) -> WriteResult:
     if known is not None:
         kept = parse_feedback(known)
@@ -271,18 +277,18 @@ def _judge(
         return WriteResult("conflict", f"The id {item.id!r} is taken by another record")
     if item.interaction is None:
         return _KEPT
-    if item.interaction not in talks:
+    if item.interaction not in interactions:
         return _WAITS
-    talk = talks[item.interaction]
-    if talk is None:
+    interaction = interactions[item.interaction]
+    if interaction is None:
         return WriteResult("refused", f"interaction: {item.interaction!r} was deleted")
-    reason = _misfit(item, talk)
+    reason = _misfit(item, interaction)
     return _KEPT if reason is None else WriteResult("refused", reason)
 
 
-def _misfit(item: AnyFeedback, talk: Interaction) -> str | None:
+def _misfit(item: AnyFeedback, interaction: Interaction) -> str | None:
     try:
-        item.check(talk)
+        item.check(interaction)
     except RecordError as error:
         return str(error)
     return None

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Generic, TypeVar
 
-from backtalk.worlds.world import AnyTask, Chance, ErrorRates
+from backtalk.worlds.world import AnyTask, ErrorRates, Rng
 
 AnyManner = TypeVar("AnyManner")
 Choice = TypeVar("Choice")
@@ -25,10 +25,10 @@ class TaskGenerator(ABC, Generic[AnyTask, AnyManner]):
         How likely faults are.
     """
 
-    def __init__(self, task: AnyTask, manner: AnyManner, chance: Chance, care: ErrorRates) -> None:
+    def __init__(self, task: AnyTask, manner: AnyManner, rng: Rng, care: ErrorRates) -> None:
         self._task = task
         self._manner = manner
-        self._chance = chance
+        self._probability = rng
         self._care = care
 
     @abstractmethod
@@ -36,7 +36,7 @@ class TaskGenerator(ABC, Generic[AnyTask, AnyManner]):
         """Return the answer."""
 
     def _happens(self, probability: float) -> bool:
-        return bool(self._chance.random() < probability)
+        return bool(self._probability.random() < probability)
 
     def _pick(self, choices: Sequence[Choice]) -> Choice:
-        return choices[int(self._chance.integers(len(choices)))]
+        return choices[int(self._probability.integers(len(choices)))]

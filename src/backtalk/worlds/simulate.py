@@ -64,7 +64,7 @@ async def drafted(
             said = [completion.text for completion in await model.generate(requests)]
             texts += [said[i : i + drafts] for i in range(0, len(said), drafts)]
             step(len(texts))
-    chance = np.random.default_rng([run.seed, 2])
+    rng = np.random.default_rng([run.seed, 2])
     ids = tuple(str(i) for i in range(drafts))
     return [
         Interaction(
@@ -72,7 +72,7 @@ async def drafted(
             prompt=prompt,
             responses=tuple(
                 Response(id=id_, text=row[i], model=model.name, sample=i, propensity=1 / drafts)
-                for id_, i in zip(ids, chance.permutation(drafts).tolist(), strict=True)
+                for id_, i in zip(ids, rng.permutation(drafts).tolist(), strict=True)
             ),
             shown=ids,
             user=f"user-{number}",

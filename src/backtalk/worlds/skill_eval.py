@@ -59,7 +59,7 @@ class SkillEvaluator:
         self._model = model
         self._count = count
         self._seed = seed
-        self._chance = np.random.default_rng([seed, 21])
+        self._probability = np.random.default_rng([seed, 21])
         self._tasks = world.tasks("held-out", count, seed=seed)
 
     async def probe(self) -> list[SkillScores]:
@@ -73,7 +73,7 @@ class SkillEvaluator:
             self._judging,
             self._finding_rules,
         )
-        return [found for ask in asked for found in await ask()]
+        return [result for ask in asked for result in await ask()]
 
     async def say(self, chats: Sequence[Chat], *, temperature: float = 0.0) -> list[str]:
         """Return what the model says next in each conversation."""
@@ -93,7 +93,7 @@ class SkillEvaluator:
         ]
 
     def _utilities(self, prompts: Sequence[Chat], texts: Sequence[str]) -> Array:
-        return np.array([found.utility for found in self._assess(prompts, texts)])
+        return np.array([result.utility for result in self._assess(prompts, texts)])
 
     async def _answering(self) -> list[SkillScores]:
         prompts = self._prompts()
@@ -157,7 +157,7 @@ class SkillEvaluator:
                 and self._world.ideal(task) != self._world.ideal(task, (rule,))
             ]
             if fitting:
-                chosen.append(fitting[int(self._chance.integers(len(fitting)))])
+                chosen.append(fitting[int(self._probability.integers(len(fitting)))])
                 prompts.append((Message.user(task.text),))
         return chosen, prompts
 
@@ -186,8 +186,8 @@ class SkillEvaluator:
 
     def _breaches(self, prompt: Chat, text: str, rule: Rule) -> set[tuple[str, str]]:
         """Return the faults that an answer has because a rule is in force."""
-        usual = _named(self._world.assess(prompt, text))
-        return _named(self._world.judge(self._world.read(prompt), text, (rule,))) - usual
+        default = _named(self._world.assess(prompt, text))
+        return _named(self._world.judge(self._world.read(prompt), text, (rule,))) - default
 
     async def _spilling(self, rules: Sequence[Rule]) -> SkillScores:
         """Return how often a rule is followed outside its scope: better is less."""
@@ -198,12 +198,12 @@ class SkillEvaluator:
         ]
 
         def spilled(texts: Sequence[str]) -> Array:
-            found = []
+            results = []
             for prompt, text, rule in zip(prompts, texts, chosen, strict=True):
-                usual = _named(self._world.assess(prompt, text))
+                default = _named(self._world.assess(prompt, text))
                 ruled = _named(self._world.judge(self._world.read(prompt), text, (rule,)))
-                found.append(float(bool(usual - ruled) and not ruled - usual))
-            return np.array(found)
+                results.append(float(bool(default - ruled) and not ruled - default))
+            return np.array(results)
 
         with_it = spilled(await self.say(told, temperature=1.0))
         without = spilled(await self.say(prompts, temperature=1.0))
@@ -220,7 +220,7 @@ class SkillEvaluator:
         texts: list[str] = []
         for task in self._tasks:
             while True:
-                text = self._world.write(task, self._chance, ErrorRates())
+                text = self._world.write(task, self._probability, ErrorRates())
                 prompt = (Message.user(task.text),)
                 if self._world.assess(prompt, text).faults:
                     break
@@ -230,14 +230,16 @@ class SkillEvaluator:
 
     async def _refining(self) -> list[SkillScores]:
         prompts, drafts, truths = self._drafts()
-        faults = [found.faults[int(self._chance.integers(len(found.faults)))] for found in truths]
+        faults = [
+            result.faults[int(self._probability.integers(len(result.faults)))] for result in truths
+        ]
 
         def better(texts: Sequence[str]) -> Array:
-            found = self._assess(prompts, texts)
+            result = self._assess(prompts, texts)
             return np.array(
                 [
                     float(_mended(fault, after) and after.utility >= before.utility - 1e-9)
-                    for fault, before, after in zip(faults, truths, found, strict=True)
+                    for fault, before, after in zip(faults, truths, result, strict=True)
                 ]
             )
 
@@ -270,7 +272,7 @@ class SkillEvaluator:
         chats: list[Chat] = []
         wanted: list[str] = []
         for prompt, draft in zip(prompts, drafts, strict=True):
-            wrong = self._world.mislead(self._world.read(prompt), draft, self._chance)
+            wrong = self._world.mislead(self._world.read(prompt), draft, self._probability)
             if wrong is not None:
                 chats.append(skills.to_refine(prompt, draft, wrong.advice))
                 wanted.append(mend(draft, [wrong]))
@@ -288,10 +290,10 @@ class SkillEvaluator:
                 for prompt, text in zip(prompts, shown, strict=True)
             ]
             said = await self.say(chats)
-            return np.array([_overlap(a, found) for a, found in zip(said, truths, strict=True)])
+            return np.array([_overlap(a, result) for a, result in zip(said, truths, strict=True)])
 
-        others = [skills.criticism(found) for found in _moved(truths)]
-        random = [_overlap(text, found) for text, found in zip(others, truths, strict=True)]
+        others = [skills.criticism(result) for result in _moved(truths)]
+        random = [_overlap(text, result) for text, result in zip(others, truths, strict=True)]
         without = {
             "blanked": await overlap([""] * len(drafts)),
             "swapped": await overlap(_moved(drafts)),
@@ -307,7 +309,7 @@ class SkillEvaluator:
 
     async def _judging(self) -> list[SkillScores]:
         prompts, a, first = self._drafts()
-        b = [self._world.write(task, self._chance, ErrorRates()) for task in self._tasks]
+        b = [self._world.write(task, self._probability, ErrorRates()) for task in self._tasks]
         second = self._assess(prompts, b)
         apart = [abs(x.utility - y.utility) > 0.02 for x, y in zip(first, second, strict=True)]
         better = ["a" if x.utility > y.utility else "b" for x, y in zip(first, second, strict=True)]
@@ -344,14 +346,14 @@ class SkillEvaluator:
         chosen: list[Rule] = []
         examples: list[list[str]] = []
         while len(chosen) < self._count:
-            rule = rules[int(self._chance.integers(len(rules)))]
-            found = rule_examples(self._world, rule, self._chance, split="held-out")
-            if found is not None:
+            rule = rules[int(self._probability.integers(len(rules)))]
+            result = rule_examples(self._world, rule, self._probability, split="held-out")
+            if result is not None:
                 chosen.append(rule)
-                examples.append(found)
+                examples.append(result)
 
         async def right(shown: Sequence[Sequence[str]]) -> Array:
-            said = await self.say([skills.to_find_rule(list(found)) for found in shown])
+            said = await self.say([skills.to_find_rule(list(result)) for result in shown])
             return np.array(
                 [float(text.strip() == rule.text) for text, rule in zip(said, chosen, strict=True)]
             )

@@ -72,9 +72,9 @@ def _named(found: Assessment) -> str:
 
 def read_verdict(text: str) -> Literal["a", "b", "tie"] | None:
     """Return which answer a judgement finds better; ``None`` where it does not say."""
-    found = re.search(r"\b([AB]) is better", text)
-    if found:
-        return "a" if found[1] == "A" else "b"
+    result = re.search(r"\b([AB]) is better", text)
+    if result:
+        return "a" if result[1] == "A" else "b"
     return "tie" if EQUALLY_GOOD in text else None
 
 

@@ -63,10 +63,10 @@ class TrueUtility:
 
     async def score(self, answers: Sequence[Answer]) -> Scores:
         """Return the utility of each answer, or its aspect's value."""
-        found = [self._world.assess(prompt, text, self._rules) for prompt, text in answers]
+        results = [self._world.assess(prompt, text, self._rules) for prompt, text in answers]
         return Scores(
             np.array(
-                [one.aspects[self._aspect] if self._aspect else one.utility for one in found],
+                [one.aspects[self._aspect] if self._aspect else one.utility for one in results],
                 dtype=float,
             )
         )

@@ -25,7 +25,7 @@ Split = Literal["train", "held-out", "out-of-scope"]
 spoil."""
 SPLITS: tuple[Split, ...] = ("train", "held-out", "out-of-scope")
 
-Chance = np.random.Generator
+Rng = np.random.Generator
 
 
 @dataclass(frozen=True)
@@ -137,7 +137,7 @@ class World(ABC, Generic[AnyTask]):
     """Every standing instruction that the world understands."""
 
     @abstractmethod
-    def draw(self, chance: Chance, *, unusual: bool) -> AnyTask:
+    def draw(self, rng: Rng, *, unusual: bool) -> AnyTask:
         """Return a task at random, an unusual one for the split "out-of-scope"."""
 
     @abstractmethod
@@ -153,9 +153,7 @@ class World(ABC, Generic[AnyTask]):
         """Return the truth about an answer, where these rules are in force for the task."""
 
     @abstractmethod
-    def compose(
-        self, task: AnyTask, rules: Sequence[Rule], chance: Chance, care: ErrorRates
-    ) -> str:
+    def compose(self, task: AnyTask, rules: Sequence[Rule], rng: Rng, care: ErrorRates) -> str:
         """Return an answer of a writer of that care, who follows all of these rules."""
 
     @abstractmethod
@@ -171,26 +169,22 @@ class World(ABC, Generic[AnyTask]):
         """Return the request in other words, as a user who was not understood would put it."""
 
     @abstractmethod
-    def mislead(self, task: AnyTask, text: str, chance: Chance) -> Issue | None:
+    def mislead(self, task: AnyTask, text: str, rng: Rng) -> Issue | None:
         """Return a fault that an answer does not have, as somebody who errs would see it.
 
         Its advice reads like true advice; who follows it spoils the answer. ``None`` where the
         answer gives no occasion.
         """
 
-    def write(
-        self, task: AnyTask, chance: Chance, care: ErrorRates, rules: Sequence[Rule] = ()
-    ) -> str:
+    def write(self, task: AnyTask, rng: Rng, care: ErrorRates, rules: Sequence[Rule] = ()) -> str:
         """Return an answer of a writer of that care, who was told these rules.
 
         They are followed in their scope and, by how much they spill, outside.
         """
         followed = [
-            rule
-            for rule in rules
-            if self.applies(rule, task) or chance.random() < care.overgeneralise
+            rule for rule in rules if self.applies(rule, task) or rng.random() < care.overgeneralise
         ]
-        return self.compose(task, followed, chance, care)
+        return self.compose(task, followed, rng, care)
 
     def tasks(self, split: Split, count: int, *, seed: int = 0) -> tuple[AnyTask, ...]:
         """Return so many different tasks; no two splits share any.
@@ -200,16 +194,16 @@ class World(ABC, Generic[AnyTask]):
         RecordError
             If the split does not hold so many.
         """
-        chance = np.random.default_rng([seed, SPLITS.index(split)])
-        found: dict[AnyTask, None] = {}
+        rng = np.random.default_rng([seed, SPLITS.index(split)])
+        results: dict[AnyTask, None] = {}
         for _ in range(1000 + 40 * count):
-            if len(found) == count:
-                return tuple(found)
-            task = self.draw(chance, unusual=split == "out-of-scope")
+            if len(results) == count:
+                return tuple(results)
+            task = self.draw(rng, unusual=split == "out-of-scope")
             if split == "out-of-scope" or split == split_of(task.text):
-                found[task] = None
+                results[task] = None
         raise RecordError(
-            f"The world {self.name!r} has no {count} different {split} tasks, only {len(found)}",
+            f"The world {self.name!r} has no {count} different {split} tasks, only {len(results)}",
             "Ask for fewer",
         )
 

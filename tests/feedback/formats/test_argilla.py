@@ -53,8 +53,8 @@ def test_what_was_discarded_is_left_out(tmp_path):
 
 def test_the_name_of_a_response_is_a_preference_and_neither_is_both_bad(tmp_path):
     case = one(written(tmp_path / "x.jsonl", FLAT_2))
-    found = {said.annotator.id: (said.verdict, said.confidence) for said in case.of(Preference)}
-    assert found == {"ada": ("a", None), "bo": ("both_bad", None), "judge": ("b", 0.7)}
+    results = {said.annotator.id: (said.verdict, said.confidence) for said in case.of(Preference)}
+    assert results == {"ada": ("a", None), "bo": ("both_bad", None), "judge": ("b", 0.7)}
     assert case.of(Critique) == []
 
 

@@ -12,10 +12,10 @@ PAGE = (REPOSITORY / "docs" / "formats.md").read_text(encoding="utf-8")
 
 def table(first):
     """The rows of the table whose first column is headed so: names to the rest of the line."""
-    (found,) = re.findall(
+    (result,) = re.findall(
         rf"^\| {re.escape(first)} \|.*\n\|[-|]+\n((?:\|.*\n)+)", PAGE, re.MULTILINE
     )
-    rows = [line.strip("|").split("|", 1) for line in found.splitlines()]
+    rows = [line.strip("|").split("|", 1) for line in result.splitlines()]
     return {name: rest for names, rest in rows for name in re.findall(r"`([^`]+)`", names)}
 
 

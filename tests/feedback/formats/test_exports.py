@@ -38,10 +38,10 @@ ADA = Annotator.human("ada")
 
 def both():
     """A case with a pair, an example, a label and steps in it."""
-    talk = Interaction.of("2 + 2?", "4", "5")
-    about = {"interaction": talk.id, "annotator": Annotator.human("ada")}
+    interaction = Interaction.of("2 + 2?", "4", "5")
+    about = {"interaction": interaction.id, "annotator": Annotator.human("ada")}
     return Case(
-        talk,
+        interaction,
         (
             Preference(**about, a="0", b="1", verdict="a"),
             Demonstration(**about, text="Four"),
@@ -96,8 +96,11 @@ def test_backtalks_own_layout_loses_nothing(found, ending, tmp_path_factory):
 
 
 def test_what_a_layout_cannot_hold_is_counted(tmp_path):
-    talk = Interaction.of("2 + 2?", "4")
-    alone = Case(talk, (Critique(interaction=talk.id, annotator=Annotator.human(), text="Hm."),))
+    interaction = Interaction.of("2 + 2?", "4")
+    alone = Case(
+        interaction,
+        (Critique(interaction=interaction.id, annotator=Annotator.human(), text="Hm."),),
+    )
     done = export([alone, both()], tmp_path / "x.jsonl", "trl-preference")
     assert (done.rows, done.cases, done.left_out) == (1, 1, 1)
 
@@ -155,12 +158,12 @@ def test_pairs_of_every_kind_of_feedback_come_back(found, name, view, ending, tm
 
 
 def test_a_ranking_is_exported_as_its_pairs(tmp_path):
-    talk = Interaction.of("Name a prime.", "7", "9", "2")
-    said = Ranking(interaction=talk.id, annotator=ADA, tiers=(("0", "2"), ("1",)))
+    interaction = Interaction.of("Name a prime.", "7", "9", "2")
+    said = Ranking(interaction=interaction.id, annotator=ADA, tiers=(("0", "2"), ("1",)))
     path = tmp_path / "x.jsonl"
-    done = export([Case(talk, (said,))], path, "trl-preference")
-    found = [(row["chosen"], row["rejected"]) for row in rows_of(path)]
-    assert found == [([answer("7")], [answer("9")]), ([answer("2")], [answer("9")])]
+    done = export([Case(interaction, (said,))], path, "trl-preference")
+    results = [(row["chosen"], row["rejected"]) for row in rows_of(path)]
+    assert results == [([answer("7")], [answer("9")]), ([answer("2")], [answer("9")])]
     assert done.dropped == {"a tie, which prefers neither": 1}
 
 
@@ -192,8 +195,8 @@ def test_rows_are_what_the_layouts_pages_say(tmp_path):
 
 
 def test_why_cases_were_left_out(tmp_path):
-    talk = Interaction.of("2 + 2?", "4", "5")
-    about = {"interaction": talk.id, "annotator": ADA}
+    interaction = Interaction.of("2 + 2?", "4", "5")
+    about = {"interaction": interaction.id, "annotator": ADA}
     alone = [
         (),
         (Critique(**about, text="Hm."),),
@@ -205,7 +208,7 @@ def test_why_cases_were_left_out(tmp_path):
     ]
     loose = [Instruction(interaction=None, annotator=ADA, text="Be brief.")]
     path = tmp_path / "x.jsonl"
-    done = export([Case(talk, said) for said in alone], path, "trl-preference", loose=loose)
+    done = export([Case(interaction, said) for said in alone], path, "trl-preference", loose=loose)
     assert (done.rows, done.cases, done.left_out) == (0, 0, 7)
     assert path.read_text() == ""
     assert done.reasons == {
@@ -231,7 +234,7 @@ def several_messages():
         Message(role="tool", content="4", tool_call_id="c"),
         Message.assistant("It is 4."),
     )
-    talk = Interaction(
+    interaction = Interaction(
         prompt=(Message.user("2 + 2?"),),
         responses=(
             Response(id="0", text="It is 4.", messages=turns),
@@ -239,8 +242,8 @@ def several_messages():
         ),
         metadata={"tools": [{"type": "function"}]},
     )
-    said = Preference(interaction=talk.id, annotator=ADA, a="0", b="1", verdict="a")
-    return Case(talk, (said,)), turns
+    said = Preference(interaction=interaction.id, annotator=ADA, a="0", b="1", verdict="a")
+    return Case(interaction, (said,)), turns
 
 
 def test_answers_of_several_messages_are_written_whole_where_that_can_be(tmp_path):
@@ -279,8 +282,11 @@ def test_standard_output_gets_json_lines(monkeypatch):
 @pytest.mark.parametrize("ending", [".jsonl", ".parquet"])
 @pytest.mark.parametrize("name", ["trl-preference", "backtalk"])
 def test_memory_does_not_grow_with_the_number_of_cases(name, ending, tmp_path):
-    talk = Interaction.of("2 + 2?", "4" * 1_000, "5" * 1_000)
-    case = Case(talk, (Preference(interaction=talk.id, annotator=ADA, a="0", b="1", verdict="a"),))
+    interaction = Interaction.of("2 + 2?", "4" * 1_000, "5" * 1_000)
+    case = Case(
+        interaction,
+        (Preference(interaction=interaction.id, annotator=ADA, a="0", b="1", verdict="a"),),
+    )
     peaks = []
     for count in (11_000, 33_000):
         tracemalloc.start()

@@ -380,9 +380,9 @@ def test_labels_good_and_bad(tmp_path):
 
 
 def test_weights_say_which_answers_are_to_be_imitated(tmp_path):
-    talk = [*CHAT, answer("4"), *CHAT, answer("5"), *CHAT, answer("6")]
-    talk[1]["weight"], talk[3]["weight"], talk[5]["weight"] = 1, 1, 0
-    (row,) = read(written(tmp_path / "x.jsonl", {"messages": talk, "tools": [{"a": 1}]}))
+    interaction = [*CHAT, answer("4"), *CHAT, answer("5"), *CHAT, answer("6")]
+    interaction[1]["weight"], interaction[3]["weight"], interaction[5]["weight"] = 1, 1, 0
+    (row,) = read(written(tmp_path / "x.jsonl", {"messages": interaction, "tools": [{"a": 1}]}))
     assert [said.text for case in row.cases for said in case.of(Demonstration)] == ["4", "5"]
     assert [len(case.interaction.prompt) for case in row.cases] == [1, 3]
     assert all(case.interaction.metadata["tools"] == [{"a": 1}] for case in row.cases)

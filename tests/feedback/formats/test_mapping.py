@@ -67,12 +67,16 @@ WHOLE = {
 
 def test_a_mapping_reads_every_kind():
     (case,) = RowMapping.from_yaml(MAPPING).parse(WHOLE)
-    talk = case.interaction
-    assert [m.role for m in talk.prompt] == ["system", "user"]
-    assert [r.model for r in talk.responses] == ["m", "house"]
-    assert (talk.user, talk.metadata, talk.time.year) == ("bo", {"meta.channel": "mail"}, 2026)
+    interaction = case.interaction
+    assert [m.role for m in interaction.prompt] == ["system", "user"]
+    assert [r.model for r in interaction.responses] == ["m", "house"]
+    assert (interaction.user, interaction.metadata, interaction.time.year) == (
+        "bo",
+        {"meta.channel": "mail"},
+        2026,
+    )
     for item in case.feedback:
-        item.check(talk)
+        item.check(interaction)
     kinds = {item.kind: item for item in case.feedback}
     assert len(kinds) == 11
     assert kinds["rating"].normalised == 0.7
@@ -270,9 +274,9 @@ def test_a_dotted_name_goes_into_nested_values():
 @pytest.mark.parametrize(
     "moment", ["2024-05-31T12:00:00Z", "2024-05-31 14:00:00+02:00", 1717156800, "1717156800"]
 )
-def test_times_as_text_and_as_seconds(moment):
+def test_times_as_text_and_as_seconds(timestamp):
     mapping = "{prompt: q, time: t, responses: [x], feedback: [{kind: label, column: ok, time: t}]}"
-    case = parsed(mapping, {"q": "?", "x": "4", "ok": 1, "t": moment})
+    case = parsed(mapping, {"q": "?", "x": "4", "ok": 1, "t": timestamp})
     assert case.interaction.time == case.feedback[0].time
     assert case.interaction.time.isoformat() == "2024-05-31T12:00:00+00:00"
 

@@ -99,9 +99,11 @@ def test_csv_tsv_json_and_parquet_say_the_same(tmp_path):
     pq.write_table(pa.Table.from_pylist(rows), tmp_path / "c.parquet")
     header = "prompt,chosen,rejected"
     (tmp_path / "d.csv").write_text(f'\ufeff{header}\r\n2 + 2?,4,5\r\n"a, b\nc","x""y",z\r\n')
-    found = {path.suffix: [row.cases for row in read(path)] for path in sorted(tmp_path.iterdir())}
-    assert len(found) == 4
-    assert all(each == found[".jsonl"] for each in found.values())
+    results = {
+        path.suffix: [row.cases for row in read(path)] for path in sorted(tmp_path.iterdir())
+    }
+    assert len(results) == 4
+    assert all(each == results[".jsonl"] for each in results.values())
 
 
 def test_a_folder_is_read_with_its_subfolders_but_for_hidden_and_rejected(tmp_path):

@@ -39,7 +39,7 @@ ALWAYS = "Say that it opens at nine."
 """A system prompt that the model follows."""
 
 
-def talk(number):
+def interaction(number):
     return Interaction.of(f"Open {number}?", BEST, WORSE, WORST)
 
 
@@ -65,7 +65,7 @@ def said(about, number):
 
 def fill(store):
     for number in range(PROMPTS):
-        about = talk(number)
+        about = interaction(number)
         store.add(about, *said(about, number))
 
 
@@ -140,12 +140,12 @@ def parts_of(name, store, *, policy=RULES, kinds=None, window=None, **options):
 def read(tree):
     """A tree as its prompt, and the text, value and learned text of each response."""
     decode = _words().decode
-    found = []
+    results = []
     for branch in tree.branches:
         weights = branch.weights or (1.0,) * len(branch.tokens)
         learned = [token for token, w in zip(branch.tokens, weights, strict=True) if w]
-        found.append((decode(branch.tokens), branch.value, decode(learned)))
-    return decode(tree.prompt), found
+        results.append((decode(branch.tokens), branch.value, decode(learned)))
+    return decode(tree.prompt), results
 
 
 def texts(part):

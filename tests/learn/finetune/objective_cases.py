@@ -46,7 +46,7 @@ class Case:
 
     def responses(self) -> list[list[tuple[float, Numbers, Numbers, Numbers]]]:
         """Return value, weights, policy and reference of each response, in a list a tree."""
-        found, at = [], 0
+        result, at = [], 0
         for tree in self.trees:
             row = []
             for branch in tree.branches:
@@ -61,8 +61,8 @@ class Case:
                     )
                 )
                 at = place.stop
-            found.append(row)
-        return found
+            result.append(row)
+        return result
 
     def log_ratios(self) -> list[Numbers]:
         """Return the log-ratio of each response, in an array a tree."""
@@ -120,8 +120,8 @@ def mean_loss(bound: BoundObjective, batch: Batch) -> Tensor:
 
 def gradient(bound: BoundObjective, case: Case) -> Tensor:
     policy = case.policy.clone().requires_grad_()
-    (found,) = torch.autograd.grad(mean_loss(bound, case.batch(policy)), policy)
-    return found
+    (result,) = torch.autograd.grad(mean_loss(bound, case.batch(policy)), policy)
+    return result
 
 
 def check_gradient(bound: BoundObjective, case: Case) -> None:
@@ -175,7 +175,9 @@ def bandit(
         policy = torch.log_softmax(logits, dim=0)
         divergence = (policy.exp() * (policy - reference)).sum().detach() if pooled else None
         rivals = policy.flip(0)[tokens][:, None] if len(logits) == 2 else None
-        batch = Batch.of(trees, policy[tokens], reference[tokens], top_k=rivals, anchor_log_ratio=divergence)
+        batch = Batch.of(
+            trees, policy[tokens], reference[tokens], top_k=rivals, anchor_log_ratio=divergence
+        )
         return mean_loss(bound, batch)
 
     return loss

@@ -24,17 +24,17 @@ def model(architecture="llama"):
     return network(architecture)
 
 
-def tokens(chance, most):
-    return tuple(chance.integers(2, VOCABULARY, chance.integers(1, most + 1)).tolist())
+def tokens(rng, most):
+    return tuple(rng.integers(2, VOCABULARY, rng.integers(1, most + 1)).tolist())
 
 
 def trees(count, *, seed=0, responses=2, paired=True):
     """Trees with responses of random tokens, the first better than each other one."""
-    chance = np.random.default_rng(seed)
+    rng = np.random.default_rng(seed)
     return [
         PromptTree(
-            tokens(chance, 12),
-            tuple(ResponseTokens((*tokens(chance, 9), 1)) for _ in range(responses)),
+            tokens(rng, 12),
+            tuple(ResponseTokens((*tokens(rng, 9), 1)) for _ in range(responses)),
             pairs=tuple(PairLabel(0, i) for i in range(1, responses)) if paired else (),
         )
         for _ in range(count)

@@ -67,8 +67,8 @@ def test_each_token_has_the_weight_of_the_last_of_its_characters(text, data):
     stretches = tuple((i, i + 1, float(value)) for i, value in enumerate(values))
     (branch,) = encoded(Text(text, weights=stretches)).branches
     done = 0
-    for place, weight in enumerate(branch.weights[:-1]):
-        written = CHAT.text(branch.tokens[: place + 1])
+    for index, weight in enumerate(branch.weights[:-1]):
+        written = CHAT.text(branch.tokens[: index + 1])
         last = max(len(written), done + 1)
         assert weight == values[last - 1]
         done = max(done, len(written.rstrip("\ufffd")))

@@ -40,11 +40,11 @@ def plain(folder):
 def store(tmp_path):
     with Store(tmp_path / "feedback.db") as made:
         for i in range(24):
-            talk = Interaction.of(f"Is shop {i} open today?", "Yes, we open at nine.", "No.")
+            interaction = Interaction.of(f"Is shop {i} open today?", "Yes, we open at nine.", "No.")
             made.add(
-                talk,
-                Preference(interaction=talk.id, annotator=WHO, a="0", b="1", verdict="a"),
-                Demonstration(interaction=talk.id, annotator=WHO, text="Yes, at nine."),
+                interaction,
+                Preference(interaction=interaction.id, annotator=WHO, a="0", b="1", verdict="a"),
+                Demonstration(interaction=interaction.id, annotator=WHO, text="Yes, at nine."),
             )
         yield made
 
@@ -62,9 +62,11 @@ def probability(policy, store, prompt, answer):
 
 
 HELD_OUT = next(
-    talk.prompt
+    interaction.prompt
     for i in range(1000)
-    if in_split((talk := Interaction.of(f"Is store {i} open today?", "Yes.")).prompt, "held-out")
+    if in_split(
+        (interaction := Interaction.of(f"Is store {i} open today?", "Yes.")).prompt, "held-out"
+    )
 )
 
 
@@ -184,10 +186,10 @@ def test_progress_says_what_was_measured(plain, store):
 
 def test_rehearsing_trains_nothing(plain, store):
     with Run(seed=0) as run:
-        found = asyncio.run(dry_run("dpo", plain, TrainingSet(store), run))
-    assert found.passed
-    assert {row.part for row in found.shown} == {"preference"}
-    assert json.dumps([vars(check) for check in found.checks])
+        result = asyncio.run(dry_run("dpo", plain, TrainingSet(store), run))
+    assert result.passed
+    assert {row.part for row in result.shown} == {"preference"}
+    assert json.dumps([vars(check) for check in result.checks])
 
 
 def test_what_cannot_be_trained_is_an_error(plain, store, tmp_path):

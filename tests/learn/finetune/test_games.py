@@ -33,9 +33,9 @@ def test_a_step_of_inpo_is_the_mirror_step(at):
     """``pi proportional to base^(tau/eta) pi_t^(1 - tau/eta) exp(P(. > pi_t) / eta)``."""
     now = np.log([[0.1, 0.6, 0.3]])
     cases = every_pair(GAME[None], np.exp(now))
-    found = at.learned("inpo", now, cases, eta=0.5, tau=0.2, base=at.policy(BASE).id)
+    result = at.learned("inpo", now, cases, eta=0.5, tau=0.2, base=at.policy(BASE).id)
     mirror = log_softmax(0.4 * BASE + 0.6 * now + wins(now) / 0.5, axis=1)
-    np.testing.assert_allclose(found, mirror, atol=1e-6)
+    np.testing.assert_allclose(result, mirror, atol=1e-6)
 
 
 def test_a_step_of_nash_md_plays_against_the_mixture(at):
@@ -43,17 +43,17 @@ def test_a_step_of_nash_md_plays_against_the_mixture(at):
     mu = log_softmax((1 - weight) * now + weight * BASE, axis=1)
     cases = every_pair(GAME[None], np.exp(mu))
     near = at.policy(BASE).id
-    found = at.learned("nash-md", now, cases, eta=eta, tau=eta * weight, base=near)
-    np.testing.assert_allclose(found, log_softmax(mu + wins(mu) / eta, axis=1), atol=1e-6)
+    result = at.learned("nash-md", now, cases, eta=eta, tau=eta * weight, base=near)
+    np.testing.assert_allclose(result, log_softmax(mu + wins(mu) / eta, axis=1), atol=1e-6)
 
 
 def test_a_step_of_nash_mp_is_the_proximal_step(at):
     """``argmax P(pi > half) - beta KL(pi, base) - 1/2 KL(pi, now)``."""
     now, half, beta = np.log([[0.1, 0.6, 0.3]]), np.log([[0.2, 0.2, 0.6]]), 0.3
     cases = every_pair(GAME[None], np.exp(half))
-    found = at.learned("nash-mp", half, cases, beta=beta, base=at.policy(BASE).id, reference=now)
+    result = at.learned("nash-mp", half, cases, beta=beta, base=at.policy(BASE).id, reference=now)
     proximal = log_softmax((beta * BASE + 0.5 * now + wins(half)) / (beta + 0.5), axis=1)
-    np.testing.assert_allclose(found, proximal, atol=1e-6)
+    np.testing.assert_allclose(result, proximal, atol=1e-6)
 
 
 def test_a_step_of_sppo_is_exponential_weights(at):
@@ -64,10 +64,10 @@ def test_a_step_of_sppo_is_exponential_weights(at):
     """
     now = np.log([[0.2, 0.5, 0.3]])
     beta = 20.0
-    found = at.learned("sppo", now, every_pair(GAME[None], np.full((1, 3), 1 / 3)), beta=beta)
+    result = at.learned("sppo", now, every_pair(GAME[None], np.full((1, 3), 1 / 3)), beta=beta)
     rates = GAME.mean(axis=1)[None]
     np.testing.assert_allclose(
-        (found - now) - (found - now).mean(), (rates - rates.mean()) / beta, atol=2e-3
+        (result - now) - (result - now).mean(), (rates - rates.mean()) / beta, atol=2e-3
     )
 
 
@@ -75,9 +75,9 @@ def test_a_soft_step_of_dno_is_exponential_weights(at):
     """Rosset et al. (2024), algorithm 1: the log-ratios' differences are those of win rates."""
     now = np.log([[0.2, 0.5, 0.3]])
     cases = every_pair(GAME[None], np.full((1, 3), 1 / 3))
-    found = at.learned("dno", now, cases, eta=0.7, labels="soft", gap=0.0)
+    result = at.learned("dno", now, cases, eta=0.7, labels="soft", gap=0.0)
     rates = GAME.mean(axis=1)[None]
-    np.testing.assert_allclose(found, log_softmax(now + rates / 0.7, axis=1), atol=1e-5)
+    np.testing.assert_allclose(result, log_softmax(now + rates / 0.7, axis=1), atol=1e-5)
 
 
 def test_nash_md_comes_to_the_regularised_nash_policy(at):
@@ -86,15 +86,15 @@ def test_nash_md_comes_to_the_regularised_nash_policy(at):
     assert away[-1] < 0.01
     assert away[-1] < 0.05 * away[0]
     bounds = [8 / (TAU**2 * (step + 1)) for step in range(len(path))]
-    assert all(found <= bound for found, bound in zip(away, bounds, strict=True))
+    assert all(result <= bound for result, bound in zip(away, bounds, strict=True))
 
 
 def test_nash_mp_comes_there_as_fast_as_the_theorem_says(at):
     """At least as ``(1 + 2 beta)^(-N/2)`` in N queries; Tiapkin et al. (2025)."""
     path = nash_mp_path(at, GAME, BASE, beta=TAU, steps=15)
     away = [divergence(wanted(), each) for each in path]
-    for step, found in enumerate(away):
-        assert found <= away[0] * (1 + 2 * TAU) ** -step + 1e-9
+    for step, result in enumerate(away):
+        assert result <= away[0] * (1 + 2 * TAU) ** -step + 1e-9
     assert away[-1] < 1e-4
 
 
@@ -135,23 +135,23 @@ def test_the_bonus_of_xpo_finds_an_arm_that_the_reference_never_draws(at):
     rewards = np.array([[0.1, 0.3, 0.2, 3.0]])
     base = np.log([[0.333, 0.333, 0.333, 0.001]])
     judge = Table(by_rewards(rewards))
-    found = {}
+    results = {}
     for alpha in (0.1, 0.0):
         now, cases = base, []
         for number in range(25):
             cases += at.answers([now, base], 2, seed=number, judge=judge)
             now = at.learned("xpo", now, cases, alpha=alpha, beta=0.5, reference=base, within=12.0)
-        found[alpha] = float(np.exp(now[0, -1]))
-    assert found[0.1] > 0.5
-    assert found[0.0] < 0.1
+        results[alpha] = float(np.exp(now[0, -1]))
+    assert results[0.1] > 0.5
+    assert results[0.0] < 0.1
 
 
 def test_xpo_without_a_bonus_reaches_the_optimum_of_dpo(at):
     """``pi proportional to pi_ref exp(r / beta)``, where the labels cover all arms."""
     rewards, beta = np.array([[1.0, -0.5, 0.3]]), 0.8
     cases = every_pair(by_rewards(rewards), np.full((1, 3), 1 / 3))
-    found = at.learned("xpo", BASE, cases, alpha=0.0, beta=beta)
-    np.testing.assert_allclose(found, log_softmax(BASE + rewards / beta, axis=1), atol=1e-5)
+    result = at.learned("xpo", BASE, cases, alpha=0.0, beta=beta)
+    np.testing.assert_allclose(result, log_softmax(BASE + rewards / beta, axis=1), atol=1e-5)
 
 
 def test_spac_distrusts_an_arm_that_few_labels_speak_for(at):

@@ -164,9 +164,9 @@ def test_the_marginal_likelihood_is_that_of_any_solution():
         PromptTree((1,), (ResponseTokens((2,)),)),
     ]
     policy = torch.tensor([-1.0, -0.5, -0.7, -3.0, -2.0], dtype=torch.float64)
-    found = find_objective("beta-mml").bind(beta=0.5)(Batch.of(trees, policy)).losses
+    result = find_objective("beta-mml").bind(beta=0.5)(Batch.of(trees, policy)).losses
     first = -np.log(np.exp(0.5 * -1.5) + np.exp(0.5 * -0.7) + 1) / 0.5
-    np.testing.assert_allclose(found, [first, 2.0])
+    np.testing.assert_allclose(result, [first, 2.0])
 
 
 def test_answers_chain_from_the_best_down():
@@ -357,13 +357,17 @@ def test_no_example_weighs_more_than_the_heaviest(tmp_path):
     with Store(tmp_path / "s.db") as opened:
         for number in range(12):
             polite = number % 2 == 0
-            talk = Interaction.of(
+            interaction = Interaction.of(
                 "Please?" if polite == (number < 10) else "What?", f"Yes {number}."
             )
             said = Label(
-                interaction=talk.id, annotator=ADA, response="0", good=polite, aspect="polite"
+                interaction=interaction.id,
+                annotator=ADA,
+                response="0",
+                good=polite,
+                aspect="polite",
             )
-            opened.add(talk, said)
+            opened.add(interaction, said)
         for heaviest, spread in ((1.0, 0.0), (5.0, 0.1)):
             parts, _ = parts_of("fast", opened, counterfactuals=0, heaviest=heaviest)
             weights = [tree.weight for tree in parts["codes"].trees]

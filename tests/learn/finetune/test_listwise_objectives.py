@@ -79,14 +79,14 @@ class TestLipo:
                         cut = abs(1 / math.log(1 + tau[i]) - 1 / math.log(1 + tau[j]))
                         total += gain * cut * math.log(1 + math.exp(-(s[i] - s[j])))
             expected.append(total)
-        found = bind("lipo", beta=0.4)(case.batch()).losses
-        np.testing.assert_allclose(found.numpy(), expected, atol=1e-12)
+        result = bind("lipo", beta=0.4)(case.batch()).losses
+        np.testing.assert_allclose(result.numpy(), expected, atol=1e-12)
 
     def test_is_a_weighted_pairwise_logistic_loss_for_two(self) -> None:
         case = pair_case((0.9, 0.2), (0.3, -0.5))
         weight = (2**0.9 - 2**0.2) * (1 / math.log(2) - 1 / math.log(3))
-        found = float(bind("lipo", beta=0.4)(case.batch()).losses[0])
-        assert found == pytest.approx(-weight * math.log(cases.sigmoid(0.4 * 0.8)))
+        result = float(bind("lipo", beta=0.4)(case.batch()).losses[0])
+        assert result == pytest.approx(-weight * math.log(cases.sigmoid(0.4 * 0.8)))
 
     def test_learns_where_the_policy_is_the_reference(self) -> None:
         case = cases.ragged(0, cases.scored).at_start()
@@ -104,8 +104,8 @@ class TestRankSoftmax:
             )
             for r, psi in zip(case.log_ratios(), case.values(), strict=True)
         ]
-        found = bind("rank-softmax", beta=0.4)(case.batch()).losses
-        np.testing.assert_allclose(found.numpy(), expected, atol=1e-12)
+        result = bind("rank-softmax", beta=0.4)(case.batch()).losses
+        np.testing.assert_allclose(result.numpy(), expected, atol=1e-12)
 
     def test_a_list_of_zeros_has_no_loss(self) -> None:
         case = pair_case((0.0, 0.0), (0.3, -0.5))
@@ -131,15 +131,15 @@ class TestPlackettLuce:
             -log_ranking(tuple(np.argsort(-values)), 0.4 * ratios)
             for ratios, values in zip(case.log_ratios(), case.values(), strict=True)
         ]
-        found = bind("plackett-luce-dpo", beta=0.4)(case.batch()).losses
-        np.testing.assert_allclose(found.numpy(), expected, atol=1e-12)
+        result = bind("plackett-luce-dpo", beta=0.4)(case.batch()).losses
+        np.testing.assert_allclose(result.numpy(), expected, atol=1e-12)
 
     @pytest.mark.parametrize("draw", [cases.scored, cases.coarse])
     def test_starts_at_the_logarithm_of_the_number_of_orders(self, draw) -> None:
         case = cases.ragged(0, draw).at_start()
         expected = [math.log(math.factorial(len(tree.branches))) for tree in case.trees]
-        found = bind("plackett-luce-dpo")(case.batch()).losses
-        np.testing.assert_allclose(found.numpy(), expected, atol=1e-12)
+        result = bind("plackett-luce-dpo")(case.batch()).losses
+        np.testing.assert_allclose(result.numpy(), expected, atol=1e-12)
 
     def test_ties_are_nearer_the_mean_over_their_orders_than_any_one_order(self) -> None:
         rng = np.random.default_rng(0)
@@ -152,22 +152,22 @@ class TestPlackettLuce:
             case = cases.Case(
                 (cases.arms(*values.tolist()),), policy, torch.zeros_like(policy), policy[:, None]
             )
-            found = float(bind("plackett-luce-dpo", beta=1.0)(case.batch()).losses[0])
+            result = float(bind("plackett-luce-dpo", beta=1.0)(case.batch()).losses[0])
             losses = [
                 -log_ranking((*first, *then, 5), s)
                 for first in permutations((0, 1))
                 for then in permutations((2, 3, 4))
             ]
             exact = -np.log(np.mean(np.exp(-np.array(losses))))
-            away.append(abs(found - exact))
+            away.append(abs(result - exact))
             one_order.append(np.abs(np.array(losses) - exact).mean())
         assert np.mean(away) < 0.5 * np.mean(one_order)
 
     def test_is_dpo_for_two(self) -> None:
         case = cases.ragged(2, lambda rng, count: [0.2, 0.7])
         expected = [-math.log(cases.sigmoid(0.4 * (r[1] - r[0]))) for r in case.log_ratios()]
-        found = bind("plackett-luce-dpo", beta=0.4)(case.batch()).losses
-        np.testing.assert_allclose(found.numpy(), expected, atol=1e-12)
+        result = bind("plackett-luce-dpo", beta=0.4)(case.batch()).losses
+        np.testing.assert_allclose(result.numpy(), expected, atol=1e-12)
 
     def test_pairs_of_trl(self) -> None:
         trl = pytest.importorskip("trl", reason="TRL is what the losses are compared with")
@@ -224,13 +224,13 @@ class TestPro:
                 total -= math.log(own / (own + sum(math.exp(s[i] / t[i]) for i in others)))
             _, w, p, _ = ordered[0]
             expected.append(total - 0.05 * (len(s) - 1) ** 2 * (w @ p))
-        found = bind("pro", beta=0.05, temperature=temperature)(case.batch()).losses
-        np.testing.assert_allclose(found.numpy(), expected, atol=1e-12)
+        result = bind("pro", beta=0.05, temperature=temperature)(case.batch()).losses
+        np.testing.assert_allclose(result.numpy(), expected, atol=1e-12)
 
     def test_is_a_logistic_loss_for_two(self) -> None:
         case = pair_case((0.9, 0.2), (-0.3, -1.5))
-        found = float(bind("pro", beta=0.0)(case.batch()).losses[0])
-        assert found == pytest.approx(-math.log(cases.sigmoid(0.7 * 1.2)))
+        result = float(bind("pro", beta=0.0)(case.batch()).losses[0])
+        assert result == pytest.approx(-math.log(cases.sigmoid(0.7 * 1.2)))
 
     def test_equals_are_not_set_against_each_other(self) -> None:
         case = pair_case((0.9, 0.9), (-0.3, -1.5))

@@ -85,10 +85,12 @@ def shop(number):
     hour = number + 1
     good = f"Yes.\nWe open at {hour}."
     bad = f"Yes.\nWe close at {hour}." if number % 2 else "Yes."
-    talk = Interaction.of(f"Is shop {number} open?\nBe brief.\nName {hour}.", good, bad, "No idea.")
-    said = {"interaction": talk.id, "annotator": ADA}
+    interaction = Interaction.of(
+        f"Is shop {number} open?\nBe brief.\nName {hour}.", good, bad, "No idea."
+    )
+    said = {"interaction": interaction.id, "annotator": ADA}
     second = bad.find("\n") + 1
-    return talk, [
+    return interaction, [
         Preference(**said, a="0", b="1", verdict="a", strength=0.5),
         Ranking(**said, tiers=(("0",), ("1", "2"))),
         *(
@@ -128,8 +130,8 @@ def shop(number):
 def store(tmp_path_factory):
     with Store(tmp_path_factory.mktemp("preferences") / "s.db") as opened:
         for number in range(10):
-            talk, said = shop(number)
-            opened.add(talk, *said)
+            interaction, said = shop(number)
+            opened.add(interaction, *said)
         yield opened
 
 
@@ -259,12 +261,12 @@ def test_what_step_dpo_masks_would_cancel_anyway():
         OPEN, [Text("Yes.\nAt 9.\n", ends=False), Text("Yes.\nAt 8.\n", ends=False)],
         pairs=tree.pairs,
     )  # fmt: skip
-    chance = np.random.default_rng(0)
+    rng = np.random.default_rng(0)
     known = {}  # a token's log-probability depends on what stands before it alone
 
     def log_probabilities(made):
         places = [b.tokens[: i + 1] for b in made.branches for i in range(len(b.tokens))]
-        return torch.tensor([known.setdefault(place, chance.normal()) for place in places])
+        return torch.tensor([known.setdefault(place, rng.normal()) for place in places])
 
     goal = find_objective("step-dpo").bind()
     losses = [
@@ -275,11 +277,11 @@ def test_what_step_dpo_masks_would_cancel_anyway():
 
 
 def steps(text, *verdicts):
-    found, start = [], 0
+    result, start = [], 0
     for part, verdict in zip(segments(text), verdicts, strict=True):
-        found.append(Step(start=start, end=start + len(part), verdict=verdict))
+        result.append(Step(start=start, end=start + len(part), verdict=verdict))
         start += len(part)
-    return StepLabels(prompt=OPEN, completion=text, steps=tuple(found))
+    return StepLabels(prompt=OPEN, completion=text, steps=tuple(result))
 
 
 def test_a_wrong_step_is_set_against_the_right_ones_in_its_place():
@@ -317,19 +319,19 @@ def test_only_the_tokens_that_an_error_changed_are_learned(right, wrong, learned
 
 @pytest.mark.parametrize("text", ["7 + 5 = 12", "At 09:00.", "We open on Monday.", "a - b"])
 def test_an_injected_error_changes_one_word(text):
-    chance = np.random.default_rng(0)
+    rng = np.random.default_rng(0)
     words = rise.followers(["We open on Monday.", "We open on Friday."])
-    found = {rise.inject(text, words, chance) for _ in range(60)}
-    assert text not in found
-    assert None not in found
-    for other in found:
+    results = {rise.inject(text, words, rng) for _ in range(60)}
+    assert text not in results
+    assert None not in results
+    for other in results:
         assert sum(a != b for a, b in zip(text.split(), other.split(), strict=True)) == 1
         assert rise.changed(text, other) == 1 / len(text.split())
 
 
 def test_nothing_is_injected_where_there_is_nothing_to_change():
-    chance = np.random.default_rng(0)
-    assert [rise.inject(text, {}, chance) for text in ("", "Yes.", "漢字")] == [None] * 3
+    rng = np.random.default_rng(0)
+    assert [rise.inject(text, {}, rng) for text in ("", "Yes.", "漢字")] == [None] * 3
 
 
 def test_rise_counts_what_it_cannot_spoil_and_learns_whole_pairs_too(policy, store):
@@ -358,13 +360,13 @@ def test_the_model_can_put_the_errors_in(policy, store):
 def test_token_rewards_are_those_of_the_contrasting_system_prompts(policy, store):
     work = MethodContext(policy, TrainingSet(store, split="all"), Run())
     key = OPEN, "Yes."
-    found = asyncio.run(t_reg.token_rewards(work, [key], "Be good.", "Be bad."))
+    result = asyncio.run(t_reg.token_rewards(work, [key], "Be good.", "Be bad."))
     model = work.model()
     good, bad = (
         asyncio.run(model.score([((Message.system(words), *OPEN), "Yes.")]))[0]
         for words in ("Be good.", "Be bad.")
     )
-    np.testing.assert_allclose(found[key], 1 / (1 + np.exp(bad - good)) - 0.5)
+    np.testing.assert_allclose(result[key], 1 / (1 + np.exp(bad - good)) - 0.5)
     same = asyncio.run(t_reg.token_rewards(work, [key], "Be good.", "Be good."))
     assert set(same[key]) == {0.0}
 
@@ -373,14 +375,14 @@ def test_a_text_that_is_too_long_for_the_token_rewards_is_counted(policy, store)
     work = MethodContext(policy, TrainingSet(store, split="all"), Run())
     long = "We are sorry. " * 20
     texts = [(OPEN, "Yes."), (OPEN, long)]
-    found = asyncio.run(t_reg.token_rewards(work, texts, "Be good.", "Be bad."))
-    assert set(found) == {texts[0]}
+    result = asyncio.run(t_reg.token_rewards(work, texts, "Be good.", "Be bad."))
+    assert set(result) == {texts[0]}
     encoder = Encoder(CHAT)
     pairs = [
         Pair(prompt=OPEN, chosen="Yes.", rejected=long),
         Pair(prompt=OPEN, chosen="Yes.", rejected="Yes.", tie=True, probability=0.5),
     ]
-    assert t_reg.rewarded_trees(encoder, pairs, found) == []
+    assert t_reg.rewarded_trees(encoder, pairs, result) == []
     assert encoder.left_out == {"too long for the token rewards": 1, "ties": 1}
 
 
@@ -452,15 +454,15 @@ def test_i_orpo_trains_where_no_turn_but_an_answer_is_ended(policy, store):
 
 
 def test_only_a_prompt_with_parts_is_corrupted():
-    chance = np.random.default_rng(0)
+    rng = np.random.default_rng(0)
     one = (Message.system("Hm."), Message.user("Do it.\nBriefly."))
     other = (Message.user("Do that.\nAt length."),)
     parts = i_orpo.instruction_parts([one, other])
     assert parts == [["Briefly.", "At length."]]
-    found = i_orpo.corrupt(one, parts, chance)
-    assert [m.text for m in found] == ["Hm.", "Do it.\nAt length."]
-    assert i_orpo.corrupt((Message.user("Do it."),), parts, chance) is None
-    assert i_orpo.corrupt(one, [["Briefly."]], chance) is None
+    results = i_orpo.corrupt(one, parts, rng)
+    assert [m.text for m in results] == ["Hm.", "Do it.\nAt length."]
+    assert i_orpo.corrupt((Message.user("Do it."),), parts, rng) is None
+    assert i_orpo.corrupt(one, [["Briefly."]], rng) is None
 
 
 def test_c3po_learns_inside_and_stays_as_it_is_outside(policy, store):
@@ -480,22 +482,24 @@ def test_c3po_learns_inside_and_stays_as_it_is_outside(policy, store):
 
 
 def test_the_scope_of_an_instruction_says_where_it_holds(tmp_path):
-    talks = [Interaction.of(text, "Yes.") for text in ("a", "b", "c", "d")]
+    interactions = [Interaction.of(text, "Yes.") for text in ("a", "b", "c", "d")]
     said = {"annotator": ADA}
     scope = Scope(where="letters", inside=("b", "new"), outside=("c",))
     with Store(tmp_path / "s.db") as opened:
-        for talk in talks:
-            opened.add(talk, Label(**said, interaction=talk.id, response="0", good=True))
-        opened.add(Instruction(**said, interaction=talks[0].id, text="Shout.", scope=scope))
+        for interaction in interactions:
+            opened.add(
+                interaction, Label(**said, interaction=interaction.id, response="0", good=True)
+            )
+        opened.add(Instruction(**said, interaction=interactions[0].id, text="Shout.", scope=scope))
         opened.add(Instruction(**said, text="Sing.", scope=Scope(users=("bo",))))
         feedback = TrainingSet(opened, split="all")
         (rule,), personal = c3po.standing_rules(feedback)
-        found = c3po.scoped([rule], feedback.prompts())
+        result = c3po.scoped([rule], feedback.prompts())
         opened.add(Instruction(**said, text="Hum."))
         (_, always), _ = c3po.standing_rules(feedback)
     assert [prompt[0].text for prompt in rule.inside.values()] == ["b", "new", "a"]
-    assert [prompt[0].text for prompt in found.near] == ["c"]
-    assert [prompt[0].text for prompt in found.outside] == ["d"]
+    assert [prompt[0].text for prompt in result.near] == ["c"]
+    assert [prompt[0].text for prompt in result.outside] == ["d"]
     assert personal == 1
     assert [prompt[0].text for prompt in always.inside.values()] == ["a", "b", "c", "d"]
 

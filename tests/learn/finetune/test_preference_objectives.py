@@ -147,9 +147,9 @@ def cringe(case: Case, t: int, pair: PairLabel) -> float:
         case.frozen_rivals[place],
         strict=True,
     ):
-        chance = np.exp(before) / np.exp(before).sum()
+        probability = np.exp(before) / np.exp(before).sum()
         drawn = -np.log(np.exp(others) / (np.exp(others) + np.exp(own)))
-        contrast += weight * float(chance @ drawn)
+        contrast += weight * float(probability @ drawn)
     return sigmoid((0.5 - apart) / 2.0) * (-case.pi(t, pair.chosen) + 0.7 * contrast)
 
 
@@ -314,24 +314,24 @@ def test_gradient_equals_finite_differences_of_the_formula(name: str) -> None:
     step = 1e-6
     for values, plain in learned:
         assert values.grad is not None
-        found = np.zeros_like(plain)
+        result = np.zeros_like(plain)
         for place in np.ndindex(plain.shape):
-            usual = plain[place]
+            default = plain[place]
             sides = []
             for sign in (1, -1):
-                plain[place] = usual + sign * step
+                plain[place] = default + sign * step
                 sides.append(by_formula(name, case).sum())
-            plain[place] = usual
-            found[place] = (sides[0] - sides[1]) / (2 * step)
-        np.testing.assert_allclose(values.grad.numpy(), found, rtol=1e-6, atol=1e-6)
+            plain[place] = default
+            result[place] = (sides[0] - sides[1]) / (2 * step)
+        np.testing.assert_allclose(values.grad.numpy(), result, rtol=1e-6, atol=1e-6)
 
 
 @pytest.mark.parametrize(
     "name", [name for name in ALL if OBJECTIVES[name].initial_loss is not None]
 )
 @pytest.mark.parametrize("usual", [True, False])
-def test_loss_at_policy_equal_reference_is_known(name: str, usual: bool) -> None:
-    objective = find_objective(name).bind() if usual else bound(name)
+def test_loss_at_policy_equal_reference_is_known(name: str, default: bool) -> None:
+    objective = find_objective(name).bind() if default else bound(name)
     trees = some_trees()
     said = something_said(trees, 5)
     batch = Batch.of(
@@ -511,8 +511,8 @@ BRADLEY_TERRY = torch.sigmoid(REWARD[:, None] - REWARD[None, :])
 def test_logistic_losses_reach_the_closed_form_optimum(name: str) -> None:
     """``pi* proportional to pi_ref exp(r / beta)``; Rafailov et al. (2023), equation 4."""
     beta = {"eta": 0.7} if name == "dno" else {"beta": 0.7}
-    found = optimum(find_objective(name).bind(**beta), REFERENCE, BRADLEY_TERRY)
-    torch.testing.assert_close(found, (REFERENCE + REWARD / 0.7).softmax(0), atol=1e-5, rtol=0)
+    result = optimum(find_objective(name).bind(**beta), REFERENCE, BRADLEY_TERRY)
+    torch.testing.assert_close(result, (REFERENCE + REWARD / 0.7).softmax(0), atol=1e-5, rtol=0)
 
 
 def test_ipo_reaches_the_closed_form_optimum() -> None:
@@ -520,9 +520,9 @@ def test_ipo_reaches_the_closed_form_optimum() -> None:
     Azar et al. (2023)."""
     cyclic = torch.tensor([[0.5, 0.8, 0.3], [0.2, 0.5, 0.9], [0.7, 0.1, 0.5]], dtype=torch.float64)
     for preference in (BRADLEY_TERRY, cyclic):
-        found = optimum(find_objective("ipo").bind(beta=0.4), REFERENCE, preference)
+        result = optimum(find_objective("ipo").bind(beta=0.4), REFERENCE, preference)
         wanted = (REFERENCE + preference.mean(1) / 0.4).softmax(0)
-        torch.testing.assert_close(found, wanted, atol=1e-5, rtol=0)
+        torch.testing.assert_close(result, wanted, atol=1e-5, rtol=0)
 
 
 def test_rdpo_on_flipped_labels_reaches_the_optimum_of_clean_ones() -> None:
@@ -555,7 +555,7 @@ def test_desiderata_loss_keeps_what_is_good_and_interpolates() -> None:
         for regulariser in (0.0, 0.1, 1.0, 1000.0)
     ]
     torch.testing.assert_close(path[0], best.exp(), atol=1e-4, rtol=0)
-    away = [float((found - REFERENCE.exp()).abs().sum()) for found in path]
+    away = [float((result - REFERENCE.exp()).abs().sum()) for result in path]
     assert away == sorted(away, reverse=True)
     assert away[-1] < 1e-3
 
@@ -567,7 +567,7 @@ def trl_module(name: str) -> Any:
 def trl_dpo_losses(kind: str, case: Case, *, beta: float, smoothing: float) -> Array:
     """Return what TRL's own trainer computes for each pair, from the same log-probabilities."""
     module = trl_module("trl.trainer.dpo_trainer")
-    found = []
+    results = []
     for t, tree in enumerate(case.trees):
         for pair in tree.pairs:
             compared = (pair.chosen, pair.rejected)
@@ -578,7 +578,7 @@ def trl_dpo_losses(kind: str, case: Case, *, beta: float, smoothing: float) -> A
             for row, values in enumerate(rows):
                 said[row, : len(values)] = torch.from_numpy(values)
                 mask[row, 1 : len(values) + 1] = 1
-            found.append(
+            results.append(
                 _through_trl(
                     module,
                     said,
@@ -589,7 +589,7 @@ def trl_dpo_losses(kind: str, case: Case, *, beta: float, smoothing: float) -> A
                     smoothing=smoothing,
                 )
             )
-    return np.array(found)
+    return np.array(results)
 
 
 class _Parrot(torch.nn.Module):

@@ -68,9 +68,9 @@ def failed(found):
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_what_is_right_passes(student, precision):
     settings = SETTINGS.model_copy(update={"precision": precision})
-    found = checked(student, pairs(student), settings=settings)
-    assert failed(found) == []
-    found.raise_if_failed()
+    result = checked(student, pairs(student), settings=settings)
+    assert failed(result) == []
+    result.raise_if_failed()
 
 
 def test_it_is_shown_what_is_learned_and_what_is_not(student):
@@ -85,10 +85,10 @@ def test_it_is_shown_what_is_learned_and_what_is_not(student):
 
 def test_a_reference_of_other_weights_is_refused(student):
     other = LogProbModel(tiny.network("qwen2"))
-    found = checked(student, pairs(student), teacher=other)
-    assert failed(found) == ["first loss of dpo on preference"]
+    result = checked(student, pairs(student), teacher=other)
+    assert failed(result) == ["first loss of dpo on preference"]
     with pytest.raises(PreflightFailed, match=r"0\.6931 is known"):
-        found.raise_if_failed()
+        result.raise_if_failed()
 
 
 def test_a_response_that_is_not_ended_is_refused(student):
@@ -148,8 +148,8 @@ def test_a_sampler_of_other_weights_is_refused(student):
     trees = pairs(student)
     assert failed(checked(student, trees)) == []
     student.engine.draw = changed(student.engine.draw)
-    found = checked(student, trees)
-    assert failed(found) == ["samples as probable to the trainer as to the sampler"]
+    result = checked(student, trees)
+    assert failed(result) == ["samples as probable to the trainer as to the sampler"]
 
 
 def changed(draw):

@@ -18,14 +18,14 @@ FLAT = ["mistral", "mamba"]
 
 def plainly(network, forest):
     """What transformers says, one response at a time, through all logits."""
-    found = []
+    results = []
     for tree in forest:
         for branch in tree.branches:
             ids = torch.tensor([[*tree.prompt, *branch.tokens]])
             logs = network(input_ids=ids).logits.float().log_softmax(-1)[0]
             begin = len(tree.prompt) - 1
-            found += [logs[begin + i, token] for i, token in enumerate(branch.tokens)]
-    return torch.stack(found)
+            results += [logs[begin + i, token] for i, token in enumerate(branch.tokens)]
+    return torch.stack(results)
 
 
 @pytest.mark.parametrize("architecture", SHARING + FLAT)
@@ -34,16 +34,16 @@ def test_values_and_gradients_are_those_of_plain_rows(architecture):
     network = model(architecture)
     scorer = LogProbModel(network)
     assert scorer.shares == (architecture in SHARING)
-    found, expected = scorer.score(forest).values, plainly(network, forest)
-    torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
-    slopes = torch.randn(len(found), generator=torch.Generator().manual_seed(0))
+    result, expected = scorer.score(forest).values, plainly(network, forest)
+    torch.testing.assert_close(result, expected, atol=1e-5, rtol=1e-5)
+    slopes = torch.randn(len(result), generator=torch.Generator().manual_seed(0))
 
     def gradients(values):
         network.zero_grad()
         (values * slopes).sum().backward()
         return [p.grad.clone() for p in network.parameters() if p.grad is not None]
 
-    for mine, plain in zip(gradients(found), gradients(expected), strict=True):
+    for mine, plain in zip(gradients(result), gradients(expected), strict=True):
         torch.testing.assert_close(mine, plain, atol=1e-4, rtol=1e-4)
 
 
@@ -112,12 +112,12 @@ def test_the_head_is_that_of_autograd(monkeypatch, few, scale, softcap, rivals):
     if few:
         monkeypatch.setattr("backtalk.learn.finetune.logprobs._CHUNK", 32)
         monkeypatch.setattr("backtalk.learn.finetune.logprobs._KEPT", 0)
-    chance = torch.Generator().manual_seed(0)
-    hidden = torch.randn((7, 5), generator=chance, requires_grad=True)
-    weight = torch.randn((11, 5), generator=chance, requires_grad=True)
-    bias = torch.randn(11, generator=chance, requires_grad=True)
-    targets = torch.randint(0, 11, (7,), generator=chance)
-    found = _LogProbabilities.apply(hidden, weight, bias, targets, (scale, softcap, rivals))
+    probability = torch.Generator().manual_seed(0)
+    hidden = torch.randn((7, 5), generator=probability, requires_grad=True)
+    weight = torch.randn((11, 5), generator=probability, requires_grad=True)
+    bias = torch.randn(11, generator=probability, requires_grad=True)
+    targets = torch.randint(0, 11, (7,), generator=probability)
+    result = _LogProbabilities.apply(hidden, weight, bias, targets, (scale, softcap, rivals))
     logits = (hidden @ weight.t() + bias) * scale
     if softcap is not None:
         logits = softcap * torch.tanh(logits / softcap)
@@ -127,10 +127,10 @@ def test_the_head_is_that_of_autograd(monkeypatch, few, scale, softcap, rivals):
         best = logits.scatter(1, places, -torch.inf).topk(rivals).indices
         places = torch.cat([places, best], dim=1)
     expected = logs.gather(1, places)
-    torch.testing.assert_close(found, expected)
-    slopes = torch.randn(found.shape, generator=chance)
-    mine = torch.autograd.grad((found * slopes).sum(), [hidden, weight, bias], retain_graph=True)
-    again = torch.autograd.grad((found * slopes).sum(), [hidden, weight, bias])
+    torch.testing.assert_close(result, expected)
+    slopes = torch.randn(result.shape, generator=probability)
+    mine = torch.autograd.grad((result * slopes).sum(), [hidden, weight, bias], retain_graph=True)
+    again = torch.autograd.grad((result * slopes).sum(), [hidden, weight, bias])
     theirs = torch.autograd.grad((expected * slopes).sum(), [hidden, weight, bias])
     for one, other, repeated in zip(mine, theirs, again, strict=True):
         torch.testing.assert_close(one, other, atol=1e-5, rtol=1e-5)

@@ -64,10 +64,12 @@ def other(tmp_path_factory):
 def store(tmp_path):
     with Store(tmp_path / "s.db") as made:
         for i in range(6):
-            talk = Interaction.of(f"Is shop {i} open?", "Yes, at nine.", "No.", "We are open.")
-            said = {"interaction": talk.id, "annotator": ADA}
+            interaction = Interaction.of(
+                f"Is shop {i} open?", "Yes, at nine.", "No.", "We are open."
+            )
+            said = {"interaction": interaction.id, "annotator": ADA}
             made.add(
-                talk,
+                interaction,
                 Preference(**said, a="0", b="1", verdict="a"),
                 Preference(**said, a="0", b="2", verdict="a", probability=0.75),
                 Preference(**said, a="1", b="2", verdict="tie"),
@@ -138,21 +140,21 @@ def test_a_store_that_holds_nothing_for_it_is_an_error(name, policy, tmp_path):
 )
 def test_the_reference_of_a_round_is_the_policy_that_the_method_says(name, moves, policy, tmp_path):
     with Store(tmp_path / "s.db") as store:
-        found = online(name, policy, store, rounds=3)
-    past = [policy, *found.policies]
-    assert [one.lineage.options["reference"] for one in found.policies] == [
+        result = online(name, policy, store, rounds=3)
+    past = [policy, *result.policies]
+    assert [one.lineage.options["reference"] for one in result.policies] == [
         past[place].id for place in moves
     ]
-    assert [one.lineage.parent for one in found.policies] == [one.id for one in past[:3]]
+    assert [one.lineage.parent for one in result.policies] == [one.id for one in past[:3]]
     if "base" in find_method(name).options:
-        assert {one.lineage.options["base"] for one in found.policies} == {policy.id}
+        assert {one.lineage.options["base"] for one in result.policies} == {policy.id}
 
 
 @pytest.mark.parametrize("name", ["sppo", "dno", "nash-md", "spac"])
 def test_preferences_that_run_in_a_circle_are_learned_from_in_rounds(name, policy, tmp_path):
     with Store(tmp_path / "s.db") as store:
-        found = online(name, policy, store, giver=PairwiseOracle(Cycle()), rounds=2)
-        assert len(found.policies) == 2
+        result = online(name, policy, store, giver=PairwiseOracle(Cycle()), rounds=2)
+        assert len(result.policies) == 2
         said = [one for case in store.cases() for one in case.feedback]
         assert len(said) == 2 * 4 * 3, "each answer of a prompt with each other one"
         assert {one.probability for one in said} <= {0.1, 0.5, 0.9}
@@ -163,7 +165,7 @@ def test_answers_are_drawn_by_whom_the_sampling_says(policy, tmp_path):
         learned, _ = online("nash-md", policy, store, rounds=2).policies
         known = {one.id: one for one in list_policies(store)}
         second = [c.interaction for c in store.cases() if c.interaction.policy == learned.id]
-        drawers = {known[one.policy].id for talk in second for one in talk.responses}
+        drawers = {known[one.policy].id for interaction in second for one in interaction.responses}
     (drawer,) = (known[id_] for id_ in drawers)
     assert isinstance(drawer.model, MixtureSpec)
     assert drawer.model.models == (learned.model, policy.model)
@@ -180,29 +182,29 @@ def test_a_teacher_answers_too(policy, other, tmp_path):
 
 
 def test_every_sampling_names_policies_that_draw(policy, other):
-    chance = np.random.default_rng(0)
+    rng = np.random.default_rng(0)
     for name, rule in SAMPLERS.items():
         for _ in range(20):
-            assert len(rule([policy, other], 3, 0.2, chance)) == 3, name
-            assert rule([policy], 3, 0.2, chance) == [policy] * 3, name
-    assert find_sampling("first")([policy, other], 4, 0.2, chance) == [other, policy] * 2
+            assert len(rule([policy, other], 3, 0.2, rng)) == 3, name
+            assert rule([policy], 3, 0.2, rng) == [policy] * 3, name
+    assert find_sampling("first")([policy, other], 4, 0.2, rng) == [other, policy] * 2
     with pytest.raises(UnknownName, match="mixture"):
         find_sampling("mixtures")
 
 
 def test_pilaf_draws_half_of_the_pairs_from_both_sides_of_the_policy(policy, other):
-    chance = np.random.default_rng(0)
-    drawn = [find_sampling("pilaf")([policy, other], 2, 0.2, chance) for _ in range(400)]
-    plain = sum(who == [other, other] for who in drawn)
+    rng = np.random.default_rng(0)
+    drawn = [find_sampling("pilaf")([policy, other], 2, 0.2, rng) for _ in range(400)]
+    plain = sum(actor == [other, other] for actor in drawn)
     assert 160 < plain < 240
-    sides = {one.model.weights for who in drawn if who[0] != other for one in who}
+    sides = {one.model.weights for actor in drawn if actor[0] != other for one in actor}
     assert sides == {(1.2, -0.2), (0.8, 0.2)}
 
 
 def test_past_policies_draw_by_an_exponential_moving_average(policy, other):
     past = [policy.named(f"p{i}").derive(lineage=policy.lineage, system=f"{i}") for i in range(4)]
-    chance = np.random.default_rng(0)
-    drawn = find_sampling("average")(past, 20_000, 0.5, chance)
+    rng = np.random.default_rng(0)
+    drawn = find_sampling("average")(past, 20_000, 0.5, rng)
     shares = [sum(one is policy_ for one in drawn) / len(drawn) for policy_ in past]
     np.testing.assert_allclose(shares, [0.125, 0.125, 0.25, 0.5], atol=0.015)
 
@@ -306,9 +308,9 @@ def test_dno_compares_answers_whose_win_rates_are_apart(gap, labels, compared, p
     rates = {"Yes, at nine.": 0.875, "No.": 0.25, "We are open.": 0.375}
     for tree in part.trees:
         texts = [CHAT.text(branch.tokens) for branch in tree.branches]
-        found = {(texts[pair.chosen], texts[pair.rejected]): pair for pair in tree.pairs}
-        assert set(found) == compared
-        for (one, other), pair in found.items():
+        results = {(texts[pair.chosen], texts[pair.rejected]): pair for pair in tree.pairs}
+        assert set(results) == compared
+        for (one, other), pair in results.items():
             odds = 1 / (1 + np.exp(rates[other] - rates[one])) if labels == "soft" else 1
             assert pair.facts["probability"] == pytest.approx(odds)
 
@@ -347,12 +349,12 @@ def test_xpo_leads_away_from_the_references_answers_and_compares_them_with_other
 ):
     with Store(tmp_path / "s.db") as store:
         reference = save_policy(store, policy)
-        talk = Interaction.of(OPEN, "Yes.", "No.", "At nine.", "We are.")
-        by = zip(talk.responses, [other, policy, other, policy], strict=True)
-        talk = talk.model_copy(
+        interaction = Interaction.of(OPEN, "Yes.", "No.", "At nine.", "We are.")
+        by = zip(interaction.responses, [other, policy, other, policy], strict=True)
+        interaction = interaction.model_copy(
             update={"responses": tuple(r.model_copy(update={"policy": p.id}) for r, p in by)}
         )
-        (case,) = asyncio.run(make_feedback_source(Longer(), "mutual").give([talk], seed=0))
+        (case,) = asyncio.run(make_feedback_source(Longer(), "mutual").give([interaction], seed=0))
         store.add_cases([case])
         feedback = InMemoryTrainingSet(store, [case])
         (part,) = parts_of("xpo", other, feedback, reference=reference)
@@ -375,8 +377,8 @@ def test_a_reward_compares_by_its_scores():
 
 
 def test_verdicts_may_be_drawn_with_the_oracles_odds():
-    talks = [Interaction.of(OPEN, "a", "bb", "b") for _ in range(300)]
-    cases = asyncio.run(PairwiseOracle(Cycle(), sample_verdicts=True).give(talks, seed=0))
+    interactions = [Interaction.of(OPEN, "a", "bb", "b") for _ in range(300)]
+    cases = asyncio.run(PairwiseOracle(Cycle(), sample_verdicts=True).give(interactions, seed=0))
     said = [one for case in cases for one in case.feedback if one.a == "0" and one.b == "1"]
     assert 0.05 < np.mean([one.verdict == "a" for one in said]) < 0.16
     assert {one.probability for one in said} == {None}

@@ -63,16 +63,16 @@ class TestEach:
 class TestTokens:
     def test_sft(self, seed: int) -> None:
         case = cases.ragged(seed, cases.judged)
-        found = bind("sft")(case.batch()).losses
-        np.testing.assert_allclose(found.numpy(), [-p for _, p, _ in tokens(case)])
+        result = bind("sft")(case.batch()).losses
+        np.testing.assert_allclose(result.numpy(), [-p for _, p, _ in tokens(case)])
 
     def test_superhf(self, seed: int) -> None:
         case = cases.ragged(seed, cases.judged)
         expected = [
             -p + 0.4 * (math.exp(p) / math.exp(q) - 1 - (p - q)) for _, p, q in tokens(case)
         ]
-        found = bind("superhf", beta=0.4)(case.batch()).losses
-        np.testing.assert_allclose(found.numpy(), expected, atol=1e-12)
+        result = bind("superhf", beta=0.4)(case.batch()).losses
+        np.testing.assert_allclose(result.numpy(), expected, atol=1e-12)
 
     def test_weak_to_strong(self, seed: int) -> None:
         case = cases.ragged(seed, cases.judged)
@@ -80,16 +80,16 @@ class TestTokens:
             (1 - 0.6) * -p + 0.6 * -max(p, rival)
             for (_, p, _), rival in zip(tokens(case), case.rivals[:, 0].tolist(), strict=True)
         ]
-        found = bind("weak-to-strong", alpha=0.6)(case.batch()).losses
-        np.testing.assert_allclose(found.numpy(), expected, atol=1e-12)
+        result = bind("weak-to-strong", alpha=0.6)(case.batch()).losses
+        np.testing.assert_allclose(result.numpy(), expected, atol=1e-12)
 
     def test_unlikelihood(self, seed: int) -> None:
         case = cases.ragged(seed, cases.judged)
         expected = [
             -p if value else -0.7 * math.log(1 - math.exp(p)) for value, p, _ in tokens(case)
         ]
-        found = bind("unlikelihood", alpha=0.7)(case.batch()).losses
-        np.testing.assert_allclose(found.numpy(), expected, atol=1e-12)
+        result = bind("unlikelihood", alpha=0.7)(case.batch()).losses
+        np.testing.assert_allclose(result.numpy(), expected, atol=1e-12)
 
 
 class TestWeakToStrong:
@@ -114,8 +114,8 @@ class TestSuperhf:
     def test_prior_holds_the_policy_at_a_multiple_of_the_reference(self) -> None:
         logs = torch.log(torch.tensor([0.1, 0.2, 0.7], dtype=torch.float64))
         loss = cases.bandit(bind("superhf", beta=0.8), [cases.arms(1.0, tokens=[0])], logs)
-        found = cases.minimum(loss, logs)
-        assert found[0] == pytest.approx(0.1 * (1 + 1 / 0.8), abs=1e-6)
+        result = cases.minimum(loss, logs)
+        assert result[0] == pytest.approx(0.1 * (1 + 1 / 0.8), abs=1e-6)
 
     def test_prior_is_finite_and_pulls_back_however_far_the_policy_is(self) -> None:
         policy = torch.tensor([-1.0, -1.0], requires_grad=True)
@@ -159,9 +159,9 @@ class TestDft:
     @pytest.mark.parametrize(("name", "tau"), [("dft", 0.9), ("dft2", 0.3)])
     def test_loss(self, seed: int, name: str, tau: float) -> None:
         case = cases.ragged(seed, cases.judged)
-        found = bind(name, temperature=tau)(case.batch()).losses
+        result = bind(name, temperature=tau)(case.batch()).losses
         np.testing.assert_allclose(
-            found.numpy(), self.expected(case, free=name == "dft2", tau=tau), atol=1e-12
+            result.numpy(), self.expected(case, free=name == "dft2", tau=tau), atol=1e-12
         )
 
     def test_normaliser_is_exact_in_the_mean(self) -> None:
@@ -173,8 +173,8 @@ class TestDft:
         loss = cases.bandit(
             bind("dft", temperature=0.7), [tree], torch.log(torch.from_numpy(reference))
         )
-        found = float(loss(torch.log(torch.from_numpy(policy))))
-        assert found == pytest.approx(0.7 * math.log((policy ** (1 / 0.7)).sum()))
+        result = float(loss(torch.log(torch.from_numpy(policy))))
+        assert result == pytest.approx(0.7 * math.log((policy ** (1 / 0.7)).sum()))
 
     @pytest.mark.parametrize("rate", [0.3, 1.0])
     def test_moving_average_divides_the_gradient(self, rate: float) -> None:

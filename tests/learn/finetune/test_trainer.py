@@ -46,7 +46,7 @@ def train(
 
 
 @pytest.fixture(scope="module")
-def usual():
+def default():
     return train()
 
 
@@ -59,17 +59,17 @@ def usual():
     ],
     ids=["accumulated", "checkpointing", "flat"],
 )
-def test_the_trajectory_does_not_depend_on_how_it_is_computed(usual, how):
+def test_the_trajectory_does_not_depend_on_how_it_is_computed(default, how):
     weights, trainer = train(**how)
-    drift = (weights - usual[0]).abs()
+    drift = (weights - default[0]).abs()
     assert drift.max() < 2e-5
     assert drift.mean() < 1e-6
     first, last = trainer.history[0], trainer.history[-1]
-    assert first["loss"] == pytest.approx(usual[1].history[0]["loss"], abs=1e-6)
-    assert last["loss"] == pytest.approx(usual[1].history[-1]["loss"], abs=1e-4)
+    assert first["loss"] == pytest.approx(default[1].history[0]["loss"], abs=1e-6)
+    assert last["loss"] == pytest.approx(default[1].history[-1]["loss"], abs=1e-4)
 
 
-def test_a_prompt_that_is_learned_leads_elsewhere(usual):
+def test_a_prompt_that_is_learned_leads_elsewhere(default):
     """The negative control: with prompt tokens among the learned ones, other weights come out."""
     moved = [
         PromptTree(
@@ -213,7 +213,7 @@ def test_every_tree_is_learned_from_once_an_epoch():
     trainer = Trainer(scorer, [part], settings)
     seen = [tree for step in range(trainer.steps) for _, tree in trainer.batch(step)]
     assert len(seen) == 60
-    places = {id(tree): place for place, tree in enumerate(forest)}
+    places = {id(tree): index for index, tree in enumerate(forest)}
     order = [places[id(tree)] for tree in seen]
     assert sorted(order[:30]) == sorted(order[30:]) == list(range(30))
     assert order[:30] != order[30:]

@@ -93,7 +93,7 @@ class TestKto:
     def test_equation_8(self, seed: int, point: float | None) -> None:
         pooled = None if point is None else torch.tensor(point, dtype=torch.float64)
         case = replace(cases.ragged(seed, cases.judged), pooled=pooled)
-        found = bind("kto", beta=0.3, desirable=1.2, undesirable=0.7)(case.batch()).losses
+        result = bind("kto", beta=0.3, desirable=1.2, undesirable=0.7)(case.batch()).losses
         z0 = max(0.0, point or 0.0)
         expected = [
             1.2 - 1.2 * cases.sigmoid(0.3 * (r - z0))
@@ -101,7 +101,7 @@ class TestKto:
             else 0.7 - 0.7 * cases.sigmoid(0.3 * (z0 - r))
             for r, good in zip(flat(case.log_ratios()), flat(case.values()), strict=True)
         ]
-        np.testing.assert_allclose(found.numpy(), expected, atol=1e-12)
+        np.testing.assert_allclose(result.numpy(), expected, atol=1e-12)
 
     @pytest.mark.parametrize("seed", SEEDS)
     @pytest.mark.parametrize("point", [0.7, -0.4])
@@ -160,9 +160,9 @@ class TestKto:
             optimiser.zero_grad()
             loss(logits).backward()
             optimiser.step()
-        found = torch.softmax(logits.detach(), dim=0)
-        assert (found[:2] > reference[:2].exp()).all()
-        assert found[2:].sum() < 0.01
+        result = torch.softmax(logits.detach(), dim=0)
+        assert (result[:2] > reference[:2].exp()).all()
+        assert result[2:].sum() < 0.01
 
 
 class TestBco:
@@ -223,8 +223,8 @@ class TestPmpo:
                 ratio = np.exp(p) / np.exp(q)
                 sign = -0.3 if value else 0.7
                 expected.append(sign * (w @ p) + 0.8 * (w @ (ratio - 1 - np.log(ratio))))
-        found = bind("pmpo", alpha=0.3, beta=0.8)(case.batch()).losses
-        np.testing.assert_allclose(found.numpy(), expected, atol=1e-12)
+        result = bind("pmpo", alpha=0.3, beta=0.8)(case.batch()).losses
+        np.testing.assert_allclose(result.numpy(), expected, atol=1e-12)
 
     def test_estimate_of_the_divergence_is_exact_in_the_mean(self) -> None:
         rng = np.random.default_rng(0)
@@ -247,16 +247,18 @@ class TestPmpo:
             for value, weight in ((1.0, good[arm]), (0.0, 1 - good[arm]))
         ]
         logs = torch.log(torch.from_numpy(reference))
-        found = cases.minimum(cases.bandit(bind("pmpo", alpha=alpha, beta=beta), trees, logs), logs)
+        result = cases.minimum(
+            cases.bandit(bind("pmpo", alpha=alpha, beta=beta), trees, logs), logs
+        )
         optimum = reference * (beta + alpha * good - (1 - alpha) * (1 - good))
-        np.testing.assert_allclose(found, optimum / optimum.sum(), atol=1e-6)
+        np.testing.assert_allclose(result, optimum / optimum.sum(), atol=1e-6)
 
     @pytest.mark.parametrize(("value", "ratio"), [(1.0, 1 + 0.4 / 0.9), (0.0, 1 - 0.6 / 0.9)])
     def test_optimum_with_one_kind(self, value: float, ratio: float) -> None:
         logs = torch.log(torch.tensor([0.1, 0.2, 0.3, 0.4], dtype=torch.float64))
         trees = [cases.arms(value, tokens=[arm]) for arm in (0, 1)]
-        found = cases.minimum(cases.bandit(bind("pmpo", alpha=0.4, beta=0.9), trees, logs), logs)
-        np.testing.assert_allclose(found[:2], [0.1 * ratio, 0.2 * ratio], atol=1e-6)
+        result = cases.minimum(cases.bandit(bind("pmpo", alpha=0.4, beta=0.9), trees, logs), logs)
+        np.testing.assert_allclose(result[:2], [0.1 * ratio, 0.2 * ratio], atol=1e-6)
 
 
 class TestD2o:
@@ -269,8 +271,8 @@ class TestD2o:
             gained = 0.4 / len(samples) * samples.sum() if len(samples) else 0.0
             losses = [-math.log(cases.sigmoid(gained - 0.2 * r)) for r in rejected]
             expected.append(sum(losses) / len(losses) if losses else 0.0)
-        found = bind("d2o", beta=0.4, alpha=0.2)(case.batch()).losses
-        np.testing.assert_allclose(found.numpy(), expected, atol=1e-12)
+        result = bind("d2o", beta=0.4, alpha=0.2)(case.batch()).losses
+        np.testing.assert_allclose(result.numpy(), expected, atol=1e-12)
 
     def test_is_dpo_with_one_sample(self) -> None:
         case = pairs(0)
@@ -306,8 +308,8 @@ class TestNca:
             )
             infonca.append(-target @ np.log(np.exp(reward) / np.exp(reward).sum()))
         for name, expected in (("nca", nca), ("infonca", infonca)):
-            found = bind(name, beta=0.6, alpha=alpha)(case.batch()).losses
-            np.testing.assert_allclose(found.numpy(), expected, atol=1e-12)
+            result = bind(name, beta=0.6, alpha=alpha)(case.batch()).losses
+            np.testing.assert_allclose(result.numpy(), expected, atol=1e-12)
 
     @pytest.mark.parametrize("seed", SEEDS)
     @pytest.mark.parametrize(("name", "loss"), [("nca", "nca_pair"), ("infonca", "sigmoid")])
@@ -327,8 +329,8 @@ class TestNca:
     def test_infonca_starts_at_the_logarithm_of_the_length(self) -> None:
         case = cases.ragged(0, cases.scored).at_start()
         lengths = [len(tree.branches) for tree in case.trees]
-        found = bind("infonca")(case.batch()).losses
-        np.testing.assert_allclose(found.numpy(), np.log(lengths), atol=1e-12)
+        result = bind("infonca")(case.batch()).losses
+        np.testing.assert_allclose(result.numpy(), np.log(lengths), atol=1e-12)
 
 
 @pytest.mark.parametrize("name", ["bco", "nca"])

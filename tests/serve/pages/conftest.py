@@ -145,7 +145,7 @@ class Site:
 def key_for(settings: Settings, name: str, role: str, project: str | None = None) -> str:
     """Make a key before the gateway starts, and return its secret."""
     with Store(settings.store) as store:
-        return ApiKeys(store.engine).add(name, role, project=project, who="tests")[1]
+        return ApiKeys(store.engine).add(name, role, project=project, actor="tests")[1]
 
 
 @pytest.fixture
@@ -167,11 +167,11 @@ def axe(page: Any) -> list[str]:
 
     if not page.evaluate("'axe' in window"):
         page.evaluate(AXE_SCRIPT)
-    found = _violations(page, {"type": "tag", "values": TAGS})
+    result = _violations(page, {"type": "tag", "values": TAGS})
     page.emulate_media(color_scheme="dark")
-    found += _violations(page, {"type": "rule", "values": ["color-contrast"]})
+    result += _violations(page, {"type": "rule", "values": ["color-contrast"]})
     page.emulate_media(color_scheme="light")
-    return found
+    return result
 
 
 def _violations(page: Any, only: dict[str, Any]) -> list[str]:

@@ -23,9 +23,9 @@ def live(person, **query):
 def test_an_experiment_is_watched_while_it_runs_and_ended(site, monkeypatch):
     monkeypatch.setattr("backtalk.serve.pages.experiments.routes.LIVE_SECONDS", 0.2)
     with site.store as store:
-        found = trial(store, candidates=2)
-        first, second = found.candidates
-        found.traffic({found.control: 0.5, first: 0.9, second: 0.2}, 60)
+        result = trial(store, candidates=2)
+        first, second = result.candidates
+        result.traffic({result.control: 0.5, first: 0.9, second: 0.2}, 60)
         with site.visitor("ada") as page:
             page.goto("/experiments")
             page.click("a:has-text('trial')")
@@ -33,11 +33,11 @@ def test_an_experiment_is_watched_while_it_runs_and_ended(site, monkeypatch):
             assert page.locator(".arm").count() == 3
             assert page.locator(".arm .plot").count() == 7
             assert axe(page) == []
-            found.traffic({found.control: 0.5, first: 0.9, second: 0.2}, 5)
+            result.traffic({result.control: 0.5, first: 0.9, second: 0.2}, 5)
             page.locator("text=65 requests answered, 65 judged").wait_for()
             assert page.locator("#says").inner_text() == ""
             page.focus("#live a")
-            found.traffic({found.control: 0.5, first: 0.9, second: 0.2}, 5)
+            result.traffic({result.control: 0.5, first: 0.9, second: 0.2}, 5)
             page.wait_for_timeout(600)
             assert page.locator("text=65 requests answered").count() == 1
             page.evaluate("document.activeElement.blur()")
@@ -54,17 +54,17 @@ def test_an_experiment_is_watched_while_it_runs_and_ended(site, monkeypatch):
             assert page.locator("main form").count() == 0
             assert page.problems == []
         assert [event.what.kind for event in read_events(store)] == ["started", "stopped", "ended"]
-        assert {event.who for event in read_events(store)} == {"ada"}
+        assert {event.actor for event in read_events(store)} == {"ada"}
 
 
 def test_nothing_is_sent_while_nothing_changes(gateway):
     with gateway.store as store:
-        found = trial(store)
+        result = trial(store)
         ada = Person(gateway)
         page = ada.get("/experiments/trial").text
         seen = page.partition("seen=")[2].partition("&amp;")[0]
         assert live(ada, seen=seen).status_code == 204
-        found.traffic(dict.fromkeys(found.experiment.arms, 0.5), 1)
+        result.traffic(dict.fromkeys(result.experiment.arms, 0.5), 1)
         changed = live(ada, seen=seen)
         assert changed.status_code == 200
         assert "1 request answered" in changed.text
@@ -72,13 +72,13 @@ def test_nothing_is_sent_while_nothing_changes(gateway):
 
 def test_only_decisions_are_said_aloud(gateway):
     with gateway.store as store:
-        found = trial(store, candidates=2)
+        result = trial(store, candidates=2)
         ada = Person(gateway)
         page = ada.get("/experiments/trial").text
         assert "hx-swap-oob" not in live(ada, said="").text
         said = "It runs. something that was so before"
         assert "hx-swap-oob" in live(ada, said=said).text
-        ada.post("/experiments/trial/stop", arm=found.candidates[0])
+        ada.post("/experiments/trial/stop", arm=result.candidates[0])
         assert "gets no traffic any more" in live(ada, said=said).text.partition("#says")[2]
         assert "hx-trigger" in page
 
@@ -97,26 +97,26 @@ def test_a_page_of_an_experiment_that_ended_is_loaded_again(gateway):
 
 def test_a_candidate_is_promoted_through_the_gate(gateway):
     with gateway.store as store:
-        found = trial(store)
-        (arm,) = found.candidates
-        found.traffic({found.control: 0.5, arm: 0.5}, 20)
+        result = trial(store)
+        (arm,) = result.candidates
+        result.traffic({result.control: 0.5, arm: 0.5}, 20)
         ada = Person(gateway)
         assert "The gate refuses it" in ada.get("/experiments/trial").text
         assert ada.post("/experiments/trial/promote", arm=arm).status_code == 422
         assert ada.post("/experiments/trial/promote", arm="0123").status_code == 404
-        assert active_policy(store).id == found.control
-        found.traffic({found.control: 0.05, arm: 0.95}, 200)
+        assert active_policy(store).id == result.control
+        result.traffic({result.control: 0.05, arm: 0.95}, 200)
         assert "It passes the gate" in ada.get("/experiments/trial").text
         assert ada.post("/experiments/trial/promote", arm=arm).status_code == 303
         assert active_policy(store).id == arm
-        assert read_events(store)[-1].who == "ada"
+        assert read_events(store)[-1].actor == "ada"
         assert "was promoted" in ada.get("/experiments/trial").text
 
 
 def test_one_is_started_from_the_page(site):
     with site.store as store:
         plain, brief, _ = fill(store)
-        promote(store, plain, who="bo")
+        promote(store, plain, actor="bo")
         with site.visitor("ada") as page:
             page.goto("/experiments")
             page.click("summary:text('Start an experiment')")
@@ -128,13 +128,13 @@ def test_one_is_started_from_the_page(site):
             page.click("button:text('Start it')")
             page.wait_for_url("**/experiments/shorter*")
             assert page.locator(".arm").count() == 2
-        found = running_experiment(store)
-        assert (found.name, found.candidates, found.allocation) == (
+        result = running_experiment(store)
+        assert (result.name, result.candidates, result.allocation) == (
             "shorter",
             (brief.id,),
             "thompson",
         )
-        assert found.rule.promote
+        assert result.rule.promote
 
 
 REFUSED = [
@@ -148,7 +148,7 @@ REFUSED = [
 def test_one_that_cannot_be_started_says_why(gateway):
     with gateway.store as store:
         plain, brief, _ = fill(store)
-        promote(store, plain, who="bo")
+        promote(store, plain, actor="bo")
         fields = {
             "name": "x",
             "candidate": brief.id,
@@ -170,12 +170,12 @@ def test_one_that_cannot_be_started_says_why(gateway):
 def test_a_reviewer_watches_and_decides_nothing(keyed):
     key = key_for(keyed, "rev", "reviewer")
     with gateway_of(keyed) as gateway, gateway.store as store:
-        found = trial(store, candidates=2)
+        result = trial(store, candidates=2)
         reviewer = Person(gateway, key)
         assert "<form" not in reviewer.get("/experiments/trial").text.partition("<main")[2]
         assert live(reviewer).status_code == 200
         for path in ("stop", "promote"):
-            answer = reviewer.post(f"/experiments/trial/{path}", arm=found.candidates[0])
+            answer = reviewer.post(f"/experiments/trial/{path}", arm=result.candidates[0])
             assert answer.status_code == 403
         assert [event.what.kind for event in read_events(store)] == ["started"]
 

@@ -15,7 +15,7 @@ TEXT = "We opens at nine. It is in the the city."
 STEPS = "Twice 3 is 6.\nHalf of it is 4.\nSo it is 4."
 
 
-def talk(number, *answers, **fields):
+def interaction(number, *answers, **fields):
     made = Interaction.of(f"Question {number}?", *answers)
     return made.model_copy(update={"id": f"i{number}", "policy": "secret-policy", **fields})
 
@@ -23,9 +23,9 @@ def talk(number, *answers, **fields):
 def ask(site, kind, *answers, items=1, **fields):
     """Keep items with these answers, and make a task about them."""
     store = site.store
-    store.add(*[talk(number, *answers) for number in range(items)])
+    store.add(*[interaction(number, *answers) for number in range(items)])
     task = Task(name=f"Please {kind}", kind=kind, guideline="Think first.", **fields)
-    return add_task(store, task, who="tests")
+    return add_task(store, task, actor="tests")
 
 
 def open_item(page, task):
@@ -141,8 +141,8 @@ def test_aspects_are_rated_by_numbers(site):
         press(page, "4", "2", "5", "ArrowUp", "1")
         sent(page, "Enter")
         assert page.problems == []
-    found = {item.aspect: item.value for item in kept(site)}
-    assert found == {"tone": 4, "correctness": 1, "length": 5}
+    results = {item.aspect: item.value for item in kept(site)}
+    assert results == {"tone": 4, "correctness": 1, "length": 5}
 
 
 def test_nothing_rated_is_told_and_the_item_stays(site):
@@ -328,7 +328,7 @@ def test_an_answer_sent_twice_is_one(site):
 
 
 def test_a_task_is_made_used_closed_and_opened_again(site):
-    site.store.add(talk(0, "A"))
+    site.store.add(interaction(0, "A"))
     with site.visitor() as page:
         page.goto("/inbox")
         assert axe(page) == []
@@ -382,7 +382,7 @@ def test_hostile_texts_are_shown_and_do_nothing_on_a_phone(site, kind):
     made = Interaction.of(HOSTILE, f"{HOSTILE}\n{HOSTILE}", HOSTILE, user=HOSTILE)
     site.store.add(made.model_copy(update={"id": HOSTILE, "session": HOSTILE}))
     task = Task(name=HOSTILE, kind=kind, guideline=HOSTILE, **WAYS[kind])
-    task = add_task(site.store, task, who=HOSTILE)
+    task = add_task(site.store, task, actor=HOSTILE)
     with site.visitor("<script>window.__xss=9</script>", viewport=PHONE) as page:
         if kind == "compare":
             page.goto("/inbox")
@@ -436,11 +436,11 @@ SENSELESS = [
 def test_an_answer_that_makes_no_sense_is_told_and_asked_again(settings):
     with gateway_of(settings) as gateway, named(gateway, "ada") as http:
         site = Site(gateway, None)
-        site.store.add(talk(0, "One.\nTwo.", "B"))
+        site.store.add(interaction(0, "One.\nTwo.", "B"))
         for number, (kind, form, said) in enumerate(SENSELESS):
             labels = ("bad",) if kind == "spans" else ()
             made = Task(name=f"Task {number}", kind=kind, labels=labels)
-            task = add_task(site.store, made, who="tests")
+            task = add_task(site.store, made, actor="tests")
             fields = {"token": token_of(http, task), "interaction": "i0", **form}
             answer = http.post(f"/inbox/{task.id}/answer", data=fields)
             assert (answer.status_code, said in answer.text) == (422, True), (kind, form)

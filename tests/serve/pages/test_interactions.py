@@ -35,21 +35,21 @@ from tests.serve.pages.views import (
     evaluation,
     everything_about,
     fill,
+    interaction,
     plain_policy,
-    talk,
 )
 
 
 def bodies():
-    about = talk()
-    found = [
+    about = interaction()
+    results = [
         feedback_view(StoredFeedback(item, NOON, None), about) for item in everything_about(about)
     ]
-    return [(view.item.kind, view.body) for view in found]
+    return [(view.item.kind, view.body) for view in results]
 
 
 def body_of(kind):
-    return next(body for found, body in bodies() if found == kind)
+    return next(body for result, body in bodies() if result == kind)
 
 
 @pytest.mark.parametrize(
@@ -120,7 +120,7 @@ def test_a_ranking_tells_ties_and_what_was_not_ranked():
 
 
 def test_responses_stand_in_the_order_in_which_they_were_shown_and_hidden_ones_last():
-    views = response_views(talk())
+    views = response_views(interaction())
     assert [(view.response.id, view.place, view.hidden) for view in views] == [
         ("1", 1, False),
         ("0", 2, False),
@@ -140,8 +140,8 @@ def asked(store, **given):
 
 def test_a_day_lasts_until_its_end_and_a_moment_is_itself():
     with Store(":memory:") as store:
-        found = asked(store, since="2026-03-01", until="2026-03-01")
-        assert (found.until - found.since).total_seconds() == 86_400
+        result = asked(store, since="2026-03-01", until="2026-03-01")
+        assert (result.until - result.since).total_seconds() == 86_400
         assert asked(store, until="2026-03-01T12:00").until == NOON
         assert asked(store, since="2026-03-01T13:00+01:00").since == NOON
 
@@ -190,7 +190,7 @@ def test_search_read_delete_and_restore(site):
     with site.store as store:
         assert store.case("talk-1").feedback
         log = ApiKeys(store.engine).log()
-        assert [(entry.who, entry.action, entry.what) for entry in log] == [
+        assert [(entry.actor, entry.action, entry.what) for entry in log] == [
             ("ada", "interaction deleted", "talk-1"),
             ("ada", "interaction restored", "talk-1"),
         ]
@@ -216,7 +216,7 @@ def test_filters_stand_in_the_address(site):
 
 def test_pages_follow_one_another(gateway):
     with gateway.store as store:
-        store.add(*(talk(i, session=None) for i in range(60)))
+        store.add(*(interaction(i, session=None) for i in range(60)))
     ada = Person(gateway)
     seen, address = [], "/interactions"
     while address and len(seen) < 100:
@@ -230,7 +230,7 @@ def test_pages_follow_one_another(gateway):
 def test_one_piece_of_feedback_is_deleted_and_restored_by_itself(gateway):
     mark = Label(interaction="talk-1", annotator=ADA, response="0", good=True)
     with gateway.store as store:
-        store.add(talk(), mark, talk(2))
+        store.add(interaction(), mark, interaction(2))
     ada = Person(gateway)
     ada.get("/interactions/talk-1")
     assert ada.post("/interactions/talk-2/delete", feedback=mark.id).status_code == 404
@@ -245,7 +245,7 @@ def test_one_piece_of_feedback_is_deleted_and_restored_by_itself(gateway):
 def test_an_id_may_have_anything_in_it(gateway):
     id_ = "mail:a/b?c#d e%2Fé/delete"
     with gateway.store as store:
-        store.add(talk(id=id_))
+        store.add(interaction(id=id_))
     ada = Person(gateway)
     listed = ada.get("/interactions").text
     address = listed.partition('class="asked" dir="auto" href="')[2].partition('"')[0]
@@ -260,7 +260,9 @@ def test_what_was_deleted_is_not_shown_to_a_reviewer(keyed):
     with gateway_of(keyed) as gateway:
         with gateway.store as store:
             store.add(
-                talk(), talk(2), Critique(id="c", interaction="talk-2", annotator=ADA, text="x!")
+                interaction(),
+                interaction(2),
+                Critique(id="c", interaction="talk-2", annotator=ADA, text="x!"),
             )
             store.delete("talk-1")
             store.delete("c")
@@ -278,13 +280,13 @@ def hostile_project(store):
         update={"method": HOSTILE, "options": {HOSTILE: HOSTILE}, "notes": {HOSTILE: HOSTILE}}
     )
     worse = worse.model_copy(update={"lineage": lineage, "name": None})
-    found = evaluation(worse, plain).model_copy(update={"judge": XSS[1]})
-    guards = tuple(guard.model_copy(update={"name": HOSTILE}) for guard in found.guards)
-    found = found.model_copy(update={"guards": guards})
-    for kind, one in (("policy", plain), ("policy", worse), ("evaluation", found)):
+    result = evaluation(worse, plain).model_copy(update={"judge": XSS[1]})
+    guards = tuple(guard.model_copy(update={"name": HOSTILE}) for guard in result.guards)
+    result = result.model_copy(update={"guards": guards})
+    for kind, one in (("policy", plain), ("policy", worse), ("evaluation", result)):
         store.documents.put(kind, one.id, one.to_json())
     message = Message(role="user", content=HOSTILE, tool_calls=({"id": HOSTILE},))
-    about = talk(
+    about = interaction(
         id=HOSTILE,
         prompt=(message,),
         responses=tuple(
@@ -307,21 +309,21 @@ def hostile_project(store):
     other = about.model_copy(update={"id": "later"})
     store.add(about, other, *said)
     access = ApiKeys(store.engine)
-    access.add(HOSTILE[:90], "application", project=HOSTILE, who=HOSTILE)
+    access.add(HOSTILE[:90], "application", project=HOSTILE, actor=HOSTILE)
     store.in_project(HOSTILE)
-    promote(store, plain, who=HOSTILE)
+    promote(store, plain, actor=HOSTILE)
     experiment = Experiment(
         name="x", control=plain.id, candidates=(worse.id,), guards=(f"rating:{HOSTILE}",)
     )
-    begun = start(store, experiment, who=HOSTILE)
+    begun = start(store, experiment, actor=HOSTILE)
     stopped = Stopped(name="x", arm=worse.id, reason=HOSTILE)
-    append_event(store, stopped, who=HOSTILE, after=begun.number)
-    return worse, found
+    append_event(store, stopped, actor=HOSTILE, after=begun.number)
+    return worse, result
 
 
 def test_no_text_of_anybody_runs_on_any_page(site):
     with site.store as store:
-        worse, found = hostile_project(store)
+        worse, result = hostile_project(store)
     with site.visitor(HOSTILE[:90]) as page:
         for path in (
             "/interactions",
@@ -345,6 +347,6 @@ def test_no_text_of_anybody_runs_on_any_page(site):
         page.locator("article.feedback").first.wait_for()
         assert page.locator("article.feedback").count() == 14
         assert harmless(page)
-    report = Person(site.gateway).get(f"/reports/{found.id}").text
+    report = Person(site.gateway).get(f"/reports/{result.id}").text
     assert "<script" not in report
     assert "<img" not in report

@@ -17,8 +17,10 @@ WEEK = 7 * 86_400_000_000
 MONDAY = int(datetime(2026, 1, 5, tzinfo=UTC).timestamp()) * 1_000_000
 
 
-def judged(who, kind="label", item="i", value=1.0, *, week=0, response="0", other=None, aspect="x"):
-    return Judgement(who, kind, item, aspect, response, other, value, MONDAY + week * WEEK)
+def judged(
+    actor, kind="label", item="i", value=1.0, *, week=0, response="0", other=None, aspect="x"
+):
+    return Judgement(actor, kind, item, aspect, response, other, value, MONDAY + week * WEEK)
 
 
 def person(found, name):
@@ -28,10 +30,10 @@ def person(found, name):
 def test_agreement_is_how_often_others_said_the_same():
     said = [judged("ada", item=f"i{n}", value=1.0) for n in range(4)]
     said += [judged("bo", item=f"i{n}", value=float(n > 0)) for n in range(4)]
-    found = people_of(said, {})
-    assert person(found, "ada").agreement.value == 0.75
-    assert found.pairs["ada", "bo"].value == found.pairs["bo", "ada"].value == 0.75
-    assert found.pairs["ada", "bo"].n == 4
+    result = people_of(said, {})
+    assert person(result, "ada").agreement.value == 0.75
+    assert result.pairs["ada", "bo"].value == result.pairs["bo", "ada"].value == 0.75
+    assert result.pairs["ada", "bo"].n == 4
 
 
 def test_a_comparison_is_the_same_whichever_answer_was_shown_first():
@@ -57,8 +59,8 @@ def test_ratings_agree_by_how_near_they_are():
 def test_what_was_said_last_counts():
     latest = judged("ada", value=1.0, week=1)
     before = judged("ada", value=0.0, week=0)
-    found = people_of([latest, judged("bo", value=1.0), before], {})
-    assert person(found, "bo").agreement.value == 1.0
+    result = people_of([latest, judged("bo", value=1.0), before], {})
+    assert person(result, "bo").agreement.value == 1.0
 
 
 def test_weeks_show_drift():
@@ -80,9 +82,9 @@ def test_weeks_show_drift():
 def test_agreement_beyond_chance_is_told_by_kind_and_aspect():
     said = []
     for n in range(10):
-        for who in ("ada", "bo", "cy"):
-            said.append(judged(who, item=f"i{n}", value=float(n % 2), aspect="tone"))
-            said.append(judged(who, "rating", item=f"i{n}", value=0.5, aspect="length"))
+        for actor in ("ada", "bo", "cy"):
+            said.append(judged(actor, item=f"i{n}", value=float(n % 2), aspect="tone"))
+            said.append(judged(actor, "rating", item=f"i{n}", value=0.5, aspect="length"))
     label, rating = people_of(said, {}).shared
     assert (label.kind, label.aspect, label.items) == ("label", "tone", 10)
     assert label.alpha.value == 1.0
@@ -90,24 +92,33 @@ def test_agreement_beyond_chance_is_told_by_kind_and_aspect():
 
 
 def test_who_shares_nothing_has_no_agreement():
-    found = people_of([judged("ada"), judged("ada", kind="critique", value=None)], {"ada": [2, 9]})
-    ada = person(found, "ada")
+    result = people_of([judged("ada"), judged("ada", kind="critique", value=None)], {"ada": [2, 9]})
+    ada = person(result, "ada")
     assert ada.agreement is None
     assert dict(ada.counts) == {"label": 1, "critique": 1}
     assert ada.seconds == 5.5
-    assert not found.pairs
+    assert not result.pairs
 
 
 def test_figures_come_from_the_store(tmp_path):
     clock = iter(datetime(2026, 1, 1, 0, 0, second, tzinfo=UTC) for second in range(0, 60, 4))
     with Store(tmp_path / "s.db") as store:
-        talk = Interaction.of("Is it open?", "Yes.", "No.")
-        who = Annotator.human("ada")
+        interaction = Interaction.of("Is it open?", "Yes.", "No.")
+        actor = Annotator.human("ada")
         store.add(
-            talk,
-            Preference(interaction=talk.id, annotator=who, a="0", b="1", verdict="both_bad"),
-            Rating(interaction=talk.id, annotator=who, response="1", value=2, aspect="tone"),
-            Label(interaction=talk.id, annotator=Annotator.model("judge"), response="0", good=True),
+            interaction,
+            Preference(
+                interaction=interaction.id, annotator=actor, a="0", b="1", verdict="both_bad"
+            ),
+            Rating(
+                interaction=interaction.id, annotator=actor, response="1", value=2, aspect="tone"
+            ),
+            Label(
+                interaction=interaction.id,
+                annotator=Annotator.model("judge"),
+                response="0",
+                good=True,
+            ),
         )
         assigned = Assignments(store, Task(name="t", kind="compare"), clock=lambda: next(clock))
         assigned.complete(assigned.next("ada").interaction, "ada", "done")
@@ -120,18 +131,18 @@ def test_figures_come_from_the_store(tmp_path):
 def test_the_page_shows_who_agrees_with_whom(site):
     store = site.store
     for n in range(12):
-        talk = Interaction.of(f"{n}?", "A", "B")
+        interaction = Interaction.of(f"{n}?", "A", "B")
         store.add(
-            talk,
+            interaction,
             *[
                 Preference(
-                    interaction=talk.id,
-                    annotator=Annotator.human(who),
+                    interaction=interaction.id,
+                    annotator=Annotator.human(actor),
                     a="0",
                     b="1",
-                    verdict="b" if (n + place) % 4 else "a",
+                    verdict="b" if (n + index) % 4 else "a",
                 )
-                for place, who in enumerate(("ada", "bo", HOSTILE))
+                for index, actor in enumerate(("ada", "bo", HOSTILE))
             ],
         )
     with site.visitor() as page:

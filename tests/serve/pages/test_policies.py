@@ -31,25 +31,25 @@ def test_every_policy_stands_in_the_tree_once_whatever_they_say_of_their_parents
         policy(number, ids[parent] if parent < len(ids) else "gone")
         for number, parent in enumerate(parents)
     ]
-    found = [id_ for id_, _, _ in placed(lineage_tree(policies))]
-    assert sorted(found) == sorted(ids)
+    results = [id_ for id_, _, _ in placed(lineage_tree(policies))]
+    assert sorted(results) == sorted(ids)
 
 
 def test_each_stands_under_its_parent_until_it_is_too_deep():
     chain = [policy(0)]
     for number in range(1, 300):
         chain.append(policy(number, chain[-1].id))
-    found = list(placed(lineage_tree(chain)))
-    assert [id_ for id_, _, _ in found] == [one.id for one in chain]
-    assert max(level for _, level, _ in found) == DEEPEST
-    above = {id_: parent for id_, _, parent in found}
+    results = list(placed(lineage_tree(chain)))
+    assert [id_ for id_, _, _ in results] == [one.id for one in chain]
+    assert max(level for _, level, _ in results) == DEEPEST
+    above = {id_: parent for id_, _, parent in results}
     assert above[chain[3].id] == chain[2].id
 
 
 def test_promote_and_roll_back(site):
     with site.store as store:
         plain, brief, worse = fill(store)
-        promote(store, plain, who="bo")
+        promote(store, plain, actor="bo")
     with site.visitor("ada") as page:
         page.goto("/policies")
         assert page.locator(".tree .tree .tree .name").all_inner_texts() == ["briefer"]
@@ -75,7 +75,7 @@ def test_promote_and_roll_back(site):
         assert page.problems == []
     with site.store as store:
         assert active_policy(store) == plain
-        assert [entry.who for entry in promotion_history(store)] == ["bo", "ada", "ada"]
+        assert [entry.actor for entry in promotion_history(store)] == ["bo", "ada", "ada"]
         log = ApiKeys(store.engine).log()
         assert [entry.action for entry in log] == ["policy promoted", "policy rolled back"]
         assert worse.id not in str(log)
@@ -95,7 +95,7 @@ def test_the_first_policy_needs_no_evidence(gateway):
 def test_a_promotion_by_hand_goes_through_the_gate_too(gateway):
     with gateway.store as store:
         plain, brief, worse = fill(store)
-        promote(store, plain, who="bo")
+        promote(store, plain, actor="bo")
         bad = save_evaluation(store, evaluation(worse, plain, rate=0.4))
     ada = Person(gateway)
     ada.get(f"/policies/{worse.id}")
@@ -109,7 +109,7 @@ def test_a_promotion_by_hand_goes_through_the_gate_too(gateway):
 def test_the_evidence_is_the_evaluation_against_what_is_served(gateway):
     with gateway.store as store:
         plain, brief, worse = fill(store)
-        promote(store, plain, who="bo")
+        promote(store, plain, actor="bo")
         save_evaluation(store, evaluation(brief, worse, rate=0.99))
     text = Person(gateway).get(f"/policies/{brief.id}").text
     assert f"It was compared with {worse.id[:8]}, but {plain.id[:8]} is served" in text
@@ -119,8 +119,8 @@ def test_the_evidence_is_the_evaluation_against_what_is_served(gateway):
 def test_a_button_pressed_twice_rolls_back_once(gateway):
     with gateway.store as store:
         plain, brief, _ = fill(store)
-        promote(store, plain, who="bo")
-        promote(store, brief, evaluation(brief, plain), who="bo")
+        promote(store, plain, actor="bo")
+        promote(store, brief, evaluation(brief, plain), actor="bo")
     ada = Person(gateway)
     ada.get("/policies")
     answers = [ada.post("/policies/rollback", entries="2").status_code for _ in range(2)]

@@ -6,29 +6,29 @@ from backtalk.feedback import Label
 from backtalk.serve.pages.reports.counts import BARS, charts
 from backtalk.store import Store
 from tests.serve.pages.conftest import axe, shot, too_wide
-from tests.serve.pages.views import ADA, NOON, Person, evaluation, fill, talk
+from tests.serve.pages.views import ADA, NOON, Person, evaluation, fill, interaction
 
 
 def test_charts_count_every_record_once_on_the_same_days():
     with Store(":memory:") as store:
         for day in range(100):
-            store.add(talk(day, time=NOON - timedelta(days=day)))
+            store.add(interaction(day, time=NOON - timedelta(days=day)))
         marks = [
             Label(interaction="talk-3", annotator=ADA, response="0", good=True, time=NOON)
             for _ in range(4)
         ]
         store.add(*marks)
         store.delete(marks[0].id)
-        store.in_project("other").add(talk(1000))
-        found = charts(store)
-    assert [(chart.kind, chart.total) for chart in found] == [("interaction", 100), ("label", 3)]
-    for chart in found:
+        store.in_project("other").add(interaction(1000))
+        results = charts(store)
+    assert [(chart.kind, chart.total) for chart in results] == [("interaction", 100), ("label", 3)]
+    for chart in results:
         assert sum(bar.count for bar in chart.bars) == chart.total
         assert max(bar.height for bar in chart.bars) == 1
         assert len(chart.bars) <= BARS
         assert chart.bars[-1].last == NOON.date()
-    assert [bar.days for bar in found[0].bars] == [bar.days for bar in found[1].bars]
-    assert found[1].bars[-1].count == 3
+    assert [bar.days for bar in results[0].bars] == [bar.days for bar in results[1].bars]
+    assert results[1].bars[-1].count == 3
 
 
 def test_an_empty_project_has_no_charts():
@@ -56,10 +56,10 @@ def test_evaluations_are_listed_and_lead_to_their_reports(site):
 def test_a_report_runs_no_script_and_is_in_a_place_of_its_own(gateway):
     with gateway.store as store:
         plain, brief, _ = fill(store)
-        found = evaluation(brief, plain)
-        store.documents.put("evaluation", found.id, found.to_json())
+        result = evaluation(brief, plain)
+        store.documents.put("evaluation", result.id, result.to_json())
     ada = Person(gateway)
-    answer = ada.get(f"/reports/{found.id}")
+    answer = ada.get(f"/reports/{result.id}")
     rules = dict(
         part.strip().partition(" ")[::2]
         for part in answer.headers["content-security-policy"].split(";")

@@ -37,7 +37,7 @@ def test_a_reviewer_sees_everything_and_changes_nothing(keyed):
     with gateway_of(keyed) as gateway:
         with gateway.store as store:
             plain, brief, _ = fill(store)
-            promote(store, plain, who="bo")
+            promote(store, plain, actor="bo")
         rev, ann = Person(gateway, reviewer), Person(gateway, annotator)
         for path in [*VIEWS, f"/policies/{brief.id}"]:
             seen = rev.get(path)
@@ -96,7 +96,7 @@ def test_add_rotate_and_revoke_a_key(keyed):
         assert ada.post(f"/settings/keys/{shop.id}/revoke").status_code == 303
         assert gateway.http.get("/v1/models", headers=bearer).status_code == 401
         with Store(keyed.store) as store:
-            log = [(entry.who, entry.action) for entry in ApiKeys(store.engine).log()]
+            log = [(entry.actor, entry.action) for entry in ApiKeys(store.engine).log()]
     assert log[1:] == [("ada", "key added"), ("ada", "key rotated"), ("ada", "key revoked")]
 
 

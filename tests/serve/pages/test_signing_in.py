@@ -61,8 +61,8 @@ def test_where_no_key_is_asked_for_a_name_is_given_once(gateway):
         asked = http.get("/inbox")
         assert asked.url.path == "/login"
         assert "name" in asked.text
-        found = http.post(str(asked.url), data={"token": token_of(asked.text), "name": " Ada  L "})
-        assert found.url.path == "/inbox"
+        result = http.post(str(asked.url), data={"token": token_of(asked.text), "name": " Ada  L "})
+        assert result.url.path == "/inbox"
         assert "Ada L" in http.get("/inbox").text
 
 
@@ -105,7 +105,7 @@ def test_a_session_ends_with_its_key(asking, secrets, keyed):
         enter(http, key=secrets["annotator"])
         assert http.get("/inbox").url.path == "/inbox"
         with Store(keyed.store) as store:
-            ApiKeys(store.engine).revoke("annotator", who="tests")
+            ApiKeys(store.engine).revoke("annotator", actor="tests")
         asking.app.state.services.keyring.read()
         assert http.get("/inbox").url.path == "/login"
 
@@ -261,9 +261,9 @@ def test_every_page_forbids_what_is_not_ours(gateway):
 def test_files_are_kept_for_as_long_as_their_address_names_their_content(gateway):
     with browser(gateway) as http:
         (path,) = re.findall(r'href="(/static/\w+/pages\.css)"', http.get("/login").text)
-        found = http.get(path)
-        assert "immutable" in found.headers["cache-control"]
-        assert found.headers["content-type"].startswith("text/css")
+        result = http.get(path)
+        assert "immutable" in result.headers["cache-control"]
+        assert result.headers["content-type"].startswith("text/css")
         former = http.get("/static/0123/pages.css")
         assert (former.status_code, former.headers["cache-control"]) == (200, "no-cache")
         for missing in ("none.css", "..%2f__init__.py", "%2e%2e"):

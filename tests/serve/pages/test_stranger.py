@@ -72,16 +72,20 @@ def test_what_learned_from_users_proves_itself_in_traffic_and_is_served(walk):
         plain, candidates = read_policy(store, "plain"), ("chooser", "tuned")
         served = active_policy(store)
         assert served.id in {read_policy(store, name).id for name in candidates}
-        assert [served.who for served in promotion_history(store)][1:] == ["backtalk"]
+        assert [served.actor for served in promotion_history(store)][1:] == ["backtalk"]
         (evaluation,) = list_evaluations(store, candidate=served.id)
         assert evaluation.baseline == plain.id
         assert evaluation.split == "live"
         assert evaluation.win_rate.low > 0.5
         (experiment,) = list_experiments(store)
         asked = [case.interaction for case in store.cases()]
-        arms = {talk.policy for talk in asked if talk.propensity == pytest.approx(1 / 3)}
+        arms = {
+            interaction.policy
+            for interaction in asked
+            if interaction.propensity == pytest.approx(1 / 3)
+        }
         assert arms == set(experiment.arms)
-        assert set(walk.names["asked"]) <= {talk.id for talk in asked}
+        assert set(walk.names["asked"]) <= {interaction.id for interaction in asked}
 
 
 def test_in_a_browser_thumbs_and_edits_come_from_the_snippet(walk, chromium):

@@ -73,7 +73,7 @@ def evaluation(candidate, baseline, rate=0.62, **fields):
     )
 
 
-def talk(number=1, **fields):
+def interaction(number=1, **fields):
     given = {
         "id": f"talk-{number}",
         "prompt": (
@@ -95,9 +95,9 @@ def talk(number=1, **fields):
     return Interaction(**{**given, **fields})
 
 
-def everything_about(talk):
+def everything_about(interaction):
     """Return feedback of every kind about an interaction of three responses."""
-    about = {"interaction": talk.id, "annotator": ADA, "time": NOON + timedelta(hours=1)}
+    about = {"interaction": interaction.id, "annotator": ADA, "time": NOON + timedelta(hours=1)}
     one = {**about, "response": "0"}
     return [
         Rating(**one, value=4, aspect="helpfulness", confidence=0.8),
@@ -148,9 +148,9 @@ def fill(store):
         save_policy(store, policy)
     save_evaluation(store, evaluation(brief, plain))
     save_evaluation(store, evaluation(worse, plain, rate=0.45))
-    first = talk(policy=plain.id)
+    first = interaction(policy=plain.id)
     store.add(first, *everything_about(first))
-    later = talk(2, prompt=(Message.user("And on Monday?"),), responses=(), shown=None)
+    later = interaction(2, prompt=(Message.user("And on Monday?"),), responses=(), shown=None)
     store.add(later)
     return plain, brief, worse
 
@@ -170,8 +170,8 @@ class Person:
 
     def get(self, path, **query):
         answer = self.http.get(path, params=query or None)
-        found = re.search(r'name="token" value="([^"]+)"', answer.text)
-        self.token = found[1] if found else self.token
+        result = re.search(r'name="token" value="([^"]+)"', answer.text)
+        self.token = result[1] if result else self.token
         return answer
 
     def post(self, path, **fields):

@@ -14,8 +14,8 @@ def main(url):
     model = dspy.LM("openai/small", api_base=url, api_key="none", temperature=0.5, max_tokens=100)
 
     def last():
-        found = model.history[-1]["response"]
-        answers = found if isinstance(found, tuple) else (found,)
+        result = model.history[-1]["response"]
+        answers = result if isinstance(result, tuple) else (result,)
         return {"ids": [answer.id for answer in answers]}
 
     told = {"asked": {"text": model("at once")[0], **last()}}

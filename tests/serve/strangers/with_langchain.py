@@ -24,10 +24,10 @@ def main(url):
         return a + 1
 
     def whole(chunks):
-        found = None
+        result = None
         for chunk in chunks:
-            found = chunk if found is None else found + chunk
-        return found
+            result = chunk if result is None else result + chunk
+        return result
 
     async def later(model):
         answer = await model.ainvoke("later")
@@ -44,8 +44,8 @@ def main(url):
     }
     answers["awaited"], answers["awaited pieces"] = asyncio.run(later(model))
     shaped = model.with_structured_output(Hours, method="function_calling", include_raw=True)
-    found = shaped.invoke("in a shape")
-    answers["shaped"] = found["raw"]
+    result = shaped.invoke("in a shape")
+    answers["shaped"] = result["raw"]
     strict = model.with_structured_output(Hours, method="json_schema", include_raw=True)
     strictly = strict.invoke("in a strict shape")
     answers["strictly shaped"] = strictly["raw"]
@@ -59,7 +59,7 @@ def main(url):
         }
         for name, answer in answers.items()
     }
-    told["shaped"]["value"] = found["parsed"].a
+    told["shaped"]["value"] = result["parsed"].a
     told["strictly shaped"]["value"] = strictly["parsed"].a
     sys.stdout.write(json.dumps(told))
 

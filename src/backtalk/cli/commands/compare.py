@@ -80,30 +80,30 @@ def compare(
     from backtalk.reports import save_exhibits
 
     budget = budget_of(calls=max_calls, tokens=max_tokens, money=max_money, seconds=max_seconds)
-    with opened(store, project) as kept:
-        policies = [read_policy(kept, name) for name in candidates]
-        old = served_or_error(kept) if against is None else read_policy(kept, against)
-        asked = prompts_of(kept, split=split, file=prompts, limit=limit, seed=seed)
+    with opened(store, project) as db:
+        policies = [read_policy(db, name) for name in candidates]
+        old = served_or_error(db) if against is None else read_policy(db, against)
+        asked = prompts_of(db, split=split, file=prompts, limit=limit, seed=seed)
         about = (*(policy.id for policy in policies), old.id, judge)
-        with run_of(kept, *about, seed=seed, budget=budget, prices=prices) as run:
-            found, selection, trial = asyncio.run(
+        with run_of(db, *about, seed=seed, budget=budget, prices=prices) as run:
+            result, selection, trial = asyncio.run(
                 choose_best(
-                    [loaded(kept, policy, run) for policy in policies],
-                    loaded(kept, old, run),
+                    [loaded(db, policy, run) for policy in policies],
+                    loaded(db, old, run),
                     asked,
-                    get_judge(judge, kept),
+                    get_judge(judge, db),
                     run=run,
                     split=split,
-                    guards=[get_judge(name, kept) for name in guard or []],
+                    guards=[get_judge(name, db) for name in guard or []],
                 )
             )
-        save_evaluation(kept, found)
-        save_exhibits(kept, found, examples(trial, place=1 + selection.winner))
+        save_evaluation(db, result)
+        save_exhibits(db, result, examples(trial, place=1 + selection.winner))
     if json:
-        say_json({"evaluation": found.to_dict(), "selection": selection.to_dict()})
+        say_json({"evaluation": result.to_dict(), "selection": selection.to_dict()})
         return
     _show_choice(policies, selection)
-    show(found, policies[selection.winner], old)
+    show(result, policies[selection.winner], old)
 
 
 def _show_choice(policies: list[Policy], selection: Selection) -> None:
@@ -112,8 +112,8 @@ def _show_choice(policies: list[Policy], selection: Selection) -> None:
     say_table(
         ("candidate", "mean value where the choice was made", ""),
         [
-            (policy.label, f"{mean:.3f}", "chosen" if place == selection.winner else "")
-            for place, (policy, mean) in enumerate(zip(policies, selection.means, strict=True))
+            (policy.label, f"{mean:.3f}", "chosen" if index == selection.winner else "")
+            for index, (policy, mean) in enumerate(zip(policies, selection.means, strict=True))
         ],
         numbers=(1,),
     )

@@ -64,20 +64,20 @@ def crossval(
     from backtalk.run import Run
 
     with (
-        opened(store, project) as kept,
+        opened(store, project) as db,
         progress_bars() as progress,
         Run(seed=seed, progress=progress) as run,
     ):
-        feedback = TrainingSet(kept, split="all", kinds=kind)
+        feedback = TrainingSet(db, split="all", kinds=kind)
         pairs = feedback.views(Pair, across="prompt")
         recorded = RecordedReward.of(feedback.cases()) if choose else None
-        found = asyncio.run(
+        result = asyncio.run(
             cross_validate(pairs, run=run, embedder=embedder, folds=folds, recorded=recorded)
         )
     if json:
-        say_json(found.to_dict())
+        say_json(result.to_dict())
     else:
-        _show(found)
+        _show(result)
 
 
 def _show(found: CrossValidation) -> None:

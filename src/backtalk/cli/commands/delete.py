@@ -29,8 +29,8 @@ def delete(
     from backtalk.cli.context import opened
     from backtalk.cli.output import say
 
-    with opened(store, project) as kept:
-        kept.delete(record)
+    with opened(store, project) as db:
+        db.delete(record)
     say(f"{record} is hidden; `backtalk restore {record}` undoes that.")
 
 
@@ -46,6 +46,6 @@ def restore(
     from backtalk.cli.context import opened
     from backtalk.cli.output import say
 
-    with opened(store, project) as kept:
-        kept.restore(record)
+    with opened(store, project) as db:
+        db.restore(record)
     say(f"{record} is back.")

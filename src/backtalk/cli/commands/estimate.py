@@ -49,14 +49,14 @@ def estimate_command(
     from backtalk.experiments.off_policy import estimate_policy
     from backtalk.policy import read_policy
 
-    with opened(store, project) as kept:
-        chosen = read_policy(kept, policy)
-        with run_of(kept, "estimate", chosen.id, outcome, seed=seed) as run:
-            found = estimate_policy(
-                kept,
+    with opened(store, project) as db:
+        chosen = read_policy(db, policy)
+        with run_of(db, "estimate", chosen.id, outcome, seed=seed) as run:
+            result = estimate_policy(
+                db,
                 chosen,
                 outcome=outcome,
-                load=lambda: loaded(kept, chosen, run),
+                load=lambda: loaded(db, chosen, run),
                 clip=clip,
                 level=level,
                 seed=seed,
@@ -64,9 +64,9 @@ def estimate_command(
     if json:
         from dataclasses import asdict
 
-        say_json(asdict(found))
+        say_json(asdict(result))
     else:
-        _say(chosen.label, found)
+        _say(chosen.label, result)
 
 
 def _say(label: str, found: Estimated) -> None:

@@ -80,33 +80,33 @@ def evaluate_command(
     from backtalk.reports import evaluation_report, read_training, save_exhibits
 
     budget = budget_of(calls=max_calls, tokens=max_tokens, money=max_money, seconds=max_seconds)
-    with opened(store, project) as kept:
-        new = read_policy(kept, candidate)
-        old = served_or_error(kept) if against is None else read_policy(kept, against)
-        asked = prompts_of(kept, split=split, file=prompts, limit=limit, seed=seed)
-        with run_of(kept, new.id, old.id, judge, seed=seed, budget=budget, prices=prices) as run:
-            found, trial = asyncio.run(
+    with opened(store, project) as db:
+        new = read_policy(db, candidate)
+        old = served_or_error(db) if against is None else read_policy(db, against)
+        asked = prompts_of(db, split=split, file=prompts, limit=limit, seed=seed)
+        with run_of(db, new.id, old.id, judge, seed=seed, budget=budget, prices=prices) as run:
+            result, trial = asyncio.run(
                 evaluate(
-                    loaded(kept, new, run),
-                    loaded(kept, old, run),
+                    loaded(db, new, run),
+                    loaded(db, old, run),
                     asked,
-                    get_judge(judge, kept),
+                    get_judge(judge, db),
                     run=run,
                     split=split,
-                    guards=[get_judge(name, kept) for name in guard or []],
+                    guards=[get_judge(name, db) for name in guard or []],
                 )
             )
-        save_evaluation(kept, found)
+        save_evaluation(db, result)
         shown = examples(trial)
-        save_exhibits(kept, found, shown)
-        training = read_training(kept, new)
+        save_exhibits(db, result, shown)
+        training = read_training(db, new)
     if report is not None:
-        page = evaluation_report(found, new, old, examples=shown, training=training)
+        page = evaluation_report(result, new, old, examples=shown, training=training)
         page.write(report)
     if json:
-        say_json(found.to_dict())
+        say_json(result.to_dict())
     else:
-        show(found, new, old)
+        show(result, new, old)
 
 
 def show(found: Evaluation, candidate: Policy, baseline: Policy) -> None:

@@ -70,7 +70,7 @@ def start_command(
     promote: Annotated[
         bool, typer.Option(help="Promote a candidate that is shown to be better, at once.")
     ] = True,
-    who: WhoOption = "",
+    actor: WhoOption = "",
     store: StoreOption = STORE,
     project: ProjectOption = PROJECT,
     json: JsonOption = False,
@@ -93,11 +93,11 @@ def start_command(
     from backtalk.feedback.record import record_error
     from backtalk.policy import read_policy
 
-    with opened(store, project) as kept:
-        candidates = [read_policy(kept, one).id for one in candidate]
+    with opened(store, project) as db:
+        candidates = [read_policy(db, one).id for one in candidate]
         fields: dict[str, Any] = {
             "name": name,
-            "control": served_or_error(kept).id,
+            "control": served_or_error(db).id,
             "candidates": candidates,
             "allocation": allocation,
             "shares": [1 - sum(share), *share] if share else (),
@@ -117,7 +117,7 @@ def start_command(
             experiment = Experiment.model_validate(fields)
         except ValidationError as error:
             raise record_error("the experiment", error) from None
-        start(kept, experiment, who=who or user_name())
+        start(db, experiment, actor=actor or user_name())
     if json:
         say_json(experiment.to_dict())
     else:
@@ -138,11 +138,11 @@ def list_command(
     from backtalk.cli.output import say_json, say_table
     from backtalk.experiments import list_experiments, running_experiment
 
-    with opened(store, project) as kept:
-        found = list_experiments(kept)
-        now = running_experiment(kept)
+    with opened(store, project) as db:
+        results = list_experiments(db)
+        now = running_experiment(db)
     if json:
-        say_json([{**one.to_dict(), "runs": one == now} for one in found])
+        say_json([{**one.to_dict(), "runs": one == now} for one in results])
         return
     say_table(
         ("experiment", "arms", "allocation", "decided by", ""),
@@ -154,7 +154,7 @@ def list_command(
                 one.outcome,
                 "runs" if one == now else "ended",
             )
-            for one in found
+            for one in results
         ],
         numbers=(1,),
     )
@@ -177,16 +177,16 @@ def show(
     from backtalk.cli.context import opened
     from backtalk.experiments import ExperimentReader, summarise
 
-    with opened(store, project) as kept:
-        state = ExperimentReader(kept, name).refresh()
-        _say_summary(kept, summarise(state), state.events, json=json)
+    with opened(store, project) as db:
+        state = ExperimentReader(db, name).refresh()
+        _say_summary(db, summarise(state), state.events, json=json)
 
 
 @commands.command("check")
 def check(
     name: NameArgument,
     *,
-    who: WhoOption = "",
+    actor: WhoOption = "",
     store: StoreOption = STORE,
     project: ProjectOption = PROJECT,
     json: JsonOption = False,
@@ -201,9 +201,9 @@ def check(
     from backtalk.cli.output import say, say_json
     from backtalk.experiments import ExperimentReader, step
 
-    with opened(store, project) as kept:
-        done = step(kept, ExperimentReader(kept, name), who=who or user_name())
-        told = [_told(kept, event) for event in done]
+    with opened(store, project) as db:
+        done = step(db, ExperimentReader(db, name), actor=actor or user_name())
+        told = [_told(db, event) for event in done]
     if json:
         say_json([event.what.to_dict() for event in done])
     else:
@@ -215,7 +215,7 @@ def stop_command(
     name: NameArgument,
     *,
     arm: ArmOption = None,
-    who: WhoOption = "",
+    actor: WhoOption = "",
     store: StoreOption = STORE,
     project: ProjectOption = PROJECT,
     json: JsonOption = False,
@@ -231,10 +231,10 @@ def stop_command(
     from backtalk.experiments import stop
     from backtalk.policy import read_policy
 
-    with opened(store, project) as kept:
-        chosen = None if arm is None else read_policy(kept, arm).id
-        event = stop(kept, name, arm=chosen, who=who or user_name())
-        _say_event(kept, event, json=json)
+    with opened(store, project) as db:
+        chosen = None if arm is None else read_policy(db, arm).id
+        event = stop(db, name, arm=chosen, actor=actor or user_name())
+        _say_event(db, event, json=json)
 
 
 @commands.command("promote")
@@ -242,7 +242,7 @@ def promote_command(
     name: NameArgument,
     *,
     arm: ArmOption = None,
-    who: WhoOption = "",
+    actor: WhoOption = "",
     store: StoreOption = STORE,
     project: ProjectOption = PROJECT,
     json: JsonOption = False,
@@ -259,10 +259,10 @@ def promote_command(
     from backtalk.experiments import promote_arm
     from backtalk.policy import read_policy
 
-    with opened(store, project) as kept:
-        chosen = None if arm is None else read_policy(kept, arm).id
-        event = promote_arm(kept, name, arm=chosen, who=who or user_name())
-        _say_event(kept, event, json=json)
+    with opened(store, project) as db:
+        chosen = None if arm is None else read_policy(db, arm).id
+        event = promote_arm(db, name, arm=chosen, actor=actor or user_name())
+        _say_event(db, event, json=json)
 
 
 def _say_event(store: Store, event: Event, *, json: bool) -> None:
@@ -294,7 +294,7 @@ def _say_summary(store: Store, summary: Summary, events: list[Event], *, json: b
     from backtalk.policy import read_policy
 
     if json:
-        happened = [{"time": e.time, "who": e.who, **e.what.to_dict()} for e in events]
+        happened = [{"time": e.time, "who": e.actor, **e.what.to_dict()} for e in events]
         say_json({**summary.to_dict(), "events": happened})
         return
     experiment = summary.experiment
@@ -323,7 +323,7 @@ def _say_summary(store: Store, summary: Summary, events: list[Event], *, json: b
             shown = number(guard.difference, signed=True) or "not judged yet"
             say(f"{read_policy(store, arm.policy).label}, {guard.signal}: {shown}")
     for event in events:
-        say(f"{event.time:%Y-%m-%d %H:%M} {event.who}: {_told(store, event)}")
+        say(f"{event.time:%Y-%m-%d %H:%M} {event.actor}: {_told(store, event)}")
 
 
 def _standing(arm: ArmSummary) -> str:

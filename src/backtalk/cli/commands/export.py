@@ -52,14 +52,14 @@ def export_command(
     from backtalk.formats import export
     from backtalk.formats.archive import write_archive
 
-    with opened(store, project) as kept:
+    with opened(store, project) as db:
         if format == "archive":
-            archived = write_archive(kept, Path(path))
+            archived = write_archive(db, Path(path))
             counts = asdict(archived)
             text = ", ".join(f"{count:,} {name}" for name, count in counts.items())
         else:
-            loose = kept.feedback(kinds=kind, system_wide=True) if format == "backtalk" else ()
-            done = export(kept.cases(kinds=kind), path, format, loose=loose)
+            loose = db.feedback(kinds=kind, system_wide=True) if format == "backtalk" else ()
+            done = export(db.cases(kinds=kind), path, format, loose=loose)
             counts = asdict(done)
             text = f"{done.rows:,} rows"
             for reason, count in (done.reasons | done.dropped).items():

@@ -71,32 +71,32 @@ def import_command(
     if mapping is not None and format is not None:
         raise BacktalkError("Both --format and --mapping were given", "A mapping is its own format")
     chosen: str | RowMapping | None = _mapping(mapping) if mapping is not None else format
-    found: dict[str, Any] = {}
+    results: dict[str, Any] = {}
     bad = 0
-    with opened(store, project, make=True) as kept:
+    with opened(store, project, make=True) as db:
         for path in paths:
             if format == "archive":
-                archived = read_archive(kept, Path(path))
-                found[path] = asdict(archived)
+                archived = read_archive(db, Path(path))
+                results[path] = asdict(archived)
                 if not json:
                     say(f"{path}: {_counts(archived)}")
                 continue
             with progress_bars() as progress:
                 done = ingest(
-                    kept,
+                    db,
                     path,
                     format=chosen,
                     options=assignments(option),
                     progress=partial(progress, f"importing {path}"),
                 )
             bad += done.rejected
-            found[path] = asdict(done)
+            results[path] = asdict(done)
             if not json:
                 say(f"{path}: {_summary(done)}")
             if done.rejected:
                 note(f"{done.rejected} bad rows are in {done.rejects}. {done.first_reason}")
     if json:
-        say_json(found)
+        say_json(results)
     if bad > allow_bad:
         raise typer.Exit(ExitCode.BAD_ROWS)
 

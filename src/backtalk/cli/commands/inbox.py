@@ -47,7 +47,7 @@ def add(
         bool, typer.Option("--unjudged", help="Only what nobody has judged in this way.")
     ] = False,
     most: Annotated[int | None, typer.Option(min=1, help="At most so many, the oldest.")] = None,
-    who: WhoOption = "",
+    actor: WhoOption = "",
     store: StoreOption = STORE,
     project: ProjectOption = PROJECT,
     json: JsonOption = False,
@@ -68,8 +68,8 @@ def add(
     from backtalk.feedback.record import explain
     from backtalk.policy import read_policy
 
-    with opened(store, project) as kept:
-        answered_by = None if policy is None else read_policy(kept, policy).id
+    with opened(store, project) as db:
+        answered_by = None if policy is None else read_policy(db, policy).id
         fields = {
             "name": name,
             "kind": ask,
@@ -83,7 +83,7 @@ def add(
             task = Task.model_validate(fields)
         except ValidationError as error:
             raise RecordError(f"The task is not complete: {explain(error)}") from None
-        add_task(kept, task, who=who or user_name())
+        add_task(db, task, actor=actor or user_name())
     _say(task, "is asked from now on", json=json)
 
 
@@ -102,13 +102,12 @@ def list_(
     from backtalk.cli.context import opened
     from backtalk.cli.output import say_json, say_table
 
-    with opened(store, project) as kept:
-        found = [
-            _told(listed, Assignments(kept, listed.task).progress(""))
-            for listed in list_tasks(kept)
+    with opened(store, project) as db:
+        results = [
+            _told(listed, Assignments(db, listed.task).progress("")) for listed in list_tasks(db)
         ]
     if json:
-        say_json(found)
+        say_json(results)
         return
     say_table(
         ("task", "id", "asks to", "judged", "of", "people", ""),
@@ -122,7 +121,7 @@ def list_(
                 str(row["people"]),
                 "" if row["open"] else "closed",
             )
-            for row in found
+            for row in results
         ],
         numbers=(3, 4, 5),
     )
@@ -132,7 +131,7 @@ def list_(
 def close(
     task: TaskArgument,
     *,
-    who: WhoOption = "",
+    actor: WhoOption = "",
     store: StoreOption = STORE,
     project: ProjectOption = PROJECT,
     json: JsonOption = False,
@@ -146,9 +145,9 @@ def close(
     from backtalk.annotation.tasks import close_task
     from backtalk.cli.context import opened, user_name
 
-    with opened(store, project) as kept:
-        found = close_task(kept, task, who=who or user_name())
-    _say(found, "is closed", json=json)
+    with opened(store, project) as db:
+        result = close_task(db, task, actor=actor or user_name())
+    _say(result, "is closed", json=json)
 
 
 def _say(task: Task, what: str, *, json: bool) -> None:
@@ -164,7 +163,7 @@ def _told(listed: TaskStatus, progress: Any) -> dict[str, Any]:
     return {
         **listed.task.to_dict(),
         "open": listed.open,
-        "who": listed.who,
+        "who": listed.actor,
         "time": listed.time.isoformat(),
         "done": progress.done,
         "wanted": progress.wanted,

@@ -36,12 +36,12 @@ def jobs(
     from backtalk.cli.context import opened
     from backtalk.cli.output import say_json
 
-    with opened(store, project) as kept:
-        found = kept.jobs.list() if retry is None else [kept.jobs.again(retry)]
+    with opened(store, project) as db:
+        results = db.jobs.list() if retry is None else [db.jobs.again(retry)]
     if json:
-        say_json([_entry(job) for job in found])
+        say_json([_entry(job) for job in results])
     else:
-        _show(found)
+        _show(results)
 
 
 def _entry(job: Job) -> dict[str, Any]:

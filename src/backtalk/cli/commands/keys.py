@@ -31,7 +31,7 @@ def add(
     all_projects: Annotated[
         bool, typer.Option("--all-projects", help="For every project, not only this one.")
     ] = False,
-    who: WhoOption = "",
+    actor: WhoOption = "",
     store: StoreOption = STORE,
     project: ProjectOption = PROJECT,
     json: JsonOption = False,
@@ -49,9 +49,9 @@ def add(
     from backtalk.cli.context import opened, user_name
     from backtalk.store.api_keys import ApiKeys
 
-    with opened(store, project, make=True) as kept:
-        key, secret = ApiKeys(kept.engine).add(
-            name, role, project=None if all_projects else project, who=who or user_name()
+    with opened(store, project, make=True) as db:
+        key, secret = ApiKeys(db.engine).add(
+            name, role, project=None if all_projects else project, actor=actor or user_name()
         )
     _say_secret(key, secret, json=json)
 
@@ -68,8 +68,8 @@ def list_(*, store: StoreOption = STORE, json: JsonOption = False) -> None:
     from backtalk.cli.output import say_json, say_table
     from backtalk.store.api_keys import ApiKeys
 
-    with opened(store, PROJECT) as kept:
-        keys = ApiKeys(kept.engine).keys()
+    with opened(store, PROJECT) as db:
+        keys = ApiKeys(db.engine).keys()
     if json:
         say_json([_told(key) for key in keys])
         return
@@ -96,7 +96,7 @@ def rotate(
     grace: Annotated[
         float, typer.Option(min=0, help="For so many hours the old secret holds too.")
     ] = 24.0,
-    who: WhoOption = "",
+    actor: WhoOption = "",
     store: StoreOption = STORE,
     json: JsonOption = False,
 ) -> None:
@@ -111,16 +111,16 @@ def rotate(
     from backtalk.cli.context import opened, user_name
     from backtalk.store.api_keys import ApiKeys
 
-    with opened(store, PROJECT) as kept:
-        found, secret = ApiKeys(kept.engine).rotate(
-            key, grace=timedelta(hours=grace), who=who or user_name()
+    with opened(store, PROJECT) as db:
+        result, secret = ApiKeys(db.engine).rotate(
+            key, grace=timedelta(hours=grace), actor=actor or user_name()
         )
-    _say_secret(found, secret, json=json)
+    _say_secret(result, secret, json=json)
 
 
 @commands.command("revoke")
 def revoke(
-    key: KeyArgument, *, who: WhoOption = "", store: StoreOption = STORE, json: JsonOption = False
+    key: KeyArgument, *, actor: WhoOption = "", store: StoreOption = STORE, json: JsonOption = False
 ) -> None:
     """End a key: a gateway that runs takes note within seconds.
 
@@ -132,12 +132,12 @@ def revoke(
     from backtalk.cli.output import say, say_json
     from backtalk.store.api_keys import ApiKeys
 
-    with opened(store, PROJECT) as kept:
-        found = ApiKeys(kept.engine).revoke(key, who=who or user_name())
+    with opened(store, PROJECT) as db:
+        result = ApiKeys(db.engine).revoke(key, actor=actor or user_name())
     if json:
-        say_json(_told(found))
+        say_json(_told(result))
     else:
-        say(f"{found.name} ({found.id}) is revoked")
+        say(f"{result.name} ({result.id}) is revoked")
 
 
 def _say_secret(key: ApiKey, secret: str, *, json: bool) -> None:

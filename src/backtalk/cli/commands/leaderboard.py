@@ -42,12 +42,12 @@ def leaderboard_command(
     from backtalk.cli.output import say_json
     from backtalk.evaluate.leaderboard import leaderboard
 
-    with opened(store, project) as kept:
-        found = leaderboard(kept.cases(kinds=["preference"]), reference=reference, seed=seed)
+    with opened(store, project) as db:
+        result = leaderboard(db.cases(kinds=["preference"]), reference=reference, seed=seed)
     if json:
-        say_json(found.to_dict())
+        say_json(result.to_dict())
     else:
-        _show(found)
+        _show(result)
 
 
 def _show(found: Leaderboard) -> None:

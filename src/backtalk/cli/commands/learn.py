@@ -141,8 +141,8 @@ def learn(
 
     chosen = find_method(method)
     budget = budget_of(calls=max_calls, tokens=max_tokens, money=max_money, seconds=max_seconds)
-    with opened(store, project) as kept:
-        parent = served_or_error(kept) if policy is None else read_policy(kept, policy)
+    with opened(store, project) as db:
+        parent = served_or_error(db) if policy is None else read_policy(db, policy)
         options: dict[str, Any] = dict(assignments(option))
         if watch:
             if rounds:
@@ -151,7 +151,7 @@ def learn(
                     "Give one of them",
                 )
             keep_learning(
-                kept,
+                db,
                 watch_of(
                     method=method,
                     policy=policy,
@@ -165,7 +165,7 @@ def learn(
                     limit=limit,
                     gate=Gate() if promote else None,
                     experiment=experiment,
-                    who=user_name(),
+                    actor=user_name(),
                 ),
                 every=every,
                 interval=interval,
@@ -194,24 +194,24 @@ def learn(
             )
             pairs = pairs or chosen.rounds.pairs
             with run_of(
-                kept,
+                db,
                 *(*about, str(plan), str(judge), pairs, str(people)),
                 seed=seed,
                 budget=budget,
                 prices=prices,
             ) as run:
-                found = _online(
-                    chosen, parent, kept, run, plan, options,
+                result = _online(
+                    chosen, parent, db, run, plan, options,
                     judge=judge, pairs=pairs, people=people,
                 )  # fmt: skip
-            _say_rounds(found, parent, json=json)
+            _say_rounds(result, parent, json=json)
             return
-        with run_of(kept, *about, seed=seed, budget=budget, prices=prices) as run:
-            feedback = TrainingSet(kept, split=split, kinds=kind)
+        with run_of(db, *about, seed=seed, budget=budget, prices=prices) as run:
+            feedback = TrainingSet(db, split=split, kinds=kind)
             learned = asyncio.run(chosen.learn(parent, feedback, run, **options))
         if name is not None:
             learned = learned.named(name)
-        save_policy(kept, learned)
+        save_policy(db, learned)
     changes = diff(parent, learned)
     if json:
         say_json({"id": learned.id, **learned.to_dict(), "changes": changes})
@@ -267,10 +267,10 @@ def _online(  # noqa: PLR0917 - what the command was given
     )
     asked = prompts_of(kept, split="train", file=None, limit=None, seed=0)
     held_out = prompts_of(kept, split="held-out", file=None, limit=None, seed=0)
-    found = asyncio.run(online.learn(policy, asked, held_out))
-    for evaluation in found.evaluations:
+    result = asyncio.run(online.learn(policy, asked, held_out))
+    for evaluation in result.evaluations:
         save_evaluation(kept, evaluation)
-    return found
+    return result
 
 
 def _say_rounds(found: OnlineResult, first: Policy, *, json: bool) -> None:
@@ -292,7 +292,7 @@ def _say_rounds(found: OnlineResult, first: Policy, *, json: bool) -> None:
         ("round", "policy", "wins over the one before", "value"),
         [
             (
-                str(place),
+                str(index),
                 policy.id[:8],
                 *(
                     ("", "")
@@ -300,7 +300,7 @@ def _say_rounds(found: OnlineResult, first: Policy, *, json: bool) -> None:
                     else (percent(item.win_rate), number(item.value.candidate))
                 ),
             )
-            for place, (policy, item) in enumerate(
+            for index, (policy, item) in enumerate(
                 zip_longest(found.policies, found.evaluations), 1
             )
         ],

@@ -54,10 +54,10 @@ def methods(
                 [(method.name, method.target, method.summary) for method in METHODS.values()],
             )
         return
-    with opened(store or STORE, project) as kept:
-        found = available_methods(kept)
+    with opened(store or STORE, project) as db:
+        results = available_methods(db)
     if json:
-        say_json([_available(item) for item in found])
+        say_json([_available(item) for item in results])
         return
     say_table(
         ("method", "learns in", "can run", "driven by", "missing"),
@@ -69,7 +69,7 @@ def methods(
                 ", ".join(_driver(item, kind) for kind in item.drivers),
                 item.missing,
             )
-            for item in found
+            for item in results
         ],
     )
     say()

@@ -44,8 +44,8 @@ def add(
     policy = Policy.from_yaml(file.read_text(encoding="utf-8"))
     if name is not None:
         policy = policy.named(name)
-    with opened(store, project, make=True) as kept:
-        save_policy(kept, policy)
+    with opened(store, project, make=True) as db:
+        save_policy(db, policy)
     if json:
         say_json({"id": policy.id, **policy.to_dict()})
     else:
@@ -70,12 +70,12 @@ def show(
     from backtalk.cli.output import say, say_json
     from backtalk.policy import read_policy
 
-    with opened(store, project) as kept:
-        found = read_policy(kept, policy)
+    with opened(store, project) as db:
+        result = read_policy(db, policy)
     if json:
-        say_json({"id": found.id, **found.to_dict()})
+        say_json({"id": result.id, **result.to_dict()})
     else:
-        say(found.to_yaml().rstrip())
+        say(result.to_yaml().rstrip())
 
 
 @commands.command("diff")
@@ -97,8 +97,8 @@ def diff_command(
     from backtalk.cli.output import say, say_json
     from backtalk.policy import diff, read_policy
 
-    with opened(store, project) as kept:
-        changes = diff(read_policy(kept, before), read_policy(kept, after))
+    with opened(store, project) as db:
+        changes = diff(read_policy(db, before), read_policy(db, after))
     if json:
         say_json(changes)
         return
@@ -140,7 +140,7 @@ def replay(
     from backtalk.models.spec import ReplaySpec
     from backtalk.policy import Policy, save_policy
 
-    with opened(store, project) as kept:
+    with opened(store, project) as db:
         known = Recordings.of(
             case.interaction.model_copy(
                 update={
@@ -153,13 +153,13 @@ def replay(
                     )
                 }
             )
-            for case in kept.cases()
+            for case in db.cases()
         )
-        artifact = kept.artifacts.put(known.to_files())
+        artifact = db.artifacts.put(known.to_files())
         spec = ReplaySpec(artifact=artifact, models=tuple(model or ()), order=order)
         policy = Policy(model=spec, name=name)
-        spec.load(kept.artifacts)
-        save_policy(kept, policy)
+        spec.load(db.artifacts)
+        save_policy(db, policy)
     if json:
         say_json({"id": policy.id, **policy.to_dict(), "models": list(known.models)})
     else:

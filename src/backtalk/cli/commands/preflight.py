@@ -62,15 +62,15 @@ def preflight(
     from backtalk.learn.finetune import dry_run
     from backtalk.policy import read_policy
 
-    with opened(store, project) as kept:
-        parent = served_or_error(kept) if policy is None else read_policy(kept, policy)
+    with opened(store, project) as db:
+        parent = served_or_error(db) if policy is None else read_policy(db, policy)
         options: dict[str, Any] = dict(assignments(option))
         about = ("preflight", method, parent.id, *sorted(map(str, options.items())))
-        with run_of(kept, *about, seed=seed) as run:
-            feedback = TrainingSet(kept, split=split, kinds=kind)
-            found = asyncio.run(dry_run(method, parent, feedback, run, **options))
-    _show(found, rows, json=json)
-    if not found.passed:
+        with run_of(db, *about, seed=seed) as run:
+            feedback = TrainingSet(db, split=split, kinds=kind)
+            result = asyncio.run(dry_run(method, parent, feedback, run, **options))
+    _show(result, rows, json=json)
+    if not result.passed:
         raise typer.Exit(ExitCode.ERROR)
 
 

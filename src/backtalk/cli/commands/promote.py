@@ -27,7 +27,7 @@ def promote_command(
     tolerance: Annotated[
         float | None, typer.Option(min=0, help="How much worse a guard may be, on its own scale.")
     ] = None,
-    who: WhoOption = "",
+    actor: WhoOption = "",
     store: StoreOption = STORE,
     project: ProjectOption = PROJECT,
     json: JsonOption = False,
@@ -49,16 +49,16 @@ def promote_command(
     from backtalk.policy import read_policy
     from backtalk.promotion import Gate, active_policy, promote
 
-    with opened(store, project) as kept:
-        chosen = read_policy(kept, policy)
-        served = active_policy(kept)
-        done = list_evaluations(kept, candidate=chosen.id)
+    with opened(store, project) as db:
+        chosen = read_policy(db, policy)
+        served = active_policy(db)
+        done = list_evaluations(db, candidate=chosen.id)
         fitting = [e for e in done if served is None or e.baseline == served.id] or done
         evidence = fitting[-1] if fitting else None
         if evaluation is not None:
-            evidence = read_evaluation(kept, evaluation)
+            evidence = read_evaluation(db, evaluation)
         gate = Gate(win_rate=win_rate, tolerance=tolerance)
-        promotion = promote(kept, chosen, evidence, who=who or user_name(), gate=gate)
+        promotion = promote(db, chosen, evidence, actor=actor or user_name(), gate=gate)
     if json:
         say_json(promotion.to_dict())
         return

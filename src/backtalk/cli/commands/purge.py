@@ -37,13 +37,13 @@ def purge(
     from backtalk.cli.output import say, say_json
     from backtalk.policy import list_policies
 
-    with opened(store, project) as kept:
+    with opened(store, project) as db:
         if not yes:
             typer.confirm(f"Remove all data of {user!r} from project {project!r}?", abort=True)
-        gone = kept.purge(user)
+        gone = db.purge(user)
         touched = [
             policy.label
-            for policy in list_policies(kept)
+            for policy in list_policies(db)
             if gone.first is not None
             and policy.lineage.snapshot is not None
             and policy.lineage.snapshot.last >= gone.first

@@ -41,24 +41,24 @@ def report_command(
     from backtalk.evaluate.storage import list_evaluations, read_evaluation
     from backtalk.reports import evaluation_report, read_exhibits, read_training
 
-    with opened(store, project) as kept:
+    with opened(store, project) as db:
         if evaluation is not None:
-            found = read_evaluation(kept, evaluation)
+            result = read_evaluation(db, evaluation)
         else:
-            done = list_evaluations(kept)
+            done = list_evaluations(db)
             if not done:
                 raise NotFound(
                     f"Project {project!r} has no evaluation to report on",
                     "Make one with `backtalk evaluate`",
                 )
-            found = done[-1]
-        candidate, baseline = policies_of(kept, found)
+            result = done[-1]
+        candidate, baseline = policies_of(db, result)
         report = evaluation_report(
-            found,
+            result,
             candidate,
             baseline,
-            examples=read_exhibits(kept, found),
-            training=read_training(kept, candidate),
+            examples=read_exhibits(db, result),
+            training=read_training(db, candidate),
         )
     if json:
         say_json(report.numbers)

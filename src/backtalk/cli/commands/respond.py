@@ -43,15 +43,15 @@ def respond(
     from backtalk.policy import load_policy, read_policy
 
     asked = sys.stdin.read().strip() if prompt == "-" else prompt
-    with opened(store, project) as kept:
-        chosen = served_or_error(kept) if policy is None else read_policy(kept, policy)
-        response = load_policy(chosen, kept.artifacts).respond(asked, seed=seed)
-        talk = Interaction(prompt=as_prompt(asked), responses=(response,), policy=chosen.id)
+    with opened(store, project) as db:
+        chosen = served_or_error(db) if policy is None else read_policy(db, policy)
+        response = load_policy(chosen, db.artifacts).respond(asked, seed=seed)
+        interaction = Interaction(prompt=as_prompt(asked), responses=(response,), policy=chosen.id)
         if keep:
-            kept.add(talk)
+            db.add(interaction)
     if json:
-        say_json(talk.to_dict())
+        say_json(interaction.to_dict())
         return
     say(response.text)
     if keep:
-        note(f"Kept as interaction {talk.id}")
+        note(f"Kept as interaction {interaction.id}")

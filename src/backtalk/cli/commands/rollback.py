@@ -14,7 +14,7 @@ def add_to(app: typer.Typer) -> None:
 
 def rollback_command(
     *,
-    who: WhoOption = "",
+    actor: WhoOption = "",
     store: StoreOption = STORE,
     project: ProjectOption = PROJECT,
     json: JsonOption = False,
@@ -31,9 +31,9 @@ def rollback_command(
     from backtalk.policy import read_policy
     from backtalk.promotion import rollback
 
-    with opened(store, project) as kept:
-        done = rollback(kept, who=who or user_name())
-        label = "nothing" if done.policy is None else read_policy(kept, done.policy).label
+    with opened(store, project) as db:
+        done = rollback(db, actor=actor or user_name())
+        label = "nothing" if done.policy is None else read_policy(db, done.policy).label
     if json:
         say_json(done.to_dict())
     else:

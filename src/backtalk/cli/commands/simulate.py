@@ -70,13 +70,13 @@ def simulate(
     home = find_world(world)
     pool = crowd(world, people, seed=seed, **read_manner(dict(assignments(option))))
     with (
-        opened(store, project, make=True) as kept,
-        run_of(kept, "simulate", world, seed=seed) as run,
+        opened(store, project, make=True) as db,
+        run_of(db, "simulate", world, seed=seed) as run,
     ):
-        drafting = _drafting(kept, policy, world)
-        talks = asyncio.run(
+        drafting = _drafting(db, policy, world)
+        interactions = asyncio.run(
             drafted(
-                run.wrap(load_model(drafting.model, kept.artifacts)),
+                run.wrap(load_model(drafting.model, db.artifacts)),
                 [
                     *home.prompts("train", requests - requests // 5, seed=seed),
                     *home.prompts("held-out", requests // 5, seed=seed),
@@ -90,17 +90,17 @@ def simulate(
             )
         )
         counts: Counter[str] = Counter()
-        cases = list(pool.react(talks, kind or KINDS, each=each))
-        kept.add_cases(cases)
+        cases = list(pool.react(interactions, kind or KINDS, each=each))
+        db.add_cases(cases)
         for case in cases:
             counts.update(item.kind for item in case.feedback)
-    found = dict(sorted(counts.items()))
+    results = dict(sorted(counts.items()))
     if json:
-        say_json({"policy": drafting.id, "feedback": found, "seconds": pool.seconds})
+        say_json({"policy": drafting.id, "feedback": results, "seconds": pool.seconds})
         return
     say(f"{home.name}: {home.about}")
-    say(f"{len(talks):,} requests, {drafts} drafts each by {drafting.label}.")
-    say_table(("feedback", ""), [(name, f"{n:,}") for name, n in found.items()], numbers=(1,))
+    say(f"{len(interactions):,} requests, {drafts} drafts each by {drafting.label}.")
+    say_table(("feedback", ""), [(name, f"{n:,}") for name, n in results.items()], numbers=(1,))
     say(f"It would have taken people {pool.seconds / 3600:.1f} hours.")
     note(f"Next: backtalk methods; evaluate with --judge true-utility:{world}")
 

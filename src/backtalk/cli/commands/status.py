@@ -35,13 +35,13 @@ def status(
     from backtalk.policy import list_policies
     from backtalk.promotion import active_policy, promotion_history
 
-    with opened(store, project) as kept:
-        counts = kept.counts()
-        policies = list_policies(kept)
-        evaluations = list_evaluations(kept)
-        past = promotion_history(kept)
-        served = active_policy(kept)
-        projects = kept.projects()
+    with opened(store, project) as db:
+        counts = db.counts()
+        policies = list_policies(db)
+        evaluations = list_evaluations(db)
+        past = promotion_history(db)
+        served = active_policy(db)
+        projects = db.projects()
     if json:
         say_json(
             {
@@ -63,7 +63,7 @@ def status(
 
 
 def _entry(item: PromotionRecord) -> dict[str, Any]:
-    return {"who": item.who, "time": item.time.isoformat(), **item.promotion.to_dict()}
+    return {"who": item.actor, "time": item.time.isoformat(), **item.promotion.to_dict()}
 
 
 def _show_counts(project: str, projects: list[str], counts: dict[str, int]) -> None:
@@ -133,7 +133,7 @@ def _show_history(past: list[PromotionRecord], labels: dict[str, str]) -> None:
         [
             (
                 f"{item.time:%Y-%m-%d %H:%M}",
-                item.who,
+                item.actor,
                 item.promotion.action,
                 labels.get(item.promotion.policy or "", "nothing"),
             )

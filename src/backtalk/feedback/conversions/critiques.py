@@ -13,12 +13,12 @@ from backtalk.feedback.words import Critique, Edit
 def critique_critiqued(case: Case) -> list[CritiqueView]:
     """A critique, with the refinement where the same annotator also edited the response."""
     edits = {(edit.annotator, edit.response): edit for edit in case.of(Edit)}
-    found = []
+    results = []
     for item in case.of(Critique):
         if item.response is None:
             continue
         edit = edits.get((item.annotator, item.response))
-        found.append(
+        results.append(
             CritiqueView(
                 completion=case.text(item.response),
                 critique=item.text,
@@ -26,7 +26,7 @@ def critique_critiqued(case: Case) -> list[CritiqueView]:
                 **provenance(case, item, *([] if edit is None else [edit])),
             )
         )
-    return found
+    return results
 
 
 @conversion(CritiqueView, "outcome", condition="the run printed something")
@@ -44,16 +44,16 @@ def outcome_critiqued(case: Case) -> list[CritiqueView]:
 @conversion(CritiqueView, "follow_up", condition="about a response")
 def follow_up_critiqued(case: Case) -> list[CritiqueView]:
     """What the user said next, unless it was thanks, is a critique of what was shown."""
-    found = []
+    results = []
     for item in case.of(FollowUp):
         response = item.response or _only_shown(case)
         if response is not None and item.act != "thanks":
-            found.append(
+            results.append(
                 CritiqueView(
                     completion=case.text(response), critique=item.text, **provenance(case, item)
                 )
             )
-    return found
+    return results
 
 
 def _only_shown(case: Case) -> str | None:

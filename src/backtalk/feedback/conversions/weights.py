@@ -54,7 +54,7 @@ def steps_weights(case: Case) -> list[SpanWeights]:
 @conversion(SpanWeights, "edit", condition="the edit took something away")
 def edit_weights(case: Case) -> list[SpanWeights]:
     """What an edit took out or replaced in the original weighs -1."""
-    found = []
+    results = []
     for item in case.of(Edit):
         original = case.text(item.response)
         weights = tuple(
@@ -62,10 +62,10 @@ def edit_weights(case: Case) -> list[SpanWeights]:
             for start, end in _removed(original, item.text)
         )
         if weights:
-            found.append(
+            results.append(
                 SpanWeights(completion=original, weights=weights, **provenance(case, item))
             )
-    return found
+    return results
 
 
 def _removed(original: str, edited: str) -> list[tuple[int, int]]:

@@ -9,7 +9,7 @@ from backtalk.feedback.annotator import Annotator
 from backtalk.feedback.interaction import Interaction, Response
 from backtalk.feedback.judgements import Preference
 from backtalk.feedback.views import Case
-from backtalk.formats.content_ids import case, feedback, interaction
+from backtalk.formats.content_ids import case, feedback, make_interaction
 from backtalk.formats.fields import Fields
 from backtalk.formats.format import Data, import_format
 from backtalk.formats.readers import Meter, RejectedRow, rows, sources
@@ -30,17 +30,17 @@ def read_baseline(path: str) -> Baseline:
     """
     inputs = sources(Path(path))
     meter = Meter(None, inputs)
-    found: Baseline = {}
+    result: Baseline = {}
     for row in (row for source in inputs for row in rows(source, meter)):
         if isinstance(row, RejectedRow):
             raise BacktalkError(f"{row.source}, row {row.line}: {row.reason}")
         fields = Fields(row.data)
         try:
             answer = fields.text("baseline_output" if "baseline_output" in fields else "output")
-            found[_prompt(fields)] = answer, fields.words("generator")
+            result[_prompt(fields)] = answer, fields.words("generator")
         except RecordError as error:
             raise BacktalkError(f"{row.source}, row {row.line}: {error}") from None
-    return found
+    return result
 
 
 def _looks_like(row: Data) -> bool:
@@ -84,7 +84,7 @@ def alpaca_eval(
         )
     text, name = baseline[prompt]
     model = fields.words("model") or fields.words("generator")
-    talk = interaction(
+    interaction = make_interaction(
         prompt,
         [
             Response(id="model", text=fields.text("output"), model=model),
@@ -92,11 +92,11 @@ def alpaca_eval(
         ],
         metadata=fields.some("dataset", "datasplit"),
     )
-    return [_judged(fields, talk, _judge(fields, judge), fields.number("preference"))]
+    return [_judged(fields, interaction, _judge(fields, judge), fields.number("preference"))]
 
 
 def _annotation(fields: Fields, judge: str) -> Case:
-    talk = interaction(
+    interaction = make_interaction(
         _prompt(fields),
         [
             Response(
@@ -109,24 +109,24 @@ def _annotation(fields: Fields, judge: str) -> Case:
         metadata=fields.some("dataset", "datasplit"),
     )
     number = fields.number("preference") or 1.5
-    return _judged(fields, talk, _judge(fields, judge), 2 - number)
+    return _judged(fields, interaction, _judge(fields, judge), 2 - number)
 
 
-def _judged(fields: Fields, talk: Interaction, judge: Annotator, probability: float) -> Case:
+def _judged(fields: Fields, interaction: Interaction, judge: Annotator, probability: float) -> Case:
     if not 0 <= probability <= 1:
         number = fields.data["preference"]
         raise fields.error("preference", f"{number} is on neither scale, 0 to 1 or 1 to 2")
     said = feedback(
         Preference,
-        talk,
+        interaction,
         judge,
-        a=talk.responses[0].id,
-        b=talk.responses[1].id,
+        a=interaction.responses[0].id,
+        b=interaction.responses[1].id,
         verdict=Preference.verdict_of(probability),
         probability=probability,
         metadata=fields.some("raw_completion", "price_per_example", "time_per_example"),
     )
-    return case(talk, [said])
+    return case(interaction, [said])
 
 
 def _judge(fields: Fields, name: str) -> Annotator:

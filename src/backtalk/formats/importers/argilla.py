@@ -14,7 +14,7 @@ from backtalk.feedback.kinds import AnyFeedback
 from backtalk.feedback.parts import Span, Spans
 from backtalk.feedback.views import Case
 from backtalk.feedback.words import Critique, Demonstration, Edit
-from backtalk.formats.content_ids import Kind, case, feedback, interaction, written
+from backtalk.formats.content_ids import Kind, case, feedback, make_interaction, written
 from backtalk.formats.fields import Fields
 from backtalk.formats.format import Data, import_format
 from backtalk.formats.importers.argilla_layouts import Answer, by_rows, looks_like, record
@@ -84,26 +84,30 @@ def argilla(
     scale
         The scale of ratings.
     """
-    found = record(row)
-    fields = Fields(found.fields)
+    result = record(row)
+    fields = Fields(result.fields)
     asked = prompt or next((name for name in _PROMPTS if name in fields), None)
     if asked is None or asked not in fields:
         raise RecordError(
-            f"the prompt is in none of the fields {', '.join(found.fields)}",
+            f"the prompt is in none of the fields {', '.join(result.fields)}",
             "Say which field it is with the option prompt=FIELD",
         )
     names = responses or tuple(
-        name for name in found.fields if name != asked and _squeezed(name).startswith(_RESPONSES)
+        name for name in result.fields if name != asked and _squeezed(name).startswith(_RESPONSES)
     )
-    others = {name: value for name, value in found.fields.items() if name not in (asked, *names)}
-    talk = interaction(
+    others = {name: value for name, value in result.fields.items() if name not in (asked, *names)}
+    interaction = make_interaction(
         fields.messages(asked),
         [_response(fields, name) for name in names],
-        distinct=[found.id],
-        metadata=found.metadata | others,
+        distinct=[result.id],
+        metadata=result.metadata | others,
     )
     how = _How(names, about or {}, good, bad, edit, demonstration, scale)
-    return [case(talk, [item for each in found.answers for item in _said(talk, each, how)])]
+    return [
+        case(
+            interaction, [item for each in result.answers for item in _said(interaction, each, how)]
+        )
+    ]
 
 
 @dataclass(frozen=True)
@@ -143,8 +147,8 @@ def _squeezed(name: str) -> str:
 
 
 def _number(name: str) -> str:
-    found = re.search(r"\d+$", name)
-    return found[0] if found else ""
+    result = re.search(r"\d+$", name)
+    return result[0] if result else ""
 
 
 def _response(fields: Fields, name: str) -> Response:
@@ -153,62 +157,64 @@ def _response(fields: Fields, name: str) -> Response:
     return Response(id=name, text=fields.text(name))
 
 
-def _said(talk: Interaction, answer: Answer, how: _How) -> list[AnyFeedback]:
+def _said(interaction: Interaction, answer: Answer, how: _How) -> list[AnyFeedback]:
     value = by_rows(answer.value)
     if value is None or value == []:
         return []
     if isinstance(value, str):
-        return _word(talk, answer, value, how)
+        return _word(interaction, answer, value, how)
     if isinstance(value, (int, float)):
-        return [_number_or_flag(talk, answer, value, how)]
+        return [_number_or_flag(interaction, answer, value, how)]
     if not isinstance(value, list):
         raise _unclear(answer, "an answer of an unknown sort")
     if all(isinstance(each, dict) and "start" in each for each in value):
-        return [_spans(talk, answer, value, how)]
+        return [_spans(interaction, answer, value, how)]
     ranked = _tiers(value, how)
     if ranked is not None:
-        return [_say(Ranking, talk, answer, tiers=ranked)]
+        return [_say(Ranking, interaction, answer, tiers=ranked)]
     if not all(isinstance(each, str) for each in value):
         raise _unclear(answer, "a list that is neither an order of the responses nor labels")
-    return [_critique(talk, answer, word, how) for word in value]
+    return [_critique(interaction, answer, word, how) for word in value]
 
 
-def _word(talk: Interaction, answer: Answer, word: str, how: _How) -> list[AnyFeedback]:
+def _word(interaction: Interaction, answer: Answer, word: str, how: _How) -> list[AnyFeedback]:
     question, plain = answer.question, word.strip().lower()
     if not plain:
         return []
     if question in how.demonstration:
-        return [_say(Demonstration, talk, answer, text=word)]
+        return [_say(Demonstration, interaction, answer, text=word)]
     if question in how.edit:
         about = _about(answer, how)
-        if talk.response(about).text == word:
+        if interaction.response(about).text == word:
             return []
-        return [_say(Edit, talk, answer, response=about, text=word)]
-    return [_chosen_word(talk, answer, word, how)]
+        return [_say(Edit, interaction, answer, response=about, text=word)]
+    return [_chosen_word(interaction, answer, word, how)]
 
 
-def _chosen_word(talk: Interaction, answer: Answer, word: str, how: _How) -> AnyFeedback:
+def _chosen_word(interaction: Interaction, answer: Answer, word: str, how: _How) -> AnyFeedback:
     question, plain = answer.question, word.strip().lower()
     if len(how.names) > 1 and (best := how.meant(word)) is not None:
-        return _best(talk, answer, best, how)
+        return _best(interaction, answer, best, how)
     if len(how.names) == 2 and (even := _EVEN.get(_squeezed(word))) is not None:
         a, b = how.names
-        return _say(Preference, talk, answer, a=a, b=b, verdict=even, aspect=question)
+        return _say(Preference, interaction, answer, a=a, b=b, verdict=even, aspect=question)
     if plain in (*how.good, *how.bad):
         about, good = _about(answer, how), plain in how.good
-        return _say(Label, talk, answer, response=about, good=good, aspect=question)
-    return _critique(talk, answer, word, how)
+        return _say(Label, interaction, answer, response=about, good=good, aspect=question)
+    return _critique(interaction, answer, word, how)
 
 
-def _best(talk: Interaction, answer: Answer, best: str, how: _How) -> AnyFeedback:
+def _best(interaction: Interaction, answer: Answer, best: str, how: _How) -> AnyFeedback:
     if len(how.names) == 2:
         a, b = how.names
         verdict = "a" if best == a else "b"
-        return _say(Preference, talk, answer, a=a, b=b, verdict=verdict, aspect=answer.question)
+        return _say(
+            Preference, interaction, answer, a=a, b=b, verdict=verdict, aspect=answer.question
+        )
     others = tuple(name for name in how.names if name != best)
     return _say(
         Ranking,
-        talk,
+        interaction,
         answer,
         tiers=((best,), others),
         within="unordered",
@@ -216,25 +222,29 @@ def _best(talk: Interaction, answer: Answer, best: str, how: _How) -> AnyFeedbac
     )
 
 
-def _number_or_flag(talk: Interaction, answer: Answer, value: float, how: _How) -> AnyFeedback:
+def _number_or_flag(
+    interaction: Interaction, answer: Answer, value: float, how: _How
+) -> AnyFeedback:
     about, aspect = _about(answer, how), answer.question
     if isinstance(value, bool):
-        return _say(Label, talk, answer, response=about, good=value, aspect=aspect)
+        return _say(Label, interaction, answer, response=about, good=value, aspect=aspect)
     if not how.scale.low <= value <= how.scale.high:
         raise RecordError(
             f"{aspect}: {value} is not on the scale {how.scale.low:g} to {how.scale.high:g}",
             "Say what the scale is with the option scale=LOW-HIGH",
         )
-    return _say(Rating, talk, answer, response=about, value=value, scale=how.scale, aspect=aspect)
+    return _say(
+        Rating, interaction, answer, response=about, value=value, scale=how.scale, aspect=aspect
+    )
 
 
-def _spans(talk: Interaction, answer: Answer, value: list[Any], how: _How) -> AnyFeedback:
+def _spans(interaction: Interaction, answer: Answer, value: list[Any], how: _How) -> AnyFeedback:
     marks = [Fields(mark, answer.question) for mark in value]
     spans = tuple(
         Span(start=mark.integer("start"), end=mark.integer("end"), label=mark.text("label"))
         for mark in marks
     )
-    return _say(Spans, talk, answer, response=_about(answer, how), spans=spans)
+    return _say(Spans, interaction, answer, response=_about(answer, how), spans=spans)
 
 
 def _tiers(value: list[Any], how: _How) -> tuple[tuple[str, ...], ...] | None:
@@ -250,13 +260,13 @@ def _tiers(value: list[Any], how: _How) -> tuple[tuple[str, ...], ...] | None:
     return tuple(tuple(tiers[rank]) for rank in sorted(tiers)) if len(value) > 1 else None
 
 
-def _critique(talk: Interaction, answer: Answer, text: str, how: _How) -> AnyFeedback:
+def _critique(interaction: Interaction, answer: Answer, text: str, how: _How) -> AnyFeedback:
     about = how.response(answer.question)
-    return _say(Critique, talk, answer, response=about, text=text, aspect=answer.question)
+    return _say(Critique, interaction, answer, response=about, text=text, aspect=answer.question)
 
 
-def _say(kind: type[Kind], talk: Interaction, answer: Answer, **payload: Any) -> Kind:
-    return feedback(kind, talk, answer.annotator, confidence=answer.confidence, **payload)
+def _say(kind: type[Kind], interaction: Interaction, answer: Answer, **payload: Any) -> Kind:
+    return feedback(kind, interaction, answer.annotator, confidence=answer.confidence, **payload)
 
 
 def _about(answer: Answer, how: _How) -> str:

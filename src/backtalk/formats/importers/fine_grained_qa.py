@@ -11,7 +11,7 @@ from backtalk.feedback.kinds import AnyFeedback
 from backtalk.feedback.parts import Span, Spans
 from backtalk.feedback.views import Case
 from backtalk.feedback.words import Critique, Demonstration, Edit
-from backtalk.formats.content_ids import HUMAN, case, feedback, interaction
+from backtalk.formats.content_ids import HUMAN, case, feedback, make_interaction
 from backtalk.formats.fields import Fields
 from backtalk.formats.format import Data, import_format
 
@@ -38,14 +38,14 @@ def fine_grained_qa(row: Data) -> list[Case]:
     passages = [[str(part) for part in entries.items(place)] for place in entries.data]
     sections = [f"[{i}] " + "\n".join(passage) for i, passage in enumerate(passages, 1)]
     question = fields.text("question")
-    talk = interaction("\n\n".join([question, *sections]), responses)
+    interaction = make_interaction("\n\n".join([question, *sections]), responses)
     said: list[AnyFeedback] = []
     about_first = fields.part("feedback")
-    said.append(feedback(Spans, talk, HUMAN, response="1", spans=_spans(about_first)))
+    said.append(feedback(Spans, interaction, HUMAN, response="1", spans=_spans(about_first)))
     said += [
         feedback(
             Critique,
-            talk,
+            interaction,
             HUMAN,
             response="1",
             aspect=missing.text("error type"),
@@ -56,10 +56,10 @@ def fine_grained_qa(row: Data) -> list[Case]:
     ]
     correction = about_first.words("corrected-prediction")
     if correction is not None and correction != responses[0].text:
-        said.append(feedback(Edit, talk, HUMAN, response="1", text=correction))
+        said.append(feedback(Edit, interaction, HUMAN, response="1", text=correction))
     if gold := fields.words("gold"):
-        said.append(feedback(Demonstration, talk, HUMAN, text=gold))
-    return [case(talk, [*said, *_preferences(fields, talk, responses)])]
+        said.append(feedback(Demonstration, interaction, HUMAN, text=gold))
+    return [case(interaction, [*said, *_preferences(fields, interaction, responses)])]
 
 
 def _spans(about: Fields) -> tuple[Span, ...]:
@@ -87,7 +87,9 @@ def _quoted(missing: Fields, passages: list[list[str]]) -> str:
     return " ".join(passage[sentence] for sentence in sentences)
 
 
-def _preferences(fields: Fields, talk: Interaction, responses: list[Response]) -> list[Preference]:
+def _preferences(
+    fields: Fields, interaction: Interaction, responses: list[Response]
+) -> list[Preference]:
     ids = [response.id for response in responses]
     pairs = list(combinations(ids, 2))
     verdicts = fields.items("preference") if "preference" in fields else []
@@ -95,9 +97,11 @@ def _preferences(fields: Fields, talk: Interaction, responses: list[Response]) -
         raise fields.error(
             "preference", f"expected {len(pairs)} numbers, one for each pair, got {len(verdicts)}"
         )
-    found = []
+    results = []
     for (a, b), number in zip(pairs, verdicts, strict=False):
         if not isinstance(number, int) or number not in _VERDICTS:
             raise fields.error("preference", f"expected 0, 1 or 2, got {number!r}")
-        found.append(feedback(Preference, talk, HUMAN, a=a, b=b, verdict=_VERDICTS[number]))
-    return found
+        results.append(
+            feedback(Preference, interaction, HUMAN, a=a, b=b, verdict=_VERDICTS[number])
+        )
+    return results

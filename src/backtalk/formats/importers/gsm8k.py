@@ -9,7 +9,7 @@ from backtalk.feedback.kinds import AnyFeedback
 from backtalk.feedback.signals import Outcome
 from backtalk.feedback.views import Case
 from backtalk.feedback.words import Demonstration
-from backtalk.formats.content_ids import HUMAN, case, feedback, interaction
+from backtalk.formats.content_ids import HUMAN, case, feedback, make_interaction
 from backtalk.formats.fields import Fields
 from backtalk.formats.format import Data, import_format
 
@@ -36,7 +36,7 @@ def gsm8k_solutions(row: Data) -> list[Case]:
     solutions = {name: fields.part(name) for name, value in row.items() if _is_solution(value)}
     if not solutions:
         raise RecordError("there is no solution: a field with solution and is_correct")
-    talk = interaction(
+    interaction = make_interaction(
         fields.text("question"),
         [
             Response(id=name, text=solution.text("solution"), model=name)
@@ -45,9 +45,11 @@ def gsm8k_solutions(row: Data) -> list[Case]:
         metadata=fields.rest(("question", "ground_truth", *solutions)),
     )
     said: list[AnyFeedback] = [
-        feedback(Outcome, talk, _ANSWER_KEY, response=name, passed=solution.flag("is_correct"))
+        feedback(
+            Outcome, interaction, _ANSWER_KEY, response=name, passed=solution.flag("is_correct")
+        )
         for name, solution in solutions.items()
     ]
     if truth := fields.words("ground_truth"):
-        said.append(feedback(Demonstration, talk, HUMAN, text=truth))
-    return [case(talk, said)]
+        said.append(feedback(Demonstration, interaction, HUMAN, text=truth))
+    return [case(interaction, said)]

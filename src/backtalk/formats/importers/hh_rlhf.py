@@ -10,7 +10,7 @@ from backtalk.feedback.interaction import Message, Response
 from backtalk.feedback.judgements import Preference
 from backtalk.feedback.views import Case
 from backtalk.formats.chat import parting
-from backtalk.formats.content_ids import HUMAN, case, feedback, interaction
+from backtalk.formats.content_ids import HUMAN, case, feedback, make_interaction
 from backtalk.formats.fields import Fields
 from backtalk.formats.format import Data, import_format
 
@@ -40,12 +40,14 @@ def hh_rlhf(row: Data) -> list[Case]:
     if chosen == rejected:
         raise RecordError("rejected: the same as chosen, so that nothing is preferred")
     prompt, one, other = parting(_messages(chosen, "chosen"), _messages(rejected, "rejected"))
-    talk = interaction(
+    interaction = make_interaction(
         prompt,
         [_response("0", chosen, len(prompt), one), _response("1", rejected, len(prompt), other)],
         metadata=fields.rest(("chosen", "rejected")),
     )
-    return [case(talk, [feedback(Preference, talk, HUMAN, a="0", b="1", verdict="a")])]
+    return [
+        case(interaction, [feedback(Preference, interaction, HUMAN, a="0", b="1", verdict="a")])
+    ]
 
 
 def _messages(transcript: str, name: str) -> tuple[Message, ...]:

@@ -8,7 +8,7 @@ from backtalk.feedback.kinds import AnyFeedback
 from backtalk.feedback.signals import Outcome
 from backtalk.feedback.views import Case
 from backtalk.feedback.words import Critique, Edit
-from backtalk.formats.content_ids import case, feedback, interaction
+from backtalk.formats.content_ids import case, feedback, make_interaction
 from backtalk.formats.fields import Fields
 from backtalk.formats.format import Data, import_format
 
@@ -36,7 +36,7 @@ def ilf_mbpp(row: Data) -> list[Case]:
     if repair is not None:
         repair = _after(prompt, repair)
         responses.append(Response(id="repair", text=repair, metadata=fields.some("completion")))
-    talk = interaction(
+    interaction = make_interaction(
         prompt,
         responses,
         distinct=[str(row.get("task_id", ""))],
@@ -45,16 +45,16 @@ def ilf_mbpp(row: Data) -> list[Case]:
     author = Annotator.human(fields.words("worker_id") or "unknown")
     said: list[AnyFeedback] = []
     if critique := fields.words("Feedback"):
-        said.append(feedback(Critique, talk, author, response="original", text=critique))
+        said.append(feedback(Critique, interaction, author, response="original", text=critique))
     if repair is not None:
-        said.append(feedback(Edit, talk, author, response="original", text=repair))
+        said.append(feedback(Edit, interaction, author, response="original", text=repair))
         if "passed" in fields:
             passed = fields.flag("passed")
             text = fields.words("result") or ""
             said.append(
-                feedback(Outcome, talk, _TESTS, response="repair", passed=passed, text=text)
+                feedback(Outcome, interaction, _TESTS, response="repair", passed=passed, text=text)
             )
-    return [case(talk, said)]
+    return [case(interaction, said)]
 
 
 def _after(prompt: str, program: str) -> str:
@@ -62,7 +62,7 @@ def _after(prompt: str, program: str) -> str:
     if program.startswith(prompt):
         return program[len(prompt) :]
     *_, last = prompt.rstrip().splitlines()
-    head, found, body = program.partition(f"{last}\n")
-    if found and (head + last).split() == prompt.split():
+    head, result, body = program.partition(f"{last}\n")
+    if result and (head + last).split() == prompt.split():
         return body
     return program

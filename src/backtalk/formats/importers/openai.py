@@ -10,7 +10,7 @@ from backtalk.feedback.judgements import Preference
 from backtalk.feedback.views import Case
 from backtalk.feedback.words import Demonstration
 from backtalk.formats.chat import as_messages, unread
-from backtalk.formats.content_ids import HUMAN, case, feedback, interaction, written
+from backtalk.formats.content_ids import HUMAN, case, feedback, make_interaction, written
 from backtalk.formats.fields import Fields
 from backtalk.formats.format import Data, import_format
 
@@ -35,15 +35,17 @@ def openai_chat(row: Data) -> list[Case]:
     if not shown:
         raise fields.error("messages", "there is no assistant's message to imitate")
     common = fields.rest(("messages",)) | unread(row["messages"], "messages")
-    found = []
+    results = []
     for i in [i for i in shown[:-1] if weights[i]] + shown[-1:]:
         if not messages[i].text:
             raise fields.error(f"messages.{i}", "an answer to imitate needs text, not only calls")
         after = row["messages"][i + 1 :] if i == shown[-1] else []
         metadata = {**common, "after": after} if after else common
-        talk = interaction(messages[:i], [], metadata=metadata)
-        found.append(case(talk, [feedback(Demonstration, talk, HUMAN, text=messages[i].text)]))
-    return found
+        interaction = make_interaction(messages[:i], [], metadata=metadata)
+        results.append(
+            case(interaction, [feedback(Demonstration, interaction, HUMAN, text=messages[i].text)])
+        )
+    return results
 
 
 @import_format(
@@ -63,8 +65,10 @@ def openai_preference(row: Data) -> list[Case]:
     names = ("input", "preferred_output", "non_preferred_output")
     metadata: dict[str, Any] = asked.rest(("messages",)) | fields.rest(names)
     metadata |= unread(asked.data.get("messages"), "input.messages")
-    talk = interaction(asked.messages("messages"), [one, other], metadata=metadata)
-    return [case(talk, [feedback(Preference, talk, HUMAN, a="0", b="1", verdict="a")])]
+    interaction = make_interaction(asked.messages("messages"), [one, other], metadata=metadata)
+    return [
+        case(interaction, [feedback(Preference, interaction, HUMAN, a="0", b="1", verdict="a")])
+    ]
 
 
 def _output(fields: Fields, name: str, id_: str) -> Response:

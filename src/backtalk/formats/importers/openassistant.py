@@ -11,7 +11,7 @@ from backtalk.feedback.interaction import Interaction, Message, Response
 from backtalk.feedback.judgements import Label, Ranking, Rating, Scale
 from backtalk.feedback.kinds import AnyFeedback
 from backtalk.feedback.views import Case
-from backtalk.formats.content_ids import case, feedback, interaction
+from backtalk.formats.content_ids import case, feedback, make_interaction
 from backtalk.formats.fields import Fields
 from backtalk.formats.format import Data, import_format
 from backtalk.formats.readers import RejectedRow, Row
@@ -93,7 +93,7 @@ def openassistant(row: Data) -> list[Case]:
         tree, root = fields.text("thread_id"), _chain(fields.parts("thread"))
     else:
         tree, root = fields.text("message_tree_id"), fields.part("prompt")
-    found: list[Case] = []
+    results: list[Case] = []
     waiting: list[tuple[Fields, tuple[Message, ...], str | None]] = [(root, (), None)]
     while waiting:
         node, path, parent = waiting.pop()
@@ -101,12 +101,12 @@ def openassistant(row: Data) -> list[Case]:
         path = (*path, Message.user(node.text("text")))
         if answers:
             one = _case(node, answers, path, tree, parent)
-            found.append(one)
+            results.append(one)
             parent = one.interaction.id
         for answer in reversed(answers):
             after = (*path, Message.assistant(answer.text("text")))
             waiting += [(next_, after, parent) for next_ in reversed(_replies(answer, "prompter"))]
-    return found
+    return results
 
 
 def _chain(thread: list[Fields]) -> Fields:
@@ -134,7 +134,7 @@ def _case(
     tree: str,
     parent: str | None,
 ) -> Case:
-    talk = interaction(
+    interaction = make_interaction(
         path,
         [
             Response(
@@ -149,16 +149,16 @@ def _case(
         user=node.words("user_id"),
         session=tree,
         parent=parent,
-        time=node.moment("created_date"),
+        time=node.timestamp("created_date"),
         metadata=node.some(*_KEPT, "labels", "review_result"),
     )
-    said: list[AnyFeedback] = _ranking(talk, answers)
+    said: list[AnyFeedback] = _ranking(interaction, answers)
     for answer in answers:
-        said += _labels(talk, answer)
-    return case(talk, said)
+        said += _labels(interaction, answer)
+    return case(interaction, said)
 
 
-def _ranking(talk: Interaction, answers: list[Fields]) -> list[AnyFeedback]:
+def _ranking(interaction: Interaction, answers: list[Fields]) -> list[AnyFeedback]:
     tiers: dict[int, list[str]] = defaultdict(list)
     for answer in answers:
         if "rank" in answer:
@@ -166,10 +166,10 @@ def _ranking(talk: Interaction, answers: list[Fields]) -> list[AnyFeedback]:
     if sum(map(len, tiers.values())) < 2:
         return []
     order = tuple(tuple(tiers[rank]) for rank in sorted(tiers))
-    return [feedback(Ranking, talk, _VOLUNTEERS, tiers=order)]
+    return [feedback(Ranking, interaction, _VOLUNTEERS, tiers=order)]
 
 
-def _labels(talk: Interaction, answer: Fields) -> list[AnyFeedback]:
+def _labels(interaction: Interaction, answer: Fields) -> list[AnyFeedback]:
     response = answer.text("message_id")
     said: list[AnyFeedback] = []
     for name, label in _by_name(answer).items():
@@ -179,7 +179,7 @@ def _labels(talk: Interaction, answer: Fields) -> list[AnyFeedback]:
         said.append(
             feedback(
                 Rating,
-                talk,
+                interaction,
                 _VOLUNTEERS,
                 response=response,
                 value=value if name in _MERITS else 1 - value,
@@ -191,7 +191,7 @@ def _labels(talk: Interaction, answer: Fields) -> list[AnyFeedback]:
     if "review_result" in answer:
         good = answer.flag("review_result")
         said.append(
-            feedback(Label, talk, _VOLUNTEERS, response=response, good=good, aspect="review")
+            feedback(Label, interaction, _VOLUNTEERS, response=response, good=good, aspect="review")
         )
     return said
 

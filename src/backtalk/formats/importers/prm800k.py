@@ -12,7 +12,7 @@ from backtalk.feedback.kinds import AnyFeedback
 from backtalk.feedback.parts import Steps, StepVerdict
 from backtalk.feedback.views import Case
 from backtalk.feedback.words import Demonstration
-from backtalk.formats.content_ids import HUMAN, case, feedback, interaction
+from backtalk.formats.content_ids import HUMAN, case, feedback, make_interaction
 from backtalk.formats.fields import Fields
 from backtalk.formats.format import Data, import_format
 from backtalk.formats.importers.trl import SEPARATOR, laid_out
@@ -70,11 +70,11 @@ def prm800k(row: Data) -> list[Case]:
     solutions = _solutions(label)
     responses = [solution.response() for solution in solutions]
     scored = _generated(question, responses)
-    talk = interaction(
+    interaction = make_interaction(
         question.text("problem"),
         responses,
         distinct=[labeler.id, str(row.get("timestamp", ""))],
-        time=fields.moment("timestamp"),
+        time=fields.timestamp("timestamp"),
         metadata={
             **question.some(*_ABOUT_QUESTION),
             **label.some(*_ABOUT_LABEL),
@@ -88,19 +88,30 @@ def prm800k(row: Data) -> list[Case]:
         texts = [step.text for step in solution.path]
         if steps := laid_out(texts, [step.verdict for step in solution.path]):
             said.append(
-                feedback(Steps, talk, labeler, time=talk.time, response=solution.id, steps=steps)
+                feedback(
+                    Steps,
+                    interaction,
+                    labeler,
+                    time=interaction.time,
+                    response=solution.id,
+                    steps=steps,
+                )
             )
         finished = label.words("finish_reason") == "solution" and solution.id == "chosen"
         if finished and any(step.by_labeler for step in solution.path):
-            said.append(feedback(Demonstration, talk, labeler, time=talk.time, text=solution.text))
+            said.append(
+                feedback(
+                    Demonstration, interaction, labeler, time=interaction.time, text=solution.text
+                )
+            )
     score = question.maybe_number("pre_generated_verifier_score")
     if scored is not None and score is not None:
         said.append(
-            feedback(Rating, talk, _VERIFIER, response=scored, value=score, scale=Scale.UNIT)
+            feedback(Rating, interaction, _VERIFIER, response=scored, value=score, scale=Scale.UNIT)
         )
     if truth := question.words("ground_truth_solution"):
-        said.append(feedback(Demonstration, talk, HUMAN, text=truth))
-    return [case(talk, said)]
+        said.append(feedback(Demonstration, interaction, HUMAN, text=truth))
+    return [case(interaction, said)]
 
 
 def _mapping(value: Any) -> dict[str, Any]:
@@ -109,13 +120,13 @@ def _mapping(value: Any) -> dict[str, Any]:
 
 def _solutions(label: Fields) -> list[_Solution]:
     path: tuple[_Step, ...] = ()
-    found = []
+    results = []
     for i, step in enumerate(label.parts("steps")):
         candidates = [_candidate(each) for each in step.parts("completions")]
         taken = step.integer("chosen_completion") if "chosen_completion" in step else None
         if taken is not None and not 0 <= taken < len(candidates):
             raise step.error("chosen_completion", f"there is no completion {taken}")
-        found += [
+        results += [
             _Solution(f"{i}.{j}", (*path, candidate))
             for j, candidate in enumerate(candidates)
             if j != taken
@@ -125,8 +136,8 @@ def _solutions(label: Fields) -> list[_Solution]:
         elif "human_completion" in step:
             path = (*path, _by_labeler(step))
         else:
-            return found
-    return [*found, _Solution("chosen", path)] if path else found
+            return results
+    return [*results, _Solution("chosen", path)] if path else results
 
 
 def _candidate(completion: Fields) -> _Step:

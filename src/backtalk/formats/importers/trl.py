@@ -15,7 +15,7 @@ from backtalk.formats.content_ids import (
     HUMAN,
     case,
     feedback,
-    interaction,
+    make_interaction,
     plain_interaction,
     written,
 )
@@ -53,15 +53,17 @@ def trl_preference(row: Data) -> list[Case]:
     prompt, chosen, rejected = row.get("prompt"), row.get("chosen"), row.get("rejected")
     if type(prompt) is str and type(chosen) is str and type(rejected) is str:
         differ = chosen != rejected
-        talk = plain_interaction(prompt, (chosen, rejected), metadata=metadata)
+        interaction = plain_interaction(prompt, (chosen, rejected), metadata=metadata)
     else:
         messages, one, other = conversations(fields)
         differ = one.text != other.text or one.messages != other.messages
         metadata |= _unread(row, *_PAIR)
-        talk = interaction(messages, (one, other), metadata=metadata)
+        interaction = make_interaction(messages, (one, other), metadata=metadata)
     if not differ:
         raise RecordError("rejected: the same as chosen, so that nothing is preferred")
-    return [case(talk, [feedback(Preference, talk, HUMAN, a="0", b="1", verdict="a")])]
+    return [
+        case(interaction, [feedback(Preference, interaction, HUMAN, a="0", b="1", verdict="a")])
+    ]
 
 
 def conversations(fields: Fields) -> tuple[tuple[Message, ...], Response, Response]:
@@ -125,8 +127,15 @@ def trl_unpaired(row: Data) -> list[Case]:
     fields = Fields(row)
     names = ("prompt", "completion", "label")
     metadata = fields.rest(names) | _unread(row, *names)
-    talk = interaction(fields.messages("prompt"), [_completion(fields)], metadata=metadata)
-    return [case(talk, [feedback(Label, talk, HUMAN, response="0", good=fields.flag("label"))])]
+    interaction = make_interaction(
+        fields.messages("prompt"), [_completion(fields)], metadata=metadata
+    )
+    return [
+        case(
+            interaction,
+            [feedback(Label, interaction, HUMAN, response="0", good=fields.flag("label"))],
+        )
+    ]
 
 
 @import_format(
@@ -143,9 +152,9 @@ def trl_prompt_completion(row: Data) -> list[Case]:
     fields = Fields(row)
     names = ("prompt", "completion")
     metadata = fields.rest(names) | _unread(row, *names)
-    talk = interaction(fields.messages("prompt"), [], metadata=metadata)
+    interaction = make_interaction(fields.messages("prompt"), [], metadata=metadata)
     text = _completion(fields).text
-    return [case(talk, [feedback(Demonstration, talk, HUMAN, text=text)])]
+    return [case(interaction, [feedback(Demonstration, interaction, HUMAN, text=text)])]
 
 
 def _completion(fields: Fields) -> Response:
@@ -169,13 +178,13 @@ def trl_stepwise(row: Data) -> list[Case]:
         raise fields.error("labels", f"{len(labels.data)} labels for {len(completions.data)} steps")
     texts = [completions.text(place) for place in completions.data]
     verdicts = ["right" if labels.flag(place) else "wrong" for place in labels.data]
-    talk = interaction(
+    interaction = make_interaction(
         fields.messages("prompt"),
         [Response(id="0", text=SEPARATOR.join(texts))],
         metadata=fields.rest(("prompt", "completions", "labels")),
     )
     steps = laid_out(texts, verdicts)
-    return [case(talk, [feedback(Steps, talk, HUMAN, response="0", steps=steps)])]
+    return [case(interaction, [feedback(Steps, interaction, HUMAN, response="0", steps=steps)])]
 
 
 def laid_out(texts: list[str], verdicts: list[Any]) -> tuple[Step, ...]:

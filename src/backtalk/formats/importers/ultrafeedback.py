@@ -10,7 +10,7 @@ from backtalk.feedback.judgements import Preference, Rating, Scale
 from backtalk.feedback.kinds import AnyFeedback
 from backtalk.feedback.views import Case
 from backtalk.feedback.words import Critique
-from backtalk.formats.content_ids import case, feedback, interaction
+from backtalk.formats.content_ids import case, feedback, make_interaction
 from backtalk.formats.fields import Fields
 from backtalk.formats.format import Data, import_format
 from backtalk.formats.importers.trl import conversations
@@ -57,28 +57,30 @@ def _rated(fields: Fields) -> Case:
         for name in ("correct_answers", "incorrect_answers")
         if name in fields and fields.data[name] != ["None"]
     }
-    talk = interaction(
+    interaction = make_interaction(
         fields.text("instruction"), responses, metadata={**fields.some("source"), **answers}
     )
     said: list[AnyFeedback] = []
     for response, completion in zip(responses, completions, strict=True):
-        said += _about(talk, response.id, completion)
-    return case(talk, said)
+        said += _about(interaction, response.id, completion)
+    return case(interaction, said)
 
 
-def _about(talk: Interaction, response: str, completion: Fields) -> list[AnyFeedback]:
+def _about(interaction: Interaction, response: str, completion: Fields) -> list[AnyFeedback]:
     said: list[AnyFeedback] = []
     overall = completion.maybe_number("overall_score")
     if overall is not None:
         said.append(
-            feedback(Rating, talk, _JUDGE, response=response, value=overall, scale=_OVERALL_SCALE)
+            feedback(
+                Rating, interaction, _JUDGE, response=response, value=overall, scale=_OVERALL_SCALE
+            )
         )
     if critique := completion.words("critique"):
-        said.append(feedback(Critique, talk, _JUDGE, response=response, text=critique))
+        said.append(feedback(Critique, interaction, _JUDGE, response=response, text=critique))
     annotations = completion.part("annotations") if "annotations" in completion else Fields({})
     for aspect in annotations.data:
         for annotation in _annotations(annotations, aspect):
-            said += _about_aspect(talk, response, aspect, annotation)
+            said += _about_aspect(interaction, response, aspect, annotation)
     return said
 
 
@@ -92,7 +94,7 @@ def _annotations(annotations: Fields, aspect: str) -> list[Fields]:
 
 
 def _about_aspect(
-    talk: Interaction, response: str, aspect: str, annotation: Fields
+    interaction: Interaction, response: str, aspect: str, annotation: Fields
 ) -> list[AnyFeedback]:
     common: dict[str, Any] = {"response": response, "aspect": aspect}
     said: list[AnyFeedback] = []
@@ -100,18 +102,26 @@ def _about_aspect(
     if value is not None:
         kinds = annotation.some("Type")
         said.append(
-            feedback(Rating, talk, _JUDGE, value=value, scale=Scale.STARS, metadata=kinds, **common)
+            feedback(
+                Rating,
+                interaction,
+                _JUDGE,
+                value=value,
+                scale=Scale.STARS,
+                metadata=kinds,
+                **common,
+            )
         )
     reasons = [annotation.words(name) for name in ("Rationale", "Rationale For Rating")]
     return said + [
-        feedback(Critique, talk, _JUDGE, text=text, **common) for text in reasons if text
+        feedback(Critique, interaction, _JUDGE, text=text, **common) for text in reasons if text
     ]
 
 
 def _binarized(fields: Fields) -> Case:
     prompt, chosen, rejected = conversations(fields)
     better, worse = fields.number("score_chosen"), fields.number("score_rejected")
-    talk = interaction(
+    interaction = make_interaction(
         prompt,
         [
             chosen.model_copy(update={"metadata": {"score": better}}),
@@ -124,11 +134,11 @@ def _binarized(fields: Fields) -> Case:
     strength = (better - worse) / (_OVERALL_SCALE.high - _OVERALL_SCALE.low)
     said = feedback(
         Preference,
-        talk,
+        interaction,
         _JUDGE,
         a="0",
         b="1",
         verdict="a" if strength else "tie",
         strength=strength or None,
     )
-    return case(talk, [said])
+    return case(interaction, [said])

@@ -28,10 +28,10 @@ def plain(value: Any) -> str:
 
 def _texts(value: Any) -> Any:
     listed = value if isinstance(value, list | tuple) else [value]
-    found: list[str] = []
+    results: list[str] = []
     for item in listed:
-        found += _YAML_WORDS[item] if isinstance(item, bool) else [plain(item)]
-    return tuple(found)
+        results += _YAML_WORDS[item] if isinstance(item, bool) else [plain(item)]
+    return tuple(results)
 
 
 Values = Annotated[tuple[str, ...], BeforeValidator(_texts), Field(min_length=1)]
@@ -42,15 +42,15 @@ def value(row: Fields, column: str) -> Any:
     """Return what stands in a column, ``None`` if there is none."""
     if column in row.data:
         return row.data[column]
-    found: Any = row.data
+    result: Any = row.data
     for step in column.split("."):
-        if isinstance(found, dict):
-            found = found.get(step)
-        elif isinstance(found, list) and step.isdigit() and int(step) < len(found):
-            found = found[int(step)]
+        if isinstance(result, dict):
+            result = result.get(step)
+        elif isinstance(result, list) and step.isdigit() and int(step) < len(result):
+            result = result[int(step)]
         else:
             return None
-    return found
+    return result
 
 
 class _Cell(Fields):
@@ -67,16 +67,16 @@ def cell(row: Fields, column: str) -> Fields:
 
 def empty(row: Fields, column: str) -> bool:
     """Whether nothing stands in a column, or a blank text."""
-    found = value(row, column)
-    return found is None or (isinstance(found, str) and not found.strip())
+    result = value(row, column)
+    return result is None or (isinstance(result, str) and not result.strip())
 
 
 def words(row: Fields, column: str | None) -> str | None:
     """Return what stands in a column as text, ``None`` where there is nothing."""
     if column is None or empty(row, column):
         return None
-    found = value(row, column)
-    return str(int(found) if isinstance(found, float) and found.is_integer() else found)
+    result = value(row, column)
+    return str(int(result) if isinstance(result, float) and result.is_integer() else result)
 
 
 def number(row: Fields, column: str | None) -> float | None:
@@ -86,9 +86,9 @@ def number(row: Fields, column: str | None) -> float | None:
     return cell(row, column).number("it")
 
 
-def moment(row: Fields, column: str | None) -> datetime | None:
+def timestamp(row: Fields, column: str | None) -> datetime | None:
     """Return the time in a column, ``None`` where there is nothing."""
-    return cell(row, column).moment("it") if column is not None else None
+    return cell(row, column).timestamp("it") if column is not None else None
 
 
 def meaning(row: Fields, column: str, known: dict[str, tuple[str, ...]]) -> str:
@@ -99,12 +99,12 @@ def meaning(row: Fields, column: str, known: dict[str, tuple[str, ...]]) -> str:
     RecordError
         If it stands for none; the message lists the values that are known.
     """
-    found = value(row, column)
+    result = value(row, column)
     for name, values in known.items():
-        if plain(found) in values:
+        if plain(result) in values:
             return name
     listed = "; ".join(f"{name}: {json.dumps(values)[1:-1]}" for name, values in known.items())
     raise RecordError(
-        f"{column}: the mapping does not say what {found!r} means",
+        f"{column}: the mapping does not say what {result!r} means",
         f"It knows {listed}. Name other values there",
     )

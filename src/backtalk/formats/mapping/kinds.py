@@ -21,9 +21,9 @@ from backtalk.formats.mapping.cells import (
     cell,
     empty,
     meaning,
-    moment,
     number,
     plain,
+    timestamp,
     value,
     words,
 )
@@ -67,21 +67,21 @@ class _Mapping(Record):
         """Whether there is such feedback in a row: not where the cell is empty."""
         raise NotImplementedError
 
-    def read(self, row: Fields, talk: Talk, distinct: str | None) -> list[AnyFeedback]:
+    def read(self, row: Fields, interaction: Talk, distinct: str | None) -> list[AnyFeedback]:
         """Return what a row says."""
-        return [self._say(row, talk, distinct)] if self.said(row) else []
+        return [self._say(row, interaction, distinct)] if self.said(row) else []
 
-    def _say(self, row: Fields, talk: Talk, distinct: str | None) -> AnyFeedback:
+    def _say(self, row: Fields, interaction: Talk, distinct: str | None) -> AnyFeedback:
         raise NotImplementedError
 
     def _build(
-        self, kind: type[Kind], row: Fields, talk: Talk, distinct: str | None, **payload: Any
+        self, kind: type[Kind], row: Fields, interaction: Talk, distinct: str | None, **payload: Any
     ) -> Kind:
         return feedback(
             kind,
-            talk,
+            interaction,
             Annotator(id=words(row, self.annotator) or "unknown", kind=self.annotator_kind),
-            time=moment(row, self.time),
+            time=timestamp(row, self.time),
             confidence=number(row, self.confidence),
             distinct=distinct,
             **payload,
@@ -117,11 +117,11 @@ class RatingMapping(_OfResponse):
     """The worst and the best value: ``1-5``."""
     aspect: Name = OVERALL
 
-    def _say(self, row: Fields, talk: Talk, distinct: str | None) -> Rating:
+    def _say(self, row: Fields, interaction: Talk, distinct: str | None) -> Rating:
         return self._build(
             Rating,
             row,
-            talk,
+            interaction,
             distinct,
             response=str(self.response),
             value=cell(row, self.column).number("it"),
@@ -139,10 +139,10 @@ class LabelMapping(_OfResponse):
     aspect: Name = OVERALL
     VALUES: ClassVar = ("good", "bad")
 
-    def _say(self, row: Fields, talk: Talk, distinct: str | None) -> Label:
+    def _say(self, row: Fields, interaction: Talk, distinct: str | None) -> Label:
         good = self._meaning(row, self.column) == "good"
         about = {"response": str(self.response), "aspect": self.aspect}
-        return self._build(Label, row, talk, distinct, good=good, **about)
+        return self._build(Label, row, interaction, distinct, good=good, **about)
 
 
 class PreferenceMapping(_Mapping):
@@ -189,7 +189,7 @@ class PreferenceMapping(_Mapping):
         column = self.column or self.probability
         return column is None or not empty(row, column)
 
-    def _say(self, row: Fields, talk: Talk, distinct: str | None) -> Preference:
+    def _say(self, row: Fields, interaction: Talk, distinct: str | None) -> Preference:
         probability = number(row, self.probability)
         if probability is not None:
             verdict: str = Preference.verdict_of(probability)
@@ -198,7 +198,7 @@ class PreferenceMapping(_Mapping):
         return self._build(
             Preference,
             row,
-            talk,
+            interaction,
             distinct,
             a=str(self.first),
             b=str(self.second),
@@ -228,13 +228,13 @@ class RankingMapping(_Mapping):
         """Whether there are two ranks at least."""
         return sum(not empty(row, column) for column in self.columns) > 1
 
-    def _say(self, row: Fields, talk: Talk, distinct: str | None) -> Ranking:
+    def _say(self, row: Fields, interaction: Talk, distinct: str | None) -> Ranking:
         ranks: dict[float, list[str]] = {}
-        for place, column in enumerate(self.columns):
+        for index, column in enumerate(self.columns):
             if (rank := number(row, column)) is not None:
-                ranks.setdefault(rank, []).append(str(place))
+                ranks.setdefault(rank, []).append(str(index))
         tiers = tuple(tuple(ranks[rank]) for rank in sorted(ranks))
-        return self._build(Ranking, row, talk, distinct, tiers=tiers, aspect=self.aspect)
+        return self._build(Ranking, row, interaction, distinct, tiers=tiers, aspect=self.aspect)
 
 
 class _OfResponseOrWhole(_OfColumn):
@@ -244,8 +244,8 @@ class _OfResponseOrWhole(_OfColumn):
     def places(self) -> dict[str, int]:
         return {} if self.response is None else {"response": self.response}
 
-    def _about(self, talk: Talk) -> str | None:
-        whole = self.response is None or talk is None or not talk.responses
+    def _about(self, interaction: Talk) -> str | None:
+        whole = self.response is None or interaction is None or not interaction.responses
         return None if whole else str(self.response)
 
 
@@ -256,10 +256,10 @@ class CritiqueMapping(_OfResponseOrWhole):
     aspect: OptionalField[Name] = None
     OF_PROMPT: ClassVar = False
 
-    def _say(self, row: Fields, talk: Talk, distinct: str | None) -> Critique:
-        text, about = cell(row, self.column).text("it"), self._about(talk)
+    def _say(self, row: Fields, interaction: Talk, distinct: str | None) -> Critique:
+        text, about = cell(row, self.column).text("it"), self._about(interaction)
         return self._build(
-            Critique, row, talk, distinct, text=text, response=about, aspect=self.aspect
+            Critique, row, interaction, distinct, text=text, response=about, aspect=self.aspect
         )
 
 
@@ -268,16 +268,20 @@ class EditMapping(_OfResponse):
 
     kind: Literal["edit"]
 
-    def read(self, row: Fields, talk: Talk, distinct: str | None) -> list[AnyFeedback]:
+    def read(self, row: Fields, interaction: Talk, distinct: str | None) -> list[AnyFeedback]:
         """Return the edit, if the text was changed."""
-        texts = {response.id: response.text for response in talk.responses} if talk else {}
+        texts = (
+            {response.id: response.text for response in interaction.responses}
+            if interaction
+            else {}
+        )
         if value(row, self.column) == texts.get(str(self.response)):
             return []
-        return super().read(row, talk, distinct)
+        return super().read(row, interaction, distinct)
 
-    def _say(self, row: Fields, talk: Talk, distinct: str | None) -> Edit:
+    def _say(self, row: Fields, interaction: Talk, distinct: str | None) -> Edit:
         text = cell(row, self.column).text("it")
-        return self._build(Edit, row, talk, distinct, response=str(self.response), text=text)
+        return self._build(Edit, row, interaction, distinct, response=str(self.response), text=text)
 
 
 class DemonstrationMapping(_OfColumn):
@@ -285,9 +289,9 @@ class DemonstrationMapping(_OfColumn):
 
     kind: Literal["demonstration"]
 
-    def _say(self, row: Fields, talk: Talk, distinct: str | None) -> Demonstration:
+    def _say(self, row: Fields, interaction: Talk, distinct: str | None) -> Demonstration:
         text = cell(row, self.column).text("it")
-        return self._build(Demonstration, row, talk, distinct, text=text)
+        return self._build(Demonstration, row, interaction, distinct, text=text)
 
 
 class OutcomeMapping(_Mapping):
@@ -321,14 +325,14 @@ class OutcomeMapping(_Mapping):
         given = (column for column in (self.column, self.score) if column is not None)
         return not all(empty(row, column) for column in given)
 
-    def _say(self, row: Fields, talk: Talk, distinct: str | None) -> Outcome:
+    def _say(self, row: Fields, interaction: Talk, distinct: str | None) -> Outcome:
         passed = None
         if self.column is not None and not empty(row, self.column):
             passed = self._meaning(row, self.column) == "passed"
         return self._build(
             Outcome,
             row,
-            talk,
+            interaction,
             distinct,
             response=str(self.response),
             passed=passed,
@@ -343,9 +347,9 @@ class FollowUpMapping(_OfResponseOrWhole):
     kind: Literal["follow_up"]
     annotator_kind: AnnotatorKind = "implicit"
 
-    def _say(self, row: Fields, talk: Talk, distinct: str | None) -> FollowUp:
-        text, about = cell(row, self.column).text("it"), self._about(talk)
-        return self._build(FollowUp, row, talk, distinct, text=text, response=about)
+    def _say(self, row: Fields, interaction: Talk, distinct: str | None) -> FollowUp:
+        text, about = cell(row, self.column).text("it"), self._about(interaction)
+        return self._build(FollowUp, row, interaction, distinct, text=text, response=about)
 
 
 class ChoiceMapping(_OfColumn):
@@ -364,13 +368,13 @@ class ChoiceMapping(_OfColumn):
         """Return the first place, as there must be something to choose from."""
         return {"column": 0}
 
-    def _say(self, row: Fields, talk: Talk, distinct: str | None) -> Choice:
+    def _say(self, row: Fields, interaction: Talk, distinct: str | None) -> Choice:
         taken = None
         if plain(value(row, self.column)) not in self.nothing:
             taken = str(cell(row, self.column).integer("it") - self.base)
-        responses = talk.responses if talk else ()
+        responses = interaction.responses if interaction else ()
         shown = tuple(Shown(response=response.id) for response in responses)
-        return self._build(Choice, row, talk, distinct, shown=shown, chosen=taken)
+        return self._build(Choice, row, interaction, distinct, shown=shown, chosen=taken)
 
 
 class InstructionMapping(_OfColumn):
@@ -379,9 +383,9 @@ class InstructionMapping(_OfColumn):
     kind: Literal["instruction"]
     OF_PROMPT: ClassVar = False
 
-    def _say(self, row: Fields, talk: Talk, distinct: str | None) -> Instruction:
+    def _say(self, row: Fields, interaction: Talk, distinct: str | None) -> Instruction:
         text = cell(row, self.column).text("it")
-        return self._build(Instruction, row, talk, distinct, text=text)
+        return self._build(Instruction, row, interaction, distinct, text=text)
 
 
 FeedbackMapping = Annotated[

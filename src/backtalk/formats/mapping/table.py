@@ -11,10 +11,10 @@ from pydantic import BeforeValidator, ConfigDict, Field, ValidationError, model_
 from backtalk.errors import NotFound, RecordError
 from backtalk.feedback.interaction import Message, Response
 from backtalk.feedback.record import Name, OptionalField, Record, explain
-from backtalk.formats.content_ids import case, interaction
+from backtalk.formats.content_ids import case, make_interaction
 from backtalk.formats.fields import Fields
 from backtalk.formats.format import Data, Format, Said
-from backtalk.formats.mapping.cells import Column, cell, empty, moment, value, words
+from backtalk.formats.mapping.cells import Column, cell, empty, timestamp, value, words
 from backtalk.formats.mapping.kinds import CritiqueMapping, FeedbackMapping, FollowUpMapping
 
 _PAGE = "docs/formats.md"
@@ -135,26 +135,26 @@ class RowMapping(Record):
         prompt = cell(fields, self.prompt).messages("it")
         if told := words(fields, self.system):
             prompt = (Message.system(told), *prompt)
-        talk = interaction(
+        interaction = make_interaction(
             prompt,
             self._responses(fields),
             distinct=() if distinct is None else (distinct,),
-            time=moment(fields, self.time),
+            time=timestamp(fields, self.time),
             user=words(fields, self.user),
             session=words(fields, self.session),
             metadata=kept,
         )
-        said = [one for item in self.feedback for one in item.read(fields, talk, None)]
-        return [case(talk, said)]
+        said = [one for item in self.feedback for one in item.read(fields, interaction, None)]
+        return [case(interaction, said)]
 
     def _responses(self, fields: Fields) -> list[Response]:
         return [
             Response(
-                id=str(place),
+                id=str(index),
                 text=cell(fields, item.text).text("it"),
                 model=words(fields, item.model) or item.written_by,
             )
-            for place, item in enumerate(self.responses)
+            for index, item in enumerate(self.responses)
             if not empty(fields, item.text)
         ]
 

@@ -66,14 +66,16 @@ def sources(path: str | Path) -> list[Source]:
         return [Source(STDIN, None)]
     path = Path(path)
     if path.is_dir():
-        found = [Source(str(file), file) for file in sorted(path.rglob("*")) if _counts(file, path)]
-        if not found:
+        results = [
+            Source(str(file), file) for file in sorted(path.rglob("*")) if _counts(file, path)
+        ]
+        if not results:
             raise BacktalkError(
                 f"There is no file to read in the folder {path}",
                 f"Files are read whose names end in {', '.join(ENDINGS)}, plain or with "
                 f"{' or '.join(PACKED)} after it",
             )
-        return found
+        return results
     if not path.exists():
         raise BacktalkError(
             f"There is no file {path}", "Give a file, a folder, or - for standard input"

@@ -58,8 +58,8 @@ async def run_round(
     if policy.id == against.id:
         return _noted(outcome, run, note, **_served_already(outcome, store))
     if todo.watch.judge is not None and outcome.evaluation is None:
-        found = await _evaluate(todo, policy, against, store, run)
-        outcome = _noted(outcome, run, note, evaluation=found.id)
+        result = await _evaluate(todo, policy, against, store, run)
+        outcome = _noted(outcome, run, note, evaluation=result.id)
     if todo.watch.gate is not None and outcome.promoted is None:
         why = _promote(todo, policy, outcome, store)
         outcome = _noted(outcome, run, note, promoted=why is None, why=why)
@@ -108,7 +108,7 @@ async def _evaluate(
     def loaded(one: Policy) -> LoadedPolicy:
         return load_policy(one, store.artifacts, wrap=run.wrap)
 
-    found, trial = await evaluate(
+    result, trial = await evaluate(
         loaded(policy),
         loaded(against),
         _held_out(todo, store),
@@ -117,19 +117,19 @@ async def _evaluate(
         guards=[get_judge(name, store) for name in watch.guards],
     )
     # An id of the round's own, so that a round that is done again saves no second one.
-    found = found.model_copy(update={"id": content_id("evaluation", todo.id, against.id)})
-    save_evaluation(store, found)
-    save_exhibits(store, found, examples(trial))
-    return found
+    result = result.model_copy(update={"id": content_id("evaluation", todo.id, against.id)})
+    save_evaluation(store, result)
+    save_exhibits(store, result, examples(trial))
+    return result
 
 
 def _held_out(todo: Round, store: Store) -> list[tuple[Message, ...]]:
-    found = TrainingSet(store, split="held-out", until=todo.until).prompts()
+    result = TrainingSet(store, split="held-out", until=todo.until).prompts()
     limit = todo.watch.limit
-    if limit is None or limit >= len(found):
-        return found
-    drawn = np.random.default_rng(todo.watch.seed).choice(len(found), limit, replace=False)
-    return [found[place] for place in sorted(drawn.tolist())]
+    if limit is None or limit >= len(result):
+        return result
+    drawn = np.random.default_rng(todo.watch.seed).choice(len(result), limit, replace=False)
+    return [result[place] for place in sorted(drawn.tolist())]
 
 
 def _put_to_users(
@@ -151,7 +151,7 @@ def _put_to_users(
             allocation="dueling" if signal.startswith("preference") else "fixed",
         )
         try:
-            start(store, trial, who=todo.watch.who)
+            start(store, trial, actor=todo.watch.actor)
         except BacktalkError as refused:
             return {"why": str(refused)}
     return {"experiment": name}
@@ -162,9 +162,9 @@ def _promote(todo: Round, policy: Policy, outcome: RoundOutcome, store: Store) -
     evaluation = None if outcome.evaluation is None else read_evaluation(store, outcome.evaluation)
     for entry in reversed(promotion_history(store)):
         if policy.id == entry.promotion.previous and entry.promotion.action == "rollback":
-            return f"It was served before, and {entry.who} rolled it back"
+            return f"It was served before, and {entry.actor} rolled it back"
     try:
-        promote(store, policy, evaluation, who=todo.watch.who, gate=todo.watch.gate)
+        promote(store, policy, evaluation, actor=todo.watch.actor, gate=todo.watch.gate)
     except GateRefused as refused:
         return str(refused)
     return None

@@ -50,7 +50,7 @@ class WatchSpec(Record):
     experiment: OptionalField[Signal] = None
     """The feedback that decides in an experiment, which each policy goes into; none is begun, if
     left out."""
-    who: Name = "backtalk learn"
+    actor: Name = "backtalk learn"
     """In whose name policies are promoted, and experiments begun."""
 
     @property
@@ -103,13 +103,13 @@ class WatchSpec(Record):
 
     def parent(self, store: Store) -> Policy:
         """Return the policy that a round which begins now improves; raise ``NotFound``."""
-        found = active_policy(store) if self.policy is None else read_policy(store, self.policy)
-        if found is None:
+        result = active_policy(store) if self.policy is None else read_policy(store, self.policy)
+        if result is None:
             raise NotFound(
                 f"Project {store.project!r} serves no policy yet",
                 "Name one with --policy, or serve one with `backtalk promote NAME`",
             )
-        return found
+        return result
 
 
 class Round(Record):

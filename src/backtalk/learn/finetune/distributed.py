@@ -55,8 +55,8 @@ class Distributed:
         """Return the sum over the processes."""
         if self._accelerator is None:
             return value
-        found: Tensor = self._accelerator.reduce(value, reduction="sum")
-        return found
+        result: Tensor = self._accelerator.reduce(value, reduction="sum")
+        return result
 
     def all_gather_object(self, item: T) -> list[T]:
         """Return what each of the processes brought."""
@@ -64,5 +64,5 @@ class Distributed:
             return [item]
         from accelerate.utils import gather_object  # noqa: PLC0415 - only where it is needed
 
-        found: list[T] = gather_object([item])
-        return found
+        results: list[T] = gather_object([item])
+        return results

@@ -136,10 +136,10 @@ class Encoder:
 def _spread(
     places: Sequence[tuple[int, int]],
     stretches: Sequence[tuple[int, int, float]],
-    usual: float,
+    default: float,
 ) -> tuple[float, ...]:
-    found = []
+    results = []
     for begin, stop in places:
         within = [value for start, end, value in stretches if start < stop and begin < end]
-        found.append(within[-1] if within else usual)
-    return tuple(found)
+        results.append(within[-1] if within else default)
+    return tuple(results)

@@ -63,14 +63,14 @@ class LogProbModel(nn.Module):
         scale = getattr(config, "logit_scale", None) or 1 / (
             getattr(config, "logits_scaling", None) or 1
         )
-        found = _LogProbabilities.apply(  # type: ignore[no-untyped-call]
+        result = _LogProbabilities.apply(  # type: ignore[no-untyped-call]
             hidden.flatten(0, 1)[packed.logit_positions],
             head.weight,
             head.bias,
             packed.targets,
             (float(scale), getattr(config, "final_logit_softcapping", None), top_k),
         )
-        return TokenLogProbs(found[:, 0], found[:, 1:] if top_k else None)
+        return TokenLogProbs(result[:, 0], result[:, 1:] if top_k else None)
 
     def score(self, trees: Sequence[PromptTree], rivals: int = 0) -> TokenLogProbs:
         """Return what the model says of the response tokens of trees, in their order."""
@@ -108,7 +108,7 @@ class LogProbModel(nn.Module):
         )
         trial = [PromptTree(tuple(i % few for i in range(5)), branches)] * 2
         training = self.model.training
-        usual = self.model.config._attn_implementation  # noqa: SLF001 - it has no other name
+        default = self.model.config._attn_implementation  # noqa: SLF001 - it has no other name
         self.model.eval()
         try:
             attend_to_trees(self.model)
@@ -118,7 +118,7 @@ class LogProbModel(nn.Module):
             log.warning("prompts are not shared: %s", error)
             return False
         finally:
-            self.model.set_attn_implementation(usual)
+            self.model.set_attn_implementation(default)
             self.model.train(training)
         close = 1e-3 if self.model.dtype == torch.float32 else 0.1
         if away > close:

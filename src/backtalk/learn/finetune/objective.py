@@ -313,7 +313,9 @@ def objective(
             for option in inspect.signature(function).parameters.values()
             if option.kind is option.KEYWORD_ONLY
         }
-        OBJECTIVES[name] = Objective(name, paper, function, reduction, reference, top_k, initial_loss, options)
+        OBJECTIVES[name] = Objective(
+            name, paper, function, reduction, reference, top_k, initial_loss, options
+        )
         return function
 
     return register

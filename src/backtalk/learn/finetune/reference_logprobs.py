@@ -105,8 +105,8 @@ class ReferenceLogProbs:
         KeyError
             For a response that :meth:`compute` was not given.
         """
-        found = [self._found[tree.key(branch)] for tree in trees for branch in tree.branches]
-        return torch.from_numpy(np.concatenate(found)).to(device)
+        results = [self._found[tree.key(branch)] for tree in trees for branch in tree.branches]
+        return torch.from_numpy(np.concatenate(results)).to(device)
 
     def _missing(self, trees: Iterable[PromptTree]) -> Iterator[PromptTree]:
         for tree in trees:
@@ -136,7 +136,7 @@ class ReferenceLogProbs:
         with self._store:
             self._store.executemany(
                 "INSERT OR REPLACE INTO log_probabilities VALUES (?, ?, ?)",
-                [(self._weights, key, found.tobytes()) for key, found in fresh],
+                [(self._weights, key, result.tobytes()) for key, result in fresh],
             )
 
 

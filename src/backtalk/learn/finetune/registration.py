@@ -76,8 +76,8 @@ class MethodContext:
         """
         if not prompts:
             return []
-        who = policies or [policy or self.policy] * len(prompts)
-        model = self.model(who[0])
+        answering = policies or [policy or self.policy] * len(prompts)
+        model = self.model(answering[0])
         requests = [
             Request(
                 messages=one.messages(prompt),
@@ -85,18 +85,18 @@ class MethodContext:
                 sample_index=i,
                 seed=self.run.seed * 1_000 + seed,
             )
-            for one, prompt in zip(who, prompts, strict=True)
+            for one, prompt in zip(answering, prompts, strict=True)
             for i in range(count)
         ]
-        found: list[list[str]] = [[] for _ in prompts]
+        results: list[list[str]] = [[] for _ in prompts]
         with self.run.task("sampling answers", len(requests)) as step:
             for start in range(0, len(requests), _AT_ONCE):
                 part = await model.generate(requests[start : start + _AT_ONCE])
-                for place, completion in enumerate(part, start):
+                for index, completion in enumerate(part, start):
                     if completion.finish_reason != "length":
-                        found[place // count].append(completion.text)
+                        results[index // count].append(completion.text)
                 step(min(start + _AT_ONCE, len(requests)))
-        return found
+        return results
 
     def model(self, policy: Policy | None = None) -> Model:
         """Return a policy's model, within the run's budget and with its cache."""
@@ -158,7 +158,7 @@ def training_method(
     settings
         The defaults of :class:`TrainingConfig` that are the method's own.
     """
-    usual = TrainingConfig(**settings)
+    default = TrainingConfig(**settings)
 
     def register(plan: TrainingPlan) -> TrainingPlan:
         own = _keywords(plan) if options is None else dict(options)
@@ -186,7 +186,7 @@ def training_method(
             tuple(needs),
             paper,
             learn,
-            {**own, **{field: getattr(usual, field) for field in TrainingConfig.model_fields}},
+            {**own, **{field: getattr(default, field) for field in TrainingConfig.model_fields}},
             {**kinds, **_TRAINING},
             rounds or OnlineDefaults(),
         )
@@ -235,9 +235,9 @@ def _keywords(plan: TrainingPlan) -> dict[str, Any]:
     }
 
 
-def _changed(given: Mapping[str, Any], usual: Mapping[str, Any]) -> dict[str, Any]:
+def _changed(given: Mapping[str, Any], default: Mapping[str, Any]) -> dict[str, Any]:
     """Return the options that are not the defaults, for the record."""
-    return {name: value for name, value in given.items() if value != usual[name]}
+    return {name: value for name, value in given.items() if value != default[name]}
 
 
 def register_objective_method(

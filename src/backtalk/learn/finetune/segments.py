@@ -30,9 +30,9 @@ def segments(text: str) -> list[str]:
 
 def common_prefix(one: Sequence[str], other: Sequence[str]) -> int:
     """Return how many first pieces two texts share, whatever the space around them."""
-    for place, (a, b) in enumerate(zip(one, other, strict=False)):
+    for index, (a, b) in enumerate(zip(one, other, strict=False)):
         if a.strip() != b.strip():
-            return place
+            return index
     return min(len(one), len(other))
 
 
@@ -49,12 +49,12 @@ def differences(
     >>> differences([2, 3, 5, 1], [2, 4, 4, 5, 6, 1])
     ([(1, 2), (3, 4)], [(1, 3), (4, 5)])
     """
-    found: tuple[list[Stretch], list[Stretch]] = ([], [])
+    results: tuple[list[Stretch], list[Stretch]] = ([], [])
     for tag, i, j, k, m in SequenceMatcher(None, one, other, autojunk=False).get_opcodes():
         if tag != "equal":
-            found[0].append((i, max(j, min(i + 1, len(one)))))
-            found[1].append((k, max(m, min(k + 1, len(other)))))
-    return found
+            results[0].append((i, max(j, min(i + 1, len(one)))))
+            results[1].append((k, max(m, min(k + 1, len(other)))))
+    return results
 
 
 def mask_shared_tokens(tree: PromptTree) -> PromptTree:

@@ -136,17 +136,17 @@ class Trainer:
     def batch(self, step: int) -> list[tuple[int, PromptTree]]:
         """Return the trees of a step, with the number of their part."""
         size, total = self._settings.batch_size, len(self._all)
-        found = []
+        results = []
         for place in range(step * size, (step + 1) * size):
             epoch, nth = divmod(place, total)
             if place >= math.ceil(self._settings.epochs * total - 1e-9):
                 break
             if self._order is None or self._order[0] != epoch:
-                chance = np.random.default_rng([self._seed, epoch])
-                self._order = epoch, chance.permutation(total)
+                rng = np.random.default_rng([self._seed, epoch])
+                self._order = epoch, rng.permutation(total)
             part, tree = self._all[self._order[1][nth]]
-            found.append((part, self._parts[part].trees[tree]))
-        return found
+            results.append((part, self._parts[part].trees[tree]))
+        return results
 
     def _step(self, step: int) -> dict[str, float]:
         begin = time.perf_counter()
@@ -164,9 +164,9 @@ class Trainer:
         seen: _Seen = defaultdict(list)
         shares = len(self._parts) > 1 and step % _SHARES_EVERY == 0
         norms: dict[int, float] = defaultdict(float)
-        for place, piece in enumerate(pieces):
+        for index, piece in enumerate(pieces):
             before = self._gradient() if shares else None
-            with self._processes.accumulate(self._forward, last=place == len(pieces) - 1):
+            with self._processes.accumulate(self._forward, last=index == len(pieces) - 1):
                 loss, batch, term = self._piece_loss(piece, pooled)
                 (loss * self._processes.count).backward()  # type: ignore[no-untyped-call]
             if before is not None and piece.factor:
@@ -259,8 +259,8 @@ class Trainer:
             if not anchored or not piece.factor or self._reference is None:
                 continue
             with self._autocast():
-                found = self.scorer.score(anchored).values
-            batch = Batch.of(anchored, found, self._reference.lookup(anchored, device))
+                result = self.scorer.score(anchored).values
+            batch = Batch.of(anchored, result, self._reference.lookup(anchored, device))
             sums[piece.part, 0] += batch.log_ratio.double().sum()
             sums[piece.part, 1] += len(batch.tree)
         total = self._processes.sum(sums)
@@ -291,10 +291,10 @@ class Trainer:
         for key, values in term.metrics.items():
             flat = values.detach().double().flatten()
             flat = flat[torch.isfinite(flat)]
-            found = float(flat.sum()), len(flat)
-            seen["mean", key].append(found)
+            results = float(flat.sum()), len(flat)
+            seen["mean", key].append(results)
             if several:
-                seen["mean", f"{part.name}/{key}"].append(found)
+                seen["mean", f"{part.name}/{key}"].append(results)
         for key, values in term.ema.items():
             flat = values.detach().double().flatten()
             seen["remember", f"{piece.part}/{key}"].append((float(flat.sum()), len(flat)))
@@ -303,8 +303,8 @@ class Trainer:
         """Return sums and means over all processes; what nothing was seen of is left out."""
         measured: dict[str, float] = {}
         together: _Seen = defaultdict(list)
-        for found in self._processes.all_gather_object(dict(seen)):
-            for place, values in found.items():
+        for result in self._processes.all_gather_object(dict(seen)):
+            for place, values in result.items():
                 together[place] += values
         for (kind, key), values in together.items():
             total, count = math.fsum(v for v, _ in values), sum(n for _, n in values)

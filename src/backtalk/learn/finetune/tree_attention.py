@@ -70,18 +70,18 @@ def tree_attention(
         key, value = (one.repeat_interleave(groups, dim=1) for one in (key, value))
     drop = dropout if module.training else 0.0
     sizes = [stretch.prompt + stretch.response_tokens for stretch, _ in trees]
-    found: list[Tensor] = []
+    results: list[Tensor] = []
     # One split of all has one gradient; a slice for each tree would have one as long as the row.
     parts = [torch.split(one, sizes, dim=2) for one in (query, key, value)]
     for q, k, v, (stretch, mask) in zip(*parts, trees, strict=True):
         if mask is None:
-            found.append(
+            results.append(
                 scaled_dot_product_attention(q, k, v, is_causal=True, dropout_p=drop, scale=scaling)
             )
             continue
         stem, grown = torch.split(q, [stretch.prompt, stretch.grown], dim=2)
         near, far = (one[:, :, : stretch.prompt] for one in (k, v))
-        found += [
+        results += [
             scaled_dot_product_attention(
                 stem, near, far, is_causal=True, dropout_p=drop, scale=scaling
             ),
@@ -89,7 +89,7 @@ def tree_attention(
                 grown, k, v, attn_mask=mask, dropout_p=drop, scale=scaling
             ),
         ]
-    return torch.cat(found, dim=2).transpose(1, 2), None
+    return torch.cat(results, dim=2).transpose(1, 2), None
 
 
 AttentionInterface.register(NAME, tree_attention)

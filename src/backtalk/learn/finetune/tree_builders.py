@@ -126,15 +126,15 @@ def labelled_trees(
 def _of_other_prompts(labels: Sequence[LabelView]) -> list[str | None]:
     """Return for each label the response of the next one of another prompt, round the end."""
     keys = [prompt_key(one.prompt) for one in labels]
-    found: list[str | None] = [None] * len(labels)
+    results: list[str | None] = [None] * len(labels)
     # Twice round: what follows the last label of the list stands at its beginning.
     following: str | None = None
     for place in [*range(len(labels))[::-1]] * 2:
         after = (place + 1) % len(labels)
         if keys[after] != keys[place]:
             following = labels[after].completion
-        found[place] = following
-    return found
+        results[place] = following
+    return results
 
 
 def list_trees(encoder: Encoder, lists: Sequence[RankingView | ScoreView]) -> list[PromptTree]:
@@ -148,7 +148,7 @@ def list_trees(encoder: Encoder, lists: Sequence[RankingView | ScoreView]) -> li
 
     Left out and counted are responses that are too long, and lists without any that is better.
     """
-    found = [
+    results = [
         _tree_of_tiers(encoder, one, tiers)
         for one in lists
         if isinstance(one, RankingView)
@@ -156,8 +156,8 @@ def list_trees(encoder: Encoder, lists: Sequence[RankingView | ScoreView]) -> li
     ]
     for scores in _by_judge(lists).values():
         fit = [one for one in scores if _all_fit(encoder, one.prompt, [one.completion])]
-        found += [_tree_of_scores(encoder, some) for some in _spread(fit)]
-    return kept(found)
+        results += [_tree_of_scores(encoder, some) for some in _spread(fit)]
+    return kept(results)
 
 
 def order_trees(encoder: Encoder, lists: Sequence[RankingView | ScoreView]) -> list[PromptTree]:
@@ -167,13 +167,13 @@ def order_trees(encoder: Encoder, lists: Sequence[RankingView | ScoreView]) -> l
     compared. It becomes as many lists as its largest tier has responses, each with one of every
     tier, which together count as one.
     """
-    found: list[RankingView | ScoreView] = []
+    results: list[RankingView | ScoreView] = []
     for one in lists:
         if not isinstance(one, RankingView) or one.within == "tied":
-            found.append(one)
+            results.append(one)
             continue
         count = max(map(len, one.tiers))
-        found += [
+        results += [
             one.model_copy(
                 update={
                     "tiers": tuple((tier[i % len(tier)],) for tier in one.tiers),
@@ -182,7 +182,7 @@ def order_trees(encoder: Encoder, lists: Sequence[RankingView | ScoreView]) -> l
             )
             for i in range(count)
         ]
-    return list_trees(encoder, found)
+    return list_trees(encoder, results)
 
 
 def _by_judge(
@@ -217,9 +217,9 @@ def _tree_of_scores(encoder: Encoder, ordered: Sequence[ScoreView]) -> PromptTre
 def _tiers_within_size(encoder: Encoder, ranking: RankingView) -> list[list[list[str]]]:
     """Return the tiers of the lists that a ranking becomes, without what does not fit."""
     level: dict[str, int] = {}
-    for place, tier in enumerate(ranking.tiers):
+    for index, tier in enumerate(ranking.tiers):
         for text in tier:
-            level.setdefault(text, place)
+            level.setdefault(text, index)
     texts = [text for text in level if _all_fit(encoder, ranking.prompt, [text])]
     count = math.ceil(len(texts) / MOST_RESPONSES)
     lists = []

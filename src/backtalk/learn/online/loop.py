@@ -34,7 +34,7 @@ Chat = tuple[Message, ...]
 class FeedbackSource(Protocol):
     """Who gives feedback on what the policy answers."""
 
-    async def give(self, talks: Sequence[Interaction], *, seed: int) -> list[Case]:
+    async def give(self, interactions: Sequence[Interaction], *, seed: int) -> list[Case]:
         """Return the interactions with what is said about them."""
         ...
 
@@ -57,27 +57,31 @@ class RewardJudge:
     pairing: str = "best-worst"
     rates: bool = False
 
-    async def give(self, talks: Sequence[Interaction], *, seed: int) -> list[Case]:
+    async def give(self, interactions: Sequence[Interaction], *, seed: int) -> list[Case]:
         """Return the interactions with the judge's preferences or ratings."""
         rule = find_pairing(self.pairing)
-        answers = [(talk.prompt, one.text) for talk in talks for one in talk.responses]
+        answers = [
+            (interaction.prompt, one.text)
+            for interaction in interactions
+            for one in interaction.responses
+        ]
         scored = await self.reward.score(answers)
         std = np.zeros_like(scored.mean) if scored.std is None else scored.std
-        ends = np.cumsum([len(talk.responses) for talk in talks])[:-1]
-        chance = np.random.default_rng([seed, 7])
+        ends = np.cumsum([len(interaction.responses) for interaction in interactions])[:-1]
+        rng = np.random.default_rng([seed, 7])
         cases = []
-        for talk, means, stds in zip(
-            talks, np.split(scored.mean, ends), np.split(std, ends), strict=True
+        for interaction, means, stds in zip(
+            interactions, np.split(scored.mean, ends), np.split(std, ends), strict=True
         ):
             said = (
-                self._ratings(talk, means)
+                self._ratings(interaction, means)
                 if self.rates
                 else [
-                    self._preference(talk, pair.better, pair.worse, pair.probability)
-                    for pair in rule(means, stds, chance)
+                    self._preference(interaction, pair.better, pair.worse, pair.probability)
+                    for pair in rule(means, stds, rng)
                 ]
             )
-            cases.append(Case(talk, tuple(said)))
+            cases.append(Case(interaction, tuple(said)))
         return cases
 
     @property
@@ -85,29 +89,29 @@ class RewardJudge:
         return Annotator.model(self.reward.name)
 
     def _preference(
-        self, talk: Interaction, better: int, worse: int, probability: float
+        self, interaction: Interaction, better: int, worse: int, probability: float
     ) -> AnyFeedback:
         return Preference(
-            interaction=talk.id,
+            interaction=interaction.id,
             annotator=self._annotator,
-            a=talk.responses[better].id,
-            b=talk.responses[worse].id,
+            a=interaction.responses[better].id,
+            b=interaction.responses[worse].id,
             verdict="a",
             probability=None if probability == 1 else probability,
         )
 
-    def _ratings(self, talk: Interaction, scores: np.ndarray[Any, Any]) -> list[AnyFeedback]:
+    def _ratings(self, interaction: Interaction, scores: np.ndarray[Any, Any]) -> list[AnyFeedback]:
         low, high = self.reward.bounds or (float(scores.min()), float(scores.max()))
         width = (high - low) or 1.0
         return [
             Rating(
-                interaction=talk.id,
+                interaction=interaction.id,
                 annotator=self._annotator,
                 response=response.id,
                 value=float(np.clip((score - low) / width, 0, 1)),
                 scale=Scale.UNIT,
             )
-            for response, score in zip(talk.responses, scores, strict=True)
+            for response, score in zip(interaction.responses, scores, strict=True)
         ]
 
 
@@ -130,7 +134,7 @@ class HumanFeedback:
     store: Store
     enough: float = 1.0
 
-    async def give(self, talks: Sequence[Interaction], *, seed: int) -> list[Case]:  # noqa: ARG002
+    async def give(self, interactions: Sequence[Interaction], *, seed: int) -> list[Case]:  # noqa: ARG002
         """Return those interactions that people have said something about.
 
         Raises
@@ -138,12 +142,16 @@ class HumanFeedback:
         AwaitsFeedback
             If these are too few.
         """
-        cases = [case for talk in talks if (case := self.store.case(talk.id)).feedback]
-        wanted = math.ceil(self.enough * len(talks))
+        cases = [
+            case
+            for interaction in interactions
+            if (case := self.store.case(interaction.id)).feedback
+        ]
+        wanted = math.ceil(self.enough * len(interactions))
         if len(cases) < wanted:
             raise WaitingForFeedback(
-                f"{len(cases)} of {len(talks)} answered prompts have feedback, and {wanted} must",
-                f"Their answers are in the store, {talks[0].id!r} the first of them: add what "
+                f"{len(cases)} of {len(interactions)} answered prompts have feedback, and {wanted} must",
+                f"Their answers are in the store, {interactions[0].id!r} the first of them: add what "
                 "people say, and give the same command again",
             )
         return cases
@@ -181,8 +189,8 @@ class OnlineResult:
         """The last policy that was shown to be better than the one before it."""
         shown = [
             policy
-            for policy, found in zip(self.policies, self.evaluations, strict=False)
-            if found.win_rate.low > 0.5
+            for policy, result in zip(self.policies, self.evaluations, strict=False)
+            if result.win_rate.low > 0.5
         ]
         return shown[-1] if shown else None
 
@@ -286,7 +294,7 @@ class OnlineLearner:
         for number in range(self._plan.rounds):
             try:
                 learned = await self._round(number, past, prompts)
-                found = await self._evaluated(learned, policy, held_out)
+                result = await self._evaluated(learned, policy, held_out)
             except BudgetExceeded:
                 ended = "the budget was spent"
                 break
@@ -296,10 +304,10 @@ class OnlineLearner:
             policies.append(learned)
             policy = learned
             past.append(policy)
-            if found is None:
+            if result is None:
                 continue
-            evaluations.append(found)
-            if self._plan.until_flat and found.win_rate.low <= 0.5:
+            evaluations.append(result)
+            if self._plan.until_flat and result.win_rate.low <= 0.5:
                 ended = f"round {number + 1} is not shown to be better than the one before"
                 break
         return OnlineResult(tuple(policies), tuple(evaluations), ended)
@@ -310,8 +318,8 @@ class OnlineLearner:
         if self._judge is None:
             return None
         sides = self._loaded(learned), self._loaded(before)
-        found, _ = await evaluate(*sides, held_out, self._judge, run=self._run)
-        return found
+        result, _ = await evaluate(*sides, held_out, self._judge, run=self._run)
+        return result
 
     async def _round(self, number: int, past: Sequence[Policy], prompts: Sequence[Chat]) -> Policy:
         policy = past[-1]
@@ -319,12 +327,12 @@ class OnlineLearner:
         if "learned" in noted:
             return read_policy(self._store, noted["learned"])
         if "asked" in noted:
-            talks = [self._store.interaction(id_) for id_ in noted["asked"]]
+            interactions = [self._store.interaction(id_) for id_ in noted["asked"]]
         else:
-            talks = await self._answered(number, past, prompts)
-            self._store.add(*talks)
-            _note(number, policy, self._run, asked=[talk.id for talk in talks])
-        cases = await self._giver.give(talks, seed=self._seed(number))
+            interactions = await self._answered(number, past, prompts)
+            self._store.add(*interactions)
+            _note(number, policy, self._run, asked=[interaction.id for interaction in interactions])
+        cases = await self._giver.give(interactions, seed=self._seed(number))
         self._store.add_cases(cases)
         feedback = InMemoryTrainingSet(self._store, cases)
         options = self._against(number, past) | self._options
@@ -348,19 +356,19 @@ class OnlineLearner:
     ) -> list[Interaction]:
         """Return some of the prompts with answers."""
         seed, policy = self._seed(number), past[-1]
-        chance = np.random.default_rng([self._run.seed, number])
-        drawn = chance.permutation(len(prompts))[: self._plan.prompts].tolist()
+        rng = np.random.default_rng([self._run.seed, number])
+        drawn = rng.permutation(len(prompts))[: self._plan.prompts].tolist()
         rule = find_sampling(self._plan.sampling or self._method.rounds.sampling)
         name = self._plan.teacher
         teachers = [] if name is None else [read_policy(self._store, name)]
         asked = [
-            (prompts[i], [*rule(past, self._plan.samples, self._plan.mixing, chance), *teachers])
+            (prompts[i], [*rule(past, self._plan.samples, self._plan.mixing, rng), *teachers])
             for i in drawn
         ]
-        for drawer in {one.id: one for _, who in asked for one in who}.values():
+        for drawer in {one.id: one for _, actor in asked for one in actor}.values():
             save_policy(self._store, drawer)
         with self._run.task(f"round {number + 1}: answering", len(drawn)):
-            found = await answered(asked, load=self._loaded, seed=seed)
+            result = await answered(asked, load=self._loaded, seed=seed)
         return [
             Interaction(
                 id=_id(policy, seed, i, responses),
@@ -368,7 +376,7 @@ class OnlineLearner:
                 responses=responses,
                 policy=policy.id,
             )
-            for i, (prompt, _), responses in zip(drawn, asked, found, strict=True)
+            for i, (prompt, _), responses in zip(drawn, asked, result, strict=True)
         ]
 
     def _seed(self, number: int) -> int:
@@ -386,8 +394,8 @@ def _id(policy: Policy, seed: int, place: int, responses: Sequence[Response]) ->
 
 def _noted(number: int, policy: Policy, run: Run) -> dict[str, Any]:
     """Return what a run has noted of a round that began from this policy."""
-    found: dict[str, Any] = _notes(run).get(str(number), {})
-    return found if found.get("from") == policy.id else {}
+    results: dict[str, Any] = _notes(run).get(str(number), {})
+    return results if results.get("from") == policy.id else {}
 
 
 def _note(number: int, policy: Policy, run: Run, **what: object) -> None:
@@ -401,8 +409,8 @@ def _note(number: int, policy: Policy, run: Run, **what: object) -> None:
 def _notes(run: Run) -> dict[str, Any]:
     if run.folder is None or not _rounds_of(run.folder).exists():
         return {}
-    found: dict[str, Any] = json.loads(_rounds_of(run.folder).read_text())
-    return found
+    results: dict[str, Any] = json.loads(_rounds_of(run.folder).read_text())
+    return results
 
 
 def _rounds_of(folder: Path) -> Path:

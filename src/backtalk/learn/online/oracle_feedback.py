@@ -35,23 +35,25 @@ class PairwiseOracle:
     oracle: PreferenceOracle
     sample_verdicts: bool = False
 
-    async def give(self, talks: Sequence[Interaction], *, seed: int) -> list[Case]:
+    async def give(self, interactions: Sequence[Interaction], *, seed: int) -> list[Case]:
         """Return the interactions with a preference for each two answers."""
         asked = [
-            (talk, one, other) for talk in talks for one, other in combinations(talk.responses, 2)
+            (interaction, one, other)
+            for interaction in interactions
+            for one, other in combinations(interaction.responses, 2)
         ]
         known = await self.oracle.prefer(
-            [(talk.prompt, one.text, other.text) for talk, one, other in asked]
+            [(interaction.prompt, one.text, other.text) for interaction, one, other in asked]
         )
         same = [one.text == other.text for _, one, other in asked]
         odds = np.where(same, 0.5, known)
         if self.sample_verdicts:
             odds = np.where(np.random.default_rng([seed, 13]).random(len(odds)) < odds, 1.0, 0.0)
-        said: dict[str, list[Preference]] = {talk.id: [] for talk in talks}
-        for (talk, one, other), probability in zip(asked, odds.tolist(), strict=True):
-            said[talk.id].append(
+        said: dict[str, list[Preference]] = {interaction.id: [] for interaction in interactions}
+        for (interaction, one, other), probability in zip(asked, odds.tolist(), strict=True):
+            said[interaction.id].append(
                 Preference(
-                    interaction=talk.id,
+                    interaction=interaction.id,
                     annotator=Annotator.model(self.oracle.name),
                     a=one.id,
                     b=other.id,
@@ -59,7 +61,7 @@ class PairwiseOracle:
                     probability=None if probability in {0, 1} else probability,
                 )
             )
-        return [Case(talk, tuple(said[talk.id])) for talk in talks]
+        return [Case(interaction, tuple(said[interaction.id])) for interaction in interactions]
 
 
 def make_feedback_source(reward: Reward, pairs: str, *, rates: bool = False) -> FeedbackSource:

@@ -28,40 +28,40 @@ Rule = Callable[[Array, Array, np.random.Generator], list[SelectedPair]]
 """A function of the scores, their standard deviations (0 where unknown), and luck."""
 
 
-def best_worst(scores: Array, _std: Array, _chance: np.random.Generator) -> list[SelectedPair]:
+def best_worst(scores: Array, _std: Array, _probability: np.random.Generator) -> list[SelectedPair]:
     """Compare the best with the worst: Dong et al. (2024), RLHF Workflow, section 3.2."""
     return _one(scores, int(scores.argmax()), int(scores.argmin()))
 
 
-def random_pair(scores: Array, _std: Array, chance: np.random.Generator) -> list[SelectedPair]:
+def random_pair(scores: Array, _std: Array, rng: np.random.Generator) -> list[SelectedPair]:
     """Compare two at random, as where only two are drawn: Guo et al. (2024), OAIF, section 3."""
-    one, other = chance.choice(len(scores), 2, replace=False).tolist()
+    one, other = rng.choice(len(scores), 2, replace=False).tolist()
     return _one(scores, *((one, other) if scores[one] >= scores[other] else (other, one)))
 
 
-def all_pairs(scores: Array, _std: Array, _chance: np.random.Generator) -> list[SelectedPair]:
+def all_pairs(scores: Array, _std: Array, _probability: np.random.Generator) -> list[SelectedPair]:
     """Compare each with each other one that has another score."""
     return [pair for i, j in combinations(np.argsort(-scores).tolist(), 2)
             for pair in _one(scores, i, j)]  # fmt: skip
 
 
-def small_margin(scores: Array, std: Array, chance: np.random.Generator) -> list[SelectedPair]:
+def small_margin(scores: Array, std: Array, rng: np.random.Generator) -> list[SelectedPair]:
     """Compare the two whose scores are closest and not equal."""
-    pairs = all_pairs(scores, std, chance)
+    pairs = all_pairs(scores, std, rng)
     return sorted(pairs, key=lambda pair: scores[pair.better] - scores[pair.worse])[:1]
 
 
-def most_confident(scores: Array, std: Array, chance: np.random.Generator) -> list[SelectedPair]:
+def most_confident(scores: Array, std: Array, rng: np.random.Generator) -> list[SelectedPair]:
     """Compare the two whose order is surest, and say how sure it is.
 
     The probability is that of a normal difference of independent scores. After Wang et al. (2024),
     UPO, section 3.3, with the reward's own uncertainty in the place of dropout's.
     """
-    found = [
+    results = [
         SelectedPair(pair.better, pair.worse, _probability(scores, std, pair))
-        for pair in all_pairs(scores, std, chance)
+        for pair in all_pairs(scores, std, rng)
     ]
-    return sorted(found, key=lambda pair: -pair.probability)[:1]
+    return sorted(results, key=lambda pair: -pair.probability)[:1]
 
 
 def _one(scores: Array, better: int, worse: int) -> list[SelectedPair]:

@@ -55,28 +55,28 @@ def mixed(policy: Policy, other: Policy, weight: float) -> Policy:
 
 
 def by_policy(
-    past: Sequence[Policy], count: int, _weight: float, _chance: np.random.Generator
+    past: Sequence[Policy], count: int, _weight: float, _probability: np.random.Generator
 ) -> list[Policy]:
     """Let the present policy draw all answers."""
     return [past[-1]] * count
 
 
 def alternate_with_reference(
-    past: Sequence[Policy], count: int, _weight: float, _chance: np.random.Generator
+    past: Sequence[Policy], count: int, _weight: float, _probability: np.random.Generator
 ) -> list[Policy]:
     """Let the present and the first policy draw in turns: Xie et al. (2024), XPO, algorithm 1."""
     return [past[0] if place % 2 else past[-1] for place in range(count)]
 
 
 def by_mixture(
-    past: Sequence[Policy], count: int, weight: float, _chance: np.random.Generator
+    past: Sequence[Policy], count: int, weight: float, _probability: np.random.Generator
 ) -> list[Policy]:
     """Let the mixture with the first policy draw all: the opponent of Munos et al. (2023)."""
     return [mixed(past[-1], past[0], weight)] * count
 
 
 def by_average(
-    past: Sequence[Policy], count: int, weight: float, chance: np.random.Generator
+    past: Sequence[Policy], count: int, weight: float, rng: np.random.Generator
 ) -> list[Policy]:
     """Let for each answer one of all policies so far draw, an older one more seldom.
 
@@ -84,12 +84,12 @@ def by_average(
     left: the exponential moving average that Munos et al. (2023), section 7, approximate with an
     average of the weights.
     """
-    ages = chance.geometric(1 - weight, size=count) - 1
+    ages = rng.geometric(1 - weight, size=count) - 1
     return [past[-1 - min(age, len(past) - 1)] for age in ages.tolist()]
 
 
 def by_pilaf(
-    past: Sequence[Policy], count: int, weight: float, chance: np.random.Generator
+    past: Sequence[Policy], count: int, weight: float, rng: np.random.Generator
 ) -> list[Policy]:
     """Let for half of the prompts two mixtures draw in turns: Feng et al. (2025), PILAF.
 
@@ -97,8 +97,8 @@ def by_pilaf(
     -weight``, and one back, ``pi ** (1 - weight) * first ** weight``; the weight is DPO's beta. For
     the other prompts the present policy draws.
     """
-    if chance.random() < 0.5:
-        return by_policy(past, count, weight, chance)
+    if rng.random() < 0.5:
+        return by_policy(past, count, weight, rng)
     sides = mixed(past[-1], past[0], -weight), mixed(past[-1], past[0], weight)
     return [sides[place % 2] for place in range(count)]
 
@@ -139,27 +139,27 @@ async def answered(
     """
     places: dict[str, list[tuple[int, int]]] = defaultdict(list)
     policies: dict[str, Policy] = {}
-    for place, (_, who) in enumerate(asked):
-        for sample, policy in enumerate(who):
+    for index, (_, actor) in enumerate(asked):
+        for sample, policy in enumerate(actor):
             policies[policy.id] = policy
-            places[policy.id].append((place, sample))
-    found: dict[tuple[int, int], Response] = {}
+            places[policy.id].append((index, sample))
+    results: dict[tuple[int, int], Response] = {}
     for id_, own in places.items():
         policy, model = policies[id_], load(policies[id_]).model
         requests = [
             Request(
-                messages=policy.messages(asked[place][0]),
+                messages=policy.messages(asked[index][0]),
                 sampling=policy.decoder.sampling,
                 sample_index=sample,
                 seed=seed,
             )
-            for place, sample in own
+            for index, sample in own
         ]
-        for (place, sample), said in zip(own, await model.generate(requests), strict=True):
-            found[place, sample] = Response(
+        for (index, sample), said in zip(own, await model.generate(requests), strict=True):
+            results[index, sample] = Response(
                 id=str(sample), text=said.text, model=model.name, policy=id_, sample=sample
             )
     return [
-        tuple(found[place, sample] for sample in range(len(who)))
-        for place, (_, who) in enumerate(asked)
+        tuple(results[index, sample] for sample in range(len(actor)))
+        for index, (_, actor) in enumerate(asked)
     ]

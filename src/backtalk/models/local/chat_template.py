@@ -105,7 +105,7 @@ class ChatTemplate:
                 "mends it for some models",
             )
         tokens = whole[len(prompt) :]
-        ends = [place for place, token in enumerate(tokens) if token in self.end]
+        ends = [index for index, token in enumerate(tokens) if token in self.end]
         if not ends:
             raise TemplateError(
                 f"The chat template of {self._name!r} does not end an answer with a token that "

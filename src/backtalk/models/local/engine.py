@@ -80,14 +80,14 @@ class Engine:
         """Return the log-probability, in nats, of each token of each completion."""
         lengths = [len(prompt) + len(rest) for prompt, rest in pairs]
         limit = min(batch_tokens, max(_LOGITS_AT_ONCE // self._vocabulary, 1))
-        found: dict[int, NDArray[np.float64]] = {}
+        results: dict[int, NDArray[np.float64]] = {}
         for batch in _batches(lengths, limit):
             with self._busy:
                 values = log_probabilities(
                     self.begin, [pairs[i] for i in batch], device=self.model.device
                 )
-            found |= {i: value.numpy() for i, value in zip(batch, values, strict=True)}
-        return [found[i] for i in range(len(pairs))]
+            results |= {i: value.numpy() for i, value in zip(batch, values, strict=True)}
+        return [results[i] for i in range(len(pairs))]
 
 
 def load_engine(

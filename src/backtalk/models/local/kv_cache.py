@@ -42,11 +42,11 @@ class PreallocatedLayer(DynamicLayer):  # type: ignore[no-untyped-call]
         self, key_states: torch.Tensor, value_states: torch.Tensor, seen: int, room: int
     ) -> None:
         old, self._kept = self._held(), []
-        for place, states in enumerate((key_states, value_states)):
+        for index, states in enumerate((key_states, value_states)):
             rows, heads, _, width = states.shape
             memory = states.new_empty((rows, heads, room, width))
             if seen:
-                memory[..., :seen, :] = old[place]
+                memory[..., :seen, :] = old[index]
             self._kept.append(memory)
 
     def _held(self) -> list[torch.Tensor]:

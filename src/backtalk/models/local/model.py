@@ -185,11 +185,11 @@ class LocalModel:
         started = time.monotonic()
         answers = BatchedCompletions(len(requests))
         rows: dict[int, Row] = {}
-        for place, request in enumerate(requests):
+        for index, request in enumerate(requests):
             try:
-                rows[place] = self._row(request)
+                rows[index] = self._row(request)
             except ModelError as failure:
-                answers.fail(place, failure)
+                answers.fail(index, failure)
                 if failure.stops_batch:
                     return answers.finish()
         self._engine.draw(
@@ -199,8 +199,8 @@ class LocalModel:
             cancelled=cancelled,
         )
         seconds = (time.monotonic() - started) / max(len(rows), 1)
-        for place, row in rows.items():
-            answers.add(place, [self._completion(row, seconds)])
+        for index, row in rows.items():
+            answers.add(index, [self._completion(row, seconds)])
         return answers.finish()
 
     def _row(self, request: Request) -> Row:

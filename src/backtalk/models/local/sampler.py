@@ -37,7 +37,7 @@ class Row:
         return len(self.prompt) + self.max_new_tokens
 
     def __post_init__(self) -> None:
-        self.luck = np.random.Generator(np.random.Philox(key=self.seed))
+        self.rng = np.random.Generator(np.random.Philox(key=self.seed))
 
 
 _WORTH_MOVING = 0.75
@@ -159,7 +159,7 @@ def _draw_step(rows: Sequence[Row], logits: torch.Tensor) -> torch.Tensor:
             logits if len(lucky) == len(rows) else logits[lucky],
             temperature=[rows[i].sampling.temperature for i in lucky],
             top_p=[rows[i].sampling.top_p for i in lucky],
-            uniform=[rows[i].luck.random() for i in lucky],
+            uniform=[rows[i].rng.random() for i in lucky],
         )
         if len(lucky) == len(rows):
             chosen = drawn

@@ -156,9 +156,9 @@ class Recordings:
         if JSON_LINES in files:
             lines = files[JSON_LINES].splitlines()
             return cls(_table([_read_line(n, line) for n, line in enumerate(lines, 1) if line]))
-        found = ", ".join(files) or "nothing"
+        result = ", ".join(files) or "nothing"
         raise RecordError(
-            f"A recording needs a file {PARQUET} or {JSON_LINES}, but there is {found}"
+            f"A recording needs a file {PARQUET} or {JSON_LINES}, but there is {result}"
         )
 
     def to_files(self) -> dict[str, bytes]:
@@ -194,17 +194,17 @@ class Recordings:
 
     def completion(self, row: int) -> Completion:
         """Return the completion in a row."""
-        found = {
+        results = {
             name: column[row].as_py()
             for name, column in zip(self.table.column_names, self.table.columns, strict=True)
         }
-        message = found["message"]
+        message = results["message"]
         return Completion(
-            text=found["text"],
-            finish_reason=found["finish_reason"],
-            usage=Usage(1, found["prompt_tokens"], found["completion_tokens"]),
-            model=found["model"],
-            log_probability=found["log_probability"],
+            text=results["text"],
+            finish_reason=results["finish_reason"],
+            usage=Usage(1, results["prompt_tokens"], results["completion_tokens"]),
+            model=results["model"],
+            log_probability=results["log_probability"],
             message=None if message is None else Message.model_validate_json(message),
         )
 

@@ -73,9 +73,9 @@ class BudgetedModel(ModelWrapper):
         unsettled = dict(enumerate(held))
 
         def settle(completions: Sequence[Completion | None]) -> None:
-            for place, completion in enumerate(completions):
+            for index, completion in enumerate(completions):
                 if completion is not None:
-                    self.ledger.settle(unsettled.pop(place), _cost(completion))
+                    self.ledger.settle(unsettled.pop(index), _cost(completion))
 
         deadline = asyncio.timeout(self.ledger.seconds_left)
         try:

@@ -65,7 +65,7 @@ class ResponseCache:
 
     def get(self, keys: Sequence[str]) -> dict[str, Completion]:
         """Return the completions of those keys that are there."""
-        found: dict[str, Completion] = {}
+        results: dict[str, Completion] = {}
         with self._lock:
             for start in range(0, len(keys), _AT_ONCE):
                 part = keys[start : start + _AT_ONCE]
@@ -74,8 +74,8 @@ class ResponseCache:
                     f"SELECT key, completion FROM responses WHERE key IN ({marks})",  # noqa: S608 - only question marks
                     part,
                 )
-                found.update((key, Completion.model_validate_json(text)) for key, text in rows)
-        return found
+                results.update((key, Completion.model_validate_json(text)) for key, text in rows)
+        return results
 
     def put(self, completions: Mapping[str, Completion]) -> dict[str, Completion]:
         """Keep completions under their keys and return what is kept there now.
@@ -163,13 +163,13 @@ class CachedModel(ModelWrapper):
         """Return completions from the cache, or else from the model."""
         keys = [self._key(request) for request in requests]
         wanted = dict(zip(keys, requests, strict=True))
-        found: dict[str, Completion] = {}
+        results: dict[str, Completion] = {}
         failure: ModelError | None = None
-        while failure is None and (missing := [key for key in wanted if key not in found]):
+        while failure is None and (missing := [key for key in wanted if key not in results]):
             mine, others = self.cache.claim(missing)
             try:
-                found |= await self._look_up(mine)
-                await self._compute([wanted[key] for key in mine if key not in found], found)
+                results |= await self._look_up(mine)
+                await self._compute([wanted[key] for key in mine if key not in results], results)
             except ModelError as error:
                 failure = error
             finally:
@@ -177,10 +177,10 @@ class CachedModel(ModelWrapper):
             for other in others:
                 await other.wait()
         if failure is not None:
-            found |= await self._look_up([key for key in wanted if key not in found])
-            failure.completions = tuple(_hand_out(keys, found))
+            results |= await self._look_up([key for key in wanted if key not in results])
+            failure.completions = tuple(_hand_out(keys, results))
             raise failure
-        return [completion for completion in _hand_out(keys, found) if completion is not None]
+        return [completion for completion in _hand_out(keys, results) if completion is not None]
 
     def _key(self, request: Request) -> str:
         return content_id(self.identity, request.key)

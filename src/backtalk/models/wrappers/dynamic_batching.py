@@ -72,7 +72,7 @@ class DynamicBatcher:
     async def _answer(self, batch: Sequence[_Asked]) -> None:
         rows = [request for asked in batch for request in asked.requests]
         try:
-            found = await self._model.generate(rows)
+            result = await self._model.generate(rows)
         except BacktalkError as error:
             if len(batch) == 1:
                 _tell(batch[0], error)
@@ -86,7 +86,7 @@ class DynamicBatcher:
             start = 0
             for asked in batch:
                 end = start + len(asked.requests)
-                _tell(asked, found[start:end])
+                _tell(asked, result[start:end])
                 start = end
 
 

@@ -117,16 +117,16 @@ class ExperimentRouter:
         """Return who answers a request to a project, ``None`` where no experiment runs."""
         if project not in self._known:
             await self._first(project)
-        found = self._known.get(project)
-        if found is None:
+        result = self._known.get(project)
+        if result is None:
             return None
-        option = found.allocation.draw(_unit(found.experiment, exchange))
+        option = result.allocation.draw(_unit(result.experiment, exchange))
         artifacts = self._keeper.artifacts()
         return RoutedArms(
-            arms=tuple(ResolvedPolicy(found.policies[arm], artifacts) for arm in option.arms),
-            control=ResolvedPolicy(found.policies[found.experiment.control], artifacts),
-            propensity=option.chance,
-            note=note_of(found.experiment.name, found.allocation.chances),
+            arms=tuple(ResolvedPolicy(result.policies[arm], artifacts) for arm in option.arms),
+            control=ResolvedPolicy(result.policies[result.experiment.control], artifacts),
+            propensity=option.probability,
+            note=note_of(result.experiment.name, result.allocation.probabilities),
         )
 
     async def _first(self, project: str) -> None:
@@ -174,12 +174,12 @@ class ExperimentRouter:
             store = self._keeper.store(project)
             experiment = running(read_events(store))
             if experiment is not None and decide and self._leads(store):
-                step(store, self._follower(store, experiment.name), who=CONTROLLER)
+                step(store, self._follower(store, experiment.name), actor=CONTROLLER)
                 experiment = running(read_events(store))
-            found = None if experiment is None else self._running(store, experiment)
-            if found != self._known.get(project) or project not in self._known:
-                self._remember(project, found)
-            self._known[project] = found
+            result = None if experiment is None else self._running(store, experiment)
+            if result != self._known.get(project) or project not in self._known:
+                self._remember(project, result)
+            self._known[project] = result
 
     def _running(self, store: Store, experiment: Experiment) -> RunningExperiment | None:
         """Return what it takes to answer; nothing, once something else than the control is served.

@@ -139,7 +139,7 @@ class PolicyResolver:
     async def _read_again(self, wanted: ModelName) -> ResolvedPolicy:
         """Read a policy, or fall back on what is remembered; one reading serves all who wait."""
         try:
-            found = await asyncio.to_thread(self._read, wanted)
+            result = await asyncio.to_thread(self._read, wanted)
         except NotFound as error:
             self._found.pop(wanted, None)
             raise APIError(404, str(error), code="model_not_found", param="model") from None
@@ -152,9 +152,9 @@ class PolicyResolver:
                     f"The policy cannot be read: the store is away ({error})",
                     headers={"retry-after": "2"},
                 ) from None
-            found = kept
-        self._found[wanted] = (time.monotonic(), found)
-        return found
+            result = kept
+        self._found[wanted] = (time.monotonic(), result)
+        return result
 
     async def names(self, project: str | None) -> list[tuple[str, int]]:
         """Return the models that policies can be asked as, with the second each was made.
@@ -233,18 +233,18 @@ class PolicyResolver:
         return self._keeper.store(name)
 
     def _names(self, project: str | None) -> list[tuple[str, int]]:
-        found = []
+        results = []
         for name in self._keeper.store().projects():
             if project not in {None, name}:
                 continue
             store = self._keeper.store(name)
             if active_policy(store) is not None:
-                found.append((f"{PREFIX}{name}", 0))
+                results.append((f"{PREFIX}{name}", 0))
             for policy in list_policies(store):
                 made = policy.lineage.time
                 second = 0 if made is None else int(made.timestamp())
-                found.append((f"{PREFIX}{name}/{policy.name or policy.id}", second))
-        return found
+                results.append((f"{PREFIX}{name}/{policy.name or policy.id}", second))
+        return results
 
     def _remember(self, wanted: ModelName, policy: Policy) -> None:
         path = self._path(wanted)

@@ -217,15 +217,15 @@ class Upstreams:
         last: UpstreamResponse | None = None
         for server in servers:
             try:
-                found = await self._ask(server, call)
+                result = await self._ask(server, call)
             except APIError as failure:
                 worst = worst or failure
                 continue
             if last is not None:
                 last.response.release()
-            if found.response.status not in RETRYABLE:
-                return found
-            last = found
+            if result.response.status not in RETRYABLE:
+                return result
+            last = result
         if last is not None:
             return last
         assert worst is not None
@@ -329,12 +329,12 @@ def request_headers(given: Sequence[tuple[str, str]], *, keep_key: bool) -> list
 
 def response_headers(response: aiohttp.ClientResponse) -> dict[str, str]:
     """Return the headers of an upstream's answer that the caller gets."""
-    found: dict[str, str] = {}
+    results: dict[str, str] = {}
     for raw, value in response.raw_headers:
         name, text = raw.decode("latin-1").lower(), value.decode("latin-1")
         if name not in _NOT_PASSED_ON:
-            found[name] = f"{found[name]}, {text}" if name in found else text
-    return found
+            results[name] = f"{results[name]}, {text}" if name in results else text
+    return results
 
 
 def renamed(call: UpstreamRequest, asked: Mapping[str, Any]) -> UpstreamRequest:

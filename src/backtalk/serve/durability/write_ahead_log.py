@@ -135,18 +135,18 @@ class WriteAheadLog:
         with self._mutex:
             at, until = self._read, self._written
             sizes = dict(self._sizes)
-        found: list[LogLine] = []
+        results: list[LogLine] = []
         for segment in sorted(number for number in sizes if number >= at.segment):
             start = at.offset if segment == at.segment else 0
             stop = until.offset if segment == until.segment else sizes[segment]
             for line in _lines(self._path(segment), segment, start, stop):
-                found.append(line)
+                results.append(line)
                 most_bytes -= line.end.offset - line.place.offset
-                if len(found) == most or most_bytes <= 0:
-                    return found
-            if found:
-                return found
-        return found
+                if len(results) == most or most_bytes <= 0:
+                    return results
+            if results:
+                return results
+        return results
 
     def advance(self, end: LogPosition) -> None:
         """Take note that the store has got all lines before ``end``."""

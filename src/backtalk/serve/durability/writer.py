@@ -81,7 +81,7 @@ class StoreWriter:
         """Begin to hand over."""
         self._thread.start()
 
-    def append_interaction(self, project: str, talk: Interaction) -> None:
+    def append_interaction(self, project: str, interaction: Interaction) -> None:
         """Keep an interaction. It survives the death of the process once this returns.
 
         Raises
@@ -89,7 +89,7 @@ class StoreWriter:
         SpoolFull
             If there is no room.
         """
-        self.spool.append([to_line(project, talk)])
+        self.spool.append([to_line(project, interaction)])
         self._wake.set()
 
     def append_feedback(self, records: Sequence[tuple[str, AnyFeedback]]) -> list[Acknowledged]:

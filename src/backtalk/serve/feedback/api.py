@@ -39,12 +39,12 @@ class _Row:
 
     def told(self) -> dict[str, Any]:
         """Return what the caller is told."""
-        found: dict[str, Any] = {"index": self.index, "status": self.status}
+        results: dict[str, Any] = {"index": self.index, "status": self.status}
         if self.item is not None:
-            found |= {"id": self.item.id, "interaction": self.item.interaction}
+            results |= {"id": self.item.id, "interaction": self.item.interaction}
         if self.reason:
-            found["reason"] = self.reason
-        return found
+            results["reason"] = self.reason
+        return results
 
 
 async def post_feedback(request: Request) -> Response:

@@ -71,10 +71,10 @@ class CompletionRequest:
 
     def headers(self) -> dict[str, str]:
         """Return the headers that every answer has."""
-        found = {INTERACTION_HEADER: self.exchange.id}
+        results = {INTERACTION_HEADER: self.exchange.id}
         if self.exchange.policy is not None:
-            found[POLICY_HEADER] = self.exchange.policy
-        return found
+            results[POLICY_HEADER] = self.exchange.policy
+        return results
 
     def call(self) -> UpstreamRequest:
         """Return the request for an upstream."""
@@ -87,12 +87,12 @@ class CompletionRequest:
         if not answer.get("choices"):
             return
         try:
-            talks = self.kind.interactions(self.exchange, answer)
+            interactions = self.kind.interactions(self.exchange, answer)
         except Exception:
             self.services.metrics.unlogged.inc()
             log.exception("The answer %s could not be read", self.exchange.id)
             return
-        self.services.keep(self.exchange.project, talks)
+        self.services.keep(self.exchange.project, interactions)
 
 
 def request_record(

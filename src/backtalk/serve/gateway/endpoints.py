@@ -79,8 +79,8 @@ async def model(request: Request) -> Response:
         return await other(request)
     caller = services.admit(request, "answer")
     caller.in_project(wanted.project, services.settings.project)
-    found = await services.policies.find(wanted)
-    made = found.policy.lineage.time
+    result = await services.policies.find(wanted)
+    made = result.policy.lineage.time
     second = 0 if made is None else int(made.timestamp())
     return JSONResponse({"id": name, "object": "model", "created": second, "owned_by": "backtalk"})
 
@@ -120,9 +120,9 @@ async def _complete(request: Request, kind: EndpointKind) -> Response:
         drawn = await services.traffic.draw(wanted.project, ask.exchange)
         if drawn is not None:
             return await _by_arms(ask, drawn)
-    found = await services.policies.find(wanted)
+    result = await services.policies.find(wanted)
     propensity = 1.0 if wanted.policy is None else None
-    return await _by_policy(ask.answered_by(found.policy.id, propensity=propensity), found)
+    return await _by_policy(ask.answered_by(result.policy.id, propensity=propensity), result)
 
 
 async def _by_arms(ask: CompletionRequest, drawn: RoutedArms) -> Response:
@@ -156,13 +156,13 @@ async def _by_drawn(ask: CompletionRequest, drawn: RoutedArms) -> Response:
         return await respond_interleaved(
             ask.answered_by(None, propensity=drawn.propensity), drawn.arms
         )
-    (found,) = drawn.arms
-    return await _by_policy(ask.answered_by(found.policy.id, propensity=drawn.propensity), found)
+    (result,) = drawn.arms
+    return await _by_policy(ask.answered_by(result.policy.id, propensity=drawn.propensity), result)
 
 
 async def _by_control(ask: CompletionRequest, drawn: RoutedArms) -> Response:
-    found = drawn.control
-    return await _by_policy(ask.answered_by(found.policy.id, propensity=None), found)
+    result = drawn.control
+    return await _by_policy(ask.answered_by(result.policy.id, propensity=None), result)
 
 
 async def _by_policy(ask: CompletionRequest, found: ResolvedPolicy) -> Response:
@@ -180,8 +180,8 @@ async def _upstream_models(services: Services, request: Request) -> dict[str, An
     if not services.upstreams.own:
         return nothing
     try:
-        found = await services.upstreams.send(upstream_request(services, request, "/models", b""))
-        listed = json.loads(await read_body(found))
+        result = await services.upstreams.send(upstream_request(services, request, "/models", b""))
+        listed = json.loads(await read_body(result))
     except (APIError, ValueError, RecursionError):
         return nothing
     good = isinstance(listed, dict) and isinstance(listed.get("data"), list)

@@ -56,7 +56,7 @@ async def respond_interleaved(ask: CompletionRequest, arms: tuple[ResolvedPolicy
     teams = team_draft(samples)
     (prompt,) = _prompts(ask)
     answers = await asyncio.gather(
-        *(_decode(ask, found, prompt, teams.count(team)) for team, found in enumerate(arms))
+        *(_decode(ask, result, prompt, teams.count(team)) for team, result in enumerate(arms))
     )
     left = [iter(own) for own in answers]
     decoded = [next(left[team]) for team in teams]
@@ -166,13 +166,13 @@ def _with_candidates(
 
 
 def _found_out(decoded: Decoded, place: int) -> dict[str, Any]:
-    found: dict[str, Any] = {}
+    results: dict[str, Any] = {}
     if decoded.scores is not None:
-        found["score"] = float(decoded.scores[place])
+        results["score"] = float(decoded.scores[place])
     total = decoded.candidates[place].log_probability
     if total is not None:
-        found["logprobs"] = {"content": [{"logprob": total}]}
-    return found
+        results["logprobs"] = {"content": [{"logprob": total}]}
+    return results
 
 
 def _events(ask: CompletionRequest, written: Mapping[str, Any]) -> Iterator[bytes]:

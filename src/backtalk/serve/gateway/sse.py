@@ -33,8 +33,8 @@ class Events:
     def feed(self, data: bytes) -> Iterator[bytes]:
         """Take bytes and yield the events that they end."""
         self.rest += data
-        while (found := _END.search(self.rest)) is not None:
-            event, self.rest = self.rest[: found.end()], self.rest[found.end() :]
+        while (result := _END.search(self.rest)) is not None:
+            event, self.rest = self.rest[: result.end()], self.rest[result.end() :]
             yield event
 
 
@@ -43,12 +43,12 @@ def data_of(event: bytes) -> tuple[bytes, bytes, bytes]:
 
     Without such a line, all of it stands before.
     """
-    found = [
+    results = [
         (start, end) for start, end in _line_spans(event) if event[start:end].startswith(b"data:")
     ]
-    if len(found) != 1:
+    if len(results) != 1:
         return event, b"", b""
-    start, end = found[0]
+    start, end = results[0]
     start += 5
     while event[start : start + 1] == b" ":
         start += 1
@@ -57,9 +57,9 @@ def data_of(event: bytes) -> tuple[bytes, bytes, bytes]:
 
 def _line_spans(event: bytes) -> Iterator[tuple[int, int]]:
     start = 0
-    for found in _BREAK.finditer(event):
-        yield start, found.start()
-        start = found.end()
+    for result in _BREAK.finditer(event):
+        yield start, result.start()
+        start = result.end()
     if start < len(event):
         yield start, len(event)
 
@@ -88,26 +88,26 @@ def with_id(text: str, id_: str) -> tuple[Any, str]:
 def _span(text: str) -> tuple[int, int]:
     """Return where the value of the last top-level ``id`` of a JSON object stands."""
     at = _after_space(text, 0) + 1
-    found = (len(text), len(text))
+    results = (len(text), len(text))
     while True:
         at = _after_space(text, at)
         if text[at] == "}":
-            return found
+            return results
         name, at = scanstring(text, at + 1, False)
         start = _after_space(text, _after_space(text, at) + 1)
         _, at = _DECODER.raw_decode(text, start)
         if name == "id":
-            found = (start, at)
+            results = (start, at)
         at = _after_space(text, at)
         if text[at] == ",":
             at += 1
 
 
 def _after_space(text: str, at: int) -> int:
-    found = _SPACE.match(text, at)
-    if found is None:
+    result = _SPACE.match(text, at)
+    if result is None:
         raise JSONDecodeError("expected a value", text, at)
-    return found.end()
+    return result.end()
 
 
 class Assembly:

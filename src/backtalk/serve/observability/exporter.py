@@ -91,13 +91,13 @@ def _exporter(name: str) -> Callable[[], SpanExporter]:
             os.environ.get("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf"),
         )
         name = _PROTOCOLS.get(protocol, protocol)
-    found = entry_points(group=_GROUP, name=name)
-    if not found:
+    result = entry_points(group=_GROUP, name=name)
+    if not result:
         known = ", ".join(sorted(entry_points(group=_GROUP).names))
         raise BacktalkError(
             f"OTEL_TRACES_EXPORTER or OTEL_EXPORTER_OTLP_PROTOCOL asks for the exporter {name!r}, "
             "which is not installed",
             f"Installed are {known}; `pip install opentelemetry-exporter-NAME` adds one",
         )
-    loaded: Callable[[], SpanExporter] = next(iter(found)).load()
+    loaded: Callable[[], SpanExporter] = next(iter(result)).load()
     return loaded

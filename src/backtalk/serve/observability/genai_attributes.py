@@ -33,36 +33,36 @@ def of_request(operation: str, asked: Mapping[str, Any]) -> dict[str, Attribute]
     >>> of_request("chat", {"model": "small", "n": 2})["gen_ai.request.choice.count"]
     2
     """
-    found: dict[str, Attribute] = {
+    results: dict[str, Attribute] = {
         "gen_ai.operation.name": operation,
         "gen_ai.provider.name": "openai",
         "gen_ai.request.model": asked["model"],
     }
-    found |= {name: asked[key] for key, name in _NUMBERS.items() if _is_number(asked.get(key))}
+    results |= {name: asked[key] for key, name in _NUMBERS.items() if _is_number(asked.get(key))}
     if _is_number(asked.get("n")) and asked["n"] != 1:
-        found["gen_ai.request.choice.count"] = asked["n"]
+        results["gen_ai.request.choice.count"] = asked["n"]
     if asked.get("stream") is True:
-        found["gen_ai.request.stream"] = True
+        results["gen_ai.request.stream"] = True
     stop = asked.get("stop")
     stops = [stop] if isinstance(stop, str) else stop
     if isinstance(stops, list) and all(isinstance(item, str) for item in stops):
-        found["gen_ai.request.stop_sequences"] = stops
-    return found
+        results["gen_ai.request.stop_sequences"] = stops
+    return results
 
 
 def of_answer(answer: Mapping[str, Any]) -> dict[str, Attribute]:
     """Return what is known of an answer, without what it says."""
-    found: dict[str, Attribute] = {}
+    results: dict[str, Attribute] = {}
     for name in ("id", "model"):
         if isinstance(answer.get(name), str):
-            found[f"gen_ai.response.{name}"] = answer[name]
+            results[f"gen_ai.response.{name}"] = answer[name]
     reasons = [str(choice["finish_reason"]) for choice in _shown(answer) if _ended(choice)]
     if reasons:
-        found["gen_ai.response.finish_reasons"] = reasons
+        results["gen_ai.response.finish_reasons"] = reasons
     usage = answer.get("usage")
     if isinstance(usage, dict):
-        found |= {name: usage[key] for key, name in _USAGE.items() if _is_number(usage.get(key))}
-    return found
+        results |= {name: usage[key] for key, name in _USAGE.items() if _is_number(usage.get(key))}
+    return results
 
 
 def of_exchange(exchange: RequestRecord) -> dict[str, str]:
@@ -102,12 +102,12 @@ def input_messages(asked: Mapping[str, Any], redactor: Redactor) -> str:
 
 def output_messages(answer: Mapping[str, Any], redactor: Redactor) -> str:
     """Return what was answered as the conventions' messages, in JSON."""
-    found = []
+    results = []
     for choice in _shown(answer):
         message = choice.get("message", {"content": choice.get("text")})
         said = _message({"role": "assistant", **message}, redactor)
-        found.append({**said, "finish_reason": str(choice.get("finish_reason") or "error")})
-    return json.dumps(found)
+        results.append({**said, "finish_reason": str(choice.get("finish_reason") or "error")})
+    return json.dumps(results)
 
 
 def _message(message: Mapping[str, Any], redactor: Redactor) -> dict[str, Any]:
@@ -150,8 +150,8 @@ def _text(value: Any) -> str:
 
 def _shown(answer: Mapping[str, Any]) -> list[dict[str, Any]]:
     choices = answer.get("choices")
-    found = choices if isinstance(choices, list) else []
-    return [item for item in found if isinstance(item, dict) and not item.get("hidden")]
+    results = choices if isinstance(choices, list) else []
+    return [item for item in results if isinstance(item, dict) and not item.get("hidden")]
 
 
 def _ended(choice: Mapping[str, Any]) -> bool:

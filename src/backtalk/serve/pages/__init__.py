@@ -34,9 +34,9 @@ MODULES = (
 
 def add_to(app: FastAPI) -> None:
     """Add the pages to the gateway."""
-    found: list[Section] = [import_module(f"{__name__}.{name}").section for name in MODULES]
-    app.state.sections = found
-    for section in (signing_in.section, *found):
+    results: list[Section] = [import_module(f"{__name__}.{name}").section for name in MODULES]
+    app.state.sections = results
+    for section in (signing_in.section, *results):
         for route in section.routes:
             app.add_api_route(
                 route.path,

@@ -140,7 +140,7 @@ class PageRequest:
     def navigation(self) -> list[Section]:
         """The sections that the visitor may see."""
         sections: list[Section] = self.request.app.state.sections
-        return [found for found in sections if found.act in self.acts]
+        return [result for result in sections if result.act in self.acts]
 
     @property
     def is_fragment(self) -> bool:
@@ -218,9 +218,9 @@ NOBODY = Caller("", "", None, None)
 def _who(
     request: Request, services: Services, session: Session
 ) -> tuple[Caller, frozenset[Permission], bool]:
-    found = services.keyring.holder(session.digest) if session.digest else None
-    if found is not None and found.role is not None:
-        return found, ROLE_PERMISSIONS[found.role], False
+    result = services.keyring.holder(session.digest) if session.digest else None
+    if result is not None and result.role is not None:
+        return result, ROLE_PERMISSIONS[result.role], False
     if not services.keyring.asked_for and _at_this_machine(request):
         check_host(request.headers.get("host", ""))
         return NOBODY, ROLE_PERMISSIONS["admin"], True

@@ -58,9 +58,9 @@ def render(template: str, context: Mapping[str, Any], *, status: int = 200) -> R
     return HTMLResponse(text, status, headers=dict(HEADERS))
 
 
-def when(moment: datetime) -> str:
+def when(timestamp: datetime) -> str:
     """Return a moment as people read it, in UTC."""
-    return f"{moment:%Y-%m-%d %H:%M}"
+    return f"{timestamp:%Y-%m-%d %H:%M}"
 
 
 @cache
@@ -73,19 +73,19 @@ def _static() -> Mapping[str, tuple[bytes, str]]:
 
 def static_url(name: str) -> str:
     """Return where a file of ours is; another content has another address."""
-    found = _static().get(name)
-    if found is None:
+    result = _static().get(name)
+    if result is None:
         raise LookupError(f"There is no file {name!r} among the pages'")
-    return f"/static/{found[1]}/{name}"
+    return f"/static/{result[1]}/{name}"
 
 
 async def static(request: Request) -> Response:
     """Answer with a file of ours; for ever, unless the address is that of a former content."""
     name = request.path_params["name"]
-    found = _static().get(name)
-    if found is None:
+    result = _static().get(name)
+    if result is None:
         return Response("There is no such file", 404, media_type="text/plain")
-    content, digest = found
+    content, digest = result
     current = request.path_params["digest"] == digest
     return Response(
         content,

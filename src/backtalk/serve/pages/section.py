@@ -85,8 +85,8 @@ class Section:
         self, method: Literal["GET", "POST"], path: str, act: Permission | None
     ) -> Callable[[Handler], Handler]:
         def register(handler: Handler) -> Handler:
-            found = Route(method, self.path + path, act or self.act, handler, self.path)
-            self.routes.append(found)
+            result = Route(method, self.path + path, act or self.act, handler, self.path)
+            self.routes.append(result)
             return handler
 
         return register

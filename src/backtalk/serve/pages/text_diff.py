@@ -50,15 +50,15 @@ def diff_words(before: str, after: str) -> list[Piece]:
         old, new = before.splitlines(keepends=True), after.splitlines(keepends=True)
         if _is_costly(old, new, _MOST_LINES):
             old, new = [before], [after]
-    found: list[Piece] = []
+    results: list[Piece] = []
     matcher = SequenceMatcher(None, _stems(old), _stems(new), autojunk=False)
     for change, i1, i2, j1, j2 in matcher.get_opcodes():
         if change == "equal":
             for part, other in zip(old[i1:i2], new[j1:j2], strict=True):
-                _put(found, part, other)
+                _put(results, part, other)
         else:
-            _put(found, "".join(old[i1:i2]), "".join(new[j1:j2]))
-    return found
+            _put(results, "".join(old[i1:i2]), "".join(new[j1:j2]))
+    return results
 
 
 def _stems(parts: Sequence[str]) -> list[str]:

@@ -71,11 +71,11 @@ def _exact_lower(won: Floats, count: Floats, missed: float) -> Floats:
     """
     at_least = np.maximum(won, 1.0)
 
-    def upper(chance: Floats) -> Floats:
-        return beta_area(at_least, count - at_least + 1.0, chance)
+    def upper(probability: Floats) -> Floats:
+        return beta_area(at_least, count - at_least + 1.0, probability)
 
-    def lower(most: Floats, chance: Floats) -> Floats:
-        some = beta_area(count - most, np.maximum(most, 0.0) + 1.0, 1.0 - chance)
+    def lower(most: Floats, probability: Floats) -> Floats:
+        some = beta_area(count - most, np.maximum(most, 0.0) + 1.0, 1.0 - probability)
         return np.where(most < 0, 0.0, some)
 
     def bisected(
@@ -88,7 +88,7 @@ def _exact_lower(won: Floats, count: Floats, missed: float) -> Floats:
         return 0.5 * (low + high)
 
     start = bisected(
-        np.zeros(won.shape), at_least / count, lambda chance: upper(chance) > missed / 2
+        np.zeros(won.shape), at_least / count, lambda probability: upper(probability) > missed / 2
     )
     few, many = np.full(won.shape, -1.0), at_least - 1.0
     while (many - few > 1).any():
@@ -98,9 +98,9 @@ def _exact_lower(won: Floats, count: Floats, missed: float) -> Floats:
     limit = bisected(
         start,
         at_least / count,
-        lambda chance: (
-            (lower(many, chance) <= upper(chance))
-            | (upper(chance) + lower(many - 1.0, chance) >= missed)
+        lambda probability: (
+            (lower(many, probability) <= upper(probability))
+            | (upper(probability) + lower(many - 1.0, probability) >= missed)
         ),
     )
     return np.where(won > 0, limit, 0.0)

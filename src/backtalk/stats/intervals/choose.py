@@ -67,8 +67,8 @@ def mean_interval(
                 "Use method='score'",
             )
         won = round(float((array - low).sum() / (high - low)))
-        found = (exact if chosen == "exact" else wilson)(won, array.size, level=level)
-        return found.mapped(high - low, low)
+        result = (exact if chosen == "exact" else wilson)(won, array.size, level=level)
+        return result.mapped(high - low, low)
     if chosen in ("score", "bounded"):
         if bounds is None:
             raise InvalidValues(f"The method {chosen!r} needs bounds", "Give bounds=(low, high)")

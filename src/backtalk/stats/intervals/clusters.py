@@ -58,7 +58,7 @@ def totals(values: Floats, clusters: ArrayLike | None) -> Totals:
     return Totals(sums, sizes)
 
 
-def moments(data: Totals) -> Moments:
+def timestamps(data: Totals) -> Moments:
     """Estimate the mean over values, with a variance that allows for the clusters.
 
     The variance is CR2 of Bell and McCaffrey (2002), which is unbiased when clusters do not

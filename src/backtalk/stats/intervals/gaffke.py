@@ -76,8 +76,8 @@ def _chance_below(sums: Floats, sizes: Floats, at: Floats, added: tuple[float, .
     terms = sums - at[:, None] * sizes
     typical = sizes.mean(1)
     columns = [np.column_stack([terms, typical * (end - at)]) for end in added]
-    chances = _chance_positive(np.concatenate(columns)).reshape(len(added), -1)
-    return 1.0 - np.asarray(chances.mean(0))
+    probabilities = _chance_positive(np.concatenate(columns)).reshape(len(added), -1)
+    return 1.0 - np.asarray(probabilities.mean(0))
 
 
 def _chance_positive(terms: Floats) -> Floats:
@@ -88,7 +88,7 @@ def _chance_positive(terms: Floats) -> Floats:
     turns nor cancels. Absolute error below 1e-5.
     """
     largest = terms.max(1)
-    chance = np.zeros(len(terms))
+    probability = np.zeros(len(terms))
     some = largest > 0
     terms, largest = terms[some], largest[some]
     low, high = np.full(len(terms), -30.0), np.full(len(terms), 30.0)
@@ -105,5 +105,5 @@ def _chance_positive(terms: Floats) -> Floats:
     size = 0.5 * np.log1p(turns**2).sum(2) + np.log(left).sum(1)[:, None]
     heights = np.cos(np.arctan(turns).sum(2)) * np.cosh(_GRID) * np.exp(-size)
     area = _STEP * (heights.sum(1) - 0.5 * heights[:, 0])
-    chance[some] = scale / saddle * area / np.pi
-    return chance
+    probability[some] = scale / saddle * area / np.pi
+    return probability

@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike
 from backtalk.stats.distributions import t_quantile
 from backtalk.stats.estimate import Estimate, InvalidValues
 from backtalk.stats.intervals.binomial import score_ends
-from backtalk.stats.intervals.clusters import DOMINANT, Totals, moments, totals
+from backtalk.stats.intervals.clusters import DOMINANT, Totals, timestamps, totals
 from backtalk.stats.intervals.gaffke import bounded_limits
 from backtalk.stats.validation import Floats, level_of, values_of, within
 
@@ -34,7 +34,7 @@ def t_interval(
     """
     array = values_of(values)
     data = totals(array, clusters)
-    known = moments(data)
+    known = timestamps(data)
     count = data.sums.shape[-1]
     if count < 2 or known.variance == 0:
         raise InvalidValues(
@@ -105,7 +105,7 @@ def score_limits(data: Totals, level: float = 0.95) -> tuple[Floats, Floats]:
     low, high
         Shape (...).
     """
-    known = moments(data)
+    known = timestamps(data)
     spread = known.mean * (1.0 - known.mean)
     usable = (spread > 0) & (known.variance > 0) & np.isfinite(known.variance)
     ratio = np.divide(known.variance, spread, out=np.zeros_like(spread), where=usable)

@@ -85,7 +85,7 @@ class BradleyTerry:
         contrast[self._place(second)] -= 1.0
         return self._contrast(contrast)
 
-    def chance(self, first: Any, second: Any) -> Estimate:
+    def probability(self, first: Any, second: Any) -> Estimate:
         """The chance that one item is preferred to another, ties set aside."""
         log = self.difference(first, second)
         value, low, high = expit([log.value, log.low, log.high])
@@ -218,10 +218,10 @@ def _sides(
     same_length(first=one, second=other)
     if one.size == 0:
         raise InvalidValues("There are no comparisons", "Give at least one")
-    found = np.unique(np.concatenate([one, other])).tolist()
-    names = tuple(found if items is None else items)
+    results = np.unique(np.concatenate([one, other])).tolist()
+    names = tuple(results if items is None else items)
     place = {name: number for number, name in enumerate(names)}
-    unknown = [name for name in found if name not in place]
+    unknown = [name for name in results if name not in place]
     if unknown:
         raise InvalidValues(f"{unknown[0]!r} is not among the items", "Name all items")
     codes = [

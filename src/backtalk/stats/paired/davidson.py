@@ -39,8 +39,8 @@ def _slopes(data: Comparisons, parameters: Floats) -> _Slopes:
     half = 0.5 * (parameters[data.first] - parameters[data.second])
     log_tie = parameters[-1] if data.separate_ties else -np.inf
     logits = np.stack([half, -half, np.full_like(half, log_tie)])
-    chances = np.exp(logits - logits.max(0))
-    win, _, tie = chances / chances.sum(0)
+    probabilities = np.exp(logits - logits.max(0))
+    win, _, tie = probabilities / probabilities.sum(0)
     expected = win + tie / 2
     tied = (data.results == 0.5) if data.separate_ties else np.zeros(len(half), dtype=bool)
     return _Slopes(

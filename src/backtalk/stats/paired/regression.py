@@ -84,15 +84,15 @@ def fit(
     find_precision = precision is None
     alpha = np.full(blocks.max(initial=-1) + 1, 10.0) if precision is None else precision.copy()
     beta = np.ones(1 if annotators is None else annotators.max(initial=0) + 1)
-    who = np.zeros(n, dtype=np.intp) if annotators is None else annotators
+    annotator = np.zeros(n, dtype=np.intp) if annotators is None else annotators
     weights = np.zeros(d)
     nu = davidson.fit_nu(np.zeros(n), outcomes)
     if start is not None:
         weights, nu, beta = start.weights.copy(), start.nu, start.reliability.copy()
-    counts = np.bincount(who, outcomes.sum(axis=1), minlength=len(beta))
+    counts = np.bincount(annotator, outcomes.sum(axis=1), minlength=len(beta))
     converged = False
     for _ in range(rounds):
-        scaled = differences * beta[who][:, None]
+        scaled = differences * beta[annotator][:, None]
         weights, factor = _posterior(
             scaled, outcomes, weights, alpha[blocks], nu=nu, tolerance=_ROUGH
         )
@@ -100,7 +100,7 @@ def fit(
         if find_precision:
             alpha = _evidence_precision(alpha, blocks, weights, np.diag(_inverse(factor)))
         if annotators is not None:
-            beta = _reliability(differences @ weights, outcomes, who, nu, reliability_std)
+            beta = _reliability(differences @ weights, outcomes, annotator, nu, reliability_std)
             mean = float(np.average(beta, weights=counts))
             if mean > 0:
                 # Only the product with the weights is known: the mean annotator counts one.
@@ -110,7 +110,7 @@ def fit(
         if np.allclose(before, after, atol=1e-2, rtol=1e-2):
             converged = True
             break
-    scaled = differences * beta[who][:, None]
+    scaled = differences * beta[annotator][:, None]
     weights, factor = _posterior(scaled, outcomes, weights, alpha[blocks], nu=nu, tolerance=_EXACT)
     evidence = _log_evidence(scaled, outcomes, weights, factor, alpha[blocks], nu=nu)
     return Fit(weights, _inverse(factor), alpha, nu, beta, evidence, converged)
@@ -203,13 +203,13 @@ def _evidence_precision(
 
 
 def _reliability(
-    margin: Array, outcomes: Array, who: NDArray[np.intp], nu: float, std: float
+    margin: Array, outcomes: Array, annotator: NDArray[np.intp], nu: float, std: float
 ) -> Array:
     """Return each annotator's most probable factor on the margins."""
-    count = int(who.max(initial=0)) + 1
-    order = np.argsort(who, kind="stable")
-    bounds = np.searchsorted(who[order], np.arange(count + 1))
-    found = np.ones(count)
+    count = int(annotator.max(initial=0)) + 1
+    order = np.argsort(annotator, kind="stable")
+    bounds = np.searchsorted(annotator[order], np.arange(count + 1))
+    result = np.ones(count)
     for j in range(count):
         rows = order[bounds[j] : bounds[j + 1]]
         own_margin, own_outcomes = margin[rows], outcomes[rows]
@@ -218,5 +218,5 @@ def _reliability(
             return float(davidson.gradient(beta * m, o, nu) @ m) - (beta - 1) / std**2
 
         reach = 1 + std**2 * (float(np.abs(own_margin) @ own_outcomes.sum(axis=1)) + 1)
-        found[j] = brentq(slope, -reach, reach)
-    return found
+        result[j] = brentq(slope, -reach, reach)
+    return result

@@ -24,19 +24,19 @@ def upgrade(engine: Engine) -> None:
         If the database was made by a newer version.
     """
     with engine.connect() as connection:
-        found = revision(connection)
-    if found == HEAD:
+        result = revision(connection)
+    if result == HEAD:
         return
     with writing(engine) as connection:
         if engine.dialect.name == "postgresql":
             connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
-        found = revision(connection)
-        if found is not None and found > HEAD:
+        result = revision(connection)
+        if result is not None and result > HEAD:
             raise BacktalkError(
-                f"The store has schema {found}, this version of Backtalk knows up to {HEAD}",
+                f"The store has schema {result}, this version of Backtalk knows up to {HEAD}",
                 "Install the version that made the store, or a newer one",
             )
-        if found != HEAD:
+        if result != HEAD:
             _run(connection)
 
 
@@ -44,8 +44,8 @@ def revision(connection: Connection) -> str | None:
     """Return the schema revision of a database, ``None`` where there is no schema yet."""
     if not inspect(connection).has_table("alembic_version"):
         return None
-    found = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
-    return None if found is None else str(found)
+    result = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
+    return None if result is None else str(result)
 
 
 def _run(connection: Connection) -> None:

@@ -39,7 +39,7 @@ class Crowd:
             raise BacktalkError("A crowd has nobody in it", "Give at least one person")
 
     def react(
-        self, talks: Iterable[Interaction], kinds: Sequence[str], *, each: int = 1
+        self, interactions: Iterable[Interaction], kinds: Sequence[str], *, each: int = 1
     ) -> Iterator[Case]:
         """Yield interactions with what different people said about them.
 
@@ -57,19 +57,23 @@ class Crowd:
                 f"{each} different people cannot look at each interaction",
                 f"Give a number in [1, {len(self.people)}]",
             )
-        chance = np.random.default_rng([self.seed, 3])
-        for talk in talks:
+        rng = np.random.default_rng([self.seed, 3])
+        for interaction in interactions:
             said: list[AnyFeedback] = []
-            for place in chance.choice(len(self.people), each, replace=False):
-                said += self._said(self.people[place], talk, kinds, said)
-            yield Case(talk, tuple(said))
+            for place in rng.choice(len(self.people), each, replace=False):
+                said += self._said(self.people[place], interaction, kinds, said)
+            yield Case(interaction, tuple(said))
 
     def _said(
-        self, person: Person, talk: Interaction, kinds: Sequence[str], seen: Sequence[AnyFeedback]
+        self,
+        person: Person,
+        interaction: Interaction,
+        kinds: Sequence[str],
+        seen: Sequence[AnyFeedback],
     ) -> list[AnyFeedback]:
         said: list[AnyFeedback] = []
         for kind in kinds:
-            given = person.give(kind, talk, seen=seen)
+            given = person.give(kind, interaction, seen=seen)
             self.seconds += person.cost(kind) if given else 0.0
             said += given
         return said

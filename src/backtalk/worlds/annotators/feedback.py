@@ -50,33 +50,37 @@ class _FeedbackContext:
     """A person before an interaction, with luck of their own for one kind of feedback."""
 
     person: Person
-    talk: Interaction
-    chance: np.random.Generator
+    interaction: Interaction
+    rng: np.random.Generator
 
     @cached_property
     def about(self) -> dict[str, Any]:
         """What all of this feedback has in common."""
-        delay = self.chance.exponential(self.person.delay) if self.person.delay else 0.0
-        time = self.talk.time and self.talk.time + timedelta(seconds=delay)
-        return {"interaction": self.talk.id, "annotator": self.person.annotator, "time": time}
+        delay = self.rng.exponential(self.person.delay) if self.person.delay else 0.0
+        time = self.interaction.time and self.interaction.time + timedelta(seconds=delay)
+        return {
+            "interaction": self.interaction.id,
+            "annotator": self.person.annotator,
+            "time": time,
+        }
 
     @cached_property
     def seems(self) -> NDArray[np.float64]:
         """How good each response seems now, chance included."""
-        felt = self.person.felt(self.talk)
+        felt = self.person.felt(self.interaction)
         if self.person.temperature:
-            felt = felt + self.person.temperature * self.chance.gumbel(size=felt.shape)
+            felt = felt + self.person.temperature * self.rng.gumbel(size=felt.shape)
         return felt
 
     @cached_property
     def truths(self) -> list[Assessment]:
         """The truth about each response."""
-        return self.person.assess(self.talk)
+        return self.person.assess(self.interaction)
 
     @cached_property
     def first(self) -> dict[str, Any]:
         """The common fields of feedback about the first response."""
-        return self.about | {"response": self.talk.responses[0].id}
+        return self.about | {"response": self.interaction.responses[0].id}
 
     @cached_property
     def implicit(self) -> dict[str, Any]:
@@ -85,7 +89,7 @@ class _FeedbackContext:
 
     def errs(self) -> bool:
         """Return whether the person gets the next thing the wrong way round."""
-        return bool(self.chance.random() < self.person.noise)
+        return bool(self.rng.random() < self.person.noise)
 
     def acceptable(self, place: int) -> bool:
         """Return whether a response seems good enough."""
@@ -93,32 +97,32 @@ class _FeedbackContext:
 
     def one(self, choices: Sequence[Any]) -> Any:
         """Return one of several things at random."""
-        return choices[int(self.chance.integers(len(choices)))]
+        return choices[int(self.rng.integers(len(choices)))]
 
 
 def give(
-    person: Person, kind: str, talk: Interaction, seen: Sequence[AnyFeedback]
+    person: Person, kind: str, interaction: Interaction, seen: Sequence[AnyFeedback]
 ) -> list[AnyFeedback]:
     """Return a person's feedback of a kind; see :meth:`Person.give`."""
     if kind not in _GIVE:
         raise UnknownName.among("kind of feedback", kind, KINDS)
-    texts = [response.text for response in talk.responses]
-    chance = person.chance(kind, talk.prompt[-1].text, *texts)
-    if chance.random() < person.abstention:
+    texts = [response.text for response in interaction.responses]
+    rng = person.rng(kind, interaction.prompt[-1].text, *texts)
+    if rng.random() < person.abstention:
         return []
-    moment = _FeedbackContext(person, talk, chance)
-    if chance.random() < person.sycophancy and (echoed := _echo(moment, kind, seen)):
+    context = _FeedbackContext(person, interaction, rng)
+    if rng.random() < person.sycophancy and (echoed := _echo(context, kind, seen)):
         return echoed
     return [
-        item.model_copy(update={"id": content_id(person.name, kind, talk.id, str(i))})
-        for i, item in enumerate(_GIVE[kind](moment))
+        item.model_copy(update={"id": content_id(person.name, kind, interaction.id, str(i))})
+        for i, item in enumerate(_GIVE[kind](context))
     ]
 
 
 _OBSERVED = {"outcome", "follow_up", "choice"}
 
 
-def _echo(moment: _FeedbackContext, kind: str, seen: Sequence[AnyFeedback]) -> list[AnyFeedback]:
+def _echo(context: _FeedbackContext, kind: str, seen: Sequence[AnyFeedback]) -> list[AnyFeedback]:
     """Return what the last one who said something of the kind said.
 
     Behaviour and what a program found are no opinions, and nobody repeats them.
@@ -127,253 +131,258 @@ def _echo(moment: _FeedbackContext, kind: str, seen: Sequence[AnyFeedback]) -> l
     if not said or kind in _OBSERVED:
         return []
     last = [item for item in said if item.annotator == said[-1].annotator]
-    ids = [content_id(moment.person.name, kind, moment.talk.id, str(i)) for i in range(len(last))]
+    ids = [
+        content_id(context.person.name, kind, context.interaction.id, str(i))
+        for i in range(len(last))
+    ]
     return [
-        item.model_copy(update={**moment.about, "id": id_})
+        item.model_copy(update={**context.about, "id": id_})
         for item, id_ in zip(last, ids, strict=True)
     ]
 
 
-def _label(moment: _FeedbackContext) -> list[AnyFeedback]:
+def _label(context: _FeedbackContext) -> list[AnyFeedback]:
     return [
-        Label(**moment.about, response=response.id, good=moment.acceptable(place))
-        for place, response in enumerate(moment.talk.responses)
+        Label(**context.about, response=response.id, good=context.acceptable(index))
+        for index, response in enumerate(context.interaction.responses)
     ]
 
 
-def _stars(moment: _FeedbackContext, value: float) -> int:
+def _stars(context: _FeedbackContext, value: float) -> int:
     stars = int(np.clip(round(1 + 4 * value), 1, 5))
-    return 6 - stars if moment.errs() else stars
+    return 6 - stars if context.errs() else stars
 
 
-def _rating(moment: _FeedbackContext) -> list[AnyFeedback]:
+def _rating(context: _FeedbackContext) -> list[AnyFeedback]:
     return [
-        Rating(**moment.about, response=response.id, value=_stars(moment, value))
-        for response, value in zip(moment.talk.responses, moment.seems, strict=True)
+        Rating(**context.about, response=response.id, value=_stars(context, value))
+        for response, value in zip(context.interaction.responses, context.seems, strict=True)
     ]
 
 
-def _aspects(moment: _FeedbackContext) -> list[AnyFeedback]:
+def _aspects(context: _FeedbackContext) -> list[AnyFeedback]:
     return [
-        Rating(**moment.about, response=response.id, value=_stars(moment, value), aspect=name)
-        for response, found in zip(moment.talk.responses, moment.truths, strict=True)
-        for name, value in found.aspects.items()
+        Rating(**context.about, response=response.id, value=_stars(context, value), aspect=name)
+        for response, result in zip(context.interaction.responses, context.truths, strict=True)
+        for name, value in result.aspects.items()
     ]
 
 
-def _preference(moment: _FeedbackContext) -> list[AnyFeedback]:
+def _preference(context: _FeedbackContext) -> list[AnyFeedback]:
     """Compare the first two: which is better and how much, equal, or both bad."""
-    a, b = moment.talk.responses[:2]
-    said = moment.about | {"a": a.id, "b": b.id}
-    difference = float(moment.seems[0] - moment.seems[1])
-    if max(moment.seems[:2]) < moment.person.acceptable - 0.4:
+    a, b = context.interaction.responses[:2]
+    said = context.about | {"a": a.id, "b": b.id}
+    difference = float(context.seems[0] - context.seems[1])
+    if max(context.seems[:2]) < context.person.acceptable - 0.4:
         return [Preference(**said, verdict="both_bad")]
-    if abs(difference) < moment.person.no_difference:
+    if abs(difference) < context.person.no_difference:
         return [Preference(**said, verdict="tie")]
-    better: Verdict = "a" if (difference > 0) != moment.errs() else "b"
+    better: Verdict = "a" if (difference > 0) != context.errs() else "b"
     return [Preference(**said, verdict=better, strength=float(np.clip(abs(difference), 0.01, 1)))]
 
 
-def _ranking(moment: _FeedbackContext) -> list[AnyFeedback]:
+def _ranking(context: _FeedbackContext) -> list[AnyFeedback]:
     """Order all: what seems equal shares a tier, neighbours are taken for each other by mistake."""
-    order = np.argsort(-moment.seems, kind="stable").tolist()
+    order = np.argsort(-context.seems, kind="stable").tolist()
     for place in range(len(order) - 1):
-        if moment.errs():
+        if context.errs():
             order[place], order[place + 1] = order[place + 1], order[place]
     tiers: list[list[int]] = []
     for i in order:
-        if tiers and _equal(moment, tiers[-1][0], i):
+        if tiers and _equal(context, tiers[-1][0], i):
             tiers[-1].append(i)
         else:
             tiers.append([i])
-    ids = [response.id for response in moment.talk.responses]
+    ids = [response.id for response in context.interaction.responses]
     if len(ids) < 2:
         return []
-    return [Ranking(**moment.about, tiers=tuple(tuple(ids[i] for i in tier) for tier in tiers))]
+    return [Ranking(**context.about, tiers=tuple(tuple(ids[i] for i in tier) for tier in tiers))]
 
 
-def _equal(moment: _FeedbackContext, i: int, j: int) -> bool:
-    return bool(abs(moment.seems[i] - moment.seems[j]) < moment.person.no_difference)
+def _equal(context: _FeedbackContext, i: int, j: int) -> bool:
+    return bool(abs(context.seems[i] - context.seems[j]) < context.person.no_difference)
 
 
-def _critique(moment: _FeedbackContext) -> list[AnyFeedback]:
+def _critique(context: _FeedbackContext) -> list[AnyFeedback]:
     """Criticise the first response, in the person's way; say nothing where nothing is wrong."""
-    found = moment.truths[0]
-    way = "wrong" if moment.errs() else moment.person.critic
+    result = context.truths[0]
+    way = "wrong" if context.errs() else context.person.critic
     if way == "wrong":
-        fault = _misjudged(moment)
-        return [_about_fault(moment, fault, fault.advice)] if fault else []
-    if not found.faults:
+        fault = _misjudged(context)
+        return [_about_fault(context, fault, fault.advice)] if fault else []
+    if not result.faults:
         return []
     if way == "vague":
-        return [Critique(**moment.first, text=moment.one(VAGUE))]
-    worst = max(found.faults, key=lambda fault: _harm(moment, fault))
-    return [_about_fault(moment, worst, worst.advice if way == "directional" else worst.said)]
+        return [Critique(**context.first, text=context.one(VAGUE))]
+    worst = max(result.faults, key=lambda fault: _harm(context, fault))
+    return [_about_fault(context, worst, worst.advice if way == "directional" else worst.said)]
 
 
-def _about_fault(moment: _FeedbackContext, fault: Issue, text: str) -> Critique:
+def _about_fault(context: _FeedbackContext, fault: Issue, text: str) -> Critique:
     where = {"start": fault.start, "end": fault.end} if fault.start < fault.end else {}
-    return Critique(**(moment.first | where), text=text, aspect=fault.aspect)
+    return Critique(**(context.first | where), text=text, aspect=fault.aspect)
 
 
-def _misjudged(moment: _FeedbackContext) -> Issue | None:
-    home = moment.person.home
-    task = home.read(moment.talk.prompt)
-    return home.mislead(task, moment.talk.responses[0].text, moment.chance)
+def _misjudged(context: _FeedbackContext) -> Issue | None:
+    home = context.person.home
+    task = home.read(context.interaction.prompt)
+    return home.mislead(task, context.interaction.responses[0].text, context.rng)
 
 
-def _harm(moment: _FeedbackContext, fault: Issue) -> float:
+def _harm(context: _FeedbackContext, fault: Issue) -> float:
     """Return how much utility the first response gains if a fault is mended."""
-    text = moment.talk.responses[0].text
-    mended = moment.person.home.assess(moment.talk.prompt, mend(text, [fault]), moment.person.rules)
-    return mended.utility - moment.truths[0].utility
+    text = context.interaction.responses[0].text
+    mended = context.person.home.assess(
+        context.interaction.prompt, mend(text, [fault]), context.person.rules
+    )
+    return mended.utility - context.truths[0].utility
 
 
-def _edit(moment: _FeedbackContext) -> list[AnyFeedback]:
+def _edit(context: _FeedbackContext) -> list[AnyFeedback]:
     """Change the first response into one without fault, or by mistake spoil it."""
-    text = moment.talk.responses[0].text
-    if moment.errs():
-        fault = _misjudged(moment)
+    text = context.interaction.responses[0].text
+    if context.errs():
+        fault = _misjudged(context)
         edited = mend(text, [fault]) if fault else text
-    elif moment.person.editing == "minimal":
-        edited = mend(text, moment.truths[0].faults)
+    elif context.person.editing == "minimal":
+        edited = mend(text, context.truths[0].faults)
     else:
-        edited = _ideal(moment)
-    return [Edit(**moment.first, text=edited)] if edited != text else []
+        edited = _ideal(context)
+    return [Edit(**context.first, text=edited)] if edited != text else []
 
 
-def _ideal(moment: _FeedbackContext) -> str:
-    home = moment.person.home
-    task = home.read(moment.talk.prompt)
-    rules = (*home.rules_in(moment.talk.prompt), *moment.person.rules)
+def _ideal(context: _FeedbackContext) -> str:
+    home = context.person.home
+    task = home.read(context.interaction.prompt)
+    rules = (*home.rules_in(context.interaction.prompt), *context.person.rules)
     return home.ideal(task, home.in_force(task, rules))
 
 
-def _demonstration(moment: _FeedbackContext) -> list[AnyFeedback]:
-    return [Demonstration(**moment.about, text=_ideal(moment))]
+def _demonstration(context: _FeedbackContext) -> list[AnyFeedback]:
+    return [Demonstration(**context.about, text=_ideal(context))]
 
 
-def _spans(moment: _FeedbackContext) -> list[AnyFeedback]:
+def _spans(context: _FeedbackContext) -> list[AnyFeedback]:
     """Mark what is wrong in the first response; what is missing cannot be marked."""
     marks = [
         Span(
             start=fault.start,
             end=fault.end,
             label=fault.label,
-            severity=float(np.clip(_harm(moment, fault), 0, 1)),
+            severity=float(np.clip(_harm(context, fault), 0, 1)),
         )
-        for fault in moment.truths[0].faults
-        if fault.start < fault.end and not moment.errs()
+        for fault in context.truths[0].faults
+        if fault.start < fault.end and not context.errs()
     ]
-    if moment.errs() and (fault := _misjudged(moment)) and fault.start < fault.end:
+    if context.errs() and (fault := _misjudged(context)) and fault.start < fault.end:
         marks.append(Span(start=fault.start, end=fault.end, label=fault.label))
-    return [Spans(**moment.first, spans=tuple(sorted(marks, key=lambda mark: mark.start)))]
+    return [Spans(**context.first, spans=tuple(sorted(marks, key=lambda mark: mark.start)))]
 
 
 _VERDICTS = {"right": "right", "wrong": "wrong", "follows": "neutral"}
 _OPPOSITE = {"right": "wrong", "wrong": "right", "neutral": "wrong"}
 
 
-def _steps(moment: _FeedbackContext) -> list[AnyFeedback]:
+def _steps(context: _FeedbackContext) -> list[AnyFeedback]:
     """Check each step of the first response: one that follows from a wrong one is neutral."""
     checked = []
-    for step in moment.truths[0].steps:
+    for step in context.truths[0].steps:
         verdict: Any = _VERDICTS[step.truth]
-        if moment.errs():
+        if context.errs():
             verdict = _OPPOSITE[verdict]
         checked.append(Step(start=step.start, end=step.end, verdict=verdict))
-    return [Steps(**moment.first, steps=tuple(checked))] if checked else []
+    return [Steps(**context.first, steps=tuple(checked))] if checked else []
 
 
-def _outcome(moment: _FeedbackContext) -> list[AnyFeedback]:
+def _outcome(context: _FeedbackContext) -> list[AnyFeedback]:
     """Check each response as a program would, with its error text; noise is a flaky test."""
-    verifier = Annotator.verifier(f"{moment.person.world}-check")
+    verifier = Annotator.verifier(f"{context.person.world}-check")
     return [
         Outcome(
-            **(moment.about | {"annotator": verifier}),
+            **(context.about | {"annotator": verifier}),
             response=response.id,
-            passed=found.passed != moment.errs(),
-            text=found.trace,
+            passed=result.passed != context.errs(),
+            text=result.trace,
         )
-        for response, found in zip(moment.talk.responses, moment.truths, strict=True)
+        for response, result in zip(context.interaction.responses, context.truths, strict=True)
     ]
 
 
-def _follow_up(moment: _FeedbackContext) -> list[AnyFeedback]:
+def _follow_up(context: _FeedbackContext) -> list[AnyFeedback]:
     """Thank, complain, or ask again in other words."""
-    said = moment.implicit | {"response": moment.talk.responses[0].id}
-    if moment.acceptable(0):
+    said = context.implicit | {"response": context.interaction.responses[0].id}
+    if context.acceptable(0):
         return [FollowUp(**said, text="Thank you!", act="thanks")]
-    home = moment.person.home
-    if moment.chance.random() < 0.5:
-        text = home.rephrase(home.read(moment.talk.prompt))
+    home = context.person.home
+    if context.rng.random() < 0.5:
+        text = home.rephrase(home.read(context.interaction.prompt))
         return [FollowUp(**said, text=text, act="rephrasing")]
-    faults = moment.truths[0].faults
+    faults = context.truths[0].faults
     text = f"That is not right. {faults[0].said}" if faults else "That is not right."
     return [FollowUp(**said, text=text, act="complaint")]
 
 
-def _choice(moment: _FeedbackContext) -> list[AnyFeedback]:
+def _choice(context: _FeedbackContext) -> list[AnyFeedback]:
     """Take what seems best of what was shown, or nothing where nothing will do."""
-    all_ids = [response.id for response in moment.talk.responses]
-    ids = tuple(all_ids) if moment.talk.shown is None else moment.talk.shown
+    all_ids = [response.id for response in context.interaction.responses]
+    ids = tuple(all_ids) if context.interaction.shown is None else context.interaction.shown
     if not ids:
         return []
-    seems = [moment.seems[all_ids.index(id_)] for id_ in ids]
-    best = int(moment.chance.integers(len(ids))) if moment.errs() else int(np.argmax(seems))
-    taken = ids[best] if seems[best] >= moment.person.acceptable else None
+    seems = [context.seems[all_ids.index(id_)] for id_ in ids]
+    best = int(context.rng.integers(len(ids))) if context.errs() else int(np.argmax(seems))
+    taken = ids[best] if seems[best] >= context.person.acceptable else None
     shown = tuple(Shown(response=id_) for id_ in ids)
-    return [Choice(**moment.implicit, chosen=taken, shown=shown)]
+    return [Choice(**context.implicit, chosen=taken, shown=shown)]
 
 
-def _instruction(moment: _FeedbackContext) -> list[AnyFeedback]:
+def _instruction(context: _FeedbackContext) -> list[AnyFeedback]:
     """State the standing instructions that the first response does not follow."""
-    home = moment.person.home
-    task = home.read(moment.talk.prompt)
-    text = moment.talk.responses[0].text
+    home = context.person.home
+    task = home.read(context.interaction.prompt)
+    text = context.interaction.responses[0].text
     said = []
-    for rule in home.in_force(task, moment.person.rules):
-        if _breaks(moment, rule, text):
+    for rule in home.in_force(task, context.person.rules):
+        if _breaks(context, rule, text):
             scope = Scope() if rule.scope == "all" else Scope(where=rule.scope)
-            said.append(Instruction(**moment.about, text=rule.text, scope=scope))
+            said.append(Instruction(**context.about, text=rule.text, scope=scope))
     return list(said)
 
 
-def _breaks(moment: _FeedbackContext, rule: Rule, text: str) -> bool:
+def _breaks(context: _FeedbackContext, rule: Rule, text: str) -> bool:
     """Return whether an answer has a fault that it would not have without a rule."""
-    home, prompt = moment.person.home, moment.talk.prompt
-    usual = {(fault.label, fault.advice) for fault in home.assess(prompt, text).faults}
+    home, prompt = context.person.home, context.interaction.prompt
+    default = {(fault.label, fault.advice) for fault in home.assess(prompt, text).faults}
     ruled = {(fault.label, fault.advice) for fault in home.assess(prompt, text, (rule,)).faults}
-    return bool(ruled - usual)
+    return bool(ruled - default)
 
 
 _HARMLESS = 0.1
 """A part that costs this much utility gets the lowest signal."""
 
 
-def _realtime(moment: _FeedbackContext) -> list[AnyFeedback]:
+def _realtime(context: _FeedbackContext) -> list[AnyFeedback]:
     """Signal approval while the first response is being read, a number a line.
 
     As the human signals of Knox and Stone (2009), "Interactively shaping agents via human
     reinforcement: the TAMER framework": they come after what they are about.
     """
-    text = moment.talk.responses[0].text
+    text = context.interaction.responses[0].text
     signals = []
     start = 0
     for line in text.splitlines(keepends=True):
         end = start + len(line)
         last = end == len(text)
         cost = sum(
-            _harm(moment, fault)
-            for fault in moment.truths[0].faults
+            _harm(context, fault)
+            for fault in context.truths[0].faults
             if start <= fault.start < end or (last and fault.start >= end)
         )
         value = 1 - 2 * min(1.0, max(cost, 0.0) / _HARMLESS)
-        value += moment.person.temperature * float(moment.chance.normal())
-        value = -value if moment.errs() else value
+        value += context.person.temperature * float(context.rng.normal())
+        value = -value if context.errs() else value
         signals.append(
             Rating(
-                **moment.first,
+                **context.first,
                 value=float(np.clip(value, -1, 1)),
                 scale=REALTIME,
                 aspect="realtime",

@@ -149,7 +149,7 @@ class Person:
         return self.pace * SECONDS[kind]
 
     def give(
-        self, kind: str, talk: Interaction, *, seen: Sequence[AnyFeedback] = ()
+        self, kind: str, interaction: Interaction, *, seen: Sequence[AnyFeedback] = ()
     ) -> list[AnyFeedback]:
         """Return the person's feedback of a kind on an interaction; none where there is no cause.
 
@@ -171,38 +171,39 @@ class Person:
         """
         from backtalk.worlds.annotators.feedback import give  # noqa: PLC0415 - it needs this class
 
-        return give(self, kind, talk, seen)
+        return give(self, kind, interaction, seen)
 
-    def chance(self, *about: str) -> np.random.Generator:
+    def rng(self, *about: str) -> np.random.Generator:
         """Return the person's luck in something, always the same."""
         digest = content_id("person", self.name, str(self.seed), *about)
         return np.random.default_rng(int(digest, 16))
 
-    def assess(self, talk: Interaction) -> list[Assessment]:
+    def assess(self, interaction: Interaction) -> list[Assessment]:
         """Return the truth about each response, under the rules that the person has in mind."""
         return [
-            self.home.assess(talk.prompt, response.text, self.rules) for response in talk.responses
+            self.home.assess(interaction.prompt, response.text, self.rules)
+            for response in interaction.responses
         ]
 
-    def felt(self, talk: Interaction) -> NDArray[np.float64]:
+    def felt(self, interaction: Interaction) -> NDArray[np.float64]:
         """Return how good each response seems to the person, without chance, ``(responses,)``."""
-        values = self._values(talk.time)
-        places = self._places(talk)
-        asked = talk.prompt[-1].text
+        values = self._values(interaction.time)
+        places = self._places(interaction)
+        asked = interaction.prompt[-1].text
         return np.array(
             [
-                sum(values[name] * value for name, value in found.aspects.items())
+                sum(values[name] * value for name, value in result.aspects.items())
                 + self.taste * self._own(asked, response.text)
                 + self.length_bias * len(response.text) / 100
                 + self.position_bias / (1 + place)
-                for found, response, place in zip(
-                    self.assess(talk), talk.responses, places, strict=True
+                for result, response, place in zip(
+                    self.assess(interaction), interaction.responses, places, strict=True
                 )
             ]
         )
 
     def _own(self, asked: str, text: str) -> float:
-        return float(self.chance("taste", asked, text).normal()) if self.taste else 0.0
+        return float(self.rng("taste", asked, text).normal()) if self.taste else 0.0
 
     def _values(self, time: datetime | None) -> Mapping[str, float]:
         """Return what the person values then."""
@@ -217,10 +218,10 @@ class Person:
         }
 
     @staticmethod
-    def _places(talk: Interaction) -> list[int]:
+    def _places(interaction: Interaction) -> list[int]:
         """Return where each response was shown, from 0; as listed where that was not recorded."""
-        ids = [response.id for response in talk.responses]
-        shown = list(talk.shown or ids)
+        ids = [response.id for response in interaction.responses]
+        shown = list(interaction.shown or ids)
         return [shown.index(id_) if id_ in shown else len(shown) for id_ in ids]
 
 
@@ -235,14 +236,14 @@ def read_manner(given: Mapping[str, Any]) -> dict[str, Any]:
         For a value that does not fit.
     """
     hints = get_type_hints(Person)
-    found = {}
+    results = {}
     for name, value in given.items():
         if name not in _SETTABLE:
             raise UnknownName.among("property of people", name, _SETTABLE)
         try:
-            found[name] = TypeAdapter(hints[name]).validate_python(value)
+            results[name] = TypeAdapter(hints[name]).validate_python(value)
         except ValidationError as error:
             raise BacktalkError(
                 f"{name}={value!r} is not valid: {error.errors()[0]['msg']}"
             ) from None
-    return found
+    return results

@@ -20,7 +20,7 @@ class Disagreement:
     """Between annotators: how generous each is."""
     tastes: float
     """Between annotators, an item at a time: what each alone finds in it."""
-    chance: float
+    probability: float
     """Between repeated judgements of one annotator on one item; 0 where there are none."""
 
 
@@ -65,5 +65,5 @@ def disagreement(judgements: ArrayLike) -> Disagreement:
         items=max(0.0, float(by_item.var(ddof=1) - mean_square / people)),
         annotators=max(0.0, float(by_person.var(ddof=1) - mean_square / items)),
         tastes=max(0.0, float(mean_square - within / repeats)),
-        chance=float(within),
+        probability=float(within),
     )

@@ -8,23 +8,23 @@ from itertools import combinations
 
 from backtalk.worlds.lists.parsing import Word, count_right, read_words, which_count
 from backtalk.worlds.lists.task import CHORES, WORDS, ListsTask
-from backtalk.worlds.world import Chance, Issue, mend
+from backtalk.worlds.world import Issue, Rng, mend
 
 _SHARES = (4, 2, 2)
 """How often a false piece of advice is to move a word, to leave one out, to add one."""
 
 
-def false_fault(task: ListsTask, text: str, chance: Chance) -> Issue | None:
+def false_fault(task: ListsTask, text: str, rng: Rng) -> Issue | None:
     """Return a fault that a draft does not have, if it has a word that counts."""
     words = read_words(text)
     places = which_count(task, words)
     sorts = (_moves, _losses, _growth)
-    found = [list(sort(task, text, words, places)) for sort in sorts]
-    shares = [share * bool(some) for share, some in zip(_SHARES, found, strict=True)]
+    results = [list(sort(task, text, words, places)) for sort in sorts]
+    shares = [share * bool(some) for share, some in zip(_SHARES, results, strict=True)]
     if not any(shares):
         return None
-    some = found[chance.choice(len(found), p=[share / sum(shares) for share in shares])]
-    return some[chance.integers(len(some))]
+    some = results[rng.choice(len(results), p=[share / sum(shares) for share in shares])]
+    return some[rng.integers(len(some))]
 
 
 def _moves(

@@ -46,7 +46,7 @@ class ListGenerator(TaskGenerator[ListsTask, Layout]):
 
     def _disorder(self, words: list[str]) -> None:
         """Let one word slip to another place, or two change places."""
-        first, second = (int(place) for place in self._chance.permutation(len(words))[:2])
+        first, second = (int(place) for place in self._probability.permutation(len(words))[:2])
         if self._happens(0.6):
             words.insert(second, words.pop(first))
         else:
@@ -64,9 +64,9 @@ class ListGenerator(TaskGenerator[ListsTask, Layout]):
         if self._happens(extras / 2):
             pool = CHORES if self._task.kind == "chores" else WORDS
             new = self._pick([word for word in pool if word not in self._task.words])
-            words.insert(self._chance.integers(len(words) + 1), new)
+            words.insert(self._probability.integers(len(words) + 1), new)
         if words and self._happens(extras / 2):
-            words.insert(self._chance.integers(len(words) + 1), self._pick(words))
+            words.insert(self._probability.integers(len(words) + 1), self._pick(words))
         return words
 
     def _laid_out(self, words: list[str]) -> str:
@@ -91,7 +91,7 @@ class ListGenerator(TaskGenerator[ListsTask, Layout]):
         """Return what is used everywhere, or by mistake in one place only."""
         if count == 0 or right == used or self._happens(0.6):
             return [used] * count
-        only = int(self._chance.integers(count))
+        only = int(self._probability.integers(count))
         return [used if place == only else right for place in range(count)]
 
     def _another(self, choices: Mapping[_Choice, object], wanted: _Choice) -> _Choice:

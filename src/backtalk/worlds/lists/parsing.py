@@ -34,24 +34,24 @@ def read_words(text: str) -> tuple[Word, ...]:
     if text.endswith(CLOSING, begin, stop) and not _WORD.match(text[: stop - len(CLOSING)][-1:]):
         stop -= len(CLOSING)
     return tuple(
-        Word(found[0].lower(), found.start(), found.end())
-        for found in _WORD.finditer(text, begin, stop)
-        if found[0] != "and"
+        Word(result[0].lower(), result.start(), result.end())
+        for result in _WORD.finditer(text, begin, stop)
+        if result[0] != "and"
     )
 
 
 def which_count(task: ListsTask, words: Sequence[Word]) -> tuple[int, ...]:
     """Return which of the words make up the list: every wanted one, where it fits best."""
     places: dict[str, list[int]] = {}
-    for place, word in enumerate(words):
+    for index, word in enumerate(words):
         if word.said in task.wanted:
-            places.setdefault(word.said, []).append(place)
+            places.setdefault(word.said, []).append(index)
     choices = list(places.values())
     if prod(len(choice) for choice in choices) > _MOST_CHOICES:
         choices = [choice[:1] for choice in choices]
     picks = (sorted(pick) for pick in product(*choices))
     return tuple(
-        max(picks, key=lambda pick: count_right(task.pairs, [words[place].said for place in pick]))
+        max(picks, key=lambda pick: count_right(task.pairs, [words[index].said for index in pick]))
     )
 
 
@@ -108,8 +108,8 @@ def repair(task: ListsTask, kept: Sequence[str]) -> Repair:
 
 def _out_of_order(kept: Sequence[str], order: Sequence[str]) -> Iterator[tuple[int, int]]:
     first, open_words = 0, set[str]()
-    for index, (found, right) in enumerate(zip(kept, order, strict=True)):
-        open_words ^= {found}
+    for index, (result, right) in enumerate(zip(kept, order, strict=True)):
+        open_words ^= {result}
         open_words ^= {right}
         if not open_words:
             if index > first:
@@ -140,7 +140,7 @@ def _place(
 
 
 def _between(order: list[str], index_of: dict[str, int], first: int, last: int) -> list[str]:
-    at = [place for place, word in enumerate(order) if first <= index_of.get(word, -1) <= last]
+    at = [index for index, word in enumerate(order) if first <= index_of.get(word, -1) <= last]
     return order[at[0] : at[-1] + 1]
 
 

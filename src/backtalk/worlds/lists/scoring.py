@@ -90,10 +90,10 @@ class _Judged:
     def faults(self) -> tuple[Issue, ...]:
         if not self.kept:
             return (self._nothing(),)
-        found = [*self._ends(), *self._order(), *self._missing(), *self._needless()]
-        found += list(self._layout(found))
-        found.sort(key=_place)
-        return tuple(fault for _, fault in found)
+        results = [*self._ends(), *self._order(), *self._missing(), *self._needless()]
+        results += list(self._layout(results))
+        results.sort(key=_place)
+        return tuple(fault for _, fault in results)
 
     def _nothing(self) -> Issue:
         words = self.task.wanted
@@ -182,20 +182,20 @@ class _Judged:
     @cached_property
     def edits(self) -> list[_Edit]:
         """What to change about separators, letters and dashes."""
-        found = list(self._dash(*self._lead))
+        results = list(self._dash(*self._lead))
         for index, word in enumerate(self.kept):
             if self.text[word.start : word.end] != self.layout.word(word.said):
                 put = self.layout.word(word.said)
-                found.append(_Edit(word.start, word.end, put, "letters", _WORDS))
+                results.append(_Edit(word.start, word.end, put, "letters", _WORDS))
             if index < len(self.kept) - 1:
                 following = self.words[self.places[index] + 1].start
                 dash = _DASHED.search(self.text, word.end, following)
                 end = dash.start() if dash else following
                 if self.text[word.end : end] != self.layout.separator:
                     put = self.layout.separator
-                    found.append(_Edit(word.end, end, put, "separators", _SEPARATES))
-                found += self._dash(end, following)
-        return found
+                    results.append(_Edit(word.end, end, put, "separators", _SEPARATES))
+                results += self._dash(end, following)
+        return results
 
     def _dash(self, start: int, end: int) -> Iterator[_Edit]:
         if self.text[start:end] != self.layout.dash:
@@ -253,9 +253,9 @@ class _Judged:
 
     def trace(self) -> str:
         """Return what a program prints that compares the list with what was expected."""
-        found = [word.said for word in self.words[:_SHOWN]]
-        found += ["..."] if len(self.words) > _SHOWN else []
-        said = f"found {', '.join(found) or 'nothing'}"
+        results = [word.said for word in self.words[:_SHOWN]]
+        results += ["..."] if len(self.words) > _SHOWN else []
+        said = f"found {', '.join(results) or 'nothing'}"
         if self.task.kind != "chores":
             return f"expected {', '.join(self.task.wanted)}; {said}"
         place = {word.said: index for index, word in enumerate(self.kept)}

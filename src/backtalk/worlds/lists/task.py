@@ -9,7 +9,7 @@ from functools import cached_property
 from itertools import combinations
 from typing import Literal
 
-from backtalk.worlds.world import Chance
+from backtalk.worlds.world import Rng
 
 Kind = Literal["alphabet", "word", "letter", "chores", "reverse", "length"]
 Pair = tuple[str, str]
@@ -123,55 +123,55 @@ def _closed(pairs: Sequence[Pair]) -> frozenset[Pair]:
     return frozenset(closed)
 
 
-def draw_task(chance: Chance, *, unusual: bool) -> ListsTask:
+def draw_task(rng: Rng, *, unusual: bool) -> ListsTask:
     """Return a request at random; an unusual one sorts from z to a, or by length."""
     if unusual:
-        kind: Kind = "reverse" if chance.random() < 0.5 else "length"
-        return ListsTask(kind, _to_sort(kind, chance))
-    luck = chance.random()
-    if luck < 0.4:
-        return ListsTask("alphabet", _to_sort("alphabet", chance))
-    return _to_thin(chance) if luck < 0.7 else _to_plan(chance)
+        kind: Kind = "reverse" if rng.random() < 0.5 else "length"
+        return ListsTask(kind, _to_sort(kind, rng))
+    draw = rng.random()
+    if draw < 0.4:
+        return ListsTask("alphabet", _to_sort("alphabet", rng))
+    return _to_thin(rng) if draw < 0.7 else _to_plan(rng)
 
 
-def _to_sort(kind: Kind, chance: Chance) -> tuple[str, ...]:
+def _to_sort(kind: Kind, rng: Rng) -> tuple[str, ...]:
     """Return words that are not sorted yet, mostly with different first letters."""
-    count = int(chance.integers(3, 5 if kind == "length" else 7))
-    mixed = chance.random() < 0.2
+    count = int(rng.integers(3, 5 if kind == "length" else 7))
+    mixed = rng.random() < 0.2
     while True:
-        words = _some(WORDS, count, chance)
+        words = _some(WORDS, count, rng)
         key = {len(w) if kind == "length" else w[0] for w in words}
         unlike = len(key) == count or (mixed and kind != "length")
         if unlike and ListsTask(kind, words).wanted != words:
             return words
 
 
-def _to_thin(chance: Chance) -> ListsTask:
+def _to_thin(rng: Rng) -> ListsTask:
     """Return a list that words are to be taken out of."""
-    count = int(chance.integers(2, 5))
-    if chance.random() < 0.5:
-        target, *others = _some(WORDS, count + 1, chance)
-        out = [target] * (2 if chance.random() < 0.3 else 1)
-        return ListsTask("word", _some((*others, *out), None, chance), target)
-    target = WORDS[chance.integers(len(WORDS))][0]
+    count = int(rng.integers(2, 5))
+    if rng.random() < 0.5:
+        target, *others = _some(WORDS, count + 1, rng)
+        out = [target] * (2 if rng.random() < 0.3 else 1)
+        return ListsTask("word", _some((*others, *out), None, rng), target)
+    target = WORDS[rng.integers(len(WORDS))][0]
     out = [word for word in WORDS if word[0] == target]
-    out = list(_some(out, min(len(out), int(chance.integers(1, 3))), chance))
-    others = list(_some([word for word in WORDS if word[0] != target], count, chance))
-    return ListsTask("letter", _some((*others, *out), None, chance), target)
+    out = list(_some(out, min(len(out), int(rng.integers(1, 3))), rng))
+    others = list(_some([word for word in WORDS if word[0] != target], count, rng))
+    return ListsTask("letter", _some((*others, *out), None, rng), target)
 
 
-def _to_plan(chance: Chance) -> ListsTask:
+def _to_plan(rng: Rng) -> ListsTask:
     """Return chores, each to be done before or after another."""
-    chores = _some(CHORES, int(chance.integers(3, 6)), chance)
+    chores = _some(CHORES, int(rng.integers(3, 6)), rng)
     pairs = []
     for place in range(1, len(chores)):
-        first = place - 1 if chance.random() < 0.6 else int(chance.integers(place))
+        first = place - 1 if rng.random() < 0.6 else int(rng.integers(place))
         pairs.append((chores[first], chores[place]))
-    order = chance.permutation(len(pairs))
+    order = rng.permutation(len(pairs))
     task = _planned(tuple(pairs[place] for place in order))
     looser = _planned(task.constraints[1:])
     all_named = len(looser.words) == len(chores)
-    return looser if all_named and chance.random() < 0.5 else task
+    return looser if all_named and rng.random() < 0.5 else task
 
 
 def _planned(constraints: tuple[Pair, ...]) -> ListsTask:
@@ -179,8 +179,8 @@ def _planned(constraints: tuple[Pair, ...]) -> ListsTask:
     return ListsTask("chores", named, constraints=constraints)
 
 
-def _some(pool: Sequence[str], count: int | None, chance: Chance) -> tuple[str, ...]:
-    picked = chance.permutation(len(pool))[:count]
+def _some(pool: Sequence[str], count: int | None, rng: Rng) -> tuple[str, ...]:
+    picked = rng.permutation(len(pool))[:count]
     return tuple(pool[place] for place in picked)
 
 
@@ -193,9 +193,9 @@ _REQUESTS: tuple[tuple[Kind, re.Pattern[str]], ...] = tuple(
 def parse_task(text: str) -> ListsTask | None:
     """Return the request that a text states, if it is one that can be fulfilled."""
     for kind, pattern in _REQUESTS:
-        found = pattern.match(text)
-        if found:
-            return _stated(kind, found.groupdict().get("target") or "", found["listed"], text)
+        result = pattern.match(text)
+        if result:
+            return _stated(kind, result.groupdict().get("target") or "", result["listed"], text)
     return None
 
 

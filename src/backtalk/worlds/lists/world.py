@@ -11,7 +11,7 @@ from backtalk.worlds.lists.generator import ListGenerator
 from backtalk.worlds.lists.layout import RULES, layout_of
 from backtalk.worlds.lists.scoring import WEIGHTS, judge_list
 from backtalk.worlds.lists.task import ListsTask, draw_task, parse_task
-from backtalk.worlds.world import Assessment, Chance, ErrorRates, Issue, Rule, World, world
+from backtalk.worlds.world import Assessment, ErrorRates, Issue, Rng, Rule, World, world
 
 
 @world
@@ -24,9 +24,9 @@ class ListsWorld(World[ListsTask]):
     max_tokens: ClassVar[int] = 44
     rules = RULES
 
-    def draw(self, chance: Chance, *, unusual: bool) -> ListsTask:
+    def draw(self, rng: Rng, *, unusual: bool) -> ListsTask:
         """Return a request; an unusual one sorts from z to a, or by length."""
-        return draw_task(chance, unusual=unusual)
+        return draw_task(rng, unusual=unusual)
 
     def parse(self, text: str) -> ListsTask | None:
         """Return the request that a text states, if it is one."""
@@ -40,11 +40,9 @@ class ListsWorld(World[ListsTask]):
         """Return the truth about a list."""
         return judge_list(task, text, layout_of(rules))
 
-    def compose(
-        self, task: ListsTask, rules: Sequence[Rule], chance: Chance, care: ErrorRates
-    ) -> str:
+    def compose(self, task: ListsTask, rules: Sequence[Rule], rng: Rng, care: ErrorRates) -> str:
         """Return a list of a writer who follows these rules."""
-        return ListGenerator(task, layout_of(rules), chance, care).write()
+        return ListGenerator(task, layout_of(rules), rng, care).write()
 
     def ideal(self, task: ListsTask, rules: Sequence[Rule] = ()) -> str:
         """Return a list without fault."""
@@ -71,6 +69,6 @@ class ListsWorld(World[ListsTask]):
                 asked = "these chores in an order that fits"
         return f"I meant {asked}: {task.listed}."
 
-    def mislead(self, task: ListsTask, text: str, chance: Chance) -> Issue | None:
+    def mislead(self, task: ListsTask, text: str, rng: Rng) -> Issue | None:
         """Return advice to move, leave out or add a word, where that is wrong."""
-        return false_fault(task, text, chance)
+        return false_fault(task, text, rng)

@@ -20,7 +20,7 @@ from backtalk.worlds.mail.phrases import (
     Manner,
 )
 from backtalk.worlds.mail.task import MailTask
-from backtalk.worlds.world import Chance
+from backtalk.worlds.world import Rng
 
 _HARM = 0.3
 """The share of parts put in that do harm."""
@@ -45,7 +45,7 @@ class MailGenerator(TaskGenerator[MailTask, Manner]):
         facts = {**self._task.fact, "name": self._task.name}
         for fact in self._task.fact:
             if self._happens(self._care.wrong_facts / 2):
-                facts[fact] = another(fact, facts[fact], self._chance)
+                facts[fact] = another(fact, facts[fact], self._probability)
         return facts
 
     def _body(self, facts: dict[str, str]) -> Iterator[str]:
@@ -81,12 +81,12 @@ class MailGenerator(TaskGenerator[MailTask, Manner]):
         return self._pick([choice for choice in choices if choice != wanted])
 
 
-def another(fact: str, value: str, chance: Chance) -> str:
+def another(fact: str, value: str, rng: Rng) -> str:
     """Return a wrong value of a fact: like it, but not it."""
     if value.isdecimal():
-        place = int(chance.integers(len(value)))
+        place = int(rng.integers(len(value)))
         digits = [digit for digit in "123456789" if digit != value[place]]
-        return value[:place] + digits[chance.integers(len(digits))] + value[place + 1 :]
-    while (other := FACTS[fact](chance)) == value:
+        return value[:place] + digits[rng.integers(len(digits))] + value[place + 1 :]
+    while (other := FACTS[fact](rng)) == value:
         pass
     return other

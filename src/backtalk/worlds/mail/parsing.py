@@ -103,11 +103,11 @@ def _part(task: MailTask, text: str, start: int, end: int) -> Part:
     if said in _FIXED:
         return Part(_FIXED[said], start, end, said)
     for role, template in (("message", task.topic.sentence), ("ask", ASK)):
-        found = slots(template).fullmatch(said)
-        if found:
+        result = slots(template).fullmatch(said)
+        if result:
             facts = {
-                fact: (start + found.start(fact), start + found.end(fact), value)
-                for fact, value in found.groupdict().items()
+                fact: (start + result.start(fact), start + result.end(fact), value)
+                for fact, value in result.groupdict().items()
             }
             return Part(role, start, end, said, facts)  # type: ignore[arg-type]
     return Part("unclear", start, end, said)

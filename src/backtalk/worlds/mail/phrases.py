@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from backtalk.worlds.world import Chance, Rule
+from backtalk.worlds.world import Rng, Rule
 
 Greeting = Literal["Dear", "Hello", "Hi"]
 Ending = Literal["Kind regards", "Best wishes", "Cheers"]
@@ -63,20 +63,18 @@ LAST_NAMES = (
 PLACES = ("the harbour", "the old mill", "the station", "the museum", "the park", "the library")
 
 
-def _digits(low: int, high: int) -> Callable[[Chance], str]:
-    return lambda chance: str(chance.integers(low, high))
+def _digits(low: int, high: int) -> Callable[[Rng], str]:
+    return lambda rng: str(rng.integers(low, high))
 
 
-def _one_of(values: tuple[str, ...]) -> Callable[[Chance], str]:
-    return lambda chance: values[chance.integers(len(values))]
+def _one_of(values: tuple[str, ...]) -> Callable[[Rng], str]:
+    return lambda rng: values[rng.integers(len(values))]
 
 
-FACTS: Mapping[str, Callable[[Chance], str]] = {
+FACTS: Mapping[str, Callable[[Rng], str]] = {
     "day": _one_of(DAYS),
     "deadline": _one_of(DAYS),
-    "time": lambda chance: (
-        f"{chance.integers(8, 20)}:{('00', '15', '30', '45')[chance.integers(4)]}"
-    ),
+    "time": lambda rng: f"{rng.integers(8, 20)}:{('00', '15', '30', '45')[rng.integers(4)]}",
     "room": _digits(100, 500),
     "number": _digits(1000, 10000),
     "amount": _digits(10, 400),

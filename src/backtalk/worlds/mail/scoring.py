@@ -45,35 +45,35 @@ class _Judged:
     def _greeting(self) -> Iterator[Issue]:
         right = f"{self.manner.greeting} {self.task.name},"
         advice = f"Begin with {self.manner.greeting} {self.task.name}."
-        found = self.mail.greeting
-        if found is None:
+        result = self.mail.greeting
+        if result is None:
             said = "The greeting is missing."
             yield Issue("manner", "greeting", 0, 0, f"{right}\n", said, advice)
             return
-        if found["word"] != self.manner.greeting:
+        if result["word"] != self.manner.greeting:
             yield Issue(
                 "manner",
                 "greeting",
-                *found.span("word"),
+                *result.span("word"),
                 self.manner.greeting,
                 "The greeting does not fit.",
                 advice,
             )
-        if found["name"] != self.task.name:
-            yield _wrong("name", *found.span("name"), self.task.name)
+        if result["name"] != self.task.name:
+            yield _wrong("name", *result.span("name"), self.task.name)
 
     def _ending(self) -> Iterator[Issue]:
         right = self.manner.ending
         advice = f"End with {right}."
-        found = self.mail.ending
-        if found is None:
+        result = self.mail.ending
+        if result is None:
             end = max(len(self.text.rstrip()), self.mail.body[0])
             put = f"\n{right},\n{SENDER}"
             said = "The ending is missing."
             yield Issue("manner", "ending", end, len(self.text), put, said, advice)
-        elif found["word"] != right:
+        elif result["word"] != right:
             said = "The ending does not fit."
-            yield Issue("manner", "ending", *found.span("word"), right, said, advice)
+            yield Issue("manner", "ending", *result.span("word"), right, said, advice)
 
     def _body(self) -> Iterator[Issue]:
         if not self.mail.parts:

@@ -20,7 +20,7 @@ from backtalk.worlds.mail.phrases import (
     Reader,
     Topic,
 )
-from backtalk.worlds.world import Chance, Rule
+from backtalk.worlds.world import Rng, Rule
 
 
 @dataclass(frozen=True)
@@ -85,19 +85,19 @@ class MailTask:
         return fitting
 
 
-def draw_task(chance: Chance, *, unusual: bool) -> MailTask:
+def draw_task(rng: Rng, *, unusual: bool) -> MailTask:
     """Return a request at random."""
     readers = UNUSUAL_READERS if unusual else READERS
-    reader = readers[chance.integers(len(readers))]
+    reader = readers[rng.integers(len(readers))]
     if reader.formal:
-        title = ("Mr", "Ms")[chance.integers(2)]
-        name = f"{title} {LAST_NAMES[chance.integers(len(LAST_NAMES))]}"
+        title = ("Mr", "Ms")[rng.integers(2)]
+        name = f"{title} {LAST_NAMES[rng.integers(len(LAST_NAMES))]}"
     else:
-        name = FIRST_NAMES[chance.integers(len(FIRST_NAMES))]
-    topic = TOPICS[chance.integers(len(TOPICS))]
-    wanted = (*topic.facts, "deadline") if chance.random() < 0.5 else topic.facts
-    facts = tuple((fact, FACTS[fact](chance)) for fact in wanted)
-    return MailTask(reader, name, topic, facts, short=bool(chance.random() < 0.3))
+        name = FIRST_NAMES[rng.integers(len(FIRST_NAMES))]
+    topic = TOPICS[rng.integers(len(TOPICS))]
+    wanted = (*topic.facts, "deadline") if rng.random() < 0.5 else topic.facts
+    facts = tuple((fact, FACTS[fact](rng)) for fact in wanted)
+    return MailTask(reader, name, topic, facts, short=bool(rng.random() < 0.3))
 
 
 def parse_task(text: str) -> MailTask | None:
@@ -109,10 +109,10 @@ def parse_task(text: str) -> MailTask | None:
     topic = next((topic for topic in TOPICS if topic.name == head["topic"]), None)
     if reader is None or topic is None:
         return None
-    found = slots(topic.notes).fullmatch(head["notes"])
-    if found is None:
+    result = slots(topic.notes).fullmatch(head["notes"])
+    if result is None:
         return None
-    facts = tuple((fact, found[fact]) for fact in topic.facts)
+    facts = tuple((fact, result[fact]) for fact in topic.facts)
     if head["deadline"]:
         facts += (("deadline", head["deadline"]),)
     return MailTask(reader, head["name"], topic, facts, short=bool(head["short"]))

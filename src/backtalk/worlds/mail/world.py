@@ -10,7 +10,7 @@ from backtalk.worlds.mail.generator import MailGenerator, another
 from backtalk.worlds.mail.phrases import RULES
 from backtalk.worlds.mail.scoring import WEIGHTS, ideal_mail, judge_mail
 from backtalk.worlds.mail.task import MailTask, draw_task, parse_task
-from backtalk.worlds.world import Assessment, Chance, ErrorRates, Issue, Rule, World, world
+from backtalk.worlds.world import Assessment, ErrorRates, Issue, Rng, Rule, World, world
 
 
 @world
@@ -23,9 +23,9 @@ class MailWorld(World[MailTask]):
     max_tokens: ClassVar[int] = 96
     rules = RULES
 
-    def draw(self, chance: Chance, *, unusual: bool) -> MailTask:
+    def draw(self, rng: Rng, *, unusual: bool) -> MailTask:
         """Return a request; an unusual one is to somebody whom no feedback is about."""
-        return draw_task(chance, unusual=unusual)
+        return draw_task(rng, unusual=unusual)
 
     def parse(self, text: str) -> MailTask | None:
         """Return the request that a text states, if it is one."""
@@ -39,11 +39,9 @@ class MailWorld(World[MailTask]):
         """Return the truth about a mail."""
         return judge_mail(task, text, task.manner(rules))
 
-    def compose(
-        self, task: MailTask, rules: Sequence[Rule], chance: Chance, care: ErrorRates
-    ) -> str:
+    def compose(self, task: MailTask, rules: Sequence[Rule], rng: Rng, care: ErrorRates) -> str:
         """Return a mail of a writer who follows these rules."""
-        return MailGenerator(task, task.manner(rules), chance, care).write()
+        return MailGenerator(task, task.manner(rules), rng, care).write()
 
     def ideal(self, task: MailTask, rules: Sequence[Rule] = ()) -> str:
         """Return a mail without fault."""
@@ -60,13 +58,13 @@ class MailWorld(World[MailTask]):
             f"about this: {task.topic.name.lower()}, {task.notes}."
         )
 
-    def mislead(self, task: MailTask, text: str, chance: Chance) -> Issue | None:
+    def mislead(self, task: MailTask, text: str, rng: Rng) -> Issue | None:
         """Return advice to state a fact that is not the request's."""
         told = {fault.start for fault in self.judge(task, text, ()).faults}
         facts = [fact for fact, _ in task.facts]
-        for place in chance.permutation(len(facts)):
+        for place in rng.permutation(len(facts)):
             fact = facts[place]
-            wrong = {**task.fact, fact: another(fact, task.fact[fact], chance)}
+            wrong = {**task.fact, fact: another(fact, task.fact[fact], rng)}
             for fault in self.judge(replace(task, facts=tuple(wrong.items())), text, ()).faults:
                 if fault.label == f"wrong-{fact}" and fault.start not in told:
                     return fault

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from backtalk.worlds.generator import TaskGenerator
 from backtalk.worlds.programs.phrases import DOCSTRING, DONE, MANNERS, START, Manner
 from backtalk.worlds.programs.task import ProgramTask
-from backtalk.worlds.world import Chance
+from backtalk.worlds.world import Rng
 
 UNSAFE = ("import os", 'open("/etc/passwd")', 'eval("1")')
 ENDLESS = "while True: pass"
@@ -45,7 +45,7 @@ class ProgramGenerator(TaskGenerator[ProgramTask, Manner]):
         if not self._happens(self._care.style):
             return self._manner
         names = list(MANNERS)
-        return self._manner ^ {names[self._chance.integers(len(names))]}
+        return self._manner ^ {names[self._probability.integers(len(names))]}
 
     def _header(self, manner: Manner) -> str:
         hint = self._task.type_hint if "type" in manner else ""
@@ -59,7 +59,7 @@ class ProgramGenerator(TaskGenerator[ProgramTask, Manner]):
             yield self._task.check
         body = list(self._body())
         if self._happens(self._care.irrelevant):
-            body.insert(int(self._chance.integers(len(body))), self._extra())
+            body.insert(int(self._probability.integers(len(body))), self._extra())
         yield from body
 
     def _body(self) -> Iterator[str]:
@@ -83,35 +83,35 @@ class ProgramGenerator(TaskGenerator[ProgramTask, Manner]):
             if pattern.search(line)
         ]
         # A wrong name is an error at once, and so too easy to see to be the most common slip.
-        way = ways[0] if self._happens(0.6) else ways[self._chance.integers(len(ways))]
-        return way(line, self._chance)
+        way = ways[0] if self._happens(0.6) else ways[self._probability.integers(len(ways))]
+        return way(line, self._probability)
 
     def _extra(self) -> str:
         if self._happens(_ENDLESS):
             return ENDLESS
         if self._happens(_HARM):
-            return UNSAFE[self._chance.integers(len(UNSAFE))]
+            return UNSAFE[self._probability.integers(len(UNSAFE))]
         return f"print({self._task.kind.first})"
 
 
-def _one_of(pattern: re.Pattern[str], line: str, chance: Chance) -> re.Match[str]:
-    found = list(pattern.finditer(line))
-    return found[chance.integers(len(found))]
+def _one_of(pattern: re.Pattern[str], line: str, rng: Rng) -> re.Match[str]:
+    results = list(pattern.finditer(line))
+    return results[rng.integers(len(results))]
 
 
-def _swapped(line: str, chance: Chance) -> str:
-    found = _one_of(_SWAPPED, line, chance)
-    return line[: found.start()] + _SWAPS[found[0].strip()] + line[found.end() :]
+def _swapped(line: str, rng: Rng) -> str:
+    result = _one_of(_SWAPPED, line, rng)
+    return line[: result.start()] + _SWAPS[result[0].strip()] + line[result.end() :]
 
 
-def _counted(line: str, chance: Chance) -> str:
-    found = _one_of(_NUMBER, line, chance)
-    number = int(found[0])
-    other = number + 1 if number == 0 or chance.random() < 0.5 else number - 1
-    return f"{line[: found.start()]}{other}{line[found.end() :]}"
+def _counted(line: str, rng: Rng) -> str:
+    result = _one_of(_NUMBER, line, rng)
+    number = int(result[0])
+    other = number + 1 if number == 0 or rng.random() < 0.5 else number - 1
+    return f"{line[: result.start()]}{other}{line[result.end() :]}"
 
 
-def _named(line: str, chance: Chance) -> str:
-    found = _one_of(_NAME, line, chance)
-    others = [name for name in ("n", "z", "zs", "t", "c") if name != found[0]]
-    return line[: found.start()] + others[chance.integers(len(others))] + line[found.end() :]
+def _named(line: str, rng: Rng) -> str:
+    result = _one_of(_NAME, line, rng)
+    others = [name for name in ("n", "z", "zs", "t", "c") if name != result[0]]
+    return line[: result.start()] + others[rng.integers(len(others))] + line[result.end() :]

@@ -117,4 +117,4 @@ TOKEN = re.compile(r"\w+|==|!=|<=|>=|//|\*\*|->|\s+|.")
 
 def tokens(line: str) -> list[tuple[int, int, str]]:
     """Return where the tokens of a line, spaces among them, begin and end, and what they are."""
-    return [(*found.span(), found[0]) for found in TOKEN.finditer(line)]
+    return [(*result.span(), result[0]) for result in TOKEN.finditer(line)]

@@ -85,19 +85,19 @@ def _aligned(task: ProgramTask, lines: Sequence[Line]) -> list[tuple[int, Line |
 
     The number is how many lines of the right program come before.
     """
-    found = [line for line in lines if line.sort == "code"][:_MOST_LINES]
+    result = [line for line in lines if line.sort == "code"][:_MOST_LINES]
     right = [f"    {line}" for line in task.code]
     pieces = [[token for *_, token in tokens(line)] for line in right]
-    price = {(len(found), len(right)): (0.0, "end")}
-    for i in range(len(found), -1, -1):
+    price = {(len(result), len(right)): (0.0, "end")}
+    for i in range(len(result), -1, -1):
         for j in range(len(right), -1, -1):
             ways = []
-            if i < len(found) and j < len(right):
-                mine = [token for *_, token in tokens(found[i].text)]
+            if i < len(result) and j < len(right):
+                mine = [token for *_, token in tokens(result[i].text)]
                 ratio = SequenceMatcher(None, mine, pieces[j], autojunk=False).ratio()
                 if ratio >= _ALIKE:
                     ways.append((1 - ratio + price[i + 1, j + 1][0], "both"))
-            if i < len(found):
+            if i < len(result):
                 ways.append((_GAP + price[i + 1, j][0], "mine"))
             if j < len(right):
                 ways.append((_GAP + price[i, j + 1][0], "right"))
@@ -107,7 +107,7 @@ def _aligned(task: ProgramTask, lines: Sequence[Line]) -> list[tuple[int, Line |
     pairs: list[tuple[int, Line | None, str | None]] = []
     while (way := price[i, j][1]) != "end":
         mine_there, right_there = way in {"mine", "both"}, way in {"right", "both"}
-        pairs.append((j, found[i] if mine_there else None, right[j] if right_there else None))
+        pairs.append((j, result[i] if mine_there else None, right[j] if right_there else None))
         i, j = i + mine_there, j + right_there
     return pairs
 

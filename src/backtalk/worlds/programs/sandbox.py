@@ -212,18 +212,18 @@ def run_tests(
         trace = "The program broke off its own test."
         return TestRun((False,) * len(cases), trace, ended=False, isolation=_SANDBOX.isolation)
     told = _told(answer["results"], token)
-    found = [message for message in told if "end" not in message]
+    results = [message for message in told if "end" not in message]
     passed = tuple(
-        place < len(found)
-        and "value" in found[place]
-        and same(found[place]["value"], case.expected)
-        for place, case in enumerate(cases)
+        index < len(results)
+        and "value" in results[index]
+        and same(results[index]["value"], case.expected)
+        for index, case in enumerate(cases)
     )
-    error = next((message for message in found if "error" in message), None)
+    error = next((message for message in results if "error" in message), None)
     ended = any("end" in message for message in told) or error is not None
     return TestRun(
         passed,
-        _trace(cases, found, passed, error, _broken_off(answer, seconds, ended=ended)),
+        _trace(cases, results, passed, error, _broken_off(answer, seconds, ended=ended)),
         sort=str(error["sort"]) if error else "",
         ended=ended,
         timed_out=bool(answer["late"]),

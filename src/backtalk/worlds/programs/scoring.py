@@ -68,15 +68,15 @@ def _measured(task: ProgramTask, text: str, manner: Manner) -> _Measured:
 @lru_cache(maxsize=1 << 14)
 def judge_program(task: ProgramTask, text: str, manner: Manner) -> Assessment:
     """Return the truth about a program that is to have that manner."""
-    found = _measured(task, text, manner)
-    passed = all(found.run.passed) and found.run.runs
-    faults = () if _right(found) else _faults(task, text, manner, found)
+    result = _measured(task, text, manner)
+    passed = all(result.run.passed) and result.run.runs
+    faults = () if _right(result) else _faults(task, text, manner, result)
     return Assessment(
-        found.aspects,
-        1.0 if _right(found) else found.utility,
+        result.aspects,
+        1.0 if _right(result) else result.utility,
         faults,
         passed=passed,
-        trace="" if passed else found.run.trace,
+        trace="" if passed else result.run.trace,
     )
 
 

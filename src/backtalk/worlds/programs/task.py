@@ -23,7 +23,7 @@ from backtalk.worlds.programs.phrases import (
     Op,
     ops,
 )
-from backtalk.worlds.world import Chance
+from backtalk.worlds.world import Rng
 
 _THEN = ", then "
 
@@ -143,8 +143,8 @@ class ProgramTask:
                 yield task
 
     def _changed(self) -> Iterator[ProgramTask]:
-        for place, step in enumerate(self.steps):
-            before, after = self.steps[:place], self.steps[place + 1 :]
+        for index, step in enumerate(self.steps):
+            before, after = self.steps[:index], self.steps[index + 1 :]
             if before or after:
                 yield ProgramTask(self.kind, before + after)
             for op in ops(self.kind, step.op.slot):
@@ -159,43 +159,43 @@ def _sort(op: Op) -> set[type]:
     return {type(constant) for constant in op.constants}
 
 
-def draw_task(chance: Chance, *, unusual: bool) -> ProgramTask:
+def draw_task(rng: Rng, *, unusual: bool) -> ProgramTask:
     """Return a request at random."""
     kinds = UNUSUAL_KINDS if unusual else KINDS
-    kind = kinds[chance.choice(len(kinds), p=(0.8, 0.2) if unusual else (0.3, 0.45, 0.25))]
+    kind = kinds[rng.choice(len(kinds), p=(0.8, 0.2) if unusual else (0.3, 0.45, 0.25))]
     while True:
         if kind in {NUMBERS, STRINGS, FLAGS}:
-            task = ProgramTask(kind, tuple(_draw_chain(kind, chance)))
+            task = ProgramTask(kind, tuple(_draw_chain(kind, rng)))
         else:
-            task = ProgramTask(kind, tuple(_draw_parts(kind, chance)))
+            task = ProgramTask(kind, tuple(_draw_parts(kind, rng)))
         if task.steps and _sensible(task):
             return task
 
 
-def _draw_chain(kind: Kind, chance: Chance) -> Iterator[Step]:
-    count = 2 + int(chance.random() < 0.45)
-    if kind == STRINGS and chance.random() < 0.6:
-        yield _draw_step(ops(kind, "pick"), chance)
+def _draw_chain(kind: Kind, rng: Rng) -> Iterator[Step]:
+    count = 2 + int(rng.random() < 0.45)
+    if kind == STRINGS and rng.random() < 0.6:
+        yield _draw_step(ops(kind, "pick"), rng)
         count -= 1
     for number in range(count):
         final = number == count - 1
-        yield _draw_step([op for op in ops(kind, "chain") if final or not op.last], chance)
+        yield _draw_step([op for op in ops(kind, "chain") if final or not op.last], rng)
 
 
-def _draw_parts(kind: Kind, chance: Chance) -> Iterator[Step]:
-    if kind in UNUSUAL_KINDS or chance.random() < 0.75:
-        yield _draw_step(ops(kind, "which"), chance)
-    if chance.random() < 0.5:
-        yield _draw_step(ops(kind, "each"), chance)
-    if chance.random() < 0.85:
-        yield _draw_step(ops(kind, "aggregate"), chance)
+def _draw_parts(kind: Kind, rng: Rng) -> Iterator[Step]:
+    if kind in UNUSUAL_KINDS or rng.random() < 0.75:
+        yield _draw_step(ops(kind, "which"), rng)
+    if rng.random() < 0.5:
+        yield _draw_step(ops(kind, "each"), rng)
+    if rng.random() < 0.85:
+        yield _draw_step(ops(kind, "aggregate"), rng)
 
 
-def _draw_step(choices: tuple[Op, ...] | list[Op], chance: Chance) -> Step:
-    op = choices[chance.integers(len(choices))]
+def _draw_step(choices: tuple[Op, ...] | list[Op], rng: Rng) -> Step:
+    op = choices[rng.integers(len(choices))]
     if not op.constants:
         return Step(op)
-    return Step(op, op.constants[chance.integers(len(op.constants))])
+    return Step(op, op.constants[rng.integers(len(op.constants))])
 
 
 def _sensible(task: ProgramTask) -> bool:
@@ -245,16 +245,16 @@ def _parse_steps(kind: Kind, specified: str) -> tuple[Step, ...] | None:
             steps.append(_parse_step(ops(kind, "each"), parts["each"]))
         if parts["aggregate"] != "the list":
             steps.append(_parse_step(ops(kind, "aggregate"), parts["aggregate"]))
-    found = tuple(step for step in steps if step is not None)
-    return found if len(found) == len(steps) else None
+    results = tuple(step for step in steps if step is not None)
+    return results if len(results) == len(steps) else None
 
 
 def _parse_step(choices: tuple[Op, ...], phrase: str) -> Step | None:
     for op in choices:
-        found = _pattern(op.phrase).fullmatch(phrase)
-        if found is None:
+        result = _pattern(op.phrase).fullmatch(phrase)
+        if result is None:
             continue
-        constant = next((k for k in op.constants if str(k) == found.groupdict().get("k")), None)
+        constant = next((k for k in op.constants if str(k) == result.groupdict().get("k")), None)
         if constant is not None or not op.constants:
             return Step(op, constant)
     return None

@@ -9,7 +9,7 @@ from backtalk.worlds.programs.generator import ProgramGenerator
 from backtalk.worlds.programs.phrases import RULES, Manner
 from backtalk.worlds.programs.scoring import WEIGHTS, judge_program
 from backtalk.worlds.programs.task import ProgramTask, draw_task, parse_task
-from backtalk.worlds.world import Assessment, Chance, ErrorRates, Issue, Rule, World, mend, world
+from backtalk.worlds.world import Assessment, ErrorRates, Issue, Rng, Rule, World, mend, world
 
 _MOST_TRIES = 6
 
@@ -24,9 +24,9 @@ class ProgramsWorld(World[ProgramTask]):
     max_tokens: ClassVar[int] = 112
     rules = RULES
 
-    def draw(self, chance: Chance, *, unusual: bool) -> ProgramTask:
+    def draw(self, rng: Rng, *, unusual: bool) -> ProgramTask:
         """Return a request; an unusual one is on arguments that no feedback is about."""
-        return draw_task(chance, unusual=unusual)
+        return draw_task(rng, unusual=unusual)
 
     def parse(self, text: str) -> ProgramTask | None:
         """Return the request that a text states, if it is one."""
@@ -40,11 +40,9 @@ class ProgramsWorld(World[ProgramTask]):
         """Return the truth about a program, which is run in a sandbox."""
         return judge_program(task, text, _manner(rules))
 
-    def compose(
-        self, task: ProgramTask, rules: Sequence[Rule], chance: Chance, care: ErrorRates
-    ) -> str:
+    def compose(self, task: ProgramTask, rules: Sequence[Rule], rng: Rng, care: ErrorRates) -> str:
         """Return a program of a writer who follows these rules."""
-        return ProgramGenerator(task, _manner(rules), chance, care).write()
+        return ProgramGenerator(task, _manner(rules), rng, care).write()
 
     def ideal(self, task: ProgramTask, rules: Sequence[Rule] = ()) -> str:
         """Return the right program."""
@@ -59,12 +57,12 @@ class ProgramsWorld(World[ProgramTask]):
         given = " and ".join(task.arguments)
         return f"I meant that f takes {given} and gives back {task.specified}."
 
-    def mislead(self, task: ProgramTask, text: str, chance: Chance) -> Issue | None:
+    def mislead(self, task: ProgramTask, text: str, rng: Rng) -> Issue | None:
         """Return advice to write what another specification asks for."""
         true = self.judge(task, text, ())
         told = {fault.start for fault in true.faults}
         others = [other for other in task.near() if other.arguments == task.arguments]
-        for place in chance.permutation(len(others))[:_MOST_TRIES]:
+        for place in rng.permutation(len(others))[:_MOST_TRIES]:
             for fault in self.judge(others[place], text, ()).faults:
                 misled = fault.aspect == "correct" and fault.start not in told
                 if misled and self.judge(task, mend(text, [fault]), ()).utility < true.utility:

@@ -28,8 +28,8 @@ class Wanted:
     def right(self, line: Line) -> bool:
         """Return whether a line of that role says what it should, however it is set out."""
         if self.role == "step":
-            found = line.step
-            return found is not None and self.same(found)
+            result = line.step
+            return result is not None and self.same(result)
         return line.value == self.value if self.role == "last" else True
 
     def same(self, found: Step) -> bool:
@@ -58,8 +58,8 @@ def wanted_lines(task: SumTask, layout: Layout) -> tuple[Wanted, ...]:
     lines = [Wanted("opening", OPENING)] if layout.opening else []
     if layout.working:
         lines += [
-            Wanted("step", layout.step(place, step), place, values)
-            for place, (step, values) in enumerate(zip(task.steps, task.values, strict=True))
+            Wanted("step", layout.step(index, step), index, values)
+            for index, (step, values) in enumerate(zip(task.steps, task.values, strict=True))
         ]
     last = layout.last(task.answer, task.thing)
     lines.append(Wanted("last", last, value=task.answer, lead=layout.lead))
@@ -129,8 +129,8 @@ class Aligned:
         if wanted.role == "last":
             parts = (right, 0, 1, 0, 0, line.whole and _begins(line, wanted.lead))
         elif wanted.role == "step":
-            found = line.step
-            near = alike(wanted.nearest(found), found) if found else 0
+            result = line.step
+            near = alike(wanted.nearest(result), result) if result else 0
             parts = (0, right, 0, 1, near, self._set_out(wanted, line))
         else:
             parts = (0, 0, 0, 1, 0, 0)

@@ -23,20 +23,20 @@ class Checked:
 def check_pair(task: SumTask, aligned: Aligned, at: int) -> Checked:
     """Return what is wrong with the step that stands for a wanted line."""
     wanted, line = aligned.wanted[at], aligned.lines[aligned.pairs[at]]
-    found, nth = line.step, f"Step {wanted.place + 1}"
-    if found is None:
+    result, nth = line.step, f"Step {wanted.place + 1}"
+    if result is None:
         return Checked("wrong", "unfinished", f"{nth} is not finished.")
     if wanted.right(line):
         return Checked("right", "", "")
-    expected = wanted.nearest(found)
+    expected = wanted.nearest(result)
     carried = _carried(task, aligned, at)
-    if carried is not None and carried.same(found):
+    if carried is not None and carried.same(result):
         return Checked("follows", "follows", f"{nth} follows from a wrong step.")
-    if found[:3] == expected[:3] or (
-        carried is not None and found[:3] == carried.nearest(found)[:3]
+    if result[:3] == expected[:3] or (
+        carried is not None and result[:3] == carried.nearest(result)[:3]
     ):
         return Checked("wrong", "wrong-result", f"{nth} is worked out wrongly.")
-    if found[1] != expected[1]:
+    if result[1] != expected[1]:
         return Checked("wrong", "wrong-operation", f"{nth} does the wrong thing.")
     return Checked("wrong", "wrong-number", f"{nth} takes a wrong number.")
 
@@ -44,11 +44,11 @@ def check_pair(task: SumTask, aligned: Aligned, at: int) -> Checked:
 def _carried(task: SumTask, aligned: Aligned, at: int) -> Wanted | None:
     """Return the step as it would be, rightly done from the wrong one before it."""
     before = aligned.pairs.get(at - 1)
-    found = aligned.lines[before].step if before is not None else None
+    outcome = aligned.lines[before].step if before is not None else None
     place = aligned.wanted[at].place
-    if found is None or place == 0 or found[3] == task.values[place - 1][3]:
+    if outcome is None or place == 0 or outcome[3] == task.values[place - 1][3]:
         return None
-    left, operation, right = task.moves[place].step(found[3])
+    left, operation, right = task.moves[place].step(outcome[3])
     result = work_out(left, operation, right)
     step: Step | None = None if result is None else (left, operation, right, result)
     return Wanted("step", "", place, step) if step else None

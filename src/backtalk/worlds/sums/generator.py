@@ -8,7 +8,7 @@ from dataclasses import replace
 from backtalk.worlds.generator import TaskGenerator
 from backtalk.worlds.sums.phrases import CLOSING, DONT_KNOW, LEADS, NEEDLESS, OPENING, Layout
 from backtalk.worlds.sums.task import LARGEST, Move, SumTask, near, work_out
-from backtalk.worlds.world import Chance, ErrorRates
+from backtalk.worlds.world import ErrorRates, Rng
 
 _OTHER = {"+": "-", "-": "+", "*": "+", "/": "-"}
 """Which operation is taken for which by mistake."""
@@ -17,8 +17,8 @@ _OTHER = {"+": "-", "-": "+", "*": "+", "/": "-"}
 class AnswerGenerator(TaskGenerator[SumTask, Layout]):
     """Writes one answer."""
 
-    def __init__(self, task: SumTask, manner: Layout, chance: Chance, care: ErrorRates) -> None:
-        super().__init__(task, manner, chance, care)
+    def __init__(self, task: SumTask, manner: Layout, rng: Rng, care: ErrorRates) -> None:
+        super().__init__(task, manner, rng, care)
         self._layout = self._as_understood(manner)
 
     def write(self) -> str:
@@ -50,31 +50,35 @@ class AnswerGenerator(TaskGenerator[SumTask, Layout]):
             yield extra
         if not self._happens(care.omissions / 4):
             if self._happens(care.wrong_facts / 3):
-                answer = near(answer, self._chance)
+                answer = near(answer, self._probability)
             yield layout.last(answer, self._task.thing)
             if layout.closing:
                 yield CLOSING
 
     def _working(self, steps: Sequence[str], extra: str) -> Iterator[str]:
-        gap = int(self._chance.integers(len(steps))) if self._happens(self._care.omissions) else -1
+        gap = (
+            int(self._probability.integers(len(steps)))
+            if self._happens(self._care.omissions)
+            else -1
+        )
         halfway = self._happens(0.3)
-        behind = int(self._chance.integers(len(steps))) if extra else -1
-        for place, step in enumerate(steps):
-            if place != gap:
-                yield self._layout.step(place, step)
+        behind = int(self._probability.integers(len(steps))) if extra else -1
+        for index, step in enumerate(steps):
+            if index != gap:
+                yield self._layout.step(index, step)
             elif halfway:
-                yield self._layout.number(place) + step[: step.index("=")].rstrip()
-            if place == behind:
-                yield extra.format(step=self._layout.step(place, step))
+                yield self._layout.number(index) + step[: step.index("=")].rstrip()
+            if index == behind:
+                yield extra.format(step=self._layout.step(index, step))
 
     def _extra(self) -> str:
         """Return a line that nobody asked for; an empty place in it is for the step before it."""
-        kind = self._chance.random()
+        kind = self._probability.random()
         if kind < 0.4:
             return self._pick(list(NEEDLESS.values()))
         if kind < 0.6:
             return "{step}"
-        number, operand = self._task.start, int(self._chance.integers(1, 21))
+        number, operand = self._task.start, int(self._probability.integers(1, 21))
         if kind < 0.8:
             return self._layout.step(0, f"{number} + {operand} = {number + operand}")
         return f"{number} and {operand} or so"
@@ -82,13 +86,13 @@ class AnswerGenerator(TaskGenerator[SumTask, Layout]):
     def _worked_out(self) -> tuple[list[str], int]:
         """Return the steps as the writer does them, and what comes out."""
         so_far, steps = self._task.start, []
-        for place, move in enumerate(self._task.moves):
+        for index, move in enumerate(self._task.moves):
             right = _follow(so_far, [move])
             if right is None:
                 break
             taken, result = move, right
             if self._happens(self._care.wrong_facts * 0.45):
-                taken, result = self._slip(so_far, move, right, self._task.moves[place + 1 :])
+                taken, result = self._slip(so_far, move, right, self._task.moves[index + 1 :])
             left, operation, operand = taken.step(so_far)
             steps.append(f"{left} {operation} {operand} = {result}")
             so_far = result
@@ -97,13 +101,13 @@ class AnswerGenerator(TaskGenerator[SumTask, Layout]):
     def _slip(self, so_far: int, move: Move, right: int, later: Sequence[Move]) -> tuple[Move, int]:
         """Return a step taken or worked out wrongly, where the later ones can follow from it."""
         other = replace(move, operation=_OTHER[move.operation])
-        nearby = replace(move, operand=max(1, near(move.operand, self._chance)))
+        nearby = replace(move, operand=max(1, near(move.operand, self._probability)))
         tries: list[tuple[Move, int | None]] = [
-            (move, near(right, self._chance)),
+            (move, near(right, self._probability)),
             (other, _follow(so_far, [other])),
             (nearby, _follow(so_far, [nearby])),
         ]
-        for taken, result in (tries[at] for at in self._chance.permutation(len(tries))):
+        for taken, result in (tries[at] for at in self._probability.permutation(len(tries))):
             if result not in {None, right} and _follow(result, later) is not None:
                 return taken, result
         return move, right

@@ -62,7 +62,7 @@ class Line:
 
 def read_answer(text: str) -> tuple[Line, ...]:
     """Return the lines of an answer that are not blank."""
-    return tuple(_line(text, *_trimmed(found)) for found in _LINE.finditer(text))
+    return tuple(_line(text, *_trimmed(result)) for result in _LINE.finditer(text))
 
 
 def _trimmed(found: re.Match[str]) -> tuple[int, int]:

@@ -20,8 +20,8 @@ def judge_answer(task: SumTask, text: str, layout: Layout) -> Assessment:
     """Return the truth about an answer that is to be set out like that."""
     lines = read_answer(text)
     aligned = Aligned(wanted_lines(task, layout), lines, layout)
-    found = Judged(task, layout, aligned, text).faults()
-    faults = tuple(sorted(found, key=lambda fault: (fault.start, fault.end)))
+    result = Judged(task, layout, aligned, text).faults()
+    faults = tuple(sorted(result, key=lambda fault: (fault.start, fault.end)))
     in_full = aligned
     if not layout.working:
         shown = replace(layout, working=True)
@@ -62,7 +62,7 @@ def _complete(task: SumTask, aligned: Aligned) -> float:
 def _manner(task: SumTask, aligned: Aligned) -> float:
     """Return the mean over the seven things that standing instructions are about."""
     layout, count = aligned.layout, len(task.moves)
-    found = aligned.last[1].found if aligned.last else None
+    result = aligned.last[1].found if aligned.last else None
     roles = [line.role for line in aligned.lines]
     wanted = {aligned.wanted[at].role for at in aligned.pairs}
     if layout.working:
@@ -72,12 +72,12 @@ def _manner(task: SumTask, aligned: Aligned) -> float:
             float(bool(aligned.steps)),
         ]
     else:
-        steps = [float(found is not None)] * 2 + [max(0, 1 - roles.count("step") / count)]
+        steps = [float(result is not None)] * 2 + [max(0, 1 - roles.count("step") / count)]
     ends = [
         "opening" in wanted if layout.opening else "opening" not in roles,
         "closing" in wanted if layout.closing else "closing" not in roles,
-        found is not None and found["lead"] == layout.lead,
-        found is not None and found.groupdict().get("unit") == layout.unit_of(task.thing),
+        result is not None and result["lead"] == layout.lead,
+        result is not None and result.groupdict().get("unit") == layout.unit_of(task.thing),
     ]
     return sum([*steps, *ends]) / 7
 
@@ -86,14 +86,14 @@ def _trace(task: SumTask, aligned: Aligned) -> str:
     """Return what a program prints that compares values; layout is nothing to it."""
     told = []
     there = {wanted.place: (wanted, line) for wanted, line in aligned.steps}
-    for place, step in enumerate(task.steps if there else ()):
-        found = "nothing"
-        if place in there:
-            wanted, line = there[place]
+    for index, step in enumerate(task.steps if there else ()):
+        result = "nothing"
+        if index in there:
+            wanted, line = there[index]
             if wanted.right(line):
                 continue
-            found = line.written
-        told.append(f"step {place + 1}: expected {step}, found {found}")
+            result = line.written
+        told.append(f"step {index + 1}: expected {step}, found {result}")
     value = aligned.last[1].value if aligned.last else None
     if value != task.answer:
         told.append(f"expected {task.answer}, found {'nothing' if value is None else value}")

@@ -9,7 +9,7 @@ from functools import cached_property
 
 from backtalk.worlds.sums import phrases as language
 from backtalk.worlds.sums.phrases import BARE, PRONOUNS, THINGS, VERBS, Layout
-from backtalk.worlds.world import Chance, Rule
+from backtalk.worlds.world import Rng, Rule
 
 LARGEST = 99
 """No result is larger."""
@@ -26,9 +26,9 @@ def work_out(left: int, operation: str, right: int) -> int | None:
     return left // right if right and left % right == 0 else None
 
 
-def near(number: int, chance: Chance) -> int:
+def near(number: int, rng: Rng) -> int:
     """Return another number within bounds that one could take for this one by mistake."""
-    off = (1, -1, 2, -2, 10, -10)[chance.choice(6, p=(0.25, 0.25, 0.15, 0.15, 0.1, 0.1))]
+    off = (1, -1, 2, -2, 10, -10)[rng.choice(6, p=(0.25, 0.25, 0.15, 0.15, 0.1, 0.1))]
     return number + off if 0 <= number + off <= LARGEST else number - off
 
 
@@ -128,44 +128,44 @@ class SumTask:
         return fitting
 
 
-def draw_task(chance: Chance, *, unusual: bool) -> SumTask:
+def draw_task(rng: Rng, *, unusual: bool) -> SumTask:
     """Return a request at random; an unusual one halves, or is of level 5."""
     while True:
-        halves = unusual and chance.random() < 0.5
-        count = 6 if unusual and not halves else int(chance.integers(2, 6))
-        task = _draw(chance, count, "/" if halves else "*")
+        halves = unusual and rng.random() < 0.5
+        count = 6 if unusual and not halves else int(rng.integers(2, 6))
+        task = _draw(rng, count, "/" if halves else "*")
         if task is not None and (not halves or any(m.operation == "/" for m in task.moves)):
             return task
 
 
-def _draw(chance: Chance, count: int, rare: str) -> SumTask | None:
+def _draw(rng: Rng, count: int, rare: str) -> SumTask | None:
     """Return a request of so many steps, or ``None`` where the numbers drawn allow none.
 
     The rare operation, a product or a halving, occurs once at most; in an expression it is the
     first step, so that every step continues from the one before it.
     """
-    thing = (*THINGS, "")[chance.integers(len(THINGS) + 1)]
-    so_far = start = int(chance.integers(2, 21))
-    place = int(chance.integers(count)) if thing else 0
-    if chance.random() < 0.4 and rare == "*":
+    thing = (*THINGS, "")[rng.integers(len(THINGS) + 1)]
+    so_far = start = int(rng.integers(2, 21))
+    place = int(rng.integers(count)) if thing else 0
+    if rng.random() < 0.4 and rare == "*":
         place = count
     moves: list[Move] = []
     for at in range(count):
-        before = not thing and at == 1 and place == 0 and bool(chance.random() < 0.5)
-        operation = rare if at == place else "+-"[chance.integers(2)]
+        before = not thing and at == 1 and place == 0 and bool(rng.random() < 0.5)
+        operation = rare if at == place else "+-"[rng.integers(2)]
         if operation in "+-":
-            operand = int(chance.integers(1, 21))
+            operand = int(rng.integers(1, 21))
         else:
-            operand = int(chance.integers(2, 6)) if rare == "*" else 2
+            operand = int(rng.integers(2, 6)) if rare == "*" else 2
         verbs = VERBS[operation]
-        verb = verbs[chance.integers(len(verbs))] if thing else ""
+        verb = verbs[rng.integers(len(verbs))] if thing else ""
         moves.append(Move(operation, operand, verb, before))
         result = work_out(*moves[-1].step(so_far))
         if result is None or not 0 <= result <= LARGEST or (operation == "*" and not so_far):
             return None
         so_far = result
     names = tuple(PRONOUNS)
-    name = names[chance.integers(len(names))] if thing else ""
+    name = names[rng.integers(len(names))] if thing else ""
     return SumTask(name, thing, start, tuple(moves))
 
 
@@ -184,16 +184,16 @@ _VERBS = tuple(
 
 def parse_task(text: str) -> SumTask | None:
     """Return the request that a text states, if it is one."""
-    found = _STORY.fullmatch(text)
-    if found:
-        told = re.split(r", | and ", found["told"])
+    result = _STORY.fullmatch(text)
+    if result:
+        told = re.split(r", | and ", result["told"])
         moves = [move for phrase in told if (move := _move(phrase))]
-        task = SumTask(found["name"], found["thing"], int(found["start"]), tuple(moves))
+        task = SumTask(result["name"], result["thing"], int(result["start"]), tuple(moves))
         return task if _possible(task) and task.text == text else None
-    found = _EXPRESSION.fullmatch(text)
-    if found is None:
+    result = _EXPRESSION.fullmatch(text)
+    if result is None:
         return None
-    told = found["told"].split(" ")
+    told = result["told"].split(" ")
     numbers, signs = [int(number) for number in told[::2]], told[1::2]
     moves = [Move(sign, number) for sign, number in zip(signs, numbers[1:], strict=True)]
     start = numbers[0]
@@ -207,9 +207,9 @@ def parse_task(text: str) -> SumTask | None:
 
 def _move(phrase: str) -> Move | None:
     for operation, verb, pattern in _VERBS:
-        found = pattern.fullmatch(phrase)
-        if found:
-            return Move(operation, int(found.groupdict().get("operand", 2)), verb)
+        result = pattern.fullmatch(phrase)
+        if result:
+            return Move(operation, int(result.groupdict().get("operand", 2)), verb)
     return None
 
 

@@ -10,7 +10,7 @@ from backtalk.worlds.sums.generator import AnswerGenerator
 from backtalk.worlds.sums.phrases import BARE, RULES
 from backtalk.worlds.sums.scoring import WEIGHTS, ideal_answer, judge_answer
 from backtalk.worlds.sums.task import SumTask, draw_task, parse_task
-from backtalk.worlds.world import Assessment, Chance, ErrorRates, Issue, Rule, World, world
+from backtalk.worlds.world import Assessment, ErrorRates, Issue, Rng, Rule, World, world
 
 
 @world
@@ -23,9 +23,9 @@ class SumsWorld(World[SumTask]):
     max_tokens: ClassVar[int] = 108
     rules = RULES
 
-    def draw(self, chance: Chance, *, unusual: bool) -> SumTask:
+    def draw(self, rng: Rng, *, unusual: bool) -> SumTask:
         """Return a request; an unusual one has six steps, or halves something."""
-        return draw_task(chance, unusual=unusual)
+        return draw_task(rng, unusual=unusual)
 
     def parse(self, text: str) -> SumTask | None:
         """Return the request that a text states, if it is one."""
@@ -39,11 +39,9 @@ class SumsWorld(World[SumTask]):
         """Return the truth about an answer."""
         return judge_answer(task, text, task.layout(rules))
 
-    def compose(
-        self, task: SumTask, rules: Sequence[Rule], chance: Chance, care: ErrorRates
-    ) -> str:
+    def compose(self, task: SumTask, rules: Sequence[Rule], rng: Rng, care: ErrorRates) -> str:
         """Return an answer of a writer who follows these rules."""
-        return AnswerGenerator(task, task.layout(rules), chance, care).write()
+        return AnswerGenerator(task, task.layout(rules), rng, care).write()
 
     def ideal(self, task: SumTask, rules: Sequence[Rule] = ()) -> str:
         """Return an answer without fault."""
@@ -61,9 +59,9 @@ class SumsWorld(World[SumTask]):
         told = ", ".join(_IN_SHORT[move.operation].format(move.operand) for move in task.moves)
         return f"I meant: {task.start} {task.thing}, {told}. How many is that?"
 
-    def mislead(self, task: SumTask, text: str, chance: Chance) -> Issue | None:
+    def mislead(self, task: SumTask, text: str, rng: Rng) -> Issue | None:
         """Return advice to spoil a right step or the right answer."""
-        return mislead_about(task, text, chance)
+        return mislead_about(task, text, rng)
 
 
 _IN_SHORT = {"+": "{} more", "-": "{} fewer", "*": "times {}", "/": "half of that"}

@@ -25,8 +25,8 @@ def main() -> None:
     parser.add_argument("--tokens", type=int, help="how many it reads; as the package's by default")
     parser.add_argument("--into", type=Path, help="the folder to write, the package's by default")
     given = parser.parse_args()
-    usual = RECIPES[given.world]
-    recipe = replace(usual, seed=given.seed, tokens=given.tokens or usual.tokens)
+    default = RECIPES[given.world]
+    recipe = replace(default, seed=given.seed, tokens=given.tokens or default.tokens)
 
     def report(tokens: int, loss: float) -> None:
         print(f"{tokens:>12,} tokens  loss {loss:.4f}", flush=True)  # noqa: T201 - a command

@@ -17,7 +17,7 @@ import numpy as np
 from backtalk.feedback import Message
 from backtalk.worlds import skills
 from backtalk.worlds.skills import Chat
-from backtalk.worlds.world import Chance, ErrorRates, Issue, Rule, Split, World, mend, split_of
+from backtalk.worlds.world import ErrorRates, Issue, Rng, Rule, Split, World, mend, split_of
 
 _BANK = 4_000
 """How many drafts are kept to be used again."""
@@ -99,7 +99,7 @@ class CurriculumGenerator:
 
     def __init__(self, world: World[Any], *, seed: int = 0, mixture: Mixture = MIXTURE) -> None:
         self._world = world
-        self._chance = np.random.default_rng([seed, 7])
+        self._probability = np.random.default_rng([seed, 7])
         self._mixture = mixture
         self._rules = taught_rules(world)
         self._drafts: deque[_Draft] = deque(maxlen=_BANK)
@@ -115,13 +115,13 @@ class CurriculumGenerator:
         """Yield so many conversations; every message of the assistant is to be learned."""
         names = list(self._skills)
         shares = np.array([getattr(self._mixture, name) for name in names])
-        for place in self._chance.choice(len(names), count, p=shares / shares.sum()):
+        for place in self._probability.choice(len(names), count, p=shares / shares.sum()):
             yield self._skills[names[place]]()
 
     def _task(self) -> Any:
         unusual = self._happens(0.1)
         while True:
-            task = self._world.draw(self._chance, unusual=unusual)
+            task = self._world.draw(self._probability, unusual=unusual)
             if unusual or split_of(task.text) == "train":
                 return task
 
@@ -151,13 +151,13 @@ class CurriculumGenerator:
 
     def _draft(self) -> _Draft:
         if self._drafts and self._happens(self._mixture.again):
-            return self._drafts[int(self._chance.integers(len(self._drafts)))]
+            return self._drafts[int(self._probability.integers(len(self._drafts)))]
         task = self._task()
         rules = self._rules_for(task)
         guidance, care = self._guidance()
         told = " ".join([*guidance, *(rule.text for rule in rules)])
         system = (Message.system(told),) if told else ()
-        text = self._world.write(task, self._chance, care, rules)
+        text = self._world.write(task, self._probability, care, rules)
         draft = _Draft(task, rules, (*system, Message.user(task.text)), text)
         if self._mixture.again:
             self._drafts.append(draft)
@@ -171,18 +171,18 @@ class CurriculumGenerator:
         made = self._draft()
         prompt, draft = made.prompt, made.text
         faults = self._world.assess(prompt, draft).faults
-        luck = self._chance.random()
-        if luck < 0.15:
-            wrong = self._world.mislead(made.task, draft, self._chance)
+        rng = self._probability.random()
+        if rng < 0.15:
+            wrong = self._world.mislead(made.task, draft, self._probability)
             if wrong is not None:
                 return self._refined(prompt, draft, wrong.advice, (wrong,))
-        if not faults or luck > 0.9:
+        if not faults or rng > 0.9:
             changed = (self._one(faults),) if faults and self._happens(0.3) else ()
             return self._refined(prompt, draft, self._one(skills.VAGUE), changed)
         fault = self._one(faults)
-        if luck > 0.8:
+        if rng > 0.8:
             return self._refined(prompt, draft, fault.said, (fault,))
-        if luck > 0.65:
+        if rng > 0.65:
             named = faults[: skills.NAMED_FAULTS]
             critique = " ".join(dict.fromkeys(one.advice for one in named))
             return self._refined(prompt, draft, critique, named)
@@ -201,7 +201,7 @@ class CurriculumGenerator:
         draft = self._draft()
         prompt, a = draft.prompt, draft.text
         b = draft.second or self._world.write(
-            draft.task, self._chance, self._mixture.care, draft.rules
+            draft.task, self._probability, self._mixture.care, draft.rules
         )
         draft.second = b
         said = skills.verdict(self._world.assess(prompt, a), self._world.assess(prompt, b))
@@ -211,18 +211,18 @@ class CurriculumGenerator:
         examples: list[str] | None = None
         while examples is None:
             rule = self._one(self._rules)
-            examples = rule_examples(self._world, rule, self._chance)
+            examples = rule_examples(self._world, rule, self._probability)
         return (*skills.to_find_rule(examples), Message.assistant(rule.text))
 
     def _happens(self, probability: float) -> bool:
-        return bool(self._chance.random() < probability)
+        return bool(self._probability.random() < probability)
 
     def _one(self, choices: Any) -> Any:
-        return choices[self._chance.integers(len(choices))]
+        return choices[self._probability.integers(len(choices))]
 
 
 def rule_examples(
-    world: World[Any], rule: Rule, chance: Chance, *, split: Split = "train", count: int = 3
+    world: World[Any], rule: Rule, rng: Rng, *, split: Split = "train", count: int = 3
 ) -> list[str] | None:
     """Return faultless answers to prompts of a split that show a rule, one outside its scope.
 
@@ -232,27 +232,25 @@ def rule_examples(
     examples: list[str] = []
     for place in range(count):
         inside = rule.scope == "all" or place < count - 1
-        example = _example(world, rule, chance, split=split, inside=inside)
+        example = _example(world, rule, rng, split=split, inside=inside)
         if example is None:
             return None
         examples.append(example)
-    return [examples[place] for place in chance.permutation(count)]
+    return [examples[place] for place in rng.permutation(count)]
 
 
 _TRIES = 60
 
 
-def _example(
-    world: World[Any], rule: Rule, chance: Chance, *, split: Split, inside: bool
-) -> str | None:
+def _example(world: World[Any], rule: Rule, rng: Rng, *, split: Split, inside: bool) -> str | None:
     """Return an answer in the scope of a rule that shows it, or one outside; ``None`` if none."""
     for _ in range(_TRIES):
-        task = world.draw(chance, unusual=False)
+        task = world.draw(rng, unusual=False)
         if split_of(task.text) != split or world.applies(rule, task) != inside:
             continue
-        usual, ruled = world.ideal(task), world.ideal(task, (rule,))
+        default, ruled = world.ideal(task), world.ideal(task, (rule,))
         if not inside:
-            return world.example(task, usual)
-        if usual != ruled:
+            return world.example(task, default)
+        if default != ruled:
             return world.example(task, ruled)
     return None

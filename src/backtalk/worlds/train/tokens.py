@@ -67,7 +67,7 @@ def as_tokens(tokenizer: Any, lessons: Sequence[Chat]) -> list[Lesson]:
     encoded = iter(tokenizer.backend_tokenizer.encode_batch_fast(texts))
     role_ids = {role[2:-2]: tokenizer.convert_tokens_to_ids(role) for role in ROLES}
     end = tokenizer.eos_token_id
-    found = []
+    results = []
     for chat in lessons:
         tokens: list[int] = []
         learned: list[bool] = []
@@ -75,5 +75,5 @@ def as_tokens(tokenizer: Any, lessons: Sequence[Chat]) -> list[Lesson]:
             ids = next(encoded).ids
             tokens += [role_ids[message.role], *ids, end]
             learned += [False] + [message.role == "assistant"] * (len(ids) + 1)
-        found.append(Lesson(tokens, learned))
-    return found
+        results.append(Lesson(tokens, learned))
+    return results

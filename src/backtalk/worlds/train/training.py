@@ -107,8 +107,8 @@ def train(world: World[Any], recipe: Recipe, *, report: Callable[[int, float], N
     for step, (tokens, labels) in enumerate(batches):
         share = min(read / recipe.tokens, 1.0)
         scale = min((step + 1) / recipe.warm_up, 0.5 * (1 + math.cos(math.pi * share)))
-        for optimiser, usual in zip(optimisers, rates, strict=True):
-            for group, rate in zip(optimiser.param_groups, usual, strict=True):
+        for optimiser, default in zip(optimisers, rates, strict=True):
+            for group, rate in zip(optimiser.param_groups, default, strict=True):
                 group["lr"] = rate * scale
         loss = _loss(model, tokens, labels)
         loss.backward()  # type: ignore[no-untyped-call]
@@ -180,7 +180,7 @@ def _batches(
     teacher: CurriculumGenerator, tokenizer: Any, recipe: Recipe
 ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
     """Yield tokens and labels without end; lessons alike in length share a batch."""
-    chance = np.random.default_rng([recipe.seed, 11])
+    rng = np.random.default_rng([recipe.seed, 11])
     device = "cuda" if torch.cuda.is_available() else "cpu"
 
     def prepare() -> list[list[Lesson]]:
@@ -191,7 +191,7 @@ def _batches(
         while True:
             batches = coming.result()
             coming = beside.submit(prepare)
-            for place in chance.permutation(len(batches)):
+            for place in rng.permutation(len(batches)):
                 yield _padded(batches[place], device)
 
 

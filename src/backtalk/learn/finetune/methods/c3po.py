@@ -126,14 +126,14 @@ def standing_rules(feedback: TrainingSet) -> tuple[list[Standing], int]:
 
     An instruction that was given without a scope, on no interaction, holds for every prompt.
     """
-    found: dict[str, Standing] = {}
+    results: dict[str, Standing] = {}
     personal = 0
     for prompt, said in _instructions(feedback):
         scope = said.scope
         if scope.users:
             personal += 1
             continue
-        rule = found.setdefault(said.text, Standing(said.text))
+        rule = results.setdefault(said.text, Standing(said.text))
         inside = [as_prompt(text) for text in scope.inside]
         if prompt is not None:
             inside.append(prompt)
@@ -141,10 +141,10 @@ def standing_rules(feedback: TrainingSet) -> tuple[list[Standing], int]:
             own.update({prompt_key(one): one for one in texts if in_split(one, feedback.split)})
         rule.everywhere |= not (scope.where or scope.inside or scope.outside)
     everything = {prompt_key(one): one for one in feedback.prompts()}
-    for rule in found.values():
+    for rule in results.values():
         if rule.everywhere:
             rule.inside = {**everything, **rule.inside}
-    return [*found.values()], personal
+    return [*results.values()], personal
 
 
 def _instructions(feedback: TrainingSet) -> Iterator[tuple[Chat | None, Instruction]]:

@@ -118,12 +118,12 @@ def coded(feedback: TrainingSet) -> list[Coded]:
         prompts.setdefault(key, one.prompt)
         name = "good" if one.aspect == OVERALL else one.aspect
         votes[key, one.completion][name] += one.weight if one.good else -one.weight
-    found = []
+    results = []
     for (key, completion), counted in votes.items():
         aspects = {name: vote > 0 for name, vote in sorted(counted.items()) if vote != 0}
         if aspects:
-            found.append(Coded(prompts[key], completion, aspects))
-    return found
+            results.append(Coded(prompts[key], completion, aspects))
+    return results
 
 
 def best_codes(feedback: TrainingSet) -> str:
@@ -147,8 +147,8 @@ async def propensity_weights(
         has = np.array([examples[i].aspects[name] for i in rows])
         model = _classifier(vectors[rows], has)
         if model is not None:
-            chances = model.predict_proba(vectors[rows])[:, 1]
-            given = np.where(has, chances, 1 - chances)
+            probabilities = model.predict_proba(vectors[rows])[:, 1]
+            given = np.where(has, probabilities, 1 - probabilities)
             logs[rows] += np.log(np.where(has, has.mean(), 1 - has.mean())) - np.log(given)
     weights = np.exp(np.clip(logs, -np.log(heaviest), np.log(heaviest)))
     return np.asarray(weights / weights.mean())
@@ -175,12 +175,12 @@ async def _turned_round(
         rows = [i for i, one in enumerate(examples) if name in one.aspects]
         has = np.array([examples[i].aspects[name] for i in rows])
         models[name] = _classifier(vectors[rows], has)
-    chance = np.random.default_rng([work.run.seed, 13])
+    rng = np.random.default_rng([work.run.seed, 13])
     asked: list[Coded] = []
     for one in examples if count else ():
         free = [name for name in one.aspects if models[name] is not None]
         if free:
-            name = free[int(chance.integers(len(free)))]
+            name = free[int(rng.integers(len(free)))]
             turned = {**one.aspects, name: not one.aspects[name]}
             asked.append(Coded(one.prompt, one.completion, turned))
     drawn = await work.sample(
@@ -189,7 +189,7 @@ async def _turned_round(
         policies=[with_system_suffix(work.policy, wording.codes(one.aspects)) for one in asked],
         seed=6,
     )
-    found = []
+    results = []
     for one, own in zip(asked, drawn, strict=True):
         distinct = [text for text in dict.fromkeys(own) if text.strip()]
         if not distinct:
@@ -199,12 +199,12 @@ async def _turned_round(
         for name, wanted in one.aspects.items():
             if models[name] is not None:
                 fits &= models[name].predict(read) == wanted
-        found += [
+        results += [
             Coded(one.prompt, text, one.aspects)
             for text, fit in zip(distinct, fits.tolist(), strict=True)
             if fit
         ]
-    return found
+    return results
 
 
 serve_with_prompt("fast", best_codes)

@@ -98,13 +98,13 @@ async def ilf(
     """
     goal = find_objective("sft").bind()
     views = work.feedback.views(CritiqueView)
-    found = await refinements(
+    results = await refinements(
         work, views, samples=samples, judge=judge, embedder=embedder, refiner=refiner
     )
 
     def make(encoder: Encoder) -> list[TrainingTask]:
-        encoder.left_out["critiques without a refinement"] += sum(one is None for one in found)
-        parts = [TrainingTask("refinements", goal, _examples(encoder, views, found))]
+        encoder.left_out["critiques without a refinement"] += sum(one is None for one in results)
+        parts = [TrainingTask("refinements", goal, _examples(encoder, views, results))]
         if with_edits:
             edits = [view.refinement for view in views]
             parts.append(TrainingTask("edits", goal, _examples(encoder, views, edits)))
@@ -290,11 +290,11 @@ async def self_evolution(
 async def evolved(work: MethodContext, prompts: Sequence[Chat]) -> list[tuple[Chat, str]]:
     """Return the policy's answers in which it finds nothing wrong, refined once where it did."""
     drafts = _first(prompts, await work.sample(prompts, 1, seed=2))
-    found, faulty = await _found_right(work, drafts, seed=3)
+    result, faulty = await _found_right(work, drafts, seed=3)
     asked = [wording.to_refine(*one) for one in faulty]
     refined = _first([prompt for prompt, _, _ in faulty], await work.sample(asked, 1, seed=4))
     mended, _ = await _found_right(work, refined, seed=5)
-    return [*found, *mended]
+    return [*result, *mended]
 
 
 async def _found_right(
@@ -400,10 +400,10 @@ def by_difficulty(
         for key in has
     }
     order = sorted(ease, key=lambda key: (-ease[key], key))
-    found = {}
-    for place, key in enumerate(order):
-        wanted = 3 * place // len(order)
-        found[key] = min(
+    results = {}
+    for index, key in enumerate(order):
+        wanted = 3 * index // len(order)
+        results[key] = min(
             has[key], key=lambda name: (abs(_GROUPS.index(name) - wanted), _GROUPS.index(name))
         )
-    return found
+    return results

@@ -98,17 +98,17 @@ async def chain_of_hindsight(
     by_kind = work.feedback.by_kind(Pair)
 
     def make(encoder: Encoder) -> list[TrainingTask]:
-        chance = np.random.default_rng([work.run.seed, 5])
-        found = []
+        rng = np.random.default_rng([work.run.seed, 5])
+        results = []
         for kind, pairs in by_kind.items():
             trees: list[PromptTree | None] = []
             for best_first in chains(pairs, longest):
-                chain = best_first if chance.random() < 0.5 else best_first.reversed()
-                for good, prompt, text in chain.links(forget, chance):
+                chain = best_first if rng.random() < 0.5 else best_first.reversed()
+                for good, prompt, text in chain.links(forget, rng):
                     own = conditioned_encoder(encoder, work.policy, wording.condition(good))
                     trees.append(own.tree(prompt, [Text(text)], weight=chain.weight))
-            found.append(TrainingTask(kind, goal, kept(trees)))
-        return found
+            results.append(TrainingTask(kind, goal, kept(trees)))
+        return results
 
     return make
 
@@ -127,17 +127,17 @@ class Chain:
         """Return the chain from its other end."""
         return Chain(self.prompt, self.texts[::-1], not self.falls, self.weight)
 
-    def links(self, forget: float, chance: np.random.Generator) -> Iterator[tuple[bool, Chat, str]]:
+    def links(self, forget: float, rng: np.random.Generator) -> Iterator[tuple[bool, Chat, str]]:
         """Yield whether each answer is a good one, what comes before it, and the answer.
 
         Words of the answers before it are left out at random.
         """
         prompt = self.prompt
-        for place, text in enumerate(self.texts):
-            yield self.falls == (place == 0), prompt, text
+        for index, text in enumerate(self.texts):
+            yield self.falls == (index == 0), prompt, text
             prompt = (
                 *prompt,
-                Message.assistant(_with_gaps(text, forget, chance)),
+                Message.assistant(_with_gaps(text, forget, rng)),
                 Message.user(wording.WORSE if self.falls else wording.BETTER),
             )
 
@@ -171,9 +171,9 @@ def chains(pairs: Sequence[Pair], longest: int) -> Iterator[Chain]:
                 yield Chain(own[0].prompt, tuple(texts), True, weight)
 
 
-def _with_gaps(text: str, forget: float, chance: np.random.Generator) -> str:
+def _with_gaps(text: str, forget: float, rng: np.random.Generator) -> str:
     words = re.findall(r"\s*\S+", text)
-    left = [word for word in words if chance.random() >= forget]
+    left = [word for word in words if rng.random() >= forget]
     return "".join(left or words)
 
 
@@ -205,7 +205,7 @@ async def hir(work: MethodContext, *, contrast: Factor = 0.0, aspect: str = OVER
             good: conditioned_encoder(encoder, work.policy, wording.condition(good))
             for good in (True, False)
         }
-        found = []
+        results = []
         for kind, labels in by_kind.items():
             trees: list[PromptTree | None] = []
             for one in labels:
@@ -216,8 +216,8 @@ async def hir(work: MethodContext, *, contrast: Factor = 0.0, aspect: str = OVER
                     text = Text(one.completion, float(follows))
                     own = told[one.good == follows]
                     trees.append(own.tree(one.prompt, [text], weight=one.weight))
-            found.append(TrainingTask(kind, goal, kept(trees)))
-        return found
+            results.append(TrainingTask(kind, goal, kept(trees)))
+        return results
 
     return make
 
@@ -258,13 +258,13 @@ def remarks(feedback: TrainingSet) -> list[Remark]:
         key = prompt_key(said.prompt), said.completion
         critiques[key].append(said)
         about.setdefault(key, said)
-    found = []
+    results = []
     for key, one in about.items():
         votes = sum(view.weight * (1 if view.good else -1) for view in labels[key])
         if votes == 0 and not critiques[key]:
             continue
         weights = [view.weight for view in (*labels[key], *critiques[key])]
-        found.append(
+        results.append(
             Remark(
                 one.prompt,
                 one.completion,
@@ -273,7 +273,7 @@ def remarks(feedback: TrainingSet) -> list[Remark]:
                 float(np.mean(weights)),
             )
         )
-    return found
+    return results
 
 
 def _behind_words(
@@ -324,9 +324,9 @@ async def dress(work: MethodContext, *, turns: bool = True) -> BuildTasks:
     refined = [one for one in work.feedback.views(CritiqueView) if one.refinement is not None]
 
     def make(encoder: Encoder) -> list[TrainingTask]:
-        found = [TrainingTask("answers", goal, _behind_words(work, encoder, said))]
+        results = [TrainingTask("answers", goal, _behind_words(work, encoder, said))]
         if not turns:
-            return found
+            return results
         praised = conditioned_encoder(encoder, work.policy, wording.PRAISED)
         trees: list[PromptTree | None] = []
         for one in refined:
@@ -334,7 +334,7 @@ async def dress(work: MethodContext, *, turns: bool = True) -> BuildTasks:
             asked = wording.to_refine(one.prompt, one.completion, one.critique)
             trees.append(encoder.tree(asked, better, weight=one.weight))
             trees.append(praised.tree(one.prompt, better, weight=one.weight))
-        return [*found, TrainingTask("refinements", goal, kept(trees))]
+        return [*results, TrainingTask("refinements", goal, kept(trees))]
 
     return make
 

@@ -18,7 +18,7 @@ from backtalk.learn.finetune.registration import MethodContext, training_method
 from backtalk.learn.finetune.segments import segments
 from backtalk.learn.finetune.trees import PairLabel, PromptTree, ResponseTokens
 
-Chance = np.random.Generator
+Rng = np.random.Generator
 Weight = Annotated[float, Field(ge=0)]
 Count = Annotated[int, Field(gt=0)]
 
@@ -46,7 +46,7 @@ async def i_orpo(work: MethodContext, *, ratio: Weight = 0.4, corrupted: Count =
     bound = find_objective("i-orpo").bind(ratio=ratio)
 
     def make(encoder: Encoder) -> list[TrainingTask]:
-        chance = np.random.default_rng([work.run.seed, 12])
+        rng = np.random.default_rng([work.run.seed, 12])
         parts = instruction_parts(prompts)
         return [
             TrainingTask(
@@ -56,7 +56,7 @@ async def i_orpo(work: MethodContext, *, ratio: Weight = 0.4, corrupted: Count =
                     tree
                     for one in own
                     for _ in range(corrupted)
-                    if (tree := _tree(encoder, one, parts, chance)) is not None
+                    if (tree := _tree(encoder, one, parts, rng)) is not None
                 ],
             )
             for kind, own in examples.items()
@@ -67,15 +67,15 @@ async def i_orpo(work: MethodContext, *, ratio: Weight = 0.4, corrupted: Count =
 
 def instruction_parts(prompts: Sequence[Chat]) -> list[list[str]]:
     """Return the different parts of prompts by their place; the first, the task, is left out."""
-    found: list[dict[str, None]] = []
+    results: list[dict[str, None]] = []
     for prompt in prompts:
-        for place, part in enumerate(segments(prompt[_asked(prompt)].text)[1:]):
-            found += [{}] * (place >= len(found))
-            found[place][part.strip()] = None
-    return [[*own] for own in found]
+        for index, part in enumerate(segments(prompt[_asked(prompt)].text)[1:]):
+            results += [{}] * (index >= len(results))
+            results[index][part.strip()] = None
+    return [[*own] for own in results]
 
 
-def corrupt(prompt: Chat, parts: Sequence[Sequence[str]], chance: Chance) -> Chat | None:
+def corrupt(prompt: Chat, parts: Sequence[Sequence[str]], rng: Rng) -> Chat | None:
     """Return a prompt with one part of another; ``None`` where it has no part to replace.
 
     Parameters
@@ -92,27 +92,27 @@ def corrupt(prompt: Chat, parts: Sequence[Sequence[str]], chance: Chance) -> Cha
     if len(own) < 2:
         return None
     there = {part.strip() for part in own}
-    place = 1 + int(chance.integers(len(own) - 1))
+    place = 1 + int(rng.integers(len(own) - 1))
     others = [part for part in parts[place - 1] if part not in there] or [
         part for same in parts for part in same if part not in there
     ]
     if not others:
         return None
-    other = others[int(chance.integers(len(others)))]
+    other = others[int(rng.integers(len(others)))]
     text = "".join([*own[:place], own[place].replace(own[place].strip(), other), *own[place + 1 :]])
     return (*prompt[:at], Message.user(text), *prompt[at + 1 :])
 
 
 def _asked(prompt: Chat) -> int:
     """Return the place of the last message of the user, or of the last one where there is none."""
-    places = [place for place, message in enumerate(prompt) if message.role == "user"]
+    places = [index for index, message in enumerate(prompt) if message.role == "user"]
     return places[-1] if places else len(prompt) - 1
 
 
 def _tree(
-    encoder: Encoder, example: SFTExample, parts: Sequence[Sequence[str]], chance: Chance
+    encoder: Encoder, example: SFTExample, parts: Sequence[Sequence[str]], rng: Rng
 ) -> PromptTree | None:
-    other = corrupt(example.prompt, parts, chance)
+    other = corrupt(example.prompt, parts, rng)
     if other is None:
         encoder.left_out["prompts without a part to corrupt"] += 1
         return None

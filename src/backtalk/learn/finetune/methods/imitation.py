@@ -43,8 +43,8 @@ def _discriminative(name: str) -> None:
         bound = goal.bind(**options)
         by_kind = work.feedback.by_kind(SFTExample)
         # The proposal of the objective is the policy itself, at temperature 1 and whole.
-        usual = work.policy.decoder.sampling
-        sampling = Sampling(max_tokens=usual.max_tokens, stop=usual.stop)
+        default = work.policy.decoder.sampling
+        sampling = Sampling(max_tokens=default.max_tokens, stop=default.stop)
         drawn = {
             kind: await work.sample([one.prompt for one in own], samples, sampling=sampling)
             for kind, own in by_kind.items()
@@ -76,15 +76,15 @@ def contrasted(
     A sample that is the example itself is no rival of it; an example without any other is left out
     and counted.
     """
-    found: list[PromptTree | None] = []
+    results: list[PromptTree | None] = []
     for one, own in zip(examples, samples, strict=True):
         others = [text for text in own if text.strip() not in {"", one.completion.strip()}]
         if not others:
             encoder.left_out["examples without a sample that differs"] += 1
             continue
         texts = [Text(one.completion, 1.0), *(Text(text, 0.0) for text in others)]
-        found.append(encoder.tree(one.prompt, texts, weight=one.weight))
-    return kept(found)
+        results.append(encoder.tree(one.prompt, texts, weight=one.weight))
+    return kept(results)
 
 
 for _name in ("dft", "dft2"):
@@ -126,7 +126,7 @@ def thought_trees(
 ) -> list[PromptTree]:
     """Return trees of the examples with thoughts, whose tokens have the weight alpha."""
     thought = re.compile(re.escape(opens) + ".*?" + re.escape(closes), re.DOTALL)
-    found: list[PromptTree | None] = []
+    results: list[PromptTree | None] = []
     for one in examples:
         stretches = tuple(
             (match.start(), match.end(), alpha) for match in thought.finditer(one.completion)
@@ -135,5 +135,5 @@ def thought_trees(
             encoder.left_out[f"examples without a thought between {opens} and {closes}"] += 1
             continue
         text = Text(one.completion, 1.0, weights=stretches)
-        found.append(encoder.tree(one.prompt, [text], weight=one.weight))
-    return kept(found)
+        results.append(encoder.tree(one.prompt, [text], weight=one.weight))
+    return kept(results)

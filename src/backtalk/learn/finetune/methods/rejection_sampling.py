@@ -102,8 +102,8 @@ async def raft(
     goal = find_objective("sft").bind()
     reward = await judged_by(work, judge, embedder)
     asked = prompts_of(work, prompts)
-    found = await _answers(work, asked, samples, sampler=sampler, source=source)
-    return _parts(goal, await best(reward, asked, found, keep))
+    result = await _answers(work, asked, samples, sampler=sampler, source=source)
+    return _parts(goal, await best(reward, asked, result, keep))
 
 
 @training_method("superhf", needs=[Pair], paper=SUPERHF)
@@ -135,8 +135,8 @@ async def superhf(
     goal = find_objective("superhf").bind(beta=beta)
     reward = await judged_by(work, judge, embedder)
     asked = prompts_of(work, prompts)
-    found = await _answers(work, asked, samples, sampler=sampler, source=source)
-    return _parts(goal, await best(reward, asked, found, keep))
+    result = await _answers(work, asked, samples, sampler=sampler, source=source)
+    return _parts(goal, await best(reward, asked, result, keep))
 
 
 @training_method("rejection-sampling", needs=[Pair], paper=REJECTION)
@@ -170,10 +170,10 @@ async def rejection_sampling(
     goal = find_objective("sft").bind()
     reward = await judged_by(work, judge, embedder)
     asked = prompts_of(work, prompts)
-    found = await _answers(work, asked, samples, sampler=sampler)
+    result = await _answers(work, asked, samples, sampler=sampler)
     level = await _level(work, reward, judge, threshold)
     shown = work.feedback.views(SFTExample) if examples else []
-    return _parts(goal, await right(reward, asked, found, level), shown)
+    return _parts(goal, await right(reward, asked, result, level), shown)
 
 
 @training_method("rest-em", needs=[Pair], paper=REST_EM)
@@ -209,9 +209,9 @@ async def rest_em(
     goal = find_objective("sft").bind()
     reward = await judged_by(work, judge, embedder)
     asked = prompts_of(work, prompts)
-    found = await _answers(work, asked, samples, sampler=sampler)
+    result = await _answers(work, asked, samples, sampler=sampler)
     level = await _level(work, reward, judge, threshold)
-    return _parts(goal, await right(reward, asked, found, level, cap=cap))
+    return _parts(goal, await right(reward, asked, result, level, cap=cap))
 
 
 async def best(
@@ -256,10 +256,10 @@ async def _answers(
 ) -> list[list[str]]:
     """Return the distinct answers to each prompt that are not empty."""
     if source == "store":
-        found = stored(work, prompts)
+        results = stored(work, prompts)
     else:
-        found = await work.sample(prompts, samples, policy=named_policy(work, sampler))
-    return [[text for text in dict.fromkeys(own) if text.strip()] for own in found]
+        results = await work.sample(prompts, samples, policy=named_policy(work, sampler))
+    return [[text for text in dict.fromkeys(own) if text.strip()] for own in results]
 
 
 async def _level(work: MethodContext, reward: Reward, judge: str, threshold: float | None) -> float:

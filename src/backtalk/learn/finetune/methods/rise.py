@@ -22,7 +22,7 @@ from backtalk.learn.finetune.segments import differences, mask_shared_tokens
 from backtalk.learn.finetune.tree_builders import example_trees, pair_trees
 from backtalk.learn.finetune.trees import PairLabel, PromptTree
 
-Chance = np.random.Generator
+Rng = np.random.Generator
 Beta = Annotated[float, Field(gt=0)]
 Weight = Annotated[float, Field(ge=0)]
 Count = Annotated[int, Field(gt=0)]
@@ -81,8 +81,8 @@ async def rise(
     flat = [one for own in examples.values() for one in own]
     if injector == "rule":
         words = followers([one.completion for one in flat])
-        chance = np.random.default_rng([work.run.seed, 11])
-        wrong = [[inject(one.completion, words, chance) for _ in range(errors)] for one in flat]
+        rng = np.random.default_rng([work.run.seed, 11])
+        wrong = [[inject(one.completion, words, rng) for _ in range(errors)] for one in flat]
     else:
         asked = [
             (*one.prompt, Message.assistant(one.completion), Message.user(ask)) for one in flat
@@ -137,7 +137,7 @@ class Injected:
 
 def injected_trees(encoder: Encoder, made: Sequence[Injected]) -> list[PromptTree]:
     """Return trees of a right and a wrong text, of which the tokens that differ are learned."""
-    found = []
+    results = []
     for one in made:
         tree = encoder.tree(
             one.example.prompt,
@@ -146,8 +146,8 @@ def injected_trees(encoder: Encoder, made: Sequence[Injected]) -> list[PromptTre
             pairs=[PairLabel(0, 1)],
         )
         if tree is not None:
-            found.append(mask_shared_tokens(tree))
-    return found
+            results.append(mask_shared_tokens(tree))
+    return results
 
 
 def changed(one: str, other: str) -> float:
@@ -158,14 +158,14 @@ def changed(one: str, other: str) -> float:
 
 def followers(texts: Sequence[str]) -> dict[str, list[str]]:
     """Return the different words that follow each word in some texts, in order."""
-    found: dict[str, dict[str, None]] = defaultdict(dict)
+    results: dict[str, dict[str, None]] = defaultdict(dict)
     for text in texts:
         for before, word in _adjacent(text):
-            found[before][word.group()] = None
-    return {before: [*after] for before, after in found.items()}
+            results[before][word.group()] = None
+    return {before: [*after] for before, after in results.items()}
 
 
-def inject(text: str, words: Mapping[str, Sequence[str]], chance: Chance) -> str | None:
+def inject(text: str, words: Mapping[str, Sequence[str]], rng: Rng) -> str | None:
     """Return a text with one error: another number, another sign, or another word.
 
     Numbers and signs are worth more than words, which are changed where there are none: an answer
@@ -182,9 +182,9 @@ def inject(text: str, words: Mapping[str, Sequence[str]], chance: Chance) -> str
     """
     exact = [*_NUMBER.finditer(text), *_SIGN.finditer(text)]
     if exact:
-        place = exact[int(chance.integers(len(exact)))]
+        place = exact[int(rng.integers(len(exact)))]
         put = _other_number if place.group().isdigit() else _other_sign
-        return _replaced(text, place, put(place.group(), chance))
+        return _replaced(text, place, put(place.group(), rng))
     loose = [
         (place, others)
         for before, place in _adjacent(text)
@@ -192,27 +192,27 @@ def inject(text: str, words: Mapping[str, Sequence[str]], chance: Chance) -> str
     ]
     if not loose:
         return None
-    place, others = loose[int(chance.integers(len(loose)))]
-    return _replaced(text, place, others[int(chance.integers(len(others)))])
+    place, others = loose[int(rng.integers(len(loose)))]
+    return _replaced(text, place, others[int(rng.integers(len(others)))])
 
 
 def _adjacent(text: str) -> list[tuple[str, re.Match[str]]]:
-    found = list(_WORD.finditer(text))
-    return [(one.group(), other) for one, other in pairwise(found)]
+    results = list(_WORD.finditer(text))
+    return [(one.group(), other) for one, other in pairwise(results)]
 
 
 def _replaced(text: str, place: re.Match[str], other: str) -> str:
     return text[: place.start()] + other + text[place.end() :]
 
 
-def _other_number(digits: str, chance: Chance) -> str:
+def _other_number(digits: str, rng: Rng) -> str:
     """Return a number nearby, or one that differs in its tens."""
     number = int(digits)
     steps = [step for step in (-10, -2, -1, 1, 2, 10) if number + step >= 0]
-    return str(number + steps[int(chance.integers(len(steps)))]).zfill(len(digits))
+    return str(number + steps[int(rng.integers(len(steps)))]).zfill(len(digits))
 
 
-def _other_sign(sign: str, chance: Chance) -> str:
+def _other_sign(sign: str, rng: Rng) -> str:
     signs = next(signs for signs in _SIGNS if sign in signs)
     others = [other for other in signs if other != sign]
-    return others[int(chance.integers(len(others)))]
+    return others[int(rng.integers(len(others)))]

@@ -279,11 +279,11 @@ async def xpo(
     """
     bound = find_objective("xpo").bind(beta=beta, alpha=alpha)
     reference = named_policy(work, work.reference)
-    talks = [case.interaction for case in work.feedback.cases()]
-    given = {talk.id: _answers_of(reference, talk) for talk in talks}
+    interactions = [case.interaction for case in work.feedback.cases()]
+    given = {interaction.id: _answers_of(reference, interaction) for interaction in interactions}
     known: dict[str, list[str]] = defaultdict(list)
-    for talk in talks:
-        known[prompt_key(talk.prompt)] += given[talk.id]
+    for interaction in interactions:
+        known[prompt_key(interaction.prompt)] += given[interaction.id]
     by_kind = {
         kind: own if reference.id == work.policy.id else _across(own, given)
         for kind, own in work.feedback.by_kind(Pair).items()
@@ -303,20 +303,20 @@ def both_ways(pairs: Sequence[Pair]) -> list[Pair]:
     A pair that is right with probability p becomes one of weight p and, turned round, one of
     weight 1 - p.
     """
-    found = []
+    results = []
     for pair in pairs:
         sure = pair.model_copy(
             update={"tie": False, "probability": 1.0, "weight": pair.weight * pair.probability}
         )
-        found.append(sure)
+        results.append(sure)
         if pair.probability < 1:
             turned = {
                 "chosen": pair.rejected,
                 "rejected": pair.chosen,
                 "weight": pair.weight * (1 - pair.probability),
             }
-            found.append(sure.model_copy(update=turned))
-    return found
+            results.append(sure.model_copy(update=turned))
+    return results
 
 
 def win_rates(pairs: Sequence[Pair]) -> dict[Answered, float]:
@@ -453,8 +453,10 @@ async def _drawn(
     return dict(zip(prompts, said, strict=True))
 
 
-def _answers_of(policy: Policy, talk: Interaction) -> list[str]:
-    return [one.text for one in talk.responses if (one.policy or talk.policy) == policy.id]
+def _answers_of(policy: Policy, interaction: Interaction) -> list[str]:
+    return [
+        one.text for one in interaction.responses if (one.policy or interaction.policy) == policy.id
+    ]
 
 
 def _across(pairs: Sequence[Pair], given: Mapping[str, Sequence[str]]) -> list[Pair]:
@@ -495,24 +497,24 @@ def marked_trees(
     grouped: dict[str, list[Pair]] = defaultdict(list)
     for pair in both_ways(pairs):
         grouped[prompt_key(pair.prompt)].append(pair)
-    found = []
+    results = []
     for key, own in grouped.items():
         alone = kept(encoder.tree(own[0].prompt, [Text(text, 1.0)]) for text in answers[key])
         if not alone:
             encoder.left_out["prompts without an answer to mark"] += 1
             continue
         marked = [branch for tree in alone for branch in tree.branches]
-        found += [_with_marked(tree, marked) for tree in pair_trees(encoder, own)]
-    return found
+        results += [_with_marked(tree, marked) for tree in pair_trees(encoder, own)]
+    return results
 
 
 def _with_marked(tree: PromptTree, marked: Sequence[ResponseTokens]) -> PromptTree:
     branches = list(tree.branches)
-    places = {branch.tokens: place for place, branch in enumerate(branches)}
+    places = {branch.tokens: index for index, branch in enumerate(branches)}
     for branch in marked:
-        place = places.pop(branch.tokens, None)
-        if place is None:
+        index = places.pop(branch.tokens, None)
+        if index is None:
             branches.append(branch)
         else:
-            branches[place] = replace(branches[place], value=1.0)
+            branches[index] = replace(branches[index], value=1.0)
     return replace(tree, branches=tuple(branches))

@@ -53,12 +53,12 @@ async def self_sampled(
         Whether beginnings of solutions are learned.
     """
     goal = find_objective("beta-mml").bind(beta=beta) if beta else find_objective("sft").bind()
-    found = solutions(work.feedback, partial=partial)
+    results = solutions(work.feedback, partial=partial)
 
     def make(encoder: Encoder) -> list[TrainingTask]:
         trees = (
             encoder.tree(prompt, [Text(one.text, 1.0, ends=one.whole) for one in some])
-            for prompt, own in found
+            for prompt, own in results
             for some in _fitting(encoder, prompt, own)
         )
         return [TrainingTask("solutions", goal, kept(trees))]
@@ -103,7 +103,7 @@ def solutions(feedback: TrainingSet, *, partial: bool) -> list[tuple[Chat, list[
             key = prompt_key(checked.prompt)
             prompts.setdefault(key, checked.prompt)
             begun[key].setdefault(_plain(beginning), beginning)
-    found = []
+    results = []
     for key, prompt in prompts.items():
         right = {plain: text for plain, text in whole[key].items() if plain not in wrong[key]}
         own = [Solution(text, True) for text in right.values()]
@@ -112,8 +112,8 @@ def solutions(feedback: TrainingSet, *, partial: bool) -> list[tuple[Chat, list[
             if not any(other.startswith(plain) for other in longer):
                 own.append(Solution(text, False))
         if own:
-            found.append((prompt, own))
-    return found
+            results.append((prompt, own))
+    return results
 
 
 def right_beginning(checked: StepLabels) -> str:

@@ -61,7 +61,7 @@ def step_trees(encoder: Encoder, pairs: Sequence[Pair]) -> list[PromptTree]:
 
     Where one of them ends there, the token that ends it is the step.
     """
-    found = []
+    results = []
     for pair in pairs:
         chosen, rejected = segments(pair.chosen), segments(pair.rejected)
         place = common_prefix(chosen, rejected)
@@ -76,8 +76,8 @@ def step_trees(encoder: Encoder, pairs: Sequence[Pair]) -> list[PromptTree]:
                 weight=pair.weight,
                 pairs=[PairLabel(0, 1, 1.0, {"probability": pair.probability})],
             )
-            found += [] if tree is None else [mask_common_prefix(tree)]
-    return found
+            results += [] if tree is None else [mask_common_prefix(tree)]
+    return results
 
 
 def checked_step_trees(encoder: Encoder, responses: Sequence[StepLabels]) -> list[PromptTree]:
@@ -85,7 +85,7 @@ def checked_step_trees(encoder: Encoder, responses: Sequence[StepLabels]) -> lis
     grouped: dict[str, list[StepLabels]] = defaultdict(list)
     for one in responses:
         grouped[prompt_key(one.prompt)].append(one)
-    found = []
+    results = []
     for own in grouped.values():
         for wrong in own:
             place = _first_wrong(wrong)
@@ -102,8 +102,8 @@ def checked_step_trees(encoder: Encoder, responses: Sequence[StepLabels]) -> lis
                 weight=wrong.weight,
                 pairs=[PairLabel(i, len(right), 1 / len(right)) for i in range(len(right))],
             )
-            found += [] if tree is None else [mask_common_prefix(tree)]
-    return found
+            results += [] if tree is None else [mask_common_prefix(tree)]
+    return results
 
 
 def up_to(parts: Sequence[str], place: int) -> Text:
@@ -123,7 +123,7 @@ def _right_in_place(
 ) -> dict[str, StepLabels]:
     """Return the responses with a right step in the place of a wrong one, by that step."""
     before = [text.strip() for text in wrong.texts[:place]]
-    found: dict[str, StepLabels] = {}
+    results: dict[str, StepLabels] = {}
     for one in own:
         texts = [text.strip() for text in one.texts]
         if (
@@ -132,8 +132,8 @@ def _right_in_place(
             and one.steps[place].verdict == "right"
             and texts[place] != wrong.texts[place].strip()
         ):
-            found.setdefault(texts[place], one)
-    return found
+            results.setdefault(texts[place], one)
+    return results
 
 
 def _up_to(one: StepLabels, place: int) -> Text:

@@ -92,16 +92,16 @@ async def token_rewards(
             f"The model {model.name!r} does not say how probable it finds a text",
             "Use a local model",
         )
-    found: dict[tuple[Chat, str], tuple[float, ...]] = {}
+    results: dict[tuple[Chat, str], tuple[float, ...]] = {}
     with work.run.task("finding token rewards", len(texts)) as step:
         for start in range(0, len(texts), _AT_ONCE):
             some = texts[start : start + _AT_ONCE]
             scores = [await _scored(model, work, some, words) for words in (good, bad)]
             for key, better, worse in zip(some, *scores, strict=True):
                 if better is not None and worse is not None:
-                    found[key] = tuple((0.5 * np.tanh((better - worse) / 2)).tolist())
+                    results[key] = tuple((0.5 * np.tanh((better - worse) / 2)).tolist())
             step(start + len(some))
-    return found
+    return results
 
 
 _AT_ONCE = 64

@@ -97,9 +97,9 @@ async def overwritten(
     """
     topics = [alternatives(own, alike=alike) if own else [] for own in said]
     texts = [
-        (prompt, _with(own, place, other))
+        (prompt, _with(own, index, other))
         for prompt, own in zip(prompts, topics, strict=True)
-        for place, others in enumerate(own)
+        for index, others in enumerate(own)
         for other in others
     ]
     if not texts:
@@ -109,9 +109,9 @@ async def overwritten(
     for prompt, own in zip(prompts, topics, strict=True):
         best, worst = [], []
         for others in own:
-            found = [(next(scores), other) for other in others]
-            best.append(max(found, key=lambda one: one[0])[1])
-            worst.append(min(found, key=lambda one: one[0])[1])
+            results = [(next(scores), other) for other in others]
+            best.append(max(results, key=lambda one: one[0])[1])
+            worst.append(min(results, key=lambda one: one[0])[1])
         if own:
             made.append(Pair(prompt=prompt, chosen="".join(best), rejected="".join(worst)))
     return made
@@ -128,7 +128,7 @@ def alternatives(said: Sequence[str], *, alike: float) -> list[list[str]]:
         The least share of words that a topic and its alternative have in common.
     """
     own, *others = [segments(text) for text in said]
-    found = []
+    results = []
     for topic in own:
         words = topic.strip()
         there = dict.fromkeys([topic])
@@ -136,8 +136,8 @@ def alternatives(said: Sequence[str], *, alike: float) -> list[list[str]]:
             best = max(other, key=lambda piece: _common(words, piece), default="")
             if words and best.strip() and _common(words, best) >= alike:
                 there[topic.replace(words, best.strip())] = None
-        found.append([*there])
-    return found
+        results.append([*there])
+    return results
 
 
 def _common(one: str, other: str) -> float:

@@ -92,8 +92,8 @@ async def d2o(
     """
     bad = {
         kind: own
-        for kind, found in work.feedback.by_kind(LabelView).items()
-        if (own := [one for one in found if not one.good])
+        for kind, results in work.feedback.by_kind(LabelView).items()
+        if (own := [one for one in results if not one.good])
     }
     prompts = {prompt_key(one.prompt): one.prompt for own in bad.values() for one in own}
     said = await work.sample(list(prompts.values()), samples)
@@ -126,7 +126,7 @@ def negative_trees(
     grouped: dict[str, dict[str, LabelView]] = defaultdict(dict)
     for one in bad:
         grouped[prompt_key(one.prompt)].setdefault(one.completion, one)
-    found = []
+    results = []
     for key, own in grouped.items():
         sampled = [Text(text, 1.0) for text in drawn[key] if text not in own]
         if not sampled:
@@ -142,5 +142,5 @@ def negative_trees(
                 weight=sum(one.weight for one in some),
             )
             if tree is not None:
-                found.append(tree)
-    return found
+                results.append(tree)
+    return results

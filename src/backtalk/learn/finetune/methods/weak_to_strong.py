@@ -47,8 +47,8 @@ async def weak_to_strong(
         )
     goal = _GOAL.bind(alpha=alpha)
     asked = prompts_of(work, prompts)
-    found = await work.sample(asked, 1, policy=named_policy(work, teacher))
-    answers = [(prompt, text) for prompt, own in zip(asked, found, strict=True) for text in own]
+    result = await work.sample(asked, 1, policy=named_policy(work, teacher))
+    answers = [(prompt, text) for prompt, own in zip(asked, result, strict=True) for text in own]
 
     def make(encoder: Encoder) -> list[TrainingTask]:
         return [TrainingTask("weak answers", goal, answer_trees(encoder, answers))]

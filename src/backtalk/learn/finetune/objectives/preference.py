@@ -89,7 +89,13 @@ def dpo(batch: Batch, *, beta: Beta = 0.1) -> LossOutput:
     return LossOutput(-log_sigmoid(margin), metrics)
 
 
-@objective("step-dpo", paper=STEP_DPO, reduction="pair", reference=True, initial_loss=lambda **_: math.log(2))
+@objective(
+    "step-dpo",
+    paper=STEP_DPO,
+    reduction="pair",
+    reference=True,
+    initial_loss=lambda **_: math.log(2),
+)
 def step_dpo(batch: Batch, *, beta: Beta = 0.4) -> LossOutput:
     """Step-DPO: direct preference optimisation of the first step that went wrong.
 
@@ -131,7 +137,9 @@ def hinge(batch: Batch, *, beta: Beta = 0.1) -> LossOutput:
     return LossOutput(torch.relu(1 - margin), metrics)
 
 
-@objective("cdpo", paper=CDPO, reduction="pair", reference=True, initial_loss=lambda **_: math.log(2))
+@objective(
+    "cdpo", paper=CDPO, reduction="pair", reference=True, initial_loss=lambda **_: math.log(2)
+)
 def cdpo(batch: Batch, *, beta: Beta = 0.1, flip: Flip = 0.1) -> LossOutput:
     """Conservative DPO: labels are believed with a probability of one less the flip rate.
 
@@ -142,7 +150,9 @@ def cdpo(batch: Batch, *, beta: Beta = 0.1, flip: Flip = 0.1) -> LossOutput:
     return LossOutput(cross_entropy(margin, 1 - flip), metrics)
 
 
-@objective("rdpo", paper=RDPO, reduction="pair", reference=True, initial_loss=lambda **_: math.log(2))
+@objective(
+    "rdpo", paper=RDPO, reduction="pair", reference=True, initial_loss=lambda **_: math.log(2)
+)
 def rdpo(batch: Batch, *, beta: Beta = 0.1, flip: Flip = 0.1) -> LossOutput:
     """Robust DPO: unbiased for DPO on clean labels, where a known share of them is flipped.
 

@@ -184,12 +184,12 @@ def discriminative(
     """
     shown = batch.value > 0.5
     demonstrated = tree_mean(batch, score, shown)
-    found = batch.lists(score / temperature - proposal, -math.inf)
+    result = batch.lists(score / temperature - proposal, -math.inf)
     sampled = batch.present & (batch.lists(batch.value, 1.0) <= 0.5)
     count = sampled.sum(dim=1)
     # A row without any finite entry would have a gradient that is not a number.
     fill = torch.where(count > 0, -math.inf, 0.0)[:, None]
-    now = torch.where(sampled, found, fill).logsumexp(dim=1) - count.clamp(min=1).log()
+    now = torch.where(sampled, result, fill).logsumexp(dim=1) - count.clamp(min=1).log()
     average, before = now, batch.fact("log normaliser", math.nan)
     if rate < 1:
         moving = torch.logaddexp(before + math.log1p(-rate), now + math.log(rate))

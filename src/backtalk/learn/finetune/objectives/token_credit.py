@@ -23,7 +23,9 @@ RISE = Paper(
 )
 
 
-@objective("t-reg", paper=T_REG, reduction="pair", reference=True, initial_loss=lambda **_: math.log(2))
+@objective(
+    "t-reg", paper=T_REG, reduction="pair", reference=True, initial_loss=lambda **_: math.log(2)
+)
 def t_reg(batch: Batch, *, beta: Beta = 0.1, alpha: Weight = 0.25) -> LossOutput:
     """DPO, with the implicit reward of each token drawn to one that is known of it.
 

@@ -112,7 +112,9 @@ def kto(
     return LossOutput(losses, _rewards(beta * batch.log_ratio, good) | {"reference point": point})
 
 
-@objective("bco", paper=BCO, reduction="branch", reference=True, initial_loss=lambda **_: math.log(2))
+@objective(
+    "bco", paper=BCO, reduction="branch", reference=True, initial_loss=lambda **_: math.log(2)
+)
 def bco(batch: Batch, *, beta: Beta = 0.1) -> LossOutput:
     """Binary classifier optimisation: tell good from bad responses by the implicit reward.
 

@@ -48,8 +48,8 @@ def listing(visit: PageRequest) -> Response:
         "experiments/list.html",
         title="Experiments",
         experiments=[
-            (found, begun[found.name], ends[found.name])
-            for found in reversed(list_experiments(store))
+            (result, begun[result.name], ends[result.name])
+            for result in reversed(list_experiments(store))
         ],
         running=runs,
         labels={policy.id: policy.label for policy in policies},
@@ -98,16 +98,16 @@ def live(visit: PageRequest) -> Response:
 def _shown(visit: PageRequest) -> dict[str, Any]:
     store, name = visit.store, visit.part("name")
     labels = {policy.id: policy.label for policy in list_policies(store)}
-    found = _followers.live(store, name, labels)
-    experiment = found.summary.experiment
+    result = _followers.live(store, name, labels)
+    experiment = result.summary.experiment
     return {
         "name": name,
         "experiment": experiment,
-        "live": found,
+        "live": result,
         "labels": labels,
         "verdicts": VERDICTS,
-        "stands": status(found.summary),
-        "running": found.summary.status == "running",
+        "stands": status(result.summary),
+        "running": result.summary.status == "running",
         "seconds": LIVE_SECONDS,
     }
 
@@ -135,7 +135,7 @@ def begin(visit: PageRequest) -> Response:
         experiment = Experiment.model_validate(fields)
     except ValidationError as error:
         raise record_error("the experiment", error) from None
-    start(visit.store, experiment, who=visit.name)
+    start(visit.store, experiment, actor=visit.name)
     return _changed(visit, "experiment started", experiment.name)
 
 
@@ -143,7 +143,7 @@ def begin(visit: PageRequest) -> Response:
 def stopped(visit: PageRequest) -> Response:
     """End an experiment, or take one candidate out of it."""
     name, arm = visit.part("name"), visit.form.text("arm") or None
-    stop(visit.store, name, arm=arm, who=visit.name)
+    stop(visit.store, name, arm=arm, actor=visit.name)
     return _changed(visit, "experiment stopped" if arm is None else "candidate stopped", name, arm)
 
 
@@ -151,11 +151,11 @@ def stopped(visit: PageRequest) -> Response:
 def promoted(visit: PageRequest) -> Response:
     """Serve a candidate from now on, if what the traffic showed passes the gate."""
     name, arm = visit.part("name"), visit.form.text("arm")
-    promote_arm(visit.store, name, arm=arm, who=visit.name)
+    promote_arm(visit.store, name, arm=arm, actor=visit.name)
     return _changed(visit, "candidate promoted", name, arm)
 
 
 def _changed(visit: PageRequest, action: str, name: str, arm: str | None = None) -> Response:
     what = name if arm is None else f"{name}, {arm[:8]}"
-    ApiKeys(visit.store.engine).record(action, what, who=visit.name, project=visit.project)
+    ApiKeys(visit.store.engine).record(action, what, actor=visit.name, project=visit.project)
     return visit.redirect(visit.url("/experiments", name))

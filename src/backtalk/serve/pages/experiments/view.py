@@ -93,14 +93,14 @@ class Followers:
     def _of(self, store: Store, name: str) -> _Followed:
         place = (id(store.engine), store.project, name)
         with self._mutex:
-            found = self._known.get(place)
+            result = self._known.get(place)
             # The id of an engine that is gone may be another's by now.
-            if found is None or found.store.engine is not store.engine:
-                found = self._known[place] = _Followed(store, ExperimentReader(store, name))
+            if result is None or result.store.engine is not store.engine:
+                result = self._known[place] = _Followed(store, ExperimentReader(store, name))
             self._known.move_to_end(place)
             while len(self._known) > _MOST_FOLLOWED:
                 self._known.popitem(last=False)
-            return found
+            return result
 
 
 class _Followed:

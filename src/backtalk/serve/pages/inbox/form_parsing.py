@@ -76,14 +76,14 @@ def _rank(question: Question, form: Form) -> list[Fields]:
 
 
 def _rate(question: Question, form: Form) -> list[Fields]:
-    found = []
+    results = []
     for number, aspect in enumerate(question.task.aspects):
         value = form.text(f"aspect-{number}")
         if value in _STARS:
-            found.append(_about(question, kind="rating", aspect=aspect, value=int(value)))
-    if not found:
+            results.append(_about(question, kind="rating", aspect=aspect, value=int(value)))
+    if not results:
         raise RecordError("Nothing was rated", "Rate at least one aspect")
-    return found
+    return results
 
 
 def _thumbs(question: Question, form: Form) -> list[Fields]:

@@ -63,10 +63,10 @@ def _picked(task: Task, interaction: Interaction) -> list[Response]:
     if task.responses == 1:
         return (shown or list(interaction.responses))[:1]
     most = 2 if task.kind == "compare" else MOST_RANKED
-    found = shown if len(shown) >= most else list(interaction.responses)
-    if len(found) <= most:
-        return list(found)
-    return _random(task.id, interaction.id).sample(found, most)
+    result = shown if len(shown) >= most else list(interaction.responses)
+    if len(result) <= most:
+        return list(result)
+    return _random(task.id, interaction.id).sample(result, most)
 
 
 def _random(*parts: str) -> Random:
@@ -80,10 +80,10 @@ def steps_of(text: str) -> list[tuple[int, int]]:
     >>> [text[start:end] for start, end in steps_of(text)]
     ['It is 3.5.', 'So it is odd.']
     """
-    lines = [found.span() for found in _LINE.finditer(text) if not found.group().isspace()]
+    lines = [result.span() for result in _LINE.finditer(text) if not result.group().isspace()]
     if len(lines) != 1:
         return lines
-    return [found.span() for found in _SENTENCE.finditer(text.rstrip())]
+    return [result.span() for result in _SENTENCE.finditer(text.rstrip())]
 
 
 def tokens_of(text: str) -> list[tuple[int, str]]:
@@ -92,4 +92,4 @@ def tokens_of(text: str) -> list[tuple[int, str]]:
     >>> tokens_of("No, it")
     [(0, 'No'), (2, ','), (3, ' '), (4, 'it')]
     """
-    return [(found.start(), found.group()) for found in _TOKEN.finditer(text)]
+    return [(result.start(), result.group()) for result in _TOKEN.finditer(text)]

@@ -20,14 +20,14 @@ section = Section("/inbox", "Inbox", "judge")
 @section.get()
 def tasks(visit: PageRequest) -> Response:
     """List the tasks, with how far they are."""
-    found = list_tasks(visit.store)
+    results = list_tasks(visit.store)
     progress = {
         listed.task.id: Assignments(visit.store, listed.task).progress(visit.name)
-        for listed in found
+        for listed in results
         if listed.open
     }
     return visit.page(
-        "inbox/tasks.html", title="Inbox", tasks=found, progress=progress, words=WORDS
+        "inbox/tasks.html", title="Inbox", tasks=results, progress=progress, words=WORDS
     )
 
 
@@ -115,11 +115,11 @@ def _open(visit: PageRequest) -> TaskStatus:
 def _next(visit: PageRequest, listed: TaskStatus) -> Question | None:
     """Return what is next; an answer that was kept as the gateway died is taken note of."""
     assigned = Assignments(visit.store, listed.task)
-    while (found := assigned.next(visit.name)) is not None:
-        case = visit.store.case(found.interaction)
+    while (result := assigned.next(visit.name)) is not None:
+        case = visit.store.case(result.interaction)
         if not _given(visit, listed, case):
-            return question_of(listed.task, case.interaction, found)
-        assigned.complete(found.interaction, visit.name, "done")
+            return question_of(listed.task, case.interaction, result)
+        assigned.complete(result.interaction, visit.name, "done")
     return None
 
 

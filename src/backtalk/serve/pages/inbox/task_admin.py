@@ -25,7 +25,7 @@ def new(visit: PageRequest) -> Response:
 def add(visit: PageRequest) -> Response:
     """Make a task."""
     try:
-        task = add_task(visit.store, _task(visit.form), who=visit.name)
+        task = add_task(visit.store, _task(visit.form), actor=visit.name)
     except BacktalkError as error:
         return _form(visit, wrong=str(error))
     _record(visit, "task added", task)
@@ -35,7 +35,7 @@ def add(visit: PageRequest) -> Response:
 @section.post("/{task}/close", "manage")
 def close(visit: PageRequest) -> Response:
     """Ask nobody any more."""
-    task = close_task(visit.store, visit.part("task"), who=visit.name)
+    task = close_task(visit.store, visit.part("task"), actor=visit.name)
     _record(visit, "task closed", task)
     return visit.redirect(visit.url("/inbox"))
 
@@ -43,7 +43,7 @@ def close(visit: PageRequest) -> Response:
 @section.post("/{task}/open", "manage")
 def open_(visit: PageRequest) -> Response:
     """Ask again."""
-    task = open_task(visit.store, visit.part("task"), who=visit.name)
+    task = open_task(visit.store, visit.part("task"), actor=visit.name)
     _record(visit, "task opened", task)
     return visit.redirect(visit.url("/inbox"))
 
@@ -90,4 +90,4 @@ def _names(text: str) -> tuple[str, ...]:
 
 def _record(visit: PageRequest, action: str, task: Task) -> None:
     what = f"{task.name} ({task.id[:8]})"
-    ApiKeys(visit.store.engine).record(action, what, who=visit.name, project=visit.project)
+    ApiKeys(visit.store.engine).record(action, what, actor=visit.name, project=visit.project)

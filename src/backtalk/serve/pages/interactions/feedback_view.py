@@ -96,35 +96,35 @@ def as_json(value: Mapping[str, Any]) -> str:
     return json.dumps(value, indent=1, ensure_ascii=False) if value else ""
 
 
-def feedback_view(said: StoredFeedback, talk: Interaction) -> FeedbackView:
+def feedback_view(said: StoredFeedback, interaction: Interaction) -> FeedbackView:
     """Return a piece of feedback as its interaction's page shows it."""
     item = said.feedback
-    return FeedbackView(item, said, _BODIES[type(item)](item, talk), as_json(item.metadata))
+    return FeedbackView(item, said, _BODIES[type(item)](item, interaction), as_json(item.metadata))
 
 
-def _text_of(talk: Interaction, response: str | None) -> str:
-    return "" if response is None else talk.response(response).text
+def _text_of(interaction: Interaction, response: str | None) -> str:
+    return "" if response is None else interaction.response(response).text
 
 
 def _aspect(aspect: str | None) -> tuple[str, ...]:
     return () if aspect in {None, OVERALL} else (f"aspect: {aspect}",)
 
 
-def _rating(item: Rating, talk: Interaction) -> Body:
-    del talk
+def _rating(item: Rating, interaction: Interaction) -> Body:
+    del interaction
     scale = item.scale
     headline = f"{item.value:g} on {scale.name}, {scale.low:g} to {scale.high:g}"
     return Body(headline, about=item.response, notes=_aspect(item.aspect))
 
 
-def _label(item: Label, talk: Interaction) -> Body:
-    del talk
+def _label(item: Label, interaction: Interaction) -> Body:
+    del interaction
     headline, tone = ("Good", "good") if item.good else ("Bad", "bad")
     return Body(headline, tone, item.response, notes=_aspect(item.aspect))
 
 
-def _preference(item: Preference, talk: Interaction) -> Body:
-    del talk
+def _preference(item: Preference, interaction: Interaction) -> Body:
+    del interaction
     if item.chosen is not None:
         headline = f"Response {item.chosen} is better than {item.rejected}"
     elif item.verdict == "tie":
@@ -140,9 +140,9 @@ def _preference(item: Preference, talk: Interaction) -> Body:
     return Body(headline, tone, notes=notes)
 
 
-def _ranking(item: Ranking, talk: Interaction) -> Body:
+def _ranking(item: Ranking, interaction: Interaction) -> Body:
     ranked = {id_ for tier in item.tiers for id_ in tier}
-    left = [response.id for response in talk.responses if response.id not in ranked]
+    left = [response.id for response in interaction.responses if response.id not in ranked]
     notes = _aspect(item.aspect)
     if any(len(tier) > 1 for tier in item.tiers):
         together = "equally good" if item.within == "tied" else "not compared with each other"
@@ -152,10 +152,10 @@ def _ranking(item: Ranking, talk: Interaction) -> Body:
     return Body("Responses from the best to the worst", order=item.tiers, notes=notes)
 
 
-def _critique(item: Critique, talk: Interaction) -> Body:
+def _critique(item: Critique, interaction: Interaction) -> Body:
     quote = ""
     if item.start is not None and item.end is not None:
-        quote = _text_of(talk, item.response)[item.start : item.end]
+        quote = _text_of(interaction, item.response)[item.start : item.end]
     notes = _aspect(item.aspect)
     if item.step is not None:
         notes += (f"step {item.step + 1}",)
@@ -163,8 +163,8 @@ def _critique(item: Critique, talk: Interaction) -> Body:
     return Body("Critique", about=about, text=item.text, quote=quote, notes=notes)
 
 
-def _edit(item: Edit, talk: Interaction) -> Body:
-    before = _text_of(talk, item.response)
+def _edit(item: Edit, interaction: Interaction) -> Body:
+    before = _text_of(interaction, item.response)
     if _is_long(before) or _is_long(item.text):
         notes = ("too long to be compared",)
         return Body("Changed to", about=item.response, text=item.text, notes=notes)
@@ -175,17 +175,19 @@ def _is_long(text: str) -> bool:
     return len(text) > _MOST_CHARACTERS or text.count("\n") > _MOST_LINES
 
 
-def _demonstration(item: Demonstration, talk: Interaction) -> Body:
-    del talk
+def _demonstration(item: Demonstration, interaction: Interaction) -> Body:
+    del interaction
     return Body("An ideal answer", text=item.text)
 
 
-def _spans(item: Spans, talk: Interaction) -> Body:
+def _spans(item: Spans, interaction: Interaction) -> Body:
     if not item.spans:
         return Body("Nothing to mark", "good", item.response)
     passages = []
     spans = item.spans[:_MOST_MARKS]
-    for part in marked(_text_of(talk, item.response), [(span.start, span.end) for span in spans]):
+    for part in marked(
+        _text_of(interaction, item.response), [(span.start, span.end) for span in spans]
+    ):
         on_it = [spans[i] for i in part.marks]
         tone = ""
         if on_it:
@@ -210,10 +212,10 @@ def _spans(item: Spans, talk: Interaction) -> Body:
 _TONES = {"right": "good", "wrong": "bad", "neutral": "neutral"}
 
 
-def _steps(item: Steps, talk: Interaction) -> Body:
+def _steps(item: Steps, interaction: Interaction) -> Body:
     passages = []
     drawn = [(step.start, step.end) for step in item.steps[:_MOST_MARKS]]
-    for part in marked(_text_of(talk, item.response), drawn):
+    for part in marked(_text_of(interaction, item.response), drawn):
         if not part.marks:
             passages.append(Passage(part.text))
             continue
@@ -233,8 +235,8 @@ def _not_drawn(marks: int) -> tuple[str, ...]:
     return (f"{more:,} more, which are not drawn",) if more > 0 else ()
 
 
-def _outcome(item: Outcome, talk: Interaction) -> Body:
-    del talk
+def _outcome(item: Outcome, interaction: Interaction) -> Body:
+    del interaction
     headline, tone = {True: ("Passed", "good"), False: ("Failed", "bad"), None: ("Scored", "")}[
         item.passed
     ]
@@ -242,15 +244,15 @@ def _outcome(item: Outcome, talk: Interaction) -> Body:
     return Body(headline, tone, item.response, text=item.text, verbatim=True, notes=notes)
 
 
-def _follow_up(item: FollowUp, talk: Interaction) -> Body:
-    del talk
+def _follow_up(item: FollowUp, interaction: Interaction) -> Body:
+    del interaction
     notes = () if item.act is None else (item.act,)
     about = item.response or ""
     return Body("What the user said next", about=about, text=item.text, notes=notes)
 
 
-def _choice(item: Choice, talk: Interaction) -> Body:
-    del talk
+def _choice(item: Choice, interaction: Interaction) -> Body:
+    del interaction
     headline = "Took none" if item.chosen is None else f"Took response {item.chosen}"
     listed = [
         f"{shown.response}"
@@ -260,8 +262,8 @@ def _choice(item: Choice, talk: Interaction) -> Body:
     return Body(headline, notes=(f"shown in this order: {', '.join(listed)}",))
 
 
-def _instruction(item: Instruction, talk: Interaction) -> Body:
-    del talk
+def _instruction(item: Instruction, interaction: Interaction) -> Body:
+    del interaction
     scope = item.scope
     notes: tuple[str, ...] = ()
     if scope.where is not None:

@@ -42,8 +42,8 @@ def wanted(store: Store, given: Mapping[str, str]) -> SearchQuery:
         **fields,
         policy=_policy_id(store, given["policy"]),
         judged=JUDGED[given["judged"]],
-        since=_moment("since", given["since"], later=timedelta()),
-        until=_moment("until", given["until"], later=timedelta(days=1)),
+        since=_timestamp("since", given["since"], later=timedelta()),
+        until=_timestamp("until", given["until"], later=timedelta(days=1)),
         deleted=bool(given["deleted"]),
     )
 
@@ -57,15 +57,15 @@ def _policy_id(store: Store, name: str) -> str:
         return name
 
 
-def _moment(field: str, text: str, *, later: timedelta) -> datetime | None:
+def _timestamp(field: str, text: str, *, later: timedelta) -> datetime | None:
     """Return a moment; a date is its beginning, or so much later: its end."""
     if not text:
         return None
     try:
-        found = datetime.fromisoformat(text)
-        if found.tzinfo is None:
-            found = found.replace(tzinfo=UTC)
-        return found.astimezone(UTC) + (later if len(text) <= len("2026-03-01") else timedelta())
+        result = datetime.fromisoformat(text)
+        if result.tzinfo is None:
+            result = result.replace(tzinfo=UTC)
+        return result.astimezone(UTC) + (later if len(text) <= len("2026-03-01") else timedelta())
     except (ValueError, OverflowError):
         raise BacktalkError(
             f"{field}: {text!r} is not a date", "Write it as in 2026-03-01 or 2026-03-01T12:00"

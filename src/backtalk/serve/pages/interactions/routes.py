@@ -61,14 +61,14 @@ def _before(visit: PageRequest) -> int | None:
     return int(text)
 
 
-def asked(talk: Interaction) -> str:
+def asked(interaction: Interaction) -> str:
     """Return the beginning of what was asked last."""
-    return _beginning(talk.prompt[-1].text)
+    return _beginning(interaction.prompt[-1].text)
 
 
-def answered(talk: Interaction) -> str:
+def answered(interaction: Interaction) -> str:
     """Return the beginning of the answer that was shown first."""
-    views = response_views(talk)
+    views = response_views(interaction)
     return _beginning(views[0].response.text) if views else ""
 
 
@@ -81,20 +81,20 @@ def _beginning(text: str) -> str:
 def one(visit: PageRequest) -> Response:
     """Show one interaction with all its feedback, and the conversation that it is part of."""
     kept = _kept(visit)
-    talk = kept.interaction
+    interaction = kept.interaction
     shown = [said for said in kept.feedback if said.deleted is None or visit.can("manage")]
     policies = list_policies(visit.store)
-    turns = [] if kept.deleted is not None else conversation(visit.store, talk)
+    turns = [] if kept.deleted is not None else conversation(visit.store, interaction)
     return visit.page(
         "interactions/one.html",
-        title=f"Interaction {talk.id}",
+        title=f"Interaction {interaction.id}",
         kept=kept,
-        talk=talk,
-        responses=response_views(talk),
-        feedback=[feedback_view(said, talk) for said in shown],
+        interaction=interaction,
+        responses=response_views(interaction),
+        feedback=[feedback_view(said, interaction) for said in shown],
         turns=[(turn, asked(turn), answered(turn)) for turn in turns],
         labels={policy.id: policy.label for policy in policies},
-        metadata=as_json(talk.metadata),
+        metadata=as_json(interaction.metadata),
     )
 
 
@@ -133,5 +133,5 @@ def _target(visit: PageRequest) -> tuple[Store, str, str]:
 
 
 def _changed(visit: PageRequest, action: str, id_: str) -> Response:
-    ApiKeys(visit.store.engine).record(action, id_, who=visit.name, project=visit.project)
+    ApiKeys(visit.store.engine).record(action, id_, actor=visit.name, project=visit.project)
     return visit.redirect(visit.url("/interactions", visit.part("id")))

@@ -24,19 +24,19 @@ class ResponseView:
     metadata: str
 
 
-def response_views(talk: Interaction) -> list[ResponseView]:
+def response_views(interaction: Interaction) -> list[ResponseView]:
     """Return the responses of an interaction, those that were shown first, in their order."""
-    shown = talk.shown or ()
-    places = {id_: place for place, id_ in enumerate(shown, 1)}
+    shown = interaction.shown or ()
+    places = {id_: index for index, id_ in enumerate(shown, 1)}
     views = [
         ResponseView(
             response=response,
             place=places.get(response.id),
-            hidden=talk.shown is not None and response.id not in places,
+            hidden=interaction.shown is not None and response.id not in places,
             facts=_facts(response),
             metadata=as_json({k: v for k, v in response.metadata.items() if k not in _TOLD}),
         )
-        for response in talk.responses
+        for response in interaction.responses
     ]
     return sorted(views, key=lambda view: (view.hidden, view.place or 0))
 

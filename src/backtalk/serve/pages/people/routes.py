@@ -23,7 +23,7 @@ def everybody(visit: PageRequest) -> Response:
 def one(visit: PageRequest) -> Response:
     """Show one person, week by week."""
     name = visit.part("name")
-    person = next((found for found in _figures(visit).people if found.name == name), None)
+    person = next((result for result in _figures(visit).people if result.name == name), None)
     if person is None:
         raise NotFound(f"Nobody called {name!r} is among those who judged most lately")
     return visit.page("people/one.html", title=person.name, person=person)

@@ -41,11 +41,11 @@ def lineage_tree(policies: Sequence[Policy]) -> list[Node]:
             children.setdefault(parent, []).append(node)
     tops = [node for node in nodes.values() if node.policy.lineage.parent not in nodes]
     placed: set[str] = set()
-    found: list[Node] = []
+    results: list[Node] = []
     # Two policies may each claim to be the other's parent; what no top leads to is a top too.
     for top in [*tops, *nodes.values()]:
-        _place(top, found, children, placed)
-    return found
+        _place(top, results, children, placed)
+    return results
 
 
 def _place(top: Node, found: list[Node], children: dict[str, list[Node]], placed: set[str]) -> None:

@@ -60,8 +60,8 @@ def _undone(past: Sequence[PromotionRecord]) -> Promotion | None:
 def one(visit: PageRequest) -> Response:
     """Show a policy."""
     policy = read_policy(visit.store, visit.part("id"))
-    policies = {found.id: found for found in list_policies(visit.store)}
-    labels = {id_: found.label for id_, found in policies.items()}
+    policies = {result.id: result for result in list_policies(visit.store)}
+    labels = {id_: result.label for id_, result in policies.items()}
     past = promotion_history(visit.store)
     served = past[-1].promotion.policy if past else None
     evaluations = list_evaluations(visit.store)
@@ -73,7 +73,7 @@ def one(visit: PageRequest) -> Response:
         policy=policy,
         labels=labels,
         parent=parent,
-        children=[found for found in policies.values() if found.lineage.parent == policy.id],
+        children=[result for result in policies.values() if result.lineage.parent == policy.id],
         served=policies.get(served or ""),
         is_served=policy.id == served,
         from_parent=view.changes(parent, policy),
@@ -97,7 +97,7 @@ def promoted(visit: PageRequest) -> Response:
     policy = read_policy(visit.store, visit.part("id"))
     named = visit.form.text("evaluation")
     evidence = read_evaluation(visit.store, named) if named else None
-    promote(visit.store, policy, evidence, who=visit.name)
+    promote(visit.store, policy, evidence, actor=visit.name)
     _audit(visit, "policy promoted", policy)
     return visit.redirect(visit.url("/policies", policy.id))
 
@@ -110,7 +110,7 @@ def rolled_back(visit: PageRequest) -> Response:
         raise APIError(
             409, "What is served was changed since this page was shown. Look at it again first"
         )
-    undone = rollback(visit.store, who=visit.name)
+    undone = rollback(visit.store, actor=visit.name)
     try:
         before = None if undone.policy is None else read_policy(visit.store, undone.policy)
     except NotFound:
@@ -121,4 +121,4 @@ def rolled_back(visit: PageRequest) -> Response:
 
 def _audit(visit: PageRequest, action: str, policy: Policy | None) -> None:
     what = "nothing is served" if policy is None else f"{policy.label} ({policy.id[:8]})"
-    ApiKeys(visit.store.engine).record(action, what, who=visit.name, project=visit.project)
+    ApiKeys(visit.store.engine).record(action, what, actor=visit.name, project=visit.project)

@@ -70,15 +70,15 @@ def _rates(evaluation: Evaluation) -> list[Drawn]:
 
 
 def _differences(measures: Sequence[Measure]) -> list[Drawn]:
-    found = []
+    results = []
     for measure in measures:
         if measure.difference is None:
             continue
         # Zero stands in the middle, whatever the measure's own scale.
         reach = 1.2 * max(abs(measure.difference.low), abs(measure.difference.high)) or 1.0
         label = f"Difference in {measure.name}"
-        found.append(Drawn(label, measure.difference, -reach, reach, 0.0, signed=True))
-    return found
+        results.append(Drawn(label, measure.difference, -reach, reach, 0.0, signed=True))
+    return results
 
 
 def evidence_for(

@@ -11,7 +11,7 @@ from sqlalchemy import ColumnElement, Table, func, select
 
 from backtalk.store import Store, schema
 from backtalk.store.inserts import project_number
-from backtalk.store.row_codec import moment
+from backtalk.store.row_codec import timestamp
 
 MOST_ROWS = 200_000
 """So many of the latest records of a table are counted."""
@@ -54,12 +54,12 @@ def charts(store: Store) -> list[Chart]:
     """
     counts = _by_day(store, schema.interactions, None)
     counts |= _by_day(store, schema.feedback, schema.feedback.c.kind)
-    days = [day for found in counts.values() for day in found]
+    days = [day for results in counts.values() for day in results]
     if not days:
         return []
     last = max(days)
     first = min(*days, last - BARS + 1)
-    return [_chart(kind, found, first, last) for kind, found in counts.items()]
+    return [_chart(kind, results, first, last) for kind, results in counts.items()]
 
 
 def _by_day(
@@ -82,12 +82,12 @@ def _by_day(
         .group_by(*groups)
         .order_by(*groups)
     )
-    found: dict[str, dict[int, int]] = {}
+    results: dict[str, dict[int, int]] = {}
     with store.engine.connect() as connection:
         for row in connection.execute(query):
             name = "interaction" if kind is None else row.kind
-            found.setdefault(name, {})[int(row.day)] = row.total
-    return dict(sorted(found.items()))
+            results.setdefault(name, {})[int(row.day)] = row.total
+    return dict(sorted(results.items()))
 
 
 def _chart(kind: str, counts: Mapping[int, int], first: int, last: int) -> Chart:
@@ -99,15 +99,15 @@ def _chart(kind: str, counts: Mapping[int, int], first: int, last: int) -> Chart
     highest = max(sums)
     bars = [
         Bar(
-            _date(first + place * each),
-            min(_date(first + place * each) + timedelta(days=each - 1), _date(last)),
+            _date(first + index * each),
+            min(_date(first + index * each) + timedelta(days=each - 1), _date(last)),
             count,
             count / highest,
         )
-        for place, count in enumerate(sums)
+        for index, count in enumerate(sums)
     ]
     return Chart(kind, sum(sums), bars)
 
 
 def _date(day: int) -> date:
-    return moment(day * _DAY).date()
+    return timestamp(day * _DAY).date()

@@ -54,14 +54,14 @@ def listing(visit: PageRequest) -> Response:
 def one(visit: PageRequest) -> Response:
     """Show the report of an evaluation."""
     store = visit.store
-    found = read_evaluation(store, visit.part("id"))
-    candidate = read_policy(store, found.candidate)
+    result = read_evaluation(store, visit.part("id"))
+    candidate = read_policy(store, result.candidate)
     with _drawing:
         report = evaluation_report(
-            found,
+            result,
             candidate,
-            read_policy(store, found.baseline),
-            examples=read_exhibits(store, found),
+            read_policy(store, result.baseline),
+            examples=read_exhibits(store, result),
             training=_training(visit, candidate),
         )
         return HTMLResponse(report.to_html(), headers=REPORT_HEADERS)

@@ -77,7 +77,7 @@ def add(visit: PageRequest) -> Response:
             "The first key has to be one of an admin for all projects: from then on this gateway "
             "asks everybody for a key, and nobody else could come in here",
         )
-    made, secret = access.add(name, role, project=project, who=visit.name)
+    made, secret = access.add(name, role, project=project, actor=visit.name)
     visit.services.keyring.read()
     return _page(visit, made=made, secret=secret)
 
@@ -100,7 +100,7 @@ def _name(text: str) -> str:
 def rotate(visit: PageRequest) -> Response:
     """Give a key a new secret, and show it this one time."""
     key = _key(visit)
-    made, secret = _access(visit).rotate(key.id, grace=_grace(visit), who=visit.name)
+    made, secret = _access(visit).rotate(key.id, grace=_grace(visit), actor=visit.name)
     visit.services.keyring.read()
     return _page(visit, made=made, secret=secret)
 
@@ -120,7 +120,7 @@ def revoke(visit: PageRequest) -> Response:
         raise APIError(
             422, f"You are signed in with the key {key.name!r}. Sign in with another one to end it"
         )
-    _access(visit).revoke(key.id, who=visit.name)
+    _access(visit).revoke(key.id, actor=visit.name)
     visit.services.keyring.read()
     return visit.redirect(visit.url("/settings"))
 
@@ -142,5 +142,5 @@ def make_project(visit: PageRequest) -> Response:
     if name in visit.projects:
         raise APIError(409, f"There is a project {name!r}. Give it another name")
     visit.services.keeper.store(name)
-    _access(visit).record("project made", name, who=visit.name, project=name)
+    _access(visit).record("project made", name, actor=visit.name, project=name)
     return visit.redirect(visit.url("/settings", project=name))
