@@ -22,7 +22,7 @@ class Artifacts:
 
     Parameters
     ----------
-    root
+    root : Path
         Where they are kept; made when the first one is put.
     """
 

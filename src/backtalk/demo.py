@@ -100,15 +100,15 @@ def run_demo(
 
     Parameters
     ----------
-    folder
+    folder : Path
         Where the store ``mail.db`` and ``report.html`` go; those of an earlier run are replaced.
-    seed
+    seed : int, default 0
         Decides everything.
-    requests
+    requests : int, default REQUESTS
         How many requests users make. With far fewer the gate rightly finds nothing shown.
-    model
+    model : AskedModel, default "small"
         What drafts the mails.
-    progress
+    progress : Progress, optional
         Told how far the work is.
     """
     location = _fresh(folder)

@@ -8,9 +8,9 @@ class BacktalkError(Exception):
 
     Parameters
     ----------
-    what
+    what : str
         What is wrong, naming the offending thing.
-    mend
+    mend : str, default ""
         What to do about it, as a sentence. Shown after ``what``.
     """
 

@@ -25,12 +25,12 @@ class Progress(Protocol):
 
         Parameters
         ----------
-        task
+        task : str
             What is being done.
         done, total
             How much of it is done, and how much there is, if that is known. A task that is over
             says so with both numbers equal.
-        note
+        note : str, default ""
             What was last measured, in a few words.
         """
 
@@ -51,16 +51,16 @@ class Run:
 
     Parameters
     ----------
-    folder
+    folder : Path, optional
         Where responses and costs are kept, so that the run can be resumed; nothing is kept where
         it is left out.
-    seed
+    seed : int, default 0
         Decides everything that is drawn at random.
-    budget
+    budget : Budget, optional
         What may be spent by all models of the run together.
-    prices
+    prices : Prices, optional
         What models cost, where money is limited.
-    progress
+    progress : Progress, optional
         Told how far the work is.
 
     Examples

@@ -152,7 +152,7 @@ def test_status_shows_everything(run, mail):
     result = parsed(run, "status", "-s", mail, "--json")
     assert result["counts"]["interaction"] == REQUESTS
     assert result["served"] in {policy["id"] for policy in result["policies"]}
-    assert result["history"][0]["who"] == "demo"
+    assert result["history"][0]["actor"] == "demo"
     assert result["evaluations"][0]["win_rate"]["n"] > 20
 
 
@@ -217,7 +217,7 @@ def test_rollback_says_what_is_served_again(run, tmp_path):
     assert "Nothing is served" in run("rollback", "--who", "ada")[1]
     result = parsed(run, "status", "--json")
     assert [entry["action"] for entry in result["history"]] == ["promote", "rollback"]
-    assert result["history"][1]["who"] == "ada"
+    assert result["history"][1]["actor"] == "ada"
     assert run("rollback")[0] == ExitCode.ERROR
 
 

@@ -177,7 +177,7 @@ def test_experiments_by_the_command_line(tmp_path, monkeypatch, capsys):
     assert "better" in shown.out
     told = json.loads(run("experiment", "show", "trial", "--json")[1].out)
     assert told["arms"][1]["verdict"] == "better"
-    assert told["events"][0]["who"] == "ada"
+    assert told["events"][0]["actor"] == "ada"
     assert "Nothing is to be done" in run("experiment", "check", "trial")[1].out
     code, estimated = run("estimate", candidate[:8])
     assert code == 0, estimated.err

@@ -284,7 +284,7 @@ def test_a_purge_removes_a_person_everywhere(settings, access, tmp_path):
         entries = gateway.http.get("/v1/audit").json()["entries"]
     assert b"Plugh" in result
     assert b"Xyzzy" not in result
-    assert (entries[-1]["who"], entries[-1]["action"]) == ("boss", "user purged")
+    assert (entries[-1]["actor"], entries[-1]["action"]) == ("boss", "user purged")
     assert entries[-1]["what"] != "bo"
 
 

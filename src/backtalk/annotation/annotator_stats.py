@@ -89,9 +89,9 @@ def people_of(judgements: Sequence[Judgement], seconds: Mapping[str, Sequence[fl
 
     Parameters
     ----------
-    judgements
+    judgements : sequence of Judgement
         The latest first.
-    seconds
+    seconds : Mapping[str, Sequence[float]]
         The times that each person took.
     """
     units = _units(judgements)

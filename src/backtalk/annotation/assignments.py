@@ -56,11 +56,11 @@ class Assignments:
 
     Parameters
     ----------
-    store
+    store : Store
         The project.
-    task
+    task : Task
         Of the project.
-    clock
+    clock : Callable[[], datetime], default now
         Tells the time.
     """
 

@@ -58,9 +58,9 @@ class TaskQueue:
     ----------
     engine, project
         Where the interactions are.
-    task
+    task : Task
         Of the project.
-    clock
+    clock : Callable[[], datetime]
         Tells the time.
     """
 

@@ -136,9 +136,9 @@ def close_task(store: Store, task: str, *, actor: str) -> Task:
 
     Parameters
     ----------
-    store
+    store : Store
         The project.
-    task
+    task : str
         Its name or id.
     who
         Who decides.

@@ -35,7 +35,7 @@ def keep_learning(
     ----------
     store, watch, every, interval, once, budget
         As for :class:`~backtalk.learn.background.Worker`.
-    prices
+    prices : Path or None
         The file of prices.
     """
     with progress_bars() as progress:

@@ -83,7 +83,7 @@ def run_of(
 
     Parameters
     ----------
-    store
+    store : Store
         Where it works.
     about
         What tells this piece of work from others.
@@ -123,15 +123,15 @@ def prompts_of(
 
     Parameters
     ----------
-    store
+    store : Store
         Whose prompts, where there is no file.
-    split
+    split : str
         Which of the prompts.
-    file
+    file : Path or None
         Prompts of the user's own.
-    limit
+    limit : int or None
         At most so many, drawn by the seed.
-    seed
+    seed : int
         Of the draw.
 
     Raises

@@ -70,15 +70,15 @@ class Client:
 
     Parameters
     ----------
-    base_url
+    base_url : str, optional
         Of the gateway, up to and with ``/v1``; without one, what ``BACKTALK_URL`` says.
-    api_key
+    api_key : str, optional
         A key of the gateway; without one, what ``BACKTALK_API_KEY`` says.
-    project
+    project : str, optional
         The project, where the key is for several.
-    timeout
+    timeout : float, default 10.0
         Seconds for one try.
-    retries
+    retries : int, default 4
         How often a request is sent again.
 
     Examples
@@ -104,7 +104,7 @@ class Client:
 
         Parameters
         ----------
-        interaction
+        interaction : Any, optional
             An answer, or its id; ``None`` for what is about no answer.
         fields
             ``thumb="up"``, ``edit="..."``, ``comment="..."``, or the fields of any kind of
@@ -143,7 +143,7 @@ class Client:
 
         Parameters
         ----------
-        name
+        name : str
             Of the verifier, as the feedback's annotator.
         """
 

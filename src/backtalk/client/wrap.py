@@ -18,11 +18,11 @@ def wrap(client: C, *, user: str | None = None, retries: int = 4) -> C:
 
     Parameters
     ----------
-    client
+    client : C
         An ``OpenAI`` or ``AsyncOpenAI``, with the address and the key of a gateway.
-    user
+    user : str, optional
         Who gives the feedback, where it does not say.
-    retries
+    retries : int, default 4
         How often feedback is sent again.
 
     Examples

@@ -55,13 +55,13 @@ class Decodes(Protocol):
 
         Parameters
         ----------
-        model
+        model : Model
             What generates.
-        prompts
+        prompts : Sequence[tuple[Message, ...]]
             Chat messages, the system prompt among them.
-        rewards
+        rewards : Mapping[str, Reward]
             The rewards that ``rewards_needed`` names.
-        seed
+        seed : int, default 0
             Equal seeds give equal answers, where the model can.
         """
         ...

@@ -15,7 +15,7 @@ class CachedEmbedder:
 
     Parameters
     ----------
-    embedder
+    embedder : Embedder
         What embeds a text that was not seen before.
 
     Examples

@@ -30,7 +30,7 @@ class HashedTfidf:
 
     Parameters
     ----------
-    idf
+    idf : NDArray[np.float32]
         How much each place weighs, shape ``(dimension,)``; found by :meth:`fit`.
 
     Examples
@@ -52,10 +52,10 @@ class HashedTfidf:
 
         Parameters
         ----------
-        texts
+        texts : sequence of str
             What the embedder will be used on, or much like it. Without any, all words weigh the
             same.
-        dimension
+        dimension : int, default 1024
             The length of a vector. More means fewer collisions.
         """
         unweighted = cls(np.ones(dimension, dtype=np.float32))

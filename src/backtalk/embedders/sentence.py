@@ -32,10 +32,10 @@ class SentenceEmbedder:
 
     Parameters
     ----------
-    model
+    model : str, default PACKAGED
         A folder, or a name on the Hugging Face hub. ``all-MiniLM-L6-v2`` is the packaged one
         where that is installed. Each is loaded once a process.
-    revision
+    revision : str, optional
         Which revision of a hub model.
 
     Raises

@@ -82,15 +82,15 @@ async def cross_validate(
 
     Parameters
     ----------
-    pairs
+    pairs : sequence of Pair
         What the feedback says. All pairs of one prompt are in one fold.
-    run
+    run : Run
         Gives the seed and is told the progress.
-    embedder
+    embedder : EmbedderName, default "hashed"
         What the rewards read answers with.
-    folds
+    folds : int, default 10
         How many.
-    recorded
+    recorded : RecordedReward, optional
         What the answers are worth. Where a prompt has several answers that were judged, the
         reward of its fold chooses among them, beside rules such as taking the longest.
 

@@ -132,17 +132,17 @@ async def evaluate(
 
     Parameters
     ----------
-    candidate, baseline
+    candidate, baseline : Answerer
         The policies, loaded with :meth:`Run.wrap` so that the budget holds.
-    prompts
+    prompts : sequence of Prompt
         What both answer.
-    judge
+    judge : Reward
         What says how good an answer is, or which of two is better.
-    run
+    run : Run
         Gives the seed and the budget.
-    split
+    split : Prompts, default "held-out"
         Which prompts these are.
-    guards
+    guards : sequence of Reward, default ()
         Rewards that must not get worse.
 
     Raises
@@ -185,7 +185,7 @@ async def choose_best(
         The policies.
     prompts, judge, run, split, guards
         As in :func:`evaluate`.
-    unseen
+    unseen : float, default 0.5
         The share of prompts that the choice does not see, and that the evaluation is done on.
 
     Returns

@@ -24,11 +24,11 @@ def examples(trial: AnswerSet, *, place: int = 1, count: int = 5) -> list[Exampl
 
     Parameters
     ----------
-    trial
+    trial : AnswerSet
         The answers; the baseline's stand first.
-    place
+    place : int, default 1
         Which of the policies the candidate is.
-    count
+    count : int, default 5
         How many examples; they are evenly spaced in the order of their differences.
     """
     order = np.argsort(trial.values[0] - trial.values[place], kind="stable")

@@ -22,11 +22,11 @@ def get_judge(name: str, store: Store) -> Reward:
 
     Parameters
     ----------
-    name
+    name : str
         ``"recorded"`` for what the feedback in the store says about the very answers;
         ``"reward:ID"`` for a reward model that was learned, by its artifact's id; else a registered
         reward, with an argument after a colon: ``"true-utility:safe"``.
-    store
+    store : Store
         Where feedback and artifacts are kept.
 
     Raises

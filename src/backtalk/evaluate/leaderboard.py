@@ -77,12 +77,12 @@ def leaderboard(
 
     Parameters
     ----------
-    cases
+    cases : Iterable[Case]
         A response counts for the model that wrote it; one of no known model for its id.
-    reference
+    reference : str, optional
         The model to compare all others with. By default the one that takes part in every
         comparison, if there is one. Else all are ranked by a Bradley-Terry fit.
-    seed
+    seed : int, default 0
         Of the intervals that are drawn.
 
     Raises

@@ -51,7 +51,7 @@ class Allocation(Record):
 
         Parameters
         ----------
-        unit
+        unit : str, optional
             Who asks, where a unit keeps its arm: whatever process draws, it comes out the same,
             and if an arm is taken out only its own units move. With chances ``p`` the arm of the
             smallest ``-log(u) / p`` is drawn, ``u`` being the hash of unit and arm (Thaler and
@@ -99,9 +99,9 @@ def best_chances(good: Floats, bad: Floats, rng: np.random.Generator) -> Floats:
 
     Parameters
     ----------
-    good, bad
+    good, bad : Floats
         The sums of the arms' values and of what they lack to 1, shape (arms,).
-    rng
+    rng : np.random.Generator
         Draws.
     """
     drawn = rng.beta(1 + good, 1 + bad, size=(_DRAWS, good.size))
@@ -118,9 +118,9 @@ def pair_chances(wins: Floats, rng: np.random.Generator) -> Floats:
 
     Parameters
     ----------
-    wins
+    wins : Floats
         How often the row beat the column, shape (arms, arms), a tie as a half to both.
-    rng
+    rng : np.random.Generator
         Draws.
 
     Returns

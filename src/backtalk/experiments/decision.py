@@ -20,9 +20,9 @@ def decide(state: State, served: str | None) -> Decision | None:
 
     Parameters
     ----------
-    state
+    state : State
         The experiment.
-    served
+    served : str or None
         The id of the policy that the project serves.
     """
     experiment = state.experiment

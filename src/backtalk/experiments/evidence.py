@@ -19,9 +19,9 @@ def evaluation_of(state: State, arm: str) -> Evaluation | None:
 
     Parameters
     ----------
-    state
+    state : State
         The experiment.
-    arm
+    arm : str
         The candidate's policy id.
 
     Returns
@@ -63,9 +63,9 @@ def longer_wins(own: Counter[int], other: Counter[int], *, level: float = 0.95) 
 
     Parameters
     ----------
-    own, other
+    own, other : Counter[int]
         How often each length came.
-    level
+    level : float, default 0.95
         Nominal coverage of the interval, which is DeLong's (DeLong, DeLong and Clarke-Pearson
         1988, "Comparing the areas under two or more correlated receiver operating characteristic
         curves", equation 5).

@@ -19,9 +19,9 @@ def team_draft(places: int, *, coin: Callable[[], bool] = _coin) -> tuple[int, .
 
     Parameters
     ----------
-    places
+    places : int
         How many.
-    coin
+    coin : Callable[[], bool], default _coin
         Whether the second team picks first.
 
     Returns

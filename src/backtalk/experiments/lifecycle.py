@@ -94,11 +94,11 @@ def stop(store: Store, name: str, *, arm: str | None = None, actor: str) -> Even
 
     Parameters
     ----------
-    store
+    store : Store
         The project.
-    name
+    name : str
         Of the experiment.
-    arm
+    arm : str, optional
         A candidate's policy id; the whole experiment, if left out.
     who
         Who decides.
@@ -128,11 +128,11 @@ def promote_arm(store: Store, name: str, *, arm: str | None = None, actor: str) 
 
     Parameters
     ----------
-    store
+    store : Store
         The project.
-    name
+    name : str
         Of the experiment.
-    arm
+    arm : str, optional
         A candidate's policy id; may be left out where there is one.
     who
         Who decides.
@@ -165,9 +165,9 @@ def step(store: Store, follower: ExperimentReader, *, actor: str = CONTROLLER) -
 
     Parameters
     ----------
-    store
+    store : Store
         The project.
-    follower
+    follower : ExperimentReader
         Of the experiment.
     who
         Who is written down as having decided.

@@ -48,9 +48,9 @@ class ExperimentReader:
 
     Parameters
     ----------
-    store
+    store : Store
         The project.
-    name
+    name : str
         Of the experiment.
 
     Raises
@@ -73,7 +73,7 @@ class ExperimentReader:
 
         Parameters
         ----------
-        check
+        check : bool, optional
             Whether to look for rows that went away; if left out, only where that is due.
         """
         if not self._whole:

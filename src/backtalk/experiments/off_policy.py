@@ -92,19 +92,19 @@ def estimate_policy(
 
     Parameters
     ----------
-    store
+    store : Store
         The project.
-    policy
+    policy : Policy
         The target.
-    outcome
+    outcome : Signal, default "thumb"
         The feedback that counts, as an experiment's outcome; not a preference.
-    load
+    load : Callable[[], LoadedPolicy]
         Loads the policy, where it takes its model or reward.
-    clip
+    clip : float, optional
         Cut weights to this; as they are, if left out.
-    level
+    level : float, default 0.95
         Nominal coverage of the intervals.
-    seed
+    seed : int, default 0
         Decides folds and draws.
 
     Raises

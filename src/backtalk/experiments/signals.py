@@ -38,7 +38,7 @@ def assignment_of(interaction: Interaction, experiment: str | None = None) -> As
     ----------
     talk
         The interaction.
-    experiment
+    experiment : str, optional
         Its name; any, if left out.
     """
     gateway = interaction.metadata.get("gateway")

@@ -185,7 +185,7 @@ def begin(event: Event) -> State:
 
     Parameters
     ----------
-    event
+    event : Event
         The one that says so.
     """
     assert isinstance(event.what, Started)
@@ -202,11 +202,11 @@ def replay(
 
     Parameters
     ----------
-    events
+    events : Iterable[Event]
         Those of one experiment, in order.
     talks
         Interactions, in any order; those of no arm may be among them.
-    said
+    said : Iterable[tuple[Interaction, AnyFeedback]]
         Feedback with the interaction that it is about, in the order in which it came.
     """
     first, *rest = events

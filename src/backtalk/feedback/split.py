@@ -18,11 +18,11 @@ def split_of(key: str, *, held_out: float = 0.2, salt: str = "backtalk") -> Spli
 
     Parameters
     ----------
-    key
+    key : str
         What is split: a prompt's id or text. Give the same key for prompts that share a cause.
-    held_out
+    held_out : float, default 0.2
         The share that is held out, in [0, 1].
-    salt
+    salt : str, default "backtalk"
         Another salt gives another split.
     """
     if not 0 <= held_out <= 1:

@@ -93,7 +93,7 @@ def read_archive(store: Store, folder: Path) -> Archived:
         store.journal.append(
             line["topic"],
             line["body"],
-            actor=line["who"],
+            actor=line["actor"] if "actor" in line else line["who"],
             after=store.journal.last(line["topic"]),
             time=datetime.fromisoformat(line["time"]),
         )
@@ -106,7 +106,7 @@ def read_archive(store: Store, folder: Path) -> Archived:
 
 def _event(topic: str, entry: LogEntry) -> dict[str, str]:
     time = entry.time.isoformat()
-    return {"topic": topic, "who": entry.actor, "time": time, "body": entry.body}
+    return {"topic": topic, "actor": entry.actor, "time": time, "body": entry.body}
 
 
 def _lines(path: Path) -> list[dict[str, str]]:

@@ -41,13 +41,13 @@ def make_interaction(
 
     Parameters
     ----------
-    prompt
+    prompt : str | tuple[Message, ...]
         A text, for one user message, or messages.
-    responses
+    responses : sequence of Response
         Their ids, texts and models are part of the interaction's id.
-    distinct
+    distinct : Iterable[str], default ()
         What else tells it from another with the same prompt and responses.
-    time
+    time : datetime, optional
         When it happened, ``None`` where nobody knows.
     fields
         The other fields of an interaction; not part of its id.
@@ -117,13 +117,13 @@ def feedback(
 
     Parameters
     ----------
-    kind
+    kind : type[Kind]
         The class of feedback.
-    about
+    about : Interaction or None
         The interaction; ``None`` for the system as a whole.
     annotator, time, confidence, metadata
         As in the record. The id does not depend on confidence and metadata.
-    distinct
+    distinct : str, optional
         What else tells it from feedback that says the same.
     payload
         The fields that are the kind's own. One that is ``None`` counts as not given.

@@ -30,9 +30,9 @@ class Fields:
 
     Parameters
     ----------
-    data
+    data : Mapping[str, Any]
         The object.
-    path
+    path : str, default ""
         Where it stands in its row, for messages; empty for the row itself.
     """
 

@@ -65,9 +65,9 @@ def ingest(
 
     Parameters
     ----------
-    store
+    store : Store
         Where it goes.
-    path
+    path : str | Path
         A file, a folder, or ``"-"`` for standard input.
     format, options, progress
         As for :func:`backtalk.formats.read`.

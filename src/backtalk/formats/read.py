@@ -57,15 +57,15 @@ def read(
 
     Parameters
     ----------
-    path
+    path : str | Path
         A file, a folder, or ``"-"`` for standard input: JSON lines, JSON, CSV, TSV or Parquet,
         plain or packed with gzip or Zstandard.
-    format
+    format : str | RowMapping | Format, optional
         The name of a format, a mapping, or a ``Format``; each file's own by default, recognised
         by its first rows.
-    options
+    options : Mapping[str, Any], optional
         Options of the format; their values may be texts.
-    progress
+    progress : Progress, optional
         Called with the bytes read and their total, ``None`` for standard input.
 
     Raises

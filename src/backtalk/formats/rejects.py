@@ -20,7 +20,7 @@ class Rejects:
 
     Parameters
     ----------
-    input
+    input : str | Path
         What is read: a file, a folder, or ``"-"`` for standard input.
     """
 

@@ -18,13 +18,13 @@ def read_options(
 
     Parameters
     ----------
-    name
+    name : str
         Whose options they are.
-    usual
+    usual : Mapping[str, Any]
         All options there are, with their defaults.
-    types
+    types : Mapping[str, Any]
         The type of each.
-    given
+    given : Mapping[str, Any]
         What the user gave.
 
     Raises

@@ -35,13 +35,13 @@ class TrainingSet:
 
     Parameters
     ----------
-    store
+    store : Store
         Where they are kept.
-    split
+    split : Split, default "train"
         ``"train"`` leaves out the prompts that evaluation is done on.
-    kinds
+    kinds : sequence of str, optional
         Only feedback of these kinds.
-    until
+    until : Cursor, optional
         Only what was in the store at that moment.
     """
 
@@ -88,11 +88,11 @@ class TrainingSet:
 
         Parameters
         ----------
-        target
+        target : type[AnyView]
             The view wanted.
-        across
+        across : {"interaction", "prompt"}, default "interaction"
             ``"prompt"`` also compares responses of different interactions with the same prompt.
-        progress
+        progress : Callable[[int], None], optional
             Called with the number of cases read so far.
         """
         result = self.by_kind(target, across=across, progress=progress)

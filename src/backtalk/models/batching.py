@@ -18,7 +18,7 @@ class BatchedCompletions:
 
     Parameters
     ----------
-    count
+    count : int
         How many requests there are.
     """
 
@@ -74,11 +74,11 @@ async def answer_in_units(
 
     Parameters
     ----------
-    requests
+    requests : sequence of Request
         What is wanted.
-    answer
+    answer : Callable[[Sequence[Request]], Awaitable[list[Completion]]]
         Answers one unit.
-    model
+    model : Model
         Where it has a ``concurrency``, each request is a unit and so many are in flight; else the
         units have :data:`UNIT` requests and follow each other.
 

@@ -18,7 +18,7 @@ class ModelError(BacktalkError):
     ----------
     what, mend
         As in every :class:`~backtalk.errors.BacktalkError`; kept to one line each.
-    may_have_cost
+    may_have_cost : bool, default False
         Whether the work may have been done, and be billed, although no answer came.
     """
 
@@ -94,13 +94,13 @@ class BudgetExceeded(ModelError):
 
     Parameters
     ----------
-    limit
+    limit : str
         Which limit: ``"calls"``, ``"tokens"``, ``"money"`` or ``"seconds"``.
-    spent
+    spent : Decimal | float
         How much of it is spent.
-    allowed
+    allowed : float
         How much may be spent.
-    needed
+    needed : Decimal | float, default 0
         The most that the next request can take.
     """
 

@@ -22,9 +22,9 @@ class ScriptedModel:
 
     Parameters
     ----------
-    answers
+    answers : Sequence[Answer | ModelError]
         Texts, whole completions, or errors to raise.
-    name
+    name : str, default "scripted"
         What to call the model.
 
     Examples
@@ -81,9 +81,9 @@ class FunctionModel:
 
     Parameters
     ----------
-    function
+    function : Callable[[Request], Answer | Awaitable[Answer]]
         From a request to a text or a whole completion; it may be asynchronous.
-    name
+    name : str
         What to call the model. Functions that answer differently need different names, as caches
         tell models apart by it.
 

@@ -158,7 +158,7 @@ class Scorer(Protocol):
 
         Parameters
         ----------
-        texts
+        texts : Sequence[tuple[tuple[Message, ...], str]]
             Prompts and their completions. The end-of-sequence token counts as the completion's
             last token.
         """

@@ -151,9 +151,9 @@ def load_model(spec: ModelSpec, artifacts: Artifacts | None = None) -> Model:
 
     Parameters
     ----------
-    spec
+    spec : ModelSpec
         Its name.
-    artifacts
+    artifacts : Artifacts, optional
         Where recordings and weights are kept; needed for specs that refer to them.
 
     Raises

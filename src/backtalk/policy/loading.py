@@ -76,11 +76,11 @@ def load_policy(
 
     Parameters
     ----------
-    policy
+    policy : Policy
         The recipe.
-    artifacts
+    artifacts : Artifacts, optional
         Where its rewards and recordings are kept: a store's ``artifacts``.
-    wrap
+    wrap : Callable[[Model], Model], optional
         Put around the model: a cache, a budget. See :meth:`backtalk.run.Run.wrap`.
 
     Raises

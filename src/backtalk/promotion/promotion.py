@@ -118,15 +118,15 @@ def promote(
 
     Parameters
     ----------
-    store
+    store : Store
         The project.
-    policy
+    policy : Policy
         The candidate; kept in the project if it is not yet.
-    evaluation
+    evaluation : Evaluation, optional
         The evidence. Only the first policy of a project goes without.
     who
         Who decides.
-    gate
+    gate : Gate, optional
         What the evidence has to show; by default a 95 % lower bound of the win rate over the
         served policy above 0.5 on held-out or live prompts, and no guard worse.
 

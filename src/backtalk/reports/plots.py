@@ -33,12 +33,12 @@ def interval_plot(
 
     Parameters
     ----------
-    rows
+    rows : Mapping[str, Estimate]
         The estimates by their label, the first at the top.
-    reference
+    reference : float, optional
         Where a vertical line stands: 0.5 for a win rate, 0 for a difference. Intervals that lie
         wholly above it are drawn in the accent colour, wholly below it in red.
-    percent
+    percent : bool, default True
         Whether the axis counts in hundredths.
     """
     with _drawing(width=6.4, height=0.9 + 0.34 * len(rows)) as (figure, axes):
@@ -77,13 +77,13 @@ def curve_plot(
 
     Parameters
     ----------
-    lines
+    lines : Mapping[str, tuple[Sequence[float], Sequence[float]]]
         The x and y of each line's points by its label.
-    x_label, y_label
+    x_label, y_label : str
         What the axes count, with the unit.
-    diagonal
+    diagonal : bool, default False
         Whether to draw where y equals x: perfect calibration.
-    log_x
+    log_x : bool, default False
         Whether the x axis doubles rather than adds.
     """
     with _drawing(width=5.2, height=3.4) as (figure, axes):
@@ -107,11 +107,11 @@ def histogram_plot(groups: Mapping[str, Array], *, x_label: str, bins: int = 24)
 
     Parameters
     ----------
-    groups
+    groups : Mapping[str, Array]
         The values of each group by its label.
-    x_label
+    x_label : str
         What the values count, with the unit.
-    bins
+    bins : int, default 24
         How many bars the common range is cut into.
     """
     with _drawing(width=5.2, height=2.8) as (figure, axes):

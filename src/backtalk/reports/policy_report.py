@@ -65,15 +65,15 @@ def evaluation_report(
 
     Parameters
     ----------
-    evaluation
+    evaluation : Evaluation
         What was found.
-    candidate, baseline
+    candidate, baseline : Policy
         The policies that were compared.
-    gate
+    gate : Gate, optional
         What a promotion asks for; the default gate, if left out.
-    examples
+    examples : sequence of Example, default ()
         Answers to show side by side.
-    training
+    training : Sequence[Mapping[str, float]], default ()
         What each step of the candidate's training measured; see :func:`read_training`.
     """
     report = Report(

@@ -161,19 +161,19 @@ async def learn_reward(
 
     Parameters
     ----------
-    pairs
+    pairs : sequence of Pair
         Soft preferences count by their probability, ties by Davidson's model, each pair by its
         weight and by the reliability that its annotator is found to have. Where it is known which
         answer was shown first, the pull of being first is estimated beside the reward and kept
         out of it.
-    embedder
+    embedder : Embedder
         What the answers are embedded with.
-    seed
+    seed : int, default 0
         Decides the folds, and which pairs are used where there are too many.
-    folds
+    folds : int, default 5
         The margins that the calibration is fitted to come from so many fits, each to the pairs of
         other prompts.
-    max_pairs
+    max_pairs : int, default 20000
         At most so many pairs, drawn at random, are used.
 
     Raises

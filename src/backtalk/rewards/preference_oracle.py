@@ -41,9 +41,9 @@ class ByReward:
 
     Parameters
     ----------
-    reward
+    reward : Reward
         What scores.
-    temperature
+    temperature : float, default 0.0
         By which difference of scores, in their own unit, the odds grow by the factor e:
         ``P(a > b) = sigmoid((r(a) - r(b)) / temperature)``, the Bradley-Terry model. Where it is 0,
         the better-scored one always wins and equal scores are even.

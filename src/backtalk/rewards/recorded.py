@@ -29,9 +29,9 @@ class RecordedReward:
 
     Parameters
     ----------
-    values
+    values : Mapping[Key, float]
         The value of each answer.
-    references
+    references : Iterable[Key], default ()
         The answers that the others were compared with.
     """
 

@@ -68,7 +68,7 @@ def create_app(settings: Settings) -> FastAPI:
 
     Parameters
     ----------
-    settings
+    settings : Settings
         Of the gateway.
 
     Returns
@@ -182,7 +182,7 @@ class FastPathMiddleware:
 
     Parameters
     ----------
-    app
+    app : ASGIApp
         What answers everything else.
     """
 
@@ -208,9 +208,9 @@ class AccessLogMiddleware:
 
     Parameters
     ----------
-    app
+    app : ASGIApp
         What answers.
-    gateway
+    gateway : FastAPI
         Whose services count.
     """
 

@@ -81,11 +81,11 @@ class ApiKeyCache:
 
     Parameters
     ----------
-    keeper
+    keeper : StoreConnection
         The store.
-    folder
+    folder : Path
         Where they are remembered, without secrets.
-    when
+    when : WhenKeys
         When a key is asked for.
     """
 
@@ -122,9 +122,9 @@ class ApiKeyCache:
 
         Parameters
         ----------
-        headers
+        headers : Mapping[str, str]
             Of the request.
-        act
+        act : Permission
             What is asked for.
 
         Raises
@@ -211,11 +211,11 @@ class Buckets:
 
     Parameters
     ----------
-    rate
+    rate : float or None
         Requests a second; ``None`` for no limit.
-    burst
+    burst : int
         Requests at once, of a key that has rested.
-    clock
+    clock : Callable[[], float], default time.monotonic
         Tells the time in seconds.
 
     Examples

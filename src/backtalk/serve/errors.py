@@ -39,13 +39,13 @@ class APIError(Exception):
 
     Parameters
     ----------
-    status
+    status : int
         The status of the answer.
-    message
+    message : str
         What is wrong, and what to do about it.
-    code, param
+    code, param : str, optional
         As in OpenAI's protocol: a word for the error, and the field that it is about.
-    headers
+    headers : Mapping[str, str], optional
         Of the answer.
     """
 

@@ -186,7 +186,7 @@ def _schemas() -> Schema:
     rest = {"user": _TEXT, "stream": {"type": "boolean"}, "n": {"type": "integer", "minimum": 1}}
     row = {"id": _NAME, "interaction": _maybe(_NAME), "status": {"enum": _STATUSES}}
     entry = _object(
-        ("time", "who", "action", "what"),
+        ("time", "actor", "action", "what"),
         time=_TEXT, project=_maybe(_TEXT), actor=_TEXT, action=_TEXT, what=_TEXT,
     )  # fmt: skip
     return {

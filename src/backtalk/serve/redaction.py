@@ -84,7 +84,7 @@ class Redactor:
 
     Parameters
     ----------
-    names
+    names : sequence of str, default ()
         ``email``, ``phone``, ``card``, or ``package.module:function`` for one of your own, which
         takes a text and returns it without what must not be stored. They are applied in order.
 

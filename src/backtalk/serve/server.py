@@ -32,7 +32,7 @@ def read_settings(file: Path | None, **given: Any) -> Settings:
 
     Parameters
     ----------
-    file
+    file : Path or None
         The fields of :class:`~backtalk.serve.settings.Settings`, if there is such a file.
     given
         Fields that go before those of the file, where they are not ``None``.
@@ -108,11 +108,11 @@ def run(settings: Settings, *, host: str, port: int, workers: int = 1) -> None:
 
     Parameters
     ----------
-    settings
+    settings : Settings
         Of the gateway.
     host, port
         Where it listens.
-    workers
+    workers : int, default 1
         How many processes share the work.
     """
     os.environ[VARIABLE] = settings.to_json()

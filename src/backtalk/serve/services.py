@@ -41,9 +41,9 @@ class Services:
 
     Parameters
     ----------
-    settings
+    settings : Settings
         Of the gateway.
-    traces
+    traces : Tracing, optional
         What traces it, if anything does.
 
     Raises

@@ -37,9 +37,9 @@ class StoreConnection:
 
     Parameters
     ----------
-    location
+    location : str
         As for :class:`~backtalk.store.Store`.
-    folder
+    folder : Path
         Where it notes that the store was there.
     """
 

@@ -45,13 +45,13 @@ def serve_with_workers(
 
     Parameters
     ----------
-    options
+    options : Mapping[str, Any]
         Of ``uvicorn.Config``.
     host, port
         Where they listen.
-    workers
+    workers : int
         How many there are.
-    patience
+    patience : float
         Seconds that each has to end.
 
     Raises

@@ -28,9 +28,9 @@ def accuracy(
 
     Parameters
     ----------
-    predicted, actual
+    predicted, actual : ArrayLike
         Shape (n,), labels of one type.
-    clusters
+    clusters : ArrayLike, optional
         One label per item, or None.
     """
     one, other = _pair(predicted, actual)
@@ -50,16 +50,16 @@ def cohen_kappa(
 
     Parameters
     ----------
-    first, second
+    first, second : ArrayLike
         Shape (n,): the label that each rater gave each item.
-    weights
+    weights : Weights, optional
         None counts every disagreement as one; ``linear`` and ``quadratic`` count it by the
         distance of the labels in the order of the categories, or its square.
-    categories
+    categories : sequence of Any, optional
         All labels in their order; sorted, if not given.
-    clusters
+    clusters : ArrayLike, optional
         One label per item, or None.
-    level
+    level : float, default 0.95
         Nominal coverage of the interval, see
         :func:`backtalk.stats.agreement_coefficient.beyond_chance`.
 
@@ -98,15 +98,15 @@ def krippendorff_alpha(
 
     Parameters
     ----------
-    ratings
+    ratings : Sequence[Sequence[Any]] | NDArray[Any]
         Shape (raters, items); None or NaN where a rater passed. Numbers for the ordinal and
         interval metrics, anything that sorts for the nominal one.
-    metric
+    metric : Metric, default "nominal"
         How far apart two labels are: fully unless equal, by the labels ranked between them,
         or by their difference; the latter two squared.
-    clusters
+    clusters : ArrayLike, optional
         One label per item, or None.
-    level
+    level : float, default 0.95
         Nominal coverage of the interval, see
         :func:`backtalk.stats.agreement_coefficient.beyond_chance`.
 

@@ -84,11 +84,11 @@ def beyond_chance(
 
     Parameters
     ----------
-    disagreement
+    disagreement : tuple[float, float]
         Observed and expected, from all items.
-    without
+    without : tuple[Floats, Floats]
         The same with each block left out in turn, both of shape (blocks,).
-    frequencies
+    frequencies : NDArray[Any]
         How often each label was given.
     items, clusters, level
         As in :class:`Estimate`.

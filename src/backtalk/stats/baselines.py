@@ -109,17 +109,17 @@ def compare_to_baselines(
 
     Parameters
     ----------
-    texts
+    texts : Sequence[Sequence[str]]
         For each prompt, its candidates.
-    values
+    values : sequence of ArrayLike
         For each prompt, the value that the judge gives each candidate.
-    chosen
+    chosen : sequence of int
         For each prompt, the index of the candidate that the chooser took.
-    clusters
+    clusters : ArrayLike, optional
         One label per prompt, or None.
-    bounds
+    bounds : tuple[float, float], default (0.0, 1.0)
         The ends of the judge's scale, or None where it has none.
-    rules
+    rules : Mapping[str, Chances], default BASELINES
         The rules to compare with: a function from the candidates of a prompt to the chance of
         choosing each.
     level, seed

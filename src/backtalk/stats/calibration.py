@@ -97,13 +97,13 @@ def brier(
 
     Parameters
     ----------
-    probabilities
+    probabilities : ArrayLike
         Shape (n,), in [0, 1].
-    outcomes
+    outcomes : ArrayLike
         Shape (n,), in [0, 1]: 0 or 1, or the share of people who said so.
     bins, binning
         As for :func:`reliability_curve`.
-    clusters
+    clusters : ArrayLike, optional
         One label per item, or None.
     """
     said, true = _pair(probabilities, outcomes)
@@ -144,13 +144,13 @@ def calibration_error(
 
     Parameters
     ----------
-    probabilities, outcomes
+    probabilities, outcomes : ArrayLike
         Shape (n,); outcomes are 0 or 1.
     bins, binning
         As for :func:`reliability_curve`.
-    draws
+    draws : int, default 1000
         How many times to draw outcomes from the probabilities.
-    seed
+    seed : int, default 0
         Of the draws.
 
     Raises
@@ -191,14 +191,14 @@ def reliability_curve(
 
     Parameters
     ----------
-    probabilities, outcomes
+    probabilities, outcomes : ArrayLike
         Shape (n,), in [0, 1].
-    bins
+    bins : int, default 10
         How many bins at most; empty ones are left out.
-    binning
+    binning : Binning, default "width"
         ``width`` cuts [0, 1] into equal parts; ``mass`` cuts the items, in the order of their
         probabilities, into equal numbers, equal probabilities staying together.
-    clusters
+    clusters : ArrayLike, optional
         One label per item, or None.
 
     Returns
@@ -231,12 +231,12 @@ def log_loss(
 
     Parameters
     ----------
-    probabilities, outcomes
+    probabilities, outcomes : ArrayLike
         Shape (n,), in [0, 1].
-    floor
+    floor : float, default 0.0
         Probabilities are moved into [floor, 1 - floor] first; the loss is then bounded, and
         the interval uses it.
-    clusters
+    clusters : ArrayLike, optional
         One label per item, or None.
     level, seed
         See :func:`backtalk.stats.intervals.choose.mean_interval`.

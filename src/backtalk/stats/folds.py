@@ -18,11 +18,11 @@ def group_folds(keys: Sequence[str], k: int, *, seed: int = 0) -> Ints:
 
     Parameters
     ----------
-    keys
+    keys : sequence of str
         One key per item.
-    k
+    k : int
         The number of folds, at least 2 and at most the number of different keys.
-    seed
+    seed : int, default 0
         Of the shuffle.
 
     Returns

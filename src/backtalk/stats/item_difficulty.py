@@ -24,11 +24,11 @@ def difficulties(preferences: Floats, lengths: Floats, ridge: float) -> Floats:
 
     Parameters
     ----------
-    preferences
+    preferences : Floats
         Shape (models, instructions), in [0, 1]; NaN where a model was not judged.
-    lengths
+    lengths : Floats
         Same shape: the length term; its value does not matter where there is no preference.
-    ridge
+    ridge : float
         Positive.
 
     Returns

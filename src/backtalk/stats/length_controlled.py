@@ -77,23 +77,23 @@ def length_controlled(
 
     Parameters
     ----------
-    preferences
+    preferences : ArrayLike
         Shape (models, instructions), or (instructions,) for one model: the probability that
         the model's answer beats the baseline's; NaN where it was not judged.
-    lengths
+    lengths : ArrayLike
         Same shape: the lengths of the models' answers, in any one unit.
-    baseline_lengths
+    baseline_lengths : ArrayLike
         Shape (instructions,): the lengths of the baseline's answers.
-    models
+    models : sequence of str, optional
         Their names; numbers if not given.
-    ridge
+    ridge : float, optional
         The penalty on difficulties; chosen by cross-validation if not given.
-    level
+    level : float, default 0.95
         Nominal coverage. Intervals are for the population that the instructions are drawn
         from: a sandwich variance (HC3, MacKinnon and White 1985) of the fit and of the mean,
         on the logit scale, with Student's quantile. Where one instruction accounts for more
         than 45 % of that variance, it is known too poorly for more than 3 degrees of freedom.
-    seed
+    seed : int, default 0
         Of the cross-validation's folds.
 
     Raises

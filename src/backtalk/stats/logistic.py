@@ -21,9 +21,9 @@ def fit(design: Floats, outcomes: Floats) -> Floats:
 
     Parameters
     ----------
-    design
+    design : Floats
         Shape (n, p), of full column rank and not separated (see :func:`separated`).
-    outcomes
+    outcomes : Floats
         Shape (n,), in [0, 1].
 
     Returns

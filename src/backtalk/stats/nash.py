@@ -30,13 +30,13 @@ def exploitability(
 
     Parameters
     ----------
-    preference
+    preference : ArrayLike
         Shape ``(n, n)``, where ``P + P.T`` is 1.
-    policy
+    policy : ArrayLike
         The probability of each answer, shape ``(n,)``.
-    reference
+    reference : ArrayLike, optional
         That of the policy ``mu`` that both stay near; only used with ``tau``.
-    tau
+    tau : float, default 0.0
         How near, in shares of wins a nat.
 
     Raises

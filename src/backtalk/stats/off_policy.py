@@ -84,7 +84,7 @@ def importance_weights(target: ArrayLike, logging: ArrayLike) -> Floats:
 
     Parameters
     ----------
-    target, logging
+    target, logging : ArrayLike
         The probabilities of the logged answers, shape (n,).
 
     Raises
@@ -117,15 +117,15 @@ def ips(
 
     Parameters
     ----------
-    rewards
+    rewards : ArrayLike
         What was logged, shape (n,).
-    weights
+    weights : ArrayLike
         See :func:`importance_weights`.
-    clusters
+    clusters : ArrayLike, optional
         One label per reward, such as the user, where those with one label share a cause.
-    clip
+    clip : float, optional
         Cut weights to this.
-    level
+    level : float, default 0.95
         Nominal coverage of the interval.
 
     Raises
@@ -185,10 +185,10 @@ def doubly_robust(
     ----------
     rewards, weights, clusters, clip, level
         See :func:`ips`.
-    predicted
+    predicted : ArrayLike
         What the model says of the logged answers, shape (n,), made without their rewards: see
         :func:`cross_fitted`.
-    expected
+    expected : ArrayLike
         What it says of the answers that the target would give to the same prompts, shape (n,).
     """
     values, kept = _logged(rewards, weights, clip)
@@ -214,17 +214,17 @@ def cross_fitted(
 
     Parameters
     ----------
-    features
+    features : Floats
         Of the logged answers, shape (n, d).
-    rewards
+    rewards : ArrayLike
         Shape (n,).
-    targets
+    targets : Floats
         Of what the target would answer, shape (n, d).
-    groups
+    groups : ArrayLike, optional
         One label per reward; those with one label stay in one fold.
-    ridge
+    ridge : float, default 1.0
         The penalty on coefficients of features of unit variance, not on the intercept.
-    seed
+    seed : int, default 0
         Decides the folds.
 
     Returns

@@ -70,14 +70,14 @@ def choose(
 
     Parameters
     ----------
-    scores
+    scores : ArrayLike
         Shape (m, n): the score of each of m candidates on each of n prompts.
-    held_out
+    held_out : float | ArrayLike, default 0.3
         The share of prompts that the choice does not see, drawn with ``seed``; or which they
         are, as n booleans.
-    bounds
+    bounds : tuple[float, float], default (0.0, 1.0)
         The ends of the scale of the scores, or None where it has none.
-    resamples
+    resamples : int, default 1000
         How many times to draw the choosing prompts again for the optimism.
     level, seed
         See :func:`backtalk.stats.intervals.choose.mean_interval`.
@@ -112,9 +112,9 @@ def optimism(scores: ArrayLike, *, resamples: int = 1000, seed: int = 0) -> floa
 
     Parameters
     ----------
-    scores
+    scores : ArrayLike
         Shape (m, n): the score of each candidate on each prompt.
-    resamples
+    resamples : int, default 1000
         How many times to draw the prompts again.
 
     Notes

@@ -46,10 +46,10 @@ def win_rate(
 
     Parameters
     ----------
-    preferences
+    preferences : ArrayLike
         Shape (n,), in [0, 1]: the probability that the candidate beats the baseline, as 0,
         1/2 (a tie) and 1 where there are only verdicts.
-    clusters
+    clusters : ArrayLike, optional
         One label per preference, such as its prompt, where several share one; else None.
     level, method, seed
         See :func:`backtalk.stats.intervals.choose.mean_interval`.
@@ -85,11 +85,11 @@ def paired_difference(
 
     Parameters
     ----------
-    first, second
+    first, second : ArrayLike
         Shape (n,): the value of each candidate on each prompt, in one order.
-    clusters
+    clusters : ArrayLike, optional
         One label per pair, or None.
-    bounds
+    bounds : tuple[float, float], default (0.0, 1.0)
         The ends of the scale of the values, or None where it has none.
     level, method, seed
         See :func:`backtalk.stats.intervals.choose.mean_interval`.

@@ -69,7 +69,7 @@ class ApiKeys:
 
     Parameters
     ----------
-    engine
+    engine : Engine
         A store's.
 
     Examples
@@ -159,7 +159,7 @@ class ApiKeys:
         row = {
             "time": microseconds(now()),
             "project": project,
-            "who": actor,
+            "actor": actor,
             "action": action,
             "body": what,
         }
@@ -171,9 +171,9 @@ class ApiKeys:
 
         Parameters
         ----------
-        project
+        project : str, optional
             Only what was done in it, or in all projects at once; everything, if left out.
-        limit
+        limit : int, default 1000
             How many.
         """
         table = schema.audit

@@ -26,7 +26,7 @@ class Presence:
 
     Parameters
     ----------
-    store
+    store : Store
         The store, which is there now.
     """
 

@@ -56,7 +56,7 @@ class Columns:
         ----------
         names
             Columns, of ``NAMES``; all by default.
-        kinds
+        kinds : sequence of str, optional
             Only feedback of these kinds.
 
         Raises

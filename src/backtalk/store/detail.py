@@ -81,7 +81,7 @@ def conversation(store: Store, interaction: Interaction) -> list[Interaction]:
 
     Parameters
     ----------
-    store
+    store : Store
         The project.
     talk
         One turn. Where it names no session, what it continues goes before it.

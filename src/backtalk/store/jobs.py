@@ -55,11 +55,11 @@ class Jobs:
 
     Parameters
     ----------
-    engine
+    engine : Engine
         A store's.
-    project
+    project : int
         The number of the project.
-    clock
+    clock : Clock, default now
         Tells the time.
 
     Examples
@@ -85,9 +85,9 @@ class Jobs:
 
         Parameters
         ----------
-        kind, id, body
+        kind, id, body : str
             The job.
-        not_before
+        not_before : datetime, optional
             When it may begin; at once, if left out.
         """
         at = self._clock()
@@ -101,9 +101,9 @@ class Jobs:
 
         Parameters
         ----------
-        kind
+        kind : str
             Of which kind.
-        term
+        term : int
             Of the caller's lease.
 
         Raises
@@ -143,11 +143,11 @@ class Jobs:
 
         Parameters
         ----------
-        id, error
+        id, error : str
             Of the job.
-        term
+        term : int
             Of the caller's lease.
-        retry_at
+        retry_at : datetime, optional
             When to try again; the job has failed for good, if left out.
 
         Raises

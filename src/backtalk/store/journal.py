@@ -28,9 +28,9 @@ class DocumentStore:
 
         Parameters
         ----------
-        kind, id, body
+        kind, id, body : str
             The document.
-        time
+        time : datetime, optional
             When it was made; now, if left out.
         """
         table = schema.documents
@@ -124,9 +124,9 @@ class EventLog:
         ----------
         topic, body, who
             The event.
-        after
+        after : int
             The number of the last entry that the caller knows of.
-        time
+        time : datetime, optional
             When it happened; now, if left out.
 
         Raises
@@ -141,7 +141,7 @@ class EventLog:
             "topic": topic,
             "number": entry.number,
             "time": microseconds(entry.time),
-            "who": actor,
+            "actor": actor,
             "body": body,
         }
         try:

@@ -41,11 +41,11 @@ class Leases:
 
     Parameters
     ----------
-    engine
+    engine : Engine
         A store's.
-    project
+    project : int
         The number of the project.
-    clock
+    clock : Clock, default now
         Tells the time.
 
     Examples
@@ -69,11 +69,11 @@ class Leases:
 
         Parameters
         ----------
-        name
+        name : str
             What may be done.
-        holder
+        holder : str
             Who wants to; a name that no other process has.
-        seconds
+        seconds : float
             For how long, from now on.
 
         Returns
@@ -132,7 +132,7 @@ class Leases:
 
         Parameters
         ----------
-        connection
+        connection : Connection
             A transaction that writes.
         name, term
             What :meth:`acquire` was asked for, and what it returned.

@@ -126,7 +126,7 @@ journal = Table(
     Column("topic", String, nullable=False),
     Column("number", Integer, nullable=False),
     Column("time", BigInteger, nullable=False),
-    Column("who", String, nullable=False),
+    Column("actor", String, nullable=False),
     Column("body", Text, nullable=False),
     UniqueConstraint("project", "topic", "number", name="uq_journal_number"),
 )
@@ -165,7 +165,7 @@ audit = Table(
     _key(),
     Column("time", BigInteger, nullable=False),
     Column("project", String),
-    Column("who", String, nullable=False),
+    Column("actor", String, nullable=False),
     Column("action", String, nullable=False),
     Column("body", Text, nullable=False),
 )

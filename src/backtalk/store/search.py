@@ -102,15 +102,15 @@ def search(
 
     Parameters
     ----------
-    store
+    store : Store
         The project.
-    wanted
+    wanted : SearchQuery
         Which ones.
-    before
+    before : int, optional
         Where the page before ended; the newest, if left out.
-    size
+    size : int, default PAGE
         How many a page has.
-    seconds
+    seconds : float, default 1.0
         How long to look, about. A page that is not full then can be searched further.
 
     Raises

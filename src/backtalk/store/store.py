@@ -42,10 +42,10 @@ class Store:
 
     Parameters
     ----------
-    location
+    location : str | Path
         The path of a SQLite file, or a URL: ``sqlite:///FILE``, ``postgresql://USER@HOST/NAME``.
         The tables are made, and brought to the present schema, when the store is opened.
-    project
+    project : str, default "default"
         The name space. Records, policies and evaluations of one project are never seen from
         another.
 
@@ -143,7 +143,7 @@ class Store:
         ----------
         records
             Interactions, and feedback about them or about interactions kept already.
-        key
+        key : str, optional
             An idempotency key, for one record: adding again under the same key changes nothing.
 
         Raises
@@ -226,9 +226,9 @@ class Store:
 
         Parameters
         ----------
-        kinds
+        kinds : sequence of str, optional
             Yield only interactions that have feedback of these kinds, with only that.
-        until
+        until : Cursor, optional
             Only what was there when :meth:`cursor` returned this.
         """
         return read_cases(self.engine, self._project, known_kinds(kinds), until)
@@ -240,9 +240,9 @@ class Store:
 
         Parameters
         ----------
-        kinds
+        kinds : sequence of str, optional
             Only these kinds.
-        system_wide
+        system_wide : bool, default False
             Only what is about no interaction: standing instructions, critiques of the system.
         """
         return read_feedback(
@@ -286,9 +286,9 @@ class Store:
 
         Parameters
         ----------
-        kinds
+        kinds : sequence of str
             Which kinds.
-        after
+        after : int
             Only what has a higher sequence number than this.
         """
         return read_arrivals(self.engine, self._project, known_kinds(kinds) or (), after)

@@ -56,7 +56,7 @@ class StreamWriter:
 
     Parameters
     ----------
-    engine
+    engine : Engine
         A store's.
 
     Examples
@@ -86,7 +86,7 @@ class StreamWriter:
 
         Parameters
         ----------
-        records
+        records : Sequence[tuple[str, Interaction | AnyFeedback]]
             Each with the name of its project, in the order in which they came.
 
         Returns

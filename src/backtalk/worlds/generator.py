@@ -21,7 +21,7 @@ class TaskGenerator(ABC, Generic[AnyTask, AnyManner]):
         What is to be written, and how.
     chance
         Where luck comes from.
-    care
+    care : ErrorRates
         How likely faults are.
     """
 

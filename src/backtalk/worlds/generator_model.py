@@ -19,7 +19,7 @@ class GeneratorModel:
 
     Parameters
     ----------
-    world
+    world : str, default "mail"
         The world's name.
     care
         How likely each sort of fault is: the fields of :class:`~backtalk.worlds.ErrorRates`.

@@ -34,21 +34,21 @@ async def drafted(
 
     Parameters
     ----------
-    model
+    model : Model
         What drafts.
-    prompts
+    prompts : sequence of Chat
         What is asked.
-    drafts
+    drafts : int
         How many there are for each.
-    sampling
+    sampling : Sampling
         How they are drawn.
-    run
+    run : Run
         Gives the seed, and is told how far the work is.
-    system
+    system : str, optional
         What the model is told before each prompt; not part of the interactions' prompts.
-    policy
+    policy : str, optional
         The id of the policy that drafts.
-    name
+    name : str, default "simulated"
         Makes the interactions' ids different from those of other simulations.
     """
     texts: list[list[str]] = []

@@ -44,13 +44,13 @@ class SkillEvaluator:
 
     Parameters
     ----------
-    world
+    world : World[Any]
         Whose prompts are asked.
-    model
+    model : Model
         Who answers.
-    count
+    count : int, default 200
         How many prompts a skill.
-    seed
+    seed : int, default 0
         Decides prompts and luck.
     """
 

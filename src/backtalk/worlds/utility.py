@@ -16,11 +16,11 @@ class TrueUtility:
 
     Parameters
     ----------
-    world
+    world : str, default "mail"
         The world's name.
-    aspect
+    aspect : str, optional
         One aspect alone; the weighted mean of all where it is left out.
-    rules
+    rules : sequence of str, default ()
         The texts of standing instructions that are in force, each within its scope.
 
     Raises
@@ -47,7 +47,7 @@ class TrueUtility:
 
         Parameters
         ----------
-        what
+        what : str, default "mail"
             A world, ``"sums"``; an aspect of the mail world, ``"safe"``; or an aspect of another,
             ``"sums/correct"``.
         """

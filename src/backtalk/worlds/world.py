@@ -237,11 +237,11 @@ class World(ABC, Generic[AnyTask]):
 
         Parameters
         ----------
-        prompt
+        prompt : tuple of Message
             The chat messages answered; rules in system messages are in force.
-        text
+        text : str
             The answer.
-        rules
+        rules : sequence of Rule, default ()
             What else is in force, within each rule's scope.
 
         Raises

@@ -294,7 +294,7 @@ def _say_summary(store: Store, summary: Summary, events: list[Event], *, json: b
     from backtalk.policy import read_policy
 
     if json:
-        happened = [{"time": e.time, "who": e.actor, **e.what.to_dict()} for e in events]
+        happened = [{"time": e.time, "actor": e.actor, **e.what.to_dict()} for e in events]
         say_json({**summary.to_dict(), "events": happened})
         return
     experiment = summary.experiment

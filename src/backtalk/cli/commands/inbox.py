@@ -163,7 +163,7 @@ def _told(listed: TaskStatus, progress: Any) -> dict[str, Any]:
     return {
         **listed.task.to_dict(),
         "open": listed.open,
-        "who": listed.actor,
+        "actor": listed.actor,
         "time": listed.time.isoformat(),
         "done": progress.done,
         "wanted": progress.wanted,

@@ -63,7 +63,7 @@ def status(
 
 
 def _entry(item: PromotionRecord) -> dict[str, Any]:
-    return {"who": item.actor, "time": item.time.isoformat(), **item.promotion.to_dict()}
+    return {"actor": item.actor, "time": item.time.isoformat(), **item.promotion.to_dict()}
 
 
 def _show_counts(project: str, projects: list[str], counts: dict[str, int]) -> None:
@@ -129,7 +129,7 @@ def _show_history(past: list[PromotionRecord], labels: dict[str, str]) -> None:
         return
     say()
     say_table(
-        ("when", "who", "what", "served from then on"),
+        ("time", "actor", "change", "served from then on"),
         [
             (
                 f"{item.time:%Y-%m-%d %H:%M}",

@@ -164,9 +164,9 @@ def choice_pairs(case: Case, *, examined: Literal["all", "above"] = "all") -> li
 
     Parameters
     ----------
-    case
+    case : Case
         An interaction and its feedback.
-    examined
+    examined : {"all", "above"}, default "all"
         ``"above"`` counts only what stood before the choice as seen and passed over: "click >
         skip above" of Joachims (2002), "Optimizing search engines using clickthrough data".
     """

@@ -46,11 +46,11 @@ def views(
 
     Parameters
     ----------
-    case
+    case : Case
         An interaction and its feedback.
-    target
+    target : type[AnyView]
         The view wanted, such as :class:`~backtalk.feedback.views.Pair`.
-    kinds
+    kinds : Iterable[str], optional
         Use only feedback of these kinds; all by default.
     """
     present = {item.kind for item in case.feedback}

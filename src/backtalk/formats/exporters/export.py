@@ -44,14 +44,14 @@ def export(
 
     Parameters
     ----------
-    cases
+    cases : Iterable[Case]
         What to write.
-    to
+    to : Path | str
         A file whose name ends in ``.jsonl``, ``.jsonl.gz``, ``.jsonl.zst`` or ``.parquet``, or
         ``"-"`` for JSON lines to standard output. It is replaced if it is there.
-    format
+    format : str
         The name of a layout, as ``EXPORTS`` lists them.
-    loose
+    loose : Iterable[AnyFeedback], default ()
         Feedback that is about no interaction; only Backtalk's own layout has a place for it.
 
     Raises

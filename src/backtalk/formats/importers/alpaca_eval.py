@@ -66,11 +66,11 @@ def alpaca_eval(
 
     Parameters
     ----------
-    row
+    row : Data
         The row.
-    baseline
+    baseline : Baseline, optional
         The baseline's answers, from a file of them: needed for the first layout.
-    judge
+    judge : str, default "alpaca-eval"
         The judge's name where a row has none.
     """
     fields = Fields(row)

@@ -67,21 +67,21 @@ def argilla(
 
     Parameters
     ----------
-    row
+    row : Data
         A record as JSON, or as a row of a data set.
-    prompt
+    prompt : str, optional
         The field that is the prompt; by default the first that is called prompt, instruction,
         question or the like.
-    responses
+    responses : tuple of str, default ()
         The fields that are responses; by default those called response, answer, completion or
         the like, perhaps numbered.
-    about
+    about : dict[str, str], optional
         For each question the field that it is about, where the names do not tell.
     good, bad
         The words that mean good and bad.
-    edit, demonstration
+    edit, demonstration : tuple of str, default ()
         Questions whose answer is the response as it should be, or a response of its own.
-    scale
+    scale : Scale, default Scale.STARS
         The scale of ratings.
     """
     result = record(row)

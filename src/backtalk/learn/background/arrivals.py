@@ -15,13 +15,13 @@ class FeedbackCounter:
 
     Parameters
     ----------
-    store
+    store : Store
         Where it comes.
-    kinds
+    kinds : sequence of str
         Only such feedback.
-    split
+    split : Split
         Only feedback about prompts of this split.
-    after
+    after : int
         Only feedback with a higher sequence number.
     """
 
@@ -40,7 +40,7 @@ class FeedbackCounter:
 
         Parameters
         ----------
-        before
+        before : datetime
             What came later is left for the next look: a transaction that began earlier may still
             put something before it.
         """

@@ -20,7 +20,7 @@ class CancellableTask:
 
     Parameters
     ----------
-    progress
+    progress : Progress, optional
         Told how far the work is.
     """
 

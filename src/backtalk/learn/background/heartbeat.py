@@ -27,7 +27,7 @@ class LeaseHeartbeat:
     ----------
     leases, name, holder, seconds
         The lease, which the holder has just taken.
-    lost
+    lost : Callable[[], None]
         Called, on the thread, once the lease is lost.
     """
 

@@ -34,13 +34,13 @@ async def run_round(
 
     Parameters
     ----------
-    todo
+    todo : Round
         The round.
     store, run
         Where it is kept, and what it may spend.
-    done
+    done : RoundOutcome
         What it has come to before.
-    note
+    note : Note
         Called after each step.
 
     Raises

@@ -21,7 +21,7 @@ class Trigger:
         Where feedback comes in, and what is learned.
     every, interval
         As for :class:`~backtalk.learn.background.Worker`.
-    settle
+    settle : float
         The seconds after which no feedback comes before what is there, where several processes
         write.
     """

@@ -62,21 +62,21 @@ class Worker:
 
     Parameters
     ----------
-    store
+    store : Store
         Where feedback comes in, and policies are kept. A file, or PostgreSQL.
-    watch
+    watch : WatchSpec
         What is learned.
-    every
+    every : int, default 100
         A round begins when so much new feedback is there that the method can use.
-    interval
+    interval : float, optional
         A round begins when some has waited for so many seconds; it waits for more, if left out.
     budget, prices
         What each round may spend.
-    pace
+    pace : WorkerConfig, optional
         How often it looks.
-    tell
+    tell : Tell, default log.info
         Told what happens, a line each.
-    progress
+    progress : Progress, optional
         Told how far a round is.
 
     Raises
@@ -125,7 +125,7 @@ class Worker:
 
         Parameters
         ----------
-        once
+        once : bool, default False
             Do what is due and end.
         """
         pause = 0.0

@@ -39,20 +39,20 @@ async def best_of_n(
 
     Parameters
     ----------
-    policy
+    policy : Policy
         What samples; its model, system prompt and sampling stay.
-    feedback
+    feedback : TrainingSet
         Any kind that can be seen as pairs.
-    run
+    run : Run
         Gives the seed and the budget.
-    n
+    n : int, default 8
         How many samples are drawn for an answer.
-    embedder
+    embedder : EmbedderName, default "hashed"
         What the reward reads answers with: hashed TF-IDF, which needs nothing, or a sentence
         embedding model, which needs ``backtalk[embed]``.
-    pessimism
+    pessimism : float, default 0.0
         How many standard deviations are taken off a score before the best is chosen.
-    across
+    across : {"interaction", "prompt"}, default "interaction"
         ``"prompt"`` also compares responses of different interactions with the same prompt.
     """
     with run.task("reading feedback") as step:

@@ -18,7 +18,7 @@ class Distributed:
 
     Parameters
     ----------
-    device
+    device : torch.device
         Where the model is.
     """
 

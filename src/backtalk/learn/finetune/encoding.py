@@ -40,11 +40,11 @@ class Encoder:
 
     Parameters
     ----------
-    chat
+    chat : ChatTemplate
         The model's chat template.
-    longest
+    longest : int, optional
         The most tokens of a prompt and one response; no limit where it is left out.
-    prepare
+    prepare : Callable[[Chat], Chat], default tuple
         What the policy does to a prompt: it puts the system prompt first.
     """
 

@@ -38,9 +38,9 @@ class LogProbModel(nn.Module):
 
     Parameters
     ----------
-    model
+    model : Any
         A causal model of transformers.
-    share
+    share : bool, optional
         Whether each prompt is computed once. Found out by a trial where it is left out: models
         with a state or with a sliding window cannot.
     """

@@ -293,13 +293,13 @@ def objective(
 
     Parameters
     ----------
-    name
+    name : str
         What to call it.
-    paper
+    paper : Paper
         Where it comes from.
     unit
         What its losses are a mean over.
-    reference
+    reference : bool, default False
         Whether it needs a reference's log-probabilities.
     rivals
         Of how many of the most probable other tokens it needs the log-probabilities.

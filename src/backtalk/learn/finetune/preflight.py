@@ -88,15 +88,15 @@ def preflight(
 
     Parameters
     ----------
-    student
+    student : TrainableModel
         The weights at the start.
-    parts
+    parts : sequence of TrainingTask
         What is learned from.
-    settings
+    settings : TrainingConfig
         The precision decides how close is equal.
-    reference
+    reference : ReferenceLogProbs, optional
         What the reference says, where an objective needs it.
-    same
+    same : bool, default True
         Whether the reference is the student at the start, so that the first loss is known.
     """
     student.scorer.eval()

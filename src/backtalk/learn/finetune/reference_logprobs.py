@@ -28,9 +28,9 @@ class ReferenceLogProbs:
 
     Parameters
     ----------
-    path
+    path : Path or None
         A file to keep them in; nothing is kept where it is left out.
-    weights
+    weights : str
         What tells these weights and this number format from others.
     """
 
@@ -65,15 +65,15 @@ class ReferenceLogProbs:
 
         Parameters
         ----------
-        scorer
+        scorer : LogProbModel
             The reference.
-        trees
+        trees : sequence of PromptTree
             Of which trees.
-        batch_tokens
+        batch_tokens : int
             How many tokens are worked on at once.
-        context
+        context : Callable[[], torch.autocast]
             Gives the number format that the products are in.
-        report
+        report : Callable[[int], None]
             Told how many trees are done.
         """
         wanted = [tree.only((*tree.branches, *tree.kl_anchors)) for tree in trees]

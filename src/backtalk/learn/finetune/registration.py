@@ -61,17 +61,17 @@ class MethodContext:
 
         Parameters
         ----------
-        prompts
+        prompts : sequence of Chat
             What is asked; the policy's system prompt is put before it.
-        count
+        count : int
             How many answers are drawn for each.
-        policy
+        policy : Policy, optional
             Which policy answers; the one that will learn, if left out.
-        policies
+        policies : sequence of Policy, optional
             Policies with the same model, one a prompt, in the place of one for all.
-        sampling
+        sampling : Sampling, optional
             How tokens are drawn; as the policy's decoder does, if left out.
-        seed
+        seed : int, default 0
             Makes other answers than another seed of the same run.
         """
         if not prompts:
@@ -115,11 +115,11 @@ async def build_plan(
 
     Parameters
     ----------
-    name
+    name : str
         The method's.
-    work
+    work : MethodContext
         What it works on.
-    options
+    options : Mapping[str, Any]
         All of its options, as :meth:`~backtalk.learn.method.Method.read_options` returns them.
     """
     own = {key: value for key, value in options.items() if key not in TrainingConfig.model_fields}
@@ -143,17 +143,17 @@ def training_method(
 
     Parameters
     ----------
-    name
+    name : str
         What to call the method.
-    needs
+    needs : Sequence[type[View]]
         The views of feedback that it learns from.
-    paper
+    paper : Paper
         Where it comes from.
-    options, types
+    options, types : Mapping[str, Any], optional
         The plan's options with their defaults, and their types; those of its signature by default.
-    summary
+    summary : str, optional
         What it does; the plan's docstring by default.
-    rounds
+    rounds : OnlineDefaults, optional
         How it learns online.
     settings
         The defaults of :class:`TrainingConfig` that are the method's own.
@@ -249,11 +249,11 @@ def register_objective_method(
 
     Parameters
     ----------
-    name
+    name : str
         The method's and the objective's.
-    view
+    view : type[View]
         What it learns from.
-    trees
+    trees : Callable[[Encoder, Sequence[Any]], list[PromptTree]]
         Makes trees of views.
     """
     goal = find_objective(name)

@@ -46,15 +46,15 @@ def prepare(
 
     Parameters
     ----------
-    policy
+    policy : Policy
         Whose weights learn.
-    feedback
+    feedback : TrainingSet
         Where artifacts are kept.
-    run
+    run : Run
         Gives the seed, and is told how far the work is.
-    make_parts
+    make_parts : BuildTasks
         Makes what is learned from.
-    settings
+    settings : TrainingConfig
         How it is trained.
 
     Raises

@@ -79,15 +79,15 @@ def load_trainable_model(
 
     Parameters
     ----------
-    policy
+    policy : Policy
         Whose model learns; it has to be one on this machine.
-    artifacts
+    artifacts : Artifacts
         Where its weights are kept, if they are an artifact.
-    settings
+    settings : TrainingConfig
         Whether all weights learn, or an adapter.
-    seed
+    seed : int
         Of an adapter's first weights.
-    share
+    share : bool, optional
         As for :class:`~backtalk.learn.finetune.logprobs.LogProbModel`.
 
     Raises

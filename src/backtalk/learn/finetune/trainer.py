@@ -58,19 +58,19 @@ class Trainer:
 
     Parameters
     ----------
-    scorer
+    scorer : LogProbModel
         The model. What has ``requires_grad`` learns.
-    parts
+    parts : sequence of TrainingTask
         What it learns from.
-    settings
+    settings : TrainingConfig
         How.
-    reference
+    reference : ReferenceLogProbs, optional
         What the reference says of all responses; needed if an objective needs it.
-    seed
+    seed : int, default 0
         Decides the order of the trees, and what drops out.
-    folder
+    folder : Path, optional
         Where the state is kept, to go on from after an interruption; not kept where left out.
-    weights
+    weights : str, default ""
         What tells the weights at the start from others, so that no other run's state is taken up.
     """
 

@@ -40,15 +40,15 @@ def tree_attention(
 
     Parameters
     ----------
-    module
+    module : torch.nn.Module
         The layer, which says how many queries share a key.
-    query, key, value
+    query, key, value : Tensor
         Shape ``(1, heads, length, width)``.
-    attention_mask
+    attention_mask : Tensor or None
         Looked at only where there are no trees.
     scaling, dropout
         As everywhere.
-    trees
+    trees : Sequence[tuple[TreeSpan, Tensor | None]], default ()
         Where they lie, one behind the other, each with the mask of its responses.
     others
         What a model adds to the scores, which this cannot do.

@@ -42,13 +42,13 @@ def pair_trees(
 
     Parameters
     ----------
-    encoder
+    encoder : Encoder
         Makes them.
-    pairs
+    pairs : sequence of Pair
         What was compared.
-    text
+    text : Callable[[Chat, str], Text], default _plainly
         What is known of a response to a prompt beside its words.
-    facts
+    facts : Callable[[Pair], Mapping[str, float]], default _nothing
         What else is known of a comparison.
     """
     prompts: dict[str, Chat] = {}
@@ -102,11 +102,11 @@ def labelled_trees(
 
     Parameters
     ----------
-    encoder
+    encoder : Encoder
         Makes them.
-    labels
+    labels : sequence of LabelView
         What was said.
-    anchors
+    anchors : bool
         Whether each prompt also gets the response of the next other prompt, which is not meant
         for it: what KTO takes the KL divergence on (Ethayarajh et al., 2024, section 4.1). There
         is none where all labels are of one prompt, or where it would be too long.

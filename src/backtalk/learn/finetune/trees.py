@@ -123,11 +123,11 @@ def micro_batches(
 
     Parameters
     ----------
-    trees
+    trees : sequence of PromptTree
         What is to be read.
-    budget
+    budget : int
         The most tokens of a stretch.
-    shared
+    shared : bool
         Whether each prompt is read once, without padding, or each response in a padded row.
     """
 

@@ -45,11 +45,11 @@ class RewardJudge:
 
     Parameters
     ----------
-    reward
+    reward : Reward
         What scores the answers.
-    pairing
+    pairing : str, default "best-worst"
         Which of them are compared; see :data:`~backtalk.learn.online.pair_selection.PAIR_SELECTORS`.
-    rates
+    rates : bool, default False
         Whether it rates each answer, for methods that need scores, in the place of comparing.
     """
 
@@ -125,9 +125,9 @@ class HumanFeedback:
 
     Parameters
     ----------
-    store
+    store : Store
         Where the answers are put, and what is said of them is found.
-    enough
+    enough : float, default 1.0
         The share of answered prompts that must have feedback, in (0, 1].
     """
 
@@ -229,19 +229,19 @@ class OnlineLearner:
 
     Parameters
     ----------
-    method
+    method : Method
         What learns.
-    store
+    store : Store
         Where all of it is kept.
-    run
+    run : Run
         Gives the seed, the budget and the folder.
-    giver
+    giver : FeedbackSource
         Who gives feedback.
-    judge
+    judge : Reward, optional
         What the rounds are evaluated by; they are not, where it is left out.
-    plan
+    plan : OnlineConfig, optional
         How many rounds, prompts and answers.
-    options
+    options : Mapping[str, Any], optional
         The method's.
     """
 
@@ -271,9 +271,9 @@ class OnlineLearner:
 
         Parameters
         ----------
-        policy
+        policy : Policy
             What is learned from first.
-        prompts, held_out
+        prompts, held_out : sequence of Chat
             What is asked, to learn and to evaluate; see
             :func:`~backtalk.learn.training_set.in_split`.
 

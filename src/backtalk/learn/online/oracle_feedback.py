@@ -25,7 +25,7 @@ class PairwiseOracle:
 
     Parameters
     ----------
-    oracle
+    oracle : PreferenceOracle
         What compares.
     draws
         Whether a preference is a verdict, drawn with the oracle's probability, in the place of the
@@ -69,12 +69,12 @@ def make_feedback_source(reward: Reward, pairs: str, *, rates: bool = False) -> 
 
     Parameters
     ----------
-    reward
+    reward : Reward
         What scores the answers.
-    pairs
+    pairs : str
         Which of them are compared: a rule of :data:`~.pair_selection.PAIR_SELECTORS`, or
         ``"mutual"`` for each with each, equal scores as a tie.
-    rates
+    rates : bool, default False
         Whether answers are rated in the place of being compared.
     """
     if pairs == MUTUAL and not rates:

@@ -22,9 +22,9 @@ def mixed(policy: Policy, other: Policy, weight: float) -> Policy:
 
     Parameters
     ----------
-    policy, other
+    policy, other : Policy
         What is mixed: policies of one local model that are told the same.
-    weight
+    weight : float
         The other's; with a negative one, the mixture leads away from it.
 
     Raises
@@ -130,11 +130,11 @@ async def answered(
 
     Parameters
     ----------
-    asked
+    asked : Sequence[tuple[tuple[Message, ...], Sequence[Policy]]]
         The prompts, and who answers each; a policy that stands there twice answers twice.
-    load
+    load : Callable[[Policy], LoadedPolicy]
         Gives a policy its model.
-    seed
+    seed : int
         Makes other answers than another seed.
     """
     places: dict[str, list[tuple[int, int]]] = defaultdict(list)

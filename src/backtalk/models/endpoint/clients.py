@@ -30,9 +30,9 @@ class Clients:
 
     Parameters
     ----------
-    make
+    make : Callable[[], AsyncOpenAI]
         Makes a client.
-    concurrency
+    concurrency : int
         How many may use one at a time.
     """
 

@@ -45,26 +45,26 @@ class Endpoint:
 
     Parameters
     ----------
-    model
+    model : str
         Its name there.
-    base_url
+    base_url : str, optional
         The address; without one, what ``OPENAI_BASE_URL`` says, or else OpenAI itself.
-    api_key_env
+    api_key_env : str, default "OPENAI_API_KEY"
         The environment variable that holds the key. Only its name is ever kept.
-    revision
+    revision : str, optional
         Which version of the model is served, where the name does not say; part of cache keys.
-    concurrency
+    concurrency : int, default 8
         How many calls are in flight at most, in one event loop.
-    timeout
+    timeout : float, default 60.0
         Seconds for one try.
-    retries
+    retries : int, default 4
         How often a call is tried again.
-    send_seed
+    send_seed : bool, default True
         Whether to send a seed; some servers refuse it.
-    log_probabilities
+    log_probabilities : bool, default False
         Whether to ask for log-probabilities. What they are is the server's say: vLLM gives the
         model's own, without the end-of-sequence token.
-    limit_field
+    limit_field : LimitField, optional
         What the server calls the most tokens of a completion. Without one,
         ``max_completion_tokens`` for OpenAI itself and ``max_tokens`` for all others.
 

@@ -34,15 +34,15 @@ class ChatTemplate:
 
     Parameters
     ----------
-    tokenizer
+    tokenizer : Any
         The model's, from transformers.
-    name
+    name : str
         The model's, for errors.
-    end
+    end : frozenset[int]
         The tokens that end a completion.
-    template
+    template : str, optional
         A Jinja chat template, ``"plain"``, or the tokenizer's own.
-    options
+    options : Mapping[str, JsonValue], optional
         Variables of the template, such as ``enable_thinking``.
 
     Raises

@@ -49,7 +49,7 @@ class Engine:
 
         Parameters
         ----------
-        mask
+        mask : torch.Tensor
             Shape ``(n, longest)``.
         """
         return Forward(self.model, mask)
@@ -105,9 +105,9 @@ def load_engine(
     ----------
     model, revision, dtype, device
         As for :class:`~backtalk.models.local.model.LocalModel`.
-    adapters
+    adapters : sequence of str, default ()
         Folders of adapters, which are added to the weights one after the other.
-    shared
+    shared : bool, default True
         Whether others may get the same engine; one whose weights will change must not be.
 
     Raises

@@ -45,9 +45,9 @@ class Forward:
 
     Parameters
     ----------
-    model
+    model : Any
         A causal model of transformers.
-    mask
+    mask : torch.Tensor
         Where the first sequences are, 1, and where padding, 0; shape ``(n, longest)``.
     """
 
@@ -136,11 +136,11 @@ def log_probabilities(
 
     Parameters
     ----------
-    begin
+    begin : Begin
         Makes the computation.
-    pairs
+    pairs : Sequence[tuple[Sequence[int], Sequence[int]]]
         The tokens of prompts and completions.
-    device
+    device : torch.device
         Where it computes.
     """
     tokens, mask = pad_left([[*prompt, *rest] for prompt, rest in pairs], device)

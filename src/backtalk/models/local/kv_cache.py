@@ -83,7 +83,7 @@ class AttentionCache(DynamicCache):
 
     Parameters
     ----------
-    config
+    config : Any
         The model's configuration.
     """
 

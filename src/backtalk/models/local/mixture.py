@@ -28,13 +28,13 @@ class Mixture(LocalModel):
 
     Parameters
     ----------
-    models
+    models : sequence of LocalModel
         What is mixed; they have to share tokenizer and chat template.
-    weights
+    weights : sequence of float
         One a model.
-    name
+    name : str, optional
         What to call it; weights and names by default.
-    batch_tokens
+    batch_tokens : int, default 16384
         As for :class:`~backtalk.models.local.model.LocalModel`.
 
     Raises

@@ -16,11 +16,11 @@ class MixtureEngine(Engine):
 
     Parameters
     ----------
-    engines
+    engines : sequence of Engine
         What is mixed.
-    weights
+    weights : sequence of float
         The power of each one's probabilities.
-    name
+    name : str
         What to call them in errors.
 
     Raises

@@ -47,24 +47,24 @@ class LocalModel:
 
     Parameters
     ----------
-    model
+    model : str
         A folder, or a name on the Hugging Face hub.
-    revision
+    revision : str, optional
         Which revision of a hub model.
-    name
+    name : str, optional
         What to call it; the model as given by default.
-    dtype
+    dtype : Dtype, default "auto"
         The number format; "auto" is float32 on a processor, else what the weights are kept in.
-    device
+    device : str, default "auto"
         ``"cuda"``, ``"mps"``, ``"cpu"``; "auto" takes the first that is there.
-    chat_template
+    chat_template : str, optional
         A Jinja template in the place of the model's own; ``"plain"`` for a model that only
         continues texts.
-    template_options
+    template_options : Mapping[str, JsonValue], optional
         Variables of the template, such as ``{"enable_thinking": False}``.
-    adapters
+    adapters : sequence of str, default ()
         Folders of adapters (peft) that are added to the weights, one after the other.
-    batch_tokens
+    batch_tokens : int, default 16384
         How many tokens, padding included, are worked on at once.
     """
 

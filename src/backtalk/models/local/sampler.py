@@ -67,19 +67,19 @@ def sample(
 
     Parameters
     ----------
-    begin
+    begin : Begin
         Makes the computation that predicts each next token.
-    rows
+    rows : sequence of Row
         What is to be drawn; they are filled in.
-    device
+    device : torch.device
         Where it computes.
-    batch_tokens
+    batch_tokens : int
         How many tokens, padding included, are worked on at once.
-    end
+    end : frozenset[int]
         The tokens that end a completion.
-    complete
+    complete : Callable[[Row], bool]
         Whether a row holds a stop text; asked after each of its tokens.
-    cancelled
+    cancelled : Callable[[], bool]
         Whether to give up; asked before each step.
     """
     waiting = deque(sorted(rows, key=lambda row: -row.length))
@@ -183,14 +183,14 @@ def sample_from_logits(
 
     Parameters
     ----------
-    logits
+    logits : torch.Tensor
         Shape ``(rows, vocabulary)``.
-    temperature
+    temperature : sequence of float
         What each row's logits are divided by, above 0.
-    top_p
+    top_p : sequence of float
         Each row is drawn from its smallest set of tokens whose probabilities sum to this: Holtzman
         et al. (2020), "The curious case of neural text degeneration", section 3.1.
-    uniform
+    uniform : sequence of float
         A number in [0, 1) a row.
 
     Raises

@@ -62,7 +62,7 @@ class Recordings:
 
     Parameters
     ----------
-    table
+    table : pa.Table
         An Arrow table. Its columns: ``prompt``, the prompt's key; ``request``, the key of the one
         request that the output answers, or null where it answers any with this prompt; ``model``;
         ``text``; ``log_probability`` in nats; ``finish_reason``; ``prompt_tokens``;
@@ -110,9 +110,9 @@ class Recordings:
 
         Parameters
         ----------
-        recorded
+        recorded : Sequence[tuple[Request, Completion]]
             Requests and their completions.
-        exact
+        exact : bool
             Whether a completion answers only the request that it was for, or else any with the
             same prompt; those are then ordered by the index of the sample.
         """
@@ -141,7 +141,7 @@ class Recordings:
 
         Parameters
         ----------
-        files
+        files : Mapping[str, bytes]
             ``replay.parquet``; or ``replay.jsonl``, with an object a line: ``prompt``, a text or
             chat messages, ``text``, and, where known, ``model``, ``log_probability``,
             ``finish_reason``, ``prompt_tokens``, ``completion_tokens``, ``message``.

@@ -28,11 +28,11 @@ class Replay:
 
     Parameters
     ----------
-    recordings
+    recordings : Recordings
         The outputs.
-    models
+    models : sequence of str, default ()
         Only what these models wrote.
-    order
+    order : Order, default "recorded"
         ``"recorded"``, or ``"shuffled"``: each prompt's outputs are dealt in an order that the
         request's seed decides, so that sample 0 is any of them with the same probability.
 

@@ -21,7 +21,7 @@ class ModelWrapper:
 
     Parameters
     ----------
-    model
+    model : Model
         What is wrapped.
     """
 

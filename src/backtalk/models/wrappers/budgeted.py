@@ -21,11 +21,11 @@ class BudgetedModel(ModelWrapper):
 
     Parameters
     ----------
-    model
+    model : Model
         What answers.
-    ledger
+    ledger : Ledger
         The account; several models may share it.
-    role
+    role : Role, default "task"
         What the model is used for.
 
     Raises

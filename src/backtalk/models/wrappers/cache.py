@@ -26,7 +26,7 @@ class ResponseCache:
 
     Parameters
     ----------
-    path
+    path : Path | str, optional
         The file, made if it is not there; ``None`` keeps everything in memory.
 
     Raises
@@ -148,10 +148,10 @@ class CachedModel(ModelWrapper):
 
     Parameters
     ----------
-    model
+    model : Model
         What answers the rest. A :class:`~.budgeted.BudgetedModel` model belongs inside,
         so that what is cached costs nothing; :func:`~.wrap.around` sees to it.
-    cache
+    cache : ResponseCache
         Where completions are kept.
     """
 

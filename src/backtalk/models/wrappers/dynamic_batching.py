@@ -23,7 +23,7 @@ class DynamicBatcher:
 
     Parameters
     ----------
-    model
+    model : Model
         What answers.
     """
 

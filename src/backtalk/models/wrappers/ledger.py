@@ -41,11 +41,11 @@ class Ledger:
 
     Parameters
     ----------
-    budget
+    budget : Budget, optional
         The limits.
-    prices
+    prices : Prices, optional
         What models cost; needed for each model where money is limited.
-    path
+    path : Path | str, optional
         A journal, kept as JSON lines. A ledger with the journal of an earlier run goes on from
         what that spent; calls that were in flight when it was killed count with the most that
         they could cost. One process at a time may use it.

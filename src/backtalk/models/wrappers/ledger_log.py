@@ -33,7 +33,7 @@ class LedgerLog:
 
     Parameters
     ----------
-    path
+    path : Path
         The file, made if it is not there.
     """
 

@@ -63,7 +63,7 @@ class Recorder(ModelWrapper):
 
         Parameters
         ----------
-        exact
+        exact : bool, default True
             Answer only requests that are equal to recorded ones in everything: sampling, seed,
             options. Otherwise the prompt and the index of the sample decide, as in any replay.
         """

@@ -19,13 +19,13 @@ def around(
 
     Parameters
     ----------
-    model
+    model : Model
         What answers.
-    cache
+    cache : ResponseCache, optional
         Where completions are kept, if they are to be.
-    ledger
+    ledger : Ledger, optional
         What is charged, if anything is.
-    role
+    role : Role, default "task"
         What the model is used for.
     """
     metered = model if ledger is None else BudgetedModel(model, ledger, role=role)

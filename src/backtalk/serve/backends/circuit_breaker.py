@@ -11,11 +11,11 @@ class CircuitBreaker:
 
     Parameters
     ----------
-    failures
+    failures : int
         After so many in a row it is left alone,
-    rest
+    rest : float
         for so many seconds. Then one request at a time tries whether it is back.
-    clock
+    clock : Callable[[], float], default time.monotonic
         Tells the time in seconds.
 
     Examples

@@ -81,9 +81,9 @@ class ExperimentRouter:
 
     Parameters
     ----------
-    keeper
+    keeper : StoreConnection
         The store.
-    folder
+    folder : Path
         Where running experiments are remembered.
     """
 

@@ -75,7 +75,7 @@ class ResolvedPolicy:
 
         Parameters
         ----------
-        own
+        own : sequence of UpstreamSettings
             The gateway's upstreams: the first answers for a policy that names no address.
         """
         spec = self.policy.model
@@ -94,11 +94,11 @@ class PolicyResolver:
 
     Parameters
     ----------
-    keeper
+    keeper : StoreConnection
         The store.
-    folder
+    folder : Path
         Where promoted policies are remembered.
-    own
+    own : sequence of UpstreamSettings
         The gateway's upstreams.
     """
 
@@ -161,7 +161,7 @@ class PolicyResolver:
 
         Parameters
         ----------
-        project
+        project : str or None
             Only this one's; all projects', if left out.
         """
         try:
@@ -185,14 +185,14 @@ class PolicyResolver:
 
         Parameters
         ----------
-        found
+        found : ResolvedPolicy
             The policy.
-        prompt
+        prompt : tuple of Message
             Chat messages, without the policy's own.
-        asked
+        asked : Mapping[str, Any]
             The body of the request: its limit of tokens, its stops and what is not the policy's to
             decide are passed on to the model.
-        samples
+        samples : int
             How many answers.
         """
         seed = asked.get("seed")
@@ -310,9 +310,9 @@ class OverriddenModel:
 
     Parameters
     ----------
-    model
+    model : Model
         What answers.
-    asked
+    asked : Mapping[str, Any]
         The body of the request.
     """
 
@@ -368,9 +368,9 @@ def to_upstream_body(policy: Policy, asked: Mapping[str, Any]) -> dict[str, Any]
 
     Parameters
     ----------
-    policy
+    policy : Policy
         One that draws one sample from a model behind an address.
-    asked
+    asked : Mapping[str, Any]
         The body as it came.
     """
     spec, decoder = policy.model, policy.decoder

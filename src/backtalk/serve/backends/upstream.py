@@ -83,9 +83,9 @@ class Upstream:
 
     Parameters
     ----------
-    settings
+    settings : UpstreamSettings
         Where it is.
-    patience
+    patience : RetryPolicy
         How long to wait for it.
     """
 
@@ -158,13 +158,13 @@ class Upstreams:
 
     Parameters
     ----------
-    settings
+    settings : sequence of UpstreamSettings
         Those of the gateway, in the order in which they are asked.
-    patience
+    patience : RetryPolicy
         How long to wait, how often to ask again.
-    metrics
+    metrics : Metrics
         Counts the tries.
-    traces
+    traces : Tracing, optional
         Traces them, where that is switched on.
     """
 
@@ -312,9 +312,9 @@ def request_headers(given: Sequence[tuple[str, str]], *, keep_key: bool) -> list
 
     Parameters
     ----------
-    given
+    given : Sequence[tuple[str, str]]
         The caller's, in lower case.
-    keep_key
+    keep_key : bool
         Whether the caller's key is the upstream's: where the gateway asks for none itself.
     """
     dropped = _HOP_BY_HOP | _OURS

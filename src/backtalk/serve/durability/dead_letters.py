@@ -17,7 +17,7 @@ class DeadLetterFile:
 
     Parameters
     ----------
-    folder
+    folder : Path
         Where it is.
     """
 

@@ -54,11 +54,11 @@ class WriteAheadLog:
 
     Parameters
     ----------
-    folder
+    folder : Path
         Where it is; made if it is not there.
-    segment_bytes
+    segment_bytes : int, default 8000000
         A file that is larger is left, and removed once the store has all of it.
-    limit
+    limit : int, default 4000000000
         The most bytes of all files together.
 
     Raises

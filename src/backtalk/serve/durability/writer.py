@@ -48,13 +48,13 @@ class StoreWriter:
 
     Parameters
     ----------
-    keeper
+    keeper : StoreConnection
         The store.
-    folder
+    folder : Path
         Where the spools of all processes are.
-    limit
+    limit : int
         The most bytes on disk while the store is away.
-    metrics
+    metrics : Metrics
         Counts what is written.
     """
 

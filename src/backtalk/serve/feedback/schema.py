@@ -38,12 +38,12 @@ def read_row(row: Any, *, by: str, id: str | None = None) -> AnyFeedback:  # noq
 
     Parameters
     ----------
-    row
+    row : Any
         A record with its ``kind``, or a short form. ``annotator`` may be the name of a person, or
         be called ``user``.
-    by
+    by : str
         The person who gave it, where it does not say.
-    id
+    id : str, optional
         Its id, whatever it says.
 
     Raises

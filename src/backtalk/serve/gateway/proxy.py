@@ -28,11 +28,11 @@ async def proxy_and_log(
 
     Parameters
     ----------
-    ask
+    ask : CompletionRequest
         The request as it came, which is what is kept.
-    call
+    call : UpstreamRequest
         The request as it is sent.
-    among
+    among : sequence of Upstream, optional
         The upstreams to ask; all of the gateway, if left out.
 
     Raises

@@ -45,11 +45,11 @@ class Tracing:
 
     Parameters
     ----------
-    provider
+    provider : TracerProvider
         What they go to.
-    owned
+    owned : bool
         Whether to close it with the gateway.
-    redactor
+    redactor : Redactor, optional
         Blackens what people write, where that is traced; it is not, where this is left out.
     """
 
@@ -68,11 +68,11 @@ class Tracing:
 
         Parameters
         ----------
-        operation
+        operation : str
             ``"chat"``, ``"text_completion"`` or ``"embeddings"``.
-        asked
+        asked : Mapping[str, Any]
             The body of the request.
-        exchange
+        exchange : RequestRecord, optional
             What else is known of it, where the answer is kept.
         """
         trace = _current.get()
@@ -142,11 +142,11 @@ class RequestSpan:
 
     Parameters
     ----------
-    traces
+    traces : Tracing
         What they are made by.
-    scope
+    scope : Scope
         The request.
-    routes
+    routes : frozenset[str]
         The paths that are routes by themselves.
     """
 
@@ -258,11 +258,11 @@ class TracingMiddleware:
 
     Parameters
     ----------
-    app
+    app : ASGIApp
         What answers.
-    traces
+    traces : Tracing
         What makes the spans.
-    routes
+    routes : frozenset[str]
         The paths that are routes by themselves.
     """
 

@@ -160,7 +160,7 @@ class PageRequest:
 
         Parameters
         ----------
-        path
+        path : str
             As it stands.
         parts
             More of the path, from outside: ids, names. A slash in one is escaped.

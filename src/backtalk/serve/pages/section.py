@@ -59,11 +59,11 @@ class Section:
 
     Parameters
     ----------
-    path
+    path : str
         Where it begins.
-    title
+    title : str
         Its name in the navigation.
-    act
+    act : Permission or None
         What it takes to see it; ``None`` for what everybody may do.
     """
 

@@ -49,9 +49,9 @@ class Sessions:
 
     Parameters
     ----------
-    folder
+    folder : Path
         Where the secret is kept; made if it is not there.
-    clock
+    clock : Callable[[], float], default time.time
         Tells the time in seconds since 1970.
 
     Examples

@@ -29,15 +29,15 @@ def bootstrap(
 
     Parameters
     ----------
-    values
+    values : ArrayLike
         Shape (n,), any scale.
-    clusters
+    clusters : ArrayLike, optional
         One label per value, or None. Whole clusters are drawn; the mean is over values.
-    method
+    method : str, default "studentised"
         ``studentised`` takes the quantiles of (mean* - mean) / error*, which follows a skewed
         distribution; ``percentile`` those of mean*, which does not and is too short below
         about 50 clusters (Efron and Tibshirani 1993, chapters 12 and 13).
-    resamples
+    resamples : int, default 2000
         How many times to draw.
 
     Raises

@@ -38,18 +38,18 @@ def mean_interval(
 
     Parameters
     ----------
-    values
+    values : ArrayLike
         Shape (n,).
-    clusters
+    clusters : ArrayLike, optional
         One label per value: values with one label share a cause, such as the prompt. None
         where each value stands for itself.
-    bounds
+    bounds : tuple[float, float], default (0.0, 1.0)
         The ends of the scale, or None where it has none.
-    level
+    level : float, default 0.95
         Nominal coverage.
-    method
+    method : str, default "auto"
         One of ``METHODS``, to overrule the choice.
-    seed
+    seed : int, default 0
         For the bootstrap, which no other method here needs.
 
     Raises

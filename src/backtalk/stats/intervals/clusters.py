@@ -42,9 +42,9 @@ def totals(values: Floats, clusters: ArrayLike | None) -> Totals:
 
     Parameters
     ----------
-    values
+    values : Floats
         Shape (n,).
-    clusters
+    clusters : ArrayLike or None
         One label per value, or None.
     """
     if clusters is None:

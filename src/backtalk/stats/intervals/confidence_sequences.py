@@ -44,11 +44,11 @@ def mean_sequence(
 
     Parameters
     ----------
-    values
+    values : ArrayLike
         Shape (n,), in [0, 1].
-    counts
+    counts : ArrayLike, optional
         How often each value came; once each, if left out.
-    level
+    level : float, default 0.95
         The probability with which it holds at all times.
 
     Raises
@@ -83,11 +83,11 @@ def difference_sequence(
 
     Parameters
     ----------
-    first, second
+    first, second : ArrayLike
         Values in [0, 1].
-    counts
+    counts : tuple[ArrayLike, ArrayLike], optional
         How often each value came, for both; once each, if left out.
-    level
+    level : float, default 0.95
         The probability with which it holds at all times.
 
     Raises
@@ -123,13 +123,13 @@ def average_sequence(
 
     Parameters
     ----------
-    total, squares
+    total, squares : float
         The sum of the numbers and that of their squares.
-    n
+    n : int
         How many there are.
-    bound
+    bound : float
         No number may be larger than this in absolute value, nor could have been.
-    level
+    level : float, default 0.95
         The probability with which it holds at all times.
 
     Raises
@@ -160,13 +160,13 @@ def weighted_effect(value: float, *, centre: float, sign: int, propensity: float
 
     Parameters
     ----------
-    value
+    value : float
         In [0, 1].
-    centre
+    centre : float
         What was to be expected of either arm.
-    sign
+    sign : int
         1 if the arm got the prompt whose effect it is, -1 for the one it is compared with.
-    propensity
+    propensity : float
         The probability with which that one got the prompt.
     """
     return sign * (value - centre) / propensity

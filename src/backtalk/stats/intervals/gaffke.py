@@ -27,11 +27,11 @@ def bounded_limits(data: Totals, level: float, *, mid: bool = True) -> tuple[Flo
 
     Parameters
     ----------
-    data
+    data : Totals
         Totals of values in [0, 1], shape (..., clusters). The added value has the mean size.
-    level
+    level : float
         Nominal coverage.
-    mid
+    mid : bool, default True
         Whether to give up the guarantee for limits that are not too wide on average.
 
     Returns

@@ -20,9 +20,9 @@ def t_interval(
 
     Parameters
     ----------
-    values
+    values : ArrayLike
         Shape (n,), any scale.
-    clusters
+    clusters : ArrayLike, optional
         One label per value, or None. The mean is over values; see
         :func:`backtalk.stats.intervals.clusters.moments`.
 
@@ -97,7 +97,7 @@ def score_limits(data: Totals, level: float = 0.95) -> tuple[Floats, Floats]:
 
     Parameters
     ----------
-    data
+    data : Totals
         Totals of values in [0, 1], shape (..., clusters).
 
     Returns

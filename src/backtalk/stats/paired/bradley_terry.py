@@ -138,25 +138,25 @@ def bradley_terry(
 
     Parameters
     ----------
-    first, second
+    first, second : Sequence[Any] | ArrayLike
         Shape (n,): the two items of each comparison.
-    outcomes
+    outcomes : ArrayLike
         Shape (n,), in [0, 1]: 1 where the first was preferred, 0 where the second was, 1/2 for
         a tie; with ``ties="half"`` also the probability that the first is preferred.
-    weights
+    weights : ArrayLike, optional
         How many comparisons each row stands for; one each, if not given.
-    items
+    items : sequence of Any, optional
         All items; those that occur, sorted, if not given.
-    ties
+    ties : Ties, default "half"
         ``half`` counts a tie as half a win for either; ``davidson`` gives ties a chance of
         their own, ``nu sqrt(s_i s_j) / (s_i + s_j + nu sqrt(s_i s_j))``.
-    ridge
+    ridge : float, default 0.0
         Penalty ``ridge / 2 * sum strength²``. The answer is then the mode under a normal prior
         of variance 1 / ridge, and intervals are of its posterior; their coverage is not
         assured.
-    clusters
+    clusters : ArrayLike, optional
         One label per row, such as its prompt, where rows share a cause.
-    level
+    level : float, default 0.95
         Nominal coverage. Without a ridge the covariance is a sandwich, right for soft outcomes
         and halved ties too.
 

@@ -32,12 +32,12 @@ def log_likelihood(margin: Array, outcomes: Array, nu: float = 0.0) -> float:
 
     Parameters
     ----------
-    margin
+    margin : Array
         Shape ``(n,)``.
-    outcomes
+    outcomes : Array
         How much of each comparison went to a, to b and to a tie, shape ``(n, 3)``. A comparison
         that counts once sums to 1; a soft preference of 0.7 for a is ``(0.7, 0.3, 0)``.
-    nu
+    nu : float, default 0.0
         The tie parameter.
     """
     half = margin / 2

@@ -21,9 +21,9 @@ def require_connected(items: Sequence[Any], beats: NDArray[np.bool_]) -> None:
 
     Parameters
     ----------
-    items
+    items : sequence of Any
         Their names.
-    beats
+    beats : NDArray[np.bool_]
         Shape (items, items): whether the row was ever preferred to the column, in part too;
         a tie counts both ways.
 
@@ -65,9 +65,9 @@ def require_cycle(items: Sequence[Any], wins: NDArray[np.bool_], ties: NDArray[n
 
     Parameters
     ----------
-    items
+    items : sequence of Any
         Their names.
-    wins, ties
+    wins, ties : NDArray[np.bool_]
         Shape (items, items): whether the row ever won against, or tied with, the column.
 
     Raises

@@ -61,23 +61,23 @@ def fit(
 
     Parameters
     ----------
-    differences
+    differences : Array
         ``phi(a) - phi(b)`` of each comparison, shape ``(n, d)``, features on comparable scales.
-    outcomes
+    outcomes : Array
         How much of each comparison went to a, to b and to a tie, shape ``(n, 3)``.
-    blocks
+    blocks : NDArray[np.intp]
         The block, from 0 up without gaps, that each feature belongs to, shape ``(d,)``.
-    annotators
+    annotators : NDArray[np.intp], optional
         The number, from 0 up, of who made each comparison, shape ``(n,)``. All are taken to be
         equally reliable where it is left out.
-    precision
+    precision : Array, optional
         The prior precision of each block. Found by the evidence where it is left out.
-    start
+    start : Fit, optional
         A fit to similar comparisons, to begin from. It saves time and does not move the answer:
         the likelihood is concave in the weights.
-    reliability_std
+    reliability_std : float, default 0.5
         The standard deviation of the prior on an annotator's reliability.
-    rounds
+    rounds : int, default 30
         The most alternations between weights, precisions, ties and reliabilities.
     """
     n, d = differences.shape

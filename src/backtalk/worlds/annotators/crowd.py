@@ -47,9 +47,9 @@ class Crowd:
         ----------
         talks
             Prompts of the world with their responses.
-        kinds
+        kinds : sequence of str
             The kinds of feedback that each person gives.
-        each
+        each : int, default 1
             How many people look at an interaction, one after the other.
         """
         if not 1 <= each <= len(self.people):
@@ -91,13 +91,13 @@ def crowd(
 
     Parameters
     ----------
-    world
+    world : str
         Where they live.
-    size
+    size : int
         How many they are.
-    groups
+    groups : sequence of Group, default ()
         Who among them values what; the shares sum to 1. All value the truth where left out.
-    seed
+    seed : int, default 0
         Decides tastes and luck.
     manner
         The fields of :class:`Person` that they share: ``noise``, ``taste``, ``temperature``.

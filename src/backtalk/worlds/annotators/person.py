@@ -155,11 +155,11 @@ class Person:
 
         Parameters
         ----------
-        kind
+        kind : str
             One of :data:`~backtalk.worlds.annotators.KINDS`.
         talk
             A prompt of the world with its responses.
-        seen
+        seen : sequence of AnyFeedback, default ()
             What the person sees that others said about it.
 
         Raises

@@ -33,7 +33,7 @@ def disagreement(judgements: ArrayLike) -> Disagreement:
 
     Parameters
     ----------
-    judgements
+    judgements : ArrayLike
         Shape ``(annotators, items)`` or ``(annotators, items, repeats)``, nothing missing, at
         least two annotators and items.
 

@@ -187,15 +187,15 @@ def run_tests(
 
     Parameters
     ----------
-    program
+    program : str
         The text of the program, from whomever.
-    cases
+    cases : sequence of Case
         The calls, and what each is to return.
-    seconds
+    seconds : float, default 0.2
         How long it may compute altogether.
-    memory_mb
+    memory_mb : int, default 256
         How much memory it may use, in MiB.
-    guarded
+    guarded : bool, default True
         Whether the interpreter refuses what reaches outside, and not only the system.
     """
     token = secrets.token_hex(16)

@@ -89,11 +89,11 @@ class CurriculumGenerator:
 
     Parameters
     ----------
-    world
+    world : World[Any]
         The world.
-    seed
+    seed : int, default 0
         Decides all lessons.
-    mixture
+    mixture : Mixture, default MIXTURE
         How often each skill is taught.
     """
 

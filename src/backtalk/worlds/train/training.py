@@ -81,11 +81,11 @@ def train(world: World[Any], recipe: Recipe, *, report: Callable[[int, float], N
 
     Parameters
     ----------
-    world
+    world : World[Any]
         Where the lessons come from.
-    recipe
+    recipe : Recipe
         The sizes and the seed; they decide the weights, up to the arithmetic of the machine.
-    report
+    report : Callable[[int, float], None]
         Told how many tokens were read, and the loss on the last of them.
     """
     started = time.monotonic()

@@ -55,16 +55,16 @@ async def c3po(
 
     Parameters
     ----------
-    work
+    work : MethodContext
         Whose instructions are learned.
-    beta
+    beta : Beta, default 0.1
         How strongly the policy is held near the reference where an instruction holds.
-    lambda_out
+    lambda_out : Weight, default 4.0
         How much the prompts out of scope count together, against those in scope together.
-    lambda_near
+    lambda_near : Weight, default 4.0
         How much the prompts near the scope count. Both have to be well above 1: imitating its own
         answers does nothing to a policy before it has changed.
-    samples
+    samples : Count, default 1
         How many answers are drawn for each prompt.
     """
     rules, personal = standing_rules(work.feedback)

@@ -70,13 +70,13 @@ async def fast(
 
     Parameters
     ----------
-    work
+    work : MethodContext
         The policy, the feedback and the run.
-    counterfactuals
+    counterfactuals : int, default 1
         How many answers with an aspect turned round are written for each answer.
-    heaviest
+    heaviest : float, default 5.0
         The most that an example counts, and the inverse of the least; with 1 all count the same.
-    embedder
+    embedder : EmbedderName, default "hashed"
         What propensities and classifiers read texts with.
     """
     goal = find_objective("sft").bind()

@@ -49,17 +49,17 @@ async def counterfactual_dpo(
 
     Parameters
     ----------
-    work
+    work : MethodContext
         Whose policy answers.
-    style
+    style : str, default ""
         What the answers are to be like, as a system prompt says it.
-    negative
+    negative : str, default ""
         What they are not to be like.
-    disregard
+    disregard : str, default ""
         An instruction that is not to be followed.
-    beta
+    beta : Beta, default 0.1
         How strongly the policy is held near the reference.
-    samples
+    samples : Count, default 1
         How many pairs are made for a prompt.
 
     Raises

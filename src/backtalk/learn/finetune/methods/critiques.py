@@ -81,19 +81,19 @@ async def ilf(
 
     Parameters
     ----------
-    work
+    work : MethodContext
         The policy, the feedback and the run.
-    samples
+    samples : Count, default 5
         How many refinements are written for each critique.
-    judge
+    judge : str, default SIMILARITY
         What chooses among them: ``similarity`` for the cosine between refinement and critique,
         ``learned`` for a reward learned from the store's pairs, or a judge as ``backtalk
         evaluate`` names them.
-    embedder
+    embedder : EmbedderName, default "hashed"
         What the similarity and the learned reward read texts with.
-    refiner
+    refiner : str, optional
         The policy that refines, by name; the one that learns by default.
-    with_edits
+    with_edits : bool, default True
         Whether what people themselves made of answers is imitated too.
     """
     goal = find_objective("sft").bind()
@@ -189,13 +189,13 @@ async def srt(
 
     Parameters
     ----------
-    work
+    work : MethodContext
         The policy, the feedback and the run.
-    samples
+    samples : Count, default 4
         How many refinements are written where nobody edited the draft.
-    refiner
+    refiner : str, optional
         The policy that writes them, by name; the one that learns by default.
-    answers
+    answers : bool, default True
         Whether refinements are learned as answers to the prompt too.
     """
     goal = find_objective("sft").bind()
@@ -262,15 +262,15 @@ async def self_evolution(
 
     Parameters
     ----------
-    work
+    work : MethodContext
         The policy, the feedback and the run.
-    samples
+    samples : Count, default 4
         How many refinements are written where nobody edited the draft.
-    refiner
+    refiner : str, optional
         The policy that writes them, by name; the one that learns by default.
-    evolve
+    evolve : bool, default True
         Whether the policy's own refined answers are learned too.
-    prompts
+    prompts : Count, optional
         The most prompts that it answers; all of the store's by default.
     """
     goal = find_objective("sft").bind()
@@ -333,13 +333,13 @@ async def cdf(
 
     Parameters
     ----------
-    work
+    work : MethodContext
         The policy, the feedback and the run.
-    beta
+    beta : Temperature, default 0.1
         Of DPO.
-    samples
+    samples : Count, default 4
         How many refinements are written where nobody edited the draft.
-    refiner
+    refiner : str, optional
         The policy that writes them, by name; the one that learns by default.
     """
     likelihood = find_objective("sft").bind()

@@ -87,11 +87,11 @@ async def chain_of_hindsight(
 
     Parameters
     ----------
-    work
+    work : MethodContext
         The policy, the feedback and the run.
-    longest
+    longest : Length, default 2
         The most answers of a chain.
-    forget
+    forget : Share, default 0.05
         The share of the words of earlier answers that is left out.
     """
     goal = find_objective("sft").bind()
@@ -189,11 +189,11 @@ async def hir(work: MethodContext, *, contrast: Factor = 0.0, aspect: str = OVER
 
     Parameters
     ----------
-    work
+    work : MethodContext
         The policy, the feedback and the run.
-    contrast
+    contrast : Factor, default 0.0
         How much the opposite instruction counts; nothing by default.
-    aspect
+    aspect : str, default OVERALL
         Which judgements count: those of the answer as a whole by default.
     """
     contrasted = find_objective("unlikelihood")
@@ -314,9 +314,9 @@ async def dress(work: MethodContext, *, turns: bool = True) -> BuildTasks:
 
     Parameters
     ----------
-    work
+    work : MethodContext
         The policy, the feedback and the run.
-    turns
+    turns : bool, default True
         Whether refinements are learned too.
     """
     goal = find_objective("sft").bind()
@@ -350,9 +350,9 @@ async def leti(work: MethodContext, *, textual: bool = True) -> BuildTasks:
 
     Parameters
     ----------
-    work
+    work : MethodContext
         The policy, the feedback and the run.
-    textual
+    textual : bool, default True
         Whether what the run printed is learned; without it only good or bad is.
     """
     goal = find_objective("sft").bind()

@@ -34,11 +34,11 @@ async def i_orpo(work: MethodContext, *, ratio: Weight = 0.4, corrupted: Count =
 
     Parameters
     ----------
-    work
+    work : MethodContext
         Whose examples are learned from.
-    ratio
+    ratio : Weight, default 0.4
         How much the comparison counts against imitation.
-    corrupted
+    corrupted : Count, default 1
         How many corrupted instructions each response is compared under.
     """
     examples = work.feedback.by_kind(SFTExample)
@@ -80,9 +80,9 @@ def corrupt(prompt: Chat, parts: Sequence[Sequence[str]], rng: Rng) -> Chat | No
 
     Parameters
     ----------
-    prompt
+    prompt : Chat
         What was asked.
-    parts
+    parts : Sequence[Sequence[str]]
         What other prompts ask for; see :func:`instruction_parts`.
     chance
         Decides which part gives way to which.

@@ -102,9 +102,9 @@ async def thought_cloning(
 
     Parameters
     ----------
-    work
+    work : MethodContext
         The policy, the feedback and the run.
-    alpha
+    alpha : Factor, default 1.0
         How much a token of a thought counts against one of an action.
     opens, closes
         What stands before and behind a thought.

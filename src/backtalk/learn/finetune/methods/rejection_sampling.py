@@ -81,22 +81,22 @@ async def raft(
 
     Parameters
     ----------
-    work
+    work : MethodContext
         The policy, the feedback and the run.
-    samples
+    samples : Count, default 8
         How many samples are drawn for each prompt.
-    keep
+    keep : Count, default 1
         How many of them are imitated, the best first.
-    judge
+    judge : str, default LEARNED
         What ranks them: ``learned`` for a reward learned from the store's pairs, or a judge as
         ``backtalk evaluate`` names them.
-    embedder
+    embedder : EmbedderName, default "hashed"
         What the learned reward reads answers with.
-    source
+    source : Source, default "samples"
         ``samples``, or ``store`` for the answers that the store has: the paper's offline mode.
-    sampler
+    sampler : str, optional
         The policy that draws them, by name; the one that learns by default.
-    prompts
+    prompts : Count, optional
         The most prompts; all of the store's by default.
     """
     goal = find_objective("sft").bind()
@@ -125,11 +125,11 @@ async def superhf(
 
     Parameters
     ----------
-    work
+    work : MethodContext
         The policy, the feedback and the run.
     samples, keep, judge, embedder, source, sampler, prompts
         As for ``raft``.
-    beta
+    beta : Factor, default 0.3
         The weight of the prior.
     """
     goal = find_objective("superhf").bind(beta=beta)
@@ -157,14 +157,14 @@ async def rejection_sampling(
 
     Parameters
     ----------
-    work
+    work : MethodContext
         The policy, the feedback and the run.
     samples, judge, embedder, sampler, prompts
         As for ``raft``.
-    threshold
+    threshold : float, optional
         The score from which on a sample is right: by default the top of the judge's scale, or,
         for a learned reward, the mean score of the answers that were preferred.
-    examples
+    examples : bool, default True
         Whether what the store has of examples is imitated too.
     """
     goal = find_objective("sft").bind()
@@ -197,13 +197,13 @@ async def rest_em(
 
     Parameters
     ----------
-    work
+    work : MethodContext
         The policy, the feedback and the run.
     samples, judge, embedder, sampler, prompts
         As for ``raft``.
-    cap
+    cap : Count, default 10
         The most samples that are imitated for a prompt.
-    threshold
+    threshold : float, optional
         As for ``rejection-sampling``.
     """
     goal = find_objective("sft").bind()

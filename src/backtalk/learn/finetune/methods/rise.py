@@ -57,21 +57,21 @@ async def rise(
 
     Parameters
     ----------
-    work
+    work : MethodContext
         Whose examples are taken to be right.
-    beta
+    beta : Beta, default 0.1
         How strongly the policy is held near the reference.
-    nll
+    nll : Weight, default 0.1
         The weight of the likelihood of what is right, both of the tokens that differ and of all.
-    injector
+    injector : {"rule", "model"}, default "rule"
         Who puts errors in. ``"rule"`` changes a number or a sign, or a word into one that follows
         the same word in another example. ``"model"`` has the policy's own model do it, as in the
         paper; that needs a model that can follow :data:`ASK`.
-    errors
+    errors : Count, default 1
         How many wrong texts are made of each right one.
-    ask
+    ask : str, default ASK
         What the model is told.
-    most_changed
+    most_changed : Share, default 0.5
         What the model writes is used if at most this share of the words has changed.
     """
     examples = {
@@ -173,9 +173,9 @@ def inject(text: str, words: Mapping[str, Sequence[str]], rng: Rng) -> str | Non
 
     Parameters
     ----------
-    text
+    text : str
         The right text.
-    words
+    words : Mapping[str, Sequence[str]]
         Which words may follow each word; see :func:`followers`.
     chance
         Decides what is changed, and into what.

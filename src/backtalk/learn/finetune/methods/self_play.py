@@ -66,9 +66,9 @@ async def sppo(work: MethodContext, *, beta: Beta = 1e-3) -> BuildTasks:
 
     Parameters
     ----------
-    work
+    work : MethodContext
         The policy, the feedback and the run.
-    beta
+    beta : Beta, default 0.001
         The inverse of the paper's eta: the log-ratio of a response that always wins is drawn to
         ``1 / (2 beta)`` nats.
     """
@@ -108,13 +108,13 @@ async def dno(
 
     Parameters
     ----------
-    work
+    work : MethodContext
         The policy, the feedback and the run.
-    eta
+    eta : Beta, default 0.1
         How strongly the policy is held near that of this round.
-    gap
+    gap : Share, default 0.5
         The least difference of win rates of two answers that are set against each other.
-    labels
+    labels : {"hard", "soft"}, default "hard"
         ``"hard"`` takes the more winning one for better, as the paper's algorithm 2; ``"soft"``
         for better with the probability ``sigmoid`` of the difference of win rates, as its
         algorithm 1, whose least gap is 0.
@@ -145,13 +145,13 @@ async def inpo(
 
     Parameters
     ----------
-    work
+    work : MethodContext
         The policy, the feedback and the run.
-    eta
+    eta : Beta, default 0.0075
         How strongly the policy is held in a step, to both policies together.
-    tau
+    tau : Weight, default 0.0025
         How strongly it is held near the base.
-    base
+    base : str, optional
         The policy, by name or id, that it is to stay near; the reference if left out. In rounds,
         the first policy.
     """
@@ -178,13 +178,13 @@ async def nash_md(
 
     Parameters
     ----------
-    work
+    work : MethodContext
         The policy, the feedback and the run.
-    eta
+    eta : Beta, default 0.064
         How strongly the policy is held in a step: the inverse of the paper's learning rate.
-    tau
+    tau : Weight, default 0.008
         How strongly it is held near the base.
-    base
+    base : str, optional
         As for ``inpo``.
     """
     return await _step(work, eta=eta, tau=tau, base=base)
@@ -207,11 +207,11 @@ async def nash_mp(work: MethodContext, *, beta: Beta = 0.01, base: str | None = 
 
     Parameters
     ----------
-    work
+    work : MethodContext
         The policy, the feedback and the run.
-    beta
+    beta : Beta, default 0.01
         How strongly the policy is held near the base.
-    base
+    base : str, optional
         As for ``inpo``.
     """
     return await _step(work, eta=beta + 0.5, tau=beta, base=base)
@@ -233,13 +233,13 @@ async def spac(
 
     Parameters
     ----------
-    work
+    work : MethodContext
         The policy, the feedback and the run.
-    beta
+    beta : Beta, default 0.1
         How strongly the policy is held near that of this round.
-    fit
+    fit : Weight, default 1.0
         How much the labels count against the distrust in one's own answers.
-    samples
+    samples : Count, default 2
         How many own answers are drawn for each prompt.
     """
     bound = find_objective("spac").bind(beta=beta, fit=fit)
@@ -268,13 +268,13 @@ async def xpo(
 
     Parameters
     ----------
-    work
+    work : MethodContext
         The policy, the feedback and the run.
-    beta
+    beta : Beta, default 0.1
         As for DPO.
-    alpha
+    alpha : Weight, default 1e-05
         The weight of the bonus.
-    samples
+    samples : Count, default 1
         How many answers of the reference are drawn for a prompt that has none.
     """
     bound = find_objective("xpo").bind(beta=beta, alpha=alpha)
@@ -344,11 +344,11 @@ def by_win_rate(pairs: Sequence[Pair], *, gap: float, soft: bool) -> list[Pair]:
 
     Parameters
     ----------
-    pairs
+    pairs : sequence of Pair
         The comparisons that the win rates are estimated from.
-    gap
+    gap : float
         The least difference; equal ones say nothing and are left out unless ``soft``.
-    soft
+    soft : bool
         Whether the more winning one is better with probability ``sigmoid`` of the difference, and
         not for certain. Then all pairs count that are far enough apart.
     """
@@ -464,9 +464,9 @@ def _across(pairs: Sequence[Pair], given: Mapping[str, Sequence[str]]) -> list[P
 
     Parameters
     ----------
-    pairs
+    pairs : sequence of Pair
         What was compared.
-    given
+    given : Mapping[str, Sequence[str]]
         Answers of somebody, by interaction.
     """
     return [
@@ -487,11 +487,11 @@ def marked_trees(
 
     Parameters
     ----------
-    encoder
+    encoder : Encoder
         Makes them.
-    pairs
+    pairs : sequence of Pair
         What was compared.
-    answers
+    answers : Mapping[str, Sequence[str]]
         The answers, by the keys of the prompts.
     """
     grouped: dict[str, list[Pair]] = defaultdict(list)

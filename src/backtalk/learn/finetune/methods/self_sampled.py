@@ -45,11 +45,11 @@ async def self_sampled(
 
     Parameters
     ----------
-    work
+    work : MethodContext
         The policy, the feedback and the run.
-    beta
+    beta : float, default 0.0
         0 for the likelihood of every solution; else that of the marginal likelihood ``beta-mml``.
-    partial
+    partial : bool, default True
         Whether beginnings of solutions are learned.
     """
     goal = find_objective("beta-mml").bind(beta=beta) if beta else find_objective("sft").bind()

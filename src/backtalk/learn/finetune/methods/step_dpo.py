@@ -34,9 +34,9 @@ async def step_dpo(work: MethodContext, *, beta: Beta = 0.4) -> BuildTasks:
 
     Parameters
     ----------
-    work
+    work : MethodContext
         Whose pairs and checked steps are learned from.
-    beta
+    beta : Beta, default 0.4
         How strongly the policy is held near the reference.
     """
     bound = find_objective("step-dpo").bind(beta=beta)

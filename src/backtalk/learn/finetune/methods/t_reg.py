@@ -47,11 +47,11 @@ async def t_reg(
 
     Parameters
     ----------
-    work
+    work : MethodContext
         Whose pairs are learned from.
-    beta
+    beta : Beta, default 0.1
         How strongly the policy is held near the reference.
-    alpha
+    alpha : Weight, default 0.25
         How strongly the implicit rewards are drawn to those of the tokens.
     good, bad
         What the system prompt asks for.

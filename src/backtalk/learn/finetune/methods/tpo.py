@@ -52,15 +52,15 @@ async def tpo(
 
     Parameters
     ----------
-    work
+    work : MethodContext
         Whose pairs the reward is learned from, and whose policy answers their prompts.
-    beta
+    beta : Beta, default 0.1
         How strongly the policy is held near the reference.
-    samples
+    samples : Count, default 4
         How many answers are drawn for each prompt.
-    embedder
+    embedder : EmbedderName, default "hashed"
         What the reward reads answers with.
-    alike
+    alike : Share, default 0.3
         The least share of words that a topic and its alternative have in common.
     """
     pairs = work.feedback.views(Pair)
@@ -86,13 +86,13 @@ async def overwritten(
 
     Parameters
     ----------
-    prompts
+    prompts : sequence of Chat
         What was asked.
-    said
+    said : Sequence[Sequence[str]]
         The answers to each.
-    reward
+    reward : Reward
         Scores answers.
-    alike
+    alike : float
         As for :func:`alternatives`.
     """
     topics = [alternatives(own, alike=alike) if own else [] for own in said]
@@ -122,9 +122,9 @@ def alternatives(said: Sequence[str], *, alike: float) -> list[list[str]]:
 
     Parameters
     ----------
-    said
+    said : sequence of str
         Several answers.
-    alike
+    alike : float
         The least share of words that a topic and its alternative have in common.
     """
     own, *others = [segments(text) for text in said]

@@ -46,9 +46,9 @@ async def pmpo(work: MethodContext, *, polarity: str, **options: Any) -> BuildTa
 
     Parameters
     ----------
-    work
+    work : MethodContext
         Whose labels are learned from; all may be of one sort.
-    polarity
+    polarity : str
         Which labels to use: ``"both"``, only the ``"good"`` or only the ``"bad"`` ones.
     options
         Those of the objective: ``alpha``, how much good responses count against bad ones, and
@@ -81,13 +81,13 @@ async def d2o(
 
     Parameters
     ----------
-    work
+    work : MethodContext
         Whose labels are learned from.
-    beta
+    beta : Weight, default 0.1
         The weight of the answers.
-    alpha
+    alpha : Weight, default 0.1
         The weight of the bad response.
-    samples
+    samples : Count, default 4
         How many answers are drawn for each prompt.
     """
     bad = {
@@ -116,11 +116,11 @@ def negative_trees(
 
     Parameters
     ----------
-    encoder
+    encoder : Encoder
         Makes them.
-    bad
+    bad : sequence of LabelView
         The bad responses; those of one prompt share its answers.
-    drawn
+    drawn : Mapping[str, Sequence[str]]
         Answers, by the key of the prompt; equal ones count as often as they were drawn.
     """
     grouped: dict[str, dict[str, LabelView]] = defaultdict(dict)

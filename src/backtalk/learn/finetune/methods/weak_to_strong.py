@@ -31,13 +31,13 @@ async def weak_to_strong(
 
     Parameters
     ----------
-    work
+    work : MethodContext
         The policy, the feedback and the run.
-    teacher
+    teacher : str, optional
         The weaker policy, by name.
-    alpha
+    alpha : float, default 0.5
         How much the policy's own most probable tokens count against the teacher's.
-    prompts
+    prompts : Annotated[int, Field(ge=1)], optional
         The most prompts; all of the store's by default.
     """
     if teacher is None:

@@ -147,11 +147,11 @@ def pro(batch: Batch, *, beta: Factor = 0.05, temperature: bool = True) -> LossO
 
     Parameters
     ----------
-    batch
+    batch : Batch
         Trees of scored responses.
-    beta
+    beta : Factor, default 0.05
         The weight of imitating the best response.
-    temperature
+    temperature : bool, default True
         Whether gaps between the values count; where not, all temperatures are 1.
     """
     score = batch.mean(batch.policy)

@@ -135,11 +135,11 @@ def dft(batch: Batch, *, temperature: Temperature = 1.0, rate: Rate = 1.0) -> Lo
 
     Parameters
     ----------
-    batch
+    batch : Batch
         Trees of demonstrations and samples.
-    temperature
+    temperature : Temperature, default 1.0
         tau.
-    rate
+    rate : Rate, default 1.0
         How much the samples of this step count in the moving average of the normaliser.
     """
     score = batch.sum(batch.policy)
@@ -171,15 +171,15 @@ def discriminative(
 
     Parameters
     ----------
-    batch
+    batch : Batch
         Demonstrations have the value 1, samples the value 0.
-    score
+    score : Tensor
         s of each response, shape ``(B,)``.
-    proposal
+    proposal : Tensor
         The log-probability that each response was drawn with, shape ``(B,)``.
-    temperature
+    temperature : float
         tau.
-    rate
+    rate : float
         The weight of the current samples in the moving average.
     """
     shown = batch.value > 0.5

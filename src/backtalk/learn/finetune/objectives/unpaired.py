@@ -90,13 +90,13 @@ def kto(
 
     Parameters
     ----------
-    batch
+    batch : Batch
         Responses that are good or bad.
-    beta
+    beta : Beta, default 0.1
         How fast utility saturates.
-    desirable
+    desirable : Factor, default 1.0
         lambda_D, the weight of good responses.
-    undesirable
+    undesirable : Factor, default 1.0
         lambda_U, the weight of bad ones; the paper balances the two classes by these weights.
     """
     good = _good(batch)
@@ -152,11 +152,11 @@ def pmpo(batch: Batch, *, alpha: Fraction = 0.5, beta: Factor = 1.0) -> LossOutp
 
     Parameters
     ----------
-    batch
+    batch : Batch
         Responses that are good or bad; all may be of one kind.
-    alpha
+    alpha : Fraction, default 0.5
         How much good responses count against bad ones.
-    beta
+    beta : Factor, default 1.0
         How strongly the policy is held near the reference.
     """
     good = _good(batch)
@@ -178,11 +178,11 @@ def d2o(batch: Batch, *, beta: Beta = 0.1, alpha: Beta = 0.1) -> LossOutput:
 
     Parameters
     ----------
-    batch
+    batch : Batch
         Trees of rejected responses and samples.
-    beta
+    beta : Beta, default 0.1
         The weight of the samples.
-    alpha
+    alpha : Beta, default 0.1
         The weight of the rejected response.
     """
     sampled = _good(batch)
@@ -222,11 +222,11 @@ def nca(batch: Batch, *, beta: Beta = 0.1, alpha: Factor = 1.0) -> LossOutput:
 
     Parameters
     ----------
-    batch
+    batch : Batch
         Trees of scored responses.
-    beta
+    beta : Beta, default 0.1
         The scale of the implicit reward.
-    alpha
+    alpha : Factor, default 1.0
         The temperature of the scores; with 0 only the best response counts as data.
     """
     targets = _targets(batch, alpha)

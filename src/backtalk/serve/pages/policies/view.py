@@ -45,11 +45,11 @@ def evaluation_view(
 
     Parameters
     ----------
-    evaluation
+    evaluation : Evaluation
         The evidence.
-    labels
+    labels : Mapping[str, str]
         What policies are called, by id.
-    served
+    served : str or None
         The id of what is served now.
     """
     return EvaluationView(
