@@ -7,7 +7,7 @@ from sqlalchemy import Connection, Engine, inspect, text
 from backtalk.errors import BacktalkError
 from backtalk.store.engine import writing
 
-HEAD = "0004"
+HEAD = "0005"
 """The revision that this version of Backtalk reads and writes."""
 
 _LOCK = 0x6261636B  # any number, the same for every process that upgrades
