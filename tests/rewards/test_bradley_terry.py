@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression
 
-from backtalk.stats.paired import davidson_margins as davidson
-from backtalk.stats.paired import regression as bradley_terry
+from backtalk.stats.paired import davidson
+from backtalk.stats.paired import bradley_terry_regression as bradley_terry
 
 
 def simulate(n, weights, *, nu=0.0, reliability=None, seed=0):
@@ -24,7 +24,9 @@ def one_block(d):
 
 def test_it_is_ridge_logistic_regression_where_the_precision_is_given():
     x, outcomes, _ = simulate(300, np.array([1.0, -2.0, 0.0]))
-    fitted = bradley_terry.fit(x, outcomes, blocks=one_block(3), precision=np.array([4.0]))
+    fitted = bradley_terry.fit_regression(
+        x, outcomes, blocks=one_block(3), precision=np.array([4.0])
+    )
     peer = LogisticRegression(C=1 / 4.0, fit_intercept=False, tol=1e-10, max_iter=1000)
     peer.fit(x, outcomes[:, 0])
     np.testing.assert_allclose(fitted.weights, peer.coef_[0], atol=1e-5)
@@ -37,7 +39,7 @@ def test_soft_preferences_are_fractions_of_wins():
     x, _, _ = simulate(200, np.array([1.0, 1.0]), seed=3)
     p = 1 / (1 + np.exp(-x @ [0.5, -0.5]))
     soft = np.column_stack([p, 1 - p, 0 * p])
-    fitted = bradley_terry.fit(x, soft, blocks=one_block(2), precision=np.array([1e-6]))
+    fitted = bradley_terry.fit_regression(x, soft, blocks=one_block(2), precision=np.array([1e-6]))
     np.testing.assert_allclose(fitted.weights, [0.5, -0.5], atol=1e-4)
 
 
@@ -45,7 +47,7 @@ def test_weights_ties_and_blocks_are_recovered():
     true = np.concatenate([np.full(3, 1.5), np.zeros(10)])
     x, outcomes, _ = simulate(5000, true, nu=0.8, seed=1)
     blocks = np.repeat([0, 1], [3, 10])
-    fitted = bradley_terry.fit(x, outcomes, blocks=blocks)
+    fitted = bradley_terry.fit_regression(x, outcomes, blocks=blocks)
     assert fitted.converged
     np.testing.assert_allclose(fitted.weights, true, atol=0.15)
     assert fitted.nu == pytest.approx(0.8, rel=0.1)
@@ -54,9 +56,9 @@ def test_weights_ties_and_blocks_are_recovered():
 
 def test_the_evidence_finds_a_better_precision_than_the_start():
     x, outcomes, _ = simulate(200, np.random.default_rng(5).normal(0, 0.3, 40), seed=5)
-    result = bradley_terry.fit(x, outcomes, blocks=one_block(40))
+    result = bradley_terry.fit_regression(x, outcomes, blocks=one_block(40))
     for factor in (0.1, 10):
-        other = bradley_terry.fit(
+        other = bradley_terry.fit_regression(
             x, outcomes, blocks=one_block(40), precision=factor * result.precision
         )
         assert other.log_evidence < result.log_evidence
@@ -65,12 +67,12 @@ def test_the_evidence_finds_a_better_precision_than_the_start():
 def test_reliabilities_are_recovered_also_of_the_careless_and_the_contrary():
     reliability = [1.4, 1.0, 0.0, -0.8]
     x, outcomes, actor = simulate(8000, np.array([1.5, -1.0]), reliability=reliability, seed=2)
-    fitted = bradley_terry.fit(
+    fitted = bradley_terry.fit_regression(
         x, outcomes, blocks=one_block(2), annotators=actor, reliability_std=1.0
     )
     ratio = fitted.reliability / fitted.reliability[1]
     np.testing.assert_allclose(ratio, reliability, atol=0.2)
-    pooled = bradley_terry.fit(x, outcomes, blocks=one_block(2))
+    pooled = bradley_terry.fit_regression(x, outcomes, blocks=one_block(2))
     truth = x @ [1.5, -1.0]
 
     def correct(fit):
@@ -84,7 +86,9 @@ def test_the_posterior_covers_the_truth_as_often_as_it_says():
     for seed in range(200):
         true = np.random.default_rng(1000 + seed).normal(0, 1, 4)
         x, outcomes, _ = simulate(150, true, seed=seed)
-        fitted = bradley_terry.fit(x, outcomes, blocks=one_block(4), precision=np.array([1.0]))
+        fitted = bradley_terry.fit_regression(
+            x, outcomes, blocks=one_block(4), precision=np.array([1.0])
+        )
         std = np.sqrt(np.diag(fitted.covariance))
         inside += np.sum(np.abs(fitted.weights - true) < 1.96 * std)
         total += 4
@@ -93,7 +97,9 @@ def test_the_posterior_covers_the_truth_as_often_as_it_says():
 
 def test_swapping_every_comparison_changes_nothing():
     x, outcomes, actor = simulate(300, np.array([1.0, -1.0]), nu=0.5, reliability=[1, 1], seed=4)
-    here = bradley_terry.fit(x, outcomes, blocks=one_block(2), annotators=actor)
-    there = bradley_terry.fit(-x, outcomes[:, [1, 0, 2]], blocks=one_block(2), annotators=actor)
+    here = bradley_terry.fit_regression(x, outcomes, blocks=one_block(2), annotators=actor)
+    there = bradley_terry.fit_regression(
+        -x, outcomes[:, [1, 0, 2]], blocks=one_block(2), annotators=actor
+    )
     np.testing.assert_allclose(here.weights, there.weights)
     assert here.log_evidence == pytest.approx(there.log_evidence)

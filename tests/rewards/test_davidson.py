@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.optimize import minimize_scalar
 
-from backtalk.stats.paired import davidson_margins as davidson
+from backtalk.stats.paired import davidson
 
 margins = st.floats(-30, 30)
 nus = st.just(0.0) | st.floats(0.01, 20)

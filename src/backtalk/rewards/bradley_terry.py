@@ -15,13 +15,13 @@ from threadpoolctl import threadpool_limits
 
 from backtalk.embedders.io import embedder_from_files, embedder_to_files
 from backtalk.errors import BacktalkError
-from backtalk.feedback.merge import prompt_key
+from backtalk.feedback.case import prompt_key
 from backtalk.feedback.views import Pair
 from backtalk.models.protocol import Embedder
 from backtalk.rewards.feature_map import BLOCKS, FeatureMap
 from backtalk.rewards.protocol import Answer, Scores
-from backtalk.stats.paired import davidson_margins as davidson
-from backtalk.stats.paired import regression as bradley_terry
+from backtalk.stats.paired import davidson
+from backtalk.stats.paired import bradley_terry_regression as bradley_terry
 
 log = logging.getLogger(__name__)
 Array = NDArray[np.float64]
@@ -266,10 +266,10 @@ class _Comparisons:
         return cls(differences, outcomes, blocks, annotators, tuple(names.tolist()), nuisance)
 
     def fit(
-        self, rows: NDArray[np.intp], start: bradley_terry.Fit | None = None
-    ) -> bradley_terry.Fit:
+        self, rows: NDArray[np.intp], start: bradley_terry.RegressionFit | None = None
+    ) -> bradley_terry.RegressionFit:
         """Fit some of the rows; from a start, with its precision."""
-        return bradley_terry.fit(
+        return bradley_terry.fit_regression(
             self.differences[rows],
             self.outcomes[rows],
             blocks=self.blocks,
@@ -286,7 +286,7 @@ class _Comparisons:
 def _held_out_margins(
     data: _Comparisons,
     groups: Sequence[str],
-    whole: bradley_terry.Fit,
+    whole: bradley_terry.RegressionFit,
     folds: int,
     rng: np.random.Generator,
 ) -> Array | None:

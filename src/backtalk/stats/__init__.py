@@ -19,20 +19,20 @@ from backtalk.stats.calibration import (
 )
 from backtalk.stats.estimate import Estimate, InvalidValues, NotIdentified
 from backtalk.stats.folds import group_folds
-from backtalk.stats.intervals.binomial import exact, wilson
+from backtalk.stats.intervals.binomial import exact_interval, wilson_interval
 from backtalk.stats.intervals.bootstrap import bootstrap
 from backtalk.stats.intervals.choose import mean_interval
 from backtalk.stats.intervals.confidence_sequences import (
-    average_sequence,
-    difference_sequence,
-    mean_sequence,
+    average_confidence_sequence,
+    difference_confidence_sequence,
+    mean_confidence_sequence,
     weighted_effect,
 )
 from backtalk.stats.intervals.means import bounded_interval, score_interval, t_interval
 from backtalk.stats.length_controlled import LengthControlled, length_controlled
 from backtalk.stats.off_policy import (
-    OffPolicy,
-    cross_fitted,
+    OffPolicyEstimate,
+    cross_fit_rewards,
     doubly_robust,
     importance_weights,
     ips,
@@ -55,11 +55,11 @@ __all__ = [
     "InvalidValues",
     "LengthControlled",
     "NotIdentified",
-    "OffPolicy",
+    "OffPolicyEstimate",
     "Selection",
     "WinRate",
     "accuracy",
-    "average_sequence",
+    "average_confidence_sequence",
     "bootstrap",
     "bounded_interval",
     "bradley_terry",
@@ -68,18 +68,18 @@ __all__ = [
     "choose",
     "cohen_kappa",
     "compare_to_baselines",
-    "cross_fitted",
-    "difference_sequence",
+    "cross_fit_rewards",
+    "difference_confidence_sequence",
     "doubly_robust",
-    "exact",
+    "exact_interval",
     "group_folds",
     "importance_weights",
     "ips",
     "krippendorff_alpha",
     "length_controlled",
     "log_loss",
+    "mean_confidence_sequence",
     "mean_interval",
-    "mean_sequence",
     "optimism",
     "paired_difference",
     "reliability_curve",
@@ -87,6 +87,6 @@ __all__ = [
     "snips",
     "t_interval",
     "weighted_effect",
-    "wilson",
+    "wilson_interval",
     "win_rate",
 ]

@@ -8,10 +8,10 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from backtalk.stats.agreement_coefficient import Agreement, beyond_chance, blocks_of
+from backtalk.stats.agreement_coefficient import Agreement, jackknife_blocks, make_agreement
 from backtalk.stats.estimate import Estimate, InvalidValues
 from backtalk.stats.intervals.choose import mean_interval
-from backtalk.stats.validation import Floats, Ints, same_length
+from backtalk.stats.validation import Floats, Ints, require_same_length
 
 Weights = Literal["linear", "quadratic"]
 Metric = Literal["nominal", "ordinal", "interval"]
@@ -71,13 +71,13 @@ def cohen_kappa(
     one, other = _pair(first, second)
     codes, count = _codes(np.concatenate([one, other]), categories)
     rows, columns = codes[: len(one)], codes[len(one) :]
-    blocks, number, named = blocks_of(clusters, len(one))
+    blocks, number, named = jackknife_blocks(clusters, len(one))
     tables = np.zeros((number, count, count))
     np.add.at(tables, (blocks, rows, columns), 1.0)
     total = tables.sum(0)
     distances = _distances(count, weights)
     observed, expected = _table_disagreement(total[None], distances)
-    return beyond_chance(
+    return make_agreement(
         (float(observed[0]), float(expected[0])),
         _table_disagreement(total - tables, distances),
         frequencies=np.bincount(codes, minlength=count),
@@ -118,7 +118,7 @@ def krippendorff_alpha(
         If all labels are the same.
     """
     counts, values = _rating_counts(ratings, metric)
-    blocks, _, named = blocks_of(clusters, len(counts))
+    blocks, _, named = jackknife_blocks(clusters, len(counts))
     paired = counts.sum(1) >= 2
     if not paired.any():
         raise InvalidValues("No item was rated twice", "Have two raters rate some items")
@@ -126,7 +126,7 @@ def krippendorff_alpha(
     greatest = _greatest(counts, values, metric)
     observed, expected = _rating_disagreement(counts, values, metric)
     without = _without_each(counts, blocks, values, metric)
-    return beyond_chance(
+    return make_agreement(
         (observed / greatest, expected / greatest),
         (without[0] / greatest, without[1] / greatest),
         frequencies=counts.sum(0),
@@ -140,7 +140,7 @@ def _pair(first: ArrayLike, second: ArrayLike) -> tuple[NDArray[Any], NDArray[An
     one, other = np.asarray(first), np.asarray(second)
     if one.ndim != 1 or one.size == 0:
         raise InvalidValues(f"The labels have shape {one.shape}", "Give one label per item")
-    same_length(first=one, second=other)
+    require_same_length(first=one, second=other)
     return one, other
 
 

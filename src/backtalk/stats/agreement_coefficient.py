@@ -10,10 +10,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from backtalk.stats.distributions import t_quantile
 from backtalk.stats.estimate import Estimate, NotIdentified
-from backtalk.stats.intervals.binomial import exact_limits, score_ends
+from backtalk.stats.intervals.binomial import exact_limits, score_equation_roots
 from backtalk.stats.intervals.clusters import DOMINANT, Totals
 from backtalk.stats.intervals.gaffke import bounded_limits
-from backtalk.stats.validation import Floats, Ints, groups_of, level_of
+from backtalk.stats.validation import Floats, Ints, check_level, group_numbers
 
 _BLOCKS = 1000
 
@@ -47,7 +47,7 @@ class Agreement:
         return asdict(self)
 
 
-def blocks_of(clusters: ArrayLike | None, items: int) -> tuple[Ints, int, int | None]:
+def jackknife_blocks(clusters: ArrayLike | None, items: int) -> tuple[Ints, int, int | None]:
     """Return the block of each item, how many blocks there are, and how many clusters.
 
     Blocks are what the jackknife leaves out: the clusters, or else the items; dealt round
@@ -56,12 +56,12 @@ def blocks_of(clusters: ArrayLike | None, items: int) -> tuple[Ints, int, int | 
     if clusters is None:
         units, count, named = np.arange(items, dtype=np.intp), items, None
     else:
-        units, count = groups_of(clusters, items)
+        units, count = group_numbers(clusters, items)
         named = count
     return units % _BLOCKS, min(count, _BLOCKS), named
 
 
-def beyond_chance(
+def make_agreement(
     disagreement: tuple[float, float],
     without: tuple[Floats, Floats],
     *,
@@ -106,7 +106,7 @@ def beyond_chance(
             "Label items that differ, or report accuracy",
         )
     known = int(used.min()) >= 5
-    low, high = _observed_limits(observed, expected, without, level_of(level), known=known)
+    low, high = _observed_limits(observed, expected, without, check_level(level), known=known)
     estimate = Estimate(
         value=1.0 - observed / expected,
         low=1.0 - high / expected,
@@ -134,7 +134,7 @@ def _observed_limits(
         deviations = max(deviations, _jackknifed(without[0]), key=np.sum)
     variance = float(deviations.sum())
     quantile = t_quantile(0.5 + level / 2, max(blocks - 1, 1))
-    low, high = score_ends(np.asarray(observed), quantile**2 * variance / spread)
+    low, high = score_equation_roots(np.asarray(observed), quantile**2 * variance / spread)
     own = np.clip(blocks * observed - (blocks - 1) * without[0], 0.0, 1.0)
     graded = bool(((own > 1e-9) & (own < 1.0 - 1e-9)).any())
     if graded and (blocks < 2 or deviations.max() >= DOMINANT * variance):

@@ -11,10 +11,10 @@ from numpy.typing import ArrayLike
 
 from backtalk.stats.estimate import Estimate, InvalidValues
 from backtalk.stats.intervals.choose import mean_interval
-from backtalk.stats.validation import Floats, values_of
+from backtalk.stats.validation import Floats, finite_values
 from backtalk.stats.win_rate import paired_difference
 
-Chances = Callable[[Sequence[str]], Floats]
+ChoiceRule = Callable[[Sequence[str]], Floats]
 
 
 def longest(texts: Sequence[str]) -> Floats:
@@ -37,7 +37,7 @@ def random(texts: Sequence[str]) -> Floats:
     return np.full(len(texts), 1.0 / len(texts))
 
 
-BASELINES: Mapping[str, Chances] = {
+BASELINES: Mapping[str, ChoiceRule] = {
     "longest": longest,
     "first": first,
     "random": random,
@@ -98,7 +98,7 @@ def compare_to_baselines(
     *,
     clusters: ArrayLike | None = None,
     bounds: tuple[float, float] | None = (0.0, 1.0),
-    rules: Mapping[str, Chances] = BASELINES,
+    rules: Mapping[str, ChoiceRule] = BASELINES,
     level: float = 0.95,
     seed: int = 0,
 ) -> BaselineComparison:
@@ -161,7 +161,7 @@ def _rows(
 
 
 def _judged(number: int, candidates: Sequence[str], values: ArrayLike, index: int) -> Floats:
-    array = values_of(values, f"values[{number}]")
+    array = finite_values(values, f"values[{number}]")
     if array.size != len(candidates) or not 0 <= index < array.size:
         raise InvalidValues(
             f"Prompt {number} has {len(candidates)} candidates, {array.size} values, "

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 
 from backtalk.stats.estimate import Estimate, InvalidValues
 from backtalk.stats.intervals.choose import mean_interval
-from backtalk.stats.validation import Floats, Ints, probabilities_of, same_length
+from backtalk.stats.validation import Floats, Ints, probability_values, require_same_length
 
 Binning = Literal["width", "mass"]
 
@@ -18,8 +18,8 @@ Binning = Literal["width", "mass"]
 class Bin(NamedTuple):
     """One point of a reliability curve: what was said on average, and what came true."""
 
-    said: float
-    true: Estimate
+    predicted: float
+    observed: Estimate
     n: int
 
 
@@ -262,9 +262,9 @@ def log_loss(
 
 
 def _pair(probabilities: ArrayLike, outcomes: ArrayLike) -> tuple[Floats, Floats]:
-    said = probabilities_of(probabilities, "probabilities")
-    true = probabilities_of(outcomes, "outcomes")
-    same_length(probabilities=said, outcomes=true)
+    said = probability_values(probabilities, "probabilities")
+    true = probability_values(outcomes, "outcomes")
+    require_same_length(probabilities=said, outcomes=true)
     return said, true
 
 

@@ -27,7 +27,7 @@ def t_quantile(probability: float, freedom: ArrayLike) -> Floats:
     return np.asarray(_special().stdtrit(freedom, probability), dtype=float)
 
 
-def beta_area(first: ArrayLike, second: ArrayLike, at: ArrayLike) -> Floats:
+def beta_cdf(first: ArrayLike, second: ArrayLike, at: ArrayLike) -> Floats:
     """P(X <= at) for X ~ Beta(first, second); arguments broadcast."""
     return np.asarray(_special().betainc(first, second, at), dtype=float)
 

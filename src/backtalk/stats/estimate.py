@@ -46,7 +46,7 @@ class Estimate:
         """Whether the interval leaves out a number, such as 0 for a difference."""
         return not self.low <= number <= self.high
 
-    def mapped(self, slope: float, offset: float = 0.0) -> Estimate:
+    def transform(self, slope: float, offset: float = 0.0) -> Estimate:
         """The same estimate of ``slope * quantity + offset``."""
         low, high = sorted((slope * self.low + offset, slope * self.high + offset))
         return replace(self, value=slope * self.value + offset, low=low, high=high)

@@ -14,8 +14,8 @@ from backtalk.stats.distributions import expit, t_quantile
 from backtalk.stats.estimate import Estimate, InvalidValues, NotIdentified
 from backtalk.stats.intervals.clusters import DOMINANT
 from backtalk.stats.item_difficulty import choose_ridge, difficulties
-from backtalk.stats.logistic import CERTAIN, fit, separated
-from backtalk.stats.validation import Floats, level_of
+from backtalk.stats.logistic import CERTAIN, fit_logistic, is_separated
+from backtalk.stats.validation import Floats, check_level
 
 
 @dataclass(frozen=True)
@@ -119,7 +119,7 @@ def length_controlled(
             gamma = difficulties(table[others], terms[others], penalty)
             features = np.column_stack([features, gamma])
             _require_answer(table[number], features, name)
-        fits.append(_controlled(table[number], features, level_of(level), name))
+        fits.append(_controlled(table[number], features, check_level(level), name))
     return LengthControlled(
         models=names,
         estimates=tuple(result.estimate for result in fits),
@@ -148,7 +148,7 @@ def _controlled(outcomes: Floats, features: Floats, level: float, name: str) -> 
             f"{name!r} was judged on {len(answers)} instructions", "Judge it on at least five"
         )
     coefficients = np.zeros(design.shape[1])
-    coefficients[varies] = fit(seen, answers)
+    coefficients[varies] = fit_logistic(seen, answers)
     probabilities = expit(seen @ coefficients[varies])
     weights = probabilities * (1.0 - probabilities)
     inverse = np.linalg.inv(seen.T @ (seen * weights[:, None]))
@@ -196,7 +196,7 @@ def _require_answer(outcomes: Floats, features: Floats, name: str) -> None:
             "Use win_rate, whose interval does not need a fit",
         )
     design = np.column_stack([np.ones(answers.size), features[judged]])
-    if separated(design[:, np.ptp(design, axis=0) + np.eye(1, design.shape[1])[0] > 0], answers):
+    if is_separated(design[:, np.ptp(design, axis=0) + np.eye(1, design.shape[1])[0] > 0], answers):
         raise _told_apart(name)
 
 

@@ -16,7 +16,7 @@ CERTAIN = 1e-6
 _LONGEST_STEP = 3.0
 
 
-def fit(design: Floats, outcomes: Floats) -> Floats:
+def fit_logistic(design: Floats, outcomes: Floats) -> Floats:
     """Maximise the Bernoulli likelihood, with fractional outcomes as in Papke and Wooldridge.
 
     Parameters
@@ -54,7 +54,7 @@ def fit(design: Floats, outcomes: Floats) -> Floats:
     )
 
 
-def separated(design: Floats, outcomes: Floats) -> bool:
+def is_separated(design: Floats, outcomes: Floats) -> bool:
     """Whether the likelihood rises for ever in some direction, so that it has no maximum.
 
     That is so when some direction d has ``x'd >= 0`` wherever the outcome is 1, ``<= 0``

@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike
 from backtalk.stats.estimate import Estimate, InvalidValues, NotIdentified
 from backtalk.stats.intervals.choose import mean_interval
 from backtalk.stats.intervals.means import t_interval
-from backtalk.stats.validation import Floats, groups_of, same_length, values_of
+from backtalk.stats.validation import Floats, finite_values, group_numbers, require_same_length
 
 Estimator = Literal["ips", "snips", "dr"]
 ESTIMATORS: tuple[Estimator, ...] = ("ips", "snips", "dr")
@@ -29,7 +29,7 @@ _FOLDS = 5
 
 
 @dataclass(frozen=True)
-class OffPolicy:
+class OffPolicyEstimate:
     """The value of a policy by the log of others.
 
     Attributes
@@ -92,8 +92,8 @@ def importance_weights(target: ArrayLike, logging: ArrayLike) -> Floats:
     InvalidValues
         If a logging probability is not in (0, 1], or a target one not in [0, 1].
     """
-    wanted, given = values_of(target, "target"), values_of(logging, "logging")
-    same_length(target=wanted, logging=given)
+    wanted, given = finite_values(target, "target"), finite_values(logging, "logging")
+    require_same_length(target=wanted, logging=given)
     if (given <= 0).any() or (given > 1).any() or (wanted < 0).any() or (wanted > 1).any():
         raise InvalidValues(
             "Probabilities have to be in [0, 1], and what was logged cannot have had none",
@@ -109,7 +109,7 @@ def ips(
     *,
     clip: float | None = None,
     level: float = 0.95,
-) -> OffPolicy:
+) -> OffPolicyEstimate:
     """Estimate a policy's value by inverse propensity scores: the mean of ``w r``.
 
     Horvitz and Thompson (1952). Unbiased where the logged probabilities are right; it varies with
@@ -145,7 +145,7 @@ def snips(
     *,
     clip: float | None = None,
     level: float = 0.95,
-) -> OffPolicy:
+) -> OffPolicyEstimate:
     """Estimate a policy's value by self-normalised scores: ``sum w r / sum w``.
 
     Swaminathan and Joachims (2015), "The self-normalized estimator for counterfactual learning",
@@ -174,7 +174,7 @@ def doubly_robust(
     *,
     clip: float | None = None,
     level: float = 0.95,
-) -> OffPolicy:
+) -> OffPolicyEstimate:
     """Estimate a policy's value by a model of the rewards, corrected where the log contradicts it.
 
     Dudík, Langford and Li (2011), "Doubly robust policy evaluation and learning", equation 1: the
@@ -192,13 +192,13 @@ def doubly_robust(
         What it says of the answers that the target would give to the same prompts, shape (n,).
     """
     values, kept = _logged(rewards, weights, clip)
-    own, other = values_of(predicted, "predicted"), values_of(expected, "expected")
-    same_length(rewards=values, predicted=own, expected=other)
+    own, other = finite_values(predicted, "predicted"), finite_values(expected, "expected")
+    require_same_length(rewards=values, predicted=own, expected=other)
     estimate = _mean(other + kept * (values - own), clusters, level)
     return _result("dr", estimate, weights, kept, clip)
 
 
-def cross_fitted(
+def cross_fit_rewards(
     features: Floats,
     rewards: ArrayLike,
     targets: Floats,
@@ -236,10 +236,10 @@ def cross_fitted(
     from sklearn.pipeline import make_pipeline  # noqa: PLC0415
     from sklearn.preprocessing import StandardScaler  # noqa: PLC0415
 
-    values = values_of(rewards, "rewards")
-    same_length(rewards=values, features=features, targets=targets)
+    values = finite_values(rewards, "rewards")
+    require_same_length(rewards=values, features=features, targets=targets)
     labels = np.arange(values.size) if groups is None else groups
-    numbers, count = groups_of(labels, values.size, "groups")
+    numbers, count = group_numbers(labels, values.size, "groups")
     if count < 2:
         raise InvalidValues("All rewards are of one group", "Give rewards of two groups at least")
     order = np.random.default_rng(seed).permutation(count)
@@ -256,8 +256,8 @@ def cross_fitted(
 
 
 def _logged(rewards: ArrayLike, weights: ArrayLike, clip: float | None) -> tuple[Floats, Floats]:
-    values, given = values_of(rewards, "rewards"), values_of(weights, "weights")
-    same_length(rewards=values, weights=given)
+    values, given = finite_values(rewards, "rewards"), finite_values(weights, "weights")
+    require_same_length(rewards=values, weights=given)
     if (given < 0).any():
         raise InvalidValues("A weight is below 0", "Make them with importance_weights")
     if clip is not None and clip <= 0:
@@ -291,9 +291,9 @@ def _result(
     weights: ArrayLike,
     kept: Floats,
     clip: float | None,
-) -> OffPolicy:
-    given = values_of(weights, "weights")
-    return OffPolicy(
+) -> OffPolicyEstimate:
+    given = finite_values(weights, "weights")
+    return OffPolicyEstimate(
         estimator=estimator,
         estimate=replace(estimate, method=f"{estimator}, {estimate.method}"),
         effective_sample_size=_effective_size(kept),

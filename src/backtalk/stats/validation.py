@@ -11,7 +11,7 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.intp]
 
 
-def values_of(values: ArrayLike, name: str = "values") -> Floats:
+def finite_values(values: ArrayLike, name: str = "values") -> Floats:
     """Return one dimension of finite floats, at least one.
 
     Raises
@@ -34,9 +34,9 @@ def values_of(values: ArrayLike, name: str = "values") -> Floats:
     return array
 
 
-def within(values: ArrayLike, bounds: tuple[float, float], name: str = "values") -> Floats:
+def bounded_values(values: ArrayLike, bounds: tuple[float, float], name: str = "values") -> Floats:
     """Return finite floats that lie within bounds."""
-    array = values_of(values, name)
+    array = finite_values(values, name)
     low, high = bounds
     if not low < high:
         raise InvalidValues(f"The bounds {bounds} are not in order", "Give (smallest, largest)")
@@ -50,9 +50,9 @@ def within(values: ArrayLike, bounds: tuple[float, float], name: str = "values")
     return array
 
 
-def probabilities_of(values: ArrayLike, name: str = "values") -> Floats:
+def probability_values(values: ArrayLike, name: str = "values") -> Floats:
     """Return finite floats that lie in [0, 1]."""
-    array = values_of(values, name)
+    array = finite_values(values, name)
     outside = np.flatnonzero((array < 0) | (array > 1))
     if outside.size:
         raise InvalidValues(
@@ -62,7 +62,7 @@ def probabilities_of(values: ArrayLike, name: str = "values") -> Floats:
     return array
 
 
-def same_length(**arrays: NDArray[np.generic]) -> None:
+def require_same_length(**arrays: NDArray[np.generic]) -> None:
     """Raise unless all arrays have one length."""
     lengths = {name: array.shape[0] for name, array in arrays.items()}
     if len(set(lengths.values())) > 1:
@@ -70,14 +70,14 @@ def same_length(**arrays: NDArray[np.generic]) -> None:
         raise InvalidValues(f"The lengths differ: {listed}", "Give one of each per item")
 
 
-def level_of(level: float) -> float:
+def check_level(level: float) -> float:
     """Return a nominal coverage, which lies strictly between 0 and 1."""
     if not 0 < level < 1:
         raise InvalidValues(f"The level {level} is not a coverage", "Give one such as 0.95")
     return level
 
 
-def groups_of(labels: ArrayLike, length: int, name: str = "clusters") -> tuple[Ints, int]:
+def group_numbers(labels: ArrayLike, length: int, name: str = "clusters") -> tuple[Ints, int]:
     """Return the group number of each of ``length`` items, and how many groups there are."""
     array = np.asarray(labels)
     if array.ndim != 1 or array.shape[0] != length:

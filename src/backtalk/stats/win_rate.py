@@ -9,7 +9,12 @@ from numpy.typing import ArrayLike
 
 from backtalk.stats.estimate import Estimate
 from backtalk.stats.intervals.choose import mean_interval
-from backtalk.stats.validation import probabilities_of, same_length, values_of, within
+from backtalk.stats.validation import (
+    bounded_values,
+    finite_values,
+    probability_values,
+    require_same_length,
+)
 
 
 @dataclass(frozen=True)
@@ -59,7 +64,7 @@ def win_rate(
     InvalidValues
         If a preference is missing or outside [0, 1].
     """
-    array = probabilities_of(preferences, "preferences")
+    array = probability_values(preferences, "preferences")
     return WinRate(
         estimate=mean_interval(array, clusters, level=level, method=method, seed=seed),
         wins=int((array > 0.5).sum()),
@@ -95,12 +100,15 @@ def paired_difference(
         See :func:`backtalk.stats.intervals.choose.mean_interval`.
     """
     if bounds is None:
-        one, other = values_of(first, "first"), values_of(second, "second")
+        one, other = finite_values(first, "first"), finite_values(second, "second")
         spread = None
     else:
-        one, other = within(first, bounds, "first"), within(second, bounds, "second")
+        one, other = (
+            bounded_values(first, bounds, "first"),
+            bounded_values(second, bounds, "second"),
+        )
         spread = (bounds[0] - bounds[1], bounds[1] - bounds[0])
-    same_length(first=one, second=other)
+    require_same_length(first=one, second=other)
     return mean_interval(
         one - other, clusters, bounds=spread, level=level, method=method, seed=seed
     )

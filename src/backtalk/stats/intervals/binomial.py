@@ -7,20 +7,20 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from backtalk.stats.distributions import beta_area, normal_quantile
+from backtalk.stats.distributions import beta_cdf, normal_quantile
 from backtalk.stats.estimate import Estimate, InvalidValues
-from backtalk.stats.validation import Floats, level_of
+from backtalk.stats.validation import Floats, check_level
 
 
-def wilson(successes: int, n: int, *, level: float = 0.95) -> Estimate:
+def wilson_interval(successes: int, n: int, *, level: float = 0.95) -> Estimate:
     """Estimate a proportion with Wilson's interval. See :func:`wilson_limits`."""
-    low, high = wilson_limits(*_counts(successes, n), level_of(level))
+    low, high = wilson_limits(*_counts(successes, n), check_level(level))
     return Estimate(successes / n, float(low), float(high), level, n, None, "wilson")
 
 
-def exact(successes: int, n: int, *, level: float = 0.95) -> Estimate:
+def exact_interval(successes: int, n: int, *, level: float = 0.95) -> Estimate:
     """Estimate a proportion with Blaker's exact interval. See :func:`exact_limits`."""
-    low, high = exact_limits(*_counts(successes, n), level_of(level))
+    low, high = exact_limits(*_counts(successes, n), check_level(level))
     return Estimate(successes / n, float(low), float(high), level, n, None, "exact")
 
 
@@ -28,7 +28,9 @@ def wilson_limits(successes: ArrayLike, n: ArrayLike, level: float = 0.95) -> tu
     """Wilson's score limits for a proportion (Wilson 1927); arguments broadcast."""
     count = np.asarray(n, dtype=float)
     share = np.asarray(successes, dtype=float) / count
-    return score_ends(share, normal_quantile(0.5 + level / 2) ** 2 / count * np.ones_like(share))
+    return score_equation_roots(
+        share, normal_quantile(0.5 + level / 2) ** 2 / count * np.ones_like(share)
+    )
 
 
 def exact_limits(successes: ArrayLike, n: ArrayLike, level: float = 0.95) -> tuple[Floats, Floats]:
@@ -46,7 +48,7 @@ def exact_limits(successes: ArrayLike, n: ArrayLike, level: float = 0.95) -> tup
     )
 
 
-def score_ends(mean: Floats, scale: Floats) -> tuple[Floats, Floats]:
+def score_equation_roots(mean: Floats, scale: Floats) -> tuple[Floats, Floats]:
     """The two solutions of ``(mean - mu)² = scale mu (1 - mu)`` for mu; arguments broadcast."""
     middle = (mean + scale / 2) / (1.0 + scale)
     reach = np.sqrt(scale * mean * (1.0 - mean) + scale**2 / 4) / (1.0 + scale)
@@ -72,10 +74,10 @@ def _exact_lower(won: Floats, count: Floats, missed: float) -> Floats:
     at_least = np.maximum(won, 1.0)
 
     def upper(probability: Floats) -> Floats:
-        return beta_area(at_least, count - at_least + 1.0, probability)
+        return beta_cdf(at_least, count - at_least + 1.0, probability)
 
     def lower(most: Floats, probability: Floats) -> Floats:
-        some = beta_area(count - most, np.maximum(most, 0.0) + 1.0, 1.0 - probability)
+        some = beta_cdf(count - most, np.maximum(most, 0.0) + 1.0, 1.0 - probability)
         return np.where(most < 0, 0.0, some)
 
     def bisected(

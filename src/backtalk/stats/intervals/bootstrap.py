@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from backtalk.stats.estimate import Estimate, InvalidValues
 from backtalk.stats.intervals.clusters import Totals, totals
-from backtalk.stats.validation import Floats, level_of, values_of
+from backtalk.stats.validation import Floats, check_level, finite_values
 
 _CELLS = 4_000_000
 
@@ -45,10 +45,10 @@ def bootstrap(
     InvalidValues
         If there are fewer than two clusters or no two differ.
     """
-    array = values_of(values)
+    array = finite_values(values)
     data = totals(array, clusters)
     ends = bootstrap_limits(
-        data, method=method, resamples=resamples, level=level_of(level), seed=seed
+        data, method=method, resamples=resamples, level=check_level(level), seed=seed
     )
     count = None if clusters is None else data.sums.size
     name = f"{method} bootstrap"

@@ -6,10 +6,10 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from backtalk.stats.estimate import Estimate, InvalidValues
-from backtalk.stats.intervals.binomial import exact, wilson
+from backtalk.stats.intervals.binomial import exact_interval, wilson_interval
 from backtalk.stats.intervals.bootstrap import bootstrap
 from backtalk.stats.intervals.means import bounded_interval, score_interval, t_interval
-from backtalk.stats.validation import Floats, values_of, within
+from backtalk.stats.validation import Floats, bounded_values, finite_values
 
 METHODS = ("auto", "exact", "wilson", "score", "bounded", "t", "bootstrap")
 
@@ -57,7 +57,7 @@ def mean_interval(
     InvalidValues
         If a value is missing or out of bounds, or if nothing can be said without bounds.
     """
-    array = values_of(values) if bounds is None else within(values, bounds)
+    array = finite_values(values) if bounds is None else bounded_values(values, bounds)
     chosen = _choose(array, clusters, bounds) if method == "auto" else method
     if chosen in ("exact", "wilson"):
         low, high = bounds or (0.0, 1.0)
@@ -67,8 +67,10 @@ def mean_interval(
                 "Use method='score'",
             )
         won = round(float((array - low).sum() / (high - low)))
-        result = (exact if chosen == "exact" else wilson)(won, array.size, level=level)
-        return result.mapped(high - low, low)
+        result = (exact_interval if chosen == "exact" else wilson_interval)(
+            won, array.size, level=level
+        )
+        return result.transform(high - low, low)
     if chosen in ("score", "bounded"):
         if bounds is None:
             raise InvalidValues(f"The method {chosen!r} needs bounds", "Give bounds=(low, high)")

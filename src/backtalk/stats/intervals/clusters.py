@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from backtalk.stats.validation import Floats, groups_of
+from backtalk.stats.validation import Floats, group_numbers
 
 DOMINANT = 0.45
 """The share of the squared deviations above which one cluster leaves the variance unknown."""
@@ -49,7 +49,7 @@ def totals(values: Floats, clusters: ArrayLike | None) -> Totals:
     """
     if clusters is None:
         return Totals(values, np.ones_like(values))
-    numbers, count = groups_of(clusters, values.shape[0])
+    numbers, count = group_numbers(clusters, values.shape[0])
     ones = np.ones_like(values)
     sums, sizes = (
         np.asarray(np.bincount(numbers, weights=of, minlength=count), dtype=float)
@@ -58,7 +58,7 @@ def totals(values: Floats, clusters: ArrayLike | None) -> Totals:
     return Totals(sums, sizes)
 
 
-def timestamps(data: Totals) -> Moments:
+def moments(data: Totals) -> Moments:
     """Estimate the mean over values, with a variance that allows for the clusters.
 
     The variance is CR2 of Bell and McCaffrey (2002), which is unbiased when clusters do not

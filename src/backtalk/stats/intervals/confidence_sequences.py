@@ -13,7 +13,13 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from backtalk.stats.estimate import Estimate, InvalidValues
-from backtalk.stats.validation import Floats, level_of, probabilities_of, same_length, values_of
+from backtalk.stats.validation import (
+    Floats,
+    check_level,
+    finite_values,
+    probability_values,
+    require_same_length,
+)
 
 _FRACTIONS = 0.95 * 0.5 ** np.arange(10)
 """The shares of the capital that are bet. Between two of them the best one is missed by a factor
@@ -26,7 +32,7 @@ _HALVINGS = 40
 _SMALLEST = 1e-9
 
 
-def mean_sequence(
+def mean_confidence_sequence(
     values: ArrayLike, counts: ArrayLike | None = None, *, level: float = 0.95
 ) -> Estimate:
     """Estimate a mean of values in [0, 1] by betting, valid at every moment.
@@ -57,7 +63,7 @@ def mean_sequence(
         If there is no value, or one is not in [0, 1].
     """
     kept, often = _counted(values, counts)
-    bar = math.log(2 / (1 - level_of(level)))
+    bar = math.log(2 / (1 - check_level(level)))
     low = _lower_limit(kept, often, bar)
     high = 1 - _lower_limit(1 - kept, often, bar)
     mean = float(kept @ often / often.sum())
@@ -66,7 +72,7 @@ def mean_sequence(
     )
 
 
-def difference_sequence(
+def difference_confidence_sequence(
     first: ArrayLike,
     second: ArrayLike,
     *,
@@ -97,7 +103,7 @@ def difference_sequence(
     """
     one, ones = _counted(first, None if counts is None else counts[0])
     two, twos = _counted(second, None if counts is None else counts[1])
-    bar = math.log(2 / (1 - level_of(level)))
+    bar = math.log(2 / (1 - check_level(level)))
     value = float(one @ ones / ones.sum() - two @ twos / twos.sum())
     low = _lower_difference(one, ones, two, twos, bar)
     high = -_lower_difference(two, twos, one, ones, bar)
@@ -107,7 +113,7 @@ def difference_sequence(
     )
 
 
-def average_sequence(
+def average_confidence_sequence(
     total: float, squares: float, n: int, *, bound: float, level: float = 0.95
 ) -> Estimate:
     """Estimate the average of what n numbers were expected to be, valid at every moment.
@@ -144,7 +150,7 @@ def average_sequence(
             f"{n} numbers whose squares sum to {squares:g} are not within {bound:g}",
             "Give the largest absolute value that could have come",
         )
-    bar = math.log(2 / (1 - level_of(level)))
+    bar = math.log(2 / (1 - check_level(level)))
     scaled, spread = total / bound, squares / bound**2
     low = bound * _lower_average(scaled, spread, n, bar)
     high = -bound * _lower_average(-scaled, spread, n, bar)
@@ -173,12 +179,12 @@ def weighted_effect(value: float, *, centre: float, sign: int, propensity: float
 
 
 def _counted(values: ArrayLike, counts: ArrayLike | None) -> tuple[Floats, Floats]:
-    kept = probabilities_of(values)
+    kept = probability_values(values)
     if counts is None:
         kept, number = np.unique(kept, return_counts=True)
         return kept, number.astype(float)
-    often = values_of(counts, "counts")
-    same_length(values=kept, counts=often)
+    often = finite_values(counts, "counts")
+    require_same_length(values=kept, counts=often)
     if (often < 0).any() or often.sum() < 1:
         raise InvalidValues("counts has no value that came", "Give how often each value came")
     return kept, often

@@ -7,10 +7,10 @@ from numpy.typing import ArrayLike
 
 from backtalk.stats.distributions import t_quantile
 from backtalk.stats.estimate import Estimate, InvalidValues
-from backtalk.stats.intervals.binomial import score_ends
-from backtalk.stats.intervals.clusters import DOMINANT, Totals, timestamps, totals
+from backtalk.stats.intervals.binomial import score_equation_roots
+from backtalk.stats.intervals.clusters import DOMINANT, Totals, moments, totals
 from backtalk.stats.intervals.gaffke import bounded_limits
-from backtalk.stats.validation import Floats, level_of, values_of, within
+from backtalk.stats.validation import Floats, bounded_values, check_level, finite_values
 
 
 def t_interval(
@@ -32,16 +32,16 @@ def t_interval(
         If there are fewer than two clusters, or if all values are equal: the interval would
         have no width.
     """
-    array = values_of(values)
+    array = finite_values(values)
     data = totals(array, clusters)
-    known = timestamps(data)
+    known = moments(data)
     count = data.sums.shape[-1]
     if count < 2 or known.variance == 0:
         raise InvalidValues(
             "The values do not vary" if count > 1 else "There is one value, or one cluster",
             "Give the bounds of the scale, which bound the mean even so",
         )
-    reach = t_quantile(0.5 + level_of(level) / 2, known.freedom) * np.sqrt(known.variance)
+    reach = t_quantile(0.5 + check_level(level) / 2, known.freedom) * np.sqrt(known.variance)
     mean = float(known.mean)
     return _estimate(array, clusters, (mean - float(reach), mean + float(reach)), level, "t")
 
@@ -54,8 +54,8 @@ def score_interval(
     level: float = 0.95,
 ) -> Estimate:
     """Estimate the mean of bounded values by their quasi-score. See :func:`score_limits`."""
-    array = within(values, bounds)
-    ends = score_limits(totals(array, clusters).rescaled(*bounds), level_of(level))
+    array = bounded_values(values, bounds)
+    ends = score_limits(totals(array, clusters).rescaled(*bounds), check_level(level))
     return _estimate(array, clusters, _unscaled(ends, bounds), level, "score")
 
 
@@ -72,9 +72,9 @@ def bounded_interval(
     It covers at least as often as ``level`` says, for any distribution tried so far, and is
     wide. See :func:`backtalk.stats.intervals.gaffke.bounded_limits`.
     """
-    array = within(values, bounds)
+    array = bounded_values(values, bounds)
     data = totals(array, clusters).rescaled(*bounds)
-    ends = bounded_limits(data, level_of(level), mid=mid)
+    ends = bounded_limits(data, check_level(level), mid=mid)
     method = "bounded (mid)" if mid else "bounded"
     return _estimate(array, clusters, _unscaled(ends, bounds), level, method)
 
@@ -105,13 +105,13 @@ def score_limits(data: Totals, level: float = 0.95) -> tuple[Floats, Floats]:
     low, high
         Shape (...).
     """
-    known = timestamps(data)
+    known = moments(data)
     spread = known.mean * (1.0 - known.mean)
     usable = (spread > 0) & (known.variance > 0) & np.isfinite(known.variance)
     ratio = np.divide(known.variance, spread, out=np.zeros_like(spread), where=usable)
     certain = np.minimum(ratio * known.freedom, 1.0 - 1e-6)
     quantile = t_quantile(0.5 + level / 2, known.freedom / (1.0 - certain))
-    low, high = (np.asarray(end) for end in score_ends(known.mean, quantile**2 * ratio))
+    low, high = (np.asarray(end) for end in score_equation_roots(known.mean, quantile**2 * ratio))
     unsure = (known.dominance > DOMINANT) | ~usable
     if unsure.any():
         sizes = np.broadcast_to(data.sizes, data.sums.shape)

@@ -1,4 +1,4 @@
-"""How strong items are, from comparisons of two at a time."""
+"""Bradley-Terry strengths of items from paired comparisons, with intervals."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from numpy.typing import ArrayLike
 from backtalk.errors import UnknownName
 from backtalk.stats.distributions import expit, normal_quantile, t_quantile
 from backtalk.stats.estimate import Estimate, InvalidValues, NotIdentified
-from backtalk.stats.paired.davidson import Comparisons, fit, sandwich
 from backtalk.stats.paired.identifiability import (
     beats_matrix,
     require_connected,
     require_cycle,
     result_matrix,
 )
+from backtalk.stats.paired.strengths import Comparisons, fit_strengths, sandwich_covariance
 from backtalk.stats.validation import (
     Floats,
     Ints,
-    groups_of,
-    level_of,
-    probabilities_of,
-    same_length,
-    values_of,
+    check_level,
+    finite_values,
+    group_numbers,
+    probability_values,
+    require_same_length,
 )
 
 Ties = Literal["half", "davidson"]
@@ -34,23 +34,26 @@ Ties = Literal["half", "davidson"]
 
 @dataclass(frozen=True)
 class BradleyTerry:
-    """Strengths of items and how well they are known.
+    """Strengths of items with their covariance.
 
     Attributes
     ----------
     items
-        Their names.
+        Names of the items.
     strengths
-        Log-strengths, in the order of the items, with mean 0. The chance that i is preferred
-        to j, ties set aside, is ``expit(strengths[i] - strengths[j])``.
+        Log-strengths, in the order of the items, with mean 0. The probability that i is preferred
+        to j, given no tie, is ``expit(strengths[i] - strengths[j])``.
     covariance
-        Of the strengths, shape (items, items).
+        Covariance of the strengths, shape ``(items, items)``.
     tie
-        Davidson's nu: a tie of equals has chance nu / (2 + nu). None if ties counted half.
+        Davidson's nu: two equal items tie with probability nu / (2 + nu). None if a tie counted
+        as half a win.
     ridge
-        The penalty, 0 for maximum likelihood.
-    n, clusters, level
-        As in :class:`Estimate`; n counts comparisons with their weights.
+        Penalty on the strengths, 0 for maximum likelihood.
+    n
+        Number of comparisons, with their weights.
+    clusters, level
+        See :class:`Estimate`.
     """
 
     items: tuple[Any, ...]
@@ -64,35 +67,35 @@ class BradleyTerry:
 
     @property
     def regularised(self) -> bool:
-        """Whether a penalty pulls the strengths together."""
+        """True if a penalty shrinks the strengths towards each other."""
         return self.ridge > 0
 
     def order(self) -> tuple[Any, ...]:
-        """The items from the strongest to the weakest."""
+        """Return the items from the strongest to the weakest."""
         ranked = np.argsort(-np.asarray(self.strengths), kind="stable")
         return tuple(self.items[number] for number in ranked)
 
     def strength(self, item: Any) -> Estimate:
-        """The log-strength of an item above the mean of all."""
+        """Estimate the log-strength of an item above the mean of all items."""
         contrast = np.full(len(self.items), -1.0 / len(self.items))
-        contrast[self._place(item)] += 1.0
-        return self._contrast(contrast)
+        contrast[self._index(item)] += 1.0
+        return self._estimate(contrast)
 
     def difference(self, first: Any, second: Any) -> Estimate:
-        """The log-strength of one item above another."""
+        """Estimate the log-strength of the first item above the second."""
         contrast = np.zeros(len(self.items))
-        contrast[self._place(first)] += 1.0
-        contrast[self._place(second)] -= 1.0
-        return self._contrast(contrast)
+        contrast[self._index(first)] += 1.0
+        contrast[self._index(second)] -= 1.0
+        return self._estimate(contrast)
 
     def probability(self, first: Any, second: Any) -> Estimate:
-        """The chance that one item is preferred to another, ties set aside."""
-        log = self.difference(first, second)
-        value, low, high = expit([log.value, log.low, log.high])
-        return replace(log, value=float(value), low=float(low), high=float(high))
+        """Estimate the probability that the first item is preferred to the second, given no tie."""
+        logit = self.difference(first, second)
+        value, low, high = expit([logit.value, logit.low, logit.high])
+        return replace(logit, value=float(value), low=float(low), high=float(high))
 
     def to_dict(self) -> dict[str, Any]:
-        """The settings and the strength of each item with its interval, ready for JSON."""
+        """Return the settings and the strength of each item with its interval, ready for JSON."""
         return {
             "strengths": {str(item): self.strength(item).to_dict() for item in self.items},
             "tie": self.tie,
@@ -102,13 +105,13 @@ class BradleyTerry:
             "level": self.level,
         }
 
-    def _place(self, item: Any) -> int:
+    def _index(self, item: Any) -> int:
         if item not in self.items:
             known = [str(name) for name in self.items]
             raise UnknownName.among("item", str(item), known)
         return self.items.index(item)
 
-    def _contrast(self, contrast: Floats) -> Estimate:
+    def _estimate(self, contrast: Floats) -> Estimate:
         value = float(contrast @ np.asarray(self.strengths))
         tail = 0.5 + self.level / 2
         if self.clusters is None or self.regularised:
@@ -139,46 +142,49 @@ def bradley_terry(
     Parameters
     ----------
     first, second : Sequence[Any] | ArrayLike
-        Shape (n,): the two items of each comparison.
+        The two items of each comparison, shape ``(n,)``.
     outcomes : ArrayLike
-        Shape (n,), in [0, 1]: 1 where the first was preferred, 0 where the second was, 1/2 for
-        a tie; with ``ties="half"`` also the probability that the first is preferred.
+        Shape ``(n,)``, in [0, 1]: 1 if the first item was preferred, 0 if the second was, 1/2 for
+        a tie. With ``ties="half"`` also the probability that the first is preferred.
     weights : ArrayLike, optional
-        How many comparisons each row stands for; one each, if not given.
+        Number of comparisons in each row, shape ``(n,)``. Default: one each.
     items : sequence of Any, optional
-        All items; those that occur, sorted, if not given.
+        Names of all items. Default: those in the comparisons, sorted.
     ties : Ties, default "half"
-        ``half`` counts a tie as half a win for either; ``davidson`` gives ties a chance of
-        their own, ``nu sqrt(s_i s_j) / (s_i + s_j + nu sqrt(s_i s_j))``.
+        ``half`` counts a tie as half a win for either item; ``davidson`` gives a tie the
+        probability ``nu sqrt(s_i s_j) / (s_i + s_j + nu sqrt(s_i s_j))``.
     ridge : float, default 0.0
-        Penalty ``ridge / 2 * sum strength²``. The answer is then the mode under a normal prior
-        of variance 1 / ridge, and intervals are of its posterior; their coverage is not
-        assured.
+        Penalty ``ridge / 2 * sum strength²``. The result is then the mode under a normal prior
+        of variance 1 / ridge, and intervals are posterior intervals without a coverage
+        guarantee.
     clusters : ArrayLike, optional
-        One label per row, such as its prompt, where rows share a cause.
+        Cluster label of each row, such as its prompt, shape ``(n,)``. Default: rows are
+        independent.
     level : float, default 0.95
-        Nominal coverage. Without a ridge the covariance is a sandwich, right for soft outcomes
-        and halved ties too.
+        Nominal coverage. Without a ridge the covariance is a sandwich, which is also valid for
+        soft outcomes and halved ties.
 
     Raises
     ------
     NotIdentified
-        If no ridge is given and strengths have no best value: some items never met the
-        others, never lost to them, or never beat them.
+        If there is no ridge and some items never met the others, never lost to them, or never
+        beat them.
+    InvalidValues
+        If lengths differ, or an outcome, a weight or an option is out of range.
     """
-    names, one, other = _sides(first, second, items)
-    results = probabilities_of(outcomes, "outcomes")
-    counts = np.ones(len(results)) if weights is None else values_of(weights, "weights")
-    same_length(first=one, second=other, outcomes=results, weights=counts)
+    names, index_a, index_b = _encode_items(first, second, items)
+    results = probability_values(outcomes, "outcomes")
+    counts = np.ones(len(results)) if weights is None else finite_values(weights, "weights")
+    require_same_length(first=index_a, second=index_b, outcomes=results, weights=counts)
     if (counts <= 0).any():
-        raise InvalidValues("A weight is not positive", "Leave out comparisons that do not count")
-    groups = None if clusters is None else groups_of(clusters, len(results))
+        raise InvalidValues("A weight is not positive", "Leave out rows of weight 0")
+    groups = None if clusters is None else group_numbers(clusters, len(results))
     if groups is not None and groups[1] < 2:
         raise InvalidValues("There is one cluster", "Give clusters=None, or gather more clusters")
     tied = results == 0.5
     soft = ~tied & (results > 0) & (results < 1)
     if ties not in ("half", "davidson"):
-        raise InvalidValues(f"There is no way with ties {ties!r}", "Known: half, davidson")
+        raise InvalidValues(f"There is no treatment of ties {ties!r}", "Known: half, davidson")
     if ties == "davidson" and soft.any():
         raise InvalidValues(
             f"Davidson's model has no outcome {results[soft][0]:g}", "Use ties='half'"
@@ -186,18 +192,22 @@ def bradley_terry(
     separate = ties == "davidson" and bool(tied.any())
     if separate and tied.all():
         raise NotIdentified(
-            "All comparisons are ties, so that nothing limits their chance", "Use ties='half'"
+            "All comparisons are ties, so the tie parameter has no maximum likelihood estimate",
+            "Use ties='half'",
         )
     if ridge < 0:
         raise InvalidValues(f"The ridge is {ridge}", "Give 0 or more")
     if ridge == 0:
-        require_connected(names, beats_matrix(one, other, results, len(names)))
+        require_connected(names, beats_matrix(index_a, index_b, results, len(names)))
         if separate:
-            wins = beats_matrix(one[~tied], other[~tied], results[~tied], len(names))
-            require_cycle(names, wins, result_matrix(one, other, tied, len(names)))
-    data = Comparisons(one, other, results, counts, len(names), separate)
-    parameters, inverse = fit(data, ridge)
-    covariance = inverse if ridge > 0 else sandwich(data, parameters, inverse, groups)
+            wins = beats_matrix(index_a[~tied], index_b[~tied], results[~tied], len(names))
+            require_cycle(names, wins, result_matrix(index_a, index_b, tied, len(names)))
+    shares = np.stack([results, 1.0 - results, np.zeros(len(results))], axis=1)
+    if separate:
+        shares[tied] = (0.0, 0.0, 1.0)
+    data = Comparisons(index_a, index_b, shares, counts, len(names), separate)
+    parameters, inverse = fit_strengths(data, ridge)
+    covariance = inverse if ridge > 0 else sandwich_covariance(data, parameters, inverse, groups)
     nu = float(np.exp(parameters[-1])) if separate else 0.0
     return BradleyTerry(
         items=names,
@@ -207,26 +217,24 @@ def bradley_terry(
         ridge=ridge,
         n=round(float(counts.sum())),
         clusters=None if groups is None else groups[1],
-        level=level_of(level),
+        level=check_level(level),
     )
 
 
-def _sides(
+def _encode_items(
     first: Sequence[Any] | ArrayLike, second: Sequence[Any] | ArrayLike, items: Any
 ) -> tuple[tuple[Any, ...], Ints, Ints]:
-    one, other = np.asarray(first), np.asarray(second)
-    same_length(first=one, second=other)
-    if one.size == 0:
+    a, b = np.asarray(first), np.asarray(second)
+    require_same_length(first=a, second=b)
+    if a.size == 0:
         raise InvalidValues("There are no comparisons", "Give at least one")
-    results = np.unique(np.concatenate([one, other])).tolist()
-    names = tuple(results if items is None else items)
-    place = {name: number for number, name in enumerate(names)}
-    unknown = [name for name in results if name not in place]
+    present = np.unique(np.concatenate([a, b])).tolist()
+    names = tuple(present if items is None else items)
+    index = {name: number for number, name in enumerate(names)}
+    unknown = [name for name in present if name not in index]
     if unknown:
         raise InvalidValues(f"{unknown[0]!r} is not among the items", "Name all items")
-    codes = [
-        np.array([place[name] for name in side.tolist()], dtype=np.intp) for side in (one, other)
-    ]
+    codes = [np.array([index[name] for name in side.tolist()], dtype=np.intp) for side in (a, b)]
     same = np.flatnonzero(codes[0] == codes[1])
     if same.size:
         raise InvalidValues(

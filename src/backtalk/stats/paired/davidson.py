@@ -1,134 +1,175 @@
-"""The likelihood of paired comparisons, with a chance of ties or without, and its maximum."""
+"""Davidson's model of paired comparisons with ties: likelihood, derivatives and calibration.
+
+With margin ``d = r(a) - r(b)`` and tie parameter ``nu >= 0``,
+
+    P(a) = exp(d/2) / Z,   P(b) = exp(-d/2) / Z,   P(tie) = nu / Z,
+    Z = exp(d/2) + exp(-d/2) + nu,
+
+which is the Bradley-Terry model for ``nu = 0``. Davidson (1970), "On extending the Bradley-Terry
+model to accommodate ties in paired comparison experiments", equation 2.4.
+
+Outcomes are weights of shape ``(n, 3)`` for a, for b and for a tie. A comparison that counts once
+sums to 1; a soft preference of 0.7 for a is ``(0.7, 0.3, 0)``.
+"""
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
 import numpy as np
+from scipy.optimize import brentq
 
-from backtalk.stats.estimate import InvalidValues
-from backtalk.stats.validation import Floats, Ints
+from backtalk.stats.validation import Floats
+
+LARGEST_SCALE = 1e3
+"""Scale that stands for infinity where margins separate the outcomes perfectly."""
 
 
-class Comparisons(NamedTuple):
-    """Who met whom, with what result, how many times.
+class Derivatives(NamedTuple):
+    """Derivatives of the log-likelihood of each comparison, each of shape ``(n,)``."""
 
-    ``first``, ``second``, ``results`` and ``counts`` have shape (n,); ``separate_ties`` says
-    whether a result of 1/2 is an event of its own, rather than half a win for either.
+    margin: Floats
+    """First derivative by the margin."""
+    log_nu: Floats
+    """First derivative by ``log(nu)``."""
+    margin_curvature: Floats
+    """Negative second derivative by the margin."""
+    log_nu_curvature: Floats
+    """Negative second derivative by ``log(nu)``."""
+    cross_curvature: Floats
+    """Negative mixed derivative by the margin and ``log(nu)``."""
+
+
+def probabilities(margin: Floats, nu: float = 0.0) -> Floats:
+    """Return P(a), P(b) and P(tie), shape ``(n, 3)``, for margins of shape ``(n,)``."""
+    return _probabilities(margin, np.log(nu) if nu > 0 else -np.inf)
+
+
+def log_likelihood(margin: Floats, outcomes: Floats, nu: float = 0.0) -> float:
+    """Return the log-likelihood of weighted outcomes, in nats.
+
+    Parameters
+    ----------
+    margin : Floats
+        Margin of each comparison, shape ``(n,)``.
+    outcomes : Floats
+        Weight of a, of b and of a tie, shape ``(n, 3)``.
+    nu : float, default 0.0
+        Tie parameter.
     """
-
-    first: Ints
-    second: Ints
-    results: Floats
-    counts: Floats
-    items: int
-    separate_ties: bool
+    half = margin / 2
+    ties = outcomes[:, 2].sum() * np.log(nu) if nu > 0 else 0.0
+    decided = (outcomes[:, 0] - outcomes[:, 1]) @ half
+    return float(decided + ties - outcomes.sum(axis=1) @ _log_normaliser(half, nu))
 
 
-class _Slopes(NamedTuple):
-    """Derivatives of each row's log-likelihood, in the difference and in log nu."""
+def gradient(margin: Floats, outcomes: Floats, nu: float = 0.0) -> Floats:
+    """Return the derivative of the log-likelihood by each margin, shape ``(n,)``.
 
-    by_difference: Floats
-    by_tie: Floats
-    curve_difference: Floats
-    curve_tie: Floats
-    curve_both: Floats
+    Parameters
+    ----------
+    margin, outcomes, nu
+        See :func:`log_likelihood`.
+    """
+    return _gradient(probabilities(margin, nu), outcomes)
 
 
-def _slopes(data: Comparisons, parameters: Floats) -> _Slopes:
-    half = 0.5 * (parameters[data.first] - parameters[data.second])
-    log_tie = parameters[-1] if data.separate_ties else -np.inf
-    logits = np.stack([half, -half, np.full_like(half, log_tie)])
-    probabilities = np.exp(logits - logits.max(0))
-    win, _, tie = probabilities / probabilities.sum(0)
-    expected = win + tie / 2
-    tied = (data.results == 0.5) if data.separate_ties else np.zeros(len(half), dtype=bool)
-    return _Slopes(
-        by_difference=data.results - expected,
-        by_tie=tied - tie,
-        curve_difference=win + tie / 4 - expected**2,
-        curve_tie=tie * (1.0 - tie),
-        curve_both=tie / 2 - expected * tie,
+def curvature(margin: Floats, outcomes: Floats, nu: float = 0.0) -> Floats:
+    """Return the negative second derivative by each margin, shape ``(n,)``; never negative.
+
+    Parameters
+    ----------
+    margin, outcomes, nu
+        See :func:`log_likelihood`.
+    """
+    return _curvature(probabilities(margin, nu), outcomes)
+
+
+def derivatives(margin: Floats, outcomes: Floats, log_nu: float = -np.inf) -> Derivatives:
+    """Return the first and second derivatives by each margin and by ``log(nu)``.
+
+    Parameters
+    ----------
+    margin : Floats
+        Margin of each comparison, shape ``(n,)``.
+    outcomes : Floats
+        Weight of a, of b and of a tie, shape ``(n, 3)``.
+    log_nu : float, default -inf
+        Logarithm of the tie parameter.
+    """
+    p = _probabilities(margin, log_nu)
+    tie, total = p[:, 2], outcomes.sum(axis=1)
+    return Derivatives(
+        margin=_gradient(p, outcomes),
+        log_nu=outcomes[:, 2] - total * tie,
+        margin_curvature=_curvature(p, outcomes),
+        log_nu_curvature=total * tie * (1.0 - tie),
+        cross_curvature=total * tie * (p[:, 1] - p[:, 0]) / 2,
     )
 
 
-def fit(data: Comparisons, ridge: float) -> tuple[Floats, Floats]:
-    """Return the parameters that fit best, and the inverse of the curvature there.
+def fit_nu(margin: Floats, outcomes: Floats) -> float:
+    """Return the maximum-likelihood tie parameter for fixed margins; 0 where nothing tied.
 
-    Parameters are the strengths, of mean 0, then log nu where ties are separate. By Newton's
-    method, penalised by ``ridge / 2 * sum strength²``.
-
-    Raises
-    ------
-    InvalidValues
-        If they do not settle, which they do where they are identified.
+    At the maximum the expected number of ties equals the observed one.
     """
-    size = data.items + data.separate_ties
-    strengths = np.zeros(size)
-    strengths[: data.items] = 1.0
-    pinned = np.outer(strengths, strengths) / data.items + ridge * np.diag(strengths)
-    parameters: Floats = np.zeros(size)
-    for _ in range(200):
-        slopes = _slopes(data, parameters)
-        force = _scatter(data, slopes.by_difference * data.counts, slopes.by_tie * data.counts)
-        inverse = np.asarray(np.linalg.inv(_curvature(data, slopes) + pinned), dtype=float)
-        step = inverse @ (force - ridge * strengths * parameters)
-        longest = float(np.abs(step).max())
-        parameters = parameters + step * min(1.0, 2.0 / max(longest, 1e-300))
-        if longest < 1e-10 * (1.0 + float(np.abs(parameters).max())):
-            return parameters, inverse
-    raise InvalidValues(
-        "The strengths did not settle in 200 steps", "Pass a larger ridge=, or ties='half'"
-    )
+    ties = float(outcomes[:, 2].sum())
+    if ties == 0:
+        return 0.0
+    total = outcomes.sum(axis=1)
+
+    def excess(log_nu: float) -> float:
+        return float(total @ probabilities(margin, np.exp(log_nu))[:, 2]) - ties
+
+    # With half a comparison decided, the likelihood has its maximum at a finite value.
+    ties = min(ties, float(total.sum()) - 0.5)
+    return float(np.exp(brentq(excess, -30, 30)))
 
 
-def _scatter(data: Comparisons, by_difference: Floats, by_tie: Floats) -> Floats:
-    force = np.zeros(data.items)
-    np.add.at(force, data.first, by_difference)
-    np.add.at(force, data.second, -by_difference)
-    return np.append(force, by_tie.sum()) if data.separate_ties else force
+def fit_temperature(margin: Floats, outcomes: Floats) -> tuple[float, float]:
+    """Return the maximum-likelihood scale of the margins and the tie parameter at that scale.
 
-
-def _curvature(data: Comparisons, slopes: _Slopes) -> Floats:
-    size = data.items + data.separate_ties
-    matrix = np.zeros((size, size))
-    weight = slopes.curve_difference * data.counts
-    for rows, columns, sign in _corners(data):
-        np.add.at(matrix, (rows, columns), sign * weight)
-    if data.separate_ties:
-        cross = _scatter(data, slopes.curve_both * data.counts, np.zeros(1))
-        matrix[-1, :] += cross
-        matrix[:, -1] += cross
-        matrix[-1, -1] = float((slopes.curve_tie * data.counts).sum())
-    return matrix
-
-
-def _corners(data: Comparisons) -> list[tuple[Ints, Ints, float]]:
-    one, other = data.first, data.second
-    return [(one, one, 1.0), (other, other, 1.0), (one, other, -1.0), (other, one, -1.0)]
-
-
-def sandwich(
-    data: Comparisons, parameters: Floats, inverse: Floats, groups: tuple[Ints, int] | None
-) -> Floats:
-    """Return the covariance of the parameters that holds whatever the outcomes' spread.
-
-    The inverse curvature, the spread of the scores of independent rows or groups of rows, and
-    the inverse again, times n / (n - parameters) or groups / (groups - 1).
+    Platt scaling without an offset, because swapping the two items negates the margin. Guo et al.
+    (2017), "On calibration of modern neural networks", section 4.2. The scale is 0 for margins
+    that are unrelated or opposite to the outcomes.
     """
-    slopes = _slopes(data, parameters)
-    size = data.items + data.separate_ties
-    if groups is None:
-        rows = np.arange(len(data.results), dtype=np.intp)
-        independent, factor = float(data.counts.sum()), np.sqrt(data.counts)
-    else:
-        rows, count = groups
-        independent, factor = float(count), data.counts
-    scores = np.zeros((int(rows.max()) + 1, size))
-    np.add.at(scores, (rows, data.first), slopes.by_difference * factor)
-    np.add.at(scores, (rows, data.second), -slopes.by_difference * factor)
-    if data.separate_ties:
-        np.add.at(scores[:, -1], rows, slopes.by_tie * factor)
-    free = size - 1 if groups is None else 1
-    correction = independent / max(independent - free, 1.0)
-    return np.asarray(correction * inverse @ (scores.T @ scores) @ inverse)
+    scale, nu = 1.0, fit_nu(margin, outcomes)
+    for _ in range(100):
+        before = scale, nu
+        scale = _fit_scale(margin, outcomes, nu)
+        nu = fit_nu(scale * margin, outcomes)
+        if np.allclose(before, (scale, nu), rtol=1e-8):
+            break
+    return scale, nu
+
+
+def _fit_scale(margin: Floats, outcomes: Floats, nu: float) -> float:
+    def slope(scale: float) -> float:
+        return float(gradient(scale * margin, outcomes, nu) @ margin)
+
+    if slope(0.0) <= 0:
+        return 0.0
+    if slope(LARGEST_SCALE) >= 0:
+        return LARGEST_SCALE
+    return float(brentq(slope, 0.0, LARGEST_SCALE, xtol=1e-10))
+
+
+def _probabilities(margin: Floats, log_nu: float) -> Floats:
+    logits = np.stack([margin / 2, -margin / 2, np.full_like(margin, log_nu)], axis=1)
+    exp_logits = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return np.asarray(exp_logits / exp_logits.sum(axis=1, keepdims=True))
+
+
+def _gradient(p: Floats, outcomes: Floats) -> Floats:
+    total = outcomes.sum(axis=1)
+    return np.asarray((outcomes[:, 0] - outcomes[:, 1] - total * (p[:, 0] - p[:, 1])) / 2)
+
+
+def _curvature(p: Floats, outcomes: Floats) -> Floats:
+    decided = p[:, 0] + p[:, 1]
+    return np.asarray(outcomes.sum(axis=1) * (decided - (p[:, 0] - p[:, 1]) ** 2) / 4)
+
+
+def _log_normaliser(half: Floats, nu: float) -> Floats:
+    log_z = np.logaddexp(half, -half)
+    return np.asarray(np.logaddexp(log_z, np.log(nu)) if nu > 0 else log_z)

@@ -1,4 +1,4 @@
-"""Whether paired comparisons determine the strengths of the items that were compared."""
+"""Identifiability checks: conditions for paired comparisons to determine the strengths."""
 
 from __future__ import annotations
 
@@ -11,31 +11,31 @@ from numpy.typing import NDArray
 from backtalk.stats.estimate import NotIdentified
 from backtalk.stats.validation import Floats, Ints
 
-_RIDGE = "or pass ridge=, which answers with a penalty and says so"
+_RIDGE = "or pass ridge= for a penalised estimate"
 
 
 def require_connected(items: Sequence[Any], beats: NDArray[np.bool_]) -> None:
     """Raise unless every item can be reached from every other along wins.
 
-    That is when strengths have a maximum of the likelihood (Ford 1957; Zermelo 1929).
+    The likelihood has a maximum exactly then (Ford 1957; Zermelo 1929).
 
     Parameters
     ----------
     items : sequence of Any
-        Their names.
+        Names of the items.
     beats : NDArray[np.bool_]
-        Shape (items, items): whether the row was ever preferred to the column, in part too;
-        a tie counts both ways.
+        Shape (items, items): true if the row item was ever preferred, wholly or in part, to the
+        column item. A tie counts both ways.
 
     Raises
     ------
     NotIdentified
-        Naming the smallest group that never met the others, never lost to them, or never
-        beat them.
+        If the graph is not strongly connected. The message names the smallest group that never
+        met the others, never lost to them, or never beat them.
     """
-    apart = _components(beats | beats.T, strong=False)
-    if apart.max() > 0:
-        few = _smallest(apart, range(apart.max() + 1))
+    component = _components(beats | beats.T, strong=False)
+    if component.max() > 0:
+        few = _smallest(component, range(component.max() + 1))
         raise NotIdentified(
             f"{_listed(items, few)} never met {_others(len(items), few)}",
             f"Compare across the groups, {_RIDGE}",
@@ -51,24 +51,24 @@ def require_connected(items: Sequence[Any], beats: NDArray[np.bool_]) -> None:
     verb = "never lost to" if group[few[0]] in unbeaten else "never beat"
     raise NotIdentified(
         f"{_listed(items, few)} {verb} {_others(len(items), few)}, "
-        "so that no finite difference in strength fits best",
+        "so no finite difference in strength maximises the likelihood",
         f"Gather more comparisons between them, {_RIDGE}",
     )
 
 
 def require_cycle(items: Sequence[Any], wins: NDArray[np.bool_], ties: NDArray[np.bool_]) -> None:
-    """Raise unless the chance of a tie is determined beside the strengths, in Davidson's model.
+    """Raise unless Davidson's tie parameter is identified together with the strengths.
 
-    Moving all strengths apart while making ties likelier raises the likelihood for ever when
+    Spreading all strengths while making ties likelier raises the likelihood without bound if
     numbers d exist with ``d_i - d_j >= 1`` for each win and ``|d_i - d_j| <= 1`` for each tie.
     They exist unless some cycle of results has more wins in it than ties.
 
     Parameters
     ----------
     items : sequence of Any
-        Their names.
+        Names of the items.
     wins, ties : NDArray[np.bool_]
-        Shape (items, items): whether the row ever won against, or tied with, the column.
+        Shape (items, items): true if the row item ever won against, or tied with, the column item.
 
     Raises
     ------
@@ -81,8 +81,8 @@ def require_cycle(items: Sequence[Any], wins: NDArray[np.bool_], ties: NDArray[n
         shorter = np.minimum(reached, (reached[:, None] + costs).min(0))
         if (shorter == reached).all():
             raise NotIdentified(
-                "Ties and wins rank the items without contradiction, "
-                "so that strengths and the chance of a tie can grow together for ever",
+                "Ties and wins rank the items without contradiction, so the strengths "
+                "and the tie parameter have no finite maximum likelihood estimate",
                 "Use ties='half', gather more comparisons, " + _RIDGE,
             )
         reached = shorter
@@ -110,14 +110,44 @@ def _others(count: int, chosen: Ints) -> str:
 
 
 def result_matrix(first: Ints, second: Ints, chosen: NDArray[np.bool_], count: int) -> Any:
-    """Whether each row item was ever ``first`` to each column item among the chosen rows."""
+    """Return which pairs of items occur among the chosen comparisons.
+
+    Parameters
+    ----------
+    first, second : Ints
+        Item indices of each comparison, shape (n,).
+    chosen : NDArray[np.bool_]
+        Mask of the comparisons to count, shape (n,).
+    count : int
+        Number of items.
+
+    Returns
+    -------
+    NDArray[np.bool_]
+        Shape (count, count): true if the row item was ``first`` against the column item.
+    """
     matrix = np.zeros((count, count), dtype=bool)
     matrix[first[chosen], second[chosen]] = True
     return matrix
 
 
 def beats_matrix(first: Ints, second: Ints, outcomes: Floats, count: int) -> NDArray[np.bool_]:
-    """Whether each row item was ever preferred to each column item, in part too."""
+    """Return which items were ever preferred, wholly or in part, to which others.
+
+    Parameters
+    ----------
+    first, second : Ints
+        Item indices of each comparison, shape (n,).
+    outcomes : Floats
+        Share of the first item, shape (n,), in [0, 1].
+    count : int
+        Number of items.
+
+    Returns
+    -------
+    NDArray[np.bool_]
+        Shape (count, count): true if the row item was preferred to the column item.
+    """
     return np.asarray(
         result_matrix(first, second, outcomes > 0, count)
         | result_matrix(second, first, outcomes < 1, count)

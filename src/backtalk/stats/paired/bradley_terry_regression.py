@@ -1,9 +1,9 @@
-"""Bradley-Terry regression: the reward that is linear in features of a response.
+"""Bradley-Terry regression: a reward that is linear in features of a response.
 
-``r(x, y) = w . phi(x, y)``, so that a comparison has the margin ``beta w . (phi(a) - phi(b))``,
-with ``beta`` the reliability of who compared. The prior on the weights is Gaussian with a
-precision of its own for each block of features, set where the evidence is greatest; the posterior
-is its Laplace approximation.
+``r(x, y) = w . phi(x, y)``, so a comparison has the margin ``beta w . (phi(a) - phi(b))``, with
+``beta`` the reliability of its annotator. The weights have a Gaussian prior with one precision
+per block of features, chosen to maximise the evidence. The posterior is approximated by Laplace's
+method.
 
 MacKay (1992), "The evidence framework applied to classification networks", equations 2.12 and 2.13
 for the precisions; Chen et al. (2013), "Pairwise ranking aggregation in a crowdsourced setting",
@@ -21,64 +21,64 @@ from scipy.linalg.blas import dsyrk
 from scipy.linalg.lapack import dpotri
 from scipy.optimize import brentq
 
-from backtalk.stats.paired import davidson_margins as davidson
-
-Array = NDArray[np.float64]
+from backtalk.stats.paired import davidson
+from backtalk.stats.validation import Floats
 
 
 @dataclass(frozen=True)
-class Fit:
+class RegressionFit:
     """A fitted regression."""
 
-    weights: Array
-    """The posterior mean, shape ``(d,)``."""
-    covariance: Array
-    """The posterior covariance of the weights, shape ``(d, d)``."""
-    precision: Array
-    """The prior precision of each block."""
+    weights: Floats
+    """Posterior mean of the weights, shape ``(d,)``."""
+    covariance: Floats
+    """Posterior covariance of the weights, shape ``(d, d)``."""
+    precision: Floats
+    """Prior precision of each block of features, shape ``(blocks,)``."""
     nu: float
     """Davidson's tie parameter; 0 where nothing tied."""
-    reliability: Array
-    """One factor an annotator; around 1, near 0 for one who answers at random, negative for one
-    who answers the opposite."""
+    reliability: Floats
+    """Factor on the margins of each annotator, shape ``(annotators,)``: around 1, near 0 for
+    random answers, negative for opposite answers."""
     log_evidence: float
-    """The Laplace approximation of the log marginal likelihood, in nats."""
+    """Laplace approximation of the log marginal likelihood, in nats."""
     converged: bool
+    """True if the alternation stopped before its last round."""
 
 
-def fit(
-    differences: Array,
-    outcomes: Array,
+def fit_regression(
+    differences: Floats,
+    outcomes: Floats,
     *,
     blocks: NDArray[np.intp],
     annotators: NDArray[np.intp] | None = None,
-    precision: Array | None = None,
-    start: Fit | None = None,
+    precision: Floats | None = None,
+    start: RegressionFit | None = None,
     reliability_std: float = 0.5,
     rounds: int = 30,
-) -> Fit:
+) -> RegressionFit:
     """Fit the weights to comparisons.
 
     Parameters
     ----------
-    differences : Array
-        ``phi(a) - phi(b)`` of each comparison, shape ``(n, d)``, features on comparable scales.
-    outcomes : Array
-        How much of each comparison went to a, to b and to a tie, shape ``(n, 3)``.
+    differences : Floats
+        ``phi(a) - phi(b)`` of each comparison, shape ``(n, d)``; features on comparable scales.
+    outcomes : Floats
+        Weight of a, of b and of a tie in each comparison, shape ``(n, 3)``.
     blocks : NDArray[np.intp]
-        The block, from 0 up without gaps, that each feature belongs to, shape ``(d,)``.
+        Block number of each feature, from 0 up without gaps, shape ``(d,)``.
     annotators : NDArray[np.intp], optional
-        The number, from 0 up, of who made each comparison, shape ``(n,)``. All are taken to be
-        equally reliable where it is left out.
-    precision : Array, optional
-        The prior precision of each block. Found by the evidence where it is left out.
-    start : Fit, optional
-        A fit to similar comparisons, to begin from. It saves time and does not move the answer:
-        the likelihood is concave in the weights.
+        Annotator number of each comparison, from 0 up, shape ``(n,)``. Default: all comparisons
+        are equally reliable.
+    precision : Floats, optional
+        Prior precision of each block. Default: maximises the evidence.
+    start : RegressionFit, optional
+        Fit of similar comparisons to start from. It saves time and does not change the result,
+        because the likelihood is concave in the weights.
     reliability_std : float, default 0.5
-        The standard deviation of the prior on an annotator's reliability.
+        Standard deviation of the prior on an annotator's reliability.
     rounds : int, default 30
-        The most alternations between weights, precisions, ties and reliabilities.
+        Maximum number of alternations between weights, precisions, ties and reliabilities.
     """
     n, d = differences.shape
     find_precision = precision is None
@@ -103,7 +103,7 @@ def fit(
             beta = _reliability(differences @ weights, outcomes, annotator, nu, reliability_std)
             mean = float(np.average(beta, weights=counts))
             if mean > 0:
-                # Only the product with the weights is known: the mean annotator counts one.
+                # Only the product with the weights is identified: fix the mean reliability at 1.
                 beta, weights = beta / mean, weights * mean
         nu = davidson.fit_nu(scaled @ weights, outcomes)
         after = np.concatenate([np.log(alpha), beta, [nu]])
@@ -113,15 +113,15 @@ def fit(
     scaled = differences * beta[annotator][:, None]
     weights, factor = _posterior(scaled, outcomes, weights, alpha[blocks], nu=nu, tolerance=_EXACT)
     evidence = _log_evidence(scaled, outcomes, weights, factor, alpha[blocks], nu=nu)
-    return Fit(weights, _inverse(factor), alpha, nu, beta, evidence, converged)
+    return RegressionFit(weights, _inverse(factor), alpha, nu, beta, evidence, converged)
 
 
 def _log_evidence(
-    differences: Array,
-    outcomes: Array,
-    weights: Array,
-    factor: Array,
-    alpha: Array,
+    differences: Floats,
+    outcomes: Floats,
+    weights: Floats,
+    factor: Floats,
+    alpha: Floats,
     *,
     nu: float,
 ) -> float:
@@ -134,22 +134,22 @@ def _log_evidence(
 
 
 _ROUGH, _EXACT = 1e-5, 1e-10
-"""By how much of itself the objective may still grow when Newton's method stops. It converges
-quadratically: what is left after the last step is far less than that."""
+"""Relative gain of the objective below which Newton's method stops. Convergence is quadratic, so
+the remaining gain is far smaller."""
 
 
 def _posterior(
-    differences: Array,
-    outcomes: Array,
-    start: Array,
-    alpha: Array,
+    differences: Floats,
+    outcomes: Floats,
+    start: Floats,
+    alpha: Floats,
     *,
     nu: float,
     tolerance: float,
-) -> tuple[Array, Array]:
-    """Return the most probable weights and the Cholesky factor of their precision, by Newton."""
+) -> tuple[Floats, Floats]:
+    """Return the posterior mode of the weights and the Cholesky factor of their precision."""
 
-    def objective(weights: Array) -> float:
+    def objective(weights: Floats) -> float:
         likelihood = davidson.log_likelihood(differences @ weights, outcomes, nu)
         return likelihood - 0.5 * float(alpha @ weights**2)
 
@@ -161,62 +161,62 @@ def _posterior(
         factor = _precision_factor(differences, margin, outcomes, alpha, nu)
         step = cho_solve((factor, False), slope)
         size = 1.0
-        while (tried := objective(weights + size * step)) < value and size > 1e-8:
+        while (candidate := objective(weights + size * step)) < value and size > 1e-8:
             size /= 2
         weights = weights + size * step
-        gained, value = tried - value, tried
-        if gained < tolerance * (1 + abs(value)):
+        gain, value = candidate - value, candidate
+        if gain < tolerance * (1 + abs(value)):
             break
     return weights, factor
 
 
 def _precision_factor(
-    differences: Array, margin: Array, outcomes: Array, alpha: Array, nu: float
-) -> Array:
+    differences: Floats, margin: Floats, outcomes: Floats, alpha: Floats, nu: float
+) -> Floats:
     """Return the upper Cholesky factor of the weights' precision."""
     curvature = np.maximum(davidson.curvature(margin, outcomes, nu), 0)
-    # Of the symmetric product only the upper half is computed, which is all that is read.
+    # Only the upper half of the symmetric product is computed and read.
     precision = dsyrk(1.0, (differences * np.sqrt(curvature)[:, None]).T)
     precision[np.diag_indices_from(precision)] += alpha
     return np.asarray(cho_factor(precision, overwrite_a=True)[0])
 
 
-def _inverse(factor: Array) -> Array:
-    """Return the inverse of the matrix whose upper Cholesky factor is given."""
+def _inverse(factor: Floats) -> Floats:
+    """Return the inverse of a matrix from its upper Cholesky factor."""
     inverse, _ = dpotri(factor)
     upper = np.triu(inverse)
     return np.asarray(upper + np.triu(inverse, 1).T)
 
 
-_LEAST, _GREATEST = 1e-3, 1e6
+_MIN_PRECISION, _MAX_PRECISION = 1e-3, 1e6
 
 
 def _evidence_precision(
-    alpha: Array, blocks: NDArray[np.intp], weights: Array, variances: Array
-) -> Array:
-    """Return ``gamma / |w|^2`` a block, with gamma the number of well-determined weights."""
+    alpha: Floats, blocks: NDArray[np.intp], weights: Floats, variances: Floats
+) -> Floats:
+    """Return ``gamma / |w|^2`` of each block, with gamma the number of well-determined weights."""
     size = np.bincount(blocks, minlength=len(alpha))
     uncertain = np.bincount(blocks, variances, minlength=len(alpha))
     norm = np.bincount(blocks, weights**2, minlength=len(alpha))
     determined = np.maximum(size - alpha * uncertain, 1e-6)
-    return np.asarray(np.clip(determined / np.maximum(norm, 1e-12), _LEAST, _GREATEST))
+    return np.asarray(np.clip(determined / np.maximum(norm, 1e-12), _MIN_PRECISION, _MAX_PRECISION))
 
 
 def _reliability(
-    margin: Array, outcomes: Array, annotator: NDArray[np.intp], nu: float, std: float
-) -> Array:
-    """Return each annotator's most probable factor on the margins."""
+    margin: Floats, outcomes: Floats, annotator: NDArray[np.intp], nu: float, std: float
+) -> Floats:
+    """Return the posterior mode of each annotator's factor on the margins."""
     count = int(annotator.max(initial=0)) + 1
     order = np.argsort(annotator, kind="stable")
     bounds = np.searchsorted(annotator[order], np.arange(count + 1))
     result = np.ones(count)
     for j in range(count):
         rows = order[bounds[j] : bounds[j + 1]]
-        own_margin, own_outcomes = margin[rows], outcomes[rows]
+        group_margin, group_outcomes = margin[rows], outcomes[rows]
 
-        def slope(beta: float, m: Array = own_margin, o: Array = own_outcomes) -> float:
+        def slope(beta: float, m: Floats = group_margin, o: Floats = group_outcomes) -> float:
             return float(davidson.gradient(beta * m, o, nu) @ m) - (beta - 1) / std**2
 
-        reach = 1 + std**2 * (float(np.abs(own_margin) @ own_outcomes.sum(axis=1)) + 1)
+        reach = 1 + std**2 * (float(np.abs(group_margin) @ group_outcomes.sum(axis=1)) + 1)
         result[j] = brentq(slope, -reach, reach)
     return result
