@@ -19,7 +19,7 @@ settings.load_profile("default")
 REPOSITORY = Path(__file__).resolve().parent.parent
 
 LONG = (
-    "tests/evaluate/test_coverage.py",
+    "tests/stats/test_coverage.py",
     "tests/test_docs.py",
     "tests/worlds/test_small.py",
     "tests/test_demo.py",

@@ -13,7 +13,7 @@ from backtalk.embedders.cached import CachedEmbedder
 from backtalk.embedders.named import EmbedderName, named_embedder
 from backtalk.errors import BacktalkError
 from backtalk.feedback import Message
-from backtalk.feedback.merge import prompt_key
+from backtalk.feedback.case import prompt_key
 from backtalk.feedback.views import Pair
 from backtalk.rewards import Answer, BradleyTerryReward, RecordedReward, learn_reward
 from backtalk.run import Run
@@ -30,7 +30,7 @@ _EVEN = 0.5
 
 
 @dataclass(frozen=True)
-class Rule:
+class HeuristicScore:
     """How often a simple rule picks the better answer of a pair, and the reward's lead on it."""
 
     accuracy: Estimate
@@ -49,7 +49,7 @@ class CrossValidation:
     embedder: str
     accuracy: Estimate
     """How often the answer that was preferred has the higher score; clustered by prompt."""
-    rules: dict[str, Rule]
+    rules: dict[str, HeuristicScore]
     """``"longer wins"``, ``"shorter wins"``, and ``"first wins"`` where it is known which answer
     was shown first."""
     brier: Estimate
@@ -224,8 +224,8 @@ def _hit(lead: Array) -> Array:
     return np.asarray((np.sign(lead) + 1) / 2)
 
 
-def _rule(right: Array, theirs: Array, groups: NDArray[np.str_]) -> Rule:
-    return Rule(
+def _rule(right: Array, theirs: Array, groups: NDArray[np.str_]) -> HeuristicScore:
+    return HeuristicScore(
         accuracy=mean_interval(theirs, groups),
         difference=paired_difference(right, theirs, clusters=groups),
     )

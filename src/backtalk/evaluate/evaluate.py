@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from backtalk.decode import Decoded
 from backtalk.errors import BacktalkError
-from backtalk.evaluate.result import Choice, Evaluation, Measure, Prompts
+from backtalk.evaluate.result import SelectionBaseline, Evaluation, Measure, PromptSplit
 from backtalk.feedback import Message, content_id
-from backtalk.feedback.merge import prompt_key
+from backtalk.feedback.case import prompt_key
 from backtalk.models import BudgetExceeded
 from backtalk.rewards import Answer, Reward
 from backtalk.run import Run
@@ -26,11 +26,11 @@ from backtalk.stats.win_rate import paired_difference, win_rate
 Array = NDArray[np.float64]
 Prompt = tuple[Message, ...]
 
-CHUNK = 32
+BATCH_SIZE = 32
 """How many prompts are answered before the next; what a budget that ends in between loses."""
 
 
-class Answerer(Protocol):
+class AnsweringPolicy(Protocol):
     """Something that answers prompts: a loaded policy."""
 
     @property
@@ -66,7 +66,7 @@ class AnswerSet:
 
 
 async def generate_and_score(
-    policies: Sequence[Answerer], prompts: Sequence[Prompt], judge: Reward, run: Run
+    policies: Sequence[AnsweringPolicy], prompts: Sequence[Prompt], judge: Reward, run: Run
 ) -> AnswerSet:
     """Let each policy answer each prompt, and judge the answers.
 
@@ -82,8 +82,8 @@ async def generate_and_score(
     values: list[Array] = []
     done = 0
     with run.task("answering held-out prompts", len(prompts)) as step:
-        for start in range(0, len(prompts), CHUNK):
-            chunk = prompts[start : start + CHUNK]
+        for start in range(0, len(prompts), BATCH_SIZE):
+            chunk = prompts[start : start + BATCH_SIZE]
             try:
                 drawn = [
                     await policy.decode(chunk, seed=_seed(run.seed, index))
@@ -119,13 +119,13 @@ def _seed(seed: int, place: int) -> int:
 
 
 async def evaluate(
-    candidate: Answerer,
-    baseline: Answerer,
+    candidate: AnsweringPolicy,
+    baseline: AnsweringPolicy,
     prompts: Sequence[Prompt],
     judge: Reward,
     *,
     run: Run,
-    split: Prompts = "held-out",
+    split: PromptSplit = "held-out",
     guards: Sequence[Reward] = (),
 ) -> tuple[Evaluation, AnswerSet]:
     """Compare a candidate with a baseline.
@@ -167,13 +167,13 @@ async def evaluate(
 
 
 async def choose_best(
-    candidates: Sequence[Answerer],
-    baseline: Answerer,
+    candidates: Sequence[AnsweringPolicy],
+    baseline: AnsweringPolicy,
     prompts: Sequence[Prompt],
     judge: Reward,
     *,
     run: Run,
-    split: Prompts = "held-out",
+    split: PromptSplit = "held-out",
     guards: Sequence[Reward] = (),
     unseen: float = 0.5,
 ) -> tuple[Evaluation, Selection, AnswerSet]:
@@ -229,7 +229,7 @@ async def _compared(
     policies: tuple[str, str],
     guards: Sequence[Reward],
     run: Run,
-    split: Prompts,
+    split: PromptSplit,
 ) -> Evaluation:
     ours = _texts(trial, trial.answers[place])
     theirs = _texts(trial, trial.answers[0])
@@ -287,7 +287,7 @@ def _wins(ours: Array, theirs: Array) -> Array:
 
 async def _trivial_choices(
     answers: Sequence[Decoded], prompts: Sequence[Prompt], judge: Reward
-) -> tuple[tuple[Choice, ...], Estimate | None]:
+) -> tuple[tuple[SelectionBaseline, ...], Estimate | None]:
     """Put the candidate's choice among its samples beside trivial rules, where it has one."""
     if all(len(decoded.candidates) == 1 for decoded in answers):
         return (), None
@@ -306,7 +306,7 @@ async def _trivial_choices(
         bounds=judge.bounds,
     )
     choices = tuple(
-        Choice(rule=rule, value=score.score, difference=score.difference)
+        SelectionBaseline(rule=rule, value=score.score, difference=score.difference)
         for rule, score in standing.baselines.items()
     )
     return choices, standing.ceiling

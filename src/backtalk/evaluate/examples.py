@@ -19,7 +19,7 @@ class Example(Record):
     baseline_value: float
 
 
-def examples(trial: AnswerSet, *, place: int = 1, count: int = 5) -> list[Example]:
+def select_examples(trial: AnswerSet, *, place: int = 1, count: int = 5) -> list[Example]:
     """Return examples that span a trial, from the greatest gain to the greatest loss.
 
     Parameters

@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 
 from backtalk.errors import BacktalkError, UnknownName
 from backtalk.feedback import Preference, Response
-from backtalk.feedback.merge import prompt_key
-from backtalk.feedback.views import Case
+from backtalk.feedback.case import Case, prompt_key
 from backtalk.stats.distributions import expit
 from backtalk.stats.estimate import Estimate, NotIdentified
 from backtalk.stats.length_controlled import length_controlled
@@ -26,7 +25,7 @@ _EVEN = 0.5
 
 
 @dataclass(frozen=True)
-class Place:
+class LeaderboardEntry:
     """One model among those that were compared."""
 
     model: str
@@ -46,7 +45,7 @@ class Leaderboard:
 
     reference: str | None
     """The model that all others were compared with; ``None`` where there is no such one."""
-    places: tuple[Place, ...]
+    places: tuple[LeaderboardEntry, ...]
     prompts: int
     preferences: int
     both_bad: int
@@ -148,7 +147,7 @@ def _common(found: _Comparisons) -> str | None:
     return next(iter(common)) if len(common) == 1 else None
 
 
-def _against(found: _Comparisons, reference: str, seed: int) -> list[Place]:
+def _against(found: _Comparisons, reference: str, seed: int) -> list[LeaderboardEntry]:
     prompts = {prompt: i for i, prompt in enumerate(dict.fromkeys(found.prompt))}
     values: dict[str, dict[int, list[float]]] = defaultdict(lambda: defaultdict(list))
     lengths: dict[str, dict[int, float]] = defaultdict(dict)
@@ -174,7 +173,7 @@ def _against(found: _Comparisons, reference: str, seed: int) -> list[Place]:
     table, sizes, theirs = table[:, judged_at_all], sizes[:, judged_at_all], theirs[judged_at_all]
     controlled = _controlled(table, sizes, theirs, models, seed)
     return [
-        Place(
+        LeaderboardEntry(
             model=model,
             win_rate=win_rate(row[~np.isnan(row)], seed=seed).estimate,
             length_controlled=controlled.get(model),
@@ -195,14 +194,14 @@ def _controlled(
     return dict(zip(result.models, result.estimates, strict=True))
 
 
-def _fitted(found: _Comparisons, names: list[str]) -> list[Place]:
+def _fitted(found: _Comparisons, names: list[str]) -> list[LeaderboardEntry]:
     fit = bradley_terry(found.first, found.second, found.probability, clusters=found.prompt)
     written: dict[str, list[int]] = defaultdict(list)
     for first, second, (its, other) in zip(found.first, found.second, found.lengths, strict=True):
         written[first].append(its)
         written[second].append(other)
     return [
-        Place(
+        LeaderboardEntry(
             model=name,
             win_rate=_probability(fit.strength(name)),
             length_controlled=None,

@@ -10,7 +10,7 @@ from pydantic import Field
 from backtalk.feedback.record import Name, OptionalField, Record, Time, now
 from backtalk.stats.estimate import Estimate
 
-Prompts = Literal["held-out", "train", "all", "live"]
+PromptSplit = Literal["held-out", "train", "all", "live"]
 """Which prompts: those held out from learning, those learned from, both, or those that came in
 while the policies answered them."""
 
@@ -26,7 +26,7 @@ class Measure(Record):
     all values are the same on a scale without ends: they vary too little to say how much."""
 
 
-class Choice(Record):
+class SelectionBaseline(Record):
     """How much the candidate's own choice among its samples is worth, against a trivial rule."""
 
     rule: Name
@@ -48,7 +48,7 @@ class Evaluation(Record):
     baseline: Name
     """The id of the policy that it is compared with."""
     judge: Name
-    split: Prompts
+    split: PromptSplit
     """Which prompts: evidence for a promotion comes from held-out or live ones."""
     prompts: Annotated[int, Field(ge=1)]
     prompts_digest: Name
@@ -64,7 +64,7 @@ class Evaluation(Record):
     """The win rate that a judge would find who only looks which answer is longer."""
     length_ratio: float
     """The candidate's mean length over the baseline's, in characters."""
-    choices: tuple[Choice, ...] = ()
+    choices: tuple[SelectionBaseline, ...] = ()
     """Where the candidate chooses among samples: what trivial rules would have chosen."""
     ceiling: OptionalField[Estimate] = None
     """The judge's mean value of the best among the candidate's samples."""

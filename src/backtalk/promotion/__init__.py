@@ -1,15 +1,13 @@
-"""Promotion: the gate, the history of what was served, rollback."""
+"""Promotion of policies: the gate, the promotion history, and rollback."""
 
-from backtalk.promotion.promotion import (
-    Gate,
-    GateRefused,
+from backtalk.promotion.gate import Gate, GateRefused
+from backtalk.promotion.history import (
     Promotion,
     PromotionRecord,
     active_policy,
-    promote,
     promotion_history,
-    rollback,
 )
+from backtalk.promotion.promotion import promote, rollback
 
 __all__ = [
     "Gate",

@@ -2,9 +2,9 @@
 
 from backtalk.reports.policy_report import (
     evaluation_report,
-    read_exhibits,
+    read_examples,
     read_training,
-    save_exhibits,
+    save_examples,
 )
 
-__all__ = ["evaluation_report", "read_exhibits", "read_training", "save_exhibits"]
+__all__ = ["evaluation_report", "read_examples", "read_training", "save_examples"]

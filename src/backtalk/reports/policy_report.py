@@ -12,9 +12,9 @@ from backtalk.evaluate.examples import Example
 from backtalk.evaluate.result import Evaluation, headline
 from backtalk.policy.diff import diff
 from backtalk.policy.policy import Policy
-from backtalk.promotion.promotion import Gate
+from backtalk.promotion.gate import Gate
 from backtalk.reports.plots import curve_plot, interval_plot
-from backtalk.reports.report import Block, Figure, Report, Side, Sides, Table, Text, estimate_table
+from backtalk.reports.report import Block, Figure, Report, LabelledText, SideBySide, Table, Paragraph, estimate_table
 from backtalk.stats.estimate import Estimate
 from backtalk.store import Store
 
@@ -24,13 +24,13 @@ _POINTS = 60
 """The most points of a curve of training: each is a mean over a stretch of steps."""
 
 
-def save_exhibits(store: Store, evaluation: Evaluation, examples: Sequence[Example]) -> None:
+def save_examples(store: Store, evaluation: Evaluation, examples: Sequence[Example]) -> None:
     """Keep examples of answers with the evaluation that they are from."""
     body = _EXHIBITS.dump_json(list(examples)).decode()
     store.documents.put("exhibits", evaluation.id, body)
 
 
-def read_exhibits(store: Store, evaluation: Evaluation) -> list[Example]:
+def read_examples(store: Store, evaluation: Evaluation) -> list[Example]:
     """Return the examples that were kept with an evaluation; none where there were none."""
     try:
         return _EXHIBITS.validate_json(store.documents.get("exhibits", evaluation.id))
@@ -107,9 +107,9 @@ def result_blocks(
     """Return the win rate with its interval, the measures, and what the gate says."""
     reasons = (gate or Gate()).reasons(evaluation, served=baseline.id)
     verdict = (
-        Text("The gate refuses it. " + ". ".join(reasons) + ".", "verdict bad")
+        Paragraph("The gate refuses it. " + ". ".join(reasons) + ".", "verdict bad")
         if reasons
-        else Text("It passes the gate.", "verdict good")
+        else Paragraph("It passes the gate.", "verdict good")
     )
     rates = {
         f"wins by {evaluation.judge}": evaluation.win_rate,
@@ -139,7 +139,7 @@ def result_blocks(
     ]
     if evaluation.chosen_of > 1:
         blocks.append(
-            Text(
+            Paragraph(
                 f"It was chosen among {evaluation.chosen_of} candidates on other prompts than "
                 f"these. On the prompts that it was chosen on, the choice flatters its value by "
                 f"about {evaluation.optimism:.3f}.",
@@ -147,14 +147,14 @@ def result_blocks(
             )
         )
     if not evaluation.complete:
-        blocks.append(Text("The budget ended before all prompts were answered.", "note"))
+        blocks.append(Paragraph("The budget ended before all prompts were answered.", "note"))
     return blocks
 
 
 def choice_blocks(evaluation: Evaluation) -> list[Block]:
     """Return how much better the candidate chooses than simple rules do."""
     return [
-        Text(
+        Paragraph(
             "The candidate draws several samples and chooses one. This is by how much its choice "
             "beats what a simple rule would have taken from the same samples."
         ),
@@ -193,7 +193,7 @@ def change_blocks(candidate: Policy, baseline: Policy) -> list[Block]:
     rows += [(name, str(value)) for name, value in lineage.notes.items()]
     rows += [("candidate", candidate.id), ("baseline", baseline.id)]
     return [
-        *(Text(sentence + ".") for sentence in diff(baseline, candidate)),
+        *(Paragraph(sentence + ".") for sentence in diff(baseline, candidate)),
         Table(("", ""), tuple(rows)),
     ]
 
@@ -235,10 +235,10 @@ def _curve(values: Sequence[float | None]) -> tuple[list[float], list[float]]:
 def example_blocks(examples: Sequence[Example], candidate: Policy, baseline: Policy) -> list[Block]:
     """Return answers side by side."""
     return [
-        Sides(
+        SideBySide(
             example.prompt,
-            Side(candidate.label, example.candidate, f"{example.candidate_value:.2f}"),
-            Side(baseline.label, example.baseline, f"{example.baseline_value:.2f}"),
+            LabelledText(candidate.label, example.candidate, f"{example.candidate_value:.2f}"),
+            LabelledText(baseline.label, example.baseline, f"{example.baseline_value:.2f}"),
         )
         for example in examples
     ]

@@ -12,7 +12,7 @@ from backtalk.stats.estimate import Estimate
 
 
 @dataclass(frozen=True)
-class Text:
+class Paragraph:
     """A paragraph."""
 
     text: str
@@ -40,7 +40,7 @@ class Figure:
 
 
 @dataclass(frozen=True)
-class Side:
+class LabelledText:
     """One of two answers that stand beside each other."""
 
     label: str
@@ -49,20 +49,20 @@ class Side:
 
 
 @dataclass(frozen=True)
-class Sides:
+class SideBySide:
     """Two answers to one prompt, side by side."""
 
     prompt: str
-    left: Side
-    right: Side
+    left: LabelledText
+    right: LabelledText
     kind: str = "sides"
 
 
-Block = Text | Table | Figure | Sides
+Block = Paragraph | Table | Figure | SideBySide
 
 
 @dataclass(frozen=True)
-class Section:
+class ReportSection:
     """A heading with what stands under it."""
 
     title: str
@@ -83,7 +83,7 @@ class Report:
 
     title: str
     lead: str
-    sections: tuple[Section, ...] = ()
+    sections: tuple[ReportSection, ...] = ()
     numbers: dict[str, Any] = field(default_factory=dict)
     """Everything that the report is drawn from, ready for JSON."""
     footer: str = "Made by Backtalk. Intervals are at 95 % unless a table says otherwise."
@@ -93,7 +93,7 @@ class Report:
         return Report(
             self.title,
             self.lead,
-            (*self.sections, Section(title, blocks)),
+            (*self.sections, ReportSection(title, blocks)),
             self.numbers,
             self.footer,
         )
@@ -119,12 +119,12 @@ class Report:
         return page, numbers
 
 
-def percent(estimate: Estimate) -> str:
+def format_percent(estimate: Estimate) -> str:
     """Return an estimate and its interval in hundredths: ``62.1 % [58.0, 66.2]``."""
     return f"{100 * estimate.value:.1f} % [{100 * estimate.low:.1f}, {100 * estimate.high:.1f}]"
 
 
-def points(estimate: Estimate) -> str:
+def format_points(estimate: Estimate) -> str:
     """Return a difference of shares in points: ``+4.1 [0.2, 8.0]``."""
     return f"{100 * estimate.value:+.1f} [{100 * estimate.low:+.1f}, {100 * estimate.high:+.1f}]"
 
@@ -140,7 +140,7 @@ def estimate_table(
         tuple(
             (
                 label,
-                percent(estimate),
+                format_percent(estimate),
                 str(estimate.n if estimate.clusters is None else estimate.clusters),
                 estimate.method,
             )

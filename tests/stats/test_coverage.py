@@ -6,8 +6,8 @@ from scipy.stats import binom
 
 from backtalk.stats import accuracy, calibration_error, mean_interval, win_rate
 from backtalk.stats.intervals.binomial import exact_limits
-from tests.evaluate.cells import ALL
-from tests.evaluate.coverage import measure
+from tests.stats.cells import ALL
+from tests.stats.coverage import measure
 
 TRUTHS = np.linspace(0.0025, 0.9975, 400)
 

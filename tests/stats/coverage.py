@@ -1,4 +1,4 @@
-"""How often each interval covers, by simulation: ``python -m tests.evaluate.coverage``.
+"""How often each interval covers, by simulation: ``python -m tests.stats.coverage``.
 
 A cell is an interval, a kind of data with known truth, and a number of items. Its coverage is
 the share of seeded replications whose interval contains the truth.
@@ -90,6 +90,6 @@ def table(cells: list[Cell]) -> str:
 
 
 if __name__ == "__main__":
-    from tests.evaluate.cells import ALL
+    from tests.stats.cells import ALL
 
     sys.stdout.write(table(ALL))

@@ -58,8 +58,8 @@ def test_the_curve_holds_every_item_once_in_order(binning):
     said = rng.beta(0.3, 0.3, 97)
     curve = reliability_curve(said, rng.random(97) < said, binning=binning)
     assert sum(point.n for point in curve) == 97
-    assert [point.said for point in curve] == sorted(point.said for point in curve)
-    assert all(point.true.low <= point.true.value <= point.true.high for point in curve)
+    assert [point.predicted for point in curve] == sorted(point.predicted for point in curve)
+    assert all(point.observed.low <= point.observed.value <= point.observed.high for point in curve)
 
 
 def test_nonsense_is_refused():

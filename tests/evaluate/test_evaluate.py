@@ -9,7 +9,7 @@ import pytest
 from backtalk.decode import Decoded
 from backtalk.errors import BacktalkError
 from backtalk.evaluate.evaluate import choose_best, evaluate
-from backtalk.evaluate.examples import examples
+from backtalk.evaluate.examples import select_examples
 from backtalk.evaluate.result import Evaluation, headline
 from backtalk.feedback import as_prompt
 from backtalk.models import Budget, FunctionModel, Request
@@ -166,9 +166,9 @@ def test_the_headline_claims_no_more_than_the_interval():
 
 def test_exhibits_span_the_trial():
     _, trial = compared()
-    shown = examples(trial, count=5)
+    shown = select_examples(trial, count=5)
     gains = [e.candidate_value - e.baseline_value for e in shown]
     difference = trial.values[1] - trial.values[0]
     assert gains == sorted(gains, reverse=True)
     assert (gains[0], gains[-1]) == (difference.max(), difference.min())
-    assert len(examples(trial, count=500)) == len(PROMPTS)
+    assert len(select_examples(trial, count=500)) == len(PROMPTS)

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression
 
-from backtalk.stats.paired import davidson
 from backtalk.stats.paired import bradley_terry_regression as bradley_terry
+from backtalk.stats.paired import davidson
 
 
 def simulate(n, weights, *, nu=0.0, reliability=None, seed=0):

@@ -8,7 +8,7 @@ from sklearn.linear_model import LogisticRegression
 
 from backtalk.errors import UnknownName
 from backtalk.stats import InvalidValues, NotIdentified, length_controlled, win_rate
-from backtalk.stats.logistic import fit, separated
+from backtalk.stats.logistic import fit_logistic, is_separated
 
 
 def judged(seed=0, n=120):
@@ -57,11 +57,11 @@ def test_what_has_no_answer_says_so(preferences, lengths, says):
 def test_separation_is_found_exactly():
     ones = np.ones(4)
     line = np.column_stack([ones, [1.0, 2.0, 3.0, 4.0]])
-    assert separated(line, np.array([0.0, 0.0, 1.0, 1.0]))
-    assert separated(line, np.array([0.0, 0.0, 0.5, 1.0]))
-    assert not separated(line, np.array([0.0, 1.0, 0.0, 1.0]))
-    assert not separated(line, np.array([0.2, 0.0, 0.5, 1.0]))
-    assert fit(line, np.array([0.0, 1.0, 0.0, 1.0]))[1] > 0
+    assert is_separated(line, np.array([0.0, 0.0, 1.0, 1.0]))
+    assert is_separated(line, np.array([0.0, 0.0, 0.5, 1.0]))
+    assert not is_separated(line, np.array([0.0, 1.0, 0.0, 1.0]))
+    assert not is_separated(line, np.array([0.2, 0.0, 0.5, 1.0]))
+    assert fit_logistic(line, np.array([0.0, 1.0, 0.0, 1.0]))[1] > 0
 
 
 def test_nonsense_is_refused():

@@ -13,7 +13,7 @@ from backtalk.stats import (
     length_controlled,
 )
 from backtalk.stats.distributions import expit
-from tests.evaluate.coverage import Cell
+from tests.stats.coverage import Cell
 
 BAND = (0.93, 0.97)
 RARE = (0.93, 1.0)

@@ -6,7 +6,13 @@ import numpy as np
 import pytest
 
 from backtalk.stats.estimate import InvalidValues, NotIdentified
-from backtalk.stats.off_policy import cross_fitted, doubly_robust, importance_weights, ips, snips
+from backtalk.stats.off_policy import (
+    cross_fit_rewards,
+    doubly_robust,
+    importance_weights,
+    ips,
+    snips,
+)
 
 PROMPTS = np.array([0.5, 0.3, 0.2])
 LOGGING = np.array([[0.6, 0.3, 0.1], [0.2, 0.5, 0.3], [1 / 3, 1 / 3, 1 / 3]])
@@ -86,7 +92,7 @@ def test_a_fitted_model_is_as_good_as_its_features():
     prompts, answers, rewards, weights = logged(rng, 3000)
     cells = np.eye(9)
     mixed = TARGET[prompts][:, :, None] * cells.reshape(3, 3, 9)[prompts]
-    own, other = cross_fitted(cells[3 * prompts + answers], rewards, mixed.sum(1), ridge=1e-3)
+    own, other = cross_fit_rewards(cells[3 * prompts + answers], rewards, mixed.sum(1), ridge=1e-3)
     robust = doubly_robust(rewards, weights, own, other)
     assert not robust.estimate.excludes(TRUTH)
     assert robust.estimate.width < ips(rewards, weights).estimate.width
@@ -97,9 +103,9 @@ def test_no_reward_helps_to_predict_itself():
     """Rewards are noise that each row's own feature tells: other folds know nothing of it."""
     rng = np.random.default_rng(2)
     rewards = rng.integers(0, 2, 60).astype(float)
-    own, _ = cross_fitted(np.eye(60), rewards, np.eye(60))
+    own, _ = cross_fit_rewards(np.eye(60), rewards, np.eye(60))
     assert abs(np.corrcoef(own, rewards)[0, 1]) < 0.5
-    apart, _ = cross_fitted(
+    apart, _ = cross_fit_rewards(
         np.repeat(np.eye(30), 2, 0), np.repeat(rewards[:30], 2), np.eye(60)[:, :30],
         groups=np.repeat(np.arange(30), 2),
     )  # fmt: skip
@@ -155,7 +161,10 @@ def test_users_who_answer_often_count_as_one_each():
         (lambda: ips([1.0, 0.0], [1.0]), "lengths"),
         (lambda: ips([1.0], [-1.0]), "below 0"),
         (lambda: ips([1.0] * 20, [1.0] * 20, clip=0.0), "cut to 0"),
-        (lambda: cross_fitted(np.ones((2, 1)), [0, 1], np.ones((2, 1)), ["a", "a"]), "one group"),
+        (
+            lambda: cross_fit_rewards(np.ones((2, 1)), [0, 1], np.ones((2, 1)), ["a", "a"]),
+            "one group",
+        ),
     ],
 )
 def test_what_makes_no_sense_is_refused(call, said):

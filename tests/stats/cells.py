@@ -5,12 +5,12 @@ import numpy as np
 from backtalk.stats.distributions import t_quantile
 from backtalk.stats.intervals.binomial import exact_limits, wilson_limits
 from backtalk.stats.intervals.bootstrap import bootstrap_limits
-from backtalk.stats.intervals.clusters import Totals, timestamps
+from backtalk.stats.intervals.clusters import Totals, moments
 from backtalk.stats.intervals.gaffke import bounded_limits
 from backtalk.stats.intervals.means import score_limits
-from tests.evaluate import model_cells
-from tests.evaluate import simulations as sim
-from tests.evaluate.coverage import Cell
+from tests.stats import model_cells
+from tests.stats import simulations as sim
+from tests.stats.coverage import Cell
 
 SIZES = (10, 20, 50, 200)
 BAND = (0.93, 0.97)
@@ -56,7 +56,7 @@ def guaranteed(draw, n):
 def student(draw, n, *, clustered=False):
     def run(rng, replications):
         drawn, truth = draw(rng, replications, n)
-        known = timestamps(drawn if clustered else Totals(drawn, np.ones_like(drawn)))
+        known = moments(drawn if clustered else Totals(drawn, np.ones_like(drawn)))
         reach = t_quantile(0.975, known.freedom) * np.sqrt(known.variance)
         return known.mean - reach, known.mean + reach, truth
 

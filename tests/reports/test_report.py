@@ -11,14 +11,14 @@ import pytest
 from backtalk.reports.plots import curve_plot, histogram_plot, interval_plot
 from backtalk.reports.report import (
     Figure,
+    LabelledText,
+    Paragraph,
     Report,
-    Side,
-    Sides,
+    SideBySide,
     Table,
-    Text,
     estimate_table,
-    percent,
-    points,
+    format_percent,
+    format_points,
 )
 from backtalk.stats import Estimate
 
@@ -33,10 +33,10 @@ def whole():
     plot = interval_plot({"ours": estimate(), NASTY: estimate(0.4, 0.3, 0.5)}, reference=0.5)
     return Report(NASTY, NASTY, numbers={"n": 3, "rate": 0.25}).with_section(
         NASTY,
-        Text(NASTY, "verdict bad"),
+        Paragraph(NASTY, "verdict bad"),
         Table((NASTY,), ((NASTY,),)),
         Figure(plot, NASTY),
-        Sides(NASTY, Side(NASTY, NASTY, "1"), Side(NASTY, NASTY)),
+        SideBySide(NASTY, LabelledText(NASTY, NASTY, "1"), LabelledText(NASTY, NASTY)),
         estimate_table([(NASTY, estimate())]),
     )
 
@@ -70,8 +70,8 @@ def test_the_numbers_are_written_beside_the_page(tmp_path):
 
 
 def test_intervals_are_written_out():
-    assert percent(estimate()) == "60.0 % [50.0, 70.0]"
-    assert points(estimate(-0.1, -0.2, 0.05)) == "-10.0 [-20.0, +5.0]"
+    assert format_percent(estimate()) == "60.0 % [50.0, 70.0]"
+    assert format_points(estimate(-0.1, -0.2, 0.05)) == "-10.0 [-20.0, +5.0]"
 
 
 PLOTS = {

@@ -125,7 +125,7 @@ def test_a_guard_that_may_or_may_not_be_worse_passes_unless_a_tolerance_asks_for
 
 
 def test_evidence_has_to_be_there_and_of_this_policy(store):
-    with pytest.raises(GateRefused, match="no evaluation of p1 against what is served"):
+    with pytest.raises(GateRefused, match="no evaluation of p1 against the policy that is served"):
         promote(store, policy(1), actor="a")
     with pytest.raises(GateRefused, match="not of p1"):
         promote(store, policy(1), evaluation(policy(2), policy(0)), actor="a")

@@ -7,17 +7,17 @@ from scipy import stats
 from backtalk.stats import (
     InvalidValues,
     bounded_interval,
-    exact,
+    exact_interval,
     mean_interval,
     paired_difference,
     score_interval,
     t_interval,
-    wilson,
+    wilson_interval,
     win_rate,
 )
 from backtalk.stats.distributions import expit, normal_quantile
 from backtalk.stats.intervals import bootstrap
-from backtalk.stats.intervals.clusters import timestamps, totals
+from backtalk.stats.intervals.clusters import moments, totals
 
 unit = st.lists(st.floats(0, 1), min_size=2, max_size=30)
 
@@ -25,7 +25,9 @@ unit = st.lists(st.floats(0, 1), min_size=2, max_size=30)
 @pytest.mark.parametrize(("won", "n"), [(0, 10), (3, 10), (10, 10), (117, 200)])
 def test_wilson_is_scipys(won, n):
     theirs = stats.binomtest(won, n).proportion_ci(method="wilson")
-    assert (wilson(won, n).low, wilson(won, n).high) == pytest.approx(theirs, abs=1e-12)
+    assert (wilson_interval(won, n).low, wilson_interval(won, n).high) == pytest.approx(
+        theirs, abs=1e-12
+    )
 
 
 def acceptability(won, n, probability):
@@ -40,7 +42,7 @@ def acceptability(won, n, probability):
 @given(st.integers(1, 40), st.data())
 def test_exact_holds_what_blakers_test_does_not_reject(n, data):
     won = data.draw(st.integers(0, n))
-    result = exact(won, n)
+    result = exact_interval(won, n)
     below, above = np.linspace(0, result.low, 30)[:-1], np.linspace(result.high, 1, 30)[1:]
     outside = [*(below if won else []), *(above if won < n else [])]
     assert all(acceptability(won, n, probability) <= 0.05 + 1e-7 for probability in outside)
@@ -53,7 +55,7 @@ def test_exact_holds_what_blakers_test_does_not_reject(n, data):
 def test_exact_lies_within_clopper_and_pearson_and_turns_with_the_sides(n, data):
     won = data.draw(st.integers(0, n))
     widest = stats.binomtest(won, n).proportion_ci(method="exact")
-    result, turned = exact(won, n), exact(n - won, n)
+    result, turned = exact_interval(won, n), exact_interval(n - won, n)
     assert widest.low - 1e-9 <= result.low <= result.value <= result.high <= widest.high + 1e-9
     assert (turned.low, turned.high) == pytest.approx((1 - result.high, 1 - result.low))
 
@@ -112,7 +114,7 @@ def test_cluster_variance_is_cr2_by_matrices():
         variance += float(weights @ (values - values.mean())[mine]) ** 2
         vectors.append((np.eye(21) - hat)[:, mine] @ weights)
     eigen = np.linalg.eigvalsh(np.stack(vectors) @ np.stack(vectors).T)
-    known = timestamps(totals(values, labels))
+    known = moments(totals(values, labels))
     assert known.variance == pytest.approx(variance)
     assert known.freedom == pytest.approx(eigen.sum() ** 2 / (eigen**2).sum())
 
@@ -163,7 +165,7 @@ def test_the_method_follows_the_values(values, options, method):
         (lambda: mean_interval([0, 1], [1]), "clusters has shape"),
         (lambda: bootstrap([1, 1, 1]), "Fewer than two values differ"),
         (lambda: bootstrap([1, 2], method="jack"), "'jack'"),
-        (lambda: wilson(3, 2), "3 successes in 2"),
+        (lambda: wilson_interval(3, 2), "3 successes in 2"),
         (lambda: paired_difference([1, 0], [1]), "lengths differ"),
         (lambda: win_rate([0.5, -0.1]), "preferences has -0.1"),
     ],

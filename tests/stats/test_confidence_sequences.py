@@ -8,12 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from backtalk.stats import wilson
+from backtalk.stats import wilson_interval
 from backtalk.stats.estimate import InvalidValues
 from backtalk.stats.intervals.confidence_sequences import (
-    average_sequence,
-    difference_sequence,
-    mean_sequence,
+    average_confidence_sequence,
+    difference_confidence_sequence,
+    mean_confidence_sequence,
     weighted_effect,
 )
 
@@ -65,13 +65,13 @@ def kept_by(interval):
 @pytest.mark.parametrize("rate", [0.5, 0.9])
 def test_a_mean_peeked_at_after_every_value_is_covered(rate):
     def sequence(ones, number):
-        return mean_sequence([1.0, 0.0], [float(ones), float(number - ones)])
+        return mean_confidence_sequence([1.0, 0.0], [float(ones), float(number - ones)])
 
     assert misses(kept_by(sequence), rate, 150) <= 0.05
 
 
 def test_an_interval_for_a_fixed_number_is_not():
-    assert misses(kept_by(wilson), 0.5, 150) > 0.25
+    assert misses(kept_by(wilson_interval), 0.5, 150) > 0.25
 
 
 @pytest.mark.parametrize("mean", [0.2, 0.5])
@@ -85,7 +85,7 @@ def test_the_capital_is_a_fair_game(mean):
 
 @given(VALUES, st.integers(1, 19).map(lambda n: n / 20))
 def test_a_mean_is_left_out_where_a_fortune_was_made(values, mean):
-    result = mean_sequence(values, level=0.9)
+    result = mean_confidence_sequence(values, level=0.9)
     fortunes = [capital(np.array([values]), mean, sign)[0, -1] for sign in (1, -1)]
     if max(fortunes) > 20 * (1 + 1e-9):
         assert result.excludes(mean)
@@ -95,9 +95,9 @@ def test_a_mean_is_left_out_where_a_fortune_was_made(values, mean):
 
 @given(VALUES)
 def test_order_does_not_matter_and_the_other_end_is_the_mirror(values):
-    result = mean_sequence(values)
-    assert result == mean_sequence(values[::-1])
-    mirrored = mean_sequence([1 - value for value in values])
+    result = mean_confidence_sequence(values)
+    assert result == mean_confidence_sequence(values[::-1])
+    mirrored = mean_confidence_sequence([1 - value for value in values])
     assert mirrored.low == pytest.approx(1 - result.high, abs=1e-9)
     assert 0 <= result.low <= result.value <= result.high <= 1
 
@@ -105,8 +105,8 @@ def test_order_does_not_matter_and_the_other_end_is_the_mirror(values):
 @given(VALUES, VALUES)
 @settings(max_examples=15)
 def test_a_difference_is_left_out_where_every_pair_of_means_with_it_made_a_fortune(one, two):
-    result = difference_sequence(one, two, level=0.9)
-    swapped = difference_sequence(two, one, level=0.9)
+    result = difference_confidence_sequence(one, two, level=0.9)
+    swapped = difference_confidence_sequence(two, one, level=0.9)
     assert (swapped.low, swapped.high) == (-result.high, -result.low)
     for difference in (result.low - 0.002, result.low + 0.002):
         if not -1 < difference < 1:
@@ -177,7 +177,7 @@ def test_an_average_effect_is_covered_though_everything_drifts():
         missed |= (np.logaddexp.reduce(logs) - np.log(16) >= np.log(40)).any(1)
     assert missed.mean() <= 0.05
     naive = [
-        difference_sequence(own[arm == 1], own[arm == 0]).low > 0.1
+        difference_confidence_sequence(own[arm == 1], own[arm == 0]).low > 0.1
         for own, arm in zip(values[:40], arms[:40], strict=True)
     ]
     assert np.mean(naive) > 0.3
@@ -186,7 +186,7 @@ def test_an_average_effect_is_covered_though_everything_drifts():
 def test_an_average_is_what_its_bound_says():
     rng = np.random.default_rng(3)
     numbers = rng.uniform(-2, 2, 500) + 0.5
-    result = average_sequence(numbers.sum(), (numbers**2).sum(), 500, bound=2.5)
+    result = average_confidence_sequence(numbers.sum(), (numbers**2).sum(), 500, bound=2.5)
     assert result.low < 0.5 < result.high
     logs = [
         rate * (numbers.sum() - 500 * result.low) / 2.5
@@ -208,7 +208,7 @@ def test_a_weighted_effect_is_expected_to_be_the_effect_whatever_the_guess():
 @pytest.mark.parametrize(("ones", "n"), [(50, 100), (900, 1000), (10, 5000)])
 def test_the_price_of_peeking_is_less_than_double(ones, n):
     """The exact interval for a fixed number lies inside, and is more than half as wide."""
-    result = mean_sequence([1.0, 0.0], [ones, n - ones])
+    result = mean_confidence_sequence([1.0, 0.0], [ones, n - ones])
     fixed = stats.binomtest(ones, n).proportion_ci(0.95)
     assert result.low < fixed.low < fixed.high < result.high
     assert result.width < 2 * (fixed.high - fixed.low)
@@ -225,7 +225,7 @@ def test_two_arms_are_told_apart_as_soon_as_the_documentation_says(rate, most):
             more = rng.multinomial(100, [0.5, 0.5])
             good, judged = good + rng.binomial(more, [rate, 0.5]), judged + more
             counts = tuple((won, all_ - won) for won, all_ in zip(good, judged, strict=True))
-            if difference_sequence([1.0, 0.0], [1.0, 0.0], counts=counts).low > 0:
+            if difference_confidence_sequence([1.0, 0.0], [1.0, 0.0], counts=counts).low > 0:
                 break
         needed.append(judged.sum())
     assert np.median(needed) <= most
@@ -233,20 +233,20 @@ def test_two_arms_are_told_apart_as_soon_as_the_documentation_says(rate, most):
 
 def test_ratings_that_vary_little_have_a_narrow_sequence():
     rng = np.random.default_rng(4)
-    steady = mean_sequence(np.round(rng.beta(50, 50, 500), 3))
-    coins = mean_sequence(rng.integers(0, 2, 500).astype(float))
+    steady = mean_confidence_sequence(np.round(rng.beta(50, 50, 500), 3))
+    coins = mean_confidence_sequence(rng.integers(0, 2, 500).astype(float))
     assert steady.width < 0.4 * coins.width
 
 
 @pytest.mark.parametrize(
     ("call", "said"),
     [
-        (lambda: mean_sequence([]), "empty"),
-        (lambda: mean_sequence([1.5]), "1.5"),
-        (lambda: mean_sequence([0.5], [0.0]), "counts"),
-        (lambda: mean_sequence([0.5], [1.0], level=1.0), "level"),
-        (lambda: average_sequence(0.0, 0.0, 0, bound=1.0), "no number"),
-        (lambda: average_sequence(5.0, 50.0, 2, bound=1.0), "within 1"),
+        (lambda: mean_confidence_sequence([]), "empty"),
+        (lambda: mean_confidence_sequence([1.5]), "1.5"),
+        (lambda: mean_confidence_sequence([0.5], [0.0]), "counts"),
+        (lambda: mean_confidence_sequence([0.5], [1.0], level=1.0), "level"),
+        (lambda: average_confidence_sequence(0.0, 0.0, 0, bound=1.0), "no number"),
+        (lambda: average_confidence_sequence(5.0, 50.0, 2, bound=1.0), "within 1"),
     ],
 )
 def test_what_cannot_be_is_refused(call, said):
