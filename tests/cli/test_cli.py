@@ -17,7 +17,7 @@ from backtalk.store import Store
 
 REQUESTS = 300
 REQUEST = "Write to my boss, Ms Klein.\nReport ready: Friday, 12 pages."
-GROUPS = {"experiment", "inbox", "keys", "policy"}
+GROUPS = {"evaluation", "experiment", "job", "key", "policy", "reward", "task"}
 PAIR = {"prompt": "2 + 2?", "chosen": "4", "rejected": "5"}
 
 
@@ -30,7 +30,13 @@ def mail(tmp_path_factory):
 def run(capsys, monkeypatch, tmp_path):
     """Run a command in an empty folder; return its exit code, result and messages."""
     monkeypatch.chdir(tmp_path)
-    for name in ("BACKTALK_STORE", "BACKTALK_PROJECT", "BACKTALK_WHO", "BACKTALK_DEBUG"):
+    for name in (
+        "BACKTALK_STORE",
+        "BACKTALK_PROJECT",
+        "BACKTALK_ACTOR",
+        "BACKTALK_WHO",
+        "BACKTALK_DEBUG",
+    ):
         monkeypatch.delenv(name, raising=False)
 
     def call(*arguments):
@@ -58,8 +64,8 @@ def parsed(run, *arguments):
 def test_import_says_what_went_in_and_what_did_not(run, rows):
     code, out, err = run("import", rows, "--store", "s.db")
     assert code == ExitCode.BAD_ROWS
-    assert "6 rows: 5 interactions and 5 pieces of feedback added" in out
-    assert "1 rows bad" in out
+    assert "6 rows: 5 interactions and 5 feedback items added" in out
+    assert "1 rows rejected" in out
     assert "pairs.jsonl.rejected.jsonl" in err
     assert "line 6: not JSON" in err
     assert rows.with_name("pairs.jsonl.rejected.jsonl").exists()
@@ -147,7 +153,7 @@ def test_a_bug_is_called_a_bug(run, monkeypatch, mail):
 def test_status_shows_everything(run, mail):
     code, out, _ = run("status", "-s", mail)
     assert code == 0
-    for word in ("interaction", "ranking", "chooser", "served", "true utility", "promote", "demo"):
+    for word in ("interaction", "ranking", "chooser", "active", "true utility", "promote", "demo"):
         assert word in out
     result = parsed(run, "status", "-s", mail, "--json")
     assert result["counts"]["interaction"] == REQUESTS
@@ -176,7 +182,7 @@ def test_the_loop_from_a_file_of_policies_to_a_report(run, mail, tmp_path):
     (tmp_path / "plain.yaml").write_text("model: {kind: named, name: writer}\n")
     on = ("-s", str(store))
     assert run("policy", "add", "plain.yaml", "--name", "plain", *on)[0] == 0
-    assert run("promote", "plain", "--who", "ada", *on)[0] == 0
+    assert run("promote", "plain", "--actor", "ada", *on)[0] == 0
     learned = parsed(
         run, "learn", "best-of-n", "--name", "best", "-o", "n=4", "-k", "ranking", *on, "--json"
     )
@@ -197,24 +203,24 @@ def test_the_loop_from_a_file_of_policies_to_a_report(run, mail, tmp_path):
     assert code == 0, err
     assert "true utility" in out
     assert (tmp_path / "r.html").exists()
-    result = parsed(run, "report", "--json", *on)
+    result = parsed(run, "evaluation", "report", "--json", *on)
     assert result["evaluation"]["candidate"] == learned["id"]
-    assert run("report", "--output", "again.html", *on)[0] == 0
+    assert run("evaluation", "report", "--output", "again.html", *on)[0] == 0
     assert (tmp_path / "again.html").read_text() == (tmp_path / "r.html").read_text()
     assert "Answers are drawn by best of n" in run("policy", "diff", "plain", "best", *on)[1]
     assert "kind: best_of_n" in run("policy", "show", "best", *on)[1]
-    response = parsed(run, "respond", REQUEST, "--policy", "best", "--keep", "--json", *on)
+    response = parsed(run, "ask", REQUEST, "--policy", "best", "--keep", "--json", *on)
     assert response["responses"][0]["text"]
     with Store(store) as opened:
-        kept = opened.interaction(response["id"])
-    assert kept.policy == learned["id"]
+        saved = opened.interaction(response["id"])
+    assert saved.policy == learned["id"]
 
 
-def test_rollback_says_what_is_served_again(run, tmp_path):
+def test_rollback_names_the_policy_that_is_active_again(run, tmp_path):
     (tmp_path / "p.yaml").write_text("model: {kind: named, name: writer}\n")
     run("policy", "add", "p.yaml", "--name", "plain")
     run("promote", "plain")
-    assert "Nothing is served" in run("rollback", "--who", "ada")[1]
+    assert "no active policy" in run("rollback", "--actor", "ada")[1]
     result = parsed(run, "status", "--json")
     assert [entry["action"] for entry in result["history"]] == ["promote", "rollback"]
     assert result["history"][1]["actor"] == "ada"
@@ -235,7 +241,7 @@ def test_compare_chooses_on_some_prompts_and_judges_on_others(run, mail):
     assert result["evaluation"]["chosen_of"] == 3
     assert sum(result["selection"]["held_out"]) == result["evaluation"]["prompts"]
     out = run("compare", "from-choice", "from-edit", "from-label", *on)[1]
-    assert "flatters the winner" in out
+    assert "Selection bias" in out
 
 
 def test_prompts_of_ones_own(run, mail, tmp_path):
@@ -285,7 +291,7 @@ def test_crossval_and_leaderboard_on_recorded_answers(run, tmp_path):
         result["choice"]["chooser"]["value"]
         > result["choice"]["baselines"]["random"]["score"]["value"]
     )
-    out = run("crossval", "--folds", 4, "--choose")[1]
+    out = run("reward", "crossval", "--folds", 4, "--choose")[1]
     assert "longer wins" in out
     assert "Best of 4.0 recorded answers" in out
 
@@ -305,7 +311,7 @@ def test_a_person_may_ask_for_their_data_to_go(run, tmp_path):
         store.add(
             interaction, Label(interaction=interaction.id, annotator=ada, response="0", good=True)
         )
-    assert "hidden" in run("delete", interaction.id)[1]
+    assert "Deleted" in run("delete", interaction.id)[1]
     assert parsed(run, "status", "--json")["counts"] == {"interaction": 0}
     assert run("restore", interaction.id)[0] == 0
     result = parsed(run, "purge", "bo", "--yes", "--json")
@@ -353,7 +359,7 @@ def test_every_command_helps_with_an_example(run):
 
 def _listed(text):
     """The commands that a help lists."""
-    return re.findall(r"^│ (\w+) ", text, re.MULTILINE)
+    return re.findall(r"^│ ([\w-]+) ", text, re.MULTILINE)
 
 
 def test_version(run):

@@ -1,9 +1,9 @@
-"""Learning in the background, until a signal says to end."""
+"""Runs a background worker until a signal ends it."""
 
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -12,16 +12,15 @@ from typing import Any
 from pydantic import ValidationError
 
 from backtalk.cli.output import note, progress_bars
-from backtalk.errors import BacktalkError
 from backtalk.feedback.record import record_error
 from backtalk.learn.background import WatchSpec, Worker
 from backtalk.models import Budget, load_prices
 from backtalk.store import Store
 
 
-def keep_learning(
+def run_worker(
     store: Store,
-    watch: WatchSpec,
+    spec: Mapping[str, Any],
     *,
     every: int,
     interval: float | None,
@@ -29,17 +28,36 @@ def keep_learning(
     budget: Budget | None,
     prices: Path | None,
 ) -> None:
-    """Learn as feedback comes in; SIGTERM and the interrupt key end it after the current step.
+    """Learn as feedback arrives; SIGTERM or SIGINT ends it after the current step.
 
     Parameters
     ----------
-    store, watch, every, interval, once, budget
-        As for :class:`~backtalk.learn.background.Worker`.
+    store : Store
+        Store to watch.
+    spec : Mapping[str, Any]
+        Fields of the :class:`~backtalk.learn.background.WatchSpec`.
+    every : int
+        Number of new feedback items that start a round.
+    interval : float or None
+        Age of new feedback, in seconds, that starts a round.
+    once : bool
+        If true, run the rounds that are due and return.
+    budget : Budget or None
+        Limits of each round.
     prices : Path or None
-        The file of prices.
+        File of prices.
+
+    Raises
+    ------
+    RecordError
+        If the specification is not valid.
     """
+    try:
+        watch = WatchSpec(**spec)
+    except ValidationError as error:
+        raise record_error("the specification of what to learn", error) from None
     with progress_bars() as progress:
-        watcher = Worker(
+        worker = Worker(
             store,
             watch,
             every=every,
@@ -49,40 +67,22 @@ def keep_learning(
             tell=note,
             progress=progress,
         )
-        with _ended_by_signals(watcher):
-            watcher.run(once=once)
-
-
-def watch_of(**fields: Any) -> WatchSpec:
-    """Return what is learned; raise ``RecordError`` for what is not valid."""
-    try:
-        return WatchSpec(**fields)
-    except ValidationError as error:
-        raise record_error("what is to be learned", error) from None
-
-
-def refuse_without_watch(**given: object) -> None:
-    """Raise ``BacktalkError`` for options that would do nothing."""
-    for name, value in given.items():
-        if value is not None and value is not False:
-            raise BacktalkError(
-                f"--{name} does nothing without --watch",
-                "Give --watch; a single policy is evaluated and promoted by commands of their own",
-            )
+        with _stop_on_signals(worker):
+            worker.run(once=once)
 
 
 @contextmanager
-def _ended_by_signals(watcher: Worker) -> Iterator[None]:
-    """Stop the watcher at the first signal; a second one ends the process at once."""
+def _stop_on_signals(worker: Worker) -> Iterator[None]:
+    """Stop the worker at the first signal; a second one ends the process at once."""
 
     def stop(number: int, frame: FrameType | None) -> None:
         del frame
-        signal.signal(number, former[signal.Signals(number)])
-        watcher.stop()
+        signal.signal(number, previous[signal.Signals(number)])
+        worker.stop()
 
-    former = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
+    previous = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
         yield
     finally:
-        for number, handler in former.items():
+        for number, handler in previous.items():
             signal.signal(number, handler)

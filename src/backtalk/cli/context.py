@@ -1,4 +1,4 @@
-"""What commands work on: the store, policies by name, runs, prompts."""
+"""Helpers of commands: opening the store, reading policies and prompts, making runs."""
 
 from __future__ import annotations
 
@@ -8,10 +8,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import click
+from click.core import ParameterSource
+
 from backtalk.cli.output import progress_bars
 from backtalk.errors import BacktalkError, NotFound
 from backtalk.feedback import Message, as_prompt, content_id
-from backtalk.feedback.merge import prompt_key
+from backtalk.feedback.case import prompt_key
+from backtalk.feedback.interaction import Prompt
 from backtalk.feedback.record import explain
 from backtalk.models import Budget, load_prices
 from backtalk.policy import LoadedPolicy, Policy, load_policy
@@ -20,78 +24,169 @@ from backtalk.run import Run
 from backtalk.store import Store
 from backtalk.store.engine import database_url
 
-Prompt = tuple[Message, ...]
-
 
 @contextmanager
-def opened(location: str, project: str, *, make: bool = False) -> Iterator[Store]:
-    """Open a store for a command; a SQLite file is made only where ``make`` says so.
+def opened(location: str, project: str, *, create: bool = False) -> Iterator[Store]:
+    """Open a store for a command.
+
+    Parameters
+    ----------
+    location : str
+        SQLite file or database URL.
+    project : str
+        Project to work in.
+    create : bool, default False
+        If true, create a SQLite file that does not exist.
 
     Raises
     ------
     NotFound
-        If there is no such file.
+        If the file does not exist and is not to be created.
     """
     url = database_url(location)
     file = url.database if url.get_backend_name() == "sqlite" else None
-    if not make and file and file != ":memory:" and not Path(file).exists():
+    if not create and file and file != ":memory:" and not Path(file).exists():
         raise NotFound(
             f"There is no store {file}",
-            "`backtalk import FILE --store STORE` makes one; --store or BACKTALK_STORE says where",
+            "Create one with `backtalk import FILE --store STORE`, or name another with --store "
+            "or BACKTALK_STORE",
         )
     with Store(location, project=project) as store:
         yield store
 
 
 def user_name() -> str:
-    """Return who is at the keyboard, for the record."""
+    """Return the name of the operating system's user, ``"unknown"`` if there is none."""
     try:
         return getpass.getuser()
     except (KeyError, OSError):
         return "unknown"
 
 
-def assignments(given: list[str] | None) -> dict[str, str]:
-    """Return ``NAME=VALUE`` as a mapping; raise ``BacktalkError`` for what is not such."""
-    results = {}
-    for item in given or []:
+def is_set(option: str) -> bool:
+    """Return whether the user set an option of the running command on the command line.
+
+    Parameters
+    ----------
+    option : str
+        Name of the option's parameter, such as ``"max_money"``.
+    """
+    source = click.get_current_context().get_parameter_source(option)
+    return source is ParameterSource.COMMANDLINE
+
+
+def refuse_options(*options: str, because: str, mend: str = "") -> None:
+    """Refuse options of the running command that would have no effect.
+
+    Parameters
+    ----------
+    *options : str
+        Names of the options' parameters.
+    because : str
+        Reason, as a clause: ``"an archive holds all feedback"``.
+    mend : str, optional
+        Mend; by default to leave the option out.
+
+    Raises
+    ------
+    BacktalkError
+        If the user set one of them.
+    """
+    names = {item.name: item for item in click.get_current_context().command.params}
+    for option in options:
+        if is_set(option):
+            flag = names[option].opts[0]
+            raise BacktalkError(f"{flag} has no effect: {because}", mend or f"Leave {flag} out")
+
+
+def read_assignments(pairs: list[str] | None) -> dict[str, str]:
+    """Return ``NAME=VALUE`` items as a mapping.
+
+    Raises
+    ------
+    BacktalkError
+        If an item has no ``=`` or no name, or a name is given twice.
+    """
+    values: dict[str, str] = {}
+    for item in pairs or []:
         name, equals, value = item.partition("=")
+        name = name.strip()
         if not equals or not name:
             raise BacktalkError(f"{item!r} is not an option", "Write it as NAME=VALUE")
-        results[name.strip()] = value.strip()
-    return results
+        if name in values:
+            raise BacktalkError(f"The option {name!r} is given twice", "Give it once")
+        values[name] = value.strip()
+    return values
 
 
-def budget_of(**limits: Any) -> Budget | None:
-    """Return a budget of the limits that were given, if any was."""
-    given = {name: value for name, value in limits.items() if value is not None}
-    return Budget(**given) if given else None
+def make_budget(
+    *,
+    calls: int | None,
+    tokens: int | None,
+    money: float | None,
+    seconds: float | None,
+    prices: Path | None,
+) -> Budget | None:
+    """Return the budget of the limits that are set, ``None`` if none is.
+
+    Parameters
+    ----------
+    calls, tokens : int, optional
+        Maximum number of model calls and of tokens.
+    money : float, optional
+        Maximum cost, in the currency of the prices.
+    seconds : float, optional
+        Maximum time of generation.
+    prices : Path, optional
+        File of prices.
+
+    Raises
+    ------
+    BacktalkError
+        If a maximum cost is set without prices, or prices without a maximum cost.
+    """
+    if money is not None and prices is None:
+        raise BacktalkError("--max-money needs the models' prices", "Give a file with --prices")
+    if prices is not None and money is None:
+        raise BacktalkError("--prices has no effect without --max-money", "Set --max-money too")
+    limits: dict[str, Any] = {
+        "calls": calls,
+        "tokens": tokens,
+        "money": money,
+        "seconds": seconds,
+    }
+    limits = {name: value for name, value in limits.items() if value is not None}
+    return Budget(**limits) if limits else None
 
 
 @contextmanager
-def run_of(
+def open_run(
     store: Store,
-    *about: str,
+    *identity: str,
     seed: int,
     budget: Budget | None = None,
     prices: Path | None = None,
 ) -> Iterator[Run]:
-    """Open the run of a piece of work, with progress bars.
+    """Open the run of a command, with progress bars.
 
-    What it pays for is kept beside the store, so that the same command, called again after its
-    budget was spent, goes on where it ended.
+    Its cache is kept beside the store, so that the same command resumes after its budget was
+    exceeded.
 
     Parameters
     ----------
     store : Store
-        Where it works.
-    about
-        What tells this piece of work from others.
-    seed, budget, prices
-        As for :class:`~backtalk.run.Run`.
+        Store that the command works on.
+    *identity : str
+        Texts that tell this piece of work from others.
+    seed : int
+        Random seed.
+    budget : Budget, optional
+        Limits of the run.
+    prices : Path, optional
+        File of prices.
     """
     root = store.artifacts.root.with_suffix(".runs")
-    folder = root / content_id(store.project, *about, str(seed))
+    folder = root / content_id(store.project, *identity, str(seed))
     priced = None if prices is None else load_prices(prices)
     with (
         progress_bars() as progress,
@@ -100,39 +195,56 @@ def run_of(
         yield run
 
 
-def loaded(store: Store, policy: Policy, run: Run) -> LoadedPolicy:
-    """Return a policy that answers within the run's budget."""
-    return load_policy(policy, store.artifacts, wrap=run.wrap)
-
-
-def served_or_error(store: Store) -> Policy:
-    """Return the policy that is served, or say how to get one."""
-    served = active_policy(store)
-    if served is None:
-        raise NotFound(
-            f"Project {store.project!r} serves no policy yet",
-            "Name one; `backtalk policy add FILE` adds one, `backtalk promote NAME` serves it",
-        )
-    return served
-
-
-def prompts_of(
-    store: Store, *, split: str, file: Path | None, limit: int | None, seed: int
-) -> list[Prompt]:
-    """Return the distinct prompts to evaluate on, in a fixed order.
+def load(store: Store, policy: Policy, run: Run) -> LoadedPolicy:
+    """Return a policy that generates within the run's budget.
 
     Parameters
     ----------
     store : Store
-        Whose prompts, where there is no file.
-    split : str
-        Which of the prompts.
+        Store that holds the policy's artifacts.
+    policy : Policy
+        Policy to load.
+    run : Run
+        Run that caches and limits its calls.
+    """
+    return load_policy(policy, store.artifacts, wrap=run.wrap)
+
+
+def active_or_error(store: Store) -> Policy:
+    """Return the active policy of the project.
+
+    Raises
+    ------
+    NotFound
+        If no policy was promoted yet.
+    """
+    policy = active_policy(store)
+    if policy is None:
+        raise NotFound(
+            f"Project {store.project!r} has no active policy",
+            "Name a policy; `backtalk policy add FILE` adds one, `backtalk promote NAME` makes it "
+            "the active one",
+        )
+    return policy
+
+
+def read_prompts(
+    store: Store, *, split: str, file: Path | None, limit: int | None, seed: int
+) -> list[Prompt]:
+    """Return distinct prompts to evaluate on, in a fixed order.
+
+    Parameters
+    ----------
+    store : Store
+        Source of prompts if no file is given.
+    split : {"train", "held-out", "all"}
+        Split of the prompts.
     file : Path or None
-        Prompts of the user's own.
+        JSON Lines file of prompts.
     limit : int or None
-        At most so many, drawn by the seed.
+        Maximum number of prompts, sampled with the seed.
     seed : int
-        Of the draw.
+        Random seed of the sample.
 
     Raises
     ------
@@ -144,7 +256,7 @@ def prompts_of(
     from backtalk.learn import in_split
 
     source = (
-        _read_prompts(file)
+        _prompts_in(file)
         if file is not None
         else (case.interaction.prompt for case in store.cases())
     )
@@ -152,14 +264,14 @@ def prompts_of(
     for prompt in source:
         if in_split(prompt, split):  # type: ignore[arg-type]
             distinct.setdefault(prompt_key(prompt), prompt)
-    results = list(distinct.values())
-    if limit is None or limit >= len(results):
-        return results
-    drawn = np.random.default_rng(seed).choice(len(results), limit, replace=False)
-    return [results[i] for i in sorted(drawn.tolist())]
+    prompts = list(distinct.values())
+    if limit is None or limit >= len(prompts):
+        return prompts
+    sample = np.random.default_rng(seed).choice(len(prompts), limit, replace=False)
+    return [prompts[i] for i in sorted(sample.tolist())]
 
 
-def _read_prompts(file: Path) -> Iterator[Prompt]:
+def _prompts_in(file: Path) -> Iterator[Prompt]:
     from pydantic import TypeAdapter, ValidationError
     from pydantic_core import from_json
 

@@ -1,22 +1,22 @@
-"""What the exit codes mean."""
+"""Exit codes of commands."""
 
 from enum import IntEnum
 
 
 class ExitCode(IntEnum):
-    """The exit code of a command."""
+    """Exit code of a command."""
 
     DONE = 0
     ERROR = 1
-    """Something that the user can mend; the message says how."""
+    """An error; the message says how to mend it."""
     USAGE = 2
-    """The command was called wrongly."""
+    """Wrong usage of the command line."""
     BAD_ROWS = 3
-    """More rows of an import were bad than allowed. The good ones are in."""
+    """An import rejected more rows than allowed. The others are imported."""
     REFUSED = 4
     """The gate refused a promotion."""
     BUDGET = 5
-    """The budget was spent. Called again with more, the command goes on where it ended."""
+    """The budget was exceeded. With a larger one, the same command resumes."""
     BUG = 70
-    """An error of Backtalk's own."""
+    """A bug in Backtalk."""
     INTERRUPTED = 130

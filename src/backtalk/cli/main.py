@@ -1,4 +1,4 @@
-"""The command line as a whole: its commands, and what becomes of errors."""
+"""Entry point of the command line: runs a command and reports its errors."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ from collections.abc import Sequence
 
 import typer
 
+from backtalk.cli.aliases import current_spelling
 from backtalk.cli.commands import register
 from backtalk.cli.exit_codes import ExitCode
-from backtalk.cli.output import notes
+from backtalk.cli.output import note, notes
 
 app = typer.Typer(
     name="backtalk",
-    help="Learn from what people and tools say about a language model's answers.",
+    help="Learn from feedback on the answers of a language model.",
     no_args_is_help=True,
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
@@ -24,8 +25,8 @@ app = typer.Typer(
 )
 
 
-def _show_version(asked: bool) -> None:
-    if asked:
+def _show_version(value: bool) -> None:
+    if value:
         from importlib.metadata import version
 
         typer.echo(f"backtalk {version('backtalk')}")
@@ -33,8 +34,8 @@ def _show_version(asked: bool) -> None:
 
 
 @app.callback(
-    epilog="Exit codes: 0 done, 1 an error that the message says how to mend, 2 wrong usage, "
-    "3 an import had bad rows, 4 the gate refused, 5 the budget was spent, 70 a bug."
+    epilog="Exit codes: 0 success, 1 error, 2 wrong usage, 3 import with rejected rows, "
+    "4 promotion refused by the gate, 5 budget exceeded, 70 bug."
 )
 def options(
     *,
@@ -43,8 +44,8 @@ def options(
         False, "--version", help="Print the version.", callback=_show_version, is_eager=True
     ),
 ) -> None:
-    """Learn from what people and tools say about a language model's answers."""
-    # `main` has taken `--debug` off, which may stand anywhere; the callback answers `--version`.
+    """Learn from feedback on the answers of a language model."""
+    # `main` handles `--debug`, which may stand anywhere, and the callback `--version`.
     del debug, version
 
 
@@ -53,14 +54,17 @@ register(app)
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command and return its exit code; see :class:`~backtalk.cli.exit_codes.ExitCode`."""
-    given = list(sys.argv[1:] if arguments is None else arguments)
-    debug = "--debug" in given or bool(os.environ.get("BACKTALK_DEBUG"))
+    command_line = list(sys.argv[1:] if arguments is None else arguments)
+    debug = "--debug" in command_line or bool(os.environ.get("BACKTALK_DEBUG"))
+    command_line, notice = current_spelling([one for one in command_line if one != "--debug"])
+    if notice is not None:
+        note(notice)
     logging.basicConfig(format="%(message)s", level=logging.WARNING, force=True)
     try:
-        app([item for item in given if item != "--debug"], prog_name="backtalk")
+        app(command_line, prog_name="backtalk")
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else ExitCode.DONE
-    except Exception as error:  # noqa: BLE001 - the last place where an error can be told
+    except Exception as error:  # noqa: BLE001 - the last place to report an error
         return _failed(error, debug=debug)
     return ExitCode.DONE
 
@@ -75,7 +79,7 @@ def _failed(error: Exception, *, debug: bool) -> int:
     if not isinstance(error, BacktalkError):
         _say_error(
             f"{type(error).__name__}: {error}",
-            "This is a bug. With --debug it shows where; please report it",
+            "This is a bug: please report it, with the traceback that --debug shows",
         )
         return ExitCode.BUG
     _say_error(error.what, error.mend)

@@ -1,4 +1,4 @@
-"""The options that several commands share."""
+"""Options shared by several commands."""
 
 from __future__ import annotations
 
@@ -13,61 +13,91 @@ StoreOption = Annotated[
         "--store",
         "-s",
         envvar="BACKTALK_STORE",
-        help="A SQLite file, or a URL such as postgresql://USER@HOST/NAME.",
+        help="SQLite file, or a URL such as postgresql://USER@HOST/NAME.",
     ),
 ]
 ProjectOption = Annotated[
-    str,
-    typer.Option("--project", "-p", envvar="BACKTALK_PROJECT", help="The name space to work in."),
+    str, typer.Option("--project", "-p", envvar="BACKTALK_PROJECT", help="Project in the store.")
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
-SeedOption = Annotated[int, typer.Option(help="Decides everything that is drawn at random.")]
-WhoOption = Annotated[
-    str, typer.Option(envvar="BACKTALK_WHO", help="Who decides; by default the user's name.")
+SeedOption = Annotated[int, typer.Option(help="Random seed.")]
+ActorOption = Annotated[
+    str,
+    typer.Option(
+        "--actor",
+        envvar=["BACKTALK_ACTOR", "BACKTALK_WHO"],
+        help="Name to record as the author of the change. Default: your user name.",
+    ),
 ]
 KindsOption = Annotated[
     list[str] | None,
-    typer.Option("--kind", "-k", help="Only feedback of this kind; may be given several times."),
+    typer.Option("--kind", "-k", help="Use only feedback of this kind. Repeatable."),
 ]
 OptionsOption = Annotated[
     list[str] | None,
-    typer.Option("--option", "-o", help="NAME=VALUE; may be given several times."),
+    typer.Option("--option", "-o", metavar="NAME=VALUE", help="Set an option. Repeatable."),
+]
+MethodOptionsOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--option",
+        "-o",
+        metavar="NAME=VALUE",
+        help="Set an option of the method; `backtalk methods NAME` lists them. Repeatable.",
+    ),
+]
+PolicyOption = Annotated[
+    str | None,
+    typer.Option(help="Policy to improve, by name or id. Default: the active policy."),
+]
+PolicyNameOption = Annotated[str | None, typer.Option(help="Name for the new policy.")]
+TrainSplitOption = Annotated[
+    Literal["train", "all"],
+    typer.Option(help="Prompts to learn from; `all` includes those held out for evaluation."),
+]
+BaselineOption = Annotated[
+    str | None,
+    typer.Option(help="Baseline policy, by name or id. Default: the active policy."),
 ]
 JudgeOption = Annotated[
     str,
     typer.Option(
-        help="Who judges: `recorded` for the feedback in the store on these very answers, "
-        "`reward:ID` for a learned reward, or the name of a registered reward."
+        help="Judge of the answers: `recorded` for stored feedback on these very answers, "
+        "`reward:ID` for a learned reward, or a registered reward (`backtalk reward list`)."
     ),
 ]
 GuardOption = Annotated[
     list[str] | None,
-    typer.Option("--guard", help="A judge by whom it must not get worse; several may be given."),
+    typer.Option(
+        "--guard", help="Guardrail judge: the candidate must not score worse on it. Repeatable."
+    ),
 ]
 SplitOption = Annotated[
     Literal["train", "held-out", "all"],
-    typer.Option(help="Which prompts. A fifth of all is held out from learning."),
+    typer.Option(help="Prompts to use. One fifth is held out from learning."),
 ]
 LimitOption = Annotated[
-    int | None, typer.Option(min=1, help="At most so many prompts, drawn by the seed.")
+    int | None, typer.Option(min=1, help="Maximum number of prompts, sampled with the seed.")
 ]
 PromptsOption = Annotated[
     Path | None,
-    typer.Option(
-        help="A file of prompts to use instead of the store's: JSON lines with a field `prompt`."
-    ),
+    typer.Option(help="JSON Lines file of prompts (field `prompt`) to use instead of the store's."),
 ]
-CallsOption = Annotated[int | None, typer.Option(min=0, help="Budget: the most model calls.")]
-TokensOption = Annotated[int | None, typer.Option(min=0, help="Budget: the most tokens.")]
+CallsOption = Annotated[
+    int | None, typer.Option(min=0, help="Budget: maximum number of model calls.")
+]
+TokensOption = Annotated[int | None, typer.Option(min=0, help="Budget: maximum number of tokens.")]
 MoneyOption = Annotated[
-    float | None, typer.Option(min=0, help="Budget: the most money, by --prices.")
+    float | None, typer.Option(min=0, help="Budget: maximum cost; needs --prices.")
 ]
 SecondsOption = Annotated[
-    float | None, typer.Option(min=0, help="Budget: the most seconds of generating.")
+    float | None, typer.Option(min=0, help="Budget: maximum seconds of generation.")
 ]
 PricesOption = Annotated[
     Path | None,
-    typer.Option(help="YAML: {model: {prompt: 0.15, completion: 0.60}}, by a million tokens."),
+    typer.Option(
+        help="YAML file of prices per million tokens: {model: {prompt: 0.15, completion: 0.60}}."
+    ),
 ]
 
 STORE = "backtalk.db"

@@ -1,4 +1,4 @@
-"""What commands print: results to standard output, all else to standard error."""
+"""Output of commands: results to standard output, everything else to standard error."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from backtalk.stats.estimate import Estimate
 
 _PIPED_WIDTH = 240
-"""Tables that go to a file or another program are not folded."""
+"""Width in characters of tables that do not go to a terminal, which are not wrapped."""
 
 results = Console(
     highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else _PIPED_WIDTH
@@ -35,7 +35,7 @@ notes = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
 def say(text: str = "") -> None:
-    """Print a line of the result as it is."""
+    """Print a line of the result."""
     results.print(escape(text))
 
 
@@ -47,7 +47,17 @@ def say_json(data: Any) -> None:
 def say_table(
     header: Sequence[str], rows: Iterable[Sequence[str]], *, numbers: Sequence[int] = ()
 ) -> None:
-    """Print a table; the columns of ``numbers`` are set to the right."""
+    """Print a table.
+
+    Parameters
+    ----------
+    header : sequence of str
+        Titles of the columns.
+    rows : iterable of sequence of str
+        Cells of each row.
+    numbers : sequence of int, default ()
+        Indices of the columns to align right.
+    """
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 3, 0, 0))
     for index, name in enumerate(header):
         table.add_column(name, justify="right" if index in numbers else "left", overflow="fold")
@@ -57,17 +67,17 @@ def say_table(
 
 
 def note(text: str) -> None:
-    """Tell the user something that is not part of the result."""
+    """Print a remark to standard error."""
     notes.print(escape(text), style="dim")
 
 
 def percent(estimate: Estimate) -> str:
-    """Return an estimate with its interval in hundredths."""
+    """Return an estimate with its interval, in percent."""
     return f"{100 * estimate.value:.1f} % [{100 * estimate.low:.1f}, {100 * estimate.high:.1f}]"
 
 
 def number(estimate: Estimate | None, *, signed: bool = False) -> str:
-    """Return an estimate with its interval, empty where there is none."""
+    """Return an estimate with its interval; the empty string for ``None``."""
     if estimate is None:
         return ""
     sign = "+" if signed else ""
@@ -76,10 +86,12 @@ def number(estimate: Estimate | None, *, signed: bool = False) -> str:
 
 @contextmanager
 def progress_bars() -> Iterator[run.Progress]:
-    """Show a bar for each task while the block runs, on a terminal only.
+    """Show a progress bar for each task while the block runs, on a terminal only.
 
-    The block calls what it is given with a task's name, how much is done, how much there is, and
-    what was last measured.
+    Yields
+    ------
+    Progress
+        Function of the task's name, the number of steps done, their total, and a note.
     """
     bars = Progress(
         TextColumn("{task.description}"),

@@ -1,4 +1,4 @@
-"""The commands, one file each."""
+"""Commands, one module each, in the help panels in which they are listed."""
 
 from __future__ import annotations
 
@@ -6,37 +6,30 @@ from importlib import import_module
 
 import typer
 
-MODULES = (
-    "import_",
-    "status",
-    "methods",
-    "preflight",
-    "learn",
-    "jobs",
-    "crossval",
-    "evaluate",
-    "compare",
-    "leaderboard",
-    "promote",
-    "rollback",
-    "experiment",
-    "estimate",
-    "report",
-    "respond",
-    "policy",
-    "export",
-    "delete",
-    "purge",
-    "schema",
-    "serve",
-    "keys",
-    "inbox",
-    "simulate",
-    "demo",
-)
+PANELS = {
+    "Learn": (
+        "import_",
+        "methods",
+        "preflight",
+        "learn",
+        "learn_online",
+        "watch",
+        "evaluate",
+        "compare",
+        "promote",
+        "rollback",
+        "serve",
+        "ask",
+    ),
+    "Manage": ("policy", "evaluation", "experiment", "task", "job", "key", "reward"),
+    "Data": ("status", "leaderboard", "export", "delete", "purge", "schema"),
+    "Sandbox": ("simulate", "demo"),
+}
+"""Modules of the commands in each help panel, in the order of the help."""
 
 
 def register(app: typer.Typer) -> None:
-    """Add all commands to the app, in the order in which the help lists them."""
-    for name in MODULES:
-        import_module(f"{__name__}.{name}").add_to(app)
+    """Add all commands to the app."""
+    for panel, modules in PANELS.items():
+        for name in modules:
+            import_module(f"{__name__}.{name}").add_to(app, panel)

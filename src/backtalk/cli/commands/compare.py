@@ -1,4 +1,4 @@
-"""``backtalk compare``: the best of several policies, without fooling oneself."""
+"""``backtalk compare``: choose the best of several policies, without selection bias."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import typer
 from backtalk.cli.options import (
     PROJECT,
     STORE,
+    BaselineOption,
     CallsOption,
     GuardOption,
     JsonOption,
@@ -30,19 +31,17 @@ if TYPE_CHECKING:
     from backtalk.stats import Selection
 
 
-def add_to(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command("compare")(compare)
+def add_to(app: typer.Typer, panel: str) -> None:
+    """Add the command to a help panel."""
+    app.command("compare", rich_help_panel=panel)(compare)
 
 
 def compare(
     candidates: Annotated[
-        list[str], typer.Argument(help="Policies, by name or id.", metavar="CANDIDATE...")
+        list[str], typer.Argument(help="Candidate policies, by name or id.", metavar="CANDIDATE...")
     ],
     *,
-    against: Annotated[
-        str | None, typer.Option(help="The baseline; what is served, if left out.")
-    ] = None,
+    against: BaselineOption = None,
     judge: JudgeOption = "recorded",
     guard: GuardOption = None,
     split: SplitOption = "held-out",
@@ -60,8 +59,8 @@ def compare(
 ) -> None:
     """Choose the best of several policies on half of the prompts, evaluate it on the other half.
 
-    The best of many looks better than it is where it was chosen. How much, is printed; what
-    counts is the evaluation on prompts that the choice never saw.
+    On the prompts it was chosen on, the winner looks better than it is. The command prints this
+    selection bias; the evaluation is on the prompts that were not used for the choice.
 
     Examples
     --------
@@ -70,27 +69,36 @@ def compare(
     import asyncio
 
     from backtalk.cli.commands.evaluate import show
-    from backtalk.cli.context import budget_of, loaded, opened, prompts_of, run_of, served_or_error
+    from backtalk.cli.context import (
+        active_or_error,
+        load,
+        make_budget,
+        open_run,
+        opened,
+        read_prompts,
+    )
     from backtalk.cli.output import say_json
     from backtalk.evaluate.evaluate import choose_best
-    from backtalk.evaluate.examples import examples
+    from backtalk.evaluate.examples import select_examples
     from backtalk.evaluate.judges import get_judge
     from backtalk.evaluate.storage import save_evaluation
     from backtalk.policy import read_policy
-    from backtalk.reports import save_exhibits
+    from backtalk.reports import save_examples
 
-    budget = budget_of(calls=max_calls, tokens=max_tokens, money=max_money, seconds=max_seconds)
+    budget = make_budget(
+        calls=max_calls, tokens=max_tokens, money=max_money, seconds=max_seconds, prices=prices
+    )
     with opened(store, project) as db:
         policies = [read_policy(db, name) for name in candidates]
-        old = served_or_error(db) if against is None else read_policy(db, against)
-        asked = prompts_of(db, split=split, file=prompts, limit=limit, seed=seed)
+        old = active_or_error(db) if against is None else read_policy(db, against)
+        questions = read_prompts(db, split=split, file=prompts, limit=limit, seed=seed)
         about = (*(policy.id for policy in policies), old.id, judge)
-        with run_of(db, *about, seed=seed, budget=budget, prices=prices) as run:
+        with open_run(db, *about, seed=seed, budget=budget, prices=prices) as run:
             result, selection, trial = asyncio.run(
                 choose_best(
-                    [loaded(db, policy, run) for policy in policies],
-                    loaded(db, old, run),
-                    asked,
+                    [load(db, policy, run) for policy in policies],
+                    load(db, old, run),
+                    questions,
                     get_judge(judge, db),
                     run=run,
                     split=split,
@@ -98,7 +106,7 @@ def compare(
                 )
             )
         save_evaluation(db, result)
-        save_exhibits(db, result, examples(trial, place=1 + selection.winner))
+        save_examples(db, result, select_examples(trial, place=1 + selection.winner))
     if json:
         say_json({"evaluation": result.to_dict(), "selection": selection.to_dict()})
         return
@@ -110,7 +118,7 @@ def _show_choice(policies: list[Policy], selection: Selection) -> None:
     from backtalk.cli.output import number, say, say_table
 
     say_table(
-        ("candidate", "mean value where the choice was made", ""),
+        ("candidate", "mean value on the prompts of the choice", ""),
         [
             (policy.label, f"{mean:.3f}", "chosen" if index == selection.winner else "")
             for index, (policy, mean) in enumerate(zip(policies, selection.means, strict=True))
@@ -118,8 +126,8 @@ def _show_choice(policies: list[Policy], selection: Selection) -> None:
         numbers=(1,),
     )
     say(
-        f"The choice flatters the winner by about {selection.optimism:.3f}: it looks like "
-        f"{number(selection.apparent)} there, and on unseen prompts it is "
-        f"{number(selection.unseen)}."
+        f"Selection bias of about {selection.optimism:.3f}: the winner scores "
+        f"{number(selection.apparent)} on the prompts of the choice and "
+        f"{number(selection.unseen)} on the others."
     )
     say()

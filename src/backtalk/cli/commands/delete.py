@@ -1,4 +1,4 @@
-"""``backtalk delete`` and ``backtalk restore``: hide records, and show them again."""
+"""``backtalk delete`` and ``backtalk restore``: soft-delete records and restore them."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ import typer
 
 from backtalk.cli.options import PROJECT, STORE, ProjectOption, StoreOption
 
-RecordArgument = Annotated[str, typer.Argument(help="The id of an interaction or of feedback.")]
+RecordArgument = Annotated[str, typer.Argument(help="Interaction or feedback, by id.")]
 
 
-def add_to(app: typer.Typer) -> None:
-    """Add the commands."""
-    app.command("delete")(delete)
-    app.command("restore")(restore)
+def add_to(app: typer.Typer, panel: str) -> None:
+    """Add the command to a help panel."""
+    app.command("delete", rich_help_panel=panel)(delete)
+    app.command("restore", rich_help_panel=panel)(restore)
 
 
 def delete(
     record: RecordArgument, *, store: StoreOption = STORE, project: ProjectOption = PROJECT
 ) -> None:
-    """Hide an interaction with its feedback, or one piece of feedback.
+    """Soft-delete an interaction with its feedback, or one feedback item.
 
     Examples
     --------
@@ -31,13 +31,13 @@ def delete(
 
     with opened(store, project) as db:
         db.delete(record)
-    say(f"{record} is hidden; `backtalk restore {record}` undoes that.")
+    say(f"Deleted {record}; `backtalk restore {record}` restores it.")
 
 
 def restore(
     record: RecordArgument, *, store: StoreOption = STORE, project: ProjectOption = PROJECT
 ) -> None:
-    """Show again what was hidden.
+    """Restore a deleted record.
 
     Examples
     --------
@@ -48,4 +48,4 @@ def restore(
 
     with opened(store, project) as db:
         db.restore(record)
-    say(f"{record} is back.")
+    say(f"Restored {record}.")

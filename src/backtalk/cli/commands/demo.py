@@ -1,4 +1,4 @@
-"""``backtalk demo``: the whole loop in a simulated world."""
+"""``backtalk demo``: run the whole loop in a simulated world."""
 
 from __future__ import annotations
 
@@ -10,40 +10,38 @@ import typer
 from backtalk.cli.options import JsonOption, SeedOption
 
 
-def add_to(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command("demo")(demo_command)
+def add_to(app: typer.Typer, panel: str) -> None:
+    """Add the command to a help panel."""
+    app.command("demo", rich_help_panel=panel)(demo_command)
 
 
 def demo_command(
     *,
     folder: Annotated[
-        Path, typer.Option(help="Where the store and the report go; made anew.")
+        Path, typer.Option(help="Folder for the store and the report; replaced if it exists.")
     ] = Path("demo"),
     browser: Annotated[
-        bool, typer.Option("--browser/--no-browser", help="Open the report when it is done.")
+        bool, typer.Option("--browser/--no-browser", help="Open the report in a browser.")
     ] = True,
     model: Annotated[
         Literal["small", "writer"],
         typer.Option(
-            help="What drafts: a small language model, or a grammar that is quick and needs no "
+            help="Model that answers: a small language model, or a fast grammar that does not need "
             "backtalk\\[train]."
         ),
     ] = "small",
     requests: Annotated[
         int,
-        typer.Option(
-            min=100, help="How many requests users make: fewer are quicker, and prove less."
-        ),
+        typer.Option(min=100, help="Number of requests. Fewer are faster and prove less."),
     ] = 1_500,
     seed: SeedOption = 0,
     json: JsonOption = False,
 ) -> None:
     """Run the whole loop in the mail world, and open a report.
 
-    A small language model drafts mails, and simulated people react in every way there is. A reward
-    is learned from it, a policy that chooses by the reward is evaluated on requests that nobody has
-    seen, and the better one is promoted; one that learned from the wrong people is refused.
+    A small language model drafts mails, and simulated annotators give every kind of feedback. A
+    reward is learned from it; a best-of-n policy is evaluated on held-out requests and promoted.
+    Another one, learned from annotators who prefer length to quality, is refused by the gate.
 
     Examples
     --------
@@ -66,11 +64,11 @@ def demo_command(
         say(f"Report: {outcome.page}")
         say(f"Look around: backtalk status --store {outcome.store}")
     if browser and notes_is_terminal() and not webbrowser.open(outcome.page.resolve().as_uri()):
-        note("No browser was found; open the report yourself.")
+        note("No browser found; open the report yourself.")
 
 
 def notes_is_terminal() -> bool:
-    """Return whether somebody is looking."""
+    """Return true if notes go to a terminal."""
     from backtalk.cli.output import notes
 
     return notes.is_terminal

@@ -1,4 +1,4 @@
-"""``backtalk evaluate``: is a policy better than another."""
+"""``backtalk evaluate``: compare a policy with a baseline."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import typer
 from backtalk.cli.options import (
     PROJECT,
     STORE,
+    BaselineOption,
     CallsOption,
     GuardOption,
     JsonOption,
@@ -32,24 +33,22 @@ if TYPE_CHECKING:
     from backtalk.store import Store
 
 
-def add_to(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command("evaluate")(evaluate_command)
+def add_to(app: typer.Typer, panel: str) -> None:
+    """Add the command to a help panel."""
+    app.command("evaluate", rich_help_panel=panel)(evaluate_command)
 
 
 def evaluate_command(
-    candidate: Annotated[str, typer.Argument(help="A policy, by name or id.")],
+    candidate: Annotated[str, typer.Argument(help="Candidate policy, by name or id.")],
     *,
-    against: Annotated[
-        str | None, typer.Option(help="The baseline; what is served, if left out.")
-    ] = None,
+    against: BaselineOption = None,
     judge: JudgeOption = "recorded",
     guard: GuardOption = None,
     split: SplitOption = "held-out",
     prompts: PromptsOption = None,
     limit: LimitOption = None,
     report: Annotated[
-        Path | None, typer.Option(help="Write a report to this HTML file.", metavar="FILE")
+        Path | None, typer.Option(help="HTML file to write a report to.", metavar="FILE")
     ] = None,
     seed: SeedOption = 0,
     max_calls: CallsOption = None,
@@ -61,7 +60,7 @@ def evaluate_command(
     project: ProjectOption = PROJECT,
     json: JsonOption = False,
 ) -> None:
-    """Let a policy and a baseline answer held-out prompts, and have a judge compare the answers.
+    """Compare a policy with a baseline: both answer held-out prompts, and a judge scores them.
 
     Examples
     --------
@@ -70,26 +69,35 @@ def evaluate_command(
     """
     import asyncio
 
-    from backtalk.cli.context import budget_of, loaded, opened, prompts_of, run_of, served_or_error
+    from backtalk.cli.context import (
+        active_or_error,
+        load,
+        make_budget,
+        open_run,
+        opened,
+        read_prompts,
+    )
     from backtalk.cli.output import say_json
     from backtalk.evaluate.evaluate import evaluate
-    from backtalk.evaluate.examples import examples
+    from backtalk.evaluate.examples import select_examples
     from backtalk.evaluate.judges import get_judge
     from backtalk.evaluate.storage import save_evaluation
     from backtalk.policy import read_policy
-    from backtalk.reports import evaluation_report, read_training, save_exhibits
+    from backtalk.reports import evaluation_report, read_training, save_examples
 
-    budget = budget_of(calls=max_calls, tokens=max_tokens, money=max_money, seconds=max_seconds)
+    budget = make_budget(
+        calls=max_calls, tokens=max_tokens, money=max_money, seconds=max_seconds, prices=prices
+    )
     with opened(store, project) as db:
         new = read_policy(db, candidate)
-        old = served_or_error(db) if against is None else read_policy(db, against)
-        asked = prompts_of(db, split=split, file=prompts, limit=limit, seed=seed)
-        with run_of(db, new.id, old.id, judge, seed=seed, budget=budget, prices=prices) as run:
+        old = active_or_error(db) if against is None else read_policy(db, against)
+        questions = read_prompts(db, split=split, file=prompts, limit=limit, seed=seed)
+        with open_run(db, new.id, old.id, judge, seed=seed, budget=budget, prices=prices) as run:
             result, trial = asyncio.run(
                 evaluate(
-                    loaded(db, new, run),
-                    loaded(db, old, run),
-                    asked,
+                    load(db, new, run),
+                    load(db, old, run),
+                    questions,
                     get_judge(judge, db),
                     run=run,
                     split=split,
@@ -97,8 +105,8 @@ def evaluate_command(
                 )
             )
         save_evaluation(db, result)
-        shown = examples(trial)
-        save_exhibits(db, result, shown)
+        shown = select_examples(trial)
+        save_examples(db, result, shown)
         training = read_training(db, new)
     if report is not None:
         page = evaluation_report(result, new, old, examples=shown, training=training)
@@ -109,12 +117,20 @@ def evaluate_command(
         show(result, new, old)
 
 
-def show(found: Evaluation, candidate: Policy, baseline: Policy) -> None:
-    """Print an evaluation."""
+def show(result: Evaluation, candidate: Policy, baseline: Policy) -> None:
+    """Print an evaluation.
+
+    Parameters
+    ----------
+    result : Evaluation
+        Evaluation to print.
+    candidate, baseline : Policy
+        Policies that it compares.
+    """
     from backtalk.cli.output import note, number, percent, say, say_table
     from backtalk.evaluate.result import headline
 
-    say(f"{candidate.label} against {baseline.label}. {headline(found)}.")
+    say(f"{candidate.label} against {baseline.label}. {headline(result)}.")
     say_table(
         ("", "candidate", "baseline", "difference"),
         [
@@ -124,26 +140,26 @@ def show(found: Evaluation, candidate: Policy, baseline: Policy) -> None:
                 number(measure.baseline),
                 number(measure.difference, signed=True),
             )
-            for measure in (found.value, *found.guards)
+            for measure in (result.value, *result.guards)
         ],
         numbers=(1, 2, 3),
     )
     say(
-        f"If the longer answer won, it would win {percent(found.longer_wins)}; "
-        f"its answers are {found.length_ratio:.2f} times as long."
+        f"Win rate if the longer answer always won: {percent(result.longer_wins)}; "
+        f"length ratio of the answers: {result.length_ratio:.2f}."
     )
-    if found.choices:
+    if result.choices:
         say_table(
-            ("choosing among its samples", "value", "its own choice's lead"),
+            ("choice among its samples", "value", "lead of its own choice"),
             [
                 (choice.rule, number(choice.value), number(choice.difference, signed=True))
-                for choice in found.choices
+                for choice in result.choices
             ],
             numbers=(1, 2),
         )
-    if not found.complete:
-        note("The budget ended before all prompts were answered; with more, this goes on.")
-    note(f"Evaluation {found.id[:8]}. Next: backtalk promote {candidate.label}")
+    if not result.complete:
+        note("The budget was exceeded before all prompts were answered; raise it to continue.")
+    note(f"Evaluation {result.id[:8]}. Next: backtalk promote {candidate.label}")
 
 
 def policies_of(store: Store, evaluation: Evaluation) -> tuple[Policy, Policy]:

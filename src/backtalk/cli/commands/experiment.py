@@ -1,4 +1,4 @@
-"""``backtalk experiment``: policies that prove themselves in traffic."""
+"""``backtalk experiment``: A/B tests, bandits and duels between policies in live traffic."""
 
 from __future__ import annotations
 
@@ -6,79 +6,88 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from backtalk.cli.options import PROJECT, STORE, JsonOption, ProjectOption, StoreOption, WhoOption
+from backtalk.cli.options import PROJECT, STORE, ActorOption, JsonOption, ProjectOption, StoreOption
 
 if TYPE_CHECKING:
-    from backtalk.experiments import ArmSummary, Event, Summary
+    from backtalk.experiments import ArmSummary, ExperimentEvent, ExperimentSummary
     from backtalk.store import Store
 
-commands = typer.Typer(no_args_is_help=True, help="Let policies prove themselves in traffic.")
+commands = typer.Typer(no_args_is_help=True, help="Experiments with policies in live traffic.")
 
-NameArgument = Annotated[str, typer.Argument(help="The experiment.")]
-ArmOption = Annotated[str | None, typer.Option(help="A candidate, by name or id.")]
+NameArgument = Annotated[str, typer.Argument(help="Experiment, by name.")]
+ArmOption = Annotated[str | None, typer.Option(help="Candidate policy, by name or id.")]
 
 
-def add_to(app: typer.Typer) -> None:
-    """Add the group of commands."""
-    app.add_typer(commands, name="experiment")
+def add_to(app: typer.Typer, panel: str) -> None:
+    """Add the group of commands to a help panel."""
+    app.add_typer(commands, name="experiment", rich_help_panel=panel)
 
 
 @commands.command("start")
 def start_command(
-    name: Annotated[str, typer.Argument(help="What to call it.")],
+    name: Annotated[str, typer.Argument(help="Name for the experiment.")],
     *,
     candidate: Annotated[
-        list[str], typer.Option(help="A policy, by name or id; several may be given.")
+        list[str], typer.Option(help="Candidate policy, by name or id. Repeatable.")
     ],
     allocation: Annotated[
         Literal["fixed", "thompson", "dueling"],
-        typer.Option(help="Fixed shares; more for what does better; or two answers to choose of."),
+        typer.Option(help="Fixed shares, Thompson sampling, or duels between two answers."),
     ] = "fixed",
     share: Annotated[
         list[float] | None,
-        typer.Option(help="Of each candidate, in their order; the control gets the rest."),
+        typer.Option(
+            help="Traffic share of each candidate, in order; the control gets the rest. Only for "
+            "fixed allocation."
+        ),
     ] = None,
     unit: Annotated[
         Literal["request", "session", "user"],
-        typer.Option(help="What keeps its arm, and counts once. For fixed shares."),
+        typer.Option(help="Unit of randomisation. Only for fixed allocation."),
     ] = "request",
     outcome: Annotated[
         str | None,
         typer.Option(
-            help="The feedback that decides: thumb, rating, outcome or preference, with an aspect "
-            "as in rating:tone. By default thumb, and preference for duels."
+            help="Feedback signal that decides: thumb, rating, outcome or preference, with an "
+            "aspect as in rating:tone. Default: thumb, or preference for duels."
         ),
     ] = None,
     guard: Annotated[
-        list[str] | None, typer.Option(help="Feedback that must not get worse, named likewise.")
+        list[str] | None,
+        typer.Option(help="Guardrail signal, which must not get worse. Repeatable."),
     ] = None,
     floor: Annotated[
-        float, typer.Option(min=0.001, max=0.5, help="The least share where shares adapt.")
+        float,
+        typer.Option(min=0.001, max=0.5, help="Minimum share of an arm, for adaptive allocation."),
     ] = 0.1,
     level: Annotated[
-        float, typer.Option(min=0.5, max=0.9999, help="How sure to be, at all times together.")
+        float,
+        typer.Option(
+            min=0.5, max=0.9999, help="Confidence level, valid at all times simultaneously."
+        ),
     ] = 0.95,
     margin: Annotated[
-        float, typer.Option(min=0, max=1, help="Stop what is worse by more than this.")
+        float,
+        typer.Option(min=0, max=1, help="Stop a candidate shown to be worse by more than this."),
     ] = 0.0,
     at_least: Annotated[
-        int, typer.Option(min=1, help="Decide nothing before so many judgements of an arm.")
+        int, typer.Option(min=1, help="Number of judgements of an arm before any decision.")
     ] = 50,
     horizon: Annotated[
-        int | None, typer.Option(min=1, help="End after so many judgements in all.")
+        int | None, typer.Option(min=1, help="End the experiment after this many judgements.")
     ] = None,
     promote: Annotated[
-        bool, typer.Option(help="Promote a candidate that is shown to be better, at once.")
+        bool, typer.Option(help="Promote a candidate as soon as it is shown to be better.")
     ] = True,
-    actor: WhoOption = "",
+    actor: ActorOption = "",
     store: StoreOption = STORE,
     project: ProjectOption = PROJECT,
     json: JsonOption = False,
 ) -> None:
-    """Start an experiment: candidates answer part of what the project is asked.
+    """Start an experiment: candidates answer part of the project's traffic.
 
-    The control is what the project serves. A gateway takes note within seconds, divides the
-    traffic, stops what is shown to be worse, and promotes what is shown to be better.
+    The control is the active policy. A running gateway notices within seconds, routes the
+    traffic, stops candidates shown to be worse, and promotes one shown to be better.
 
     Examples
     --------
@@ -87,17 +96,22 @@ def start_command(
     """
     from pydantic import ValidationError
 
-    from backtalk.cli.context import opened, served_or_error, user_name
+    from backtalk.cli.context import active_or_error, opened, refuse_options, user_name
     from backtalk.cli.output import say, say_json
     from backtalk.experiments import Experiment, start
     from backtalk.feedback.record import record_error
     from backtalk.policy import read_policy
 
+    if allocation != "fixed":
+        because = f"{allocation} allocation sets the shares itself, for each request"
+        refuse_options("share", "unit", because=because)
+    else:
+        refuse_options("floor", because="the shares of fixed allocation do not adapt")
     with opened(store, project) as db:
         candidates = [read_policy(db, one).id for one in candidate]
         fields: dict[str, Any] = {
             "name": name,
-            "control": served_or_error(db).id,
+            "control": active_or_error(db).id,
             "candidates": candidates,
             "allocation": allocation,
             "shares": [1 - sum(share), *share] if share else (),
@@ -121,14 +135,14 @@ def start_command(
     if json:
         say_json(experiment.to_dict())
     else:
-        say(f"{name} runs: {len(candidates)} against what project {project!r} serves")
+        say(f"{name} runs: {len(candidates)} candidates against the active policy of {project!r}")
 
 
 @commands.command("list")
 def list_command(
     *, store: StoreOption = STORE, project: ProjectOption = PROJECT, json: JsonOption = False
 ) -> None:
-    """List the experiments of a project, the oldest first.
+    """List the experiments of a project, oldest first.
 
     Examples
     --------
@@ -145,7 +159,7 @@ def list_command(
         say_json([{**one.to_dict(), "runs": one == now} for one in results])
         return
     say_table(
-        ("experiment", "arms", "allocation", "decided by", ""),
+        ("experiment", "arms", "allocation", "signal", ""),
         [
             (
                 one.name,
@@ -168,7 +182,7 @@ def show(
     project: ProjectOption = PROJECT,
     json: JsonOption = False,
 ) -> None:
-    """Show what an experiment has found. Look as often as you like: the intervals allow for it.
+    """Show the results of an experiment. Its intervals hold however often you look.
 
     Examples
     --------
@@ -186,12 +200,12 @@ def show(
 def check(
     name: NameArgument,
     *,
-    actor: WhoOption = "",
+    actor: ActorOption = "",
     store: StoreOption = STORE,
     project: ProjectOption = PROJECT,
     json: JsonOption = False,
 ) -> None:
-    """Do what the experiment's rule says now, as a gateway does by itself every few seconds.
+    """Apply the experiment's decision rule now, as a gateway does every few seconds.
 
     Examples
     --------
@@ -199,15 +213,15 @@ def check(
     """
     from backtalk.cli.context import opened, user_name
     from backtalk.cli.output import say, say_json
-    from backtalk.experiments import ExperimentReader, step
+    from backtalk.experiments import ExperimentReader, apply_rules
 
     with opened(store, project) as db:
-        done = step(db, ExperimentReader(db, name), actor=actor or user_name())
-        told = [_told(db, event) for event in done]
+        done = apply_rules(db, ExperimentReader(db, name), actor=actor or user_name())
+        lines = [_describe(db, event) for event in done]
     if json:
         say_json([event.what.to_dict() for event in done])
     else:
-        say("\n".join(told) if told else "Nothing is to be done.")
+        say("\n".join(lines) if lines else "Nothing to do.")
 
 
 @commands.command("stop")
@@ -215,12 +229,12 @@ def stop_command(
     name: NameArgument,
     *,
     arm: ArmOption = None,
-    actor: WhoOption = "",
+    actor: ActorOption = "",
     store: StoreOption = STORE,
     project: ProjectOption = PROJECT,
     json: JsonOption = False,
 ) -> None:
-    """End an experiment, or take a candidate out of it. What is served stays.
+    """End an experiment, or remove a candidate from it. The active policy stays.
 
     Examples
     --------
@@ -242,14 +256,14 @@ def promote_command(
     name: NameArgument,
     *,
     arm: ArmOption = None,
-    actor: WhoOption = "",
+    actor: ActorOption = "",
     store: StoreOption = STORE,
     project: ProjectOption = PROJECT,
     json: JsonOption = False,
 ) -> None:
-    """Serve a candidate from now on, if what the traffic showed passes the gate.
+    """Promote a candidate, if the evidence from traffic passes the gate.
 
-    A refusal says why, and exits with code 4. `backtalk rollback` undoes a promotion.
+    A refusal states its reasons and exits with code 4. `backtalk rollback` undoes a promotion.
 
     Examples
     --------
@@ -265,31 +279,31 @@ def promote_command(
         _say_event(db, event, json=json)
 
 
-def _say_event(store: Store, event: Event, *, json: bool) -> None:
+def _say_event(store: Store, event: ExperimentEvent, *, json: bool) -> None:
     from backtalk.cli.output import say, say_json
 
     if json:
         say_json(event.what.to_dict())
     else:
-        say(_told(store, event))
+        say(_describe(store, event))
 
 
-def _told(store: Store, event: Event) -> str:
+def _describe(store: Store, event: ExperimentEvent) -> str:
     """Return an event as a sentence."""
-    from backtalk.experiments import Ended, Promoted, Stopped
+    from backtalk.experiments import ArmPromoted, ArmStopped, ExperimentEnded
     from backtalk.policy import read_policy
 
     what = event.what
-    if isinstance(what, Stopped):
-        return f"{read_policy(store, what.arm).label} gets no traffic any more: {what.reason}."
-    if isinstance(what, Promoted):
-        return f"{read_policy(store, what.arm).label} is served from now on."
-    if isinstance(what, Ended):
+    if isinstance(what, ArmStopped):
+        return f"{read_policy(store, what.arm).label} no longer gets traffic: {what.reason}."
+    if isinstance(what, ArmPromoted):
+        return f"{read_policy(store, what.arm).label} is the active policy now."
+    if isinstance(what, ExperimentEnded):
         return f"{what.name} has ended: {what.reason}."
     return f"{event.name} runs."
 
 
-def _say_summary(store: Store, summary: Summary, events: list[Event], *, json: bool) -> None:
+def _say_summary(store: Store, summary: ExperimentSummary, events: list[ExperimentEvent], *, json: bool) -> None:
     from backtalk.cli.output import number, percent, say, say_json, say_table
     from backtalk.policy import read_policy
 
@@ -303,7 +317,7 @@ def _say_summary(store: Store, summary: Summary, events: list[Event], *, json: b
         f"judged by {experiment.outcome}"
     )
     say_table(
-        ("arm", "share", "answers", "judged", "mean", "minus control", ""),
+        ("arm", "share", "answers", "judged", "mean", "difference from control", ""),
         [
             (
                 read_policy(store, arm.policy).label,
@@ -312,7 +326,7 @@ def _say_summary(store: Store, summary: Summary, events: list[Event], *, json: b
                 f"{arm.outcome.judged:,}",
                 "" if arm.outcome.mean is None else percent(arm.outcome.mean),
                 number(arm.outcome.difference, signed=True),
-                _standing(arm),
+                _verdict(arm),
             )
             for arm in summary.arms
         ],
@@ -320,11 +334,11 @@ def _say_summary(store: Store, summary: Summary, events: list[Event], *, json: b
     )
     for arm in summary.candidates:
         for guard in arm.guards:
-            shown = number(guard.difference, signed=True) or "not judged yet"
+            shown = number(guard.difference, signed=True) or "no judgements yet"
             say(f"{read_policy(store, arm.policy).label}, {guard.signal}: {shown}")
     for event in events:
-        say(f"{event.time:%Y-%m-%d %H:%M} {event.actor}: {_told(store, event)}")
+        say(f"{event.time:%Y-%m-%d %H:%M} {event.actor}: {_describe(store, event)}")
 
 
-def _standing(arm: ArmSummary) -> str:
-    return arm.stopped or {"open": "not shown yet"}.get(arm.verdict, arm.verdict)
+def _verdict(arm: ArmSummary) -> str:
+    return arm.stopped or {"open": "undecided"}.get(arm.verdict, arm.verdict)

@@ -1,4 +1,4 @@
-"""``backtalk export``: feedback for other tools, or all of it."""
+"""``backtalk export``: write feedback for other tools, or a whole project."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ import typer
 from backtalk.cli.options import PROJECT, STORE, JsonOption, KindsOption, ProjectOption, StoreOption
 
 
-def add_to(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command("export")(export_command)
+def add_to(app: typer.Typer, panel: str) -> None:
+    """Add the command to a help panel."""
+    app.command("export", rich_help_panel=panel)(export_command)
 
 
 def export_command(
     path: Annotated[
         str,
         typer.Argument(
-            help="The file, JSON lines or Parquet by its ending; for archive, a folder."
+            help="File to write, JSON Lines or Parquet by its extension; for `archive`, a folder."
         ),
     ],
     *,
-    format: Annotated[  # noqa: A002 - as it is called everywhere
+    format: Annotated[  # noqa: A002 - the usual name
         str,
         typer.Option(
-            "--format", "-f", help="`backtalk`, `archive`, or another tool's; see docs/formats.md."
+            "--format", "-f", help="`backtalk`, `archive`, or the layout of another tool."
         ),
     ] = "backtalk",
     kind: KindsOption = None,
@@ -35,11 +35,10 @@ def export_command(
     project: ProjectOption = PROJECT,
     json: JsonOption = False,
 ) -> None:
-    """Export feedback, in the layout of another tool or with nothing left out.
+    """Export feedback in the layout of another tool, or the whole project.
 
-    Whatever kind of feedback there is, is seen as what the layout holds: rankings as pairs, edits
-    as demonstrations. `archive` writes everything to a folder: records, policies, evaluations,
-    history and artifacts.
+    Feedback is converted to what the layout holds: rankings to pairs, edits to demonstrations.
+    `archive` writes a folder with records, policies, evaluations, promotions and artifacts.
 
     Examples
     --------
@@ -47,13 +46,14 @@ def export_command(
     - `backtalk export tune.jsonl.gz -f openai-chat`
     - `backtalk export everything/ -f archive`
     """
-    from backtalk.cli.context import opened
+    from backtalk.cli.context import opened, refuse_options
     from backtalk.cli.output import note, say, say_json
     from backtalk.formats import export
     from backtalk.formats.archive import write_archive
 
     with opened(store, project) as db:
         if format == "archive":
+            refuse_options("kind", because="an archive holds all feedback")
             archived = write_archive(db, Path(path))
             counts = asdict(archived)
             text = ", ".join(f"{count:,} {name}" for name, count in counts.items())
@@ -63,7 +63,7 @@ def export_command(
             counts = asdict(done)
             text = f"{done.rows:,} rows"
             for reason, count in (done.reasons | done.dropped).items():
-                note(f"left out {count:,} times: {reason}")
+                note(f"Left out {count:,}: {reason}")
     if json:
         say_json(counts)
     elif path != "-":

@@ -1,4 +1,4 @@
-"""``backtalk import``: feedback from files."""
+"""``backtalk import``: read feedback from files into a store."""
 
 from __future__ import annotations
 
@@ -24,37 +24,39 @@ if TYPE_CHECKING:
     from backtalk.formats.ingest import Ingested
 
 
-def add_to(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command("import")(import_command)
+def add_to(app: typer.Typer, panel: str) -> None:
+    """Add the command to a help panel."""
+    app.command("import", rich_help_panel=panel)(import_command)
 
 
 def import_command(
     paths: Annotated[
         list[str],
-        typer.Argument(help="Files, folders, or - for standard input.", metavar="PATH..."),
+        typer.Argument(help="Files or folders; - reads standard input.", metavar="PATH..."),
     ],
     *,
     store: StoreOption = STORE,
     project: ProjectOption = PROJECT,
-    format: Annotated[  # noqa: A002 - as it is called everywhere
+    format: Annotated[  # noqa: A002 - the usual name
         str | None,
-        typer.Option("--format", "-f", help="The format's name; recognised, if left out."),
+        typer.Option(
+            "--format", "-f", help="Format of the files. Default: recognised from the first rows."
+        ),
     ] = None,
     mapping: Annotated[
-        Path | None, typer.Option(help="A YAML file that says what the columns mean.")
+        Path | None, typer.Option(help="YAML file that maps columns to fields.")
     ] = None,
     option: OptionsOption = None,
     allow_bad: Annotated[
-        int, typer.Option(min=0, help="Succeed with up to so many bad rows.", metavar="N")
+        int, typer.Option(min=0, help="Number of rejected rows to tolerate.", metavar="N")
     ] = 0,
     json: JsonOption = False,
 ) -> None:
     """Import feedback from files into a store.
 
-    JSON lines, JSON, CSV, TSV and Parquet, plain or packed with gzip or Zstandard. Rows that make
-    no sense are set aside beside the input, with line numbers and reasons; importing the same
-    thing again adds nothing.
+    Reads JSON Lines, JSON, CSV, TSV and Parquet, also compressed with gzip or Zstandard. Invalid
+    rows are written to a rejects file next to the input, with line numbers and reasons. Importing
+    the same file again adds nothing.
 
     Examples
     --------
@@ -62,18 +64,20 @@ def import_command(
     - `backtalk import answers.parquet -f alpaca-eval -o baseline=baseline.parquet`
     - `zcat thumbs.csv.gz | backtalk import - --mapping thumbs.yaml`
     """
-    from backtalk.cli.context import assignments, opened
+    from backtalk.cli.context import opened, read_assignments, refuse_options
     from backtalk.cli.output import note, progress_bars, say, say_json
     from backtalk.errors import BacktalkError
     from backtalk.formats.archive import read_archive
     from backtalk.formats.ingest import ingest
 
     if mapping is not None and format is not None:
-        raise BacktalkError("Both --format and --mapping were given", "A mapping is its own format")
+        raise BacktalkError("--format and --mapping exclude each other", "Give one of them")
+    if format == "archive":
+        refuse_options("option", "allow_bad", because="an archive has no rows to read or reject")
     chosen: str | RowMapping | None = _mapping(mapping) if mapping is not None else format
     results: dict[str, Any] = {}
     bad = 0
-    with opened(store, project, make=True) as db:
+    with opened(store, project, create=True) as db:
         for path in paths:
             if format == "archive":
                 archived = read_archive(db, Path(path))
@@ -86,7 +90,7 @@ def import_command(
                     db,
                     path,
                     format=chosen,
-                    options=assignments(option),
+                    options=read_assignments(option),
                     progress=partial(progress, f"importing {path}"),
                 )
             bad += done.rejected
@@ -94,7 +98,7 @@ def import_command(
             if not json:
                 say(f"{path}: {_summary(done)}")
             if done.rejected:
-                note(f"{done.rejected} bad rows are in {done.rejects}. {done.first_reason}")
+                note(f"{done.rejected} rejected rows are in {done.rejects}. {done.first_reason}")
     if json:
         say_json(results)
     if bad > allow_bad:
@@ -110,8 +114,8 @@ def _mapping(path: Path) -> RowMapping:
 def _summary(done: Ingested) -> str:
     added = done.added
     return (
-        f"{done.rows:,} rows: {added.interactions:,} interactions and {added.feedback:,} pieces of "
-        f"feedback added, {added.known:,} records known before, {done.rejected:,} rows bad"
+        f"{done.rows:,} rows: {added.interactions:,} interactions and {added.feedback:,} feedback "
+        f"items added, {added.known:,} records already stored, {done.rejected:,} rows rejected"
     )
 
 

@@ -1,4 +1,4 @@
-"""``backtalk leaderboard``: the models whose recorded answers were compared."""
+"""``backtalk leaderboard``: rank models by preferences between their recorded answers."""
 
 from __future__ import annotations
 
@@ -12,16 +12,18 @@ if TYPE_CHECKING:
     from backtalk.evaluate.leaderboard import Leaderboard
 
 
-def add_to(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command("leaderboard")(leaderboard_command)
+def add_to(app: typer.Typer, panel: str) -> None:
+    """Add the command to a help panel."""
+    app.command("leaderboard", rich_help_panel=panel)(leaderboard_command)
 
 
 def leaderboard_command(
     *,
     reference: Annotated[
         str | None,
-        typer.Option(help="The model to compare all others with; found, if left out."),
+        typer.Option(
+            help="Reference model. Default: the model that all others were compared with."
+        ),
     ] = None,
     seed: SeedOption = 0,
     store: StoreOption = STORE,
@@ -30,8 +32,8 @@ def leaderboard_command(
 ) -> None:
     """Rank the models whose answers are in the store, by the preferences between them.
 
-    Where all were compared with one reference, as in AlpacaEval, that gives win rates, plain and
-    length-controlled; else a Bradley-Terry fit ranks them.
+    If all were compared with one reference, as in AlpacaEval, the ranking is by win rate, raw and
+    length-controlled; otherwise by a Bradley-Terry fit.
 
     Examples
     --------
@@ -50,12 +52,12 @@ def leaderboard_command(
         _show(result)
 
 
-def _show(found: Leaderboard) -> None:
+def _show(result: Leaderboard) -> None:
     from backtalk.cli.output import note, percent, say, say_table
 
-    against = "the average model" if found.reference is None else found.reference
+    against = "the average model" if result.reference is None else result.reference
     say(
-        f"{found.preferences:,} preferences on {found.prompts:,} prompts; win rates against "
+        f"{result.preferences:,} preferences on {result.prompts:,} prompts; win rates against "
         f"{against}"
     )
     say_table(
@@ -67,9 +69,9 @@ def _show(found: Leaderboard) -> None:
                 "" if place.length_controlled is None else percent(place.length_controlled),
                 f"{place.mean_length:,.0f}",
             )
-            for place in found.places
+            for place in result.places
         ],
         numbers=(1, 2, 3),
     )
-    if found.both_bad:
-        note(f"{found.both_bad:,} more found both answers bad; they do not say which is better.")
+    if result.both_bad:
+        note(f"{result.both_bad:,} preferences call both answers bad; they are not counted.")

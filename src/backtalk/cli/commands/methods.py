@@ -12,9 +12,9 @@ if TYPE_CHECKING:
     from backtalk.learn import Method, MethodAvailability
 
 
-def add_to(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command("methods")(methods)
+def add_to(app: typer.Typer, panel: str) -> None:
+    """Add the command to a help panel."""
+    app.command("methods", rich_help_panel=panel)(methods)
 
 
 def methods(
@@ -40,10 +40,10 @@ def methods(
 
     from backtalk.cli.context import opened
     from backtalk.cli.output import say, say_json, say_table
-    from backtalk.learn import METHODS, available_methods, find_method
+    from backtalk.learn import METHODS, available_methods, get_method
 
     if name is not None:
-        _show(find_method(name), json=json)
+        _show(get_method(name), json=json)
         return
     if store is None and not Path(STORE).exists():
         if json:

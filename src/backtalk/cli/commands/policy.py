@@ -1,29 +1,40 @@
-"""``backtalk policy``: write, read and compare policies."""
+"""``backtalk policy``: add, list, show and compare policies, and estimate their value."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from backtalk.cli.options import PROJECT, STORE, JsonOption, ProjectOption, StoreOption
+from backtalk.cli.options import (
+    PROJECT,
+    STORE,
+    JsonOption,
+    PolicyNameOption,
+    ProjectOption,
+    SeedOption,
+    StoreOption,
+)
 
-commands = typer.Typer(no_args_is_help=True, help="Add, show and compare policies.")
+if TYPE_CHECKING:
+    from backtalk.experiments.off_policy import PolicyValue
 
-NameOption = Annotated[str | None, typer.Option(help="What to call it.")]
+_ESTIMATORS = {"ips": "inverse propensity", "snips": "self-normalised", "dr": "doubly robust"}
+
+commands = typer.Typer(no_args_is_help=True, help="Policies: recipes for answering.")
 
 
-def add_to(app: typer.Typer) -> None:
-    """Add the group of commands."""
-    app.add_typer(commands, name="policy")
+def add_to(app: typer.Typer, panel: str) -> None:
+    """Add the group of commands to a help panel."""
+    app.add_typer(commands, name="policy", rich_help_panel=panel)
 
 
 @commands.command("add")
 def add(
-    file: Annotated[Path, typer.Argument(help="A policy in YAML or JSON.")],
+    file: Annotated[Path, typer.Argument(help="Policy in YAML or JSON.")],
     *,
-    name: NameOption = None,
+    name: PolicyNameOption = None,
     store: StoreOption = STORE,
     project: ProjectOption = PROJECT,
     json: JsonOption = False,
@@ -40,11 +51,11 @@ def add(
     from backtalk.policy import Policy, save_policy
 
     if not file.is_file():
-        raise NotFound(f"There is no file {file}", "docs/policies.md shows how to write one")
+        raise NotFound(f"There is no file {file}", "docs/policies.md shows the format of a policy")
     policy = Policy.from_yaml(file.read_text(encoding="utf-8"))
     if name is not None:
         policy = policy.named(name)
-    with opened(store, project, make=True) as db:
+    with opened(store, project, create=True) as db:
         save_policy(db, policy)
     if json:
         say_json({"id": policy.id, **policy.to_dict()})
@@ -52,9 +63,36 @@ def add(
         say(f"Added {policy.label} ({policy.id[:8]})")
 
 
+@commands.command("list")
+def list_(
+    *, store: StoreOption = STORE, project: ProjectOption = PROJECT, json: JsonOption = False
+) -> None:
+    """List the policies of a project, oldest first.
+
+    Examples
+    --------
+    - `backtalk policy list`
+    """
+    from backtalk.cli.commands.status import show_policies
+    from backtalk.cli.context import opened
+    from backtalk.cli.output import say, say_json
+    from backtalk.policy import list_policies
+    from backtalk.promotion import active_policy
+
+    with opened(store, project) as db:
+        policies = list_policies(db)
+        active = active_policy(db)
+    if json:
+        say_json([{"id": policy.id, **policy.to_dict()} for policy in policies])
+    elif policies:
+        show_policies(policies, active)
+    else:
+        say("There are no policies; `backtalk policy add FILE` adds one.")
+
+
 @commands.command("show")
 def show(
-    policy: Annotated[str, typer.Argument(help="A policy, by name or id.")],
+    policy: Annotated[str, typer.Argument(help="Policy, by name or id.")],
     *,
     store: StoreOption = STORE,
     project: ProjectOption = PROJECT,
@@ -80,14 +118,14 @@ def show(
 
 @commands.command("diff")
 def diff_command(
-    before: Annotated[str, typer.Argument(help="A policy, by name or id.")],
-    after: Annotated[str, typer.Argument(help="Another one.")],
+    before: Annotated[str, typer.Argument(help="Policy, by name or id.")],
+    after: Annotated[str, typer.Argument(help="Policy to compare with it, by name or id.")],
     *,
     store: StoreOption = STORE,
     project: ProjectOption = PROJECT,
     json: JsonOption = False,
 ) -> None:
-    """Say in words what differs between two policies.
+    """List the differences between two policies.
 
     Examples
     --------
@@ -102,32 +140,30 @@ def diff_command(
     if json:
         say_json(changes)
         return
-    for change in changes or ["Nothing: they answer in the same way"]:
+    for change in changes or ["No difference: they answer in the same way"]:
         say(change)
 
 
 @commands.command("replay")
 def replay(
-    name: Annotated[str, typer.Argument(help="What to call the policy.")],
+    name: Annotated[str, typer.Argument(help="Name for the policy.")],
     *,
     model: Annotated[
         list[str] | None,
-        typer.Option(
-            "--model", "-m", help="Only this model's answers; may be given several times."
-        ),
+        typer.Option("--model", "-m", help="Replay only answers of this model. Repeatable."),
     ] = None,
     order: Annotated[
         Literal["recorded", "shuffled"],
-        typer.Option(help="`shuffled` answers with any of the recorded answers to a prompt."),
+        typer.Option(help="Order of the recorded answers to a prompt."),
     ] = "shuffled",
     store: StoreOption = STORE,
     project: ProjectOption = PROJECT,
     json: JsonOption = False,
 ) -> None:
-    """Make a policy of the answers in the store: it answers their prompts, from what is recorded.
+    """Make a policy that replays the recorded answers in the store.
 
-    With it, ways of choosing among answers can be learned and evaluated without a model. Answers
-    of no known model are left out, unless their response's id is given as a model.
+    With it, methods that choose among answers can be learned and evaluated without a model.
+    Answers without a model's name are left out, unless --model names their response's id.
 
     Examples
     --------
@@ -141,7 +177,7 @@ def replay(
     from backtalk.policy import Policy, save_policy
 
     with opened(store, project) as db:
-        known = Recordings.of(
+        known = Recordings.from_interactions(
             case.interaction.model_copy(
                 update={
                     "responses": tuple(
@@ -164,3 +200,84 @@ def replay(
         say_json({"id": policy.id, **policy.to_dict(), "models": list(known.models)})
     else:
         say(f"Added {name} ({policy.id[:8]}), a replay of {len(known.models)} models")
+
+
+@commands.command("estimate")
+def estimate(
+    policy: Annotated[str, typer.Argument(help="Policy, by name or id.")],
+    *,
+    outcome: Annotated[
+        str, typer.Option(help="Feedback signal to estimate: thumb, rating or outcome.")
+    ] = "thumb",
+    clip: Annotated[
+        float | None,
+        typer.Option(
+            min=0.001, help="Clip importance weights at this value; the number clipped is reported."
+        ),
+    ] = None,
+    level: Annotated[
+        float, typer.Option(min=0.5, max=0.9999, help="Confidence level of the intervals.")
+    ] = 0.95,
+    seed: SeedOption = 0,
+    store: StoreOption = STORE,
+    project: ProjectOption = PROJECT,
+    json: JsonOption = False,
+) -> None:
+    """Estimate the value of a policy from feedback on the answers of others (off-policy).
+
+    The policy generates nothing. Its probability of giving the logged answers must be known:
+    because it was an arm of an experiment, because it chooses among logged candidates, or because
+    a local model scores them.
+
+    Examples
+    --------
+    - `backtalk policy estimate brief`
+    - `backtalk policy estimate brief --outcome rating --clip 20`
+    """
+    from backtalk.cli.context import load, open_run, opened
+    from backtalk.cli.output import say_json
+    from backtalk.experiments.off_policy import estimate_policy
+    from backtalk.policy import read_policy
+
+    with opened(store, project) as db:
+        chosen = read_policy(db, policy)
+        with open_run(db, "estimate", chosen.id, outcome, seed=seed) as run:
+            result = estimate_policy(
+                db,
+                chosen,
+                outcome=outcome,
+                load=lambda: load(db, chosen, run),
+                clip=clip,
+                level=level,
+                seed=seed,
+            )
+    if json:
+        from dataclasses import asdict
+
+        say_json(asdict(result))
+    else:
+        _show_estimate(chosen.label, result)
+
+
+def _show_estimate(label: str, result: PolicyValue) -> None:
+    from backtalk.cli.output import note, percent, say, say_table
+
+    say(f"{label}, by {result.by}, on {result.logged.n:,} judged answers:")
+    say_table(
+        ("estimator", "value", "effective sample size", "largest weight"),
+        [
+            ("logged policies", percent(result.logged), f"{result.logged.n:,}", ""),
+            *(
+                (
+                    _ESTIMATORS[one.estimator],
+                    percent(one.estimate),
+                    f"{one.effective_sample_size:,.0f}",
+                    f"{one.largest_weight:.3g}",
+                )
+                for one in result.found
+            ),
+        ],
+        numbers=(2, 3),
+    )
+    for warning in dict.fromkeys(text for one in result.found for text in one.warnings):
+        note(f"{warning}.")

@@ -1,4 +1,4 @@
-"""``backtalk promote``: serve a policy that proved itself."""
+"""``backtalk promote``: make a policy the active one, on evidence."""
 
 from __future__ import annotations
 
@@ -6,44 +6,51 @@ from typing import Annotated
 
 import typer
 
-from backtalk.cli.options import PROJECT, STORE, JsonOption, ProjectOption, StoreOption, WhoOption
+from backtalk.cli.options import PROJECT, STORE, ActorOption, JsonOption, ProjectOption, StoreOption
 
 
-def add_to(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command("promote")(promote_command)
+def add_to(app: typer.Typer, panel: str) -> None:
+    """Add the command to a help panel."""
+    app.command("promote", rich_help_panel=panel)(promote_command)
 
 
 def promote_command(
-    policy: Annotated[str, typer.Argument(help="A policy, by name or id.")],
+    policy: Annotated[str, typer.Argument(help="Policy, by name or id.")],
     *,
     evaluation: Annotated[
-        str | None, typer.Option(help="The evidence; the policy's latest evaluation, if left out.")
+        str | None,
+        typer.Option(
+            help="Evaluation to take as evidence, by id. Default: the latest of the policy."
+        ),
     ] = None,
     win_rate: Annotated[
         float,
-        typer.Option(min=0, max=1, help="The lower end of the win rate has to lie above this."),
+        typer.Option(
+            min=0, max=1, help="Bound that the lower end of the win rate's interval must exceed."
+        ),
     ] = 0.5,
     tolerance: Annotated[
-        float | None, typer.Option(min=0, help="How much worse a guard may be, on its own scale.")
+        float | None,
+        typer.Option(min=0, help="Largest loss allowed on a guardrail judge, on its scale."),
     ] = None,
-    actor: WhoOption = "",
+    actor: ActorOption = "",
     store: StoreOption = STORE,
     project: ProjectOption = PROJECT,
     json: JsonOption = False,
 ) -> None:
-    """Serve a policy from now on, if its evaluation passes the gate.
+    """Make a policy the active one, if its evaluation passes the gate.
 
-    The gate asks that the 95 % interval of its win rate over what is served lies above one half,
-    on held-out prompts or in live traffic, and that no guard is shown to get worse. The first
-    policy of a project passes without. A refusal says why, and exits with code 4.
+    The gate requires that the 95 % interval of the win rate over the active policy lies above one
+    half, on held-out prompts or in live traffic, and that no guardrail judge shows a loss. The
+    first policy of a project needs no evaluation. A refusal states its reasons and exits with
+    code 4.
 
     Examples
     --------
     - `backtalk promote chooser`
-    - `backtalk promote chooser --win-rate 0.55 --who ada`
+    - `backtalk promote chooser --win-rate 0.55 --actor ada`
     """
-    from backtalk.cli.context import opened, user_name
+    from backtalk.cli.context import opened, refuse_options, user_name
     from backtalk.cli.output import say, say_json
     from backtalk.evaluate.storage import list_evaluations, read_evaluation
     from backtalk.policy import read_policy
@@ -57,10 +64,23 @@ def promote_command(
         evidence = fitting[-1] if fitting else None
         if evaluation is not None:
             evidence = read_evaluation(db, evaluation)
+        if served is None:
+            refuse_options(
+                "evaluation",
+                "win_rate",
+                "tolerance",
+                because="the first policy of a project is promoted without evidence",
+            )
+        elif evidence is not None and not evidence.guards:
+            refuse_options(
+                "tolerance",
+                because="the evaluation has no guardrail judge",
+                mend="Evaluate with --guard first",
+            )
         gate = Gate(win_rate=win_rate, tolerance=tolerance)
         promotion = promote(db, chosen, evidence, actor=actor or user_name(), gate=gate)
     if json:
         say_json(promotion.to_dict())
         return
     before = "nothing" if served is None else served.label
-    say(f"{chosen.label} ({chosen.id[:8]}) is served from now on; before, it was {before}.")
+    say(f"{chosen.label} ({chosen.id[:8]}) is the active policy now; before, it was {before}.")

@@ -1,4 +1,4 @@
-"""``backtalk purge``: a person asks for their data to go."""
+"""``backtalk purge``: erase the data of a user."""
 
 from __future__ import annotations
 
@@ -10,24 +10,22 @@ import typer
 from backtalk.cli.options import PROJECT, STORE, JsonOption, ProjectOption, StoreOption
 
 
-def add_to(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command("purge")(purge)
+def add_to(app: typer.Typer, panel: str) -> None:
+    """Add the command to a help panel."""
+    app.command("purge", rich_help_panel=panel)(purge)
 
 
 def purge(
-    user: Annotated[
-        str, typer.Argument(help="The user's id, as interactions and feedback name it.")
-    ],
+    user: Annotated[str, typer.Argument(help="User id, as in interactions and feedback.")],
     *,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")] = False,
     store: StoreOption = STORE,
     project: ProjectOption = PROJECT,
     json: JsonOption = False,
 ) -> None:
-    """Remove a user's interactions and feedback for good.
+    """Erase the interactions and feedback of a user, permanently.
 
-    It also names the policies that may have learned from them.
+    Policies that may have learned from them are listed.
 
     Examples
     --------
@@ -39,18 +37,18 @@ def purge(
 
     with opened(store, project) as db:
         if not yes:
-            typer.confirm(f"Remove all data of {user!r} from project {project!r}?", abort=True)
-        gone = db.purge(user)
-        touched = [
+            typer.confirm(f"Erase all data of {user!r} from project {project!r}?", abort=True)
+        purged = db.purge(user)
+        affected = [
             policy.label
             for policy in list_policies(db)
-            if gone.first is not None
+            if purged.first is not None
             and policy.lineage.snapshot is not None
-            and policy.lineage.snapshot.last >= gone.first
+            and policy.lineage.snapshot.last >= purged.first
         ]
     if json:
-        say_json({**asdict(gone), "policies": touched})
+        say_json({**asdict(purged), "policies": affected})
         return
-    say(f"Removed {gone.interactions:,} interactions and {gone.feedback:,} pieces of feedback.")
-    if touched:
-        say(f"These policies may have learned from them; learn again: {', '.join(touched)}")
+    say(f"Erased {purged.interactions:,} interactions and {purged.feedback:,} feedback items.")
+    if affected:
+        say(f"Policies that may have learned from them, to be trained again: {', '.join(affected)}")

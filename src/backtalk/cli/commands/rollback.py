@@ -4,27 +4,27 @@ from __future__ import annotations
 
 import typer
 
-from backtalk.cli.options import PROJECT, STORE, JsonOption, ProjectOption, StoreOption, WhoOption
+from backtalk.cli.options import PROJECT, STORE, ActorOption, JsonOption, ProjectOption, StoreOption
 
 
-def add_to(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command("rollback")(rollback_command)
+def add_to(app: typer.Typer, panel: str) -> None:
+    """Add the command to a help panel."""
+    app.command("rollback", rich_help_panel=panel)(rollback_command)
 
 
 def rollback_command(
     *,
-    actor: WhoOption = "",
+    actor: ActorOption = "",
     store: StoreOption = STORE,
     project: ProjectOption = PROJECT,
     json: JsonOption = False,
 ) -> None:
-    """Serve again what was served before the last promotion.
+    """Make the policy before the last promotion the active one again.
 
     Examples
     --------
     - `backtalk rollback`
-    - `backtalk rollback --who ada`
+    - `backtalk rollback --actor ada`
     """
     from backtalk.cli.context import opened, user_name
     from backtalk.cli.output import say, say_json
@@ -37,4 +37,8 @@ def rollback_command(
     if json:
         say_json(done.to_dict())
     else:
-        say(f"{label} is served again." if done.policy else "Nothing is served any more.")
+        say(
+            f"{label} is the active policy again."
+            if done.policy
+            else "There is no active policy now."
+        )

@@ -7,18 +7,18 @@ from typing import Annotated
 import typer
 
 
-def add_to(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command("schema")(schema)
+def add_to(app: typer.Typer, panel: str) -> None:
+    """Add the command to a help panel."""
+    app.command("schema", rich_help_panel=panel)(schema)
 
 
 def schema(
     record: Annotated[
         str | None,
-        typer.Argument(help="`interaction` or a kind of feedback; all, if left out."),
+        typer.Argument(help="`interaction` or a kind of feedback. Default: all."),
     ] = None,
 ) -> None:
-    """Print the JSON Schema (draft 2020-12) of the records.
+    """Print the JSON Schema (draft 2020-12) of records.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""``backtalk serve``: the gateway."""
+"""``backtalk serve``: run the gateway."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import typer
 from backtalk.cli.options import STORE
 
 
-def add_to(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command("serve")(serve)
+def add_to(app: typer.Typer, panel: str) -> None:
+    """Add the command to a help panel."""
+    app.command("serve", rich_help_panel=panel)(serve)
 
 
 def serve(
@@ -22,46 +22,58 @@ def serve(
         typer.Option(
             "--upstream",
             "-u",
-            help="The address of an OpenAI-compatible server, up to and with /v1. Of several, the "
-            "next one is asked when one fails.",
+            help="Base URL of an OpenAI-compatible server, with /v1. Repeatable: the next one is "
+            "the fallback of the one before.",
         ),
     ] = None,
     key_env: Annotated[
         list[str] | None,
-        typer.Option(help="The variable that holds the upstream's key; one for each upstream."),
+        typer.Option(help="Environment variable with the upstream's API key; one per upstream."),
     ] = None,
-    host: Annotated[str, typer.Option(help="Where to listen.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=1, max=65535, help="Where to listen.")] = 8080,
-    workers: Annotated[int, typer.Option(min=1, help="How many processes share the work.")] = 1,
-    open_: Annotated[bool, typer.Option("--open", help="Ask nobody for a key.")] = False,
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port to listen on.")] = 8080,
+    workers: Annotated[int, typer.Option(min=1, help="Number of worker processes.")] = 1,
+    open_: Annotated[
+        bool, typer.Option("--open", help="Accept requests without an API key.")
+    ] = False,
     origin: Annotated[
         list[str] | None,
-        typer.Option(help="A page that may send feedback from a browser: https://example.org"),
+        typer.Option(
+            help="Origin allowed to send feedback from a browser, such as https://example.org. "
+            "Repeatable."
+        ),
     ] = None,
     redact: Annotated[
         list[str] | None,
-        typer.Option(help="Blacken before storing: email, phone, card or package.module:function."),
+        typer.Option(
+            help="Redact before storing: email, phone, card or package.module:function. Repeatable."
+        ),
     ] = None,
     config: Annotated[
-        Path | None, typer.Option(help="A YAML file with these and all other settings.")
+        Path | None, typer.Option(help="YAML file with these and all other settings.")
     ] = None,
     store: Annotated[
         str | None,
-        typer.Option("--store", "-s", envvar="BACKTALK_STORE", help="A SQLite file, or a URL."),
+        typer.Option(
+            "--store", "-s", envvar="BACKTALK_STORE", help="SQLite file, or database URL."
+        ),
     ] = None,
     project: Annotated[
         str | None,
         typer.Option(
-            "--project", "-p", envvar="BACKTALK_PROJECT", help="Where the records of others go."
+            "--project",
+            "-p",
+            envvar="BACKTALK_PROJECT",
+            help="Project for requests that name none.",
         ),
     ] = None,
 ) -> None:
-    """Serve an OpenAI-compatible gateway that keeps every answer and takes feedback on it.
+    """Serve an OpenAI-compatible gateway that stores every answer and accepts feedback on it.
 
-    The model `backtalk:PROJECT` is the promoted policy of a project, `backtalk:PROJECT/POLICY` a
-    named one; every other model is the upstream's. `POST /v1/feedback` takes feedback on an
-    answer by its id. Who may come in has a key, made with `backtalk keys add`; on this machine's
-    own address none is asked for until the store has its first one.
+    The model `backtalk:PROJECT` is the active policy of a project, `backtalk:PROJECT/POLICY` a
+    policy by name; every other model is the upstream's. `POST /v1/feedback` accepts feedback on
+    an answer by its id. Clients authenticate with a key made by `backtalk key add`; on the
+    loopback address none is needed until the store has a key.
 
     Examples
     --------
@@ -80,17 +92,17 @@ def serve(
     names = key_env or []
     if len(names) > len(upstream or []):
         raise BacktalkError(
-            f"There are {len(names)} --key-env for {len(upstream or [])} --upstream",
+            f"There are {len(names)} --key-env for {len(upstream or [])} --upstream options",
             "Give an --upstream for each, in the same order",
         )
-    given = [
+    upstreams = [
         {"base_url": url, "api_key_env": names[i] if i < len(names) else None}
         for i, url in enumerate(upstream or [])
     ]
     keys = "never" if open_ else "if-any" if is_loopback(host) else None
     settings = read_settings(
         config,
-        upstreams=given or None,
+        upstreams=upstreams or None,
         keys=keys,
         origins=origin or None,
         redact=redact or None,

@@ -1,4 +1,4 @@
-"""``backtalk simulate``: feedback of simulated people, in a world whose truth is known."""
+"""``backtalk simulate``: feedback from simulated annotators, in a world with known utility."""
 
 from __future__ import annotations
 
@@ -22,22 +22,27 @@ if TYPE_CHECKING:
     from backtalk.store import Store
 
 
-def add_to(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command("simulate")(simulate)
+def add_to(app: typer.Typer, panel: str) -> None:
+    """Add the command to a help panel."""
+    app.command("simulate", rich_help_panel=panel)(simulate)
 
 
 def simulate(
-    world: Annotated[str, typer.Argument(help="mail, sums, programs or lists.")],
+    world: Annotated[
+        str, typer.Argument(help="World: mail, sums, programs, lists, or one of a plug-in.")
+    ],
     *,
     policy: Annotated[
         str | None,
-        typer.Option(help="Whose model drafts; what is served, or else the world's small model."),
+        typer.Option(
+            help="Policy that answers, by name or id. Default: the active policy, or else the "
+            "world's small model."
+        ),
     ] = None,
-    requests: Annotated[int, typer.Option(min=1, help="How many requests are made.")] = 200,
-    drafts: Annotated[int, typer.Option(min=1, help="How many drafts each gets.")] = 4,
-    people: Annotated[int, typer.Option(min=1, help="How many people there are.")] = 4,
-    each: Annotated[int, typer.Option(min=1, help="How many of them look at each request.")] = 1,
+    requests: Annotated[int, typer.Option(min=1, help="Number of requests.")] = 200,
+    drafts: Annotated[int, typer.Option(min=1, help="Number of answers to each request.")] = 4,
+    people: Annotated[int, typer.Option(min=1, help="Number of simulated annotators.")] = 4,
+    each: Annotated[int, typer.Option(min=1, help="Number of annotators per request.")] = 1,
     kind: KindsOption = None,
     option: OptionsOption = None,
     seed: SeedOption = 0,
@@ -45,12 +50,11 @@ def simulate(
     project: ProjectOption = PROJECT,
     json: JsonOption = False,
 ) -> None:
-    """Let a model answer requests of a world, and simulated people react to the answers.
+    """Answer the requests of a world with a policy, and add feedback of simulated annotators.
 
-    What the people are like is set by `-o`: noise, temperature, length_bias, position_bias,
-    sycophancy, taste, delay, abstention, critic, editing. The policy that drafts is kept in the
-    store; judge what was learned by `--judge true-utility:WORLD`. A fifth of the requests is of
-    the prompts that are held out from learning.
+    `-o` sets the annotators' noise, temperature, length_bias, position_bias, sycophancy, taste,
+    delay, abstention, critic and editing. The judge `true-utility:WORLD` evaluates by the known
+    utility. One fifth of the requests is held out from learning.
 
     Examples
     --------
@@ -60,7 +64,7 @@ def simulate(
     import asyncio
     from collections import Counter
 
-    from backtalk.cli.context import assignments, opened, run_of
+    from backtalk.cli.context import open_run, opened, read_assignments
     from backtalk.cli.output import note, say, say_json, say_table
     from backtalk.models import load_model
     from backtalk.worlds import find_world
@@ -68,12 +72,12 @@ def simulate(
     from backtalk.worlds.simulate import drafted
 
     home = find_world(world)
-    pool = crowd(world, people, seed=seed, **read_manner(dict(assignments(option))))
+    pool = crowd(world, people, seed=seed, **read_manner(dict(read_assignments(option))))
     with (
-        opened(store, project, make=True) as db,
-        run_of(db, "simulate", world, seed=seed) as run,
+        opened(store, project, create=True) as db,
+        open_run(db, "simulate", world, seed=seed) as run,
     ):
-        drafting = _drafting(db, policy, world)
+        drafting = _answering_policy(db, policy, world)
         interactions = asyncio.run(
             drafted(
                 run.wrap(load_model(drafting.model, db.artifacts)),
@@ -99,14 +103,14 @@ def simulate(
         say_json({"policy": drafting.id, "feedback": results, "seconds": pool.seconds})
         return
     say(f"{home.name}: {home.about}")
-    say(f"{len(interactions):,} requests, {drafts} drafts each by {drafting.label}.")
+    say(f"{len(interactions):,} requests with {drafts} answers each by {drafting.label}.")
     say_table(("feedback", ""), [(name, f"{n:,}") for name, n in results.items()], numbers=(1,))
-    say(f"It would have taken people {pool.seconds / 3600:.1f} hours.")
+    say(f"Equivalent annotation time: {pool.seconds / 3600:.1f} hours.")
     note(f"Next: backtalk methods; evaluate with --judge true-utility:{world}")
 
 
-def _drafting(kept: Store, name: str | None, world: str) -> Policy:
-    """Return the policy that drafts: the one named, the one served, or a new plain one."""
+def _answering_policy(store: Store, name: str | None, world: str) -> Policy:
+    """Return the policy that answers: the one named, the active one, or a new plain one."""
     from backtalk.decode import Sample
     from backtalk.models import Sampling
     from backtalk.models.spec import NamedSpec
@@ -115,8 +119,8 @@ def _drafting(kept: Store, name: str | None, world: str) -> Policy:
     from backtalk.worlds import find_world
 
     if name is not None:
-        return read_policy(kept, name)
-    served = active_policy(kept)
+        return read_policy(store, name)
+    served = active_policy(store)
     if served is not None:
         return served
     plain = Policy(
@@ -124,5 +128,5 @@ def _drafting(kept: Store, name: str | None, world: str) -> Policy:
         decoder=Sample(sampling=Sampling(max_tokens=find_world(world).max_tokens)),
         name="plain",
     )
-    save_policy(kept, plain)
+    save_policy(store, plain)
     return plain

@@ -1,4 +1,4 @@
-"""``backtalk status``: what a project holds and serves."""
+"""``backtalk status``: contents and active policy of a project."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ if TYPE_CHECKING:
     from backtalk.promotion import PromotionRecord
 
 
-def add_to(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command("status")(status)
+def add_to(app: typer.Typer, panel: str) -> None:
+    """Add the command to a help panel."""
+    app.command("status", rich_help_panel=panel)(status)
 
 
 def status(
     *, store: StoreOption = STORE, project: ProjectOption = PROJECT, json: JsonOption = False
 ) -> None:
-    """Show what a project holds: feedback by kind, policies, evaluations, and what is served.
+    """Show a project: feedback by kind, policies, evaluations, promotions.
 
     Examples
     --------
@@ -30,7 +30,7 @@ def status(
     - `backtalk status --store postgresql://backtalk@db/feedback --project mail --json`
     """
     from backtalk.cli.context import opened
-    from backtalk.cli.output import say_json
+    from backtalk.cli.output import say, say_json
     from backtalk.evaluate.storage import list_evaluations
     from backtalk.policy import list_policies
     from backtalk.promotion import active_policy, promotion_history
@@ -51,18 +51,22 @@ def status(
                 "served": None if served is None else served.id,
                 "policies": [{"id": policy.id, **policy.to_dict()} for policy in policies],
                 "evaluations": [evaluation.to_dict() for evaluation in evaluations],
-                "history": [_entry(item) for item in past],
+                "history": [_to_dict(item) for item in past],
             }
         )
         return
     labels = {policy.id: policy.label for policy in policies}
     _show_counts(project, projects, counts)
-    _show_policies(policies, served)
-    _show_evaluations(evaluations, labels)
+    if policies:
+        say()
+        show_policies(policies, served)
+    if evaluations:
+        say()
+        show_evaluations(evaluations, labels)
     _show_history(past, labels)
 
 
-def _entry(item: PromotionRecord) -> dict[str, Any]:
+def _to_dict(item: PromotionRecord) -> dict[str, Any]:
     return {"actor": item.actor, "time": item.time.isoformat(), **item.promotion.to_dict()}
 
 
@@ -70,7 +74,7 @@ def _show_counts(project: str, projects: list[str], counts: dict[str, int]) -> N
     from backtalk.cli.output import say, say_table
 
     others = [name for name in projects if name != project]
-    say(f"Project {project}" + (f"; others here: {', '.join(others)}" if others else ""))
+    say(f"Project {project}" + (f"; other projects: {', '.join(others)}" if others else ""))
     say_table(
         ("records", "count"),
         [(kind, f"{count:,}") for kind, count in counts.items()],
@@ -78,14 +82,12 @@ def _show_counts(project: str, projects: list[str], counts: dict[str, int]) -> N
     )
 
 
-def _show_policies(policies: list[Policy], served: Policy | None) -> None:
-    from backtalk.cli.output import say, say_table
+def show_policies(policies: list[Policy], active: Policy | None) -> None:
+    """Print a table of policies."""
+    from backtalk.cli.output import say_table
 
-    if not policies:
-        return
-    say()
     say_table(
-        ("policy", "id", "model", "decoder", "made by", ""),
+        ("policy", "id", "model", "decoder", "method", ""),
         [
             (
                 policy.label,
@@ -93,19 +95,25 @@ def _show_policies(policies: list[Policy], served: Policy | None) -> None:
                 policy.model.kind,
                 policy.decoder.kind,
                 policy.lineage.method,
-                "served" if served is not None and policy.id == served.id else "",
+                "active" if active is not None and policy.id == active.id else "",
             )
             for policy in policies
         ],
     )
 
 
-def _show_evaluations(evaluations: list[Evaluation], labels: dict[str, str]) -> None:
-    from backtalk.cli.output import percent, say, say_table
+def show_evaluations(evaluations: list[Evaluation], labels: dict[str, str]) -> None:
+    """Print a table of evaluations.
 
-    if not evaluations:
-        return
-    say()
+    Parameters
+    ----------
+    evaluations : list of Evaluation
+        Evaluations, oldest first.
+    labels : dict of str to str
+        Label of each policy, by id.
+    """
+    from backtalk.cli.output import percent, say_table
+
     say_table(
         ("evaluation", "candidate", "baseline", "judge", "prompts", "win rate"),
         [
@@ -129,7 +137,7 @@ def _show_history(past: list[PromotionRecord], labels: dict[str, str]) -> None:
         return
     say()
     say_table(
-        ("time", "actor", "change", "served from then on"),
+        ("time", "actor", "change", "active from then on"),
         [
             (
                 f"{item.time:%Y-%m-%d %H:%M}",

@@ -14,21 +14,21 @@ from backtalk.store import Store
 @pytest.fixture
 def run(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    for name in ("BACKTALK_STORE", "BACKTALK_PROJECT", "BACKTALK_WHO"):
+    for name in ("BACKTALK_STORE", "BACKTALK_PROJECT", "BACKTALK_ACTOR", "BACKTALK_WHO"):
         monkeypatch.delenv(name, raising=False)
     with Store("backtalk.db") as store:
         store.add(*[Interaction.of(f"{n}?", "A", "B") for n in range(3)])
 
     def running(*arguments):
-        code = main(["inbox", *arguments])
+        code = main(["task", *arguments])
         return code, capsys.readouterr()
 
     return running
 
 
-def test_a_task_is_added_listed_and_closed(run):
-    code, captured = run("add", "Better?", "--people", "2", "--most", "2", "--who", "ada")
-    assert (code, "from now on" in captured.out) == (0, True)
+def test_a_task_is_added_listed_closed_and_opened_again(run):
+    code, captured = run("add", "Better?", "--people", "2", "--max-items", "2", "--actor", "ada")
+    assert (code, "is open" in captured.out) == (0, True)
     with Store("backtalk.db") as store:
         listed = read_task(store, "Better?")
         assigned = Assignments(store, listed.task)
@@ -38,18 +38,22 @@ def test_a_task_is_added_listed_and_closed(run):
     assert (row["done"], row["wanted"], row["open"]) == (1, 4, True)
     assert run("close", "Better?")[0] == 0
     assert "closed" in run("list")[1].out
+    assert run("open", "Better?")[0] == 0
+    assert "closed" not in run("list")[1].out
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "words"),
     [
-        (["add", "x", "--ask", "rate"], "aspects"),
-        (["add", "x", "--ask", "weigh"], "kind"),
+        (["add", "x", "--kind", "rate"], "aspects"),
+        (["add", "x", "--kind", "weigh"], "kind"),
         (["add", "x", "--policy", "none"], "none"),
-        (["close", "x"], "inbox list"),
+        (["close", "x"], "task list"),
+        (["add", "x", "--aspect", "tone"], "aspects"),
+        (["add", "x", "--kind", "rate", "--aspect", "a", "--label", "b"], "labels"),
     ],
 )
-def test_what_makes_no_sense_is_told(run, arguments, said):
+def test_an_invalid_task_is_refused(run, arguments, words):
     code, captured = run(*arguments)
     assert code == 1
-    assert said in captured.err
+    assert words in captured.err

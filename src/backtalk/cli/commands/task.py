@@ -1,4 +1,4 @@
-"""``backtalk inbox``: what people are asked to judge."""
+"""``backtalk task``: annotation tasks, the questions that people answer in the inbox."""
 
 from __future__ import annotations
 
@@ -6,59 +6,63 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from backtalk.cli.options import PROJECT, STORE, JsonOption, ProjectOption, StoreOption, WhoOption
+from backtalk.cli.options import PROJECT, STORE, ActorOption, JsonOption, ProjectOption, StoreOption
 
 if TYPE_CHECKING:
     from backtalk.annotation.tasks import Task, TaskStatus
 
-commands = typer.Typer(no_args_is_help=True, help="What people are asked to judge on the pages.")
+commands = typer.Typer(
+    no_args_is_help=True, help="Annotation tasks: questions for people, answered in the inbox."
+)
 
-TaskArgument = Annotated[str, typer.Argument(help="A task, by name or id.")]
+TaskArgument = Annotated[str, typer.Argument(help="Task, by name or id.")]
 
 
-def add_to(app: typer.Typer) -> None:
-    """Add the group of commands."""
-    app.add_typer(commands, name="inbox")
+def add_to(app: typer.Typer, panel: str) -> None:
+    """Add the group of commands to a help panel."""
+    app.add_typer(commands, name="task", rich_help_panel=panel)
 
 
 @commands.command("add")
 def add(
-    name: Annotated[str, typer.Argument(help="The question, as the annotators see it.")],
+    name: Annotated[str, typer.Argument(help="Question, as annotators see it.")],
     *,
-    ask: Annotated[
+    kind: Annotated[
         str,
         typer.Option(
-            help="compare, rank, rate, thumbs, spans, steps, rewrite or critique.",
+            help="Form of the task: compare, rank, rate, thumbs, spans, steps, rewrite or critique."
         ),
     ] = "compare",
-    people: Annotated[int, typer.Option(min=1, help="How many people judge an item.")] = 1,
+    people: Annotated[int, typer.Option(min=1, help="Number of people who judge each item.")] = 1,
     aspect: Annotated[
-        list[str] | None, typer.Option(help="What is rated; several may be given.")
+        list[str] | None, typer.Option(help="Aspect to rate, for --kind rate. Repeatable.")
     ] = None,
     label: Annotated[
         list[str] | None,
-        typer.Option(help="What a marked span can be called; several may be given."),
+        typer.Option(help="Label for a marked span, for --kind spans. Repeatable."),
     ] = None,
-    guideline: Annotated[str, typer.Option(help="What the annotators are told.")] = "",
+    guideline: Annotated[str, typer.Option(help="Guideline shown to annotators.")] = "",
     policy: Annotated[
-        str | None, typer.Option(help="Only what this policy answered, by name or id.")
+        str | None, typer.Option(help="Only answers of this policy, by name or id.")
     ] = None,
     unjudged: Annotated[
-        bool, typer.Option("--unjudged", help="Only what nobody has judged in this way.")
+        bool, typer.Option("--unjudged", help="Only items without feedback of this kind.")
     ] = False,
-    most: Annotated[int | None, typer.Option(min=1, help="At most so many, the oldest.")] = None,
-    actor: WhoOption = "",
+    max_items: Annotated[
+        int | None, typer.Option(min=1, help="Maximum number of items, oldest first.")
+    ] = None,
+    actor: ActorOption = "",
     store: StoreOption = STORE,
     project: ProjectOption = PROJECT,
     json: JsonOption = False,
 ) -> None:
-    """Ask people to judge interactions, from now on.
+    """Create a task: people are asked to judge interactions in the inbox.
 
     Examples
     --------
-    - `backtalk inbox add "Which answer is better?" --people 2`
-    - `backtalk inbox add "How is it?" --ask rate --aspect tone --aspect correctness`
-    - `backtalk inbox add "What is wrong?" --ask spans --label unclear --label false --most 200`
+    - `backtalk task add "Which answer is better?" --people 2`
+    - `backtalk task add "How is it?" --kind rate --aspect tone --aspect correctness`
+    - `backtalk task add "What is wrong?" --kind spans --label unclear --max-items 200`
     """
     from pydantic import ValidationError
 
@@ -72,9 +76,9 @@ def add(
         answered_by = None if policy is None else read_policy(db, policy).id
         fields = {
             "name": name,
-            "kind": ask,
+            "kind": kind,
             "people": people,
-            "which": {"policy": answered_by, "unjudged": unjudged, "most": most},
+            "which": {"policy": answered_by, "unjudged": unjudged, "most": max_items},
             "aspects": aspect or (),
             "labels": label or (),
             "guideline": guideline,
@@ -82,20 +86,20 @@ def add(
         try:
             task = Task.model_validate(fields)
         except ValidationError as error:
-            raise RecordError(f"The task is not complete: {explain(error)}") from None
+            raise RecordError(f"The task is not valid: {explain(error)}") from None
         add_task(db, task, actor=actor or user_name())
-    _say(task, "is asked from now on", json=json)
+    _say(task, "is open", json=json)
 
 
 @commands.command("list")
 def list_(
     *, store: StoreOption = STORE, project: ProjectOption = PROJECT, json: JsonOption = False
 ) -> None:
-    """List all tasks, closed ones too, with how far they are.
+    """List all tasks, closed ones included, with their progress.
 
     Examples
     --------
-    - `backtalk inbox list`
+    - `backtalk task list`
     """
     from backtalk.annotation.assignments import Assignments
     from backtalk.annotation.tasks import list_tasks
@@ -104,13 +108,13 @@ def list_(
 
     with opened(store, project) as db:
         results = [
-            _told(listed, Assignments(db, listed.task).progress("")) for listed in list_tasks(db)
+            _to_dict(listed, Assignments(db, listed.task).progress("")) for listed in list_tasks(db)
         ]
     if json:
         say_json(results)
         return
     say_table(
-        ("task", "id", "asks to", "judged", "of", "people", ""),
+        ("task", "id", "kind", "judged", "of", "people", ""),
         [
             (
                 row["name"],
@@ -131,16 +135,16 @@ def list_(
 def close(
     task: TaskArgument,
     *,
-    actor: WhoOption = "",
+    actor: ActorOption = "",
     store: StoreOption = STORE,
     project: ProjectOption = PROJECT,
     json: JsonOption = False,
 ) -> None:
-    """Ask nobody any more; what was judged is kept.
+    """Close a task: nobody is asked any more. Its feedback stays.
 
     Examples
     --------
-    - `backtalk inbox close "Which answer is better?"`
+    - `backtalk task close "Which answer is better?"`
     """
     from backtalk.annotation.tasks import close_task
     from backtalk.cli.context import opened, user_name
@@ -148,6 +152,29 @@ def close(
     with opened(store, project) as db:
         result = close_task(db, task, actor=actor or user_name())
     _say(result, "is closed", json=json)
+
+
+@commands.command("open")
+def open_(
+    task: TaskArgument,
+    *,
+    actor: ActorOption = "",
+    store: StoreOption = STORE,
+    project: ProjectOption = PROJECT,
+    json: JsonOption = False,
+) -> None:
+    """Open a closed task again.
+
+    Examples
+    --------
+    - `backtalk task open "Which answer is better?"`
+    """
+    from backtalk.annotation.tasks import open_task
+    from backtalk.cli.context import opened, user_name
+
+    with opened(store, project) as db:
+        result = open_task(db, task, actor=actor or user_name())
+    _say(result, "is open", json=json)
 
 
 def _say(task: Task, what: str, *, json: bool) -> None:
@@ -159,7 +186,7 @@ def _say(task: Task, what: str, *, json: bool) -> None:
         say(f"{task.name} ({task.id[:8]}) {what}")
 
 
-def _told(listed: TaskStatus, progress: Any) -> dict[str, Any]:
+def _to_dict(listed: TaskStatus, progress: Any) -> dict[str, Any]:
     return {
         **listed.task.to_dict(),
         "open": listed.open,

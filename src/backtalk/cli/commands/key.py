@@ -1,4 +1,4 @@
-"""``backtalk keys``: who may use the gateway."""
+"""``backtalk key``: API keys of the gateway."""
 
 from __future__ import annotations
 
@@ -6,50 +6,55 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from backtalk.cli.options import PROJECT, STORE, JsonOption, ProjectOption, StoreOption, WhoOption
+from backtalk.cli.options import PROJECT, STORE, ActorOption, JsonOption, ProjectOption, StoreOption
 
 if TYPE_CHECKING:
     from backtalk.store.api_keys import ApiKey
 
-commands = typer.Typer(no_args_is_help=True, help="Make, rotate and revoke keys of the gateway.")
+commands = typer.Typer(no_args_is_help=True, help="API keys of the gateway.")
 
-KeyArgument = Annotated[str, typer.Argument(help="A key, by name or id.")]
+KeyArgument = Annotated[str, typer.Argument(help="Key, by name or id.")]
 
 
-def add_to(app: typer.Typer) -> None:
-    """Add the group of commands."""
-    app.add_typer(commands, name="keys")
+def add_to(app: typer.Typer, panel: str) -> None:
+    """Add the group of commands to a help panel."""
+    app.add_typer(commands, name="key", rich_help_panel=panel)
 
 
 @commands.command("add")
 def add(
-    name: Annotated[str, typer.Argument(help="Whose it is: an application, or a person.")],
+    name: Annotated[
+        str, typer.Argument(help="Name of the key: the application or person that uses it.")
+    ],
     *,
     role: Annotated[
-        str, typer.Option(help="application, annotator, reviewer or admin.")
+        str, typer.Option(help="Role: application, annotator, reviewer or admin.")
     ] = "application",
     all_projects: Annotated[
-        bool, typer.Option("--all-projects", help="For every project, not only this one.")
+        bool, typer.Option("--all-projects", help="Valid for every project.")
     ] = False,
-    actor: WhoOption = "",
+    actor: ActorOption = "",
     store: StoreOption = STORE,
     project: ProjectOption = PROJECT,
     json: JsonOption = False,
 ) -> None:
-    """Make a key and print it. It is not kept, only a digest of it is: it is shown this once.
+    """Create a key and print it, once: the store keeps only a digest.
 
-    An application asks for answers and gives feedback; an annotator gives feedback only, and so
-    does a reviewer, who may also read the metrics and the audit log; an admin may do everything.
+    An application requests answers and gives feedback; an annotator gives feedback; a reviewer
+    gives feedback and reads metrics and the audit log; an admin may do everything.
 
     Examples
     --------
-    - `backtalk keys add shop --project mail`
-    - `backtalk keys add ada --role admin --all-projects`
+    - `backtalk key add shop --project mail`
+    - `backtalk key add ada --role admin --all-projects`
     """
-    from backtalk.cli.context import opened, user_name
+    from backtalk.cli.context import is_set, opened, user_name
+    from backtalk.errors import BacktalkError
     from backtalk.store.api_keys import ApiKeys
 
-    with opened(store, project, make=True) as db:
+    if all_projects and is_set("project"):
+        raise BacktalkError("--project has no effect with --all-projects", "Give one of them")
+    with opened(store, project, create=True) as db:
         key, secret = ApiKeys(db.engine).add(
             name, role, project=None if all_projects else project, actor=actor or user_name()
         )
@@ -58,11 +63,11 @@ def add(
 
 @commands.command("list")
 def list_(*, store: StoreOption = STORE, json: JsonOption = False) -> None:
-    """List all keys, revoked ones too.
+    """List all keys, revoked ones included.
 
     Examples
     --------
-    - `backtalk keys list`
+    - `backtalk key list`
     """
     from backtalk.cli.context import opened
     from backtalk.cli.output import say_json, say_table
@@ -71,17 +76,17 @@ def list_(*, store: StoreOption = STORE, json: JsonOption = False) -> None:
     with opened(store, PROJECT) as db:
         keys = ApiKeys(db.engine).keys()
     if json:
-        say_json([_told(key) for key in keys])
+        say_json([_to_dict(key) for key in keys])
         return
     say_table(
-        ("key", "id", "role", "project", "made", ""),
+        ("key", "id", "role", "project", "created", ""),
         [
             (
                 key.name,
                 key.id,
                 key.role,
                 key.project or "all",
-                f"{key.made:%Y-%m-%d %H:%M}",
+                f"{key.created:%Y-%m-%d %H:%M}",
                 "revoked" if key.revoked else "",
             )
             for key in keys
@@ -94,17 +99,17 @@ def rotate(
     key: KeyArgument,
     *,
     grace: Annotated[
-        float, typer.Option(min=0, help="For so many hours the old secret holds too.")
+        float, typer.Option(min=0, help="Hours during which the old secret stays valid.")
     ] = 24.0,
-    actor: WhoOption = "",
+    actor: ActorOption = "",
     store: StoreOption = STORE,
     json: JsonOption = False,
 ) -> None:
-    """Give a key a new secret, and print it this once.
+    """Replace the secret of a key, and print the new one, once.
 
     Examples
     --------
-    - `backtalk keys rotate shop --grace 1`
+    - `backtalk key rotate shop --grace 1`
     """
     from datetime import timedelta
 
@@ -120,13 +125,17 @@ def rotate(
 
 @commands.command("revoke")
 def revoke(
-    key: KeyArgument, *, actor: WhoOption = "", store: StoreOption = STORE, json: JsonOption = False
+    key: KeyArgument,
+    *,
+    actor: ActorOption = "",
+    store: StoreOption = STORE,
+    json: JsonOption = False,
 ) -> None:
-    """End a key: a gateway that runs takes note within seconds.
+    """Revoke a key. A running gateway rejects it within seconds.
 
     Examples
     --------
-    - `backtalk keys revoke shop`
+    - `backtalk key revoke shop`
     """
     from backtalk.cli.context import opened, user_name
     from backtalk.cli.output import say, say_json
@@ -135,7 +144,7 @@ def revoke(
     with opened(store, PROJECT) as db:
         result = ApiKeys(db.engine).revoke(key, actor=actor or user_name())
     if json:
-        say_json(_told(result))
+        say_json(_to_dict(result))
     else:
         say(f"{result.name} ({result.id}) is revoked")
 
@@ -144,18 +153,18 @@ def _say_secret(key: ApiKey, secret: str, *, json: bool) -> None:
     from backtalk.cli.output import note, say, say_json
 
     if json:
-        say_json({**_told(key), "secret": secret})
+        say_json({**_to_dict(key), "secret": secret})
         return
     note(f"The key of {key.name} ({key.id}), {key.role} for {key.project or 'all projects'}:")
     say(secret)
 
 
-def _told(key: ApiKey) -> dict[str, Any]:
+def _to_dict(key: ApiKey) -> dict[str, Any]:
     return {
         "id": key.id,
         "name": key.name,
         "role": key.role,
         "project": key.project,
-        "made": key.made.isoformat(),
+        "made": key.created.isoformat(),
         "revoked": None if key.revoked is None else key.revoked.isoformat(),
     }

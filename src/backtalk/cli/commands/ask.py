@@ -1,0 +1,57 @@
+"""``backtalk ask``: generate an answer with a policy."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from backtalk.cli.options import PROJECT, STORE, JsonOption, ProjectOption, SeedOption, StoreOption
+
+
+def add_to(app: typer.Typer, panel: str) -> None:
+    """Add the command to a help panel."""
+    app.command("ask", rich_help_panel=panel)(ask)
+
+
+def ask(
+    prompt: Annotated[str, typer.Argument(help="Prompt; - reads standard input.")],
+    *,
+    policy: Annotated[
+        str | None, typer.Option(help="Policy, by name or id. Default: the active policy.")
+    ] = None,
+    keep: Annotated[
+        bool, typer.Option("--keep", help="Save the interaction, so that it can get feedback.")
+    ] = False,
+    seed: SeedOption = 0,
+    store: StoreOption = STORE,
+    project: ProjectOption = PROJECT,
+    json: JsonOption = False,
+) -> None:
+    """Generate an answer with a policy.
+
+    Examples
+    --------
+    - `backtalk ask "When do you open?"`
+    - `backtalk ask - --policy chooser --keep < question.txt`
+    """
+    import sys
+
+    from backtalk.cli.context import active_or_error, opened
+    from backtalk.cli.output import note, say, say_json
+    from backtalk.feedback import Interaction, as_prompt
+    from backtalk.policy import load_policy, read_policy
+
+    text = sys.stdin.read().strip() if prompt == "-" else prompt
+    with opened(store, project) as db:
+        chosen = active_or_error(db) if policy is None else read_policy(db, policy)
+        response = load_policy(chosen, db.artifacts).respond(text, seed=seed)
+        interaction = Interaction(prompt=as_prompt(text), responses=(response,), policy=chosen.id)
+        if keep:
+            db.add(interaction)
+    if json:
+        say_json(interaction.to_dict())
+        return
+    say(response.text)
+    if keep:
+        note(f"Saved as interaction {interaction.id}")
