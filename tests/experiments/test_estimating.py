@@ -154,7 +154,7 @@ def test_a_target_that_answers_otherwise_is_not_identified(store):
     save_policy(store, plain)
     log(store, (0.5, 0.499, 0.001), 300, policy=plain)
     loaded = LoadedPolicy(target, Odds(1e-9, 1e-9, 1 - 2e-9), {})
-    with pytest.raises(NotIdentified, match="next to nothing"):
+    with pytest.raises(NotIdentified, match="does not cover"):
         estimate_policy(store, target, load=lambda: loaded)
 
 

@@ -7,20 +7,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from backtalk.errors import BacktalkError
-from backtalk.feedback.split import split_of
+from backtalk.feedback.split import split_for
 from backtalk.stats import InvalidValues, group_folds
 
 
 @given(st.text(), st.floats(0, 1), st.floats(0, 1))
 def test_a_larger_share_holds_out_what_a_smaller_one_does(key, one, other):
     small, large = sorted((one, other))
-    if split_of(key, held_out=small) == "held-out":
-        assert split_of(key, held_out=large) == "held-out"
+    if split_for(key, held_out=small) == "held-out":
+        assert split_for(key, held_out=large) == "held-out"
 
 
 def test_the_share_is_kept_and_the_salt_matters():
-    held = [split_of(str(i)) == "held-out" for i in range(5000)]
-    other = [split_of(str(i), salt="other") == "held-out" for i in range(5000)]
+    held = [split_for(str(i)) == "held-out" for i in range(5000)]
+    other = [split_for(str(i), salt="other") == "held-out" for i in range(5000)]
     assert np.mean(held) == pytest.approx(0.2, abs=0.02)
     assert held != other
 
@@ -40,7 +40,7 @@ def test_nonsense_is_refused():
     with pytest.raises(InvalidValues, match="1 different keys"):
         group_folds(["a", "a"], 2)
     with pytest.raises(BacktalkError, match="held_out is 2"):
-        split_of("a", held_out=2)
+        split_for("a", held_out=2)
 
 
 def test_importing_the_statistics_loads_nothing_heavy():

@@ -115,7 +115,7 @@ def test_no_reward_helps_to_predict_itself():
 def test_what_is_not_in_the_log_is_said_to_be_missing():
     weights = np.zeros(500)
     weights[:4] = 125.0
-    with pytest.raises(NotIdentified, match=r"500 logged rewards are worth 4\.0"):
+    with pytest.raises(NotIdentified, match=r"500 logged rewards have an effective sample size of 4\.0"):
         ips(np.ones(500), weights)
     with pytest.raises(NotIdentified):
         snips(np.ones(500), np.zeros(500))
@@ -128,7 +128,7 @@ def test_clipping_is_told_and_bounds_the_weights():
     assert result.largest_weight == pytest.approx(8.0)
     assert result.clipped == pytest.approx((weights > 2).mean())
     assert result.estimate.value == pytest.approx((rewards * weights.clip(0, 2)).mean())
-    assert "cut to 2" in result.warnings[0]
+    assert "clipped to 2" in result.warnings[0]
     assert ips(rewards, weights).warnings == ()
 
 
@@ -160,7 +160,7 @@ def test_users_who_answer_often_count_as_one_each():
         (lambda: importance_weights([1.5], [0.5]), "Probabilities"),
         (lambda: ips([1.0, 0.0], [1.0]), "lengths"),
         (lambda: ips([1.0], [-1.0]), "below 0"),
-        (lambda: ips([1.0] * 20, [1.0] * 20, clip=0.0), "cut to 0"),
+        (lambda: ips([1.0] * 20, [1.0] * 20, clip=0.0), "clipped to 0"),
         (
             lambda: cross_fit_rewards(np.ones((2, 1)), [0, 1], np.ones((2, 1)), ["a", "a"]),
             "one group",

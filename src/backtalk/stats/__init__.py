@@ -1,4 +1,4 @@
-"""Is it better, and how sure are we: estimates with intervals whose coverage is measured."""
+"""Estimates with confidence intervals whose coverage is measured by simulation."""
 
 from backtalk.stats.agreement import accuracy, cohen_kappa, krippendorff_alpha
 from backtalk.stats.agreement_coefficient import Agreement

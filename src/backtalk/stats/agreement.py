@@ -1,4 +1,4 @@
-"""How far labels from two or more sources agree."""
+"""Agreement between labels from two or more raters: accuracy, kappa and alpha."""
 
 from __future__ import annotations
 
@@ -24,17 +24,24 @@ def accuracy(
     clusters: ArrayLike | None = None,
     level: float = 0.95,
 ) -> Estimate:
-    """Estimate how often two sequences of labels are equal.
+    """Estimate the share of items on which two sequences of labels are equal.
 
     Parameters
     ----------
     predicted, actual : ArrayLike
-        Shape (n,), labels of one type.
+        Labels of each item, shape (n,), of one type.
     clusters : ArrayLike, optional
-        One label per item, or None.
+        Cluster label of each item, shape (n,). Default: items are independent.
+    level : float, default 0.95
+        Nominal coverage.
+
+    Raises
+    ------
+    InvalidValues
+        If there are no labels, or the lengths differ.
     """
-    one, other = _pair(predicted, actual)
-    return mean_interval((one == other).astype(float), clusters, level=level)
+    a, b = _label_arrays(predicted, actual)
+    return mean_interval((a == b).astype(float), clusters, level=level)
 
 
 def cohen_kappa(
@@ -51,14 +58,14 @@ def cohen_kappa(
     Parameters
     ----------
     first, second : ArrayLike
-        Shape (n,): the label that each rater gave each item.
+        Label of each item by each rater, shape (n,).
     weights : Weights, optional
-        None counts every disagreement as one; ``linear`` and ``quadratic`` count it by the
-        distance of the labels in the order of the categories, or its square.
+        ``linear`` and ``quadratic`` weigh a disagreement by the distance of the labels in the
+        order of the categories, or its square. Default: every disagreement weighs the same.
     categories : sequence of Any, optional
-        All labels in their order; sorted, if not given.
+        All labels in their order. Default: the labels that occur, sorted.
     clusters : ArrayLike, optional
-        One label per item, or None.
+        Cluster label of each item, shape (n,). Default: items are independent.
     level : float, default 0.95
         Nominal coverage of the interval, see
         :func:`backtalk.stats.agreement_coefficient.beyond_chance`.
@@ -68,11 +75,11 @@ def cohen_kappa(
     NotIdentified
         If all labels are the same.
     """
-    one, other = _pair(first, second)
-    codes, count = _codes(np.concatenate([one, other]), categories)
-    rows, columns = codes[: len(one)], codes[len(one) :]
-    blocks, number, named = jackknife_blocks(clusters, len(one))
-    tables = np.zeros((number, count, count))
+    a, b = _label_arrays(first, second)
+    codes, count = _codes(np.concatenate([a, b]), categories)
+    rows, columns = codes[: len(a)], codes[len(a) :]
+    blocks, block_count, cluster_count = jackknife_blocks(clusters, len(a))
+    tables = np.zeros((block_count, count, count))
     np.add.at(tables, (blocks, rows, columns), 1.0)
     total = tables.sum(0)
     distances = _distances(count, weights)
@@ -81,8 +88,8 @@ def cohen_kappa(
         (float(observed[0]), float(expected[0])),
         _table_disagreement(total - tables, distances),
         frequencies=np.bincount(codes, minlength=count),
-        items=len(one),
-        clusters=named,
+        items=len(a),
+        clusters=cluster_count,
         level=level,
     )
 
@@ -99,13 +106,13 @@ def krippendorff_alpha(
     Parameters
     ----------
     ratings : Sequence[Sequence[Any]] | NDArray[Any]
-        Shape (raters, items); None or NaN where a rater passed. Numbers for the ordinal and
-        interval metrics, anything that sorts for the nominal one.
+        Shape (raters, items), None or NaN for a missing rating. Numbers for the ordinal and
+        interval metrics, any sortable labels for the nominal one.
     metric : Metric, default "nominal"
-        How far apart two labels are: fully unless equal, by the labels ranked between them,
-        or by their difference; the latter two squared.
+        Distance of two labels: 1 unless equal (nominal), the squared number of ratings ranked
+        between them (ordinal), or their squared difference (interval).
     clusters : ArrayLike, optional
-        One label per item, or None.
+        Cluster label of each item, shape (n,). Default: items are independent.
     level : float, default 0.95
         Nominal coverage of the interval, see
         :func:`backtalk.stats.agreement_coefficient.beyond_chance`.
@@ -113,46 +120,46 @@ def krippendorff_alpha(
     Raises
     ------
     InvalidValues
-        If no item was rated twice, or the metric is unknown.
+        If no item has two ratings, or the metric is unknown.
     NotIdentified
         If all labels are the same.
     """
     counts, values = _rating_counts(ratings, metric)
-    blocks, _, named = jackknife_blocks(clusters, len(counts))
+    blocks, _, cluster_count = jackknife_blocks(clusters, len(counts))
     paired = counts.sum(1) >= 2
     if not paired.any():
-        raise InvalidValues("No item was rated twice", "Have two raters rate some items")
+        raise InvalidValues("No item was rated twice", "Collect a second rating for some items")
     counts, blocks = counts[paired], blocks[paired]
-    greatest = _greatest(counts, values, metric)
+    max_distance = _max_distance(counts, values, metric)
     observed, expected = _rating_disagreement(counts, values, metric)
     without = _without_each(counts, blocks, values, metric)
     return make_agreement(
-        (observed / greatest, expected / greatest),
-        (without[0] / greatest, without[1] / greatest),
+        (observed / max_distance, expected / max_distance),
+        (without[0] / max_distance, without[1] / max_distance),
         frequencies=counts.sum(0),
         items=len(counts),
-        clusters=named and int(np.unique(np.asarray(clusters)[paired]).size),
+        clusters=cluster_count and int(np.unique(np.asarray(clusters)[paired]).size),
         level=level,
     )
 
 
-def _pair(first: ArrayLike, second: ArrayLike) -> tuple[NDArray[Any], NDArray[Any]]:
-    one, other = np.asarray(first), np.asarray(second)
-    if one.ndim != 1 or one.size == 0:
-        raise InvalidValues(f"The labels have shape {one.shape}", "Give one label per item")
-    require_same_length(first=one, second=other)
-    return one, other
+def _label_arrays(first: ArrayLike, second: ArrayLike) -> tuple[NDArray[Any], NDArray[Any]]:
+    a, b = np.asarray(first), np.asarray(second)
+    if a.ndim != 1 or a.size == 0:
+        raise InvalidValues(f"The labels have shape {a.shape}", "Give one label per item")
+    require_same_length(first=a, second=b)
+    return a, b
 
 
 def _codes(labels: NDArray[Any], categories: Sequence[Any] | None) -> tuple[Ints, int]:
-    result, codes = np.unique(labels, return_inverse=True)
+    present, codes = np.unique(labels, return_inverse=True)
     if categories is None:
-        return codes.astype(np.intp), len(result)
-    place = {category: number for number, category in enumerate(categories)}
-    unknown = [label for label in result.tolist() if label not in place]
+        return codes.astype(np.intp), len(present)
+    index = {category: number for number, category in enumerate(categories)}
+    unknown = [label for label in present.tolist() if label not in index]
     if unknown:
         raise InvalidValues(f"{unknown[0]!r} is not among the categories", "Name all labels")
-    order = np.array([place[label] for label in result.tolist()], dtype=np.intp)
+    order = np.array([index[label] for label in present.tolist()], dtype=np.intp)
     return order[codes], len(categories)
 
 
@@ -166,7 +173,7 @@ def _distances(count: int, weights: Weights | None) -> Floats:
 
 
 def _table_disagreement(tables: Floats, distances: Floats) -> tuple[Floats, Floats]:
-    """Observed and expected disagreement of each of (tables, labels, labels) counts."""
+    """Return the observed and expected disagreement of counts of shape (tables, labels, labels)."""
     sizes = np.maximum(tables.sum((1, 2)), 1.0)
     observed = (tables * distances).sum((1, 2)) / sizes
     rows, columns = tables.sum(2), tables.sum(1)
@@ -177,56 +184,56 @@ def _table_disagreement(tables: Floats, distances: Floats) -> tuple[Floats, Floa
 def _rating_counts(
     ratings: Sequence[Sequence[Any]] | NDArray[Any], metric: Metric
 ) -> tuple[Floats, Floats]:
-    """How often each item got each label, (items, labels), and the labels as numbers."""
+    """Return the count of each label on each item, (items, labels), and the labels as numbers."""
     if metric not in ("nominal", "ordinal", "interval"):
         raise InvalidValues(f"There is no metric {metric!r}", "Known: nominal, ordinal, interval")
     table = np.asarray(ratings, dtype=object)
     if table.ndim != 2:
         raise InvalidValues(f"ratings has shape {table.shape}", "Give (raters, items)")
-    given = np.array([[x is not None and x == x for x in row] for row in table])  # noqa: PLR0124
-    rated = table[given].tolist()
+    present = np.array([[x is not None and x == x for x in row] for row in table])  # noqa: PLR0124
+    rated = table[present].tolist()
     labels = np.asarray(rated if metric == "nominal" else [float(x) for x in rated])
-    result, codes = np.unique(labels, return_inverse=True)
-    counts = np.zeros((table.shape[1], len(result)))
-    np.add.at(counts, (np.nonzero(given)[1], codes), 1.0)
-    values = np.zeros(len(result)) if metric == "nominal" else result.astype(float)
+    distinct, codes = np.unique(labels, return_inverse=True)
+    counts = np.zeros((table.shape[1], len(distinct)))
+    np.add.at(counts, (np.nonzero(present)[1], codes), 1.0)
+    values = np.zeros(len(distinct)) if metric == "nominal" else distinct.astype(float)
     return counts, values
 
 
 def _rating_disagreement(counts: Floats, values: Floats, metric: Metric) -> tuple[float, float]:
-    """Observed and expected disagreement, in the units of the metric, of items rated twice."""
+    """Return the observed and expected disagreement of items rated twice, in metric units."""
     marginals = counts.sum(0)
-    values = _ranked(marginals, values, metric)
+    values = _ranks(marginals, values, metric)
     observed = _within_items(counts, values, metric).sum() / marginals.sum()
-    return float(observed), float(_by_chance(marginals[None], values, metric)[0])
+    return float(observed), float(_expected(marginals[None], values, metric)[0])
 
 
 def _without_each(
     counts: Floats, blocks: Ints, values: Floats, metric: Metric
 ) -> tuple[Floats, Floats]:
-    """The same with each block of items left out; none if there is but one."""
+    """Return the disagreements with each block of items left out; zeros if there is one block."""
     present, members = np.unique(blocks, return_inverse=True)
     if len(present) < 2:
         return np.zeros(1), np.zeros(1)
     if metric == "ordinal":
         parts = [_rating_disagreement(counts[blocks != b], values, metric) for b in present]
         return np.array([part[0] for part in parts]), np.array([part[1] for part in parts])
-    within = _within_items(counts, values, metric)
-    own = np.zeros((len(present), counts.shape[1]))
-    np.add.at(own, members, counts)
-    left = counts.sum(0) - own
-    observed = (within.sum() - np.bincount(members, within)) / left.sum(1)
-    return observed, _by_chance(left, values, metric)
+    distances = _within_items(counts, values, metric)
+    block_counts = np.zeros((len(present), counts.shape[1]))
+    np.add.at(block_counts, members, counts)
+    rest = counts.sum(0) - block_counts
+    observed = (distances.sum() - np.bincount(members, distances)) / rest.sum(1)
+    return observed, _expected(rest, values, metric)
 
 
-def _greatest(counts: Floats, values: Floats, metric: Metric) -> float:
-    """The distance of the two labels that are furthest apart; 1 where there is but one."""
+def _max_distance(counts: Floats, values: Floats, metric: Metric) -> float:
+    """Return the distance of the two labels that are furthest apart; 1 if there is one label."""
     marginals = counts.sum(0)
-    used = _ranked(marginals, values, metric)[marginals > 0]
+    used = _ranks(marginals, values, metric)[marginals > 0]
     return 1.0 if metric == "nominal" else float(np.ptp(used)) ** 2 or 1.0
 
 
-def _ranked(marginals: Floats, values: Floats, metric: Metric) -> Floats:
+def _ranks(marginals: Floats, values: Floats, metric: Metric) -> Floats:
     return np.asarray(np.cumsum(marginals) - marginals / 2) if metric == "ordinal" else values
 
 
@@ -234,13 +241,13 @@ def _within_items(counts: Floats, values: Floats, metric: Metric) -> Floats:
     return np.asarray(_pair_distances(counts, values, metric) / (counts.sum(1) - 1.0))
 
 
-def _by_chance(marginals: Floats, values: Floats, metric: Metric) -> Floats:
-    given = marginals.sum(1)
-    return np.asarray(_pair_distances(marginals, values, metric) / (given * (given - 1.0)))
+def _expected(marginals: Floats, values: Floats, metric: Metric) -> Floats:
+    total = marginals.sum(1)
+    return np.asarray(_pair_distances(marginals, values, metric) / (total * (total - 1.0)))
 
 
 def _pair_distances(counts: Floats, values: Floats, metric: Metric) -> Floats:
-    """Sum of the distances of all ordered pairs of labels in each row of counts."""
+    """Return the summed distance of all ordered pairs of labels in each row of counts."""
     sizes = counts.sum(1)
     if metric == "nominal":
         return np.asarray(sizes**2 - (counts**2).sum(1))

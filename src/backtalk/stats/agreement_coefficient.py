@@ -1,4 +1,4 @@
-"""Agreement beyond chance, from the disagreement that is seen and the one that is expected."""
+"""Agreement coefficients with intervals, from observed and expected disagreement."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from backtalk.stats.intervals.clusters import DOMINANT, Totals
 from backtalk.stats.intervals.gaffke import bounded_limits
 from backtalk.stats.validation import Floats, Ints, check_level, group_numbers
 
-_BLOCKS = 1000
+_MAX_BLOCKS = 1000
 
 
 @dataclass(frozen=True)
@@ -25,15 +25,15 @@ class Agreement:
     Attributes
     ----------
     estimate
-        1 for perfect agreement, 0 for what chance gives, negative below that.
+        1 for perfect agreement, 0 for agreement by chance, negative for less than that.
     observed, expected
-        The mean disagreement seen, and under independent labels; 0 for equal labels and 1 for
-        the two that are furthest apart.
+        Mean disagreement in the data, and under independent labels. The distance of two labels is
+        0 if they are equal and 1 for the two that are furthest apart.
     categories
-        How many different labels were given.
+        Number of different labels in the data.
     rarest
-        How often the least frequent of them was given. Below five the expected disagreement
-        is poorly known, and the interval allows for it.
+        Count of the least frequent label. Below five the expected disagreement is poorly known,
+        and the interval allows for it.
     """
 
     estimate: Estimate
@@ -43,22 +43,23 @@ class Agreement:
     rarest: int
 
     def to_dict(self) -> dict[str, Any]:
-        """The fields, ready for JSON."""
+        """Return the fields, ready for JSON."""
         return asdict(self)
 
 
 def jackknife_blocks(clusters: ArrayLike | None, items: int) -> tuple[Ints, int, int | None]:
-    """Return the block of each item, how many blocks there are, and how many clusters.
+    """Return the jackknife block of each item, the number of blocks and the number of clusters.
 
-    Blocks are what the jackknife leaves out: the clusters, or else the items; dealt round
-    robin into a thousand where there are more, so that the work stays linear.
+    The jackknife leaves out one block at a time. Blocks are the clusters, or the items if there
+    are no clusters (``None`` is then the number of clusters). More than 1,000 of them are dealt
+    round robin into 1,000 blocks, which keeps the cost linear.
     """
     if clusters is None:
-        units, count, named = np.arange(items, dtype=np.intp), items, None
+        units, count, cluster_count = np.arange(items, dtype=np.intp), items, None
     else:
         units, count = group_numbers(clusters, items)
-        named = count
-    return units % _BLOCKS, min(count, _BLOCKS), named
+        cluster_count = count
+    return units % _MAX_BLOCKS, min(count, _MAX_BLOCKS), cluster_count
 
 
 def make_agreement(
@@ -70,39 +71,44 @@ def make_agreement(
     clusters: int | None,
     level: float,
 ) -> Agreement:
-    """Put an interval around 1 - observed / expected.
+    """Return 1 - observed / expected disagreement with its interval.
 
-    The variance of the ratio is jackknifed. The interval is that of a mean of values in
-    [0, 1], the observed disagreement, solved for by its score as in
-    :func:`backtalk.stats.intervals.means.score_limits`, then divided by the expected one. It is
-    therefore skewed near perfect agreement, and of positive width there. As for a mean, it is
-    widened where disagreement has degrees and one item or cluster accounts for most of the
-    variance. A label that was given
-    fewer than five times may make the ratio look steady only because its few items enter both
-    parts; the variance is then at least that of the observed part alone, and the interval
-    covers more often than ``level`` says.
+    The variance of the ratio is jackknifed. The observed disagreement is a mean of values in
+    [0, 1], so its limits solve the score equation as in
+    :func:`backtalk.stats.intervals.means.score_limits`; they are then divided by the expected
+    disagreement. The interval is therefore skewed near perfect agreement, and has a positive
+    width there. As for a mean, it is widened if disagreement is graded and one item or cluster
+    accounts for most of the variance.
+
+    A label with fewer than five ratings can make the ratio look stable only because its few items
+    enter both parts. The variance is then at least that of the observed part alone, and the
+    interval covers more often than ``level``.
 
     Parameters
     ----------
     disagreement : tuple[float, float]
-        Observed and expected, from all items.
+        Observed and expected disagreement of all items.
     without : tuple[Floats, Floats]
         The same with each block left out in turn, both of shape (blocks,).
     frequencies : NDArray[Any]
-        How often each label was given.
-    items, clusters, level
-        As in :class:`Estimate`.
+        Count of each label, shape (labels,).
+    items : int
+        Number of items.
+    clusters : int or None
+        Number of clusters, None if items are independent.
+    level : float
+        Nominal coverage.
 
     Raises
     ------
     NotIdentified
-        If no disagreement is expected, since all labels are one.
+        If all labels are the same, so that no disagreement is expected.
     """
     observed, expected = disagreement
     used = frequencies[frequencies > 0]
     if expected <= 0:
         raise NotIdentified(
-            "All labels are the same, so that chance alone would explain the agreement",
+            "All labels are the same, so agreement beyond chance is undefined",
             "Label items that differ, or report accuracy",
         )
     known = int(used.min()) >= 5
@@ -129,20 +135,20 @@ def _observed_limits(
         return float(low), float(high)
     ratios = np.full(blocks, observed / expected)
     np.divide(*without, out=ratios, where=without[1] > 0)
-    deviations = _jackknifed(ratios) * expected**2
+    deviations = _variance_terms(ratios) * expected**2
     if not known:
-        deviations = max(deviations, _jackknifed(without[0]), key=np.sum)
+        deviations = max(deviations, _variance_terms(without[0]), key=np.sum)
     variance = float(deviations.sum())
     quantile = t_quantile(0.5 + level / 2, max(blocks - 1, 1))
     low, high = score_equation_roots(np.asarray(observed), quantile**2 * variance / spread)
-    own = np.clip(blocks * observed - (blocks - 1) * without[0], 0.0, 1.0)
-    graded = bool(((own > 1e-9) & (own < 1.0 - 1e-9)).any())
+    pseudovalues = np.clip(blocks * observed - (blocks - 1) * without[0], 0.0, 1.0)
+    graded = bool(((pseudovalues > 1e-9) & (pseudovalues < 1.0 - 1e-9)).any())
     if graded and (blocks < 2 or deviations.max() >= DOMINANT * variance):
-        wide = bounded_limits(Totals(own, np.ones(blocks)), level)
+        wide = bounded_limits(Totals(pseudovalues, np.ones(blocks)), level)
         low, high = np.minimum(low, wide[0]), np.maximum(high, wide[1])
     return float(low), float(high)
 
 
-def _jackknifed(without: Floats) -> Floats:
-    """What each block adds to the jackknife's variance."""
+def _variance_terms(without: Floats) -> Floats:
+    """Return the contribution of each block to the jackknife variance, shape (blocks,)."""
     return np.asarray((len(without) - 1) / len(without) * (without - without.mean()) ** 2)

@@ -1,4 +1,4 @@
-"""What the simplest rules for choosing among candidates would have scored."""
+"""Baselines for choosing among candidates: longest, shortest, first and random."""
 
 from __future__ import annotations
 
@@ -15,25 +15,26 @@ from backtalk.stats.validation import Floats, finite_values
 from backtalk.stats.win_rate import paired_difference
 
 ChoiceRule = Callable[[Sequence[str]], Floats]
+"""Function from the candidate texts of a prompt to the probability of choosing each."""
 
 
 def longest(texts: Sequence[str]) -> Floats:
-    """Choose the longest text, by characters; equally long ones with equal chance."""
-    return _even([len(text) for text in texts], max)
+    """Choose the longest text in characters, uniformly among ties."""
+    return _uniform_over([len(text) for text in texts], max)
 
 
 def shortest(texts: Sequence[str]) -> Floats:
-    """Choose the shortest text, by characters; equally short ones with equal chance."""
-    return _even([len(text) for text in texts], min)
+    """Choose the shortest text in characters, uniformly among ties."""
+    return _uniform_over([len(text) for text in texts], min)
 
 
 def first(texts: Sequence[str]) -> Floats:
-    """Choose whichever text comes first."""
+    """Choose the first text."""
     return np.asarray(np.eye(1, len(texts))[0])
 
 
 def random(texts: Sequence[str]) -> Floats:
-    """Choose any text with equal chance."""
+    """Choose uniformly among all texts."""
     return np.full(len(texts), 1.0 / len(texts))
 
 
@@ -47,16 +48,16 @@ BASELINES: Mapping[str, ChoiceRule] = {
 
 @dataclass(frozen=True)
 class BaselineScore:
-    """How a trivial rule does, and how much better the chooser does.
+    """Score of a baseline rule, compared with the chooser.
 
     Attributes
     ----------
     score
-        The mean value of what the rule chooses.
+        Mean value of the rule's choices.
     difference
         Chooser minus rule, paired by prompt.
     agreement
-        The share of prompts on which the rule chooses what the chooser chose.
+        Share of prompts on which the rule and the chooser choose the same candidate.
     """
 
     score: Estimate
@@ -66,16 +67,16 @@ class BaselineScore:
 
 @dataclass(frozen=True)
 class BaselineComparison:
-    """A chooser among the trivial rules.
+    """Comparison of a chooser with the baseline rules.
 
     Attributes
     ----------
     chooser
-        The mean value of what it chose.
+        Mean value of the chooser's choices.
     ceiling
-        The mean value of the best candidate of each prompt, which no chooser can pass.
+        Mean value of the best candidate of each prompt: the upper bound for any chooser.
     baselines
-        One entry per rule.
+        Score of each rule, by its name.
     """
 
     chooser: Estimate
@@ -83,11 +84,11 @@ class BaselineComparison:
     baselines: dict[str, BaselineScore]
 
     def beats_all(self) -> bool:
-        """Whether every difference to a trivial rule lies above zero, interval and all."""
+        """Return true if the interval of every difference to a rule lies above zero."""
         return all(score.difference.low > 0 for score in self.baselines.values())
 
     def to_dict(self) -> dict[str, Any]:
-        """The fields, ready for JSON."""
+        """Return the fields, ready for JSON."""
         return asdict(self)
 
 
@@ -102,49 +103,57 @@ def compare_to_baselines(
     level: float = 0.95,
     seed: int = 0,
 ) -> BaselineComparison:
-    """Put a chooser beside the trivial rules, on the same prompts.
+    """Compare a chooser with the baseline rules on the same prompts.
 
-    A rule that leaves something to chance is scored by its expectation, so that no draw adds
-    noise.
+    A randomised rule is scored by its expectation, so sampling adds no noise.
 
     Parameters
     ----------
     texts : Sequence[Sequence[str]]
-        For each prompt, its candidates.
+        Candidates of each prompt.
     values : sequence of ArrayLike
-        For each prompt, the value that the judge gives each candidate.
+        Judge's value of each candidate, one array per prompt.
     chosen : sequence of int
-        For each prompt, the index of the candidate that the chooser took.
+        Index of the chooser's candidate, one per prompt.
     clusters : ArrayLike, optional
-        One label per prompt, or None.
-    bounds : tuple[float, float], default (0.0, 1.0)
-        The ends of the judge's scale, or None where it has none.
-    rules : Mapping[str, Chances], default BASELINES
-        The rules to compare with: a function from the candidates of a prompt to the chance of
-        choosing each.
-    level, seed
-        See :func:`backtalk.stats.intervals.choose.mean_interval`.
+        Cluster label of each prompt. Default: prompts are independent.
+    bounds : tuple[float, float] or None, default (0.0, 1.0)
+        Ends of the judge's scale; None if it has none.
+    rules : Mapping[str, ChoiceRule], default BASELINES
+        Rules to compare with, by name.
+    level : float, default 0.95
+        Nominal coverage.
+    seed : int, default 0
+        Seed of the bootstrap, which is used without bounds.
+
+    Raises
+    ------
+    InvalidValues
+        If the lengths differ, a value is out of bounds, or a chosen index does not exist.
     """
-    judged = [_judged(number, *row) for number, row in enumerate(_rows(texts, values, chosen))]
+    judge_values = [
+        _candidate_values(number, *row) for number, row in enumerate(_rows(texts, values, chosen))
+    ]
     options: dict[str, Any] = {"clusters": clusters, "bounds": bounds, "level": level, "seed": seed}
-    own = _column(judged[i][index] for i, index in enumerate(chosen))
-    standings = {}
+    chooser = _column(judge_values[i][index] for i, index in enumerate(chosen))
+    baselines = {}
     for name, rule in rules.items():
         probabilities = [rule(candidates) for candidates in texts]
-        theirs = _column(
-            probability @ value for probability, value in zip(probabilities, judged, strict=True)
+        expected = _column(
+            probability @ value
+            for probability, value in zip(probabilities, judge_values, strict=True)
         )
         if bounds is not None:
-            theirs = np.clip(theirs, *bounds)
-        standings[name] = BaselineScore(
-            score=mean_interval(theirs, **options),
-            difference=paired_difference(own, theirs, **options),
+            expected = np.clip(expected, *bounds)
+        baselines[name] = BaselineScore(
+            score=mean_interval(expected, **options),
+            difference=paired_difference(chooser, expected, **options),
             agreement=float(np.mean([probabilities[i][index] for i, index in enumerate(chosen)])),
         )
     return BaselineComparison(
-        chooser=mean_interval(own, **options),
-        ceiling=mean_interval(_column(value.max() for value in judged), **options),
-        baselines=standings,
+        chooser=mean_interval(chooser, **options),
+        ceiling=mean_interval(_column(value.max() for value in judge_values), **options),
+        baselines=baselines,
     )
 
 
@@ -155,12 +164,14 @@ def _rows(
         raise InvalidValues(
             f"There are {len(texts)} prompts, {len(values)} rows of values "
             f"and {len(chosen)} choices",
-            "Give one of each per prompt",
+            "Give one entry of each per prompt",
         )
     return list(zip(texts, values, chosen, strict=True))
 
 
-def _judged(number: int, candidates: Sequence[str], values: ArrayLike, index: int) -> Floats:
+def _candidate_values(
+    number: int, candidates: Sequence[str], values: ArrayLike, index: int
+) -> Floats:
     array = finite_values(values, f"values[{number}]")
     if array.size != len(candidates) or not 0 <= index < array.size:
         raise InvalidValues(
@@ -175,6 +186,6 @@ def _column(numbers: Any) -> Floats:
     return np.fromiter(numbers, dtype=float)
 
 
-def _even(lengths: list[int], pick: Callable[[list[int]], int]) -> Floats:
+def _uniform_over(lengths: list[int], pick: Callable[[list[int]], int]) -> Floats:
     probabilities = np.asarray(lengths) == pick(lengths)
     return np.asarray(probabilities / probabilities.sum())

@@ -1,4 +1,4 @@
-"""Whether probabilities mean what they say."""
+"""Calibration of probabilities: Brier score, calibration error, reliability curve, log loss."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Binning = Literal["width", "mass"]
 
 
 class Bin(NamedTuple):
-    """One point of a reliability curve: what was said on average, and what came true."""
+    """Point of a reliability curve: mean predicted probability and mean outcome of a bin."""
 
     predicted: float
     observed: Estimate
@@ -32,15 +32,15 @@ class Brier:
     Attributes
     ----------
     estimate
-        The mean squared difference of probability and outcome; 0 is perfect.
+        Mean squared difference of probability and outcome; 0 is perfect.
     reliability
-        How far what was said in a bin lies from what came true there; 0 is perfect.
+        Mean squared difference of prediction and outcome frequency per bin; 0 is perfect.
     resolution
-        How far what came true in bins lies from the base rate; the more, the better.
+        Mean squared difference of outcome frequency per bin and base rate; larger is better.
     uncertainty
-        What saying the base rate always would score.
+        Score of always predicting the base rate.
     remainder
-        What is due to probabilities that differ within a bin; 0 where none do.
+        Part due to probabilities that differ within a bin; 0 if none do.
     """
 
     estimate: Estimate
@@ -50,27 +50,27 @@ class Brier:
     remainder: float
 
     def to_dict(self) -> dict[str, Any]:
-        """The fields, ready for JSON."""
+        """Return the fields, ready for JSON."""
         return asdict(self)
 
 
 @dataclass(frozen=True)
 class CalibrationError:
-    """An expected calibration error, and the one that chance alone would show.
+    """Expected calibration error, and its distribution under perfect calibration.
 
     Attributes
     ----------
     value
-        The mean distance, over items, of what was said in their bin and what came true there.
+        Mean over items of the distance between prediction and outcome frequency in their bin.
     by_chance
-        The mean of the same number if the probabilities were right, by simulation. The error
-        is biased upwards by about this much when calibration is good, and less when it is bad.
+        Mean error of perfectly calibrated probabilities, by simulation. The error is biased
+        upwards by about this much if calibration is good, and by less if it is bad.
     chance_95
-        Its 95th percentile: calibration is refuted where ``value`` is above.
+        95th percentile of the same; calibration is rejected if ``value`` is above.
     bins
-        How many bins were not empty.
+        Number of bins that are not empty.
     n
-        How many items there were.
+        Number of items.
     """
 
     value: float
@@ -80,7 +80,7 @@ class CalibrationError:
     n: int
 
     def to_dict(self) -> dict[str, Any]:
-        """The fields, ready for JSON."""
+        """Return the fields, ready for JSON."""
         return asdict(self)
 
 
@@ -98,26 +98,34 @@ def brier(
     Parameters
     ----------
     probabilities : ArrayLike
-        Shape (n,), in [0, 1].
+        Predicted probabilities, shape (n,), in [0, 1].
     outcomes : ArrayLike
-        Shape (n,), in [0, 1]: 0 or 1, or the share of people who said so.
+        Outcomes, shape (n,), in [0, 1]: 0 or 1, or the share of people who chose 1.
     bins, binning
-        As for :func:`reliability_curve`.
+        See :func:`reliability_curve`.
     clusters : ArrayLike, optional
-        One label per item, or None.
+        Cluster label of each item, shape (n,). Default: items are independent.
+    level : float, default 0.95
+        Nominal coverage.
+
+    Raises
+    ------
+    InvalidValues
+        If lengths differ, a value is out of range, or the binning is unknown.
     """
-    said, true = _pair(probabilities, outcomes)
-    places, count = _bins(said, bins, binning)
-    sizes = np.bincount(places, minlength=count)
-    mean_said, mean_true = (
-        np.bincount(places, weights=side, minlength=count) / sizes for side in (said, true)
+    predicted, observed = _paired_arrays(probabilities, outcomes)
+    numbers, count = _bin_numbers(predicted, bins, binning)
+    sizes = np.bincount(numbers, minlength=count)
+    mean_predicted, mean_observed = (
+        np.bincount(numbers, weights=side, minlength=count) / sizes
+        for side in (predicted, observed)
     )
-    shares = sizes / len(said)
-    base = true.mean()
-    reliability = float(shares @ (mean_said - mean_true) ** 2)
-    resolution = float(shares @ (mean_true - base) ** 2)
-    uncertainty = float(((true - base) ** 2).mean())
-    estimate = mean_interval((said - true) ** 2, clusters, level=level)
+    shares = sizes / len(predicted)
+    base = observed.mean()
+    reliability = float(shares @ (mean_predicted - mean_observed) ** 2)
+    resolution = float(shares @ (mean_observed - base) ** 2)
+    uncertainty = float(((observed - base) ** 2).mean())
+    estimate = mean_interval((predicted - observed) ** 2, clusters, level=level)
     return Brier(
         estimate=estimate,
         reliability=reliability,
@@ -136,45 +144,47 @@ def calibration_error(
     draws: int = 1000,
     seed: int = 0,
 ) -> CalibrationError:
-    """Compute the expected calibration error, ECE (Naeini et al. 2015), beside its bias.
+    """Compute the expected calibration error, ECE (Naeini et al. 2015), and its bias.
 
-    The error has no interval: near zero it is a sum of absolute values that chance alone keeps
-    above zero, and a bootstrap of it does not cover. It is compared instead with what it would
-    be if the probabilities were right (Broecker and Smith 2007).
+    The error has no interval: it is a sum of absolute values, which noise keeps above zero, and
+    its bootstrap does not cover. It is compared instead with its distribution under perfect
+    calibration (Broecker and Smith 2007).
 
     Parameters
     ----------
-    probabilities, outcomes : ArrayLike
-        Shape (n,); outcomes are 0 or 1.
+    probabilities : ArrayLike
+        Predicted probabilities, shape (n,), in [0, 1].
+    outcomes : ArrayLike
+        Outcomes, shape (n,), 0 or 1.
     bins, binning
-        As for :func:`reliability_curve`.
+        See :func:`reliability_curve`.
     draws : int, default 1000
-        How many times to draw outcomes from the probabilities.
+        Number of simulated sets of outcomes.
     seed : int, default 0
-        Of the draws.
+        Seed of the simulation.
 
     Raises
     ------
     InvalidValues
         If an outcome is neither 0 nor 1.
     """
-    said, true = _pair(probabilities, outcomes)
-    if not np.isin(true, (0.0, 1.0)).all():
-        raise InvalidValues("An outcome is neither 0 nor 1", "Use brier, which takes shares")
-    places, count = _bins(said, bins, binning)
-    order = np.argsort(places, kind="stable")
-    starts = np.searchsorted(places[order], np.arange(count))
-    ordered = said[order]
+    predicted, observed = _paired_arrays(probabilities, outcomes)
+    if not np.isin(observed, (0.0, 1.0)).all():
+        raise InvalidValues("An outcome is neither 0 nor 1", "Use brier for fractional outcomes")
+    numbers, count = _bin_numbers(predicted, bins, binning)
+    order = np.argsort(numbers, kind="stable")
+    starts = np.searchsorted(numbers[order], np.arange(count))
+    ordered = predicted[order]
     rng = np.random.default_rng(seed)
-    probability = [
+    simulated = [
         _mean_gap(ordered - (rng.random(len(ordered)) < ordered), starts) for _ in range(draws)
     ]
     return CalibrationError(
-        value=_mean_gap(ordered - true[order], starts),
-        by_chance=float(np.mean(probability)),
-        chance_95=float(np.quantile(probability, 0.95)),
+        value=_mean_gap(ordered - observed[order], starts),
+        by_chance=float(np.mean(simulated)),
+        chance_95=float(np.quantile(simulated, 0.95)),
         bins=count,
-        n=len(said),
+        n=len(predicted),
     )
 
 
@@ -187,34 +197,41 @@ def reliability_curve(
     clusters: ArrayLike | None = None,
     level: float = 0.95,
 ) -> tuple[Bin, ...]:
-    """Compare what was said with what came true, bin by bin.
+    """Compare the mean prediction with the mean outcome, bin by bin.
 
     Parameters
     ----------
     probabilities, outcomes : ArrayLike
-        Shape (n,), in [0, 1].
+        Predicted probabilities and outcomes, shape (n,), in [0, 1].
     bins : int, default 10
-        How many bins at most; empty ones are left out.
+        Maximum number of bins; empty bins are left out.
     binning : Binning, default "width"
-        ``width`` cuts [0, 1] into equal parts; ``mass`` cuts the items, in the order of their
-        probabilities, into equal numbers, equal probabilities staying together.
+        ``width`` cuts [0, 1] into equal parts; ``mass`` cuts the items, sorted by probability,
+        into equal numbers, and keeps equal probabilities together.
     clusters : ArrayLike, optional
-        One label per item, or None.
+        Cluster label of each item, shape (n,). Default: items are independent.
+    level : float, default 0.95
+        Nominal coverage.
 
     Returns
     -------
-    curve
-        The bins that hold items, from the lowest probability to the highest.
+    tuple[Bin, ...]
+        Bins that are not empty, from the lowest probability to the highest.
+
+    Raises
+    ------
+    InvalidValues
+        If lengths differ, a value is out of range, or the binning is unknown.
     """
-    said, true = _pair(probabilities, outcomes)
+    predicted, observed = _paired_arrays(probabilities, outcomes)
     labels = None if clusters is None else np.asarray(clusters)
-    places, count = _bins(said, bins, binning)
+    numbers, count = _bin_numbers(predicted, bins, binning)
     curve = []
-    for place in range(count):
-        here = places == place
-        cluster = None if labels is None else labels[here]
-        true_here = mean_interval(true[here], cluster, level=level)
-        curve.append(Bin(float(said[here].mean()), true_here, int(here.sum())))
+    for number in range(count):
+        members = numbers == number
+        cluster = None if labels is None else labels[members]
+        frequency = mean_interval(observed[members], cluster, level=level)
+        curve.append(Bin(float(predicted[members].mean()), frequency, int(members.sum())))
     return tuple(curve)
 
 
@@ -232,54 +249,58 @@ def log_loss(
     Parameters
     ----------
     probabilities, outcomes : ArrayLike
-        Shape (n,), in [0, 1].
+        Predicted probabilities and outcomes, shape (n,), in [0, 1].
     floor : float, default 0.0
-        Probabilities are moved into [floor, 1 - floor] first; the loss is then bounded, and
-        the interval uses it.
+        Probabilities are clipped to [floor, 1 - floor]. The loss is then bounded, and the
+        interval uses the bounds.
     clusters : ArrayLike, optional
-        One label per item, or None.
-    level, seed
-        See :func:`backtalk.stats.intervals.choose.mean_interval`.
+        Cluster label of each item, shape (n,). Default: items are independent.
+    level : float, default 0.95
+        Nominal coverage.
+    seed : int, default 0
+        Seed of the bootstrap, which is used without a floor.
 
     Raises
     ------
     InvalidValues
-        If something happened that was given no probability at all.
+        If an outcome of probability 0 occurred.
     """
     if not 0 <= floor < 0.5:
         raise InvalidValues(f"The floor is {floor}", "Give one in [0, 0.5)")
-    said, true = _pair(probabilities, outcomes)
-    said = np.clip(said, floor, 1.0 - floor)
-    impossible = np.flatnonzero(((said == 0) & (true > 0)) | ((said == 1) & (true < 1)))
+    predicted, observed = _paired_arrays(probabilities, outcomes)
+    predicted = np.clip(predicted, floor, 1.0 - floor)
+    impossible = np.flatnonzero(
+        ((predicted == 0) & (observed > 0)) | ((predicted == 1) & (observed < 1))
+    )
     if impossible.size:
         raise InvalidValues(
-            f"Item {impossible[0]} happened although it was given no probability",
-            "Give floor=, for example 1e-6, and say so beside the figure",
+            f"Item {impossible[0]} happened although its probability is 0",
+            "Pass floor=, for example 1e-6, and report it with the loss",
         )
-    losses = -_times_log(true, said) - _times_log(1.0 - true, 1.0 - said)
+    losses = -_times_log(observed, predicted) - _times_log(1.0 - observed, 1.0 - predicted)
     bounds = (0.0, -float(np.log(floor))) if floor > 0 else None
     return mean_interval(losses, clusters, bounds=bounds, level=level, seed=seed)
 
 
-def _pair(probabilities: ArrayLike, outcomes: ArrayLike) -> tuple[Floats, Floats]:
-    said = probability_values(probabilities, "probabilities")
-    true = probability_values(outcomes, "outcomes")
-    require_same_length(probabilities=said, outcomes=true)
-    return said, true
+def _paired_arrays(probabilities: ArrayLike, outcomes: ArrayLike) -> tuple[Floats, Floats]:
+    predicted = probability_values(probabilities, "probabilities")
+    observed = probability_values(outcomes, "outcomes")
+    require_same_length(probabilities=predicted, outcomes=observed)
+    return predicted, observed
 
 
-def _bins(said: Floats, bins: int, binning: Binning) -> tuple[Ints, int]:
-    """Number the bin of each item, from 0 up without gaps."""
+def _bin_numbers(predicted: Floats, bins: int, binning: Binning) -> tuple[Ints, int]:
+    """Return the bin number of each item, from 0 up without gaps, and the number of bins."""
     if bins < 1:
         raise InvalidValues(f"There cannot be {bins} bins", "Give at least one")
     if binning == "width":
-        places = np.minimum((said * bins).astype(np.intp), bins - 1)
+        cells = np.minimum((predicted * bins).astype(np.intp), bins - 1)
     elif binning == "mass":
-        ranks = np.searchsorted(np.sort(said), said, side="left")
-        places = (ranks * bins // len(said)).astype(np.intp)
+        ranks = np.searchsorted(np.sort(predicted), predicted, side="left")
+        cells = (ranks * bins // len(predicted)).astype(np.intp)
     else:
         raise InvalidValues(f"There is no binning {binning!r}", "Known: width, mass")
-    used, numbers = np.unique(places, return_inverse=True)
+    used, numbers = np.unique(cells, return_inverse=True)
     return numbers.astype(np.intp), len(used)
 
 
@@ -287,5 +308,5 @@ def _mean_gap(gaps: Floats, starts: Ints) -> float:
     return float(np.abs(np.add.reduceat(gaps, starts)).sum() / len(gaps))
 
 
-def _times_log(factor: Floats, of: Floats) -> Floats:
-    return np.where(factor > 0, factor * np.log(np.where(factor > 0, of, 1.0)), 0.0)
+def _times_log(factor: Floats, values: Floats) -> Floats:
+    return np.where(factor > 0, factor * np.log(np.where(factor > 0, values, 1.0)), 0.0)

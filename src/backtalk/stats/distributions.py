@@ -1,4 +1,4 @@
-"""Quantiles and tail areas of the distributions that intervals are made of."""
+"""Quantiles and distribution functions used by the intervals."""
 
 from __future__ import annotations
 
@@ -18,20 +18,28 @@ def _special() -> Any:
 
 
 def normal_quantile(probability: float) -> float:
-    """Quantile of the standard normal distribution."""
+    """Return a quantile of the standard normal distribution."""
     return NormalDist().inv_cdf(probability)
 
 
 def t_quantile(probability: float, freedom: ArrayLike) -> Floats:
-    """Quantile of Student's t with ``freedom`` degrees of freedom, of any shape."""
+    """Return a quantile of Student's t with ``freedom`` degrees of freedom, of any shape."""
     return np.asarray(_special().stdtrit(freedom, probability), dtype=float)
 
 
-def beta_cdf(first: ArrayLike, second: ArrayLike, at: ArrayLike) -> Floats:
-    """P(X <= at) for X ~ Beta(first, second); arguments broadcast."""
-    return np.asarray(_special().betainc(first, second, at), dtype=float)
+def beta_cdf(a: ArrayLike, b: ArrayLike, x: ArrayLike) -> Floats:
+    """Return P(X <= x) for X ~ Beta(a, b); arguments broadcast.
+
+    Parameters
+    ----------
+    a, b : ArrayLike
+        Shape parameters, above 0.
+    x : ArrayLike
+        Argument, in [0, 1].
+    """
+    return np.asarray(_special().betainc(a, b, x), dtype=float)
 
 
 def expit(logits: ArrayLike) -> Floats:
-    """The logistic function, without overflow."""
+    """Return the logistic function of logits of any shape, without overflow."""
     return np.asarray(0.5 * (1.0 + np.tanh(0.5 * np.asarray(logits, dtype=float))))

@@ -1,4 +1,4 @@
-"""A number with its interval, and what to raise where there is no number to give."""
+"""Estimates with confidence intervals, and the errors of statistics without an estimate."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from backtalk.errors import BacktalkError
 
 @dataclass(frozen=True)
 class Estimate:
-    """A number with its interval.
+    """Point estimate with a confidence interval.
 
     Attributes
     ----------
     value
-        The estimate itself.
+        Point estimate.
     low, high
-        The ends of the interval. They are on the scale of ``value``.
+        Ends of the interval, on the scale of ``value``.
     level
-        The nominal coverage, 0.95 unless asked otherwise.
+        Nominal coverage, such as 0.95.
     n
-        How many values the estimate rests on.
+        Number of values.
     clusters
-        How many independent groups those values form (prompts, annotators); None where each
-        value stands for itself.
+        Number of independent groups of values, such as prompts or annotators; None if all values
+        are independent.
     method
-        How the interval was made, in a word or two.
+        Name of the interval's method.
     """
 
     value: float
@@ -39,26 +39,26 @@ class Estimate:
 
     @property
     def width(self) -> float:
-        """The distance between the ends."""
+        """Width of the interval."""
         return self.high - self.low
 
     def excludes(self, number: float) -> bool:
-        """Whether the interval leaves out a number, such as 0 for a difference."""
+        """Return true if a number, such as 0 for a difference, lies outside the interval."""
         return not self.low <= number <= self.high
 
     def transform(self, slope: float, offset: float = 0.0) -> Estimate:
-        """The same estimate of ``slope * quantity + offset``."""
+        """Return the estimate of ``slope * quantity + offset``."""
         low, high = sorted((slope * self.low + offset, slope * self.high + offset))
         return replace(self, value=slope * self.value + offset, low=low, high=high)
 
     def to_dict(self) -> dict[str, Any]:
-        """The fields, ready for JSON."""
+        """Return the fields, ready for JSON."""
         return asdict(self)
 
 
 class NotIdentified(BacktalkError):
-    """A fit that the data leave without an answer, rather than with a wide one."""
+    """Error for data that do not determine an estimate."""
 
 
 class InvalidValues(BacktalkError, ValueError):
-    """Values that a statistic cannot be computed from."""
+    """Error for values or options that a statistic does not accept."""

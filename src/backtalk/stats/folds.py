@@ -1,4 +1,4 @@
-"""Folds for cross-validation that keep what belongs together in one of them."""
+"""Grouped folds for cross-validation: all items with one key are in one fold."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from backtalk.stats.validation import Ints
 
 
 def group_folds(keys: Sequence[str], k: int, *, seed: int = 0) -> Ints:
-    """Number the fold of each item, all items of one key in one fold.
+    """Return the fold number of each item; all items with one key are in one fold.
 
     Keys are shuffled, then dealt from the most frequent to the least, each to the fold that
     has the fewest items so far.
@@ -19,16 +19,21 @@ def group_folds(keys: Sequence[str], k: int, *, seed: int = 0) -> Ints:
     Parameters
     ----------
     keys : sequence of str
-        One key per item.
+        Key of each item, length n.
     k : int
-        The number of folds, at least 2 and at most the number of different keys.
+        Number of folds, from 2 to the number of different keys.
     seed : int, default 0
-        Of the shuffle.
+        Seed of the shuffle.
 
     Returns
     -------
-    folds
+    Ints
         Shape (n,), in 0..k-1.
+
+    Raises
+    ------
+    InvalidValues
+        If there are fewer than ``k`` different keys, or ``k`` is below 2.
     """
     names, numbers, sizes = np.unique(
         np.asarray(keys, dtype=str), return_inverse=True, return_counts=True
@@ -38,10 +43,10 @@ def group_folds(keys: Sequence[str], k: int, *, seed: int = 0) -> Ints:
             f"{len(names)} different keys cannot make {k} folds", "Give 2 <= k <= keys"
         )
     shuffled = np.random.default_rng(seed).permutation(len(names))
-    fold_of = np.empty(len(names), dtype=np.intp)
+    key_folds = np.empty(len(names), dtype=np.intp)
     filled = [0] * k
     for group in shuffled[np.argsort(-sizes[shuffled], kind="stable")]:
         smallest = min(range(k), key=filled.__getitem__)
-        fold_of[group] = smallest
+        key_folds[group] = smallest
         filled[smallest] += int(sizes[group])
-    return fold_of[numbers]
+    return key_folds[numbers]

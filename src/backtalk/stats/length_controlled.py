@@ -1,4 +1,4 @@
-"""The win rate that a candidate would have if its answers were as long as the baseline's."""
+"""Length-controlled win rate: the win rate if answers were as long as the baseline's."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ class LengthControlled:
     Attributes
     ----------
     models
-        Their names, in the order given.
+        Names of the models.
     estimates
-        The length-controlled win rate of each, in [0, 1].
+        Length-controlled win rate of each model, in [0, 1].
     quality, length, difficulty
-        The coefficients theta, phi and psi of each model; phi is positive where the judge
-        prefers the baseline's answer for being longer. Of the logit, per unit of the length
-        term and of gamma. psi is 0 for a model that stands alone.
+        Coefficients theta, phi and psi of each model, on the logit scale, per unit of the length
+        term and of gamma. phi is positive if the judge prefers the baseline's answer when it is
+        longer. psi is 0 if there is one model.
     ridge
-        The penalty with which difficulties were estimated; None for a model that stands alone.
+        Penalty on the difficulties; None if there is one model.
     instructions
-        How many instructions the win rates are averaged over.
+        Number of instructions that the win rates are averaged over.
     """
 
     models: tuple[str, ...]
@@ -52,7 +52,7 @@ class LengthControlled:
         return self.estimates[self.models.index(model)]
 
     def to_dict(self) -> dict[str, Any]:
-        """The fields, ready for JSON."""
+        """Return the fields, ready for JSON."""
         return asdict(self)
 
 
@@ -66,51 +66,51 @@ def length_controlled(
     level: float = 0.95,
     seed: int = 0,
 ) -> LengthControlled:
-    """Estimate win rates with the effect of answer length taken out.
+    """Estimate win rates without the effect of answer length.
 
     For each model ``logit p = theta + phi tanh(d / sd(d)) + psi gamma_x`` is fitted by maximum
-    likelihood over instructions x, where ``d`` is the baseline's length less the model's, and
-    the win rate is the mean of ``expit(theta + psi gamma_x)`` over all instructions, judged
-    or not (Dubois et al. 2024, arXiv 2404.04475, section 3). The difficulty ``gamma_x`` is
-    estimated from the other models only (:mod:`backtalk.stats.item_difficulty`), so that no
-    model's win rate leans on its own outcomes twice; a model that stands alone has none.
+    likelihood over instructions x, where ``d`` is the baseline's length minus the model's. The
+    win rate is the mean of ``expit(theta + psi gamma_x)`` over all instructions, judged or not
+    (Dubois et al. 2024, arXiv 2404.04475, section 3). The difficulty ``gamma_x`` is estimated from
+    the other models only (:mod:`backtalk.stats.item_difficulty`), so no model's outcomes are used
+    twice. A single model has no difficulty term.
 
     Parameters
     ----------
     preferences : ArrayLike
-        Shape (models, instructions), or (instructions,) for one model: the probability that
-        the model's answer beats the baseline's; NaN where it was not judged.
+        Probability that the model's answer beats the baseline's, shape (models, instructions), or
+        (instructions,) for one model; NaN if it was not judged.
     lengths : ArrayLike
-        Same shape: the lengths of the models' answers, in any one unit.
+        Lengths of the models' answers, same shape, in any one unit.
     baseline_lengths : ArrayLike
-        Shape (instructions,): the lengths of the baseline's answers.
+        Lengths of the baseline's answers, shape (instructions,).
     models : sequence of str, optional
-        Their names; numbers if not given.
+        Names of the models. Default: numbers from 0.
     ridge : float, optional
-        The penalty on difficulties; chosen by cross-validation if not given.
+        Penalty on the difficulties. Default: chosen by cross-validation.
     level : float, default 0.95
         Nominal coverage. Intervals are for the population that the instructions are drawn
         from: a sandwich variance (HC3, MacKinnon and White 1985) of the fit and of the mean,
-        on the logit scale, with Student's quantile. Where one instruction accounts for more
-        than 45 % of that variance, it is known too poorly for more than 3 degrees of freedom.
+        on the logit scale, with Student's quantile. If one instruction accounts for more than
+        45 % of the variance, at most 3 degrees of freedom are used.
     seed : int, default 0
-        Of the cross-validation's folds.
+        Seed of the cross-validation folds.
 
     Raises
     ------
     NotIdentified
-        If a model won or lost everything, or if length alone tells its wins from its losses.
+        If a model won or lost all comparisons, or its wins and losses are separated by length.
     InvalidValues
         If shapes differ, or a preference lies outside [0, 1].
     """
-    table, differences, names = _checked(preferences, lengths, baseline_lengths, models)
+    table, differences, names = _validate(preferences, lengths, baseline_lengths, models)
     terms = np.stack(
         [_length_term(row, name) for row, name in zip(differences, names, strict=True)]
     )
-    alone = len(names) == 1
+    single = len(names) == 1
     for row, term, name in zip(table, terms, names, strict=True):
-        _require_answer(row, term[:, None], name)
-    penalty = None if alone else choose_ridge(table, terms, seed) if ridge is None else ridge
+        _require_identified(row, term[:, None], name)
+    penalty = None if single else choose_ridge(table, terms, seed) if ridge is None else ridge
     fits = []
     for number, name in enumerate(names):
         features = terms[number][:, None]
@@ -118,25 +118,25 @@ def length_controlled(
             others = np.arange(len(names)) != number
             gamma = difficulties(table[others], terms[others], penalty)
             features = np.column_stack([features, gamma])
-            _require_answer(table[number], features, name)
-        fits.append(_controlled(table[number], features, check_level(level), name))
+            _require_identified(table[number], features, name)
+        fits.append(_fit_model(table[number], features, check_level(level), name))
     return LengthControlled(
         models=names,
         estimates=tuple(result.estimate for result in fits),
         quality=tuple(float(result.coefficients[0]) for result in fits),
         length=tuple(float(result.coefficients[1]) for result in fits),
-        difficulty=tuple(0.0 if alone else float(result.coefficients[2]) for result in fits),
+        difficulty=tuple(0.0 if single else float(result.coefficients[2]) for result in fits),
         ridge=penalty,
         instructions=table.shape[1],
     )
 
 
-class _Fit(NamedTuple):
+class _ModelFit(NamedTuple):
     estimate: Estimate
     coefficients: Floats
 
 
-def _controlled(outcomes: Floats, features: Floats, level: float, name: str) -> _Fit:
+def _fit_model(outcomes: Floats, features: Floats, level: float, name: str) -> _ModelFit:
     judged = ~np.isnan(outcomes)
     design = np.column_stack([np.ones(len(outcomes)), features])
     varies = np.ptp(design[judged], axis=0) > 0
@@ -153,13 +153,13 @@ def _controlled(outcomes: Floats, features: Floats, level: float, name: str) -> 
     weights = probabilities * (1.0 - probabilities)
     inverse = np.linalg.inv(seen.T @ (seen * weights[:, None]))
     leverage = weights * np.einsum("ni,ij,nj->n", seen, inverse, seen)
-    level_ground = design.copy()
-    level_ground[:, 1] = 0.0
-    equal = expit(level_ground @ coefficients)
+    equal_design = design.copy()
+    equal_design[:, 1] = 0.0
+    equal = expit(equal_design @ coefficients)
     rate = float(equal.mean())
     if not 1e-12 < rate < 1.0 - 1e-12:
-        raise _told_apart(name)
-    slope = ((equal * (1.0 - equal))[:, None] * level_ground[:, varies]).mean(0)
+        raise _separation_error(name)
+    slope = ((equal * (1.0 - equal))[:, None] * equal_design[:, varies]).mean(0)
     influence = (equal - rate) / len(equal)
     residuals = (answers - probabilities) / np.maximum(1.0 - leverage, 0.05)
     influence[judged] += (seen * residuals[:, None]) @ inverse @ slope
@@ -170,7 +170,7 @@ def _controlled(outcomes: Floats, features: Floats, level: float, name: str) -> 
     centre = np.log(rate / (1.0 - rate))
     low, high = (float(expit(centre + sign * reach)) for sign in (-1.0, 1.0))
     estimate = Estimate(rate, low, high, level, len(answers), None, "sandwich, logit scale")
-    return _Fit(estimate, coefficients)
+    return _ModelFit(estimate, coefficients)
 
 
 def _length_term(differences: Floats, name: str) -> Floats:
@@ -179,12 +179,12 @@ def _length_term(differences: Floats, name: str) -> Floats:
     if spread == 0.0 and judged.size and judged[0] != 0.0:
         raise NotIdentified(
             f"All answers of {name!r} differ from the baseline's by the same length",
-            "Use win_rate: there is no telling length from quality here",
+            "Use win_rate: the effect of length is not identified",
         )
     return np.asarray(np.nan_to_num(np.tanh(differences / (spread or 1.0))))
 
 
-def _require_answer(outcomes: Floats, features: Floats, name: str) -> None:
+def _require_identified(outcomes: Floats, features: Floats, name: str) -> None:
     judged = ~np.isnan(outcomes)
     answers = outcomes[judged]
     if answers.size == 0:
@@ -193,33 +193,33 @@ def _require_answer(outcomes: Floats, features: Floats, name: str) -> None:
         verb = "won" if answers[0] > 0.5 else "lost"
         raise NotIdentified(
             f"{name!r} {verb} all {answers.size} comparisons",
-            "Use win_rate, whose interval does not need a fit",
+            "Use win_rate, which needs no fit",
         )
     design = np.column_stack([np.ones(answers.size), features[judged]])
     if is_separated(design[:, np.ptp(design, axis=0) + np.eye(1, design.shape[1])[0] > 0], answers):
-        raise _told_apart(name)
+        raise _separation_error(name)
 
 
-def _told_apart(name: str) -> NotIdentified:
+def _separation_error(name: str) -> NotIdentified:
     return NotIdentified(
-        f"Length and difficulty alone tell the wins of {name!r} from its losses",
+        f"Length and difficulty alone separate the wins of {name!r} from its losses",
         "Judge more instructions, or use win_rate",
     )
 
 
-def _checked(
+def _validate(
     preferences: ArrayLike,
     lengths: ArrayLike,
     baseline_lengths: ArrayLike,
     models: Sequence[str] | None,
 ) -> tuple[Floats, Floats, tuple[str, ...]]:
     table = np.atleast_2d(np.asarray(preferences, dtype=float))
-    own = np.atleast_2d(np.asarray(lengths, dtype=float))
-    theirs = np.asarray(baseline_lengths, dtype=float)
-    if table.shape != own.shape or theirs.shape != table.shape[1:]:
+    sizes = np.atleast_2d(np.asarray(lengths, dtype=float))
+    baseline_sizes = np.asarray(baseline_lengths, dtype=float)
+    if table.shape != sizes.shape or baseline_sizes.shape != table.shape[1:]:
         raise InvalidValues(
-            f"preferences has shape {table.shape}, lengths {own.shape}, "
-            f"baseline_lengths {theirs.shape}",
+            f"preferences has shape {table.shape}, lengths {sizes.shape}, "
+            f"baseline_lengths {baseline_sizes.shape}",
             "Give (models, instructions) twice, and (instructions,)",
         )
     names = tuple(str(i) for i in range(len(table))) if models is None else tuple(models)
@@ -228,7 +228,7 @@ def _checked(
     if ((table < 0) | (table > 1)).any():
         raise InvalidValues("A preference lies outside [0, 1]", "Give probabilities")
     judged = ~np.isnan(table)
-    differences = np.where(judged, theirs - own, np.nan)
+    differences = np.where(judged, baseline_sizes - sizes, np.nan)
     if np.isnan(differences[judged]).any():
         raise InvalidValues("A judged answer has no length", "Give the length of each answer")
     return table, differences, names

@@ -1,4 +1,4 @@
-"""Logistic regression on outcomes that may be probabilities, and whether it has an answer."""
+"""Logistic regression on fractional outcomes, and the test for separation."""
 
 from __future__ import annotations
 
@@ -11,30 +11,30 @@ from backtalk.stats.estimate import NotIdentified
 from backtalk.stats.validation import Floats
 
 CERTAIN = 1e-6
-"""How near to 0 or 1 an outcome is as good as certain: its logit is beyond 13.8."""
+"""Distance from 0 or 1 below which an outcome counts as certain: a logit beyond 13.8."""
 
-_LONGEST_STEP = 3.0
+_MAX_STEP = 3.0
 
 
 def fit_logistic(design: Floats, outcomes: Floats) -> Floats:
-    """Maximise the Bernoulli likelihood, with fractional outcomes as in Papke and Wooldridge.
+    """Maximise the Bernoulli likelihood of fractional outcomes (Papke and Wooldridge 1996).
 
     Parameters
     ----------
     design : Floats
-        Shape (n, p), of full column rank and not separated (see :func:`separated`).
+        Shape (n, p), of full column rank and not separated (see :func:`is_separated`).
     outcomes : Floats
         Shape (n,), in [0, 1].
 
     Returns
     -------
-    coefficients
-        Shape (p,).
+    Floats
+        Coefficients, shape (p,).
 
     Raises
     ------
     NotIdentified
-        If Newton's method does not settle, which it does where there is one maximum.
+        If Newton's method does not converge. It does if there is one maximum.
     """
     coefficients = np.zeros(design.shape[1])
     for _ in range(200):
@@ -45,36 +45,35 @@ def fit_logistic(design: Floats, outcomes: Floats) -> Floats:
         except np.linalg.LinAlgError:
             break
         longest = float(np.abs(step).max())
-        coefficients = coefficients + step * min(1.0, _LONGEST_STEP / max(longest, 1e-300))
+        coefficients = coefficients + step * min(1.0, _MAX_STEP / max(longest, 1e-300))
         if longest < 1e-9 * (1.0 + float(np.abs(coefficients).max())):
             return coefficients
     raise NotIdentified(
-        "The regression did not settle: outcomes are all but certain, or columns nearly the same",
+        "The regression did not converge: outcomes are nearly certain, or columns nearly equal",
         "Gather more outcomes, or leave a column out",
     )
 
 
 def is_separated(design: Floats, outcomes: Floats) -> bool:
-    """Whether the likelihood rises for ever in some direction, so that it has no maximum.
+    """Return true if the likelihood has no maximum, because it rises without bound.
 
-    That is so when some direction d has ``x'd >= 0`` wherever the outcome is 1, ``<= 0``
-    wherever it is 0, ``= 0`` wherever it lies between, and is not 0 everywhere (Albert and
-    Anderson 1984). Decided exactly, by a linear programme; only the rows that are not pinned
-    by fractional ones are looked at. Outcomes within ``CERTAIN`` of 0 or 1 count as 0 or 1:
-    there is a maximum then, but it says how near they are to certain and nothing else.
+    That is the case if some direction d has ``x'd >= 0`` for every outcome 1, ``<= 0`` for every
+    outcome 0, ``= 0`` for every fractional outcome, and is not 0 for all (Albert and Anderson
+    1984). A linear programme decides it exactly. Outcomes within ``CERTAIN`` of 0 or 1 count as 0
+    or 1; otherwise a maximum would exist that measures only how near to certain they are.
     """
     between = (outcomes > CERTAIN) & (outcomes < 1.0 - CERTAIN)
-    free = _kernel(design[between])
+    free = _null_space(design[between])
     if free.shape[1] == 0:
         return False
     signs = np.where(outcomes[~between] > 0.5, 1.0, -1.0)
     rows = (design[~between] * signs[:, None]) @ free
     rows = rows / np.maximum(np.abs(rows).max(1, keepdims=True), 1e-300)
-    return len(rows) == 0 or _some_direction(rows)
+    return len(rows) == 0 or _has_direction(rows)
 
 
-def _kernel(matrix: Floats) -> Floats:
-    """An orthonormal basis of the directions that the rows do not see, shape (p, k)."""
+def _null_space(matrix: Floats) -> Floats:
+    """Return an orthonormal basis of the null space of the rows, shape (p, k)."""
     if len(matrix) == 0:
         return np.eye(matrix.shape[1])
     _, sizes, right = np.linalg.svd(np.linalg.qr(matrix, mode="r"))
@@ -82,8 +81,8 @@ def _kernel(matrix: Floats) -> Floats:
     return np.asarray(right[rank:].T)
 
 
-def _some_direction(rows: Floats) -> bool:
-    """Whether some d in a box has rows @ d >= 0 with a positive sum."""
+def _has_direction(rows: Floats) -> bool:
+    """Return true if some d in a box has rows @ d >= 0 with a positive sum."""
     best: Any = _linprog()(
         -rows.sum(0), A_ub=-rows, b_ub=np.zeros(len(rows)), bounds=[(-1.0, 1.0)] * rows.shape[1]
     )

@@ -1,19 +1,18 @@
-"""Preferences as a game of two policies: what no other policy wins against, and how far one is.
+"""Nash equilibrium and exploitability in the two-player game of preferences.
 
-Both players answer. A preference ``P[a, b]``, the probability that answer a is better than b, pays
-the first one. It need not come from scores: a may beat b, b beat c, and c beat a.
+Both players choose an answer. The payoff of the first is ``P[a, b]``, the probability that answer a
+is preferred to b. Preferences may be intransitive: a may beat b, b beat c, and c beat a.
 """
 
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy.optimize import linprog, root
 from scipy.special import log_softmax, logsumexp, rel_entr, softmax
 
 from backtalk.stats.estimate import InvalidValues
-
-Array = NDArray[np.float64]
+from backtalk.stats.validation import Floats
 
 
 def exploitability(
@@ -23,7 +22,7 @@ def exploitability(
     reference: ArrayLike | None = None,
     tau: float = 0.0,
 ) -> float:
-    """Return by how much the best response to a policy wins more than half of the time.
+    """Return the win rate of the best response to a policy, minus one half.
 
     With a regularisation, ``max over pi' of P(pi' > pi) - tau KL(pi', mu) + tau KL(pi, mu) - 1/2``.
     It is 0 at the Nash policy and above 0 elsewhere.
@@ -31,24 +30,25 @@ def exploitability(
     Parameters
     ----------
     preference : ArrayLike
-        Shape ``(n, n)``, where ``P + P.T`` is 1.
+        Preference matrix, shape ``(n, n)``, with ``P + P.T = 1``.
     policy : ArrayLike
-        The probability of each answer, shape ``(n,)``.
+        Probability of each answer, shape ``(n,)``.
     reference : ArrayLike, optional
-        That of the policy ``mu`` that both stay near; only used with ``tau``.
+        Probability of each answer under the reference policy ``mu``, shape ``(n,)``. Required if
+        ``tau`` is above 0.
     tau : float, default 0.0
-        How near, in shares of wins a nat.
+        Strength of the KL regularisation, in win rate per nat.
 
     Raises
     ------
     InvalidValues
-        If the preference is none, or a regularisation has no reference.
+        If the matrix is no preference matrix, or a regularisation has no reference.
 
     References
     ----------
     Munos et al. (2023), "Nash learning from human feedback", section 4.
     """
-    table, mu = _checked(preference, reference, tau)
+    table, mu = _validate(preference, reference, tau)
     pi = np.asarray(policy, dtype=float)
     wins = table @ pi
     if mu is None:
@@ -57,24 +57,25 @@ def exploitability(
     return float(best + tau * rel_entr(pi, mu).sum() - 0.5)
 
 
-def nash(preference: ArrayLike, *, reference: ArrayLike | None = None, tau: float = 0.0) -> Array:
-    """Return the policy that no policy wins against more often than not, shape ``(n,)``.
+def nash(preference: ArrayLike, *, reference: ArrayLike | None = None, tau: float = 0.0) -> Floats:
+    """Return a Nash policy: no policy wins against it more than half of the time, shape ``(n,)``.
 
-    Without a regularisation it is found by a linear program, and one of several where there are
-    more. With one it is the only fixed point of ``pi proportional to mu exp(P(. > pi) / tau)``,
-    found by Powell's method from regularisations that grow weaker.
+    Without a regularisation, a linear program finds one of possibly several. With one, the Nash
+    policy is the unique fixed point of ``pi proportional to mu exp(P(. > pi) / tau)``, found by
+    Powell's method along a sequence of weaker and weaker regularisations.
 
     Parameters
     ----------
     preference, reference, tau
-        As for :func:`exploitability`.
+        See :func:`exploitability`.
 
     Raises
     ------
     InvalidValues
-        If the preference is none, a regularisation has no reference, or is too weak to be computed.
+        If the matrix is no preference matrix, or the regularisation has no reference or is too
+        weak for the computation.
     """
-    table, mu = _checked(preference, reference, tau)
+    table, mu = _validate(preference, reference, tau)
     count = len(table)
     if mu is None:
         result = linprog(
@@ -88,35 +89,35 @@ def nash(preference: ArrayLike, *, reference: ArrayLike | None = None, tau: floa
     base = np.log(mu)
     logits = base
     for strength in tau * 2.0 ** np.arange(8, -1, -1):
-        solved = root(
+        solution = root(
             lambda x, s=strength: x - log_softmax(base + table @ softmax(x) / s),
             logits,
             options={"xtol": 1e-14},
         )
-        logits = solved.x
+        logits = solution.x
     policy = np.asarray(softmax(logits))
     if not exploitability(table, policy, reference=mu, tau=tau) < 1e-6:
         raise InvalidValues(
             f"No Nash policy was found at tau {tau:g}",
-            "Take a larger tau, or 0 for the game without a regularisation",
+            "Use a larger tau, or 0 for the game without a regularisation",
         )
     return policy
 
 
-def _checked(
+def _validate(
     preference: ArrayLike, reference: ArrayLike | None, tau: float
-) -> tuple[Array, Array | None]:
+) -> tuple[Floats, Floats | None]:
     table = np.asarray(preference, dtype=float)
     if table.ndim != 2 or table.shape[0] != table.shape[1] or not np.allclose(table + table.T, 1):
         raise InvalidValues(
-            f"A table of shape {table.shape} is no preference between answers",
+            f"A table of shape {table.shape} is no preference matrix",
             "Give P(a > b) for each two answers, with P(a > b) + P(b > a) = 1",
         )
     if tau == 0:
         return table, None
     if reference is None:
         raise InvalidValues(
-            f"A regularisation of {tau:g} has no reference to be near",
-            "Give the probability that the reference has for each answer",
+            f"A regularisation of {tau:g} has no reference policy",
+            "Pass reference=, the probability of each answer under it",
         )
     return table, np.asarray(reference, dtype=float)

@@ -1,8 +1,8 @@
-"""What a policy would be worth that never answered, by the log of others that did.
+"""Off-policy evaluation: estimate a policy's value from logs of other policies (IPS, SNIPS, DR).
 
-Each logged reward is weighted by how much likelier the target was to answer so than the policy that
-did. That needs the probability with which each logged answer was given, and answers that the target
-would give too: where it would answer what is not in the log, the log says nothing about it.
+Each logged reward is weighted by the probability ratio of the target policy and the logging policy.
+That needs the logged probability (propensity) of each answer, and a log that covers the answers of
+the target policy.
 """
 
 from __future__ import annotations
@@ -21,36 +21,37 @@ from backtalk.stats.validation import Floats, finite_values, group_numbers, requ
 
 Estimator = Literal["ips", "snips", "dr"]
 ESTIMATORS: tuple[Estimator, ...] = ("ips", "snips", "dr")
+"""Names of the estimators."""
 
-_LEAST_SIZE = 10.0
-_MANY = 1000
-_ODD = 4.0
+_MIN_SAMPLE_SIZE = 10.0
+_LARGE_SAMPLE = 1000
+_MAX_STANDARD_ERRORS = 4.0
 _FOLDS = 5
 
 
 @dataclass(frozen=True)
 class OffPolicyEstimate:
-    """The value of a policy by the log of others.
+    """Off-policy estimate of a policy's value, with diagnostics of the weights.
 
     Attributes
     ----------
     estimator
         ``"ips"``, ``"snips"`` or ``"dr"``.
     estimate
-        The mean reward that the target would get, on the rewards' scale.
+        Mean reward of the target policy, on the rewards' scale.
     effective_sample_size
-        How many rewards of the target's own would be worth as much: (sum w)² / sum w² (Kish 1965,
-        "Survey sampling", section 11.7).
+        Number of on-policy rewards with the same precision: (sum w)² / sum w² (Kish 1965, "Survey
+        sampling", section 11.7).
     mean_weight, mean_weight_error
-        The weights' mean, which is 1 where the logged probabilities are right and cover what the
-        target would answer, and its standard error.
+        Mean of the weights and its standard error. The mean is 1 if the logged probabilities are
+        right and the log covers the target's answers.
     largest_weight
-        Before clipping.
+        Largest weight before clipping.
     clip
-        What weights were cut to; ``None`` where they were not.
+        Maximum that weights were clipped to; ``None`` if they were not clipped.
     clipped
-        The share of the rewards whose weights were cut. Cutting moves the estimate towards what
-        was logged.
+        Share of the weights that were clipped. Clipping biases the estimate towards the logging
+        policy's value.
     """
 
     estimator: Estimator
@@ -64,42 +65,42 @@ class OffPolicyEstimate:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What makes the estimate doubtful, a sentence each."""
-        results = []
-        if abs(self.mean_weight - 1) > _ODD * self.mean_weight_error:
-            results.append(
+        """Reasons to doubt the estimate, one sentence each."""
+        warnings = []
+        if abs(self.mean_weight - 1) > _MAX_STANDARD_ERRORS * self.mean_weight_error:
+            warnings.append(
                 f"The weights have the mean {self.mean_weight:.3g}, not 1: the logged "
-                "probabilities are wrong, or the target answers what is not in the log"
+                "probabilities are wrong, or the log does not cover the target's answers"
             )
         if self.clipped > 0:
-            results.append(
-                f"{100 * self.clipped:.1f} % of the weights were cut to {self.clip:g}, which "
-                "moves the estimate towards what was logged"
+            warnings.append(
+                f"{100 * self.clipped:.1f} % of the weights were clipped to {self.clip:g}, which "
+                "biases the estimate towards the logging policy's value"
             )
-        return tuple(results)
+        return tuple(warnings)
 
 
 def importance_weights(target: ArrayLike, logging: ArrayLike) -> Floats:
-    """Return how much likelier each logged answer was by the target than by what logged it.
+    """Return the importance weight of each logged answer, target over logging, shape (n,).
 
     Parameters
     ----------
     target, logging : ArrayLike
-        The probabilities of the logged answers, shape (n,).
+        Probability of each logged answer under either policy, shape (n,).
 
     Raises
     ------
     InvalidValues
-        If a logging probability is not in (0, 1], or a target one not in [0, 1].
+        If a logging probability is not in (0, 1], or a target probability not in [0, 1].
     """
-    wanted, given = finite_values(target, "target"), finite_values(logging, "logging")
-    require_same_length(target=wanted, logging=given)
-    if (given <= 0).any() or (given > 1).any() or (wanted < 0).any() or (wanted > 1).any():
+    p, q = finite_values(target, "target"), finite_values(logging, "logging")
+    require_same_length(target=p, logging=q)
+    if (q <= 0).any() or (q > 1).any() or (p < 0).any() or (p > 1).any():
         raise InvalidValues(
-            "Probabilities have to be in [0, 1], and what was logged cannot have had none",
-            "Log the propensity of each answer, or leave those without one out",
+            "Probabilities have to be in [0, 1], and those of logged answers above 0",
+            "Log the propensity of each answer, and leave out answers without one",
         )
-    return np.asarray(wanted / given)
+    return np.asarray(p / q)
 
 
 def ips(
@@ -112,30 +113,33 @@ def ips(
 ) -> OffPolicyEstimate:
     """Estimate a policy's value by inverse propensity scores: the mean of ``w r``.
 
-    Horvitz and Thompson (1952). Unbiased where the logged probabilities are right; it varies with
-    the weights.
+    Horvitz and Thompson (1952). Unbiased if the logged probabilities are right. Its variance grows
+    with that of the weights.
 
     Parameters
     ----------
     rewards : ArrayLike
-        What was logged, shape (n,).
+        Logged rewards, shape (n,).
     weights : ArrayLike
-        See :func:`importance_weights`.
+        Importance weights, shape (n,); see :func:`importance_weights`.
     clusters : ArrayLike, optional
-        One label per reward, such as the user, where those with one label share a cause.
+        Cluster label of each reward, such as its user, shape (n,). Default: rewards are
+        independent.
     clip : float, optional
-        Cut weights to this.
+        Maximum weight; larger weights are clipped. Default: no clipping.
     level : float, default 0.95
         Nominal coverage of the interval.
 
     Raises
     ------
     NotIdentified
-        If the log holds next to nothing of what the target would answer.
+        If the effective sample size is below 10.
+    InvalidValues
+        If lengths differ, a weight is negative, or the clip is not above 0.
     """
-    values, kept = _logged(rewards, weights, clip)
-    estimate = _mean(values * kept, clusters, level)
-    return _result("ips", estimate, weights, kept, clip)
+    values, clipped = _validate(rewards, weights, clip)
+    estimate = _mean(values * clipped, clusters, level)
+    return _make_estimate("ips", estimate, weights, clipped, clip)
 
 
 def snips(
@@ -150,19 +154,27 @@ def snips(
 
     Swaminathan and Joachims (2015), "The self-normalized estimator for counterfactual learning",
     equation 8; the interval by the delta method (Owen 2013, "Monte Carlo theory, methods and
-    examples", equation 9.10). It stays within the rewards that were logged, and a factor that all
-    logged probabilities are wrong by does not matter. Biased by an amount that shrinks as 1 / n.
+    examples", equation 9.10). It stays within the range of the logged rewards, and is invariant
+    to a common factor on all logged probabilities. Its bias shrinks as 1 / n.
 
-    See :func:`ips`.
+    Parameters
+    ----------
+    rewards, weights, clusters, clip, level
+        See :func:`ips`.
+
+    Raises
+    ------
+    NotIdentified, InvalidValues
+        See :func:`ips`.
     """
-    values, kept = _logged(rewards, weights, clip)
-    value = float(kept @ values / kept.sum())
-    estimate = _mean(value + kept / kept.mean() * (values - value), clusters, level)
+    values, clipped = _validate(rewards, weights, clip)
+    value = float(clipped @ values / clipped.sum())
+    estimate = _mean(value + clipped / clipped.mean() * (values - value), clusters, level)
     low, high = float(values.min()), float(values.max())
-    within = replace(
+    bounded = replace(
         estimate, value=value, low=max(low, estimate.low), high=min(high, estimate.high)
     )
-    return _result("snips", within, weights, kept, clip)
+    return _make_estimate("snips", bounded, weights, clipped, clip)
 
 
 def doubly_robust(
@@ -175,27 +187,32 @@ def doubly_robust(
     clip: float | None = None,
     level: float = 0.95,
 ) -> OffPolicyEstimate:
-    """Estimate a policy's value by a model of the rewards, corrected where the log contradicts it.
+    """Estimate a policy's value by a doubly robust estimator: a reward model with a correction.
 
     Dudík, Langford and Li (2011), "Doubly robust policy evaluation and learning", equation 1: the
-    mean of ``expected + w (r - predicted)``. Unbiased if either the probabilities or the model are
-    right, and less varying the better the model is.
+    mean of ``expected + w (r - predicted)``. Unbiased if the probabilities or the model are right;
+    the better the model, the lower the variance.
 
     Parameters
     ----------
     rewards, weights, clusters, clip, level
         See :func:`ips`.
     predicted : ArrayLike
-        What the model says of the logged answers, shape (n,), made without their rewards: see
-        :func:`cross_fitted`.
+        Model's prediction for each logged answer, shape (n,), made without its reward; see
+        :func:`cross_fit_rewards`.
     expected : ArrayLike
-        What it says of the answers that the target would give to the same prompts, shape (n,).
+        Model's expected reward of the target's answers to the same prompts, shape (n,).
+
+    Raises
+    ------
+    NotIdentified, InvalidValues
+        See :func:`ips`.
     """
-    values, kept = _logged(rewards, weights, clip)
-    own, other = finite_values(predicted, "predicted"), finite_values(expected, "expected")
-    require_same_length(rewards=values, predicted=own, expected=other)
-    estimate = _mean(other + kept * (values - own), clusters, level)
-    return _result("dr", estimate, weights, kept, clip)
+    values, clipped = _validate(rewards, weights, clip)
+    logged, target = finite_values(predicted, "predicted"), finite_values(expected, "expected")
+    require_same_length(rewards=values, predicted=logged, expected=target)
+    estimate = _mean(target + clipped * (values - logged), clusters, level)
+    return _make_estimate("dr", estimate, weights, clipped, clip)
 
 
 def cross_fit_rewards(
@@ -207,30 +224,37 @@ def cross_fit_rewards(
     ridge: float = 1.0,
     seed: int = 0,
 ) -> tuple[Floats, Floats]:
-    """Predict rewards from features by ridge regression, each from the rewards of other folds.
+    """Predict rewards from features by cross-fitted ridge regression in five folds.
 
-    Chernozhukov et al. (2018), "Double/debiased machine learning for treatment and structural
-    parameters", definition 3.1: what is corrected by a reward must not have been fitted to it.
+    Each prediction uses the rewards of the other folds only. Chernozhukov et al. (2018),
+    "Double/debiased machine learning for treatment and structural parameters", definition 3.1.
 
     Parameters
     ----------
     features : Floats
-        Of the logged answers, shape (n, d).
+        Features of the logged answers, shape (n, d).
     rewards : ArrayLike
-        Shape (n,).
+        Logged rewards, shape (n,).
     targets : Floats
-        Of what the target would answer, shape (n, d).
+        Features of the target's answers, shape (n, d).
     groups : ArrayLike, optional
-        One label per reward; those with one label stay in one fold.
+        Group label of each reward, shape (n,); a group stays in one fold. Default: one group per
+        reward.
     ridge : float, default 1.0
-        The penalty on coefficients of features of unit variance, not on the intercept.
+        Penalty on the coefficients of standardised features, not on the intercept.
     seed : int, default 0
-        Decides the folds.
+        Seed of the folds.
 
     Returns
     -------
-    predicted, expected
-        Of the logged answers, and of the target's; within the range of the rewards.
+    predicted, expected : Floats
+        Predictions for the logged answers and for the target's, each of shape (n,), clipped to
+        the range of the rewards.
+
+    Raises
+    ------
+    InvalidValues
+        If lengths differ, or all rewards are of one group.
     """
     from sklearn.linear_model import Ridge  # noqa: PLC0415 - slow to import
     from sklearn.pipeline import make_pipeline  # noqa: PLC0415
@@ -241,36 +265,36 @@ def cross_fit_rewards(
     labels = np.arange(values.size) if groups is None else groups
     numbers, count = group_numbers(labels, values.size, "groups")
     if count < 2:
-        raise InvalidValues("All rewards are of one group", "Give rewards of two groups at least")
+        raise InvalidValues("All rewards are of one group", "Give rewards of at least two groups")
     order = np.random.default_rng(seed).permutation(count)
     fold = (order % min(_FOLDS, count))[numbers]
     predicted, expected = np.zeros(values.size), np.zeros(values.size)
     for number in np.unique(fold):
-        out = fold == number
+        held_out = fold == number
         model = make_pipeline(StandardScaler(), Ridge(alpha=ridge))
-        model.fit(features[~out], values[~out])
-        predicted[out] = model.predict(features[out])
-        expected[out] = model.predict(targets[out])
+        model.fit(features[~held_out], values[~held_out])
+        predicted[held_out] = model.predict(features[held_out])
+        expected[held_out] = model.predict(targets[held_out])
     low, high = values.min(), values.max()
     return np.clip(predicted, low, high), np.clip(expected, low, high)
 
 
-def _logged(rewards: ArrayLike, weights: ArrayLike, clip: float | None) -> tuple[Floats, Floats]:
-    values, given = finite_values(rewards, "rewards"), finite_values(weights, "weights")
-    require_same_length(rewards=values, weights=given)
-    if (given < 0).any():
-        raise InvalidValues("A weight is below 0", "Make them with importance_weights")
+def _validate(rewards: ArrayLike, weights: ArrayLike, clip: float | None) -> tuple[Floats, Floats]:
+    values, ratios = finite_values(rewards, "rewards"), finite_values(weights, "weights")
+    require_same_length(rewards=values, weights=ratios)
+    if (ratios < 0).any():
+        raise InvalidValues("A weight is below 0", "Compute weights with importance_weights")
     if clip is not None and clip <= 0:
-        raise InvalidValues(f"Weights cannot be cut to {clip:g}", "Give a number above 0")
-    size = _effective_size(given)
-    if size < _LEAST_SIZE:
+        raise InvalidValues(f"Weights cannot be clipped to {clip:g}", "Give a number above 0")
+    size = _effective_size(ratios)
+    if size < _MIN_SAMPLE_SIZE:
         raise NotIdentified(
-            f"The log holds next to nothing of what this policy would answer: {values.size} "
-            f"logged rewards are worth {size:.1f} of its own",
-            "Let it answer part of the traffic, in an experiment, or log answers that are drawn "
-            "with more chance",
+            f"The log does not cover this policy's answers: {values.size} logged rewards have an "
+            f"effective sample size of {size:.1f}",
+            "Serve the policy to part of the traffic, in an experiment, or log answers that are "
+            "sampled with more randomness",
         )
-    return values, given if clip is None else np.minimum(given, clip)
+    return values, ratios if clip is None else np.minimum(ratios, clip)
 
 
 def _effective_size(weights: Floats) -> float:
@@ -279,27 +303,27 @@ def _effective_size(weights: Floats) -> float:
 
 
 def _mean(values: Floats, clusters: ArrayLike | None, level: float) -> Estimate:
-    few = values.size < _MANY
-    interval: Callable[..., Estimate] = mean_interval if few else t_interval
-    options = {"bounds": None} if few else {}
+    small = values.size < _LARGE_SAMPLE
+    interval: Callable[..., Estimate] = mean_interval if small else t_interval
+    options = {"bounds": None} if small else {}
     return interval(values, clusters, level=level, **options)
 
 
-def _result(
+def _make_estimate(
     estimator: Estimator,
     estimate: Estimate,
     weights: ArrayLike,
-    kept: Floats,
+    clipped: Floats,
     clip: float | None,
 ) -> OffPolicyEstimate:
-    given = finite_values(weights, "weights")
+    ratios = finite_values(weights, "weights")
     return OffPolicyEstimate(
         estimator=estimator,
         estimate=replace(estimate, method=f"{estimator}, {estimate.method}"),
-        effective_sample_size=_effective_size(kept),
-        mean_weight=float(given.mean()),
-        mean_weight_error=float(given.std(ddof=1) / np.sqrt(given.size)),
-        largest_weight=float(given.max()),
+        effective_sample_size=_effective_size(clipped),
+        mean_weight=float(ratios.mean()),
+        mean_weight_error=float(ratios.std(ddof=1) / np.sqrt(ratios.size)),
+        largest_weight=float(ratios.max()),
         clip=clip,
-        clipped=float((given > kept).mean()),
+        clipped=float((ratios > clipped).mean()),
     )

@@ -1,4 +1,4 @@
-"""What choosing the best of several candidates does to its score."""
+"""Selection bias: the optimism in the score of the best of several candidates."""
 
 from __future__ import annotations
 
@@ -12,32 +12,30 @@ from backtalk.stats.estimate import Estimate, InvalidValues
 from backtalk.stats.intervals.choose import mean_interval
 from backtalk.stats.validation import Floats
 
-_CELLS = 4_000_000
+_MAX_CELLS = 4_000_000
 
 
 @dataclass(frozen=True)
 class Selection:
-    """The best of several candidates, and how good it is on prompts it was not chosen on.
+    """Best of several candidates, with its score on held-out prompts.
 
     Attributes
     ----------
     winner
-        The index of the candidate with the highest mean on the choosing prompts; of equals,
-        the first.
+        Index of the candidate with the highest mean on the selection prompts; the first of ties.
     apparent
-        Its mean on those same prompts. Its interval does not know of the choice: both are too
-        high.
+        Mean of the winner on the selection prompts. It and its interval are biased upwards,
+        because they ignore the selection.
     optimism
-        By how much the mean of the best is expected to overstate, from the bootstrap: each
-        resample of the choosing prompts elects its own best, whose score there is compared
-        with its score on all choosing prompts (Efron 1983).
+        Expected bias of the winner's mean, by the bootstrap: each resample of the selection
+        prompts has its own winner, whose mean there is compared with its mean on all selection
+        prompts (Efron 1983).
     unseen
-        The winner's mean on the prompts that the choice never saw, unbiased; None if no
-        prompt was held out.
+        Mean of the winner on the held-out prompts, unbiased; None if no prompt was held out.
     means
-        The mean of each candidate on the choosing prompts.
+        Mean of each candidate on the selection prompts.
     held_out
-        Which prompts the choice did not see.
+        True for each prompt that was held out from the selection.
     """
 
     winner: int
@@ -49,11 +47,11 @@ class Selection:
 
     @property
     def corrected(self) -> float:
-        """The apparent mean less the optimism: a guess for when no prompt can be spared."""
+        """Apparent mean minus the optimism: an estimate for use without held-out prompts."""
         return self.apparent.value - self.optimism
 
     def to_dict(self) -> dict[str, Any]:
-        """The fields, ready for JSON."""
+        """Return the fields, ready for JSON."""
         return asdict(self)
 
 
@@ -66,26 +64,28 @@ def choose(
     level: float = 0.95,
     seed: int = 0,
 ) -> Selection:
-    """Choose the best candidate on some prompts and estimate it on the others.
+    """Choose the best candidate on some prompts, and estimate its score on the others.
 
     Parameters
     ----------
     scores : ArrayLike
-        Shape (m, n): the score of each of m candidates on each of n prompts.
+        Score of each of m candidates on each of n prompts, shape (m, n).
     held_out : float | ArrayLike, default 0.3
-        The share of prompts that the choice does not see, drawn with ``seed``; or which they
-        are, as n booleans.
-    bounds : tuple[float, float], default (0.0, 1.0)
-        The ends of the scale of the scores, or None where it has none.
+        Share of prompts to hold out from the selection, sampled with ``seed``; or a mask of the
+        held-out prompts, shape (n,).
+    bounds : tuple[float, float] or None, default (0.0, 1.0)
+        Ends of the scale of the scores; None if it has none.
     resamples : int, default 1000
-        How many times to draw the choosing prompts again for the optimism.
-    level, seed
-        See :func:`backtalk.stats.intervals.choose.mean_interval`.
+        Number of bootstrap resamples for the optimism.
+    level : float, default 0.95
+        Nominal coverage.
+    seed : int, default 0
+        Seed of the held-out sample and of the bootstrap.
 
     Raises
     ------
     InvalidValues
-        If scores are missing, or if no prompt is left to choose on.
+        If a score is missing, or no prompt is left to choose on.
     """
     table = _table(scores)
     rng = np.random.default_rng(seed)
@@ -108,31 +108,33 @@ def choose(
 
 
 def optimism(scores: ArrayLike, *, resamples: int = 1000, seed: int = 0) -> float:
-    """Estimate by how much the best of several means overstates that candidate.
+    """Estimate the expected bias of the highest of several means.
+
+    It is the mean over bootstrap resamples of (resample mean of the resample's winner) - (its
+    mean), as in Efron (1983), section 2, with the selection in place of the fit.
 
     Parameters
     ----------
     scores : ArrayLike
-        Shape (m, n): the score of each candidate on each prompt.
+        Score of each candidate on each prompt, shape (m, n).
     resamples : int, default 1000
-        How many times to draw the prompts again.
-
-    Notes
-    -----
-    The mean over resamples of (mean* of the best of the resample) - (its mean), as in Efron
-    (1983), section 2, with the choice in place of the fit.
+        Number of bootstrap resamples of the prompts.
+    seed : int, default 0
+        Seed of the bootstrap.
     """
     table = _table(scores)
     count = table.shape[1]
     means = table.mean(1)
     rng = np.random.default_rng(seed)
-    chunk = max(1, _CELLS // count)
+    chunk = max(1, _MAX_CELLS // count)
     excess = 0.0
     for start in range(0, resamples, chunk):
         size = min(chunk, resamples - start)
-        drawn = rng.multinomial(count, np.full(count, 1.0 / count), size=size) @ table.T / count
-        best = drawn.argmax(1)
-        excess += float((drawn[np.arange(size), best] - means[best]).sum())
+        resample_means = (
+            rng.multinomial(count, np.full(count, 1.0 / count), size=size) @ table.T / count
+        )
+        best = resample_means.argmax(1)
+        excess += float((resample_means[np.arange(size), best] - means[best]).sum())
     return excess / resamples
 
 
@@ -146,26 +148,26 @@ def _table(scores: ArrayLike) -> Floats:
         row, column = np.argwhere(~np.isfinite(table))[0]
         raise InvalidValues(
             f"Candidate {row} has no finite score on prompt {column}",
-            "Choose among candidates on the prompts that all of them answered",
+            "Keep the prompts that all candidates answered",
         )
     return table
 
 
 def _hidden(held_out: float | ArrayLike, count: int, rng: np.random.Generator) -> Any:
-    given = np.asarray(held_out)
-    if given.ndim == 0:
-        share = float(given)
+    mask = np.asarray(held_out)
+    if mask.ndim == 0:
+        share = float(mask)
         if not 0 <= share < 1:
             raise InvalidValues(f"held_out is {share}", "Give a share in [0, 1), or a mask")
         hidden = np.zeros(count, dtype=bool)
         hidden[rng.permutation(count)[: round(share * count)]] = True
-    elif given.shape == (count,) and given.dtype == bool:
-        hidden = given
+    elif mask.shape == (count,) and mask.dtype == bool:
+        hidden = mask
     else:
         raise InvalidValues(
-            f"held_out has shape {given.shape} and type {given.dtype}",
+            f"held_out has shape {mask.shape} and type {mask.dtype}",
             f"Give a share, or {count} booleans",
         )
     if hidden.all():
-        raise InvalidValues("All prompts are held out", "Leave some to choose on")
+        raise InvalidValues("All prompts are held out", "Leave some for the selection")
     return hidden

@@ -1,4 +1,4 @@
-"""How often one candidate is preferred to another."""
+"""Win rate of a candidate over a baseline, and paired differences of scores."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from backtalk.stats.validation import (
 
 @dataclass(frozen=True)
 class WinRate:
-    """A win rate and what it is made of.
+    """Win rate with the counts of wins, ties and losses.
 
     Attributes
     ----------
     estimate
-        The mean preference with its interval; a tie is worth half a win.
+        Mean preference with its interval; a tie counts as half a win.
     wins, ties, losses
-        How many preferences lie above, at and below one half.
+        Number of preferences above, at and below one half.
     """
 
     estimate: Estimate
@@ -35,7 +35,7 @@ class WinRate:
     losses: int
 
     def to_dict(self) -> dict[str, Any]:
-        """The fields, ready for JSON."""
+        """Return the fields, ready for JSON."""
         return asdict(self)
 
 
@@ -47,17 +47,22 @@ def win_rate(
     method: str = "auto",
     seed: int = 0,
 ) -> WinRate:
-    """Estimate how often a candidate beats its baseline.
+    """Estimate the share of comparisons that a candidate wins.
 
     Parameters
     ----------
     preferences : ArrayLike
-        Shape (n,), in [0, 1]: the probability that the candidate beats the baseline, as 0,
-        1/2 (a tie) and 1 where there are only verdicts.
+        Probability that the candidate beats the baseline, shape (n,), in [0, 1]. A verdict is 0,
+        1/2 (a tie) or 1.
     clusters : ArrayLike, optional
-        One label per preference, such as its prompt, where several share one; else None.
-    level, method, seed
-        See :func:`backtalk.stats.intervals.choose.mean_interval`.
+        Cluster label of each preference, such as its prompt, shape (n,). Default: preferences are
+        independent.
+    level : float, default 0.95
+        Nominal coverage.
+    method : str, default "auto"
+        Interval; see :func:`backtalk.stats.intervals.choose.mean_interval`.
+    seed : int, default 0
+        Seed of the bootstrap.
 
     Raises
     ------
@@ -83,32 +88,39 @@ def paired_difference(
     method: str = "auto",
     seed: int = 0,
 ) -> Estimate:
-    """Estimate how much higher one candidate scores than another on the same prompts.
+    """Estimate the mean difference of two candidates' scores on the same prompts.
 
-    The interval is that of the mean of the differences, so that what makes a prompt hard for
-    both does not widen it.
+    The interval is that of the mean of the differences, so prompt difficulty that both candidates
+    share does not widen it.
 
     Parameters
     ----------
     first, second : ArrayLike
-        Shape (n,): the value of each candidate on each prompt, in one order.
+        Score of each candidate on each prompt, shape (n,), in the same order.
     clusters : ArrayLike, optional
-        One label per pair, or None.
-    bounds : tuple[float, float], default (0.0, 1.0)
-        The ends of the scale of the values, or None where it has none.
-    level, method, seed
-        See :func:`backtalk.stats.intervals.choose.mean_interval`.
+        Cluster label of each pair, shape (n,). Default: pairs are independent.
+    bounds : tuple[float, float] or None, default (0.0, 1.0)
+        Ends of the scale of the scores; None if it has none.
+    level : float, default 0.95
+        Nominal coverage.
+    method : str, default "auto"
+        Interval; see :func:`backtalk.stats.intervals.choose.mean_interval`.
+    seed : int, default 0
+        Seed of the bootstrap.
+
+    Raises
+    ------
+    InvalidValues
+        If lengths differ, or a score is missing or out of bounds.
     """
     if bounds is None:
-        one, other = finite_values(first, "first"), finite_values(second, "second")
+        a, b = finite_values(first, "first"), finite_values(second, "second")
         spread = None
     else:
-        one, other = (
+        a, b = (
             bounded_values(first, bounds, "first"),
             bounded_values(second, bounds, "second"),
         )
         spread = (bounds[0] - bounds[1], bounds[1] - bounds[0])
-    require_same_length(first=one, second=other)
-    return mean_interval(
-        one - other, clusters, bounds=spread, level=level, method=method, seed=seed
-    )
+    require_same_length(first=a, second=b)
+    return mean_interval(a - b, clusters, bounds=spread, level=level, method=method, seed=seed)

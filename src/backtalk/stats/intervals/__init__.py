@@ -1,1 +1,1 @@
-"""Confidence intervals, and confidence sequences."""
+"""Confidence intervals and confidence sequences for means and proportions."""

@@ -1,4 +1,4 @@
-"""Intervals for a proportion: so many successes in so many trials."""
+"""Binomial confidence intervals: Wilson's and Blaker's exact interval."""
 
 from __future__ import annotations
 
@@ -13,19 +13,58 @@ from backtalk.stats.validation import Floats, check_level
 
 
 def wilson_interval(successes: int, n: int, *, level: float = 0.95) -> Estimate:
-    """Estimate a proportion with Wilson's interval. See :func:`wilson_limits`."""
+    """Estimate a proportion with Wilson's interval; see :func:`wilson_limits`.
+
+    Parameters
+    ----------
+    successes : int
+        Number of successes.
+    n : int
+        Number of trials.
+    level : float, default 0.95
+        Nominal coverage.
+
+    Raises
+    ------
+    InvalidValues
+        Unless ``0 <= successes <= n`` and ``n`` is at least 1.
+    """
     low, high = wilson_limits(*_counts(successes, n), check_level(level))
     return Estimate(successes / n, float(low), float(high), level, n, None, "wilson")
 
 
 def exact_interval(successes: int, n: int, *, level: float = 0.95) -> Estimate:
-    """Estimate a proportion with Blaker's exact interval. See :func:`exact_limits`."""
+    """Estimate a proportion with Blaker's exact interval; see :func:`exact_limits`.
+
+    Parameters
+    ----------
+    successes, n, level
+        See :func:`wilson_interval`.
+
+    Raises
+    ------
+    InvalidValues
+        Unless ``0 <= successes <= n`` and ``n`` is at least 1.
+    """
     low, high = exact_limits(*_counts(successes, n), check_level(level))
     return Estimate(successes / n, float(low), float(high), level, n, None, "exact")
 
 
 def wilson_limits(successes: ArrayLike, n: ArrayLike, level: float = 0.95) -> tuple[Floats, Floats]:
-    """Wilson's score limits for a proportion (Wilson 1927); arguments broadcast."""
+    """Return Wilson's score limits for a proportion (Wilson 1927).
+
+    Parameters
+    ----------
+    successes, n : ArrayLike
+        Numbers of successes and of trials, of any shapes that broadcast.
+    level : float, default 0.95
+        Nominal coverage.
+
+    Returns
+    -------
+    low, high : Floats
+        Of the broadcast shape.
+    """
     count = np.asarray(n, dtype=float)
     share = np.asarray(successes, dtype=float) / count
     return score_equation_roots(
@@ -34,13 +73,25 @@ def wilson_limits(successes: ArrayLike, n: ArrayLike, level: float = 0.95) -> tu
 
 
 def exact_limits(successes: ArrayLike, n: ArrayLike, level: float = 0.95) -> tuple[Floats, Floats]:
-    """Blaker's exact limits for a proportion (Blaker 2000); arguments broadcast.
+    """Return Blaker's exact limits for a proportion (Blaker 2000).
 
-    A chance is left out where the tail that the count lies in, and the largest tail at the
-    other side that is no likelier, together have a chance below 1 - level. They cover at least
-    as often as ``level`` says, whatever the truth, and lie within Clopper and Pearson's. Counts
-    being whole, they cover more often than that for most truths, the more so the fewer the
-    trials: at 95 %, from 95 to 99.7 % with 10 trials, 97.3 % on average.
+    A proportion is rejected if the observed tail, plus the largest tail on the other side that is
+    no likelier, has a probability below 1 - level. The limits cover at least at ``level`` for every
+    true proportion, and lie within those of Clopper and Pearson. Because counts are discrete, they
+    cover more often for most proportions, the more so the fewer the trials: at 95 %, from 95 to
+    99.7 % with 10 trials, 97.3 % on average.
+
+    Parameters
+    ----------
+    successes, n : ArrayLike
+        Numbers of successes and of trials, of any shapes that broadcast.
+    level : float, default 0.95
+        Nominal coverage.
+
+    Returns
+    -------
+    low, high : Floats
+        Of the broadcast shape.
     """
     won, count = np.broadcast_arrays(np.asarray(successes, dtype=float), np.asarray(n, dtype=float))
     return _exact_lower(won, count, 1.0 - level), 1.0 - _exact_lower(
@@ -49,7 +100,7 @@ def exact_limits(successes: ArrayLike, n: ArrayLike, level: float = 0.95) -> tup
 
 
 def score_equation_roots(mean: Floats, scale: Floats) -> tuple[Floats, Floats]:
-    """The two solutions of ``(mean - mu)² = scale mu (1 - mu)`` for mu; arguments broadcast."""
+    """Return both solutions of ``(mean - mu)² = scale mu (1 - mu)`` for mu; arguments broadcast."""
     middle = (mean + scale / 2) / (1.0 + scale)
     reach = np.sqrt(scale * mean * (1.0 - mean) + scale**2 / 4) / (1.0 + scale)
     return np.maximum(middle - reach, 0.0), np.minimum(middle + reach, 1.0)
@@ -64,32 +115,29 @@ def _counts(successes: int, n: int) -> tuple[int, int]:
 
 
 def _exact_lower(won: Floats, count: Floats, missed: float) -> Floats:
-    """The lower limit, by bisection from Clopper and Pearson's (see Klaschka and Reiczigel 2021).
+    """Return the lower limit by bisection from Clopper and Pearson's (Klaschka and Reiczigel 2021).
 
-    From there up to won / count the upper tail grows, and what can be added to it is first the
-    lower tail up to the greatest count that is unlikelier at Clopper and Pearson's limit, then
-    one count more. The first sum has one trough and starts below ``missed``, so that it is
-    reached once.
+    From that limit up to won / count the upper tail grows. The other side adds first the lower
+    tail up to the largest count that is unlikelier at Clopper and Pearson's limit, then one count
+    more. The first sum has one minimum and starts below ``missed``, so it crosses it once.
     """
     at_least = np.maximum(won, 1.0)
 
     def upper(probability: Floats) -> Floats:
         return beta_cdf(at_least, count - at_least + 1.0, probability)
 
-    def lower(most: Floats, probability: Floats) -> Floats:
-        some = beta_cdf(count - most, np.maximum(most, 0.0) + 1.0, 1.0 - probability)
-        return np.where(most < 0, 0.0, some)
+    def lower(max_count: Floats, probability: Floats) -> Floats:
+        tail = beta_cdf(count - max_count, np.maximum(max_count, 0.0) + 1.0, 1.0 - probability)
+        return np.where(max_count < 0, 0.0, tail)
 
-    def bisected(
-        low: Floats, high: Floats, reached: Callable[[Floats], NDArray[np.bool_]]
-    ) -> Floats:
+    def bisect(low: Floats, high: Floats, reached: Callable[[Floats], NDArray[np.bool_]]) -> Floats:
         for _ in range(50):
             middle = 0.5 * (low + high)
             over = reached(middle)
             high, low = np.where(over, middle, high), np.where(over, low, middle)
         return 0.5 * (low + high)
 
-    start = bisected(
+    start = bisect(
         np.zeros(won.shape), at_least / count, lambda probability: upper(probability) > missed / 2
     )
     few, many = np.full(won.shape, -1.0), at_least - 1.0
@@ -97,7 +145,7 @@ def _exact_lower(won: Floats, count: Floats, missed: float) -> Floats:
         middle = np.where(many - few > 1, np.floor(0.5 * (few + many)), many)
         over = lower(middle, start) > missed / 2
         many, few = np.where(over, middle, many), np.where(over, few, np.minimum(middle, many - 1))
-    limit = bisected(
+    limit = bisect(
         start,
         at_least / count,
         lambda probability: (

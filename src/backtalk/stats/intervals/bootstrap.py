@@ -1,4 +1,4 @@
-"""Intervals for a mean by drawing its clusters again."""
+"""Cluster bootstrap intervals for a mean."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from backtalk.stats.estimate import Estimate, InvalidValues
 from backtalk.stats.intervals.clusters import Totals, totals
 from backtalk.stats.validation import Floats, check_level, finite_values
 
-_CELLS = 4_000_000
+_MAX_CELLS = 4_000_000
 
 
 def bootstrap(
@@ -23,27 +23,32 @@ def bootstrap(
     level: float = 0.95,
     seed: int = 0,
 ) -> Estimate:
-    """Estimate a mean with an interval from resampled clusters.
+    """Estimate a mean with a bootstrap interval.
 
-    For a paired comparison give the differences: what is drawn again is then the pair.
+    For a paired comparison, pass the differences; pairs are then resampled together.
 
     Parameters
     ----------
     values : ArrayLike
-        Shape (n,), any scale.
+        Shape (n,), on any scale.
     clusters : ArrayLike, optional
-        One label per value, or None. Whole clusters are drawn; the mean is over values.
+        Cluster label of each value, shape (n,). Whole clusters are resampled; the mean is over
+        values. Default: values are independent.
     method : str, default "studentised"
-        ``studentised`` takes the quantiles of (mean* - mean) / error*, which follows a skewed
-        distribution; ``percentile`` those of mean*, which does not and is too short below
-        about 50 clusters (Efron and Tibshirani 1993, chapters 12 and 13).
+        ``studentised`` uses the quantiles of (mean* - mean) / error*, which adapts to skew;
+        ``percentile`` uses those of mean*, which does not, and is too short below about 50
+        clusters (Efron and Tibshirani 1993, chapters 12 and 13).
     resamples : int, default 2000
-        How many times to draw.
+        Number of resamples.
+    level : float, default 0.95
+        Nominal coverage.
+    seed : int, default 0
+        Seed of the resampling.
 
     Raises
     ------
     InvalidValues
-        If there are fewer than two clusters or no two differ.
+        If there are fewer than two clusters, or no two values differ.
     """
     array = finite_values(values)
     data = totals(array, clusters)
@@ -58,18 +63,31 @@ def bootstrap(
 def bootstrap_limits(
     data: Totals, *, method: str, resamples: int, level: float, seed: int
 ) -> tuple[float, float]:
-    """Limits for one data set: totals of shape (clusters,). See :func:`bootstrap`."""
+    """Return the bootstrap limits of the mean of one data set.
+
+    Parameters
+    ----------
+    data : Totals
+        Totals of shape (clusters,).
+    method, resamples, level, seed
+        See :func:`bootstrap`.
+
+    Raises
+    ------
+    InvalidValues
+        If there are fewer than two clusters, no two values differ, or the method is unknown.
+    """
     if method not in ("studentised", "percentile"):
         raise InvalidValues(f"There is no bootstrap {method!r}", "Known: studentised, percentile")
     count = data.sums.size
     mean, error = (float(part[0]) for part in _mean_and_error(np.arange(count)[None], data))
     if count < 2 or error <= 1e-13 * abs(mean):
         raise InvalidValues(
-            "Fewer than two values differ, so that drawing them again shows no spread",
-            "Give the bounds of the scale and use method='score'",
+            "Fewer than two values differ, so the bootstrap shows no spread",
+            "Pass the bounds of the scale and use method='score'",
         )
     rng = np.random.default_rng(seed)
-    chunk = max(1, _CELLS // count)
+    chunk = max(1, _MAX_CELLS // count)
     parts = [
         _mean_and_error(rng.integers(count, size=(min(chunk, resamples - start), count)), data)
         for start in range(0, resamples, chunk)
@@ -85,11 +103,11 @@ def bootstrap_limits(
     return mean - float(above) * error, mean - float(below) * error
 
 
-def _mean_and_error(drawn: NDArray[np.integer[Any]], data: Totals) -> tuple[Floats, Floats]:
-    """The ratio mean of each row of drawn clusters and its cluster-robust standard error."""
-    sums, sizes = data.sums[drawn], data.sizes[drawn]
+def _mean_and_error(indices: NDArray[np.integer[Any]], data: Totals) -> tuple[Floats, Floats]:
+    """Return the ratio mean of each row of cluster indices and its cluster-robust error."""
+    sums, sizes = data.sums[indices], data.sizes[indices]
     total = sizes.sum(1)
     mean = sums.sum(1) / total
     residuals = sums - mean[:, None] * sizes
-    factor = drawn.shape[1] / max(drawn.shape[1] - 1, 1)
+    factor = indices.shape[1] / max(indices.shape[1] - 1, 1)
     return mean, np.sqrt(factor * (residuals**2).sum(1)) / total

@@ -1,4 +1,4 @@
-"""The interval for a mean that was measured to cover best for values such as these."""
+"""Choice of the interval for a mean, by the kind of values."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ from backtalk.stats.intervals.means import bounded_interval, score_interval, t_i
 from backtalk.stats.validation import Floats, bounded_values, finite_values
 
 METHODS = ("auto", "exact", "wilson", "score", "bounded", "t", "bootstrap")
+"""Names of the intervals."""
 
-_FEW = 50
-_FEW_OF_A_KIND = 15
+_MIN_WILSON_VALUES = 50
+_MIN_WILSON_COUNT = 15
 
 
 def mean_interval(
@@ -26,7 +27,9 @@ def mean_interval(
     method: str = "auto",
     seed: int = 0,
 ) -> Estimate:
-    """Estimate a mean with the interval that was measured to cover best for such values.
+    """Estimate a mean with the interval that covers best for its kind of values.
+
+    The choice rests on simulated coverage (``docs/statistics.md``).
 
     ========================== =====================================================
     values                     interval
@@ -41,21 +44,22 @@ def mean_interval(
     values : ArrayLike
         Shape (n,).
     clusters : ArrayLike, optional
-        One label per value: values with one label share a cause, such as the prompt. None
-        where each value stands for itself.
-    bounds : tuple[float, float], default (0.0, 1.0)
-        The ends of the scale, or None where it has none.
+        Cluster label of each value, such as its prompt, shape (n,). Default: values are
+        independent.
+    bounds : tuple[float, float] or None, default (0.0, 1.0)
+        Ends of the scale; None if it has none.
     level : float, default 0.95
         Nominal coverage.
     method : str, default "auto"
-        One of ``METHODS``, to overrule the choice.
+        Interval, one of ``METHODS``; ``auto`` chooses as in the table.
     seed : int, default 0
-        For the bootstrap, which no other method here needs.
+        Seed of the bootstrap.
 
     Raises
     ------
     InvalidValues
-        If a value is missing or out of bounds, or if nothing can be said without bounds.
+        If a value is missing or out of bounds, the method does not fit the values, or an
+        unbounded mean has no spread to estimate an interval from.
     """
     array = finite_values(values) if bounds is None else bounded_values(values, bounds)
     chosen = _choose(array, clusters, bounds) if method == "auto" else method
@@ -73,7 +77,7 @@ def mean_interval(
         return result.transform(high - low, low)
     if chosen in ("score", "bounded"):
         if bounds is None:
-            raise InvalidValues(f"The method {chosen!r} needs bounds", "Give bounds=(low, high)")
+            raise InvalidValues(f"The method {chosen!r} needs bounds", "Pass bounds=(low, high)")
         interval = score_interval if chosen == "score" else bounded_interval
         return interval(array, clusters, bounds=bounds, level=level)
     if chosen == "t":
@@ -89,7 +93,7 @@ def _choose(array: Floats, clusters: ArrayLike | None, bounds: tuple[float, floa
         return "t" if count < 10 else "bootstrap"
     if clusters is None and _is_binary(array, bounds):
         rarer = min(int((array == end).sum()) for end in bounds)
-        return "exact" if array.size < _FEW or rarer < _FEW_OF_A_KIND else "wilson"
+        return "exact" if array.size < _MIN_WILSON_VALUES or rarer < _MIN_WILSON_COUNT else "wilson"
     return "score"
 
 

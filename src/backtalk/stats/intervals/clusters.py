@@ -1,4 +1,4 @@
-"""What is known about a mean when values come in groups that share a cause."""
+"""Cluster-robust moments of a mean."""
 
 from __future__ import annotations
 
@@ -10,31 +10,34 @@ from numpy.typing import ArrayLike
 from backtalk.stats.validation import Floats, group_numbers
 
 DOMINANT = 0.45
-"""The share of the squared deviations above which one cluster leaves the variance unknown."""
+"""Share of the squared deviations above which one cluster makes the variance unreliable."""
 
 
 class Totals(NamedTuple):
-    """The sum and the number of values in each cluster.
+    """Sum and number of the values in each cluster.
 
     Both have shape (..., clusters); leading axes are independent data sets. Values without
-    clusters are clusters of one.
+    clusters are clusters of size one.
     """
 
     sums: Floats
     sizes: Floats
 
     def rescaled(self, low: float, high: float) -> Totals:
-        """The totals of values moved from [low, high] to [0, 1]."""
+        """Return the totals of the values mapped from [low, high] to [0, 1]."""
         return Totals((self.sums - low * self.sizes) / (high - low), self.sizes)
 
 
 class Moments(NamedTuple):
-    """A mean, how far it may be off, and how much to trust that; each of shape (...)."""
+    """Mean with its variance and degrees of freedom, each of shape (...)."""
 
     mean: Floats
     variance: Floats
+    """Variance of the mean."""
     freedom: Floats
+    """Degrees of freedom of the variance."""
     dominance: Floats
+    """Share of the squared deviations in the most deviating cluster; 1 if nothing deviates."""
 
 
 def totals(values: Floats, clusters: ArrayLike | None) -> Totals:
@@ -45,15 +48,20 @@ def totals(values: Floats, clusters: ArrayLike | None) -> Totals:
     values : Floats
         Shape (n,).
     clusters : ArrayLike or None
-        One label per value, or None.
+        Cluster label of each value, shape (n,). None if values are independent.
+
+    Returns
+    -------
+    Totals
+        Totals of shape (clusters,).
     """
     if clusters is None:
         return Totals(values, np.ones_like(values))
     numbers, count = group_numbers(clusters, values.shape[0])
     ones = np.ones_like(values)
     sums, sizes = (
-        np.asarray(np.bincount(numbers, weights=of, minlength=count), dtype=float)
-        for of in (values, ones)
+        np.asarray(np.bincount(numbers, weights=weights, minlength=count), dtype=float)
+        for weights in (values, ones)
     )
     return Totals(sums, sizes)
 
@@ -61,11 +69,10 @@ def totals(values: Floats, clusters: ArrayLike | None) -> Totals:
 def moments(data: Totals) -> Moments:
     """Estimate the mean over values, with a variance that allows for the clusters.
 
-    The variance is CR2 of Bell and McCaffrey (2002), which is unbiased when clusters do not
-    matter; ``freedom`` is their Satterthwaite approximation under the same assumption. With
-    clusters of one these are s²/n and n - 1. ``dominance`` is the share of the squared
-    deviations that the most deviating cluster accounts for, 1 where nothing deviates. With
-    a single cluster the variance is infinite and ``freedom`` 1.
+    The variance is CR2 of Bell and McCaffrey (2002), which is unbiased if values within clusters
+    are independent; ``freedom`` is their Satterthwaite approximation under the same assumption.
+    With clusters of size one these are s²/n and n - 1. With a single cluster the variance is
+    infinite and ``freedom`` is 1.
     """
     sums, sizes = data
     if sums.shape[-1] == 1:
@@ -85,10 +92,10 @@ def moments(data: Totals) -> Moments:
 
 
 def _freedom(weights: Floats) -> Floats:
-    """Satterthwaite's degrees of freedom of CR2 for a mean, under independent values.
+    """Return Satterthwaite's degrees of freedom of CR2 for a mean of independent values.
 
     With ``l_g = 1_g - weights`` and cluster means of variance 1 / size, ``l_g' V l_h`` is
-    ``[g = h] / size_g - 1 / n``, so that the sums over pairs of clusters are closed.
+    ``[g = h] / size_g - 1 / n``, so the sums over pairs of clusters have a closed form.
     """
     share = weights**2 / (1.0 - weights)
     pairs = share.sum(-1) ** 2 - (share**2).sum(-1) + (weights**2).sum(-1)

@@ -1,4 +1,4 @@
-"""Limits for the mean of bounded values that hold whatever their distribution."""
+"""Gaffke's distribution-free limits for the mean of bounded values."""
 
 from __future__ import annotations
 
@@ -10,20 +10,21 @@ from backtalk.stats.validation import Floats
 
 _STEP = 0.3
 _GRID = np.arange(0.0, 13.0, _STEP)
-_CELLS = 500_000
-_NOTHING = 1e-12
-"""Below this a mean is 0: its inverse, which the integral is scaled by, would overflow."""
+_MAX_CELLS = 500_000
+_SMALLEST = 1e-12
+"""Mean below which a value counts as 0: the integral is scaled by its inverse, which would
+overflow."""
 
 
 def bounded_limits(data: Totals, level: float, *, mid: bool = True) -> tuple[Floats, Floats]:
-    """Limits for the mean of values in [0, 1].
+    """Return limits for the mean of values in [0, 1].
 
     Gaffke (2005) bounds a mean by the quantile of a random average: the values and one more
-    at the end of the scale, weighted by a flat Dirichlet draw. For zeros and ones that is
+    at the end of the scale, weighted by a flat Dirichlet sample. For zeros and ones that is
     Clopper and Pearson's limit. With ``mid`` the added value is at either end with equal
-    chance, which for zeros and ones is the mid-P limit; the guarantee then holds on average
-    rather than always. The quantile is exact: the distribution function of a sum of weighted
-    exponentials is inverted numerically along its saddle point (Daniels 1954), not sampled.
+    probability, which for zeros and ones is the mid-P limit; the guarantee then holds on average
+    only. The quantile is not simulated: the distribution function of a sum of weighted
+    exponentials is inverted numerically along its saddle point (Daniels 1954).
 
     Parameters
     ----------
@@ -32,17 +33,17 @@ def bounded_limits(data: Totals, level: float, *, mid: bool = True) -> tuple[Flo
     level : float
         Nominal coverage.
     mid : bool, default True
-        Whether to give up the guarantee for limits that are not too wide on average.
+        If true, give up the guarantee for shorter limits.
 
     Returns
     -------
-    low, high
+    low, high : Floats
         Shape (...).
     """
     shape = data.sums.shape[:-1]
     sums = data.sums.reshape(-1, data.sums.shape[-1])
     sizes = np.broadcast_to(data.sizes, data.sums.shape).reshape(sums.shape)
-    rows = max(1, _CELLS // (sums.shape[1] * _GRID.size))
+    rows = max(1, _MAX_CELLS // (sums.shape[1] * _GRID.size))
     parts = [
         _limits(sums[start : start + rows], sizes[start : start + rows], 0.5 - level / 2, mid)
         for start in range(0, len(sums), rows)
@@ -52,45 +53,45 @@ def bounded_limits(data: Totals, level: float, *, mid: bool = True) -> tuple[Flo
 
 
 def _limits(sums: Floats, sizes: Floats, tail: float, mid: bool) -> tuple[Floats, Floats]:
-    """The upper limit is the lower one of what the values lack to the upper end."""
+    """Return both limits; the upper one is 1 minus the lower limit of 1 minus the values."""
     added = (0.0, 1.0) if mid else (0.0,)
     both = np.concatenate([sums, sizes - sums]), np.concatenate([sizes, sizes])
-    low, lacking = np.split(_quantile(*both, tail, added), 2)
-    return low, 1.0 - lacking
+    low, mirrored = np.split(_quantile(*both, tail, added), 2)
+    return low, 1.0 - mirrored
 
 
 def _quantile(sums: Floats, sizes: Floats, tail: float, added: tuple[float, ...]) -> Floats:
-    """The quantile of the random average, which for these tails lies below the mean."""
-    sums = np.where(sums < _NOTHING * sizes, 0.0, sums)
+    """Return the quantile of the random average, which for these tails lies below the mean."""
+    sums = np.where(sums < _SMALLEST * sizes, 0.0, sums)
     low, high = np.zeros(len(sums)), sums.sum(1) / sizes.sum(1)
     for _ in range(20):
         middle = 0.5 * (low + high)
-        above = _chance_below(sums, sizes, middle, added) > tail
+        above = _probability_below(sums, sizes, middle, added) > tail
         high = np.where(above, middle, high)
         low = np.where(above, low, middle)
     return np.where(low == 0.0, 0.0, 0.5 * (low + high))
 
 
-def _chance_below(sums: Floats, sizes: Floats, at: Floats, added: tuple[float, ...]) -> Floats:
-    """P(random average <= at), averaged over where the added value lies."""
-    terms = sums - at[:, None] * sizes
+def _probability_below(sums: Floats, sizes: Floats, x: Floats, added: tuple[float, ...]) -> Floats:
+    """Return P(random average <= x), averaged over the positions of the added value."""
+    terms = sums - x[:, None] * sizes
     typical = sizes.mean(1)
-    columns = [np.column_stack([terms, typical * (end - at)]) for end in added]
-    probabilities = _chance_positive(np.concatenate(columns)).reshape(len(added), -1)
+    columns = [np.column_stack([terms, typical * (end - x)]) for end in added]
+    probabilities = _probability_positive(np.concatenate(columns)).reshape(len(added), -1)
     return 1.0 - np.asarray(probabilities.mean(0))
 
 
-def _chance_positive(terms: Floats) -> Floats:
-    """P(sum of terms times independent exponentials > 0), row by row.
+def _probability_positive(terms: Floats) -> Floats:
+    """Return P(sum of terms times independent exponentials > 0) of each row.
 
     The moment generating function M(z) = prod 1 / (1 - term z), over 2 pi i z, is integrated
-    along Re z = c, where c is the real saddle point of M(z) / z: there the integrand neither
-    turns nor cancels. Absolute error below 1e-5.
+    along Re z = c, where c is the real saddle point of M(z) / z: there the integrand does not
+    oscillate. The absolute error is below 1e-5.
     """
     largest = terms.max(1)
     probability = np.zeros(len(terms))
-    some = largest > 0
-    terms, largest = terms[some], largest[some]
+    positive = largest > 0
+    terms, largest = terms[positive], largest[positive]
     low, high = np.full(len(terms), -30.0), np.full(len(terms), 30.0)
     for _ in range(16):
         middle = 0.5 * (low + high)
@@ -105,5 +106,5 @@ def _chance_positive(terms: Floats) -> Floats:
     size = 0.5 * np.log1p(turns**2).sum(2) + np.log(left).sum(1)[:, None]
     heights = np.cos(np.arctan(turns).sum(2)) * np.cosh(_GRID) * np.exp(-size)
     area = _STEP * (heights.sum(1) - 0.5 * heights[:, 0])
-    probability[some] = scale / saddle * area / np.pi
+    probability[positive] = scale / saddle * area / np.pi
     return probability
