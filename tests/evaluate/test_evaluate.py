@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
-from backtalk.decode import Decoded
+from backtalk.decode import DecoderOutput
 from backtalk.errors import BacktalkError
 from backtalk.evaluate.evaluate import choose_best, evaluate
 from backtalk.evaluate.examples import select_examples
@@ -25,7 +25,7 @@ def number(*parts):
 
 
 @dataclass
-class Answerer:
+class FakePolicy:
     """Answers with a number that is better the greater its skill; draws several, keeps one."""
 
     id: str
@@ -44,7 +44,7 @@ class Answerer:
             ]
             texts = [f"{value:.6f}" + "x" * (i % 3) for i, value in enumerate(values)]
             model = self.model or FunctionModel(lambda r, t=texts: t[r.sample_index], name="m")
-            results.append(Decoded(tuple(await model.generate(requests)), int(np.argmax(values))))
+            results.append(DecoderOutput(tuple(await model.generate(requests)), int(np.argmax(values))))
         return results
 
     def _draw(self, prompt, seed, i):
@@ -69,7 +69,7 @@ class Shortness:
         return Scores(-np.array([float(len(text)) for _, text in answers]))
 
 
-BETTER, PLAIN = Answerer("better", 0.3), Answerer("plain", 0.2)
+BETTER, PLAIN = FakePolicy("better", 0.3), FakePolicy("plain", 0.2)
 
 
 def compared(candidate=BETTER, baseline=PLAIN, prompts=PROMPTS, **options):
@@ -91,7 +91,7 @@ def test_an_evaluation_is_what_the_statistics_say_of_the_answers():
 
 
 def test_a_choice_among_samples_is_put_beside_trivial_rules():
-    result, trial = compared(Answerer("best", 0.2, draws=4))
+    result, trial = compared(FakePolicy("best", 0.2, draws=4))
     texts = [[c.text for c in d.candidates] for d in trial.answers[1]]
     values = [[float(text.rstrip("x")) for text in row] for row in texts]
     expected = compare_to_baselines(texts, values, [d.chosen for d in trial.answers[1]])
@@ -120,7 +120,7 @@ def test_a_judge_that_compares_is_asked_to():
 def test_a_budget_that_ends_leaves_what_was_done():
     run = Run(budget=Budget(calls=100))
     model = run.wrap(FunctionModel(lambda request: "0.5", name="m"))
-    ours, theirs = Answerer("a", 0.1, model=model), Answerer("b", 0.1, model=model)
+    ours, theirs = FakePolicy("a", 0.1, model=model), FakePolicy("b", 0.1, model=model)
     result, trial = compared(ours, theirs, run=run)
     assert not result.complete
     assert result.prompts == len(trial.prompts) == 32
@@ -128,7 +128,7 @@ def test_a_budget_that_ends_leaves_what_was_done():
 
 
 def test_the_best_of_many_is_judged_on_prompts_that_the_choice_never_saw():
-    equals = [Answerer("x" * (k + 1), 0.2) for k in range(12)]
+    equals = [FakePolicy("x" * (k + 1), 0.2) for k in range(12)]
     flattered, honest = [], []
     for seed in range(12):
         result, selection, trial = asyncio.run(
@@ -160,11 +160,11 @@ def test_the_headline_claims_no_more_than_the_interval():
     assert headline(result).startswith("The candidate is better")
     worse, _ = compared(PLAIN, BETTER)
     assert headline(worse).startswith("The candidate is worse")
-    unsure, _ = compared(Answerer("other", 0.21))
+    unsure, _ = compared(FakePolicy("other", 0.21))
     assert headline(unsure).startswith("No difference is shown")
 
 
-def test_exhibits_span_the_trial():
+def test_examples_span_the_answer_set():
     _, trial = compared()
     shown = select_examples(trial, count=5)
     gains = [e.candidate_value - e.baseline_value for e in shown]

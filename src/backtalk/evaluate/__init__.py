@@ -1,1 +1,1 @@
-"""Comparing policies: let them answer the same prompts, and have a judge score the answers."""
+"""Evaluation of policies: answers to the same prompts, scored by a judge and compared."""

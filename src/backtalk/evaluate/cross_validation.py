@@ -1,4 +1,4 @@
-"""How good a reward can be learned from this feedback: tried on prompts it has not seen."""
+"""Cross-validation of learned rewards on held-out prompts."""
 
 from __future__ import annotations
 
@@ -9,64 +9,66 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from backtalk.embedders.cached import CachedEmbedder
-from backtalk.embedders.named import EmbedderName, named_embedder
+from backtalk.embedders.cache import CachedEmbedder
+from backtalk.embedders.registry import EmbedderName, embedder_for_pairs
 from backtalk.errors import BacktalkError
-from backtalk.feedback import Message
 from backtalk.feedback.case import prompt_key
+from backtalk.feedback.interaction import Prompt
 from backtalk.feedback.views import Pair
-from backtalk.rewards import Answer, BradleyTerryReward, RecordedReward, learn_reward
+from backtalk.rewards import BradleyTerryReward, PromptResponse, RecordedReward, learn_reward
 from backtalk.run import Run
 from backtalk.stats.baselines import BaselineComparison, compare_to_baselines
 from backtalk.stats.calibration import CalibrationError, brier, calibration_error
 from backtalk.stats.estimate import Estimate
 from backtalk.stats.folds import group_folds
 from backtalk.stats.intervals.choose import mean_interval
+from backtalk.stats.validation import Floats
 from backtalk.stats.win_rate import paired_difference
 
-Array = NDArray[np.float64]
-
-_EVEN = 0.5
+_TIE = 0.5
 
 
 @dataclass(frozen=True)
 class HeuristicScore:
-    """How often a simple rule picks the better answer of a pair, and the reward's lead on it."""
+    """Accuracy of a heuristic that picks the better answer of a pair, compared with the reward."""
 
     accuracy: Estimate
+    """Share of pairs in which the heuristic picks the preferred answer."""
     difference: Estimate
-    """The reward's accuracy minus the rule's, paired."""
+    """Accuracy of the reward minus that of the heuristic, paired."""
 
 
 @dataclass(frozen=True)
 class CrossValidation:
-    """How rewards do on pairs, and on choices, of prompts that they did not learn from."""
+    """Cross-validated accuracy and calibration of rewards on pairs, and value of their choices."""
 
     pairs: int
-    """How many pairs with a winner were predicted."""
+    """Number of pairs with a winner."""
     prompts: int
+    """Number of prompts with such a pair."""
     folds: int
     embedder: str
+    """Name of the embedder that the rewards use."""
     accuracy: Estimate
-    """How often the answer that was preferred has the higher score; clustered by prompt."""
+    """Share of pairs in which the preferred answer has the higher score; clustered by prompt."""
     rules: dict[str, HeuristicScore]
-    """``"longer wins"``, ``"shorter wins"``, and ``"first wins"`` where it is known which answer
-    was shown first."""
+    """Score of each heuristic: ``"longer wins"``, ``"shorter wins"``, and ``"first wins"`` if the
+    order of the answers was recorded."""
     brier: Estimate
-    """The mean squared error of the probability that the reward gives; 0.25 for always one half."""
+    """Mean squared error of the reward's probabilities; 0.25 for a constant probability of 1/2."""
     calibration: CalibrationError | None
-    """How far the probabilities are from frequencies; ``None`` where the preferences themselves
-    are probabilities."""
+    """Calibration error of the probabilities; ``None`` if the preferences are probabilities
+    themselves."""
     choice: BaselineComparison | None
-    """The value, by the feedback that is recorded, of choosing among the recorded answers of each
-    prompt; ``None`` where no prompt has two that were judged alike."""
+    """Value, by the recorded feedback, of choosing among the recorded answers of each prompt;
+    ``None`` if fewer than two prompts have several answers with comparable feedback."""
     choices: int
-    """How many prompts had answers to choose among."""
+    """Number of prompts with answers to choose from."""
     candidates: float
-    """How many answers there were to choose among, on average."""
+    """Mean number of answers to choose from."""
 
     def to_dict(self) -> dict[str, Any]:
-        """The fields, ready for JSON."""
+        """Return the fields, ready for JSON."""
         return asdict(self)
 
 
@@ -78,26 +80,26 @@ async def cross_validate(
     folds: int = 10,
     recorded: RecordedReward | None = None,
 ) -> CrossValidation:
-    """Learn rewards from all prompts but those of a fold, and try them on that fold; each in turn.
+    """Cross-validate the rewards learned from pairs, one fold of prompts at a time.
 
     Parameters
     ----------
     pairs : sequence of Pair
-        What the feedback says. All pairs of one prompt are in one fold.
+        Preference pairs. All pairs of one prompt are in one fold.
     run : Run
-        Gives the seed and is told the progress.
+        Seed and progress of the run.
     embedder : EmbedderName, default "hashed"
-        What the rewards read answers with.
+        Name of the embedder of the answers.
     folds : int, default 10
-        How many.
+        Number of folds; at most the number of prompts.
     recorded : RecordedReward, optional
-        What the answers are worth. Where a prompt has several answers that were judged, the
-        reward of its fold chooses among them, beside rules such as taking the longest.
+        Values of recorded answers. For a prompt with several of them, the reward of its fold
+        chooses one, and the choice is compared with rules such as the longest answer.
 
     Raises
     ------
     BacktalkError
-        If there are fewer than two prompts with a pair that has a winner.
+        If fewer than two prompts have pairs, or no pair has a winner.
     """
     groups = [prompt_key(pair.prompt) for pair in pairs]
     prompts = len(set(groups))
@@ -105,23 +107,23 @@ async def cross_validate(
         raise BacktalkError(
             f"Cross-validation needs pairs with a winner on two prompts or more, there are "
             f"{len(pairs)} pairs on {prompts}",
-            "`backtalk methods` says which feedback makes pairs",
+            "`backtalk methods` lists the feedback that can be converted to pairs",
         )
     folds = min(folds, prompts)
     fold = group_folds(groups, folds, seed=run.seed)
-    # What the hashed embedder learns, how rare words are, it learns without looking at feedback.
-    reads = CachedEmbedder(named_embedder(embedder, pairs))
+    # The hashed embedder learns word frequencies only, which do not depend on the feedback.
+    cached = CachedEmbedder(embedder_for_pairs(embedder, pairs))
     predicted = np.full(len(pairs), np.nan)
     chosen: dict[str, int] = {}
     with run.task("cross-validating", folds) as step:
         for k in range(folds):
-            train = [pair for pair, its in zip(pairs, fold, strict=True) if its != k]
-            reward = (await learn_reward(train, reads, seed=run.seed)).reward
+            train = [pair for pair, number in zip(pairs, fold, strict=True) if number != k]
+            reward = (await learn_reward(train, cached, seed=run.seed)).reward
             held_out = np.flatnonzero(fold == k).tolist()
-            mine = [pairs[i] for i in held_out]
-            predicted[held_out] = await _probabilities(reward, mine)
+            test = [pairs[i] for i in held_out]
+            predicted[held_out] = await _probabilities(reward, test)
             if recorded is not None:
-                chosen |= await _choose(reward, mine, recorded)
+                chosen |= await _choose(reward, test, recorded)
             step(k + 1)
     decided = [i for i, pair in enumerate(pairs) if not pair.tie]
     return _summary(
@@ -130,25 +132,25 @@ async def cross_validate(
         np.array([groups[i] for i in decided]),
         folds=folds,
         embedder=embedder,
-        choice=_standing(chosen, recorded),
+        choice=_compare_choices(chosen, recorded),
         seed=run.seed,
     )
 
 
-async def _probabilities(reward: BradleyTerryReward, pairs: Sequence[Pair]) -> Array:
-    """Return the probability that the chosen answer is preferred, ties apart."""
-    result = await reward.compare(
+async def _probabilities(reward: BradleyTerryReward, pairs: Sequence[Pair]) -> Floats:
+    """Return the probability that the chosen answer is preferred, given no tie, shape ``(n,)``."""
+    verdicts = await reward.compare(
         [(pair.prompt, pair.chosen) for pair in pairs],
         [(pair.prompt, pair.rejected) for pair in pairs],
     )
-    return np.asarray(result[:, 0] / (result[:, 0] + result[:, 1]))
+    return np.asarray(verdicts[:, 0] / (verdicts[:, 0] + verdicts[:, 1]))
 
 
 async def _choose(
     reward: BradleyTerryReward, pairs: Sequence[Pair], recorded: RecordedReward
 ) -> dict[str, int]:
-    prompts: dict[str, tuple[Message, ...]] = {prompt_key(p.prompt): p.prompt for p in pairs}
-    answers: list[Answer] = []
+    prompts: dict[str, Prompt] = {prompt_key(p.prompt): p.prompt for p in pairs}
+    answers: list[PromptResponse] = []
     ends: dict[str, int] = {}
     for key, prompt in prompts.items():
         candidates = recorded.candidates(key)
@@ -162,70 +164,79 @@ async def _choose(
     return {key: int(np.argmax(row)) for key, row in zip(ends, rows, strict=True)}
 
 
-_Choice = tuple[BaselineComparison, int, float]
+_ChoiceSummary = tuple[BaselineComparison, int, float]
+"""Comparison of the choices, number of prompts, mean number of candidates."""
 
 
-def _standing(chosen: dict[str, int], recorded: RecordedReward | None) -> _Choice | None:
+def _compare_choices(
+    chosen: dict[str, int], recorded: RecordedReward | None
+) -> _ChoiceSummary | None:
     if recorded is None or len(chosen) < 2:
         return None
     rows = [recorded.candidates(key) for key in chosen]
-    standing = compare_to_baselines(
+    comparison = compare_to_baselines(
         [list(row) for row in rows],
         [list(row.values()) for row in rows],
         list(chosen.values()),
         bounds=recorded.bounds,
     )
-    return standing, len(rows), float(np.mean([len(row) for row in rows]))
+    return comparison, len(rows), float(np.mean([len(row) for row in rows]))
 
 
 def _summary(
     pairs: Sequence[Pair],
-    predicted: Array,
+    predicted: Floats,
     groups: NDArray[np.str_],
     *,
     folds: int,
     embedder: str,
-    choice: _Choice | None,
+    choice: _ChoiceSummary | None,
     seed: int,
 ) -> CrossValidation:
-    right = _hit(predicted - _EVEN)
+    correct = _accuracy(predicted - _TIE)
     rules: dict[str, Callable[[Pair], float]] = {
         "longer wins": lambda pair: len(pair.chosen) - len(pair.rejected),
         "shorter wins": lambda pair: len(pair.rejected) - len(pair.chosen),
     }
     if any(pair.first for pair in pairs):
         rules["first wins"] = lambda pair: {"chosen": 1, "rejected": -1, None: 0}[pair.first]
-    # A pair is turned around by a coin, so that "the chosen one" is no constant to predict.
-    turned = np.random.default_rng(seed).random(len(pairs)) < _EVEN
+    # Half of the pairs are swapped at random: otherwise the outcome would be constant.
+    swapped = np.random.default_rng(seed).random(len(pairs)) < _TIE
     outcome = np.array([pair.probability for pair in pairs])
-    stated = np.where(turned, 1 - predicted, predicted)
-    truth = np.where(turned, 1 - outcome, outcome)
-    standing, choices, candidates = choice or (None, 0, 0.0)
+    probabilities = np.where(swapped, 1 - predicted, predicted)
+    truth = np.where(swapped, 1 - outcome, outcome)
+    comparison, choices, candidates = choice or (None, 0, 0.0)
     return CrossValidation(
         pairs=len(pairs),
         prompts=len(set(groups.tolist())),
         folds=folds,
         embedder=embedder,
-        accuracy=mean_interval(right, groups),
+        accuracy=mean_interval(correct, groups),
         rules={
-            name: _rule(right, _hit(np.array([float(rule(pair)) for pair in pairs])), groups)
+            name: _heuristic_score(
+                correct, _accuracy(np.array([float(rule(pair)) for pair in pairs])), groups
+            )
             for name, rule in rules.items()
         },
-        brier=brier(stated, truth, clusters=groups).estimate,
-        calibration=calibration_error(stated, truth) if set(truth.tolist()) <= {0, 1} else None,
-        choice=standing,
+        brier=brier(probabilities, truth, clusters=groups).estimate,
+        calibration=calibration_error(probabilities, truth)
+        if set(truth.tolist()) <= {0, 1}
+        else None,
+        choice=comparison,
         choices=choices,
         candidates=candidates,
     )
 
 
-def _hit(lead: Array) -> Array:
-    """Return 1 where the chosen answer leads, 0 where it does not, one half where neither does."""
-    return np.asarray((np.sign(lead) + 1) / 2)
+def _accuracy(margin: Floats) -> Floats:
+    """Return 1 for a positive margin of the chosen answer, 0 for a negative one, 1/2 for a tie."""
+    return np.asarray((np.sign(margin) + 1) / 2)
 
 
-def _rule(right: Array, theirs: Array, groups: NDArray[np.str_]) -> HeuristicScore:
+def _heuristic_score(
+    correct: Floats, heuristic: Floats, groups: NDArray[np.str_]
+) -> HeuristicScore:
     return HeuristicScore(
-        accuracy=mean_interval(theirs, groups),
-        difference=paired_difference(right, theirs, clusters=groups),
+        accuracy=mean_interval(heuristic, groups),
+        difference=paired_difference(correct, heuristic, clusters=groups),
     )

@@ -1,4 +1,4 @@
-"""Comparing policies: let them answer the same prompts, and have a judge look at the answers."""
+"""Evaluation of a candidate policy against a baseline, on the same prompts by one judge."""
 
 from __future__ import annotations
 
@@ -7,103 +7,112 @@ from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 import numpy as np
-from numpy.typing import NDArray
 
-from backtalk.decode import Decoded
+from backtalk.decode import DecoderOutput
 from backtalk.errors import BacktalkError
-from backtalk.evaluate.result import SelectionBaseline, Evaluation, Measure, PromptSplit
-from backtalk.feedback import Message, content_id
+from backtalk.evaluate.result import Evaluation, Measure, PromptSplit, SelectionBaseline
+from backtalk.feedback import content_id
 from backtalk.feedback.case import prompt_key
+from backtalk.feedback.interaction import Prompt
 from backtalk.models import BudgetExceeded
-from backtalk.rewards import Answer, Reward
+from backtalk.rewards import PromptResponse, Reward
 from backtalk.run import Run
 from backtalk.stats.baselines import compare_to_baselines
 from backtalk.stats.estimate import Estimate
 from backtalk.stats.intervals.choose import mean_interval
 from backtalk.stats.selection_bias import Selection, choose
+from backtalk.stats.validation import Floats
 from backtalk.stats.win_rate import paired_difference, win_rate
 
-Array = NDArray[np.float64]
-Prompt = tuple[Message, ...]
-
 BATCH_SIZE = 32
-"""How many prompts are answered before the next; what a budget that ends in between loses."""
+"""Number of prompts answered at a time. A budget that ends within a batch loses that batch."""
 
 
 class AnsweringPolicy(Protocol):
-    """Something that answers prompts: a loaded policy."""
+    """Policy that can answer prompts, such as :class:`backtalk.policy.LoadedPolicy`."""
 
     @property
     def id(self) -> str:
-        """The policy's id."""
+        """Id of the policy."""
         ...
 
-    async def decode(self, prompts: Sequence[Prompt], *, seed: int = 0) -> list[Decoded]:
+    async def decode(self, prompts: Sequence[Prompt], *, seed: int = 0) -> list[DecoderOutput]:
         """Answer each prompt."""
         ...
 
 
 @runtime_checkable
 class PairwiseJudge(Protocol):
-    """A judge that compares two answers, rather than scoring each by itself."""
+    """Judge that compares two answers instead of scoring each one."""
 
-    async def compare(self, a: Sequence[Answer], b: Sequence[Answer]) -> Array:
-        """Return P(a is preferred), P(b is), P(tie) of each pair, shape ``(n, 3)``."""
+    async def compare(self, a: Sequence[PromptResponse], b: Sequence[PromptResponse]) -> Floats:
+        """Return P(a is preferred), P(b is preferred) and P(tie), shape ``(n, 3)``."""
         ...
 
 
 @dataclass(frozen=True)
 class AnswerSet:
-    """The answers of several policies to the same prompts, with the judge's value of each."""
+    """Answers of several policies to the same prompts, with the judge's values."""
 
     prompts: tuple[Prompt, ...]
-    answers: tuple[tuple[Decoded, ...], ...]
-    """The answers of each policy, the baseline's first."""
-    values: Array
-    """What the judge thinks of each, shape ``(policies, prompts)``."""
+    answers: tuple[tuple[DecoderOutput, ...], ...]
+    """Answers of each policy, the baseline first."""
+    values: Floats
+    """Judge's value of each answer, shape ``(policies, prompts)``."""
     complete: bool
-    """Whether all prompts were done."""
+    """False if the budget ended before all prompts were answered."""
 
 
 async def generate_and_score(
     policies: Sequence[AnsweringPolicy], prompts: Sequence[Prompt], judge: Reward, run: Run
 ) -> AnswerSet:
-    """Let each policy answer each prompt, and judge the answers.
+    """Generate the answers of each policy to each prompt, and score them.
 
-    The policies draw their samples independently of one another. Where the budget ends, the
-    prompts that were done by all are what there is.
+    The policies sample independently of one another. If the budget ends, the result has the
+    prompts that all policies have answered.
+
+    Parameters
+    ----------
+    policies : sequence of AnsweringPolicy
+        Policies, the baseline first.
+    prompts : sequence of Prompt
+        Prompts to answer.
+    judge : Reward
+        Judge that scores the answers.
+    run : Run
+        Seed, budget and progress of the run.
 
     Raises
     ------
-    BudgetSpent
-        If it ended before any prompt was done.
+    BudgetExceeded
+        If the budget ends before the first batch of prompts is answered.
     """
-    answers: list[list[Decoded]] = [[] for _ in policies]
-    values: list[Array] = []
+    answers: list[list[DecoderOutput]] = [[] for _ in policies]
+    values: list[Floats] = []
     done = 0
     with run.task("answering held-out prompts", len(prompts)) as step:
         for start in range(0, len(prompts), BATCH_SIZE):
-            chunk = prompts[start : start + BATCH_SIZE]
+            batch = prompts[start : start + BATCH_SIZE]
             try:
-                drawn = [
-                    await policy.decode(chunk, seed=_seed(run.seed, index))
+                outputs = [
+                    await policy.decode(batch, seed=_seed(run.seed, index))
                     for index, policy in enumerate(policies)
                 ]
-                judged = await judge.score(
+                scores = await judge.score(
                     [
                         (prompt, decoded.answer.text)
-                        for row in drawn
-                        for prompt, decoded in zip(chunk, row, strict=True)
+                        for row in outputs
+                        for prompt, decoded in zip(batch, row, strict=True)
                     ]
                 )
             except BudgetExceeded:
                 if not done:
                     raise
                 break
-            for row, decoded in zip(answers, drawn, strict=True):
+            for row, decoded in zip(answers, outputs, strict=True):
                 row.extend(decoded)
-            values.append(judged.mean.reshape(len(policies), len(chunk)))
-            done += len(chunk)
+            values.append(scores.mean.reshape(len(policies), len(batch)))
+            done += len(batch)
             step(done)
     return AnswerSet(
         prompts=tuple(prompts[:done]),
@@ -113,9 +122,9 @@ async def generate_and_score(
     )
 
 
-def _seed(seed: int, place: int) -> int:
-    """Return a seed of its own for each policy: answers are paired by prompt, not by chance."""
-    return int(content_id("policy", str(seed), str(place))[:8], 16)
+def _seed(seed: int, index: int) -> int:
+    """Return a different seed for each policy, so their samples are independent."""
+    return int(content_id("policy", str(seed), str(index))[:8], 16)
 
 
 async def evaluate(
@@ -132,23 +141,30 @@ async def evaluate(
 
     Parameters
     ----------
-    candidate, baseline : Answerer
-        The policies, loaded with :meth:`Run.wrap` so that the budget holds.
+    candidate, baseline : AnsweringPolicy
+        Policies, loaded with :meth:`Run.wrap` so that the budget applies.
     prompts : sequence of Prompt
-        What both answer.
+        Prompts that both policies answer.
     judge : Reward
-        What says how good an answer is, or which of two is better.
+        Judge that scores the answers, or compares them if it is a :class:`PairwiseJudge`.
     run : Run
-        Gives the seed and the budget.
-    split : Prompts, default "held-out"
-        Which prompts these are.
+        Seed, budget and progress of the run.
+    split : PromptSplit, default "held-out"
+        Set that the prompts are from, for the record.
     guards : sequence of Reward, default ()
-        Rewards that must not get worse.
+        Guardrails: rewards on which the candidate must not get worse.
+
+    Returns
+    -------
+    Evaluation
+        Result of the comparison.
+    AnswerSet
+        Answers of both policies, the baseline first.
 
     Raises
     ------
     BacktalkError
-        If there is no prompt, or the two policies are one.
+        If there is no prompt, or both policies are the same.
     """
     if candidate.id == baseline.id:
         raise BacktalkError(
@@ -158,12 +174,14 @@ async def evaluate(
     if not prompts:
         raise BacktalkError(
             f"There is no {split} prompt to evaluate on",
-            "A fifth of all prompts is held out: add interactions, or give prompts of your own",
+            "A fifth of all prompts is held out: add interactions, or pass other prompts",
         )
-    trial = await generate_and_score([baseline, candidate], prompts, judge, run)
+    answer_set = await generate_and_score([baseline, candidate], prompts, judge, run)
     ids = (candidate.id, baseline.id)
-    result = await _compared(trial, 1, judge, policies=ids, guards=guards, run=run, split=split)
-    return result, trial
+    result = await _make_evaluation(
+        answer_set, 1, judge, policies=ids, guards=guards, run=run, split=split
+    )
+    return result, answer_set
 
 
 async def choose_best(
@@ -181,49 +199,57 @@ async def choose_best(
 
     Parameters
     ----------
-    candidates, baseline
-        The policies.
-    prompts, judge, run, split, guards
-        As in :func:`evaluate`.
+    candidates : sequence of AnsweringPolicy
+        Candidates to choose from.
+    baseline, prompts, judge, run, split, guards
+        See :func:`evaluate`.
     unseen : float, default 0.5
-        The share of prompts that the choice does not see, and that the evaluation is done on.
+        Share of the prompts that is held out from the choice and used for the evaluation.
 
     Returns
     -------
     Evaluation
-        The winner against the baseline, on the prompts that the choice never saw.
+        Comparison of the winner with the baseline, on the prompts held out from the choice.
     Selection
-        How the winner looked where it was chosen, and by how much that flatters it.
-    Trial
-        All answers.
+        Winner, with its value and optimism on the prompts that it was chosen on.
+    AnswerSet
+        Answers of all policies, the baseline first.
+
+    Raises
+    ------
+    BacktalkError
+        If there are fewer than two prompts.
     """
     if len(prompts) < 2:
         raise BacktalkError(
             f"Choosing among {len(candidates)} candidates and evaluating the winner on other "
             f"prompts takes at least two prompts, there are {len(prompts)}",
-            "Add interactions, or give prompts of your own",
+            "Add interactions, or pass other prompts",
         )
-    trial = await generate_and_score([baseline, *candidates], prompts, judge, run)
-    selection = choose(trial.values[1:], held_out=unseen, bounds=judge.bounds, seed=run.seed)
+    answer_set = await generate_and_score([baseline, *candidates], prompts, judge, run)
+    selection = choose(answer_set.values[1:], held_out=unseen, bounds=judge.bounds, seed=run.seed)
     hidden = np.asarray(selection.held_out)
     rest = AnswerSet(
-        prompts=tuple(p for p, held in zip(trial.prompts, hidden, strict=True) if held),
+        prompts=tuple(p for p, held in zip(answer_set.prompts, hidden, strict=True) if held),
         answers=tuple(
-            tuple(d for d, held in zip(row, hidden, strict=True) if held) for row in trial.answers
+            tuple(d for d, held in zip(row, hidden, strict=True) if held)
+            for row in answer_set.answers
         ),
-        values=trial.values[:, hidden],
-        complete=trial.complete,
+        values=answer_set.values[:, hidden],
+        complete=answer_set.complete,
     )
     ids = (candidates[selection.winner].id, baseline.id)
-    place = 1 + selection.winner
-    result = await _compared(rest, place, judge, policies=ids, guards=guards, run=run, split=split)
-    marked = {"chosen_of": len(candidates), "optimism": float(selection.optimism)}
-    return result.model_copy(update=marked), selection, trial
+    index = 1 + selection.winner
+    result = await _make_evaluation(
+        rest, index, judge, policies=ids, guards=guards, run=run, split=split
+    )
+    selection_fields = {"chosen_of": len(candidates), "optimism": float(selection.optimism)}
+    return result.model_copy(update=selection_fields), selection, answer_set
 
 
-async def _compared(
-    trial: AnswerSet,
-    place: int,
+async def _make_evaluation(
+    answer_set: AnswerSet,
+    index: int,
     judge: Reward,
     *,
     policies: tuple[str, str],
@@ -231,30 +257,32 @@ async def _compared(
     run: Run,
     split: PromptSplit,
 ) -> Evaluation:
-    ours = _texts(trial, trial.answers[place])
-    theirs = _texts(trial, trial.answers[0])
-    values, baseline_values = trial.values[place], trial.values[0]
+    responses = _responses(answer_set, answer_set.answers[index])
+    baseline_responses = _responses(answer_set, answer_set.answers[0])
+    values, baseline_values = answer_set.values[index], answer_set.values[0]
     if isinstance(judge, PairwiseJudge):
-        verdicts = await judge.compare(ours, theirs)
+        verdicts = await judge.compare(responses, baseline_responses)
         preferences = verdicts[:, 0] + verdicts[:, 2] / 2
     else:
-        preferences = _wins(values, baseline_values)
-    lengths = np.array([len(text) for _, text in ours], dtype=float)
-    baseline_lengths = np.array([len(text) for _, text in theirs], dtype=float)
-    choices, ceiling = await _trivial_choices(trial.answers[place], trial.prompts, judge)
-    spent = run.spent.usage
+        preferences = _preferences(values, baseline_values)
+    lengths = np.array([len(text) for _, text in responses], dtype=float)
+    baseline_lengths = np.array([len(text) for _, text in baseline_responses], dtype=float)
+    choices, ceiling = await _selection_baselines(
+        answer_set.answers[index], answer_set.prompts, judge
+    )
+    usage = run.spent.usage
     return Evaluation(
         candidate=policies[0],
         baseline=policies[1],
         judge=judge.name,
         split=split,
-        prompts=len(trial.prompts),
-        prompts_digest=content_id(*sorted(prompt_key(prompt) for prompt in trial.prompts)),
+        prompts=len(answer_set.prompts),
+        prompts_digest=content_id(*sorted(prompt_key(prompt) for prompt in answer_set.prompts)),
         seed=run.seed,
-        complete=trial.complete,
+        complete=answer_set.complete,
         win_rate=win_rate(preferences, seed=run.seed).estimate,
         value=_measure(judge, values, baseline_values, run.seed),
-        longer_wins=win_rate(_wins(lengths, baseline_lengths), seed=run.seed).estimate,
+        longer_wins=win_rate(_preferences(lengths, baseline_lengths), seed=run.seed).estimate,
         length_ratio=float(lengths.mean() / max(baseline_lengths.mean(), 1e-9)),
         choices=choices,
         ceiling=ceiling,
@@ -262,36 +290,37 @@ async def _compared(
             [
                 _measure(
                     guard,
-                    (await guard.score(ours)).mean,
-                    (await guard.score(theirs)).mean,
+                    (await guard.score(responses)).mean,
+                    (await guard.score(baseline_responses)).mean,
                     run.seed,
                 )
                 for guard in guards
             ]
         ),
-        calls=spent.calls,
-        tokens=spent.tokens,
+        calls=usage.calls,
+        tokens=usage.tokens,
     )
 
 
-def _texts(trial: AnswerSet, answers: Sequence[Decoded]) -> list[Answer]:
+def _responses(answer_set: AnswerSet, answers: Sequence[DecoderOutput]) -> list[PromptResponse]:
     return [
         (prompt, decoded.answer.text)
-        for prompt, decoded in zip(trial.prompts, answers, strict=True)
+        for prompt, decoded in zip(answer_set.prompts, answers, strict=True)
     ]
 
 
-def _wins(ours: Array, theirs: Array) -> Array:
-    return np.asarray((np.sign(ours - theirs) + 1) / 2)
+def _preferences(values: Floats, baseline_values: Floats) -> Floats:
+    """Return 1 where the value is higher than the baseline's, 0 where lower, 1/2 where equal."""
+    return np.asarray((np.sign(values - baseline_values) + 1) / 2)
 
 
-async def _trivial_choices(
-    answers: Sequence[Decoded], prompts: Sequence[Prompt], judge: Reward
+async def _selection_baselines(
+    answers: Sequence[DecoderOutput], prompts: Sequence[Prompt], judge: Reward
 ) -> tuple[tuple[SelectionBaseline, ...], Estimate | None]:
-    """Put the candidate's choice among its samples beside trivial rules, where it has one."""
+    """Compare the candidate's choice among its samples with baseline rules, if it has a choice."""
     if all(len(decoded.candidates) == 1 for decoded in answers):
         return (), None
-    judged = await judge.score(
+    scores = await judge.score(
         [
             (prompt, completion.text)
             for prompt, decoded in zip(prompts, answers, strict=True)
@@ -299,31 +328,33 @@ async def _trivial_choices(
         ]
     )
     ends = np.cumsum([len(decoded.candidates) for decoded in answers])
-    standing = compare_to_baselines(
+    comparison = compare_to_baselines(
         [[completion.text for completion in decoded.candidates] for decoded in answers],
-        np.split(judged.mean, ends[:-1]),
+        np.split(scores.mean, ends[:-1]),
         [decoded.chosen for decoded in answers],
         bounds=judge.bounds,
     )
     choices = tuple(
         SelectionBaseline(rule=rule, value=score.score, difference=score.difference)
-        for rule, score in standing.baselines.items()
+        for rule, score in comparison.baselines.items()
     )
-    return choices, standing.ceiling
+    return choices, comparison.ceiling
 
 
-def _measure(reward: Reward, ours: Array, theirs: Array, seed: int) -> Measure:
+def _measure(reward: Reward, values: Floats, baseline_values: Floats, seed: int) -> Measure:
     bounds = reward.bounds
 
-    def mean(values: Array) -> Estimate | None:
-        if bounds is None and np.ptp(values) == 0:
+    def mean(sample: Floats) -> Estimate | None:
+        if bounds is None and np.ptp(sample) == 0:
             return None
-        return mean_interval(values, bounds=bounds, seed=seed)
+        return mean_interval(sample, bounds=bounds, seed=seed)
 
-    unknown = bounds is None and np.ptp(ours - theirs) == 0
+    constant = bounds is None and np.ptp(values - baseline_values) == 0
     return Measure(
         name=reward.name,
-        candidate=mean(ours),
-        baseline=mean(theirs),
-        difference=None if unknown else paired_difference(ours, theirs, bounds=bounds, seed=seed),
+        candidate=mean(values),
+        baseline=mean(baseline_values),
+        difference=None
+        if constant
+        else paired_difference(values, baseline_values, bounds=bounds, seed=seed),
     )

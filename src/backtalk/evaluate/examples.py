@@ -1,4 +1,4 @@
-"""Answers to look at: where a candidate gained most, where it lost most, and what lies between."""
+"""Example answers of an evaluation, from the candidate's largest gain to its largest loss."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from backtalk.feedback.record import Record
 
 
 class Example(Record):
-    """Two answers to one prompt, with the judge's value of each."""
+    """Answers of candidate and baseline to one prompt, with the judge's value of each."""
 
     prompt: str
     candidate: str
@@ -19,27 +19,27 @@ class Example(Record):
     baseline_value: float
 
 
-def select_examples(trial: AnswerSet, *, place: int = 1, count: int = 5) -> list[Example]:
-    """Return examples that span a trial, from the greatest gain to the greatest loss.
+def select_examples(answer_set: AnswerSet, *, index: int = 1, count: int = 5) -> list[Example]:
+    """Return examples evenly spaced from the candidate's largest gain to its largest loss.
 
     Parameters
     ----------
-    trial : AnswerSet
-        The answers; the baseline's stand first.
-    place : int, default 1
-        Which of the policies the candidate is.
+    answer_set : AnswerSet
+        Answers of the policies, the baseline first.
+    index : int, default 1
+        Index of the candidate among the policies.
     count : int, default 5
-        How many examples; they are evenly spaced in the order of their differences.
+        Maximum number of examples.
     """
-    order = np.argsort(trial.values[0] - trial.values[place], kind="stable")
+    order = np.argsort(answer_set.values[0] - answer_set.values[index], kind="stable")
     spaced = np.linspace(0, len(order) - 1, min(count, len(order))).round().astype(int)
     return [
         Example(
-            prompt=prompt_text(trial.prompts[i]),
-            candidate=trial.answers[place][i].answer.text,
-            baseline=trial.answers[0][i].answer.text,
-            candidate_value=float(trial.values[place][i]),
-            baseline_value=float(trial.values[0][i]),
+            prompt=prompt_text(answer_set.prompts[i]),
+            candidate=answer_set.answers[index][i].answer.text,
+            baseline=answer_set.answers[0][i].answer.text,
+            candidate_value=float(answer_set.values[index][i]),
+            baseline_value=float(answer_set.values[0][i]),
         )
         for i in order[spaced].tolist()
     ]

@@ -1,19 +1,21 @@
-"""Judges by name, as the command line and configuration files give them."""
+"""Judges by name, for the command line and configuration files."""
 
 from __future__ import annotations
 
 from backtalk.errors import UnknownName
 from backtalk.rewards import Reward, load_reward
-from backtalk.rewards.recorded import RecordedReward
-from backtalk.rewards.registry import named_reward, reward_names
+from backtalk.rewards.recorded_feedback import RecordedReward
+from backtalk.rewards.registry import get_reward, reward_names
 from backtalk.store import Store
 
 RECORDED = "recorded"
+"""Name of the judge that looks up recorded feedback."""
 REWARD = "reward"
+"""Prefix of the names of learned reward models."""
 
 
 def judge_names() -> list[str]:
-    """Return how judges can be named."""
+    """Return the names of all judges, for error messages and help texts."""
     return [RECORDED, f"{REWARD}:ARTIFACT", *reward_names()]
 
 
@@ -23,24 +25,24 @@ def get_judge(name: str, store: Store) -> Reward:
     Parameters
     ----------
     name : str
-        ``"recorded"`` for what the feedback in the store says about the very answers;
-        ``"reward:ID"`` for a reward model that was learned, by its artifact's id; else a registered
-        reward, with an argument after a colon: ``"true-utility:safe"``.
+        ``"recorded"`` for the recorded feedback on the same answers; ``"reward:ID"`` for a learned
+        reward model, by the id of its artifact; otherwise the name of a registered reward, with an
+        optional argument after a colon: ``"true-utility:safe"``.
     store : Store
-        Where feedback and artifacts are kept.
+        Store of the feedback and the artifacts.
 
     Raises
     ------
     UnknownName
-        If there is none of that name; it lists those there are.
+        If no judge has that name; the message lists the known names.
     NotFound
-        If the artifact is missing.
+        If the artifact does not exist.
     """
     kind, colon, argument = name.partition(":")
     if name == RECORDED:
-        return RecordedReward.of(store.cases())
+        return RecordedReward.from_cases(store.cases())
     if kind == REWARD and argument:
         return load_reward(argument, store.artifacts)
     if kind not in reward_names():
         raise UnknownName.among("judge", name, judge_names())
-    return named_reward(kind, *([argument] if colon else []))
+    return get_reward(kind, *([argument] if colon else []))

@@ -1,4 +1,4 @@
-"""What an evaluation found: is one policy better than another, and how sure are we."""
+"""Result of an evaluation: win rate, values and guardrails of a candidate and a baseline."""
 
 from __future__ import annotations
 
@@ -11,77 +11,80 @@ from backtalk.feedback.record import Name, OptionalField, Record, Time, now
 from backtalk.stats.estimate import Estimate
 
 PromptSplit = Literal["held-out", "train", "all", "live"]
-"""Which prompts: those held out from learning, those learned from, both, or those that came in
-while the policies answered them."""
+"""Set of prompts: held out from learning, used for learning, both, or live traffic."""
 
 
 class Measure(Record):
-    """The mean value of both policies' answers on the scale of one reward; larger is better."""
+    """Mean value of both policies' answers on the scale of one reward; larger is better."""
 
     name: Name
     candidate: OptionalField[Estimate] = None
     baseline: OptionalField[Estimate] = None
     difference: OptionalField[Estimate] = None
-    """Candidate minus baseline, paired by prompt. This, like the two before, is ``None`` where
-    all values are the same on a scale without ends: they vary too little to say how much."""
+    """Candidate minus baseline, paired by prompt. The three estimates are ``None`` if the scale is
+    unbounded and all values are equal, because no interval exists then."""
 
 
 class SelectionBaseline(Record):
-    """How much the candidate's own choice among its samples is worth, against a trivial rule."""
+    """Value of the candidate's choice among its samples, compared with a baseline rule."""
 
     rule: Name
     """``"longest"``, ``"first"``, ``"random"``, ``"shortest"``."""
     value: Estimate
-    """The judge's mean value of what the rule would have chosen."""
+    """Mean value, by the judge, of the rule's choices."""
     difference: Estimate
-    """The candidate's choice minus the rule's, paired by prompt."""
+    """Value of the candidate's choice minus that of the rule's, paired by prompt."""
 
 
 class Evaluation(Record):
-    """A candidate against a baseline on the same prompts, by one judge."""
+    """Comparison of a candidate with a baseline on the same prompts, by one judge."""
 
     id: Name = Field(default_factory=lambda: uuid4().hex)
-    """Random, so that its first digits tell it from others."""
+    """Random id; its first digits identify it."""
     time: Time = Field(default_factory=now)
     candidate: Name
-    """The id of the policy that is to be better."""
+    """Id of the policy that is evaluated."""
     baseline: Name
-    """The id of the policy that it is compared with."""
+    """Id of the policy that it is compared with."""
     judge: Name
+    """Name of the judge."""
     split: PromptSplit
-    """Which prompts: evidence for a promotion comes from held-out or live ones."""
+    """Set of prompts. Evidence for a promotion comes from held-out or live prompts."""
     prompts: Annotated[int, Field(ge=1)]
+    """Number of prompts."""
     prompts_digest: Name
-    """Determined by which prompts they were."""
+    """Hash of the prompts."""
     seed: int
     complete: bool = True
-    """Whether all prompts were done; not where the budget ended before."""
+    """False if the budget ended before all prompts were answered."""
     win_rate: Estimate
-    """How often the judge prefers the candidate's answer; a tie is half a win."""
+    """Share of prompts on which the judge prefers the candidate's answer; a tie is half a win."""
     value: Measure
-    """On the judge's own scale."""
+    """Mean values on the judge's scale."""
     longer_wins: Estimate
-    """The win rate that a judge would find who only looks which answer is longer."""
+    """Win rate by a judge that always prefers the longer answer."""
     length_ratio: float
-    """The candidate's mean length over the baseline's, in characters."""
+    """Mean length of the candidate's answers over the baseline's, in characters."""
     choices: tuple[SelectionBaseline, ...] = ()
-    """Where the candidate chooses among samples: what trivial rules would have chosen."""
+    """Comparison with baseline rules, if the candidate chooses among samples."""
     ceiling: OptionalField[Estimate] = None
-    """The judge's mean value of the best among the candidate's samples."""
+    """Mean value, by the judge, of the best of the candidate's samples."""
     guards: tuple[Measure, ...] = ()
-    """What must not get worse."""
+    """Guardrails: rewards on which the candidate must not get worse."""
     chosen_of: int = 1
-    """Among how many candidates this one was chosen on these prompts; 1 if there was no choice."""
+    """Number of candidates that this one was chosen from; 1 if there was no choice."""
     optimism: float = 0.0
-    """By how much such a choice is expected to flatter the winner's value."""
+    """Expected bias of the winner's value on the prompts that it was chosen on."""
     calls: int = 0
+    """Number of model calls."""
     tokens: int = 0
+    """Number of tokens, of prompts and answers together."""
 
 
 def headline(evaluation: Evaluation) -> str:
     """Return the result in one sentence.
 
-    It says "better" or "worse" only where the interval of the win rate lies wholly on one side.
+    It says "better" or "worse" only if the whole interval of the win rate lies on one side of 0.5.
     """
     rate = evaluation.win_rate
     if rate.low > 0.5:

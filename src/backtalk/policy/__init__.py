@@ -1,4 +1,4 @@
-"""Policies: what they are, how they are stored and loaded, and what differs between two."""
+"""Policies: records, storage, loading, and differences between two."""
 
 from backtalk.policy.diff import diff
 from backtalk.policy.loading import LoadedPolicy, as_response, load_policy

@@ -1,4 +1,4 @@
-"""What changed between two policies, in words."""
+"""Differences between two policies, as sentences."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from backtalk.policy.policy import Policy
 
 
 def diff(before: Policy, after: Policy) -> list[str]:
-    """Return what is different about how two policies answer, a sentence each; empty if nothing.
+    """Return the differences between two recipes, one sentence each; empty if there are none.
 
     >>> from backtalk.models.spec import EndpointSpec
     >>> plain = Policy(model=EndpointSpec(model="small"))
-    >>> told = Policy(model=EndpointSpec(model="small"), system="Be brief.")
-    >>> diff(plain, told)
+    >>> brief = Policy(model=EndpointSpec(model="small"), system="Be brief.")
+    >>> diff(plain, brief)
     ['The system prompt gains "Be brief."']
     """
     sentences = _model(before, after)
@@ -25,14 +25,14 @@ def diff(before: Policy, after: Policy) -> list[str]:
 
 def _model(before: Policy, after: Policy) -> list[str]:
     if before.model.kind != after.model.kind:
-        return [f"The model changes from {_named(before)} to {_named(after)}"]
+        return [f"The model changes from {_describe_model(before)} to {_describe_model(after)}"]
     return [f"The model's {change}" for change in _changes(before.model, after.model)]
 
 
-def _named(policy: Policy) -> str:
+def _describe_model(policy: Policy) -> str:
     fields = policy.model.to_dict()
     kind = fields.pop("kind")
-    return f"{kind} ({', '.join(f'{key} {_shown(value)}' for key, value in fields.items())})"
+    return f"{kind} ({', '.join(f'{key} {_format(value)}' for key, value in fields.items())})"
 
 
 def _system(before: str, after: str) -> list[str]:
@@ -48,7 +48,7 @@ def _decoder(before: Policy, after: Policy) -> list[str]:
     if before.decoder.kind != after.decoder.kind:
         fields = after.decoder.to_dict()
         del fields["kind"], fields["sampling"]
-        details = "".join(f", {key} {_shown(value)}" for key, value in fields.items())
+        details = "".join(f", {key} {_format(value)}" for key, value in fields.items())
         kinds = f"{_words(after.decoder.kind)} instead of {_words(before.decoder.kind)}"
         sampling = _changes(before.decoder.sampling, after.decoder.sampling)
         return [
@@ -61,7 +61,7 @@ def _decoder(before: Policy, after: Policy) -> list[str]:
 def _changes(before: Any, after: Any) -> list[str]:
     old, new = _flat(before.to_dict()), _flat(after.to_dict())
     return [
-        f"{_words(key)} changes from {_shown(old.get(key))} to {_shown(new.get(key))}"
+        f"{_words(key)} changes from {_format(old.get(key))} to {_format(new.get(key))}"
         for key in dict.fromkeys([*old, *new])
         if old.get(key) != new.get(key)
     ]
@@ -81,7 +81,7 @@ def _words(name: str) -> str:
     return name.replace("_", " ")
 
 
-def _shown(value: Any) -> str:
+def _format(value: Any) -> str:
     if value is None:
         return "none"
     return f'"{value}"' if isinstance(value, str) else str(value)

@@ -1,4 +1,4 @@
-"""A policy with its model and rewards at hand: what answers."""
+"""Loaded policies, which have their model and rewards and can answer prompts."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from backtalk.artifacts import Artifacts
-from backtalk.decode import Decoded
+from backtalk.decode import DecoderOutput
 from backtalk.errors import NotFound
 from backtalk.feedback import Message, Response, as_prompt
+from backtalk.feedback.interaction import Prompt
 from backtalk.models import load_model
 from backtalk.models.protocol import Model
 from backtalk.models.run_sync import run_sync
@@ -18,7 +19,7 @@ from backtalk.rewards import Reward, load_reward
 
 @dataclass(frozen=True)
 class LoadedPolicy:
-    """A policy that can answer. Made by :func:`load_policy`."""
+    """Policy that can answer prompts. Made by :func:`load_policy`."""
 
     policy: Policy
     model: Model
@@ -26,13 +27,11 @@ class LoadedPolicy:
 
     @property
     def id(self) -> str:
-        """The policy's id."""
+        """Id of the policy."""
         return self.policy.id
 
-    async def decode(
-        self, prompts: Sequence[tuple[Message, ...]], *, seed: int = 0
-    ) -> list[Decoded]:
-        """Answer each prompt, with all candidates that were considered."""
+    async def decode(self, prompts: Sequence[Prompt], *, seed: int = 0) -> list[DecoderOutput]:
+        """Answer each prompt; the outputs include all candidates of the decoder."""
         return await self.policy.decoder.decode(
             self.model,
             [self.policy.messages(prompt) for prompt in prompts],
@@ -46,14 +45,14 @@ class LoadedPolicy:
         Returns
         -------
         Response
-            With the model and policy that wrote it, ready to be kept in an interaction.
+            Response with the names of its model and policy, ready to store in an interaction.
         """
         (decoded,) = run_sync(self.decode([as_prompt(prompt)], seed=seed))
         return as_response(decoded, policy=self.id)
 
 
-def as_response(decoded: Decoded, *, policy: str) -> Response:
-    """Return what was decoded as the response of an interaction."""
+def as_response(decoded: DecoderOutput, *, policy: str) -> Response:
+    """Return a decoder's output as the response of an interaction."""
     answer = decoded.answer
     return Response(
         id="0",
@@ -72,28 +71,28 @@ def load_policy(
     *,
     wrap: Callable[[Model], Model] | None = None,
 ) -> LoadedPolicy:
-    """Load what a policy needs to answer.
+    """Load the model and the rewards of a policy.
 
     Parameters
     ----------
     policy : Policy
-        The recipe.
+        Policy to load.
     artifacts : Artifacts, optional
-        Where its rewards and recordings are kept: a store's ``artifacts``.
+        Artifacts with its rewards and recordings: a store's ``artifacts``.
     wrap : Callable[[Model], Model], optional
-        Put around the model: a cache, a budget. See :meth:`backtalk.run.Run.wrap`.
+        Wrapper of the model, such as a cache or a budget; see :meth:`backtalk.run.Run.wrap`.
 
     Raises
     ------
     NotFound
-        If an artifact is missing.
+        If an artifact does not exist.
     """
-    needed = policy.decoder.rewards_needed
-    if artifacts is None and needed:
+    reward_ids = policy.decoder.rewards_needed
+    if artifacts is None and reward_ids:
         raise NotFound(
-            f"The policy {policy.label} chooses by the reward {needed[0]!r}, which is an artifact",
-            "Give the artifacts of the store that it was learned in: store.artifacts",
+            f"The policy {policy.label} uses the reward {reward_ids[0]!r}, which is an artifact",
+            "Pass the artifacts of the store that it was learned in: store.artifacts",
         )
     model = load_model(policy.model, artifacts)
-    rewards = {id_: load_reward(id_, artifacts) for id_ in needed if artifacts is not None}
+    rewards = {id_: load_reward(id_, artifacts) for id_ in reward_ids if artifacts is not None}
     return LoadedPolicy(policy, wrap(model) if wrap else model, rewards)

@@ -1,4 +1,4 @@
-"""A policy: an immutable recipe for answering, which knows where it came from."""
+"""Policy: an immutable recipe for answering, with its lineage."""
 
 from __future__ import annotations
 
@@ -17,39 +17,39 @@ from backtalk.models.spec import ModelSpec
 
 
 class Snapshot(Record):
-    """Which feedback a policy was learned from."""
+    """Snapshot of the feedback that a policy was learned from."""
 
     project: Name
     split: Name
-    """Which prompts: ``"train"``, or ``"all"``."""
+    """Set of prompts: ``"train"`` or ``"all"``."""
     counts: dict[str, int]
-    """How many interactions there were, and how much feedback of each kind."""
+    """Number of interactions, and of feedback items of each kind."""
     digest: Name
-    """Determined by the ids of all of it, in order."""
+    """Hash of the ids of all interactions and feedback, in order."""
     last: int
-    """The highest sequence number of the feedback in the store then."""
+    """Highest sequence number of the feedback in the store at that time."""
 
 
 class Lineage(Record):
-    """How a policy came about."""
+    """Origin of a policy: method, parent, options and data."""
 
     method: Name
-    """The method that made it, as ``backtalk methods`` lists them; ``"written"`` by hand."""
+    """Name of the method that made it, as in ``backtalk methods``; ``"written"`` if by hand."""
     parent: OptionalField[Name] = None
-    """The id of the policy that it was made from."""
+    """Id of the policy that it was made from."""
     options: dict[str, JsonValue] = Field(default_factory=dict, exclude_if=OMIT_EMPTY)
     seed: OptionalField[int] = None
     snapshot: OptionalField[Snapshot] = None
     time: OptionalField[Time] = None
     notes: dict[str, JsonValue] = Field(default_factory=dict, exclude_if=OMIT_EMPTY)
-    """What the method found on the way."""
+    """Results that the method recorded, by name."""
 
 
 class Policy(Record):
-    """A recipe for answering: a model, what it is told, and how answers are drawn from it.
+    """Recipe for answering prompts: a model, a system prompt and a decoder.
 
-    Two policies with the same recipe are the same policy, whatever their names and histories: the
-    id is the hash of the recipe alone.
+    The id is the hash of the recipe alone. Two policies with the same recipe are the same policy,
+    whatever their names and lineages.
 
     Examples
     --------
@@ -61,41 +61,41 @@ class Policy(Record):
 
     model: ModelSpec
     system: OptionalField[Name] = None
-    """The system prompt."""
+    """System prompt."""
     decoder: Decoder = Sample()
     name: OptionalField[Annotated[str, Field(pattern=r"^[\w.-]+$")]] = None
-    """What people call it; not part of its identity."""
+    """Name for people: letters, digits, ``.``, ``-`` and ``_``. It is not part of the recipe."""
     lineage: Lineage = Lineage(method="written")
 
     @cached_property
     def id(self) -> str:
-        """The hash of the recipe, 32 hexadecimal digits."""
+        """Hash of the recipe, 32 hexadecimal digits."""
         recipe = self.model_dump(mode="json", exclude={"name", "lineage"})
         return content_id("policy", json.dumps(recipe, sort_keys=True, separators=(",", ":")))
 
     @property
     def label(self) -> str:
-        """What to call it in reports: its name, or else the beginning of its id."""
+        """Label for reports: the name, or the first digits of the id."""
         return self.name or self.id[:8]
 
     def messages(self, prompt: str | tuple[Message, ...]) -> tuple[Message, ...]:
-        """Return what the model is given for a prompt: the system prompt goes first."""
-        asked = as_prompt(prompt)
-        return asked if self.system is None else (Message.system(self.system), *asked)
+        """Return the messages for the model: the system prompt, then the prompt."""
+        messages = as_prompt(prompt)
+        return messages if self.system is None else (Message.system(self.system), *messages)
 
     def derive(self, *, lineage: Lineage, **changes: Any) -> Self:
-        """Return a policy with some of the recipe changed and a lineage of its own."""
+        """Return an unnamed policy with changes to the recipe and a new lineage."""
         return type(self).model_validate(
             {**self._fields(), "name": None, **changes, "lineage": lineage}
         )
 
     def named(self, name: str) -> Self:
-        """Return the same policy under another name.
+        """Return the same policy with another name.
 
         Raises
         ------
         RecordError
-            If the name is not one word of letters, digits, ``.``, ``-`` and ``_``.
+            If the name has characters other than letters, digits, ``.``, ``-`` and ``_``.
         """
         try:
             return type(self).model_validate({**self._fields(), "name": name})
@@ -106,7 +106,7 @@ class Policy(Record):
         return {name: getattr(self, name) for name in type(self).model_fields}
 
     def to_yaml(self) -> str:
-        """Return the policy as YAML, its id first."""
+        """Return the policy as YAML, with its id first."""
         return yaml.safe_dump(
             {"id": self.id, **self.to_dict()}, sort_keys=False, allow_unicode=True
         )
@@ -118,14 +118,14 @@ class Policy(Record):
         Raises
         ------
         RecordError
-            If it is not valid, or if it has an id that is not the one of its recipe.
+            If it is not valid, or its id is not that of its recipe.
         """
         try:
             data = yaml.safe_load(text)
         except yaml.YAMLError as error:
             raise RecordError(f"the policy is not YAML: {error}") from None
         if not isinstance(data, dict):
-            raise RecordError("the policy is not a mapping of fields", "It needs at least a model")
+            raise RecordError("the policy is not a mapping of fields", "Give at least a model")
         claimed = data.pop("id", None)
         try:
             policy = cls.model_validate(data)
@@ -134,6 +134,6 @@ class Policy(Record):
         if claimed not in {None, policy.id}:
             raise RecordError(
                 f"id: the recipe was changed, its id is {policy.id!r} and not {claimed!r}",
-                "Take the line with the id out to make it a policy of its own",
+                "Delete the line with the id to make it a new policy",
             )
         return policy

@@ -1,4 +1,4 @@
-"""Keeping policies in a project."""
+"""Storage of policies in a project."""
 
 from __future__ import annotations
 
@@ -7,25 +7,25 @@ from backtalk.store import Store
 
 
 def save_policy(store: Store, policy: Policy) -> str:
-    """Keep a policy in its project and return its id."""
+    """Save a policy in a project and return its id."""
     store.documents.put("policy", policy.id, policy.to_json())
     return policy.id
 
 
 def read_policy(store: Store, id: str) -> Policy:  # noqa: A002
-    """Return a policy by its id, the beginning of its id, or its name.
+    """Return a policy by its name, its id, or a prefix of its id.
 
-    Where several were given the same name, the latest has it.
+    If several policies have the name, the latest is returned.
 
     Raises
     ------
     NotFound
-        If the project has none such.
+        If the project has no such policy.
     """
     policies = list_policies(store)
-    named = [policy for policy in policies if policy.name == id]
-    if named:
-        return named[-1]
+    matches = [policy for policy in policies if policy.name == id]
+    if matches:
+        return matches[-1]
     return Policy.model_validate_json(store.documents.get("policy", id))
 
 

@@ -44,7 +44,7 @@ def promotion_history(store: Store) -> list[PromotionRecord]:
         PromotionRecord(
             promotion=Promotion.model_validate_json(entry.body), actor=entry.actor, time=entry.time
         )
-        for entry in store.journal.entries(TOPIC)
+        for entry in store.events.entries(TOPIC)
     ]
 
 

@@ -43,7 +43,7 @@ def promote(
         If another promotion happened at the same time.
     """
     gate = gate or Gate()
-    after = store.journal.last(TOPIC)
+    after = store.events.last(TOPIC)
     history = promotion_history(store)[:after]
     served = history[-1].promotion.policy if history else None
     if served == policy.id:
@@ -73,7 +73,7 @@ def promote(
         evaluation=None if evaluation is None else evaluation.id,
         gate=gate,
     )
-    store.journal.append(TOPIC, promotion.to_json(), actor=actor, after=after)
+    store.events.append(TOPIC, promotion.to_json(), actor=actor, after=after)
     return promotion
 
 
@@ -89,7 +89,7 @@ def rollback(store: Store, *, actor: str) -> Promotion:
     Conflict
         If another promotion happened at the same time.
     """
-    after = store.journal.last(TOPIC)
+    after = store.events.last(TOPIC)
     in_effect: list[Promotion] = []
     for entry in promotion_history(store)[:after]:
         if entry.promotion.action == "promote":
@@ -103,5 +103,5 @@ def rollback(store: Store, *, actor: str) -> Promotion:
         )
     undone = in_effect[-1]
     promotion = Promotion(action="rollback", policy=undone.previous, previous=undone.policy)
-    store.journal.append(TOPIC, promotion.to_json(), actor=actor, after=after)
+    store.events.append(TOPIC, promotion.to_json(), actor=actor, after=after)
     return promotion

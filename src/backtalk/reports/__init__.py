@@ -1,4 +1,4 @@
-"""Reports: an evaluation as one HTML file."""
+"""Reports of evaluations as self-contained HTML files."""
 
 from backtalk.reports.policy_report import (
     evaluation_report,

@@ -1,4 +1,4 @@
-"""The plots of a report, as SVG that stands in a page and takes on its colours and fonts."""
+"""Plots of a report, as SVG that inherits the colours and fonts of its page."""
 
 from __future__ import annotations
 
@@ -9,18 +9,16 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from backtalk.stats.estimate import Estimate
+from backtalk.stats.validation import Floats
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-Array = NDArray[np.float64]
-
 INK = "#101010"
-"""Stands for the colour of the page's text, and is replaced by it."""
+"""Placeholder for the colour of the page's text."""
 ACCENT = "#2563eb"
 MUTED = "#9ca3af"
 BAD = "#dc2626"
@@ -29,17 +27,22 @@ BAD = "#dc2626"
 def interval_plot(
     rows: Mapping[str, Estimate], *, reference: float | None = None, percent: bool = True
 ) -> str:
-    """Return one line a row: the estimate as a dot, its interval as a bar.
+    """Return a plot of estimates, one row each: a dot for the value, a bar for the interval.
 
     Parameters
     ----------
     rows : Mapping[str, Estimate]
-        The estimates by their label, the first at the top.
+        Estimates by label, from top to bottom.
     reference : float, optional
-        Where a vertical line stands: 0.5 for a win rate, 0 for a difference. Intervals that lie
-        wholly above it are drawn in the accent colour, wholly below it in red.
+        Position of a vertical line, such as 0.5 for a win rate or 0 for a difference. Intervals
+        entirely above it have the accent colour, entirely below it red.
     percent : bool, default True
-        Whether the axis counts in hundredths.
+        If true, the axis is in percent.
+
+    Returns
+    -------
+    str
+        SVG element.
     """
     with _drawing(width=6.4, height=0.9 + 0.34 * len(rows)) as (figure, axes):
         scale = 100 if percent else 1
@@ -73,18 +76,23 @@ def curve_plot(
     diagonal: bool = False,
     log_x: bool = False,
 ) -> str:
-    """Return lines through points, each with its label at its end.
+    """Return a line plot with a legend.
 
     Parameters
     ----------
     lines : Mapping[str, tuple[Sequence[float], Sequence[float]]]
-        The x and y of each line's points by its label.
+        x and y of the points of each line, by label.
     x_label, y_label : str
-        What the axes count, with the unit.
+        Labels of the axes, with units.
     diagonal : bool, default False
-        Whether to draw where y equals x: perfect calibration.
+        If true, draw the diagonal from (0, 0) to (1, 1), as for perfect calibration.
     log_x : bool, default False
-        Whether the x axis doubles rather than adds.
+        If true, the x axis is logarithmic with base 2.
+
+    Returns
+    -------
+    str
+        SVG element.
     """
     with _drawing(width=5.2, height=3.4) as (figure, axes):
         colours = [ACCENT, INK, BAD, MUTED]
@@ -102,21 +110,26 @@ def curve_plot(
         return _svg(figure)
 
 
-def histogram_plot(groups: Mapping[str, Array], *, x_label: str, bins: int = 24) -> str:
-    """Return how often each value occurs, the groups drawn over one another.
+def histogram_plot(groups: Mapping[str, Floats], *, x_label: str, bins: int = 24) -> str:
+    """Return overlaid histograms of several groups of values.
 
     Parameters
     ----------
-    groups : Mapping[str, Array]
-        The values of each group by its label.
+    groups : Mapping[str, Floats]
+        Values of each group by label, each of shape ``(n,)``.
     x_label : str
-        What the values count, with the unit.
+        Label of the x axis, with its unit.
     bins : int, default 24
-        How many bars the common range is cut into.
+        Number of bins over the common range.
+
+    Returns
+    -------
+    str
+        SVG element.
     """
     with _drawing(width=5.2, height=2.8) as (figure, axes):
-        everything = np.concatenate(list(groups.values()))
-        edges = np.histogram_bin_edges(everything, bins=bins)
+        pooled = np.concatenate(list(groups.values()))
+        edges = np.histogram_bin_edges(pooled, bins=bins)
         colours = [MUTED, ACCENT, BAD]
         for i, (label, values) in enumerate(groups.items()):
             axes.hist(values, bins=edges.tolist(), color=colours[i % 3], alpha=0.55, label=label)
@@ -156,9 +169,9 @@ def _drawing(*, width: float, height: float) -> Iterator[tuple[Figure, Axes]]:
 def _svg(figure: Figure) -> str:
     page = io.StringIO()
     figure.savefig(page, format="svg", transparent=True, metadata={"Date": None})
-    drawn = page.getvalue()
-    drawn = drawn[drawn.index("<svg") :].replace(INK, "currentColor")
-    drawn = re.sub(r"<metadata>.*?</metadata>", "", drawn, flags=re.DOTALL)
-    drawn = re.sub(r"font: ?([\d.]+)px [^;\"]*", r"font-size: \1px; font-family: inherit", drawn)
+    svg = page.getvalue()
+    svg = svg[svg.index("<svg") :].replace(INK, "currentColor")
+    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
+    svg = re.sub(r"font: ?([\d.]+)px [^;\"]*", r"font-size: \1px; font-family: inherit", svg)
     size = r'width="([\d.]+)pt" height="[\d.]+pt"'
-    return re.sub(size, r'role="img" style="width: \1pt"', drawn, count=1)
+    return re.sub(size, r'role="img" style="width: \1pt"', svg, count=1)

@@ -1,4 +1,4 @@
-"""What an evaluation found, as a report."""
+"""Report of an evaluation: result, policy changes, training curves and example answers."""
 
 from __future__ import annotations
 
@@ -14,42 +14,66 @@ from backtalk.policy.diff import diff
 from backtalk.policy.policy import Policy
 from backtalk.promotion.gate import Gate
 from backtalk.reports.plots import curve_plot, interval_plot
-from backtalk.reports.report import Block, Figure, Report, LabelledText, SideBySide, Table, Paragraph, estimate_table
+from backtalk.reports.report import (
+    Block,
+    Figure,
+    LabelledText,
+    Paragraph,
+    Report,
+    SideBySide,
+    Table,
+    estimate_table,
+)
 from backtalk.stats.estimate import Estimate
 from backtalk.store import Store
 
-_EXHIBITS = TypeAdapter(list[Example])
+_EXAMPLES = TypeAdapter(list[Example])
 _TRAINING = TypeAdapter(list[dict[str, float]])
-_POINTS = 60
-"""The most points of a curve of training: each is a mean over a stretch of steps."""
+_DOCUMENT = "examples"
+_OLD_DOCUMENT = "exhibits"
+"""Kind of the documents that examples were stored as before."""
+_MAX_POINTS = 60
+"""Maximum number of points of a training curve; each is a mean over several steps."""
 
 
 def save_examples(store: Store, evaluation: Evaluation, examples: Sequence[Example]) -> None:
-    """Keep examples of answers with the evaluation that they are from."""
-    body = _EXHIBITS.dump_json(list(examples)).decode()
-    store.documents.put("exhibits", evaluation.id, body)
+    """Save example answers of an evaluation.
+
+    Parameters
+    ----------
+    store : Store
+        Store of the evaluation.
+    evaluation : Evaluation
+        Evaluation that the answers are from.
+    examples : sequence of Example
+        Answers to save.
+    """
+    body = _EXAMPLES.dump_json(list(examples)).decode()
+    store.documents.put(_DOCUMENT, evaluation.id, body)
 
 
 def read_examples(store: Store, evaluation: Evaluation) -> list[Example]:
-    """Return the examples that were kept with an evaluation; none where there were none."""
-    try:
-        return _EXHIBITS.validate_json(store.documents.get("exhibits", evaluation.id))
-    except NotFound:
-        return []
+    """Return the saved examples of an evaluation; empty if there are none."""
+    for kind in (_DOCUMENT, _OLD_DOCUMENT):
+        try:
+            return _EXAMPLES.validate_json(store.documents.get(kind, evaluation.id))
+        except NotFound:
+            continue
+    return []
 
 
 def read_training(store: Store, policy: Policy) -> list[dict[str, float]]:
-    """Return what each step measured in which a policy's weights were trained; none if none were.
+    """Return the metrics of each training step of a policy; empty if it was not trained.
 
     Raises
     ------
     NotFound
-        If it was kept as an artifact that is not in the store.
+        If the artifact with the metrics is not in the store.
     """
-    kept = policy.lineage.notes.get("history")
-    if not isinstance(kept, str):
+    artifact = policy.lineage.notes.get("history")
+    if not isinstance(artifact, str):
         return []
-    return _TRAINING.validate_json(store.artifacts.read(kept)["training.json"])
+    return _TRAINING.validate_json(store.artifacts.read(artifact)["training.json"])
 
 
 def evaluation_report(
@@ -66,15 +90,15 @@ def evaluation_report(
     Parameters
     ----------
     evaluation : Evaluation
-        What was found.
+        Evaluation to report.
     candidate, baseline : Policy
-        The policies that were compared.
+        Policies that were compared.
     gate : Gate, optional
-        What a promotion asks for; the default gate, if left out.
+        Promotion gate. Default: the default thresholds.
     examples : sequence of Example, default ()
         Answers to show side by side.
     training : Sequence[Mapping[str, float]], default ()
-        What each step of the candidate's training measured; see :func:`read_training`.
+        Metrics of each step of the candidate's training; see :func:`read_training`.
     """
     report = Report(
         f"{candidate.label} against {baseline.label}",
@@ -88,14 +112,14 @@ def evaluation_report(
     report = report.with_section("Result", *result_blocks(evaluation, baseline, gate))
     if evaluation.choices:
         report = report.with_section(
-            "Its choice among samples, beside simple rules", *choice_blocks(evaluation)
+            "Choice among samples, compared with simple rules", *choice_blocks(evaluation)
         )
     report = report.with_section("What changed", *change_blocks(candidate, baseline))
     if training:
-        report = report.with_section("How it was trained", *training_blocks(training))
+        report = report.with_section("Training", *training_blocks(training))
     if examples:
         report = report.with_section(
-            "Answers, from the greatest gain to the greatest loss",
+            "Answers, from the largest gain to the largest loss",
             *example_blocks(examples, candidate, baseline),
         )
     return report
@@ -104,7 +128,17 @@ def evaluation_report(
 def result_blocks(
     evaluation: Evaluation, baseline: Policy, gate: Gate | None = None
 ) -> list[Block]:
-    """Return the win rate with its interval, the measures, and what the gate says."""
+    """Return the gate's verdict, the win rate with its interval, and the measures.
+
+    Parameters
+    ----------
+    evaluation : Evaluation
+        Evaluation to report.
+    baseline : Policy
+        Policy that is served.
+    gate : Gate, optional
+        Promotion gate. Default: the default thresholds.
+    """
     reasons = (gate or Gate()).reasons(evaluation, served=baseline.id)
     verdict = (
         Paragraph("The gate refuses it. " + ". ".join(reasons) + ".", "verdict bad")
@@ -112,15 +146,15 @@ def result_blocks(
         else Paragraph("It passes the gate.", "verdict good")
     )
     rates = {
-        f"wins by {evaluation.judge}": evaluation.win_rate,
-        "wins if the longer answer wins": evaluation.longer_wins,
+        f"win rate by {evaluation.judge}": evaluation.win_rate,
+        "win rate if the longer answer always wins": evaluation.longer_wins,
     }
     measures = [evaluation.value, *evaluation.guards]
     blocks: list[Block] = [
         verdict,
         Figure(
             interval_plot(rates, reference=0.5),
-            "How often the candidate wins. At one half, marked by the line, neither is better.",
+            "Win rate of the candidate. The line marks one half, where neither policy is better.",
         ),
         estimate_table(rates.items()),
         Table(
@@ -140,8 +174,8 @@ def result_blocks(
     if evaluation.chosen_of > 1:
         blocks.append(
             Paragraph(
-                f"It was chosen among {evaluation.chosen_of} candidates on other prompts than "
-                f"these. On the prompts that it was chosen on, the choice flatters its value by "
+                f"It was chosen from {evaluation.chosen_of} candidates, on other prompts than "
+                f"these. On the prompts that it was chosen on, its value is biased upwards by "
                 f"about {evaluation.optimism:.3f}.",
                 "note",
             )
@@ -152,11 +186,11 @@ def result_blocks(
 
 
 def choice_blocks(evaluation: Evaluation) -> list[Block]:
-    """Return how much better the candidate chooses than simple rules do."""
+    """Return the comparison of the candidate's choices with those of simple rules."""
     return [
         Paragraph(
-            "The candidate draws several samples and chooses one. This is by how much its choice "
-            "beats what a simple rule would have taken from the same samples."
+            "The candidate generates several samples and chooses one. This compares the value of "
+            "its choice with that of a simple rule's choice from the same samples."
         ),
         Figure(
             interval_plot(
@@ -164,16 +198,16 @@ def choice_blocks(evaluation: Evaluation) -> list[Block]:
                 reference=0.0,
                 percent=False,
             ),
-            f"The value of its choice minus that of the rule's, by {evaluation.judge}.",
+            f"Value of the candidate's choice minus that of the rule's, by {evaluation.judge}.",
         ),
         Table(
-            ("rule", "value of its choice", "the candidate's lead"),
+            ("rule", "value of its choice", "difference"),
             (
                 *(
                     (choice.rule, _number(choice.value), _number(choice.difference, signed=True))
                     for choice in evaluation.choices
                 ),
-                ("the best sample", _number(evaluation.ceiling), ""),
+                ("best sample", _number(evaluation.ceiling), ""),
             ),
             numbers=(1, 2),
         ),
@@ -181,7 +215,7 @@ def choice_blocks(evaluation: Evaluation) -> list[Block]:
 
 
 def change_blocks(candidate: Policy, baseline: Policy) -> list[Block]:
-    """Return what the candidate does differently, and where it comes from."""
+    """Return the differences between the policies, and the candidate's lineage."""
     lineage = candidate.lineage
     rows = [("method", lineage.method)]
     rows += [(f"option {name}", str(value)) for name, value in lineage.options.items()]
@@ -199,41 +233,57 @@ def change_blocks(candidate: Policy, baseline: Policy) -> list[Block]:
 
 
 def training_blocks(training: Sequence[Mapping[str, float]]) -> list[Block]:
-    """Return the curves of a training."""
+    """Return the training curves."""
     blocks: list[Block] = []
-    for key, what in _CURVES.items():
+    for metric, caption in _CURVES.items():
+        names = (metric, *_OLD_METRICS.get(metric, ()))
         lines = {
-            name: _curve([step.get(name) for step in training])
-            for name in training[0]
-            if name == key or name.endswith(f"/{key}")
+            key: _curve([step.get(key) for step in training])
+            for key in training[0]
+            if any(key == name or key.endswith(f"/{name}") for name in names)
         }
         if lines:
-            plot = curve_plot(lines, x_label="steps", y_label=key)
-            blocks.append(Figure(plot, f"{what}, by step of the training."))
+            plot = curve_plot(lines, x_label="step", y_label=metric)
+            blocks.append(Figure(plot, f"{caption}, by training step."))
     return blocks
 
 
 _CURVES = {
-    "loss": "The mean loss",
-    "accuracy": "How often the chosen answer has the higher implicit reward",
-    "reward margin": "By how much, in nats times beta",
-    "kl": "How far the policy is from the reference on the answers it learns from, in nats",
-    "gradient share": "How much of the gradient comes from each kind of feedback",
+    "loss": "Mean loss",
+    "rewards/accuracies": "Share of pairs whose chosen answer has the higher implicit reward",
+    "rewards/margins": "Mean difference of the implicit rewards, in nats times beta",
+    "kl": "KL divergence of the policy from the reference on the training answers, in nats",
+    "gradient_share": "Share of the gradient from each kind of feedback",
 }
+"""Captions of the metrics to plot."""
+_OLD_METRICS = {
+    "rewards/accuracies": ("accuracy",),
+    "rewards/margins": ("reward margin",),
+    "gradient_share": ("gradient share",),
+}
+"""Other names of metrics, as in the histories of earlier versions."""
 
 
 def _curve(values: Sequence[float | None]) -> tuple[list[float], list[float]]:
-    """Return the means over stretches of steps, with the last step of each."""
+    """Return the last step of each group of consecutive steps, and the mean over the group."""
     known = [(step, value) for step, value in enumerate(values, 1) if value is not None]
-    stretches = np.array_split(np.array(known, dtype=float), min(len(known), _POINTS))
+    groups = np.array_split(np.array(known, dtype=float), min(len(known), _MAX_POINTS))
     return (
-        [float(part[-1, 0]) for part in stretches],
-        [float(part[:, 1].mean()) for part in stretches],
+        [float(part[-1, 0]) for part in groups],
+        [float(part[:, 1].mean()) for part in groups],
     )
 
 
 def example_blocks(examples: Sequence[Example], candidate: Policy, baseline: Policy) -> list[Block]:
-    """Return answers side by side."""
+    """Return example answers side by side.
+
+    Parameters
+    ----------
+    examples : sequence of Example
+        Answers to show.
+    candidate, baseline : Policy
+        Policies that gave them.
+    """
     return [
         SideBySide(
             example.prompt,
@@ -246,6 +296,6 @@ def example_blocks(examples: Sequence[Example], candidate: Policy, baseline: Pol
 
 def _number(estimate: Estimate | None, *, signed: bool = False) -> str:
     if estimate is None:
-        return "the same everywhere"
+        return "constant"
     sign = "+" if signed else ""
     return f"{estimate.value:{sign}.3f} [{estimate.low:{sign}.3f}, {estimate.high:{sign}.3f}]"

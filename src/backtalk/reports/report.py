@@ -1,4 +1,4 @@
-"""A report: one HTML file that needs nothing else, and its numbers as JSON."""
+"""Report: a self-contained HTML file with its numbers as JSON."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from backtalk.stats.estimate import Estimate
 
 @dataclass(frozen=True)
 class Paragraph:
-    """A paragraph."""
+    """Paragraph of text."""
 
     text: str
     style: Literal["", "note", "verdict good", "verdict bad"] = ""
@@ -22,7 +22,7 @@ class Paragraph:
 
 @dataclass(frozen=True)
 class Table:
-    """Rows under a header; the columns of ``numbers`` are set to the right."""
+    """Table with a header; the columns in ``numbers`` are aligned to the right."""
 
     header: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
@@ -32,7 +32,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Figure:
-    """A plot with what it shows in words."""
+    """Plot with a caption."""
 
     svg: str
     caption: str
@@ -41,7 +41,7 @@ class Figure:
 
 @dataclass(frozen=True)
 class LabelledText:
-    """One of two answers that stand beside each other."""
+    """Text with a label and a score: one of two answers shown side by side."""
 
     label: str
     text: str
@@ -50,12 +50,12 @@ class LabelledText:
 
 @dataclass(frozen=True)
 class SideBySide:
-    """Two answers to one prompt, side by side."""
+    """Two answers to a prompt, side by side."""
 
     prompt: str
     left: LabelledText
     right: LabelledText
-    kind: str = "sides"
+    kind: str = "side_by_side"
 
 
 Block = Paragraph | Table | Figure | SideBySide
@@ -63,7 +63,7 @@ Block = Paragraph | Table | Figure | SideBySide
 
 @dataclass(frozen=True)
 class ReportSection:
-    """A heading with what stands under it."""
+    """Section of a report: a heading and its blocks."""
 
     title: str
     blocks: tuple[Block, ...]
@@ -71,7 +71,7 @@ class ReportSection:
 
 @dataclass(frozen=True)
 class Report:
-    """What was found, for a person to read and for a program to check.
+    """Report for people to read, with its numbers for programs.
 
     Examples
     --------
@@ -85,7 +85,7 @@ class Report:
     lead: str
     sections: tuple[ReportSection, ...] = ()
     numbers: dict[str, Any] = field(default_factory=dict)
-    """Everything that the report is drawn from, ready for JSON."""
+    """Data of the report, ready for JSON."""
     footer: str = "Made by Backtalk. Intervals are at 95 % unless a table says otherwise."
 
     def with_section(self, title: str, *blocks: Block) -> Report:
@@ -99,7 +99,7 @@ class Report:
         )
 
     def to_html(self) -> str:
-        """Return the page."""
+        """Return the report as an HTML page."""
         from jinja2 import Environment, PackageLoader  # noqa: PLC0415 - needed for pages only
 
         pages = Environment(
@@ -108,11 +108,11 @@ class Report:
         return pages.get_template("report.html").render(report=self)
 
     def to_json(self) -> str:
-        """Return the numbers."""
+        """Return the numbers of the report as JSON."""
         return json.dumps(self.numbers, indent=1, sort_keys=True, default=str)
 
     def write(self, path: Path) -> tuple[Path, Path]:
-        """Write the page to ``path`` and the numbers beside it; return where both are."""
+        """Write the HTML page and a JSON file of the same name, and return both paths."""
         page, numbers = path.with_suffix(".html"), path.with_suffix(".json")
         page.write_text(self.to_html(), encoding="utf-8")
         numbers.write_text(self.to_json() + "\n", encoding="utf-8")
@@ -120,12 +120,12 @@ class Report:
 
 
 def format_percent(estimate: Estimate) -> str:
-    """Return an estimate and its interval in hundredths: ``62.1 % [58.0, 66.2]``."""
+    """Return an estimate with its interval in percent: ``62.1 % [58.0, 66.2]``."""
     return f"{100 * estimate.value:.1f} % [{100 * estimate.low:.1f}, {100 * estimate.high:.1f}]"
 
 
 def format_points(estimate: Estimate) -> str:
-    """Return a difference of shares in points: ``+4.1 [0.2, 8.0]``."""
+    """Return a difference of shares in percentage points: ``+4.1 [0.2, 8.0]``."""
     return f"{100 * estimate.value:+.1f} [{100 * estimate.low:+.1f}, {100 * estimate.high:+.1f}]"
 
 
@@ -134,7 +134,7 @@ def estimate_table(
     *,
     header: Sequence[str] = ("", "estimate", "n", "interval"),
 ) -> Table:
-    """Return a table of estimates with what each rests on and how its interval was made."""
+    """Return a table of estimates with their sample sizes and interval methods."""
     return Table(
         tuple(header),
         tuple(

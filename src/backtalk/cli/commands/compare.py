@@ -106,7 +106,7 @@ def compare(
                 )
             )
         save_evaluation(db, result)
-        save_examples(db, result, select_examples(trial, place=1 + selection.winner))
+        save_examples(db, result, select_examples(trial, index=1 + selection.winner))
     if json:
         say_json({"evaluation": result.to_dict(), "selection": selection.to_dict()})
         return
