@@ -1,4 +1,4 @@
-"""Run benchmarks, all or those named, and write ``docs/BENCHMARKS.md`` and ``benchmarks.json``."""
+"""Command that runs benchmarks and writes ``docs/BENCHMARKS.md`` and ``benchmarks.json``."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ DOCS = Path(__file__).parent.parent / "docs"
 
 HEAD = """# Benchmarks
 
-Each line does one thing twice in one run, by Backtalk and by a peer; the ratio is Backtalk's
-time over the peer's, so that below one Backtalk takes less. `make bench` measures again and
-rewrites this page. Medians over the runs stated; one run where it takes minutes.
+Each line measures one task with Backtalk and with a peer, in the same process. The ratio is
+Backtalk's time over the peer's; below one, Backtalk takes less. Times are medians over the runs;
+tasks that take minutes run once. `make bench` measures again and rewrites this page.
 
 Measured on {machine}.
 
@@ -25,18 +25,26 @@ Measured on {machine}.
 """
 
 
-def line(found: Measured) -> str:
-    """Return a line of the table."""
-    theirs = f"{found.theirs:.3g} {found.unit}, {found.peer} {found.peer_version}"
-    ours = f"{found.ours:.3g} {found.unit}"
-    cells = (found.name, found.what, ours, theirs, f"{found.ratio:.2f}", found.runs, found.note)
+def line(result: Measured) -> str:
+    """Return the row of a result in the table."""
+    theirs = f"{result.theirs:.3g} {result.unit}, {result.peer} {result.peer_version}"
+    ours = f"{result.ours:.3g} {result.unit}"
+    cells = (
+        result.name,
+        result.what,
+        ours,
+        theirs,
+        f"{result.ratio:.2f}",
+        result.runs,
+        result.note,
+    )
     return f"| {' | '.join(map(str, cells))} |\n"
 
 
 def main() -> None:
-    """Measure, print and write; what was not asked for stays as it was measured before."""
-    kept = json.loads((DOCS / "benchmarks.json").read_text(encoding="utf-8"))["benchmarks"]
-    results = {item["name"]: Measured.from_dict(item) for item in kept}
+    """Run the benchmarks and write the page; other results are kept from the last page."""
+    previous = json.loads((DOCS / "benchmarks.json").read_text(encoding="utf-8"))["benchmarks"]
+    results = {item["name"]: Measured.from_dict(item) for item in previous}
     for name in sys.argv[1:] or MODULES:
         for measured in import_module(f"benchmarks.{name}").measure():
             sys.stdout.write(line(measured))

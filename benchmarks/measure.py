@@ -1,4 +1,4 @@
-"""Timing two ways of doing one thing."""
+"""Timing of Backtalk and a peer on the same task."""
 
 from __future__ import annotations
 
@@ -17,38 +17,40 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Measured:
-    """One thing, done by Backtalk and by a peer."""
+    """Task measured with Backtalk and with a peer."""
 
     name: str
     what: str
-    """What was done, with its size."""
+    """Description with the size of the task."""
     peer: str
     peer_version: str
     unit: str
     """``"s"`` or ``"MB"``."""
     ours: float
-    """The median over the runs."""
+    """Median of Backtalk over the runs."""
     theirs: float
+    """Median of the peer over the runs."""
     runs: int
+    """Number of runs."""
     note: str = ""
 
     @property
     def ratio(self) -> float:
-        """Ours over theirs: below one, Backtalk takes less."""
+        """Backtalk over peer; below one, Backtalk takes less."""
         return self.ours / self.theirs
 
     def to_dict(self) -> dict[str, Any]:
-        """The fields with the ratio, ready for JSON."""
+        """Return the fields and the ratio, ready for JSON."""
         return {**asdict(self), "ratio": self.ratio}
 
     @classmethod
     def from_dict(cls, fields: Mapping[str, Any]) -> Measured:
-        """Return what was written as JSON."""
+        """Return a result from its JSON fields."""
         return cls(**{name: value for name, value in fields.items() if name != "ratio"})
 
 
 def seconds(work: Callable[[], object]) -> float:
-    """Return how long a piece of work takes."""
+    """Return the duration of a function call, in seconds."""
     begin = time.perf_counter()
     work()
     return time.perf_counter() - begin
@@ -64,16 +66,32 @@ def side_by_side(
     runs: int = 5,
     note: str = "",
 ) -> Measured:
-    """Time both in turns, after one round that does not count."""
+    """Time two functions alternately, after one warm-up call of each.
+
+    Parameters
+    ----------
+    name : str
+        Name of the task.
+    what : str
+        Description with the size of the task.
+    ours, theirs : Callable[[], object]
+        Task by Backtalk and by the peer.
+    peer : str
+        Package name of the peer.
+    runs : int, default 5
+        Number of timed calls of each.
+    note : str, default ""
+        Remark for the table.
+    """
     ours()
     theirs()
     pairs = [(seconds(ours), seconds(theirs)) for _ in range(runs)]
-    mine, peers = (statistics.median(column) for column in zip(*pairs, strict=True))
-    return Measured(name, what, peer, version(peer), "s", mine, peers, runs, note)
+    ours_median, theirs_median = (statistics.median(column) for column in zip(*pairs, strict=True))
+    return Measured(name, what, peer, version(peer), "s", ours_median, theirs_median, runs, note)
 
 
 def in_process(*command: str) -> dict[str, float]:
-    """Run a module in a process of its own, and return the JSON that it prints last."""
+    """Run a module in a new process, and return the JSON in its last line of output."""
     done = subprocess.run(
         [sys.executable, "-m", *command], check=True, capture_output=True, text=True
     )
@@ -82,7 +100,7 @@ def in_process(*command: str) -> dict[str, float]:
 
 
 def machine() -> str:
-    """Return what this ran on."""
+    """Return a description of the machine."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return (
         f"{platform.system()} {platform.machine()}, {cores} cores, Python {sys.version.split()[0]}"

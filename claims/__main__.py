@@ -1,4 +1,4 @@
-"""Measure claims and write the evidence: ``python -m claims [NAME ...]``."""
+"""Command that measures claims and writes the evidence: ``python -m claims [NAME ...]``."""
 
 from __future__ import annotations
 
@@ -11,29 +11,35 @@ from claims.claim import find_claims
 
 
 def main() -> int:
-    """Measure what has not been measured, write the page, and name what does not hold."""
+    """Measure the claims that have not been measured, and write the evidence."""
     parser = argparse.ArgumentParser(prog="python -m claims", description=main.__doc__)
-    parser.add_argument("names", nargs="*", help="claims, systems or families; all by default")
-    parser.add_argument("--jobs", type=int, default=2, help="how many runs at once")
-    parser.add_argument("--again", action="store_true", help="measure anew what was measured")
-    parser.add_argument("--list", action="store_true", help="only say what there is")
-    given = parser.parse_args()
+    parser.add_argument("names", nargs="*", help="claims, systems or families; default: all")
+    parser.add_argument("--jobs", type=int, default=2, help="number of parallel runs")
+    parser.add_argument(
+        "--again", action="store_true", help="measure again what was measured before"
+    )
+    parser.add_argument(
+        "--list", action="store_true", help="list the claims and their status, without measuring"
+    )
+    arguments = parser.parse_args()
     try:
         running.load()
-        chosen = find_claims(given.names)
+        chosen = find_claims(arguments.names)
     except BacktalkError as error:
         print(error, file=sys.stderr)
         return 2
-    if not given.list:
-        running.run(chosen, jobs=given.jobs, again=given.again, report=_say)
+    if not arguments.list:
+        running.run(chosen, jobs=arguments.jobs, again=arguments.again, report=_print_run)
     for item in evidence.write(running.load().values()):
         print(f"{item.status:>8}  {item.claim.name} ({item.claim.system})")
     return 0
 
 
-def _say(measured: running.Measured) -> None:
-    said = measured.error.strip().splitlines()[-1] if measured.error else measured.figures
-    print(f"{measured.claim}, seed {measured.seed}: {said} ({measured.seconds:.0f} s)", flush=True)
+def _print_run(measured: running.Measured) -> None:
+    outcome = measured.error.strip().splitlines()[-1] if measured.error else measured.figures
+    print(
+        f"{measured.claim}, seed {measured.seed}: {outcome} ({measured.seconds:.0f} s)", flush=True
+    )
 
 
 if __name__ == "__main__":

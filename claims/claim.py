@@ -1,4 +1,4 @@
-"""What a claim is: a paper's headline result, and a program that measures it."""
+"""Claims: headline results of papers, each with a program that measures it."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ import numpy as np
 
 from backtalk.errors import UnknownName
 from backtalk.stats import Estimate, InvalidValues, mean_interval
-from claims.systems import system_named
+from claims.systems import get_system
 
 Status = Literal["holds", "partly", "fails", "not yet"]
-Measure = Callable[[int], Mapping[str, float]]
-"""Measures the claim's figures once, from a seed."""
+MeasureFunction = Callable[[int], Mapping[str, float]]
+"""Function from a seed to the figures of a claim, by name."""
 
 
 _IMPORTED = re.compile(rb"^from claims\.(\w+) import", re.MULTILINE)
@@ -27,22 +27,22 @@ _IMPORTED = re.compile(rb"^from claims\.(\w+) import", re.MULTILINE)
 
 @dataclass(frozen=True)
 class Expected:
-    """One figure of a claim, and what it has to be."""
+    """Figure of a claim, with its expected direction and size."""
 
     name: str
-    """What the measuring function calls it."""
+    """Key of the figure in the result of the measuring function."""
     what: str
-    """What it is, in words, with its unit."""
+    """Description with the unit."""
     above: float | None = None
-    """The direction holds where the whole interval lies above this."""
+    """Lower threshold: the direction holds if the whole interval lies above it."""
     below: float | None = None
-    """The direction holds where the whole interval lies below this."""
+    """Upper threshold: the direction holds if the whole interval lies below it."""
     size: tuple[float, float] | None = None
-    """The size holds where the estimate lies in this range, ends included."""
+    """Range of the estimate, ends included; the size holds within it."""
     paper: str = ""
-    """What the paper reports, as it reports it."""
+    """Result in the paper, as the paper reports it."""
     bounds: tuple[float, float] = (-math.inf, math.inf)
-    """Where its values can lie: an interval ends there too."""
+    """Range of possible values; intervals are clipped to it."""
 
     def estimate(self, values: Sequence[float]) -> Estimate:
         """Return the mean over seeds with its interval."""
@@ -52,59 +52,73 @@ class Expected:
 
     @property
     def has_direction(self) -> bool:
-        """Whether a direction is expected, and not a size alone."""
+        """True if a direction is expected, not only a size."""
         return self.above is not None or self.below is not None
 
-    def direction_holds(self, found: Estimate) -> bool:
-        """Return whether the interval lies on the right side."""
-        return (self.above is None or found.low > self.above) and (
-            self.below is None or found.high < self.below
+    def direction_holds(self, estimate: Estimate) -> bool:
+        """Return true if the interval lies on the expected side."""
+        return (self.above is None or estimate.low > self.above) and (
+            self.below is None or estimate.high < self.below
         )
 
-    def size_holds(self, found: Estimate) -> bool:
-        """Return whether the estimate lies in the range."""
-        return self.size is None or self.size[0] <= found.value <= self.size[1]
+    def size_holds(self, estimate: Estimate) -> bool:
+        """Return true if the estimate lies in the expected range."""
+        return self.size is None or self.size[0] <= estimate.value <= self.size[1]
 
 
 def above(name: str, what: str, paper: str = "") -> Expected:
-    """Return a figure that has to lie above 0."""
+    """Return a figure that is expected to lie above 0.
+
+    Parameters
+    ----------
+    name, what, paper : str
+        See :class:`Expected`.
+    """
     return Expected(name, what, above=0.0, paper=paper)
 
 
 def below(name: str, what: str, paper: str = "") -> Expected:
-    """Return a figure that has to lie below 0."""
+    """Return a figure that is expected to lie below 0.
+
+    Parameters
+    ----------
+    name, what, paper : str
+        See :class:`Expected`.
+    """
     return Expected(name, what, below=0.0, paper=paper)
 
 
 @dataclass(frozen=True)
 class Claim:
-    """A paper's headline result, with the program that reproduces it."""
+    """Headline result of a paper, with the program that reproduces it."""
 
     name: str
     system: str
-    """As ``systems.tsv`` names it."""
+    """Name of the system in ``systems.tsv``."""
     paper: str
+    """Authors, year, title, and the place of the figure."""
     method: str
-    """The method of Backtalk that is put to the test."""
+    """Method of Backtalk that is tested."""
     says: str
-    """The result, in a sentence."""
+    """Result in one sentence."""
     world: str
-    """The world that it is reproduced in; ``""`` for real data."""
+    """World of the reproduction; ``""`` for real data."""
     expected: tuple[Expected, ...]
-    """Its figures, the main result first."""
+    """Expected figures, the main result first."""
     seeds: int
-    measure: Measure
+    """Number of seeds."""
+    measure: MeasureFunction
 
     @property
     def family(self) -> str:
-        """The family of its system."""
-        return system_named(self.system).family
+        """Family of the system."""
+        return get_system(self.system).family
 
     @property
     def digest(self) -> str:
-        """Determined by the program and the files of this folder that it uses.
+        """Hash of the program and of the files of this folder that it imports.
 
-        What was measured by another program is measured again.
+        Results with another digest are measured again.
         """
         file = Path(inspect.getfile(self.measure))
         source = file.read_bytes()
@@ -113,30 +127,30 @@ class Claim:
         return blake2b(source + str(self.seeds).encode(), digest_size=8).hexdigest()
 
     def estimates(self, runs: Sequence[Mapping[str, float]]) -> dict[str, Estimate]:
-        """Return each figure's mean over seeds, with its interval."""
+        """Return the mean over seeds of each figure, with its interval."""
         return {
             item.name: item.estimate([run[item.name] for run in runs]) for item in self.expected
         }
 
-    def status(self, found: Mapping[str, Estimate]) -> Status:
-        """Return "holds" where all is as the paper says, "partly" where its main result is.
+    def status(self, estimates: Mapping[str, Estimate]) -> Status:
+        """Return "holds" if all figures agree with the paper, "partly" if the main result does.
 
-        The first figure is that result: it has to have its direction, or, where none is expected,
-        its size.
+        The main result is the first figure. It agrees if its direction holds, or its size if no
+        direction is expected.
         """
         first = self.expected[0]
         main = first.direction_holds if first.has_direction else first.size_holds
-        if not main(found[first.name]):
+        if not main(estimates[first.name]):
             return "fails"
         held = [
-            item.direction_holds(found[item.name]) and item.size_holds(found[item.name])
+            item.direction_holds(estimates[item.name]) and item.size_holds(estimates[item.name])
             for item in self.expected
         ]
         return "holds" if all(held) else "partly"
 
 
 def over_seeds(values: Sequence[float]) -> Estimate:
-    """Return the mean of independent runs with Student's interval; equal values have no width."""
+    """Return the mean of independent runs with Student's interval, of width 0 for equal values."""
     try:
         return mean_interval(values, bounds=None, method="t")
     except InvalidValues:
@@ -145,7 +159,7 @@ def over_seeds(values: Sequence[float]) -> Estimate:
 
 
 CLAIMS: dict[str, Claim] = {}
-"""Every claim by name."""
+"""All claims by name."""
 
 
 def claim(
@@ -157,35 +171,35 @@ def claim(
     expected: Sequence[Expected],
     world: str = "",
     seeds: int = 5,
-) -> Callable[[Measure], Measure]:
-    """Register a function from a seed to measured figures as a claim; its name is the claim's.
+) -> Callable[[MeasureFunction], MeasureFunction]:
+    """Register a measuring function as a claim with the name of the function.
 
     Parameters
     ----------
-    system
-        The system whose claim it is, as ``systems.tsv`` names it.
-    paper
-        Authors, year, title, and where in it the figure stands.
-    method
-        The method of Backtalk that is put to the test.
-    says
-        The result, in a sentence.
-    expected
-        The figures, and what they have to be; the paper's main result is the first.
-    world
-        The world that it is reproduced in; left out for real data.
-    seeds
-        Over how many seeds it is measured.
+    system : str
+        Name of the system in ``systems.tsv``.
+    paper : str
+        Authors, year, title, and the place of the figure.
+    method : str
+        Method of Backtalk that is tested.
+    says : str
+        Result in one sentence.
+    expected : sequence of Expected
+        Expected figures, the main result first.
+    world : str, default ""
+        World of the reproduction; empty for real data.
+    seeds : int, default 5
+        Number of seeds.
 
     Raises
     ------
     UnknownName
         If no system has that name.
     """
-    system_named(system)
+    get_system(system)
 
-    def register(measure: Measure) -> Measure:
-        name = measure.__name__.replace("_", "-")
+    def register(measure: MeasureFunction) -> MeasureFunction:
+        name = measure.__name__.strip("_").replace("_", "-")
         CLAIMS[name] = Claim(
             name, system, paper, method, says, world, tuple(expected), seeds, measure
         )
@@ -195,19 +209,19 @@ def claim(
 
 
 def find_claims(names: Sequence[str]) -> list[Claim]:
-    """Return the claims of these names, or of systems or families so called; all for none.
+    """Return the claims with these names, or of these systems or families; all if there are none.
 
     Raises
     ------
     UnknownName
-        If a name stands for no claim.
+        If a name matches no claim.
     """
     results: dict[str, Claim] = {} if names else dict(CLAIMS)
     for name in names:
-        fitting = {
+        matches = {
             key: item for key, item in CLAIMS.items() if name in {key, item.system, item.family}
         }
-        if not fitting:
+        if not matches:
             raise UnknownName.among("claim, system or family with claims", name, list(CLAIMS))
-        results |= fitting
+        results |= matches
     return list(results.values())

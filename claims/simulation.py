@@ -1,4 +1,4 @@
-"""The family SIM: simulated feedback that stands in for people's."""
+"""Claims of the family SIM: simulated feedback as a substitute for human feedback."""
 
 from __future__ import annotations
 
@@ -6,33 +6,32 @@ import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.stats import spearmanr
 
-from backtalk.embedders.named import named_embedder
+from backtalk.embedders.registry import embedder_for_pairs
 from backtalk.feedback import Interaction, Message, Preference
 from backtalk.feedback.conversions import views
+from backtalk.feedback.interaction import Prompt
 from backtalk.feedback.views import Pair
 from backtalk.models import Model, Request, Sampling
 from backtalk.models.run_sync import run_sync
 from backtalk.rewards import BradleyTerryReward, Reward, learn_reward
-from backtalk.worlds import find_world
-from backtalk.worlds.annotators import Crowd, Person, crowd, disagreement
+from backtalk.stats.validation import Floats
+from backtalk.worlds import get_world
+from backtalk.worlds.annotators import Crowd, Person, crowd, variance_components
 from backtalk.worlds.small import small_model
 from backtalk.worlds.train.curriculum import GUIDANCE
 from backtalk.worlds.utility import TrueUtility
 from claims.claim import Expected, claim
 
-Array = NDArray[np.float64]
-Prompt = tuple[Message, ...]
-MAIL = find_world("mail")
+MAIL = get_world("mail")
 ALPACA_FARM = (
     "Dubois et al. (2023), AlpacaFarm: a simulation framework for methods that learn from human "
     "feedback"
 )
 
 
-def _drawn(
+def _sample_texts(
     model: Model,
     prompts: Sequence[Prompt],
     count: int,
@@ -40,7 +39,7 @@ def _drawn(
     seed: int,
     temperature: float = 1.0,
 ) -> list[list[str]]:
-    """Return so many samples for each prompt."""
+    """Return ``count`` samples for each prompt."""
     sampling = Sampling(temperature=temperature, max_tokens=MAIL.max_tokens)
     requests = [
         Request(messages=prompt, sampling=sampling, sample_index=i, seed=seed)
@@ -51,37 +50,37 @@ def _drawn(
     return [texts[start : start + count] for start in range(0, len(texts), count)]
 
 
-def _values(reward: Reward, prompts: Sequence[Prompt], texts: Sequence[Sequence[str]]) -> Array:
-    """Return what a reward says of each sample, shape ``(prompts, samples)``."""
+def _score(reward: Reward, prompts: Sequence[Prompt], texts: Sequence[Sequence[str]]) -> Floats:
+    """Return the reward of each sample, shape ``(prompts, samples)``."""
     answers = [(prompt, text) for prompt, row in zip(prompts, texts, strict=True) for text in row]
     return run_sync(reward.score(answers)).mean.reshape(len(prompts), -1)
 
 
-def _learned(
+def _learn_reward(
     prompts: Sequence[Prompt], texts: Sequence[Sequence[str]], people: Crowd
 ) -> BradleyTerryReward:
-    """Return a reward learned from what people prefer among the first two samples."""
+    """Return a reward learned from people's preferences between the first two samples."""
     interactions = [
         Interaction.of(prompt, *row[:2]) for prompt, row in zip(prompts, texts, strict=True)
     ]
     pairs = [
         pair for case in people.react(interactions, ["preference"]) for pair in views(case, Pair)
     ]
-    return run_sync(learn_reward(pairs, named_embedder("hashed", pairs))).reward
+    return run_sync(learn_reward(pairs, embedder_for_pairs("hashed", pairs))).reward
 
 
-def best_of(n: int, proxy: Array, truth: Array) -> float:
-    """Return the expected truth of the sample of n that a proxy finds best.
+def best_of(n: int, proxy: Floats, truth: Floats) -> float:
+    """Return the expected true value of the best of n samples by a proxy.
 
-    Over all subsets of n of the samples that there are, without drawing any: the sample of rank i
-    from below is the best of ``comb(i - 1, n - 1)`` of the ``comb(N, n)`` subsets.
+    The mean over all subsets of size n: the sample of rank i from below is the best of
+    ``comb(i - 1, n - 1)`` of the ``comb(N, n)`` subsets.
 
     Parameters
     ----------
-    n
-        How many samples there are to choose among.
-    proxy, truth
-        Shape ``(prompts, N)``, with ``N >= n``.
+    n : int
+        Number of samples to choose from.
+    proxy, truth : Floats
+        Values of the samples, shape ``(prompts, N)``, with ``N >= n``.
     """
     total = proxy.shape[1]
     order = np.argsort(proxy, axis=1, kind="stable")
@@ -91,7 +90,7 @@ def best_of(n: int, proxy: Array, truth: Array) -> float:
 
 
 LABEL_NOISE = 0.25
-"""The share of preferences that AlpacaFarm's annotators turn round, its section 3.2."""
+"""Share of preferences that AlpacaFarm's annotators flip, its section 3.2."""
 
 
 @claim(
@@ -112,34 +111,38 @@ LABEL_NOISE = 0.25
         )
     ],
 )
-def rankings_match(seed: int) -> Mapping[str, float]:
-    """Rank eight policies by noisy simulated win rates, and by the truth."""
+def alpacafarm_rankings(seed: int) -> Mapping[str, float]:
+    """Rank eight policies by noisy simulated win rates, and by true utility."""
     model = small_model("mail")
     people = crowd("mail", 13, seed=seed, noise=LABEL_NOISE, taste=0.03)
-    asked = MAIL.prompts("train", 300, seed=seed)
-    reward = _learned(asked, _drawn(model, asked, 2, seed=seed), people)
+    train_prompts = MAIL.prompts("train", 300, seed=seed)
+    reward = _learn_reward(train_prompts, _sample_texts(model, train_prompts, 2, seed=seed), people)
     prompts = MAIL.prompts("held-out", 200, seed=seed)
-    base = [row[0] for row in _drawn(model, prompts, 1, seed=seed + 1000)]
-    samples = _drawn(model, prompts, 16, seed=seed + 2000)
-    scores = _values(reward, prompts, samples)
+    base = [row[0] for row in _sample_texts(model, prompts, 1, seed=seed + 1000)]
+    samples = _sample_texts(model, prompts, 16, seed=seed + 2000)
+    scores = _score(reward, prompts, samples)
 
-    def chosen(values: Array, n: int) -> list[str]:
+    def choose(values: Floats, n: int) -> list[str]:
         best = values[:, :n].argmax(axis=1)
         return [row[i] for row, i in zip(samples, best, strict=True)]
 
-    def told(*words: str) -> list[Prompt]:
+    def instructed(*words: str) -> list[Prompt]:
         return [(Message.system(" ".join(words)), *prompt) for prompt in prompts]
 
     lengths = np.array([[len(text) for text in row] for row in samples])
     policies = {
-        "hot": [row[0] for row in _drawn(model, prompts, 1, seed=seed, temperature=1.5)],
-        "cold": [row[0] for row in _drawn(model, prompts, 1, seed=seed, temperature=0.3)],
-        "careful": [row[0] for row in _drawn(model, told(*GUIDANCE.values()), 1, seed=seed)],
-        "to the point": [row[0] for row in _drawn(model, told(GUIDANCE["extras"]), 1, seed=seed)],
-        "best of 4": chosen(scores, 4),
-        "best of 16": chosen(scores, 16),
-        "longest of 16": chosen(lengths, 16),
-        "shortest of 16": chosen(-lengths, 16),
+        "hot": [row[0] for row in _sample_texts(model, prompts, 1, seed=seed, temperature=1.5)],
+        "cold": [row[0] for row in _sample_texts(model, prompts, 1, seed=seed, temperature=0.3)],
+        "careful": [
+            row[0] for row in _sample_texts(model, instructed(*GUIDANCE.values()), 1, seed=seed)
+        ],
+        "to the point": [
+            row[0] for row in _sample_texts(model, instructed(GUIDANCE["irrelevant"]), 1, seed=seed)
+        ],
+        "best of 4": choose(scores, 4),
+        "best of 16": choose(scores, 16),
+        "longest of 16": choose(lengths, 16),
+        "shortest of 16": choose(-lengths, 16),
     }
     utility = TrueUtility("mail")
     simulated, true = [], []
@@ -149,12 +152,12 @@ def rankings_match(seed: int) -> Mapping[str, float]:
             for prompt, *pair in zip(prompts, texts, base, strict=True)
         ]
         verdicts = [
-            said.verdict
+            preference.verdict
             for case in people.react(interactions, ["preference"])
-            for said in case.of(Preference)
+            for preference in case.of(Preference)
         ]
         simulated.append((verdicts.count("a") - verdicts.count("b")) / len(verdicts))
-        true.append(float(_values(utility, prompts, [[text] for text in texts]).mean()))
+        true.append(float(_score(utility, prompts, [[text] for text in texts]).mean()))
     return {"rank_correlation": float(spearmanr(simulated, true).statistic)}
 
 
@@ -183,37 +186,38 @@ TASTE = 0.05
         ),
     ],
 )
-def disagreement_as_set(seed: int) -> Mapping[str, float]:
-    """Recover the flip rate and the spread of tastes that a crowd was given."""
+def alpacafarm_annotators(seed: int) -> Mapping[str, float]:
+    """Recover the flip rate and the variance of tastes that a crowd was configured with."""
     model = small_model("mail")
     prompts = MAIL.prompts("held-out", 400, seed=seed)
-    texts = _drawn(model, prompts, 2, seed=seed)
+    texts = _sample_texts(model, prompts, 2, seed=seed)
     interactions = [
         Interaction.of(prompt, *row) for prompt, row in zip(prompts, texts, strict=True)
     ]
     flippers = crowd("mail", 6, seed=seed, noise=LABEL_NOISE)
-    table = np.array([_sides(interactions, person) for person in flippers.people])
+    table = np.array([_signs(interactions, person) for person in flippers.people])
     compared = table[:, (table != 0).all(axis=0)]
     same = [float((compared[i] == compared[j]).mean()) for i in range(6) for j in range(i)]
     agreement = (1 - LABEL_NOISE) ** 2 + LABEL_NOISE**2
     tasters = crowd("mail", 12, seed=seed, taste=TASTE)
-    felt = [
-        [person.felt(interaction)[0] for interaction in interactions] for person in tasters.people
+    utilities = [
+        [person.perceived_utility(interaction)[0] for interaction in interactions]
+        for person in tasters.people
     ]
     return {
         "agreement_error": float(np.mean(same)) - agreement,
-        "taste_error": math.sqrt(disagreement(felt).tastes) / TASTE - 1,
+        "taste_error": math.sqrt(variance_components(utilities).tastes) / TASTE - 1,
     }
 
 
-def _sides(interactions: Sequence[Interaction], person: Person) -> list[int]:
-    """Return 1 where a person prefers the first, -1 the second, 0 neither."""
-    sides = []
+def _signs(interactions: Sequence[Interaction], person: Person) -> list[int]:
+    """Return 1 if a person prefers the first response, -1 the second, 0 neither."""
+    signs = []
     for interaction in interactions:
-        (said,) = person.give("preference", interaction)
-        verdict = said.verdict if isinstance(said, Preference) else ""
-        sides.append({"a": 1, "b": -1}.get(verdict, 0))
-    return sides
+        (feedback,) = person.give("preference", interaction)
+        verdict = feedback.verdict if isinstance(feedback, Preference) else ""
+        signs.append({"a": 1, "b": -1}.get(verdict, 0))
+    return signs
 
 
 @claim(
@@ -235,23 +239,23 @@ def _sides(interactions: Sequence[Interaction], person: Person) -> list[int]:
         ),
     ],
 )
-def best_of_n_curve(seed: int) -> Mapping[str, float]:
-    """Draw best-of-n, and expect it from other samples."""
+def alpacafarm_best_of_n(seed: int) -> Mapping[str, float]:
+    """Sample best-of-n, and compute its expectation from other samples."""
     prompts = MAIL.prompts("held-out", 100, seed=seed)
-    samples = _drawn(small_model("mail"), prompts, 64, seed=seed)
-    truth = _values(TrueUtility("mail"), prompts, samples)
-    drawn, others = truth[:, :32], truth[:, 32:]
+    samples = _sample_texts(small_model("mail"), prompts, 64, seed=seed)
+    truth = _score(TrueUtility("mail"), prompts, samples)
+    sampled, others = truth[:, :32], truth[:, 32:]
     deviations = []
     for n in (2, 4, 8, 16):
-        got = drawn.reshape(len(prompts), -1, n).max(axis=2).mean()
-        deviations.append(abs(got - best_of(n, others, others)))
+        mean = sampled.reshape(len(prompts), -1, n).max(axis=2).mean()
+        deviations.append(abs(mean - best_of(n, others, others)))
     return {
         "gain": best_of(16, truth, truth) - float(truth.mean()),
         "deviation": max(deviations),
     }
 
 
-MOST = 256
+MAX_N = 256
 
 
 @claim(
@@ -283,26 +287,26 @@ MOST = 256
     ],
     seeds=10,
 )
-def over_optimisation(seed: int) -> Mapping[str, float]:
-    """Choose by two learned rewards among ever more samples, and look at the truth."""
+def alpacafarm_over_optimisation(seed: int) -> Mapping[str, float]:
+    """Choose from more and more samples by two learned rewards, and measure true utility."""
     model = small_model("mail")
-    asked = MAIL.prompts("train", 150, seed=seed)
-    texts = _drawn(model, asked, 2, seed=seed)
+    train_prompts = MAIL.prompts("train", 150, seed=seed)
+    texts = _sample_texts(model, train_prompts, 2, seed=seed)
     prompts = MAIL.prompts("held-out", 32, seed=seed)
-    samples = _drawn(model, prompts, MOST, seed=seed + 1000)
-    truth = _values(TrueUtility("mail"), prompts, samples)
-    ns = [2**k for k in range(MOST.bit_length())]
+    samples = _sample_texts(model, prompts, MAX_N, seed=seed + 1000)
+    truth = _score(TrueUtility("mail"), prompts, samples)
+    ns = [2**k for k in range(MAX_N.bit_length())]
     falls = {}
     results: dict[str, float] = {}
     for name, noise in (("noisy", LABEL_NOISE), ("clean", 0.0)):
         people = crowd("mail", 13, seed=seed, noise=noise, length_bias=0.05)
-        proxy = _values(_learned(asked, texts, people), prompts, samples)
+        proxy = _score(_learn_reward(train_prompts, texts, people), prompts, samples)
         curve = [best_of(n, proxy, truth) for n in ns]
         falls[name] = max(curve) - curve[-1]
         if name == "noisy":
             results = {
                 "rise": max(curve) - curve[0],
                 "fall": falls[name],
-                "proxy_rise": best_of(MOST, proxy, proxy) - float(proxy.mean()),
+                "proxy_rise": best_of(MAX_N, proxy, proxy) - float(proxy.mean()),
             }
     return {**results, "less_with_clean": falls["noisy"] - falls["clean"]}

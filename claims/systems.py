@@ -1,4 +1,4 @@
-"""The systems of the literature, by the names that claims use."""
+"""Systems of the literature, by name."""
 
 from __future__ import annotations
 
@@ -12,13 +12,15 @@ from backtalk.errors import UnknownName
 
 @dataclass(frozen=True)
 class System:
-    """A paper, and what the system in it is called."""
+    """Paper with the name of its system."""
 
     tier: str
     """"A" for systems, "B" for studies and data."""
     family: str
     system: str
+    """Name of the system."""
     title: str
+    """Title of the paper."""
 
 
 @lru_cache
@@ -29,13 +31,13 @@ def systems() -> tuple[System, ...]:
         return tuple(System(**row) for row in csv.DictReader(file, delimiter="\t"))
 
 
-def system_named(name: str) -> System:
-    """Return the system of that name.
+def get_system(name: str) -> System:
+    """Return the system with a name.
 
     Raises
     ------
     UnknownName
-        If there is none; it lists those that are known, the closest first.
+        If there is none; the message lists the known names, the closest first.
     """
     for system in systems():
         if system.system == name:

@@ -47,10 +47,11 @@ def _system(before: str, after: str) -> list[str]:
 def _decoder(before: Policy, after: Policy) -> list[str]:
     if before.decoder.kind != after.decoder.kind:
         fields = after.decoder.to_dict()
-        del fields["kind"], fields["sampling"]
+        del fields["kind"]
+        fields.pop("sampling", None)
         details = "".join(f", {key} {_format(value)}" for key, value in fields.items())
         kinds = f"{_words(after.decoder.kind)} instead of {_words(before.decoder.kind)}"
-        sampling = _changes(before.decoder.sampling, after.decoder.sampling)
+        sampling = _changes(before.decoder.base_sampling, after.decoder.base_sampling)
         return [
             f"Answers are drawn by {kinds}{details}",
             *(f"The sampling's {change}" for change in sampling),
