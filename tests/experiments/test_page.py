@@ -8,7 +8,7 @@ from backtalk.promotion import promotion_history
 from backtalk.store import Store
 from tests.conftest import REPOSITORY
 from tests.serve.conftest import serving
-from tests.serve.test_page import Behind, free_port
+from tests.serve.test_serve_page import Behind, free_port
 from tests.serve.upstream import make_upstream
 
 PAGE = REPOSITORY / "docs" / "experiments.md"

@@ -64,7 +64,7 @@ class Gateway:
 
 
 @contextmanager
-def gateway_of(settings: Settings) -> Iterator[Gateway]:
+def running_gateway(settings: Settings) -> Iterator[Gateway]:
     """Run a gateway while the block runs."""
     app = create_app(settings)
     with serving(app) as url, httpx2.Client(base_url=url, timeout=60, verify=False) as http:
@@ -86,13 +86,13 @@ def settings(upstream: Upstream, tmp_path: Path) -> Settings:
         store=str(tmp_path / "feedback.db"),
         upstreams=({"base_url": upstream.url},),
         keys="never",
-        patience={"pause": 0.01, "read": 5.0, "connect": 1.0},
+        retry={"backoff": 0.01, "read_timeout": 5.0, "connect_timeout": 1.0},
         acknowledge_after=60.0,
-        close_after=2.0,
+        shutdown_timeout=2.0,
     )
 
 
 @pytest.fixture
 def gateway(settings: Settings) -> Iterator[Gateway]:
-    with gateway_of(settings) as running:
+    with running_gateway(settings) as running:
         yield running

@@ -11,10 +11,10 @@ import openai
 import pytest
 
 import backtalk.serve
-from backtalk.client import AsyncClient, Client, NotSent, wrap
+from backtalk.client import AsyncClient, Client, SendError, wrap
 from backtalk.feedback import Annotator, Label
-from tests.serve.conftest import gateway_of, serving
-from tests.serve.upstream import Told, make_upstream
+from tests.serve.conftest import running_gateway, serving
+from tests.serve.upstream import ScriptedReply, make_upstream
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 MESSAGES = [{"role": "user", "content": "Hello"}]
@@ -29,14 +29,14 @@ def test_a_client_sends_records_and_short_forms(gateway):
     id_ = gateway.chat().json()["id"]
     label = Label(interaction=id_, annotator=Annotator.human("ada"), response="0", good=True)
     with Client(f"{gateway.url}/v1") as client:
-        assert client.feedback(id_, thumb="up", user="bo").status == "kept"
+        assert client.feedback(id_, thumb="up", user="bo").status == "stored"
         told = client.send(label, label, {"interaction": id_, "thumb": "sideways"})
-        assert [one.status for one in told] == ["kept", "known", "refused"]
+        assert [one.status for one in told] == ["stored", "duplicate", "rejected"]
         assert not told[2].safe
         assert client.send() == []
-        with pytest.raises(NotSent, match="thumb"):
+        with pytest.raises(SendError, match="thumb"):
             client.feedback(id_, thumb="no")
-        assert client.feedback(kind="instruction", text="Be brief.").status == "kept"
+        assert client.feedback(kind="instruction", text="Be brief.").status == "stored"
         many = client.send(*({"interaction": id_, "thumb": "up"} for _ in range(1001)))
         assert len(many) == 1001
         assert "oneOf" in client.schema()
@@ -57,7 +57,7 @@ def test_the_asynchronous_client_does_the_same(gateway):
             assert "oneOf" in await client.schema()
             return await client.feedback(id_, comment="Fine.")
 
-    assert asyncio.run(send()).status == "kept"
+    assert asyncio.run(send()).status == "stored"
     outcome, critique = kept(gateway)
     assert (outcome.score, outcome.annotator.kind, critique.text) == (0.5, "verifier", "Fine.")
 
@@ -68,21 +68,21 @@ def test_a_client_sends_again_what_may_have_been_lost_and_it_is_kept_once(gatewa
     id_ = gateway.chat().json()["id"]
     app, control = make_upstream()
     with serving(app) as url:
-        control.next += [Told(500), Told(429, headers={"retry-after": "0"}), Told(503)]
-        with Client(f"{url}/v1", retries=2) as client, pytest.raises(NotSent, match="503"):
+        control.next += [ScriptedReply(500), ScriptedReply(429, headers={"retry-after": "0"}), ScriptedReply(503)]
+        with Client(f"{url}/v1", retries=2) as client, pytest.raises(SendError, match="503"):
             client.feedback(id_, thumb="up")
-    rows = [asked["feedback"][0] for asked in control.asked]
+    rows = [asked["feedback"][0] for asked in control.bodies]
     assert len(rows) == 3
     assert rows[0] == rows[1] == rows[2]
     with Client(f"{gateway.url}/v1") as client:
-        assert [one.status for one in client.send(*rows)] == ["kept", "known", "known"]
+        assert [one.status for one in client.send(*rows)] == ["stored", "duplicate", "duplicate"]
     assert len(kept(gateway)) == 1
 
 
 def test_a_gateway_that_is_not_there_is_named():
     with (
         Client("http://127.0.0.1:9/v1", retries=0) as client,
-        pytest.raises(NotSent, match="tried"),
+        pytest.raises(SendError, match="tried"),
     ):
         client.feedback("x", thumb="up")
 
@@ -110,8 +110,8 @@ def test_answers_of_a_wrapped_openai_client_take_feedback(gateway):
     client = wrap(plain, user="bo")
     answer = client.chat.completions.create(model="m", messages=MESSAGES)
     assert isinstance(answer, openai.types.chat.ChatCompletion)
-    assert answer.feedback(thumb="down").status == "kept"
-    assert answer.feedback(edit="Better.", user="eve").status == "kept"
+    assert answer.feedback(thumb="down").status == "stored"
+    assert answer.feedback(edit="Better.", user="eve").status == "stored"
     assert "feedback" not in answer.model_dump()
     text = client.completions.create(model="m", prompt="x")
     text.feedback(kind="rating", response="0", value=4)
@@ -130,7 +130,7 @@ def test_answers_of_a_wrapped_asynchronous_client_take_feedback(gateway):
         answer = await client.chat.completions.create(model="m", messages=MESSAGES)
         return await answer.feedback(thumb="up")
 
-    assert asyncio.run(ask()).status == "kept"
+    assert asyncio.run(ask()).status == "stored"
 
 
 PAGE = """<!doctype html><title>t</title>
@@ -175,7 +175,7 @@ def test_the_snippet_sends_thumbs_edits_and_comments_from_a_page_elsewhere(setti
     pages = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Quiet)
     threading.Thread(target=pages.serve_forever, daemon=True).start()
     origin = f"http://127.0.0.1:{pages.server_port}"
-    with gateway_of(settings.model_copy(update={"origins": (origin,)})) as gateway:
+    with running_gateway(settings.model_copy(update={"origins": (origin,)})) as gateway:
         id_ = gateway.chat().json()["id"]
         (site / "index.html").write_text(PAGE % (gateway.url, id_))
         options = ["--headless", "--no-sandbox", "--disable-gpu", "--virtual-time-budget=4000"]

@@ -1,18 +1,22 @@
 """What was acknowledged is in the store once: after kill -9, and after the store was away."""
 
+import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import httpx2
 import pytest
 
 from backtalk.feedback import Annotator, Interaction, Label
-from backtalk.serve.app import VARIABLE
-from backtalk.serve.durability.codec import from_line, to_line
+from backtalk.serve.app import SETTINGS_VARIABLE
+from backtalk.serve.durability.codec import decode_line, encode_line
+from backtalk.serve.durability.dead_letters import DeadLetterFile
 from backtalk.serve.durability.write_ahead_log import (
     WriteAheadLog,
     WriteAheadLogFull,
@@ -23,9 +27,11 @@ from backtalk.serve.durability.writer import StoreWriter
 from backtalk.serve.observability.metrics import Metrics
 from backtalk.serve.store_connection import StoreConnection
 from backtalk.store import Store
-from tests.serve.conftest import gateway_of
+from tests.serve.conftest import running_gateway
 
 ADA = Annotator.human("ada")
+ORPHANED_LOG = Path(__file__).parent / "data" / "orphaned_log"
+"""Log of a process that was killed, written by the version before the folder was renamed."""
 
 
 def talk_of(number):
@@ -38,7 +44,7 @@ def thumb_of(number):
     )
 
 
-def texts(spool):
+def texts(log):
     return [line.text for line in spool.read()]
 
 
@@ -48,14 +54,14 @@ def test_lines_come_back_in_order_across_files_and_processes(tmp_path):
     places = [spool.append([line])[0] for line in lines]
     assert len(set(places)) == len(lines)
     results = []
-    while batch := spool.read(most=7):
+    while batch := spool.read(max_lines=7):
         results += [line.text for line in batch]
         spool.advance(batch[-1].end)
         if len(results) > 100:
             break
     os.close(spool._lock)  # as if killed
     with_rest = WriteAheadLog(tmp_path / "s", segment_bytes=500)
-    while batch := with_rest.read(most=7):
+    while batch := with_rest.read(max_lines=7):
         results += [line.text for line in batch]
         with_rest.advance(batch[-1].end)
     assert results == lines
@@ -63,7 +69,7 @@ def test_lines_come_back_in_order_across_files_and_processes(tmp_path):
     with_rest.append([b"more"])
     assert texts(with_rest) == [b"more"]
     with_rest.advance(with_rest.read()[-1].end)
-    with_rest.tidy()
+    with_rest.compact()
     assert sum(path.stat().st_size for path in (tmp_path / "s").glob("*.log")) == 0
     with_rest.close()
     assert not (tmp_path / "s").exists()
@@ -84,15 +90,15 @@ def test_a_line_that_was_cut_off_is_passed_over(tmp_path):
 
 
 def test_a_full_spool_refuses_and_stays_whole(tmp_path):
-    spool = WriteAheadLog(tmp_path / "s", limit=100)
+    spool = WriteAheadLog(tmp_path / "s", max_bytes=100)
     spool.append([b"x" * 50])
     with pytest.raises(WriteAheadLogFull, match="100 bytes"):
         spool.append([b"y" * 50])
-    assert texts(spool) == [b"x" * 50]
+    assert texts(log) == [b"x" * 50]
 
 
 def test_a_log_is_adopted_only_when_its_process_is_gone(tmp_path):
-    living = open_own_log(tmp_path, limit=1000)
+    living = open_own_log(tmp_path, max_bytes=1000)
     living.append([b"a"])
     assert list(orphaned_logs(tmp_path)) == []
     os.close(living._lock)
@@ -102,32 +108,32 @@ def test_a_log_is_adopted_only_when_its_process_is_gone(tmp_path):
 
 def test_records_are_lines():
     for record in (talk_of("\n"), thumb_of("\t")):
-        line = to_line("a\tb\n", record)
+        line = encode_line("a\tb\n", record)
         assert b"\n" not in line
-        assert from_line(line) == ("a\tb\n", record)
+        assert decode_line(line) == ("a\tb\n", record)
 
 
 @pytest.fixture
 def writer(tmp_path):
-    keeper = StoreConnection(str(tmp_path / "store.db"), tmp_path / "state")
-    made = StoreWriter(keeper, tmp_path / "state", limit=10**9, metrics=Metrics())
+    connection = StoreConnection(str(tmp_path / "store.db"), tmp_path / "state")
+    made = StoreWriter(connection, tmp_path / "state", max_bytes=10**9, metrics=Metrics())
     yield made
-    keeper.let_go()
+    connection.close()
 
 
 def test_a_store_that_comes_back_gets_everything_once_and_in_order(tmp_path, writer):
     home, away = tmp_path / "store.db", tmp_path / "gone"
     Store(home).close()
     writer.start()
-    writer.keep("default", talk_of(0))
-    assert writer.submit([("default", thumb_of(0))])[0].result(60).status == "kept"
+    writer.append_interaction("default", talk_of(0))
+    assert writer.append_feedback([("default", thumb_of(0))])[0].result(60).status == "stored"
     for round_ in range(1, 4):
         home.rename(away)
         for number in range(10 * round_, 10 * round_ + 10):
-            writer.keep("default", talk_of(number))
-        (answer,) = writer.submit([("default", thumb_of(10 * round_))])
+            writer.append_interaction("default", talk_of(number))
+        (answer,) = writer.append_feedback([("default", thumb_of(10 * round_))])
         assert answer.result(60) is None
-        assert writer.away
+        assert writer.store_unavailable
         assert not home.exists()
         away.rename(home)
         assert writer.drain(60)
@@ -137,7 +143,36 @@ def test_a_store_that_comes_back_gets_everything_once_and_in_order(tmp_path, wri
             f"talk-{i}" for i in [0, *range(10, 40)]
         ]
         assert store.counts()["label"] == 4
-    assert not list((tmp_path / "state" / "spool").iterdir())
+    assert not list((tmp_path / "state" / "write_ahead_log").iterdir())
+
+
+def test_the_orphaned_log_of_the_previous_version_is_written_to_the_store(tmp_path, writer):
+    old_folder = tmp_path / "state" / "spool"
+    shutil.copytree(ORPHANED_LOG, old_folder)
+    writer.start()
+    deadline = time.monotonic() + 60
+    while list(old_folder.iterdir()) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    writer.close(5)
+    assert not list(old_folder.iterdir())
+    with Store(tmp_path / "store.db") as store:
+        (case,) = store.cases()
+    assert case.interaction.id == "before-upgrade"
+    assert [response.text for response in case.interaction.responses] == ["Yes, until six."]
+    assert [item.id for item in case.feedback] == ["thumb-before-upgrade"]
+
+
+def test_a_purge_covers_the_dead_letters_of_the_previous_version(tmp_path):
+    letters = DeadLetterFile(tmp_path)
+    theirs, other = talk_of(1).model_copy(update={"user": "bo"}), talk_of(2)
+    for record in (theirs, other):
+        letters.add(record.to_json(), "reason", "default")
+    old_file = tmp_path / "rejected.jsonl"
+    shutil.copy(letters.path, old_file)
+    assert letters.purge("bo") == 2
+    for file in (letters.path, old_file):
+        (line,) = file.read_text().splitlines()
+        assert json.loads(line)["record"] == other.to_json()
 
 
 def test_what_no_store_takes_is_set_aside_and_holds_up_nobody(tmp_path, writer, monkeypatch):
@@ -151,30 +186,30 @@ def test_what_no_store_takes_is_set_aside_and_holds_up_nobody(tmp_path, writer, 
     )
     writer.start()
     for record in (talk_of(1), bad, talk_of(2)):
-        writer.keep("default", record)
+        writer.append_interaction("default", record)
     assert writer.drain(60)
     writer.close(5)
     assert default is rows.microseconds
     with Store(tmp_path / "store.db") as store:
         assert [case.interaction.id for case in store.cases()] == ["talk-1", "talk-2"]
-    assert "talk-bad" in writer.aside.path.read_text()
+    assert "talk-bad" in writer.dead_letters.path.read_text()
 
 
 def test_the_gateway_answers_while_the_store_is_away(settings, tmp_path):
     home, away = tmp_path / "feedback.db", tmp_path / "gone"
-    with gateway_of(settings) as gateway:
+    with running_gateway(settings) as gateway:
         first = gateway.chat("one").json()["id"]
         gateway.store.close()
         home.rename(away)
         second = gateway.chat("two").json()["id"]
         spooled = gateway.feedback({"interaction": first, "thumb": "up"})
-        assert (spooled.status_code, spooled.json()["status"]) == (202, "spooled")
+        assert (spooled.status_code, spooled.json()["status"]) == (202, "queued")
         ready = gateway.http.get("/ready").json()
-        assert (ready["store"], ready["status"]) == ("away", "ready")
-        assert ready["spool_bytes"] > 0
+        assert (ready["store"], ready["status"]) == ("unavailable", "ready")
+        assert ready["write_ahead_log_bytes"] > 0
     assert not home.exists()
     away.rename(home)
-    with gateway_of(settings) as gateway:
+    with running_gateway(settings) as gateway:
         third = gateway.chat("three").json()["id"]
         with gateway.store as store:
             ids = [case.interaction.id for case in store.cases()]
@@ -187,7 +222,7 @@ def start(settings, port):
         "import uvicorn; uvicorn.run('backtalk.serve.app:from_environment', factory=True, "
         f"port={port}, log_config=None)"
     )
-    environment = {**os.environ, VARIABLE: settings.to_json()}
+    environment = {**os.environ, SETTINGS_VARIABLE: settings.to_json()}
     return subprocess.Popen([sys.executable, "-c", code], env=environment)
 
 
@@ -222,10 +257,10 @@ def test_what_was_acknowledged_survives_kills(settings, upstream):
             finally:
                 os.kill(process.pid, signal.SIGKILL)
                 process.wait(60)
-    with gateway_of(settings) as gateway:
+    with running_gateway(settings) as gateway:
         acknowledged.append(ask_and_judge(gateway.http, 0))
         services = gateway.app.state.services
-        while len(list((settings.state_folder / "spool").iterdir())) > 1:
+        while len(list((settings.state_folder / "write_ahead_log").iterdir())) > 1:
             time.sleep(0.05)
         assert services.writer.drain(60)
     with Store(settings.store) as store:
@@ -233,4 +268,4 @@ def test_what_was_acknowledged_survives_kills(settings, upstream):
         said = [item.id for item in store.feedback()]
     assert sorted(kept) == sorted(interaction for interaction, _ in acknowledged)
     assert sorted(said) == sorted(thumb for _, thumb in acknowledged)
-    assert not list((settings.state_folder / "spool").iterdir())
+    assert not list((settings.state_folder / "write_ahead_log").iterdir())

@@ -13,17 +13,16 @@ from schemathesis import GenerationMode
 from schemathesis.checks import negative_data_rejection, positive_data_acceptance
 
 from backtalk.serve import Settings
-from backtalk.serve.openapi import document
+from backtalk.serve.openapi import make_document
 from backtalk.store import Store
-from backtalk.store.api_keys import ApiKeys
-from tests.serve.conftest import gateway_of
+from tests.serve.conftest import running_gateway
 
 quick = how(max_examples=5, deadline=None, suppress_health_check=list(HealthCheck))
 
 
 def admin_key(location):
     with Store(location) as store:
-        return ApiKeys(store.engine).add("admin", "admin", project=None, actor="ada")[1]
+        return store.api_keys.add("admin", "admin", project=None, actor="ada")[1]
 
 
 @pytest.fixture
@@ -33,7 +32,7 @@ def locked(tmp_path):
     key = admin_key(store)
     with servers.running(servers.upstream(tmp_path)) as upstream:
         url = f"http://127.0.0.1:{upstream.port}/v1"
-        with gateway_of(Settings(store=store, upstreams=({"base_url": url},))) as running:
+        with running_gateway(Settings(store=store, upstreams=({"base_url": url},))) as running:
             running.http.headers["authorization"] = f"Bearer {key}"
             yield running, key
 
@@ -48,7 +47,7 @@ def test_what_is_drawn_from_the_description_is_answered_as_it_says(locked, mode)
     running, key = locked
     api = schemathesis.openapi.from_url(f"{running.url}/openapi.json")
     headers = {"Authorization": f"Bearer {key}"}
-    for path, described in document()["paths"].items():
+    for path, described in make_document()["paths"].items():
         (operation,) = api[path].values()
         takes = any("requestBody" in how or "parameters" in how for how in described.values())
         if mode is GenerationMode.NEGATIVE and not takes:
@@ -65,7 +64,7 @@ def test_what_is_drawn_from_the_description_is_answered_as_it_says(locked, mode)
 def test_the_description_names_every_path(locked):
     running, _ = locked
     routes = {route.path for route in running.app.routes if getattr(route, "include_in_schema", 0)}
-    described = {path.replace("{name}", "{name:path}") for path in document()["paths"]}
+    described = {path.replace("{name}", "{name:path}") for path in make_document()["paths"]}
     assert described == routes
 
 

@@ -5,8 +5,8 @@ import json
 import openai
 import pytest
 
-from tests.serve.conftest import gateway_of
-from tests.serve.upstream import Told, events_of, reply_of
+from tests.serve.conftest import running_gateway
+from tests.serve.upstream import ScriptedReply, events_of, reply_of
 
 TOOL = {"type": "function", "function": {"name": "look_up", "parameters": {"type": "object"}}}
 
@@ -29,7 +29,7 @@ def test_an_answer_is_the_upstreams_but_for_its_id(gateway, upstream):
     id_ = answer.json()["id"]
     assert answer.headers["x-backtalk-interaction"] == id_
     assert answer.headers["x-request-id"] == "up-1"
-    asked = upstream.asked[0]
+    asked = upstream.bodies[0]
     assert asked["unknown_field"] == given["unknown_field"]
     expected = json.dumps(reply_of(asked), separators=(",", ":"))
     assert answer.text == expected.replace('"chatcmpl-up"', f'"{id_}"', 1)
@@ -118,7 +118,7 @@ def test_the_asynchronous_openai_client_streams(gateway):
 
 def test_several_prompts_of_a_plain_completion_are_interactions_each(gateway, upstream):
     choices = [{"index": i, "text": f"t{i}", "finish_reason": "stop"} for i in range(4)]
-    upstream.next.append(Told(body={**reply_of({"model": "m", "prompt": "x"}), "choices": choices}))
+    upstream.next.append(ScriptedReply(body={**reply_of({"model": "m", "prompt": "x"}), "choices": choices}))
     answer = gateway.http.post(
         "/v1/completions", json={"model": "m", "prompt": ["a", "b"], "n": 2}
     ).json()
@@ -132,7 +132,7 @@ def test_several_prompts_of_a_plain_completion_are_interactions_each(gateway, up
 
 def test_what_is_not_known_is_passed_on(gateway, upstream):
     answer = gateway.http.post("/v1/fine_tuning/jobs?after=a%2Fb", json={"x": 1})
-    assert answer.json() == {"path": "/v1/fine_tuning/jobs", "method": "POST", "asked": {"x": 1}}
+    assert answer.json() == {"path": "/v1/fine_tuning/jobs", "method": "POST", "body": {"x": 1}}
     assert upstream.paths == ["/v1/fine_tuning/jobs?after=a%2Fb"]
     assert gateway.http.request("DELETE", "/v1/files/f").json()["method"] == "DELETE"
     assert gateway.http.get("/v1/models/small").json()["path"] == "/v1/models/small"
@@ -163,12 +163,12 @@ def test_errors_have_openais_shape(gateway, body, status, word):
 
 def test_an_error_of_the_upstream_is_passed_on(client, upstream, gateway):
     body = {"error": {"message": "bad thing", "type": "t", "param": "messages", "code": "c"}}
-    upstream.next.append(Told(400, body, {"x-special": "yes"}))
+    upstream.next.append(ScriptedReply(400, body, {"x-special": "yes"}))
     with pytest.raises(openai.BadRequestError) as caught:
         client.chat.completions.create(model="small", messages=[])
     assert caught.value.code == "c"
     assert caught.value.response.headers["x-special"] == "yes"
-    upstream.next.append(Told(418, b"<html>teapot</html>"))
+    upstream.next.append(ScriptedReply(418, b"<html>teapot</html>"))
     answer = gateway.chat()
     assert answer.status_code == 418
     assert "teapot" in answer.json()["error"]["message"]
@@ -177,7 +177,7 @@ def test_an_error_of_the_upstream_is_passed_on(client, upstream, gateway):
 
 
 def test_a_stream_that_breaks_off_says_so_and_is_kept_as_far_as_it_came(client, gateway, upstream):
-    upstream.next.append(Told(break_after=3))
+    upstream.next.append(ScriptedReply(break_after=3))
     stream = client.chat.completions.create(
         model="small", messages=[{"role": "user", "content": "one two three"}], stream=True
     )
@@ -189,7 +189,7 @@ def test_a_stream_that_breaks_off_says_so_and_is_kept_as_far_as_it_came(client, 
 
 
 def test_a_stream_that_nobody_reads_to_its_end_is_kept_as_far_as_it_came(client, gateway, upstream):
-    upstream.next.append(Told(wait=0.1))
+    upstream.next.append(ScriptedReply(wait=0.1))
     stream = client.chat.completions.create(
         model="small", messages=[{"role": "user", "content": "a b c d e f g h"}], stream=True
     )
@@ -207,11 +207,11 @@ def test_a_stream_that_nobody_reads_to_its_end_is_kept_as_far_as_it_came(client,
 
 def test_strange_answers_pass_through(gateway, upstream):
     for body in (b"not json", b"[]", b'{"choices": 3}', b'{"id": 5, "choices": []}'):
-        upstream.next.append(Told(200, body))
+        upstream.next.append(ScriptedReply(200, body))
         answer = gateway.chat()
         assert answer.status_code == 200
     odd = {"choices": [{"message": {"content": "x\ud800\0"}}, {"message": None}, {"index": 0}]}
-    upstream.next.append(Told(200, json.dumps(odd).encode()))
+    upstream.next.append(ScriptedReply(200, json.dumps(odd).encode()))
     assert gateway.chat().json() == odd
     interaction = only_case(gateway).interaction
     assert interaction.responses[0].text == "x\ufffd\0"
@@ -228,7 +228,7 @@ def test_a_body_that_is_too_large_is_refused(settings):
     small = settings.model_copy(
         update={"limits": settings.limits.model_copy(update={"body_bytes": 100})}
     )
-    with gateway_of(small) as gateway:
+    with running_gateway(small) as gateway:
         assert gateway.chat("x" * 200).status_code == 413
 
         def pieces():

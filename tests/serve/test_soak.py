@@ -34,8 +34,8 @@ def test_two_processes_on_postgresql_keep_all(tmp_path):
 
 def test_a_store_that_was_moved_away_gets_no_empty_one_in_its_place(tmp_path):
     home, away = tmp_path / "feedback.db", tmp_path / "gone.db"
-    keeper = StoreConnection(str(home), tmp_path / "state")
-    engine = keeper.store().engine
+    connection = StoreConnection(str(home), tmp_path / "state")
+    engine = connection.store().engine
     engine.dispose()
     home.rename(away)
     with pytest.raises(OperationalError):
@@ -44,5 +44,5 @@ def test_a_store_that_was_moved_away_gets_no_empty_one_in_its_place(tmp_path):
         Store(f"sqlite:///{home}?mode=rw")
     assert not home.exists()
     away.rename(home)
-    assert keeper.store().counts() == {"interaction": 0}
-    keeper.let_go()
+    assert connection.store().counts() == {"interaction": 0}
+    connection.close()

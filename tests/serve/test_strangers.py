@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import REPOSITORY
-from tests.serve.upstream import Told, reply_of
+from tests.serve.upstream import ScriptedReply, reply_of
 
 PYTHON = Path(
     os.environ.get("BACKTALK_STRANGERS", REPOSITORY / ".venv" / "strangers" / "bin" / "python")
@@ -57,11 +57,11 @@ def program(name):
 def said(text, **asked):
     reply = reply_of({"model": "small", "messages": [{"content": ""}], **asked})
     reply["choices"][0]["message"]["content"] = text
-    return Told(body=reply)
+    return ScriptedReply(body=reply)
 
 
 def default(count):
-    return [Told() for _ in range(count)]
+    return [ScriptedReply() for _ in range(count)]
 
 
 def kept(gateway):

@@ -1,4 +1,4 @@
-"""An OpenAI-compatible server on loopback, which answers well or badly, as told."""
+"""Fake OpenAI-compatible server on loopback, with scripted replies."""
 
 import asyncio
 import json
@@ -11,46 +11,46 @@ from fastapi.responses import JSONResponse, StreamingResponse
 
 
 @dataclass
-class Told:
-    """One answer that is not the usual one."""
+class ScriptedReply:
+    """Reply that replaces the default one."""
 
     status: int = 200
     body: Any = None
     headers: dict[str, str] = field(default_factory=dict)
     wait: float = 0.0
     break_after: int | None = None
-    """Break a stream off after so many events."""
+    """Number of events after which a stream breaks off."""
 
 
 @dataclass
 class Upstream:
-    """What it was asked, and what it is told to answer next."""
+    """Recorded requests, and the next replies."""
 
-    next: deque[Told] = field(default_factory=deque)
-    always: Told | None = None
-    asked: list[dict[str, Any]] = field(default_factory=list)
+    next: deque[ScriptedReply] = field(default_factory=deque)
+    always: ScriptedReply | None = None
+    bodies: list[dict[str, Any]] = field(default_factory=list)
     headers: list[dict[str, str]] = field(default_factory=list)
     paths: list[str] = field(default_factory=list)
     sent: bytes = b""
-    """The bytes of the last stream."""
+    """Bytes of the last stream."""
     url: str = ""
 
 
-def text_of(asked):
-    messages = asked.get("messages") or [{"content": str(asked.get("prompt"))}]
+def text_of(body):
+    messages = body.get("messages") or [{"content": str(body.get("prompt"))}]
     return f"You said: {messages[-1]['content']}"
 
 
-def reply_of(asked, id_="chatcmpl-up"):
-    chat = "messages" in asked
+def reply_of(body, id_="chatcmpl-up"):
+    chat = "messages" in body
     choices = []
-    for index in range(asked.get("n") or 1):
-        said: dict[str, Any] = {"text": text_of(asked)}
+    for index in range(body.get("n") or 1):
+        content: dict[str, Any] = {"text": text_of(body)}
         reason = "stop"
         if chat:
-            message: dict[str, Any] = {"role": "assistant", "content": text_of(asked)}
-            if asked.get("tools"):
-                name = asked["tools"][0]["function"]["name"]
+            message: dict[str, Any] = {"role": "assistant", "content": text_of(body)}
+            if body.get("tools"):
+                name = body["tools"][0]["function"]["name"]
                 call = {
                     "id": id_,
                     "type": "function",
@@ -60,22 +60,22 @@ def reply_of(asked, id_="chatcmpl-up"):
                     {"role": "assistant", "content": None, "tool_calls": [call]},
                     ("tool_calls"),
                 )
-            said = {"message": message}
-        choices.append({"index": index, **said, "finish_reason": reason, "logprobs": None})
+            content = {"message": message}
+        choices.append({"index": index, **content, "finish_reason": reason, "logprobs": None})
     return {
         "id": id_,
         "object": "chat.completion" if chat else "text_completion",
         "created": 1,
-        "model": f"{asked['model']}-2026",
+        "model": f"{body['model']}-2026",
         "choices": choices,
         "usage": {"prompt_tokens": 3, "completion_tokens": 4, "total_tokens": 7},
         "strange": {"id": id_, "number": 1.50},
     }
 
 
-def events_of(asked, id_="chatcmpl-up"):
-    reply = reply_of(asked, id_)
-    chat = "messages" in asked
+def events_of(body, id_="chatcmpl-up"):
+    reply = reply_of(body, id_)
+    chat = "messages" in body
     base = {
         "id": id_,
         "object": "chat.completion.chunk" if chat else "text_completion",
@@ -105,43 +105,43 @@ def events_of(asked, id_="chatcmpl-up"):
         yield base | {
             "choices": [{"index": index, **end, "finish_reason": choice["finish_reason"]}]
         }
-    if (asked.get("stream_options") or {}).get("include_usage"):
+    if (body.get("stream_options") or {}).get("include_usage"):
         yield base | {"choices": [], "usage": reply["usage"]}
 
 
 def make_upstream():
-    """Return the server as an application, and what controls it."""
+    """Return the server as an application, and the object that controls it."""
     control = Upstream()
     app = FastAPI()
 
     async def answer(request: Request) -> Response:  # noqa: PLR0911
-        body = await request.body()
-        asked = json.loads(body) if body else {}
-        control.asked.append(asked)
+        raw_body = await request.body()
+        body = json.loads(raw_body) if raw_body else {}
+        control.bodies.append(body)
         control.headers.append(dict(request.headers))
         control.paths.append(str(request.url).removeprefix(str(request.base_url).rstrip("/")))
-        told = control.next.popleft() if control.next else control.always or Told()
-        if told.wait:
-            await asyncio.sleep(told.wait)
-        if told.status != 200 or told.body is not None:
-            if isinstance(told.body, bytes):
-                return Response(told.body, told.status, headers=told.headers)
-            error = {"error": {"message": "no", "type": "x", "param": None, "code": "told"}}
-            return JSONResponse(told.body or error, told.status, headers=told.headers)
-        if asked.get("stream"):
-            return StreamingResponse(_stream(control, asked, told), media_type="text/event-stream")
+        reply = control.next.popleft() if control.next else control.always or ScriptedReply()
+        if reply.wait:
+            await asyncio.sleep(reply.wait)
+        if reply.status != 200 or reply.body is not None:
+            if isinstance(reply.body, bytes):
+                return Response(reply.body, reply.status, headers=reply.headers)
+            error = {"error": {"message": "no", "type": "x", "param": None, "code": "scripted"}}
+            return JSONResponse(reply.body or error, reply.status, headers=reply.headers)
+        if body.get("stream"):
+            return StreamingResponse(_stream(control, body, reply), media_type="text/event-stream")
         if request.url.path.endswith("/completions"):
-            return JSONResponse(reply_of(asked), headers={"x-request-id": "up-1"})
+            return JSONResponse(reply_of(body), headers={"x-request-id": "up-1"})
         if request.url.path.endswith("/embeddings"):
             data = [{"object": "embedding", "index": 0, "embedding": [0.5, 1.0]}]
             usage = {"prompt_tokens": 1, "total_tokens": 1}
             return JSONResponse(
-                {"object": "list", "data": data, "model": asked["model"], "usage": usage}
+                {"object": "list", "data": data, "model": body["model"], "usage": usage}
             )
         if request.url.path.endswith("/models"):
             listed = [{"id": "small", "object": "model", "created": 1, "owned_by": "us"}]
             return JSONResponse({"object": "list", "data": listed})
-        return JSONResponse({"path": request.url.path, "method": request.method, "asked": asked})
+        return JSONResponse({"path": request.url.path, "method": request.method, "body": body})
 
     app.add_api_route(
         "/{path:path}", answer, methods=["GET", "POST", "DELETE"], response_model=None
@@ -149,15 +149,15 @@ def make_upstream():
     return app, control
 
 
-async def _stream(control, asked, told):
+async def _stream(control, body, reply):
     control.sent = b""
-    for index, event in enumerate(events_of(asked)):
-        if index == told.break_after:
-            raise RuntimeError("told to break off")
+    for index, event in enumerate(events_of(body)):
+        if index == reply.break_after:
+            raise RuntimeError("scripted to break off")
         data = b"data: " + json.dumps(event).encode() + b"\n\n"
         control.sent += data
         yield data
-        if told.wait:
-            await asyncio.sleep(told.wait)
+        if reply.wait:
+            await asyncio.sleep(reply.wait)
     control.sent += b"data: [DONE]\n\n"
     yield b"data: [DONE]\n\n"

@@ -7,7 +7,7 @@ import signal
 import time
 
 from backtalk.feedback import Annotator, Interaction, Label
-from backtalk.feedback.views import Case
+from backtalk.feedback.case import Case
 from backtalk.store import Store
 
 KILLS = 100

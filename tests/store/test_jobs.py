@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 
 from backtalk.errors import BacktalkError, NotFound
-from backtalk.store.jobs import Jobs, LeaseLost
+from backtalk.store.jobs import JobQueue, LeaseLost
 from backtalk.store.leases import Leases
 from tests.store.test_leases import Clock
 
@@ -19,12 +19,12 @@ def clock():
 
 @pytest.fixture
 def jobs(store, clock):
-    return Jobs(store.engine, store._project, clock=clock)
+    return JobQueue(store.engine, store.project_id, clock=clock)
 
 
 @pytest.fixture
 def leases(store, clock):
-    return Leases(store.engine, store._project, clock=clock)
+    return Leases(store.engine, store.project_id, clock=clock)
 
 
 @pytest.fixture
@@ -41,84 +41,84 @@ def test_a_job_is_put_once(jobs):
 def test_jobs_are_taken_in_order_until_they_are_done(jobs, term):
     jobs.put(KIND, "a", "")
     jobs.put(KIND, "b", "")
-    assert jobs.take(KIND, term=term).id == "a"
-    jobs.done("a", "well", term=term)
-    assert jobs.take(KIND, term=term).id == "b"
-    jobs.done("b", "well", term=term)
-    assert jobs.take(KIND, term=term) is None
+    assert jobs.claim(KIND, term=term).id == "a"
+    jobs.complete("a", "well", term=term)
+    assert jobs.claim(KIND, term=term).id == "b"
+    jobs.complete("b", "well", term=term)
+    assert jobs.claim(KIND, term=term) is None
     assert [(job.state, job.result) for job in jobs.list()] == [("done", "well")] * 2
 
 
 def test_a_job_waits_for_its_time(jobs, term, clock):
     jobs.put(KIND, "a", "", not_before=clock.time + timedelta(seconds=5))
-    assert jobs.take(KIND, term=term) is None
+    assert jobs.claim(KIND, term=term) is None
     clock.sleep(5)
-    assert jobs.take(KIND, term=term).id == "a"
+    assert jobs.claim(KIND, term=term).id == "a"
 
 
 def test_only_jobs_of_the_kind_are_taken(jobs, term):
     jobs.put("other", "a", "")
-    assert jobs.take(KIND, term=term) is None
+    assert jobs.claim(KIND, term=term) is None
 
 
 def test_a_try_that_failed_is_repeated_later_and_the_others_go_on(jobs, term, clock):
     jobs.put(KIND, "a", "")
     jobs.put(KIND, "b", "")
-    jobs.take(KIND, term=term)
+    jobs.claim(KIND, term=term)
     jobs.fail("a", "no luck", term=term, retry_at=clock.time + timedelta(seconds=5))
-    assert jobs.take(KIND, term=term).id == "b"
-    jobs.done("b", "", term=term)
+    assert jobs.claim(KIND, term=term).id == "b"
+    jobs.complete("b", "", term=term)
     clock.sleep(5)
-    job = jobs.take(KIND, term=term)
-    assert (job.id, job.tries, job.error) == ("a", 2, "no luck")
+    job = jobs.claim(KIND, term=term)
+    assert (job.id, job.attempts, job.error) == ("a", 2, "no luck")
 
 
 def test_a_job_that_failed_for_good_is_not_taken_until_somebody_says_so(jobs, term):
     jobs.put(KIND, "a", "")
-    jobs.take(KIND, term=term)
+    jobs.claim(KIND, term=term)
     jobs.fail("a", "no luck", term=term)
-    assert jobs.take(KIND, term=term) is None
+    assert jobs.claim(KIND, term=term) is None
     assert jobs.get("a").state == "failed"
-    assert jobs.again("a").tries == 0
-    assert jobs.take(KIND, term=term).id == "a"
+    assert jobs.retry("a").attempts == 0
+    assert jobs.claim(KIND, term=term).id == "a"
 
 
 def test_a_job_that_has_not_failed_is_not_tried_again(jobs, term):
     jobs.put(KIND, "a", "")
     with pytest.raises(BacktalkError, match="it is waiting"):
-        jobs.again("a")
+        jobs.retry("a")
 
 
 def test_who_holds_the_lease_no_more_can_write_nothing(jobs, leases, term, clock):
     jobs.put(KIND, "a", "")
-    job = jobs.take(KIND, term=term)
+    job = jobs.claim(KIND, term=term)
     clock.sleep(1_001)
     later = leases.acquire(KIND, "bo", 1_000)
     for write in (
-        lambda: jobs.take(KIND, term=term),
-        lambda: jobs.note("a", "x", term=term),
-        lambda: jobs.done("a", "x", term=term),
+        lambda: jobs.claim(KIND, term=term),
+        lambda: jobs.checkpoint("a", "x", term=term),
+        lambda: jobs.complete("a", "x", term=term),
         lambda: jobs.fail("a", "x", term=term),
-        lambda: jobs.give_back(job, term=term),
+        lambda: jobs.release(job, term=term),
     ):
         with pytest.raises(LeaseLost):
             write()
     assert jobs.get("a").state == "waiting"
-    assert jobs.take(KIND, term=later).tries == 2
+    assert jobs.claim(KIND, term=later).attempts == 2
 
 
 def test_what_was_noted_is_there_for_the_next(jobs, leases, term, clock):
     jobs.put(KIND, "a", "")
-    jobs.take(KIND, term=term)
-    jobs.note("a", "half", term=term)
+    jobs.claim(KIND, term=term)
+    jobs.checkpoint("a", "half", term=term)
     clock.sleep(1_001)
-    assert jobs.take(KIND, term=leases.acquire(KIND, "bo", 10)).result == "half"
+    assert jobs.claim(KIND, term=leases.acquire(KIND, "bo", 10)).result == "half"
 
 
 def test_a_job_that_was_given_back_was_not_tried(jobs, term):
     jobs.put(KIND, "a", "")
-    jobs.give_back(jobs.take(KIND, term=term), term=term)
-    assert jobs.take(KIND, term=term).tries == 1
+    jobs.release(jobs.claim(KIND, term=term), term=term)
+    assert jobs.claim(KIND, term=term).attempts == 1
 
 
 def test_a_job_is_found_by_the_beginning_of_its_id(jobs):

@@ -28,7 +28,7 @@ def clock():
 
 @pytest.fixture
 def leases(store, clock):
-    return Leases(store.engine, store._project, clock=clock)
+    return Leases(store.engine, store.project_id, clock=clock)
 
 
 def test_only_one_holds_a_lease(leases):

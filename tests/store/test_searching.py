@@ -36,7 +36,7 @@ def all_pages(store, wanted, size):
     while True:
         page = search(store, wanted, before=before, size=size)
         yield page
-        before = page.further
+        before = page.next_cursor
         if before is None:
             return
 
@@ -57,14 +57,14 @@ def test_what_comes_in_between_does_not_move_the_next_page(store):
     store.add(*(interaction(number) for number in range(6)))
     first = search(store, SearchQuery(), size=3)
     store.add(interaction(50))
-    second = search(store, SearchQuery(), before=first.further, size=3)
+    second = search(store, SearchQuery(), before=first.next_cursor, size=3)
     assert [hit.interaction.id for hit in second.hits] == ["t002", "t001", "t000"]
 
 
 def test_an_empty_project_has_an_empty_page(store):
     page = search(store, SearchQuery())
     assert page.hits == ()
-    assert page.further is None
+    assert page.next_cursor is None
     assert page.searched == 0
 
 
@@ -156,7 +156,7 @@ def test_a_search_without_time_says_how_far_it_came_and_goes_on_from_there(store
     while True:
         page = search(store, SearchQuery(text="needle"), before=before, seconds=0)
         pages.append(page)
-        before = page.further
+        before = page.next_cursor
         if before is None:
             break
     assert [page.searched for page in pages] == [500, 500, 500, 100]

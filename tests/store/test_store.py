@@ -16,8 +16,8 @@ from backtalk.feedback import (
     Rating,
     Scope,
 )
-from backtalk.feedback.views import Case
-from backtalk.store import Added, Store
+from backtalk.feedback.case import Case
+from backtalk.store import AddResult, Store
 from backtalk.store import queries as reading
 from backtalk.store.migrations import HEAD, revision, upgrade
 from tests.strategies import cases
@@ -37,7 +37,7 @@ def test_cases_come_back_as_they_went_in(store, drawn):
     added = fresh.add_cases(drawn)
     assert list(fresh.cases()) == drawn
     assert [item for case in drawn for item in case.feedback] == list(fresh.feedback())
-    assert added == Added(len(drawn), sum(len(case.feedback) for case in drawn), 0)
+    assert added == AddResult(len(drawn), sum(len(case.feedback) for case in drawn), 0)
     assert fresh.add_cases(drawn).known == added.interactions + added.feedback
     for case in drawn:
         assert fresh.case(case.interaction.id) == case
@@ -72,15 +72,15 @@ def test_feedback_about_an_unknown_interaction_is_refused(store):
 def test_late_feedback_is_checked_against_the_interaction_that_is_kept(store):
     interaction, thumb = talk_and_thumb()
     store.add(interaction)
-    assert store.add(thumb) == Added(0, 1, 0)
+    assert store.add(thumb) == AddResult(0, 1, 0)
     with pytest.raises(RecordError, match="no response '9'"):
         store.add(Label(interaction=interaction.id, annotator=ADA, response="9", good=True))
 
 
 def test_the_same_record_twice_is_kept_once_and_another_under_its_id_is_refused(store):
     interaction, thumb = talk_and_thumb()
-    assert store.add(interaction, thumb) == Added(1, 1, 0)
-    assert store.add(interaction, thumb) == Added(0, 0, 2)
+    assert store.add(interaction, thumb) == AddResult(1, 1, 0)
+    assert store.add(interaction, thumb) == AddResult(0, 0, 2)
     with pytest.raises(Conflict, match=thumb.id):
         store.add(thumb.model_copy(update={"good": False}))
     assert store.case(interaction.id).feedback == (thumb,)
@@ -94,7 +94,7 @@ def test_an_idempotency_key_makes_a_repeated_request_harmless(store):
         return Label(interaction=interaction.id, annotator=ADA, response="0", good=good)
 
     assert store.add(request(True), key="k").feedback == 1
-    assert store.add(request(True), key="k") == Added(0, 0, 1)
+    assert store.add(request(True), key="k") == AddResult(0, 0, 1)
     with pytest.raises(Conflict):
         store.add(request(False), key="k")
     with pytest.raises(BacktalkError, match="One idempotency key"):
@@ -109,7 +109,7 @@ def test_projects_do_not_see_each_other(store):
     assert list(other.cases()) == []
     with pytest.raises(NotFound):
         other.interaction(interaction.id)
-    assert other.add(interaction, thumb) == Added(1, 1, 0)
+    assert other.add(interaction, thumb) == AddResult(1, 1, 0)
     other.delete(interaction.id)
     assert store.case(interaction.id).feedback == (thumb,)
     assert store.projects() == ["default", "other"]

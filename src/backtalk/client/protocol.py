@@ -1,7 +1,7 @@
-"""What is said between a client and a gateway, without the saying of it.
+"""Protocol between client and gateway, independent of the HTTP library.
 
-A conversation is a generator: it yields a request, is sent the reply, and returns the result. The
-clients carry it out, one of them waiting, the other asynchronously.
+A flow is a generator. It yields a request, receives the response, and returns the result. The
+synchronous and the asynchronous client both run it.
 """
 
 from __future__ import annotations
@@ -17,138 +17,172 @@ from backtalk.errors import BacktalkError
 from backtalk.feedback import AnyFeedback, new_id
 from backtalk.feedback.record import Record
 
-MOST_ROWS = 500
-"""How many rows one request holds."""
+MAX_ROWS = 500
+"""Maximum number of rows in one request."""
 
-_PAUSE = 0.5
-_LONGEST_PAUSE = 8.0
+_BACKOFF = 0.5
+"""Delay before the first retry, in seconds."""
+_MAX_BACKOFF = 8.0
+"""Maximum delay between retries, in seconds."""
+
+FeedbackInput = AnyFeedback | Mapping[str, Any]
+"""A feedback record, or the fields of one."""
+
+STATUS_ALIASES = {
+    "kept": "stored",
+    "known": "duplicate",
+    "waiting": "pending",
+    "spooled": "queued",
+    "refused": "rejected",
+}
+"""Present names of the statuses that earlier versions of the gateway report."""
 
 
-class NotSent(BacktalkError):
-    """Feedback that the gateway did not take."""
+class SendError(BacktalkError):
+    """Feedback that the gateway did not accept."""
 
 
 @dataclass(frozen=True)
-class Ask:
-    """A request."""
+class GatewayRequest:
+    """HTTP request to the gateway."""
 
     method: str
     path: str
     body: bytes = b""
-    wait: float = 0.0
-    """Seconds to wait before it is sent."""
+    delay: float = 0.0
+    """Delay before it is sent, in seconds."""
 
 
 @dataclass(frozen=True)
-class Reply:
-    """What came back; status 0 where nothing did."""
+class GatewayResponse:
+    """HTTP response of the gateway."""
 
     status: int
+    """HTTP status; 0 if there was no response."""
     body: bytes = b""
     headers: Mapping[str, str] = field(default_factory=dict)
     failure: str = ""
+    """Error message if there was no response."""
 
 
 @dataclass(frozen=True)
-class Sent:
-    """What became of a piece of feedback."""
+class SendResult:
+    """Result for one piece of feedback."""
 
     id: str | None
     interaction: str | None
     status: str
-    """``"kept"``, ``"known"``, ``"waiting"`` for its interaction, ``"spooled"`` on the gateway's
-    disk, ``"refused"`` or ``"conflict"``."""
+    """``"stored"``, ``"duplicate"``, ``"pending"`` until its interaction arrives, ``"queued"`` on
+    the gateway's disk, ``"rejected"`` or ``"conflict"``."""
     reason: str = ""
 
     @property
     def safe(self) -> bool:
-        """Whether the gateway has it."""
-        return self.status not in {"refused", "conflict"}
+        """True if the gateway has accepted the feedback."""
+        return self.status not in {"rejected", "conflict"}
 
 
-Conversation = Generator[Ask, Reply, Any]
+RequestFlow = Generator[GatewayRequest, GatewayResponse, Any]
+"""Generator that yields requests, receives their responses, and returns a result."""
 
 
-def sending(rows: Sequence[AnyFeedback | Mapping[str, Any]], *, retries: int) -> Conversation:
-    """Send feedback; return what became of each.
+def send_feedback(rows: Sequence[FeedbackInput], *, retries: int) -> RequestFlow:
+    """Send feedback, and return a list of results.
 
-    Every row has an id before it is sent, so that sending it again does no harm.
+    Every row gets an id before it is sent, so that retries are idempotent.
 
     Raises
     ------
-    NotSent
-        If the gateway cannot be reached, or does not let this caller in.
+    SendError
+        If the gateway cannot be reached, or does not authorise the client.
     """
-    named = [_named(row) for row in rows]
-    sent: list[Sent] = []
-    for start in range(0, len(named), MOST_ROWS):
-        body = to_json({"feedback": named[start : start + MOST_ROWS]})
-        reply = yield from asking("POST", "/feedback", body, retries=retries)
-        sent += [
-            Sent(row.get("id"), row.get("interaction"), row["status"], row.get("reason", ""))
-            for row in reply["results"]
+    identified = [_with_id(row) for row in rows]
+    results: list[SendResult] = []
+    for start in range(0, len(identified), MAX_ROWS):
+        body = to_json({"feedback": identified[start : start + MAX_ROWS]})
+        response = yield from request_json("POST", "/feedback", body, retries=retries)
+        results += [
+            SendResult(
+                row.get("id"),
+                row.get("interaction"),
+                STATUS_ALIASES.get(row["status"], row["status"]),
+                row.get("reason", ""),
+            )
+            for row in response["results"]
         ]
-    return sent
+    return results
 
 
-def asking(method: str, path: str, body: bytes = b"", *, retries: int) -> Conversation:
-    """Ask the gateway, again after failures that may pass; return the JSON that it answers.
+def request_json(method: str, path: str, body: bytes = b"", *, retries: int) -> RequestFlow:
+    """Send a request, with retries after transient failures, and return the JSON of the response.
+
+    Parameters
+    ----------
+    method : str
+        HTTP method.
+    path : str
+        Path below the base URL.
+    body : bytes, default b""
+        Body of the request.
+    retries : int
+        Maximum number of retries.
 
     Raises
     ------
-    NotSent
-        If it cannot be reached or refuses.
+    SendError
+        If the gateway cannot be reached, or rejects the request.
     """
-    wait = 0.0
-    reply = Reply(0)
+    delay = 0.0
+    response = GatewayResponse(0)
     for attempt in range(retries + 1):
-        reply = yield Ask(method, path, body, wait)
-        if 200 <= reply.status < 300:
-            return from_json(reply.body)
-        if 0 < reply.status < 500 and reply.status != 429:
+        response = yield GatewayRequest(method, path, body, delay)
+        if 200 <= response.status < 300:
+            return from_json(response.body)
+        if 0 < response.status < 500 and response.status != 429:
             break
-        drawn = min(_PAUSE * 2**attempt, _LONGEST_PAUSE) * random.uniform(0.5, 1)  # noqa: S311
-        wait = max(drawn, _asked_wait(reply.headers.get("retry-after")))
-    raise _failure(reply, retries)
+        backoff = min(_BACKOFF * 2**attempt, _MAX_BACKOFF) * random.uniform(0.5, 1)  # noqa: S311
+        delay = max(backoff, _retry_after(response.headers.get("retry-after")))
+    raise _error(response, retries)
 
 
-def single(sent: Sequence[Sent]) -> Sent:
-    """Return what became of a single row.
+def single_result(results: Sequence[SendResult]) -> SendResult:
+    """Return the only result.
 
     Raises
     ------
-    NotSent
-        If the gateway refused it.
+    SendError
+        If the gateway rejected the feedback.
     """
-    (one,) = sent
-    if not one.safe:
-        raise NotSent(
-            f"The gateway refuses this feedback: {one.reason}", "Change what it names and try again"
+    (result,) = results
+    if not result.safe:
+        raise SendError(
+            f"The gateway rejects this feedback: {result.reason}",
+            "Correct what the message names and send it again",
         )
-    return one
+    return result
 
 
-def _named(row: AnyFeedback | Mapping[str, Any]) -> dict[str, Any]:
+def _with_id(row: FeedbackInput) -> dict[str, Any]:
     fields = row.to_dict() if isinstance(row, Record) else dict(row)
     fields.setdefault("id", new_id())
     return fields
 
 
-def _asked_wait(value: str | None) -> float:
+def _retry_after(value: str | None) -> float:
     try:
         return min(float(value or 0), 60.0)
     except ValueError:
         return 0.0
 
 
-def _failure(reply: Reply, retries: int) -> NotSent:
-    if reply.status == 0:
-        return NotSent(
-            f"The gateway could not be reached, tried {retries + 1} times: {reply.failure}",
+def _error(response: GatewayResponse, retries: int) -> SendError:
+    if response.status == 0:
+        return SendError(
+            f"The gateway could not be reached, tried {retries + 1} times: {response.failure}",
             "Check that it runs, and its address",
         )
     try:
-        said = from_json(reply.body)["error"]["message"]
+        message = from_json(response.body)["error"]["message"]
     except (ValueError, LookupError, TypeError):
-        said = reply.body[:200].decode("utf-8", "replace")
-    return NotSent(f"The gateway answered {reply.status}: {said}")
+        message = response.body[:200].decode("utf-8", "replace")
+    return SendError(f"The gateway answered {response.status}: {message}")

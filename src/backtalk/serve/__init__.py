@@ -1,6 +1,6 @@
-"""The gateway: an OpenAI-compatible server that keeps what it answers, and takes feedback on it.
+"""Gateway: an OpenAI-compatible server that stores its answers and takes feedback on them.
 
-It needs ``backtalk[serve]``. See docs/serve.md.
+Needs ``backtalk[serve]``. See docs/serve.md.
 """
 
 import importlib.util

@@ -1,4 +1,4 @@
-"""What runs a gateway: whether it is well, what it counts, who did what, and purging."""
+"""Administration endpoints: health, metrics, audit log and purging."""
 
 from __future__ import annotations
 
@@ -17,115 +17,114 @@ from backtalk.serve.errors import APIError
 from backtalk.serve.observability.metrics import CONTENT_TYPE
 from backtalk.serve.services import Services
 from backtalk.serve.store_connection import UNAVAILABLE
-from backtalk.store.api_keys import ApiKeys
 
 _DRAIN_SECONDS = 5.0
 _AUDIT_ENTRIES = 1_000
 
 
 async def health(request: Request) -> Response:
-    """Say that the process lives."""
+    """Return 200 while the process is alive."""
     del request
     return JSONResponse({"status": "ok"})
 
 
 async def ready(request: Request) -> Response:
-    """Say whether requests can be answered, and what is not as it should be.
+    """Return 200 if requests can be answered, else 503, with the state of the components.
 
-    A store that is away does not matter: what it should have is kept on disk until it is back.
+    An unavailable store does not count, as records are kept on disk until it is back.
     """
     services: Services = request.app.state.services
-    own = services.upstreams.own
-    resting = [server.name for server in own if server.breaker.open]
-    well = not own or len(resting) < len(own)
-    told = {
-        "status": "ready" if well else "not ready",
-        "store": "away" if services.writer.away else "there",
-        "spool_bytes": services.writer.spool.backlog,
-        "upstreams_resting": len(resting),
+    upstreams = services.upstreams.configured
+    failing = sum(upstream.breaker.is_open for upstream in upstreams)
+    is_ready = not upstreams or failing < len(upstreams)
+    state = {
+        "status": "ready" if is_ready else "not ready",
+        "store": "unavailable" if services.writer.store_unavailable else "available",
+        "write_ahead_log_bytes": services.writer.log.backlog,
+        "upstreams_failing": failing,
     }
-    return JSONResponse(told, 200 if well else 503)
+    return JSONResponse(state, 200 if is_ready else 503)
 
 
 async def metrics(request: Request) -> Response:
-    """Return the counts for Prometheus."""
+    """Return the metrics in Prometheus' text format."""
     services: Services = request.app.state.services
-    services.admit(request, "watch")
-    return Response(services.metrics.text(), media_type=CONTENT_TYPE)
+    services.authorize(request, "watch")
+    return Response(services.metrics.render(), media_type=CONTENT_TYPE)
 
 
 async def audit(request: Request) -> Response:
-    """Tell who did what, the latest last."""
+    """Return the audit log, latest entry last."""
     services: Services = request.app.state.services
-    caller = services.admit(request, "audit")
+    caller = services.authorize(request, "audit")
     try:
         entries = await asyncio.to_thread(
-            lambda: ApiKeys(services.keeper.store().engine).log(
+            lambda: services.connection.store().audit_log.entries(
                 project=caller.project, limit=_AUDIT_ENTRIES
             )
         )
     except UNAVAILABLE as error:
-        raise _away(error) from None
+        raise _unavailable(error) from None
     return JSONResponse(
         {"entries": [{**asdict(entry), "time": entry.time.isoformat()} for entry in entries]}
     )
 
 
 async def purge(request: Request) -> Response:
-    """Remove for good what a user asked, what was said about it, and what the user said.
+    """Delete a user's interactions, the feedback on them, and the user's feedback, permanently.
 
-    The audit log has a hash of the user's name, not the name.
+    The audit log records a hash of the user's name.
     """
     services: Services = request.app.state.services
-    caller = services.admit(request, "purge")
+    caller = services.authorize(request, "purge")
     try:
-        asked = from_json(await services.body(request))
+        body = from_json(await services.read_body(request))
     except ValueError as error:
         raise APIError(400, f"The body is not JSON: {error}") from None
-    user = asked.get("user") if isinstance(asked, dict) else None
+    user = body.get("user") if isinstance(body, dict) else None
     if not isinstance(user, str) or not user:
         raise APIError(400, 'The body names no user, as in {"user": "bo"}', param="user")
     project = services.project(request, caller)
     try:
         return JSONResponse(await asyncio.to_thread(_purge, services, caller, project, user))
     except UNAVAILABLE as error:
-        raise _away(error) from None
+        raise _unavailable(error) from None
 
 
 def _purge(services: Services, caller: Caller, project: str, user: str) -> dict[str, object]:
     if not services.writer.drain(_DRAIN_SECONDS):
         raise APIError(
             503,
-            "The store has not got everything yet, so that nothing can be purged. Try again later",
+            "Some records are not in the store yet, so they cannot be purged. Try again later",
             headers={"retry-after": "5"},
         )
-    store = services.keeper.store(project)
-    gone = store.purge(user)
+    store = services.connection.store(project)
+    result = store.purge(user)
     services.writer.compact()
-    services.writer.aside.purge(user)
-    touched = [
+    services.writer.dead_letters.purge(user)
+    affected = [
         policy.label
         for policy in list_policies(store)
-        if gone.first is not None
+        if result.first is not None
         and policy.lineage.snapshot is not None
-        and policy.lineage.snapshot.last >= gone.first
+        and policy.lineage.snapshot.last >= result.first
     ]
-    ApiKeys(store.engine).record(
+    store.audit_log.append(
         "user purged", content_id("user", user), actor=caller.name, project=project
     )
     return {
-        "interactions": gone.interactions,
-        "feedback": gone.feedback,
-        "policies": touched,
+        "interactions": result.interactions,
+        "feedback": result.feedback,
+        "policies": affected,
     }
 
 
-def _away(error: BaseException) -> APIError:
-    return APIError(503, f"The store is away: {error}", headers={"retry-after": "2"})
+def _unavailable(error: BaseException) -> APIError:
+    return APIError(503, f"The store is unavailable: {error}", headers={"retry-after": "2"})
 
 
 async def script(request: Request) -> Response:
-    """Return the snippet for web pages."""
+    """Return the feedback script for web pages."""
     del request
     text = files("backtalk.serve").joinpath("static/backtalk.js").read_text(encoding="utf-8")
     return Response(

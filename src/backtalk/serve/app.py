@@ -1,4 +1,4 @@
-"""The gateway as an ASGI application."""
+"""ASGI application of the gateway."""
 
 from __future__ import annotations
 
@@ -24,28 +24,28 @@ from backtalk.serve.errors import APIError
 from backtalk.serve.feedback import api as feedback_api
 from backtalk.serve.gateway import endpoints as gateway
 from backtalk.serve.gateway.completion_request import INTERACTION_HEADER, POLICY_HEADER
-from backtalk.serve.observability.exporter import traces_of
+from backtalk.serve.observability.exporter import make_tracing
 from backtalk.serve.observability.logs import ACCESS
-from backtalk.serve.openapi import described
+from backtalk.serve.openapi import openapi_document
 from backtalk.serve.services import PROJECT_HEADER, Services
 from backtalk.serve.settings import Settings
 
 access = logging.getLogger(ACCESS)
 
-VARIABLE = "BACKTALK_SERVE"
-"""The variable through which worker processes get the settings, as JSON."""
+SETTINGS_VARIABLE = "BACKTALK_SERVE"
+"""Environment variable that passes the settings to worker processes, as JSON."""
 
 _SWITCH_SECONDS = 0.0005
-"""How long the thread that answers waits, at most, for the thread that writes to make room."""
+"""Maximum delay of the event loop by the writer thread, which holds the interpreter lock."""
 
 _METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE"]
 
-_MOST_ASKED = {
+_FAST_PATHS = {
     "/v1/chat/completions": gateway.chat_completions,
     "/v1/completions": gateway.completions,
     "/v1/feedback": feedback_api.post_feedback,
 }
-"""What is asked so often that the way to it counts."""
+"""Endpoints that are hot enough to bypass FastAPI's router."""
 
 _ENDPOINTS = {
     "/v1/chat/completions": "chat",
@@ -64,23 +64,23 @@ _ENDPOINTS = {
 
 
 def create_app(settings: Settings) -> FastAPI:
-    """Make a gateway.
+    """Return a gateway.
 
     Parameters
     ----------
     settings : Settings
-        Of the gateway.
+        Settings of the gateway.
 
     Returns
     -------
     FastAPI
-        An application for uvicorn. Its files are opened when it starts.
+        Application for an ASGI server. Its files and threads are opened on startup.
     """
-    traces = traces_of(settings)
+    tracing = make_tracing(settings)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        services = app.state.services = Services(settings, traces)
+        services = app.state.services = Services(settings, tracing)
         await services.start()
         yield
         await services.close()
@@ -92,15 +92,15 @@ def create_app(settings: Settings) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         openapi_url=None,
-        redirect_slashes=False,  # it would lead to whatever host the request names
-        # The gateway observes itself; later versions of FastAPI would do so too.
+        redirect_slashes=False,  # redirects would go to the host that the request names
+        # The gateway has its own telemetry; later versions of FastAPI add theirs by default.
         telemetry={"tracing": False, "metrics": False, "logs": False},
     )
     _add_routes(app)
     pages.add_to(app)
-    app.add_exception_handler(APIError, _refused)
-    app.add_exception_handler(HTTPException, _http_error)
-    app.add_exception_handler(Exception, _failed)
+    app.add_exception_handler(APIError, _handle_api_error)
+    app.add_exception_handler(HTTPException, _handle_http_error)
+    app.add_exception_handler(Exception, _handle_exception)
     app.add_middleware(FastPathMiddleware)
     if settings.origins:
         app.add_middleware(
@@ -111,21 +111,21 @@ def create_app(settings: Settings) -> FastAPI:
             expose_headers=[INTERACTION_HEADER, POLICY_HEADER],
             max_age=3600,
         )
-    if traces is not None:
+    if tracing is not None:
         from backtalk.serve.observability.tracing import TracingMiddleware  # noqa: PLC0415 - needs backtalk[otel]
 
-        app.add_middleware(TracingMiddleware, traces=traces, routes=frozenset(_ENDPOINTS))
+        app.add_middleware(TracingMiddleware, tracing=tracing, routes=frozenset(_ENDPOINTS))
     app.add_middleware(AccessLogMiddleware, gateway=app)
     return app
 
 
 def from_environment() -> FastAPI:
-    """Make the gateway of a worker process, whose settings are in the environment."""
+    """Return the gateway of a worker process, with the settings in the environment."""
     sys.setswitchinterval(_SWITCH_SECONDS)
-    # What is loaded by now stays: to look through it again would stop all answers for 50 ms.
+    # Exclude loaded modules from garbage collection, which would pause all requests for 50 ms.
     gc.collect()
     gc.freeze()
-    return create_app(Settings.model_validate_json(os.environ[VARIABLE]))
+    return create_app(Settings.model_validate_json(os.environ[SETTINGS_VARIABLE]))
 
 
 def _add_routes(app: FastAPI) -> None:
@@ -146,7 +146,7 @@ def _add_routes(app: FastAPI) -> None:
         ("/ready", admin.ready),
         ("/metrics", admin.metrics),
         ("/backtalk.js", admin.script),
-        ("/openapi.json", described),
+        ("/openapi.json", openapi_document),
     ):
         app.add_api_route(path, endpoint, methods=["GET"], response_model=None)
     app.add_api_route(
@@ -158,90 +158,90 @@ def _add_routes(app: FastAPI) -> None:
     )
 
 
-async def _refused(request: Request, error: Exception) -> Response:
+async def _handle_api_error(request: Request, error: Exception) -> Response:
     del request
     assert isinstance(error, APIError)
     return error.response()
 
 
-async def _http_error(request: Request, error: Exception) -> Response:
+async def _handle_http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    message = f"There is no {request.method} {request.url.path} here"
+    message = f"There is no endpoint {request.method} {request.url.path}"
     if error.status_code not in {404, 405}:
         message = str(error.detail)
     return APIError(error.status_code, message, headers=error.headers).response()
 
 
-async def _failed(request: Request, error: Exception) -> Response:
+async def _handle_exception(request: Request, error: Exception) -> Response:
     del request, error
-    return APIError(500, "The gateway failed; its log says how", code="internal_error").response()
+    return APIError(500, "Internal error; see the gateway's log", code="internal_error").response()
 
 
 class FastPathMiddleware:
-    """Hands what is asked most often to its endpoint, past a routing that takes longer than that.
+    """Dispatches the hottest POST routes directly, bypassing FastAPI's router.
 
     Parameters
     ----------
     app : ASGIApp
-        What answers everything else.
+        Inner application, for all other routes.
     """
 
     def __init__(self, app: ASGIApp) -> None:
-        self._inner = app
+        self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a request."""
+        """Handle a request."""
         is_post = scope["type"] == "http" and scope["method"] == "POST"
-        endpoint = _MOST_ASKED.get(scope["path"]) if is_post else None
+        endpoint = _FAST_PATHS.get(scope["path"]) if is_post else None
         if endpoint is None:
-            await self._inner(scope, receive, send)
+            await self._app(scope, receive, send)
             return
         try:
             response = await endpoint(Request(scope, receive))
-        except APIError as refused:
-            response = refused.response()
+        except APIError as error:
+            response = error.response()
         await response(scope, receive, send)
 
 
 class AccessLogMiddleware:
-    """Counts every request and writes a line about it; what was said in it is not in the line.
+    """Counts and logs every request. Message content is not logged.
 
     Parameters
     ----------
     app : ASGIApp
-        What answers.
+        Inner application.
     gateway : FastAPI
-        Whose services count.
+        Gateway whose metrics count the requests.
     """
 
     def __init__(self, app: ASGIApp, *, gateway: FastAPI) -> None:
-        self._inner = app
-        self._app = gateway
+        self._app = app
+        self._gateway = gateway
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a request."""
+        """Handle a request."""
         if scope["type"] != "http":
-            await self._inner(scope, receive, send)
+            await self._app(scope, receive, send)
             return
         started = time.perf_counter()
-        about = scope["backtalk"] = {}
+        fields = scope["backtalk"] = {}
         status = 499
 
-        async def sending(message: MutableMapping[str, Any]) -> None:
+        async def observed_send(message: MutableMapping[str, Any]) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
             await send(message)
 
         try:
-            await self._inner(scope, receive, sending)
+            await self._app(scope, receive, observed_send)
         finally:
-            self._note(scope, status, time.perf_counter() - started, about)
+            self._log(scope, status, time.perf_counter() - started, fields)
 
-    def _note(self, scope: Scope, status: int, seconds: float, about: dict[str, Any]) -> None:
+    def _log(self, scope: Scope, status: int, seconds: float, fields: dict[str, Any]) -> None:
         path = scope["path"]
         endpoint = _ENDPOINTS.get(path, "other")
-        self._app.state.services.metrics.request(endpoint, status, seconds)
+        self._gateway.state.services.metrics.count_request(endpoint, status, seconds)
         if access.isEnabledFor(logging.INFO):
-            fields = {"status": status, "ms": round(1000 * seconds, 2), **about}
-            access.info("%s %s", scope["method"], path, extra={"fields": fields})
+            extra = {"status": status, "ms": round(1000 * seconds, 2), **fields}
+            access.info("%s %s", scope["method"], path, extra={"fields": extra})

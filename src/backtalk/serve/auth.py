@@ -1,4 +1,4 @@
-"""Who asks: keys, what their roles may do, and how much."""
+"""API keys, role permissions and rate limits."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from typing import Literal
 from backtalk.errors import BacktalkError
 from backtalk.feedback.record import now
 from backtalk.serve.errors import APIError
-from backtalk.serve.settings import WhenKeys
+from backtalk.serve.settings import KeyRequirement
 from backtalk.serve.store_connection import UNAVAILABLE, StoreConnection
-from backtalk.store.api_keys import ApiKey, ApiKeys, Role, digest_of
+from backtalk.store.api_keys import ApiKey, KeyRole, hash_secret
 
 log = logging.getLogger(__name__)
 
 Permission = Literal["answer", "feedback", "watch", "audit", "purge", "judge", "view", "manage"]
 
-ROLE_PERMISSIONS: Mapping[Role, frozenset[Permission]] = {
+ROLE_PERMISSIONS: Mapping[KeyRole, frozenset[Permission]] = {
     "application": frozenset({"answer", "feedback"}),
     "annotator": frozenset({"feedback", "judge"}),
     "reviewer": frozenset({"feedback", "watch", "audit", "judge", "view"}),
@@ -31,42 +31,49 @@ ROLE_PERMISSIONS: Mapping[Role, frozenset[Permission]] = {
         {"answer", "feedback", "watch", "audit", "purge", "judge", "view", "manage"}
     ),
 }
-"""What each role may do: ask for answers, give feedback, read the metrics, read the audit log,
-remove a person's data; on the pages judge in the inbox, see everything, change things."""
+"""Permissions of each role: request completions, give feedback, read the metrics, read the audit
+log, purge a user's data; on the pages: judge in the inbox, view everything, change things."""
 
-_WITHOUT_KEY: frozenset[Permission] = frozenset({"answer", "feedback", "watch"})
-"""What a gateway that asks for no keys lets everybody do."""
+_ANONYMOUS_PERMISSIONS: frozenset[Permission] = frozenset({"answer", "feedback", "watch"})
+"""Permissions of every caller of a gateway that requires no keys."""
 
-REMEMBERED = "keys.json"
-_MOST_BUCKETS = 10_000
+CACHE_FILE = "keys.json"
+_MAX_BUCKETS = 10_000
 
 
 @dataclass(frozen=True)
 class Caller:
-    """Who asks, and for which project."""
+    """Authenticated caller."""
 
     name: str
-    """The key's name, ``"anybody"`` without one."""
+    """Name of the key; ``"anybody"`` without a key."""
     key: str
-    """The key's id, empty without one."""
-    role: Role | None
+    """Id of the key; empty without a key."""
+    role: KeyRole | None
     project: str | None
-    """The one project that the caller may work in; ``None`` for any."""
+    """Only project that the caller may use; ``None`` for all projects."""
 
-    def in_project(self, named: str | None, default: str) -> str:
-        """Return the project to work in: the one that is named, if the caller may, or their own.
+    def in_project(self, name: str | None, default: str) -> str:
+        """Return the project of a request.
+
+        Parameters
+        ----------
+        name : str or None
+            Project named in the request.
+        default : str
+            Project of a request that names none.
 
         Raises
         ------
-        Refused
-            If it is another's.
+        APIError
+            If the caller's key belongs to another project.
         """
         if self.project is None:
-            return named or default
-        if named not in {None, self.project}:
+            return name or default
+        if name not in {None, self.project}:
             raise APIError(
                 403,
-                f"This key is for project {self.project!r}, not for {named!r}. "
+                f"This key is for project {self.project!r}, not for {name!r}. "
                 "Use a key of that project, or one made with --all-projects",
                 code="wrong_project",
             )
@@ -77,92 +84,94 @@ ANONYMOUS = Caller("anybody", "", None, None)
 
 
 class ApiKeyCache:
-    """The keys, read from the store every now and then, and remembered while it is away.
+    """In-memory copy of the store's API keys, also cached on disk for when the store is down.
 
     Parameters
     ----------
-    keeper : StoreConnection
-        The store.
+    connection : StoreConnection
+        Store of the keys.
     folder : Path
-        Where they are remembered, without secrets.
-    when : WhenKeys
-        When a key is asked for.
+        Folder of the cache file, which holds digests only.
+    requirement : KeyRequirement
+        Condition under which a key is required.
     """
 
-    def __init__(self, keeper: StoreConnection, folder: Path, *, when: WhenKeys) -> None:
-        self._keeper = keeper
-        self._file = folder / REMEMBERED
-        self._when = when
+    def __init__(
+        self, connection: StoreConnection, folder: Path, *, requirement: KeyRequirement
+    ) -> None:
+        self._connection = connection
+        self._file = folder / CACHE_FILE
+        self._requirement = requirement
         self._callers: dict[str, Caller] | None = None
-        self._any = False
+        self._has_keys = False
 
     @property
-    def asked_for(self) -> bool:
-        """Whether a key is asked for."""
-        if self._when == "if-any":
-            return self._any or self._callers is None
-        return self._when == "always"
+    def required(self) -> bool:
+        """If true, requests need an API key."""
+        if self._requirement == "if-any":
+            return self._has_keys or self._callers is None
+        return self._requirement == "always"
 
-    def read(self) -> None:
-        """Read the keys again; those that were read before hold while the store is away."""
+    def refresh(self) -> None:
+        """Read the keys from the store. If it is unavailable, the previous keys stay valid."""
         try:
-            keys = ApiKeys(self._keeper.store().engine).keys()
+            keys = self._connection.store().api_keys.keys()
         except (*UNAVAILABLE, BacktalkError):
             if self._callers is None:
-                self._recall()
+                self._read_cache()
             return
         at = now()
-        callers = {digest: _caller(key) for key in keys for digest in key.digests(at)}
-        if callers != self._callers or bool(keys) != self._any:
-            self._callers, self._any = callers, bool(keys)
-            self._remember()
+        callers = {digest: _caller_of(key) for key in keys for digest in key.digests(at)}
+        if callers != self._callers or bool(keys) != self._has_keys:
+            self._callers, self._has_keys = callers, bool(keys)
+            self._write_cache()
 
-    def caller(self, headers: Mapping[str, str], act: Permission) -> Caller:
-        """Return who asks.
+    def authorize(self, headers: Mapping[str, str], permission: Permission) -> Caller:
+        """Return the caller of a request.
 
         Parameters
         ----------
         headers : Mapping[str, str]
-            Of the request.
-        act : Permission
-            What is asked for.
+            Request headers.
+        permission : Permission
+            Permission that the request needs.
 
         Raises
         ------
-        Refused
-            If there is no key that holds, or its role may not do that.
+        APIError
+            If the key is missing, invalid or revoked, or its role lacks the permission.
         """
         secret = _secret(headers)
-        result = self.holder(digest_of(secret)) if secret else None
-        if result is None and (self.asked_for or act not in _WITHOUT_KEY):
-            raise self._no_entry(secret)
-        if result is None:
+        caller = self.owner(hash_secret(secret)) if secret else None
+        if caller is None and (self.required or permission not in _ANONYMOUS_PERMISSIONS):
+            raise self._unauthorized(secret)
+        if caller is None:
             return ANONYMOUS
-        if result.role is None or act not in ROLE_PERMISSIONS[result.role]:
-            able = ", ".join(role for role, acts in ROLE_PERMISSIONS.items() if act in acts)
+        if caller.role is None or permission not in ROLE_PERMISSIONS[caller.role]:
+            roles = [role for role, granted in ROLE_PERMISSIONS.items() if permission in granted]
             raise APIError(
                 403,
-                f"The key {result.name!r} is one of an {result.role}, which may not do this. "
-                f"Use the key of one of: {able}",
+                f"The key {caller.name!r} has the role {caller.role}, which may not do this. "
+                f"Use a key with the role {' or '.join(roles)}",
                 code="role_not_allowed",
             )
-        return result
+        return caller
 
-    def holder(self, digest: str) -> Caller | None:
-        """Return whose key it is that has this digest, ``None`` if no key that holds has it."""
+    def owner(self, digest: str) -> Caller | None:
+        """Return the owner of the key with this digest, ``None`` if there is no such valid key."""
         return (self._callers or {}).get(digest)
 
-    def _no_entry(self, secret: str) -> APIError:
+    def _unauthorized(self, secret: str) -> APIError:
         if self._callers is None:
             return APIError(
                 503,
-                "The keys cannot be read: the store is away. Try again later",
+                "The keys cannot be read: the store is unavailable. Try again later",
                 headers={"retry-after": "2"},
             )
         message = (
-            "This key does not hold: it is wrong, or it was revoked"
+            "Invalid or revoked API key"
             if secret
-            else "This gateway asks for a key, as in: Authorization: Bearer bt-..."
+            else "This gateway requires an API key, as in: Authorization: Bearer bt-..."
         )
         return APIError(
             401,
@@ -171,7 +180,7 @@ class ApiKeyCache:
             headers={"www-authenticate": "Bearer"},
         )
 
-    def _remember(self) -> None:
+    def _write_cache(self) -> None:
         rows = {
             digest: [c.name, c.key, c.role, c.project]
             for digest, c in (self._callers or {}).items()
@@ -181,46 +190,46 @@ class ApiKeyCache:
         try:
             file = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
             with os.fdopen(file, "w", encoding="utf-8") as out:
-                json.dump({"any": self._any, "callers": rows}, out)
+                json.dump({"any": self._has_keys, "callers": rows}, out)
             new.replace(self._file)
         except OSError as error:
-            log.warning("The keys could not be remembered: %s", error)
+            log.warning("The keys could not be cached: %s", error)
 
-    def _recall(self) -> None:
+    def _read_cache(self) -> None:
         try:
-            kept = json.loads(self._file.read_text(encoding="utf-8"))
-            self._callers = {digest: Caller(*row) for digest, row in kept["callers"].items()}
-            self._any = bool(kept["any"])
+            cached = json.loads(self._file.read_text(encoding="utf-8"))
+            self._callers = {digest: Caller(*row) for digest, row in cached["callers"].items()}
+            self._has_keys = bool(cached["any"])
         except (OSError, ValueError, KeyError, TypeError):
             return
 
 
-def _caller(key: ApiKey) -> Caller:
+def _caller_of(key: ApiKey) -> Caller:
     return Caller(key.name, key.id, key.role, key.project)
 
 
 def _secret(headers: Mapping[str, str]) -> str:
-    kind, _, secret = headers.get("authorization", "").partition(" ")
-    if kind.lower() == "bearer":
+    scheme, _, secret = headers.get("authorization", "").partition(" ")
+    if scheme.lower() == "bearer":
         return secret.strip()
     return headers.get("x-api-key") or headers.get("api-key") or ""
 
 
-class Buckets:
-    """A token bucket a key: so many requests a second on average, so many at once.
+class TokenBuckets:
+    """Token-bucket rate limiter with one bucket for each key.
 
     Parameters
     ----------
     rate : float or None
-        Requests a second; ``None`` for no limit.
+        Average requests per second; ``None`` for no limit.
     burst : int
-        Requests at once, of a key that has rested.
+        Capacity of a bucket, in requests.
     clock : Callable[[], float], default time.monotonic
-        Tells the time in seconds.
+        Clock, in seconds.
 
     Examples
     --------
-    >>> buckets = Buckets(rate=1, burst=2, clock=iter([0, 0, 0, 1]).__next__)
+    >>> buckets = TokenBuckets(rate=1, burst=2, clock=iter([0, 0, 0, 1]).__next__)
     >>> [buckets.take("a") for _ in range(4)]
     [0.0, 0.0, 1.0, 0.0]
     """
@@ -234,7 +243,7 @@ class Buckets:
         self._levels: OrderedDict[str, tuple[float, float]] = OrderedDict()
 
     def take(self, key: str) -> float:
-        """Take a token; return 0, or the seconds until there is one again."""
+        """Take a token. Return 0, or the seconds until a token is available."""
         if self._rate is None:
             return 0.0
         at = self._clock()
@@ -243,6 +252,6 @@ class Buckets:
         wait = 0.0 if level >= 1 else (1 - level) / self._rate
         self._levels[key] = (level - 1 if wait == 0 else level, at)
         self._levels.move_to_end(key)
-        if len(self._levels) > _MOST_BUCKETS:
+        if len(self._levels) > _MAX_BUCKETS:
             self._levels.popitem(last=False)
         return wait

@@ -1,4 +1,4 @@
-"""Refusals, in the shape that OpenAI's clients read."""
+"""Error responses in the shape of OpenAI's API."""
 
 from __future__ import annotations
 
@@ -35,18 +35,20 @@ _TYPES = {
 
 
 class APIError(Exception):
-    """A request that is answered with an error.
+    """Error that ends a request.
 
     Parameters
     ----------
     status : int
-        The status of the answer.
+        HTTP status code.
     message : str
-        What is wrong, and what to do about it.
-    code, param : str, optional
-        As in OpenAI's protocol: a word for the error, and the field that it is about.
+        Description of the problem and its solution.
+    code : str, optional
+        OpenAI error code, such as ``"model_not_found"``.
+    param : str, optional
+        Name of the invalid field.
     headers : Mapping[str, str], optional
-        Of the answer.
+        Extra response headers.
     """
 
     def __init__(
@@ -66,7 +68,7 @@ class APIError(Exception):
         self.headers = dict(headers or {})
 
     def body(self) -> dict[str, Any]:
-        """Return the error as OpenAI's protocol has it."""
+        """Return the error object of OpenAI's API."""
         return {
             "error": {
                 "message": self.message,
@@ -77,7 +79,7 @@ class APIError(Exception):
         }
 
     def response(self) -> Response:
-        """Return the answer."""
+        """Return the HTTP response."""
         return JSONResponse(self.body(), self.status, headers=self.headers)
 
 
@@ -93,9 +95,9 @@ _STATUS: tuple[tuple[type[BacktalkError], int, str | None], ...] = (
 )
 
 
-def refusal_of(error: BacktalkError) -> APIError:
-    """Return the refusal that tells of an error of a model."""
-    for kind, status, code in _STATUS:
-        if isinstance(error, kind):
+def api_error_for(error: BacktalkError) -> APIError:
+    """Return the API error for an exception raised by a model."""
+    for error_type, status, code in _STATUS:
+        if isinstance(error, error_type):
             return APIError(status, str(error), code=code)
     return APIError(500, str(error), code="internal_error")

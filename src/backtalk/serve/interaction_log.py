@@ -1,4 +1,4 @@
-"""A request and its answer, as an interaction."""
+"""Conversion of a request and its completion to interactions."""
 
 from __future__ import annotations
 
@@ -11,80 +11,83 @@ from typing import Any
 from pydantic import ValidationError
 
 from backtalk.errors import RecordError
-from backtalk.feedback import Interaction, Message
+from backtalk.feedback import Interaction, Message, Prompt
 from backtalk.feedback.record import new_id
 from backtalk.formats.chat import as_messages
 
-_NOT_KEPT = frozenset({"messages", "prompt", "stream", "stream_options", "user", "n"})
+_OMITTED_FIELDS = frozenset({"messages", "prompt", "stream", "stream_options", "user", "n"})
+"""Request fields that are not copied to ``metadata.gateway.request``."""
 
 
 @dataclass(frozen=True)
 class RequestRecord:
-    """What was asked of the gateway, by whom, and what answered."""
+    """Request as recorded for the interaction log."""
 
     id: str
-    """The interaction's id, which is the answer's too."""
+    """Id of the interaction and of the completion."""
     project: str
-    asked: Mapping[str, Any]
-    """The body of the request."""
+    body: Mapping[str, Any]
+    """Parsed body of the request."""
     user: str | None = None
     session: str | None = None
     parent: str | None = None
+    """Id of the interaction that this one continues."""
     policy: str | None = None
     propensity: float | None = None
     policies: Mapping[str, str] = field(default_factory=dict)
-    """The policy that wrote each response, by the response's id, where several did."""
+    """Policy ids by response id, if several policies answer."""
     notes: dict[str, Any] = field(default_factory=dict)
-    """What else is known: the upstream, the caller's key."""
+    """Contents of ``metadata.gateway``, such as the upstream and the caller's key."""
 
 
 def interaction_id(project: str, default: str) -> str:
-    """Return a fresh id; outside the gateway's own project it begins with the project's name.
+    """Return a new id, with the project as a prefix unless it is the default project.
 
-    So that feedback finds the project, where the caller may work in several.
+    The prefix lets feedback find its project if the caller may use several.
     """
     return new_id() if project == default else f"{project}:{new_id()}"
 
 
-def project_of(id_: str) -> str | None:
-    """Return the project that an id begins with, if it begins with one.
+def project_from_id(id_: str) -> str | None:
+    """Return the project prefix of an interaction id, ``None`` if it has none.
 
-    >>> project_of("mail:0123"), project_of("0123")
+    >>> project_from_id("mail:0123"), project_from_id("0123")
     ('mail', None)
     """
     project, colon, _ = id_.rpartition(":")
     return project if colon and project else None
 
 
-def chat_interactions(exchange: RequestRecord, answer: Mapping[str, Any]) -> list[Interaction]:
-    """Return the interaction of a chat completion, as a list of one."""
-    prompt = _prompt(exchange.asked.get("messages"))
-    responses = [_chat_response(choice, answer) for choice in _choices(answer)]
-    return [_interaction(exchange, exchange.id, prompt, responses, answer)]
+def chat_interactions(record: RequestRecord, completion: Mapping[str, Any]) -> list[Interaction]:
+    """Return the interaction of a chat completion as a list of length one."""
+    prompt = _chat_prompt(record.body.get("messages"))
+    responses = [_chat_response(choice, completion) for choice in _choices(completion)]
+    return [_interaction(record, record.id, prompt, responses, completion)]
 
 
-def text_interactions(exchange: RequestRecord, answer: Mapping[str, Any]) -> list[Interaction]:
-    """Return the interactions of a plain completion, one a prompt.
+def text_interactions(record: RequestRecord, completion: Mapping[str, Any]) -> list[Interaction]:
+    """Return the interactions of a text completion, one for each prompt.
 
-    The first has the answer's id, the second that id with ``-1`` behind it, and so on.
+    The first has the id of the completion. The others have a suffix: ``-1``, ``-2`` and so on.
     """
-    prompts = text_prompts(exchange.asked.get("prompt"))
-    choices = _choices(answer)
-    each = max(1, len(choices) // max(1, len(prompts)))
-    results = []
+    prompts = completion_prompts(record.body.get("prompt"))
+    choices = _choices(completion)
+    count = max(1, len(choices) // max(1, len(prompts)))
+    interactions = []
     for index, prompt in enumerate(prompts):
-        own = choices[index * each : (index + 1) * each]
         responses = [
-            _response(i, str(choice.get("text") or ""), choice, answer)
-            for i, choice in enumerate(own)
+            _response(i, str(choice.get("text") or ""), choice, completion)
+            for i, choice in enumerate(choices[index * count : (index + 1) * count])
         ]
-        id_ = exchange.id if index == 0 else f"{exchange.id}-{index}"
-        results.append(_interaction(exchange, id_, (Message.user(prompt),), responses, answer))
-    return results
+        id_ = record.id if index == 0 else f"{record.id}-{index}"
+        interactions.append(
+            _interaction(record, id_, (Message.user(prompt),), responses, completion)
+        )
+    return interactions
 
 
-def text_prompts(prompt: Any) -> list[str]:
-    """Return the prompts of a plain completion as texts; tokens are written as JSON."""
+def completion_prompts(prompt: Any) -> list[str]:
+    """Return the prompts of a text completion as texts; token ids are written as JSON."""
     if isinstance(prompt, str):
         return [prompt]
     if isinstance(prompt, list) and prompt:
@@ -95,7 +98,7 @@ def text_prompts(prompt: Any) -> list[str]:
     return [json.dumps(prompt)]
 
 
-def _prompt(messages: Any) -> tuple[Message, ...]:
+def _chat_prompt(messages: Any) -> Prompt:
     try:
         return as_messages(messages, "messages")
     except (RecordError, ValidationError):
@@ -103,23 +106,23 @@ def _prompt(messages: Any) -> tuple[Message, ...]:
 
 
 def _interaction(
-    exchange: RequestRecord,
+    record: RequestRecord,
     id_: str,
-    prompt: tuple[Message, ...],
+    prompt: Prompt,
     responses: Sequence[dict[str, Any]],
-    answer: Mapping[str, Any],
+    completion: Mapping[str, Any],
 ) -> Interaction:
-    request = {name: v for name, v in exchange.asked.items() if name not in _NOT_KEPT}
-    own = request.pop("metadata", None)
-    metadata = {**own} if isinstance(own, dict) else {}
+    request = {name: v for name, v in record.body.items() if name not in _OMITTED_FIELDS}
+    request_metadata = request.pop("metadata", None)
+    metadata = {**request_metadata} if isinstance(request_metadata, dict) else {}
     metadata["gateway"] = {
-        **exchange.notes,
+        **record.notes,
         "request": request,
-        **{name: answer[name] for name in ("usage",) if answer.get(name)},
+        **{name: completion[name] for name in ("usage",) if completion.get(name)},
     }
     for response in responses:
-        if (writer := exchange.policies.get(response["id"])) is not None:
-            response["policy"] = writer
+        if (policy := record.policies.get(response["id"])) is not None:
+            response["policy"] = policy
     fields = {
         "id": id_,
         "prompt": prompt,
@@ -129,11 +132,11 @@ def _interaction(
             for response in responses
             if not response.get("metadata", {}).get("hidden")
         ],
-        "user": exchange.user,
-        "session": exchange.session,
-        "parent": exchange.parent,
-        "policy": exchange.policy,
-        "propensity": exchange.propensity,
+        "user": record.user,
+        "session": record.session,
+        "parent": record.parent,
+        "policy": record.policy,
+        "propensity": record.propensity,
         "metadata": metadata,
     }
     try:
@@ -143,38 +146,38 @@ def _interaction(
         return Interaction.model_validate(sanitise_json(fields))
 
 
-def _chat_response(choice: Mapping[str, Any], answer: Mapping[str, Any]) -> dict[str, Any]:
+def _chat_response(choice: Mapping[str, Any], completion: Mapping[str, Any]) -> dict[str, Any]:
     message = choice.get("message")
     message = message if isinstance(message, dict) else {}
     text = message.get("content") or message.get("refusal") or ""
     if isinstance(text, list):
         text = "".join(str(part.get("text", "")) for part in text if isinstance(part, dict))
-    result = _response(_index(choice), str(text), choice, answer)
+    response = _response(_index(choice), str(text), choice, completion)
     calls = message.get("tool_calls")
     if message.get("function_call"):
         calls = [{"type": "function", "function": message["function_call"]}]
     if isinstance(calls, list) and calls:
-        result["messages"] = [{"role": "assistant", "content": text or None, "tool_calls": calls}]
-    return result
+        response["messages"] = [{"role": "assistant", "content": text or None, "tool_calls": calls}]
+    return response
 
 
 def _response(
-    index: int, text: str, choice: Mapping[str, Any], answer: Mapping[str, Any]
+    index: int, text: str, choice: Mapping[str, Any], completion: Mapping[str, Any]
 ) -> dict[str, Any]:
-    results: dict[str, Any] = {"id": str(index), "text": text, "sample": index}
-    if isinstance(answer.get("model"), str) and answer["model"]:
-        results["model"] = answer["model"]
-    total = _total(choice.get("logprobs"))
-    if total is not None:
-        results["log_probability"] = total
+    response: dict[str, Any] = {"id": str(index), "text": text, "sample": index}
+    if isinstance(completion.get("model"), str) and completion["model"]:
+        response["model"] = completion["model"]
+    log_probability = _log_probability(choice.get("logprobs"))
+    if log_probability is not None:
+        response["log_probability"] = log_probability
     metadata = {
         name: choice[name]
         for name in ("finish_reason", "score", "hidden")
         if choice.get(name) is not None
     }
     if metadata:
-        results["metadata"] = metadata
-    return results
+        response["metadata"] = metadata
+    return response
 
 
 def _index(choice: Mapping[str, Any]) -> int:
@@ -182,21 +185,20 @@ def _index(choice: Mapping[str, Any]) -> int:
     return index if isinstance(index, int) and index >= 0 else 0
 
 
-def _choices(answer: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    choices = answer.get("choices")
-    if not isinstance(choices, list):
+def _choices(completion: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Return the choices, numbered anew if two have the same index."""
+    value = completion.get("choices")
+    if not isinstance(value, list):
         return []
-    results = (
-        [item for item in choices if isinstance(item, dict)] if isinstance(choices, list) else []
-    )
-    indices = [_index(choice) for choice in results]
-    if len(set(indices)) == len(results):
-        return list(results)
-    return [{**choice, "index": i} for i, choice in enumerate(results)]
+    choices = [item for item in value if isinstance(item, dict)]
+    indices = [_index(choice) for choice in choices]
+    if len(set(indices)) == len(choices):
+        return list(choices)
+    return [{**choice, "index": i} for i, choice in enumerate(choices)]
 
 
-def _total(logprobs: Any) -> float | None:
-    """Return the summed log-probability, ``None`` where it was not reported."""
+def _log_probability(logprobs: Any) -> float | None:
+    """Return the summed log-probability of the tokens, ``None`` if it is not reported."""
     content = logprobs.get("content") if isinstance(logprobs, dict) else None
     if not isinstance(content, list) or not content:
         return None
@@ -208,9 +210,9 @@ def _total(logprobs: Any) -> float | None:
 
 
 def sanitise_json(value: Any) -> Any:
-    r"""Return JSON without what no database holds: lone surrogates, infinity, what is no number.
+    r"""Return JSON without lone surrogates, infinity and NaN, which databases cannot store.
 
-    >>> cleaned({"a": "x\ud800", "b": float("inf")})
+    >>> sanitise_json({"a": "x\ud800", "b": float("inf")})
     {'a': 'x\ufffd', 'b': 'inf'}
     """
     if isinstance(value, str):

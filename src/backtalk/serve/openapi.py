@@ -1,4 +1,4 @@
-"""What the gateway takes and answers, as an OpenAPI document."""
+"""OpenAPI document of the gateway."""
 
 from __future__ import annotations
 
@@ -17,45 +17,45 @@ _TEXT: Schema = {"type": "string"}
 _NAME: Schema = {"type": "string", "minLength": 1}
 _COUNT: Schema = {"type": "integer", "minimum": 0}
 
-_REFUSALS = {
-    400: "The request cannot be read",
-    401: "There is no key, or one that does not hold",
-    403: "The key, or the page, may not do this",
-    404: "There is no such model, policy or path",
-    409: "The id is taken by another record",
+_ERRORS = {
+    400: "The request is malformed",
+    401: "The API key is missing, invalid or revoked",
+    403: "The key, or the web page, lacks the permission",
+    404: "The model, policy or path does not exist",
+    409: "Another record has the same id",
     413: "The request is too large",
-    422: "The feedback does not fit",
-    429: "Too many requests; `retry-after` says when the next one is allowed",
-    502: "The upstream could not be reached, or broke off",
-    503: "Not now; `retry-after` says when",
-    504: "The upstream did not answer in time",
+    422: "The feedback is invalid",
+    429: "Too many requests; `retry-after` gives the seconds to wait",
+    502: "The upstream could not be reached, or broke off its response",
+    503: "Temporarily unavailable; `retry-after` gives the seconds to wait",
+    504: "The upstream did not respond in time",
 }
-_ENTRY = (400, 401, 403, 429, 503)
-"""How any request may be refused that needs a key."""
+_KEY_ERRORS = (400, 401, 403, 429, 503)
+"""Status codes of errors of every endpoint that needs a key."""
 
-_UPSTREAM = (404, 413, 502, 504)
-_STATUSES = ["kept", "known", "waiting", "spooled", "refused", "conflict"]
+_UPSTREAM_ERRORS = (404, 413, 502, 504)
+_STATUSES = ["stored", "duplicate", "pending", "queued", "rejected", "conflict"]
 
 
-async def described(request: Request) -> Response:
-    """Tell what the gateway takes and answers."""
+async def openapi_document(request: Request) -> Response:
+    """Return the OpenAPI document."""
     del request
-    return JSONResponse(document())
+    return JSONResponse(make_document())
 
 
 @cache
-def document() -> Schema:
-    """Return the document."""
+def make_document() -> Schema:
+    """Return the OpenAPI document as a dictionary."""
     return {
         "openapi": "3.1.0",
         "info": {
             "title": "Backtalk",
             "version": version("backtalk"),
-            "description": "An OpenAI-compatible gateway that keeps answers and takes feedback.",
+            "description": "OpenAI-compatible gateway that stores completions and takes feedback.",
         },
         "paths": _paths(),
         "components": {
-            "schemas": {**_schemas(), **_rows()},
+            "schemas": {**_schemas(), **_feedback_schemas()},
             "securitySchemes": {"key": {"type": "http", "scheme": "bearer"}},
         },
         "security": [{"key": []}],
@@ -63,88 +63,104 @@ def document() -> Schema:
 
 
 def _paths() -> Schema:
-    answered = {"200": _json("The answer, whole or as server-sent events", "Answer", streams=True)}
-    listed = {"200": _json("All models", "Models")}
-    kept = {
-        "200": _json("It was there before; or what became of each row", "Kept", "Batch"),
-        "201": _json("It is in the store", "Kept"),
-        "202": _json("It is safe, and follows its interaction or the store", "Kept"),
-        "207": _json("Some rows were refused", "Batch"),
+    completion = {
+        "200": _json("Completion, whole or as server-sent events", "Completion", streams=True)
     }
-    named = [{"name": "name", "in": "path", "required": True, "schema": _NAME}]
+    models = {"200": _json("All models", "Models")}
+    feedback = {
+        "200": _json(
+            "Duplicate of a stored record; or results of a batch",
+            "FeedbackResult",
+            "FeedbackBatchResult",
+        ),
+        "201": _json("Stored", "FeedbackResult"),
+        "202": _json("Durable, but waiting for its interaction or the store", "FeedbackResult"),
+        "207": _json("Some rows were rejected", "FeedbackBatchResult"),
+    }
+    name_parameter = [{"name": "name", "in": "path", "required": True, "schema": _NAME}]
     return {
-        "/v1/chat/completions": {"post": _asked("Answer a chat", "Chat", answered)},
-        "/v1/completions": {"post": _asked("Go on with a text", "Completion", answered)},
-        "/v1/embeddings": {"post": _asked("Embed texts", "Embedding", answered)},
-        "/v1/models": {"get": _operation("List models", listed, *_ENTRY)},
+        "/v1/chat/completions": {
+            "post": _model_operation("Create a chat completion", "ChatRequest", completion)
+        },
+        "/v1/completions": {
+            "post": _model_operation("Create a text completion", "TextRequest", completion)
+        },
+        "/v1/embeddings": {
+            "post": _model_operation("Create embeddings", "EmbeddingRequest", completion)
+        },
+        "/v1/models": {"get": _operation("List models", models, *_KEY_ERRORS)},
         "/v1/models/{name}": {
             "get": {
                 **_operation(
-                    "Tell of a model",
+                    "Return a model",
                     {"200": _json("The model", "Model")},
-                    *_ENTRY,
-                    *_UPSTREAM,
+                    *_KEY_ERRORS,
+                    *_UPSTREAM_ERRORS,
                 ),
-                "parameters": named,
+                "parameters": name_parameter,
             }
         },
         "/v1/feedback": {
             "post": {
-                **_operation("Keep feedback", kept, *_ENTRY, 409, 413, 422),
+                **_operation("Store feedback", feedback, *_KEY_ERRORS, 409, 413, 422),
                 "parameters": [
                     {"name": "idempotency-key", "in": "header", "required": False, "schema": _TEXT}
                 ],
-                "requestBody": _body("Feedback"),
+                "requestBody": _body("FeedbackRequest"),
             }
         },
         "/v1/feedback/schema": {
             "get": _operation(
-                "Tell what a row of feedback looks like",
-                {"200": _json("A JSON Schema", "Anything")},
-                *_ENTRY,
+                "Return the JSON Schema of a row of feedback",
+                {"200": _json("JSON Schema", "Object")},
+                *_KEY_ERRORS,
             )
         },
         "/v1/purge": {
             "post": {
                 **_operation(
-                    "Remove a person's data for good",
-                    {"200": _json("How much", "Purged")},
-                    *_ENTRY,
+                    "Delete a user's data permanently",
+                    {"200": _json("Numbers of deleted records", "PurgeResult")},
+                    *_KEY_ERRORS,
                     413,
                 ),
-                "requestBody": _body("Purge"),
+                "requestBody": _body("PurgeRequest"),
             }
         },
         "/v1/audit": {
-            "get": _operation("Tell who did what", {"200": _json("The log", "Audit")}, *_ENTRY)
+            "get": _operation(
+                "Return the audit log", {"200": _json("Audit log", "AuditLog")}, *_KEY_ERRORS
+            )
         },
-        "/metrics": {"get": _operation("Counts for Prometheus", {"200": _text()}, *_ENTRY)},
-        "/openapi.json": {"get": _open("Tell what there is", "Anything")},
-        "/health": {"get": _open("Say that the process lives")},
-        "/ready": {"get": _open("Say whether requests can be answered", not_ready=True)},
+        "/metrics": {"get": _operation("Prometheus metrics", {"200": _text()}, *_KEY_ERRORS)},
+        "/openapi.json": {"get": _open_operation("Return this document", "Object")},
+        "/health": {"get": _open_operation("Return 200 while the process is alive")},
+        "/ready": {
+            "get": _open_operation("Return 200 if requests can be answered", not_ready=True)
+        },
         "/backtalk.js": {
-            "get": {"summary": "The snippet for web pages", "security": []}
+            "get": {"summary": "Feedback script for web pages", "security": []}
             | {"responses": {"200": _text("text/javascript")}}
         },
     }
 
 
-def _asked(summary: str, body: str, answered: Schema) -> Schema:
+def _model_operation(summary: str, request: str, responses: Schema) -> Schema:
     return {
-        **_operation(summary, answered, *_ENTRY, *_UPSTREAM),
-        "requestBody": _body(body),
+        **_operation(summary, responses, *_KEY_ERRORS, *_UPSTREAM_ERRORS),
+        "requestBody": _body(request),
     }
 
 
-def _operation(summary: str, good: Schema, *refused: int) -> Schema:
-    errors = {str(status): _json(_REFUSALS[status], "Error") for status in sorted(refused)}
-    return {"summary": summary, "responses": {**good, **errors}}
+def _operation(summary: str, responses: Schema, *error_statuses: int) -> Schema:
+    errors = {str(status): _json(_ERRORS[status], "Error") for status in sorted(error_statuses)}
+    return {"summary": summary, "responses": {**responses, **errors}}
 
 
-def _open(summary: str, name: str = "State", *, not_ready: bool = False) -> Schema:
-    responses = {"200": _json("Yes", name)}
+def _open_operation(summary: str, name: str = "State", *, not_ready: bool = False) -> Schema:
+    responses = {"200": _json("OK", name)}
     if not_ready:
-        responses["503"] = _json("No", "State")
+        responses["503"] = _json("Not ready", "State")
     return {"summary": summary, "security": [], "responses": responses}
 
 
@@ -160,8 +176,8 @@ def _json(description: str, *names: str, streams: bool = False) -> Schema:
     return {"description": description, "content": content}
 
 
-def _text(kind: str = "text/plain") -> Schema:
-    return {"description": "Text", "content": {kind: {"schema": _TEXT}}}
+def _text(media_type: str = "text/plain") -> Schema:
+    return {"description": "Text", "content": {media_type: {"schema": _TEXT}}}
 
 
 def _ref(name: str) -> Schema:
@@ -176,59 +192,66 @@ def _list(items: Schema) -> Schema:
     return {"type": "array", "items": items}
 
 
-def _maybe(schema: Schema) -> Schema:
+def _nullable(schema: Schema) -> Schema:
     return {"anyOf": [schema, {"type": "null"}]}
 
 
 def _schemas() -> Schema:
     message = _object(("role",), role=_NAME, content={})
-    told = _object(("message", "type"), message=_TEXT, type=_TEXT, param={}, code={})
-    rest = {"user": _TEXT, "stream": {"type": "boolean"}, "n": {"type": "integer", "minimum": 1}}
-    row = {"id": _NAME, "interaction": _maybe(_NAME), "status": {"enum": _STATUSES}}
+    error = _object(("message", "type"), message=_TEXT, type=_TEXT, param={}, code={})
+    options = {"user": _TEXT, "stream": {"type": "boolean"}, "n": {"type": "integer", "minimum": 1}}
+    row = {"id": _NAME, "interaction": _nullable(_NAME), "status": {"enum": _STATUSES}}
     entry = _object(
-        ("time", "actor", "action", "what"),
-        time=_TEXT, project=_maybe(_TEXT), actor=_TEXT, action=_TEXT, what=_TEXT,
+        ("time", "actor", "action", "detail"),
+        time=_TEXT, project=_nullable(_TEXT), actor=_TEXT, action=_TEXT, detail=_TEXT,
     )  # fmt: skip
     return {
-        "Anything": {"type": "object"},
-        "Error": _object(("error",), error=told),
-        "Answer": {"type": "object"},
-        "Chat": _object(("model", "messages"), model=_NAME, messages=_list(message), **rest),
-        "Completion": _object(("model", "prompt"), model=_NAME, prompt={}, **rest),
-        "Embedding": _object(("model", "input"), model=_NAME, input={}),
+        "Object": {"type": "object"},
+        "Error": _object(("error",), error=error),
+        "Completion": {"type": "object"},
+        "ChatRequest": _object(
+            ("model", "messages"), model=_NAME, messages=_list(message), **options
+        ),
+        "TextRequest": _object(("model", "prompt"), model=_NAME, prompt={}, **options),
+        "EmbeddingRequest": _object(("model", "input"), model=_NAME, input={}),
         "Model": _object(("id",), id=_NAME),
         "Models": _object(("data",), data=_list(_ref("Model"))),
-        "Kept": _object(("status", "id"), index=_COUNT, reason=_TEXT, **row),
-        "Result": _object(("status", "index"), index=_COUNT, reason=_TEXT, **row),
-        "Batch": _object(
-            ("kept", "refused", "results"),
-            kept=_COUNT, refused=_COUNT, results=_list(_ref("Result")),
+        "FeedbackResult": _object(("status", "id"), index=_COUNT, reason=_TEXT, **row),
+        "FeedbackRowResult": _object(("status", "index"), index=_COUNT, reason=_TEXT, **row),
+        "FeedbackBatchResult": _object(
+            ("accepted", "rejected", "results"),
+            accepted=_COUNT, rejected=_COUNT, results=_list(_ref("FeedbackRowResult")),
         ),
-        "Purge": _object(("user",), user=_NAME),
-        "Purged": _object(
+        "PurgeRequest": _object(("user",), user=_NAME),
+        "PurgeResult": _object(
             ("interactions", "feedback", "policies"),
             interactions=_COUNT, feedback=_COUNT, policies=_list(_TEXT),
         ),
-        "Audit": _object(("entries",), entries=_list(entry)),
+        "AuditLog": _object(("entries",), entries=_list(entry)),
         "State": _object(("status",), status=_TEXT),
     }  # fmt: skip
 
 
-def _rows() -> Schema:
-    """Return the schema of feedback, its definitions where OpenAPI has them."""
+def _feedback_schemas() -> Schema:
+    """Return the schemas of feedback, with references as OpenAPI writes them."""
     schema = row_schema()
-    result: Schema = {name: _moved(definition) for name, definition in schema.pop("$defs").items()}
-    result["Row"] = _moved({"oneOf": schema["oneOf"]})
-    some = {**_list(_ref("Row")), "maxItems": 1_000}
-    result["Feedback"] = {"anyOf": [_ref("Row"), some, _object(("feedback",), feedback=some)]}
-    return result
+    definitions = schema.pop("$defs")
+    schemas: Schema = {
+        name: _rewrite_references(definition) for name, definition in definitions.items()
+    }
+    schemas["FeedbackRow"] = _rewrite_references({"oneOf": schema["oneOf"]})
+    rows = {**_list(_ref("FeedbackRow")), "maxItems": 1_000}
+    schemas["FeedbackRequest"] = {
+        "anyOf": [_ref("FeedbackRow"), rows, _object(("feedback",), feedback=rows)]
+    }
+    return schemas
 
 
-def _moved(schema: Any) -> Any:
+def _rewrite_references(schema: Any) -> Any:
     if isinstance(schema, dict):
-        if isinstance(result := schema.get("$ref"), str):
-            return {**schema, "$ref": result.replace("#/$defs/", "#/components/schemas/")}
-        return {name: _moved(value) for name, value in schema.items()}
+        if isinstance(reference := schema.get("$ref"), str):
+            return {**schema, "$ref": reference.replace("#/$defs/", "#/components/schemas/")}
+        return {name: _rewrite_references(value) for name, value in schema.items()}
     if isinstance(schema, list):
-        return [_moved(value) for value in schema]
+        return [_rewrite_references(value) for value in schema]
     return schema

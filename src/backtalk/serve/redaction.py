@@ -1,6 +1,6 @@
-"""What is blackened before anything is stored: e-mail addresses, phone and card numbers, or more.
+"""Redaction of personal data before it is stored.
 
-A built-in redaction keeps the length of a text, so that marked spans and steps stay where they are.
+Built-in redactions preserve the length of the text, so that the offsets of marked spans stay valid.
 
 >>> redactor = Redactor(["email", "card"])
 >>> redactor.text("Write to bo@example.org")
@@ -18,7 +18,7 @@ from backtalk.errors import BacktalkError, UnknownName
 from backtalk.feedback import AnyFeedback, Interaction, parse_feedback, parse_interaction
 
 Redaction = Callable[[str], str]
-"""Takes a text and returns it without what must not be stored."""
+"""Function from a text to the redacted text."""
 
 MARK = "•"
 
@@ -29,34 +29,34 @@ _PHONE = re.compile(
 _CARD = re.compile(r"(?<!\d)\d(?:[ -]?\d){12,18}(?!\d)")
 
 
-def _marked(found: re.Match[str]) -> str:
-    return MARK * len(found.group())
+def _mask(match: re.Match[str]) -> str:
+    return MARK * len(match.group())
 
 
 def email(text: str) -> str:
-    """Blacken e-mail addresses."""
-    return _EMAIL.sub(_marked, text)
+    """Redact e-mail addresses."""
+    return _EMAIL.sub(_mask, text)
 
 
 def phone(text: str) -> str:
-    """Blacken what looks like a phone number: 7 to 15 digits, with what stands between them.
+    """Redact phone numbers: 7 to 15 digits and their separators.
 
     >>> phone("Call +44 20 7946 0018 at 12:30, in 2026.")
     'Call •••••••••••••••• at 12:30, in 2026.'
     """
-    return _PHONE.sub(_marked, text)
+    return _PHONE.sub(_mask, text)
 
 
 def card(text: str) -> str:
-    """Blacken card numbers: 13 to 19 digits whose last one checks the others (Luhn).
+    """Redact card numbers: 13 to 19 digits with a valid Luhn check digit.
 
     >>> card("4111 1111 1111 1111, not 4111 1111 1111 1112")
     '•••••••••••••••••••, not 4111 1111 1111 1112'
     """
-    return _CARD.sub(lambda found: _marked(found) if _luhn(found.group()) else found.group(), text)
+    return _CARD.sub(lambda match: _mask(match) if _is_luhn(match.group()) else match.group(), text)
 
 
-def _luhn(number: str) -> bool:
+def _is_luhn(number: str) -> bool:
     digits = [int(letter) for letter in reversed(number) if letter.isdigit()]
     doubled = [
         digit if i % 2 == 0 else sum(divmod(2 * digit, 10)) for i, digit in enumerate(digits)
@@ -66,85 +66,87 @@ def _luhn(number: str) -> bool:
 
 BUILT_IN: dict[str, Redaction] = {"email": email, "phone": phone, "card": card}
 
-_KEPT = frozenset(
+_UNREDACTED_FIELDS = frozenset(
     {
         "id", "interaction", "kind", "role", "annotator", "time", "response", "a", "b", "tiers",
         "chosen", "shown", "verdict", "scale", "aspect", "user", "users", "policy", "session",
         "parent", "model", "tool_call_id", "type", "act", "within", "label", "data", "file_data",
     }
 )  # fmt: skip
-"""Fields that say what belongs to what, or hold an image or a sound; their texts are no prose."""
+"""Fields that hold ids, enumerations, images or audio, but no prose."""
 
-_DATA = "data:"
-"""How the address of an image begins that is the image itself."""
+_DATA_URL = "data:"
+"""Prefix of URLs that contain an image."""
 
 
 class Redactor:
-    """Blackens records.
+    """Applies redactions to records.
 
     Parameters
     ----------
     names : sequence of str, default ()
-        ``email``, ``phone``, ``card``, or ``package.module:function`` for one of your own, which
-        takes a text and returns it without what must not be stored. They are applied in order.
+        Names of redactions, applied in order: ``email``, ``phone``, ``card``, or
+        ``package.module:function`` for a function from a text to the redacted text.
 
     Raises
     ------
     UnknownName
-        If there is none of a name.
+        If there is no redaction of a name.
     BacktalkError
-        If a function cannot be found.
+        If a function cannot be imported.
     """
 
     def __init__(self, names: Sequence[str] = ()) -> None:
-        self._redactions = [_redaction(name) for name in names]
+        self._redactions = [_find_redaction(name) for name in names]
 
     def text(self, text: str) -> str:
-        """Return a text as it may be stored."""
+        """Return the redacted text."""
         for redaction in self._redactions:
             text = redaction(text)
         return text
 
     def interaction(self, interaction: Interaction) -> Interaction:
-        """Return an interaction as it may be stored. Who asked stays, so that it can be purged."""
+        """Return the redacted interaction. Its user is kept, so that it can be purged."""
         if not self._redactions:
             return interaction
         fields = interaction.to_dict()
         for name in ("prompt", "responses", "metadata"):
             if name in fields:
-                fields[name] = self._value(fields[name])
+                fields[name] = self._redact(fields[name])
         return parse_interaction(fields)
 
     def feedback(self, item: AnyFeedback) -> AnyFeedback:
-        """Return feedback as it may be stored. Who gave it stays, so that it can be purged."""
+        """Return the redacted feedback. Its annotator is kept, so that it can be purged."""
         if not self._redactions:
             return item
-        return parse_feedback(self._value(item.to_dict()))
+        return parse_feedback(self._redact(item.to_dict()))
 
-    def _value(self, value: Any) -> Any:
+    def _redact(self, value: Any) -> Any:
         if isinstance(value, str):
-            return value if value.startswith(_DATA) else self.text(value)
+            return value if value.startswith(_DATA_URL) else self.text(value)
         if isinstance(value, list):
-            return [self._value(item) for item in value]
+            return [self._redact(item) for item in value]
         if isinstance(value, dict):
-            return {k: v if k in _KEPT else self._value(v) for k, v in value.items()}
+            return {k: v if k in _UNREDACTED_FIELDS else self._redact(v) for k, v in value.items()}
         return value
 
 
-def _redaction(name: str) -> Redaction:
+def _find_redaction(name: str) -> Redaction:
     if name in BUILT_IN:
         return BUILT_IN[name]
     module, colon, function = name.partition(":")
     if not colon:
         raise UnknownName.among("redaction", name, [*BUILT_IN, "package.module:function"])
     try:
-        result = getattr(import_module(module), function)
+        value = getattr(import_module(module), function)
     except (ImportError, AttributeError) as error:
         raise BacktalkError(
             f"The redaction {name!r} cannot be found: {error}",
-            "Write it as package.module:function, of a module that can be imported here",
+            "Use the form package.module:function, with a module that can be imported",
         ) from error
-    if not callable(result):
-        raise BacktalkError(f"The redaction {name!r} is not a function", "Name a function")
-    redaction: Redaction = result
+    if not callable(value):
+        raise BacktalkError(
+            f"The redaction {name!r} is not a function", "Name a function of one text"
+        )
+    redaction: Redaction = value
     return redaction

@@ -1,4 +1,4 @@
-"""Running a gateway with uvicorn, in one process or several."""
+"""Running a gateway with uvicorn, in one or several processes."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from pydantic import ValidationError
 
 from backtalk.errors import BacktalkError, NotFound
 from backtalk.feedback.record import record_error
-from backtalk.serve.app import VARIABLE
-from backtalk.serve.observability.exporter import check_traces
+from backtalk.serve.app import SETTINGS_VARIABLE
+from backtalk.serve.observability.exporter import check_tracing
 from backtalk.serve.observability.logs import log_config
-from backtalk.serve.observability.metrics import SHARED
+from backtalk.serve.observability.metrics import MULTIPROCESS_DIRECTORY
 from backtalk.serve.redaction import Redactor
 from backtalk.serve.settings import Settings
 from backtalk.serve.store_connection import StoreConnection, StoreUnavailable
@@ -27,34 +27,36 @@ from backtalk.serve.workers import serve_with_workers
 _GRACEFUL_SECONDS = 30
 
 
-def read_settings(file: Path | None, **given: Any) -> Settings:
-    """Return settings from a YAML file, and from what is given besides.
+def read_settings(file: Path | None, **overrides: Any) -> Settings:
+    """Return settings from a YAML file and overrides.
 
     Parameters
     ----------
     file : Path or None
-        The fields of :class:`~backtalk.serve.settings.Settings`, if there is such a file.
-    given
-        Fields that go before those of the file, where they are not ``None``.
+        YAML file with fields of :class:`~backtalk.serve.settings.Settings`.
+    **overrides : Any
+        Fields that take precedence over the file, unless ``None``.
 
     Raises
     ------
     NotFound
-        If there is no such file.
+        If the file does not exist.
     RecordError
-        If a field is not valid; the message names it.
+        If a field is invalid; the message names it.
     """
     fields: Any = {}
     if file is not None:
         if not file.is_file():
-            raise NotFound(f"There is no file {file}", "docs/serve.md shows how to write one")
+            raise NotFound(f"There is no file {file}", "See docs/serve.md for an example")
         try:
             fields = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
         except yaml.YAMLError as error:
             raise BacktalkError(f"{file} is not YAML: {error}") from None
     if not isinstance(fields, dict):
-        raise BacktalkError(f"{file} is not a mapping of fields", "Write store: feedback.db")
-    fields |= {name: value for name, value in given.items() if value is not None}
+        raise BacktalkError(
+            f"{file} is not a mapping of settings", "Write one setting a line: store: feedback.db"
+        )
+    fields |= {name: value for name, value in overrides.items() if value is not None}
     try:
         return Settings.model_validate(fields)
     except ValidationError as error:
@@ -62,7 +64,7 @@ def read_settings(file: Path | None, **given: Any) -> Settings:
 
 
 def is_loopback(host: str) -> bool:
-    """Return whether only this machine can reach an address.
+    """Return true if only this machine can reach a host.
 
     >>> is_loopback("localhost"), is_loopback("0.0.0.0")
     (True, False)
@@ -73,49 +75,60 @@ def is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-def check(settings: Settings, *, host: str, port: int) -> None:
-    """Refuse to start where it could only fail.
+def check_settings(settings: Settings, *, host: str, port: int) -> None:
+    """Raise an error if a gateway could not start.
 
-    A store that was there before may be away.
+    A store that has been opened before may be unavailable.
+
+    Parameters
+    ----------
+    settings : Settings
+        Settings of the gateway.
+    host : str
+        Address to listen on.
+    port : int
+        Port to listen on.
 
     Raises
     ------
     BacktalkError
-        If the store cannot be opened, a redaction is not there, or the port is taken.
+        If the store cannot be opened, a redaction does not exist, or the port is in use.
     """
     Redactor(settings.redact)
-    check_traces(settings)
-    keeper = StoreConnection(settings.store, settings.state_folder)
+    check_tracing(settings)
+    connection = StoreConnection(settings.store, settings.state_folder)
     try:
-        keeper.store()
+        connection.store()
     except StoreUnavailable:
-        if not keeper.was_there:
+        if not connection.existed:
             raise
     finally:
-        keeper.let_go()
+        connection.close()
     try:
         with socket.create_server((host, port), reuse_port=False):
             pass
     except OSError as error:
         raise BacktalkError(
-            f"{host}:{port} cannot be listened on: {error.strerror or error}",
-            "Give another port with --port, or end what is there",
+            f"Cannot listen on {host}:{port}: {error.strerror or error}",
+            "Use another port with --port, or stop the program that uses it",
         ) from None
 
 
 def run(settings: Settings, *, host: str, port: int, workers: int = 1) -> None:
-    """Serve until a signal says to end; requests that began are answered first.
+    """Serve until a signal to stop. Requests in progress are completed first.
 
     Parameters
     ----------
     settings : Settings
-        Of the gateway.
-    host, port
-        Where it listens.
+        Settings of the gateway.
+    host : str
+        Address to listen on.
+    port : int
+        Port to listen on.
     workers : int, default 1
-        How many processes share the work.
+        Number of processes.
     """
-    os.environ[VARIABLE] = settings.to_json()
+    os.environ[SETTINGS_VARIABLE] = settings.to_json()
     options: dict[str, Any] = {
         "app": "backtalk.serve.app:from_environment",
         "factory": True,
@@ -127,7 +140,9 @@ def run(settings: Settings, *, host: str, port: int, workers: int = 1) -> None:
     if workers == 1:
         uvicorn.run(**options, host=host, port=port)
         return
-    patience = _GRACEFUL_SECONDS + 2 * settings.close_after
+    shutdown_timeout = _GRACEFUL_SECONDS + 2 * settings.shutdown_timeout
     with tempfile.TemporaryDirectory(prefix="backtalk-metrics-") as folder:
-        os.environ[SHARED] = folder
-        serve_with_workers(options, host=host, port=port, workers=workers, patience=patience)
+        os.environ[MULTIPROCESS_DIRECTORY] = folder
+        serve_with_workers(
+            options, host=host, port=port, workers=workers, shutdown_timeout=shutdown_timeout
+        )

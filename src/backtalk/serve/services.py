@@ -1,4 +1,4 @@
-"""All that a gateway works with, made from its settings, started and closed together."""
+"""Components of a running gateway, created from its settings, started and closed together."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pydantic_core import PydanticSerializationError
 from starlette.requests import ClientDisconnect, Request
 
 from backtalk.feedback import Interaction
-from backtalk.serve.auth import ANONYMOUS, ApiKeyCache, Buckets, Caller, Permission
+from backtalk.serve.auth import ANONYMOUS, ApiKeyCache, Caller, Permission, TokenBuckets
 from backtalk.serve.backends.experiment_router import ExperimentRouter
 from backtalk.serve.backends.policy_resolver import PolicyResolver
 from backtalk.serve.backends.upstream import Upstreams
@@ -33,18 +33,18 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 PROJECT_HEADER = "x-backtalk-project"
-_KEYS_SECONDS = 1.0
+_REFRESH_SECONDS = 1.0
 
 
 class Services:
-    """What answers requests.
+    """Components that the endpoints share.
 
     Parameters
     ----------
     settings : Settings
-        Of the gateway.
-    traces : Tracing, optional
-        What traces it, if anything does.
+        Settings of the gateway.
+    tracing : Tracing, optional
+        Tracing, if it is switched on.
 
     Raises
     ------
@@ -52,70 +52,70 @@ class Services:
         If the settings name something that does not exist.
     """
 
-    def __init__(self, settings: Settings, traces: Tracing | None = None) -> None:
+    def __init__(self, settings: Settings, tracing: Tracing | None = None) -> None:
         folder = settings.state_folder
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self.settings = settings
         self.metrics = Metrics()
-        self.traces = traces
+        self.tracing = tracing
         self.redactor = Redactor(settings.redact)
-        self.keeper = StoreConnection(settings.store, folder)
-        self.keyring = ApiKeyCache(self.keeper, folder, when=settings.keys)
-        self.buckets = Buckets(rate=settings.limits.rate, burst=settings.limits.burst)
-        self.upstreams = Upstreams(settings.upstreams, settings.patience, self.metrics, traces)
-        self.policies = PolicyResolver(self.keeper, folder, settings.upstreams)
-        self.traffic = ExperimentRouter(self.keeper, folder)
+        self.connection = StoreConnection(settings.store, folder)
+        self.api_keys = ApiKeyCache(self.connection, folder, requirement=settings.keys)
+        self.rate_limits = TokenBuckets(rate=settings.limits.rate, burst=settings.limits.burst)
+        self.upstreams = Upstreams(settings.upstreams, settings.retry, self.metrics, tracing)
+        self.policies = PolicyResolver(self.connection, folder, settings.upstreams)
+        self.experiments = ExperimentRouter(self.connection, folder)
         self.writer = StoreWriter(
-            self.keeper, folder, limit=settings.spool_bytes, metrics=self.metrics
+            self.connection, folder, max_bytes=settings.max_log_bytes, metrics=self.metrics
         )
-        self._syncing = ThreadPoolExecutor(1, thread_name_prefix="backtalk-sync")
-        self._reading: asyncio.Task[None] | None = None
+        self._sync_executor = ThreadPoolExecutor(1, thread_name_prefix="backtalk-sync")
+        self._refresh_task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        """Begin to work."""
-        await asyncio.to_thread(self.keyring.read)
+        """Start the background threads and tasks."""
+        await asyncio.to_thread(self.api_keys.refresh)
         self.writer.start()
-        self.traffic.start()
-        self._reading = asyncio.create_task(self._read_keys())
+        self.experiments.start()
+        self._refresh_task = asyncio.create_task(self._refresh_keys())
 
     async def close(self) -> None:
-        """Hand everything to the store, or leave it on disk, and close all connections."""
-        if self._reading is not None:
-            self._reading.cancel()
+        """Write pending records to the store, or leave them on disk, and close all connections."""
+        if self._refresh_task is not None:
+            self._refresh_task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
-                await self._reading
-        await self.traffic.close()
-        self._syncing.shutdown()
+                await self._refresh_task
+        await self.experiments.close()
+        self._sync_executor.shutdown()
         await self.upstreams.close()
-        await asyncio.to_thread(self.writer.close, self.settings.close_after)
-        if self.traces is not None:
-            await self.traces.close()
+        await asyncio.to_thread(self.writer.close, self.settings.shutdown_timeout)
+        if self.tracing is not None:
+            await self.tracing.close()
         self.policies.close()
-        self.keeper.let_go()
+        self.connection.close()
 
-    async def _read_keys(self) -> None:
+    async def _refresh_keys(self) -> None:
         while True:
-            await asyncio.sleep(_KEYS_SECONDS)
+            await asyncio.sleep(_REFRESH_SECONDS)
             try:
-                await asyncio.to_thread(self.keyring.read)
+                await asyncio.to_thread(self.api_keys.refresh)
             except Exception:
                 log.exception("The keys could not be read")
 
-    def admit(self, request: Request, act: Permission) -> Caller:
-        """Return who asks, if they may, and not too often.
+    def authorize(self, request: Request, permission: Permission) -> Caller:
+        """Return the caller of a request.
 
         Raises
         ------
-        Refused
-            If they may not, or asked too often.
+        APIError
+            If the caller lacks the permission or exceeds the rate limit.
         """
         check_origin(request.headers, self.settings.origins)
-        caller = self.keyring.caller(request.headers, act)
+        caller = self.api_keys.authorize(request.headers, permission)
         if caller is ANONYMOUS and self.settings.keys == "if-any":
             check_host(request.headers.get("host", ""))
         request.scope["backtalk"]["caller"] = caller.name
         host = request.client.host if request.client else ""
-        wait = self.buckets.take(caller.key or host)
+        wait = self.rate_limits.take(caller.key or host)
         if wait > 0:
             raise APIError(
                 429,
@@ -125,58 +125,70 @@ class Services:
             )
         return caller
 
-    async def sync(self) -> None:
-        """Make sure that what is spooled survives the death of the machine.
+    async def sync_log(self) -> None:
+        """Flush the write-ahead log to disk.
 
-        On a thread that a store which hangs cannot occupy.
+        Runs on a thread of its own, so that a store that hangs cannot block it.
         """
         loop = asyncio.get_running_loop()
-        await loop.run_in_executor(self._syncing, self.writer.spool.sync)
+        await loop.run_in_executor(self._sync_executor, self.writer.log.sync)
 
-    def project(self, request: Request, caller: Caller, named: str | None = None) -> str:
-        """Return the project that a request works in.
+    def project(self, request: Request, caller: Caller, name: str | None = None) -> str:
+        """Return the project of a request.
+
+        Parameters
+        ----------
+        request : Request
+            Request, whose header may name a project.
+        caller : Caller
+            Caller of the request.
+        name : str, optional
+            Project that takes precedence over the header.
 
         Raises
         ------
-        Refused
-            If the caller may not work there.
+        APIError
+            If the caller may not use the project.
         """
-        named = named or request.headers.get(PROJECT_HEADER) or None
-        return caller.in_project(named, self.settings.project)
+        name = name or request.headers.get(PROJECT_HEADER) or None
+        return caller.in_project(name, self.settings.project)
 
-    async def body(self, request: Request) -> bytes:
+    async def read_body(self, request: Request) -> bytes:
         """Return the body of a request.
 
         Raises
         ------
-        Refused
-            If it is larger than the limit.
+        APIError
+            If the body exceeds the size limit or the client disconnects.
         """
-        most = self.settings.limits.body_bytes
+        max_bytes = self.settings.limits.body_bytes
         declared = request.headers.get("content-length", "0")
-        if declared.isascii() and declared.isdigit() and int(declared[:19]) > most:
-            raise _too_large(most)
+        if declared.isascii() and declared.isdigit() and int(declared[:19]) > max_bytes:
+            raise _too_large(max_bytes)
         parts, size = [], 0
         try:
             async for part in request.stream():
                 size += len(part)
-                if size > most:
-                    raise _too_large(most)
+                if size > max_bytes:
+                    raise _too_large(max_bytes)
                 parts.append(part)
         except ClientDisconnect:
-            raise APIError(400, "The request ended before its body was there") from None
+            raise APIError(400, "The client disconnected before its body was complete") from None
         return b"".join(parts)
 
-    def keep(self, project: str, interactions: list[Interaction]) -> None:
-        """Keep interactions. An answer is never lost because its record could not be kept."""
+    def log_interactions(self, project: str, interactions: list[Interaction]) -> None:
+        """Append interactions to the write-ahead log.
+
+        Errors are logged and counted but not raised, so that the response is sent regardless.
+        """
         for interaction in interactions:
             try:
-                self._keep(project, interaction)
+                self._log_interaction(project, interaction)
             except Exception:
                 self.metrics.unlogged.inc()
-                log.exception("The answer %s could not be kept", interaction.id)
+                log.exception("The interaction %s could not be stored", interaction.id)
 
-    def _keep(self, project: str, interaction: Interaction) -> None:
+    def _log_interaction(self, project: str, interaction: Interaction) -> None:
         try:
             self.writer.append_interaction(project, self.redactor.interaction(interaction))
         except PydanticSerializationError:
@@ -184,41 +196,41 @@ class Services:
             self.writer.append_interaction(project, self.redactor.interaction(plain))
 
 
-def _too_large(most: int) -> APIError:
+def _too_large(max_bytes: int) -> APIError:
     return APIError(
         413,
-        f"The body is larger than the {most:,} bytes that are allowed here",
+        f"The body exceeds the limit of {max_bytes:,} bytes",
         code="body_too_large",
         headers={"connection": "close"},
     )
 
 
 def check_origin(headers: Mapping[str, str], allowed: Sequence[str]) -> None:
-    """Refuse what a page sends that was not let in: a browser says which page it is.
+    """Reject browser requests from web pages of other origins.
 
     Raises
     ------
-    Refused
-        If the page is neither the gateway's own nor allowed.
+    APIError
+        If the origin is neither the gateway's own nor allowed.
     """
     origin = headers.get("origin")
     if origin is None or origin in allowed or "*" in allowed:
         return
-    if not origin.startswith(("http://", "https://")) or _place(origin) != headers.get("host"):
+    if not origin.startswith(("http://", "https://")) or _netloc(origin) != headers.get("host"):
         raise APIError(
             403,
-            f"Pages of {origin!r} may not send requests here; --origin lets them in",
+            f"Pages of {origin!r} may not send requests here. Allow them with --origin",
             code="origin_not_allowed",
         )
 
 
 def check_host(host: str) -> None:
-    """Refuse a name that anybody could point at this machine, where no key is asked for.
+    """Reject host names that an attacker could point at this machine (DNS rebinding).
 
     Raises
     ------
-    Refused
-        If the host is neither ``localhost`` nor an address.
+    APIError
+        If the host is neither ``localhost`` nor an IP address.
     """
     try:
         name = urlsplit(f"//{host}").hostname or ""
@@ -227,19 +239,19 @@ def check_host(host: str) -> None:
     if name != "localhost" and not is_address(name):
         raise APIError(
             403,
-            f"Without keys this gateway answers as localhost only, not as {name!r}. "
-            "`backtalk keys add NAME` makes a key, --open asks nobody",
+            f"Without keys this gateway is available as localhost only, not as {name!r}. "
+            "Make a key with `backtalk keys add NAME`, or start it with --open",
             code="host_not_allowed",
         )
 
 
-def _place(origin: str) -> str:
+def _netloc(origin: str) -> str:
     """Return the host and port of an origin."""
     return origin.partition("://")[2]
 
 
 def is_address(host: str) -> bool:
-    """Return whether a host is a number rather than a name."""
+    """Return true if a host is an IP address rather than a name."""
     try:
         ipaddress.ip_address(host)
     except ValueError:

@@ -1,118 +1,159 @@
-"""How a gateway is set up. No secret is among the settings: they name variables that hold them."""
+"""Gateway settings. They name environment variables instead of containing secrets."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 
 from backtalk.errors import BacktalkError
 from backtalk.feedback.record import Name, OptionalField, Record
-from backtalk.models.endpoint.endpoint import plain_address
+from backtalk.models.endpoint.endpoint import normalise_url
 from backtalk.store.engine import database_url
 
 Seconds = Annotated[float, Field(gt=0)]
 Variable = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
 
-WhenKeys = Literal["always", "if-any", "never"]
+KeyRequirement = Literal["always", "if-any", "never"]
 
 
-def _address(address: str) -> str:
+def _validate_address(address: str) -> str:
     try:
-        return plain_address(address)
+        return normalise_url(address)
     except BacktalkError as error:
         raise ValueError(str(error)) from None
 
 
-Address = Annotated[str, AfterValidator(_address)]
-"""The address of an OpenAI-compatible server, up to and with ``/v1``."""
+Address = Annotated[str, AfterValidator(_validate_address)]
+"""Base URL of an OpenAI-compatible server, including ``/v1``."""
+
+
+class _SettingsRecord(Record):
+    """Record that accepts settings under the names of the previous version."""
+
+    OLD_NAMES: ClassVar[Mapping[str, str]] = {}
+    """Current names by old name."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _rename_old_fields(cls, fields: Any) -> Any:
+        if not isinstance(fields, dict):
+            return fields
+        old = [name for name in fields if name in cls.OLD_NAMES]
+        for name in old:
+            if cls.OLD_NAMES[name] in fields:
+                raise ValueError(f"{name} is the old name of {cls.OLD_NAMES[name]}; give one only")
+        return {cls.OLD_NAMES.get(name, name): value for name, value in fields.items()}
 
 
 class UpstreamSettings(Record):
-    """A server that answers what the gateway is asked."""
+    """OpenAI-compatible server behind the gateway."""
 
     base_url: Address
     api_key_env: OptionalField[Variable] = None
-    """The variable that holds its key. Without one, the caller's own key is passed on where the
-    gateway itself asks for none."""
+    """Environment variable that holds the API key. If omitted, the caller's key is forwarded,
+    provided that the gateway itself requires none."""
     model: OptionalField[Name] = None
-    """What the model is called there, whatever the caller calls it."""
+    """Model name sent to this server. Default: the name in the request."""
 
 
 class Limits(Record):
-    """What one caller may ask of the gateway."""
+    """Limits on the requests of one caller."""
 
     rate: OptionalField[Annotated[float, Field(gt=0)]] = None
-    """Requests a second and key, on average, in each worker process; no limit, if left out."""
+    """Average requests per second for each key and worker process. Default: unlimited."""
     burst: Annotated[int, Field(gt=0)] = 50
-    """Requests at once, of a key that has rested."""
+    """Maximum number of requests at once, for a key that has been idle."""
     body_bytes: Annotated[int, Field(gt=0)] = 20_000_000
-    """The largest body of a request."""
+    """Maximum size of a request body in bytes."""
     feedback_rows: Annotated[int, Field(gt=0)] = 1_000
-    """The most feedback in one request."""
+    """Maximum number of feedback rows in one request."""
 
 
-class RetryPolicy(Record):
-    """How long the gateway waits for an upstream, and how often it asks again."""
+class RetryPolicy(_SettingsRecord):
+    """Timeouts, retries and circuit breaking of upstream requests."""
 
-    connect: Seconds = 5.0
-    """Seconds until a connection stands."""
-    read: Seconds = 600.0
-    """Seconds without a byte of the answer."""
+    OLD_NAMES: ClassVar[Mapping[str, str]] = {
+        "connect": "connect_timeout",
+        "read": "read_timeout",
+        "tries": "max_attempts",
+        "pause": "backoff",
+        "longest_pause": "max_backoff",
+        "failures": "failure_threshold",
+        "rest": "open_seconds",
+    }
+
+    connect_timeout: Seconds = 5.0
+    """Connection timeout in seconds."""
+    read_timeout: Seconds = 600.0
+    """Maximum number of seconds between two bytes of a response."""
     max_attempts: Annotated[int, Field(gt=0)] = 3
-    """How often an upstream is asked before the next one is."""
+    """Maximum number of requests to an upstream before the next upstream is tried."""
     backoff: Seconds = 0.25
-    """Seconds before the second try; doubled for each further one, less a random half."""
-    longest_pause: Seconds = 8.0
-    """The most seconds between two tries. An upstream that asks for more is not asked again."""
-    failures: Annotated[int, Field(gt=0)] = 5
-    """After so many failures in a row an upstream is left alone."""
+    """Delay in seconds before the first retry. It doubles with each further retry; up to half of it
+    is removed at random."""
+    max_backoff: Seconds = 8.0
+    """Maximum delay in seconds between two attempts. A request is not retried if the upstream's
+    ``Retry-After`` exceeds it."""
+    failure_threshold: Annotated[int, Field(gt=0)] = 5
+    """Number of consecutive failures that opens the circuit breaker of an upstream."""
     open_seconds: Seconds = 10.0
-    """For so many seconds; then one request tries whether it is back."""
+    """Number of seconds for which an open circuit breaker rejects requests. Then a single request
+    probes the upstream."""
 
 
-class Settings(Record):
-    """A gateway.
+class Settings(_SettingsRecord):
+    """Settings of a gateway.
 
     Examples
     --------
     >>> Settings(upstreams=({"base_url": "http://localhost:8000/v1"},)).state_folder
     PosixPath('backtalk.serve')
+    >>> Settings(patience={"tries": 1}).retry.max_attempts  # names of the previous version
+    1
     """
 
+    OLD_NAMES: ClassVar[Mapping[str, str]] = {
+        "patience": "retry",
+        "spool_bytes": "max_log_bytes",
+        "close_after": "shutdown_timeout",
+    }
+
     store: Name = "backtalk.db"
-    """A SQLite file, or a URL."""
+    """SQLite file or database URL."""
     project: Name = "default"
-    """Where interactions go whose caller names no project."""
+    """Project of interactions whose request names none."""
     upstreams: tuple[UpstreamSettings, ...] = ()
-    """Asked in this order; the second one only when the first fails."""
-    keys: WhenKeys = "always"
-    """When a key is asked for: always, only once the store has had one, or never."""
+    """OpenAI-compatible servers, tried in order."""
+    keys: KeyRequirement = "always"
+    """``"always"``: require an API key. ``"if-any"``: require one as soon as the store has had its
+    first key. ``"never"``: do not require keys."""
     state: OptionalField[Path] = None
-    """Where the gateway keeps what the store has not got yet; beside a SQLite file, if left
-    out."""
+    """Folder of the write-ahead log and the caches. Default: next to the SQLite file."""
     origins: tuple[Name, ...] = ()
-    """The pages that may send feedback from a browser: ``https://example.org``, or ``*``."""
+    """Origins of web pages that may send requests from a browser, such as
+    ``https://example.org``; ``*`` allows all."""
     redact: tuple[Name, ...] = ()
-    """What is blackened before anything is stored: ``email``, ``phone``, ``card``, or
+    """Redactions applied before anything is stored: ``email``, ``phone``, ``card``, or
     ``package.module:function``."""
     limits: Limits = Limits()
-    patience: RetryPolicy = RetryPolicy()
+    retry: RetryPolicy = RetryPolicy()
     traces: Literal["none", "spans", "content"] = "none"
-    """What OpenTelemetry gets to see: nothing; requests, without what people write; that too. Where
-    it goes is said by its own variables, such as ``OTEL_EXPORTER_OTLP_ENDPOINT``."""
+    """OpenTelemetry tracing: off, spans without message content, or spans with message content.
+    ``OTEL_EXPORTER_OTLP_ENDPOINT`` and the other standard variables set the destination."""
     acknowledge_after: Seconds = 1.0
-    """Feedback that the store did not take by then is acknowledged once it is safe on disk."""
-    spool_bytes: Annotated[int, Field(gt=0)] = 4_000_000_000
-    """The most that is kept on disk while the store is away."""
-    close_after: Seconds = 10.0
-    """How long a gateway that shuts down tries to hand everything to the store. What it cannot
-    hand over stays on disk for the next one."""
+    """Number of seconds to wait for the store before feedback is acknowledged as queued on disk."""
+    max_log_bytes: Annotated[int, Field(gt=0)] = 4_000_000_000
+    """Maximum size of the write-ahead log in bytes."""
+    shutdown_timeout: Seconds = 10.0
+    """Number of seconds to write pending records to the store on shutdown. Remaining records stay
+    on disk for the next gateway."""
 
     @property
     def state_folder(self) -> Path:
-        """Where the gateway keeps what the store has not got yet."""
+        """Folder of the write-ahead log and the caches."""
         if self.state is not None:
             return self.state
         url = database_url(self.store)

@@ -1,66 +1,60 @@
-"""The gateway's hold on the store, which may go away and come back while the gateway serves."""
+"""Connection to a store that may become unavailable while the gateway runs."""
 
 from __future__ import annotations
 
-import os
 import threading
 from pathlib import Path
-
-from sqlalchemy.exc import DataError, IntegrityError, SQLAlchemyError
 
 from backtalk.artifacts import Artifacts
 from backtalk.errors import BacktalkError
 from backtalk.store import Store
-from backtalk.store.engine import database_url
+from backtalk.store.availability import (
+    UNAVAILABLE,
+    UNSTORABLE,
+    StoreReplaced,
+    StoreUnavailable,
+    inode,
+)
+from backtalk.store.engine import artifacts_folder, database_file, database_url
 
-_MADE = "store-made"
-_MOST_STORES = 1_000
-"""Seen from so many projects at a time: whoever may work in all of them can make new ones."""
+__all__ = ["UNAVAILABLE", "UNSTORABLE", "StoreConnection", "StoreUnavailable"]
 
-
-class StoreUnavailable(BacktalkError):
-    """The store cannot be reached for now."""
-
-
-UNAVAILABLE = (StoreUnavailable, SQLAlchemyError, OSError)
-"""What using a store raises while it is away."""
-
-UNSTORABLE = (DataError, IntegrityError, ValueError, TypeError, LookupError)
-"""What keeping a record raises that no store would take."""
+_MARKER = "store-made"
+_MAX_PROJECTS = 1_000
+"""Maximum number of project stores held open. A caller with access to all projects can create more."""
 
 
 class StoreConnection:
-    """Opens a store when it is there, and lets go of it when it is not. Safe between threads.
+    """Thread-safe connection that opens the store on demand and reopens it after an outage.
 
-    A SQLite file that was there once and is missing is away: none is made in its place, which
-    would be in the way when it comes back.
+    A SQLite file that existed once and is missing counts as unavailable. No new file is created, as
+    it would be in the way when the old one returns.
 
     Parameters
     ----------
     location : str
-        As for :class:`~backtalk.store.Store`.
+        SQLite file or database URL.
     folder : Path
-        Where it notes that the store was there.
+        Folder of a marker file, which records that the store has been opened once.
     """
 
     def __init__(self, location: str, folder: Path) -> None:
         self._location = location
-        self._made = folder / _MADE
-        url = database_url(location)
-        on_disk = url.get_backend_name() == "sqlite" and url.database not in {None, "", ":memory:"}
-        self._file = Path(str(url.database)) if on_disk else None
-        existing = url.update_query_dict({"mode": "rw"}) if on_disk else url
+        self._marker = folder / _MARKER
+        self._url = url = database_url(location)
+        self._file = database_file(url)
+        existing = url if self._file is None else url.update_query_dict({"mode": "rw"})
         self._existing = existing.render_as_string(hide_password=False)
         self._mutex = threading.Lock()
         self._stores: dict[str | None, Store] = {}
         self._inode = 0
 
     def store(self, project: str | None = None) -> Store:
-        """Return the store, seen from a project.
+        """Return the store of a project.
 
         Raises
         ------
-        StoreAway
+        StoreUnavailable
             If it cannot be opened.
         """
         with self._mutex:
@@ -68,50 +62,47 @@ class StoreConnection:
             if None not in self._stores:
                 self._stores[None] = self._open()
             if project not in self._stores:
-                if len(self._stores) > _MOST_STORES:
+                if len(self._stores) > _MAX_PROJECTS:
                     del self._stores[next(name for name in self._stores if name is not None)]
                 self._stores[project] = self._stores[None].in_project(str(project))
             return self._stores[project]
 
     @property
-    def was_there(self) -> bool:
-        """Whether the store was there at some time."""
-        return self._made.exists()
+    def existed(self) -> bool:
+        """If true, the store has been opened before."""
+        return self._marker.exists()
 
     def artifacts(self) -> Artifacts:
-        """Return where weights and recordings are, which may be there while the store is not."""
-        if named := os.environ.get("BACKTALK_ARTIFACTS"):
-            return Artifacts(Path(named))
-        beside = Path("backtalk") if self._file is None else self._file
-        return Artifacts(beside.with_suffix(".artifacts"))
+        """Return the location of weights and recordings, even if the store is unavailable."""
+        return Artifacts(artifacts_folder(self._url))
 
-    def let_go(self) -> None:
-        """Close the store; it is opened again when it is next asked for."""
+    def close(self) -> None:
+        """Close the store. The next use reopens it."""
         with self._mutex:
             self._close()
 
     def _check_file(self) -> None:
         if self._file is None:
             return
-        result = self._file.stat().st_ino if self._file.exists() else 0
-        if result == 0 and self.was_there:
+        current = inode(self._file)
+        if current == 0 and self.existed:
             self._close()
-            raise StoreUnavailable(
-                f"The store {self._file} is not where it was",
-                f"Put it back; to begin a new one, remove {self._made}",
+            raise StoreReplaced(
+                f"The store {self._file} is missing",
+                f"Restore the file, or remove {self._marker} to start a new store",
             )
-        if self._stores and result != self._inode:
+        if self._stores and current != self._inode:
             self._close()
 
     def _open(self) -> Store:
         try:
-            store = Store(self._location if not self.was_there else self._existing)
-        except (BacktalkError, SQLAlchemyError) as error:
+            store = Store(self._location if not self.existed else self._existing)
+        except (*UNAVAILABLE, BacktalkError) as error:
             raise StoreUnavailable(str(error)) from error
         if self._file is not None:
-            self._inode = self._file.stat().st_ino
-        self._made.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self._made.touch()
+            self._inode = inode(self._file)
+        self._marker.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._marker.touch()
         return store
 
     def _close(self) -> None:

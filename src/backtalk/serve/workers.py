@@ -1,4 +1,4 @@
-"""Several processes that serve one address, each replaced as soon as it dies."""
+"""Supervisor of several processes that serve one address; dead processes are replaced."""
 
 from __future__ import annotations
 
@@ -22,111 +22,116 @@ import uvicorn
 from prometheus_client import multiprocess
 
 from backtalk.errors import BacktalkError
-from backtalk.serve.observability.metrics import SHARED
+from backtalk.serve.observability.metrics import MULTIPROCESS_DIRECTORY
 
 log = logging.getLogger(__name__)
 
 _LINUX = sys.platform == "linux"
-_LOOK_SECONDS = 0.5
-_SHORT_LIFE = 1.0
-"""One that dies sooner than this is replaced only after a pause of as long."""
+_POLL_SECONDS = 0.5
+_MIN_LIFETIME = 1.0
+"""Lifetime in seconds below which a process is replaced only after a delay of the same length."""
 
-_FAILED = 3
-"""The exit code of a process that could not start."""
+_START_FAILED = 3
+"""Exit code of a process that could not start."""
 
 
 def serve_with_workers(
-    options: Mapping[str, Any], *, host: str, port: int, workers: int, patience: float
+    options: Mapping[str, Any], *, host: str, port: int, workers: int, shutdown_timeout: float
 ) -> None:
-    """Serve until a signal says to end.
+    """Serve until a signal to stop.
 
-    Each process listens by itself where the system spreads connections evenly among those that do;
-    elsewhere they share one socket.
+    On Linux, which spreads connections evenly among listening sockets, each process has its own
+    socket. On other systems the processes share one.
 
     Parameters
     ----------
     options : Mapping[str, Any]
-        Of ``uvicorn.Config``.
-    host, port
-        Where they listen.
+        Options of ``uvicorn.Config``.
+    host : str
+        Address to listen on.
+    port : int
+        Port to listen on.
     workers : int
-        How many there are.
-    patience : float
-        Seconds that each has to end.
+        Number of processes.
+    shutdown_timeout : float
+        Number of seconds after which processes that have not stopped are killed.
 
     Raises
     ------
     BacktalkError
-        If none can start.
+        If no process can start.
     """
     logging.config.dictConfig(options["log_config"])
     context: ForkServerContext | SpawnContext = multiprocessing.get_context("spawn")
     if _LINUX:
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload(["backtalk.serve.app"])
-    with _bound(host, port) as held, _signals() as ending:
-        shared = None if _LINUX else held
+    with _bound_socket(host, port) as bound, _stop_signals() as is_stopping:
+        shared = None if _LINUX else bound
 
         def start() -> BaseProcess:
             process = context.Process(target=_serve, args=(dict(options), host, port, shared))
             process.start()
             return process
 
-        crew = {start(): time.monotonic() for _ in range(workers)}
+        processes = {start(): time.monotonic() for _ in range(workers)}
         try:
-            while not ending():
-                wait([process.sentinel for process in crew], timeout=_LOOK_SECONDS)
-                if not ending():
-                    _replace(crew, start)
+            while not is_stopping():
+                wait([process.sentinel for process in processes], timeout=_POLL_SECONDS)
+                if not is_stopping():
+                    _replace(processes, start)
         finally:
-            _end(list(crew), patience)
+            _stop(list(processes), shutdown_timeout)
 
 
-def _replace(crew: dict[BaseProcess, float], start: Callable[[], BaseProcess]) -> None:
-    """Start another process for each that has died, unless none can start.
+def _replace(processes: dict[BaseProcess, float], start: Callable[[], BaseProcess]) -> None:
+    """Replace dead processes.
 
-    That is so where one failed to, and none is older: who is older serves, or will fail too.
+    Raises
+    ------
+    BacktalkError
+        If the oldest process failed to start. Older processes have started, or will fail too.
     """
-    for process in [process for process in crew if not process.is_alive()]:
-        started = crew.pop(process)
-        if counts := os.environ.get(SHARED):
-            multiprocess.mark_process_dead(process.pid, counts)  # type: ignore[no-untyped-call]
+    for process in [process for process in processes if not process.is_alive()]:
+        started = processes.pop(process)
+        if folder := os.environ.get(MULTIPROCESS_DIRECTORY):
+            multiprocess.mark_process_dead(process.pid, folder)  # type: ignore[no-untyped-call]
         code = process.exitcode
-        if code == _FAILED and all(other > started for other in crew.values()):
-            raise BacktalkError("The worker processes cannot start", "The log says why")
-        log.warning("Process %s died with %s; another follows", process.pid, code)
-        if time.monotonic() - started < _SHORT_LIFE:
-            time.sleep(_SHORT_LIFE)
-        crew[start()] = time.monotonic()
+        if code == _START_FAILED and all(other > started for other in processes.values()):
+            raise BacktalkError("The worker processes cannot start", "See the log for the reason")
+        log.warning("Process %s died with exit code %s; replacing it", process.pid, code)
+        if time.monotonic() - started < _MIN_LIFETIME:
+            time.sleep(_MIN_LIFETIME)
+        processes[start()] = time.monotonic()
 
 
-def _end(crew: list[BaseProcess], patience: float) -> None:
-    for process in crew:
+def _stop(processes: list[BaseProcess], shutdown_timeout: float) -> None:
+    for process in processes:
         process.terminate()
-    until = time.monotonic() + patience
-    for process in crew:
+    until = time.monotonic() + shutdown_timeout
+    for process in processes:
         process.join(max(0.0, until - time.monotonic()))
         process.kill()
         process.join()
 
 
 def _serve(options: dict[str, Any], host: str, port: int, shared: socket.socket | None) -> None:
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    threading.Thread(target=_stop_with_parent, daemon=True).start()
     server = uvicorn.Server(uvicorn.Config(**options, host=host, port=port))
     try:
         if shared is not None:
             server.run(sockets=[shared])
         else:
-            with _bound(host, port) as own:
-                server.run(sockets=[own])
+            with _bound_socket(host, port) as own_socket:
+                server.run(sockets=[own_socket])
     except Exception:
         log.exception("Process %s failed", os.getpid())
     finally:
         if not server.started:
-            sys.exit(_FAILED)
+            sys.exit(_START_FAILED)
 
 
-def _end_with_parent() -> None:
+def _stop_with_parent() -> None:
     parent = multiprocessing.parent_process()
     if parent is not None:
         wait([parent.sentinel])
@@ -134,27 +139,27 @@ def _end_with_parent() -> None:
 
 
 @contextmanager
-def _bound(host: str, port: int) -> Iterator[socket.socket]:
-    """Hold an address on which other processes of ours may listen; to hold it is not to listen."""
+def _bound_socket(host: str, port: int) -> Iterator[socket.socket]:
+    """Yield a socket bound to an address, on which other processes may bind and listen too."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family) as made:
-        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    with socket.socket(family) as bound:
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if _LINUX:
-            made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        made.bind((host, port))
-        yield made
+            bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        bound.bind((host, port))
+        yield bound
 
 
 @contextmanager
-def _signals() -> Iterator[Callable[[], bool]]:
-    """Yield what says whether a signal to end has come."""
-    came = threading.Event()
-    before = {
-        which: signal.signal(which, lambda *_: came.set())
-        for which in (signal.SIGINT, signal.SIGTERM)
+def _stop_signals() -> Iterator[Callable[[], bool]]:
+    """Yield a function that returns true once a signal to stop has arrived."""
+    received = threading.Event()
+    previous = {
+        number: signal.signal(number, lambda *_: received.set())
+        for number in (signal.SIGINT, signal.SIGTERM)
     }
     try:
-        yield came.is_set
+        yield received.is_set
     finally:
-        for which, handler in before.items():
-            signal.signal(which, handler)
+        for number, handler in previous.items():
+            signal.signal(number, handler)

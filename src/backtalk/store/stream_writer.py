@@ -1,7 +1,8 @@
-"""Records as they stream in: of any project, in any order, each with an outcome of its own.
+"""Streaming writes: records of any project, in any order, each with its own result.
 
-Where :meth:`Store.add` refuses feedback whose interaction is not kept, this lets it wait until the
-interaction comes, and one record that does not fit does not hold up the others.
+:meth:`Store.add` rejects feedback whose interaction is missing, and all records if one is invalid.
+The stream writer stores such feedback as pending until its interaction arrives, and a record that
+is rejected does not affect the others.
 """
 
 from __future__ import annotations
@@ -17,34 +18,38 @@ from backtalk.feedback import AnyFeedback, Interaction, parse_feedback, parse_in
 from backtalk.feedback.record import now
 from backtalk.store import schema
 from backtalk.store.engine import writing
-from backtalk.store.inserts import Batch, insert_rows, project_number
+from backtalk.store.inserts import InsertBatch, get_project_id, insert_rows
 from backtalk.store.row_codec import microseconds
 
-Status = Literal["kept", "known", "waiting", "conflict", "refused"]
+WriteStatus = Literal["stored", "duplicate", "pending", "conflict", "rejected"]
 
-_AT_ONCE = 500
-"""How many ids one query asks for."""
+_BATCH_SIZE = 500
+"""Maximum number of ids in a query."""
 
-_WAITING = ("project", "id", "interaction", "annotator", "received", "body")
+_PENDING_COLUMNS = ("project", "id", "interaction", "annotator", "received", "body")
 
 
 @dataclass(frozen=True)
 class WriteResult:
-    """What became of one record."""
+    """Result of writing one record."""
 
-    status: Status
-    """``"kept"``: it is new. ``"known"``: it was there. ``"waiting"``: it is kept until its
-    interaction comes. ``"conflict"``: its id is taken by another record. ``"refused"``: it does
-    not fit its interaction."""
+    status: WriteStatus
+    """``"stored"``: the record is new. ``"duplicate"``: it was in the store already.
+    ``"pending"``: it is stored until its interaction arrives. ``"conflict"``: another record has
+    its id. ``"rejected"``: it does not fit its interaction."""
     reason: str = ""
 
 
-_KEPT, _KNOWN, _WAITS = WriteResult("kept"), WriteResult("known"), WriteResult("waiting")
+_STORED, _DUPLICATE, _PENDING = (
+    WriteResult("stored"),
+    WriteResult("duplicate"),
+    WriteResult("pending"),
+)
 
 
 @dataclass(frozen=True)
 class RejectedRecord:
-    """Feedback that waited for an interaction which it then did not fit."""
+    """Pending feedback that turned out not to fit its interaction."""
 
     project: str
     body: str
@@ -52,241 +57,256 @@ class RejectedRecord:
 
 
 class StreamWriter:
-    """Takes records into a database, of all projects together in one transaction.
+    """Writer of records of all projects of a database, one transaction a call.
 
     Parameters
     ----------
     engine : Engine
-        A store's.
+        Database of the store.
 
     Examples
     --------
     >>> from backtalk.feedback import Annotator, Label
     >>> from backtalk.store import Store
-    >>> talk = Interaction.of("Is it open?", "Yes.")
-    >>> thumb = Label(interaction=talk.id, annotator=Annotator.human(), response="0", good=True)
+    >>> interaction = Interaction.of("Is it open?", "Yes.")
+    >>> label = Label(
+    ...     interaction=interaction.id, annotator=Annotator.human(), response="0", good=True
+    ... )
     >>> with Store(":memory:") as store:
-    ...     intake = StreamWriter(store.engine)
-    ...     [outcome.status for outcome in intake.take([("default", thumb)])]
-    ...     [outcome.status for outcome in intake.take([("default", talk)])]
-    ...     store.case(talk.id).feedback == (thumb,)
-    ['waiting']
-    ['kept']
+    ...     writer = StreamWriter(store.engine)
+    ...     [result.status for result in writer.write([("default", label)])]
+    ...     [result.status for result in writer.write([("default", interaction)])]
+    ...     store.case(interaction.id).feedback == (label,)
+    ['pending']
+    ['stored']
     True
     """
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._projects: dict[str, int] = {}
-        self.unfit: list[RejectedRecord] = []
-        """Feedback that was dropped when its interaction came; for the caller to take out."""
+        self._project_ids: dict[str, int] = {}
+        self.rejected: list[RejectedRecord] = []
+        """Pending feedback that was rejected when its interaction arrived. The caller clears it."""
 
-    def take(self, records: Sequence[tuple[str, Interaction | AnyFeedback]]) -> list[WriteResult]:
-        """Keep records; once this returns, they survive the death of the process.
+    def write(self, records: Sequence[tuple[str, Interaction | AnyFeedback]]) -> list[WriteResult]:
+        """Write records durably.
 
         Parameters
         ----------
         records : Sequence[tuple[str, Interaction | AnyFeedback]]
-            Each with the name of its project, in the order in which they came.
+            Pairs of the name of a project and a record, in order of arrival.
 
         Returns
         -------
-        list of Outcome
-            One a record. Interactions are kept or known by their id alone.
+        list of WriteResult
+            Results in the order of the records. Interactions are duplicates by their id alone.
         """
         groups: dict[str, list[int]] = {}
         for index, (name, _) in enumerate(records):
             groups.setdefault(name, []).append(index)
-        numbers = {name: self._number(name) for name in groups}
-        outcomes: list[WriteResult] = [_KEPT] * len(records)
-        unfit: list[RejectedRecord] = []
+        project_ids = {name: self._project_id(name) for name in groups}
+        results: list[WriteResult] = [_STORED] * len(records)
+        rejected: list[RejectedRecord] = []
         with writing(self._engine) as connection:
-            for name, places in groups.items():
-                work = _Work(connection, name, numbers[name])
-                result = work.take([records[index][1] for index in places])
-                for index, outcome in zip(places, result, strict=True):
-                    outcomes[index] = outcome
-                unfit += work.unfit
-        self.unfit += unfit
-        return outcomes
+            for name, indices in groups.items():
+                writer = _ProjectWriter(connection, name, project_ids[name])
+                group = writer.write([records[index][1] for index in indices])
+                for index, result in zip(indices, group, strict=True):
+                    results[index] = result
+                rejected += writer.rejected
+        self.rejected += rejected
+        return results
 
-    def join(self) -> int:
-        """Join feedback that waits with interactions that came by another way.
+    def resolve_pending(self) -> int:
+        """Store pending feedback whose interactions were added by other means.
 
         Returns
         -------
         int
-            How much still waits, in all projects.
+            Number of records that are still pending, in all projects.
         """
-        wait, interactions, projects = schema.waiting, schema.interactions, schema.projects
+        pending, interactions, projects = (
+            schema.pending_feedback,
+            schema.interactions,
+            schema.projects,
+        )
         ready = (
-            select(wait.c.interaction, wait.c.project, projects.c.name)
+            select(pending.c.interaction, pending.c.project, projects.c.name)
             .join(
                 interactions,
-                (interactions.c.project == wait.c.project)
-                & (interactions.c.id == wait.c.interaction),
+                (interactions.c.project == pending.c.project)
+                & (interactions.c.id == pending.c.interaction),
             )
-            .join(projects, projects.c.id == wait.c.project)
+            .join(projects, projects.c.id == pending.c.project)
             .distinct()
-            .limit(_AT_ONCE)
+            .limit(_BATCH_SIZE)
         )
+        total = select(func.count()).select_from(pending)
         with self._engine.connect() as connection:
-            results = connection.execute(ready).all()
-            left = int(connection.execute(select(func.count()).select_from(wait)).scalar() or 0)
-        if not results:
+            rows = connection.execute(ready).all()
+            left = int(connection.execute(total).scalar() or 0)
+        if not rows:
             return left
         with writing(self._engine) as connection:
-            for number, name in {(row.project, row.name) for row in results}:
-                work = _Work(connection, name, number)
-                left -= work.join([row.interaction for row in results if row.project == number])
-                self.unfit += work.unfit
+            for project_id, name in {(row.project, row.name) for row in rows}:
+                writer = _ProjectWriter(connection, name, project_id)
+                left -= writer.resolve_pending(
+                    [row.interaction for row in rows if row.project == project_id]
+                )
+                self.rejected += writer.rejected
         return left
 
-    def _number(self, name: str) -> int:
-        if name not in self._projects:
-            self._projects[name] = project_number(self._engine, name)
-        return self._projects[name]
+    def _project_id(self, name: str) -> int:
+        if name not in self._project_ids:
+            self._project_ids[name] = get_project_id(self._engine, name)
+        return self._project_ids[name]
 
 
-class _Work:
-    """One project's part of a transaction."""
+class _ProjectWriter:
+    """Writer of one project's records within a transaction."""
 
-    def __init__(self, connection: Connection, name: str, project: int) -> None:
+    def __init__(self, connection: Connection, name: str, project_id: int) -> None:
         self._connection = connection
         self._name = name
-        self._project = project
-        self.unfit: list[RejectedRecord] = []
+        self._project_id = project_id
+        self.rejected: list[RejectedRecord] = []
 
-    def take(self, records: Sequence[Interaction | AnyFeedback]) -> list[WriteResult]:
+    def write(self, records: Sequence[Interaction | AnyFeedback]) -> list[WriteResult]:
         interactions = {r.id: r for r in records if isinstance(r, Interaction)}
-        outcomes = self._add_talks(interactions)
+        interaction_results = self._write_interactions(interactions)
         items = [record for record in records if not isinstance(record, Interaction)]
-        judged = iter(self._add_items(items, interactions))
-        if outcomes:
-            self.join(list(outcomes))
+        feedback_results = iter(self._write_feedback(items, interactions))
+        if interaction_results:
+            self.resolve_pending(list(interaction_results))
         return [
-            outcomes[record.id] if isinstance(record, Interaction) else next(judged)
+            interaction_results[record.id]
+            if isinstance(record, Interaction)
+            else next(feedback_results)
             for record in records
         ]
 
-    def join(self, interactions: Sequence[str]) -> int:
-        """Move what waits for these interactions to them; return how much was moved."""
-        wait = schema.waiting
-        moved = 0
-        for ids in _parts(interactions):
-            where = (wait.c.project == self._project, wait.c.interaction.in_(ids))
+    def resolve_pending(self, interactions: Sequence[str]) -> int:
+        """Store the pending feedback of interactions; return the number of records resolved."""
+        pending = schema.pending_feedback
+        resolved = 0
+        for ids in _split(interactions):
+            where = (pending.c.project == self._project_id, pending.c.interaction.in_(ids))
             rows = self._connection.execute(
-                select(wait.c.interaction, wait.c.body).where(*where).order_by(wait.c.seq)
+                select(pending.c.interaction, pending.c.body).where(*where).order_by(pending.c.seq)
             ).all()
             if not rows:
                 continue
-            talks = self._kept(schema.interactions, {row.interaction for row in rows})
-            self._join(rows, {id_: parse_interaction(body) for id_, body in talks.items()})
-            moved += self._connection.execute(delete(wait).where(*where)).rowcount
-        return moved
+            bodies = self._read_bodies(schema.interactions, {row.interaction for row in rows})
+            self._store_pending(rows, {id_: parse_interaction(b) for id_, b in bodies.items()})
+            resolved += self._connection.execute(delete(pending).where(*where)).rowcount
+        return resolved
 
-    def _join(self, rows: Sequence[Any], interactions: dict[str, Interaction]) -> None:
-        fitting = []
+    def _store_pending(self, rows: Sequence[Any], interactions: Mapping[str, Interaction]) -> None:
+        valid = []
         for row in rows:
             item = parse_feedback(row.body)
-            reason = _misfit(item, interactions[row.interaction])
+            reason = _check(item, interactions[row.interaction])
             if reason is None:
-                fitting.append(item)
+                valid.append(item)
             else:
-                self.unfit.append(RejectedRecord(self._name, row.body, reason))
-        self._insert((), fitting)
+                self.rejected.append(RejectedRecord(self._name, row.body, reason))
+        self._insert((), valid)
 
-    def _add_talks(self, interactions: dict[str, Interaction]) -> dict[str, WriteResult]:
+    def _write_interactions(self, interactions: dict[str, Interaction]) -> dict[str, WriteResult]:
         if not interactions:
             return {}
-        known = self._kept(schema.interactions, interactions)
+        known = self._read_bodies(schema.interactions, interactions)
         self._insert(
             [interaction for id_, interaction in interactions.items() if id_ not in known], ()
         )
-        return {id_: _KNOWN if id_ in known else _KEPT for id_ in interactions}
+        return {id_: _DUPLICATE if id_ in known else _STORED for id_ in interactions}
 
-    def _add_items(
+    def _write_feedback(
         self, items: Sequence[AnyFeedback], interactions: dict[str, Interaction]
     ) -> list[WriteResult]:
         if not items:
             return []
-        said = {item.id for item in items}
-        known = self._kept(schema.waiting, said) | self._kept(schema.feedback, said)
-        about = {item.interaction for item in items if item.interaction is not None}
-        asked = interactions | self._asked(about - set(interactions))
-        outcomes: list[WriteResult] = []
+        ids = {item.id for item in items}
+        known = self._read_bodies(schema.pending_feedback, ids)
+        known |= self._read_bodies(schema.feedback, ids)
+        referenced = {item.interaction for item in items if item.interaction is not None}
+        available = interactions | self._read_interactions(referenced - set(interactions))
+        results: list[WriteResult] = []
         new: list[AnyFeedback] = []
         early: list[AnyFeedback] = []
         for item in items:
-            outcome = _judge(item, known.get(item.id), asked)
-            if outcome.status in {"kept", "waiting"}:
+            result = _classify(item, known.get(item.id), available)
+            if result.status in {"stored", "pending"}:
                 known[item.id] = item.to_json()
-                (new if outcome.status == "kept" else early).append(item)
-            outcomes.append(outcome)
+                (new if result.status == "stored" else early).append(item)
+            results.append(result)
         self._insert((), new)
-        self._let_wait(early)
-        return outcomes
+        self._insert_pending(early)
+        return results
 
-    def _asked(self, ids: set[str]) -> dict[str, Interaction | None]:
-        """Return the interactions that are kept, ``None`` for one that was deleted."""
+    def _read_interactions(self, ids: set[str]) -> dict[str, Interaction | None]:
+        """Return stored interactions by id, with ``None`` for those that were deleted."""
         table = schema.interactions
-        results: dict[str, Interaction | None] = {}
-        for some in _parts(sorted(ids)):
+        interactions: dict[str, Interaction | None] = {}
+        for batch in _split(sorted(ids)):
             rows = self._connection.execute(
                 select(table.c.id, table.c.body, table.c.deleted).where(
-                    table.c.project == self._project, table.c.id.in_(some)
+                    table.c.project == self._project_id, table.c.id.in_(batch)
                 )
             )
             for row in rows:
-                results[row.id] = None if row.deleted is not None else parse_interaction(row.body)
-        return results
+                is_deleted = row.deleted is not None
+                interactions[row.id] = None if is_deleted else parse_interaction(row.body)
+        return interactions
 
-    def _kept(self, table: Table, ids: Iterable[str]) -> dict[str, str]:
-        """Return the bodies of those that are kept, by id."""
-        results: dict[str, str] = {}
-        for some in _parts(sorted(ids)):
+    def _read_bodies(self, table: Table, ids: Iterable[str]) -> dict[str, str]:
+        """Return the bodies of stored records by id."""
+        bodies: dict[str, str] = {}
+        for batch in _split(sorted(ids)):
             rows = self._connection.execute(
                 select(table.c.id, table.c.body).where(
-                    table.c.project == self._project, table.c.id.in_(some)
+                    table.c.project == self._project_id, table.c.id.in_(batch)
                 )
             )
-            results |= {row.id: row.body for row in rows}
-        return results
+            bodies |= {row.id: row.body for row in rows}
+        return bodies
 
     def _insert(self, interactions: Sequence[Interaction], items: Sequence[AnyFeedback]) -> None:
-        batch = Batch(self._project)
+        batch = InsertBatch(self._project_id)
         batch.add(interactions, items)
         batch.insert(self._connection)
 
-    def _let_wait(self, items: Sequence[AnyFeedback]) -> None:
+    def _insert_pending(self, items: Sequence[AnyFeedback]) -> None:
         received = microseconds(now())
         rows = [
-            (self._project, i.id, i.interaction, i.annotator.id, received, i.to_json())
+            (self._project_id, i.id, i.interaction, i.annotator.id, received, i.to_json())
             for i in items
         ]
-        insert_rows(self._connection, schema.waiting, _WAITING, rows)
+        insert_rows(self._connection, schema.pending_feedback, _PENDING_COLUMNS, rows)
 
 
-def _judge(
+def _classify(
     item: AnyFeedback, known: str | None, interactions: Mapping[str, Interaction | None]
 ) -> WriteResult:
+    """Return the result of writing feedback, given the stored body of the same id."""
     if known is not None:
-        kept = parse_feedback(known)
-        if kept.model_copy(update={"time": item.time}) == item:
-            return _KNOWN
+        stored = parse_feedback(known)
+        if stored.model_copy(update={"time": item.time}) == item:
+            return _DUPLICATE
         return WriteResult("conflict", f"The id {item.id!r} is taken by another record")
     if item.interaction is None:
-        return _KEPT
+        return _STORED
     if item.interaction not in interactions:
-        return _WAITS
+        return _PENDING
     interaction = interactions[item.interaction]
     if interaction is None:
-        return WriteResult("refused", f"interaction: {item.interaction!r} was deleted")
-    reason = _misfit(item, interaction)
-    return _KEPT if reason is None else WriteResult("refused", reason)
+        return WriteResult("rejected", f"interaction: {item.interaction!r} was deleted")
+    reason = _check(item, interaction)
+    return _STORED if reason is None else WriteResult("rejected", reason)
 
 
-def _misfit(item: AnyFeedback, interaction: Interaction) -> str | None:
+def _check(item: AnyFeedback, interaction: Interaction) -> str | None:
+    """Return the reason why feedback does not fit an interaction, ``None`` if it does."""
     try:
         item.check(interaction)
     except RecordError as error:
@@ -294,5 +314,5 @@ def _misfit(item: AnyFeedback, interaction: Interaction) -> str | None:
     return None
 
 
-def _parts(ids: Sequence[str]) -> Iterable[Sequence[str]]:
-    return (ids[start : start + _AT_ONCE] for start in range(0, len(ids), _AT_ONCE))
+def _split(ids: Sequence[str]) -> Iterable[Sequence[str]]:
+    return (ids[start : start + _BATCH_SIZE] for start in range(0, len(ids), _BATCH_SIZE))

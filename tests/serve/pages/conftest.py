@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from backtalk.serve import Settings
-from backtalk.serve.pages.sessions import sessions_in
+from backtalk.serve.pages.sessions import sessions_for
 from backtalk.store import Store
-from backtalk.store.api_keys import ApiKeys, digest_of
-from tests.serve.conftest import Gateway, gateway_of
+from backtalk.store.api_keys import hash_secret
+from tests.serve.conftest import Gateway, running_gateway
 
 DESKTOP = {"width": 1280, "height": 720}
 PHONE = {"width": 360, "height": 740}
@@ -136,22 +136,22 @@ class Site:
     def cookie(self, name: str) -> dict[str, str]:
         """Return the cookie that signing in sets."""
         folder = self.gateway.settings.state_folder
-        sessions = sessions_in(folder)
+        sessions = sessions_for(folder)
         key = name.startswith("bt-")
-        session = sessions.begin(digest=digest_of(name)) if key else sessions.begin(name=name)
+        session = sessions.new_session(digest=hash_secret(name)) if key else sessions.new_session(name=name)
         return {"name": "backtalk", "value": sessions.cookie(session), "url": self.url}
 
 
 def key_for(settings: Settings, name: str, role: str, project: str | None = None) -> str:
     """Make a key before the gateway starts, and return its secret."""
     with Store(settings.store) as store:
-        return ApiKeys(store.engine).add(name, role, project=project, actor="tests")[1]
+        return store.api_keys.add(name, role, project=project, actor="tests")[1]
 
 
 @pytest.fixture
 def site(settings: Settings, chromium: Any) -> Iterator[Site]:
     """A site that asks for no keys."""
-    with gateway_of(settings) as gateway:
+    with running_gateway(settings) as gateway:
         yield Site(gateway, chromium)
 
 

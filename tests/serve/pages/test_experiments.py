@@ -1,13 +1,13 @@
 """The page Experiments: traffic, intervals, decisions, and what changes while one looks."""
 
-from backtalk.experiments import Rule, read_events, running_experiment
+from backtalk.experiments import DecisionRule, read_events, running_experiment
 from backtalk.promotion import active_policy, promote
 from tests.experiments.conftest import trial_of
-from tests.serve.conftest import gateway_of
+from tests.serve.conftest import running_gateway
 from tests.serve.pages.conftest import axe, key_for, shot, too_wide
 from tests.serve.pages.views import Person, fill
 
-NEVER = Rule(at_least=100_000)
+NEVER = DecisionRule(at_least=100_000)
 """Nothing is decided but by hand."""
 
 
@@ -169,7 +169,7 @@ def test_one_that_cannot_be_started_says_why(gateway):
 
 def test_a_reviewer_watches_and_decides_nothing(keyed):
     key = key_for(keyed, "rev", "reviewer")
-    with gateway_of(keyed) as gateway, gateway.store as store:
+    with running_gateway(keyed) as gateway, gateway.store as store:
         result = trial(store, candidates=2)
         reviewer = Person(gateway, key)
         assert "<form" not in reviewer.get("/experiments/trial").text.partition("<main")[2]

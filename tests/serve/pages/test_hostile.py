@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import settings as how
 from hypothesis import strategies as st
 
-from backtalk.serve.pages.inbox.questions import steps_of
+from backtalk.serve.pages.inbox.questions import split_steps
 from backtalk.serve.pages.text_diff import diff_words
 from backtalk.serve.store_connection import StoreConnection
-from tests.serve.conftest import gateway_of
+from tests.serve.conftest import running_gateway
 from tests.serve.pages.conftest import key_for
 from tests.serve.pages.views import Person
 
@@ -27,7 +27,7 @@ def key(keyed):
 @pytest.fixture
 def asking(keyed, key):
     """A gateway that asks for keys, and has an admin."""
-    with gateway_of(keyed) as running:
+    with running_gateway(keyed) as running:
         yield running
 
 
@@ -107,11 +107,11 @@ def test_a_parameter_that_nobody_knows_is_kept_in_the_links_of_a_page(ada, name)
 
 
 def test_a_text_of_spaces_has_no_steps():
-    assert steps_of(" " * 100_000) == []
+    assert split_steps(" " * 100_000) == []
 
 
 def test_lines_of_spaces_are_no_steps():
-    assert steps_of("One.\n \t\nTwo.") == [(0, 4), (8, 12)]
+    assert split_steps("One.\n \t\nTwo.") == [(0, 4), (8, 12)]
 
 
 def test_texts_whose_words_are_all_alike_are_compared_as_a_whole():

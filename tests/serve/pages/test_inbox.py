@@ -8,7 +8,7 @@ import pytest
 
 from backtalk.annotation.tasks import Task, add_task
 from backtalk.feedback import Annotator, Interaction, Label
-from tests.serve.conftest import gateway_of
+from tests.serve.conftest import running_gateway
 from tests.serve.pages.conftest import HOSTILE, PHONE, Site, axe, harmless, key_for, shot, too_wide
 
 TEXT = "We opens at nine. It is in the the city."
@@ -404,7 +404,7 @@ def test_hostile_texts_are_shown_and_do_nothing_on_a_phone(site, kind):
 
 def test_an_annotator_sees_the_inbox_and_nothing_else(keyed, chromium):
     secret = key_for(keyed, "ada", "annotator", "default")
-    with gateway_of(keyed) as gateway:
+    with running_gateway(keyed) as gateway:
         site = Site(gateway, chromium)
         task = ask(site, "thumbs", "A")
         with site.visitor(secret) as page:
@@ -434,7 +434,7 @@ SENSELESS = [
 
 
 def test_an_answer_that_makes_no_sense_is_told_and_asked_again(settings):
-    with gateway_of(settings) as gateway, named(gateway, "ada") as http:
+    with running_gateway(settings) as gateway, named(gateway, "ada") as http:
         site = Site(gateway, None)
         site.store.add(interaction(0, "One.\nTwo.", "B"))
         for number, (kind, form, said) in enumerate(SENSELESS):
@@ -462,7 +462,7 @@ def named(gateway, name):
 
 
 def test_what_was_kept_as_the_gateway_died_is_not_asked_again(settings):
-    with gateway_of(settings) as gateway, named(gateway, "ada") as http:
+    with running_gateway(settings) as gateway, named(gateway, "ada") as http:
         site = Site(gateway, None)
         task = ask(site, "thumbs", "A", items=2)
         assert "Question 0?" in http.get(f"/inbox/{task.id}").text
@@ -480,7 +480,7 @@ def test_what_was_kept_as_the_gateway_died_is_not_asked_again(settings):
 
 def test_personal_data_in_an_answer_is_blackened(settings):
     settings = settings.model_copy(update={"redact": ("email",)})
-    with gateway_of(settings) as gateway, named(gateway, "ada") as http:
+    with running_gateway(settings) as gateway, named(gateway, "ada") as http:
         site = Site(gateway, None)
         task = ask(site, "critique", "A")
         form = {"token": token_of(http, task), "interaction": "i0", "text": "Ask ada@example.org"}

@@ -3,7 +3,7 @@
 import pytest
 
 from backtalk.errors import BacktalkError
-from backtalk.experiments import Experiment, Stopped, start
+from backtalk.experiments import ArmStopped, Experiment, start
 from backtalk.experiments.events import append_event
 from backtalk.feedback import (
     Annotator,
@@ -22,9 +22,8 @@ from backtalk.serve.pages.interactions.feedback_view import feedback_view
 from backtalk.serve.pages.interactions.filters import NAMES, wanted
 from backtalk.serve.pages.interactions.view import response_views
 from backtalk.store import Store
-from backtalk.store.api_keys import ApiKeys
 from backtalk.store.detail import StoredFeedback
-from tests.serve.conftest import gateway_of
+from tests.serve.conftest import running_gateway
 from tests.serve.pages.conftest import HOSTILE, XSS, axe, harmless, key_for, shot, too_wide
 from tests.serve.pages.views import (
     ADA,
@@ -189,7 +188,7 @@ def test_search_read_delete_and_restore(site):
         assert page.problems == []
     with site.store as store:
         assert store.case("talk-1").feedback
-        log = ApiKeys(store.engine).log()
+        log = store.audit_log.entries()
         assert [(entry.actor, entry.action, entry.what) for entry in log] == [
             ("ada", "interaction deleted", "talk-1"),
             ("ada", "interaction restored", "talk-1"),
@@ -257,7 +256,7 @@ def test_an_id_may_have_anything_in_it(gateway):
 
 def test_what_was_deleted_is_not_shown_to_a_reviewer(keyed):
     key = key_for(keyed, "rev", "reviewer")
-    with gateway_of(keyed) as gateway:
+    with running_gateway(keyed) as gateway:
         with gateway.store as store:
             store.add(
                 interaction(),
@@ -308,7 +307,7 @@ def hostile_project(store):
     ]
     other = about.model_copy(update={"id": "later"})
     store.add(about, other, *said)
-    access = ApiKeys(store.engine)
+    access = store.api_keys
     access.add(HOSTILE[:90], "application", project=HOSTILE, actor=HOSTILE)
     store.in_project(HOSTILE)
     promote(store, plain, actor=HOSTILE)
@@ -316,7 +315,7 @@ def hostile_project(store):
         name="x", control=plain.id, candidates=(worse.id,), guards=(f"rating:{HOSTILE}",)
     )
     begun = start(store, experiment, actor=HOSTILE)
-    stopped = Stopped(name="x", arm=worse.id, reason=HOSTILE)
+    stopped = ArmStopped(name="x", arm=worse.id, reason=HOSTILE)
     append_event(store, stopped, actor=HOSTILE, after=begun.number)
     return worse, result
 

@@ -5,12 +5,12 @@ from math import isclose
 
 import pytest
 
-from backtalk.annotation.annotator_stats import people_of
+from backtalk.annotation.annotator_stats import compute_annotation_stats
 from backtalk.annotation.assignments import Assignments
-from backtalk.annotation.recent import Judgement, latest_judgements, seconds_taken
 from backtalk.annotation.tasks import Task
 from backtalk.feedback import Annotator, Interaction, Label, Preference, Rating
 from backtalk.store import Store
+from backtalk.store.judgements import Judgement, judgement_seconds, latest_judgements
 from tests.serve.pages.conftest import HOSTILE, axe, harmless, shot, too_wide
 
 WEEK = 7 * 86_400_000_000
@@ -30,7 +30,7 @@ def person(found, name):
 def test_agreement_is_how_often_others_said_the_same():
     said = [judged("ada", item=f"i{n}", value=1.0) for n in range(4)]
     said += [judged("bo", item=f"i{n}", value=float(n > 0)) for n in range(4)]
-    result = people_of(said, {})
+    result = compute_annotation_stats(said, {})
     assert person(result, "ada").agreement.value == 0.75
     assert result.pairs["ada", "bo"].value == result.pairs["bo", "ada"].value == 0.75
     assert result.pairs["ada", "bo"].n == 4
@@ -39,7 +39,7 @@ def test_agreement_is_how_often_others_said_the_same():
 def test_a_comparison_is_the_same_whichever_answer_was_shown_first():
     first = judged("ada", "preference", value=1.0, response="0", other="1")
     turned = judged("bo", "preference", value=0.0, response="1", other="0")
-    assert person(people_of([first, turned], {}), "ada").agreement.value == 1.0
+    assert person(compute_annotation_stats([first, turned], {}), "ada").agreement.value == 1.0
 
 
 @pytest.mark.parametrize(("one", "other", "agreed"), [(None, None, 1), (None, 0.5, 0), (1, 0, 0)])
@@ -48,18 +48,18 @@ def test_both_bad_is_a_verdict_of_its_own(one, other, agreed):
         judged("ada", "preference", value=one, response="0", other="1"),
         judged("bo", "preference", value=other, response="0", other="1"),
     ]
-    assert person(people_of(said, {}), "bo").agreement.value == agreed
+    assert person(compute_annotation_stats(said, {}), "bo").agreement.value == agreed
 
 
 def test_ratings_agree_by_how_near_they_are():
     said = [judged("ada", "rating", value=0.75), judged("bo", "rating", value=0.5)]
-    assert isclose(person(people_of(said, {}), "ada").agreement.value, 0.75)
+    assert isclose(person(compute_annotation_stats(said, {}), "ada").agreement.value, 0.75)
 
 
 def test_what_was_said_last_counts():
     latest = judged("ada", value=1.0, week=1)
     before = judged("ada", value=0.0, week=0)
-    result = people_of([latest, judged("bo", value=1.0), before], {})
+    result = compute_annotation_stats([latest, judged("bo", value=1.0), before], {})
     assert person(result, "bo").agreement.value == 1.0
 
 
@@ -72,7 +72,7 @@ def test_weeks_show_drift():
                 judged("ada", item=item, week=week, value=1.0),
                 judged("bo", item=item, week=week, value=agrees),
             ]
-    first, second = person(people_of(said, {}), "bo").weeks
+    first, second = person(compute_annotation_stats(said, {}), "bo").weeks
     assert (first.agreement.value, second.agreement.value) == (1.0, 0.0)
     assert second.start - first.start == timedelta(days=7)
     assert first.start.weekday() == 0
@@ -85,14 +85,14 @@ def test_agreement_beyond_chance_is_told_by_kind_and_aspect():
         for actor in ("ada", "bo", "cy"):
             said.append(judged(actor, item=f"i{n}", value=float(n % 2), aspect="tone"))
             said.append(judged(actor, "rating", item=f"i{n}", value=0.5, aspect="length"))
-    label, rating = people_of(said, {}).shared
+    label, rating = compute_annotation_stats(said, {}).shared
     assert (label.kind, label.aspect, label.items) == ("label", "tone", 10)
     assert label.alpha.value == 1.0
     assert rating.alpha is None
 
 
 def test_who_shares_nothing_has_no_agreement():
-    result = people_of([judged("ada"), judged("ada", kind="critique", value=None)], {"ada": [2, 9]})
+    result = compute_annotation_stats([judged("ada"), judged("ada", kind="critique", value=None)], {"ada": [2, 9]})
     ada = person(result, "ada")
     assert ada.agreement is None
     assert dict(ada.counts) == {"label": 1, "critique": 1}
@@ -125,7 +125,7 @@ def test_figures_come_from_the_store(tmp_path):
         rating, preference = latest_judgements(store)
         assert (rating.aspect, rating.value) == ("tone", 0.25)
         assert (preference.response, preference.other, preference.value) == ("0", "1", None)
-        assert seconds_taken(store)["ada"][0] > 0
+        assert judgement_seconds(store)["ada"][0] > 0
 
 
 def test_the_page_shows_who_agrees_with_whom(site):

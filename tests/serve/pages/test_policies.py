@@ -8,7 +8,6 @@ from backtalk.models.spec import EndpointSpec
 from backtalk.policy import Lineage, Policy, save_policy
 from backtalk.promotion import active_policy, promote, promotion_history
 from backtalk.serve.pages.policies.lineage_tree import DEEPEST, lineage_tree
-from backtalk.store.api_keys import ApiKeys
 from tests.serve.pages.conftest import axe, shot, too_wide
 from tests.serve.pages.views import Person, better_policy, evaluation, fill, plain_policy
 
@@ -76,7 +75,7 @@ def test_promote_and_roll_back(site):
     with site.store as store:
         assert active_policy(store) == plain
         assert [entry.actor for entry in promotion_history(store)] == ["bo", "ada", "ada"]
-        log = ApiKeys(store.engine).log()
+        log = store.audit_log.entries()
         assert [entry.action for entry in log] == ["policy promoted", "policy rolled back"]
         assert worse.id not in str(log)
 

@@ -2,8 +2,7 @@
 
 from backtalk.promotion import promote
 from backtalk.store import Store
-from backtalk.store.api_keys import ApiKeys
-from tests.serve.conftest import gateway_of
+from tests.serve.conftest import running_gateway
 from tests.serve.pages.conftest import axe, key_for, shot, too_wide
 from tests.serve.pages.views import Person, fill
 
@@ -29,12 +28,12 @@ def secret_in(answer):
 
 def keys_of(settings):
     with Store(settings.store) as store:
-        return {key.name: key for key in list(ApiKeys(store.engine).keys())}
+        return {key.name: key for key in list(store.api_keys.keys())}
 
 
 def test_a_reviewer_sees_everything_and_changes_nothing(keyed):
     reviewer, annotator = (key_for(keyed, role, role) for role in ("reviewer", "annotator"))
-    with gateway_of(keyed) as gateway:
+    with running_gateway(keyed) as gateway:
         with gateway.store as store:
             plain, brief, _ = fill(store)
             promote(store, plain, actor="bo")
@@ -53,13 +52,13 @@ def test_a_reviewer_sees_everything_and_changes_nothing(keyed):
         with gateway.store as store:
             assert store.interaction("talk-1")
             assert store.projects() == ["default"]
-            assert store.journal.last("promotion") == 1
+            assert store.events.last("promotion") == 1
         assert list(keys_of(keyed)) == ["reviewer", "annotator"]
 
 
 def test_nobody_sees_anything_unsigned(keyed):
     key_for(keyed, "ada", "admin")
-    with gateway_of(keyed) as gateway:
+    with running_gateway(keyed) as gateway:
         for path in [*VIEWS, "/settings", "/reports/x", "/policies/x"]:
             answer = gateway.http.get(path)
             assert answer.status_code == 303, path
@@ -79,7 +78,7 @@ def test_no_change_is_made_without_the_token(gateway):
 
 def test_add_rotate_and_revoke_a_key(keyed):
     admin = key_for(keyed, "ada", "admin")
-    with gateway_of(keyed) as gateway:
+    with running_gateway(keyed) as gateway:
         ada = Person(gateway, admin)
         ada.get("/settings")
         made = ada.post("/settings/keys", name="shop", role="application", project="default")
@@ -96,7 +95,7 @@ def test_add_rotate_and_revoke_a_key(keyed):
         assert ada.post(f"/settings/keys/{shop.id}/revoke").status_code == 303
         assert gateway.http.get("/v1/models", headers=bearer).status_code == 401
         with Store(keyed.store) as store:
-            log = [(entry.actor, entry.action) for entry in ApiKeys(store.engine).log()]
+            log = [(entry.actor, entry.action) for entry in store.audit_log.entries()]
     assert log[1:] == [("ada", "key added"), ("ada", "key rotated"), ("ada", "key revoked")]
 
 
@@ -110,7 +109,7 @@ REFUSED = [
 
 def test_a_key_that_cannot_be_made_says_why(keyed):
     admin = key_for(keyed, "ada", "admin")
-    with gateway_of(keyed) as gateway:
+    with running_gateway(keyed) as gateway:
         ada = Person(gateway, admin)
         ada.get("/settings")
         for fields, wrong in REFUSED:
@@ -124,7 +123,7 @@ def test_an_admin_of_one_project_looks_after_that_one_only(keyed):
     own = key_for(keyed, "bo", "admin", project="mail")
     other = key_for(keyed, "cy", "application", project="shop")
     key_for(keyed, "ada", "admin")
-    with gateway_of(keyed) as gateway:
+    with running_gateway(keyed) as gateway:
         bo = Person(gateway, own)
         text = bo.get("/settings").text
         assert "bo" in text
@@ -145,7 +144,7 @@ def test_an_admin_of_one_project_looks_after_that_one_only(keyed):
 
 def test_nobody_ends_the_key_they_are_signed_in_with(keyed):
     admin = key_for(keyed, "ada", "admin")
-    with gateway_of(keyed) as gateway:
+    with running_gateway(keyed) as gateway:
         ada = Person(gateway, admin)
         ada.get("/settings")
         answer = ada.post(f"/settings/keys/{keys_of(keyed)['ada'].id}/revoke")
@@ -155,7 +154,7 @@ def test_nobody_ends_the_key_they_are_signed_in_with(keyed):
 
 def test_the_first_key_lets_its_maker_in_again(settings):
     asking = settings.model_copy(update={"keys": "if-any"})
-    with gateway_of(asking) as gateway:
+    with running_gateway(asking) as gateway:
         ada = Person(gateway)
         ada.get("/settings")
         assert ada.post("/settings/keys", name="x", role="reviewer").status_code == 422
@@ -167,7 +166,7 @@ def test_the_first_key_lets_its_maker_in_again(settings):
 def test_no_secret_is_among_what_it_runs_with(settings, monkeypatch):
     monkeypatch.setenv("UP_KEY", "sk-very-secret")
     server = settings.upstreams[0].model_copy(update={"api_key_env": "UP_KEY"})
-    with gateway_of(settings.model_copy(update={"upstreams": (server,)})) as gateway:
+    with running_gateway(settings.model_copy(update={"upstreams": (server,)})) as gateway:
         text = Person(gateway).get("/settings").text
     assert "key in UP_KEY (set)" in text
     assert "sk-very-secret" not in text

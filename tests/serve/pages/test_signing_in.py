@@ -10,8 +10,8 @@ from backtalk.annotation.tasks import list_tasks
 from backtalk.serve.pages import MODULES
 from backtalk.serve.pages.sessions import SECRET, Sessions
 from backtalk.store import Store
-from backtalk.store.api_keys import ApiKeys, digest_of
-from tests.serve.conftest import gateway_of
+from backtalk.store.api_keys import hash_secret
+from tests.serve.conftest import running_gateway
 from tests.serve.pages.conftest import Site, axe, key_for, shot, too_wide
 
 ROLES = ("application", "annotator", "reviewer", "admin")
@@ -22,12 +22,12 @@ TASK = {"name": "t", "kind": "thumbs"}
 def settings(tmp_path):
     from backtalk.serve import Settings
 
-    return Settings(store=str(tmp_path / "feedback.db"), keys="never", close_after=2.0)
+    return Settings(store=str(tmp_path / "feedback.db"), keys="never", shutdown_timeout=2.0)
 
 
 @pytest.fixture
 def gateway(settings):
-    with gateway_of(settings) as running:
+    with running_gateway(settings) as running:
         yield running
 
 
@@ -39,7 +39,7 @@ def secrets(keyed):
 @pytest.fixture
 def asking(keyed, secrets):
     """A gateway that asks for keys, with one of each role."""
-    with gateway_of(keyed) as running:
+    with running_gateway(keyed) as running:
         yield running
 
 
@@ -105,8 +105,8 @@ def test_a_session_ends_with_its_key(asking, secrets, keyed):
         enter(http, key=secrets["annotator"])
         assert http.get("/inbox").url.path == "/inbox"
         with Store(keyed.store) as store:
-            ApiKeys(store.engine).revoke("annotator", actor="tests")
-        asking.app.state.services.keyring.read()
+            store.api_keys.revoke("annotator", actor="tests")
+        asking.app.state.services.api_keys.refresh()
         assert http.get("/inbox").url.path == "/login"
 
 
@@ -119,7 +119,7 @@ def test_signing_out_ends_it(asking, secrets):
 
 def test_a_cookie_cannot_be_made_up(asking, secrets, tmp_path):
     other = Sessions(tmp_path / "elsewhere")
-    forged = other.cookie(other.begin(digest=digest_of(secrets["admin"])))
+    forged = other.cookie(other.new_session(digest=hash_secret(secrets["admin"])))
     with browser(asking, cookies={"backtalk": forged}) as http:
         assert http.get("/inbox").url.path == "/login"
 
@@ -127,7 +127,7 @@ def test_a_cookie_cannot_be_made_up(asking, secrets, tmp_path):
 def test_a_session_expires(tmp_path):
     at = [1_000_000.0]
     sessions = Sessions(tmp_path, clock=lambda: at[0])
-    cookie = sessions.cookie(sessions.begin(name="ada"))
+    cookie = sessions.cookie(sessions.new_session(name="ada"))
     assert sessions.read(cookie).name == "ada"
     at[0] += 366 * 86_400
     assert sessions.read(cookie) is None
@@ -135,7 +135,7 @@ def test_a_session_expires(tmp_path):
 
 def test_the_secret_is_the_owners_alone_and_shared_by_processes(tmp_path):
     first, second = Sessions(tmp_path), Sessions(tmp_path)
-    assert second.read(first.cookie(first.begin(name="ada"))).name == "ada"
+    assert second.read(first.cookie(first.new_session(name="ada"))).name == "ada"
     assert stat.S_IMODE((tmp_path / SECRET).stat().st_mode) == 0o600
     assert [path.name for path in tmp_path.iterdir()] == [SECRET]
 
@@ -200,7 +200,7 @@ def test_a_key_of_one_project_sees_no_other(keyed):
     secret = key_for(keyed, "ada", "admin", "mail")
     with Store(keyed.store) as store:
         store.in_project("shop")
-    with gateway_of(keyed) as gateway, browser(gateway) as http:
+    with running_gateway(keyed) as gateway, browser(gateway) as http:
         enter(http, key=secret)
         assert http.get("/inbox").status_code == 200
         assert http.get("/inbox?project=mail").status_code == 200
@@ -298,7 +298,7 @@ def test_too_many_requests_are_told_when_to_come_back(settings):
     limited = settings.model_copy(
         update={"limits": settings.limits.model_copy(update={"rate": 0.01, "burst": 1})}
     )
-    with gateway_of(limited) as gateway, browser(gateway) as http:
+    with running_gateway(limited) as gateway, browser(gateway) as http:
         http.get("/login")
         answer = http.get("/login")
         assert answer.status_code == 429
@@ -307,7 +307,7 @@ def test_too_many_requests_are_told_when_to_come_back(settings):
 
 def test_signing_in_by_the_keyboard(keyed, chromium):
     secret = key_for(keyed, "ada", "admin")
-    with gateway_of(keyed) as gateway:
+    with running_gateway(keyed) as gateway:
         site = Site(gateway, chromium)
         with site.visitor("") as page:
             page.goto("/people")

@@ -17,7 +17,7 @@ from backtalk.policy import read_policy
 from backtalk.promotion import active_policy, promotion_history
 from backtalk.store import Store
 from tests.serve.pages.conftest import DESKTOP
-from tests.serve.test_page import PAGE, THE_WHOLE_WAY, Behind
+from tests.serve.test_serve_page import PAGE, THE_WHOLE_WAY, Behind
 
 LAST = "From then on"
 """Where the page has come to its end, but for the way back."""

@@ -85,7 +85,7 @@ def serve(
     from backtalk.errors import BacktalkError, MissingExtra
 
     try:
-        from backtalk.serve.server import check, is_loopback, read_settings, run
+        from backtalk.serve.server import check_settings, is_loopback, read_settings, run
     except ModuleNotFoundError as error:
         raise MissingExtra.named("serve", "The gateway") from error
 
@@ -109,6 +109,6 @@ def serve(
         store=store or (STORE if config is None else None),
         project=project,
     )
-    check(settings, host=host, port=port)
+    check_settings(settings, host=host, port=port)
     note(f"Serving {settings.store} on http://{host}:{port}/v1")
     run(settings, host=host, port=port, workers=workers)

@@ -1,1 +1,1 @@
-"""What answers requests: upstreams, policies, experiments."""
+"""Backends of the gateway: upstreams, policies and experiments."""

@@ -1,4 +1,4 @@
-"""A circuit breaker: a server that keeps failing is left alone for a while."""
+"""Circuit breaker: stops requests to a server that keeps failing."""
 
 from __future__ import annotations
 
@@ -7,64 +7,70 @@ from collections.abc import Callable
 
 
 class CircuitBreaker:
-    """Counts failures in a row, and says whether to try.
+    """Circuit breaker that opens after consecutive failures.
 
     Parameters
     ----------
-    failures : int
-        After so many in a row it is left alone,
-    rest : float
-        for so many seconds. Then one request at a time tries whether it is back.
+    failure_threshold : int
+        Number of consecutive failures that opens the breaker.
+    open_seconds : float
+        Number of seconds for which the breaker rejects requests. Then one request at a time probes
+        the server.
     clock : Callable[[], float], default time.monotonic
-        Tells the time in seconds.
+        Clock, in seconds.
 
     Examples
     --------
-    >>> breaker = CircuitBreaker(failures=1, rest=10, clock=iter([0, 5, 10, 11]).__next__)
-    >>> breaker.failed()
-    >>> breaker.allows(), breaker.allows(), breaker.allows()
+    >>> clock = iter([0, 5, 10, 11]).__next__
+    >>> breaker = CircuitBreaker(failure_threshold=1, open_seconds=10, clock=clock)
+    >>> breaker.record_failure()
+    >>> breaker.allow_request(), breaker.allow_request(), breaker.allow_request()
     (False, True, False)
-    >>> breaker.succeeded(); breaker.open
+    >>> breaker.record_success(); breaker.is_open
     False
     """
 
     def __init__(
-        self, *, failures: int, rest: float, clock: Callable[[], float] = time.monotonic
+        self,
+        *,
+        failure_threshold: int,
+        open_seconds: float,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._most = failures
-        self._rest = rest
+        self._failure_threshold = failure_threshold
+        self._open_seconds = open_seconds
         self._clock = clock
         self._failures = 0
-        self._since: float | None = None
-        self._trying = False
+        self._opened_at: float | None = None
+        self._is_probing = False
 
     @property
-    def open(self) -> bool:
-        """Whether it is left alone."""
-        return self._since is not None
+    def is_open(self) -> bool:
+        """If true, requests are rejected except for probes."""
+        return self._opened_at is not None
 
-    def allows(self) -> bool:
-        """Say whether to try now; who is allowed has to say what came of it."""
-        if self._since is None:
+    def allow_request(self) -> bool:
+        """Return true if a request may be sent now. Its outcome must then be recorded."""
+        if self._opened_at is None:
             return True
-        if self._trying or self._clock() - self._since < self._rest:
+        if self._is_probing or self._clock() - self._opened_at < self._open_seconds:
             return False
-        self._trying = True
+        self._is_probing = True
         return True
 
-    def succeeded(self) -> None:
-        """Take note of a success: all is well."""
+    def record_success(self) -> None:
+        """Record a success and close the breaker."""
         self._failures = 0
-        self._since = None
-        self._trying = False
+        self._opened_at = None
+        self._is_probing = False
 
-    def failed(self) -> None:
-        """Take note of a failure."""
+    def record_failure(self) -> None:
+        """Record a failure."""
         self._failures += 1
-        self._trying = False
-        if self._since is not None or self._failures >= self._most:
-            self._since = self._clock()
+        self._is_probing = False
+        if self._opened_at is not None or self._failures >= self._failure_threshold:
+            self._opened_at = self._clock()
 
-    def given_up(self) -> None:
-        """Take note that nobody waited for what would come of it."""
-        self._trying = False
+    def record_cancellation(self) -> None:
+        """Record that a request was cancelled before its outcome was known."""
+        self._is_probing = False

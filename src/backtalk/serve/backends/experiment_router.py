@@ -1,4 +1,4 @@
-"""Experiments in a gateway: which arm answers a request, and the steward who decides about arms."""
+"""Routing of requests to the arms of experiments, and the controller that ends experiments."""
 
 from __future__ import annotations
 
@@ -13,8 +13,6 @@ from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import quote
 
-from sqlalchemy import select
-
 from backtalk.errors import BacktalkError
 from backtalk.experiments import (
     CONTROLLER,
@@ -22,175 +20,177 @@ from backtalk.experiments import (
     Experiment,
     ExperimentReader,
     allocate,
+    apply_rules,
     read_events,
     running,
-    step,
 )
 from backtalk.experiments.events import TOPIC
-from backtalk.experiments.lifecycle import served_id
-from backtalk.experiments.signals import note_of
+from backtalk.experiments.lifecycle import active_policy_id
+from backtalk.experiments.signals import make_note
 from backtalk.feedback.record import Record
 from backtalk.policy import Policy, read_policy
 from backtalk.serve.backends.policy_resolver import ResolvedPolicy
 from backtalk.serve.interaction_log import RequestRecord
 from backtalk.serve.store_connection import UNAVAILABLE, StoreConnection
-from backtalk.store import Store, schema
+from backtalk.store import Store
 
 log = logging.getLogger(__name__)
 
-_SECONDS = 1.0
-"""How often the log is read: for so long an event may go unnoticed."""
+_REFRESH_SECONDS = 1.0
+"""Interval at which the experiment log is read."""
 _DECIDE_SECONDS = 3.0
-_FIRST_SECONDS = 5.0
-"""How long the first request for a project waits for the log; then what is remembered answers."""
+_FIRST_READ_SECONDS = 5.0
+"""Time limit for reading the experiment of a project's first request. Then the cache on disk is
+used."""
 _LEASE_SECONDS = 30.0
-_MOST_KNOWN = 10_000
-"""Of so many projects it is remembered that they have no experiment, while the store is away."""
+_MAX_PROJECTS = 10_000
+"""Maximum number of projects in memory while the store is unavailable."""
 
-_Told = Literal["read", "away", "unknown"]
+_ReadStatus = Literal["read", "unavailable", "unknown project"]
 
 
 class RunningExperiment(Record):
-    """An experiment that runs, as far as it takes to answer with it."""
+    """Running experiment with all that is needed to route requests."""
 
     experiment: Experiment
     allocation: Allocation
     policies: dict[str, Policy]
-    """The arms, by id."""
+    """Policies of the arms, by id."""
 
 
 @dataclass(frozen=True)
 class RoutedArms:
-    """Who answers a request: one arm, or two in a duel."""
+    """Arms that answer a request: one, or two in a duel."""
 
     arms: tuple[ResolvedPolicy, ...]
     control: ResolvedPolicy
-    """Answers where nobody could choose between two."""
+    """Policy that answers if the arms cannot."""
     propensity: float
-    """The chance that it came to be these."""
+    """Probability of the selection of these arms."""
     note: dict[str, Any]
-    """What is kept with the interaction."""
+    """Contents of the interaction's ``metadata.gateway.experiment``."""
 
 
 class ExperimentRouter:
-    """Divides the traffic of projects among the arms of their experiments.
+    """Router that assigns requests to the arms of running experiments.
 
-    What was read last goes on while the store is away, and is remembered on disk. A background task
-    reads the log every second, and does every few seconds what the experiments' rules say; of
-    several processes, the one that has the lease.
+    The state read last is used while the store is unavailable, and is cached on disk. A background
+    task reads the experiment log every second. Every few seconds it applies the experiments' rules,
+    in the process that holds the lease.
 
     Parameters
     ----------
-    keeper : StoreConnection
-        The store.
+    connection : StoreConnection
+        Store.
     folder : Path
-        Where running experiments are remembered.
+        Folder that holds the cache of running experiments.
     """
 
-    def __init__(self, keeper: StoreConnection, folder: Path) -> None:
-        self._keeper = keeper
+    def __init__(self, connection: StoreConnection, folder: Path) -> None:
+        self._connection = connection
         self._folder = folder / "experiments"
         self._holder = f"gateway-{secrets.token_hex(8)}"
-        self._known: dict[str, RunningExperiment | None] = {}
-        self._reading: dict[str, asyncio.Task[_Told]] = {}
-        self._followers: dict[str, tuple[Store, ExperimentReader]] = {}
+        self._running: dict[str, RunningExperiment | None] = {}
+        self._reading: dict[str, asyncio.Task[_ReadStatus]] = {}
+        self._readers: dict[str, tuple[Store, ExperimentReader]] = {}
         self._mutex = threading.Lock()
-        self._decided = float("-inf")
+        self._decided_at = float("-inf")
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
-        """Begin to read and to decide."""
+        """Start the background task."""
         self._task = asyncio.create_task(self._run())
 
     async def close(self) -> None:
-        """End the background task, and give the lease up."""
+        """Stop the background task and release the leases."""
         if self._task is not None:
             self._task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._task
-        for project, state in self._known.items():
+        for project, state in self._running.items():
             if state is not None:
                 with contextlib.suppress(*UNAVAILABLE, BacktalkError):
-                    await asyncio.to_thread(self._give_up, project)
+                    await asyncio.to_thread(self._release_lease, project)
 
-    async def draw(self, project: str, exchange: RequestRecord) -> RoutedArms | None:
-        """Return who answers a request to a project, ``None`` where no experiment runs."""
-        if project not in self._known:
-            await self._first(project)
-        result = self._known.get(project)
-        if result is None:
+    async def route(self, project: str, record: RequestRecord) -> RoutedArms | None:
+        """Return the arms for a request to a project, ``None`` if no experiment runs."""
+        if project not in self._running:
+            await self._wait_for_first_read(project)
+        running_experiment = self._running.get(project)
+        if running_experiment is None:
             return None
-        option = result.allocation.draw(_unit(result.experiment, exchange))
-        artifacts = self._keeper.artifacts()
+        experiment, policies = running_experiment.experiment, running_experiment.policies
+        option = running_experiment.allocation.draw(_assignment_unit(experiment, record))
+        artifacts = self._connection.artifacts()
         return RoutedArms(
-            arms=tuple(ResolvedPolicy(result.policies[arm], artifacts) for arm in option.arms),
-            control=ResolvedPolicy(result.policies[result.experiment.control], artifacts),
+            arms=tuple(ResolvedPolicy(policies[arm], artifacts) for arm in option.arms),
+            control=ResolvedPolicy(policies[experiment.control], artifacts),
             propensity=option.probability,
-            note=note_of(result.experiment.name, result.allocation.probabilities),
+            note=make_note(experiment.name, running_experiment.allocation.probabilities),
         )
 
-    async def _first(self, project: str) -> None:
-        """Read a project's experiment, or fall back on what is remembered."""
+    async def _wait_for_first_read(self, project: str) -> None:
+        """Read a project's experiment, or fall back to the cache on disk."""
         if project not in self._reading:
             reading = asyncio.create_task(asyncio.to_thread(self._read_first, project))
             self._reading[project] = reading
             reading.add_done_callback(lambda _: self._reading.pop(project, None))
         reading = self._reading[project]
-        await asyncio.wait([reading], timeout=_FIRST_SECONDS)
-        is_away = not reading.done() or reading.result() == "away"
-        if is_away and project not in self._known and len(self._known) < _MOST_KNOWN:
-            self._known[project] = self._recall(project)
+        await asyncio.wait([reading], timeout=_FIRST_READ_SECONDS)
+        is_unavailable = not reading.done() or reading.result() == "unavailable"
+        if is_unavailable and project not in self._running and len(self._running) < _MAX_PROJECTS:
+            self._running[project] = self._read_cache(project)
 
-    def _read_first(self, project: str) -> _Told:
+    def _read_first(self, project: str) -> _ReadStatus:
         try:
-            if project not in self._keeper.store().projects():
-                return "unknown"
+            if project not in self._connection.store().projects():
+                return "unknown project"
             self._read(project)
         except (*UNAVAILABLE, BacktalkError) as error:
             log.warning("The experiments of %s could not be read: %s", project, error)
-            return "away"
+            return "unavailable"
         return "read"
 
     async def _run(self) -> None:
         while True:
             try:
-                await asyncio.to_thread(self._look)
+                await asyncio.to_thread(self._refresh)
             except (*UNAVAILABLE, BacktalkError) as error:
-                log.info("The experiments could not be looked at: %s", error)
+                log.info("The experiments could not be read: %s", error)
             except Exception:
-                log.exception("The steward stumbled")
-            await asyncio.sleep(_SECONDS)
+                log.exception("Experiment controller error; retrying")
+            await asyncio.sleep(_REFRESH_SECONDS)
 
-    def _look(self) -> None:
-        """Read what is new of all experiments, and decide where that is due."""
-        due = time.monotonic() - self._decided >= _DECIDE_SECONDS
+    def _refresh(self) -> None:
+        """Read the new events of all experiments, and apply their rules if that is due."""
+        is_due = time.monotonic() - self._decided_at >= _DECIDE_SECONDS
         for project in self._projects():
-            self._read(project, decide=due)
-        if due:
-            self._decided = time.monotonic()
+            self._read(project, decide=is_due)
+        if is_due:
+            self._decided_at = time.monotonic()
 
     def _read(self, project: str, *, decide: bool = False) -> None:
         with self._mutex:
-            store = self._keeper.store(project)
+            store = self._connection.store(project)
             experiment = running(read_events(store))
-            if experiment is not None and decide and self._leads(store):
-                step(store, self._follower(store, experiment.name), actor=CONTROLLER)
+            if experiment is not None and decide and self._acquire_lease(store):
+                apply_rules(store, self._reader(store, experiment.name), actor=CONTROLLER)
                 experiment = running(read_events(store))
-            result = None if experiment is None else self._running(store, experiment)
-            if result != self._known.get(project) or project not in self._known:
-                self._remember(project, result)
-            self._known[project] = result
+            current = None if experiment is None else self._running_experiment(store, experiment)
+            if current != self._running.get(project) or project not in self._running:
+                self._write_cache(project, current)
+            self._running[project] = current
 
-    def _running(self, store: Store, experiment: Experiment) -> RunningExperiment | None:
-        """Return what it takes to answer; nothing, once something else than the control is served.
+    def _running_experiment(self, store: Store, experiment: Experiment) -> RunningExperiment | None:
+        """Return the state of an experiment, ``None`` if the control is no longer active.
 
-        A rollback or promotion by hand counts at once, before the steward writes the end down.
+        A manual rollback or promotion takes effect at once, before the controller records the end.
         """
-        if served_id(store) != experiment.control:
+        if active_policy_id(store) != experiment.control:
             return None
-        state = self._follower(store, experiment.name).refresh()
-        before = self._known.get(store.project)
-        policies = {} if before is None else before.policies
+        state = self._reader(store, experiment.name).refresh()
+        previous = self._running.get(store.project)
+        policies = {} if previous is None else previous.policies
         return RunningExperiment(
             experiment=experiment,
             allocation=allocate(state),
@@ -200,40 +200,32 @@ class ExperimentRouter:
             },
         )
 
-    def _follower(self, store: Store, name: str) -> ExperimentReader:
-        kept = self._followers.get(store.project)
-        if kept is None or kept[0] is not store or kept[1].state.experiment.name != name:
-            kept = self._followers[store.project] = (store, ExperimentReader(store, name))
-        return kept[1]
+    def _reader(self, store: Store, name: str) -> ExperimentReader:
+        cached = self._readers.get(store.project)
+        if cached is None or cached[0] is not store or cached[1].state.experiment.name != name:
+            cached = self._readers[store.project] = (store, ExperimentReader(store, name))
+        return cached[1]
 
-    def _leads(self, store: Store) -> bool:
+    def _acquire_lease(self, store: Store) -> bool:
         return store.leases.acquire(TOPIC, self._holder, _LEASE_SECONDS) is not None
 
-    def _give_up(self, project: str) -> None:
-        self._keeper.store(project).leases.release(TOPIC, self._holder)
+    def _release_lease(self, project: str) -> None:
+        self._connection.store(project).leases.release(TOPIC, self._holder)
 
     def _projects(self) -> list[str]:
-        """Return the projects that ever had an experiment."""
-        table, projects = schema.journal, schema.projects
-        query = (
-            select(projects.c.name)
-            .join(table, table.c.project == projects.c.id)
-            .where(table.c.topic == TOPIC)
-            .distinct()
-        )
-        with self._keeper.store().engine.connect() as connection:
-            return list(connection.execute(query).scalars())
+        """Return the projects that have had an experiment."""
+        return self._connection.store().projects(topic=TOPIC)
 
-    def _remember(self, project: str, found: RunningExperiment | None) -> None:
+    def _write_cache(self, project: str, experiment: RunningExperiment | None) -> None:
         path = self._path(project)
         with contextlib.suppress(OSError):
-            if found is None:
+            if experiment is None:
                 path.unlink(missing_ok=True)
                 return
             path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            path.write_text(found.to_json(), encoding="utf-8")
+            path.write_text(experiment.to_json(), encoding="utf-8")
 
-    def _recall(self, project: str) -> RunningExperiment | None:
+    def _read_cache(self, project: str) -> RunningExperiment | None:
         try:
             return RunningExperiment.model_validate_json(
                 self._path(project).read_text(encoding="utf-8")
@@ -245,7 +237,7 @@ class ExperimentRouter:
         return self._folder / f"{quote(project, safe='')}.json"
 
 
-def _unit(experiment: Experiment, exchange: RequestRecord) -> str | None:
-    """Return who keeps an arm, ``None`` where each request draws anew."""
-    named = {"request": None, "session": exchange.session, "user": exchange.user}[experiment.unit]
-    return f"{experiment.unit}:{named}" if named else None
+def _assignment_unit(experiment: Experiment, record: RequestRecord) -> str | None:
+    """Return the unit that keeps its arm, ``None`` if each request is assigned separately."""
+    unit = {"request": None, "session": record.session, "user": record.user}[experiment.unit]
+    return f"{experiment.unit}:{unit}" if unit else None

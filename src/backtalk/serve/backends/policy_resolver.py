@@ -1,4 +1,4 @@
-"""Which policy answers, and what it takes to let it answer: all that a policy can be is applied."""
+"""Resolution of model names to policies, and decoding with them."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from typing import Any, TypeVar
 from urllib.parse import quote
 
 from backtalk.artifacts import Artifacts
-from backtalk.decode import Decoded, Sample
+from backtalk.decode import DecoderOutput, Sample
 from backtalk.errors import BacktalkError, NotFound
-from backtalk.feedback import Message
+from backtalk.feedback import Prompt
 from backtalk.models import Completion, EndpointSpec, Model, Request, Usage
 from backtalk.models.wrappers.dynamic_batching import DynamicBatcher
 from backtalk.policy import LoadedPolicy, Policy, list_policies, load_policy, read_policy
@@ -29,31 +29,33 @@ from backtalk.store import Store
 
 PREFIX = "backtalk:"
 
-_FRESH_SECONDS = 1.0
-"""How long a promotion may take to be noticed."""
+_CACHE_SECONDS = 1.0
+"""Time to live of a resolved policy, and so the maximum delay of a promotion."""
 _READ_SECONDS = 0.5
-"""How long a request waits for a store that is slow; then what was served before answers."""
-_MOST_LOADED = 8
-_AT_ONCE = 64
-"""How many requests policies answer at a time on this machine."""
+"""Time limit for reading a policy from a slow store. Then the cached policy is used."""
+_MAX_LOADED = 8
+_MAX_CONCURRENCY = 64
+"""Maximum number of requests that policies decode at a time on this machine."""
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class ModelName:
-    """What a model's name asks for."""
+    """Model name of the form ``backtalk:PROJECT`` or ``backtalk:PROJECT/POLICY``."""
 
     project: str
     policy: str | None
-    """``None`` for the one that is promoted."""
+    """Name or id of a policy; ``None`` for the promoted policy."""
 
 
 def parse_model_name(model: Any) -> ModelName | None:
-    """Return what a model's name asks for, ``None`` where it is an upstream's.
+    """Return the parsed model name, ``None`` if the model is an upstream's.
 
-    >>> parse_model_name("backtalk:mail"), parse_model_name("backtalk:mail/brief"), parse_model_name("gpt-5")
-    (Wanted(project='mail', policy=None), Wanted(project='mail', policy='brief'), None)
+    >>> parse_model_name("backtalk:mail"), parse_model_name("gpt-5")
+    (ModelName(project='mail', policy=None), None)
+    >>> parse_model_name("backtalk:mail/brief")
+    ModelName(project='mail', policy='brief')
     """
     if not isinstance(model, str) or not model.startswith(PREFIX):
         return None
@@ -63,289 +65,296 @@ def parse_model_name(model: Any) -> ModelName | None:
 
 @dataclass(frozen=True)
 class ResolvedPolicy:
-    """A policy, and where its artifacts are."""
+    """Policy and the location of its artifacts."""
 
     policy: Policy
     artifacts: Artifacts
 
-    def upstream(self, own: Sequence[UpstreamSettings]) -> UpstreamSettings | None:
-        """Return where the policy's requests go as they are, but for what the policy changes.
+    def upstream_settings(self, configured: Sequence[UpstreamSettings]) -> UpstreamSettings | None:
+        """Return the upstream to which requests can be forwarded, ``None`` if that is impossible.
 
-        Only a policy that draws one sample from a model behind an address can be served so.
+        Requests are forwarded for policies that draw one sample from an endpoint.
 
         Parameters
         ----------
-        own : sequence of UpstreamSettings
-            The gateway's upstreams: the first answers for a policy that names no address.
+        configured : sequence of UpstreamSettings
+            Upstreams of the gateway. The first one serves policies without an address.
         """
         spec = self.policy.model
         if not isinstance(spec, EndpointSpec) or not isinstance(self.policy.decoder, Sample):
             return None
         if spec.base_url is None:
-            return own[0].model_copy(update={"model": None}) if own else None
+            return configured[0].model_copy(update={"model": None}) if configured else None
         return UpstreamSettings(base_url=spec.base_url, api_key_env=spec.api_key_env)
 
 
 class PolicyResolver:
-    """Finds policies in the store, loads them, and lets them answer on a thread of their own.
+    """Resolves model names to policies of the store, and decodes on a separate thread.
 
-    A policy that was found once goes on answering while the store is away, and what was promoted
-    is remembered on disk.
+    Resolved policies stay available while the store is not. Promoted policies are cached on disk.
 
     Parameters
     ----------
-    keeper : StoreConnection
-        The store.
+    connection : StoreConnection
+        Store.
     folder : Path
-        Where promoted policies are remembered.
-    own : sequence of UpstreamSettings
-        The gateway's upstreams.
+        Folder that holds the cache of promoted policies.
+    upstreams : sequence of UpstreamSettings
+        Upstreams of the gateway.
     """
 
     def __init__(
-        self, keeper: StoreConnection, folder: Path, own: Sequence[UpstreamSettings]
+        self, connection: StoreConnection, folder: Path, upstreams: Sequence[UpstreamSettings]
     ) -> None:
-        self._keeper = keeper
+        self._connection = connection
         self._folder = folder / "served"
-        self._own = own
-        self._found: dict[ModelName, tuple[float, ResolvedPolicy]] = {}
+        self._upstreams = upstreams
+        self._resolved: dict[ModelName, tuple[float, ResolvedPolicy]] = {}
         self._reading: dict[ModelName, asyncio.Task[ResolvedPolicy]] = {}
         self._loaded: OrderedDict[str, LoadedPolicy] = OrderedDict()
         self._loading = threading.Lock()
-        self._work = BackgroundLoop()
+        self._loop = BackgroundLoop()
 
-    async def find(self, wanted: ModelName) -> ResolvedPolicy:
-        """Return the policy that is wanted.
+    async def resolve(self, name: ModelName) -> ResolvedPolicy:
+        """Return the policy of a model name.
 
         Raises
         ------
-        Refused
-            If there is none.
+        APIError
+            If the policy does not exist, or cannot be read.
         """
-        known = self._found.get(wanted)
-        if known is not None and time.monotonic() - known[0] < _FRESH_SECONDS:
-            return known[1]
-        if wanted not in self._reading:
-            reading = asyncio.create_task(self._read_again(wanted))
-            self._reading[wanted] = reading
-            reading.add_done_callback(lambda _: self._reading.pop(wanted, None))
-        reading = self._reading[wanted]
-        patience = None if known is None else _READ_SECONDS
-        await asyncio.wait([reading], timeout=patience)
-        if known is not None and not reading.done():
-            return known[1]
+        cached = self._resolved.get(name)
+        if cached is not None and time.monotonic() - cached[0] < _CACHE_SECONDS:
+            return cached[1]
+        if name not in self._reading:
+            reading = asyncio.create_task(self._read_or_fall_back(name))
+            self._reading[name] = reading
+            reading.add_done_callback(lambda _: self._reading.pop(name, None))
+        reading = self._reading[name]
+        timeout = None if cached is None else _READ_SECONDS
+        await asyncio.wait([reading], timeout=timeout)
+        if cached is not None and not reading.done():
+            return cached[1]
         return await reading
 
-    async def _read_again(self, wanted: ModelName) -> ResolvedPolicy:
-        """Read a policy, or fall back on what is remembered; one reading serves all who wait."""
+    async def _read_or_fall_back(self, name: ModelName) -> ResolvedPolicy:
+        """Read a policy, or fall back to the cache. Concurrent requests share one read."""
         try:
-            result = await asyncio.to_thread(self._read, wanted)
+            resolved = await asyncio.to_thread(self._read, name)
         except NotFound as error:
-            self._found.pop(wanted, None)
+            self._resolved.pop(name, None)
             raise APIError(404, str(error), code="model_not_found", param="model") from None
         except (*UNAVAILABLE, BacktalkError) as error:
-            known = self._found.get(wanted)
-            kept = known[1] if known is not None else self._recall(wanted)
-            if kept is None:
+            cached = self._resolved.get(name)
+            fallback = cached[1] if cached is not None else self._read_cache(name)
+            if fallback is None:
                 raise APIError(
                     503,
-                    f"The policy cannot be read: the store is away ({error})",
+                    f"The policy cannot be read: the store is unavailable ({error})",
                     headers={"retry-after": "2"},
                 ) from None
-            result = kept
-        self._found[wanted] = (time.monotonic(), result)
-        return result
+            resolved = fallback
+        self._resolved[name] = (time.monotonic(), resolved)
+        return resolved
 
-    async def names(self, project: str | None) -> list[tuple[str, int]]:
-        """Return the models that policies can be asked as, with the second each was made.
+    async def list_models(self, project: str | None) -> list[tuple[str, int]]:
+        """Return the model names of the policies, each with its creation time in Unix seconds.
 
         Parameters
         ----------
         project : str or None
-            Only this one's; all projects', if left out.
+            Project of the policies; ``None`` for all projects.
         """
         try:
-            return await asyncio.to_thread(self._names, project)
+            return await asyncio.to_thread(self._read_model_names, project)
         except (*UNAVAILABLE, BacktalkError):
             return [
-                (f"{PREFIX}{wanted.project}" + (f"/{wanted.policy}" if wanted.policy else ""), 0)
-                for wanted in self._found
-                if project in {None, wanted.project}
+                (f"{PREFIX}{name.project}" + (f"/{name.policy}" if name.policy else ""), 0)
+                for name in self._resolved
+                if project in {None, name.project}
             ]
 
     async def decode(
         self,
-        found: ResolvedPolicy,
-        prompt: tuple[Message, ...],
+        resolved: ResolvedPolicy,
+        prompt: Prompt,
         *,
-        asked: Mapping[str, Any],
+        body: Mapping[str, Any],
         samples: int,
-    ) -> list[Decoded]:
-        """Let a policy answer, as often as samples are asked for.
+    ) -> list[DecoderOutput]:
+        """Return samples of a policy.
 
         Parameters
         ----------
-        found : ResolvedPolicy
-            The policy.
+        resolved : ResolvedPolicy
+            Policy.
         prompt : tuple of Message
             Chat messages, without the policy's own.
-        asked : Mapping[str, Any]
-            The body of the request: its limit of tokens, its stops and what is not the policy's to
-            decide are passed on to the model.
+        body : Mapping[str, Any]
+            Body of the request. The model gets its token limit, its stop sequences and all options
+            that the policy does not set.
         samples : int
-            How many answers.
+            Number of samples.
+
+        Returns
+        -------
+        list of DecoderOutput
+            Outputs, of length ``samples``.
         """
-        seed = asked.get("seed")
-        first = seed if isinstance(seed, int) else secrets.randbelow(2**31)
+        seed = body.get("seed")
+        first_seed = seed if isinstance(seed, int) else secrets.randbelow(2**31)
 
-        async def work() -> list[Decoded]:
-            loaded = await asyncio.to_thread(self._load, found)
-            model = OverriddenModel(loaded.model, asked)
+        async def decode_samples() -> list[DecoderOutput]:
+            loaded = await asyncio.to_thread(self._load, resolved)
+            model = OverriddenModel(loaded.model, body)
             policy = LoadedPolicy(loaded.policy, model, loaded.rewards)
-            answers = await asyncio.gather(
-                *(policy.decode([prompt], seed=first + i) for i in range(samples))
+            outputs = await asyncio.gather(
+                *(policy.decode([prompt], seed=first_seed + i) for i in range(samples))
             )
-            return [decoded for (decoded,) in answers]
+            return [output for (output,) in outputs]
 
-        return await self._work.run(work())
+        return await self._loop.run(decode_samples())
 
     def close(self) -> None:
-        """End the thread."""
-        self._work.close()
+        """Stop the thread."""
+        self._loop.close()
 
-    def _read(self, wanted: ModelName) -> ResolvedPolicy:
-        store = self._project(wanted.project)
-        if wanted.policy is not None:
-            return ResolvedPolicy(read_policy(store, wanted.policy), store.artifacts)
+    def _read(self, name: ModelName) -> ResolvedPolicy:
+        store = self._project_store(name.project)
+        if name.policy is not None:
+            return ResolvedPolicy(read_policy(store, name.policy), store.artifacts)
         policy = active_policy(store)
         if policy is None:
             raise NotFound(
-                f"Project {wanted.project!r} serves no policy yet",
-                f"`backtalk promote NAME --project {wanted.project}` serves one",
+                f"Project {name.project!r} has no promoted policy",
+                f"Promote one with `backtalk promote NAME --project {name.project}`",
             )
-        self._remember(wanted, policy)
+        self._write_cache(name, policy)
         return ResolvedPolicy(policy, store.artifacts)
 
-    def _project(self, name: str) -> Store:
-        projects = self._keeper.store().projects()
+    def _project_store(self, name: str) -> Store:
+        projects = self._connection.store().projects()
         if name not in projects:
             raise NotFound(f"There is no project {name!r}", f"Known: {', '.join(projects)}")
-        return self._keeper.store(name)
+        return self._connection.store(name)
 
-    def _names(self, project: str | None) -> list[tuple[str, int]]:
+    def _read_model_names(self, project: str | None) -> list[tuple[str, int]]:
         results = []
-        for name in self._keeper.store().projects():
+        for name in self._connection.store().projects():
             if project not in {None, name}:
                 continue
-            store = self._keeper.store(name)
+            store = self._connection.store(name)
             if active_policy(store) is not None:
                 results.append((f"{PREFIX}{name}", 0))
             for policy in list_policies(store):
-                made = policy.lineage.time
-                second = 0 if made is None else int(made.timestamp())
-                results.append((f"{PREFIX}{name}/{policy.name or policy.id}", second))
+                time_ = policy.lineage.time
+                created = 0 if time_ is None else int(time_.timestamp())
+                results.append((f"{PREFIX}{name}/{policy.name or policy.id}", created))
         return results
 
-    def _remember(self, wanted: ModelName, policy: Policy) -> None:
-        path = self._path(wanted)
+    def _write_cache(self, name: ModelName, policy: Policy) -> None:
+        path = self._path(name)
         text = policy.to_json()
         with contextlib.suppress(OSError):
             if not path.exists() or path.read_text(encoding="utf-8") != text:
                 path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
                 path.write_text(text, encoding="utf-8")
 
-    def _recall(self, wanted: ModelName) -> ResolvedPolicy | None:
-        if wanted.policy is not None:
+    def _read_cache(self, name: ModelName) -> ResolvedPolicy | None:
+        if name.policy is not None:
             return None
         try:
-            policy = Policy.model_validate_json(self._path(wanted).read_text(encoding="utf-8"))
+            policy = Policy.model_validate_json(self._path(name).read_text(encoding="utf-8"))
         except (OSError, ValueError):
             return None
-        return ResolvedPolicy(policy, self._keeper.artifacts())
+        return ResolvedPolicy(policy, self._connection.artifacts())
 
-    def _path(self, wanted: ModelName) -> Path:
-        return self._folder / f"{quote(wanted.project, safe='')}.json"
+    def _path(self, name: ModelName) -> Path:
+        return self._folder / f"{quote(name.project, safe='')}.json"
 
-    def _load(self, found: ResolvedPolicy) -> LoadedPolicy:
-        """Load a policy, once; those that were not asked for the longest are dropped."""
-        policy = found.policy
+    def _load(self, resolved: ResolvedPolicy) -> LoadedPolicy:
+        """Load a policy, or return it from the cache of least recently used policies."""
+        policy = resolved.policy
         with self._loading:
             if policy.id not in self._loaded:
-                is_here = not isinstance(policy.model, EndpointSpec)
+                is_local = not isinstance(policy.model, EndpointSpec)
                 self._loaded[policy.id] = load_policy(
-                    self._addressed(policy),
-                    found.artifacts,
-                    wrap=DynamicBatcher if is_here else None,
+                    self._with_address(policy),
+                    resolved.artifacts,
+                    wrap=DynamicBatcher if is_local else None,
                 )
             self._loaded.move_to_end(policy.id)
-            while len(self._loaded) > _MOST_LOADED:
+            while len(self._loaded) > _MAX_LOADED:
                 self._loaded.popitem(last=False)
             return self._loaded[policy.id]
 
-    def _addressed(self, policy: Policy) -> Policy:
-        """Return the policy with the gateway's upstream where it names no address itself."""
+    def _with_address(self, policy: Policy) -> Policy:
+        """Return the policy, with the gateway's upstream if it has no address."""
         spec = policy.model
-        if not isinstance(spec, EndpointSpec) or spec.base_url is not None or not self._own:
+        if not isinstance(spec, EndpointSpec) or spec.base_url is not None or not self._upstreams:
             return policy
-        own = self._own[0]
-        address = {"base_url": own.base_url, "api_key_env": spec.api_key_env or own.api_key_env}
+        upstream = self._upstreams[0]
+        address = {
+            "base_url": upstream.base_url,
+            "api_key_env": spec.api_key_env or upstream.api_key_env,
+        }
         return policy.model_copy(update={"model": spec.model_copy(update=address)})
 
 
-_DECIDED = frozenset(
+_POLICY_FIELDS = frozenset(
     {
         "model", "messages", "prompt", "n", "stream", "stream_options", "seed", "temperature",
         "top_p", "max_tokens", "max_completion_tokens", "stop", "logprobs", "top_logprobs", "user",
         "metadata", "store", "safety_identifier", "prompt_cache_key",
     }
 )  # fmt: skip
-"""What the policy decides, or what is none of the model's business."""
+"""Request fields that the policy sets, or that are not forwarded to the model."""
 
 
 class OverriddenModel:
-    """A model that is given what a request asks for besides its messages.
+    """Model with the options of a request applied.
 
-    The policy decides how tokens are drawn. The request may ask for fewer tokens and for further
-    stops, and its tools and other options go to the model.
+    The policy sets the sampling parameters. The request may lower the token limit and add stop
+    sequences. Its tools and other options are forwarded to the model.
 
     Parameters
     ----------
     model : Model
-        What answers.
-    asked : Mapping[str, Any]
-        The body of the request.
+        Model of the policy.
+    body : Mapping[str, Any]
+        Body of the request.
     """
 
-    def __init__(self, model: Model, asked: Mapping[str, Any]) -> None:
+    def __init__(self, model: Model, body: Mapping[str, Any]) -> None:
         self._model = model
-        self._options = {name: v for name, v in asked.items() if name not in _DECIDED}
-        self._most = token_limit(asked)
-        stop = asked.get("stop")
+        self._options = {name: v for name, v in body.items() if name not in _POLICY_FIELDS}
+        self._max_tokens = token_limit(body)
+        stop = body.get("stop")
         self._stop = (stop,) if isinstance(stop, str) else tuple(stop or ())
 
     @property
     def name(self) -> str:
-        """That of the model."""
+        """Name of the model."""
         return self._model.name
 
     @property
     def identity(self) -> str:
-        """That of the model."""
+        """Identity of the model."""
         return self._model.identity
 
     async def generate(self, requests: Sequence[Request]) -> list[Completion]:
-        """Return one completion a request."""
-        return await self._model.generate([self._with(request) for request in requests])
+        """Return one completion for each request."""
+        return await self._model.generate([self._apply(request) for request in requests])
 
     def bound(self, request: Request) -> Usage:
-        """Return the most that a request can use."""
-        return self._model.bound(self._with(request))
+        """Return the maximum usage of a request."""
+        return self._model.bound(self._apply(request))
 
-    def _with(self, request: Request) -> Request:
+    def _apply(self, request: Request) -> Request:
         sampling = request.sampling
         changes: dict[str, Any] = {}
-        if self._most is not None:
-            changes["max_tokens"] = min(sampling.max_tokens, self._most)
+        if self._max_tokens is not None:
+            changes["max_tokens"] = min(sampling.max_tokens, self._max_tokens)
         if self._stop:
             changes["stop"] = (*sampling.stop, *self._stop)
         return request.model_copy(
@@ -356,44 +365,44 @@ class OverriddenModel:
         )
 
 
-def token_limit(asked: Mapping[str, Any]) -> int | None:
-    """Return the most tokens that a request asks for, ``None`` where it does not say."""
-    given = [asked.get("max_completion_tokens"), asked.get("max_tokens")]
-    limits = [limit for limit in given if isinstance(limit, int) and limit > 0]
+def token_limit(body: Mapping[str, Any]) -> int | None:
+    """Return the token limit of a request, ``None`` if it has none."""
+    values = [body.get("max_completion_tokens"), body.get("max_tokens")]
+    limits = [value for value in values if isinstance(value, int) and value > 0]
     return min(limits) if limits else None
 
 
-def to_upstream_body(policy: Policy, asked: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the body of a request as a policy sends it to its endpoint.
+def to_upstream_body(policy: Policy, request_body: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the body of a request with a policy applied.
 
     Parameters
     ----------
     policy : Policy
-        One that draws one sample from a model behind an address.
-    asked : Mapping[str, Any]
-        The body as it came.
+        Policy that draws one sample from an endpoint.
+    request_body : Mapping[str, Any]
+        Body as received.
     """
     spec, decoder = policy.model, policy.decoder
     assert isinstance(spec, EndpointSpec)
     assert isinstance(decoder, Sample)
-    sampling = decoder.sampling
+    sampling = decoder.base_sampling
     body = {
-        **asked,
+        **request_body,
         "model": spec.model,
         "temperature": sampling.temperature,
         "top_p": sampling.top_p,
     }
-    if policy.system is not None and isinstance(asked.get("messages"), list):
-        body["messages"] = [{"role": "system", "content": policy.system}, *asked["messages"]]
+    if policy.system is not None and isinstance(request_body.get("messages"), list):
+        body["messages"] = [{"role": "system", "content": policy.system}, *request_body["messages"]]
     field = spec.limit_field or (
-        "max_completion_tokens" if "max_completion_tokens" in asked else "max_tokens"
+        "max_completion_tokens" if "max_completion_tokens" in request_body else "max_tokens"
     )
     for name in ("max_tokens", "max_completion_tokens"):
         body.pop(name, None)
-    body[field] = min(sampling.max_tokens, token_limit(asked) or sampling.max_tokens)
+    body[field] = min(sampling.max_tokens, token_limit(request_body) or sampling.max_tokens)
     if sampling.stop:
-        own = asked.get("stop")
-        body["stop"] = [*sampling.stop, *([own] if isinstance(own, str) else own or [])]
+        stop = request_body.get("stop")
+        body["stop"] = [*sampling.stop, *([stop] if isinstance(stop, str) else stop or [])]
     if spec.log_probabilities:
         body["logprobs"] = True
     if spec.send_seed is False:
@@ -402,25 +411,27 @@ def to_upstream_body(policy: Policy, asked: Mapping[str, Any]) -> dict[str, Any]
 
 
 class BackgroundLoop:
-    """An event loop on a thread of its own, so that what computes does not hold up the gateway."""
+    """Event loop on its own thread, so that computations do not block the gateway."""
 
     def __init__(self) -> None:
         self._loop = asyncio.new_event_loop()
-        self._places = asyncio.Semaphore(_AT_ONCE)
+        self._semaphore = asyncio.Semaphore(_MAX_CONCURRENCY)
         self._thread = threading.Thread(target=self._run, name="backtalk-policies", daemon=True)
         self._thread.start()
 
-    async def run(self, work: Coroutine[Any, Any, T]) -> T:
-        """Run something there and return its result."""
+    async def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        """Run a coroutine on the loop and return its result."""
 
-        async def placed() -> T:
-            async with self._places:
-                return await work
+        async def run_with_semaphore() -> T:
+            async with self._semaphore:
+                return await coroutine
 
-        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(placed(), self._loop))
+        return await asyncio.wrap_future(
+            asyncio.run_coroutine_threadsafe(run_with_semaphore(), self._loop)
+        )
 
     def close(self) -> None:
-        """End the loop and its thread."""
+        """Stop the loop and its thread."""
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(5)
 

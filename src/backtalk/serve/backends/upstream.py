@@ -1,4 +1,4 @@
-"""The servers that answer: asked in order, again after passing failures, left alone while down."""
+"""Upstream servers: tried in order, with retries, backoff and a circuit breaker each."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ import httpx2
 from pydantic_core import to_json
 from yarl import URL
 
-from backtalk.models.endpoint.offline import check_allowed
+from backtalk.models.endpoint.offline import check_online
 from backtalk.serve.backends.circuit_breaker import CircuitBreaker
 from backtalk.serve.errors import APIError
 from backtalk.serve.observability.metrics import Metrics
@@ -30,15 +30,16 @@ if TYPE_CHECKING:
     from backtalk.serve.observability.tracing import Tracing
 
 RETRYABLE = frozenset({408, 425, 429, 500, 502, 503, 504})
-"""Statuses after which another try may do better."""
+"""Status codes of transient failures."""
 
 NOT_PROCESSED = frozenset({425, 429, 503})
-"""Statuses that say that nothing was done, so that anything may be sent again."""
+"""Status codes of requests that were not processed, so that any request may be retried."""
 
 TRANSPORT_ERRORS = (aiohttp.ClientError, TimeoutError)
-"""What asking an upstream raises, and what reading its answer does."""
+"""Exceptions of sending a request to an upstream and of reading its response."""
 
 _NEVER_SENT = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
+"""Exceptions of requests that were never sent, so that any request may be retried."""
 
 _HOP_BY_HOP = frozenset(
     {
@@ -46,253 +47,274 @@ _HOP_BY_HOP = frozenset(
         "transfer-encoding", "upgrade", "host", "content-length", "content-encoding",
     }
 )  # fmt: skip
-_NOT_PASSED_ON = _HOP_BY_HOP | {"set-cookie", "date", "server"}
-_OURS = frozenset({"accept-encoding", "cookie"})
-_KEYS = frozenset({"authorization", "x-api-key", "api-key"})
+_DROPPED_RESPONSE_HEADERS = _HOP_BY_HOP | {"set-cookie", "date", "server"}
+_DROPPED_REQUEST_HEADERS = _HOP_BY_HOP | {"accept-encoding", "cookie"}
+_KEY_HEADERS = frozenset({"authorization", "x-api-key", "api-key"})
 
-_CONNECTIONS = 1_000
-_IDLE_SECONDS = 30.0
-_LONGEST_LINE = 65_536
-_AT_ONCE = 1_000_000
-"""A body of more bytes is handed to the connection in parts."""
+_MAX_CONNECTIONS = 1_000
+_KEEPALIVE_SECONDS = 30.0
+_MAX_HEADER_BYTES = 65_536
+_MAX_SINGLE_WRITE = 1_000_000
+"""Size in bytes above which a body is written to the connection in parts."""
 
 
 @cache
-def _certificates() -> ssl.SSLContext:
-    """Return what tells whom to trust, which takes long to load."""
+def _ssl_context() -> ssl.SSLContext:
+    """Return the SSL context, which is slow to load."""
     return httpx2.create_ssl_context()
 
 
 @dataclass(frozen=True)
 class UpstreamRequest:
-    """One request for an upstream."""
+    """Request for an upstream."""
 
     method: str
     path: str
-    """Below ``/v1``, with the query."""
+    """Path below ``/v1``, with the query."""
     headers: Sequence[tuple[str, str]]
     body: bytes
-    asked: Mapping[str, Any] | None = None
-    """The body as JSON, where it is an object."""
-    repeatable: bool = False
-    """Whether sending it twice does no harm."""
+    json_body: Mapping[str, Any] | None = None
+    """Parsed body, if it is a JSON object."""
+    idempotent: bool = False
+    """If true, the request may be sent more than once."""
 
 
 class Upstream:
-    """One server with its connections and its breaker.
+    """Upstream server with its connections and its circuit breaker.
 
     Parameters
     ----------
     settings : UpstreamSettings
-        Where it is.
-    patience : RetryPolicy
-        How long to wait for it.
+        Address and key.
+    retry : RetryPolicy
+        Timeouts and circuit breaking.
     """
 
-    def __init__(self, settings: UpstreamSettings, patience: RetryPolicy) -> None:
-        check_allowed(settings.base_url)
+    def __init__(self, settings: UpstreamSettings, retry: RetryPolicy) -> None:
+        check_online(settings.base_url)
         self.settings = settings
         self.name = settings.base_url
-        self.breaker = CircuitBreaker(failures=patience.failures, rest=patience.open_seconds)
+        self.breaker = CircuitBreaker(
+            failure_threshold=retry.failure_threshold, open_seconds=retry.open_seconds
+        )
         self._timeout = aiohttp.ClientTimeout(
-            total=None, connect=patience.connect, sock_read=patience.read
+            total=None, connect=retry.connect_timeout, sock_read=retry.read_timeout
         )
         self._session: aiohttp.ClientSession | None = None
 
-    async def send(self, call: UpstreamRequest) -> aiohttp.ClientResponse:
-        """Send a request and return the answer once its headers are there."""
-        body = call.body
-        if self.settings.model is not None and call.asked is not None and "model" in call.asked:
-            body = to_json({**call.asked, "model": self.settings.model})
-        return await self._connections().request(
-            call.method,
-            URL(self.settings.base_url + call.path, encoded=True),
-            headers=[*self._headers(call.headers), ("accept-encoding", "identity")],
-            data=(body if len(body) < _AT_ONCE else BytesIO(body)) or None,
+    async def send(self, request: UpstreamRequest) -> aiohttp.ClientResponse:
+        """Send a request and return the response as soon as its headers have arrived."""
+        body, json_body = request.body, request.json_body
+        if self.settings.model is not None and json_body is not None and "model" in json_body:
+            body = to_json({**json_body, "model": self.settings.model})
+        return await self._open_session().request(
+            request.method,
+            URL(self.settings.base_url + request.path, encoded=True),
+            headers=[*self._headers(request.headers), ("accept-encoding", "identity")],
+            data=(body if len(body) < _MAX_SINGLE_WRITE else BytesIO(body)) or None,
             allow_redirects=False,
         )
 
-    def _connections(self) -> aiohttp.ClientSession:
-        """Return its connections, which belong to the loop that first asks for them."""
+    def _open_session(self) -> aiohttp.ClientSession:
+        """Return the session, which belongs to the event loop that first needs it."""
         if self._session is None:
-            is_safe = self.settings.base_url.startswith("https:")
+            is_secure = self.settings.base_url.startswith("https:")
             self._session = aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(
-                    limit=_CONNECTIONS,
-                    keepalive_timeout=_IDLE_SECONDS,
-                    ssl=_certificates() if is_safe else True,
+                    limit=_MAX_CONNECTIONS,
+                    keepalive_timeout=_KEEPALIVE_SECONDS,
+                    ssl=_ssl_context() if is_secure else True,
                 ),
                 timeout=self._timeout,
                 cookie_jar=aiohttp.DummyCookieJar(),
                 auto_decompress=False,
                 skip_auto_headers=("accept", "content-type", "user-agent"),
                 trust_env=bool(getproxies()),
-                max_line_size=_LONGEST_LINE,
-                max_field_size=_LONGEST_LINE,
+                max_line_size=_MAX_HEADER_BYTES,
+                max_field_size=_MAX_HEADER_BYTES,
             )
         return self._session
 
-    def _headers(self, given: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
+    def _headers(self, headers: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
         key = os.environ.get(self.settings.api_key_env or "")
         if key is None:
-            return list(given)
-        kept = [(name, value) for name, value in given if name != "authorization"]
-        return [*kept, ("authorization", f"Bearer {key}")]
+            return list(headers)
+        other = [(name, value) for name, value in headers if name != "authorization"]
+        return [*other, ("authorization", f"Bearer {key}")]
 
     async def close(self) -> None:
-        """Close its connections."""
+        """Close the connections."""
         if self._session is not None:
             await self._session.close()
 
 
 @dataclass(frozen=True)
 class UpstreamResponse:
-    """The beginning of an upstream's answer."""
+    """Response of an upstream, of which only the headers have been read."""
 
     response: aiohttp.ClientResponse
     upstream: Upstream
 
 
 class Upstreams:
-    """All servers that answer.
+    """Upstream servers of the gateway and of its policies.
 
     Parameters
     ----------
     settings : sequence of UpstreamSettings
-        Those of the gateway, in the order in which they are asked.
-    patience : RetryPolicy
-        How long to wait, how often to ask again.
+        Upstreams of the gateway, in the order in which they are tried.
+    retry : RetryPolicy
+        Timeouts, retries and circuit breaking.
     metrics : Metrics
-        Counts the tries.
-    traces : Tracing, optional
-        Traces them, where that is switched on.
+        Counters of attempts.
+    tracing : Tracing, optional
+        Tracing, if it is switched on.
     """
 
     def __init__(
         self,
         settings: Sequence[UpstreamSettings],
-        patience: RetryPolicy,
+        retry: RetryPolicy,
         metrics: Metrics,
-        traces: Tracing | None = None,
+        tracing: Tracing | None = None,
     ) -> None:
-        self._patience = patience
+        self._retry = retry
         self._metrics = metrics
-        self._traces = traces
-        self._random = random.Random()  # noqa: S311 - spreads retries, guards nothing
-        self._known: dict[UpstreamSettings, Upstream] = {}
-        self.own = [self.at(place) for place in settings]
+        self._tracing = tracing
+        self._rng = random.Random()  # noqa: S311 - spreads retries, guards nothing
+        self._upstreams: dict[UpstreamSettings, Upstream] = {}
+        self.configured = [self.upstream_for(upstream) for upstream in settings]
 
-    def at(self, settings: UpstreamSettings) -> Upstream:
-        """Return the server at an address, with the breaker that all share who ask it."""
-        if settings not in self._known:
-            self._known[settings] = Upstream(settings, self._patience)
-        return self._known[settings]
+    def upstream_for(self, settings: UpstreamSettings) -> Upstream:
+        """Return the upstream with these settings; all its users share one circuit breaker."""
+        if settings not in self._upstreams:
+            self._upstreams[settings] = Upstream(settings, self._retry)
+        return self._upstreams[settings]
 
     async def send(
-        self, call: UpstreamRequest, among: Sequence[Upstream] | None = None
+        self, request: UpstreamRequest, upstreams: Sequence[Upstream] | None = None
     ) -> UpstreamResponse:
-        """Ask the servers, the next one where one fails, until one answers.
+        """Send a request to the first upstream that responds, with retries.
+
+        Parameters
+        ----------
+        request : UpstreamRequest
+            Request.
+        upstreams : sequence of Upstream, optional
+            Upstreams to try in order. Default: those of the gateway.
 
         Returns
         -------
-        Answered
-            Its first byte is there; nothing is sent again after that. An error is an answer
-            where no server gave a better one.
+        UpstreamResponse
+            Response whose headers have arrived; from then on nothing is retried. An error response
+            is returned if no upstream gave a better one.
 
         Raises
         ------
-        Refused
-            If none can be reached.
+        APIError
+            If no upstream responds.
         """
-        servers = self.own if among is None else among
-        if not servers:
+        upstreams = self.configured if upstreams is None else upstreams
+        if not upstreams:
             raise APIError(
                 404,
-                "This gateway has no upstream: only models called backtalk:PROJECT answer here. "
-                "Start it with --upstream URL to pass on other requests",
+                "This gateway has no upstream: only models called backtalk:PROJECT are available. "
+                "Start it with --upstream URL to forward other requests",
                 code="model_not_found",
                 param="model",
             )
-        worst: APIError | None = None
+        first_error: APIError | None = None
         last: UpstreamResponse | None = None
-        for server in servers:
+        for upstream in upstreams:
             try:
-                result = await self._ask(server, call)
-            except APIError as failure:
-                worst = worst or failure
+                response = await self._send_with_retries(upstream, request)
+            except APIError as error:
+                first_error = first_error or error
                 continue
             if last is not None:
                 last.response.release()
-            if result.response.status not in RETRYABLE:
-                return result
-            last = result
+            if response.response.status not in RETRYABLE:
+                return response
+            last = response
         if last is not None:
             return last
-        assert worst is not None
-        raise worst
+        assert first_error is not None
+        raise first_error
 
     async def close(self) -> None:
         """Close all connections."""
-        for server in self._known.values():
-            await server.close()
+        for upstream in self._upstreams.values():
+            await upstream.close()
 
-    async def _ask(self, server: Upstream, call: UpstreamRequest) -> UpstreamResponse:
-        pause = self._patience.backoff
-        for left in range(self._patience.max_attempts - 1, -1, -1):
-            if not server.breaker.allows():
-                raise _resting(server, self._patience.open_seconds)
+    async def _send_with_retries(
+        self, upstream: Upstream, request: UpstreamRequest
+    ) -> UpstreamResponse:
+        backoff = self._retry.backoff
+        for retries_left in range(self._retry.max_attempts - 1, -1, -1):
+            if not upstream.breaker.allow_request():
+                raise _breaker_open(upstream, self._retry.open_seconds)
             try:
-                response = await self._try(server, call)
+                response = await self._attempt(upstream, request)
             except TRANSPORT_ERRORS as error:
-                if left == 0 or not (call.repeatable or isinstance(error, _NEVER_SENT)):
-                    raise _failure(server, error) from None
-                wait = None
+                if retries_left == 0 or not (request.idempotent or isinstance(error, _NEVER_SENT)):
+                    raise _transport_failed(upstream, error) from None
+                retry_after = None
             else:
                 status = response.status
-                wait = retry_after(response.headers.get("retry-after"))
-                again = status in RETRYABLE and (call.repeatable or status in NOT_PROCESSED)
-                if left == 0 or not again or (wait or 0) > self._patience.longest_pause:
-                    return UpstreamResponse(response, server)
+                retry_after = parse_retry_after(response.headers.get("retry-after"))
+                is_retryable = status in RETRYABLE and (
+                    request.idempotent or status in NOT_PROCESSED
+                )
+                if (
+                    retries_left == 0
+                    or not is_retryable
+                    or (retry_after or 0) > self._retry.max_backoff
+                ):
+                    return UpstreamResponse(response, upstream)
                 response.release()
-            drawn = min(pause, self._patience.longest_pause) * self._random.uniform(0.5, 1)
-            await asyncio.sleep(max(drawn, wait or 0))
-            pause *= 2
-        raise AssertionError("there is at least one try")
+            delay = min(backoff, self._retry.max_backoff) * self._rng.uniform(0.5, 1)
+            await asyncio.sleep(max(delay, retry_after or 0))
+            backoff *= 2
+        raise AssertionError("there is at least one attempt")
 
-    async def _try(self, server: Upstream, call: UpstreamRequest) -> aiohttp.ClientResponse:
+    async def _attempt(
+        self, upstream: Upstream, request: UpstreamRequest
+    ) -> aiohttp.ClientResponse:
         outcome = "cancelled"
         try:
-            response = await self._sent(server, call)
+            response = await self._send_traced(upstream, request)
         except TRANSPORT_ERRORS as error:
             outcome = type(error).__name__
-            server.breaker.failed()
+            upstream.breaker.record_failure()
             raise
         else:
             outcome = str(response.status)
             if response.status >= 500:
-                server.breaker.failed()
+                upstream.breaker.record_failure()
             else:
-                server.breaker.succeeded()
+                upstream.breaker.record_success()
             return response
         finally:
             if outcome == "cancelled":
-                server.breaker.given_up()
-            self._metrics.tried(server.name, outcome)
+                upstream.breaker.record_cancellation()
+            self._metrics.count_attempt(upstream.name, outcome)
 
-    async def _sent(self, server: Upstream, call: UpstreamRequest) -> aiohttp.ClientResponse:
-        if self._traces is None:
-            return await server.send(call)
-        path = call.path.partition("?")[0]
-        with self._traces.trying(call.method, server.name + path, call.headers) as trying:
-            response = await server.send(replace(call, headers=trying.headers))
-            trying.answered(response.status)
+    async def _send_traced(
+        self, upstream: Upstream, request: UpstreamRequest
+    ) -> aiohttp.ClientResponse:
+        if self._tracing is None:
+            return await upstream.send(request)
+        url = upstream.name + request.path.partition("?")[0]
+        with self._tracing.attempt(request.method, url, request.headers) as attempt:
+            response = await upstream.send(replace(request, headers=attempt.headers))
+            attempt.set_status_code(response.status)
             return response
 
 
-def retry_after(value: str | None) -> float | None:
-    """Return the seconds that a ``Retry-After`` header asks for, ``None`` where it asks none.
+def parse_retry_after(value: str | None) -> float | None:
+    """Return the seconds of a ``Retry-After`` header, ``None`` if it is missing or invalid.
 
-    >>> retry_after("1.5"), retry_after("soon"), retry_after(None)
+    >>> parse_retry_after("1.5"), parse_retry_after("soon"), parse_retry_after(None)
     (1.5, None, None)
     """
     if value is None:
@@ -307,58 +329,58 @@ def retry_after(value: str | None) -> float | None:
     return seconds if 0 <= seconds < float("inf") else None
 
 
-def request_headers(given: Sequence[tuple[str, str]], *, keep_key: bool) -> list[tuple[str, str]]:
-    """Return the headers of a caller that an upstream gets.
+def request_headers(headers: Sequence[tuple[str, str]], *, keep_key: bool) -> list[tuple[str, str]]:
+    """Return the caller's headers that are forwarded to an upstream.
 
     Parameters
     ----------
-    given : Sequence[tuple[str, str]]
-        The caller's, in lower case.
+    headers : Sequence[tuple[str, str]]
+        Headers of the caller, with lower-case names.
     keep_key : bool
-        Whether the caller's key is the upstream's: where the gateway asks for none itself.
+        If true, forward the caller's API key.
     """
-    dropped = _HOP_BY_HOP | _OURS
     return [
         (name, value)
-        for name, value in given
-        if name not in dropped
+        for name, value in headers
+        if name not in _DROPPED_REQUEST_HEADERS
         and not name.startswith("x-backtalk-")
-        and (keep_key or name not in _KEYS)
+        and (keep_key or name not in _KEY_HEADERS)
     ]
 
 
 def response_headers(response: aiohttp.ClientResponse) -> dict[str, str]:
-    """Return the headers of an upstream's answer that the caller gets."""
-    results: dict[str, str] = {}
-    for raw, value in response.raw_headers:
-        name, text = raw.decode("latin-1").lower(), value.decode("latin-1")
-        if name not in _NOT_PASSED_ON:
-            results[name] = f"{results[name]}, {text}" if name in results else text
-    return results
+    """Return the headers of an upstream's response that are forwarded to the caller."""
+    headers: dict[str, str] = {}
+    for raw_name, raw_value in response.raw_headers:
+        name, value = raw_name.decode("latin-1").lower(), raw_value.decode("latin-1")
+        if name not in _DROPPED_RESPONSE_HEADERS:
+            headers[name] = f"{headers[name]}, {value}" if name in headers else value
+    return headers
 
 
-def renamed(call: UpstreamRequest, asked: Mapping[str, Any]) -> UpstreamRequest:
-    """Return a call with another body."""
-    return replace(call, asked=asked, body=to_json(dict(asked)))
+def with_body(request: UpstreamRequest, body: Mapping[str, Any]) -> UpstreamRequest:
+    """Return a request with another JSON body."""
+    return replace(request, json_body=body, body=to_json(dict(body)))
 
 
-def _resting(server: Upstream, rest: float) -> APIError:
+def _breaker_open(upstream: Upstream, open_seconds: float) -> APIError:
     return APIError(
         503,
-        f"The upstream {server.name} keeps failing and is left alone for {rest:g} seconds",
+        f"The upstream {upstream.name} keeps failing; its circuit breaker is open "
+        f"for {open_seconds:g} seconds",
         code="upstream_resting",
-        headers={"retry-after": str(max(1, round(rest)))},
+        headers={"retry-after": str(max(1, round(open_seconds)))},
     )
 
 
-def _failure(server: Upstream, error: Exception) -> APIError:
-    said = str(error) or type(error).__name__
+def _transport_failed(upstream: Upstream, error: Exception) -> APIError:
+    reason = str(error) or type(error).__name__
     if isinstance(error, TimeoutError):
         return APIError(
-            504, f"The upstream {server.name} did not answer in time: {said}", code="timeout"
+            504, f"The upstream {upstream.name} did not respond in time: {reason}", code="timeout"
         )
     return APIError(
         502,
-        f"The upstream {server.name} could not be reached: {said}. Check that it runs",
+        f"The upstream {upstream.name} could not be reached: {reason}. Check that it runs",
         code="upstream_unreachable",
     )

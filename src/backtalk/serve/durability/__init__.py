@@ -1,1 +1,1 @@
-"""The write-ahead log, and the thread that drains it into the store."""
+"""Write-ahead log and the thread that writes it to the store."""

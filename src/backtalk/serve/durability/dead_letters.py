@@ -1,4 +1,4 @@
-"""Records that the store does not take, kept in a file with the reason."""
+"""Dead-letter file: records the store rejected, with the reason."""
 
 from __future__ import annotations
 
@@ -9,40 +9,57 @@ from typing import Any
 
 from backtalk.feedback.record import now
 
-FILE = "rejected.jsonl"
+FILE = "dead_letters.jsonl"
+OLD_FILE = "rejected.jsonl"
+"""File name of the previous version; still purged."""
 
 
 class DeadLetterFile:
-    """The file of records that were set aside.
+    """JSON Lines file of rejected records.
 
     Parameters
     ----------
     folder : Path
-        Where it is.
+        Folder of the file.
     """
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / FILE
+        self._old_path = folder / OLD_FILE
         self._mutex = threading.Lock()
 
     def add(self, record: str, reason: str, project: str) -> None:
-        """Set a record aside."""
+        """Append a record.
+
+        Parameters
+        ----------
+        record : str
+            Record as JSON, or the undecodable line.
+        reason : str
+            Reason for the rejection.
+        project : str
+            Project of the record; empty if unknown.
+        """
         row = {"time": now().isoformat(), "reason": reason, "project": project, "record": record}
         with self._mutex, self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(row) + "\n")
 
     def purge(self, user: str) -> int:
-        """Remove what a user asked or said; return how many records that was."""
+        """Remove all records of a user and return their number."""
         with self._mutex:
-            if not self.path.exists():
-                return 0
-            lines = self.path.read_text(encoding="utf-8").splitlines(keepends=True)
-            rest = [line for line in lines if not _is_of(json.loads(line)["record"], user)]
-            self.path.write_text("".join(rest), encoding="utf-8")
-            return len(lines) - len(rest)
+            return sum(_purge_file(path, user) for path in (self.path, self._old_path))
 
 
-def _is_of(record: str, user: str) -> bool:
+def _purge_file(path: Path, user: str) -> int:
+    if not path.exists():
+        return 0
+    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+    remaining = [line for line in lines if not _belongs_to(json.loads(line)["record"], user)]
+    path.write_text("".join(remaining), encoding="utf-8")
+    return len(lines) - len(remaining)
+
+
+def _belongs_to(record: str, user: str) -> bool:
     try:
         fields: Any = json.loads(record)
     except ValueError:
@@ -50,5 +67,5 @@ def _is_of(record: str, user: str) -> bool:
     if not isinstance(fields, dict):
         return False
     annotator = fields.get("annotator")
-    by = annotator.get("id") if isinstance(annotator, dict) else None
-    return user in {fields.get("user"), by}
+    annotator_id = annotator.get("id") if isinstance(annotator, dict) else None
+    return user in {fields.get("user"), annotator_id}

@@ -1,4 +1,4 @@
-"""The one thread that hands records to the store, in batches, in order, each exactly once."""
+"""Background thread that writes the log to the store: in batches, in order, each record once."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import contextlib
 import logging
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from pathlib import Path
 
 from backtalk.feedback import AnyFeedback, Interaction
-from backtalk.serve.durability.codec import Record, from_line, to_line
+from backtalk.serve.durability.codec import LogRecord, decode_line, encode_line
 from backtalk.serve.durability.dead_letters import DeadLetterFile
 from backtalk.serve.durability.write_ahead_log import (
     LogLine,
@@ -24,273 +24,286 @@ from backtalk.serve.observability.metrics import Metrics
 from backtalk.serve.store_connection import UNAVAILABLE, UNSTORABLE, StoreConnection
 from backtalk.store.stream_writer import StreamWriter, WriteResult
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
-_SPOOLS = "spool"
-_BATCH = 1_000
-_GATHER_SECONDS = 0.05
-"""How long it waits for more before it writes, so that many share a transaction; what is spooled
-is safe meanwhile."""
-_URGENT_SECONDS = 0.001
-"""The same where somebody waits to be told."""
+LOG_FOLDER = "write_ahead_log"
+OLD_LOG_FOLDER = "spool"
+"""Folder name of the previous version. Logs in it are still written to the store."""
+
+_BATCH_SIZE = 1_000
+_BATCH_SECONDS = 0.05
+"""Delay before a batch is written, so that many records share a transaction. The records are
+already safe in the log."""
+_URGENT_BATCH_SECONDS = 0.001
+"""Delay before a batch is written if a caller waits for the result."""
 _IDLE_SECONDS = 1.0
-_LONGEST_WAIT = 2.0
-_TIDY_SECONDS = 1.0
-_SWEEP_SECONDS = 2.0
+_MAX_BACKOFF_SECONDS = 2.0
+_COMPACT_SECONDS = 1.0
+_RESOLVE_PENDING_SECONDS = 2.0
 _ADOPT_SECONDS = 10.0
 
-Acknowledged = Future[WriteResult | None]
-"""What became of a record; ``None`` for one that is safe on disk until the store is back."""
+Acknowledgement = Future[WriteResult | None]
+"""Result of a record; ``None`` if it is queued on disk because the store is unavailable."""
 
 
 class StoreWriter:
-    """Hands what is spooled to the store.
+    """Appends records to the write-ahead log and writes them to the store on a thread.
 
     Parameters
     ----------
-    keeper : StoreConnection
-        The store.
+    connection : StoreConnection
+        Store.
     folder : Path
-        Where the spools of all processes are.
-    limit : int
-        The most bytes on disk while the store is away.
+        Folder that holds the logs of all processes and the dead-letter file.
+    max_bytes : int
+        Maximum size of the log in bytes.
     metrics : Metrics
-        Counts what is written.
+        Counters of written records.
     """
 
     def __init__(
-        self, keeper: StoreConnection, folder: Path, *, limit: int, metrics: Metrics
+        self, connection: StoreConnection, folder: Path, *, max_bytes: int, metrics: Metrics
     ) -> None:
-        self._keeper = keeper
+        self._connection = connection
         self._folder = folder
         self._metrics = metrics
-        self.aside = DeadLetterFile(folder)
-        self.spool = open_own_log(folder / _SPOOLS, limit=limit)
-        self._expected: dict[LogPosition, Acknowledged] = {}
+        self.dead_letters = DeadLetterFile(folder)
+        self.log = open_own_log(folder / LOG_FOLDER, max_bytes=max_bytes)
+        self._acknowledgements: dict[LogPosition, Acknowledgement] = {}
         self._mutex = threading.Lock()
         self._wake = threading.Event()
         self._urgent = threading.Event()
         self._closing = threading.Event()
-        self._intake: tuple[int, StreamWriter] | None = None
-        self._swept = self._adopted = self._tidied = float("-inf")
-        self.away = False
-        """Whether the store could not be reached when it was last tried."""
+        self._stream_writer: tuple[int, StreamWriter] | None = None
+        self._pending_resolved = self._adopted = self._compacted = float("-inf")
+        self.store_unavailable = False
+        """If true, the store could not be reached at the last attempt."""
         self._thread = threading.Thread(target=self._run, name="backtalk-writer", daemon=True)
 
     def start(self) -> None:
-        """Begin to hand over."""
+        """Start the thread."""
         self._thread.start()
 
     def append_interaction(self, project: str, interaction: Interaction) -> None:
-        """Keep an interaction. It survives the death of the process once this returns.
+        """Append an interaction. It survives the death of the process once this returns.
 
         Raises
         ------
-        SpoolFull
+        WriteAheadLogFull
             If there is no room.
         """
-        self.spool.append([to_line(project, interaction)])
+        self.log.append([encode_line(project, interaction)])
         self._wake.set()
 
-    def append_feedback(self, records: Sequence[tuple[str, AnyFeedback]]) -> list[Acknowledged]:
-        """Keep feedback, all or none, and return what will tell what became of each.
+    def append_feedback(self, records: Sequence[tuple[str, AnyFeedback]]) -> list[Acknowledgement]:
+        """Append feedback atomically and return a future for the result of each record.
 
         Raises
         ------
-        SpoolFull
+        WriteAheadLogFull
             If there is no room.
         """
-        lines = [to_line(project, item) for project, item in records]
-        answers: list[Acknowledged] = [Future() for _ in lines]
+        lines = [encode_line(project, item) for project, item in records]
+        acknowledgements: list[Acknowledgement] = [Future() for _ in lines]
         with self._mutex:
-            places = self.spool.append(lines)
-            self._expected.update(zip(places, answers, strict=True))
-        self._hurry()
-        return answers
+            positions = self.log.append(lines)
+            self._acknowledgements.update(zip(positions, acknowledgements, strict=True))
+        self._wake_urgently()
+        return acknowledgements
 
     def drain(self, timeout: float) -> bool:
-        """Wait until the store has got everything; return whether it has."""
+        """Wait until all records are in the store, at most ``timeout`` seconds.
+
+        Returns
+        -------
+        bool
+            True if all records are in the store.
+        """
         until = time.monotonic() + timeout
         while time.monotonic() < until:
-            if self.spool.drained:
+            if self.log.drained:
                 return True
-            self._hurry()
+            self._wake_urgently()
             time.sleep(0.01)
-        return self.spool.drained
+        return self.log.drained
 
     def compact(self) -> None:
-        """Throw away what the store has got, at once."""
-        self.spool.tidy()
+        """Remove the stored records from the log now."""
+        self.log.compact()
 
     def close(self, timeout: float) -> None:
-        """Hand over what can be handed over in so many seconds; the rest stays on disk."""
+        """Write pending records for up to ``timeout`` seconds; the rest stays on disk."""
         self.drain(timeout)
         self._closing.set()
-        self._hurry()
+        self._wake_urgently()
         if self._thread.is_alive():
             self._thread.join(timeout)
-        self.spool.close()
+        self.log.close()
 
-    def _hurry(self) -> None:
+    def _wake_urgently(self) -> None:
         self._urgent.set()
         self._wake.set()
 
-    def _gather(self, pause: float) -> None:
-        """Wait for work, and then for more of it; while the store is away, only for a while."""
-        if pause:
-            self._closing.wait(pause)
+    def _wait_for_batch(self, backoff: float) -> None:
+        """Wait for records, then for more of them. While the store is unavailable, back off."""
+        if backoff:
+            self._closing.wait(backoff)
         else:
             self._wake.wait(_IDLE_SECONDS)
-            self._urgent.wait(_GATHER_SECONDS)
-            time.sleep(_URGENT_SECONDS)
+            self._urgent.wait(_BATCH_SECONDS)
+            time.sleep(_URGENT_BATCH_SECONDS)
         self._wake.clear()
         self._urgent.clear()
 
     def _run(self) -> None:
-        pause = 0.0
+        backoff = 0.0
         while not self._closing.is_set():
-            self._gather(pause)
+            self._wait_for_batch(backoff)
             try:
-                self._work()
+                self._write_logs()
             except UNAVAILABLE as error:
-                pause = min(max(2 * pause, 0.05), _LONGEST_WAIT)
+                backoff = min(max(2 * backoff, 0.05), _MAX_BACKOFF_SECONDS)
                 self._on_unavailable(error)
             except Exception:
-                pause = _LONGEST_WAIT
-                log.exception("The writer stumbled")
+                backoff = _MAX_BACKOFF_SECONDS
+                logger.exception("Writer thread error; retrying")
             else:
-                pause = 0.0
-            self._measure()
+                backoff = 0.0
+            self._update_gauges()
 
-    def _work(self) -> None:
-        if self._due("_adopted", _ADOPT_SECONDS):
-            for spool in orphaned_logs(self._folder / _SPOOLS):
+    def _write_logs(self) -> None:
+        if self._is_due("_adopted", _ADOPT_SECONDS):
+            for orphan in self._orphaned_logs():
                 try:
-                    self._hand_over(spool)
+                    self._write_log(orphan)
                 finally:
-                    spool.close()
-        self._hand_over(self.spool)
-        if self._due("_swept", _SWEEP_SECONDS):
-            self._metrics.waiting.set(self._intake_now().join())
-            self._set_unfit_aside()
-        if self._due("_tidied", _TIDY_SECONDS):
-            self.spool.tidy()
+                    orphan.close()
+        self._write_log(self.log)
+        if self._is_due("_pending_resolved", _RESOLVE_PENDING_SECONDS):
+            self._metrics.feedback_pending.set(self._current_stream_writer().resolve_pending())
+            self._move_rejected_to_dead_letters()
+        if self._is_due("_compacted", _COMPACT_SECONDS):
+            self.log.compact()
 
-    def _due(self, name: str, every: float) -> bool:
-        if time.monotonic() - getattr(self, name) < every:
+    def _orphaned_logs(self) -> Iterator[WriteAheadLog]:
+        for name in (OLD_LOG_FOLDER, LOG_FOLDER):
+            yield from orphaned_logs(self._folder / name)
+
+    def _is_due(self, name: str, interval: float) -> bool:
+        if time.monotonic() - getattr(self, name) < interval:
             return False
         setattr(self, name, time.monotonic())
         return True
 
-    def _hand_over(self, spool: WriteAheadLog) -> None:
+    def _write_log(self, log: WriteAheadLog) -> None:
         while not self._closing.is_set():
-            lines = spool.read(most=_BATCH)
+            lines = log.read(max_lines=_BATCH_SIZE)
             if not lines:
                 return
-            own = spool is self.spool
-            for line, outcome in self._deliver(lines):
-                if own:
-                    self._acknowledge(line.place, outcome)
-            spool.advance(lines[-1].end)
-            if self.away:
-                self.away = False
-                log.warning("The store is back")
-            if own and len(lines) < _BATCH:
-                return  # what came meanwhile shares the next transaction with what will come
+            is_own = log is self.log
+            for line, result in self._write_lines(lines):
+                if is_own:
+                    self._acknowledge(line.start, result)
+            log.advance(lines[-1].end)
+            if self.store_unavailable:
+                self.store_unavailable = False
+                logger.warning("The store is available again")
+            if is_own and len(lines) < _BATCH_SIZE:
+                return  # records that arrived meanwhile share the next transaction
 
-    def _deliver(self, lines: Sequence[LogLine]) -> list[tuple[LogLine, WriteResult]]:
-        read, done = [], []
+    def _write_lines(self, lines: Sequence[LogLine]) -> list[tuple[LogLine, WriteResult]]:
+        decoded, results = [], []
         for line in lines:
             try:
                 if line.text is None:
-                    raise ValueError("the line is damaged")  # noqa: TRY301 - told with the others
-                read.append((line, from_line(line.text)))
+                    raise ValueError("the line is damaged")  # noqa: TRY301 - handled like the others
+                decoded.append((line, decode_line(line.text)))
             except ValueError as error:
-                self._set_aside(repr(line.text), str(error))
-                done.append((line, WriteResult("refused", str(error))))
-        outcomes = self._write([record for _, record in read])
-        return done + [(line, o) for (line, _), o in zip(read, outcomes, strict=True)]
+                self._add_dead_letter(repr(line.text), str(error))
+                results.append((line, WriteResult("rejected", str(error))))
+        written = self._write([record for _, record in decoded])
+        return results + [(line, r) for (line, _), r in zip(decoded, written, strict=True)]
 
-    def _write(self, records: list[tuple[str, Record]]) -> list[WriteResult]:
+    def _write(self, records: list[tuple[str, LogRecord]]) -> list[WriteResult]:
         if not records:
             return []
         try:
-            outcomes = self._intake_now().take(records)
+            results = self._current_stream_writer().write(records)
         except UNSTORABLE as error:
             if len(records) == 1:
-                return [self._refuse(*records[0], error)]
-            return [outcome for record in records for outcome in self._write([record])]
-        self._set_unfit_aside()
-        for (project, record), outcome in zip(records, outcomes, strict=True):
-            self._count(project, record, outcome)
-        return outcomes
+                return [self._reject(*records[0], error)]
+            return [result for record in records for result in self._write([record])]
+        self._move_rejected_to_dead_letters()
+        for (project, record), result in zip(records, results, strict=True):
+            self._count(project, record, result)
+        return results
 
-    def _refuse(self, project: str, record: Record, error: Exception) -> WriteResult:
-        reason = f"The store does not take it: {str(error).splitlines()[0]}"
-        self._set_aside(record.to_json(), reason, project)
-        self._metrics.kept(_kind(record), "refused")
-        return WriteResult("refused", reason)
+    def _reject(self, project: str, record: LogRecord, error: Exception) -> WriteResult:
+        reason = f"The store rejects it: {str(error).splitlines()[0]}"
+        self._add_dead_letter(record.to_json(), reason, project)
+        self._metrics.count_record(_kind_of(record), "rejected")
+        return WriteResult("rejected", reason)
 
-    def _count(self, project: str, record: Record, outcome: WriteResult) -> None:
-        self._metrics.kept(_kind(record), outcome.status)
-        if outcome.status in {"refused", "conflict"}:
-            self._set_aside(record.to_json(), outcome.reason, project)
+    def _count(self, project: str, record: LogRecord, result: WriteResult) -> None:
+        self._metrics.count_record(_kind_of(record), result.status)
+        if result.status in {"rejected", "conflict"}:
+            self._add_dead_letter(record.to_json(), result.reason, project)
 
-    def _set_unfit_aside(self) -> None:
-        intake = self._intake_now()
-        for unfit in intake.unfit:
-            self._set_aside(unfit.body, unfit.reason, unfit.project)
-        intake.unfit.clear()
+    def _move_rejected_to_dead_letters(self) -> None:
+        writer = self._current_stream_writer()
+        for rejected in writer.rejected:
+            self._add_dead_letter(rejected.body, rejected.reason, rejected.project)
+        writer.rejected.clear()
 
-    def _set_aside(self, record: str, reason: str, project: str = "") -> None:
-        log.warning("A record was set aside: %s", reason)
-        self.aside.add(record, reason, project)
+    def _add_dead_letter(self, record: str, reason: str, project: str = "") -> None:
+        logger.warning("A record was rejected: %s", reason)
+        self.dead_letters.add(record, reason, project)
 
-    def _intake_now(self) -> StreamWriter:
-        store = self._keeper.store()
-        if self._intake is None or self._intake[0] != id(store.engine):
-            self._intake = (id(store.engine), StreamWriter(store.engine))
-        return self._intake[1]
+    def _current_stream_writer(self) -> StreamWriter:
+        store = self._connection.store()
+        if self._stream_writer is None or self._stream_writer[0] != id(store.engine):
+            self._stream_writer = (id(store.engine), StreamWriter(store.engine))
+        return self._stream_writer[1]
 
     def _on_unavailable(self, error: BaseException) -> None:
-        """The store is away: make what is spooled safe, and say so to who waits."""
-        if not self.away:
-            log.warning("The store is away: %s", error)
-        self.away = True
-        self._keeper.let_go()
-        self._intake = None
+        """Close the store, sync the log and acknowledge the records that callers wait for."""
+        if not self.store_unavailable:
+            logger.warning("The store is unavailable: %s", error)
+        self.store_unavailable = True
+        self._connection.close()
+        self._stream_writer = None
         with self._mutex:
-            answers = list(self._expected.values())
-            self._expected.clear()
-        if not answers:
+            acknowledgements = list(self._acknowledgements.values())
+            self._acknowledgements.clear()
+        if not acknowledgements:
             return
         try:
-            self.spool.sync()
+            self.log.sync()
         except OSError as failure:
-            for answer in answers:
-                _tell(answer, failure)
+            for acknowledgement in acknowledgements:
+                _resolve(acknowledgement, failure)
         else:
-            for answer in answers:
-                _tell(answer, None)
+            for acknowledgement in acknowledgements:
+                _resolve(acknowledgement, None)
 
-    def _acknowledge(self, place: LogPosition, outcome: WriteResult) -> None:
+    def _acknowledge(self, position: LogPosition, result: WriteResult) -> None:
         with self._mutex:
-            answer = self._expected.pop(place, None)
-        if answer is not None:
-            _tell(answer, outcome)
+            acknowledgement = self._acknowledgements.pop(position, None)
+        if acknowledgement is not None:
+            _resolve(acknowledgement, result)
 
-    def _measure(self) -> None:
-        self._metrics.spool_bytes.set(self.spool.backlog)
-        self._metrics.store_up.set(0 if self.away else 1)
+    def _update_gauges(self) -> None:
+        self._metrics.log_bytes.set(self.log.backlog)
+        self._metrics.store_up.set(0 if self.store_unavailable else 1)
 
 
-def _tell(answer: Acknowledged, outcome: WriteResult | OSError | None) -> None:
-    with contextlib.suppress(Exception):  # nobody waits for it any more
-        if isinstance(outcome, OSError):
-            answer.set_exception(outcome)
+def _resolve(acknowledgement: Acknowledgement, result: WriteResult | OSError | None) -> None:
+    with contextlib.suppress(Exception):  # the caller no longer waits
+        if isinstance(result, OSError):
+            acknowledgement.set_exception(result)
         else:
-            answer.set_result(outcome)
+            acknowledgement.set_result(result)
 
 
-def _kind(record: Record) -> str:
+def _kind_of(record: LogRecord) -> str:
     return "interaction" if isinstance(record, Interaction) else record.kind

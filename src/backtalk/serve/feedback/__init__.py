@@ -1,1 +1,1 @@
-"""The feedback API."""
+"""Feedback API."""

@@ -1,4 +1,4 @@
-"""The feedback API: every kind, one or many, acknowledged only when it is safe."""
+"""Endpoints of the feedback API. Feedback is acknowledged once it is durable."""
 
 from __future__ import annotations
 
@@ -15,73 +15,76 @@ from backtalk.errors import RecordError
 from backtalk.feedback import AnyFeedback, content_id
 from backtalk.serve.auth import Caller
 from backtalk.serve.durability.write_ahead_log import WriteAheadLogFull
-from backtalk.serve.durability.writer import Acknowledged
+from backtalk.serve.durability.writer import Acknowledgement
 from backtalk.serve.errors import APIError
 from backtalk.serve.feedback.schema import read_row, row_schema
-from backtalk.serve.interaction_log import project_of
+from backtalk.serve.interaction_log import project_from_id
 from backtalk.serve.services import PROJECT_HEADER, Services
 from backtalk.store.stream_writer import WriteResult
 
-_STATUS = {"kept": 201, "known": 200, "waiting": 202, "spooled": 202, "conflict": 409}
-_SAYS_WHO = frozenset({"annotator", "reviewer"})
-"""Roles that are a person's: feedback that does not say whose it is, is theirs."""
+_HTTP_STATUS = {"stored": 201, "duplicate": 200, "pending": 202, "queued": 202, "conflict": 409}
+_FAILURES = frozenset({"rejected", "conflict"})
+_PERSONAL_ROLES = frozenset({"annotator", "reviewer"})
+"""Roles of people. Feedback without an annotator is attributed to the owner of the key."""
 
 
 @dataclass
-class _Row:
-    """A row of a request, and what became of it."""
+class RowResult:
+    """Row of a request and its result."""
 
     index: int
     item: AnyFeedback | None = None
     project: str = ""
-    status: str = "refused"
+    status: str = "rejected"
     reason: str = ""
 
-    def told(self) -> dict[str, Any]:
-        """Return what the caller is told."""
-        results: dict[str, Any] = {"index": self.index, "status": self.status}
+    def to_dict(self) -> dict[str, Any]:
+        """Return the result as sent to the caller."""
+        result: dict[str, Any] = {"index": self.index, "status": self.status}
         if self.item is not None:
-            results |= {"id": self.item.id, "interaction": self.item.interaction}
+            result |= {"id": self.item.id, "interaction": self.item.interaction}
         if self.reason:
-            results["reason"] = self.reason
-        return results
+            result["reason"] = self.reason
+        return result
 
 
 async def post_feedback(request: Request) -> Response:
-    """Keep feedback.
+    """Store feedback.
 
-    A batch is answered with an outcome a row: those that are bad do not hold up the good ones.
+    A batch gets one result per row. Invalid rows do not affect valid ones.
     """
     services: Services = request.app.state.services
-    caller = services.admit(request, "feedback")
-    given, single = _given(await services.body(request))
-    most = services.settings.limits.feedback_rows
-    if len(given) > most:
-        raise APIError(413, f"{len(given)} rows are more than the {most} allowed at once")
+    caller = services.authorize(request, "feedback")
+    rows, is_single = _parse_rows(await services.read_body(request))
+    max_rows = services.settings.limits.feedback_rows
+    if len(rows) > max_rows:
+        raise APIError(413, f"{len(rows)} rows exceed the limit of {max_rows} rows per request")
     key = request.headers.get("idempotency-key")
-    rows = [
-        _read(row, index, request, caller, id_=_id(key, index, single=single))
-        for index, row in enumerate(given)
+    results = [
+        _read_row(row, index, request, caller, id_=_row_id(key, index, is_single=is_single))
+        for index, row in enumerate(rows)
     ]
-    await _keep(services, [row for row in rows if row.item is not None])
-    if single:
-        return _single(rows[0])
-    refused = sum(row.status in {"refused", "conflict"} for row in rows)
-    return JSONResponse(
-        {"kept": len(rows) - refused, "refused": refused, "results": [row.told() for row in rows]},
-        207 if refused else 200,
-    )
+    await _store(services, [result for result in results if result.item is not None])
+    if is_single:
+        return _single_response(results[0])
+    rejected = sum(result.status in _FAILURES for result in results)
+    body = {
+        "accepted": len(results) - rejected,
+        "rejected": rejected,
+        "results": [result.to_dict() for result in results],
+    }
+    return JSONResponse(body, 207 if rejected else 200)
 
 
 async def feedback_schema(request: Request) -> Response:
-    """Tell what a row of feedback looks like."""
+    """Return the JSON Schema of a row of feedback."""
     services: Services = request.app.state.services
-    services.admit(request, "feedback")
+    services.authorize(request, "feedback")
     return JSONResponse(row_schema())
 
 
-def _given(body: bytes) -> tuple[list[Any], bool]:
-    """Return the rows of a body, and whether it is a single one."""
+def _parse_rows(body: bytes) -> tuple[list[Any], bool]:
+    """Return the rows of a body, and true if the body is a single row."""
     try:
         value = from_json(body, allow_inf_nan=False)
     except ValueError as error:
@@ -93,68 +96,70 @@ def _given(body: bytes) -> tuple[list[Any], bool]:
     return [value], True
 
 
-def _id(key: str | None, index: int, *, single: bool) -> str | None:
+def _row_id(key: str | None, index: int, *, is_single: bool) -> str | None:
     if not key:
         return None
-    return content_id("key", key) if single else content_id("key", key, str(index))
+    return content_id("key", key) if is_single else content_id("key", key, str(index))
 
 
-def _read(row: Any, index: int, request: Request, caller: Caller, *, id_: str | None) -> _Row:
+def _read_row(
+    row: Any, index: int, request: Request, caller: Caller, *, id_: str | None
+) -> RowResult:
     services: Services = request.app.state.services
-    by = caller.name if caller.role in _SAYS_WHO else "unknown"
+    annotator = caller.name if caller.role in _PERSONAL_ROLES else "unknown"
     try:
-        item = services.redactor.feedback(read_row(row, by=by, id=id_))
-        named = request.headers.get(PROJECT_HEADER) or _own_project(caller, item)
-        return _Row(index, item, services.project(request, caller, named))
+        item = services.redactor.feedback(read_row(row, annotator=annotator, id=id_))
+        project = request.headers.get(PROJECT_HEADER) or _project_of_interaction(caller, item)
+        return RowResult(index, item, services.project(request, caller, project))
     except RecordError as error:
-        return _Row(index, reason=str(error).removeprefix("feedback is not valid: "))
+        return RowResult(index, reason=str(error).removeprefix("feedback is not valid: "))
 
 
-def _own_project(caller: Caller, item: AnyFeedback) -> str | None:
-    """Return the project that the interaction's id begins with, for who may work in several."""
+def _project_of_interaction(caller: Caller, item: AnyFeedback) -> str | None:
+    """Return the project in the interaction's id, if the caller may use several projects."""
     if caller.project is not None or item.interaction is None:
         return None
-    return project_of(item.interaction)
+    return project_from_id(item.interaction)
 
 
-async def _keep(services: Services, rows: Sequence[_Row]) -> None:
+async def _store(services: Services, rows: Sequence[RowResult]) -> None:
     if not rows:
         return
     records = [(row.project, row.item) for row in rows if row.item is not None]
     try:
-        answers = services.writer.append_feedback(records)
-        outcomes = await _outcomes(services, answers)
+        acknowledgements = services.writer.append_feedback(records)
+        results = await _wait_for_results(services, acknowledgements)
     except (WriteAheadLogFull, OSError) as error:
         raise APIError(
-            503, f"The feedback could not be kept: {error}", headers={"retry-after": "5"}
+            503, f"The feedback could not be stored: {error}", headers={"retry-after": "5"}
         ) from None
-    for row, outcome in zip(rows, outcomes, strict=True):
-        row.status = "spooled" if outcome is None else outcome.status
-        row.reason = "" if outcome is None else outcome.reason
+    for row, result in zip(rows, results, strict=True):
+        row.status = "queued" if result is None else result.status
+        row.reason = "" if result is None else result.reason
 
 
-async def _outcomes(
-    services: Services, answers: Sequence[Acknowledged]
+async def _wait_for_results(
+    services: Services, acknowledgements: Sequence[Acknowledgement]
 ) -> list[WriteResult | None]:
-    """Return what became of each, ``None`` for what is safe on disk only.
+    """Return the result of each record, ``None`` for records that are only on disk yet.
 
     Raises
     ------
     OSError
-        If the disk failed.
+        If the disk fails.
     """
-    patience = 0.0 if services.writer.away else services.settings.acknowledge_after
-    futures = [asyncio.wrap_future(answer) for answer in answers]
-    _, pending = await asyncio.wait(futures, timeout=patience)
+    timeout = 0.0 if services.writer.store_unavailable else services.settings.acknowledge_after
+    futures = [asyncio.wrap_future(acknowledgement) for acknowledgement in acknowledgements]
+    _, pending = await asyncio.wait(futures, timeout=timeout)
     if pending:
-        await services.sync()
+        await services.sync_log()
     return [future.result() if future.done() else None for future in futures]
 
 
-def _single(row: _Row) -> Response:
-    if row.status in {"refused", "conflict"}:
-        conflict = row.status == "conflict"
+def _single_response(row: RowResult) -> Response:
+    if row.status in _FAILURES:
+        is_conflict = row.status == "conflict"
         raise APIError(
-            409 if conflict else 422, row.reason, code="conflict" if conflict else "invalid"
+            409 if is_conflict else 422, row.reason, code="conflict" if is_conflict else "invalid"
         )
-    return JSONResponse(row.told(), _STATUS[row.status])
+    return JSONResponse(row.to_dict(), _HTTP_STATUS[row.status])

@@ -1,7 +1,7 @@
-"""Rows of the feedback API: any kind of feedback as it is, and short forms of the three commonest.
+"""Row format of the feedback API: every feedback kind, and short forms of the three commonest.
 
 >>> row = {"interaction": "0123", "thumb": "down", "user": "bo"}
->>> read_row(row, by="anybody").good
+>>> read_row(row, annotator="anybody").good
 False
 """
 
@@ -15,8 +15,8 @@ from backtalk.feedback import KINDS, Annotator, AnyFeedback, json_schema, parse_
 
 _THUMBS = {"up": True, "down": False, True: True, False: False}
 _COMMON = ("id", "interaction", "annotator", "time", "confidence", "metadata", "response")
-_FIRST = "0"
-"""The response that a short form is about, if it does not say: the first choice of an answer."""
+_DEFAULT_RESPONSE = "0"
+"""Default response of a short form: the first choice of a completion."""
 
 
 def _thumb(value: Any) -> dict[str, Any]:
@@ -30,56 +30,59 @@ SHORT: dict[str, Callable[[Any], dict[str, Any]]] = {
     "edit": lambda text: {"kind": "edit", "text": text},
     "comment": lambda text: {"kind": "critique", "text": text},
 }
-"""What each short form stands for."""
+"""Conversion of each short form to the fields of a record."""
 
 
-def read_row(row: Any, *, by: str, id: str | None = None) -> AnyFeedback:  # noqa: A002
+def read_row(row: Any, *, annotator: str, id: str | None = None) -> AnyFeedback:  # noqa: A002
     """Return the feedback in a row.
 
     Parameters
     ----------
     row : Any
-        A record with its ``kind``, or a short form. ``annotator`` may be the name of a person, or
-        be called ``user``.
-    by : str
-        The person who gave it, where it does not say.
+        Record with its ``kind``, or a short form. Its ``annotator`` may be the name of a person,
+        and ``user`` is an alias of it.
+    annotator : str
+        Default annotator, a person.
     id : str, optional
-        Its id, whatever it says.
+        Id that replaces the row's own.
 
     Raises
     ------
     RecordError
-        If it is neither; the message names the field.
+        If the row is neither; the message names the field.
     """
     if not isinstance(row, dict):
-        raise RecordError("expected an object with the fields of a piece of feedback")
-    given = [name for name in SHORT if name in row]
-    fields = dict(row) if "kind" in row else _long(row, given)
-    fields["annotator"] = _annotator(fields.pop("user", None), fields.get("annotator"), by)
+        raise RecordError("expected an object with the fields of a feedback record")
+    short_forms = [name for name in SHORT if name in row]
+    fields = dict(row) if "kind" in row else _expand(row, short_forms)
+    fields["annotator"] = _parse_annotator(
+        fields.pop("user", None), fields.get("annotator"), annotator
+    )
     if id is not None:
         fields["id"] = id
     return parse_feedback(fields)
 
 
-def _long(row: Mapping[str, Any], given: list[str]) -> dict[str, Any]:
-    if len(given) != 1:
+def _expand(row: Mapping[str, Any], short_forms: list[str]) -> dict[str, Any]:
+    if len(short_forms) != 1:
         raise RecordError(
             "kind: expected one of " + ", ".join(KINDS),
-            "Or give one of " + ", ".join(SHORT) + " in its place",
+            "Or use one of the short forms " + ", ".join(SHORT),
         )
-    unknown = set(row) - {*_COMMON, "user", *given}
+    (name,) = short_forms
+    unknown = set(row) - {*_COMMON, "user", name}
     if unknown:
-        raise RecordError(f"{min(unknown)}: a {given[0]} has no such field")
-    fields = {name: row[name] for name in (*_COMMON, "user") if name in row}
-    return {"response": _FIRST, **fields, **SHORT[given[0]](row[given[0]])}
+        raise RecordError(f"{min(unknown)}: the short form {name} has no such field")
+    fields = {field: row[field] for field in (*_COMMON, "user") if field in row}
+    return {"response": _DEFAULT_RESPONSE, **fields, **SHORT[name](row[name])}
 
 
-def _annotator(user: Any, annotator: Any, by: str) -> Any:
-    named = annotator if annotator is not None else user
-    if named is None:
-        return Annotator.human(by)
-    if isinstance(named, str) and named:
-        return Annotator.human(named)
+def _parse_annotator(user: Any, annotator: Any, default: str) -> Any:
+    value = annotator if annotator is not None else user
+    if value is None:
+        return Annotator.human(default)
+    if isinstance(value, str) and value:
+        return Annotator.human(value)
     if annotator is None:
         raise RecordError(f"user: expected a name, got {user!r}")
     return annotator
@@ -90,9 +93,9 @@ def row_schema() -> dict[str, Any]:
     schema = json_schema()
     definitions = schema["$defs"]
     for kind in KINDS.values():
-        kept = definitions[kind.__name__]
-        kept["required"] = [name for name in kept["required"] if name != "annotator"]
-        kept["properties"] |= {"annotator": _WHO, "user": _USER}
+        definition = definitions[kind.__name__]
+        definition["required"] = [name for name in definition["required"] if name != "annotator"]
+        definition["properties"] |= {"annotator": _ANNOTATOR, "user": _USER}
     names = [kind.__name__ for kind in KINDS.values()]
     for name, field in _SHORT_FIELDS.items():
         names.append(f"Short{name.capitalize()}")
@@ -106,13 +109,13 @@ def row_schema() -> dict[str, Any]:
                 "user": _USER,
             },
         }
-    schema["title"] = "A piece of feedback, as POST /v1/feedback takes it"
+    schema["title"] = "Feedback accepted by POST /v1/feedback"
     schema["oneOf"] = [{"$ref": f"#/$defs/{name}"} for name in names]
     return schema
 
 
 _USER = {"type": "string", "minLength": 1}
-_WHO = {"anyOf": [{"$ref": "#/$defs/Annotator"}, _USER]}
+_ANNOTATOR = {"anyOf": [{"$ref": "#/$defs/Annotator"}, _USER]}
 _SHORT_FIELDS = {
     "thumb": {"enum": ["up", "down", True, False]},
     "edit": {"type": "string"},

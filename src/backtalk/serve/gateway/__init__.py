@@ -1,1 +1,1 @@
-"""The OpenAI-compatible endpoints."""
+"""OpenAI-compatible endpoints."""

@@ -1,4 +1,4 @@
-"""A request that is being answered, and how its answer is kept."""
+"""Completion request in progress, and the logging of its completion."""
 
 from __future__ import annotations
 
@@ -29,11 +29,12 @@ POLICY_HEADER = "x-backtalk-policy"
 
 @dataclass(frozen=True)
 class EndpointKind:
-    """What tells chat completions from plain ones."""
+    """Differences between chat completions and text completions."""
 
     path: str
     object: str
-    interactions: Callable[[RequestRecord, Mapping[str, Any]], list[Interaction]]
+    """Value of the completion's ``object`` field."""
+    make_interactions: Callable[[RequestRecord, Mapping[str, Any]], list[Interaction]]
 
 
 CHAT = EndpointKind("/chat/completions", "chat.completion", chat_interactions)
@@ -42,69 +43,82 @@ TEXT = EndpointKind("/completions", "text_completion", text_interactions)
 
 @dataclass(frozen=True)
 class CompletionRequest:
-    """A request for completions."""
+    """Request for a chat completion or a text completion."""
 
     services: Services
     request: Request
     kind: EndpointKind
-    exchange: RequestRecord
-    body: bytes
+    record: RequestRecord
+    raw_body: bytes
 
     @property
-    def asked(self) -> Mapping[str, Any]:
-        """The body of the request."""
-        return self.exchange.asked
+    def body(self) -> Mapping[str, Any]:
+        """Parsed body of the request."""
+        return self.record.body
 
     @property
-    def streams(self) -> bool:
-        """Whether the answer is wanted piece by piece."""
-        return self.asked.get("stream") is True
+    def is_streaming(self) -> bool:
+        """If true, the client requests server-sent events."""
+        return self.body.get("stream") is True
 
-    def answered_by(self, policy: str | None, *, propensity: float | None) -> CompletionRequest:
-        """Return the same request with the policy that answers it, ``None`` where several do."""
-        exchange = replace(self.exchange, policy=policy, propensity=propensity)
-        return replace(self, exchange=exchange)
+    def with_policy(self, policy: str | None, *, propensity: float | None) -> CompletionRequest:
+        """Return the request with the policy that answers it, ``None`` if several do."""
+        return replace(self, record=replace(self.record, policy=policy, propensity=propensity))
 
     def note(self, **notes: Any) -> None:
-        """Keep something with the interaction."""
-        self.exchange.notes.update(notes)
+        """Add fields to the interaction's ``metadata.gateway``."""
+        self.record.notes.update(notes)
 
-    def headers(self) -> dict[str, str]:
-        """Return the headers that every answer has."""
-        results = {INTERACTION_HEADER: self.exchange.id}
-        if self.exchange.policy is not None:
-            results[POLICY_HEADER] = self.exchange.policy
-        return results
+    def response_headers(self) -> dict[str, str]:
+        """Return the headers that every response has."""
+        headers = {INTERACTION_HEADER: self.record.id}
+        if self.record.policy is not None:
+            headers[POLICY_HEADER] = self.record.policy
+        return headers
 
-    def call(self) -> UpstreamRequest:
+    def to_upstream(self) -> UpstreamRequest:
         """Return the request for an upstream."""
-        return upstream_request(self.services, self.request, self.kind.path, self.body, self.asked)
+        return upstream_request(
+            self.services, self.request, self.kind.path, self.raw_body, self.body
+        )
 
-    def keep(self, answer: Mapping[str, Any]) -> None:
-        """Keep the interaction. The answer does not suffer if that fails."""
-        if self.services.traces is not None:
-            self.services.traces.answered(self.exchange, answer)
-        if not answer.get("choices"):
+    def log_completion(self, completion: Mapping[str, Any]) -> None:
+        """Append the interaction to the log. Errors are logged but not raised."""
+        if self.services.tracing is not None:
+            self.services.tracing.end_completion(self.record, completion)
+        if not completion.get("choices"):
             return
         try:
-            interactions = self.kind.interactions(self.exchange, answer)
+            interactions = self.kind.make_interactions(self.record, completion)
         except Exception:
             self.services.metrics.unlogged.inc()
-            log.exception("The answer %s could not be read", self.exchange.id)
+            log.exception("The completion %s could not be converted", self.record.id)
             return
-        self.services.keep(self.exchange.project, interactions)
+        self.services.log_interactions(self.record.project, interactions)
 
 
 def request_record(
-    services: Services, request: Request, project: str, asked: Mapping[str, Any]
+    services: Services, request: Request, project: str, body: Mapping[str, Any]
 ) -> RequestRecord:
-    """Return what is known of a request before it is answered."""
+    """Return the record of a request before it is answered.
+
+    Parameters
+    ----------
+    services : Services
+        Components of the gateway.
+    request : Request
+        HTTP request.
+    project : str
+        Project of the interaction.
+    body : Mapping[str, Any]
+        Parsed body.
+    """
     headers = request.headers
-    user = asked.get("user") or asked.get("safety_identifier") or headers.get("x-backtalk-user")
+    user = body.get("user") or body.get("safety_identifier") or headers.get("x-backtalk-user")
     return RequestRecord(
         id=interaction_id(project, services.settings.project),
         project=project,
-        asked=asked,
+        body=body,
         user=user if isinstance(user, str) and user else None,
         session=headers.get("x-backtalk-session") or None,
         parent=headers.get("x-backtalk-parent") or None,
@@ -116,36 +130,50 @@ def upstream_request(
     services: Services,
     request: Request,
     path: str,
-    body: bytes,
-    asked: Mapping[str, Any] | None = None,
+    raw_body: bytes,
+    body: Mapping[str, Any] | None = None,
 ) -> UpstreamRequest:
-    """Return a request for an upstream that may be sent twice."""
-    given = [(k.decode("latin-1"), v.decode("latin-1")) for k, v in request.scope["headers"]]
+    """Return an idempotent request for an upstream.
+
+    Parameters
+    ----------
+    services : Services
+        Components of the gateway.
+    request : Request
+        HTTP request of the caller.
+    path : str
+        Path below ``/v1``.
+    raw_body : bytes
+        Body as received.
+    body : Mapping[str, Any], optional
+        Parsed body.
+    """
+    headers = [(k.decode("latin-1"), v.decode("latin-1")) for k, v in request.scope["headers"]]
     query = request.scope["query_string"].decode("latin-1")
     return UpstreamRequest(
         method=request.method,
         path=f"{path}?{query}" if query else path,
-        headers=request_headers(given, keep_key=not services.keyring.asked_for),
-        body=body,
-        asked=asked,
-        repeatable=True,
+        headers=request_headers(headers, keep_key=not services.api_keys.required),
+        body=raw_body,
+        json_body=body,
+        idempotent=True,
     )
 
 
-def parse_body(body: bytes) -> dict[str, Any]:
-    """Return the body of a request that names a model.
+def parse_body(raw_body: bytes) -> dict[str, Any]:
+    """Return the parsed body of a request that names a model.
 
     Raises
     ------
-    Refused
-        If it is not JSON, or names none.
+    APIError
+        If the body is not a JSON object, or names no model.
     """
     try:
-        asked = json.loads(body)
+        body = json.loads(raw_body)
     except (ValueError, RecursionError) as error:
         raise APIError(400, f"The body is not JSON: {error}") from None
-    if not isinstance(asked, dict):
+    if not isinstance(body, dict):
         raise APIError(400, "The body is not a JSON object")
-    if not isinstance(asked.get("model"), str) or not asked["model"]:
+    if not isinstance(body.get("model"), str) or not body["model"]:
         raise APIError(400, "The body names no model", param="model")
-    return asked
+    return body

@@ -1,4 +1,4 @@
-"""OpenAI's endpoints: answered by upstreams or by policies, and kept."""
+"""OpenAI endpoints, answered by upstreams or policies and logged."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from backtalk.serve.backends.policy_resolver import (
     parse_model_name,
     to_upstream_body,
 )
-from backtalk.serve.backends.upstream import renamed
+from backtalk.serve.backends.upstream import with_body
 from backtalk.serve.errors import APIError
 from backtalk.serve.gateway.completion_request import (
     CHAT,
@@ -27,7 +27,7 @@ from backtalk.serve.gateway.completion_request import (
     request_record,
     upstream_request,
 )
-from backtalk.serve.gateway.policy_responses import respond, respond_interleaved, samples_of
+from backtalk.serve.gateway.policy_responses import respond, respond_interleaved, sample_count
 from backtalk.serve.gateway.proxy import proxy_and_log, read_body, relay
 from backtalk.serve.services import Services
 
@@ -35,154 +35,166 @@ log = logging.getLogger(__name__)
 
 
 async def chat_completions(request: Request) -> Response:
-    """Answer a chat."""
+    """Create a chat completion."""
     return await _complete(request, CHAT)
 
 
 async def completions(request: Request) -> Response:
-    """Go on with a text."""
+    """Create a text completion."""
     return await _complete(request, TEXT)
 
 
 async def embeddings(request: Request) -> Response:
-    """Pass on a request for embeddings. Nothing is kept: there is no answer to judge."""
+    """Forward a request for embeddings. It is not logged, as there is no text to judge."""
     services: Services = request.app.state.services
-    services.admit(request, "answer")
-    body = await services.body(request)
-    asked = parse_body(body)
-    if parse_model_name(asked["model"]) is not None:
-        raise APIError(400, "A policy makes no embeddings; name an upstream's model", param="model")
-    if services.traces is not None:
-        services.traces.asked("embeddings", asked)
-    call = upstream_request(services, request, "/embeddings", body, asked)
-    return await relay(await services.upstreams.send(call))
+    services.authorize(request, "answer")
+    raw_body = await services.read_body(request)
+    body = parse_body(raw_body)
+    if parse_model_name(body["model"]) is not None:
+        raise APIError(
+            400, "Policies do not make embeddings; name a model of the upstream", param="model"
+        )
+    if services.tracing is not None:
+        services.tracing.start_completion("embeddings", body)
+    upstream = upstream_request(services, request, "/embeddings", raw_body, body)
+    return await relay(await services.upstreams.send(upstream))
 
 
 async def models(request: Request) -> Response:
-    """List the upstream's models, and the policies that the caller may ask."""
+    """List the upstream's models and the policies that the caller may use."""
     services: Services = request.app.state.services
-    caller = services.admit(request, "answer")
-    own = [
-        {"id": name, "object": "model", "created": made, "owned_by": "backtalk"}
-        for name, made in await services.policies.names(caller.project)
+    caller = services.authorize(request, "answer")
+    policies = [
+        {"id": name, "object": "model", "created": created, "owned_by": "backtalk"}
+        for name, created in await services.policies.list_models(caller.project)
     ]
-    listed = await _upstream_models(services, request)
-    return JSONResponse({**listed, "data": [*own, *listed["data"]]})
+    response = await _upstream_models(services, request)
+    return JSONResponse({**response, "data": [*policies, *response["data"]]})
 
 
 async def model(request: Request) -> Response:
-    """Tell of one model."""
+    """Return a model."""
     services: Services = request.app.state.services
     name = request.path_params["name"]
-    wanted = parse_model_name(name)
-    if wanted is None:
+    model_name = parse_model_name(name)
+    if model_name is None:
         return await other(request)
-    caller = services.admit(request, "answer")
-    caller.in_project(wanted.project, services.settings.project)
-    result = await services.policies.find(wanted)
-    made = result.policy.lineage.time
-    second = 0 if made is None else int(made.timestamp())
-    return JSONResponse({"id": name, "object": "model", "created": second, "owned_by": "backtalk"})
+    caller = services.authorize(request, "answer")
+    caller.in_project(model_name.project, services.settings.project)
+    resolved = await services.policies.resolve(model_name)
+    time = resolved.policy.lineage.time
+    created = 0 if time is None else int(time.timestamp())
+    return JSONResponse({"id": name, "object": "model", "created": created, "owned_by": "backtalk"})
 
 
 async def other(request: Request) -> Response:
-    """Pass on what the gateway does not know, without keeping it."""
+    """Forward a request to any other path, without logging it."""
     services: Services = request.app.state.services
-    services.admit(request, "answer")
+    services.authorize(request, "answer")
     path = request.scope["path"]
     if "\\" in path or any(part in {".", ".."} for part in path.split("/")):
-        raise APIError(400, "The path has parts that lead out of it")
-    raw = request.scope.get("raw_path") or path.encode()
-    body = await services.body(request)
-    call = upstream_request(services, request, raw.decode("latin-1").removeprefix("/v1"), body)
-    call = replace(call, repeatable=request.method in {"GET", "HEAD"})
-    return await relay(await services.upstreams.send(call, services.upstreams.own[:1]))
-
-
-async def _complete(request: Request, kind: EndpointKind) -> Response:
-    services: Services = request.app.state.services
-    caller = services.admit(request, "answer")
-    body = await services.body(request)
-    asked = parse_body(body)
-    wanted = parse_model_name(asked["model"])
-    project = services.project(request, caller, None if wanted is None else wanted.project)
-    ask = CompletionRequest(
-        services, request, kind, request_record(services, request, project, asked), body
+        raise APIError(400, "The path may not contain backslashes, '.' or '..'")
+    raw_path = request.scope.get("raw_path") or path.encode()
+    raw_body = await services.read_body(request)
+    upstream = upstream_request(
+        services, request, raw_path.decode("latin-1").removeprefix("/v1"), raw_body
     )
+    upstream = replace(upstream, idempotent=request.method in {"GET", "HEAD"})
+    return await relay(await services.upstreams.send(upstream, services.upstreams.configured[:1]))
+
+
+async def _complete(http_request: Request, kind: EndpointKind) -> Response:
+    services: Services = http_request.app.state.services
+    caller = services.authorize(http_request, "answer")
+    raw_body = await services.read_body(http_request)
+    body = parse_body(raw_body)
+    model_name = parse_model_name(body["model"])
+    project = services.project(
+        http_request, caller, None if model_name is None else model_name.project
+    )
+    record = request_record(services, http_request, project, body)
+    request = CompletionRequest(services, http_request, kind, record, raw_body)
     if caller.key:
-        ask.note(key=caller.key)
-    request.scope["backtalk"] |= {"interaction": ask.exchange.id, "model": asked["model"]}
-    if services.traces is not None:
-        services.traces.asked("chat" if kind is CHAT else "text_completion", asked, ask.exchange)
-    if wanted is None:
-        return await proxy_and_log(ask, ask.call())
-    if wanted.policy is None:
-        drawn = await services.traffic.draw(wanted.project, ask.exchange)
-        if drawn is not None:
-            return await _by_arms(ask, drawn)
-    result = await services.policies.find(wanted)
-    propensity = 1.0 if wanted.policy is None else None
-    return await _by_policy(ask.answered_by(result.policy.id, propensity=propensity), result)
+        request.note(key=caller.key)
+    http_request.scope["backtalk"] |= {"interaction": record.id, "model": body["model"]}
+    if services.tracing is not None:
+        operation = "chat" if kind is CHAT else "text_completion"
+        services.tracing.start_completion(operation, body, record)
+    if model_name is None:
+        return await proxy_and_log(request, request.to_upstream())
+    if model_name.policy is None:
+        routed = await services.experiments.route(model_name.project, record)
+        if routed is not None:
+            return await _respond_in_experiment(request, routed)
+    resolved = await services.policies.resolve(model_name)
+    propensity = 1.0 if model_name.policy is None else None
+    request = request.with_policy(resolved.policy.id, propensity=propensity)
+    return await _respond_by_policy(request, resolved)
 
 
-async def _by_arms(ask: CompletionRequest, drawn: RoutedArms) -> Response:
-    """Answer as part of an experiment; two arms only where there will be a choice between them.
+async def _respond_in_experiment(request: CompletionRequest, routed: RoutedArms) -> Response:
+    """Respond as part of an experiment.
 
-    Where an arm cannot answer, the control does, and that counts for nothing: who asks must not
-    suffer from a policy that is only being tried.
+    The control responds, outside the experiment, if an arm fails, so that callers do not suffer
+    from an experimental policy. It also responds where a duel would yield a single sample.
     """
-    duels = len(drawn.arms) > 1
-    if duels and (ask.kind is not CHAT or samples_of(ask.asked) < 2):
-        return await _by_control(ask, drawn)
-    is_control = not duels and drawn.arms[0].policy.id == drawn.control.policy.id
-    ask.note(experiment=drawn.note)
+    is_duel = len(routed.arms) > 1
+    if is_duel and (request.kind is not CHAT or sample_count(request.body) < 2):
+        return await _respond_by_control(request, routed)
+    is_control = not is_duel and routed.arms[0].policy.id == routed.control.policy.id
+    request.note(experiment=routed.note)
     try:
-        response = await _by_drawn(ask, drawn)
-    except APIError as refused:
-        if is_control or refused.status < 500:
+        response = await _respond_by_arms(request, routed)
+    except APIError as error:
+        if is_control or error.status < 500:
             raise
-        why = refused.message
+        reason = error.message
     else:
         if is_control or not (response.status_code >= 500 or response.status_code == 404):
             return response
-        why = f"its upstream answered {response.status_code}"
-    log.warning("An arm of the experiment %s cannot answer: %s", drawn.note["name"], why)
-    del ask.exchange.notes["experiment"]
-    return await _by_control(ask, drawn)
+        reason = f"its upstream answered {response.status_code}"
+    log.warning("An arm of the experiment %s failed: %s", routed.note["name"], reason)
+    del request.record.notes["experiment"]
+    return await _respond_by_control(request, routed)
 
 
-async def _by_drawn(ask: CompletionRequest, drawn: RoutedArms) -> Response:
-    if len(drawn.arms) > 1:
+async def _respond_by_arms(request: CompletionRequest, routed: RoutedArms) -> Response:
+    if len(routed.arms) > 1:
         return await respond_interleaved(
-            ask.answered_by(None, propensity=drawn.propensity), drawn.arms
+            request.with_policy(None, propensity=routed.propensity), routed.arms
         )
-    (result,) = drawn.arms
-    return await _by_policy(ask.answered_by(result.policy.id, propensity=drawn.propensity), result)
+    (arm,) = routed.arms
+    return await _respond_by_policy(
+        request.with_policy(arm.policy.id, propensity=routed.propensity), arm
+    )
 
 
-async def _by_control(ask: CompletionRequest, drawn: RoutedArms) -> Response:
-    result = drawn.control
-    return await _by_policy(ask.answered_by(result.policy.id, propensity=None), result)
+async def _respond_by_control(request: CompletionRequest, routed: RoutedArms) -> Response:
+    control = routed.control
+    return await _respond_by_policy(
+        request.with_policy(control.policy.id, propensity=None), control
+    )
 
 
-async def _by_policy(ask: CompletionRequest, found: ResolvedPolicy) -> Response:
-    upstreams = ask.services.upstreams
-    address = found.upstream(ask.services.settings.upstreams)
-    if address is None or ask.kind is not CHAT:
-        return await respond(ask, found)
-    call = renamed(ask.call(), to_upstream_body(found.policy, ask.asked))
-    return await proxy_and_log(ask, call, [upstreams.at(address)])
+async def _respond_by_policy(request: CompletionRequest, resolved: ResolvedPolicy) -> Response:
+    upstreams = request.services.upstreams
+    settings = resolved.upstream_settings(request.services.settings.upstreams)
+    if settings is None or request.kind is not CHAT:
+        return await respond(request, resolved)
+    body = to_upstream_body(resolved.policy, request.body)
+    upstream = with_body(request.to_upstream(), body)
+    return await proxy_and_log(request, upstream, [upstreams.upstream_for(settings)])
 
 
 async def _upstream_models(services: Services, request: Request) -> dict[str, Any]:
-    """Return the upstream's list, an empty one where it gives none."""
-    nothing: dict[str, Any] = {"object": "list", "data": []}
-    if not services.upstreams.own:
-        return nothing
+    """Return the upstream's list of models, or an empty list if it has none."""
+    empty: dict[str, Any] = {"object": "list", "data": []}
+    if not services.upstreams.configured:
+        return empty
     try:
-        result = await services.upstreams.send(upstream_request(services, request, "/models", b""))
-        listed = json.loads(await read_body(result))
+        upstream = upstream_request(services, request, "/models", b"")
+        response = json.loads(await read_body(await services.upstreams.send(upstream)))
     except (APIError, ValueError, RecursionError):
-        return nothing
-    good = isinstance(listed, dict) and isinstance(listed.get("data"), list)
-    return listed if good else nothing
+        return empty
+    is_valid = isinstance(response, dict) and isinstance(response.get("data"), list)
+    return response if is_valid else empty

@@ -1,4 +1,4 @@
-"""Answers of policies that do more than to draw one sample from an endpoint."""
+"""Completions of policies whose decoders need more than one sample from an endpoint."""
 
 from __future__ import annotations
 
@@ -12,190 +12,202 @@ from pydantic import ValidationError
 from pydantic_core import to_json
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
-from backtalk.decode import Decoded
+from backtalk.decode import DecoderOutput
 from backtalk.errors import BacktalkError, RecordError
 from backtalk.experiments.interleaving import team_draft
-from backtalk.feedback import Message, as_prompt
+from backtalk.feedback import Prompt, as_prompt
 from backtalk.formats.chat import as_messages
 from backtalk.models import Usage
 from backtalk.serve.backends.policy_resolver import ResolvedPolicy
-from backtalk.serve.errors import APIError, refusal_of
+from backtalk.serve.errors import APIError, api_error_for
 from backtalk.serve.gateway.completion_request import CHAT, TEXT, CompletionRequest, EndpointKind
 from backtalk.serve.gateway.sse import DONE
-from backtalk.serve.interaction_log import text_prompts
+from backtalk.serve.interaction_log import completion_prompts
 
-_MOST_SAMPLES = 128
-
-
-async def respond(ask: CompletionRequest, found: ResolvedPolicy) -> Response:
-    """Let a policy answer, and keep the answer with the candidates that it was chosen from.
-
-    Raises
-    ------
-    Refused
-        If the policy cannot answer.
-    """
-    started = time.monotonic()
-    samples = samples_of(ask.asked)
-    decoded: list[Decoded] = []
-    for prompt in _prompts(ask):
-        decoded += await _decode(ask, found, prompt, samples)
-    return _answered(ask, decoded, samples, started)
+_MAX_SAMPLES = 128
 
 
-async def respond_interleaved(ask: CompletionRequest, arms: tuple[ResolvedPolicy, ...]) -> Response:
-    """Let two policies answer a chat, and mix their answers without saying which is whose.
+async def respond(request: CompletionRequest, resolved: ResolvedPolicy) -> Response:
+    """Respond by a policy, and log the completion with all candidates.
 
     Raises
     ------
-    Refused
-        If one of them cannot answer.
+    APIError
+        If the policy fails.
     """
     started = time.monotonic()
-    samples = samples_of(ask.asked)
+    samples = sample_count(request.body)
+    outputs: list[DecoderOutput] = []
+    for prompt in _prompts(request):
+        outputs += await _decode(request, resolved, prompt, samples)
+    return _log_and_respond(request, outputs, samples, started)
+
+
+async def respond_interleaved(
+    request: CompletionRequest, arms: tuple[ResolvedPolicy, ...]
+) -> Response:
+    """Respond to a chat by two policies, with their samples interleaved by team draft.
+
+    Raises
+    ------
+    APIError
+        If a policy fails.
+    """
+    started = time.monotonic()
+    samples = sample_count(request.body)
     teams = team_draft(samples)
-    (prompt,) = _prompts(ask)
-    answers = await asyncio.gather(
-        *(_decode(ask, result, prompt, teams.count(team)) for team, result in enumerate(arms))
+    (prompt,) = _prompts(request)
+    outputs_by_team = await asyncio.gather(
+        *(_decode(request, arm, prompt, teams.count(team)) for team, arm in enumerate(arms))
     )
-    left = [iter(own) for own in answers]
-    decoded = [next(left[team]) for team in teams]
-    lost = [t for t, item in zip(teams, decoded, strict=True) for _ in item.candidates[1:]]
-    policies = {str(i): arms[team].policy.id for i, team in enumerate((*teams, *lost))}
-    known = replace(ask, exchange=replace(ask.exchange, policies=policies))
-    return _answered(known, decoded, samples, started)
+    remaining = [iter(outputs) for outputs in outputs_by_team]
+    outputs = [next(remaining[team]) for team in teams]
+    hidden_teams = [
+        team for team, output in zip(teams, outputs, strict=True) for _ in output.candidates[1:]
+    ]
+    policies = {str(i): arms[team].policy.id for i, team in enumerate((*teams, *hidden_teams))}
+    request = replace(request, record=replace(request.record, policies=policies))
+    return _log_and_respond(request, outputs, samples, started)
 
 
 async def _decode(
-    ask: CompletionRequest, found: ResolvedPolicy, prompt: tuple[Message, ...], samples: int
-) -> list[Decoded]:
+    request: CompletionRequest, resolved: ResolvedPolicy, prompt: Prompt, samples: int
+) -> list[DecoderOutput]:
+    policies = request.services.policies
     try:
-        return await ask.services.policies.decode(found, prompt, asked=ask.asked, samples=samples)
+        return await policies.decode(resolved, prompt, body=request.body, samples=samples)
     except BacktalkError as error:
-        raise refusal_of(error) from None
+        raise api_error_for(error) from None
 
 
-def _answered(
-    ask: CompletionRequest, decoded: Sequence[Decoded], samples: int, started: float
+def _log_and_respond(
+    request: CompletionRequest, outputs: Sequence[DecoderOutput], samples: int, started: float
 ) -> Response:
-    """Keep what was decoded, and write it as the answer."""
-    ask.note(seconds=round(time.monotonic() - started, 6))
-    written = _to_openai(ask, decoded)
-    ask.keep(_with_candidates(ask.kind, written, decoded, samples))
-    if ask.streams:
-        events = _events(ask, written)
-        return StreamingResponse(
-            _each(events), media_type="text/event-stream", headers=ask.headers()
-        )
-    return JSONResponse(written, headers=ask.headers())
+    request.note(seconds=round(time.monotonic() - started, 6))
+    completion = _to_openai(request, outputs)
+    request.log_completion(_with_candidates(request.kind, completion, outputs, samples))
+    headers = request.response_headers()
+    if request.is_streaming:
+        events = _events(request, completion)
+        return StreamingResponse(_iterate(events), media_type="text/event-stream", headers=headers)
+    return JSONResponse(completion, headers=headers)
 
 
-def _prompts(ask: CompletionRequest) -> list[tuple[Message, ...]]:
-    if ask.kind is TEXT:
-        return [as_prompt(text) for text in text_prompts(ask.asked.get("prompt"))]
+def _prompts(request: CompletionRequest) -> list[Prompt]:
+    if request.kind is TEXT:
+        return [as_prompt(text) for text in completion_prompts(request.body.get("prompt"))]
     try:
-        return [as_messages(ask.asked.get("messages"), "messages")]
+        return [as_messages(request.body.get("messages"), "messages")]
     except (RecordError, ValidationError) as error:
         raise APIError(400, str(error), param="messages") from None
 
 
-def samples_of(asked: Mapping[str, Any]) -> int:
-    """Return how many answers a request asks for.
+def sample_count(body: Mapping[str, Any]) -> int:
+    """Return the number of samples (``n``) of a request.
 
     Raises
     ------
-    Refused
-        If it is no such number.
+    APIError
+        If ``n`` is invalid.
     """
-    samples = asked.get("n")
+    samples = body.get("n")
     if samples is None:
         return 1
-    if type(samples) is not int or not 1 <= samples <= _MOST_SAMPLES:
-        raise APIError(400, f"n is not a number from 1 to {_MOST_SAMPLES}", param="n")
+    if type(samples) is not int or not 1 <= samples <= _MAX_SAMPLES:
+        raise APIError(400, f"n must be an integer from 1 to {_MAX_SAMPLES}", param="n")
     return samples
 
 
-def _to_openai(ask: CompletionRequest, decoded: Sequence[Decoded]) -> dict[str, Any]:
-    used = sum((item.usage for item in decoded), Usage())
+def _to_openai(request: CompletionRequest, outputs: Sequence[DecoderOutput]) -> dict[str, Any]:
+    usage = sum((output.usage for output in outputs), Usage())
     return {
-        "id": ask.exchange.id,
-        "object": ask.kind.object,
+        "id": request.record.id,
+        "object": request.kind.object,
         "created": int(time.time()),
-        "model": ask.asked["model"],
-        "choices": [_choice(ask.kind, i, item, item.chosen) for i, item in enumerate(decoded)],
+        "model": request.body["model"],
+        "choices": [
+            _choice(request.kind, i, output, output.chosen) for i, output in enumerate(outputs)
+        ],
         "usage": {
-            "prompt_tokens": used.prompt_tokens,
-            "completion_tokens": used.completion_tokens,
-            "total_tokens": used.tokens,
+            "prompt_tokens": usage.prompt_tokens,
+            "completion_tokens": usage.completion_tokens,
+            "total_tokens": usage.tokens,
         },
     }
 
 
-def _choice(kind: EndpointKind, index: int, decoded: Decoded, place: int) -> dict[str, Any]:
-    candidate = decoded.candidates[place]
-    said: dict[str, Any] = {"text": candidate.text}
+def _choice(
+    kind: EndpointKind, index: int, output: DecoderOutput, candidate_index: int
+) -> dict[str, Any]:
+    candidate = output.candidates[candidate_index]
+    content: dict[str, Any] = {"text": candidate.text}
     if kind is CHAT:
         message: dict[str, Any] = {"role": "assistant", "content": candidate.text, "refusal": None}
         if candidate.message is not None and candidate.message.tool_calls:
             message["content"] = candidate.text or None
             message["tool_calls"] = list(candidate.message.tool_calls)
-        said = {"message": message}
-    return {"index": index, **said, "finish_reason": candidate.finish_reason, "logprobs": None}
+        content = {"message": message}
+    return {"index": index, **content, "finish_reason": candidate.finish_reason, "logprobs": None}
 
 
 def _with_candidates(
-    kind: EndpointKind, written: Mapping[str, Any], decoded: Sequence[Decoded], samples: int
+    kind: EndpointKind,
+    completion: Mapping[str, Any],
+    outputs: Sequence[DecoderOutput],
+    samples: int,
 ) -> dict[str, Any]:
-    """Return an answer as it is kept: with scores, and with the candidates that lost.
+    """Return a completion for the log: with scores and the candidates that were not chosen.
 
-    Those of several prompts in one request are left out, as the choices are told apart by number.
+    If the request has several prompts, these candidates are omitted, because choices are assigned
+    to prompts by their index.
     """
     choices = [
-        {**choice, **_found_out(item, item.chosen)}
-        for choice, item in zip(written["choices"], decoded, strict=True)
+        {**choice, **_scores(output, output.chosen)}
+        for choice, output in zip(completion["choices"], outputs, strict=True)
     ]
-    if len(decoded) == samples:
-        for item in decoded:
-            for place in range(len(item.candidates)):
-                if place != item.chosen:
-                    lost = _choice(kind, len(choices), item, place)
-                    choices.append({**lost, **_found_out(item, place), "hidden": True})
-    models = {item.answer.model for item in decoded}
+    if len(outputs) == samples:
+        for output in outputs:
+            for index in range(len(output.candidates)):
+                if index != output.chosen:
+                    choice = _choice(kind, len(choices), output, index)
+                    choices.append({**choice, **_scores(output, index), "hidden": True})
+    models = {output.answer.model for output in outputs}
     model = models.pop() if len(models) == 1 else None
-    return {**written, "model": model, "choices": choices}
+    return {**completion, "model": model, "choices": choices}
 
 
-def _found_out(decoded: Decoded, place: int) -> dict[str, Any]:
-    results: dict[str, Any] = {}
-    if decoded.scores is not None:
-        results["score"] = float(decoded.scores[place])
-    total = decoded.candidates[place].log_probability
-    if total is not None:
-        results["logprobs"] = {"content": [{"logprob": total}]}
-    return results
+def _scores(output: DecoderOutput, candidate_index: int) -> dict[str, Any]:
+    scores: dict[str, Any] = {}
+    if output.scores is not None:
+        scores["score"] = float(output.scores[candidate_index])
+    log_probability = output.candidates[candidate_index].log_probability
+    if log_probability is not None:
+        scores["logprobs"] = {"content": [{"logprob": log_probability}]}
+    return scores
 
 
-def _events(ask: CompletionRequest, written: Mapping[str, Any]) -> Iterator[bytes]:
-    """Yield a whole answer as the events of a stream."""
+def _events(request: CompletionRequest, completion: Mapping[str, Any]) -> Iterator[bytes]:
+    """Yield a completion as server-sent events."""
     base = {
-        "id": written["id"],
-        "object": "chat.completion.chunk" if ask.kind is CHAT else written["object"],
-        "created": written["created"],
-        "model": written["model"],
+        "id": completion["id"],
+        "object": "chat.completion.chunk" if request.kind is CHAT else completion["object"],
+        "created": completion["created"],
+        "model": completion["model"],
     }
-    for choice in written["choices"]:
-        said, end = _pieces(choice)
-        place = {"index": choice["index"]}
-        yield _event({**base, "choices": [{**place, **said, "finish_reason": None}]})
-        last = {**place, **end, "finish_reason": choice["finish_reason"]}
+    for choice in completion["choices"]:
+        content, end = _choice_deltas(choice)
+        index = {"index": choice["index"]}
+        yield _event({**base, "choices": [{**index, **content, "finish_reason": None}]})
+        last = {**index, **end, "finish_reason": choice["finish_reason"]}
         yield _event({**base, "choices": [last]})
-    options = ask.asked.get("stream_options")
+    options = request.body.get("stream_options")
     if isinstance(options, dict) and options.get("include_usage"):
-        yield _event({**base, "choices": [], "usage": written["usage"]})
+        yield _event({**base, "choices": [], "usage": completion["usage"]})
     yield DONE
 
 
-def _pieces(choice: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+def _choice_deltas(choice: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the content of a choice as a delta, and the empty delta of the last event."""
     if "message" not in choice:
         return {"text": choice["text"]}, {"text": ""}
     delta = {name: value for name, value in choice["message"].items() if name != "refusal"}
@@ -208,6 +220,6 @@ def _event(value: Any) -> bytes:
     return b"data: " + to_json(value) + b"\n\n"
 
 
-async def _each(events: Iterator[bytes]) -> AsyncIterator[bytes]:
+async def _iterate(events: Iterator[bytes]) -> AsyncIterator[bytes]:
     for event in events:
         yield event

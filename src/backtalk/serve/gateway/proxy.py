@@ -1,4 +1,4 @@
-"""Answers of upstreams, passed on as they are but for their id, and kept."""
+"""Forwarding of upstream responses, unchanged except for the completion id, and their logging."""
 
 from __future__ import annotations
 
@@ -18,158 +18,163 @@ from backtalk.serve.backends.upstream import (
 )
 from backtalk.serve.errors import APIError
 from backtalk.serve.gateway.completion_request import CompletionRequest
-from backtalk.serve.gateway.sse import Assembly, Events, data_of, with_id
+from backtalk.serve.gateway.sse import EventSplitter, StreamAssembler, replace_id, split_data
 
 
 async def proxy_and_log(
-    ask: CompletionRequest, call: UpstreamRequest, among: Sequence[Upstream] | None = None
+    request: CompletionRequest,
+    upstream_request: UpstreamRequest,
+    upstreams: Sequence[Upstream] | None = None,
 ) -> Response:
-    """Ask an upstream, pass its answer on, and keep it.
+    """Send a request to an upstream, forward the response and log it.
 
     Parameters
     ----------
-    ask : CompletionRequest
-        The request as it came, which is what is kept.
-    call : UpstreamRequest
-        The request as it is sent.
-    among : sequence of Upstream, optional
-        The upstreams to ask; all of the gateway, if left out.
+    request : CompletionRequest
+        Request as received; this is what is logged.
+    upstream_request : UpstreamRequest
+        Request as sent.
+    upstreams : sequence of Upstream, optional
+        Upstreams to try in order. Default: all upstreams of the gateway.
 
     Raises
     ------
-    Refused
-        If none answers.
+    APIError
+        If no upstream responds.
     """
     started = time.monotonic()
-    answered = await ask.services.upstreams.send(call, among)
-    response = answered.response
-    ask.note(upstream=answered.upstream.name)
-    ask.request.scope["backtalk"]["upstream"] = answered.upstream.name
+    upstream = await request.services.upstreams.send(upstream_request, upstreams)
+    response = upstream.response
+    request.note(upstream=upstream.upstream.name)
+    request.request.scope["backtalk"]["upstream"] = upstream.upstream.name
     if response.status != 200:
-        return await relay(answered)
-    headers = {**response_headers(response), **ask.headers()}
+        return await relay(upstream)
+    headers = {**response_headers(response), **request.response_headers()}
     if "text/event-stream" in response.headers.get("content-type", ""):
-        return StreamingResponse(_Streamed(ask, answered, started).events(), headers=headers)
-    content = await read_body(answered)
-    ask.note(seconds=round(time.monotonic() - started, 6))
-    return Response(_kept(ask, content), headers=headers)
+        stream = _StreamProxy(request, upstream, started)
+        return StreamingResponse(stream.events(), headers=headers)
+    content = await read_body(upstream)
+    request.note(seconds=round(time.monotonic() - started, 6))
+    return Response(_log_and_replace_id(request, content), headers=headers)
 
 
-async def relay(answered: UpstreamResponse) -> Response:
-    """Pass on an answer as it is; an error that is not JSON is told in OpenAI's shape."""
-    response = answered.response
+async def relay(upstream: UpstreamResponse) -> Response:
+    """Forward a response unchanged. Errors that are not JSON get the shape of OpenAI's API."""
+    response = upstream.response
     headers = response_headers(response)
     if response.status < 400:
-        return StreamingResponse(_raw(answered), response.status, headers=headers)
-    content = await read_body(answered)
+        return StreamingResponse(_stream_bytes(upstream), response.status, headers=headers)
+    content = await read_body(upstream)
     try:
         json.loads(content)
     except (ValueError, RecursionError):
-        shown = content[:200].decode("utf-8", "replace")
-        refused = APIError(
+        excerpt = content[:200].decode("utf-8", "replace")
+        error = APIError(
             response.status,
-            f"The upstream {answered.upstream.name} answered {response.status}: {shown}",
+            f"The upstream {upstream.upstream.name} answered {response.status}: {excerpt}",
             code="upstream_failed",
         )
-        kept = {name: value for name, value in headers.items() if name.lower() != "content-type"}
-        return JSONResponse(refused.body(), response.status, headers=kept)
+        other = {name: value for name, value in headers.items() if name.lower() != "content-type"}
+        return JSONResponse(error.body(), response.status, headers=other)
     return Response(content, response.status, headers=headers)
 
 
-async def read_body(answered: UpstreamResponse) -> bytes:
-    """Return the whole of an answer.
+async def read_body(upstream: UpstreamResponse) -> bytes:
+    """Return the complete body of a response.
 
     Raises
     ------
-    Refused
-        If the upstream breaks off.
+    APIError
+        If the connection breaks.
     """
     try:
-        return await answered.response.read()
+        return await upstream.response.read()
     except TRANSPORT_ERRORS as error:
-        raise _broke_off(answered, error) from None
+        raise _connection_broken(upstream, error) from None
     finally:
-        answered.response.release()
+        upstream.response.release()
 
 
-async def _raw(answered: UpstreamResponse) -> AsyncIterator[bytes]:
+async def _stream_bytes(upstream: UpstreamResponse) -> AsyncIterator[bytes]:
     try:
-        async for data in answered.response.content.iter_any():
+        async for data in upstream.response.content.iter_any():
             yield data
     finally:
-        answered.response.release()
+        upstream.response.release()
 
 
-def _broke_off(answered: UpstreamResponse, error: Exception) -> APIError:
+def _connection_broken(upstream: UpstreamResponse, error: Exception) -> APIError:
     return APIError(
         502,
-        f"The upstream {answered.upstream.name} broke off its answer: "
+        f"The upstream {upstream.upstream.name} broke off its response: "
         f"{error or type(error).__name__}",
         code="upstream_broke_off",
     )
 
 
-def _kept(ask: CompletionRequest, content: bytes) -> bytes:
-    """Keep an answer and return it with its new id; what is no answer stays as it is."""
+def _log_and_replace_id(request: CompletionRequest, content: bytes) -> bytes:
+    """Log a completion and return it with its new id. Other content is returned unchanged."""
     try:
-        answer, text = with_id(content.decode("utf-8"), ask.exchange.id)
+        completion, text = replace_id(content.decode("utf-8"), request.record.id)
     except (ValueError, RecursionError):
-        answer, text = None, ""
-    if not isinstance(answer, dict) or not isinstance(answer.get("choices"), list):
-        ask.services.metrics.unlogged.inc()
+        completion, text = None, ""
+    if not isinstance(completion, dict) or not isinstance(completion.get("choices"), list):
+        request.services.metrics.unlogged.inc()
         return content
-    ask.keep(answer)
+    request.log_completion(completion)
     return text.encode("utf-8")
 
 
-class _Streamed:
-    """An answer that comes piece by piece."""
+class _StreamProxy:
+    """Forwarding of a streamed completion."""
 
-    def __init__(self, ask: CompletionRequest, answered: UpstreamResponse, started: float) -> None:
-        self._ask = ask
-        self._answered = answered
+    def __init__(
+        self, request: CompletionRequest, upstream: UpstreamResponse, started: float
+    ) -> None:
+        self._request = request
+        self._upstream = upstream
         self._started = started
-        self._whole = Assembly()
-        self._is_kept = False
+        self._assembler = StreamAssembler()
+        self._is_logged = False
 
     async def events(self) -> AsyncIterator[bytes]:
-        """Yield the events with their new id, and keep what they make together.
+        """Yield the events with their new id, and log the assembled completion.
 
-        The record is safe before the caller has the end of the answer.
+        The interaction is in the log before the caller has the end of the stream.
         """
-        events = Events()
+        splitter = EventSplitter()
         try:
-            async for data in self._answered.response.content.iter_any():
-                for event in events.feed(data):
-                    yield self._renamed(event)
-            self._keep()
-            if events.rest:
-                yield events.rest
+            async for data in self._upstream.response.content.iter_any():
+                for event in splitter.feed(data):
+                    yield self._process(event)
+            self._log()
+            if splitter.remainder:
+                yield splitter.remainder
         except TRANSPORT_ERRORS as error:
-            self._keep(cut="by the upstream")
-            yield b"data: " + to_json(_broke_off(self._answered, error).body()) + b"\n\n"
+            self._log(cut="by the upstream")
+            yield b"data: " + to_json(_connection_broken(self._upstream, error).body()) + b"\n\n"
         finally:
-            self._keep(cut="by the caller")
-            self._answered.response.release()
+            self._log(cut="by the caller")
+            self._upstream.response.release()
 
-    def _renamed(self, event: bytes) -> bytes:
-        before, data, after = data_of(event)
+    def _process(self, event: bytes) -> bytes:
+        before, data, after = split_data(event)
         if data.strip() == b"[DONE]":
-            self._keep()
+            self._log()
         if not data.startswith(b"{"):
             return event
         try:
-            chunk, text = with_id(data.decode("utf-8"), self._ask.exchange.id)
+            chunk, text = replace_id(data.decode("utf-8"), self._request.record.id)
         except (ValueError, RecursionError):
             return event
-        self._whole.feed(chunk)
+        self._assembler.feed(chunk)
         return before + text.encode("utf-8") + after
 
-    def _keep(self, *, cut: str | None = None) -> None:
-        if self._is_kept:
+    def _log(self, *, cut: str | None = None) -> None:
+        if self._is_logged:
             return
-        self._is_kept = True
-        self._ask.note(seconds=round(time.monotonic() - self._started, 6))
+        self._is_logged = True
+        self._request.note(seconds=round(time.monotonic() - self._started, 6))
         if cut is not None:
-            self._ask.note(cut=cut)
-        self._ask.keep(self._whole.answer())
+            self._request.note(cut=cut)
+        self._request.log_completion(self._assembler.completion())

@@ -1,4 +1,4 @@
-"""Where traces go, by the variables that OpenTelemetry's programs have in common."""
+"""Trace exporters, configured by OpenTelemetry's standard environment variables."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ _GROUP = "opentelemetry_traces_exporter"
 _PROTOCOLS = {"http/protobuf": "otlp_proto_http", "grpc": "otlp_proto_grpc"}
 
 
-def traces_of(settings: Settings) -> Tracing | None:
-    """Return what traces a gateway, ``None`` where it is not traced.
+def make_tracing(settings: Settings) -> Tracing | None:
+    """Return the tracing of a gateway, ``None`` if it is switched off.
 
-    A provider that the program has set up is used as it is; else one is made as the variables
-    ``OTEL_TRACES_EXPORTER``, ``OTEL_EXPORTER_OTLP_ENDPOINT`` and their like say.
+    A tracer provider that the program has set up is used. Otherwise one is made as configured by
+    ``OTEL_TRACES_EXPORTER``, ``OTEL_EXPORTER_OTLP_ENDPOINT`` and the other standard variables.
 
     Raises
     ------
@@ -35,7 +35,7 @@ def traces_of(settings: Settings) -> Tracing | None:
     BacktalkError
         If a variable names an exporter that is not installed.
     """
-    if not _wanted(settings):
+    if not _is_enabled(settings):
         return None
     try:
         from opentelemetry import trace  # noqa: PLC0415
@@ -44,23 +44,31 @@ def traces_of(settings: Settings) -> Tracing | None:
         from backtalk.serve.observability.tracing import Tracing  # noqa: PLC0415
     except ImportError:
         raise MissingExtra.named("otel", "Tracing") from None
-    present = trace.get_tracer_provider()
-    owned = not isinstance(present, TracerProvider)
-    provider = present if isinstance(present, TracerProvider) else provider_of()
+    current = trace.get_tracer_provider()
+    owned = not isinstance(current, TracerProvider)
+    provider = current if isinstance(current, TracerProvider) else make_provider()
     redactor = Redactor(settings.redact) if settings.traces == "content" else None
     return Tracing(provider, owned=owned, redactor=redactor)
 
 
-def check_traces(settings: Settings) -> None:
-    """Refuse what :func:`traces_of` would refuse, and make nothing."""
-    if not _wanted(settings):
+def check_tracing(settings: Settings) -> None:
+    """Raise the errors that :func:`make_tracing` would raise, without creating anything.
+
+    Raises
+    ------
+    MissingExtra
+        If the packages are not installed.
+    BacktalkError
+        If a variable names an exporter that is not installed.
+    """
+    if not _is_enabled(settings):
         return
     if importlib.util.find_spec("opentelemetry") is None:
         raise MissingExtra.named("otel", "Tracing")
     _exporters()
 
 
-def _wanted(settings: Settings) -> bool:
+def _is_enabled(settings: Settings) -> bool:
     return settings.traces != "none" and os.environ.get("OTEL_SDK_DISABLED", "").lower() != "true"
 
 
@@ -69,19 +77,20 @@ def _exporters() -> list[Callable[[], SpanExporter]]:
     return [_exporter(name.strip()) for name in names if name.strip() != "none"]
 
 
-def provider_of() -> TracerProvider:
-    """Return a provider that sends spans where the standard variables say."""
+def make_provider() -> TracerProvider:
+    """Return a tracer provider configured by the standard environment variables."""
     from opentelemetry.sdk.resources import Resource  # noqa: PLC0415
     from opentelemetry.sdk.trace import TracerProvider  # noqa: PLC0415
     from opentelemetry.sdk.trace.export import BatchSpanProcessor  # noqa: PLC0415
 
-    named = "OTEL_SERVICE_NAME" in os.environ or "service.name=" in os.environ.get(
+    has_name = "OTEL_SERVICE_NAME" in os.environ or "service.name=" in os.environ.get(
         "OTEL_RESOURCE_ATTRIBUTES", ""
     )
-    made = TracerProvider(resource=Resource.create({} if named else {"service.name": "backtalk"}))
+    attributes = {} if has_name else {"service.name": "backtalk"}
+    provider = TracerProvider(resource=Resource.create(attributes))
     for exporter in _exporters():
-        made.add_span_processor(BatchSpanProcessor(exporter()))
-    return made
+        provider.add_span_processor(BatchSpanProcessor(exporter()))
+    return provider
 
 
 def _exporter(name: str) -> Callable[[], SpanExporter]:
@@ -91,13 +100,13 @@ def _exporter(name: str) -> Callable[[], SpanExporter]:
             os.environ.get("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf"),
         )
         name = _PROTOCOLS.get(protocol, protocol)
-    result = entry_points(group=_GROUP, name=name)
-    if not result:
-        known = ", ".join(sorted(entry_points(group=_GROUP).names))
+    matches = entry_points(group=_GROUP, name=name)
+    if not matches:
+        installed = ", ".join(sorted(entry_points(group=_GROUP).names))
         raise BacktalkError(
-            f"OTEL_TRACES_EXPORTER or OTEL_EXPORTER_OTLP_PROTOCOL asks for the exporter {name!r}, "
+            f"OTEL_TRACES_EXPORTER or OTEL_EXPORTER_OTLP_PROTOCOL names the exporter {name!r}, "
             "which is not installed",
-            f"Installed are {known}; `pip install opentelemetry-exporter-NAME` adds one",
+            f"Installed exporters: {installed}. `pip install opentelemetry-exporter-NAME` adds one",
         )
-    loaded: Callable[[], SpanExporter] = next(iter(result)).load()
-    return loaded
+    exporter: Callable[[], SpanExporter] = next(iter(matches)).load()
+    return exporter

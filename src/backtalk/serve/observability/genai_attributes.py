@@ -1,4 +1,4 @@
-"""What a trace says of a request and its answer, in the words of the GenAI conventions."""
+"""Span attributes of requests and completions, by OpenTelemetry's GenAI conventions."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from backtalk.serve.redaction import Redactor
 
 Attribute = str | bool | int | float | Sequence[str]
 
-_NUMBERS = {
+_REQUEST_NUMBERS = {
     "max_tokens": "gen_ai.request.max_tokens",
     "max_completion_tokens": "gen_ai.request.max_tokens",
     "temperature": "gen_ai.request.temperature",
@@ -27,61 +27,66 @@ _USAGE = {
 }
 
 
-def of_request(operation: str, asked: Mapping[str, Any]) -> dict[str, Attribute]:
-    """Return what a request asks for, without what it says.
+def request_attributes(operation: str, body: Mapping[str, Any]) -> dict[str, Attribute]:
+    """Return the attributes of a request, without message content.
 
-    >>> of_request("chat", {"model": "small", "n": 2})["gen_ai.request.choice.count"]
+    >>> request_attributes("chat", {"model": "small", "n": 2})["gen_ai.request.choice.count"]
     2
     """
-    results: dict[str, Attribute] = {
+    attributes: dict[str, Attribute] = {
         "gen_ai.operation.name": operation,
         "gen_ai.provider.name": "openai",
-        "gen_ai.request.model": asked["model"],
+        "gen_ai.request.model": body["model"],
     }
-    results |= {name: asked[key] for key, name in _NUMBERS.items() if _is_number(asked.get(key))}
-    if _is_number(asked.get("n")) and asked["n"] != 1:
-        results["gen_ai.request.choice.count"] = asked["n"]
-    if asked.get("stream") is True:
-        results["gen_ai.request.stream"] = True
-    stop = asked.get("stop")
+    attributes |= {
+        name: body[field] for field, name in _REQUEST_NUMBERS.items() if _is_number(body.get(field))
+    }
+    if _is_number(body.get("n")) and body["n"] != 1:
+        attributes["gen_ai.request.choice.count"] = body["n"]
+    if body.get("stream") is True:
+        attributes["gen_ai.request.stream"] = True
+    stop = body.get("stop")
     stops = [stop] if isinstance(stop, str) else stop
     if isinstance(stops, list) and all(isinstance(item, str) for item in stops):
-        results["gen_ai.request.stop_sequences"] = stops
-    return results
+        attributes["gen_ai.request.stop_sequences"] = stops
+    return attributes
 
 
-def of_answer(answer: Mapping[str, Any]) -> dict[str, Attribute]:
-    """Return what is known of an answer, without what it says."""
-    results: dict[str, Attribute] = {}
+def response_attributes(completion: Mapping[str, Any]) -> dict[str, Attribute]:
+    """Return the attributes of a completion, without message content."""
+    attributes: dict[str, Attribute] = {}
     for name in ("id", "model"):
-        if isinstance(answer.get(name), str):
-            results[f"gen_ai.response.{name}"] = answer[name]
-    reasons = [str(choice["finish_reason"]) for choice in _shown(answer) if _ended(choice)]
+        if isinstance(completion.get(name), str):
+            attributes[f"gen_ai.response.{name}"] = completion[name]
+    choices = _shown_choices(completion)
+    reasons = [str(c["finish_reason"]) for c in choices if c.get("finish_reason")]
     if reasons:
-        results["gen_ai.response.finish_reasons"] = reasons
-    usage = answer.get("usage")
+        attributes["gen_ai.response.finish_reasons"] = reasons
+    usage = completion.get("usage")
     if isinstance(usage, dict):
-        results |= {name: usage[key] for key, name in _USAGE.items() if _is_number(usage.get(key))}
-    return results
+        attributes |= {
+            name: usage[field] for field, name in _USAGE.items() if _is_number(usage.get(field))
+        }
+    return attributes
 
 
-def of_exchange(exchange: RequestRecord) -> dict[str, str]:
-    """Return what only Backtalk knows of an answer."""
-    experiment = exchange.notes.get("experiment")
-    known = {
-        "backtalk.interaction": exchange.id,
-        "backtalk.project": exchange.project,
-        "backtalk.policy": exchange.policy,
+def backtalk_attributes(record: RequestRecord) -> dict[str, str]:
+    """Return Backtalk's own attributes of a request."""
+    experiment = record.notes.get("experiment")
+    attributes = {
+        "backtalk.interaction": record.id,
+        "backtalk.project": record.project,
+        "backtalk.policy": record.policy,
         "backtalk.experiment": experiment.get("name") if isinstance(experiment, dict) else None,
-        "gen_ai.conversation.id": exchange.session,
+        "gen_ai.conversation.id": record.session,
     }
-    return {name: value for name, value in known.items() if value is not None}
+    return {name: value for name, value in attributes.items() if value is not None}
 
 
-def of_address(url: str) -> dict[str, str | int]:
-    """Return where a server is.
+def address_attributes(url: str) -> dict[str, str | int]:
+    """Return the attributes of a server's address.
 
-    >>> of_address("https://example.org/v1")
+    >>> address_attributes("https://example.org/v1")
     {'server.address': 'example.org', 'server.port': 443}
     """
     parts = urlsplit(url)
@@ -89,73 +94,68 @@ def of_address(url: str) -> dict[str, str | int]:
     return {"server.address": parts.hostname or "", "server.port": port}
 
 
-def input_messages(asked: Mapping[str, Any], redactor: Redactor) -> str:
-    """Return what was asked as the conventions' messages, in JSON."""
-    messages = asked.get("messages")
+def input_messages(body: Mapping[str, Any], redactor: Redactor) -> str:
+    """Return the messages of a request as JSON in the format of the conventions."""
+    messages = body.get("messages")
     if not isinstance(messages, list):
-        said = asked.get("prompt", asked.get("input"))
+        prompt = body.get("prompt", body.get("input"))
         messages = [
-            {"role": "user", "content": said if isinstance(said, str) else json.dumps(said)}
+            {"role": "user", "content": prompt if isinstance(prompt, str) else json.dumps(prompt)}
         ]
     return json.dumps([_message(item, redactor) for item in messages if isinstance(item, dict)])
 
 
-def output_messages(answer: Mapping[str, Any], redactor: Redactor) -> str:
-    """Return what was answered as the conventions' messages, in JSON."""
-    results = []
-    for choice in _shown(answer):
-        message = choice.get("message", {"content": choice.get("text")})
-        said = _message({"role": "assistant", **message}, redactor)
-        results.append({**said, "finish_reason": str(choice.get("finish_reason") or "error")})
-    return json.dumps(results)
+def output_messages(completion: Mapping[str, Any], redactor: Redactor) -> str:
+    """Return the messages of a completion as JSON in the format of the conventions."""
+    messages = []
+    for choice in _shown_choices(completion):
+        content = choice.get("message", {"content": choice.get("text")})
+        message = _message({"role": "assistant", **content}, redactor)
+        messages.append({**message, "finish_reason": str(choice.get("finish_reason") or "error")})
+    return json.dumps(messages)
 
 
 def _message(message: Mapping[str, Any], redactor: Redactor) -> dict[str, Any]:
     role, content = str(message.get("role")), message.get("content")
     parts: list[dict[str, Any]] = []
     if role == "tool":
-        response = redactor.text(_text(content))
+        response = redactor.text(_to_text(content))
         parts = [
             {"type": "tool_call_response", "id": message.get("tool_call_id"), "response": response}
         ]
     elif isinstance(content, str):
         parts = [{"type": "text", "content": redactor.text(content)}]
     elif isinstance(content, list):
-        parts = [_part(item, redactor) for item in content if isinstance(item, dict)]
+        parts = [_message_part(item, redactor) for item in content if isinstance(item, dict)]
     calls = message.get("tool_calls")
     for call in calls if isinstance(calls, list) else []:
-        said = call.get("function") or {}
-        arguments = redactor.text(_text(said.get("arguments")))
+        function = call.get("function") or {}
         parts.append(
             {
                 "type": "tool_call",
                 "id": call.get("id"),
-                "name": said.get("name"),
-                "arguments": arguments,
+                "name": function.get("name"),
+                "arguments": redactor.text(_to_text(function.get("arguments"))),
             }
         )
     return {"role": role, "parts": parts}
 
 
-def _part(item: Mapping[str, Any], redactor: Redactor) -> dict[str, Any]:
-    """Return a part of a message; images and sounds are only named."""
+def _message_part(item: Mapping[str, Any], redactor: Redactor) -> dict[str, Any]:
+    """Return a part of a message. Of images and audio, only the type is included."""
     if isinstance(item.get("text"), str):
         return {"type": "text", "content": redactor.text(item["text"])}
     return {"type": str(item.get("type"))}
 
 
-def _text(value: Any) -> str:
+def _to_text(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value)
 
 
-def _shown(answer: Mapping[str, Any]) -> list[dict[str, Any]]:
-    choices = answer.get("choices")
-    results = choices if isinstance(choices, list) else []
-    return [item for item in results if isinstance(item, dict) and not item.get("hidden")]
-
-
-def _ended(choice: Mapping[str, Any]) -> bool:
-    return bool(choice.get("finish_reason"))
+def _shown_choices(completion: Mapping[str, Any]) -> list[dict[str, Any]]:
+    value = completion.get("choices")
+    choices = value if isinstance(value, list) else []
+    return [choice for choice in choices if isinstance(choice, dict) and not choice.get("hidden")]
 
 
 def _is_number(value: Any) -> bool:

@@ -1,4 +1,4 @@
-"""Logs as lines of JSON. What people write is never in them."""
+"""Logging as JSON lines. Message content is never logged."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ ACCESS = "backtalk.serve.access"
 _FLUSH_SECONDS = 0.1
 
 
-class JsonLines(logging.Formatter):
-    """Writes each record as one line of JSON; ``extra={"fields": {...}}`` adds fields."""
+class JsonFormatter(logging.Formatter):
+    """Formats a record as one line of JSON; ``extra={"fields": {...}}`` adds fields."""
 
     def format(self, record: logging.LogRecord) -> str:
         """Return a record as a line."""
@@ -32,8 +32,8 @@ class JsonLines(logging.Formatter):
         return json.dumps(line, ensure_ascii=False, default=str)
 
 
-class Gathered(logging.Handler):
-    """Writes lines to standard error, many at once; one that warns is written at once."""
+class BufferedStderrHandler(logging.Handler):
+    """Writes lines to standard error in batches; warnings and errors are written at once."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -42,10 +42,10 @@ class Gathered(logging.Handler):
         atexit.register(self.flush)
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Take a record."""
+        """Add a record to the buffer."""
         try:
             self._lines.append(self.format(record) + "\n")
-        except Exception:  # noqa: BLE001 - what logging does with its own failures
+        except Exception:  # noqa: BLE001 - as the handlers of the standard library do
             self.handleError(record)
             return
         if record.levelno >= logging.WARNING:
@@ -56,7 +56,7 @@ class Gathered(logging.Handler):
             self._timer.start()
 
     def flush(self) -> None:
-        """Write what was taken."""
+        """Write the buffer."""
         with self.lock or threading.RLock():
             lines, self._lines = self._lines, []
             self._timer = None
@@ -66,13 +66,16 @@ class Gathered(logging.Handler):
 
 
 def log_config(level: str = "INFO") -> dict[str, Any]:
-    """Return the configuration of logging, for every process of a server."""
+    """Return the logging configuration for every process of a server."""
     return {
         "version": 1,
         "disable_existing_loggers": False,
-        "formatters": {"json": {"()": "backtalk.serve.observability.logs.JsonLines"}},
+        "formatters": {"json": {"()": "backtalk.serve.observability.logs.JsonFormatter"}},
         "handlers": {
-            "errors": {"class": "backtalk.serve.observability.logs.Gathered", "formatter": "json"}
+            "errors": {
+                "class": "backtalk.serve.observability.logs.BufferedStderrHandler",
+                "formatter": "json",
+            }
         },
         "root": {"handlers": ["errors"], "level": "WARNING"},
         "loggers": {

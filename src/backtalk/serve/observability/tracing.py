@@ -1,7 +1,7 @@
-"""Traces by OpenTelemetry's conventions for HTTP and generative AI, where they are switched on.
+"""OpenTelemetry tracing by the conventions for HTTP and generative AI.
 
-A request has a span; within it the answer has one, which lasts until its last byte, retries among
-it; and within that each try of an upstream has one.
+A request has a server span. Its child, the completion span, lasts until the last byte and includes
+retries. Each attempt at an upstream has a span below the completion span.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from backtalk.serve.interaction_log import RequestRecord
 from backtalk.serve.observability.genai_attributes import (
+    address_attributes,
+    backtalk_attributes,
     input_messages,
-    of_address,
-    of_answer,
-    of_exchange,
-    of_request,
     output_messages,
+    request_attributes,
+    response_attributes,
 )
 from backtalk.serve.redaction import Redactor
 
 _NOT_TRACED = frozenset({"/health", "/ready", "/metrics"})
-"""What is asked every few seconds by whatever watches over the gateway."""
+"""Paths polled by monitoring."""
 
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _CLOSE_SECONDS = 5.0
@@ -41,16 +41,16 @@ _current: ContextVar[RequestSpan | None] = ContextVar("backtalk_trace", default=
 
 
 class Tracing:
-    """Makes the spans of a gateway.
+    """Factory of the spans of a gateway.
 
     Parameters
     ----------
     provider : TracerProvider
-        What they go to.
+        Provider that exports the spans.
     owned : bool
-        Whether to close it with the gateway.
+        If true, shut the provider down with the gateway.
     redactor : Redactor, optional
-        Blackens what people write, where that is traced; it is not, where this is left out.
+        Redactor of message content. If omitted, message content is not traced.
     """
 
     def __init__(
@@ -61,42 +61,57 @@ class Tracing:
         self.redactor = redactor
         self.tracer = provider.get_tracer("backtalk")
 
-    def asked(
-        self, operation: str, asked: Mapping[str, Any], exchange: RequestRecord | None = None
+    def start_completion(
+        self, operation: str, body: Mapping[str, Any], record: RequestRecord | None = None
     ) -> None:
-        """Begin the span of an answer.
+        """Start the completion span.
 
         Parameters
         ----------
         operation : str
             ``"chat"``, ``"text_completion"`` or ``"embeddings"``.
-        asked : Mapping[str, Any]
-            The body of the request.
-        exchange : RequestRecord, optional
-            What else is known of it, where the answer is kept.
+        body : Mapping[str, Any]
+            Body of the request.
+        record : RequestRecord, optional
+            Record of the request, if it is logged.
         """
         trace = _current.get()
         if trace is not None:
-            trace.asked(operation, asked, exchange)
+            trace.start_completion(operation, body, record)
 
-    def answered(self, exchange: RequestRecord, answer: Mapping[str, Any]) -> None:
-        """Note what was answered in the span of the answer."""
+    def end_completion(self, record: RequestRecord, completion: Mapping[str, Any]) -> None:
+        """Set the completion's attributes on the completion span."""
         trace = _current.get()
         if trace is not None:
-            trace.answered(exchange, answer)
+            trace.set_completion(record, completion)
 
     @contextmanager
-    def trying(
+    def attempt(
         self, method: str, url: str, headers: Sequence[tuple[str, str]]
     ) -> Iterator[AttemptSpan]:
-        """Trace a try of an upstream while the block runs, and give out what it is sent with."""
-        address = of_address(url)
+        """Trace an attempt at an upstream for the duration of the block.
+
+        Parameters
+        ----------
+        method : str
+            HTTP method.
+        url : str
+            URL without the query.
+        headers : Sequence[tuple[str, str]]
+            Headers of the request.
+
+        Yields
+        ------
+        AttemptSpan
+            Span, with the headers to send.
+        """
+        address = address_attributes(url)
         trace = _current.get()
         if trace is not None:
-            trace.sent_to(address)
+            trace.set_upstream(address)
         attributes = {"http.request.method": method, "url.full": url, **address}
-        if trace is not None and (again := trace.again(url)):
-            attributes["http.request.resend_count"] = again
+        if trace is not None and (resend_count := trace.count_attempt(url)):
+            attributes["http.request.resend_count"] = resend_count
         with self.tracer.start_as_current_span(
             method,
             kind=SpanKind.CLIENT,
@@ -106,52 +121,52 @@ class Tracing:
         ) as span:
             carrier: dict[str, str] = {}
             propagate.inject(carrier)
-            kept = [(name, value) for name, value in headers if name not in carrier]
+            other = [(name, value) for name, value in headers if name not in carrier]
             try:
-                yield AttemptSpan(span, (*kept, *carrier.items()))
+                yield AttemptSpan(span, (*other, *carrier.items()))
             except BaseException as error:
-                _mark(span, type(error).__name__)
+                _set_error(span, type(error).__name__)
                 raise
 
     async def close(self) -> None:
-        """Send what is left, for a few seconds at most."""
+        """Export the remaining spans, with a timeout of a few seconds."""
         if not self._owned:
             return
-        sending = threading.Thread(target=self._provider.shutdown, daemon=True)
-        sending.start()
-        await asyncio.to_thread(sending.join, _CLOSE_SECONDS)
+        thread = threading.Thread(target=self._provider.shutdown, daemon=True)
+        thread.start()
+        await asyncio.to_thread(thread.join, _CLOSE_SECONDS)
 
 
 @dataclass(frozen=True)
 class AttemptSpan:
-    """One try of an upstream."""
+    """Span of an attempt at an upstream."""
 
     span: Span
     headers: Sequence[tuple[str, str]]
-    """What it is sent with: the caller's headers, and those by which the trace goes on."""
+    """Headers to send: the caller's, and those that propagate the trace."""
 
-    def answered(self, status: int) -> None:
-        """Note the status of the answer."""
+    def set_status_code(self, status: int) -> None:
+        """Set the status code of the response."""
         self.span.set_attribute("http.response.status_code", status)
         if status >= 400:
-            _mark(self.span, str(status))
+            _set_error(self.span, str(status))
 
 
 class RequestSpan:
-    """The spans of one request.
+    """Spans of one request.
 
     Parameters
     ----------
-    traces : Tracing
-        What they are made by.
+    tracing : Tracing
+        Factory of the spans.
     scope : Scope
-        The request.
+        ASGI scope of the request.
     routes : frozenset[str]
-        The paths that are routes by themselves.
+        Paths that are routes without parameters.
     """
 
-    def __init__(self, traces: Tracing, scope: Scope, routes: frozenset[str]) -> None:
-        self._traces = traces
+    def __init__(self, tracing: Tracing, scope: Scope, routes: frozenset[str]) -> None:
+        self._tracing = tracing
         self._scope = scope
         self._routes = routes
         method = scope["method"] if scope["method"] in _METHODS else "_OTHER"
@@ -163,148 +178,158 @@ class RequestSpan:
         }
         if scope.get("server"):
             attributes |= {"server.address": scope["server"][0], "server.port": scope["server"][1]}
-        self._name = method
-        self._span = traces.tracer.start_span(
+        self._method = method
+        self._span = tracing.tracer.start_span(
             method,
             context=propagate.extract(headers),
             kind=SpanKind.SERVER,
             attributes=attributes,
         )
-        self._answer: Span | None = None
-        self._outer: Context = set_span_in_context(self._span)
-        self._streams = False
-        self._tries: dict[str, int] = {}
+        self._completion: Span | None = None
+        self._context: Context = set_span_in_context(self._span)
+        self._is_streaming = False
+        self._attempts: dict[str, int] = {}
         self.status: int | None = None
 
     @property
     def context(self) -> Context:
-        """What the spans of the request are within."""
-        return self._outer
+        """Context of the request, the parent of its other spans."""
+        return self._context
 
     @property
     def id(self) -> str:
-        """The id of the trace, 32 hexadecimal digits."""
+        """Trace id, 32 hexadecimal digits."""
         return f"{self._span.get_span_context().trace_id:032x}"
 
-    def asked(
-        self, operation: str, asked: Mapping[str, Any], exchange: RequestRecord | None
+    def start_completion(
+        self, operation: str, body: Mapping[str, Any], record: RequestRecord | None
     ) -> None:
-        """Begin the span of the answer."""
-        attributes: dict[str, Any] = of_request(operation, asked)
-        if exchange is not None:
-            attributes |= of_exchange(exchange)
-        redactor = self._traces.redactor
-        if redactor is not None:
-            attributes["gen_ai.input.messages"] = input_messages(asked, redactor)
-        self._streams = asked.get("stream") is True
-        self._answer = self._traces.tracer.start_span(
-            f"{operation} {asked['model']}", kind=SpanKind.CLIENT, attributes=attributes
-        )
-        context.attach(set_span_in_context(self._answer))
+        """Start the completion span.
 
-    def answered(self, exchange: RequestRecord, answer: Mapping[str, Any]) -> None:
-        """Note what was answered."""
-        span = self._answer
+        Parameters
+        ----------
+        operation : str
+            ``"chat"``, ``"text_completion"`` or ``"embeddings"``.
+        body : Mapping[str, Any]
+            Body of the request.
+        record : RequestRecord or None
+            Record of the request, if it is logged.
+        """
+        attributes: dict[str, Any] = request_attributes(operation, body)
+        if record is not None:
+            attributes |= backtalk_attributes(record)
+        redactor = self._tracing.redactor
+        if redactor is not None:
+            attributes["gen_ai.input.messages"] = input_messages(body, redactor)
+        self._is_streaming = body.get("stream") is True
+        self._completion = self._tracing.tracer.start_span(
+            f"{operation} {body['model']}", kind=SpanKind.CLIENT, attributes=attributes
+        )
+        context.attach(set_span_in_context(self._completion))
+
+    def set_completion(self, record: RequestRecord, completion: Mapping[str, Any]) -> None:
+        """Set the attributes of the completion."""
+        span = self._completion
         if span is None:
             return
-        span.set_attributes({**of_answer(answer), **of_exchange(exchange)})
-        redactor = self._traces.redactor
+        span.set_attributes({**response_attributes(completion), **backtalk_attributes(record)})
+        redactor = self._tracing.redactor
         if redactor is not None:
-            span.set_attribute("gen_ai.output.messages", output_messages(answer, redactor))
-        if (cut := exchange.notes.get("cut")) is not None:
-            _mark(span, f"cut {cut}")
+            span.set_attribute("gen_ai.output.messages", output_messages(completion, redactor))
+        if (cut := record.notes.get("cut")) is not None:
+            _set_error(span, f"cut {cut}")
 
-    def sent_to(self, address: Mapping[str, str | int]) -> None:
-        """Note which upstream was asked last."""
-        if self._answer is not None:
-            self._answer.set_attributes(address)
+    def set_upstream(self, address: Mapping[str, str | int]) -> None:
+        """Set the address of the last upstream."""
+        if self._completion is not None:
+            self._completion.set_attributes(address)
 
-    def again(self, url: str) -> int:
-        """Count a try at an address; return how many there were before."""
-        before = self._tries.get(url, 0)
-        self._tries[url] = before + 1
-        return before
+    def count_attempt(self, url: str) -> int:
+        """Count an attempt at a URL and return the number of previous attempts."""
+        previous = self._attempts.get(url, 0)
+        self._attempts[url] = previous + 1
+        return previous
 
-    def first_chunk(self, seconds: float) -> None:
-        """Note how long it took until the first part of a streamed answer."""
-        if self._answer is not None and self._streams:
-            self._answer.set_attribute("gen_ai.response.time_to_first_chunk", seconds)
+    def set_time_to_first_chunk(self, seconds: float) -> None:
+        """Set the seconds until the first chunk of a stream."""
+        if self._completion is not None and self._is_streaming:
+            self._completion.set_attribute("gen_ai.response.time_to_first_chunk", seconds)
 
     def end(self, failure: BaseException | None) -> None:
         """End all spans."""
         path = self._scope["path"]
         route = path if path in self._routes else getattr(self._scope.get("route"), "path", None)
         if route is not None:
-            self._span.update_name(f"{self._name} {route}")
+            self._span.update_name(f"{self._method} {route}")
             self._span.set_attribute("http.route", route)
         status = self.status
         if status is not None:
             self._span.set_attribute("http.response.status_code", status)
-        wrong = str(status) if status is not None else "disconnected"
+        error_type = str(status) if status is not None else "disconnected"
         if failure is not None:
-            wrong = type(failure).__name__
+            error_type = type(failure).__name__
         failed = failure is not None or status is None
         if failed or (status is not None and status >= 500):
-            _mark(self._span, wrong)
-        if self._answer is not None:
+            _set_error(self._span, error_type)
+        if self._completion is not None:
             if failed or (status is not None and status >= 400):
-                _mark(self._answer, wrong)
-            self._answer.end()
+                _set_error(self._completion, error_type)
+            self._completion.end()
         self._span.end()
 
 
 class TracingMiddleware:
-    """Traces every request.
+    """Middleware that traces requests.
 
     Parameters
     ----------
     app : ASGIApp
-        What answers.
-    traces : Tracing
-        What makes the spans.
+        Inner application.
+    tracing : Tracing
+        Factory of the spans.
     routes : frozenset[str]
-        The paths that are routes by themselves.
+        Paths that are routes without parameters.
     """
 
-    def __init__(self, app: ASGIApp, *, traces: Tracing, routes: frozenset[str]) -> None:
-        self._inner = app
-        self._traces = traces
+    def __init__(self, app: ASGIApp, *, tracing: Tracing, routes: frozenset[str]) -> None:
+        self._app = app
+        self._tracing = tracing
         self._routes = routes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a request."""
+        """Handle a request."""
         if scope["type"] != "http" or scope["path"] in _NOT_TRACED:
-            await self._inner(scope, receive, send)
+            await self._app(scope, receive, send)
             return
         clock = asyncio.get_running_loop().time
         started = clock()
-        trace = RequestSpan(self._traces, scope, self._routes)
+        trace = RequestSpan(self._tracing, scope, self._routes)
         scope["backtalk"]["trace"] = trace.id
-        first = True
+        is_first = True
 
-        async def sending(message: MutableMapping[str, Any]) -> None:
-            nonlocal first
+        async def traced_send(message: MutableMapping[str, Any]) -> None:
+            nonlocal is_first
             if message["type"] == "http.response.start":
                 trace.status = message["status"]
-            elif first and message.get("body"):
-                first = False
-                trace.first_chunk(clock() - started)
+            elif is_first and message.get("body"):
+                is_first = False
+                trace.set_time_to_first_chunk(clock() - started)
             await send(message)
 
         token = context.attach(trace.context)
-        kept = _current.set(trace)
+        current = _current.set(trace)
         failure: BaseException | None = None
         try:
-            await self._inner(scope, receive, sending)
+            await self._app(scope, receive, traced_send)
         except BaseException as error:
             failure = error
             raise
         finally:
             trace.end(failure)
-            _current.reset(kept)
+            _current.reset(current)
             context.detach(token)
 
 
-def _mark(span: Span, wrong: str) -> None:
-    span.set_attribute("error.type", wrong)
+def _set_error(span: Span, error_type: str) -> None:
+    span.set_attribute("error.type", error_type)
     span.set_status(Status(StatusCode.ERROR))

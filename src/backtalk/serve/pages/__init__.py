@@ -18,7 +18,7 @@ from fastapi import FastAPI
 
 from backtalk.serve.pages import login as signing_in
 from backtalk.serve.pages.rendering import static
-from backtalk.serve.pages.section import Section, endpoint_of
+from backtalk.serve.pages.section import Section, make_endpoint
 
 MODULES = (
     "inbox",
@@ -40,7 +40,7 @@ def add_to(app: FastAPI) -> None:
         for route in section.routes:
             app.add_api_route(
                 route.path,
-                endpoint_of(route),
+                make_endpoint(route),
                 methods=[route.method],
                 response_model=None,
                 include_in_schema=False,

@@ -8,12 +8,17 @@ from backtalk.serve.auth import ROLE_PERMISSIONS
 from backtalk.serve.errors import APIError
 from backtalk.serve.pages.page_request import PageRequest
 from backtalk.serve.pages.section import Section
-from backtalk.serve.pages.sessions import KEY_SECONDS, NAME_SECONDS, Session, put_cookie
-from backtalk.store.api_keys import digest_of
+from backtalk.serve.pages.sessions import (
+    KEY_SESSION_SECONDS,
+    NAME_SESSION_SECONDS,
+    Session,
+    set_cookie,
+)
+from backtalk.store.api_keys import hash_secret
 
 section = Section("", "", None)
 
-_LONGEST_NAME = 100
+_MAX_NAME_LENGTH = 100
 
 
 @section.get("/login")
@@ -23,53 +28,53 @@ def login(visit: PageRequest) -> Response:
 
 
 @section.post("/login")
-def enter(visit: PageRequest) -> Response:
+def sign_in(visit: PageRequest) -> Response:
     """Sign in."""
     if "name" in visit.form and visit.local:
-        return _with_name(visit)
+        return _sign_in_by_name(visit)
     secret = visit.form.text("key").strip()
-    digest = digest_of(secret)
-    caller = visit.services.keyring.holder(digest) if secret else None
+    digest = hash_secret(secret)
+    caller = visit.services.api_keys.owner(digest) if secret else None
     if caller is None or caller.role is None:
-        return _form(visit, wrong="This key does not hold: it is wrong, or it was revoked.")
+        return _form(visit, error="This key does not hold: it is wrong, or it was revoked.")
     if "judge" not in ROLE_PERMISSIONS[caller.role]:
-        return _form(visit, wrong=f"This is the key of an {caller.role}, not of a person.")
-    session = visit.sessions.begin(digest=digest)
-    return _entered(visit, session, seconds=KEY_SECONDS)
+        return _form(visit, error=f"This is the key of an {caller.role}, not of a person.")
+    session = visit.sessions.new_session(digest=digest)
+    return _start_session(visit, session, seconds=KEY_SESSION_SECONDS)
 
 
 @section.post("/logout")
-def leave(visit: PageRequest) -> Response:
+def sign_out(visit: PageRequest) -> Response:
     """Sign out."""
     response = visit.redirect("/login")
-    put_cookie(visit.request, response, "", seconds=0)
+    set_cookie(visit.http, response, "", seconds=0)
     return response
 
 
-def _with_name(visit: PageRequest) -> Response:
+def _sign_in_by_name(visit: PageRequest) -> Response:
     name = " ".join(visit.form.text("name").split())
-    if not name or len(name) > _LONGEST_NAME:
-        return _form(visit, wrong=f"A name has 1 to {_LONGEST_NAME} characters.")
-    return _entered(visit, visit.sessions.begin(name=name), seconds=NAME_SECONDS)
+    if not name or len(name) > _MAX_NAME_LENGTH:
+        return _form(visit, error=f"A name has 1 to {_MAX_NAME_LENGTH} characters.")
+    return _start_session(visit, visit.sessions.new_session(name=name), seconds=NAME_SESSION_SECONDS)
 
 
-def _form(visit: PageRequest, *, wrong: str = "") -> Response:
+def _form(visit: PageRequest, *, error: str = "") -> Response:
     return visit.page(
         "login.html",
-        status=422 if wrong else 200,
+        status=422 if error else 200,
         title="Your name" if visit.local else "Sign in",
         next=visit.query("next"),
-        wrong=wrong,
+        wrong=error,
     )
 
 
-def _entered(visit: PageRequest, session: Session, *, seconds: int) -> Response:
-    response = visit.redirect(_inside(visit.query("next")))
-    put_cookie(visit.request, response, visit.sessions.cookie(session), seconds=seconds)
+def _start_session(visit: PageRequest, session: Session, *, seconds: int) -> Response:
+    response = visit.redirect(_local_path(visit.query("next")))
+    set_cookie(visit.http, response, visit.sessions.cookie(session), seconds=seconds)
     return response
 
 
-def _inside(address: str) -> str:
+def _local_path(address: str) -> str:
     """Return an address of the pages, or their first one: a link could name any other place.
 
     >>> _inside("/inbox?task=1"), _inside("//elsewhere.org"), _inside("https://elsewhere.org")
@@ -82,7 +87,7 @@ def _inside(address: str) -> str:
 
 
 @section.get("/")
-def first(visit: PageRequest) -> Response:
+def home(visit: PageRequest) -> Response:
     """Go to the first page that the visitor may see."""
     if not visit.signed_in:
         return visit.redirect("/login")

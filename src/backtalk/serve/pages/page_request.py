@@ -16,7 +16,7 @@ from backtalk.feedback.record import now
 from backtalk.serve.auth import ROLE_PERMISSIONS, Caller, Permission
 from backtalk.serve.errors import APIError
 from backtalk.serve.pages.rendering import HEADERS, render
-from backtalk.serve.pages.sessions import Session, Sessions, cookie_name, put_cookie, sessions_in
+from backtalk.serve.pages.sessions import Session, Sessions, cookie_name, sessions_for, set_cookie
 from backtalk.serve.services import Services, check_host
 from backtalk.store import Store
 
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 TOKEN = "token"  # noqa: S105 - the name of a form's field
 TOKEN_HEADER = "x-backtalk-token"  # noqa: S105
 _FORWARDED = ("forwarded", "x-forwarded-for", "x-real-ip")
-_MOST_FIELDS = 2_000
-_IN_ADDRESSES = ":/%#?=@[]!$&'()*+,;"
+_MAX_FIELDS = 2_000
+_SAFE_IN_URLS = ":/%#?=@[]!$&'()*+,;"
 """What stays as it is in an address that is sent on; a header takes few other letters."""
 
 
@@ -41,10 +41,10 @@ class Form:
     def __init__(self, body: bytes = b"") -> None:
         try:
             self._fields = parse_qs(
-                body.decode("utf-8", "replace"), keep_blank_values=True, max_num_fields=_MOST_FIELDS
+                body.decode("utf-8", "replace"), keep_blank_values=True, max_num_fields=_MAX_FIELDS
             )
         except ValueError:
-            raise APIError(413, f"The form has more than {_MOST_FIELDS:,} fields") from None
+            raise APIError(413, f"The form has more than {_MAX_FIELDS:,} fields") from None
 
     def all(self, name: str) -> list[str]:
         """Return all values of a field."""
@@ -70,11 +70,11 @@ class Form:
 class PageRequest:
     """One request for a page. Handlers get it on a thread, so that they may read the store."""
 
-    request: Request
+    http: Request
     services: Services
     session: Session
     caller: Caller
-    acts: frozenset[Permission]
+    permissions: frozenset[Permission]
     """What the visitor may do."""
     local: bool
     """Whether no key was asked for: the visitor is the person at this machine."""
@@ -92,11 +92,11 @@ class PageRequest:
     @property
     def signed_in(self) -> bool:
         """Whether it is known who visits."""
-        return bool(self.name) and bool(self.acts)
+        return bool(self.name) and bool(self.permissions)
 
-    def can(self, act: Permission) -> bool:
+    def can(self, permission: Permission) -> bool:
         """Return whether the visitor may do something."""
-        return act in self.acts
+        return permission in self.permissions
 
     @cached_property
     def projects(self) -> list[str]:
@@ -104,7 +104,7 @@ class PageRequest:
         if self.caller.project is not None:
             return [self.caller.project]
         own = self.services.settings.project
-        return sorted({own, *self.services.keeper.store(own).projects()})
+        return sorted({own, *self.services.connection.store(own).projects()})
 
     @cached_property
     def project(self) -> str:
@@ -115,8 +115,8 @@ class PageRequest:
         Refused
             If it is another's, or there is none of that name: a mistyped address makes none.
         """
-        named = self.query("project") or None
-        project = self.caller.in_project(named, self.services.settings.project)
+        name = self.query("project") or None
+        project = self.caller.in_project(name, self.services.settings.project)
         if project not in self.projects:
             raise APIError(404, f"There is no project {project!r}. Choose one above")
         return project
@@ -124,7 +124,7 @@ class PageRequest:
     @cached_property
     def store(self) -> Store:
         """The store, seen from the project."""
-        return self.services.keeper.store(self.project)
+        return self.services.connection.store(self.project)
 
     @property
     def token(self) -> str:
@@ -134,26 +134,26 @@ class PageRequest:
     @property
     def sessions(self) -> Sessions:
         """What makes and reads cookies."""
-        return sessions_in(self.services.settings.state_folder)
+        return sessions_for(self.services.settings.state_folder)
 
     @property
     def navigation(self) -> list[Section]:
         """The sections that the visitor may see."""
-        sections: list[Section] = self.request.app.state.sections
-        return [result for result in sections if result.act in self.acts]
+        sections: list[Section] = self.http.app.state.sections
+        return [result for result in sections if result.act in self.permissions]
 
     @property
     def is_fragment(self) -> bool:
         """Whether a part of a page is asked for, which a script puts into it."""
-        return self.request.headers.get("hx-request") == "true"
+        return self.http.headers.get("hx-request") == "true"
 
     def query(self, name: str, default: str = "") -> str:
         """Return a parameter of the address, without NULs."""
-        return self.request.query_params.get(name, default).replace("\0", "")
+        return self.http.query_params.get(name, default).replace("\0", "")
 
     def part(self, name: str) -> str:
         """Return a variable part of the path."""
-        return str(self.request.path_params[name]).replace("\0", "")
+        return str(self.http.path_params[name]).replace("\0", "")
 
     def url(self, path: str, /, *parts: str, **query: object) -> str:
         """Return the address of a page, of the same project.
@@ -170,69 +170,69 @@ class PageRequest:
         path = "/".join([path, *(quote(part, safe="") for part in parts)])
         if self.caller.project is None and "project" not in query:
             query["project"] = self.query("project") or self.services.settings.project
-        given = {name: value for name, value in query.items() if value not in (None, "")}
-        return f"{path}?{urlencode(given)}" if given else path
+        parameters = {name: value for name, value in query.items() if value not in (None, "")}
+        return f"{path}?{urlencode(parameters)}" if parameters else path
 
     def with_query(self, /, **query: object) -> str:
         """Return the address of this page with other parameters; ``None`` takes one out."""
-        return self.url(self.request.url.path, **{**self.request.query_params, **query})
+        return self.url(self.http.url.path, **{**self.http.query_params, **query})
 
     def page(self, template: str, *, status: int = 200, **context: object) -> Response:
         """Return a page, or a part of one."""
-        return self._remembered(
+        return self._with_cookie(
             render(template, {"visit": self, "now": now(), **context}, status=status)
         )
 
     def redirect(self, address: str) -> Response:
         """Send the browser on, as after every change: a reload then repeats nothing."""
-        address = quote(address, safe=_IN_ADDRESSES)
+        address = quote(address, safe=_SAFE_IN_URLS)
         if self.is_fragment:
             return Response(status_code=204, headers={**HEADERS, "hx-redirect": address})
-        return self._remembered(RedirectResponse(address, 303, headers=dict(HEADERS)))
+        return self._with_cookie(RedirectResponse(address, 303, headers=dict(HEADERS)))
 
-    def _remembered(self, response: Response) -> Response:
+    def _with_cookie(self, response: Response) -> Response:
         if self.new:
-            put_cookie(
-                self.request,
+            set_cookie(
+                self.http,
                 response,
                 self.sessions.cookie(self.session),
-                seconds=self.session.until - int(now().timestamp()),
+                seconds=self.session.expires - int(now().timestamp()),
             )
         return response
 
 
-def begin(request: Request, body: bytes = b"") -> PageRequest:
+def make_page_request(http: Request, body: bytes = b"") -> PageRequest:
     """Return the visit that a request makes, of somebody or of nobody."""
-    services: Services = request.app.state.services
-    sessions = sessions_in(services.settings.state_folder)
-    session = sessions.read(request.cookies.get(cookie_name(request), ""))
+    services: Services = http.app.state.services
+    sessions = sessions_for(services.settings.state_folder)
+    session = sessions.read(http.cookies.get(cookie_name(http), ""))
     new = session is None
-    session = session or sessions.begin()
-    caller, acts, local = _who(request, services, session)
-    return PageRequest(request, services, session, caller, acts, local, Form(body), new)
+    session = session or sessions.new_session()
+    caller, permissions, local = _authenticate(http, services, session)
+    return PageRequest(http, services, session, caller, permissions, local, Form(body), new)
 
 
 NOBODY = Caller("", "", None, None)
 
 
-def _who(
-    request: Request, services: Services, session: Session
+def _authenticate(
+    http: Request, services: Services, session: Session
 ) -> tuple[Caller, frozenset[Permission], bool]:
-    result = services.keyring.holder(session.digest) if session.digest else None
-    if result is not None and result.role is not None:
-        return result, ROLE_PERMISSIONS[result.role], False
-    if not services.keyring.asked_for and _at_this_machine(request):
-        check_host(request.headers.get("host", ""))
+    caller = services.api_keys.owner(session.digest) if session.digest else None
+    if caller is not None and caller.role is not None:
+        return caller, ROLE_PERMISSIONS[caller.role], False
+    if not services.api_keys.required and _is_local(http):
+        check_host(http.headers.get("host", ""))
         return NOBODY, ROLE_PERMISSIONS["admin"], True
     return NOBODY, frozenset(), False
 
 
-def _at_this_machine(request: Request) -> bool:
+def _is_local(http: Request) -> bool:
     """Return whether a request comes from this machine, and not through a proxy on it."""
-    if any(name in request.headers for name in _FORWARDED) or request.client is None:
+    if any(name in http.headers for name in _FORWARDED) or http.client is None:
         return False
     try:
-        return ipaddress.ip_address(request.client.host).is_loopback
+        return ipaddress.ip_address(http.client.host).is_loopback
     except ValueError:
         return False
 
@@ -246,7 +246,7 @@ def check_token(visit: PageRequest, headers: Mapping[str, str]) -> None:
         If it does not carry the session's token.
     """
     token = headers.get(TOKEN_HEADER) or visit.form.text(TOKEN)
-    if visit.new or not visit.sessions.holds(token, visit.session):
+    if visit.new or not visit.sessions.check_token(token, visit.session):
         raise APIError(
             403,
             "The form does not carry the token of your session. Go back, reload the page, and "

@@ -13,7 +13,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
-from backtalk.serve.pages.text_diff import diff_words, marked, message_parts
+from backtalk.serve.pages.text_diff import diff_words, message_parts, split_at_marks
 
 HEADERS: Mapping[str, str] = {
     "content-security-policy": (
@@ -30,26 +30,26 @@ HEADERS: Mapping[str, str] = {
 """Of every page: no script and no style but our own files, in no frame, kept in no cache."""
 
 _TYPES = {"css": "text/css", "js": "text/javascript", "svg": "image/svg+xml", "txt": "text/plain"}
-_FOREVER = "public, max-age=31536000, immutable"
+_IMMUTABLE = "public, max-age=31536000, immutable"
 
 
 @cache
 def environment() -> Environment:
     """Return the templates; what is put into them is escaped."""
-    made = Environment(
+    templates = Environment(
         loader=PackageLoader("backtalk.serve.pages"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.globals["static"] = static_url
-    made.globals["diff_words"] = diff_words
-    made.globals["message_parts"] = message_parts
-    made.globals["marked"] = marked
-    made.filters["when"] = when
-    made.filters["count"] = lambda number: f"{number:,}"
-    return made
+    templates.globals["static"] = static_url
+    templates.globals["diff_words"] = diff_words
+    templates.globals["message_parts"] = message_parts
+    templates.globals["marked"] = split_at_marks
+    templates.filters["when"] = format_time
+    templates.filters["count"] = lambda number: f"{number:,}"
+    return templates
 
 
 def render(template: str, context: Mapping[str, Any], *, status: int = 200) -> Response:
@@ -58,13 +58,13 @@ def render(template: str, context: Mapping[str, Any], *, status: int = 200) -> R
     return HTMLResponse(text, status, headers=dict(HEADERS))
 
 
-def when(timestamp: datetime) -> str:
+def format_time(timestamp: datetime) -> str:
     """Return a moment as people read it, in UTC."""
     return f"{timestamp:%Y-%m-%d %H:%M}"
 
 
 @cache
-def _static() -> Mapping[str, tuple[bytes, str]]:
+def _static_files() -> Mapping[str, tuple[bytes, str]]:
     """Return our files and their digests by name."""
     folder = files("backtalk.serve.pages").joinpath("static")
     contents = {file.name: file.read_bytes() for file in folder.iterdir() if file.is_file()}
@@ -73,25 +73,25 @@ def _static() -> Mapping[str, tuple[bytes, str]]:
 
 def static_url(name: str) -> str:
     """Return where a file of ours is; another content has another address."""
-    result = _static().get(name)
-    if result is None:
+    file = _static_files().get(name)
+    if file is None:
         raise LookupError(f"There is no file {name!r} among the pages'")
-    return f"/static/{result[1]}/{name}"
+    return f"/static/{file[1]}/{name}"
 
 
 async def static(request: Request) -> Response:
     """Answer with a file of ours; for ever, unless the address is that of a former content."""
     name = request.path_params["name"]
-    result = _static().get(name)
-    if result is None:
+    file = _static_files().get(name)
+    if file is None:
         return Response("There is no such file", 404, media_type="text/plain")
-    content, digest = result
+    content, digest = file
     current = request.path_params["digest"] == digest
     return Response(
         content,
         media_type=_TYPES.get(name.rpartition(".")[2], "application/octet-stream"),
         headers={
-            "cache-control": _FOREVER if current else "no-cache",
+            "cache-control": _IMMUTABLE if current else "no-cache",
             "x-content-type-options": "nosniff",
         },
     )

@@ -25,7 +25,7 @@ from starlette.responses import Response
 from backtalk.errors import BacktalkError, Conflict, NotFound
 from backtalk.serve.auth import Permission
 from backtalk.serve.errors import APIError
-from backtalk.serve.pages.page_request import PageRequest, begin, check_token
+from backtalk.serve.pages.page_request import PageRequest, check_token, make_page_request
 from backtalk.serve.services import Services, check_origin
 from backtalk.serve.store_connection import UNAVAILABLE
 
@@ -35,23 +35,23 @@ Endpoint = Callable[[Request], Awaitable[Response]]
 _THREADS = ThreadPoolExecutor(8, thread_name_prefix="backtalk-pages")
 """Of the pages alone: a store that hangs holds up no answer of the gateway."""
 
-_PASSING = frozenset({429, 503})
+_RETRYABLE = frozenset({429, 503})
 """The statuses of what goes by."""
 
-_SECONDS = 30.0
+_TIMEOUT_SECONDS = 30.0
 """After so long without the store's answer, a page says that the store is away."""
 
 
 @dataclass(frozen=True)
-class Route:
+class PageRoute:
     """An address and what answers there."""
 
     method: Literal["GET", "POST"]
     path: str
-    act: Permission | None
+    permission: Permission | None
     """What it takes; ``None`` for what everybody may do."""
     handler: Handler
-    here: str
+    section: str
 
 
 class Section:
@@ -67,91 +67,91 @@ class Section:
         What it takes to see it; ``None`` for what everybody may do.
     """
 
-    def __init__(self, path: str, title: str, act: Permission | None) -> None:
+    def __init__(self, path: str, title: str, permission: Permission | None) -> None:
         self.path = path
         self.title = title
-        self.act = act
-        self.routes: list[Route] = []
+        self.act = permission
+        self.routes: list[PageRoute] = []
 
-    def get(self, path: str = "", act: Permission | None = None) -> Callable[[Handler], Handler]:
+    def get(self, path: str = "", permission: Permission | None = None) -> Callable[[Handler], Handler]:
         """Register what shows a page below the section's path. It runs on a thread."""
-        return self._add("GET", path, act)
+        return self._add("GET", path, permission)
 
-    def post(self, path: str = "", act: Permission | None = None) -> Callable[[Handler], Handler]:
+    def post(self, path: str = "", permission: Permission | None = None) -> Callable[[Handler], Handler]:
         """Register what takes a form; the form's token has been checked. It runs on a thread."""
-        return self._add("POST", path, act)
+        return self._add("POST", path, permission)
 
     def _add(
-        self, method: Literal["GET", "POST"], path: str, act: Permission | None
+        self, method: Literal["GET", "POST"], path: str, permission: Permission | None
     ) -> Callable[[Handler], Handler]:
         def register(handler: Handler) -> Handler:
-            result = Route(method, self.path + path, act or self.act, handler, self.path)
+            result = PageRoute(method, self.path + path, permission or self.act, handler, self.path)
             self.routes.append(result)
             return handler
 
         return register
 
 
-def endpoint_of(route: Route) -> Endpoint:
+def make_endpoint(route: PageRoute) -> Endpoint:
     """Return what answers requests at a route, and tells in words what went wrong."""
 
-    async def endpoint(request: Request) -> Response:
-        services: Services = request.app.state.services
+    async def endpoint(http: Request) -> Response:
+        services: Services = http.app.state.services
         body = b""
         try:
-            check_origin(request.headers, services.settings.origins)
+            check_origin(http.headers, services.settings.origins)
             if route.method == "POST":
-                body = await services.body(request)
-            visit = begin(request, body)
-            visit.section = route.here
-            request.scope["backtalk"]["caller"] = visit.name
-            if answer := _not_yet(visit, route):
+                body = await services.read_body(http)
+            visit = make_page_request(http, body)
+            visit.section = route.section
+            http.scope["backtalk"]["caller"] = visit.name
+            if answer := _check_access(visit, route):
                 return answer
-            return await _on_a_thread(route.handler, visit)
+            return await _run_handler(route.handler, visit)
         except APIError as error:
-            return _told(request, error, route.here, body)
+            return _error_page(http, error, route.section, body)
 
     return endpoint
 
 
-def _not_yet(visit: PageRequest, route: Route) -> Response | None:
+def _check_access(visit: PageRequest, route: PageRoute) -> Response | None:
     """Return where a visitor has to go first, if anywhere; refuse what they may not do."""
     _check_rate(visit)
-    if route.act is not None and not visit.signed_in:
+    if route.permission is not None and not visit.signed_in:
         if route.method == "POST":
             raise APIError(401, "You are not signed in any more. Sign in, and send it again")
-        target = visit.request.url
+        target = visit.http.url
         after = f"{target.path}?{target.query}" if target.query else target.path
         return visit.redirect(visit.url("/login", project=None, next=after))
-    if route.act is not None and not visit.can(route.act):
+    if route.permission is not None and not visit.can(route.permission):
         raise APIError(
             403, f"You are signed in as {visit.name}, {visit.caller.role}, who may not do this"
         )
     if route.method == "POST":
-        check_token(visit, visit.request.headers)
+        check_token(visit, visit.http.headers)
     return None
 
 
 def _check_rate(visit: PageRequest) -> None:
-    host = visit.request.client.host if visit.request.client else ""
-    wait = visit.services.buckets.take(f"pages {visit.caller.key or host}")
-    if wait > 0:
+    host = visit.http.client.host if visit.http.client else ""
+    seconds = visit.services.rate_limits.take(f"pages {visit.caller.key or host}")
+    if seconds > 0:
         raise APIError(
             429,
-            f"Too many requests. Try again in {wait:.0f} seconds",
-            headers={"retry-after": str(max(1, round(wait)))},
+            f"Too many requests. Try again in {seconds:.0f} seconds",
+            headers={"retry-after": str(max(1, round(seconds)))},
         )
 
 
-async def _on_a_thread(handler: Handler, visit: PageRequest) -> Response:
+async def _run_handler(handler: Handler, visit: PageRequest) -> Response:
     loop = asyncio.get_running_loop()
     try:
-        async with asyncio.timeout(_SECONDS):
+        async with asyncio.timeout(_TIMEOUT_SECONDS):
             return await loop.run_in_executor(_THREADS, handler, visit)
     except TimeoutError:
-        raise _away() from None
+        raise _store_unavailable() from None
     except UNAVAILABLE:
-        raise _away() from None
+        raise _store_unavailable() from None
     except NotFound as error:
         raise APIError(404, f"{error}") from None
     except Conflict as error:
@@ -160,7 +160,7 @@ async def _on_a_thread(handler: Handler, visit: PageRequest) -> Response:
         raise APIError(422, f"{error}") from None
 
 
-def _away() -> APIError:
+def _store_unavailable() -> APIError:
     return APIError(
         503,
         "The store is away. Answers and feedback are kept on the gateway's disk meanwhile. "
@@ -169,23 +169,23 @@ def _away() -> APIError:
     )
 
 
-def _told(request: Request, error: APIError, here: str, body: bytes) -> Response:
+def _error_page(http: Request, error: APIError, section: str, body: bytes) -> Response:
     """Return a page that tells what went wrong; in place of a part of a page, a part.
 
     What could not be kept for now can be sent again from there: nobody writes it twice.
     """
     try:
-        visit = begin(request, body)
+        visit = make_page_request(http, body)
     except APIError:
         return error.response()
-    visit.section = here
+    visit.section = section
     visit.projects = []  # they are in the store, which may be away
     response = visit.page(
         "_error.html" if visit.is_fragment else "error.html",
         status=error.status,
         title="Not done",
         message=error.message,
-        again=visit.form.items() if error.status in _PASSING else [],
+        again=visit.form.items() if error.status in _RETRYABLE else [],
     )
     response.headers.update(error.headers)
     return response

@@ -23,9 +23,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 SECRET = "pages.secret"  # noqa: S105 - the name of a file
-KEY_SECONDS = 7 * 86_400
+KEY_SESSION_SECONDS = 7 * 86_400
 """How long somebody who pasted a key stays signed in."""
-NAME_SECONDS = 365 * 86_400
+NAME_SESSION_SECONDS = 365 * 86_400
 """How long the person at this machine is remembered by name."""
 _SECRET_BYTES = 32
 
@@ -36,7 +36,7 @@ class Session:
 
     id: str
     """Random; the forms' token is made from it."""
-    until: int
+    expires: int
     """Seconds since 1970."""
     digest: str = ""
     """Of the key that was pasted; empty without one."""
@@ -65,12 +65,12 @@ class Sessions:
     """
 
     def __init__(self, folder: Path, *, clock: Callable[[], float] = time.time) -> None:
-        self._secret = _secret(folder)
+        self._secret = _read_secret(folder)
         self._clock = clock
 
-    def begin(self, *, digest: str = "", name: str = "") -> Session:
+    def new_session(self, *, digest: str = "", name: str = "") -> Session:
         """Return a new session, of a key, of a name, or of nobody yet."""
-        seconds = KEY_SECONDS if digest else NAME_SECONDS
+        seconds = KEY_SESSION_SECONDS if digest else NAME_SESSION_SECONDS
         return Session(secrets.token_urlsafe(16), int(self._clock()) + seconds, digest, name)
 
     def cookie(self, session: Session) -> str:
@@ -81,25 +81,25 @@ class Sessions:
     def read(self, cookie: str) -> Session | None:
         """Return the session of a cookie, ``None`` if it is not one of ours or has expired."""
         body, _, signature = cookie.rpartition(".")
-        if not _same(signature, self._sign("session", body)):
+        if not _equal(signature, self._sign("session", body)):
             return None
         session = Session(**json.loads(base64.urlsafe_b64decode(body)))
-        return session if session.until > self._clock() else None
+        return session if session.expires > self._clock() else None
 
     def token(self, session: Session) -> str:
         """Return what every form of this session carries, so that no other page can send one."""
         return self._sign("form", session.id)
 
-    def holds(self, token: str, session: Session) -> bool:
+    def check_token(self, token: str, session: Session) -> bool:
         """Return whether a form's token is the session's."""
-        return _same(token, self.token(session))
+        return _equal(token, self.token(session))
 
     def _sign(self, purpose: str, text: str) -> str:
         return hmac.new(self._secret, f"{purpose}.{text}".encode(), sha256).hexdigest()
 
 
 @cache
-def sessions_in(folder: Path) -> Sessions:
+def sessions_for(folder: Path) -> Sessions:
     """Return the sessions whose secret is in a folder."""
     return Sessions(folder)
 
@@ -109,7 +109,7 @@ def cookie_name(request: Request) -> str:
     return "__Host-backtalk" if request.url.scheme == "https" else "backtalk"
 
 
-def put_cookie(request: Request, response: Response, value: str, *, seconds: int) -> None:
+def set_cookie(request: Request, response: Response, value: str, *, seconds: int) -> None:
     """Set the cookie, or remove it with 0 seconds.
 
     It goes with links from elsewhere (``Lax``), so that a link to a page works; what changes
@@ -126,11 +126,11 @@ def put_cookie(request: Request, response: Response, value: str, *, seconds: int
     )
 
 
-def _same(given: str, right: str) -> bool:
-    return hmac.compare_digest(given.encode("utf-8", "surrogatepass"), right.encode())
+def _equal(a: str, b: str) -> bool:
+    return hmac.compare_digest(a.encode("utf-8", "surrogatepass"), b.encode())
 
 
-def _secret(folder: Path) -> bytes:
+def _read_secret(folder: Path) -> bytes:
     """Return the secret of a folder; of several processes that make it, one wins."""
     file = folder / SECRET
     if not file.exists():

@@ -17,22 +17,21 @@ from backtalk.experiments import (
     start,
     stop,
 )
-from backtalk.experiments.experiment import SIGNALS, AllocationKind, Unit
+from backtalk.experiments.experiment import SIGNALS, AllocationKind, RandomizationUnit
 from backtalk.feedback.record import record_error
 from backtalk.policy import list_policies
 from backtalk.promotion import active_policy
-from backtalk.serve.pages.experiments.view import VERDICTS, Followers, status
+from backtalk.serve.pages.experiments.view import VERDICTS, ExperimentReaders, status_text
 from backtalk.serve.pages.page_request import PageRequest
 from backtalk.serve.pages.rendering import HEADERS
 from backtalk.serve.pages.section import Section
-from backtalk.store.api_keys import ApiKeys
 
 section = Section("/experiments", "Experiments", "view")
 
 LIVE_SECONDS = 4
 """How often a page that is open asks for what is new."""
 
-_followers = Followers()
+_watched = ExperimentReaders()
 
 
 @section.get()
@@ -42,13 +41,13 @@ def listing(visit: PageRequest) -> Response:
     policies = list_policies(store)
     served = active_policy(store)
     ends = {event.name: event for event in read_events(store)}
-    begun = {event.name: event for event in reversed(read_events(store))}
+    starts = {event.name: event for event in reversed(read_events(store))}
     runs = running_experiment(store)
     return visit.page(
         "experiments/list.html",
         title="Experiments",
         experiments=[
-            (result, begun[result.name], ends[result.name])
+            (result, starts[result.name], ends[result.name])
             for result in reversed(list_experiments(store))
         ],
         running=runs,
@@ -56,7 +55,7 @@ def listing(visit: PageRequest) -> Response:
         served=served,
         candidates=[policy for policy in policies if served and policy.id != served.id],
         allocations=[(kind, _ALLOCATIONS[kind]) for kind in get_args(AllocationKind)],
-        units=[(unit, unit) for unit in get_args(Unit)],
+        units=[(unit, unit) for unit in get_args(RandomizationUnit)],
         outcomes=[(signal, signal) for signal in SIGNALS],
     )
 
@@ -71,12 +70,12 @@ _ALLOCATIONS = {
 @section.get("/{name}")
 def one(visit: PageRequest) -> Response:
     """Show an experiment."""
-    shown = _shown(visit)
+    shown = _context(visit)
     decides = shown["running"] and visit.can("manage")
     return visit.page(
         "experiments/one.html",
         title=visit.part("name"),
-        refusals=_followers.refusals(visit.store, visit.part("name")) if decides else {},
+        refusals=_watched.refusals(visit.store, visit.part("name")) if decides else {},
         **shown,
     )
 
@@ -84,7 +83,7 @@ def one(visit: PageRequest) -> Response:
 @section.get("/{name}/live")
 def live(visit: PageRequest) -> Response:
     """Return the part of the page that changes, or nothing where it is as the browser has it."""
-    shown = _shown(visit)
+    shown = _context(visit)
     if shown["live"].summary.status != visit.query("status", "running"):
         # What can be decided has changed too, so that the whole page is asked for again.
         return Response(status_code=204, headers={**HEADERS, "hx-refresh": "true"})
@@ -95,10 +94,10 @@ def live(visit: PageRequest) -> Response:
     )
 
 
-def _shown(visit: PageRequest) -> dict[str, Any]:
+def _context(visit: PageRequest) -> dict[str, Any]:
     store, name = visit.store, visit.part("name")
     labels = {policy.id: policy.label for policy in list_policies(store)}
-    result = _followers.live(store, name, labels)
+    result = _watched.view(store, name, labels)
     experiment = result.summary.experiment
     return {
         "name": name,
@@ -106,14 +105,14 @@ def _shown(visit: PageRequest) -> dict[str, Any]:
         "live": result,
         "labels": labels,
         "verdicts": VERDICTS,
-        "stands": status(result.summary),
+        "stands": status_text(result.summary),
         "running": result.summary.status == "running",
         "seconds": LIVE_SECONDS,
     }
 
 
 @section.post("", "manage")
-def begin(visit: PageRequest) -> Response:
+def start_experiment(visit: PageRequest) -> Response:
     """Start an experiment."""
     served = active_policy(visit.store)
     fields: dict[str, Any] = {
@@ -136,26 +135,26 @@ def begin(visit: PageRequest) -> Response:
     except ValidationError as error:
         raise record_error("the experiment", error) from None
     start(visit.store, experiment, actor=visit.name)
-    return _changed(visit, "experiment started", experiment.name)
+    return _audit_and_redirect(visit, "experiment started", experiment.name)
 
 
 @section.post("/{name}/stop", "manage")
-def stopped(visit: PageRequest) -> Response:
+def stop_experiment(visit: PageRequest) -> Response:
     """End an experiment, or take one candidate out of it."""
     name, arm = visit.part("name"), visit.form.text("arm") or None
     stop(visit.store, name, arm=arm, actor=visit.name)
-    return _changed(visit, "experiment stopped" if arm is None else "candidate stopped", name, arm)
+    return _audit_and_redirect(visit, "experiment stopped" if arm is None else "candidate stopped", name, arm)
 
 
 @section.post("/{name}/promote", "manage")
-def promoted(visit: PageRequest) -> Response:
+def promote_candidate(visit: PageRequest) -> Response:
     """Serve a candidate from now on, if what the traffic showed passes the gate."""
     name, arm = visit.part("name"), visit.form.text("arm")
     promote_arm(visit.store, name, arm=arm, actor=visit.name)
-    return _changed(visit, "candidate promoted", name, arm)
+    return _audit_and_redirect(visit, "candidate promoted", name, arm)
 
 
-def _changed(visit: PageRequest, action: str, name: str, arm: str | None = None) -> Response:
+def _audit_and_redirect(visit: PageRequest, action: str, name: str, arm: str | None = None) -> Response:
     what = name if arm is None else f"{name}, {arm[:8]}"
-    ApiKeys(visit.store.engine).record(action, what, actor=visit.name, project=visit.project)
+    visit.store.audit_log.append(action, what, actor=visit.name, project=visit.project)
     return visit.redirect(visit.url("/experiments", name))

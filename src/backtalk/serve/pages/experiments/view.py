@@ -8,23 +8,23 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from backtalk.experiments import (
+    ArmPromoted,
+    ArmStopped,
     ArmSummary,
-    Ended,
-    Event,
+    ExperimentEnded,
+    ExperimentEvent,
     ExperimentReader,
-    Promoted,
-    Started,
-    State,
-    Stopped,
-    Summary,
-    evaluation_of,
+    ExperimentStarted,
+    ExperimentState,
+    ExperimentSummary,
+    make_evaluation,
     summarise,
 )
 from backtalk.feedback import content_id
 from backtalk.promotion import Gate
 from backtalk.store import Store
 
-_MOST_FOLLOWED = 16
+_MAX_READERS = 16
 
 VERDICTS = {
     "control": "",
@@ -35,30 +35,30 @@ VERDICTS = {
 
 
 @dataclass(frozen=True)
-class Told:
+class EventView:
     """An event in words."""
 
-    event: Event
+    event: ExperimentEvent
     text: str
     evaluation: str = ""
     """The id of the evidence, where there is a report of it."""
 
 
 @dataclass(frozen=True)
-class Live:
+class ExperimentView:
     """What changes while an experiment runs."""
 
-    summary: Summary
+    summary: ExperimentSummary
     arms: tuple[ArmSummary, ...]
-    told: tuple[Told, ...]
+    events: tuple[EventView, ...]
     """The latest first."""
-    says: str
+    announcement: str
     """What there is to say aloud when it changes; numbers alone are none of it."""
     digest: str
     """Of everything that is shown."""
 
 
-class Followers:
+class ExperimentReaders:
     """The logs of the experiments that somebody looks at, so that each is not read all over again.
 
     Safe between threads.
@@ -66,9 +66,9 @@ class Followers:
 
     def __init__(self) -> None:
         self._mutex = threading.Lock()
-        self._known: OrderedDict[tuple[int, str, str], _Followed] = OrderedDict()
+        self._readers: OrderedDict[tuple[int, str, str], _OpenReader] = OrderedDict()
 
-    def live(self, store: Store, name: str, labels: Mapping[str, str]) -> Live:
+    def view(self, store: Store, name: str, labels: Mapping[str, str]) -> ExperimentView:
         """Return what an experiment has found until now, as it is shown.
 
         Raises
@@ -76,89 +76,89 @@ class Followers:
         NotFound
             If there is no such experiment.
         """
-        followed = self._of(store, name)
-        with followed.mutex:
-            return live(followed.follower.refresh(), labels)
+        entry = self._reader_for(store, name)
+        with entry.mutex:
+            return make_view(entry.follower.refresh(), labels)
 
     def refusals(self, store: Store, name: str) -> dict[str, list[str] | None]:
         """Return why the gate would refuse each candidate that gets traffic.
 
         Empty where it would pass, ``None`` where there is nothing to judge it by yet.
         """
-        followed = self._of(store, name)
-        with followed.mutex:
-            state = followed.follower.refresh()
+        entry = self._reader_for(store, name)
+        with entry.mutex:
+            state = entry.follower.refresh()
             return {arm: _reasons(state, arm) for arm in state.live[1:]}
 
-    def _of(self, store: Store, name: str) -> _Followed:
-        place = (id(store.engine), store.project, name)
+    def _reader_for(self, store: Store, name: str) -> _OpenReader:
+        key = (id(store.engine), store.project, name)
         with self._mutex:
-            result = self._known.get(place)
+            entry = self._readers.get(key)
             # The id of an engine that is gone may be another's by now.
-            if result is None or result.store.engine is not store.engine:
-                result = self._known[place] = _Followed(store, ExperimentReader(store, name))
-            self._known.move_to_end(place)
-            while len(self._known) > _MOST_FOLLOWED:
-                self._known.popitem(last=False)
-            return result
+            if entry is None or entry.store.engine is not store.engine:
+                entry = self._readers[key] = _OpenReader(store, ExperimentReader(store, name))
+            self._readers.move_to_end(key)
+            while len(self._readers) > _MAX_READERS:
+                self._readers.popitem(last=False)
+            return entry
 
 
-class _Followed:
-    def __init__(self, store: Store, follower: ExperimentReader) -> None:
+class _OpenReader:
+    def __init__(self, store: Store, reader: ExperimentReader) -> None:
         self.store = store
-        self.follower = follower
+        self.follower = reader
         self.mutex = threading.Lock()
 
 
-def _reasons(state: State, arm: str) -> list[str] | None:
-    evaluation = evaluation_of(state, arm)
+def _reasons(state: ExperimentState, arm: str) -> list[str] | None:
+    evaluation = make_evaluation(state, arm)
     if evaluation is None:
         return None
     gate = Gate(level=state.experiment.rule.level)
     return gate.reasons(evaluation, served=state.experiment.control)
 
 
-def live(state: State, labels: Mapping[str, str]) -> Live:
+def make_view(state: ExperimentState, labels: Mapping[str, str]) -> ExperimentView:
     """Return a state as it is shown."""
     summary = summarise(state)
-    told = tuple(_told(event, labels) for event in reversed(state.events))
-    said = [status(summary)]
-    said += [
-        f"{name(arm.policy, labels)} is {VERDICTS[arm.verdict]}"
+    events = tuple(_describe(event, labels) for event in reversed(state.events))
+    sentences = [status_text(summary)]
+    sentences += [
+        f"{policy_label(arm.policy, labels)} is {VERDICTS[arm.verdict]}"
         for arm in summary.candidates
         if arm.verdict != "open"
     ]
-    said += [told[0].text]
-    return Live(
+    sentences += [events[0].text]
+    return ExperimentView(
         summary,
         summary.arms,
-        told,
-        ". ".join(said),
-        content_id(summary.to_json(), str(len(told)))[:12],
+        events,
+        ". ".join(sentences),
+        content_id(summary.to_json(), str(len(events)))[:12],
     )
 
 
-def status(summary: Summary) -> str:
+def status_text(summary: ExperimentSummary) -> str:
     """Return where an experiment stands, in words."""
     return {"running": "It runs", "promoted": "It promoted a policy", "ended": "It has ended"}[
         summary.status
     ]
 
 
-def name(policy: str, labels: Mapping[str, str]) -> str:
+def policy_label(policy: str, labels: Mapping[str, str]) -> str:
     """Return what to call a policy."""
     return labels.get(policy, policy[:8])
 
 
-def _told(event: Event, labels: Mapping[str, str]) -> Told:
+def _describe(event: ExperimentEvent, labels: Mapping[str, str]) -> EventView:
     what = event.what
-    if isinstance(what, Started):
-        arms = ", ".join(name(arm, labels) for arm in what.experiment.candidates)
-        return Told(event, f"Started: {arms} against {name(what.experiment.control, labels)}")
-    if isinstance(what, Stopped):
-        return Told(event, f"{name(what.arm, labels)} gets no traffic any more: {what.reason}")
-    if isinstance(what, Promoted):
-        text = f"{name(what.arm, labels)} was promoted"
-        return Told(event, text, what.evaluation or "")
-    assert isinstance(what, Ended)
-    return Told(event, f"Ended: {what.reason}")
+    if isinstance(what, ExperimentStarted):
+        arms = ", ".join(policy_label(arm, labels) for arm in what.experiment.candidates)
+        return EventView(event, f"Started: {arms} against {policy_label(what.experiment.control, labels)}")
+    if isinstance(what, ArmStopped):
+        return EventView(event, f"{policy_label(what.arm, labels)} gets no traffic any more: {what.reason}")
+    if isinstance(what, ArmPromoted):
+        text = f"{policy_label(what.arm, labels)} was promoted"
+        return EventView(event, text, what.evaluation or "")
+    assert isinstance(what, ExperimentEnded)
+    return EventView(event, f"Ended: {what.reason}")

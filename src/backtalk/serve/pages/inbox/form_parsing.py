@@ -9,7 +9,7 @@ from backtalk.annotation.tasks import TaskKind
 from backtalk.errors import RecordError
 from backtalk.feedback import Annotator, AnyFeedback, content_id, parse_feedback
 from backtalk.feedback.record import now
-from backtalk.serve.pages.inbox.questions import Question, steps_of
+from backtalk.serve.pages.inbox.questions import Question, split_steps
 from backtalk.serve.pages.page_request import Form
 from backtalk.store.row_codec import microseconds
 
@@ -19,7 +19,7 @@ _STARS = ("1", "2", "3", "4", "5")
 Fields = dict[str, Any]
 
 
-def answers_of(question: Question, form: Form) -> list[AnyFeedback]:
+def parse_form(question: Question, form: Form) -> list[AnyFeedback]:
     """Return the feedback that a form holds.
 
     Its id follows from the item, the person and the attempt: the same form sent twice is one
@@ -31,25 +31,25 @@ def answers_of(question: Question, form: Form) -> list[AnyFeedback]:
     RecordError
         If nothing was answered, or what makes no sense; the message says what to do.
     """
-    given = question.assignment
-    seconds = (now() - given.opened).total_seconds()
+    assignment = question.assignment
+    seconds = (now() - assignment.opened).total_seconds()
     metadata = {
         "task": question.task.id,
         "seconds": round(seconds, 1),
         "order": question.order,
     }
-    attempt = (given.task, given.interaction, given.annotator, str(microseconds(given.opened)))
+    attempt = (assignment.task, assignment.interaction, assignment.annotator, str(microseconds(assignment.opened)))
     return [
         parse_feedback(
             {
                 "id": content_id("inbox", *attempt, str(part)),
                 "interaction": question.interaction.id,
-                "annotator": Annotator.human(given.annotator).to_dict(),
+                "annotator": Annotator.human(assignment.annotator).to_dict(),
                 "metadata": metadata,
                 **fields,
             }
         )
-        for part, fields in enumerate(_READERS[question.task.kind](question, form))
+        for part, fields in enumerate(_PARSERS[question.task.kind](question, form))
     ]
 
 
@@ -64,33 +64,33 @@ def _compare(question: Question, form: Form) -> list[Fields]:
 def _rank(question: Question, form: Form) -> list[Fields]:
     tiers: dict[int, list[str]] = {}
     for number, id_ in enumerate(question.order):
-        place = form.text(f"place-{number}").strip()
-        if not place:
+        rank = form.text(f"place-{number}").strip()
+        if not rank:
             continue
-        if not (place.isascii() and place.isdigit() and len(place) <= 2 and int(place)):
-            raise RecordError(f"{place!r} is not a place", "Places are 1, 2, 3 and so on")
-        tiers.setdefault(int(place), []).append(id_)
+        if not (rank.isascii() and rank.isdigit() and len(rank) <= 2 and int(rank)):
+            raise RecordError(f"{rank!r} is not a place", "Places are 1, 2, 3 and so on")
+        tiers.setdefault(int(rank), []).append(id_)
     if sum(map(len, tiers.values())) < 2:
         raise RecordError("Fewer than two answers were ranked", "Give at least two of them a place")
-    return [{"kind": "ranking", "tiers": [tiers[place] for place in sorted(tiers)]}]
+    return [{"kind": "ranking", "tiers": [tiers[rank] for rank in sorted(tiers)]}]
 
 
 def _rate(question: Question, form: Form) -> list[Fields]:
-    results = []
+    ratings = []
     for number, aspect in enumerate(question.task.aspects):
         value = form.text(f"aspect-{number}")
         if value in _STARS:
-            results.append(_about(question, kind="rating", aspect=aspect, value=int(value)))
-    if not results:
+            ratings.append(_on_response(question, kind="rating", aspect=aspect, value=int(value)))
+    if not ratings:
         raise RecordError("Nothing was rated", "Rate at least one aspect")
-    return results
+    return ratings
 
 
 def _thumbs(question: Question, form: Form) -> list[Fields]:
     good = {"good": True, "bad": False}.get(form.text("thumb"))
     if good is None:
         raise RecordError("No thumb was given", "Say whether the answer is good or bad")
-    return [_about(question, kind="label", good=good)]
+    return [_on_response(question, kind="label", good=good)]
 
 
 def _spans(question: Question, form: Form) -> list[Fields]:
@@ -101,7 +101,7 @@ def _spans(question: Question, form: Form) -> list[Fields]:
             raise RecordError(f"The mark {text!r} has a label that the task does not have")
         spans.append({"start": start, "end": end, "label": question.task.labels[label]})
     spans.sort(key=lambda span: (span["start"], span["end"]))
-    return [_about(question, kind="spans", spans=spans)]
+    return [_on_response(question, kind="spans", spans=spans)]
 
 
 def _numbers(text: str, count: int) -> list[int]:
@@ -114,26 +114,26 @@ def _numbers(text: str, count: int) -> list[int]:
 def _steps(question: Question, form: Form) -> list[Fields]:
     text = question.shown[0].text
     steps = []
-    for number, (start, end) in enumerate(steps_of(text)):
+    for number, (start, end) in enumerate(split_steps(text)):
         verdict = form.text(f"step-{number}")
         if verdict not in {"right", "wrong", "neutral"}:
             raise RecordError(
                 f"Step {number + 1} has no verdict", "Say of each whether it is right"
             )
         steps.append({"start": start, "end": end, "verdict": verdict})
-    return [_about(question, kind="steps", steps=steps)]
+    return [_on_response(question, kind="steps", steps=steps)]
 
 
 def _rewrite(question: Question, form: Form) -> list[Fields]:
     if form.text("fine") == "yes":
-        return [_about(question, kind="label", good=True)]
+        return [_on_response(question, kind="label", good=True)]
     text = form.text("text")
-    if text == plain(question.shown[0].text):
+    if text == normalise_lines(question.shown[0].text):
         raise RecordError("Nothing was changed", "Change the text, or say that it is fine as it is")
-    return [_about(question, kind="edit", text=text)]
+    return [_on_response(question, kind="edit", text=text)]
 
 
-def plain(text: str) -> str:
+def normalise_lines(text: str) -> str:
     """Return a text as a form sends it back."""
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
@@ -145,14 +145,14 @@ def _critique(question: Question, form: Form) -> list[Fields]:
     if form.text("as") == "rule":
         where = form.text("where").strip()
         return [{"kind": "instruction", "text": text, "scope": {"where": where} if where else {}}]
-    return [_about(question, kind="critique", text=text)]
+    return [_on_response(question, kind="critique", text=text)]
 
 
-def _about(question: Question, **fields: object) -> Fields:
+def _on_response(question: Question, **fields: object) -> Fields:
     return {"response": question.shown[0].id, **fields}
 
 
-_READERS: Mapping[TaskKind, Callable[[Question, Form], list[Fields]]] = {
+_PARSERS: Mapping[TaskKind, Callable[[Question, Form], list[Fields]]] = {
     "compare": _compare,
     "rank": _rank,
     "rate": _rate,

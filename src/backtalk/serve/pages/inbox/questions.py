@@ -11,10 +11,10 @@ from backtalk.annotation.assignments import Assignment
 from backtalk.annotation.tasks import Task, TaskKind
 from backtalk.feedback import Interaction, Response, content_id
 
-MOST_RANKED = 9
+MAX_RANKED = 9
 """As many as there are number keys."""
 
-WORDS: Mapping[TaskKind, str] = {
+TASK_TITLES: Mapping[TaskKind, str] = {
     "compare": "Compare two answers",
     "rank": "Rank the answers",
     "rate": "Rate the answer",
@@ -47,33 +47,33 @@ class Question:
         return [response.id for response in self.shown]
 
 
-def question_of(task: Task, interaction: Interaction, assignment: Assignment) -> Question:
+def make_question(task: Task, interaction: Interaction, assignment: Assignment) -> Question:
     """Return the question about an item.
 
     The same responses are put before everybody, so that their judgements can be compared; each
     person sees them in an order of their own, and always in that.
     """
-    picked = _picked(task, interaction)
-    _random(task.id, interaction.id, assignment.annotator).shuffle(picked)
-    return Question(task, interaction, assignment, tuple(picked))
+    responses = _select_responses(task, interaction)
+    _random(task.id, interaction.id, assignment.annotator).shuffle(responses)
+    return Question(task, interaction, assignment, tuple(responses))
 
 
-def _picked(task: Task, interaction: Interaction) -> list[Response]:
+def _select_responses(task: Task, interaction: Interaction) -> list[Response]:
     shown = [interaction.response(id_) for id_ in interaction.shown or ()]
     if task.responses == 1:
         return (shown or list(interaction.responses))[:1]
-    most = 2 if task.kind == "compare" else MOST_RANKED
-    result = shown if len(shown) >= most else list(interaction.responses)
-    if len(result) <= most:
-        return list(result)
-    return _random(task.id, interaction.id).sample(result, most)
+    max_responses = 2 if task.kind == "compare" else MAX_RANKED
+    candidates = shown if len(shown) >= max_responses else list(interaction.responses)
+    if len(candidates) <= max_responses:
+        return list(candidates)
+    return _random(task.id, interaction.id).sample(candidates, max_responses)
 
 
 def _random(*parts: str) -> Random:
     return Random(content_id(*parts))  # noqa: S311 - an order, not a secret
 
 
-def steps_of(text: str) -> list[tuple[int, int]]:
+def split_steps(text: str) -> list[tuple[int, int]]:
     """Return where the steps of a text begin and end: its lines, or the sentences of a lone line.
 
     >>> text = "It is 3.5. So it is odd."
@@ -86,7 +86,7 @@ def steps_of(text: str) -> list[tuple[int, int]]:
     return [result.span() for result in _SENTENCE.finditer(text.rstrip())]
 
 
-def tokens_of(text: str) -> list[tuple[int, str]]:
+def split_tokens(text: str) -> list[tuple[int, str]]:
     """Return the words, marks and spaces of a text, each with where it begins.
 
     >>> tokens_of("No, it")

@@ -7,10 +7,16 @@ from starlette.responses import Response
 from backtalk.annotation.assignments import Assignments
 from backtalk.annotation.tasks import TaskStatus, list_tasks, read_task
 from backtalk.errors import Conflict, NotFound, RecordError
-from backtalk.feedback.views import Case
-from backtalk.serve.pages.inbox.form_parsing import answers_of, plain
-from backtalk.serve.pages.inbox.questions import WORDS, Question, question_of, steps_of, tokens_of
-from backtalk.serve.pages.inbox.submit import keep
+from backtalk.feedback.case import Case
+from backtalk.serve.pages.inbox.form_parsing import normalise_lines, parse_form
+from backtalk.serve.pages.inbox.questions import (
+    TASK_TITLES,
+    Question,
+    make_question,
+    split_steps,
+    split_tokens,
+)
+from backtalk.serve.pages.inbox.submit import submit
 from backtalk.serve.pages.page_request import PageRequest
 from backtalk.serve.pages.section import Section
 
@@ -27,103 +33,103 @@ def tasks(visit: PageRequest) -> Response:
         if listed.open
     }
     return visit.page(
-        "inbox/tasks.html", title="Inbox", tasks=results, progress=progress, words=WORDS
+        "inbox/tasks.html", title="Inbox", tasks=results, progress=progress, words=TASK_TITLES
     )
 
 
 @section.get("/{task}")
 def item(visit: PageRequest) -> Response:
     """Show what to judge next."""
-    listed = _listed(visit)
+    listed = _task_status(visit)
     if not listed.open:
-        return _through(visit, listed)
-    question = _next(visit, listed)
-    return _through(visit, listed) if question is None else _asked(visit, question)
+        return _finished_page(visit, listed)
+    question = _next_question(visit, listed)
+    return _finished_page(visit, listed) if question is None else _question_page(visit, question)
 
 
 @section.post("/{task}/answer")
 def answer(visit: PageRequest) -> Response:
     """Keep what was answered, and go on."""
-    listed = _open(visit)
+    listed = _open_task(visit)
     assigned = Assignments(visit.store, listed.task)
     id_ = visit.form.text("interaction")
     try:
         held = assigned.renew(id_, visit.name)
     except Conflict:
         if assigned.is_done(id_, visit.name):
-            return _onwards(visit)  # the form was sent twice
+            return _next_item(visit)  # the form was sent twice
         raise
-    question = question_of(listed.task, visit.store.interaction(id_), held)
+    question = make_question(listed.task, visit.store.interaction(id_), held)
     try:
-        given = answers_of(question, visit.form)
-        keep(visit.services, visit.project, given)
+        feedback = parse_form(question, visit.form)
+        submit(visit.services, visit.project, feedback)
     except RecordError as error:
-        return _asked(visit, question, wrong=str(error))
+        return _question_page(visit, question, error=str(error))
     assigned.complete(id_, visit.name, "done")
-    return _onwards(visit)
+    return _next_item(visit)
 
 
 @section.post("/{task}/skip")
 def skip(visit: PageRequest) -> Response:
     """Leave an item to somebody else."""
-    assigned = Assignments(visit.store, _open(visit).task)
+    assigned = Assignments(visit.store, _open_task(visit).task)
     id_ = visit.form.text("interaction")
     assigned.renew(id_, visit.name)
     assigned.complete(id_, visit.name, "skipped")
-    return _onwards(visit)
+    return _next_item(visit)
 
 
 @section.post("/{task}/undo")
 def undo(visit: PageRequest) -> Response:
     """Take back what was answered or skipped last, and ask it again."""
-    listed = _open(visit)
+    listed = _open_task(visit)
     assigned = Assignments(visit.store, listed.task)
     last = assigned.last(visit.name)
     if last is None:
         raise NotFound("There is nothing to undo", "You have judged nothing here yet")
     assigned.reopen(last.interaction, visit.name)
-    for given in _given(visit, listed, visit.store.case(last.interaction)):
-        visit.store.delete(given)
-    return _onwards(visit)
+    for id_ in _answered_ids(visit, listed, visit.store.case(last.interaction)):
+        visit.store.delete(id_)
+    return _next_item(visit)
 
 
 @section.post("/{task}/changes")
 def changes(visit: PageRequest) -> Response:
     """Show what a rewrite changes, while it is written."""
-    listed = _open(visit)
+    listed = _open_task(visit)
     id_ = visit.form.text("interaction")
     mine = Assignments(visit.store, listed.task).renew(id_, visit.name)
-    question = question_of(listed.task, visit.store.interaction(id_), mine)
+    question = make_question(listed.task, visit.store.interaction(id_), mine)
     return visit.page(
         "inbox/_changes.html",
-        before=plain(question.shown[0].text),
+        before=normalise_lines(question.shown[0].text),
         after=visit.form.text("text"),
     )
 
 
-def _listed(visit: PageRequest) -> TaskStatus:
+def _task_status(visit: PageRequest) -> TaskStatus:
     return read_task(visit.store, visit.part("task"))
 
 
-def _open(visit: PageRequest) -> TaskStatus:
-    listed = _listed(visit)
+def _open_task(visit: PageRequest) -> TaskStatus:
+    listed = _task_status(visit)
     if not listed.open:
         raise Conflict(f"The task {listed.task.name!r} is closed", "Choose another one")
     return listed
 
 
-def _next(visit: PageRequest, listed: TaskStatus) -> Question | None:
+def _next_question(visit: PageRequest, listed: TaskStatus) -> Question | None:
     """Return what is next; an answer that was kept as the gateway died is taken note of."""
     assigned = Assignments(visit.store, listed.task)
     while (result := assigned.next(visit.name)) is not None:
         case = visit.store.case(result.interaction)
-        if not _given(visit, listed, case):
-            return question_of(listed.task, case.interaction, result)
+        if not _answered_ids(visit, listed, case):
+            return make_question(listed.task, case.interaction, result)
         assigned.complete(result.interaction, visit.name, "done")
     return None
 
 
-def _given(visit: PageRequest, listed: TaskStatus, case: Case) -> list[str]:
+def _answered_ids(visit: PageRequest, listed: TaskStatus, case: Case) -> list[str]:
     """Return the ids of what the visitor answered to this task about an item."""
     return [
         item.id
@@ -132,26 +138,26 @@ def _given(visit: PageRequest, listed: TaskStatus, case: Case) -> list[str]:
     ]
 
 
-def _asked(visit: PageRequest, question: Question, *, wrong: str = "") -> Response:
+def _question_page(visit: PageRequest, question: Question, *, error: str = "") -> Response:
     task = question.task
     assigned = Assignments(visit.store, task)
     response = question.shown[0].text
     return visit.page(
         f"inbox/{task.kind}.html",
-        status=422 if wrong else 200,
+        status=422 if error else 200,
         title=task.name,
         task=task,
         question=question,
         progress=assigned.progress(visit.name),
         last=assigned.last(visit.name),
-        wrong=wrong,
-        plain=plain(response),
-        steps=steps_of(response) if task.kind == "steps" else (),
-        tokens=tokens_of(response) if task.kind == "spans" else (),
+        wrong=error,
+        plain=normalise_lines(response),
+        steps=split_steps(response) if task.kind == "steps" else (),
+        tokens=split_tokens(response) if task.kind == "spans" else (),
     )
 
 
-def _through(visit: PageRequest, listed: TaskStatus) -> Response:
+def _finished_page(visit: PageRequest, listed: TaskStatus) -> Response:
     assigned = Assignments(visit.store, listed.task)
     return visit.page(
         "inbox/through.html",
@@ -162,5 +168,5 @@ def _through(visit: PageRequest, listed: TaskStatus) -> Response:
     )
 
 
-def _onwards(visit: PageRequest) -> Response:
+def _next_item(visit: PageRequest) -> Response:
     return visit.redirect(visit.url("/inbox", visit.part("task")))

@@ -12,7 +12,7 @@ from backtalk.serve.errors import APIError
 from backtalk.serve.services import Services
 
 
-def keep(services: Services, project: str, items: Sequence[AnyFeedback]) -> None:
+def submit(services: Services, project: str, items: Sequence[AnyFeedback]) -> None:
     """Keep feedback. Once this returns it is in the store, or synced to the gateway's disk.
 
     An answer whose id is taken was given before, in the same attempt, and stays as it is.
@@ -25,16 +25,16 @@ def keep(services: Services, project: str, items: Sequence[AnyFeedback]) -> None
         If the feedback does not fit its interaction.
     """
     writer = services.writer
-    patience = 0.0 if writer.away else services.settings.acknowledge_after
+    timeout = 0.0 if writer.store_unavailable else services.settings.acknowledge_after
     try:
-        answers = writer.append_feedback(
+        futures = writer.append_feedback(
             [(project, services.redactor.feedback(item)) for item in items]
         )
-        if wait(answers, timeout=patience).not_done:
-            writer.spool.sync()
-        outcomes = [answer.result() for answer in answers if answer.done()]
+        if wait(futures, timeout=timeout).not_done:
+            writer.log.sync()
+        outcomes = [answer.result() for answer in futures if answer.done()]
     except (WriteAheadLogFull, OSError) as error:
         raise APIError(503, f"The answer could not be kept: {error}") from None
     for outcome in outcomes:
-        if outcome is not None and outcome.status == "refused":
+        if outcome is not None and outcome.status == "rejected":
             raise RecordError(outcome.reason)

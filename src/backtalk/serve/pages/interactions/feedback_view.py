@@ -24,8 +24,8 @@ from backtalk.feedback import (
     Spans,
     Steps,
 )
-from backtalk.feedback.judgements import OVERALL
-from backtalk.serve.pages.text_diff import Piece, diff_words, marked
+from backtalk.feedback.base import OVERALL
+from backtalk.serve.pages.text_diff import DiffPiece, diff_words, split_at_marks
 from backtalk.store.detail import StoredFeedback
 
 _MOST_CHARACTERS, _MOST_LINES = 50_000, 1_000
@@ -59,7 +59,7 @@ class Body:
     """Whether the text is what a program printed."""
     quote: str = ""
     """The part of a response that it is about."""
-    changes: Sequence[Piece] = ()
+    changes: Sequence[DiffPiece] = ()
     passages: Sequence[Passage] = ()
     order: Sequence[Sequence[str]] = ()
     """Response ids, the best first; those of one place stand together."""
@@ -185,7 +185,7 @@ def _spans(item: Spans, interaction: Interaction) -> Body:
         return Body("Nothing to mark", "good", item.response)
     passages = []
     spans = item.spans[:_MOST_MARKS]
-    for part in marked(
+    for part in split_at_marks(
         _text_of(interaction, item.response), [(span.start, span.end) for span in spans]
     ):
         on_it = [spans[i] for i in part.marks]
@@ -215,7 +215,7 @@ _TONES = {"right": "good", "wrong": "bad", "neutral": "neutral"}
 def _steps(item: Steps, interaction: Interaction) -> Body:
     passages = []
     drawn = [(step.start, step.end) for step in item.steps[:_MOST_MARKS]]
-    for part in marked(_text_of(interaction, item.response), drawn):
+    for part in split_at_marks(_text_of(interaction, item.response), drawn):
         if not part.marks:
             passages.append(Passage(part.text))
             continue

@@ -14,9 +14,8 @@ from backtalk.serve.pages.interactions.view import response_views
 from backtalk.serve.pages.page_request import PageRequest
 from backtalk.serve.pages.section import Section
 from backtalk.store import Store
-from backtalk.store.api_keys import ApiKeys
 from backtalk.store.detail import InteractionDetail, conversation, get_detail
-from backtalk.store.search import Page, search
+from backtalk.store.search import SearchPage, search
 
 section = Section("/interactions", "Interactions", "view")
 
@@ -29,7 +28,7 @@ def listing(visit: PageRequest) -> Response:
     given = {name: visit.query(name).strip() for name in NAMES}
     if not visit.can("manage"):
         given["deleted"] = ""
-    wrong, page = "", Page((), None, full=False, searched=0, back_to=None)
+    wrong, page = "", SearchPage((), None, full=False, searched=0, oldest=None)
     try:
         page = search(visit.store, wanted(visit.store, given), before=_before(visit))
     except BacktalkError as error:
@@ -133,5 +132,5 @@ def _target(visit: PageRequest) -> tuple[Store, str, str]:
 
 
 def _changed(visit: PageRequest, action: str, id_: str) -> Response:
-    ApiKeys(visit.store.engine).record(action, id_, actor=visit.name, project=visit.project)
+    visit.store.audit_log.append(action, id_, actor=visit.name, project=visit.project)
     return visit.redirect(visit.url("/interactions", visit.part("id")))

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from starlette.responses import Response
 
-from backtalk.annotation.annotator_stats import People, people_of
-from backtalk.annotation.recent import LATEST, latest_judgements, seconds_taken
+from backtalk.annotation.annotator_stats import AnnotationStats, compute_annotation_stats
 from backtalk.errors import NotFound
 from backtalk.serve.pages.page_request import PageRequest
 from backtalk.serve.pages.section import Section
+from backtalk.store.judgements import LATEST, judgement_seconds, latest_judgements
 
 section = Section("/people", "People", "view")
 
@@ -29,5 +29,7 @@ def one(visit: PageRequest) -> Response:
     return visit.page("people/one.html", title=person.name, person=person)
 
 
-def _figures(visit: PageRequest) -> People:
-    return people_of(latest_judgements(visit.store), seconds_taken(visit.store))
+def _figures(visit: PageRequest) -> AnnotationStats:
+    return compute_annotation_stats(
+        latest_judgements(visit.store), judgement_seconds(visit.store)
+    )

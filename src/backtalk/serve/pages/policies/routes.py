@@ -15,7 +15,6 @@ from backtalk.serve.pages.page_request import PageRequest
 from backtalk.serve.pages.policies import view
 from backtalk.serve.pages.policies.lineage_tree import lineage_tree
 from backtalk.serve.pages.section import Section
-from backtalk.store.api_keys import ApiKeys
 
 section = Section("/policies", "Policies", "view")
 
@@ -121,4 +120,4 @@ def rolled_back(visit: PageRequest) -> Response:
 
 def _audit(visit: PageRequest, action: str, policy: Policy | None) -> None:
     what = "nothing is served" if policy is None else f"{policy.label} ({policy.id[:8]})"
-    ApiKeys(visit.store.engine).record(action, what, actor=visit.name, project=visit.project)
+    visit.store.audit_log.append(action, what, actor=visit.name, project=visit.project)

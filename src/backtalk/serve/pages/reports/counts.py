@@ -5,15 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
-from typing import Any
 
-from sqlalchemy import ColumnElement, Table, func, select
-
-from backtalk.store import Store, schema
-from backtalk.store.inserts import project_number
+from backtalk.store import Store
 from backtalk.store.row_codec import timestamp
 
-MOST_ROWS = 200_000
+MAX_ROWS = 200_000
 """So many of the latest records of a table are counted."""
 BARS = 30
 """The most bars of a chart."""
@@ -52,42 +48,13 @@ def charts(store: Store) -> list[Chart]:
     Of each table the latest 200,000 records are counted, by the day on which they happened, or
     came where that is not known.
     """
-    counts = _by_day(store, schema.interactions, None)
-    counts |= _by_day(store, schema.feedback, schema.feedback.c.kind)
+    counts = store.counts_by_day(limit=MAX_ROWS)
     days = [day for results in counts.values() for day in results]
     if not days:
         return []
     last = max(days)
     first = min(*days, last - BARS + 1)
     return [_chart(kind, results, first, last) for kind, results in counts.items()]
-
-
-def _by_day(
-    store: Store, table: Table, kind: ColumnElement[Any] | None
-) -> dict[str, dict[int, int]]:
-    """Return how many records of each kind there are on each day since the beginning of 1970."""
-    columns = [table.c.time, table.c.received, table.c.deleted]
-    latest = (
-        select(*columns, *([] if kind is None else [kind]))
-        .where(table.c.project == project_number(store.engine, store.project))
-        .order_by(table.c.seq.desc())
-        .limit(MOST_ROWS)
-        .subquery()
-    )
-    day = (func.coalesce(latest.c.time, latest.c.received) // _DAY).label("day")
-    groups = [day] if kind is None else [day, latest.c.kind]
-    query = (
-        select(*groups, func.count().label("total"))
-        .where(latest.c.deleted.is_(None))
-        .group_by(*groups)
-        .order_by(*groups)
-    )
-    results: dict[str, dict[int, int]] = {}
-    with store.engine.connect() as connection:
-        for row in connection.execute(query):
-            name = "interaction" if kind is None else row.kind
-            results.setdefault(name, {})[int(row.day)] = row.total
-    return dict(sorted(results.items()))
 
 
 def _chart(kind: str, counts: Mapping[int, int], first: int, last: int) -> Chart:

@@ -9,12 +9,12 @@ from starlette.responses import HTMLResponse, Response
 from backtalk.errors import BacktalkError
 from backtalk.evaluate.storage import list_evaluations, read_evaluation
 from backtalk.policy import Policy, list_policies, read_policy
-from backtalk.reports import evaluation_report, read_exhibits, read_training
+from backtalk.reports import evaluation_report, read_examples, read_training
 from backtalk.serve.pages.interactions.feedback_view import words
 from backtalk.serve.pages.page_request import PageRequest
 from backtalk.serve.pages.policies.view import evaluation_view
 from backtalk.serve.pages.rendering import HEADERS
-from backtalk.serve.pages.reports.counts import MOST_ROWS, charts
+from backtalk.serve.pages.reports.counts import MAX_ROWS, charts
 from backtalk.serve.pages.section import Section
 
 section = Section("/reports", "Reports", "view")
@@ -41,7 +41,7 @@ def listing(visit: PageRequest) -> Response:
         "reports/list.html",
         title="Reports",
         charts=charts(visit.store),
-        most=MOST_ROWS,
+        most=MAX_ROWS,
         labels=labels,
         evaluations=[
             evaluation_view(item, labels, served=item.baseline) for item in reversed(evaluations)
@@ -61,7 +61,7 @@ def one(visit: PageRequest) -> Response:
             result,
             candidate,
             read_policy(store, result.baseline),
-            examples=read_exhibits(store, result),
+            examples=read_examples(store, result),
             training=_training(visit, candidate),
         )
         return HTMLResponse(report.to_html(), headers=REPORT_HEADERS)

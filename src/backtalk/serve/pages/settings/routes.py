@@ -43,7 +43,7 @@ def _page(
         names=visit.projects,
         project_options=[(name, name) for name in visit.projects],
         everywhere=visit.caller.project is None,
-        audit=access.log(project=visit.caller.project, limit=_AUDITED)[::-1],
+        audit=visit.store.audit_log.entries(project=visit.caller.project, limit=_AUDITED)[::-1],
         runs_with=runs_with(visit.services.settings),
         state=state_of(visit.services),
         first=_locks_out(visit, kept),
@@ -51,7 +51,7 @@ def _page(
 
 
 def _access(visit: PageRequest) -> ApiKeys:
-    return ApiKeys(visit.store.engine)
+    return visit.store.api_keys
 
 
 def _seen(visit: PageRequest, keys: Iterable[ApiKey]) -> list[ApiKey]:
@@ -78,7 +78,7 @@ def add(visit: PageRequest) -> Response:
             "asks everybody for a key, and nobody else could come in here",
         )
     made, secret = access.add(name, role, project=project, actor=visit.name)
-    visit.services.keyring.read()
+    visit.services.api_keys.refresh()
     return _page(visit, made=made, secret=secret)
 
 
@@ -101,7 +101,7 @@ def rotate(visit: PageRequest) -> Response:
     """Give a key a new secret, and show it this one time."""
     key = _key(visit)
     made, secret = _access(visit).rotate(key.id, grace=_grace(visit), actor=visit.name)
-    visit.services.keyring.read()
+    visit.services.api_keys.refresh()
     return _page(visit, made=made, secret=secret)
 
 
@@ -121,7 +121,7 @@ def revoke(visit: PageRequest) -> Response:
             422, f"You are signed in with the key {key.name!r}. Sign in with another one to end it"
         )
     _access(visit).revoke(key.id, actor=visit.name)
-    visit.services.keyring.read()
+    visit.services.api_keys.refresh()
     return visit.redirect(visit.url("/settings"))
 
 
@@ -141,6 +141,6 @@ def make_project(visit: PageRequest) -> Response:
     name = _name(visit.form.text("name"))
     if name in visit.projects:
         raise APIError(409, f"There is a project {name!r}. Give it another name")
-    visit.services.keeper.store(name)
-    _access(visit).record("project made", name, actor=visit.name, project=name)
+    visit.services.connection.store(name)
+    visit.store.audit_log.append("project made", name, actor=visit.name, project=name)
     return visit.redirect(visit.url("/settings", project=name))

@@ -14,7 +14,7 @@ Rows = list[tuple[str, str]]
 
 def runs_with(settings: Settings) -> Rows:
     """Return how a gateway is set up."""
-    limits, patience = settings.limits, settings.patience
+    limits, retry = settings.limits, settings.retry
     rate = "no limit" if limits.rate is None else f"{limits.rate:g} a second and key"
     traced = {"none": "nothing", "spans": "requests without their texts", "content": "all of them"}
     asked = {"always": "always", "if-any": "once there is one", "never": "never"}
@@ -32,12 +32,12 @@ def runs_with(settings: Settings) -> Rows:
         (
             "an upstream is given",
             (
-                f"{patience.connect:g} s to connect, {patience.read:g} s without a byte, "
-                f"{patience.max_attempts} tries; after {patience.failures} failures it rests for "
-                f"{patience.open_seconds:g} s"
+                f"{retry.connect_timeout:g} s to connect, {retry.read_timeout:g} s without a byte, "
+                f"{retry.max_attempts} tries; after {retry.failure_threshold} failures it rests for "
+                f"{retry.open_seconds:g} s"
             ),
         ),
-        ("most that is kept on disk", f"{settings.spool_bytes:,} bytes"),
+        ("most that is kept on disk", f"{settings.max_log_bytes:,} bytes"),
         ("state", str(settings.state_folder)),
     ]
 
@@ -54,11 +54,11 @@ def _upstream(upstream: UpstreamSettings) -> str:
 
 def state_of(services: Services) -> Rows:
     """Return how the gateway's store, spool and upstreams are."""
-    resting = [server.name for server in services.upstreams.own if server.breaker.open]
+    resting = [server.name for server in services.upstreams.configured if server.breaker.is_open]
     rows = [
-        ("store", "away" if services.writer.away else "there"),
-        ("waiting on disk for the store", f"{services.writer.spool.backlog:,} bytes"),
-        ("set aside because no store takes it", _lines(services.writer.aside.path)),
+        ("store", "away" if services.writer.store_unavailable else "there"),
+        ("waiting on disk for the store", f"{services.writer.log.backlog:,} bytes"),
+        ("set aside because no store takes it", _lines(services.writer.dead_letters.path)),
         ("upstreams that rest", ", ".join(resting) or "none"),
     ]
     url = database_url(services.settings.store)

@@ -1,0 +1,199 @@
+"""Feedback over HTTP: every kind, short forms, batches, once, early, late."""
+
+import json
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from backtalk.feedback import KINDS
+from backtalk.serve.feedback.schema import read_row, row_schema
+from backtalk.store import Store
+from tests.strategies import cases
+
+
+@pytest.fixture
+def asked(gateway):
+    """An answer with two choices."""
+    return gateway.chat("Hello", n=2).json()["id"]
+
+
+def kept(gateway):
+    with gateway.store as store:
+        return list(store.feedback())
+
+
+def test_a_thumb_an_edit_and_a_comment_need_three_fields(gateway, asked):
+    for row in (
+        {"interaction": asked, "thumb": "down", "user": "bo"},
+        {"interaction": asked, "edit": "Good day.", "response": "1"},
+        {"interaction": asked, "comment": "Too short.", "confidence": 0.5},
+    ):
+        answer = gateway.feedback(row)
+        assert answer.status_code == 201, answer.text
+        assert answer.json()["status"] == "stored"
+    label, edit, critique = kept(gateway)
+    assert (label.kind, label.good, label.response, label.annotator.id) == (
+        "label", False, "0", "bo",
+    )  # fmt: skip
+    assert (edit.kind, edit.text, edit.response) == ("edit", "Good day.", "1")
+    assert (critique.kind, critique.text, critique.confidence) == ("critique", "Too short.", 0.5)
+    assert critique.annotator.id == "unknown"
+
+
+@settings(
+    max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None
+)
+@given(case=cases())
+def test_every_kind_comes_out_as_it_went_in(case, gateway):
+    with gateway.store as store:
+        store.add(case.interaction)
+    rows = [item.to_dict() for item in case.feedback]
+    if rows:
+        body = {"feedback": rows}
+        answer = gateway.http.post("/v1/feedback", json=body).json()
+        assert [row["status"] for row in answer["results"]] == ["stored"] * len(rows)
+        with Store(gateway.settings.store) as store:
+            there = {item.id: item for item in store.feedback()}
+        assert all(there[item.id] == item for item in case.feedback)
+
+
+def test_bad_rows_of_a_batch_are_named_and_the_good_ones_go_in(gateway, asked):
+    rows = [
+        {"interaction": asked, "thumb": "up"},
+        {"interaction": asked, "thumb": "sideways"},
+        {"interaction": asked},
+        {"interaction": asked, "thumb": "up", "edit": "x"},
+        {"interaction": asked, "thumb": "up", "color": "red"},
+        {"interaction": asked, "thumb": "up", "response": "7"},
+        {"interaction": asked, "edit": "You said: Hello"},
+        {"interaction": asked, "kind": "rating", "value": 9, "response": "0"},
+        "nonsense",
+        {"interaction": asked, "comment": ""},
+        {"interaction": asked, "comment": "Fine."},
+    ]
+    answer = gateway.feedback(*rows)
+    assert answer.status_code == 207
+    told = answer.json()
+    assert (told["accepted"], told["rejected"]) == (2, 9)
+    status = [row["status"] for row in told["results"]]
+    assert status == ["stored", *["rejected"] * 9, "stored"]
+    reasons = [row.get("reason", "") for row in told["results"]]
+    for reason, word in zip(
+        reasons[1:10],
+        ("thumb", "kind", "kind", "color", "no response '7'", "same", "scale", "object", "text"),
+        strict=True,
+    ):
+        assert word in reason, (reason, word)
+    assert len(kept(gateway)) == 2
+
+
+def test_a_single_bad_row_is_an_error(gateway, asked):
+    answer = gateway.feedback({"interaction": asked, "thumb": 3})
+    assert answer.status_code == 422
+    assert "thumb" in answer.json()["error"]["message"]
+    answer = gateway.http.post("/v1/feedback", content=b"{")
+    assert answer.status_code == 400
+    assert gateway.http.post("/v1/feedback", json=[]).json()["results"] == []
+    assert gateway.http.post("/v1/feedback", json=[1] * 1001).status_code == 413
+
+
+def test_what_is_sent_twice_is_kept_once(gateway, asked):
+    row = {"interaction": asked, "thumb": "up", "user": "bo"}
+    first = gateway.feedback(row, idempotency_key="k")
+    again = gateway.feedback(row, idempotency_key="k")
+    other = gateway.feedback({**row, "thumb": "down"}, idempotency_key="k")
+    assert [first.status_code, again.status_code, other.status_code] == [201, 200, 409]
+    assert first.json()["id"] == again.json()["id"]
+    assert "taken" in other.json()["error"]["message"]
+    batch = [{**row, "id": "mine"}, {**row, "id": "mine"}, {**row, "id": "mine", "thumb": "down"}]
+    told = gateway.feedback(*batch).json()["results"]
+    assert [item["status"] for item in told] == ["stored", "duplicate", "conflict"]
+    together = gateway.feedback(row, row, idempotency_key="k2").json()["results"]
+    repeated = gateway.feedback(row, row, idempotency_key="k2").json()["results"]
+    assert [item["status"] for item in together] == ["stored", "stored"]
+    assert [item["status"] for item in repeated] == ["duplicate", "duplicate"]
+    assert len(kept(gateway)) == 4
+
+
+def test_feedback_before_its_interaction_waits_for_it(gateway):
+    from backtalk.feedback import Interaction
+
+    early = gateway.feedback({"interaction": "later", "thumb": "up"}, idempotency_key="k")
+    assert (early.status_code, early.json()["status"]) == (202, "pending")
+    again = gateway.feedback({"interaction": "later", "thumb": "up"}, idempotency_key="k")
+    assert again.json()["status"] == "duplicate"
+    misfit = gateway.feedback({"interaction": "later", "thumb": "up", "response": "9"})
+    assert misfit.json()["status"] == "pending"
+    assert kept(gateway) == []
+    interaction = Interaction.of("Hi", "Hello").model_copy(update={"id": "later"})
+    services = gateway.app.state.services
+    services.writer.append_interaction("default", interaction)
+    with gateway.store as store:
+        assert [item.id for item in store.case("later").feedback] == [early.json()["id"]]
+    (line,) = services.writer.dead_letters.path.read_text().splitlines()
+    assert "no response '9'" in json.loads(line)["reason"]
+
+
+def test_feedback_is_for_the_project_that_its_interaction_says(gateway):
+    row = {"interaction": "mail:0123", "thumb": "up"}
+    gateway.feedback(row)
+    gateway.feedback(row, X_Backtalk_Project="other")
+    with gateway.store as store:
+        assert store.projects() == ["default", "mail", "other"]
+
+
+def test_rules_need_no_interaction(gateway):
+    answer = gateway.feedback({"kind": "instruction", "text": "No emojis.", "user": "bo"})
+    assert answer.json()["status"] == "stored"
+    assert kept(gateway)[0].annotator.id == "bo"
+
+
+def test_the_schema_takes_what_the_reader_takes(gateway):
+    import jsonschema
+
+    schema = gateway.http.get("/v1/feedback/schema").json()
+    assert schema == row_schema()
+    check = jsonschema.Draft202012Validator(schema)
+    good = [
+        {"interaction": "i", "thumb": "up"},
+        {"interaction": "i", "comment": "x", "user": "bo"},
+        {"interaction": "i", "kind": "label", "response": "0", "good": True, "annotator": "bo"},
+        {
+            "interaction": "i",
+            "kind": "preference",
+            "a": "0",
+            "b": "1",
+            "verdict": "a",
+            "annotator": {"id": "m", "kind": "model"},
+        },
+    ]
+    for row in good:
+        check.validate(row)
+        read_row(row, annotator="x")
+    for row in ({"interaction": "i", "thumb": "no"}, {"interaction": "i"}, {"thumb": "up"}):
+        assert not check.is_valid(row)
+    assert {f"#/$defs/{kind.__name__}" for kind in KINDS.values()} <= {
+        item["$ref"] for item in schema["oneOf"]
+    }
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner),
+    max_leaves=6,
+)
+FIELDS = ["interaction", "thumb", "edit", "comment", "kind", "annotator", "user", "id", "time"]
+ROWS = st.dictionaries(st.sampled_from(FIELDS) | st.text(max_size=5), JSON, max_size=5)
+
+
+@settings(
+    max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None
+)
+@given(body=st.binary(max_size=40) | (ROWS | st.lists(ROWS | JSON, max_size=3)).map(json.dumps))
+def test_no_body_makes_the_gateway_fail(gateway, body):
+    content = body if isinstance(body, bytes) else body.encode()
+    for path in ("/v1/feedback", "/v1/chat/completions", "/v1/completions"):
+        answer = gateway.http.post(path, content=content)
+        assert answer.status_code < 500, (path, answer.text)
+        assert answer.status_code < 400 or "error" in answer.json()

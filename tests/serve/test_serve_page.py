@@ -1,0 +1,218 @@
+"""The page on serving runs as it stands, on ports that are free."""
+
+import os
+import re
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import httpx2
+import pytest
+import yaml
+
+from backtalk.cli import main
+from backtalk.errors import RecordError
+from backtalk.serve.server import read_settings
+from tests.conftest import REPOSITORY
+from tests.serve.conftest import serving
+from tests.serve.upstream import make_upstream
+from tests.test_docs import Reader, blocks, blocks_of
+
+PAGE = REPOSITORY / "docs" / "serve.md"
+THE_WHOLE_WAY = "\n## The whole way\n"
+"""Where the part begins that a test of its own runs."""
+
+
+@pytest.fixture
+def free_port():
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        return free.getsockname()[1]
+
+
+@pytest.fixture
+def environment():
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("BACKTALK")}
+    return {**kept, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+
+
+def ready(port):
+    with httpx2.Client(base_url=f"http://127.0.0.1:{port}", verify=False) as http:
+        for _ in range(2_000):
+            try:
+                return http.get("/ready")
+            except httpx2.TransportError:
+                time.sleep(0.05)
+    raise AssertionError("the gateway does not start")
+
+
+class Behind(Reader):
+    """A reader who has a model server, and puts the gateway in front of it."""
+
+    def __init__(self, folder, port, upstream):
+        super().__init__(folder, folder / "no-demo")
+        self.places = {
+            "localhost:8000": upstream.removeprefix("http://"),
+            "localhost:8080": f"127.0.0.1:{port}",
+            "--port 8000": f"--port {upstream.rpartition(':')[2]}",
+        }
+        self.port = port
+        self.servers = []
+
+    def here(self, text):
+        for there, place in self.places.items():
+            text = text.replace(there, place)
+        return text
+
+    def follow(self, page):
+        return self.do(page.read_text(encoding="utf-8").partition(THE_WHOLE_WAY)[0])
+
+    def do(self, part):
+        """Run a part of the page and return what its Python has named."""
+        names = {}
+        for language, text in blocks_of(part):
+            if language == "python":
+                exec(compile(self.here(text), str(PAGE), "exec"), names)
+            elif language == "console":
+                for line in re.findall(r"^\$ (.*)$", text, re.MULTILINE):
+                    self.type(self.here(line))
+        return names
+
+    def type(self, line):
+        if line.startswith("backtalk serve"):
+            port = re.search(r"--port (\d+)", line)
+            line = line if port else f"{line} --port {self.port}"
+            with (self.folder / "serve.log").open("ab") as log:
+                self.servers.append(subprocess.Popen(f"exec {line}", shell=True, stderr=log))
+            ready(int(port[1]) if port else self.port)
+        else:
+            super().type(line)
+
+    def close(self):
+        for server in self.servers:
+            server.terminate()
+        for server in self.servers:
+            server.wait(60)
+
+
+def test_the_page_runs(tmp_path, monkeypatch, free_port):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PATH", str(Path(sys.executable).parent), prepend=os.pathsep)
+    for name in [name for name in os.environ if name.startswith("BACKTALK")]:
+        monkeypatch.delenv(name)
+    app, _ = make_upstream()
+    with serving(app) as url:
+        reader = Behind(tmp_path, free_port, url)
+        try:
+            names = reader.follow(PAGE)
+        finally:
+            reader.close()
+    assert names["mail"].id.startswith("mail:")
+    assert not list((tmp_path / "backtalk.serve" / "write_ahead_log").iterdir())
+
+
+def test_the_settings_of_the_page_are_settings(tmp_path):
+    (text,) = [text for language, text in blocks(PAGE) if language == "yaml"]
+    file = tmp_path / "serve.yaml"
+    file.write_text(text)
+    result = read_settings(file, keys="always", project=None)
+    assert result.upstreams[1].model == "gpt-5-mini"
+    assert set(yaml.safe_load(text)) <= set(type(result).model_fields)
+
+
+def test_settings_are_accepted_under_their_previous_names(tmp_path):
+    file = tmp_path / "serve.yaml"
+    patience = "connect: 2, read: 120, tries: 4, pause: 0.5, longest_pause: 4, failures: 6, rest: 11"
+    file.write_text(f"patience: {{{patience}}}\nspool_bytes: 1000\nclose_after: 3\n")
+    settings = read_settings(file)
+    retry = settings.retry
+    assert (retry.connect_timeout, retry.read_timeout, retry.max_attempts) == (2, 120, 4)
+    assert (retry.backoff, retry.max_backoff) == (0.5, 4)
+    assert (retry.failure_threshold, retry.open_seconds) == (6, 11)
+    assert (settings.max_log_bytes, settings.shutdown_timeout) == (1000, 3)
+    file.write_text("close_after: 3\nshutdown_timeout: 4\n")
+    with pytest.raises(RecordError, match="close_after is the old name of shutdown_timeout"):
+        read_settings(file)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--upstream", "nonsense"], "address"),
+        (["--key-env", "X"], "--upstream"),
+        (["--redact", "emails"], "Did you mean 'email'"),
+        (["--store", "no/such/folder.db"], "folder that can be written"),
+        (["--config", "none.yaml"], "none.yaml"),
+        (["--port", "PORT"], "another port"),
+    ],
+)
+def test_serve_refuses_what_could_only_fail(arguments, said, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    for name in ("BACKTALK_STORE", "BACKTALK_PROJECT"):
+        monkeypatch.delenv(name, raising=False)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        assert main(["serve", *(port if item == "PORT" else item for item in arguments)]) == 1
+    assert said in capsys.readouterr().err
+
+
+def test_keys_by_the_command_line(tmp_path, monkeypatch, capsys):
+    import json
+
+    monkeypatch.chdir(tmp_path)
+    for name in ("BACKTALK_STORE", "BACKTALK_PROJECT", "BACKTALK_WHO"):
+        monkeypatch.delenv(name, raising=False)
+
+    def run(*arguments):
+        code = main(["keys", *arguments])
+        return code, capsys.readouterr()
+
+    code, captured = run("add", "shop", "--project", "mail")
+    assert code == 0
+    assert captured.out.startswith("bt-")
+    assert "shop" in captured.err
+    assert run("add", "shop")[0] == 1
+    assert run("add", "x", "--role", "king")[0] == 1
+    made = json.loads(run("rotate", "shop", "--json")[1].out)
+    assert made["project"] == "mail"
+    assert made["secret"].startswith("bt-")
+    assert run("revoke", "shop")[0] == 0
+    (listed,) = json.loads(run("list", "--json")[1].out)
+    assert listed["revoked"] is not None
+    assert "secret" not in listed
+    assert "revoked" in run("list")[1].out
+
+
+def test_several_processes_share_one_store(tmp_path, free_port, environment):
+    app, _ = make_upstream()
+    with serving(app) as url:
+        command = [
+            sys.executable, "-m", "backtalk", "serve", "--upstream", f"{url}/v1",
+            "--port", str(free_port), "--workers", "2", "--store", str(tmp_path / "s.db"),
+        ]  # fmt: skip
+        server = subprocess.Popen(command, env=environment)
+        try:
+            ready(free_port)
+            ids = set()
+            # Every request has a connection of its own, which either process may get.
+            with httpx2.Client(
+                base_url=f"http://127.0.0.1:{free_port}",
+                timeout=60,
+                headers={"connection": "close"},
+            ) as http:
+                for number in range(20):
+                    body = {"model": "m", "messages": [{"role": "user", "content": f"{number}"}]}
+                    ids.add(http.post("/v1/chat/completions", json=body).json()["id"])
+                    row = {"interaction": max(ids), "thumb": "up"}
+                    assert http.post("/v1/feedback", json=row).status_code in {201, 202}
+                told = http.get("/metrics").text
+        finally:
+            server.terminate()
+            server.wait(60)
+    from backtalk.store import Store
+
+    assert 'backtalk_requests_total{endpoint="chat",status="200"} 20.0' in told
+    with Store(tmp_path / "s.db") as store:
+        assert {case.interaction.id for case in store.cases()} == ids
+        assert store.counts()["label"] == 20

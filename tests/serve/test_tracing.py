@@ -1,0 +1,316 @@
+"""Traces: the spans of a request, named as the conventions name them."""
+
+import asyncio
+import json
+import subprocess
+import sys
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, HTTPServer
+
+import pytest
+
+pytest.importorskip("opentelemetry.sdk")
+
+from opentelemetry import trace
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.semconv._incubating.attributes import gen_ai_attributes as gen_ai
+from opentelemetry.semconv.attributes import (
+    error_attributes,
+    http_attributes,
+    server_attributes,
+    url_attributes,
+)
+from opentelemetry.trace import SpanKind, StatusCode
+
+from backtalk.errors import BacktalkError
+from backtalk.models.spec import NamedSpec
+from backtalk.policy import Policy
+from backtalk.promotion import promote
+from backtalk.serve.observability.exporter import check_tracing, make_provider, make_tracing
+from backtalk.serve.observability.tracing import Tracing
+from backtalk.store import Store
+from tests.serve.conftest import running_gateway
+from tests.serve.upstream import ScriptedReply
+
+CALLER = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+KNOWN = {
+    value
+    for module in (gen_ai, error_attributes, http_attributes, server_attributes, url_attributes)
+    for name, value in vars(module).items()
+    if name.isupper() and isinstance(value, str)
+} | {"http.request.resend_count"}
+
+
+@pytest.fixture(scope="module")
+def exporter():
+    """What all spans of the process go to, as where a program has set up tracing itself."""
+    made = InMemorySpanExporter()
+    provider = trace.get_tracer_provider()
+    if not isinstance(provider, TracerProvider):
+        provider = TracerProvider()
+        trace.set_tracer_provider(provider)
+    provider.add_span_processor(SimpleSpanProcessor(made))
+    return made
+
+
+def ours(exporter):
+    """The gateway's spans; the upstream may have some too."""
+    ended = exporter.get_finished_spans()
+    return [span for span in ended if span.instrumentation_scope.name == "backtalk"]
+
+
+@pytest.fixture
+def spans(exporter):
+    """The spans of the test, once there are so many, by what they are spans of."""
+    exporter.clear()
+
+    def found(count):
+        until = time.monotonic() + 30
+        while len(ours(exporter)) < count and time.monotonic() < until:
+            time.sleep(0.01)
+        assert len(ours(exporter)) == count
+        return ours(exporter)
+
+    return found
+
+
+@pytest.fixture
+def traced(settings, exporter):
+    with running_gateway(settings.model_copy(update={"traces": "spans"})) as running:
+        yield running
+
+
+def parts(ended):
+    """The span of the request, of the answer, and of the tries."""
+    (server,) = [span for span in ended if span.kind is SpanKind.SERVER]
+    (answer,) = [span for span in ended if gen_ai.GEN_AI_OPERATION_NAME in span.attributes]
+    tries = [span for span in ended if span not in {server, answer}]
+    return server, answer, tries
+
+
+def test_an_answer_has_three_spans_within_one_another(traced, upstream, spans):
+    said = traced.chat("Hi", temperature=0.5, max_tokens=9, user="bo")
+    server, answer, (attempt,) = parts(spans(3))
+    assert (server.name, answer.name, attempt.name) == (
+        "POST /v1/chat/completions",
+        "chat small",
+        "POST",
+    )
+    assert (answer.kind, attempt.kind) == (SpanKind.CLIENT, SpanKind.CLIENT)
+    assert answer.parent.span_id == server.context.span_id
+    assert attempt.parent.span_id == answer.context.span_id
+    port = int(upstream.url.split(":")[2].split("/")[0])
+    assert dict(answer.attributes) == {
+        gen_ai.GEN_AI_OPERATION_NAME: gen_ai.GenAiOperationNameValues.CHAT.value,
+        gen_ai.GEN_AI_PROVIDER_NAME: gen_ai.GenAiProviderNameValues.OPENAI.value,
+        gen_ai.GEN_AI_REQUEST_MODEL: "small",
+        gen_ai.GEN_AI_REQUEST_TEMPERATURE: 0.5,
+        gen_ai.GEN_AI_REQUEST_MAX_TOKENS: 9,
+        gen_ai.GEN_AI_RESPONSE_ID: "chatcmpl-up",
+        gen_ai.GEN_AI_RESPONSE_MODEL: "small-2026",
+        gen_ai.GEN_AI_RESPONSE_FINISH_REASONS: ("stop",),
+        gen_ai.GEN_AI_USAGE_INPUT_TOKENS: 3,
+        gen_ai.GEN_AI_USAGE_OUTPUT_TOKENS: 4,
+        server_attributes.SERVER_ADDRESS: "127.0.0.1",
+        server_attributes.SERVER_PORT: port,
+        "backtalk.interaction": said.json()["id"],
+        "backtalk.project": "default",
+    }
+    assert server.attributes[http_attributes.HTTP_ROUTE] == "/v1/chat/completions"
+    assert server.attributes[http_attributes.HTTP_RESPONSE_STATUS_CODE] == 200
+    assert attempt.attributes[url_attributes.URL_FULL] == f"{upstream.url}/chat/completions"
+    assert {span.status.status_code for span in (server, answer, attempt)} == {StatusCode.UNSET}
+
+
+def test_all_names_are_those_of_the_conventions(traced, spans):
+    traced.chat("Hi", n=2, seed=1, stop=["x"], top_p=0.5, stream=True, presence_penalty=0.1)
+    names = {name for span in spans(3) for name in span.attributes}
+    assert {name for name in names if not name.startswith("backtalk.")} <= KNOWN
+
+
+def test_the_trace_of_the_caller_goes_on_through_to_the_upstream(traced, upstream, spans):
+    traced.http.headers["traceparent"] = CALLER
+    traced.chat("Hi")
+    server, _, (attempt,) = parts(spans(3))
+    assert f"{server.context.trace_id:032x}" == CALLER.split("-")[1]
+    assert f"{server.parent.span_id:016x}" == CALLER.split("-")[2]
+    passed = upstream.headers[-1]["traceparent"]
+    assert passed == (f"00-{server.context.trace_id:032x}-{attempt.context.span_id:016x}-01")
+
+
+def test_a_stream_lasts_until_its_end_and_tells_when_it_began(traced, spans):
+    said = traced.chat("Hi", stream=True, stream_options={"include_usage": True})
+    assert said.text.endswith("data: [DONE]\n\n")
+    server, answer, (attempt,) = parts(spans(3))
+    assert answer.attributes[gen_ai.GEN_AI_REQUEST_STREAM] is True
+    assert answer.attributes[gen_ai.GEN_AI_USAGE_OUTPUT_TOKENS] == 4
+    assert answer.attributes[gen_ai.GEN_AI_RESPONSE_TIME_TO_FIRST_CHUNK] > 0
+    assert attempt.end_time <= answer.end_time <= server.end_time
+
+
+def test_each_try_is_a_span_and_says_how_it_failed(traced, upstream, spans):
+    upstream.next += [ScriptedReply(503), ScriptedReply(429)]
+    assert traced.chat("Hi").status_code == 200
+    server, answer, tries = parts(spans(5))
+    told = [span.attributes[http_attributes.HTTP_RESPONSE_STATUS_CODE] for span in tries]
+    assert told == [503, 429, 200]
+    assert [span.attributes.get("http.request.resend_count") for span in tries] == [None, 1, 2]
+    assert [span.attributes.get(error_attributes.ERROR_TYPE) for span in tries] == [
+        "503",
+        "429",
+        None,
+    ]
+    assert error_attributes.ERROR_TYPE not in answer.attributes
+    assert server.status.status_code is StatusCode.UNSET
+
+
+def test_an_upstream_that_cannot_be_reached_is_an_error_of_all_three(settings, exporter, spans):
+    nowhere = settings.upstreams[0].model_copy(update={"base_url": "http://127.0.0.1:9/v1"})
+    changed = {"traces": "spans", "upstreams": (nowhere,)}
+    with running_gateway(settings.model_copy(update=changed)) as running:
+        assert running.chat("Hi").status_code == 502
+    server, answer, tries = parts(spans(5))
+    assert len(tries) == 3
+    for span in (server, answer):
+        assert span.attributes[error_attributes.ERROR_TYPE] == "502"
+    assert all("Connect" in span.attributes[error_attributes.ERROR_TYPE] for span in tries)
+    assert {span.status.status_code for span in (server, answer, *tries)} == {StatusCode.ERROR}
+
+
+def test_what_the_caller_did_wrong_is_an_error_of_the_answer_only(traced, upstream, spans):
+    upstream.next.append(ScriptedReply(400))
+    traced.chat("Hi")
+    server, answer, _ = parts(spans(3))
+    assert server.status.status_code is StatusCode.UNSET
+    assert answer.attributes[error_attributes.ERROR_TYPE] == "400"
+
+
+def test_a_policy_is_named_in_the_trace(settings, exporter, spans):
+    policy = Policy(model=NamedSpec(name="writer"), name="plain")
+    with Store(settings.store, project="mail") as store:
+        promote(store, policy, actor="ada")
+    with running_gateway(settings.model_copy(update={"traces": "spans"})) as running:
+        asked = "Write to my boss, Ms Klein.\nReport ready: Friday, 12 pages."
+        said = running.chat(asked, model="backtalk:mail")
+        assert said.status_code == 200
+    _, answer, tries = parts(spans(2))
+    assert tries == []
+    assert answer.name == "chat backtalk:mail"
+    assert answer.attributes["backtalk.policy"] == policy.id
+    assert answer.attributes["backtalk.project"] == "mail"
+    assert answer.attributes[gen_ai.GEN_AI_RESPONSE_ID] == said.json()["id"]
+
+
+def test_other_endpoints_have_spans_too(traced, spans):
+    said = traced.chat("Hi").json()
+    spans(3)
+    traced.feedback({"interaction": said["id"], "thumb": "up"})
+    traced.http.post("/v1/embeddings", json={"model": "small", "input": "a"})
+    traced.http.get("/health")
+    ended = spans(7)[3:]
+    assert sorted(span.name for span in ended) == [
+        "POST",
+        "POST /v1/embeddings",
+        "POST /v1/feedback",
+        "embeddings small",
+    ]
+
+
+def test_what_people_write_is_not_traced_unless_that_is_asked_for(traced, spans):
+    traced.chat("a secret")
+    assert "secret" not in "".join(span.to_json() for span in spans(3))
+
+
+def test_what_people_write_is_traced_as_messages_and_blackened(settings, exporter, spans):
+    changed = {"traces": "content", "redact": ("email",)}
+    call = {"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+    with running_gateway(settings.model_copy(update=changed)) as running:
+        body = {
+            "model": "small",
+            "messages": [
+                {"role": "user", "content": [{"type": "text", "text": "I am bo@example.org"}]},
+                {"role": "assistant", "content": None, "tool_calls": [call]},
+                {"role": "tool", "tool_call_id": "c", "content": "5"},
+                {"role": "user", "content": "So?"},
+            ],
+        }
+        assert running.http.post("/v1/chat/completions", json=body).status_code == 200
+    _, answer, _ = parts(spans(3))
+    asked = json.loads(answer.attributes[gen_ai.GEN_AI_INPUT_MESSAGES])
+    assert [message["role"] for message in asked] == ["user", "assistant", "tool", "user"]
+    assert "example.org" not in str(asked)
+    assert asked[1]["parts"] == [{"type": "tool_call", "id": "c", "name": "f", "arguments": "{}"}]
+    assert asked[2]["parts"] == [{"type": "tool_call_response", "id": "c", "response": "5"}]
+    assert json.loads(answer.attributes[gen_ai.GEN_AI_OUTPUT_MESSAGES]) == [
+        {
+            "role": "assistant",
+            "parts": [{"type": "text", "content": "You said: So?"}],
+            "finish_reason": "stop",
+        }
+    ]
+
+
+def test_a_gateway_that_is_not_traced_passes_the_trace_on(gateway, upstream, exporter):
+    exporter.clear()
+    gateway.http.headers["traceparent"] = CALLER
+    gateway.chat("Hi")
+    assert upstream.headers[-1]["traceparent"] == CALLER
+    time.sleep(0.1)
+    assert ours(exporter) == []
+
+
+def test_nothing_is_loaded_where_nothing_is_traced(tmp_path):
+    code = (
+        "import sys; from backtalk.serve import Settings, create_app; "
+        "create_app(Settings()); print('opentelemetry.sdk.trace' in sys.modules)"
+    )
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=tmp_path)
+    assert done.stdout.strip() == "False"
+
+
+def test_spans_reach_a_collector_under_the_name_of_the_service(monkeypatch):
+    got = []
+
+    class Collector(BaseHTTPRequestHandler):
+        def do_POST(self):
+            body = self.rfile.read(int(self.headers["content-length"]))
+            got.append((self.path, ExportTraceServiceRequest.FromString(body)))
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *arguments):
+            """Say nothing."""
+
+    collector = HTTPServer(("127.0.0.1", 0), Collector)
+    thread = threading.Thread(target=collector.handle_request)
+    thread.start()
+    address = f"http://127.0.0.1:{collector.server_port}"
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", address)
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_COMPRESSION", "none")
+    traces = Tracing(make_provider(), owned=True)
+    traces.tracer.start_span("a span").end()
+    asyncio.run(traces.close())
+    thread.join(60)
+    collector.server_close()
+    ((path, request),) = got
+    assert path == "/v1/traces"
+    (resource,) = request.resource_spans
+    named = {item.key: item.value.string_value for item in resource.resource.attributes}
+    assert named["service.name"] == "backtalk"
+    assert resource.scope_spans[0].spans[0].name == "a span"
+
+
+def test_the_standard_variables_say_where_traces_go(settings, monkeypatch):
+    on = settings.model_copy(update={"traces": "spans"})
+    monkeypatch.setenv("OTEL_TRACES_EXPORTER", "nonsense")
+    with pytest.raises(BacktalkError, match="'nonsense', which is not installed"):
+        check_tracing(on)
+    monkeypatch.setenv("OTEL_TRACES_EXPORTER", "console,none")
+    check_tracing(on)
+    monkeypatch.setenv("OTEL_SDK_DISABLED", "true")
+    assert make_tracing(on) is None

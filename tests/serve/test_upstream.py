@@ -1,0 +1,172 @@
+"""Upstreams that fail: asked again, left for the next one, left alone."""
+
+import time
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from backtalk.serve.auth import TokenBuckets
+from backtalk.serve.backends.circuit_breaker import CircuitBreaker
+from backtalk.serve.backends.upstream import parse_retry_after
+from tests.serve.conftest import running_gateway, serving
+from tests.serve.upstream import ScriptedReply, make_upstream
+
+NOWHERE = "http://127.0.0.1:9/v1"
+
+
+def with_upstreams(settings, *urls, **patience):
+    return settings.model_copy(
+        update={
+            "upstreams": tuple(
+                settings.upstreams[0].model_copy(update={"base_url": url, **more})
+                for url, more in urls
+            ),
+            "retry": settings.retry.model_copy(update=patience),
+        }
+    )
+
+
+@pytest.mark.parametrize("status", [408, 429, 500, 502, 503, 504])
+def test_a_passing_failure_is_tried_again(gateway, upstream, status):
+    upstream.next += [ScriptedReply(status), ScriptedReply(status)]
+    answer = gateway.chat("Hi")
+    assert answer.status_code == 200
+    assert len(upstream.bodies) == 3
+    with gateway.store as store:
+        assert store.counts() == {"interaction": 1}
+
+
+def test_what_stays_wrong_is_told_as_the_upstream_told_it(gateway, upstream):
+    upstream.always = ScriptedReply(500)
+    answer = gateway.chat("Hi")
+    assert (answer.status_code, answer.json()["error"]["code"]) == (500, "scripted")
+    assert len(upstream.bodies) == 3
+    upstream.always = ScriptedReply(400)
+    assert gateway.chat("Hi").status_code == 400
+    assert len(upstream.bodies) == 4
+
+
+def test_retry_after_is_heeded(gateway, upstream):
+    upstream.next.append(ScriptedReply(429, headers={"retry-after": "0.3"}))
+    started = time.monotonic()
+    assert gateway.chat("Hi").status_code == 200
+    assert time.monotonic() - started > 0.3
+    upstream.next.append(ScriptedReply(429, headers={"retry-after": "60"}))
+    answer = gateway.chat("Hi")
+    assert (answer.status_code, answer.headers["retry-after"]) == (429, "60")
+    assert parse_retry_after("Wed, 21 Oct 2015 07:28:00 GMT") is None
+    assert parse_retry_after("nan") is None
+    assert parse_retry_after("-1") is None
+
+
+def test_nothing_is_sent_twice_that_may_have_been_done(gateway, upstream):
+    upstream.next.append(ScriptedReply(500))
+    assert gateway.http.post("/v1/files", json={}).status_code == 500
+    upstream.next.append(ScriptedReply(503))
+    assert gateway.http.post("/v1/files", json={}).status_code == 200
+    upstream.next.append(ScriptedReply(500))
+    assert gateway.http.get("/v1/files").status_code == 200
+
+
+def test_a_stream_that_began_is_not_begun_again(gateway, upstream):
+    upstream.next.append(ScriptedReply(break_after=1))
+    assert "broke off" in gateway.chat("Hi", stream=True).text
+    assert len(upstream.bodies) == 1
+
+
+def test_an_upstream_that_is_slow_is_given_up(settings, upstream):
+    upstream.always = ScriptedReply(wait=2)
+    with running_gateway(with_upstreams(settings, (upstream.url, {}), read_timeout=0.1, max_attempts=1)) as gateway:
+        answer = gateway.chat("Hi")
+    assert (answer.status_code, answer.json()["error"]["code"]) == (504, "timeout")
+
+
+def test_the_next_upstream_answers_when_the_first_does_not(settings, upstream):
+    app, second = make_upstream()
+    with serving(app) as url:
+        fallback = (f"{url}/v1", {"model": "other"})
+        with running_gateway(with_upstreams(settings, (NOWHERE, {}), fallback)) as gateway:
+            answer = gateway.chat("Hi").json()
+            assert second.bodies[0]["model"] == "other"
+            with gateway.store as store:
+                (case,) = store.cases()
+            assert case.interaction.metadata["gateway"]["upstream"] == f"{url}/v1"
+            assert case.interaction.id == answer["id"]
+        upstream.always = ScriptedReply(429)
+        with running_gateway(with_upstreams(settings, (upstream.url, {}), fallback)) as gateway:
+            assert gateway.chat("Hi").status_code == 200
+
+
+def test_an_upstream_that_keeps_failing_is_left_alone_until_it_is_back(settings, upstream):
+    patient = with_upstreams(settings, (upstream.url, {}), failure_threshold=3, open_seconds=1.0, max_attempts=1)
+    with running_gateway(patient) as gateway:
+        upstream.always = ScriptedReply(500)
+        assert [gateway.chat("Hi").status_code for _ in range(5)] == [500, 500, 500, 503, 503]
+        assert len(upstream.bodies) == 3
+        assert gateway.http.get("/ready").status_code == 503
+        assert gateway.chat("Hi").headers["retry-after"] == "1"
+        time.sleep(1.1)
+        assert [gateway.chat("Hi").status_code for _ in range(2)] == [500, 503]
+        upstream.always = None
+        time.sleep(1.1)
+        assert [gateway.chat("Hi").status_code for _ in range(3)] == [200] * 3
+        assert gateway.http.get("/ready").json()["status"] == "ready"
+
+
+def test_an_upstream_that_cannot_be_reached_is_named(settings):
+    with running_gateway(with_upstreams(settings, (NOWHERE, {}))) as gateway:
+        answer = gateway.chat("Hi")
+    assert answer.status_code == 502
+    assert NOWHERE in answer.json()["error"]["message"]
+
+
+def test_the_key_of_an_upstream_takes_the_place_of_the_callers(settings, upstream, monkeypatch):
+    monkeypatch.setenv("TEST_UPSTREAM_KEY", "theirs")
+    keyed = with_upstreams(settings, (upstream.url, {"api_key_env": "TEST_UPSTREAM_KEY"}))
+    body = {"model": "m", "messages": []}
+    for chosen, seen in ((keyed, "Bearer theirs"), (settings, "Bearer mine")):
+        with running_gateway(chosen) as gateway:
+            gateway.http.post(
+                "/v1/chat/completions", json=body, headers={"authorization": "Bearer mine"}
+            )
+        assert upstream.headers[-1]["authorization"] == seen
+
+
+@given(st.lists(st.sampled_from(["fail", "succeed", "give up", "wait"]), max_size=40))
+def test_a_breaker_is_open_after_failures_in_a_row_and_lets_one_try(acts):
+    at = [0.0]
+    breaker = CircuitBreaker(failure_threshold=3, open_seconds=1.0, clock=lambda: at[0])
+    row = 0
+    for act in acts:
+        if act == "wait":
+            at[0] += 0.6
+            continue
+        if not breaker.allow_request():
+            assert row >= 3
+            continue
+        if breaker.is_open:
+            assert not breaker.allow_request()
+        if act == "fail":
+            row += 1
+            breaker.record_failure()
+        elif act == "succeed":
+            row = 0
+            breaker.record_success()
+        else:
+            breaker.record_cancellation()
+        assert breaker.is_open == (row >= 3)
+
+
+@given(st.lists(st.floats(0, 3), min_size=1, max_size=50), st.floats(0.2, 5), st.integers(1, 5))
+def test_a_bucket_lets_through_no_more_than_its_rate_and_burst(pauses, rate, burst):
+    at = [0.0]
+    buckets = TokenBuckets(rate=rate, burst=burst, clock=lambda: at[0])
+    through = []
+    for pause in pauses:
+        at[0] += pause
+        if buckets.take("k") == 0:
+            through.append(at[0])
+    for i, start in enumerate(through):
+        for j in range(i, len(through)):
+            assert j - i + 1 <= burst + rate * (through[j] - start) + 1e-6
