@@ -20,17 +20,17 @@ from scipy.special import log_softmax, softmax
 from torch import Tensor
 
 from backtalk.feedback import Annotator, Interaction, Message, Preference, content_id
-from backtalk.feedback.views import Case
-from backtalk.learn import find_method
+from backtalk.feedback.case import Case
+from backtalk.learn import get_method
 from backtalk.learn.finetune import Batch, MethodContext, TrainingTask
 from backtalk.learn.finetune.encoding import Encoder
 from backtalk.learn.finetune.registration import build_plan
-from backtalk.learn.online.loop import InMemoryTrainingSet
+from backtalk.learn.online.feedback_sources import InMemoryTrainingSet
 from backtalk.learn.online.oracle_feedback import PairwiseOracle
 from backtalk.models import Completion, NamedSpec, Request, Usage, register_model
 from backtalk.models.run_sync import run_sync
 from backtalk.policy import Policy, save_policy
-from backtalk.rewards import Compared
+from backtalk.rewards import ResponsePair
 from backtalk.run import Run
 from backtalk.store import Store
 
@@ -95,7 +95,7 @@ class Table:
     odds: Array
     name = "table"
 
-    async def prefer(self, compared: Sequence[Compared]) -> Array:
+    async def prefer(self, compared: Sequence[ResponsePair]) -> Array:
         """Return the table's entries."""
         return np.array([self.odds[int(p[-1].text), int(a), int(b)] for p, a, b in compared])
 
@@ -132,7 +132,7 @@ def every_pair(odds: Array, drawn: Array) -> list[Case]:
                 annotator=WHO,
                 a=str(a),
                 b=str(b),
-                verdict=Preference.verdict_of(float(p)),
+                verdict=Preference.verdict_for(float(p)),
                 probability=float(p),
                 confidence=float(weight),
             )
@@ -224,7 +224,7 @@ class Bench:
         """
         if reference is not None:
             options["reference"] = self.policy(reference).id
-        chosen = find_method(method)
+        chosen = get_method(method)
         work = MethodContext(self.policy(now), InMemoryTrainingSet(self.store, cases), self.run)
         make, _ = run_sync(build_plan(method, work, chosen.read_options(options)))
         parts = [part for part in make(Encoder(_Numbers())) if part.trees]  # type: ignore[arg-type]
@@ -289,10 +289,10 @@ def least(
 
 
 def _ready(part: TrainingTask, known: Tensor) -> tuple[Batch, tuple[Tensor, Tensor], Tensor]:
-    branches = [(tree.prompt[0], branch) for tree in part.trees for branch in tree.branches]
+    branches = [(tree.prompt[0], branch) for tree in part.trees for branch in tree.responses]
     rows = torch.tensor([row for row, _ in branches])
     arms = torch.tensor([branch.tokens[0] for _, branch in branches])
-    batch = Batch.of(part.trees, known[rows, arms], known[rows, arms])
+    batch = Batch.from_trees(part.trees, known[rows, arms], known[rows, arms])
     return batch, (rows, arms), part.objective.unit_weights(batch)
 
 

@@ -13,13 +13,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from backtalk.embedders.named import named_embedder
+from backtalk.embedders.registry import embedder_for_pairs
 from backtalk.feedback import Interaction, Preference
-from backtalk.feedback.views import Case, Pair
-from backtalk.learn.finetune import Batch, find_objective
+from backtalk.feedback.case import Case
+from backtalk.feedback.views import Pair
+from backtalk.learn.finetune import Batch, get_objective
 from backtalk.learn.finetune.objective import BoundObjective
 from backtalk.learn.finetune.trees import PairLabel, PromptTree, ResponseTokens
-from backtalk.learn.online.loop import InMemoryTrainingSet, OnlineConfig, RewardJudge
+from backtalk.learn.online.feedback_sources import InMemoryTrainingSet, RewardJudge
+from backtalk.learn.online.loop import OnlineConfig
 from backtalk.models import Request, Sampling
 from backtalk.models.run_sync import run_sync
 from backtalk.models.spec import NamedSpec
@@ -47,7 +49,7 @@ def _preferences(bench: Trial, prompts: int = PROMPTS, **manner: float) -> InMem
 def _reward(feedback: InMemoryTrainingSet, *, seed: int) -> BradleyTerryReward:
     """Return a reward learned from preferences."""
     pairs = feedback.views(Pair)
-    learned = run_sync(learn_reward(pairs, named_embedder("hashed", pairs), seed=seed))
+    learned = run_sync(learn_reward(pairs, embedder_for_pairs("hashed", pairs), seed=seed))
     return learned.reward
 
 
@@ -72,7 +74,7 @@ def _reward(feedback: InMemoryTrainingSet, *, seed: int) -> BradleyTerryReward:
         ),
     ],
 )  # fmt: skip
-def robust_to_flips(seed: int) -> Mapping[str, float]:
+def rdpo(seed: int) -> Mapping[str, float]:
     """Train four epochs on preferences of which three in ten are wrong, at random.
 
     With the usual beta of 0.1 the losses are too far from saturation for a wrong label to weigh
@@ -84,12 +86,12 @@ def robust_to_flips(seed: int) -> Mapping[str, float]:
         def value(method: str, **options: float) -> float:
             return bench.utility(bench.learned(method, noisy, epochs=4.0, **options))
 
-        robust = value("rdpo", flip=0.3, beta=0.5)
+        robust = value("rdpo", flip_rate=0.3, beta=0.5)
         return {
             "over_dpo": robust - value("dpo", beta=0.5),
-            "over_cdpo": robust - value("cdpo", flip=0.3, beta=0.5),
+            "over_cdpo": robust - value("cdpo", label_smoothing=0.3, beta=0.5),
             "over_base": robust - bench.utility(bench.policy),
-            "over_dpo_soft": value("rdpo", flip=0.3) - value("dpo"),
+            "over_dpo_soft": value("rdpo", flip_rate=0.3) - value("dpo"),
         }
 
 
@@ -99,7 +101,7 @@ def robust_to_flips(seed: int) -> Mapping[str, float]:
 @claim(
     system="OAIF",
     paper="Guo et al. (2024), Direct language model alignment from online AI feedback, section 4",
-    method="dpo --rounds",
+    method="dpo, online",
     world="lists",
     says="DPO on samples of the current policy beats DPO on as many labels that were there before.",
     expected=[
@@ -113,14 +115,14 @@ def robust_to_flips(seed: int) -> Mapping[str, float]:
         above("gain", "true utility: online less offline"),
     ],
 )
-def online_over_offline(seed: int) -> Mapping[str, float]:
+def oaif(seed: int) -> Mapping[str, float]:
     """Compare two samples a prompt: all from the first policy, or from the current one of six."""
     with trial("lists", seed) as bench:
         judge = TrueUtility("lists")
         interactions = bench.answered(600, 2)
-        cases = run_sync(RewardJudge(judge, pairing="two").give(interactions, seed=seed))
+        cases = run_sync(RewardJudge(judge, pair_selection="two").give(interactions, seed=seed))
         offline = bench.learned("dpo", bench.given(cases))
-        plan = OnlineConfig(rounds=6, prompts=100, samples=2, until_flat=False)
+        plan = OnlineConfig(rounds=6, prompts_per_round=100, num_samples=2, until_flat=False)
         *_, online = bench.online("dpo", judge, plan, prompts=600, pairing="two")
         return {
             "win_rate": bench.win_rate(online, offline),
@@ -131,7 +133,7 @@ def online_over_offline(seed: int) -> Mapping[str, float]:
 @claim(
     system="Iterative DPO / multi-step RSO",
     paper="Xiong et al. (2024), Iterative preference learning from human feedback, section 6",
-    method="dpo --rounds --pairs best-worst",
+    method="dpo, online with --pair-selection best-worst",
     world="lists",
     says="Iterative DPO, best against worst of the current policy, beats offline DPO and one step "
     "of rejection sampling with as many pairs.",
@@ -140,7 +142,7 @@ def online_over_offline(seed: int) -> Mapping[str, float]:
         above("over_one_step", "true utility: three rounds less one step of best against worst"),
     ],
 )
-def iterating_over_one_step(seed: int) -> Mapping[str, float]:
+def iterative_dpo(seed: int) -> Mapping[str, float]:
     """Learn from 390 pairs: of two samples, of the ends of four, or of the ends in three rounds."""
     with trial("lists", seed) as bench:
         judge = TrueUtility("lists")
@@ -148,12 +150,12 @@ def iterating_over_one_step(seed: int) -> Mapping[str, float]:
 
         def labelled(pairing: str) -> InMemoryTrainingSet:
             return bench.given(
-                run_sync(RewardJudge(judge, pairing=pairing).give(interactions, seed=seed))
+                run_sync(RewardJudge(judge, pair_selection=pairing).give(interactions, seed=seed))
             )
 
         offline = bench.learned("dpo", labelled("two"))
         once = bench.learned("dpo", labelled("best-worst"))
-        plan = OnlineConfig(rounds=3, prompts=130, samples=4, until_flat=False)
+        plan = OnlineConfig(rounds=3, prompts_per_round=130, num_samples=4, until_flat=False)
         *_, last = bench.online("dpo", judge, plan, prompts=390)
         value = bench.utility(last)
         return {
@@ -165,7 +167,7 @@ def iterating_over_one_step(seed: int) -> Mapping[str, float]:
 @claim(
     system="RLHF Workflow",
     paper="Dong et al. (2024), RLHF workflow: from reward modeling to online RLHF, section 5",
-    method="dpo --rounds, judged by a learned reward",
+    method="dpo, online with a learned reward as judge",
     world="lists",
     says="A preference model learned from people's comparisons, put in their place in online "
     "rounds, gets more out of them than offline DPO.",
@@ -174,12 +176,12 @@ def iterating_over_one_step(seed: int) -> Mapping[str, float]:
         above("over_base", "true utility: three online rounds less the policy before"),
     ],
 )
-def preference_model_online(seed: int) -> Mapping[str, float]:
+def rlhf_workflow(seed: int) -> Mapping[str, float]:
     """Spend 400 comparisons on DPO, or on a reward that judges three rounds of best and worst."""
     with trial("lists", seed) as bench:
         human = _preferences(bench)
         proxy = _reward(human, seed=seed)
-        plan = OnlineConfig(rounds=3, prompts=200, samples=4, until_flat=False)
+        plan = OnlineConfig(rounds=3, prompts_per_round=200, num_samples=4, until_flat=False)
         *_, online = bench.online("dpo", proxy, plan, prompts=600)
         value = bench.utility(online)
         return {
@@ -191,7 +193,7 @@ def preference_model_online(seed: int) -> Mapping[str, float]:
 @claim(
     system="UPO",
     paper="Wang et al. (2024), Uncertainty-enhanced preference optimization, section 4",
-    method="dpo --rounds --pairs certain",
+    method="dpo, online with --pair-selection certain",
     world="lists",
     says="Pairs whose order is certain hold less noise than pairs picked by the reward's score, "
     "and what is learned from them is better.",
@@ -201,14 +203,14 @@ def preference_model_online(seed: int) -> Mapping[str, float]:
         above("gain", "true utility after a round: certain pairs less best against worst"),
     ],
 )  # fmt: skip
-def certain_pairs(seed: int) -> Mapping[str, float]:
+def upo(seed: int) -> Mapping[str, float]:
     """Choose a pair of four samples by a reward that 150 noisy comparisons taught."""
     with trial("lists", seed) as bench:
         proxy = _reward(_preferences(bench, 150, noise=0.2), seed=seed)
         interactions = bench.answered(PROMPTS, 4)
         noise, value = {}, {}
         for pairing in ("certain", "best-worst"):
-            cases = run_sync(RewardJudge(proxy, pairing=pairing).give(interactions, seed=seed))
+            cases = run_sync(RewardJudge(proxy, pair_selection=pairing).give(interactions, seed=seed))
             noise[pairing] = _turned_round(bench, cases)
             value[pairing] = bench.utility(bench.learned("dpo", bench.given(cases)))
         return {
@@ -222,7 +224,7 @@ def _turned_round(bench: Trial, cases: Sequence[Case]) -> float:
     wrong = []
     for pair in bench.given(cases).views(Pair):
         better, worse = (
-            bench.world.assess(pair.prompt, text).utility for text in (pair.chosen, pair.rejected)
+            bench.world.score(pair.prompt, text).utility for text in (pair.chosen, pair.rejected)
         )
         wrong.append(0.5 if better == worse else float(better < worse))
     return float(np.mean(wrong))
@@ -248,7 +250,7 @@ def _turned_round(bench: Trial, cases: Sequence[Case]) -> float:
                "reward that the same preferences taught, less the policy before"),
     ],
 )  # fmt: skip
-def calibrated_on_preferences(seed: int) -> Mapping[str, float]:
+def slic_hf(seed: int) -> Mapping[str, float]:
     """Learn from preferences between own samples, and between those of the world's writer."""
     with trial("lists", seed) as bench:
         own = _preferences(bench)
@@ -280,7 +282,7 @@ def calibrated_on_preferences(seed: int) -> Mapping[str, float]:
         above("over_base", "true utility: Pairwise Cringe less the policy before"),
     ],
 )  # fmt: skip
-def cringe_over_dpo(seed: int) -> Mapping[str, float]:
+def pairwise_cringe(seed: int) -> Mapping[str, float]:
     """Train by both losses on the same pairs.
 
     Tried on another seed: weights of the contrast of 1, 0.1 and 0.01, margins of 0, 10 and 30,
@@ -314,7 +316,7 @@ def _compared(
         above("over_base", "true utility: T-REG less the policy before"),
     ],
 )  # fmt: skip
-def token_rewards_regularise(seed: int) -> Mapping[str, float]:
+def t_reg(seed: int) -> Mapping[str, float]:
     """Contrast the guidance that the model understands with none."""
     with trial("mail", seed) as bench:
         good = " ".join(GUIDANCE.values())
@@ -333,7 +335,7 @@ def token_rewards_regularise(seed: int) -> Mapping[str, float]:
         above("both", "the same, from both"),
     ],
 )
-def one_polarity_is_enough(seed: int) -> Mapping[str, float]:
+def pmpo(seed: int) -> Mapping[str, float]:
     """Label one sample for each of 600 prompts, and use labels of one sort or both."""
     with trial("lists", seed) as bench:
         labels = bench.feedback(bench.answered(600, 1), "label", acceptable=0.65)
@@ -358,7 +360,7 @@ def one_polarity_is_enough(seed: int) -> Mapping[str, float]:
         above("useful", "true utility: D2O less the policy before"),
     ],
 )  # fmt: skip
-def negatives_alone(seed: int) -> Mapping[str, float]:
+def d2o(seed: int) -> Mapping[str, float]:
     """Label the bad ones among the samples for 600 prompts; bad is a utility below one half."""
     with trial("lists", seed) as bench:
         labels = bench.feedback(bench.answered(600, 1), "label", acceptable=_BAD)
@@ -395,7 +397,7 @@ def _ranked(bench: Trial, prompts: int = 150, size: int = 8) -> InMemoryTraining
         above("over_base", "true utility: LiPO-lambda less the policy before"),
     ],
 )  # fmt: skip
-def listwise_over_pairwise(seed: int) -> Mapping[str, float]:
+def lipo(seed: int) -> Mapping[str, float]:
     """Rank eight samples for each of 150 prompts."""
     with trial("lists", seed) as bench:
         return _over_pairwise(bench, "lipo")
@@ -431,7 +433,7 @@ def _over_pairwise(bench: Trial, method: str) -> dict[str, float]:
                "reward of 3.2 points more with rankings of five than of two"),
     ],
 )  # fmt: skip
-def ranking_length(seed: int) -> Mapping[str, float]:
+def pro(seed: int) -> Mapping[str, float]:
     """Rank eight samples for each of 150 prompts, or the first two of them."""
     with trial("lists", seed) as bench:
         result = _over_pairwise(bench, "pro")
@@ -458,7 +460,7 @@ def ranking_length(seed: int) -> Mapping[str, float]:
         above("over_base", "true utility: OSP less the policy before"),
     ],
 )
-def self_judged_strength(seed: int) -> Mapping[str, float]:
+def osp(seed: int) -> Mapping[str, float]:
     """Let the model judge two of its own samples six times, in both orders; no one else is asked.
 
     The strength of a preference is how far the verdicts are from a draw.
@@ -514,7 +516,7 @@ def _self_judged(bench: Trial, interactions: Sequence[Interaction], *, times: in
         above("over_base", "the same, RISE less the policy before"),
     ],
 )  # fmt: skip
-def injected_errors(seed: int) -> Mapping[str, float]:
+def rise(seed: int) -> Mapping[str, float]:
     """Label four samples for each of 150 sums; the right ones have errors put in."""
     with trial("sums", seed) as bench:
         labels = bench.feedback(bench.answered(150, 4), "ranking", "label", acceptable=0.999)
@@ -543,7 +545,7 @@ def injected_errors(seed: int) -> Mapping[str, float]:
         above("over_base", "true utility: step-level DPO less the policy before"),
     ],
 )
-def steps_over_answers(seed: int) -> Mapping[str, float]:
+def longdpo(seed: int) -> Mapping[str, float]:
     """Rank four samples for each of 150 sums; compare them whole, or where they first part."""
     with trial("sums", seed) as bench:
         ranked = bench.feedback(bench.answered(150, 4), "ranking")
@@ -567,7 +569,7 @@ def steps_over_answers(seed: int) -> Mapping[str, float]:
         ),
     ],
 )
-def topics_overwritten(seed: int) -> Mapping[str, float]:
+def tpo(seed: int) -> Mapping[str, float]:
     """Learn the reward of topics from 300 preferences, and the policy from overwritten answers."""
     with trial("mail", seed) as bench:
         learned = bench.learned("tpo", _preferences(bench, 300), **TWICE)
@@ -597,7 +599,7 @@ def topics_overwritten(seed: int) -> Mapping[str, float]:
                "was learned to disregard it"),
     ],
 )  # fmt: skip
-def style_without_being_told(seed: int) -> Mapping[str, float]:
+def counterfactual_dpo(seed: int) -> Mapping[str, float]:
     """Learn the first rule that holds for all prompts, or learn to disregard it."""
     with trial("lists", seed) as bench:
         rule = next(rule for rule in bench.world.rules if rule.scope == "all")
@@ -628,7 +630,7 @@ def style_without_being_told(seed: int) -> Mapping[str, float]:
         above("over_base", "the same, I-ORPO less the policy before"),
     ],
 )  # fmt: skip
-def corrupted_instructions(seed: int) -> Mapping[str, float]:
+def i_orpo(seed: int) -> Mapping[str, float]:
     """Learn from 200 texts that people wrote, under their notes and under corrupted ones."""
     with trial("mail", seed) as bench:
         texts = bench.feedback(bench.answered(200, 1), "demonstration")
@@ -663,7 +665,7 @@ def corrupted_instructions(seed: int) -> Mapping[str, float]:
                "better than SFT in 5 of 6 tasks of MetaWorld, state observations"),
     ],
 )  # fmt: skip
-def regret_without_rewards(seed: int) -> Mapping[str, float]:
+def cpl(seed: int) -> Mapping[str, float]:
     """Learn a table of 24 states and 4 actions from 2,000 compared segments of 10 steps.
 
     Without the bias against what was not seen, since everything was seen; with the usual bias of
@@ -678,11 +680,11 @@ def regret_without_rewards(seed: int) -> Mapping[str, float]:
     def solved(policy: Array) -> float:
         return (process.value(policy) - random) / (process.value(best) - random)
 
-    goal = find_objective("cpl").bind(
+    goal = get_objective("cpl").bind(
         alpha=process.temperature, discount=process.discount, bias=1.0
     )
     cpl = solved(_segment_policy(states, actions, first, goal))
-    sft = solved(_segment_policy(states, actions, first, find_objective("sft").bind()))
+    sft = solved(_segment_policy(states, actions, first, get_objective("sft").bind()))
     return {"solved": cpl, "over_sft": cpl - sft}
 
 
@@ -695,7 +697,7 @@ def _segment_policy(states: Array, actions: Array, first: Array, goal: BoundObje
         PromptTree(
             (0,),
             tuple(
-                ResponseTokens(tuple(one), value=float(won))
+                ResponseTokens(tuple(one), label=bool(won))
                 for one, won in zip(two, wins, strict=True)
             ),
             pairs=(PairLabel(int(not wins[0]), int(wins[0])),),
@@ -708,7 +710,7 @@ def _segment_policy(states: Array, actions: Array, first: Array, goal: BoundObje
     ]
     if goal.objective.reduction != "pair":
         trees = [
-            PromptTree((0,), (max(tree.branches, key=lambda one: one.value),)) for tree in trees
+            PromptTree((0,), tuple(one for one in tree.responses if one.label)) for tree in trees
         ]
         won = np.stack([first, ~first], axis=1).reshape(-1)
         states, actions = states[won], actions[won]
@@ -716,7 +718,7 @@ def _segment_policy(states: Array, actions: Array, first: Array, goal: BoundObje
     optimizer = torch.optim.Adam([logits], lr=0.05)
     at, done = (torch.as_tensor(one.reshape(-1)) for one in (states, actions))
     for _ in range(300):
-        batch = Batch.of(trees, logits.log_softmax(1)[at, done])
+        batch = Batch.from_trees(trees, logits.log_softmax(1)[at, done])
         optimizer.zero_grad()
         goal(batch).losses.mean().backward()
         optimizer.step()

@@ -25,6 +25,10 @@ OPTION_ALIASES: Mapping[str, tuple[str, ...]] = {
     "precision": ("dtype",),
     "save_every": ("checkpoint_every_seconds",),
     "flip": ("label_smoothing", "flip_rate"),
+    "alike": ("min_similarity",),
+    "heaviest": ("max_weight",),
+    "most_changed": ("max_changed",),
+    "smoothing": ("label_smoothing",),
 }
 """Names that options had before, each with its present names; the first that exists is meant."""
 

@@ -79,14 +79,14 @@ def _show(result: Preflight, rows: int, *, json: bool) -> None:
             {
                 "passed": result.passed,
                 "checks": [vars(check) for check in result.checks],
-                "rows": [{"part": row.part, "text": str(row)} for row in result.shown[:rows]],
+                "rows": [{"task": row.task, "text": str(row)} for row in result.responses[:rows]],
             }
         )
         return
-    for row in result.shown[:rows]:
-        say(f"{row.part}: {row}")
+    for row in result.responses[:rows]:
+        say(f"{row.task}: {row}")
         say()
     say_table(
         ("", "check", "result"),
-        [("ok" if check.passed else "FAILED", check.name, check.found) for check in result.checks],
+        [("ok" if check.passed else "FAILED", check.name, check.measured) for check in result.checks],
     )

@@ -1,19 +1,18 @@
-"""Learning in the weights: one trainer, and the objectives that are pure functions."""
+"""Fine-tuning: one trainer, objectives as pure functions, and methods that use them."""
 
-from backtalk.learn.finetune import methods, objectives
 from backtalk.learn.finetune.config import TrainingConfig
 from backtalk.learn.finetune.objective import (
     OBJECTIVES,
     Batch,
+    BoundObjective,
     LossOutput,
+    MissingColumn,
     Objective,
     TrainingTask,
-    find_objective,
+    get_objective,
     objective,
 )
 from backtalk.learn.finetune.registration import (
-    TRAINED,
-    MethodContext,
     dry_run,
     register_objective_method,
     training_method,
@@ -22,10 +21,10 @@ from backtalk.learn.finetune.trees import PairLabel, PromptTree, ResponseTokens
 
 __all__ = [
     "OBJECTIVES",
-    "TRAINED",
     "Batch",
+    "BoundObjective",
     "LossOutput",
-    "MethodContext",
+    "MissingColumn",
     "Objective",
     "PairLabel",
     "PromptTree",
@@ -33,10 +32,8 @@ __all__ = [
     "TrainingConfig",
     "TrainingTask",
     "dry_run",
-    "find_objective",
-    "methods",
+    "get_objective",
     "objective",
-    "objectives",
     "register_objective_method",
     "training_method",
 ]

@@ -1,4 +1,4 @@
-"""How weights are trained: the knobs that every method shares."""
+"""Training configuration: options that all methods that train weights share."""
 
 from __future__ import annotations
 
@@ -11,71 +11,74 @@ from backtalk.feedback.record import Name, OptionalField, Record
 
 
 class TrainingConfig(Record):
-    """How weights are trained. The defaults suit a small model on a processor."""
+    """Training configuration. The defaults suit a small model on a CPU."""
 
     epochs: Annotated[float, Field(gt=0)] = 1.0
-    """How often each tree is learned from; a part of an epoch is a part of the trees."""
+    """Number of passes over the data; a fraction of an epoch uses a fraction of the trees."""
     max_steps: OptionalField[Annotated[int, Field(gt=0)]] = None
-    """The most optimiser steps."""
+    """Maximum number of optimiser steps; no limit by default."""
     batch_size: Annotated[int, Field(gt=0)] = 32
-    """How many trees a step learns from, all processes together."""
+    """Number of trees of an optimiser step, over all processes."""
     batch_tokens: OptionalField[Annotated[int, Field(gt=0)]] = None
-    """How many tokens are worked on at once; a step is accumulated from as many parts as needed.
-    2,048 on a processor, whose caches hold little more, and 16,384 elsewhere if left out."""
+    """Maximum number of tokens of a micro-batch; a step accumulates gradients over its
+    micro-batches. Default: 2,048 on a CPU, whose caches hold little more, and 16,384 elsewhere."""
     learning_rate: OptionalField[Annotated[float, Field(gt=0)]] = None
-    """The highest one; by the size of the model where it is left out, see :func:`usual_rate`."""
+    """Peak learning rate. Default: derived from the parameter count, see
+    :func:`default_learning_rate`."""
     lr_scheduler: Literal["cosine", "linear", "constant"] = "cosine"
-    """How the learning rate falls after the warm-up: to 0, or not at all."""
+    """Decay of the learning rate after the warmup: to 0 by a cosine or a line, or none."""
     warmup_ratio: Annotated[float, Field(ge=0, le=1)] = 0.1
-    """The share of the steps in which the learning rate rises from 0."""
+    """Fraction of the steps over which the learning rate rises from 0."""
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    """Weight decay of AdamW."""
     max_grad_norm: Annotated[float, Field(gt=0)] = 1.0
-    """The largest norm of a gradient; longer ones are scaled to it."""
+    """Maximum norm of the gradient; a larger gradient is scaled down to it."""
     adapter: Literal["none", "lora", "dora"] = "none"
-    """Whether all weights learn, or low-rank additions to the linear layers."""
+    """Low-rank adapter of the linear layers; "none" trains all weights."""
     lora_rank: Annotated[int, Field(gt=0)] = 16
-    """The rank of an adapter; its scale is twice that."""
+    """Rank of the adapter; ``lora_alpha`` is twice the rank."""
     dtype: Literal["float32", "bfloat16"] = "float32"
-    """The number format of the products; weights and sums stay in float32."""
+    """Number format of matrix products; weights and sums stay in float32."""
     gradient_checkpointing: bool = False
-    """Whether activations are computed again for the gradient, which saves memory."""
+    """If true, activations are recomputed in the backward pass, which saves memory."""
     reference: OptionalField[Name] = None
-    """The policy, by name or id, that objectives with a reference compare with; if left out, the
-    policy itself before it learns."""
+    """Name or id of the reference policy of objectives that need one. Default: the policy before
+    training."""
     max_length: OptionalField[Annotated[int, Field(gt=1)]] = None
-    """The most tokens of a prompt with a response; longer ones are left out and counted. The
-    model's window by default."""
+    """Maximum number of tokens of a prompt with a response; longer ones are left out and counted.
+    Default: the model's context window."""
     checkpoint_every_seconds: Annotated[float, Field(gt=0)] = 60.0
-    """After how many seconds the state is kept, to go on from after an interruption."""
+    """Seconds between checkpoints, from which an interrupted run resumes."""
 
-    def steps(self, trees: int) -> int:
-        """Return how many optimiser steps there are."""
+    def num_steps(self, trees: int) -> int:
+        """Return the number of optimiser steps for a number of trees."""
         steps = math.ceil(self.epochs * trees / self.batch_size - 1e-9)
         return max(steps if self.max_steps is None else min(steps, self.max_steps), 1)
 
-    def at_once(self, device: str) -> int:
-        """Return how many tokens are worked on at once on a type of device."""
+    def micro_batch_tokens(self, device: str) -> int:
+        """Return the maximum number of tokens of a micro-batch on a type of device."""
         return self.batch_tokens or (2_048 if device == "cpu" else 16_384)
 
-    def pace(self, step: int, steps: int) -> float:
-        """Return the share of the learning rate that a step has, the first step being 0."""
-        warm = math.ceil(self.warmup_ratio * steps)
-        if step < warm:
-            return (step + 1) / warm
-        done = (step - warm) / max(steps - warm, 1)
+    def lr_factor(self, step: int, steps: int) -> float:
+        """Return the learning rate of a step, from 0 on, as a fraction of the peak."""
+        warmup = math.ceil(self.warmup_ratio * steps)
+        if step < warmup:
+            return (step + 1) / warmup
+        progress = (step - warmup) / max(steps - warmup, 1)
         match self.lr_scheduler:
             case "constant":
                 return 1.0
             case "linear":
-                return 1 - done
+                return 1 - progress
             case "cosine":
-                return 0.5 * (1 + math.cos(math.pi * done))
+                return 0.5 * (1 + math.cos(math.pi * progress))
 
 
-def usual_rate(parameters: int, *, adapter: bool) -> float:
-    """Return a learning rate for a model of so many parameters.
+def default_learning_rate(parameters: int, *, adapter: bool) -> float:
+    """Return a peak learning rate for a model with a number of parameters.
 
-    It falls with the square root of the size, from 3e-4 for a million: 3.6e-6 for seven billion,
-    where published preference training uses 5e-7 to 5e-6. An adapter learns ten times as fast.
+    The rate falls with the square root of the size, from 3e-4 for a million parameters. For seven
+    billion it is 3.6e-6; published preference training uses 5e-7 to 5e-6. An adapter has ten times
+    the rate.
     """
     return 3e-4 * math.sqrt(1e6 / max(parameters, 1)) * (10 if adapter else 1)

@@ -1,145 +1,162 @@
-"""From texts to trees: the one place where feedback becomes tokens."""
+"""Tokenisation of feedback: prompts and responses as prompt trees."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields
 from itertools import accumulate
 
-from backtalk.feedback.interaction import Message
-from backtalk.learn.finetune.trees import PairLabel, PromptTree, ResponseTokens
+from backtalk.feedback.interaction import Prompt
+from backtalk.learn.finetune.trees import PairLabel, PromptTree, ResponseColumns, ResponseTokens
 from backtalk.models.local.chat_template import ChatTemplate
 
-Chat = tuple[Message, ...]
+Span = tuple[int, int, float]
+"""Characters of a text and their value: start, end (exclusive), value."""
 
 
 @dataclass(frozen=True)
-class Text:
-    """A response in words, with what the feedback says of it."""
+class ResponseText(ResponseColumns):
+    """A response as text, with its columns."""
 
     text: str
-    value: float = 0.0
-    """As :attr:`~backtalk.learn.finetune.trees.ResponseTokens.value`."""
-    weights: tuple[tuple[int, int, float], ...] | None = None
-    """Stretches of the text, ``(start, end, weight)``: a token has the weight of the stretch that
-    it has characters of, of the last where there are several, and 1 outside of all."""
-    credit: tuple[tuple[int, int, float], ...] = ()
-    """The same for the tokens' credit, which is 0 outside."""
-    token_credit: tuple[float, ...] | None = None
-    """The credit of each token in the place of stretches, the token that ends it included."""
-    ends: bool = True
-    """Whether the response is complete, so that the token that ends it is learned too."""
+    weights: tuple[Span, ...] | None = None
+    """Loss weights of spans of the text. A token has the weight of the last span that overlaps
+    it, and 1 outside all spans."""
+    reward_spans: tuple[Span, ...] = ()
+    """Token rewards of spans of the text; 0 outside all spans."""
+    token_rewards: tuple[float, ...] | None = None
+    """Reward of each token, the end-of-sequence token included, in place of ``reward_spans``."""
+    is_complete: bool = True
+    """If false, the response is cut off, and its end-of-sequence token is masked."""
+
+
+_COLUMNS = tuple(column.name for column in fields(ResponseColumns))
 
 
 class Encoder:
-    """Turns prompts and responses into trees, as the chat template writes them.
+    """Tokenises prompts and responses into trees with the model's chat template.
 
-    A response ends with the end-of-sequence token, once. What does not fit into the window is left
-    out and counted, never cut off.
+    A response ends with exactly one end-of-sequence token. What exceeds ``max_length`` is left out
+    and counted, never truncated.
 
     Parameters
     ----------
     chat : ChatTemplate
-        The model's chat template.
-    longest : int, optional
-        The most tokens of a prompt and one response; no limit where it is left out.
-    prepare : Callable[[Chat], Chat], default tuple
-        What the policy does to a prompt: it puts the system prompt first.
+        Chat template of the model.
+    max_length : int, optional
+        Maximum number of tokens of a prompt with one response; no limit by default.
+    prepare : Callable[[Prompt], Prompt], default tuple
+        Transformation of a prompt before tokenisation, such as adding the system prompt.
     """
 
     def __init__(
         self,
         chat: ChatTemplate,
         *,
-        longest: int | None = None,
-        prepare: Callable[[Chat], Chat] = tuple,
+        max_length: int | None = None,
+        prepare: Callable[[Prompt], Prompt] = tuple,
     ) -> None:
         self.chat = chat
-        self.longest = longest
+        self.max_length = max_length
         self._prepare = prepare
         self.left_out: Counter[str] = Counter()
-        """How many trees were left out, by reason."""
-        self._seen: dict[tuple[Chat, str], tuple[list[int], list[int]]] = {}
+        """Number of trees and examples left out, by reason."""
+        self._cache: dict[tuple[Prompt, str], tuple[list[int], list[int]]] = {}
 
     def tree(
         self,
-        prompt: Chat,
-        texts: Sequence[Text],
+        prompt: Prompt,
+        texts: Sequence[ResponseText],
         *,
         weight: float = 1.0,
-        facts: dict[str, float] | None = None,
+        features: Mapping[str, float] | None = None,
         pairs: Sequence[PairLabel] = (),
         anchors: Sequence[str] = (),
     ) -> PromptTree | None:
-        """Return the tree of a prompt and its responses, or ``None`` where one is too long.
+        """Return the tree of a prompt and its responses, or ``None`` if one is too long.
+
+        Parameters
+        ----------
+        prompt : Prompt
+            Messages up to the response.
+        texts : sequence of ResponseText
+            Responses.
+        weight : float, default 1.0
+            Loss weight of the tree.
+        features : Mapping[str, float], optional
+            Columns of the tree.
+        pairs : sequence of PairLabel, default ()
+            Preferences between the responses.
+        anchors : sequence of str, default ()
+            Texts of the KL anchors.
 
         Raises
         ------
         TemplateError
-            If the template does not keep prompt and responses as they are.
+            If the chat template changes the prompt or a response.
         """
-        asked = self._prepare(prompt)
-        begin: tuple[int, ...] = ()
-        branches = []
-        for text in [*texts, *map(Text, anchors)]:
-            start, tokens = self._tokens(asked, text.text)
-            if self.longest is not None and len(start) + len(tokens) > self.longest:
-                self.left_out[f"longer than {self.longest} tokens"] += 1
+        messages = self._prepare(prompt)
+        prompt_tokens: tuple[int, ...] = ()
+        responses = []
+        for text in [*texts, *map(ResponseText, anchors)]:
+            start, tokens = self._tokenise(messages, text.text)
+            if self.max_length is not None and len(start) + len(tokens) > self.max_length:
+                self.left_out[f"longer than {self.max_length} tokens"] += 1
                 return None
-            begin = tuple(start)
-            branches.append(self._branch(text, tokens))
+            prompt_tokens = tuple(start)
+            responses.append(self._response(text, tokens))
         count = len(texts)
         return PromptTree(
-            begin,
-            tuple(branches[:count]),
+            prompt_tokens,
+            tuple(responses[:count]),
             weight,
-            facts or {},
+            features or {},
             tuple(pairs),
-            tuple(branches[count:]),
+            tuple(responses[count:]),
         )
 
-    def _tokens(self, asked: Chat, text: str) -> tuple[list[int], list[int]]:
-        key = asked, text
-        if key not in self._seen:
-            self._seen[key] = self.chat.conversation(asked, text)
-        return self._seen[key]
+    def _tokenise(self, messages: Prompt, text: str) -> tuple[list[int], list[int]]:
+        key = messages, text
+        if key not in self._cache:
+            self._cache[key] = self.chat.conversation_tokens(messages, text)
+        return self._cache[key]
 
-    def _branch(self, text: Text, tokens: list[int]) -> ResponseTokens:
+    def _response(self, text: ResponseText, tokens: list[int]) -> ResponseTokens:
         weights = None
-        credit = None
-        if text.weights is not None or text.credit:
-            places = self._places(text.text, tokens)
+        rewards = None
+        if text.weights is not None or text.reward_spans:
+            spans = self._character_spans(text.text, tokens)
             if text.weights is not None:
-                weights = _spread(places, text.weights, 1.0)
-            if text.credit:
-                credit = _spread(places, text.credit, 0.0)
-        if text.token_credit is not None:
-            credit = text.token_credit
-        if not text.ends:
+                weights = _token_values(spans, text.weights, 1.0)
+            if text.reward_spans:
+                rewards = _token_values(spans, text.reward_spans, 0.0)
+        if text.token_rewards is not None:
+            rewards = text.token_rewards
+        if not text.is_complete:
             weights = (*(weights or (1.0,) * len(tokens))[:-1], 0.0)
-        return ResponseTokens(tuple(tokens), text.value, weights, credit)
+        columns = {name: getattr(text, name) for name in _COLUMNS}
+        return ResponseTokens(tuple(tokens), weights, rewards, **columns)
 
-    def _places(self, text: str, tokens: Sequence[int]) -> list[tuple[int, int]]:
-        """Return the characters of the text, ``(start, end)``, that each token has a part in."""
-        pieces = [self.chat.text(tokens[: i + 1]) for i in range(len(tokens))]
-        shift = pieces[-1].find(text.strip()) - (len(text) - len(text.lstrip()))
-        whole = [len(piece.rstrip("\ufffd")) for piece in pieces]
-        starts = [0, *accumulate(whole[:-1], max)]
+    def _character_spans(self, text: str, tokens: Sequence[int]) -> list[tuple[int, int]]:
+        """Return the characters of the text, ``(start, end)``, that each token overlaps."""
+        prefixes = [self.chat.decode(tokens[: i + 1]) for i in range(len(tokens))]
+        shift = prefixes[-1].find(text.strip()) - (len(text) - len(text.lstrip()))
+        complete = [len(prefix.rstrip("\ufffd")) for prefix in prefixes]
+        starts = [0, *accumulate(complete[:-1], max)]
         # A token may be a part of a character only, which the next ones complete.
         return [
-            (start - shift, max(len(piece), start + 1) - shift)
-            for start, piece in zip(starts, pieces, strict=True)
+            (start - shift, max(len(prefix), start + 1) - shift)
+            for start, prefix in zip(starts, prefixes, strict=True)
         ]
 
 
-def _spread(
-    places: Sequence[tuple[int, int]],
-    stretches: Sequence[tuple[int, int, float]],
-    default: float,
+def _token_values(
+    token_spans: Sequence[tuple[int, int]], spans: Sequence[Span], default: float
 ) -> tuple[float, ...]:
+    """Return the value of each token: that of the last span that overlaps it."""
     results = []
-    for begin, stop in places:
-        within = [value for start, end, value in stretches if start < stop and begin < end]
-        results.append(within[-1] if within else default)
+    for begin, stop in token_spans:
+        values = [value for start, end, value in spans if start < stop and begin < end]
+        results.append(values[-1] if values else default)
     return tuple(results)

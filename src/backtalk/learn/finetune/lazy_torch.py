@@ -1,4 +1,4 @@
-"""torch, loaded when it is first used: objectives are listed where it is not installed."""
+"""Lazily imported torch, so that objectives can be listed where torch is not installed."""
 
 from __future__ import annotations
 
@@ -9,10 +9,15 @@ if TYPE_CHECKING:
     import torch
 else:
 
-    class _Later:
-        def __getattr__(self, name: str) -> Any:
-            return getattr(import_module("torch"), name)
+    class LazyModule:
+        """Module that is imported at the first access of an attribute."""
 
-    torch = _Later()
+        def __init__(self, name: str) -> None:
+            self._name = name
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(import_module(self._name), name)
+
+    torch = LazyModule("torch")
 
 __all__ = ["torch"]

@@ -1,4 +1,4 @@
-"""Trees laid out for a model: in one row without padding, or a padded row for each response."""
+"""Layout of trees as model input: one packed row without padding, or one padded row a response."""
 
 from __future__ import annotations
 
@@ -13,52 +13,53 @@ from backtalk.learn.finetune.trees import PromptTree
 
 @dataclass(frozen=True)
 class TreeSpan:
-    """Where one tree lies in a packed row: its prompt, then the responses one after the other."""
+    """Lengths of the parts of a tree in a packed row: the prompt, then each response."""
 
     prompt: int
-    """How many tokens the prompt has."""
-    branches: tuple[int, ...]
-    """How many tokens of each response are read: all but the last."""
+    """Number of prompt tokens."""
+    responses: tuple[int, ...]
+    """Number of input tokens of each response: all but the last."""
 
     @property
     def response_tokens(self) -> int:
-        """How many tokens the responses have together."""
-        return sum(self.branches)
+        """Total number of input tokens of the responses."""
+        return sum(self.responses)
 
     def mask(self, dtype: torch.dtype, device: torch.device) -> Tensor:
-        """Return what is added to the attention of response tokens to those of the tree.
+        """Return the additive attention mask of response tokens over the tokens of the tree.
 
-        0 for the prompt and for earlier tokens of the same response, else minus infinity; shape
-        ``(grown, prompt + grown)``.
+        The mask is 0 for the prompt and for earlier tokens of the same response, and minus infinity
+        elsewhere. Shape ``(response_tokens, prompt + response_tokens)``.
         """
-        owner = torch.repeat_interleave(
-            torch.arange(len(self.branches), device=device),
-            torch.tensor(self.branches, device=device),
+        response_index = torch.repeat_interleave(
+            torch.arange(len(self.responses), device=device),
+            torch.tensor(self.responses, device=device),
         )
-        seen = (owner[:, None] == owner[None, :]).tril()
-        seen = torch.cat([seen.new_ones((self.response_tokens, self.prompt)), seen], dim=1)
-        return torch.zeros(seen.shape, dtype=dtype, device=device).masked_fill_(~seen, -torch.inf)
+        visible = (response_index[:, None] == response_index[None, :]).tril()
+        visible = torch.cat([visible.new_ones((self.response_tokens, self.prompt)), visible], dim=1)
+        mask = torch.zeros(visible.shape, dtype=dtype, device=device)
+        return mask.masked_fill_(~visible, -torch.inf)
 
 
 @dataclass(frozen=True)
 class PackedBatch:
-    """Trees in a row, or responses in padded rows, and where the response tokens are predicted."""
+    """Model input of trees, with the positions of the logits that predict response tokens."""
 
     tokens: Tensor
-    """Shape ``(rows, columns)``; one row where trees are packed."""
+    """Token ids, shape ``(rows, columns)``; one row if trees are packed."""
     positions: Tensor
-    """The position of each token in its own conversation, as ``tokens``."""
+    """Position of each token in its conversation, shape ``(rows, columns)``."""
     logit_positions: Tensor
-    """Where, in the flattened tokens, each response token is predicted, shape ``(N,)``."""
+    """Index in the flattened tokens of the logits of each response token, shape ``(N,)``."""
     targets: Tensor
-    """The response tokens, tree by tree and response by response, shape ``(N,)``."""
+    """Ids of the response tokens, tree by tree and response by response, shape ``(N,)``."""
     tree_spans: tuple[TreeSpan, ...] = ()
-    """The trees of a packed row; empty for padded rows."""
+    """Spans of the trees of a packed row; empty for padded rows."""
     padding: Tensor | None = None
-    """Where padded rows hold tokens, 1, and where padding, 0."""
+    """Mask of padded rows, 1 for tokens and 0 for padding, shape ``(rows, columns)``."""
 
     def to(self, device: torch.device) -> PackedBatch:
-        """Return the same on another device."""
+        """Return the batch on another device."""
         return PackedBatch(
             self.tokens.to(device),
             self.positions.to(device),
@@ -70,52 +71,52 @@ class PackedBatch:
 
 
 def pack(trees: Sequence[PromptTree]) -> PackedBatch:
-    """Lay trees out in one row: each prompt once, no padding."""
+    """Return trees packed into one row, with each prompt once and without padding."""
     tokens: list[int] = []
     positions: list[int] = []
-    places: list[int] = []
+    logit_positions: list[int] = []
     targets: list[int] = []
-    stretches = []
+    spans = []
     for tree in trees:
         begin, length = len(tokens), len(tree.prompt)
         tokens += tree.prompt
         positions += range(length)
-        for branch in tree.branches:
-            start, read = len(tokens), len(branch.tokens) - 1
-            places += [begin + length - 1, *range(start, start + read)]
-            targets += branch.tokens
-            tokens += branch.tokens[:-1]
-            positions += range(length, length + read)
-        stretches.append(
-            TreeSpan(length, tuple(len(branch.tokens) - 1 for branch in tree.branches))
+        for response in tree.responses:
+            start, inputs = len(tokens), len(response.tokens) - 1
+            logit_positions += [begin + length - 1, *range(start, start + inputs)]
+            targets += response.tokens
+            tokens += response.tokens[:-1]
+            positions += range(length, length + inputs)
+        spans.append(
+            TreeSpan(length, tuple(len(response.tokens) - 1 for response in tree.responses))
         )
     return PackedBatch(
         torch.tensor([tokens]),
         torch.tensor([positions]),
-        torch.tensor(places),
+        torch.tensor(logit_positions),
         torch.tensor(targets),
-        tuple(stretches),
+        tuple(spans),
     )
 
 
 def pad(trees: Sequence[PromptTree]) -> PackedBatch:
-    """Lay each response out in a row of its own, behind its prompt, padded at the end."""
+    """Return each response in its own row after its prompt, padded at the end."""
     rows = [
-        (len(tree.prompt), [*tree.prompt, *branch.tokens])
+        (len(tree.prompt), [*tree.prompt, *response.tokens])
         for tree in trees
-        for branch in tree.branches
+        for response in tree.responses
     ]
-    longest = max(len(row) for _, row in rows) - 1
-    tokens = torch.zeros((len(rows), longest), dtype=torch.long)
+    columns = max(len(row) for _, row in rows) - 1
+    tokens = torch.zeros((len(rows), columns), dtype=torch.long)
     padding = torch.zeros_like(tokens)
-    places: list[int] = []
+    logit_positions: list[int] = []
     targets: list[int] = []
     for i, (length, row) in enumerate(rows):
         tokens[i, : len(row) - 1] = torch.tensor(row[:-1])
         padding[i, : len(row) - 1] = 1
-        places += range(i * longest + length - 1, i * longest + len(row) - 1)
+        logit_positions += range(i * columns + length - 1, i * columns + len(row) - 1)
         targets += row[length:]
-    positions = torch.arange(longest).expand(len(rows), -1)
+    positions = torch.arange(columns).expand(len(rows), -1)
     return PackedBatch(
-        tokens, positions, torch.tensor(places), torch.tensor(targets), padding=padding
+        tokens, positions, torch.tensor(logit_positions), torch.tensor(targets), padding=padding
     )

@@ -1,4 +1,4 @@
-"""Checks before the first step: most bugs of training show there, and none of them later."""
+"""Checks before training, of the loss, the log-probabilities and the tokens of the data."""
 
 from __future__ import annotations
 
@@ -18,227 +18,256 @@ from backtalk.learn.finetune.trainable_model import TrainableModel
 from backtalk.learn.finetune.trainer import autocast
 from backtalk.learn.finetune.trees import PromptTree, ResponseTokens
 from backtalk.models import Sampling
-from backtalk.models.local.sampler import Row
+from backtalk.models.local.sampler import SequenceState
 
-FEW = 4
-"""How many trees of each part are looked at."""
-_SAMPLED = 24
+TREES_PER_TASK = 4
+"""Number of trees of each task that are checked."""
+_SAMPLE_TOKENS = 24
 
 
 class PreflightFailed(BacktalkError):
-    """A check before training that did not pass."""
+    """A failed check before training."""
 
 
 @dataclass(frozen=True)
 class Check:
-    """One thing that has to be so before training."""
+    """Result of one check."""
 
     name: str
     passed: bool
-    found: str
-    """What was measured, in words."""
+    measured: str
+    """Measured value, in words."""
 
 
 @dataclass(frozen=True)
-class Shown:
-    """A response as the trainer sees it."""
+class RenderedResponse:
+    """Response as the trainer sees it."""
 
-    part: str
+    task: str
+    """Name of the training task."""
     prompt: str
-    """The prompt's tokens as text, control tokens and all. Nothing of it is learned."""
-    pieces: tuple[tuple[str, float], ...]
-    """The response's tokens as text, each with its weight."""
+    """Tokens of the prompt as text, special tokens included; the prompt has no loss."""
+    tokens: tuple[tuple[str, float], ...]
+    """Text and loss weight of each response token."""
 
     def __str__(self) -> str:
-        learned = "".join(piece if weight else f"⟦{piece}⟧" for piece, weight in self.pieces)
-        return f"⟦{self.prompt}⟧{learned}"
+        text = "".join(token if weight else f"⟦{token}⟧" for token, weight in self.tokens)
+        return f"⟦{self.prompt}⟧{text}"
 
 
 @dataclass(frozen=True)
 class Preflight:
-    """What the checks found."""
+    """Results of all checks, and some rendered responses."""
 
     checks: tuple[Check, ...]
-    shown: tuple[Shown, ...]
+    responses: tuple[RenderedResponse, ...]
 
     @property
     def passed(self) -> bool:
-        """Whether training may begin."""
+        """True if all checks passed."""
         return all(check.passed for check in self.checks)
 
     def raise_if_failed(self) -> None:
-        """Raise ``PreflightFailed`` with what did not pass."""
-        failed = [f"{check.name}: {check.found}" for check in self.checks if not check.passed]
+        """Raise ``PreflightFailed`` with the failed checks, if there are any."""
+        failed = [f"{check.name}: {check.measured}" for check in self.checks if not check.passed]
         if failed:
             raise PreflightFailed(
-                "Training was not begun. " + "; ".join(failed),
-                "Run `backtalk preflight` to see the rows as the trainer sees them",
+                "Training did not start: a check failed. " + "; ".join(failed),
+                "Run `backtalk preflight` to see the responses as the trainer sees them",
             )
 
 
 def preflight(
-    student: TrainableModel,
-    parts: Sequence[TrainingTask],
-    settings: TrainingConfig,
+    model: TrainableModel,
+    tasks: Sequence[TrainingTask],
+    config: TrainingConfig,
     *,
     reference: ReferenceLogProbs | None = None,
-    same: bool = True,
+    reference_is_initial: bool = True,
 ) -> Preflight:
-    """Check what a training is about to learn from.
+    """Run all checks before training.
 
     Parameters
     ----------
-    student : TrainableModel
-        The weights at the start.
-    parts : sequence of TrainingTask
-        What is learned from.
-    settings : TrainingConfig
-        The precision decides how close is equal.
+    model : TrainableModel
+        Model before training.
+    tasks : sequence of TrainingTask
+        Training data with objectives.
+    config : TrainingConfig
+        Training configuration; its number format sets the tolerance.
     reference : ReferenceLogProbs, optional
-        What the reference says, where an objective needs it.
-    same : bool, default True
-        Whether the reference is the student at the start, so that the first loss is known.
+        Log-probabilities of the reference, if an objective needs them.
+    reference_is_initial : bool, default True
+        If true, the reference is the model before training, and the first loss is known.
     """
-    student.scorer.eval()
-    few = [(part, _some(part)) for part in parts if part.trees]
-    trees = [tree for _, own in few for tree in own]
+    model.logprob_model.eval()
+    samples = [(task, _first_trees(task)) for task in tasks if task.trees]
+    trees = [tree for _, task_trees in samples for tree in task_trees]
     checks = [
-        *(_first_loss(student, part, settings, reference=reference, same=same) for part, _ in few),
-        _packed_as_padded(student, trees, settings),
-        _labelled(parts),
-        _ended(student, parts),
-        _as_sampled(student, trees, settings),
+        *(
+            _check_first_loss(
+                model,
+                task,
+                config,
+                reference=reference,
+                reference_is_initial=reference_is_initial,
+            )
+            for task, _ in samples
+        ),
+        _check_packing(model, trees, config),
+        _check_loss_weights(tasks),
+        _check_end_of_sequence(model, tasks),
+        _check_sampler(model, trees, config),
     ]
-    shown = [_show(student, part.name, tree) for part, own in few for tree in own]
-    return Preflight(tuple(checks), tuple(one for rows in shown for one in rows))
+    responses = [
+        response
+        for task, task_trees in samples
+        for tree in task_trees
+        for response in _render(model, task.name, tree)
+    ]
+    return Preflight(tuple(checks), tuple(responses))
 
 
-def _some(part: TrainingTask) -> Sequence[PromptTree]:
-    """Return the first trees of a part that hold anything to learn, else the first ones."""
-    full = (tree for tree in part.trees if part.objective.units([tree]) > 0)
-    return list(islice(full, FEW)) or part.trees[:FEW]
+def _first_trees(task: TrainingTask) -> Sequence[PromptTree]:
+    """Return the first trees of a task with units of positive weight, or else the first trees."""
+    weighted = (tree for tree in task.trees if task.objective.total_weight([tree]) > 0)
+    return list(islice(weighted, TREES_PER_TASK)) or task.trees[:TREES_PER_TASK]
 
 
-def _close(settings: TrainingConfig) -> float:
-    return 1e-3 if settings.dtype == "float32" else 0.1
+def _tolerance(config: TrainingConfig) -> float:
+    return 1e-3 if config.dtype == "float32" else 0.1
 
 
 @torch.no_grad()
-def _first_loss(
-    student: TrainableModel,
-    part: TrainingTask,
-    settings: TrainingConfig,
+def _check_first_loss(
+    model: TrainableModel,
+    task: TrainingTask,
+    config: TrainingConfig,
     *,
     reference: ReferenceLogProbs | None,
-    same: bool,
+    reference_is_initial: bool,
 ) -> Check:
-    """The loss where the policy is the reference is the one that the formula has there."""
-    trees = _some(part)
-    objective = part.objective.objective
-    device = student.scorer.model.device
-    with autocast(student.scorer, settings):
-        scored = student.scorer.score(trees, objective.top_k)
-    said = reference.lookup(trees, device) if objective.reference and reference else None
-    pooled = torch.zeros((), device=device) if any(tree.kl_anchors for tree in trees) else None
-    batch = Batch.of(trees, scored.values, said, top_k=scored.rivals, anchor_log_ratio=pooled)
-    term, weights = part.objective(batch), part.objective.unit_weights(batch)
-    loss = float((term.losses * weights).sum() / weights.sum())
-    name = f"first loss of {objective.name} on {part.name}"
-    known = part.objective.initial_loss if same else None
-    if known is None:
+    """Check that the loss equals its known value where the policy is the reference."""
+    trees = _first_trees(task)
+    objective = task.objective.objective
+    device = model.logprob_model.model.device
+    with autocast(model.logprob_model, config):
+        logprobs = model.logprob_model.score(trees, objective.top_k)
+    reference_logprobs = (
+        reference.lookup(trees, device) if objective.reference and reference else None
+    )
+    anchored = any(tree.kl_anchors for tree in trees)
+    batch = Batch.from_trees(
+        trees,
+        logprobs.values,
+        reference_logprobs,
+        top_k=logprobs.top_k,
+        anchor_log_ratio=torch.zeros((), device=device) if anchored else None,
+    )
+    output, weights = task.objective(batch), task.objective.unit_weights(batch)
+    loss = float((output.losses * weights).sum() / weights.sum())
+    name = f"first loss of {objective.name} on {task.name}"
+    expected = task.objective.initial_loss if reference_is_initial else None
+    if expected is None:
         return Check(name, bool(np.isfinite(loss)), f"{loss:.4f}")
-    passed = abs(loss - known) <= _close(settings) * max(1.0, abs(known))
-    return Check(name, passed, f"{loss:.4f}, and {known:.4f} is known")
+    passed = abs(loss - expected) <= _tolerance(config) * max(1.0, abs(expected))
+    return Check(name, passed, f"{loss:.4f}, expected {expected:.4f}")
 
 
 @torch.no_grad()
-def _packed_as_padded(
-    student: TrainableModel, trees: Sequence[PromptTree], settings: TrainingConfig
+def _check_packing(
+    model: TrainableModel, trees: Sequence[PromptTree], config: TrainingConfig
 ) -> Check:
-    """A packed row of trees gives what a padded row for each response gives."""
-    scorer = student.scorer
-    name = "prompts shared as in rows of their own"
-    if not scorer.shares:
-        return Check(name, True, "rows of their own are used: the model cannot share prompts")
-    with autocast(scorer, settings):
-        packed = scorer(pack(trees).to(scorer.model.device)).values
-        rows = scorer(pad(trees).to(scorer.model.device)).values
-    away = float((packed - rows).abs().max())
-    return Check(name, away <= _close(settings), f"differ by at most {away:.2g} nats a token")
-
-
-def _labelled(parts: Sequence[TrainingTask]) -> Check:
-    """Every part has units of positive weight, and every response has tokens that count."""
-    empty = sum(
-        1
-        for part in parts
-        for tree in part.trees
-        for branch in tree.branches
-        if branch.weights is not None and not any(branch.weights)
-    )
-    total = sum(len(tree.branches) for part in parts for tree in part.trees)
-    return Check("responses with tokens to learn", empty < total, f"{total - empty:,} of {total:,}")
-
-
-def _ended(student: TrainableModel, parts: Sequence[TrainingTask]) -> Check:
-    """The token that ends a response is at its end, learned there, and learned nowhere else."""
-    end = student.engine.eos_token_ids
-    branches = [b for part in parts for tree in part.trees for b in tree.branches]
-    weights = [b.weights or (1.0,) * len(b.tokens) for b in branches]
-    twice = sum(
-        1
-        for b, weight in zip(branches, weights, strict=True)
-        if any(w and t in end for t, w in zip(b.tokens[:-1], weight[:-1], strict=True))
-    )
-    lacking = sum(1 for b in branches if b.tokens[-1] not in end)
-    learned = sum(1 for weight in weights if weight[-1])
-    # Where every response is weighted by hand, its end may be masked on purpose.
-    masked = all(b.weights is not None for b in branches)
+    """Check that packed trees and padded rows give the same log-probabilities."""
+    logprob_model = model.logprob_model
+    name = "shared prompts match separate rows"
+    if not logprob_model.shares_prompts:
+        return Check(name, True, "the model cannot share prompts; separate rows are used")
+    device = logprob_model.model.device
+    with autocast(logprob_model, config):
+        packed = logprob_model(pack(trees).to(device)).values
+        rows = logprob_model(pad(trees).to(device)).values
+    difference = float((packed - rows).abs().max())
     return Check(
-        "the end of a response is learned, once",
-        not twice and not lacking and (learned > 0 or masked),
-        f"learned in {learned:,} of {len(branches):,}; {lacking} without, {twice} with more",
+        name, difference <= _tolerance(config), f"differ by at most {difference:.2g} nats per token"
     )
 
 
-def _as_sampled(
-    student: TrainableModel, trees: Sequence[PromptTree], settings: TrainingConfig
+def _check_loss_weights(tasks: Sequence[TrainingTask]) -> Check:
+    """Check that some responses have tokens of positive weight."""
+    responses = [r for task in tasks for tree in task.trees for r in tree.responses]
+    masked = sum(1 for r in responses if r.weights is not None and not any(r.weights))
+    total = len(responses)
+    return Check(
+        "responses with tokens to learn", masked < total, f"{total - masked:,} of {total:,}"
+    )
+
+
+def _check_end_of_sequence(model: TrainableModel, tasks: Sequence[TrainingTask]) -> Check:
+    """Check that each response ends with an end-of-sequence token, and has no earlier one."""
+    eos = model.engine.eos_token_ids
+    responses = [r for task in tasks for tree in task.trees for r in tree.responses]
+    weights = [r.weights or (1.0,) * len(r.tokens) for r in responses]
+    repeated = sum(
+        1
+        for r, weight in zip(responses, weights, strict=True)
+        if any(w and t in eos for t, w in zip(r.tokens[:-1], weight[:-1], strict=True))
+    )
+    missing = sum(1 for r in responses if r.tokens[-1] not in eos)
+    learned = sum(1 for weight in weights if weight[-1])
+    # Where every response has explicit weights, its end may be masked on purpose.
+    explicit = all(r.weights is not None for r in responses)
+    return Check(
+        "one end-of-sequence token is learned per response",
+        not repeated and not missing and (learned > 0 or explicit),
+        f"learned in {learned:,} of {len(responses):,}; {missing} without, {repeated} with more",
+    )
+
+
+def _check_sampler(
+    model: TrainableModel, trees: Sequence[PromptTree], config: TrainingConfig
 ) -> Check:
-    """Samples have the log-probability in the trainer that they were drawn with."""
-    rows = [
-        Row(tree.prompt, Sampling(max_tokens=_SAMPLED), _SAMPLED, seed)
-        for seed, tree in enumerate(trees[:FEW])
+    """Check that samples have the same log-probability in the sampler and in the trainer."""
+    sequences = [
+        SequenceState(tree.prompt, Sampling(max_tokens=_SAMPLE_TOKENS), _SAMPLE_TOKENS, seed)
+        for seed, tree in enumerate(trees[:TREES_PER_TASK])
     ]
-    student.engine.draw(
-        rows,
-        batch_tokens=settings.at_once(student.scorer.model.device.type),
-        complete=lambda _: False,
+    model.engine.sample(
+        sequences,
+        batch_tokens=config.micro_batch_tokens(model.logprob_model.model.device.type),
+        contains_stop=lambda _: False,
         cancelled=lambda: False,
     )
-    drawn = [PromptTree(row.prompt, (ResponseTokens(tuple(row.tokens)),)) for row in rows]
-    with torch.no_grad(), autocast(student.scorer, settings):
-        values = student.scorer.score(drawn).values
-    trained = Batch.of(drawn, values).sum(values).tolist()
-    away = max(abs(row.log_probability - one) for row, one in zip(rows, trained, strict=True))
+    samples = [
+        PromptTree(sequence.prompt, (ResponseTokens(tuple(sequence.tokens)),))
+        for sequence in sequences
+    ]
+    with torch.no_grad(), autocast(model.logprob_model, config):
+        values = model.logprob_model.score(samples).values
+    sums = Batch.from_trees(samples, values).sum(values).tolist()
+    difference = max(
+        abs(sequence.log_probability - value)
+        for sequence, value in zip(sequences, sums, strict=True)
+    )
     return Check(
-        "samples as probable to the trainer as to the sampler",
-        away <= _SAMPLED * _close(settings),
-        f"differ by at most {away:.2g} nats a response",
+        "trainer and sampler agree on log-probabilities",
+        difference <= _SAMPLE_TOKENS * _tolerance(config),
+        f"differ by at most {difference:.2g} nats per response",
     )
 
 
-def _show(student: TrainableModel, part: str, tree: PromptTree) -> list[Shown]:
-    decode = student.engine.tokenizer.decode
+def _render(model: TrainableModel, task: str, tree: PromptTree) -> list[RenderedResponse]:
+    decode = model.engine.tokenizer.decode
     return [
-        Shown(
-            part,
+        RenderedResponse(
+            task,
             decode(tree.prompt),
             tuple(
                 (decode([token]), weight)
                 for token, weight in zip(
-                    branch.tokens, branch.weights or (1.0,) * len(branch.tokens), strict=True
+                    response.tokens, response.weights or (1.0,) * len(response.tokens), strict=True
                 )
             ),
         )
-        for branch in tree.branches
+        for response in tree.responses
     ]

@@ -1,4 +1,4 @@
-"""What the reference says of each response token: computed once, kept on disk."""
+"""Log-probabilities of response tokens under the reference, cached on disk."""
 
 from __future__ import annotations
 
@@ -15,135 +15,140 @@ from torch import Tensor
 from backtalk.learn.finetune.logprobs import LogProbModel
 from backtalk.learn.finetune.trees import PromptTree, ResponseTokens, micro_batches
 
-_WRITE_AFTER = 64
-"""How many parts are computed between writes to disk."""
+_WRITE_EVERY = 64
+"""Number of micro-batches between writes to disk."""
 
 
 class ReferenceLogProbs:
-    """Log-probabilities of one set of weights, token by token.
+    """Cache of the token log-probabilities of one set of weights.
 
-    The key is what was computed: the weights, the number format, and the exact tokens of the
-    prompt and the response. What is masked or cut off is therefore part of it, and nothing else
-    is: not the data set's name, not the learning rate, not the folder of the run.
+    The key of an entry is the weights, the number format, and the exact tokens of the prompt and
+    the response. Entries are therefore shared by runs, data sets and learning rates.
 
     Parameters
     ----------
     path : Path or None
-        A file to keep them in; nothing is kept where it is left out.
+        SQLite file of the cache; ``None`` for a cache in memory.
     weights : str
-        What tells these weights and this number format from others.
+        Identifier of the weights and the number format.
     """
 
     def __init__(self, path: Path | None, weights: str) -> None:
         self._weights = weights
-        self._found: dict[bytes, NDArray[np.float32]] = {}
+        self._memory: dict[bytes, NDArray[np.float32]] = {}
         self.computed = 0
-        """How many responses were computed, and not found."""
+        """Number of responses that were computed because the cache had no entry."""
         if path is not None:
             path.parent.mkdir(parents=True, exist_ok=True)
-        self._store = sqlite3.connect(":memory:" if path is None else path, timeout=60)
-        self._store.execute("PRAGMA journal_mode=WAL")
-        self._store.execute(
-            "CREATE TABLE IF NOT EXISTS log_probabilities "
-            "(weights TEXT, tokens BLOB, found BLOB, PRIMARY KEY (weights, tokens)) WITHOUT ROWID"
+        self._database = sqlite3.connect(":memory:" if path is None else path, timeout=60)
+        self._database.execute("PRAGMA journal_mode=WAL")
+        self._database.execute(
+            "CREATE TABLE IF NOT EXISTS token_logprobs "
+            "(weights TEXT, tokens BLOB, logprobs BLOB, PRIMARY KEY (weights, tokens)) "
+            "WITHOUT ROWID"
         )
 
     def close(self) -> None:
         """Close the file."""
-        self._store.close()
+        self._database.close()
 
     def compute(
         self,
-        scorer: LogProbModel,
+        model: LogProbModel,
         trees: Sequence[PromptTree],
         *,
         batch_tokens: int,
         context: Callable[[], torch.autocast],
         report: Callable[[int], None],
     ) -> None:
-        """Compute what is missing of all responses and anchors of trees.
+        """Compute the missing entries of all responses and KL anchors of trees.
 
         Parameters
         ----------
-        scorer : LogProbModel
-            The reference.
+        model : LogProbModel
+            Reference model.
         trees : sequence of PromptTree
-            Of which trees.
+            Training data.
         batch_tokens : int
-            How many tokens are worked on at once.
+            Maximum number of tokens of a micro-batch.
         context : Callable[[], torch.autocast]
-            Gives the number format that the products are in.
+            Function that returns the autocast context of a forward pass.
         report : Callable[[int], None]
-            Told how many trees are done.
+            Progress callback with the number of finished trees.
         """
-        wanted = [tree.only((*tree.branches, *tree.kl_anchors)) for tree in trees]
-        missing = list(self._missing(wanted))
-        training = scorer.training
-        scorer.eval()
+        everything = [tree.with_responses((*tree.responses, *tree.kl_anchors)) for tree in trees]
+        missing = list(self._missing(everything))
+        training = model.training
+        model.eval()
         done = len(trees) - len(missing)
         report(done)
-        fresh: list[tuple[bytes, NDArray[np.float32]]] = []
+        entries: list[tuple[bytes, NDArray[np.float32]]] = []
         for count, batch in enumerate(
-            micro_batches(missing, batch_tokens, shared=scorer.shares), 1
+            micro_batches(missing, batch_tokens, shared=model.shares_prompts), 1
         ):
             with torch.no_grad(), context():
-                values = scorer.score(batch).values.float().cpu()
-            fresh += _split(batch, values)
-            if count % _WRITE_AFTER == 0:
-                self._keep(fresh)
-                fresh = []
+                values = model.score(batch).values.float().cpu()
+            entries += _split(batch, values)
+            if count % _WRITE_EVERY == 0:
+                self._write(entries)
+                entries = []
             done += len(batch)
             report(done)
-        self._keep(fresh)
-        scorer.train(training)
+        self._write(entries)
+        model.train(training)
 
     def lookup(self, trees: Sequence[PromptTree], device: torch.device) -> Tensor:
-        """Return the log-probabilities of the response tokens of trees, in their order, ``(N,)``.
+        """Return the log-probabilities of the N response tokens of trees, shape ``(N,)``.
 
         Raises
         ------
         KeyError
-            For a response that :meth:`compute` was not given.
+            If :meth:`compute` was not called for a response.
         """
-        results = [self._found[tree.key(branch)] for tree in trees for branch in tree.branches]
+        results = [
+            self._memory[tree.key(response)] for tree in trees for response in tree.responses
+        ]
         return torch.from_numpy(np.concatenate(results)).to(device)
 
     def _missing(self, trees: Iterable[PromptTree]) -> Iterator[PromptTree]:
+        """Yield trees of the responses without an entry."""
         for tree in trees:
-            lacking: dict[bytes, ResponseTokens] = {}
-            for branch in tree.branches:
-                key = tree.key(branch)
-                if key not in self._found and not self._read(key):
-                    lacking[key] = branch
-            if lacking:
-                yield tree.only(tuple(lacking.values()))
+            missing: dict[bytes, ResponseTokens] = {}
+            for response in tree.responses:
+                key = tree.key(response)
+                if key not in self._memory and not self._read(key):
+                    missing[key] = response
+            if missing:
+                yield tree.with_responses(tuple(missing.values()))
 
     def _read(self, key: bytes) -> bool:
+        """Load an entry from disk; return false if there is none."""
         with closing(
-            self._store.execute(
-                "SELECT found FROM log_probabilities WHERE weights = ? AND tokens = ?",
+            self._database.execute(
+                "SELECT logprobs FROM token_logprobs WHERE weights = ? AND tokens = ?",
                 (self._weights, key),
             )
         ) as rows:
             row = rows.fetchone()
         if row is not None:
-            self._found[key] = np.frombuffer(row[0], dtype=np.float32)
+            self._memory[key] = np.frombuffer(row[0], dtype=np.float32)
         return row is not None
 
-    def _keep(self, fresh: list[tuple[bytes, NDArray[np.float32]]]) -> None:
-        self._found.update(fresh)
-        self.computed += len(fresh)
-        with self._store:
-            self._store.executemany(
-                "INSERT OR REPLACE INTO log_probabilities VALUES (?, ?, ?)",
-                [(self._weights, key, result.tobytes()) for key, result in fresh],
+    def _write(self, entries: list[tuple[bytes, NDArray[np.float32]]]) -> None:
+        self._memory.update(entries)
+        self.computed += len(entries)
+        with self._database:
+            self._database.executemany(
+                "INSERT OR REPLACE INTO token_logprobs VALUES (?, ?, ?)",
+                [(self._weights, key, values.tobytes()) for key, values in entries],
             )
 
 
 def _split(trees: Sequence[PromptTree], values: Tensor) -> list[tuple[bytes, NDArray[np.float32]]]:
-    branches = [(tree, branch) for tree in trees for branch in tree.branches]
-    parts = torch.split(values, [len(branch.tokens) for _, branch in branches])
+    """Return the values of each response with its key."""
+    responses = [(tree, response) for tree in trees for response in tree.responses]
+    parts = torch.split(values, [len(response.tokens) for _, response in responses])
     return [
-        (tree.key(branch), part.numpy().copy())
-        for (tree, branch), part in zip(branches, parts, strict=True)
+        (tree.key(response), part.numpy().copy())
+        for (tree, response), part in zip(responses, parts, strict=True)
     ]

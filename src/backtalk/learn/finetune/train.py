@@ -1,4 +1,4 @@
-"""From feedback to a policy with other weights: what all methods that train have in common."""
+"""Fine-tuning of a policy on feedback: the steps that all methods that train weights share."""
 
 from __future__ import annotations
 
@@ -18,99 +18,109 @@ from backtalk.learn.finetune.objective import BuildTasks, TrainingTask
 from backtalk.learn.finetune.preflight import Preflight, preflight
 from backtalk.learn.finetune.reference_logprobs import ReferenceLogProbs
 from backtalk.learn.finetune.trainable_model import TrainableModel, load_trainable_model
-from backtalk.learn.finetune.trainer import Trainer, precision_context
+from backtalk.learn.finetune.trainer import Trainer, autocast_factory
 from backtalk.learn.training_set import TrainingSet
 from backtalk.policy import Lineage, Policy, read_policy
 from backtalk.run import Run
 
 
 @dataclass
-class Prepared:
-    """Everything that is ready before the first step."""
+class TrainingSetup:
+    """State of a training run before its first step."""
 
-    student: TrainableModel
-    parts: Sequence[TrainingTask]
+    model: TrainableModel
+    tasks: Sequence[TrainingTask]
     encoder: Encoder
     reference: ReferenceLogProbs | None
-    checked: Preflight
+    """Log-probabilities of the reference; ``None`` if no objective needs them."""
+    preflight: Preflight
+    """Results of the checks before training."""
 
 
 def prepare(
     policy: Policy,
     feedback: TrainingSet,
     run: Run,
-    make_parts: BuildTasks,
-    settings: TrainingConfig,
-) -> Prepared:
-    """Load the weights, make trees, compute the reference and check all of it.
+    build_tasks: BuildTasks,
+    config: TrainingConfig,
+) -> TrainingSetup:
+    """Load the weights, tokenise the feedback, compute the reference and run the checks.
 
     Parameters
     ----------
     policy : Policy
-        Whose weights learn.
+        Policy to train.
     feedback : TrainingSet
-        Where artifacts are kept.
+        Feedback, with the artifacts of its store.
     run : Run
-        Gives the seed, and is told how far the work is.
-    make_parts : BuildTasks
-        Makes what is learned from.
-    settings : TrainingConfig
-        How it is trained.
+        Seed and progress reports.
+    build_tasks : BuildTasks
+        Function from an encoder to training tasks.
+    config : TrainingConfig
+        Training configuration.
 
     Raises
     ------
     BacktalkError
-        If the policy has no weights that can be trained, or nothing can be learned from.
+        If the policy has no trainable weights, or the feedback holds nothing to learn from.
     """
     artifacts = feedback.store.artifacts
-    student = load_trainable_model(policy, artifacts, settings, seed=run.seed)
+    model = load_trainable_model(policy, artifacts, config, seed=run.seed)
+    limits = (model.context_length, config.max_length)
     encoder = Encoder(
-        student.model.chat,
-        longest=min((size for size in (student.window, settings.max_length) if size), default=None),
+        model.initial.chat,
+        max_length=min((limit for limit in limits if limit), default=None),
         prepare=policy.messages,
     )
     with run.task("reading feedback"):
-        parts = [part for part in make_parts(encoder) if part.trees]
-    if not parts:
+        tasks = [task for task in build_tasks(encoder) if task.trees]
+    if not tasks:
         reasons = ", ".join(f"{count} {reason}" for reason, count in encoder.left_out.items())
         raise BacktalkError(
             "There is no feedback that this method can learn from"
             + (f"; left out: {reasons}" if reasons else ""),
-            "`backtalk methods` names the kinds that can drive it; max_length says what is too "
-            "long",
+            "`backtalk methods` lists the kinds of feedback that each method learns from; "
+            "max_length sets the maximum number of tokens",
         )
-    said = None
+    logprobs = None
     reference = policy
-    if settings.reference is not None:
-        reference = read_policy(feedback.store, settings.reference)
-    if any(part.objective.objective.reference for part in parts):
-        teacher = student
+    if config.reference is not None:
+        reference = read_policy(feedback.store, config.reference)
+    if any(task.objective.objective.reference for task in tasks):
+        reference_model = model
         if reference.model != policy.model:
-            whole = settings.model_copy(update={"adapter": "none"})
-            teacher = load_trainable_model(reference, artifacts, whole, seed=run.seed)
-        said = _reference(teacher, parts, artifacts, run, settings)
-    checked = preflight(
-        student, parts, settings, reference=said, same=reference.model == policy.model
+            without_adapter = config.model_copy(update={"adapter": "none"})
+            reference_model = load_trainable_model(
+                reference, artifacts, without_adapter, seed=run.seed
+            )
+        logprobs = _compute_reference(reference_model, tasks, artifacts, run, config)
+    checks = preflight(
+        model,
+        tasks,
+        config,
+        reference=logprobs,
+        reference_is_initial=reference.model == policy.model,
     )
-    return Prepared(student, parts, encoder, said, checked)
+    return TrainingSetup(model, tasks, encoder, logprobs, checks)
 
 
-def _reference(
-    teacher: TrainableModel,
-    parts: Sequence[TrainingTask],
+def _compute_reference(
+    model: TrainableModel,
+    tasks: Sequence[TrainingTask],
     artifacts: Artifacts,
     run: Run,
-    settings: TrainingConfig,
+    config: TrainingConfig,
 ) -> ReferenceLogProbs:
-    weights = f"{teacher.model.identity} {settings.dtype}"
+    """Return the log-probabilities of the responses of all tasks that need a reference."""
+    weights = f"{model.initial.identity} {config.dtype}"
     cache = ReferenceLogProbs(artifacts.root.with_suffix(".cache") / "reference.db", weights)
-    trees = [tree for part in parts if part.objective.objective.reference for tree in part.trees]
-    with run.task("asking the reference", len(trees)) as step:
+    trees = [tree for task in tasks if task.objective.objective.reference for tree in task.trees]
+    with run.task("computing reference log-probabilities", len(trees)) as step:
         cache.compute(
-            teacher.scorer,
+            model.logprob_model,
             trees,
-            batch_tokens=settings.at_once(teacher.scorer.model.device.type),
-            context=precision_context(teacher.scorer, settings),
+            batch_tokens=config.micro_batch_tokens(model.logprob_model.model.device.type),
+            context=autocast_factory(model.logprob_model, config),
             report=step,
         )
     return cache
@@ -120,52 +130,64 @@ def finetune(
     policy: Policy,
     feedback: TrainingSet,
     run: Run,
-    make_parts: BuildTasks,
-    settings: TrainingConfig,
+    build_tasks: BuildTasks,
+    config: TrainingConfig,
     *,
     method: str,
     options: Mapping[str, JsonValue],
 ) -> Policy:
-    """Return a policy whose weights have learned.
+    """Return a policy with trained weights.
 
     Parameters
     ----------
-    policy, feedback, run, make_parts, settings
-        As for :func:`prepare`.
-    method, options
-        What the lineage says of how it was made.
+    policy : Policy
+        Policy to train.
+    feedback : TrainingSet
+        Feedback, with the artifacts of its store.
+    run : Run
+        Seed, folder of the resumable state, and progress reports.
+    build_tasks : BuildTasks
+        Function from an encoder to training tasks.
+    config : TrainingConfig
+        Training configuration.
+    method : str
+        Name of the method, for the lineage.
+    options : Mapping[str, JsonValue]
+        Options of the method, for the lineage.
 
     Raises
     ------
     PreflightFailed
-        If a check before training does not pass.
+        If a check before training fails.
+    BacktalkError
+        If the policy has no trainable weights, or the feedback holds nothing to learn from.
     """
-    ready = prepare(policy, feedback, run, make_parts, settings)
-    ready.checked.raise_if_failed()
+    setup = prepare(policy, feedback, run, build_tasks, config)
+    setup.preflight.raise_if_failed()
     trainer = Trainer(
-        ready.student.scorer,
-        ready.parts,
-        settings,
-        reference=ready.reference,
+        setup.model.logprob_model,
+        setup.tasks,
+        config,
+        reference=setup.reference,
         seed=run.seed,
         folder=None if run.folder is None else run.folder / "training",
-        weights=ready.student.model.identity,
+        weights=setup.model.initial.identity,
     )
     with run.task("training", trainer.steps) as step:
-        trainer.train(lambda done, measured: step(done, _in_words(measured)))
+        trainer.train(lambda done, metrics: step(done, _progress_note(metrics)))
     artifacts = feedback.store.artifacts
     history = artifacts.put({"training.json": json.dumps(trainer.history).encode()})
     notes: dict[str, Any] = {
         "steps": trainer.steps,
-        **{f"{part.name} prompts": len(part.trees) for part in ready.parts},
-        **{f"left out: {reason}": count for reason, count in ready.encoder.left_out.items()},
-        **_last(trainer.history),
+        **{f"{task.name} prompts": len(task.trees) for task in setup.tasks},
+        **{f"left out: {reason}": count for reason, count in setup.encoder.left_out.items()},
+        **_final_metrics(trainer.history),
         "history": history,
     }
-    if ready.reference is not None:
-        ready.reference.close()
+    if setup.reference is not None:
+        setup.reference.close()
     return policy.derive(
-        model=ready.student.save(policy.model, artifacts),
+        model=setup.model.save(policy.model, artifacts),
         lineage=Lineage(
             method=method,
             parent=policy.id,
@@ -178,18 +200,24 @@ def finetune(
     )
 
 
-def _in_words(measured: Mapping[str, float]) -> str:
-    """Return what a step measured, short enough for a progress bar."""
-    shown = {"loss": ".3f", "reward margin": ".2f", "accuracy": ".2f", "kl": ".3f", "length": ".0f"}
-    words = [f"{name} {measured[name]:{form}}" for name, form in shown.items() if name in measured]
-    return ", ".join([*words, f"{measured['tokens/s']:,.0f} tokens/s"])
+def _progress_note(metrics: Mapping[str, float]) -> str:
+    """Return the main metrics of a step, for a progress bar."""
+    formats = {
+        "loss": ".3f",
+        "rewards/margins": ".2f",
+        "rewards/accuracies": ".2f",
+        "kl": ".3f",
+        "completions/mean_length": ".0f",
+    }
+    notes = [f"{name} {metrics[name]:{form}}" for name, form in formats.items() if name in metrics]
+    return ", ".join([*notes, f"{metrics['tokens_per_second']:,.0f} tokens/s"])
 
 
-def _last(history: Sequence[Mapping[str, float]]) -> dict[str, float]:
-    """Return the mean loss and accuracy of the last tenth of the steps."""
+def _final_metrics(history: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """Return the mean loss, accuracy and margin of the last tenth of the steps."""
     last = history[-max(len(history) // 10, 1) :]
     return {
-        key: round(sum(step[key] for step in last) / len(last), 4)
-        for key in ("loss", "accuracy", "reward margin")
-        if all(key in step for step in last)
+        name: round(sum(step[name] for step in last) / len(last), 4)
+        for name in ("loss", "rewards/accuracies", "rewards/margins")
+        if all(name in step for step in last)
     }

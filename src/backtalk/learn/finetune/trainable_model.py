@@ -1,4 +1,4 @@
-"""The weights that learn: taken from a policy's model, and given back as another's."""
+"""Model with trainable weights: loaded from a policy, saved as the model of another policy."""
 
 from __future__ import annotations
 
@@ -14,55 +14,63 @@ from backtalk.learn.finetune.config import TrainingConfig
 from backtalk.learn.finetune.logprobs import LogProbModel
 from backtalk.models import LocalModel, LocalSpec, ModelSpec, load_model
 from backtalk.models.local.engine import Engine
-from backtalk.models.local.loading import quietly
+from backtalk.models.local.loading import hide_progress_bars
 from backtalk.policy import Policy
 
 
 @dataclass(frozen=True)
 class TrainableModel:
-    """A model whose weights learn."""
+    """Model with weights of its own that the trainer changes."""
 
-    model: LocalModel
-    """What answers before learning: the reference, unless another is named."""
+    initial: LocalModel
+    """Model before training: the reference, unless another one is named."""
     engine: Engine
-    """Weights that nobody else has."""
-    scorer: LogProbModel
-    adapted: Any = None
-    """The model with its adapter, from peft, where an adapter learns and not the weights."""
+    """Engine with a private copy of the weights."""
+    logprob_model: LogProbModel
+    """The weights of the engine, as the trainer uses them."""
+    peft_model: Any = None
+    """Model with its adapter, of peft; ``None`` if all weights are trained."""
 
     @property
-    def window(self) -> int | None:
-        """How many tokens it reads at most."""
+    def context_length(self) -> int | None:
+        """Maximum number of tokens of the context window, ``None`` if there is no limit."""
         return self.engine.context_length
 
     def save(self, spec: ModelSpec, artifacts: Artifacts) -> LocalSpec:
-        """Keep what was learned, in safetensors, and return how to load it.
+        """Save the trained weights in safetensors format, and return the spec that loads them.
 
-        An adapter of a model that a policy names by itself is kept apart; else the adapter is
-        merged, and all weights are kept.
+        An adapter of a local model is saved by itself; in all other cases the adapter is merged and
+        all weights are saved.
+
+        Parameters
+        ----------
+        spec : ModelSpec
+            Model of the policy before training.
+        artifacts : Artifacts
+            Store of the weights.
         """
-        if self.adapted is not None and isinstance(spec, LocalSpec):
+        if self.peft_model is not None and isinstance(spec, LocalSpec):
             adapter = artifacts.make(self._write_adapter)
             return spec.model_copy(update={"adapters": (*spec.adapters, adapter)})
-        kept = artifacts.make(self._write_all)
-        known = spec if isinstance(spec, LocalSpec) else self.model
+        weights = artifacts.make(self._write_weights)
+        source = spec if isinstance(spec, LocalSpec) else self.initial
         return LocalSpec(
-            artifact=kept,
-            chat_template=known.chat_template,
-            template_options=known.template_options,
+            artifact=weights,
+            chat_template=source.chat_template,
+            template_options=source.template_options,
         )
 
     def _write_adapter(self, folder: Path) -> None:
-        for config in self.adapted.peft_config.values():
+        for config in self.peft_model.peft_config.values():
             config.base_model_name_or_path = None
-        self.adapted.save_pretrained(folder)
+        self.peft_model.save_pretrained(folder)
         (folder / "README.md").unlink(missing_ok=True)
 
-    def _write_all(self, folder: Path) -> None:
+    def _write_weights(self, folder: Path) -> None:
         model = self.engine.model
-        if self.adapted is not None:
-            model = self.adapted.merge_and_unload()
-        with quietly():
+        if self.peft_model is not None:
+            model = self.peft_model.merge_and_unload()
+        with hide_progress_bars():
             model.save_pretrained(folder)
             self.engine.tokenizer.save_pretrained(folder)
 
@@ -70,59 +78,59 @@ class TrainableModel:
 def load_trainable_model(
     policy: Policy,
     artifacts: Artifacts,
-    settings: TrainingConfig,
+    config: TrainingConfig,
     *,
     seed: int,
     share: bool | None = None,
 ) -> TrainableModel:
-    """Return the weights of a policy's model, ready to learn.
+    """Return the model of a policy with trainable weights.
 
     Parameters
     ----------
     policy : Policy
-        Whose model learns; it has to be one on this machine.
+        Policy with a local model.
     artifacts : Artifacts
-        Where its weights are kept, if they are an artifact.
-    settings : TrainingConfig
-        Whether all weights learn, or an adapter.
+        Store of the weights, if they are an artifact.
+    config : TrainingConfig
+        Training configuration, which selects the adapter.
     seed : int
-        Of an adapter's first weights.
+        Seed of the initial weights of an adapter.
     share : bool, optional
-        As for :class:`~backtalk.learn.finetune.logprobs.LogProbModel`.
+        See :class:`~backtalk.learn.finetune.logprobs.LogProbModel`.
 
     Raises
     ------
     BacktalkError
-        If the policy's model has no weights that can be trained here.
+        If the policy's model has no local weights.
     """
     model = load_model(policy.model, artifacts)
     if not isinstance(model, LocalModel):
         raise BacktalkError(
-            f"The policy {policy.label} answers with {model.name!r}, whose weights are not here",
-            "Train a policy with a local model; what an endpoint serves can be improved in "
+            f"The policy {policy.label} answers with {model.name!r}, whose weights are not local",
+            "Train a policy with a local model; for an endpoint, use a method that changes "
             "decoding, prompt or memory",
         )
-    engine = model.to_train()
-    if settings.adapter == "none":
+    engine = model.load_trainable_engine()
+    if config.adapter == "none":
         return TrainableModel(model, engine, LogProbModel(engine.model, share=share))
-    adapted = _with_adapter(engine.model, settings, seed)
+    peft_model = _with_adapter(engine.model, config, seed)
     return TrainableModel(
-        model, engine, LogProbModel(adapted.get_base_model(), share=share), adapted
+        model, engine, LogProbModel(peft_model.get_base_model(), share=share), peft_model
     )
 
 
-def _with_adapter(model: Any, settings: TrainingConfig, seed: int) -> Any:
+def _with_adapter(model: Any, config: TrainingConfig, seed: int) -> Any:
     try:
         from peft import LoraConfig, get_peft_model  # noqa: PLC0415 - slow, and seldom needed
     except ImportError:
         raise MissingExtra.named("train", "An adapter") from None
-    config = LoraConfig(
-        r=settings.lora_rank,
-        lora_alpha=2 * settings.lora_rank,
+    lora = LoraConfig(
+        r=config.lora_rank,
+        lora_alpha=2 * config.lora_rank,
         target_modules="all-linear",
-        use_dora=settings.adapter == "dora",
+        use_dora=config.adapter == "dora",
         task_type="CAUSAL_LM",
     )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return get_peft_model(model, config)
+        return get_peft_model(model, lora)

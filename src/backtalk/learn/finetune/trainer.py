@@ -1,4 +1,4 @@
-"""The trainer: steps through trees, by one or several objectives, and can be interrupted."""
+"""Trainer: optimiser steps on trees with one or several objectives, with resumable state."""
 
 from __future__ import annotations
 
@@ -18,320 +18,343 @@ import torch
 from torch import Tensor
 
 from backtalk.errors import BacktalkError
-from backtalk.learn.finetune.config import TrainingConfig, usual_rate
+from backtalk.learn.finetune.config import TrainingConfig, default_learning_rate
 from backtalk.learn.finetune.distributed import Distributed
 from backtalk.learn.finetune.logprobs import LogProbModel
 from backtalk.learn.finetune.objective import Batch, LossOutput, TrainingTask
 from backtalk.learn.finetune.reference_logprobs import ReferenceLogProbs
 from backtalk.learn.finetune.trees import PromptTree, micro_batches
 
-_SHARES_EVERY = 10
-"""In how many steps the gradient's shares are measured once, where objectives are mixed."""
-_MEMORY = 0.9
-"""How much of a running mean stays after a step."""
+_GRAD_SHARE_EVERY = 10
+"""Number of steps between measurements of each task's share of the gradient."""
+_EMA_DECAY = 0.9
+"""Decay of the exponential moving averages, per step."""
 
-_Kind = Literal["sum", "mean", "remember"]
-_Seen = dict[tuple[_Kind, str], list[tuple[float, int]]]
-"""What a step measured: sums, with how many values they are of."""
+_Aggregation = Literal["sum", "mean", "ema"]
+_Sums = dict[tuple[_Aggregation, str], list[tuple[float, int]]]
+"""Measurements of a step by aggregation and metric: sums and the number of values in each."""
 
 Report = Callable[[int, Mapping[str, float]], None]
-"""Told after each step how many there were, and what it measured."""
+"""Callback after each step, with the number of finished steps and the step's metrics."""
 
 
 @dataclass(frozen=True)
-class _Piece:
-    """What is worked on at once: trees of one part, and what their summed losses are times."""
+class _MicroBatch:
+    """Trees of one task that fit into one forward pass."""
 
-    part: int
+    task: int
+    """Index of the task."""
     trees: Sequence[PromptTree]
     factor: float
+    """Factor of the summed weighted losses; 0 for a micro-batch that only keeps step."""
     share: float = 1.0
-    """How much the part's mean loss counts in the step."""
+    """Weight of the task's mean loss in the step."""
 
 
 class Trainer:
-    """Trains a model's weights.
+    """Trainer of a model's weights.
 
-    The gradient of a step is that of the mean over its trees of their losses, however many parts
-    it is accumulated from and however many processes share them: a part's losses are divided by
-    the number of its units (trees, responses or tokens, as its objective says) in the whole step.
+    The gradient of a step is that of the mean loss over its trees, independent of the number of
+    micro-batches and of processes: the losses of a task are divided by the number of its units
+    (trees, pairs, responses or tokens, by the reduction of its objective) in the whole step.
 
     Parameters
     ----------
-    scorer : LogProbModel
-        The model. What has ``requires_grad`` learns.
-    parts : sequence of TrainingTask
-        What it learns from.
-    settings : TrainingConfig
-        How.
+    model : LogProbModel
+        Model; its parameters with ``requires_grad`` are trained.
+    tasks : sequence of TrainingTask
+        Training data with objectives.
+    config : TrainingConfig
+        Training configuration.
     reference : ReferenceLogProbs, optional
-        What the reference says of all responses; needed if an objective needs it.
+        Log-probabilities of all responses under the reference; required by objectives with a
+        reference.
     seed : int, default 0
-        Decides the order of the trees, and what drops out.
+        Seed of the order of the trees and of dropout.
     folder : Path, optional
-        Where the state is kept, to go on from after an interruption; not kept where left out.
+        Folder of the state of an interrupted run; no state is saved by default.
     weights : str, default ""
-        What tells the weights at the start from others, so that no other run's state is taken up.
+        Identifier of the initial weights; a state with other initial weights is ignored.
+
+    Raises
+    ------
+    BacktalkError
+        If there is nothing to train on, or an objective lacks its reference.
     """
 
     def __init__(
         self,
-        scorer: LogProbModel,
-        parts: Sequence[TrainingTask],
-        settings: TrainingConfig,
+        model: LogProbModel,
+        tasks: Sequence[TrainingTask],
+        config: TrainingConfig,
         *,
         reference: ReferenceLogProbs | None = None,
         seed: int = 0,
         folder: Path | None = None,
         weights: str = "",
     ) -> None:
-        _check(parts, reference)
-        self.scorer = scorer
-        self._parts = parts
-        self._settings = settings
+        _check(tasks, reference)
+        self.model = model
+        self._tasks = tasks
+        self._config = config
         self._reference = reference
         self._seed = seed
         self._folder = folder
         self._weights = weights
-        self._all = [(p, t) for p, part in enumerate(parts) for t in range(len(part.trees))]
-        self.steps = settings.steps(len(self._all))
+        self._trees = [(i, j) for i, task in enumerate(tasks) for j in range(len(task.trees))]
+        self.steps = config.num_steps(len(self._trees))
+        """Number of optimiser steps."""
         self.history: list[dict[str, float]] = []
-        """What each step measured."""
-        self._memory: list[dict[str, float]] = [{} for _ in parts]
-        self._learning = [p for p in scorer.parameters() if p.requires_grad]
-        parameters = sum(p.numel() for p in scorer.parameters())
-        self._rate = settings.learning_rate or usual_rate(
-            parameters, adapter=settings.adapter != "none"
+        """Metrics of each finished step."""
+        self._ema: list[dict[str, float]] = [{} for _ in tasks]
+        self._parameters = [p for p in model.parameters() if p.requires_grad]
+        size = sum(p.numel() for p in model.parameters())
+        self._learning_rate = config.learning_rate or default_learning_rate(
+            size, adapter=config.adapter != "none"
         )
         self._optimiser = torch.optim.AdamW(
-            self._learning,
-            lr=self._rate,
-            weight_decay=settings.weight_decay,
-            fused=scorer.model.device.type in {"cpu", "cuda"},
+            self._parameters,
+            lr=self._learning_rate,
+            weight_decay=config.weight_decay,
+            fused=model.model.device.type in {"cpu", "cuda"},
         )
-        self._processes = Distributed(scorer.model.device)
-        self._forward = self._processes.prepare(scorer)
+        self._processes = Distributed(model.model.device)
+        self._forward = self._processes.prepare(model)
         self._order: tuple[int, np.ndarray[Any, np.dtype[np.int64]]] | None = None
 
     def train(self, report: Report | None = None) -> None:
-        """Take all steps that are left, from where an interrupted run of the same kind ended."""
+        """Take the remaining steps, resuming an interrupted run with the same data and options."""
         self._resume()
-        self.scorer.train()
-        if self._settings.gradient_checkpointing:
-            _recompute(self.scorer.model, on=True)
+        self.model.train()
+        if self._config.gradient_checkpointing:
+            _set_gradient_checkpointing(self.model.model, enabled=True)
         saved = time.monotonic()
         with torch.random.fork_rng(self._devices()):
             for step in range(len(self.history), self.steps):
                 self.history.append(self._step(step))
                 if report is not None and self._processes.is_main:
                     report(step + 1, self.history[-1])
-                if time.monotonic() - saved > self._settings.checkpoint_every_seconds:
+                if time.monotonic() - saved > self._config.checkpoint_every_seconds:
                     self._save()
                     saved = time.monotonic()
         self._save()
-        if self._settings.gradient_checkpointing:
-            _recompute(self.scorer.model, on=False)
-        self.scorer.eval()
+        if self._config.gradient_checkpointing:
+            _set_gradient_checkpointing(self.model.model, enabled=False)
+        self.model.eval()
 
     def batch(self, step: int) -> list[tuple[int, PromptTree]]:
-        """Return the trees of a step, with the number of their part."""
-        size, total = self._settings.batch_size, len(self._all)
+        """Return the trees of a step, each with the index of its task."""
+        size, total = self._config.batch_size, len(self._trees)
         results = []
-        for place in range(step * size, (step + 1) * size):
-            epoch, nth = divmod(place, total)
-            if place >= math.ceil(self._settings.epochs * total - 1e-9):
+        for position in range(step * size, (step + 1) * size):
+            epoch, index = divmod(position, total)
+            if position >= math.ceil(self._config.epochs * total - 1e-9):
                 break
             if self._order is None or self._order[0] != epoch:
                 rng = np.random.default_rng([self._seed, epoch])
                 self._order = epoch, rng.permutation(total)
-            part, tree = self._all[self._order[1][nth]]
-            results.append((part, self._parts[part].trees[tree]))
+            task, tree = self._trees[self._order[1][index]]
+            results.append((task, self._tasks[task].trees[tree]))
         return results
 
     def _step(self, step: int) -> dict[str, float]:
+        """Take one optimiser step and return its metrics."""
         begin = time.perf_counter()
         torch.manual_seed(self._seed * 1_000_003 + step)
-        rate = self._rate * self._settings.pace(step, self.steps)
+        learning_rate = self._learning_rate * self._config.lr_factor(step, self.steps)
         for group in self._optimiser.param_groups:
-            group["lr"] = rate
+            group["lr"] = learning_rate
         trees = self.batch(step)
-        at_once = self._settings.at_once(self.scorer.model.device.type)
+        budget = self._config.micro_batch_tokens(self.model.model.device.type)
         plans = [
-            self._pieces(trees, rank=rank, budget=at_once) for rank in range(self._processes.count)
+            self._micro_batches(trees, rank=rank, budget=budget)
+            for rank in range(self._processes.world_size)
         ]
-        pieces = self._evened(plans, trees)
-        pooled = self._pooled(pieces)
-        seen: _Seen = defaultdict(list)
-        shares = len(self._parts) > 1 and step % _SHARES_EVERY == 0
-        norms: dict[int, float] = defaultdict(float)
-        for index, piece in enumerate(pieces):
-            before = self._gradient() if shares else None
-            with self._processes.accumulate(self._forward, last=index == len(pieces) - 1):
-                loss, batch, term = self._piece_loss(piece, pooled)
-                (loss * self._processes.count).backward()  # type: ignore[no-untyped-call]
-            if before is not None and piece.factor:
-                norms[piece.part] += _distance(before, self._gradient()) ** 2
-            self._note(piece, loss, batch, term, seen)
-        norm = torch.nn.utils.clip_grad_norm_(self._learning, self._settings.max_grad_norm)
+        micro_batches = self._even_out(plans, trees)
+        anchor_log_ratios = self._anchor_log_ratios(micro_batches)
+        sums: _Sums = defaultdict(list)
+        measure_shares = len(self._tasks) > 1 and step % _GRAD_SHARE_EVERY == 0
+        squared_norms: dict[int, float] = defaultdict(float)
+        for index, micro_batch in enumerate(micro_batches):
+            before = self._gradient() if measure_shares else None
+            last = index == len(micro_batches) - 1
+            with self._processes.accumulate(self._forward, last=last):
+                loss, batch, output = self._loss(micro_batch, anchor_log_ratios)
+                (loss * self._processes.world_size).backward()  # type: ignore[no-untyped-call]
+            if before is not None and micro_batch.factor:
+                squared_norms[micro_batch.task] += _distance(before, self._gradient()) ** 2
+            self._add_metrics(micro_batch, loss, batch, output, sums)
+        norm = torch.nn.utils.clip_grad_norm_(self._parameters, self._config.max_grad_norm)
         if not torch.isfinite(norm):
             raise BacktalkError(
                 f"The gradient of step {step + 1} is not a number",
-                "Lower the learning_rate, or use precision=float32",
+                "Lower learning_rate, or set dtype=float32",
             )
         self._optimiser.step()
         self._optimiser.zero_grad(set_to_none=True)
-        measured = self._measured(seen)
-        total = sum(math.sqrt(value) for value in norms.values())
-        for part, value in norms.items() if total else ():
-            measured[f"{self._parts[part].name}/gradient share"] = math.sqrt(value) / total
+        metrics = self._reduce(sums)
+        total = sum(math.sqrt(value) for value in squared_norms.values())
+        for task, value in squared_norms.items() if total else ():
+            metrics[f"{self._tasks[task].name}/grad_share"] = math.sqrt(value) / total
         seconds = time.perf_counter() - begin
-        tokens = sum(tree.size for _, tree in trees)
-        return measured | {
-            "gradient norm": float(norm),
-            "learning rate": rate,
-            "tokens": float(tokens),
-            "tokens/s": tokens / seconds,
+        num_tokens = sum(tree.size for _, tree in trees)
+        return metrics | {
+            "grad_norm": float(norm),
+            "learning_rate": learning_rate,
+            "num_tokens": float(num_tokens),
+            "tokens_per_second": num_tokens / seconds,
         }
 
-    def _pieces(
+    def _micro_batches(
         self, trees: Sequence[tuple[int, PromptTree]], *, budget: int, rank: int
-    ) -> list[_Piece]:
-        """Return what one process works on in a step."""
-        pieces = []
-        for part, spec in enumerate(self._parts):
-            own = [tree for other, tree in trees if other == part]
-            units = spec.objective.units(own)
-            if not own or not units:
+    ) -> list[_MicroBatch]:
+        """Return the micro-batches of one process in a step."""
+        results = []
+        for index, task in enumerate(self._tasks):
+            task_trees = [tree for other, tree in trees if other == index]
+            units = task.objective.total_weight(task_trees)
+            if not task_trees or not units:
                 continue
-            share = spec.weight * len(own) / len(trees)
-            mine = own[rank :: self._processes.count]
-            pieces += [
-                _Piece(part, few, share / units, share)
-                for few in micro_batches(mine, budget, shared=self.scorer.shares)
+            share = task.weight * len(task_trees) / len(trees)
+            rank_trees = task_trees[rank :: self._processes.world_size]
+            results += [
+                _MicroBatch(index, group, share / units, share)
+                for group in micro_batches(rank_trees, budget, shared=self.model.shares_prompts)
             ]
-        return pieces
+        return results
 
-    def _evened(
-        self, plans: Sequence[Sequence[_Piece]], trees: Sequence[tuple[int, PromptTree]]
-    ) -> list[_Piece]:
-        """Return this process's pieces, filled up so that all processes have as many."""
-        most = max(len(plan) for plan in plans)
-        part, tree = trees[0]
-        idle = _Piece(part, [tree], 0.0)
-        mine = list(plans[self._processes.rank])
-        return [*[idle] * (most - len(mine)), *mine]
+    def _even_out(
+        self,
+        plans: Sequence[Sequence[_MicroBatch]],
+        trees: Sequence[tuple[int, PromptTree]],
+    ) -> list[_MicroBatch]:
+        """Return this process's micro-batches, padded so that all processes have as many."""
+        count = max(len(plan) for plan in plans)
+        task, tree = trees[0]
+        idle = _MicroBatch(task, [tree], 0.0)
+        own_plan = list(plans[self._processes.rank])
+        return [*[idle] * (count - len(own_plan)), *own_plan]
 
-    def _piece_loss(
-        self, piece: _Piece, pooled: Mapping[int, Tensor]
+    def _loss(
+        self, micro_batch: _MicroBatch, anchor_log_ratios: Mapping[int, Tensor]
     ) -> tuple[Tensor, Batch, LossOutput]:
-        part = self._parts[piece.part]
-        batch = self._batch(piece, pooled.get(piece.part))
-        term = part.objective(batch)
-        weights = part.objective.unit_weights(batch)
-        return (term.losses * weights).sum() * piece.factor, batch, term
+        objective = self._tasks[micro_batch.task].objective
+        batch = self._batch(micro_batch, anchor_log_ratios.get(micro_batch.task))
+        output = objective(batch)
+        weights = objective.unit_weights(batch)
+        return (output.losses * weights).sum() * micro_batch.factor, batch, output
 
-    def _batch(self, piece: _Piece, pooled: Tensor | None) -> Batch:
-        part = self._parts[piece.part]
-        needs = part.objective.objective
-        device = self.scorer.model.device
+    def _batch(self, micro_batch: _MicroBatch, anchor_log_ratio: Tensor | None) -> Batch:
+        objective = self._tasks[micro_batch.task].objective.objective
+        device = self.model.model.device
         with self._autocast():
-            scored = self._forward(self.scorer.laid_out(piece.trees), rivals=needs.top_k)
+            logprobs = self._forward(self.model.collate(micro_batch.trees), top_k=objective.top_k)
         reference = None
-        if needs.reference and self._reference is not None:
-            reference = self._reference.lookup(piece.trees, device)
-        return Batch.of(
-            piece.trees,
-            scored.values,
+        if objective.reference and self._reference is not None:
+            reference = self._reference.lookup(micro_batch.trees, device)
+        return Batch.from_trees(
+            micro_batch.trees,
+            logprobs.values,
             reference,
-            top_k=scored.rivals,
-            anchor_log_ratio=pooled,
-            ema=self._memory[piece.part],
+            top_k=logprobs.top_k,
+            anchor_log_ratio=anchor_log_ratio,
+            ema=self._ema[micro_batch.task],
             progress=len(self.history) / self.steps,
         )
 
     @torch.no_grad()
-    def _pooled(self, pieces: Sequence[_Piece]) -> dict[int, Tensor]:
-        """Return the mean log-ratio of the anchors of each part that has some."""
-        device = self.scorer.model.device
-        sums = torch.zeros((len(self._parts), 2), dtype=torch.float64, device=device)
-        for piece in pieces:
-            anchored = [tree.only(tree.kl_anchors) for tree in piece.trees if tree.kl_anchors]
-            if not anchored or not piece.factor or self._reference is None:
+    def _anchor_log_ratios(self, micro_batches: Sequence[_MicroBatch]) -> dict[int, Tensor]:
+        """Return the mean log-ratio of the KL anchors of each task that has some."""
+        device = self.model.model.device
+        sums = torch.zeros((len(self._tasks), 2), dtype=torch.float64, device=device)
+        for micro_batch in micro_batches:
+            anchors = [
+                tree.with_responses(tree.kl_anchors)
+                for tree in micro_batch.trees
+                if tree.kl_anchors
+            ]
+            if not anchors or not micro_batch.factor or self._reference is None:
                 continue
             with self._autocast():
-                result = self.scorer.score(anchored).values
-            batch = Batch.of(anchored, result, self._reference.lookup(anchored, device))
-            sums[piece.part, 0] += batch.log_ratio.double().sum()
-            sums[piece.part, 1] += len(batch.tree)
+                values = self.model.score(anchors).values
+            batch = Batch.from_trees(anchors, values, self._reference.lookup(anchors, device))
+            sums[micro_batch.task, 0] += batch.log_ratio.double().sum()
+            sums[micro_batch.task, 1] += len(batch.tree_index)
         total = self._processes.sum(sums)
         return {
-            part: (value / count).float() for part, (value, count) in enumerate(total) if count > 0
+            task: (value / count).float() for task, (value, count) in enumerate(total) if count > 0
         }
 
-    def _note(
-        self, piece: _Piece, loss: Tensor, batch: Batch, term: LossOutput, seen: _Seen
+    def _add_metrics(
+        self,
+        micro_batch: _MicroBatch,
+        loss: Tensor,
+        batch: Batch,
+        output: LossOutput,
+        sums: _Sums,
     ) -> None:
-        """Keep what a piece measured, as sums and counts.
+        """Add the metrics of a micro-batch to the sums of its step.
 
-        The divergence from the reference is that on the responses learned from, a token: the
-        estimate k2 of Schulman (2020), "Approximating KL divergence".
+        ``kl`` is the divergence from the reference per token of the responses: the estimator k2 of
+        Schulman (2020), "Approximating KL divergence".
         """
-        if not piece.factor:
+        if not micro_batch.factor:
             return
-        part = self._parts[piece.part]
-        several = len(self._parts) > 1
-        seen["sum", "loss"].append((float(loss.detach()), 1))
+        task = self._tasks[micro_batch.task]
+        several = len(self._tasks) > 1
+        sums["sum", "loss"].append((float(loss.detach()), 1))
         if several:
-            own = float(loss.detach()) / piece.share
-            seen["sum", f"{part.name}/loss"].append((own, 1))
-        seen["mean", "length"].append((float(len(batch.policy)), len(batch.tree)))
+            task_loss = float(loss.detach()) / micro_batch.share
+            sums["sum", f"{task.name}/loss"].append((task_loss, 1))
+        lengths = float(len(batch.policy)), len(batch.tree_index)
+        sums["mean", "completions/mean_length"].append(lengths)
         if batch.reference is not None:
-            away = 0.5 * (batch.policy.detach() - batch.reference).double().pow(2)
-            seen["mean", "kl"].append((float(away.sum()), len(away)))
-        for key, values in term.metrics.items():
+            squares = 0.5 * (batch.policy.detach() - batch.reference).double().pow(2)
+            sums["mean", "kl"].append((float(squares.sum()), len(squares)))
+        for name, values in output.metrics.items():
             flat = values.detach().double().flatten()
             flat = flat[torch.isfinite(flat)]
-            results = float(flat.sum()), len(flat)
-            seen["mean", key].append(results)
+            total = float(flat.sum()), len(flat)
+            sums["mean", name].append(total)
             if several:
-                seen["mean", f"{part.name}/{key}"].append(results)
-        for key, values in term.ema.items():
+                sums["mean", f"{task.name}/{name}"].append(total)
+        for name, values in output.ema.items():
             flat = values.detach().double().flatten()
-            seen["remember", f"{piece.part}/{key}"].append((float(flat.sum()), len(flat)))
+            sums["ema", f"{micro_batch.task}/{name}"].append((float(flat.sum()), len(flat)))
 
-    def _measured(self, seen: _Seen) -> dict[str, float]:
-        """Return sums and means over all processes; what nothing was seen of is left out."""
-        measured: dict[str, float] = {}
-        together: _Seen = defaultdict(list)
-        for result in self._processes.all_gather_object(dict(seen)):
-            for place, values in result.items():
-                together[place] += values
-        for (kind, key), values in together.items():
+    def _reduce(self, sums: _Sums) -> dict[str, float]:
+        """Return the metrics of a step over all processes, and update the moving averages."""
+        metrics: dict[str, float] = {}
+        gathered: _Sums = defaultdict(list)
+        for process_sums in self._processes.all_gather_object(dict(sums)):
+            for key, values in process_sums.items():
+                gathered[key] += values
+        for (aggregation, name), values in gathered.items():
             total, count = math.fsum(v for v, _ in values), sum(n for _, n in values)
             if not count:
                 continue
-            if kind == "remember":
-                self._remember(key, total / count)
+            if aggregation == "ema":
+                self._update_ema(name, total / count)
             else:
-                measured[key] = total if kind == "sum" else total / count
-        return measured
+                metrics[name] = total if aggregation == "sum" else total / count
+        return metrics
 
-    def _remember(self, key: str, mean: float) -> None:
-        part, name = key.split("/", 1)
-        known = self._memory[int(part)]
-        known[name] = _MEMORY * known[name] + (1 - _MEMORY) * mean if name in known else mean
+    def _update_ema(self, name: str, mean: float) -> None:
+        task, metric = name.split("/", 1)
+        ema = self._ema[int(task)]
+        ema[metric] = _EMA_DECAY * ema[metric] + (1 - _EMA_DECAY) * mean if metric in ema else mean
 
     def _gradient(self) -> list[Tensor]:
         return [
             torch.zeros_like(p) if p.grad is None else p.grad.detach().clone()
-            for p in self._learning
+            for p in self._parameters
         ]
 
     def _autocast(self) -> torch.autocast:
-        return autocast(self.scorer, self._settings)
+        return autocast(self.model, self._config)
 
     def _devices(self) -> list[int]:
-        device = self.scorer.model.device
+        device = self.model.model.device
         return [device.index or 0] if device.type == "cuda" else []
 
     @property
@@ -339,21 +362,22 @@ class Trainer:
         return None if self._folder is None else self._folder / "state.pt"
 
     def _fingerprint(self) -> str:
-        """Return what the data, the objectives, the settings and the first weights determine."""
+        """Return a digest of the data, the objectives, the options and the initial weights."""
         digest = blake2b(self._weights.encode(), digest_size=16)
-        described = [
-            (part.name, part.objective.objective.name, dict(part.objective.options), part.weight)
-            for part in self._parts
+        tasks = [
+            (task.name, task.objective.objective.name, dict(task.objective.options), task.weight)
+            for task in self._tasks
         ]
-        settings = self._settings.model_dump(exclude={"save_every"})
-        digest.update(json.dumps([described, settings, self._seed], default=str).encode())
-        for part in self._parts:
-            for tree in part.trees:
-                facts = (tree.weight, sorted(tree.facts.items()), tree.pairs)
-                digest.update(repr(facts).encode())
-                for branch in (*tree.branches, *tree.kl_anchors):
-                    digest.update(tree.key(branch))
-                    digest.update(repr((branch.value, branch.weights, branch.credit)).encode())
+        config = self._config.model_dump(exclude={"checkpoint_every_seconds"})
+        digest.update(json.dumps([tasks, config, self._seed], default=str).encode())
+        for task in self._tasks:
+            for tree in task.trees:
+                labels = (tree.weight, sorted(tree.features.items()), tree.pairs)
+                digest.update(repr(labels).encode())
+                for response in (*tree.responses, *tree.kl_anchors):
+                    digest.update(tree.key(response))
+                    values = (response.columns(), response.weights, response.token_rewards)
+                    digest.update(repr(values).encode())
         return digest.hexdigest()
 
     def _save(self) -> None:
@@ -364,10 +388,10 @@ class Trainer:
         torch.save(
             {
                 "fingerprint": self._fingerprint(),
-                "weights": [p.detach() for p in self._learning],
+                "weights": [p.detach() for p in self._parameters],
                 "optimiser": self._optimiser.state_dict(),
                 "history": self.history,
-                "memory": self._memory,
+                "ema": self._ema,
             },
             new,
         )
@@ -377,64 +401,63 @@ class Trainer:
         if self._state_file is None or not self._state_file.exists():
             return
         state = torch.load(
-            self._state_file, map_location=self.scorer.model.device, weights_only=True
+            self._state_file, map_location=self.model.model.device, weights_only=True
         )
         if state["fingerprint"] != self._fingerprint():
             return
         with torch.no_grad():
-            for mine, kept in zip(self._learning, state["weights"], strict=True):
-                mine.copy_(kept)
+            for parameter, saved in zip(self._parameters, state["weights"], strict=True):
+                parameter.copy_(saved)
         self._optimiser.load_state_dict(state["optimiser"])
         self.history = state["history"]
-        self._memory = state["memory"]
+        self._ema = state["ema"]
 
 
-def _recompute(model: Any, *, on: bool) -> None:
-    """Let a model keep no activations, or keep them; it was renamed in transformers 5."""
-    new = "activation" if hasattr(model, "activation_checkpointing_enable") else "gradient"
-    if on:
-        getattr(model, f"{new}_checkpointing_enable")({"use_reentrant": False})
+def _set_gradient_checkpointing(model: Any, *, enabled: bool) -> None:
+    """Turn gradient checkpointing on or off; transformers 5 renamed the methods."""
+    name = "activation" if hasattr(model, "activation_checkpointing_enable") else "gradient"
+    if enabled:
+        getattr(model, f"{name}_checkpointing_enable")({"use_reentrant": False})
     else:
-        getattr(model, f"{new}_checkpointing_disable")()
+        getattr(model, f"{name}_checkpointing_disable")()
 
 
-def autocast(scorer: LogProbModel, settings: TrainingConfig) -> torch.autocast:
-    """Return the context in which products have the precision that the settings ask for."""
+def autocast(model: LogProbModel, config: TrainingConfig) -> torch.autocast:
+    """Return the autocast context for the number format of the configuration."""
     return torch.autocast(
-        scorer.model.device.type,
+        model.model.device.type,
         dtype=torch.bfloat16,
-        enabled=settings.dtype == "bfloat16",
+        enabled=config.dtype == "bfloat16",
     )
 
 
-def precision_context(
-    scorer: LogProbModel, settings: TrainingConfig
-) -> Callable[[], torch.autocast]:
-    """Return what makes such a context."""
-    return partial(autocast, scorer, settings)
+def autocast_factory(model: LogProbModel, config: TrainingConfig) -> Callable[[], torch.autocast]:
+    """Return a function that returns a new :func:`autocast` context."""
+    return partial(autocast, model, config)
 
 
-def _check(parts: Sequence[TrainingTask], reference: ReferenceLogProbs | None) -> None:
-    if not any(part.trees for part in parts):
+def _check(tasks: Sequence[TrainingTask], reference: ReferenceLogProbs | None) -> None:
+    """Raise ``BacktalkError`` if the tasks cannot be trained on."""
+    if not any(task.trees for task in tasks):
         raise BacktalkError(
             "There is nothing to train on",
             "Collect feedback that the method can learn from; `backtalk methods` lists it",
         )
-    for part in parts:
-        if part.objective.objective.reference and reference is None:
+    for task in tasks:
+        objective = task.objective.objective
+        if objective.reference and reference is None:
             raise BacktalkError(
-                f"The objective {part.objective.objective.name} needs a reference",
-                "Give the ReferenceCache that holds what it says of the responses",
+                f"The objective {objective.name} needs log-probabilities of a reference",
+                "Pass ReferenceLogProbs that were computed for the responses",
             )
-        if part.objective.units(part.trees) <= 0:
+        if task.objective.total_weight(task.trees) <= 0:
             raise BacktalkError(
-                f"The objective {part.objective.objective.name} has nothing to learn from: there "
-                f"are {len(part.trees)} prompts and no {part.objective.objective.reduction} that counts",
-                "Give it trees with what it is a mean over, of positive weight",
+                f"The objective {objective.name} has nothing to learn from: the "
+                f"{len(task.trees)} trees have no {objective.reduction} of positive weight",
+                f"Give it trees with at least one {objective.reduction} of positive weight",
             )
 
 
-def _distance(one: Sequence[Tensor], other: Sequence[Tensor]) -> float:
-    return math.sqrt(
-        sum(float((a - b).double().pow(2).sum()) for a, b in zip(one, other, strict=True))
-    )
+def _distance(a: Sequence[Tensor], b: Sequence[Tensor]) -> float:
+    """Return the Euclidean distance of two gradients."""
+    return math.sqrt(sum(float((x - y).double().pow(2).sum()) for x, y in zip(a, b, strict=True)))

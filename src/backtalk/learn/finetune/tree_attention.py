@@ -1,8 +1,7 @@
-"""Attention over packed trees: a response sees its prompt and itself, and nothing else.
+"""Attention over packed trees: each response attends to its prompt and to itself.
 
-On a processor each tree is attended to on its own, so that nothing is computed that is masked
-away, but for what lies between the responses of one tree. On CUDA the same mask is a block mask for
-FlexAttention.
+On a CPU, attention is computed tree by tree, so that only entries between the responses of one tree
+are computed and masked. On CUDA, the same mask is a block mask of FlexAttention.
 """
 
 from __future__ import annotations
@@ -21,6 +20,8 @@ from backtalk.errors import BacktalkError
 from backtalk.learn.finetune.packing import TreeSpan
 
 NAME = "backtalk_trees"
+"""Name of the attention implementation in transformers."""
+
 _BLOCK = 128
 
 
@@ -36,27 +37,37 @@ def tree_attention(
     trees: Sequence[tuple[TreeSpan, Tensor | None]] = (),
     **others: Any,
 ) -> tuple[Tensor, None]:
-    """Attend within each of the trees of a packed row; without trees, as SDPA does.
+    """Attend within each tree of a packed row; without trees, as SDPA does.
 
     Parameters
     ----------
     module : torch.nn.Module
-        The layer, which says how many queries share a key.
-    query, key, value : Tensor
+        Attention layer, which defines the number of queries of a key.
+    query : Tensor
         Shape ``(1, heads, length, width)``.
+    key, value : Tensor
+        Shape ``(1, key_heads, length, width)``.
     attention_mask : Tensor or None
-        Looked at only where there are no trees.
-    scaling, dropout
-        As everywhere.
+        Mask; ignored if there are trees.
+    scaling : float, optional
+        Factor of the scores; ``1 / sqrt(width)`` by default.
+    dropout : float, default 0.0
+        Dropout probability of attention weights in training.
     trees : Sequence[tuple[TreeSpan, Tensor | None]], default ()
-        Where they lie, one behind the other, each with the mask of its responses.
-    others
-        What a model adds to the scores, which this cannot do.
+        Span of each tree in the row, with the mask of its responses, ``None`` if it has one
+        response.
+    **others : Any
+        Further terms of the scores; not supported with trees.
 
     Returns
     -------
     tuple
-        What was attended to, shape ``(1, length, heads, width)``, and no weights.
+        Output of shape ``(1, length, heads, width)``, and ``None`` for the attention weights.
+
+    Raises
+    ------
+    BacktalkError
+        If the model's attention has terms that trees do not support.
     """
     if not trees:
         return sdpa_attention_forward(
@@ -67,26 +78,26 @@ def tree_attention(
             raise BacktalkError(f"Attention with {name} cannot share prompts")
     groups = query.shape[1] // key.shape[1]
     if groups > 1:
-        key, value = (one.repeat_interleave(groups, dim=1) for one in (key, value))
-    drop = dropout if module.training else 0.0
-    sizes = [stretch.prompt + stretch.response_tokens for stretch, _ in trees]
+        key, value = (heads.repeat_interleave(groups, dim=1) for heads in (key, value))
+    p = dropout if module.training else 0.0
+    sizes = [span.prompt + span.response_tokens for span, _ in trees]
     results: list[Tensor] = []
-    # One split of all has one gradient; a slice for each tree would have one as long as the row.
-    parts = [torch.split(one, sizes, dim=2) for one in (query, key, value)]
-    for q, k, v, (stretch, mask) in zip(*parts, trees, strict=True):
+    # A split has one gradient; a slice for each tree would have one as long as the row.
+    parts = [torch.split(tensor, sizes, dim=2) for tensor in (query, key, value)]
+    for q, k, v, (span, mask) in zip(*parts, trees, strict=True):
         if mask is None:
             results.append(
-                scaled_dot_product_attention(q, k, v, is_causal=True, dropout_p=drop, scale=scaling)
+                scaled_dot_product_attention(q, k, v, is_causal=True, dropout_p=p, scale=scaling)
             )
             continue
-        stem, grown = torch.split(q, [stretch.prompt, stretch.grown], dim=2)
-        near, far = (one[:, :, : stretch.prompt] for one in (k, v))
+        prompt_q, response_q = torch.split(q, [span.prompt, span.response_tokens], dim=2)
+        prompt_k, prompt_v = (tensor[:, :, : span.prompt] for tensor in (k, v))
         results += [
             scaled_dot_product_attention(
-                stem, near, far, is_causal=True, dropout_p=drop, scale=scaling
+                prompt_q, prompt_k, prompt_v, is_causal=True, dropout_p=p, scale=scaling
             ),
             scaled_dot_product_attention(
-                grown, k, v, attn_mask=mask, dropout_p=drop, scale=scaling
+                response_q, k, v, attn_mask=mask, dropout_p=p, scale=scaling
             ),
         ]
     return torch.cat(results, dim=2).transpose(1, 2), None
@@ -99,49 +110,50 @@ AttentionMaskInterface.register(NAME, sdpa_mask)
 
 
 def attend_to_trees(model: Any) -> None:
-    """Let a model attend to packed trees too; all else it attends to as before."""
+    """Let a model accept packed trees; attention over other input is unchanged."""
     cuda = model.device.type == "cuda"
     model.set_attn_implementation("flex_attention" if cuda else NAME)
 
 
-def tree_layout(stretches: Sequence[TreeSpan], device: torch.device) -> dict[str, Any]:
-    """Return what the forward of such a model has to be given with packed trees."""
+def tree_layout(spans: Sequence[TreeSpan], device: torch.device) -> dict[str, Any]:
+    """Return the keyword arguments of the model's forward pass for packed trees."""
     if device.type == "cuda":
-        return {"attention_mask": _block_mask(stretches, device)}
+        return {"attention_mask": _block_mask(spans, device)}
     masks = [
-        None if len(one.branches) == 1 else one.mask(torch.float32, device) for one in stretches
+        None if len(span.responses) == 1 else span.mask(torch.float32, device) for span in spans
     ]
-    # A mask of four dimensions is taken as it is, so that none is made for the whole row.
+    # transformers uses a mask of four dimensions as it is, and makes none for the whole row.
     no_mask = torch.zeros((1, 1, 1, 1), device=device)
-    return {"attention_mask": no_mask, "trees": list(zip(stretches, masks, strict=True))}
+    return {"attention_mask": no_mask, "trees": list(zip(spans, masks, strict=True))}
 
 
-def _block_mask(stretches: Sequence[TreeSpan], device: torch.device) -> Any:
+def _block_mask(spans: Sequence[TreeSpan], device: torch.device) -> Any:
     from torch.nn.attention.flex_attention import create_block_mask  # noqa: PLC0415 - slow
 
-    part, stem = segments(stretches)
-    part, stem = part.to(device), stem.to(device)
-    length = len(part)
+    segment, prompt = segment_index(spans)
+    segment, prompt = segment.to(device), prompt.to(device)
+    length = len(segment)
 
-    def seen(_batch: Tensor, _head: Tensor, query: Tensor, key: Tensor) -> Tensor:
-        return (key <= query) & ((part[key] == part[query]) | (part[key] == stem[query]))
+    def visible(_batch: Tensor, _head: Tensor, query: Tensor, key: Tensor) -> Tensor:
+        same = (segment[key] == segment[query]) | (segment[key] == prompt[query])
+        return (key <= query) & same
 
     return create_block_mask(
-        seen, None, None, length, length, device=str(device), BLOCK_SIZE=_BLOCK
+        visible, None, None, length, length, device=str(device), BLOCK_SIZE=_BLOCK
     )
 
 
-def segments(stretches: Sequence[TreeSpan]) -> tuple[Tensor, Tensor]:
-    """Return which part, a prompt or a response, each token is of, and which prompt it sees.
+def segment_index(spans: Sequence[TreeSpan]) -> tuple[Tensor, Tensor]:
+    """Return the segment of each token of a packed row, and the segment of its prompt.
 
-    Two vectors as long as the packed row.
+    A segment is a prompt or a response. Both tensors have the length of the row.
     """
-    part: list[Tensor] = []
-    stem: list[Tensor] = []
+    segment: list[Tensor] = []
+    prompt: list[Tensor] = []
     count = 0
-    for stretch in stretches:
-        lengths = torch.tensor([stretch.prompt, *stretch.branches])
-        part.append(torch.repeat_interleave(count + torch.arange(len(lengths)), lengths))
-        stem.append(torch.full((int(lengths.sum()),), count))
+    for span in spans:
+        lengths = torch.tensor([span.prompt, *span.responses])
+        segment.append(torch.repeat_interleave(count + torch.arange(len(lengths)), lengths))
+        prompt.append(torch.full((int(lengths.sum()),), count))
         count += len(lengths)
-    return torch.cat(part), torch.cat(stem)
+    return torch.cat(segment), torch.cat(prompt)

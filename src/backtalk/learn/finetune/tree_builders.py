@@ -1,4 +1,4 @@
-"""From views of feedback to trees: pairs, lists, examples, labels."""
+"""Builders of prompt trees from views of feedback: pairs, rankings, scores, examples, labels."""
 
 from __future__ import annotations
 
@@ -10,20 +10,21 @@ from itertools import islice
 import numpy as np
 
 from backtalk.feedback.annotator import Annotator
-from backtalk.feedback.merge import prompt_key
+from backtalk.feedback.case import prompt_key
+from backtalk.feedback.interaction import Prompt
 from backtalk.feedback.views import LabelView, Pair, RankingView, ScoreView, SFTExample
-from backtalk.learn.finetune.encoding import Chat, Encoder, Text
+from backtalk.learn.finetune.encoding import Encoder, ResponseText
 from backtalk.learn.finetune.trees import PairLabel, PromptTree
 
-MOST_RESPONSES = 16
-"""The most responses of one tree; a prompt with more has several."""
+MAX_RESPONSES = 16
+"""Maximum number of responses of a tree; a prompt with more responses has several trees."""
 
 
-def _plainly(_: Chat, text: str) -> Text:
-    return Text(text)
+def _plain_text(_: Prompt, text: str) -> ResponseText:
+    return ResponseText(text)
 
 
-def _nothing(_: Pair) -> Mapping[str, float]:
+def _no_features(_: Pair) -> Mapping[str, float]:
     return {}
 
 
@@ -31,153 +32,163 @@ def pair_trees(
     encoder: Encoder,
     pairs: Sequence[Pair],
     *,
-    text: Callable[[Chat, str], Text] = _plainly,
-    facts: Callable[[Pair], Mapping[str, float]] = _nothing,
+    response_text: Callable[[Prompt, str], ResponseText] = _plain_text,
+    features: Callable[[Pair], Mapping[str, float]] = _no_features,
 ) -> list[PromptTree]:
-    """Return trees of compared responses: each response of a prompt is there once.
+    """Return trees of compared responses; each response of a prompt occurs once in a tree.
 
-    Ties and a response that is compared with itself say nothing about which is better: they are
-    left out and counted, and so is a pair of which one response is too long. A comparison knows
-    its ``probability`` and ``strength``.
+    Ties and pairs of two equal responses are left out and counted, and so are pairs with a response
+    that is too long. Every pair has the column ``probability``, and ``strength`` if it is known.
 
     Parameters
     ----------
     encoder : Encoder
-        Makes them.
+        Tokeniser of the texts.
     pairs : sequence of Pair
-        What was compared.
-    text : Callable[[Chat, str], Text], default _plainly
-        What is known of a response to a prompt beside its words.
-    facts : Callable[[Pair], Mapping[str, float]], default _nothing
-        What else is known of a comparison.
+        Preferences.
+    response_text : Callable[[Prompt, str], ResponseText], optional
+        Function from a prompt and a response to the response with its columns; a response without
+        columns by default.
+    features : Callable[[Pair], Mapping[str, float]], optional
+        Function from a pair to its further columns; none by default.
     """
-    prompts: dict[str, Chat] = {}
-    grouped: dict[str, list[Pair]] = defaultdict(list)
+    prompts: dict[str, Prompt] = {}
+    pairs_by_prompt: dict[str, list[Pair]] = defaultdict(list)
     for pair in pairs:
         if pair.tie or pair.chosen == pair.rejected:
             encoder.left_out["ties"] += 1
         elif _all_fit(encoder, pair.prompt, [pair.chosen, pair.rejected]):
             key = prompt_key(pair.prompt)
             prompts.setdefault(key, pair.prompt)
-            grouped[key].append(pair)
-    return kept(
-        encoder.tree(prompts[key], [text(prompts[key], one) for one in texts], pairs=compared)
-        for key, own in grouped.items()
-        for texts, compared in _within_size(own, facts)
+            pairs_by_prompt[key].append(pair)
+    return drop_none(
+        encoder.tree(
+            prompts[key], [response_text(prompts[key], text) for text in texts], pairs=labels
+        )
+        for key, prompt_pairs in pairs_by_prompt.items()
+        for texts, labels in _pair_groups(prompt_pairs, features)
     )
 
 
-def _within_size(
-    pairs: Sequence[Pair], more: Callable[[Pair], Mapping[str, float]]
+def _pair_groups(
+    pairs: Sequence[Pair], features: Callable[[Pair], Mapping[str, float]]
 ) -> Iterator[tuple[list[str], list[PairLabel]]]:
-    """Yield the responses of one prompt's pairs with their comparisons, not too many at a time."""
-    places: dict[str, int] = {}
-    compared: list[PairLabel] = []
+    """Yield the responses of one prompt's pairs, at most ``MAX_RESPONSES``, with their labels."""
+    index: dict[str, int] = {}
+    labels: list[PairLabel] = []
     for pair in pairs:
-        new = {pair.chosen, pair.rejected} - places.keys()
-        if len(places) + len(new) > MOST_RESPONSES:
-            yield list(places), compared
-            places, compared = {}, []
+        new = {pair.chosen, pair.rejected} - index.keys()
+        if len(index) + len(new) > MAX_RESPONSES:
+            yield list(index), labels
+            index, labels = {}, []
         for text in (pair.chosen, pair.rejected):
-            places.setdefault(text, len(places))
-        facts = {"probability": pair.probability, **more(pair)}
+            index.setdefault(text, len(index))
+        columns = {"probability": pair.probability, **features(pair)}
         if pair.strength is not None:
-            facts["strength"] = pair.strength
-        compared.append(PairLabel(places[pair.chosen], places[pair.rejected], pair.weight, facts))
-    if compared:
-        yield list(places), compared
+            columns["strength"] = pair.strength
+        labels.append(PairLabel(index[pair.chosen], index[pair.rejected], pair.weight, columns))
+    if labels:
+        yield list(index), labels
 
 
 def example_trees(encoder: Encoder, examples: Sequence[SFTExample]) -> list[PromptTree]:
     """Return trees of one response each, to imitate."""
-    return kept(
-        encoder.tree(one.prompt, [Text(one.completion, 1.0)], weight=one.weight) for one in examples
+    return drop_none(
+        encoder.tree(
+            example.prompt,
+            [ResponseText(example.completion, label=True)],
+            weight=example.weight,
+        )
+        for example in examples
     )
 
 
-def labelled_trees(
+def label_trees(
     encoder: Encoder, labels: Sequence[LabelView], *, anchors: bool
 ) -> list[PromptTree]:
-    """Return trees of one response each, of value 1 if it is good and 0 if it is bad.
+    """Return trees of one response each, with the column ``label``.
 
     Parameters
     ----------
     encoder : Encoder
-        Makes them.
+        Tokeniser of the texts.
     labels : sequence of LabelView
-        What was said.
+        Good and bad responses.
     anchors : bool
-        Whether each prompt also gets the response of the next other prompt, which is not meant
-        for it: what KTO takes the KL divergence on (Ethayarajh et al., 2024, section 4.1). There
-        is none where all labels are of one prompt, or where it would be too long.
+        If true, each prompt has a KL anchor: the response of the next label with another prompt.
+        KTO estimates the KL divergence on such mismatched responses (Ethayarajh et al., 2024,
+        section 4.1). There is no anchor if all labels have the same prompt, or if it is too long.
     """
-    others = _of_other_prompts(labels) if anchors else [None] * len(labels)
-    return kept(
+    mismatched = _mismatched_completions(labels) if anchors else [None] * len(labels)
+    return drop_none(
         encoder.tree(
-            one.prompt,
-            [Text(one.completion, float(one.good))],
-            weight=one.weight,
-            anchors=[other] if other is not None and _fits(encoder, one.prompt, other) else [],
+            label.prompt,
+            [ResponseText(label.completion, label=label.good)],
+            weight=label.weight,
+            anchors=[anchor] if anchor is not None and _fits(encoder, label.prompt, anchor) else [],
         )
-        for one, other in zip(labels, others, strict=True)
+        for label, anchor in zip(labels, mismatched, strict=True)
     )
 
 
-def _of_other_prompts(labels: Sequence[LabelView]) -> list[str | None]:
-    """Return for each label the response of the next one of another prompt, round the end."""
-    keys = [prompt_key(one.prompt) for one in labels]
+def _mismatched_completions(labels: Sequence[LabelView]) -> list[str | None]:
+    """Return for each label the response of the next one with another prompt, cyclically."""
+    keys = [prompt_key(label.prompt) for label in labels]
     results: list[str | None] = [None] * len(labels)
-    # Twice round: what follows the last label of the list stands at its beginning.
+    # Two passes: the label after the last one is the first.
     following: str | None = None
-    for place in [*range(len(labels))[::-1]] * 2:
-        after = (place + 1) % len(labels)
-        if keys[after] != keys[place]:
+    for index in [*range(len(labels))[::-1]] * 2:
+        after = (index + 1) % len(labels)
+        if keys[after] != keys[index]:
             following = labels[after].completion
-        results[place] = following
+        results[index] = following
     return results
 
 
 def list_trees(encoder: Encoder, lists: Sequence[RankingView | ScoreView]) -> list[PromptTree]:
-    """Return trees of ranked responses, best first.
+    """Return trees of ranked or scored responses, best first, with the column ``score``.
 
-    The value of a response of a ranking is how many of the others stand in lower tiers, over the
-    most there can be; that of a scored one is its score. Scores of one prompt by one annotator on
-    one aspect are a list; of two scores of one response the later counts. Of a response that
-    stands in several tiers the first counts. A list of more than :data:`MOST_RESPONSES` becomes
-    several, each with responses from top to bottom.
+    The score of a response of a ranking is the fraction of the other responses in lower tiers;
+    that of a scored response is its score. The scores of one prompt by one annotator on one aspect
+    form a list. Of two scores of one response the later one counts; of a response in several tiers
+    the first tier counts. A list of more than :data:`MAX_RESPONSES` is split into several, each
+    with responses from top to bottom.
 
-    Left out and counted are responses that are too long, and lists without any that is better.
+    Responses that are too long are left out and counted, and so are lists in which no response is
+    better than another.
     """
     results = [
-        _tree_of_tiers(encoder, one, tiers)
-        for one in lists
-        if isinstance(one, RankingView)
-        for tiers in _tiers_within_size(encoder, one)
+        _ranking_tree(encoder, ranking, tiers)
+        for ranking in lists
+        if isinstance(ranking, RankingView)
+        for tiers in _tier_groups(encoder, ranking)
     ]
-    for scores in _by_judge(lists).values():
-        fit = [one for one in scores if _all_fit(encoder, one.prompt, [one.completion])]
-        results += [_tree_of_scores(encoder, some) for some in _spread(fit)]
-    return kept(results)
+    for scores in _scores_by_annotator(lists).values():
+        fitting = [score for score in scores if _all_fit(encoder, score.prompt, [score.completion])]
+        results += [_score_tree(encoder, group) for group in _interleave(fitting)]
+    return drop_none(results)
 
 
-def order_trees(encoder: Encoder, lists: Sequence[RankingView | ScoreView]) -> list[PromptTree]:
-    """Return the same for objectives that take an equal value as "equally good".
+def ordered_list_trees(
+    encoder: Encoder, lists: Sequence[RankingView | ScoreView]
+) -> list[PromptTree]:
+    """Return trees as :func:`list_trees` for objectives that take equal scores as a tie.
 
-    A ranking whose responses within a tier are "unordered" says that no two of a tier were
-    compared. It becomes as many lists as its largest tier has responses, each with one of every
-    tier, which together count as one.
+    Within an "unordered" tier of a ranking no two responses were compared. Such a ranking becomes
+    as many lists as its largest tier has responses, each with one response of every tier. Together
+    the lists have the weight of the ranking.
     """
     results: list[RankingView | ScoreView] = []
-    for one in lists:
-        if not isinstance(one, RankingView) or one.within == "tied":
-            results.append(one)
+    for ranking in lists:
+        if not isinstance(ranking, RankingView) or ranking.within == "tied":
+            results.append(ranking)
             continue
-        count = max(map(len, one.tiers))
+        count = max(map(len, ranking.tiers))
         results += [
-            one.model_copy(
+            ranking.model_copy(
                 update={
-                    "tiers": tuple((tier[i % len(tier)],) for tier in one.tiers),
-                    "weight": one.weight / count,
+                    "tiers": tuple((tier[i % len(tier)],) for tier in ranking.tiers),
+                    "weight": ranking.weight / count,
                 }
             )
             for i in range(count)
@@ -185,43 +196,46 @@ def order_trees(encoder: Encoder, lists: Sequence[RankingView | ScoreView]) -> l
     return list_trees(encoder, results)
 
 
-def _by_judge(
+def _scores_by_annotator(
     lists: Iterable[RankingView | ScoreView],
 ) -> dict[tuple[str, Annotator, str], list[ScoreView]]:
-    """Return the scores that compare, best first."""
+    """Return the comparable scores, best first, by prompt, annotator and aspect."""
     latest: dict[tuple[str, Annotator, str], dict[str, ScoreView]] = defaultdict(dict)
-    for one in lists:
-        if isinstance(one, ScoreView):
-            own = latest[prompt_key(one.prompt), one.annotator, one.aspect]
-            own[one.completion] = one
-    return {key: sorted(own.values(), key=lambda one: -one.score) for key, own in latest.items()}
+    for score in lists:
+        if isinstance(score, ScoreView):
+            group = latest[prompt_key(score.prompt), score.annotator, score.aspect]
+            group[score.completion] = score
+    return {
+        key: sorted(group.values(), key=lambda score: -score.score) for key, group in latest.items()
+    }
 
 
-def _spread(ordered: Sequence[ScoreView]) -> list[list[ScoreView]]:
-    """Return lists of the largest size or less, each with scores from top to bottom."""
-    count = math.ceil(len(ordered) / MOST_RESPONSES)
-    return [list(islice(ordered, i, None, count)) for i in range(count)]
+def _interleave(scores: Sequence[ScoreView]) -> list[list[ScoreView]]:
+    """Return sorted scores as lists of at most ``MAX_RESPONSES``, each from top to bottom."""
+    count = math.ceil(len(scores) / MAX_RESPONSES)
+    return [list(islice(scores, i, None, count)) for i in range(count)]
 
 
-def _tree_of_scores(encoder: Encoder, ordered: Sequence[ScoreView]) -> PromptTree | None:
-    if ordered[0].score == ordered[-1].score:
+def _score_tree(encoder: Encoder, scores: Sequence[ScoreView]) -> PromptTree | None:
+    """Return the tree of sorted scores, ``None`` if all are equal."""
+    if scores[0].score == scores[-1].score:
         encoder.left_out["lists without an order"] += 1
         return None
     return encoder.tree(
-        ordered[0].prompt,
-        [Text(one.completion, one.score) for one in ordered],
-        weight=float(np.mean([one.weight for one in ordered])),
+        scores[0].prompt,
+        [ResponseText(score.completion, score=score.score) for score in scores],
+        weight=float(np.mean([score.weight for score in scores])),
     )
 
 
-def _tiers_within_size(encoder: Encoder, ranking: RankingView) -> list[list[list[str]]]:
-    """Return the tiers of the lists that a ranking becomes, without what does not fit."""
+def _tier_groups(encoder: Encoder, ranking: RankingView) -> list[list[list[str]]]:
+    """Return the tiers of each list that a ranking is split into, without long responses."""
     level: dict[str, int] = {}
     for index, tier in enumerate(ranking.tiers):
         for text in tier:
             level.setdefault(text, index)
     texts = [text for text in level if _all_fit(encoder, ranking.prompt, [text])]
-    count = math.ceil(len(texts) / MOST_RESPONSES)
+    count = math.ceil(len(texts) / MAX_RESPONSES)
     lists = []
     for i in range(count):
         tiers: dict[int, list[str]] = defaultdict(list)
@@ -231,9 +245,10 @@ def _tiers_within_size(encoder: Encoder, ranking: RankingView) -> list[list[list
     return lists
 
 
-def _tree_of_tiers(
+def _ranking_tree(
     encoder: Encoder, ranking: RankingView, tiers: Sequence[Sequence[str]]
 ) -> PromptTree | None:
+    """Return the tree of tiers, ``None`` if there is only one."""
     if len(tiers) < 2:
         encoder.left_out["lists without an order"] += 1
         return None
@@ -241,27 +256,27 @@ def _tree_of_tiers(
     texts = []
     for tier in tiers:
         below -= len(tier)
-        texts += [Text(text, below / (count - 1)) for text in tier]
+        texts += [ResponseText(text, score=below / (count - 1)) for text in tier]
     return encoder.tree(ranking.prompt, texts, weight=ranking.weight)
 
 
-def _all_fit(encoder: Encoder, prompt: Chat, texts: Sequence[str]) -> bool:
-    """Return whether responses fit after a prompt; count it if one does not."""
+def _all_fit(encoder: Encoder, prompt: Prompt, texts: Sequence[str]) -> bool:
+    """Return whether each response fits after the prompt; count it otherwise."""
     fit = all(_fits(encoder, prompt, text) for text in texts)
     if not fit:
-        encoder.left_out[f"longer than {encoder.longest} tokens"] += 1
+        encoder.left_out[f"longer than {encoder.max_length} tokens"] += 1
     return fit
 
 
-def _fits(encoder: Encoder, prompt: Chat, text: str) -> bool:
-    if encoder.longest is None:
+def _fits(encoder: Encoder, prompt: Prompt, text: str) -> bool:
+    if encoder.max_length is None:
         return True
-    counted = encoder.left_out.copy()
-    fits = encoder.tree(prompt, [Text(text)]) is not None
-    encoder.left_out = counted
+    counts = encoder.left_out.copy()
+    fits = encoder.tree(prompt, [ResponseText(text)]) is not None
+    encoder.left_out = counts
     return fits
 
 
-def kept(trees: Iterable[PromptTree | None]) -> list[PromptTree]:
-    """Return the trees that were made, without those that were too long."""
+def drop_none(trees: Iterable[PromptTree | None]) -> list[PromptTree]:
+    """Return the trees without ``None``, which stands for one that is too long."""
     return [tree for tree in trees if tree is not None]

@@ -1,4 +1,4 @@
-"""The objectives, by family. Importing this registers them; torch is loaded when one is used."""
+"""Built-in objectives, by family. Importing this package registers them, without torch."""
 
 from backtalk.learn.finetune.objectives import (
     listwise,
