@@ -1,6 +1,7 @@
-"""What a method is handed: a seed, a budget, a cache to resume from, a way to report progress.
+"""Runs: the seed, budget, cache and progress reports that a method works with.
 
-A run whose budget is spent ends with what it has; run again with more, it pays for nothing twice.
+A run that exceeds its budget ends with what it has. Run again with a larger one, it pays for no
+request twice.
 """
 
 from __future__ import annotations
@@ -8,66 +9,66 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import TracebackType
-from typing import Protocol, Self
+from typing import Protocol
 
-from backtalk.models import Budget, Cost, Ledger, ResponseCache, around
+from backtalk.closable import Closable
+from backtalk.models import Budget, Cost, Ledger, ResponseCache, wrap_model
 from backtalk.models.protocol import Model
 from backtalk.models.wrappers.budget import Prices
-from backtalk.models.wrappers.ledger import Role
+from backtalk.models.wrappers.ledger import ModelRole
 
 
 class Progress(Protocol):
-    """Told how far the work is."""
+    """Callback for progress reports."""
 
     def __call__(self, task: str, done: int, total: int | None, note: str = "") -> None:
-        """Take a report.
+        """Receive a report.
 
         Parameters
         ----------
         task : str
-            What is being done.
-        done, total
-            How much of it is done, and how much there is, if that is known. A task that is over
-            says so with both numbers equal.
+            Name of the task.
+        done : int
+            Number of units done.
+        total : int or None
+            Number of units in all; ``None`` if unknown. A finished task reports ``done == total``.
         note : str, default ""
-            What was last measured, in a few words.
+            Latest measurements, in a few words.
         """
 
 
-class Step(Protocol):
-    """What a task calls with how much of it is done."""
+class StepReporter(Protocol):
+    """Callback by which a task reports the number of units done."""
 
     def __call__(self, now: int, note: str = "") -> None:
-        """Report how much is done, and what was last measured."""
+        """Report the number of units done and the latest measurements."""
 
 
-def _silent(task: str, done: int, total: int | None, note: str = "") -> None:
-    """Say nothing."""
+def _ignore(task: str, done: int, total: int | None, note: str = "") -> None:
+    """Discard a report."""
 
 
-class Run:
-    """The seed, budget, cache and progress of one piece of work.
+class Run(Closable):
+    """Seed, budget, cache and progress reports of one piece of work.
 
     Parameters
     ----------
     folder : Path, optional
-        Where responses and costs are kept, so that the run can be resumed; nothing is kept where
-        it is left out.
+        Folder for responses and costs, so that the run can be resumed. Default: in memory.
     seed : int, default 0
-        Decides everything that is drawn at random.
+        Random seed of everything that is sampled.
     budget : Budget, optional
-        What may be spent by all models of the run together.
+        Limits for all models of the run together.
     prices : Prices, optional
-        What models cost, where money is limited.
+        Prices of the models, required if money is limited.
     progress : Progress, optional
-        Told how far the work is.
+        Callback for progress reports.
 
     Examples
     --------
     >>> from backtalk.models.fakes import FunctionModel
     >>> with Run(seed=1, budget=Budget(calls=10)) as run:
-    ...     model = run.around(FunctionModel(lambda request: "Yes.", name="yes"))
+    ...     model = run.wrap(FunctionModel(lambda request: "Yes.", name="yes"))
     """
 
     def __init__(
@@ -81,7 +82,7 @@ class Run:
     ) -> None:
         self.folder = folder
         self.seed = seed
-        self.progress = progress or _silent
+        self.progress = progress or _ignore
         if folder is not None:
             folder.mkdir(parents=True, exist_ok=True)
         self._cache = ResponseCache(None if folder is None else folder / "responses.db")
@@ -89,41 +90,36 @@ class Run:
             budget, prices=prices, path=None if folder is None else folder / "costs.jsonl"
         )
 
-    def wrap(self, model: Model, *, role: Role = "task") -> Model:
-        """Return the model within the run's budget, with the run's cache in front of it."""
-        return around(model, cache=self._cache, ledger=self._ledger, role=role)
+    def wrap(self, model: Model, *, role: ModelRole = "task") -> Model:
+        """Return the model with the run's cache and budget."""
+        return wrap_model(model, cache=self._cache, ledger=self._ledger, role=role)
 
     @property
     def spent(self) -> Cost:
-        """What was spent so far, earlier parts of a resumed run among it."""
+        """Cost so far, including earlier parts of a resumed run."""
         return self._ledger.spent
 
     @contextmanager
-    def task(self, name: str, total: int | None = None) -> Iterator[Step]:
-        """Report on a task: the block calls what it is given with how much is done."""
+    def task(self, name: str, total: int | None = None) -> Iterator[StepReporter]:
+        """Report the progress of a task.
+
+        Yields
+        ------
+        StepReporter
+            Callback that the block calls with the number of units done.
+        """
         done = 0
 
-        def step(now: int, note: str = "") -> None:
+        def report(now: int, note: str = "") -> None:
             nonlocal done
             done = now
             self.progress(name, now, total, note)
 
         self.progress(name, 0, total)
-        yield step
+        yield report
         self.progress(name, total or done, total or done)
 
     def close(self) -> None:
         """Close the files of the run."""
         self._cache.close()
         self._ledger.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()

@@ -65,7 +65,7 @@ def by_hand(pair, weights, tokens):
 def test_a_draw_is_as_probable_as_the_product_of_powers_says(pair, weights):
     model = mixed(pair, weights)
     rows = [model._row(asking(prompt, sample=i)) for prompt in PROMPTS for i in range(3)]
-    model.engine.draw(rows, batch_tokens=4096, complete=lambda _: False, cancelled=lambda: False)
+    model.engine.sample(rows, batch_tokens=4096, contains_stop=lambda _: False, cancelled=lambda: False)
     for row in rows:
         tokens = torch.tensor([*row.prompt, *row.tokens])
         known = by_hand(pair, weights, tokens)[len(row.prompt) - 1 : -1]
@@ -78,7 +78,7 @@ def test_first_tokens_have_the_frequencies_of_the_product_of_powers(pair, weight
     model = mixed(pair, weights)
     requests = [asking(PROMPTS[0], sample=i, sampling={"max_tokens": 1}) for i in range(600)]
     rows = [model._row(request) for request in requests]
-    model.engine.draw(rows, batch_tokens=16384, complete=lambda _: False, cancelled=lambda: False)
+    model.engine.sample(rows, batch_tokens=16384, contains_stop=lambda _: False, cancelled=lambda: False)
     odds = by_hand(pair, weights, torch.tensor(rows[0].prompt))[-1].exp().numpy()
     counts = np.bincount([row.tokens[0] for row in rows], minlength=len(odds))
     often = odds * len(rows) >= 5
@@ -91,7 +91,7 @@ def test_the_most_probable_token_is_that_of_the_mixture(pair):
     weights = (0.5, 0.5)
     model = mixed(pair, weights)
     row = model._row(asking(PROMPTS[1], sampling={"temperature": 0}))
-    model.engine.draw([row], batch_tokens=4096, complete=lambda _: False, cancelled=lambda: False)
+    model.engine.sample([row], batch_tokens=4096, contains_stop=lambda _: False, cancelled=lambda: False)
     known = by_hand(pair, weights, torch.tensor([*row.prompt, *row.tokens]))
     assert row.tokens == known[len(row.prompt) - 1 : -1].argmax(-1).tolist()
 
@@ -99,7 +99,7 @@ def test_the_most_probable_token_is_that_of_the_mixture(pair):
 def test_a_score_is_the_mixtures(pair):
     model = mixed(pair, WEIGHTS[0])
     (values,) = run_sync(model.score([(as_prompt(PROMPTS[0]), "Yes, we open.")]))
-    prompt, rest = model.chat.conversation(as_prompt(PROMPTS[0]), "Yes, we open.")
+    prompt, rest = model.chat.conversation_tokens(as_prompt(PROMPTS[0]), "Yes, we open.")
     known = by_hand(pair, WEIGHTS[0], torch.tensor([*prompt, *rest]))[len(prompt) - 1 : -1]
     np.testing.assert_allclose(values, known[range(len(rest)), rest].numpy(), atol=1e-3)
 
@@ -145,7 +145,7 @@ def test_models_that_cannot_be_mixed_are_refused(pair, tmp_path):
     with pytest.raises(BadRequest, match="write the prompt differently"):
         run_sync(Mixture([LocalModel(pair[0]), told], (0.5, 0.5)).generate([asking("How?")]))
     with pytest.raises(BacktalkError, match="no weights of its own"):
-        mixed(pair, (0.5, 0.5)).to_train()
+        mixed(pair, (0.5, 0.5)).load_trainable_engine()
 
 
 @register_model("says-yes")

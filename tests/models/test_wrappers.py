@@ -214,20 +214,20 @@ def interaction(prompt="open?", models=("a", "b", "c")):
 
 
 def test_answers_in_interactions_make_a_model_to_choose_from():
-    replay = Replay.of([interaction(), interaction("closed?", models=("a",))])
+    replay = Replay.from_interactions([interaction(), interaction("closed?", models=("a",))])
     asked = [request(sample=i) for i in range(3)]
     texts = [c.text for c in run_sync(replay.generate(asked))]
     assert texts == ["a: open?", "b: open?", "c: open?"]
     with pytest.raises(NotRecorded, match="there are 3"):
         run_sync(replay.generate([request(sample=3)]))
-    only = Replay.of([interaction()], models=["b"])
+    only = Replay.from_interactions([interaction()], models=["b"])
     assert run_sync(only.generate([request()]))[0].text == "b: open?"
     with pytest.raises(UnknownName, match="recorded model"):
-        Replay.of([interaction()], models=["z"])
+        Replay.from_interactions([interaction()], models=["z"])
 
 
 def test_shuffled_answers_are_all_dealt_once_in_an_order_of_the_seed():
-    replay = Replay.of([interaction(models="abcdef")], order="shuffled")
+    replay = Replay.from_interactions([interaction(models="abcdef")], order="shuffled")
 
     def dealt(seed):
         requests = [request(sample=i, seed=seed) for i in range(6)]
@@ -247,7 +247,7 @@ def test_a_script_is_read_in_order_and_ends():
 def test_specs_load_what_they_name(tmp_path):
     register_model("of-the-spec-test")(lambda: FunctionModel(say, name="f"))
     artifacts = Artifacts(tmp_path)
-    kept = artifacts.put(Replay.of([interaction()]).to_files())
+    kept = artifacts.put(Replay.from_interactions([interaction()]).to_files())
     for spec in (NamedSpec(name="of-the-spec-test"), ReplaySpec(artifact=kept, models=("a",))):
         from pydantic import TypeAdapter
 

@@ -1,4 +1,4 @@
-"""Clients of a gateway: one that waits, one that is asynchronous."""
+"""Synchronous and asynchronous clients of a gateway."""
 
 from __future__ import annotations
 
@@ -7,37 +7,44 @@ import functools
 import os
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from types import TracebackType
 from typing import Any, ParamSpec, Self, TypeVar
 
 import httpx2
 
-from backtalk.client.protocol import Ask, Conversation, Reply, Sent, asking, sending, single
-from backtalk.feedback import AnyFeedback
+from backtalk.client.protocol import (
+    FeedbackInput,
+    GatewayRequest,
+    GatewayResponse,
+    RequestFlow,
+    SendResult,
+    request_json,
+    send_feedback,
+    single_result,
+)
+from backtalk.closable import Closable
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 URL = "BACKTALK_URL"
+"""Environment variable with the address of the gateway."""
 API_KEY = "BACKTALK_API_KEY"
+"""Environment variable with the API key."""
 _DEFAULT_URL = "http://127.0.0.1:8080/v1"
 
-Row = AnyFeedback | Mapping[str, Any]
 
+def get_id(answer: Any) -> str:
+    """Return the id of an answer, which is an object or mapping with an id, or the id itself.
 
-def id_of(answer: Any) -> str:
-    """Return the id of an answer: of an object or mapping that has one, or the id itself.
-
-    >>> id_of("0123"), id_of({"id": "0123"})
+    >>> get_id("0123"), get_id({"id": "0123"})
     ('0123', '0123')
     """
     if isinstance(answer, str):
         return answer
-    result = answer["id"] if isinstance(answer, Mapping) else answer.id
-    return str(result)
+    return str(answer["id"] if isinstance(answer, Mapping) else answer.id)
 
 
-def _options(
+def _http_options(
     base_url: str | None, api_key: str | None, project: str | None, timeout: float
 ) -> dict[str, Any]:
     key = api_key or os.environ.get(API_KEY)
@@ -50,36 +57,36 @@ def _options(
     return {"base_url": address, "headers": headers, "timeout": timeout}
 
 
-def _outcome(answer: Any, name: str, result: object) -> dict[str, Any]:
-    """Return what a verifier found, as a row."""
-    row = {
+def _outcome(answer: Any, verifier: str, result: object) -> dict[str, Any]:
+    """Return the result of a verifier as the fields of an outcome."""
+    fields = {
         "kind": "outcome",
-        "interaction": id_of(answer),
+        "interaction": get_id(answer),
         "response": "0",
-        "annotator": {"id": name, "kind": "verifier"},
+        "annotator": {"id": verifier, "kind": "verifier"},
     }
     if isinstance(result, AssertionError):
-        return {**row, "passed": False, "text": str(result)}
+        return {**fields, "passed": False, "text": str(result)}
     if isinstance(result, float):
-        return {**row, "score": result}
-    return {**row, "passed": bool(result)}
+        return {**fields, "score": result}
+    return {**fields, "passed": bool(result)}
 
 
-class Client:
-    """Sends feedback to a gateway, again if need be, and waits until it is safe there.
+class Client(Closable):
+    """Client that sends feedback to a gateway, with retries, and waits for its acceptance.
 
     Parameters
     ----------
     base_url : str, optional
-        Of the gateway, up to and with ``/v1``; without one, what ``BACKTALK_URL`` says.
+        Address of the gateway, including ``/v1``. Default: ``BACKTALK_URL``.
     api_key : str, optional
-        A key of the gateway; without one, what ``BACKTALK_API_KEY`` says.
+        API key of the gateway. Default: ``BACKTALK_API_KEY``.
     project : str, optional
-        The project, where the key is for several.
+        Name of the project, if the key is for several.
     timeout : float, default 10.0
-        Seconds for one try.
+        Timeout of an attempt, in seconds.
     retries : int, default 4
-        How often a request is sent again.
+        Maximum number of retries of a request.
 
     Examples
     --------
@@ -97,54 +104,54 @@ class Client:
         retries: int = 4,
     ) -> None:
         self._retries = retries
-        self._http = httpx2.Client(**_options(base_url, api_key, project, timeout))
+        self._http = httpx2.Client(**_http_options(base_url, api_key, project, timeout))
 
-    def feedback(self, interaction: Any = None, /, **fields: Any) -> Sent:
+    def feedback(self, interaction: Any = None, /, **fields: Any) -> SendResult:
         """Send one piece of feedback.
 
         Parameters
         ----------
         interaction : Any, optional
-            An answer, or its id; ``None`` for what is about no answer.
-        fields
+            Answer, or its id; ``None`` for feedback that is not about an answer.
+        **fields : Any
             ``thumb="up"``, ``edit="..."``, ``comment="..."``, or the fields of any kind of
-            feedback with its ``kind``. ``user`` says who gave it.
+            feedback with its ``kind``. ``user`` is the id of the annotator.
 
         Raises
         ------
-        NotSent
-            If the gateway does not take it.
+        SendError
+            If the gateway does not accept the feedback.
         """
-        return single(self.send(_row(interaction, fields)))
+        return single_result(self.send(_feedback_fields(interaction, fields)))
 
-    def send(self, *rows: Row) -> list[Sent]:
-        """Send feedback, each a record or its fields; return what became of each.
+    def send(self, *rows: FeedbackInput) -> list[SendResult]:
+        """Send feedback, as records or as their fields, and return a result for each.
 
         Raises
         ------
-        NotSent
-            If the gateway cannot be reached, or does not let this caller in.
+        SendError
+            If the gateway cannot be reached, or does not authorise the client.
         """
-        sent: list[Sent] = self._carry_out(sending(rows, retries=self._retries))
-        return sent
+        results: list[SendResult] = self._run(send_feedback(rows, retries=self._retries))
+        return results
 
     def schema(self) -> dict[str, Any]:
         """Return the JSON Schema of a row of feedback."""
-        results: dict[str, Any] = self._carry_out(
-            asking("GET", "/feedback/schema", retries=self._retries)
+        schema: dict[str, Any] = self._run(
+            request_json("GET", "/feedback/schema", retries=self._retries)
         )
-        return results
+        return schema
 
     def verifier(self, name: str) -> Callable[[Callable[P, T]], Callable[P, T]]:
-        """Make feedback of what a function finds about an answer, its first argument.
+        """Return a decorator that sends the result of a function as feedback on its first argument.
 
-        The function returns whether the answer passes, or a score in [0, 1] as a float; a failed
-        ``assert`` is an answer that does not pass.
+        The function returns true if the answer passes, or a score in [0, 1] as a float. An answer
+        with a failed ``assert`` does not pass.
 
         Parameters
         ----------
         name : str
-            Of the verifier, as the feedback's annotator.
+            Name of the verifier, which is the annotator of the feedback.
         """
 
         def decorate(function: Callable[P, T]) -> Callable[P, T]:
@@ -166,31 +173,22 @@ class Client:
         """Close the connections."""
         self._http.close()
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
-
-    def _carry_out(self, conversation: Conversation) -> Any:
-        ask = _begin(conversation)
-        while isinstance(ask, Ask):
-            time.sleep(ask.wait)
+    def _run(self, flow: RequestFlow) -> Any:
+        step = _start(flow)
+        while isinstance(step, GatewayRequest):
+            time.sleep(step.delay)
             try:
-                reply = _reply(self._http.request(ask.method, ask.path, content=ask.body))
+                response = _to_response(
+                    self._http.request(step.method, step.path, content=step.body)
+                )
             except httpx2.TransportError as error:
-                reply = _no_reply(error)
-            ask = _go_on(conversation, reply)
-        return ask.value
+                response = _failed_response(error)
+            step = _resume(flow, response)
+        return step.value
 
 
 class AsyncClient:
-    """As :class:`Client`, for asynchronous programs."""
+    """Asynchronous :class:`Client`, with the same parameters."""
 
     def __init__(
         self,
@@ -202,28 +200,28 @@ class AsyncClient:
         retries: int = 4,
     ) -> None:
         self._retries = retries
-        self._http = httpx2.AsyncClient(**_options(base_url, api_key, project, timeout))
+        self._http = httpx2.AsyncClient(**_http_options(base_url, api_key, project, timeout))
 
-    async def feedback(self, interaction: Any = None, /, **fields: Any) -> Sent:
+    async def feedback(self, interaction: Any = None, /, **fields: Any) -> SendResult:
         """Send one piece of feedback; see :meth:`Client.feedback`."""
-        return single(await self.send(_row(interaction, fields)))
+        return single_result(await self.send(_feedback_fields(interaction, fields)))
 
-    async def send(self, *rows: Row) -> list[Sent]:
+    async def send(self, *rows: FeedbackInput) -> list[SendResult]:
         """Send feedback; see :meth:`Client.send`."""
-        sent: list[Sent] = await self._carry_out(sending(rows, retries=self._retries))
-        return sent
+        results: list[SendResult] = await self._run(send_feedback(rows, retries=self._retries))
+        return results
 
     async def schema(self) -> dict[str, Any]:
         """Return the JSON Schema of a row of feedback."""
-        results: dict[str, Any] = await self._carry_out(
-            asking("GET", "/feedback/schema", retries=self._retries)
+        schema: dict[str, Any] = await self._run(
+            request_json("GET", "/feedback/schema", retries=self._retries)
         )
-        return results
+        return schema
 
     def verifier(
         self, name: str
     ) -> Callable[[Callable[P, Awaitable[T]]], Callable[P, Awaitable[T]]]:
-        """Make feedback of what an asynchronous function finds; see :meth:`Client.verifier`."""
+        """Return a decorator for asynchronous functions; see :meth:`Client.verifier`."""
 
         def decorate(function: Callable[P, Awaitable[T]]) -> Callable[P, Awaitable[T]]:
             @functools.wraps(function)
@@ -247,47 +245,44 @@ class AsyncClient:
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         await self.close()
 
-    async def _carry_out(self, conversation: Conversation) -> Any:
-        ask = _begin(conversation)
-        while isinstance(ask, Ask):
-            await asyncio.sleep(ask.wait)
+    async def _run(self, flow: RequestFlow) -> Any:
+        step = _start(flow)
+        while isinstance(step, GatewayRequest):
+            await asyncio.sleep(step.delay)
             try:
-                reply = _reply(await self._http.request(ask.method, ask.path, content=ask.body))
+                response = _to_response(
+                    await self._http.request(step.method, step.path, content=step.body)
+                )
             except httpx2.TransportError as error:
-                reply = _no_reply(error)
-            ask = _go_on(conversation, reply)
-        return ask.value
+                response = _failed_response(error)
+            step = _resume(flow, response)
+        return step.value
 
 
-def _row(interaction: Any, fields: Mapping[str, Any]) -> dict[str, Any]:
-    return dict(fields) if interaction is None else {"interaction": id_of(interaction), **fields}
+def _feedback_fields(interaction: Any, fields: Mapping[str, Any]) -> dict[str, Any]:
+    return dict(fields) if interaction is None else {"interaction": get_id(interaction), **fields}
 
 
-def _begin(conversation: Conversation) -> Ask | StopIteration:
+def _start(flow: RequestFlow) -> GatewayRequest | StopIteration:
     try:
-        return next(conversation)
+        return next(flow)
     except StopIteration as end:
         return end
 
 
-def _go_on(conversation: Conversation, reply: Reply) -> Ask | StopIteration:
+def _resume(flow: RequestFlow, response: GatewayResponse) -> GatewayRequest | StopIteration:
     try:
-        return conversation.send(reply)
+        return flow.send(response)
     except StopIteration as end:
         return end
 
 
-def _reply(response: httpx2.Response) -> Reply:
-    return Reply(response.status_code, response.content, response.headers)
+def _to_response(response: httpx2.Response) -> GatewayResponse:
+    return GatewayResponse(response.status_code, response.content, response.headers)
 
 
-def _no_reply(error: httpx2.TransportError) -> Reply:
-    return Reply(0, failure=str(error) or type(error).__name__)
+def _failed_response(error: httpx2.TransportError) -> GatewayResponse:
+    return GatewayResponse(0, failure=str(error) or type(error).__name__)

@@ -1,4 +1,4 @@
-"""An ``openai`` client whose answers take feedback."""
+"""Wrapper of ``openai`` clients that adds feedback to their answers."""
 
 from __future__ import annotations
 
@@ -12,18 +12,19 @@ C = TypeVar("C")
 
 
 def wrap(client: C, *, user: str | None = None, retries: int = 4) -> C:
-    """Return a copy of an ``openai`` client for a gateway, whose answers have ``.feedback(...)``.
+    """Return a copy of an ``openai`` client of a gateway whose answers have ``.feedback(...)``.
 
-    Of a stream, ``backtalk.client.Client`` takes feedback by the id that every chunk has.
+    Streamed answers have no such method: send feedback on them with
+    :class:`backtalk.client.Client`, by the id that every chunk has.
 
     Parameters
     ----------
     client : C
-        An ``OpenAI`` or ``AsyncOpenAI``, with the address and the key of a gateway.
+        ``OpenAI`` or ``AsyncOpenAI``, with the address and the key of a gateway.
     user : str, optional
-        Who gives the feedback, where it does not say.
+        Id of the annotator of feedback that has none.
     retries : int, default 4
-        How often feedback is sent again.
+        Maximum number of retries of a request with feedback.
 
     Examples
     --------
@@ -31,11 +32,11 @@ def wrap(client: C, *, user: str | None = None, retries: int = 4) -> C:
     >>> answer = client.chat.completions.create(model="small", messages=messages)  # doctest: +SKIP
     >>> answer.feedback(thumb="up")  # doctest: +SKIP
     """
-    own: Any = client
-    wrapped: Any = own.copy()
-    waits = not inspect.iscoroutinefunction(own.close)
-    kind = Client if waits else AsyncClient
-    sender = kind(str(own.base_url), api_key=own.api_key, retries=retries)
+    original: Any = client
+    wrapped: Any = original.copy()
+    synchronous = not inspect.iscoroutinefunction(original.close)
+    client_class = Client if synchronous else AsyncClient
+    sender = client_class(str(original.base_url), api_key=original.api_key, retries=retries)
 
     def feedback(self: Any, **fields: Any) -> Any:
         """Send feedback on this answer; see :meth:`backtalk.client.Client.feedback`."""
@@ -53,25 +54,27 @@ def wrap(client: C, *, user: str | None = None, retries: int = 4) -> C:
             answer.__class__ = classes[cls]
         return answer
 
-    for part in (wrapped.chat.completions, wrapped.completions):
+    for resource in (wrapped.chat.completions, wrapped.completions):
         for name in ("create", "parse"):
-            if hasattr(part, name):
-                setattr(part, name, _around(getattr(part, name), with_feedback, waits=waits))
+            if hasattr(resource, name):
+                method = getattr(resource, name)
+                setattr(resource, name, _map(method, with_feedback, synchronous=synchronous))
     wrapped.feedback = sender.feedback
     return wrapped  # type: ignore[no-any-return]
 
 
-def _around(call: Any, with_feedback: Any, *, waits: bool) -> Any:
-    if waits:
+def _map(call: Any, function: Any, *, synchronous: bool) -> Any:
+    """Return a function that applies another one to the results of a call."""
+    if synchronous:
 
         @functools.wraps(call)
-        def answered(*args: Any, **kwargs: Any) -> Any:
-            return with_feedback(call(*args, **kwargs))
+        def apply(*args: Any, **kwargs: Any) -> Any:
+            return function(call(*args, **kwargs))
 
-        return answered
+        return apply
 
     @functools.wraps(call)
-    async def answered_later(*args: Any, **kwargs: Any) -> Any:
-        return with_feedback(await call(*args, **kwargs))
+    async def apply_async(*args: Any, **kwargs: Any) -> Any:
+        return function(await call(*args, **kwargs))
 
-    return answered_later
+    return apply_async

@@ -1,14 +1,21 @@
-"""How a policy spends compute when it answers."""
+"""Decoders: how a policy spends compute on an answer."""
 
-from typing import Annotated
-
-from pydantic import Field
-
-from backtalk.decode.base import Decoded, Decodes
+from backtalk.decode.base import (
+    Decoder,
+    DecoderBase,
+    DecoderOutput,
+    get_decoder,
+    register_decoder,
+)
 from backtalk.decode.best_of_n import BestOfN
 from backtalk.decode.sample import Sample
 
-Decoder = Annotated[Sample | BestOfN, Field(discriminator="kind")]
-"""Any decoder, as a policy holds it."""
-
-__all__ = ["BestOfN", "Decoded", "Decoder", "Decodes", "Sample"]
+__all__ = [
+    "BestOfN",
+    "Decoder",
+    "DecoderBase",
+    "DecoderOutput",
+    "Sample",
+    "get_decoder",
+    "register_decoder",
+]

@@ -1,67 +1,203 @@
-"""What a decoder is: how a policy spends compute when it answers."""
+"""Base class and registry of decoders.
+
+A decoder decides how a policy spends compute on an answer. It is a record, so that a policy can
+hold it as JSON.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Annotated, Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import BeforeValidator, SerializeAsAny, ValidationError
 
-from backtalk.feedback import Message
-from backtalk.models.protocol import Completion, Model, Usage
+from backtalk.errors import BacktalkError
+from backtalk.feedback.interaction import Prompt
+from backtalk.feedback.record import Record, explain
+from backtalk.models.protocol import Completion, Model, Sampling, Usage
+from backtalk.registry import Registry
 from backtalk.rewards import Reward
 
 
 @dataclass(frozen=True)
-class Decoded:
-    """An answer, and the candidates that it was chosen from."""
+class DecoderOutput:
+    """Answer to a prompt, with the candidates that it was selected from."""
 
     candidates: tuple[Completion, ...]
     chosen: int
-    """The index of the answer among the candidates."""
+    """Index of the answer among the candidates."""
     scores: NDArray[np.float64] | None = None
-    """What each candidate was chosen by, where there was a choice."""
+    """Scores by which the answer was selected, shape ``(candidates,)``; ``None`` if there was no
+    selection."""
 
     @property
     def answer(self) -> Completion:
-        """The candidate that was chosen."""
+        """Candidate that was selected."""
         return self.candidates[self.chosen]
 
     @property
     def usage(self) -> Usage:
-        """What all candidates cost together."""
+        """Usage of all candidates together."""
         return sum((candidate.usage for candidate in self.candidates), Usage())
 
 
-class Decodes(Protocol):
-    """What every decoder can do. A decoder is a record, so that a policy can hold it as JSON."""
+class DecoderBase(Record):
+    """Base class of decoders.
+
+    A subclass declares ``kind``, its name in JSON, and ``sampling``, its sampling parameters. It
+    implements :meth:`decode`, and :meth:`select` if it selects an answer among candidates.
+    """
+
+    kind: str
+
+    @property
+    def base_sampling(self) -> Sampling:
+        """Sampling parameters of a single sample: the field ``sampling`` if there is one."""
+        sampling = getattr(self, "sampling", None)
+        return sampling if isinstance(sampling, Sampling) else Sampling()
 
     @property
     def rewards_needed(self) -> tuple[str, ...]:
-        """The artifact ids of the rewards that it chooses by."""
-        ...
+        """Artifact ids of the rewards that the decoder uses; none by default."""
+        return ()
+
+    @property
+    def is_single_sample(self) -> bool:
+        """True if an answer is a single sample of the model with ``base_sampling``.
+
+        The gateway forwards requests to such a policy's endpoint without decoding, and off-policy
+        evaluation takes the model's log-probability for the policy's.
+        """
+        return False
+
+    @property
+    def can_select(self) -> bool:
+        """True if the decoder implements :meth:`select`."""
+        return type(self).select is not DecoderBase.select
 
     async def decode(
         self,
         model: Model,
-        prompts: Sequence[tuple[Message, ...]],
+        prompts: Sequence[Prompt],
         *,
         rewards: Mapping[str, Reward],
         seed: int = 0,
-    ) -> list[Decoded]:
+    ) -> list[DecoderOutput]:
         """Answer each prompt.
 
         Parameters
         ----------
         model : Model
-            What generates.
-        prompts : Sequence[tuple[Message, ...]]
-            Chat messages, the system prompt among them.
+            Model that generates the candidates.
+        prompts : sequence of Prompt
+            Chat messages, including the system prompt.
         rewards : Mapping[str, Reward]
-            The rewards that ``rewards_needed`` names.
+            Rewards by artifact id, at least those in ``rewards_needed``.
         seed : int, default 0
-            Equal seeds give equal answers, where the model can.
+            Random seed: equal seeds give equal answers, if the model supports it.
+
+        Raises
+        ------
+        NotFound
+            If a reward is missing.
         """
-        ...
+        raise NotImplementedError
+
+    async def select(
+        self,
+        prompt: Prompt,  # noqa: ARG002 - for subclasses
+        texts: Sequence[str],  # noqa: ARG002 - for subclasses
+        *,
+        rewards: Mapping[str, Reward],  # noqa: ARG002 - for subclasses
+    ) -> int:
+        """Return the index of the answer that the decoder selects among candidates.
+
+        Off-policy evaluation uses it to select among logged candidates.
+
+        Parameters
+        ----------
+        prompt : Prompt
+            Chat messages, including the system prompt.
+        texts : sequence of str
+            Texts of the candidates.
+        rewards : Mapping[str, Reward]
+            Rewards by artifact id, at least those in ``rewards_needed``.
+
+        Raises
+        ------
+        BacktalkError
+            If the decoder does not select among candidates; see ``can_select``.
+        """
+        raise BacktalkError(f"The decoder {self.kind!r} does not select among candidates")
+
+
+DecoderClass = TypeVar("DecoderClass", bound=type[DecoderBase])
+
+DECODERS: Registry[type[DecoderBase]] = Registry(
+    "decoder",
+    entry_points="backtalk.decoders",
+    modules=("backtalk.decode.sample", "backtalk.decode.best_of_n"),
+    item_type=type,
+)
+"""Classes of decoders by ``kind``: built-in ones and those of installed packages."""
+
+
+def register_decoder(kind: str) -> Callable[[DecoderClass], DecoderClass]:
+    """Register a class of decoders under its ``kind``.
+
+    An installed package declares an entry point instead, in its ``pyproject.toml``, so that it need
+    not be imported first::
+
+        [project.entry-points."backtalk.decoders"]
+        shortest = "my_package.decoders:Shortest"
+
+    Raises
+    ------
+    Conflict
+        If another decoder has the name.
+    """
+
+    def register(cls: DecoderClass) -> DecoderClass:
+        DECODERS.register(kind, cls)
+        return cls
+
+    return register
+
+
+def get_decoder(kind: str) -> type[DecoderBase]:
+    """Return the class of decoders of that kind.
+
+    Raises
+    ------
+    UnknownName
+        If there is none; the message lists the known ones.
+    """
+    return DECODERS.get(kind)
+
+
+def parse_decoder(value: Any) -> Any:
+    """Return the decoder that a mapping of fields describes, by its ``kind``.
+
+    Raises
+    ------
+    ValueError
+        If the kind is missing or unknown, or a field is not valid.
+    """
+    if not isinstance(value, Mapping):
+        return value
+    kind = value.get("kind")
+    if not isinstance(kind, str):
+        raise ValueError(f"kind: a decoder needs one of {', '.join(DECODERS)}")  # noqa: TRY004
+    try:
+        return get_decoder(kind).model_validate(dict(value))
+    except ValidationError as error:
+        raise ValueError(f"{kind}: {explain(error)}") from None
+    except BacktalkError as error:
+        raise ValueError(f"kind: {error}") from None
+
+
+Decoder = Annotated[SerializeAsAny[DecoderBase], BeforeValidator(parse_decoder)]
+"""Decoder of any registered kind, as a field of a policy."""

@@ -1,38 +1,50 @@
-"""Sampling: one answer, as the model gives it."""
+"""Sampling: a single sample of the model."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
-from backtalk.decode.base import Decoded
-from backtalk.feedback import Message
-from backtalk.feedback.record import Record
+from backtalk.decode.base import DecoderBase, DecoderOutput, register_decoder
+from backtalk.feedback.interaction import Prompt
 from backtalk.models.protocol import Model, Request, Sampling
 from backtalk.rewards import Reward
 
 
-class Sample(Record):
-    """Answer with one sample."""
+@register_decoder("sample")
+class Sample(DecoderBase):
+    """Answer with a single sample."""
 
     kind: Literal["sample"] = "sample"
     sampling: Sampling = Sampling()
 
     @property
-    def rewards_needed(self) -> tuple[str, ...]:
-        """None."""
-        return ()
+    def is_single_sample(self) -> bool:
+        """Always true."""
+        return True
 
     async def decode(
         self,
         model: Model,
-        prompts: Sequence[tuple[Message, ...]],
+        prompts: Sequence[Prompt],
         *,
-        rewards: Mapping[str, Reward],  # noqa: ARG002 - as every decoder
+        rewards: Mapping[str, Reward],  # noqa: ARG002 - no reward is used
         seed: int = 0,
-    ) -> list[Decoded]:
-        """Answer each prompt with one sample."""
+    ) -> list[DecoderOutput]:
+        """Answer each prompt with a single sample.
+
+        Parameters
+        ----------
+        model : Model
+            Model to sample from.
+        prompts : sequence of Prompt
+            Chat messages, including the system prompt.
+        rewards : Mapping[str, Reward]
+            Not used.
+        seed : int, default 0
+            Random seed.
+        """
         requests = [
             Request(messages=prompt, sampling=self.sampling, seed=seed) for prompt in prompts
         ]
-        return [Decoded((completion,), 0) for completion in await model.generate(requests)]
+        return [DecoderOutput((completion,), 0) for completion in await model.generate(requests)]

@@ -1,4 +1,4 @@
-"""Hashed TF-IDF: vectors of texts from their words alone, without a network or a model."""
+"""Hashed TF-IDF: vectors of word counts, without a language model."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import load, save
 
+from backtalk.embedders.registry import register_embedder
 from backtalk.errors import RecordError
 from backtalk.feedback.record import content_id
 
@@ -20,18 +21,20 @@ STATE = "hashed.safetensors"
 _WORD = r"\w+"
 
 
+@register_embedder("hashed")
 class HashedTfidf:
-    """Vectors from words and pairs of neighbouring words, hashed into a fixed number of places.
+    """TF-IDF of words and word bigrams, hashed into a fixed number of buckets.
 
-    Each word or pair adds 1 or -1, as a second hash says, to its place, so that collisions cancel
-    out on average: Weinberger et al. (2009), "Feature hashing for large scale multitask learning".
-    A count c enters as 1 + log c, times the log of how rare the place is in the fitted texts; then
-    each vector has length 1. A text without words is the zero vector.
+    Each word or bigram adds 1 or -1 to its bucket, by the sign of a second hash, so that collisions
+    cancel out on average: Weinberger et al. (2009), "Feature hashing for large scale multitask
+    learning". A count c becomes ``1 + log c``, times the inverse document frequency of the bucket
+    in the fitted texts. Each vector is then scaled to length 1. A text without words is the zero
+    vector.
 
     Parameters
     ----------
     idf : NDArray[np.float32]
-        How much each place weighs, shape ``(dimension,)``; found by :meth:`fit`.
+        Inverse document frequency of each bucket, shape ``(dimension,)``; see :meth:`fit`.
 
     Examples
     --------
@@ -48,33 +51,32 @@ class HashedTfidf:
 
     @classmethod
     def fit(cls, texts: Sequence[str], *, dimension: int = 1024) -> HashedTfidf:
-        """Return an embedder that knows how rare words are in these texts.
+        """Return an embedder with the document frequencies of these texts.
 
         Parameters
         ----------
         texts : sequence of str
-            What the embedder will be used on, or much like it. Without any, all words weigh the
-            same.
+            Texts that are representative of those to embed. If empty, all words have equal weight.
         dimension : int, default 1024
-            The length of a vector. More means fewer collisions.
+            Number of buckets, which is the length of a vector. More buckets mean fewer collisions.
         """
         unweighted = cls(np.ones(dimension, dtype=np.float32))
-        holding = np.bincount(unweighted._counts(texts).indices, minlength=dimension)
-        idf = np.log((1 + len(texts)) / (1 + holding)) + 1
+        frequencies = np.bincount(unweighted._counts(texts).indices, minlength=dimension)
+        idf = np.log((1 + len(texts)) / (1 + frequencies)) + 1
         return cls(idf.astype(np.float32))
 
     @property
     def dimension(self) -> int:
-        """The length of a vector."""
+        """Length of a vector."""
         return len(self.idf)
 
     @cached_property
     def identity(self) -> str:
-        """The weights of the places decide the vectors."""
+        """Dimension and content hash of the document frequencies."""
         return f"hashed {self.dimension} {content_id(self.idf.tobytes().hex())}"
 
     async def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """Return the vectors, of shape ``(len(texts), dimension)``."""
+        """Return the vectors, shape ``(len(texts), dimension)``."""
         return await asyncio.to_thread(self._embed, texts)
 
     def _embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
@@ -85,28 +87,34 @@ class HashedTfidf:
         return (vectors / np.where(lengths > 0, lengths, 1)).astype(np.float32)
 
     def _counts(self, texts: Sequence[str]) -> Any:
-        """Return how often each place is hit, a sparse matrix ``(len(texts), dimension)``."""
+        """Return the count of each bucket, a sparse matrix ``(len(texts), dimension)``."""
         from sklearn.feature_extraction.text import HashingVectorizer  # noqa: PLC0415 - a second
 
         if not texts:
             from scipy.sparse import csr_matrix  # noqa: PLC0415 - only here
 
             return csr_matrix((0, self.dimension))
-        hashing = HashingVectorizer(
+        vectorizer = HashingVectorizer(
             n_features=self.dimension, ngram_range=(1, 2), norm=None, token_pattern=_WORD
         )
-        counts = hashing.transform(texts)
+        counts = vectorizer.transform(texts)
         counts.eliminate_zeros()
         return counts
 
     def to_files(self) -> dict[str, bytes]:
-        """Return the embedder as plain JSON and safetensors."""
-        described = json.dumps({"kind": self.kind, "dimension": self.dimension}, sort_keys=True)
-        return {"embedder.json": described.encode(), STATE: save({"idf": self.idf})}
+        """Return the embedder as JSON and safetensors."""
+        fields = json.dumps({"kind": self.kind, "dimension": self.dimension}, sort_keys=True)
+        return {"embedder.json": fields.encode(), STATE: save({"idf": self.idf})}
 
     @classmethod
     def from_files(cls, files: Mapping[str, bytes]) -> HashedTfidf:
-        """Return the embedder that ``to_files`` wrote."""
+        """Return the embedder that :meth:`to_files` wrote.
+
+        Raises
+        ------
+        RecordError
+            If a file is missing.
+        """
         if STATE not in files:
-            raise RecordError(f"A hashed embedder needs a file {STATE}, which is not there")
+            raise RecordError(f"A hashed embedder needs a file {STATE}, which is missing")
         return cls(load(files[STATE])["idf"])

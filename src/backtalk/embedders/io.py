@@ -1,4 +1,4 @@
-"""Embedders, and getting one back from the files that describe it."""
+"""Storage of embedders as plain files."""
 
 from __future__ import annotations
 
@@ -6,18 +6,13 @@ import json
 from collections.abc import Mapping
 from typing import Protocol, runtime_checkable
 
-from backtalk.embedders.hashed_tfidf import HashedTfidf
-from backtalk.embedders.sentence import SentenceEmbedder
-from backtalk.errors import BacktalkError, RecordError, UnknownName
+from backtalk.embedders.registry import EMBEDDERS
+from backtalk.errors import BacktalkError, RecordError
 from backtalk.models.protocol import Embedder
-
-__all__ = ["HashedTfidf", "SentenceEmbedder", "embedder_from_files", "embedder_to_files"]
-
-_KINDS = {cls.kind: cls for cls in (HashedTfidf, SentenceEmbedder)}
 
 
 @runtime_checkable
-class _Filed(Protocol):
+class _StorableEmbedder(Protocol):
     def to_files(self) -> dict[str, bytes]: ...
 
 
@@ -27,12 +22,12 @@ def embedder_to_files(embedder: Embedder) -> dict[str, bytes]:
     Raises
     ------
     BacktalkError
-        If the embedder cannot be kept so: it is not one of this library's.
+        If the embedder has no ``to_files``.
     """
-    if not isinstance(embedder, _Filed):
+    if not isinstance(embedder, _StorableEmbedder):
         raise BacktalkError(
-            f"{type(embedder).__name__} cannot be kept as files",
-            f"Use one of {', '.join(cls.__name__ for cls in _KINDS.values())}",
+            f"A {type(embedder).__name__} cannot be stored as files",
+            f"Use one of the embedders {', '.join(EMBEDDERS)}",
         )
     return embedder.to_files()
 
@@ -45,15 +40,13 @@ def embedder_from_files(files: Mapping[str, bytes]) -> Embedder:
     RecordError
         If the files are not those of an embedder.
     UnknownName
-        If it is of a kind that this version does not know.
+        If the kind of embedder is unknown; the message lists the known ones.
     """
     try:
         kind = json.loads(files["embedder.json"])["kind"]
     except (KeyError, TypeError, ValueError):
-        result = ", ".join(files) or "nothing"
+        names = ", ".join(files) or "none"
         raise RecordError(
-            f"An embedder needs a file embedder.json with its kind, but there is {result}"
+            f"An embedder needs a file embedder.json with its kind; the files are: {names}"
         ) from None
-    if kind not in _KINDS:
-        raise UnknownName.among("kind of embedder", str(kind), list(_KINDS))
-    return _KINDS[kind].from_files(files)
+    return EMBEDDERS.get(str(kind)).from_files(files)

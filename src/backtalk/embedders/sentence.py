@@ -1,4 +1,4 @@
-"""Sentence embeddings: vectors of texts from a language model trained for it."""
+"""Sentence embeddings by sentence-transformers."""
 
 from __future__ import annotations
 
@@ -13,37 +13,39 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from backtalk.embedders.registry import DIMENSION, register_embedder
 from backtalk.errors import MissingExtra
-from backtalk.models.endpoint.offline import endpoints_forbidden
+from backtalk.models.endpoint.offline import is_offline
 from backtalk.models.errors import UnknownModel
-from backtalk.models.local.loading import folder_id, quietly
+from backtalk.models.local.loading import folder_id, hide_progress_bars
 
 PACKAGED = "all-MiniLM-L6-v2"
-"""The model that comes with the ``embed`` extra and needs no network."""
+"""Model that the ``embed`` extra installs; it needs no network."""
 
 _lock = threading.Lock()
 
 
+@register_embedder("sentence")
 class SentenceEmbedder:
-    """Vectors from a sentence-transformers model.
+    """Vectors of a sentence-transformers model.
 
-    A text that is longer than the model reads is cut into parts, at words; its vector is the mean
-    of theirs, by their length. So nothing of it is left out.
+    A text that exceeds the model's maximum length is split at words. Its vector is the mean of the
+    vectors of its parts, weighted by their lengths, so that no part of the text is lost.
 
     Parameters
     ----------
     model : str, default PACKAGED
-        A folder, or a name on the Hugging Face hub. ``all-MiniLM-L6-v2`` is the packaged one
-        where that is installed. Each is loaded once a process.
+        Folder, or name on the Hugging Face hub. ``all-MiniLM-L6-v2`` is the packaged model if it is
+        installed. Each model is loaded once per process.
     revision : str, optional
-        Which revision of a hub model.
+        Revision of a hub model.
 
     Raises
     ------
     MissingExtra
-        When it is first used, if sentence-transformers is not installed.
+        On first use, if sentence-transformers is not installed.
     UnknownModel
-        Likewise, if there is no such model.
+        On first use, if there is no such model.
     """
 
     kind: ClassVar[str] = "sentence"
@@ -52,14 +54,24 @@ class SentenceEmbedder:
         self.model = model
         self.revision = revision
 
+    @classmethod
+    def fit(
+        cls,
+        texts: Sequence[str],  # noqa: ARG003 - the model is pretrained
+        *,
+        dimension: int = DIMENSION,  # noqa: ARG003 - the model's own
+    ) -> SentenceEmbedder:
+        """Return the packaged model, whatever the texts and the dimension."""
+        return cls()
+
     @property
     def dimension(self) -> int:
-        """The length of a vector."""
+        """Length of a vector."""
         return int(self._loaded.get_embedding_dimension())
 
     @property
     def identity(self) -> str:
-        """The model and what its files hold, or its revision on the hub."""
+        """Model with the content hash of its files, or its revision on the hub."""
         folder = _folder(self.model)
         if folder is not None:
             return (
@@ -69,7 +81,7 @@ class SentenceEmbedder:
         return f"sentence {self.model} {commit or self.revision}"
 
     async def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """Return the vectors, of shape ``(len(texts), dimension)``."""
+        """Return the vectors, shape ``(len(texts), dimension)``."""
         return await asyncio.to_thread(self._embed, texts)
 
     def _embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
@@ -77,11 +89,11 @@ class SentenceEmbedder:
             return np.zeros((0, self.dimension), dtype=np.float32)
         model = self._loaded
         with _lock:
-            parts = [_parts(model, text) for text in texts]
-            flat = [part for several in parts for part, _ in several]
+            parts = [_split(model, text) for text in texts]
+            flat = [part for text_parts in parts for part, _ in text_parts]
             vectors = np.asarray(model.encode(flat, show_progress_bar=False), dtype=np.float32)
-        owner = np.repeat(np.arange(len(texts)), [len(several) for several in parts])
-        weights = np.array([length for several in parts for _, length in several], np.float32)
+        owner = np.repeat(np.arange(len(texts)), [len(text_parts) for text_parts in parts])
+        weights = np.array([length for text_parts in parts for _, length in text_parts], np.float32)
         sums = np.zeros((len(texts), vectors.shape[1]), dtype=np.float32)
         np.add.at(sums, owner, vectors * weights[:, None])
         unit = np.allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-3)
@@ -93,31 +105,31 @@ class SentenceEmbedder:
         return _load(self.model, self.revision)
 
     def to_files(self) -> dict[str, bytes]:
-        """Return the embedder as JSON; its model is named, not copied."""
-        described: dict[str, str] = {"kind": self.kind, "model": self.model}
+        """Return the embedder as JSON, with the name of its model only."""
+        fields: dict[str, str] = {"kind": self.kind, "model": self.model}
         if self.revision is not None:
-            described["revision"] = self.revision
-        return {"embedder.json": json.dumps(described, sort_keys=True).encode()}
+            fields["revision"] = self.revision
+        return {"embedder.json": json.dumps(fields, sort_keys=True).encode()}
 
     @classmethod
     def from_files(cls, files: Mapping[str, bytes]) -> SentenceEmbedder:
-        """Return the embedder that ``to_files`` wrote."""
-        described = json.loads(files["embedder.json"])
-        return cls(described["model"], revision=described.get("revision"))
+        """Return the embedder that :meth:`to_files` wrote."""
+        fields = json.loads(files["embedder.json"])
+        return cls(fields["model"], revision=fields.get("revision"))
 
 
-def _parts(model: Any, text: str) -> list[tuple[str, int]]:
-    """Return the parts of a text that the model can read whole, each with its tokens' number."""
+def _split(model: Any, text: str) -> list[tuple[str, int]]:
+    """Split a text into parts within the model's maximum length, each with its token count."""
     tokenizer = model.tokenizer
     encoded = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
     offsets, words = encoded["offset_mapping"], encoded.word_ids()
-    room = (model.max_seq_length or len(offsets)) - tokenizer.num_special_tokens_to_add()
-    if len(offsets) <= max(room, 1):
+    max_length = (model.max_seq_length or len(offsets)) - tokenizer.num_special_tokens_to_add()
+    if len(offsets) <= max(max_length, 1):
         return [(text, max(len(offsets), 1))]
     parts = []
     start = 0
     while start < len(offsets):
-        end = min(start + room, len(offsets))
+        end = min(start + max_length, len(offsets))
         cut = end
         while cut < len(offsets) and cut > start and words[cut] == words[cut - 1]:
             cut -= 1
@@ -128,7 +140,7 @@ def _parts(model: Any, text: str) -> list[tuple[str, int]]:
 
 
 def _folder(model: str) -> Path | None:
-    """Return where a model lies on this machine, ``None`` for one that is on the hub only."""
+    """Return the folder of a model, or ``None`` if it is on the hub only."""
     if Path(model).is_dir():
         return Path(model)
     if model == PACKAGED:
@@ -147,12 +159,12 @@ def _load(model: str, revision: str | None) -> Any:
     except ImportError:
         raise MissingExtra.named("embed", "Sentence embeddings") from None
     folder = _folder(model)
-    with _lock, quietly():
+    with _lock, hide_progress_bars():
         try:
             return SentenceTransformer(
                 model if folder is None else str(folder),
                 revision=revision,
-                local_files_only=folder is not None or endpoints_forbidden(),
+                local_files_only=folder is not None or is_offline(),
                 model_kwargs={"use_safetensors": True},
             )
         except (OSError, ValueError) as error:

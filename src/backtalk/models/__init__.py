@@ -1,4 +1,4 @@
-"""What generates: local models, endpoints, recordings, and the wrappers around any of them."""
+"""Models: local models, endpoints, recordings, and wrappers around any of them."""
 
 from backtalk.models.endpoint.endpoint import Endpoint
 from backtalk.models.endpoint.offline import offline_mode
@@ -26,13 +26,14 @@ from backtalk.models.protocol import (
     Embedder,
     FinishReason,
     Model,
+    PromptResponse,
     Request,
     Sampling,
     Scorer,
     Streamer,
     Usage,
 )
-from backtalk.models.registry import named_model, register_model
+from backtalk.models.registry import get_model, register_model
 from backtalk.models.replay.recordings import Recordings
 from backtalk.models.replay.replay import Replay
 from backtalk.models.spec import (
@@ -45,11 +46,11 @@ from backtalk.models.spec import (
     load_model,
 )
 from backtalk.models.wrappers.budget import Budget, Cost, Price, Prices, load_prices
-from backtalk.models.wrappers.budgeted import BudgetedModel
+from backtalk.models.wrappers.budgeted_model import BudgetedModel
 from backtalk.models.wrappers.cache import CachedModel, ResponseCache
-from backtalk.models.wrappers.ledger import Ledger, Role
+from backtalk.models.wrappers.ledger import Ledger, ModelRole
 from backtalk.models.wrappers.recorder import Recorder
-from backtalk.models.wrappers.wrap import around
+from backtalk.models.wrappers.wrap import wrap_model
 
 __all__ = [
     "AuthenticationError",
@@ -76,12 +77,14 @@ __all__ = [
     "MixtureSpec",
     "Model",
     "ModelError",
+    "ModelRole",
     "ModelSpec",
     "NamedSpec",
     "NotRecorded",
     "OfflineError",
     "Price",
     "Prices",
+    "PromptResponse",
     "RateLimited",
     "Recorder",
     "Recordings",
@@ -90,7 +93,6 @@ __all__ = [
     "Request",
     "RequestTimeout",
     "ResponseCache",
-    "Role",
     "Sampling",
     "Scorer",
     "ScriptedModel",
@@ -98,10 +100,10 @@ __all__ = [
     "TemplateError",
     "UnknownModel",
     "Usage",
-    "around",
+    "get_model",
     "load_model",
     "load_prices",
-    "named_model",
     "offline_mode",
     "register_model",
+    "wrap_model",
 ]

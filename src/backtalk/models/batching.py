@@ -1,4 +1,4 @@
-"""Working through a batch of requests piece by piece, and keeping what was answered."""
+"""Processing of a batch of requests in parts, keeping the completions if some fail."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from collections.abc import Awaitable, Callable, Sequence
 from backtalk.models.errors import ModelError
 from backtalk.models.protocol import Completion, Model, Request
 
-UNIT = 256
-"""How many requests a model that answers them together is given at once: enough to fill its
-batches, few enough that little is lost when the process is killed."""
+BATCH_SIZE = 256
+"""Number of requests per call to a model without ``concurrency``: large enough to fill the model's
+batches, small enough to lose little if the process is killed."""
 
 
-class BatchedCompletions:
-    """The completions of a batch, as they come in.
+class CompletionBatch:
+    """Completions of a batch, collected as they arrive.
 
     Parameters
     ----------
     count : int
-        How many requests there are.
+        Number of requests.
     """
 
     def __init__(self, count: int) -> None:
@@ -27,21 +27,21 @@ class BatchedCompletions:
         self._failures: dict[int, ModelError] = {}
 
     @property
-    def stopped(self) -> bool:
-        """Whether a failure makes it pointless to send more requests."""
+    def should_stop(self) -> bool:
+        """True if a failure makes it pointless to send more requests."""
         return any(failure.stops_batch for failure in self._failures.values())
 
     def add(self, start: int, completions: Sequence[Completion | None]) -> None:
-        """Keep the completions of the requests from ``start`` on."""
+        """Store the completions of the requests from index ``start``."""
         self.completions[start : start + len(completions)] = completions
 
     def fail(self, start: int, failure: ModelError) -> None:
-        """Keep a failure of the requests from ``start`` on, and what it says was answered."""
+        """Store a failure of the requests from index ``start``, with its completions."""
         self.add(start, failure.completions)
         self._failures[start] = failure
 
     def finish(self) -> list[Completion]:
-        """Return all completions, or raise the first failure with those that there are."""
+        """Return all completions, or raise the first failure with the available completions."""
         if self._failures:
             failure = self._failures[min(self._failures)]
             failure.completions = tuple(self.completions)
@@ -49,65 +49,66 @@ class BatchedCompletions:
         return [completion for completion in self.completions if completion is not None]
 
 
-async def answer_one_by_one(
+async def generate_sequentially(
     requests: Sequence[Request], answer: Callable[[Request], Awaitable[Completion]]
 ) -> list[Completion]:
-    """Answer requests one after the other; see :func:`answer_in_units`."""
-    answers = BatchedCompletions(len(requests))
+    """Answer requests one after the other; see :func:`generate_in_batches`."""
+    batch = CompletionBatch(len(requests))
     for index, request in enumerate(requests):
         try:
-            answers.add(index, [await answer(request)])
+            batch.add(index, [await answer(request)])
         except ModelError as failure:
-            answers.fail(index, failure)
-            if answers.stopped:
+            batch.fail(index, failure)
+            if batch.should_stop:
                 break
-    return answers.finish()
+    return batch.finish()
 
 
-async def answer_in_units(
+async def generate_in_batches(
     requests: Sequence[Request],
     answer: Callable[[Sequence[Request]], Awaitable[list[Completion]]],
     *,
     model: Model,
 ) -> list[Completion]:
-    """Answer requests unit by unit, as many at a time as the model is good for.
+    """Answer requests in batches of a size that suits the model.
 
     Parameters
     ----------
     requests : sequence of Request
-        What is wanted.
+        Requests to answer.
     answer : Callable[[Sequence[Request]], Awaitable[list[Completion]]]
-        Answers one unit.
+        Answers one batch.
     model : Model
-        Where it has a ``concurrency``, each request is a unit and so many are in flight; else the
-        units have :data:`UNIT` requests and follow each other.
+        Model that answers. If it has a ``concurrency``, each request is a batch, and at most
+        ``concurrency`` of them are in flight. Otherwise batches of :data:`BATCH_SIZE` requests
+        are sent one after the other.
 
     Raises
     ------
     ModelError
-        The first failure by the order of the requests; see
+        First failure by the order of the requests; see
         :meth:`~backtalk.models.protocol.Model.generate`.
     """
     concurrency: int | None = getattr(model, "concurrency", None)
-    unit = 1 if concurrency else UNIT
-    answers = BatchedCompletions(len(requests))
-    starts = iter(range(0, len(requests), unit))
+    size = 1 if concurrency else BATCH_SIZE
+    batch = CompletionBatch(len(requests))
+    starts = iter(range(0, len(requests), size))
     crashes: list[Exception] = []
 
     async def work() -> None:
         for start in starts:
-            if answers.stopped or crashes:
+            if batch.should_stop or crashes:
                 return
             try:
-                answers.add(start, await answer(requests[start : start + unit]))
+                batch.add(start, await answer(requests[start : start + size]))
             except ModelError as failure:
-                answers.fail(start, failure)
+                batch.fail(start, failure)
             except Exception as crash:  # noqa: BLE001 - raised again below, out of the task group
                 crashes.append(crash)
 
     async with asyncio.TaskGroup() as group:
-        for _ in range(min(concurrency or 1, -(-len(requests) // unit))):
+        for _ in range(min(concurrency or 1, -(-len(requests) // size))):
             group.create_task(work())
     if crashes:
         raise crashes[0]
-    return answers.finish()
+    return batch.finish()

@@ -1,4 +1,4 @@
-"""What can go wrong between a request and its completion, and what to do about each."""
+"""Errors of models."""
 
 from __future__ import annotations
 
@@ -12,96 +12,98 @@ if TYPE_CHECKING:
 
 
 class ModelError(BacktalkError):
-    """A request that a model did not answer.
+    """Request that a model did not answer.
 
     Parameters
     ----------
-    what, mend
-        As in every :class:`~backtalk.errors.BacktalkError`; kept to one line each.
+    what, mend : str
+        Problem and remedy, as in every :class:`~backtalk.errors.BacktalkError`; white space is
+        reduced to one line.
     may_have_cost : bool, default False
-        Whether the work may have been done, and be billed, although no answer came.
+        If true, the work may have been done and billed although no answer arrived.
     """
 
     stops_batch: ClassVar[bool] = True
-    """Whether the other requests of a batch would fail likewise, so that those not yet sent are
-    not sent."""
+    """True if the other requests of a batch would fail in the same way and are not sent."""
 
     def __init__(self, what: str, mend: str = "", *, may_have_cost: bool = False) -> None:
         super().__init__(" ".join(what.split()), " ".join(mend.split()))
         self.may_have_cost = may_have_cost
         self.completions: tuple[Completion | None, ...] = ()
-        """What was answered of the batch, one entry a request; empty where nothing was."""
+        """Completions of the batch, one entry per request; empty if there are none."""
 
 
 class AuthenticationError(ModelError):
-    """A key that is missing, wrong, or not allowed to use the model."""
+    """Key that is missing, wrong, or not allowed to use the model."""
 
 
 class UnknownModel(ModelError):
-    """An address, or a model at that address, that does not exist."""
+    """Address, or model at that address, that does not exist."""
 
 
 class RateLimited(ModelError):
-    """Too many calls, still after all retries; or a quota that is used up."""
+    """Too many calls after all retries, or an exhausted quota."""
 
 
 class ConnectionFailed(ModelError):
-    """A server that does not answer, or answers with its own failure, still after all retries."""
+    """Server that does not respond, or responds with a server error, after all retries."""
 
 
 class RequestTimeout(ModelError):
-    """No answer in time, still after all retries."""
+    """No response within the timeout after all retries."""
 
 
 class InvalidResponse(ModelError):
-    """An answer that does not keep to the protocol."""
+    """Response that violates the protocol."""
 
     stops_batch = False
 
 
 class BadRequest(ModelError):
-    """A request that the model will not take: an option that it does not know, a bad value."""
+    """Request that the model rejects: an unknown option, an invalid value."""
 
     stops_batch = False
 
 
 class ContextTooLong(ModelError):
-    """A prompt that does not fit into the model's context window."""
+    """Prompt that does not fit into the model's context window."""
 
     stops_batch = False
 
 
 class TemplateError(ModelError):
-    """A chat template that is missing, or that breaks the conversation."""
+    """Chat template that is missing, or that changes the conversation."""
 
 
 class NotRecorded(ModelError, LookupError):
-    """A completion that a recording does not hold."""
+    """Completion that a recording does not contain."""
 
     stops_batch = False
 
 
 class OfflineError(ModelError):
-    """A call to a real endpoint while those are forbidden."""
+    """Call to a remote endpoint in offline mode."""
 
 
 class MissingPrice(ModelError):
-    """A model whose price is not known, where money is counted."""
+    """Model without a price in a run with a money limit."""
 
 
 class BudgetExceeded(ModelError):
-    """A limit that is reached, or that the next request could overrun.
+    """Limit that is reached, or that the next request could exceed.
 
     Parameters
     ----------
     limit : str
-        Which limit: ``"calls"``, ``"tokens"``, ``"money"`` or ``"seconds"``.
+        Name of the limit: ``"calls"``, ``"tokens"``, ``"money"`` or ``"seconds"``.
     spent : Decimal | float
-        How much of it is spent.
+        Amount spent so far.
     allowed : float
-        How much may be spent.
+        Limit.
     needed : Decimal | float, default 0
-        The most that the next request can take.
+        Maximum amount that the next request can use.
+    may_have_cost : bool, default False
+        If true, the work may have been done and billed although no answer arrived.
     """
 
     def __init__(
@@ -113,10 +115,10 @@ class BudgetExceeded(ModelError):
         needed: Decimal | float = 0,
         may_have_cost: bool = False,
     ) -> None:
-        next_one = f", and the next request may take {float(needed):g}" if needed else ""
+        next_request = f", and the next request may use {float(needed):g}" if needed else ""
         super().__init__(
-            f"The budget of {allowed:g} {limit} is spent: {float(spent):g} are used{next_one}",
-            f"Raise the limit of {limit} and run again; with a cache, what was answered is not "
+            f"The budget of {allowed:g} {limit} is spent: {float(spent):g} are used{next_request}",
+            f"Raise the limit of {limit} and run again; with a cache, completed requests are not "
             "paid for twice",
             may_have_cost=may_have_cost,
         )

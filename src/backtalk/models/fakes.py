@@ -1,4 +1,4 @@
-"""Models for tests: from a script, or from a function."""
+"""Fake models for tests: scripted answers, or answers of a function."""
 
 from __future__ import annotations
 
@@ -7,25 +7,25 @@ import re
 from collections.abc import Awaitable, Callable, Sequence
 
 from backtalk.feedback.record import content_id
-from backtalk.models.batching import answer_one_by_one
+from backtalk.models.batching import generate_sequentially
 from backtalk.models.errors import ModelError
 from backtalk.models.protocol import Completion, Request, Usage
 
-Answer = str | Completion
-"""A text, or a completion that is given out as it is."""
+ScriptedAnswer = str | Completion
+"""Text, or a complete completion that is returned unchanged."""
 
 _WORD = re.compile(r"\S+")
 
 
 class ScriptedModel:
-    """Give out the answers of a list in order, whatever the requests. A token is a word.
+    """Return the answers of a list in order, whatever the requests. A token is a word.
 
     Parameters
     ----------
-    answers : Sequence[Answer | ModelError]
-        Texts, whole completions, or errors to raise.
+    answers : Sequence[ScriptedAnswer | ModelError]
+        Texts, completions, or errors to raise.
     name : str, default "scripted"
-        What to call the model.
+        Name of the model.
 
     Examples
     --------
@@ -37,15 +37,17 @@ class ScriptedModel:
     ['Yes.', 'No.']
     """
 
-    def __init__(self, answers: Sequence[Answer | ModelError], *, name: str = "scripted") -> None:
+    def __init__(
+        self, answers: Sequence[ScriptedAnswer | ModelError], *, name: str = "scripted"
+    ) -> None:
         self.answers = tuple(answers)
         self.name = name
         self.requests: list[Request] = []
-        """What was asked so far."""
+        """Requests answered so far."""
 
     @property
     def identity(self) -> str:
-        """The script decides what it answers."""
+        """Name and content hash of the script."""
         return f"{self.name} {content_id(*map(repr, self.answers))}"
 
     async def generate(self, requests: Sequence[Request]) -> list[Completion]:
@@ -54,38 +56,39 @@ class ScriptedModel:
         Raises
         ------
         ModelError
-            When the script has come to its end.
+            If the script has no further answer.
         """
-        return await answer_one_by_one(requests, self._next)
+        return await generate_sequentially(requests, self._next)
 
     async def _next(self, request: Request) -> Completion:
-        place = len(self.requests)
-        if place >= len(self.answers):
+        index = len(self.requests)
+        if index >= len(self.answers):
             raise ModelError(
-                f"The script of {self.name!r} has only {place} answers, and another was asked for",
-                "Give it more answers, or use FromFunction",
+                f"The script of {self.name!r} has only {index} answers, and there is "
+                "another request",
+                "Add answers to the script, or use FunctionModel",
             )
         self.requests.append(request)
-        answer = self.answers[place]
+        answer = self.answers[index]
         if isinstance(answer, ModelError):
             raise answer
-        return _completed(request, answer, self.name)
+        return _to_completion(request, answer, self.name)
 
     def bound(self, request: Request) -> Usage:
-        """Return the most that a request can use."""
+        """Return the maximum usage of a request."""
         return _bound(request)
 
 
 class FunctionModel:
-    """Answer with what a function says. A token is a word.
+    """Return the answers of a function. A token is a word.
 
     Parameters
     ----------
-    function : Callable[[Request], Answer | Awaitable[Answer]]
-        From a request to a text or a whole completion; it may be asynchronous.
+    function : Callable[[Request], ScriptedAnswer | Awaitable[ScriptedAnswer]]
+        Returns a text or a completion for a request; may be asynchronous.
     name : str
-        What to call the model. Functions that answer differently need different names, as caches
-        tell models apart by it.
+        Name of the model. Functions that answer differently need different names, as caches
+        identify a model by its name.
 
     Examples
     --------
@@ -97,40 +100,43 @@ class FunctionModel:
     """
 
     def __init__(
-        self, function: Callable[[Request], Answer | Awaitable[Answer]], *, name: str
+        self,
+        function: Callable[[Request], ScriptedAnswer | Awaitable[ScriptedAnswer]],
+        *,
+        name: str,
     ) -> None:
         self._function = function
         self.name = name
 
     @property
     def identity(self) -> str:
-        """The function's name stands for it."""
+        """Name of the model."""
         return f"function {self.name}"
 
     async def generate(self, requests: Sequence[Request]) -> list[Completion]:
-        """Return what the function says to each request."""
-        return await answer_one_by_one(requests, self._answer)
+        """Return the answers of the function."""
+        return await generate_sequentially(requests, self._answer)
 
     async def _answer(self, request: Request) -> Completion:
         answer = self._function(request)
         if inspect.isawaitable(answer):
             answer = await answer
-        return _completed(request, answer, self.name)
+        return _to_completion(request, answer, self.name)
 
     def bound(self, request: Request) -> Usage:
-        """Return the most that a request can use."""
+        """Return the maximum usage of a request."""
         return _bound(request)
 
 
-def _completed(request: Request, answer: Answer, name: str) -> Completion:
+def _to_completion(request: Request, answer: ScriptedAnswer, name: str) -> Completion:
     if isinstance(answer, Completion):
         return answer
     words = list(_WORD.finditer(answer))
     limit = request.sampling.max_tokens
-    within = len(words) <= limit
+    complete = len(words) <= limit
     return Completion(
-        text=answer if within else answer[: words[limit - 1].end()],
-        finish_reason="stop" if within else "length",
+        text=answer if complete else answer[: words[limit - 1].end()],
+        finish_reason="stop" if complete else "length",
         usage=Usage(1, _prompt_words(request), min(len(words), limit)),
         model=name,
     )

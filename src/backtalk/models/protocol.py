@@ -1,6 +1,6 @@
-"""What a model is: something that generates and, where it can, scores log-probabilities.
+"""Protocols of models and embedders, with the requests and completions that they exchange.
 
-One asynchronous, batched call serves every kind of model. Callers without an event loop wrap it in
+One asynchronous, batched call serves every kind of model. Callers without an event loop use
 :func:`backtalk.models.run_sync.run_sync`.
 """
 
@@ -15,58 +15,63 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, JsonValue
 
+from backtalk.feedback.case import prompt_key
 from backtalk.feedback.interaction import Message, Prompt
-from backtalk.feedback.merge import prompt_key
 from backtalk.feedback.record import OMIT_EMPTY, Probability, Record, content_id
+
+PromptResponse = tuple[tuple[Message, ...], str]
+"""A prompt and the text of one response to it."""
 
 
 class Sampling(Record):
-    """How tokens are drawn."""
+    """Sampling parameters."""
 
     temperature: Annotated[float, Field(ge=0)] = 1.0
-    """0 takes the most probable token."""
+    """Divisor of the logits; 0 selects the most probable token."""
     top_p: Annotated[Probability, Field(gt=0)] = 1.0
-    """Draw from the smallest set of tokens whose probabilities sum to this."""
+    """Nucleus size: sample from the smallest set of tokens whose probabilities sum to this."""
     max_tokens: Annotated[int, Field(gt=0)] = 512
-    """The most tokens of a completion. Always set, so that a budget can be kept."""
+    """Maximum number of tokens of a completion. Always set, so that budgets can be enforced."""
     stop: tuple[str, ...] = Field(default=(), exclude_if=OMIT_EMPTY)
-    """Texts at which a completion ends; they are not part of it."""
+    """Texts that end a completion; they are not part of it."""
 
 
 class Request(Record):
-    """One completion wanted."""
+    """Request for one completion."""
 
     messages: Prompt
     sampling: Sampling = Sampling()
     sample_index: Annotated[int, Field(ge=0)] = 0
-    """Which of several completions for the same prompt this is. Part of the seed and of the cache
-    key, so that sampling again is never served a copy."""
+    """Index among several completions of the same prompt. Part of the seed and of the cache key,
+    so that a further sample is never a copy from the cache."""
     seed: int = 0
-    """Equal seeds give equal completions, where the model can."""
+    """Random seed: equal seeds give equal completions, if the model supports it."""
     options: dict[str, JsonValue] = Field(default_factory=dict, exclude_if=OMIT_EMPTY)
-    """What else the model's protocol takes: ``tools``, ``response_format``."""
+    """Further parameters of the model's protocol, such as ``tools`` or ``response_format``."""
 
     @property
     def sample_seed(self) -> int:
-        """The seed of this sample, in [0, 2**31): differs between samples and between seeds.
+        """Seed of this sample index, in [0, 2**31).
 
-        The same for all prompts, for who wants common random numbers; see :attr:`draw_seed`.
+        It is the same for all prompts, for use as common random numbers; see :attr:`draw_seed`.
         """
         return _seed("sample", str(self.seed), str(self.sample_index))
 
     @property
     def draw_seed(self) -> int:
-        """The seed of this very draw, in [0, 2**31): differs between prompts too.
+        """Seed of this sample index and prompt, in [0, 2**31).
 
-        What models draw tokens with, so that the luck of one prompt is not that of all others.
+        Models sample with it, so that completions of different prompts are independent.
         """
         return _seed("draw", str(self.seed), str(self.sample_index), prompt_key(self.messages))
 
     @property
     def key(self) -> str:
-        """The id of all that the request says: equal for equal requests only."""
-        fields = json.dumps(self.to_dict(), sort_keys=True, separators=(",", ":"))
-        return content_id("request", fields)
+        """Content id of all fields: equal for equal requests only."""
+        fields = self.to_dict()
+        # Caches and recordings of earlier versions have keys with the field's earlier name.
+        fields["sample"] = fields.pop("sample_index")
+        return content_id("request", json.dumps(fields, sort_keys=True, separators=(",", ":")))
 
 
 def _seed(*parts: str) -> int:
@@ -75,7 +80,7 @@ def _seed(*parts: str) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What generating cost, apart from money: calls, tokens and seconds."""
+    """Calls, tokens and seconds used by requests."""
 
     calls: int = 0
     prompt_tokens: int = 0
@@ -84,7 +89,7 @@ class Usage:
 
     @property
     def tokens(self) -> int:
-        """Prompt and completion tokens together."""
+        """Number of prompt and completion tokens."""
         return self.prompt_tokens + self.completion_tokens
 
     def __add__(self, other: Usage) -> Usage:
@@ -97,103 +102,102 @@ class Usage:
 
 
 FinishReason = Literal["stop", "length", "tool_calls", "content_filter"]
+"""Reason for the end of a completion, as in the OpenAI protocol."""
 
 
 class Completion(Record):
-    """What a model answered to one request."""
+    """Answer of a model to one request."""
 
     text: str
     finish_reason: FinishReason = "stop"
     usage: Usage = Usage()
     model: str | None = None
-    """The model that answered, as it calls itself."""
+    """Name of the model that answered, as it reports it."""
     log_probability: Annotated[float, Field(le=0)] | None = None
-    """The summed log-probability, in nats, of the tokens that were drawn, where it was reported:
-    by the model's own distribution, before temperature and top-p."""
+    """Sum over the sampled tokens, in nats, by the model's own distribution, before temperature and
+    top-p; ``None`` if it was not reported."""
     message: Message | None = None
-    """The whole message where it is more than text: tool calls."""
+    """Complete message, if it is more than text: tool calls."""
     cached: bool = False
-    """Whether it came from a cache; its usage is then zero."""
+    """True if the completion came from a cache; its usage is then zero."""
 
 
 @runtime_checkable
 class Model(Protocol):
-    """Something that generates."""
+    """Model that generates completions."""
 
     @property
     def name(self) -> str:
-        """What to call it; kept as the ``model`` of the responses it wrote."""
+        """Name of the model, stored as the ``model`` of its responses."""
         ...
 
     @property
     def identity(self) -> str:
-        """Everything that decides what it answers: address, model, revision. Part of cache keys."""
+        """Everything that determines the answers: address, model, revision. Part of cache keys."""
         ...
 
     async def generate(self, requests: Sequence[Request]) -> list[Completion]:
-        """Return one completion a request, in order.
+        """Return one completion per request, in order.
 
         Raises
         ------
         ModelError
-            If a request fails for good. The requests in flight are answered first, and so are
-            those that would not fail for the same reason; the error's ``completions`` holds the
-            answers, so that a cache around the model can keep them.
+            If a request fails permanently. Requests in flight, and those that would not fail for
+            the same reason, are answered first. The error's ``completions`` holds the answers, so
+            that a cache around the model can store them.
         """
         ...
 
     def bound(self, request: Request) -> Usage:
-        """Return the most that a request can use, so that a budget can reserve it."""
+        """Return the maximum usage of a request, which a budget reserves before the call."""
         ...
 
 
 @runtime_checkable
 class Scorer(Protocol):
-    """A model that can say how probable it finds a given completion."""
+    """Model that computes log-probabilities of completions."""
 
-    async def score(
-        self, texts: Sequence[tuple[tuple[Message, ...], str]]
-    ) -> list[NDArray[np.float64]]:
+    async def score(self, texts: Sequence[PromptResponse]) -> list[NDArray[np.float64]]:
         """Return the log-probability, in nats, of each token of each completion.
 
         Parameters
         ----------
-        texts : Sequence[tuple[tuple[Message, ...], str]]
-            Prompts and their completions. The end-of-sequence token counts as the completion's
-            last token.
+        texts : sequence of PromptResponse
+            Prompts and their completions. The end-of-sequence token counts as the last token of a
+            completion.
         """
         ...
 
 
 @runtime_checkable
 class Streamer(Protocol):
-    """A model that can hand over a completion while it is being written."""
+    """Model that streams a completion while generating it."""
 
     def stream(self, request: Request) -> AsyncIterator[str | Completion]:
-        """Yield the text piece by piece, and in the end the whole completion.
+        """Yield the text in pieces, and finally the complete completion.
 
         Raises
         ------
         ModelError
-            As ``generate``.
+            For the same reasons as ``generate``.
         """
         ...
 
 
 @runtime_checkable
 class Embedder(Protocol):
-    """Something that turns texts into vectors."""
+    """Model that maps texts to vectors."""
 
     @property
     def identity(self) -> str:
-        """Everything that decides the vectors."""
+        """Everything that determines the vectors."""
         ...
 
     @property
     def dimension(self) -> int:
-        """The length of a vector."""
+        """Length of a vector."""
         ...
 
     async def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """Return the vectors, of shape ``(len(texts), dimension)``."""
+        """Return the vectors, shape ``(len(texts), dimension)``."""
         ...

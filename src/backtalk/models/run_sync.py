@@ -1,4 +1,4 @@
-"""The one bridge from the asynchronous calls of models and rewards to ordinary code."""
+"""Synchronous calls of the asynchronous interfaces of models and rewards."""
 
 from __future__ import annotations
 
@@ -11,10 +11,9 @@ T = TypeVar("T")
 
 
 def run_sync(call: Coroutine[Any, Any, T]) -> T:
-    """Run an asynchronous call to its end and return its result.
+    """Run a coroutine to its end and return its result.
 
-    Works inside a running event loop too (a notebook), where it runs the call on a thread of its
-    own.
+    Inside a running event loop, as in a notebook, the coroutine runs on a separate thread.
 
     >>> async def answer() -> int:
     ...     return 42
@@ -25,18 +24,18 @@ def run_sync(call: Coroutine[Any, Any, T]) -> T:
         asyncio.get_running_loop()
     except RuntimeError:
         return asyncio.run(call)
-    box: list[T] = []
-    failure: list[BaseException] = []
+    results: list[T] = []
+    failures: list[BaseException] = []
 
     def work() -> None:
         try:
-            box.append(asyncio.run(call))
+            results.append(asyncio.run(call))
         except BaseException as error:  # noqa: BLE001 - raised again below, on the caller's thread
-            failure.append(error)
+            failures.append(error)
 
     thread = threading.Thread(target=work)
     thread.start()
     thread.join()
-    if failure:
-        raise failure[0]
-    return box[0]
+    if failures:
+        raise failures[0]
+    return results[0]

@@ -1,4 +1,4 @@
-"""How a policy names its model: plain records, without secrets."""
+"""Model specs: plain records, without secrets, by which a policy refers to its model."""
 
 from __future__ import annotations
 
@@ -9,31 +9,31 @@ from pydantic import AfterValidator, Field, JsonValue, model_validator
 from backtalk.artifacts import Artifacts
 from backtalk.errors import BacktalkError, NotFound
 from backtalk.feedback.record import OMIT_EMPTY, Name, OptionalField, Record
-from backtalk.models.endpoint.endpoint import Endpoint, LimitField, plain_address
+from backtalk.models.endpoint.endpoint import Endpoint, LimitField, normalise_url
 from backtalk.models.local.loading import Dtype
 from backtalk.models.local.mixture import Mixture
 from backtalk.models.local.model import LocalModel
 from backtalk.models.protocol import Model
-from backtalk.models.registry import named_model
-from backtalk.models.replay.replay import Order, Replay
+from backtalk.models.registry import get_model
+from backtalk.models.replay.replay import Replay, ReplayOrder
 
 
 def _address(address: str) -> str:
     try:
-        return plain_address(address)
+        return normalise_url(address)
     except BacktalkError as error:
         raise ValueError(str(error)) from None
 
 
 class EndpointSpec(Record):
-    """A model behind an address; see :class:`~backtalk.models.endpoint.endpoint.Endpoint`."""
+    """Endpoint model; see :class:`~backtalk.models.endpoint.endpoint.Endpoint`."""
 
     kind: Literal["endpoint"] = "endpoint"
     model: Name
     base_url: OptionalField[Annotated[str, AfterValidator(_address)]] = None
-    """Without one, what ``OPENAI_BASE_URL`` says where it is loaded, or else OpenAI."""
+    """Address of the endpoint. Default: ``OPENAI_BASE_URL`` at load time, or OpenAI."""
     api_key_env: OptionalField[Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]] = None
-    """The name of the variable that holds the key; never the key."""
+    """Name of the environment variable that holds the key; never the key itself."""
     revision: OptionalField[Name] = None
     send_seed: OptionalField[bool] = None
     log_probabilities: OptionalField[bool] = None
@@ -48,53 +48,54 @@ class EndpointSpec(Record):
 
 
 class LocalSpec(Record):
-    """A model on this machine; see :class:`~backtalk.models.local.model.LocalModel`."""
+    """Local model; see :class:`~backtalk.models.local.model.LocalModel`."""
 
     kind: Literal["local"] = "local"
     model: OptionalField[Name] = None
-    """A folder, or a name on the Hugging Face hub."""
+    """Folder, or name on the Hugging Face hub."""
     artifact: OptionalField[Name] = None
-    """The id of an artifact that holds the model's folder, in the place of ``model``."""
+    """Id of an artifact that holds the model's folder, instead of ``model``."""
     revision: OptionalField[Name] = None
     dtype: OptionalField[Dtype] = None
     chat_template: OptionalField[Name] = None
     template_options: dict[str, JsonValue] = Field(default_factory=dict, exclude_if=OMIT_EMPTY)
     adapters: tuple[Name, ...] = Field(default=(), exclude_if=OMIT_EMPTY)
-    """The ids of artifacts that hold adapters, which are added to the weights in this order."""
+    """Ids of artifacts that hold adapters, which are merged into the weights in this order."""
 
     @model_validator(mode="after")
-    def _one_source(self) -> Self:
+    def _check_source(self) -> Self:
         if (self.model is None) == (self.artifact is None):
             raise ValueError("model: a local model needs either a model or an artifact")
         return self
 
     def load(self, artifacts: Artifacts | None = None) -> Model:
         """Return the model."""
-        given = self.model_dump(exclude={"kind", "model", "artifact"}, exclude_none=True)
-        given["adapters"] = [str(_kept(artifacts, id_).path(id_)) for id_ in self.adapters]
+        options = self.model_dump(exclude={"kind", "model", "artifact"}, exclude_none=True)
+        options["adapters"] = [str(_require(artifacts, id_).path(id_)) for id_ in self.adapters]
         if self.artifact is None:
-            return LocalModel(str(self.model), **given)
-        folder = _kept(artifacts, self.artifact).path(self.artifact)
-        return LocalModel(str(folder), name=self.artifact[:12], **given)
+            return LocalModel(str(self.model), **options)
+        folder = _require(artifacts, self.artifact).path(self.artifact)
+        return LocalModel(str(folder), name=self.artifact[:12], **options)
 
 
 class ReplaySpec(Record):
-    """A recording; see :class:`~backtalk.models.replay.replay.Replay`."""
+    """Recording; see :class:`~backtalk.models.replay.replay.Replay`."""
 
     kind: Literal["replay"] = "replay"
     artifact: Name
-    """The id of the artifact that holds it."""
+    """Id of the artifact that holds the recording."""
     models: tuple[Name, ...] = Field(default=(), exclude_if=OMIT_EMPTY)
-    order: Order = "recorded"
+    """Models whose outputs are replayed; all by default."""
+    order: ReplayOrder = "recorded"
 
     def load(self, artifacts: Artifacts | None = None) -> Model:
         """Return the model."""
-        files = _kept(artifacts, self.artifact).read(self.artifact)
+        files = _require(artifacts, self.artifact).read(self.artifact)
         return Replay.from_files(files, models=self.models, order=self.order)
 
 
 class NamedSpec(Record):
-    """A model that was registered by a name; see :mod:`backtalk.models.registry`."""
+    """Model that is registered under a name; see :mod:`backtalk.models.registry`."""
 
     kind: Literal["named"] = "named"
     name: Name
@@ -102,11 +103,11 @@ class NamedSpec(Record):
 
     def load(self, artifacts: Artifacts | None = None) -> Model:  # noqa: ARG002 - as every spec
         """Return the model."""
-        return named_model(self.name, self.options)
+        return get_model(self.name, self.options)
 
 
 class MixtureSpec(Record):
-    """A geometric mixture of local models; see :class:`~backtalk.models.local.mixture.Mixture`."""
+    """Geometric mixture of local models; see :class:`~backtalk.models.local.mixture.Mixture`."""
 
     kind: Literal["mixture"] = "mixture"
     models: Annotated[
@@ -114,12 +115,12 @@ class MixtureSpec(Record):
         Field(min_length=1),
     ]
     weights: tuple[float, ...]
-    """The power of each one's probabilities; they sum to 1."""
+    """Exponent of each model's probabilities; they sum to 1."""
 
     @model_validator(mode="after")
-    def _weighed(self) -> Self:
+    def _check_weights(self) -> Self:
         if len(self.weights) != len(self.models) or abs(sum(self.weights) - 1) > 1e-6:
-            raise ValueError("weights: a mixture needs one a model, and they sum to 1")
+            raise ValueError("weights: a mixture needs one weight per model, and they sum to 1")
         return self
 
     def load(self, artifacts: Artifacts | None = None) -> Model:
@@ -128,14 +129,14 @@ class MixtureSpec(Record):
         Raises
         ------
         BacktalkError
-            If one of the models is not on this machine.
+            If one of the models is not a local model.
         """
         loaded = [spec.load(artifacts) for spec in self.models]
         local = [model for model in loaded if isinstance(model, LocalModel)]
         if len(local) < len(loaded):
             raise BacktalkError(
-                "A model of a mixture does not predict tokens on this machine",
-                "Mix local models: nobody else says how probable each next token is",
+                "A model of the mixture is not a local model",
+                "Mix local models: others do not report the probability of each next token",
             )
         return Mixture(local, self.weights)
 
@@ -143,33 +144,33 @@ class MixtureSpec(Record):
 ModelSpec = Annotated[
     EndpointSpec | LocalSpec | ReplaySpec | NamedSpec | MixtureSpec, Field(discriminator="kind")
 ]
-"""Any model, as a policy holds it."""
+"""Spec of any kind of model, as a policy holds it."""
 
 
 def load_model(spec: ModelSpec, artifacts: Artifacts | None = None) -> Model:
-    """Return the model that a spec names.
+    """Return the model that a spec refers to.
 
     Parameters
     ----------
     spec : ModelSpec
-        Its name.
+        Spec of the model.
     artifacts : Artifacts, optional
-        Where recordings and weights are kept; needed for specs that refer to them.
+        Artifact store with recordings and weights; required for specs that refer to artifacts.
 
     Raises
     ------
     NotFound
         If an artifact is missing.
     UnknownName
-        If no model, or no option of it, has that name.
+        If no model, or no option of the model, has that name.
     """
     return spec.load(artifacts)
 
 
-def _kept(artifacts: Artifacts | None, id_: str) -> Artifacts:
+def _require(artifacts: Artifacts | None, id_: str) -> Artifacts:
     if artifacts is None:
         raise NotFound(
-            f"The model is kept as artifact {id_!r}, and no place of artifacts was given",
+            f"The model is stored as artifact {id_!r}, and no artifact store was given",
             "Load it with the artifacts of the store that it was made in",
         )
     return artifacts

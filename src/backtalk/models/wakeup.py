@@ -1,4 +1,4 @@
-"""Waking those who wait for something, each in their own event loop."""
+"""Notification of waiters in several event loops."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ from contextlib import suppress
 
 
 class CrossLoopEvent:
-    """Wakes who listens. The caller guards it with a lock of its own."""
+    """Notify waiters across event loops. Not thread-safe; callers hold a lock."""
 
     def __init__(self) -> None:
-        self._listening: list[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = []
+        self._waiters: list[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = []
 
     def wait(self) -> asyncio.Event:
-        """Return an event of the running loop that is set when the bell next rings."""
+        """Return an event of the running loop, which the next :meth:`notify` sets."""
         event = asyncio.Event()
-        self._listening.append((asyncio.get_running_loop(), event))
+        self._waiters.append((asyncio.get_running_loop(), event))
         return event
 
     def notify(self) -> None:
-        """Wake all who listen; from any thread."""
-        listening, self._listening = self._listening, []
-        for loop, event in listening:
-            with suppress(RuntimeError):  # the loop was closed, so nobody listens any more
+        """Wake all waiters; may be called from any thread."""
+        waiters, self._waiters = self._waiters, []
+        for loop, event in waiters:
+            with suppress(RuntimeError):  # the loop was closed, so its waiters are gone
                 loop.call_soon_threadsafe(event.set)

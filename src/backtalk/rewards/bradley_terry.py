@@ -1,4 +1,4 @@
-"""The Bradley-Terry reward model: learned from pairs, calibrated, and aware of what it knows."""
+"""Bradley-Terry reward model: learned from pairs, calibrated, with uncertainties."""
 
 from __future__ import annotations
 
@@ -17,66 +17,71 @@ from backtalk.embedders.io import embedder_from_files, embedder_to_files
 from backtalk.errors import BacktalkError
 from backtalk.feedback.case import prompt_key
 from backtalk.feedback.views import Pair
-from backtalk.models.protocol import Embedder
+from backtalk.models.protocol import Embedder, PromptResponse
 from backtalk.rewards.feature_map import BLOCKS, FeatureMap
-from backtalk.rewards.protocol import Answer, Scores
+from backtalk.rewards.protocol import Scores
 from backtalk.stats.paired import davidson
-from backtalk.stats.paired import bradley_terry_regression as bradley_terry
+from backtalk.stats.paired.bradley_terry_regression import RegressionFit, fit_regression
+from backtalk.stats.validation import Floats
 
 log = logging.getLogger(__name__)
-Array = NDArray[np.float64]
 
 KIND = "bradley-terry"
+"""Name of the kind in ``reward.json``."""
 
 
 @dataclass(frozen=True)
 class BradleyTerryReward:
-    """A reward that is linear in embeddings and simple features of an answer.
+    """Reward that is linear in embeddings and simple features of a response.
 
-    Made by :func:`learn_reward`.
+    Made by :func:`learn_reward`. There are ``d`` features.
     """
 
-    design: FeatureMap
-    center: Array
-    """What is subtracted from the features: their mean over the training answers."""
-    scale: Array
-    """What they are divided by: the spread of their differences; infinite where there was none."""
-    weights: Array
-    covariance: Array
+    feature_map: FeatureMap
+    center: Floats
+    """Mean of the features over the training responses, which is subtracted; shape ``(d,)``."""
+    scale: Floats
+    """Divisor of the features: root mean square of their differences in the training pairs,
+    infinite for a constant feature; shape ``(d,)``."""
+    weights: Floats
+    """Posterior mean of the weights, shape ``(d,)``."""
+    covariance: Floats
+    """Posterior covariance of the weights, shape ``(d, d)``."""
     temperature: float
-    """The factor that makes margins honest, found on pairs that the weights were not fitted to."""
+    """Calibration factor of the margins, fitted on pairs that the weights were not fitted to."""
     nu: float
-    """The tie parameter that goes with it."""
+    """Davidson's tie parameter, fitted together with the temperature."""
     reliability: Mapping[str, float]
-    """What each annotator's comparisons were found to be worth: around 1, 0 for chance."""
+    """Estimated reliability of each annotator: around 1, 0 for random answers."""
     pairs: int
-    """How many pairs it was learned from."""
+    """Number of training pairs."""
 
     @property
     def name(self) -> str:
-        """What to call it in reports."""
+        """Name in reports."""
         return f"Bradley-Terry on {self.pairs} pairs"
 
     @property
     def bounds(self) -> None:
-        """Log-odds have no ends."""
+        """``None``, as log-odds are unbounded."""
         return None
 
-    async def score(self, answers: Sequence[Answer]) -> Scores:
-        """Return the score of each answer, in calibrated log-odds, and its standard deviation.
+    async def score(self, answers: Sequence[PromptResponse]) -> Scores:
+        """Return calibrated log-odds and their standard deviations, for each response.
 
-        The difference of two scores is the log-odds that the first is preferred, ties apart.
+        The difference of two scores is the log-odds that the first response is preferred, given
+        that they do not tie.
         """
         features = await self._features(answers)
         mean = features @ self.weights
         variance = ((features @ self.covariance) * features).sum(axis=1)
         return Scores(self.temperature * mean, self.temperature * np.sqrt(np.maximum(variance, 0)))
 
-    async def compare(self, a: Sequence[Answer], b: Sequence[Answer]) -> Array:
+    async def compare(self, a: Sequence[PromptResponse], b: Sequence[PromptResponse]) -> Floats:
         """Return the probabilities that a is preferred, that b is, and of a tie, shape ``(n, 3)``.
 
-        The uncertainty of the weights moves them towards even: MacKay (1992), "The evidence
-        framework applied to classification networks", equation 4.4.
+        The uncertainty of the weights moves the probabilities towards even: MacKay (1992), "The
+        evidence framework applied to classification networks", equation 4.4.
         """
         difference = await self._features(a) - await self._features(b)
         margin = self.temperature * (difference @ self.weights)
@@ -84,12 +89,12 @@ class BradleyTerryReward:
         moderated = margin / np.sqrt(1 + np.pi / 8 * self.temperature**2 * np.maximum(variance, 0))
         return davidson.probabilities(moderated, self.nu)
 
-    async def _features(self, answers: Sequence[Answer]) -> Array:
-        return (await self.design.features(answers) - self.center) / self.scale
+    async def _features(self, answers: Sequence[PromptResponse]) -> Floats:
+        return (await self.feature_map.features(answers) - self.center) / self.scale
 
     def to_files(self) -> dict[str, bytes]:
-        """Return the reward as plain JSON and safetensors, for an artifact."""
-        described = {
+        """Return the reward as JSON and safetensors, for an artifact."""
+        fields = {
             "kind": KIND,
             "temperature": self.temperature,
             "nu": self.nu,
@@ -102,17 +107,17 @@ class BradleyTerryReward:
             "weights": self.weights.astype(np.float32),
             "covariance": self.covariance.astype(np.float32),
         }
-        embedder = embedder_to_files(self.design.embedder)
+        embedder = embedder_to_files(self.feature_map.embedder)
         return {
-            "reward.json": json.dumps(described, indent=1, sort_keys=True).encode(),
+            "reward.json": json.dumps(fields, indent=1, sort_keys=True).encode(),
             "reward.safetensors": save(arrays),
             **{f"embedder/{name}": content for name, content in embedder.items()},
         }
 
     @classmethod
     def from_files(cls, files: Mapping[str, bytes]) -> BradleyTerryReward:
-        """Return the reward that ``to_files`` wrote."""
-        described: dict[str, Any] = json.loads(files["reward.json"])
+        """Return the reward that :meth:`to_files` wrote."""
+        fields: dict[str, Any] = json.loads(files["reward.json"])
         arrays = {
             name: value.astype(np.float64)
             for name, value in load(files["reward.safetensors"]).items()
@@ -121,32 +126,33 @@ class BradleyTerryReward:
         embedder = embedder_from_files(
             {name.removeprefix(prefix): f for name, f in files.items() if name.startswith(prefix)}
         )
-        described.pop("kind")
+        fields.pop("kind")
         return cls(
-            design=FeatureMap(embedder),
+            feature_map=FeatureMap(embedder),
             center=arrays["center"],
             scale=arrays["scale"],
             weights=arrays["weights"],
             covariance=arrays["covariance"],
-            **described,
+            **fields,
         )
 
 
 @dataclass(frozen=True)
-class Learned:
-    """A reward with what was seen while it was learned."""
+class RewardFit:
+    """Reward with diagnostics of its fit."""
 
     reward: BradleyTerryReward
     precision: Mapping[str, float]
-    """The prior precision that the evidence gave each block of features."""
-    margin: Array
-    """The margin of each pair, uncalibrated, by weights fitted to the pairs of other prompts."""
-    outcomes: Array
-    """What came out of each pair: chosen, rejected, tie; shape ``(n, 3)``."""
+    """Prior precision of each block of features, by the evidence."""
+    margin: Floats
+    """Uncalibrated margin of each pair, by weights fitted to the pairs of other prompts; shape
+    ``(n,)``, NaN if there is only one prompt."""
+    outcomes: Floats
+    """Outcome weights of each pair for chosen, rejected and tie, shape ``(n, 3)``."""
     prompts: tuple[str, ...]
-    """The key of each pair's prompt."""
-    left_out: int
-    """How many pairs were not used because there were more than ``max_pairs``."""
+    """Key of each pair's prompt."""
+    num_dropped: int
+    """Number of pairs beyond ``max_pairs``, which were not used."""
 
 
 async def learn_reward(
@@ -156,30 +162,29 @@ async def learn_reward(
     seed: int = 0,
     folds: int = 5,
     max_pairs: int = 20_000,
-) -> Learned:
+) -> RewardFit:
     """Learn a reward from pairs.
 
     Parameters
     ----------
     pairs : sequence of Pair
-        Soft preferences count by their probability, ties by Davidson's model, each pair by its
-        weight and by the reliability that its annotator is found to have. Where it is known which
-        answer was shown first, the pull of being first is estimated beside the reward and kept
-        out of it.
+        Pairs of responses. Soft preferences count by their probability, ties by Davidson's model,
+        each pair by its weight and by the estimated reliability of its annotator. If the order of
+        presentation is known, the effect of being shown first is estimated as a separate
+        coefficient, which is not part of the reward.
     embedder : Embedder
-        What the answers are embedded with.
+        Embedder of prompts and responses.
     seed : int, default 0
-        Decides the folds, and which pairs are used where there are too many.
+        Random seed of the folds, and of the subsample if there are more than ``max_pairs`` pairs.
     folds : int, default 5
-        The margins that the calibration is fitted to come from so many fits, each to the pairs of
-        other prompts.
+        Number of folds of prompts. The calibration uses margins of pairs that were held out.
     max_pairs : int, default 20000
-        At most so many pairs, drawn at random, are used.
+        Maximum number of pairs; a random subsample is used if there are more.
 
     Raises
     ------
     BacktalkError
-        If there is no pair with a winner.
+        If no pair has a winner.
     """
     if not any(not pair.tie for pair in pairs):
         raise BacktalkError(
@@ -187,72 +192,77 @@ async def learn_reward(
             "Collect preferences, or ratings, rankings, edits or outcomes that differ",
         )
     rng = np.random.default_rng(seed)
-    given = len(pairs)
-    if given > max_pairs:
-        log.warning("using %d of %d pairs, drawn at random", max_pairs, given)
-        kept = np.sort(rng.choice(given, max_pairs, replace=False))
-        pairs = [pairs[i] for i in kept]
-    design = FeatureMap(embedder)
-    chosen = await design.features([(pair.prompt, pair.chosen) for pair in pairs])
-    rejected = await design.features([(pair.prompt, pair.rejected) for pair in pairs])
+    num_pairs = len(pairs)
+    if num_pairs > max_pairs:
+        log.warning("using %d of %d pairs, drawn at random", max_pairs, num_pairs)
+        sample = np.sort(rng.choice(num_pairs, max_pairs, replace=False))
+        pairs = [pairs[i] for i in sample]
+    feature_map = FeatureMap(embedder)
+    chosen = await feature_map.features([(pair.prompt, pair.chosen) for pair in pairs])
+    rejected = await feature_map.features([(pair.prompt, pair.rejected) for pair in pairs])
     differences = chosen - rejected
     center = (chosen.mean(axis=0) + rejected.mean(axis=0)) / 2
     spread = np.sqrt((differences**2).mean(axis=0))
     scale = np.where(spread > 1e-9 * spread.max(initial=0), spread, np.inf)
-    data = _Comparisons.of(pairs, differences / scale, design.blocks)
+    data = _PairData.from_pairs(pairs, differences / scale, feature_map.blocks)
 
     groups = [prompt_key(pair.prompt) for pair in pairs]
-    # For matrices of this size more threads gain little, and on a machine that is busy they wait
-    # for one another: seven minutes were measured in the place of one.
+    # At this matrix size more BLAS threads gain little, and on a busy machine they wait for one
+    # another: a fit took seven minutes instead of one.
     with threadpool_limits(limits=1, user_api="blas"):
-        whole = data.fit(np.arange(len(pairs)))
-        margin = _held_out_margins(data, groups, whole, folds, rng)
+        full_fit = data.fit(np.arange(len(pairs)))
+        margin = _held_out_margins(data, groups, full_fit, folds, rng)
     temperature, nu = (
-        (1.0, whole.nu) if margin is None else davidson.fit_temperature(margin, data.outcomes)
+        (1.0, full_fit.nu) if margin is None else davidson.fit_temperature(margin, data.outcomes)
     )
-    features = len(design.blocks)
+    features = len(feature_map.blocks)
     reward = BradleyTerryReward(
-        design=design,
+        feature_map=feature_map,
         center=center,
         scale=scale,
-        weights=whole.weights[:features],
-        covariance=whole.covariance[:features, :features],
+        weights=full_fit.weights[:features],
+        covariance=full_fit.covariance[:features, :features],
         temperature=temperature,
         nu=nu,
-        reliability=dict(zip(data.names, whole.reliability.tolist(), strict=True)),
+        reliability=dict(zip(data.names, full_fit.reliability.tolist(), strict=True)),
         pairs=len(pairs),
     )
-    return Learned(
+    return RewardFit(
         reward=reward,
-        precision=dict(zip(BLOCKS, whole.precision.tolist(), strict=False)),
+        precision=dict(zip(BLOCKS, full_fit.precision.tolist(), strict=False)),
         margin=np.full(len(pairs), np.nan) if margin is None else margin,
         outcomes=data.outcomes,
         prompts=tuple(groups),
-        left_out=given - len(pairs),
+        num_dropped=num_pairs - len(pairs),
     )
 
 
 @dataclass(frozen=True)
-class _Comparisons:
-    """Pairs as arrays; the last column says which was shown first, where that is known."""
+class _PairData:
+    """Pairs as arrays.
 
-    differences: Array
-    outcomes: Array
+    If the order of presentation is known, the last column of the differences is 1 if the chosen
+    response was shown first, -1 if the rejected one was, and 0 if unknown.
+    """
+
+    differences: Floats
+    outcomes: Floats
     blocks: NDArray[np.intp]
     annotators: NDArray[np.intp]
     names: tuple[str, ...]
     nuisance: int
+    """Number of columns that are not features of a response: 0 or 1."""
 
     @classmethod
-    def of(
-        cls, pairs: Sequence[Pair], differences: Array, blocks: NDArray[np.intp]
-    ) -> _Comparisons:
-        shown = np.array(
+    def from_pairs(
+        cls, pairs: Sequence[Pair], differences: Floats, blocks: NDArray[np.intp]
+    ) -> _PairData:
+        first = np.array(
             [{"chosen": 1.0, "rejected": -1.0, None: 0.0}[pair.first] for pair in pairs]
         )
-        nuisance = int(np.any(shown))
+        nuisance = int(np.any(first))
         if nuisance:
-            differences = np.column_stack([differences, shown])
+            differences = np.column_stack([differences, first])
             blocks = np.append(blocks, blocks.max() + 1)
         outcomes = np.array(
             [
@@ -265,11 +275,9 @@ class _Comparisons:
         names, annotators = np.unique([pair.annotator.id for pair in pairs], return_inverse=True)
         return cls(differences, outcomes, blocks, annotators, tuple(names.tolist()), nuisance)
 
-    def fit(
-        self, rows: NDArray[np.intp], start: bradley_terry.RegressionFit | None = None
-    ) -> bradley_terry.RegressionFit:
-        """Fit some of the rows; from a start, with its precision."""
-        return bradley_terry.fit_regression(
+    def fit(self, rows: NDArray[np.intp], start: RegressionFit | None = None) -> RegressionFit:
+        """Fit some of the rows; with a start, its precision is held fixed."""
+        return fit_regression(
             self.differences[rows],
             self.outcomes[rows],
             blocks=self.blocks,
@@ -278,19 +286,19 @@ class _Comparisons:
             start=start,
         )
 
-    def margins(self, rows: NDArray[np.intp], weights: Array) -> Array:
+    def margins(self, rows: NDArray[np.intp], weights: Floats) -> Floats:
         features = self.differences.shape[1] - self.nuisance
         return np.asarray(self.differences[rows, :features] @ weights[:features])
 
 
 def _held_out_margins(
-    data: _Comparisons,
+    data: _PairData,
     groups: Sequence[str],
-    whole: bradley_terry.RegressionFit,
+    full_fit: RegressionFit,
     folds: int,
     rng: np.random.Generator,
-) -> Array | None:
-    """Return each pair's margin by a fit to other prompts' pairs; ``None`` for a lone prompt."""
+) -> Floats | None:
+    """Return each pair's margin by a fit to other prompts; ``None`` if there is only one prompt."""
     names, group = np.unique(groups, return_inverse=True)
     folds = min(folds, len(names))
     if folds < 2:
@@ -299,6 +307,6 @@ def _held_out_margins(
     margin = np.empty(len(groups))
     for k in range(folds):
         held_out = np.flatnonzero(fold == k)
-        fitted = data.fit(np.flatnonzero(fold != k), whole)
-        margin[held_out] = data.margins(held_out, fitted.weights)
+        fit = data.fit(np.flatnonzero(fold != k), full_fit)
+        margin[held_out] = data.margins(held_out, fit.weights)
     return margin

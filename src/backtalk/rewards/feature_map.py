@@ -1,4 +1,4 @@
-"""From answers to the features that a linear reward weighs."""
+"""Features of responses for a linear reward: embeddings, their products, and simple features."""
 
 from __future__ import annotations
 
@@ -8,45 +8,54 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from backtalk.feedback import Message
-from backtalk.models.protocol import Embedder
+from backtalk.feedback.interaction import Prompt
+from backtalk.models.protocol import Embedder, PromptResponse
 from backtalk.rewards.features import FEATURES, simple_features
-from backtalk.rewards.protocol import Answer
-
-Array = NDArray[np.float64]
+from backtalk.stats.validation import Floats
 
 BLOCKS = ("response embedding", "prompt times response", "simple features")
-"""The blocks of features, in order. The second is the elementwise product of the embeddings of
-prompt and response: it lets the reward depend on how the response relates to the prompt, which a
-linear function of the two could not, as the prompt is the same on both sides of a comparison."""
+"""Names of the blocks of features, in order.
+
+The second is the elementwise product of the embeddings of prompt and response. With it the reward
+can depend on the relation of the response to the prompt. A linear function of the two embeddings
+cannot, as the prompt is the same on both sides of a comparison.
+"""
 
 
 @dataclass(frozen=True)
 class FeatureMap:
-    """What the features of an answer are."""
+    """Map from responses to ``d`` features.
+
+    Parameters
+    ----------
+    embedder : Embedder
+        Embedder of prompts and responses.
+    """
 
     embedder: Embedder
 
     @property
     def blocks(self) -> NDArray[np.intp]:
-        """The block that each feature belongs to, shape ``(d,)``."""
+        """Index of the block of each feature, shape ``(d,)``."""
         sizes = [self.embedder.dimension, self.embedder.dimension, len(FEATURES)]
         return np.repeat(np.arange(len(BLOCKS)), sizes)
 
-    async def features(self, answers: Sequence[Answer]) -> Array:
-        """Return the features of each answer, shape ``(len(answers), d)``.
+    async def features(self, answers: Sequence[PromptResponse]) -> Floats:
+        """Return the features of each response, shape ``(len(answers), d)``.
 
         Each distinct text is embedded once.
         """
         prompts = [last_turn(prompt) for prompt, _ in answers]
         responses = [text for _, text in answers]
-        place = {text: i for i, text in enumerate(dict.fromkeys([*prompts, *responses]))}
-        vectors = (await self.embedder.embed(list(place))).astype(np.float64)
-        asked = vectors[[place[text] for text in prompts]]
-        answered = vectors[[place[text] for text in responses]]
-        return np.hstack([answered, asked * answered, simple_features(answers)])
+        rows = {text: row for row, text in enumerate(dict.fromkeys([*prompts, *responses]))}
+        vectors = (await self.embedder.embed(list(rows))).astype(np.float64)
+        prompt_vectors = vectors[[rows[text] for text in prompts]]
+        response_vectors = vectors[[rows[text] for text in responses]]
+        return np.hstack(
+            [response_vectors, prompt_vectors * response_vectors, simple_features(answers)]
+        )
 
 
-def last_turn(prompt: tuple[Message, ...]) -> str:
-    """Return the text of the last message: what the response answers."""
+def last_turn(prompt: Prompt) -> str:
+    """Return the text of the last message, which the response answers."""
     return prompt[-1].text

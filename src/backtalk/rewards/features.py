@@ -1,4 +1,4 @@
-"""Simple features of a response: what can be counted without understanding it."""
+"""Simple features of a response: lengths, shares and markers."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backtalk.feedback import prompt_text
-from backtalk.rewards.protocol import Answer
+from backtalk.models.protocol import PromptResponse
 
 FEATURES = (
     "log characters",
@@ -26,10 +26,10 @@ FEATURES = (
     "log lines",
     "says I",
 )
-"""The names of the features, in order.
+"""Names of the features, in order.
 
-Lengths are logarithms of one plus the count; "distinct words", "words from the prompt", "digits"
-are shares in [0, 1]; "asks", "exclaims", "lists" and "says I" are 0 or 1.
+Lengths are logarithms of one plus the count. "distinct words", "words from the prompt" and "digits"
+are shares in [0, 1]. "asks", "exclaims", "lists" and "says I" are 0 or 1.
 """
 
 _WORD = re.compile(r"\w+")
@@ -38,8 +38,8 @@ _LIST_ITEM = re.compile(r"^\s*(?:[-*•]|\d+[.)])\s", re.MULTILINE)
 _FIRST_PERSON = re.compile(r"\b(?:I|I'm|I\u2019m|my)\b")
 
 
-def simple_features(answers: Sequence[Answer]) -> NDArray[np.float64]:
-    """Return the features of each answer, shape ``(len(answers), len(FEATURES))``."""
+def simple_features(answers: Sequence[PromptResponse]) -> NDArray[np.float64]:
+    """Return the features of each response, shape ``(len(answers), len(FEATURES))``."""
     return np.array([_features(prompt_text(prompt), text) for prompt, text in answers]).reshape(
         len(answers), len(FEATURES)
     )

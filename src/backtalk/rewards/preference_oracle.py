@@ -1,4 +1,4 @@
-"""What says which of two answers is better, and how surely: preferences that need no order."""
+"""Preference oracles: the probability that one response is better than another."""
 
 from __future__ import annotations
 
@@ -13,40 +13,40 @@ from scipy.special import expit
 from backtalk.feedback import Message
 from backtalk.rewards.protocol import Reward
 
-Compared = tuple[tuple[Message, ...], str, str]
-"""A prompt and two responses to it."""
+ResponsePair = tuple[tuple[Message, ...], str, str]
+"""A prompt and the texts of two responses to it."""
 
 
 @runtime_checkable
 class PreferenceOracle(Protocol):
-    """Something that compares two responses.
+    """Comparison of two responses.
 
-    Its preferences need not come from scores: a may be better than b, b than c, and c than a.
+    Its preferences need not be transitive: a may be better than b, b than c, and c than a.
     ``P(a > b)`` and ``P(b > a)`` sum to 1.
     """
 
     @property
     def name(self) -> str:
-        """What to call it in reports."""
+        """Name in reports."""
         ...
 
-    async def prefer(self, compared: Sequence[Compared]) -> NDArray[np.float64]:
-        """Return the probability that the first response of each is better, shape ``(n,)``."""
+    async def prefer(self, pairs: Sequence[ResponsePair]) -> NDArray[np.float64]:
+        """Return the probability that the first response of each pair is better, shape ``(n,)``."""
         ...
 
 
 @dataclass(frozen=True)
-class ByReward:
-    """A reward that compares: the better-scored response wins, or wins more often.
+class RewardOracle:
+    """Preference oracle by the scores of a reward.
 
     Parameters
     ----------
     reward : Reward
-        What scores.
+        Reward that scores the responses.
     temperature : float, default 0.0
-        By which difference of scores, in their own unit, the odds grow by the factor e:
-        ``P(a > b) = sigmoid((r(a) - r(b)) / temperature)``, the Bradley-Terry model. Where it is 0,
-        the better-scored one always wins and equal scores are even.
+        Temperature of the Bradley-Terry model, in the unit of the scores:
+        ``P(a > b) = sigmoid((r(a) - r(b)) / temperature)``. With 0 the response with the higher
+        score always wins, and equal scores are even.
     """
 
     reward: Reward
@@ -54,21 +54,19 @@ class ByReward:
 
     @property
     def name(self) -> str:
-        """The reward's."""
+        """Name of the reward."""
         return self.reward.name
 
-    async def prefer(self, compared: Sequence[Compared]) -> NDArray[np.float64]:
-        """Return the probability that the first response of each is better, shape ``(n,)``."""
-        if not compared:
+    async def prefer(self, pairs: Sequence[ResponsePair]) -> NDArray[np.float64]:
+        """Return the probability that the first response of each pair is better, shape ``(n,)``."""
+        if not pairs:
             return np.empty(0)
-        answers = {
-            answer: None
-            for prompt, one, other in compared
-            for answer in ((prompt, one), (prompt, other))
-        }
-        scored = (await self.reward.score(list(answers))).mean
-        score = dict(zip(answers, np.asarray(scored, dtype=float).tolist(), strict=True))
-        gaps = np.array([score[p, one] - score[p, other] for p, one, other in compared])
+        answers = dict.fromkeys(
+            answer for prompt, a, b in pairs for answer in ((prompt, a), (prompt, b))
+        )
+        means = (await self.reward.score(list(answers))).mean
+        score = dict(zip(answers, np.asarray(means, dtype=float).tolist(), strict=True))
+        differences = np.array([score[prompt, a] - score[prompt, b] for prompt, a, b in pairs])
         if self.temperature == 0:
-            return np.asarray((1 + np.sign(gaps)) / 2)
-        return np.asarray(expit(gaps / self.temperature))
+            return np.asarray((1 + np.sign(differences)) / 2)
+        return np.asarray(expit(differences / self.temperature))

@@ -1,4 +1,4 @@
-"""What a reward is: something that scores responses, and can say how sure it is."""
+"""Protocol of rewards: they score responses, with an uncertainty if it is known."""
 
 from __future__ import annotations
 
@@ -9,40 +9,39 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from backtalk.feedback import Message
+from backtalk.models.protocol import PromptResponse
 
-Answer = tuple[tuple[Message, ...], str]
-"""A prompt and one response to it."""
+__all__ = ["PromptResponse", "Reward", "Scores"]
 
 
 @dataclass(frozen=True)
 class Scores:
-    """The scores of several responses; larger is better.
+    """Scores of several responses; larger is better.
 
-    Scores of responses to one prompt compare. Whether those to different prompts do is up to the
-    reward.
+    Scores of responses to the same prompt are comparable. Scores of responses to different prompts
+    are comparable only if the reward says so.
     """
 
     mean: NDArray[np.float64]
-    """Shape ``(n,)``."""
+    """Score of each response, shape ``(n,)``."""
     std: NDArray[np.float64] | None = None
-    """The standard deviation of each, shape ``(n,)``, where the reward knows it."""
+    """Standard deviation of each score, shape ``(n,)``; ``None`` if unknown."""
 
 
 @runtime_checkable
 class Reward(Protocol):
-    """Something that scores responses."""
+    """Reward that scores responses."""
 
     @property
     def name(self) -> str:
-        """What to call it in reports."""
+        """Name in reports."""
         ...
 
     @property
     def bounds(self) -> tuple[float, float] | None:
-        """The ends of its scale; ``None`` where it has none."""
+        """Lowest and highest possible score; ``None`` if unbounded."""
         ...
 
-    async def score(self, answers: Sequence[Answer]) -> Scores:
+    async def score(self, answers: Sequence[PromptResponse]) -> Scores:
         """Return the score of each response to its prompt."""
         ...

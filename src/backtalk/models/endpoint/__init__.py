@@ -1,1 +1,1 @@
-"""Models behind an OpenAI-compatible endpoint."""
+"""Models behind OpenAI-compatible endpoints."""

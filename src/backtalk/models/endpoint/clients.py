@@ -1,4 +1,4 @@
-"""Clients of an endpoint: one for each event loop, closed when its loop is shut down."""
+"""Pool of HTTP clients: one per event loop, closed when its loop shuts down."""
 
 from __future__ import annotations
 
@@ -13,52 +13,54 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Connection:
-    """A client, and who may use it at a time."""
+class PooledClient:
+    """Client of one event loop."""
 
     client: AsyncOpenAI
-    places: asyncio.Semaphore
-    keeper: AsyncGenerator[None]
+    semaphore: asyncio.Semaphore
+    """Limit of concurrent calls."""
+    lifetime: AsyncGenerator[None]
+    """Suspended generator that closes the client when it is finalised."""
 
 
-class Clients:
-    """A client's connections belong to the event loop that they were opened in.
+class ClientPool:
+    """Clients by event loop, as connections belong to the loop that opened them.
 
-    Each call of :func:`~backtalk.models.run_sync.run_sync` has a loop of its own, so there is a
-    client for each. A suspended generator holds it open: a loop that shuts down finishes its
-    generators, and this one then closes the client.
+    Each call of :func:`~backtalk.models.run_sync.run_sync` has its own loop and hence its own
+    client. A suspended generator holds the client open. A loop that shuts down finalises its
+    generators, and this one closes the client.
 
     Parameters
     ----------
     make : Callable[[], AsyncOpenAI]
         Makes a client.
     concurrency : int
-        How many may use one at a time.
+        Maximum number of concurrent calls per client.
     """
 
     def __init__(self, make: Callable[[], AsyncOpenAI], *, concurrency: int) -> None:
         self._make = make
         self._concurrency = concurrency
-        self._open: WeakKeyDictionary[asyncio.AbstractEventLoop, Connection] = WeakKeyDictionary()
+        self._open: WeakKeyDictionary[asyncio.AbstractEventLoop, PooledClient] = WeakKeyDictionary()
 
-    async def get(self) -> Connection:
-        """Return the connection of the running loop."""
+    async def get(self) -> PooledClient:
+        """Return the client of the running loop."""
         loop = asyncio.get_running_loop()
         if loop not in self._open:
             client = self._make()
-            keeper = self._keep_open(loop, client)
-            places = asyncio.Semaphore(self._concurrency)
-            self._open[loop] = Connection(client, places, keeper)
-            await anext(keeper)
+            lifetime = self._hold_open(loop, client)
+            semaphore = asyncio.Semaphore(self._concurrency)
+            self._open[loop] = PooledClient(client, semaphore, lifetime)
+            await anext(lifetime)
         return self._open[loop]
 
     async def close(self) -> None:
         """Close the client of the running loop, if there is one."""
-        connection = self._open.get(asyncio.get_running_loop())
-        if connection is not None:
-            await connection.keeper.aclose()
+        pooled = self._open.get(asyncio.get_running_loop())
+        if pooled is not None:
+            await pooled.lifetime.aclose()
 
-    async def _keep_open(
+    async def _hold_open(
         self, loop: asyncio.AbstractEventLoop, client: AsyncOpenAI
     ) -> AsyncGenerator[None]:
         try:

@@ -1,4 +1,4 @@
-"""A model behind an OpenAI-compatible address."""
+"""Model behind an OpenAI-compatible endpoint."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlsplit
 
 from backtalk.errors import BacktalkError
-from backtalk.models.batching import answer_in_units
-from backtalk.models.endpoint.clients import Clients
-from backtalk.models.endpoint.errors import Where, explain_failure
-from backtalk.models.endpoint.offline import check_allowed
-from backtalk.models.endpoint.response import MALFORMED, as_completion, piece_of
+from backtalk.models.batching import generate_in_batches
+from backtalk.models.endpoint.clients import ClientPool
+from backtalk.models.endpoint.errors import EndpointInfo, translate_error
+from backtalk.models.endpoint.offline import check_online
+from backtalk.models.endpoint.response import MALFORMED, chunk_text, parse_completion
 from backtalk.models.errors import BadRequest, InvalidResponse
 from backtalk.models.protocol import Completion, Request, Usage
 
@@ -25,9 +25,10 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 LimitField = Literal["max_tokens", "max_completion_tokens"]
+"""Name of the parameter for the maximum number of tokens of a completion."""
 
 _OPENAI = "https://api.openai.com/v1"
-_OWN = (
+_RESERVED_OPTIONS = (
     "model", "messages", "n", "stream", "stream_options", "seed", "temperature", "top_p",
     "max_tokens", "max_completion_tokens", "stop", "logprobs",
 )  # fmt: skip
@@ -37,36 +38,36 @@ _PART_TOKENS = 4096
 
 
 class Endpoint:
-    """A model behind any address that speaks OpenAI's protocol.
+    """Model behind an endpoint that implements OpenAI's chat-completions protocol.
 
-    Calls that fail for a passing reason (429, 5xx, time-outs, connections) are tried again by the
-    ``openai`` client, after what ``Retry-After`` says or else after 0.5, 1, 2, … at most 8 seconds,
-    a random quarter less.
+    The ``openai`` client retries calls after transient failures (429, 5xx, timeouts, connection
+    errors). It waits as ``Retry-After`` says, or else 0.5, 1, 2, … and at most 8 seconds, less a
+    random share of up to a quarter.
 
     Parameters
     ----------
     model : str
-        Its name there.
+        Name of the model at the endpoint.
     base_url : str, optional
-        The address; without one, what ``OPENAI_BASE_URL`` says, or else OpenAI itself.
+        Address of the endpoint. Default: ``OPENAI_BASE_URL``, or OpenAI.
     api_key_env : str, default "OPENAI_API_KEY"
-        The environment variable that holds the key. Only its name is ever kept.
+        Environment variable that holds the key. Only its name is ever stored.
     revision : str, optional
-        Which version of the model is served, where the name does not say; part of cache keys.
+        Version of the model, if the name does not contain it; part of cache keys.
     concurrency : int, default 8
-        How many calls are in flight at most, in one event loop.
+        Maximum number of calls in flight in one event loop.
     timeout : float, default 60.0
-        Seconds for one try.
+        Timeout of an attempt, in seconds.
     retries : int, default 4
-        How often a call is tried again.
+        Number of retries.
     send_seed : bool, default True
-        Whether to send a seed; some servers refuse it.
+        If true, send a seed; some servers reject it.
     log_probabilities : bool, default False
-        Whether to ask for log-probabilities. What they are is the server's say: vLLM gives the
+        If true, request log-probabilities. Their meaning depends on the server: vLLM reports the
         model's own, without the end-of-sequence token.
     limit_field : LimitField, optional
-        What the server calls the most tokens of a completion. Without one,
-        ``max_completion_tokens`` for OpenAI itself and ``max_tokens`` for all others.
+        Name of the parameter for the maximum number of tokens. Default:
+        ``max_completion_tokens`` for OpenAI and ``max_tokens`` for others.
 
     Examples
     --------
@@ -88,7 +89,7 @@ class Endpoint:
         log_probabilities: bool = False,
         limit_field: LimitField | None = None,
     ) -> None:
-        self.base_url = plain_address(base_url or os.environ.get("OPENAI_BASE_URL") or _OPENAI)
+        self.base_url = normalise_url(base_url or os.environ.get("OPENAI_BASE_URL") or _OPENAI)
         self.name = model
         self.api_key_env = api_key_env
         self.revision = revision
@@ -100,11 +101,11 @@ class Endpoint:
         self._limit_field = limit_field or (
             "max_completion_tokens" if self.base_url == _OPENAI else "max_tokens"
         )
-        self._clients = Clients(self._make_client, concurrency=concurrency)
+        self._clients = ClientPool(self._make_client, concurrency=concurrency)
 
     @property
     def identity(self) -> str:
-        """Address, model, revision, and what else decides the answers."""
+        """Address, model, revision, and the options that determine the answers."""
         parts = ["endpoint", self.base_url, self.name]
         if self.revision:
             parts.append(f"revision {self.revision}")
@@ -115,68 +116,68 @@ class Endpoint:
         return " ".join(parts)
 
     async def generate(self, requests: Sequence[Request]) -> list[Completion]:
-        """Return one completion a request, in order.
+        """Return one completion per request, in order.
 
-        Usage is what the server reports, or else the bound.
+        The usage is that reported by the server, or else the bound.
 
         Raises
         ------
-        Unauthorised, UnknownModel, RateLimited, Unreachable, TimedOut
-            After what is in flight has been answered; the rest is not sent.
-        ContextTooLong, RequestRefused, BadReply
-            After all others have been answered.
-        EndpointForbidden
-            While real endpoints are forbidden.
+        AuthenticationError, UnknownModel, RateLimited, ConnectionFailed, RequestTimeout
+            After requests in flight have been answered; the rest is not sent.
+        ContextTooLong, BadRequest, InvalidResponse
+            After all other requests have been answered.
+        OfflineError
+            In offline mode, unless the address is a loopback address.
         """
-        return await answer_in_units(requests, self._answer, model=self)
+        return await generate_in_batches(requests, self._answer, model=self)
 
     async def _answer(self, requests: Sequence[Request]) -> list[Completion]:
         import openai  # noqa: PLC0415 - takes half a second to load
 
         (request,) = requests
         parameters = self._parameters(request)
-        check_allowed(self.base_url)
-        connection = await self._clients.get()
-        async with connection.places:
+        check_online(self.base_url)
+        pooled = await self._clients.get()
+        async with pooled.semaphore:
             started = time.monotonic()
             try:
-                reply = await connection.client.chat.completions.create(**parameters)
+                response = await pooled.client.chat.completions.create(**parameters)
             except openai.OpenAIError as error:
-                raise explain_failure(error, self._where()) from None
+                raise translate_error(error, self._info()) from None
             except ValueError as error:
-                raise self._bad_reply(str(error)) from None
-        return [self._completion(request, reply, time.monotonic() - started)]
+                raise self._invalid_response(str(error)) from None
+        return [self._completion(request, response, time.monotonic() - started)]
 
     async def stream(self, request: Request) -> AsyncIterator[str | Completion]:
-        """Yield the text as it is written, and in the end the whole completion."""
+        """Yield the text in pieces, and finally the complete completion."""
         import openai  # noqa: PLC0415 - takes half a second to load
         from openai.lib.streaming.chat import ChatCompletionStreamState  # noqa: PLC0415 - likewise
 
         parameters = self._parameters(request)
         parameters |= {"stream": True, "stream_options": {"include_usage": True}}
-        check_allowed(self.base_url)
-        connection = await self._clients.get()
-        async with connection.places:
+        check_online(self.base_url)
+        pooled = await self._clients.get()
+        async with pooled.semaphore:
             started = time.monotonic()
-            whole = ChatCompletionStreamState()
+            state = ChatCompletionStreamState()
             try:
-                async with await connection.client.chat.completions.create(**parameters) as chunks:
+                async with await pooled.client.chat.completions.create(**parameters) as chunks:
                     async for chunk in chunks:
-                        whole.handle_chunk(chunk)
-                        if piece := piece_of(chunk):
+                        state.handle_chunk(chunk)
+                        if piece := chunk_text(chunk):
                             yield piece
-                reply = whole.current_completion_snapshot
+                response = state.current_completion_snapshot
             except openai.OpenAIError as error:
-                raise explain_failure(error, self._where()) from None
+                raise translate_error(error, self._info()) from None
             except MALFORMED as error:
-                raise self._bad_reply(str(error)) from None
-        yield self._completion(request, reply, time.monotonic() - started)
+                raise self._invalid_response(str(error)) from None
+        yield self._completion(request, response, time.monotonic() - started)
 
     def bound(self, request: Request) -> Usage:
-        """Return the most that a request can use.
+        """Return the maximum usage of a request.
 
-        No tokenizer makes more tokens than there are bytes. Added are 16 tokens a message and 64
-        for what a chat template may write itself, and 4096 for each part that is not text.
+        No tokenizer makes more tokens than there are bytes. A chat template may add tokens: 16 per
+        message and 64 in all. Each content part that is not text counts 4096 tokens.
         """
         prompt = _TEMPLATE_TOKENS
         for message in request.messages:
@@ -188,7 +189,7 @@ class Endpoint:
         return Usage(1, prompt, request.sampling.max_tokens)
 
     async def close(self) -> None:
-        """Close the connections of the running event loop; it does so itself when it ends."""
+        """Close the connections of the running event loop before it shuts down."""
         await self._clients.close()
 
     def _make_client(self) -> AsyncOpenAI:
@@ -203,9 +204,9 @@ class Endpoint:
 
     def _parameters(self, request: Request) -> dict[str, Any]:
         for option in request.options:
-            if option in _OWN:
+            if option in _RESERVED_OPTIONS:
                 raise BadRequest(
-                    f"The option {option!r} for {self.name!r} is set by the request itself",
+                    f"The option {option!r} for {self.name!r} is set by a field of the request",
                     "Leave it out of the options, and set the field of the request or its sampling",
                 )
         sampling = request.sampling
@@ -227,27 +228,27 @@ class Endpoint:
             parameters["extra_body"] = request.options
         return parameters
 
-    def _completion(self, request: Request, reply: Any, seconds: float) -> Completion:
+    def _completion(self, request: Request, response: Any, seconds: float) -> Completion:
         try:
-            completion, usage = as_completion(reply, model=self.name)
+            completion, usage = parse_completion(response, model=self.name)
         except MALFORMED as error:
-            raise self._bad_reply(str(error)) from None
+            raise self._invalid_response(str(error)) from None
         if usage is None:
-            log.warning("%s reports no usage; the bound is charged", self.base_url)
+            log.warning("%s reports no usage; charging the bound", self.base_url)
             usage = self.bound(request)
-        counted = Usage(1, usage.prompt_tokens, usage.completion_tokens, seconds)
-        return completion.model_copy(update={"usage": counted})
+        billed = Usage(1, usage.prompt_tokens, usage.completion_tokens, seconds)
+        return completion.model_copy(update={"usage": billed})
 
-    def _bad_reply(self, what: str) -> InvalidResponse:
+    def _invalid_response(self, what: str) -> InvalidResponse:
         return InvalidResponse(
-            f"{self.base_url} gave an answer for {self.name!r} that does not keep to the protocol: "
+            f"The response of {self.base_url} for {self.name!r} violates the protocol: "
             f"{what[:120]}",
             "Check that the address is that of an OpenAI-compatible server; it often ends in /v1",
             may_have_cost=True,
         )
 
-    def _where(self) -> Where:
-        return Where(
+    def _info(self) -> EndpointInfo:
+        return EndpointInfo(
             model=self.name,
             address=self.base_url,
             key_variable=self.api_key_env,
@@ -257,22 +258,22 @@ class Endpoint:
         )
 
 
-def plain_address(address: str) -> str:
-    """Return an address without a slash at its end.
+def normalise_url(address: str) -> str:
+    """Return an address without a trailing slash.
 
     Raises
     ------
     BacktalkError
-        If it is none, or holds a secret: a user, a password, a query.
+        If it is not an HTTP address, or may hold a secret: a user, a password, a query.
     """
     parts = urlsplit(address)
     if parts.scheme not in {"http", "https"} or not parts.hostname:
         raise BacktalkError(
-            f"{address!r} is not the address of a server", "Give one like http://localhost:8000/v1"
+            f"{address!r} is not the address of a server", "Use one like http://localhost:8000/v1"
         )
     if parts.username or parts.password or parts.query:
         raise BacktalkError(
-            f"The address of {parts.hostname} holds more than a place: a user, password or query",
-            "Put the key into an environment variable and name that as api_key_env",
+            f"The address of {parts.hostname} contains a user, a password or a query",
+            "Put the key into an environment variable, and set api_key_env to its name",
         )
     return address.rstrip("/")

@@ -1,4 +1,4 @@
-"""What an endpoint's failures mean, in the words of this library."""
+"""Translation of the ``openai`` client's errors into this library's."""
 
 from __future__ import annotations
 
@@ -30,92 +30,103 @@ _TOO_LONG = re.compile(
 
 
 @dataclass(frozen=True)
-class Where:
-    """What was called, for the wording of errors."""
+class EndpointInfo:
+    """Description of an endpoint, for error messages."""
 
     model: str
     address: str
     key_variable: str
+    """Name of the environment variable that holds the key."""
     key: str | None
     timeout: float
+    """Timeout of an attempt, in seconds."""
     retries: int
 
 
-def explain_failure(error: OpenAIError, where: Where) -> ModelError:
-    """Return the library's own error for one of the client's."""
+def translate_error(error: OpenAIError, endpoint: EndpointInfo) -> ModelError:
+    """Return this library's error for one of the client's."""
     import openai  # noqa: PLC0415 - takes half a second to load
 
     if isinstance(error, openai.APIConnectionError):
-        return _no_answer(error, where, timed_out=isinstance(error, openai.APITimeoutError))
+        return _connection_error(
+            error, endpoint, timed_out=isinstance(error, openai.APITimeoutError)
+        )
     if isinstance(error, openai.APIStatusError):
-        return _refusal(error, where)
+        return _status_error(error, endpoint)
     return InvalidResponse(
-        f"{where.address} gave an answer for {where.model!r} that does not keep to the protocol: "
-        f"{_said(error, where)}",
+        f"The response of {endpoint.address} for {endpoint.model!r} violates the protocol: "
+        f"{_message(error, endpoint)}",
         "Check that the address is that of an OpenAI-compatible server; it often ends in /v1",
         may_have_cost=True,
     )
 
 
-def _no_answer(error: OpenAIError, where: Where, *, timed_out: bool) -> ModelError:
+def _connection_error(error: OpenAIError, endpoint: EndpointInfo, *, timed_out: bool) -> ModelError:
     sent = type(error.__cause__).__name__ not in _NEVER_SENT
-    tries = where.retries + 1
+    tries = endpoint.retries + 1
     if timed_out:
         return RequestTimeout(
-            f"{where.address} did not answer for {where.model!r} within {where.timeout:g} seconds, "
-            f"tried {tries} times",
-            "Give it a longer timeout, or lower max_tokens or the concurrency",
+            f"{endpoint.address} did not answer for {endpoint.model!r} within "
+            f"{endpoint.timeout:g} seconds, tried {tries} times",
+            "Use a longer timeout, or lower max_tokens or the concurrency",
             may_have_cost=sent,
         )
     return ConnectionFailed(
-        f"{where.address} could not be reached for {where.model!r}, tried {tries} times",
+        f"{endpoint.address} could not be reached for {endpoint.model!r}, tried {tries} times",
         "Check that the server runs, and the address",
         may_have_cost=sent,
     )
 
 
-def _refusal(error: APIStatusError, where: Where) -> ModelError:
-    status, said = error.status_code, _said(error, where)
-    named = f"{where.address} ({status})"
+def _status_error(error: APIStatusError, endpoint: EndpointInfo) -> ModelError:
+    status, message = error.status_code, _message(error, endpoint)
+    server = f"{endpoint.address} ({status})"
     if status in {401, 403}:
-        missing = f"Set {where.key_variable} to a key for this address"
-        wrong = f"Check that the key in {where.key_variable} is right and may use the model"
-        return AuthenticationError(
-            f"{named} does not let this key use {where.model!r}"
-            if where.key
-            else f"{named} wants a key for {where.model!r}",
-            wrong if where.key else missing,
-        )
+        return _authentication_error(server, endpoint)
     if status == 404:
         return UnknownModel(
-            f"{named} has no model {where.model!r}",
+            f"{server} has no model {endpoint.model!r}",
             "Check the model's name, and the address, which often ends in /v1",
         )
     if status == 429:
         return RateLimited(
-            f"{named} takes no more calls for {where.model!r}: {said}",
+            f"{server} accepts no more calls for {endpoint.model!r}: {message}",
             "Wait, lower the concurrency, or raise the quota with the provider",
         )
     if status >= 500:
         return ConnectionFailed(
-            f"{named} failed for {where.model!r}, tried {where.retries + 1} times: {said}",
+            f"{server} failed for {endpoint.model!r}, tried {endpoint.retries + 1} times: "
+            f"{message}",
             "See the server's log, or try again later",
         )
-    if getattr(error, "code", None) in _TOO_LONG_CODES or _TOO_LONG.search(said):
+    if getattr(error, "code", None) in _TOO_LONG_CODES or _TOO_LONG.search(message):
         return ContextTooLong(
-            f"The prompt is too long for {where.model!r} at {named}: {said}",
+            f"The prompt is too long for {endpoint.model!r} at {server}: {message}",
             "Shorten the prompt, lower max_tokens, or use a model with a longer context",
         )
     return BadRequest(
-        f"{named} refused a request for {where.model!r}: {said}",
-        "Change what it names, or leave it out",
+        f"{server} rejected a request for {endpoint.model!r}: {message}",
+        "Correct or remove the parameter that it names",
     )
 
 
-def _said(error: OpenAIError, where: Where) -> str:
+def _authentication_error(server: str, endpoint: EndpointInfo) -> AuthenticationError:
+    if endpoint.key:
+        return AuthenticationError(
+            f"{server} does not let this key use {endpoint.model!r}",
+            f"Check that the key in {endpoint.key_variable} is right and may use the model",
+        )
+    return AuthenticationError(
+        f"{server} requires a key for {endpoint.model!r}",
+        f"Set {endpoint.key_variable} to a key for this address",
+    )
+
+
+def _message(error: OpenAIError, endpoint: EndpointInfo) -> str:
+    """Return the server's message in one line, shortened and without the key."""
     body: Any = getattr(error, "body", None)
-    message = body.get("message") if isinstance(body, dict) else None
-    said = " ".join(str(message or error).split())
-    if where.key:
-        said = said.replace(where.key, "***")
-    return said if len(said) <= 240 else said[:237] + "..."
+    detail = body.get("message") if isinstance(body, dict) else None
+    message = " ".join(str(detail or error).split())
+    if endpoint.key:
+        message = message.replace(endpoint.key, "***")
+    return message if len(message) <= 240 else message[:237] + "..."

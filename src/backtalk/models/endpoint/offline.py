@@ -1,4 +1,4 @@
-"""The switch that forbids real endpoints, for tests and for places without a network."""
+"""Offline mode: forbids calls to remote endpoints, for tests and machines without a network."""
 
 from __future__ import annotations
 
@@ -12,54 +12,54 @@ from urllib.parse import urlsplit
 from backtalk.models.errors import OfflineError
 
 VARIABLE = "BACKTALK_OFFLINE"
+"""Environment variable that enables offline mode for the whole process."""
 
 _lock = threading.Lock()
-_forbidding = 0
+_depth = 0
 
 
 @contextmanager
 def offline_mode() -> Iterator[None]:
-    """Forbid real endpoints while the block runs, in all threads.
+    """Forbid calls to remote endpoints while the block runs, in all threads.
 
-    Setting ``BACKTALK_OFFLINE=1`` forbids them for the whole process. The machine's own loopback
-    addresses stay allowed, so that a test can talk to a server of its own. Local models are then
-    loaded from disk only.
+    ``BACKTALK_OFFLINE=1`` forbids them for the whole process. Loopback addresses stay allowed, so
+    that a test can call a server of its own. Local models are loaded from disk only.
 
     >>> with offline_mode():
-    ...     check_allowed("https://api.example.com/v1")
+    ...     check_online("https://api.example.com/v1")
     Traceback (most recent call last):
     ...
-    backtalk.models.errors.OfflineError: Calls to api.example.com are forbidden here. ...
+    backtalk.models.errors.OfflineError: Calls to api.example.com are forbidden in offline mode. ...
     """
-    global _forbidding  # noqa: PLW0603 - the switch is the process's
+    global _depth  # noqa: PLW0603 - offline mode is a property of the process
     with _lock:
-        _forbidding += 1
+        _depth += 1
     try:
         yield
     finally:
         with _lock:
-            _forbidding -= 1
+            _depth -= 1
 
 
-def endpoints_forbidden() -> bool:
-    """Return whether real endpoints are forbidden at present."""
-    named = os.environ.get(VARIABLE, "").strip().lower()
-    return _forbidding > 0 or named not in {"", "0", "false", "no"}
+def is_offline() -> bool:
+    """Return true if offline mode is enabled."""
+    value = os.environ.get(VARIABLE, "").strip().lower()
+    return _depth > 0 or value not in {"", "0", "false", "no"}
 
 
-def check_allowed(address: str) -> None:
-    """Refuse an address that is not this machine's own while real endpoints are forbidden.
+def check_online(address: str) -> None:
+    """Raise an error for a remote address in offline mode.
 
     Raises
     ------
-    EndpointForbidden
-        If it is refused.
+    OfflineError
+        If offline mode is enabled and the address is not a loopback address.
     """
     host = urlsplit(address).hostname or address
-    if endpoints_forbidden() and not _is_loopback(host):
+    if is_offline() and not _is_loopback(host):
         raise OfflineError(
-            f"Calls to {host} are forbidden here",
-            f"Leave forbid_endpoints(), unset {VARIABLE}, or use a recorded or scripted model",
+            f"Calls to {host} are forbidden in offline mode",
+            f"Leave offline_mode(), unset {VARIABLE}, or use a recorded or scripted model",
         )
 
 

@@ -1,4 +1,4 @@
-"""Reading what an OpenAI-compatible server answers, whole or piece by piece."""
+"""Parsing of responses of OpenAI-compatible servers, complete or streamed."""
 
 from __future__ import annotations
 
@@ -17,41 +17,43 @@ _REASONS: dict[str, FinishReason] = {
 
 
 MALFORMED = (ValueError, AttributeError, TypeError, IndexError, AssertionError)
-"""What reading a reply raises that does not keep to the protocol."""
+"""Exceptions raised while parsing a response that violates the protocol."""
 
 
-def as_completion(reply: Any, *, model: str) -> tuple[Completion, Usage | None]:
-    """Return the completion in a reply, and the tokens used where the server says so.
+def parse_completion(response: Any, *, model: str) -> tuple[Completion, Usage | None]:
+    """Return the completion in a response, and the usage if the server reports it.
 
     Raises
     ------
     MALFORMED
-        If the reply is not one of the protocol's.
+        If the response violates the protocol.
     """
-    if not getattr(reply, "choices", None):
-        raise ValueError(f"it has no choices: {str(reply)[:80]}")
-    choice = reply.choices[0]
-    said = choice.message
-    text = _valid(said.content or getattr(said, "refusal", None) or "")
-    calls = tuple(call.model_dump(mode="json", exclude_none=True) for call in said.tool_calls or ())
+    if not getattr(response, "choices", None):
+        raise ValueError(f"it has no choices: {str(response)[:80]}")
+    choice = response.choices[0]
+    answer = choice.message
+    text = _replace_surrogates(answer.content or getattr(answer, "refusal", None) or "")
+    calls = tuple(
+        call.model_dump(mode="json", exclude_none=True) for call in answer.tool_calls or ()
+    )
     message = Message(role="assistant", content=text or None, tool_calls=calls) if calls else None
-    used = reply.usage
+    used = response.usage
     return Completion(
         text=text,
         finish_reason=_REASONS.get(choice.finish_reason or "", "stop"),
-        model=reply.model or model,
+        model=response.model or model,
         log_probability=_total(choice.logprobs),
         message=message,
     ), None if used is None else Usage(1, used.prompt_tokens or 0, used.completion_tokens or 0)
 
 
-def piece_of(chunk: Any) -> str:
-    """Return the text that a chunk of a stream adds."""
+def chunk_text(chunk: Any) -> str:
+    """Return the text in a chunk of a stream."""
     return (chunk.choices[0].delta.content or "") if chunk.choices else ""
 
 
 def _total(log_probabilities: Any) -> float | None:
-    """Return the summed log-probability, ``None`` where it was not reported."""
+    """Return the sum of the log-probabilities, or ``None`` if they were not reported."""
     content = getattr(log_probabilities, "content", None)
     if not content:
         return None
@@ -59,6 +61,6 @@ def _total(log_probabilities: Any) -> float | None:
     return min(total, 0.0) if math.isfinite(total) else None
 
 
-def _valid(text: str) -> str:
-    """Return a text without lone surrogates, which are not characters."""
+def _replace_surrogates(text: str) -> str:
+    """Return a text in which lone surrogates, which are not characters, are replaced."""
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")

@@ -1,1 +1,1 @@
-"""Models on this machine, by transformers."""
+"""Local models, by transformers."""

@@ -1,4 +1,4 @@
-"""From chat messages to tokens and back: the one place that knows templates and end tokens."""
+"""Chat templates: conversion between chat messages and tokens, and end-of-sequence tokens."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from backtalk.feedback.interaction import Message
 from backtalk.models.errors import BadRequest, TemplateError
 
 PLAIN = "plain"
-"""The name of the template that is none: the messages' texts with an empty line between them, and
-the completion directly behind the last. For models that only continue a text."""
+"""Name of the template for models that only continue a text: the messages' texts, separated by
+empty lines, directly followed by the completion."""
 
 _PLAIN_TEMPLATE = (
     "{% for message in messages %}"
@@ -28,27 +28,27 @@ _PLAIN_TEMPLATE = (
 
 
 class ChatTemplate:
-    """The tokens of conversations with one model.
+    """Conversion between conversations and the tokens of one model.
 
-    Texts of messages are only ever text: what looks like a control token in them is not one.
+    Control tokens in the texts of messages are encoded as plain text.
 
     Parameters
     ----------
     tokenizer : Any
-        The model's, from transformers.
+        Tokenizer of the model, from transformers.
     name : str
-        The model's, for errors.
-    end : frozenset[int]
-        The tokens that end a completion.
+        Name of the model, for error messages.
+    eos_token_ids : frozenset[int]
+        Tokens that end a completion.
     template : str, optional
-        A Jinja chat template, ``"plain"``, or the tokenizer's own.
+        Jinja chat template, or ``"plain"``; the tokenizer's own template by default.
     options : Mapping[str, JsonValue], optional
         Variables of the template, such as ``enable_thinking``.
 
     Raises
     ------
     TemplateError
-        If there is no template.
+        If there is no template, or no end-of-sequence token.
     """
 
     def __init__(
@@ -56,78 +56,79 @@ class ChatTemplate:
         tokenizer: Any,
         *,
         name: str,
-        end: frozenset[int],
+        eos_token_ids: frozenset[int],
         template: str | None = None,
         options: Mapping[str, JsonValue] | None = None,
     ) -> None:
         if template is None and not tokenizer.chat_template:
             raise TemplateError(
                 f"The model {name!r} has no chat template",
-                f"Give a chat_template in Jinja, or {PLAIN!r} for a model that continues texts",
+                f"Set chat_template to a Jinja template, or to {PLAIN!r} if the model continues "
+                "texts",
             )
-        if not end:
+        if not eos_token_ids:
             raise TemplateError(
                 f"The model {name!r} has no end-of-sequence token",
-                "Set eos_token of its tokenizer, so that it can be seen when an answer is complete",
+                "Set eos_token of its tokenizer, so that the end of an answer can be recognised",
             )
         self._tokenizer = tokenizer
         self._name = name
         self._lock = threading.Lock()
-        self._template = _plain(tokenizer) if template == PLAIN else template
+        self._template = _plain_template(tokenizer) if template == PLAIN else template
         self._options = dict(options or {})
-        self.end = end
+        self.eos_token_ids = eos_token_ids
 
-    def prompt(self, messages: Sequence[Message], *, tools: JsonValue = None) -> list[int]:
-        """Return the tokens after which the model writes its answer."""
+    def prompt_tokens(self, messages: Sequence[Message], *, tools: JsonValue = None) -> list[int]:
+        """Return the tokens of a prompt, with those that open the answer."""
         return self._render(messages, tools=tools, add_generation_prompt=True)
 
-    def conversation(
+    def conversation_tokens(
         self, messages: Sequence[Message], completion: str
     ) -> tuple[list[int], list[int]]:
-        """Return the tokens of a prompt and those of a completion, with the token that ends it.
+        """Return the tokens of a prompt and of its completion, with the end-of-sequence token.
 
-        The completion's are what the template writes for it: where the template adds or strips
-        white space around an answer, so do they.
+        The completion's tokens are those that the template renders, with any white space that the
+        template adds or strips.
 
         Raises
         ------
         TemplateError
-            If the template writes the prompt differently once it is answered, changes the
-            answer, or does not end it.
+            If the template renders the prompt differently once it is answered, changes the answer,
+            or does not end it.
         """
-        prompt = self.prompt(messages)
-        whole = self._render([*messages, Message.assistant(completion)])
-        if whole[: len(prompt)] != prompt:
+        prompt = self.prompt_tokens(messages)
+        conversation = self._render([*messages, Message.assistant(completion)])
+        if conversation[: len(prompt)] != prompt:
             raise TemplateError(
                 f"The chat template of {self._name!r} writes a prompt differently once it is "
                 "answered, so that the answer cannot be scored",
-                "Give a chat_template that does not, or template_options: enable_thinking=False "
-                "mends it for some models",
+                "Use another chat_template, or template_options: enable_thinking=False helps for "
+                "some models",
             )
-        tokens = whole[len(prompt) :]
-        ends = [index for index, token in enumerate(tokens) if token in self.end]
+        tokens = conversation[len(prompt) :]
+        ends = [index for index, token in enumerate(tokens) if token in self.eos_token_ids]
         if not ends:
             raise TemplateError(
                 f"The chat template of {self._name!r} does not end an answer with a token that "
                 "ends generation",
-                "Give a chat_template that does, or set eos_token of its tokenizer",
+                "Use another chat_template, or set eos_token of its tokenizer",
             )
         tokens = tokens[: ends[0] + 1]
-        if self.text(tokens).strip() != completion.strip():
+        if self.decode(tokens).strip() != completion.strip():
             raise TemplateError(
                 f"The chat template of {self._name!r} writes the answer {completion[:40]!r} as "
-                f"{self.text(tokens)[:40]!r}",
-                "Give a chat_template that keeps answers as they are",
+                f"{self.decode(tokens)[:40]!r}",
+                "Use a chat_template that leaves answers unchanged",
             )
         return prompt, tokens
 
-    def text(self, tokens: Sequence[int]) -> str:
-        """Return the text of tokens, special ones left out."""
+    def decode(self, tokens: Sequence[int]) -> str:
+        """Return the text of tokens, without special tokens."""
         with self._lock:
-            decoded: str = self._tokenizer.decode(
+            text: str = self._tokenizer.decode(
                 list(tokens), skip_special_tokens=True, clean_up_tokenization_spaces=False
             )
-        return decoded
+        return text
 
     def _render(
         self,
@@ -155,22 +156,22 @@ class ChatTemplate:
         return tokens
 
 
-def _plain(tokenizer: Any) -> str:
-    """Return the plain template, with the token at the beginning that the tokenizer adds itself."""
+def _plain_template(tokenizer: Any) -> str:
+    """Return the plain template, with the beginning-of-sequence token if the tokenizer adds one."""
     ids = tokenizer("a")["input_ids"]
-    begins = tokenizer.bos_token_id is not None and ids[:1] == [tokenizer.bos_token_id]
-    return "{{ bos_token }}" + _PLAIN_TEMPLATE if begins else _PLAIN_TEMPLATE
+    adds_bos = tokenizer.bos_token_id is not None and ids[:1] == [tokenizer.bos_token_id]
+    return "{{ bos_token }}" + _PLAIN_TEMPLATE if adds_bos else _PLAIN_TEMPLATE
 
 
 def _as_dict(message: Message) -> dict[str, Any]:
-    """Return a message as templates expect it: content as text, arguments of tools as objects."""
+    """Return a message as templates expect it: content as text, tool arguments as objects."""
     fields = message.to_dict()
     if isinstance(message.content, tuple):
         for part in message.content:
             if "text" not in part:
                 raise BadRequest(
                     f"A part of type {part.get('type')!r} cannot be read by a local model",
-                    "Give it text only, or use an endpoint",
+                    "Send text only, or use an endpoint",
                 )
         fields["content"] = message.text
     for call in fields.get("tool_calls", ()):

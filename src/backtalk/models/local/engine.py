@@ -1,4 +1,4 @@
-"""A model's weights and tokenizer, loaded once a process."""
+"""Weights and tokenizer of a local model, loaded once per process."""
 
 from __future__ import annotations
 
@@ -13,78 +13,96 @@ import torch
 from numpy.typing import NDArray
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from backtalk.models.endpoint.offline import endpoints_forbidden
+from backtalk.models.endpoint.offline import is_offline
 from backtalk.models.errors import UnknownModel
-from backtalk.models.local.forward import DecodeState, Forward, log_probabilities
-from backtalk.models.local.loading import Dtype, folder_id, quietly
-from backtalk.models.local.sampler import Row, sample
+from backtalk.models.local.forward import DecodeState, ForwardState, log_probabilities
+from backtalk.models.local.loading import Dtype, folder_id, hide_progress_bars
+from backtalk.models.local.sampler import SequenceState, sample
 
-_LOGITS_AT_ONCE = 1 << 28
+_MAX_LOGITS = 1 << 28
+"""Maximum number of logits in memory while completions are scored."""
 
 _lock = threading.Lock()
-_loaded: WeakValueDictionary[tuple[str | None, ...], Engine] = WeakValueDictionary()
+_engines: WeakValueDictionary[tuple[str | None, ...], Engine] = WeakValueDictionary()
 
 
 class Engine:
-    """A causal model of transformers, its tokenizer, and what they say about themselves.
-
-    Made by :func:`load_engine`.
-    """
+    """Causal model of transformers with its tokenizer. Made by :func:`load_engine`."""
 
     def __init__(self, model: Any, tokenizer: Any, *, identity: str) -> None:
         self.model = model
         self.tokenizer = tokenizer
         self.identity = identity
-        """What its files hold, or its revision on the hub, and the number format."""
+        """Content hash of its files, or its revision on the hub, with the number format."""
         config = model.config.get_text_config()
         self.context_length: int | None = getattr(config, "max_position_embeddings", None)
-        """How many tokens it reads and writes at most, where it says so."""
-        self.eos_token_ids = _end_tokens(model, tokenizer)
-        """The tokens that end a completion."""
-        self._vocabulary = int(config.vocab_size)
+        """Maximum number of tokens of prompt and completion; ``None`` if unknown."""
+        self.eos_token_ids = _eos_token_ids(model, tokenizer)
+        """Tokens that end a completion."""
+        self._vocabulary_size = int(config.vocab_size)
         self._busy = threading.Lock()
 
-    def begin(self, mask: torch.Tensor) -> DecodeState:
-        """Return what predicts the tokens of a batch of sequences, which are where the mask is 1.
+    def start_decoding(self, mask: torch.Tensor) -> DecodeState:
+        """Return the decoding state of a batch of prompts.
 
         Parameters
         ----------
         mask : torch.Tensor
-            Shape ``(n, longest)``.
+            Shape ``(n, length)``: 1 for a token, 0 for padding.
         """
-        return Forward(self.model, mask)
+        return ForwardState(self.model, mask)
 
-    def draw(
+    def sample(
         self,
-        rows: Sequence[Row],
+        sequences: Sequence[SequenceState],
         *,
         batch_tokens: int,
-        complete: Callable[[Row], bool],
+        contains_stop: Callable[[SequenceState], bool],
         cancelled: Callable[[], bool],
     ) -> None:
-        """Draw tokens for all rows, working on at most so many at once, padding included."""
+        """Sample tokens for all sequences, which are modified in place.
+
+        Parameters
+        ----------
+        sequences : sequence of SequenceState
+            Sequences to sample.
+        batch_tokens : int
+            Maximum number of tokens in a batch, with padding.
+        contains_stop : Callable[[SequenceState], bool]
+            Returns true if a sequence contains a stop text; called after each of its tokens.
+        cancelled : Callable[[], bool]
+            Returns true to stop early; called before each step.
+        """
         with self._busy:
             sample(
-                self.begin,
-                rows,
+                self.start_decoding,
+                sequences,
                 device=self.model.device,
                 batch_tokens=batch_tokens,
-                end=self.eos_token_ids,
-                complete=complete,
+                eos_token_ids=self.eos_token_ids,
+                contains_stop=contains_stop,
                 cancelled=cancelled,
             )
 
     def log_probabilities(
         self, pairs: Sequence[tuple[Sequence[int], Sequence[int]]], *, batch_tokens: int
     ) -> list[NDArray[np.float64]]:
-        """Return the log-probability, in nats, of each token of each completion."""
-        lengths = [len(prompt) + len(rest) for prompt, rest in pairs]
-        limit = min(batch_tokens, max(_LOGITS_AT_ONCE // self._vocabulary, 1))
+        """Return the log-probability, in nats, of each token of each completion.
+
+        Parameters
+        ----------
+        pairs : Sequence[tuple[Sequence[int], Sequence[int]]]
+            Tokens of prompts and of their completions.
+        batch_tokens : int
+            Maximum number of tokens in a batch, with padding.
+        """
+        lengths = [len(prompt) + len(completion) for prompt, completion in pairs]
+        limit = min(batch_tokens, max(_MAX_LOGITS // self._vocabulary_size, 1))
         results: dict[int, NDArray[np.float64]] = {}
         for batch in _batches(lengths, limit):
             with self._busy:
                 values = log_probabilities(
-                    self.begin, [pairs[i] for i in batch], device=self.model.device
+                    self.start_decoding, [pairs[i] for i in batch], device=self.model.device
                 )
             results |= {i: value.numpy() for i, value in zip(batch, values, strict=True)}
         return [results[i] for i in range(len(pairs))]
@@ -99,16 +117,22 @@ def load_engine(
     adapters: Sequence[str] = (),
     shared: bool = True,
 ) -> Engine:
-    """Return a model's engine; the same one as long as somebody uses it.
+    """Return the engine of a model; the same one as long as it is in use.
 
     Parameters
     ----------
-    model, revision, dtype, device
-        As for :class:`~backtalk.models.local.model.LocalModel`.
+    model : str
+        Folder, or name on the Hugging Face hub.
+    revision : str or None
+        Revision of a hub model.
+    dtype : Dtype
+        Number format; ``"auto"`` is float32 on a CPU, otherwise the format of the stored weights.
+    device : str
+        ``"cuda"``, ``"mps"``, ``"cpu"`` or ``"auto"``, the first of these that is available.
     adapters : sequence of str, default ()
-        Folders of adapters, which are added to the weights one after the other.
+        Folders of adapters (peft), which are merged into the weights in this order.
     shared : bool, default True
-        Whether others may get the same engine; one whose weights will change must not be.
+        If true, other callers may get the same engine. Must be false if the weights will change.
 
     Raises
     ------
@@ -116,39 +140,39 @@ def load_engine(
         If there is no such model, or no weights in safetensors.
     """
     folder = Path(model) if Path(model).is_dir() else None
-    where = _device() if device == "auto" else device
+    device_type = _default_device() if device == "auto" else device
     content = "" if folder is None else folder_id(folder)
-    added = [folder_id(Path(adapter)) for adapter in adapters]
+    adapter_ids = [folder_id(Path(adapter)) for adapter in adapters]
 
     def load() -> Engine:
-        engine = _load(model, folder, revision=revision, dtype=dtype, device=where)
-        for adapter, adapter_id in zip(adapters, added, strict=True):
-            _add_adapter(engine, adapter, adapter_id)
+        engine = _load(model, folder, revision=revision, dtype=dtype, device=device_type)
+        for adapter, adapter_id in zip(adapters, adapter_ids, strict=True):
+            _merge_adapter(engine, adapter, adapter_id)
         return engine
 
     if not shared:
         return load()
-    key = (model, revision, content, dtype, where, *added)
+    key = (model, revision, content, dtype, device_type, *adapter_ids)
     with _lock:
-        engine = _loaded.get(key)
+        engine = _engines.get(key)
         if engine is None:
-            engine = _loaded[key] = load()
+            engine = _engines[key] = load()
     return engine
 
 
 def _load(
     model: str, folder: Path | None, *, revision: str | None, dtype: Dtype, device: str
 ) -> Engine:
-    shared: Any = {
+    options: Any = {
         "revision": revision,
-        "local_files_only": folder is not None or endpoints_forbidden(),
+        "local_files_only": folder is not None or is_offline(),
     }
     number_format = "float32" if dtype == "auto" and device == "cpu" else dtype
     try:
-        with quietly():
-            tokenizer = AutoTokenizer.from_pretrained(model, **shared)
+        with hide_progress_bars():
+            tokenizer = AutoTokenizer.from_pretrained(model, **options)
             weights: Any = AutoModelForCausalLM.from_pretrained(
-                model, dtype=number_format, use_safetensors=True, **shared
+                model, dtype=number_format, use_safetensors=True, **options
             )
     except (OSError, ValueError) as error:
         raise UnknownModel(
@@ -159,32 +183,32 @@ def _load(
     weights = weights.to(device).eval()
     commit = getattr(weights.config, "_commit_hash", None) or revision
     source = f"{model}@{commit}" if folder is None else folder_id(folder)
-    kept = str(weights.dtype).removeprefix("torch.")
-    return Engine(weights, tokenizer, identity=f"local {source} {kept}")
+    stored_format = str(weights.dtype).removeprefix("torch.")
+    return Engine(weights, tokenizer, identity=f"local {source} {stored_format}")
 
 
-def _add_adapter(engine: Engine, folder: str, adapter_id: str) -> None:
-    from peft import PeftModel  # noqa: PLC0415 - slow, and seldom needed
+def _merge_adapter(engine: Engine, folder: str, adapter_id: str) -> None:
+    from peft import PeftModel  # noqa: PLC0415 - slow to import, rarely needed
 
     adapted: Any = PeftModel.from_pretrained(engine.model, folder)
     engine.model = adapted.merge_and_unload().eval()
     engine.identity = f"{engine.identity} + {adapter_id}"
 
 
-def _device() -> str:
+def _default_device() -> str:
     if torch.cuda.is_available():
         return "cuda"
     return "mps" if torch.backends.mps.is_available() else "cpu"
 
 
-def _end_tokens(model: Any, tokenizer: Any) -> frozenset[int]:
-    named = getattr(model.generation_config, "eos_token_id", None)
-    several = named if isinstance(named, list) else [named]
-    return frozenset(token for token in [*several, tokenizer.eos_token_id] if token is not None)
+def _eos_token_ids(model: Any, tokenizer: Any) -> frozenset[int]:
+    configured = getattr(model.generation_config, "eos_token_id", None)
+    ids = configured if isinstance(configured, list) else [configured]
+    return frozenset(token for token in [*ids, tokenizer.eos_token_id] if token is not None)
 
 
 def _batches(lengths: Sequence[int], limit: int) -> list[list[int]]:
-    """Return places in batches: alike in length, and padded at most so many tokens together."""
+    """Return indices in batches of similar length, each with at most ``limit`` padded tokens."""
     batches: list[list[int]] = []
     longest = 0
     for i in sorted(range(len(lengths)), key=lambda i: -lengths[i]):

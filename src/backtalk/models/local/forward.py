@@ -1,4 +1,4 @@
-"""Running a causal language model on a left-padded batch, and keeping its state."""
+"""Forward passes of a causal language model over a left-padded batch, with its key-value cache."""
 
 from __future__ import annotations
 
@@ -12,100 +12,102 @@ from backtalk.models.local.kv_cache import AttentionCache
 
 
 class DecodeState(Protocol):
-    """What predicts the next tokens of a batch of sequences, and remembers them."""
+    """State of decoding a batch of ``n`` sequences; predicts their next tokens."""
 
     def step(self, tokens: torch.Tensor) -> torch.Tensor:
-        """Return the logits after more tokens, shape ``(n, vocabulary)``, in float32."""
+        """Return the float32 logits after more tokens, shape ``(n, vocabulary)``."""
         ...
 
     def logits(self, tokens: torch.Tensor, *, last: int) -> torch.Tensor:
-        """Return the logits after each of the last of these tokens, ``(n, last, vocabulary)``."""
+        """Return the logits after the last tokens, shape ``(n, last, vocabulary)``."""
         ...
 
     @property
     def can_merge(self) -> bool:
-        """Whether another batch can be taken in."""
+        """True if another batch can be merged in."""
         ...
 
     def merge(self, other: Self) -> None:
-        """Take in the sequences of another batch, behind those there are."""
+        """Append the sequences of another batch."""
         ...
 
     def gather(self, rows: Sequence[int], values: torch.Tensor) -> torch.Tensor:
-        """Go on with these rows, which may repeat; return ``values`` of the same rows."""
+        """Keep these rows only; an index may repeat. Return the same rows of ``values``."""
         ...
 
 
-Begin = Callable[[torch.Tensor], DecodeState]
-"""Makes a computation of where the first sequences are, 1, and where padding, 0."""
+StartDecoding = Callable[[torch.Tensor], DecodeState]
+"""Makes a decoding state from the mask of the prompts: 1 for a token, 0 for padding."""
 
 
-class Forward:
-    """A model and what it remembers of a batch of sequences.
+class ForwardState:
+    """Decoding state of one model.
 
     Parameters
     ----------
     model : Any
-        A causal model of transformers.
+        Causal model of transformers.
     mask : torch.Tensor
-        Where the first sequences are, 1, and where padding, 0; shape ``(n, longest)``.
+        Mask of the prompts, shape ``(n, length)``: 1 for a token, 0 for padding.
     """
 
     def __init__(self, model: Any, mask: torch.Tensor) -> None:
         self._model = model
         self._mask = mask
         self.cache = AttentionCache(model.config)
-        self._seen = 0
-        self._takes = inspect.signature(model.forward).parameters
+        self._length = 0
+        self._accepts = inspect.signature(model.forward).parameters
 
     def step(self, tokens: torch.Tensor) -> torch.Tensor:
-        """Return the logits after more tokens, shape ``(n, vocabulary)``, in float32."""
+        """Return the float32 logits after more tokens, shape ``(n, vocabulary)``."""
         return self.logits(tokens, last=1)[:, -1]
 
     def logits(self, tokens: torch.Tensor, *, last: int) -> torch.Tensor:
-        """Return the logits after each of the last of these tokens, ``(n, last, vocabulary)``."""
-        new = self._seen + tokens.shape[1] - self._mask.shape[1]
+        """Return the logits after the last tokens, shape ``(n, last, vocabulary)``."""
+        new = self._length + tokens.shape[1] - self._mask.shape[1]
         if new:
             self._mask = torch.nn.functional.pad(self._mask, (0, new), value=1)
-        self._seen = self._mask.shape[1]
-        given: dict[str, Any] = {"logits_to_keep": last} if "logits_to_keep" in self._takes else {}
-        if "position_ids" in self._takes:
+        self._length = self._mask.shape[1]
+        options: dict[str, Any] = (
+            {"logits_to_keep": last} if "logits_to_keep" in self._accepts else {}
+        )
+        if "position_ids" in self._accepts:
             positions = (self._mask.cumsum(dim=-1) - 1).clamp(min=0)
-            given["position_ids"] = positions[:, -tokens.shape[1] :]
+            options["position_ids"] = positions[:, -tokens.shape[1] :]
         output = self._model(
             input_ids=tokens,
             attention_mask=self._mask,
             past_key_values=self.cache,
             use_cache=True,
-            **given,
+            **options,
         )
-        kept: torch.Tensor = output.logits[:, -last:]
-        return kept.float()
+        logits: torch.Tensor = output.logits[:, -last:]
+        return logits.float()
 
     @property
     def can_merge(self) -> bool:
-        """Whether another batch can be taken in."""
-        return self.cache.roomy
+        """True if another batch can be merged in."""
+        return self.cache.is_preallocated
 
-    def merge(self, other: Forward) -> None:
-        """Take in the sequences of another batch, behind those there are; both keep their ends."""
-        longest = max(self.span, other.span)
-        self.cache.join(other.cache, longest)
-        self._mask = torch.cat([self.recent(longest), other.recent(longest)])
-        self._seen = longest
+    def merge(self, other: ForwardState) -> None:
+        """Append the sequences of another batch; both stay aligned at their ends."""
+        length = max(self.span, other.span)
+        self.cache.merge(other.cache, length)
+        self._mask = torch.cat([self.recent_mask(length), other.recent_mask(length)])
+        self._length = length
 
     @property
     def span(self) -> int:
-        """How many columns hold anything."""
+        """Number of columns from the first one that holds a token."""
         return self._mask.shape[1] - int(self._mask.any(dim=0).int().argmax())
 
-    def recent(self, length: int) -> torch.Tensor:
-        """Return where the sequences are in the last ``length`` columns, ``(n, length)``."""
-        kept = self._mask[:, -length:]
-        return torch.nn.functional.pad(kept, (length - kept.shape[1], 0), value=0)
+    def recent_mask(self, length: int) -> torch.Tensor:
+        """Return the mask of the last ``length`` columns, shape ``(n, length)``."""
+        recent = self._mask[:, -length:]
+        return torch.nn.functional.pad(recent, (length - recent.shape[1], 0), value=0)
 
     def gather(self, rows: Sequence[int], values: torch.Tensor) -> torch.Tensor:
-        """Go on with these rows, which may repeat; return ``values`` of the same rows."""
+        """Keep these rows only; an index may repeat. Return the same rows of ``values``."""
         index: Any = torch.tensor(rows, device=self._mask.device)
         self.cache.reorder_cache(index)
         self._mask = self._mask[index]
@@ -115,7 +117,7 @@ class Forward:
 def pad_left(
     sequences: Sequence[Sequence[int]], device: torch.device
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return sequences aligned at their ends, and where they are: two tensors ``(n, longest)``."""
+    """Return left-padded tokens and their mask, both of shape ``(n, longest)``."""
     longest = max(map(len, sequences))
     tokens = torch.zeros((len(sequences), longest), dtype=torch.long)
     mask = torch.zeros_like(tokens)
@@ -127,7 +129,7 @@ def pad_left(
 
 @torch.inference_mode()
 def log_probabilities(
-    begin: Begin,
+    start: StartDecoding,
     pairs: Sequence[tuple[Sequence[int], Sequence[int]]],
     *,
     device: torch.device,
@@ -136,17 +138,17 @@ def log_probabilities(
 
     Parameters
     ----------
-    begin : Begin
-        Makes the computation.
+    start : StartDecoding
+        Makes the decoding state.
     pairs : Sequence[tuple[Sequence[int], Sequence[int]]]
-        The tokens of prompts and completions.
+        Tokens of prompts and of their completions.
     device : torch.device
-        Where it computes.
+        Device of the model.
     """
-    tokens, mask = pad_left([[*prompt, *rest] for prompt, rest in pairs], device)
-    longest = max(len(rest) for _, rest in pairs)
-    logits = begin(mask).logits(tokens, last=longest + 1)[:, :-1]
-    drawn = tokens[:, -longest:]
-    values = logits.gather(2, drawn[:, :, None])[:, :, 0] - logits.logsumexp(dim=-1)
+    tokens, mask = pad_left([[*prompt, *completion] for prompt, completion in pairs], device)
+    longest = max(len(completion) for _, completion in pairs)
+    logits = start(mask).logits(tokens, last=longest + 1)[:, :-1]
+    targets = tokens[:, -longest:]
+    values = logits.gather(2, targets[:, :, None])[:, :, 0] - logits.logsumexp(dim=-1)
     values = values.double().cpu()
-    return [values[i, longest - len(rest) :] for i, (_, rest) in enumerate(pairs)]
+    return [values[i, longest - len(completion) :] for i, (_, completion) in enumerate(pairs)]

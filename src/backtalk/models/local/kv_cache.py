@@ -1,4 +1,4 @@
-"""What a model remembers of a batch of sequences, kept in memory that has room to grow."""
+"""Key-value cache of a batch of sequences, in preallocated memory."""
 
 from __future__ import annotations
 
@@ -8,83 +8,101 @@ import torch
 from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer
 
-_ROOM = 64
-"""How many more tokens fit before the memory is moved."""
+_SPARE_TOKENS = 64
+"""Number of further tokens that fit before the memory is reallocated."""
 
 
 class PreallocatedLayer(DynamicLayer):  # type: ignore[no-untyped-call]
-    """The keys and values of one layer: a new token is written behind the others, in place.
+    """Keys and values of one layer; new tokens are written in place, behind the others.
 
-    The layer of transformers copies all of them for each token.
+    The layer of transformers copies all keys and values for each new token.
     """
 
-    def __init__(self, **given: Any) -> None:
-        super().__init__(**given)  # type: ignore[no-untyped-call]
-        self._kept: list[torch.Tensor] = []
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)  # type: ignore[no-untyped-call]
+        self._buffers: list[torch.Tensor] = []
 
     def update(
         self, key_states: torch.Tensor, value_states: torch.Tensor, *_: Any, **__: Any
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Add the keys and values of further tokens, and return those of all."""
+        """Append the keys and values of further tokens, and return those of all tokens.
+
+        Parameters
+        ----------
+        key_states : torch.Tensor
+            Keys, shape ``(n, heads, new tokens, width)``.
+        value_states : torch.Tensor
+            Values, of the same shape.
+        _, __
+            Further arguments of the overridden method, which are ignored.
+        """
         if not self.is_initialized:
             self.lazy_initialization(key_states, value_states)
-        seen = self.get_seq_length()
-        total = seen + key_states.shape[-2]
-        if not self._kept or total > self._kept[0].shape[-2]:
-            self._move(key_states, value_states, seen, total + _ROOM)
-        for memory, states in zip(self._kept, (key_states, value_states), strict=True):
-            memory[..., seen:total, :] = states
-        keys, values = (memory[..., :total, :] for memory in self._kept)
+        length = self.get_seq_length()
+        total = length + key_states.shape[-2]
+        if not self._buffers or total > self._buffers[0].shape[-2]:
+            self._reallocate(key_states, value_states, length, total + _SPARE_TOKENS)
+        for buffer, states in zip(self._buffers, (key_states, value_states), strict=True):
+            buffer[..., length:total, :] = states
+        keys, values = (buffer[..., :total, :] for buffer in self._buffers)
         self.keys, self.values = keys, values
         return keys, values
 
-    def _move(
-        self, key_states: torch.Tensor, value_states: torch.Tensor, seen: int, room: int
+    def _reallocate(
+        self, key_states: torch.Tensor, value_states: torch.Tensor, length: int, capacity: int
     ) -> None:
-        old, self._kept = self._held(), []
+        old, self._buffers = self._filled(), []
         for index, states in enumerate((key_states, value_states)):
             rows, heads, _, width = states.shape
-            memory = states.new_empty((rows, heads, room, width))
-            if seen:
-                memory[..., :seen, :] = old[index]
-            self._kept.append(memory)
+            buffer = states.new_empty((rows, heads, capacity, width))
+            if length:
+                buffer[..., :length, :] = old[index]
+            self._buffers.append(buffer)
 
-    def _held(self) -> list[torch.Tensor]:
-        """Return the keys and values of the tokens seen."""
-        seen = self.get_seq_length()
-        return [memory[..., :seen, :] for memory in self._kept]
+    def _filled(self) -> list[torch.Tensor]:
+        """Return the filled part of the buffers."""
+        length = self.get_seq_length()
+        return [buffer[..., :length, :] for buffer in self._buffers]
 
-    def join(self, other: PreallocatedLayer, length: int) -> None:
-        """Take in the rows of another layer, both aligned at their ends."""
-        seen = [min(layer.get_seq_length(), length) for layer in (self, other)]
-        joined = []
-        for mine, theirs in zip(self._held(), other._held(), strict=True):
-            rows, heads, _, width = mine.shape
-            memory = mine.new_zeros((rows + theirs.shape[0], heads, length + _ROOM, width))
-            memory[:rows, :, length - seen[0] : length] = mine[:, :, -seen[0] :]
-            memory[rows:, :, length - seen[1] : length] = theirs[:, :, -seen[1] :]
-            joined.append(memory)
-        self._kept = joined
-        self.keys, self.values = (memory[..., :length, :] for memory in joined)
+    def merge(self, other: PreallocatedLayer, length: int) -> None:
+        """Append the rows of another layer, both aligned at their ends.
+
+        Parameters
+        ----------
+        other : PreallocatedLayer
+            Layer to append.
+        length : int
+            Number of tokens of each row to keep.
+        """
+        lengths = [min(layer.get_seq_length(), length) for layer in (self, other)]
+        merged = []
+        for a, b in zip(self._filled(), other._filled(), strict=True):
+            rows, heads, _, width = a.shape
+            buffer = a.new_zeros((rows + b.shape[0], heads, length + _SPARE_TOKENS, width))
+            buffer[:rows, :, length - lengths[0] : length] = a[:, :, -lengths[0] :]
+            buffer[rows:, :, length - lengths[1] : length] = b[:, :, -lengths[1] :]
+            merged.append(buffer)
+        self._buffers = merged
+        self.keys, self.values = (buffer[..., :length, :] for buffer in merged)
 
     def reorder_cache(self, beam_idx: torch.Tensor) -> None:
-        """Go on with these rows, which may repeat."""
-        if self._kept:
-            seen = self.get_seq_length()
-            self._kept = [memory.index_select(0, beam_idx) for memory in self._kept]
-            self.keys, self.values = (memory[..., :seen, :] for memory in self._kept)
+        """Keep these rows only; an index may repeat."""
+        if self._buffers:
+            length = self.get_seq_length()
+            self._buffers = [buffer.index_select(0, beam_idx) for buffer in self._buffers]
+            self.keys, self.values = (buffer[..., :length, :] for buffer in self._buffers)
 
 
 class AttentionCache(DynamicCache):
-    """What a model remembers of a batch of sequences.
+    """Key-value cache of a batch of sequences.
 
-    Layers that attend to all that came before are kept with room to grow; those of any other sort,
-    such as a sliding window, as transformers keeps them.
+    Layers with full attention use preallocated memory. Others, such as those with a sliding window,
+    are the ones of transformers.
 
     Parameters
     ----------
     config : Any
-        The model's configuration.
+        Configuration of the model.
     """
 
     def __init__(self, config: Any) -> None:
@@ -94,12 +112,20 @@ class AttentionCache(DynamicCache):
         ]
 
     @property
-    def roomy(self) -> bool:
-        """Whether every layer is kept with room, so that another batch can be taken in."""
+    def is_preallocated(self) -> bool:
+        """True if every layer is preallocated, so that another batch can be merged in."""
         return all(isinstance(layer, PreallocatedLayer) for layer in self.layers)
 
-    def join(self, other: AttentionCache, length: int) -> None:
-        """Take in the sequences of another batch, of each the last ``length`` tokens."""
-        for mine, theirs in zip(self.layers, other.layers, strict=True):
-            if isinstance(mine, PreallocatedLayer) and isinstance(theirs, PreallocatedLayer):
-                mine.join(theirs, length)
+    def merge(self, other: AttentionCache, length: int) -> None:
+        """Append the sequences of another batch.
+
+        Parameters
+        ----------
+        other : AttentionCache
+            Cache to append.
+        length : int
+            Number of tokens of each sequence to keep, from its end.
+        """
+        for a, b in zip(self.layers, other.layers, strict=True):
+            if isinstance(a, PreallocatedLayer) and isinstance(b, PreallocatedLayer):
+                a.merge(b, length)

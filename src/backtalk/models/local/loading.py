@@ -1,4 +1,4 @@
-"""What loading any local model has in common: quiet, told apart by its content, never by code."""
+"""Loading of local models: content-based ids of folders, and quiet progress."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from pathlib import Path
 from typing import Literal
 
 Dtype = Literal["auto", "float32", "bfloat16", "float16"]
-"""The number format of weights."""
+"""Number format of weights."""
 
-_DECIDING = {".safetensors", ".json", ".jinja", ".txt", ".model"}
+_HASHED_SUFFIXES = {".safetensors", ".json", ".jinja", ".txt", ".model"}
 
 
 def folder_id(folder: Path) -> str:
-    """Return the id of a model's folder: what its weights, tokenizer and settings determine.
+    """Return the content hash of a model's folder: weights, tokenizer and configuration.
 
-    All of it is read, once a process for files that do not change.
+    All files are read, once per process as long as they do not change.
     """
     files = sorted(
-        path for path in folder.rglob("*") if path.is_file() and path.suffix in _DECIDING
+        path for path in folder.rglob("*") if path.is_file() and path.suffix in _HASHED_SUFFIXES
     )
     stamps = tuple((path, path.stat().st_size, path.stat().st_mtime_ns) for path in files)
     return _digest(folder, stamps)
@@ -40,13 +40,13 @@ def _digest(folder: Path, stamps: tuple[tuple[Path, int, int], ...]) -> str:
 
 
 @contextmanager
-def quietly() -> Iterator[None]:
-    """Load without progress bars, which are not the library's to print."""
+def hide_progress_bars() -> Iterator[None]:
+    """Disable the progress bars of transformers while the block runs."""
     logging = import_module("transformers.utils.logging")  # loads torch
-    shown = logging.is_progress_bar_enabled()
+    enabled = logging.is_progress_bar_enabled()
     logging.disable_progress_bar()
     try:
         yield
     finally:
-        if shown:
+        if enabled:
             logging.enable_progress_bar()

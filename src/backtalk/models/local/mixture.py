@@ -1,4 +1,4 @@
-"""A geometric mixture of models on this machine: each token is drawn from a product of powers."""
+"""Geometric mixture of local models: each token comes from a weighted product of distributions."""
 
 from __future__ import annotations
 
@@ -13,35 +13,36 @@ from backtalk.models.protocol import Request
 
 if TYPE_CHECKING:
     from backtalk.models.local.engine import Engine
-    from backtalk.models.local.sampler import Row
+    from backtalk.models.local.sampler import SequenceState
 
 
 class Mixture(LocalModel):
-    """Several local models as one: each token's probability is a product of powers of theirs.
+    """Geometric mixture of local models.
 
-    ``p(token)`` is proportional to the product of ``p_i(token) ** w_i``. The weights sum to 1 and
-    may be negative. Two policies at 7/8 and 1/8 are the opponent of Nash-MD (Munos et
-    al., 2023, section 7); with a weight above 1 the mixture leads away from the other model, as in
-    PILAF (Feng et al., 2025). A token that one of the models excludes has probability 0.
+    The probability of a token is proportional to the product of ``p_i(token) ** w_i``. The weights
+    sum to 1 and may be negative. Two policies at 7/8 and 1/8 are the opponent of Nash-MD (Munos et
+    al., 2023, section 7). With a weight above 1 the mixture extrapolates away from the other model,
+    as in PILAF (Feng et al., 2025). A token with probability 0 in one of the models has
+    probability 0.
 
-    Temperature and top-p apply to the mixture, and so does a completion's log-probability.
+    Temperature and top-p apply to the mixture, and so does the log-probability of a completion.
 
     Parameters
     ----------
     models : sequence of LocalModel
-        What is mixed; they have to share tokenizer and chat template.
+        Models to mix; they must share tokenizer and chat template.
     weights : sequence of float
-        One a model.
+        Exponent of each model's probabilities.
     name : str, optional
-        What to call it; weights and names by default.
+        Name of the mixture; weights and names of the models by default.
     batch_tokens : int, default 16384
-        As for :class:`~backtalk.models.local.model.LocalModel`.
+        Maximum number of tokens in a batch, with padding.
 
     Raises
     ------
     BacktalkError
-        If there is not a weight a model, or they do not sum to 1; and, when it is first used, if
-        the models have different tokenizers.
+        If the number of weights differs from that of the models, or they do not sum to 1; on first
+        use, if the models have different tokenizers.
     """
 
     def __init__(
@@ -55,11 +56,11 @@ class Mixture(LocalModel):
         if not models or len(models) != len(weights) or abs(sum(weights) - 1) > 1e-6:
             raise BacktalkError(
                 f"{len(models)} models cannot be mixed with the weights {[*weights]}",
-                "Give one weight a model; they sum to 1, as 0.875 and 0.125 do",
+                "Give one weight per model; they sum to 1, such as 0.875 and 0.125",
             )
-        parts = zip(models, weights, strict=True)
+        weighted = zip(models, weights, strict=True)
         super().__init__(
-            name or " ".join(f"{weight:+g} {model.name}" for model, weight in parts),
+            name or " ".join(f"{weight:+g} {model.name}" for model, weight in weighted),
             chat_template=models[0].chat_template,
             template_options=models[0].template_options,
             batch_tokens=batch_tokens,
@@ -69,15 +70,15 @@ class Mixture(LocalModel):
 
     @cached_property
     def identity(self) -> str:
-        """What the models are, and their weights."""
-        parts = zip(self._models, self._weights, strict=True)
-        return "mixture " + " ".join(f"{weight!r} ({model.identity})" for model, weight in parts)
+        """Identities of the models with their weights."""
+        weighted = zip(self._models, self._weights, strict=True)
+        return "mixture " + " ".join(f"{weight!r} ({model.identity})" for model, weight in weighted)
 
-    def to_train(self) -> Engine:
-        """Refuse: a mixture has no weights of its own."""
+    def load_trainable_engine(self) -> Engine:
+        """Raise an error, as a mixture has no weights of its own."""
         raise BacktalkError(
-            f"The mixture {self.name!r} has no weights of its own that could be trained",
-            "Train one of the policies that are mixed",
+            f"The mixture {self.name!r} has no weights of its own to train",
+            "Train one of the policies in the mixture",
         )
 
     @cached_property
@@ -88,14 +89,14 @@ class Mixture(LocalModel):
             [model.engine for model in self._models], self._weights, name=self.name
         )
 
-    def _row(self, request: Request) -> Row:
-        row = super()._row(request)
+    def _sequence(self, request: Request) -> SequenceState:
+        sequence = super()._sequence(request)
         tools = request.options.get("tools")
         for model in self._models[1:]:
-            if tuple(model.chat.prompt(request.messages, tools=tools)) != row.prompt:
+            if tuple(model.chat.prompt_tokens(request.messages, tools=tools)) != sequence.prompt:
                 raise BadRequest(
                     f"{self._models[0].name!r} and {model.name!r} write the prompt differently, "
                     "so that their next tokens cannot be mixed",
                     "Give both the same chat_template and template_options",
                 )
-        return row
+        return sequence

@@ -1,4 +1,4 @@
-"""Predicting tokens with several causal models at once."""
+"""Decoding with several causal models at once."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from backtalk.models.local.forward import DecodeState
 
 
 class MixtureEngine(Engine):
-    """Engines with one tokenizer that predict together; see :class:`~backtalk.models.Mixture`.
+    """Geometric mixture of engines with one tokenizer; see :class:`~backtalk.models.Mixture`.
 
     Parameters
     ----------
     engines : sequence of Engine
-        What is mixed.
+        Engines to mix.
     weights : sequence of float
-        The power of each one's probabilities.
+        Exponent of each engine's probabilities.
     name : str
-        What to call them in errors.
+        Name of the mixture, for error messages.
 
     Raises
     ------
     BacktalkError
-        If their tokenizers differ.
+        If the tokenizers differ.
     """
 
     def __init__(self, engines: Sequence[Engine], weights: Sequence[float], *, name: str) -> None:
@@ -34,60 +34,60 @@ class MixtureEngine(Engine):
         if any(not _same_tokens(first, engine) for engine in engines[1:]):
             raise BacktalkError(
                 f"The models of the mixture {name!r} do not have the same tokenizer",
-                "Mix policies that were trained from one model: tokens can only be drawn from "
-                "models that know the same ones",
+                "Mix policies that were trained from the same model",
             )
         super().__init__(first.model, first.tokenizer, identity=name)
-        windows = [engine.context_length for engine in engines if engine.context_length is not None]
-        self.context_length = min(windows, default=None)
+        lengths = [engine.context_length for engine in engines if engine.context_length is not None]
+        self.context_length = min(lengths, default=None)
         self._engines = tuple(engines)
         self._weights = tuple(weights)
 
-    def begin(self, mask: torch.Tensor) -> DecodeState:
-        """Return what predicts the tokens of a batch of sequences, by all models."""
-        return _MixtureState([engine.begin(mask) for engine in self._engines], self._weights)
+    def start_decoding(self, mask: torch.Tensor) -> DecodeState:
+        """Return the decoding state of a batch of prompts, by all models."""
+        states = [engine.start_decoding(mask) for engine in self._engines]
+        return _MixtureState(states, self._weights)
 
 
-def _same_tokens(one: Engine, other: Engine) -> bool:
+def _same_tokens(a: Engine, b: Engine) -> bool:
     return (
-        one.eos_token_ids == other.eos_token_ids
-        and one.model.config.get_text_config().vocab_size
-        == other.model.config.get_text_config().vocab_size
-        and one.tokenizer.get_vocab() == other.tokenizer.get_vocab()
+        a.eos_token_ids == b.eos_token_ids
+        and a.model.config.get_text_config().vocab_size
+        == b.model.config.get_text_config().vocab_size
+        and a.tokenizer.get_vocab() == b.tokenizer.get_vocab()
     )
 
 
 class _MixtureState:
-    """The computations of several models, whose logits are mixed."""
+    """Decoding states of several models, whose logits are mixed."""
 
-    def __init__(self, parts: Sequence[DecodeState], weights: Sequence[float]) -> None:
-        self._parts = tuple(parts)
+    def __init__(self, states: Sequence[DecodeState], weights: Sequence[float]) -> None:
+        self._states = tuple(states)
         self._weights = tuple(weights)
 
     def step(self, tokens: torch.Tensor) -> torch.Tensor:
-        return self._mixed([part.step(tokens) for part in self._parts])
+        return self._mix([state.step(tokens) for state in self._states])
 
     def logits(self, tokens: torch.Tensor, *, last: int) -> torch.Tensor:
-        return self._mixed([part.logits(tokens, last=last) for part in self._parts])
+        return self._mix([state.logits(tokens, last=last) for state in self._states])
 
     @property
     def can_merge(self) -> bool:
-        return all(part.can_merge for part in self._parts)
+        return all(state.can_merge for state in self._states)
 
     def merge(self, other: _MixtureState) -> None:
-        for mine, theirs in zip(self._parts, other._parts, strict=True):
-            mine.merge(theirs)
+        for a, b in zip(self._states, other._states, strict=True):
+            a.merge(b)
 
     def gather(self, rows: Sequence[int], values: torch.Tensor) -> torch.Tensor:
-        for part in self._parts:
-            selected = part.gather(rows, values)
+        for state in self._states:
+            selected = state.gather(rows, values)
         return selected
 
-    def _mixed(self, logits: Sequence[torch.Tensor]) -> torch.Tensor:
-        known = [each.log_softmax(dim=-1) for each in logits]
+    def _mix(self, logits: Sequence[torch.Tensor]) -> torch.Tensor:
+        log_probs = [values.log_softmax(dim=-1) for values in logits]
         mixed = sum(
-            (each * weight for each, weight in zip(known, self._weights, strict=True)),
-            torch.zeros_like(known[0]),
+            (values * weight for values, weight in zip(log_probs, self._weights, strict=True)),
+            torch.zeros_like(log_probs[0]),
         )
-        excluded = torch.stack([each.isneginf() for each in known]).any(dim=0)
+        excluded = torch.stack([values.isneginf() for values in log_probs]).any(dim=0)
         return mixed.masked_fill(excluded, -torch.inf)

@@ -1,4 +1,4 @@
-"""Drawing tokens from a causal language model: a batch of prompts, each with luck of its own."""
+"""Batched sampling from a causal language model, with one random generator per sequence."""
 
 from __future__ import annotations
 
@@ -11,165 +11,174 @@ import numpy as np
 import torch
 
 from backtalk.models.errors import ModelError
-from backtalk.models.local.forward import Begin, DecodeState, pad_left
+from backtalk.models.local.forward import DecodeState, StartDecoding, pad_left
 from backtalk.models.protocol import Sampling
 
 
 @dataclass
-class Row:
-    """One completion that is being drawn."""
+class SequenceState:
+    """Completion that is being sampled."""
 
     prompt: tuple[int, ...]
+    """Tokens of the prompt."""
     sampling: Sampling
     max_new_tokens: int
-    """The most tokens that may be drawn: ``max_tokens``, or what the context window has left."""
+    """Maximum number of tokens to sample: ``max_tokens``, or the rest of the context window."""
     seed: int
     tokens: list[int] = field(default_factory=list)
-    """What was drawn, the end-of-sequence token included."""
+    """Tokens sampled so far, with the end-of-sequence token."""
     log_probability: float = 0.0
-    """The sum over the drawn tokens, in nats, by the model's own distribution."""
-    finish: Literal["stop", "length"] | None = None
-    """Why no more is drawn; ``None`` while more is."""
+    """Sum over the sampled tokens, in nats, by the model's own distribution."""
+    finish_reason: Literal["stop", "length"] | None = None
+    """Reason for the end of sampling; ``None`` while it goes on."""
 
     @property
-    def length(self) -> int:
-        """How many tokens it can come to, the prompt's included."""
+    def max_length(self) -> int:
+        """Maximum number of tokens, with the prompt's."""
         return len(self.prompt) + self.max_new_tokens
 
     def __post_init__(self) -> None:
         self.rng = np.random.Generator(np.random.Philox(key=self.seed))
 
 
-_WORTH_MOVING = 0.75
-"""Rows that are finished are carried along until no more than this share is left: to leave one out
-costs about as much as to compute several."""
+_COMPACTION_SHARE = 0.75
+"""Share of unfinished sequences at which finished ones are removed from the batch. Removing one
+costs about as much as computing several further steps for it."""
 
 
 @torch.inference_mode()
 def sample(
-    begin: Begin,
-    rows: Sequence[Row],
+    start: StartDecoding,
+    sequences: Sequence[SequenceState],
     *,
     device: torch.device,
     batch_tokens: int,
-    end: frozenset[int],
-    complete: Callable[[Row], bool],
+    eos_token_ids: frozenset[int],
+    contains_stop: Callable[[SequenceState], bool],
     cancelled: Callable[[], bool],
 ) -> None:
-    """Draw tokens for all rows until each is finished.
+    """Sample tokens for all sequences until each is finished.
 
-    One uniform number a row and step chooses the token, by the inverse of the cumulative
-    distribution. It comes from the row's own counter-based generator (Philox), so that what is
-    drawn depends on the row alone and not on what else is in the batch, up to rounding in the
-    model's arithmetic. Rows with the same prompt share its computation. Rows that wait take the
-    places of those that are finished, where the model's cache allows it (Yu et al. 2022, "Orca: a
-    distributed serving system for transformer-based generative models", section 3.1).
+    One uniform number per sequence and step selects the token, by the inverse of the cumulative
+    distribution. It comes from the sequence's own counter-based generator (Philox), so that the
+    tokens depend on the sequence alone and not on the rest of the batch, up to rounding in the
+    model's arithmetic. Sequences with the same prompt share its computation. Waiting sequences take
+    the places of finished ones if the model's cache allows it (Yu et al. 2022, "Orca: a distributed
+    serving system for transformer-based generative models", section 3.1).
 
     Parameters
     ----------
-    begin : Begin
-        Makes the computation that predicts each next token.
-    rows : sequence of Row
-        What is to be drawn; they are filled in.
+    start : StartDecoding
+        Makes the decoding state.
+    sequences : sequence of SequenceState
+        Sequences to sample; they are modified in place.
     device : torch.device
-        Where it computes.
+        Device of the model.
     batch_tokens : int
-        How many tokens, padding included, are worked on at once.
-    end : frozenset[int]
-        The tokens that end a completion.
-    complete : Callable[[Row], bool]
-        Whether a row holds a stop text; asked after each of its tokens.
+        Maximum number of tokens in a batch, with padding.
+    eos_token_ids : frozenset[int]
+        Tokens that end a completion.
+    contains_stop : Callable[[SequenceState], bool]
+        Returns true if a sequence contains a stop text; called after each of its tokens.
     cancelled : Callable[[], bool]
-        Whether to give up; asked before each step.
+        Returns true to stop early; called before each step.
     """
-    waiting = deque(sorted(rows, key=lambda row: -row.length))
-    batch = _Batch(begin, device)
+    waiting = deque(sorted(sequences, key=lambda sequence: -sequence.max_length))
+    batch = _DecodingBatch(start, device)
     while not cancelled():
-        if waiting and batch.takes:
-            longest = max(row.length for row in (waiting[0], *batch.rows))
+        if waiting and batch.can_add:
+            longest = max(sequence.max_length for sequence in (waiting[0], *batch.sequences))
             width = max(batch_tokens // longest, 1)
-            if len(batch.rows) <= _WORTH_MOVING * width:
-                free = min(width - len(batch.rows), len(waiting))
-                batch.take([waiting.popleft() for _ in range(free)])
-        if not batch.rows:
+            if len(batch.sequences) <= _COMPACTION_SHARE * width:
+                free = min(width - len(batch.sequences), len(waiting))
+                batch.add([waiting.popleft() for _ in range(free)])
+        if not batch.sequences:
             return
-        batch.step(end, complete)
+        batch.step(eos_token_ids, contains_stop)
 
 
-class _Batch:
-    """The rows that are worked on, and the logits after the last token of each."""
+class _DecodingBatch:
+    """Sequences in progress, and the logits after the last token of each."""
 
-    def __init__(self, begin: Begin, device: torch.device) -> None:
-        self._begin = begin
+    def __init__(self, start: StartDecoding, device: torch.device) -> None:
+        self._start = start
         self._device = device
-        self._forward: DecodeState | None = None
+        self._state: DecodeState | None = None
         self._logits = torch.empty(0)
-        self.rows: list[Row] = []
+        self.sequences: list[SequenceState] = []
 
     @property
-    def takes(self) -> bool:
-        """Whether further rows can be taken in."""
-        return self._forward is None or self._forward.can_merge
+    def can_add(self) -> bool:
+        """True if further sequences can be added."""
+        return self._state is None or self._state.can_merge
 
-    def take(self, rows: Sequence[Row]) -> None:
-        """Take in rows: their prompts are read, each once."""
-        place = {prompt: i for i, prompt in enumerate(dict.fromkeys(row.prompt for row in rows))}
-        tokens, mask = pad_left(list(place), self._device)
-        begun = self._begin(mask)
-        logits = begun.step(tokens)
-        if len(place) < len(rows):
-            logits = begun.gather([place[row.prompt] for row in rows], logits)
-        if self._forward is None:
-            self._forward, self._logits = begun, logits
+    def add(self, sequences: Sequence[SequenceState]) -> None:
+        """Add sequences; each distinct prompt is computed once."""
+        prompts = dict.fromkeys(sequence.prompt for sequence in sequences)
+        rows = {prompt: row for row, prompt in enumerate(prompts)}
+        tokens, mask = pad_left(list(rows), self._device)
+        state = self._start(mask)
+        logits = state.step(tokens)
+        if len(rows) < len(sequences):
+            logits = state.gather([rows[sequence.prompt] for sequence in sequences], logits)
+        if self._state is None:
+            self._state, self._logits = state, logits
         else:
-            self._forward.merge(begun)
+            self._state.merge(state)
             self._logits = torch.cat([self._logits, logits])
-        self.rows = [*self.rows, *rows]
+        self.sequences = [*self.sequences, *sequences]
 
-    def step(self, end: frozenset[int], complete: Callable[[Row], bool]) -> None:
-        """Draw a token for each row, and leave out rows that are finished once they are many."""
-        drawn = _draw_step(self.rows, self._logits)
-        for row, token in zip(self.rows, drawn.tolist(), strict=True):
-            if row.finish is None:
-                _add(row, token, end, complete)
-        going = [i for i, row in enumerate(self.rows) if row.finish is None]
-        if not going or self._forward is None:
-            self._forward, self.rows = None, []
+    def step(
+        self, eos_token_ids: frozenset[int], contains_stop: Callable[[SequenceState], bool]
+    ) -> None:
+        """Sample a token for each sequence, and remove finished sequences once they are many."""
+        tokens = _sample_step(self.sequences, self._logits)
+        for sequence, token in zip(self.sequences, tokens.tolist(), strict=True):
+            if sequence.finish_reason is None:
+                _append(sequence, token, eos_token_ids, contains_stop)
+        unfinished = [i for i, seq in enumerate(self.sequences) if seq.finish_reason is None]
+        if not unfinished or self._state is None:
+            self._state, self.sequences = None, []
             return
-        if len(going) <= _WORTH_MOVING * len(self.rows):
-            drawn = self._forward.gather(going, drawn)
-            self.rows = [self.rows[i] for i in going]
-        self._logits = self._forward.step(drawn[:, None])
+        if len(unfinished) <= _COMPACTION_SHARE * len(self.sequences):
+            tokens = self._state.gather(unfinished, tokens)
+            self.sequences = [self.sequences[i] for i in unfinished]
+        self._logits = self._state.step(tokens[:, None])
 
 
-def _add(row: Row, token: int, end: frozenset[int], complete: Callable[[Row], bool]) -> None:
-    row.tokens.append(token)
-    if token in end or complete(row):
-        row.finish = "stop"
-    elif len(row.tokens) >= row.max_new_tokens:
-        row.finish = "length"
+def _append(
+    sequence: SequenceState,
+    token: int,
+    eos_token_ids: frozenset[int],
+    contains_stop: Callable[[SequenceState], bool],
+) -> None:
+    sequence.tokens.append(token)
+    if token in eos_token_ids or contains_stop(sequence):
+        sequence.finish_reason = "stop"
+    elif len(sequence.tokens) >= sequence.max_new_tokens:
+        sequence.finish_reason = "length"
 
 
-def _draw_step(rows: Sequence[Row], logits: torch.Tensor) -> torch.Tensor:
-    lucky = [i for i, row in enumerate(rows) if row.sampling.temperature > 0]
-    if len(lucky) < len(rows):
-        chosen = logits.argmax(dim=-1)
-    if lucky:
-        drawn = sample_from_logits(
-            logits if len(lucky) == len(rows) else logits[lucky],
-            temperature=[rows[i].sampling.temperature for i in lucky],
-            top_p=[rows[i].sampling.top_p for i in lucky],
-            uniform=[rows[i].rng.random() for i in lucky],
+def _sample_step(sequences: Sequence[SequenceState], logits: torch.Tensor) -> torch.Tensor:
+    random = [i for i, sequence in enumerate(sequences) if sequence.sampling.temperature > 0]
+    if len(random) < len(sequences):
+        tokens = logits.argmax(dim=-1)
+    if random:
+        sampled = sample_from_logits(
+            logits if len(random) == len(sequences) else logits[random],
+            temperature=[sequences[i].sampling.temperature for i in random],
+            top_p=[sequences[i].sampling.top_p for i in random],
+            uniform=[sequences[i].rng.random() for i in random],
         )
-        if len(lucky) == len(rows):
-            chosen = drawn
+        if len(random) == len(sequences):
+            tokens = sampled
         else:
-            chosen[lucky] = drawn
-    of_chosen = logits.gather(1, chosen[:, None])[:, 0] - logits.logsumexp(dim=-1)
-    for row, value in zip(rows, of_chosen.tolist(), strict=True):
-        if row.finish is None:
-            row.log_probability += value
-    return chosen
+            tokens[random] = sampled
+    log_probs = logits.gather(1, tokens[:, None])[:, 0] - logits.logsumexp(dim=-1)
+    for sequence, value in zip(sequences, log_probs.tolist(), strict=True):
+        if sequence.finish_reason is None:
+            sequence.log_probability += value
+    return tokens
 
 
 def sample_from_logits(
@@ -179,43 +188,44 @@ def sample_from_logits(
     top_p: Sequence[float],
     uniform: Sequence[float],
 ) -> torch.Tensor:
-    """Return the token that each row's uniform number points at.
+    """Return the token that each row's uniform number selects, shape ``(rows,)``.
 
     Parameters
     ----------
     logits : torch.Tensor
         Shape ``(rows, vocabulary)``.
     temperature : sequence of float
-        What each row's logits are divided by, above 0.
+        Divisor of each row's logits, above 0.
     top_p : sequence of float
-        Each row is drawn from its smallest set of tokens whose probabilities sum to this: Holtzman
-        et al. (2020), "The curious case of neural text degeneration", section 3.1.
+        Nucleus size of each row: the token comes from the smallest set of tokens whose
+        probabilities sum to this. Holtzman et al. (2020), "The curious case of neural text
+        degeneration", section 3.1.
     uniform : sequence of float
-        A number in [0, 1) a row.
+        Uniform random number of each row, in [0, 1).
 
     Raises
     ------
     ModelError
-        If the logits are not numbers.
+        If the logits are not finite numbers.
     """
-    precise = torch.float32 if logits.device.type == "mps" else torch.float64
+    dtype = torch.float32 if logits.device.type == "mps" else torch.float64
 
     def column(values: Sequence[float]) -> torch.Tensor:
-        return torch.tensor(values, dtype=precise, device=logits.device)[:, None]
+        return torch.tensor(values, dtype=dtype, device=logits.device)[:, None]
 
-    weights = torch.softmax(logits.to(precise) / column(temperature), dim=-1)
+    probabilities = torch.softmax(logits.to(dtype) / column(temperature), dim=-1)
     if min(top_p) < 1:
-        ordered, tokens = weights.sort(dim=-1, descending=True, stable=True)
-        left_out = ordered.cumsum(dim=-1) - ordered >= column(top_p)
-        left_out[:, 0] = False
-        weights = weights.scatter(1, tokens, ordered.masked_fill(left_out, 0.0))
-    cumulative = weights.cumsum(dim=-1)
+        ordered, tokens = probabilities.sort(dim=-1, descending=True, stable=True)
+        excluded = ordered.cumsum(dim=-1) - ordered >= column(top_p)
+        excluded[:, 0] = False
+        probabilities = probabilities.scatter(1, tokens, ordered.masked_fill(excluded, 0.0))
+    cumulative = probabilities.cumsum(dim=-1)
     total = cumulative[:, -1:]
     if not bool(torch.isfinite(total).all()):
         raise ModelError(
             "The model's logits are not numbers",
-            "Load it with dtype='float32', or check its weights",
+            "Load the model with dtype='float32', or check its weights",
         )
-    below = torch.nextafter(total, torch.zeros_like(total))
-    target = torch.minimum(column(uniform) * total, below)
+    below_total = torch.nextafter(total, torch.zeros_like(total))
+    target = torch.minimum(column(uniform) * total, below_total)
     return torch.searchsorted(cumulative, target, right=True)[:, 0]

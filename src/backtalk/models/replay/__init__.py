@@ -1,1 +1,1 @@
-"""Models that replay recorded answers."""
+"""Models that replay recorded responses."""

@@ -1,4 +1,4 @@
-"""Outputs that were recorded: whose, to which prompt, as a table that travels as a file."""
+"""Recorded responses with their prompts and models, as a table that can be stored as a file."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 from pydantic import Field, ValidationError
 
 from backtalk.errors import RecordError
+from backtalk.feedback.case import prompt_key
 from backtalk.feedback.interaction import Interaction, Message, Prompt, as_prompt
-from backtalk.feedback.merge import prompt_key
 from backtalk.feedback.record import Name, Record, content_id, record_error
 from backtalk.models.protocol import Completion, FinishReason, Request, Usage
 
@@ -26,8 +26,8 @@ PARQUET = "replay.parquet"
 JSON_LINES = "replay.jsonl"
 
 
-class _Line(Record):
-    """One output in a file of JSON lines."""
+class _JsonRecording(Record):
+    """Recorded response in a file of JSON lines."""
 
     prompt: Prompt | str
     text: str
@@ -38,14 +38,14 @@ class _Line(Record):
     completion_tokens: Count = 0
     message: Message | None = None
 
-    def row(self) -> _Row:
+    def to_row(self) -> _RecordingRow:
         fields = self.model_dump(exclude={"prompt", "message"})
         key = prompt_key(as_prompt(self.prompt))
         message = None if self.message is None else self.message.to_json()
-        return _Row(**fields, prompt=key, message=message)
+        return _RecordingRow(**fields, prompt=key, message=message)
 
 
-class _Row(NamedTuple):
+class _RecordingRow(NamedTuple):
     prompt: str
     model: str | None
     text: str
@@ -58,69 +58,70 @@ class _Row(NamedTuple):
 
 
 class Recordings:
-    """Recorded outputs, in the order in which they are handed out.
+    """Recorded responses, in the order of replay.
 
     Parameters
     ----------
     table : pa.Table
-        An Arrow table. Its columns: ``prompt``, the prompt's key; ``request``, the key of the one
-        request that the output answers, or null where it answers any with this prompt; ``model``;
-        ``text``; ``log_probability`` in nats; ``finish_reason``; ``prompt_tokens``;
-        ``completion_tokens``, 0 where unknown; ``message``, JSON, where it is more than text.
+        Arrow table with one row per response. Columns: ``prompt``, the key of the prompt;
+        ``request``, the key of the only request that the response answers, or null if it answers
+        any request with this prompt; ``model``; ``text``; ``log_probability``, in nats;
+        ``finish_reason``; ``prompt_tokens`` and ``completion_tokens``, 0 if unknown; ``message``,
+        the message as JSON if it is more than text.
     """
 
     def __init__(self, table: pa.Table) -> None:
         self.table = table.combine_chunks()
 
     @classmethod
-    def of(cls, interactions: Iterable[Interaction]) -> Recordings:
+    def from_interactions(cls, interactions: Iterable[Interaction]) -> Recordings:
         """Return the responses of interactions.
 
-        A response that several interactions show, the same text by the same model to the same
-        prompt, counts once; one that stands twice in one interaction was drawn twice.
+        A response that occurs in several interactions (same prompt, model and text) counts once. A
+        response that occurs twice in one interaction counts twice.
         """
-        rows: list[_Row] = []
+        rows: list[_RecordingRow] = []
         seen: set[tuple[str, str | None, str, int]] = set()
         for interaction in interactions:
             key = prompt_key(interaction.prompt)
-            here: Counter[tuple[str | None, str]] = Counter()
+            counts: Counter[tuple[str | None, str]] = Counter()
             for response in interaction.responses:
-                written = (response.model, response.text)
-                here[written] += 1
-                if (mark := (key, *written, here[written])) in seen:
+                content = (response.model, response.text)
+                counts[content] += 1
+                if (occurrence := (key, *content, counts[content])) in seen:
                     continue
-                seen.add(mark)
-                whole = response.messages[0].to_json() if len(response.messages) == 1 else None
+                seen.add(occurrence)
+                message = response.messages[0].to_json() if len(response.messages) == 1 else None
                 rows.append(
-                    _Row(
+                    _RecordingRow(
                         prompt=key,
                         model=response.model,
                         text=response.text,
                         log_probability=response.log_probability,
-                        message=whole,
+                        message=message,
                     )
                 )
         return cls(_table(rows))
 
     @classmethod
-    def of_requests(
-        cls, recorded: Sequence[tuple[Request, Completion]], *, exact: bool
+    def from_requests(
+        cls, pairs: Sequence[tuple[Request, Completion]], *, exact: bool
     ) -> Recordings:
-        """Return completions for their requests; of several for equal requests, the first.
+        """Return the completions of requests; the first one if requests are equal.
 
         Parameters
         ----------
-        recorded : Sequence[tuple[Request, Completion]]
+        pairs : Sequence[tuple[Request, Completion]]
             Requests and their completions.
         exact : bool
-            Whether a completion answers only the request that it was for, or else any with the
-            same prompt; those are then ordered by the index of the sample.
+            If true, a completion answers only its own request. Otherwise it answers any request
+            with the same prompt, in the order of the sample indices.
         """
         first: dict[str, tuple[Request, Completion]] = {}
-        for request, completion in recorded:
+        for request, completion in pairs:
             first.setdefault(request.key, (request, completion))
         rows = [
-            _Row(
+            _RecordingRow(
                 prompt=prompt_key(request.messages),
                 request=request.key if exact else None,
                 model=completion.model,
@@ -137,32 +138,33 @@ class Recordings:
 
     @classmethod
     def from_files(cls, files: Mapping[str, bytes]) -> Recordings:
-        """Read what ``to_files`` wrote, or JSON lines.
+        """Return recordings from the files that :meth:`to_files` wrote, or from JSON lines.
 
         Parameters
         ----------
         files : Mapping[str, bytes]
-            ``replay.parquet``; or ``replay.jsonl``, with an object a line: ``prompt``, a text or
-            chat messages, ``text``, and, where known, ``model``, ``log_probability``,
-            ``finish_reason``, ``prompt_tokens``, ``completion_tokens``, ``message``.
+            Contents of ``replay.parquet``, or of ``replay.jsonl`` with one object per line:
+            ``prompt``, a text or chat messages; ``text``; and optionally ``model``,
+            ``log_probability``, ``finish_reason``, ``prompt_tokens``, ``completion_tokens``,
+            ``message``.
 
         Raises
         ------
         RecordError
-            If there is neither, or it is not valid.
+            If both files are missing, or the file is not valid.
         """
         if PARQUET in files:
             return cls(_read_parquet(files[PARQUET]))
         if JSON_LINES in files:
             lines = files[JSON_LINES].splitlines()
             return cls(_table([_read_line(n, line) for n, line in enumerate(lines, 1) if line]))
-        result = ", ".join(files) or "nothing"
+        names = ", ".join(files) or "none"
         raise RecordError(
-            f"A recording needs a file {PARQUET} or {JSON_LINES}, but there is {result}"
+            f"A recording needs a file {PARQUET} or {JSON_LINES}; the files are: {names}"
         )
 
     def to_files(self) -> dict[str, bytes]:
-        """Return the recordings as one Parquet file."""
+        """Return the recordings as a Parquet file."""
         import pyarrow.parquet as pq  # noqa: PLC0415 - loads Arrow
 
         buffer = io.BytesIO()
@@ -174,37 +176,37 @@ class Recordings:
 
     @property
     def models(self) -> tuple[str, ...]:
-        """The models that wrote them, in order of first appearance."""
+        """Names of the models, in order of first appearance."""
         return tuple(name for name in self.table["model"].unique().to_pylist() if name is not None)
 
-    def only(self, models: Sequence[str]) -> Recordings:
-        """Return the outputs of some models."""
+    def filter_models(self, models: Sequence[str]) -> Recordings:
+        """Return the responses of these models only."""
         import pyarrow as pa  # noqa: PLC0415 - loads Arrow
         import pyarrow.compute as pc  # noqa: PLC0415 - loads Arrow
 
-        wanted = pa.array(list(models), pa.string())
-        return Recordings(self.table.filter(pc.is_in(self.table["model"], value_set=wanted)))
+        names = pa.array(list(models), pa.string())
+        return Recordings(self.table.filter(pc.is_in(self.table["model"], value_set=names)))
 
     @cached_property
     def id(self) -> str:
-        """Determined by all that is recorded, and its order."""
+        """Content id of all columns, in order."""
         return content_id(
             *(json.dumps(self.table[name].to_pylist()) for name in self.table.column_names)
         )
 
     def completion(self, row: int) -> Completion:
-        """Return the completion in a row."""
-        results = {
+        """Return the completion in a row of the table."""
+        fields = {
             name: column[row].as_py()
             for name, column in zip(self.table.column_names, self.table.columns, strict=True)
         }
-        message = results["message"]
+        message = fields["message"]
         return Completion(
-            text=results["text"],
-            finish_reason=results["finish_reason"],
-            usage=Usage(1, results["prompt_tokens"], results["completion_tokens"]),
-            model=results["model"],
-            log_probability=results["log_probability"],
+            text=fields["text"],
+            finish_reason=fields["finish_reason"],
+            usage=Usage(1, fields["prompt_tokens"], fields["completion_tokens"]),
+            model=fields["model"],
+            log_probability=fields["log_probability"],
             message=None if message is None else Message.model_validate_json(message),
         )
 
@@ -227,15 +229,15 @@ def _schema() -> pa.Schema:
     )
 
 
-def _table(rows: list[_Row]) -> pa.Table:
+def _table(rows: list[_RecordingRow]) -> pa.Table:
     import pyarrow as pa  # noqa: PLC0415 - loads Arrow
 
     return pa.Table.from_pylist([row._asdict() for row in rows], schema=_schema())
 
 
-def _read_line(number: int, line: bytes) -> _Row:
+def _read_line(number: int, line: bytes) -> _RecordingRow:
     try:
-        return _Line.model_validate_json(line).row()
+        return _JsonRecording.model_validate_json(line).to_row()
     except ValidationError as error:
         raise record_error(f"line {number} of {JSON_LINES}", error) from None
 

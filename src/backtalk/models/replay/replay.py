@@ -1,4 +1,4 @@
-"""A model that answers with what was recorded."""
+"""Model that replays recorded responses."""
 
 from __future__ import annotations
 
@@ -10,106 +10,135 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backtalk.errors import UnknownName
+from backtalk.feedback.case import prompt_key
 from backtalk.feedback.interaction import Interaction, prompt_text
-from backtalk.feedback.merge import prompt_key
 from backtalk.feedback.record import content_id
-from backtalk.models.batching import answer_one_by_one
+from backtalk.models.batching import generate_sequentially
 from backtalk.models.errors import NotRecorded
 from backtalk.models.protocol import Completion, Request, Usage
 from backtalk.models.replay.recordings import Recordings
 
-Order = Literal["recorded", "shuffled"]
+ReplayOrder = Literal["recorded", "shuffled"]
+"""Order of the recorded responses to a prompt."""
 
 
 class Replay:
-    """Answer sample i of a prompt with its i-th recorded output.
+    """Model that answers sample index i of a prompt with its i-th recorded response.
 
-    Temperature, stop texts and the like are not looked at: what was written was written.
+    Sampling parameters such as the temperature are ignored.
 
     Parameters
     ----------
     recordings : Recordings
-        The outputs.
+        Recorded responses.
     models : sequence of str, default ()
-        Only what these models wrote.
-    order : Order, default "recorded"
-        ``"recorded"``, or ``"shuffled"``: each prompt's outputs are dealt in an order that the
-        request's seed decides, so that sample 0 is any of them with the same probability.
+        Models whose responses are replayed; all by default.
+    order : ReplayOrder, default "recorded"
+        ``"recorded"``, or ``"shuffled"``: the responses to each prompt are permuted by the
+        request's seed, so that sample index 0 is any of them with equal probability.
 
     Raises
     ------
     UnknownName
-        If one of ``models`` wrote none of it.
+        If there are no responses of one of ``models``.
 
     Examples
     --------
     >>> from backtalk.feedback import as_prompt
     >>> from backtalk.models.run_sync import run_sync
-    >>> replay = Replay.of([Interaction.of("Is it open?", "Yes.", "We open at nine.")])
-    >>> wanted = [Request(messages=as_prompt("Is it open?"), sample=i) for i in range(2)]
-    >>> [completion.text for completion in run_sync(replay.generate(wanted))]
+    >>> interaction = Interaction.of("Is it open?", "Yes.", "We open at nine.")
+    >>> replay = Replay.from_interactions([interaction])
+    >>> prompt = as_prompt("Is it open?")
+    >>> requests = [Request(messages=prompt, sample_index=i) for i in range(2)]
+    >>> [completion.text for completion in run_sync(replay.generate(requests))]
     ['Yes.', 'We open at nine.']
     """
 
     def __init__(
-        self, recordings: Recordings, *, models: Sequence[str] = (), order: Order = "recorded"
+        self, recordings: Recordings, *, models: Sequence[str] = (), order: ReplayOrder = "recorded"
     ) -> None:
         if order not in ("recorded", "shuffled"):
             raise UnknownName.among("order of a replay", order, ["recorded", "shuffled"])
         for model in models:
             if model not in recordings.models:
                 raise UnknownName.among("recorded model", model, recordings.models)
-        self.recordings = recordings.only(models) if models else recordings
+        self.recordings = recordings.filter_models(models) if models else recordings
         self.order = order
 
     @classmethod
-    def of(
+    def from_interactions(
         cls,
         interactions: Iterable[Interaction],
         *,
         models: Sequence[str] = (),
-        order: Order = "recorded",
+        order: ReplayOrder = "recorded",
     ) -> Replay:
-        """Return a replay of the responses in interactions; see :meth:`Recordings.of`."""
-        return cls(Recordings.of(interactions), models=models, order=order)
+        """Return a replay of the responses in interactions.
+
+        See :meth:`Recordings.from_interactions`.
+
+        Parameters
+        ----------
+        interactions : iterable of Interaction
+            Interactions with responses.
+        models : sequence of str, default ()
+            Models whose responses are replayed; all by default.
+        order : ReplayOrder, default "recorded"
+            Order of the responses to a prompt.
+        """
+        return cls(Recordings.from_interactions(interactions), models=models, order=order)
 
     @classmethod
     def from_files(
-        cls, files: Mapping[str, bytes], *, models: Sequence[str] = (), order: Order = "recorded"
+        cls,
+        files: Mapping[str, bytes],
+        *,
+        models: Sequence[str] = (),
+        order: ReplayOrder = "recorded",
     ) -> Replay:
-        """Return a replay of recordings in Parquet or JSON; see :meth:`Recordings.from_files`."""
+        """Return a replay of recordings in files; see :meth:`Recordings.from_files`.
+
+        Parameters
+        ----------
+        files : Mapping[str, bytes]
+            Contents of files by name.
+        models : sequence of str, default ()
+            Models whose responses are replayed; all by default.
+        order : ReplayOrder, default "recorded"
+            Order of the responses to a prompt.
+        """
         return cls(Recordings.from_files(files), models=models, order=order)
 
     def to_files(self) -> dict[str, bytes]:
-        """Return the recordings as plain Parquet, for an artifact."""
+        """Return the recordings as a Parquet file, for an artifact."""
         return self.recordings.to_files()
 
     @property
     def name(self) -> str:
-        """The one model that was recorded, or how many there are."""
+        """Name of the recorded model, or the number of models if there are several."""
         models = self.recordings.models
         return models[0] if len(models) == 1 else f"replay of {len(models)} models"
 
     @cached_property
     def identity(self) -> str:
-        """What is recorded, and in which order it is handed out."""
+        """Content id of the recordings, and their order."""
         return f"replay {self.recordings.id} {self.order}"
 
     async def generate(self, requests: Sequence[Request]) -> list[Completion]:
-        """Return the recorded outputs.
+        """Return the recorded responses.
 
         Raises
         ------
         NotRecorded
-            For a prompt that was not recorded, or more samples than were.
+            If a prompt was not recorded, or has fewer responses than the sample index.
         """
-        return await answer_one_by_one(requests, self._answer)
+        return await generate_sequentially(requests, self._answer)
 
     async def _answer(self, request: Request) -> Completion:
         return self.recordings.completion(self._row(request))
 
     def bound(self, request: Request) -> Usage:
-        """Return what the recorded output took; nothing but the call where there is none."""
+        """Return the usage of the recorded response, or a single call if there is none."""
         try:
             return self.recordings.completion(self._row(request)).usage
         except NotRecorded:
@@ -127,18 +156,17 @@ class Replay:
             raise self._missing(request, len(rows))
         if self.order == "recorded":
             return int(rows[request.sample_index])
-        deal = int(content_id("deal", str(request.seed), key), 16)
-        return int(
-            np.random.Generator(np.random.Philox(key=deal)).permutation(rows)[request.sample_index]
-        )
+        seed = int(content_id("deal", str(request.seed), key), 16)
+        rng = np.random.Generator(np.random.Philox(key=seed))
+        return int(rng.permutation(rows)[request.sample_index])
 
     def _missing(self, request: Request, recorded: int) -> NotRecorded:
-        asked = prompt_text(request.messages)
-        shown = asked if len(asked) <= 60 else asked[:57] + "..."
+        prompt = prompt_text(request.messages)
+        shown = prompt if len(prompt) <= 60 else prompt[:57] + "..."
         if recorded:
             return NotRecorded(
                 f"Sample {request.sample_index} of {shown!r} is not recorded, there are {recorded}",
-                f"Ask for at most {recorded} samples of it, or record more",
+                f"Request at most {recorded} samples of it, or record more",
             )
         if self._by_request:
             return NotRecorded(
@@ -147,7 +175,7 @@ class Replay:
             )
         return NotRecorded(
             f"The prompt {shown!r} is not recorded",
-            "Ask only prompts that were recorded, or record a model that answers it",
+            "Use only prompts that were recorded, or record a model that answers it",
         )
 
     @cached_property

@@ -1,1 +1,1 @@
-"""Caching, budgets and recording around any model."""
+"""Wrappers around any model: cache, budget, recorder, dynamic batching."""

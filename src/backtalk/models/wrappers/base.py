@@ -1,4 +1,4 @@
-"""What all wrappers around a model share: they stay what they wrap, apart from what they add."""
+"""Base class of wrappers around a model."""
 
 from __future__ import annotations
 
@@ -7,25 +7,30 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from backtalk.feedback.interaction import Message
-from backtalk.models.protocol import Completion, Model, Request, Scorer, Streamer, Usage
-
-Texts = Sequence[tuple[tuple[Message, ...], str]]
+from backtalk.models.protocol import (
+    Completion,
+    Model,
+    PromptResponse,
+    Request,
+    Scorer,
+    Streamer,
+    Usage,
+)
 
 
 class ModelWrapper:
-    """A model around a model, with its name, identity and bound.
+    """Model around a model, with the same name, identity and bound.
 
-    It scores and streams where the model inside does; a subclass says how by ``_stream``. What is
-    not there is not there on the instance either, so that ``isinstance(model, Scorer)`` tells.
+    It scores and streams if the wrapped model does; a subclass overrides ``_stream``. Otherwise the
+    instance lacks the attribute, so that ``isinstance(model, Scorer)`` is correct.
 
     Parameters
     ----------
     model : Model
-        What is wrapped.
+        Model to wrap.
     """
 
-    score: Callable[[Texts], Awaitable[list[NDArray[np.float64]]]]
+    score: Callable[[Sequence[PromptResponse]], Awaitable[list[NDArray[np.float64]]]]
     stream: Callable[[Request], AsyncIterator[str | Completion]]
     concurrency: int
 
@@ -41,16 +46,16 @@ class ModelWrapper:
 
     @property
     def name(self) -> str:
-        """The name of the model inside."""
+        """Name of the wrapped model."""
         return self.model.name
 
     @property
     def identity(self) -> str:
-        """The identity of the model inside."""
+        """Identity of the wrapped model."""
         return self.model.identity
 
     def bound(self, request: Request) -> Usage:
-        """Return the most that a request can use."""
+        """Return the maximum usage of a request."""
         return self.model.bound(request)
 
     def _stream(self, request: Request) -> AsyncIterator[str | Completion]:

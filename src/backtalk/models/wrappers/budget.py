@@ -1,4 +1,4 @@
-"""What may be spent, what things cost, and what was spent."""
+"""Budgets, prices and costs."""
 
 from __future__ import annotations
 
@@ -19,25 +19,26 @@ _MILLION = 1_000_000
 
 
 class Budget(Record):
-    """The limits of a run; what is left out is not limited."""
+    """Limits of a run. A limit that is not set does not apply."""
 
     calls: OptionalField[Annotated[int, Field(ge=0)]] = None
+    """Maximum number of calls."""
     tokens: OptionalField[Annotated[int, Field(ge=0)]] = None
-    """Prompt and completion tokens together."""
+    """Maximum number of prompt and completion tokens together."""
     money: OptionalField[Annotated[float, Field(ge=0)]] = None
-    """In the currency of the prices."""
+    """Maximum cost, in the currency of the prices."""
     seconds: OptionalField[Annotated[float, Field(ge=0)]] = None
-    """The time during which at least one call is in flight."""
+    """Maximum time, in seconds, during which at least one call is in flight."""
 
 
 class Price(Record):
-    """What a model costs, by a million tokens."""
+    """Price of a model, per million tokens."""
 
     prompt: Annotated[float, Field(ge=0)]
     completion: Annotated[float, Field(ge=0)]
 
-    def of(self, usage: Usage) -> Decimal:
-        """Return what a usage costs, exactly."""
+    def cost(self, usage: Usage) -> Decimal:
+        """Return the exact cost of a usage."""
         return (
             usage.prompt_tokens * Decimal(str(self.prompt))
             + usage.completion_tokens * Decimal(str(self.completion))
@@ -45,13 +46,13 @@ class Price(Record):
 
 
 Prices = Mapping[str, Price]
-"""The price of each model, by its name."""
+"""Price of each model, by its name."""
 
 
 def load_prices(path: Path | str) -> dict[str, Price]:
-    """Read a table of prices from YAML: ``{model: {prompt: 0.15, completion: 0.60}}``.
+    """Read prices from a YAML file: ``{model: {prompt: 0.15, completion: 0.60}}``.
 
-    Prices are by a million tokens. None are shipped with the library, as they go stale.
+    Prices are per million tokens. The library contains none, as they become outdated.
 
     Raises
     ------
@@ -66,16 +67,16 @@ def load_prices(path: Path | str) -> dict[str, Price]:
     except ValidationError as error:
         raise BacktalkError(
             f"{path} is not a table of prices: {explain(error)}",
-            "It needs, for each model, the price of a million prompt and completion tokens",
+            "List for each model its price per million prompt and completion tokens",
         ) from None
 
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """What was spent."""
+    """Usage and money spent."""
 
     usage: Usage = field(default_factory=Usage)
-    """Its seconds are the sum over all calls, which may overlap."""
+    """Usage; its seconds are the sum over all calls, which may overlap."""
     money: Decimal = Decimal(0)
 
     def __add__(self, other: Cost) -> Cost:

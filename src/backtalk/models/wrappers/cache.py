@@ -1,4 +1,4 @@
-"""Never pay twice for the same request: completions kept in one file."""
+"""Response cache: completions stored by request, so that no request is paid for twice."""
 
 from __future__ import annotations
 
@@ -7,38 +7,39 @@ import sqlite3
 import threading
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Self
 
+from backtalk.closable import Closable
 from backtalk.errors import BacktalkError
 from backtalk.feedback.record import content_id
-from backtalk.models.batching import answer_in_units
+from backtalk.models.batching import generate_in_batches
 from backtalk.models.errors import ModelError
 from backtalk.models.protocol import Completion, Model, Request, Usage
 from backtalk.models.wakeup import CrossLoopEvent
 from backtalk.models.wrappers.base import ModelWrapper
 
 _VERSION = 1
-_AT_ONCE = 500
+_MAX_VARIABLES = 500
+"""Maximum number of keys in one SQL query."""
 
 
-class ResponseCache:
+class ResponseCache(Closable):
     """Completions by key, in one SQLite file. Threads and processes may share it.
 
     Parameters
     ----------
     path : Path | str, optional
-        The file, made if it is not there; ``None`` keeps everything in memory.
+        File, created if it does not exist; ``None`` for memory.
 
     Raises
     ------
     BacktalkError
-        If the file is something else.
+        If the file is not a response cache.
     """
 
     def __init__(self, path: Path | str | None = None) -> None:
         self.path = path
         self._lock = threading.Lock()
-        self._flights: dict[str, CrossLoopEvent] = {}
+        self._in_flight: dict[str, CrossLoopEvent] = {}
         if path is not None:
             Path(path).parent.mkdir(parents=True, exist_ok=True)
         self._connection = sqlite3.connect(
@@ -49,7 +50,7 @@ class ResponseCache:
         except sqlite3.DatabaseError as error:
             self._connection.close()
             raise BacktalkError(
-                f"{path} is not a response cache: {error}", "Give the cache a file of its own"
+                f"{path} is not a response cache: {error}", "Use a separate file for the cache"
             ) from None
 
     def _prepare(self) -> None:
@@ -64,11 +65,11 @@ class ResponseCache:
         self._connection.execute(f"PRAGMA user_version = {_VERSION}")
 
     def get(self, keys: Sequence[str]) -> dict[str, Completion]:
-        """Return the completions of those keys that are there."""
+        """Return the stored completions among those keys."""
         results: dict[str, Completion] = {}
         with self._lock:
-            for start in range(0, len(keys), _AT_ONCE):
-                part = keys[start : start + _AT_ONCE]
+            for start in range(0, len(keys), _MAX_VARIABLES):
+                part = keys[start : start + _MAX_VARIABLES]
                 marks = ", ".join("?" * len(part))
                 rows = self._connection.execute(
                     f"SELECT key, completion FROM responses WHERE key IN ({marks})",  # noqa: S608 - only question marks
@@ -78,9 +79,9 @@ class ResponseCache:
         return results
 
     def put(self, completions: Mapping[str, Completion]) -> dict[str, Completion]:
-        """Keep completions under their keys and return what is kept there now.
+        """Store completions under their keys, and return those that the cache now holds.
 
-        Where a key was already taken, by another process, its completion stays.
+        If another process has stored a completion under a key, that one remains.
         """
         with self._lock:
             self._connection.execute("BEGIN IMMEDIATE")
@@ -105,54 +106,48 @@ class ResponseCache:
         with self._lock:
             self._connection.close()
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
     def claim(self, keys: Iterable[str]) -> tuple[list[str], list[asyncio.Event]]:
-        """Split keys into those that are now the caller's to compute, and those under way.
+        """Claim keys for computation, except those that another caller has claimed.
 
         Returns
         -------
         list of str
-            The caller's; it owes each of them a :meth:`land`.
+            Keys claimed by this call; each needs a :meth:`release`.
         list of asyncio.Event
-            Set as the others land.
+            Events that are set when the other keys are released.
         """
         with self._lock:
-            mine, others = [], []
+            claims, events = [], []
             for key in keys:
-                if key in self._flights:
-                    others.append(self._flights[key].wait())
+                if key in self._in_flight:
+                    events.append(self._in_flight[key].wait())
                 else:
-                    self._flights[key] = CrossLoopEvent()
-                    mine.append(key)
-        return mine, others
+                    self._in_flight[key] = CrossLoopEvent()
+                    claims.append(key)
+        return claims, events
 
-    def land(self, keys: Iterable[str]) -> None:
-        """Wake who waits for these keys, which were claimed: they are kept now, or have failed."""
+    def release(self, keys: Iterable[str]) -> None:
+        """Release claimed keys, which are stored or have failed, and wake their waiters."""
         with self._lock:
             for key in keys:
-                self._flights.pop(key).notify()
+                self._in_flight.pop(key).notify()
 
 
 class CachedModel(ModelWrapper):
-    """Answer from the cache what was answered before.
+    """Model whose completions are cached.
 
-    The key holds the model's identity and all that the request says, so that another sample,
-    seed, address or revision is another answer. Equal requests that are made at the same time are
-    computed once. A completion is kept as soon as it is there. One that comes from the cache has
+    The key contains the model's identity and all fields of the request, so that another sample
+    index, seed, address or revision is a different entry. Equal requests made at the same time are
+    computed once. A completion is stored as soon as it arrives. A completion from the cache has
     ``cached=True`` and no usage.
 
     Parameters
     ----------
     model : Model
-        What answers the rest. A :class:`~.budgeted.BudgetedModel` model belongs inside,
-        so that what is cached costs nothing; :func:`~.wrap.around` sees to it.
+        Model that answers cache misses. Put a :class:`~.budgeted_model.BudgetedModel` inside the
+        cache, so that cached completions cost nothing; :func:`~.wrap.wrap_model` does so.
     cache : ResponseCache
-        Where completions are kept.
+        Cache for the completions.
     """
 
     def __init__(self, model: Model, cache: ResponseCache) -> None:
@@ -162,63 +157,63 @@ class CachedModel(ModelWrapper):
     async def generate(self, requests: Sequence[Request]) -> list[Completion]:
         """Return completions from the cache, or else from the model."""
         keys = [self._key(request) for request in requests]
-        wanted = dict(zip(keys, requests, strict=True))
+        by_key = dict(zip(keys, requests, strict=True))
         results: dict[str, Completion] = {}
         failure: ModelError | None = None
-        while failure is None and (missing := [key for key in wanted if key not in results]):
-            mine, others = self.cache.claim(missing)
+        while failure is None and (missing := [key for key in by_key if key not in results]):
+            claims, events = self.cache.claim(missing)
             try:
-                results |= await self._look_up(mine)
-                await self._compute([wanted[key] for key in mine if key not in results], results)
+                results |= await self._look_up(claims)
+                await self._compute([by_key[key] for key in claims if key not in results], results)
             except ModelError as error:
                 failure = error
             finally:
-                self.cache.land(mine)
-            for other in others:
-                await other.wait()
+                self.cache.release(claims)
+            for event in events:
+                await event.wait()
         if failure is not None:
-            results |= await self._look_up([key for key in wanted if key not in results])
-            failure.completions = tuple(_hand_out(keys, results))
+            results |= await self._look_up([key for key in by_key if key not in results])
+            failure.completions = tuple(_in_order(keys, results))
             raise failure
-        return [completion for completion in _hand_out(keys, results) if completion is not None]
+        return [completion for completion in _in_order(keys, results) if completion is not None]
 
     def _key(self, request: Request) -> str:
         return content_id(self.identity, request.key)
 
     async def _look_up(self, keys: Sequence[str]) -> dict[str, Completion]:
-        kept = await asyncio.to_thread(self.cache.get, keys)
-        return {key: _free(completion) for key, completion in kept.items()}
+        completions = await asyncio.to_thread(self.cache.get, keys)
+        return {key: _without_cost(completion) for key, completion in completions.items()}
 
-    async def _compute(self, wanted: Sequence[Request], found: dict[str, Completion]) -> None:
-        async def keep(
-            requests: Sequence[Request], completions: Sequence[Completion | None]
-        ) -> None:
-            fresh = {
+    async def _compute(self, requests: Sequence[Request], results: dict[str, Completion]) -> None:
+        """Add the completions of these requests to the results and to the cache."""
+
+        async def store(batch: Sequence[Request], completions: Sequence[Completion | None]) -> None:
+            new = {
                 self._key(request): completion
-                for request, completion in zip(requests, completions, strict=True)
+                for request, completion in zip(batch, completions, strict=True)
                 if completion is not None
             }
-            kept = await asyncio.to_thread(self.cache.put, fresh)
-            for key, completion in fresh.items():
-                found[key] = kept[key].model_copy(update={"usage": completion.usage})
+            stored = await asyncio.to_thread(self.cache.put, new)
+            for key, completion in new.items():
+                results[key] = stored[key].model_copy(update={"usage": completion.usage})
 
-        async def answer(requests: Sequence[Request]) -> list[Completion]:
+        async def answer(batch: Sequence[Request]) -> list[Completion]:
             try:
-                completions = await self.model.generate(requests)
+                completions = await self.model.generate(batch)
             except ModelError as failure:
-                await keep(requests, failure.completions or [None] * len(requests))
+                await store(batch, failure.completions or [None] * len(batch))
                 raise
-            await keep(requests, completions)
+            await store(batch, completions)
             return completions
 
-        await answer_in_units(wanted, answer, model=self.model)
+        await generate_in_batches(requests, answer, model=self.model)
 
     async def _stream(self, request: Request) -> AsyncIterator[str | Completion]:
         key = self._key(request)
-        kept = await self._look_up([key])
-        if key in kept:
-            yield kept[key].text
-            yield kept[key]
+        hits = await self._look_up([key])
+        if key in hits:
+            yield hits[key].text
+            yield hits[key]
             return
         async for piece in self._inner_stream(request):
             if isinstance(piece, Completion):
@@ -226,16 +221,17 @@ class CachedModel(ModelWrapper):
             yield piece
 
 
-def _free(completion: Completion) -> Completion:
+def _without_cost(completion: Completion) -> Completion:
     return completion.model_copy(update={"cached": True, "usage": Usage()})
 
 
-def _hand_out(keys: Sequence[str], found: Mapping[str, Completion]) -> list[Completion | None]:
-    """Return the completion of each key; only the first of equal keys costs anything."""
+def _in_order(keys: Sequence[str], results: Mapping[str, Completion]) -> list[Completion | None]:
+    """Return the completion of each key; only the first of equal keys has a cost."""
     seen: set[str] = set()
-    handed: list[Completion | None] = []
+    ordered: list[Completion | None] = []
     for key in keys:
-        completion = found.get(key)
-        handed.append(_free(completion) if completion is not None and key in seen else completion)
+        completion = results.get(key)
+        repeated = completion is not None and key in seen
+        ordered.append(_without_cost(completion) if completion and repeated else completion)
         seen.add(key)
-    return handed
+    return ordered

@@ -1,4 +1,4 @@
-"""What several callers ask a model at a time, answered as one batch."""
+"""Dynamic batching: concurrent calls to a model are merged into batches."""
 
 from __future__ import annotations
 
@@ -7,93 +7,93 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from backtalk.errors import BacktalkError
-from backtalk.models import Completion, Model, Request, Usage
+from backtalk.models.protocol import Completion, Model, Request, Usage
 
 
 @dataclass(frozen=True)
-class _Asked:
+class _QueuedCall:
     requests: tuple[Request, ...]
-    answer: asyncio.Future[list[Completion]]
+    result: asyncio.Future[list[Completion]]
 
 
 class DynamicBatcher:
-    """A model on this machine, which is quicker with many requests at a time than one by one.
+    """Model that answers concurrent calls in batches.
 
-    Nobody is made to wait for company: what comes while the model works is its next batch.
+    Never delays a request to fill a batch; requests that arrive during a batch form the next one.
 
     Parameters
     ----------
     model : Model
-        What answers.
+        Model that answers large batches faster than single requests, such as a local model.
     """
 
     def __init__(self, model: Model) -> None:
         self._model = model
-        self._waiting: list[_Asked] = []
-        self._working: asyncio.Task[None] | None = None
+        self._queue: list[_QueuedCall] = []
+        self._worker: asyncio.Task[None] | None = None
 
     @property
     def name(self) -> str:
-        """That of the model."""
+        """Name of the model."""
         return self._model.name
 
     @property
     def identity(self) -> str:
-        """That of the model."""
+        """Identity of the model."""
         return self._model.identity
 
     async def generate(self, requests: Sequence[Request]) -> list[Completion]:
-        """Return one completion a request.
+        """Return one completion per request, in order.
 
         Raises
         ------
         BacktalkError
-            As the model itself does; those who share the batch do not notice.
+            If the model fails on these requests; other calls in the same batch are not affected.
         """
-        asked = _Asked(tuple(requests), asyncio.get_running_loop().create_future())
-        self._waiting.append(asked)
-        if self._working is None:
-            self._working = asyncio.create_task(self._work())
-        return await asked.answer
+        call = _QueuedCall(tuple(requests), asyncio.get_running_loop().create_future())
+        self._queue.append(call)
+        if self._worker is None:
+            self._worker = asyncio.create_task(self._work())
+        return await call.result
 
     def bound(self, request: Request) -> Usage:
-        """Return the most that a request can use."""
+        """Return the maximum usage of a request."""
         return self._model.bound(request)
 
     async def _work(self) -> None:
         try:
-            while self._waiting:
-                await asyncio.sleep(0)  # who asks several times at once is heard to the end
-                batch, self._waiting = self._waiting, []
-                await self._answer([asked for asked in batch if not asked.answer.done()])
+            while self._queue:
+                await asyncio.sleep(0)  # lets calls of the same loop iteration join the batch
+                batch, self._queue = self._queue, []
+                await self._generate([call for call in batch if not call.result.done()])
         finally:
-            self._working = None
+            self._worker = None
 
-    async def _answer(self, batch: Sequence[_Asked]) -> None:
-        rows = [request for asked in batch for request in asked.requests]
+    async def _generate(self, batch: Sequence[_QueuedCall]) -> None:
+        requests = [request for call in batch for request in call.requests]
         try:
-            result = await self._model.generate(rows)
+            completions = await self._model.generate(requests)
         except BacktalkError as error:
             if len(batch) == 1:
-                _tell(batch[0], error)
+                _resolve(batch[0], error)
                 return
-            for asked in batch:
-                await self._answer([asked])
-        except Exception as error:  # noqa: BLE001 - told to those who wait for the answer
-            for asked in batch:
-                _tell(asked, error)
+            for call in batch:
+                await self._generate([call])
+        except Exception as error:  # noqa: BLE001 - raised in the callers
+            for call in batch:
+                _resolve(call, error)
         else:
             start = 0
-            for asked in batch:
-                end = start + len(asked.requests)
-                _tell(asked, result[start:end])
+            for call in batch:
+                end = start + len(call.requests)
+                _resolve(call, completions[start:end])
                 start = end
 
 
-def _tell(asked: _Asked, found: list[Completion] | Exception) -> None:
-    if asked.answer.done():
-        return  # its caller has gone
-    if isinstance(found, Exception):
-        asked.answer.set_exception(found)
+def _resolve(call: _QueuedCall, result: list[Completion] | Exception) -> None:
+    if call.result.done():
+        return  # the caller was cancelled
+    if isinstance(result, Exception):
+        call.result.set_exception(result)
     else:
-        asked.answer.set_result(found)
+        call.result.set_result(result)

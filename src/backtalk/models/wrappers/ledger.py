@@ -1,4 +1,4 @@
-"""One account of what all models of a run cost, which is never overdrawn."""
+"""Ledger of the costs of all models of a run, within a budget."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
-from typing import Literal, Self
+from typing import Literal
 
+from backtalk.closable import Closable
 from backtalk.models.errors import BudgetExceeded, MissingPrice
 from backtalk.models.protocol import Usage
 from backtalk.models.wakeup import CrossLoopEvent
@@ -19,36 +20,38 @@ from backtalk.models.wrappers.ledger_log import LedgerEntry, LedgerLog
 
 log = logging.getLogger(__name__)
 
-Role = Literal["task", "judge", "learner"]
-"""What a model is used for: to answer, to judge answers, or to propose changes."""
+ModelRole = Literal["task", "judge", "learner"]
+"""Purpose of a model: to answer, to judge answers, or to propose changes."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reservation:
-    """A call that may be made, and the most that it can cost."""
+    """Permission to make a call, with the maximum cost of the call."""
 
     number: int
+    """Sequence number within the ledger."""
     role: str
     model: str
-    most: Cost
+    bound: Cost
+    """Maximum cost."""
 
 
-class Ledger:
-    """What is spent, what is reserved by calls in flight, and what may still be spent.
+class Ledger(Closable):
+    """Costs incurred and reserved by the models of a run, within a budget.
 
-    A call reserves the most that it can cost, and is settled with what it did cost. So no limit is
-    overrun, however many calls are in flight, as long as each model keeps to its bound.
+    A call reserves its maximum cost and is settled with its actual cost. Hence no limit is
+    exceeded, whatever the number of calls in flight, as long as each model respects its bound.
 
     Parameters
     ----------
     budget : Budget, optional
-        The limits.
+        Limits; none by default.
     prices : Prices, optional
-        What models cost; needed for each model where money is limited.
+        Prices of the models; required for each model if money is limited.
     path : Path | str, optional
-        A journal, kept as JSON lines. A ledger with the journal of an earlier run goes on from
-        what that spent; calls that were in flight when it was killed count with the most that
-        they could cost. One process at a time may use it.
+        Log file, as JSON lines. A ledger with the log of an earlier run continues from its costs;
+        calls in flight when that run was killed count with their maximum cost. Only one process
+        may use the file at a time.
 
     Examples
     --------
@@ -68,49 +71,49 @@ class Ledger:
         self.budget = budget or Budget()
         self.prices = dict(prices or {})
         self._lock = threading.Lock()
-        self._bell = CrossLoopEvent()
+        self._settled = CrossLoopEvent()
         self._by_role: dict[str, Cost] = {}
         self._spent = Cost()
         self._reserved = Cost()
-        self._numbered = 0
+        self._last_number = 0
         self._in_flight = 0
-        self._since = 0.0
-        self._clock = 0.0
-        self._journal = None if path is None else LedgerLog(Path(path))
-        if self._journal is not None:
-            self._go_on(self._journal.entries)
+        self._busy_since = 0.0
+        self._busy_seconds = 0.0
+        self._log = None if path is None else LedgerLog(Path(path))
+        if self._log is not None:
+            self._replay(self._log.entries)
 
     @property
     def spent(self) -> Cost:
-        """What was spent so far, by settled calls."""
+        """Cost of all settled calls."""
         with self._lock:
             return self._spent
 
     @property
     def by_role(self) -> dict[str, Cost]:
-        """What was spent so far, by the role of the model."""
+        """Cost of all settled calls, by the role of the model."""
         with self._lock:
             return dict(self._by_role)
 
     @property
     def seconds(self) -> float:
-        """The time during which at least one call was in flight."""
+        """Time, in seconds, during which at least one call was in flight."""
         with self._lock:
             return self._seconds()
 
     @property
     def seconds_left(self) -> float | None:
-        """How long calls may still take; ``None`` without a limit."""
+        """Remaining time for calls, in seconds; ``None`` without a limit."""
         limit = self.budget.seconds
         return None if limit is None else max(limit - self.seconds, 0.0)
 
     def price(self, model: str) -> Price:
-        """Return what a model costs.
+        """Return the price of a model; 0 if it is unknown and money is not limited.
 
         Raises
         ------
-        Unpriced
-            If that is not known although money is limited. It counts as free otherwise.
+        MissingPrice
+            If the price is unknown and money is limited.
         """
         if model in self.prices:
             return self.prices[model]
@@ -118,141 +121,165 @@ class Ledger:
             return Price(prompt=0, completion=0)
         raise MissingPrice(
             f"Money is limited, and the price of {model!r} is not known",
-            "Add it to the prices, with 0 for a model that costs nothing; priced are: "
+            "Add it to the prices, with 0 for a free model; known prices: "
             + (", ".join(self.prices) or "none"),
         )
 
-    def try_reserve(self, role: Role, model: str, most: Usage) -> Reservation | None:
-        """Reserve the most that a call can cost.
+    def try_reserve(self, role: ModelRole, model: str, bound: Usage) -> Reservation | None:
+        """Reserve the maximum cost of a call.
+
+        Parameters
+        ----------
+        role : ModelRole
+            Purpose of the model.
+        model : str
+            Name of the model.
+        bound : Usage
+            Maximum usage of the call.
 
         Returns
         -------
         Reservation or None
-            ``None`` if it does not fit until calls in flight have been settled.
+            ``None`` if the call does not fit until calls in flight have been settled.
 
         Raises
         ------
-        BudgetSpent
-            If it does not fit at all.
+        BudgetExceeded
+            If the call does not fit into the budget at all.
         """
-        needed = Cost(most, self.price(model).of(most))
+        maximum = Cost(bound, self.price(model).cost(bound))
         with self._lock:
-            self._check(needed)
-            if self._overrun(self._spent + self._reserved + needed) is not None:
+            self._check(maximum)
+            if self._exceeded_limit(self._spent + self._reserved + maximum) is not None:
                 return None
-            self._numbered += 1
-            reservation = Reservation(self._numbered, role, model, needed)
-            self._reserved += needed
+            self._last_number += 1
+            reservation = Reservation(self._last_number, role, model, maximum)
+            self._reserved += maximum
             if self._in_flight == 0:
-                self._since = time.monotonic()
+                self._busy_since = time.monotonic()
             self._in_flight += 1
-            self._write("reserve", reservation, needed)
+            self._write("reserve", reservation, maximum)
             return reservation
 
-    async def reserve(self, role: Role, model: str, mosts: Sequence[Usage]) -> list[Reservation]:
-        """Reserve as many of these calls, from the first on, as fit at present; at least one.
+    async def reserve(
+        self, role: ModelRole, model: str, bounds: Sequence[Usage]
+    ) -> list[Reservation]:
+        """Reserve as many of these calls as fit at present, in order, but at least one.
 
-        Waits for calls in flight to be settled where their reservations are all that is in the
-        way. Who waits must not hold a reservation.
+        Waits for calls in flight if the first call fits only after they have been settled. A caller
+        that waits must not hold a reservation.
+
+        Parameters
+        ----------
+        role : ModelRole
+            Purpose of the model.
+        model : str
+            Name of the model.
+        bounds : sequence of Usage
+            Maximum usage of each call.
 
         Raises
         ------
-        BudgetSpent
-            If the first does not fit at all.
+        BudgetExceeded
+            If the first call does not fit into the budget at all.
         """
         while True:
             with self._lock:
-                settled = self._bell.wait()
-            held: list[Reservation] = []
+                settled = self._settled.wait()
+            reservations: list[Reservation] = []
             try:
-                for most in mosts:
-                    reservation = self.try_reserve(role, model, most)
+                for bound in bounds:
+                    reservation = self.try_reserve(role, model, bound)
                     if reservation is None:
                         break
-                    held.append(reservation)
+                    reservations.append(reservation)
             except BudgetExceeded:
-                if not held:
+                if not reservations:
                     raise
-            if held or not mosts:
-                return held
+            if reservations or not bounds:
+                return reservations
             await settled.wait()
 
     def settle(self, reservation: Reservation, usage: Usage) -> None:
-        """Put what a call did cost in the place of what was reserved for it."""
-        cost = Cost(usage, self.price(reservation.model).of(usage))
-        most = _amounts(reservation.most)
-        if any(amount > most[limit] for limit, amount in _amounts(cost).items()):
-            log.warning("%s took more than its bound, a limit may be overrun", reservation.model)
+        """Replace a reservation by the actual cost of the call."""
+        cost = Cost(usage, self.price(reservation.model).cost(usage))
+        maximum = _amounts(reservation.bound)
+        if any(amount > maximum[limit] for limit, amount in _amounts(cost).items()):
+            log.warning("%s exceeded its bound, a limit may be exceeded", reservation.model)
         with self._lock:
-            self._reserved -= reservation.most
-            self._count(reservation.role, cost)
+            self._reserved -= reservation.bound
+            self._add(reservation.role, cost)
             self._in_flight -= 1
             if self._in_flight == 0:
-                self._clock += time.monotonic() - self._since
+                self._busy_seconds += time.monotonic() - self._busy_since
             self._write("settle", reservation, cost)
-            self._bell.notify()
+            self._settled.notify()
 
     def close(self) -> None:
-        """Close the journal."""
+        """Close the log file."""
         with self._lock:
-            if self._journal is not None:
-                self._journal.close()
-                self._journal = None
+            if self._log is not None:
+                self._log.close()
+                self._log = None
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def _check(self, needed: Cost) -> None:
-        limit = self._overrun(self._spent + needed)
+    def _check(self, maximum: Cost) -> None:
+        limit = self._exceeded_limit(self._spent + maximum)
         if limit is not None:
-            used, wanted = _amounts(self._spent)[limit], _amounts(needed)[limit]
+            spent, needed = _amounts(self._spent)[limit], _amounts(maximum)[limit]
             allowed = getattr(self.budget, limit)
-            raise BudgetExceeded(limit, spent=used, allowed=allowed, needed=wanted)
+            raise BudgetExceeded(limit, spent=spent, allowed=allowed, needed=needed)
         seconds = self.budget.seconds
         if seconds is not None and self._seconds() >= seconds:
             raise BudgetExceeded("seconds", spent=self._seconds(), allowed=seconds)
 
-    def _overrun(self, total: Cost) -> str | None:
-        """Return the limit that a total lies above, if it does."""
+    def _exceeded_limit(self, total: Cost) -> str | None:
+        """Return the name of a limit that a total exceeds, or ``None``."""
         for limit, amount in _amounts(total).items():
             allowed = getattr(self.budget, limit)
             if allowed is not None and amount > Decimal(str(allowed)):
                 return limit
         return None
 
-    def _write(self, event: Literal["reserve", "settle"], of: Reservation, cost: Cost) -> None:
-        if self._journal is not None:
-            entry = LedgerEntry(event, of.number, of.role, of.model, cost, self._seconds())
-            self._journal.write(entry)
+    def _write(
+        self, event: Literal["reserve", "settle"], reservation: Reservation, cost: Cost
+    ) -> None:
+        if self._log is not None:
+            self._log.write(
+                LedgerEntry(
+                    event,
+                    reservation.number,
+                    reservation.role,
+                    reservation.model,
+                    cost,
+                    self._seconds(),
+                )
+            )
 
-    def _go_on(self, entries: Sequence[LedgerEntry]) -> None:
+    def _replay(self, entries: Sequence[LedgerEntry]) -> None:
         unsettled: dict[int, LedgerEntry] = {}
         for entry in entries:
-            self._numbered = max(self._numbered, entry.number)
-            self._clock = max(self._clock, entry.clock)
+            self._last_number = max(self._last_number, entry.number)
+            self._busy_seconds = max(self._busy_seconds, entry.clock)
             if entry.event == "reserve":
                 unsettled[entry.number] = entry
             else:
                 unsettled.pop(entry.number, None)
-                self._count(entry.role, entry.cost)
+                self._add(entry.role, entry.cost)
         for entry in unsettled.values():
-            self._count(entry.role, entry.cost)
+            self._add(entry.role, entry.cost)
 
     def _seconds(self) -> float:
-        running = time.monotonic() - self._since if self._in_flight else 0.0
-        return self._clock + running
+        running = time.monotonic() - self._busy_since if self._in_flight else 0.0
+        return self._busy_seconds + running
 
-    def _count(self, role: str, cost: Cost) -> None:
+    def _add(self, role: str, cost: Cost) -> None:
         self._spent += cost
         self._by_role[role] = self._by_role.get(role, Cost()) + cost
 
 
-def _amounts(spent: Cost) -> dict[str, Decimal]:
+def _amounts(cost: Cost) -> dict[str, Decimal]:
     return {
-        "calls": Decimal(spent.usage.calls),
-        "tokens": Decimal(spent.usage.tokens),
-        "money": spent.money,
+        "calls": Decimal(cost.usage.calls),
+        "tokens": Decimal(cost.usage.tokens),
+        "money": cost.money,
     }

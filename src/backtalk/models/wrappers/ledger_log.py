@@ -1,4 +1,4 @@
-"""The journal of a ledger: every reservation and settlement, one JSON object a line."""
+"""Log file of a ledger: one JSON object per reservation or settlement."""
 
 from __future__ import annotations
 
@@ -15,54 +15,54 @@ from backtalk.models.wrappers.budget import Cost
 
 @dataclass(frozen=True, slots=True)
 class LedgerEntry:
-    """A line of the journal."""
+    """Line of the log file."""
 
     event: Literal["reserve", "settle"]
     number: int
-    """Which reservation."""
+    """Sequence number of the reservation."""
     role: str
     model: str
     cost: Cost
-    """The most that it can cost, or what it did cost."""
+    """Maximum cost for a reservation, actual cost for a settlement."""
     clock: float
-    """The seconds during which any call was in flight, up to this line."""
+    """Time, in seconds, during which any call was in flight so far."""
 
 
 class LedgerLog:
-    """A file of entries, which survives the process being killed at any moment.
+    """Append-only file of entries; it stays readable if the process is killed at any time.
 
     Parameters
     ----------
     path : Path
-        The file, made if it is not there.
+        File, created if it does not exist.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         path.parent.mkdir(parents=True, exist_ok=True)
         self.entries = self._read() if path.exists() else []
-        """What was there when the journal was opened."""
+        """Entries at the time of opening."""
         self._file = path.open("a", encoding="utf-8")
 
     def _read(self) -> list[LedgerEntry]:
         content = self.path.read_bytes()
-        whole = content[: content.rfind(b"\n") + 1]
-        if len(whole) < len(content):  # the process was killed while it wrote the last line
+        complete = content[: content.rfind(b"\n") + 1]
+        if len(complete) < len(content):  # the process was killed while it wrote the last line
             with self.path.open("r+b") as file:
-                file.truncate(len(whole))
+                file.truncate(len(complete))
         entries = []
-        for number, line in enumerate(whole.splitlines(), 1):
+        for number, line in enumerate(complete.splitlines(), 1):
             try:
-                entries.append(_entry(json.loads(line)))
+                entries.append(_parse_entry(json.loads(line)))
             except (ValueError, KeyError, TypeError, InvalidOperation):
                 raise BacktalkError(
                     f"Line {number} of {self.path} is not an entry of a ledger",
-                    "Give the ledger a file of its own",
+                    "Use a separate file for the ledger",
                 ) from None
         return entries
 
     def write(self, entry: LedgerEntry) -> None:
-        """Add an entry; it is with the operating system when this returns."""
+        """Append an entry and flush it to the operating system."""
         usage = entry.cost.usage
         fields = {
             "event": entry.event,
@@ -84,7 +84,7 @@ class LedgerLog:
         self._file.close()
 
 
-def _entry(fields: dict[str, Any]) -> LedgerEntry:
+def _parse_entry(fields: dict[str, Any]) -> LedgerEntry:
     event = fields["event"]
     if event not in {"reserve", "settle"}:
         raise ValueError(event)

@@ -1,4 +1,4 @@
-"""Recording what a model answers, to replay it later."""
+"""Recording of a model's completions, for replay."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from backtalk.models.wrappers.base import ModelWrapper
 
 
 class Recorder(ModelWrapper):
-    """Keep every request with its completion.
+    """Model whose requests and completions are recorded.
 
     Examples
     --------
@@ -29,42 +29,42 @@ class Recorder(ModelWrapper):
 
     def __init__(self, model: Model) -> None:
         super().__init__(model)
-        self.recorded: list[tuple[Request, Completion]] = []
-        """What was answered so far, in the order of the answers."""
+        self.recordings: list[tuple[Request, Completion]] = []
+        """Requests with their completions, in the order of the completions."""
 
     async def generate(self, requests: Sequence[Request]) -> list[Completion]:
-        """Return what the model inside answers, and keep it."""
+        """Return and record the completions of the wrapped model."""
         try:
             completions: Sequence[Completion | None] = await self.model.generate(requests)
         except ModelError as failure:
-            self._keep(requests, failure.completions)
+            self._record(requests, failure.completions)
             raise
-        return self._keep(requests, completions)
+        return self._record(requests, completions)
 
-    def _keep(
+    def _record(
         self, requests: Sequence[Request], completions: Sequence[Completion | None]
     ) -> list[Completion]:
-        answered = [
+        pairs = [
             (request, completion)
             for request, completion in zip(requests, completions, strict=False)
             if completion is not None
         ]
-        self.recorded += answered
-        return [completion for _, completion in answered]
+        self.recordings += pairs
+        return [completion for _, completion in pairs]
 
     async def _stream(self, request: Request) -> AsyncIterator[str | Completion]:
         async for piece in self._inner_stream(request):
             if isinstance(piece, Completion):
-                self.recorded.append((request, piece))
+                self.recordings.append((request, piece))
             yield piece
 
     def replay(self, *, exact: bool = True) -> Replay:
-        """Return a model that answers as recorded.
+        """Return a model that replays the recorded completions.
 
         Parameters
         ----------
         exact : bool, default True
-            Answer only requests that are equal to recorded ones in everything: sampling, seed,
-            options. Otherwise the prompt and the index of the sample decide, as in any replay.
+            If true, answer only requests that equal recorded ones in all fields: sampling, seed,
+            options. Otherwise the prompt and the sample index decide, as in any replay.
         """
-        return Replay(Recordings.of_requests(self.recorded, exact=exact))
+        return Replay(Recordings.from_requests(self.recordings, exact=exact))

@@ -1,32 +1,32 @@
-"""A model with a cache and a budget around it, in the right order."""
+"""Cache and budget around a model, in the right order."""
 
 from __future__ import annotations
 
 from backtalk.models.protocol import Model
-from backtalk.models.wrappers.budgeted import BudgetedModel
+from backtalk.models.wrappers.budgeted_model import BudgetedModel
 from backtalk.models.wrappers.cache import CachedModel, ResponseCache
-from backtalk.models.wrappers.ledger import Ledger, Role
+from backtalk.models.wrappers.ledger import Ledger, ModelRole
 
 
-def around(
+def wrap_model(
     model: Model,
     *,
     cache: ResponseCache | None = None,
     ledger: Ledger | None = None,
-    role: Role = "task",
+    role: ModelRole = "task",
 ) -> Model:
-    """Put a budget around a model, and a cache around that, so that what is cached costs nothing.
+    """Return a model with a budget inside a cache, so that cached completions cost nothing.
 
     Parameters
     ----------
     model : Model
-        What answers.
+        Model to wrap.
     cache : ResponseCache, optional
-        Where completions are kept, if they are to be.
+        Cache for completions; none by default.
     ledger : Ledger, optional
-        What is charged, if anything is.
-    role : Role, default "task"
-        What the model is used for.
+        Ledger to charge; none by default.
+    role : ModelRole, default "task"
+        Purpose of the model, for the ledger.
     """
-    metered = model if ledger is None else BudgetedModel(model, ledger, role=role)
-    return metered if cache is None else CachedModel(metered, cache)
+    budgeted = model if ledger is None else BudgetedModel(model, ledger, role=role)
+    return budgeted if cache is None else CachedModel(budgeted, cache)

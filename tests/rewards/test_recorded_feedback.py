@@ -6,9 +6,8 @@ import pytest
 
 from backtalk.errors import BacktalkError, NotFound, UnknownName
 from backtalk.feedback import Annotator, Interaction, Label, Preference, Rating, as_prompt
-from backtalk.feedback.merge import prompt_key
-from backtalk.feedback.views import Case
-from backtalk.rewards import RecordedReward, named_reward, register_reward
+from backtalk.feedback.case import Case, prompt_key
+from backtalk.rewards import RecordedReward, get_reward, register_reward
 
 ADA = Annotator.human("ada")
 ASKED = as_prompt("2 + 2?")
@@ -24,7 +23,7 @@ def value(reward, text):
 
 
 def test_scores_are_averaged():
-    reward = RecordedReward.of(
+    reward = RecordedReward.from_cases(
         [
             case(Rating, "4", response="0", value=5),
             case(Label, "4", response="0", good=False),
@@ -38,7 +37,7 @@ def test_a_common_reference_is_worth_one_half_and_is_no_candidate():
         case(Preference, text, "reference", a="0", b="1", verdict=v, probability=p)
         for text, v, p in (("x", "a", 0.9), ("y", "b", 0.2), ("z", "tie", 0.5))
     ]
-    reward = RecordedReward.of(cases)
+    reward = RecordedReward.from_cases(cases)
     values = [value(reward, t) for t in ("x", "y", "z", "reference")]
     assert values == pytest.approx([0.9, 0.2, 0.5, 0.5])
     assert set(reward.candidates(prompt_key(ASKED))) == {"x", "y", "z"}
@@ -47,13 +46,13 @@ def test_a_common_reference_is_worth_one_half_and_is_no_candidate():
 def test_without_a_reference_it_is_how_often_an_answer_is_preferred():
     rounds = [("x", "y"), ("y", "z"), ("x", "z")]
     cases = [case(Preference, *pair, a="0", b="1", verdict="a") for pair in rounds]
-    reward = RecordedReward.of(cases)
+    reward = RecordedReward.from_cases(cases)
     assert [value(reward, t) for t in "xyz"] == [1.0, 0.5, 0.0]
     assert len(reward.candidates(prompt_key(ASKED))) == 3
 
 
 def test_an_answer_that_nobody_judged_is_an_error():
-    reward = RecordedReward.of([case(Rating, "4", response="0", value=5)])
+    reward = RecordedReward.from_cases([case(Rating, "4", response="0", value=5)])
     with pytest.raises(NotFound, match="'5'"):
         value(reward, "5")
 
@@ -68,10 +67,10 @@ def test_rewards_go_by_names():
 
         async def score(self, answers): ...
 
-    assert named_reward("of-the-test", "tone").aspect == "tone"
-    assert named_reward("true-utility", "safe").name == "safe"
+    assert get_reward("of-the-test", "tone").aspect == "tone"
+    assert get_reward("true-utility", "safe").name == "safe"
     with pytest.raises(UnknownName, match="true-utility"):
-        named_reward("nobody")
+        get_reward("nobody")
     register_reward("no-reward")(dict)
     with pytest.raises(BacktalkError, match="not a reward"):
-        named_reward("no-reward")
+        get_reward("no-reward")

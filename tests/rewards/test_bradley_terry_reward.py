@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from backtalk.artifacts import Artifacts
-from backtalk.embedders.named import named_embedder
+from backtalk.embedders.registry import embedder_for_pairs
 from backtalk.errors import BacktalkError, UnknownName
 from backtalk.feedback import Annotator, as_prompt
 from backtalk.feedback.views import Pair
@@ -48,7 +48,7 @@ def make_pairs(count, *, seed=0, annotator="ada", noise=1.0, tie=0.0, prompts=20
 
 
 def learn(pairs, **options):
-    return asyncio.run(learn_reward(pairs, named_embedder("hashed", pairs), **options))
+    return asyncio.run(learn_reward(pairs, embedder_for_pairs("hashed", pairs), **options))
 
 
 def compare(reward, pairs):
@@ -183,7 +183,7 @@ def test_margins_come_from_fits_that_did_not_see_the_prompt():
 
 def test_more_pairs_than_wanted_are_drawn_from(caplog):
     result = learn(make_pairs(200), max_pairs=150)
-    assert result.left_out == len(make_pairs(200)) - 150
+    assert result.num_dropped == len(make_pairs(200)) - 150
     assert "using 150 of" in caplog.text
 
 

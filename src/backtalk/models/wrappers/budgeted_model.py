@@ -1,81 +1,81 @@
-"""Keeping a model within a budget."""
+"""Budget enforcement around a model."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 
-from backtalk.models.batching import BatchedCompletions, answer_in_units
+from backtalk.models.batching import CompletionBatch, generate_in_batches
 from backtalk.models.errors import BudgetExceeded, ModelError
 from backtalk.models.protocol import Completion, Model, Request, Usage
 from backtalk.models.wrappers.base import ModelWrapper
-from backtalk.models.wrappers.ledger import Ledger, Reservation, Role
+from backtalk.models.wrappers.ledger import Ledger, ModelRole, Reservation
 
 
 class BudgetedModel(ModelWrapper):
-    """Charge what a model costs to a ledger, and stop before a limit is overrun.
+    """Model whose costs are charged to a ledger, and which stops before a limit is exceeded.
 
-    A completion is charged with its usage, nothing if it came from a cache. A request that failed
-    is charged nothing if it was refused, and the most that it could cost if the work may have
-    been done: a time-out, a broken connection, a call that was cancelled. Scoring is not charged.
+    A completion is charged with its usage, or nothing if it came from a cache. A failed request is
+    charged nothing if it was rejected, and its bound if the work may have been done: after a
+    timeout, a broken connection or a cancellation. Scoring is not charged.
 
     Parameters
     ----------
     model : Model
-        What answers.
+        Model to wrap.
     ledger : Ledger
-        The account; several models may share it.
-    role : Role, default "task"
-        What the model is used for.
+        Ledger to charge; several models may share it.
+    role : ModelRole, default "task"
+        Purpose of the model, for the ledger.
 
     Raises
     ------
-    Unpriced
-        If money is limited and the price of the model is not known.
+    MissingPrice
+        If money is limited and the price of the model is unknown.
     """
 
-    def __init__(self, model: Model, ledger: Ledger, *, role: Role = "task") -> None:
+    def __init__(self, model: Model, ledger: Ledger, *, role: ModelRole = "task") -> None:
         super().__init__(model)
         self.ledger = ledger
         self.role = role
         ledger.price(model.name)
 
     async def generate(self, requests: Sequence[Request]) -> list[Completion]:
-        """Return what the model inside answers.
+        """Return the completions of the wrapped model.
 
         Raises
         ------
-        BudgetSpent
-            When a request does not fit any more, or the time is up; its ``completions`` holds
-            what was answered.
+        BudgetExceeded
+            If a request does not fit into the budget, or the time is up. Its ``completions`` holds
+            the available completions.
         """
-        return await answer_in_units(requests, self._answer, model=self.model)
+        return await generate_in_batches(requests, self._generate, model=self.model)
 
-    async def _answer(self, requests: Sequence[Request]) -> list[Completion]:
-        answers = BatchedCompletions(len(requests))
-        mosts = [self.bound(request) for request in requests]
+    async def _generate(self, requests: Sequence[Request]) -> list[Completion]:
+        batch = CompletionBatch(len(requests))
+        bounds = [self.bound(request) for request in requests]
         start = 0
-        while start < len(requests) and not answers.stopped:
+        while start < len(requests) and not batch.should_stop:
             try:
-                held = await self.ledger.reserve(self.role, self.name, mosts[start:])
-                part = requests[start : start + len(held)]
-                answers.add(start, await self._charged(part, held))
+                reservations = await self.ledger.reserve(self.role, self.name, bounds[start:])
+                part = requests[start : start + len(reservations)]
+                batch.add(start, await self._call(part, reservations))
             except ModelError as failure:
-                answers.fail(start, failure)
+                batch.fail(start, failure)
                 if isinstance(failure, BudgetExceeded):
                     break
-            start += len(held)
-        return answers.finish()
+            start += len(reservations)
+        return batch.finish()
 
-    async def _charged(
-        self, requests: Sequence[Request], held: Sequence[Reservation]
+    async def _call(
+        self, requests: Sequence[Request], reservations: Sequence[Reservation]
     ) -> list[Completion]:
-        unsettled = dict(enumerate(held))
+        unsettled = dict(enumerate(reservations))
 
         def settle(completions: Sequence[Completion | None]) -> None:
             for index, completion in enumerate(completions):
                 if completion is not None:
-                    self.ledger.settle(unsettled.pop(index), _cost(completion))
+                    self.ledger.settle(unsettled.pop(index), _billable_usage(completion))
 
         deadline = asyncio.timeout(self.ledger.seconds_left)
         try:
@@ -91,28 +91,28 @@ class BudgetedModel(ModelWrapper):
             raise
         except TimeoutError:
             if deadline.expired():
-                raise self._time_is_up() from None
+                raise self._time_exceeded() from None
             raise
         finally:
             for reservation in unsettled.values():
-                self.ledger.settle(reservation, reservation.most.usage)
+                self.ledger.settle(reservation, reservation.bound.usage)
         return completions
 
     async def _stream(self, request: Request) -> AsyncIterator[str | Completion]:
-        (held,) = await self.ledger.reserve(self.role, self.name, [self.bound(request)])
-        cost = held.most.usage
+        (reservation,) = await self.ledger.reserve(self.role, self.name, [self.bound(request)])
+        usage = reservation.bound.usage
         pieces = aiter(self._inner_stream(request))
         try:
             while (piece := await self._next(pieces)) is not None:
                 if isinstance(piece, Completion):
-                    cost = _cost(piece)
+                    usage = _billable_usage(piece)
                 yield piece
         except ModelError as failure:
             if not failure.may_have_cost:
-                cost = Usage()
+                usage = Usage()
             raise
         finally:
-            self.ledger.settle(held, cost)
+            self.ledger.settle(reservation, usage)
 
     async def _next(self, pieces: AsyncIterator[str | Completion]) -> str | Completion | None:
         deadline = asyncio.timeout(self.ledger.seconds_left)
@@ -121,14 +121,14 @@ class BudgetedModel(ModelWrapper):
                 return await anext(pieces, None)
         except TimeoutError:
             if deadline.expired():
-                raise self._time_is_up() from None
+                raise self._time_exceeded() from None
             raise
 
-    def _time_is_up(self) -> BudgetExceeded:
+    def _time_exceeded(self) -> BudgetExceeded:
         allowed = self.ledger.budget.seconds or 0.0
         spent = self.ledger.seconds
         return BudgetExceeded("seconds", spent=spent, allowed=allowed, may_have_cost=True)
 
 
-def _cost(completion: Completion) -> Usage:
+def _billable_usage(completion: Completion) -> Usage:
     return Usage() if completion.cached else completion.usage

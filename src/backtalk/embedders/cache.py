@@ -1,4 +1,4 @@
-"""An embedder that embeds each text once, however often it is asked."""
+"""In-memory cache of an embedder's vectors."""
 
 from __future__ import annotations
 
@@ -7,16 +7,17 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from backtalk.embedders.io import embedder_to_files
 from backtalk.models.protocol import Embedder
 
 
 class CachedEmbedder:
-    """Keeps the vectors of all texts in memory: for work that comes back to the same texts.
+    """Embedder that keeps all vectors in memory and embeds each text once.
 
     Parameters
     ----------
     embedder : Embedder
-        What embeds a text that was not seen before.
+        Embedder of texts that are not in the cache.
 
     Examples
     --------
@@ -33,16 +34,16 @@ class CachedEmbedder:
 
     @property
     def identity(self) -> str:
-        """That of the embedder: the vectors are the same."""
+        """Identity of the embedder, as the vectors are the same."""
         return self.embedder.identity
 
     @property
     def dimension(self) -> int:
-        """The length of a vector."""
+        """Length of a vector."""
         return self.embedder.dimension
 
     async def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """Return the vectors, of shape ``(len(texts), dimension)``."""
+        """Return the vectors, shape ``(len(texts), dimension)``."""
         new = [text for text in dict.fromkeys(texts) if text not in self._vectors]
         if new:
             self._vectors.update(zip(new, await self.embedder.embed(new), strict=True))
@@ -51,7 +52,5 @@ class CachedEmbedder:
         return np.stack([self._vectors[text] for text in texts])
 
     def to_files(self) -> dict[str, bytes]:
-        """Return the embedder itself as plain files; the vectors are not kept."""
-        from backtalk.embedders.io import embedder_to_files  # noqa: PLC0415 - it knows this one
-
+        """Return the embedder as plain files, without the cached vectors."""
         return embedder_to_files(self.embedder)

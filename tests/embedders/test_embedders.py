@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from backtalk.embedders import HashedTfidf, SentenceEmbedder, embedder_from_files, embedder_to_files
-from backtalk.embedders.cached import CachedEmbedder
+from backtalk.embedders.cache import CachedEmbedder
 from backtalk.errors import RecordError, UnknownName
 from backtalk.models.run_sync import run_sync
 
