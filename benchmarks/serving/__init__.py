@@ -1,7 +1,7 @@
-"""What the gateway costs, side by side with a peer; and what it stands.
+"""Benchmarks of the gateway: overhead compared with a peer, and robustness.
 
-``race`` is a benchmark as the others are: ``python -m benchmarks serving``. ``soak``, ``hostile``
-and ``processes`` run by hand: ``python -m benchmarks.serving.soak``.
+``race`` is one of the regular benchmarks: ``python -m benchmarks serving``. ``soak``, ``hostile``
+and ``processes`` are run separately: ``python -m benchmarks.serving.soak``.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from benchmarks.measure import Measured
 
 
 def measure() -> list[Measured]:
-    """Run the race; the load and the upstream are processes that need none of its imports."""
+    """Run the comparison, whose imports the load generator and the upstream do not need."""
     from benchmarks.serving import race
 
     return race.measure()

@@ -1,9 +1,9 @@
-"""Requests that nobody should send, against a gateway that asks for keys.
+"""Malformed and hostile requests against a gateway that requires keys.
 
-``python -m benchmarks.serving.hostile [COUNT] [SEED]`` sends 100,000 of them to a gateway in a
-process of its own and prints what was answered; each fourth is for the pages. It fails if one is
-answered with an undocumented 5xx, with nothing within five seconds, with a way to another site, or
-without a key or a session with anything but a refusal; if the process died; or if its memory grew.
+``python -m benchmarks.serving.hostile [COUNT] [SEED]`` sends 100,000 requests to a gateway in a
+separate process and prints the responses by status; every fourth request is for the pages. It fails
+on an undocumented 5xx, a timeout of five seconds, a redirect to another site, or a success without
+a key or a session; if the process dies; or if its memory grows.
 """
 
 from __future__ import annotations
@@ -32,60 +32,61 @@ from benchmarks.serving.shots import KEYLESS, Shot, Shots
 from benchmarks.serving.wire import Client
 
 SECONDS = 5.0
-"""How long an answer may take."""
+"""Timeout of a request."""
 
 _OPEN_PATHS = ("/health", "/ready", "/backtalk.js", "/openapi.json")
 _OPEN_PAGES = ("/login", "/static/")
 _LOCATION = re.compile(rb"\r\n(?:hx-redirect|location): *([^\r]*)", re.IGNORECASE)
-_AT_ONCE = 16
+_CONCURRENCY = 16
 _ABORT = struct.pack("ii", 1, 0)
 
 
 @dataclass
-class Report:
-    """What was answered."""
+class FuzzReport:
+    """Responses to hostile requests."""
 
     statuses: Counter[str] = field(default_factory=Counter)
-    """By trick and status; a status of 0 is a connection that was ended without an answer."""
+    """Number of responses by trick and status code; 0 if the connection was closed without a
+    response."""
     bad: list[str] = field(default_factory=list)
-    """What should not have been."""
+    """Descriptions of wrong responses."""
     slowest: tuple[float, str] = (0.0, "")
-    """Its seconds, and what it was."""
+    """Seconds of the slowest request, and the beginning of its data."""
 
 
-async def fire(port: int, shots: Iterator[Shot]) -> Report:
-    """Send requests, several at once, each on a connection of its own."""
-    report = Report()
+async def fire(port: int, shots: Iterator[Shot]) -> FuzzReport:
+    """Send requests concurrently, each on a new connection."""
+    report = FuzzReport()
 
-    async def gunner() -> None:
+    async def worker() -> None:
         for shot in shots:
             await _fire(port, shot, report)
 
     async with asyncio.TaskGroup() as group:
-        for _ in range(_AT_ONCE):
-            group.create_task(gunner())
+        for _ in range(_CONCURRENCY):
+            group.create_task(worker())
     return report
 
 
-async def _fire(port: int, shot: Shot, report: Report) -> None:
+async def _fire(port: int, shot: Shot, report: FuzzReport) -> None:
     loop = asyncio.get_running_loop()
     begin = loop.time()
     try:
         answer = await asyncio.wait_for(_answer(port, shot), SECONDS)
     except TimeoutError:
-        report.bad.append(f"no answer in {SECONDS:g} s: {shot.trick}: {shot.data[:600]!r}")
+        report.bad.append(f"no response in {SECONDS:g} s: {shot.trick}: {shot.data[:600]!r}")
         return
     report.slowest = max(report.slowest, (loop.time() - begin, f"{shot.data[:300]!r}"))
     status = int(answer[9:12]) if answer[:5] == b"HTTP/" and answer[9:12].isdigit() else 0
     report.statuses[f"{shot.trick} {status}"] += 1
-    wrong = _wrong(shot, status, answer)
-    if wrong:
-        report.bad.append(f"{wrong}: {answer[:300]!r} to {shot.trick}: {shot.data[:1500]!r}")
+    problem = _problem(shot, status, answer)
+    if problem:
+        report.bad.append(f"{problem}: {answer[:300]!r} to {shot.trick}: {shot.data[:1500]!r}")
 
 
-def _wrong(shot: Shot, status: int, answer: bytes) -> str | None:
+def _problem(shot: Shot, status: int, answer: bytes) -> str | None:
     if shot.page:
-        return _wrong_page(shot, status, answer)
+        return _page_problem(shot, status, answer)
     if status >= 500 and not (status in {502, 503, 504} and b'"error":' in answer):
         return f"an undocumented {status}"
     target = shot.data.split(b" ", 2)[1].decode("latin-1")
@@ -94,14 +95,14 @@ def _wrong(shot: Shot, status: int, answer: bytes) -> str | None:
     return None
 
 
-def _wrong_page(shot: Shot, status: int, answer: bytes) -> str | None:
+def _page_problem(shot: Shot, status: int, answer: bytes) -> str | None:
     if status >= 500:
         return f"a {status}"
     target = shot.data.split(b" ", 2)[1].decode("latin-1")
     result = _LOCATION.search(answer.partition(b"\r\n\r\n")[0])
     if result is not None:
         if not re.match(rb"/(?![/\\])", result[1]):
-            return "a way elsewhere"
+            return "a redirect to another site"
         entered = shot.keyed or result[1].startswith(b"/login")
         return None if entered else "a change without a session and its token"
     if not shot.keyed and 200 <= status < 400 and not target.startswith(_OPEN_PAGES):
@@ -110,7 +111,7 @@ def _wrong_page(shot: Shot, status: int, answer: bytes) -> str | None:
 
 
 async def _answer(port: int, shot: Shot) -> bytes:
-    """Return all that comes back until the server ends the connection."""
+    """Return the response, read until the server closes the connection."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     try:
         writer.write(shot.data)
@@ -121,21 +122,21 @@ async def _answer(port: int, shot: Shot) -> bytes:
     except (ConnectionError, BrokenPipeError):
         return b""
     finally:
-        with contextlib.suppress(OSError):  # leave no port behind
+        with contextlib.suppress(OSError):  # do not leave the port in TIME_WAIT
             writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _ABORT)
         writer.transport.abort()
 
 
 async def ask(gateway: servers.Server) -> str:
-    """Return the id of a fresh answer."""
+    """Return the id of a new completion."""
     client = Client(gateway.port, authorization=f"Bearer {gateway.key}")
     reply = await client.send(chat_request(client, "small"))
     client.close()
     return str(reply.json()["id"])
 
 
-def _both(shots: Shots, pages: PageShots, count: int) -> Iterator[Shot]:
-    """Yield requests; each fourth is for a page."""
+def _interleave(shots: Shots, pages: PageShots, count: int) -> Iterator[Shot]:
+    """Yield requests; every fourth is for a page."""
     of_api = shots.draw(count)
     for page in pages.draw(count):
         yield from islice(of_api, 3)
@@ -143,23 +144,23 @@ def _both(shots: Shots, pages: PageShots, count: int) -> Iterator[Shot]:
 
 
 def sign_in(gateway: servers.Server) -> Badge:
-    """Enter the pages with the gateway's key."""
+    """Sign in to the pages with the gateway's key."""
     return enter(f"http://127.0.0.1:{gateway.port}", gateway.key)
 
 
 def enter(url: str, key: str) -> Badge:
-    """Enter the pages of a gateway with a key.
+    """Sign in to the pages of a gateway with a key.
 
     Raises
     ------
     RuntimeError
-        If it does not let the key in.
+        If the key is rejected.
     """
     with httpx2.Client(base_url=url, timeout=30.0, verify=False) as http:
         http.post("/login", data={"key": key, "token": _token(http)})
         token = _token(http)
         if http.get("/inbox").status_code != 200:
-            raise RuntimeError("The pages do not let the key in")
+            raise RuntimeError("The pages reject the key")
         cookie = "; ".join(f"{name}={value}" for name, value in http.cookies.items())
         return Badge(key, cookie, token)
 
@@ -170,7 +171,7 @@ def _token(http: httpx2.Client) -> str:
 
 
 def contents(store: str) -> list[str]:
-    """Return all rows of all tables of a store but the leases, which its gateway renews."""
+    """Return all rows of all tables, except the leases, which the gateway renews."""
     with Store(store) as opened, opened.engine.connect() as connection:
         return [
             f"{table.name}: {tuple(row)}"
@@ -180,8 +181,8 @@ def contents(store: str) -> list[str]:
         ]
 
 
-def kept_without_key(store: str) -> list[str]:
-    """Return what is in a store that came with a request without a key, or without a session."""
+def stored_without_key(store: str) -> list[str]:
+    """Return the rows written by requests without a key or a session."""
     return [row[:500] for row in contents(store) if KEYLESS in row]
 
 
@@ -192,29 +193,33 @@ def main() -> None:
         folder = Path(name)
         store = str(folder / "feedback.db")
         key = servers.make_key(store, "admin")
-        with servers.running(servers.upstream(folder)) as up:
-            ours = servers.gateway(folder, up.port, store=store, key=key)
-            with servers.running(ours):
-                report, memory = Report(), []
+        with servers.running(servers.upstream(folder)) as upstream:
+            gateway = servers.gateway(folder, upstream.port, store=store, key=key)
+            with servers.running(gateway):
+                report, memory = FuzzReport(), []
                 with Store(store) as opened:
-                    pages = PageShots(sign_in(ours), furnish(opened), seed)
-                both = _both(Shots(key, seed, interaction=asyncio.run(ask(ours))), pages, count)
+                    pages = PageShots(sign_in(gateway), furnish(opened), seed)
+                requests = _interleave(
+                    Shots(key, seed, interaction=asyncio.run(ask(gateway))), pages, count
+                )
                 for _ in range(10):
-                    part = asyncio.run(fire(ours.port, islice(both, count // 10)))
-                    memory.append(ours.memory() / 1e6)
+                    part = asyncio.run(fire(gateway.port, islice(requests, count // 10)))
+                    memory.append(gateway.memory() / 1e6)
                     report.statuses += part.statuses
                     report.bad += part.bad
                     report.slowest = max(report.slowest, part.slowest)
                     sys.stdout.write(f"{report.statuses.total():7d} {memory[-1]:6.0f} MB\n")
                     sys.stdout.flush()
-                alive = ours.process.poll() is None
+                alive = gateway.process.poll() is None
             log = (folder / "gateway.log").read_text(encoding="utf-8", errors="replace")
-        report.bad += [f"kept without a key: {id_}" for id_ in kept_without_key(store)]
-    traces = [line for line in log.splitlines() if '"trace"' in line or "Traceback" in line]
+        report.bad += [f"stored without a key: {row}" for row in stored_without_key(store)]
+    tracebacks = [line for line in log.splitlines() if '"trace"' in line or "Traceback" in line]
     for status, times in sorted(report.statuses.items()):
         sys.stdout.write(f"{times:7d} {status}\n")
-    sys.stdout.write(f"slowest {report.slowest[0]:.2f} s, alive: {alive}, {len(traces)} traces\n")
-    for line in [f"slowest: {report.slowest[1]}", *report.bad[:20], *traces[:20]]:
+    sys.stdout.write(
+        f"slowest {report.slowest[0]:.2f} s, alive: {alive}, {len(tracebacks)} tracebacks\n"
+    )
+    for line in [f"slowest: {report.slowest[1]}", *report.bad[:20], *tracebacks[:20]]:
         sys.stdout.write(f"{line[:2500]}\n")
     if report.bad or not alive or memory[-1] > 1.2 * memory[len(memory) // 2]:
         sys.exit(1)

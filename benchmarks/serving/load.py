@@ -1,9 +1,9 @@
-"""The load of a server, made by a process of its own.
+"""Load generator, run in a separate process.
 
-``python -m benchmarks.serving.load JSON`` asks as the fields of :class:`OnlineConfig` say, and prints what
-came of it as JSON. At a fixed rate, requests are sent when they are due, whatever became of those
-before, and the time of an answer counts from when its request was due: a server that stalls is
-charged for everything that queued up behind.
+``python -m benchmarks.serving.load JSON`` sends requests as the fields of :class:`LoadSpec` say,
+and prints the result as JSON. At a fixed rate, requests are sent when they are due, regardless of
+earlier ones, and latency is measured from the due time: a server that stalls is charged for all
+requests that queue up.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from typing import Any
 
 import uvloop
 
-from benchmarks.serving.wire import Broken, Client
+from benchmarks.serving.wire import Client, ConnectionBroken
 
-_ASKED = {
+_BODY = {
     "messages": [
         {"role": "system", "content": "You answer for a shop. Be brief."},
         {"role": "user", "content": "When do you open tomorrow, and until when?"},
@@ -32,48 +32,48 @@ _ASKED = {
 
 
 @dataclass(frozen=True)
-class Plan:
-    """What is asked of a server."""
+class LoadSpec:
+    """Load on a server."""
 
     port: int
     model: str = "small"
     key: str = "none"
     seconds: float = 5.0
     rate: float = 0.0
-    """Requests a second; where it is 0, each of ``callers`` asks again as soon as it has its
-    answer."""
+    """Requests per second. If 0, each of ``callers`` sends its next request as soon as it has the
+    response."""
     callers: int = 1
     feedback: int = 0
-    """After every so many answers one is judged; 0 for none."""
+    """Send feedback after every ``feedback`` completions; 0 for none."""
 
 
 @dataclass
-class Seen:
-    """What came of it."""
+class LoadResult:
+    """Measurements of a load."""
 
-    answers: list[float] = field(default_factory=list)
-    """Seconds."""
-    judged: list[float] = field(default_factory=list)
+    latencies: list[float] = field(default_factory=list)
+    """Latencies of completions in seconds."""
+    feedback_latencies: list[float] = field(default_factory=list)
     failed: dict[str, int] = field(default_factory=dict)
     seconds: float = 0.0
 
-    def fail(self, why: str) -> None:
-        self.failed[why] = self.failed.get(why, 0) + 1
+    def count_failure(self, reason: str) -> None:
+        self.failed[reason] = self.failed.get(reason, 0) + 1
 
-    def told(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         return {
-            "requests": len(self.answers),
-            "per_second": len(self.answers) / self.seconds,
-            **quantiles(self.answers),
-            "judged": len(self.judged),
-            "feedback": quantiles(self.judged) if self.judged else None,
+            "requests": len(self.latencies),
+            "per_second": len(self.latencies) / self.seconds,
+            **quantiles(self.latencies),
+            "feedback_count": len(self.feedback_latencies),
+            "feedback": quantiles(self.feedback_latencies) if self.feedback_latencies else None,
             "failed": self.failed,
         }
 
 
 def chat_request(client: Client, model: str) -> bytes:
-    """Return a request for a small answer."""
-    body = json.dumps({"model": model, **_ASKED}).encode()
+    """Return a request for a short completion."""
+    body = json.dumps({"model": model, **_BODY}).encode()
     return client.request("/v1/chat/completions", body)
 
 
@@ -86,69 +86,69 @@ def quantiles(seconds: list[float]) -> dict[str, float]:
 
 
 class _Load:
-    def __init__(self, plan: Plan) -> None:
-        self.plan = plan
-        self.client = Client(plan.port, authorization=f"Bearer {plan.key}")
-        self.request = chat_request(self.client, plan.model)
-        self.seen = Seen()
+    def __init__(self, spec: LoadSpec) -> None:
+        self.spec = spec
+        self.client = Client(spec.port, authorization=f"Bearer {spec.key}")
+        self.request = chat_request(self.client, spec.model)
+        self.result = LoadResult()
 
-    async def ask(self, due: float) -> None:
+    async def send_request(self, due: float) -> None:
         try:
             reply = await self.client.send(self.request)
-        except (Broken, OSError) as error:
-            self.seen.fail(type(error).__name__)
+        except (ConnectionBroken, OSError) as error:
+            self.result.count_failure(type(error).__name__)
             return
-        self.seen.answers.append(time.perf_counter() - due)
+        self.result.latencies.append(time.perf_counter() - due)
         if reply.status != 200:
-            self.seen.fail(str(reply.status))
-        elif self.plan.feedback and len(self.seen.answers) % self.plan.feedback == 0:
-            await self.judge(reply.json()["id"])
+            self.result.count_failure(str(reply.status))
+        elif self.spec.feedback and len(self.result.latencies) % self.spec.feedback == 0:
+            await self.send_feedback(reply.json()["id"])
 
-    async def judge(self, interaction: str) -> None:
+    async def send_feedback(self, interaction: str) -> None:
         body = json.dumps({"interaction": interaction, "thumb": "up", "user": "bo"}).encode()
         due = time.perf_counter()
         reply = await self.client.send(self.client.request("/v1/feedback", body))
-        self.seen.judged.append(time.perf_counter() - due)
+        self.result.feedback_latencies.append(time.perf_counter() - due)
         if reply.status not in {200, 201, 202}:
-            self.seen.fail(f"feedback {reply.status}")
+            self.result.count_failure(f"feedback {reply.status}")
 
-    async def at_rate(self) -> None:
+    async def run_at_rate(self) -> None:
         begin = time.perf_counter() + 0.01
         async with asyncio.TaskGroup() as group:
-            for place in range(int(self.plan.rate * self.plan.seconds)):
-                due = begin + place / self.plan.rate
+            for index in range(int(self.spec.rate * self.spec.seconds)):
+                due = begin + index / self.spec.rate
                 await asyncio.sleep(max(0.0, due - time.perf_counter()))
-                group.create_task(self.ask(due))
-        self.seen.seconds = time.perf_counter() - begin
+                group.create_task(self.send_request(due))
+        self.result.seconds = time.perf_counter() - begin
 
-    async def flat_out(self) -> None:
+    async def run_flat_out(self) -> None:
         begin = time.perf_counter()
 
         async def caller() -> None:
-            while (now := time.perf_counter()) < begin + self.plan.seconds:
-                await self.ask(now)
+            while (now := time.perf_counter()) < begin + self.spec.seconds:
+                await self.send_request(now)
 
         async with asyncio.TaskGroup() as group:
-            for _ in range(self.plan.callers):
+            for _ in range(self.spec.callers):
                 group.create_task(caller())
-        self.seen.seconds = time.perf_counter() - begin
+        self.result.seconds = time.perf_counter() - begin
 
 
 def main() -> None:
-    plan = Plan(**json.loads(sys.argv[1]))
-    if plan.rate:
-        # The usual loops round what they wait for up to a millisecond.
+    spec = LoadSpec(**json.loads(sys.argv[1]))
+    if spec.rate:
+        # The default loops round timeouts up to a millisecond.
         loop: asyncio.AbstractEventLoop = asyncio.SelectorEventLoop(selectors.SelectSelector())
     else:
         loop = uvloop.new_event_loop()
     with asyncio.Runner(loop_factory=lambda: loop) as runner:
-        load = runner.run(_run(plan))
-    sys.stdout.write(json.dumps({"plan": asdict(plan), **load.seen.told()}) + "\n")
+        load = runner.run(_run(spec))
+    sys.stdout.write(json.dumps({"plan": asdict(spec), **load.result.to_dict()}) + "\n")
 
 
-async def _run(plan: Plan) -> _Load:
-    load = _Load(plan)
-    await (load.at_rate() if plan.rate else load.flat_out())
+async def _run(spec: LoadSpec) -> _Load:
+    load = _Load(spec)
+    await (load.run_at_rate() if spec.rate else load.run_flat_out())
     load.client.close()
     return load
 

@@ -13,7 +13,6 @@ from backtalk.models.spec import EndpointSpec
 from backtalk.policy import Policy, save_policy
 from backtalk.promotion import promote
 from backtalk.store import Store
-from backtalk.store.api_keys import ApiKeys
 from benchmarks.serving.shots import HEADERS, KEYLESS, Shot, word
 
 _TALKS = 6
@@ -61,7 +60,7 @@ def furnish(store: Store) -> Mapping[str, Sequence[str]]:
     ]
     for task in tasks:
         add_task(store, task, actor="ada")
-    access = ApiKeys(store.engine)
+    access = store.api_keys
     keys = [access.add(f"{n}", "reviewer", project=None, actor="ada")[0] for n in range(_KEYS)]
     return {
         "policy": [policy.id for policy in policies],

@@ -1,6 +1,6 @@
-"""LiteLLM's log of requests, kept in SQLite: loaded by its proxy, whose own log needs Prisma.
+"""Request log in SQLite for LiteLLM's proxy, whose own log needs Prisma.
 
-Records gather while others are written, and are written in one transaction on a thread.
+Records are written in batches, one transaction each, on a thread.
 """
 
 from __future__ import annotations
@@ -14,23 +14,23 @@ from typing import Any
 
 from litellm.integrations.custom_logger import CustomLogger  # type: ignore[import-not-found]
 
-_GATHER_SECONDS = 0.05
+_BATCH_SECONDS = 0.05
 
 
 class SqliteLog(CustomLogger):  # type: ignore[misc]
-    """Writes each request with its answer as LiteLLM describes it to its loggers."""
+    """Logger that writes LiteLLM's standard logging objects."""
 
     def __init__(self, path: str) -> None:
         super().__init__()
         self._path = path
-        self._waiting: queue.SimpleQueue[str] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[str] = queue.SimpleQueue()
         threading.Thread(target=self._run, daemon=True).start()
 
     async def async_log_success_event(
         self, kwargs: dict[str, Any], response_obj: Any, start_time: Any, end_time: Any
     ) -> None:
         del response_obj, start_time, end_time
-        self._waiting.put(json.dumps(kwargs["standard_logging_object"], default=str))
+        self._queue.put(json.dumps(kwargs["standard_logging_object"], default=str))
 
     def _run(self) -> None:
         connection = sqlite3.connect(self._path)
@@ -39,10 +39,10 @@ class SqliteLog(CustomLogger):  # type: ignore[misc]
         connection.execute("CREATE TABLE log (body TEXT)")
         pause = threading.Event()
         while True:
-            rows = [(self._waiting.get(),)]
-            pause.wait(_GATHER_SECONDS)
-            while not self._waiting.empty():
-                rows.append((self._waiting.get(),))
+            rows = [(self._queue.get(),)]
+            pause.wait(_BATCH_SECONDS)
+            while not self._queue.empty():
+                rows.append((self._queue.get(),))
             with connection:
                 connection.executemany("INSERT INTO log VALUES (?)", rows)
 

@@ -1,4 +1,4 @@
-"""A PostgreSQL server of its own, on a socket in a temporary folder, with durable writes."""
+"""Temporary PostgreSQL server on a Unix socket, with durable writes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from sqlalchemy import create_engine, text
 
 @dataclass(frozen=True)
 class Postgres:
-    """A server that runs."""
+    """Running server."""
 
     folder: Path
     control: tuple[str, ...]
@@ -27,7 +27,7 @@ class Postgres:
         return f"postgresql://tester@/{database}?host={self.folder}"
 
     def make(self, database: str) -> str:
-        """Make an empty database and return its URL."""
+        """Create a database and return its URL."""
         location = self.url().replace("postgresql://", "postgresql+psycopg://")
         engine = create_engine(location, isolation_level="AUTOCOMMIT")
         with engine.connect() as connection:
@@ -36,35 +36,35 @@ class Postgres:
         return self.url(database)
 
     def crash(self) -> None:
-        """End it as a power cut would, and start it again."""
+        """Stop the server as a power failure would, and start it again."""
         _run(*self.control, "-m", "immediate", "restart")
 
     def cpu(self) -> float:
-        """Return the CPU seconds of its processes so far, those that ended too."""
+        """Return the CPU seconds of its processes, including terminated ones."""
         main = psutil.Process(int((self.folder / "data" / "postmaster.pid").read_text().split()[0]))
         living = [main, *main.children(recursive=True)]
-        return float(sum(sum(one.cpu_times()[:4]) for one in living))
+        return float(sum(sum(process.cpu_times()[:4]) for process in living))
 
 
 def programs() -> Path | None:
-    """Return the folder of the server's programs, ``None`` where they are not installed."""
-    if result := shutil.which("initdb"):
-        return Path(result).resolve().parent
+    """Return the folder of the server programs, ``None`` if they are not installed."""
+    if path := shutil.which("initdb"):
+        return Path(path).resolve().parent
     installed = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
     return installed[-1].parent if installed else None
 
 
 @contextmanager
 def postgres() -> Iterator[Postgres]:
-    """Run a server during the block.
+    """Run a server for the duration of the block.
 
     Raises
     ------
     RuntimeError
-        If its programs are not installed.
+        If the server programs are not installed.
     """
-    result = programs()
-    if result is None:
+    path = programs()
+    if path is None:
         raise RuntimeError("PostgreSQL's server programs are not installed (no initdb found)")
     folder = Path(tempfile.mkdtemp(prefix="backtalk-pg-"))
     as_user: Sequence[str] = ()
@@ -72,9 +72,9 @@ def postgres() -> Iterator[Postgres]:
         shutil.chown(folder, "postgres", "postgres")
         as_user = ("runuser", "-u", "postgres", "--")
     data = str(folder / "data")
-    _run(*as_user, str(result / "initdb"), "-D", data, "-U", "tester", "-A", "trust")
+    _run(*as_user, str(path / "initdb"), "-D", data, "-U", "tester", "-A", "trust")
     options = f"-c listen_addresses='' -c unix_socket_directories={folder}"
-    control = (*as_user, str(result / "pg_ctl"), "-D", data, "-w", "-l", str(folder / "log"))
+    control = (*as_user, str(path / "pg_ctl"), "-D", data, "-w", "-l", str(folder / "log"))
     control = (*control, "-o", options)
     server = Postgres(folder, control)
     _run(*control, "start")

@@ -1,10 +1,10 @@
-"""The gateway against the upstream asked directly, and against LiteLLM's proxy, in one run.
+"""Comparison of the gateway with the upstream alone and with LiteLLM's proxy, in one run.
 
-All three are asked in turns, round after round, by the same load from a process of its own: at 25
-and 100 requests a second, with an upstream that answers at once and one that takes 50 ms, and flat
-out with more and more callers. The gateway keeps every answer, asks for a key and, at a fixed rate,
-takes feedback on every other answer, all in SQLite and durable. LiteLLM's proxy asks for a key and
-logs each request to SQLite.
+The same load generator measures all three in turns: at 25 and 100 requests per second, with an
+upstream that responds immediately or after 50 ms, and at maximum throughput with an increasing
+number of callers. The gateway stores every completion durably in SQLite, requires a key and, at
+fixed rates, takes feedback on every other completion. LiteLLM's proxy requires a key and logs each
+request to SQLite.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from typing import Any
 
 from benchmarks.measure import Measured, machine
 from benchmarks.serving import servers
-from benchmarks.serving.load import Plan
+from benchmarks.serving.load import LoadSpec
 from benchmarks.serving.servers import ROOT, Server
 
 ROUNDS = 3
@@ -30,31 +30,33 @@ FLAT_OUT_SECONDS = 1.5
 CALLERS = (2, 8, 32)
 RAW = ROOT / "build" / "serving.json"
 
-Found = dict[str, Any]
+Measurement = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Step:
-    """One load, named."""
+class LoadStep:
+    """Named load."""
 
     name: str
     fields: dict[str, Any]
 
 
 AT_RATE = (
-    Step("25/s, at once", {"rate": 25.0, "seconds": SECONDS}),
-    Step("100/s, at once", {"rate": 100.0, "seconds": SECONDS}),
-    Step("100/s, after 50 ms", {"rate": 100.0, "seconds": SECONDS, "model": "slow"}),
+    LoadStep("25/s, at once", {"rate": 25.0, "seconds": SECONDS}),
+    LoadStep("100/s, at once", {"rate": 100.0, "seconds": SECONDS}),
+    LoadStep("100/s, after 50 ms", {"rate": 100.0, "seconds": SECONDS, "model": "slow"}),
 )
 STEPS = (
     *AT_RATE,
-    *(Step(f"{n} callers", {"callers": n, "seconds": FLAT_OUT_SECONDS}) for n in CALLERS),
+    *(LoadStep(f"{n} callers", {"callers": n, "seconds": FLAT_OUT_SECONDS}) for n in CALLERS),
 )
-JUDGED = Step("8 callers, feedback", {"callers": 8, "seconds": FLAT_OUT_SECONDS, "feedback": 2})
+WITH_FEEDBACK = LoadStep(
+    "8 callers, feedback", {"callers": 8, "seconds": FLAT_OUT_SECONDS, "feedback": 2}
+)
 
 
 def measure() -> list[Measured]:
-    """Run the race and return what came of it; all figures go to ``build/serving.json``."""
+    """Run the comparison and return its results. All figures go to ``build/serving.json``."""
     rounds = race()
     RAW.parent.mkdir(exist_ok=True)
     RAW.write_text(json.dumps({"machine": machine(), "rounds": rounds}, indent=1) + "\n")
@@ -62,100 +64,113 @@ def measure() -> list[Measured]:
     return _compared(rounds)
 
 
-def race(rounds: int = ROUNDS) -> list[Found]:
-    """Return what each load found, of each server in each round."""
+def race(rounds: int = ROUNDS) -> list[Measurement]:
+    """Return the measurements of each load on each server in each round."""
     with TemporaryDirectory() as name, ExitStack() as stack:
         folder = Path(name)
-        up = stack.enter_context(servers.running(servers.upstream(folder)))
+        upstream = stack.enter_context(servers.running(servers.upstream(folder)))
         store = str(folder / "feedback.db")
         key = servers.make_key(store)
-        peer = servers.peer(folder, up.port)
-        ours = servers.gateway(folder, up.port, store=store, key=key)
+        peer = servers.peer(folder, upstream.port)
+        ours = servers.gateway(folder, upstream.port, store=store, key=key)
         stack.enter_context(servers.running(ours))
         stack.enter_context(servers.running(peer, "/health/liveliness"))
-        contenders = [up, ours, peer]
+        contenders = [upstream, ours, peer]
         for server in contenders:
-            load(server, Plan(port=server.port, key=server.key, seconds=1.0, callers=2))
+            load(server, LoadSpec(port=server.port, key=server.key, seconds=1.0, callers=2))
         results = []
-        for place in range(rounds):
+        for round_ in range(rounds):
             for step in STEPS:
-                results += [_run(s, up, step, place, judge=s is ours) for s in contenders]
-            results.append(_run(ours, up, JUDGED, place, judge=True))
+                results += [
+                    _run(s, upstream, step, round_, with_feedback=s is ours) for s in contenders
+                ]
+            results.append(_run(ours, upstream, WITH_FEEDBACK, round_, with_feedback=True))
         return results
 
 
-def load(server: Server, plan: Plan) -> Found:
-    """Put a load on a server, from another process, and return what it saw."""
+def load(server: Server, plan: LoadSpec) -> Measurement:
+    """Run a load on a server from another process, and return its result."""
     fields = {**vars(plan), "port": server.port, "key": server.key}
     command = [sys.executable, "-m", "benchmarks.serving.load", json.dumps(fields)]
     done = subprocess.run(command, check=True, capture_output=True, text=True, cwd=ROOT)
-    seen: Found = json.loads(done.stdout)
-    del seen["plan"]
-    return seen
+    result: Measurement = json.loads(done.stdout)
+    del result["plan"]
+    return result
 
 
-def _run(server: Server, up: Server, step: Step, place: int, *, judge: bool) -> Found:
+def _run(
+    server: Server, upstream: Server, step: LoadStep, round_: int, *, with_feedback: bool
+) -> Measurement:
     fields = dict(step.fields)
-    if judge and fields.get("rate"):
+    if with_feedback and fields.get("rate"):
         fields["feedback"] = 2
-    before, up_before = server.cpu(), up.cpu()
-    seen = load(server, Plan(port=server.port, key=server.key, **fields))
-    cpu = 1000 * (server.cpu() - before) / max(1, seen["requests"])
-    up_cpu = 1000 * (up.cpu() - up_before) / max(1, seen["requests"])
-    name = "direct" if server is up else server.name
-    return {"server": name, "step": step.name, "round": place, "cpu": cpu, "up_cpu": up_cpu, **seen}
+    before, up_before = server.cpu(), upstream.cpu()
+    result = load(server, LoadSpec(port=server.port, key=server.key, **fields))
+    cpu = 1000 * (server.cpu() - before) / max(1, result["requests"])
+    up_cpu = 1000 * (upstream.cpu() - up_before) / max(1, result["requests"])
+    name = "direct" if server is upstream else server.name
+    return {
+        "server": name,
+        "step": step.name,
+        "round": round_,
+        "cpu": cpu,
+        "up_cpu": up_cpu,
+        **result,
+    }
 
 
-def middle(rounds: list[Found], server: str, step: str, what: str) -> float:
+def median_of(rounds: list[Measurement], server: str, step: str, metric: str) -> float:
     """Return the median over the rounds."""
     return statistics.median(
-        float(f[what]) for f in rounds if f["server"] == server and f["step"] == step
+        float(f[metric]) for f in rounds if f["server"] == server and f["step"] == step
     )
 
 
-def added(rounds: list[Found], server: str, step: str, what: str) -> float:
-    """Return the median over the rounds of what a server adds to the upstream asked directly."""
+def added_latency(rounds: list[Measurement], server: str, step: str, metric: str) -> float:
+    """Return the median over the rounds of the difference to the upstream alone."""
     by_round: dict[int, dict[str, float]] = {}
     for result in rounds:
         if result["step"] == step:
-            by_round.setdefault(result["round"], {})[result["server"]] = result[what]
+            by_round.setdefault(result["round"], {})[result["server"]] = result[metric]
     return statistics.median(f[server] - f["direct"] for f in by_round.values())
 
 
-def most(rounds: list[Found], server: str) -> float:
-    """Return the requests a second at the number of callers at which there are most."""
-    return max(middle(rounds, server, f"{n} callers", "per_second") for n in CALLERS)
+def max_throughput(rounds: list[Measurement], server: str) -> float:
+    """Return the requests per second at the best number of callers."""
+    return max(median_of(rounds, server, f"{n} callers", "per_second") for n in CALLERS)
 
 
-def table(rounds: list[Found]) -> str:
-    """Return all medians, a line each."""
+def table(rounds: list[Measurement]) -> str:
+    """Return a table of all medians."""
     lines = [f"{'server':8} {'step':20} {'req/s':>8} {'p50':>8} {'p99':>8} {'CPU ms':>7} failed\n"]
     for server in ("direct", "gateway", "LiteLLM"):
-        for step in (*STEPS, JUDGED):
-            own = [f for f in rounds if f["server"] == server and f["step"] == step.name]
-            if not own:
+        for step in (*STEPS, WITH_FEEDBACK):
+            matches = [f for f in rounds if f["server"] == server and f["step"] == step.name]
+            if not matches:
                 continue
             numbers = [
-                middle(rounds, server, step.name, what)
-                for what in ("per_second", "p50", "p99", "cpu")
+                median_of(rounds, server, step.name, metric)
+                for metric in ("per_second", "p50", "p99", "cpu")
             ]
-            failed = sum(sum(result["failed"].values()) for result in own)
+            failed = sum(sum(result["failed"].values()) for result in matches)
             cells = "{:8.0f} {:8.2f} {:8.2f} {:7.2f}".format(*numbers)
             lines.append(f"{server:8} {step.name:20} {cells} {failed}\n")
     return "".join(lines)
 
 
-def _compared(rounds: list[Found]) -> list[Measured]:
+def _compared(rounds: list[Measurement]) -> list[Measured]:
     results = []
     for step in AT_RATE:
         note = ""
-        if most(rounds, "LiteLLM") < step.fields["rate"]:
-            note = "more than LiteLLM takes here: its requests queue up"
-        for what in ("p50", "p99"):
-            values = {s: added(rounds, s, step.name, what) for s in ("gateway", "LiteLLM")}
-            name = f"serving, {what} added, {step.name}"
+        if max_throughput(rounds, "LiteLLM") < step.fields["rate"]:
+            note = "above LiteLLM's throughput here: its requests queue up"
+        for metric in ("p50", "p99"):
+            values = {
+                s: added_latency(rounds, s, step.name, metric) for s in ("gateway", "LiteLLM")
+            }
+            name = f"serving, {metric} added, {step.name}"
             results.append(_line(name, f"{_ON}, feedback on every other answer", values, note))
-    rates = {s: most(rounds, s) for s in ("gateway", "LiteLLM")}
+    rates = {s: max_throughput(rounds, s) for s in ("gateway", "LiteLLM")}
     results.append(
         _line(
             "serving, flat out",
@@ -164,7 +179,7 @@ def _compared(rounds: list[Found]) -> list[Measured]:
             f"{rates['gateway']:.0f} against {rates['LiteLLM']:.0f} requests/s",
         )
     )
-    cpu = {s: middle(rounds, s, "8 callers", "cpu") for s in ("gateway", "LiteLLM")}
+    cpu = {s: median_of(rounds, s, "8 callers", "cpu") for s in ("gateway", "LiteLLM")}
     results.append(_line("serving, CPU of a request", f"8 callers, {_ON}", cpu))
     return results
 
@@ -172,10 +187,10 @@ def _compared(rounds: list[Found]) -> list[Measured]:
 _ON = "logging (the peer's by a callback to SQLite) and keys on"
 
 
-def _line(name: str, what: str, values: dict[str, float], note: str = "") -> Measured:
+def _line(name: str, metric: str, values: dict[str, float], note: str = "") -> Measured:
     return Measured(
         name=name,
-        what=what,
+        metric=metric,
         peer="LiteLLM proxy",
         peer_version=servers.PEER_VERSION,
         unit="ms",

@@ -1,4 +1,4 @@
-"""The processes that take part: an upstream, the gateway, LiteLLM's proxy."""
+"""Server processes: the upstream, the gateway and LiteLLM's proxy."""
 
 from __future__ import annotations
 
@@ -20,11 +20,10 @@ import psutil  # type: ignore[import-untyped]
 import yaml
 
 from backtalk.store import Store
-from backtalk.store.api_keys import ApiKeys
 
 ROOT = Path(__file__).parent.parent.parent
 PEER = ROOT / "build" / "litellm"
-"""The peer's own environment, made when it is first needed."""
+"""Virtual environment of the peer, created on first use."""
 
 PEER_VERSION = "1.106.2"
 _START_SECONDS = 90.0
@@ -32,7 +31,7 @@ _START_SECONDS = 90.0
 
 @dataclass(frozen=True)
 class Server:
-    """A server that runs."""
+    """Running server."""
 
     name: str
     port: int
@@ -40,33 +39,33 @@ class Server:
     key: str = "none"
 
     def cpu(self) -> float:
-        """Return the CPU seconds of its processes so far."""
-        return float(sum(sum(one.cpu_times()[:2]) for one in self._family()))
+        """Return the CPU seconds of its processes."""
+        return float(sum(sum(process.cpu_times()[:2]) for process in self._family()))
 
     def memory(self) -> int:
-        """Return the bytes in memory of its processes."""
-        return int(sum(one.memory_info().rss for one in self._family()))
+        """Return the resident memory of its processes in bytes."""
+        return int(sum(process.memory_info().rss for process in self._family()))
 
     def _family(self) -> list[psutil.Process]:
         return [self.process, *self.process.children(recursive=True)]
 
     def workers(self) -> list[psutil.Process]:
-        """Return the processes among which it shares the work."""
+        """Return its worker processes."""
         results = []
-        for one in self.process.children(recursive=True):
-            with contextlib.suppress(psutil.NoSuchProcess):  # it has just been killed
-                if any(c.laddr.port == self.port for c in one.net_connections("tcp")):
-                    results.append(one)
+        for process in self.process.children(recursive=True):
+            with contextlib.suppress(psutil.NoSuchProcess):  # it has just died
+                if any(c.laddr.port == self.port for c in process.net_connections("tcp")):
+                    results.append(process)
         return results
 
     def kill(self) -> None:
-        """Kill its processes, without a warning."""
-        for one in self._family():
-            one.kill()
+        """Kill its processes."""
+        for process in self._family():
+            process.kill()
         self.process.wait()
 
     def end(self) -> None:
-        """Ask it to end, and wait until it has."""
+        """Terminate it, and wait until it has stopped."""
         self.process.terminate()
         try:
             self.process.wait(60)
@@ -75,7 +74,7 @@ class Server:
 
 
 def free_port() -> int:
-    """Return a port that nobody listens on."""
+    """Return an unused port."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
         return int(listening.getsockname()[1])
 
@@ -89,7 +88,7 @@ def start(
     key: str = "none",
     **environment: str,
 ) -> Server:
-    """Start a process, which is to listen on a port."""
+    """Start a process that listens on a port."""
     with log.open("ab") as out:
         process = psutil.Popen(
             command,
@@ -103,12 +102,12 @@ def start(
 
 
 def wait_for(server: Server, path: str = "/health") -> None:
-    """Wait until a server answers.
+    """Wait until a server responds.
 
     Raises
     ------
     RuntimeError
-        If it does not, or it ended.
+        If it does not respond in time, or has stopped.
     """
     until = time.monotonic() + _START_SECONDS
     while time.monotonic() < until and server.process.poll() is None:
@@ -118,12 +117,12 @@ def wait_for(server: Server, path: str = "/health") -> None:
             time.sleep(0.05)
         else:
             return
-    raise RuntimeError(f"{server.name} does not answer on port {server.port}; its log says why")
+    raise RuntimeError(f"{server.name} does not respond on port {server.port}; see its log")
 
 
 @contextmanager
 def running(server: Server, path: str = "/health") -> Iterator[Server]:
-    """Wait for a server, and end it after the block."""
+    """Wait for a server, and stop it after the block."""
     try:
         wait_for(server, path)
         yield server
@@ -132,18 +131,16 @@ def running(server: Server, path: str = "/health") -> Iterator[Server]:
 
 
 def upstream(folder: Path, share: float = 0.0) -> Server:
-    """Start an upstream, a share of whose requests fail."""
+    """Start an upstream that fails for a share of the requests."""
     port = free_port()
     command = [sys.executable, "-m", "benchmarks.serving.upstream", str(port), str(share)]
     return start("upstream", command, port=port, log=folder / "upstream.log")
 
 
 def make_key(store: str, role: str = "application") -> str:
-    """Make a key in a store and return its secret."""
+    """Create a key in a store and return its secret."""
     with Store(store) as opened:
-        _, secret = ApiKeys(opened.engine).add(
-            f"load {role}", role, project=None, actor="benchmark"
-        )
+        _, secret = opened.api_keys.add(f"load {role}", role, project=None, actor="benchmark")
     return secret
 
 
@@ -157,7 +154,7 @@ def gateway(
     workers: int = 1,
     settings: dict[str, Any] | None = None,
 ) -> Server:
-    """Start the gateway as a user does, with its defaults and a key."""
+    """Start the gateway as a user would, with default settings and a key."""
     port = free_port() if port is None else port
     file = folder / "serve.yaml"
     upstreams = [{"base_url": f"http://127.0.0.1:{upstream_port}/v1"}]
@@ -169,7 +166,7 @@ def gateway(
 
 
 def peer(folder: Path, upstream_port: int) -> Server:
-    """Start LiteLLM's proxy with a key, one process, its log of requests in SQLite."""
+    """Start LiteLLM's proxy with a key, one process, and a request log in SQLite."""
     install_peer()
     shutil.copy(Path(__file__).parent / "peer_log.py", folder)
     params = {"api_base": f"http://127.0.0.1:{upstream_port}/v1", "api_key": "none"}
@@ -200,9 +197,9 @@ def peer(folder: Path, upstream_port: int) -> Server:
 
 
 def install_peer() -> None:
-    """Make the peer's environment, where there is none."""
+    """Create the peer's environment if it does not exist."""
     if (PEER / "bin" / "litellm").exists():
         return
     subprocess.run([sys.executable, "-m", "venv", str(PEER)], check=True)
-    wanted = f"litellm[proxy]=={PEER_VERSION}"
-    subprocess.run([str(PEER / "bin" / "pip"), "install", "--quiet", wanted], check=True)
+    requirement = f"litellm[proxy]=={PEER_VERSION}"
+    subprocess.run([str(PEER / "bin" / "pip"), "install", "--quiet", requirement], check=True)

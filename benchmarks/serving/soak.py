@@ -1,10 +1,10 @@
-"""Hours of trouble in minutes: every answer and every judgement that was acknowledged is kept once.
+"""Soak test: every acknowledged completion and feedback record is stored exactly once.
 
-``python -m benchmarks.serving.soak [SHARE]`` sends 100,000 requests and 50,000 pieces of feedback,
-or a share of that, to a gateway that is killed 50 times, whose store is taken away 5 times, and
-whose upstream fails 5 % of the time. The client notes what was acknowledged; what the store holds
-in the end is compared with that. After the last kill a fifth of the requests are sent to one
-process, whose memory is watched.
+``python -m benchmarks.serving.soak [SHARE]`` sends 100,000 requests and 50,000 feedback records, or
+a share of that, to a gateway that is killed 50 times, whose store is unavailable 5 times, and whose
+upstream fails for 5 % of the requests. The client records the acknowledgements, which are compared
+with the store in the end. The memory of the process is monitored after the last kill, for a fifth
+of the requests.
 """
 
 from __future__ import annotations
@@ -27,52 +27,54 @@ from backtalk.store import Store
 from benchmarks.serving import servers
 from benchmarks.serving.load import chat_request
 from benchmarks.serving.servers import Server
-from benchmarks.serving.wire import Broken, Client
+from benchmarks.serving.wire import Client, ConnectionBroken
 
 CALLERS = 12
 FAILING = 0.05
-_TROUBLED = 0.8
-"""After this share of the requests nothing is killed or taken away any more."""
+_FAULT_SHARE = 0.8
+"""Share of the requests during which faults are injected."""
 
-_AWAY_SECONDS = 1.5
-_AGAIN_SECONDS = 0.02
-_LOOKS, _LOOK_SECONDS = 1_200, 0.1
-"""How often, and how far apart, it looks whether everything is in the store."""
-_SETTINGS = {"patience": {"pause": 0.01, "connect": 2.0, "read": 10.0}, "acknowledge_after": 0.5}
+_OUTAGE_SECONDS = 1.5
+_RETRY_SECONDS = 0.02
+_MAX_POLLS, _POLL_SECONDS = 1_200, 0.1
+_SETTINGS = {
+    "retry": {"backoff": 0.01, "connect_timeout": 2.0, "read_timeout": 10.0},
+    "acknowledge_after": 0.5,
+}
 
 
 @dataclass(frozen=True)
-class Size:
-    """How much of everything."""
+class SoakSize:
+    """Numbers of requests and faults."""
 
     requests: int = 100_000
     kills: int = 50
-    away: int = 5
-    """Every other one of them by a lock that another holds, the rest by moving the files."""
+    outages: int = 5
+    """Number of outages of the store: alternately by moving its files and by locking it."""
 
-    def of(self, share: float) -> Size:
-        """Return a share of it, with at least one of each trouble."""
-        some = [max(1, round(share * n)) for n in (self.requests, self.kills, self.away)]
-        return Size(*some)
+    def scaled(self, share: float) -> SoakSize:
+        """Return a share of the size, with at least one fault of each kind."""
+        numbers = [max(1, round(share * n)) for n in (self.requests, self.kills, self.outages)]
+        return SoakSize(*numbers)
 
 
 @dataclass
-class Noted:
-    """What the client knows."""
+class ClientRecord:
+    """Acknowledgements seen by the client."""
 
     interactions: set[str] = field(default_factory=set)
-    """The ids of the answers that it got."""
-    judged: set[str] = field(default_factory=set)
-    """The ids of the feedback that was acknowledged."""
+    """Ids of the completions."""
+    feedback: set[str] = field(default_factory=set)
+    """Ids of acknowledged feedback."""
     statuses: Counter[str] = field(default_factory=Counter)
-    unsure: int = 0
-    """Requests whose connection broke: their answers may be kept, and nobody knows their ids."""
+    unknown: int = 0
+    """Number of requests whose connection broke: they may be stored under unknown ids."""
     memory: list[tuple[int, int]] = field(default_factory=list)
-    """Requests answered and bytes in memory, of the process that lived longest."""
+    """Pairs of the number of completions and the bytes in memory, of the last process."""
 
     @property
     def growth(self) -> float:
-        """Return the bytes in memory that each request adds, in the second half of the watch."""
+        """Bytes of memory added by each request, in the second half of the measurements."""
         late = self.memory[len(self.memory) // 2 :]
         if len(late) < 3:
             return float("nan")
@@ -81,37 +83,37 @@ class Noted:
 
 
 @dataclass(frozen=True)
-class Kept:
-    """What the store holds, against what was acknowledged."""
+class StoreComparison:
+    """Comparison of the store with the acknowledgements."""
 
-    lost_talks: int
+    lost_interactions: int
     lost_feedback: int
-    twice: int
-    surplus_talks: int
-    """Kept without an answer that arrived: of requests whose connection broke."""
+    duplicates: int
+    surplus_interactions: int
+    """Stored without a received response, of requests whose connection broke."""
     surplus_feedback: int
 
 
 class Soak:
-    """One run.
+    """Soak test run.
 
     Parameters
     ----------
     folder
-        For everything that it writes.
+        Folder of all files.
     size
-        How much of everything.
+        Numbers of requests and faults.
     store
-        Where, if not in a SQLite file of the folder.
+        Location of the store. Default: a SQLite file in the folder.
     workers
-        How many processes serve.
+        Number of worker processes.
     """
 
     def __init__(
-        self, folder: Path, size: Size, *, store: str | None = None, workers: int = 1
+        self, folder: Path, size: SoakSize, *, store: str | None = None, workers: int = 1
     ) -> None:
         self.size = size
-        self.noted = Noted()
+        self.client_record = ClientRecord()
         self.kills = 0
         self._folder = folder
         self._file = folder / "feedback.db"
@@ -123,8 +125,8 @@ class Soak:
         self._gateway: Server | None = None
         self._one_by_one = asyncio.Lock()
 
-    def run(self) -> Kept:
-        """Do it all, and compare."""
+    def run(self) -> StoreComparison:
+        """Run the test and compare the store with the acknowledgements."""
         with servers.running(self._upstream):
             try:
                 asyncio.run(self._run())
@@ -136,7 +138,7 @@ class Soak:
 
     @property
     def gateway(self) -> Server:
-        """The gateway as it runs now."""
+        """Running gateway."""
         assert self._gateway is not None
         return self._gateway
 
@@ -146,7 +148,7 @@ class Soak:
         async with asyncio.TaskGroup() as group:
             for _ in range(CALLERS):
                 group.create_task(self._call())
-            group.create_task(self._trouble())
+            group.create_task(self._inject_faults())
             group.create_task(self._watch())
         await self._drained()
         self._client.close()
@@ -165,28 +167,28 @@ class Soak:
 
     @property
     def _done(self) -> bool:
-        return len(self.noted.interactions) >= self.size.requests
+        return len(self.client_record.interactions) >= self.size.requests
 
     async def _call(self) -> None:
         request = chat_request(self._client, "small")
         while not self._done:
             try:
                 reply = await self._client.send(request)
-            except Broken:
-                self.noted.unsure += 1
+            except ConnectionBroken:
+                self.client_record.unknown += 1
                 continue
             except OSError:
-                await asyncio.sleep(_AGAIN_SECONDS)
+                await asyncio.sleep(_RETRY_SECONDS)
                 continue
-            self.noted.statuses[f"answer {reply.status}"] += 1
+            self.client_record.statuses[f"answer {reply.status}"] += 1
             if reply.status == 200:
                 interaction = reply.json()["id"]
-                self.noted.interactions.add(interaction)
-                if len(self.noted.interactions) % 2 == 0:
+                self.client_record.interactions.add(interaction)
+                if len(self.client_record.interactions) % 2 == 0:
                     await self._judge(interaction)
 
     async def _judge(self, interaction: str) -> None:
-        """Send feedback until it is acknowledged, each time under the same id."""
+        """Send feedback until it is acknowledged, always under the same id."""
         row = {
             "id": f"thumb-{interaction}",
             "interaction": interaction,
@@ -197,41 +199,41 @@ class Soak:
         while True:
             try:
                 reply = await self._client.send(request)
-            except (Broken, OSError):
-                await asyncio.sleep(_AGAIN_SECONDS)
+            except (ConnectionBroken, OSError):
+                await asyncio.sleep(_RETRY_SECONDS)
                 continue
-            self.noted.statuses[f"feedback {reply.status}"] += 1
+            self.client_record.statuses[f"feedback {reply.status}"] += 1
             if reply.status in {200, 201, 202}:
-                self.noted.judged.add(row["id"])
+                self.client_record.feedback.add(row["id"])
                 return
-            await asyncio.sleep(_AGAIN_SECONDS)
+            await asyncio.sleep(_RETRY_SECONDS)
 
-    async def _trouble(self) -> None:
-        """Kill and take away, evenly over the first part of the requests."""
-        troubles = [(i / self.size.kills, "kill") for i in range(self.size.kills)]
-        troubles += [((i + 0.5) / self.size.away, f"away {i}") for i in range(self.size.away)]
+    async def _inject_faults(self) -> None:
+        """Inject the faults, evenly over the first part of the requests."""
+        faults = [(i / self.size.kills, "kill") for i in range(self.size.kills)]
+        faults += [((i + 0.5) / self.size.outages, f"away {i}") for i in range(self.size.outages)]
         gone: list[asyncio.Task[None]] = []
-        for share, what in sorted(troubles):
-            await self._reached((share + 0.5 / self.size.kills) * _TROUBLED * self.size.requests)
+        for share, what in sorted(faults):
+            await self._reached((share + 0.5 / self.size.kills) * _FAULT_SHARE * self.size.requests)
             if what == "kill":
                 await self.kill()
                 self.kills += 1
             else:
                 turn = int(what.removeprefix("away "))
-                gone.append(asyncio.create_task(self.take_away(turn)))
+                gone.append(asyncio.create_task(self.make_unavailable(turn)))
         await asyncio.gather(*gone)
 
     async def _reached(self, due: float) -> None:
-        while len(self.noted.interactions) < due:  # noqa: ASYNC110 - nobody has to be quicker than this
+        while len(self.client_record.interactions) < due:  # noqa: ASYNC110 - polling suffices
             await asyncio.sleep(0.005)
 
     async def kill(self) -> None:
-        """Kill the gateway, and start it again."""
+        """Kill the gateway and start it again."""
         self.gateway.kill()
         await self._start()
 
-    async def take_away(self, turn: int) -> None:
-        """Take the store away for a while: move its files, or hold a lock on it, by turns."""
+    async def make_unavailable(self, turn: int) -> None:
+        """Make the store unavailable for a while: move its files, or lock it, in turns."""
         async with self._one_by_one:
             if turn % 2:
                 await asyncio.to_thread(self._lock)
@@ -239,18 +241,18 @@ class Soak:
                 await self._move()
 
     async def _move(self) -> None:
-        away = self._folder / "away"
-        away.mkdir(exist_ok=True)
-        # The database goes first and comes back last: nobody finds it without its log.
+        moved = self._folder / "away"
+        moved.mkdir(exist_ok=True)
+        # The database moves first and returns last, so that it is never seen without its log.
         names = [f"{self._file.name}{suffix}" for suffix in ("", "-wal", "-shm")]
-        _move(names, self._folder, away)
-        await asyncio.sleep(_AWAY_SECONDS)
-        _move(names[::-1], away, self._folder)
+        _move(names, self._folder, moved)
+        await asyncio.sleep(_OUTAGE_SECONDS)
+        _move(names[::-1], moved, self._folder)
 
     def _lock(self) -> None:
         connection = sqlite3.connect(self._file, timeout=30)
         connection.execute("BEGIN EXCLUSIVE")
-        time.sleep(_AWAY_SECONDS)
+        time.sleep(_OUTAGE_SECONDS)
         connection.rollback()
         connection.close()
 
@@ -260,51 +262,53 @@ class Soak:
             await asyncio.sleep(0.25)
             if life != self.kills:
                 life = self.kills
-                self.noted.memory.clear()
-            with contextlib.suppress(psutil.NoSuchProcess):  # it is killed, now and then
-                self.noted.memory.append((len(self.noted.interactions), self.gateway.memory()))
+                self.client_record.memory.clear()
+            with contextlib.suppress(psutil.NoSuchProcess):  # it may be killed at any time
+                self.client_record.memory.append(
+                    (len(self.client_record.interactions), self.gateway.memory())
+                )
 
     async def _drained(self) -> None:
-        """Wait until the store has what those left behind who were killed."""
-        spools = self._folder / "state" / "spool"
-        for _ in range(_LOOKS):
-            if len(list(spools.iterdir())) <= self._workers:
+        """Wait until the logs of killed processes are in the store."""
+        logs = self._folder / "state" / "write_ahead_log"
+        for _ in range(_MAX_POLLS):
+            if len(list(logs.iterdir())) <= self._workers:
                 return
-            await asyncio.sleep(_LOOK_SECONDS)
+            await asyncio.sleep(_POLL_SECONDS)
 
-    def _compare(self) -> Kept:
+    def _compare(self) -> StoreComparison:
         with Store(self._store) as store:
             interactions = Counter(case.interaction.id for case in store.cases())
             items = Counter(item.id for item in store.feedback())
-        return Kept(
-            lost_talks=len(self.noted.interactions - set(interactions)),
-            lost_feedback=len(self.noted.judged - set(items)),
-            twice=sum(times - 1 for times in (interactions + items).values()),
-            surplus_talks=len(set(interactions) - self.noted.interactions),
-            surplus_feedback=len(set(items) - self.noted.judged),
+        return StoreComparison(
+            lost_interactions=len(self.client_record.interactions - set(interactions)),
+            lost_feedback=len(self.client_record.feedback - set(items)),
+            duplicates=sum(times - 1 for times in (interactions + items).values()),
+            surplus_interactions=len(set(interactions) - self.client_record.interactions),
+            surplus_feedback=len(set(items) - self.client_record.feedback),
         )
 
 
 def _move(names: list[str], here: Path, there: Path) -> None:
     for name in names:
-        with contextlib.suppress(FileNotFoundError):  # who let go of the store may have removed it
+        with contextlib.suppress(FileNotFoundError):  # closing the store may have removed it
             (here / name).rename(there / name)
 
 
-def report(soak: Soak, kept: Kept) -> dict[str, object]:
-    """Return what came of a run, ready for JSON."""
-    noted = soak.noted
-    memory = [round(result / 1e6, 1) for _, result in noted.memory]
+def report(soak: Soak, comparison: StoreComparison) -> dict[str, object]:
+    """Return the results of a run as JSON."""
+    client_record = soak.client_record
+    memory = [round(result / 1e6, 1) for _, result in client_record.memory]
     return {
-        "requests": len(noted.interactions),
-        "feedback": len(noted.judged),
+        "requests": len(client_record.interactions),
+        "feedback": len(client_record.feedback),
         "kills": soak.kills,
-        "away": soak.size.away,
-        "statuses": dict(noted.statuses),
-        "unsure": noted.unsure,
-        "kept": vars(kept),
+        "outages": soak.size.outages,
+        "statuses": dict(client_record.statuses),
+        "unknown": client_record.unknown,
+        "comparison": vars(comparison),
         "memory_mb": [memory[len(memory) // 2], memory[-1]] if memory else None,
-        "bytes_a_request": round(noted.growth, 1),
+        "bytes_a_request": round(client_record.growth, 1),
     }
 
 
@@ -312,11 +316,11 @@ def main() -> None:
     share = float(sys.argv[1]) if len(sys.argv) > 1 else 1.0
     begin = time.monotonic()
     with TemporaryDirectory() as name:
-        soak = Soak(Path(name), Size().of(share))
-        kept = soak.run()
-    told = {"seconds": round(time.monotonic() - begin, 1), **report(soak, kept)}
-    sys.stdout.write(json.dumps(told, indent=1) + "\n")
-    if kept.lost_talks or kept.lost_feedback or kept.twice:
+        soak = Soak(Path(name), SoakSize().scaled(share))
+        comparison = soak.run()
+    output = {"seconds": round(time.monotonic() - begin, 1), **report(soak, comparison)}
+    sys.stdout.write(json.dumps(output, indent=1) + "\n")
+    if comparison.lost_interactions or comparison.lost_feedback or comparison.duplicates:
         sys.exit(1)
 
 

@@ -1,8 +1,8 @@
-"""An OpenAI-compatible server on loopback that costs next to nothing.
+"""OpenAI-compatible server on loopback with minimal CPU cost.
 
-``python -m benchmarks.serving.upstream PORT [SHARE]`` answers every request with one small chat
-completion: at once, or after 50 ms where the model is called ``slow``. A ``SHARE`` of the requests
-fails: with 500, with 503, or with a connection that ends without an answer.
+``python -m benchmarks.serving.upstream PORT [SHARE]`` answers every request with a short chat
+completion: immediately, or after 50 ms for the model ``slow``. A ``SHARE`` of the requests fails,
+with 500, with 503, or with a closed connection.
 """
 
 from __future__ import annotations
@@ -38,7 +38,9 @@ def _answer(status: str, body: bytes) -> bytes:
 
 
 GOOD = _answer("200 OK", json.dumps(_REPLY).encode())
-_BAD = b'{"error": {"message": "told to fail", "type": "api_error", "param": null, "code": null}}'
+_BAD = (
+    b'{"error": {"message": "scripted to fail", "type": "api_error", "param": null, "code": null}}'
+)
 FAILURES = (
     _answer("500 Internal Server Error", _BAD),
     _answer("503 Service Unavailable", _BAD),
@@ -46,25 +48,25 @@ FAILURES = (
 )
 
 
-class Answering(asyncio.Protocol):
-    """One connection.
+class UpstreamProtocol(asyncio.Protocol):
+    """Connection of the server.
 
     Parameters
     ----------
     share
-        How many of the requests fail.
-    chance
-        Draws which.
+        Share of the requests that fail, in [0, 1].
+    rng
+        Generator that selects the failures.
     """
 
     def __init__(self, share: float, rng: random.Random) -> None:
         self._share = share
-        self._probability = rng
+        self._rng = rng
         self._buffer = b""
         self._transport: asyncio.Transport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.Transport, transport)  # uvloop's is no subclass of it
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's is not a subclass of it
 
     def data_received(self, data: bytes) -> None:
         self._buffer += data
@@ -78,8 +80,8 @@ class Answering(asyncio.Protocol):
             slow = b'"slow"' in self._buffer[end:whole]
             self._buffer = self._buffer[whole:]
             reply: bytes | None = GOOD
-            if self._share and self._probability.random() < self._share:
-                reply = self._probability.choice(FAILURES)
+            if self._share and self._rng.random() < self._share:
+                reply = self._rng.choice(FAILURES)
             if slow:
                 asyncio.get_running_loop().call_later(DELAY, self._send, reply)
             else:
@@ -96,7 +98,7 @@ class Answering(asyncio.Protocol):
 async def _serve(port: int, share: float) -> None:
     rng = random.Random(0)
     loop = asyncio.get_running_loop()
-    server = await loop.create_server(lambda: Answering(share, rng), "127.0.0.1", port)
+    server = await loop.create_server(lambda: UpstreamProtocol(share, rng), "127.0.0.1", port)
     await server.serve_forever()
 
 

@@ -1,4 +1,4 @@
-"""A small HTTP client that costs less than what it measures: one request at a time a connection."""
+"""Minimal HTTP client with little CPU cost: one request at a time on each connection."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any, cast
 
 @dataclass(frozen=True)
 class Reply:
-    """An answer."""
+    """HTTP response."""
 
     status: int
     body: bytes
@@ -19,42 +19,42 @@ class Reply:
         return json.loads(self.body)
 
 
-class Broken(Exception):
-    """The connection ended before the answer was whole."""
+class ConnectionBroken(Exception):
+    """The connection was closed before the response was complete."""
 
 
 class _Connection(asyncio.Protocol):
     def __init__(self) -> None:
         self._buffer = b""
-        self._waiting: asyncio.Future[Reply] | None = None
+        self._reply: asyncio.Future[Reply] | None = None
         self.transport: asyncio.Transport | None = None
         self.open = True
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.transport = cast(asyncio.Transport, transport)  # uvloop's is no subclass of it
+        self.transport = cast(asyncio.Transport, transport)  # uvloop's is not a subclass of it
 
-    def ask(self, request: bytes) -> asyncio.Future[Reply]:
-        self._waiting = asyncio.get_running_loop().create_future()
+    def send(self, request: bytes) -> asyncio.Future[Reply]:
+        self._reply = asyncio.get_running_loop().create_future()
         self._buffer = b""
         if self.transport is None or not self.open:
-            self._waiting.set_exception(Broken())
+            self._reply.set_exception(ConnectionBroken())
         else:
             self.transport.write(request)
-        return self._waiting
+        return self._reply
 
     def data_received(self, data: bytes) -> None:
         self._buffer += data
-        reply = _whole(self._buffer)
-        if reply is not None and self._waiting is not None and not self._waiting.done():
-            self._waiting.set_result(reply)
+        reply = _parse_reply(self._buffer)
+        if reply is not None and self._reply is not None and not self._reply.done():
+            self._reply.set_result(reply)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.open = False
-        if self._waiting is not None and not self._waiting.done():
-            self._waiting.set_exception(Broken(str(exc)))
+        if self._reply is not None and not self._reply.done():
+            self._reply.set_exception(ConnectionBroken(str(exc)))
 
 
-def _whole(data: bytes) -> Reply | None:
+def _parse_reply(data: bytes) -> Reply | None:
     end = data.find(b"\r\n\r\n")
     if end < 0:
         return None
@@ -76,14 +76,14 @@ def _whole(data: bytes) -> Reply | None:
 
 
 class Client:
-    """Connections to one server, as many as there are requests at once.
+    """Connection pool of one server; it grows with the number of concurrent requests.
 
     Parameters
     ----------
     port
-        On loopback.
+        Port on loopback.
     headers
-        Of every request.
+        Headers of every request.
     """
 
     def __init__(self, port: int, **headers: str) -> None:
@@ -93,20 +93,20 @@ class Client:
         self._free: list[_Connection] = []
 
     def request(self, path: str, body: bytes) -> bytes:
-        """Return a request, ready to be sent."""
+        """Return an encoded request."""
         head = f"POST {path} HTTP/1.1\r\n{self._lines}content-length: {len(body)}\r\n\r\n"
         return head.encode() + body
 
     async def send(self, request: bytes) -> Reply:
-        """Send a request and return the answer.
+        """Send a request and return the response.
 
         Raises
         ------
-        Broken, OSError
-            If there is no answer.
+        ConnectionBroken, OSError
+            If there is no response.
         """
         connection = await self._connection()
-        reply = await connection.ask(request)
+        reply = await connection.send(request)
         self._free.append(connection)
         return reply
 
@@ -116,8 +116,8 @@ class Client:
             if connection.open:
                 return connection
         loop = asyncio.get_running_loop()
-        _, made = await loop.create_connection(_Connection, "127.0.0.1", self._port)
-        return made
+        _, connection = await loop.create_connection(_Connection, "127.0.0.1", self._port)
+        return connection
 
     def close(self) -> None:
         """Close all connections."""

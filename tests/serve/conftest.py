@@ -1,4 +1,4 @@
-"""A gateway on a free port, in front of an upstream on another."""
+"""Gateway and upstream on free ports."""
 
 import socket
 import threading
@@ -20,7 +20,7 @@ from tests.serve.upstream import Upstream, make_upstream
 
 @contextmanager
 def serving(app: Any) -> Iterator[str]:
-    """Serve an application on a thread while the block runs; yield its address."""
+    """Serve an application on a thread for the duration of the block; yield its address."""
     listening = socket.create_server(("127.0.0.1", 0))
     config = uvicorn.Config(app, log_config=None, lifespan="on", timeout_graceful_shutdown=5)
     server = uvicorn.Server(config)
@@ -40,7 +40,7 @@ def serving(app: Any) -> Iterator[str]:
 
 @dataclass
 class Gateway:
-    """A gateway that runs."""
+    """Running gateway."""
 
     url: str
     settings: Settings
@@ -49,7 +49,7 @@ class Gateway:
 
     @property
     def store(self) -> Store:
-        """Its store, once everything is in it."""
+        """Store, with all records written."""
         assert self.app.state.services.writer.drain(60)
         return Store(self.settings.store)
 
@@ -59,13 +59,13 @@ class Gateway:
 
     def feedback(self, *rows, **headers):
         body = rows[0] if len(rows) == 1 else list(rows)
-        named = {name.replace("_", "-"): value for name, value in headers.items()}
-        return self.http.post("/v1/feedback", json=body, headers=named)
+        fields = {name.replace("_", "-"): value for name, value in headers.items()}
+        return self.http.post("/v1/feedback", json=body, headers=fields)
 
 
 @contextmanager
 def running_gateway(settings: Settings) -> Iterator[Gateway]:
-    """Run a gateway while the block runs."""
+    """Run a gateway for the duration of the block."""
     app = create_app(settings)
     with serving(app) as url, httpx2.Client(base_url=url, timeout=60, verify=False) as http:
         yield Gateway(url, settings, app, http)
@@ -81,7 +81,7 @@ def upstream() -> Iterator[Upstream]:
 
 @pytest.fixture
 def settings(upstream: Upstream, tmp_path: Path) -> Settings:
-    """A gateway that asks for no keys, and does not wait for long."""
+    """Settings of a gateway without keys and with short timeouts."""
     return Settings(
         store=str(tmp_path / "feedback.db"),
         upstreams=({"base_url": upstream.url},),

@@ -1,4 +1,4 @@
-"""Who may come in, who did what, and what is taken out again."""
+"""API keys, permissions, rate limits, redaction, the audit log and purging."""
 
 import json
 import time
@@ -35,7 +35,7 @@ MAY = {
 
 
 @pytest.fixture
-def access(settings):
+def api_keys(settings):
     with Store(settings.store) as store:
         yield store.api_keys
 
@@ -44,8 +44,8 @@ def bearer(secret):
     return {"authorization": f"Bearer {secret}"}
 
 
-def test_a_key_lets_its_role_in_and_nobody_else(settings, access):
-    secrets = {role: access.add(role, role, project=None, actor="ada")[1] for role in MAY}
+def test_a_key_lets_its_role_in_and_nobody_else(settings, api_keys):
+    secrets = {role: api_keys.add(role, role, project=None, actor="ada")[1] for role in MAY}
     with running_gateway(settings.model_copy(update={"keys": "always"})) as gateway:
         for method, path, act in ENDPOINTS:
             for headers in ({}, bearer("bt-wrong"), {"authorization": "Basic x"}):
@@ -68,13 +68,13 @@ def test_without_keys_nothing_is_let_in_that_could_do_harm(gateway):
         assert gateway.http.request(method, path, content=b"{}").status_code == 401
 
 
-def test_the_first_key_closes_a_gateway_that_was_open(settings, access):
+def test_the_first_key_closes_a_gateway_that_was_open(settings, api_keys):
     with running_gateway(settings.model_copy(update={"keys": "if-any"})) as gateway:
         assert gateway.http.get("/v1/models").status_code == 200
-        _, secret = access.add("shop", "application", project=None, actor="ada")
+        _, secret = api_keys.add("shop", "application", project=None, actor="ada")
         wait_until(lambda: gateway.http.get("/v1/models").status_code == 401)
         wait_until(lambda: gateway.http.get("/v1/models", headers=bearer(secret)).is_success)
-        access.revoke("shop", actor="ada")
+        api_keys.revoke("shop", actor="ada")
         wait_until(lambda: not gateway.http.get("/v1/models", headers=bearer(secret)).is_success)
         assert gateway.http.get("/v1/models").status_code == 401
 
@@ -87,8 +87,8 @@ def wait_until(condition):
     raise AssertionError("it did not happen")
 
 
-def test_a_key_is_for_its_project_only(settings, access, upstream):
-    _, secret = access.add("shop", "application", project="mail", actor="ada")
+def test_a_key_is_for_its_project_only(settings, api_keys, upstream):
+    _, secret = api_keys.add("shop", "application", project="mail", actor="ada")
     with running_gateway(settings.model_copy(update={"keys": "always"})) as gateway:
         gateway.http.headers.update(bearer(secret))
         answer = gateway.chat("Hi")
@@ -101,13 +101,13 @@ def test_a_key_is_for_its_project_only(settings, access, upstream):
         with gateway.store as store:
             assert store.counts() == {"interaction": 0}
             assert store.in_project("mail").counts() == {"interaction": 1, "label": 1}
-            key = access.keys()[0].id
+            key = api_keys.keys()[0].id
             (case,) = store.in_project("mail").cases()
             assert case.interaction.metadata["gateway"]["key"] == key
 
 
-def test_a_person_with_a_key_gives_feedback_in_their_own_name(settings, access):
-    _, secret = access.add("ada", "annotator", project=None, actor="bo")
+def test_a_person_with_a_key_gives_feedback_in_their_own_name(settings, api_keys):
+    _, secret = api_keys.add("ada", "annotator", project=None, actor="bo")
     with running_gateway(settings.model_copy(update={"keys": "always"})) as gateway:
         gateway.http.headers.update(bearer(secret))
         gateway.feedback({"kind": "instruction", "text": "Be brief."})
@@ -116,8 +116,8 @@ def test_a_person_with_a_key_gives_feedback_in_their_own_name(settings, access):
     assert rule.annotator == Annotator.human("ada")
 
 
-def test_keys_hold_while_the_store_is_away_even_after_a_restart(settings, access, tmp_path):
-    _, secret = access.add("shop", "application", project=None, actor="ada")
+def test_keys_hold_while_the_store_is_away_even_after_a_restart(settings, api_keys, tmp_path):
+    _, secret = api_keys.add("shop", "application", project=None, actor="ada")
     closed = settings.model_copy(update={"keys": "always", "shutdown_timeout": 0.2})
     with running_gateway(closed) as gateway:
         assert gateway.http.get("/v1/models", headers=bearer(secret)).status_code == 200
@@ -131,30 +131,30 @@ def test_keys_hold_while_the_store_is_away_even_after_a_restart(settings, access
     (tmp_path / "gone").rename(tmp_path / "feedback.db")
 
 
-def test_keys_are_made_rotated_and_revoked_and_the_audit_log_tells(access, settings):
-    key, secret = access.add("shop", "application", project="mail", actor="ada")
+def test_keys_are_made_rotated_and_revoked_and_the_audit_log_tells(api_keys, settings):
+    key, secret = api_keys.add("shop", "application", project="mail", actor="ada")
     assert key.digest == hash_secret(secret)
     with pytest.raises(Conflict, match="'shop'"):
-        access.add("shop", "admin", project=None, actor="ada")
+        api_keys.add("shop", "admin", project=None, actor="ada")
     with pytest.raises(UnknownName, match="application"):
-        access.add("x", "king", project=None, actor="ada")
-    rotated, new = access.rotate("shop", grace=timedelta(hours=1), actor="bo")
+        api_keys.add("x", "king", project=None, actor="ada")
+    rotated, new = api_keys.rotate("shop", grace=timedelta(hours=1), actor="bo")
     from backtalk.feedback.record import now
 
     assert rotated.digests(now()) == [hash_secret(new), hash_secret(secret)]
     assert rotated.digests(now() + timedelta(hours=2)) == [hash_secret(new)]
-    assert access.revoke(key.id, actor="bo").digests(now()) == []
+    assert api_keys.revoke(key.id, actor="bo").digests(now()) == []
     with pytest.raises(NotFound):
-        access.revoke("shop", actor="bo")
-    access.add("shop", "application", project=None, actor="ada")
-    told = [(entry.actor, entry.action, entry.project) for entry in access.log()]
-    assert told == [
+        api_keys.revoke("shop", actor="bo")
+    api_keys.add("shop", "application", project=None, actor="ada")
+    entries = [(entry.actor, entry.action, entry.project) for entry in api_keys.log()]
+    assert entries == [
         ("ada", "key added", "mail"),
         ("bo", "key rotated", "mail"),
         ("bo", "key revoked", "mail"),
         ("ada", "key added", None),
     ]
-    assert len(access.log(project="other")) == 1
+    assert len(api_keys.log(project="other")) == 1
     content = b"".join(
         path.read_bytes() for path in settings.state_folder.parent.glob("feedback.db*")
     )
@@ -200,13 +200,13 @@ def test_pages_of_other_origins_are_let_in_by_name_only(settings):
 def test_a_page_that_was_not_let_in_can_send_nothing(settings):
     row = {"kind": "instruction", "text": "x"}
     with running_gateway(settings.model_copy(update={"keys": "if-any"})) as gateway:
-        own = gateway.url.removeprefix("http://")
+        address = gateway.url.removeprefix("http://")
         for headers, status in (
             ({"origin": "https://evil.example"}, 403),
             ({"origin": "null"}, 403),
             ({"origin": gateway.url}, 201),
             ({"origin": "http://evil.example", "host": "evil.example"}, 403),
-            ({"host": f"localhost:{own.partition(':')[2]}"}, 201),
+            ({"host": f"localhost:{address.partition(':')[2]}"}, 201),
             ({"host": "["}, 403),
         ):
             answer = gateway.http.post("/v1/feedback", json=row, headers=headers)
@@ -230,10 +230,10 @@ def test_what_is_personal_is_blackened_before_it_is_stored(settings, upstream):
         assert case.interaction.user == "bo@example.org"
         assert case.feedback[0].annotator.id == "bo@example.org"
         assert len(case.interaction.prompt[0].text) == len(secret)
-        kept = case.interaction.model_copy(update={"user": None}).to_json()
-        kept += case.feedback[0].text
+        stored = case.interaction.model_copy(update={"user": None}).to_json()
+        stored += case.feedback[0].text
     for word in ("Xyzzy", "example.org", "7946", "4111"):
-        assert word not in kept
+        assert word not in stored
 
 
 def without_names(text):
@@ -267,15 +267,15 @@ def test_a_redaction_that_does_not_exist_is_refused():
         Redactor(["backtalk:nothing"])
 
 
-def test_a_purge_removes_a_person_everywhere(settings, access, tmp_path):
-    _, secret = access.add("boss", "admin", project=None, actor="ada")
+def test_a_purge_removes_a_person_everywhere(settings, api_keys, tmp_path):
+    _, secret = api_keys.add("boss", "admin", project=None, actor="ada")
     with running_gateway(settings.model_copy(update={"keys": "always"})) as gateway:
         gateway.http.headers.update(bearer(secret))
         gateway.chat("My secret is Xyzzy", user="bo")
-        other = gateway.chat("My hobby is Plugh", user="eve").json()["id"]
-        gateway.feedback({"interaction": other, "comment": "Xyzzy too", "user": "bo"})
+        other_id = gateway.chat("My hobby is Plugh", user="eve").json()["id"]
+        gateway.feedback({"interaction": other_id, "comment": "Xyzzy too", "user": "bo"})
         gateway.feedback({"interaction": "not yet", "comment": "Xyzzy waits", "user": "bo"})
-        unfit = {"interaction": other, "comment": "Xyzzy", "response": "9", "user": "bo"}
+        unfit = {"interaction": other_id, "comment": "Xyzzy", "response": "9", "user": "bo"}
         assert gateway.feedback(unfit).status_code == 422
         assert gateway.http.post("/v1/purge", json={}).status_code == 400
         gone = gateway.http.post("/v1/purge", json={"user": "bo"}).json()
@@ -291,16 +291,19 @@ def test_a_purge_removes_a_person_everywhere(settings, access, tmp_path):
 def test_metrics_and_logs_tell_what_happened_but_not_what_was_said(settings, caplog):
     import logging
 
-    with running_gateway(settings) as gateway, caplog.at_level(logging.INFO, "backtalk.serve.access"):
+    with (
+        running_gateway(settings) as gateway,
+        caplog.at_level(logging.INFO, "backtalk.serve.access"),
+    ):
         id_ = gateway.chat("My secret is Xyzzy").json()["id"]
         gateway.feedback({"interaction": id_, "thumb": "up"})
         gateway.http.get("/nothing")
         assert gateway.app.state.services.writer.drain(60)
-        told = gateway.http.get("/metrics").text
-    assert 'backtalk_requests_total{endpoint="chat",status="200"} 1.0' in told
-    assert 'backtalk_requests_total{endpoint="other",status="404"} 1.0' in told
-    assert 'backtalk_records_total{kind="interaction",outcome="stored"} 1.0' in told
-    assert 'backtalk_records_total{kind="label",outcome="stored"} 1.0' in told
+        entries = gateway.http.get("/metrics").text
+    assert 'backtalk_requests_total{endpoint="chat",status="200"} 1.0' in entries
+    assert 'backtalk_requests_total{endpoint="other",status="404"} 1.0' in entries
+    assert 'backtalk_records_total{kind="interaction",outcome="stored"} 1.0' in entries
+    assert 'backtalk_records_total{kind="label",outcome="stored"} 1.0' in entries
     fields = [record.fields for record in caplog.records if hasattr(record, "fields")]
     assert fields[0]["interaction"] == id_
     assert fields[0]["status"] == 200
@@ -314,8 +317,8 @@ def test_log_lines_are_json():
 
     error = ValueError("why")
     about = (ValueError, error, None)
-    record = logging.LogRecord("n", 20, "f", 1, "said %s", ("it",), about)
+    record = logging.LogRecord("n", 20, "f", 1, "status %s", ("it",), about)
     record.fields = {"status": 200}
     line = json.loads(JsonFormatter().format(record))
-    assert (line["message"], line["status"], line["level"]) == ("said it", 200, "info")
+    assert (line["message"], line["status"], line["level"]) == ("status it", 200, "info")
     assert "ValueError: why" in line["trace"]

@@ -1,4 +1,4 @@
-"""Clients: they send again until it is safe, and never twice."""
+"""Clients: retries until feedback is safe, without duplicates."""
 
 import asyncio
 import http.server
@@ -20,7 +20,7 @@ CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 MESSAGES = [{"role": "user", "content": "Hello"}]
 
 
-def kept(gateway):
+def stored_feedback(gateway):
     with gateway.store as store:
         return list(store.feedback())
 
@@ -30,9 +30,9 @@ def test_a_client_sends_records_and_short_forms(gateway):
     label = Label(interaction=id_, annotator=Annotator.human("ada"), response="0", good=True)
     with Client(f"{gateway.url}/v1") as client:
         assert client.feedback(id_, thumb="up", user="bo").status == "stored"
-        told = client.send(label, label, {"interaction": id_, "thumb": "sideways"})
-        assert [one.status for one in told] == ["stored", "duplicate", "rejected"]
-        assert not told[2].safe
+        results = client.send(label, label, {"interaction": id_, "thumb": "sideways"})
+        assert [result.status for result in results] == ["stored", "duplicate", "rejected"]
+        assert not results[2].safe
         assert client.send() == []
         with pytest.raises(SendError, match="thumb"):
             client.feedback(id_, thumb="no")
@@ -40,7 +40,7 @@ def test_a_client_sends_records_and_short_forms(gateway):
         many = client.send(*({"interaction": id_, "thumb": "up"} for _ in range(1001)))
         assert len(many) == 1001
         assert "oneOf" in client.schema()
-    assert len(kept(gateway)) == 1004
+    assert len(stored_feedback(gateway)) == 1004
 
 
 def test_the_asynchronous_client_does_the_same(gateway):
@@ -58,25 +58,33 @@ def test_the_asynchronous_client_does_the_same(gateway):
             return await client.feedback(id_, comment="Fine.")
 
     assert asyncio.run(send()).status == "stored"
-    outcome, critique = kept(gateway)
+    outcome, critique = stored_feedback(gateway)
     assert (outcome.score, outcome.annotator.kind, critique.text) == (0.5, "verifier", "Fine.")
 
 
 def test_a_client_sends_again_what_may_have_been_lost_and_it_is_kept_once(gateway, monkeypatch):
-    """A server in the middle takes feedback, passes it on, and loses the answer."""
+    """A server in between accepts feedback and loses the response."""
     monkeypatch.setattr("backtalk.client.protocol._PAUSE", 0.01)
     id_ = gateway.chat().json()["id"]
     app, control = make_upstream()
     with serving(app) as url:
-        control.next += [ScriptedReply(500), ScriptedReply(429, headers={"retry-after": "0"}), ScriptedReply(503)]
+        control.next += [
+            ScriptedReply(500),
+            ScriptedReply(429, headers={"retry-after": "0"}),
+            ScriptedReply(503),
+        ]
         with Client(f"{url}/v1", retries=2) as client, pytest.raises(SendError, match="503"):
             client.feedback(id_, thumb="up")
-    rows = [asked["feedback"][0] for asked in control.bodies]
+    rows = [body["feedback"][0] for body in control.bodies]
     assert len(rows) == 3
     assert rows[0] == rows[1] == rows[2]
     with Client(f"{gateway.url}/v1") as client:
-        assert [one.status for one in client.send(*rows)] == ["stored", "duplicate", "duplicate"]
-    assert len(kept(gateway)) == 1
+        assert [result.status for result in client.send(*rows)] == [
+            "stored",
+            "duplicate",
+            "duplicate",
+        ]
+    assert len(stored_feedback(gateway)) == 1
 
 
 def test_a_gateway_that_is_not_there_is_named():
@@ -99,7 +107,7 @@ def test_a_function_that_checks_answers_gives_feedback(gateway):
     with pytest.raises(AssertionError):
         checked(gateway.chat(n=3).json())
     client.close()
-    good, bad = kept(gateway)
+    good, bad = stored_feedback(gateway)
     assert (good.passed, bad.passed) == (True, False)
     assert bad.text.startswith("too many")
     assert bad.annotator == Annotator.verifier("pytest")
@@ -119,7 +127,7 @@ def test_answers_of_a_wrapped_openai_client_take_feedback(gateway):
     stream = client.chat.completions.create(model="m", messages=MESSAGES, stream=True)
     ids = {chunk.id for chunk in stream}
     client.feedback(ids.pop(), comment="Fine.")
-    results = kept(gateway)
+    results = stored_feedback(gateway)
     assert [item.kind for item in results] == ["label", "edit", "rating", "critique"]
     assert [item.annotator.id for item in results] == ["bo", "eve", "bo", "unknown"]
 
@@ -187,7 +195,7 @@ def test_the_snippet_sends_thumbs_edits_and_comments_from_a_page_elsewhere(setti
             check=False,
         )
         assert 'data-sent="1"' in done.stdout, done.stdout + done.stderr
-        results = {item.kind: item for item in kept(gateway)}
+        results = {item.kind: item for item in stored_feedback(gateway)}
     pages.shutdown()
     pages.server_close()
     assert len(results) == 3

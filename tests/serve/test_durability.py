@@ -1,4 +1,4 @@
-"""What was acknowledged is in the store once: after kill -9, and after the store was away."""
+"""Acknowledged records are stored exactly once: after kill -9, and after an outage of the store."""
 
 import json
 import os
@@ -34,51 +34,51 @@ ORPHANED_LOG = Path(__file__).parent / "data" / "orphaned_log"
 """Log of a process that was killed, written by the version before the folder was renamed."""
 
 
-def talk_of(number):
+def make_interaction(number):
     return Interaction.of(f"Question {number}", "Yes.").model_copy(update={"id": f"talk-{number}"})
 
 
-def thumb_of(number):
+def make_label(number):
     return Label(
         id=f"thumb-{number}", interaction=f"talk-{number}", annotator=ADA, response="0", good=True
     )
 
 
 def texts(log):
-    return [line.text for line in spool.read()]
+    return [line.text for line in log.read()]
 
 
 def test_lines_come_back_in_order_across_files_and_processes(tmp_path):
     lines = [f"line {i}".encode() for i in range(200)]
-    spool = WriteAheadLog(tmp_path / "s", segment_bytes=500)
-    places = [spool.append([line])[0] for line in lines]
-    assert len(set(places)) == len(lines)
+    log = WriteAheadLog(tmp_path / "s", segment_bytes=500)
+    positions = [log.append([line])[0] for line in lines]
+    assert len(set(positions)) == len(lines)
     results = []
-    while batch := spool.read(max_lines=7):
+    while batch := log.read(max_lines=7):
         results += [line.text for line in batch]
-        spool.advance(batch[-1].end)
+        log.advance(batch[-1].end)
         if len(results) > 100:
             break
-    os.close(spool._lock)  # as if killed
-    with_rest = WriteAheadLog(tmp_path / "s", segment_bytes=500)
-    while batch := with_rest.read(max_lines=7):
+    os.close(log._lock)  # as if killed
+    reopened = WriteAheadLog(tmp_path / "s", segment_bytes=500)
+    while batch := reopened.read(max_lines=7):
         results += [line.text for line in batch]
-        with_rest.advance(batch[-1].end)
+        reopened.advance(batch[-1].end)
     assert results == lines
-    assert with_rest.drained
-    with_rest.append([b"more"])
-    assert texts(with_rest) == [b"more"]
-    with_rest.advance(with_rest.read()[-1].end)
-    with_rest.compact()
+    assert reopened.drained
+    reopened.append([b"more"])
+    assert texts(reopened) == [b"more"]
+    reopened.advance(reopened.read()[-1].end)
+    reopened.compact()
     assert sum(path.stat().st_size for path in (tmp_path / "s").glob("*.log")) == 0
-    with_rest.close()
+    reopened.close()
     assert not (tmp_path / "s").exists()
 
 
 def test_a_line_that_was_cut_off_is_passed_over(tmp_path):
-    spool = WriteAheadLog(tmp_path / "s")
-    spool.append([b"whole"])
-    os.close(spool._lock)
+    log = WriteAheadLog(tmp_path / "s")
+    log.append([b"whole"])
+    os.close(log._lock)
     (file,) = (tmp_path / "s").glob("*.log")
     with file.open("ab") as log:
         log.write(b"0000 torn")
@@ -90,10 +90,10 @@ def test_a_line_that_was_cut_off_is_passed_over(tmp_path):
 
 
 def test_a_full_spool_refuses_and_stays_whole(tmp_path):
-    spool = WriteAheadLog(tmp_path / "s", max_bytes=100)
-    spool.append([b"x" * 50])
+    log = WriteAheadLog(tmp_path / "s", max_bytes=100)
+    log.append([b"x" * 50])
     with pytest.raises(WriteAheadLogFull, match="100 bytes"):
-        spool.append([b"y" * 50])
+        log.append([b"y" * 50])
     assert texts(log) == [b"x" * 50]
 
 
@@ -107,7 +107,7 @@ def test_a_log_is_adopted_only_when_its_process_is_gone(tmp_path):
 
 
 def test_records_are_lines():
-    for record in (talk_of("\n"), thumb_of("\t")):
+    for record in (make_interaction("\n"), make_label("\t")):
         line = encode_line("a\tb\n", record)
         assert b"\n" not in line
         assert decode_line(line) == ("a\tb\n", record)
@@ -125,13 +125,13 @@ def test_a_store_that_comes_back_gets_everything_once_and_in_order(tmp_path, wri
     home, away = tmp_path / "store.db", tmp_path / "gone"
     Store(home).close()
     writer.start()
-    writer.append_interaction("default", talk_of(0))
-    assert writer.append_feedback([("default", thumb_of(0))])[0].result(60).status == "stored"
+    writer.append_interaction("default", make_interaction(0))
+    assert writer.append_feedback([("default", make_label(0))])[0].result(60).status == "stored"
     for round_ in range(1, 4):
         home.rename(away)
         for number in range(10 * round_, 10 * round_ + 10):
-            writer.append_interaction("default", talk_of(number))
-        (answer,) = writer.append_feedback([("default", thumb_of(10 * round_))])
+            writer.append_interaction("default", make_interaction(number))
+        (answer,) = writer.append_feedback([("default", make_label(10 * round_))])
         assert answer.result(60) is None
         assert writer.store_unavailable
         assert not home.exists()
@@ -164,7 +164,7 @@ def test_the_orphaned_log_of_the_previous_version_is_written_to_the_store(tmp_pa
 
 def test_a_purge_covers_the_dead_letters_of_the_previous_version(tmp_path):
     letters = DeadLetterFile(tmp_path)
-    theirs, other = talk_of(1).model_copy(update={"user": "bo"}), talk_of(2)
+    theirs, other = make_interaction(1).model_copy(update={"user": "bo"}), make_interaction(2)
     for record in (theirs, other):
         letters.add(record.to_json(), "reason", "default")
     old_file = tmp_path / "rejected.jsonl"
@@ -179,13 +179,13 @@ def test_what_no_store_takes_is_set_aside_and_holds_up_nobody(tmp_path, writer, 
     from backtalk.store import row_codec as rows
 
     default = rows.microseconds
-    bad = talk_of("bad")
+    bad = make_interaction("bad")
     monkeypatch.setattr(
         "backtalk.store.row_codec.prompt_key",
         lambda prompt: (_ for _ in ()).throw(ValueError("no")) if prompt == bad.prompt else "k",
     )
     writer.start()
-    for record in (talk_of(1), bad, talk_of(2)):
+    for record in (make_interaction(1), bad, make_interaction(2)):
         writer.append_interaction("default", record)
     assert writer.drain(60)
     writer.close(5)
@@ -202,8 +202,8 @@ def test_the_gateway_answers_while_the_store_is_away(settings, tmp_path):
         gateway.store.close()
         home.rename(away)
         second = gateway.chat("two").json()["id"]
-        spooled = gateway.feedback({"interaction": first, "thumb": "up"})
-        assert (spooled.status_code, spooled.json()["status"]) == (202, "queued")
+        queued = gateway.feedback({"interaction": first, "thumb": "up"})
+        assert (queued.status_code, queued.json()["status"]) == (202, "queued")
         ready = gateway.http.get("/ready").json()
         assert (ready["store"], ready["status"]) == ("unavailable", "ready")
         assert ready["write_ahead_log_bytes"] > 0
@@ -264,8 +264,8 @@ def test_what_was_acknowledged_survives_kills(settings, upstream):
             time.sleep(0.05)
         assert services.writer.drain(60)
     with Store(settings.store) as store:
-        kept = [case.interaction.id for case in store.cases()]
-        said = [item.id for item in store.feedback()]
-    assert sorted(kept) == sorted(interaction for interaction, _ in acknowledged)
-    assert sorted(said) == sorted(thumb for _, thumb in acknowledged)
+        interactions = [case.interaction.id for case in store.cases()]
+        feedback = [item.id for item in store.feedback()]
+    assert sorted(interactions) == sorted(interaction for interaction, _ in acknowledged)
+    assert sorted(feedback) == sorted(thumb for _, thumb in acknowledged)
     assert not list((settings.state_folder / "write_ahead_log").iterdir())

@@ -1,4 +1,4 @@
-"""Requests that share a batch: each gets its own answer, and its own error."""
+"""Dynamic batching: each request of a batch gets its own completion or error."""
 
 import asyncio
 
@@ -13,7 +13,7 @@ from backtalk.worlds.small import small_model
 
 
 class Echo:
-    """Says what it is asked, and refuses what begins with ``no``."""
+    """Repeats its prompt, and raises an error for prompts that begin with ``no``."""
 
     name = identity = "echo"
 

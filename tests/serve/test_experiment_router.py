@@ -1,4 +1,4 @@
-"""Experiments in the gateway: who answers, what is kept, what is decided, and by whom."""
+"""Experiments in the gateway: routing of requests, logging and decisions."""
 
 import contextlib
 import json
@@ -57,14 +57,14 @@ ADA = Annotator.human("ada")
 @pytest.fixture
 def mail(settings):
     with Store(settings.store, project="mail") as store:
-        for one in (CONTROL, GOOD, BAD):
-            save_policy(store, one)
+        for policy_ in (CONTROL, GOOD, BAD):
+            save_policy(store, policy_)
         promote(store, CONTROL, actor="ada")
         yield store
 
 
 def begin(store, *candidates, name="trial", **fields):
-    ids = tuple(one.id for one in candidates)
+    ids = tuple(candidate.id for candidate in candidates)
     start(store, Experiment(name=name, control=CONTROL.id, candidates=ids, **fields), actor="ada")
 
 
@@ -76,27 +76,27 @@ def texts(answer):
     return [choice["message"]["content"] for choice in answer.json()["choices"]]
 
 
-def asked(gateway, count, **fields):
-    """Who answered, by what each policy says."""
+def answers(gateway, count, **fields):
+    """Number of answers of each policy, by its text."""
     return Counter(texts(ask(gateway, **fields))[0] for _ in range(count))
 
 
-def until(found, seconds=30):
-    """Wait for something that a task in the background does."""
+def until(condition, seconds=30):
+    """Wait for a background task until a condition holds; return its value."""
     end = time.monotonic() + seconds
-    while not (value := found()):
+    while not (value := condition()):
         assert time.monotonic() < end, "nothing happened"
         time.sleep(0.05)
     return value
 
 
 def judge(gateway, count, good):
-    """Ask and give a thumb to each answer, by what it says."""
+    """Request answers and give a thumb to each, by its text."""
     rows = []
-    for place in range(count):
+    for index in range(count):
         answer = ask(gateway)
-        said = texts(answer)[0]
-        thumb = "up" if place % 10 < 10 * good[said] else "down"
+        text = texts(answer)[0]
+        thumb = "up" if index % 10 < 10 * good[text] else "down"
         rows.append({"interaction": answer.json()["id"], "thumb": thumb, "user": "bo"})
     assert gateway.feedback(*rows).status_code in {200, 201, 202, 207}
 
@@ -104,9 +104,9 @@ def judge(gateway, count, good):
 def test_a_fixed_split_has_its_shares_and_says_so_in_the_log(settings, mail):
     begin(mail, GOOD, shares=(0.7, 0.3))
     with running_gateway(settings) as gateway:
-        result = asked(gateway, 200)
-        with gateway.store as kept:
-            interactions = [case.interaction for case in kept.in_project("mail").cases()]
+        result = answers(gateway, 200)
+        with gateway.store as store:
+            interactions = [case.interaction for case in store.in_project("mail").cases()]
     assert set(result) == {"control", "good"}
     assert not exact_interval(result["good"], 200, level=0.9999).excludes(0.3)
     for interaction in interactions:
@@ -125,13 +125,13 @@ def test_a_fixed_split_has_its_shares_and_says_so_in_the_log(settings, mail):
 def test_a_user_keeps_an_arm_in_every_process_and_after_a_restart(settings, mail):
     begin(mail, GOOD, BAD, unit="user")
     users = [f"user {i}" for i in range(25)]
-    with running_gateway(settings) as one, running_gateway(settings) as two:
-        first = {user: texts(ask(one, user=user))[0] for user in users}
-        assert {user: texts(ask(two, user=user))[0] for user in users} == first
+    with running_gateway(settings) as gateway_a, running_gateway(settings) as gateway_b:
+        first = {user: texts(ask(gateway_a, user=user))[0] for user in users}
+        assert {user: texts(ask(gateway_b, user=user))[0] for user in users} == first
     with running_gateway(settings) as again:
         assert {user: texts(ask(again, user=user))[0] for user in users} == first
         stop(mail, "trial", arm=BAD.id, actor="ada")
-        until(lambda: "bad" not in asked(again, 30))
+        until(lambda: "bad" not in answers(again, 30))
         after = {user: texts(ask(again, user=user))[0] for user in users}
     assert set(first.values()) == {"control", "good", "bad"}
     for user in users:
@@ -139,12 +139,18 @@ def test_a_user_keeps_an_arm_in_every_process_and_after_a_restart(settings, mail
 
 
 def test_thompson_moves_the_traffic_to_the_better_arm(settings, mail):
-    begin(mail, GOOD, allocation="thompson", floor=0.1, rule=DecisionRule(promote=False, at_least=1000))
+    begin(
+        mail,
+        GOOD,
+        allocation="thompson",
+        floor=0.1,
+        rule=DecisionRule(promote=False, at_least=1000),
+    )
     with running_gateway(settings) as gateway:
         judge(gateway, 60, {"control": 0.2, "good": 0.9})
-        traffic = gateway.app.state.services.experiments
+        router = gateway.app.state.services.experiments
         until(lambda: router._running["mail"].allocation.probabilities[GOOD.id] > 0.85)
-        result = asked(gateway, 40)
+        result = answers(gateway, 40)
     assert result["good"] > result["control"]
 
 
@@ -153,7 +159,7 @@ def test_a_harmful_arm_is_stopped_and_gets_no_traffic(settings, mail):
     with running_gateway(settings) as gateway:
         judge(gateway, 80, {"control": 0.9, "bad": 0.1})
         until(lambda: len(read_events(mail)) == 3)
-        until(lambda: set(asked(gateway, 10)) == {"control"})
+        until(lambda: set(answers(gateway, 10)) == {"control"})
     _, stopped, ended = read_events(mail)
     assert (stopped.what.kind, stopped.what.arm, stopped.actor) == ("stopped", BAD.id, "backtalk")
     assert stopped.what.difference.high < 0
@@ -166,9 +172,9 @@ def test_a_winner_is_promoted_through_the_gate_and_rolled_back_by_hand(settings,
     with running_gateway(settings) as gateway:
         judge(gateway, 80, {"control": 0.1, "good": 0.9})
         until(lambda: active_policy(mail).id == GOOD.id)
-        until(lambda: set(asked(gateway, 10)) == {"good"})
+        until(lambda: set(answers(gateway, 10)) == {"good"})
         rollback(mail, actor="ada")
-        until(lambda: set(asked(gateway, 10)) == {"control"})
+        until(lambda: set(answers(gateway, 10)) == {"control"})
     assert [event.what.kind for event in read_events(mail)] == ["started", "promoted"]
     (evaluation,) = list_evaluations(mail, candidate=GOOD.id)
     assert (evaluation.split, evaluation.judge) == ("live", "traffic:thumb")
@@ -184,7 +190,7 @@ def test_a_rollback_ends_the_experiment_that_runs(settings, mail):
     save_policy(mail, BAD)
     with running_gateway(settings) as gateway:
         begin(mail, GOOD)
-        until(lambda: "good" in asked(gateway, 10))
+        until(lambda: "good" in answers(gateway, 10))
         rollback(mail, actor="ada")
         until(lambda: ask(gateway).status_code == 404)
         until(lambda: read_events(mail)[-1].what.kind == "ended")
@@ -198,8 +204,8 @@ def test_two_answers_side_by_side_are_decided_by_a_preference(settings, mail):
         rows = []
         for _ in range(60):
             answer = ask(gateway, n=2)
-            said = texts(answer)
-            orders[tuple(said)] += 1
+            text = texts(answer)
+            orders[tuple(text)] += 1
             assert "x-backtalk-policy" not in answer.headers
             rows.append(
                 {
@@ -208,14 +214,14 @@ def test_two_answers_side_by_side_are_decided_by_a_preference(settings, mail):
                     "annotator": ADA.to_dict(),
                     "a": "0",
                     "b": "1",
-                    "verdict": "a" if said[0] == "good" else "b",
+                    "verdict": "a" if text[0] == "good" else "b",
                 }
             )
-        assert set(asked(gateway, 10)) == {"control"}
+        assert set(answers(gateway, 10)) == {"control"}
         assert gateway.feedback(*rows).status_code == 200
         until(lambda: active_policy(mail).id == GOOD.id)
-        with gateway.store as kept:
-            interactions = [case.interaction for case in kept.in_project("mail").cases()]
+        with gateway.store as store:
+            interactions = [case.interaction for case in store.in_project("mail").cases()]
     assert set(orders) == {("control", "good"), ("good", "control")}
     pairs = [interaction for interaction in interactions if len(interaction.responses) == 2]
     for interaction in pairs:
@@ -231,15 +237,15 @@ def test_two_answers_side_by_side_are_decided_by_a_preference(settings, mail):
 def test_a_duel_can_be_streamed(settings, mail):
     begin(mail, GOOD, allocation="dueling", outcome="preference")
     with running_gateway(settings) as gateway:
-        told = ask(gateway, n=3, stream=True).text
-    events = [json.loads(line[6:]) for line in told.splitlines() if line.startswith("data: {")]
-    said = {}
+        stream = ask(gateway, n=3, stream=True).text
+    events = [json.loads(line[6:]) for line in stream.splitlines() if line.startswith("data: {")]
+    text = {}
     for event in events:
         for choice in event["choices"]:
             text = choice["delta"].get("content") or ""
-            said[choice["index"]] = said.get(choice["index"], "") + text
-    assert set(said) == {0, 1, 2}
-    assert set(said.values()) == {"control", "good"}
+            text[choice["index"]] = text.get(choice["index"], "") + text
+    assert set(text) == {0, 1, 2}
+    assert set(text.values()) == {"control", "good"}
 
 
 def test_an_arm_behind_an_endpoint_is_asked_as_its_policy_says(settings, mail, upstream):
@@ -247,7 +253,7 @@ def test_an_arm_behind_an_endpoint_is_asked_as_its_policy_says(settings, mail, u
     save_policy(mail, remote)
     begin(mail, remote, shares=(0.01, 0.99))
     with running_gateway(settings) as gateway:
-        until(lambda: asked(gateway, 5)["You said: Hi"] > 0)
+        until(lambda: answers(gateway, 5)["You said: Hi"] > 0)
     assert upstream.bodies[0]["messages"][0] == {"role": "system", "content": "Be brief."}
 
 
@@ -259,9 +265,9 @@ def test_where_an_arm_cannot_answer_the_control_does(settings, mail, upstream, m
     save_policy(mail, broken := Policy(model=model))
     begin(mail, broken, shares=(0.1, 0.9))
     with running_gateway(settings) as gateway:
-        assert asked(gateway, 10) == {"control": 10}
-        with gateway.store as kept:
-            interactions = [case.interaction for case in kept.in_project("mail").cases()]
+        assert answers(gateway, 10) == {"control": 10}
+        with gateway.store as store:
+            interactions = [case.interaction for case in store.in_project("mail").cases()]
     assert {interaction.policy for interaction in interactions} == {CONTROL.id}
     counted = [
         interaction
@@ -274,12 +280,12 @@ def test_where_an_arm_cannot_answer_the_control_does(settings, mail, upstream, m
 
 def test_two_processes_on_one_store_decide_once(settings, mail):
     begin(mail, GOOD, BAD, rule=DecisionRule(at_least=20))
-    with running_gateway(settings) as one, running_gateway(settings) as two:
-        for gateway in (one, two):
+    with running_gateway(settings) as gateway_a, running_gateway(settings) as gateway_b:
+        for gateway in (gateway_a, gateway_b):
             judge(gateway, 100, {"control": 0.5, "good": 1.0, "bad": 0.0})
         until(lambda: read_events(mail)[-1].what.kind == "promoted")
-        for gateway in (one, two):
-            until(lambda gateway=gateway: set(asked(gateway, 5)) == {"good"})
+        for gateway in (gateway_a, gateway_b):
+            until(lambda gateway=gateway: set(answers(gateway, 5)) == {"good"})
     kinds = Counter(event.what.kind for event in read_events(mail))
     assert kinds["started"] == kinds["promoted"] == 1
     assert len(promotion_history(mail)) == 2
@@ -288,11 +294,11 @@ def test_two_processes_on_one_store_decide_once(settings, mail):
 def test_the_arms_go_on_while_the_store_is_away_and_after_a_restart_then(settings, mail, tmp_path):
     begin(mail, GOOD, shares=(0.5, 0.5))
     with running_gateway(settings.model_copy(update={"shutdown_timeout": 0.2})) as gateway:
-        assert set(asked(gateway, 20)) == {"control", "good"}
+        assert set(answers(gateway, 20)) == {"control", "good"}
         (tmp_path / "feedback.db").rename(tmp_path / "gone")
-        assert set(asked(gateway, 20)) == {"control", "good"}
+        assert set(answers(gateway, 20)) == {"control", "good"}
     with running_gateway(settings.model_copy(update={"shutdown_timeout": 0.2})) as again:
-        assert set(asked(again, 20)) == {"control", "good"}
+        assert set(answers(again, 20)) == {"control", "good"}
         (tmp_path / "gone").rename(tmp_path / "feedback.db")
         until(lambda: summarise(ExperimentReader(mail, "trial").refresh()).shown == 60)
 
@@ -304,13 +310,13 @@ def test_no_experiment_and_no_project_are_as_before(settings, mail):
         assert gateway.chat("Hi", model="backtalk:nowhere").status_code == 404
         assert "nowhere" not in gateway.app.state.services.experiments._running
         begin(mail, GOOD)
-        until(lambda: "good" in asked(gateway, 10))
+        until(lambda: "good" in answers(gateway, 10))
         stop(mail, "trial", actor="ada")
-        until(lambda: set(asked(gateway, 10)) == {"control"})
+        until(lambda: set(answers(gateway, 10)) == {"control"})
 
 
 def test_a_process_that_died_after_promoting_is_made_up_for(settings, mail):
-    """What the rule does takes two steps; the second is done by whoever looks next."""
+    """Promotion takes two steps; any process can carry out the second one."""
     begin(mail, GOOD, rule=DecisionRule(at_least=10, promote=False))
     with running_gateway(settings) as gateway:
         judge(gateway, 60, {"control": 0.0, "good": 1.0})

@@ -1,4 +1,4 @@
-"""Feedback over HTTP: every kind, short forms, batches, once, early, late."""
+"""Feedback API: every kind, short forms, batches, idempotency, pending feedback."""
 
 import json
 
@@ -13,26 +13,26 @@ from tests.strategies import cases
 
 
 @pytest.fixture
-def asked(gateway):
-    """An answer with two choices."""
+def interaction(gateway):
+    """Id of a completion with two choices."""
     return gateway.chat("Hello", n=2).json()["id"]
 
 
-def kept(gateway):
+def stored_feedback(gateway):
     with gateway.store as store:
         return list(store.feedback())
 
 
-def test_a_thumb_an_edit_and_a_comment_need_three_fields(gateway, asked):
+def test_a_thumb_an_edit_and_a_comment_need_three_fields(gateway, interaction):
     for row in (
-        {"interaction": asked, "thumb": "down", "user": "bo"},
-        {"interaction": asked, "edit": "Good day.", "response": "1"},
-        {"interaction": asked, "comment": "Too short.", "confidence": 0.5},
+        {"interaction": interaction, "thumb": "down", "user": "bo"},
+        {"interaction": interaction, "edit": "Good day.", "response": "1"},
+        {"interaction": interaction, "comment": "Too short.", "confidence": 0.5},
     ):
         answer = gateway.feedback(row)
         assert answer.status_code == 201, answer.text
         assert answer.json()["status"] == "stored"
-    label, edit, critique = kept(gateway)
+    label, edit, critique = stored_feedback(gateway)
     assert (label.kind, label.good, label.response, label.annotator.id) == (
         "label", False, "0", "bo",
     )  # fmt: skip
@@ -58,38 +58,38 @@ def test_every_kind_comes_out_as_it_went_in(case, gateway):
         assert all(there[item.id] == item for item in case.feedback)
 
 
-def test_bad_rows_of_a_batch_are_named_and_the_good_ones_go_in(gateway, asked):
+def test_bad_rows_of_a_batch_are_named_and_the_good_ones_go_in(gateway, interaction):
     rows = [
-        {"interaction": asked, "thumb": "up"},
-        {"interaction": asked, "thumb": "sideways"},
-        {"interaction": asked},
-        {"interaction": asked, "thumb": "up", "edit": "x"},
-        {"interaction": asked, "thumb": "up", "color": "red"},
-        {"interaction": asked, "thumb": "up", "response": "7"},
-        {"interaction": asked, "edit": "You said: Hello"},
-        {"interaction": asked, "kind": "rating", "value": 9, "response": "0"},
+        {"interaction": interaction, "thumb": "up"},
+        {"interaction": interaction, "thumb": "sideways"},
+        {"interaction": interaction},
+        {"interaction": interaction, "thumb": "up", "edit": "x"},
+        {"interaction": interaction, "thumb": "up", "color": "red"},
+        {"interaction": interaction, "thumb": "up", "response": "7"},
+        {"interaction": interaction, "edit": "You said: Hello"},
+        {"interaction": interaction, "kind": "rating", "value": 9, "response": "0"},
         "nonsense",
-        {"interaction": asked, "comment": ""},
-        {"interaction": asked, "comment": "Fine."},
+        {"interaction": interaction, "comment": ""},
+        {"interaction": interaction, "comment": "Fine."},
     ]
     answer = gateway.feedback(*rows)
     assert answer.status_code == 207
-    told = answer.json()
-    assert (told["accepted"], told["rejected"]) == (2, 9)
-    status = [row["status"] for row in told["results"]]
+    result = answer.json()
+    assert (result["accepted"], result["rejected"]) == (2, 9)
+    status = [row["status"] for row in result["results"]]
     assert status == ["stored", *["rejected"] * 9, "stored"]
-    reasons = [row.get("reason", "") for row in told["results"]]
+    reasons = [row.get("reason", "") for row in result["results"]]
     for reason, word in zip(
         reasons[1:10],
         ("thumb", "kind", "kind", "color", "no response '7'", "same", "scale", "object", "text"),
         strict=True,
     ):
         assert word in reason, (reason, word)
-    assert len(kept(gateway)) == 2
+    assert len(stored_feedback(gateway)) == 2
 
 
-def test_a_single_bad_row_is_an_error(gateway, asked):
-    answer = gateway.feedback({"interaction": asked, "thumb": 3})
+def test_a_single_bad_row_is_an_error(gateway, interaction):
+    answer = gateway.feedback({"interaction": interaction, "thumb": 3})
     assert answer.status_code == 422
     assert "thumb" in answer.json()["error"]["message"]
     answer = gateway.http.post("/v1/feedback", content=b"{")
@@ -98,22 +98,22 @@ def test_a_single_bad_row_is_an_error(gateway, asked):
     assert gateway.http.post("/v1/feedback", json=[1] * 1001).status_code == 413
 
 
-def test_what_is_sent_twice_is_kept_once(gateway, asked):
-    row = {"interaction": asked, "thumb": "up", "user": "bo"}
+def test_what_is_sent_twice_is_kept_once(gateway, interaction):
+    row = {"interaction": interaction, "thumb": "up", "user": "bo"}
     first = gateway.feedback(row, idempotency_key="k")
     again = gateway.feedback(row, idempotency_key="k")
-    other = gateway.feedback({**row, "thumb": "down"}, idempotency_key="k")
-    assert [first.status_code, again.status_code, other.status_code] == [201, 200, 409]
+    conflicting = gateway.feedback({**row, "thumb": "down"}, idempotency_key="k")
+    assert [first.status_code, again.status_code, conflicting.status_code] == [201, 200, 409]
     assert first.json()["id"] == again.json()["id"]
-    assert "taken" in other.json()["error"]["message"]
+    assert "taken" in conflicting.json()["error"]["message"]
     batch = [{**row, "id": "mine"}, {**row, "id": "mine"}, {**row, "id": "mine", "thumb": "down"}]
-    told = gateway.feedback(*batch).json()["results"]
-    assert [item["status"] for item in told] == ["stored", "duplicate", "conflict"]
-    together = gateway.feedback(row, row, idempotency_key="k2").json()["results"]
+    result = gateway.feedback(*batch).json()["results"]
+    assert [item["status"] for item in result] == ["stored", "duplicate", "conflict"]
+    first_results = gateway.feedback(row, row, idempotency_key="k2").json()["results"]
     repeated = gateway.feedback(row, row, idempotency_key="k2").json()["results"]
-    assert [item["status"] for item in together] == ["stored", "stored"]
+    assert [item["status"] for item in first_results] == ["stored", "stored"]
     assert [item["status"] for item in repeated] == ["duplicate", "duplicate"]
-    assert len(kept(gateway)) == 4
+    assert len(stored_feedback(gateway)) == 4
 
 
 def test_feedback_before_its_interaction_waits_for_it(gateway):
@@ -125,7 +125,7 @@ def test_feedback_before_its_interaction_waits_for_it(gateway):
     assert again.json()["status"] == "duplicate"
     misfit = gateway.feedback({"interaction": "later", "thumb": "up", "response": "9"})
     assert misfit.json()["status"] == "pending"
-    assert kept(gateway) == []
+    assert stored_feedback(gateway) == []
     interaction = Interaction.of("Hi", "Hello").model_copy(update={"id": "later"})
     services = gateway.app.state.services
     services.writer.append_interaction("default", interaction)
@@ -146,7 +146,7 @@ def test_feedback_is_for_the_project_that_its_interaction_says(gateway):
 def test_rules_need_no_interaction(gateway):
     answer = gateway.feedback({"kind": "instruction", "text": "No emojis.", "user": "bo"})
     assert answer.json()["status"] == "stored"
-    assert kept(gateway)[0].annotator.id == "bo"
+    assert stored_feedback(gateway)[0].annotator.id == "bo"
 
 
 def test_the_schema_takes_what_the_reader_takes(gateway):

@@ -1,11 +1,11 @@
-"""Requests that nobody should send: drawn from the API's description, and made to hurt."""
+"""Fuzzing: requests generated from the OpenAPI document, and hostile requests."""
 
 import asyncio
 
 import pytest
 import schemathesis
 from benchmarks.serving import servers
-from benchmarks.serving.hostile import fire, kept_without_key
+from benchmarks.serving.hostile import fire, stored_without_key
 from benchmarks.serving.shots import Shots
 from hypothesis import HealthCheck, given
 from hypothesis import settings as how
@@ -27,7 +27,7 @@ def admin_key(location):
 
 @pytest.fixture
 def locked(tmp_path):
-    """A gateway that asks for keys, in front of an upstream that takes anything, and a key."""
+    """Gateway that requires keys, in front of an upstream that accepts anything, and a key."""
     store = str(tmp_path / "feedback.db")
     key = admin_key(store)
     with servers.running(servers.upstream(tmp_path)) as upstream:
@@ -38,8 +38,8 @@ def locked(tmp_path):
 
 
 NOT_OURS = [negative_data_rejection, positive_data_acceptance]
-"""What is in a request for answers is the upstream's to judge, and whether feedback fits its
-interaction no schema can say."""
+"""Checks that do not apply: the upstream validates completion requests, and no schema can express
+that feedback fits its interaction."""
 
 
 @pytest.mark.parametrize("mode", list(GenerationMode))
@@ -76,7 +76,7 @@ def test_hostile_requests_are_refused_and_nothing_is_kept_without_a_key(locked):
     assert report.bad == []
     assert report.statuses.total() == 600
     assert running.http.get("/health").json() == {"status": "ok"}
-    assert kept_without_key(running.settings.store) == []
+    assert stored_without_key(running.settings.store) == []
 
 
 def test_an_answer_is_kept_where_its_user_has_no_name(locked):

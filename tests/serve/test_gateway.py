@@ -1,4 +1,4 @@
-"""The gateway answers as the upstream does, and keeps what it answers."""
+"""The gateway forwards the upstream's responses and stores them."""
 
 import json
 
@@ -23,24 +23,24 @@ def only_case(gateway):
 
 
 def test_an_answer_is_the_upstreams_but_for_its_id(gateway, upstream):
-    given = {"temperature": 0.5, "unknown_field": {"deep": [1, None]}}
-    answer = gateway.chat("Hello", user="bo", **given)
+    options = {"temperature": 0.5, "unknown_field": {"deep": [1, None]}}
+    answer = gateway.chat("Hello", user="bo", **options)
     assert answer.status_code == 200
     id_ = answer.json()["id"]
     assert answer.headers["x-backtalk-interaction"] == id_
     assert answer.headers["x-request-id"] == "up-1"
-    asked = upstream.bodies[0]
-    assert asked["unknown_field"] == given["unknown_field"]
-    expected = json.dumps(reply_of(asked), separators=(",", ":"))
+    body = upstream.bodies[0]
+    assert body["unknown_field"] == options["unknown_field"]
+    expected = json.dumps(reply_of(body), separators=(",", ":"))
     assert answer.text == expected.replace('"chatcmpl-up"', f'"{id_}"', 1)
     interaction = only_case(gateway).interaction
     assert (interaction.id, interaction.user, interaction.prompt[0].text) == (id_, "bo", "Hello")
     assert [(r.id, r.text, r.model) for r in interaction.responses] == [
         ("0", "You said: Hello", "small-2026")
     ]
-    kept = interaction.metadata["gateway"]
-    assert kept["request"] == {"model": "small", **given}
-    assert kept["usage"]["total_tokens"] == 7
+    interactions = interaction.metadata["gateway"]
+    assert interactions["request"] == {"model": "small", **options}
+    assert interactions["usage"]["total_tokens"] == 7
 
 
 def test_the_upstream_never_sees_what_is_the_gateways(gateway, upstream):
@@ -87,11 +87,16 @@ def test_the_openai_client_sees_no_difference(client, gateway):
     ].embedding == [0.5, 1.0]
     assert [model.id for model in client.models.list()] == ["small"]
     with gateway.store as store:
-        kept = [case.interaction for case in store.cases()]
-    assert [interaction.id for interaction in kept] == [whole.id, final.id, called.id, text.id]
-    assert kept[2].responses[0].messages[0].tool_calls[0]["function"]["name"] == "look_up"
-    assert kept[2].metadata["gateway"]["request"]["tools"] == [TOOL]
-    assert kept[3].prompt[0].text == "Once"
+        interactions = [case.interaction for case in store.cases()]
+    assert [interaction.id for interaction in interactions] == [
+        whole.id,
+        final.id,
+        called.id,
+        text.id,
+    ]
+    assert interactions[2].responses[0].messages[0].tool_calls[0]["function"]["name"] == "look_up"
+    assert interactions[2].metadata["gateway"]["request"]["tools"] == [TOOL]
+    assert interactions[3].prompt[0].text == "Once"
 
 
 def test_the_asynchronous_openai_client_streams(gateway):
@@ -118,7 +123,9 @@ def test_the_asynchronous_openai_client_streams(gateway):
 
 def test_several_prompts_of_a_plain_completion_are_interactions_each(gateway, upstream):
     choices = [{"index": i, "text": f"t{i}", "finish_reason": "stop"} for i in range(4)]
-    upstream.next.append(ScriptedReply(body={**reply_of({"model": "m", "prompt": "x"}), "choices": choices}))
+    upstream.next.append(
+        ScriptedReply(body={**reply_of({"model": "m", "prompt": "x"}), "choices": choices})
+    )
     answer = gateway.http.post(
         "/v1/completions", json={"model": "m", "prompt": ["a", "b"], "n": 2}
     ).json()

@@ -1,4 +1,4 @@
-"""What a project promoted answers, with everything that it can be."""
+"""Completions of promoted policies, with all parts of a policy."""
 
 import json
 
@@ -55,14 +55,14 @@ def test_a_prompt_policy_is_applied_to_its_endpoint(gateway, upstream, mail):
     answer = gateway.chat(
         "Hello", model="backtalk:mail", temperature=1.5, max_completion_tokens=20, stop="X", n=2
     )
-    asked = upstream.bodies[0]
-    assert asked["messages"] == [
+    body = upstream.bodies[0]
+    assert body["messages"] == [
         {"role": "system", "content": "Be brief."},
         {"role": "user", "content": "Hello"},
     ]
-    assert (asked["model"], asked["temperature"], asked["stop"]) == ("tuned", 0.25, ["END", "X"])
-    assert asked["max_completion_tokens"] == 20
-    assert "max_tokens" not in asked
+    assert (body["model"], body["temperature"], body["stop"]) == ("tuned", 0.25, ["END", "X"])
+    assert body["max_completion_tokens"] == 20
+    assert "max_tokens" not in body
     assert answer.headers["x-backtalk-policy"] == policy.id
     id_ = answer.json()["id"]
     assert id_.startswith("mail:")
@@ -182,10 +182,10 @@ def test_what_was_promoted_answers_while_the_store_is_away_even_after_a_restart(
     mail.close()
     assert gateway.chat("Hi", model="backtalk:mail").status_code == 200
     (tmp_path / "feedback.db").rename(tmp_path / "gone")
-    with running_gateway(settings.model_copy(update={"shutdown_timeout": 0.2})) as other:
-        answer = other.chat("Hi", model="backtalk:mail").json()
+    with running_gateway(settings.model_copy(update={"shutdown_timeout": 0.2})) as restarted:
+        answer = restarted.chat("Hi", model="backtalk:mail").json()
         assert answer["choices"][0]["message"]["content"].startswith("0 S")
-        assert other.chat("Hi", model="backtalk:mail/x").status_code == 503
+        assert restarted.chat("Hi", model="backtalk:mail/x").status_code == 503
     (tmp_path / "gone").rename(tmp_path / "feedback.db")
 
 

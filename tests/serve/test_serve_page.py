@@ -1,4 +1,4 @@
-"""The page on serving runs as it stands, on ports that are free."""
+"""The commands and code of docs/serve.md run, on free ports."""
 
 import os
 import re
@@ -21,8 +21,8 @@ from tests.serve.upstream import make_upstream
 from tests.test_docs import Reader, blocks, blocks_of
 
 PAGE = REPOSITORY / "docs" / "serve.md"
-THE_WHOLE_WAY = "\n## The whole way\n"
-"""Where the part begins that a test of its own runs."""
+END_TO_END = "\n## End-to-end example\n"
+"""Heading of the section that has its own test."""
 
 
 @pytest.fixture
@@ -33,8 +33,8 @@ def free_port():
 
 @pytest.fixture
 def environment():
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("BACKTALK")}
-    return {**kept, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    other = {name: value for name, value in os.environ.items() if not name.startswith("BACKTALK")}
+    return {**other, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
 
 
 def ready(port):
@@ -48,7 +48,7 @@ def ready(port):
 
 
 class Behind(Reader):
-    """A reader who has a model server, and puts the gateway in front of it."""
+    """Reader who runs the gateway in front of a model server."""
 
     def __init__(self, folder, port, upstream):
         super().__init__(folder, folder / "no-demo")
@@ -61,15 +61,15 @@ class Behind(Reader):
         self.servers = []
 
     def here(self, text):
-        for there, place in self.places.items():
-            text = text.replace(there, place)
+        for address, replacement in self.places.items():
+            text = text.replace(address, replacement)
         return text
 
     def follow(self, page):
-        return self.do(page.read_text(encoding="utf-8").partition(THE_WHOLE_WAY)[0])
+        return self.do(page.read_text(encoding="utf-8").partition(END_TO_END)[0])
 
     def do(self, part):
-        """Run a part of the page and return what its Python has named."""
+        """Run a part of the page and return the names defined by its Python code."""
         names = {}
         for language, text in blocks_of(part):
             if language == "python":
@@ -123,7 +123,9 @@ def test_the_settings_of_the_page_are_settings(tmp_path):
 
 def test_settings_are_accepted_under_their_previous_names(tmp_path):
     file = tmp_path / "serve.yaml"
-    patience = "connect: 2, read: 120, tries: 4, pause: 0.5, longest_pause: 4, failures: 6, rest: 11"
+    patience = (
+        "connect: 2, read: 120, tries: 4, pause: 0.5, longest_pause: 4, failures: 6, rest: 11"
+    )
     file.write_text(f"patience: {{{patience}}}\nspool_bytes: 1000\nclose_after: 3\n")
     settings = read_settings(file)
     retry = settings.retry
@@ -137,7 +139,7 @@ def test_settings_are_accepted_under_their_previous_names(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (["--upstream", "nonsense"], "address"),
         (["--key-env", "X"], "--upstream"),
@@ -147,14 +149,14 @@ def test_settings_are_accepted_under_their_previous_names(tmp_path):
         (["--port", "PORT"], "another port"),
     ],
 )
-def test_serve_refuses_what_could_only_fail(arguments, said, tmp_path, monkeypatch, capsys):
+def test_serve_refuses_what_could_only_fail(arguments, message, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     for name in ("BACKTALK_STORE", "BACKTALK_PROJECT"):
         monkeypatch.delenv(name, raising=False)
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
         assert main(["serve", *(port if item == "PORT" else item for item in arguments)]) == 1
-    assert said in capsys.readouterr().err
+    assert message in capsys.readouterr().err
 
 
 def test_keys_by_the_command_line(tmp_path, monkeypatch, capsys):
@@ -206,13 +208,13 @@ def test_several_processes_share_one_store(tmp_path, free_port, environment):
                     ids.add(http.post("/v1/chat/completions", json=body).json()["id"])
                     row = {"interaction": max(ids), "thumb": "up"}
                     assert http.post("/v1/feedback", json=row).status_code in {201, 202}
-                told = http.get("/metrics").text
+                metrics = http.get("/metrics").text
         finally:
             server.terminate()
             server.wait(60)
     from backtalk.store import Store
 
-    assert 'backtalk_requests_total{endpoint="chat",status="200"} 20.0' in told
+    assert 'backtalk_requests_total{endpoint="chat",status="200"} 20.0' in metrics
     with Store(tmp_path / "s.db") as store:
         assert {case.interaction.id for case in store.cases()} == ids
         assert store.counts()["label"] == 20

@@ -1,9 +1,9 @@
-"""Killed, robbed of its store, in front of an upstream that fails: nothing is lost or doubled."""
+"""Soak test: no record is lost or duplicated by kills, outages of the store and of the upstream."""
 
 import pytest
 from benchmarks.serving.postgres import postgres, programs
 from benchmarks.serving.processes import Processes
-from benchmarks.serving.soak import Size, Soak
+from benchmarks.serving.soak import Soak, SoakSize
 from sqlalchemy.exc import OperationalError
 
 from backtalk.errors import BacktalkError
@@ -11,38 +11,44 @@ from backtalk.serve.store_connection import StoreConnection
 from backtalk.store import Store
 
 
-def assert_kept_once(soak, kept):
-    assert len(soak.noted.interactions) >= soak.size.requests
-    assert len(soak.noted.judged) >= soak.size.requests // 2
+def assert_stored_once(soak, comparison):
+    assert len(soak.client_record.interactions) >= soak.size.requests
+    assert len(soak.client_record.feedback) >= soak.size.requests // 2
     assert soak.kills == soak.size.kills
-    assert (kept.lost_talks, kept.lost_feedback, kept.twice) == (0, 0, 0)
-    assert kept.surplus_talks <= soak.noted.unsure
-    assert kept.surplus_feedback == 0
+    assert (comparison.lost_interactions, comparison.lost_feedback, comparison.duplicates) == (
+        0,
+        0,
+        0,
+    )
+    assert comparison.surplus_interactions <= soak.client_record.unknown
+    assert comparison.surplus_feedback == 0
 
 
 def test_what_was_acknowledged_is_kept_once_whatever_happened(tmp_path):
-    soak = Soak(tmp_path, Size(requests=600, kills=1, away=2))
-    assert_kept_once(soak, soak.run())
+    soak = Soak(tmp_path, SoakSize(requests=600, kills=1, outages=2))
+    assert_stored_once(soak, soak.run())
 
 
 @pytest.mark.skipif(programs() is None, reason="PostgreSQL's server programs are not installed")
 def test_two_processes_on_postgresql_keep_all(tmp_path):
     with postgres() as server:
-        soak = Processes(tmp_path, Size(requests=300, kills=1, away=1), server=server, workers=2)
-        assert_kept_once(soak, soak.run())
+        soak = Processes(
+            tmp_path, SoakSize(requests=300, kills=1, outages=1), server=server, workers=2
+        )
+        assert_stored_once(soak, soak.run())
 
 
 def test_a_store_that_was_moved_away_gets_no_empty_one_in_its_place(tmp_path):
-    home, away = tmp_path / "feedback.db", tmp_path / "gone.db"
+    home, moved = tmp_path / "feedback.db", tmp_path / "gone.db"
     connection = StoreConnection(str(home), tmp_path / "state")
     engine = connection.store().engine
     engine.dispose()
-    home.rename(away)
+    home.rename(moved)
     with pytest.raises(OperationalError):
         engine.connect()
     with pytest.raises(BacktalkError):
         Store(f"sqlite:///{home}?mode=rw")
     assert not home.exists()
-    away.rename(home)
+    moved.rename(home)
     assert connection.store().counts() == {"interaction": 0}
     connection.close()

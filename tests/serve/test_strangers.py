@@ -1,4 +1,4 @@
-"""DSPy and LangChain, unmodified, in an environment of their own, in front of the gateway.
+"""Unmodified DSPy and LangChain, in a separate environment, as clients of the gateway.
 
 ``make strangers`` makes the environment and runs these tests; they are skipped where it is absent.
 """
@@ -27,7 +27,7 @@ pytestmark = pytest.mark.skipif(
 
 @pytest.fixture
 def stranger(gateway, tmp_path):
-    """Run a program in the strangers' environment, with the gateway's address."""
+    """Function that runs a program in the separate environment, with the gateway's address."""
 
     def run(*arguments):
         environment = {
@@ -47,72 +47,76 @@ def stranger(gateway, tmp_path):
 
 FIELD = "[[ ## {} ## ]]\n{}\n\n"
 END = "[[ ## completed ## ]]"
-"""How DSPy's models write their answers."""
+"""Format of completions for DSPy."""
 
 
 def program(name):
     return str(Path(__file__).parent / "strangers" / f"{name}.py")
 
 
-def said(text, **asked):
-    reply = reply_of({"model": "small", "messages": [{"content": ""}], **asked})
+def completion_with(text, **body):
+    reply = reply_of({"model": "small", "messages": [{"content": ""}], **body})
     reply["choices"][0]["message"]["content"] = text
     return ScriptedReply(body=reply)
 
 
-def default(count):
+def default_replies(count):
     return [ScriptedReply() for _ in range(count)]
 
 
-def kept(gateway):
+def stored_interactions(gateway):
     with gateway.store as store:
         return {case.interaction.id: case.interaction for case in store.cases()}
 
 
 def test_langchain_gets_answers_and_the_ids_by_which_they_are_kept(gateway, upstream, stranger):
-    upstream.next += [*default(6), said('{"a": 9}')]
-    told = json.loads(stranger(program("with_langchain")))
-    interactions = kept(gateway)
-    assert len(interactions) == len(told) == 7
-    for name, answer in told.items():
+    upstream.next += [*default_replies(6), completion_with('{"a": 9}')]
+    answers = json.loads(stranger(program("with_langchain")))
+    interactions = stored_interactions(gateway)
+    assert len(interactions) == len(answers) == 7
+    for name, answer in answers.items():
         interaction = interactions[answer["header"]]
         assert answer["id"] in {None, interaction.id}, name
         assert answer["text"] == interaction.responses[0].text, name
-    assert told["invoked"]["text"] == "You said: at once"
-    assert told["streamed"]["text"] == "You said: in pieces"
-    assert (told["invoked"]["tokens"], told["streamed"]["tokens"]) == (7, 7)
-    assert told["awaited"]["text"] == "You said: later"
-    assert told["awaited pieces"]["text"] == "You said: later, in pieces"
-    assert told["called"]["calls"] == [{"name": "add_one", "args": {"a": 1}}]
-    assert (told["shaped"]["value"], told["strictly shaped"]["value"]) == (1, 9)
-    first = interactions[told["invoked"]["id"]]
+    assert answers["invoked"]["text"] == "You said: at once"
+    assert answers["streamed"]["text"] == "You said: in pieces"
+    assert (answers["invoked"]["tokens"], answers["streamed"]["tokens"]) == (7, 7)
+    assert answers["awaited"]["text"] == "You said: later"
+    assert answers["awaited pieces"]["text"] == "You said: later, in pieces"
+    assert answers["called"]["calls"] == [{"name": "add_one", "args": {"a": 1}}]
+    assert (answers["shaped"]["value"], answers["strictly shaped"]["value"]) == (1, 9)
+    first = interactions[answers["invoked"]["id"]]
     assert [message.role for message in first.prompt] == ["system", "user"]
-    called = interactions[told["called"]["header"]].responses[0]
+    called = interactions[answers["called"]["header"]].responses[0]
     assert called.messages[0].tool_calls[0]["function"]["name"] == "add_one"
 
 
 def test_dspy_gets_answers_and_the_ids_by_which_they_are_kept(gateway, upstream, stranger):
     upstream.next += [
-        *default(4),
-        said(FIELD.format("answer", "Until six.") + END),
-        said(FIELD.format("reasoning", "Shops are.") + FIELD.format("answer", "Yes.") + END),
+        *default_replies(4),
+        completion_with(FIELD.format("answer", "Until six.") + END),
+        completion_with(
+            FIELD.format("reasoning", "Shops are.") + FIELD.format("answer", "Yes.") + END
+        ),
     ]
-    told = json.loads(stranger(program("with_dspy")))
-    interactions = kept(gateway)
-    assert {id_ for answer in told.values() for id_ in answer["ids"]} == set(interactions)
+    answers = json.loads(stranger(program("with_dspy")))
+    interactions = stored_interactions(gateway)
+    assert {id_ for answer in answers.values() for id_ in answer["ids"]} == set(interactions)
     assert len(interactions) == 6, "two answers are two requests of DSPy's"
-    assert told["asked"]["text"] == "You said: at once"
-    assert told["asked again"]["ids"] == told["asked"]["ids"], "it comes from DSPy's own cache"
-    assert told["several"]["text"] == ["You said: several"] * 2
-    assert told["awaited"]["text"] == "You said: later"
-    assert told["predicted"]["text"] == "Until six."
-    assert told["reasoned"]["text"] == "Yes."
-    assert "Is it open?" in interactions[told["predicted"]["ids"][0]].prompt[-1].text
+    assert answers["asked"]["text"] == "You said: at once"
+    assert answers["asked again"]["ids"] == answers["asked"]["ids"], (
+        "it comes from DSPy's own cache"
+    )
+    assert answers["several"]["text"] == ["You said: several"] * 2
+    assert answers["awaited"]["text"] == "You said: later"
+    assert answers["predicted"]["text"] == "Until six."
+    assert answers["reasoned"]["text"] == "Yes."
+    assert "Is it open?" in interactions[answers["predicted"]["ids"][0]].prompt[-1].text
 
 
 @pytest.mark.parametrize("name", ["langchain_openai", "dspy"])
 def test_the_page_tells_how_feedback_finds_the_answers(gateway, upstream, stranger, tmp_path, name):
-    upstream.always = said(FIELD.format("answer", "Yes.") + END)
+    upstream.always = completion_with(FIELD.format("answer", "Yes.") + END)
     (block,) = [text for text in BLOCK.findall(PAGE.read_text()) if f"import {name}" in text
                 or f"from {name}" in text]  # fmt: skip
     file = tmp_path / "block.py"

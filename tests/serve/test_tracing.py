@@ -1,4 +1,4 @@
-"""Traces: the spans of a request, named as the conventions name them."""
+"""Tracing: the spans of a request, by the semantic conventions."""
 
 import asyncio
 import json
@@ -47,7 +47,7 @@ KNOWN = {
 
 @pytest.fixture(scope="module")
 def exporter():
-    """What all spans of the process go to, as where a program has set up tracing itself."""
+    """Exporter of all spans of the process, as in a program that has set up tracing itself."""
     made = InMemorySpanExporter()
     provider = trace.get_tracer_provider()
     if not isinstance(provider, TracerProvider):
@@ -58,24 +58,24 @@ def exporter():
 
 
 def ours(exporter):
-    """The gateway's spans; the upstream may have some too."""
+    """The gateway's spans, without those of the upstream."""
     ended = exporter.get_finished_spans()
     return [span for span in ended if span.instrumentation_scope.name == "backtalk"]
 
 
 @pytest.fixture
 def spans(exporter):
-    """The spans of the test, once there are so many, by what they are spans of."""
+    """Function that waits for a number of spans and returns them."""
     exporter.clear()
 
-    def found(count):
+    def wait_for_spans(count):
         until = time.monotonic() + 30
         while len(ours(exporter)) < count and time.monotonic() < until:
             time.sleep(0.01)
         assert len(ours(exporter)) == count
         return ours(exporter)
 
-    return found
+    return wait_for_spans
 
 
 @pytest.fixture
@@ -85,7 +85,7 @@ def traced(settings, exporter):
 
 
 def parts(ended):
-    """The span of the request, of the answer, and of the tries."""
+    """Server span, completion span, and the spans of the attempts."""
     (server,) = [span for span in ended if span.kind is SpanKind.SERVER]
     (answer,) = [span for span in ended if gen_ai.GEN_AI_OPERATION_NAME in span.attributes]
     tries = [span for span in ended if span not in {server, answer}]
@@ -93,7 +93,7 @@ def parts(ended):
 
 
 def test_an_answer_has_three_spans_within_one_another(traced, upstream, spans):
-    said = traced.chat("Hi", temperature=0.5, max_tokens=9, user="bo")
+    response = traced.chat("Hi", temperature=0.5, max_tokens=9, user="bo")
     server, answer, (attempt,) = parts(spans(3))
     assert (server.name, answer.name, attempt.name) == (
         "POST /v1/chat/completions",
@@ -117,7 +117,7 @@ def test_an_answer_has_three_spans_within_one_another(traced, upstream, spans):
         gen_ai.GEN_AI_USAGE_OUTPUT_TOKENS: 4,
         server_attributes.SERVER_ADDRESS: "127.0.0.1",
         server_attributes.SERVER_PORT: port,
-        "backtalk.interaction": said.json()["id"],
+        "backtalk.interaction": response.json()["id"],
         "backtalk.project": "default",
     }
     assert server.attributes[http_attributes.HTTP_ROUTE] == "/v1/chat/completions"
@@ -143,8 +143,8 @@ def test_the_trace_of_the_caller_goes_on_through_to_the_upstream(traced, upstrea
 
 
 def test_a_stream_lasts_until_its_end_and_tells_when_it_began(traced, spans):
-    said = traced.chat("Hi", stream=True, stream_options={"include_usage": True})
-    assert said.text.endswith("data: [DONE]\n\n")
+    response = traced.chat("Hi", stream=True, stream_options={"include_usage": True})
+    assert response.text.endswith("data: [DONE]\n\n")
     server, answer, (attempt,) = parts(spans(3))
     assert answer.attributes[gen_ai.GEN_AI_REQUEST_STREAM] is True
     assert answer.attributes[gen_ai.GEN_AI_USAGE_OUTPUT_TOKENS] == 4
@@ -156,8 +156,8 @@ def test_each_try_is_a_span_and_says_how_it_failed(traced, upstream, spans):
     upstream.next += [ScriptedReply(503), ScriptedReply(429)]
     assert traced.chat("Hi").status_code == 200
     server, answer, tries = parts(spans(5))
-    told = [span.attributes[http_attributes.HTTP_RESPONSE_STATUS_CODE] for span in tries]
-    assert told == [503, 429, 200]
+    statuses = [span.attributes[http_attributes.HTTP_RESPONSE_STATUS_CODE] for span in tries]
+    assert statuses == [503, 429, 200]
     assert [span.attributes.get("http.request.resend_count") for span in tries] == [None, 1, 2]
     assert [span.attributes.get(error_attributes.ERROR_TYPE) for span in tries] == [
         "503",
@@ -194,21 +194,21 @@ def test_a_policy_is_named_in_the_trace(settings, exporter, spans):
     with Store(settings.store, project="mail") as store:
         promote(store, policy, actor="ada")
     with running_gateway(settings.model_copy(update={"traces": "spans"})) as running:
-        asked = "Write to my boss, Ms Klein.\nReport ready: Friday, 12 pages."
-        said = running.chat(asked, model="backtalk:mail")
-        assert said.status_code == 200
+        messages = "Write to my boss, Ms Klein.\nReport ready: Friday, 12 pages."
+        response = running.chat(messages, model="backtalk:mail")
+        assert response.status_code == 200
     _, answer, tries = parts(spans(2))
     assert tries == []
     assert answer.name == "chat backtalk:mail"
     assert answer.attributes["backtalk.policy"] == policy.id
     assert answer.attributes["backtalk.project"] == "mail"
-    assert answer.attributes[gen_ai.GEN_AI_RESPONSE_ID] == said.json()["id"]
+    assert answer.attributes[gen_ai.GEN_AI_RESPONSE_ID] == response.json()["id"]
 
 
 def test_other_endpoints_have_spans_too(traced, spans):
-    said = traced.chat("Hi").json()
+    response = traced.chat("Hi").json()
     spans(3)
-    traced.feedback({"interaction": said["id"], "thumb": "up"})
+    traced.feedback({"interaction": response["id"], "thumb": "up"})
     traced.http.post("/v1/embeddings", json={"model": "small", "input": "a"})
     traced.http.get("/health")
     ended = spans(7)[3:]
@@ -240,11 +240,13 @@ def test_what_people_write_is_traced_as_messages_and_blackened(settings, exporte
         }
         assert running.http.post("/v1/chat/completions", json=body).status_code == 200
     _, answer, _ = parts(spans(3))
-    asked = json.loads(answer.attributes[gen_ai.GEN_AI_INPUT_MESSAGES])
-    assert [message["role"] for message in asked] == ["user", "assistant", "tool", "user"]
-    assert "example.org" not in str(asked)
-    assert asked[1]["parts"] == [{"type": "tool_call", "id": "c", "name": "f", "arguments": "{}"}]
-    assert asked[2]["parts"] == [{"type": "tool_call_response", "id": "c", "response": "5"}]
+    messages = json.loads(answer.attributes[gen_ai.GEN_AI_INPUT_MESSAGES])
+    assert [message["role"] for message in messages] == ["user", "assistant", "tool", "user"]
+    assert "example.org" not in str(messages)
+    assert messages[1]["parts"] == [
+        {"type": "tool_call", "id": "c", "name": "f", "arguments": "{}"}
+    ]
+    assert messages[2]["parts"] == [{"type": "tool_call_response", "id": "c", "response": "5"}]
     assert json.loads(answer.attributes[gen_ai.GEN_AI_OUTPUT_MESSAGES]) == [
         {
             "role": "assistant",

@@ -1,4 +1,4 @@
-"""Upstreams that fail: asked again, left for the next one, left alone."""
+"""Failing upstreams: retries, fallback and circuit breaking."""
 
 import time
 
@@ -77,7 +77,9 @@ def test_a_stream_that_began_is_not_begun_again(gateway, upstream):
 
 def test_an_upstream_that_is_slow_is_given_up(settings, upstream):
     upstream.always = ScriptedReply(wait=2)
-    with running_gateway(with_upstreams(settings, (upstream.url, {}), read_timeout=0.1, max_attempts=1)) as gateway:
+    with running_gateway(
+        with_upstreams(settings, (upstream.url, {}), read_timeout=0.1, max_attempts=1)
+    ) as gateway:
         answer = gateway.chat("Hi")
     assert (answer.status_code, answer.json()["error"]["code"]) == (504, "timeout")
 
@@ -99,7 +101,9 @@ def test_the_next_upstream_answers_when_the_first_does_not(settings, upstream):
 
 
 def test_an_upstream_that_keeps_failing_is_left_alone_until_it_is_back(settings, upstream):
-    patient = with_upstreams(settings, (upstream.url, {}), failure_threshold=3, open_seconds=1.0, max_attempts=1)
+    patient = with_upstreams(
+        settings, (upstream.url, {}), failure_threshold=3, open_seconds=1.0, max_attempts=1
+    )
     with running_gateway(patient) as gateway:
         upstream.always = ScriptedReply(500)
         assert [gateway.chat("Hi").status_code for _ in range(5)] == [500, 500, 500, 503, 503]

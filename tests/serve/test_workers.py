@@ -1,4 +1,4 @@
-"""Several processes behind one address: one that dies is replaced, and none outlives its parent."""
+"""Worker processes behind one address: dead ones are replaced, none outlives its parent."""
 
 import subprocess
 import sys
@@ -19,7 +19,7 @@ def until(met, seconds=60):
 
 @pytest.fixture
 def pair(tmp_path):
-    """A gateway of two processes."""
+    """Gateway with two worker processes."""
     port = free_port()
     command = [
         sys.executable, "-m", "backtalk", "serve", "--upstream", "http://127.0.0.1:9/v1",
@@ -41,7 +41,7 @@ def test_one_that_was_killed_is_replaced_and_none_outlives_its_parent(pair):
     assert len(workers) == 2
     pair.process.kill()
     pair.process.wait()
-    until(lambda: not any(one.is_running() for one in workers))
+    until(lambda: not any(worker.is_running() for worker in workers))
 
 
 def test_what_cannot_start_is_said():

@@ -3,7 +3,7 @@
 import asyncio
 
 import pytest
-from benchmarks.serving.hostile import contents, enter, fire, kept_without_key
+from benchmarks.serving.hostile import contents, enter, fire, stored_without_key
 from benchmarks.serving.page_shots import PageShots, furnish
 from hypothesis import given
 from hypothesis import settings as how
@@ -51,7 +51,7 @@ def test_hostile_requests_are_answered_and_lead_nowhere_else(asking, shots):
     report = asyncio.run(fire(port_of(asking), shots.draw(250)))
     assert report.bad == []
     assert report.statuses.total() == 250
-    assert kept_without_key(asking.settings.store) == []
+    assert stored_without_key(asking.settings.store) == []
 
 
 def test_without_a_session_and_its_token_nothing_is_changed(asking, shots):

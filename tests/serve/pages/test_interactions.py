@@ -18,8 +18,8 @@ from backtalk.feedback import (
 )
 from backtalk.policy import save_policy
 from backtalk.promotion import promote
-from backtalk.serve.pages.interactions.feedback_view import feedback_view
-from backtalk.serve.pages.interactions.filters import NAMES, wanted
+from backtalk.serve.pages.interactions.feedback_view import make_feedback_view
+from backtalk.serve.pages.interactions.filters import PARAMETERS, parse_query
 from backtalk.serve.pages.interactions.view import response_views
 from backtalk.store import Store
 from backtalk.store.detail import StoredFeedback
@@ -42,7 +42,7 @@ from tests.serve.pages.views import (
 def bodies():
     about = interaction()
     results = [
-        feedback_view(StoredFeedback(item, NOON, None), about) for item in everything_about(about)
+        make_feedback_view(StoredFeedback(item, NOON, None), about) for item in everything_about(about)
     ]
     return [(view.item.kind, view.body) for view in results]
 
@@ -98,7 +98,7 @@ def test_texts_that_would_take_long_to_compare_are_shown_whole():
     long = "a\n" * 30_000
     about = Interaction.of("Hello", long)
     item = Edit(interaction=about.id, annotator=ADA, response="0", text=long + "b")
-    body = feedback_view(StoredFeedback(item, NOON, None), about).body
+    body = make_feedback_view(StoredFeedback(item, NOON, None), about).body
     assert body.changes == ()
     assert body.text == item.text
 
@@ -107,7 +107,7 @@ def test_marks_beyond_the_most_are_counted_not_drawn():
     about = Interaction.of("Hello", "a" * 20_000)
     many = tuple(Span(start=i, end=i + 1, label="x") for i in range(20_000))
     item = Spans(interaction=about.id, annotator=ADA, response="0", spans=many)
-    body = feedback_view(StoredFeedback(item, NOON, None), about).body
+    body = make_feedback_view(StoredFeedback(item, NOON, None), about).body
     assert "".join(part.text for part in body.passages) == "a" * 20_000
     assert body.notes == ("19,700 more, which are not drawn",)
 
@@ -120,7 +120,7 @@ def test_a_ranking_tells_ties_and_what_was_not_ranked():
 
 def test_responses_stand_in_the_order_in_which_they_were_shown_and_hidden_ones_last():
     views = response_views(interaction())
-    assert [(view.response.id, view.place, view.hidden) for view in views] == [
+    assert [(view.response.id, view.position, view.hidden) for view in views] == [
         ("1", 1, False),
         ("0", 2, False),
         ("2", None, True),
@@ -130,11 +130,11 @@ def test_responses_stand_in_the_order_in_which_they_were_shown_and_hidden_ones_l
 
 def test_what_was_shown_is_not_guessed_where_nobody_noted_it():
     (view,) = response_views(Interaction.of("Hello", "Hi."))
-    assert (view.place, view.hidden) == (None, False)
+    assert (view.position, view.hidden) == (None, False)
 
 
 def asked(store, **given):
-    return wanted(store, {**dict.fromkeys(NAMES, ""), **given})
+    return parse_query(store, {**dict.fromkeys(PARAMETERS, ""), **given})
 
 
 def test_a_day_lasts_until_its_end_and_a_moment_is_itself():

@@ -7,7 +7,7 @@ from backtalk.evaluate.storage import save_evaluation
 from backtalk.models.spec import EndpointSpec
 from backtalk.policy import Lineage, Policy, save_policy
 from backtalk.promotion import active_policy, promote, promotion_history
-from backtalk.serve.pages.policies.lineage_tree import DEEPEST, lineage_tree
+from backtalk.serve.pages.policies.lineage_tree import MAX_DEPTH, lineage_tree
 from tests.serve.pages.conftest import axe, shot, too_wide
 from tests.serve.pages.views import Person, better_policy, evaluation, fill, plain_policy
 
@@ -40,7 +40,7 @@ def test_each_stands_under_its_parent_until_it_is_too_deep():
         chain.append(policy(number, chain[-1].id))
     results = list(placed(lineage_tree(chain)))
     assert [id_ for id_, _, _ in results] == [one.id for one in chain]
-    assert max(level for _, level, _ in results) == DEEPEST
+    assert max(level for _, level, _ in results) == MAX_DEPTH
     above = {id_: parent for id_, _, parent in results}
     assert above[chain[3].id] == chain[2].id
 

@@ -17,7 +17,7 @@ from backtalk.policy import read_policy
 from backtalk.promotion import active_policy, promotion_history
 from backtalk.store import Store
 from tests.serve.pages.conftest import DESKTOP
-from tests.serve.test_serve_page import PAGE, THE_WHOLE_WAY, Behind
+from tests.serve.test_serve_page import END_TO_END, PAGE, Behind
 
 LAST = "From then on"
 """Where the page has come to its end, but for the way back."""
@@ -50,7 +50,7 @@ def walk(tmp_path_factory):
     handler = partial(SimpleHTTPRequestHandler, directory=str(folder))
     shop = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     Thread(target=shop.serve_forever, daemon=True).start()
-    part, last, rest = PAGE.read_text("utf-8").partition(THE_WHOLE_WAY)[2].partition(LAST)
+    part, last, rest = PAGE.read_text("utf-8").partition(END_TO_END)[2].partition(LAST)
     assert last
     with pytest.MonkeyPatch.context() as patch:
         for name in [name for name in os.environ if name.startswith("BACKTALK")]:
@@ -85,7 +85,7 @@ def test_what_learned_from_users_proves_itself_in_traffic_and_is_served(walk):
             if interaction.propensity == pytest.approx(1 / 3)
         }
         assert arms == set(experiment.arms)
-        assert set(walk.names["asked"]) <= {interaction.id for interaction in asked}
+        assert set(walk.names["interactions"]) <= {interaction.id for interaction in asked}
 
 
 def test_in_a_browser_thumbs_and_edits_come_from_the_snippet(walk, chromium):
@@ -112,7 +112,7 @@ def test_in_a_browser_thumbs_and_edits_come_from_the_snippet(walk, chromium):
 
 def test_the_pages_show_what_happened(walk, chromium):
     with walk.store as store:
-        learned_from = walk.names["asked"]
+        learned_from = walk.names["interactions"]
         edited = next(id_ for id_ in learned_from if len(store.case(id_).feedback) == 2)
         served = active_policy(store).label
     page = chromium.take()

@@ -1,4 +1,4 @@
-"""A DSPy program that knows nothing of Backtalk but an address; prints what it got.
+"""DSPy program that knows only the address of a gateway; prints the completions as JSON.
 
 Run with the address of a gateway, by an interpreter that has ``dspy``.
 """
@@ -15,19 +15,19 @@ def main(url):
 
     def last():
         result = model.history[-1]["response"]
-        answers = result if isinstance(result, tuple) else (result,)
-        return {"ids": [answer.id for answer in answers]}
+        responses = result if isinstance(result, tuple) else (result,)
+        return {"ids": [answer.id for answer in responses]}
 
-    told = {"asked": {"text": model("at once")[0], **last()}}
-    told["asked again"] = {"text": model("at once")[0], **last()}
-    told["several"] = {"text": model("several", n=2), **last()}
-    told["awaited"] = {"text": asyncio.run(model.acall("later"))[0], **last()}
+    answers = {"asked": {"text": model("at once")[0], **last()}}
+    answers["asked again"] = {"text": model("at once")[0], **last()}
+    answers["several"] = {"text": model("several", n=2), **last()}
+    answers["awaited"] = {"text": asyncio.run(model.acall("later"))[0], **last()}
     dspy.configure(lm=model)
     predicted = dspy.Predict("question -> answer")(question="Is it open?")
-    told["predicted"] = {"text": predicted.answer, **last()}
+    answers["predicted"] = {"text": predicted.answer, **last()}
     reasoned = dspy.ChainOfThought("question -> answer")(question="Is it open today?")
-    told["reasoned"] = {"text": reasoned.answer, **last()}
-    sys.stdout.write(json.dumps(told))
+    answers["reasoned"] = {"text": reasoned.answer, **last()}
+    sys.stdout.write(json.dumps(answers))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""An application on LangChain that knows nothing of Backtalk but an address; prints what it got.
+"""LangChain program that knows only the address of a gateway; prints the completions as JSON.
 
 Run with the address of a gateway, by an interpreter that has ``langchain-openai``.
 """
@@ -14,7 +14,7 @@ def main(url):
     from pydantic import BaseModel
 
     class Hours(BaseModel):
-        """When it is open."""
+        """Opening hours."""
 
         a: int
 
@@ -49,7 +49,7 @@ def main(url):
     strict = model.with_structured_output(Hours, method="json_schema", include_raw=True)
     strictly = strict.invoke("in a strict shape")
     answers["strictly shaped"] = strictly["raw"]
-    told = {
+    output = {
         name: {
             "text": answer.content,
             "id": answer.response_metadata.get("id"),
@@ -59,9 +59,9 @@ def main(url):
         }
         for name, answer in answers.items()
     }
-    told["shaped"]["value"] = result["parsed"].a
-    told["strictly shaped"]["value"] = strictly["parsed"].a
-    sys.stdout.write(json.dumps(told))
+    output["shaped"]["value"] = result["parsed"].a
+    output["strictly shaped"]["value"] = strictly["parsed"].a
+    sys.stdout.write(json.dumps(output))
 
 
 if __name__ == "__main__":
