@@ -187,12 +187,17 @@ def _rating_counts(
     """Return the count of each label on each item, (items, labels), and the labels as numbers."""
     if metric not in ("nominal", "ordinal", "interval"):
         raise InvalidValues(f"There is no metric {metric!r}", "Known: nominal, ordinal, interval")
-    table = np.asarray(ratings, dtype=object)
+    is_float = isinstance(ratings, np.ndarray) and ratings.dtype == np.float64
+    table = np.asarray(ratings, dtype=None if is_float else object)
     if table.ndim != 2:
         raise InvalidValues(f"ratings has shape {table.shape}", "Give (raters, items)")
-    present = np.array([[x is not None and x == x for x in row] for row in table])  # noqa: PLR0124
-    rated = table[present].tolist()
-    labels = np.asarray(rated if metric == "nominal" else [float(x) for x in rated])
+    if is_float:
+        present = ~np.isnan(table)
+        labels = table[present]
+    else:
+        present = np.array([[x is not None and x == x for x in row] for row in table])  # noqa: PLR0124
+        rated = table[present].tolist()
+        labels = np.asarray(rated if metric == "nominal" else [float(x) for x in rated])
     distinct, codes = np.unique(labels, return_inverse=True)
     counts = np.zeros((table.shape[1], len(distinct)))
     np.add.at(counts, (np.nonzero(present)[1], codes), 1.0)
@@ -216,14 +221,37 @@ def _without_each(
     if len(present) < 2:
         return np.zeros(1), np.zeros(1)
     if metric == "ordinal":
-        parts = [_rating_disagreement(counts[blocks != b], values, metric) for b in present]
-        return np.array([part[0] for part in parts]), np.array([part[1] for part in parts])
+        return _ordinal_without_each(counts, members, len(present))
     distances = _within_items(counts, values, metric)
     block_counts = np.zeros((len(present), counts.shape[1]))
     np.add.at(block_counts, members, counts)
     rest = counts.sum(0) - block_counts
     observed = (distances.sum() - np.bincount(members, distances)) / rest.sum(1)
     return observed, _expected(rest, values, metric)
+
+
+def _ordinal_without_each(counts: Floats, members: Ints, blocks: int) -> tuple[Floats, Floats]:
+    """Return the ordinal disagreements with each block left out.
+
+    The ranks of the labels depend on the block. The summed distance within items is a quadratic
+    form of the ranks, whose coefficients are sums over items.
+    """
+    sizes = counts.sum(1)
+    weighted = counts / (sizes - 1.0)[:, None]
+    labels = counts.shape[1]
+    block_counts, linear = np.zeros((2, blocks, labels))
+    quadratic = np.zeros((blocks, labels, labels))
+    np.add.at(block_counts, members, counts)
+    np.add.at(linear, members, weighted * sizes[:, None])
+    np.add.at(quadratic, members, weighted[:, :, None] * counts[:, None, :])
+    marginals = counts.sum(0) - block_counts
+    ranks = np.cumsum(marginals, axis=1) - marginals / 2
+    squares = np.einsum("bl,bl->b", linear.sum(0) - linear, ranks**2)
+    products = np.einsum("bl,blm,bm->b", ranks, quadratic.sum(0) - quadratic, ranks)
+    total = marginals.sum(1)
+    observed = 2.0 * np.maximum(squares - products, 0.0) / total
+    pairs = total * (marginals * ranks**2).sum(1) - (marginals * ranks).sum(1) ** 2
+    return observed, 2.0 * np.maximum(pairs, 0.0) / (total * (total - 1.0))
 
 
 def _max_distance(counts: Floats, values: Floats, metric: Metric) -> float:

@@ -14,6 +14,8 @@ from backtalk.stats.validation import Floats, Ints, probability_values, require_
 
 Binning = Literal["width", "mass"]
 
+_MAX_CELLS = 1_000_000
+
 
 class Bin(NamedTuple):
     """Point of a reliability curve: mean predicted probability and mean outcome of a bin."""
@@ -176,11 +178,15 @@ def calibration_error(
     starts = np.searchsorted(numbers[order], np.arange(count))
     ordered = predicted[order]
     rng = np.random.default_rng(seed)
-    simulated = [
-        _mean_gap(ordered - (rng.random(len(ordered)) < ordered), starts) for _ in range(draws)
-    ]
+    rows = max(1, _MAX_CELLS // len(ordered))
+    simulated = np.concatenate(
+        [
+            _mean_gap(ordered - (rng.random((size, len(ordered))) < ordered), starts)
+            for size in (min(rows, draws - start) for start in range(0, draws, rows))
+        ]
+    )
     return CalibrationError(
-        value=_mean_gap(ordered - observed[order], starts),
+        value=float(_mean_gap(ordered - observed[order], starts)),
         by_chance=float(np.mean(simulated)),
         chance_95=float(np.quantile(simulated, 0.95)),
         bins=count,
@@ -304,8 +310,10 @@ def _bin_numbers(predicted: Floats, bins: int, binning: Binning) -> tuple[Ints, 
     return numbers.astype(np.intp), len(used)
 
 
-def _mean_gap(gaps: Floats, starts: Ints) -> float:
-    return float(np.abs(np.add.reduceat(gaps, starts)).sum() / len(gaps))
+def _mean_gap(gaps: Floats, starts: Ints) -> Floats:
+    """Return the mean over items of the absolute gap of their bin; items along the last axis."""
+    sums = np.abs(np.add.reduceat(gaps, starts, axis=-1)).sum(-1)
+    return np.asarray(sums / gaps.shape[-1])
 
 
 def _times_log(factor: Floats, values: Floats) -> Floats:

@@ -9,6 +9,8 @@ from backtalk.stats.intervals.clusters import Totals
 from backtalk.stats.validation import Floats
 
 _STEP = 0.3
+_GROUP = 32
+"""Number of factors of a product before its logarithm is taken, which keeps it below 1e200."""
 _GRID = np.arange(0.0, 13.0, _STEP)
 _MAX_CELLS = 500_000
 _SMALLEST = 1e-12
@@ -102,9 +104,25 @@ def _probability_positive(terms: Floats) -> Floats:
     left = 1.0 - terms * saddle[:, None]
     poles = np.column_stack([terms / left, -1.0 / saddle])
     scale = 1.0 / np.sqrt((poles**2).sum(1))
-    turns = (scale[:, None] * np.sinh(_GRID))[:, :, None] * poles[:, None, :]
-    size = 0.5 * np.log1p(turns**2).sum(2) + np.log(left).sum(1)[:, None]
-    heights = np.cos(np.arctan(turns).sum(2)) * np.cosh(_GRID) * np.exp(-size)
+    log_size, angle = _log_product(scale[:, None] * np.sinh(_GRID), poles)
+    size = log_size + np.log(left).sum(1)[:, None]
+    heights = np.cos(angle) * np.cosh(_GRID) * np.exp(-size)
     area = _STEP * (heights.sum(1) - 0.5 * heights[:, 0])
     probability[positive] = scale / saddle * area / np.pi
     return probability
+
+
+def _log_product(distance: Floats, poles: Floats) -> tuple[Floats, Floats]:
+    """Return the log-modulus and the angle of ``prod(1 + i distance pole)`` over the poles.
+
+    Shapes (rows, grid) and (rows, poles) to (rows, grid). The angle is correct up to a multiple of
+    a full turn.
+    """
+    log_size, angle = np.zeros((2, *distance.shape))
+    for start in range(0, poles.shape[1], _GROUP):
+        product = np.ones(distance.shape, dtype=complex)
+        for pole in poles[:, start : start + _GROUP].T:
+            product *= 1.0 + 1j * (distance * pole[:, None])
+        log_size += np.log(np.abs(product))
+        angle += np.angle(product)
+    return log_size, angle

@@ -228,13 +228,15 @@ def _encode_items(
     require_same_length(first=a, second=b)
     if a.size == 0:
         raise InvalidValues("There are no comparisons", "Give at least one")
-    present = np.unique(np.concatenate([a, b])).tolist()
+    distinct, numbers = np.unique(np.concatenate([a, b]), return_inverse=True)
+    present = distinct.tolist()
     names = tuple(present if items is None else items)
     index = {name: number for number, name in enumerate(names)}
     unknown = [name for name in present if name not in index]
     if unknown:
         raise InvalidValues(f"{unknown[0]!r} is not among the items", "Name all items")
-    codes = [np.array([index[name] for name in side.tolist()], dtype=np.intp) for side in (a, b)]
+    order = np.array([index[name] for name in present], dtype=np.intp)
+    codes = np.split(order[numbers.ravel()], [a.size])
     same = np.flatnonzero(codes[0] == codes[1])
     if same.size:
         raise InvalidValues(

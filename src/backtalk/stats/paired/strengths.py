@@ -64,29 +64,25 @@ def fit_strengths(data: Comparisons, ridge: float) -> tuple[Floats, Floats]:
 
 
 def _sum_by_item(data: Comparisons, by_margin: Floats, by_log_nu: Floats) -> Floats:
-    score = np.zeros(data.items)
-    np.add.at(score, data.first, by_margin)
-    np.add.at(score, data.second, -by_margin)
+    score = np.bincount(data.first, by_margin, data.items)
+    score -= np.bincount(data.second, by_margin, data.items)
     return np.append(score, by_log_nu.sum()) if data.separate_ties else score
 
 
 def _curvature(data: Comparisons, slopes: Derivatives) -> Floats:
     size = data.items + data.separate_ties
     matrix = np.zeros((size, size))
-    weight = slopes.margin_curvature * data.counts
-    for rows, columns, sign in _curvature_cells(data):
-        np.add.at(matrix, (rows, columns), sign * weight)
+    cells = data.first * data.items + data.second
+    weights = np.bincount(cells, slopes.margin_curvature * data.counts, data.items**2)
+    pairs = weights.reshape(data.items, data.items)
+    pairs = pairs + pairs.T
+    matrix[: data.items, : data.items] = np.diag(pairs.sum(1)) - pairs
     if data.separate_ties:
         cross = _sum_by_item(data, slopes.cross_curvature * data.counts, np.zeros(1))
         matrix[-1, :] += cross
         matrix[:, -1] += cross
         matrix[-1, -1] = float((slopes.log_nu_curvature * data.counts).sum())
     return matrix
-
-
-def _curvature_cells(data: Comparisons) -> list[tuple[Ints, Ints, float]]:
-    a, b = data.first, data.second
-    return [(a, a, 1.0), (b, b, 1.0), (a, b, -1.0), (b, a, -1.0)]
 
 
 def sandwich_covariance(
@@ -122,11 +118,13 @@ def sandwich_covariance(
     else:
         rows, count = groups
         independent, factor = float(count), data.counts
-    scores = np.zeros((int(rows.max()) + 1, size))
-    np.add.at(scores, (rows, data.first), slopes.margin * factor)
-    np.add.at(scores, (rows, data.second), -slopes.margin * factor)
+    groups_count = int(rows.max()) + 1
+    weight, cells = slopes.margin * factor, groups_count * size
+    scores = np.bincount(rows * size + data.first, weight, cells)
+    scores -= np.bincount(rows * size + data.second, weight, cells)
+    scores = scores.reshape(groups_count, size)
     if data.separate_ties:
-        np.add.at(scores[:, -1], rows, slopes.log_nu * factor)
+        scores[:, -1] += np.bincount(rows, slopes.log_nu * factor, groups_count)
     free = size - 1 if groups is None else 1
     correction = independent / max(independent - free, 1.0)
     return np.asarray(correction * inverse @ (scores.T @ scores) @ inverse)
