@@ -1,15 +1,16 @@
-"""Your users talk back. Backtalk makes your model learn from it.
+"""Backtalk: learn from feedback on the answers of a language model.
 
-The names that most programs need stand here, as ``__init__.pyi`` lists them. Each is loaded when
-it is first used: ``import backtalk`` takes no time and loads nothing heavy.
+The names that most programs need are listed in ``__init__.pyi``. Each is imported when it is first
+used: ``import backtalk`` is fast and imports nothing heavy.
 
 >>> import backtalk
->>> talk = backtalk.Interaction.of("Is it open?", "Yes.", "We open at nine.")
->>> said = backtalk.Preference(
-...     interaction=talk.id, annotator=backtalk.Annotator.human("ada"), a="1", b="0", verdict="a"
+>>> interaction = backtalk.Interaction.of("Is it open?", "Yes.", "We open at nine.")
+>>> ada = backtalk.Annotator.human("ada")
+>>> preference = backtalk.Preference(
+...     interaction=interaction.id, annotator=ada, a="1", b="0", verdict="a"
 ... )
 >>> with backtalk.Store(":memory:") as store:
-...     store.add(talk, said).feedback
+...     store.add(interaction, preference).feedback
 1
 """
 

@@ -64,7 +64,7 @@ def run_worker(
             interval=interval,
             budget=budget,
             prices=None if prices is None else load_prices(prices),
-            tell=note,
+            report=note,
             progress=progress,
         )
         with _stop_on_signals(worker):

@@ -13,13 +13,12 @@ from click.core import ParameterSource
 
 from backtalk.cli.output import progress_bars
 from backtalk.errors import BacktalkError, NotFound
+from backtalk.learn.training_set import Split
 from backtalk.feedback import Message, as_prompt, content_id
-from backtalk.feedback.case import prompt_key
 from backtalk.feedback.interaction import Prompt
 from backtalk.feedback.record import explain
 from backtalk.models import Budget, load_prices
 from backtalk.policy import LoadedPolicy, Policy, load_policy
-from backtalk.promotion import active_policy
 from backtalk.run import Run
 from backtalk.store import Store
 from backtalk.store.engine import database_url
@@ -210,26 +209,8 @@ def load(store: Store, policy: Policy, run: Run) -> LoadedPolicy:
     return load_policy(policy, store.artifacts, wrap=run.wrap)
 
 
-def active_or_error(store: Store) -> Policy:
-    """Return the active policy of the project.
-
-    Raises
-    ------
-    NotFound
-        If no policy was promoted yet.
-    """
-    policy = active_policy(store)
-    if policy is None:
-        raise NotFound(
-            f"Project {store.project!r} has no active policy",
-            "Name a policy; `backtalk policy add FILE` adds one, `backtalk promote NAME` makes it "
-            "the active one",
-        )
-    return policy
-
-
 def read_prompts(
-    store: Store, *, split: str, file: Path | None, limit: int | None, seed: int
+    store: Store, *, split: Split, file: Path | None, limit: int | None, seed: int
 ) -> list[Prompt]:
     """Return distinct prompts to evaluate on, in a fixed order.
 
@@ -251,27 +232,26 @@ def read_prompts(
     BacktalkError
         If a line of the file holds no prompt.
     """
-    import numpy as np
-
-    from backtalk.learn import in_split
+    from backtalk.api import select_prompts
 
     source = (
-        _prompts_in(file)
+        prompts_in(file)
         if file is not None
         else (case.interaction.prompt for case in store.cases())
     )
-    distinct: dict[str, Prompt] = {}
-    for prompt in source:
-        if in_split(prompt, split):  # type: ignore[arg-type]
-            distinct.setdefault(prompt_key(prompt), prompt)
-    prompts = list(distinct.values())
-    if limit is None or limit >= len(prompts):
-        return prompts
-    sample = np.random.default_rng(seed).choice(len(prompts), limit, replace=False)
-    return [prompts[i] for i in sorted(sample.tolist())]
+    return select_prompts(source, split=split, limit=limit, seed=seed)
 
 
-def _prompts_in(file: Path) -> Iterator[Prompt]:
+def prompts_in(file: Path) -> Iterator[Prompt]:
+    """Yield the prompts of a JSON Lines file.
+
+    Raises
+    ------
+    NotFound
+        If there is no such file.
+    BacktalkError
+        If a line holds no prompt.
+    """
     from pydantic import TypeAdapter, ValidationError
     from pydantic_core import from_json
 

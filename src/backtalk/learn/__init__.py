@@ -1,23 +1,38 @@
-"""Learning: methods that make a better policy of a policy and feedback."""
+"""Learning: methods that improve a policy from feedback."""
 
-from backtalk.learn import finetune
+from backtalk.callable_package import make_callable
+from backtalk.learn.api import alearn, learn
 from backtalk.learn.availability import MethodAvailability, ViewSource, available_methods
-from backtalk.learn.decoding import best_of_n
-from backtalk.learn.method import METHODS, Method, OnlineDefaults, Paper, find_method, method
+from backtalk.learn.context import MethodContext
+from backtalk.learn.method import (
+    METHODS,
+    Method,
+    MethodDescription,
+    OnlineDefaults,
+    Paper,
+    get_method,
+    method,
+)
+from backtalk.learn.requirements import Requirement
 from backtalk.learn.training_set import TrainingSet, in_split
 
 __all__ = [
     "METHODS",
     "Method",
     "MethodAvailability",
+    "MethodContext",
+    "MethodDescription",
     "OnlineDefaults",
     "Paper",
+    "Requirement",
     "TrainingSet",
     "ViewSource",
+    "alearn",
     "available_methods",
-    "best_of_n",
-    "find_method",
-    "finetune",
+    "get_method",
     "in_split",
+    "learn",
     "method",
 ]
+
+make_callable(__name__)

@@ -37,14 +37,15 @@ def ask(
     """
     import sys
 
-    from backtalk.cli.context import active_or_error, opened
+    from backtalk.api import find_policy
+    from backtalk.cli.context import opened
     from backtalk.cli.output import note, say, say_json
     from backtalk.feedback import Interaction, as_prompt
-    from backtalk.policy import load_policy, read_policy
+    from backtalk.policy import load_policy
 
     text = sys.stdin.read().strip() if prompt == "-" else prompt
     with opened(store, project) as db:
-        chosen = active_or_error(db) if policy is None else read_policy(db, policy)
+        chosen = find_policy(policy, db)
         response = load_policy(chosen, db.artifacts).respond(text, seed=seed)
         interaction = Interaction(prompt=as_prompt(text), responses=(response,), policy=chosen.id)
         if keep:

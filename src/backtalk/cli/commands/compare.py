@@ -68,9 +68,9 @@ def compare(
     """
     import asyncio
 
+    from backtalk.api import find_policy
     from backtalk.cli.commands.evaluate import show
     from backtalk.cli.context import (
-        active_or_error,
         load,
         make_budget,
         open_run,
@@ -90,7 +90,7 @@ def compare(
     )
     with opened(store, project) as db:
         policies = [read_policy(db, name) for name in candidates]
-        old = active_or_error(db) if against is None else read_policy(db, against)
+        old = find_policy(against, db)
         questions = read_prompts(db, split=split, file=prompts, limit=limit, seed=seed)
         about = (*(policy.id for policy in policies), old.id, judge)
         with open_run(db, *about, seed=seed, budget=budget, prices=prices) as run:

@@ -69,48 +69,42 @@ def evaluate_command(
     """
     import asyncio
 
-    from backtalk.cli.context import (
-        active_or_error,
-        load,
-        make_budget,
-        open_run,
-        opened,
-        read_prompts,
-    )
-    from backtalk.cli.output import say_json
-    from backtalk.evaluate.evaluate import evaluate
-    from backtalk.evaluate.examples import select_examples
-    from backtalk.evaluate.judges import get_judge
-    from backtalk.evaluate.storage import save_evaluation
-    from backtalk.policy import read_policy
-    from backtalk.reports import evaluation_report, read_training, save_examples
+    from backtalk.api import aevaluate, find_policy
+    from backtalk.cli.context import make_budget, opened, prompts_in
+    from backtalk.cli.output import progress_bars, say_json
+    from backtalk.models import load_prices
+    from backtalk.reports import evaluation_report, read_examples, read_training
 
     budget = make_budget(
         calls=max_calls, tokens=max_tokens, money=max_money, seconds=max_seconds, prices=prices
     )
-    with opened(store, project) as db:
-        new = read_policy(db, candidate)
-        old = active_or_error(db) if against is None else read_policy(db, against)
-        questions = read_prompts(db, split=split, file=prompts, limit=limit, seed=seed)
-        with open_run(db, new.id, old.id, judge, seed=seed, budget=budget, prices=prices) as run:
-            result, trial = asyncio.run(
-                evaluate(
-                    load(db, new, run),
-                    load(db, old, run),
-                    questions,
-                    get_judge(judge, db),
-                    run=run,
-                    split=split,
-                    guards=[get_judge(name, db) for name in guard or []],
-                )
+    with opened(store, project) as db, progress_bars() as progress:
+        new, old = find_policy(candidate, db), find_policy(against, db)
+        result = asyncio.run(
+            aevaluate(
+                new,
+                old,
+                db,
+                judge=judge,
+                guards=guard or (),
+                split=split,
+                prompts=None if prompts is None else prompts_in(prompts),
+                limit=limit,
+                seed=seed,
+                budget=budget,
+                prices=None if prices is None else load_prices(prices),
+                progress=progress,
             )
-        save_evaluation(db, result)
-        shown = select_examples(trial)
-        save_examples(db, result, shown)
-        training = read_training(db, new)
-    if report is not None:
-        page = evaluation_report(result, new, old, examples=shown, training=training)
-        page.write(report)
+        )
+        if report is not None:
+            document = evaluation_report(
+                result,
+                new,
+                old,
+                examples=read_examples(db, result),
+                training=read_training(db, new),
+            )
+            document.write(report)
     if json:
         say_json(result.to_dict())
     else:

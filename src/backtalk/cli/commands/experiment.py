@@ -96,7 +96,8 @@ def start_command(
     """
     from pydantic import ValidationError
 
-    from backtalk.cli.context import active_or_error, opened, refuse_options, user_name
+    from backtalk.api import find_policy
+    from backtalk.cli.context import opened, refuse_options, user_name
     from backtalk.cli.output import say, say_json
     from backtalk.experiments import Experiment, start
     from backtalk.feedback.record import record_error
@@ -111,7 +112,7 @@ def start_command(
         candidates = [read_policy(db, one).id for one in candidate]
         fields: dict[str, Any] = {
             "name": name,
-            "control": active_or_error(db).id,
+            "control": find_policy(None, db).id,
             "candidates": candidates,
             "allocation": allocation,
             "shares": [1 - sum(share), *share] if share else (),
@@ -303,7 +304,9 @@ def _describe(store: Store, event: ExperimentEvent) -> str:
     return f"{event.name} runs."
 
 
-def _say_summary(store: Store, summary: ExperimentSummary, events: list[ExperimentEvent], *, json: bool) -> None:
+def _say_summary(
+    store: Store, summary: ExperimentSummary, events: list[ExperimentEvent], *, json: bool
+) -> None:
     from backtalk.cli.output import number, percent, say, say_json, say_table
     from backtalk.policy import read_policy
 

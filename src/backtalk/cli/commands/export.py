@@ -58,8 +58,10 @@ def export_command(
             counts = asdict(archived)
             text = ", ".join(f"{count:,} {name}" for name, count in counts.items())
         else:
-            loose = db.feedback(kinds=kind, system_wide=True) if format == "backtalk" else ()
-            done = export(db.cases(kinds=kind), path, format, loose=loose)
+            system_feedback = (
+                db.feedback(kinds=kind, system_wide=True) if format == "backtalk" else ()
+            )
+            done = export(db.cases(kinds=kind), path, format, system_feedback=system_feedback)
             counts = asdict(done)
             text = f"{done.rows:,} rows"
             for reason, count in (done.reasons | done.dropped).items():

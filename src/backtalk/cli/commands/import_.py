@@ -21,7 +21,7 @@ from backtalk.cli.options import (
 
 if TYPE_CHECKING:
     from backtalk.formats import RowMapping
-    from backtalk.formats.ingest import Ingested
+    from backtalk.formats.ingest import IngestResult
 
 
 def add_to(app: typer.Typer, panel: str) -> None:
@@ -111,7 +111,7 @@ def _mapping(path: Path) -> RowMapping:
     return RowMapping.from_file(path)
 
 
-def _summary(done: Ingested) -> str:
+def _summary(done: IngestResult) -> str:
     added = done.added
     return (
         f"{done.rows:,} rows: {added.interactions:,} interactions and {added.feedback:,} feedback "

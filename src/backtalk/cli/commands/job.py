@@ -53,7 +53,7 @@ def retry(
     from backtalk.cli.context import opened
 
     with opened(store, project) as db:
-        jobs = [db.jobs.again(job)]
+        jobs = [db.jobs.retry(job)]
     _show(jobs, json=json)
 
 
@@ -96,7 +96,7 @@ def _show(jobs: list[Job], *, json: bool) -> None:
                 job.kind.rpartition(" ")[0],
                 f"{job.created:%Y-%m-%d %H:%M}",
                 job.state,
-                str(job.tries),
+                str(job.attempts),
                 _result(job),
             )
             for job in jobs
@@ -114,4 +114,6 @@ def _result(job: Job) -> str:
         parts.append("promoted")
     if result.get("experiment"):
         parts.append(f"experiment {result['experiment']}")
-    return ", ".join([*parts, *([result["why"]] if result.get("why") else [])])
+    return ", ".join(
+        [*parts, *([reason] if (reason := result.get("reason", result.get("why"))) else [])]
+    )

@@ -50,12 +50,11 @@ def add(
     """
     from backtalk.cli.context import is_set, opened, user_name
     from backtalk.errors import BacktalkError
-    from backtalk.store.api_keys import ApiKeys
 
     if all_projects and is_set("project"):
         raise BacktalkError("--project has no effect with --all-projects", "Give one of them")
     with opened(store, project, create=True) as db:
-        key, secret = ApiKeys(db.engine).add(
+        key, secret = db.api_keys.add(
             name, role, project=None if all_projects else project, actor=actor or user_name()
         )
     _say_secret(key, secret, json=json)
@@ -71,10 +70,9 @@ def list_(*, store: StoreOption = STORE, json: JsonOption = False) -> None:
     """
     from backtalk.cli.context import opened
     from backtalk.cli.output import say_json, say_table
-    from backtalk.store.api_keys import ApiKeys
 
     with opened(store, PROJECT) as db:
-        keys = ApiKeys(db.engine).keys()
+        keys = db.api_keys.keys()
     if json:
         say_json([_to_dict(key) for key in keys])
         return
@@ -114,10 +112,9 @@ def rotate(
     from datetime import timedelta
 
     from backtalk.cli.context import opened, user_name
-    from backtalk.store.api_keys import ApiKeys
 
     with opened(store, PROJECT) as db:
-        result, secret = ApiKeys(db.engine).rotate(
+        result, secret = db.api_keys.rotate(
             key, grace=timedelta(hours=grace), actor=actor or user_name()
         )
     _say_secret(result, secret, json=json)
@@ -139,10 +136,9 @@ def revoke(
     """
     from backtalk.cli.context import opened, user_name
     from backtalk.cli.output import say, say_json
-    from backtalk.store.api_keys import ApiKeys
 
     with opened(store, PROJECT) as db:
-        result = ApiKeys(db.engine).revoke(key, actor=actor or user_name())
+        result = db.api_keys.revoke(key, actor=actor or user_name())
     if json:
         say_json(_to_dict(result))
     else:

@@ -72,32 +72,35 @@ def learn(
     """
     import asyncio
 
-    from backtalk.cli.context import (
-        active_or_error,
-        make_budget,
-        open_run,
-        opened,
-        read_assignments,
-    )
-    from backtalk.cli.output import say_json
-    from backtalk.learn import TrainingSet, get_method
-    from backtalk.policy import diff, read_policy, save_policy
+    from backtalk.api import alearn, find_policy
+    from backtalk.cli.context import make_budget, opened, read_assignments
+    from backtalk.cli.output import progress_bars, say_json
+    from backtalk.learn import get_method
+    from backtalk.models import load_prices
+    from backtalk.policy import diff
 
-    chosen = get_method(method)
     options: dict[str, Any] = dict(read_assignments(option))
-    chosen.read_options(options)
+    get_method(method).read_options(options)
     budget = make_budget(
         calls=max_calls, tokens=max_tokens, money=max_money, seconds=max_seconds, prices=prices
     )
-    with opened(store, project) as db:
-        parent = active_or_error(db) if policy is None else read_policy(db, policy)
-        identity = (method, parent.id, *sorted(map(str, options.items())))
-        with open_run(db, *identity, seed=seed, budget=budget, prices=prices) as run:
-            feedback = TrainingSet(db, split=split, kinds=kind)
-            learned = asyncio.run(chosen.learn(parent, feedback, run, **options))
-        if name is not None:
-            learned = learned.named(name)
-        save_policy(db, learned)
+    with opened(store, project) as db, progress_bars() as progress:
+        parent = find_policy(policy, db)
+        learned = asyncio.run(
+            alearn(
+                method,
+                parent,
+                db,
+                name=name,
+                split=split,
+                kinds=kind,
+                seed=seed,
+                budget=budget,
+                prices=None if prices is None else load_prices(prices),
+                progress=progress,
+                **options,
+            )
+        )
     changes = diff(parent, learned)
     if json:
         say_json({"id": learned.id, **learned.to_dict(), "changes": changes})

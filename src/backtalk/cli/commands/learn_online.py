@@ -25,7 +25,8 @@ from backtalk.cli.options import (
 
 if TYPE_CHECKING:
     from backtalk.learn import Method
-    from backtalk.learn.online.loop import FeedbackSource, OnlineResult
+    from backtalk.learn.online.feedback_sources import FeedbackSource
+    from backtalk.learn.online.loop import OnlineResult
     from backtalk.policy import Policy
     from backtalk.store import Store
 
@@ -109,8 +110,8 @@ def learn_online(
     """
     import asyncio
 
+    from backtalk.api import find_policy
     from backtalk.cli.context import (
-        active_or_error,
         make_budget,
         open_run,
         opened,
@@ -131,17 +132,17 @@ def learn_online(
         calls=max_calls, tokens=max_tokens, money=max_money, seconds=max_seconds, prices=prices
     )
     with opened(store, project) as db:
-        parent = active_or_error(db) if policy is None else read_policy(db, policy)
+        parent = find_policy(policy, db)
         if teacher is not None:
             read_policy(db, teacher)
         reward = None if judge is None else get_judge(judge, db)
         source = _feedback_source(chosen, db, reward, people=people, pairs=pair_selection)
         config = OnlineConfig(
             rounds=rounds,
-            prompts=prompts_per_round,
-            samples=num_samples,
-            sampling=sampler,
-            mixing=mixture_weight,
+            prompts_per_round=prompts_per_round,
+            num_samples=num_samples,
+            sampler=sampler,
+            mixture_weight=mixture_weight,
             teacher=teacher,
         )
         identity = (
@@ -155,7 +156,13 @@ def learn_online(
         )
         with open_run(db, *identity, seed=seed, budget=budget, prices=prices) as run:
             learner = OnlineLearner(
-                chosen, db, run, giver=source, judge=reward, plan=config, options=options
+                chosen,
+                db,
+                run,
+                feedback_source=source,
+                judge=reward,
+                config=config,
+                options=options,
             )
             train = read_prompts(db, split="train", file=None, limit=None, seed=0)
             held_out = read_prompts(db, split="held-out", file=None, limit=None, seed=0)
@@ -168,10 +175,10 @@ def learn_online(
 def _refuse_idle_options(method: Method, *, people: bool, sampler: str | None) -> None:
     from backtalk.cli.context import refuse_options
     from backtalk.learn.online.loop import needs_scores
-    from backtalk.learn.online.samplers import find_sampling
+    from backtalk.learn.online.samplers import get_sampler
 
-    name = sampler or method.rounds.sampling
-    find_sampling(name)
+    name = sampler or method.online.sampler
+    get_sampler(name)
     if name in {"policy", "first"}:
         refuse_options(
             "mixture_weight",
@@ -190,7 +197,8 @@ def _feedback_source(
     method: Method, store: Store, reward: Any, *, people: bool, pairs: str | None
 ) -> FeedbackSource:
     from backtalk.errors import BacktalkError
-    from backtalk.learn.online.loop import HumanFeedback, needs_scores
+    from backtalk.learn.online.feedback_sources import HumanFeedback
+    from backtalk.learn.online.loop import needs_scores
     from backtalk.learn.online.oracle_feedback import make_feedback_source
 
     if people:
@@ -200,7 +208,7 @@ def _feedback_source(
             "learn-online needs a source of feedback",
             "Name a judge with --judge (`backtalk evaluate --help` lists them), or give --people",
         )
-    return make_feedback_source(reward, pairs or method.rounds.pairs, rates=needs_scores(method))
+    return make_feedback_source(reward, pairs or method.online.pair_selection, rates=needs_scores(method))
 
 
 def _show(result: OnlineResult, first: Policy, *, json: bool) -> None:

@@ -1,7 +1,8 @@
-"""``backtalk methods``: what can learn from the feedback in a store."""
+"""``backtalk methods``: learning methods, and whether a store has what they need."""
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -9,7 +10,7 @@ import typer
 from backtalk.cli.options import PROJECT, STORE, JsonOption, ProjectOption
 
 if TYPE_CHECKING:
-    from backtalk.learn import Method, MethodAvailability
+    from backtalk.learn import Method, MethodAvailability, MethodDescription
 
 
 def add_to(app: typer.Typer, panel: str) -> None:
@@ -18,23 +19,29 @@ def add_to(app: typer.Typer, panel: str) -> None:
 
 
 def methods(
-    name: Annotated[str | None, typer.Argument(help="Show one method with its options.")] = None,
+    name: Annotated[
+        str | None,
+        typer.Argument(help="Method to document: formula, paper, options, requirements, example."),
+    ] = None,
     *,
     store: Annotated[
         str | None,
         typer.Option(
-            "--store", "-s", envvar="BACKTALK_STORE", help=f"Which store; {STORE} if it exists."
+            "--store",
+            "-s",
+            envvar="BACKTALK_STORE",
+            help=f"Store to check for what the methods need. Default: {STORE} if it exists.",
         ),
     ] = None,
     project: ProjectOption = PROJECT,
     json: JsonOption = False,
 ) -> None:
-    """List the methods, and say which can run on the feedback in a store.
+    """List methods and whether they can run on a store, or document one method.
 
     Examples
     --------
     - `backtalk methods --store mail.db`
-    - `backtalk methods best-of-n`
+    - `backtalk methods dpo`
     """
     from pathlib import Path
 
@@ -43,79 +50,123 @@ def methods(
     from backtalk.learn import METHODS, available_methods, get_method
 
     if name is not None:
-        _show(get_method(name), json=json)
+        get_method(name)
+    items: dict[str, MethodAvailability] = {}
+    if store is not None or Path(STORE).exists():
+        with opened(store or STORE, project) as db:
+            items = {item.method.name: item for item in available_methods(db)}
+    if name is not None:
+        _show(get_method(name), items.get(name), json=json)
         return
-    if store is None and not Path(STORE).exists():
-        if json:
-            say_json([_described(method) for method in METHODS.values()])
-        else:
-            say_table(
-                ("method", "learns in", "what it does"),
-                [(method.name, method.target, method.summary) for method in METHODS.values()],
-            )
-        return
-    with opened(store or STORE, project) as db:
-        results = available_methods(db)
     if json:
-        say_json([_available(item) for item in results])
+        say_json([_to_dict(method, items.get(method.name)) for method in METHODS.values()])
+        return
+    if not items:
+        say_table(
+            ("method", "target", "summary"),
+            [(method.name, method.target, method.summary) for method in METHODS.values()],
+        )
         return
     say_table(
-        ("method", "learns in", "can run", "driven by", "missing"),
+        ("method", "target", "can run", "feedback", "missing"),
         [
             (
                 item.method.name,
                 item.method.target,
-                "yes" if item.ready else "no",
-                ", ".join(_driver(item, kind) for kind in item.drivers),
-                item.missing,
+                "yes" if item.available else "no",
+                ", ".join(_count(item, kind) for kind in item.kinds),
+                "; ".join(item.reasons),
             )
-            for item in results
+            for item in items.values()
         ],
     )
     say()
-    say("`backtalk methods NAME` shows a method with its options.")
+    say("`backtalk methods NAME` documents a method.")
 
 
-def _driver(item: MethodAvailability, kind: str) -> str:
-    count = max(way.count for way in item.ways if way.kind == kind)
+def _count(item: MethodAvailability, kind: str) -> str:
+    count = max(source.count for source in item.sources if source.kind == kind)
     return f"{kind} ({count:,})"
 
 
-def _described(method: Method) -> dict[str, Any]:
-    return {
+def _to_dict(method: Method, item: MethodAvailability | None) -> dict[str, Any]:
+    documentation: dict[str, Any] = {
         "name": method.name,
-        "place": method.target,
+        "target": method.target,
         "summary": method.summary,
         "paper": str(method.paper),
         "url": method.paper.url,
         "needs": [need.__name__ for need in method.needs],
         "kinds": method.kinds,
-        "options": method.options,
+        "options": dict(method.options),
     }
-
-
-def _available(item: MethodAvailability) -> dict[str, Any]:
+    if item is None:
+        return documentation
     return {
-        **_described(item.method),
-        "ready": item.ready,
-        "drivers": list(item.drivers),
-        "ways": [vars(way) for way in item.ways],
-        "missing": item.missing,
+        **documentation,
+        "available": item.available,
+        "reasons": list(item.reasons),
+        "sources": [vars(source) for source in item.sources],
+        # Names of the previous version, for one version.
+        "place": method.target,
+        "ready": item.available,
+        "drivers": list(item.kinds),
+        "missing": "; ".join(item.reasons),
     }
 
 
-def _show(method: Method, *, json: bool) -> None:
-    import inspect
+def _show(method: Method, item: MethodAvailability | None, *, json: bool) -> None:
+    from dataclasses import asdict
 
     from backtalk.cli.output import say, say_json, say_table
 
+    about = method.describe()
     if json:
-        say_json(_described(method))
+        options = [asdict(option) for option in about.options]
+        say_json({**_to_dict(method, item), "formula": about.formula, "option_details": options})
         return
-    say(f"{method.name}: {method.summary}")
-    say(f"{method.paper}  {method.paper.url}")
-    say(f"Learns in: {method.target}. Driven by: {', '.join(method.kinds)}.")
+    say(f"{about.name}: {about.summary}")
+    if about.details:
+        say()
+        say(_plain(about.details))
     say()
-    say_table(("option", "default"), [(key, str(value)) for key, value in method.options.items()])
+    say_table(("", ""), _facts(about, item))
     say()
-    say(inspect.getdoc(method.function) or "")
+    say_table(
+        ("option", "type", "default", "meaning"),
+        [
+            (
+                option.name,
+                option.type,
+                "" if option.default is None else str(option.default),
+                _plain(option.meaning),
+            )
+            for option in about.options
+        ],
+    )
+    say()
+    say("Example")
+    say(f"  {about.example}")
+
+
+def _plain(text: str) -> str:
+    """Return reStructuredText as plain text.
+
+    >>> _plain("The default, see :func:`~a.b.rate`, is ``None``::")
+    'The default, see rate, is None:'
+    """
+    text = re.sub(r":\w+:`~?(?:[\w.]*\.)?(\w+)`", r"\1", text)
+    return text.replace("::", ":").replace("``", "")
+
+
+def _facts(about: MethodDescription, item: MethodAvailability | None) -> list[tuple[str, str]]:
+    facts = [
+        ("target", about.target),
+        ("formula", about.formula),
+        ("paper", f"{about.paper}  {about.paper.url}".rstrip()),
+        ("needs", "; ".join(about.requires)),
+    ]
+    if item is not None:
+        state = "yes" if item.available else f"no: needs {'; '.join(item.reasons)}"
+        facts.append(("can run here", state))
+    return [(name, text) for name, text in facts if text]

@@ -53,14 +53,14 @@ def preflight(
     """
     import asyncio
 
-    from backtalk.cli.context import active_or_error, open_run, opened, read_assignments
+    from backtalk.api import find_policy
+    from backtalk.cli.context import open_run, opened, read_assignments
     from backtalk.cli.exit_codes import ExitCode
     from backtalk.learn import TrainingSet
     from backtalk.learn.finetune import dry_run
-    from backtalk.policy import read_policy
 
     with opened(store, project) as db:
-        parent = active_or_error(db) if policy is None else read_policy(db, policy)
+        parent = find_policy(policy, db)
         options: dict[str, Any] = dict(read_assignments(option))
         about = ("preflight", method, parent.id, *sorted(map(str, options.items())))
         with open_run(db, *about, seed=seed) as run:
@@ -88,5 +88,8 @@ def _show(result: Preflight, rows: int, *, json: bool) -> None:
         say()
     say_table(
         ("", "check", "result"),
-        [("ok" if check.passed else "FAILED", check.name, check.measured) for check in result.checks],
+        [
+            ("ok" if check.passed else "FAILED", check.name, check.measured)
+            for check in result.checks
+        ],
     )

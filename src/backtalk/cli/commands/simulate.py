@@ -53,7 +53,7 @@ def simulate(
     """Answer the requests of a world with a policy, and add feedback of simulated annotators.
 
     `-o` sets the annotators' noise, temperature, length_bias, position_bias, sycophancy, taste,
-    delay, abstention, critic and editing. The judge `true-utility:WORLD` evaluates by the known
+    delay, abstention, critique_style and edit_style. The judge `true-utility:WORLD` evaluates by the known
     utility. One fifth of the requests is held out from learning.
 
     Examples
@@ -67,26 +67,27 @@ def simulate(
     from backtalk.cli.context import open_run, opened, read_assignments
     from backtalk.cli.output import note, say, say_json, say_table
     from backtalk.models import load_model
-    from backtalk.worlds import find_world
-    from backtalk.worlds.annotators import KINDS, crowd, read_manner
-    from backtalk.worlds.simulate import drafted
+    from backtalk.worlds import get_world
+    from backtalk.worlds.annotators import FEEDBACK_KINDS, make_crowd, parse_person_options
+    from backtalk.worlds.simulate import simulate_interactions
 
-    home = find_world(world)
-    pool = crowd(world, people, seed=seed, **read_manner(dict(read_assignments(option))))
+    simulated_world = get_world(world)
+    options = parse_person_options(dict(read_assignments(option)))
+    crowd = make_crowd(world, people, seed=seed, **options)
     with (
         opened(store, project, create=True) as db,
         open_run(db, "simulate", world, seed=seed) as run,
     ):
         drafting = _answering_policy(db, policy, world)
         interactions = asyncio.run(
-            drafted(
+            simulate_interactions(
                 run.wrap(load_model(drafting.model, db.artifacts)),
                 [
-                    *home.prompts("train", requests - requests // 5, seed=seed),
-                    *home.prompts("held-out", requests // 5, seed=seed),
+                    *simulated_world.prompts("train", requests - requests // 5, seed=seed),
+                    *simulated_world.prompts("held-out", requests // 5, seed=seed),
                 ],
-                drafts=drafts,
-                sampling=drafting.decoder.sampling,
+                num_drafts=drafts,
+                sampling=drafting.decoder.base_sampling,
                 run=run,
                 system=drafting.system,
                 policy=drafting.id,
@@ -94,18 +95,20 @@ def simulate(
             )
         )
         counts: Counter[str] = Counter()
-        cases = list(pool.react(interactions, kind or KINDS, each=each))
+        cases = list(
+            crowd.annotate(interactions, kind or FEEDBACK_KINDS, people_per_interaction=each)
+        )
         db.add_cases(cases)
         for case in cases:
             counts.update(item.kind for item in case.feedback)
     results = dict(sorted(counts.items()))
     if json:
-        say_json({"policy": drafting.id, "feedback": results, "seconds": pool.seconds})
+        say_json({"policy": drafting.id, "feedback": results, "seconds": crowd.seconds})
         return
-    say(f"{home.name}: {home.about}")
+    say(f"{simulated_world.name}: {simulated_world.description}")
     say(f"{len(interactions):,} requests with {drafts} answers each by {drafting.label}.")
     say_table(("feedback", ""), [(name, f"{n:,}") for name, n in results.items()], numbers=(1,))
-    say(f"Equivalent annotation time: {pool.seconds / 3600:.1f} hours.")
+    say(f"Equivalent annotation time: {crowd.seconds / 3600:.1f} hours.")
     note(f"Next: backtalk methods; evaluate with --judge true-utility:{world}")
 
 
@@ -116,7 +119,7 @@ def _answering_policy(store: Store, name: str | None, world: str) -> Policy:
     from backtalk.models.spec import NamedSpec
     from backtalk.policy import Policy, read_policy, save_policy
     from backtalk.promotion import active_policy
-    from backtalk.worlds import find_world
+    from backtalk.worlds import get_world
 
     if name is not None:
         return read_policy(store, name)
@@ -125,7 +128,7 @@ def _answering_policy(store: Store, name: str | None, world: str) -> Policy:
         return served
     plain = Policy(
         model=NamedSpec(name="small", options={"world": world}),
-        decoder=Sample(sampling=Sampling(max_tokens=find_world(world).max_tokens)),
+        decoder=Sample(sampling=Sampling(max_tokens=get_world(world).max_tokens)),
         name="plain",
     )
     save_policy(store, plain)

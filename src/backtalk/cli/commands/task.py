@@ -78,7 +78,7 @@ def add(
             "name": name,
             "kind": kind,
             "people": people,
-            "which": {"policy": answered_by, "unjudged": unjudged, "most": max_items},
+            "filter": {"policy": answered_by, "unjudged": unjudged, "max_items": max_items},
             "aspects": aspect or (),
             "labels": label or (),
             "guideline": guideline,
@@ -193,5 +193,5 @@ def _to_dict(listed: TaskStatus, progress: Any) -> dict[str, Any]:
         "actor": listed.actor,
         "time": listed.time.isoformat(),
         "done": progress.done,
-        "wanted": progress.wanted,
+        "wanted": progress.total,
     }
