@@ -1,4 +1,4 @@
-"""Weights and recordings that policies refer to: folders of plain files, named by their content.
+"""Content-addressed storage of artifacts, such as weights and recordings of policies.
 
 >>> from tempfile import mkdtemp
 >>> artifacts = Artifacts(Path(mkdtemp()))
@@ -18,19 +18,19 @@ from backtalk.errors import BacktalkError, NotFound
 
 
 class Artifacts:
-    """A folder of artifacts, each a folder of files whose name is the hash of its content.
+    """Folder of artifacts; each is a folder of files, named by the hash of its content.
 
     Parameters
     ----------
     root : Path
-        Where they are kept; made when the first one is put.
+        Folder of the artifacts; created with the first one.
     """
 
     def __init__(self, root: Path) -> None:
         self.root = Path(root)
 
     def put(self, files: Mapping[str, bytes]) -> str:
-        """Keep files and return their id; the same content has the same id and is kept once."""
+        """Store files and return their id. The same content has the same id and is stored once."""
         id_ = artifact_id(files)
         if (self.root / id_).exists():
             return id_
@@ -44,26 +44,26 @@ class Artifacts:
         return self.make(write)
 
     def make(self, write: Callable[[Path], None]) -> str:
-        """Keep what is written into a new folder, and return its id.
+        """Store the files that ``write`` puts into a new folder, and return their id.
 
-        For files that are too large to be held at once.
+        Use it for files that do not fit into memory.
         """
         self.root.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".new-", dir=self.root) as near:
-            made = Path(near) / "artifact"
-            made.mkdir()
-            write(made)
-            target = self.root / _folder_id(made)
+        with tempfile.TemporaryDirectory(prefix=".new-", dir=self.root) as parent:
+            folder = Path(parent) / "artifact"
+            folder.mkdir()
+            write(folder)
+            target = self.root / _folder_id(folder)
             try:
-                made.rename(target)
+                folder.rename(target)
             except OSError:
-                # The same content is here already, or another process has just put it.
+                # The same content exists already, or another process has just stored it.
                 if not target.exists():
                     raise
         return target.name
 
     def ids(self) -> list[str]:
-        """Return the ids of all artifacts that are kept here."""
+        """Return the ids of all artifacts, sorted."""
         if not self.root.is_dir():
             return []
         return sorted(p.name for p in self.root.iterdir() if not p.name.startswith("."))
@@ -74,23 +74,23 @@ class Artifacts:
         Raises
         ------
         NotFound
-            If it is not kept here.
+            If there is no such artifact.
         """
         target = self.root / id
         if not target.is_dir() or "/" in id or id.startswith("."):
             raise NotFound(
                 f"There is no artifact {id!r} in {self.root}",
-                "Copy it from where the policy was made, or learn the policy again",
+                "Copy it from the machine that made the policy, or train the policy again",
             )
         return target
 
     def read(self, id: str) -> dict[str, bytes]:  # noqa: A002
-        """Return the files of an artifact, after checking that they are what its id says.
+        """Return the files of an artifact, and check that their hash is its id.
 
         Raises
         ------
         BacktalkError
-            If the files were changed since they were put.
+            If the files have changed.
         """
         folder = self.path(id)
         files = {
@@ -100,14 +100,14 @@ class Artifacts:
         }
         if artifact_id(files) != id:
             raise BacktalkError(
-                f"Artifact {id!r} in {self.root} is damaged: its content is not what it was",
-                "Copy it again from where it was made, or learn the policy again",
+                f"Artifact {id!r} in {self.root} is damaged: its content has changed",
+                "Copy it again from the machine that made it, or train the policy again",
             )
         return files
 
 
 def artifact_id(files: Mapping[str, bytes]) -> str:
-    """Return the id, 64 hexadecimal digits, that the names and contents of files determine."""
+    """Return the id of 64 hexadecimal digits that is determined by file names and contents."""
     digest = sha256()
     for name, content in sorted(files.items()):
         digest.update(f"{name}\0{len(content)}\0".encode())
@@ -116,7 +116,7 @@ def artifact_id(files: Mapping[str, bytes]) -> str:
 
 
 def _folder_id(folder: Path) -> str:
-    """Return the id that :func:`artifact_id` gives the files of a folder."""
+    """Return the id that :func:`artifact_id` gives for the files of a folder."""
     digest = sha256()
     names = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*")}
     for name, path in sorted(names.items()):

@@ -1,17 +1,17 @@
-"""Every error a user of Backtalk can meet: what is wrong, and what to do about it."""
+"""Errors that Backtalk raises, each with a problem and a remedy."""
 
 from __future__ import annotations
 
 
 class BacktalkError(Exception):
-    """Something that the caller can mend.
+    """Base class of all errors that the caller can fix.
 
     Parameters
     ----------
     what : str
-        What is wrong, naming the offending thing.
+        Problem, with the name of the offending item.
     mend : str, default ""
-        What to do about it, as a sentence. Shown after ``what``.
+        Remedy, as a sentence, shown after ``what``.
     """
 
     def __init__(self, what: str, mend: str = "") -> None:
@@ -24,37 +24,47 @@ class BacktalkError(Exception):
 
 
 class RecordError(BacktalkError, ValueError):
-    """A record, or a row that was to become one, that makes no sense."""
+    """Invalid record, or invalid row of an import."""
 
 
 class UnknownName(BacktalkError, LookupError):
-    """A name that stands for nothing: a format, a method, an option, a policy."""
+    """Unknown name of a format, a method, an option, a policy or the like."""
 
     @classmethod
-    def among(cls, what: str, name: str, known: list[str] | tuple[str, ...]) -> UnknownName:
-        """Build the error for ``name``, listing the ``known`` ones, the closest first."""
-        import difflib  # noqa: PLC0415 - only needed once something has gone wrong
+    def among(cls, kind: str, name: str, known: list[str] | tuple[str, ...]) -> UnknownName:
+        """Build the error for a name, with the closest known name and a list of all.
+
+        Parameters
+        ----------
+        kind : str
+            Kind of the item, such as ``"format"``.
+        name : str
+            Unknown name.
+        known : list of str or tuple of str
+            Names that exist.
+        """
+        import difflib  # noqa: PLC0415 - only needed for an error
 
         close = difflib.get_close_matches(name, known, n=1)
         hint = f"Did you mean {close[0]!r}? " if close else ""
         listed = ", ".join(known) if known else "none"
-        return cls(f"There is no {what} {name!r}", f"{hint}Known: {listed}")
+        return cls(f"There is no {kind} {name!r}", f"{hint}Known: {listed}")
 
 
 class NotFound(BacktalkError, LookupError):
-    """A record that the store does not hold."""
+    """Record, file or other item that does not exist."""
 
 
 class Conflict(BacktalkError):
-    """An id or idempotency key that is already taken by different content."""
+    """Id, name or idempotency key that is already used for different content."""
 
 
 class MissingExtra(BacktalkError, ImportError):
-    """A feature whose optional packages are not installed."""
+    """Feature whose optional packages are not installed."""
 
     @classmethod
     def named(cls, extra: str, feature: str) -> MissingExtra:
-        """Build the error for a ``feature`` that needs ``backtalk[extra]``."""
+        """Build the error for a feature that needs the extra ``backtalk[extra]``."""
         return cls(
             f"{feature} needs packages that are not installed",
             f"Install them with: pip install 'backtalk[{extra}]'",

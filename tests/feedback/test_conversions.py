@@ -29,11 +29,10 @@ from backtalk.feedback import (
     Step,
     Steps,
 )
+from backtalk.feedback.case import Case, merge_by_prompt, prompt_key
 from backtalk.feedback.conversions import CONVERSIONS, conversions_to, pairs, views
-from backtalk.feedback.merge import merge_by_prompt, prompt_key
 from backtalk.feedback.views import (
     VIEWS,
-    Case,
     CritiqueView,
     LabelView,
     Pair,
@@ -46,15 +45,15 @@ from backtalk.feedback.views import (
 from tests.strategies import annotators, cases, names, propensities, texts
 
 ADA, BOB = Annotator.human("ada"), Annotator.human("bob")
-TALK = Interaction.of("Name a prime.", "seven", "nine", "two", "eight")
-ABOUT = {"interaction": TALK.id, "annotator": ADA}
+INTERACTION = Interaction.of("Name a prime.", "seven", "nine", "two", "eight")
+ABOUT = {"interaction": INTERACTION.id, "annotator": ADA}
 
 
 def case(*items):
-    return Case(TALK, items)
+    return Case(INTERACTION, items)
 
 
-def said(pair):
+def relation(pair):
     return (pair.chosen, "=" if pair.tie else ">", pair.rejected)
 
 
@@ -153,7 +152,9 @@ def test_what_becomes_records_and_a_view_again_lost_nothing(name, data):
 
 
 def test_a_critique_with_a_refinement_comes_back_whole():
-    view = CritiqueView(prompt=TALK.prompt, completion="a", critique="Shorter.", refinement="")
+    view = CritiqueView(
+        prompt=INTERACTION.prompt, completion="a", critique="Shorter.", refinement=""
+    )
     (back,) = views(view.records(), CritiqueView)
     assert (back.completion, back.critique, back.refinement) == ("a", "Shorter.", "")
 
@@ -184,19 +185,19 @@ def test_a_ranking_is_all_its_pairs_and_they_give_the_ranking_back(order, cuts):
     groups = tuple(tuple(order[i:j]) for i, j in pairwise(bounds))
     results = pairs.ranking_pairs(case(Ranking(tiers=groups, **ABOUT)))
     assert len(results) == 6
-    wins = {response.text: 0.0 for response in TALK.responses}
+    wins = {response.text: 0.0 for response in INTERACTION.responses}
     for pair in results:
         wins[pair.chosen] += pair.probability
         wins[pair.rejected] += 1 - pair.probability
-    level = {TALK.response(id_).text: -i for i, group in enumerate(groups) for id_ in group}
-    for one, other in combinations(wins, 2):
-        assert (wins[one] > wins[other]) == (level[one] > level[other])
-        assert (wins[one] == wins[other]) == (level[one] == level[other])
+    level = {INTERACTION.response(id_).text: -i for i, group in enumerate(groups) for id_ in group}
+    for a, b in combinations(wins, 2):
+        assert (wins[a] > wins[b]) == (level[a] > level[b])
+        assert (wins[a] == wins[b]) == (level[a] == level[b])
 
 
 def test_responses_that_were_not_compared_make_no_pair():
     best = Ranking(tiers=(("2",), ("0", "1")), within="unordered", **ABOUT)
-    assert [said(pair) for pair in pairs.ranking_pairs(case(best))] == [
+    assert [relation(pair) for pair in pairs.ranking_pairs(case(best))] == [
         ("two", ">", "seven"),
         ("two", ">", "nine"),
     ]
@@ -208,11 +209,11 @@ def test_ratings_of_one_judge_on_one_aspect_are_pairs_with_a_strength():
         Rating(response="1", value=2, **ABOUT),
         Rating(response="2", value=5, **ABOUT),
         Rating(response="3", value=1, aspect="tone", **ABOUT),
-        Rating(response="3", value=1, interaction=TALK.id, annotator=BOB),
+        Rating(response="3", value=1, interaction=INTERACTION.id, annotator=BOB),
         Rating(response="3", value=1, scale=Scale.PERCENT, **ABOUT),
     ]
     results = pairs.rating_pairs(case(*items))
-    assert [(said(pair), pair.strength) for pair in results] == [
+    assert [(relation(pair), pair.strength) for pair in results] == [
         (("seven", ">", "nine"), 0.75),
         (("seven", "=", "two"), None),
         (("two", ">", "nine"), 0.75),
@@ -227,7 +228,7 @@ def test_a_judge_who_comes_back_is_taken_at_their_last_word():
         Label(response="0", good=True, **ABOUT),
         Label(response="2", good=False, **ABOUT),
     ]
-    assert [said(pair) for pair in pairs.label_pairs(case(*items))] == [
+    assert [relation(pair) for pair in pairs.label_pairs(case(*items))] == [
         ("seven", ">", "two"),
         ("nine", ">", "two"),
     ]
@@ -235,14 +236,14 @@ def test_a_judge_who_comes_back_is_taken_at_their_last_word():
 
 def test_outcomes_that_differ_are_pairs():
     tests = Annotator.verifier("tests")
-    about = {"interaction": TALK.id, "annotator": tests}
+    about = {"interaction": INTERACTION.id, "annotator": tests}
     items = [
         Outcome(response="0", passed=True, score=1.0, **about),
         Outcome(response="1", passed=False, score=0.5, **about),
         Outcome(response="2", passed=False, score=0.5, **about),
         Outcome(response="3", passed=False, **about),
     ]
-    results = {said(pair): pair.strength for pair in pairs.outcome_pairs(case(*items))}
+    results = {relation(pair): pair.strength for pair in pairs.outcome_pairs(case(*items))}
     assert results == {
         ("seven", ">", "nine"): 0.5,
         ("seven", ">", "two"): 0.5,
@@ -279,13 +280,13 @@ def test_a_choice_beats_what_was_shown_and_not_taken():
     shown = tuple(Shown(response=id_, propensity=0.25) for id_ in ("3", "0", "1"))
     taken = Choice(chosen="0", shown=shown, **ABOUT)
     everything = pairs.choice_pairs(case(taken))
-    assert [(said(pair), pair.first) for pair in everything] == [
+    assert [(relation(pair), pair.first) for pair in everything] == [
         (("seven", ">", "eight"), "rejected"),
         (("seven", ">", "nine"), "chosen"),
     ]
     assert {pair.propensity for pair in everything} == {0.25}
     above = pairs.choice_pairs(case(taken), examined="above")
-    assert [said(pair) for pair in above] == [("seven", ">", "eight")]
+    assert [relation(pair) for pair in above] == [("seven", ">", "eight")]
     assert pairs.choice_pairs(case(Choice(chosen=None, shown=shown, **ABOUT))) == []
 
 
@@ -297,12 +298,12 @@ def test_both_bad_is_no_tie_but_two_bad_labels():
         ("nine", False),
     ]
     tie = case(Preference(a="0", b="1", verdict="tie", **ABOUT))
-    assert [said(pair) for pair in views(tie, Pair)] == [("seven", "=", "nine")]
+    assert [relation(pair) for pair in views(tie, Pair)] == [("seven", "=", "nine")]
     assert views(tie, LabelView) == []
 
 
 def test_a_pair_knows_what_was_shown_first_and_with_what_propensity():
-    interaction = TALK.model_copy(update={"shown": ("1", "0"), "propensity": 0.5})
+    interaction = INTERACTION.model_copy(update={"shown": ("1", "0"), "propensity": 0.5})
     judged = Preference(a="0", b="1", verdict="a", probability=0.7, confidence=0.4, **ABOUT)
     (pair,) = views(Case(interaction, (judged,)), Pair)
     assert (pair.first, pair.propensity, pair.probability, pair.weight) == (
@@ -371,7 +372,7 @@ def test_words_about_a_response_are_critiques_and_join_the_edit_of_the_same_pers
     items = [
         Critique(response="1", text="Nine is three times three.", **ABOUT),
         Edit(response="1", text="five", **ABOUT),
-        Critique(response="1", text="No.", interaction=TALK.id, annotator=BOB),
+        Critique(response="1", text="No.", interaction=INTERACTION.id, annotator=BOB),
         Critique(text="All of these are fine.", **ABOUT),
         Outcome(response="3", passed=False, text="8 = 2 * 4", **ABOUT),
         FollowUp(response="0", text="Thanks!", act="thanks", **ABOUT),
@@ -388,18 +389,20 @@ def test_words_about_a_response_are_critiques_and_join_the_edit_of_the_same_pers
 
 
 def test_a_follow_up_is_about_the_only_answer_that_was_shown():
-    interaction = TALK.model_copy(update={"shown": ("2",)})
+    interaction = INTERACTION.model_copy(update={"shown": ("2",)})
     asked = FollowUp(text="Are you sure?", **ABOUT)
     assert [c.completion for c in views(Case(interaction, (asked,)), CritiqueView)] == ["two"]
 
 
 def test_only_the_kinds_asked_for_are_used():
-    both = case(
+    mixed_case = case(
         Preference(a="0", b="1", verdict="a", **ABOUT), Ranking(tiers=(("2",), ("3",)), **ABOUT)
     )
-    assert len(views(both, Pair)) == 2
-    assert [said(pair) for pair in views(both, Pair, kinds=["ranking"])] == [("two", ">", "eight")]
-    assert views(both, Pair, kinds=["edit"]) == []
+    assert len(views(mixed_case, Pair)) == 2
+    assert [relation(pair) for pair in views(mixed_case, Pair, kinds=["ranking"])] == [
+        ("two", ">", "eight")
+    ]
+    assert views(mixed_case, Pair, kinds=["edit"]) == []
 
 
 def test_the_same_prompt_asked_twice_becomes_one_case():
@@ -413,10 +416,10 @@ def test_the_same_prompt_asked_twice_becomes_one_case():
             (Label(interaction=interaction.id, annotator=ADA, response="r", good=good),),
         )
 
-    other = Case(Interaction.of("Name a colour.", "red"))
-    merged = merge_by_prompt([once("two", "m", True), other, once("nine", "m", False)])
+    b = Case(Interaction.of("Name a colour.", "red"))
+    merged = merge_by_prompt([once("two", "m", True), b, once("nine", "m", False)])
     assert [len(item.interaction.responses) for item in merged] == [2, 1]
-    assert [said(pair) for pair in views(merged[0], Pair)] == [("two", ">", "nine")]
+    assert [relation(pair) for pair in views(merged[0], Pair)] == [("two", ">", "nine")]
     for item in merged[0].feedback:
         item.check(merged[0].interaction)
 

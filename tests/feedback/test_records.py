@@ -35,8 +35,8 @@ from backtalk.feedback.record import content_id, explain, new_id
 from tests.strategies import cases, interactions
 
 ADA = Annotator.human("ada")
-TALK = Interaction.of("What is two and two?", "Four.", "It is five, I think.")
-ABOUT = {"interaction": TALK.id, "annotator": ADA}
+INTERACTION = Interaction.of("What is two and two?", "Four.", "It is five, I think.")
+ABOUT = {"interaction": INTERACTION.id, "annotator": ADA}
 
 
 @given(interactions())
@@ -79,7 +79,7 @@ def test_what_is_empty_is_left_out_of_the_json():
 
 def test_records_cannot_be_changed():
     with pytest.raises(ValidationError, match="frozen"):
-        TALK.user = "bob"
+        INTERACTION.user = "bob"
 
 
 def test_fresh_ids_sort_by_time_and_content_ids_tell_parts_apart():
@@ -212,7 +212,7 @@ MISFITS = {
 def test_feedback_that_does_not_fit_its_interaction_is_refused(what):
     make, message = MISFITS[what]
     with pytest.raises(RecordError, match=message):
-        make().check(TALK)
+        make().check(INTERACTION)
 
 
 def test_offsets_count_code_points_not_bytes():

@@ -1,20 +1,43 @@
-"""The records, the conversions between them, and the formats they come from and go to."""
+"""Records of interactions and of every kind of feedback on them."""
 
 from backtalk.feedback.annotator import Annotator, AnnotatorKind
-from backtalk.feedback.interaction import Interaction, Message, Response, as_prompt, prompt_text
-from backtalk.feedback.judgements import Label, Preference, Ranking, Rating, Scale
+from backtalk.feedback.interaction import (
+    Interaction,
+    Message,
+    Prompt,
+    Response,
+    as_prompt,
+    prompt_text,
+)
 from backtalk.feedback.kinds import (
     KINDS,
     AnyFeedback,
+    Choice,
+    Critique,
+    Demonstration,
+    Edit,
     Feedback,
+    FollowUp,
+    Instruction,
+    Label,
+    Outcome,
+    Preference,
+    Ranking,
+    Rating,
+    Scale,
+    Scope,
+    Shown,
+    Span,
+    Spans,
+    Step,
+    Steps,
+    Verdict,
     json_schema,
     parse_feedback,
     parse_interaction,
+    verdict_score,
 )
-from backtalk.feedback.parts import Span, Spans, Step, Steps
 from backtalk.feedback.record import content_id, new_id
-from backtalk.feedback.signals import Choice, FollowUp, Outcome, Shown
-from backtalk.feedback.words import Critique, Demonstration, Edit, Instruction, Scope
 
 __all__ = [
     "KINDS",
@@ -33,6 +56,7 @@ __all__ = [
     "Message",
     "Outcome",
     "Preference",
+    "Prompt",
     "Ranking",
     "Rating",
     "Response",
@@ -43,6 +67,7 @@ __all__ = [
     "Spans",
     "Step",
     "Steps",
+    "Verdict",
     "as_prompt",
     "content_id",
     "json_schema",
@@ -50,4 +75,5 @@ __all__ = [
     "parse_feedback",
     "parse_interaction",
     "prompt_text",
+    "verdict_score",
 ]

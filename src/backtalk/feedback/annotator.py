@@ -1,4 +1,4 @@
-"""Who or what gave a piece of feedback."""
+"""Annotators: the people and programs that give feedback."""
 
 from __future__ import annotations
 
@@ -10,40 +10,39 @@ AnnotatorKind = Literal["human", "model", "simulated", "verifier", "implicit"]
 
 
 class Annotator(Record):
-    """The source of a judgement.
+    """Source of feedback.
 
     >>> Annotator.human("ada").id
     'ada'
     """
 
     id: Name
-    """Who: a user id, a model's name, a test suite's name. ``"unknown"`` where nobody knows."""
+    """User id, model name or name of a test suite; ``"unknown"`` if it is not known."""
     kind: AnnotatorKind
-    """A person, a language model, a simulated person, a program that checks, or behaviour that
-    was observed rather than asked for."""
+    """Person, language model, simulated person, program that checks, or observed behaviour."""
     group: OptionalField[Name] = None
-    """The population that the annotator belongs to, where groups may disagree."""
+    """Group that the annotator belongs to, if groups may disagree."""
     revision: OptionalField[Name] = None
-    """The version of a model or verifier."""
+    """Version of a model or verifier."""
 
     @classmethod
     def human(cls, id: str = "unknown", *, group: str | None = None) -> Annotator:  # noqa: A002
-        """Return a person."""
+        """Return a human annotator."""
         return cls(id=id, kind="human", group=group)
 
     @classmethod
     def model(cls, id: str, *, revision: str | None = None) -> Annotator:  # noqa: A002
-        """Return a language model that judges."""
+        """Return a language model as a judge."""
         return cls(id=id, kind="model", revision=revision)
 
     @classmethod
     def simulated(cls, id: str, *, group: str | None = None) -> Annotator:  # noqa: A002
-        """Return a simulated person."""
+        """Return a simulated annotator."""
         return cls(id=id, kind="simulated", group=group)
 
     @classmethod
     def verifier(cls, id: str, *, revision: str | None = None) -> Annotator:  # noqa: A002
-        """Return a program that checks: a test suite, a compiler, an answer key."""
+        """Return a program that checks, such as a test suite, a compiler or an answer key."""
         return cls(id=id, kind="verifier", revision=revision)
 
     @classmethod

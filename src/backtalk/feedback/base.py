@@ -1,8 +1,10 @@
-"""What every kind of feedback has: about what, by whom, when, how sure."""
+"""Base classes of all kinds of feedback."""
 
 from __future__ import annotations
 
-from pydantic import Field
+from typing import Self
+
+from pydantic import Field, model_validator
 
 from backtalk.errors import RecordError
 from backtalk.feedback.annotator import Annotator
@@ -10,6 +12,7 @@ from backtalk.feedback.interaction import Interaction
 from backtalk.feedback.record import (
     Metadata,
     Name,
+    Offset,
     OptionalField,
     Probability,
     Record,
@@ -18,19 +21,23 @@ from backtalk.feedback.record import (
     now,
 )
 
+OVERALL = "overall"
+"""Default aspect: the response as a whole."""
+
 
 class BaseFeedback(Record):
-    """The fields that all kinds of feedback share."""
+    """Fields shared by all kinds of feedback."""
 
     id: Name = Field(default_factory=new_id)
+    """Unique id of the feedback."""
     interaction: Name
-    """The id of the interaction that the feedback is about."""
+    """Id of the interaction that the feedback is about."""
     annotator: Annotator
-    """Who gave it."""
+    """Person or program that gave the feedback."""
     time: Time | None = Field(default_factory=now)
-    """When it was given; ``None`` where nobody knows."""
+    """Time at which the feedback was given; ``None`` if unknown."""
     confidence: OptionalField[Probability] = None
-    """How sure the annotator was, in [0, 1]; ``None`` where they did not say."""
+    """Confidence of the annotator, in [0, 1]; ``None`` if it was not stated."""
     metadata: Metadata = Field(default_factory=dict)
 
     def references(self) -> tuple[tuple[str, str], ...]:
@@ -38,13 +45,13 @@ class BaseFeedback(Record):
         return ()
 
     def check(self, interaction: Interaction) -> None:
-        """Refuse feedback that does not fit the interaction it is about.
+        """Check that the feedback fits the interaction it is about.
 
         Raises
         ------
         RecordError
-            If it is about another interaction, names a response that this one does not have, or
-            points outside a response's text.
+            If the feedback is about another interaction, names a response that this one does not
+            have, or points outside a response's text.
         """
         if self.interaction != interaction.id:
             raise RecordError(
@@ -58,10 +65,10 @@ class BaseFeedback(Record):
                     f"Its responses are {', '.join(ids) or 'none'}",
                 )
 
-    def _check_offsets(self, field: str, end: int, text: str) -> None:
+    def _check_end_offset(self, field: str, end: int, text: str) -> None:
         if end > len(text):
             raise RecordError(
-                f"{field}: position {end} lies outside the text, which has {len(text)} characters",
+                f"{field}: offset {end} is outside the text, which has {len(text)} characters",
                 "Offsets count Unicode code points from 0; the end is exclusive",
             )
 
@@ -70,8 +77,23 @@ class ResponseFeedback(BaseFeedback):
     """Feedback about one response."""
 
     response: Name
-    """The id of the response within its interaction."""
+    """Id of the response within its interaction."""
 
     def references(self) -> tuple[tuple[str, str], ...]:
-        """Return the one response that the feedback is about."""
+        """Return the response that the feedback is about."""
         return (("response", self.response),)
+
+
+class TextRange(Record):
+    """Range of a response's text, ``text[start:end]``, in Unicode code points."""
+
+    start: Offset
+    """Start offset, inclusive."""
+    end: Offset
+    """End offset, exclusive."""
+
+    @model_validator(mode="after")
+    def _end_after_start(self) -> Self:
+        if not self.start < self.end:
+            raise ValueError(f"end: {self.end} is not greater than start, {self.start}")
+        return self

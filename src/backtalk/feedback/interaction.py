@@ -1,4 +1,4 @@
-"""What was asked, what was answered, and what of it was shown to whom, how."""
+"""Interactions: a prompt, its responses, and what was shown to the user."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Role = Literal["system", "developer", "user", "assistant", "tool"]
 
 
 class Message(Record):
-    """One chat message, as in the OpenAI protocol.
+    """Chat message, as in the OpenAI protocol.
 
     >>> Message.user("Hello").text
     'Hello'
@@ -31,29 +31,29 @@ class Message(Record):
 
     role: Role
     content: str | tuple[dict[str, JsonValue], ...] | None
-    """The text, or a list of content parts; ``None`` where there are only tool calls."""
+    """Text, or a list of content parts; ``None`` for a message of tool calls only."""
     name: OptionalField[Name] = None
     tool_calls: tuple[dict[str, JsonValue], ...] = Field(default=(), exclude_if=OMIT_EMPTY)
     tool_call_id: OptionalField[Name] = None
 
     @classmethod
     def user(cls, text: str) -> Message:
-        """Return what a user said."""
+        """Return a user message."""
         return cls(role="user", content=text)
 
     @classmethod
     def assistant(cls, text: str) -> Message:
-        """Return what the model said."""
+        """Return an assistant message."""
         return cls(role="assistant", content=text)
 
     @classmethod
     def system(cls, text: str) -> Message:
-        """Return a system instruction."""
+        """Return a system message."""
         return cls(role="system", content=text)
 
     @property
     def text(self) -> str:
-        """The content as text; parts that are not text (images, audio) are left out."""
+        """The content as text, without parts of other types (images, audio)."""
         if self.content is None:
             return ""
         if isinstance(self.content, str):
@@ -62,10 +62,11 @@ class Message(Record):
 
 
 Prompt = Annotated[tuple[Message, ...], Field(min_length=1)]
+"""Chat messages, at least one."""
 
 
-def as_prompt(prompt: str | Message | tuple[Message, ...] | list[Message]) -> tuple[Message, ...]:
-    """Return chat messages from a text (one user message), a message or several."""
+def as_prompt(prompt: str | Message | Prompt | list[Message]) -> Prompt:
+    """Return a prompt from a text (one user message), a message or several messages."""
     if isinstance(prompt, str):
         return (Message.user(prompt),)
     if isinstance(prompt, Message):
@@ -73,40 +74,40 @@ def as_prompt(prompt: str | Message | tuple[Message, ...] | list[Message]) -> tu
     return tuple(prompt)
 
 
-def prompt_text(prompt: tuple[Message, ...]) -> str:
-    """Return the messages as readable text; a lone user message is its bare text."""
+def prompt_text(prompt: Prompt) -> str:
+    """Return a prompt as readable text; a single user message is returned without its role."""
     if len(prompt) == 1 and prompt[0].role == "user":
         return prompt[0].text
     return "\n\n".join(f"{message.role}: {message.text}" for message in prompt)
 
 
 class Response(Record):
-    """A candidate answer, shown or only sampled."""
+    """Candidate answer, shown or only sampled."""
 
     id: Name
-    """Unique within its interaction; feedback refers to it."""
+    """Id that feedback refers to, unique within the interaction."""
     text: str
-    """What a judge reads, and what offsets of spans and steps count in."""
+    """Text that judges read and that the offsets of spans and steps refer to."""
     messages: tuple[Message, ...] = Field(default=(), exclude_if=OMIT_EMPTY)
-    """The whole of it where it is more than one plain message: tool calls, several turns."""
+    """All messages of the response, if it is not one plain message: tool calls, several turns."""
     model: OptionalField[Name] = None
-    """The model that wrote it, where known; a person's own text has none."""
+    """Name of the model that generated it; ``None`` if unknown or written by a person."""
     policy: OptionalField[Name] = None
-    """The id of the policy that wrote it, where it was not the interaction's."""
+    """Id of the policy that generated it, if it differs from the interaction's policy."""
     sample: OptionalField[Annotated[int, Field(ge=0)]] = None
-    """Its index among repeated samples for the same prompt."""
+    """Index among repeated samples for the same prompt."""
     propensity: OptionalField[Propensity] = None
-    """The probability with which it was shown where it was shown."""
+    """Probability, in (0, 1], with which it was shown at its position."""
     log_probability: OptionalField[Annotated[float, Field(le=0)]] = None
-    """The summed log-probability, in nats, under the model that wrote it."""
+    """Summed log-probability of its tokens, in nats, under the model that generated it."""
     metadata: Metadata = Field(default_factory=dict)
 
 
 class Interaction(Record):
-    """One prompt, the responses to it, what was shown, who asked, and which policy answered.
+    """Prompt with its responses, the display, the user and the policy that answered.
 
-    >>> talk = Interaction.of("Is it open?", "Yes.", "We open at nine.")
-    >>> [response.id for response in talk.responses]
+    >>> interaction = Interaction.of("Is it open?", "Yes.", "We open at nine.")
+    >>> [response.id for response in interaction.responses]
     ['0', '1']
     """
 
@@ -114,30 +115,30 @@ class Interaction(Record):
     prompt: Prompt
     responses: tuple[Response, ...] = ()
     shown: OptionalField[tuple[Name, ...]] = None
-    """The ids of the responses that were shown, in the order in which they were. ``None`` where
-    that was not recorded, empty where nothing was shown."""
+    """Ids of the responses that were shown, in display order; empty if none was shown, ``None``
+    if it was not recorded."""
     user: OptionalField[Name] = None
-    """Who asked. A purge of this user removes the interaction and all that was said about it."""
+    """Id of the user. A purge of this user removes the interaction and all feedback on it."""
     policy: OptionalField[Name] = None
-    """The id of the policy that answered."""
+    """Id of the policy that answered."""
     propensity: OptionalField[Propensity] = None
-    """The probability with which this policy, among those in play, got the prompt."""
+    """Probability, in (0, 1], with which the prompt was routed to this policy."""
     session: OptionalField[Name] = None
-    """The conversation that the interaction belongs to."""
+    """Id of the conversation that the interaction belongs to."""
     parent: OptionalField[Name] = None
-    """The interaction that this one continues."""
+    """Id of the interaction that this one continues."""
     time: Time | None = Field(default_factory=now)
-    """When it happened; ``None`` where nobody knows."""
+    """Time of the interaction; ``None`` if unknown."""
     metadata: Metadata = Field(default_factory=dict)
 
     @model_validator(mode="after")
-    def _ids_fit(self) -> Self:
+    def _valid_ids(self) -> Self:
         ids = [response.id for response in self.responses]
-        if len(ids) > 1 and (twice := repeated(ids)) is not None:
-            raise ValueError(f"responses: the id {twice!r} is given to two responses")
+        if len(ids) > 1 and (duplicate := repeated(ids)) is not None:
+            raise ValueError(f"responses: the id {duplicate!r} is used by two responses")
         if self.shown is not None:
-            if (twice := repeated(self.shown)) is not None:
-                raise ValueError(f"shown: the response {twice!r} is listed twice")
+            if (duplicate := repeated(self.shown)) is not None:
+                raise ValueError(f"shown: the response {duplicate!r} is listed twice")
             for id_ in self.shown:
                 if id_ not in ids:
                     raise ValueError(f"shown: there is no response {id_!r}, only {ids}")
@@ -146,11 +147,21 @@ class Interaction(Record):
     @classmethod
     def of(
         cls,
-        prompt: str | Message | tuple[Message, ...] | list[Message],
+        prompt: str | Message | Prompt | list[Message],
         *responses: str,
         user: str | None = None,
     ) -> Interaction:
-        """Build an interaction from texts; the responses get the ids ``"0"``, ``"1"`` and so on."""
+        """Build an interaction from texts.
+
+        Parameters
+        ----------
+        prompt : str, Message or sequence of Message
+            A text, for one user message, or messages.
+        *responses : str
+            Texts of the responses, which get the ids ``"0"``, ``"1"`` and so on.
+        user : str, optional
+            Id of the user.
+        """
         return cls(
             prompt=as_prompt(prompt),
             responses=tuple(Response(id=str(i), text=text) for i, text in enumerate(responses)),
@@ -158,7 +169,7 @@ class Interaction(Record):
         )
 
     def response(self, id: str) -> Response:  # noqa: A002
-        """Return the response of that id.
+        """Return the response with that id.
 
         Raises
         ------

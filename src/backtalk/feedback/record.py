@@ -1,4 +1,4 @@
-"""What every record has in common: frozen, strict about fields, plain JSON, ids from content."""
+"""Base class of all records, their field types, and ids."""
 
 from __future__ import annotations
 
@@ -24,34 +24,34 @@ from pydantic import (
 from backtalk.errors import RecordError
 
 Probability = Annotated[float, Field(ge=0, le=1)]
-"""A number in [0, 1]."""
+"""Number in [0, 1]."""
 
 Propensity = Annotated[float, Field(gt=0, le=1)]
-"""The probability, in (0, 1], with which something that happened was going to happen."""
+"""Probability, in (0, 1], that an observed event had beforehand."""
 
 Offset = Annotated[int, Field(ge=0)]
-"""A position in a text, counted in Unicode code points from 0."""
+"""Position in a text, in Unicode code points from 0."""
 
 Name = Annotated[str, Field(min_length=1)]
-"""A non-empty string: an id, an aspect, a label."""
+"""Non-empty string, such as an id, an aspect or a label."""
 
 Time = Annotated[AwareDatetime, AfterValidator(lambda timestamp: timestamp.astimezone(UTC))]
-"""A moment with its time zone, kept in UTC."""
+"""Time with a time zone, converted to UTC."""
 
 T = TypeVar("T")
 
 OptionalField = Annotated[T | None, Field(exclude_if=partial(operator.is_, None))]
-"""A field that is left out of the JSON where it is ``None``."""
+"""Optional field, omitted from the JSON if it is ``None``."""
 
 OMIT_EMPTY = operator.not_
-"""For ``Field(exclude_if=…)``: an empty collection is left out of the JSON."""
+"""Predicate for ``Field(exclude_if=…)`` that omits empty collections from the JSON."""
 
 Metadata = Annotated[dict[str, JsonValue], Field(exclude_if=OMIT_EMPTY)]
-"""Whatever else the application wants kept with a record, as JSON."""
+"""Additional data of the application, as JSON."""
 
 
 class Record(BaseModel):
-    """A frozen value that refuses unknown fields, NaN and infinity, and round-trips as JSON."""
+    """Frozen model that round-trips as JSON and rejects unknown fields, NaN and infinity."""
 
     model_config = ConfigDict(
         frozen=True,
@@ -70,7 +70,7 @@ class Record(BaseModel):
 
 
 def new_id() -> str:
-    """Return a fresh id of 32 hexadecimal digits; later ids sort after earlier ones."""
+    """Return a new id of 32 hexadecimal digits; later ids sort after earlier ones."""
     return f"{time.time_ns() // 1_000_000:012x}{secrets.token_hex(10)}"
 
 
@@ -87,16 +87,16 @@ def content_id(*parts: str) -> str:
 
 
 def now() -> datetime:
-    """Return the present moment in UTC."""
+    """Return the current time in UTC."""
     return datetime.now(UTC)
 
 
 def explain(error: ValidationError) -> str:
-    """Return in one line what a validation error found, each field named by its path."""
-    return "; ".join(_explain_one(item) for item in error.errors(include_url=False))
+    """Return a validation error as one line, with the path of each field."""
+    return "; ".join(_explain_item(item) for item in error.errors(include_url=False))
 
 
-def _explain_one(item: Any) -> str:
+def _explain_item(item: Any) -> str:
     path = ".".join(str(step) for step in item["loc"])
     message = item["msg"].removeprefix("Value error, ")
     shown = repr(item.get("input"))
@@ -108,7 +108,7 @@ def _explain_one(item: Any) -> str:
 
 
 def repeated(items: Iterable[str]) -> str | None:
-    """Return the first item that was already seen, or ``None`` if all differ."""
+    """Return the first item that occurs a second time, ``None`` if all differ."""
     seen: set[str] = set()
     for item in items:
         if item in seen:
@@ -117,6 +117,6 @@ def repeated(items: Iterable[str]) -> str | None:
     return None
 
 
-def record_error(what: str, error: ValidationError) -> RecordError:
-    """Turn a validation error into the project's own, naming ``what`` was being read."""
-    return RecordError(f"{what} is not valid: {explain(error)}")
+def record_error(name: str, error: ValidationError) -> RecordError:
+    """Return the error that says that the named record is not valid, and why."""
+    return RecordError(f"{name} is not valid: {explain(error)}")

@@ -1,4 +1,4 @@
-"""Which prompts are kept for the final word, and which may be learned from."""
+"""Split of prompts into a training and a held-out set."""
 
 from __future__ import annotations
 
@@ -10,20 +10,25 @@ from backtalk.errors import BacktalkError
 Split = Literal["train", "held-out"]
 
 
-def split_of(key: str, *, held_out: float = 0.2, salt: str = "backtalk") -> Split:
-    """Say on which side of the split a prompt lies, by its key alone.
+def split_for(key: str, *, held_out: float = 0.2, salt: str = "backtalk") -> Split:
+    """Return the split that a prompt belongs to, by a hash of its key.
 
-    The answer depends on nothing but the arguments: not on the other prompts, their order, or
-    the process. A prompt that is held out at one share is held out at every larger one.
+    The result depends only on the arguments: not on other prompts, their order, or the process. A
+    prompt that is held out at one share is held out at every larger share.
 
     Parameters
     ----------
     key : str
-        What is split: a prompt's id or text. Give the same key for prompts that share a cause.
+        Id or text of the prompt. Prompts with the same key are in the same split.
     held_out : float, default 0.2
-        The share that is held out, in [0, 1].
+        Share of held-out prompts, in [0, 1].
     salt : str, default "backtalk"
-        Another salt gives another split.
+        Salt of the hash; another salt gives another split.
+
+    Raises
+    ------
+    BacktalkError
+        If the share is outside [0, 1].
     """
     if not 0 <= held_out <= 1:
         raise BacktalkError(f"held_out is {held_out}", "Give a share in [0, 1]")

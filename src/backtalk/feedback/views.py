@@ -1,59 +1,54 @@
-"""What learners read: records of any kind, seen as one of a few shapes of training data.
+"""Views: the shapes of training data that learners read, made from feedback of any kind.
 
-A view carries texts rather than ids, so that it can be used without its interaction, and the
-provenance that removes bias later: who judged, what was shown first, with what propensity.
-``records()`` turns a view back into the interaction and feedback that say the same.
+A view carries texts rather than ids, so that it can be used without its interaction. It also
+carries the provenance needed to correct for bias: annotator, display order and propensity.
+``records()`` converts a view back to an interaction and feedback.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Annotated, Literal, Self, TypeVar
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
 from backtalk.feedback.annotator import Annotator
+from backtalk.feedback.base import OVERALL
+from backtalk.feedback.case import Case
 from backtalk.feedback.interaction import Interaction, Prompt, Response
-from backtalk.feedback.judgements import OVERALL, Label, Preference, Ranking, Rating, Scale
-from backtalk.feedback.kinds import AnyFeedback
-from backtalk.feedback.parts import Span, Spans, Step, Steps
+from backtalk.feedback.kinds import (
+    AnyFeedback,
+    Critique,
+    Demonstration,
+    Edit,
+    Label,
+    Preference,
+    Ranking,
+    Rating,
+    Scale,
+    Span,
+    Spans,
+    Step,
+    Steps,
+)
 from backtalk.feedback.record import Name, Offset, OptionalField, Probability, Propensity, Record
-from backtalk.feedback.words import Critique, Demonstration, Edit
-
-Kind = TypeVar("Kind", bound=AnyFeedback)
-
-
-@dataclass(frozen=True, slots=True)
-class Case:
-    """An interaction and what was said about it."""
-
-    interaction: Interaction
-    feedback: tuple[AnyFeedback, ...] = ()
-
-    def of(self, kind: type[Kind]) -> list[Kind]:
-        """Return the feedback of one kind, in order."""
-        return [item for item in self.feedback if isinstance(item, kind)]
-
-    def text(self, response: str) -> str:
-        """Return the text of a response."""
-        return self.interaction.response(response).text
 
 
 class View(Record):
-    """The fields that all views share."""
+    """Fields shared by all views."""
 
     prompt: Prompt
     interaction: Name = "unknown"
-    """The id of the interaction it comes from."""
+    """Id of the interaction that the view was made from."""
     annotator: Annotator = Annotator.human()
     feedback: tuple[Name, ...] = ()
-    """The ids of the feedback it was made from."""
+    """Ids of the feedback that the view was made from."""
     weight: Annotated[float, Field(gt=0)] = 1.0
-    """How much it counts; the annotator's confidence where they gave one."""
+    """Weight of the example, in (0, 1] when made from feedback: the annotator's confidence, 1 if
+    it was not stated."""
 
     def records(self) -> Case:
-        """Return the interaction and feedback that say the same as this view."""
-        raise TypeError(f"{type(self).__name__} has no records of its own")
+        """Return an interaction and feedback that convert to this view."""
+        raise TypeError(f"{type(self).__name__} cannot be converted to records")
 
     def _confidence(self) -> float | None:
         return self.weight if self.weight < 1 else None
@@ -69,19 +64,19 @@ class Pair(View):
     chosen: str
     rejected: str
     tie: bool = False
-    """Whether they were found equally good; then ``chosen`` is simply one of the two."""
+    """If true, the responses are equally good, and ``chosen`` is either of the two."""
     probability: Annotated[float, Field(ge=0.5, le=1)] = 1.0
-    """The probability that ``chosen`` is the better one; 0.5 in a tie."""
+    """Probability that ``chosen`` is better, in [0.5, 1]; 0.5 for a tie."""
     strength: OptionalField[Annotated[float, Field(gt=0, le=1)]] = None
-    """How much better, in (0, 1], where that is known."""
+    """Strength of the preference, in (0, 1]; ``None`` if unknown."""
     first: OptionalField[Literal["chosen", "rejected"]] = None
-    """Which was shown first, where that is known."""
+    """Response that was displayed first; ``None`` if unknown."""
     propensity: OptionalField[Propensity] = None
-    """The probability of the display that was judged, where it was logged."""
+    """Probability, in (0, 1], of the judged display; ``None`` if it was not logged."""
     aspect: Name = OVERALL
 
     @model_validator(mode="after")
-    def _tie_is_even(self) -> Self:
+    def _tie_is_balanced(self) -> Self:
         if self.tie and (self.probability != 0.5 or self.strength is not None):
             raise ValueError("tie: a tie has probability 0.5 and no strength")
         return self
@@ -95,7 +90,7 @@ class Pair(View):
             interaction = interaction.model_copy(
                 update={"shown": ("0", "1"), "propensity": self.propensity}
             )
-        judged = Preference(
+        preference = Preference(
             interaction=interaction.id,
             annotator=self.annotator,
             time=None,
@@ -107,29 +102,29 @@ class Pair(View):
             strength=self.strength,
             aspect=self.aspect,
         )
-        return Case(interaction, (judged,))
+        return Case(interaction, (preference,))
 
 
 class SFTExample(View):
-    """A completion to imitate."""
+    """Completion to imitate, for supervised fine-tuning."""
 
     completion: str
 
     def records(self) -> Case:
         """Return a demonstration."""
         interaction = self._interaction()
-        shown = Demonstration(
+        demonstration = Demonstration(
             interaction=interaction.id,
             annotator=self.annotator,
             time=None,
             confidence=self._confidence(),
             text=self.completion,
         )
-        return Case(interaction, (shown,))
+        return Case(interaction, (demonstration,))
 
 
 class LabelView(View):
-    """A completion that is good or bad, on its own (unpaired)."""
+    """Completion that is good or bad, on its own (unpaired)."""
 
     completion: str
     good: bool
@@ -138,7 +133,7 @@ class LabelView(View):
     def records(self) -> Case:
         """Return a label."""
         interaction = self._interaction(self.completion)
-        said = Label(
+        label = Label(
             interaction=interaction.id,
             annotator=self.annotator,
             time=None,
@@ -147,11 +142,11 @@ class LabelView(View):
             good=self.good,
             aspect=self.aspect,
         )
-        return Case(interaction, (said,))
+        return Case(interaction, (label,))
 
 
 class ScoreView(View):
-    """A completion with a score in [0, 1] for one aspect."""
+    """Completion with a score in [0, 1] for one aspect."""
 
     completion: str
     score: Probability
@@ -160,7 +155,7 @@ class ScoreView(View):
     def records(self) -> Case:
         """Return a rating on the unit scale."""
         interaction = self._interaction(self.completion)
-        said = Rating(
+        rating = Rating(
             interaction=interaction.id,
             annotator=self.annotator,
             time=None,
@@ -170,7 +165,7 @@ class ScoreView(View):
             scale=Scale.UNIT,
             aspect=self.aspect,
         )
-        return Case(interaction, (said,))
+        return Case(interaction, (rating,))
 
 
 class RankingView(View):
@@ -184,7 +179,7 @@ class RankingView(View):
         """Return a ranking."""
         interaction = self._interaction(*(text for tier in self.tiers for text in tier))
         ids = iter(response.id for response in interaction.responses)
-        said = Ranking(
+        ranking = Ranking(
             interaction=interaction.id,
             annotator=self.annotator,
             time=None,
@@ -193,11 +188,11 @@ class RankingView(View):
             within=self.within,
             aspect=self.aspect,
         )
-        return Case(interaction, (said,))
+        return Case(interaction, (ranking,))
 
 
 class SpanWeight(Record):
-    """A stretch of a text, ``text[start:end]``, and how good it is, in [-1, 1]."""
+    """Weight of a text range, ``text[start:end]``, in [-1, 1]; positive is good."""
 
     start: Offset
     end: Offset
@@ -206,7 +201,7 @@ class SpanWeight(Record):
 
 
 class SpanWeights(View):
-    """A completion whose parts are good or bad; what no weight covers counts 0."""
+    """Completion with weights of text ranges; text outside them has weight 0."""
 
     completion: str
     weights: tuple[SpanWeight, ...]
@@ -224,7 +219,7 @@ class SpanWeights(View):
             )
             for weight in self.weights
         )
-        said = Spans(
+        feedback = Spans(
             interaction=interaction.id,
             annotator=self.annotator,
             time=None,
@@ -232,24 +227,24 @@ class SpanWeights(View):
             response="0",
             spans=spans,
         )
-        return Case(interaction, (said,))
+        return Case(interaction, (feedback,))
 
 
 class StepLabels(View):
-    """A completion whose steps have been checked, up to the last one that was."""
+    """Completion with its checked steps, up to the last one that was checked."""
 
     completion: str
     steps: Annotated[tuple[Step, ...], Field(min_length=1)]
 
     @property
     def texts(self) -> tuple[str, ...]:
-        """The steps as texts."""
+        """Texts of the steps."""
         return tuple(self.completion[step.start : step.end] for step in self.steps)
 
     def records(self) -> Case:
         """Return checked steps."""
         interaction = self._interaction(self.completion)
-        said = Steps(
+        steps = Steps(
             interaction=interaction.id,
             annotator=self.annotator,
             time=None,
@@ -257,20 +252,20 @@ class StepLabels(View):
             response="0",
             steps=self.steps,
         )
-        return Case(interaction, (said,))
+        return Case(interaction, (steps,))
 
 
 class CritiqueView(View):
-    """A completion, what was said about it in words, and the better version where there is one."""
+    """Completion, critique of it, and refined completion if there is one."""
 
     completion: str
     critique: Name
     refinement: OptionalField[str] = None
 
     def records(self) -> Case:
-        """Return a critique, and an edit where there is a refinement."""
+        """Return a critique, and an edit if there is a refinement."""
         interaction = self._interaction(self.completion)
-        said: list[AnyFeedback] = [
+        feedback: list[AnyFeedback] = [
             Critique(
                 interaction=interaction.id,
                 annotator=self.annotator,
@@ -281,7 +276,7 @@ class CritiqueView(View):
             )
         ]
         if self.refinement is not None:
-            said.append(
+            feedback.append(
                 Edit(
                     interaction=interaction.id,
                     annotator=self.annotator,
@@ -291,17 +286,17 @@ class CritiqueView(View):
                     text=self.refinement,
                 )
             )
-        return Case(interaction, tuple(said))
+        return Case(interaction, tuple(feedback))
 
 
 VIEWS: dict[str, type[View]] = {
     "pair": Pair,
     "example": SFTExample,
-    "labelled": LabelView,
-    "scored": ScoreView,
-    "ranked": RankingView,
-    "weighted": SpanWeights,
-    "stepwise": StepLabels,
-    "critiqued": CritiqueView,
+    "label": LabelView,
+    "score": ScoreView,
+    "ranking": RankingView,
+    "span-weights": SpanWeights,
+    "step-labels": StepLabels,
+    "critique": CritiqueView,
 }
-"""Every view by its name."""
+"""All views by name."""

@@ -1,20 +1,19 @@
-"""The layouts that feedback is imported from and exported to."""
+"""Import and export formats: reading feedback from files, and writing it."""
 
-from backtalk.formats import importers as sources
-from backtalk.formats.exporters import EXPORTS, Export, Exported, export
+from backtalk.formats.exporters import EXPORTS, ExportFormat, ExportResult, export
 from backtalk.formats.format import FORMATS, Format, import_format, recognise
 from backtalk.formats.mapping import RowMapping, mapping_format
-from backtalk.formats.read import Parsed, read
+from backtalk.formats.read import ParsedRow, read
 from backtalk.formats.readers import Progress, RejectedRow
 from backtalk.formats.rejects import Rejects
 
 __all__ = [
     "EXPORTS",
     "FORMATS",
-    "Export",
-    "Exported",
+    "ExportFormat",
+    "ExportResult",
     "Format",
-    "Parsed",
+    "ParsedRow",
     "Progress",
     "RejectedRow",
     "Rejects",
@@ -24,5 +23,4 @@ __all__ = [
     "mapping_format",
     "read",
     "recognise",
-    "sources",
 ]

@@ -1,9 +1,9 @@
-"""Records whose ids come from their content, so that importing the same thing twice adds nothing.
+"""Records with ids made from their content, so that importing a row twice adds nothing.
 
 >>> from backtalk.feedback import Label
->>> talk = interaction("Is it open?", [Response(id="0", text="Yes.")])
->>> said = feedback(Label, talk, HUMAN, response="0", good=True)
->>> said.id == feedback(Label, talk, HUMAN, response="0", good=True).id
+>>> interaction = make_interaction("Is it open?", [Response(id="0", text="Yes.")])
+>>> label = make_feedback(Label, interaction, HUMAN, response="0", good=True)
+>>> label.id == make_feedback(Label, interaction, HUMAN, response="0", good=True).id
 True
 """
 
@@ -11,46 +11,51 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import Any
 
 from pydantic_core import to_json
 
 from backtalk.feedback.annotator import Annotator
-from backtalk.feedback.interaction import Interaction, Message, Response, as_prompt, prompt_text
-from backtalk.feedback.kinds import KINDS, AnyFeedback
+from backtalk.feedback.case import Case
+from backtalk.feedback.interaction import (
+    Interaction,
+    Message,
+    Prompt,
+    Response,
+    as_prompt,
+    prompt_text,
+)
+from backtalk.feedback.kinds import KINDS, AnyFeedback, FeedbackT
 from backtalk.feedback.record import content_id
-from backtalk.feedback.views import Case
-
-Kind = TypeVar("Kind", bound=AnyFeedback)
 
 HUMAN = Annotator.human()
-"""A person of whom nothing is known."""
+"""An unknown person."""
 
-_NAMES: dict[Any, str] = {kind: name for name, kind in KINDS.items()}
+_KIND_NAMES: dict[Any, str] = {kind: name for name, kind in KINDS.items()}
 
 
 def make_interaction(
-    prompt: str | tuple[Message, ...],
+    prompt: str | Prompt,
     responses: Sequence[Response],
     *,
     distinct: Iterable[str] = (),
     time: datetime | None = None,
     **fields: Any,
 ) -> Interaction:
-    """Build an interaction.
+    """Build an interaction whose id is determined by its prompt and responses.
 
     Parameters
     ----------
-    prompt : str | tuple[Message, ...]
+    prompt : str or tuple of Message
         A text, for one user message, or messages.
     responses : sequence of Response
-        Their ids, texts and models are part of the interaction's id.
-    distinct : Iterable[str], default ()
-        What else tells it from another with the same prompt and responses.
+        Responses; their ids, texts and models are part of the interaction's id.
+    distinct : iterable of str, default ()
+        Further parts of the id, which distinguish interactions with the same prompt and responses.
     time : datetime, optional
-        When it happened, ``None`` where nobody knows.
-    fields
-        The other fields of an interaction; not part of its id.
+        Time of the interaction; unknown by default.
+    **fields : Any
+        Other fields of the interaction; not part of its id.
     """
     messages = as_prompt(prompt)
     parts: list[str] = []
@@ -67,17 +72,27 @@ def make_interaction(
     )
 
 
-def plain_interaction(
+def make_text_interaction(
     prompt: str, texts: tuple[str, ...], *, metadata: dict[str, Any]
 ) -> Interaction:
-    """Build what ``interaction`` builds of a text and texts, whose ids are their places.
+    """Build the interaction that :func:`make_interaction` builds from plain texts, but faster.
 
-    All of it is validated at once, which takes two thirds of the time.
+    The interaction is validated once as a whole, which takes two thirds of the time. The ids of
+    the responses are their indices.
 
     >>> texts = ("Yes.", "No.")
-    >>> slow = interaction("Open?", [Response(id=str(i), text=t) for i, t in enumerate(texts)])
-    >>> slow == plain_interaction("Open?", texts, metadata={})
+    >>> slow = make_interaction("Open?", [Response(id=str(i), text=t) for i, t in enumerate(texts)])
+    >>> slow == make_text_interaction("Open?", texts, metadata={})
     True
+
+    Parameters
+    ----------
+    prompt : str
+        Text of one user message.
+    texts : tuple of str
+        Texts of the responses.
+    metadata : dict
+        Metadata of the interaction.
     """
     parts = ["user", prompt, "responses"]
     responses = []
@@ -102,63 +117,78 @@ def _message_parts(message: Message) -> tuple[str, str]:
     return f"{message.role}, as JSON", message.to_json()
 
 
-def feedback(
-    kind: type[Kind],
-    about: Interaction | None,
+def make_feedback(
+    kind: type[FeedbackT],
+    interaction: Interaction | None,
     annotator: Annotator,
     *,
     time: datetime | None = None,
     confidence: float | None = None,
     metadata: dict[str, Any] | None = None,
     distinct: str | None = None,
-    **payload: Any,
-) -> Kind:
-    """Build feedback whose id is determined by what it is about, who said it, when, and what.
+    **fields: Any,
+) -> FeedbackT:
+    """Build feedback whose id is determined by interaction, annotator, time and content.
 
     Parameters
     ----------
-    kind : type[Kind]
-        The class of feedback.
-    about : Interaction or None
-        The interaction; ``None`` for the system as a whole.
-    annotator, time, confidence, metadata
-        As in the record. The id does not depend on confidence and metadata.
+    kind : type
+        Class of the feedback.
+    interaction : Interaction or None
+        Interaction that the feedback is about; ``None`` for the system as a whole.
+    annotator : Annotator
+        Source of the feedback.
+    time : datetime, optional
+        Time of the feedback; unknown by default.
+    confidence : float, optional
+        Confidence of the annotator, in [0, 1]; not part of the id.
+    metadata : dict, optional
+        Metadata of the feedback; not part of the id.
     distinct : str, optional
-        What else tells it from feedback that says the same.
-    payload
-        The fields that are the kind's own. One that is ``None`` counts as not given.
+        Further part of the id, which distinguishes feedback with the same content.
+    **fields : Any
+        Fields of that kind of feedback. ``None`` leaves a field at its default.
     """
-    said = {name: payload[name] for name in sorted(payload) if payload[name] is not None}
-    interaction = None if about is None else about.id
+    data = {name: fields[name] for name in sorted(fields) if fields[name] is not None}
+    interaction_id = None if interaction is None else interaction.id
     id_ = content_id(
-        interaction or "",
-        _NAMES[kind],
+        interaction_id or "",
+        _KIND_NAMES[kind],
         annotator.kind,
         annotator.id,
         "" if time is None else time.isoformat(),
-        to_json(said).decode(),
+        to_json(data).decode(),
         *(() if distinct is None else (distinct,)),
     )
     if confidence is not None:
-        said["confidence"] = confidence
+        data["confidence"] = confidence
     if metadata:
-        said["metadata"] = metadata
-    return kind(id=id_, interaction=interaction, annotator=annotator, time=time, **said)  # type: ignore[arg-type]
+        data["metadata"] = metadata
+    return kind(id=id_, interaction=interaction_id, annotator=annotator, time=time, **data)  # type: ignore[arg-type]
 
 
-def case(interaction: Interaction, items: Iterable[AnyFeedback]) -> Case:
-    """Put an interaction and feedback together; of feedback that says the same, one is kept."""
-    said = tuple(items)
-    if len(said) > 1:
-        said = tuple({item.id: item for item in said}.values())
-    return Case(interaction, said)
+def make_case(interaction: Interaction, feedback: Iterable[AnyFeedback]) -> Case:
+    """Build a case; of feedback with the same id, one is kept."""
+    items = tuple(feedback)
+    if len(items) > 1:
+        items = tuple({item.id: item for item in items}.values())
+    return Case(interaction, items)
 
 
-def written(id: str, messages: tuple[Message, ...], **fields: Any) -> Response:  # noqa: A002
-    """Build a response from the messages that it consists of.
+def response_from_messages(id: str, messages: Prompt, **fields: Any) -> Response:  # noqa: A002
+    """Build a response from its messages.
 
-    The text is that of the message where there is one plain message; several are kept as they are
-    too, and their text is what a reader would see.
+    One plain message becomes the response's text. Otherwise the messages are kept as they are, and
+    the text is their readable form.
+
+    Parameters
+    ----------
+    id : str
+        Id of the response within its interaction.
+    messages : tuple of Message
+        Messages of the response, at least one.
+    **fields : Any
+        Other fields of the response.
     """
     first = messages[0]
     if len(messages) == 1 and first.role == "assistant":

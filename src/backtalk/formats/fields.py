@@ -1,9 +1,9 @@
-"""A row's fields, asked for by name and type; what is wrong with one is said with its path.
+"""Typed access to the fields of a row; errors name the path of the field.
 
 >>> row = Fields({"answer": {"score": "4"}})
->>> row.part("answer").number("score")
+>>> row.object("answer").number("score")
 4.0
->>> row.part("answer").text("text")
+>>> row.object("answer").text("text")
 Traceback (most recent call last):
     ...
 backtalk.errors.RecordError: answer.text: missing
@@ -18,22 +18,28 @@ from datetime import UTC, datetime
 from typing import Any, NoReturn
 
 from backtalk.errors import RecordError
-from backtalk.feedback.interaction import Message
+from backtalk.feedback import Prompt
 from backtalk.formats.chat import as_messages
 
 _SECONDS = re.compile(r"\s*\d{9,10}(\.\d*)?\s*")
 """Seconds since 1970 as text, from 1973 on; shorter numbers are dates, such as 20240531."""
 
+_MAX_SHOWN = 60
+"""Maximum length, in characters, of a value in an error message."""
+
 
 class Fields:
-    """A row, or an object within one.
+    """Fields of a row, or of an object nested in one.
+
+    All getters raise :class:`~backtalk.errors.RecordError` if the field is missing or of another
+    type, except where they return ``None`` for a missing one.
 
     Parameters
     ----------
     data : Mapping[str, Any]
-        The object.
+        The object, as JSON data.
     path : str, default ""
-        Where it stands in its row, for messages; empty for the row itself.
+        Path of the object within its row, for error messages; empty for the row itself.
     """
 
     __slots__ = ("data", "path")
@@ -46,12 +52,12 @@ class Fields:
         return self.data.get(name) is not None
 
     def text(self, name: str) -> str:
-        """Return a text, which must be there; it may be empty."""
-        value = self._there(name)
-        return value if isinstance(value, str) else self._wrong(name, "a text", value)
+        """Return a text, which may be empty."""
+        value = self._required(name)
+        return value if isinstance(value, str) else self._type_error(name, "a text", value)
 
-    def words(self, name: str) -> str | None:
-        """Return a text, ``None`` if there is none or if it is blank."""
+    def optional_text(self, name: str) -> str | None:
+        """Return a text, ``None`` if it is missing or blank."""
         if name not in self:
             return None
         text = self.text(name)
@@ -59,65 +65,65 @@ class Fields:
 
     def number(self, name: str) -> float:
         """Return a finite number, which may be written as a text."""
-        value = self._there(name)
+        value = self._required(name)
         try:
             number = math.nan if type(value) is bool else float(value)
         except (TypeError, ValueError, OverflowError):
             number = math.nan
-        return number if math.isfinite(number) else self._wrong(name, "a number", value)
+        return number if math.isfinite(number) else self._type_error(name, "a number", value)
 
     def integer(self, name: str) -> int:
         """Return a whole number, which may be written as a text."""
         value = self.number(name)
-        return int(value) if value.is_integer() else self._wrong(name, "a whole number", value)
+        return int(value) if value.is_integer() else self._type_error(name, "a whole number", value)
 
-    def maybe_number(self, name: str) -> float | None:
-        """Return a number, ``None`` if there is none or it says that it is not applicable."""
+    def optional_number(self, name: str) -> float | None:
+        """Return a number, ``None`` if it is missing, blank, "n/a", "none" or "nan"."""
         value = self.data.get(name)
         blank = isinstance(value, str) and value.strip().lower() in {"", "n/a", "none", "nan"}
         return None if value is None or blank else self.number(name)
 
-    def flag(self, name: str) -> bool:
+    def boolean(self, name: str) -> bool:
         """Return true or false, which may be written as 1 or 0 or as a text."""
-        value = self._there(name)
+        value = self._required(name)
         known = {"true": True, "1": True, "false": False, "0": False}
         text = str(value).lower()
-        return known[text] if text in known else self._wrong(name, "true or false", value)
+        return known[text] if text in known else self._type_error(name, "true or false", value)
 
-    def items(self, name: str) -> list[Any]:
+    def array(self, name: str) -> list[Any]:
         """Return a list."""
-        value = self._there(name)
-        return value if isinstance(value, list) else self._wrong(name, "a list", value)
+        value = self._required(name)
+        return value if isinstance(value, list) else self._type_error(name, "a list", value)
 
-    def part(self, name: str) -> Fields:
-        """Return an object within this one."""
-        value = self._there(name)
+    def object(self, name: str) -> Fields:
+        """Return the fields of a nested object."""
+        value = self._required(name)
         if not isinstance(value, dict):
-            self._wrong(name, "an object", value)
-        return Fields(value, self.where(name))
+            self._type_error(name, "an object", value)
+        return Fields(value, self.field_path(name))
 
-    def entries(self, name: str) -> Fields:
-        """Return the entries of a list as fields named by their places, from ``"0"`` on."""
-        entries = {str(i): value for i, value in enumerate(self.items(name))}
-        return Fields(entries, self.where(name))
+    def array_fields(self, name: str) -> Fields:
+        """Return the items of a list as fields named by their index, from ``"0"``."""
+        items = {str(i): value for i, value in enumerate(self.array(name))}
+        return Fields(items, self.field_path(name))
 
-    def parts(self, name: str) -> list[Fields]:
-        """Return a list of objects."""
-        entries = self.entries(name)
-        return [entries.part(place) for place in entries.data]
+    def objects(self, name: str) -> list[Fields]:
+        """Return the fields of each object in a list."""
+        items = self.array_fields(name)
+        return [items.object(index) for index in items.data]
 
-    def messages(self, name: str) -> tuple[Message, ...]:
+    def messages(self, name: str) -> Prompt:
         """Return chat messages: a list of them, or a text, which is one user message."""
-        return as_messages(self._there(name), self.where(name))
+        return as_messages(self._required(name), self.field_path(name))
 
     def timestamp(self, name: str) -> datetime | None:
-        """Return a time, ``None`` if there is none. See :func:`as_moment`."""
+        """Return a time as :func:`parse_time` reads it, ``None`` if it is missing or empty."""
         if name not in self or self.data[name] == "":
             return None
-        return as_moment(self.data[name], self.where(name))
+        return parse_time(self.data[name], self.field_path(name))
 
-    def rest(self, names: Iterable[str]) -> dict[str, Any]:
-        """Return what stands in the fields not named here, but for those that are empty."""
+    def other_fields(self, names: Iterable[str]) -> dict[str, Any]:
+        """Return all fields except those named and those that are empty."""
         known = set(names)
         return {
             name: value
@@ -125,32 +131,49 @@ class Fields:
             if name not in known and value is not None and value not in ("", [], {})
         }
 
-    def some(self, *names: str) -> dict[str, Any]:
-        """Return what stands in the fields named, but for those that are empty."""
+    def select(self, *names: str) -> dict[str, Any]:
+        """Return the named fields, without those that are missing."""
         return {name: self.data[name] for name in names if name in self}
 
-    def where(self, name: str) -> str:
+    def field_path(self, name: str) -> str:
         """Return the path of a field within the row."""
         return f"{self.path}.{name}" if self.path else name
 
     def error(self, name: str, what: str, mend: str = "") -> RecordError:
-        """Return the error that says what is wrong with a field."""
-        return RecordError(f"{self.where(name)}: {what}", mend)
+        """Return an error about a field.
 
-    def _there(self, name: str) -> Any:
+        Parameters
+        ----------
+        name : str
+            Name of the field.
+        what : str
+            Problem with its value.
+        mend : str, default ""
+            Remedy, as a sentence.
+        """
+        return RecordError(f"{self.field_path(name)}: {what}", mend)
+
+    def _required(self, name: str) -> Any:
         value = self.data.get(name)
         if value is None:
             raise self.error(name, "missing")
         return value
 
-    def _wrong(self, name: str, expected: str, value: Any) -> NoReturn:
+    def _type_error(self, name: str, expected: str, value: Any) -> NoReturn:
         shown = repr(value)
-        shown = shown if len(shown) <= 60 else shown[:57] + "..."
+        shown = shown if len(shown) <= _MAX_SHOWN else shown[: _MAX_SHOWN - 3] + "..."
         raise self.error(name, f"expected {expected}, got {shown}")
 
 
-def as_moment(value: Any, where: str) -> datetime:
-    """Return a time from an ISO 8601 text or from seconds since 1970; UTC where no zone is given.
+def parse_time(value: Any, path: str) -> datetime:
+    """Parse an ISO 8601 text or seconds since 1970; a time without a zone is in UTC.
+
+    Parameters
+    ----------
+    value : Any
+        A text or a number.
+    path : str
+        Path of the field, for error messages.
 
     Raises
     ------
@@ -164,7 +187,7 @@ def as_moment(value: Any, where: str) -> datetime:
             timestamp = datetime.fromtimestamp(float(value), UTC)
     except (TypeError, ValueError, OverflowError, OSError):
         raise RecordError(
-            f"{where}: expected a time, such as 2024-05-31T12:00:00Z or seconds since 1970, "
+            f"{path}: expected a time, such as 2024-05-31T12:00:00Z or seconds since 1970, "
             f"got {value!r}"
         ) from None
     return timestamp if timestamp.tzinfo else timestamp.replace(tzinfo=UTC)

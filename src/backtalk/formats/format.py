@@ -1,4 +1,4 @@
-"""The register of formats that feedback is imported from."""
+"""Import formats: their registry, and recognition of a file's format."""
 
 from __future__ import annotations
 
@@ -7,51 +7,63 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from backtalk.errors import BacktalkError, UnknownName
+from backtalk.errors import BacktalkError
+from backtalk.feedback.case import Case
 from backtalk.feedback.kinds import AnyFeedback
-from backtalk.feedback.views import Case
-from backtalk.formats.options import Readers, bind
+from backtalk.formats.options import OptionParsers, bind_options
 from backtalk.formats.readers import RejectedRow, Row
+from backtalk.registry import Registry
 
-Data = dict[str, Any]
+RowData = dict[str, Any]
 """A row as JSON data."""
-Said = Case | AnyFeedback
-"""What a row holds: a case, or feedback that is about no interaction."""
-Parse = Callable[..., Iterable[Said]]
-Gather = Callable[[Iterator[Row | RejectedRow]], Iterator[Row | RejectedRow]]
+Parsed = Case | AnyFeedback
+"""Content of a row: a case, or feedback that is not about an interaction."""
+Parse = Callable[..., Iterable[Parsed]]
+Preprocess = Callable[[Iterator[Row | RejectedRow]], Iterator[Row | RejectedRow]]
+
+_MAX_FIELDS_SHOWN = 12
 
 
 @dataclass(frozen=True)
 class Format:
-    """A layout of rows, and the function that reads one."""
+    """Layout of rows, and the function that parses one."""
 
     name: str
     title: str
     source: str
-    """The address of the page that describes the layout."""
+    """Address of the page that describes the layout."""
     parse: Parse
-    """From a row's data, and the options by keyword, to what it holds. Raises ``RecordError`` or
-    pydantic's ``ValidationError`` for a row that makes no sense."""
-    looks_like: Callable[[Data], bool]
-    """Whether a row's fields are those of this layout. Never raises."""
-    options: Readers = field(default_factory=dict)
-    gather: Gather | None = None
-    """Turns the rows of a file into rows that can be read one by one, where they cannot."""
+    """Function from a row's data, and the options by keyword, to its content. It raises
+    ``RecordError`` or pydantic's ``ValidationError`` for an invalid row."""
+    matches: Callable[[RowData], bool]
+    """Function that returns true if a row's fields are those of this layout. It never raises."""
+    options: OptionParsers = field(default_factory=dict)
+    """Parsers of the options that ``parse`` takes, by name."""
+    preprocess: Preprocess | None = None
+    """Function that combines the rows of a file, for layouts in which a row cannot be parsed
+    alone."""
 
-    def parser(self, options: Mapping[str, Any] | None = None) -> Callable[[Data], Iterable[Said]]:
-        """Return the function that reads a row with the options given.
+    def parser(
+        self, options: Mapping[str, Any] | None = None
+    ) -> Callable[[RowData], Iterable[Parsed]]:
+        """Return the function that parses a row with these options.
 
         Raises
         ------
         UnknownName
-            For an option that the format does not have.
+            If the format has no such option.
         """
-        bound = bind(f"format {self.name!r}", self.options, options)
+        bound = bind_options(f"format {self.name!r}", self.options, options)
         return partial(self.parse, **bound) if bound else self.parse
 
 
-FORMATS: dict[str, Format] = {}
-"""Every format by its name."""
+FORMATS: Registry[Format] = Registry(
+    "format",
+    entry_points="backtalk.formats",
+    modules=("backtalk.formats.importers",),
+    item_type=Format,
+)
+"""All import formats by name, those of installed packages included."""
 
 
 def import_format(
@@ -59,55 +71,66 @@ def import_format(
     *,
     title: str,
     source: str,
-    looks_like: Callable[[Data], bool],
-    options: Readers | None = None,
-    gather: Gather | None = None,
+    matches: Callable[[RowData], bool],
+    options: OptionParsers | None = None,
+    preprocess: Preprocess | None = None,
 ) -> Callable[[Parse], Parse]:
-    """Register a function as the one that reads rows of a format. See :class:`Format`."""
+    """Register the decorated function as the parser of a format.
+
+    Parameters
+    ----------
+    name : str
+        Name of the format.
+    title : str
+        Description in a few words.
+    source : str
+        Address of the page that describes the layout.
+    matches, options, preprocess
+        See :class:`Format`.
+    """
 
     def register(parse: Parse) -> Parse:
-        FORMATS[name] = Format(name, title, source, parse, looks_like, options or {}, gather)
+        item = Format(name, title, source, parse, matches, options or {}, preprocess)
+        FORMATS.register(name, item, origin=parse)
         return parse
 
     return register
 
 
-def named(name: str) -> Format:
+def get_format(name: str) -> Format:
     """Return the format of that name.
 
     Raises
     ------
     UnknownName
-        If there is none; the message lists those there are.
+        If there is none; the message lists the known formats.
     """
-    if name not in FORMATS:
-        raise UnknownName.among("format", name, sorted(FORMATS))
-    return FORMATS[name]
+    return FORMATS.get(name)
 
 
-def recognise(first: list[Row]) -> Format:
-    """Return the format of an input from its first rows: the one that a row looks like.
+def recognise(rows: list[Row]) -> Format:
+    """Return the format of an input, given its first rows.
 
     Raises
     ------
     BacktalkError
-        If no row looks like exactly one format.
+        If no row matches exactly one format.
     """
-    several: list[str] = []
-    for row in first:
-        fitting = [each for each in FORMATS.values() if each.looks_like(row.data)]
-        if len(fitting) == 1:
-            return fitting[0]
-        several = several or [each.name for each in fitting]
-    where = first[0].source
-    if several:
+    ambiguous: list[str] = []
+    for row in rows:
+        candidates = [item for item in FORMATS.values() if item.matches(row.data)]
+        if len(candidates) == 1:
+            return candidates[0]
+        ambiguous = ambiguous or [item.name for item in candidates]
+    source = rows[0].source
+    if ambiguous:
         raise BacktalkError(
-            f"{where} could be {' or '.join(sorted(several))}",
-            f"Say which, with --format {several[0]} for one",
+            f"{source} could be in format {' or '.join(sorted(ambiguous))}",
+            f"Name the format, for example with --format {ambiguous[0]}",
         )
-    fields = ", ".join(map(repr, list(first[0].data)[:12]))
+    fields = ", ".join(map(repr, list(rows[0].data)[:_MAX_FIELDS_SHOWN]))
     raise BacktalkError(
-        f"{where} is in no known format: its first row has the fields {fields}",
-        "Name the format with --format NAME, or say what the fields mean in a mapping file. "
+        f"{source} is in no known format: its first row has the fields {fields}",
+        "Name the format with --format NAME, or describe the columns in a mapping file. "
         f"Known: {', '.join(sorted(FORMATS))}",
     )

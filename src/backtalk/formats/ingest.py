@@ -1,4 +1,4 @@
-"""Importing: from a file to the store, what is bad set aside, what is known left alone."""
+"""Import of a file into a store: known records are left unchanged, invalid rows are rejected."""
 
 from __future__ import annotations
 
@@ -8,82 +8,82 @@ from pathlib import Path
 from typing import Any
 
 from backtalk.feedback import AnyFeedback
-from backtalk.feedback.views import Case
-from backtalk.formats import Format, Parsed, Progress, RejectedRow, Rejects, RowMapping, read
-from backtalk.store.inserts import Added
+from backtalk.feedback.case import Case
+from backtalk.formats import Format, ParsedRow, Progress, RejectedRow, Rejects, RowMapping, read
+from backtalk.store.inserts import AddResult
 from backtalk.store.store import Store
 
 
 @dataclass(frozen=True)
-class Ingested:
-    """What became of an input."""
+class IngestResult:
+    """Counts of an import, and the file of rejected rows."""
 
     rows: int
-    """How many rows there were, bad ones among them."""
-    added: Added
+    """Number of rows read, rejected rows included."""
+    added: AddResult
     rejected: int
-    """How many rows were bad."""
+    """Number of rejected rows."""
     rejects: Path | None
-    """The file in which they were set aside, with line numbers and reasons."""
+    """File of rejected rows, with line numbers and reasons; ``None`` if there were none."""
     first_reason: str
-    """Where the first bad row stood and what was wrong with it; empty if there was none."""
+    """Position of the first rejected row and the reason; empty if there was none."""
 
 
 @dataclass
-class _Sorter:
-    """Takes the stream of rows apart while cases pass through to the store."""
+class _RowSorter:
+    """Separates cases, feedback without an interaction, and rejected rows."""
 
     rejects: Rejects
     rows: int = 0
     first_reason: str = ""
-    loose: list[AnyFeedback] = field(default_factory=list)
+    system_feedback: list[AnyFeedback] = field(default_factory=list)
 
-    def cases(self, items: Iterator[Parsed | RejectedRow]) -> Iterator[Case]:
-        for item in items:
+    def cases(self, rows: Iterator[ParsedRow | RejectedRow]) -> Iterator[Case]:
+        for row in rows:
             self.rows += 1
-            if isinstance(item, RejectedRow):
+            if isinstance(row, RejectedRow):
                 if not self.rejects.count:
-                    self.first_reason = f"{item.source}, line {item.line}: {item.reason}"
-                self.rejects.add(item)
+                    self.first_reason = f"{row.source}, line {row.line}: {row.reason}"
+                self.rejects.add(row)
             else:
-                self.loose += item.feedback
-                yield from item.cases
+                self.system_feedback += row.feedback
+                yield from row.cases
 
 
 def ingest(
     store: Store,
     path: str | Path,
     *,
-    format: str | RowMapping | Format | None = None,  # noqa: A002 - as it is called everywhere
+    format: str | RowMapping | Format | None = None,  # noqa: A002 - the usual name of the option
     options: Mapping[str, Any] | None = None,
     progress: Progress | None = None,
-) -> Ingested:
-    """Put everything that can be read from an input into a store.
+) -> IngestResult:
+    """Import all valid rows of an input into a store.
 
-    Ids are determined by content: what is in the store already is left as it is, so that an import
-    that was cut short is simply repeated.
+    Ids are determined by content, and records that the store has are left unchanged. An import
+    that was interrupted can therefore be repeated.
 
     Parameters
     ----------
     store : Store
-        Where it goes.
-    path : str | Path
+        Store to import into.
+    path : str or Path
         A file, a folder, or ``"-"`` for standard input.
     format, options, progress
-        As for :func:`backtalk.formats.read`.
+        See :func:`backtalk.formats.read`.
 
     Raises
     ------
     BacktalkError
-        If there is nothing to read, or nobody knows how.
+        If there is nothing to read, or the format is not known.
     """
-    result = read(path, format=format, options=options, progress=progress)
+    rows = read(path, format=format, options=options, progress=progress)
     with Rejects(path) as rejects:
-        sorter = _Sorter(rejects)
-        added = store.add_cases(sorter.cases(result))
-        if sorter.loose:
-            added += store.add(*sorter.loose)
-    return Ingested(
+        sorter = _RowSorter(rejects)
+        added = store.add_cases(sorter.cases(rows))
+        if sorter.system_feedback:
+            added += store.add(*sorter.system_feedback)
+    return IngestResult(
         rows=sorter.rows,
         added=added,
         rejected=rejects.count,

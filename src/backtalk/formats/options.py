@@ -1,4 +1,4 @@
-"""Options of formats: names and values as a person types them, turned into arguments."""
+"""Options of formats: parsing of names and values given on the command line."""
 
 from __future__ import annotations
 
@@ -7,71 +7,63 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from backtalk.errors import BacktalkError, UnknownName
-from backtalk.feedback.judgements import Scale
+from backtalk.feedback.kinds import Scale
 
-Readers = Mapping[str, Callable[[str], Any]]
-"""For each option that a format has, what turns its text into a value."""
+OptionParsers = Mapping[str, Callable[[str], Any]]
+"""Functions that parse the text of an option, by the option's name."""
 
 
-def bind(what: str, readers: Readers, given: Mapping[str, Any] | None) -> dict[str, Any]:
-    """Return keyword arguments for the options given; what is not text is passed as it is.
+def bind_options(
+    owner: str, parsers: OptionParsers, options: Mapping[str, Any] | None
+) -> dict[str, Any]:
+    """Return keyword arguments for options; a value that is not text is passed unchanged.
+
+    Parameters
+    ----------
+    owner : str
+        Name of what has the options, for error messages, such as ``"format 'argilla'"``.
+    parsers : mapping of str to callable
+        Parsers of the options that exist.
+    options : mapping of str to Any, optional
+        Options given.
 
     Raises
     ------
     UnknownName
-        For an option that there is not.
+        If there is no such option.
     BacktalkError
-        For a value that makes no sense.
+        If a value is not valid.
     """
     bound = {}
-    for name, value in (given or {}).items():
-        if name not in readers:
-            raise UnknownName.among(f"option of {what} called", name, sorted(readers))
+    for name, value in (options or {}).items():
+        if name not in parsers:
+            raise UnknownName.among(f"option of {owner} called", name, sorted(parsers))
         try:
-            bound[name] = readers[name](value) if isinstance(value, str) else value
+            bound[name] = parsers[name](value) if isinstance(value, str) else value
         except ValueError as error:
-            raise BacktalkError(f"Option {name} of {what}: {error}") from None
+            raise BacktalkError(f"Option {name} of {owner}: {error}") from None
     return bound
 
 
-def words(text: str) -> tuple[str, ...]:
-    """Read a list: ``"yes, correct"``."""
+def parse_list(text: str) -> tuple[str, ...]:
+    """Parse a comma-separated list: ``"yes, correct"``."""
     return tuple(word.strip() for word in text.split(",") if word.strip())
 
 
-def pairs(text: str) -> dict[str, str]:
-    """Read names with values: ``"quality=answer, style=answer"``."""
-    results = {}
-    for word in words(text):
-        name, equals, value = word.partition("=")
+def parse_pairs(text: str) -> dict[str, str]:
+    """Parse names with values: ``"quality=answer, style=answer"``."""
+    pairs = {}
+    for item in parse_list(text):
+        name, equals, value = item.partition("=")
         if not equals:
-            raise ValueError(f"expected NAME=VALUE, got {word!r}")
-        results[name.strip()] = value.strip()
-    return results
+            raise ValueError(f"expected NAME=VALUE, got {item!r}")
+        pairs[name.strip()] = value.strip()
+    return pairs
 
 
-def switch(text: str) -> bool:
-    """Read yes or no."""
-    known = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
-    if text.lower() not in known:
-        raise ValueError(f"expected true or false, got {text!r}")
-    return known[text.lower()]
-
-
-def one_of(*known: str) -> Callable[[str], str]:
-    """Return what reads one of a few words."""
-
-    def read(text: str) -> str:
-        if text not in known:
-            raise ValueError(f"expected one of {', '.join(known)}, got {text!r}")
-        return text
-
-    return read
-
-
-def scale(text: str) -> Scale:
-    """Read a scale of ratings, worst to best: ``"1-5"``, ``"0-10"``."""
+def parse_scale(text: str) -> Scale:
+    """Parse a scale of ratings, worst to best: ``"1-5"``, ``"0-10"``."""
     number = r"\s*(-?\d+(?:\.\d+)?)\s*"
-    if (ends := re.fullmatch(f"{number}-{number}", text)) is None:
+    if (match := re.fullmatch(f"{number}-{number}", text)) is None:
         raise ValueError(f"expected a scale such as 1-5, got {text!r}")
-    return Scale(name=text.replace(" ", ""), low=float(ends[1]), high=float(ends[2]))
+    return Scale(name=text.replace(" ", ""), low=float(match[1]), high=float(match[2]))

@@ -1,12 +1,12 @@
-r"""Reading feedback: from a file, a folder or standard input to a lazy stream of cases.
+r"""Reading feedback from a file, a folder or standard input as a lazy stream of rows.
 
 >>> from pathlib import Path
 >>> from tempfile import mkdtemp
 >>> path = Path(mkdtemp()) / "pairs.jsonl"
 >>> _ = path.write_text('{"prompt": "2 + 2?", "chosen": "4", "rejected": "5"}\n{"prompt":')
->>> for item in read(path):
-...     bad = isinstance(item, RejectedRow)
-...     print(item.line, item.reason if bad else item.cases[0].feedback[0].kind)
+>>> for row in read(path):
+...     rejected = isinstance(row, RejectedRow)
+...     print(row.line, row.reason if rejected else row.cases[0].feedback[0].kind)
 1 preference
 2 not JSON: EOF while parsing a value at column 10
 """
@@ -21,52 +21,61 @@ from typing import Any, NamedTuple
 from pydantic import ValidationError
 
 from backtalk.errors import RecordError
+from backtalk.feedback.case import Case
 from backtalk.feedback.kinds import AnyFeedback
 from backtalk.feedback.record import explain
-from backtalk.feedback.views import Case
-from backtalk.formats.format import Data, Format, Gather, Said, named, recognise
+from backtalk.formats.format import Format, Parsed, Preprocess, RowData, get_format, recognise
 from backtalk.formats.mapping import RowMapping, mapping_format
-from backtalk.formats.readers import Meter, Progress, RejectedRow, Row, Source, rows, sources
+from backtalk.formats.readers import (
+    Meter,
+    Progress,
+    RejectedRow,
+    Row,
+    Source,
+    find_sources,
+    read_rows,
+)
 
-_FIRST = 20
-"""How many rows are looked at to recognise a format."""
+_RECOGNITION_ROWS = 20
+"""Number of rows that are inspected to recognise a format."""
 
 
-class Parsed(NamedTuple):
-    """What a row holds."""
+class ParsedRow(NamedTuple):
+    """Content of a row."""
 
     source: str
+    """Name of the file, ``"stdin"`` for standard input."""
     line: int
+    """Line number in JSON lines, row number elsewhere, from 1."""
     cases: tuple[Case, ...]
     feedback: tuple[AnyFeedback, ...] = ()
-    """Feedback that is about no interaction."""
+    """Feedback that is not about an interaction."""
 
 
 def read(
     path: str | Path,
     *,
-    format: str | RowMapping | Format | None = None,  # noqa: A002 - as it is called everywhere
+    format: str | RowMapping | Format | None = None,  # noqa: A002 - the usual name of the option
     options: Mapping[str, Any] | None = None,
     progress: Progress | None = None,
-) -> Iterator[Parsed | RejectedRow]:
-    """Read feedback lazily, at flat memory.
+) -> Iterator[ParsedRow | RejectedRow]:
+    """Read feedback lazily and in constant memory.
 
-    Every row comes out as one ``Parsed`` or one ``RejectedRow``, but where a format puts several rows
-    together into one. Ids are determined by content: reading the same thing twice gives the same
-    records.
+    Each row yields one ``ParsedRow`` or one ``RejectedRow``, except in formats that combine
+    several rows. Ids are determined by content: reading a file twice gives the same records.
 
     Parameters
     ----------
-    path : str | Path
+    path : str or Path
         A file, a folder, or ``"-"`` for standard input: JSON lines, JSON, CSV, TSV or Parquet,
-        plain or packed with gzip or Zstandard.
-    format : str | RowMapping | Format, optional
-        The name of a format, a mapping, or a ``Format``; each file's own by default, recognised
-        by its first rows.
-    options : Mapping[str, Any], optional
-        Options of the format; their values may be texts.
-    progress : Progress, optional
-        Called with the bytes read and their total, ``None`` for standard input.
+        plain or compressed with gzip or Zstandard.
+    format : str, RowMapping or Format, optional
+        Name of a format, a mapping, or a ``Format``. By default the format of each file is
+        recognised by its first rows.
+    options : mapping of str to Any, optional
+        Options of the format; values may be texts.
+    progress : callable, optional
+        Called with the number of bytes read and the total, ``None`` for standard input.
 
     Raises
     ------
@@ -74,8 +83,8 @@ def read(
         If there is nothing to read, there is no such format or option, or, while reading, the
         format of a file is not recognised.
     """
-    inputs = sources(path)
-    chosen = named(format) if isinstance(format, str) else format
+    inputs = find_sources(path)
+    chosen = get_format(format) if isinstance(format, str) else format
     chosen = mapping_format(chosen) if isinstance(chosen, RowMapping) else chosen
     parse = None if chosen is None else chosen.parser(options)
     meter = Meter(progress, inputs)
@@ -88,52 +97,54 @@ def _read_source(
     source: Source,
     meter: Meter,
     chosen: Format | None,
-    parse: Callable[[Data], Iterable[Said]] | None,
+    parse: Callable[[RowData], Iterable[Parsed]] | None,
     options: Mapping[str, Any] | None,
-) -> Iterator[Parsed | RejectedRow]:
-    results = rows(source, meter)
+) -> Iterator[ParsedRow | RejectedRow]:
+    rows = read_rows(source, meter)
     if chosen is None:
-        first, results = _peek(results)
-        if first:
-            chosen = recognise(first)
+        first_rows, rows = _peek(rows)
+        if first_rows:
+            chosen = recognise(first_rows)
             parse = chosen.parser(options)
     if chosen is None or parse is None:
-        for row in results:
+        for row in rows:
             if isinstance(row, RejectedRow):
                 yield row
         return
-    gather: Gather = chosen.gather or iter
-    for row in gather(results):
-        yield row if isinstance(row, RejectedRow) else parsed(row, parse)
+    preprocess: Preprocess = chosen.preprocess or iter
+    for row in preprocess(rows):
+        yield row if isinstance(row, RejectedRow) else parse_row(row, parse)
 
 
-def _peek(found: Iterator[Row | RejectedRow]) -> tuple[list[Row], Iterator[Row | RejectedRow]]:
-    """Return the first good rows, and all rows."""
+def _peek(
+    rows: Iterator[Row | RejectedRow],
+) -> tuple[list[Row], Iterator[Row | RejectedRow]]:
+    """Return the first valid rows, and an iterator over all rows."""
     seen: list[Row | RejectedRow] = []
-    good: list[Row] = []
-    for row in found:
+    valid: list[Row] = []
+    for row in rows:
         seen.append(row)
         if isinstance(row, Row):
-            good.append(row)
-        if len(good) == _FIRST:
+            valid.append(row)
+        if len(valid) == _RECOGNITION_ROWS:
             break
-    return good, chain(seen, found)
+    return valid, chain(seen, rows)
 
 
-def parsed(row: Row, parse: Callable[[Data], Iterable[Said]]) -> Parsed | RejectedRow:
-    """Read one row, and check that what it says fits together."""
+def parse_row(row: Row, parse: Callable[[RowData], Iterable[Parsed]]) -> ParsedRow | RejectedRow:
+    """Parse one row, and check that its feedback fits its interaction."""
     try:
         cases: list[Case] = []
-        loose: list[AnyFeedback] = []
-        for said in parse(row.data):
-            if isinstance(said, Case):
-                for item in said.feedback:
-                    item.check(said.interaction)
-                cases.append(said)
+        feedback: list[AnyFeedback] = []
+        for content in parse(row.data):
+            if isinstance(content, Case):
+                for item in content.feedback:
+                    item.check(content.interaction)
+                cases.append(content)
             else:
-                loose.append(said)
+                feedback.append(content)
     except RecordError as error:
         return RejectedRow(row.source, row.line, str(error), row.data)
     except ValidationError as error:
         return RejectedRow(row.source, row.line, explain(error), row.data)
-    return Parsed(row.source, row.line, tuple(cases), tuple(loose))
+    return ParsedRow(row.source, row.line, tuple(cases), tuple(feedback))

@@ -1,4 +1,4 @@
-"""Bad rows, set aside in a file beside the input."""
+"""File of rejected rows next to the input, with the reasons."""
 
 from __future__ import annotations
 
@@ -11,39 +11,40 @@ from backtalk.formats.readers import REJECTED, STDIN, RejectedRow
 
 
 class Rejects:
-    """Writes bad rows to ``<input>.rejected.jsonl``; without bad rows no file is made.
+    """Writer of rejected rows to ``<input>.rejected.jsonl``.
 
-    It stands beside the input or, where that may not be written, in the working directory.
+    The file is created with the first rejected row, next to the input or, if that folder is not
+    writable, in the working directory.
 
-    Each line has ``source``, ``line``, ``reason`` and ``row``, what stood there. Once ``row`` is
-    mended, the file can be imported like any other.
+    Each line has ``source``, ``line``, ``reason`` and ``row``, the row as it was read. After
+    ``row`` has been corrected, the file can be imported like any other.
 
     Parameters
     ----------
-    input : str | Path
-        What is read: a file, a folder, or ``"-"`` for standard input.
+    input : str or Path
+        Input that is read: a file, a folder, or ``"-"`` for standard input.
     """
 
     def __init__(self, input: str | Path) -> None:  # noqa: A002 - it is the input
         name = STDIN if str(input) == "-" else str(input)
-        beside = Path(name)
-        self._wanted = beside.resolve().with_name(beside.resolve().name + REJECTED)
+        resolved = Path(name).resolve()
+        self._preferred_path = resolved.with_name(resolved.name + REJECTED)
         self._file: TextIO | None = None
         self.path: Path | None = None
-        """The file; ``None`` as long as there is no bad row."""
+        """Path of the file; ``None`` as long as no row was rejected."""
         self.count = 0
-        """How many rows were set aside."""
+        """Number of rejected rows."""
 
-    def add(self, bad: RejectedRow) -> None:
-        """Set a row aside."""
+    def add(self, row: RejectedRow) -> None:
+        """Write a rejected row."""
         if self._file is None:
             self._file = self._open()
-        entry = {"source": bad.source, "line": bad.line, "reason": bad.reason, "row": bad.raw}
+        entry = {"source": row.source, "line": row.line, "reason": row.reason, "row": row.raw}
         self._file.write(json.dumps(entry, ensure_ascii=False) + "\n")
         self.count += 1
 
     def close(self) -> None:
-        """Finish the file."""
+        """Close the file."""
         if self._file is not None:
             self._file.close()
 
@@ -60,9 +61,9 @@ class Rejects:
 
     def _open(self) -> TextIO:
         try:
-            file = self._wanted.open("w", encoding="utf-8", errors="backslashreplace")
-            self.path = self._wanted
+            file = self._preferred_path.open("w", encoding="utf-8", errors="backslashreplace")
+            self.path = self._preferred_path
         except OSError:
-            self.path = Path.cwd() / self._wanted.name
+            self.path = Path.cwd() / self._preferred_path.name
             file = self.path.open("w", encoding="utf-8", errors="backslashreplace")
         return file

@@ -1,24 +1,24 @@
-"""What can be seen as critiques: words about a response, with a better one where there is one."""
+"""Conversions to critiques: text about a response, and a refinement where there is one."""
 
 from __future__ import annotations
 
+from backtalk.feedback.case import Case
 from backtalk.feedback.conversions.provenance import provenance
 from backtalk.feedback.conversions.registry import conversion
-from backtalk.feedback.signals import FollowUp, Outcome
-from backtalk.feedback.views import Case, CritiqueView
-from backtalk.feedback.words import Critique, Edit
+from backtalk.feedback.kinds import Critique, Edit, FollowUp, Outcome
+from backtalk.feedback.views import CritiqueView
 
 
 @conversion(CritiqueView, "critique", condition="about a response")
-def critique_critiqued(case: Case) -> list[CritiqueView]:
-    """A critique, with the refinement where the same annotator also edited the response."""
+def critique_critiques(case: Case) -> list[CritiqueView]:
+    """Convert critiques of responses, with the edit by the same annotator as refinement."""
     edits = {(edit.annotator, edit.response): edit for edit in case.of(Edit)}
-    results = []
+    critiques = []
     for item in case.of(Critique):
         if item.response is None:
             continue
         edit = edits.get((item.annotator, item.response))
-        results.append(
+        critiques.append(
             CritiqueView(
                 completion=case.text(item.response),
                 critique=item.text,
@@ -26,12 +26,12 @@ def critique_critiqued(case: Case) -> list[CritiqueView]:
                 **provenance(case, item, *([] if edit is None else [edit])),
             )
         )
-    return results
+    return critiques
 
 
-@conversion(CritiqueView, "outcome", condition="the run printed something")
-def outcome_critiqued(case: Case) -> list[CritiqueView]:
-    """What a run printed is a critique of the response."""
+@conversion(CritiqueView, "outcome", condition="the run had output")
+def outcome_critiques(case: Case) -> list[CritiqueView]:
+    """Convert the output of a run to a critique of the response."""
     return [
         CritiqueView(
             completion=case.text(item.response), critique=item.text, **provenance(case, item)
@@ -42,21 +42,21 @@ def outcome_critiqued(case: Case) -> list[CritiqueView]:
 
 
 @conversion(CritiqueView, "follow_up", condition="about a response")
-def follow_up_critiqued(case: Case) -> list[CritiqueView]:
-    """What the user said next, unless it was thanks, is a critique of what was shown."""
-    results = []
+def follow_up_critiques(case: Case) -> list[CritiqueView]:
+    """Convert follow-ups, except thanks, to critiques of the response that was shown."""
+    critiques = []
     for item in case.of(FollowUp):
-        response = item.response or _only_shown(case)
+        response = item.response or _single_shown(case)
         if response is not None and item.act != "thanks":
-            results.append(
+            critiques.append(
                 CritiqueView(
                     completion=case.text(response), critique=item.text, **provenance(case, item)
                 )
             )
-    return results
+    return critiques
 
 
-def _only_shown(case: Case) -> str | None:
+def _single_shown(case: Case) -> str | None:
     shown = case.interaction.shown
     if shown is None:
         shown = tuple(response.id for response in case.interaction.responses)

@@ -1,18 +1,18 @@
-"""What can be seen as examples: completions to imitate."""
+"""Conversions to supervised fine-tuning examples: completions to imitate."""
 
 from __future__ import annotations
 
+from backtalk.feedback.base import OVERALL
+from backtalk.feedback.case import Case
 from backtalk.feedback.conversions.provenance import provenance
 from backtalk.feedback.conversions.registry import conversion
-from backtalk.feedback.judgements import OVERALL, Label
-from backtalk.feedback.signals import Outcome
-from backtalk.feedback.views import Case, SFTExample
-from backtalk.feedback.words import Demonstration, Edit
+from backtalk.feedback.kinds import Demonstration, Edit, Label, Outcome
+from backtalk.feedback.views import SFTExample
 
 
 @conversion(SFTExample, "demonstration")
 def demonstration_examples(case: Case) -> list[SFTExample]:
-    """A demonstration is an example."""
+    """Convert demonstrations to examples."""
     return [
         SFTExample(completion=item.text, **provenance(case, item))
         for item in case.of(Demonstration)
@@ -21,13 +21,13 @@ def demonstration_examples(case: Case) -> list[SFTExample]:
 
 @conversion(SFTExample, "edit")
 def edit_examples(case: Case) -> list[SFTExample]:
-    """What a person made of a response is an example."""
+    """Convert edited responses to examples."""
     return [SFTExample(completion=item.text, **provenance(case, item)) for item in case.of(Edit)]
 
 
 @conversion(SFTExample, "label", condition="labelled good")
 def label_examples(case: Case) -> list[SFTExample]:
-    """A response labelled good is an example."""
+    """Convert responses with an overall label "good" to examples."""
     return [
         SFTExample(completion=case.text(item.response), **provenance(case, item))
         for item in case.of(Label)
@@ -37,7 +37,7 @@ def label_examples(case: Case) -> list[SFTExample]:
 
 @conversion(SFTExample, "outcome", condition="passed")
 def outcome_examples(case: Case) -> list[SFTExample]:
-    """A response that passed is an example."""
+    """Convert responses that passed to examples."""
     return [
         SFTExample(completion=case.text(item.response), **provenance(case, item))
         for item in case.of(Outcome)

@@ -1,4 +1,4 @@
-"""What can be seen as pairs: one response better than another, or a tie."""
+"""Conversions to pairs: one response better than another, or a tie."""
 
 from __future__ import annotations
 
@@ -6,15 +6,14 @@ from itertools import combinations
 from typing import Any, Literal
 
 from backtalk.feedback.base import BaseFeedback
-from backtalk.feedback.conversions.provenance import by_judge, provenance
+from backtalk.feedback.case import Case
+from backtalk.feedback.conversions.provenance import group_by_judge, provenance
 from backtalk.feedback.conversions.registry import conversion
-from backtalk.feedback.judgements import Label, Preference, Ranking, Rating
-from backtalk.feedback.signals import Choice, Outcome
-from backtalk.feedback.views import Case, Pair
-from backtalk.feedback.words import Edit
+from backtalk.feedback.kinds import Choice, Edit, Label, Outcome, Preference, Ranking, Rating
+from backtalk.feedback.views import Pair
 
 
-def _display(case: Case, chosen: str, rejected: str) -> dict[str, Any]:
+def _display_fields(case: Case, chosen: str, rejected: str) -> dict[str, Any]:
     shown = case.interaction.shown
     if shown is None or chosen not in shown or rejected not in shown:
         return {}
@@ -27,13 +26,13 @@ def _pair(case: Case, chosen: str, rejected: str, *items: BaseFeedback, **fields
         chosen=case.text(chosen),
         rejected=case.text(rejected),
         **provenance(case, *items),
-        **{**_display(case, chosen, rejected), **fields},
+        **{**_display_fields(case, chosen, rejected), **fields},
     )
 
 
 @conversion(Pair, "preference", condition="a preference or a tie, not both bad")
 def preference_pairs(case: Case) -> list[Pair]:
-    """A preference is a pair; "both bad" is none."""
+    """Convert preferences and ties; "both bad" makes no pair."""
     pairs = []
     for item in case.of(Preference):
         if item.verdict == "both_bad":
@@ -64,12 +63,15 @@ def preference_pairs(case: Case) -> list[Pair]:
 
 @conversion(Pair, "ranking")
 def ranking_pairs(case: Case) -> list[Pair]:
-    """A ranking of K is its pairs: K (K - 1) / 2, ties among them, if all K are told apart."""
+    """Convert a ranking of K responses to its K (K - 1) / 2 pairs, ties included.
+
+    Responses in one unordered tier make no pair.
+    """
     pairs = []
     for item in case.of(Ranking):
-        level = {id_: i for i, tier in enumerate(item.tiers) for id_ in tier}
-        for better, worse in combinations(level, 2):
-            tie = level[better] == level[worse]
+        ranks = {id_: i for i, tier in enumerate(item.tiers) for id_ in tier}
+        for better, worse in combinations(ranks, 2):
+            tie = ranks[better] == ranks[worse]
             if tie and item.within == "unordered":
                 continue
             pairs.append(
@@ -88,14 +90,14 @@ def ranking_pairs(case: Case) -> list[Pair]:
 
 @conversion(Pair, "rating", condition="two responses rated by one annotator on one aspect")
 def rating_pairs(case: Case) -> list[Pair]:
-    """Ratings of two responses are a pair whose strength is their distance on the scale."""
+    """Convert ratings of two responses to a pair with their distance on the scale as strength."""
     pairs = []
-    for aspect, ratings in by_judge(case.of(Rating)):
-        for one, other in combinations(ratings, 2):
-            if one.scale != other.scale:
+    for aspect, ratings in group_by_judge(case.of(Rating)):
+        for a, b in combinations(ratings, 2):
+            if a.scale != b.scale:
                 continue
-            gap = one.normalised - other.normalised
-            better, worse = (one, other) if gap >= 0 else (other, one)
+            gap = a.normalised - b.normalised
+            better, worse = (a, b) if gap >= 0 else (b, a)
             pairs.append(
                 _pair(
                     case,
@@ -114,10 +116,10 @@ def rating_pairs(case: Case) -> list[Pair]:
 
 @conversion(Pair, "label", condition="a good and a bad response by one annotator on one aspect")
 def label_pairs(case: Case) -> list[Pair]:
-    """A good response and a bad one are a pair; two of a sort say nothing about each other."""
+    """Convert a good and a bad response to a pair; two responses with equal labels make none."""
     return [
         _pair(case, good.response, bad.response, good, bad, aspect=aspect)
-        for aspect, labels in by_judge(case.of(Label))
+        for aspect, labels in group_by_judge(case.of(Label))
         for good in labels
         if good.good
         for bad in labels
@@ -127,66 +129,67 @@ def label_pairs(case: Case) -> list[Pair]:
 
 @conversion(Pair, "outcome", condition="two responses with different outcomes by one verifier")
 def outcome_pairs(case: Case) -> list[Pair]:
-    """A response that passed and one that failed are a pair, as are two scores that differ."""
+    """Convert two outcomes with different scores, or one passed and one failed, to a pair."""
     pairs = []
-    for _, outcomes in by_judge(case.of(Outcome)):
-        for one, other in combinations(outcomes, 2):
-            gap = _outcome_gap(one, other)
+    for _, outcomes in group_by_judge(case.of(Outcome)):
+        for a, b in combinations(outcomes, 2):
+            gap = _outcome_gap(a, b)
             if gap == 0:
                 continue
-            better, worse = (one, other) if gap > 0 else (other, one)
+            better, worse = (a, b) if gap > 0 else (b, a)
             pairs.append(
                 _pair(case, better.response, worse.response, better, worse, strength=abs(gap))
             )
     return pairs
 
 
-def _outcome_gap(one: Outcome, other: Outcome) -> float:
-    if one.score is not None and other.score is not None and one.score != other.score:
-        return one.score - other.score
-    if one.passed is not None and other.passed is not None:
-        return float(one.passed) - float(other.passed)
+def _outcome_gap(a: Outcome, b: Outcome) -> float:
+    if a.score is not None and b.score is not None and a.score != b.score:
+        return a.score - b.score
+    if a.passed is not None and b.passed is not None:
+        return float(a.passed) - float(b.passed)
     return 0.0
 
 
 @conversion(Pair, "edit")
 def edit_pairs(case: Case) -> list[Pair]:
-    """An edited response is preferred to the original."""
+    """Convert edits to pairs of the edited text over the original."""
     return [
         Pair(chosen=edit.text, rejected=case.text(edit.response), **provenance(case, edit))
         for edit in case.of(Edit)
     ]
 
 
-@conversion(Pair, "choice", condition="something was taken and something else was not")
+@conversion(Pair, "choice", condition="one response was picked and another was not")
 def choice_pairs(case: Case, *, examined: Literal["all", "above"] = "all") -> list[Pair]:
-    """What was taken is preferred to what was shown and not taken.
+    """Convert choices to pairs of the picked response over the other responses shown.
 
     Parameters
     ----------
     case : Case
         An interaction and its feedback.
     examined : {"all", "above"}, default "all"
-        ``"above"`` counts only what stood before the choice as seen and passed over: "click >
-        skip above" of Joachims (2002), "Optimizing search engines using clickthrough data".
+        Responses that count as examined and not picked. ``"above"``: only those displayed before
+        the picked one, "click > skip above" of Joachims (2002), "Optimizing search engines using
+        clickthrough data".
     """
     pairs = []
     for item in case.of(Choice):
         ids = [shown.response for shown in item.shown]
         if item.chosen is None:
             continue
-        at = ids.index(item.chosen)
-        for position, other in enumerate(ids):
-            if position == at or (examined == "above" and position > at):
+        chosen_position = ids.index(item.chosen)
+        for position, rejected in enumerate(ids):
+            if position == chosen_position or (examined == "above" and position > chosen_position):
                 continue
             pairs.append(
                 _pair(
                     case,
                     item.chosen,
-                    other,
+                    rejected,
                     item,
-                    first="chosen" if at < position else "rejected",
-                    propensity=item.shown[at].propensity,
+                    first="chosen" if chosen_position < position else "rejected",
+                    propensity=item.shown[chosen_position].propensity,
                 )
             )
     return pairs

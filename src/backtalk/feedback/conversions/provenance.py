@@ -1,4 +1,4 @@
-"""What every conversion needs: where a view came from, and which judgements compare."""
+"""Helpers of the conversions: provenance of views, and grouping of comparable judgements."""
 
 from __future__ import annotations
 
@@ -7,36 +7,35 @@ from collections.abc import Iterator
 from typing import Any, TypeVar
 
 from backtalk.feedback.annotator import Annotator
-from backtalk.feedback.base import BaseFeedback
-from backtalk.feedback.judgements import OVERALL, Label, Rating
-from backtalk.feedback.signals import Outcome
-from backtalk.feedback.views import Case
+from backtalk.feedback.base import OVERALL, BaseFeedback
+from backtalk.feedback.case import Case
+from backtalk.feedback.kinds import Label, Outcome, Rating
 
-Judged = TypeVar("Judged", Rating, Label, Outcome)
+MIN_WEIGHT = 1e-6
+"""Weight of feedback with confidence 0, which keeps it in the data without effect."""
+
+JudgementT = TypeVar("JudgementT", Rating, Label, Outcome)
 
 
 def provenance(case: Case, *items: BaseFeedback) -> dict[str, Any]:
-    """Return the fields that every view takes from the feedback it is made of."""
-    sure = min((1.0 if item.confidence is None else item.confidence) for item in items)
+    """Return the fields of a view that come from the feedback it is made of."""
+    confidence = min((1.0 if item.confidence is None else item.confidence) for item in items)
     return {
         "prompt": case.interaction.prompt,
         "interaction": case.interaction.id,
         "annotator": items[0].annotator,
         "feedback": tuple(dict.fromkeys(item.id for item in items)),
-        "weight": max(sure, MIN_WEIGHT),
+        "weight": max(confidence, MIN_WEIGHT),
     }
 
 
-MIN_WEIGHT = 1e-6
-"""The weight of feedback whose annotator was not sure at all: kept, and without effect."""
+def group_by_judge(items: list[JudgementT]) -> Iterator[tuple[str, list[JudgementT]]]:
+    """Yield an aspect and its judgements for each annotator and aspect.
 
-
-def by_judge(items: list[Judged]) -> Iterator[tuple[str, list[Judged]]]:
-    """Group by annotator and aspect: only judgements of one judge on one aspect compare.
-
-    Where a judge came back to the same response, the later word counts.
+    Only judgements by one annotator on one aspect are comparable. If an annotator judged a
+    response more than once, the last judgement counts.
     """
-    groups: dict[tuple[Annotator, str], dict[str, Judged]] = defaultdict(dict)
+    groups: dict[tuple[Annotator, str], dict[str, JudgementT]] = defaultdict(dict)
     for item in items:
         aspect = getattr(item, "aspect", OVERALL)
         groups[item.annotator, aspect][item.response] = item

@@ -1,4 +1,4 @@
-"""The register of conversions: which view can be made from which kind of feedback, and how."""
+"""Registry of conversions from kinds of feedback to views."""
 
 from __future__ import annotations
 
@@ -6,66 +6,85 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, TypeVar, cast
 
-from backtalk.feedback.views import Case, View
+from backtalk.feedback.case import Case
+from backtalk.feedback.views import View
+from backtalk.registry import Registry
 
-AnyView = TypeVar("AnyView", bound=View)
-Function = Callable[[Case], list[AnyView]]
+ViewT = TypeVar("ViewT", bound=View)
+Convert = Callable[[Case], list[ViewT]]
 
 
 @dataclass(frozen=True)
 class Conversion:
-    """A function from a case to views, and the kind of feedback that it starts from."""
+    """Function from a case to views, for one kind of feedback."""
 
     source: str
+    """Kind of feedback that is converted."""
     target: type[View]
+    """Class of the views."""
     function: Callable[[Case], list[Any]]
     condition: str
-    """What the feedback must fulfil to be seen this way, in words; empty if nothing."""
+    """Requirement on the feedback, in words; empty if there is none."""
 
 
-CONVERSIONS: list[Conversion] = []
-"""Every conversion there is."""
+_MODULES = ("critiques", "examples", "labels", "pairs", "scores", "weights")
+
+CONVERSIONS: Registry[Conversion] = Registry(
+    "conversion",
+    modules=tuple(f"backtalk.feedback.conversions.{name}" for name in _MODULES),
+    item_type=Conversion,
+)
+"""All conversions by the name of their function."""
 
 
 def conversion(
-    target: type[AnyView], source: str, *, condition: str = ""
-) -> Callable[[Function[AnyView]], Function[AnyView]]:
-    """Register a function as the way from feedback of the ``source`` kind to ``target``."""
+    target: type[ViewT], source: str, *, condition: str = ""
+) -> Callable[[Convert[ViewT]], Convert[ViewT]]:
+    """Register the decorated function as the conversion of a kind of feedback to a view.
 
-    def register(function: Function[AnyView]) -> Function[AnyView]:
-        CONVERSIONS.append(Conversion(source, target, function, condition))
+    Parameters
+    ----------
+    target : type of View
+        View that the function returns.
+    source : str
+        Kind of feedback that it converts.
+    condition : str, default ""
+        Requirement on the feedback, in words.
+    """
+
+    def register(function: Convert[ViewT]) -> Convert[ViewT]:
+        item = Conversion(source, target, function, condition)
+        CONVERSIONS.register(function.__name__, item, origin=function)
         return function
 
     return register
 
 
-def views(
-    case: Case, target: type[AnyView], *, kinds: Iterable[str] | None = None
-) -> list[AnyView]:
-    """Return all that the feedback of a case says in the target's terms.
+def views(case: Case, target: type[ViewT], *, kinds: Iterable[str] | None = None) -> list[ViewT]:
+    """Convert the feedback of a case to one kind of view.
 
     Parameters
     ----------
     case : Case
         An interaction and its feedback.
-    target : type[AnyView]
-        The view wanted, such as :class:`~backtalk.feedback.views.Pair`.
-    kinds : Iterable[str], optional
-        Use only feedback of these kinds; all by default.
+    target : type of View
+        Class of the views, such as :class:`~backtalk.feedback.views.Pair`.
+    kinds : iterable of str, optional
+        Kinds of feedback to convert; all by default.
     """
     present = {item.kind for item in case.feedback}
-    wanted = present if kinds is None else present & set(kinds)
+    selected = present if kinds is None else present & set(kinds)
     return cast(
-        "list[AnyView]",
+        "list[ViewT]",
         [
             view
-            for way in conversions_to(target)
-            if way.source in wanted
-            for view in way.function(case)
+            for conversion in conversions_to(target)
+            if conversion.source in selected
+            for view in conversion.function(case)
         ],
     )
 
 
 def conversions_to(target: type[View]) -> list[Conversion]:
-    """Return the conversions that lead to a view."""
-    return [way for way in CONVERSIONS if way.target is target]
+    """Return the conversions to a view."""
+    return [item for item in CONVERSIONS.values() if item.target is target]

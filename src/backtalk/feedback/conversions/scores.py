@@ -1,19 +1,19 @@
-"""What can be seen as scores in [0, 1], and as ranked lists."""
+"""Conversions to scores in [0, 1], and to rankings."""
 
 from __future__ import annotations
 
 from collections import defaultdict
 
-from backtalk.feedback.conversions.provenance import by_judge, provenance
+from backtalk.feedback.case import Case
+from backtalk.feedback.conversions.provenance import group_by_judge, provenance
 from backtalk.feedback.conversions.registry import conversion
-from backtalk.feedback.judgements import Label, Ranking, Rating
-from backtalk.feedback.signals import Outcome
-from backtalk.feedback.views import Case, RankingView, ScoreView
+from backtalk.feedback.kinds import Label, Outcome, Ranking, Rating
+from backtalk.feedback.views import RankingView, ScoreView
 
 
 @conversion(ScoreView, "rating")
 def rating_scores(case: Case) -> list[ScoreView]:
-    """A rating is a score, moved to [0, 1]."""
+    """Convert ratings, mapped to [0, 1]."""
     return [
         ScoreView(
             completion=case.text(item.response),
@@ -27,7 +27,7 @@ def rating_scores(case: Case) -> list[ScoreView]:
 
 @conversion(ScoreView, "label")
 def label_scores(case: Case) -> list[ScoreView]:
-    """A label is a score of 0 or 1."""
+    """Convert labels to scores of 0 (bad) or 1 (good)."""
     return [
         ScoreView(
             completion=case.text(item.response),
@@ -41,7 +41,7 @@ def label_scores(case: Case) -> list[ScoreView]:
 
 @conversion(ScoreView, "outcome")
 def outcome_scores(case: Case) -> list[ScoreView]:
-    """An outcome is its score, or 0 or 1 where it only passed or failed."""
+    """Convert outcomes: the score, or 0 (failed) or 1 (passed) if there is none."""
     return [
         ScoreView(
             completion=case.text(item.response),
@@ -53,8 +53,8 @@ def outcome_scores(case: Case) -> list[ScoreView]:
 
 
 @conversion(RankingView, "ranking")
-def ranking_ranked(case: Case) -> list[RankingView]:
-    """A ranking is a ranked list."""
+def ranking_rankings(case: Case) -> list[RankingView]:
+    """Convert rankings."""
     return [
         RankingView(
             tiers=tuple(tuple(case.text(id_) for id_ in tier) for tier in item.tiers),
@@ -67,20 +67,20 @@ def ranking_ranked(case: Case) -> list[RankingView]:
 
 
 @conversion(RankingView, "rating", condition="two responses rated by one annotator on one aspect")
-def rating_ranked(case: Case) -> list[RankingView]:
-    """Ratings by one annotator rank what they rated; equal ratings tie."""
-    lists = []
-    for aspect, ratings in by_judge(case.of(Rating)):
+def rating_rankings(case: Case) -> list[RankingView]:
+    """Convert the ratings by one annotator on one scale to a ranking; equal ratings tie."""
+    rankings = []
+    for aspect, ratings in group_by_judge(case.of(Rating)):
         if len(ratings) < 2 or len({rating.scale for rating in ratings}) > 1:
             continue
         tiers: dict[float, list[str]] = defaultdict(list)
         for rating in sorted(ratings, key=lambda rating: -rating.value):
             tiers[rating.value].append(case.text(rating.response))
-        lists.append(
+        rankings.append(
             RankingView(
                 tiers=tuple(tuple(tier) for tier in tiers.values()),
                 aspect=aspect,
                 **provenance(case, *ratings),
             )
         )
-    return lists
+    return rankings

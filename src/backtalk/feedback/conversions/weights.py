@@ -1,20 +1,20 @@
-"""What can be seen as weights on parts of a response, and as checked steps."""
+"""Conversions to weights of text ranges, and to step labels."""
 
 from __future__ import annotations
 
 from difflib import SequenceMatcher
 from itertools import pairwise
 
+from backtalk.feedback.case import Case
 from backtalk.feedback.conversions.provenance import provenance
 from backtalk.feedback.conversions.registry import conversion
-from backtalk.feedback.parts import Spans, Steps
-from backtalk.feedback.views import Case, SpanWeight, SpanWeights, StepLabels
-from backtalk.feedback.words import Edit
+from backtalk.feedback.kinds import Edit, Spans, Steps
+from backtalk.feedback.views import SpanWeight, SpanWeights, StepLabels
 
 
 @conversion(SpanWeights, "spans")
 def spans_weights(case: Case) -> list[SpanWeights]:
-    """A marked span weighs its severity, negative for an error; 1 where none was given."""
+    """Convert spans: the weight is the severity, 1 by default, and negative for an error."""
     return [
         SpanWeights(
             completion=case.text(item.response),
@@ -36,7 +36,7 @@ def spans_weights(case: Case) -> list[SpanWeights]:
 
 @conversion(SpanWeights, "steps")
 def steps_weights(case: Case) -> list[SpanWeights]:
-    """A right step weighs 1, a wrong one -1, a neutral one 0."""
+    """Convert steps: the weight is 1 for right, -1 for wrong and 0 for neutral."""
     value = {"right": 1.0, "wrong": -1.0, "neutral": 0.0}
     return [
         SpanWeights(
@@ -51,27 +51,27 @@ def steps_weights(case: Case) -> list[SpanWeights]:
     ]
 
 
-@conversion(SpanWeights, "edit", condition="the edit took something away")
+@conversion(SpanWeights, "edit", condition="the edit removed something")
 def edit_weights(case: Case) -> list[SpanWeights]:
-    """What an edit took out or replaced in the original weighs -1."""
-    results = []
+    """Convert edits: text of the original that was removed or replaced has weight -1."""
+    views = []
     for item in case.of(Edit):
         original = case.text(item.response)
         weights = tuple(
             SpanWeight(start=start, end=end, value=-1.0, label="edited")
-            for start, end in _removed(original, item.text)
+            for start, end in _removed_ranges(original, item.text)
         )
         if weights:
-            results.append(
+            views.append(
                 SpanWeights(completion=original, weights=weights, **provenance(case, item))
             )
-    return results
+    return views
 
 
-def _removed(original: str, edited: str) -> list[tuple[int, int]]:
-    """Return the stretches of ``original``, in whole words, that are not in ``edited``."""
-    words = _words(original)
-    matcher = SequenceMatcher(None, words, _words(edited), autojunk=False)
+def _removed_ranges(original: str, edited: str) -> list[tuple[int, int]]:
+    """Return the ranges of ``original``, in whole words, that are not in ``edited``."""
+    words = _split_words(original)
+    matcher = SequenceMatcher(None, words, _split_words(edited), autojunk=False)
     starts = [0]
     for word in words:
         starts.append(starts[-1] + len(word))
@@ -82,16 +82,16 @@ def _removed(original: str, edited: str) -> list[tuple[int, int]]:
     ]
 
 
-def _words(text: str) -> list[str]:
-    """Split a text into words and the stretches between them; joined they are the text."""
+def _split_words(text: str) -> list[str]:
+    """Split a text into words and the text between them; joined they are the text."""
     cuts = [0]
     cuts += [i for i in range(1, len(text)) if text[i].isalnum() != text[i - 1].isalnum()]
     return [text[i:j] for i, j in pairwise([*cuts, len(text)])]
 
 
 @conversion(StepLabels, "steps")
-def steps_stepwise(case: Case) -> list[StepLabels]:
-    """Checked steps, with the text they are steps of."""
+def steps_step_labels(case: Case) -> list[StepLabels]:
+    """Convert checked steps, with the text of the response."""
     return [
         StepLabels(completion=case.text(item.response), steps=item.steps, **provenance(case, item))
         for item in case.of(Steps)

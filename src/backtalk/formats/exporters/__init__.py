@@ -1,10 +1,9 @@
-"""Writing feedback in the layouts of other tools, and in Backtalk's own.
+"""Export formats: writing feedback in the layouts of other tools, and in Backtalk's own.
 
-Whatever kind a piece of feedback is of, it is written if it can be seen as what the layout holds.
+Feedback of any kind is written if it can be converted to the view that the layout needs.
 """
 
-from backtalk.formats.exporters import layouts
-from backtalk.formats.exporters.export import Exported, export
-from backtalk.formats.exporters.format import EXPORTS, Export, export_format
+from backtalk.formats.exporters.export import ExportResult, export
+from backtalk.formats.exporters.format import EXPORTS, ExportFormat, export_format
 
-__all__ = ["EXPORTS", "Export", "Exported", "export", "export_format", "layouts"]
+__all__ = ["EXPORTS", "ExportFormat", "ExportResult", "export", "export_format"]

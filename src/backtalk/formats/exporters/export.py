@@ -1,4 +1,4 @@
-"""Writing cases to a file, and saying what could not be written and why."""
+"""Export of cases to a file, with the reasons for what could not be written."""
 
 from __future__ import annotations
 
@@ -7,100 +7,110 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from backtalk.feedback.case import Case
 from backtalk.feedback.conversions import conversions_to
 from backtalk.feedback.kinds import AnyFeedback
-from backtalk.feedback.views import Case
-from backtalk.formats.exporters.files import writer
-from backtalk.formats.exporters.format import Dropped, Export, named
+from backtalk.formats.exporters.files import open_writer
+from backtalk.formats.exporters.format import Dropped, ExportFormat, get_export_format
 
 
 @dataclass(frozen=True)
-class Exported:
-    """What was written, and what was not.
+class ExportResult:
+    """Counts of what was written and what was not.
 
-    A case is left out where it makes no row at all. A case that makes rows may still hold
-    something that the layout has no place for, a tie among preferences: that is dropped.
+    A case that makes no row is left out. A case that makes rows may still have feedback that the
+    layout cannot represent, such as a tie among preferences; that feedback is dropped.
     """
 
     rows: int
+    """Number of rows written."""
     cases: int
-    """How many cases made at least one row."""
+    """Number of cases that made at least one row."""
     left_out: int
-    """How many cases made none."""
+    """Number of cases that made no row."""
     reasons: dict[str, int] = field(default_factory=dict)
-    """Why cases were left out: for each reason how many, the most frequent first."""
+    """Number of cases left out, by reason, the most frequent first."""
     dropped: dict[str, int] = field(default_factory=dict)
-    """What was dropped, of cases left out too: for each reason how often."""
+    """Number of feedback items dropped, also from cases left out, by reason."""
 
 
 def export(
     cases: Iterable[Case],
-    to: Path | str,
-    format: str,  # noqa: A002 - as it is called everywhere
+    path: Path | str,
+    format: str,  # noqa: A002 - the usual name of the option
     *,
-    loose: Iterable[AnyFeedback] = (),
-) -> Exported:
-    """Write feedback to a file, at flat memory.
+    system_feedback: Iterable[AnyFeedback] = (),
+) -> ExportResult:
+    """Write feedback to a file, in constant memory.
 
     Parameters
     ----------
-    cases : Iterable[Case]
-        What to write.
-    to : Path | str
+    cases : iterable of Case
+        Cases to write.
+    path : Path or str
         A file whose name ends in ``.jsonl``, ``.jsonl.gz``, ``.jsonl.zst`` or ``.parquet``, or
-        ``"-"`` for JSON lines to standard output. It is replaced if it is there.
+        ``"-"`` for JSON lines on standard output. An existing file is replaced.
     format : str
-        The name of a layout, as ``EXPORTS`` lists them.
-    loose : Iterable[AnyFeedback], default ()
-        Feedback that is about no interaction; only Backtalk's own layout has a place for it.
+        Name of the export format, one of ``EXPORTS``.
+    system_feedback : iterable of feedback, default ()
+        Feedback that is not about an interaction; only Backtalk's own layout can hold it.
 
     Raises
     ------
     UnknownName
-        If there is no such layout.
+        If there is no such format.
     BacktalkError
-        If the file's name has another ending.
+        If the file name has another ending, or the folder does not exist.
     """
-    layout = named(format)
-    rows = written = 0
+    layout = get_export_format(format)
+    rows = written_cases = 0
     reasons: Counter[str] = Counter()
     dropped: Dropped = Counter()
-    with writer(to, layout) as file:
+    with open_writer(path, layout) as file:
         for case in cases:
-            unfit: Dropped = Counter()
+            dropped_here: Dropped = Counter()
             count = 0
-            for row in layout.rows(case, unfit):
-                refused = file.write(row)
-                if refused is None:
+            for row in layout.rows(case, dropped_here):
+                problem = file.write(row)
+                if problem is None:
                     count += 1
                 else:
-                    unfit[refused] += 1
+                    dropped_here[problem] += 1
             rows += count
             if count:
-                written += 1
+                written_cases += 1
             else:
-                reasons["; ".join(unfit) or _why(case, layout)] += 1
-            dropped.update(unfit)
-        for item in loose:
+                reasons["; ".join(dropped_here) or _reason_left_out(case, layout)] += 1
+            dropped.update(dropped_here)
+        for item in system_feedback:
             if layout.view is None:
                 file.write({"feedback": [item]})
                 rows += 1
             else:
-                dropped["feedback that is about no interaction"] += 1
-    return Exported(
-        rows, written, reasons.total(), dict(reasons.most_common()), dict(dropped.most_common())
+                dropped["feedback that is not about an interaction"] += 1
+    return ExportResult(
+        rows,
+        written_cases,
+        reasons.total(),
+        dict(reasons.most_common()),
+        dict(dropped.most_common()),
     )
 
 
-def _why(case: Case, layout: Export) -> str:
-    """Return why the feedback of a case cannot be seen as what the layout holds."""
+def _reason_left_out(case: Case, layout: ExportFormat) -> str:
     kinds = sorted({item.kind for item in case.feedback})
     if not kinds:
         return "no feedback"
-    needed = (
-        {way.source: way.condition for way in conversions_to(layout.view)} if layout.view else {}
+    conditions = (
+        {conversion.source: conversion.condition for conversion in conversions_to(layout.view)}
+        if layout.view
+        else {}
     )
-    if not any(kind in needed for kind in kinds):
-        return f"no way from {', '.join(kinds)} to {layout.name}"
-    unmet = (f"{kind} does not fulfil: {needed[kind]}" for kind in kinds if needed.get(kind))
+    if not any(kind in conditions for kind in kinds):
+        return f"no conversion from {', '.join(kinds)} to {layout.name}"
+    unmet = (
+        f"{kind} does not meet the condition: {conditions[kind]}"
+        for kind in kinds
+        if conditions.get(kind)
+    )
     return "; ".join(unmet)

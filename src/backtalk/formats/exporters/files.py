@@ -1,4 +1,4 @@
-"""Files that rows are written to: JSON lines, packed or not, and Parquet."""
+"""Writers of export files: JSON lines, plain or compressed, and Parquet."""
 
 from __future__ import annotations
 
@@ -12,63 +12,63 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
 from pydantic_core import to_json
 
 from backtalk.errors import BacktalkError
-from backtalk.formats.exporters.format import Export, Row
+from backtalk.formats.exporters.format import ExportFormat, ExportRow
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 _ENDINGS = (".jsonl", ".jsonl.gz", ".jsonl.zst", ".parquet")
 _BATCH = 5_000
-"""How many rows are written to Parquet at a time."""
+"""Number of rows that are written to Parquet at a time."""
 
 
-class Writer(Protocol):
-    """What rows are written to."""
+class RowWriter(Protocol):
+    """Writer of rows."""
 
-    def write(self, row: Row) -> str | None:
-        """Write a row, or return the reason why it has no place there."""
+    def write(self, row: ExportRow) -> str | None:
+        """Write a row, or return the reason why the file cannot hold it."""
         ...
 
 
 @contextmanager
-def writer(to: Path | str, layout: Export) -> Iterator[Writer]:
-    """Open a file for writing; it takes its name only once it is whole.
+def open_writer(path: Path | str, layout: ExportFormat) -> Iterator[RowWriter]:
+    """Open a file for writing; it gets its name when it is complete.
 
     Raises
     ------
     BacktalkError
-        If its name has no known ending, or there is no folder for it.
+        If its name has no known ending, or its folder does not exist.
     """
-    if str(to) == "-":
-        yield _Lines(sys.stdout.buffer)
+    if str(path) == "-":
+        yield _JsonLinesWriter(sys.stdout.buffer)
         sys.stdout.buffer.flush()
         return
-    path = Path(to)
+    path = Path(path)
     ending = next((each for each in _ENDINGS if path.name.lower().endswith(each)), None)
     if ending is None:
         raise BacktalkError(
-            f"{path} has no ending that says how to write it", f"Use {', '.join(_ENDINGS)}"
+            f"The name {path} has no known ending", f"Use one of {', '.join(_ENDINGS)}"
         )
     if not path.parent.is_dir():
-        raise BacktalkError(f"There is no folder {path.parent}", "Make it first")
+        raise BacktalkError(f"There is no folder {path.parent}", "Create it first")
     partial = path.with_name(f".{path.name}.partial")
     try:
         if ending == ".parquet":
-            with _parquet(partial, layout) as table:
+            with _open_parquet(partial, layout) as table:
                 yield table
         else:
-            with _opened(partial, ending) as file:
-                yield _Lines(file)
+            with _open_binary(partial, ending) as file:
+                yield _JsonLinesWriter(file)
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
 
 
 @contextmanager
-def _opened(path: Path, ending: str) -> Iterator[BinaryIO]:
+def _open_binary(path: Path, ending: str) -> Iterator[BinaryIO]:
     if ending.endswith(".gz"):
-        with gzip.open(path, "wb", compresslevel=6) as packed:
-            yield packed  # type: ignore[misc]
+        with gzip.open(path, "wb", compresslevel=6) as compressed:
+            yield compressed  # type: ignore[misc]
     elif ending.endswith(".zst"):
         import zstandard  # noqa: PLC0415 - rarely needed
 
@@ -79,39 +79,39 @@ def _opened(path: Path, ending: str) -> Iterator[BinaryIO]:
             yield file
 
 
-class _Lines:
+class _JsonLinesWriter:
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
 
-    def write(self, row: Row) -> None:
+    def write(self, row: ExportRow) -> None:
         self._file.write(to_json(row) + b"\n")
 
 
 @contextmanager
-def _parquet(path: Path, layout: Export) -> Iterator[_Parquet]:
+def _open_parquet(path: Path, layout: ExportFormat) -> Iterator[_ParquetWriter]:
     import pyarrow.parquet as pq  # noqa: PLC0415 - slow to import, rarely needed
 
     schema = _schema(layout)
     with pq.ParquetWriter(path, schema, compression="zstd") as file:
-        table = _Parquet(file, schema)
+        table = _ParquetWriter(file, schema)
         yield table
         table.flush()
 
 
-class _Parquet:
+class _ParquetWriter:
     def __init__(self, file: Any, schema: pa.Schema) -> None:
         self._file = file
         self._schema = schema
-        self._whole_records = "body" in schema.names
-        self._rows: list[Row] = []
+        self._is_backtalk_layout = "body" in schema.names
+        self._rows: list[ExportRow] = []
 
-    def write(self, row: Row) -> str | None:
-        if self._whole_records:
-            self._rows += _records(row)
-        elif _fits(row):
+    def write(self, row: ExportRow) -> str | None:
+        if self._is_backtalk_layout:
+            self._rows += _record_rows(row)
+        elif _is_plain(row):
             self._rows.append(row)
         else:
-            return "a message with more than text, which only JSON lines have a place for"
+            return "a message with more than text, which only JSON lines can hold"
         if len(self._rows) >= _BATCH:
             self.flush()
         return None
@@ -124,24 +124,24 @@ class _Parquet:
             self._rows = []
 
 
-def _fits(value: Any) -> bool:
-    """Whether there is nothing in it but texts, flags and plain messages."""
+def _is_plain(value: Any) -> bool:
+    """Return true if a value consists of texts, flags and plain messages only."""
     if isinstance(value, dict):
         if "role" in value:
             return value.keys() == {"role", "content"} and isinstance(value["content"], str)
-        return "tools" not in value and all(map(_fits, value.values()))
-    return all(map(_fits, value)) if isinstance(value, list) else True
+        return "tools" not in value and all(map(_is_plain, value.values()))
+    return all(map(_is_plain, value)) if isinstance(value, list) else True
 
 
-def _records(row: Row) -> Iterator[Row]:
-    """Return a row of Backtalk's own layout as rows of one record each."""
+def _record_rows(row: ExportRow) -> Iterator[ExportRow]:
+    """Yield a row of Backtalk's own layout as one row per record."""
     if "interaction" in row:
         yield {"record": "interaction", "body": to_json(row["interaction"]).decode()}
     for item in row["feedback"]:
         yield {"record": "feedback", "body": to_json(item).decode()}
 
 
-def _schema(layout: Export) -> pa.Schema:
+def _schema(layout: ExportFormat) -> pa.Schema:
     import pyarrow as pa  # noqa: PLC0415 - slow to import, rarely needed
 
     messages = pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))

@@ -1,4 +1,4 @@
-"""The register of layouts that feedback is exported in."""
+"""Export formats and their registry."""
 
 from __future__ import annotations
 
@@ -7,56 +7,71 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from backtalk.errors import UnknownName
-from backtalk.feedback.views import Case, View
+from backtalk.feedback.case import Case
+from backtalk.feedback.views import View
+from backtalk.registry import Registry
 
-Row = dict[str, Any]
-"""A row: JSON data, in which a record may stand for its JSON."""
+ExportRow = dict[str, Any]
+"""A row as JSON data, in which records stand for their JSON."""
 Dropped = Counter[str]
-"""How often something was not written, for each reason."""
-Rows = Callable[[Case, Dropped], list[Row]]
+"""Number of items that were not written, by reason."""
+MakeRows = Callable[[Case, Dropped], list[ExportRow]]
 
 
 @dataclass(frozen=True)
-class Export:
-    """A layout that feedback is written in."""
+class ExportFormat:
+    """Layout that feedback is written in."""
 
     name: str
     title: str
     source: str
-    """The address of the page that describes the layout."""
+    """Address of the page that describes the layout."""
     view: type[View] | None
-    """What feedback is seen as to be written; ``None`` where records are written as they are."""
-    rows: Rows
-    """The rows that a case makes. What the layout has no place for is counted, not written."""
+    """View that feedback is converted to; ``None`` if records are written unchanged."""
+    rows: MakeRows
+    """Function from a case to its rows. It counts what the layout cannot represent."""
     columns: dict[str, str]
-    """The columns of a Parquet file, each with its type: text, flag, messages, texts, flags."""
+    """Columns of a Parquet file with their types: text, flag, messages, texts, flags."""
 
 
-EXPORTS: dict[str, Export] = {}
-"""Every layout by its name."""
+EXPORTS: Registry[ExportFormat] = Registry(
+    "format to export to",
+    modules=("backtalk.formats.exporters.layouts",),
+    item_type=ExportFormat,
+)
+"""All export formats by name."""
 
 
 def export_format(
     name: str, *, title: str, source: str, view: type[View] | None, columns: dict[str, str]
-) -> Callable[[Rows], Rows]:
-    """Register a function as the one that makes rows of a layout. See :class:`Export`."""
+) -> Callable[[MakeRows], MakeRows]:
+    """Register the decorated function as the one that makes the rows of a format.
 
-    def register(rows: Rows) -> Rows:
-        EXPORTS[name] = Export(name, title, source, view, rows, columns)
+    Parameters
+    ----------
+    name : str
+        Name of the format.
+    title : str
+        Description in a few words.
+    source : str
+        Address of the page that describes the layout.
+    view, columns
+        See :class:`ExportFormat`.
+    """
+
+    def register(rows: MakeRows) -> MakeRows:
+        EXPORTS.register(name, ExportFormat(name, title, source, view, rows, columns), origin=rows)
         return rows
 
     return register
 
 
-def named(name: str) -> Export:
-    """Return the layout of that name.
+def get_export_format(name: str) -> ExportFormat:
+    """Return the export format of that name.
 
     Raises
     ------
     UnknownName
-        If there is none; the message lists those there are.
+        If there is none; the message lists the known formats.
     """
-    if name not in EXPORTS:
-        raise UnknownName.among("format to export to", name, list(EXPORTS))
-    return EXPORTS[name]
+    return EXPORTS.get(name)

@@ -1,31 +1,32 @@
-"""The layouts: TRL's dataset types, OpenAI's fine-tuning files, Backtalk's own."""
+"""Export formats: TRL's dataset types, OpenAI's fine-tuning files, Backtalk's own layout."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from backtalk.feedback.case import Case
 from backtalk.feedback.conversions import views
 from backtalk.feedback.interaction import Message, prompt_text
-from backtalk.feedback.views import Case, LabelView, Pair, SFTExample, StepLabels
-from backtalk.formats.exporters.format import Dropped, Row, export_format
+from backtalk.feedback.views import LabelView, Pair, SFTExample, StepLabels
+from backtalk.formats.exporters.format import Dropped, ExportRow, export_format
 
 _TRL = "https://huggingface.co/docs/trl/dataset_formats"
 _TOOLS = ("tools", "parallel_tool_calls", "functions")
 
 
-def _messages(messages: Iterable[Message]) -> list[Row]:
+def _message_rows(messages: Iterable[Message]) -> list[ExportRow]:
     return [message.to_dict() for message in messages]
 
 
-def _answer(case: Case, text: str) -> list[Row]:
-    """Return the messages of an answer: those of the response with that text, if it has several."""
+def _response_messages(case: Case, text: str) -> list[ExportRow]:
+    """Return the messages of the response with that text; one message if it has no others."""
     for response in case.interaction.responses:
         if response.messages and response.text == text:
-            return _messages(response.messages)
+            return _message_rows(response.messages)
     return [{"role": "assistant", "content": text}]
 
 
-def _tools(case: Case) -> Row:
+def _tools(case: Case) -> ExportRow:
     metadata = case.interaction.metadata
     return {name: metadata[name] for name in _TOOLS if name in metadata}
 
@@ -33,7 +34,7 @@ def _tools(case: Case) -> Row:
 def _pairs(case: Case, dropped: Dropped) -> Iterator[Pair]:
     for pair in views(case, Pair):
         if pair.tie:
-            dropped["a tie, which prefers neither"] += 1
+            dropped["a tie, which is no preference"] += 1
         elif pair.chosen == pair.rejected:
             dropped["a preference between two equal texts"] += 1
         else:
@@ -47,13 +48,13 @@ def _pairs(case: Case, dropped: Dropped) -> Iterator[Pair]:
     view=Pair,
     columns={"prompt": "messages", "chosen": "messages", "rejected": "messages"},
 )
-def trl_preference(case: Case, dropped: Dropped) -> list[Row]:
-    """A pair each; ties are no preference and are left out."""
+def trl_preference(case: Case, dropped: Dropped) -> list[ExportRow]:
+    """Write one row per pair; ties are dropped."""
     return [
         {
-            "prompt": _messages(pair.prompt),
-            "chosen": _answer(case, pair.chosen),
-            "rejected": _answer(case, pair.rejected),
+            "prompt": _message_rows(pair.prompt),
+            "chosen": _response_messages(case, pair.chosen),
+            "rejected": _response_messages(case, pair.rejected),
         }
         for pair in _pairs(case, dropped)
     ]
@@ -66,12 +67,12 @@ def trl_preference(case: Case, dropped: Dropped) -> list[Row]:
     view=LabelView,
     columns={"prompt": "messages", "completion": "messages", "label": "flag"},
 )
-def trl_unpaired(case: Case, dropped: Dropped) -> list[Row]:  # noqa: ARG001 - holds all
-    """A completion each that is good or bad."""
+def trl_unpaired(case: Case, dropped: Dropped) -> list[ExportRow]:  # noqa: ARG001 - drops nothing
+    """Write one row per good or bad completion."""
     return [
         {
-            "prompt": _messages(item.prompt),
-            "completion": _answer(case, item.completion),
+            "prompt": _message_rows(item.prompt),
+            "completion": _response_messages(case, item.completion),
             "label": item.good,
         }
         for item in views(case, LabelView)
@@ -85,8 +86,8 @@ def trl_unpaired(case: Case, dropped: Dropped) -> list[Row]:  # noqa: ARG001 - h
     view=StepLabels,
     columns={"prompt": "text", "completions": "texts", "labels": "flags"},
 )
-def trl_stepwise(case: Case, dropped: Dropped) -> list[Row]:  # noqa: ARG001 - holds all
-    """The checked steps of a response; a neutral one is no error and counts as right.
+def trl_stepwise(case: Case, dropped: Dropped) -> list[ExportRow]:  # noqa: ARG001 - drops nothing
+    """Write one row per response with checked steps; a neutral step counts as right.
 
     Lightman et al. (2023), "Let's verify step by step", appendix C, count neutral as positive.
     """
@@ -107,10 +108,13 @@ def trl_stepwise(case: Case, dropped: Dropped) -> list[Row]:  # noqa: ARG001 - h
     view=SFTExample,
     columns={"prompt": "messages", "completion": "messages"},
 )
-def trl_prompt_completion(case: Case, dropped: Dropped) -> list[Row]:  # noqa: ARG001 - holds all
-    """A completion each to imitate."""
+def trl_prompt_completion(case: Case, dropped: Dropped) -> list[ExportRow]:  # noqa: ARG001 - drops nothing
+    """Write one row per completion to imitate."""
     return [
-        {"prompt": _messages(item.prompt), "completion": _answer(case, item.completion)}
+        {
+            "prompt": _message_rows(item.prompt),
+            "completion": _response_messages(case, item.completion),
+        }
         for item in views(case, SFTExample)
     ]
 
@@ -122,11 +126,12 @@ def trl_prompt_completion(case: Case, dropped: Dropped) -> list[Row]:  # noqa: A
     view=SFTExample,
     columns={"messages": "messages"},
 )
-def openai_chat(case: Case, dropped: Dropped) -> list[Row]:  # noqa: ARG001 - holds all
-    """A conversation each that ends with an answer to imitate."""
+def openai_chat(case: Case, dropped: Dropped) -> list[ExportRow]:  # noqa: ARG001 - drops nothing
+    """Write one row per conversation that ends with a response to imitate."""
     tools = _tools(case)
     return [
-        {"messages": [*_messages(item.prompt), *_answer(case, item.completion)]} | tools
+        {"messages": [*_message_rows(item.prompt), *_response_messages(case, item.completion)]}
+        | tools
         for item in views(case, SFTExample)
     ]
 
@@ -142,16 +147,21 @@ def openai_chat(case: Case, dropped: Dropped) -> list[Row]:  # noqa: ARG001 - ho
         "non_preferred_output": "messages",
     },
 )
-def openai_preference(case: Case, dropped: Dropped) -> list[Row]:
-    """A pair each of single messages; ties are left out."""
-    rows: list[Row] = []
+def openai_preference(case: Case, dropped: Dropped) -> list[ExportRow]:
+    """Write one row per pair of single messages; ties are dropped."""
+    rows: list[ExportRow] = []
     for pair in _pairs(case, dropped):
-        chosen, rejected = _answer(case, pair.chosen), _answer(case, pair.rejected)
+        chosen, rejected = (
+            _response_messages(case, pair.chosen),
+            _response_messages(case, pair.rejected),
+        )
         if len(chosen) > 1 or len(rejected) > 1:
-            dropped["an answer of several messages, where the layout holds one"] += 1
+            dropped["a response of several messages, where the layout holds one"] += 1
             continue
-        asked: Row = {"messages": _messages(pair.prompt)} | _tools(case)
-        rows.append({"input": asked, "preferred_output": chosen, "non_preferred_output": rejected})
+        request: ExportRow = {"messages": _message_rows(pair.prompt)} | _tools(case)
+        rows.append(
+            {"input": request, "preferred_output": chosen, "non_preferred_output": rejected}
+        )
     return rows
 
 
@@ -162,6 +172,6 @@ def openai_preference(case: Case, dropped: Dropped) -> list[Row]:
     view=None,
     columns={"record": "text", "body": "text"},
 )
-def backtalk(case: Case, dropped: Dropped) -> list[Row]:  # noqa: ARG001 - holds all
-    """An interaction with all its feedback."""
+def backtalk(case: Case, dropped: Dropped) -> list[ExportRow]:  # noqa: ARG001 - drops nothing
+    """Write one row per interaction with all its feedback."""
     return [{"interaction": case.interaction, "feedback": case.feedback}]

@@ -1,4 +1,4 @@
-"""The formats there are, each registered by the module that reads it."""
+"""Import formats, each registered by the module that parses it."""
 
 from backtalk.formats.importers import (
     alpaca_eval,

@@ -8,47 +8,75 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from backtalk.errors import RecordError
+from backtalk.feedback.case import Case
 from backtalk.feedback.interaction import Interaction, Response
-from backtalk.feedback.judgements import Label, Preference, Ranking, Rating, Scale
-from backtalk.feedback.kinds import AnyFeedback
-from backtalk.feedback.parts import Span, Spans
-from backtalk.feedback.views import Case
-from backtalk.feedback.words import Critique, Demonstration, Edit
-from backtalk.formats.content_ids import Kind, case, feedback, make_interaction, written
+from backtalk.feedback.kinds import (
+    AnyFeedback,
+    Critique,
+    Demonstration,
+    Edit,
+    FeedbackT,
+    Label,
+    Preference,
+    Ranking,
+    Rating,
+    Scale,
+    Span,
+    Spans,
+)
+from backtalk.formats.content_ids import (
+    make_case,
+    make_feedback,
+    make_interaction,
+    response_from_messages,
+)
 from backtalk.formats.fields import Fields
-from backtalk.formats.format import Data, import_format
-from backtalk.formats.importers.argilla_layouts import Answer, by_rows, looks_like, record
-from backtalk.formats.options import pairs, scale, words
+from backtalk.formats.format import RowData, import_format
+from backtalk.formats.importers.argilla_layouts import (
+    ArgillaAnswer,
+    matches,
+    parse_record,
+    rows_from_columns,
+)
+from backtalk.formats.options import parse_list, parse_pairs, parse_scale
 
-_PROMPTS = ("prompt", "instruction", "question", "query", "input", "messages", "chat")
-_RESPONSES = ("response", "completion", "answer", "output", "generation", "reply", "candidate")
+_PROMPT_FIELDS = ("prompt", "instruction", "question", "query", "input", "messages", "chat")
+_RESPONSE_FIELDS = (
+    "response",
+    "completion",
+    "answer",
+    "output",
+    "generation",
+    "reply",
+    "candidate",
+)
 _GOOD = ("yes", "good", "correct", "true", "positive", "accept", "👍")
 _BAD = ("no", "bad", "incorrect", "wrong", "false", "negative", "reject", "👎")
-_EVEN: dict[str, Literal["tie", "both_bad"]] = {
+_UNDECIDED: dict[str, Literal["tie", "both_bad"]] = {
     **dict.fromkeys(("tie", "equal", "same", "both", "bothgood"), "tie"),
     **dict.fromkeys(("neither", "bothbad"), "both_bad"),
 }
-"""What is said of two responses of which none is preferred; without spaces and signs."""
+"""Verdicts that prefer neither of two responses, by word, without spaces and punctuation."""
 
 
 @import_format(
     "argilla",
     title="Argilla records, 1.x and 2.x, nested or flattened",
     source="https://docs.argilla.io/latest/reference/argilla/records/records/",
-    looks_like=looks_like,
+    matches=matches,
     options={
         "prompt": str,
-        "responses": words,
-        "about": pairs,
-        "good": words,
-        "bad": words,
-        "edit": words,
-        "demonstration": words,
-        "scale": scale,
+        "responses": parse_list,
+        "about": parse_pairs,
+        "good": parse_list,
+        "bad": parse_list,
+        "edit": parse_list,
+        "demonstration": parse_list,
+        "scale": parse_scale,
     },
 )
 def argilla(
-    row: Data,
+    row: RowData,
     *,
     prompt: str | None = None,
     responses: tuple[str, ...] = (),
@@ -59,59 +87,66 @@ def argilla(
     demonstration: tuple[str, ...] = (),
     scale: Scale = Scale.STARS,
 ) -> list[Case]:
-    """Answers that were submitted, and suggestions, which are by a model.
+    """Parse submitted answers, and suggestions, which are by a model.
 
-    A number is a rating; an order a ranking; marked parts are spans; the name of a response among
-    several is a preference for it; a word for good or bad a label; any other text a critique.
-    The question's name is the aspect.
+    A number becomes a rating, an order a ranking, and marked parts become spans. The name of one of
+    several responses becomes a preference for it. A word for good or bad becomes a label, any
+    other text a critique. The name of the question is the aspect.
 
     Parameters
     ----------
-    row : Data
-        A record as JSON, or as a row of a data set.
+    row : dict
+        Record as JSON, or row of a data set.
     prompt : str, optional
-        The field that is the prompt; by default the first that is called prompt, instruction,
-        question or the like.
+        Field of the prompt. Default: the first field called prompt, instruction, question or
+        similar.
     responses : tuple of str, default ()
-        The fields that are responses; by default those called response, answer, completion or
-        the like, perhaps numbered.
-    about : dict[str, str], optional
-        For each question the field that it is about, where the names do not tell.
-    good, bad
-        The words that mean good and bad.
-    edit, demonstration : tuple of str, default ()
-        Questions whose answer is the response as it should be, or a response of its own.
+        Fields of the responses. Default: the fields called response, answer, completion or
+        similar, also with a number.
+    about : dict of str to str, optional
+        Response field that each question is about, if the names do not tell.
+    good : tuple of str
+        Words for good.
+    bad : tuple of str
+        Words for bad.
+    edit : tuple of str, default ()
+        Questions whose answer is the corrected response.
+    demonstration : tuple of str, default ()
+        Questions whose answer is a new response.
     scale : Scale, default Scale.STARS
-        The scale of ratings.
+        Scale of the ratings.
     """
-    result = record(row)
-    fields = Fields(result.fields)
-    asked = prompt or next((name for name in _PROMPTS if name in fields), None)
-    if asked is None or asked not in fields:
+    record = parse_record(row)
+    fields = Fields(record.fields)
+    prompt_field = prompt or next((name for name in _PROMPT_FIELDS if name in fields), None)
+    if prompt_field is None or prompt_field not in fields:
         raise RecordError(
-            f"the prompt is in none of the fields {', '.join(result.fields)}",
-            "Say which field it is with the option prompt=FIELD",
+            f"the prompt is in none of the fields {', '.join(record.fields)}",
+            "Name the field with the option prompt=FIELD",
         )
     names = responses or tuple(
-        name for name in result.fields if name != asked and _squeezed(name).startswith(_RESPONSES)
+        name
+        for name in record.fields
+        if name != prompt_field and _normalise(name).startswith(_RESPONSE_FIELDS)
     )
-    others = {name: value for name, value in result.fields.items() if name not in (asked, *names)}
+    other_fields = {
+        name: value for name, value in record.fields.items() if name not in (prompt_field, *names)
+    }
     interaction = make_interaction(
-        fields.messages(asked),
+        fields.messages(prompt_field),
         [_response(fields, name) for name in names],
-        distinct=[result.id],
-        metadata=result.metadata | others,
+        distinct=[record.id],
+        metadata=record.metadata | other_fields,
     )
-    how = _How(names, about or {}, good, bad, edit, demonstration, scale)
-    return [
-        case(
-            interaction, [item for each in result.answers for item in _said(interaction, each, how)]
-        )
+    settings = _Settings(names, about or {}, good, bad, edit, demonstration, scale)
+    feedback = [
+        item for answer in record.answers for item in _feedback(interaction, answer, settings)
     ]
+    return [make_case(interaction, feedback)]
 
 
 @dataclass(frozen=True)
-class _How:
+class _Settings:
     names: tuple[str, ...]
     about: dict[str, str]
     good: tuple[str, ...]
@@ -120,99 +155,107 @@ class _How:
     demonstration: tuple[str, ...]
     scale: Scale
 
-    def response(self, question: str) -> str | None:
-        """Return the response that a question is about, by the names of the two."""
+    def response_for(self, question: str) -> str | None:
+        """Return the response that a question is about, inferred from the names."""
         if question in self.about or len(self.names) == 1:
             return self.about.get(question, self.names[0] if self.names else None)
-        asked = _squeezed(question)
-        inside = [name for name in self.names if _squeezed(name) in asked]
-        numbered = [
-            name for name in self.names if _number(name) and _number(name) == _number(asked)
+        normalised = _normalise(question)
+        contained = [name for name in self.names if _normalise(name) in normalised]
+        same_number = [
+            name for name in self.names if _number(name) and _number(name) == _number(normalised)
         ]
-        fitting = inside or numbered
-        return fitting[0] if len(fitting) == 1 else None
+        candidates = contained or same_number
+        return candidates[0] if len(candidates) == 1 else None
 
-    def meant(self, word: str) -> str | None:
-        """Return the response that a word names."""
+    def response_named(self, word: str) -> str | None:
+        """Return the response with that name or number."""
         for name in self.names:
-            if _squeezed(name) == _squeezed(word):
+            if _normalise(name) == _normalise(word):
                 return name
         if not re.fullmatch(r"[A-Za-z]*[-_ ]?\d+", word):
             return None
         return next((name for name in self.names if _number(name) == _number(word)), None)
 
 
-def _squeezed(name: str) -> str:
+def _normalise(name: str) -> str:
     return re.sub(r"[\W_]+", "", name.lower())
 
 
 def _number(name: str) -> str:
-    result = re.search(r"\d+$", name)
-    return result[0] if result else ""
+    match = re.search(r"\d+$", name)
+    return match[0] if match else ""
 
 
 def _response(fields: Fields, name: str) -> Response:
     if isinstance(fields.data.get(name), list):
-        return written(name, fields.messages(name))
+        return response_from_messages(name, fields.messages(name))
     return Response(id=name, text=fields.text(name))
 
 
-def _said(interaction: Interaction, answer: Answer, how: _How) -> list[AnyFeedback]:
-    value = by_rows(answer.value)
+def _feedback(
+    interaction: Interaction, answer: ArgillaAnswer, settings: _Settings
+) -> list[AnyFeedback]:
+    value = rows_from_columns(answer.value)
     if value is None or value == []:
         return []
     if isinstance(value, str):
-        return _word(interaction, answer, value, how)
+        return _text_feedback(interaction, answer, value, settings)
     if isinstance(value, (int, float)):
-        return [_number_or_flag(interaction, answer, value, how)]
+        return [_rating_or_label(interaction, answer, value, settings)]
     if not isinstance(value, list):
-        raise _unclear(answer, "an answer of an unknown sort")
-    if all(isinstance(each, dict) and "start" in each for each in value):
-        return [_spans(interaction, answer, value, how)]
-    ranked = _tiers(value, how)
-    if ranked is not None:
-        return [_say(Ranking, interaction, answer, tiers=ranked)]
-    if not all(isinstance(each, str) for each in value):
+        raise _unclear(answer, "an answer of an unknown type")
+    if all(isinstance(item, dict) and "start" in item for item in value):
+        return [_spans(interaction, answer, value, settings)]
+    tiers = _tiers(value, settings)
+    if tiers is not None:
+        return [_make(Ranking, interaction, answer, tiers=tiers)]
+    if not all(isinstance(item, str) for item in value):
         raise _unclear(answer, "a list that is neither an order of the responses nor labels")
-    return [_critique(interaction, answer, word, how) for word in value]
+    return [_critique(interaction, answer, word, settings) for word in value]
 
 
-def _word(interaction: Interaction, answer: Answer, word: str, how: _How) -> list[AnyFeedback]:
-    question, plain = answer.question, word.strip().lower()
-    if not plain:
+def _text_feedback(
+    interaction: Interaction, answer: ArgillaAnswer, text: str, settings: _Settings
+) -> list[AnyFeedback]:
+    question = answer.question
+    if not text.strip():
         return []
-    if question in how.demonstration:
-        return [_say(Demonstration, interaction, answer, text=word)]
-    if question in how.edit:
-        about = _about(answer, how)
-        if interaction.response(about).text == word:
+    if question in settings.demonstration:
+        return [_make(Demonstration, interaction, answer, text=text)]
+    if question in settings.edit:
+        response = _response_id(answer, settings)
+        if interaction.response(response).text == text:
             return []
-        return [_say(Edit, interaction, answer, response=about, text=word)]
-    return [_chosen_word(interaction, answer, word, how)]
+        return [_make(Edit, interaction, answer, response=response, text=text)]
+    return [_word_feedback(interaction, answer, text, settings)]
 
 
-def _chosen_word(interaction: Interaction, answer: Answer, word: str, how: _How) -> AnyFeedback:
-    question, plain = answer.question, word.strip().lower()
-    if len(how.names) > 1 and (best := how.meant(word)) is not None:
-        return _best(interaction, answer, best, how)
-    if len(how.names) == 2 and (even := _EVEN.get(_squeezed(word))) is not None:
-        a, b = how.names
-        return _say(Preference, interaction, answer, a=a, b=b, verdict=even, aspect=question)
-    if plain in (*how.good, *how.bad):
-        about, good = _about(answer, how), plain in how.good
-        return _say(Label, interaction, answer, response=about, good=good, aspect=question)
-    return _critique(interaction, answer, word, how)
+def _word_feedback(
+    interaction: Interaction, answer: ArgillaAnswer, text: str, settings: _Settings
+) -> AnyFeedback:
+    question, word = answer.question, text.strip().lower()
+    if len(settings.names) > 1 and (best := settings.response_named(text)) is not None:
+        return _best_response(interaction, answer, best, settings)
+    if len(settings.names) == 2 and (verdict := _UNDECIDED.get(_normalise(text))) is not None:
+        a, b = settings.names
+        return _make(Preference, interaction, answer, a=a, b=b, verdict=verdict, aspect=question)
+    if word in (*settings.good, *settings.bad):
+        response, good = _response_id(answer, settings), word in settings.good
+        return _make(Label, interaction, answer, response=response, good=good, aspect=question)
+    return _critique(interaction, answer, text, settings)
 
 
-def _best(interaction: Interaction, answer: Answer, best: str, how: _How) -> AnyFeedback:
-    if len(how.names) == 2:
-        a, b = how.names
+def _best_response(
+    interaction: Interaction, answer: ArgillaAnswer, best: str, settings: _Settings
+) -> AnyFeedback:
+    if len(settings.names) == 2:
+        a, b = settings.names
         verdict = "a" if best == a else "b"
-        return _say(
+        return _make(
             Preference, interaction, answer, a=a, b=b, verdict=verdict, aspect=answer.question
         )
-    others = tuple(name for name in how.names if name != best)
-    return _say(
+    others = tuple(name for name in settings.names if name != best)
+    return _make(
         Ranking,
         interaction,
         answer,
@@ -222,63 +265,74 @@ def _best(interaction: Interaction, answer: Answer, best: str, how: _How) -> Any
     )
 
 
-def _number_or_flag(
-    interaction: Interaction, answer: Answer, value: float, how: _How
+def _rating_or_label(
+    interaction: Interaction, answer: ArgillaAnswer, value: float, settings: _Settings
 ) -> AnyFeedback:
-    about, aspect = _about(answer, how), answer.question
+    response, aspect, scale = _response_id(answer, settings), answer.question, settings.scale
     if isinstance(value, bool):
-        return _say(Label, interaction, answer, response=about, good=value, aspect=aspect)
-    if not how.scale.low <= value <= how.scale.high:
+        return _make(Label, interaction, answer, response=response, good=value, aspect=aspect)
+    if not scale.low <= value <= scale.high:
         raise RecordError(
-            f"{aspect}: {value} is not on the scale {how.scale.low:g} to {how.scale.high:g}",
-            "Say what the scale is with the option scale=LOW-HIGH",
+            f"{aspect}: {value} is not on the scale {scale.low:g} to {scale.high:g}",
+            "Name the scale with the option scale=LOW-HIGH",
         )
-    return _say(
-        Rating, interaction, answer, response=about, value=value, scale=how.scale, aspect=aspect
+    return _make(
+        Rating, interaction, answer, response=response, value=value, scale=scale, aspect=aspect
     )
 
 
-def _spans(interaction: Interaction, answer: Answer, value: list[Any], how: _How) -> AnyFeedback:
+def _spans(
+    interaction: Interaction, answer: ArgillaAnswer, value: list[Any], settings: _Settings
+) -> AnyFeedback:
     marks = [Fields(mark, answer.question) for mark in value]
     spans = tuple(
         Span(start=mark.integer("start"), end=mark.integer("end"), label=mark.text("label"))
         for mark in marks
     )
-    return _say(Spans, interaction, answer, response=_about(answer, how), spans=spans)
+    response = _response_id(answer, settings)
+    return _make(Spans, interaction, answer, response=response, spans=spans)
 
 
-def _tiers(value: list[Any], how: _How) -> tuple[tuple[str, ...], ...] | None:
-    """Return an order of the responses: a list of their names, or of names with ranks."""
+def _tiers(value: list[Any], settings: _Settings) -> tuple[tuple[str, ...], ...] | None:
+    """Return an order of the responses from a list of their names, or of names with ranks."""
     tiers: dict[int, list[str]] = defaultdict(list)
     for i, item in enumerate(value):
-        ranked = isinstance(item, dict) and "rank" in item
-        word, rank = (item.get("value"), item["rank"]) if ranked else (item, i)
-        name = how.meant(word) if isinstance(word, str) else None
+        has_rank = isinstance(item, dict) and "rank" in item
+        word, rank = (item.get("value"), item["rank"]) if has_rank else (item, i)
+        name = settings.response_named(word) if isinstance(word, str) else None
         if name is None or not isinstance(rank, int):
             return None
         tiers[rank].append(name)
     return tuple(tuple(tiers[rank]) for rank in sorted(tiers)) if len(value) > 1 else None
 
 
-def _critique(interaction: Interaction, answer: Answer, text: str, how: _How) -> AnyFeedback:
-    about = how.response(answer.question)
-    return _say(Critique, interaction, answer, response=about, text=text, aspect=answer.question)
+def _critique(
+    interaction: Interaction, answer: ArgillaAnswer, text: str, settings: _Settings
+) -> AnyFeedback:
+    response = settings.response_for(answer.question)
+    return _make(
+        Critique, interaction, answer, response=response, text=text, aspect=answer.question
+    )
 
 
-def _say(kind: type[Kind], interaction: Interaction, answer: Answer, **payload: Any) -> Kind:
-    return feedback(kind, interaction, answer.annotator, confidence=answer.confidence, **payload)
+def _make(
+    kind: type[FeedbackT], interaction: Interaction, answer: ArgillaAnswer, **fields: Any
+) -> FeedbackT:
+    return make_feedback(
+        kind, interaction, answer.annotator, confidence=answer.confidence, **fields
+    )
 
 
-def _about(answer: Answer, how: _How) -> str:
-    about = how.response(answer.question)
-    if about is None:
+def _response_id(answer: ArgillaAnswer, settings: _Settings) -> str:
+    response = settings.response_for(answer.question)
+    if response is None:
         raise _unclear(answer, "it is not clear which response it is about")
-    return about
+    return response
 
 
-def _unclear(answer: Answer, what: str) -> RecordError:
+def _unclear(answer: ArgillaAnswer, what: str) -> RecordError:
     return RecordError(
         f"{answer.question}: {what}",
-        "Name the responses with the option responses=FIELD,FIELD, and what a question is about "
+        "Name the responses with the option responses=FIELD,FIELD, and the response of a question "
         "with about=QUESTION=FIELD",
     )

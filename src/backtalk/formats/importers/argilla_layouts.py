@@ -1,8 +1,9 @@
-"""The layouts in which Argilla exports a record, brought to one.
+"""Layouts in which Argilla exports records, parsed to one class.
 
-Nested, as ``to_json`` of version 2 and the server of version 1 write it, and flattened into
-columns, as ``to_datasets`` of version 2 (``quality.responses``, ``quality.responses.users``) and
-``to_huggingface`` of version 1 (``quality``, ``quality-suggestion``) write it.
+Nested records are written by ``to_json`` of version 2 and by the server of version 1. Flattened
+columns are written by ``to_datasets`` of version 2 (``quality.responses``,
+``quality.responses.users``) and by ``to_huggingface`` of version 1 (``quality``,
+``quality-suggestion``).
 """
 
 from __future__ import annotations
@@ -14,16 +15,16 @@ from typing import Any
 from backtalk.errors import RecordError
 from backtalk.feedback.annotator import Annotator
 from backtalk.formats.fields import Fields
-from backtalk.formats.format import Data
+from backtalk.formats.format import RowData
 from backtalk.formats.readers.jsonl import parse_json
 
-_NOT_FIELDS = ("id", "_server_id", "external_id", "status", "vectors", "metadata", "score")
-_UNSUBMITTED = ("draft", "discarded", "pending")
+_METADATA_COLUMNS = ("id", "_server_id", "external_id", "status", "vectors", "metadata", "score")
+_UNSUBMITTED_STATUSES = ("draft", "discarded", "pending")
 
 
 @dataclass(frozen=True)
-class Answer:
-    """What somebody, or a model in a suggestion, answered to a question."""
+class ArgillaAnswer:
+    """Answer of a person, or of a model as a suggestion, to a question."""
 
     question: str
     value: Any
@@ -32,47 +33,47 @@ class Answer:
 
 
 @dataclass(frozen=True)
-class Record:
-    """A record with its answers."""
+class ArgillaRecord:
+    """Record with its answers."""
 
     id: str
     fields: dict[str, Any]
-    answers: list[Answer]
+    answers: list[ArgillaAnswer]
     metadata: dict[str, Any]
 
 
-def looks_like(row: Data) -> bool:
-    """Whether a row is a record in one of the layouts."""
+def matches(row: RowData) -> bool:
+    """Return true if a row is a record in one of the layouts."""
     nested = isinstance(row.get("fields"), dict) and bool({"responses", "suggestions"} & set(row))
     return nested or any(name.endswith((".responses", "-suggestion")) for name in row)
 
 
-def record(row: Data) -> Record:
-    """Bring a record to the one layout.
+def parse_record(row: RowData) -> ArgillaRecord:
+    """Parse a record in any of the layouts.
 
     Raises
     ------
     RecordError
-        If it is in none that is known.
+        If it is in none of them.
     """
     whole = Fields(row)
-    if not looks_like(row):
-        raise RecordError("this is no Argilla record: it has neither responses nor suggestions")
+    if not matches(row):
+        raise RecordError("not an Argilla record: it has neither responses nor suggestions")
     if "fields" in whole and isinstance(row["fields"], dict):
         fields = {name: value for name, value in row["fields"].items() if value is not None}
         answers = [*_nested_responses(whole), *_nested_suggestions(whole)]
     else:
-        answers = [*_columns_of_2(whole), *_columns_of_1(whole)]
-        asked = {answer.question for answer in answers} | set(_questions_of_1(row))
+        answers = [*_version_2_columns(whole), *_version_1_columns(whole)]
+        questions = {answer.question for answer in answers} | set(_version_1_questions(row))
         fields = {
             name: value
             for name, value in row.items()
             if value is not None
-            and name not in (*_NOT_FIELDS, *asked)
-            and not any(name.startswith((f"{question}.", f"{question}-")) for question in asked)
+            and name not in (*_METADATA_COLUMNS, *questions)
+            and not any(name.startswith((f"{question}.", f"{question}-")) for question in questions)
         }
     id_ = next((str(row[name]) for name in ("external_id", "id") if row.get(name)), "")
-    return Record(id_, fields, answers, _metadata(row.get("metadata")))
+    return ArgillaRecord(id_, fields, answers, _metadata(row.get("metadata")))
 
 
 def _metadata(value: Any) -> dict[str, Any]:
@@ -88,88 +89,96 @@ def _person(id_: Any) -> Annotator:
     return Annotator.human(str(id_) if id_ else "unknown")
 
 
-def _submitted(status: Any) -> bool:
-    return str(status).lower() not in _UNSUBMITTED
+def _is_submitted(status: Any) -> bool:
+    return str(status).lower() not in _UNSUBMITTED_STATUSES
 
 
-def _suggested(question: str, value: Any, about: Fields) -> Answer:
-    name = about.words("agent") or "unknown"
-    human = about.data.get("type") == "human"
-    score = about.data.get("score")
-    sure = float(score) if isinstance(score, (int, float)) and 0 <= score <= 1 else None
-    return Answer(question, value, _person(name) if human else Annotator.model(name), sure)
+def _suggestion(question: str, value: Any, details: Fields) -> ArgillaAnswer:
+    name = details.optional_text("agent") or "unknown"
+    is_human = details.data.get("type") == "human"
+    score = details.data.get("score")
+    confidence = float(score) if isinstance(score, (int, float)) and 0 <= score <= 1 else None
+    return ArgillaAnswer(
+        question, value, _person(name) if is_human else Annotator.model(name), confidence
+    )
 
 
-def _nested_responses(whole: Fields) -> Iterator[Answer]:
+def _nested_responses(whole: Fields) -> Iterator[ArgillaAnswer]:
     if "responses" not in whole:
         return
     if isinstance(whole.data["responses"], dict):
-        by_question = whole.part("responses")
+        by_question = whole.object("responses")
         for question in by_question.data:
-            for answer in by_question.parts(question):
-                if _submitted(answer.data.get("status")):
+            for answer in by_question.objects(question):
+                if _is_submitted(answer.data.get("status")):
                     value = answer.data.get("value")
-                    yield Answer(question, value, _person(answer.data.get("user_id")))
+                    yield ArgillaAnswer(question, value, _person(answer.data.get("user_id")))
         return
-    for response in whole.parts("responses"):
-        if _submitted(response.data.get("status")) and "values" in response:
-            values = response.part("values")
+    for response in whole.objects("responses"):
+        if _is_submitted(response.data.get("status")) and "values" in response:
+            values = response.object("values")
             for question in values.data:
-                value = values.part(question).data.get("value")
-                yield Answer(question, value, _person(response.data.get("user_id")))
+                value = values.object(question).data.get("value")
+                yield ArgillaAnswer(question, value, _person(response.data.get("user_id")))
 
 
-def _nested_suggestions(whole: Fields) -> Iterator[Answer]:
+def _nested_suggestions(whole: Fields) -> Iterator[ArgillaAnswer]:
     if "suggestions" not in whole:
         return
     if isinstance(whole.data["suggestions"], dict):
-        by_question = whole.part("suggestions")
+        by_question = whole.object("suggestions")
         for question in by_question.data:
-            suggestion = by_question.part(question)
-            yield _suggested(question, suggestion.data.get("value"), suggestion)
+            suggestion = by_question.object(question)
+            yield _suggestion(question, suggestion.data.get("value"), suggestion)
         return
-    for suggestion in whole.parts("suggestions"):
+    for suggestion in whole.objects("suggestions"):
         value = suggestion.data.get("value")
-        yield _suggested(suggestion.text("question_name"), value, suggestion)
+        yield _suggestion(suggestion.text("question_name"), value, suggestion)
 
 
-def _columns_of_2(whole: Fields) -> Iterator[Answer]:
+def _version_2_columns(whole: Fields) -> Iterator[ArgillaAnswer]:
     for name in whole.data:
         question = name.removesuffix(".responses")
         if question != name and name in whole:
-            values = whole.items(name)
+            values = whole.array(name)
             users, statuses = (
-                whole.items(f"{name}.{key}") if f"{name}.{key}" in whole else [None] * len(values)
+                whole.array(f"{name}.{key}") if f"{name}.{key}" in whole else [None] * len(values)
                 for key in ("users", "status")
             )
             for value, user, status in zip(values, users, statuses, strict=False):
-                if _submitted(status):
-                    yield Answer(question, value, _person(user))
+                if _is_submitted(status):
+                    yield ArgillaAnswer(question, value, _person(user))
         question = name.removesuffix(".suggestion")
         if question != name and name in whole:
-            about = {key: whole.data.get(f"{name}.{key}") for key in ("score", "agent")}
-            yield _suggested(question, whole.data[name], Fields(about, name))
+            details = {key: whole.data.get(f"{name}.{key}") for key in ("score", "agent")}
+            yield _suggestion(question, whole.data[name], Fields(details, name))
 
 
-def _questions_of_1(row: Mapping[str, Any]) -> list[str]:
+def _version_1_questions(row: Mapping[str, Any]) -> list[str]:
     return [name.removesuffix("-suggestion") for name in row if name.endswith("-suggestion")]
 
 
-def _columns_of_1(whole: Fields) -> Iterator[Answer]:
-    for question in _questions_of_1(whole.data):
-        given = Fields({question: by_rows(whole.data.get(question) or [])})
-        for answer in given.parts(question):
-            if _submitted(answer.data.get("status")):
+def _version_1_columns(whole: Fields) -> Iterator[ArgillaAnswer]:
+    for question in _version_1_questions(whole.data):
+        answers = Fields({question: rows_from_columns(whole.data.get(question) or [])})
+        for answer in answers.objects(question):
+            if _is_submitted(answer.data.get("status")):
                 value = answer.data.get("value")
-                yield Answer(question, value, _person(answer.data.get("user_id")))
+                yield ArgillaAnswer(question, value, _person(answer.data.get("user_id")))
         value = whole.data.get(f"{question}-suggestion")
         if value is not None:
-            about = f"{question}-suggestion-metadata"
-            yield _suggested(question, value, whole.part(about) if about in whole else Fields({}))
+            details = f"{question}-suggestion-metadata"
+            yield _suggestion(
+                question, value, whole.object(details) if details in whole else Fields({})
+            )
 
 
-def by_rows(value: Any) -> Any:
-    """Turn an object of lists, as some files hold a list of objects, into that list."""
-    if isinstance(value, dict) and value and all(isinstance(each, list) for each in value.values()):
-        return [dict(zip(value, each, strict=False)) for each in zip(*value.values(), strict=False)]
+def rows_from_columns(value: Any) -> Any:
+    """Return an object of lists, the form of lists of objects in some files, as that list."""
+    if (
+        isinstance(value, dict)
+        and value
+        and all(isinstance(column, list) for column in value.values())
+    ):
+        return [dict(zip(value, row, strict=False)) for row in zip(*value.values(), strict=False)]
     return value

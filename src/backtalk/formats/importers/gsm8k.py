@@ -1,17 +1,15 @@
-"""Grade School Math: model solutions with whether the answer is correct."""
+"""GSM8K (grade school math): model solutions, each correct or not."""
 
 from __future__ import annotations
 
 from backtalk.errors import RecordError
 from backtalk.feedback.annotator import Annotator
+from backtalk.feedback.case import Case
 from backtalk.feedback.interaction import Response
-from backtalk.feedback.kinds import AnyFeedback
-from backtalk.feedback.signals import Outcome
-from backtalk.feedback.views import Case
-from backtalk.feedback.words import Demonstration
-from backtalk.formats.content_ids import HUMAN, case, feedback, make_interaction
+from backtalk.feedback.kinds import AnyFeedback, Demonstration, Outcome
+from backtalk.formats.content_ids import HUMAN, make_case, make_feedback, make_interaction
 from backtalk.formats.fields import Fields
-from backtalk.formats.format import Data, import_format
+from backtalk.formats.format import RowData, import_format
 
 _ANSWER_KEY = Annotator.verifier("gsm8k-answer")
 
@@ -20,7 +18,7 @@ def _is_solution(value: object) -> bool:
     return isinstance(value, dict) and {"solution", "is_correct"} <= set(value)
 
 
-def _looks_like(row: Data) -> bool:
+def _matches(row: RowData) -> bool:
     return {"question", "ground_truth"} <= set(row) and any(map(_is_solution, row.values()))
 
 
@@ -28,28 +26,28 @@ def _looks_like(row: Data) -> bool:
     "gsm8k-solutions",
     title="GSM8K example model solutions",
     source="https://github.com/openai/grade-school-math",
-    looks_like=_looks_like,
+    matches=_matches,
 )
-def gsm8k_solutions(row: Data) -> list[Case]:
-    """A response for each model, an outcome for each response, and the person's solution."""
+def gsm8k_solutions(row: RowData) -> list[Case]:
+    """Parse a response and an outcome for each model, and the reference solution."""
     fields = Fields(row)
-    solutions = {name: fields.part(name) for name, value in row.items() if _is_solution(value)}
+    solutions = {name: fields.object(name) for name, value in row.items() if _is_solution(value)}
     if not solutions:
-        raise RecordError("there is no solution: a field with solution and is_correct")
+        raise RecordError("there is no solution, a field with solution and is_correct")
     interaction = make_interaction(
         fields.text("question"),
         [
             Response(id=name, text=solution.text("solution"), model=name)
             for name, solution in solutions.items()
         ],
-        metadata=fields.rest(("question", "ground_truth", *solutions)),
+        metadata=fields.other_fields(("question", "ground_truth", *solutions)),
     )
-    said: list[AnyFeedback] = [
-        feedback(
-            Outcome, interaction, _ANSWER_KEY, response=name, passed=solution.flag("is_correct")
+    feedback: list[AnyFeedback] = [
+        make_feedback(
+            Outcome, interaction, _ANSWER_KEY, response=name, passed=solution.boolean("is_correct")
         )
         for name, solution in solutions.items()
     ]
-    if truth := fields.words("ground_truth"):
-        said.append(feedback(Demonstration, interaction, HUMAN, text=truth))
-    return [case(interaction, said)]
+    if truth := fields.optional_text("ground_truth"):
+        feedback.append(make_feedback(Demonstration, interaction, HUMAN, text=truth))
+    return [make_case(interaction, feedback)]

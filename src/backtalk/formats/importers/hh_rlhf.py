@@ -6,54 +6,61 @@ import re
 from typing import Any
 
 from backtalk.errors import RecordError
-from backtalk.feedback.interaction import Message, Response
-from backtalk.feedback.judgements import Preference
-from backtalk.feedback.views import Case
-from backtalk.formats.chat import parting
-from backtalk.formats.content_ids import HUMAN, case, feedback, make_interaction
+from backtalk.feedback.case import Case
+from backtalk.feedback.interaction import Message, Prompt, Response
+from backtalk.feedback.kinds import Preference
+from backtalk.formats.chat import split_common_prefix
+from backtalk.formats.content_ids import HUMAN, make_case, make_feedback, make_interaction
 from backtalk.formats.fields import Fields
-from backtalk.formats.format import Data, import_format
+from backtalk.formats.format import RowData, import_format
 
 _TURN = re.compile(r"\n\n(Human|Assistant):")
-_BEGIN = "\n\nHuman:"
+_FIRST_TURN = "\n\nHuman:"
 
 
-def _looks_like(row: Data) -> bool:
-    both = (str(row.get(name, "")) for name in ("chosen", "rejected"))
-    return "prompt" not in row and all(transcript.startswith(_BEGIN) for transcript in both)
+def _matches(row: RowData) -> bool:
+    transcripts = (str(row.get(name, "")) for name in ("chosen", "rejected"))
+    return "prompt" not in row and all(text.startswith(_FIRST_TURN) for text in transcripts)
 
 
 @import_format(
     "hh-rlhf",
     title="Anthropic HH-RLHF dialogues",
     source="https://github.com/anthropics/hh-rlhf",
-    looks_like=_looks_like,
+    matches=_matches,
 )
-def hh_rlhf(row: Data) -> list[Case]:
-    """A preference between the two ways in which a dialogue goes on.
+def hh_rlhf(row: RowData) -> list[Case]:
+    """Parse a preference between two continuations of a dialogue.
 
-    The prompt is what the transcripts share, up to an assistant's turn. Where they part earlier
-    than at the last turn, a response has several turns, and its text is all of them.
+    The prompt is the common part of the transcripts, up to an assistant's turn. If they differ
+    before the last turn, a response has several turns, and its text has all of them.
     """
     fields = Fields(row)
     chosen, rejected = fields.text("chosen"), fields.text("rejected")
     if chosen == rejected:
-        raise RecordError("rejected: the same as chosen, so that nothing is preferred")
-    prompt, one, other = parting(_messages(chosen, "chosen"), _messages(rejected, "rejected"))
+        raise RecordError("rejected: the same as chosen")
+    prompt, *continuations = split_common_prefix(
+        _messages(chosen, "chosen"), _messages(rejected, "rejected")
+    )
     interaction = make_interaction(
         prompt,
-        [_response("0", chosen, len(prompt), one), _response("1", rejected, len(prompt), other)],
-        metadata=fields.rest(("chosen", "rejected")),
+        [
+            _response("0", chosen, len(prompt), continuations[0]),
+            _response("1", rejected, len(prompt), continuations[1]),
+        ],
+        metadata=fields.other_fields(("chosen", "rejected")),
     )
     return [
-        case(interaction, [feedback(Preference, interaction, HUMAN, a="0", b="1", verdict="a")])
+        make_case(
+            interaction, [make_feedback(Preference, interaction, HUMAN, a="0", b="1", verdict="a")]
+        )
     ]
 
 
-def _messages(transcript: str, name: str) -> tuple[Message, ...]:
+def _messages(transcript: str, name: str) -> Prompt:
     before, *turns = _TURN.split(transcript)
     if before or not turns:
-        raise RecordError(f"{name}: a transcript begins with {_BEGIN!r}")
+        raise RecordError(f"{name}: a transcript begins with {_FIRST_TURN!r}")
     roles: dict[str, Any] = {"Human": "user", "Assistant": "assistant"}
     return tuple(
         Message(role=roles[speaker], content=text.removeprefix(" "))
@@ -61,8 +68,8 @@ def _messages(transcript: str, name: str) -> tuple[Message, ...]:
     )
 
 
-def _response(id_: str, transcript: str, turn: int, messages: tuple[Message, ...]) -> Response:
+def _response(id_: str, transcript: str, turn: int, messages: Prompt) -> Response:
     if len(messages) == 1:
         return Response(id=id_, text=messages[0].text)
-    begin = list(_TURN.finditer(transcript))[turn].end()
-    return Response(id=id_, text=transcript[begin:].removeprefix(" "), messages=messages)
+    start = list(_TURN.finditer(transcript))[turn].end()
+    return Response(id=id_, text=transcript[start:].removeprefix(" "), messages=messages)

@@ -1,16 +1,14 @@
-"""Imitation learning from language feedback on programs: a critique, a repair, its tests."""
+"""Imitation learning from language feedback (ILF) on MBPP: a critique, a repair, its tests."""
 
 from __future__ import annotations
 
 from backtalk.feedback.annotator import Annotator
+from backtalk.feedback.case import Case
 from backtalk.feedback.interaction import Response
-from backtalk.feedback.kinds import AnyFeedback
-from backtalk.feedback.signals import Outcome
-from backtalk.feedback.views import Case
-from backtalk.feedback.words import Critique, Edit
-from backtalk.formats.content_ids import case, feedback, make_interaction
+from backtalk.feedback.kinds import AnyFeedback, Critique, Edit, Outcome
+from backtalk.formats.content_ids import make_case, make_feedback, make_interaction
 from backtalk.formats.fields import Fields
-from backtalk.formats.format import Data, import_format
+from backtalk.formats.format import RowData, import_format
 
 _TESTS = Annotator.verifier("mbpp-tests")
 
@@ -19,50 +17,56 @@ _TESTS = Annotator.verifier("mbpp-tests")
     "ilf-mbpp",
     title="Written feedback on MBPP programs, with repairs",
     source="https://github.com/nyu-mll/ILF-for-code-generation",
-    looks_like=lambda row: {"prompt", "Feedback", "original_model_completion"} <= set(row),
+    matches=lambda row: {"prompt", "Feedback", "original_model_completion"} <= set(row),
 )
-def ilf_mbpp(row: Data) -> list[Case]:
-    """The model's program, a critique of it, the person's repair as an edit and as a response.
+def ilf_mbpp(row: RowData) -> list[Case]:
+    """Parse a model's program, a critique of it, and the repair as an edit and as a response.
 
-    Both programs are what follows the prompt. A person who changed the prompt's own lines, an
-    import say, wrote a program that stands by itself; it is kept whole. ``completion``, what was
-    run of the repair, is its metadata.
+    Both programs are stored without the prompt. If the annotator changed lines of the prompt, such
+    as an import, the repair is stored in full. ``completion``, the part of the repair that was
+    run, is metadata.
     """
     fields = Fields(row)
     prompt = fields.text("prompt")
     original = fields.text("original_model_completion").removeprefix(prompt)
-    repair = fields.words("unedited_annotator_completion") or fields.words("completion")
+    repair = fields.optional_text("unedited_annotator_completion") or fields.optional_text(
+        "completion"
+    )
     responses = [Response(id="original", text=original)]
     if repair is not None:
-        repair = _after(prompt, repair)
-        responses.append(Response(id="repair", text=repair, metadata=fields.some("completion")))
+        repair = _without_prompt(prompt, repair)
+        responses.append(Response(id="repair", text=repair, metadata=fields.select("completion")))
     interaction = make_interaction(
         prompt,
         responses,
         distinct=[str(row.get("task_id", ""))],
-        metadata=fields.some("task_id", "test", "refinement_edit_distance"),
+        metadata=fields.select("task_id", "test", "refinement_edit_distance"),
     )
-    author = Annotator.human(fields.words("worker_id") or "unknown")
-    said: list[AnyFeedback] = []
-    if critique := fields.words("Feedback"):
-        said.append(feedback(Critique, interaction, author, response="original", text=critique))
+    author = Annotator.human(fields.optional_text("worker_id") or "unknown")
+    feedback: list[AnyFeedback] = []
+    if critique := fields.optional_text("Feedback"):
+        feedback.append(
+            make_feedback(Critique, interaction, author, response="original", text=critique)
+        )
     if repair is not None:
-        said.append(feedback(Edit, interaction, author, response="original", text=repair))
+        feedback.append(make_feedback(Edit, interaction, author, response="original", text=repair))
         if "passed" in fields:
-            passed = fields.flag("passed")
-            text = fields.words("result") or ""
-            said.append(
-                feedback(Outcome, interaction, _TESTS, response="repair", passed=passed, text=text)
+            passed = fields.boolean("passed")
+            text = fields.optional_text("result") or ""
+            feedback.append(
+                make_feedback(
+                    Outcome, interaction, _TESTS, response="repair", passed=passed, text=text
+                )
             )
-    return [case(interaction, said)]
+    return [make_case(interaction, feedback)]
 
 
-def _after(prompt: str, program: str) -> str:
-    """Return what follows the prompt in a program; all of it where the prompt was changed."""
+def _without_prompt(prompt: str, program: str) -> str:
+    """Return a program without the prompt; the whole program if the prompt was changed."""
     if program.startswith(prompt):
         return program[len(prompt) :]
     *_, last = prompt.rstrip().splitlines()
-    head, result, body = program.partition(f"{last}\n")
-    if result and (head + last).split() == prompt.split():
+    head, separator, body = program.partition(f"{last}\n")
+    if separator and (head + last).split() == prompt.split():
         return body
     return program

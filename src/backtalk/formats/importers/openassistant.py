@@ -7,19 +7,18 @@ from collections.abc import Iterator
 from typing import Any
 
 from backtalk.feedback.annotator import Annotator
+from backtalk.feedback.case import Case
 from backtalk.feedback.interaction import Interaction, Message, Response
-from backtalk.feedback.judgements import Label, Ranking, Rating, Scale
-from backtalk.feedback.kinds import AnyFeedback
-from backtalk.feedback.views import Case
-from backtalk.formats.content_ids import case, feedback, make_interaction
+from backtalk.feedback.kinds import AnyFeedback, Label, Ranking, Rating, Scale
+from backtalk.formats.content_ids import make_case, make_feedback, make_interaction
 from backtalk.formats.fields import Fields
-from backtalk.formats.format import Data, import_format
+from backtalk.formats.format import RowData, import_format
 from backtalk.formats.readers import RejectedRow, Row
 
 _VOLUNTEERS = Annotator.human("open-assistant")
 
-_MERITS = ("quality", "helpfulness", "creativity", "humor")
-_FAULTS = {
+_POSITIVE_LABELS = ("quality", "helpfulness", "creativity", "humor")
+_NEGATIVE_LABELS = {
     "fails_task": "does_task",
     "hate_speech": "no_hate_speech",
     "lang_mismatch": "right_language",
@@ -31,44 +30,44 @@ _FAULTS = {
     "toxicity": "no_toxicity",
     "violence": "no_violence",
 }
-"""For each label that means something bad, the aspect of which it is the lack."""
-_KEPT = ("lang", "emojis", "detoxify", "review_count", "synthetic")
+"""Opposite aspect for each label of something bad."""
+_METADATA_FIELDS = ("lang", "emojis", "detoxify", "review_count", "synthetic")
 
 
-def _looks_like(row: Data) -> bool:
+def _matches(row: RowData) -> bool:
     tree = "message_tree_id" in row and isinstance(row.get("prompt"), dict)
     return tree or {"thread_id", "thread"} <= set(row) or {"message_id", "role"} <= set(row)
 
 
-def _gather(found: Iterator[Row | RejectedRow]) -> Iterator[Row | RejectedRow]:
-    """Put single messages together into trees; they are held in memory until the file ends."""
+def _preprocess(rows: Iterator[Row | RejectedRow]) -> Iterator[Row | RejectedRow]:
+    """Combine single messages into trees; they are held in memory until the end of the file."""
     nodes: dict[str, Row] = {}
-    for row in found:
+    for row in rows:
         if isinstance(row, RejectedRow) or "message_id" not in row.data:
             yield row
         elif (id_ := str(row.data["message_id"])) in nodes:
-            yield RejectedRow(row.source, row.line, f"message_id: {id_!r} is there twice", row.data)
+            yield RejectedRow(row.source, row.line, f"message_id: {id_!r} occurs twice", row.data)
         else:
             nodes[id_] = row._replace(data={**row.data, "replies": []})
-    trees = defaultdict(list)
+    children = defaultdict(list)
     for id_, row in nodes.items():
         parent = row.data.get("parent_id")
-        trees[None if parent is None else str(parent)].append(id_)
-    rooted = set(trees[None])
-    waiting = list(trees[None])
-    while waiting:
-        id_ = waiting.pop()
-        nodes[id_].data["replies"] = [nodes[reply].data for reply in trees[id_]]
-        rooted.update(trees[id_])
-        waiting += trees[id_]
+        children[None if parent is None else str(parent)].append(id_)
+    rooted = set(children[None])
+    pending = list(children[None])
+    while pending:
+        id_ = pending.pop()
+        nodes[id_].data["replies"] = [nodes[reply].data for reply in children[id_]]
+        rooted.update(children[id_])
+        pending += children[id_]
     for id_, row in nodes.items():
         if id_ not in rooted:
             parent = str(row.data["parent_id"])
             reason = "is not in this file"
             if parent in nodes:
-                reason = "is in no conversation whose first message is in this file"
+                reason = "belongs to no conversation whose first message is in this file"
             yield RejectedRow(row.source, row.line, f"parent_id: {parent!r} {reason}", row.data)
-    roots = [nodes[id_] for id_ in trees[None]]
+    roots = [nodes[id_] for id_ in children[None]]
     for root in roots:
         tree = root.data.get("message_tree_id") or root.data["message_id"]
         yield root._replace(data={"message_tree_id": tree, "prompt": root.data})
@@ -78,39 +77,41 @@ def _gather(found: Iterator[Row | RejectedRow]) -> Iterator[Row | RejectedRow]:
     "openassistant",
     title="OpenAssistant trees, threads and messages",
     source="https://github.com/LAION-AI/Open-Assistant/tree/main/oasst-data",
-    looks_like=_looks_like,
-    gather=_gather,
+    matches=_matches,
+    preprocess=_preprocess,
 )
-def openassistant(row: Data) -> list[Case]:
-    """A case for each prompter's message that was answered; its prompt is the path to it.
+def openassistant(row: RowData) -> list[Case]:
+    """Parse one case per prompter message with replies; its prompt is the path to the message.
 
-    Ranks become a ranking; labels, which are means over volunteers, ratings on the unit scale,
-    of something bad as one minus its value for the opposite aspect; the review a label. Messages
-    that were deleted are left out with all that follows them.
+    Ranks become a ranking, and the review a label. Labels, which are means over volunteers, become
+    ratings on the unit scale; a label of something bad becomes one minus its value for the opposite
+    aspect. Deleted messages are left out with all their replies.
     """
     fields = Fields(row)
     if "thread" in fields:
-        tree, root = fields.text("thread_id"), _chain(fields.parts("thread"))
+        tree, root = fields.text("thread_id"), _thread_as_tree(fields.objects("thread"))
     else:
-        tree, root = fields.text("message_tree_id"), fields.part("prompt")
-    results: list[Case] = []
-    waiting: list[tuple[Fields, tuple[Message, ...], str | None]] = [(root, (), None)]
-    while waiting:
-        node, path, parent = waiting.pop()
-        answers = _replies(node, "assistant")
+        tree, root = fields.text("message_tree_id"), fields.object("prompt")
+    cases: list[Case] = []
+    pending: list[tuple[Fields, tuple[Message, ...], str | None]] = [(root, (), None)]
+    while pending:
+        node, path, parent = pending.pop()
+        replies = _replies(node, "assistant")
         path = (*path, Message.user(node.text("text")))
-        if answers:
-            one = _case(node, answers, path, tree, parent)
-            results.append(one)
-            parent = one.interaction.id
-        for answer in reversed(answers):
-            after = (*path, Message.assistant(answer.text("text")))
-            waiting += [(next_, after, parent) for next_ in reversed(_replies(answer, "prompter"))]
-    return results
+        if replies:
+            case = _case(node, replies, path, tree, parent)
+            cases.append(case)
+            parent = case.interaction.id
+        for reply in reversed(replies):
+            next_path = (*path, Message.assistant(reply.text("text")))
+            pending += [
+                (message, next_path, parent) for message in reversed(_replies(reply, "prompter"))
+            ]
+    return cases
 
 
-def _chain(thread: list[Fields]) -> Fields:
-    """Return a thread as a tree in which each message has the next one as its only reply."""
+def _thread_as_tree(thread: list[Fields]) -> Fields:
+    """Return a thread as a tree in which the next message is the only reply of each."""
     node: dict[str, Any] = {}
     for message in reversed(thread):
         node = {**message.data, "replies": [node] if node else []}
@@ -120,16 +121,16 @@ def _chain(thread: list[Fields]) -> Fields:
 def _replies(node: Fields, role: str) -> list[Fields]:
     if "replies" not in node:
         return []
-    replies = [reply for reply in node.parts("replies") if not reply.data.get("deleted")]
+    replies = [reply for reply in node.objects("replies") if not reply.data.get("deleted")]
     for reply in replies:
         if reply.text("role") != role:
-            raise reply.error("role", f"expected {role!r} after the other, got another role")
+            raise reply.error("role", f"expected {role!r}, as roles alternate")
     return replies
 
 
 def _case(
     node: Fields,
-    answers: list[Fields],
+    replies: list[Fields],
     path: tuple[Message, ...],
     tree: str,
     parent: str | None,
@@ -138,73 +139,75 @@ def _case(
         path,
         [
             Response(
-                id=answer.text("message_id"),
-                text=answer.text("text"),
-                model=answer.words("model_name"),
-                metadata=answer.some(*_KEPT, "user_id", "created_date"),
+                id=reply.text("message_id"),
+                text=reply.text("text"),
+                model=reply.optional_text("model_name"),
+                metadata=reply.select(*_METADATA_FIELDS, "user_id", "created_date"),
             )
-            for answer in answers
+            for reply in replies
         ],
         distinct=[node.text("message_id")],
-        user=node.words("user_id"),
+        user=node.optional_text("user_id"),
         session=tree,
         parent=parent,
         time=node.timestamp("created_date"),
-        metadata=node.some(*_KEPT, "labels", "review_result"),
+        metadata=node.select(*_METADATA_FIELDS, "labels", "review_result"),
     )
-    said: list[AnyFeedback] = _ranking(interaction, answers)
-    for answer in answers:
-        said += _labels(interaction, answer)
-    return case(interaction, said)
+    feedback: list[AnyFeedback] = _ranking(interaction, replies)
+    for reply in replies:
+        feedback += _labels(interaction, reply)
+    return make_case(interaction, feedback)
 
 
-def _ranking(interaction: Interaction, answers: list[Fields]) -> list[AnyFeedback]:
+def _ranking(interaction: Interaction, replies: list[Fields]) -> list[AnyFeedback]:
     tiers: dict[int, list[str]] = defaultdict(list)
-    for answer in answers:
-        if "rank" in answer:
-            tiers[answer.integer("rank")].append(answer.text("message_id"))
+    for reply in replies:
+        if "rank" in reply:
+            tiers[reply.integer("rank")].append(reply.text("message_id"))
     if sum(map(len, tiers.values())) < 2:
         return []
-    order = tuple(tuple(tiers[rank]) for rank in sorted(tiers))
-    return [feedback(Ranking, interaction, _VOLUNTEERS, tiers=order)]
+    tiers_in_order = tuple(tuple(tiers[rank]) for rank in sorted(tiers))
+    return [make_feedback(Ranking, interaction, _VOLUNTEERS, tiers=tiers_in_order)]
 
 
-def _labels(interaction: Interaction, answer: Fields) -> list[AnyFeedback]:
-    response = answer.text("message_id")
-    said: list[AnyFeedback] = []
-    for name, label in _by_name(answer).items():
-        value = label.maybe_number("value")
-        if value is None or not (name in _MERITS or name in _FAULTS):
+def _labels(interaction: Interaction, reply: Fields) -> list[AnyFeedback]:
+    response = reply.text("message_id")
+    feedback: list[AnyFeedback] = []
+    for name, label in _labels_by_name(reply).items():
+        value = label.optional_number("value")
+        if value is None or not (name in _POSITIVE_LABELS or name in _NEGATIVE_LABELS):
             continue
-        said.append(
-            feedback(
+        feedback.append(
+            make_feedback(
                 Rating,
                 interaction,
                 _VOLUNTEERS,
                 response=response,
-                value=value if name in _MERITS else 1 - value,
+                value=value if name in _POSITIVE_LABELS else 1 - value,
                 scale=Scale.UNIT,
-                aspect=_FAULTS.get(name, name),
-                metadata=label.some("count"),
+                aspect=_NEGATIVE_LABELS.get(name, name),
+                metadata=label.select("count"),
             )
         )
-    if "review_result" in answer:
-        good = answer.flag("review_result")
-        said.append(
-            feedback(Label, interaction, _VOLUNTEERS, response=response, good=good, aspect="review")
+    if "review_result" in reply:
+        good = reply.boolean("review_result")
+        feedback.append(
+            make_feedback(
+                Label, interaction, _VOLUNTEERS, response=response, good=good, aspect="review"
+            )
         )
-    return said
+    return feedback
 
 
-def _by_name(answer: Fields) -> dict[str, Fields]:
-    """Return the labels of a message, which Parquet files hold by columns."""
-    if "labels" not in answer:
+def _labels_by_name(message: Fields) -> dict[str, Fields]:
+    """Return the labels of a message by name; Parquet files store them as columns."""
+    if "labels" not in message:
         return {}
-    labels = answer.part("labels")
+    labels = message.object("labels")
     if not isinstance(labels.data.get("name"), list):
-        return {name: labels.part(name) for name in labels.data if name in labels}
-    columns = [labels.items(name) for name in ("name", "value", "count")]
+        return {name: labels.object(name) for name in labels.data if name in labels}
+    columns = [labels.array(name) for name in ("name", "value", "count")]
     return {
-        name: Fields({"value": value, "count": count}, labels.where(name))
+        name: Fields({"value": value, "count": count}, labels.field_path(name))
         for name, value, count in zip(*columns, strict=False)
     }

@@ -1,4 +1,4 @@
-"""PRM800K: solutions whose steps people checked, with the alternatives at each step."""
+"""PRM800K: solutions with steps checked by people, and alternatives for each step."""
 
 from __future__ import annotations
 
@@ -6,26 +6,23 @@ from dataclasses import dataclass
 from typing import Any
 
 from backtalk.feedback.annotator import Annotator
+from backtalk.feedback.case import Case
 from backtalk.feedback.interaction import Response
-from backtalk.feedback.judgements import Rating, Scale
-from backtalk.feedback.kinds import AnyFeedback
-from backtalk.feedback.parts import Steps, StepVerdict
-from backtalk.feedback.views import Case
-from backtalk.feedback.words import Demonstration
-from backtalk.formats.content_ids import HUMAN, case, feedback, make_interaction
+from backtalk.feedback.kinds import AnyFeedback, Demonstration, Rating, Scale, Steps, StepVerdict
+from backtalk.formats.content_ids import HUMAN, make_case, make_feedback, make_interaction
 from backtalk.formats.fields import Fields
-from backtalk.formats.format import Data, import_format
-from backtalk.formats.importers.trl import SEPARATOR, laid_out
+from backtalk.formats.format import RowData, import_format
+from backtalk.formats.importers.trl import SEPARATOR, steps_with_offsets
 
 _VERDICTS: dict[int, StepVerdict] = {1: "right", 0: "neutral", -1: "wrong"}
 _VERIFIER = Annotator.model("prm800k-verifier")
-_ABOUT_QUESTION = ("ground_truth_answer", "pre_generated_answer")
-_ABOUT_LABEL = ("finish_reason", "total_time")
-_ABOUT_ROW = ("generation", "is_quality_control_question", "is_initial_screening_question")
+_QUESTION_METADATA = ("ground_truth_answer", "pre_generated_answer")
+_LABEL_METADATA = ("finish_reason", "total_time")
+_ROW_METADATA = ("generation", "is_quality_control_question", "is_initial_screening_question")
 
 
 @dataclass(frozen=True)
-class _Step:
+class _CandidateStep:
     text: str
     verdict: StepVerdict | None
     flagged: bool = False
@@ -35,7 +32,7 @@ class _Step:
 @dataclass(frozen=True)
 class _Solution:
     id: str
-    path: tuple[_Step, ...]
+    path: tuple[_CandidateStep, ...]
 
     def response(self) -> Response:
         marks = {
@@ -54,41 +51,41 @@ class _Solution:
     "prm800k",
     title="PRM800K checked steps",
     source="https://github.com/openai/prm800k",
-    looks_like=lambda row: "question" in row and "steps" in (_mapping(row.get("label"))),
+    matches=lambda row: "question" in row and "steps" in (_as_dict(row.get("label"))),
 )
-def prm800k(row: Data) -> list[Case]:
-    """A response with checked steps for the path taken, and one for each alternative.
+def prm800k(row: RowData) -> list[Case]:
+    """Parse a response with checked steps for the chosen path, and one for each alternative.
 
-    The path taken, ``"chosen"``, is there where it reaches the last step. An alternative, such as
-    ``"2.1"``, is completion 1 of step 2, after the path taken as far as that; its steps are those
-    of the path and its own. A step that was not rated has no verdict. What a labeler wrote counts
-    as right; where the solution is finished with it, the whole is a demonstration too.
+    The chosen path has the id ``"chosen"`` and exists if it reaches the last step. An alternative,
+    such as ``"2.1"``, is completion 1 of step 2, preceded by the chosen path up to step 2. A step
+    without a rating has no verdict. A step written by a labeler counts as right; a finished
+    solution with such a step is a demonstration too.
     """
     fields = Fields(row)
-    question, label = fields.part("question"), fields.part("label")
-    labeler = Annotator.human(fields.words("labeler") or "unknown")
+    question, label = fields.object("question"), fields.object("label")
+    labeler = Annotator.human(fields.optional_text("labeler") or "unknown")
     solutions = _solutions(label)
     responses = [solution.response() for solution in solutions]
-    scored = _generated(question, responses)
+    generated = _add_generated(question, responses)
     interaction = make_interaction(
         question.text("problem"),
         responses,
         distinct=[labeler.id, str(row.get("timestamp", ""))],
         time=fields.timestamp("timestamp"),
         metadata={
-            **question.some(*_ABOUT_QUESTION),
-            **label.some(*_ABOUT_LABEL),
-            **fields.some(*_ABOUT_ROW),
+            **question.select(*_QUESTION_METADATA),
+            **label.select(*_LABEL_METADATA),
+            **fields.select(*_ROW_METADATA),
         },
     )
-    said: list[AnyFeedback] = []
+    feedback: list[AnyFeedback] = []
     for solution in solutions:
         if solution.id != "chosen" and solution.path[-1].verdict is None:
             continue
         texts = [step.text for step in solution.path]
-        if steps := laid_out(texts, [step.verdict for step in solution.path]):
-            said.append(
-                feedback(
+        if steps := steps_with_offsets(texts, [step.verdict for step in solution.path]):
+            feedback.append(
+                make_feedback(
                     Steps,
                     interaction,
                     labeler,
@@ -97,32 +94,34 @@ def prm800k(row: Data) -> list[Case]:
                     steps=steps,
                 )
             )
-        finished = label.words("finish_reason") == "solution" and solution.id == "chosen"
+        finished = label.optional_text("finish_reason") == "solution" and solution.id == "chosen"
         if finished and any(step.by_labeler for step in solution.path):
-            said.append(
-                feedback(
+            feedback.append(
+                make_feedback(
                     Demonstration, interaction, labeler, time=interaction.time, text=solution.text
                 )
             )
-    score = question.maybe_number("pre_generated_verifier_score")
-    if scored is not None and score is not None:
-        said.append(
-            feedback(Rating, interaction, _VERIFIER, response=scored, value=score, scale=Scale.UNIT)
+    score = question.optional_number("pre_generated_verifier_score")
+    if generated is not None and score is not None:
+        feedback.append(
+            make_feedback(
+                Rating, interaction, _VERIFIER, response=generated, value=score, scale=Scale.UNIT
+            )
         )
-    if truth := question.words("ground_truth_solution"):
-        said.append(feedback(Demonstration, interaction, HUMAN, text=truth))
-    return [case(interaction, said)]
+    if truth := question.optional_text("ground_truth_solution"):
+        feedback.append(make_feedback(Demonstration, interaction, HUMAN, text=truth))
+    return [make_case(interaction, feedback)]
 
 
-def _mapping(value: Any) -> dict[str, Any]:
+def _as_dict(value: Any) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
 def _solutions(label: Fields) -> list[_Solution]:
-    path: tuple[_Step, ...] = ()
+    path: tuple[_CandidateStep, ...] = ()
     results = []
-    for i, step in enumerate(label.parts("steps")):
-        candidates = [_candidate(each) for each in step.parts("completions")]
+    for i, step in enumerate(label.objects("steps")):
+        candidates = [_candidate(each) for each in step.objects("completions")]
         taken = step.integer("chosen_completion") if "chosen_completion" in step else None
         if taken is not None and not 0 <= taken < len(candidates):
             raise step.error("chosen_completion", f"there is no completion {taken}")
@@ -140,17 +139,19 @@ def _solutions(label: Fields) -> list[_Solution]:
     return [*results, _Solution("chosen", path)] if path else results
 
 
-def _candidate(completion: Fields) -> _Step:
+def _candidate(completion: Fields) -> _CandidateStep:
     verdict = _verdict(completion, "rating")
-    return _Step(completion.text("text"), verdict, flagged=bool(completion.data.get("flagged")))
+    return _CandidateStep(
+        completion.text("text"), verdict, flagged=bool(completion.data.get("flagged"))
+    )
 
 
-def _by_labeler(step: Fields) -> _Step:
+def _by_labeler(step: Fields) -> _CandidateStep:
     if isinstance(step.data["human_completion"], str):
-        return _Step(step.text("human_completion"), "right", by_labeler=True)
-    completion = step.part("human_completion")
+        return _CandidateStep(step.text("human_completion"), "right", by_labeler=True)
+    completion = step.object("human_completion")
     verdict = _verdict(completion, "corrected_rating") or "right"
-    return _Step(completion.text("text"), verdict, by_labeler=True)
+    return _CandidateStep(completion.text("text"), verdict, by_labeler=True)
 
 
 def _verdict(completion: Fields, name: str) -> StepVerdict | None:
@@ -162,11 +163,11 @@ def _verdict(completion: Fields, name: str) -> StepVerdict | None:
     return _VERDICTS[rating]
 
 
-def _generated(question: Fields, responses: list[Response]) -> str | None:
-    """Add the solution that was to be checked, where it is not among the responses already."""
+def _add_generated(question: Fields, responses: list[Response]) -> str | None:
+    """Add the generated solution to the responses if it is not among them, and return its id."""
     if "pre_generated_steps" not in question:
         return None
-    text = SEPARATOR.join(map(str, question.items("pre_generated_steps")))
+    text = SEPARATOR.join(map(str, question.array("pre_generated_steps")))
     for response in responses:
         if response.text == text:
             return response.id

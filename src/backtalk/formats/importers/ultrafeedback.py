@@ -1,54 +1,52 @@
-"""UltraFeedback: answers rated by a judge on several aspects, with its reasons."""
+"""UltraFeedback: responses rated by a judge on several aspects, with its reasons."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from backtalk.feedback.annotator import Annotator
+from backtalk.feedback.case import Case
 from backtalk.feedback.interaction import Interaction, Response
-from backtalk.feedback.judgements import Preference, Rating, Scale
-from backtalk.feedback.kinds import AnyFeedback
-from backtalk.feedback.views import Case
-from backtalk.feedback.words import Critique
-from backtalk.formats.content_ids import case, feedback, make_interaction
+from backtalk.feedback.kinds import AnyFeedback, Critique, Preference, Rating, Scale
+from backtalk.formats.content_ids import make_case, make_feedback, make_interaction
 from backtalk.formats.fields import Fields
-from backtalk.formats.format import Data, import_format
-from backtalk.formats.importers.trl import conversations
+from backtalk.formats.format import RowData, import_format
+from backtalk.formats.importers.trl import parse_pair
 
 _JUDGE = Annotator.model("gpt-4")
 _OVERALL_SCALE = Scale(name="one-to-ten", low=1, high=10)
-_BINARIZED = {"chosen", "rejected", "score_chosen", "score_rejected", "prompt_id"}
+_BINARIZED_FIELDS = {"chosen", "rejected", "score_chosen", "score_rejected", "prompt_id"}
 
 
-def _looks_like(row: Data) -> bool:
-    return {"instruction", "completions"} <= set(row) or set(row) >= _BINARIZED
+def _matches(row: RowData) -> bool:
+    return {"instruction", "completions"} <= set(row) or set(row) >= _BINARIZED_FIELDS
 
 
 @import_format(
     "ultrafeedback",
     title="UltraFeedback, as released and binarized",
     source="https://huggingface.co/datasets/openbmb/UltraFeedback",
-    looks_like=_looks_like,
+    matches=_matches,
 )
-def ultrafeedback(row: Data) -> list[Case]:
-    """Ratings of each answer, overall and by aspect, and critiques.
+def ultrafeedback(row: RowData) -> list[Case]:
+    """Parse ratings of each response, overall and by aspect, and critiques.
 
     The binarized layout (``HuggingFaceH4/ultrafeedback_binarized``) becomes a preference whose
-    strength is the distance of the two scores; equal scores are a tie.
+    strength is the difference of the two scores; equal scores are a tie.
     """
     fields = Fields(row)
-    return [_binarized(fields) if "chosen" in fields else _rated(fields)]
+    return [_preference_case(fields) if "chosen" in fields else _rating_case(fields)]
 
 
-def _rated(fields: Fields) -> Case:
-    completions = fields.parts("completions")
-    kept = ("principle", "custom_system_prompt", "fine-grained_score")
+def _rating_case(fields: Fields) -> Case:
+    completions = fields.objects("completions")
+    metadata_fields = ("principle", "custom_system_prompt", "fine-grained_score")
     responses = [
         Response(
             id=str(i),
             text=completion.text("response"),
-            model=completion.words("model"),
-            metadata=completion.some(*kept),
+            model=completion.optional_text("model"),
+            metadata=completion.select(*metadata_fields),
         )
         for i, completion in enumerate(completions)
     ]
@@ -58,51 +56,55 @@ def _rated(fields: Fields) -> Case:
         if name in fields and fields.data[name] != ["None"]
     }
     interaction = make_interaction(
-        fields.text("instruction"), responses, metadata={**fields.some("source"), **answers}
+        fields.text("instruction"), responses, metadata={**fields.select("source"), **answers}
     )
-    said: list[AnyFeedback] = []
+    feedback: list[AnyFeedback] = []
     for response, completion in zip(responses, completions, strict=True):
-        said += _about(interaction, response.id, completion)
-    return case(interaction, said)
+        feedback += _response_feedback(interaction, response.id, completion)
+    return make_case(interaction, feedback)
 
 
-def _about(interaction: Interaction, response: str, completion: Fields) -> list[AnyFeedback]:
-    said: list[AnyFeedback] = []
-    overall = completion.maybe_number("overall_score")
+def _response_feedback(
+    interaction: Interaction, response: str, completion: Fields
+) -> list[AnyFeedback]:
+    feedback: list[AnyFeedback] = []
+    overall = completion.optional_number("overall_score")
     if overall is not None:
-        said.append(
-            feedback(
+        feedback.append(
+            make_feedback(
                 Rating, interaction, _JUDGE, response=response, value=overall, scale=_OVERALL_SCALE
             )
         )
-    if critique := completion.words("critique"):
-        said.append(feedback(Critique, interaction, _JUDGE, response=response, text=critique))
-    annotations = completion.part("annotations") if "annotations" in completion else Fields({})
+    if critique := completion.optional_text("critique"):
+        feedback.append(
+            make_feedback(Critique, interaction, _JUDGE, response=response, text=critique)
+        )
+    annotations = completion.object("annotations") if "annotations" in completion else Fields({})
     for aspect in annotations.data:
         for annotation in _annotations(annotations, aspect):
-            said += _about_aspect(interaction, response, aspect, annotation)
-    return said
+            feedback += _aspect_feedback(interaction, response, aspect, annotation)
+    return feedback
 
 
 def _annotations(annotations: Fields, aspect: str) -> list[Fields]:
-    """Return what was said about an aspect: one object, or in early files a list of them."""
+    """Return the annotations of an aspect: one object, or a list of them in early files."""
     if aspect not in annotations:
         return []
     if isinstance(annotations.data[aspect], list):
-        return annotations.parts(aspect)
-    return [annotations.part(aspect)]
+        return annotations.objects(aspect)
+    return [annotations.object(aspect)]
 
 
-def _about_aspect(
+def _aspect_feedback(
     interaction: Interaction, response: str, aspect: str, annotation: Fields
 ) -> list[AnyFeedback]:
     common: dict[str, Any] = {"response": response, "aspect": aspect}
-    said: list[AnyFeedback] = []
-    value = annotation.maybe_number("Rating")
+    feedback: list[AnyFeedback] = []
+    value = annotation.optional_number("Rating")
     if value is not None:
-        kinds = annotation.some("Type")
-        said.append(
-            feedback(
+        kinds = annotation.select("Type")
+        feedback.append(
+            make_feedback(
                 Rating,
                 interaction,
                 _JUDGE,
@@ -112,14 +114,16 @@ def _about_aspect(
                 **common,
             )
         )
-    reasons = [annotation.words(name) for name in ("Rationale", "Rationale For Rating")]
-    return said + [
-        feedback(Critique, interaction, _JUDGE, text=text, **common) for text in reasons if text
+    reasons = [annotation.optional_text(name) for name in ("Rationale", "Rationale For Rating")]
+    return feedback + [
+        make_feedback(Critique, interaction, _JUDGE, text=text, **common)
+        for text in reasons
+        if text
     ]
 
 
-def _binarized(fields: Fields) -> Case:
-    prompt, chosen, rejected = conversations(fields)
+def _preference_case(fields: Fields) -> Case:
+    prompt, chosen, rejected = parse_pair(fields)
     better, worse = fields.number("score_chosen"), fields.number("score_rejected")
     interaction = make_interaction(
         prompt,
@@ -127,12 +131,12 @@ def _binarized(fields: Fields) -> Case:
             chosen.model_copy(update={"metadata": {"score": better}}),
             rejected.model_copy(update={"metadata": {"score": worse}}),
         ],
-        metadata=fields.some("prompt_id", "source"),
+        metadata=fields.select("prompt_id", "source"),
     )
     if worse > better:
         raise fields.error("score_rejected", f"{worse:g} is above score_chosen, {better:g}")
     strength = (better - worse) / (_OVERALL_SCALE.high - _OVERALL_SCALE.low)
-    said = feedback(
+    feedback = make_feedback(
         Preference,
         interaction,
         _JUDGE,
@@ -141,4 +145,4 @@ def _binarized(fields: Fields) -> Case:
         verdict="a" if strength else "tie",
         strength=strength or None,
     )
-    return case(interaction, [said])
+    return make_case(interaction, [feedback])

@@ -1,4 +1,4 @@
-"""Any table by a mapping: a file that says what the columns mean.
+"""Mappings: files that describe the columns of a table, to import any table.
 
 >>> mapping = RowMapping.from_yaml('''
 ... prompt: question

@@ -1,4 +1,4 @@
-"""The cells of a table: what stands in a column, and what it means."""
+"""Cells of a table: access by column name, and lookup of known values."""
 
 from __future__ import annotations
 
@@ -13,98 +13,109 @@ from backtalk.feedback.record import Name
 from backtalk.formats.fields import Fields
 
 Column = Name
-"""The name of a column. A dotted name goes into nested JSON: ``meta.rater``, ``answers.0.text``."""
+"""Name of a column. A dotted name refers to nested JSON: ``meta.rater``, ``answers.0.text``."""
 
 _YAML_WORDS = {True: ("true", "yes", "on"), False: ("false", "no", "off")}
-"""What may have stood in a mapping file where YAML reads a truth value."""
+"""Words in a mapping file that YAML reads as a boolean."""
 
 
-def plain(value: Any) -> str:
-    """Return a value as the text that it is compared by: ``2.0`` and ``" 2"`` are ``"2"``."""
+def normalise(value: Any) -> str:
+    """Return the text by which a value is compared: ``2.0`` and ``" 2"`` give ``"2"``."""
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     return str(value).strip().lower()
 
 
-def _texts(value: Any) -> Any:
-    listed = value if isinstance(value, list | tuple) else [value]
-    results: list[str] = []
-    for item in listed:
-        results += _YAML_WORDS[item] if isinstance(item, bool) else [plain(item)]
-    return tuple(results)
+def _normalise_all(value: Any) -> Any:
+    items = value if isinstance(value, list | tuple) else [value]
+    texts: list[str] = []
+    for item in items:
+        texts += _YAML_WORDS[item] if isinstance(item, bool) else [normalise(item)]
+    return tuple(texts)
 
 
-Values = Annotated[tuple[str, ...], BeforeValidator(_texts), Field(min_length=1)]
-"""One value of a column or several, compared as texts, without regard to case."""
+Values = Annotated[tuple[str, ...], BeforeValidator(_normalise_all), Field(min_length=1)]
+"""One or several values of a column, compared as texts, ignoring case."""
 
 
 def value(row: Fields, column: str) -> Any:
-    """Return what stands in a column, ``None`` if there is none."""
+    """Return the value of a column, ``None`` if there is none."""
     if column in row.data:
         return row.data[column]
-    result: Any = row.data
-    for step in column.split("."):
-        if isinstance(result, dict):
-            result = result.get(step)
-        elif isinstance(result, list) and step.isdigit() and int(step) < len(result):
-            result = result[int(step)]
+    nested: Any = row.data
+    for key in column.split("."):
+        if isinstance(nested, dict):
+            nested = nested.get(key)
+        elif isinstance(nested, list) and key.isdigit() and int(key) < len(nested):
+            nested = nested[int(key)]
         else:
             return None
-    return result
+    return nested
 
 
 class _Cell(Fields):
-    """One cell, under the name ``it``; messages name its column."""
+    """Single cell as a field called ``it``; error messages name its column."""
 
-    def where(self, name: str) -> str:  # noqa: ARG002 - there is one
+    def field_path(self, name: str) -> str:  # noqa: ARG002 - there is one field
         return self.path
 
 
 def cell(row: Fields, column: str) -> Fields:
-    """Return a column's cell, to be read as a field called ``it``."""
+    """Return the cell of a column as a field called ``it``."""
     return _Cell({"it": value(row, column)}, column)
 
 
 def empty(row: Fields, column: str) -> bool:
-    """Whether nothing stands in a column, or a blank text."""
-    result = value(row, column)
-    return result is None or (isinstance(result, str) and not result.strip())
+    """Return true if a column is missing or blank."""
+    cell_value = value(row, column)
+    return cell_value is None or (isinstance(cell_value, str) and not cell_value.strip())
 
 
-def words(row: Fields, column: str | None) -> str | None:
-    """Return what stands in a column as text, ``None`` where there is nothing."""
+def text(row: Fields, column: str | None) -> str | None:
+    """Return the value of a column as text, ``None`` if it is empty."""
     if column is None or empty(row, column):
         return None
-    result = value(row, column)
-    return str(int(result) if isinstance(result, float) and result.is_integer() else result)
+    cell_value = value(row, column)
+    if isinstance(cell_value, float) and cell_value.is_integer():
+        cell_value = int(cell_value)
+    return str(cell_value)
 
 
 def number(row: Fields, column: str | None) -> float | None:
-    """Return the number in a column, ``None`` where there is nothing."""
+    """Return the number in a column, ``None`` if it is empty."""
     if column is None or empty(row, column):
         return None
     return cell(row, column).number("it")
 
 
 def timestamp(row: Fields, column: str | None) -> datetime | None:
-    """Return the time in a column, ``None`` where there is nothing."""
+    """Return the time in a column, ``None`` if it is empty."""
     return cell(row, column).timestamp("it") if column is not None else None
 
 
 def meaning(row: Fields, column: str, known: dict[str, tuple[str, ...]]) -> str:
-    """Return which of the known things the value in a column stands for.
+    """Return the meaning of the value in a column.
+
+    Parameters
+    ----------
+    row : Fields
+        Row of the table.
+    column : str
+        Name of the column.
+    known : dict of str to tuple of str
+        Values for each meaning, as :func:`normalise` returns them.
 
     Raises
     ------
     RecordError
-        If it stands for none; the message lists the values that are known.
+        If the value has no meaning; the message lists the known values.
     """
-    result = value(row, column)
+    cell_value = value(row, column)
     for name, values in known.items():
-        if plain(result) in values:
+        if normalise(cell_value) in values:
             return name
     listed = "; ".join(f"{name}: {json.dumps(values)[1:-1]}" for name, values in known.items())
     raise RecordError(
-        f"{column}: the mapping does not say what {result!r} means",
-        f"It knows {listed}. Name other values there",
+        f"{column}: the mapping does not define the value {cell_value!r}",
+        f"Add the value to the mapping. Known values: {listed}",
     )

@@ -1,4 +1,4 @@
-"""What a mapping says about feedback: for each kind, which columns hold it."""
+"""Parts of a mapping that describe feedback: the columns of each kind."""
 
 from __future__ import annotations
 
@@ -7,13 +7,27 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 from pydantic import BeforeValidator, ConfigDict, Field, model_validator
 
 from backtalk.feedback.annotator import Annotator, AnnotatorKind
+from backtalk.feedback.base import OVERALL
 from backtalk.feedback.interaction import Interaction
-from backtalk.feedback.judgements import OVERALL, Label, Preference, Ranking, Rating, Scale
-from backtalk.feedback.kinds import AnyFeedback
+from backtalk.feedback.kinds import (
+    AnyFeedback,
+    Choice,
+    Critique,
+    Demonstration,
+    Edit,
+    FeedbackT,
+    FollowUp,
+    Instruction,
+    Label,
+    Outcome,
+    Preference,
+    Ranking,
+    Rating,
+    Scale,
+    Shown,
+)
 from backtalk.feedback.record import Name, OptionalField, Record, repeated
-from backtalk.feedback.signals import Choice, FollowUp, Outcome, Shown
-from backtalk.feedback.words import Critique, Demonstration, Edit, Instruction
-from backtalk.formats.content_ids import Kind, feedback
+from backtalk.formats.content_ids import make_feedback
 from backtalk.formats.fields import Fields
 from backtalk.formats.mapping.cells import (
     Column,
@@ -21,103 +35,128 @@ from backtalk.formats.mapping.cells import (
     cell,
     empty,
     meaning,
+    normalise,
     number,
-    plain,
+    text,
     timestamp,
     value,
-    words,
 )
-from backtalk.formats.options import scale as read_scale
+from backtalk.formats.options import parse_scale
 
-Talk = Interaction | None
-"""What the feedback is about; ``None`` for the system as a whole."""
-Place = Annotated[int, Field(ge=0)]
-"""The place of a response in the mapping's list, from 0."""
+Target = Interaction | None
+"""Interaction that feedback is about; ``None`` for the system as a whole."""
+ResponseIndex = Annotated[int, Field(ge=0)]
+"""Index of a response in the mapping's list, from 0."""
 
 
-class _Mapping(Record):
-    """What every kind has: who gave it, and when; each by the name of a column."""
+class _BaseMapping(Record):
+    """Fields that the mappings of all kinds share."""
 
-    # Most imports need no mapping, and building the validators takes longer than reading one.
+    # Building the validators takes longer than reading a mapping, and most imports need none.
     model_config = ConfigDict(defer_build=True)
 
     annotator: OptionalField[Column] = None
+    """Column of the annotator's id."""
     annotator_kind: AnnotatorKind = "human"
     time: OptionalField[Column] = None
+    """Column of the time."""
     confidence: OptionalField[Column] = None
+    """Column of the confidence, in [0, 1]."""
 
-    VALUES: ClassVar[tuple[str, ...]] = ()
-    """The fields that say which values of the column stand for what."""
+    VALUE_FIELDS: ClassVar[tuple[str, ...]] = ()
+    """Fields that list values of the column, one for each meaning."""
 
-    OF_PROMPT: ClassVar[bool] = True
-    """Whether there is such feedback only about an answer to a prompt."""
+    NEEDS_PROMPT: ClassVar[bool] = True
+    """If true, feedback of this kind needs a prompt."""
 
     @model_validator(mode="after")
     def _values_differ(self) -> Self:
-        said = [name for name in self.VALUES if name in self.model_fields_set]
-        if (twice := repeated(each for name in said for each in getattr(self, name))) is not None:
-            raise ValueError(f"{' and '.join(said)}: the value {twice!r} stands for two things")
+        names = [name for name in self.VALUE_FIELDS if name in self.model_fields_set]
+        if (
+            duplicate := repeated(item for name in names for item in getattr(self, name))
+        ) is not None:
+            raise ValueError(f"{' and '.join(names)}: the value {duplicate!r} has two meanings")
         return self
 
-    def places(self) -> dict[str, int]:
-        """Return the places of the responses that it speaks of, by field."""
+    def response_indices(self) -> dict[str, int]:
+        """Return the indices of the responses that the feedback is about, by field."""
         return {}
 
-    def said(self, row: Fields) -> bool:
-        """Whether there is such feedback in a row: not where the cell is empty."""
+    def is_present(self, row: Fields) -> bool:
+        """Return true if the row has such feedback, which it has not if the cell is empty."""
         raise NotImplementedError
 
-    def read(self, row: Fields, interaction: Talk, distinct: str | None) -> list[AnyFeedback]:
-        """Return what a row says."""
-        return [self._say(row, interaction, distinct)] if self.said(row) else []
+    def read(self, row: Fields, interaction: Target, distinct: str | None) -> list[AnyFeedback]:
+        """Return the feedback in a row.
 
-    def _say(self, row: Fields, interaction: Talk, distinct: str | None) -> AnyFeedback:
+        Parameters
+        ----------
+        row : Fields
+            Row of the table.
+        interaction : Interaction or None
+            Interaction that the row describes; ``None`` for the system as a whole.
+        distinct : str or None
+            Further part of the id, which distinguishes rows with the same content.
+        """
+        return [self._parse(row, interaction, distinct)] if self.is_present(row) else []
+
+    def _parse(self, row: Fields, interaction: Target, distinct: str | None) -> AnyFeedback:
         raise NotImplementedError
 
     def _build(
-        self, kind: type[Kind], row: Fields, interaction: Talk, distinct: str | None, **payload: Any
-    ) -> Kind:
-        return feedback(
+        self,
+        kind: type[FeedbackT],
+        row: Fields,
+        interaction: Target,
+        distinct: str | None,
+        **fields: Any,
+    ) -> FeedbackT:
+        return make_feedback(
             kind,
             interaction,
-            Annotator(id=words(row, self.annotator) or "unknown", kind=self.annotator_kind),
+            Annotator(id=text(row, self.annotator) or "unknown", kind=self.annotator_kind),
             time=timestamp(row, self.time),
             confidence=number(row, self.confidence),
             distinct=distinct,
-            **payload,
+            **fields,
         )
 
     def _meaning(self, row: Fields, column: str) -> str:
-        # What the file says goes before what is assumed.
-        names = sorted(self.VALUES, key=lambda name: name not in self.model_fields_set)
+        # Values in the file take precedence over default values.
+        names = sorted(self.VALUE_FIELDS, key=lambda name: name not in self.model_fields_set)
         return meaning(row, column, {name: getattr(self, name) for name in names})
 
 
-class _OfColumn(_Mapping):
+class _ColumnMapping(_BaseMapping):
     column: Column
 
-    def said(self, row: Fields) -> bool:
+    def is_present(self, row: Fields) -> bool:
         return not empty(row, self.column)
 
 
-class _OfResponse(_OfColumn):
-    response: Place = 0
+class _ResponseMapping(_ColumnMapping):
+    response: ResponseIndex = 0
 
-    def places(self) -> dict[str, int]:
+    def response_indices(self) -> dict[str, int]:
         return {"response": self.response}
 
 
-class RatingMapping(_OfResponse):
-    """A number on a scale."""
+def _scale_from_text(value: Any) -> Any:
+    return parse_scale(value) if isinstance(value, str) else value
+
+
+class RatingMapping(_ResponseMapping):
+    """Mapping of ratings: a number on a scale."""
 
     kind: Literal["rating"]
     scale: Annotated[
-        Scale, BeforeValidator(lambda text: read_scale(text) if isinstance(text, str) else text)
+        Scale,
+        BeforeValidator(_scale_from_text),
     ] = Scale.STARS
-    """The worst and the best value: ``1-5``."""
+    """Worst and best value, such as ``1-5``."""
     aspect: Name = OVERALL
 
-    def _say(self, row: Fields, interaction: Talk, distinct: str | None) -> Rating:
+    def _parse(self, row: Fields, interaction: Target, distinct: str | None) -> Rating:
         return self._build(
             Rating,
             row,
@@ -130,69 +169,77 @@ class RatingMapping(_OfResponse):
         )
 
 
-class LabelMapping(_OfResponse):
-    """Good or bad."""
+class LabelMapping(_ResponseMapping):
+    """Mapping of labels: good or bad."""
 
     kind: Literal["label"]
     good: Values = ("1", "true", "yes", "good", "up", "+1")
     bad: Values = ("0", "false", "no", "bad", "down", "-1")
     aspect: Name = OVERALL
-    VALUES: ClassVar = ("good", "bad")
+    VALUE_FIELDS: ClassVar = ("good", "bad")
 
-    def _say(self, row: Fields, interaction: Talk, distinct: str | None) -> Label:
+    def _parse(self, row: Fields, interaction: Target, distinct: str | None) -> Label:
         good = self._meaning(row, self.column) == "good"
-        about = {"response": str(self.response), "aspect": self.aspect}
-        return self._build(Label, row, interaction, distinct, good=good, **about)
+        return self._build(
+            Label,
+            row,
+            interaction,
+            distinct,
+            good=good,
+            response=str(self.response),
+            aspect=self.aspect,
+        )
 
 
-class PreferenceMapping(_Mapping):
-    """Which of two responses is better.
+class PreferenceMapping(_BaseMapping):
+    """Mapping of preferences: which of two responses is better.
 
-    Said by a verdict in words, by the probability of the first, or, where the columns themselves
-    are the better and the worse response, by the same verdict for every row.
+    The verdict is a word in a column, a probability, or, if one column has the better and another
+    the worse response, the same in every row.
     """
 
     kind: Literal["preference"]
     column: OptionalField[Column] = None
-    """The column of the verdict."""
+    """Column of the verdict."""
     probability: OptionalField[Column] = None
-    """The column of the probability, in [0, 1], that the first is better."""
+    """Column of the probability, in [0, 1], that the first response is better."""
     always: OptionalField[Literal["a", "b"]] = None
-    """The verdict of every row: the first, or the second."""
-    first: Place = 0
-    second: Place = 1
+    """Verdict of every row: the first response, or the second."""
+    first: ResponseIndex = 0
+    second: ResponseIndex = 1
     a: Values = ("a", "1", "first", "left", "model_a")
-    """The values that say that the first is better."""
+    """Values for which the first response is better."""
     b: Values = ("b", "2", "second", "right", "model_b")
+    """Values for which the second response is better."""
     tie: Values = ("tie", "0", "equal", "same")
     both_bad: Values = ("both_bad", "both bad", "neither", "tie (bothbad)")
     strength: OptionalField[Column] = None
-    """The column that says how much better, in (0, 1]."""
+    """Column of the strength of the preference, in (0, 1]."""
     aspect: Name = OVERALL
-    VALUES: ClassVar = ("a", "b", "tie", "both_bad")
+    VALUE_FIELDS: ClassVar = ("a", "b", "tie", "both_bad")
 
     @model_validator(mode="after")
-    def _one_way(self) -> Self:
-        ways = (self.column, self.probability, self.always)
-        if sum(way is not None for way in ways) != 1:
+    def _one_verdict_source(self) -> Self:
+        sources = (self.column, self.probability, self.always)
+        if sum(source is not None for source in sources) != 1:
             raise ValueError("column: a preference needs one of column, probability and always")
         if self.first == self.second:
             raise ValueError("second: the same response as first")
         return self
 
-    def places(self) -> dict[str, int]:
-        """Return the places of the two."""
+    def response_indices(self) -> dict[str, int]:
+        """Return the indices of the two responses."""
         return {"first": self.first, "second": self.second}
 
-    def said(self, row: Fields) -> bool:
-        """Whether the verdict, or the probability, is there."""
+    def is_present(self, row: Fields) -> bool:
+        """Return true if the row has a verdict or a probability."""
         column = self.column or self.probability
         return column is None or not empty(row, column)
 
-    def _say(self, row: Fields, interaction: Talk, distinct: str | None) -> Preference:
+    def _parse(self, row: Fields, interaction: Target, distinct: str | None) -> Preference:
         probability = number(row, self.probability)
         if probability is not None:
-            verdict: str = Preference.verdict_of(probability)
+            verdict: str = Preference.verdict_for(probability)
         else:
             verdict = self.always or self._meaning(row, str(self.column))
         return self._build(
@@ -209,26 +256,27 @@ class PreferenceMapping(_Mapping):
         )
 
 
-class RankingMapping(_Mapping):
-    """An order over the responses: a column with the rank of each, 1 the best; equal ranks tie.
+class RankingMapping(_BaseMapping):
+    """Mapping of rankings: a column with the rank of each response, 1 for the best.
 
-    A response without a rank was not ranked; a row with fewer than two ranks says nothing.
+    Equal ranks are a tie. A response without a rank was not ranked. A row with fewer than two ranks
+    has no ranking.
     """
 
     kind: Literal["ranking"]
     columns: Annotated[tuple[Column, ...], Field(min_length=2)]
-    """The column with the rank of each response, in the order of the responses."""
+    """Columns of the ranks, in the order of the responses."""
     aspect: Name = OVERALL
 
-    def places(self) -> dict[str, int]:
-        """Return the places of all responses ranked."""
-        return {f"columns.{place}": place for place in range(len(self.columns))}
+    def response_indices(self) -> dict[str, int]:
+        """Return the indices of all ranked responses."""
+        return {f"columns.{index}": index for index in range(len(self.columns))}
 
-    def said(self, row: Fields) -> bool:
-        """Whether there are two ranks at least."""
+    def is_present(self, row: Fields) -> bool:
+        """Return true if there are at least two ranks."""
         return sum(not empty(row, column) for column in self.columns) > 1
 
-    def _say(self, row: Fields, interaction: Talk, distinct: str | None) -> Ranking:
+    def _parse(self, row: Fields, interaction: Target, distinct: str | None) -> Ranking:
         ranks: dict[float, list[str]] = {}
         for index, column in enumerate(self.columns):
             if (rank := number(row, column)) is not None:
@@ -237,38 +285,45 @@ class RankingMapping(_Mapping):
         return self._build(Ranking, row, interaction, distinct, tiers=tiers, aspect=self.aspect)
 
 
-class _OfResponseOrWhole(_OfColumn):
-    response: Place | None = 0
-    """``null`` for the interaction as a whole, as also where the mapping has no responses."""
+class _OptionalResponseMapping(_ColumnMapping):
+    response: ResponseIndex | None = 0
+    """Index of the response; ``null``, or a mapping without responses, for the interaction as a
+    whole."""
 
-    def places(self) -> dict[str, int]:
+    def response_indices(self) -> dict[str, int]:
         return {} if self.response is None else {"response": self.response}
 
-    def _about(self, interaction: Talk) -> str | None:
-        whole = self.response is None or interaction is None or not interaction.responses
-        return None if whole else str(self.response)
+    def _response_id(self, interaction: Target) -> str | None:
+        if self.response is None or interaction is None or not interaction.responses:
+            return None
+        return str(self.response)
 
 
-class CritiqueMapping(_OfResponseOrWhole):
-    """Free text about a response, an interaction or the system as a whole."""
+class CritiqueMapping(_OptionalResponseMapping):
+    """Mapping of critiques: free text about a response, an interaction or the whole system."""
 
     kind: Literal["critique"]
     aspect: OptionalField[Name] = None
-    OF_PROMPT: ClassVar = False
+    NEEDS_PROMPT: ClassVar = False
 
-    def _say(self, row: Fields, interaction: Talk, distinct: str | None) -> Critique:
-        text, about = cell(row, self.column).text("it"), self._about(interaction)
+    def _parse(self, row: Fields, interaction: Target, distinct: str | None) -> Critique:
         return self._build(
-            Critique, row, interaction, distinct, text=text, response=about, aspect=self.aspect
+            Critique,
+            row,
+            interaction,
+            distinct,
+            text=cell(row, self.column).text("it"),
+            response=self._response_id(interaction),
+            aspect=self.aspect,
         )
 
 
-class EditMapping(_OfResponse):
-    """The response as somebody changed it. One that was not changed says nothing."""
+class EditMapping(_ResponseMapping):
+    """Mapping of edits: the edited response; an unchanged one is no edit."""
 
     kind: Literal["edit"]
 
-    def read(self, row: Fields, interaction: Talk, distinct: str | None) -> list[AnyFeedback]:
+    def read(self, row: Fields, interaction: Target, distinct: str | None) -> list[AnyFeedback]:
         """Return the edit, if the text was changed."""
         texts = (
             {response.id: response.text for response in interaction.responses}
@@ -279,53 +334,59 @@ class EditMapping(_OfResponse):
             return []
         return super().read(row, interaction, distinct)
 
-    def _say(self, row: Fields, interaction: Talk, distinct: str | None) -> Edit:
-        text = cell(row, self.column).text("it")
-        return self._build(Edit, row, interaction, distinct, response=str(self.response), text=text)
+    def _parse(self, row: Fields, interaction: Target, distinct: str | None) -> Edit:
+        return self._build(
+            Edit,
+            row,
+            interaction,
+            distinct,
+            response=str(self.response),
+            text=cell(row, self.column).text("it"),
+        )
 
 
-class DemonstrationMapping(_OfColumn):
-    """An ideal response."""
+class DemonstrationMapping(_ColumnMapping):
+    """Mapping of demonstrations: an ideal response."""
 
     kind: Literal["demonstration"]
 
-    def _say(self, row: Fields, interaction: Talk, distinct: str | None) -> Demonstration:
-        text = cell(row, self.column).text("it")
-        return self._build(Demonstration, row, interaction, distinct, text=text)
+    def _parse(self, row: Fields, interaction: Target, distinct: str | None) -> Demonstration:
+        demonstration = cell(row, self.column).text("it")
+        return self._build(Demonstration, row, interaction, distinct, text=demonstration)
 
 
-class OutcomeMapping(_Mapping):
-    """What a check returned."""
+class OutcomeMapping(_BaseMapping):
+    """Mapping of outcomes: the result of a check."""
 
     kind: Literal["outcome"]
-    response: Place = 0
+    response: ResponseIndex = 0
     column: OptionalField[Column] = None
-    """Whether it passed."""
+    """Column of the result, passed or failed."""
     score: OptionalField[Column] = None
-    """How well, in [0, 1]."""
+    """Column of the score, in [0, 1]."""
     text: OptionalField[Column] = None
-    """What it printed."""
+    """Column of the output."""
     passed: Values = ("1", "true", "yes", "passed", "pass", "ok")
     failed: Values = ("0", "false", "no", "failed", "fail", "error")
     annotator_kind: AnnotatorKind = "verifier"
-    VALUES: ClassVar = ("passed", "failed")
+    VALUE_FIELDS: ClassVar = ("passed", "failed")
 
     @model_validator(mode="after")
-    def _says_something(self) -> Self:
+    def _has_result(self) -> Self:
         if self.column is None and self.score is None:
             raise ValueError("column: an outcome needs a column or a score")
         return self
 
-    def places(self) -> dict[str, int]:
-        """Return the place of the response that was checked."""
+    def response_indices(self) -> dict[str, int]:
+        """Return the index of the response that was checked."""
         return {"response": self.response}
 
-    def said(self, row: Fields) -> bool:
-        """Whether it is there if it passed, or how well."""
-        given = (column for column in (self.column, self.score) if column is not None)
-        return not all(empty(row, column) for column in given)
+    def is_present(self, row: Fields) -> bool:
+        """Return true if the row has a result or a score."""
+        columns = (column for column in (self.column, self.score) if column is not None)
+        return not all(empty(row, column) for column in columns)
 
-    def _say(self, row: Fields, interaction: Talk, distinct: str | None) -> Outcome:
+    def _parse(self, row: Fields, interaction: Target, distinct: str | None) -> Outcome:
         passed = None
         if self.column is not None and not empty(row, self.column):
             passed = self._meaning(row, self.column) == "passed"
@@ -337,55 +398,62 @@ class OutcomeMapping(_Mapping):
             response=str(self.response),
             passed=passed,
             score=number(row, self.score),
-            text=words(row, self.text),
+            text=text(row, self.text),
         )
 
 
-class FollowUpMapping(_OfResponseOrWhole):
-    """What the user said next."""
+class FollowUpMapping(_OptionalResponseMapping):
+    """Mapping of follow-ups: the next message of the user."""
 
     kind: Literal["follow_up"]
     annotator_kind: AnnotatorKind = "implicit"
 
-    def _say(self, row: Fields, interaction: Talk, distinct: str | None) -> FollowUp:
-        text, about = cell(row, self.column).text("it"), self._about(interaction)
-        return self._build(FollowUp, row, interaction, distinct, text=text, response=about)
+    def _parse(self, row: Fields, interaction: Target, distinct: str | None) -> FollowUp:
+        return self._build(
+            FollowUp,
+            row,
+            interaction,
+            distinct,
+            text=cell(row, self.column).text("it"),
+            response=self._response_id(interaction),
+        )
 
 
-class ChoiceMapping(_OfColumn):
-    """What was clicked among the responses, all of which were shown, in their order.
+class ChoiceMapping(_ColumnMapping):
+    """Mapping of choices: the response that was picked; all were shown, in their order.
 
-    The column holds the place of the response taken, counted from ``base``.
+    The column has the position of the picked response, counted from ``base``.
     """
 
     kind: Literal["choice"]
     base: int = 0
+    """Position of the first response."""
     nothing: Values = ("none", "nothing", "-1")
-    """The values that say that nothing was taken."""
+    """Values for which nothing was picked."""
     annotator_kind: AnnotatorKind = "implicit"
 
-    def places(self) -> dict[str, int]:
-        """Return the first place, as there must be something to choose from."""
+    def response_indices(self) -> dict[str, int]:
+        """Return index 0, as a choice needs at least one response."""
         return {"column": 0}
 
-    def _say(self, row: Fields, interaction: Talk, distinct: str | None) -> Choice:
-        taken = None
-        if plain(value(row, self.column)) not in self.nothing:
-            taken = str(cell(row, self.column).integer("it") - self.base)
+    def _parse(self, row: Fields, interaction: Target, distinct: str | None) -> Choice:
+        chosen = None
+        if normalise(value(row, self.column)) not in self.nothing:
+            chosen = str(cell(row, self.column).integer("it") - self.base)
         responses = interaction.responses if interaction else ()
         shown = tuple(Shown(response=response.id) for response in responses)
-        return self._build(Choice, row, interaction, distinct, shown=shown, chosen=taken)
+        return self._build(Choice, row, interaction, distinct, shown=shown, chosen=chosen)
 
 
-class InstructionMapping(_OfColumn):
-    """A standing rule that the row prompted."""
+class InstructionMapping(_ColumnMapping):
+    """Mapping of standing instructions."""
 
     kind: Literal["instruction"]
-    OF_PROMPT: ClassVar = False
+    NEEDS_PROMPT: ClassVar = False
 
-    def _say(self, row: Fields, interaction: Talk, distinct: str | None) -> Instruction:
-        text = cell(row, self.column).text("it")
-        return self._build(Instruction, row, interaction, distinct, text=text)
+    def _parse(self, row: Fields, interaction: Target, distinct: str | None) -> Instruction:
+        rule = cell(row, self.column).text("it")
+        return self._build(Instruction, row, interaction, distinct, text=rule)
 
 
 FeedbackMapping = Annotated[

@@ -1,21 +1,21 @@
-"""Reading rows: files, folders and standard input, packed or not, JSON, CSV or Parquet."""
+"""Readers of rows from files, folders and standard input: JSON, CSV or Parquet."""
 
+from backtalk.formats.readers.dispatch import read_rows
 from backtalk.formats.readers.files import (
+    COMPRESSED_ENDINGS,
     ENDINGS,
-    PACKED,
     REJECTED,
     STDIN,
     Meter,
     Progress,
     Source,
-    sources,
+    find_sources,
 )
 from backtalk.formats.readers.row import RejectedRow, Row
-from backtalk.formats.readers.walk import rows
 
 __all__ = [
+    "COMPRESSED_ENDINGS",
     "ENDINGS",
-    "PACKED",
     "REJECTED",
     "STDIN",
     "Meter",
@@ -23,6 +23,6 @@ __all__ = [
     "RejectedRow",
     "Row",
     "Source",
-    "rows",
-    "sources",
+    "find_sources",
+    "read_rows",
 ]

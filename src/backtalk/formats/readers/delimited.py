@@ -1,4 +1,4 @@
-"""Rows of comma-, semicolon- or tab-separated text with a header."""
+"""Reader of comma-, semicolon- or tab-separated text with a header."""
 
 from __future__ import annotations
 
@@ -11,58 +11,68 @@ from typing import Any, BinaryIO
 from backtalk.feedback.record import repeated
 from backtalk.formats.readers.row import RejectedRow, Row
 
-_LONGEST_FIELD = 1 << 24
+_MAX_FIELD_CHARACTERS = 1 << 24
 
 
-class _Lines:
-    """Lines that can be given back, so that a quote left open costs its own line only."""
+class _PushbackLines:
+    """Iterator over lines with pushback, so that an unclosed quote spoils only its own line."""
 
     def __init__(self, lines: Iterator[str]) -> None:
         self._lines = lines
-        self._again: deque[str] = deque()
-        self.taken: list[str] = []
+        self._pushed_back: deque[str] = deque()
+        self.read_lines: list[str] = []
 
-    def __iter__(self) -> _Lines:
+    def __iter__(self) -> _PushbackLines:
         return self
 
     def __next__(self) -> str:
-        line = self._again.popleft() if self._again else next(self._lines)
-        self.taken.append(line)
+        line = self._pushed_back.popleft() if self._pushed_back else next(self._lines)
+        self.read_lines.append(line)
         return line
 
-    def give_back(self, keep: int) -> str:
-        """Give back all lines taken but the first ``keep``, which are returned."""
-        self._again.extendleft(reversed(self.taken[keep:]))
-        return "".join(self.taken[:keep])
+    def push_back(self, keep: int) -> str:
+        """Push back all lines read except the first ``keep``, and return those."""
+        self._pushed_back.extendleft(reversed(self.read_lines[keep:]))
+        return "".join(self.read_lines[:keep])
 
 
 def delimited_rows(
     stream: BinaryIO, source: str, *, separators: str = ",;\t"
 ) -> Iterator[Row | RejectedRow]:
-    """Yield the rows of a stream; the separator is the one that the header has most of."""
-    # The default of 128 KiB is less than a long answer; there is no setting for one reader alone.
-    csv.field_size_limit(_LONGEST_FIELD)
+    r"""Yield the rows of a stream.
+
+    Parameters
+    ----------
+    stream : BinaryIO
+        Text in UTF-8.
+    source : str
+        Name of the input.
+    separators : str, default ",;\t"
+        Possible separators; the most frequent one in the header is used.
+    """
+    # The default of 128 KiB is less than a long response, and the limit is global.
+    csv.field_size_limit(_MAX_FIELD_CHARACTERS)
     text = io.TextIOWrapper(
         stream, encoding="utf-8-sig", errors="surrogateescape", newline="", write_through=True
     )
-    lines = _Lines(iter(text))
+    lines = _PushbackLines(iter(text))
     header = next((line for line in lines if line.strip()), "")
     separator = max(separators, key=header.count)
     names = next(csv.reader([header], delimiter=separator), [])
-    if (twice := repeated(names)) is not None:
-        yield RejectedRow(source, 0, f"the header names the column {twice!r} twice", header)
+    if (duplicate := repeated(names)) is not None:
+        yield RejectedRow(source, 0, f"the header names the column {duplicate!r} twice", header)
         return
     reader = csv.reader(lines, delimiter=separator, strict=True)
     number = 0
     while True:
-        lines.taken.clear()
+        lines.read_lines.clear()
         try:
             fields = next(reader)
         except StopIteration:
             return
         except csv.Error as error:
             number += 1
-            line = lines.give_back(1).rstrip("\r\n")
+            line = lines.push_back(1).rstrip("\r\n")
             yield RejectedRow(source, number, f"not a row of {len(names)} fields: {error}", line)
             reader = csv.reader(lines, delimiter=separator, strict=True)
             continue
@@ -70,17 +80,17 @@ def delimited_rows(
             continue
         number += 1
         if len(fields) == len(names):
-            yield _checked(source, number, dict(zip(names, fields, strict=True)))
+            yield _utf8_row(source, number, dict(zip(names, fields, strict=True)))
             continue
         reason = f"{len(fields)} fields where the header has {len(names)}"
-        if len(lines.taken) == 1:
-            yield RejectedRow(source, number, reason, _as_far_as_named(names, fields))
+        if len(lines.read_lines) == 1:
+            yield RejectedRow(source, number, reason, _named_fields(names, fields))
         else:
-            yield RejectedRow(source, number, reason, lines.give_back(1).rstrip("\r\n"))
+            yield RejectedRow(source, number, reason, lines.push_back(1).rstrip("\r\n"))
             reader = csv.reader(lines, delimiter=separator, strict=True)
 
 
-def _checked(source: str, number: int, data: dict[str, Any]) -> Row | RejectedRow:
+def _utf8_row(source: str, number: int, data: dict[str, Any]) -> Row | RejectedRow:
     try:
         "".join(data.values()).encode()
     except UnicodeEncodeError:
@@ -88,7 +98,7 @@ def _checked(source: str, number: int, data: dict[str, Any]) -> Row | RejectedRo
     return Row(source, number, data)
 
 
-def _as_far_as_named(names: list[str], fields: list[str]) -> dict[str, Any]:
+def _named_fields(names: list[str], fields: list[str]) -> dict[str, Any]:
     named: dict[str, Any] = dict(zip(names, fields, strict=False))
     if len(fields) > len(names):
         named["(more)"] = fields[len(names) :]

@@ -1,4 +1,4 @@
-"""Files, folders and standard input as streams of bytes, unpacked, and counted as they are read."""
+"""Input files, folders and standard input as streams of decompressed bytes, with progress."""
 
 from __future__ import annotations
 
@@ -18,72 +18,73 @@ if TYPE_CHECKING:
     import zstandard
 
 ENDINGS = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet")
-"""The endings of files that are read, each perhaps followed by one of ``PACKED``."""
-PACKED = (".gz", ".zst")
+"""File name endings that are read, also followed by one of ``COMPRESSED_ENDINGS``."""
+COMPRESSED_ENDINGS = (".gz", ".zst")
 REJECTED = ".rejected.jsonl"
-"""The ending of the files in which bad rows are set aside."""
+"""File name ending of rejected rows."""
 STDIN = "stdin"
-"""The name of standard input where a file's name would stand."""
+"""Name of standard input, in place of a file name."""
 
-DAMAGE = (EOFError, OSError, zlib.error)
-"""What is raised by a file that is cut off, damaged or cannot be read."""
+READ_ERRORS = (EOFError, OSError, zlib.error)
+"""Errors raised by a file that is truncated, damaged or not readable."""
 
 Progress = Callable[[int, int | None], None]
-"""Called with the bytes read of the files as they lie on the disk, and their total if known."""
+"""Callback with the number of bytes read from disk, and the total if it is known."""
 
-_BUFFER = 1 << 18
+_BUFFER_BYTES = 1 << 18
 
 
 @dataclass(frozen=True)
 class Source:
-    """One input to read rows from."""
+    """Input to read rows from."""
 
     name: str
+    """File name, or ``"stdin"``."""
     path: Path | None
-    """``None`` for standard input."""
+    """Path of the file; ``None`` for standard input."""
 
     @property
     def ending(self) -> str:
-        """The ending that says how the rows are written, in lower case; empty if none does."""
+        """Ending that tells the file type, in lower case; empty if there is none."""
         suffixes = Path(self.name.lower()).suffixes
-        if suffixes and suffixes[-1] in PACKED:
+        if suffixes and suffixes[-1] in COMPRESSED_ENDINGS:
             suffixes.pop()
         return suffixes[-1] if suffixes and suffixes[-1] in ENDINGS else ""
 
 
-def sources(path: str | Path) -> list[Source]:
-    """Return what is to be read: a file, the files of a folder, or standard input for ``"-"``.
+def find_sources(path: str | Path) -> list[Source]:
+    """Return the inputs at a path: a file, the files of a folder, or standard input for ``"-"``.
 
     A folder is searched with its subfolders, in order of name, for files with a known ending;
-    hidden files and files of rejected rows are passed over.
+    hidden files and files of rejected rows are skipped.
 
     Raises
     ------
     BacktalkError
-        If there is nothing there to read.
+        If there is nothing to read.
     """
     if str(path) == "-":
         return [Source(STDIN, None)]
     path = Path(path)
     if path.is_dir():
-        results = [
-            Source(str(file), file) for file in sorted(path.rglob("*")) if _counts(file, path)
+        inputs = [
+            Source(str(file), file) for file in sorted(path.rglob("*")) if _is_input(file, path)
         ]
-        if not results:
+        if not inputs:
             raise BacktalkError(
-                f"There is no file to read in the folder {path}",
-                f"Files are read whose names end in {', '.join(ENDINGS)}, plain or with "
-                f"{' or '.join(PACKED)} after it",
+                f"The folder {path} has no file to read",
+                f"Files are read if their names end in {', '.join(ENDINGS)}, also followed by "
+                f"{' or '.join(COMPRESSED_ENDINGS)}",
             )
-        return results
+        return inputs
     if not path.exists():
         raise BacktalkError(
-            f"There is no file {path}", "Give a file, a folder, or - for standard input"
+            f"There is no file {path}", "Name a file, a folder, or - for standard input"
         )
     return [Source(str(path), path)]
 
 
-def _counts(file: Path, folder: Path) -> bool:
+def _is_input(file: Path, folder: Path) -> bool:
     hidden = any(part.startswith(".") for part in file.relative_to(folder).parts)
     source = Source(str(file), file)
     return (
@@ -92,7 +93,7 @@ def _counts(file: Path, folder: Path) -> bool:
 
 
 class Meter:
-    """Counts the bytes that are read and reports them."""
+    """Counter of bytes read that reports progress."""
 
     def __init__(self, report: Progress | None, inputs: list[Source]) -> None:
         self._report = report
@@ -101,10 +102,10 @@ class Meter:
         self._total = sum(s.path.stat().st_size for s in inputs if s.path) if known else None
 
     def add(self, count: int) -> None:
-        """Count bytes that were read."""
+        """Add a number of bytes."""
         self._done += count
         if self._report is not None:
-            # A Parquet file's footer is read more than once.
+            # The footer of a Parquet file is read more than once.
             done = self._done if self._total is None else min(self._done, self._total)
             self._report(done, self._total)
 
@@ -116,8 +117,8 @@ class _Binary(Protocol):
     def tell(self) -> int: ...
 
 
-class _Counted(io.RawIOBase):
-    """A file whose reading is counted."""
+class _MeteredFile(io.RawIOBase):
+    """File that reports the bytes read to a meter."""
 
     def __init__(self, file: _Binary, meter: Meter) -> None:
         self._file = file
@@ -142,25 +143,25 @@ class _Counted(io.RawIOBase):
         return self._file.tell()
 
 
-class _Unzstd(io.RawIOBase):
-    """The content of a Zstandard file. One that is cut off is an error, not its end."""
+class _ZstandardReader(io.RawIOBase):
+    """Decompressed content of a Zstandard file; a truncated file raises an error."""
 
-    def __init__(self, packed: BinaryIO) -> None:
-        import zstandard  # noqa: PLC0415 - loaded when such a file is read
+    def __init__(self, compressed: BinaryIO) -> None:
+        import zstandard  # noqa: PLC0415 - only needed for such files
 
         self._zstandard = zstandard
-        self._packed = packed
+        self._compressed = compressed
         self._frame: zstandard.ZstdDecompressionObj | None = None
-        self._ready = memoryview(b"")
-        self._rest = b""
+        self._decompressed = memoryview(b"")
+        self._remainder = b""
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
-        while not self._ready:
-            chunk = self._rest or self._packed.read(_BUFFER)
-            self._rest = b""
+        while not self._decompressed:
+            chunk = self._remainder or self._compressed.read(_BUFFER_BYTES)
+            self._remainder = b""
             if not chunk:
                 if self._frame is not None:
                     raise EOFError("the Zstandard frame is not complete")
@@ -168,30 +169,30 @@ class _Unzstd(io.RawIOBase):
             if self._frame is None:
                 self._frame = self._zstandard.ZstdDecompressor().decompressobj()
             try:
-                self._ready = memoryview(self._frame.decompress(chunk))
+                self._decompressed = memoryview(self._frame.decompress(chunk))
             except self._zstandard.ZstdError as error:
                 raise OSError(f"not a Zstandard frame: {error}") from None
             if self._frame.eof:
-                self._rest = self._frame.unused_data
+                self._remainder = self._frame.unused_data
                 self._frame = None
-        count = min(len(buffer), len(self._ready))
-        buffer[:count] = self._ready[:count]
-        self._ready = self._ready[count:]
+        count = min(len(buffer), len(self._decompressed))
+        buffer[:count] = self._decompressed[:count]
+        self._decompressed = self._decompressed[count:]
         return count
 
 
 @contextmanager
-def opened(source: Source, meter: Meter) -> Iterator[io.BufferedReader[Any]]:
-    """Open an input for reading, unpacked if it is packed, which its first bytes tell."""
+def open_source(source: Source, meter: Meter) -> Iterator[io.BufferedReader[Any]]:
+    """Open an input for reading; compressed content is recognised by its first bytes."""
     file: Any = sys.stdin.buffer if source.path is None else source.path.open("rb", buffering=0)
     try:
-        stream: io.BufferedReader[Any] = io.BufferedReader(_Counted(file, meter), _BUFFER)
+        stream: io.BufferedReader[Any] = io.BufferedReader(_MeteredFile(file, meter), _BUFFER_BYTES)
         magic = stream.peek(4)[:4]
         if magic.startswith(b"\x1f\x8b"):
-            packed: Any = gzip.GzipFile(fileobj=stream)
-            stream = io.BufferedReader(packed, _BUFFER)
+            decompressed: Any = gzip.GzipFile(fileobj=stream)
+            stream = io.BufferedReader(decompressed, _BUFFER_BYTES)
         elif magic == b"\x28\xb5\x2f\xfd":
-            stream = io.BufferedReader(_Unzstd(stream), _BUFFER)
+            stream = io.BufferedReader(_ZstandardReader(stream), _BUFFER_BYTES)
         yield stream
     finally:
         if isinstance(file, io.RawIOBase):

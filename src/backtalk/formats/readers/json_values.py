@@ -1,4 +1,4 @@
-"""Rows of a JSON file: the objects of an array, or one object after another, at flat memory."""
+"""Reader of JSON files: an array of objects, or a sequence of objects, in constant memory."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from backtalk.formats.readers.jsonl import json_row
 from backtalk.formats.readers.row import RejectedRow, Row
 
 _TOKEN = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"|["\[\]{},]', re.DOTALL)
-_CHUNK = 1 << 18
+_CHUNK_BYTES = 1 << 18
 
 
 def json_rows(stream: BinaryIO, source: str) -> Iterator[Row | RejectedRow]:
     """Yield the rows of a stream of JSON, numbered from 1."""
     for number, text in enumerate(_values(stream), 1):
         row = json_row(source, number, text)
-        yield RejectedRow(source, number, "nothing stands here", "") if row is None else row
+        yield RejectedRow(source, number, "empty", "") if row is None else row
 
 
 def _values(stream: BinaryIO) -> Iterator[bytes]:
     """Yield the text of each value.
 
-    Only strings and brackets are looked at, so that a value that is no JSON inside, but whose
-    brackets match, costs no other.
+    Only strings and brackets are parsed, so that an invalid value with matching brackets does not
+    affect the others.
     """
-    text = stream.read(_CHUNK).removeprefix(codecs.BOM_UTF8)
+    text = stream.read(_CHUNK_BYTES).removeprefix(codecs.BOM_UTF8)
     floor = 1 if text.lstrip().startswith(b"[") else 0
     begin = at = depth = 0
     more = True
@@ -54,7 +54,7 @@ def _values(stream: BinaryIO) -> Iterator[bytes]:
             elif mark == b"," and depth == floor == 1:
                 yield text[begin : token.start()]
                 begin = at
-        chunk = stream.read(_CHUNK)
+        chunk = stream.read(_CHUNK_BYTES)
         more = bool(chunk)
         text = text[begin:] + chunk
         at -= begin

@@ -1,4 +1,4 @@
-"""Rows of JSON lines: one object on each line; blank lines are passed over."""
+"""Reader of JSON lines: one object per line; blank lines are skipped."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pydantic_core import from_json
 
 from backtalk.formats.readers.row import RejectedRow, Row
 
-_FIRST_LINE = "at line 1 column"
+_LINE_PREFIX = "at line 1 column"
 
 
 def jsonl_rows(stream: BinaryIO, source: str) -> Iterator[Row | RejectedRow]:
@@ -23,13 +23,23 @@ def jsonl_rows(stream: BinaryIO, source: str) -> Iterator[Row | RejectedRow]:
 
 
 def json_row(source: str, number: int, text: bytes) -> Row | RejectedRow | None:
-    """Read one JSON text, which must be an object; ``None`` if the text is blank."""
+    """Parse one JSON object, ``None`` if the text is blank.
+
+    Parameters
+    ----------
+    source : str
+        Name of the input.
+    number : int
+        Line or row number, from 1.
+    text : bytes
+        JSON text.
+    """
     try:
         data = parse_json(text)
     except ValueError as error:
         if not text.strip():
             return None
-        reason = str(error).replace(_FIRST_LINE, "at column")
+        reason = str(error).replace(_LINE_PREFIX, "at column")
         return RejectedRow(source, number, f"not JSON: {reason}", as_text(text))
     if type(data) is dict:
         return Row(source, number, data)
@@ -37,7 +47,7 @@ def json_row(source: str, number: int, text: bytes) -> Row | RejectedRow | None:
 
 
 def parse_json(text: bytes | str) -> Any:
-    """Read JSON, refusing NaN and infinity.
+    """Parse JSON; NaN and infinity are errors.
 
     Raises
     ------
@@ -48,5 +58,5 @@ def parse_json(text: bytes | str) -> Any:
 
 
 def as_text(raw: bytes) -> str:
-    """Return bytes as text; those that are not UTF-8 are kept as lone surrogates."""
+    """Decode bytes as UTF-8; invalid bytes become lone surrogates."""
     return raw.decode("utf-8", "surrogateescape").rstrip("\r\n")

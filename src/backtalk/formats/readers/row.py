@@ -1,28 +1,30 @@
-"""A row of an input, and one that could not be read."""
+"""Rows of an input, and rejected rows."""
 
 from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-# Named tuples rather than dataclasses: a million of them are made in an import.
+# Named tuples are faster than dataclasses, and an import makes millions of them.
 
 
 class Row(NamedTuple):
-    """One row, as JSON data, and where it stands."""
+    """Row as JSON data, with its position."""
 
     source: str
-    """The file it comes from, ``"stdin"`` for standard input."""
+    """Name of the file, ``"stdin"`` for standard input."""
     line: int
-    """From 1: the physical line in JSON lines, the number of the row elsewhere."""
+    """Line number in JSON lines, row number elsewhere, from 1."""
     data: dict[str, Any]
 
 
 class RejectedRow(NamedTuple):
-    """A row that is set aside."""
+    """Row that was rejected, with the reason."""
 
     source: str
+    """Name of the file, ``"stdin"`` for standard input."""
     line: int
-    """As in ``Row``; 0 for a file that could not be read at all."""
+    """Line or row number, as in ``Row``; 0 if the file could not be read at all."""
     reason: str
+    """Reason for the rejection."""
     raw: Any
-    """What stood there: the text, or the row as data if it could be read that far."""
+    """Text of the row, or its JSON data if it could be parsed."""

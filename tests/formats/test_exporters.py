@@ -27,16 +27,17 @@ from backtalk.feedback import (
     Response,
     Steps,
 )
+from backtalk.feedback.case import Case
 from backtalk.feedback.conversions import views
-from backtalk.feedback.views import Case, LabelView, Pair, SFTExample, StepLabels
-from backtalk.formats import EXPORTS, FORMATS, Parsed, export, read
-from tests.feedback.formats.samples import CHAT, answer, one, written
+from backtalk.feedback.views import LabelView, Pair, SFTExample, StepLabels
+from backtalk.formats import EXPORTS, FORMATS, ParsedRow, export, read
+from tests.formats.samples import CHAT, answer, read_case, write_rows
 from tests.strategies import cases
 
 ADA = Annotator.human("ada")
 
 
-def both():
+def mixed_case():
     """A case with a pair, an example, a label and steps in it."""
     interaction = Interaction.of("2 + 2?", "4", "5")
     about = {"interaction": interaction.id, "annotator": Annotator.human("ada")}
@@ -64,31 +65,31 @@ def both():
     ],
 )
 def test_what_is_exported_reads_back_as_the_same_views(name, view, ending, tmp_path):
-    case = both()
+    case = mixed_case()
     path = tmp_path / f"out{ending}"
     done = export([case], path, name)
     back = [v for row in read(path, format=name) for c in row.cases for v in views(c, view)]
     expected = views(case, view)
     assert done.rows == len(expected) == len(back) > 0
 
-    def told(item):
+    def comparable(item):
         fields = item.model_dump(exclude={"interaction", "annotator", "feedback", "steps"})
         return json.dumps(fields, default=str)
 
     if view is StepLabels:
         assert [item.texts for item in back] == [item.texts for item in expected]
     else:
-        assert sorted(map(told, back)) == sorted(map(told, expected))
+        assert sorted(map(comparable, back)) == sorted(map(comparable, expected))
 
 
-@given(found=st.lists(cases(), max_size=4, unique_by=lambda case: case.interaction.id))
+@given(drawn=st.lists(cases(), max_size=4, unique_by=lambda case: case.interaction.id))
 @pytest.mark.parametrize("ending", [".jsonl", ".parquet"])
-def test_backtalks_own_layout_loses_nothing(found, ending, tmp_path_factory):
+def test_backtalks_own_layout_loses_nothing(drawn, ending, tmp_path_factory):
     path = tmp_path_factory.mktemp("export") / f"all{ending}"
     about_cases = [
-        Case(c.interaction, tuple(f for f in c.feedback if f.interaction)) for c in found
+        Case(c.interaction, tuple(f for f in c.feedback if f.interaction)) for c in drawn
     ]
-    loose = [f for c in found for f in c.feedback if f.interaction is None]
+    loose = [f for c in drawn for f in c.feedback if f.interaction is None]
     export(about_cases, path, "backtalk", loose=loose)
     rows = list(read(path, format="backtalk"))
     assert [case for row in rows for case in row.cases] == about_cases
@@ -101,7 +102,7 @@ def test_what_a_layout_cannot_hold_is_counted(tmp_path):
         interaction,
         (Critique(interaction=interaction.id, annotator=Annotator.human(), text="Hm."),),
     )
-    done = export([alone, both()], tmp_path / "x.jsonl", "trl-preference")
+    done = export([alone, mixed_case()], tmp_path / "x.jsonl", "trl-preference")
     assert (done.rows, done.cases, done.left_out) == (1, 1, 1)
 
 
@@ -110,7 +111,7 @@ def test_an_export_that_fails_leaves_what_was_there(tmp_path):
     path.write_text("before")
 
     def failing():
-        yield both()
+        yield mixed_case()
         raise RuntimeError("the disk is on fire")
 
     with pytest.raises(RuntimeError):
@@ -131,20 +132,20 @@ def rows_of(path):
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
-@given(found=st.lists(cases(), max_size=4))
+@given(drawn=st.lists(cases(), max_size=4))
 @pytest.mark.parametrize(("name", "view"), [("trl-preference", Pair), ("openai-preference", Pair)])
 @pytest.mark.parametrize("ending", [".jsonl", ".parquet"])
-def test_pairs_of_every_kind_of_feedback_come_back(found, name, view, ending, tmp_path_factory):
+def test_pairs_of_every_kind_of_feedback_come_back(drawn, name, view, ending, tmp_path_factory):
     path = tmp_path_factory.getbasetemp() / f"pairs{ending}"
-    done = export(found, path, name)
+    done = export(drawn, path, name)
     expected = [
         (pair.prompt, pair.chosen, pair.rejected)
-        for case in found
+        for case in drawn
         for pair in views(case, view)
         if not pair.tie and pair.chosen != pair.rejected
     ]
     back = list(read(path, format=name))
-    assert all(isinstance(row, Parsed) for row in back)
+    assert all(isinstance(row, ParsedRow) for row in back)
     assert [
         (pair.prompt, pair.chosen, pair.rejected)
         for row in back
@@ -152,16 +153,16 @@ def test_pairs_of_every_kind_of_feedback_come_back(found, name, view, ending, tm
         for pair in views(case, view)
     ] == expected
     assert done.rows == len(expected)
-    assert done.cases + done.left_out == len(found)
+    assert done.cases + done.left_out == len(drawn)
     assert sum(done.reasons.values()) == done.left_out
     assert "" not in done.reasons
 
 
 def test_a_ranking_is_exported_as_its_pairs(tmp_path):
     interaction = Interaction.of("Name a prime.", "7", "9", "2")
-    said = Ranking(interaction=interaction.id, annotator=ADA, tiers=(("0", "2"), ("1",)))
+    item = Ranking(interaction=interaction.id, annotator=ADA, tiers=(("0", "2"), ("1",)))
     path = tmp_path / "x.jsonl"
-    done = export([Case(interaction, (said,))], path, "trl-preference")
+    done = export([Case(interaction, (item,))], path, "trl-preference")
     results = [(row["chosen"], row["rejected"]) for row in rows_of(path)]
     assert results == [([answer("7")], [answer("9")]), ([answer("2")], [answer("9")])]
     assert done.dropped == {"a tie, which prefers neither": 1}
@@ -171,7 +172,7 @@ def test_rows_are_what_the_layouts_pages_say(tmp_path):
     path = tmp_path / "x.jsonl"
     written_rows = {}
     for name in EXPORTS:
-        export([both()], path, name)
+        export([mixed_case()], path, name)
         written_rows[name] = rows_of(path)
     del written_rows["backtalk"]
     assert written_rows == {
@@ -208,7 +209,7 @@ def test_why_cases_were_left_out(tmp_path):
     ]
     loose = [Instruction(interaction=None, annotator=ADA, text="Be brief.")]
     path = tmp_path / "x.jsonl"
-    done = export([Case(interaction, said) for said in alone], path, "trl-preference", loose=loose)
+    done = export([Case(interaction, item) for item in alone], path, "trl-preference", loose=loose)
     assert (done.rows, done.cases, done.left_out) == (0, 0, 7)
     assert path.read_text() == ""
     assert done.reasons == {
@@ -242,15 +243,15 @@ def several_messages():
         ),
         metadata={"tools": [{"type": "function"}]},
     )
-    said = Preference(interaction=interaction.id, annotator=ADA, a="0", b="1", verdict="a")
-    return Case(interaction, (said,)), turns
+    item = Preference(interaction=interaction.id, annotator=ADA, a="0", b="1", verdict="a")
+    return Case(interaction, (item,)), turns
 
 
 def test_answers_of_several_messages_are_written_whole_where_that_can_be(tmp_path):
     case, turns = several_messages()
     path = tmp_path / "x.jsonl"
     assert export([case], path, "trl-preference").rows == 1
-    better, worse = one(path).interaction.responses
+    better, worse = read_case(path).interaction.responses
     assert (better.messages, worse.messages) == (turns, ())
     done = export([case], path, "openai-preference")
     assert (done.rows, done.left_out) == (0, 1)
@@ -263,7 +264,7 @@ def test_answers_of_several_messages_are_written_whole_where_that_can_be(tmp_pat
 
 def test_tools_of_a_conversation_come_back(tmp_path):
     row = {"messages": [*CHAT, answer("4")], "tools": [{"type": "function", "function": {}}]}
-    export([one(written(tmp_path / "x.jsonl", row))], tmp_path / "y.jsonl", "openai-chat")
+    export([read_case(write_rows(tmp_path / "x.jsonl", row))], tmp_path / "y.jsonl", "openai-chat")
     assert rows_of(tmp_path / "y.jsonl") == [row]
 
 
@@ -275,7 +276,7 @@ def test_what_is_exported_to_is_also_what_is_imported_from():
 def test_standard_output_gets_json_lines(monkeypatch):
     out = io.BytesIO()
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(out))
-    export([both()], "-", "openai-chat")
+    export([mixed_case()], "-", "openai-chat")
     assert json.loads(out.getvalue()) == {"messages": [*CHAT, answer("Four")]}
 
 
@@ -298,7 +299,7 @@ def test_memory_does_not_grow_with_the_number_of_cases(name, ending, tmp_path):
 
 
 def test_an_export_packs_as_its_ending_says(tmp_path):
-    export([both()] * 50, tmp_path / "x.jsonl.gz", "openai-chat")
+    export([mixed_case()] * 50, tmp_path / "x.jsonl.gz", "openai-chat")
     assert len(gzip.decompress((tmp_path / "x.jsonl.gz").read_bytes()).splitlines()) == 50
     with pytest.raises(BacktalkError, match="There is no folder"):
         export([], tmp_path / "none" / "x.jsonl", "openai-chat")

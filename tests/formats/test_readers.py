@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 
 from backtalk.errors import BacktalkError
 from backtalk.feedback import Preference
-from backtalk.formats import FORMATS, Parsed, RejectedRow, Rejects, RowMapping, read
-from tests.feedback.formats.samples import SAMPLES, every_row, one, written
-from tests.feedback.formats.test_mapping import MAPPING, WHOLE
+from backtalk.formats import FORMATS, ParsedRow, RejectedRow, Rejects, RowMapping, read
+from tests.formats.samples import SAMPLES, every_row, read_case, write_rows
+from tests.formats.test_mapping import MAPPING, WHOLE
 
 
 @pytest.mark.parametrize(
@@ -35,8 +35,8 @@ def test_a_bad_row_is_set_aside_with_its_line_and_reason(line, reason, tmp_path)
     path = tmp_path / "rows.jsonl"
     path.write_text(f"{good}\n\n{line}\n{good}\n")
     first, bad, last = read(path, format="trl-preference")
-    assert isinstance(first, Parsed)
-    assert isinstance(last, Parsed)
+    assert isinstance(first, ParsedRow)
+    assert isinstance(last, ParsedRow)
     assert isinstance(bad, RejectedRow)
     assert bad.line == 3
     assert reason in bad.reason
@@ -50,7 +50,7 @@ def test_bytes_that_are_not_utf8_are_a_bad_row(tmp_path):
     )
     bad, good = read(path, format="trl-preference")
     assert isinstance(bad, RejectedRow)
-    assert isinstance(good, Parsed)
+    assert isinstance(good, ParsedRow)
 
 
 def test_rejected_rows_can_be_imported_once_they_are_mended(tmp_path):
@@ -65,7 +65,7 @@ def test_rejected_rows_can_be_imported_once_they_are_mended(tmp_path):
     assert "chosen" in entry["reason"]
     entry["row"]["chosen"] = "3"
     rejects.path.write_text(json.dumps(entry))
-    assert one(rejects.path, format="trl-preference").of(Preference)
+    assert read_case(rejects.path, format="trl-preference").of(Preference)
 
 
 @pytest.mark.parametrize("packing", ["plain", "gz", "zst"])
@@ -94,7 +94,7 @@ def test_a_packed_file_that_is_cut_off_gives_its_rows_and_says_so(pack, tmp_path
 
 def test_csv_tsv_json_and_parquet_say_the_same(tmp_path):
     rows = [SAMPLES["trl-preference"], {"prompt": "a, b\nc", "chosen": 'x"y', "rejected": "z"}]
-    written(tmp_path / "a.jsonl", *rows)
+    write_rows(tmp_path / "a.jsonl", *rows)
     (tmp_path / "b.json").write_text(json.dumps(rows))
     pq.write_table(pa.Table.from_pylist(rows), tmp_path / "c.parquet")
     header = "prompt,chosen,rejected"
@@ -109,7 +109,7 @@ def test_csv_tsv_json_and_parquet_say_the_same(tmp_path):
 def test_a_folder_is_read_with_its_subfolders_but_for_hidden_and_rejected(tmp_path):
     (tmp_path / "deep").mkdir()
     for name in ("a.jsonl", "deep/b.jsonl", ".hidden.jsonl", "a.jsonl.rejected.jsonl"):
-        written(tmp_path / name, SAMPLES["trl-preference"])
+        write_rows(tmp_path / name, SAMPLES["trl-preference"])
     (tmp_path / "notes.txt").write_text("not rows")
     assert [row.source.rsplit("/")[-1] for row in read(tmp_path)] == ["a.jsonl", "b.jsonl"]
 
@@ -172,7 +172,7 @@ def test_a_row_of_a_table_costs_no_other_row(tmp_path):
     path = tmp_path / "x.csv"
     path.write_text('prompt,chosen,rejected\n1,2,3\n"4,5,6\n7,8,9\n7,8\n10,11,12\n')
     rows = list(read(path))
-    assert [isinstance(row, Parsed) for row in rows] == [True, False, True, False, True]
+    assert [isinstance(row, ParsedRow) for row in rows] == [True, False, True, False, True]
     assert [row.line for row in rows] == [1, 2, 3, 4, 5]
 
 
@@ -198,7 +198,7 @@ def test_missing_values_of_a_parquet_file_are_no_numbers(tmp_path):
 def test_progress_ends_at_the_size_of_the_files(tmp_path):
     lines = [json.dumps({**SAMPLES["trl-preference"], "id": i}) for i in range(5_000)]
     (tmp_path / "a.jsonl.gz").write_bytes(gzip.compress("\n".join(lines).encode()))
-    written(tmp_path / "b.jsonl", *[SAMPLES["trl-preference"]] * 5_000)
+    write_rows(tmp_path / "b.jsonl", *[SAMPLES["trl-preference"]] * 5_000)
     seen = []
     assert (
         len(list(read(tmp_path, progress=lambda done, total: seen.append((done, total))))) == 10_000
@@ -219,7 +219,7 @@ def test_rows_that_were_set_aside_as_text_can_be_mended_as_text(tmp_path):
     assert again.raw == '{"prompt": "a", "chosen": "b", "rejected": "c"'
     entry = json.loads(rejects.path.read_text())
     rejects.path.write_text(json.dumps({**entry, "row": entry["row"] + "}"}))
-    assert one(rejects.path).text("1") == "c"
+    assert read_case(rejects.path).text("1") == "c"
 
 
 def test_without_bad_rows_there_is_no_file_of_them(tmp_path):
@@ -264,19 +264,19 @@ def spoilt(draw):
 
 
 @settings(max_examples=1_500)
-@given(found=spoilt())
-def test_whatever_a_row_holds_it_is_read_or_set_aside(found, tmp_path_factory):
-    name, row = found
+@given(drawn=spoilt())
+def test_whatever_a_row_holds_it_is_read_or_set_aside(drawn, tmp_path_factory):
+    name, row = drawn
     path = tmp_path_factory.getbasetemp() / "spoilt.jsonl"
     chosen = RowMapping.from_yaml(MAPPING) if name == "mapping" else name
     for each in FORMATS.values():
-        assert each.looks_like(row) in {True, False}
-    for item in read(written(path, row), format=chosen):
+        assert each.matches(row) in {True, False}
+    for item in read(write_rows(path, row), format=chosen):
         if isinstance(item, RejectedRow):
             assert item.reason
             assert "Error" not in item.reason
         else:
             for case in item.cases:
-                assert [said.interaction for said in case.feedback] == [
+                assert [item.interaction for item in case.feedback] == [
                     case.interaction.id for _ in case.feedback
                 ]

@@ -15,8 +15,8 @@ from backtalk.feedback import (
     Preference,
     Ranking,
 )
-from backtalk.formats import Parsed, RejectedRow, RowMapping, read
-from tests.feedback.formats.samples import one, written
+from backtalk.formats import ParsedRow, RejectedRow, RowMapping, read
+from tests.formats.samples import read_case, write_rows
 
 MAPPING = """
 prompt: question
@@ -159,7 +159,7 @@ def test_a_mapping_that_is_not_there_says_so(tmp_path):
         RowMapping.from_file(tmp_path / "none.yaml")
 
 
-def parsed(mapping, row):
+def parse_case(mapping, row):
     (case,) = RowMapping.from_yaml(mapping).parse(row)
     for item in case.feedback:
         item.check(case.interaction)
@@ -168,8 +168,8 @@ def parsed(mapping, row):
 
 def test_columns_that_are_the_better_and_the_worse_answer():
     mapping = "{prompt: q, responses: [good, bad], feedback: [{kind: preference, always: a}]}"
-    (said,) = parsed(mapping, {"q": "2 + 2?", "good": "4", "bad": "5"}).of(Preference)
-    assert said.verdict == "a"
+    (item,) = parse_case(mapping, {"q": "2 + 2?", "good": "4", "bad": "5"}).of(Preference)
+    assert item.verdict == "a"
 
 
 @pytest.mark.parametrize(
@@ -178,8 +178,8 @@ def test_columns_that_are_the_better_and_the_worse_answer():
 )
 def test_both_bad_is_no_tie(cell, verdict):
     mapping = "{prompt: q, responses: [x, y], feedback: [{kind: preference, column: winner}]}"
-    (said,) = parsed(mapping, {"q": "?", "x": "4", "y": "5", "winner": cell}).of(Preference)
-    assert said.verdict == verdict
+    (item,) = parse_case(mapping, {"q": "?", "x": "4", "y": "5", "winner": cell}).of(Preference)
+    assert item.verdict == verdict
 
 
 @pytest.mark.parametrize(("cell", "verdict"), [("0", "a"), (1.0, "b"), (0, "a")])
@@ -187,17 +187,15 @@ def test_what_the_mapping_says_goes_before_what_is_assumed(cell, verdict):
     mapping = (
         "{prompt: q, responses: [x, y], feedback: [{kind: preference, column: winner, a: 0, b: 1}]}"
     )
-    (said,) = parsed(mapping, {"q": "?", "x": "4", "y": "5", "winner": cell}).of(Preference)
-    assert said.verdict == verdict
+    (item,) = parse_case(mapping, {"q": "?", "x": "4", "y": "5", "winner": cell}).of(Preference)
+    assert item.verdict == verdict
 
 
-@pytest.mark.parametrize(("given", "verdict"), [("b: 1", "b"), ("tie: [1]", "tie")])
-def test_a_value_that_is_given_one_meaning_loses_the_assumed_one(given, verdict):
-    mapping = (
-        f"{{prompt: q, responses: [x, y], feedback: [{{kind: preference, column: w, {given}}}]}}"
-    )
-    (said,) = parsed(mapping, {"q": "?", "x": "4", "y": "5", "w": 1}).of(Preference)
-    assert said.verdict == verdict
+@pytest.mark.parametrize(("definition", "verdict"), [("b: 1", "b"), ("tie: [1]", "tie")])
+def test_a_value_that_is_given_one_meaning_loses_the_assumed_one(definition, verdict):
+    mapping = f"{{prompt: q, responses: [x, y], feedback: [{{kind: preference, column: w, {definition}}}]}}"
+    (item,) = parse_case(mapping, {"q": "?", "x": "4", "y": "5", "w": 1}).of(Preference)
+    assert item.verdict == verdict
 
 
 def test_a_probability_is_kept_with_the_verdict_that_it_means():
@@ -206,8 +204,8 @@ def test_a_probability_is_kept_with_the_verdict_that_it_means():
         " feedback: [{kind: preference, probability: p, annotator_kind: model}]}"
     )
     row = {"q": "?", "x": "4", "y": "5", "p": "0.25"}
-    (said,) = parsed(mapping, row).of(Preference)
-    assert (said.verdict, said.probability) == ("b", 0.25)
+    (item,) = parse_case(mapping, row).of(Preference)
+    assert (item.verdict, item.probability) == ("b", 0.25)
 
 
 def test_a_yes_that_yaml_reads_as_true_is_the_word_too():
@@ -215,40 +213,40 @@ def test_a_yes_that_yaml_reads_as_true_is_the_word_too():
         "{prompt: q, responses: [x], feedback: [{kind: label, column: ok, good: yes, bad: no}]}"
     )
     for cell, good in [("Yes", True), (True, True), ("no", False), (False, False)]:
-        (said,) = parsed(mapping, {"q": "?", "x": "4", "ok": cell}).feedback
-        assert said.good is good
+        (item,) = parse_case(mapping, {"q": "?", "x": "4", "ok": cell}).feedback
+        assert item.good is good
 
 
 def test_an_edit_of_a_later_response_where_an_earlier_one_was_not_given():
     mapping = (
         "{prompt: q, responses: [x, y], feedback: [{kind: edit, column: mended, response: 1}]}"
     )
-    (said,) = parsed(mapping, {"q": "?", "x": "", "y": "5", "mended": "4"}).of(Edit)
-    assert (said.response, said.text) == ("1", "4")
-    assert parsed(mapping, {"q": "?", "x": "", "y": "5", "mended": "5"}).feedback == ()
+    (item,) = parse_case(mapping, {"q": "?", "x": "", "y": "5", "mended": "4"}).of(Edit)
+    assert (item.response, item.text) == ("1", "4")
+    assert parse_case(mapping, {"q": "?", "x": "", "y": "5", "mended": "5"}).feedback == ()
 
 
 def test_responses_that_were_not_ranked_are_left_out_of_the_order():
     mapping = "{prompt: q, responses: [x, y, z], feedback: [{kind: ranking, columns: [a, b, c]}]}"
     row = {"q": "?", "x": "1", "y": "2", "z": "3", "a": None, "b": 2.0, "c": "1"}
-    (said,) = parsed(mapping, row).of(Ranking)
-    assert said.tiers == (("2",), ("1",))
-    assert parsed(mapping, {**row, "b": None}).feedback == ()
+    (item,) = parse_case(mapping, row).of(Ranking)
+    assert item.tiers == (("2",), ("1",))
+    assert parse_case(mapping, {**row, "b": None}).feedback == ()
 
 
 def test_a_critique_of_the_answer_of_the_talk_and_of_the_system(tmp_path):
     row = {"q": "?", "x": "4", "said": "Too short."}
-    given = "feedback: [{kind: critique, column: said%s}]"
-    (of_answer,) = parsed(f"prompt: q\nresponses: [x]\n{given % ''}", row).of(Critique)
+    definition = "feedback: [{kind: critique, column: said%s}]"
+    (of_answer,) = parse_case(f"prompt: q\nresponses: [x]\n{definition % ''}", row).of(Critique)
     assert of_answer.response == "0"
-    whole = f"prompt: q\nresponses: [x]\n{given % ', response: null'}"
-    (of_talk,) = parsed(whole, row).of(Critique)
-    assert (of_talk.response, of_talk.interaction is None) == (None, False)
-    assert parsed(f"prompt: q\n{given % ''}", row).of(Critique)[0].response is None
-    mapping = RowMapping.from_yaml(f"{given % ''}\nmetadata: [q]")
-    (read_,) = read(written(tmp_path / "x.jsonl", row), format=mapping)
-    assert read_.cases == ()
-    (of_system,) = read_.feedback
+    whole = f"prompt: q\nresponses: [x]\n{definition % ', response: null'}"
+    (of_interaction,) = parse_case(whole, row).of(Critique)
+    assert (of_interaction.response, of_interaction.interaction is None) == (None, False)
+    assert parse_case(f"prompt: q\n{definition % ''}", row).of(Critique)[0].response is None
+    mapping = RowMapping.from_yaml(f"{definition % ''}\nmetadata: [q]")
+    (row_read,) = read(write_rows(tmp_path / "x.jsonl", row), format=mapping)
+    assert row_read.cases == ()
+    (of_system,) = row_read.feedback
     assert (of_system.interaction, of_system.text) == (None, "Too short.")
     assert of_system.metadata == {"q": "?"}
 
@@ -257,26 +255,26 @@ def test_equal_rows_count_once_unless_something_tells_them_apart():
     plain = "{prompt: q, responses: [x], feedback: [{kind: label, column: ok}]%s}"
     rows = [{"q": "?", "x": "4", "ok": 1, "n": n} for n in (1, 2)]
     for more, count in [("", 1), (", id: n", 2)]:
-        cases = [parsed(plain % more, row) for row in rows]
+        cases = [parse_case(plain % more, row) for row in rows]
         assert len({case.feedback[0].id for case in cases}) == count
     loose = RowMapping.from_yaml("{id: n, feedback: [{kind: instruction, column: x}]}")
-    assert len({said.id for row in rows for said in loose.parse(row)}) == 2
+    assert len({item.id for row in rows for item in loose.parse(row)}) == 2
 
 
 def test_a_dotted_name_goes_into_nested_values():
     mapping = "{prompt: q.0.text, responses: [a.b], feedback: [{kind: label, column: c}]}"
     row = {"q": [{"text": "2 + 2?"}], "a": {"b": "4"}, "c": True}
-    case = parsed(mapping, row)
+    case = parse_case(mapping, row)
     assert (case.interaction.prompt[0].text, case.text("0")) == ("2 + 2?", "4")
-    assert parsed(mapping, {**row, "q.0.text": "plain"}).interaction.prompt[0].text == "plain"
+    assert parse_case(mapping, {**row, "q.0.text": "plain"}).interaction.prompt[0].text == "plain"
 
 
 @pytest.mark.parametrize(
-    "moment", ["2024-05-31T12:00:00Z", "2024-05-31 14:00:00+02:00", 1717156800, "1717156800"]
+    "time_value", ["2024-05-31T12:00:00Z", "2024-05-31 14:00:00+02:00", 1717156800, "1717156800"]
 )
-def test_times_as_text_and_as_seconds(timestamp):
+def test_times_as_text_and_as_seconds(time_value):
     mapping = "{prompt: q, time: t, responses: [x], feedback: [{kind: label, column: ok, time: t}]}"
-    case = parsed(mapping, {"q": "?", "x": "4", "ok": 1, "t": timestamp})
+    case = parse_case(mapping, {"q": "?", "x": "4", "ok": 1, "t": time_value})
     assert case.interaction.time == case.feedback[0].time
     assert case.interaction.time.isoformat() == "2024-05-31T12:00:00+00:00"
 
@@ -286,8 +284,8 @@ def test_a_cell_that_makes_no_sense_sets_its_row_aside(tmp_path):
         "{prompt: q, responses: [x], feedback: [{kind: rating, column: stars}]}"
     )
     rows = [{"q": "?", "x": "4", "stars": stars} for stars in (5, 6, "nan")]
-    good, off, nan = read(written(tmp_path / "x.jsonl", *rows), format=mapping)
-    assert isinstance(good, Parsed)
+    good, off, nan = read(write_rows(tmp_path / "x.jsonl", *rows), format=mapping)
+    assert isinstance(good, ParsedRow)
     assert isinstance(off, RejectedRow)
     assert "stars" in off.reason
     assert isinstance(nan, RejectedRow)
@@ -295,10 +293,10 @@ def test_a_cell_that_makes_no_sense_sets_its_row_aside(tmp_path):
 
 
 def test_a_mapping_file_may_be_json(tmp_path):
-    path = written(
+    path = write_rows(
         tmp_path / "mapping.json",
         {"prompt": "q", "feedback": [{"kind": "demonstration", "column": "a"}]},
     )
     mapping = RowMapping.from_file(path)
-    case = one(written(tmp_path / "x.jsonl", {"q": "2 + 2?", "a": "4"}), format=mapping)
+    case = read_case(write_rows(tmp_path / "x.jsonl", {"q": "2 + 2?", "a": "4"}), format=mapping)
     assert case.of(Demonstration)[0].text == "4"

@@ -2,7 +2,7 @@
 
 import json
 
-from backtalk.formats import Parsed, read
+from backtalk.formats import ParsedRow, read
 
 CHAT = [{"role": "user", "content": "2 + 2?"}]
 
@@ -12,15 +12,15 @@ def answer(text):
     return {"role": "assistant", "content": text}
 
 
-def written(path, *rows):
+def write_rows(path, *rows):
     path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     return path
 
 
-def one(path, **options):
+def read_case(path, **options):
     """The only case of the only row."""
     (row,) = read(path, **options)
-    assert isinstance(row, Parsed), row
+    assert isinstance(row, ParsedRow), row
     (case,) = row.cases
     return case
 

@@ -11,10 +11,10 @@ import pytest
 from backtalk.feedback import Critique, Demonstration, Edit, Label, Outcome, Preference, Spans
 from backtalk.feedback.conversions import views
 from backtalk.feedback.views import Pair
-from backtalk.formats import Parsed, RejectedRow, RowMapping, export, read
+from backtalk.formats import ParsedRow, RejectedRow, RowMapping, export, read
 
 
-def parsed(path, **options):
+def read_cases(path, **options):
     rows = list(read(path, **options))
     assert [row for row in rows if isinstance(row, RejectedRow)] == []
     return [case for row in rows for case in row.cases]
@@ -27,14 +27,14 @@ def raw(path):
 
 def test_hh_rlhf_splits_each_dialogue_where_it_parts(data):
     path = data / "hh_rlhf_harmless.jsonl.gz"
-    cases = parsed(path)
+    cases = read_cases(path)
     assert len(cases) == 1500
     several_turns = 0
     for row, case in zip(raw(path), cases, strict=True):
-        (said,) = case.of(Preference)
-        assert said.verdict == "a"
-        chosen, rejected = case.text(said.chosen), case.text(said.rejected)
-        last, other = (
+        (item,) = case.of(Preference)
+        assert item.verdict == "a"
+        chosen, rejected = case.text(item.chosen), case.text(item.rejected)
+        last, b = (
             row[name].rsplit("\n\nAssistant:", 1)[1].strip() for name in ("chosen", "rejected")
         )
         assert row["chosen"].endswith(chosen)
@@ -42,21 +42,21 @@ def test_hh_rlhf_splits_each_dialogue_where_it_parts(data):
         prompt = case.interaction.prompt
         assert prompt[0].role == prompt[-1].role == "user"
         assert all(f": {message.text}" in row["rejected"] for message in prompt if message.text)
-        several_turns += chosen.strip() != last or rejected.strip() != other
+        several_turns += chosen.strip() != last or rejected.strip() != b
     assert several_turns == 4
     shorter = sum(len(case.text("0")) < len(case.text("1")) for case in cases)
     assert shorter == 826
 
 
 def test_fine_grained_qa_keeps_spans_missing_information_edits_and_every_comparison(data):
-    cases = parsed(data / "fine_grained_qa_feedback.jsonl.gz")
+    cases = read_cases(data / "fine_grained_qa_feedback.jsonl.gz")
     assert len(cases) == 350
-    preferences = [said for case in cases for said in case.of(Preference)]
+    preferences = [item for case in cases for item in case.of(Preference)]
     assert len(preferences) == 2100
-    assert Counter(said.verdict for said in preferences)["tie"] == 267
-    spans = [(case, said, span) for case in cases for said in case.of(Spans) for span in said.spans]
+    assert Counter(item.verdict for item in preferences)["tie"] == 267
+    spans = [(case, item, span) for case in cases for item in case.of(Spans) for span in item.spans]
     assert len(spans) == 922
-    assert all(span.end <= len(case.text(said.response)) for case, said, span in spans)
+    assert all(span.end <= len(case.text(item.response)) for case, item, span in spans)
     assert sum(len(case.of(Critique)) for case in cases) == 574
     assert all(len(case.interaction.responses) == 4 for case in cases)
     assert all(e.text != case.text(e.response) for case in cases for e in case.of(Edit))
@@ -64,19 +64,19 @@ def test_fine_grained_qa_keeps_spans_missing_information_edits_and_every_compari
 
 def test_ilf_tells_critique_repair_and_outcome_apart(data):
     path = data / "ilf_mbpp_feedback.jsonl.gz"
-    cases = parsed(path)
+    cases = read_cases(path)
     assert len(cases) == 140
     assert all(len(case.of(Critique)) == 1 for case in cases)
     rows = raw(path)
     key = "Feedback"
     assert [c.of(Critique)[0].text.strip() for c in cases] == [r[key].strip() for r in rows]
-    kinds = Counter(said.kind for case in cases for said in case.feedback)
+    kinds = Counter(item.kind for case in cases for item in case.feedback)
     assert set(kinds) >= {"critique", "edit", "outcome"}
 
 
 def test_gsm8k_has_an_outcome_for_every_solution(data):
     path = data / "gsm8k_solutions.jsonl.gz"
-    cases = parsed(path)
+    cases = read_cases(path)
     assert len(cases) == 900
     right = sum(case.of(Outcome)[i].passed for case in cases for i in range(len(case.of(Outcome))))
     counted = 0
@@ -90,7 +90,7 @@ def test_alpaca_eval_keeps_the_judges_probability(data):
     import pyarrow.parquet as pq
 
     options = {"baseline": str(data / "alpaca_eval_baseline.parquet")}
-    cases = parsed(data / "alpaca_eval_outputs.parquet", options=options)
+    cases = read_cases(data / "alpaca_eval_outputs.parquet", options=options)
     table = pq.read_table(data / "alpaca_eval_outputs.parquet")
     assert len(cases) == table.num_rows == 22_537
     stated = [case.of(Preference)[0].probability for case in cases]
@@ -102,11 +102,11 @@ def test_alpaca_eval_keeps_the_judges_probability(data):
 def test_published_win_rates_follow_from_what_is_stored(data):
     options = {"baseline": str(data / "alpaca_eval_baseline.parquet")}
     stated = defaultdict(list)
-    for case in parsed(data / "alpaca_eval_outputs.parquet", options=options):
+    for case in read_cases(data / "alpaca_eval_outputs.parquet", options=options):
         (pair,) = views(case, Pair)
-        (said,) = case.of(Preference)
+        (item,) = case.of(Preference)
         model, _ = case.interaction.responses
-        model_won = pair.chosen == case.text(said.a) and not pair.tie
+        model_won = pair.chosen == case.text(item.a) and not pair.tie
         stated[model.model].append(pair.probability if model_won else 1 - pair.probability)
     with (data / "alpaca_eval_leaderboard.csv").open(newline="") as lines:
         published = {row["model"]: float(row["win_rate"]) for row in csv.DictReader(lines)}
@@ -116,19 +116,19 @@ def test_published_win_rates_follow_from_what_is_stored(data):
 
 
 def test_pairs_of_real_dialogues_come_back_from_an_export(data, tmp_path):
-    cases = parsed(data / "hh_rlhf_harmless.jsonl.gz")
+    cases = read_cases(data / "hh_rlhf_harmless.jsonl.gz")
     done = export(cases, tmp_path / "x.jsonl.zst", "trl-preference")
     assert (done.rows, done.left_out, done.dropped) == (1500, 0, {})
-    back = parsed(tmp_path / "x.jsonl.zst")
+    back = read_cases(tmp_path / "x.jsonl.zst")
     for case, again in zip(cases, back, strict=True):
         assert case.interaction.prompt == again.interaction.prompt
-        for one, other in zip(case.interaction.responses, again.interaction.responses, strict=True):
-            assert one.messages == other.messages
-            assert one.messages or one.text == other.text
+        for a, b in zip(case.interaction.responses, again.interaction.responses, strict=True):
+            assert a.messages == b.messages
+            assert a.messages or a.text == b.text
 
 
 def test_ties_are_counted_when_comparisons_are_exported(data, tmp_path):
-    cases = parsed(data / "fine_grained_qa_feedback.jsonl.gz")
+    cases = read_cases(data / "fine_grained_qa_feedback.jsonl.gz")
     done = export(cases, tmp_path / "x.parquet", "trl-preference")
     assert done.dropped["a tie, which prefers neither"] == 267
     edits = sum(len(case.of(Edit)) for case in cases)
@@ -154,17 +154,17 @@ def test_a_mapping_reads_comments_on_lectures(data):
     with gzip.open(path, "rt", newline="") as lines:
         expected = [row["comment"] for row in csv.DictReader(lines)]
     assert len(rows) == len(expected) > 7000
-    good = [row for row in rows if isinstance(row, Parsed)]
+    good = [row for row in rows if isinstance(row, ParsedRow)]
     assert len(good) > 0.99 * len(rows)
-    texts = {said.text for row in good for said in row.feedback}
+    texts = {item.text for row in good for item in row.feedback}
     assert texts >= {text for text in expected[:200] if text.strip()}
 
 
 @pytest.mark.parametrize("name", ["hh_rlhf_harmless.jsonl.gz", "fine_grained_qa_feedback.jsonl.gz"])
 def test_reading_twice_gives_the_same_records(data, name):
-    assert parsed(data / name) == parsed(data / name)
+    assert read_cases(data / name) == read_cases(data / name)
 
 
 def test_labels_are_not_made_up(data):
-    cases = parsed(data / "hh_rlhf_harmless.jsonl.gz")
+    cases = read_cases(data / "hh_rlhf_harmless.jsonl.gz")
     assert not any(case.of(Label) for case in cases)

@@ -20,30 +20,30 @@ from backtalk.feedback import (
 )
 from backtalk.feedback.conversions import views
 from backtalk.feedback.views import Pair
-from backtalk.formats import FORMATS, Parsed, RejectedRow, read
+from backtalk.formats import FORMATS, ParsedRow, RejectedRow, read
 from backtalk.formats.importers.trl import trl_preference
-from tests.feedback.formats.samples import (
+from tests.formats.samples import (
     CHAT,
     SAMPLES,
     VARIANTS,
     answer,
     every_row,
-    one,
-    written,
+    read_case,
+    write_rows,
 )
 from tests.strategies import texts
 
 
 def sample(name, tmp_path, **options):
-    return one(written(tmp_path / f"{name}.jsonl", SAMPLES[name]), **options)
+    return read_case(write_rows(tmp_path / f"{name}.jsonl", SAMPLES[name]), **options)
 
 
 @pytest.mark.parametrize(("name", "row"), every_row())
 def test_a_layout_is_recognised_by_its_fields(name, row, tmp_path):
-    path = written(tmp_path / "rows.jsonl", row)
+    path = write_rows(tmp_path / "rows.jsonl", row)
     assert list(read(path)) == list(read(path, format=name))
     needs_an_option = name == "alpaca-eval" and "output" in row
-    assert isinstance(next(read(path)), RejectedRow if needs_an_option else Parsed)
+    assert isinstance(next(read(path)), RejectedRow if needs_an_option else ParsedRow)
 
 
 @pytest.mark.parametrize(("name", "row"), every_row())
@@ -51,10 +51,10 @@ def test_the_same_row_has_the_same_ids_and_other_words_have_others(name, row, tm
     if name in {"backtalk", "alpaca-eval"}:
         return
     first, again = (
-        list(read(written(tmp_path / file, row), format=name)) for file in ("a.jsonl", "b.jsonl")
+        list(read(write_rows(tmp_path / file, row), format=name)) for file in ("a.jsonl", "b.jsonl")
     )
     assert [item.cases for item in first] == [item.cases for item in again]
-    other = list(read(written(tmp_path / "c.jsonl", _reworded(row)), format=name))
+    other = list(read(write_rows(tmp_path / "c.jsonl", _reworded(row)), format=name))
     ids, others = (
         {case.interaction.id for item in items for case in item.cases} for items in (first, other)
     )
@@ -85,7 +85,7 @@ def test_preferences_in_every_layout_of_pairs(tmp_path):
     rows += [("trl-preference", row) for row in VARIANTS["trl-preference"] if "prompt" in row]
     rows += [("trl-preference", VARIANTS["trl-preference"][1])]
     for name, row in rows:
-        case = one(written(tmp_path / "x.jsonl", row), format=name)
+        case = read_case(write_rows(tmp_path / "x.jsonl", row), format=name)
         (pair,) = views(case, Pair)
         assert (pair.chosen, pair.rejected) == ("4", "5"), row
         assert [(message.role, message.text) for message in pair.prompt] == [("user", "2 + 2?")]
@@ -107,7 +107,7 @@ def test_texts_and_messages_that_say_the_same_are_the_same(prompt, chosen, rejec
 
 
 def test_the_prompt_of_two_texts_is_what_they_begin_with_alike(tmp_path):
-    case = one(written(tmp_path / "x.jsonl", VARIANTS["trl-preference"][2]))
+    case = read_case(write_rows(tmp_path / "x.jsonl", VARIANTS["trl-preference"][2]))
     (pair,) = views(case, Pair)
     assert pair.prompt[0].text == "2 + 2? It is"
     assert (pair.chosen, pair.rejected) == (" 4", " 5")
@@ -115,7 +115,7 @@ def test_the_prompt_of_two_texts_is_what_they_begin_with_alike(tmp_path):
 
 def test_other_columns_of_a_pair_are_metadata(tmp_path):
     row = {**SAMPLES["trl-preference"], "split": "test", "empty": None}
-    case = one(written(tmp_path / "x.jsonl", row))
+    case = read_case(write_rows(tmp_path / "x.jsonl", row))
     assert case.interaction.metadata == {"split": "test"}
 
 
@@ -126,15 +126,15 @@ def test_answers_with_tool_calls_are_kept_whole(tmp_path):
         "chosen": [{"role": "assistant", "content": None, "tool_calls": [call]}],
         "rejected": [answer("5")],
     }
-    one_, other = one(written(tmp_path / "x.jsonl", row)).interaction.responses
+    one_, other = read_case(write_rows(tmp_path / "x.jsonl", row)).interaction.responses
     assert one_.messages[0].tool_calls == (call,)
     assert other.messages == ()
 
 
 def test_a_judges_probability_counts_for_the_first_output(tmp_path):
     case = sample("alpaca-eval", tmp_path)
-    (said,) = case.of(Preference)
-    assert (said.verdict, said.probability, said.annotator.id) == ("a", 0.75, "judge")
+    (item,) = case.of(Preference)
+    assert (item.verdict, item.probability, item.annotator.id) == ("a", 0.75, "judge")
     assert [response.model for response in case.interaction.responses] == ["m", "n"]
 
 
@@ -144,23 +144,23 @@ def test_a_judges_probability_counts_for_the_first_output(tmp_path):
 )
 def test_annotations_of_alpaca_eval_go_from_one_to_two(preference, verdict, probability, tmp_path):
     row = {**SAMPLES["alpaca-eval"], "preference": preference}
-    (said,) = one(written(tmp_path / "x.jsonl", row)).of(Preference)
-    assert (said.verdict, said.probability) == (verdict, probability)
+    (item,) = read_case(write_rows(tmp_path / "x.jsonl", row)).of(Preference)
+    assert (item.verdict, item.probability) == (verdict, probability)
 
 
 @pytest.mark.parametrize("preference", [2.5, -1, "much", None])
 def test_a_preference_off_the_scale_is_a_bad_row(preference, tmp_path):
     row = {**SAMPLES["alpaca-eval"], "preference": preference}
-    (bad,) = read(written(tmp_path / "x.jsonl", row), format="alpaca-eval")
+    (bad,) = read(write_rows(tmp_path / "x.jsonl", row), format="alpaca-eval")
     assert isinstance(bad, RejectedRow)
     assert bad.reason.startswith("preference:")
 
 
 def test_checked_steps(tmp_path):
     case = sample("trl-stepwise", tmp_path)
-    (said,) = case.of(Steps)
+    (item,) = case.of(Steps)
     text = case.text("0")
-    assert [(text[step.start : step.end], step.verdict) for step in said.steps] == [
+    assert [(text[step.start : step.end], step.verdict) for step in item.steps] == [
         ("Two", "right"),
         ("Four", "wrong"),
     ]
@@ -170,15 +170,15 @@ def prm800k(tmp_path, **changes):
     label = {**SAMPLES["prm800k"]["label"], **changes.pop("label", {})}
     question = {**SAMPLES["prm800k"]["question"], **changes.pop("question", {})}
     row = {**SAMPLES["prm800k"], "label": label, "question": question, **changes}
-    return one(written(tmp_path / "x.jsonl", row))
+    return read_case(write_rows(tmp_path / "x.jsonl", row))
 
 
 def verdicts(case):
     return {
-        said.response: [
-            (case.text(said.response)[step.start : step.end], step.verdict) for step in said.steps
+        item.response: [
+            (case.text(item.response)[step.start : step.end], step.verdict) for step in item.steps
         ]
-        for said in case.of(Steps)
+        for item in case.of(Steps)
     }
 
 
@@ -188,7 +188,7 @@ def test_every_alternative_of_prm800k_is_a_response_on_the_path_taken(tmp_path):
         "0.1": [("A guess.", "wrong")],
         "1.0": [("Two and two.", "right"), ("Five.", "wrong")],
     }
-    assert {said.annotator.id for said in case.feedback} == {"ada"}
+    assert {item.annotator.id for item in case.feedback} == {"ada"}
     assert case.interaction.time.isoformat() == "2022-07-17T17:16:36+00:00"
 
 
@@ -205,7 +205,7 @@ def test_a_step_that_the_labeler_wrote_goes_on_the_path(tmp_path):
     case = prm800k(tmp_path, label={"steps": steps, "finish_reason": "solution"})
     assert verdicts(case)["chosen"] == [("Two more.", "right"), ("Four.", "neutral")]
     assert case.interaction.response("chosen").metadata == {"labeler_steps": [0]}
-    assert [said.text for said in case.of(Demonstration)] == ["Two more.\nFour."]
+    assert [item.text for item in case.of(Demonstration)] == ["Two more.\nFour."]
 
 
 def test_the_verifiers_score_is_about_the_solution_that_was_to_be_checked(tmp_path):
@@ -215,41 +215,41 @@ def test_the_verifiers_score_is_about_the_solution_that_was_to_be_checked(tmp_pa
         "ground_truth_solution": "It is 4.",
     }
     case = prm800k(tmp_path, question=question)
-    (said,) = case.of(Rating)
-    assert (said.value, said.annotator.kind) == (0.25, "model")
-    assert case.text(said.response) == "Two and two.\nFive.\nSix."
-    assert [said.text for said in case.of(Demonstration)] == ["It is 4."]
+    (item,) = case.of(Rating)
+    assert (item.value, item.annotator.kind) == (0.25, "model")
+    assert case.text(item.response) == "Two and two.\nFive.\nSix."
+    assert [item.text for item in case.of(Demonstration)] == ["It is 4."]
 
 
 def test_ratings_and_critiques_of_ultrafeedback(tmp_path):
     case = sample("ultrafeedback", tmp_path)
-    values = {said.aspect: (said.value, said.scale.high) for said in case.of(Rating)}
+    values = {item.aspect: (item.value, item.scale.high) for item in case.of(Rating)}
     assert values == {"overall": (9, 10), "honesty": (5, 5)}
-    assert {said.text for said in case.of(Critique)} == {"Right.", "Sure."}
-    assert {said.annotator.kind for said in case.feedback} == {"model"}
+    assert {item.text for item in case.of(Critique)} == {"Right.", "Sure."}
+    assert {item.annotator.kind for item in case.feedback} == {"model"}
 
 
 def test_a_rating_that_is_not_applicable_is_none(tmp_path):
     row = {**SAMPLES["ultrafeedback"]}
     annotations = {"truthfulness": {"Rating": "N/A", "Rationale": "Fine.", "Type": ["None"]}}
     row["completions"] = [{"response": "4", "model": "m", "annotations": annotations}]
-    case = one(written(tmp_path / "x.jsonl", row))
+    case = read_case(write_rows(tmp_path / "x.jsonl", row))
     assert case.of(Rating) == []
-    assert [said.text for said in case.of(Critique)] == ["Fine."]
+    assert [item.text for item in case.of(Critique)] == ["Fine."]
 
 
 def test_scores_of_binarized_ultrafeedback_are_a_strength(tmp_path):
     (row,) = VARIANTS["ultrafeedback"]
-    (said,) = one(written(tmp_path / "x.jsonl", row)).of(Preference)
-    assert (said.verdict, said.strength) == ("a", 0.5)
+    (item,) = read_case(write_rows(tmp_path / "x.jsonl", row)).of(Preference)
+    assert (item.verdict, item.strength) == ("a", 0.5)
     even = {**row, "score_rejected": 8.5}
-    (said,) = one(written(tmp_path / "y.jsonl", even)).of(Preference)
-    assert (said.verdict, said.strength) == ("tie", None)
+    (item,) = read_case(write_rows(tmp_path / "y.jsonl", even)).of(Preference)
+    assert (item.verdict, item.strength) == ("tie", None)
 
 
 def test_fine_grained_feedback_compares_every_two_responses(tmp_path):
     case = sample("fine-grained-qa", tmp_path)
-    assert [(said.a, said.b, said.verdict) for said in case.of(Preference)] == [
+    assert [(item.a, item.b, item.verdict) for item in case.of(Preference)] == [
         ("1", "2", "a"),
         ("1", "3", "b"),
         ("1", "4", "tie"),
@@ -260,11 +260,11 @@ def test_fine_grained_feedback_compares_every_two_responses(tmp_path):
     (marked,) = case.of(Spans)
     (span,) = marked.spans
     assert case.text("1")[span.start : span.end] == "was"
-    assert [said.text for said in case.of(Critique)] == [
+    assert [item.text for item in case.of(Critique)] == [
         "Missing information: One sentence. Another."
     ]
-    assert [said.text for said in case.of(Edit)] == ["It is ada."]
-    assert [said.text for said in case.of(Demonstration)] == ["Ada."]
+    assert [item.text for item in case.of(Edit)] == ["It is ada."]
+    assert [item.text for item in case.of(Demonstration)] == ["Ada."]
 
 
 def test_a_repair_is_an_edit_and_what_the_tests_were_run_on(tmp_path):
@@ -278,15 +278,15 @@ def test_a_repair_is_an_edit_and_what_the_tests_were_run_on(tmp_path):
 def test_solutions_are_passed_by_the_answer_key(tmp_path):
     case = sample("gsm8k-solutions", tmp_path)
     passed = {
-        case.interaction.response(said.response).model: said.passed for said in case.of(Outcome)
+        case.interaction.response(item.response).model: item.passed for item in case.of(Outcome)
     }
     assert passed == {"6B_finetuning": False, "175B_verification": True}
 
 
 def test_ranks_of_replies(tmp_path):
     case = sample("openassistant", tmp_path)
-    (said,) = case.of(Ranking)
-    assert [case.text(id_) for tier in said.tiers for id_ in tier] == ["4", "5"]
+    (item,) = case.of(Ranking)
+    assert [case.text(id_) for tier in item.tiers for id_ in tier] == ["4", "5"]
 
 
 MESSAGES = [
@@ -312,7 +312,7 @@ MESSAGES = [
 
 
 def test_single_messages_are_put_together_into_trees(tmp_path):
-    (row,) = read(written(tmp_path / "x.jsonl", *reversed(MESSAGES)))
+    (row,) = read(write_rows(tmp_path / "x.jsonl", *reversed(MESSAGES)))
     first, second = row.cases
     assert sorted(response.text for response in first.interaction.responses) == ["4", "5"]
     assert [(m.role, m.text) for m in second.interaction.prompt] == [
@@ -326,8 +326,8 @@ def test_single_messages_are_put_together_into_trees(tmp_path):
 
 
 def test_labels_of_faults_are_ratings_of_their_absence(tmp_path):
-    (row,) = read(written(tmp_path / "x.jsonl", *MESSAGES))
-    values = {said.aspect: said.value for said in row.cases[0].of(Rating)}
+    (row,) = read(write_rows(tmp_path / "x.jsonl", *MESSAGES))
+    values = {item.aspect: item.value for item in row.cases[0].of(Rating)}
     assert values == {"no_spam": 0.75, "quality": 0.75}
     (review,) = row.cases[0].of(Label)
     assert (review.response, review.good, review.aspect) == ("a", True, "review")
@@ -343,9 +343,9 @@ def test_labels_in_the_columns_of_a_parquet_file_say_the_same(tmp_path):
     }
     pq.write_table(pa.Table.from_pylist(columns), tmp_path / "x.parquet")
     (row,) = read(tmp_path / "x.parquet")
-    (same,) = read(written(tmp_path / "x.jsonl", *MESSAGES))
-    assert [said.id for said in row.cases[0].of(Rating)] == [
-        said.id for said in same.cases[0].of(Rating)
+    (same,) = read(write_rows(tmp_path / "x.jsonl", *MESSAGES))
+    assert [item.id for item in row.cases[0].of(Rating)] == [
+        item.id for item in same.cases[0].of(Rating)
     ]
 
 
@@ -356,34 +356,36 @@ def test_messages_that_belong_to_no_tree_are_bad_rows(tmp_path):
         {"message_id": "m", "parent_id": "n", "role": "assistant", "text": "?"},
         {"message_id": "n", "parent_id": "m", "role": "prompter", "text": "?"},
     ]
-    rows = list(read(written(tmp_path / "x.jsonl", *MESSAGES, lost, after, *ring, MESSAGES[0])))
+    rows = list(read(write_rows(tmp_path / "x.jsonl", *MESSAGES, lost, after, *ring, MESSAGES[0])))
     bad = [(row.line, row.reason) for row in rows if isinstance(row, RejectedRow)]
     assert sorted(line for line, reason in bad) == [7, 8, 9, 10, 11]
     assert any("'gone' is not in this file" in reason for _, reason in bad)
     assert any("'t' is there twice" in reason for _, reason in bad)
-    assert sum(isinstance(row, Parsed) for row in rows) == 1
+    assert sum(isinstance(row, ParsedRow) for row in rows) == 1
 
 
 def test_examples_to_imitate(tmp_path):
     for name in ("openai-chat", "trl-prompt-completion"):
-        (said,) = sample(name, tmp_path).of(Demonstration)
-        assert said.text == "4"
+        (item,) = sample(name, tmp_path).of(Demonstration)
+        assert item.text == "4"
     (row,) = VARIANTS["trl-prompt-completion"]
-    (said,) = one(written(tmp_path / "x.jsonl", row)).of(Demonstration)
-    assert said.text == "4"
+    (item,) = read_case(write_rows(tmp_path / "x.jsonl", row)).of(Demonstration)
+    assert item.text == "4"
 
 
 def test_labels_good_and_bad(tmp_path):
-    assert [said.good for said in sample("trl-unpaired", tmp_path).of(Label)] == [True]
+    assert [item.good for item in sample("trl-unpaired", tmp_path).of(Label)] == [True]
     (row,) = VARIANTS["trl-unpaired"]
-    assert [said.good for said in one(written(tmp_path / "x.jsonl", row)).of(Label)] == [False]
+    assert [item.good for item in read_case(write_rows(tmp_path / "x.jsonl", row)).of(Label)] == [
+        False
+    ]
 
 
 def test_weights_say_which_answers_are_to_be_imitated(tmp_path):
     interaction = [*CHAT, answer("4"), *CHAT, answer("5"), *CHAT, answer("6")]
     interaction[1]["weight"], interaction[3]["weight"], interaction[5]["weight"] = 1, 1, 0
-    (row,) = read(written(tmp_path / "x.jsonl", {"messages": interaction, "tools": [{"a": 1}]}))
-    assert [said.text for case in row.cases for said in case.of(Demonstration)] == ["4", "5"]
+    (row,) = read(write_rows(tmp_path / "x.jsonl", {"messages": interaction, "tools": [{"a": 1}]}))
+    assert [item.text for case in row.cases for item in case.of(Demonstration)] == ["4", "5"]
     assert [len(case.interaction.prompt) for case in row.cases] == [1, 3]
     assert all(case.interaction.metadata["tools"] == [{"a": 1}] for case in row.cases)
 
@@ -400,13 +402,13 @@ def test_weights_say_which_answers_are_to_be_imitated(tmp_path):
     ],
 )
 def test_a_conversation_without_an_answer_is_a_bad_row(messages, reason, tmp_path):
-    (bad,) = read(written(tmp_path / "x.jsonl", {"messages": messages}), format="openai-chat")
+    (bad,) = read(write_rows(tmp_path / "x.jsonl", {"messages": messages}), format="openai-chat")
     assert isinstance(bad, RejectedRow)
     assert reason in bad.reason
 
 
 def test_an_option_that_the_format_does_not_have_is_refused(tmp_path):
-    path = written(tmp_path / "x.jsonl", SAMPLES["hh-rlhf"])
+    path = write_rows(tmp_path / "x.jsonl", SAMPLES["hh-rlhf"])
     with pytest.raises(UnknownName, match="judge"):
         read(path, format="hh-rlhf", options={"judge": "me"})
     with pytest.raises(UnknownName, match="Did you mean 'hh-rlhf'"):
@@ -415,4 +417,4 @@ def test_an_option_that_the_format_does_not_have_is_refused(tmp_path):
 
 def test_fields_that_nobody_knows_are_an_error_that_lists_the_formats(tmp_path):
     with pytest.raises(BacktalkError, match=r"'colour'.*trl-preference"):
-        list(read(written(tmp_path / "x.jsonl", {"colour": "red"})))
+        list(read(write_rows(tmp_path / "x.jsonl", {"colour": "red"})))

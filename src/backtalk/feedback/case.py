@@ -1,0 +1,104 @@
+"""Cases: interactions with their feedback, and merging cases that share a prompt."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import ValidationError
+
+from backtalk.feedback.interaction import Interaction, Message, Response
+from backtalk.feedback.kinds import AnyFeedback, FeedbackT
+from backtalk.feedback.record import content_id
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """An interaction and its feedback."""
+
+    interaction: Interaction
+    feedback: tuple[AnyFeedback, ...] = ()
+
+    def of(self, kind: type[FeedbackT]) -> list[FeedbackT]:
+        """Return the feedback of one kind, in order."""
+        return [item for item in self.feedback if isinstance(item, kind)]
+
+    def text(self, response: str) -> str:
+        """Return the text of the response with that id."""
+        return self.interaction.response(response).text
+
+
+def prompt_key(prompt: tuple[Message, ...]) -> str:
+    """Return the content id of a prompt, equal for two interactions with the same prompt."""
+    return content_id(*(part for message in prompt for part in _message_parts(message)))
+
+
+def _message_parts(message: Message) -> tuple[str, str, str]:
+    plain = isinstance(message.content, str) and not (
+        message.tool_calls or message.tool_call_id or message.name
+    )
+    return message.role, "text" if plain else "json", message.text if plain else message.to_json()
+
+
+def merge_by_prompt(cases: Iterable[Case]) -> list[Case]:
+    """Merge cases that have the same prompt, so that their responses can be compared.
+
+    Responses with the same text and model become one. Merged interactions have no ``shown``, as
+    there is no longer a single display. Feedback that would compare a response with itself is left
+    out. All cases are held in memory.
+
+    Returns
+    -------
+    list of Case
+        One case per prompt, in order of first appearance. A merged interaction's id is determined
+        by the prompt, the ids of its responses by model and text.
+    """
+    groups: dict[str, list[Case]] = {}
+    for case in cases:
+        groups.setdefault(prompt_key(case.interaction.prompt), []).append(case)
+    return [group[0] if len(group) == 1 else _merge(key, group) for key, group in groups.items()]
+
+
+def _merge(key: str, group: list[Case]) -> Case:
+    responses: dict[str, Response] = {}
+    feedback: list[AnyFeedback] = []
+    for case in group:
+        new_ids = {}
+        for response in case.interaction.responses:
+            new_id = content_id(response.model or "", response.text)
+            new_ids[response.id] = new_id
+            responses.setdefault(new_id, response.model_copy(update={"id": new_id}))
+        feedback += [
+            moved
+            for item in case.feedback
+            if (moved := _with_new_ids(item, interaction=key, responses=new_ids)) is not None
+        ]
+    merged = Interaction(
+        id=key,
+        prompt=group[0].interaction.prompt,
+        responses=tuple(responses.values()),
+        time=None,
+    )
+    return Case(merged, tuple(feedback))
+
+
+def _with_new_ids(
+    item: AnyFeedback, *, interaction: str, responses: dict[str, str]
+) -> AnyFeedback | None:
+    """Return feedback with new interaction and response ids, ``None`` if it is no longer valid."""
+    data: dict[str, Any] = item.to_dict()
+    data["interaction"] = interaction
+    for field in ("response", "a", "b", "chosen"):
+        if data.get(field) is not None:
+            data[field] = responses[data[field]]
+    if "tiers" in data:
+        data["tiers"] = [[responses[id_] for id_ in tier] for tier in data["tiers"]]
+    if "shown" in data:
+        data["shown"] = [
+            {**entry, "response": responses[entry["response"]]} for entry in data["shown"]
+        ]
+    try:
+        return type(item).model_validate(data)
+    except ValidationError:
+        return None

@@ -1,0 +1,68 @@
+"""Rows of one input of any file type."""
+
+from __future__ import annotations
+
+import codecs
+import io
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import BinaryIO
+
+from backtalk.formats.readers.delimited import delimited_rows
+from backtalk.formats.readers.files import READ_ERRORS, REJECTED, Meter, Source, open_source
+from backtalk.formats.readers.json_values import json_rows
+from backtalk.formats.readers.jsonl import json_row, jsonl_rows
+from backtalk.formats.readers.parquet import parquet_rows
+from backtalk.formats.readers.row import RejectedRow, Row
+
+Reader = Callable[[BinaryIO, str], Iterator[Row | RejectedRow]]
+
+_READERS: dict[str, Reader] = {
+    ".jsonl": jsonl_rows,
+    ".ndjson": jsonl_rows,
+    ".json": json_rows,
+    ".csv": delimited_rows,
+    ".tsv": partial(delimited_rows, separators="\t"),
+    ".parquet": parquet_rows,
+}
+
+
+def read_rows(source: Source, meter: Meter) -> Iterator[Row | RejectedRow]:
+    """Yield the rows of an input, lazily and in constant memory.
+
+    A row that cannot be read yields a ``RejectedRow``, and reading continues.
+    """
+    last_line = 0
+    try:
+        with open_source(source, meter) as stream:
+            reader = _READERS.get(source.ending) or _reader_by_content(stream)
+            for row in reader(stream, source.name):
+                last_line = row.line
+                yield _retry(row) if source.name.endswith(REJECTED) else row
+    except READ_ERRORS as error:
+        yield RejectedRow(
+            source.name, last_line + 1 if last_line else 0, f"truncated or damaged: {error}", ""
+        )
+
+
+def _reader_by_content(stream: io.BufferedReader) -> Reader:
+    head = stream.peek(64)[:64]
+    if head.startswith(b"PAR1"):
+        return parquet_rows
+    first_byte = head.removeprefix(codecs.BOM_UTF8).lstrip()[:1]
+    return {b"{": jsonl_rows, b"[": json_rows}.get(first_byte, delimited_rows)
+
+
+def _retry(row: Row | RejectedRow) -> Row | RejectedRow:
+    """Return the original row from an entry in a file of rejected rows."""
+    if isinstance(row, RejectedRow) or set(row.data) != {"source", "line", "reason", "row"}:
+        return row
+    original = row.data["row"]
+    if isinstance(original, str):
+        parsed = json_row(row.source, row.line, original.encode("utf-8", "surrogateescape"))
+        if parsed is None:
+            return RejectedRow(row.source, row.line, "row: empty", original)
+        return parsed
+    if isinstance(original, dict):
+        return Row(row.source, row.line, original)
+    return RejectedRow(row.source, row.line, "row: a row must be a JSON object, {…}", original)

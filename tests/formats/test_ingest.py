@@ -1,0 +1,84 @@
+"""Importing into a store, and a project as a folder of plain files."""
+
+import json
+
+import pytest
+
+from backtalk.errors import BacktalkError
+from backtalk.feedback import Annotator, Instruction
+from backtalk.formats.archive import read_archive, write_archive
+from backtalk.formats.ingest import ingest
+from backtalk.models.spec import NamedSpec
+from backtalk.policy import Policy, read_policy
+from backtalk.promotion import promote, promotion_history
+from backtalk.store import Store
+
+GOOD = {"prompt": "2 + 2?", "chosen": "4", "rejected": "5"}
+
+
+@pytest.fixture
+def rows(tmp_path):
+    path = tmp_path / "rows.jsonl"
+    lines = [json.dumps({**GOOD, "prompt": f"{i}?"}) for i in range(7)]
+    path.write_text("\n".join([*lines[:3], "{broken", *lines[3:]]))
+    return path
+
+
+def test_good_rows_go_in_and_bad_ones_are_set_aside(store, rows):
+    progress = []
+    done = ingest(store, rows, progress=lambda read, total: progress.append((read, total)))
+    assert (done.rows, done.added.interactions, done.added.feedback, done.rejected) == (8, 7, 7, 1)
+    assert done.first_reason.startswith(f"{rows}, line 4: not JSON")
+    assert done.rejects == rows.with_name("rows.jsonl.rejected.jsonl")
+    assert progress[-1] == (rows.stat().st_size, rows.stat().st_size)
+    assert store.counts() == {"interaction": 7, "preference": 7}
+
+
+def test_importing_the_same_file_twice_adds_nothing(store, rows):
+    ingest(store, rows)
+    before = list(store.cases())
+    again = ingest(store, rows)
+    assert (again.added.interactions, again.added.feedback, again.added.known) == (0, 0, 14)
+    assert list(store.cases()) == before
+
+
+def test_feedback_about_no_interaction_goes_in_too(store, tmp_path):
+    path = tmp_path / "rules.jsonl"
+    rule = Instruction(annotator=Annotator.human("ada"), text="No emojis.")
+    path.write_text(json.dumps({"feedback": [rule.to_dict()]}))
+    assert ingest(store, path).added.feedback == 1
+    assert ingest(store, path).added.feedback == 0
+    assert list(store.feedback(system_wide=True)) == [rule]
+
+
+def test_a_project_travels_as_a_folder(store, rows, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    ingest(store, rows)
+    store.add(Instruction(annotator=Annotator.human("ada"), text="No emojis."))
+    reward = store.artifacts.put({"reward.json": b"{}"})
+    policy = Policy(model=NamedSpec(name="writer"), name="plain")
+    promote(store, policy, actor="ada")
+    folder = tmp_path / "everything"
+    summary = write_archive(store, folder)
+    assert (summary.cases, summary.documents, summary.entries) == (8, 1, 1)
+
+    with Store(tmp_path / "other.db") as other:
+        read_archive(other, folder)
+        assert list(other.cases()) == list(store.cases())
+        assert list(other.feedback()) == list(store.feedback())
+        assert read_policy(other, "plain") == policy
+        assert [(e.actor, e.time, e.promotion) for e in promotion_history(other)] == [
+            (e.actor, e.time, e.promotion) for e in promotion_history(store)
+        ]
+        assert other.artifacts.read(reward) == {"reward.json": b"{}"}
+        with pytest.raises(BacktalkError, match="a history of its own"):
+            read_archive(other, folder)
+
+
+def test_an_archive_is_not_written_over_anything_nor_read_from_anything_else(store, tmp_path):
+    (tmp_path / "x").mkdir()
+    (tmp_path / "x" / "mine.txt").write_text("mine")
+    with pytest.raises(BacktalkError, match="not empty"):
+        write_archive(store, tmp_path / "x")
+    with pytest.raises(BacktalkError, match="is not an archive"):
+        read_archive(store, tmp_path / "x")
