@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 from scipy.special import log_softmax
 
-from backtalk.feedback.views import Case
+from backtalk.feedback.case import Case
 from backtalk.stats.nash import exploitability, nash
 from claims.arms import Array, Bench, Table, bench, by_rewards, divergence, every_pair
 from claims.claim import Expected, claim
@@ -122,7 +122,7 @@ TAU = 0.1
     ],
     seeds=10,
 )
-def nash_md_last_iterate(seed: int) -> Mapping[str, float]:
+def nash_md(seed: int) -> Mapping[str, float]:
     """Play a noisy ring of three arms from an uneven start."""
     seed += FRESH
     steps = 100
@@ -175,7 +175,7 @@ BETA = 0.1
         ),
     ],
 )
-def nash_mp_rate(seed: int) -> Mapping[str, float]:
+def nash_mp(seed: int) -> Mapping[str, float]:
     """Measure the rate from an uneven start on rings of several sizes."""
     seed += FRESH
     results: dict[str, float] = {}
@@ -222,7 +222,7 @@ BETAS = (0.1, 0.5, 2.0)
     ],
     seeds=10,
 )
-def inpo_on_a_circle(seed: int) -> Mapping[str, float]:
+def inpo(seed: int) -> Mapping[str, float]:
     """Learn from drawn verdicts on one's own answers, on a ring of three arms and two poor ones."""
     seed += FRESH
     game = with_poor(ring(seed), 2)
@@ -299,7 +299,7 @@ def with_poor(game: Array, count: int) -> Array:
         ),
     ],
 )  # fmt: skip
-def dno_past_its_teacher(seed: int) -> Mapping[str, float]:
+def dno(seed: int) -> Mapping[str, float]:
     """Play a ring of three exactly; then learn beside a teacher where some arms are better."""
     seed += FRESH
     game, base = ring(seed), first(seed, 3)
@@ -378,7 +378,7 @@ LABELS = 6
         ),
     ],
 )
-def xpo_explores(seed: int) -> Mapping[str, float]:
+def xpo(seed: int) -> Mapping[str, float]:
     """Learn the best of eight arms that the first policy draws once in a thousand times."""
     seed += FRESH
     rng = np.random.default_rng([seed, 9])
@@ -455,7 +455,7 @@ def until(shares: Sequence[float], enough: float) -> float:
         Expected("gain", "mean reward of SPAC over the first policy, 3 %", above=0.0),
     ],
 )
-def spac_is_careful(seed: int) -> Mapping[str, float]:
+def spac(seed: int) -> Mapping[str, float]:
     """Learn from labels that were there before, with good and with poor coverage."""
     seed += FRESH
     rewards, values = zip(*(covered(seed, share) for share in (0.03, 0.1, 0.5)), strict=True)
@@ -546,7 +546,7 @@ def covered(seed: int, share: float) -> tuple[Array, dict[str, Array]]:
         ),
     ],
 )  # fmt: skip
-def desiderata_interpolate(seed: int) -> Mapping[str, float]:
+def dpo_desiderata(seed: int) -> Mapping[str, float]:
     """Learn from drawn verdicts on prompts with a good reference and on others with a bad one."""
     seed += FRESH
     rng = np.random.default_rng([seed, 33])

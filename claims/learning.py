@@ -14,10 +14,12 @@ from numpy.typing import NDArray
 
 from backtalk.decode import Sample
 from backtalk.feedback import Demonstration, Interaction, Message
+from backtalk.feedback.case import Case
 from backtalk.feedback.conversions import views
-from backtalk.feedback.views import Case, Pair
-from backtalk.learn import find_method
-from backtalk.learn.online.loop import InMemoryTrainingSet, OnlineConfig, OnlineLearner, RewardJudge
+from backtalk.feedback.views import Pair
+from backtalk.learn import get_method
+from backtalk.learn.online.feedback_sources import InMemoryTrainingSet, RewardJudge
+from backtalk.learn.online.loop import OnlineConfig, OnlineLearner
 from backtalk.models import Request, Sampling
 from backtalk.models.run_sync import run_sync
 from backtalk.models.spec import LocalSpec
@@ -25,9 +27,9 @@ from backtalk.policy import Policy, load_policy, save_policy
 from backtalk.rewards import Reward
 from backtalk.run import Run
 from backtalk.store import Store
-from backtalk.worlds import find_world
-from backtalk.worlds.annotators import Person, crowd
-from backtalk.worlds.small import folder_of
+from backtalk.worlds import get_world
+from backtalk.worlds.annotators import Person, make_crowd
+from backtalk.worlds.small import small_model_folder
 from backtalk.worlds.world import Assessment, Rule, Split
 
 Chat = tuple[Message, ...]
@@ -53,12 +55,12 @@ class Trial:
     """
 
     def __init__(self, world: str, seed: int, store: Store) -> None:
-        self.world = find_world(world)
+        self.world = get_world(world)
         self.seed = seed
         self.store = store
         sampling = Sampling(max_tokens=self.world.max_tokens)
         self.policy = Policy(
-            model=LocalSpec(model=str(folder_of(world))),
+            model=LocalSpec(model=str(small_model_folder(world))),
             decoder=Sample(sampling=sampling),
             name="base",
         )
@@ -100,8 +102,8 @@ class Trial:
         manner
             How they are; see :class:`~backtalk.worlds.annotators.Person`.
         """
-        people = crowd(self.world.name, 8, seed=self.seed, **manner)
-        return self.given(list(people.react(interactions, kinds)))
+        people = make_crowd(self.world.name, 8, seed=self.seed, **manner)
+        return self.given(list(people.annotate(interactions, kinds)))
 
     def given(self, cases: Sequence[Case]) -> InMemoryTrainingSet:
         """Return these cases as what is learned from."""
@@ -118,7 +120,7 @@ class Trial:
         """Return what a method makes of the policy that learns, or of another one."""
         with Run(seed=self.seed) as run:
             learned = run_sync(
-                find_method(method).learn(policy or self.policy, feedback, run, **options)
+                get_method(method).learn(policy or self.policy, feedback, run, **options)
             )
         save_policy(self.store, learned)
         return learned
@@ -140,12 +142,12 @@ class Trial:
         held_out = self.world.prompts("held-out", 20, seed=self.seed)
         with Run(seed=self.seed) as run:
             online = OnlineLearner(
-                find_method(method),
+                get_method(method),
                 self.store,
                 run,
-                giver=RewardJudge(judge, pairing=pairing, rates=rates),
+                feedback_source=RewardJudge(judge, pair_selection=pairing, rates=rates),
                 judge=judge,
-                plan=plan,
+                config=plan,
                 options=options,
             )
             result = run_sync(online.learn(policy or self.policy, asked, held_out))
@@ -159,7 +161,7 @@ class Trial:
         requests = [
             Request(
                 messages=policy.messages(prompt),
-                sampling=policy.decoder.sampling,
+                sampling=policy.decoder.base_sampling,
                 sample_index=i,
                 seed=seed,
             )
@@ -171,7 +173,7 @@ class Trial:
 
     def preferred(self, feedback: InMemoryTrainingSet) -> InMemoryTrainingSet:
         """Return the preferred answer of each compared pair, as something to imitate."""
-        person = Person("preferred", world=self.world.name)
+        person = Person("preferred", world_name=self.world.name)
         cases = []
         for case in feedback.cases():
             said = tuple(
@@ -213,7 +215,7 @@ class Trial:
         )
         said = self.sampled(policy, asked, samples, seed=self.seed + 2_000)
         return [
-            [self.world.assess(prompt, text, rules) for text in row]
+            [self.world.score(prompt, text, rules) for text in row]
             for prompt, row in zip(asked, said, strict=True)
         ]
 
@@ -274,14 +276,14 @@ class Trial:
         results = [
             prompt
             for prompt in world.prompts(split, 10 * count, seed=self.seed)
-            if world.applies(rule, world.read(prompt)) == inside
+            if world.applies(rule, world.parse_prompt(prompt)) == inside
         ]
         return results[:count]
 
     def _broken(self, prompt: Chat, text: str, rule: Rule) -> bool:
-        """Return whether an answer has a fault that it would not have without the rule."""
+        """Return true if an answer has an issue that it would not have without the rule."""
         default, ruled = (
-            {(fault.label, fault.advice) for fault in self.world.assess(prompt, text, rules).faults}
+            {(issue.label, issue.advice) for issue in self.world.score(prompt, text, rules).issues}
             for rules in ((), (rule,))
         )
         return bool(ruled - default)

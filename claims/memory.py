@@ -42,7 +42,7 @@ RULES = (
         ),
     ],
 )
-def verbal_feedback_in_scope(seed: int) -> Mapping[str, float]:
+def c3po(seed: int) -> Mapping[str, float]:
     """Have people state an instruction wherever an answer of 300 does not follow it."""
     with trial("mail", seed) as bench:
         what, scope = RULES[seed % len(RULES)]

@@ -28,7 +28,7 @@ from backtalk.models.spec import NamedSpec
 from backtalk.policy import Policy, load_policy
 from backtalk.rewards import BradleyTerryReward, learn_reward
 from backtalk.worlds.annotators import Person
-from backtalk.worlds.skills import read_verdict, to_judge
+from backtalk.worlds.skills import comparison_prompt, parse_verdict
 from backtalk.worlds.train.curriculum import GUIDANCE
 from backtalk.worlds.utility import TrueUtility
 from claims.claim import Expected, above, below, claim
@@ -210,7 +210,9 @@ def upo(seed: int) -> Mapping[str, float]:
         interactions = bench.answered(PROMPTS, 4)
         noise, value = {}, {}
         for pairing in ("certain", "best-worst"):
-            cases = run_sync(RewardJudge(proxy, pair_selection=pairing).give(interactions, seed=seed))
+            cases = run_sync(
+                RewardJudge(proxy, pair_selection=pairing).give(interactions, seed=seed)
+            )
             noise[pairing] = _turned_round(bench, cases)
             value[pairing] = bench.utility(bench.learned("dpo", bench.given(cases)))
         return {
@@ -338,7 +340,7 @@ def t_reg(seed: int) -> Mapping[str, float]:
 def pmpo(seed: int) -> Mapping[str, float]:
     """Label one sample for each of 600 prompts, and use labels of one sort or both."""
     with trial("lists", seed) as bench:
-        labels = bench.feedback(bench.answered(600, 1), "label", acceptable=0.65)
+        labels = bench.feedback(bench.answered(600, 1), "label", acceptance_threshold=0.65)
         base = bench.utility(bench.policy)
         return {
             polarity: bench.utility(bench.learned("pmpo", labels, polarity=polarity, **TWICE))
@@ -363,7 +365,7 @@ def pmpo(seed: int) -> Mapping[str, float]:
 def d2o(seed: int) -> Mapping[str, float]:
     """Label the bad ones among the samples for 600 prompts; bad is a utility below one half."""
     with trial("lists", seed) as bench:
-        labels = bench.feedback(bench.answered(600, 1), "label", acceptable=_BAD)
+        labels = bench.feedback(bench.answered(600, 1), "label", acceptance_threshold=_BAD)
         learned = bench.learned("d2o", labels, **TWICE)
         before, after = (bench.utilities(policy) for policy in (bench.policy, learned))
         return {
@@ -489,13 +491,16 @@ def _self_judged(bench: Trial, interactions: Sequence[Interaction], *, times: in
     asked = []
     for interaction in interactions:
         texts = [one.text for one in interaction.responses]
-        asked += [to_judge(interaction.prompt, *texts), to_judge(interaction.prompt, *texts[::-1])]
+        asked += [
+            comparison_prompt(interaction.prompt, *texts),
+            comparison_prompt(interaction.prompt, *texts[::-1]),
+        ]
     requests = [
         Request(messages=chat, sampling=Sampling(max_tokens=96), sample_index=i, seed=bench.seed)
         for chat in asked
         for i in range(times)
     ]
-    said = [read_verdict(one.text) for one in run_sync(model.generate(requests))]
+    said = [parse_verdict(one.text) for one in run_sync(model.generate(requests))]
     worth = {"a": 1.0, "b": 0.0}
     values = np.array([worth.get(one or "", 0.5) for one in said]).reshape(-1, 2, times)
     values[:, 1] = 1 - values[:, 1]
@@ -519,7 +524,9 @@ def _self_judged(bench: Trial, interactions: Sequence[Interaction], *, times: in
 def rise(seed: int) -> Mapping[str, float]:
     """Label four samples for each of 150 sums; the right ones have errors put in."""
     with trial("sums", seed) as bench:
-        labels = bench.feedback(bench.answered(150, 4), "ranking", "label", acceptable=0.999)
+        labels = bench.feedback(
+            bench.answered(150, 4), "ranking", "label", acceptance_threshold=0.999
+        )
         rise = bench.learned("rise", labels, **TWICE)
         dpo = bench.learned("dpo", labels, **TWICE)
         values = {
@@ -576,7 +583,7 @@ def tpo(seed: int) -> Mapping[str, float]:
         before, after = (
             np.mean(
                 [
-                    sum(fault.aspect in ("facts", "relevant") for fault in one.faults)
+                    sum(issue.aspect in ("facts", "relevant") for issue in one.issues)
                     for row in bench.truths(policy, prompts=120)
                     for one in row
                 ]
@@ -680,9 +687,7 @@ def cpl(seed: int) -> Mapping[str, float]:
     def solved(policy: Array) -> float:
         return (process.value(policy) - random) / (process.value(best) - random)
 
-    goal = get_objective("cpl").bind(
-        alpha=process.temperature, discount=process.discount, bias=1.0
-    )
+    goal = get_objective("cpl").bind(alpha=process.temperature, discount=process.discount, bias=1.0)
     cpl = solved(_segment_policy(states, actions, first, goal))
     sft = solved(_segment_policy(states, actions, first, get_objective("sft").bind()))
     return {"solved": cpl, "over_sft": cpl - sft}

@@ -18,7 +18,7 @@ from backtalk.models.run_sync import run_sync
 from backtalk.rewards import BradleyTerryReward, Reward, learn_reward
 from backtalk.stats.validation import Floats
 from backtalk.worlds import get_world
-from backtalk.worlds.annotators import Crowd, Person, crowd, variance_components
+from backtalk.worlds.annotators import Crowd, Person, give_feedback, make_crowd, variance_components
 from backtalk.worlds.small import small_model
 from backtalk.worlds.train.curriculum import GUIDANCE
 from backtalk.worlds.utility import TrueUtility
@@ -64,7 +64,7 @@ def _learn_reward(
         Interaction.of(prompt, *row[:2]) for prompt, row in zip(prompts, texts, strict=True)
     ]
     pairs = [
-        pair for case in people.react(interactions, ["preference"]) for pair in views(case, Pair)
+        pair for case in people.annotate(interactions, ["preference"]) for pair in views(case, Pair)
     ]
     return run_sync(learn_reward(pairs, embedder_for_pairs("hashed", pairs))).reward
 
@@ -114,7 +114,7 @@ LABEL_NOISE = 0.25
 def alpacafarm_rankings(seed: int) -> Mapping[str, float]:
     """Rank eight policies by noisy simulated win rates, and by true utility."""
     model = small_model("mail")
-    people = crowd("mail", 13, seed=seed, noise=LABEL_NOISE, taste=0.03)
+    people = make_crowd("mail", 13, seed=seed, noise=LABEL_NOISE, taste=0.03)
     train_prompts = MAIL.prompts("train", 300, seed=seed)
     reward = _learn_reward(train_prompts, _sample_texts(model, train_prompts, 2, seed=seed), people)
     prompts = MAIL.prompts("held-out", 200, seed=seed)
@@ -153,7 +153,7 @@ def alpacafarm_rankings(seed: int) -> Mapping[str, float]:
         ]
         verdicts = [
             preference.verdict
-            for case in people.react(interactions, ["preference"])
+            for case in people.annotate(interactions, ["preference"])
             for preference in case.of(Preference)
         ]
         simulated.append((verdicts.count("a") - verdicts.count("b")) / len(verdicts))
@@ -194,19 +194,19 @@ def alpacafarm_annotators(seed: int) -> Mapping[str, float]:
     interactions = [
         Interaction.of(prompt, *row) for prompt, row in zip(prompts, texts, strict=True)
     ]
-    flippers = crowd("mail", 6, seed=seed, noise=LABEL_NOISE)
+    flippers = make_crowd("mail", 6, seed=seed, noise=LABEL_NOISE)
     table = np.array([_signs(interactions, person) for person in flippers.people])
     compared = table[:, (table != 0).all(axis=0)]
     same = [float((compared[i] == compared[j]).mean()) for i in range(6) for j in range(i)]
     agreement = (1 - LABEL_NOISE) ** 2 + LABEL_NOISE**2
-    tasters = crowd("mail", 12, seed=seed, taste=TASTE)
+    tasters = make_crowd("mail", 12, seed=seed, taste=TASTE)
     utilities = [
         [person.perceived_utility(interaction)[0] for interaction in interactions]
         for person in tasters.people
     ]
     return {
         "agreement_error": float(np.mean(same)) - agreement,
-        "taste_error": math.sqrt(variance_components(utilities).tastes) / TASTE - 1,
+        "taste_error": math.sqrt(variance_components(utilities).annotators_by_items) / TASTE - 1,
     }
 
 
@@ -214,7 +214,7 @@ def _signs(interactions: Sequence[Interaction], person: Person) -> list[int]:
     """Return 1 if a person prefers the first response, -1 the second, 0 neither."""
     signs = []
     for interaction in interactions:
-        (feedback,) = person.give("preference", interaction)
+        (feedback,) = give_feedback(person, "preference", interaction)
         verdict = feedback.verdict if isinstance(feedback, Preference) else ""
         signs.append({"a": 1, "b": -1}.get(verdict, 0))
     return signs
@@ -299,7 +299,7 @@ def alpacafarm_over_optimisation(seed: int) -> Mapping[str, float]:
     falls = {}
     results: dict[str, float] = {}
     for name, noise in (("noisy", LABEL_NOISE), ("clean", 0.0)):
-        people = crowd("mail", 13, seed=seed, noise=noise, length_bias=0.05)
+        people = make_crowd("mail", 13, seed=seed, noise=noise, length_bias=0.05)
         proxy = _score(_learn_reward(train_prompts, texts, people), prompts, samples)
         curve = [best_of(n, proxy, truth) for n in ns]
         falls[name] = max(curve) - curve[-1]

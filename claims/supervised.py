@@ -20,13 +20,13 @@ from numpy.typing import NDArray
 from backtalk import prompts as wording
 from backtalk.decode import Sample
 from backtalk.feedback import Annotator, Critique, Interaction, Label, Message
+from backtalk.feedback.case import Case, prompt_key
 from backtalk.feedback.conversions import views
-from backtalk.feedback.merge import prompt_key
-from backtalk.feedback.views import Case, CritiqueView, LabelView, Pair, SFTExample
-from backtalk.learn.finetune.methods.critiques import by_difficulty
+from backtalk.feedback.views import CritiqueView, LabelView, Pair, SFTExample
+from backtalk.learn.finetune.methods.critiques import group_by_difficulty
 from backtalk.learn.finetune.prompt_conditioning import with_system_suffix
-from backtalk.learn.finetune.registration import MethodContext
-from backtalk.learn.online.loop import InMemoryTrainingSet
+from backtalk.learn.context import MethodContext
+from backtalk.learn.online.feedback_sources import InMemoryTrainingSet
 from backtalk.models.run_sync import run_sync
 from backtalk.models.spec import NamedSpec
 from backtalk.policy import Policy, load_policy, save_policy
@@ -76,7 +76,7 @@ def _writer(world: str, **care: float) -> Policy:
 
 def _ideal(bench: Trial, prompts: Iterable[Chat]) -> list[Answer]:
     """Return a faultless answer to each prompt."""
-    return [(prompt, bench.world.ideal(bench.world.read(prompt))) for prompt in prompts]
+    return [(prompt, bench.world.ideal(bench.world.parse_prompt(prompt))) for prompt in prompts]
 
 
 def _utilities(bench: Trial, policies: Mapping[str, Policy]) -> dict[str, float]:
@@ -143,7 +143,7 @@ def weak_to_strong(seed: int) -> Mapping[str, float]:
 
 def _surest(policy: Policy) -> Policy:
     """Return the policy that takes the most probable token."""
-    sampling = policy.decoder.sampling.model_copy(update={"temperature": 0.0})
+    sampling = policy.decoder.base_sampling.model_copy(update={"temperature": 0.0})
     return policy.derive(decoder=Sample(sampling=sampling), lineage=policy.lineage)
 
 
@@ -167,7 +167,7 @@ def _surest(policy: Policy) -> Policy:
         above("second", "true utility: a second round by the learned reward less the first"),
     ],
 )  # fmt: skip
-def reward_ranked(seed: int) -> Mapping[str, float]:
+def raft(seed: int) -> Mapping[str, float]:
     """Rank own samples, or four drafts that are there, by a learned reward or by the truth."""
     with trial("lists", seed) as bench:
         said = bench.feedback(bench.answered(PROMPTS, 4), "preference")
@@ -213,7 +213,7 @@ def _found(bench: Trial, policy: Policy, reward: Reward) -> _Found:
     answers = list(zip(prompts, texts, strict=True))
     return _Found(
         float(run_sync(reward.score(answers)).mean.mean()),
-        float(np.mean([bench.world.assess(*answer).utility for answer in answers])),
+        float(np.mean([bench.world.score(*answer).utility for answer in answers])),
         float(np.mean([meteor(one, other) for one, other in pairwise(texts)])),
     )
 
@@ -247,7 +247,7 @@ def meteor(one: str, other: str) -> float:
               "SuperHF less RAFT", "the prior keeps the similarity low at little cost in reward"),
     ],
 )  # fmt: skip
-def hacking_held_back(seed: int) -> Mapping[str, float]:
+def superhf(seed: int) -> Mapping[str, float]:
     """Optimise three rounds against a reward that people taught who take length for quality.
 
     A quarter of their 200 comparisons are turned round. Between rounds, truth and likeness are
@@ -316,7 +316,7 @@ def _at(level: float, path: Sequence[_Found]) -> _Found:
               "problem", "Hendrycks MATH, PaLM 2-L: above fine-tuning on human solutions"),
     ],
 )  # fmt: skip
-def beyond_written_solutions(seed: int) -> Mapping[str, float]:
+def rest_em(seed: int) -> Mapping[str, float]:
     """Draw 8 solutions for each of 80 sums, of the policy or of the writer, and keep right ones.
 
     The writer is whom the small model was taught by: it stands for the people whose solutions data
@@ -361,7 +361,7 @@ def beyond_written_solutions(seed: int) -> Mapping[str, float]:
         above("partial", "pass@1: with right beginnings less without them"),
     ],
 )  # fmt: skip
-def self_sampled_solutions(seed: int) -> Mapping[str, float]:
+def self_sampled(seed: int) -> Mapping[str, float]:
     """Check three own solutions, step by step, of each of 80 sums; a written right one is given.
 
     With faultless solutions in the place of the writer's nearly every held-out sum is solved, by
@@ -400,7 +400,7 @@ def _references(bench: Trial, prompts: Sequence[Chat]) -> list[Answer]:
     """Return the writer's first right solution of each prompt, if one of 16 is."""
     said = bench.sampled(_writer(bench.world.name), prompts, 16, seed=bench.seed)
     right = [
-        [text for text in row if bench.world.assess(prompt, text).passed]
+        [text for text in row if bench.world.score(prompt, text).passed]
         for prompt, row in zip(prompts, said, strict=True)
     ]
     return [(prompt, own[0]) for prompt, own in zip(prompts, right, strict=True) if own]
@@ -432,7 +432,7 @@ def _passes(bench: Trial, policy: Policy) -> Array:
         ),
     ],
 )
-def discriminative(seed: int) -> Mapping[str, float]:
+def dft(seed: int) -> Mapping[str, float]:
     """Show one faultless answer for each prompt; SFT and then DPO has half the steps for each."""
     with trial("lists", seed) as bench:
         interactions = bench.answered(PROMPTS, 2)
@@ -471,7 +471,7 @@ def discriminative(seed: int) -> Mapping[str, float]:
               "the advantage is the larger the further tests are from the training"),
     ],
 )  # fmt: skip
-def thinking_aloud(seed: int) -> Mapping[str, float]:
+def thought_cloning(seed: int) -> Mapping[str, float]:
     """Show 200 answers, with the steps to them as thoughts or without.
 
     Thoughts stand between words that the small model knows: it has never read ``<think>``.
@@ -523,7 +523,7 @@ def _acts_right(bench: Trial, policy: Policy, split: Split) -> float:
     return float(
         np.mean(
             [
-                bench.world.assess(prompt, _THOUGHT.sub("", text)).aspects["correct"]
+                bench.world.score(prompt, _THOUGHT.sub("", text)).aspects["correct"]
                 for prompt, row in zip(prompts, said, strict=True)
                 for text in row
             ]
@@ -547,7 +547,7 @@ def _acts_right(bench: Trial, policy: Policy, split: Split) -> float:
         above("steered", "true utility: told to give a good answer less told to give a bad one"),
     ],
 )  # fmt: skip
-def chained_hindsight(seed: int) -> Mapping[str, float]:
+def chain_of_hindsight(seed: int) -> Mapping[str, float]:
     """Compare two drafts for each of 400 prompts.
 
     Tried too: 16 steps, and four times the learning rate, where it is behind as well.
@@ -559,7 +559,7 @@ def chained_hindsight(seed: int) -> Mapping[str, float]:
             bench,
             {
                 "chained": chained,
-                "bad": with_system_suffix(chained, wording.BAD),
+                "bad": with_system_suffix(chained, wording.BAD_CONDITION),
                 "sft": bench.learned("sft", bench.preferred(said), **SLOW),
             },
         )
@@ -590,7 +590,7 @@ def _good(bench: Trial, labels: InMemoryTrainingSet) -> InMemoryTrainingSet:
         above("over_base", "true utility: HIR less the policy before"),
     ],
 )  # fmt: skip
-def relabelled(seed: int) -> Mapping[str, float]:
+def hir(seed: int) -> Mapping[str, float]:
     """Label two own answers for each of 150 prompts a round, in two rounds.
 
     Tried too: 16 steps a round; the contrast with the opposite instruction, which spoils both.
@@ -637,7 +637,7 @@ def relabelled(seed: int) -> Mapping[str, float]:
         above("over_base", "true utility: feedback-aware fine-tuning less the policy before"),
     ],
 )  # fmt: skip
-def aware_of_feedback(seed: int) -> Mapping[str, float]:
+def faft(seed: int) -> Mapping[str, float]:
     """Label and criticise one draft for each of 400 prompts.
 
     Tried too: 16 steps, and four times the learning rate, where it is behind as well.
@@ -676,7 +676,7 @@ def aware_of_feedback(seed: int) -> Mapping[str, float]:
               "will come, less told that none will"),
     ],
 )  # fmt: skip
-def per_aspect(seed: int) -> Mapping[str, float]:
+def dress(seed: int) -> Mapping[str, float]:
     """Label, criticise and edit one mail for each of 150 prompts."""
     with trial("mail", seed) as bench:
         said = bench.feedback(bench.answered(150, 1), "label", "critique", "edit")
@@ -706,12 +706,15 @@ def per_aspect(seed: int) -> Mapping[str, float]:
 def _second_turns(bench: Trial, policy: Policy, faults: InMemoryTrainingSet) -> float:
     """Return the mean true utility of answers after a draft and a critique of it."""
     criticised = faults.views(CritiqueView)
-    asked = [wording.to_refine(view.prompt, view.completion, view.critique) for view in criticised]
+    asked = [
+        wording.refinement_prompt(view.prompt, view.completion, view.critique)
+        for view in criticised
+    ]
     said = bench.sampled(policy, asked, 1, seed=bench.seed)
     return float(
         np.mean(
             [
-                bench.world.assess(view.prompt, text).utility
+                bench.world.score(view.prompt, text).utility
                 for view, (text,) in zip(criticised, said, strict=True)
             ]
         )
@@ -728,12 +731,14 @@ def _conditional(bench: Trial, policy: Policy, faults: InMemoryTrainingSet) -> f
         texts = bench.sampled(free, asked, 1, seed=bench.seed)
         return np.array(
             [
-                bench.world.assess(prompt, text).aspects[str(one.aspect)]
+                bench.world.score(prompt, text).aspects[str(one.aspect)]
                 for (prompt, one), (text,) in zip(said, texts, strict=True)
             ]
         )
 
-    return float((aspects(wording.said) - aspects(lambda _: wording.PRAISED)).mean())
+    return float(
+        (aspects(wording.critique_condition) - aspects(lambda _: wording.PRAISE_CONDITION)).mean()
+    )
 
 
 # ---------------------------------------------------------------------------------- control
@@ -768,7 +773,7 @@ SPURIOUS = {OPENED: ("alphabet", 0.9, 0.1), CLOSED: ("word", 0.9, 0.1)}
         ),
     ],
 )
-def controlled(seed: int) -> Mapping[str, float]:
+def fast(seed: int) -> Mapping[str, float]:
     """Learn from 300 answers whose opening and closing nine times in ten go with the prompt.
 
     As in the paper, who writes counterfactuals has learned the codes first: both arms learn twice.
@@ -777,12 +782,12 @@ def controlled(seed: int) -> Mapping[str, float]:
         coded = _coded(bench, bench.world.prompts("train", 300, seed=seed))
 
         def twice(heaviest: float, counterfactuals: int) -> tuple[float, float]:
-            first = bench.learned("fast", coded, heaviest=heaviest, counterfactuals=0, **LONG)
+            first = bench.learned("fast", coded, max_weight=max_weight, counterfactuals=0, **LONG)
             second = bench.learned(
                 "fast",
                 coded,
                 policy=first,
-                heaviest=heaviest,
+                max_weight=max_weight,
                 counterfactuals=counterfactuals,
                 **LONG,
             )
@@ -799,7 +804,7 @@ def _coded(bench: Trial, prompts: Sequence[Chat]) -> InMemoryTrainingSet:
     machine = Annotator.verifier("layout")
     cases = []
     for prompt in prompts:
-        task = world.read(prompt)
+        task = world.parse_prompt(prompt)
         wanted = []
         for name, (kind, often, rarely) in SPURIOUS.items():
             if rng.random() < (often if task.kind == kind else rarely):
@@ -817,7 +822,7 @@ def _coded(bench: Trial, prompts: Sequence[Chat]) -> InMemoryTrainingSet:
 
 def _everywhere(bench: Trial, what: str) -> Rule:
     """Return the standing instruction to lay lists out so, for all of them."""
-    return next(rule for rule in bench.world.rules if (rule.what, rule.scope) == (what, "all"))
+    return next(rule for rule in bench.world.rules if (rule.action, rule.scope) == (what, "all"))
 
 
 def _layout(text: str) -> dict[str, bool]:
@@ -832,12 +837,15 @@ def _obeyed(bench: Trial, policy: Policy) -> tuple[float, float]:
     for asked in product((True, False), repeat=len(LAYOUTS)):
         codes = dict(zip(sorted(LAYOUTS), asked, strict=True))
         texts = bench.sampled(
-            with_system_suffix(policy, wording.codes(codes)), prompts, 1, seed=bench.seed
+            with_system_suffix(policy, wording.control_codes_condition(codes)),
+            prompts,
+            1,
+            seed=bench.seed,
         )
         for prompt, (text,) in zip(prompts, texts, strict=True):
             has = _layout(text)
             obeyed += [has[name] == wanted for name, wanted in codes.items()]
-            right.append(bench.world.assess(prompt, text).aspects["right"])
+            right.append(bench.world.score(prompt, text).aspects["right"])
     return float(np.mean(obeyed)), float(np.mean(right))
 
 
@@ -861,7 +869,7 @@ def _obeyed(bench: Trial, policy: Policy) -> tuple[float, float]:
         above("both_over_comparisons", "the same, less the best of 8 of the policy before"),
     ],
 )  # fmt: skip
-def refined_by_critiques(seed: int) -> Mapping[str, float]:
+def ilf(seed: int) -> Mapping[str, float]:
     """Criticise one of two drafts for each of 200 prompts, and compare the two.
 
     Written answers are those of the writer whom the small model was taught by.
@@ -898,7 +906,7 @@ def _answering(bench: Trial, policy: Policy) -> float:
     return float(
         np.mean(
             [
-                bench.world.assess(prompt, one.answer.text).utility
+                bench.world.score(prompt, one.answer.text).utility
                 for prompt, one in zip(prompts, answers, strict=True)
             ]
         )
@@ -921,7 +929,7 @@ def _answering(bench: Trial, policy: Policy) -> float:
               "alone", "without language feedback, less of it"),
     ],
 )  # fmt: skip
-def self_refining(seed: int) -> Mapping[str, float]:
+def srt(seed: int) -> Mapping[str, float]:
     """Criticise and edit 120 mails; then refine as many own ones by own critiques.
 
     Tried too: lists, where the small model's own refinements are no better than its drafts.
@@ -955,13 +963,13 @@ def _self_refined(bench: Trial, policy: Policy, prompts: Sequence[Chat]) -> InMe
         return [text for (text,) in bench.sampled(policy, asked, 1, seed=bench.seed + 3_000)]
 
     drafts = said(prompts)
-    critiques = said([wording.to_criticise(*one) for one in zip(prompts, drafts, strict=True)])
+    critiques = said([wording.critique_prompt(*one) for one in zip(prompts, drafts, strict=True)])
     results = [
         one
         for one in zip(prompts, drafts, critiques, strict=True)
-        if one[2].strip() and not wording.finds_nothing(one[2])
+        if one[2].strip() and not wording.reports_no_issues(one[2])
     ]
-    refined = said([wording.to_write_again(*one) for one in results])
+    refined = said([wording.rewrite_prompt(*one) for one in results])
     return bench.given(
         [
             Pair(prompt=prompt, chosen=better, rejected=draft).records()
@@ -986,7 +994,7 @@ def _self_refined(bench: Trial, policy: Policy, prompts: Sequence[Chat]) -> InMe
               "GSM8K rises in each of the rounds"),
     ],
 )  # fmt: skip
-def self_evolving(seed: int) -> Mapping[str, float]:
+def self_(seed: int) -> Mapping[str, float]:
     """Learn the skills from critiques and edits of 150 drafts, then use them on 300 prompts."""
     with trial("lists", seed) as bench:
         prompts = bench.world.prompts("train", 450, seed=seed)
@@ -1021,7 +1029,7 @@ def self_evolving(seed: int) -> Mapping[str, float]:
         above("over_base", "true utility: CDF less the policy before"),
     ],
 )
-def diverse_feedback(seed: int) -> Mapping[str, float]:
+def cdf(seed: int) -> Mapping[str, float]:
     """Give one kind of feedback on each prompt: its group's, or the same kind on all of them.
 
     Ratings say which prompts are hard. Only prompts count that every kind is given on.
@@ -1038,14 +1046,14 @@ def diverse_feedback(seed: int) -> Mapping[str, float]:
         full = bench.given(cases)
         critiqued = full.views(CritiqueView)
         with Run(seed=seed) as run:
-            group = by_difficulty(
+            group = group_by_difficulty(
                 MethodContext(bench.policy, full, run), critiqued, full.views(Pair)
             )
         diverse = bench.given(
             [_only(case, {"rating", *_KINDS[_group(case, group)]}) for case in cases]
         )
         criticised = [
-            (wording.to_criticise(view.prompt, view.completion), view.critique)
+            (wording.critique_prompt(view.prompt, view.completion), view.critique)
             for view in critiqued
         ]
         refined = [
@@ -1053,7 +1061,7 @@ def diverse_feedback(seed: int) -> Mapping[str, float]:
             for view in critiqued
             for prompt in (
                 view.prompt,
-                wording.to_refine(view.prompt, view.completion, view.critique),
+                wording.refinement_prompt(view.prompt, view.completion, view.critique),
             )
         ]
         preferred = bench.given([_only(case, {"preference"}) for case in cases])

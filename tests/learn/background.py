@@ -23,7 +23,7 @@ from backtalk.store import Store
 PLAIN = Policy(model=NamedSpec(name="writer"), name="plain")
 PAPER = Paper("None", "Nobody", 2026)
 REQUEST = "Write to my boss, Ms Klein.\nReport ready: Friday, {} pages."
-PACE = WorkerConfig(poll=0.1, tries=3, pause=0.05, settle=0.0)
+PACE = WorkerConfig(poll_seconds=0.1, max_attempts=3, backoff_seconds=0.05, settle_seconds=0.0)
 TAKES_OVER_SOON = replace(PACE, lease=2.5)
 STEPS = 5
 
@@ -60,7 +60,7 @@ def project(location, count=40):
 def register(name, learn):
     """Register a method which tells a policy how much feedback it learned from."""
 
-    @method(name, place="prompt", needs=[Pair], paper=PAPER)
+    @method(name, target="prompt", needs=[Pair], paper=PAPER)
     async def function(policy, feedback, run):
         """Tell the policy how many pairs there are."""
         await learn(feedback, run)
@@ -70,7 +70,7 @@ def register(name, learn):
             lineage=Lineage(method=name, parent=policy.id, snapshot=feedback.snapshot),
         )
 
-    return METHODS[name]
+    return METHODS.get(name)
 
 
 def slow(folder, pause):
@@ -100,7 +100,9 @@ def watch(location, folder, pause, *, judged):
     register("slow", slow(folder, pause))
     judge = {"judge": "true-utility", "gate": Gate()} if judged else {}
     with Store(location) as opened:
-        watcher = Worker(opened, WatchSpec(method="slow", **judge), every=10, pace=TAKES_OVER_SOON)
+        watcher = Worker(
+            opened, WatchSpec(method="slow", **judge), every=10, config=TAKES_OVER_SOON
+        )
         signal.signal(signal.SIGTERM, lambda *_: watcher.stop())
         note(folder, "ready")
         watcher.run()

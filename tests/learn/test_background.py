@@ -52,17 +52,17 @@ def methods():
     known = set(METHODS)
     yield register
     for name in set(METHODS) - known:
-        del METHODS[name]
+        METHODS.unregister(name)
 
 
 async def nothing(feedback, run):
     """Learn without an effort."""
 
 
-def learn(store, watch=None, *, pace=PACE, **options):
+def learn(store, watch=None, *, config=PACE, **options):
     said = []
     watcher = Worker(
-        store, watch or WatchSpec(method="quick"), pace=pace, tell=said.append, **options
+        store, watch or WatchSpec(method="quick"), config=pace, report=said.append, **options
     )
     watcher.run(once=True)
     return said
@@ -125,14 +125,14 @@ def test_a_round_learns_only_from_what_was_there_when_it_began(store, methods):
 
     methods("quick", while_more_comes)
     usable = sum(len(case.feedback) for case in TrainingSet(store).cases())
-    watcher = Worker(store, WatchSpec(method="quick"), every=20, pace=PACE)
-    original = store.jobs.done
+    watcher = Worker(store, WatchSpec(method="quick"), every=20, config=PACE)
+    original = store.jobs.complete
 
     def done_once(*arguments, **named):
         original(*arguments, **named)
         watcher.stop()
 
-    store.jobs.done = done_once
+    store.jobs.complete = done_once
     watcher.run()
     (policy,) = learned(store)
     assert policy.lineage.snapshot.counts["preference"] == usable
@@ -219,19 +219,19 @@ def test_a_method_that_fails_twice_is_tried_a_third_time(store, methods):
             raise OSError("no luck")
 
     methods("quick", third_time_lucky)
-    pace = WorkerConfig(poll=0.01, pause=0.1, tries=3, settle=0)
-    watcher = Worker(store, WatchSpec(method="quick"), every=20, pace=pace)
+    pace = WorkerConfig(poll_seconds=0.01, backoff_seconds=0.1, max_attempts=3, settle_seconds=0)
+    watcher = Worker(store, WatchSpec(method="quick"), every=20, config=pace)
     threading.Timer(5, watcher.stop).start()
-    original = store.jobs.done
+    original = store.jobs.complete
 
     def done_once(*arguments, **named):
         original(*arguments, **named)
         watcher.stop()
 
-    store.jobs.done = done_once
+    store.jobs.complete = done_once
     watcher.run()
     (job,) = store.jobs.list()
-    assert (job.state, job.tries, job.error) == ("done", 3, None)
+    assert (job.state, job.attempts, job.error) == ("done", 3, None)
     first, second = (later - earlier for earlier, later in pairwise(tries))
     assert timedelta(seconds=0.1) <= first
     assert timedelta(seconds=0.2) <= second
@@ -243,17 +243,17 @@ def test_a_job_that_always_fails_is_given_up_and_the_next_is_done(store, methods
             raise ValueError(f"no folder {tmp.name}")
 
     methods("quick", bad)
-    pace = WorkerConfig(pause=0, tries=2, settle=0)
-    said = learn(store, every=20, pace=pace)
+    pace = WorkerConfig(backoff_seconds=0, max_attempts=2, settle_seconds=0)
+    said = learn(store, every=20, config=pace)
     assert states(store) == ["failed"]
     assert store.jobs.list()[0].error == "ValueError: no folder s.artifacts"
     assert any("failed for good" in line for line in said)
     store.artifacts.put({"a": b"b"})
     add(store, 40, start=100)
-    learn(store, every=20, pace=pace)
+    learn(store, every=20, config=pace)
     assert states(store) == ["failed", "done"]
-    store.jobs.again(store.jobs.list()[0].id)
-    learn(store, every=20, pace=pace)
+    store.jobs.retry(store.jobs.list()[0].id)
+    learn(store, every=20, config=pace)
     assert states(store) == ["done", "done"]
 
 
@@ -261,7 +261,12 @@ def test_a_job_that_makes_no_sense_does_not_block_the_others(store, methods):
     methods("quick", nothing)
     watch = WatchSpec(method="quick")
     store.jobs.put(watch.kind, "poison", "{broken")
-    learn(store, watch, every=20, pace=WorkerConfig(pause=0, tries=2, settle=0))
+    learn(
+        store,
+        watch,
+        every=20,
+        config=WorkerConfig(backoff_seconds=0, max_attempts=2, settle_seconds=0),
+    )
     assert states(store) == ["failed", "done"]
 
 
@@ -272,7 +277,7 @@ def test_a_job_whose_process_always_dies_is_given_up(store, methods):
     store.jobs.put(watch.kind, todo.id, todo.to_json())
     for holder in ("a", "b", "c"):
         term = store.leases.acquire(watch.kind, holder, 0.0)
-        store.jobs.take(watch.kind, term=term)
+        store.jobs.claim(watch.kind, term=term)
     learn(store, watch, every=1_000)
     (job,) = store.jobs.list()
     assert job.state == "failed"
@@ -296,7 +301,12 @@ def test_steps_that_were_done_are_not_done_again(store, methods):
         return original(kind, *arguments, **named)
 
     store.documents.put = full
-    learn(store, watch, every=20, pace=WorkerConfig(pause=0, tries=3, settle=0))
+    learn(
+        store,
+        watch,
+        every=20,
+        config=WorkerConfig(backoff_seconds=0, max_attempts=3, settle_seconds=0),
+    )
     assert states(store) == ["done"]
     assert tries == [1, 2]
     assert len(list_evaluations(store)) == 1
@@ -317,9 +327,9 @@ def test_answers_that_were_paid_for_are_not_paid_for_again(store, methods):
             await model.generate([Request(messages=as_prompt(f"Is {number} even?"))])
 
     methods("quick", asking)
-    learn(store, every=20, pace=WorkerConfig(pause=0, tries=2, settle=0))
+    learn(store, every=20, config=WorkerConfig(backoff_seconds=0, max_attempts=2, settle_seconds=0))
     (job,) = store.jobs.list()
-    assert (job.state, job.tries) == ("done", 2)
+    assert (job.state, job.attempts) == ("done", 2)
     assert len(asked) == 6
 
 
@@ -361,7 +371,7 @@ def test_the_lease_is_held_while_learning_takes_long(store, methods):
             holders.append(store.leases.find(watch.kind).holder)
 
     methods("quick", long)
-    learn(store, watch, every=20, pace=WorkerConfig(lease=2, settle=0))
+    learn(store, watch, every=20, config=WorkerConfig(lease_seconds=2, settle_seconds=0))
     assert states(store) == ["done"]
     assert len(set(holders)) == 1
 
@@ -383,14 +393,14 @@ def test_stopping_ends_after_the_step_and_the_try_does_not_count(store, methods,
         note(tmp_path, "ended")
 
     methods("quick", hard)
-    watcher = Worker(store, WatchSpec(method="quick"), every=20, pace=PACE)
+    watcher = Worker(store, WatchSpec(method="quick"), every=20, config=PACE)
     thread = threading.Thread(target=watcher.run)
     thread.start()
     wait_for(lambda: noted(tmp_path, "began"))
     watcher.stop()
     thread.join(SECONDS)
     (job,) = store.jobs.list()
-    assert (job.state, job.tries) == ("waiting", 0)
+    assert (job.state, job.attempts) == ("waiting", 0)
     assert not noted(tmp_path, "ended")
     assert len(noted(tmp_path, "began")) < 50
     assert store.leases.find(job.kind) is None
@@ -400,7 +410,7 @@ def test_a_store_that_goes_away_is_waited_for(tmp_path, methods):
     methods("quick", nothing)
     store = project(tmp_path / "s.db")
     said = []
-    watcher = Worker(store, WatchSpec(method="quick"), every=20, pace=PACE, tell=said.append)
+    watcher = Worker(store, WatchSpec(method="quick"), every=20, config=PACE, report=said.append)
     away = tmp_path / "elsewhere"
     away.mkdir()
     store.close()
@@ -453,7 +463,7 @@ def work(seconds):
 def test_a_watcher_waits_while_there_is_nothing_to_improve(store, methods):
     methods("quick", nothing)
     said = []
-    watcher = Worker(store, WatchSpec(method="quick"), every=20, pace=PACE, tell=said.append)
+    watcher = Worker(store, WatchSpec(method="quick"), every=20, config=PACE, report=said.append)
     rollback(store, actor="ada")
     watcher.run(once=True)
     assert said[-1].startswith("Project 'default' serves no policy yet")
@@ -515,7 +525,7 @@ def test_killed_in_the_middle_a_round_is_gone_on_with_by_the_next(store, process
     assert len(noted(tmp_path, "ended")) == 1
     assert len(learned(store)) == 1
     assert len(list_evaluations(store)) == 1
-    assert store.jobs.list()[0].tries == 2
+    assert store.jobs.list()[0].attempts == 2
 
 
 def test_of_two_watchers_each_does_what_the_other_did_not(store, processes, tmp_path):
@@ -555,6 +565,6 @@ def test_terminated_in_the_middle_a_watcher_leaves_the_rest_to_the_next(store, p
     wait_for(lambda: noted(tmp_path, "began"))
     assert processes.end() == [0]
     (job,) = store.jobs.list()
-    assert (job.state, job.tries) == ("waiting", 0)
+    assert (job.state, job.attempts) == ("waiting", 0)
     assert store.leases.find(job.kind) is None
     assert not noted(tmp_path, "ended")

@@ -1,7 +1,6 @@
 """Methods: what can run, what it needs, and that what it makes is better."""
 
 import asyncio
-import sys
 from typing import Annotated, Literal
 
 import pytest
@@ -16,7 +15,7 @@ from backtalk.learn import (
     Paper,
     TrainingSet,
     available_methods,
-    find_method,
+    get_method,
     in_split,
     method,
 )
@@ -25,13 +24,13 @@ from backtalk.models.spec import NamedSpec
 from backtalk.policy import Policy, load_policy
 from backtalk.run import Run
 from backtalk.store import Store
-from backtalk.worlds import find_world
-from backtalk.worlds.annotators import Person
+from backtalk.worlds import get_world
+from backtalk.worlds.annotators import Person, give_feedback
 from backtalk.worlds.generator_model import GeneratorModel
 from backtalk.worlds.utility import TrueUtility
 
 PLAIN = Policy(model=NamedSpec(name="writer"), name="plain")
-MAIL = find_world("mail")
+MAIL = get_world("mail")
 ADA = Person("ada", temperature=0.05)
 
 
@@ -53,13 +52,13 @@ def interactions(count):
 def store(tmp_path_factory):
     with Store(tmp_path_factory.mktemp("learn") / "s.db") as opened:
         for interaction in interactions(400):
-            opened.add(interaction, *ADA.give("ranking", interaction))
+            opened.add(interaction, *give_feedback(ADA, "ranking", interaction))
         yield opened
 
 
 def test_learning_makes_the_policy_better(store):
     run = Run(seed=1)
-    learned = asyncio.run(find_method("best-of-n").learn(PLAIN, TrainingSet(store), run, n="6"))
+    learned = asyncio.run(get_method("best-of-n").learn(PLAIN, TrainingSet(store), run, n="6"))
     held_out = MAIL.prompts("held-out", 150, seed=2)
     result, _ = asyncio.run(
         evaluate(
@@ -79,7 +78,7 @@ def test_learning_makes_the_policy_better(store):
 
 
 def test_the_same_feedback_and_seed_give_the_same_policy(store):
-    make = find_method("best-of-n").learn
+    make = get_method("best-of-n").learn
     one, other = (asyncio.run(make(PLAIN, TrainingSet(store), Run(seed=1), n=2)) for _ in "ab")
     assert one.id == other.id
     assert one.lineage.snapshot == other.lineage.snapshot
@@ -119,22 +118,22 @@ def test_responses_of_different_interactions_compare_across_a_prompt(tmp_path):
 
 def test_what_can_run_is_told_by_what_the_feedback_can_be_seen_as(store, tmp_path):
     (ready,) = [item for item in available_methods(store) if item.method.name == "best-of-n"]
-    assert (ready.ready, ready.drivers, ready.missing) == (True, ("ranking",), "")
+    assert (ready.available, ready.kinds, ready.reasons) == (True, ("ranking",), ())
     with Store(tmp_path / "s.db") as opened:
         interaction = Interaction.of("2 + 2?", "4", "5")
         said = {"interaction": interaction.id, "annotator": Annotator.human("ada")}
         opened.add(interaction, Critique(**said, text="Hm."))
         opened.add(Preference(**said, a="0", b="1", verdict="both_bad"))
         (result,) = [item for item in available_methods(opened) if item.method.name == "best-of-n"]
-        assert not result.ready
-        assert result.drivers == ()
-        assert "ranking" in result.missing
-        (way,) = [way for way in result.ways if way.kind == "preference"]
-        assert (way.count, way.found) == (1, 0)
+        assert not result.available
+        assert result.kinds == ()
+        assert "ranking" in result.reasons[0]
+        (source,) = [source for source in result.sources if source.kind == "preference"]
+        assert (source.count, source.views) == (1, 0)
 
 
 def test_a_method_says_what_it_is():
-    result = find_method("best-of-n")
+    result = get_method("best-of-n")
     assert (result.target, result.needs) == ("decoding", (Pair,))
     assert set(result.kinds) >= {"preference", "ranking", "rating", "edit", "choice", "outcome"}
     assert result.paper.year == 2020
@@ -142,20 +141,20 @@ def test_a_method_says_what_it_is():
 
 
 def test_options_are_converted_and_refused_by_name():
-    result = find_method("best-of-n")
+    result = get_method("best-of-n")
     assert result.read_options({"n": "4"})["n"] == 4
     with pytest.raises(UnknownName, match="Did you mean 'embedder'"):
         result.read_options({"embeder": "hashed"})
     with pytest.raises(BacktalkError, match="n: "):
         result.read_options({"n": "1"})
     with pytest.raises(UnknownName, match="best-of-n"):
-        find_method("best-off-n")
+        get_method("best-off-n")
 
 
 def test_a_method_can_be_added(store, monkeypatch):
-    monkeypatch.setattr(sys.modules["backtalk.learn.method"], "METHODS", dict(METHODS))
+    monkeypatch.setattr(METHODS, "_items", dict(METHODS._items))
 
-    @method("polite", place="prompt", needs=[CritiqueView], paper=Paper("A note", "Ada", 2026))
+    @method("polite", target="prompt", needs=[CritiqueView], paper=Paper("A note", "Ada", 2026))
     async def polite(
         policy: Policy,
         feedback: TrainingSet,
@@ -168,11 +167,11 @@ def test_a_method_can_be_added(store, monkeypatch):
         return policy.derive(system=f"Be {tone}. " * times, lineage=policy.lineage)
 
     learned = asyncio.run(
-        find_method("polite").learn(PLAIN, TrainingSet(store), Run(), tone="cool", times="2")
+        get_method("polite").learn(PLAIN, TrainingSet(store), Run(), tone="cool", times="2")
     )
     assert learned.system == "Be cool. Be cool. "
 
 
 def test_feedback_without_a_pair_is_an_error_with_a_mend(tmp_path):
     with Store(tmp_path / "s.db") as opened, pytest.raises(BacktalkError, match="Collect"):
-        asyncio.run(find_method("best-of-n").learn(PLAIN, TrainingSet(opened), Run()))
+        asyncio.run(get_method("best-of-n").learn(PLAIN, TrainingSet(opened), Run()))

@@ -6,7 +6,7 @@ import pytest
 from pydantic import Field
 
 from backtalk.errors import BacktalkError, UnknownName
-from backtalk.learn import find_method
+from backtalk.learn import METHODS, get_method
 from backtalk.learn.options import OPTION_ALIASES, parameter_descriptions, read_options
 
 DEFAULTS = {"batch_size": 32, "lr_scheduler": "cosine"}
@@ -57,9 +57,12 @@ def test_an_old_name_without_a_present_one_is_unknown():
         read_options("m", DEFAULTS, TYPES, {"rank": 8})
 
 
-@pytest.mark.parametrize("old", sorted(set(OPTION_ALIASES) - {"flip"}))
+@pytest.mark.parametrize(
+    "old",
+    ["batch", "clip", "warm_up", "schedule", "checkpointing", "rank", "precision", "save_every"],
+)
 def test_methods_that_train_accept_every_old_name(old):
-    method = find_method("dpo")
+    method = get_method("dpo")
     (new,) = OPTION_ALIASES[old]
     with pytest.warns(DeprecationWarning, match=f"{old} is called {new} now"):
         read = method.read_options({old: method.options[new]})
@@ -89,3 +92,9 @@ def test_parameter_descriptions_include_names_that_share_a_line():
         "b": "Two further numbers.",
         "c": "Two further numbers.",
     }
+
+
+@pytest.mark.parametrize("old", sorted(OPTION_ALIASES))
+def test_every_old_name_means_an_option_of_some_method(old):
+    known = {option for method in METHODS.values() for option in method.options}
+    assert set(OPTION_ALIASES[old]) <= known

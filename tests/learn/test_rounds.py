@@ -11,17 +11,11 @@ from backtalk import Policy
 from backtalk.decode import Sample
 from backtalk.errors import BacktalkError, UnknownName
 from backtalk.feedback import Annotator, Interaction, Preference, as_prompt
-from backtalk.feedback.views import Case
-from backtalk.learn import find_method
-from backtalk.learn.online.loop import (
-    HumanFeedback,
-    InMemoryTrainingSet,
-    OnlineConfig,
-    OnlineLearner,
-    RewardJudge,
-    needs_scores,
-)
-from backtalk.learn.online.pair_selection import PAIR_SELECTORS, find_pairing
+from backtalk.feedback.case import Case
+from backtalk.learn import get_method
+from backtalk.learn.online.feedback_sources import HumanFeedback, InMemoryTrainingSet, RewardJudge
+from backtalk.learn.online.loop import OnlineConfig, OnlineLearner, needs_scores
+from backtalk.learn.online.pair_selection import PAIR_SELECTORS, get_pair_selector
 from backtalk.models import Budget, LocalSpec, Sampling
 from backtalk.policy import list_policies
 from backtalk.rewards.protocol import Scores
@@ -36,7 +30,7 @@ scores = st.lists(st.integers(0, 5).map(float), min_size=2, max_size=6)
 def test_every_rule_compares_unequal_answers_the_right_way(values, name, seed):
     means = np.array(values)
     rng = np.random.default_rng(seed)
-    results = find_pairing(name)(means, np.full(len(means), 0.5), rng)
+    results = get_pair_selector(name)(means, np.full(len(means), 0.5), rng)
     for pair in results:
         assert means[pair.better] > means[pair.worse]
         assert 0.5 < pair.probability <= 1
@@ -49,16 +43,16 @@ def test_each_rule_compares_what_it_says():
     rng = np.random.default_rng(0)
 
     def pairs(name):
-        return [(p.better, p.worse) for p in PAIR_SELECTORS[name](means, std, rng)]
+        return [(p.better, p.worse) for p in get_pair_selector(name)(means, std, rng)]
 
     assert pairs("best-worst") == [(1, 0)]
     assert pairs("small-margin") == [(3, 2)]
     assert len(pairs("all")) == 6
     assert pairs("certain") in ([(3, 0)], [(2, 0)], [(3, 2)])
-    (sure,) = PAIR_SELECTORS["certain"](means[:2], std[:2], rng)
+    (sure,) = get_pair_selector("certain")(means[:2], std[:2], rng)
     assert sure.probability == pytest.approx(0.97725, abs=1e-4)  # two standard deviations
     with pytest.raises(UnknownName, match="best-worst"):
-        find_pairing("best-wurst")
+        get_pair_selector("best-wurst")
 
 
 class Longer:
@@ -83,13 +77,13 @@ def policy(tmp_path_factory):
     )
 
 
-def online(policy, store, run, *, method="dpo", plan=None, judge=None, **options):
-    chosen = find_method(method)
+def online(policy, store, run, *, method="dpo", config=None, judge=None, **options):
+    chosen = get_method(method)
     reward = judge or Longer()
     given_ = {"learning_rate": 3e-3, "batch": 4, **options}
     made = OnlineLearner(
-        chosen, store, run, giver=RewardJudge(reward, rates=needs_scores(chosen)), judge=reward,
-        plan=plan or OnlineConfig(rounds=2, prompts=8, samples=3, until_flat=False), options=given_,
+        chosen, store, run, feedback_source=RewardJudge(reward, rates=needs_scores(chosen)), judge=reward,
+        config=config or OnlineConfig(rounds=2, prompts_per_round=8, num_samples=3, until_flat=False), options=given_,
     )  # fmt: skip
     return asyncio.run(made.learn(policy, PROMPTS[:8], PROMPTS[8:]))
 
@@ -115,7 +109,7 @@ def test_rounds_build_on_each_other_and_keep_everything(policy, tmp_path):
 
 
 def test_lists_are_rated():
-    assert needs_scores(find_method("lipo"))
+    assert needs_scores(get_method("lipo"))
     interaction = Interaction.of("Is it open?", "a", "bb", "cccc")
     (case,) = asyncio.run(RewardJudge(Longer(), rates=True).give([interaction], seed=0))
     assert [said.value for said in case.feedback] == pytest.approx([0, 1 / 3, 1])
@@ -126,9 +120,9 @@ def test_a_round_that_is_not_better_is_the_last(policy, tmp_path):
         async def score(self, answers):
             return Scores(np.array([float(len(text) % 2) for _, text in answers]))
 
-    plan = OnlineConfig(rounds=3, prompts=8, samples=3)
+    config = OnlineConfig(rounds=3, prompts_per_round=8, num_samples=3)
     with Store(tmp_path / "s.db") as store, Run(seed=0) as run:
-        result = online(policy, store, run, plan=plan, judge=Same(), learning_rate=1e-9)
+        result = online(policy, store, run, config=config, judge=Same(), learning_rate=1e-9)
     assert len(result.policies) == 1
     assert "not shown to be better" in result.ended
     assert result.best is None
@@ -149,7 +143,7 @@ def test_finished_rounds_are_not_done_again(policy, tmp_path, monkeypatch):
         with Run(tmp_path / "run", seed=0) as run:
             first = online(policy, store, run)
         learned = []
-        method = type(find_method("dpo"))
+        method = type(get_method("dpo"))
         learn = method.learn
 
         async def counted(self, *given_, **options):
@@ -164,12 +158,12 @@ def test_finished_rounds_are_not_done_again(policy, tmp_path, monkeypatch):
 
 
 def test_a_round_waits_for_people_and_goes_on_with_the_same_answers(policy, tmp_path):
-    plan = OnlineConfig(rounds=1, prompts=4, samples=2)
+    config = OnlineConfig(rounds=1, prompts_per_round=4, num_samples=2)
 
     def learn(prompts):
         with Run(tmp_path / "run", seed=0) as run:
             made = OnlineLearner(
-                find_method("dpo"), store, run, giver=HumanFeedback(store), plan=plan,
+                get_method("dpo"), store, run, feedback_source=HumanFeedback(store), config=config,
                 options={"max_steps": 1},
             )  # fmt: skip
             return asyncio.run(made.learn(policy, prompts, []))
@@ -202,7 +196,7 @@ def test_a_round_waits_for_people_and_goes_on_with_the_same_answers(policy, tmp_
 def test_no_prompts_is_an_error(policy, tmp_path):
     with Store(tmp_path / "s.db") as store, Run() as run:
         made = OnlineLearner(
-            find_method("dpo"), store, run, giver=RewardJudge(Longer()), judge=Longer()
+            get_method("dpo"), store, run, feedback_source=RewardJudge(Longer()), judge=Longer()
         )
         with pytest.raises(BacktalkError, match="no prompt to learn on"):
             asyncio.run(made.learn(policy, [], PROMPTS))

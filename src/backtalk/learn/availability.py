@@ -1,4 +1,4 @@
-"""What can run: which methods the feedback in a store can drive, and through which kinds."""
+"""Availability of methods: those that can learn from the feedback in a store, and the reasons."""
 
 from __future__ import annotations
 
@@ -8,9 +8,11 @@ from itertools import islice
 from backtalk.feedback.conversions import conversions_to
 from backtalk.feedback.views import View
 from backtalk.learn.method import METHODS, Method
+from backtalk.learn.requirements import Requirement
 from backtalk.store import Store
 
-CASES_LOOKED_AT = 2_000
+MAX_CASES = 2_000
+"""Number of cases of a kind that are converted to see whether it yields a view."""
 
 
 @dataclass(frozen=True)
@@ -20,61 +22,71 @@ class ViewSource:
     kind: str
     view: str
     count: int
-    """How much feedback of the kind there is."""
-    found: int
-    """How many such views the cases that were looked at hold."""
+    """Number of feedback items of the kind in the store."""
+    views: int
+    """Number of views in the first 2,000 cases of the kind."""
     condition: str
-    """What the feedback has to fulfil, in words; empty if nothing."""
+    """Condition on the feedback, in words; empty if there is none."""
 
 
 @dataclass(frozen=True)
 class MethodAvailability:
-    """Whether a method can learn from what is in a store."""
+    """Availability of a method on a store.
+
+    A method is available if the store holds some feedback for each of its views and meets its other
+    requirements.
+    """
 
     method: Method
-    ways: tuple[ViewSource, ...]
-    """Every kind that could drive it, whether or not there is any."""
+    sources: tuple[ViewSource, ...]
+    """All kinds of feedback that the method can learn from, also those without any feedback."""
+    unmet: tuple[Requirement, ...] = ()
+    """Requirements that the store does not meet."""
 
     @property
-    def ready(self) -> bool:
-        """Whether there is some of everything that it needs."""
-        results = {way.view for way in self.ways if way.found}
-        return all(need.__name__ in results for need in self.method.needs)
+    def available(self) -> bool:
+        """True if nothing is missing."""
+        return not self.reasons
 
     @property
-    def drivers(self) -> tuple[str, ...]:
-        """The kinds in the store that can drive it."""
-        return tuple(sorted({way.kind for way in self.ways if way.found}))
+    def kinds(self) -> tuple[str, ...]:
+        """Kinds in the store that the method can learn from."""
+        return tuple(sorted({source.kind for source in self.sources if source.views}))
 
     @property
-    def missing(self) -> str:
-        """The kinds of which something has to be collected; empty if it is ready."""
-        if self.ready:
-            return ""
-        results = {way.view for way in self.ways if way.found}
-        return "; ".join(
-            " or ".join(way.kind for way in self.ways if way.view == need.__name__)
+    def reasons(self) -> tuple[str, ...]:
+        """Everything that is missing, in words; empty if the method is available."""
+        present = {source.view for source in self.sources if source.views}
+        views = (
+            " or ".join(source.kind for source in self.sources if source.view == need.__name__)
             for need in self.method.needs
-            if need.__name__ not in results
+            if need.__name__ not in present
         )
+        return (*views, *(requirement.description for requirement in self.unmet))
 
 
 def available_methods(store: Store) -> list[MethodAvailability]:
-    """Return every method, with the feedback in the store that could drive it.
+    """Return the availability of every method on a store.
 
-    The counts are those of the whole store. Whether a kind really can be seen in the way that a
-    method needs is looked up in the first 2,000 cases with feedback of that kind.
+    Feedback is counted in the whole store. Up to 2,000 cases of each kind are converted to see
+    whether the kind yields the views that a method needs.
     """
     counts = store.counts()
-    seen: dict[tuple[str, str], int] = {}
+    view_counts: dict[tuple[str, str], int] = {}
+    met: dict[Requirement, bool] = {}
 
-    def found(kind: str, view: type[View]) -> int:
+    def count_views(kind: str, view: type[View]) -> int:
         key = kind, view.__name__
-        if key not in seen:
-            cases = islice(store.cases(kinds=[kind]), CASES_LOOKED_AT) if counts.get(kind) else ()
-            ways = [way.function for way in conversions_to(view) if way.source == kind]
-            seen[key] = sum(len(way(case)) for case in cases for way in ways)
-        return seen[key]
+        if key not in view_counts:
+            cases = islice(store.cases(kinds=[kind]), MAX_CASES) if counts.get(kind) else ()
+            functions = [way.function for way in conversions_to(view) if way.source == kind]
+            view_counts[key] = sum(len(convert(case)) for case in cases for convert in functions)
+        return view_counts[key]
+
+    def is_met(requirement: Requirement) -> bool:
+        if requirement not in met:
+            met[requirement] = requirement.is_met(store)
+        return met[requirement]
 
     return [
         MethodAvailability(
@@ -84,12 +96,13 @@ def available_methods(store: Store) -> list[MethodAvailability]:
                     kind=way.source,
                     view=need.__name__,
                     count=counts.get(way.source, 0),
-                    found=found(way.source, need),
+                    views=count_views(way.source, need),
                     condition=way.condition,
                 )
                 for need in method.needs
                 for way in conversions_to(need)
             ),
+            tuple(one for one in method.requires if not is_met(one)),
         )
         for method in METHODS.values()
     ]

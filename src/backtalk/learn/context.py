@@ -1,99 +1,193 @@
-"""Where a method's own answers come from: prompts, samples of policies, and what judges them."""
+"""Context of a learning method: its prompts, samples, stored responses and judges."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Annotated
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
 
 from backtalk.embedders import HashedTfidf, SentenceEmbedder
-from backtalk.embedders.named import EmbedderName, named_embedder
+from backtalk.embedders.registry import EmbedderName, embedder_for_pairs
 from backtalk.errors import BacktalkError
 from backtalk.evaluate.judges import get_judge
-from backtalk.feedback.merge import prompt_key
+from backtalk.feedback.case import prompt_key
+from backtalk.feedback.interaction import Prompt
 from backtalk.feedback.views import Pair
-from backtalk.learn.finetune.encoding import Chat, Encoder, Text
-from backtalk.learn.finetune.registration import MethodContext
-from backtalk.learn.finetune.tree_builders import kept
-from backtalk.learn.finetune.trees import PromptTree
+from backtalk.learn.training_set import TrainingSet
+from backtalk.models import Model, Request, Sampling, load_model
 from backtalk.models.protocol import Embedder
 from backtalk.policy import Policy, read_policy
 from backtalk.rewards import Reward, learn_reward
+from backtalk.run import Run
 
-Count = Annotated[int, Field(ge=1)]
-Array = NDArray[np.float64]
+BATCH_SIZE = 512
+"""Number of responses requested between two progress reports."""
 
 LEARNED = "learned"
-"""The judge that is learned from the store's pairs."""
+"""Name of the judge that is learned from the pairs of the training set."""
 
 
-def named_policy(work: MethodContext, name: str | None) -> Policy:
-    """Return the policy of that name in the store, or the one that learns if none is named."""
-    return work.policy if name is None else read_policy(work.feedback.store, name)
+@dataclass(frozen=True)
+class MethodContext:
+    """Policy to improve, feedback to learn from and run, with what methods derive from them."""
+
+    policy: Policy
+    feedback: TrainingSet
+    run: Run
+    reference: str | None = None
+    """Reference policy of the trainer, by name or id; ``None`` for the policy before learning."""
+
+    def get_policy(self, name: str | None) -> Policy:
+        """Return a policy of the store by name or id; the policy to improve for ``None``."""
+        return self.policy if name is None else read_policy(self.feedback.store, name)
+
+    def model(self, policy: Policy | None = None) -> Model:
+        """Return a policy's model, within the run's budget and with its cache."""
+        spec = (policy or self.policy).model
+        return self.run.wrap(load_model(spec, self.feedback.store.artifacts))
+
+    def prompts(self, limit: int | None = None) -> list[Prompt]:
+        """Return the distinct prompts of the training set, with and without feedback.
+
+        With a limit, prompts are drawn at random by the run's seed.
+
+        Raises
+        ------
+        BacktalkError
+            If there is no prompt.
+        """
+        prompts = self.feedback.prompts()
+        if not prompts:
+            raise BacktalkError(
+                "The store has no prompts to learn from", "Add interactions, or take --split all"
+            )
+        if limit is None or limit >= len(prompts):
+            return prompts
+        rng = np.random.default_rng([self.run.seed, 11])
+        indices = rng.choice(len(prompts), limit, replace=False)
+        return [prompts[i] for i in sorted(indices.tolist())]
+
+    def stored_responses(self, prompts: Sequence[Prompt]) -> list[list[str]]:
+        """Return the distinct responses to each prompt that the training set holds."""
+        results: dict[str, dict[str, None]] = {prompt_key(prompt): {} for prompt in prompts}
+        for case in self.feedback.every_case():
+            key = prompt_key(case.interaction.prompt)
+            if key in results:
+                results[key].update(dict.fromkeys(r.text for r in case.interaction.responses))
+        return [list(results[prompt_key(prompt)]) for prompt in prompts]
+
+    async def sample(
+        self,
+        prompts: Sequence[Prompt],
+        count: int,
+        *,
+        policy: Policy | None = None,
+        policies: Sequence[Policy] | None = None,
+        sampling: Sampling | None = None,
+        seed: int = 0,
+    ) -> list[list[str]]:
+        """Return up to ``count`` complete responses to each prompt.
+
+        Responses that reach the token limit are left out: a model trained on one would learn to
+        stop there.
+
+        Parameters
+        ----------
+        prompts : sequence of Prompt
+            Prompts, without the policy's system prompt.
+        count : int
+            Number of responses drawn for each prompt.
+        policy : Policy, optional
+            Policy that responds; the policy to improve by default.
+        policies : sequence of Policy, optional
+            One policy for each prompt, all with the same model; takes precedence over ``policy``.
+        sampling : Sampling, optional
+            Sampling parameters; those of the policy's decoder by default.
+        seed : int, default 0
+            Seed within the run; each seed gives other responses.
+        """
+        if not prompts:
+            return []
+        responders = policies or [policy or self.policy] * len(prompts)
+        model = self.model(responders[0])
+        requests = [
+            Request(
+                messages=responder.messages(prompt),
+                sampling=sampling or responder.decoder.base_sampling,
+                sample_index=i,
+                seed=self.run.seed * 1_000 + seed,
+            )
+            for responder, prompt in zip(responders, prompts, strict=True)
+            for i in range(count)
+        ]
+        results: list[list[str]] = [[] for _ in prompts]
+        with self.run.task("sampling answers", len(requests)) as step:
+            for start in range(0, len(requests), BATCH_SIZE):
+                completions = await model.generate(requests[start : start + BATCH_SIZE])
+                for index, completion in enumerate(completions, start):
+                    if completion.finish_reason != "length":
+                        results[index // count].append(completion.text)
+                step(min(start + BATCH_SIZE, len(requests)))
+        return results
+
+    async def learn_reward(self, pairs: Sequence[Pair], embedder: EmbedderName) -> Reward:
+        """Return a Bradley-Terry reward fitted to pairs.
+
+        Raises
+        ------
+        BacktalkError
+            If no pair has a winner.
+        """
+        with self.run.task("learning a reward"):
+            learned = await learn_reward(
+                pairs, embedder_for_pairs(embedder, pairs), seed=self.run.seed
+            )
+        return learned.reward
+
+    async def judge(self, name: str, embedder: EmbedderName = "hashed") -> Reward:
+        """Return a judge by name; ``"learned"`` fits a reward to the pairs of the training set.
+
+        Raises
+        ------
+        BacktalkError
+            If a reward is to be learned and no pair has a winner, or the name is unknown.
+        """
+        if name != LEARNED:
+            return get_judge(name, self.feedback.store)
+        return await self.learn_reward(self.feedback.views(Pair), embedder)
 
 
-def prompts_of(work: MethodContext, most: int | None = None) -> list[Chat]:
-    """Return the distinct prompts of the store that may be learned from, at most so many of them.
-
-    Those without any feedback are among them. Which ones are taken is decided by the seed.
-    """
-    result = work.feedback.prompts()
-    if not result:
-        raise BacktalkError(
-            "The store has no prompts to learn from", "Add interactions, or take --split all"
-        )
-    if most is None or most >= len(result):
-        return result
-    drawn = np.random.default_rng([work.run.seed, 11]).choice(len(result), most, replace=False)
-    return [result[i] for i in sorted(drawn.tolist())]
-
-
-def stored(work: MethodContext, prompts: Sequence[Chat]) -> list[list[str]]:
-    """Return the distinct answers to each prompt that there are already."""
-    results: dict[str, dict[str, None]] = {prompt_key(prompt): {} for prompt in prompts}
-    for case in work.feedback.every_case():
-        key = prompt_key(case.interaction.prompt)
-        if key in results:
-            results[key].update(dict.fromkeys(one.text for one in case.interaction.responses))
-    return [list(results[prompt_key(prompt)]) for prompt in prompts]
-
-
-async def judged_by(work: MethodContext, name: str, embedder: EmbedderName = "hashed") -> Reward:
-    """Return what judges answers: learned from the store's pairs, or a judge by its name.
-
-    Raises
-    ------
-    BacktalkError
-        If a judge is to be learned and no pair has a winner, or if there is none of that name.
-    """
-    if name != LEARNED:
-        return get_judge(name, work.feedback.store)
-    pairs = work.feedback.views(Pair)
-    with work.run.task("learning a reward"):
-        learned = await learn_reward(pairs, named_embedder(embedder, pairs), seed=work.run.seed)
-    return learned.reward
-
-
-def embedder_of(name: EmbedderName, texts: Iterable[str]) -> Embedder:
-    """Return the embedder of that name; the hashed one weighs words by these texts."""
+def get_embedder(name: EmbedderName, texts: Iterable[str]) -> Embedder:
+    """Return an embedder by name; the hashed one takes its TF-IDF weights from the texts."""
     return SentenceEmbedder() if name == "sentence" else HashedTfidf.fit(sorted(set(texts)))
 
 
-async def scored(
-    reward: Reward, prompts: Sequence[Chat], answers: Sequence[Sequence[str]]
-) -> list[Array]:
-    """Return the score of each answer, an array a prompt."""
+async def score_responses(
+    reward: Reward, prompts: Sequence[Prompt], responses: Sequence[Sequence[str]]
+) -> list[NDArray[np.float64]]:
+    """Return the scores of the responses to each prompt.
+
+    Parameters
+    ----------
+    reward : Reward
+        Scorer.
+    prompts : sequence of Prompt
+        N prompts.
+    responses : sequence of sequence of str
+        Responses to each prompt.
+
+    Returns
+    -------
+    list of numpy.ndarray
+        N arrays, each of shape ``(number of responses,)``.
+    """
     if not prompts:
         return []
-    flat = [(prompt, text) for prompt, own in zip(prompts, answers, strict=True) for text in own]
+    flat = [
+        (prompt, text) for prompt, texts in zip(prompts, responses, strict=True) for text in texts
+    ]
     values = (await reward.score(flat)).mean if flat else np.empty(0)
-    ends = np.cumsum([len(own) for own in answers])
+    ends = np.cumsum([len(texts) for texts in responses])
     return np.split(np.asarray(values, dtype=float), ends[:-1])
-
-
-def answer_trees(encoder: Encoder, answers: Iterable[tuple[Chat, str]]) -> list[PromptTree]:
-    """Return a tree for each prompt and answer, to imitate."""
-    return kept(encoder.tree(prompt, [Text(text, 1.0)]) for prompt, text in answers)

@@ -26,7 +26,9 @@ OPTION_ALIASES: Mapping[str, tuple[str, ...]] = {
     "save_every": ("checkpoint_every_seconds",),
     "flip": ("label_smoothing", "flip_rate"),
     "alike": ("min_similarity",),
+    "forget": ("drop_rate",),
     "heaviest": ("max_weight",),
+    "longest": ("max_responses",),
     "most_changed": ("max_changed",),
     "smoothing": ("label_smoothing",),
 }

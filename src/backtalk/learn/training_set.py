@@ -1,4 +1,4 @@
-"""The feedback that a policy is learned from: that on prompts of the training split."""
+"""Training sets: the feedback of a store on prompts of one split."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from functools import cached_property
 from hashlib import blake2b
 from typing import Literal, TypeVar
 
-from backtalk.feedback import Message
+from backtalk.feedback.case import Case, merge_by_prompt, prompt_key
 from backtalk.feedback.conversions import conversions_to, views
-from backtalk.feedback.merge import merge_by_prompt, prompt_key
-from backtalk.feedback.split import split_of
-from backtalk.feedback.views import Case, View
+from backtalk.feedback.interaction import Prompt
+from backtalk.feedback.split import split_for
+from backtalk.feedback.views import View
 from backtalk.policy import Snapshot
 from backtalk.store import Store
 from backtalk.store.queries import Cursor
@@ -21,28 +21,28 @@ AnyView = TypeVar("AnyView", bound=View)
 Split = Literal["train", "held-out", "all"]
 
 
-def in_split(prompt: tuple[Message, ...], split: Split) -> bool:
-    """Return whether a prompt belongs to a split.
+def in_split(prompt: Prompt, split: Split) -> bool:
+    """Return true if a prompt belongs to a split.
 
-    A fifth of all prompts, picked by the hash of their text, is held out from learning: the same
-    ones in every store and run.
+    One fifth of all prompts is held out from learning, selected by a hash of their text. The
+    selection is the same in every store and run.
     """
-    return split == "all" or split_of(prompt_key(prompt)) == split
+    return split == "all" or split_for(prompt_key(prompt)) == split
 
 
 class TrainingSet:
-    """The cases of a store that may be learned from.
+    """Cases of a store in one split.
 
     Parameters
     ----------
     store : Store
-        Where they are kept.
-    split : Split, default "train"
-        ``"train"`` leaves out the prompts that evaluation is done on.
+        Store of the cases.
+    split : {"train", "held-out", "all"}, default "train"
+        Split of the prompts; ``"train"`` leaves out the prompts held out for evaluation.
     kinds : sequence of str, optional
-        Only feedback of these kinds.
+        Kinds of feedback; all by default.
     until : Cursor, optional
-        Only what was in the store at that moment.
+        Position in the store after which records are ignored.
     """
 
     def __init__(
@@ -59,20 +59,20 @@ class TrainingSet:
         self.until = until
 
     def cases(self) -> Iterator[Case]:
-        """Yield the cases that have feedback, in the order in which they were added."""
+        """Iterate over the cases with feedback, in the order in which they were added."""
         for case in self.store.cases(kinds=self.kinds, until=self.until):
             if case.feedback and in_split(case.interaction.prompt, self.split):
                 yield case
 
     def every_case(self) -> Iterator[Case]:
-        """Yield all cases of the split, those without such feedback among them."""
+        """Iterate over all cases of the split, also those without feedback."""
         for case in self.store.cases(until=self.until):
             if in_split(case.interaction.prompt, self.split):
                 yield case
 
-    def prompts(self) -> list[tuple[Message, ...]]:
-        """Return the distinct prompts that may be learned from, with feedback or without."""
-        results: dict[str, tuple[Message, ...]] = {}
+    def prompts(self) -> list[Prompt]:
+        """Return the distinct prompts of the split, with and without feedback."""
+        results: dict[str, Prompt] = {}
         for case in self.every_case():
             results.setdefault(prompt_key(case.interaction.prompt), case.interaction.prompt)
         return list(results.values())
@@ -84,19 +84,19 @@ class TrainingSet:
         across: Literal["interaction", "prompt"] = "interaction",
         progress: Callable[[int], None] | None = None,
     ) -> list[AnyView]:
-        """Return all that the feedback says in the target's terms.
+        """Return the feedback converted to a view.
 
         Parameters
         ----------
         target : type[AnyView]
-            The view wanted.
+            View to convert to.
         across : {"interaction", "prompt"}, default "interaction"
-            ``"prompt"`` also compares responses of different interactions with the same prompt.
+            If ``"prompt"``, also compare responses of different interactions with the same prompt.
         progress : Callable[[int], None], optional
-            Called with the number of cases read so far.
+            Function called with the number of cases read so far.
         """
-        result = self.by_kind(target, across=across, progress=progress)
-        return [view for kind in result.values() for view in kind]
+        by_kind = self.by_kind(target, across=across, progress=progress)
+        return [view for views_of_kind in by_kind.values() for view in views_of_kind]
 
     def by_kind(
         self,
@@ -105,7 +105,17 @@ class TrainingSet:
         across: Literal["interaction", "prompt"] = "interaction",
         progress: Callable[[int], None] | None = None,
     ) -> dict[str, list[AnyView]]:
-        """Return the same as :meth:`views`, apart for each kind of feedback that it comes from."""
+        """Return the feedback converted to a view, by kind of feedback.
+
+        Parameters
+        ----------
+        target : type[AnyView]
+            View to convert to.
+        across : {"interaction", "prompt"}, default "interaction"
+            If ``"prompt"``, also compare responses of different interactions with the same prompt.
+        progress : Callable[[int], None], optional
+            Function called with the number of cases read so far.
+        """
         cases = self._counted(progress)
         sources = dict.fromkeys(way.source for way in conversions_to(target))
         results: dict[str, list[AnyView]] = {kind: [] for kind in sources}
@@ -114,7 +124,7 @@ class TrainingSet:
             for kind in sources:
                 if kind in present:
                     results[kind] += views(case, target, kinds=[kind])
-        return {kind: own for kind, own in results.items() if own}
+        return {kind: converted for kind, converted in results.items() if converted}
 
     def _counted(self, progress: Callable[[int], None] | None) -> Iterator[Case]:
         for done, case in enumerate(self.cases(), 1):
@@ -124,7 +134,7 @@ class TrainingSet:
 
     @cached_property
     def snapshot(self) -> Snapshot:
-        """Which feedback this is, for the lineage of what is learned from it."""
+        """Counts and digest of the feedback, for the lineage of policies learned from it."""
         counts: Counter[str] = Counter()
         digest = blake2b(digest_size=16)
         for case in self.cases():

@@ -18,9 +18,10 @@ from backtalk.feedback import (
     Step,
     Steps,
 )
-from backtalk.learn import TrainingSet, find_method
+from backtalk.learn import TrainingSet, get_method
+from backtalk.learn.context import MethodContext
 from backtalk.learn.finetune.encoding import Encoder
-from backtalk.learn.finetune.registration import MethodContext, build_plan
+from backtalk.learn.finetune.registration import build_plan
 from backtalk.models import Completion, FunctionModel, LocalSpec, Sampling
 from backtalk.models.local.chat_template import ChatTemplate
 from backtalk.models.registry import register_model
@@ -81,12 +82,12 @@ def add_steps(store, text, *verdicts, prompt="1 + 1?"):
 
 def _say(request):
     """Answer as asked: each sample is another, the fourth never comes to an end."""
-    last, place = request.messages[-1].text, request.sample
+    last, place = request.messages[-1].text, request.sample_index
     if request.messages[0].text == ALWAYS:
-        return wording.NOTHING_IS_WRONG if last == wording.WHAT_IS_WRONG else BEST
-    if last == wording.WHAT_IS_WRONG:
+        return wording.NO_ISSUES if last == wording.CRITIQUE_REQUEST else BEST
+    if last == wording.CRITIQUE_REQUEST:
         draft = request.messages[-2].text
-        return CRITIQUE if "nine" not in draft else wording.NOTHING_IS_WRONG
+        return CRITIQUE if "nine" not in draft else wording.NO_ISSUES
     if last == CRITIQUE:
         draft = request.messages[-2].text
         return (draft, "Sorry.", "I say when: at nine.", "It ends not")[place % 4]
@@ -131,9 +132,9 @@ def parts_of(name, store, *, policy=RULES, kinds=None, window=None, **options):
     """What a method would train on, by name, and what it left out."""
     save_policy(store, RULES)
     work = MethodContext(policy, TrainingSet(store, split="all", kinds=kinds), Run(seed=1))
-    make, _ = asyncio.run(build_plan(name, work, find_method(name).read_options(options)))
+    make, _ = asyncio.run(build_plan(name, work, get_method(name).read_options(options)))
     chat = ChatTemplate(_words(), name="tiny", end=frozenset({1}))
-    encoder = Encoder(chat, longest=window, prepare=policy.messages)
+    encoder = Encoder(chat, max_length=window, prepare=policy.messages)
     return {part.name: part for part in make(encoder)}, encoder.left_out
 
 
@@ -141,10 +142,10 @@ def read(tree):
     """A tree as its prompt, and the text, value and learned text of each response."""
     decode = _words().decode
     results = []
-    for branch in tree.branches:
+    for branch in tree.responses:
         weights = branch.weights or (1.0,) * len(branch.tokens)
         learned = [token for token, w in zip(branch.tokens, weights, strict=True) if w]
-        results.append((decode(branch.tokens), branch.value, decode(learned)))
+        results.append((decode(branch.tokens), branch.score, decode(learned)))
     return decode(tree.prompt), results
 
 

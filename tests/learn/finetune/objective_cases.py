@@ -14,6 +14,7 @@ from torch import Tensor
 
 from backtalk.learn.finetune.objective import Batch, BoundObjective
 from backtalk.learn.finetune.trees import PromptTree, ResponseTokens
+from tests.laws.objective import columns
 
 Numbers = np.ndarray[Any, np.dtype[np.float64]]
 
@@ -30,7 +31,7 @@ class Case:
     memory: dict[str, float] | None = None
 
     def batch(self, policy: Tensor | None = None) -> Batch:
-        return Batch.of(
+        return Batch.from_trees(
             self.trees,
             self.policy if policy is None else policy,
             self.reference,
@@ -49,12 +50,12 @@ class Case:
         result, at = [], 0
         for tree in self.trees:
             row = []
-            for branch in tree.branches:
+            for branch in tree.responses:
                 place = slice(at, at + len(branch.tokens))
                 weights = np.array(branch.weights or [1.0] * len(branch.tokens))
                 row.append(
                     (
-                        branch.value,
+                        branch.score,
                         weights,
                         self.policy[place].numpy(),
                         self.reference[place].numpy(),
@@ -83,9 +84,11 @@ def ragged(seed: int, draw: Callable[[np.random.Generator, int], Sequence[float]
             length = int(rng.integers(1, 6))
             weights = rng.choice([0.0, 0.5, 1.0], size=length)
             weights[-1] = 1.0
-            branches.append(ResponseTokens((1,) * length, float(value), tuple(weights.tolist())))
+            branches.append(
+                ResponseTokens((1,) * length, tuple(weights.tolist()), **columns(float(value)))
+            )
         trees.append(PromptTree((7,), tuple(branches), weight=float(rng.uniform(0.5, 2))))
-    tokens = sum(len(branch.tokens) for tree in trees for branch in tree.branches)
+    tokens = sum(len(branch.tokens) for tree in trees for branch in tree.responses)
 
     def logs(*shape: int) -> Tensor:
         return torch.from_numpy(-rng.gamma(1.0, 1.0, size=shape) - 0.05)
@@ -143,7 +146,7 @@ def check_alone(bound: BoundObjective, case: Case) -> None:
     together = bound(case.batch()).losses
     apart, at = [], 0
     for tree in case.trees:
-        end = at + sum(len(branch.tokens) for branch in tree.branches)
+        end = at + sum(len(branch.tokens) for branch in tree.responses)
         alone = replace(
             case,
             trees=(tree,),
@@ -160,7 +163,8 @@ def arms(*values: float, weight: float = 1.0, tokens: Sequence[int] | None = Non
     """Return a tree whose responses are single tokens: the arms of a bandit."""
     places = range(len(values)) if tokens is None else tokens
     branches = [
-        ResponseTokens((token,), value) for token, value in zip(places, values, strict=True)
+        ResponseTokens((token,), **columns(value))
+        for token, value in zip(places, values, strict=True)
     ]
     return PromptTree((0,), tuple(branches), weight=weight)
 
@@ -169,13 +173,13 @@ def bandit(
     bound: BoundObjective, trees: Sequence[PromptTree], reference: Tensor, *, pooled: bool = False
 ) -> Callable[[Tensor], Tensor]:
     """Return the mean loss as a function of the logits of the arms."""
-    tokens = torch.tensor([t for tree in trees for branch in tree.branches for t in branch.tokens])
+    tokens = torch.tensor([t for tree in trees for branch in tree.responses for t in branch.tokens])
 
     def loss(logits: Tensor) -> Tensor:
         policy = torch.log_softmax(logits, dim=0)
         divergence = (policy.exp() * (policy - reference)).sum().detach() if pooled else None
         rivals = policy.flip(0)[tokens][:, None] if len(logits) == 2 else None
-        batch = Batch.of(
+        batch = Batch.from_trees(
             trees, policy[tokens], reference[tokens], top_k=rivals, anchor_log_ratio=divergence
         )
         return mean_loss(bound, batch)

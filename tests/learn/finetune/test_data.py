@@ -6,14 +6,14 @@ import pytest
 
 from backtalk.feedback import Annotator, Message
 from backtalk.feedback.views import LabelView, Pair, RankingView, ScoreView, SFTExample
-from backtalk.learn.finetune.encoding import Encoder, Text
+from backtalk.learn.finetune.encoding import Encoder, ResponseText
 from backtalk.learn.finetune.methods.preference import soft_pair_trees
 from backtalk.learn.finetune.tree_builders import (
-    MOST_RESPONSES,
+    MAX_RESPONSES,
     example_trees,
-    labelled_trees,
+    label_trees,
     list_trees,
-    order_trees,
+    ordered_list_trees,
     pair_trees,
 )
 from backtalk.models.local.chat_template import ChatTemplate
@@ -29,15 +29,15 @@ ADA, BO = Annotator.human("ada"), Annotator.human("bo")
 
 @pytest.fixture
 def encoder():
-    return Encoder(CHAT, longest=60)
+    return Encoder(CHAT, max_length=60)
 
 
 def texts(tree):
-    return [CHAT.text(branch.tokens) for branch in tree.branches]
+    return [CHAT.decode(branch.tokens) for branch in tree.responses]
 
 
 def values(tree):
-    return {CHAT.text(branch.tokens): branch.value for branch in tree.branches}
+    return {CHAT.decode(branch.tokens): branch.score for branch in tree.responses}
 
 
 def compared(tree):
@@ -62,7 +62,7 @@ def test_the_pairs_of_a_prompt_are_one_tree_with_each_response_once(encoder):
     assert compared(one) == [("a", "b"), ("b", "c"), ("a", "c")]
     assert compared(other) == [("c", "b")]
     assert one.prompt == tuple(CHAT.prompt(OPEN))
-    assert all(branch.tokens[-1] == TOKENIZER.eos_token_id for branch in one.branches)
+    assert all(branch.tokens[-1] == TOKENIZER.eos_token_id for branch in one.responses)
     assert not encoder.left_out
 
 
@@ -83,8 +83,8 @@ def test_a_comparison_knows_how_strong_how_probable_and_how_heavy_it_is(encoder)
     pairs = [pair("a", "b", strength=0.5, probability=0.75, weight=0.5), pair("a", "c")]
     (tree,) = pair_trees(encoder, pairs)
     first, second = tree.pairs
-    assert (first.weight, first.facts) == (0.5, {"strength": 0.5, "probability": 0.75})
-    assert (second.weight, second.facts) == (1.0, {"probability": 1.0})
+    assert (first.weight, first.features) == (0.5, {"strength": 0.5, "probability": 0.75})
+    assert (second.weight, second.features) == (1.0, {"probability": 1.0})
 
 
 def test_a_strength_is_a_probability_where_none_was_given(encoder):
@@ -94,13 +94,13 @@ def test_a_strength_is_a_probability_where_none_was_given(encoder):
         pair("a", "d"),
     ]
     (tree,) = soft_pair_trees(encoder, pairs)
-    assert [one.facts["probability"] for one in tree.pairs] == [0.75, 0.9, 1.0]
+    assert [one.features["probability"] for one in tree.pairs] == [0.75, 0.9, 1.0]
 
 
 def test_no_tree_has_more_than_so_many_responses_and_no_pair_is_lost(encoder):
     chain = [pair(str(i), str(i + 1)) for i in range(40)]
     trees = pair_trees(encoder, chain)
-    assert max(len(tree.branches) for tree in trees) <= MOST_RESPONSES
+    assert max(len(tree.responses) for tree in trees) <= MAX_RESPONSES
     assert [one for tree in trees for one in compared(tree)] == [
         (one.chosen, one.rejected) for one in chain
     ]
@@ -121,15 +121,15 @@ def test_a_prompt_that_is_too_long_is_counted(encoder):
 @pytest.mark.parametrize("text", ["", "é", "漢字 ☃ 🎉", "a\n\nb", " a "])
 def test_any_text_comes_back_and_ends_once(encoder, text):
     (tree,) = example_trees(encoder, [SFTExample(prompt=OPEN, completion=text)])
-    (branch,) = tree.branches
-    assert CHAT.text(branch.tokens).strip() == text.strip()
+    (branch,) = tree.responses
+    assert CHAT.decode(branch.tokens).strip() == text.strip()
     assert branch.tokens.count(TOKENIZER.eos_token_id) == 1
 
 
 def test_what_is_known_of_a_response_is_asked_for(encoder):
     def marked(prompt, text):
         assert prompt == OPEN
-        return Text(text, value=float(text == "b"))
+        return ResponseText(text, value=float(text == "b"))
 
     (tree,) = pair_trees(encoder, [pair("a", "b")], text=marked)
     assert values(tree) == {"a": 0, "b": 1}
@@ -140,29 +140,29 @@ def label(completion, prompt=OPEN, *, good=True, **fields):
 
 
 def test_labels_are_values_and_weights(encoder):
-    trees = labelled_trees(encoder, [label("a"), label("b", good=False, weight=0.5)], anchors=False)
+    trees = label_trees(encoder, [label("a"), label("b", good=False, weight=0.5)], anchors=False)
     assert [values(tree) for tree in trees] == [{"a": 1}, {"b": 0}]
     assert [tree.weight for tree in trees] == [1, 0.5]
     assert all(not tree.kl_anchors for tree in trees)
 
 
 def anchors(trees):
-    return [[CHAT.text(one.tokens) for one in tree.anchors] for tree in trees]
+    return [[CHAT.decode(one.tokens) for one in tree.anchors] for tree in trees]
 
 
 def test_an_anchor_is_the_response_to_the_next_other_prompt(encoder):
     labels = [label("a"), label("b"), label("c", LATE), label("d")]
-    assert anchors(labelled_trees(encoder, labels, anchors=True)) == [["c"], ["c"], ["d"], ["c"]]
+    assert anchors(label_trees(encoder, labels, anchors=True)) == [["c"], ["c"], ["d"], ["c"]]
 
 
 def test_labels_of_one_prompt_have_no_anchors(encoder):
-    assert anchors(labelled_trees(encoder, [label("a"), label("b")], anchors=True)) == [[], []]
-    assert anchors(labelled_trees(encoder, [label("a")], anchors=True)) == [[]]
-    assert labelled_trees(encoder, [], anchors=True) == []
+    assert anchors(label_trees(encoder, [label("a"), label("b")], anchors=True)) == [[], []]
+    assert anchors(label_trees(encoder, [label("a")], anchors=True)) == [[]]
+    assert label_trees(encoder, [], anchors=True) == []
 
 
 def test_an_anchor_that_is_too_long_does_not_take_the_response_with_it(encoder):
-    trees = labelled_trees(encoder, [label("a"), label(LONG, LATE)], anchors=True)
+    trees = label_trees(encoder, [label("a"), label(LONG, LATE)], anchors=True)
     assert anchors(trees) == [[]]
     assert encoder.left_out == Counter({"longer than 60 tokens": 1})
 
@@ -187,10 +187,10 @@ def test_responses_that_were_not_compared_are_not_tied(encoder):
     best_of = ranked("a", "bcd", within="unordered", weight=0.9)
     (as_one,) = list_trees(encoder, [best_of])
     assert values(as_one) == {"a": 1, "b": 0, "c": 0, "d": 0}
-    apart = order_trees(encoder, [best_of])
+    apart = ordered_list_trees(encoder, [best_of])
     assert [values(tree) for tree in apart] == [{"a": 1, other: 0} for other in "bcd"]
     assert sum(tree.weight for tree in apart) == pytest.approx(0.9)
-    (tied,) = order_trees(encoder, [ranked("a", "bcd")])
+    (tied,) = ordered_list_trees(encoder, [ranked("a", "bcd")])
     assert values(tied) == values(as_one)
 
 
@@ -226,8 +226,8 @@ def test_a_long_list_becomes_several_from_top_to_bottom(encoder, count):
     by_score = list_trees(encoder, [scored(name, 1 - i / count) for i, name in enumerate(names)])
     by_rank = list_trees(encoder, [ranked(*([name] for name in names))])
     for trees in (by_score, by_rank):
-        assert len(trees) == -(-count // MOST_RESPONSES)
-        assert all(len(tree.branches) <= MOST_RESPONSES for tree in trees)
+        assert len(trees) == -(-count // MAX_RESPONSES)
+        assert all(len(tree.responses) <= MAX_RESPONSES for tree in trees)
         assert sorted((one for tree in trees for one in texts(tree)), key=int) == names
         firsts = {int(texts(tree)[0]) for tree in trees}
         assert firsts == set(range(len(trees))), "the best ones are not all in one list"

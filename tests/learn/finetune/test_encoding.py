@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from backtalk.errors import BacktalkError
 from backtalk.feedback import Message
-from backtalk.learn.finetune.encoding import Encoder, Text
+from backtalk.learn.finetune.encoding import Encoder, ResponseText
 from backtalk.learn.finetune.trees import PairLabel, PromptTree, ResponseTokens, micro_batches
 from backtalk.models.local.chat_template import ChatTemplate
 from tests.learn.finetune.small import trees
@@ -37,23 +37,23 @@ words = st.text(
 @given(words, words)
 def test_the_tokens_are_those_of_the_whole_conversation(asked, answer):
     prompt = (Message.user(asked),)
-    tree = Encoder(CHAT).tree(prompt, [Text(answer)])
+    tree = Encoder(CHAT).tree(prompt, [ResponseText(answer)])
     whole = TOKENIZER.apply_chat_template(
         [{"role": "user", "content": asked}, {"role": "assistant", "content": answer}],
         return_dict=False, sanitize_control_tokens=True,
     )  # fmt: skip
-    together = [*tree.prompt, *tree.branches[0].tokens]
+    together = [*tree.prompt, *tree.responses[0].tokens]
     assert whole[: len(together)] == together
-    assert tree.branches[0].tokens.count(END) == 1
-    assert tree.branches[0].tokens[-1] == END
+    assert tree.responses[0].tokens.count(END) == 1
+    assert tree.responses[0].tokens[-1] == END
     assert TOKENIZER.decode(together[len(tree.prompt) :], skip_special_tokens=True) == answer
 
 
 def test_a_stretch_of_the_text_has_the_weight_of_its_tokens():
     text = "Yes, we open at nine."
     start = text.index("nine")
-    tree = encoded(Text(text, weights=((0, len(text), 0.0), (start, start + 4, 2.0))))
-    (branch,) = tree.branches
+    tree = encoded(ResponseText(text, weights=((0, len(text), 0.0), (start, start + 4, 2.0))))
+    (branch,) = tree.responses
     shown = list(zip(pieces(branch), branch.weights, strict=True))
     assert "".join(piece for piece, weight in shown if weight == 2).strip() == "nine"
     assert all(weight in {0, 2} for piece, weight in shown if piece != "<|end|>")
@@ -65,10 +65,10 @@ def test_a_stretch_of_the_text_has_the_weight_of_its_tokens():
 def test_each_token_has_the_weight_of_the_last_of_its_characters(text, data):
     values = data.draw(st.lists(st.integers(0, 3), min_size=len(text), max_size=len(text)))
     stretches = tuple((i, i + 1, float(value)) for i, value in enumerate(values))
-    (branch,) = encoded(Text(text, weights=stretches)).branches
+    (branch,) = encoded(ResponseText(text, weights=stretches)).responses
     done = 0
     for index, weight in enumerate(branch.weights[:-1]):
-        written = CHAT.text(branch.tokens[: index + 1])
+        written = CHAT.decode(branch.tokens[: index + 1])
         last = max(len(written), done + 1)
         assert weight == values[last - 1]
         done = max(done, len(written.rstrip("\ufffd")))
@@ -77,31 +77,31 @@ def test_each_token_has_the_weight_of_the_last_of_its_characters(text, data):
 
 def test_credit_is_spread_as_weights_are():
     text = "Yes, we open at nine."
-    (branch,) = encoded(Text(text, credit=((0, 3, -1.0),))).branches
+    (branch,) = encoded(ResponseText(text, reward_spans=((0, 3, -1.0),))).responses
     assert branch.weights is None
-    assert set(branch.credit) == {0.0, -1.0}
-    assert branch.credit[0] == -1
+    assert set(branch.token_rewards) == {0.0, -1.0}
+    assert branch.token_rewards[0] == -1
     given_ = tuple(float(i) for i in range(len(branch.tokens)))
-    assert encoded(Text(text, token_credit=given_)).branches[0].credit == given_
+    assert encoded(ResponseText(text, token_rewards=given_)).responses[0].token_rewards == given_
 
 
 def test_an_unfinished_response_does_not_learn_to_end():
-    (branch,) = encoded(Text("Yes, we", ends=False)).branches
+    (branch,) = encoded(ResponseText("Yes, we", is_complete=False)).responses
     assert branch.tokens[-1] == END
     assert branch.weights[-1] == 0
     assert set(branch.weights[:-1]) == {1.0}
 
 
 def test_what_is_too_long_is_left_out_and_counted():
-    encoder = Encoder(CHAT, longest=30)
-    assert encoder.tree(ASKED, [Text("Yes."), Text("word " * 50)]) is None
-    assert encoder.tree(ASKED, [Text("Yes.")]) is not None
+    encoder = Encoder(CHAT, max_length=30)
+    assert encoder.tree(ASKED, [ResponseText("Yes."), ResponseText("word " * 50)]) is None
+    assert encoder.tree(ASKED, [ResponseText("Yes.")]) is not None
     assert encoder.left_out == Counter({"longer than 30 tokens": 1})
 
 
 def test_the_policy_puts_its_system_prompt_first():
     told = Encoder(CHAT, prepare=lambda asked: (Message.system("Be brief."), *asked))
-    shown = TOKENIZER.decode(told.tree(ASKED, [Text("Yes.")]).prompt)
+    shown = TOKENIZER.decode(told.tree(ASKED, [ResponseText("Yes.")]).prompt)
     assert shown.index("Be brief.") < shown.index("Is the shop")
 
 
@@ -129,7 +129,7 @@ def test_parts_of_a_step_hold_every_tree_once_and_keep_to_the_budget(seed, budge
             rows = [
                 len(tree.prompt) + len(branch.tokens) - 1
                 for tree in batch
-                for branch in tree.branches
+                for branch in tree.responses
             ]
             read = max(rows) * len(rows)
         assert read <= budget or len(batch) == 1
@@ -138,7 +138,7 @@ def test_parts_of_a_step_hold_every_tree_once_and_keep_to_the_budget(seed, budge
 def test_the_key_of_a_response_is_what_was_computed():
     one = PromptTree((5, 6), (ResponseTokens((7, 1)), ResponseTokens((6, 7, 1))))
     moved = PromptTree((5,), (ResponseTokens((6, 7, 1)),))
-    keys = {one.key(one.branches[0]), one.key(one.branches[1]), moved.key(moved.branches[0])}
+    keys = {one.key(one.responses[0]), one.key(one.responses[1]), moved.key(moved.responses[0])}
     assert len(keys) == 3
     masked = ResponseTokens((7, 1), weights=(0.0, 1.0))
-    assert one.only([masked]).key(masked) == one.key(one.branches[0])
+    assert one.with_responses([masked]).key(masked) == one.key(one.responses[0])

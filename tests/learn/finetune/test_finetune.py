@@ -10,7 +10,7 @@ from backtalk import Policy
 from backtalk.decode import Sample
 from backtalk.errors import BacktalkError
 from backtalk.feedback import Annotator, Demonstration, Interaction, Preference
-from backtalk.learn import TrainingSet, find_method, in_split
+from backtalk.learn import TrainingSet, get_method, in_split
 from backtalk.learn.finetune import dry_run
 from backtalk.models import EndpointSpec, LocalSpec, Sampling
 from backtalk.policy import load_policy
@@ -52,7 +52,7 @@ def store(tmp_path):
 def learn(name, policy, store, folder=None, **options):
     with Run(folder, seed=0) as run:
         given = {"learning_rate": 3e-3, "epochs": 4, "batch": 4, **options}
-        return asyncio.run(find_method(name).learn(policy, TrainingSet(store), run, **given))
+        return asyncio.run(get_method(name).learn(policy, TrainingSet(store), run, **given))
 
 
 def probability(policy, store, prompt, answer):
@@ -72,7 +72,7 @@ HELD_OUT = next(
 
 @pytest.mark.parametrize("adapter", ["none", "lora", "dora"])
 def test_preferences_move_the_weights_the_right_way(plain, store, adapter):
-    learned = learn("dpo", plain, store, adapter=adapter, rank=4)
+    learned = learn("dpo", plain, store, adapter=adapter, lora_rank=4)
     before, after = (
         probability(policy, store, HELD_OUT, "Yes, we open at nine.")
         - probability(policy, store, HELD_OUT, "No.")
@@ -86,8 +86,8 @@ def test_preferences_move_the_weights_the_right_way(plain, store, adapter):
 
 
 def test_an_adapter_can_be_put_on_another(plain, store):
-    once = learn("sft", plain, store, adapter="lora", rank=2)
-    twice = learn("dpo", once, store, adapter="lora", rank=2)
+    once = learn("sft", plain, store, adapter="lora", lora_rank=2)
+    twice = learn("dpo", once, store, adapter="lora", lora_rank=2)
     assert len(twice.model.adapters) == 2
     assert twice.model.adapters[0] == once.model.adapters[0]
     assert twice.model.model == plain.model.model
@@ -162,9 +162,9 @@ def test_a_run_that_was_interrupted_goes_on(plain, store, tmp_path, monkeypatch)
 
     monkeypatch.setattr(Trainer, "_step", stop)
     with pytest.raises(KeyboardInterrupt):
-        learn("dpo", plain, store, tmp_path / "run", save_every=1e-9)
+        learn("dpo", plain, store, tmp_path / "run", checkpoint_every_seconds=1e-9)
     assert taken == [0, 1, 2, 3]
-    again = learn("dpo", plain, store, tmp_path / "run", save_every=1e-9)
+    again = learn("dpo", plain, store, tmp_path / "run", checkpoint_every_seconds=1e-9)
     assert taken[4] == 3
     monkeypatch.setattr(Trainer, "_step", step)
     assert again.id == learn("dpo", plain, store).id
@@ -178,7 +178,9 @@ def test_progress_says_what_was_measured(plain, store):
             notes.append(note)
 
     with Run(seed=0, progress=progress) as run:
-        asyncio.run(find_method("dpo").learn(plain, TrainingSet(store), run, max_steps=2, batch=4))
+        asyncio.run(
+            get_method("dpo").learn(plain, TrainingSet(store), run, max_steps=2, batch_size=4)
+        )
     assert len(notes) == 2
     assert notes[0].startswith("loss 0.693, reward margin 0.00, accuracy 0.00, kl 0.000")
     assert notes[0].endswith("tokens/s")
@@ -188,7 +190,7 @@ def test_rehearsing_trains_nothing(plain, store):
     with Run(seed=0) as run:
         result = asyncio.run(dry_run("dpo", plain, TrainingSet(store), run))
     assert result.passed
-    assert {row.part for row in result.shown} == {"preference"}
+    assert {row.part for row in result.responses} == {"preference"}
     assert json.dumps([vars(check) for check in result.checks])
 
 

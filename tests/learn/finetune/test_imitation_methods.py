@@ -11,11 +11,10 @@ from backtalk import prompts as wording
 from backtalk.errors import BacktalkError, NotFound, UnknownName
 from backtalk.feedback import Interaction, Label
 from backtalk.feedback.views import Pair
-from backtalk.learn import METHODS, TrainingSet, find_method
-from backtalk.learn.finetune import OBJECTIVES, Batch, PromptTree, ResponseTokens, find_objective
+from backtalk.learn import METHODS, TrainingSet, get_method
+from backtalk.learn.finetune import OBJECTIVES, Batch, PromptTree, ResponseTokens, get_objective
 from backtalk.learn.finetune.config import TrainingConfig
 from backtalk.learn.finetune.methods.hindsight import chains
-from backtalk.learn.finetune.registration import TRAINED
 from backtalk.policy import load_policy, save_policy
 from backtalk.run import Run
 from backtalk.store import Store
@@ -60,11 +59,11 @@ HERE = {
     "weak-to-strong": {"teacher": "rules"},
 }
 TOLD = {
-    "chain-of-hindsight": wording.GOOD,
-    "hir": wording.GOOD,
-    "faft": wording.PRAISED,
-    "dress": wording.PRAISED,
-    "leti": wording.GOOD,
+    "chain-of-hindsight": wording.GOOD_CONDITION,
+    "hir": wording.GOOD_CONDITION,
+    "faft": wording.PRAISE_CONDITION,
+    "dress": wording.PRAISE_CONDITION,
+    "leti": wording.GOOD_CONDITION,
     "fast": "Your answer is to be: brief, polite.",
 }
 
@@ -88,7 +87,7 @@ def test_what_is_learned_loads_and_answers(name, store, tiny):
     feedback = TrainingSet(store, split="all", kinds=HERE[name].get("kinds"))
     policy = local(tiny, system="Be brief.")
     learned = asyncio.run(
-        find_method(name).learn(policy, feedback, Run(seed=1), max_steps=2, batch=4, **options)
+        get_method(name).learn(policy, feedback, Run(seed=1), max_steps=2, batch_size=4, **options)
     )
     assert learned.model != policy.model
     assert learned.system == "\n\n".join(["Be brief.", *([TOLD[name]] if name in TOLD else [])])
@@ -99,10 +98,12 @@ def test_what_is_learned_loads_and_answers(name, store, tiny):
 
 
 def test_a_policy_that_was_told_is_not_told_twice(store, tiny):
-    policy = local(tiny, system=wording.GOOD)
+    policy = local(tiny, system=wording.GOOD_CONDITION)
     parts, _ = parts_of("hir", store, policy=policy, kinds=["label"])
     prompts = {prompt.split("<|user|>")[0] for prompt, _ in texts(parts["label"])}
-    assert prompts == {f"<|system|>{words}<|end|>\n" for words in (wording.GOOD, wording.BAD)}
+    assert prompts == {
+        f"<|system|>{words}<|end|>\n" for words in (wording.GOOD_CONDITION, wording.BAD_CONDITION)
+    }
 
 
 def test_discriminative_fine_tuning_has_other_samples_as_rivals(store):
@@ -128,7 +129,7 @@ def test_an_example_without_a_rival_is_left_out_and_counted(store):
 def test_thoughts_have_a_weight_of_their_own(store):
     parts, left_out = parts_of("thought-cloning", store, alpha=0.25)
     (tree, *_) = parts["demonstration"].trees
-    assert set(tree.branches[0].weights) == {0.25, 1.0}
+    assert set(tree.responses[0].weights) == {0.25, 1.0}
     _, ((text, _, _),) = read(tree)
     assert text == "<think>Nine.</think>At nine, 0.<|end|>"
     parts, _ = parts_of("thought-cloning", store, alpha=0)
@@ -152,7 +153,7 @@ def test_right_solutions_and_right_beginnings_are_learned_once(tmp_path):
             ("un\ndeux<|end|>", "un\ndeux"),
         ]
         parts, _ = parts_of("self-sampled", opened, partial=False)
-        assert [len(tree.branches) for tree in parts["solutions"].trees] == [1]
+        assert [len(tree.responses) for tree in parts["solutions"].trees] == [1]
 
 
 def test_the_marginal_likelihood_is_that_of_any_solution():
@@ -164,7 +165,7 @@ def test_the_marginal_likelihood_is_that_of_any_solution():
         PromptTree((1,), (ResponseTokens((2,)),)),
     ]
     policy = torch.tensor([-1.0, -0.5, -0.7, -3.0, -2.0], dtype=torch.float64)
-    result = find_objective("beta-mml").bind(beta=0.5)(Batch.of(trees, policy)).losses
+    result = get_objective("beta-mml").bind(beta=0.5)(Batch.from_trees(trees, policy)).losses
     first = -np.log(np.exp(0.5 * -1.5) + np.exp(0.5 * -0.7) + 1) / 0.5
     np.testing.assert_allclose(result, [first, 2.0])
 
@@ -180,16 +181,16 @@ def test_answers_chain_from_the_best_down():
 
 
 def test_a_chain_tells_what_comes_next_and_learns_only_the_answers(store):
-    parts, _ = parts_of("chain-of-hindsight", store, kinds=["ranking"], longest=3, forget=0)
+    parts, _ = parts_of("chain-of-hindsight", store, kinds=["ranking"], max_responses=3, drop_rate=0)
     trees = parts["ranking"].trees
     assert len(trees) == 3 * PROMPTS
-    assert all(branch.weights is None for tree in trees for branch in tree.branches)
+    assert all(branch.weights is None for tree in trees for branch in tree.responses)
     rows = set()
     for prompt, answer in texts(parts["ranking"]):
         told, behind = prompt.replace("<|end|>\n", "|").split("?|")
         rows.add((told.removeprefix("<|system|>").split("|")[0], behind, answer))
-    good, bad, now = wording.GOOD, wording.BAD, "<|assistant|>"
-    up, down = f"|<|user|>{wording.BETTER}|{now}", f"|<|user|>{wording.WORSE}|{now}"
+    good, bad, now = wording.GOOD_CONDITION, wording.BAD_CONDITION, "<|assistant|>"
+    up, down = f"|<|user|>{wording.BETTER_REQUEST}|{now}", f"|<|user|>{wording.WORSE_REQUEST}|{now}"
     assert rows == {
         (bad, now, WORST),
         (good, f"{now}{WORST}{up}", WORSE),
@@ -201,7 +202,7 @@ def test_a_chain_tells_what_comes_next_and_learns_only_the_answers(store):
 
 
 def test_words_of_earlier_answers_are_forgotten_and_learned_ones_are_not(store):
-    parts, _ = parts_of("chain-of-hindsight", store, kinds=["ranking"], longest=3, forget=0.6)
+    parts, _ = parts_of("chain-of-hindsight", store, kinds=["ranking"], max_responses=3, drop_rate=0.6)
     rows = texts(parts["ranking"])
     assert {answer for _, answer in rows} == {BEST, WORSE, WORST}
     middle = [prompt for prompt, answer in rows if answer == WORSE]
@@ -215,10 +216,10 @@ def test_the_opposite_instruction_makes_an_answer_unlikely(store):
         for prompt, own in map(read, parts["label"].trees)
     }
     assert rows == {
-        (wording.GOOD, f"{BEST}<|end|>", 1.0),
-        (wording.BAD, f"{BEST}<|end|>", 0.0),
-        (wording.BAD, f"{WORST}<|end|>", 1.0),
-        (wording.GOOD, f"{WORST}<|end|>", 0.0),
+        (wording.GOOD_CONDITION, f"{BEST}<|end|>", 1.0),
+        (wording.BAD_CONDITION, f"{BEST}<|end|>", 0.0),
+        (wording.BAD_CONDITION, f"{WORST}<|end|>", 1.0),
+        (wording.GOOD_CONDITION, f"{WORST}<|end|>", 0.0),
     }
     parts, left_out = parts_of("hir", store, kinds=["rating"], aspect="brief")
     assert len(parts["rating"].trees) == 3 * PROMPTS
@@ -229,8 +230,8 @@ def test_answers_are_learned_behind_what_was_said_of_them(store):
     parts, _ = parts_of("faft", store, kinds=["label", "critique"])
     rows = {(p.split("<|end|>")[0], answer) for p, answer in texts(parts["answers"])}
     assert rows == {
-        (f"<|system|>{wording.PRAISED}", BEST),
-        (f"<|system|>{wording.said(CRITIQUE)}", WORST),
+        (f"<|system|>{wording.PRAISE_CONDITION}", BEST),
+        (f"<|system|>{wording.critique_condition(CRITIQUE)}", WORST),
     }
 
 
@@ -250,12 +251,12 @@ def test_refinements_are_further_turns_and_praised_answers(store):
 def test_what_a_run_printed_is_learned_after_a_failure_only(store):
     parts, _ = parts_of("leti", store, kinds=["label", "outcome"])
     assert {(prompt.split("<|end|>")[0], answer) for prompt, answer in texts(parts["answers"])} == {
-        (f"<|system|>{wording.GOOD}", BEST),
-        (f"<|system|>{wording.BAD}", WORST),
+        (f"<|system|>{wording.GOOD_CONDITION}", BEST),
+        (f"<|system|>{wording.BAD_CONDITION}", WORST),
     }
     for prompt, trace in texts(parts["feedback"]):
         assert prompt.endswith(
-            f"{WORST}<|end|>\n<|user|>{wording.WHAT_CAME_OF_IT}<|end|>\n<|assistant|>"
+            f"{WORST}<|end|>\n<|user|>{wording.OUTCOME_REQUEST}<|end|>\n<|assistant|>"
         )
         assert trace == "No time was named."
     assert not parts_of("leti", store, textual=False)[0]["feedback"].trees
@@ -276,8 +277,8 @@ def test_the_refinement_that_takes_up_the_critique_is_learned(store):
 
 def test_a_draft_its_critique_and_the_refinement_are_a_sequence(store):
     parts, _ = parts_of("srt", store, kinds=["critique", "edit"], samples=3)
-    asked = f"<|assistant|>{WORST}|<|user|>{wording.WHAT_IS_WRONG}|<|assistant|>"
-    again = f"{asked}{CRITIQUE}|<|user|>{wording.WRITE_AGAIN}|<|assistant|>"
+    asked = f"<|assistant|>{WORST}|<|user|>{wording.CRITIQUE_REQUEST}|<|assistant|>"
+    again = f"{asked}{CRITIQUE}|<|user|>{wording.REWRITE_REQUEST}|<|assistant|>"
 
     def rows(name):
         return {
@@ -368,22 +369,25 @@ def test_no_example_weighs_more_than_the_heaviest(tmp_path):
                 aspect="polite",
             )
             opened.add(interaction, said)
-        for heaviest, spread in ((1.0, 0.0), (5.0, 0.1)):
-            parts, _ = parts_of("fast", opened, counterfactuals=0, heaviest=heaviest)
+        for max_weight, spread in ((1.0, 0.0), (5.0, 0.1)):
+            parts, _ = parts_of("fast", opened, counterfactuals=0, max_weight=max_weight)
             weights = [tree.weight for tree in parts["codes"].trees]
             assert np.mean(weights) == pytest.approx(1)
             assert np.std(weights) >= spread
-            assert max(weights) / min(weights) <= heaviest**2
+            assert max(weights) / min(weights) <= max_weight**2
 
 
 def test_no_option_of_a_method_is_one_of_the_trainers():
-    for name, plan in TRAINED.items():
+    for method in METHODS.values():
+        name, plan = method.name, method.plan
+        if plan is None:
+            continue
         own = {
             option.name
             for option in inspect.signature(plan).parameters.values()
             if option.kind is option.KEYWORD_ONLY
         }
-        own |= set(OBJECTIVES[name].options) if name in OBJECTIVES else set()
+        own |= set(OBJECTIVES.get(name).options) if name in OBJECTIVES else set()
         assert not own & set(TrainingConfig.model_fields), name
 
 
@@ -419,7 +423,7 @@ def test_errors_name_the_mend(store, tmp_path, tiny):
         with pytest.raises(BacktalkError, match="Collect preferences"):
             parts_of("raft", empty)
         for name in ("sft", "hir", "ilf", "leti", "cdf", "self-sampled", "chain-of-hindsight"):
-            learning = find_method(name).learn(
+            learning = get_method(name).learn(
                 local(tiny), TrainingSet(empty, split="all"), Run(seed=1)
             )
             with pytest.raises(BacktalkError, match="no feedback that this method"):
@@ -428,7 +432,7 @@ def test_errors_name_the_mend(store, tmp_path, tiny):
 
 def test_every_method_says_what_it_is_and_where_it_is_from():
     for name in HERE:
-        method = METHODS[name]
+        method = METHODS.get(name)
         assert method.target == "weights"
         assert method.summary.endswith(".")
         assert method.paper.url.startswith("https://arxiv.org/")

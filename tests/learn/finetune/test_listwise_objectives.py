@@ -8,8 +8,7 @@ import pytest
 torch = pytest.importorskip("torch", reason="objectives are functions of tensors")
 
 from backtalk.errors import BacktalkError  # noqa: E402
-from backtalk.learn.finetune import objectives  # noqa: E402, F401
-from backtalk.learn.finetune.objective import Batch, BoundObjective, find_objective  # noqa: E402
+from backtalk.learn.finetune.objective import Batch, BoundObjective, get_objective  # noqa: E402
 from tests.laws.objective import check_objective  # noqa: E402
 
 from . import objective_cases as cases  # noqa: E402
@@ -24,7 +23,7 @@ OPTIONS: dict[str, dict[str, object]] = {
 
 
 def bind(name: str, **options: object) -> BoundObjective:
-    return find_objective(name).bind(**options)
+    return get_objective(name).bind(**options)
 
 
 def pair_case(values: tuple[float, float], ratios: tuple[float, float]) -> cases.Case:
@@ -46,7 +45,7 @@ class TestEach:
         case = cases.ragged(seed, draw)
         turned = replace(
             case,
-            trees=tuple(replace(tree, branches=tree.branches[::-1]) for tree in case.trees[::-1]),
+            trees=tuple(replace(tree, responses=tree.responses[::-1]) for tree in case.trees[::-1]),
             policy=backwards(case, case.policy),
             reference=backwards(case, case.reference),
         )
@@ -59,7 +58,7 @@ class TestEach:
 
 
 def backwards(case: cases.Case, tokens):
-    lengths = [len(branch.tokens) for tree in case.trees for branch in tree.branches]
+    lengths = [len(branch.tokens) for tree in case.trees for branch in tree.responses]
     return torch.cat(tokens.split(lengths)[::-1])
 
 
@@ -137,7 +136,7 @@ class TestPlackettLuce:
     @pytest.mark.parametrize("draw", [cases.scored, cases.coarse])
     def test_starts_at_the_logarithm_of_the_number_of_orders(self, draw) -> None:
         case = cases.ragged(0, draw).at_start()
-        expected = [math.log(math.factorial(len(tree.branches))) for tree in case.trees]
+        expected = [math.log(math.factorial(len(tree.responses))) for tree in case.trees]
         result = bind("plackett-luce-dpo")(case.batch()).losses
         np.testing.assert_allclose(result.numpy(), expected, atol=1e-12)
 
@@ -242,7 +241,7 @@ class TestPro:
 
     def test_needs_no_reference(self) -> None:
         case = pair_case((0.9, 0.2), (-0.3, -1.5))
-        assert bind("pro")(Batch.of(case.trees, case.policy)).losses.isfinite().all()
+        assert bind("pro")(Batch.from_trees(case.trees, case.policy)).losses.isfinite().all()
 
 
 @pytest.mark.parametrize("name", OPTIONS)

@@ -26,15 +26,16 @@ from backtalk.feedback import (
     Steps,
 )
 from backtalk.feedback.views import LabelView, Pair, SFTExample, StepLabels
-from backtalk.learn import TrainingSet, find_method
-from backtalk.learn.finetune import find_objective
+from backtalk.learn import TrainingSet, get_method
+from backtalk.learn.context import MethodContext
+from backtalk.learn.finetune import get_objective
 from backtalk.learn.finetune.config import TrainingConfig
-from backtalk.learn.finetune.encoding import Encoder, Text
+from backtalk.learn.finetune.encoding import Encoder, ResponseText
 from backtalk.learn.finetune.methods import c3po, i_orpo, rise, step_dpo, t_reg, tpo
 from backtalk.learn.finetune.methods import unpaired as labels
 from backtalk.learn.finetune.objective import Batch
 from backtalk.learn.finetune.prompt_conditioning import append_system
-from backtalk.learn.finetune.registration import MethodContext, build_plan
+from backtalk.learn.finetune.registration import build_plan
 from backtalk.learn.finetune.segments import mask_common_prefix, segments
 from backtalk.learn.finetune.train import prepare
 from backtalk.models import Sampling
@@ -137,15 +138,15 @@ def store(tmp_path_factory):
 
 def learn(name, policy, feedback, **options):
     run = Run(seed=1)
-    return asyncio.run(find_method(name).learn(policy, feedback, run, **QUICK, **options))
+    return asyncio.run(get_method(name).learn(policy, feedback, run, **QUICK, **options))
 
 
 def parts_of(name, policy, feedback, encoder=None, **options):
     """What a method is going to train on."""
-    method = find_method(name)
+    method = get_method(name)
     work = MethodContext(policy, feedback, Run(seed=1))
     make, _ = asyncio.run(build_plan(name, work, method.read_options(options)))
-    return make(encoder or Encoder(CHAT, longest=96, prepare=policy.messages))
+    return make(encoder or Encoder(CHAT, max_length=96, prepare=policy.messages))
 
 
 @pytest.mark.parametrize(
@@ -180,8 +181,8 @@ def test_the_kinds_of_feedback_are_parts_of_their_own(policy, store):
     }  # fmt: skip
     lists = {part.name: part.trees for part in parts_of("lipo", policy, feedback)}
     assert set(lists) == {"ranking", "rating", "label"}
-    assert [b.value for b in lists["rating"][0].branches] == [1, 0.4, 0], "scores, not ranks"
-    assert [b.value for b in lists["ranking"][0].branches] == [1, 0, 0]
+    assert [b.value for b in lists["rating"][0].responses] == [1, 0.4, 0], "scores, not ranks"
+    assert [b.value for b in lists["ranking"][0].responses] == [1, 0, 0]
     only = parts_of("dpo", policy, TrainingSet(store, split="all", kinds=["ranking"]))
     assert [part.name for part in only] == ["ranking"]
 
@@ -189,7 +190,7 @@ def test_the_kinds_of_feedback_are_parts_of_their_own(policy, store):
 @pytest.mark.parametrize(("polarity", "wanted"), [("good", {1}), ("bad", {0}), ("both", {0, 1})])
 def test_pmpo_takes_labels_of_one_sort(policy, store, polarity, wanted):
     parts = parts_of("pmpo", policy, TrainingSet(store, split="all"), polarity=polarity)
-    assert {b.value for part in parts for tree in part.trees for b in tree.branches} == wanted
+    assert {b.value for part in parts for tree in part.trees for b in tree.responses} == wanted
 
 
 def test_d2o_sets_what_was_rejected_against_answers_of_the_policy(policy, store):
@@ -197,8 +198,8 @@ def test_d2o_sets_what_was_rejected_against_answers_of_the_policy(policy, store)
     (part,) = parts_of("d2o", policy, feedback, samples=3)
     assert len(part.trees) == 10
     for tree in part.trees:
-        assert [b.value for b in tree.branches] == [0, 1, 1, 1]
-        assert CHAT.text(tree.branches[0].tokens) == "No idea."
+        assert [b.value for b in tree.responses] == [0, 1, 1, 1]
+        assert CHAT.decode(tree.responses[0].tokens) == "No idea."
 
 
 def test_the_negatives_of_a_prompt_share_its_answers():
@@ -207,7 +208,7 @@ def test_the_negatives_of_a_prompt_share_its_answers():
     encoder = Encoder(CHAT)
     (key,) = {labels.prompt_key(asked)}
     (tree,) = labels.negative_trees(encoder, bad, {key: ["b", "c", "c"]})
-    assert [(CHAT.text(b.tokens), b.value) for b in tree.branches] == [
+    assert [(CHAT.decode(b.tokens), b.value) for b in tree.responses] == [
         ("a", 0), ("b", 0), ("c", 1), ("c", 1),
     ]  # fmt: skip
     assert tree.weight == 2
@@ -219,7 +220,7 @@ def learned_text(branch):
     """The text of the tokens that have weight."""
     weights = branch.weights or (1,) * len(branch.tokens)
     shown = [token for token, weight in zip(branch.tokens, weights, strict=True) if weight]
-    return CHAT.text(shown), TOKENIZER.eos_token_id in shown
+    return CHAT.decode(shown), TOKENIZER.eos_token_id in shown
 
 
 @pytest.mark.parametrize(
@@ -235,8 +236,8 @@ def test_only_the_first_step_that_differs_is_learned(chosen, rejected, learned):
     encoder = Encoder(CHAT)
     pair = Pair(prompt=OPEN, chosen=chosen, rejected=rejected, weight=0.5)
     (tree,) = step_dpo.step_trees(encoder, [pair])
-    assert [end for _, end in map(learned_text, tree.branches)] == [end for _, end in learned]
-    for branch, (text, _) in zip(tree.branches, learned, strict=True):
+    assert [end for _, end in map(learned_text, tree.responses)] == [end for _, end in learned]
+    for branch, (text, _) in zip(tree.responses, learned, strict=True):
         # A character of several bytes may share its first ones with the other response's.
         assert learned_text(branch)[0].endswith(text) or "\ufffd" in learned_text(branch)[0]
     assert tree.weight == 0.5
@@ -258,19 +259,19 @@ def test_what_step_dpo_masks_would_cancel_anyway():
     pair = Pair(prompt=OPEN, chosen="Yes.\nAt 9.\nBye.", rejected="Yes.\nAt 8.\nBye.")
     (tree,) = step_dpo.step_trees(Encoder(CHAT), [pair])
     whole = Encoder(CHAT).tree(
-        OPEN, [Text("Yes.\nAt 9.\n", ends=False), Text("Yes.\nAt 8.\n", ends=False)],
+        OPEN, [ResponseText("Yes.\nAt 9.\n", is_complete=False), ResponseText("Yes.\nAt 8.\n", is_complete=False)],
         pairs=tree.pairs,
     )  # fmt: skip
     rng = np.random.default_rng(0)
     known = {}  # a token's log-probability depends on what stands before it alone
 
     def log_probabilities(made):
-        places = [b.tokens[: i + 1] for b in made.branches for i in range(len(b.tokens))]
+        places = [b.tokens[: i + 1] for b in made.responses for i in range(len(b.tokens))]
         return torch.tensor([known.setdefault(place, rng.normal()) for place in places])
 
-    goal = find_objective("step-dpo").bind()
+    goal = get_objective("step-dpo").bind()
     losses = [
-        goal(Batch.of([made], log_probabilities(made), 0 * log_probabilities(made))).losses
+        goal(Batch.from_trees([made], log_probabilities(made), 0 * log_probabilities(made))).losses
         for made in (tree, whole)
     ]
     torch.testing.assert_close(*losses)
@@ -293,7 +294,7 @@ def test_a_wrong_step_is_set_against_the_right_ones_in_its_place():
         steps("z\nc\nd", "right", "wrong", "neutral"),
     ]
     (tree,) = step_dpo.checked_step_trees(encoder, checked)
-    assert [learned_text(b)[0].strip() for b in tree.branches] == ["b", "B", "c"]
+    assert [learned_text(b)[0].strip() for b in tree.responses] == ["b", "B", "c"]
     assert [(p.chosen, p.rejected, p.weight) for p in tree.pairs] == [(0, 2, 0.5), (1, 2, 0.5)]
     assert encoder.left_out == {"wrong steps without a right one in their place": 1}
     assert mask_common_prefix(tree) == tree
@@ -308,9 +309,9 @@ def test_a_wrong_step_is_set_against_the_right_ones_in_its_place():
     ],
 )
 def test_only_the_tokens_that_an_error_changed_are_learned(right, wrong, learned):
-    made = [rise.Injected(SFTExample(prompt=OPEN, completion=right, weight=0.5), wrong)]
+    made = [rise.InjectedError(SFTExample(prompt=OPEN, completion=right, weight=0.5), wrong)]
     (tree,) = rise.injected_trees(Encoder(CHAT), made)
-    (one, ends), (other, also) = map(learned_text, tree.branches)
+    (one, ends), (other, also) = map(learned_text, tree.responses)
     assert (one.strip(), other.strip()) == learned
     assert not ends
     assert not also
@@ -320,28 +321,28 @@ def test_only_the_tokens_that_an_error_changed_are_learned(right, wrong, learned
 @pytest.mark.parametrize("text", ["7 + 5 = 12", "At 09:00.", "We open on Monday.", "a - b"])
 def test_an_injected_error_changes_one_word(text):
     rng = np.random.default_rng(0)
-    words = rise.followers(["We open on Monday.", "We open on Friday."])
-    results = {rise.inject(text, words, rng) for _ in range(60)}
+    words = rise.following_words(["We open on Monday.", "We open on Friday."])
+    results = {rise.inject_error(text, words, rng) for _ in range(60)}
     assert text not in results
     assert None not in results
     for other in results:
         assert sum(a != b for a, b in zip(text.split(), other.split(), strict=True)) == 1
-        assert rise.changed(text, other) == 1 / len(text.split())
+        assert rise.changed_fraction(text, other) == 1 / len(text.split())
 
 
 def test_nothing_is_injected_where_there_is_nothing_to_change():
     rng = np.random.default_rng(0)
-    assert [rise.inject(text, {}, rng) for text in ("", "Yes.", "漢字")] == [None] * 3
+    assert [rise.inject_error(text, {}, rng) for text in ("", "Yes.", "漢字")] == [None] * 3
 
 
 def test_rise_counts_what_it_cannot_spoil_and_learns_whole_pairs_too(policy, store):
-    encoder = Encoder(CHAT, longest=96)
+    encoder = Encoder(CHAT, max_length=96)
     parts = {p.name: p for p in parts_of("rise", policy, TrainingSet(store, split="all"), encoder)}
     assert {"demonstration, spoilt", "label, spoilt", "preference"} <= parts.keys()
     right = parts["demonstration, right"]
     assert (right.objective.objective.name, right.weight) == ("sft", 0.1)
-    assert all(b.weights is None for t in right.trees for b in t.branches)
-    assert all(b.weights is None for t in parts["preference"].trees for b in t.branches)
+    assert all(b.weights is None for t in right.trees for b in t.responses)
+    assert all(b.weights is None for t in parts["preference"].trees for b in t.responses)
     assert encoder.left_out["errors that could not be put in"] == 0
     only = TrainingSet(store, split="all", kinds=["demonstration"])
     assert learn("rise", policy, only).lineage.notes["demonstration, spoilt prompts"] == 10
@@ -382,7 +383,7 @@ def test_a_text_that_is_too_long_for_the_token_rewards_is_counted(policy, store)
         Pair(prompt=OPEN, chosen="Yes.", rejected=long),
         Pair(prompt=OPEN, chosen="Yes.", rejected="Yes.", tie=True, probability=0.5),
     ]
-    assert t_reg.rewarded_trees(encoder, pairs, result) == []
+    assert t_reg.trees_with_token_rewards(encoder, pairs, result) == []
     assert encoder.left_out == {"too long for the token rewards": 1, "ties": 1}
 
 
@@ -390,9 +391,9 @@ def test_t_reg_gives_each_branch_its_rewards(policy, store):
     feedback = TrainingSet(store, split="all", kinds=["preference"])
     (part,) = parts_of("t-reg", policy, feedback)
     for tree in part.trees:
-        for branch in tree.branches:
-            assert len(branch.credit) == len(branch.tokens)
-            assert 0 < max(map(abs, branch.credit)) < 0.5
+        for branch in tree.responses:
+            assert len(branch.token_rewards) == len(branch.tokens)
+            assert 0 < max(map(abs, branch.token_rewards)) < 0.5
 
 
 def test_counterfactual_pairs_are_of_the_plain_prompt(policy, store):
@@ -404,14 +405,14 @@ def test_counterfactual_pairs_are_of_the_plain_prompt(policy, store):
     prompts = feedback.prompts()
     styled = asyncio.run(work.sample(prompts, 1, policy=append_system(policy, "Be brief.")))
     (tree,) = [tree for tree in part.trees if tree.prompt == tuple(CHAT.prompt(prompts[0]))]
-    assert CHAT.text(tree.branches[tree.pairs[0].chosen].tokens) == styled[0][0]
+    assert CHAT.decode(tree.responses[tree.pairs[0].chosen].tokens) == styled[0][0]
 
 
 def test_an_instruction_to_disregard_stands_in_the_prompt(policy, store):
     feedback = TrainingSet(store, split="all")
     (part,) = parts_of("counterfactual-dpo", policy, feedback, disregard="Lie.")
     assert part.name == "disregard"
-    assert all("Lie." in CHAT.text(tree.prompt) for tree in part.trees)
+    assert all("Lie." in CHAT.decode(tree.prompt) for tree in part.trees)
     with pytest.raises(BacktalkError, match="was not told what to learn"):
         parts_of("counterfactual-dpo", policy, feedback)
 
@@ -430,14 +431,14 @@ def test_a_response_stands_under_two_instructions(policy, store):
     (part,) = parts_of("i-orpo", policy, feedback)
     assert len(part.trees) == 10
     for tree in part.trees:
-        right, wrong = tree.branches
+        right, wrong = tree.responses
         assert learned_text(right) == learned_text(wrong)
         assert learned_text(right)[0].startswith("Yes.")
         asked = [
-            CHAT.text(
+            CHAT.decode(
                 (*tree.prompt, *(t for t, w in zip(b.tokens, b.weights, strict=True) if not w))
             )
-            for b in tree.branches
+            for b in tree.responses
         ]
         assert asked[0] != asked[1]
         assert [len(one.splitlines()) for one in asked] == [3, 3]
@@ -459,10 +460,10 @@ def test_only_a_prompt_with_parts_is_corrupted():
     other = (Message.user("Do that.\nAt length."),)
     parts = i_orpo.instruction_parts([one, other])
     assert parts == [["Briefly.", "At length."]]
-    results = i_orpo.corrupt(one, parts, rng)
+    results = i_orpo.corrupt_prompt(one, parts, rng)
     assert [m.text for m in results] == ["Hm.", "Do it.\nAt length."]
-    assert i_orpo.corrupt((Message.user("Do it."),), parts, rng) is None
-    assert i_orpo.corrupt(one, [["Briefly."]], rng) is None
+    assert i_orpo.corrupt_prompt((Message.user("Do it."),), parts, rng) is None
+    assert i_orpo.corrupt_prompt(one, [["Briefly."]], rng) is None
 
 
 def test_c3po_learns_inside_and_stays_as_it_is_outside(policy, store):
@@ -476,7 +477,7 @@ def test_c3po_learns_inside_and_stays_as_it_is_outside(policy, store):
     assert (inside.objective.objective.name, outside.objective.objective.name) == ("dpo", "sft")
     work = MethodContext(policy, feedback, Run(seed=1))
     plain = asyncio.run(work.sample(feedback.prompts()[5:], 1))
-    assert [CHAT.text(tree.branches[0].tokens) for tree in outside.trees] == [
+    assert [CHAT.decode(tree.responses[0].tokens) for tree in outside.trees] == [
         text for (text,) in plain
     ]
 
@@ -494,7 +495,7 @@ def test_the_scope_of_an_instruction_says_where_it_holds(tmp_path):
         opened.add(Instruction(**said, text="Sing.", scope=Scope(users=("bo",))))
         feedback = TrainingSet(opened, split="all")
         (rule,), personal = c3po.standing_rules(feedback)
-        result = c3po.scoped([rule], feedback.prompts())
+        result = c3po.prompt_scopes([rule], feedback.prompts())
         opened.add(Instruction(**said, text="Hum."))
         (_, always), _ = c3po.standing_rules(feedback)
     assert [prompt[0].text for prompt in rule.inside.values()] == ["b", "new", "a"]
@@ -517,24 +518,24 @@ class Longest:
 
 def test_each_topic_has_its_best_and_its_worst():
     said = ["We open at 9.\nThe room is big.", "The room is very big.\nWe open at 10.", "Hm."]
-    (pair,) = asyncio.run(tpo.overwritten([OPEN], [said], Longest(), alike=0.3))
+    (pair,) = asyncio.run(tpo.overwritten_pairs([OPEN], [said], Longest(), min_similarity=0.3))
     assert pair.chosen == "We open at 10.\nThe room is very big."
     assert pair.rejected == "We open at 9.\nThe room is big."
-    (alone,) = asyncio.run(tpo.overwritten([OPEN], [["Hm.", ""]], Longest(), alike=0.3))
+    (alone,) = asyncio.run(tpo.overwritten_pairs([OPEN], [["Hm.", ""]], Longest(), min_similarity=0.3))
     assert alone.chosen == alone.rejected == "Hm."
-    assert asyncio.run(tpo.overwritten([OPEN], [["", ""]], Longest(), alike=0.3)) == []
+    assert asyncio.run(tpo.overwritten_pairs([OPEN], [["", ""]], Longest(), min_similarity=0.3)) == []
 
 
 def test_the_reference_of_constructed_pairs_gives_the_known_first_loss(policy, store):
     """Masks and credits reach the objective: at the start its loss is the formula's."""
     feedback = TrainingSet(store, split="all")
     for name in ("step-dpo", "t-reg"):
-        options = find_method(name).read_options(CONSTRUCTED[name])
+        options = get_method(name).read_options(CONSTRUCTED[name])
         make, _ = asyncio.run(
             build_plan(name, MethodContext(policy, feedback, Run(seed=1)), options)
         )
         ready = prepare(policy, feedback, Run(seed=1), make, TrainingConfig(max_steps=1))
         first = [check for check in ready.checked.checks if check.name.startswith("first loss")]
         assert first
-        assert all(check.passed and "0.6931 is known" in check.found for check in first)
+        assert all(check.passed and "0.6931 is known" in check.measured for check in first)
         ready.reference.close()

@@ -16,20 +16,20 @@ from numpy.typing import NDArray
 torch = pytest.importorskip("torch", reason="objectives are functions of tensors")
 
 from backtalk.errors import BacktalkError  # noqa: E402
-from backtalk.learn.finetune import objectives as _registered  # noqa: E402, F401
-from backtalk.learn.finetune.objective import (
+from backtalk.learn.finetune.objective import (  # noqa: E402
     OBJECTIVES,
     Batch,
     BoundObjective,
     LossOutput,
-    find_objective,
+    get_objective,
 )
 from backtalk.learn.finetune.trees import PairLabel, PromptTree, ResponseTokens  # noqa: E402
 from tests.laws.objective import (  # noqa: E402
-    batch_of,
     check_objective,
-    some_trees,
-    something_said,
+    columns,
+    make_batch,
+    random_logprobs,
+    random_trees,
 )
 
 Array = NDArray[np.float64]
@@ -50,7 +50,7 @@ class Case:
         start = 0
         for tree in trees:
             self.places.append([])
-            for branch in tree.branches:
+            for branch in tree.responses:
                 self.places[-1].append(slice(start, start + len(branch.tokens)))
                 start += len(branch.tokens)
         self.reference, self.rivals = reference, rivals
@@ -60,12 +60,12 @@ class Case:
         return self.now[self.places[t][b]]
 
     def weights(self, t: int, b: int) -> Array:
-        branch = self.trees[t].branches[b]
+        branch = self.trees[t].responses[b]
         return np.array(branch.weights or (1.0,) * len(branch.tokens))
 
     def credit(self, t: int, b: int) -> Array:
-        branch = self.trees[t].branches[b]
-        return np.array(branch.credit or (0.0,) * len(branch.tokens))
+        branch = self.trees[t].responses[b]
+        return np.array(branch.token_rewards or (0.0,) * len(branch.tokens))
 
     def pi(self, t: int, b: int) -> float:
         return float(self.weights(t, b) @ self.tokens(t, b))
@@ -83,7 +83,7 @@ class Case:
         return self.pi(t, b) - self.ref(t, b)
 
     def marked(self, t: int) -> list[int]:
-        return [b for b, branch in enumerate(self.trees[t].branches) if branch.value > 0]
+        return [b for b, branch in enumerate(self.trees[t].responses) if branch.is_sample]
 
 
 Formula = Callable[[Case, int, PairLabel], float]
@@ -94,7 +94,7 @@ def h(case: Case, t: int, pair: PairLabel) -> float:
 
 
 def on_margin(loss: Callable[[float, Mapping[str, float]], float], beta: float) -> Formula:
-    return lambda case, t, pair: loss(beta * h(case, t, pair), pair.facts)
+    return lambda case, t, pair: loss(beta * h(case, t, pair), pair.features)
 
 
 def soft(m: float, p: float) -> float:
@@ -178,7 +178,7 @@ def t_reg(case: Case, t: int, pair: PairLabel) -> float:
 def inpo(case: Case, t: int, pair: PairLabel) -> float:
     eta, tau = 0.2, 0.05
     now = case.ref(t, pair.chosen) - case.ref(t, pair.rejected)
-    base = pair.facts.get("base_margin", now)
+    base = pair.features.get("base_margin", now)
     own = case.pi(t, pair.chosen) - case.pi(t, pair.rejected)
     return (own - tau / eta * base - (eta - tau) / eta * now - 1 / (2 * eta)) ** 2
 
@@ -201,9 +201,9 @@ FORMULAS: dict[str, tuple[dict[str, Any], Formula]] = {
     "step-dpo": ({"beta": 0.2}, on_margin(lambda m, _: -math.log(sigmoid(m)), 0.2)),
     "ipo": ({"beta": 0.2}, on_margin(lambda m, _: (m - 1 / 0.4) ** 2, 1.0)),
     "hinge": ({"beta": 0.2}, on_margin(lambda m, _: max(0, 1 - m), 0.2)),
-    "cdpo": ({"beta": 0.2, "flip": 0.3}, on_margin(lambda m, _: soft(m, 0.7), 0.2)),
+    "cdpo": ({"beta": 0.2, "label_smoothing": 0.3}, on_margin(lambda m, _: soft(m, 0.7), 0.2)),
     "rdpo": (
-        {"beta": 0.2, "flip": 0.3},
+        {"beta": 0.2, "flip_rate": 0.3},
         on_margin(
             lambda m, _: (
                 (-0.7 * math.log(sigmoid(m)) + 0.3 * math.log(sigmoid(-m))) / (1 - 2 * 0.3)
@@ -212,7 +212,10 @@ FORMULAS: dict[str, tuple[dict[str, Any], Formula]] = {
         ),
     ),
     "osp": ({"beta": 0.2}, on_margin(lambda m, f: soft(m, f.get("probability", 1.0)), 0.2)),
-    "exo": ({"beta": 0.2, "smoothing": 0.01}, on_margin(lambda m, _: reverse_kl(m, 0.01), 0.2)),
+    "exo": (
+        {"beta": 0.2, "label_smoothing": 0.01},
+        on_margin(lambda m, _: reverse_kl(m, 0.01), 0.2),
+    ),
     "dpo-desiderata": ({"regulariser": 0.3}, desiderata),
     "slic-hf": ({"delta": 2.0, "regulariser": 0.3}, slic_hf),
     "orpo": ({"ratio": 0.2}, orpo),
@@ -245,27 +248,27 @@ ALL = [*FORMULAS, "sppo"]
 
 def bound(name: str, **options: Any) -> BoundObjective:
     given = FORMULAS[name][0] if name in FORMULAS else {"beta": 0.5}
-    return find_objective(name).bind(**{**given, **options})
+    return get_objective(name).bind(**{**given, **options})
 
 
 def example(name: str, seed: int = 0) -> tuple[BoundObjective, Batch, Case]:
     objective = bound(name)
-    trees = some_trees(seed)
+    trees = random_trees(seed)
     rng = np.random.default_rng([seed, 2])
     told = [
-        PairLabel(p.chosen, p.rejected, p.weight, {**p.facts, "base_margin": rng.normal()})
+        PairLabel(p.chosen, p.rejected, p.weight, {**p.features, "base_margin": rng.normal()})
         for p in trees[0].pairs
     ]
     trees[0] = PromptTree(
-        trees[0].prompt, trees[0].branches, trees[0].weight, trees[0].facts, tuple(told)
+        trees[0].prompt, trees[0].responses, trees[0].weight, trees[0].features, tuple(told)
     )
-    said = something_said(trees, 5, seed)
-    batch = batch_of(objective, trees, said)
+    said = random_logprobs(trees, 5, seed)
+    batch = make_batch(objective, trees, said)
     case = Case(
         trees,
         batch.policy.numpy().copy(),
         torch.cat([one.reference for one in said]).numpy().copy(),
-        torch.cat([one.rivals for one in said]).numpy().copy(),
+        torch.cat([one.top_k for one in said]).numpy().copy(),
     )
     return objective, batch, case
 
@@ -274,9 +277,9 @@ def by_formula(name: str, case: Case) -> Array:
     if name == "sppo":
         return np.array(
             [
-                (case.ratio(t, b) - (branch.value - 0.5) / 0.5) ** 2
+                (case.ratio(t, b) - (branch.win_rate - 0.5) / 0.5) ** 2
                 for t, tree in enumerate(case.trees)
-                for b, branch in enumerate(tree.branches)
+                for b, branch in enumerate(tree.responses)
             ]
         )
     formula = FORMULAS[name][1]
@@ -289,7 +292,7 @@ def test_every_objective_over_pairs_is_here() -> None:
     families = ("preference", "reference_free", "self_play", "token_credit")
     here = {
         name
-        for name, registered in OBJECTIVES.items()
+        for name, registered in ((name, OBJECTIVES.get(name)) for name in OBJECTIVES)
         if registered.function.__module__.rsplit(".", 1)[1] in families
     }
     assert here == set(ALL)
@@ -327,14 +330,14 @@ def test_gradient_equals_finite_differences_of_the_formula(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", [name for name in ALL if OBJECTIVES[name].initial_loss is not None]
+    "name", [name for name in ALL if OBJECTIVES.get(name).initial_loss is not None]
 )
-@pytest.mark.parametrize("usual", [True, False])
+@pytest.mark.parametrize("default", [True, False])
 def test_loss_at_policy_equal_reference_is_known(name: str, default: bool) -> None:
-    objective = find_objective(name).bind() if default else bound(name)
-    trees = some_trees()
-    said = something_said(trees, 5)
-    batch = Batch.of(
+    objective = get_objective(name).bind() if default else bound(name)
+    trees = random_trees()
+    said = random_logprobs(trees, 5)
+    batch = Batch.from_trees(
         trees, torch.cat([one.policy for one in said]), torch.cat([one.policy for one in said])
     )
     losses = objective(batch).losses
@@ -342,9 +345,9 @@ def test_loss_at_policy_equal_reference_is_known(name: str, default: bool) -> No
 
 
 def test_first_round_of_inpo_starts_where_ipo_does() -> None:
-    trees = some_trees()
-    policy = torch.cat([one.policy for one in something_said(trees, 1)])
-    losses = bound("inpo")(Batch.of(trees, policy, policy)).losses
+    trees = random_trees()
+    policy = torch.cat([one.policy for one in random_logprobs(trees, 1)])
+    losses = bound("inpo")(Batch.from_trees(trees, policy, policy)).losses
     torch.testing.assert_close(losses, torch.full_like(losses, 1 / (2 * 0.2) ** 2))
 
 
@@ -360,14 +363,14 @@ def test_a_step_prefers_the_chosen_arm(name: str, masses: tuple[float, float]) -
     tree = PromptTree(
         (9,),
         tuple(
-            ResponseTokens((arm,), value, credit=(0.5 - arm,) if arm < 2 else None)
+            ResponseTokens((arm,), token_rewards=(0.5 - arm if arm < 2 else 0.0,), **columns(value))
             for arm, value in zip(arms, values, strict=True)
         ),
         pairs=(PairLabel(0, 1),),
     )
     policy = logits.log_softmax(0)
     others = torch.stack([torch.cat([policy[:arm], policy[arm + 1 :]]) for arm in arms])
-    batch = Batch.of([tree], policy[list(arms)], start[list(arms)], top_k=others)
+    batch = Batch.from_trees([tree], policy[list(arms)], start[list(arms)], top_k=others)
     bound(name)(batch).losses.sum().backward()
     assert logits.grad is not None
     after = start - 0.01 * logits.grad
@@ -377,14 +380,14 @@ def test_a_step_prefers_the_chosen_arm(name: str, masses: tuple[float, float]) -
 @pytest.mark.parametrize("name", ALL)
 def test_laws(name: str) -> None:
     check_objective(bound(name))
-    check_objective(find_objective(name).bind(), seed=1)
+    check_objective(get_objective(name).bind(), seed=1)
 
 
 def test_laws_refuse_an_objective_that_reads_masked_tokens() -> None:
     plain = bound("dpo")
 
     def unmasked(batch: Batch, **options: Any) -> LossOutput:
-        return plain(replace(batch, weight=torch.ones_like(batch.weight)))
+        return plain(replace(batch, token_weight=torch.ones_like(batch.token_weight)))
 
     def centred(batch: Batch, **options: Any) -> LossOutput:
         losses = plain(batch).losses
@@ -397,29 +400,29 @@ def test_laws_refuse_an_objective_that_reads_masked_tokens() -> None:
 
 
 def one_tree(*values: float) -> PromptTree:
-    branches = tuple(ResponseTokens((arm, 0), value) for arm, value in enumerate(values))
+    branches = tuple(ResponseTokens((arm, 0), **columns(value)) for arm, value in enumerate(values))
     return PromptTree((9,), branches, pairs=(PairLabel(0, 1),))
 
 
 @pytest.mark.parametrize("name", ["spac", "xpo"])
 def test_a_tree_without_the_sample_that_is_wanted_is_refused(name: str) -> None:
     values = torch.linspace(-1, -0.1, 4)
-    with pytest.raises(BacktalkError, match="value of 1"):
-        bound(name)(Batch.of([one_tree(0, 0)], values, values))
+    with pytest.raises(BacktalkError, match="no sample of"):
+        bound(name)(Batch.from_trees([one_tree(0, 0)], values, values))
 
 
 def test_inpo_refuses_a_tau_above_eta() -> None:
     with pytest.raises(BacktalkError, match="at most eta"):
-        find_objective("inpo").bind(eta=0.1, tau=0.2)(
-            Batch.of([one_tree(0, 0)], torch.zeros(4), torch.zeros(4))
+        get_objective("inpo").bind(eta=0.1, tau=0.2)(
+            Batch.from_trees([one_tree(0, 0)], torch.zeros(4), torch.zeros(4))
         )
 
 
 def test_slic_hf_imitates_the_chosen_one_where_no_response_is_marked() -> None:
     values = torch.tensor([-1.0, -2.0, -0.5, -0.25])
     losses = (
-        find_objective("slic-hf")
-        .bind(delta=1.0, regulariser=0.5)(Batch.of([one_tree(0, 0)], values))
+        get_objective("slic-hf")
+        .bind(delta=1.0, regulariser=0.5)(Batch.from_trees([one_tree(0, 0)], values))
         .losses
     )
     torch.testing.assert_close(losses, torch.tensor([1 - (-3.0 + 0.75) + 0.5 * 3.0]))
@@ -440,8 +443,8 @@ def test_step_dpo_of_whole_responses_equals_that_of_the_step_alone() -> None:
     step = PromptTree((1, *shared), tuple(map(ResponseTokens, own)), pairs=(PairLabel(0, 1),))
     losses = []
     for tree in (whole, step):
-        said = torch.tensor([policy[token] for b in tree.branches for token in b.tokens])
-        losses.append(bound("step-dpo")(Batch.of([tree], said, said**2)).losses)
+        said = torch.tensor([policy[token] for b in tree.responses for token in b.tokens])
+        losses.append(bound("step-dpo")(Batch.from_trees([tree], said, said**2)).losses)
     torch.testing.assert_close(*losses)
 
 
@@ -459,7 +462,7 @@ def test_i_orpo_compares_one_response_under_two_instructions() -> None:
     said = torch.tensor([-9.0, -8.0, *right, -7.0, *wrong], dtype=torch.float64)
     p, q = math.exp(np.mean(right)), math.exp(np.mean(wrong))
     by_hand = -math.log(p) - 0.2 * math.log(sigmoid(math.log(p / (1 - p) / (q / (1 - q)))))
-    assert bound("i-orpo")(Batch.of([tree], said)).losses.item() == pytest.approx(by_hand)
+    assert bound("i-orpo")(Batch.from_trees([tree], said)).losses.item() == pytest.approx(by_hand)
 
 
 ARMS = 3
@@ -475,7 +478,7 @@ def arms_batch(
         for b in range(ARMS)
     )
     tree = PromptTree((9,), tuple(ResponseTokens((arm,)) for arm in range(ARMS)), pairs=pairs)
-    return Batch.of([tree], logits.log_softmax(0), reference)
+    return Batch.from_trees([tree], logits.log_softmax(0), reference)
 
 
 def optimum(
@@ -511,7 +514,7 @@ BRADLEY_TERRY = torch.sigmoid(REWARD[:, None] - REWARD[None, :])
 def test_logistic_losses_reach_the_closed_form_optimum(name: str) -> None:
     """``pi* proportional to pi_ref exp(r / beta)``; Rafailov et al. (2023), equation 4."""
     beta = {"eta": 0.7} if name == "dno" else {"beta": 0.7}
-    result = optimum(find_objective(name).bind(**beta), REFERENCE, BRADLEY_TERRY)
+    result = optimum(get_objective(name).bind(**beta), REFERENCE, BRADLEY_TERRY)
     torch.testing.assert_close(result, (REFERENCE + REWARD / 0.7).softmax(0), atol=1e-5, rtol=0)
 
 
@@ -520,18 +523,18 @@ def test_ipo_reaches_the_closed_form_optimum() -> None:
     Azar et al. (2023)."""
     cyclic = torch.tensor([[0.5, 0.8, 0.3], [0.2, 0.5, 0.9], [0.7, 0.1, 0.5]], dtype=torch.float64)
     for preference in (BRADLEY_TERRY, cyclic):
-        result = optimum(find_objective("ipo").bind(beta=0.4), REFERENCE, preference)
+        result = optimum(get_objective("ipo").bind(beta=0.4), REFERENCE, preference)
         wanted = (REFERENCE + preference.mean(1) / 0.4).softmax(0)
         torch.testing.assert_close(result, wanted, atol=1e-5, rtol=0)
 
 
 def test_rdpo_on_flipped_labels_reaches_the_optimum_of_clean_ones() -> None:
-    flip = 0.3
-    noisy = (1 - flip) * BRADLEY_TERRY + flip * BRADLEY_TERRY.T
+    flip_rate = 0.3
+    noisy = (1 - flip_rate) * BRADLEY_TERRY + flip_rate * BRADLEY_TERRY.T
     wanted = (REFERENCE + REWARD / 0.7).softmax(0)
-    robust = optimum(find_objective("rdpo").bind(beta=0.7, flip=flip), REFERENCE, noisy)
+    robust = optimum(get_objective("rdpo").bind(beta=0.7, flip_rate=flip_rate), REFERENCE, noisy)
     torch.testing.assert_close(robust, wanted, atol=1e-5, rtol=0)
-    plain = optimum(find_objective("dpo").bind(beta=0.7), REFERENCE, noisy)
+    plain = optimum(get_objective("dpo").bind(beta=0.7), REFERENCE, noisy)
     assert (plain - wanted).abs().max() > 0.1
 
 
@@ -539,15 +542,15 @@ def test_desiderata_loss_keeps_what_is_good_and_interpolates() -> None:
     """What Hu et al. (2024) ask of a loss, and that DPO does not have the first."""
     best = REWARD.log_softmax(0)
     for regulariser in (0.01, 0.3, 10.0):
-        loss = find_objective("dpo-desiderata").bind(regulariser=regulariser)
+        loss = get_objective("dpo-desiderata").bind(regulariser=regulariser)
         kept = optimum(loss, best, BRADLEY_TERRY, best.exp())
         torch.testing.assert_close(kept, best.exp(), atol=1e-5, rtol=0)
-    moved = optimum(find_objective("dpo").bind(beta=0.7), best, BRADLEY_TERRY, best.exp())
+    moved = optimum(get_objective("dpo").bind(beta=0.7), best, BRADLEY_TERRY, best.exp())
     assert (moved - best.exp()).abs().max() > 0.1
 
     path = [
         optimum(
-            find_objective("dpo-desiderata").bind(regulariser=regulariser),
+            get_objective("dpo-desiderata").bind(regulariser=regulariser),
             REFERENCE,
             BRADLEY_TERRY,
             REFERENCE.exp(),
@@ -650,30 +653,37 @@ def _through_trl(
     [
         ("dpo", "sigmoid", {"beta": 0.2}),
         ("hinge", "hinge", {"beta": 0.2}),
-        ("rdpo", "robust", {"beta": 0.2, "flip": 0.3}),
-        ("exo", "exo_pair", {"beta": 0.2, "smoothing": 0.01}),
+        ("rdpo", "robust", {"beta": 0.2, "flip_rate": 0.3}),
+        ("exo", "exo_pair", {"beta": 0.2, "label_smoothing": 0.01}),
         ("dno", "sigmoid", {"eta": 0.2}),
     ],
 )
 def test_equals_trl(name: str, kind: str, options: dict[str, float]) -> None:
     _, batch, case = example(name)
-    hard = replace(batch, pair_facts={})
-    smoothing = options.get("flip", options.get("smoothing", 0.0))
+    hard = replace(
+        batch,
+        columns={
+            name: values for name, values in batch.columns.items() if name != "pair.probability"
+        },
+    )
+    smoothing = options.get("flip_rate", options.get("label_smoothing", 0.0))
     theirs = trl_dpo_losses(kind, case, beta=0.2, smoothing=smoothing)
-    ours = find_objective(name).bind(**options)(hard).losses.numpy()
+    ours = get_objective(name).bind(**options)(hard).losses.numpy()
     np.testing.assert_allclose(ours, theirs, atol=1e-5, rtol=1e-5)
 
 
 def test_sppo_equals_trl_summed_over_a_pair() -> None:
     trees = [
         PromptTree(
-            (9,), (ResponseTokens((1, 2), 1.0), ResponseTokens((3,), 0.0)), pairs=(PairLabel(0, 1),)
+            (9,),
+            (ResponseTokens((1, 2), win_rate=1.0), ResponseTokens((3,), win_rate=0.0)),
+            pairs=(PairLabel(0, 1),),
         )
     ]
     case = Case(trees, np.array([-0.3, -1.0, -0.7]), np.array([-0.5, -0.8, -1.4]), np.zeros((3, 1)))
     theirs = trl_dpo_losses("sppo_hard", case, beta=0.5, smoothing=0.0)
     ours = bound("sppo")(
-        Batch.of(trees, torch.from_numpy(case.now), torch.from_numpy(case.reference))
+        Batch.from_trees(trees, torch.from_numpy(case.now), torch.from_numpy(case.reference))
     ).losses
     np.testing.assert_allclose(ours.sum().item(), theirs[0], atol=1e-5)
 
@@ -686,7 +696,7 @@ def test_ipo_equals_trl_where_its_average_over_tokens_is_of_one() -> None:
     case = Case(trees, np.array([-0.3, -0.7]), np.array([-0.5, -1.4]), np.zeros((2, 1)))
     theirs = trl_dpo_losses("ipo", case, beta=0.2, smoothing=0.0)
     ours = bound("ipo")(
-        Batch.of(trees, torch.from_numpy(case.now), torch.from_numpy(case.reference))
+        Batch.from_trees(trees, torch.from_numpy(case.now), torch.from_numpy(case.reference))
     ).losses
     np.testing.assert_allclose(ours.numpy(), theirs, atol=1e-5)
 
@@ -727,7 +737,7 @@ def test_reference_free_losses_equal_trl(
     )
     values = batch.mean(batch.policy) if average else batch.sum(batch.policy)
     theirs = module.CPOTrainer.cpo_loss(trainer, *both(batch, values))[0]
-    ours = find_objective(name).bind(**options)(batch).losses
+    ours = get_objective(name).bind(**options)(batch).losses
     torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-5)
 
 

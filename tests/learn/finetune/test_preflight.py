@@ -14,9 +14,9 @@ from backtalk.learn.finetune import (
     ResponseTokens,
     TrainingConfig,
     TrainingTask,
-    find_objective,
+    get_objective,
 )
-from backtalk.learn.finetune.encoding import Encoder, Text
+from backtalk.learn.finetune.encoding import Encoder, ResponseText
 from backtalk.learn.finetune.logprobs import LogProbModel
 from backtalk.learn.finetune.preflight import PreflightFailed, preflight
 from backtalk.learn.finetune.reference_logprobs import ReferenceLogProbs
@@ -43,7 +43,7 @@ def pairs(student, count=5):
     encoder = Encoder(student.model.chat)
     return [
         encoder.tree(
-            (Message.user(f"Is shop {i} open?"),), [Text("Yes."), Text("No, it is late.")],
+            (Message.user(f"Is shop {i} open?"),), [ResponseText("Yes."), ResponseText("No, it is late.")],
             pairs=[PairLabel(0, 1)],
         )
         for i in range(count)
@@ -51,9 +51,9 @@ def pairs(student, count=5):
 
 
 def checked(student, trees, *, objective="dpo", teacher=None, settings=SETTINGS):
-    parts = [TrainingTask("preference", find_objective(objective).bind(), trees)]
+    parts = [TrainingTask("preference", get_objective(objective).bind(), trees)]
     reference = ReferenceLogProbs(None, "")
-    scorer = teacher or student.scorer
+    scorer = teacher or student.logprob_model
     reference.compute(
         scorer, trees, batch_tokens=4096,
         context=precision_context(scorer, settings), report=lambda done: None,
@@ -75,8 +75,10 @@ def test_what_is_right_passes(student, precision):
 
 def test_it_is_shown_what_is_learned_and_what_is_not(student):
     (tree,) = pairs(student, 1)
-    masked = replace(tree.branches[0], weights=(0.0, *(1.0,) * (len(tree.branches[0].tokens) - 1)))
-    shown = checked(student, [replace(tree, branches=(masked, tree.branches[1]))]).shown
+    masked = replace(
+        tree.responses[0], weights=(0.0, *(1.0,) * (len(tree.responses[0].tokens) - 1))
+    )
+    shown = checked(student, [replace(tree, responses=(masked, tree.responses[1]))]).responses
     assert str(shown[0]).startswith("⟦<|user|>Is shop 0 open?<|end|>")
     first = student.engine.tokenizer.decode([masked.tokens[0]])
     assert f"<|assistant|>⟧⟦{first}⟧" in str(shown[0])
@@ -94,7 +96,7 @@ def test_a_reference_of_other_weights_is_refused(student):
 def test_a_response_that_is_not_ended_is_refused(student):
     trees = [
         replace(
-            tree, branches=tuple(ResponseTokens(branch.tokens[:-1]) for branch in tree.branches)
+            tree, responses=tuple(ResponseTokens(branch.tokens[:-1]) for branch in tree.responses)
         )
         for tree in pairs(student)
     ]
@@ -105,8 +107,8 @@ def test_an_end_that_is_learned_twice_is_refused(student):
     trees = [
         replace(
             tree,
-            branches=tuple(
-                ResponseTokens((*branch.tokens, branch.tokens[-1])) for branch in tree.branches
+            responses=tuple(
+                ResponseTokens((*branch.tokens, branch.tokens[-1])) for branch in tree.responses
             ),
         )
         for tree in pairs(student)
@@ -118,8 +120,8 @@ def test_responses_without_anything_to_learn_are_refused(student):
     trees = [
         replace(
             tree,
-            branches=tuple(
-                replace(branch, weights=(0.0,) * len(branch.tokens)) for branch in tree.branches
+            responses=tuple(
+                replace(branch, weights=(0.0,) * len(branch.tokens)) for branch in tree.responses
             ),
         )
         for tree in pairs(student)
@@ -147,7 +149,7 @@ def test_prompts_that_are_shared_wrongly_are_refused(folder, tmp_path):
 def test_a_sampler_of_other_weights_is_refused(student):
     trees = pairs(student)
     assert failed(checked(student, trees)) == []
-    student.engine.draw = changed(student.engine.draw)
+    student.engine.sample = changed(student.engine.sample)
     result = checked(student, trees)
     assert failed(result) == ["samples as probable to the trainer as to the sampler"]
 
@@ -165,7 +167,7 @@ def changed(draw):
 
 def test_a_first_loss_that_is_not_a_number_is_refused(student):
     with torch.no_grad():
-        student.scorer.model.get_output_embeddings().weight[5] = torch.nan
-    parts = [TrainingTask("demonstration", find_objective("sft").bind(), pairs(student))]
+        student.logprob_model.model.get_output_embeddings().weight[5] = torch.nan
+    parts = [TrainingTask("demonstration", get_objective("sft").bind(), pairs(student))]
     with pytest.raises(Exception, match="not numbers"):
         preflight(student, parts, SETTINGS)

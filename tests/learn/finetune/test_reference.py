@@ -72,7 +72,7 @@ def test_anchors_are_asked_about_too():
     tree = PromptTree((5, 6), (ResponseTokens((7, 1)),), kl_anchors=(ResponseTokens((8, 9, 1)),))
     cache = fill(None, [tree])
     assert cache.computed == 2
-    assert len(cache.lookup([tree.only(tree.kl_anchors)], torch.device("cpu"))) == 3
+    assert len(cache.lookup([tree.with_responses(tree.kl_anchors)], torch.device("cpu"))) == 3
 
 
 def test_a_response_that_was_not_asked_about_is_an_error():

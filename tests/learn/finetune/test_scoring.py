@@ -20,7 +20,7 @@ def plainly(network, forest):
     """What transformers says, one response at a time, through all logits."""
     results = []
     for tree in forest:
-        for branch in tree.branches:
+        for branch in tree.responses:
             ids = torch.tensor([[*tree.prompt, *branch.tokens]])
             logs = network(input_ids=ids).logits.float().log_softmax(-1)[0]
             begin = len(tree.prompt) - 1
@@ -33,7 +33,7 @@ def test_values_and_gradients_are_those_of_plain_rows(architecture):
     forest = [*trees(3, responses=3), *trees(2, seed=1, responses=1, paired=False)]
     network = model(architecture)
     scorer = LogProbModel(network)
-    assert scorer.shares == (architecture in SHARING)
+    assert scorer.shares_prompts == (architecture in SHARING)
     result, expected = scorer.score(forest).values, plainly(network, forest)
     torch.testing.assert_close(result, expected, atol=1e-5, rtol=1e-5)
     slopes = torch.randn(len(result), generator=torch.Generator().manual_seed(0))
@@ -52,11 +52,11 @@ def test_a_response_sees_no_other_and_no_other_tree(architecture):
     network = model(architecture)
     scorer = LogProbModel(network)
     one, two = trees(2, responses=2)
-    changed = two.only([two.branches[0], ResponseTokens((5, 6, 7))])
-    length = len(two.branches[0].tokens)
+    changed = two.with_responses([two.responses[0], ResponseTokens((5, 6, 7))])
+    length = len(two.responses[0].tokens)
     before = scorer.score([one, two]).values
     after = scorer.score([one, changed]).values
-    kept = sum(len(b.tokens) for b in one.branches) + length
+    kept = sum(len(b.tokens) for b in one.responses) + length
     torch.testing.assert_close(before[:kept], after[:kept], atol=1e-6, rtol=1e-6)
 
 
@@ -152,10 +152,10 @@ def test_padded_rows_hold_what_packed_rows_hold():
     packed, padded = pack(forest), pad(forest)
     assert torch.equal(packed.targets, padded.targets)
     assert packed.tokens.numel() == sum(tree.size for tree in forest)
-    assert len(padded.tokens) == sum(len(tree.branches) for tree in forest)
+    assert len(padded.tokens) == sum(len(tree.responses) for tree in forest)
     # The token before each response token is the same in both layouts.
     before = packed.tokens.flatten()[packed.logit_positions]
     assert torch.equal(before, padded.tokens.flatten()[padded.logit_positions])
     assert np.isclose(int(padded.padding.sum()), sum(
-        len(tree.prompt) + len(branch.tokens) - 1 for tree in forest for branch in tree.branches
+        len(tree.prompt) + len(branch.tokens) - 1 for tree in forest for branch in tree.responses
     ))  # fmt: skip

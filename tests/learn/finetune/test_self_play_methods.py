@@ -12,17 +12,19 @@ from backtalk.errors import BacktalkError, UnknownName
 from backtalk.feedback import Annotator, Interaction, Message, Preference, as_prompt
 from backtalk.feedback.conversions import views
 from backtalk.feedback.views import Pair
-from backtalk.learn import TrainingSet, find_method
+from backtalk.learn import TrainingSet, get_method
+from backtalk.learn.context import MethodContext
 from backtalk.learn.finetune.encoding import Encoder
 from backtalk.learn.finetune.methods import self_play
-from backtalk.learn.finetune.registration import MethodContext, build_plan
-from backtalk.learn.online.loop import InMemoryTrainingSet, OnlineConfig, OnlineLearner, RewardJudge
+from backtalk.learn.finetune.registration import build_plan
+from backtalk.learn.online.feedback_sources import InMemoryTrainingSet, RewardJudge
+from backtalk.learn.online.loop import OnlineConfig, OnlineLearner
 from backtalk.learn.online.oracle_feedback import PairwiseOracle, make_feedback_source
-from backtalk.learn.online.samplers import SAMPLERS, find_sampling, mixed
+from backtalk.learn.online.samplers import SAMPLERS, get_sampler, mix_policies
 from backtalk.models import EndpointSpec, LocalSpec, MixtureSpec, Sampling
 from backtalk.models.local.chat_template import ChatTemplate
 from backtalk.policy import Policy, list_policies, load_policy, save_policy
-from backtalk.rewards import ByReward
+from backtalk.rewards import RewardOracle
 from backtalk.rewards.protocol import Scores
 from backtalk.run import Run
 from backtalk.store import Store
@@ -98,30 +100,34 @@ class Cycle:
 
 def learn(name, policy, feedback, **options):
     with Run(seed=1) as run:
-        return asyncio.run(find_method(name).learn(policy, feedback, run, **QUICK, **options))
+        return asyncio.run(get_method(name).learn(policy, feedback, run, **QUICK, **options))
 
 
 def parts_of(name, policy, feedback, **options):
     """What a method is going to train on."""
     work = MethodContext(policy, feedback, Run(seed=1))
-    make, _ = asyncio.run(build_plan(name, work, find_method(name).read_options(options)))
-    return make(Encoder(CHAT, longest=96, prepare=policy.messages))
+    make, _ = asyncio.run(build_plan(name, work, get_method(name).read_options(options)))
+    return make(Encoder(CHAT, max_length=96, prepare=policy.messages))
 
 
-def online(name, policy, store, *, giver=None, rounds=1, samples=3, **fields):
-    method = find_method(name)
+def online(name, policy, store, *, source=None, rounds=1, samples=3, **fields):
+    method = get_method(name)
     with Run(seed=1) as run:
         made = OnlineLearner(
             method, store, run,
-            giver=giver or make_feedback_source(Longer(), method.rounds.pairs),
-            plan=OnlineConfig(rounds=rounds, prompts=4, samples=samples, **fields), options=QUICK,
+            feedback_source=source or make_feedback_source(
+                Longer(), method.online.pair_selection
+            ),
+            config=OnlineConfig(
+                rounds=rounds, prompts_per_round=4, num_samples=samples, **fields
+            ), options=QUICK,
         )  # fmt: skip
         return asyncio.run(made.learn(policy, PROMPTS, []))
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_method_makes_a_policy_that_loads_and_answers(name, policy, other, store):
-    options = {"base": save_policy(store, other)} if "base" in find_method(name).options else {}
+    options = {"base": save_policy(store, other)} if "base" in get_method(name).options else {}
     learned = learn(name, policy, TrainingSet(store, split="all"), **options)
     assert learned.lineage.method == name
     assert learned.lineage.parent == policy.id
@@ -146,14 +152,14 @@ def test_the_reference_of_a_round_is_the_policy_that_the_method_says(name, moves
         past[place].id for place in moves
     ]
     assert [one.lineage.parent for one in result.policies] == [one.id for one in past[:3]]
-    if "base" in find_method(name).options:
+    if "base" in get_method(name).options:
         assert {one.lineage.options["base"] for one in result.policies} == {policy.id}
 
 
 @pytest.mark.parametrize("name", ["sppo", "dno", "nash-md", "spac"])
 def test_preferences_that_run_in_a_circle_are_learned_from_in_rounds(name, policy, tmp_path):
     with Store(tmp_path / "s.db") as store:
-        result = online(name, policy, store, giver=PairwiseOracle(Cycle()), rounds=2)
+        result = online(name, policy, store, source=PairwiseOracle(Cycle()), rounds=2)
         assert len(result.policies) == 2
         said = [one for case in store.cases() for one in case.feedback]
         assert len(said) == 2 * 4 * 3, "each answer of a prompt with each other one"
@@ -183,18 +189,19 @@ def test_a_teacher_answers_too(policy, other, tmp_path):
 
 def test_every_sampling_names_policies_that_draw(policy, other):
     rng = np.random.default_rng(0)
-    for name, rule in SAMPLERS.items():
+    for name in SAMPLERS:
+        rule = get_sampler(name)
         for _ in range(20):
             assert len(rule([policy, other], 3, 0.2, rng)) == 3, name
             assert rule([policy], 3, 0.2, rng) == [policy] * 3, name
-    assert find_sampling("first")([policy, other], 4, 0.2, rng) == [other, policy] * 2
+    assert get_sampler("first")([policy, other], 4, 0.2, rng) == [other, policy] * 2
     with pytest.raises(UnknownName, match="mixture"):
-        find_sampling("mixtures")
+        get_sampler("mixtures")
 
 
 def test_pilaf_draws_half_of_the_pairs_from_both_sides_of_the_policy(policy, other):
     rng = np.random.default_rng(0)
-    drawn = [find_sampling("pilaf")([policy, other], 2, 0.2, rng) for _ in range(400)]
+    drawn = [get_sampler("pilaf")([policy, other], 2, 0.2, rng) for _ in range(400)]
     plain = sum(actor == [other, other] for actor in drawn)
     assert 160 < plain < 240
     sides = {one.model.weights for actor in drawn if actor[0] != other for one in actor}
@@ -204,22 +211,22 @@ def test_pilaf_draws_half_of_the_pairs_from_both_sides_of_the_policy(policy, oth
 def test_past_policies_draw_by_an_exponential_moving_average(policy, other):
     past = [policy.named(f"p{i}").derive(lineage=policy.lineage, system=f"{i}") for i in range(4)]
     rng = np.random.default_rng(0)
-    drawn = find_sampling("average")(past, 20_000, 0.5, rng)
+    drawn = get_sampler("average")(past, 20_000, 0.5, rng)
     shares = [sum(one is policy_ for one in drawn) / len(drawn) for policy_ in past]
     np.testing.assert_allclose(shares, [0.125, 0.125, 0.25, 0.5], atol=0.015)
 
 
 def test_policies_that_cannot_be_mixed_are_refused(policy, other):
     with pytest.raises(BacktalkError, match="told the same"):
-        mixed(policy, other.derive(lineage=other.lineage, system="Be brief."), 0.1)
+        mix_policies(policy, other.derive(lineage=other.lineage, system="Be brief."), 0.1)
     endpoint = Policy(model=EndpointSpec(model="far"))
     with pytest.raises(BacktalkError, match="on this machine"):
-        mixed(policy, endpoint, 0.1)
+        mix_policies(policy, endpoint, 0.1)
 
 
 def by_hand(policy, prompt, text):
     """The log-probability of an answer, by transformers."""
-    begin, rest = CHAT.conversation(policy.messages(prompt), text)
+    begin, rest = CHAT.conversation_tokens(policy.messages(prompt), text)
     with torch.inference_mode():
         model = AutoModelForCausalLM.from_pretrained(policy.model.model).eval()
         logits = model(torch.tensor([[*begin, *rest]])).logits[0, len(begin) - 1 : -1]
@@ -233,11 +240,11 @@ def test_the_base_says_of_each_pair_how_much_more_probable_it_finds_the_chosen(
     (part,) = parts_of("inpo", policy, TrainingSet(store, split="all"), base=base)
     for tree, number in zip(part.trees, range(6), strict=True):
         prompt = as_prompt(f"Is shop {number} open?")
-        texts = [CHAT.text(branch.tokens) for branch in tree.branches]
+        texts = [CHAT.decode(branch.tokens) for branch in tree.responses]
         known = {text: by_hand(other, prompt, text) for text in texts}
         for pair in tree.pairs:
             margin = known[texts[pair.chosen]] - known[texts[pair.rejected]]
-            assert pair.facts["base_margin"] == pytest.approx(margin, abs=1e-3)
+            assert pair.features["base_margin"] == pytest.approx(margin, abs=1e-3)
         said = sorted(
             (texts[pair.chosen], texts[pair.rejected], pair.weight) for pair in tree.pairs
         )
@@ -253,7 +260,7 @@ def test_a_base_that_is_the_reference_is_not_asked(policy, store):
     own = save_policy(store, policy)
     for options in ({}, {"base": own}):
         (part,) = parts_of("inpo", policy, feedback, **options)
-        assert all("base_margin" not in pair.facts for tree in part.trees for pair in tree.pairs)
+        assert all("base_margin" not in pair.features for tree in part.trees for pair in tree.pairs)
 
 
 def test_a_base_without_probabilities_is_refused_with_the_mend(policy, store):
@@ -286,7 +293,7 @@ def test_win_rates_are_those_against_the_other_answers(store):
 def test_sppo_draws_each_response_to_its_win_rate(policy, store):
     (part,) = parts_of("sppo", policy, TrainingSet(store, split="all"))
     for tree in part.trees:
-        values = {CHAT.text(branch.tokens): branch.value for branch in tree.branches}
+        values = {CHAT.decode(branch.tokens): branch.score for branch in tree.responses}
         assert values == pytest.approx({"Yes, at nine.": 0.875, "No.": 0.25, "We are open.": 0.375})
 
 
@@ -307,30 +314,30 @@ def test_dno_compares_answers_whose_win_rates_are_apart(gap, labels, compared, p
     (part,) = parts_of("dno", policy, feedback, gap=gap, labels=labels)
     rates = {"Yes, at nine.": 0.875, "No.": 0.25, "We are open.": 0.375}
     for tree in part.trees:
-        texts = [CHAT.text(branch.tokens) for branch in tree.branches]
+        texts = [CHAT.decode(branch.tokens) for branch in tree.responses]
         results = {(texts[pair.chosen], texts[pair.rejected]): pair for pair in tree.pairs}
         assert set(results) == compared
         for (one, other), pair in results.items():
             odds = 1 / (1 + np.exp(rates[other] - rates[one])) if labels == "soft" else 1
-            assert pair.facts["probability"] == pytest.approx(odds)
+            assert pair.features["probability"] == pytest.approx(odds)
 
 
 def test_equal_win_rates_say_nothing_unless_softly():
     ring = [("a", "b"), ("b", "c"), ("c", "a")]
     pairs = [Pair(prompt=OPEN, chosen=one, rejected=other) for one, other in ring]
-    assert self_play.by_win_rate(pairs, gap=0, soft=False) == []
-    soft = self_play.by_win_rate(pairs, gap=0, soft=True)
+    assert self_play.pairs_by_win_rate(pairs, gap=0, soft=False) == []
+    soft = self_play.pairs_by_win_rate(pairs, gap=0, soft=True)
     assert len(soft) == 3
     assert {pair.probability for pair in soft} == {0.5}
 
 
 def test_marked_answers_stand_among_the_compared_or_beside_them():
-    encoder = Encoder(CHAT, longest=40)
+    encoder = Encoder(CHAT, max_length=40)
     pairs = [Pair(prompt=OPEN, chosen="Yes.", rejected="No.", weight=0.5)]
     (key,) = {self_play.prompt_key(OPEN)}
     answers = {key: ["No.", "No.", "At nine.", "nine " * 50]}
     (tree,) = self_play.marked_trees(encoder, pairs, answers)
-    assert [(CHAT.text(b.tokens), b.value) for b in tree.branches] == [
+    assert [(CHAT.decode(b.tokens), b.value) for b in tree.responses] == [
         ("Yes.", 0), ("No.", 1), ("No.", 1), ("At nine.", 1),
     ]  # fmt: skip
     assert [(p.chosen, p.rejected, p.weight) for p in tree.pairs] == [(0, 1, 0.5)]
@@ -341,7 +348,7 @@ def test_marked_answers_stand_among_the_compared_or_beside_them():
 def test_spac_draws_answers_of_its_own(policy, store):
     (part,) = parts_of("spac", policy, TrainingSet(store, split="all"), samples=2)
     for tree in part.trees:
-        assert 1 <= sum(branch.value > 0 for branch in tree.branches) <= 2
+        assert 1 <= sum(branch.score > 0 for branch in tree.responses) <= 2
 
 
 def test_xpo_leads_away_from_the_references_answers_and_compares_them_with_others(
@@ -359,8 +366,8 @@ def test_xpo_leads_away_from_the_references_answers_and_compares_them_with_other
         feedback = InMemoryTrainingSet(store, [case])
         (part,) = parts_of("xpo", other, feedback, reference=reference)
     (tree,) = part.trees
-    texts = [CHAT.text(branch.tokens) for branch in tree.branches]
-    marked = {text for text, b in zip(texts, tree.branches, strict=True) if b.value > 0}
+    texts = [CHAT.decode(branch.tokens) for branch in tree.responses]
+    marked = {text for text, b in zip(texts, tree.responses, strict=True) if b.value > 0}
     assert marked == {"No.", "We are."}
     for pair in tree.pairs:
         assert len({texts[pair.chosen], texts[pair.rejected]} & marked) == 1
@@ -369,11 +376,11 @@ def test_xpo_leads_away_from_the_references_answers_and_compares_them_with_other
 
 def test_a_reward_compares_by_its_scores():
     asked = [(OPEN, "aaa", "a"), (OPEN, "a", "aaa"), (OPEN, "bb", "aa")]
-    sure = asyncio.run(ByReward(Longer()).prefer(asked))
+    sure = asyncio.run(RewardOracle(Longer()).prefer(asked))
     assert sure.tolist() == [1, 0, 0.5]
-    odds = asyncio.run(ByReward(Longer(), temperature=2.0).prefer(asked))
+    odds = asyncio.run(RewardOracle(Longer(), temperature=2.0).prefer(asked))
     np.testing.assert_allclose(odds, [1 / (1 + np.exp(-1)), 1 / (1 + np.e), 0.5])
-    assert len(asyncio.run(ByReward(Longer()).prefer([]))) == 0
+    assert len(asyncio.run(RewardOracle(Longer()).prefer([]))) == 0
 
 
 def test_verdicts_may_be_drawn_with_the_oracles_odds():

@@ -7,8 +7,7 @@ import pytest
 torch = pytest.importorskip("torch", reason="objectives are functions of tensors")
 
 from backtalk.errors import BacktalkError  # noqa: E402
-from backtalk.learn.finetune import objectives  # noqa: E402, F401
-from backtalk.learn.finetune.objective import Batch, BoundObjective, find_objective  # noqa: E402
+from backtalk.learn.finetune.objective import Batch, BoundObjective, get_objective  # noqa: E402
 from tests.laws.objective import check_objective  # noqa: E402
 
 from . import objective_cases as cases  # noqa: E402
@@ -25,7 +24,7 @@ OPTIONS: dict[str, dict[str, float]] = {
 
 
 def bind(name: str, **options: object) -> BoundObjective:
-    return find_objective(name).bind(**options)
+    return get_objective(name).bind(**options)
 
 
 def tokens(case: cases.Case) -> list[tuple[float, float, float]]:
@@ -107,7 +106,7 @@ class TestWeakToStrong:
     def test_says_that_rivals_are_missing(self) -> None:
         case = cases.ragged(0, cases.judged)
         with pytest.raises(BacktalkError, match="rival"):
-            bind("weak-to-strong")(Batch.of(case.trees, case.policy))
+            bind("weak-to-strong")(Batch.from_trees(case.trees, case.policy))
 
 
 class TestSuperhf:
@@ -119,7 +118,7 @@ class TestSuperhf:
 
     def test_prior_is_finite_and_pulls_back_however_far_the_policy_is(self) -> None:
         policy = torch.tensor([-1.0, -1.0], requires_grad=True)
-        batch = Batch.of([cases.arms(1.0, 1.0)], policy, torch.tensor([-21.5, -200.0]))
+        batch = Batch.from_trees([cases.arms(1.0, 1.0)], policy, torch.tensor([-21.5, -200.0]))
         losses = bind("superhf")(batch).losses
         (slope,) = torch.autograd.grad(losses.sum(), policy)
         assert losses.isfinite().all()
@@ -135,7 +134,7 @@ class TestSuperhf:
 class TestUnlikelihood:
     def test_a_probability_of_one_has_a_finite_loss(self) -> None:
         policy = torch.zeros(1)
-        batch = Batch.of([cases.arms(0.0)], policy)
+        batch = Batch.from_trees([cases.arms(0.0)], policy)
         assert bind("unlikelihood")(batch).losses.isfinite().all()
 
 

@@ -16,9 +16,9 @@ from backtalk.learn.finetune import (
     ResponseTokens,
     TrainingConfig,
     TrainingTask,
-    find_objective,
+    get_objective,
 )
-from backtalk.learn.finetune.config import usual_rate
+from backtalk.learn.finetune.config import default_learning_rate
 from backtalk.learn.finetune.logprobs import LogProbModel
 from backtalk.learn.finetune.reference_logprobs import ReferenceLogProbs
 from backtalk.learn.finetune.trainer import Trainer, precision_context
@@ -32,7 +32,7 @@ def train(
     settings=USUAL, *, share=None, architecture="llama", folder=None, parts=None, report=None
 ):
     """A trained model's weights, and its trainer."""
-    parts = parts or [TrainingTask("preference", find_objective("dpo").bind(beta=0.5), trees(64))]
+    parts = parts or [TrainingTask("preference", get_objective("dpo").bind(beta=0.5), trees(64))]
     scorer = LogProbModel(model(architecture), share=share)
     reference = ReferenceLogProbs(None, "first")
     for part in parts:
@@ -74,19 +74,19 @@ def test_a_prompt_that_is_learned_leads_elsewhere(default):
     moved = [
         PromptTree(
             tree.prompt[:1],
-            tuple(ResponseTokens((*tree.prompt[1:], *branch.tokens)) for branch in tree.branches),
+            tuple(ResponseTokens((*tree.prompt[1:], *branch.tokens)) for branch in tree.responses),
             pairs=tree.pairs,
         )
         for tree in trees(64)
     ]
-    parts = [TrainingTask("preference", find_objective("sft").bind(), trees(64))]
-    wrong = [TrainingTask("preference", find_objective("sft").bind(), moved)]
+    parts = [TrainingTask("preference", get_objective("sft").bind(), trees(64))]
+    wrong = [TrainingTask("preference", get_objective("sft").bind(), moved)]
     drift = (train(parts=parts)[0] - train(parts=wrong)[0]).abs()
     assert drift.mean() > 1e-4
 
 
 def test_a_reference_of_other_weights_shows_in_the_first_loss():
-    parts = [TrainingTask("preference", find_objective("dpo").bind(), trees(8))]
+    parts = [TrainingTask("preference", get_objective("dpo").bind(), trees(8))]
     scorer = LogProbModel(model())
     reference = ReferenceLogProbs(None, "other")
     other = LogProbModel(model("qwen2"))
@@ -107,10 +107,10 @@ class Interrupted(Exception):
 @pytest.mark.parametrize("mixed", [False, True])
 def test_an_interrupted_run_goes_on_to_the_same_weights(tmp_path, mixed):
     settings = USUAL.model_copy(update={"save_every": 1e-9, "max_steps": 20})
-    parts = [TrainingTask("preference", find_objective("dpo").bind(), trees(64))]
+    parts = [TrainingTask("preference", get_objective("dpo").bind(), trees(64))]
     if mixed:
         examples = trees(20, seed=3, responses=1, paired=False)
-        parts.append(TrainingTask("demonstration", find_objective("sft").bind(), examples, 0.5))
+        parts.append(TrainingTask("demonstration", get_objective("sft").bind(), examples, 0.5))
 
     def stop(step, measured):
         if step == 11:
@@ -153,7 +153,7 @@ def test_a_killed_process_goes_on_to_the_same_weights(tmp_path):
 def test_other_data_do_not_take_up_an_interrupted_run(tmp_path):
     settings = USUAL.model_copy(update={"max_steps": 4})
     train(settings, folder=tmp_path)
-    parts = [TrainingTask("preference", find_objective("dpo").bind(), trees(64, seed=9))]
+    parts = [TrainingTask("preference", get_objective("dpo").bind(), trees(64, seed=9))]
     assert torch.equal(
         train(settings, folder=tmp_path, parts=parts)[0], train(settings, parts=parts)[0]
     )
@@ -187,13 +187,13 @@ def test_two_processes_take_the_steps_of_one(tmp_path):
 def test_kinds_of_feedback_share_a_batch_and_are_reported_apart():
     examples = trees(64, seed=3, responses=1, paired=False)
     parts = [
-        TrainingTask("preference", find_objective("dpo").bind(), trees(64)),
-        TrainingTask("demonstration", find_objective("sft").bind(), examples, 0.25),
+        TrainingTask("preference", get_objective("dpo").bind(), trees(64)),
+        TrainingTask("demonstration", get_objective("sft").bind(), examples, 0.25),
     ]
     _, trainer = train(parts=parts)
     first = trainer.history[0]
     assert first["preference/loss"] == pytest.approx(0.6931, abs=1e-3)
-    shares = [first["preference/gradient share"], first["demonstration/gradient share"]]
+    shares = [first["preference/grad_share"], first["demonstration/grad_share"]]
     assert sum(shares) == pytest.approx(1)
     counts = [0, 0]
     for part, _ in trainer.batch(0):
@@ -209,7 +209,7 @@ def test_every_tree_is_learned_from_once_an_epoch():
     forest = trees(30)
     settings = TrainingConfig(batch_size=8, epochs=2)
     scorer = LogProbModel(model())
-    part = TrainingTask("demonstration", find_objective("sft").bind(), forest)
+    part = TrainingTask("demonstration", get_objective("sft").bind(), forest)
     trainer = Trainer(scorer, [part], settings)
     seen = [tree for step in range(trainer.steps) for _, tree in trainer.batch(step)]
     assert len(seen) == 60
@@ -221,19 +221,19 @@ def test_every_tree_is_learned_from_once_an_epoch():
 
 def test_the_learning_rate_rises_and_falls():
     settings = TrainingConfig(warmup_ratio=0.2)
-    paces = [settings.pace(step, 50) for step in range(50)]
+    paces = [settings.lr_factor(step, 50) for step in range(50)]
     assert paces[:10] == pytest.approx([0.1 * (i + 1) for i in range(10)])
     assert max(paces) == 1
     assert paces[10:] == sorted(paces[10:], reverse=True)
-    assert usual_rate(1_000_000, adapter=False) == pytest.approx(3e-4)
+    assert default_learning_rate(1_000_000, adapter=False) == pytest.approx(3e-4)
 
 
 def test_nothing_to_learn_is_an_error():
     with pytest.raises(BacktalkError, match="nothing to train on"):
         Trainer(LogProbModel(model()), [], USUAL)
-    unpaired = [TrainingTask("preference", find_objective("dpo").bind(), trees(3, paired=False))]
+    unpaired = [TrainingTask("preference", get_objective("dpo").bind(), trees(3, paired=False))]
     with pytest.raises(BacktalkError, match="no pair that counts"):
         Trainer(LogProbModel(model()), unpaired, USUAL, reference=ReferenceLogProbs(None, ""))
-    paired = [TrainingTask("preference", find_objective("dpo").bind(), trees(3))]
+    paired = [TrainingTask("preference", get_objective("dpo").bind(), trees(3))]
     with pytest.raises(BacktalkError, match="needs a reference"):
         Trainer(LogProbModel(model()), paired, USUAL)

@@ -6,8 +6,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="objectives are functions of tensors")
 
-from backtalk.learn.finetune import objectives  # noqa: E402, F401
-from backtalk.learn.finetune.objective import BoundObjective, find_objective  # noqa: E402
+from backtalk.learn.finetune.objective import BoundObjective, get_objective  # noqa: E402
 from backtalk.learn.finetune.trees import PromptTree, ResponseTokens  # noqa: E402
 from tests.laws.objective import check_objective  # noqa: E402
 
@@ -17,7 +16,7 @@ SEEDS = range(4)
 
 
 def bind(name: str, **options: object) -> BoundObjective:
-    return find_objective(name).bind(**options)
+    return get_objective(name).bind(**options)
 
 
 def flat(rows: list[np.ndarray]) -> np.ndarray:
@@ -60,7 +59,7 @@ def case_of(name: str, seed: int) -> cases.Case:
     return replace(
         case,
         pooled=torch.tensor(0.7, dtype=torch.float64),
-        memory={"reward good": 0.5, "reward bad": -0.2},
+        memory={"rewards/chosen": 0.5, "rewards/rejected": -0.2},
     )
 
 
@@ -171,8 +170,8 @@ class TestBco:
         ("memory", "shift"),
         [
             ({}, 0.0),
-            ({"reward good": 0.5, "reward bad": -0.2}, 0.15),
-            ({"reward bad": -0.2}, -0.2),
+            ({"rewards/chosen": 0.5, "rewards/rejected": -0.2}, 0.15),
+            ({"rewards/rejected": -0.2}, -0.2),
         ],
     )
     def test_loss_with_the_reward_shift(
@@ -185,8 +184,8 @@ class TestBco:
         )
         term = bind("bco", beta=0.3)(case.batch())
         np.testing.assert_allclose(term.losses.numpy(), expected, atol=1e-12)
-        assert float(term.ema["reward good"].mean()) == pytest.approx(reward[good].mean())
-        assert float(term.ema["reward bad"].mean()) == pytest.approx(reward[~good].mean())
+        assert float(term.ema["rewards/chosen"].mean()) == pytest.approx(reward[good].mean())
+        assert float(term.ema["rewards/rejected"].mean()) == pytest.approx(reward[~good].mean())
 
     @pytest.mark.parametrize("seed", SEEDS)
     def test_loss_of_trl_for_pairs(self, seed: int) -> None:
@@ -196,14 +195,14 @@ class TestBco:
 
     def test_remembers_nothing_of_a_class_that_is_not_there(self) -> None:
         case = cases.ragged(0, lambda rng, count: [1.0] * count)
-        assert set(bind("bco")(case.batch()).ema) == {"reward good"}
+        assert set(bind("bco")(case.batch()).ema) == {"rewards/chosen"}
 
     def test_shift_lowers_the_bound_on_the_loss_of_dpo(self) -> None:
         reward = np.array([2.1, 2.6])
         pair = cases.arms(1.0, 0.0)
         policy = torch.tensor(reward)
         case = cases.Case((pair,), policy, torch.zeros_like(policy), policy[:, None])
-        shifted = replace(case, memory={"reward good": 2.1, "reward bad": 2.6})
+        shifted = replace(case, memory={"rewards/chosen": 2.1, "rewards/rejected": 2.6})
         dpo = -math.log(cases.sigmoid(reward[0] - reward[1]))
         plain, tight = (
             2 * float(cases.mean_loss(bind("bco", beta=1.0), one.batch()))
@@ -328,7 +327,7 @@ class TestNca:
 
     def test_infonca_starts_at_the_logarithm_of_the_length(self) -> None:
         case = cases.ragged(0, cases.scored).at_start()
-        lengths = [len(tree.branches) for tree in case.trees]
+        lengths = [len(tree.responses) for tree in case.trees]
         result = bind("infonca")(case.batch()).losses
         np.testing.assert_allclose(result.numpy(), np.log(lengths), atol=1e-12)
 
@@ -357,7 +356,13 @@ def test_the_good_arm_gains(name: str) -> None:
 @pytest.mark.parametrize("name", OPTIONS)
 @pytest.mark.parametrize("value", [0.0, 1.0])
 def test_one_kind_alone_has_a_gradient(name: str, value: float) -> None:
-    tree = PromptTree((7,), (ResponseTokens((1, 2), value), ResponseTokens((3,), value)))
+    tree = PromptTree(
+        (7,),
+        (
+            ResponseTokens((1, 2), **cases.columns(value)),
+            ResponseTokens((3,), **cases.columns(value)),
+        ),
+    )
     policy = torch.tensor([-1.0, -2.0, -0.5], dtype=torch.float64)
     case = cases.Case((tree,), policy, policy - 0.1, policy[:, None])
     assert cases.gradient(bind(name, **OPTIONS[name]), case).isfinite().all()

@@ -208,7 +208,8 @@ def _feedback_source(
             "learn-online needs a source of feedback",
             "Name a judge with --judge (`backtalk evaluate --help` lists them), or give --people",
         )
-    return make_feedback_source(reward, pairs or method.online.pair_selection, rates=needs_scores(method))
+    pairs = pairs or method.online.pair_selection
+    return make_feedback_source(reward, pairs, rates=needs_scores(method))
 
 
 def _show(result: OnlineResult, first: Policy, *, json: bool) -> None:

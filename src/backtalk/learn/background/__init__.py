@@ -1,4 +1,4 @@
-"""Learning in the background: in rounds, as feedback comes in. See docs/background.md."""
+"""Background learning: rounds that start as feedback arrives. See docs/background.md."""
 
 from backtalk.learn.background.spec import Round, RoundOutcome, WatchSpec
 from backtalk.learn.background.worker import Worker, WorkerConfig

@@ -1,28 +1,28 @@
-"""How much feedback came that a method can use."""
+"""Counter of newly arrived feedback that a method can use."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
 
-from backtalk.feedback.split import split_of
+from backtalk.feedback.split import split_for
 from backtalk.learn.training_set import Split
 from backtalk.store import Store
 
 
 class FeedbackCounter:
-    """Counts feedback as it comes, each piece once.
+    """Incremental count of newly arrived feedback.
 
     Parameters
     ----------
     store : Store
-        Where it comes.
+        Store in which the feedback arrives.
     kinds : sequence of str
-        Only such feedback.
-    split : Split
-        Only feedback about prompts of this split.
+        Kinds of feedback to count.
+    split : {"train", "held-out", "all"}
+        Split of the prompts whose feedback is counted.
     after : int
-        Only feedback with a higher sequence number.
+        Sequence number after which feedback is counted.
     """
 
     def __init__(self, store: Store, kinds: Sequence[str], split: Split, *, after: int) -> None:
@@ -30,25 +30,25 @@ class FeedbackCounter:
         self._kinds = kinds
         self._split = split
         self.last = after
-        """The sequence number of the last piece that was looked at."""
+        """Sequence number of the last feedback item that was read."""
         self.count = 0
         self.since: datetime | None = None
-        """When the first of it came."""
+        """Arrival time of the first counted item."""
 
-    def look(self, *, before: datetime) -> None:
-        """Count what has come since the last look.
+    def update(self, *, before: datetime) -> None:
+        """Count the feedback that arrived since the last update.
 
         Parameters
         ----------
         before : datetime
-            What came later is left for the next look: a transaction that began earlier may still
-            put something before it.
+            End of the interval. Later feedback is left for the next update, as a transaction that
+            began earlier may still insert a lower sequence number.
         """
         for arrival in self._store.arrivals(self._kinds, after=self.last):
             if arrival.received > before:
                 return
             self.last = arrival.seq
-            if self._split != "all" and split_of(arrival.prompt_key) != self._split:
+            if self._split != "all" and split_for(arrival.prompt_key) != self._split:
                 continue
             self.count += 1
             self.since = self.since or arrival.received

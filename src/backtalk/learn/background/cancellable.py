@@ -1,4 +1,4 @@
-"""Work that can be stopped from outside, after its current step."""
+"""Coroutine runner that can be cancelled from another thread, at the next step of the work."""
 
 from __future__ import annotations
 
@@ -12,51 +12,62 @@ Result = TypeVar("Result")
 
 
 class Cancelled(BaseException):
-    """Raised within work that was told to stop; no handler of ordinary errors takes it."""
+    """Raised inside cancelled work; handlers of ordinary exceptions do not catch it."""
 
 
 class CancellableTask:
-    """One piece of work, which can be stopped where it waits or tells its progress.
+    """Work that can be cancelled where it awaits or reports progress.
 
     Parameters
     ----------
     progress : Progress, optional
-        Told how far the work is.
+        Function that receives the progress reports of the work.
     """
 
     def __init__(self, progress: Progress | None = None) -> None:
         self._progress = progress
         self._loop: asyncio.AbstractEventLoop | None = None
         self._task: asyncio.Task[Any] | None = None
-        self._stopped = False
-        self.halted: Callable[[], bool] = bool
-        """Asked at each step whether to stop."""
+        self._cancelled = False
+        self.should_cancel: Callable[[], bool] = bool
+        """Function that is called at each step; the work is cancelled if it returns true."""
 
-    def stop(self) -> None:
-        """Stop the work; safe to call from any thread."""
-        self._stopped = True
+    def cancel(self) -> None:
+        """Cancel the work; safe to call from any thread."""
+        self._cancelled = True
         if self._loop is not None and self._task is not None:
             self._loop.call_soon_threadsafe(self._task.cancel)
 
     def progress(self, task: str, done: int, total: int | None, note: str = "") -> None:
-        """Take a report, and raise ``Stopped`` where the work is to end.
+        """Pass on a progress report.
 
         Parameters
         ----------
-        task, done, total, note
-            As for :class:`~backtalk.run.Progress`.
+        task : str
+            Name of the task.
+        done : int
+            Number of completed units.
+        total : int or None
+            Number of all units, if known.
+        note : str, default ""
+            Latest measurements.
+
+        Raises
+        ------
+        Cancelled
+            If the work was cancelled.
         """
         self._check()
         if self._progress is not None:
             self._progress(task, done, total, note)
 
-    def do(self, work: Coroutine[Any, Any, Result]) -> Result:
-        """Do the work and return its result.
+    def run(self, work: Coroutine[Any, Any, Result]) -> Result:
+        """Run a coroutine and return its result.
 
         Raises
         ------
-        Stopped
-            If it was told to stop before.
+        Cancelled
+            If the work is cancelled before it ends.
         """
         return asyncio.run(self._run(work))
 
@@ -74,5 +85,5 @@ class CancellableTask:
             task.cancel()
 
     def _check(self) -> None:
-        if self._stopped or self.halted():
+        if self._cancelled or self.should_cancel():
             raise Cancelled

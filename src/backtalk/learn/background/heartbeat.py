@@ -1,4 +1,4 @@
-"""Keeping a lease while work is going on."""
+"""Heartbeat that renews a lease while work is in progress."""
 
 from __future__ import annotations
 
@@ -16,51 +16,56 @@ from backtalk.store.leases import Leases
 
 log = logging.getLogger(__name__)
 
-_BEATS = 3
-"""How often a lease is renewed before it runs out."""
+_RENEWALS_PER_LEASE = 3
 
 
 class LeaseHeartbeat:
-    """Renews a lease, on a thread, while the block runs.
+    """Context manager that renews a lease on a background thread.
 
     Parameters
     ----------
-    leases, name, holder, seconds
-        The lease, which the holder has just taken.
-    lost : Callable[[], None]
-        Called, on the thread, once the lease is lost.
+    leases : Leases
+        Leases of the store.
+    name : str
+        Name of the lease, which the holder has acquired.
+    holder : str
+        Holder of the lease.
+    seconds : float
+        Duration of the lease.
+    on_lost : Callable[[], None]
+        Function called on the background thread if the lease is lost.
     """
 
     def __init__(
-        self, leases: Leases, name: str, holder: str, seconds: float, lost: Callable[[], None]
+        self, leases: Leases, name: str, holder: str, seconds: float, on_lost: Callable[[], None]
     ) -> None:
         self._leases = leases
         self._lease = (name, holder, seconds)
-        self._lost = lost
+        self._on_lost = on_lost
         self._seconds = seconds
-        self._until = now() + timedelta(seconds=seconds)
-        self._over = threading.Event()
-        self._gone = False
-        self._thread = threading.Thread(target=self._beat, name="backtalk-heart", daemon=True)
+        self._expires = now() + timedelta(seconds=seconds)
+        self._closed = threading.Event()
+        self._lost = False
+        self._thread = threading.Thread(target=self._beat, name="backtalk-heartbeat", daemon=True)
 
     @property
-    def stopped(self) -> bool:
-        """Whether the lease is lost; a process that was asleep knows at once when it wakes."""
-        return self._gone or now() >= self._until
+    def lost(self) -> bool:
+        """True if the lease is lost or expired, such as after the process was suspended."""
+        return self._lost or now() >= self._expires
 
     def _beat(self) -> None:
-        while not self._over.wait(self._seconds / _BEATS):
+        while not self._closed.wait(self._seconds / _RENEWALS_PER_LEASE):
             began = now()
             try:
-                held = self._leases.renew(*self._lease)
+                renewed = self._leases.renew(*self._lease)
             except SQLAlchemyError as error:
                 log.warning("The lease could not be renewed: %s", error)
-                held = not self.stopped
+                renewed = not self.lost
             else:
-                self._until = began + timedelta(seconds=self._seconds)
-            if not held:
-                self._gone = True
-                self._lost()
+                self._expires = began + timedelta(seconds=self._seconds)
+            if not renewed:
+                self._lost = True
+                self._on_lost()
                 return
 
     def __enter__(self) -> Self:
@@ -73,5 +78,5 @@ class LeaseHeartbeat:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._over.set()
+        self._closed.set()
         self._thread.join()

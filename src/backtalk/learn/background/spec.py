@@ -1,17 +1,17 @@
-"""What is learned again and again, and one round of it."""
+"""Specification of background learning, its rounds and their outcomes."""
 
 from __future__ import annotations
 
 import json
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, JsonValue
+from pydantic import Field, JsonValue, model_validator
 
 from backtalk.errors import BacktalkError, NotFound
 from backtalk.experiments.experiment import Signal
 from backtalk.feedback import content_id
 from backtalk.feedback.record import OMIT_EMPTY, Name, OptionalField, Record
-from backtalk.learn.method import find_method
+from backtalk.learn.method import get_method
 from backtalk.policy import Policy, read_policy
 from backtalk.promotion import Gate, active_policy
 from backtalk.store import Store
@@ -19,7 +19,7 @@ from backtalk.store.queries import Cursor
 
 
 class WatchSpec(Record):
-    """What is learned again and again as feedback comes in.
+    """Specification of background learning: the method, its options, and the use of its policies.
 
     Examples
     --------
@@ -30,52 +30,57 @@ class WatchSpec(Record):
 
     method: Name
     policy: OptionalField[Name] = None
-    """What is improved, by name or id; what is served when a round begins, if left out."""
+    """Policy to improve, by name or id. Default: the active policy at the start of each round."""
     options: dict[str, JsonValue] = Field(default_factory=dict, exclude_if=OMIT_EMPTY)
-    """The method's."""
+    """Options of the method."""
     kinds: OptionalField[tuple[Name, ...]] = None
-    """Only feedback of these kinds."""
+    """Kinds of feedback to learn from. Default: all."""
     split: Literal["train", "all"] = "train"
     seed: int = 0
     name: OptionalField[Name] = None
-    """What to call the policies."""
+    """Name of the learned policies."""
     judge: OptionalField[Name] = None
-    """Who compares each policy with what is served, on held-out prompts; nobody, if left out."""
+    """Judge that compares each policy with the active policy on held-out prompts. Default: none."""
     guards: tuple[Name, ...] = ()
-    """Judges by whom it must not get worse."""
+    """Guardrail judges, whose scores must not get worse."""
     limit: OptionalField[Annotated[int, Field(ge=1)]] = None
-    """On at most so many held-out prompts."""
+    """Maximum number of held-out prompts. Default: all."""
     gate: OptionalField[Gate] = None
-    """What a policy has to show before it is served; none is served by itself, if left out."""
+    """Gate for automatic promotion. Default: no policy is promoted."""
     experiment: OptionalField[Signal] = None
-    """The feedback that decides in an experiment, which each policy goes into; none is begun, if
-    left out."""
+    """Feedback signal of the experiment that is started with each policy. Default: none is
+    started."""
     actor: Name = "backtalk learn"
-    """In whose name policies are promoted, and experiments begun."""
+    """Name recorded with promotions and experiments."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _rename_fields(cls, data: Any) -> Any:
+        return _renamed(data, "who", "actor")
 
     @property
     def kind(self) -> str:
-        """The kind of its jobs: the same wherever the same is learned with the same options."""
-        alike = {"method", "policy", "options", "kinds", "split", "seed"}
-        told = json.dumps(self.model_dump(mode="json", include=alike), sort_keys=True)
-        return f"learn {self.method} {content_id('watch', told)[:8]}"
+        """Kind of the jobs, equal for equal methods, policies, options, kinds, splits and seeds."""
+        fields = {"method", "policy", "options", "kinds", "split", "seed"}
+        identity = json.dumps(self.model_dump(mode="json", include=fields), sort_keys=True)
+        return f"learn {self.method} {content_id('watch', identity)[:8]}"
 
     @property
     def learns_from(self) -> tuple[str, ...]:
-        """The kinds of feedback that its method can use, and that it may."""
-        able = find_method(self.method).kinds
-        return tuple(kind for kind in able if self.kinds is None or kind in self.kinds)
+        """Selected kinds of feedback that the method can use."""
+        usable = get_method(self.method).kinds
+        return tuple(kind for kind in usable if self.kinds is None or kind in self.kinds)
 
     def check(self, store: Store) -> None:
-        """Refuse what could only fail.
+        """Check that rounds can succeed.
 
         Raises
         ------
         BacktalkError
-            If the method, its options or the policy are not there, if the name is none, if the
-            method can use none of the kinds, or if it is not clear who decides what is served.
+            If the method, its options or the policy are unknown, the name is invalid, the method
+            can use none of the kinds, or the settings contradict each other.
         """
-        method = find_method(self.method)
+        method = get_method(self.method)
         method.read_options(dict(self.options))
         if not self.learns_from:
             raise BacktalkError(
@@ -87,63 +92,86 @@ class WatchSpec(Record):
             parent.named(self.name)
         if self.gate is not None and self.experiment is not None:
             raise BacktalkError(
-                "A policy is promoted on a judge's word, or users decide in an experiment",
+                "Policies are either promoted by the gate or tested in an experiment",
                 "Give either --promote or --experiment",
             )
         if self.judge is not None and self.split == "all":
             raise BacktalkError(
                 "A policy cannot be judged on prompts that it learned from",
-                "Leave the judge out, or --split all",
+                "Leave out the judge or --split all",
             )
         if self.gate is not None and self.judge is None:
             raise BacktalkError(
-                "A policy that is to be promoted has to be judged",
+                "Promotion needs a judge",
                 "Name a judge with --judge (`backtalk evaluate --help` lists them)",
             )
 
     def parent(self, store: Store) -> Policy:
-        """Return the policy that a round which begins now improves; raise ``NotFound``."""
-        result = active_policy(store) if self.policy is None else read_policy(store, self.policy)
-        if result is None:
+        """Return the policy that a round improves if it starts now.
+
+        Raises
+        ------
+        NotFound
+            If there is no such policy, or no active policy.
+        """
+        policy = active_policy(store) if self.policy is None else read_policy(store, self.policy)
+        if policy is None:
             raise NotFound(
-                f"Project {store.project!r} serves no policy yet",
-                "Name one with --policy, or serve one with `backtalk promote NAME`",
+                f"Project {store.project!r} has no active policy",
+                "Name a policy with --policy, or promote one with `backtalk promote NAME`",
             )
-        return result
+        return policy
 
 
 class Round(Record):
-    """One round: what is learned from which policy, and from how much of the feedback."""
+    """One round: the specification, the policy to improve, and the feedback to learn from."""
 
     watch: WatchSpec
     parent: Name
-    """The id of the policy that is improved."""
+    """Id of the policy to improve."""
     interactions: int
+    """Sequence number of the last interaction that the round may use."""
     feedback: int
-    """The sequence numbers of the last records that it may use."""
+    """Sequence number of the last feedback item that the round may use."""
 
     @property
     def id(self) -> str:
-        """What the round is determined by: two rounds of one id give the same policy."""
+        """Id from the content: rounds with equal ids give equal policies."""
         return content_id("round", self.watch.kind, self.parent, str(self.feedback))
 
     @property
     def until(self) -> Cursor:
-        """The records that it may use."""
+        """Position of the last records that the round may use."""
         return Cursor(self.interactions, self.feedback)
 
 
 class RoundOutcome(Record):
-    """What came of a round, as far as it got."""
+    """Results of a round, complete or up to its last checkpoint."""
 
     policy: OptionalField[Name] = None
-    """The policy that was learned."""
+    """Id of the learned policy."""
     evaluation: OptionalField[Name] = None
+    """Id of the evaluation against the active policy."""
     promoted: OptionalField[bool] = None
     experiment: OptionalField[Name] = None
-    """The experiment that it went into."""
-    why: OptionalField[Name] = None
-    """Why it was not evaluated, not promoted, or went into no experiment."""
+    """Name of the experiment with the policy."""
+    reason: OptionalField[Name] = None
+    """Reason why the policy was not evaluated, not promoted, or not tested in an experiment."""
     calls: int = 0
+    """Number of model calls."""
     tokens: int = 0
+    """Number of tokens."""
     money: float = 0.0
+    """Cost, in the currency of the prices."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _rename_fields(cls, data: Any) -> Any:
+        return _renamed(data, "why", "reason")
+
+
+def _renamed(data: Any, old: str, new: str) -> Any:
+    """Return the fields of a record under their present names."""
+    if isinstance(data, dict) and old in data and new not in data:
+        return {new if key == old else key: value for key, value in data.items()}
+    return data

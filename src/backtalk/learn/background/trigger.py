@@ -1,4 +1,4 @@
-"""Whether a round is due."""
+"""Trigger of rounds: a round is due when enough new feedback has arrived."""
 
 from __future__ import annotations
 
@@ -13,38 +13,49 @@ from backtalk.store.jobs import Job
 
 
 class Trigger:
-    """Says when enough feedback has come for a round.
+    """Trigger of rounds.
 
     Parameters
     ----------
-    store, watch
-        Where feedback comes in, and what is learned.
-    every, interval
-        As for :class:`~backtalk.learn.background.Worker`.
-    settle : float
-        The seconds after which no feedback comes before what is there, where several processes
-        write.
+    store : Store
+        Store in which feedback arrives.
+    watch : WatchSpec
+        Specification of the rounds.
+    every : int
+        Number of new feedback items that start a round.
+    interval : float or None
+        Age of the oldest new feedback item, in seconds, that starts a round.
+    settle_seconds : float
+        Age of feedback, in seconds, from which it counts. Ignored for SQLite, whose writers never
+        overlap.
     """
 
     def __init__(
-        self, store: Store, watch: WatchSpec, *, every: int, interval: float | None, settle: float
+        self,
+        store: Store,
+        watch: WatchSpec,
+        *,
+        every: int,
+        interval: float | None,
+        settle_seconds: float,
     ) -> None:
         self._store = store
         self._watch = watch
         self._every = every
         self._interval = interval
-        # SQLite's writers take turns, so that nothing comes late.
-        self._settle = 0.0 if store.url.get_backend_name() == "sqlite" else settle
-        self._arrivals: FeedbackCounter | None = None
+        is_sqlite = store.url.get_backend_name() == "sqlite"
+        self._settle_seconds = 0.0 if is_sqlite else settle_seconds
+        self._counter: FeedbackCounter | None = None
 
-    def forget(self) -> None:
-        """Count anew: others may have begun rounds."""
-        self._arrivals = None
+    def reset(self) -> None:
+        """Count from the last round of the store again, as other processes may have added one."""
+        self._counter = None
 
-    def round(self) -> tuple[Round, int] | None:
-        """Return the round that is due, with how much feedback is new; ``None`` where none is.
+    def due_round(self) -> tuple[Round, int] | None:
+        """Return the round that is due with its number of new feedback items, or ``None``.
 
-        None is due while another one waits, or while users decide about the last one's policy.
+        No round is due while another one is waiting, or while the experiment with the last round's
+        policy is running.
 
         Raises
         ------
@@ -52,34 +63,34 @@ class Trigger:
             If there is no policy to improve.
         """
         jobs = self._store.jobs.list(kind=self._watch.kind)
-        if any(job.state == "waiting" for job in jobs) or self._users_decide():
+        if any(job.state == "waiting" for job in jobs) or self._experiment_is_running():
             return None
-        if self._arrivals is None:
-            after = max((_cursor_of(job) for job in jobs), default=0)
-            self._arrivals = FeedbackCounter(
+        if self._counter is None:
+            after = max((_last_feedback(job) for job in jobs), default=0)
+            self._counter = FeedbackCounter(
                 self._store, self._watch.learns_from, self._watch.split, after=after
             )
-        new = self._arrivals
-        new.look(before=now() - timedelta(seconds=self._settle))
-        waited = 0.0 if new.since is None else (now() - new.since).total_seconds()
-        long = self._interval is not None and waited >= self._interval
-        if new.count < (1 if long else self._every):
+        counter = self._counter
+        counter.update(before=now() - timedelta(seconds=self._settle_seconds))
+        waited = 0.0 if counter.since is None else (now() - counter.since).total_seconds()
+        is_overdue = self._interval is not None and waited >= self._interval
+        if counter.count < (1 if is_overdue else self._every):
             return None
         todo = Round(
             watch=self._watch,
             parent=self._watch.parent(self._store).id,
             interactions=self._store.cursor().interactions,
-            feedback=new.last,
+            feedback=counter.last,
         )
-        return todo, new.count
+        return todo, counter.count
 
-    def _users_decide(self) -> bool:
+    def _experiment_is_running(self) -> bool:
         if self._watch.experiment is None:
             return False
         return running_experiment(self._store) is not None
 
 
-def _cursor_of(job: Job) -> int:
+def _last_feedback(job: Job) -> int:
     try:
         return Round.model_validate_json(job.body).feedback
     except ValueError:

@@ -1,4 +1,4 @@
-"""The loop that learns whenever enough feedback has come: one process leads, others stand by."""
+"""Worker that runs rounds as feedback arrives; one process leads, the others are on standby."""
 
 from __future__ import annotations
 
@@ -24,65 +24,68 @@ from backtalk.models import Budget, BudgetExceeded
 from backtalk.models.wrappers.budget import Prices
 from backtalk.run import Progress, Run
 from backtalk.store import Store
-from backtalk.store.availability import AWAY, Presence, StoreReplaced
+from backtalk.store.availability import UNAVAILABLE, FilePresence, StoreUnavailable
 from backtalk.store.jobs import Job, LeaseLost
 
 log = logging.getLogger(__name__)
 
-Tell = Callable[[str], None]
+Report = Callable[[str], None]
+"""Function that receives a message in one line."""
 
-_LONGEST_AWAY = 30.0
+_MAX_RECONNECT_SECONDS = 30.0
 
 
 @dataclass(frozen=True)
 class WorkerConfig:
-    """How often a watcher looks, and how long it waits; all in seconds."""
+    """Polling, lease and retries of a worker; durations in seconds."""
 
-    poll: float = 2.0
-    """Between two looks for new feedback."""
-    lease: float = 30.0
-    """After so long without a sign of life, another watcher takes over."""
-    tries: int = 5
-    """After so many a job is given up."""
-    pause: float = 10.0
-    """Before the second try; doubled for each further one."""
-    longest_pause: float = 3_600.0
-    settle: float = 5.0
-    """How long feedback has to be there before it counts, where several processes write: one that
+    poll_seconds: float = 2.0
+    """Time between two checks for new feedback."""
+    lease_seconds: float = 30.0
+    """Duration of the lease; another worker takes over when it expires."""
+    max_attempts: int = 5
+    """Number of attempts after which a job is failed."""
+    backoff_seconds: float = 10.0
+    """Delay before the second attempt; doubled for each further attempt."""
+    max_backoff_seconds: float = 3_600.0
+    settle_seconds: float = 5.0
+    """Age of feedback from which it counts, if several processes write at once: a transaction that
     began earlier may end later."""
 
 
 class Worker:
-    """Learns in rounds from the feedback that comes in.
+    """Worker that learns in rounds from feedback as it arrives.
 
-    A round is a job in the store. It is determined by what is learned, from which policy, and up
-    to which feedback; whoever holds the lease of its kind does it, step by step. A process that
-    dies in the middle is followed by one that goes on from the last step, with the answers that
-    were paid for already where both see the same folder.
+    A round is a job in the store. It is determined by the specification, the policy to improve and
+    the last feedback item. The holder of the lease runs it step by step. If its process dies,
+    another worker continues from the last checkpoint, and reuses the responses that were paid for
+    if both see the same folder.
 
     Parameters
     ----------
     store : Store
-        Where feedback comes in, and policies are kept. A file, or PostgreSQL.
+        Store with the feedback: a file or PostgreSQL.
     watch : WatchSpec
-        What is learned.
+        Specification of the rounds.
     every : int, default 100
-        A round begins when so much new feedback is there that the method can use.
+        Number of new feedback items that start a round.
     interval : float, optional
-        A round begins when some has waited for so many seconds; it waits for more, if left out.
-    budget, prices
-        What each round may spend.
-    pace : WorkerConfig, optional
-        How often it looks.
-    tell : Tell, default log.info
-        Told what happens, a line each.
+        Age of the oldest new feedback item, in seconds, that starts a round; no limit by default.
+    budget : Budget, optional
+        Limits of each round.
+    prices : Prices, optional
+        Prices of models, if money is limited.
+    config : WorkerConfig, optional
+        Polling, lease and retries.
+    report : Report, default log.info
+        Function that receives messages.
     progress : Progress, optional
-        Told how far a round is.
+        Function that receives the progress of rounds.
 
     Raises
     ------
     BacktalkError
-        If it could only fail; see :meth:`~backtalk.learn.background.spec.WatchSpec.check`.
+        If rounds cannot succeed; see :meth:`~backtalk.learn.background.spec.WatchSpec.check`.
     """
 
     def __init__(
@@ -94,172 +97,190 @@ class Worker:
         interval: float | None = None,
         budget: Budget | None = None,
         prices: Prices | None = None,
-        pace: WorkerConfig | None = None,
-        tell: Tell = log.info,
+        config: WorkerConfig | None = None,
+        report: Report = log.info,
         progress: Progress | None = None,
     ) -> None:
         watch.check(store)
         self._store = store
         self._watch = watch
         self._limits = (budget, prices)
-        self._pace = pace or WorkerConfig()
-        self._tell = tell
-        self._said = ""
+        self._config = config or WorkerConfig()
+        self._report = report
+        self._last_message = ""
         self._progress = progress
         self._holder = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
         self._stopping = threading.Event()
-        self._doing: CancellableTask | None = None
-        self._due = Trigger(store, watch, every=every, interval=interval, settle=self._pace.settle)
+        self._task: CancellableTask | None = None
+        self._trigger = Trigger(
+            store,
+            watch,
+            every=every,
+            interval=interval,
+            settle_seconds=self._config.settle_seconds,
+        )
         self._term = 0
-        self._unended: tuple[Job, int] | None = None
-        self._presence = Presence(store)
+        self._unfinished: tuple[Job, int] | None = None
+        self._presence = FilePresence(store.url)
 
     def stop(self) -> None:
-        """End after the current step; safe to call from a signal handler and from any thread."""
+        """Stop after the current step; safe to call from signal handlers and other threads."""
         self._stopping.set()
-        if self._doing is not None:
-            self._doing.stop()
+        if self._task is not None:
+            self._task.cancel()
 
     def run(self, *, once: bool = False) -> None:
-        """Learn until :meth:`stop` is called, or until nothing is due.
+        """Run rounds until :meth:`stop` is called.
 
         Parameters
         ----------
         once : bool, default False
-            Do what is due and end.
+            If true, run the rounds that are due and return.
+
+        Raises
+        ------
+        StoreUnavailable
+            If ``once`` is true and the store is unavailable.
         """
-        pause = 0.0
+        delay = 0.0
         try:
             while not self._stopping.is_set():
                 try:
-                    again = self._turn()
-                except AWAY as error:
-                    away = f"The store is away: {str(error).splitlines()[0]}"
+                    ran = self._run_next()
+                except UNAVAILABLE as error:
+                    message = f"The store is unavailable: {str(error).splitlines()[0]}"
                     if once:
-                        raise StoreReplaced(away, "Call it again when the store is back") from error
-                    self._say(away)
+                        raise StoreUnavailable(message, "Retry when the store is back") from error
+                    self._report_change(message)
                     self._store.engine.dispose()
-                    pause = min(max(2 * pause, self._pace.poll), _LONGEST_AWAY)
+                    delay = min(max(2 * delay, self._config.poll_seconds), _MAX_RECONNECT_SECONDS)
                 else:
-                    pause = 0.0 if again else self._pace.poll
-                if once and not pause:
+                    delay = 0.0 if ran else self._config.poll_seconds
+                if once and not delay:
                     continue
                 if once:
                     return
-                self._stopping.wait(pause)
+                self._stopping.wait(delay)
         finally:
             self._release()
 
-    def _turn(self) -> bool:
-        """Do one job, if this process leads and one is due; return whether it did."""
-        self._presence.check()
+    def _run_next(self) -> bool:
+        """Run one job if this process leads and a job is due; return true if it did."""
+        if self._presence.was_replaced():
+            self._store.engine.dispose()
         kind = self._watch.kind
-        term = self._store.leases.acquire(kind, self._holder, self._pace.lease)
+        term = self._store.leases.acquire(kind, self._holder, self._config.lease_seconds)
         if term is None:
-            self._due.forget()
-            self._say("Another watcher leads; this one stands by")
+            self._trigger.reset()
+            self._report_change("Another worker leads; this one is on standby")
             return False
         self._lead(term)
         job = self._store.jobs.claim(kind, term=term)
         if job is None:
-            self._put_round()
+            self._enqueue_round()
             job = self._store.jobs.claim(kind, term=term)
         if job is None:
             return False
         try:
-            self._do(job, term)
+            self._run_job(job, term)
         except LeaseLost as error:
-            self._tell(str(error))
+            self._report(str(error))
         return True
 
     def _lead(self, term: int) -> None:
         if term != self._term:
-            self._say(f"Watching for feedback to learn from with {self._watch.method}")
-        if self._unended is not None:
-            job, then = self._unended
-            # Nobody else can have begun it where the term grew by one, which is this process's own.
-            if term - then <= 1:
+            self._report_change(f"Watching for feedback to learn from with {self._watch.method}")
+        if self._unfinished is not None:
+            job, previous_term = self._unfinished
+            # If the term grew by one, by this process itself, no other process can have begun it.
+            if term - previous_term <= 1:
                 self._store.jobs.release(job, term=term)
-            self._unended = None
+            self._unfinished = None
         self._term = term
 
-    def _put_round(self) -> None:
+    def _enqueue_round(self) -> None:
         try:
-            due = self._due.round()
+            due = self._trigger.due_round()
         except NotFound as error:
-            self._say(str(error))
+            self._report_change(str(error))
             return
         if due is None:
             return
         todo, count = due
         self._store.jobs.put(self._watch.kind, todo.id, todo.to_json())
-        self._due.forget()
-        self._say(f"{count:,} new pieces of feedback: round {todo.id[:8]} begins")
+        self._trigger.reset()
+        self._report_change(f"{count:,} new feedback items: round {todo.id[:8]} starts")
 
-    def _do(self, job: Job, term: int) -> None:
+    def _run_job(self, job: Job, term: int) -> None:
         jobs = self._store.jobs
-        if job.tries > self._pace.tries:
-            error = job.error or f"Its process died in each of {self._pace.tries} tries"
+        if job.attempts > self._config.max_attempts:
+            error = job.error or f"Its process died in each of {self._config.max_attempts} attempts"
             jobs.fail(job.id, error, term=term)
-            self._say(f"Round {job.id[:8]} is given up: {error}")
+            self._report_change(f"Round {job.id[:8]} is given up: {error}")
             return
         try:
-            outcome = self._work(job, term)
+            outcome = self._run_round(job, term)
         except Cancelled:
-            self._unended = (job, term)
+            self._unfinished = (job, term)
             if self._stopping.is_set():
                 jobs.release(job, term=term)
         except LeaseLost:
             raise
-        except AWAY as error:
-            self._unended = (job, term)
-            jobs.get(job.id)  # raises, if it is the store that is away and not the job that is bad
-            self._unended = None
-            self._failed(job, term, _said(error))
+        except UNAVAILABLE as error:
+            self._unfinished = (job, term)
+            jobs.get(job.id)  # Raises if the store is unavailable and the job is not at fault.
+            self._unfinished = None
+            self._fail(job, term, _message(error))
         except Exception as error:
             log.debug("Round %s failed", job.id, exc_info=True)
-            self._failed(job, term, _said(error), final=isinstance(error, BudgetExceeded))
+            self._fail(job, term, _message(error), final=isinstance(error, BudgetExceeded))
         else:
-            jobs.done(job.id, outcome.to_json(), term=term)
+            jobs.complete(job.id, outcome.to_json(), term=term)
             shutil.rmtree(self._folder(job), ignore_errors=True)
-            self._say(f"Round {job.id[:8]} is done: {_in_words(outcome)}")
+            self._report_change(f"Round {job.id[:8]} is complete: {_summary(outcome)}")
 
-    def _work(self, job: Job, term: int) -> RoundOutcome:
+    def _run_round(self, job: Job, term: int) -> RoundOutcome:
         todo = Round.model_validate_json(job.body)
-        done = (
+        outcome = (
             RoundOutcome() if job.result is None else RoundOutcome.model_validate_json(job.result)
         )
 
-        def note(outcome: RoundOutcome) -> None:
+        def checkpoint(outcome: RoundOutcome) -> None:
             self._store.jobs.checkpoint(job.id, outcome.to_json(), term=term)
 
-        doing = self._doing = CancellableTask(self._progress)
+        task = self._task = CancellableTask(self._progress)
         try:
             with LeaseHeartbeat(
-                self._store.leases, job.kind, self._holder, self._pace.lease, doing.stop
-            ) as heart:
-                doing.halted = lambda: heart.stopped or self._stopping.is_set()
+                self._store.leases,
+                job.kind,
+                self._holder,
+                self._config.lease_seconds,
+                task.cancel,
+            ) as heartbeat:
+                task.should_cancel = lambda: heartbeat.lost or self._stopping.is_set()
                 budget, prices = self._limits
                 with Run(
                     self._folder(job),
                     seed=todo.watch.seed,
                     budget=budget,
                     prices=prices,
-                    progress=doing.progress,
+                    progress=task.progress,
                 ) as run:
-                    return doing.do(run_round(todo, self._store, run, done=done, note=note))
+                    return task.run(
+                        run_round(todo, self._store, run, outcome=outcome, checkpoint=checkpoint)
+                    )
         finally:
-            self._doing = None
+            self._task = None
 
-    def _failed(self, job: Job, term: int, error: str, *, final: bool = False) -> None:
-        pace = self._pace
-        if final or job.tries >= pace.tries:
+    def _fail(self, job: Job, term: int, error: str, *, final: bool = False) -> None:
+        config = self._config
+        if final or job.attempts >= config.max_attempts:
             self._store.jobs.fail(job.id, error, term=term)
-            self._say(f"Round {job.id[:8]} failed for good: {error}")
+            self._report_change(f"Round {job.id[:8]} failed for good: {error}")
             return
-        pause = min(pace.pause * 2 ** (job.tries - 1), pace.longest_pause)
-        self._store.jobs.fail(job.id, error, term=term, retry_at=now() + timedelta(seconds=pause))
-        self._say(f"Round {job.id[:8]} failed, and is tried again in {pause:g} s: {error}")
+        delay = min(config.backoff_seconds * 2 ** (job.attempts - 1), config.max_backoff_seconds)
+        self._store.jobs.fail(job.id, error, term=term, retry_at=now() + timedelta(seconds=delay))
+        self._report_change(f"Round {job.id[:8]} failed, next attempt in {delay:g} s: {error}")
 
     def _folder(self, job: Job) -> Path:
         return self._store.artifacts.root.with_suffix(".runs") / job.id
@@ -267,27 +288,28 @@ class Worker:
     def _release(self) -> None:
         try:
             self._store.leases.release(self._watch.kind, self._holder)
-        except AWAY as error:
+        except UNAVAILABLE as error:
             log.debug("The lease was not released: %s", error)
 
-    def _say(self, text: str) -> None:
-        if text != self._said:
-            self._tell(text)
-        self._said = text
+    def _report_change(self, message: str) -> None:
+        """Report a message unless it equals the last one."""
+        if message != self._last_message:
+            self._report(message)
+        self._last_message = message
 
 
-def _said(error: Exception) -> str:
+def _message(error: Exception) -> str:
     return str(error) if isinstance(error, BacktalkError) else f"{type(error).__name__}: {error}"
 
 
-def _in_words(outcome: RoundOutcome) -> str:
+def _summary(outcome: RoundOutcome) -> str:
     parts = [f"policy {str(outcome.policy)[:8]}"]
     if outcome.evaluation is not None:
         parts.append(f"evaluation {outcome.evaluation[:8]}")
     if outcome.promoted:
         parts.append("promoted")
     if outcome.experiment is not None:
-        parts.append(f"experiment {outcome.experiment} begins")
-    if outcome.why is not None:
-        parts.append(outcome.why)
+        parts.append(f"experiment {outcome.experiment} starts")
+    if outcome.reason is not None:
+        parts.append(outcome.reason)
     return ", ".join(parts)

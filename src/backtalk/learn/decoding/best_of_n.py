@@ -1,4 +1,4 @@
-"""Learning in decoding: a reward from pairs, and the best of n samples by it."""
+"""Best-of-n decoding with a Bradley-Terry reward that is learned from pairs."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, JsonValue
 
 from backtalk.decode import BestOfN
-from backtalk.embedders.named import EmbedderName, named_embedder
+from backtalk.embedders.registry import EmbedderName, embedder_for_pairs
 from backtalk.feedback.record import now
 from backtalk.feedback.views import Pair
 from backtalk.learn.method import Paper, method
@@ -24,7 +24,14 @@ PAPER = Paper(
 )
 
 
-@method("best-of-n", place="decoding", needs=[Pair], paper=PAPER)
+@method(
+    "best-of-n",
+    target="decoding",
+    needs=[Pair],
+    paper=PAPER,
+    formula="answer = argmax over y_1..y_n ~ policy of mean r(x, y) - pessimism * std r(x, y)",
+    example="-o n=16",
+)
 async def best_of_n(
     policy: Policy,
     feedback: TrainingSet,
@@ -40,25 +47,31 @@ async def best_of_n(
     Parameters
     ----------
     policy : Policy
-        What samples; its model, system prompt and sampling stay.
+        Policy that samples; its model, system prompt and sampling parameters stay the same.
     feedback : TrainingSet
-        Any kind that can be seen as pairs.
+        Feedback of any kind that converts to pairs.
     run : Run
-        Gives the seed and the budget.
+        Seed, budget and cache.
     n : int, default 8
-        How many samples are drawn for an answer.
-    embedder : EmbedderName, default "hashed"
-        What the reward reads answers with: hashed TF-IDF, which needs nothing, or a sentence
-        embedding model, which needs ``backtalk[embed]``.
+        Number of samples drawn for each answer.
+    embedder : {"hashed", "sentence"}, default "hashed"
+        Embedder of the reward: hashed TF-IDF, or a sentence embedding model, which needs
+        ``backtalk[embed]``.
     pessimism : float, default 0.0
-        How many standard deviations are taken off a score before the best is chosen.
+        Number of standard deviations subtracted from each score.
     across : {"interaction", "prompt"}, default "interaction"
-        ``"prompt"`` also compares responses of different interactions with the same prompt.
+        Responses that are compared: ``"prompt"`` also compares responses of different interactions
+        with the same prompt.
+
+    Raises
+    ------
+    BacktalkError
+        If no pair has a winner.
     """
     with run.task("reading feedback") as step:
         pairs = feedback.views(Pair, across=across, progress=step)
     with run.task("learning a reward"):
-        learned = await learn_reward(pairs, named_embedder(embedder, pairs), seed=run.seed)
+        learned = await learn_reward(pairs, embedder_for_pairs(embedder, pairs), seed=run.seed)
     reward = feedback.store.artifacts.put(learned.reward.to_files())
     options: dict[str, JsonValue] = {
         "n": n,
@@ -67,7 +80,9 @@ async def best_of_n(
         "across": across,
     }
     return policy.derive(
-        decoder=BestOfN(n=n, reward=reward, pessimism=pessimism, sampling=policy.decoder.sampling),
+        decoder=BestOfN(
+            n=n, reward=reward, pessimism=pessimism, sampling=policy.decoder.base_sampling
+        ),
         lineage=Lineage(
             method="best-of-n",
             parent=policy.id,

@@ -1,23 +1,26 @@
-"""How a method that trains weights is registered. torch is loaded when one is used."""
+"""Registration of methods that train weights. torch is imported when such a method runs."""
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from importlib import import_module
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, get_type_hints
 
 from backtalk.errors import BacktalkError, MissingExtra
 from backtalk.feedback.views import View
+from backtalk.learn.context import MethodContext
 from backtalk.learn.finetune.config import TrainingConfig
-from backtalk.learn.finetune.encoding import Chat, Encoder
-from backtalk.learn.finetune.objective import BuildTasks, TrainingTask, find_objective
+from backtalk.learn.finetune.encoding import Encoder
+from backtalk.learn.finetune.objective import BuildTasks, TrainingTask, get_objective
+from backtalk.learn.finetune.prompt_conditioning import SystemPrompt, with_system_suffix
 from backtalk.learn.finetune.trees import PromptTree
-from backtalk.learn.method import METHODS, Method, OnlineDefaults, Paper, find_method
+from backtalk.learn.method import METHODS, Method, OnlineDefaults, Paper, get_method
+from backtalk.learn.options import keyword_options, parameter_descriptions
+from backtalk.learn.requirements import LOCAL_MODEL, Requirement
 from backtalk.learn.training_set import TrainingSet
-from backtalk.models import Model, Request, Sampling, load_model
 from backtalk.policy import Policy
 from backtalk.run import Run
 
@@ -25,170 +28,156 @@ if TYPE_CHECKING:
     from backtalk.learn.finetune.preflight import Preflight
 
 TrainingPlan = Callable[..., Awaitable[BuildTasks]]
-"""An async function ``(work, *, options)`` that returns what makes the parts to train on."""
+"""Async function ``(context, *, options)`` that returns a builder of training tasks."""
 
-_AT_ONCE = 512
-"""How many answers are asked for between two reports."""
-
-_TRAINING: Mapping[str, Any] = get_type_hints(TrainingConfig, include_extras=True)
-
-
-@dataclass(frozen=True)
-class MethodContext:
-    """What a plan has at hand: the policy that will learn, the feedback, and the run."""
-
-    policy: Policy
-    feedback: TrainingSet
-    run: Run
-    reference: str | None = None
-    """The policy, by name or id, that the trainer compares with; ``None`` for the one that learns,
-    as it is before."""
-
-    async def sample(
-        self,
-        prompts: Sequence[Chat],
-        count: int,
-        *,
-        policy: Policy | None = None,
-        policies: Sequence[Policy] | None = None,
-        sampling: Sampling | None = None,
-        seed: int = 0,
-    ) -> list[list[str]]:
-        """Return up to so many answers to each prompt: those that came to an end.
-
-        An answer that was cut off at the most tokens is left out, for a model that learned it
-        would learn to stop there.
-
-        Parameters
-        ----------
-        prompts : sequence of Chat
-            What is asked; the policy's system prompt is put before it.
-        count : int
-            How many answers are drawn for each.
-        policy : Policy, optional
-            Which policy answers; the one that will learn, if left out.
-        policies : sequence of Policy, optional
-            Policies with the same model, one a prompt, in the place of one for all.
-        sampling : Sampling, optional
-            How tokens are drawn; as the policy's decoder does, if left out.
-        seed : int, default 0
-            Makes other answers than another seed of the same run.
-        """
-        if not prompts:
-            return []
-        answering = policies or [policy or self.policy] * len(prompts)
-        model = self.model(answering[0])
-        requests = [
-            Request(
-                messages=one.messages(prompt),
-                sampling=sampling or one.decoder.sampling,
-                sample_index=i,
-                seed=self.run.seed * 1_000 + seed,
-            )
-            for one, prompt in zip(answering, prompts, strict=True)
-            for i in range(count)
-        ]
-        results: list[list[str]] = [[] for _ in prompts]
-        with self.run.task("sampling answers", len(requests)) as step:
-            for start in range(0, len(requests), _AT_ONCE):
-                part = await model.generate(requests[start : start + _AT_ONCE])
-                for index, completion in enumerate(part, start):
-                    if completion.finish_reason != "length":
-                        results[index // count].append(completion.text)
-                step(min(start + _AT_ONCE, len(requests)))
-        return results
-
-    def model(self, policy: Policy | None = None) -> Model:
-        """Return a policy's model, within the run's budget and with its cache."""
-        spec = (policy or self.policy).model
-        return self.run.wrap(load_model(spec, self.feedback.store.artifacts))
-
-
-TRAINED: dict[str, TrainingPlan] = {}
-"""The plan of every method that trains weights, by name."""
+_CONFIG_TYPES: Mapping[str, Any] = get_type_hints(TrainingConfig, include_extras=True)
+_CONFIG_MEANINGS: Mapping[str, str] = {
+    name: " ".join((field.description or "").split())
+    for name, field in TrainingConfig.model_fields.items()
+}
 
 
 async def build_plan(
-    name: str, work: MethodContext, options: Mapping[str, Any]
+    name: str, context: MethodContext, options: Mapping[str, Any]
 ) -> tuple[BuildTasks, TrainingConfig]:
-    """Return what makes the parts that a method trains on, and how it trains.
+    """Return the builder of a method's training tasks, and the training configuration.
 
     Parameters
     ----------
     name : str
-        The method's.
-    work : MethodContext
-        What it works on.
+        Name of a method that trains weights.
+    context : MethodContext
+        Policy, feedback and run.
     options : Mapping[str, Any]
-        All of its options, as :meth:`~backtalk.learn.method.Method.read_options` returns them.
+        All options of the method, as :meth:`~backtalk.learn.method.Method.read_options` returns
+        them.
+
+    Raises
+    ------
+    BacktalkError
+        If the method trains no weights.
     """
+    plan = get_method(name).plan
+    if plan is None:
+        trains = sorted(method.name for method in METHODS.values() if method.plan is not None)
+        raise BacktalkError(
+            f"The method {name} trains no weights, so there is nothing to check before training",
+            f"Methods that train weights: {', '.join(trains)}",
+        )
     own = {key: value for key, value in options.items() if key not in TrainingConfig.model_fields}
     shared = {key: value for key, value in options.items() if key in TrainingConfig.model_fields}
-    training = TrainingConfig(**shared)
-    return await TRAINED[name](replace(work, reference=training.reference), **own), training
+    config = TrainingConfig(**shared)
+    return await plan(replace(context, reference=config.reference), **own), config
 
 
 def training_method(
     name: str,
     *,
     needs: Sequence[type[View]],
-    paper: Paper,
-    options: Mapping[str, Any] | None = None,
-    types: Mapping[str, Any] | None = None,
-    summary: str | None = None,
-    rounds: OnlineDefaults | None = None,
-    **settings: Any,
+    objective: str | None = None,
+    paper: Paper | None = None,
+    online: OnlineDefaults | None = None,
+    requires: Iterable[Requirement] = (),
+    system_prompt: SystemPrompt | None = None,
+    meanings: Mapping[str, str] | None = None,
+    example: str = "",
+    **defaults: Any,
 ) -> Callable[[TrainingPlan], TrainingPlan]:
-    """Register a plan as a method; it also has the options of :class:`TrainingConfig`.
+    """Register a training plan as a method.
+
+    The options of the method are the keyword-only parameters of the plan, those of the objective if
+    the plan takes ``**options``, and the fields of :class:`TrainingConfig`.
 
     Parameters
     ----------
     name : str
-        What to call the method.
+        Name of the method.
     needs : Sequence[type[View]]
-        The views of feedback that it learns from.
-    paper : Paper
-        Where it comes from.
-    options, types : Mapping[str, Any], optional
-        The plan's options with their defaults, and their types; those of its signature by default.
-    summary : str, optional
-        What it does; the plan's docstring by default.
-    rounds : OnlineDefaults, optional
-        How it learns online.
-    settings
-        The defaults of :class:`TrainingConfig` that are the method's own.
+        Views of feedback that the method learns from.
+    objective : str, optional
+        Objective that gives the method its formula.
+    paper : Paper, optional
+        Publication; that of the objective by default.
+    online : OnlineDefaults, optional
+        Defaults for online learning.
+    requires : iterable of Requirement, default ()
+        Requirements beyond ``needs`` and a local model.
+    system_prompt : SystemPrompt, optional
+        Text at the end of the learned policy's system prompt: the text that the best responses were
+        trained under.
+    meanings : Mapping[str, str], optional
+        Descriptions of options that are in no Parameters section.
+    example : str, default ""
+        Options of an example command.
+    **defaults : Any
+        Defaults of :class:`TrainingConfig` fields that differ for this method.
+
+    Raises
+    ------
+    ValueError
+        If neither an objective nor a paper is given.
     """
-    default = TrainingConfig(**settings)
+    config = TrainingConfig(**defaults)
+    goal = None if objective is None else get_objective(objective)
+    if paper is None:
+        if goal is None:
+            raise ValueError(f"The method {name} has neither an objective nor a paper")
+        paper = goal.paper
+    source = paper
 
     def register(plan: TrainingPlan) -> TrainingPlan:
-        own = _keywords(plan) if options is None else dict(options)
-        kinds = get_type_hints(plan, include_extras=True) if types is None else dict(types)
-        TRAINED[name] = plan
+        own = keyword_options(plan)
+        types = get_type_hints(plan, include_extras=True)
+        texts = parameter_descriptions(plan) | dict(meanings or {})
+        documentation = inspect.getdoc(plan) or ""
+        if goal is not None and _takes_any_option(plan):
+            own |= goal.options
+            types |= goal.types
+            texts = goal.option_meanings | texts
+            documentation = documentation or goal.documentation
+        options = {
+            **own,
+            **{field: getattr(config, field) for field in TrainingConfig.model_fields},
+        }
 
-        async def learn(policy: Policy, feedback: TrainingSet, run: Run, **given: Any) -> Policy:
+        async def learn(policy: Policy, feedback: TrainingSet, run: Run, **values: Any) -> Policy:
             finetune = _engine(name).finetune
-            parts, training = await build_plan(name, MethodContext(policy, feedback, run), given)
+            tasks, training = await build_plan(name, MethodContext(policy, feedback, run), values)
             learned: Policy = finetune(
                 policy,
                 feedback,
                 run,
-                parts,
+                tasks,
                 training,
                 method=name,
-                options=_changed(given, METHODS[name].options),
+                options={key: value for key, value in values.items() if value != options[key]},
             )
-            return learned
+            if system_prompt is None:
+                return learned
+            text = system_prompt if isinstance(system_prompt, str) else system_prompt(feedback)
+            return learned.derive(
+                system=with_system_suffix(policy, text).system, lineage=learned.lineage
+            )
 
-        learn.__doc__ = summary or inspect.getdoc(plan)
-        METHODS[name] = Method(
+        METHODS.register(
             name,
-            "weights",
-            tuple(needs),
-            paper,
-            learn,
-            {**own, **{field: getattr(default, field) for field in TrainingConfig.model_fields}},
-            {**kinds, **_TRAINING},
-            rounds or OnlineDefaults(),
+            Method(
+                name,
+                "weights",
+                tuple(needs),
+                source,
+                learn,
+                options=options,
+                types={**types, **_CONFIG_TYPES},
+                online=online or OnlineDefaults(),
+                requires=(*requires, LOCAL_MODEL),
+                plan=plan,
+                formula="" if goal is None else goal.formula,
+                documentation=documentation,
+                option_meanings={**texts, **_CONFIG_MEANINGS},
+                example=example,
+            ),
+            origin=plan,
         )
         return plan
 
@@ -198,26 +187,33 @@ def training_method(
 async def dry_run(
     name: str, policy: Policy, feedback: TrainingSet, run: Run, **options: Any
 ) -> Preflight:
-    """Do all that a method does before the first step, and return what the checks found.
+    """Do everything that a method does before the first training step, and return the checks.
+
+    Parameters
+    ----------
+    name : str
+        Name of a method that trains weights.
+    policy : Policy
+        Policy to improve.
+    feedback : TrainingSet
+        Feedback to learn from.
+    run : Run
+        Seed, budget and cache.
+    **options : Any
+        Options of the method.
 
     Raises
     ------
     UnknownName
         If there is no such method.
     BacktalkError
-        If it trains no weights, or there is nothing that it can learn from.
+        If the method trains no weights, or finds nothing to learn from.
     """
-    method = find_method(name)
-    if name not in TRAINED:
-        raise BacktalkError(
-            f"The method {name} trains no weights, so there is nothing to check before it does",
-            f"These do: {', '.join(sorted(TRAINED))}",
-        )
-    prepare = _engine(name).prepare
-    given = method.read_options(options)
-    parts, training = await build_plan(name, MethodContext(policy, feedback, run), given)
-    checked: Preflight = prepare(policy, feedback, run, parts, training).checked
-    return checked
+    values = get_method(name).read_options(options)
+    tasks, config = await build_plan(name, MethodContext(policy, feedback, run), values)
+    setup = _engine(name).prepare(policy, feedback, run, tasks, config)
+    checks: Preflight = setup.preflight
+    return checks
 
 
 def _engine(name: str) -> ModuleType:
@@ -227,17 +223,9 @@ def _engine(name: str) -> ModuleType:
         raise MissingExtra.named("train", f"The method {name}") from None
 
 
-def _keywords(plan: TrainingPlan) -> dict[str, Any]:
-    return {
-        option.name: option.default
-        for option in inspect.signature(plan).parameters.values()
-        if option.kind is option.KEYWORD_ONLY
-    }
-
-
-def _changed(given: Mapping[str, Any], default: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the options that are not the defaults, for the record."""
-    return {name: value for name, value in given.items() if value != default[name]}
+def _takes_any_option(plan: TrainingPlan) -> bool:
+    parameters = inspect.signature(plan).parameters.values()
+    return any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters)
 
 
 def register_objective_method(
@@ -245,35 +233,28 @@ def register_objective_method(
     view: type[View],
     trees: Callable[[Encoder, Sequence[Any]], list[PromptTree]],
 ) -> None:
-    """Register the method that trains by one objective on one view, each kind a part of its own.
+    """Register the method that trains by one objective on one view, with a task for each kind.
 
     Parameters
     ----------
     name : str
-        The method's and the objective's.
+        Name of the objective and of the method.
     view : type[View]
-        What it learns from.
+        View that the method learns from.
     trees : Callable[[Encoder, Sequence[Any]], list[PromptTree]]
-        Makes trees of views.
+        Function from views to trees.
     """
-    goal = find_objective(name)
+    goal = get_objective(name)
 
-    async def plan(work: MethodContext, **options: Any) -> BuildTasks:
+    async def plan(context: MethodContext, **options: Any) -> BuildTasks:
         bound = goal.bind(**options)
 
-        def make(encoder: Encoder) -> list[TrainingTask]:
+        def build(encoder: Encoder) -> list[TrainingTask]:
             return [
-                TrainingTask(kind, bound, trees(encoder, own))
-                for kind, own in work.feedback.by_kind(view).items()
+                TrainingTask(kind, bound, trees(encoder, views))
+                for kind, views in context.feedback.by_kind(view).items()
             ]
 
-        return make
+        return build
 
-    training_method(
-        name,
-        needs=[view],
-        paper=goal.paper,
-        options=goal.options,
-        types=get_type_hints(goal.function, include_extras=True),
-        summary=goal.summary,
-    )(plan)
+    training_method(name, needs=[view], objective=name)(plan)

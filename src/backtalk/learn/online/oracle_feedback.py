@@ -1,4 +1,4 @@
-"""Each answer against each other one: feedback that compares without any order."""
+"""Feedback of a preference oracle: every pair of responses to a prompt is compared."""
 
 from __future__ import annotations
 
@@ -9,26 +9,26 @@ from itertools import combinations
 import numpy as np
 
 from backtalk.feedback import Annotator, Interaction, Preference
-from backtalk.feedback.views import Case
-from backtalk.learn.online.loop import FeedbackSource, RewardJudge
-from backtalk.rewards import ByReward, PreferenceOracle, Reward
+from backtalk.feedback.case import Case
+from backtalk.learn.online.feedback_sources import FeedbackSource, RewardJudge
+from backtalk.rewards import PreferenceOracle, Reward, RewardOracle
 
 MUTUAL = "mutual"
-"""The rule that compares each answer with each other one, equally good ones too."""
+"""Pair selection that compares all pairs of responses, ties included."""
 
 
 @dataclass(frozen=True)
 class PairwiseOracle:
-    """A preference oracle that gives feedback on all answers of a prompt, two at a time.
+    """Feedback of a preference oracle on all pairs of responses to a prompt.
 
-    What it says need not be transitive. Answers of the same words are equally good.
+    Preferences need not be transitive. Responses with the same text are tied.
 
     Parameters
     ----------
     oracle : PreferenceOracle
-        What compares.
-    draws
-        Whether a preference is a verdict, drawn with the oracle's probability, in the place of the
+        Oracle that compares responses.
+    sample_verdicts : bool, default False
+        If true, a preference is a verdict drawn with the oracle's probability, instead of the
         probability itself.
     """
 
@@ -36,47 +36,58 @@ class PairwiseOracle:
     sample_verdicts: bool = False
 
     async def give(self, interactions: Sequence[Interaction], *, seed: int) -> list[Case]:
-        """Return the interactions with a preference for each two answers."""
-        asked = [
-            (interaction, one, other)
+        """Return the interactions with a preference for each pair of responses.
+
+        Parameters
+        ----------
+        interactions : sequence of Interaction
+            Prompts with responses.
+        seed : int
+            Seed of the verdicts.
+        """
+        pairs = [
+            (interaction, a, b)
             for interaction in interactions
-            for one, other in combinations(interaction.responses, 2)
+            for a, b in combinations(interaction.responses, 2)
         ]
-        known = await self.oracle.prefer(
-            [(interaction.prompt, one.text, other.text) for interaction, one, other in asked]
+        oracle_probabilities = await self.oracle.prefer(
+            [(interaction.prompt, a.text, b.text) for interaction, a, b in pairs]
         )
-        same = [one.text == other.text for _, one, other in asked]
-        odds = np.where(same, 0.5, known)
+        same = [a.text == b.text for _, a, b in pairs]
+        probabilities = np.where(same, 0.5, oracle_probabilities)
         if self.sample_verdicts:
-            odds = np.where(np.random.default_rng([seed, 13]).random(len(odds)) < odds, 1.0, 0.0)
-        said: dict[str, list[Preference]] = {interaction.id: [] for interaction in interactions}
-        for (interaction, one, other), probability in zip(asked, odds.tolist(), strict=True):
-            said[interaction.id].append(
+            rng = np.random.default_rng([seed, 13])
+            probabilities = np.where(rng.random(len(probabilities)) < probabilities, 1.0, 0.0)
+        feedback: dict[str, list[Preference]] = {interaction.id: [] for interaction in interactions}
+        for (interaction, a, b), probability in zip(pairs, probabilities.tolist(), strict=True):
+            feedback[interaction.id].append(
                 Preference(
                     interaction=interaction.id,
                     annotator=Annotator.model(self.oracle.name),
-                    a=one.id,
-                    b=other.id,
-                    verdict=Preference.verdict_of(probability),
+                    a=a.id,
+                    b=b.id,
+                    verdict=Preference.verdict_for(probability),
                     probability=None if probability in {0, 1} else probability,
                 )
             )
-        return [Case(interaction, tuple(said[interaction.id])) for interaction in interactions]
+        return [Case(interaction, tuple(feedback[interaction.id])) for interaction in interactions]
 
 
-def make_feedback_source(reward: Reward, pairs: str, *, rates: bool = False) -> FeedbackSource:
-    """Return who gives a reward's feedback in rounds.
+def make_feedback_source(
+    reward: Reward, pair_selection: str, *, rates: bool = False
+) -> FeedbackSource:
+    """Return a reward as a source of feedback.
 
     Parameters
     ----------
     reward : Reward
-        What scores the answers.
-    pairs : str
-        Which of them are compared: a rule of :data:`~.pair_selection.PAIR_SELECTORS`, or
-        ``"mutual"`` for each with each, equal scores as a tie.
+        Scorer of responses.
+    pair_selection : str
+        Name in :data:`~.pair_selection.PAIR_SELECTORS`, or ``"mutual"`` for all pairs with equal
+        scores as ties.
     rates : bool, default False
-        Whether answers are rated in the place of being compared.
+        If true, rate responses instead of comparing pairs.
     """
-    if pairs == MUTUAL and not rates:
-        return PairwiseOracle(ByReward(reward))
-    return RewardJudge(reward, pairs, rates=rates)
+    if pair_selection == MUTUAL and not rates:
+        return PairwiseOracle(RewardOracle(reward))
+    return RewardJudge(reward, pair_selection, rates=rates)

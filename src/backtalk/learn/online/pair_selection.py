@@ -1,4 +1,4 @@
-"""Which of several scored answers to compare: rules that make preferences of scores."""
+"""Selection of the pairs of scored responses that are compared."""
 
 from __future__ import annotations
 
@@ -10,82 +10,142 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtr
 
-from backtalk.errors import UnknownName
+from backtalk.registry import Registry
 
-Array = NDArray[np.float64]
+ScoreArray = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class SelectedPair:
-    """Two answers of a prompt, and how probable it is that the first is the better one."""
+    """Indices of two responses to a prompt, and the probability that the first is better."""
 
     better: int
     worse: int
     probability: float = 1.0
 
 
-Rule = Callable[[Array, Array, np.random.Generator], list[SelectedPair]]
-"""A function of the scores, their standard deviations (0 where unknown), and luck."""
+PairSelector = Callable[[ScoreArray, ScoreArray, np.random.Generator], list[SelectedPair]]
+"""Function ``(scores, std, rng)`` that selects pairs of the N responses to a prompt.
+
+Both arrays have shape ``(N,)``; ``std`` is 0 where the standard deviation is unknown."""
 
 
-def best_worst(scores: Array, _std: Array, _probability: np.random.Generator) -> list[SelectedPair]:
-    """Compare the best with the worst: Dong et al. (2024), RLHF Workflow, section 3.2."""
-    return _one(scores, int(scores.argmax()), int(scores.argmin()))
+def best_worst(
+    scores: ScoreArray, _std: ScoreArray, _rng: np.random.Generator
+) -> list[SelectedPair]:
+    """Select the best and the worst: Dong et al. (2024), RLHF Workflow, section 3.2.
+
+    Parameters
+    ----------
+    scores : numpy.ndarray
+        Scores of N responses, shape ``(N,)``.
+    _std : numpy.ndarray
+        Standard deviations of the scores, shape ``(N,)``. Not used.
+    _rng : numpy.random.Generator
+        Random number generator. Not used.
+    """
+    return _ordered(scores, int(scores.argmax()), int(scores.argmin()))
 
 
-def random_pair(scores: Array, _std: Array, rng: np.random.Generator) -> list[SelectedPair]:
-    """Compare two at random, as where only two are drawn: Guo et al. (2024), OAIF, section 3."""
-    one, other = rng.choice(len(scores), 2, replace=False).tolist()
-    return _one(scores, *((one, other) if scores[one] >= scores[other] else (other, one)))
+def random_pair(
+    scores: ScoreArray, _std: ScoreArray, rng: np.random.Generator
+) -> list[SelectedPair]:
+    """Select two at random, as Guo et al. (2024), OAIF, section 3, who draw only two.
+
+    Parameters
+    ----------
+    scores : numpy.ndarray
+        Scores of N responses, shape ``(N,)``.
+    _std : numpy.ndarray
+        Standard deviations of the scores, shape ``(N,)``. Not used.
+    rng : numpy.random.Generator
+        Random number generator.
+    """
+    a, b = rng.choice(len(scores), 2, replace=False).tolist()
+    return _ordered(scores, *((a, b) if scores[a] >= scores[b] else (b, a)))
 
 
-def all_pairs(scores: Array, _std: Array, _probability: np.random.Generator) -> list[SelectedPair]:
-    """Compare each with each other one that has another score."""
-    return [pair for i, j in combinations(np.argsort(-scores).tolist(), 2)
-            for pair in _one(scores, i, j)]  # fmt: skip
+def all_pairs(
+    scores: ScoreArray, _std: ScoreArray, _rng: np.random.Generator
+) -> list[SelectedPair]:
+    """Select all pairs with different scores.
+
+    Parameters
+    ----------
+    scores : numpy.ndarray
+        Scores of N responses, shape ``(N,)``.
+    _std : numpy.ndarray
+        Standard deviations of the scores, shape ``(N,)``. Not used.
+    _rng : numpy.random.Generator
+        Random number generator. Not used.
+    """
+    order = np.argsort(-scores).tolist()
+    return [pair for i, j in combinations(order, 2) for pair in _ordered(scores, i, j)]
 
 
-def small_margin(scores: Array, std: Array, rng: np.random.Generator) -> list[SelectedPair]:
-    """Compare the two whose scores are closest and not equal."""
+def small_margin(
+    scores: ScoreArray, std: ScoreArray, rng: np.random.Generator
+) -> list[SelectedPair]:
+    """Select the pair with the smallest difference of scores above 0.
+
+    Parameters
+    ----------
+    scores : numpy.ndarray
+        Scores of N responses, shape ``(N,)``.
+    std : numpy.ndarray
+        Standard deviations of the scores, shape ``(N,)``.
+    rng : numpy.random.Generator
+        Random number generator.
+    """
     pairs = all_pairs(scores, std, rng)
     return sorted(pairs, key=lambda pair: scores[pair.better] - scores[pair.worse])[:1]
 
 
-def most_confident(scores: Array, std: Array, rng: np.random.Generator) -> list[SelectedPair]:
-    """Compare the two whose order is surest, and say how sure it is.
+def most_confident(
+    scores: ScoreArray, std: ScoreArray, rng: np.random.Generator
+) -> list[SelectedPair]:
+    """Select the pair whose order is most certain, with the probability of that order.
 
     The probability is that of a normal difference of independent scores. After Wang et al. (2024),
-    UPO, section 3.3, with the reward's own uncertainty in the place of dropout's.
+    UPO, section 3.3, with the reward's own uncertainty instead of that of dropout.
+
+    Parameters
+    ----------
+    scores : numpy.ndarray
+        Scores of N responses, shape ``(N,)``.
+    std : numpy.ndarray
+        Standard deviations of the scores, shape ``(N,)``.
+    rng : numpy.random.Generator
+        Random number generator.
     """
-    results = [
-        SelectedPair(pair.better, pair.worse, _probability(scores, std, pair))
+    pairs = [
+        SelectedPair(pair.better, pair.worse, _order_probability(scores, std, pair))
         for pair in all_pairs(scores, std, rng)
     ]
-    return sorted(results, key=lambda pair: -pair.probability)[:1]
+    return sorted(pairs, key=lambda pair: -pair.probability)[:1]
 
 
-def _one(scores: Array, better: int, worse: int) -> list[SelectedPair]:
+def _ordered(scores: ScoreArray, better: int, worse: int) -> list[SelectedPair]:
+    """Return the pair unless the scores are equal."""
     return [SelectedPair(better, worse)] if scores[better] > scores[worse] else []
 
 
-def _probability(scores: Array, std: Array, pair: SelectedPair) -> float:
-    spread = float(np.hypot(std[pair.better], std[pair.worse]))
-    gap = float(scores[pair.better] - scores[pair.worse])
-    return float(ndtr(gap / spread)) if spread > 0 else 1.0
+def _order_probability(scores: ScoreArray, std: ScoreArray, pair: SelectedPair) -> float:
+    difference_std = float(np.hypot(std[pair.better], std[pair.worse]))
+    difference = float(scores[pair.better] - scores[pair.worse])
+    return float(ndtr(difference / difference_std)) if difference_std > 0 else 1.0
 
 
-PAIR_SELECTORS: dict[str, Rule] = {
-    "best-worst": best_worst,
-    "two": random_pair,
-    "all": all_pairs,
-    "small-margin": small_margin,
-    "certain": most_confident,
-}
-"""Every rule by name."""
+PAIR_SELECTORS = Registry[PairSelector]("pair selection")
+"""All pair selectors by name."""
+
+PAIR_SELECTORS.register("best-worst", best_worst)
+PAIR_SELECTORS.register("two", random_pair)
+PAIR_SELECTORS.register("all", all_pairs)
+PAIR_SELECTORS.register("small-margin", small_margin)
+PAIR_SELECTORS.register("certain", most_confident)
 
 
-def find_pairing(name: str) -> Rule:
-    """Return a rule by name, or raise ``UnknownName``."""
-    if name not in PAIR_SELECTORS:
-        raise UnknownName.among("rule of pairing", name, list(PAIR_SELECTORS))
-    return PAIR_SELECTORS[name]
+def get_pair_selector(name: str) -> PairSelector:
+    """Return the pair selector of that name, or raise ``UnknownName``."""
+    return PAIR_SELECTORS.get(name)

@@ -1,4 +1,4 @@
-"""Who draws the answers of a round: the policy, the first one, or a mixture of the two."""
+"""Samplers: the policies that generate the responses of a round, and their mixtures."""
 
 from __future__ import annotations
 
@@ -7,44 +7,48 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from backtalk.errors import BacktalkError, UnknownName
-from backtalk.feedback import Message, Response
+from backtalk.errors import BacktalkError
+from backtalk.feedback import Response
+from backtalk.feedback.interaction import Prompt
 from backtalk.models import LocalSpec, MixtureSpec, NamedSpec, Request
 from backtalk.policy import Lineage, LoadedPolicy, Policy
+from backtalk.registry import Registry
 
-Rule = Callable[[Sequence[Policy], int, float, np.random.Generator], list[Policy]]
-"""A function of the policies so far, the first one first and the present one last; of how many
-answers a prompt gets; of the mixing weight; and of luck. It returns who draws each answer."""
+Sampler = Callable[[Sequence[Policy], int, float, np.random.Generator], list[Policy]]
+"""Function ``(past, count, weight, rng)`` that returns the policy of each response to a prompt.
+
+``count`` is the number of responses. ``past`` holds the policies so far, from the first to the
+current one; ``weight`` is the mixture weight."""
 
 
-def mixed(policy: Policy, other: Policy, weight: float) -> Policy:
-    """Return the policy that answers with ``policy ** (1 - weight) * other ** weight``, by token.
+def mix_policies(policy: Policy, other: Policy, weight: float) -> Policy:
+    """Return the geometric mixture ``policy ** (1 - weight) * other ** weight``, token by token.
 
     Parameters
     ----------
     policy, other : Policy
-        What is mixed: policies of one local model that are told the same.
+        Policies with the same local base model and the same system prompt.
     weight : float
-        The other's; with a negative one, the mixture leads away from it.
+        Weight of the other policy; a negative weight leads away from it.
 
     Raises
     ------
     BacktalkError
-        If one of them has no local model, or they are told different things.
+        If one of them has no local model, or the system prompts differ.
     """
     if weight == 0 or policy.model == other.model:
         return policy
     if policy.system != other.system:
         raise BacktalkError(
             f"The policies {policy.label} and {other.label} have different system prompts",
-            "Only policies that are told the same can be mixed token by token",
+            "Mix only policies with the same system prompt",
         )
     models = policy.model, other.model
     local = [spec for spec in models if isinstance(spec, LocalSpec | NamedSpec)]
     if len(local) < len(models):
         raise BacktalkError(
             f"The policies {policy.label} and {other.label} cannot be mixed",
-            "Both need a model on this machine: nobody else says how probable each token is",
+            "Use policies with local models, which give the probability of every token",
         )
     return policy.derive(
         model=MixtureSpec(models=tuple(local), weights=(1 - weight, weight)),
@@ -54,112 +58,170 @@ def mixed(policy: Policy, other: Policy, weight: float) -> Policy:
     )
 
 
-def by_policy(
-    past: Sequence[Policy], count: int, _weight: float, _probability: np.random.Generator
+def current_policy(
+    past: Sequence[Policy], count: int, _weight: float, _rng: np.random.Generator
 ) -> list[Policy]:
-    """Let the present policy draw all answers."""
+    """Sample all responses from the current policy.
+
+    Parameters
+    ----------
+    past : sequence of Policy
+        Policies so far, from the first to the current one.
+    count : int
+        Number of responses.
+    _weight : float
+        Not used.
+    _rng : numpy.random.Generator
+        Random number generator. Not used.
+    """
     return [past[-1]] * count
 
 
 def alternate_with_reference(
-    past: Sequence[Policy], count: int, _weight: float, _probability: np.random.Generator
+    past: Sequence[Policy], count: int, _weight: float, _rng: np.random.Generator
 ) -> list[Policy]:
-    """Let the present and the first policy draw in turns: Xie et al. (2024), XPO, algorithm 1."""
-    return [past[0] if place % 2 else past[-1] for place in range(count)]
+    """Alternate the current and the first policy: Xie et al. (2024), XPO, algorithm 1.
+
+    Parameters
+    ----------
+    past : sequence of Policy
+        Policies so far, from the first to the current one.
+    count : int
+        Number of responses.
+    _weight : float
+        Not used.
+    _rng : numpy.random.Generator
+        Random number generator. Not used.
+    """
+    return [past[0] if index % 2 else past[-1] for index in range(count)]
 
 
-def by_mixture(
-    past: Sequence[Policy], count: int, weight: float, _probability: np.random.Generator
+def reference_mixture(
+    past: Sequence[Policy], count: int, weight: float, _rng: np.random.Generator
 ) -> list[Policy]:
-    """Let the mixture with the first policy draw all: the opponent of Munos et al. (2023)."""
-    return [mixed(past[-1], past[0], weight)] * count
+    """Sample from the mixture with the first policy: the opponent of Munos et al. (2023).
+
+    Parameters
+    ----------
+    past : sequence of Policy
+        Policies so far, from the first to the current one.
+    count : int
+        Number of responses.
+    weight : float
+        Weight of the first policy.
+    _rng : numpy.random.Generator
+        Random number generator. Not used.
+    """
+    return [mix_policies(past[-1], past[0], weight)] * count
 
 
-def by_average(
+def past_average(
     past: Sequence[Policy], count: int, weight: float, rng: np.random.Generator
 ) -> list[Policy]:
-    """Let for each answer one of all policies so far draw, an older one more seldom.
+    """Sample each response from one of all policies so far, older ones with lower probability.
 
-    The policy k rounds ago has the probability ``(1 - weight) weight ** k``, the first one what is
-    left: the exponential moving average that Munos et al. (2023), section 7, approximate with an
+    The policy of k rounds ago has the probability ``(1 - weight) weight ** k``, the first policy
+    the rest: the exponential moving average that Munos et al. (2023), section 7, approximate by an
     average of the weights.
+
+    Parameters
+    ----------
+    past : sequence of Policy
+        Policies so far, from the first to the current one.
+    count : int
+        Number of responses.
+    weight : float
+        Decay of the probability with age, in [0, 1).
+    rng : numpy.random.Generator
+        Random number generator.
     """
     ages = rng.geometric(1 - weight, size=count) - 1
     return [past[-1 - min(age, len(past) - 1)] for age in ages.tolist()]
 
 
-def by_pilaf(
+def pilaf(
     past: Sequence[Policy], count: int, weight: float, rng: np.random.Generator
 ) -> list[Policy]:
-    """Let for half of the prompts two mixtures draw in turns: Feng et al. (2025), PILAF.
+    """Alternate two mixtures on half of the prompts: Feng et al. (2025), PILAF.
 
-    One leads from the first policy beyond the present one, ``pi ** (1 + weight) * first **
-    -weight``, and one back, ``pi ** (1 - weight) * first ** weight``; the weight is DPO's beta. For
-    the other prompts the present policy draws.
+    One mixture leads from the first policy beyond the current one, ``pi ** (1 + weight) * first **
+    -weight``, the other leads back, ``pi ** (1 - weight) * first ** weight``; the weight is DPO's
+    beta. On the other prompts all responses are samples of the current policy.
+
+    Parameters
+    ----------
+    past : sequence of Policy
+        Policies so far, from the first to the current one.
+    count : int
+        Number of responses.
+    weight : float
+        DPO's beta.
+    rng : numpy.random.Generator
+        Random number generator.
     """
     if rng.random() < 0.5:
-        return by_policy(past, count, weight, rng)
-    sides = mixed(past[-1], past[0], -weight), mixed(past[-1], past[0], weight)
-    return [sides[place % 2] for place in range(count)]
+        return current_policy(past, count, weight, rng)
+    sides = mix_policies(past[-1], past[0], -weight), mix_policies(past[-1], past[0], weight)
+    return [sides[index % 2] for index in range(count)]
 
 
-SAMPLERS: dict[str, Rule] = {
-    "policy": by_policy,
-    "first": alternate_with_reference,
-    "mixture": by_mixture,
-    "average": by_average,
-    "pilaf": by_pilaf,
-}
-"""Every rule by name."""
+SAMPLERS = Registry[Sampler]("sampler")
+"""All samplers by name."""
+
+SAMPLERS.register("policy", current_policy)
+SAMPLERS.register("first", alternate_with_reference)
+SAMPLERS.register("mixture", reference_mixture)
+SAMPLERS.register("average", past_average)
+SAMPLERS.register("pilaf", pilaf)
 
 
-def find_sampling(name: str) -> Rule:
-    """Return a rule by name, or raise ``UnknownName``."""
-    if name not in SAMPLERS:
-        raise UnknownName.among("way of sampling", name, list(SAMPLERS))
-    return SAMPLERS[name]
+def get_sampler(name: str) -> Sampler:
+    """Return the sampler of that name, or raise ``UnknownName``."""
+    return SAMPLERS.get(name)
 
 
-async def answered(
-    asked: Sequence[tuple[tuple[Message, ...], Sequence[Policy]]],
+async def sample_responses(
+    requests: Sequence[tuple[Prompt, Sequence[Policy]]],
     *,
     load: Callable[[Policy], LoadedPolicy],
     seed: int,
 ) -> list[tuple[Response, ...]]:
-    """Return the answers to each prompt, one of each policy that draws for it.
+    """Return the responses to each prompt, one of each policy.
 
     Parameters
     ----------
-    asked : Sequence[tuple[tuple[Message, ...], Sequence[Policy]]]
-        The prompts, and who answers each; a policy that stands there twice answers twice.
+    requests : sequence of tuple of Prompt and sequence of Policy
+        Prompts with the policies that respond; a policy that occurs twice responds twice.
     load : Callable[[Policy], LoadedPolicy]
-        Gives a policy its model.
+        Function that loads a policy's model.
     seed : int
-        Makes other answers than another seed.
+        Seed; each seed gives other responses.
     """
-    places: dict[str, list[tuple[int, int]]] = defaultdict(list)
+    positions: dict[str, list[tuple[int, int]]] = defaultdict(list)
     policies: dict[str, Policy] = {}
-    for index, (_, actor) in enumerate(asked):
-        for sample, policy in enumerate(actor):
+    for index, (_, responders) in enumerate(requests):
+        for sample, policy in enumerate(responders):
             policies[policy.id] = policy
-            places[policy.id].append((index, sample))
+            positions[policy.id].append((index, sample))
     results: dict[tuple[int, int], Response] = {}
-    for id_, own in places.items():
+    for id_, pairs in positions.items():
         policy, model = policies[id_], load(policies[id_]).model
-        requests = [
-            Request(
-                messages=policy.messages(asked[index][0]),
-                sampling=policy.decoder.sampling,
-                sample_index=sample,
-                seed=seed,
-            )
-            for index, sample in own
-        ]
-        for (index, sample), said in zip(own, await model.generate(requests), strict=True):
+        completions = await model.generate(
+            [
+                Request(
+                    messages=policy.messages(requests[index][0]),
+                    sampling=policy.decoder.base_sampling,
+                    sample_index=sample,
+                    seed=seed,
+                )
+                for index, sample in pairs
+            ]
+        )
+        for (index, sample), completion in zip(pairs, completions, strict=True):
             results[index, sample] = Response(
-                id=str(sample), text=said.text, model=model.name, policy=id_, sample=sample
+                id=str(sample), text=completion.text, model=model.name, policy=id_, sample=sample
             )
     return [
-        tuple(results[index, sample] for sample in range(len(actor)))
-        for index, (_, actor) in enumerate(asked)
+        tuple(results[index, sample] for sample in range(len(responders)))
+        for index, (_, responders) in enumerate(requests)
     ]

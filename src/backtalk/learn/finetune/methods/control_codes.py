@@ -1,4 +1,4 @@
-"""Learning to be controlled: answers behind words that say which aspects they have."""
+"""Control codes: responses are trained under a text that names the aspects they have."""
 
 from __future__ import annotations
 
@@ -8,26 +8,26 @@ from dataclasses import dataclass
 from typing import Annotated, Any
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field
 
-from backtalk import prompts as wording
-from backtalk.embedders.named import EmbedderName
+from backtalk import prompts as prompt_texts
+from backtalk.embedders.registry import EmbedderName
 from backtalk.errors import BacktalkError
 from backtalk.feedback import prompt_text
-from backtalk.feedback.judgements import OVERALL
-from backtalk.feedback.merge import prompt_key
+from backtalk.feedback.base import OVERALL
+from backtalk.feedback.case import prompt_key
+from backtalk.feedback.interaction import Prompt
 from backtalk.feedback.views import LabelView
-from backtalk.learn.context import Array, embedder_of
-from backtalk.learn.finetune import objectives as _objectives  # noqa: F401 - registers them
-from backtalk.learn.finetune.encoding import Chat, Encoder, Text
-from backtalk.learn.finetune.objective import BuildTasks, TrainingTask, find_objective
+from backtalk.learn.context import MethodContext, get_embedder
+from backtalk.learn.finetune.encoding import Encoder, ResponseText
+from backtalk.learn.finetune.objective import BuildTasks, TrainingTask, get_objective
 from backtalk.learn.finetune.prompt_conditioning import (
     conditioned_encoder,
-    serve_with_prompt,
     with_system_suffix,
 )
-from backtalk.learn.finetune.registration import MethodContext, training_method
-from backtalk.learn.finetune.tree_builders import kept
+from backtalk.learn.finetune.registration import training_method
+from backtalk.learn.finetune.tree_builders import drop_none
 from backtalk.learn.method import Paper
 from backtalk.learn.training_set import TrainingSet
 
@@ -40,171 +40,197 @@ FAST = Paper(
 
 
 @dataclass(frozen=True)
-class Coded:
-    """An answer, and which aspects it has."""
+class CodedResponse:
+    """A response with the aspects that it has and lacks."""
 
-    prompt: Chat
+    prompt: Prompt
     completion: str
     aspects: Mapping[str, bool]
 
 
-@training_method("fast", needs=[LabelView], paper=FAST)
+def coded_responses(feedback: TrainingSet) -> list[CodedResponse]:
+    """Return each response with its aspects, by weighted majority of the labels.
+
+    Labels of the response as a whole count as an aspect only if there are no others.
+    """
+    votes: dict[tuple[str, str], dict[str, float]] = defaultdict(lambda: defaultdict(float))
+    prompts: dict[str, Prompt] = {}
+    views = feedback.views(LabelView)
+    has_aspects = any(view.aspect != OVERALL for view in views)
+    for view in views:
+        if has_aspects and view.aspect == OVERALL:
+            continue
+        key = prompt_key(view.prompt)
+        prompts.setdefault(key, view.prompt)
+        name = "good" if view.aspect == OVERALL else view.aspect
+        votes[key, view.completion][name] += view.weight if view.good else -view.weight
+    results = []
+    for (key, completion), counts in votes.items():
+        aspects = {name: vote > 0 for name, vote in sorted(counts.items()) if vote != 0}
+        if aspects:
+            results.append(CodedResponse(prompts[key], completion, aspects))
+    return results
+
+
+def best_codes(feedback: TrainingSet) -> str:
+    """Return the control code that asks for every aspect in the feedback."""
+    names = sorted({name for response in coded_responses(feedback) for name in response.aspects})
+    return prompt_texts.control_codes_condition(dict.fromkeys(names, True))
+
+
+@training_method("fast", needs=[LabelView], objective="sft", paper=FAST, system_prompt=best_codes)
 async def fast(
-    work: MethodContext,
+    context: MethodContext,
     *,
     counterfactuals: Annotated[int, Field(ge=0)] = 1,
-    heaviest: Annotated[float, Field(ge=1)] = 5.0,
+    max_weight: Annotated[float, Field(ge=1)] = 5.0,
     embedder: EmbedderName = "hashed",
 ) -> BuildTasks:
-    """FAST: control codes, with what the prompt says about them weighed out, and counterfactuals.
+    """Train on control codes, weighted by inverse propensity, and on counterfactual samples.
 
-    Each answer is learned behind words that name the aspects that it has and those that it lacks.
-    Where prompts of a sort mostly come with one aspect, a model could read the aspect off the
-    prompt: so an example counts ``prod_a P(a) / P(a | prompt)``, by the propensity of each aspect.
-    Then the policy is asked for answers with one aspect turned round, and those that a classifier
-    of the feedback's aspects finds to be as asked are learned too; Chai et al. (2022).
+    FAST, Chai et al. (2022). Each response is learned under a system prompt that names the aspects
+    that it has and those that it lacks. Where prompts of a type mostly come with one aspect, a
+    model could infer the aspect from the prompt; so an example has the weight ``prod_a P(a) / P(a |
+    prompt)``. Then the policy is asked for responses with one aspect inverted, and those that
+    classifiers of the feedback's aspects confirm are learned too.
 
-    In one round it is the policy as it was before learning that is asked. The paper draws examples
-    anew by these weights; here they weigh the loss, which has the same
-    mean and less chance in it.
+    Samples are drawn from the policy before learning. The paper resamples examples by these
+    weights; here they weight the loss, which has the same mean and less variance.
 
     Parameters
     ----------
-    work : MethodContext
-        The policy, the feedback and the run.
+    context : MethodContext
+        Policy, feedback and run.
     counterfactuals : int, default 1
-        How many answers with an aspect turned round are written for each answer.
-    heaviest : float, default 5.0
-        The most that an example counts, and the inverse of the least; with 1 all count the same.
-    embedder : EmbedderName, default "hashed"
-        What propensities and classifiers read texts with.
+        Number of samples with an inverted aspect for each response.
+    max_weight : float, default 5.0
+        Upper bound of a weight, and inverse of its lower bound; 1 gives equal weights.
+    embedder : {"hashed", "sentence"}, default "hashed"
+        Embedder of the propensity models and classifiers.
+
+    Raises
+    ------
+    BacktalkError
+        If no response has labelled aspects.
     """
-    goal = find_objective("sft").bind()
-    examples = coded(work.feedback)
+    goal = get_objective("sft").bind()
+    examples = coded_responses(context.feedback)
     if not examples:
         raise BacktalkError(
             "fast has no answers whose aspects are known",
             "Collect labels, or ratings off the middle of their scale",
         )
-    weights = await propensity_weights(examples, embedder, heaviest)
-    written = await _turned_round(work, examples, counterfactuals, embedder)
+    weights = await propensity_weights(examples, embedder, max_weight)
+    sampled = await _sample_counterfactuals(context, examples, counterfactuals, embedder)
 
-    def make(encoder: Encoder) -> list[TrainingTask]:
-        def behind(one: Coded, weight: float = 1.0) -> Any:
-            own = conditioned_encoder(encoder, work.policy, wording.codes(one.aspects))
-            return own.tree(one.prompt, [Text(one.completion)], weight=weight)
+    def build(encoder: Encoder) -> list[TrainingTask]:
+        def conditioned_tree(example: CodedResponse, weight: float = 1.0) -> Any:
+            conditioned = conditioned_encoder(
+                encoder, context.policy, prompt_texts.control_codes_condition(example.aspects)
+            )
+            return conditioned.tree(
+                example.prompt, [ResponseText(example.completion)], weight=weight
+            )
 
         return [
-            TrainingTask("codes", goal, kept(map(behind, examples, weights.tolist()))),
-            TrainingTask("counterfactuals", goal, kept(map(behind, written))),
+            TrainingTask(
+                "codes", goal, drop_none(map(conditioned_tree, examples, weights.tolist()))
+            ),
+            TrainingTask("counterfactuals", goal, drop_none(map(conditioned_tree, sampled))),
         ]
 
-    return make
-
-
-def coded(feedback: TrainingSet) -> list[Coded]:
-    """Return each answer with its aspects, by what most labels say.
-
-    Judgements of the answer as a whole count as an aspect only where there are no others.
-    """
-    votes: dict[tuple[str, str], dict[str, float]] = defaultdict(lambda: defaultdict(float))
-    prompts: dict[str, Chat] = {}
-    labels = feedback.views(LabelView)
-    some = any(one.aspect != OVERALL for one in labels)
-    for one in labels:
-        if some and one.aspect == OVERALL:
-            continue
-        key = prompt_key(one.prompt)
-        prompts.setdefault(key, one.prompt)
-        name = "good" if one.aspect == OVERALL else one.aspect
-        votes[key, one.completion][name] += one.weight if one.good else -one.weight
-    results = []
-    for (key, completion), counted in votes.items():
-        aspects = {name: vote > 0 for name, vote in sorted(counted.items()) if vote != 0}
-        if aspects:
-            results.append(Coded(prompts[key], completion, aspects))
-    return results
-
-
-def best_codes(feedback: TrainingSet) -> str:
-    """Return the words that ask for every aspect that the feedback knows."""
-    names = sorted({name for one in coded(feedback) for name in one.aspects})
-    return wording.codes(dict.fromkeys(names, True))
+    return build
 
 
 async def propensity_weights(
-    examples: Sequence[Coded], embedder: EmbedderName, heaviest: float
-) -> Array:
-    """Return ``prod_a P(a) / P(a | prompt)`` of each example, clipped, with mean 1.
+    examples: Sequence[CodedResponse], embedder: EmbedderName, max_weight: float
+) -> NDArray[np.float64]:
+    """Return the weight ``prod_a P(a) / P(a | prompt)`` of each example, clipped, with mean 1.
 
     The propensity ``P(a | prompt)`` is a logistic regression on the prompt's embedding.
+
+    Parameters
+    ----------
+    examples : sequence of Coded
+        N examples.
+    embedder : {"hashed", "sentence"}
+        Embedder of the prompts.
+    max_weight : float
+        Upper bound of a weight before normalisation, and inverse of its lower bound.
+
+    Returns
+    -------
+    numpy.ndarray
+        Weights, shape ``(N,)``.
     """
-    texts = [prompt_text(one.prompt) for one in examples]
-    vectors = (await embedder_of(embedder, texts).embed(texts)).astype(np.float64)
+    texts = [prompt_text(example.prompt) for example in examples]
+    vectors = (await get_embedder(embedder, texts).embed(texts)).astype(np.float64)
     logs = np.zeros(len(examples))
-    for name in sorted({name for one in examples for name in one.aspects}):
-        rows = np.array([i for i, one in enumerate(examples) if name in one.aspects])
-        has = np.array([examples[i].aspects[name] for i in rows])
-        model = _classifier(vectors[rows], has)
+    for name in sorted({name for example in examples for name in example.aspects}):
+        rows = np.array([i for i, example in enumerate(examples) if name in example.aspects])
+        labels = np.array([examples[i].aspects[name] for i in rows])
+        model = _classifier(vectors[rows], labels)
         if model is not None:
             probabilities = model.predict_proba(vectors[rows])[:, 1]
-            given = np.where(has, probabilities, 1 - probabilities)
-            logs[rows] += np.log(np.where(has, has.mean(), 1 - has.mean())) - np.log(given)
-    weights = np.exp(np.clip(logs, -np.log(heaviest), np.log(heaviest)))
+            conditional = np.where(labels, probabilities, 1 - probabilities)
+            logs[rows] += np.log(np.where(labels, labels.mean(), 1 - labels.mean())) - np.log(
+                conditional
+            )
+    weights = np.exp(np.clip(logs, -np.log(max_weight), np.log(max_weight)))
     return np.asarray(weights / weights.mean())
 
 
-def _classifier(vectors: Array, has: Any) -> Any:
-    """Return a logistic regression, or ``None`` where all or none have it."""
+def _classifier(vectors: NDArray[np.float64], labels: Any) -> Any:
+    """Return a logistic regression, or ``None`` if all labels are equal."""
     from sklearn.linear_model import LogisticRegression  # noqa: PLC0415 - slow to import
 
-    if has.all() or not has.any():
+    if labels.all() or not labels.any():
         return None
-    return LogisticRegression(max_iter=1_000).fit(vectors, has)
+    return LogisticRegression(max_iter=1_000).fit(vectors, labels)
 
 
-async def _turned_round(
-    work: MethodContext, examples: Sequence[Coded], count: int, embedder: EmbedderName
-) -> list[Coded]:
-    """Return answers of the policy with an aspect turned round, as the classifiers confirm."""
-    texts = [one.completion for one in examples]
-    reader = embedder_of(embedder, texts)
+async def _sample_counterfactuals(
+    context: MethodContext, examples: Sequence[CodedResponse], count: int, embedder: EmbedderName
+) -> list[CodedResponse]:
+    """Return samples with an inverted aspect that the classifiers confirm."""
+    texts = [target.completion for target in examples]
+    reader = get_embedder(embedder, texts)
     vectors = (await reader.embed(texts)).astype(np.float64)
     models = {}
-    for name in sorted({name for one in examples for name in one.aspects}):
-        rows = [i for i, one in enumerate(examples) if name in one.aspects]
-        has = np.array([examples[i].aspects[name] for i in rows])
-        models[name] = _classifier(vectors[rows], has)
-    rng = np.random.default_rng([work.run.seed, 13])
-    asked: list[Coded] = []
-    for one in examples if count else ():
-        free = [name for name in one.aspects if models[name] is not None]
-        if free:
-            name = free[int(rng.integers(len(free)))]
-            turned = {**one.aspects, name: not one.aspects[name]}
-            asked.append(Coded(one.prompt, one.completion, turned))
-    drawn = await work.sample(
-        [one.prompt for one in asked],
+    for name in sorted({name for target in examples for name in target.aspects}):
+        rows = [i for i, target in enumerate(examples) if name in target.aspects]
+        labels = np.array([examples[i].aspects[name] for i in rows])
+        models[name] = _classifier(vectors[rows], labels)
+    rng = np.random.default_rng([context.run.seed, 13])
+    targets: list[CodedResponse] = []
+    for target in examples if count else ():
+        invertible = [name for name in target.aspects if models[name] is not None]
+        if invertible:
+            name = invertible[int(rng.integers(len(invertible)))]
+            inverted = {**target.aspects, name: not target.aspects[name]}
+            targets.append(CodedResponse(target.prompt, target.completion, inverted))
+    samples = await context.sample(
+        [target.prompt for target in targets],
         count,
-        policies=[with_system_suffix(work.policy, wording.codes(one.aspects)) for one in asked],
+        policies=[
+            with_system_suffix(context.policy, prompt_texts.control_codes_condition(target.aspects))
+            for target in targets
+        ],
         seed=6,
     )
     results = []
-    for one, own in zip(asked, drawn, strict=True):
-        distinct = [text for text in dict.fromkeys(own) if text.strip()]
+    for target, texts in zip(targets, samples, strict=True):
+        distinct = [text for text in dict.fromkeys(texts) if text.strip()]
         if not distinct:
             continue
-        read = (await reader.embed(distinct)).astype(np.float64)
-        fits = np.ones(len(distinct), dtype=bool)
-        for name, wanted in one.aspects.items():
+        vectors_of_texts = (await reader.embed(distinct)).astype(np.float64)
+        confirmed = np.ones(len(distinct), dtype=bool)
+        for name, label in target.aspects.items():
             if models[name] is not None:
-                fits &= models[name].predict(read) == wanted
+                confirmed &= models[name].predict(vectors_of_texts) == label
         results += [
-            Coded(one.prompt, text, one.aspects)
-            for text, fit in zip(distinct, fits.tolist(), strict=True)
-            if fit
+            CodedResponse(target.prompt, text, target.aspects)
+            for text, keep in zip(distinct, confirmed.tolist(), strict=True)
+            if keep
         ]
     return results
-
-
-serve_with_prompt("fast", best_codes)

@@ -1,25 +1,21 @@
-"""Counterfactual DPO: what the model says under an instruction, against what it says without."""
+"""Counterfactual DPO: responses under an instruction against responses without it."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated
-
-from pydantic import Field
 
 from backtalk.errors import BacktalkError
-from backtalk.feedback.interaction import Message
+from backtalk.feedback.interaction import Message, Prompt
 from backtalk.feedback.views import Pair
-from backtalk.learn.finetune import objectives as _objectives  # noqa: F401 - registers them
-from backtalk.learn.finetune.encoding import Chat, Encoder
-from backtalk.learn.finetune.objective import BuildTasks, TrainingTask, find_objective
+from backtalk.learn.context import MethodContext
+from backtalk.learn.finetune.encoding import Encoder
+from backtalk.learn.finetune.objective import BuildTasks, TrainingTask, get_objective
+from backtalk.learn.finetune.option_types import Count, Positive
 from backtalk.learn.finetune.prompt_conditioning import append_system
-from backtalk.learn.finetune.registration import MethodContext, training_method
+from backtalk.learn.finetune.registration import training_method
 from backtalk.learn.finetune.tree_builders import pair_trees
 from backtalk.learn.method import Paper
-
-Beta = Annotated[float, Field(gt=0)]
-Count = Annotated[int, Field(gt=0)]
+from backtalk.learn.requirements import PROMPTS, option
 
 PAPER = Paper(
     "Aligning large language models with counterfactual DPO",
@@ -29,84 +25,106 @@ PAPER = Paper(
 )
 
 
-@training_method("counterfactual-dpo", needs=[], paper=PAPER)
+@training_method(
+    "counterfactual-dpo",
+    needs=[],
+    objective="dpo",
+    paper=PAPER,
+    requires=[PROMPTS, option("-o style=TEXT, -o negative=TEXT or -o disregard=TEXT")],
+    example="-o style='Be brief.'",
+)
 async def counterfactual_dpo(
-    work: MethodContext,
+    context: MethodContext,
     *,
     style: str = "",
     negative: str = "",
     disregard: str = "",
-    beta: Beta = 0.1,
+    beta: Positive = 0.1,
     samples: Count = 1,
 ) -> BuildTasks:
-    """Make a style the model's own: prefer what it says when told to over what it says untold.
+    """Train a style into the model: prefer its responses under an instruction to those without.
 
-    No judgement is needed, only prompts: those of all interactions in the store. With a ``style``
-    the answer under it is preferred to the plain one, or to the one under the ``negative``; with
-    a ``negative`` alone the plain answer is preferred. Both are learned for the prompt without
-    either. With ``disregard`` the plain answer is preferred to the one under that instruction,
-    where the instruction stands in the system prompt, so that it is ignored.
+    Butcher (2024). No feedback is needed, only the prompts of the store. With ``style``, the
+    response under it is preferred to the plain response, or to the response under ``negative``;
+    with ``negative`` alone, the plain response is preferred. Both are trained for the prompt
+    without the instruction. With ``disregard``, the plain response is preferred to the response
+    under that instruction, for prompts with the instruction in the system prompt, so that it is
+    ignored.
 
     Parameters
     ----------
-    work : MethodContext
-        Whose policy answers.
+    context : MethodContext
+        Policy, feedback and run.
     style : str, default ""
-        What the answers are to be like, as a system prompt says it.
+        Desired style, as a system prompt.
     negative : str, default ""
-        What they are not to be like.
+        Undesired style, as a system prompt.
     disregard : str, default ""
-        An instruction that is not to be followed.
-    beta : Beta, default 0.1
-        How strongly the policy is held near the reference.
-    samples : Count, default 1
-        How many pairs are made for a prompt.
+        Instruction that the policy should ignore.
+    beta : float, default 0.1
+        Coefficient of the implicit KL penalty towards the reference.
+    samples : int, default 1
+        Number of pairs for each prompt.
 
     Raises
     ------
     BacktalkError
-        If no style is given.
+        If no style and no instruction is given.
     """
     if not (style or negative or disregard):
         raise BacktalkError(
-            "counterfactual-dpo was not told what to learn",
-            "Give a style, a negative or an instruction to disregard, such as -o style='Be brief.'",
+            "counterfactual-dpo needs a style or an instruction",
+            "Give -o style=TEXT, -o negative=TEXT or -o disregard=TEXT",
         )
-    prompts = work.feedback.prompts()
+    prompts = context.feedback.prompts()
     plain: list[list[str]] = []
     if disregard or not (style and negative):
-        plain = await work.sample(prompts, samples)
+        plain = await context.sample(prompts, samples)
 
-    async def under(words: str) -> list[list[str]]:
-        if not words:
+    async def sample_under(instruction: str) -> list[list[str]]:
+        if not instruction:
             return plain
-        return await work.sample(prompts, samples, policy=append_system(work.policy, words))
+        return await context.sample(
+            prompts, samples, policy=append_system(context.policy, instruction)
+        )
 
-    made: dict[str, list[Pair]] = {}
+    pairs_by_task: dict[str, list[Pair]] = {}
     if style or negative:
-        better, worse = await under(style), await under(negative)
-        made["style"] = contrasted(prompts, better, worse)
+        better, worse = await sample_under(style), await sample_under(negative)
+        pairs_by_task["style"] = contrast_pairs(prompts, better, worse)
     if disregard:
-        asked = [(Message.system(disregard), *prompt) for prompt in prompts]
-        obeyed = await work.sample(asked, samples)
-        made["disregard"] = contrasted(asked, plain, obeyed)
-    bound = find_objective("dpo").bind(beta=beta)
+        instructed = [(Message.system(disregard), *prompt) for prompt in prompts]
+        compliant = await context.sample(instructed, samples)
+        pairs_by_task["disregard"] = contrast_pairs(instructed, plain, compliant)
+    bound = get_objective("dpo").bind(beta=beta)
 
-    def make(encoder: Encoder) -> list[TrainingTask]:
-        return [TrainingTask(name, bound, pair_trees(encoder, own)) for name, own in made.items()]
+    def build(encoder: Encoder) -> list[TrainingTask]:
+        return [
+            TrainingTask(name, bound, pair_trees(encoder, pairs))
+            for name, pairs in pairs_by_task.items()
+        ]
 
-    return make
+    return build
 
 
-def contrasted(
-    prompts: Sequence[Chat], better: Sequence[Sequence[str]], worse: Sequence[Sequence[str]]
+def contrast_pairs(
+    prompts: Sequence[Prompt], better: Sequence[Sequence[str]], worse: Sequence[Sequence[str]]
 ) -> list[Pair]:
-    """Return the pairs of what was said to each prompt in one way and in the other.
+    """Return pairs of two groups of responses to each prompt.
 
-    Where one way has fewer answers, as many of the other's are left over.
+    Surplus responses of one group are ignored.
+
+    Parameters
+    ----------
+    prompts : sequence of Prompt
+        N prompts.
+    better : sequence of sequence of str
+        Chosen responses to each prompt.
+    worse : sequence of sequence of str
+        Rejected responses to each prompt.
     """
     return [
         Pair(prompt=prompt, chosen=chosen, rejected=rejected)
-        for prompt, *both in zip(prompts, better, worse, strict=True)
-        for chosen, rejected in zip(*both, strict=False)
+        for prompt, *groups in zip(prompts, better, worse, strict=True)
+        for chosen, rejected in zip(*groups, strict=False)
     ]

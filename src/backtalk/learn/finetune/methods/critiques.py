@@ -1,38 +1,29 @@
-"""Methods that learn from critiques: better answers are made of them, and their making learned."""
+"""Methods that learn from critiques: refined responses, and the skills to criticise and refine."""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
-from pydantic import Field
+from numpy.typing import NDArray
 
-from backtalk import prompts as wording
-from backtalk.embedders.named import EmbedderName
-from backtalk.feedback.judgements import OVERALL
-from backtalk.feedback.merge import prompt_key
+from backtalk import prompts as prompt_texts
+from backtalk.embedders.registry import EmbedderName
+from backtalk.feedback.base import OVERALL
+from backtalk.feedback.case import prompt_key
+from backtalk.feedback.interaction import Prompt
 from backtalk.feedback.views import CritiqueView, Pair, ScoreView
-from backtalk.learn.context import (
-    Array,
-    Count,
-    answer_trees,
-    embedder_of,
-    judged_by,
-    named_policy,
-    prompts_of,
-    scored,
-)
-from backtalk.learn.finetune import objectives as _objectives  # noqa: F401 - registers them
-from backtalk.learn.finetune.encoding import Chat, Encoder, Text
-from backtalk.learn.finetune.objective import BuildTasks, TrainingTask, find_objective
-from backtalk.learn.finetune.registration import MethodContext, training_method
-from backtalk.learn.finetune.tree_builders import kept, pair_trees
+from backtalk.learn.context import MethodContext, get_embedder, score_responses
+from backtalk.learn.finetune.encoding import Encoder, ResponseText
+from backtalk.learn.finetune.methods.imitation import answer_trees
+from backtalk.learn.finetune.objective import BuildTasks, TrainingTask, get_objective
+from backtalk.learn.finetune.option_types import Count, Positive
+from backtalk.learn.finetune.registration import training_method
+from backtalk.learn.finetune.tree_builders import drop_none, pair_trees
 from backtalk.learn.finetune.trees import PromptTree
 from backtalk.learn.method import Paper
-
-Temperature = Annotated[float, Field(gt=0)]
 
 ILF = Paper(
     "Training language models with language feedback at scale",
@@ -60,12 +51,12 @@ CDF = Paper(
 )
 
 SIMILARITY = "similarity"
-"""The judge of refinements that asks how near they are to the critique."""
+"""Judge of refinements: the cosine similarity of refinement and critique."""
 
 
-@training_method("ilf", needs=[CritiqueView], paper=ILF)
+@training_method("ilf", needs=[CritiqueView], objective="sft", paper=ILF)
 async def ilf(
-    work: MethodContext,
+    context: MethodContext,
     *,
     samples: Count = 5,
     judge: str = SIMILARITY,
@@ -73,48 +64,47 @@ async def ilf(
     refiner: str | None = None,
     with_edits: bool = True,
 ) -> BuildTasks:
-    """Imitation from language feedback: critiques are carried out, and the best result learned.
+    """Imitate the best of several refinements of each criticised response.
 
-    For each critique the refiner writes several refinements of the answer; the one that takes up
-    the most of the critique is imitated; Scheurer et al. (2023). A refinement that
-    changes nothing is none.
+    Imitation from language feedback, Scheurer et al. (2023). The refiner writes several refinements
+    for each critique. The one that incorporates the critique best is imitated. Refinements that
+    equal the response are discarded.
 
     Parameters
     ----------
-    work : MethodContext
-        The policy, the feedback and the run.
-    samples : Count, default 5
-        How many refinements are written for each critique.
-    judge : str, default SIMILARITY
-        What chooses among them: ``similarity`` for the cosine between refinement and critique,
-        ``learned`` for a reward learned from the store's pairs, or a judge as ``backtalk
-        evaluate`` names them.
-    embedder : EmbedderName, default "hashed"
-        What the similarity and the learned reward read texts with.
+    context : MethodContext
+        Policy, feedback and run.
+    samples : int, default 5
+        Number of refinements for each critique.
+    judge : str, default "similarity"
+        Judge that selects a refinement: ``similarity`` for the cosine of refinement and critique,
+        ``learned`` for a reward fitted to the store's pairs, or a judge of ``backtalk evaluate``.
+    embedder : {"hashed", "sentence"}, default "hashed"
+        Embedder of the similarity and of the learned reward.
     refiner : str, optional
-        The policy that refines, by name; the one that learns by default.
+        Policy that refines, by name or id; the policy to improve by default.
     with_edits : bool, default True
-        Whether what people themselves made of answers is imitated too.
+        If true, also imitate the edits that people made.
     """
-    goal = find_objective("sft").bind()
-    views = work.feedback.views(CritiqueView)
-    results = await refinements(
-        work, views, samples=samples, judge=judge, embedder=embedder, refiner=refiner
+    goal = get_objective("sft").bind()
+    views = context.feedback.views(CritiqueView)
+    refined = await refine_responses(
+        context, views, samples=samples, judge=judge, embedder=embedder, refiner=refiner
     )
 
-    def make(encoder: Encoder) -> list[TrainingTask]:
-        encoder.left_out["critiques without a refinement"] += sum(one is None for one in results)
-        parts = [TrainingTask("refinements", goal, _examples(encoder, views, results))]
+    def build(encoder: Encoder) -> list[TrainingTask]:
+        encoder.left_out["critiques without a refinement"] += sum(one is None for one in refined)
+        parts = [TrainingTask("refinements", goal, _refined_trees(encoder, views, refined))]
         if with_edits:
             edits = [view.refinement for view in views]
-            parts.append(TrainingTask("edits", goal, _examples(encoder, views, edits)))
+            parts.append(TrainingTask("edits", goal, _refined_trees(encoder, views, edits)))
         return parts
 
-    return make
+    return build
 
 
-async def refinements(
-    work: MethodContext,
+async def refine_responses(
+    context: MethodContext,
     views: Sequence[CritiqueView],
     *,
     samples: int,
@@ -122,105 +112,130 @@ async def refinements(
     embedder: EmbedderName = "hashed",
     refiner: str | None = None,
 ) -> list[str | None]:
-    """Return a refinement for each critique, by a model; ``None`` where none changes anything."""
-    asked = [wording.to_refine(view.prompt, view.completion, view.critique) for view in views]
-    written = await work.sample(asked, samples, policy=named_policy(work, refiner), seed=1)
+    """Return the best refinement for each critique; ``None`` where no sample changes the response.
+
+    Parameters
+    ----------
+    context : MethodContext
+        Policy, feedback and run.
+    views : sequence of CritiqueView
+        N critiques.
+    samples : int
+        Number of refinements for each critique.
+    judge : str, default "similarity"
+        Judge that selects a refinement.
+    embedder : {"hashed", "sentence"}, default "hashed"
+        Embedder of the similarity and of the learned reward.
+    refiner : str, optional
+        Policy that refines, by name or id; the policy to improve by default.
+    """
+    requests = [
+        prompt_texts.refinement_prompt(view.prompt, view.completion, view.critique)
+        for view in views
+    ]
+    samples_by_view = await context.sample(
+        requests, samples, policy=context.get_policy(refiner), seed=1
+    )
     changed = [
-        [text for text in dict.fromkeys(own) if text.strip() not in {"", view.completion.strip()}]
-        for view, own in zip(views, written, strict=True)
+        [text for text in dict.fromkeys(texts) if text.strip() not in {"", view.completion.strip()}]
+        for view, texts in zip(views, samples_by_view, strict=True)
     ]
     if judge == SIMILARITY:
-        scores = await _nearness([view.critique for view in views], changed, embedder)
+        scores = await _critique_similarities([view.critique for view in views], changed, embedder)
     else:
-        reward = await judged_by(work, judge, embedder)
-        scores = await scored(reward, [view.prompt for view in views], changed)
+        reward = await context.judge(judge, embedder)
+        scores = await score_responses(reward, [view.prompt for view in views], changed)
     return [
-        own[int(np.argmax(score))] if own else None
-        for own, score in zip(changed, scores, strict=True)
+        texts[int(np.argmax(score))] if texts else None
+        for texts, score in zip(changed, scores, strict=True)
     ]
 
 
-async def _nearness(
+async def _critique_similarities(
     critiques: Sequence[str], texts: Sequence[Sequence[str]], embedder: EmbedderName
-) -> list[Array]:
-    """Return the cosine of each text with the critique that it goes with."""
-    flat = [*critiques, *(text for own in texts for text in own)]
-    vectors = (await embedder_of(embedder, flat).embed(flat)).astype(np.float64)
+) -> list[NDArray[np.float64]]:
+    """Return the cosine similarities of the texts with their critiques."""
+    flat = [*critiques, *(text for group in texts for text in group)]
+    vectors = (await get_embedder(embedder, flat).embed(flat)).astype(np.float64)
     vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
-    ends = len(critiques) + np.cumsum([0, *(len(own) for own in texts)])
+    ends = len(critiques) + np.cumsum([0, *(len(group) for group in texts)])
     return [vectors[ends[i] : ends[i + 1]] @ vectors[i] for i in range(len(critiques))]
 
 
-def _examples(
+def _refined_trees(
     encoder: Encoder, views: Sequence[CritiqueView], better: Sequence[str | None]
 ) -> list[PromptTree]:
-    return kept(
-        encoder.tree(view.prompt, [Text(text, 1.0)], weight=view.weight)
+    return drop_none(
+        encoder.tree(view.prompt, [ResponseText(text, label=True)], weight=view.weight)
         for view, text in zip(views, better, strict=True)
         if text is not None
     )
 
 
-async def _completed(work: MethodContext, samples: int, refiner: str | None) -> list[CritiqueView]:
-    """Return critiques with refinements: what people made, or else what the refiner writes."""
-    views = work.feedback.views(CritiqueView)
-    lacking = [view for view in views if view.refinement is None]
-    written = iter(
-        await refinements(work, lacking, samples=samples, refiner=refiner) if lacking else []
+async def _complete_critiques(
+    context: MethodContext, samples: int, refiner: str | None
+) -> list[CritiqueView]:
+    """Return the critiques with refinements: edits of people, or else samples of the refiner."""
+    views = context.feedback.views(CritiqueView)
+    incomplete = [view for view in views if view.refinement is None]
+    refinements = iter(
+        await refine_responses(context, incomplete, samples=samples, refiner=refiner)
+        if incomplete
+        else []
     )
     return [
         view
         if view.refinement is not None
-        else view.model_copy(update={"refinement": next(written)})
+        else view.model_copy(update={"refinement": next(refinements)})
         for view in views
     ]
 
 
-@training_method("srt", needs=[CritiqueView], paper=SRT)
+@training_method("srt", needs=[CritiqueView], objective="sft", paper=SRT)
 async def srt(
-    work: MethodContext, *, samples: Count = 4, refiner: str | None = None, answers: bool = True
+    context: MethodContext, *, samples: Count = 4, refiner: str | None = None, answers: bool = True
 ) -> BuildTasks:
-    """Self-refinement tuning: a draft, its critique and the refinement are learned as a sequence.
+    """Train on draft, critique and refinement as a sequence.
 
-    Asked what is wrong with a draft the model learns to give the critique, and asked to write it
-    again, with the critique in view, the refinement; Hu et al. (2024). The draft
-    itself is not learned. The paper's second stage, preferences between drafts and the model's own
-    refinements of them, is what online rounds of a preference method are.
+    Self-refinement tuning, Hu et al. (2024). Asked what is wrong with a draft, the model learns to
+    give the critique; asked to write it again, with the critique in the context, the refinement.
+    The draft itself is not learned. The paper's second stage, preferences between drafts and the
+    model's own refinements, is online learning with a preference method.
 
     Parameters
     ----------
-    work : MethodContext
-        The policy, the feedback and the run.
-    samples : Count, default 4
-        How many refinements are written where nobody edited the draft.
+    context : MethodContext
+        Policy, feedback and run.
+    samples : int, default 4
+        Number of refinements sampled where nobody edited the draft.
     refiner : str, optional
-        The policy that writes them, by name; the one that learns by default.
+        Policy that refines, by name or id; the policy to improve by default.
     answers : bool, default True
-        Whether refinements are learned as answers to the prompt too.
+        If true, also learn refinements as responses to the prompt.
     """
-    goal = find_objective("sft").bind()
-    views = await _completed(work, samples, refiner)
+    goal = get_objective("sft").bind()
+    views = await _complete_critiques(context, samples, refiner)
 
-    def make(encoder: Encoder) -> list[TrainingTask]:
+    def build(encoder: Encoder) -> list[TrainingTask]:
         better = [view.refinement for view in views]
         parts = [
             TrainingTask("critiques", goal, _critique_trees(encoder, views)),
             TrainingTask(
-                "refinements", goal, _refinement_trees(encoder, views, wording.to_write_again)
+                "refinements", goal, _refinement_trees(encoder, views, prompt_texts.rewrite_prompt)
             ),
         ]
         if answers:
-            parts.append(TrainingTask("answers", goal, _examples(encoder, views, better)))
+            parts.append(TrainingTask("answers", goal, _refined_trees(encoder, views, better)))
         return parts
 
-    return make
+    return build
 
 
 def _critique_trees(encoder: Encoder, views: Sequence[CritiqueView]) -> list[PromptTree]:
-    return kept(
+    return drop_none(
         encoder.tree(
-            wording.to_criticise(view.prompt, view.completion),
-            [Text(view.critique)],
+            prompt_texts.critique_prompt(view.prompt, view.completion),
+            [ResponseText(view.critique)],
             weight=view.weight,
         )
         for view in views
@@ -230,12 +245,12 @@ def _critique_trees(encoder: Encoder, views: Sequence[CritiqueView]) -> list[Pro
 def _refinement_trees(
     encoder: Encoder,
     views: Sequence[CritiqueView],
-    ask: Callable[[Chat, str, str], Chat] = wording.to_refine,
+    ask: Callable[[Prompt, str, str], Prompt] = prompt_texts.refinement_prompt,
 ) -> list[PromptTree]:
-    return kept(
+    return drop_none(
         encoder.tree(
             ask(view.prompt, view.completion, view.critique),
-            [Text(view.refinement)],
+            [ResponseText(view.refinement)],
             weight=view.weight,
         )
         for view in views
@@ -243,167 +258,188 @@ def _refinement_trees(
     )
 
 
-@training_method("self", needs=[CritiqueView], paper=SELF)
+@training_method("self", needs=[CritiqueView], objective="sft", paper=SELF)
 async def self_evolution(
-    work: MethodContext,
+    context: MethodContext,
     *,
     samples: Count = 4,
     refiner: str | None = None,
     evolve: bool = True,
     prompts: Count | None = None,
 ) -> BuildTasks:
-    """SELF: the skills to criticise and to refine are learned, and used on the model's own answers.
+    """Train the skills to criticise and refine, and use them on the model's own responses.
 
-    The corpus of skills has critiques of drafts, and refinements under critiques. To evolve, the
-    policy answers the store's prompts, criticises its answers and refines them; an answer in which
-    it finds nothing wrong, at once or after refining, is imitated; Lu et al. (2023). Each round
-    evolves with the skills that the policy had at its beginning: the first one teaches them, later
-    ones use them.
+    SELF, Lu et al. (2023). The skills are trained on critiques of drafts and refinements under
+    critiques. To evolve, the policy responds to the store's prompts, criticises its responses and
+    refines them. A response in which it finds nothing wrong, at once or after refinement, is
+    imitated. Each round evolves with the skills that the policy had at its start: the first round
+    teaches them, later rounds use them.
 
     Parameters
     ----------
-    work : MethodContext
-        The policy, the feedback and the run.
-    samples : Count, default 4
-        How many refinements are written where nobody edited the draft.
+    context : MethodContext
+        Policy, feedback and run.
+    samples : int, default 4
+        Number of refinements sampled where nobody edited the draft.
     refiner : str, optional
-        The policy that writes them, by name; the one that learns by default.
+        Policy that refines, by name or id; the policy to improve by default.
     evolve : bool, default True
-        Whether the policy's own refined answers are learned too.
-    prompts : Count, optional
-        The most prompts that it answers; all of the store's by default.
+        If true, also learn the policy's own refined responses.
+    prompts : int, optional
+        Maximum number of prompts to respond to; all prompts of the store by default.
     """
-    goal = find_objective("sft").bind()
-    views = await _completed(work, samples, refiner)
-    own = await evolved(work, prompts_of(work, prompts)) if evolve else []
+    goal = get_objective("sft").bind()
+    views = await _complete_critiques(context, samples, refiner)
+    evolved = await evolve_responses(context, context.prompts(prompts)) if evolve else []
 
-    def make(encoder: Encoder) -> list[TrainingTask]:
+    def build(encoder: Encoder) -> list[TrainingTask]:
         return [
             TrainingTask("critiques", goal, _critique_trees(encoder, views)),
             TrainingTask("refinements", goal, _refinement_trees(encoder, views)),
-            TrainingTask("evolution", goal, answer_trees(encoder, own)),
+            TrainingTask("evolution", goal, answer_trees(encoder, evolved)),
         ]
 
-    return make
+    return build
 
 
-async def evolved(work: MethodContext, prompts: Sequence[Chat]) -> list[tuple[Chat, str]]:
-    """Return the policy's answers in which it finds nothing wrong, refined once where it did."""
-    drafts = _first(prompts, await work.sample(prompts, 1, seed=2))
-    result, faulty = await _found_right(work, drafts, seed=3)
-    asked = [wording.to_refine(*one) for one in faulty]
-    refined = _first([prompt for prompt, _, _ in faulty], await work.sample(asked, 1, seed=4))
-    mended, _ = await _found_right(work, refined, seed=5)
-    return [*result, *mended]
+async def evolve_responses(
+    context: MethodContext, prompts: Sequence[Prompt]
+) -> list[tuple[Prompt, str]]:
+    """Return the policy's responses in which it finds nothing wrong, refined once if needed."""
+    drafts = _first_responses(prompts, await context.sample(prompts, 1, seed=2))
+    right, faulty = await _criticise_responses(context, drafts, seed=3)
+    requests = [prompt_texts.refinement_prompt(*one) for one in faulty]
+    refined = _first_responses(
+        [prompt for prompt, _, _ in faulty], await context.sample(requests, 1, seed=4)
+    )
+    refined_right, _ = await _criticise_responses(context, refined, seed=5)
+    return [*right, *refined_right]
 
 
-async def _found_right(
-    work: MethodContext, answers: Sequence[tuple[Chat, str]], *, seed: int
-) -> tuple[list[tuple[Chat, str]], list[tuple[Chat, str, str]]]:
-    """Return the answers in which the policy finds nothing wrong, and the others with critiques."""
-    asked = [wording.to_criticise(prompt, text) for prompt, text in answers]
-    said = await work.sample(asked, 1, seed=seed)
+async def _criticise_responses(
+    context: MethodContext, answers: Sequence[tuple[Prompt, str]], *, seed: int
+) -> tuple[list[tuple[Prompt, str]], list[tuple[Prompt, str, str]]]:
+    """Return the responses that the policy finds right, and the others with critiques."""
+    requests = [prompt_texts.critique_prompt(prompt, text) for prompt, text in answers]
+    critiques_by_response = await context.sample(requests, 1, seed=seed)
     right, faulty = [], []
-    for (prompt, text), critiques in zip(answers, said, strict=True):
-        if critiques and wording.finds_nothing(critiques[0]):
+    for (prompt, text), critiques in zip(answers, critiques_by_response, strict=True):
+        if critiques and prompt_texts.reports_no_issues(critiques[0]):
             right.append((prompt, text))
         elif critiques and critiques[0].strip():
             faulty.append((prompt, text, critiques[0]))
     return right, faulty
 
 
-def _first(prompts: Sequence[Chat], answers: Sequence[Sequence[str]]) -> list[tuple[Chat, str]]:
-    return [(prompt, own[0]) for prompt, own in zip(prompts, answers, strict=True) if own]
+def _first_responses(
+    prompts: Sequence[Prompt], answers: Sequence[Sequence[str]]
+) -> list[tuple[Prompt, str]]:
+    return [(prompt, texts[0]) for prompt, texts in zip(prompts, answers, strict=True) if texts]
 
 
-@training_method("cdf", needs=[CritiqueView, Pair], paper=CDF)
+@training_method("cdf", needs=[CritiqueView, Pair], objective="dpo", paper=CDF)
 async def cdf(
-    work: MethodContext,
+    context: MethodContext,
     *,
-    beta: Temperature = 0.1,
+    beta: Positive = 0.1,
     samples: Count = 4,
     refiner: str | None = None,
 ) -> BuildTasks:
-    """Constructive and diverse feedback: easy prompts teach criticism, hard ones preference.
+    """Train easy prompts by critiques, medium ones by refinements and hard ones by preferences.
 
-    Prompts are put in three groups of the same size by how good the answers to them were found,
-    and each teaches by one kind of feedback: the easiest by critiques, the ones in between by
-    refinements, the hardest by preferences (DPO); Yu et al. (2023). A prompt that lacks
-    the feedback of its group teaches by the nearest one that it has.
+    Constructive and diverse feedback, Yu et al. (2023). Prompts are divided into three groups of
+    equal size by the quality of their responses. The easiest are trained by critiques, the next by
+    refinements, the hardest by preferences (DPO). A prompt without the feedback of its group is
+    trained by the nearest kind that it has.
 
     Parameters
     ----------
-    work : MethodContext
-        The policy, the feedback and the run.
-    beta : Temperature, default 0.1
-        Of DPO.
-    samples : Count, default 4
-        How many refinements are written where nobody edited the draft.
+    context : MethodContext
+        Policy, feedback and run.
+    beta : float, default 0.1
+        Coefficient of DPO's implicit KL penalty.
+    samples : int, default 4
+        Number of refinements sampled where nobody edited the draft.
     refiner : str, optional
-        The policy that writes them, by name; the one that learns by default.
+        Policy that refines, by name or id; the policy to improve by default.
     """
-    likelihood = find_objective("sft").bind()
-    preference = find_objective("dpo").bind(beta=beta)
-    views = await _completed(work, samples, refiner)
-    pairs = [pair for pair in work.feedback.views(Pair) if not pair.tie]
-    group = by_difficulty(work, views, pairs)
+    likelihood = get_objective("sft").bind()
+    preference = get_objective("dpo").bind(beta=beta)
+    views = await _complete_critiques(context, samples, refiner)
+    pairs = [pair for pair in context.feedback.views(Pair) if not pair.tie]
+    group = group_by_difficulty(context, views, pairs)
 
-    def make(encoder: Encoder) -> list[TrainingTask]:
-        def of(name: str, items: Sequence[Any]) -> list[Any]:
-            return [one for one in items if group[prompt_key(one.prompt)] == name]
+    def build(encoder: Encoder) -> list[TrainingTask]:
+        def select(name: str, items: Sequence[Any]) -> list[Any]:
+            return [item for item in items if group[prompt_key(item.prompt)] == name]
 
-        refined = of("refinement", views)
-        answers = _examples(encoder, refined, [view.refinement for view in refined])
+        refined = select("refinement", views)
+        answers = _refined_trees(encoder, refined, [view.refinement for view in refined])
         return [
-            TrainingTask("critique", likelihood, _critique_trees(encoder, of("critique", views))),
+            TrainingTask(
+                "critique", likelihood, _critique_trees(encoder, select("critique", views))
+            ),
             TrainingTask(
                 "refinement", likelihood, [*_refinement_trees(encoder, refined), *answers]
             ),
-            TrainingTask("preference", preference, pair_trees(encoder, of("preference", pairs))),
+            TrainingTask(
+                "preference", preference, pair_trees(encoder, select("preference", pairs))
+            ),
         ]
 
-    return make
+    return build
 
 
 _GROUPS = ("critique", "refinement", "preference")
 
 
-def by_difficulty(
-    work: MethodContext, views: Sequence[CritiqueView], pairs: Sequence[Pair]
+def group_by_difficulty(
+    context: MethodContext, views: Sequence[CritiqueView], pairs: Sequence[Pair]
 ) -> dict[str, str]:
-    """Return the kind of feedback that each prompt teaches by.
+    """Return the kind of feedback that each prompt is trained by.
 
-    A prompt is the harder the lower its answers were scored on average; where nothing was scored,
-    the more of the distinct answers to it lost a comparison or were criticised.
+    Difficulty is one minus the mean score of a prompt's responses. Without scores, it is the
+    fraction of the distinct responses that lost a comparison or were criticised.
+
+    Parameters
+    ----------
+    context : MethodContext
+        Policy, feedback and run.
+    views : sequence of CritiqueView
+        Critiques with refinements.
+    pairs : sequence of Pair
+        Preferences.
     """
-    has: dict[str, set[str]] = defaultdict(set)
-    told: dict[str, set[str]] = defaultdict(set)
-    lost: dict[str, set[str]] = defaultdict(set)
+    kinds: dict[str, set[str]] = defaultdict(set)
+    responses: dict[str, set[str]] = defaultdict(set)
+    faulty: dict[str, set[str]] = defaultdict(set)
     values: dict[str, list[float]] = defaultdict(list)
     for view in views:
         key = prompt_key(view.prompt)
-        has[key].add("critique")
-        told[key].add(view.completion)
-        lost[key].add(view.completion)
+        kinds[key].add("critique")
+        responses[key].add(view.completion)
+        faulty[key].add(view.completion)
         if view.refinement is not None:
-            has[key].add("refinement")
+            kinds[key].add("refinement")
     for pair in pairs:
         key = prompt_key(pair.prompt)
-        has[key].add("preference")
-        told[key] |= {pair.chosen, pair.rejected}
-        lost[key].add(pair.rejected)
-    for one in work.feedback.views(ScoreView):
-        if one.aspect == OVERALL:
-            values[prompt_key(one.prompt)].append(one.score)
+        kinds[key].add("preference")
+        responses[key] |= {pair.chosen, pair.rejected}
+        faulty[key].add(pair.rejected)
+    for scored in context.feedback.views(ScoreView):
+        if scored.aspect == OVERALL:
+            values[prompt_key(scored.prompt)].append(scored.score)
     ease = {
-        key: float(np.mean(values[key])) if key in values else 1 - len(lost[key]) / len(told[key])
-        for key in has
+        key: float(np.mean(values[key]))
+        if key in values
+        else 1 - len(faulty[key]) / len(responses[key])
+        for key in kinds
     }
     order = sorted(ease, key=lambda key: (-ease[key], key))
     results = {}
     for index, key in enumerate(order):
-        wanted = 3 * index // len(order)
+        target = 3 * index // len(order)
         results[key] = min(
-            has[key], key=lambda name: (abs(_GROUPS.index(name) - wanted), _GROUPS.index(name))
+            kinds[key], key=lambda name: (abs(_GROUPS.index(name) - target), _GROUPS.index(name))
         )
     return results

@@ -1,7 +1,7 @@
-"""Methods of hindsight: the prompt is made to ask for what the answer turned out to be.
+"""Hindsight methods: the prompt is changed to ask for what the response turned out to be.
 
-Good answers and bad ones are imitated alike, each behind words that say which it is, and the policy
-that was learned is told the words of the best ones.
+Good and bad responses are imitated alike, each under a text that says which it is. The learned
+policy has the text of the best responses in its system prompt.
 """
 
 from __future__ import annotations
@@ -15,24 +15,25 @@ from typing import Annotated
 import numpy as np
 from pydantic import Field
 
-from backtalk import prompts as wording
+from backtalk import prompts as prompt_texts
 from backtalk.feedback import Message
-from backtalk.feedback.judgements import OVERALL
-from backtalk.feedback.merge import prompt_key
+from backtalk.feedback.base import OVERALL
+from backtalk.feedback.case import prompt_key
+from backtalk.feedback.interaction import Prompt
 from backtalk.feedback.views import CritiqueView, LabelView, Pair
-from backtalk.learn.finetune import objectives as _objectives  # noqa: F401 - registers them
-from backtalk.learn.finetune.encoding import Chat, Encoder, Text
-from backtalk.learn.finetune.objective import BuildTasks, TrainingTask, find_objective
-from backtalk.learn.finetune.prompt_conditioning import conditioned_encoder, serve_with_prompt
-from backtalk.learn.finetune.registration import MethodContext, training_method
-from backtalk.learn.finetune.tree_builders import kept
+from backtalk.learn.context import MethodContext
+from backtalk.learn.finetune.encoding import Encoder, ResponseText
+from backtalk.learn.finetune.objective import BuildTasks, TrainingTask, get_objective
+from backtalk.learn.finetune.option_types import NonNegative
+from backtalk.learn.finetune.prompt_conditioning import conditioned_encoder
+from backtalk.learn.finetune.registration import training_method
+from backtalk.learn.finetune.tree_builders import drop_none
 from backtalk.learn.finetune.trees import PromptTree
 from backtalk.learn.method import Paper
 from backtalk.learn.training_set import TrainingSet
 
-Factor = Annotated[float, Field(ge=0)]
 Share = Annotated[float, Field(ge=0, lt=1)]
-Length = Annotated[int, Field(ge=2)]
+ChainLength = Annotated[int, Field(ge=2)]
 
 CHAIN = Paper(
     "Chain of hindsight aligns language models with feedback",
@@ -67,207 +68,231 @@ FAFT = Paper(
 )
 
 
-@training_method("chain-of-hindsight", needs=[Pair], paper=CHAIN)
+@training_method(
+    "chain-of-hindsight",
+    needs=[Pair],
+    objective="sft",
+    paper=CHAIN,
+    system_prompt=prompt_texts.GOOD_CONDITION,
+)
 async def chain_of_hindsight(
-    work: MethodContext, *, longest: Length = 2, forget: Share = 0.05
+    context: MethodContext, *, max_responses: ChainLength = 2, drop_rate: Share = 0.05
 ) -> BuildTasks:
-    """Chain of Hindsight: good and bad answers in a chain, with words that say which is better.
+    """Train on chains of good and bad responses with texts that say which one is better.
 
-    A prompt's answers become chains, from the best down or from the worst up, as the seed says.
-    Before each answer the model is told whether a good or a bad one is wanted, and, from the second
-    on, that it is to be better or worse than the one before; the loss is on the answers alone; Liu
-    et al. (2023). Each answer of a chain is a tree of its own, whose prompt holds what came before:
-    the sum of their losses is the chain's. The system prompt of each says what is wanted of that
-    answer, so that the learned policy, which is told to give a good one, finds itself where good
-    ones were given and never bad ones.
+    Chain of Hindsight, Liu et al. (2023). The responses to a prompt become chains, from best to
+    worst or from worst to best at random. Before each response the model is asked for a good or a
+    bad one, and, from the second on, for a better or worse one than before. Only responses are
+    trained. Each response of a chain is a tree of its own, whose prompt holds the earlier ones; the
+    sum of their losses is the loss of the chain. The request for each response is in its system
+    prompt, so that the learned policy, which is asked for a good response, was trained on good
+    responses only under that system prompt.
 
-    The paper masks tokens of the past at random, so that an answer is not copied from the one
-    before it. Here words of the answers before are left out at random, which a chat template can
-    express. Its regularisation by texts of the pretraining is left out.
+    The paper masks random tokens of earlier responses, so that they are not copied. Here random
+    words of earlier responses are dropped, which works with chat templates. The paper's
+    regularisation by pretraining texts is left out.
 
     Parameters
     ----------
-    work : MethodContext
-        The policy, the feedback and the run.
-    longest : Length, default 2
-        The most answers of a chain.
-    forget : Share, default 0.05
-        The share of the words of earlier answers that is left out.
+    context : MethodContext
+        Policy, feedback and run.
+    max_responses : int, default 2
+        Maximum number of responses in a chain.
+    drop_rate : float, default 0.05
+        Fraction of the words of earlier responses that is dropped, in [0, 1).
     """
-    goal = find_objective("sft").bind()
-    by_kind = work.feedback.by_kind(Pair)
+    goal = get_objective("sft").bind()
+    by_kind = context.feedback.by_kind(Pair)
 
-    def make(encoder: Encoder) -> list[TrainingTask]:
-        rng = np.random.default_rng([work.run.seed, 5])
+    def build(encoder: Encoder) -> list[TrainingTask]:
+        rng = np.random.default_rng([context.run.seed, 5])
         results = []
         for kind, pairs in by_kind.items():
             trees: list[PromptTree | None] = []
-            for best_first in chains(pairs, longest):
-                chain = best_first if rng.random() < 0.5 else best_first.reversed()
-                for good, prompt, text in chain.links(forget, rng):
-                    own = conditioned_encoder(encoder, work.policy, wording.condition(good))
-                    trees.append(own.tree(prompt, [Text(text)], weight=chain.weight))
-            results.append(TrainingTask(kind, goal, kept(trees)))
+            for chain_best_first in chains(pairs, max_responses):
+                chain = chain_best_first if rng.random() < 0.5 else chain_best_first.reversed()
+                for good, prompt, text in chain.links(drop_rate, rng):
+                    conditioned = conditioned_encoder(
+                        encoder, context.policy, prompt_texts.quality_condition(good)
+                    )
+                    trees.append(
+                        conditioned.tree(prompt, [ResponseText(text)], weight=chain.weight)
+                    )
+            results.append(TrainingTask(kind, goal, drop_none(trees)))
         return results
 
-    return make
+    return build
 
 
 @dataclass(frozen=True)
 class Chain:
-    """Answers to one prompt, each better than the one before, or each worse."""
+    """Responses to one prompt, each better, or each worse, than the one before."""
 
-    prompt: Chat
+    prompt: Prompt
     texts: tuple[str, ...]
-    falls: bool
-    """Whether the best comes first."""
+    best_first: bool
+    """True if the best response comes first."""
     weight: float
 
     def reversed(self) -> Chain:
-        """Return the chain from its other end."""
-        return Chain(self.prompt, self.texts[::-1], not self.falls, self.weight)
+        """Return the chain in reverse order."""
+        return Chain(self.prompt, self.texts[::-1], not self.best_first, self.weight)
 
-    def links(self, forget: float, rng: np.random.Generator) -> Iterator[tuple[bool, Chat, str]]:
-        """Yield whether each answer is a good one, what comes before it, and the answer.
+    def links(
+        self, drop_rate: float, rng: np.random.Generator
+    ) -> Iterator[tuple[bool, Prompt, str]]:
+        """Yield the quality, the prompt with earlier responses, and the text of each response.
 
-        Words of the answers before it are left out at random.
+        Parameters
+        ----------
+        drop_rate : float
+            Fraction of the words of earlier responses that is dropped.
+        rng : numpy.random.Generator
+            Random number generator.
         """
         prompt = self.prompt
         for index, text in enumerate(self.texts):
-            yield self.falls == (index == 0), prompt, text
+            yield self.best_first == (index == 0), prompt, text
             prompt = (
                 *prompt,
-                Message.assistant(_with_gaps(text, forget, rng)),
-                Message.user(wording.WORSE if self.falls else wording.BETTER),
+                Message.assistant(_drop_words(text, drop_rate, rng)),
+                Message.user(
+                    prompt_texts.WORSE_REQUEST if self.best_first else prompt_texts.BETTER_REQUEST
+                ),
             )
 
 
-def chains(pairs: Sequence[Pair], longest: int) -> Iterator[Chain]:
-    """Yield the chains of each prompt's answers, the best first; each answer is in one at most.
+def chains(pairs: Sequence[Pair], max_responses: int) -> Iterator[Chain]:
+    """Yield the chains of responses to each prompt, best first; no response is in two chains.
 
-    Answers are ordered by how often they won more than they lost. K answers make as many chains as
-    are needed, and the answers of a chain stand equally far apart in the order. What is tied with
-    the answer before it is left out of the chain.
+    Responses are ordered by their wins minus losses. K responses give as many chains as are needed,
+    and the responses of a chain are equally far apart in the order. A response that is tied with
+    the one before it is left out of the chain.
     """
     grouped: dict[str, list[Pair]] = defaultdict(list)
     for pair in pairs:
         if not pair.tie and pair.chosen != pair.rejected:
             grouped[prompt_key(pair.prompt)].append(pair)
-    for own in grouped.values():
-        lead: dict[str, float] = defaultdict(float)
-        for pair in own:
+    for group in grouped.values():
+        margins: dict[str, float] = defaultdict(float)
+        for pair in group:
             margin = 2 * pair.probability - 1
-            lead[pair.chosen] += margin
-            lead[pair.rejected] -= margin
-        order = sorted(lead, key=lambda text: -lead[text])
-        weight = float(np.mean([pair.weight for pair in own]))
-        count = -(-len(order) // longest)
-        for first in range(count):
+            margins[pair.chosen] += margin
+            margins[pair.rejected] -= margin
+        order = sorted(margins, key=lambda text: -margins[text])
+        weight = float(np.mean([pair.weight for pair in group]))
+        chain_count = -(-len(order) // max_responses)
+        for first in range(chain_count):
             texts: list[str] = []
-            for text in order[first::count]:
-                if not texts or lead[text] < lead[texts[-1]]:
+            for text in order[first::chain_count]:
+                if not texts or margins[text] < margins[texts[-1]]:
                     texts.append(text)
             if len(texts) > 1:
-                yield Chain(own[0].prompt, tuple(texts), True, weight)
+                yield Chain(group[0].prompt, tuple(texts), True, weight)
 
 
-def _with_gaps(text: str, forget: float, rng: np.random.Generator) -> str:
-    words = re.findall(r"\s*\S+", text)
-    left = [word for word in words if rng.random() >= forget]
-    return "".join(left or words)
+def _drop_words(text: str, drop_rate: float, rng: np.random.Generator) -> str:
+    condition = re.findall(r"\s*\S+", text)
+    retained = [word for word in condition if rng.random() >= drop_rate]
+    return "".join(retained or condition)
 
 
-@training_method("hir", needs=[LabelView], paper=HIR)
-async def hir(work: MethodContext, *, contrast: Factor = 0.0, aspect: str = OVERALL) -> BuildTasks:
-    """Hindsight instruction relabelling: the instruction asks for what the answer in fact was.
+@training_method(
+    "hir", needs=[LabelView], objective="sft", paper=HIR, system_prompt=prompt_texts.GOOD_CONDITION
+)
+async def hir(
+    context: MethodContext, *, contrast: NonNegative = 0.0, aspect: str = OVERALL
+) -> BuildTasks:
+    """Train each response under an instruction that asks for its actual quality.
 
-    A good answer is learned behind the instruction to give a good one, a bad answer behind the one
-    to give a bad one; Zhang et al. (2023). The paper's contrastive loss makes an answer
-    less probable under the instruction that it does not follow; here that is unlikelihood, times
-    ``contrast``, of the answer behind the opposite instruction. Its entropy bonus is left out: it
-    keeps samples diverse between rounds, and these are the feedback's own answers.
+    Hindsight instruction relabelling, Zhang et al. (2023). A good response is trained under the
+    instruction to give a good one, a bad response under the instruction to give a bad one. The
+    paper's contrastive loss makes a response less probable under the instruction that it does not
+    follow; here that is the unlikelihood of the response under the opposite instruction, times
+    ``contrast``. The entropy bonus is left out: it keeps samples diverse between rounds, and these
+    are the feedback's own responses.
 
     Parameters
     ----------
-    work : MethodContext
-        The policy, the feedback and the run.
-    contrast : Factor, default 0.0
-        How much the opposite instruction counts; nothing by default.
-    aspect : str, default OVERALL
-        Which judgements count: those of the answer as a whole by default.
+    context : MethodContext
+        Policy, feedback and run.
+    contrast : float, default 0.0
+        Weight of the unlikelihood under the opposite instruction.
+    aspect : str, default "overall"
+        Aspect whose labels are used.
     """
-    contrasted = find_objective("unlikelihood")
-    goal = contrasted.bind(alpha=contrast) if contrast else find_objective("sft").bind()
-    by_kind = work.feedback.by_kind(LabelView)
+    unlikelihood = get_objective("unlikelihood")
+    goal = unlikelihood.bind(alpha=contrast) if contrast else get_objective("sft").bind()
+    by_kind = context.feedback.by_kind(LabelView)
 
-    def make(encoder: Encoder) -> list[TrainingTask]:
-        told = {
-            good: conditioned_encoder(encoder, work.policy, wording.condition(good))
+    def build(encoder: Encoder) -> list[TrainingTask]:
+        encoders = {
+            good: conditioned_encoder(encoder, context.policy, prompt_texts.quality_condition(good))
             for good in (True, False)
         }
         results = []
         for kind, labels in by_kind.items():
             trees: list[PromptTree | None] = []
-            for one in labels:
-                if one.aspect != aspect:
+            for label in labels:
+                if label.aspect != aspect:
                     encoder.left_out["on other aspects"] += 1
                     continue
                 for follows in (True, False) if contrast else (True,):
-                    text = Text(one.completion, float(follows))
-                    own = told[one.good == follows]
-                    trees.append(own.tree(one.prompt, [text], weight=one.weight))
-            results.append(TrainingTask(kind, goal, kept(trees)))
+                    text = ResponseText(label.completion, label=follows)
+                    conditioned = encoders[label.good == follows]
+                    trees.append(conditioned.tree(label.prompt, [text], weight=label.weight))
+            results.append(TrainingTask(kind, goal, drop_none(trees)))
         return results
 
-    return make
+    return build
 
 
 @dataclass(frozen=True)
-class Remark:
-    """What was said of one answer, all of it together."""
+class ResponseFeedback:
+    """All labels and critiques of one response."""
 
-    prompt: Chat
+    prompt: Prompt
     completion: str
     good: bool | None
-    """By what most labels said; ``None`` where there are none."""
+    """Majority of the labels; ``None`` if there are none or they are even."""
     critiques: tuple[str, ...]
     weight: float
 
     @property
-    def words(self) -> str:
-        """What asks for an answer of which this is said."""
+    def condition(self) -> str:
+        """System prompt that asks for a response with these labels and critiques."""
         if self.critiques and not self.good:
-            return wording.said(" ".join(self.critiques))
-        return wording.PRAISED if self.good else wording.BLAMED
+            return prompt_texts.critique_condition(" ".join(self.critiques))
+        return prompt_texts.PRAISE_CONDITION if self.good else prompt_texts.BLAME_CONDITION
 
 
-def remarks(feedback: TrainingSet) -> list[Remark]:
-    """Return what labels and critiques say of each answer, in order of first appearance.
+def response_feedback(feedback: TrainingSet) -> list[ResponseFeedback]:
+    """Return the labels and critiques of each response, in order of first appearance.
 
-    An answer whose labels are even, and that nobody criticised, is left out.
+    Responses with even labels and no critique are left out.
     """
     labels: dict[tuple[str, str], list[LabelView]] = defaultdict(list)
     critiques: dict[tuple[str, str], list[CritiqueView]] = defaultdict(list)
-    about: dict[tuple[str, str], LabelView | CritiqueView] = {}
+    views: dict[tuple[str, str], LabelView | CritiqueView] = {}
     for view in feedback.views(LabelView):
         if view.aspect == OVERALL:
             key = prompt_key(view.prompt), view.completion
             labels[key].append(view)
-            about.setdefault(key, view)
-    for said in feedback.views(CritiqueView):
-        key = prompt_key(said.prompt), said.completion
-        critiques[key].append(said)
-        about.setdefault(key, said)
+            views.setdefault(key, view)
+    for critique in feedback.views(CritiqueView):
+        key = prompt_key(critique.prompt), critique.completion
+        critiques[key].append(critique)
+        views.setdefault(key, critique)
     results = []
-    for key, one in about.items():
+    for key, first in views.items():
         votes = sum(view.weight * (1 if view.good else -1) for view in labels[key])
         if votes == 0 and not critiques[key]:
             continue
         weights = [view.weight for view in (*labels[key], *critiques[key])]
         results.append(
-            Remark(
-                one.prompt,
-                one.completion,
+            ResponseFeedback(
+                first.prompt,
+                first.completion,
                 None if votes == 0 else votes > 0,
                 tuple(dict.fromkeys(view.critique for view in critiques[key])),
                 float(np.mean(weights)),
@@ -276,111 +301,128 @@ def remarks(feedback: TrainingSet) -> list[Remark]:
     return results
 
 
-def _behind_words(
-    work: MethodContext, encoder: Encoder, said: Sequence[Remark]
+def _conditioned_trees(
+    context: MethodContext, encoder: Encoder, feedback: Sequence[ResponseFeedback]
 ) -> list[PromptTree]:
-    return kept(
-        conditioned_encoder(encoder, work.policy, one.words).tree(
-            one.prompt, [Text(one.completion)], weight=one.weight
+    return drop_none(
+        conditioned_encoder(encoder, context.policy, item.condition).tree(
+            item.prompt, [ResponseText(item.completion)], weight=item.weight
         )
-        for one in said
+        for item in feedback
     )
 
 
-@training_method("faft", needs=[LabelView], paper=FAFT)
-async def faft(work: MethodContext) -> BuildTasks:
-    """Feedback-aware fine-tuning: each answer is learned behind what was said of it.
+@training_method(
+    "faft",
+    needs=[LabelView],
+    objective="sft",
+    paper=FAFT,
+    system_prompt=prompt_texts.PRAISE_CONDITION,
+)
+async def faft(context: MethodContext) -> BuildTasks:
+    """Train each response under the feedback that it got.
 
-    Good attempts and bad ones are imitated, the good ones behind praise and the bad ones behind the
-    critique of them, or behind blame where there is none; Chen et al. (2024).
-    """
-    goal = find_objective("sft").bind()
-    said = remarks(work.feedback)
-
-    def make(encoder: Encoder) -> list[TrainingTask]:
-        return [TrainingTask("answers", goal, _behind_words(work, encoder, said))]
-
-    return make
-
-
-@training_method("dress", needs=[CritiqueView], paper=DRESS)
-async def dress(work: MethodContext, *, turns: bool = True) -> BuildTasks:
-    """DRESS: answers are learned behind their critiques, and refinements as a further turn.
-
-    The critique, and what labels say, condition the answer that they are about: what the paper
-    calls conditional reinforcement learning on critique feedback. A refinement is learned twice:
-    as the reply to the critique, in the conversation's next turn, and as an answer behind praise;
-    Chen et al. (2023).
+    Feedback-aware fine-tuning, Chen et al. (2024). Good and bad attempts are imitated, good ones
+    under praise and bad ones under their critique, or under blame without a critique.
 
     Parameters
     ----------
-    work : MethodContext
-        The policy, the feedback and the run.
-    turns : bool, default True
-        Whether refinements are learned too.
+    context : MethodContext
+        Policy, feedback and run.
     """
-    goal = find_objective("sft").bind()
-    said = remarks(work.feedback)
-    refined = [one for one in work.feedback.views(CritiqueView) if one.refinement is not None]
+    goal = get_objective("sft").bind()
+    feedback = response_feedback(context.feedback)
 
-    def make(encoder: Encoder) -> list[TrainingTask]:
-        results = [TrainingTask("answers", goal, _behind_words(work, encoder, said))]
+    def build(encoder: Encoder) -> list[TrainingTask]:
+        return [TrainingTask("answers", goal, _conditioned_trees(context, encoder, feedback))]
+
+    return build
+
+
+@training_method(
+    "dress",
+    needs=[CritiqueView],
+    objective="sft",
+    paper=DRESS,
+    system_prompt=prompt_texts.PRAISE_CONDITION,
+)
+async def dress(context: MethodContext, *, turns: bool = True) -> BuildTasks:
+    """Train responses under their critiques, and refinements as a further turn.
+
+    DRESS, Chen et al. (2023). Critiques and labels condition the response that they are about,
+    which the paper calls conditional reinforcement learning on critique feedback. A refinement is
+    trained twice: as the reply to the critique in the next turn of the conversation, and as a
+    response under praise.
+
+    Parameters
+    ----------
+    context : MethodContext
+        Policy, feedback and run.
+    turns : bool, default True
+        If true, also train refinements.
+    """
+    goal = get_objective("sft").bind()
+    feedback = response_feedback(context.feedback)
+    refined = [view for view in context.feedback.views(CritiqueView) if view.refinement is not None]
+
+    def build(encoder: Encoder) -> list[TrainingTask]:
+        results = [TrainingTask("answers", goal, _conditioned_trees(context, encoder, feedback))]
         if not turns:
             return results
-        praised = conditioned_encoder(encoder, work.policy, wording.PRAISED)
+        praise_encoder = conditioned_encoder(encoder, context.policy, prompt_texts.PRAISE_CONDITION)
         trees: list[PromptTree | None] = []
-        for one in refined:
-            better = [Text(one.refinement or "")]
-            asked = wording.to_refine(one.prompt, one.completion, one.critique)
-            trees.append(encoder.tree(asked, better, weight=one.weight))
-            trees.append(praised.tree(one.prompt, better, weight=one.weight))
-        return [*results, TrainingTask("refinements", goal, kept(trees))]
+        for view in refined:
+            refinement = [ResponseText(view.refinement or "")]
+            request = prompt_texts.refinement_prompt(view.prompt, view.completion, view.critique)
+            trees.append(encoder.tree(request, refinement, weight=view.weight))
+            trees.append(praise_encoder.tree(view.prompt, refinement, weight=view.weight))
+        return [*results, TrainingTask("refinements", goal, drop_none(trees))]
 
-    return make
+    return build
 
 
-@training_method("leti", needs=[LabelView], paper=LETI)
-async def leti(work: MethodContext, *, textual: bool = True) -> BuildTasks:
-    """LeTI: reward word, prompt, answer, and what came of it where the answer failed.
+@training_method(
+    "leti",
+    needs=[LabelView],
+    objective="sft",
+    paper=LETI,
+    system_prompt=prompt_texts.GOOD_CONDITION,
+)
+async def leti(context: MethodContext, *, textual: bool = True) -> BuildTasks:
+    """Train on reward text, prompt, response and, for failed responses, the output of the check.
 
-    The language-modelling loss on all but the prompt: the answer behind the reward word, and, for a
-    bad answer, what the run printed, as the conversation's next turn; Wang et al. (2023).
-    The paper's reward is a new token; here it is the words that ask for a good answer or a bad
-    one, so that the vocabulary stays. Its regularisation by texts of the pretraining is left out.
+    LeTI, Wang et al. (2023). The loss covers all but the prompt: the response under the reward
+    text, and, for a bad response, the output of the run as the next turn of the conversation. The
+    paper's reward is a new token; here it is the text that asks for a good or a bad response, so
+    that the vocabulary stays the same. The paper's regularisation by pretraining texts is left out.
 
     Parameters
     ----------
-    work : MethodContext
-        The policy, the feedback and the run.
+    context : MethodContext
+        Policy, feedback and run.
     textual : bool, default True
-        Whether what the run printed is learned; without it only good or bad is.
+        If true, train the output of runs; otherwise good and bad labels only.
     """
-    goal = find_objective("sft").bind()
-    said = [one for one in remarks(work.feedback) if one.good is not None]
+    goal = get_objective("sft").bind()
+    feedback = [item for item in response_feedback(context.feedback) if item.good is not None]
 
-    def make(encoder: Encoder) -> list[TrainingTask]:
+    def build(encoder: Encoder) -> list[TrainingTask]:
         answers: list[PromptTree | None] = []
-        printed: list[PromptTree | None] = []
-        for one in said:
-            own = conditioned_encoder(encoder, work.policy, wording.condition(bool(one.good)))
-            answers.append(own.tree(one.prompt, [Text(one.completion)], weight=one.weight))
-            if textual and not one.good and one.critiques:
-                asked = wording.to_foretell(one.prompt, one.completion)
-                trace = Text("\n".join(one.critiques))
-                printed.append(own.tree(asked, [trace], weight=one.weight))
+        outputs: list[PromptTree | None] = []
+        for item in feedback:
+            conditioned = conditioned_encoder(
+                encoder, context.policy, prompt_texts.quality_condition(bool(item.good))
+            )
+            answers.append(
+                conditioned.tree(item.prompt, [ResponseText(item.completion)], weight=item.weight)
+            )
+            if textual and not item.good and item.critiques:
+                request = prompt_texts.outcome_prompt(item.prompt, item.completion)
+                trace = ResponseText("\n".join(item.critiques))
+                outputs.append(conditioned.tree(request, [trace], weight=item.weight))
         return [
-            TrainingTask("answers", goal, kept(answers)),
-            TrainingTask("feedback", goal, kept(printed)),
+            TrainingTask("answers", goal, drop_none(answers)),
+            TrainingTask("feedback", goal, drop_none(outputs)),
         ]
 
-    return make
-
-
-for _name, _words in (
-    ("chain-of-hindsight", wording.GOOD),
-    ("hir", wording.GOOD),
-    ("faft", wording.PRAISED),
-    ("dress", wording.PRAISED),
-    ("leti", wording.GOOD),
-):
-    serve_with_prompt(_name, _words)
+    return build

@@ -1,52 +1,51 @@
-"""I-ORPO: a response under its own instruction, against the same under one with a wrong part."""
+"""I-ORPO: a response under its own instruction against the response under a corrupted one."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import takewhile
-from typing import Annotated
 
 import numpy as np
-from pydantic import Field
 
-from backtalk.feedback.interaction import Message
+from backtalk.feedback.interaction import Message, Prompt
 from backtalk.feedback.views import SFTExample
-from backtalk.learn.finetune import objectives as _objectives  # noqa: F401 - registers them
-from backtalk.learn.finetune.encoding import Chat, Encoder, Text
-from backtalk.learn.finetune.objective import BuildTasks, TrainingTask, find_objective
-from backtalk.learn.finetune.registration import MethodContext, training_method
+from backtalk.learn.context import MethodContext
+from backtalk.learn.finetune.encoding import Encoder, ResponseText
+from backtalk.learn.finetune.objective import BuildTasks, TrainingTask, get_objective
+from backtalk.learn.finetune.option_types import Count, NonNegative
+from backtalk.learn.finetune.registration import training_method
 from backtalk.learn.finetune.segments import segments
 from backtalk.learn.finetune.trees import PairLabel, PromptTree, ResponseTokens
 
 Rng = np.random.Generator
-Weight = Annotated[float, Field(ge=0)]
-Count = Annotated[int, Field(gt=0)]
 
 
-@training_method("i-orpo", needs=[SFTExample], paper=find_objective("i-orpo").paper)
-async def i_orpo(work: MethodContext, *, ratio: Weight = 0.4, corrupted: Count = 1) -> BuildTasks:
-    """Learn that a response belongs to its instruction, and not to one that asks for other things.
+@training_method("i-orpo", needs=[SFTExample], objective="i-orpo")
+async def i_orpo(
+    context: MethodContext, *, ratio: NonNegative = 0.4, corrupted: Count = 1
+) -> BuildTasks:
+    """Train on a response under its instruction against the same response under a corrupted one.
 
-    Suri's view. An instruction is corrupted by a rule: of the last thing that the user said, one
-    line (or sentence, where there is one line only) that is not the first gives way to one that
-    stands in the same place of another prompt, or else to any other. The paper has a language
-    model rewrite the constraints.
+    I-ORPO, from Suri, Pham et al. (2024). An instruction is corrupted by a rule: in the last user
+    message, a line (or a sentence of a single line) other than the first is replaced by the line at
+    the same position of another prompt, or else by any other. In the paper a language model
+    rewrites the constraints.
 
     Parameters
     ----------
-    work : MethodContext
-        Whose examples are learned from.
-    ratio : Weight, default 0.4
-        How much the comparison counts against imitation.
-    corrupted : Count, default 1
-        How many corrupted instructions each response is compared under.
+    context : MethodContext
+        Policy, feedback and run.
+    ratio : float, default 0.4
+        Weight of the comparison relative to imitation.
+    corrupted : int, default 1
+        Number of corrupted instructions for each response.
     """
-    examples = work.feedback.by_kind(SFTExample)
-    prompts = [one.prompt for own in examples.values() for one in own]
-    bound = find_objective("i-orpo").bind(ratio=ratio)
+    examples = context.feedback.by_kind(SFTExample)
+    prompts = [example.prompt for views in examples.values() for example in views]
+    bound = get_objective("i-orpo").bind(ratio=ratio)
 
-    def make(encoder: Encoder) -> list[TrainingTask]:
-        rng = np.random.default_rng([work.run.seed, 12])
+    def build(encoder: Encoder) -> list[TrainingTask]:
+        rng = np.random.default_rng([context.run.seed, 12])
         parts = instruction_parts(prompts)
         return [
             TrainingTask(
@@ -54,90 +53,107 @@ async def i_orpo(work: MethodContext, *, ratio: Weight = 0.4, corrupted: Count =
                 bound,
                 [
                     tree
-                    for one in own
+                    for example in views
                     for _ in range(corrupted)
-                    if (tree := _tree(encoder, one, parts, rng)) is not None
+                    if (tree := _instruction_tree(encoder, example, parts, rng)) is not None
                 ],
             )
-            for kind, own in examples.items()
+            for kind, views in examples.items()
         ]
 
-    return make
+    return build
 
 
-def instruction_parts(prompts: Sequence[Chat]) -> list[list[str]]:
-    """Return the different parts of prompts by their place; the first, the task, is left out."""
+def instruction_parts(prompts: Sequence[Prompt]) -> list[list[str]]:
+    """Return the distinct parts of prompts by position, without the first, the task."""
     results: list[dict[str, None]] = []
     for prompt in prompts:
-        for index, part in enumerate(segments(prompt[_asked(prompt)].text)[1:]):
+        for index, part in enumerate(segments(prompt[_last_user_message(prompt)].text)[1:]):
             results += [{}] * (index >= len(results))
             results[index][part.strip()] = None
-    return [[*own] for own in results]
+    return [[*texts] for texts in results]
 
 
-def corrupt(prompt: Chat, parts: Sequence[Sequence[str]], rng: Rng) -> Chat | None:
-    """Return a prompt with one part of another; ``None`` where it has no part to replace.
+def corrupt_prompt(prompt: Prompt, parts: Sequence[Sequence[str]], rng: Rng) -> Prompt | None:
+    """Return a prompt with one part of another prompt; ``None`` if it has no part to replace.
 
     Parameters
     ----------
-    prompt : Chat
-        What was asked.
-    parts : Sequence[Sequence[str]]
-        What other prompts ask for; see :func:`instruction_parts`.
-    chance
-        Decides which part gives way to which.
+    prompt : Prompt
+        Prompt to corrupt.
+    parts : sequence of sequence of str
+        Parts of all prompts by position; see :func:`instruction_parts`.
+    rng : numpy.random.Generator
+        Random number generator.
     """
-    at = _asked(prompt)
-    own = segments(prompt[at].text)
-    if len(own) < 2:
+    index = _last_user_message(prompt)
+    texts = segments(prompt[index].text)
+    if len(texts) < 2:
         return None
-    there = {part.strip() for part in own}
-    place = 1 + int(rng.integers(len(own) - 1))
-    others = [part for part in parts[place - 1] if part not in there] or [
-        part for same in parts for part in same if part not in there
+    present = {part.strip() for part in texts}
+    position = 1 + int(rng.integers(len(texts) - 1))
+    others = [part for part in parts[position - 1] if part not in present] or [
+        part for group in parts for part in group if part not in present
     ]
     if not others:
         return None
-    other = others[int(rng.integers(len(others)))]
-    text = "".join([*own[:place], own[place].replace(own[place].strip(), other), *own[place + 1 :]])
-    return (*prompt[:at], Message.user(text), *prompt[at + 1 :])
+    replacement = others[int(rng.integers(len(others)))]
+    text = "".join(
+        [
+            *texts[:position],
+            texts[position].replace(texts[position].strip(), replacement),
+            *texts[position + 1 :],
+        ]
+    )
+    return (*prompt[:index], Message.user(text), *prompt[index + 1 :])
 
 
-def _asked(prompt: Chat) -> int:
-    """Return the place of the last message of the user, or of the last one where there is none."""
+def _last_user_message(prompt: Prompt) -> int:
+    """Return the index of the last user message, or of the last message if there is none."""
     places = [index for index, message in enumerate(prompt) if message.role == "user"]
     return places[-1] if places else len(prompt) - 1
 
 
-def _tree(
+def _instruction_tree(
     encoder: Encoder, example: SFTExample, parts: Sequence[Sequence[str]], rng: Rng
 ) -> PromptTree | None:
-    other = corrupt(example.prompt, parts, rng)
-    if other is None:
+    corrupted = corrupt_prompt(example.prompt, parts, rng)
+    if corrupted is None:
         encoder.left_out["prompts without a part to corrupt"] += 1
         return None
-    right = encoder.tree(example.prompt, [Text(example.completion)])
-    wrong = encoder.tree(other, [Text(example.completion)])
+    right = encoder.tree(example.prompt, [ResponseText(example.completion)])
+    wrong = encoder.tree(corrupted, [ResponseText(example.completion)])
     if right is None or wrong is None:
         return None
-    return two_prompts(right, wrong, weight=example.weight)
+    return two_prompt_tree(right, wrong, weight=example.weight)
 
 
-def two_prompts(right: PromptTree, wrong: PromptTree, *, weight: float = 1.0) -> PromptTree:
-    """Return a tree of one response under two prompts, of which the first is the better.
+def two_prompt_tree(right: PromptTree, wrong: PromptTree, *, weight: float = 1.0) -> PromptTree:
+    """Return a tree of one response under two prompts, the first of which is the right one.
 
-    Its prompt is what the two share at the beginning; the rest of each stands before the response
-    and has weight 0.
+    The prompt of the tree is the common prefix of both prompts. The rest of each prompt precedes
+    the response with weight 0.
+
+    Parameters
+    ----------
+    right : PromptTree
+        Response under the right prompt.
+    wrong : PromptTree
+        The same response under the wrong prompt.
+    weight : float, default 1.0
+        Weight of the tree.
     """
-    both = zip(right.prompt, wrong.prompt, strict=False)
-    same = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], both))
+    pairs = zip(right.prompt, wrong.prompt, strict=False)
+    prefix_length = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
 
     def branch(tree: PromptTree) -> ResponseTokens:
-        rest, said = tree.prompt[same:], tree.branches[0].tokens
-        return ResponseTokens((*rest, *said), weights=(*(0.0,) * len(rest), *(1.0,) * len(said)))
+        rest, response = tree.prompt[prefix_length:], tree.responses[0].tokens
+        return ResponseTokens(
+            (*rest, *response), weights=(*(0.0,) * len(rest), *(1.0,) * len(response))
+        )
 
     return PromptTree(
-        right.prompt[:same],
+        right.prompt[:prefix_length],
         (branch(right), branch(wrong)),
         weight,
         pairs=(PairLabel(0, 1),),

@@ -1,29 +1,22 @@
-"""Methods that learn from responses worth imitating."""
+"""Methods that learn from demonstrations and other examples."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from typing import Annotated, Any, get_type_hints
+from collections.abc import Iterable, Sequence
+from typing import Any
 
-from pydantic import Field
-
+from backtalk.feedback.interaction import Prompt
 from backtalk.feedback.views import SFTExample
-from backtalk.learn.context import Count
-from backtalk.learn.finetune import objectives as _objectives  # noqa: F401 - registers them
-from backtalk.learn.finetune.encoding import Encoder, Text
-from backtalk.learn.finetune.objective import BuildTasks, TrainingTask, find_objective
-from backtalk.learn.finetune.registration import (
-    MethodContext,
-    register_objective_method,
-    training_method,
-)
-from backtalk.learn.finetune.tree_builders import example_trees, kept
+from backtalk.learn.context import MethodContext
+from backtalk.learn.finetune.encoding import Encoder, ResponseText
+from backtalk.learn.finetune.objective import BuildTasks, TrainingTask, get_objective
+from backtalk.learn.finetune.option_types import Count, NonNegative
+from backtalk.learn.finetune.registration import register_objective_method, training_method
+from backtalk.learn.finetune.tree_builders import drop_none, example_trees
 from backtalk.learn.finetune.trees import PromptTree
 from backtalk.learn.method import Paper
 from backtalk.models import Sampling
-
-Factor = Annotated[float, Field(ge=0)]
 
 THOUGHTS = Paper(
     "Thought cloning: learning to think while acting by imitating human thinking",
@@ -35,105 +28,144 @@ THOUGHTS = Paper(
 register_objective_method("sft", SFTExample, example_trees)
 
 
-def _discriminative(name: str) -> None:
-    """Register the method that trains by one of the objectives of discriminative fine-tuning."""
-    goal = find_objective(name)
+def _register_discriminative(name: str) -> None:
+    """Register the method that trains by an objective of discriminative fine-tuning."""
+    goal = get_objective(name)
 
-    async def plan(work: MethodContext, *, samples: int, **options: Any) -> BuildTasks:
+    async def plan(context: MethodContext, *, samples: Count = 2, **options: Any) -> BuildTasks:
         bound = goal.bind(**options)
-        by_kind = work.feedback.by_kind(SFTExample)
+        by_kind = context.feedback.by_kind(SFTExample)
         # The proposal of the objective is the policy itself, at temperature 1 and whole.
-        default = work.policy.decoder.sampling
-        sampling = Sampling(max_tokens=default.max_tokens, stop=default.stop)
-        drawn = {
-            kind: await work.sample([one.prompt for one in own], samples, sampling=sampling)
-            for kind, own in by_kind.items()
+        decoder_sampling = context.policy.decoder.base_sampling
+        sampling = Sampling(max_tokens=decoder_sampling.max_tokens, stop=decoder_sampling.stop)
+        samples_by_kind = {
+            kind: await context.sample(
+                [item.prompt for item in examples], samples, sampling=sampling
+            )
+            for kind, examples in by_kind.items()
         }
 
-        def make(encoder: Encoder) -> list[TrainingTask]:
+        def build(encoder: Encoder) -> list[TrainingTask]:
             return [
-                TrainingTask(kind, bound, contrasted(encoder, own, drawn[kind]))
-                for kind, own in by_kind.items()
+                TrainingTask(kind, bound, contrast_trees(encoder, examples, samples_by_kind[kind]))
+                for kind, examples in by_kind.items()
             ]
 
-        return make
+        return build
 
     training_method(
         name,
         needs=[SFTExample],
-        paper=goal.paper,
-        options={"samples": 2, **goal.options},
-        types={"samples": Count, **get_type_hints(goal.function, include_extras=True)},
-        summary=goal.summary,
+        objective=name,
+        meanings={"samples": "Number of samples for each prompt."},
     )(plan)
 
 
-def contrasted(
+def answer_trees(encoder: Encoder, answers: Iterable[tuple[Prompt, str]]) -> list[PromptTree]:
+    """Return a tree of each prompt with a response to imitate."""
+    return drop_none(
+        encoder.tree(prompt, [ResponseText(text, label=True)]) for prompt, text in answers
+    )
+
+
+def contrast_trees(
     encoder: Encoder, examples: Sequence[SFTExample], samples: Sequence[Sequence[str]]
 ) -> list[PromptTree]:
-    """Return trees of an example, of value 1, and samples for the same prompt, of value 0.
+    """Return trees of an example and samples for the same prompt.
 
-    A sample that is the example itself is no rival of it; an example without any other is left out
-    and counted.
-    """
-    results: list[PromptTree | None] = []
-    for one, own in zip(examples, samples, strict=True):
-        others = [text for text in own if text.strip() not in {"", one.completion.strip()}]
-        if not others:
-            encoder.left_out["examples without a sample that differs"] += 1
-            continue
-        texts = [Text(one.completion, 1.0), *(Text(text, 0.0) for text in others)]
-        results.append(encoder.tree(one.prompt, texts, weight=one.weight))
-    return kept(results)
-
-
-for _name in ("dft", "dft2"):
-    _discriminative(_name)
-
-
-@training_method("thought-cloning", needs=[SFTExample], paper=THOUGHTS)
-async def thought_cloning(
-    work: MethodContext, *, alpha: Factor = 1.0, opens: str = "<think>", closes: str = "</think>"
-) -> BuildTasks:
-    """Thought Cloning: the thoughts in demonstrations are imitated, and what was done after them.
-
-    ``alpha L_thought + L_action``, a mean over tokens; Hu and Clune (2023), equation 1. Examples in
-    which nobody thinks aloud are left out.
+    Samples that equal the example are dropped. Examples without any other sample are left out and
+    counted.
 
     Parameters
     ----------
-    work : MethodContext
-        The policy, the feedback and the run.
-    alpha : Factor, default 1.0
-        How much a token of a thought counts against one of an action.
-    opens, closes
-        What stands before and behind a thought.
+    encoder : Encoder
+        Encoder of the policy.
+    examples : sequence of SFTExample
+        N examples.
+    samples : sequence of sequence of str
+        Samples for the prompt of each example.
     """
-    goal = find_objective("sft").bind()
-    by_kind = work.feedback.by_kind(SFTExample)
+    results: list[PromptTree | None] = []
+    for example, drawn in zip(examples, samples, strict=True):
+        others = [text for text in drawn if text.strip() not in {"", example.completion.strip()}]
+        if not others:
+            encoder.left_out["examples without a sample that differs"] += 1
+            continue
+        texts = [
+            ResponseText(example.completion, is_demonstration=True),
+            *(ResponseText(text, is_demonstration=False) for text in others),
+        ]
+        results.append(encoder.tree(example.prompt, texts, weight=example.weight))
+    return drop_none(results)
 
-    def make(encoder: Encoder) -> list[TrainingTask]:
+
+for _name in ("dft", "dft2"):
+    _register_discriminative(_name)
+
+
+@training_method("thought-cloning", needs=[SFTExample], objective="sft", paper=THOUGHTS)
+async def thought_cloning(
+    context: MethodContext,
+    *,
+    alpha: NonNegative = 1.0,
+    opens: str = "<think>",
+    closes: str = "</think>",
+) -> BuildTasks:
+    """Imitate the thoughts in demonstrations together with the actions that follow them.
+
+    Thought Cloning, Hu and Clune (2023), equation 1: ``alpha L_thought + L_action``, a mean over
+    tokens. Examples without thoughts are left out.
+
+    Parameters
+    ----------
+    context : MethodContext
+        Policy, feedback and run.
+    alpha : float, default 1.0
+        Weight of a thought token relative to an action token.
+    opens : str, default "<think>"
+        Delimiter before a thought.
+    closes : str, default "</think>"
+        Delimiter after a thought.
+    """
+    goal = get_objective("sft").bind()
+    by_kind = context.feedback.by_kind(SFTExample)
+
+    def build(encoder: Encoder) -> list[TrainingTask]:
         return [
-            TrainingTask(kind, goal, thought_trees(encoder, own, alpha, opens, closes))
-            for kind, own in by_kind.items()
+            TrainingTask(kind, goal, thought_trees(encoder, examples, alpha, opens, closes))
+            for kind, examples in by_kind.items()
         ]
 
-    return make
+    return build
 
 
 def thought_trees(
     encoder: Encoder, examples: Sequence[SFTExample], alpha: float, opens: str, closes: str
 ) -> list[PromptTree]:
-    """Return trees of the examples with thoughts, whose tokens have the weight alpha."""
+    """Return trees of the examples with thoughts, whose tokens have the weight alpha.
+
+    Parameters
+    ----------
+    encoder : Encoder
+        Encoder of the policy.
+    examples : sequence of SFTExample
+        Examples; those without thoughts are left out and counted.
+    alpha : float
+        Weight of a thought token.
+    opens : str
+        Delimiter before a thought.
+    closes : str
+        Delimiter after a thought.
+    """
     thought = re.compile(re.escape(opens) + ".*?" + re.escape(closes), re.DOTALL)
     results: list[PromptTree | None] = []
-    for one in examples:
-        stretches = tuple(
-            (match.start(), match.end(), alpha) for match in thought.finditer(one.completion)
+    for example in examples:
+        spans = tuple(
+            (match.start(), match.end(), alpha) for match in thought.finditer(example.completion)
         )
-        if not stretches:
+        if not spans:
             encoder.left_out[f"examples without a thought between {opens} and {closes}"] += 1
             continue
-        text = Text(one.completion, 1.0, weights=stretches)
-        results.append(encoder.tree(one.prompt, [text], weight=one.weight))
-    return kept(results)
+        text = ResponseText(example.completion, label=True, weights=spans)
+        results.append(encoder.tree(example.prompt, [text], weight=example.weight))
+    return drop_none(results)

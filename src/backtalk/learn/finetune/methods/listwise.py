@@ -1,51 +1,45 @@
-"""Methods that learn from lists of responses, ranked or scored."""
+"""Methods that learn from ranked or scored lists of responses."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, get_type_hints
+from typing import Any
 
 from backtalk.feedback.views import RankingView, ScoreView
-from backtalk.learn.finetune import objectives as _objectives  # noqa: F401 - registers them
+from backtalk.learn.context import MethodContext
 from backtalk.learn.finetune.encoding import Encoder
-from backtalk.learn.finetune.objective import BuildTasks, TrainingTask, find_objective
-from backtalk.learn.finetune.registration import MethodContext, training_method
-from backtalk.learn.finetune.tree_builders import list_trees, order_trees
+from backtalk.learn.finetune.objective import BuildTasks, TrainingTask, get_objective
+from backtalk.learn.finetune.registration import training_method
+from backtalk.learn.finetune.tree_builders import list_trees, ordered_list_trees
 from backtalk.learn.finetune.trees import PromptTree
 
 MakeTrees = Callable[[Encoder, Sequence[RankingView | ScoreView]], list[PromptTree]]
 
 
-def by_lists(name: str, trees: MakeTrees = list_trees) -> None:
+def register_list_method(name: str, trees: MakeTrees = list_trees) -> None:
     """Register the method that trains by an objective over lists.
 
-    A kind of feedback that says scores is learned from by its scores, one that says only an order
-    by the order.
+    Feedback with scores is used with its scores, feedback with an order alone by its order.
     """
-    goal = find_objective(name)
+    objective = get_objective(name)
 
-    async def plan(work: MethodContext, **options: Any) -> BuildTasks:
-        bound = goal.bind(**options)
+    async def plan(context: MethodContext, **options: Any) -> BuildTasks:
+        bound = objective.bind(**options)
 
-        def make(encoder: Encoder) -> list[TrainingTask]:
+        def build(encoder: Encoder) -> list[TrainingTask]:
             lists: dict[str, Sequence[RankingView | ScoreView]] = {
-                **work.feedback.by_kind(RankingView),
-                **work.feedback.by_kind(ScoreView),
+                **context.feedback.by_kind(RankingView),
+                **context.feedback.by_kind(ScoreView),
             }
-            return [TrainingTask(kind, bound, trees(encoder, own)) for kind, own in lists.items()]
+            return [
+                TrainingTask(kind, bound, trees(encoder, views)) for kind, views in lists.items()
+            ]
 
-        return make
+        return build
 
-    training_method(
-        name,
-        needs=[RankingView],
-        paper=goal.paper,
-        options=goal.options,
-        types=get_type_hints(goal.function, include_extras=True),
-        summary=goal.summary,
-    )(plan)
+    training_method(name, needs=[RankingView], objective=name)(plan)
 
 
 for _name in ("lipo", "rank-softmax", "pro", "nca", "infonca"):
-    by_lists(_name)
-by_lists("plackett-luce-dpo", order_trees)
+    register_list_method(_name)
+register_list_method("plackett-luce-dpo", ordered_list_trees)

@@ -1,11 +1,10 @@
-"""Methods that learn from responses that were compared."""
+"""Methods that learn from pairs of compared responses."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from backtalk.feedback.views import Pair
-from backtalk.learn.finetune import objectives as _objectives  # noqa: F401 - registers them
 from backtalk.learn.finetune.encoding import Encoder
 from backtalk.learn.finetune.registration import register_objective_method
 from backtalk.learn.finetune.tree_builders import pair_trees
@@ -13,10 +12,10 @@ from backtalk.learn.finetune.trees import PromptTree
 
 
 def soft_pair_trees(encoder: Encoder, pairs: Sequence[Pair]) -> list[PromptTree]:
-    """Return trees of pairs whose strength, where one is known, is how probable they are.
+    """Return trees of pairs whose probability is derived from their strength.
 
-    A strength s in (0, 1] becomes the probability ``(1 + s) / 2``: none is a coin's, the greatest
-    is certainty. A probability that somebody gave stays.
+    A strength s in (0, 1] gives the probability ``(1 + s) / 2``: 1/2 for no strength, 1 for the
+    greatest. A probability that an annotator gave is kept.
     """
     return pair_trees(
         encoder,

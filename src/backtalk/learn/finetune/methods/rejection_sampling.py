@@ -1,40 +1,31 @@
-"""Methods that imitate a policy's own answers: those of many that a judge selects."""
+"""Rejection sampling: a policy imitates those of its samples that a judge selects."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Literal
+from typing import Literal
 
 import numpy as np
-from pydantic import Field
 
-from backtalk.embedders.named import EmbedderName
+from backtalk.embedders.registry import EmbedderName
 from backtalk.errors import BacktalkError
+from backtalk.feedback.interaction import Prompt
 from backtalk.feedback.views import Pair, SFTExample
-from backtalk.learn.context import (
-    LEARNED,
-    Count,
-    answer_trees,
-    judged_by,
-    named_policy,
-    prompts_of,
-    scored,
-    stored,
-)
-from backtalk.learn.finetune import objectives as _objectives  # noqa: F401 - registers them
-from backtalk.learn.finetune.encoding import Chat, Encoder
+from backtalk.learn.context import LEARNED, MethodContext, score_responses
+from backtalk.learn.finetune.encoding import Encoder
+from backtalk.learn.finetune.methods.imitation import answer_trees
 from backtalk.learn.finetune.objective import (
     BoundObjective,
     BuildTasks,
     TrainingTask,
-    find_objective,
+    get_objective,
 )
-from backtalk.learn.finetune.registration import MethodContext, training_method
+from backtalk.learn.finetune.option_types import Count, NonNegative
+from backtalk.learn.finetune.registration import training_method
 from backtalk.learn.finetune.tree_builders import example_trees
 from backtalk.learn.method import Paper
 from backtalk.rewards import Reward
 
-Factor = Annotated[float, Field(ge=0)]
 Source = Literal["samples", "store"]
 
 RAFT = Paper(
@@ -63,9 +54,9 @@ REJECTION = Paper(
 )
 
 
-@training_method("raft", needs=[Pair], paper=RAFT)
+@training_method("raft", needs=[Pair], objective="sft", paper=RAFT)
 async def raft(
-    work: MethodContext,
+    context: MethodContext,
     *,
     samples: Count = 8,
     keep: Count = 1,
@@ -75,73 +66,87 @@ async def raft(
     sampler: str | None = None,
     prompts: Count | None = None,
 ) -> BuildTasks:
-    """Reward-ranked fine-tuning: of several samples for each prompt, the best is imitated.
+    """Reward-ranked fine-tuning: imitate the best of several samples for each prompt.
 
     Dong et al. (2023).
 
     Parameters
     ----------
-    work : MethodContext
-        The policy, the feedback and the run.
-    samples : Count, default 8
-        How many samples are drawn for each prompt.
-    keep : Count, default 1
-        How many of them are imitated, the best first.
-    judge : str, default LEARNED
-        What ranks them: ``learned`` for a reward learned from the store's pairs, or a judge as
-        ``backtalk evaluate`` names them.
-    embedder : EmbedderName, default "hashed"
-        What the learned reward reads answers with.
-    source : Source, default "samples"
-        ``samples``, or ``store`` for the answers that the store has: the paper's offline mode.
+    context : MethodContext
+        Policy, feedback and run.
+    samples : int, default 8
+        Number of samples for each prompt.
+    keep : int, default 1
+        Number of samples to imitate for each prompt, best first.
+    judge : str, default "learned"
+        Judge that ranks the samples: ``learned`` for a reward fitted to the store's pairs, or a
+        judge of ``backtalk evaluate``.
+    embedder : {"hashed", "sentence"}, default "hashed"
+        Embedder of the learned reward.
+    source : {"samples", "store"}, default "samples"
+        Origin of the responses: new samples, or the responses in the store, the paper's offline
+        mode.
     sampler : str, optional
-        The policy that draws them, by name; the one that learns by default.
-    prompts : Count, optional
-        The most prompts; all of the store's by default.
+        Policy that samples, by name or id; the policy to improve by default.
+    prompts : int, optional
+        Maximum number of prompts; all prompts of the store by default.
     """
-    goal = find_objective("sft").bind()
-    reward = await judged_by(work, judge, embedder)
-    asked = prompts_of(work, prompts)
-    result = await _answers(work, asked, samples, sampler=sampler, source=source)
-    return _parts(goal, await best(reward, asked, result, keep))
+    goal = get_objective("sft").bind()
+    reward = await context.judge(judge, embedder)
+    selected = context.prompts(prompts)
+    responses = await _get_responses(context, selected, samples, sampler=sampler, source=source)
+    return _imitation_tasks(goal, await select_best(reward, selected, responses, keep))
 
 
-@training_method("superhf", needs=[Pair], paper=SUPERHF)
+@training_method("superhf", needs=[Pair], objective="superhf", paper=SUPERHF)
 async def superhf(
-    work: MethodContext,
+    context: MethodContext,
     *,
     samples: Count = 8,
     keep: Count = 1,
-    beta: Factor = 0.3,
+    beta: NonNegative = 0.3,
     judge: str = LEARNED,
     embedder: EmbedderName = "hashed",
     source: Source = "samples",
     sampler: str | None = None,
     prompts: Count | None = None,
 ) -> BuildTasks:
-    """SuperHF: samples that a reward has filtered are imitated, held near the policy by a KL prior.
+    """Imitate reward-filtered samples with a KL prior that keeps the policy near its start.
 
-    Mukobi et al. (2023). The options are those of ``raft``, and ``beta``.
+    SuperHF, Mukobi et al. (2023). The options are those of ``raft``, and ``beta``.
 
     Parameters
     ----------
-    work : MethodContext
-        The policy, the feedback and the run.
-    samples, keep, judge, embedder, source, sampler, prompts
-        As for ``raft``.
-    beta : Factor, default 0.3
-        The weight of the prior.
+    context : MethodContext
+        Policy, feedback and run.
+    samples : int, default 8
+        Number of samples for each prompt.
+    keep : int, default 1
+        Number of samples to imitate for each prompt, best first.
+    beta : float, default 0.3
+        Weight of the KL prior.
+    judge : str, default "learned"
+        Judge that ranks the samples: ``learned`` for a reward fitted to the store's pairs, or a
+        judge of ``backtalk evaluate``.
+    embedder : {"hashed", "sentence"}, default "hashed"
+        Embedder of the learned reward.
+    source : {"samples", "store"}, default "samples"
+        Origin of the responses: new samples, or the responses in the store.
+    sampler : str, optional
+        Policy that samples, by name or id; the policy to improve by default.
+    prompts : int, optional
+        Maximum number of prompts; all prompts of the store by default.
     """
-    goal = find_objective("superhf").bind(beta=beta)
-    reward = await judged_by(work, judge, embedder)
-    asked = prompts_of(work, prompts)
-    result = await _answers(work, asked, samples, sampler=sampler, source=source)
-    return _parts(goal, await best(reward, asked, result, keep))
+    goal = get_objective("superhf").bind(beta=beta)
+    reward = await context.judge(judge, embedder)
+    selected = context.prompts(prompts)
+    responses = await _get_responses(context, selected, samples, sampler=sampler, source=source)
+    return _imitation_tasks(goal, await select_best(reward, selected, responses, keep))
 
 
-@training_method("rejection-sampling", needs=[Pair], paper=REJECTION)
+@training_method("rejection-sampling", needs=[Pair], objective="sft", paper=REJECTION)
 async def rejection_sampling(
-    work: MethodContext,
+    context: MethodContext,
     *,
     samples: Count = 8,
     threshold: float | None = None,
@@ -151,34 +156,45 @@ async def rejection_sampling(
     sampler: str | None = None,
     prompts: Count | None = None,
 ) -> BuildTasks:
-    """Rejection sampling: all distinct samples that are right, and the examples there are.
+    """Imitate all distinct samples that are right, and the examples in the store.
 
     Yuan et al. (2023); one round of expert iteration.
 
     Parameters
     ----------
-    work : MethodContext
-        The policy, the feedback and the run.
-    samples, judge, embedder, sampler, prompts
-        As for ``raft``.
+    context : MethodContext
+        Policy, feedback and run.
+    samples : int, default 8
+        Number of samples for each prompt.
     threshold : float, optional
-        The score from which on a sample is right: by default the top of the judge's scale, or,
-        for a learned reward, the mean score of the answers that were preferred.
+        Lowest score of a right sample. Default: the upper bound of the judge's scale, or, for a
+        learned reward, the mean score of the chosen responses.
+    judge : str, default "learned"
+        Judge of the samples: ``learned`` for a reward fitted to the store's pairs, or a judge of
+        ``backtalk evaluate``.
+    embedder : {"hashed", "sentence"}, default "hashed"
+        Embedder of the learned reward.
     examples : bool, default True
-        Whether what the store has of examples is imitated too.
+        If true, also imitate the examples in the store.
+    sampler : str, optional
+        Policy that samples, by name or id; the policy to improve by default.
+    prompts : int, optional
+        Maximum number of prompts; all prompts of the store by default.
     """
-    goal = find_objective("sft").bind()
-    reward = await judged_by(work, judge, embedder)
-    asked = prompts_of(work, prompts)
-    result = await _answers(work, asked, samples, sampler=sampler)
-    level = await _level(work, reward, judge, threshold)
-    shown = work.feedback.views(SFTExample) if examples else []
-    return _parts(goal, await right(reward, asked, result, level), shown)
+    goal = get_objective("sft").bind()
+    reward = await context.judge(judge, embedder)
+    selected = context.prompts(prompts)
+    responses = await _get_responses(context, selected, samples, sampler=sampler)
+    right_score = await _right_score(context, reward, judge, threshold)
+    stored_examples = context.feedback.views(SFTExample) if examples else []
+    return _imitation_tasks(
+        goal, await select_right(reward, selected, responses, right_score), stored_examples
+    )
 
 
-@training_method("rest-em", needs=[Pair], paper=REST_EM)
+@training_method("rest-em", needs=[Pair], objective="sft", paper=REST_EM)
 async def rest_em(
-    work: MethodContext,
+    context: MethodContext,
     *,
     samples: Count = 32,
     cap: Count = 10,
@@ -188,101 +204,143 @@ async def rest_em(
     sampler: str | None = None,
     prompts: Count | None = None,
 ) -> BuildTasks:
-    """ReST-EM: samples of the last round's policy that are right, so many a prompt, teach the base.
+    """Imitate right samples of the last round's policy, starting from the base policy each round.
 
-    Singh et al. (2023), algorithm 1. One call is one iteration: every round begins from the same
-    base, the policy that learns, and ``sampler`` names the policy of the round before. Samples are
-    drawn anew, right ones kept by ``threshold``, and at most ``cap`` for each prompt, so that
-    easy prompts do not outweigh the others.
+    ReST-EM, Singh et al. (2023), algorithm 1. One call is one iteration. Every round starts from
+    the same base, the policy to improve; ``sampler`` names the policy of the previous round. Right
+    samples are selected by ``threshold``, at most ``cap`` for each prompt, so that easy prompts do
+    not outweigh the others.
 
     Parameters
     ----------
-    work : MethodContext
-        The policy, the feedback and the run.
-    samples, judge, embedder, sampler, prompts
-        As for ``raft``.
-    cap : Count, default 10
-        The most samples that are imitated for a prompt.
+    context : MethodContext
+        Policy, feedback and run.
+    samples : int, default 32
+        Number of samples for each prompt.
+    cap : int, default 10
+        Maximum number of samples to imitate for each prompt.
     threshold : float, optional
-        As for ``rejection-sampling``.
+        Lowest score of a right sample. Default: the upper bound of the judge's scale, or, for a
+        learned reward, the mean score of the chosen responses.
+    judge : str, default "learned"
+        Judge of the samples: ``learned`` for a reward fitted to the store's pairs, or a judge of
+        ``backtalk evaluate``.
+    embedder : {"hashed", "sentence"}, default "hashed"
+        Embedder of the learned reward.
+    sampler : str, optional
+        Policy that samples, by name or id; the policy to improve by default.
+    prompts : int, optional
+        Maximum number of prompts; all prompts of the store by default.
     """
-    goal = find_objective("sft").bind()
-    reward = await judged_by(work, judge, embedder)
-    asked = prompts_of(work, prompts)
-    result = await _answers(work, asked, samples, sampler=sampler)
-    level = await _level(work, reward, judge, threshold)
-    return _parts(goal, await right(reward, asked, result, level, cap=cap))
+    goal = get_objective("sft").bind()
+    reward = await context.judge(judge, embedder)
+    selected = context.prompts(prompts)
+    responses = await _get_responses(context, selected, samples, sampler=sampler)
+    right_score = await _right_score(context, reward, judge, threshold)
+    return _imitation_tasks(
+        goal, await select_right(reward, selected, responses, right_score, cap=cap)
+    )
 
 
-async def best(
-    reward: Reward, prompts: Sequence[Chat], answers: Sequence[Sequence[str]], keep: int
-) -> list[tuple[Chat, str]]:
-    """Return the answers of each prompt that score highest, at most so many, each once."""
-    scores = await scored(reward, prompts, answers)
+async def select_best(
+    reward: Reward, prompts: Sequence[Prompt], responses: Sequence[Sequence[str]], keep: int
+) -> list[tuple[Prompt, str]]:
+    """Return the responses with the highest scores.
+
+    Parameters
+    ----------
+    reward : Reward
+        Scorer.
+    prompts : sequence of Prompt
+        N prompts.
+    responses : sequence of sequence of str
+        Responses to each prompt.
+    keep : int
+        Maximum number of responses to return for each prompt.
+    """
+    scores = await score_responses(reward, prompts, responses)
     return [
-        (prompt, own[i])
-        for prompt, own, score in zip(prompts, answers, scores, strict=True)
+        (prompt, texts[i])
+        for prompt, texts, score in zip(prompts, responses, scores, strict=True)
         for i in np.argsort(-score, kind="stable")[:keep].tolist()
     ]
 
 
-async def right(
+async def select_right(
     reward: Reward,
-    prompts: Sequence[Chat],
-    answers: Sequence[Sequence[str]],
+    prompts: Sequence[Prompt],
+    responses: Sequence[Sequence[str]],
     threshold: float,
     *,
     cap: int | None = None,
-) -> list[tuple[Chat, str]]:
-    """Return the answers that score at least the threshold, the first so many of each prompt."""
-    scores = await scored(reward, prompts, answers)
+) -> list[tuple[Prompt, str]]:
+    """Return the responses that score at least the threshold.
+
+    Parameters
+    ----------
+    reward : Reward
+        Scorer.
+    prompts : sequence of Prompt
+        N prompts.
+    responses : sequence of sequence of str
+        Responses to each prompt.
+    threshold : float
+        Lowest score of a right response.
+    cap : int, optional
+        Maximum number of responses to return for each prompt, first ones first.
+    """
+    scores = await score_responses(reward, prompts, responses)
     return [
-        (prompt, own[i])
-        for prompt, own, score in zip(prompts, answers, scores, strict=True)
-        for i in np.flatnonzero(score >= threshold - _SAME)[:cap].tolist()
+        (prompt, texts[i])
+        for prompt, texts, score in zip(prompts, responses, scores, strict=True)
+        for i in np.flatnonzero(score >= threshold - _TOLERANCE)[:cap].tolist()
     ]
 
 
-_SAME = 1e-9
+_TOLERANCE = 1e-9
 
 
-async def _answers(
-    work: MethodContext,
-    prompts: Sequence[Chat],
+async def _get_responses(
+    context: MethodContext,
+    prompts: Sequence[Prompt],
     samples: int,
     *,
     sampler: str | None,
     source: Source = "samples",
 ) -> list[list[str]]:
-    """Return the distinct answers to each prompt that are not empty."""
+    """Return the distinct non-empty responses to each prompt."""
     if source == "store":
-        results = stored(work, prompts)
+        results = context.stored_responses(prompts)
     else:
-        results = await work.sample(prompts, samples, policy=named_policy(work, sampler))
-    return [[text for text in dict.fromkeys(own) if text.strip()] for own in results]
+        results = await context.sample(prompts, samples, policy=context.get_policy(sampler))
+    return [[text for text in dict.fromkeys(texts) if text.strip()] for texts in results]
 
 
-async def _level(work: MethodContext, reward: Reward, judge: str, threshold: float | None) -> float:
+async def _right_score(
+    context: MethodContext, reward: Reward, judge: str, threshold: float | None
+) -> float:
     if threshold is not None:
         return threshold
     if reward.bounds is not None:
         return reward.bounds[1]
     if judge != LEARNED:
         raise BacktalkError(
-            f"The judge {judge!r} has no scale, so that no score of it means right",
-            "Give a threshold",
+            f"The judge {judge!r} has no upper bound, so the score of a right sample is unknown",
+            "Give a threshold: -o threshold=SCORE",
         )
-    chosen = [(pair.prompt, pair.chosen) for pair in work.feedback.views(Pair) if not pair.tie]
+    chosen = [(pair.prompt, pair.chosen) for pair in context.feedback.views(Pair) if not pair.tie]
     return float((await reward.score(chosen)).mean.mean())
 
 
-def _parts(
-    goal: BoundObjective, answers: Sequence[tuple[Chat, str]], examples: Sequence[SFTExample] = ()
+def _imitation_tasks(
+    goal: BoundObjective,
+    responses: Sequence[tuple[Prompt, str]],
+    examples: Sequence[SFTExample] = (),
 ) -> BuildTasks:
-    def make(encoder: Encoder) -> list[TrainingTask]:
+    def build(encoder: Encoder) -> list[TrainingTask]:
         return [
-            TrainingTask("selected", goal, answer_trees(encoder, answers)),
+            TrainingTask("selected", goal, answer_trees(encoder, responses)),
             TrainingTask("examples", goal, example_trees(encoder, examples)),
         ]
 
-    return make
+    return build

@@ -1,9 +1,8 @@
-"""Methods in which a policy plays against itself: towards what no other policy wins against.
+"""Self-play methods, which converge to a Nash equilibrium of the preference game.
 
-They learn from comparisons of the policy's own answers, as rounds give them; from a store, they
-take the answers that were compared for those of the policy. A preference that is not certain counts
-both ways, as often as each verdict would be given, and so does a tie. Preferences need not be
-transitive.
+They learn from comparisons of the policy's own responses, as online learning collects them; on a
+store, the compared responses are taken for the policy's own. An uncertain preference counts both
+ways with its probabilities, and so does a tie. Preferences need not be transitive.
 """
 
 from __future__ import annotations
@@ -11,31 +10,29 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Annotated, Literal
+from typing import Literal
 
 import numpy as np
-from pydantic import Field
 from scipy.special import expit
 
 from backtalk.errors import BacktalkError
 from backtalk.feedback import Interaction
-from backtalk.feedback.merge import prompt_key
+from backtalk.feedback.case import prompt_key
+from backtalk.feedback.interaction import Prompt
 from backtalk.feedback.views import Pair
-from backtalk.learn.context import Count, named_policy
-from backtalk.learn.finetune import objectives as _objectives  # noqa: F401 - registers them
-from backtalk.learn.finetune.encoding import Chat, Encoder, Text
-from backtalk.learn.finetune.objective import BuildTasks, TrainingTask, find_objective
-from backtalk.learn.finetune.objectives.common import Beta, Weight
-from backtalk.learn.finetune.registration import MethodContext, training_method
-from backtalk.learn.finetune.tree_builders import kept, pair_trees
+from backtalk.learn.context import MethodContext
+from backtalk.learn.finetune.encoding import Encoder, ResponseText
+from backtalk.learn.finetune.objective import BuildTasks, TrainingTask, get_objective
+from backtalk.learn.finetune.option_types import Count, Fraction, NonNegative, Positive
+from backtalk.learn.finetune.registration import training_method
+from backtalk.learn.finetune.tree_builders import drop_none, pair_trees
 from backtalk.learn.finetune.trees import PromptTree, ResponseTokens
 from backtalk.learn.method import OnlineDefaults, Paper
 from backtalk.models import ContextTooLong, Scorer, load_model
 from backtalk.policy import Policy
 
-Share = Annotated[float, Field(ge=0, le=1)]
-Answered = tuple[str, str]
-"""A prompt's key, and a response's text."""
+ResponseKey = tuple[str, str]
+"""Prompt key and response text."""
 
 NASH_MD = Paper(
     "Nash learning from human feedback",
@@ -54,35 +51,37 @@ NASH_MP = Paper(
 @training_method(
     "sppo",
     needs=[Pair],
-    paper=find_objective("sppo").paper,
-    rounds=OnlineDefaults(update_reference_every=1, pairs="mutual"),
+    objective="sppo",
+    online=OnlineDefaults(update_reference_every=1, pair_selection="mutual"),
 )
-async def sppo(work: MethodContext, *, beta: Beta = 1e-3) -> BuildTasks:
-    """Self-play preference optimisation: each log-ratio is drawn to how often the response wins.
+async def sppo(context: MethodContext, *, beta: Positive = 1e-3) -> BuildTasks:
+    """Train the log-ratio of each response towards its win rate.
 
-    Wu et al. (2024), algorithm 1. How often a response beats the policy of this round is estimated
-    by how often it beats the other answers that were drawn for its prompt; of a pair alone, the
-    better one always wins.
+    Self-play preference optimisation, Wu et al. (2024), algorithm 1. The win rate of a response
+    against the policy of the round is estimated by its wins over the other responses to its prompt;
+    in a single pair, the chosen response always wins.
 
     Parameters
     ----------
-    work : MethodContext
-        The policy, the feedback and the run.
-    beta : Beta, default 0.001
-        The inverse of the paper's eta: the log-ratio of a response that always wins is drawn to
+    context : MethodContext
+        Policy, feedback and run.
+    beta : float, default 0.001
+        Inverse of the paper's eta: the target log-ratio of a response that always wins is
         ``1 / (2 beta)`` nats.
     """
-    bound = find_objective("sppo").bind(beta=beta)
+    bound = get_objective("sppo").bind(beta=beta)
 
     def trees(encoder: Encoder, pairs: Sequence[Pair]) -> list[PromptTree]:
         rates = win_rates(pairs)
         return pair_trees(
             encoder,
-            both_ways(pairs),
-            text=lambda prompt, text: Text(text, rates[prompt_key(prompt), text]),
+            resolve_probabilities(pairs),
+            response_text=lambda prompt, text: ResponseText(
+                text, win_rate=rates[prompt_key(prompt), text]
+            ),
         )
 
-    by_kind = work.feedback.by_kind(Pair)
+    by_kind = context.feedback.by_kind(Pair)
     return lambda encoder: [
         TrainingTask(kind, bound, trees(encoder, own)) for kind, own in by_kind.items()
     ]
@@ -91,38 +90,38 @@ async def sppo(work: MethodContext, *, beta: Beta = 1e-3) -> BuildTasks:
 @training_method(
     "dno",
     needs=[Pair],
-    paper=find_objective("dno").paper,
-    rounds=OnlineDefaults(update_reference_every=1, pairs="mutual"),
+    objective="dno",
+    online=OnlineDefaults(update_reference_every=1, pair_selection="mutual"),
 )
 async def dno(
-    work: MethodContext,
+    context: MethodContext,
     *,
-    eta: Beta = 0.1,
-    gap: Share = 0.5,
+    eta: Positive = 0.1,
+    gap: Fraction = 0.5,
     labels: Literal["hard", "soft"] = "hard",
 ) -> BuildTasks:
-    """Direct Nash optimisation: answers that win often are set against such that seldom do.
+    """Train responses with a high win rate against responses with a low one.
 
-    Rosset et al. (2024). The win rate of an answer is how often it beats the other answers that
-    were drawn for its prompt, those of a teacher (``--teacher``) among them.
+    Direct Nash optimisation, Rosset et al. (2024). The win rate of a response is estimated by its
+    wins over the other responses to its prompt, those of a teacher (``--teacher``) included.
 
     Parameters
     ----------
-    work : MethodContext
-        The policy, the feedback and the run.
-    eta : Beta, default 0.1
-        How strongly the policy is held near that of this round.
-    gap : Share, default 0.5
-        The least difference of win rates of two answers that are set against each other.
+    context : MethodContext
+        Policy, feedback and run.
+    eta : float, default 0.1
+        Coefficient of the KL penalty towards the policy of the round.
+    gap : float, default 0.5
+        Lowest difference of the win rates of a pair, in [0, 1].
     labels : {"hard", "soft"}, default "hard"
-        ``"hard"`` takes the more winning one for better, as the paper's algorithm 2; ``"soft"``
-        for better with the probability ``sigmoid`` of the difference of win rates, as its
-        algorithm 1, whose least gap is 0.
+        Labels of pairs. ``"hard"``: the response with the higher win rate is better (algorithm 2).
+        ``"soft"``: it is better with probability ``sigmoid`` of the difference (algorithm 1, with
+        gap 0).
     """
-    bound = find_objective("dno").bind(eta=eta)
+    bound = get_objective("dno").bind(eta=eta)
     by_kind = {
-        kind: by_win_rate(own, gap=gap, soft=labels == "soft")
-        for kind, own in work.feedback.by_kind(Pair).items()
+        kind: pairs_by_win_rate(own, gap=gap, soft=labels == "soft")
+        for kind, own in context.feedback.by_kind(Pair).items()
     }
     return lambda encoder: [
         TrainingTask(kind, bound, pair_trees(encoder, own)) for kind, own in by_kind.items()
@@ -132,119 +131,131 @@ async def dno(
 @training_method(
     "inpo",
     needs=[Pair],
-    paper=find_objective("inpo").paper,
-    rounds=OnlineDefaults(update_reference_every=1, pairs="mutual"),
+    objective="inpo",
+    online=OnlineDefaults(update_reference_every=1, pair_selection="mutual"),
 )
 async def inpo(
-    work: MethodContext, *, eta: Beta = 0.0075, tau: Weight = 0.0025, base: str | None = None
+    context: MethodContext,
+    *,
+    eta: Positive = 0.0075,
+    tau: NonNegative = 0.0025,
+    base: str | None = None,
 ) -> BuildTasks:
-    """Iterative Nash policy optimisation: a step against oneself, held near two policies.
+    """Take one mirror-descent step with KL penalties to the current and to the base policy.
 
-    Zhang et al. (2024), algorithm 1: ``pi`` becomes the one of the largest
+    Iterative Nash policy optimisation, Zhang et al. (2024), algorithm 1: maximise
     ``P(pi > pi_t) - tau KL(pi, base) - (eta - tau) KL(pi, pi_t)``.
 
     Parameters
     ----------
-    work : MethodContext
-        The policy, the feedback and the run.
-    eta : Beta, default 0.0075
-        How strongly the policy is held in a step, to both policies together.
-    tau : Weight, default 0.0025
-        How strongly it is held near the base.
+    context : MethodContext
+        Policy, feedback and run.
+    eta : float, default 0.0075
+        Total coefficient of both KL penalties.
+    tau : float, default 0.0025
+        Coefficient of the KL penalty to the base.
     base : str, optional
-        The policy, by name or id, that it is to stay near; the reference if left out. In rounds,
-        the first policy.
+        Base policy, by name or id; the reference by default. In online learning, the first policy.
     """
-    return await _step(work, eta=eta, tau=tau, base=base)
+    return await _proximal_step(context, eta=eta, tau=tau, base=base)
 
 
 @training_method(
     "nash-md",
     needs=[Pair],
+    objective="inpo",
     paper=NASH_MD,
-    rounds=OnlineDefaults(update_reference_every=1, sampling="mixture", pairs="mutual"),
+    online=OnlineDefaults(update_reference_every=1, sampler="mixture", pair_selection="mutual"),
 )
 async def nash_md(
-    work: MethodContext, *, eta: Beta = 0.064, tau: Weight = 0.008, base: str | None = None
+    context: MethodContext,
+    *,
+    eta: Positive = 0.064,
+    tau: NonNegative = 0.008,
+    base: str | None = None,
 ) -> BuildTasks:
-    """Nash-MD: a step against a geometric mixture of oneself and the first policy.
+    """Take one step against a geometric mixture of the current and the base policy.
 
-    Munos et al. (2023), section 5: ``pi`` becomes the one of the largest
-    ``P(pi > mu) - eta KL(pi, mu)``, where the opponent ``mu`` is ``pi_t ** (1 - tau/eta) base **
-    (tau/eta)``. The answers that are compared have to be the opponent's, as rounds draw them token
-    by token (``--sampling mixture``, with ``--mixing`` of tau/eta, 0.125 by default); then the
-    loss of INPO on them has its least value at this ``pi``. With ``--sampling average`` the
-    opponent is the moving average of past policies in its place, as in Nash-EMA.
+    Nash-MD, Munos et al. (2023), section 5: maximise ``P(pi > mu) - eta KL(pi, mu)``, with the
+    opponent ``mu = pi_t ** (1 - tau/eta) base ** (tau/eta)``. The compared responses must be
+    samples of the opponent, which online learning draws token by token (sampler ``mixture`` with
+    weight tau/eta, 0.125 by default); then INPO's loss on them is minimal at this policy. With the
+    sampler ``average`` the opponent is the moving average of past policies instead, as in Nash-EMA.
 
     Parameters
     ----------
-    work : MethodContext
-        The policy, the feedback and the run.
-    eta : Beta, default 0.064
-        How strongly the policy is held in a step: the inverse of the paper's learning rate.
-    tau : Weight, default 0.008
-        How strongly it is held near the base.
+    context : MethodContext
+        Policy, feedback and run.
+    eta : float, default 0.064
+        Coefficient of the KL penalty: inverse of the paper's learning rate.
+    tau : float, default 0.008
+        Coefficient of the KL penalty to the base.
     base : str, optional
-        As for ``inpo``.
+        Base policy, by name or id; the reference by default. In online learning, the first policy.
     """
-    return await _step(work, eta=eta, tau=tau, base=base)
+    return await _proximal_step(context, eta=eta, tau=tau, base=base)
 
 
 @training_method(
     "nash-mp",
     needs=[Pair],
+    objective="inpo",
     paper=NASH_MP,
-    rounds=OnlineDefaults(update_reference_every=2, pairs="mutual"),
+    online=OnlineDefaults(update_reference_every=2, pair_selection="mutual"),
 )
-async def nash_mp(work: MethodContext, *, beta: Beta = 0.01, base: str | None = None) -> BuildTasks:
-    """Nash mirror prox: a step to find out where one would go, then one from where one was.
+async def nash_mp(
+    context: MethodContext, *, beta: Positive = 0.01, base: str | None = None
+) -> BuildTasks:
+    """Take an extrapolation step, then a step from the previous position.
 
-    Tiapkin et al. (2025). One round is one proximal step,
-    ``argmax P(pi > mu) - beta KL(pi, base) - 1/2 KL(pi, target)``. In the first of two rounds the
-    opponent ``mu`` is the target itself, and in the second one what the first has made; then the
-    target moves, slowly, to what the second has made. In the paper's variant for language models
-    it moves a little after each step, as an average of weights.
+    Nash mirror prox, Tiapkin et al. (2025). One round is one proximal step, ``argmax P(pi > mu) -
+    beta KL(pi, base) - 1/2 KL(pi, target)``. In the first of two rounds the opponent ``mu`` is the
+    target itself, in the second the result of the first; then the target is set to the result of
+    the second. In the paper's variant for language models the target is a moving average of
+    weights.
 
     Parameters
     ----------
-    work : MethodContext
-        The policy, the feedback and the run.
-    beta : Beta, default 0.01
-        How strongly the policy is held near the base.
+    context : MethodContext
+        Policy, feedback and run.
+    beta : float, default 0.01
+        Coefficient of the KL penalty to the base.
     base : str, optional
-        As for ``inpo``.
+        Base policy, by name or id; the reference by default. In online learning, the first policy.
     """
-    return await _step(work, eta=beta + 0.5, tau=beta, base=base)
+    return await _proximal_step(context, eta=beta + 0.5, tau=beta, base=base)
 
 
 @training_method(
     "spac",
     needs=[Pair],
-    paper=find_objective("spac").paper,
-    rounds=OnlineDefaults(update_reference_every=1, pairs="mutual"),
+    objective="spac",
+    online=OnlineDefaults(update_reference_every=1, pair_selection="mutual"),
 )
 async def spac(
-    work: MethodContext, *, beta: Beta = 0.1, fit: Weight = 1.0, samples: Count = 2
+    context: MethodContext, *, beta: Positive = 0.1, fit: NonNegative = 1.0, samples: Count = 2
 ) -> BuildTasks:
-    """Self-play with an adversarial critic: what the labels do not show to be good counts as bad.
+    """Train on pairs, with a pessimistic critic of the policy's own responses.
 
-    After Ji et al. (2024). One call is one iteration; the policy's own answers are drawn for it and
-    need no feedback. Preferences may stay the same from one to the next.
+    Self-play with an adversarial critic, after Ji et al. (2024). One call is one iteration. The
+    policy's own samples need no feedback. The same preferences may be used in every iteration.
 
     Parameters
     ----------
-    work : MethodContext
-        The policy, the feedback and the run.
-    beta : Beta, default 0.1
-        How strongly the policy is held near that of this round.
-    fit : Weight, default 1.0
-        How much the labels count against the distrust in one's own answers.
-    samples : Count, default 2
-        How many own answers are drawn for each prompt.
+    context : MethodContext
+        Policy, feedback and run.
+    beta : float, default 0.1
+        Coefficient of the KL penalty towards the policy of the round.
+    fit : float, default 1.0
+        Weight of the labels relative to the pessimism about own samples.
+    samples : int, default 2
+        Number of own samples for each prompt.
     """
-    bound = find_objective("spac").bind(beta=beta, fit=fit)
-    by_kind = work.feedback.by_kind(Pair)
-    own = await _drawn(work, [pair for pairs in by_kind.values() for pair in pairs], samples)
+    bound = get_objective("spac").bind(beta=beta, fit=fit)
+    by_kind = context.feedback.by_kind(Pair)
+    own = await _sample_by_prompt(
+        context, [pair for pairs in by_kind.values() for pair in pairs], samples
+    )
     return lambda encoder: [
         TrainingTask(kind, bound, marked_trees(encoder, pairs, own))
         for kind, pairs in by_kind.items()
@@ -254,54 +265,53 @@ async def spac(
 @training_method(
     "xpo",
     needs=[Pair],
-    paper=find_objective("xpo").paper,
-    rounds=OnlineDefaults(sampling="first", pairs="mutual"),
+    objective="xpo",
+    online=OnlineDefaults(sampler="first", pair_selection="mutual"),
 )
 async def xpo(
-    work: MethodContext, *, beta: Beta = 0.1, alpha: Weight = 1e-5, samples: Count = 1
+    context: MethodContext, *, beta: Positive = 0.1, alpha: NonNegative = 1e-5, samples: Count = 1
 ) -> BuildTasks:
-    """Exploratory preference optimisation: DPO with a bonus for leaving what the reference says.
+    """Train by DPO with a bonus for exploration away from the reference.
 
-    Xie et al. (2024), algorithm 1. Where a prompt has answers of the reference, as in rounds, it is
-    these that the bonus leads away from, and only pairs of one of them with another answer count;
-    for other prompts the reference answers now.
+    Exploratory preference optimisation, Xie et al. (2024), algorithm 1. The bonus applies to the
+    reference's responses to a prompt, as online learning draws them, and only pairs of one of them
+    with another response are used. For other prompts the reference is sampled.
 
     Parameters
     ----------
-    work : MethodContext
-        The policy, the feedback and the run.
-    beta : Beta, default 0.1
-        As for DPO.
-    alpha : Weight, default 1e-05
-        The weight of the bonus.
-    samples : Count, default 1
-        How many answers of the reference are drawn for a prompt that has none.
+    context : MethodContext
+        Policy, feedback and run.
+    beta : float, default 0.1
+        Coefficient of the implicit KL penalty towards the reference.
+    alpha : float, default 1e-05
+        Weight of the bonus.
+    samples : int, default 1
+        Number of samples of the reference for a prompt that has none.
     """
-    bound = find_objective("xpo").bind(beta=beta, alpha=alpha)
-    reference = named_policy(work, work.reference)
-    interactions = [case.interaction for case in work.feedback.cases()]
-    given = {interaction.id: _answers_of(reference, interaction) for interaction in interactions}
+    bound = get_objective("xpo").bind(beta=beta, alpha=alpha)
+    reference = context.get_policy(context.reference)
+    interactions = [case.interaction for case in context.feedback.cases()]
+    listed = {interaction.id: _responses_by(reference, interaction) for interaction in interactions}
     known: dict[str, list[str]] = defaultdict(list)
     for interaction in interactions:
-        known[prompt_key(interaction.prompt)] += given[interaction.id]
+        known[prompt_key(interaction.prompt)] += listed[interaction.id]
     by_kind = {
-        kind: own if reference.id == work.policy.id else _across(own, given)
-        for kind, own in work.feedback.by_kind(Pair).items()
+        kind: own if reference.id == context.policy.id else _pairs_with_one_listed(own, listed)
+        for kind, own in context.feedback.by_kind(Pair).items()
     }
     everything = [pair for own in by_kind.values() for pair in own]
-    lacking = [pair for pair in everything if not known[prompt_key(pair.prompt)]]
-    known |= await _drawn(work, lacking, samples, policy=reference)
+    without_samples = [pair for pair in everything if not known[prompt_key(pair.prompt)]]
+    known |= await _sample_by_prompt(context, without_samples, samples, policy=reference)
     return lambda encoder: [
         TrainingTask(kind, bound, marked_trees(encoder, own, known))
         for kind, own in by_kind.items()
     ]
 
 
-def both_ways(pairs: Sequence[Pair]) -> list[Pair]:
-    """Return certain pairs that say on average what these say, ties and doubts included.
+def resolve_probabilities(pairs: Sequence[Pair]) -> list[Pair]:
+    """Return certain pairs that are equivalent in expectation, ties and probabilities resolved.
 
-    A pair that is right with probability p becomes one of weight p and, turned round, one of
-    weight 1 - p.
+    A pair with probability p becomes a pair of weight p and its reverse of weight 1 - p.
     """
     results = []
     for pair in pairs:
@@ -319,38 +329,38 @@ def both_ways(pairs: Sequence[Pair]) -> list[Pair]:
     return results
 
 
-def win_rates(pairs: Sequence[Pair]) -> dict[Answered, float]:
-    """Return how often each response beats those that it was compared with, in [0, 1].
+def win_rates(pairs: Sequence[Pair]) -> dict[ResponseKey, float]:
+    """Return the win rate of each response over the responses it was compared with, in [0, 1].
 
-    The mean of its probability to be the better one, by the weights of the comparisons. Where the
-    others are samples of a policy that are independent of it, this is an unbiased estimate of its
-    win rate against the policy; the paper of SPPO also counts the response against itself.
+    The win rate is the weighted mean of the probabilities to be the better one. If the others are
+    independent samples of a policy, it is an unbiased estimate of the win rate against that policy;
+    the paper of SPPO also counts the response against itself.
     """
-    won: dict[Answered, float] = defaultdict(float)
-    played: dict[Answered, float] = defaultdict(float)
+    won: dict[ResponseKey, float] = defaultdict(float)
+    played: dict[ResponseKey, float] = defaultdict(float)
     for pair in pairs:
         key = prompt_key(pair.prompt)
-        for text, odds in (
+        for text, probability in (
             (pair.chosen, pair.probability),
             (pair.rejected, 1 - pair.probability),
         ):
-            won[key, text] += pair.weight * odds
+            won[key, text] += pair.weight * probability
             played[key, text] += pair.weight
-    return {answer: won[answer] / played[answer] for answer in played}
+    return {response: won[response] / played[response] for response in played}
 
 
-def by_win_rate(pairs: Sequence[Pair], *, gap: float, soft: bool) -> list[Pair]:
-    """Return pairs of all answers of a prompt whose win rates are far enough apart.
+def pairs_by_win_rate(pairs: Sequence[Pair], *, gap: float, soft: bool) -> list[Pair]:
+    """Return pairs of all responses to a prompt whose win rates differ enough.
 
     Parameters
     ----------
     pairs : sequence of Pair
-        The comparisons that the win rates are estimated from.
+        Comparisons from which the win rates are estimated.
     gap : float
-        The least difference; equal ones say nothing and are left out unless ``soft``.
+        Lowest difference; equal win rates are left out unless ``soft``.
     soft : bool
-        Whether the more winning one is better with probability ``sigmoid`` of the difference, and
-        not for certain. Then all pairs count that are far enough apart.
+        If true, the response with the higher win rate is better with probability ``sigmoid`` of the
+        difference instead of 1.
     """
     rates = win_rates(pairs)
     prompts = {prompt_key(pair.prompt): pair.prompt for pair in pairs}
@@ -360,61 +370,73 @@ def by_win_rate(pairs: Sequence[Pair], *, gap: float, soft: bool) -> list[Pair]:
     return [
         Pair(
             prompt=prompts[key],
-            chosen=one,
-            rejected=other,
+            chosen=a,
+            rejected=b,
             probability=float(expit(high - low)) if soft else 1.0,
         )
-        for key, own in answers.items()
-        for high, one in own
-        for low, other in own
-        if one != other and (high > low or (soft and high == low and one < other))
-        if high - low >= gap - _SAME
+        for key, rated in answers.items()
+        for high, a in rated
+        for low, b in rated
+        if a != b and (high > low or (soft and high == low and a < b))
+        if high - low >= gap - _TOLERANCE
     ]
 
 
-_SAME = 1e-9
+_TOLERANCE = 1e-9
 
 
 async def base_margins(
-    base: Policy, pairs: Sequence[Pair], work: MethodContext
+    base: Policy, pairs: Sequence[Pair], context: MethodContext
 ) -> Callable[[Pair], Mapping[str, float]]:
-    """Return what says of a pair by how many nats the base finds the chosen one more probable.
+    """Return a function that gives the base policy's log-probability margin of a pair, in nats.
 
-    Each answer is scored once. A pair of which one answer does not fit into the base's context
-    window gets nothing.
+    Each response is scored once. Pairs with a response that exceeds the base's context window have
+    no margin.
+
+    Parameters
+    ----------
+    base : Policy
+        Base policy.
+    pairs : sequence of Pair
+        Pairs to score.
+    context : MethodContext
+        Policy, feedback and run.
 
     Raises
     ------
     BacktalkError
-        If the base's model does not say how probable an answer is.
+        If the base's model gives no token probabilities.
     """
-    model = load_model(base.model, work.feedback.store.artifacts)
+    model = load_model(base.model, context.feedback.store.artifacts)
     if not isinstance(model, Scorer):
         raise BacktalkError(
-            f"The base {base.label} does not say how probable it finds an answer",
-            "Name a policy with a local model: -o base=POLICY",
+            f"The base {base.label} gives no token probabilities",
+            "Name a policy with a local model: -o base=NAME",
         )
-    wanted = {
+    requests = {
         (prompt_key(pair.prompt), text): (base.messages(pair.prompt), text)
         for pair in pairs
         for text in (pair.chosen, pair.rejected)
     }
-    with work.run.task("asking the base", len(wanted)):
-        said = await _log_probabilities(model, list(wanted.values()))
-    known = dict(zip(wanted, said, strict=True))
+    with context.run.task("asking the base", len(requests)):
+        scores = await _log_probabilities(model, list(requests.values()))
+    log_probabilities = dict(zip(requests, scores, strict=True))
 
     def margin(pair: Pair) -> Mapping[str, float]:
         key = prompt_key(pair.prompt)
-        one, other = known[key, pair.chosen], known[key, pair.rejected]
-        return {} if one is None or other is None else {"base_margin": one - other}
+        chosen, rejected = (
+            log_probabilities[key, pair.chosen],
+            log_probabilities[key, pair.rejected],
+        )
+        return {} if chosen is None or rejected is None else {"base_margin": chosen - rejected}
 
     return margin
 
 
 async def _log_probabilities(
-    model: Scorer, texts: Sequence[tuple[Chat, str]]
+    model: Scorer, texts: Sequence[tuple[Prompt, str]]
 ) -> list[float | None]:
-    """Return the log-probability of each answer, ``None`` where it is too long."""
+    """Return the log-probability of each response in nats; ``None`` where it is too long."""
     try:
         return [float(np.sum(values)) for values in await model.score(texts)]
     except ContextTooLong:
@@ -425,96 +447,109 @@ async def _log_probabilities(
         return [*first, *await _log_probabilities(model, texts[half:])]
 
 
-async def _step(work: MethodContext, *, eta: float, tau: float, base: str | None) -> BuildTasks:
-    """Return what makes the parts of a proximal step: INPO's loss on the pairs that there are."""
-    bound = find_objective("inpo").bind(eta=eta, tau=tau)
-    by_kind = {kind: both_ways(own) for kind, own in work.feedback.by_kind(Pair).items()}
-    facts: Callable[[Pair], Mapping[str, float]] = _unknown
-    reference = named_policy(work, work.reference)
-    near = reference if base is None else named_policy(work, base)
+async def _proximal_step(
+    context: MethodContext, *, eta: float, tau: float, base: str | None
+) -> BuildTasks:
+    """Return the tasks of a proximal step: INPO's loss on all pairs."""
+    bound = get_objective("inpo").bind(eta=eta, tau=tau)
+    by_kind = {
+        kind: resolve_probabilities(own) for kind, own in context.feedback.by_kind(Pair).items()
+    }
+    features: Callable[[Pair], Mapping[str, float]] = _no_margin
+    reference = context.get_policy(context.reference)
+    near = reference if base is None else context.get_policy(base)
     if near.id != reference.id:
-        facts = await base_margins(near, [pair for own in by_kind.values() for pair in own], work)
+        features = await base_margins(
+            near, [pair for own in by_kind.values() for pair in own], context
+        )
     return lambda encoder: [
-        TrainingTask(kind, bound, pair_trees(encoder, own, facts=facts))
+        TrainingTask(kind, bound, pair_trees(encoder, own, features=features))
         for kind, own in by_kind.items()
     ]
 
 
-def _unknown(_: Pair) -> Mapping[str, float]:
+def _no_margin(_: Pair) -> Mapping[str, float]:
     return {}
 
 
-async def _drawn(
-    work: MethodContext, pairs: Sequence[Pair], count: int, *, policy: Policy | None = None
+async def _sample_by_prompt(
+    context: MethodContext, pairs: Sequence[Pair], count: int, *, policy: Policy | None = None
 ) -> dict[str, list[str]]:
-    """Return new answers of a policy to the prompts of pairs, by the prompts' keys."""
+    """Return samples of a policy for the prompts of pairs, by prompt key."""
     prompts = {prompt_key(pair.prompt): pair.prompt for pair in pairs}
-    said = await work.sample(list(prompts.values()), count, policy=policy, seed=17)
-    return dict(zip(prompts, said, strict=True))
+    samples = await context.sample(list(prompts.values()), count, policy=policy, seed=17)
+    return dict(zip(prompts, samples, strict=True))
 
 
-def _answers_of(policy: Policy, interaction: Interaction) -> list[str]:
+def _responses_by(policy: Policy, interaction: Interaction) -> list[str]:
     return [
-        one.text for one in interaction.responses if (one.policy or interaction.policy) == policy.id
+        response.text
+        for response in interaction.responses
+        if (response.policy or interaction.policy) == policy.id
     ]
 
 
-def _across(pairs: Sequence[Pair], given: Mapping[str, Sequence[str]]) -> list[Pair]:
-    """Return pairs of one answer that was given with one that was not, where some were given.
+def _pairs_with_one_listed(
+    pairs: Sequence[Pair], listed: Mapping[str, Sequence[str]]
+) -> list[Pair]:
+    """Return the pairs with exactly one listed response, in interactions with listed ones.
 
     Parameters
     ----------
     pairs : sequence of Pair
-        What was compared.
-    given : Mapping[str, Sequence[str]]
-        Answers of somebody, by interaction.
+        Pairs to filter.
+    listed : Mapping[str, Sequence[str]]
+        Listed responses by interaction id.
     """
     return [
         pair
         for pair in pairs
-        if not (own := given.get(pair.interaction))
-        or (pair.chosen in own) != (pair.rejected in own)
+        if not (texts := listed.get(pair.interaction))
+        or (pair.chosen in texts) != (pair.rejected in texts)
     ]
 
 
 def marked_trees(
-    encoder: Encoder, pairs: Sequence[Pair], answers: Mapping[str, Sequence[str]]
+    encoder: Encoder, pairs: Sequence[Pair], samples: Mapping[str, Sequence[str]]
 ) -> list[PromptTree]:
-    """Return trees of compared responses with answers of value 1; the other responses have 0.
+    """Return trees of compared responses in which samples are marked.
 
-    An answer that is one of the compared responses is marked there; others stand beside, as often
-    as they were drawn. Prompts without any that fits are left out and counted.
+    A sample that equals a compared response is marked there; others are added, as often as they
+    were drawn. Prompts without a sample that fits are left out and counted.
 
     Parameters
     ----------
     encoder : Encoder
-        Makes them.
+        Encoder of the policy.
     pairs : sequence of Pair
-        What was compared.
-    answers : Mapping[str, Sequence[str]]
-        The answers, by the keys of the prompts.
+        Compared responses.
+    samples : Mapping[str, Sequence[str]]
+        Samples by prompt key.
     """
     grouped: dict[str, list[Pair]] = defaultdict(list)
-    for pair in both_ways(pairs):
+    for pair in resolve_probabilities(pairs):
         grouped[prompt_key(pair.prompt)].append(pair)
     results = []
-    for key, own in grouped.items():
-        alone = kept(encoder.tree(own[0].prompt, [Text(text, 1.0)]) for text in answers[key])
-        if not alone:
+    for key, group in grouped.items():
+        sample_trees = drop_none(
+            encoder.tree(group[0].prompt, [ResponseText(text, is_sample=True)])
+            for text in samples[key]
+        )
+        if not sample_trees:
             encoder.left_out["prompts without an answer to mark"] += 1
             continue
-        marked = [branch for tree in alone for branch in tree.branches]
-        results += [_with_marked(tree, marked) for tree in pair_trees(encoder, own)]
+        marked = [branch for tree in sample_trees for branch in tree.responses]
+        results += [_with_marked(tree, marked) for tree in pair_trees(encoder, group)]
     return results
 
 
 def _with_marked(tree: PromptTree, marked: Sequence[ResponseTokens]) -> PromptTree:
-    branches = list(tree.branches)
+    branches = [replace(branch, is_sample=False) for branch in tree.responses]
     places = {branch.tokens: index for index, branch in enumerate(branches)}
     for branch in marked:
         index = places.pop(branch.tokens, None)
         if index is None:
             branches.append(branch)
         else:
-            branches[index] = replace(branches[index], value=1.0)
-    return replace(tree, branches=tuple(branches))
+            branches[index] = replace(branches[index], is_sample=True)
+    return replace(tree, responses=tuple(branches))

@@ -1,130 +1,141 @@
-"""Learning from several solutions of a problem: right ones, and ones right up to some step."""
+"""Learning from several solutions of a problem: right ones, and the right beginnings of others."""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Annotated
 
-from pydantic import Field
-
-from backtalk.feedback.merge import prompt_key
+from backtalk.feedback.case import prompt_key
+from backtalk.feedback.interaction import Prompt
 from backtalk.feedback.views import LabelView, SFTExample, StepLabels
-from backtalk.learn.finetune import objectives as _objectives  # noqa: F401 - registers them
-from backtalk.learn.finetune.encoding import Chat, Encoder, Text
-from backtalk.learn.finetune.objective import BuildTasks, TrainingTask, find_objective
-from backtalk.learn.finetune.registration import MethodContext, training_method
-from backtalk.learn.finetune.tree_builders import MOST_RESPONSES, kept
+from backtalk.learn.context import MethodContext
+from backtalk.learn.finetune.encoding import Encoder, ResponseText
+from backtalk.learn.finetune.objective import BuildTasks, TrainingTask, get_objective
+from backtalk.learn.finetune.option_types import Fraction
+from backtalk.learn.finetune.registration import training_method
+from backtalk.learn.finetune.tree_builders import MAX_RESPONSES, drop_none
 from backtalk.learn.training_set import TrainingSet
 
-_CHECKED = ("label", "outcome", "steps")
+_VERIFIED_KINDS = ("label", "outcome", "steps")
 
 
 @dataclass(frozen=True)
 class Solution:
-    """A right solution, or the beginning of one."""
+    """A right solution, or the right beginning of a solution."""
 
     text: str
     whole: bool
 
 
-@training_method("self-sampled", needs=[LabelView], paper=find_objective("beta-mml").paper)
+@training_method("self-sampled", needs=[LabelView], objective="beta-mml")
 async def self_sampled(
-    work: MethodContext,
+    context: MethodContext,
     *,
-    beta: Annotated[float, Field(ge=0, le=1)] = 0.0,
+    beta: Fraction = 0.0,
     partial: bool = True,
 ) -> BuildTasks:
-    """Self-sampled solutions: all right ones are imitated, and wrong ones up to where they err.
+    """Imitate all right solutions, and wrong solutions up to their first wrong step.
 
-    What was checked (outcomes, steps, labels) says which of the sampled solutions are right;
-    demonstrations and edits are right ones too. Each is learned once. Of a solution with a wrong
-    step the steps before it are learned, without an end; Ni et al. (2023). The paper
-    finds by execution which partial solutions are right; here the checked steps say so.
+    Outcomes, steps and labels say which of the sampled solutions are right; demonstrations and
+    edits are right too. Each solution is learned once. Of a solution with a wrong step, the steps
+    before it are learned, without an end-of-sequence token; Ni et al. (2023). The paper finds right
+    partial solutions by execution; here step labels do.
 
     Parameters
     ----------
-    work : MethodContext
-        The policy, the feedback and the run.
+    context : MethodContext
+        Policy, feedback and run.
     beta : float, default 0.0
-        0 for the likelihood of every solution; else that of the marginal likelihood ``beta-mml``.
+        Exponent of the marginal likelihood ``beta-mml``; 0 for the likelihood of every solution.
     partial : bool, default True
-        Whether beginnings of solutions are learned.
+        If true, learn right beginnings of wrong solutions.
     """
-    goal = find_objective("beta-mml").bind(beta=beta) if beta else find_objective("sft").bind()
-    results = solutions(work.feedback, partial=partial)
+    goal = get_objective("beta-mml").bind(beta=beta) if beta else get_objective("sft").bind()
+    results = solutions(context.feedback, partial=partial)
 
-    def make(encoder: Encoder) -> list[TrainingTask]:
+    def build(encoder: Encoder) -> list[TrainingTask]:
         trees = (
-            encoder.tree(prompt, [Text(one.text, 1.0, ends=one.whole) for one in some])
-            for prompt, own in results
-            for some in _fitting(encoder, prompt, own)
+            encoder.tree(
+                prompt,
+                [
+                    ResponseText(solution.text, label=True, is_complete=solution.whole)
+                    for solution in some
+                ],
+            )
+            for prompt, group in results
+            for some in _fitting_groups(encoder, prompt, group)
         )
-        return [TrainingTask("solutions", goal, kept(trees))]
+        return [TrainingTask("solutions", goal, drop_none(trees))]
 
-    return make
+    return build
 
 
-def _fitting(
-    encoder: Encoder, prompt: Chat, own: Sequence[Solution]
+def _fitting_groups(
+    encoder: Encoder, prompt: Prompt, group: Sequence[Solution]
 ) -> Iterator[Sequence[Solution]]:
-    """Yield solutions that are not too long, a tree's worth at a time."""
-    fit = [one for one in own if encoder.tree(prompt, [Text(one.text)]) is not None]
-    for start in range(0, len(fit), MOST_RESPONSES):
-        yield fit[start : start + MOST_RESPONSES]
+    """Yield the solutions that are not too long, in groups of the size of a tree."""
+    fit = [
+        solution
+        for solution in group
+        if encoder.tree(prompt, [ResponseText(solution.text)]) is not None
+    ]
+    for start in range(0, len(fit), MAX_RESPONSES):
+        yield fit[start : start + MAX_RESPONSES]
 
 
-def solutions(feedback: TrainingSet, *, partial: bool) -> list[tuple[Chat, list[Solution]]]:
-    """Return the distinct solutions of each prompt that are right as far as they go.
+def solutions(feedback: TrainingSet, *, partial: bool) -> list[tuple[Prompt, list[Solution]]]:
+    """Return the distinct right solutions and right beginnings of each prompt.
 
-    Solutions are the same if they differ in white space only. What somebody found wrong is not
-    right, whoever else found so, and a beginning of another solution is not learned twice.
+    Solutions are equal if they differ in whitespace only. A solution that an annotator found wrong
+    is not right. A beginning of another solution is not returned again.
     """
-    prompts: dict[str, Chat] = {}
+    prompts: dict[str, Prompt] = {}
     whole: dict[str, dict[str, str]] = defaultdict(dict)
     wrong: dict[str, set[str]] = defaultdict(set)
-    begun: dict[str, dict[str, str]] = defaultdict(dict)
+    beginnings: dict[str, dict[str, str]] = defaultdict(dict)
     by_kind = feedback.by_kind(LabelView)
-    for label in (one for kind in _CHECKED for one in by_kind.get(kind, [])):
+    for label in (view for kind in _VERIFIED_KINDS for view in by_kind.get(kind, [])):
         key = prompt_key(label.prompt)
         prompts.setdefault(key, label.prompt)
         if label.good:
-            whole[key].setdefault(_plain(label.completion), label.completion)
+            whole[key].setdefault(_normalise(label.completion), label.completion)
         else:
-            wrong[key].add(_plain(label.completion))
+            wrong[key].add(_normalise(label.completion))
     for example in feedback.views(SFTExample):
         key = prompt_key(example.prompt)
         prompts.setdefault(key, example.prompt)
-        whole[key].setdefault(_plain(example.completion), example.completion)
+        whole[key].setdefault(_normalise(example.completion), example.completion)
     for checked in feedback.views(StepLabels) if partial else []:
         beginning = right_beginning(checked)
         if beginning:
             key = prompt_key(checked.prompt)
             prompts.setdefault(key, checked.prompt)
-            begun[key].setdefault(_plain(beginning), beginning)
+            beginnings[key].setdefault(_normalise(beginning), beginning)
     results = []
     for key, prompt in prompts.items():
-        right = {plain: text for plain, text in whole[key].items() if plain not in wrong[key]}
-        own = [Solution(text, True) for text in right.values()]
-        for plain, text in begun[key].items():
-            longer = [*right, *(other for other in begun[key] if other != plain)]
-            if not any(other.startswith(plain) for other in longer):
-                own.append(Solution(text, False))
-        if own:
-            results.append((prompt, own))
+        right = {
+            key_text: text for key_text, text in whole[key].items() if key_text not in wrong[key]
+        }
+        right_solutions = [Solution(text, True) for text in right.values()]
+        for key_text, text in beginnings[key].items():
+            longer = [*right, *(other for other in beginnings[key] if other != key_text)]
+            if not any(other.startswith(key_text) for other in longer):
+                right_solutions.append(Solution(text, False))
+        if right_solutions:
+            results.append((prompt, right_solutions))
     return results
 
 
 def right_beginning(checked: StepLabels) -> str:
-    """Return the text up to the first step that is wrong; empty where there is none, or no text."""
-    before = 0
+    """Return the text before the first wrong step; empty if there is no wrong step or no text."""
+    end = 0
     for step in checked.steps:
         if step.verdict == "wrong":
-            return checked.completion[:before].rstrip()
-        before = step.end
+            return checked.completion[:end].rstrip()
+        end = step.end
     return ""
 
 
-def _plain(text: str) -> str:
+def _normalise(text: str) -> str:
     return " ".join(text.split())

@@ -1,78 +1,74 @@
-"""Step-level preference optimisation: two responses part ways, and only that step is learned."""
+"""Step-level DPO: only the first step in which two responses differ is trained."""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from typing import Annotated
 
-from pydantic import Field
-
-from backtalk.feedback.merge import prompt_key
+from backtalk.feedback.case import prompt_key
 from backtalk.feedback.views import Pair, StepLabels
-from backtalk.learn.finetune import objectives as _objectives  # noqa: F401 - registers them
-from backtalk.learn.finetune.encoding import Encoder, Text
-from backtalk.learn.finetune.objective import BuildTasks, TrainingTask, find_objective
-from backtalk.learn.finetune.registration import MethodContext, training_method
+from backtalk.learn.context import MethodContext
+from backtalk.learn.finetune.encoding import Encoder, ResponseText
+from backtalk.learn.finetune.objective import BuildTasks, TrainingTask, get_objective
+from backtalk.learn.finetune.option_types import Positive
+from backtalk.learn.finetune.registration import training_method
 from backtalk.learn.finetune.segments import common_prefix, mask_common_prefix, segments
 from backtalk.learn.finetune.trees import PairLabel, PromptTree
 
-Beta = Annotated[float, Field(gt=0)]
 
+@training_method("step-dpo", needs=[Pair], objective="step-dpo")
+async def step_dpo(context: MethodContext, *, beta: Positive = 0.4) -> BuildTasks:
+    """Train on the first step in which the chosen and the rejected response differ.
 
-@training_method("step-dpo", needs=[Pair], paper=find_objective("step-dpo").paper)
-async def step_dpo(work: MethodContext, *, beta: Beta = 0.4) -> BuildTasks:
-    """Learn the first step in which the better and the worse response differ, and nothing else.
+    Steps are lines, or the sentences of a text of one line. Training data are pairs whose responses
+    share their first steps, and responses with step labels: a wrong step against a right step of
+    another response to the same prompt after the same right steps. Shared tokens have weight 0;
+    later steps are dropped.
 
-    Steps are lines, or the sentences of a text of one line. Pairs whose responses share their
-    first steps are learned from, as are responses whose steps were checked: a wrong step against
-    a right one that another response to the same prompt has in its place, behind the same right
-    steps. The tokens that are shared have weight 0, and the steps that follow are left away.
-
-    What LongDPO (Ping et al., 2025) trains on too; how it finds its steps, by tree search with
-    critiques, is not part of this.
+    LongDPO (Ping et al., 2025) trains on such pairs too, and finds the steps by a tree search with
+    critiques, which is not part of this method.
 
     Parameters
     ----------
-    work : MethodContext
-        Whose pairs and checked steps are learned from.
-    beta : Beta, default 0.4
-        How strongly the policy is held near the reference.
+    context : MethodContext
+        Policy, feedback and run.
+    beta : float, default 0.4
+        Coefficient of the implicit KL penalty towards the reference.
     """
-    bound = find_objective("step-dpo").bind(beta=beta)
+    bound = get_objective("step-dpo").bind(beta=beta)
 
-    def make(encoder: Encoder) -> list[TrainingTask]:
+    def build(encoder: Encoder) -> list[TrainingTask]:
         return [
             *(
-                TrainingTask(kind, bound, step_trees(encoder, own))
-                for kind, own in work.feedback.by_kind(Pair).items()
+                TrainingTask(kind, bound, step_trees(encoder, views))
+                for kind, views in context.feedback.by_kind(Pair).items()
             ),
             *(
-                TrainingTask(kind, bound, checked_step_trees(encoder, own))
-                for kind, own in work.feedback.by_kind(StepLabels).items()
+                TrainingTask(kind, bound, checked_step_trees(encoder, views))
+                for kind, views in context.feedback.by_kind(StepLabels).items()
             ),
         ]
 
-    return make
+    return build
 
 
 def step_trees(encoder: Encoder, pairs: Sequence[Pair]) -> list[PromptTree]:
-    """Return trees of two responses up to the first step that differs, which has all weight.
+    """Return trees of two responses up to the first step that differs, which has all the weight.
 
-    Where one of them ends there, the token that ends it is the step.
+    If one response ends there, its end-of-sequence token is the step.
     """
     results = []
     for pair in pairs:
         chosen, rejected = segments(pair.chosen), segments(pair.rejected)
-        place = common_prefix(chosen, rejected)
-        if pair.tie or place == max(len(chosen), len(rejected)):
+        position = common_prefix(chosen, rejected)
+        if pair.tie or position == max(len(chosen), len(rejected)):
             encoder.left_out["ties"] += 1
-        elif place == 0:
+        elif position == 0:
             encoder.left_out["pairs that share no first step"] += 1
         else:
             tree = encoder.tree(
                 pair.prompt,
-                [up_to(chosen, place), up_to(rejected, place)],
+                [text_up_to(chosen, position), text_up_to(rejected, position)],
                 weight=pair.weight,
                 pairs=[PairLabel(0, 1, 1.0, {"probability": pair.probability})],
             )
@@ -81,21 +77,23 @@ def step_trees(encoder: Encoder, pairs: Sequence[Pair]) -> list[PromptTree]:
 
 
 def checked_step_trees(encoder: Encoder, responses: Sequence[StepLabels]) -> list[PromptTree]:
-    """Return trees of a wrong step, and the right ones that others have in its place."""
+    """Return trees of a wrong step and the right steps of other responses at the same position."""
     grouped: dict[str, list[StepLabels]] = defaultdict(list)
-    for one in responses:
-        grouped[prompt_key(one.prompt)].append(one)
+    for response in responses:
+        grouped[prompt_key(response.prompt)].append(response)
     results = []
-    for own in grouped.values():
-        for wrong in own:
-            place = _first_wrong(wrong)
-            if place is None:
+    for group in grouped.values():
+        for wrong in group:
+            position = _first_wrong(wrong)
+            if position is None:
                 continue
-            right = _right_in_place(own, wrong, place)
+            right = _right_steps_at(group, wrong, position)
             if not right:
                 encoder.left_out["wrong steps without a right one in their place"] += 1
                 continue
-            texts = [_up_to(one, place) for one in (*right.values(), wrong)]
+            texts = [
+                _labelled_text_up_to(response, position) for response in (*right.values(), wrong)
+            ]
             tree = encoder.tree(
                 wrong.prompt,
                 texts,
@@ -106,37 +104,39 @@ def checked_step_trees(encoder: Encoder, responses: Sequence[StepLabels]) -> lis
     return results
 
 
-def up_to(parts: Sequence[str], place: int) -> Text:
-    """Return a text up to one of its pieces, that one included, or whole where it is the last."""
-    last = place >= len(parts) - 1
-    text = "".join(parts[: place + 1])
-    return Text(text if last else text.rstrip(" "), ends=last)
+def text_up_to(parts: Sequence[str], position: int) -> ResponseText:
+    """Return a text up to a segment, included; it is complete if the segment is the last."""
+    last = position >= len(parts) - 1
+    text = "".join(parts[: position + 1])
+    return ResponseText(text if last else text.rstrip(" "), is_complete=last)
 
 
-def _first_wrong(one: StepLabels) -> int | None:
-    verdicts = [step.verdict for step in one.steps]
+def _first_wrong(response: StepLabels) -> int | None:
+    verdicts = [step.verdict for step in response.steps]
     return verdicts.index("wrong") if "wrong" in verdicts else None
 
 
-def _right_in_place(
-    own: Sequence[StepLabels], wrong: StepLabels, place: int
+def _right_steps_at(
+    group: Sequence[StepLabels], wrong: StepLabels, position: int
 ) -> dict[str, StepLabels]:
-    """Return the responses with a right step in the place of a wrong one, by that step."""
-    before = [text.strip() for text in wrong.texts[:place]]
+    """Return the responses with a right step at the position of a wrong one, by that step."""
+    before = [text.strip() for text in wrong.texts[:position]]
     results: dict[str, StepLabels] = {}
-    for one in own:
-        texts = [text.strip() for text in one.texts]
+    for response in group:
+        texts = [text.strip() for text in response.texts]
         if (
-            len(texts) > place
-            and texts[:place] == before
-            and one.steps[place].verdict == "right"
-            and texts[place] != wrong.texts[place].strip()
+            len(texts) > position
+            and texts[:position] == before
+            and response.steps[position].verdict == "right"
+            and texts[position] != wrong.texts[position].strip()
         ):
-            results.setdefault(texts[place], one)
+            results.setdefault(texts[position], response)
     return results
 
 
-def _up_to(one: StepLabels, place: int) -> Text:
-    end = one.steps[place].end
-    last = place == len(one.steps) - 1 and not one.completion[end:].strip()
-    return Text(one.completion if last else one.completion[:end], ends=last)
+def _labelled_text_up_to(response: StepLabels, position: int) -> ResponseText:
+    end = response.steps[position].end
+    last = position == len(response.steps) - 1 and not response.completion[end:].strip()
+    return ResponseText(
+        response.completion if last else response.completion[:end], is_complete=last
+    )

@@ -1,140 +1,174 @@
-"""T-REG: the model's own sense of what is good and bad as a reward of each token."""
+"""T-REG: preference optimisation regularised by token rewards of the model itself."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
 
 from backtalk.errors import BacktalkError
+from backtalk.feedback.interaction import Prompt
 from backtalk.feedback.views import Pair
-from backtalk.learn.finetune import objectives as _objectives  # noqa: F401 - registers them
-from backtalk.learn.finetune.encoding import Chat, Encoder, Text
-from backtalk.learn.finetune.objective import BuildTasks, TrainingTask, find_objective
+from backtalk.learn.context import MethodContext
+from backtalk.learn.finetune.encoding import Encoder, ResponseText
+from backtalk.learn.finetune.objective import BuildTasks, TrainingTask, get_objective
+from backtalk.learn.finetune.option_types import NonNegative, Positive
 from backtalk.learn.finetune.prompt_conditioning import append_system
-from backtalk.learn.finetune.registration import MethodContext, training_method
+from backtalk.learn.finetune.registration import training_method
 from backtalk.learn.finetune.tree_builders import pair_trees
 from backtalk.learn.finetune.trees import PromptTree
 from backtalk.models.errors import ContextTooLong
 from backtalk.models.protocol import Scorer
 
-Beta = Annotated[float, Field(gt=0)]
-Weight = Annotated[float, Field(ge=0)]
-Rewards = Mapping[tuple[Chat, str], tuple[float, ...]]
-"""The reward of each token of a response to a prompt."""
+Rewards = Mapping[tuple[Prompt, str], tuple[float, ...]]
+"""Reward of each token of a response, by prompt and response."""
 
 GOOD = "Give the best answer you can: right, complete, to the point and in a fitting manner."
 BAD = "Give the worst answer you can: wrong, incomplete, beside the point, in no fitting manner."
 
 
-@training_method("t-reg", needs=[Pair], paper=find_objective("t-reg").paper)
+@training_method("t-reg", needs=[Pair], objective="t-reg")
 async def t_reg(
-    work: MethodContext,
+    context: MethodContext,
     *,
-    beta: Beta = 0.1,
-    alpha: Weight = 0.25,
+    beta: Positive = 0.1,
+    alpha: NonNegative = 0.25,
     good: str = GOOD,
     bad: str = BAD,
 ) -> BuildTasks:
-    """Learn from pairs, the implicit reward of each token drawn to one that the model finds itself.
+    """Train on pairs with implicit token rewards drawn towards the model's own token rewards.
 
-    That is by how much more probable a token is where the system prompt asks for a good answer
-    than where it asks for a bad one: ``sigmoid(log pi(y_t | good) - log pi(y_t | bad)) - 1/2``, by
-    the policy before it learns.
+    T-REG, Zhou et al. (2024). The reward of a token is ``sigmoid(log pi(y_t | good) - log pi(y_t |
+    bad)) - 1/2``, by the policy before learning. ``good`` and ``bad`` are system prompts that ask
+    for a good and for a bad response.
 
     Parameters
     ----------
-    work : MethodContext
-        Whose pairs are learned from.
-    beta : Beta, default 0.1
-        How strongly the policy is held near the reference.
-    alpha : Weight, default 0.25
-        How strongly the implicit rewards are drawn to those of the tokens.
-    good, bad
-        What the system prompt asks for.
+    context : MethodContext
+        Policy, feedback and run.
+    beta : float, default 0.1
+        Coefficient of the implicit KL penalty towards the reference.
+    alpha : float, default 0.25
+        Weight of the token-level regularisation.
+    good : str, default GOOD
+        System prompt that asks for a good response.
+    bad : str, default BAD
+        System prompt that asks for a bad response.
     """
-    pairs = work.feedback.by_kind(Pair)
+    pairs = context.feedback.by_kind(Pair)
     texts = [
         (pair.prompt, text)
-        for own in pairs.values()
-        for pair in own
+        for views in pairs.values()
+        for pair in views
         if not pair.tie
         for text in (pair.chosen, pair.rejected)
     ]
-    rewards = await token_rewards(work, list(dict.fromkeys(texts)), good, bad)
-    bound = find_objective("t-reg").bind(beta=beta, alpha=alpha)
+    rewards = await token_rewards(context, list(dict.fromkeys(texts)), good, bad)
+    bound = get_objective("t-reg").bind(beta=beta, alpha=alpha)
 
-    def make(encoder: Encoder) -> list[TrainingTask]:
+    def build(encoder: Encoder) -> list[TrainingTask]:
         return [
-            TrainingTask(kind, bound, rewarded_trees(encoder, own, rewards))
-            for kind, own in pairs.items()
+            TrainingTask(kind, bound, trees_with_token_rewards(encoder, views, rewards))
+            for kind, views in pairs.items()
         ]
 
-    return make
+    return build
 
 
 async def token_rewards(
-    work: MethodContext, texts: Sequence[tuple[Chat, str]], good: str, bad: str
-) -> dict[tuple[Chat, str], tuple[float, ...]]:
-    """Return the rewards of the tokens of each text; what is too long for the model has none.
+    context: MethodContext, texts: Sequence[tuple[Prompt, str]], good: str, bad: str
+) -> dict[tuple[Prompt, str], tuple[float, ...]]:
+    """Return the token rewards of each response; responses that are too long have none.
+
+    Parameters
+    ----------
+    context : MethodContext
+        Policy, feedback and run.
+    texts : sequence of tuple of Prompt and str
+        Prompts with responses.
+    good : str
+        System prompt that asks for a good response.
+    bad : str
+        System prompt that asks for a bad response.
+
+    Returns
+    -------
+    dict
+        Rewards of the tokens, shape ``(number of tokens,)``, by prompt and response.
 
     Raises
     ------
     BacktalkError
-        If the policy's model cannot say how probable it finds a text.
+        If the policy's model gives no token probabilities.
     """
-    model = work.model()
+    model = context.model()
     if not isinstance(model, Scorer):
         raise BacktalkError(
-            f"The model {model.name!r} does not say how probable it finds a text",
-            "Use a local model",
+            f"The model {model.name!r} gives no token probabilities",
+            "Use a policy with a local model",
         )
-    results: dict[tuple[Chat, str], tuple[float, ...]] = {}
-    with work.run.task("finding token rewards", len(texts)) as step:
-        for start in range(0, len(texts), _AT_ONCE):
-            some = texts[start : start + _AT_ONCE]
-            scores = [await _scored(model, work, some, words) for words in (good, bad)]
-            for key, better, worse in zip(some, *scores, strict=True):
+    results: dict[tuple[Prompt, str], tuple[float, ...]] = {}
+    with context.run.task("finding token rewards", len(texts)) as step:
+        for start in range(0, len(texts), _BATCH_SIZE):
+            batch = texts[start : start + _BATCH_SIZE]
+            scores = [
+                await _score_under(model, context, batch, instruction)
+                for instruction in (good, bad)
+            ]
+            for key, better, worse in zip(batch, *scores, strict=True):
                 if better is not None and worse is not None:
                     results[key] = tuple((0.5 * np.tanh((better - worse) / 2)).tolist())
-            step(start + len(some))
+            step(start + len(batch))
     return results
 
 
-_AT_ONCE = 64
+_BATCH_SIZE = 64
 
 
-async def _scored(
-    model: Scorer, work: MethodContext, texts: Sequence[tuple[Chat, str]], words: str
+async def _score_under(
+    model: Scorer, context: MethodContext, texts: Sequence[tuple[Prompt, str]], instruction: str
 ) -> list[NDArray[np.float64] | None]:
-    asked = [(append_system(work.policy, words).messages(prompt), text) for prompt, text in texts]
+    requests = [
+        (append_system(context.policy, instruction).messages(prompt), text)
+        for prompt, text in texts
+    ]
     try:
-        return [*await model.score(asked)]
+        return [*await model.score(requests)]
     except ContextTooLong:
-        return [await _alone(model, one) for one in asked]
+        return [await _score_one(model, request) for request in requests]
 
 
-async def _alone(model: Scorer, text: tuple[Chat, str]) -> NDArray[np.float64] | None:
+async def _score_one(model: Scorer, text: tuple[Prompt, str]) -> NDArray[np.float64] | None:
     try:
         return (await model.score([text]))[0]
     except ContextTooLong:
         return None
 
 
-def rewarded_trees(encoder: Encoder, pairs: Sequence[Pair], rewards: Rewards) -> list[PromptTree]:
-    """Return trees of pairs, with the rewards of the tokens as their credit."""
+def trees_with_token_rewards(
+    encoder: Encoder, pairs: Sequence[Pair], rewards: Rewards
+) -> list[PromptTree]:
+    """Return trees of pairs with token rewards.
+
+    Parameters
+    ----------
+    encoder : Encoder
+        Encoder of the policy.
+    pairs : sequence of Pair
+        Pairs; those without token rewards are left out and counted.
+    rewards : Rewards
+        Token rewards by prompt and response.
+    """
     known = []
     for pair in pairs:
-        lacking = {(pair.prompt, pair.chosen), (pair.prompt, pair.rejected)} - rewards.keys()
-        if lacking and not pair.tie:
+        missing = {(pair.prompt, pair.chosen), (pair.prompt, pair.rejected)} - rewards.keys()
+        if missing and not pair.tie:
             encoder.left_out["too long for the token rewards"] += 1
         else:
             known.append(pair)
     return pair_trees(
         encoder,
         known,
-        text=lambda prompt, text: Text(text, token_credit=rewards[prompt, text]),
+        response_text=lambda prompt, text: ResponseText(text, token_rewards=rewards[prompt, text]),
     )

@@ -1,4 +1,4 @@
-"""TPO: the best and the worst that the policy has to say on each topic of an answer."""
+"""TPO: preferences between the best and the worst combination of topics of a response."""
 
 from __future__ import annotations
 
@@ -7,22 +7,21 @@ from typing import Annotated
 
 from pydantic import Field
 
-from backtalk.embedders.named import EmbedderName, named_embedder
-from backtalk.feedback.merge import prompt_key
+from backtalk.embedders.registry import EmbedderName
+from backtalk.feedback.case import prompt_key
+from backtalk.feedback.interaction import Prompt
 from backtalk.feedback.views import Pair
-from backtalk.learn.finetune import objectives as _objectives  # noqa: F401 - registers them
-from backtalk.learn.finetune.encoding import Chat, Encoder
-from backtalk.learn.finetune.objective import BuildTasks, TrainingTask, find_objective
-from backtalk.learn.finetune.registration import MethodContext, training_method
+from backtalk.learn.context import MethodContext
+from backtalk.learn.finetune.encoding import Encoder
+from backtalk.learn.finetune.objective import BuildTasks, TrainingTask, get_objective
+from backtalk.learn.finetune.option_types import Fraction, Positive
+from backtalk.learn.finetune.registration import training_method
 from backtalk.learn.finetune.segments import segments
 from backtalk.learn.finetune.tree_builders import pair_trees
 from backtalk.learn.method import Paper
-from backtalk.rewards import learn_reward
 from backtalk.rewards.protocol import Reward
 
-Beta = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(gt=1)]
-Share = Annotated[float, Field(ge=0, le=1)]
 
 PAPER = Paper(
     "A topic-level self-correctional approach to mitigate hallucinations in MLLMs",
@@ -32,120 +31,128 @@ PAPER = Paper(
 )
 
 
-@training_method("tpo", needs=[Pair], paper=PAPER)
+@training_method("tpo", needs=[Pair], objective="dpo", paper=PAPER)
 async def tpo(
-    work: MethodContext,
+    context: MethodContext,
     *,
-    beta: Beta = 0.1,
+    beta: Positive = 0.1,
     samples: Count = 4,
     embedder: EmbedderName = "hashed",
-    alike: Share = 0.3,
+    min_similarity: Fraction = 0.3,
 ) -> BuildTasks:
-    """Overwrite each topic of an answer with the best and the worst alternative, and prefer that.
+    """Prefer a response with the best alternative on every topic to one with the worst.
 
-    Topic-level preference overwriting, for texts. Of several answers of the policy the first is
-    cut into topics, its lines or sentences. The alternatives to a topic are the pieces of the
-    other answers that are most like it. A Bradley-Terry reward, learned from the pairs of the
-    feedback, says of each how good the answer is with it in the topic's place; DPO then prefers
-    the answer with the best on every topic to that with the worst. The two differ in nothing
-    else. In the paper a multimodal model judges the alternatives itself.
+    Topic-level preference overwriting, He et al. (2024), for texts. The first of several samples is
+    cut into topics, which are its lines or sentences. Alternatives to a topic are the most similar
+    segments of the other samples. A Bradley-Terry reward, fitted to the pairs of the feedback,
+    scores the response with each alternative in place of the topic. DPO then prefers the response
+    with the best alternatives to the response with the worst. In the paper a multimodal model
+    judges the alternatives itself.
 
     Parameters
     ----------
-    work : MethodContext
-        Whose pairs the reward is learned from, and whose policy answers their prompts.
-    beta : Beta, default 0.1
-        How strongly the policy is held near the reference.
-    samples : Count, default 4
-        How many answers are drawn for each prompt.
-    embedder : EmbedderName, default "hashed"
-        What the reward reads answers with.
-    alike : Share, default 0.3
-        The least share of words that a topic and its alternative have in common.
+    context : MethodContext
+        Policy, feedback and run.
+    beta : float, default 0.1
+        Coefficient of the implicit KL penalty towards the reference.
+    samples : int, default 4
+        Number of samples for each prompt.
+    embedder : {"hashed", "sentence"}, default "hashed"
+        Embedder of the reward.
+    min_similarity : float, default 0.3
+        Lowest Jaccard similarity of the words of a topic and an alternative.
     """
-    pairs = work.feedback.views(Pair)
+    pairs = context.feedback.views(Pair)
     prompts = list({prompt_key(pair.prompt): pair.prompt for pair in pairs}.values())
-    made: list[Pair] = []
+    results: list[Pair] = []
     if any(not pair.tie for pair in pairs):
-        with work.run.task("learning a reward"):
-            learned = await learn_reward(pairs, named_embedder(embedder, pairs), seed=work.run.seed)
-        said = await work.sample(prompts, samples)
-        made = await overwritten(prompts, said, learned.reward, alike=alike)
-    bound = find_objective("dpo").bind(beta=beta)
+        reward = await context.learn_reward(pairs, embedder)
+        responses = await context.sample(prompts, samples)
+        results = await overwritten_pairs(prompts, responses, reward, min_similarity=min_similarity)
+    bound = get_objective("dpo").bind(beta=beta)
 
-    def make(encoder: Encoder) -> list[TrainingTask]:
-        return [TrainingTask("topics", bound, pair_trees(encoder, made))]
+    def build(encoder: Encoder) -> list[TrainingTask]:
+        return [TrainingTask("topics", bound, pair_trees(encoder, results))]
 
-    return make
+    return build
 
 
-async def overwritten(
-    prompts: Sequence[Chat], said: Sequence[Sequence[str]], reward: Reward, *, alike: float
+async def overwritten_pairs(
+    prompts: Sequence[Prompt],
+    samples: Sequence[Sequence[str]],
+    reward: Reward,
+    *,
+    min_similarity: float,
 ) -> list[Pair]:
-    """Return the first answer to each prompt with the best and with the worst on each topic.
+    """Return pairs of the first sample with the best and with the worst alternative on each topic.
 
     Parameters
     ----------
-    prompts : sequence of Chat
-        What was asked.
-    said : Sequence[Sequence[str]]
-        The answers to each.
+    prompts : sequence of Prompt
+        N prompts.
+    samples : sequence of sequence of str
+        Samples for each prompt.
     reward : Reward
-        Scores answers.
-    alike : float
-        As for :func:`alternatives`.
+        Scorer of responses.
+    min_similarity : float
+        Lowest similarity, as for :func:`alternatives`.
     """
-    topics = [alternatives(own, alike=alike) if own else [] for own in said]
+    topics = [
+        alternatives(responses, min_similarity=min_similarity) if responses else []
+        for responses in samples
+    ]
     texts = [
-        (prompt, _with(own, index, other))
-        for prompt, own in zip(prompts, topics, strict=True)
-        for index, others in enumerate(own)
-        for other in others
+        (prompt, _replace_topic(response_topics, index, other))
+        for prompt, response_topics in zip(prompts, topics, strict=True)
+        for index, options in enumerate(response_topics)
+        for other in options
     ]
     if not texts:
         return []
     scores = iter((await reward.score(texts)).mean.tolist())
-    made = []
-    for prompt, own in zip(prompts, topics, strict=True):
+    results = []
+    for prompt, response_topics in zip(prompts, topics, strict=True):
         best, worst = [], []
-        for others in own:
-            results = [(next(scores), other) for other in others]
-            best.append(max(results, key=lambda one: one[0])[1])
-            worst.append(min(results, key=lambda one: one[0])[1])
-        if own:
-            made.append(Pair(prompt=prompt, chosen="".join(best), rejected="".join(worst)))
-    return made
+        for options in response_topics:
+            scored = [(next(scores), text) for text in options]
+            best.append(max(scored, key=lambda pair: pair[0])[1])
+            worst.append(min(scored, key=lambda pair: pair[0])[1])
+        if response_topics:
+            results.append(Pair(prompt=prompt, chosen="".join(best), rejected="".join(worst)))
+    return results
 
 
-def alternatives(said: Sequence[str], *, alike: float) -> list[list[str]]:
-    """Return for each topic of the first answer itself, and what the others say in its place.
+def alternatives(samples: Sequence[str], *, min_similarity: float) -> list[list[str]]:
+    """Return each topic of the first sample with its alternatives, the topic itself first.
 
     Parameters
     ----------
-    said : sequence of str
-        Several answers.
-    alike : float
-        The least share of words that a topic and its alternative have in common.
+    samples : sequence of str
+        Samples for one prompt.
+    min_similarity : float
+        Lowest Jaccard similarity of the words of a topic and an alternative.
     """
-    own, *others = [segments(text) for text in said]
+    response_topics, *options = [segments(text) for text in samples]
     results = []
-    for topic in own:
+    for topic in response_topics:
         words = topic.strip()
         there = dict.fromkeys([topic])
-        for other in others:
-            best = max(other, key=lambda piece: _common(words, piece), default="")
-            if words and best.strip() and _common(words, best) >= alike:
+        for other in options:
+            best = max(other, key=lambda piece: _similarity(words, piece), default="")
+            if words and best.strip() and _similarity(words, best) >= min_similarity:
                 there[topic.replace(words, best.strip())] = None
         results.append([*there])
     return results
 
 
-def _common(one: str, other: str) -> float:
-    """Return the share of different words that two texts have in common."""
+def _similarity(one: str, other: str) -> float:
+    """Return the Jaccard similarity of the words of two texts."""
     a, b = set(one.split()), set(other.split())
     return len(a & b) / max(len(a | b), 1)
 
 
-def _with(topics: Sequence[Sequence[str]], place: int, other: str) -> str:
-    """Return the answer with another text on one topic."""
-    return "".join(other if at == place else own[0] for at, own in enumerate(topics))
+def _replace_topic(topics: Sequence[Sequence[str]], position: int, other: str) -> str:
+    """Return the response with another text on one topic."""
+    return "".join(
+        other if at == position else response_topics[0] for at, response_topics in enumerate(topics)
+    )

@@ -1,145 +1,146 @@
-"""Methods that learn from responses that are good or bad, each on its own."""
+"""Methods that learn from single responses with labels, good or bad."""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Annotated, Any, Literal, get_type_hints
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from backtalk.feedback.merge import prompt_key
+from backtalk.feedback.case import prompt_key
 from backtalk.feedback.views import LabelView
-from backtalk.learn.finetune import objectives as _objectives  # noqa: F401 - registers them
-from backtalk.learn.finetune.encoding import Encoder, Text
-from backtalk.learn.finetune.objective import BuildTasks, TrainingTask, find_objective
-from backtalk.learn.finetune.registration import (
-    MethodContext,
-    register_objective_method,
-    training_method,
-)
-from backtalk.learn.finetune.tree_builders import MOST_RESPONSES, labelled_trees
+from backtalk.learn.context import MethodContext
+from backtalk.learn.finetune.encoding import Encoder, ResponseText
+from backtalk.learn.finetune.objective import BuildTasks, TrainingTask, get_objective
+from backtalk.learn.finetune.option_types import Positive
+from backtalk.learn.finetune.registration import register_objective_method, training_method
+from backtalk.learn.finetune.tree_builders import MAX_RESPONSES, label_trees
 from backtalk.learn.finetune.trees import PromptTree
 
-Count = Annotated[int, Field(gt=0, lt=MOST_RESPONSES)]
-Weight = Annotated[float, Field(gt=0)]
+Count = Annotated[int, Field(gt=0, lt=MAX_RESPONSES)]
 
-register_objective_method("kto", LabelView, partial(labelled_trees, anchors=True))
-register_objective_method("bco", LabelView, partial(labelled_trees, anchors=False))
+register_objective_method("kto", LabelView, partial(label_trees, anchors=True))
+register_objective_method("bco", LabelView, partial(label_trees, anchors=False))
 
-_PMPO = find_objective("pmpo")
+_PMPO = get_objective("pmpo")
 
 
-@training_method(
-    "pmpo",
-    needs=[LabelView],
-    paper=_PMPO.paper,
-    options={**_PMPO.options, "polarity": "both"},
-    types={
-        **get_type_hints(_PMPO.function, include_extras=True),
-        "polarity": Literal["both", "good", "bad"],
-    },
-)
-async def pmpo(work: MethodContext, *, polarity: str, **options: Any) -> BuildTasks:
-    """Learn from good responses, from bad ones, or from both, as from probabilistic inference.
+@training_method("pmpo", needs=[LabelView], objective="pmpo")
+async def pmpo(
+    context: MethodContext, *, polarity: Literal["both", "good", "bad"] = "both", **options: Any
+) -> BuildTasks:
+    """Train on good responses, on bad ones, or on both, as probabilistic inference.
+
+    PMPO, Abdolmaleki et al. (2024).
 
     Parameters
     ----------
-    work : MethodContext
-        Whose labels are learned from; all may be of one sort.
-    polarity : str
-        Which labels to use: ``"both"``, only the ``"good"`` or only the ``"bad"`` ones.
-    options
-        Those of the objective: ``alpha``, how much good responses count against bad ones, and
-        ``beta``, how strongly the policy is held near the reference. It has to be above
-        ``1 - alpha`` where there are bad responses.
+    context : MethodContext
+        Policy, feedback and run.
+    polarity : {"both", "good", "bad"}, default "both"
+        Labels to use.
+    **options : Any
+        Options of the objective. With bad responses, ``beta`` must be above ``1 - alpha``.
     """
     bound = _PMPO.bind(**options)
-    wanted = {"both": (True, False), "good": (True,), "bad": (False,)}[polarity]
+    used = {"both": (True, False), "good": (True,), "bad": (False,)}[polarity]
 
-    def make(encoder: Encoder) -> list[TrainingTask]:
+    def build(encoder: Encoder) -> list[TrainingTask]:
         return [
             TrainingTask(
                 kind,
                 bound,
-                labelled_trees(encoder, [one for one in own if one.good in wanted], anchors=False),
+                label_trees(
+                    encoder, [label for label in labels if label.good in used], anchors=False
+                ),
             )
-            for kind, own in work.feedback.by_kind(LabelView).items()
+            for kind, labels in context.feedback.by_kind(LabelView).items()
         ]
 
-    return make
+    return build
 
 
-@training_method("d2o", needs=[LabelView], paper=find_objective("d2o").paper)
+@training_method("d2o", needs=[LabelView], objective="d2o")
 async def d2o(
-    work: MethodContext, *, beta: Weight = 0.1, alpha: Weight = 0.1, samples: Count = 4
+    context: MethodContext, *, beta: Positive = 0.1, alpha: Positive = 0.1, samples: Count = 4
 ) -> BuildTasks:
-    """Learn from bad responses alone, against several answers of the policy itself.
+    """Train on bad responses alone, against several samples of the policy itself.
 
-    Good responses are not used. Answers that are the same as a bad response are left out.
+    D2O, Duan et al. (2024). Good responses are not used. Samples that equal a bad response are
+    dropped.
 
     Parameters
     ----------
-    work : MethodContext
-        Whose labels are learned from.
-    beta : Weight, default 0.1
-        The weight of the answers.
-    alpha : Weight, default 0.1
-        The weight of the bad response.
-    samples : Count, default 4
-        How many answers are drawn for each prompt.
+    context : MethodContext
+        Policy, feedback and run.
+    beta : float, default 0.1
+        Coefficient of the samples' log-ratio.
+    alpha : float, default 0.1
+        Coefficient of the bad response's log-ratio.
+    samples : int, default 4
+        Number of samples for each prompt.
     """
     bad = {
-        kind: own
-        for kind, results in work.feedback.by_kind(LabelView).items()
-        if (own := [one for one in results if not one.good])
+        kind: labels
+        for kind, views in context.feedback.by_kind(LabelView).items()
+        if (labels := [label for label in views if not label.good])
     }
-    prompts = {prompt_key(one.prompt): one.prompt for own in bad.values() for one in own}
-    said = await work.sample(list(prompts.values()), samples)
-    drawn = dict(zip(prompts, said, strict=True))
-    bound = find_objective("d2o").bind(beta=beta, alpha=alpha)
+    prompts = {
+        prompt_key(label.prompt): label.prompt for labels in bad.values() for label in labels
+    }
+    responses = await context.sample(list(prompts.values()), samples)
+    samples_by_prompt = dict(zip(prompts, responses, strict=True))
+    bound = get_objective("d2o").bind(beta=beta, alpha=alpha)
 
-    def make(encoder: Encoder) -> list[TrainingTask]:
+    def build(encoder: Encoder) -> list[TrainingTask]:
         return [
-            TrainingTask(kind, bound, negative_trees(encoder, own, drawn))
-            for kind, own in bad.items()
+            TrainingTask(kind, bound, negative_trees(encoder, labels, samples_by_prompt))
+            for kind, labels in bad.items()
         ]
 
-    return make
+    return build
 
 
 def negative_trees(
-    encoder: Encoder, bad: Sequence[LabelView], drawn: Mapping[str, Sequence[str]]
+    encoder: Encoder, bad: Sequence[LabelView], samples_by_prompt: Mapping[str, Sequence[str]]
 ) -> list[PromptTree]:
-    """Return trees of bad responses, of value 0, and answers of the policy, of value 1.
+    """Return trees of bad responses and samples of the policy.
 
     Parameters
     ----------
     encoder : Encoder
-        Makes them.
+        Encoder of the policy.
     bad : sequence of LabelView
-        The bad responses; those of one prompt share its answers.
-    drawn : Mapping[str, Sequence[str]]
-        Answers, by the key of the prompt; equal ones count as often as they were drawn.
+        Bad responses; those of one prompt share its samples.
+    samples_by_prompt : Mapping[str, Sequence[str]]
+        Samples by prompt key; equal samples count as often as they were drawn.
     """
     grouped: dict[str, dict[str, LabelView]] = defaultdict(dict)
-    for one in bad:
-        grouped[prompt_key(one.prompt)].setdefault(one.completion, one)
+    for label in bad:
+        grouped[prompt_key(label.prompt)].setdefault(label.completion, label)
     results = []
-    for key, own in grouped.items():
-        sampled = [Text(text, 1.0) for text in drawn[key] if text not in own]
-        if not sampled:
+    for key, labels_by_text in grouped.items():
+        sample_texts = [
+            ResponseText(text, is_sample=True)
+            for text in samples_by_prompt[key]
+            if text not in labels_by_text
+        ]
+        if not sample_texts:
             encoder.left_out["prompts with no answer but the bad one"] += 1
             continue
-        room = MOST_RESPONSES - len(sampled)
-        rejected = list(own.values())
-        for start in range(0, len(rejected), room):
-            some = rejected[start : start + room]
+        max_bad = MAX_RESPONSES - len(sample_texts)
+        rejected = list(labels_by_text.values())
+        for start in range(0, len(rejected), max_bad):
+            group = rejected[start : start + max_bad]
             tree = encoder.tree(
-                some[0].prompt,
-                [*(Text(one.completion) for one in some), *sampled],
-                weight=sum(one.weight for one in some),
+                group[0].prompt,
+                [
+                    *(ResponseText(label.completion, is_sample=False) for label in group),
+                    *sample_texts,
+                ],
+                weight=sum(label.weight for label in group),
             )
             if tree is not None:
                 results.append(tree)

@@ -1,56 +1,67 @@
-"""Weak-to-strong learning: a strong model learns from what a weaker one says."""
+"""Weak-to-strong generalisation: a strong model learns from the responses of a weaker one."""
 
 from __future__ import annotations
 
-from typing import Annotated
-
-from pydantic import Field
-
 from backtalk.errors import BacktalkError
-from backtalk.learn.context import answer_trees, named_policy, prompts_of
-from backtalk.learn.finetune import objectives as _objectives  # noqa: F401 - registers them
+from backtalk.learn.context import MethodContext
 from backtalk.learn.finetune.encoding import Encoder
-from backtalk.learn.finetune.objective import BuildTasks, TrainingTask, find_objective
-from backtalk.learn.finetune.registration import MethodContext, training_method
+from backtalk.learn.finetune.methods.imitation import answer_trees
+from backtalk.learn.finetune.objective import BuildTasks, TrainingTask, get_objective
+from backtalk.learn.finetune.option_types import Count, Fraction
+from backtalk.learn.finetune.registration import training_method
+from backtalk.learn.requirements import PROMPTS, TWO_POLICIES
 
-_GOAL = find_objective("weak-to-strong")
+_GOAL = get_objective("weak-to-strong")
 
 
-@training_method("weak-to-strong", needs=[], paper=_GOAL.paper)
+@training_method(
+    "weak-to-strong",
+    needs=[],
+    objective="weak-to-strong",
+    requires=[PROMPTS, TWO_POLICIES],
+    example="-o teacher=WEAKER",
+)
 async def weak_to_strong(
-    work: MethodContext,
+    context: MethodContext,
     *,
     teacher: str | None = None,
-    alpha: Annotated[float, Field(ge=0, le=1)] = 0.5,
-    prompts: Annotated[int, Field(ge=1)] | None = None,
+    alpha: Fraction = 0.5,
+    prompts: Count | None = None,
 ) -> BuildTasks:
-    """Weak-to-strong: a weaker policy's answers are imitated, with trust in one's own confidence.
+    """Imitate a weaker policy's responses, with an auxiliary confidence loss.
 
-    Burns et al. (2023), with the auxiliary confidence loss. The weak policy answers the store's
-    prompts once each, as it answers anybody.
+    Weak-to-strong generalisation, Burns et al. (2023). The weaker policy responds once to each
+    prompt of the store.
 
     Parameters
     ----------
-    work : MethodContext
-        The policy, the feedback and the run.
+    context : MethodContext
+        Policy, feedback and run.
     teacher : str, optional
-        The weaker policy, by name.
+        Weaker policy, by name or id. Required.
     alpha : float, default 0.5
-        How much the policy's own most probable tokens count against the teacher's.
-    prompts : Annotated[int, Field(ge=1)], optional
-        The most prompts; all of the store's by default.
+        Weight of the policy's own most probable tokens relative to the teacher's, in [0, 1].
+    prompts : int, optional
+        Maximum number of prompts; all prompts of the store by default.
+
+    Raises
+    ------
+    BacktalkError
+        If no teacher is named.
     """
     if teacher is None:
         raise BacktalkError(
-            "weak-to-strong has nobody to learn from",
-            "Name the weaker policy as the store knows it: -o teacher=NAME",
+            "weak-to-strong needs a teacher",
+            "Name the weaker policy: -o teacher=NAME",
         )
     goal = _GOAL.bind(alpha=alpha)
-    asked = prompts_of(work, prompts)
-    result = await work.sample(asked, 1, policy=named_policy(work, teacher))
-    answers = [(prompt, text) for prompt, own in zip(asked, result, strict=True) for text in own]
+    selected = context.prompts(prompts)
+    responses = await context.sample(selected, 1, policy=context.get_policy(teacher))
+    answers = [
+        (prompt, text) for prompt, texts in zip(selected, responses, strict=True) for text in texts
+    ]
 
-    def make(encoder: Encoder) -> list[TrainingTask]:
+    def build(encoder: Encoder) -> list[TrainingTask]:
         return [TrainingTask("weak answers", goal, answer_trees(encoder, answers))]
 
-    return make
+    return build
