@@ -1,4 +1,4 @@
-"""Learning a reward, against scikit-learn's logistic regression on the same features."""
+"""Reward learning, compared with scikit-learn's logistic regression on the same features."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import warnings
 import numpy as np
 from sklearn.linear_model import LogisticRegressionCV
 
-from backtalk.embedders.named import named_embedder
+from backtalk.embedders.registry import embedder_for_pairs
 from backtalk.feedback import as_prompt
 from backtalk.feedback.views import Pair
 from backtalk.rewards import learn_reward
@@ -19,33 +19,33 @@ PAIRS = 2_000
 WORDS = ["thanks", "sorry", "maybe", "no", "never", "please", "today", "refund", "order", "kind"]
 
 
-def pairs() -> list[Pair]:
-    """Pairs of answers of twelve words, each of which has a worth; the winner is drawn."""
+def make_pairs() -> list[Pair]:
+    """Return pairs of responses of twelve words, with winners by a Bradley-Terry model of words."""
     rng = np.random.default_rng(0)
-    worth = rng.normal(size=len(WORDS))
+    word_scores = rng.normal(size=len(WORDS))
     results = []
     while len(results) < PAIRS:
-        one, other = rng.integers(len(WORDS), size=(2, 12))
-        lead = worth[one].sum() - worth[other].sum()
-        if rng.random() > 1 / (1 + np.exp(-lead)):
-            one, other = other, one
-        texts = [" ".join(WORDS[i] for i in side) for side in (one, other)]
-        asked = as_prompt(f"question {len(results) % 500}")
-        results.append(Pair(prompt=asked, chosen=texts[0], rejected=texts[1]))
+        a, b = rng.integers(len(WORDS), size=(2, 12))
+        margin = word_scores[a].sum() - word_scores[b].sum()
+        if rng.random() > 1 / (1 + np.exp(-margin)):
+            a, b = b, a
+        chosen, rejected = (" ".join(WORDS[i] for i in words) for words in (a, b))
+        prompt = as_prompt(f"question {len(results) % 500}")
+        results.append(Pair(prompt=prompt, chosen=chosen, rejected=rejected))
     return results
 
 
 def measure() -> list[Measured]:
-    """Both choose their regularisation: ours by the evidence, the peer in five folds."""
-    given = pairs()
-    embedder = named_embedder("hashed", given)
-    design = FeatureMap(embedder)
+    """Measure both; we choose the regularisation by the evidence, the peer by five folds."""
+    pairs = make_pairs()
+    embedder = embedder_for_pairs("hashed", pairs)
+    feature_map = FeatureMap(embedder)
 
     def features() -> tuple[np.ndarray, np.ndarray]:
-        ours = asyncio.run(design.features([(p.prompt, p.chosen) for p in given]))
-        theirs = asyncio.run(design.features([(p.prompt, p.rejected) for p in given]))
-        signs = np.where(np.arange(len(given)) % 2, 1.0, -1.0)
-        return (ours - theirs) * signs[:, None], signs
+        chosen = asyncio.run(feature_map.features([(p.prompt, p.chosen) for p in pairs]))
+        rejected = asyncio.run(feature_map.features([(p.prompt, p.rejected) for p in pairs]))
+        signs = np.where(np.arange(len(pairs)) % 2, 1.0, -1.0)
+        return (chosen - rejected) * signs[:, None], signs
 
     def peer() -> None:
         x, y = features()
@@ -59,11 +59,11 @@ def measure() -> list[Measured]:
     return [
         side_by_side(
             "learn a reward",
-            f"{PAIRS:,} pairs, {len(design.blocks)} features",
-            lambda: asyncio.run(learn_reward(given, embedder)),
+            f"{PAIRS:,} pairs, {len(feature_map.blocks)} features",
+            lambda: asyncio.run(learn_reward(pairs, embedder)),
             peer,
             peer="scikit-learn",
             runs=3,
-            note="ours also finds ties, a calibration on held-out prompts, and the uncertainty",
+            note="ours also fits ties, a calibration on held-out prompts, and uncertainties",
         )
     ]

@@ -1,7 +1,7 @@
-"""Sampling from the small mail model, against ``generate`` of transformers on the same prompts.
+"""Sampling from the small mail model, compared with ``generate`` of transformers.
 
-Each side draws in a process of its own, in turns: two thread pools in one process get into each
-other's way, whoever's they are.
+Each side runs in its own process, in alternation, as two thread pools in one process slow each
+other down.
 """
 
 from __future__ import annotations
@@ -19,21 +19,21 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from backtalk.models import LocalModel, Request, Sampling
 from backtalk.models.run_sync import run_sync
-from backtalk.worlds import find_world
-from backtalk.worlds.small import folder_of
+from backtalk.worlds import get_world
+from backtalk.worlds.small import small_model_folder
 from benchmarks.measure import Measured, in_process
 
 ROWS = 64
 SAMPLES = 8
 PROMPTS = 64
 RUNS = 5
-WORLD = find_world("mail")
+WORLD = get_world("mail")
 SAMPLING = Sampling(max_tokens=WORLD.max_tokens)
 LONGEST_PROMPT = 64
 
 
 def measure() -> list[Measured]:
-    """Draw eight samples for each prompt, 64 rows at a time; count the tokens drawn."""
+    """Measure eight samples per prompt, 64 rows at a time, by the time per sampled token."""
     pairs = [
         [in_process("benchmarks.sampling", side, str(seed))["seconds"] for side in SIDES]
         for seed in range(RUNS)
@@ -55,13 +55,13 @@ def measure() -> list[Measured]:
 
 
 def ours() -> Callable[[int], int]:
-    """Return what draws through the project's own local model."""
+    """Return a function that samples with our local model and counts the tokens."""
     model = LocalModel(
-        str(folder_of("mail")), batch_tokens=ROWS * (LONGEST_PROMPT + WORLD.max_tokens)
+        str(small_model_folder("mail")), batch_tokens=ROWS * (LONGEST_PROMPT + WORLD.max_tokens)
     )
     prompts = WORLD.prompts("held-out", PROMPTS)
 
-    def draw(seed: int) -> int:
+    def sample(seed: int) -> int:
         requests = [
             Request(messages=prompt, sampling=SAMPLING, sample_index=i, seed=seed)
             for prompt in prompts
@@ -70,22 +70,22 @@ def ours() -> Callable[[int], int]:
         completions = run_sync(model.generate(requests))
         return sum(completion.usage.completion_tokens for completion in completions)
 
-    return draw
+    return sample
 
 
 def theirs() -> Callable[[int], int]:
-    """Return what draws through ``generate``, as many rows at a time."""
-    folder = str(folder_of("mail"))
+    """Return a function that samples with ``generate``, with as many rows at a time."""
+    folder = str(small_model_folder("mail"))
     tokenizer = AutoTokenizer.from_pretrained(folder, padding_side="left")
     network = AutoModelForCausalLM.from_pretrained(folder, dtype="float32").eval()
     prompts = WORLD.prompts("held-out", PROMPTS)
     chats = [[message.to_dict() for message in prompt] for prompt in prompts]
 
-    def draw(seed: int) -> int:
+    def sample(seed: int) -> int:
         torch.manual_seed(seed)
-        drawn = 0
+        num_tokens = 0
         for start in range(0, PROMPTS, ROWS // SAMPLES):
-            asked = tokenizer.apply_chat_template(
+            inputs = tokenizer.apply_chat_template(
                 chats[start : start + ROWS // SAMPLES],
                 add_generation_prompt=True,
                 padding=True,
@@ -94,32 +94,32 @@ def theirs() -> Callable[[int], int]:
             )
             with torch.inference_mode():
                 result = network.generate(
-                    **asked,
+                    **inputs,
                     do_sample=True,
                     top_k=0,
                     num_return_sequences=SAMPLES,
                     max_new_tokens=WORLD.max_tokens,
                 )
-            new = result[:, asked["input_ids"].shape[1] :]
+            new = result[:, inputs["input_ids"].shape[1] :]
             ended = (new == tokenizer.eos_token_id).cumsum(dim=1)
-            drawn += int((ended == 0).sum() + (ended > 0).any(dim=1).sum())
-        return drawn
+            num_tokens += int((ended == 0).sum() + (ended > 0).any(dim=1).sum())
+        return num_tokens
 
-    return draw
+    return sample
 
 
 SIDES = {"ours": ours, "theirs": theirs}
 
 
 def main() -> None:
-    """Time one side, after a round that does not count."""
+    """Time one side, after a warm-up round."""
     side, seed = SIDES[sys.argv[1]], int(sys.argv[2])
     torch.set_num_threads(len(os.sched_getaffinity(0)))
-    draw = side()
-    draw(1_000 + seed)
+    sample = side()
+    sample(1_000 + seed)
     begin = time.perf_counter()
-    drawn = draw(seed)
-    print(json.dumps({"seconds": 10_000 * (time.perf_counter() - begin) / drawn}))
+    num_tokens = sample(seed)
+    print(json.dumps({"seconds": 10_000 * (time.perf_counter() - begin) / num_tokens}))
 
 
 if __name__ == "__main__":

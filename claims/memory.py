@@ -1,4 +1,4 @@
-"""The family MEMORY: standing instructions and what else is to be remembered."""
+"""Claims about memory: standing instructions."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ RULES = (
     ("dear", "colleague"),
     ("emoji", "colleague"),
 )
-"""What to do differently and for whom, one a seed; elsewhere it can be done too."""
+"""Rules as pairs of a behaviour and the recipients in its scope, one per seed."""
 
 
 @claim(
@@ -43,12 +43,12 @@ RULES = (
     ],
 )
 def c3po(seed: int) -> Mapping[str, float]:
-    """Have people state an instruction wherever an answer of 300 does not follow it."""
+    """Learn from instructions on those of 300 answers that do not follow a rule."""
     with trial("mail", seed) as bench:
-        what, scope = RULES[seed % len(RULES)]
-        rule = next(one for one in bench.world.rules if (one.what, one.scope) == (what, scope))
-        said = bench.feedback(bench.answered(300, 1), "instruction", rules=(rule,))
-        learned = bench.learned("c3po", said)
+        behaviour, scope = RULES[seed % len(RULES)]
+        rule = next(r for r in bench.world.rules if (r.action, r.scope) == (behaviour, scope))
+        feedback = bench.feedback(bench.answered(300, 1), "instruction", rules=(rule,))
+        learned = bench.learned("c3po", feedback)
         prompted = bench.policy.model_copy(update={"system": rule.text})
         before = bench.obeys(bench.policy, rule, inside=False)
         spills = bench.obeys(prompted, rule, inside=False) - before

@@ -1,4 +1,4 @@
-"""Decoders: what is drawn, and which of it is given."""
+"""Decoders: sampling and selection of answers."""
 
 import asyncio
 import math
@@ -17,7 +17,7 @@ PROMPTS = [as_prompt("a"), as_prompt("b")]
 
 
 class Length:
-    """Longer is better; the longer, the less sure."""
+    """Score by length, with an uncertainty that grows with the length."""
 
     name, bounds = "length", None
 
@@ -26,46 +26,48 @@ class Length:
         return Scores(lengths, lengths)
 
 
-def model(seen):
-    """Answers with as many letters as the sample's number modulo five."""
+def make_model(requests):
+    """Return a model that answers with one to five letters by the sample index."""
 
     def answer(request):
-        seen.append(request)
-        return request.messages[-1].text * (1 + request.sample % 5)
+        requests.append(request)
+        return request.messages[-1].text * (1 + request.sample_index % 5)
 
     return FunctionModel(answer, name="letters")
 
 
 def decode(decoder, **options):
-    seen = []
-    result = asyncio.run(decoder.decode(model(seen), PROMPTS, **options))
-    return result, seen
+    requests = []
+    result = asyncio.run(decoder.decode(make_model(requests), PROMPTS, **options))
+    return result, requests
 
 
-def test_the_best_by_the_reward_is_given():
-    results, seen = decode(BestOfN(n=7, reward="r"), rewards={"r": Length()}, seed=3)
+def test_the_best_sample_by_the_reward_is_selected():
+    results, requests = decode(BestOfN(n=7, reward="r"), rewards={"r": Length()}, seed=3)
     assert [d.answer.text for d in results] == ["aaaaa", "bbbbb"]
     assert [len(d.candidates) for d in results] == [7, 7]
     assert [d.chosen for d in results] == [4, 4]
-    assert [(r.messages, r.sample, r.seed) for r in seen] == [
+    assert [(r.messages, r.sample_index, r.seed) for r in requests] == [
         (prompt, i, 3) for prompt in PROMPTS for i in range(7)
     ]
 
 
-def test_pessimism_shuns_what_the_reward_is_unsure_of():
+def test_pessimism_avoids_uncertain_answers():
     results, _ = decode(BestOfN(n=5, reward="r", pessimism=2), rewards={"r": Length()})
     assert [d.answer.text for d in results] == ["a", "b"]
 
 
 def test_the_best_of_one_is_a_sample():
     sampling = Sampling(temperature=0.3)
-    best, asked = decode(BestOfN(n=1, reward="r", sampling=sampling), rewards={"r": Length()})
-    plain, too = decode(Sample(sampling=sampling), rewards={})
+    best, best_requests = decode(
+        BestOfN(n=1, reward="r", sampling=sampling), rewards={"r": Length()}
+    )
+    plain, plain_requests = decode(Sample(sampling=sampling), rewards={})
     assert [d.answer for d in best] == [d.answer for d in plain]
-    assert asked == too
+    assert best_requests == plain_requests
 
 
-def test_of_equals_the_first_is_given():
+def test_ties_go_to_the_first_sample():
     class Even(Length):
         async def score(self, answers):
             return Scores(np.zeros(len(answers)))
@@ -74,8 +76,8 @@ def test_of_equals_the_first_is_given():
     assert [d.chosen for d in results] == [0, 0]
 
 
-def test_how_far_the_choice_departs_from_the_model():
-    """Against the divergence itself, for a reward that ranks m answers that are equally likely."""
+def test_the_kl_bound_holds_and_is_tight():
+    """Compare with the exact divergence for a reward that ranks equally likely answers."""
     for n in (1, 2, 8):
         answers = 4000
         ranks = np.arange(1, answers + 1) / answers
@@ -87,11 +89,11 @@ def test_how_far_the_choice_departs_from_the_model():
     assert BestOfN(n=8, reward="r").kl_bound == math.log(8) - 7 / 8
 
 
-def test_a_reward_that_was_not_loaded_is_named():
+def test_a_missing_reward_is_named():
     with pytest.raises(NotFound, match="abc"):
         decode(BestOfN(n=2, reward="abc"), rewards={})
 
 
-def test_none_of_no_samples_is_refused():
+def test_zero_samples_are_rejected():
     with pytest.raises(ValidationError, match="n"):
         BestOfN(n=0, reward="r")

@@ -1,4 +1,4 @@
-"""Embedders: the same vectors each time, from plain files, like the library's own."""
+"""Embedders: batches, storage, cache, and agreement with scikit-learn."""
 
 from typing import ClassVar
 
@@ -27,21 +27,21 @@ def embedder(request):
 
 
 def test_vectors_do_not_depend_on_the_batch(embedder):
-    together = run_sync(embedder.embed(TEXTS))
-    assert together.shape == (4, embedder.dimension)
-    assert together.dtype == np.float32
+    vectors = run_sync(embedder.embed(TEXTS))
+    assert vectors.shape == (4, embedder.dimension)
+    assert vectors.dtype == np.float32
     for i, text in enumerate(TEXTS):
-        np.testing.assert_allclose(run_sync(embedder.embed([text]))[0], together[i], atol=1e-5)
+        np.testing.assert_allclose(run_sync(embedder.embed([text]))[0], vectors[i], atol=1e-5)
     assert run_sync(embedder.embed([])).shape == (0, embedder.dimension)
 
 
-def test_what_means_the_same_is_near(embedder):
+def test_paraphrases_have_similar_vectors(embedder):
     a, b, c, _ = run_sync(embedder.embed(TEXTS))
     assert a @ b > a @ c
     assert np.linalg.norm(a) == pytest.approx(1, abs=1e-5)
 
 
-def test_an_embedder_comes_back_from_its_files(embedder):
+def test_an_embedder_survives_storage(embedder):
     files = embedder_to_files(embedder)
     back = embedder_from_files(files)
     assert back.identity == embedder.identity
@@ -59,25 +59,25 @@ def test_hashed_vectors_are_those_of_scikit_learn():
 
 
 def test_texts_are_embedded_once():
-    class Counting(HashedTfidf):
-        seen: ClassVar = []
+    class RecordingEmbedder(HashedTfidf):
+        texts: ClassVar = []
 
         async def embed(self, texts):
-            self.seen += texts
+            self.texts += texts
             return await super().embed(texts)
 
     plain = HashedTfidf.fit(TEXTS, dimension=16)
-    counting = Counting.from_files(plain.to_files())
-    remembered = CachedEmbedder(counting)
+    recording = RecordingEmbedder.from_files(plain.to_files())
+    cached = CachedEmbedder(recording)
     for _ in range(3):
         np.testing.assert_allclose(
-            run_sync(remembered.embed([*TEXTS, *TEXTS])), run_sync(plain.embed([*TEXTS, *TEXTS]))
+            run_sync(cached.embed([*TEXTS, *TEXTS])), run_sync(plain.embed([*TEXTS, *TEXTS]))
         )
-    assert sorted(counting.seen) == sorted(TEXTS)
-    assert remembered.to_files() == plain.to_files()
+    assert sorted(recording.texts) == sorted(TEXTS)
+    assert cached.to_files() == plain.to_files()
 
 
-def test_files_that_are_no_embedder_are_refused():
+def test_files_that_are_not_an_embedder_are_rejected():
     with pytest.raises(RecordError, match=r"embedder\.json"):
         embedder_from_files({})
     with pytest.raises(UnknownName, match="hashed"):

@@ -102,7 +102,7 @@ def streams_what_it_generates(make: Make, requests: Sequence[Request]) -> None:
 
 def draws_afresh(make: Make, request: Request, *, draws: int = 24) -> None:
     """Other samples and other seeds are other draws: of a model that has a choice."""
-    by_sample = [request.model_copy(update={"sample": i}) for i in range(draws)]
+    by_sample = [request.model_copy(update={"sample_index": i}) for i in range(draws)]
     by_seed = [request.model_copy(update={"seed": request.seed + i}) for i in range(draws)]
     for requests in (by_sample, by_seed):
         assert len({other.draw_seed for other in requests}) == draws

@@ -1,4 +1,4 @@
-"""A server on loopback that speaks the chat-completions protocol, well or badly, as told."""
+"""Loopback server with the chat-completions protocol, and scripted failures."""
 
 import json
 import threading
@@ -15,69 +15,73 @@ WORDS = ("yes", "no", "we", "open", "at", "nine", "and", "close", "five", "not",
 
 
 @dataclass
-class Answer:
-    """One answer that is not the usual one."""
+class ScriptedResponse:
+    """Response that replaces the default one."""
 
     status: int = 200
     body: Any = None
-    """JSON, or bytes to be sent as they are; ``None`` for the usual answer."""
+    """JSON, or bytes to send unchanged; ``None`` for the default response."""
     headers: dict[str, str] = field(default_factory=dict)
-    wait: float = 0.0
-    """Seconds before it is given."""
+    delay: float = 0.0
+    """Delay, in seconds."""
     drop: bool = False
-    """Close the connection instead."""
+    """If true, close the connection instead."""
 
 
-def error(status: int, code: str | None = None, message: str = "no", **headers: str) -> Answer:
-    """The protocol's way to say no."""
+def error(
+    status: int, code: str | None = None, message: str = "no", **headers: str
+) -> ScriptedResponse:
+    """Return an error of the protocol."""
     body = {"error": {"message": message, "type": "error", "code": code}}
-    return Answer(status, body, headers={k.replace("_", "-"): v for k, v in headers.items()})
+    return ScriptedResponse(
+        status, body, headers={k.replace("_", "-"): v for k, v in headers.items()}
+    )
 
 
-def usual_text(asked: dict[str, Any]) -> str:
-    """What the server writes: determined by messages, seed and temperature."""
-    decided = json.dumps([asked["messages"], asked.get("seed"), asked["temperature"]])
-    digest = sha256(decided.encode()).digest()
-    most = asked.get("max_tokens") or asked["max_completion_tokens"]
-    return " ".join(WORDS[byte % len(WORDS)] for byte in digest[: min(8, most)])
+def default_text(body: dict[str, Any]) -> str:
+    """Return the text of the default response, which depends on messages, seed and temperature."""
+    key = json.dumps([body["messages"], body.get("seed"), body["temperature"]])
+    digest = sha256(key.encode()).digest()
+    max_tokens = body.get("max_tokens") or body["max_completion_tokens"]
+    return " ".join(WORDS[byte % len(WORDS)] for byte in digest[: min(8, max_tokens)])
 
 
 @dataclass
 class ChatServer:
-    """The server, what it was asked, and what it is told to answer next."""
+    """Server with the requests that it received and the responses to send next."""
 
     url: str
-    next: deque[Answer] = field(default_factory=deque)
-    always: Answer | None = None
-    asked: list[dict[str, Any]] = field(default_factory=list)
+    next: deque[ScriptedResponse] = field(default_factory=deque)
+    always: ScriptedResponse | None = None
+    requests: list[dict[str, Any]] = field(default_factory=list)
     headers: list[dict[str, str]] = field(default_factory=list)
     times: list[float] = field(default_factory=list)
     in_flight: int = 0
-    most_in_flight: int = 0
+    max_in_flight: int = 0
     lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def take(self, asked: dict[str, Any], headers: dict[str, str]) -> Answer:
+    def take(self, body: dict[str, Any], headers: dict[str, str]) -> ScriptedResponse:
         with self.lock:
-            self.asked.append(asked)
+            self.requests.append(body)
             self.headers.append(headers)
             self.times.append(time.monotonic())
             self.in_flight += 1
-            self.most_in_flight = max(self.most_in_flight, self.in_flight)
-            return self.next.popleft() if self.next else self.always or Answer()
+            self.max_in_flight = max(self.max_in_flight, self.in_flight)
+            return self.next.popleft() if self.next else self.always or ScriptedResponse()
 
     def done(self) -> None:
         with self.lock:
             self.in_flight -= 1
 
 
-def usual_reply(asked: dict[str, Any]) -> dict[str, Any]:
-    text = usual_text(asked)
+def default_body(body: dict[str, Any]) -> dict[str, Any]:
+    text = default_text(body)
     words = text.split()
     logprobs = {"content": [{"token": w, "logprob": -0.5, "top_logprobs": []} for w in words]}
     message: dict[str, Any] = {"role": "assistant", "content": text}
     reason = "stop"
-    if asked.get("tools"):
-        function = {"name": asked["tools"][0]["function"]["name"], "arguments": '{"a": 1}'}
+    if body.get("tools"):
+        function = {"name": body["tools"][0]["function"]["name"], "arguments": '{"a": 1}'}
         call = {"id": "call_1", "type": "function", "function": function}
         message = {"role": "assistant", "content": None, "tool_calls": [call]}
         reason = "tool_calls"
@@ -85,25 +89,25 @@ def usual_reply(asked: dict[str, Any]) -> dict[str, Any]:
         "id": "1",
         "object": "chat.completion",
         "created": 1,
-        "model": asked["model"] + "-2025",
+        "model": body["model"] + "-2025",
         "choices": [
             {
                 "index": 0,
                 "message": message,
                 "finish_reason": reason,
-                "logprobs": logprobs if asked.get("logprobs") else None,
+                "logprobs": logprobs if body.get("logprobs") else None,
             }
         ],
         "usage": {
-            "prompt_tokens": sum(len(str(m["content"]).split()) for m in asked["messages"]),
+            "prompt_tokens": sum(len(str(m["content"]).split()) for m in body["messages"]),
             "completion_tokens": len(words),
             "total_tokens": 0,
         },
     }
 
 
-def _chunks(asked: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    reply = usual_reply(asked)
+def _chunks(body: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    reply = default_body(body)
     base = {"id": "1", "object": "chat.completion.chunk", "created": 1, "model": reply["model"]}
     words = reply["choices"][0]["message"]["content"].split(" ")
     for i, word in enumerate(words):
@@ -112,42 +116,42 @@ def _chunks(asked: dict[str, Any]) -> Iterator[dict[str, Any]]:
             delta["role"] = "assistant"
         yield base | {"choices": [{"index": 0, "delta": delta, "finish_reason": None}]}
     yield base | {"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}
-    if asked["stream_options"]["include_usage"]:
+    if body["stream_options"]["include_usage"]:
         yield base | {"choices": [], "usage": reply["usage"]}
 
 
 @contextmanager
-def serving() -> Iterator[ChatServer]:
+def run_server() -> Iterator[ChatServer]:
     """Run a server while the block runs."""
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
         def log_message(self, *_: object) -> None:
-            """Keep quiet."""
+            """Log nothing."""
 
         def do_POST(self) -> None:
-            asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            answer = server.take(asked, {k.lower(): v for k, v in self.headers.items()})
+            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            answer = server.take(body, {k.lower(): v for k, v in self.headers.items()})
             try:
-                self._give(asked, answer)
+                self._respond(body, answer)
             except (BrokenPipeError, ConnectionResetError):
                 self.close_connection = True
             finally:
                 server.done()
 
-        def _give(self, asked: dict[str, Any], answer: Answer) -> None:
-            time.sleep(answer.wait)
+        def _respond(self, body: dict[str, Any], answer: ScriptedResponse) -> None:
+            time.sleep(answer.delay)
             if answer.drop:
                 self.close_connection = True
                 return
             if not self.path.endswith("/v1/chat/completions"):
                 answer = error(404, message="no such path")
-            if asked.get("stream") and answer.status == 200 and answer.body is None:
-                self._stream(asked)
+            if body.get("stream") and answer.status == 200 and answer.body is None:
+                self._stream(body)
                 return
-            body = usual_reply(asked) if answer.body is None else answer.body
-            content = body if isinstance(body, bytes) else json.dumps(body).encode()
+            payload = default_body(body) if answer.body is None else answer.body
+            content = payload if isinstance(payload, bytes) else json.dumps(payload).encode()
             self.send_response(answer.status)
             self.send_header("Content-Type", "application/json")
             self.send_header("Content-Length", str(len(content)))
@@ -156,12 +160,12 @@ def serving() -> Iterator[ChatServer]:
             self.end_headers()
             self.wfile.write(content)
 
-        def _stream(self, asked: dict[str, Any]) -> None:
+        def _stream(self, body: dict[str, Any]) -> None:
             self.send_response(200)
             self.send_header("Content-Type", "text/event-stream")
             self.send_header("Connection", "close")
             self.end_headers()
-            for chunk in _chunks(asked):
+            for chunk in _chunks(body):
                 self.wfile.write(f"data: {json.dumps(chunk)}\n\n".encode())
                 self.wfile.flush()
             self.wfile.write(b"data: [DONE]\n\n")

@@ -1,4 +1,4 @@
-"""Mixtures of local models: each token is drawn from the product of powers, computed by hand."""
+"""Mixtures of local models, compared with products of powers computed by brute force."""
 
 import numpy as np
 import pytest
@@ -31,7 +31,7 @@ WEIGHTS = [(0.875, 0.125), (1.5, -0.5), (0.5, 0.5)]
 
 @pytest.fixture(scope="module")
 def pair(tmp_path_factory):
-    """Two models with one tokenizer, which say different things."""
+    """Two models with the same tokenizer and different weights."""
     folders = [tiny.save(tmp_path_factory.mktemp("models") / name) for name in ("one", "other")]
     changed = AutoModelForCausalLM.from_pretrained(folders[1])
     torch.manual_seed(1)
@@ -42,17 +42,17 @@ def pair(tmp_path_factory):
     return folders
 
 
-def mixed(pair, weights):
+def make_mixture(pair, weights):
     return Mixture([LocalModel(folder) for folder in pair], weights)
 
 
-def asking(prompt, **fields):
+def make_request(prompt, **fields):
     sampling = Sampling(**{"max_tokens": 12, **fields.pop("sampling", {})})
     return Request(messages=as_prompt(prompt), sampling=sampling, **fields)
 
 
-def by_hand(pair, weights, tokens):
-    """The log-probabilities of the next token after each of these, shape ``(n, vocabulary)``."""
+def expected_log_probs(pair, weights, tokens):
+    """Log-probabilities of the next token after each of these, shape ``(n, vocabulary)``."""
     total = 0
     with torch.inference_mode():
         for folder, weight in zip(pair, weights, strict=True):
@@ -62,90 +62,113 @@ def by_hand(pair, weights, tokens):
 
 
 @pytest.mark.parametrize("weights", WEIGHTS)
-def test_a_draw_is_as_probable_as_the_product_of_powers_says(pair, weights):
-    model = mixed(pair, weights)
-    rows = [model._row(asking(prompt, sample=i)) for prompt in PROMPTS for i in range(3)]
-    model.engine.sample(rows, batch_tokens=4096, contains_stop=lambda _: False, cancelled=lambda: False)
-    for row in rows:
-        tokens = torch.tensor([*row.prompt, *row.tokens])
-        known = by_hand(pair, weights, tokens)[len(row.prompt) - 1 : -1]
-        each = known[range(len(row.tokens)), row.tokens]
-        assert row.log_probability == pytest.approx(each.sum().item(), abs=1e-3)
+def test_the_log_probability_of_a_sample_is_that_of_the_product_of_powers(pair, weights):
+    model = make_mixture(pair, weights)
+    sequences = [
+        model._sequence(make_request(prompt, sample_index=i))
+        for prompt in PROMPTS
+        for i in range(3)
+    ]
+    model.engine.sample(
+        sequences, batch_tokens=4096, contains_stop=lambda _: False, cancelled=lambda: False
+    )
+    for sequence in sequences:
+        tokens = torch.tensor([*sequence.prompt, *sequence.tokens])
+        log_probs = expected_log_probs(pair, weights, tokens)[len(sequence.prompt) - 1 : -1]
+        each = log_probs[range(len(sequence.tokens)), sequence.tokens]
+        assert sequence.log_probability == pytest.approx(each.sum().item(), abs=1e-3)
 
 
 @pytest.mark.parametrize("weights", WEIGHTS)
 def test_first_tokens_have_the_frequencies_of_the_product_of_powers(pair, weights):
-    model = mixed(pair, weights)
-    requests = [asking(PROMPTS[0], sample=i, sampling={"max_tokens": 1}) for i in range(600)]
-    rows = [model._row(request) for request in requests]
-    model.engine.sample(rows, batch_tokens=16384, contains_stop=lambda _: False, cancelled=lambda: False)
-    odds = by_hand(pair, weights, torch.tensor(rows[0].prompt))[-1].exp().numpy()
-    counts = np.bincount([row.tokens[0] for row in rows], minlength=len(odds))
-    often = odds * len(rows) >= 5
-    seen, wanted = [*counts[often], counts[~often].sum()], [*odds[often], odds[~often].sum()]
-    result = stats.chisquare(seen, np.array(wanted) / sum(wanted) * len(rows))
+    model = make_mixture(pair, weights)
+    requests = [
+        make_request(PROMPTS[0], sample_index=i, sampling={"max_tokens": 1}) for i in range(600)
+    ]
+    sequences = [model._sequence(request) for request in requests]
+    model.engine.sample(
+        sequences, batch_tokens=16384, contains_stop=lambda _: False, cancelled=lambda: False
+    )
+    probabilities = (
+        expected_log_probs(pair, weights, torch.tensor(sequences[0].prompt))[-1].exp().numpy()
+    )
+    counts = np.bincount(
+        [sequence.tokens[0] for sequence in sequences], minlength=len(probabilities)
+    )
+    often = probabilities * len(sequences) >= 5
+    observed, expected = (
+        [*counts[often], counts[~often].sum()],
+        [*probabilities[often], probabilities[~often].sum()],
+    )
+    result = stats.chisquare(observed, np.array(expected) / sum(expected) * len(sequences))
     assert result.pvalue > 1e-4
 
 
 def test_the_most_probable_token_is_that_of_the_mixture(pair):
     weights = (0.5, 0.5)
-    model = mixed(pair, weights)
-    row = model._row(asking(PROMPTS[1], sampling={"temperature": 0}))
-    model.engine.sample([row], batch_tokens=4096, contains_stop=lambda _: False, cancelled=lambda: False)
-    known = by_hand(pair, weights, torch.tensor([*row.prompt, *row.tokens]))
-    assert row.tokens == known[len(row.prompt) - 1 : -1].argmax(-1).tolist()
+    model = make_mixture(pair, weights)
+    sequence = model._sequence(make_request(PROMPTS[1], sampling={"temperature": 0}))
+    model.engine.sample(
+        [sequence], batch_tokens=4096, contains_stop=lambda _: False, cancelled=lambda: False
+    )
+    log_probs = expected_log_probs(
+        pair, weights, torch.tensor([*sequence.prompt, *sequence.tokens])
+    )
+    assert sequence.tokens == log_probs[len(sequence.prompt) - 1 : -1].argmax(-1).tolist()
 
 
 def test_a_score_is_the_mixtures(pair):
-    model = mixed(pair, WEIGHTS[0])
+    model = make_mixture(pair, WEIGHTS[0])
     (values,) = run_sync(model.score([(as_prompt(PROMPTS[0]), "Yes, we open.")]))
     prompt, rest = model.chat.conversation_tokens(as_prompt(PROMPTS[0]), "Yes, we open.")
-    known = by_hand(pair, WEIGHTS[0], torch.tensor([*prompt, *rest]))[len(prompt) - 1 : -1]
-    np.testing.assert_allclose(values, known[range(len(rest)), rest].numpy(), atol=1e-3)
+    log_probs = expected_log_probs(pair, WEIGHTS[0], torch.tensor([*prompt, *rest]))[
+        len(prompt) - 1 : -1
+    ]
+    np.testing.assert_allclose(values, log_probs[range(len(rest)), rest].numpy(), atol=1e-3)
 
 
 def test_every_law_of_models_holds(pair):
-    requests = [asking(prompt, sample=i) for i, prompt in enumerate(PROMPTS * 2)]
-    laws.check_model(lambda: mixed(pair, WEIGHTS[0]), requests)
-    assert mixed(pair, WEIGHTS[0]).identity != mixed(pair, WEIGHTS[1]).identity
+    requests = [make_request(prompt, sample_index=i) for i, prompt in enumerate(PROMPTS * 2)]
+    laws.check_model(lambda: make_mixture(pair, WEIGHTS[0]), requests)
+    assert make_mixture(pair, WEIGHTS[0]).identity != make_mixture(pair, WEIGHTS[1]).identity
 
 
 def test_a_weight_of_one_is_the_model_itself(pair):
-    requests = [asking(prompt, sample=i) for prompt in PROMPTS for i in range(3)]
-    alone = run_sync(LocalModel(pair[0]).generate(requests))
-    both = run_sync(mixed(pair, (1.0, 0.0)).generate(requests))
-    assert [one.text for one in both] == [one.text for one in alone]
+    requests = [make_request(prompt, sample_index=i) for prompt in PROMPTS for i in range(3)]
+    single = run_sync(LocalModel(pair[0]).generate(requests))
+    mixture = run_sync(make_mixture(pair, (1.0, 0.0)).generate(requests))
+    assert [c.text for c in mixture] == [c.text for c in single]
 
 
-def test_what_a_model_excludes_is_not_drawn():
+def test_a_token_that_a_model_excludes_is_not_sampled():
     from backtalk.models.local.mixture_engine import _MixtureState
 
-    class Says:
+    class FixedLogits:
         def __init__(self, *logits):
             self.values = torch.tensor([logits])
 
-        def advance(self, _):
+        def step(self, _):
             return self.values
 
     never = float("-inf")
-    both = _MixtureState([Says(0.0, never, 1.0), Says(never, 0.0, 1.0)], (1.5, -0.5))
-    assert both.step(torch.zeros(1, 1)).isneginf().tolist() == [[True, True, False]]
+    state = _MixtureState([FixedLogits(0.0, never, 1.0), FixedLogits(never, 0.0, 1.0)], (1.5, -0.5))
+    assert state.step(torch.zeros(1, 1)).isneginf().tolist() == [[True, True, False]]
 
 
-def test_models_that_cannot_be_mixed_are_refused(pair, tmp_path):
+def test_models_that_cannot_be_mixed_are_rejected(pair, tmp_path):
     with pytest.raises(BacktalkError, match="sum to 1"):
-        mixed(pair, (0.5, 0.4))
+        make_mixture(pair, (0.5, 0.4))
     other = tiny.save(tmp_path / "words")
     words = tiny.tokenizer()
     words.add_tokens(["shop"])
     words.save_pretrained(other)
     with pytest.raises(BacktalkError, match="same tokenizer"):
-        run_sync(mixed((pair[0], other), (0.5, 0.5)).generate([asking("How?")]))
-    told = LocalModel(pair[1], chat_template="plain")
+        run_sync(make_mixture((pair[0], other), (0.5, 0.5)).generate([make_request("How?")]))
+    plain = LocalModel(pair[1], chat_template="plain")
     with pytest.raises(BadRequest, match="write the prompt differently"):
-        run_sync(Mixture([LocalModel(pair[0]), told], (0.5, 0.5)).generate([asking("How?")]))
+        run_sync(Mixture([LocalModel(pair[0]), plain], (0.5, 0.5)).generate([make_request("How?")]))
     with pytest.raises(BacktalkError, match="no weights of its own"):
-        mixed(pair, (0.5, 0.5)).load_trainable_engine()
+        make_mixture(pair, (0.5, 0.5)).load_trainable_engine()
 
 
 @register_model("says-yes")
@@ -153,10 +176,10 @@ def says_yes():
     return FunctionModel(lambda request: "Yes.", name="yes")
 
 
-def test_a_spec_loads_the_mixture_that_it_names(pair):
+def test_a_spec_loads_its_mixture(pair):
     spec = MixtureSpec(models=tuple(LocalSpec(model=f) for f in pair), weights=(0.875, 0.125))
     assert spec == MixtureSpec.model_validate_json(spec.model_dump_json())
-    assert load_model(spec).identity == mixed(pair, (0.875, 0.125)).identity
+    assert load_model(spec).identity == make_mixture(pair, (0.875, 0.125)).identity
     with pytest.raises(ValueError, match="sum to 1"):
         MixtureSpec(models=spec.models, weights=(0.5, 0.1))
     with pytest.raises(BacktalkError, match="Mix local models"):

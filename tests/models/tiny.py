@@ -1,4 +1,4 @@
-"""Tiny language models with random weights, for tests: a real tokenizer, a real chat template."""
+"""Tiny language models with random weights, a real tokenizer and a real chat template."""
 
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from transformers import (
     Qwen2ForCausalLM,
 )
 
-torch.set_num_threads(1)  # such small models only wait for further threads
+torch.set_num_threads(1)  # further threads slow such small models down
 
 TEXT = [
     "Is the shop open today? Yes, we open at nine and close at five.",
@@ -33,7 +33,7 @@ HEADS = {"num_attention_heads": 4, "num_key_value_heads": 2, "max_position_embed
 
 
 def tokenizer(*, template: str | None = CHATML) -> PreTrainedTokenizerFast:
-    """A byte-level tokenizer trained on a few sentences."""
+    """Return a byte-level tokenizer trained on a few sentences."""
     trained = Tokenizer(models.BPE())
     trained.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     trained.decoder = decoders.ByteLevel()
@@ -55,30 +55,30 @@ def tokenizer(*, template: str | None = CHATML) -> PreTrainedTokenizerFast:
 
 
 def network(architecture: str) -> torch.nn.Module:
-    """A network with random weights, loud enough to have opinions."""
+    """Return a network with random weights, scaled up so that its distributions are not flat."""
     torch.manual_seed(0)
     ends = {"eos_token_id": 1, "pad_token_id": 0, "bos_token_id": None}
     if architecture == "gpt2":
-        made = GPT2LMHeadModel(
+        model = GPT2LMHeadModel(
             GPT2Config(vocab_size=384, n_embd=64, n_layer=2, n_head=4, n_positions=WINDOW, **ends)
         )
     elif architecture == "qwen2":
-        made = Qwen2ForCausalLM(Qwen2Config(**SIZES, **HEADS, **ends))
+        model = Qwen2ForCausalLM(Qwen2Config(**SIZES, **HEADS, **ends))
     elif architecture == "mistral":
-        made = MistralForCausalLM(MistralConfig(**SIZES, **HEADS, **ends, sliding_window=12))
+        model = MistralForCausalLM(MistralConfig(**SIZES, **HEADS, **ends, sliding_window=12))
     else:
-        made = LlamaForCausalLM(LlamaConfig(**SIZES, **HEADS, **ends))
+        model = LlamaForCausalLM(LlamaConfig(**SIZES, **HEADS, **ends))
     with torch.no_grad():
-        for parameter in made.parameters():
+        for parameter in model.parameters():
             if parameter.ndim > 1:
                 parameter.mul_(4)
-        made.get_output_embeddings().weight[1].mul_(2.5)  # so that completions do come to an end
-    return made.eval()
+        model.get_output_embeddings().weight[1].mul_(2.5)  # so that completions end
+    return model.eval()
 
 
 def save(folder: Path, architecture: str = "llama", *, template: str | None = CHATML) -> str:
-    """Save a model and its tokenizer, and return where."""
-    made = network(architecture)
-    made.save_pretrained(folder)
+    """Save a model and its tokenizer, and return the folder."""
+    model = network(architecture)
+    model.save_pretrained(folder)
     tokenizer(template=template).save_pretrained(folder)
     return str(folder)

@@ -1,4 +1,4 @@
-"""The reward model learns the truth, says how sure it is, and travels as plain files."""
+"""The Bradley-Terry reward: recovery of the truth, uncertainty, calibration and storage."""
 
 import asyncio
 
@@ -19,28 +19,28 @@ def text(rng):
     return " ".join(rng.choice(list(WORDS), size=6))
 
 
-def worth(answer):
+def true_score(answer):
     return sum(WORDS[word] for word in answer.split())
 
 
 def make_pairs(count, *, seed=0, annotator="ada", noise=1.0, tie=0.0, prompts=200):
-    """Pairs whose winner is drawn from the Bradley-Terry model of the words' worth."""
+    """Return pairs whose winner is sampled from the Bradley-Terry model of the words' scores."""
     rng = np.random.default_rng(seed)
     results = []
     for i in range(count):
-        one, other = text(rng), text(rng)
-        if one == other:
+        a, b = text(rng), text(rng)
+        if a == b:
             continue
-        wins = rng.random() < 1 / (1 + np.exp((worth(other) - worth(one)) / noise))
-        chosen, rejected = (one, other) if wins else (other, one)
-        even = rng.random() < tie
+        wins = rng.random() < 1 / (1 + np.exp((true_score(b) - true_score(a)) / noise))
+        chosen, rejected = (a, b) if wins else (b, a)
+        is_tie = rng.random() < tie
         results.append(
             Pair(
                 prompt=as_prompt(f"question {i % prompts}"),
                 chosen=chosen,
                 rejected=rejected,
-                tie=even,
-                probability=0.5 if even else 1.0,
+                tie=is_tie,
+                probability=0.5 if is_tie else 1.0,
                 annotator=Annotator.human(annotator),
             )
         )
@@ -60,29 +60,31 @@ def compare(reward, pairs):
 
 
 @pytest.fixture(scope="module")
-def learned():
+def fitted():
     return learn(make_pairs(1500))
 
 
-def test_it_orders_answers_as_the_truth_does(learned):
+def test_its_scores_correlate_with_the_truth(fitted):
     rng = np.random.default_rng(1)
     answers = [text(rng) for _ in range(300)]
-    asked = as_prompt("question 1")
-    scores = asyncio.run(learned.reward.score([(asked, answer) for answer in answers]))
-    truth = [worth(answer) for answer in answers]
+    prompt = as_prompt("question 1")
+    scores = asyncio.run(fitted.reward.score([(prompt, answer) for answer in answers]))
+    truth = [true_score(answer) for answer in answers]
     assert np.corrcoef(scores.mean, truth)[0, 1] > 0.95
 
 
-def test_its_probabilities_are_those_of_the_truth(learned):
+def test_its_probabilities_are_the_true_ones(fitted):
     fresh = make_pairs(2000, seed=2)
-    said = compare(learned.reward, fresh)
-    ahead = said[:, 0] / (said[:, 0] + said[:, 1])
-    true = np.array([1 / (1 + np.exp(worth(p.rejected) - worth(p.chosen))) for p in fresh])
-    assert np.abs(ahead - true).mean() < 0.08
-    np.testing.assert_allclose(said.sum(axis=1), 1)
+    probabilities = compare(fitted.reward, fresh)
+    win_rate = probabilities[:, 0] / (probabilities[:, 0] + probabilities[:, 1])
+    true = np.array(
+        [1 / (1 + np.exp(true_score(p.rejected) - true_score(p.chosen))) for p in fresh]
+    )
+    assert np.abs(win_rate - true).mean() < 0.08
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1)
 
 
-def test_it_predicts_as_well_as_logistic_regression_on_the_truth(learned):
+def test_it_predicts_as_well_as_logistic_regression_on_the_truth(fitted):
     from sklearn.linear_model import LogisticRegression
 
     def counts(pairs):
@@ -97,43 +99,43 @@ def test_it_predicts_as_well_as_logistic_regression_on_the_truth(learned):
         np.vstack([x, -x]), np.repeat([1, 0], len(x))
     )
     theirs = np.log(peer.predict_proba(counts(fresh))[:, 1]).mean()
-    ours = np.log(compare(learned.reward, fresh)[:, 0]).mean()
+    ours = np.log(compare(fitted.reward, fresh)[:, 0]).mean()
     assert ours > theirs - 0.02
 
 
-def test_swapping_the_answers_swaps_the_probabilities(learned):
+def test_swapping_the_answers_swaps_the_probabilities(fitted):
     pairs = make_pairs(50, seed=4)
-    there = compare(learned.reward, pairs)
-    back = compare(
-        learned.reward,
+    original = compare(fitted.reward, pairs)
+    swapped = compare(
+        fitted.reward,
         [p.model_copy(update={"chosen": p.rejected, "rejected": p.chosen}) for p in pairs],
     )
-    np.testing.assert_allclose(there[:, [1, 0, 2]], back)
+    np.testing.assert_allclose(original[:, [1, 0, 2]], swapped)
 
 
-def test_ties_are_foreseen_as_often_as_they_happen():
+def test_predicted_ties_are_as_frequent_as_observed_ones():
     fresh = make_pairs(1000, seed=6, tie=0.3)
     result = compare(learn(make_pairs(1500, seed=5, tie=0.3)).reward, fresh)
     assert result[:, 2].mean() == pytest.approx(np.mean([p.tie for p in fresh]), abs=0.05)
 
 
-def test_somebody_who_answers_at_random_counts_less():
+def test_an_annotator_who_answers_at_random_counts_less():
     careful = make_pairs(700, seed=7, annotator="careful", noise=0.5)
     random = make_pairs(700, seed=8, annotator="random", noise=100.0)
     reliability = learn([*careful, *random]).reward.reliability
     assert reliability["random"] < 0.4 * reliability["careful"]
 
 
-def test_it_is_less_sure_with_less_feedback_and_of_strange_answers():
-    asked = as_prompt("question 1")
-    answers = [(asked, "thanks never thanks sorry"), (asked, "quantum turbine lasagne " * 5)]
+def test_it_is_less_certain_with_less_feedback_and_on_unusual_responses():
+    prompt = as_prompt("question 1")
+    answers = [(prompt, "thanks never thanks sorry"), (prompt, "quantum turbine lasagne " * 5)]
     few = asyncio.run(learn(make_pairs(60)).reward.score(answers)).std
     many = asyncio.run(learn(make_pairs(1500)).reward.score(answers)).std
     assert many[0] < few[0]
     assert many[1] > many[0]
 
 
-def test_the_place_is_not_taken_for_merit():
+def test_position_bias_is_not_part_of_the_reward():
     rng = np.random.default_rng(9)
     pairs = []
     for pair in make_pairs(1200, seed=9):
@@ -153,8 +155,8 @@ def test_the_place_is_not_taken_for_merit():
     assert likelihood(known) > likelihood(hidden)
 
 
-def test_it_comes_back_from_its_files_as_it_was(learned, tmp_path):
-    files = learned.reward.to_files()
+def test_it_survives_storage_unchanged(fitted, tmp_path):
+    files = fitted.reward.to_files()
     assert set(files) >= {"reward.json", "reward.safetensors"}
     assert not any(content.startswith(b"\x80") for content in files.values())  # no pickle
     artifacts = Artifacts(tmp_path)
@@ -162,7 +164,7 @@ def test_it_comes_back_from_its_files_as_it_was(learned, tmp_path):
     assert isinstance(back, BradleyTerryReward)
     assert back.to_files() == files
     pairs = make_pairs(20, seed=11)
-    np.testing.assert_allclose(compare(back, pairs), compare(learned.reward, pairs), atol=1e-5)
+    np.testing.assert_allclose(compare(back, pairs), compare(fitted.reward, pairs), atol=1e-5)
 
 
 def test_the_same_seed_gives_the_same_reward():
@@ -170,7 +172,7 @@ def test_the_same_seed_gives_the_same_reward():
     assert learn(pairs, seed=3).reward.to_files() == learn(pairs, seed=3).reward.to_files()
 
 
-def test_margins_come_from_fits_that_did_not_see_the_prompt():
+def test_margins_are_held_out_by_prompt():
     noise = [
         p.model_copy(update={"prompt": as_prompt(f"only {i}")})
         for i, p in enumerate(make_pairs(300, noise=1e9))
@@ -181,18 +183,18 @@ def test_margins_come_from_fits_that_did_not_see_the_prompt():
     assert np.abs(fresh[:, 0] - 0.5).mean() < 0.1
 
 
-def test_more_pairs_than_wanted_are_drawn_from(caplog):
+def test_more_than_max_pairs_are_subsampled(caplog):
     result = learn(make_pairs(200), max_pairs=150)
     assert result.num_dropped == len(make_pairs(200)) - 150
     assert "using 150 of" in caplog.text
 
 
-def test_nothing_to_learn_from_is_an_error_that_says_so():
+def test_pairs_without_a_winner_are_an_error():
     with pytest.raises(BacktalkError, match="none has a winner"):
         learn(make_pairs(20, tie=1.0))
 
 
-def test_a_kind_of_reward_that_is_not_known(tmp_path):
+def test_an_unknown_kind_of_reward_is_an_error(tmp_path):
     artifacts = Artifacts(tmp_path)
     with pytest.raises(UnknownName, match="bradley-terry"):
         load_reward(artifacts.put({"reward.json": b'{"kind": "oracle"}'}), artifacts)

@@ -1,4 +1,4 @@
-"""What was said about an answer is its value."""
+"""Rewards by recorded feedback, and the registry of rewards."""
 
 import asyncio
 
@@ -10,16 +10,16 @@ from backtalk.feedback.case import Case, prompt_key
 from backtalk.rewards import RecordedReward, get_reward, register_reward
 
 ADA = Annotator.human("ada")
-ASKED = as_prompt("2 + 2?")
+PROMPT = as_prompt("2 + 2?")
 
 
-def case(kind, *texts, **said):
+def case(kind, *texts, **fields):
     interaction = Interaction.of("2 + 2?", *texts)
-    return Case(interaction, (kind(interaction=interaction.id, annotator=ADA, **said),))
+    return Case(interaction, (kind(interaction=interaction.id, annotator=ADA, **fields),))
 
 
 def value(reward, text):
-    return asyncio.run(reward.score([(ASKED, text)])).mean[0]
+    return asyncio.run(reward.score([(PROMPT, text)])).mean[0]
 
 
 def test_scores_are_averaged():
@@ -32,7 +32,7 @@ def test_scores_are_averaged():
     assert value(reward, "4") == 0.5
 
 
-def test_a_common_reference_is_worth_one_half_and_is_no_candidate():
+def test_a_common_reference_is_worth_one_half_and_is_not_a_candidate():
     cases = [
         case(Preference, text, "reference", a="0", b="1", verdict=v, probability=p)
         for text, v, p in (("x", "a", 0.9), ("y", "b", 0.2), ("z", "tie", 0.5))
@@ -40,24 +40,24 @@ def test_a_common_reference_is_worth_one_half_and_is_no_candidate():
     reward = RecordedReward.from_cases(cases)
     values = [value(reward, t) for t in ("x", "y", "z", "reference")]
     assert values == pytest.approx([0.9, 0.2, 0.5, 0.5])
-    assert set(reward.candidates(prompt_key(ASKED))) == {"x", "y", "z"}
+    assert set(reward.candidates(prompt_key(PROMPT))) == {"x", "y", "z"}
 
 
-def test_without_a_reference_it_is_how_often_an_answer_is_preferred():
+def test_without_a_reference_the_value_is_the_win_rate():
     rounds = [("x", "y"), ("y", "z"), ("x", "z")]
     cases = [case(Preference, *pair, a="0", b="1", verdict="a") for pair in rounds]
     reward = RecordedReward.from_cases(cases)
     assert [value(reward, t) for t in "xyz"] == [1.0, 0.5, 0.0]
-    assert len(reward.candidates(prompt_key(ASKED))) == 3
+    assert len(reward.candidates(prompt_key(PROMPT))) == 3
 
 
-def test_an_answer_that_nobody_judged_is_an_error():
+def test_a_response_without_feedback_is_an_error():
     reward = RecordedReward.from_cases([case(Rating, "4", response="0", value=5)])
     with pytest.raises(NotFound, match="'5'"):
         value(reward, "5")
 
 
-def test_rewards_go_by_names():
+def test_rewards_are_registered_by_name():
     @register_reward("of-the-test")
     class Fixed:
         name, bounds = "fixed", None
