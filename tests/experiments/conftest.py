@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from backtalk.experiments import Experiment, ExperimentReader, allocate, start
-from backtalk.experiments.signals import note_of
+from backtalk.experiments.signals import make_note
 from backtalk.feedback import Annotator, Interaction, Label, Message, Preference, Response
 from backtalk.models.spec import NamedSpec
 from backtalk.policy import Policy, save_policy
@@ -46,7 +46,7 @@ class Trial:
         probabilities = probabilities or dict.fromkeys(
             self.experiment.arms, 1 / len(self.experiment.arms)
         )
-        note = note_of(self.experiment.name, probabilities)
+        note = make_note(self.experiment.name, probabilities)
         return Interaction(
             id=f"talk-{self.number}",
             prompt=(Message.user("Hi"),),

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from scipy import integrate, stats
 
-from backtalk.experiments import Allocation, Option, allocate, stop
-from backtalk.experiments.allocation import best_chances, pair_chances
+from backtalk.experiments import Allocation, AllocationOption, allocate, stop
+from backtalk.experiments.allocation import best_arm_probabilities, duel_probabilities
 from backtalk.experiments.interleaving import team_draft
-from backtalk.stats import exact
+from backtalk.stats import exact_interval
 from tests.experiments.conftest import trial_of
 
 
@@ -21,14 +21,14 @@ def test_thompson_draws_as_often_as_an_arm_is_the_best():
     """The chance that one Beta variable exceeds another, integrated."""
     one, two = stats.beta(1 + 7, 1 + 5), stats.beta(1 + 4, 1 + 9)
     truth, _ = integrate.quad(lambda x: one.pdf(x) * two.cdf(x), 0, 1)
-    result = best_chances(np.array([7.0, 4.0]), np.array([5.0, 9.0]), rng())
+    result = best_arm_probabilities(np.array([7.0, 4.0]), np.array([5.0, 9.0]), rng())
     assert result.sum() == pytest.approx(1)
     assert result[0] == pytest.approx(truth, abs=0.03)
 
 
 def test_an_unbeaten_arm_duels_most_and_the_losers_least_with_each_other():
     wins = np.array([[0, 30, 30, 30], [5, 0, 15, 18], [5, 15, 0, 15], [5, 12, 15, 0]], float)
-    result = pair_chances(wins, rng())
+    result = duel_probabilities(wins, rng())
     assert np.allclose(result, result.T)
     assert np.triu(result, 1).sum() == pytest.approx(1)
     assert result[0].sum() > 0.95
@@ -36,20 +36,22 @@ def test_an_unbeaten_arm_duels_most_and_the_losers_least_with_each_other():
 
 
 def test_arms_that_never_met_all_have_a_chance():
-    result = pair_chances(np.zeros((3, 3)), rng())
+    result = duel_probabilities(np.zeros((3, 3)), rng())
     assert result[np.triu_indices(3, 1)].min() > 0.2
 
 
 @pytest.mark.parametrize("unit", [None, "many"])
 def test_draws_have_the_chances_that_they_are_logged_with(unit):
     options = tuple(
-        Option(arms=(arm,), probability=probability)
+        AllocationOption(arms=(arm,), probability=probability)
         for arm, probability in (("a", 0.6), ("b", 0.3), ("c", 0.1))
     )
     shares = Allocation(experiment="x", unit="user", options=options)
     drawn = Counter(shares.draw(unit and f"user:{i}").arms[0] for i in range(3000))
     for option in options:
-        assert not exact(drawn[option.arms[0]], 3000, level=0.9999).excludes(option.probability)
+        assert not exact_interval(drawn[option.arms[0]], 3000, level=0.9999).excludes(
+            option.probability
+        )
 
 
 def test_a_unit_moves_only_if_its_arm_was_taken_out(store):
@@ -86,6 +88,6 @@ def test_with_all_candidates_gone_the_control_answers_alone(store):
 def test_neither_team_stands_first_more_often_and_both_get_their_places():
     drafts = [team_draft(4) for _ in range(2000)]
     assert {draft.count(0) for draft in drafts} == {2}
-    assert not exact(sum(d[0] for d in drafts), 2000, level=0.9999).excludes(0.5)
+    assert not exact_interval(sum(d[0] for d in drafts), 2000, level=0.9999).excludes(0.5)
     assert {draft[:2] for draft in drafts} == {(0, 1), (1, 0)}
     assert len(team_draft(3)) == 3

@@ -10,16 +10,16 @@ from backtalk.errors import BacktalkError, Conflict, NotFound
 from backtalk.evaluate.result import headline
 from backtalk.evaluate.storage import list_evaluations
 from backtalk.experiments import (
+    DecisionRule,
     Experiment,
-    Rule,
+    apply_rules,
     decide,
-    evaluation_of,
     list_experiments,
+    make_evaluation,
     promote_arm,
     read_events,
     running_experiment,
     start,
-    step,
     stop,
     summarise,
 )
@@ -39,7 +39,7 @@ def kinds(store):
 
 
 def test_nothing_is_decided_before_there_is_enough(store):
-    trial = trial_of(store, rule=Rule(at_least=60))
+    trial = trial_of(store, rule=DecisionRule(at_least=60))
     trial.traffic(rates(trial, 0.0, 1.0), 80)
     state = trial.follower().refresh()
     assert summarise(state).candidates[0].outcome.difference.low > 0
@@ -48,35 +48,35 @@ def test_nothing_is_decided_before_there_is_enough(store):
 
 
 def test_within_the_margin_an_arm_goes_on(store):
-    trial = trial_of(store, rule=Rule(margin=0.9, at_least=20))
+    trial = trial_of(store, rule=DecisionRule(margin=0.9, at_least=20))
     trial.traffic(rates(trial, 0.9, 0.1), 200)
-    assert step(store, trial.follower()) == []
+    assert apply_rules(store, trial.follower()) == []
     assert summarise(trial.follower().refresh()).candidates[0].verdict == "worse"
 
 
 def test_the_best_of_several_winners_is_promoted_and_the_harmful_one_stopped(store):
-    trial = trial_of(store, candidates=3, rule=Rule(at_least=20))
+    trial = trial_of(store, candidates=3, rule=DecisionRule(at_least=20))
     trial.traffic(rates(trial, 0.4, 0.9, 1.0, 0.0), 500)
-    done = step(store, trial.follower())
+    done = apply_rules(store, trial.follower())
     assert [event.what.kind for event in done] == ["stopped", "promoted"]
     assert done[0].what.arm == trial.candidates[2]
     assert done[1].what.arm == active_policy(store).id == trial.candidates[1]
-    assert step(store, trial.follower()) == []
+    assert apply_rules(store, trial.follower()) == []
 
 
 def test_nobody_wins_before_all_have_had_their_chance(store):
-    trial = trial_of(store, candidates=2, shares=(0.48, 0.48, 0.04), rule=Rule(at_least=20))
+    trial = trial_of(store, candidates=2, shares=(0.48, 0.48, 0.04), rule=DecisionRule(at_least=20))
     trial.traffic(rates(trial, 0.1, 0.8, 1.0), 250)
     early, late = summarise(trial.follower().refresh()).candidates
     assert early.verdict == "better"
     assert late.verdict == "open"
-    assert step(store, trial.follower()) == []
+    assert apply_rules(store, trial.follower()) == []
     trial.traffic(rates(trial, 0.1, 0.8, 1.0), 750)
-    assert [event.what.kind for event in step(store, trial.follower())] == ["promoted"]
+    assert [event.what.kind for event in apply_rules(store, trial.follower())] == ["promoted"]
 
 
 def test_a_guard_that_gets_worse_stops_a_winner(store):
-    trial = trial_of(store, guards=("outcome",), rule=Rule(at_least=20))
+    trial = trial_of(store, guards=("outcome",), rule=DecisionRule(at_least=20))
     for number in range(160):
         arm = trial.experiment.arms[number % 2]
         interaction = trial.interaction(arm)
@@ -86,7 +86,7 @@ def test_a_guard_that_gets_worse_stops_a_winner(store):
     state = trial.follower().refresh()
     assert summarise(state).candidates[0].verdict == "better"
     assert any("outcome gets worse" in r for r in _gate_reasons(state, trial))
-    (stopped, ended) = step(store, trial.follower())
+    (stopped, ended) = apply_rules(store, trial.follower())
     assert stopped.what.reason == "worse by outcome"
     assert ended.what.reason == "no candidate is left"
 
@@ -94,22 +94,22 @@ def test_a_guard_that_gets_worse_stops_a_winner(store):
 def _gate_reasons(state, trial):
     from backtalk.promotion import Gate
 
-    return Gate().reasons(evaluation_of(state, trial.candidates[0]), served=trial.control)
+    return Gate().reasons(make_evaluation(state, trial.candidates[0]), served=trial.control)
 
 
 def test_an_experiment_ends_at_its_horizon(store):
-    trial = trial_of(store, rule=Rule(horizon=100))
+    trial = trial_of(store, rule=DecisionRule(horizon=100))
     trial.traffic(rates(trial, 0.5, 0.5), 99)
-    assert step(store, trial.follower()) == []
+    assert apply_rules(store, trial.follower()) == []
     trial.traffic(rates(trial, 0.5, 0.5), 1)
-    (ended,) = step(store, trial.follower())
+    (ended,) = apply_rules(store, trial.follower())
     assert ended.what.reason == "nothing was decided after 100 judgements"
     assert running_experiment(store) is None
     assert [one.name for one in list_experiments(store)] == ["trial"]
 
 
 def test_a_promotion_by_hand_of_something_else_ends_it(store):
-    trial = trial_of(store, rule=Rule(promote=False, at_least=20))
+    trial = trial_of(store, rule=DecisionRule(promote=False, at_least=20))
     trial.traffic(rates(trial, 0.1, 0.9), 100)
     promote_arm(store, "trial", actor="ada")
     assert kinds(store) == ["started", "promoted"]
@@ -141,7 +141,7 @@ def test_the_evidence_says_what_the_traffic_showed(store):
     trial = trial_of(store)
     trial.traffic(rates(trial, 0.3, 0.8), 400)
     state = trial.follower().refresh()
-    result = evaluation_of(state, trial.candidates[0])
+    result = make_evaluation(state, trial.candidates[0])
     values = [state.arms[arm].values["thumb"] for arm in trial.experiment.arms]
     control, candidate = (list(one.elements()) for one in values)
     better = np.mean([(c > d) + 0.5 * (c == d) for c in candidate for d in control])
@@ -162,7 +162,11 @@ def test_the_longer_answer_wins_as_often_as_mann_and_whitney_count():
 
 def test_duels_are_won_against_the_control(store):
     trial = trial_of(
-        store, candidates=2, allocation="dueling", outcome="preference", rule=Rule(at_least=20)
+        store,
+        candidates=2,
+        allocation="dueling",
+        outcome="preference",
+        rule=DecisionRule(at_least=20),
     )
     good, bad = trial.candidates
     for number in range(120):
@@ -175,7 +179,10 @@ def test_duels_are_won_against_the_control(store):
     assert [arm.verdict for arm in summary.arms] == ["control", "better", "worse"]
     assert [arm.outcome.mean.value for arm in summary.arms] == [0.5, 1.0, 0.0]
     assert summary.candidates[0].win_rate.value == 1.0
-    assert [event.what.kind for event in step(store, trial.follower())] == ["stopped", "promoted"]
+    assert [event.what.kind for event in apply_rules(store, trial.follower())] == [
+        "stopped",
+        "promoted",
+    ]
 
 
 @pytest.mark.parametrize("allocation", ["fixed", "thompson"])
@@ -187,13 +194,13 @@ def test_equal_arms_are_hardly_ever_told_apart_though_one_looks_all_the_time(sto
         trial = trial_of(
             store.in_project(f"{allocation} {number}"),
             allocation=allocation,
-            rule=Rule(at_least=10),
+            rule=DecisionRule(at_least=10),
         )
         trial.rng = np.random.default_rng(number)
         follower = trial.follower()
         for _ in range(10):
             trial.traffic(rates(trial, 0.5, 0.5), 15, state=follower.refresh())
-            if step(trial.store, follower):
+            if apply_rules(trial.store, follower):
                 wrong += 1
                 break
     assert wrong <= 1
@@ -229,22 +236,22 @@ def test_one_experiment_at_a_time_against_what_is_served(store):
 
 def test_whoever_looks_second_writes_nothing(store):
     """Both saw the same log; the journal takes one event after the last that they know."""
-    trial = trial_of(store, rule=Rule(at_least=20))
+    trial = trial_of(store, rule=DecisionRule(at_least=20))
     trial.traffic(rates(trial, 0.9, 0.0), 100)
     one, two = trial.follower(), trial.follower()
     one.refresh()
     two.refresh()
-    assert len(step(store, one)) == 2
-    assert step(store, two) == []
+    assert len(apply_rules(store, one)) == 2
+    assert apply_rules(store, two) == []
     assert kinds(store) == ["started", "stopped", "ended"]
 
 
 def test_a_rolled_back_winner_can_be_tried_again(store):
     from backtalk.promotion import rollback
 
-    trial = trial_of(store, rule=Rule(at_least=20))
+    trial = trial_of(store, rule=DecisionRule(at_least=20))
     trial.traffic(rates(trial, 0.0, 1.0), 100)
-    step(store, trial.follower())
+    apply_rules(store, trial.follower())
     rollback(store, actor="ada")
     start(store, trial.experiment.model_copy(update={"name": "again"}), actor="ada")
     third = policy("third")

@@ -1,9 +1,9 @@
 """An experiment is followed in PostgreSQL as in SQLite."""
 
-from backtalk.experiments import Rule, step
+from backtalk.experiments import DecisionRule, apply_rules
 from backtalk.store import Store
 from backtalk.store.engine import writing
-from backtalk.store.inserts import Batch, project_number
+from backtalk.store.inserts import InsertBatch, get_project_id
 from tests.experiments.conftest import trial_of
 from tests.store.conftest import postgres, postgres_database
 
@@ -13,9 +13,9 @@ assert postgres_database
 
 def test_what_becomes_visible_late_or_goes_away_is_noticed(postgres_database):
     with Store(postgres_database) as store:
-        trial = trial_of(store, candidates=2, rule=Rule(at_least=20))
+        trial = trial_of(store, candidates=2, rule=DecisionRule(at_least=20))
         follower = trial.follower()
-        batch = Batch(project_number(store.engine, "default"))
+        batch = InsertBatch(get_project_id(store.engine, "default"))
         late = [trial.interaction(trial.control) for _ in range(5)]
         batch.add(late, [trial.thumb(interaction, good=True) for interaction in late])
         with writing(store.engine) as connection:
@@ -27,4 +27,7 @@ def test_what_becomes_visible_late_or_goes_away_is_noticed(postgres_database):
             store.delete(item.id)
         assert follower.refresh(check=True).judged == 295
         assert follower.state == trial.follower().refresh()
-        assert [event.what.kind for event in step(store, follower)] == ["stopped", "promoted"]
+        assert [event.what.kind for event in apply_rules(store, follower)] == [
+            "stopped",
+            "promoted",
+        ]

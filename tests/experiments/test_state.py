@@ -8,15 +8,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from backtalk.experiments import (
+    DecisionRule,
     Experiment,
     ExperimentReader,
-    Rule,
     read_events,
     replay,
     stop,
     summarise,
 )
-from backtalk.experiments.signals import arms_of, duel, note_of, score
+from backtalk.experiments.signals import duel, get_arms, make_note, score_feedback
 from backtalk.feedback import (
     Choice,
     Interaction,
@@ -28,7 +28,7 @@ from backtalk.feedback import (
     Rating,
     Response,
 )
-from backtalk.feedback.signals import Shown
+from backtalk.feedback.kinds import Shown
 from backtalk.store import Store
 from backtalk.store.stream_writer import StreamWriter
 from tests.experiments.conftest import ADA, trial_of
@@ -67,7 +67,7 @@ class Log:
         self.deleted = []
 
     def take(self, *records):
-        self.intake.take([(self.trial.store.project, record) for record in records])
+        self.intake.write([(self.trial.store.project, record) for record in records])
 
     def shown(self, number):
         arms = self.trial.experiment.arms
@@ -187,7 +187,7 @@ def test_a_unit_counts_once_with_its_first_judgement(store):
 def test_another_experiments_answers_do_not_count(store):
     trial = trial_of(store)
     interaction = trial.interaction(trial.control)
-    metadata = {"gateway": {"experiment": note_of("another", {trial.control: 1.0})}}
+    metadata = {"gateway": {"experiment": make_note("another", {trial.control: 1.0})}}
     store.add(
         other := interaction.model_copy(update={"metadata": metadata}),
         trial.thumb(other, good=True),
@@ -258,7 +258,7 @@ def about(**fields):
     ],
 )
 def test_what_feedback_comes_down_to(item, signal, value):
-    result = score(answered("a"), item, signal)
+    result = score_feedback(answered("a"), item, signal)
     assert result == (None if value is None else ("a", value))
 
 
@@ -272,7 +272,7 @@ DUEL = Experiment(name="d", control="a", candidates=("b",), allocation="dueling"
         (Preference(**about(a="0", b="1", verdict="a")), 0.0),
         (Preference(**about(a="1", b="0", verdict="a")), 1.0),
         (Preference(**about(a="0", b="1", verdict="tie")), 0.5),
-        (Preference(**about(a="0", b="1", verdict="both_bad")), 0.5),
+        (Preference(**about(a="0", b="1", verdict="both_bad")), None),
         (Preference(**about(a="0", b="1", verdict="b", probability=0.25)), 0.75),
         (Preference(**about(a="0", b="2", verdict="a")), None),
         (Preference(**about(a="0", b="1", verdict="a", aspect="tone")), None),
@@ -287,7 +287,7 @@ DUEL = Experiment(name="d", control="a", candidates=("b",), allocation="dueling"
 def test_who_won_a_duel(item, value):
     """The first and the last answer are the candidate's, the one between the control's."""
     interaction = answered("b", "a", "b")
-    assert arms_of(interaction) == ("b", "a")
+    assert get_arms(interaction) == ("b", "a")
     assert duel(interaction, item, DUEL) == value
 
 
@@ -312,6 +312,6 @@ def test_what_does_not_fit_together_is_refused(fields, said):
 
 
 def test_an_experiment_is_read_as_it_was_written():
-    trial = Experiment(name="x", control="a", candidates=("b", "c"), rule=Rule(horizon=10))
+    trial = Experiment(name="x", control="a", candidates=("b", "c"), rule=DecisionRule(horizon=10))
     assert Experiment.model_validate_json(trial.to_json()) == trial
     assert trial.shares == (1 / 3,) * 3

@@ -97,7 +97,7 @@ def test_an_idempotency_key_makes_a_repeated_request_harmless(store):
     assert store.add(request(True), key="k") == AddResult(0, 0, 1)
     with pytest.raises(Conflict):
         store.add(request(False), key="k")
-    with pytest.raises(BacktalkError, match="One idempotency key"):
+    with pytest.raises(BacktalkError, match="one idempotency key"):
         store.add(request(True), request(True), key="k")
     assert store.counts()["label"] == 1
 
@@ -230,14 +230,14 @@ def test_documents_are_kept_under_their_id_and_found_by_its_beginning(store):
 
 
 def test_a_journal_takes_one_writer_at_a_time(store):
-    first = store.journal.append("promotions", "a", actor="ada", after=0)
+    first = store.events.append("promotions", "a", actor="ada", after=0)
     with pytest.raises(Conflict, match="same time"):
-        store.journal.append("promotions", "b", actor="bob", after=0)
-    second = store.journal.append(
-        "promotions", "b", actor="bob", after=store.journal.last("promotions")
+        store.events.append("promotions", "b", actor="bob", after=0)
+    second = store.events.append(
+        "promotions", "b", actor="bob", after=store.events.last("promotions")
     )
-    assert store.journal.entries("promotions") == [first, second]
-    assert store.journal.last("other") == 0
+    assert store.events.entries("promotions") == [first, second]
+    assert store.events.last("other") == 0
 
 
 def test_the_migrations_make_the_schema_that_the_code_uses(store):

@@ -1,1 +1,1 @@
-"""Annotation tasks, their queue, assignments and annotator statistics."""
+"""Annotation tasks, their assignments and annotator statistics."""

@@ -1,4 +1,4 @@
-"""How people judge: how much, how fast, how far they agree, and whether that changes."""
+"""Annotator statistics: volume, speed and agreement, overall and by week."""
 
 from __future__ import annotations
 
@@ -9,134 +9,154 @@ from datetime import date, datetime, timedelta
 from itertools import combinations
 from statistics import median
 
-from backtalk.annotation.recent import Judgement
 from backtalk.stats.agreement import Metric, krippendorff_alpha
 from backtalk.stats.estimate import Estimate, InvalidValues, NotIdentified
 from backtalk.stats.intervals.choose import mean_interval
+from backtalk.store.judgements import Judgement
 from backtalk.store.row_codec import timestamp
 
-COMPARED = ("label", "preference", "rating")
-"""The kinds whose judgements of one thing can be put side by side."""
+COMPARABLE = ("label", "preference", "rating")
+"""Kinds of feedback for which agreement is computed."""
 
-MOST_PEOPLE = 50
-MOST_PAIRED = 12
+MAX_ANNOTATORS = 50
+MAX_PAIRED = 12
 
-Value = float | str
-Unit = tuple[str, str, str, tuple[str, ...]]
-"""What was judged: kind, interaction, aspect, responses."""
+JudgedValue = float | str
+JudgedItem = tuple[str, str, str, tuple[str, ...]]
+"""Object of a judgement: kind, interaction, aspect, responses."""
 
 
 @dataclass(frozen=True)
-class Week:
-    """A person's judgements in a week."""
+class WeekStats:
+    """Judgements of an annotator in a week."""
 
     start: date
-    """Its Monday."""
+    """Monday of the week."""
     judgements: int
     agreement: Estimate | None
 
 
 @dataclass(frozen=True)
-class Person:
-    """Somebody who judges."""
+class AnnotatorStats:
+    """Statistics of one annotator."""
 
     name: str
     counts: Mapping[str, int]
-    """How many judgements, by kind."""
+    """Number of judgements by kind."""
     seconds: float | None
-    """The median time for an item of a task; None where there was none."""
+    """Median seconds per item of an annotation task, ``None`` if there was none."""
     last: datetime
+    """Time of the last judgement."""
     agreement: Estimate | None
-    """How often somebody else who judged the same said the same, from 0 to 1; ratings count by how
-    near they are. None where nobody judged the same."""
-    weeks: tuple[Week, ...]
-    """The oldest first."""
+    """Mean agreement with other annotators of the same item, in [0, 1]. Ratings agree by one minus
+    their distance. ``None`` if nobody else judged the same items."""
+    weeks: tuple[WeekStats, ...]
+    """Statistics by week, oldest first."""
 
     @property
     def total(self) -> int:
-        """How many judgements there are."""
+        """Number of judgements."""
         return sum(self.counts.values())
 
 
 @dataclass(frozen=True)
-class Shared:
-    """What several people judged, and how far they agree beyond chance."""
+class AspectAgreement:
+    """Chance-corrected agreement on one kind of feedback and aspect."""
 
     kind: str
     aspect: str
     items: int
+    """Number of items that several annotators judged."""
     alpha: Estimate | None
-    """Krippendorff's; None where everybody always said the same one thing."""
+    """Krippendorff's alpha. ``None`` if all values are equal."""
 
 
 @dataclass(frozen=True)
-class People:
-    """Everybody who judges."""
+class AnnotationStats:
+    """Statistics of all annotators of a project."""
 
-    people: tuple[Person, ...]
-    """Who judged most first."""
+    people: tuple[AnnotatorStats, ...]
+    """Annotators with the most judgements, in descending order."""
     others: int
-    """How many more there are."""
-    shared: tuple[Shared, ...]
+    """Number of annotators that are not in ``people``."""
+    shared: tuple[AspectAgreement, ...]
     paired: tuple[str, ...]
-    """Those in the table of pairs."""
+    """Names of the annotators in ``pairs``."""
     pairs: Mapping[tuple[str, str], Estimate]
-    """How far two people agree; both orders are there."""
+    """Mean agreement of two annotators. Contains both orders of their names."""
 
 
-def people_of(judgements: Sequence[Judgement], seconds: Mapping[str, Sequence[float]]) -> People:
-    """Return the figures.
+def compute_annotation_stats(
+    judgements: Sequence[Judgement], seconds: Mapping[str, Sequence[float]]
+) -> AnnotationStats:
+    """Compute the statistics of all annotators.
 
     Parameters
     ----------
     judgements : sequence of Judgement
-        The latest first.
+        Judgements, newest first.
     seconds : Mapping[str, Sequence[float]]
-        The times that each person took.
+        Seconds per item of annotation tasks, by annotator.
     """
-    units = _units(judgements)
-    agreed = _agreed(units)
-    counts = Counter(judged.annotator for judged in judgements)
-    names = [name for name, _ in counts.most_common(MOST_PEOPLE)]
-    own: dict[str, list[Judgement]] = {name: [] for name in names}
-    for judged in judgements:
-        if judged.annotator in own:
-            own[judged.annotator].append(judged)
-    pairs, paired = _pairs(units, names)
-    return People(
+    items = _group_by_item(judgements)
+    agreement = _agreement_by_annotator(items)
+    counts = Counter(judgement.annotator for judgement in judgements)
+    names = [name for name, _ in counts.most_common(MAX_ANNOTATORS)]
+    by_annotator: dict[str, list[Judgement]] = {name: [] for name in names}
+    for judgement in judgements:
+        if judgement.annotator in by_annotator:
+            by_annotator[judgement.annotator].append(judgement)
+    pairs, paired = _pairwise_agreement(items, names)
+    return AnnotationStats(
         people=tuple(
-            _person(name, own[name], agreed.get(name, {}), seconds.get(name, ())) for name in names
+            _annotator_stats(
+                name, by_annotator[name], agreement.get(name, {}), seconds.get(name, ())
+            )
+            for name in names
         ),
         others=len(counts) - len(names),
-        shared=tuple(_shared(units)),
+        shared=tuple(_agreement_by_aspect(items)),
         paired=tuple(paired),
         pairs=pairs,
     )
 
 
-def _units(judgements: Iterable[Judgement]) -> dict[Unit, dict[str, tuple[Value, int]]]:
-    """Return what each person last said of each thing, and when."""
-    units: dict[Unit, dict[str, tuple[Value, int]]] = defaultdict(dict)
-    for judged in judgements:
-        result = _unit(judged)
-        if result is not None:
-            unit, value = result
-            units[unit].setdefault(judged.annotator, (value, judged.received))
-    return {unit: said for unit, said in units.items() if len(said) > 1}
+_TimedValues = dict[str, tuple[JudgedValue, int]]
+"""Value and time of arrival, by annotator."""
+
+_Agreement = Mapping[JudgedItem, tuple[float, int]]
+"""Agreement and time of arrival, by item."""
 
 
-def _unit(judged: Judgement) -> tuple[Unit, Value] | None:
-    if judged.kind not in COMPARED or judged.interaction is None or judged.response is None:
+def _group_by_item(judgements: Iterable[Judgement]) -> dict[JudgedItem, _TimedValues]:
+    """Return the latest value of each annotator, for items with several annotators."""
+    items: dict[JudgedItem, _TimedValues] = defaultdict(dict)
+    for judgement in judgements:
+        item_and_value = _parse_judgement(judgement)
+        if item_and_value is not None:
+            item, value = item_and_value
+            items[item].setdefault(judgement.annotator, (value, judgement.received))
+    return {item: values for item, values in items.items() if len(values) > 1}
+
+
+def _parse_judgement(judgement: Judgement) -> tuple[JudgedItem, JudgedValue] | None:
+    if (
+        judgement.kind not in COMPARABLE
+        or judgement.interaction is None
+        or judgement.response is None
+    ):
         return None
-    where = (judged.kind, judged.interaction, judged.aspect or "")
-    if judged.kind != "preference":
-        return None if judged.value is None else ((*where, (judged.response,)), judged.value)
-    pair = (judged.response, judged.other or "")
-    return (*where, tuple(sorted(pair))), _verdict(judged.value, *pair)
+    prefix = (judgement.kind, judgement.interaction, judgement.aspect or "")
+    if judgement.kind != "preference":
+        if judgement.value is None:
+            return None
+        return (*prefix, (judgement.response,)), judgement.value
+    pair = (judgement.response, judgement.other or "")
+    return (*prefix, tuple(sorted(pair))), _verdict(judgement.value, *pair)
 
 
 def _verdict(value: float | None, a: str, b: str) -> str:
-    """Return a verdict that does not depend on which response was shown first."""
+    """Return a verdict that does not depend on the order of the responses."""
     if value is None:
         return "both bad"
     if value == 0.5:
@@ -144,78 +164,89 @@ def _verdict(value: float | None, a: str, b: str) -> str:
     return f"better: {a if value > 0.5 else b}"
 
 
-def _nearness(unit: Unit, one: Value, other: Value) -> float:
-    if unit[0] == "rating" and isinstance(one, float) and isinstance(other, float):
-        return 1.0 - abs(one - other)
-    return float(one == other)
+def _similarity(item: JudgedItem, a: JudgedValue, b: JudgedValue) -> float:
+    if item[0] == "rating" and isinstance(a, float) and isinstance(b, float):
+        return 1.0 - abs(a - b)
+    return float(a == b)
 
 
-def _agreed(
-    units: Mapping[Unit, Mapping[str, tuple[Value, int]]],
-) -> dict[str, dict[Unit, tuple[float, int]]]:
-    """Return for each person and thing how far the others agree on average, and when it was."""
-    results: dict[str, dict[Unit, tuple[float, int]]] = defaultdict(dict)
-    for unit, said in units.items():
-        for name, (value, at) in said.items():
-            near = [_nearness(unit, value, v) for other, (v, _) in said.items() if other != name]
-            results[name][unit] = (sum(near) / len(near), at)
-    return results
+def _agreement_by_annotator(
+    items: Mapping[JudgedItem, _TimedValues],
+) -> dict[str, dict[JudgedItem, tuple[float, int]]]:
+    """Return each annotator's mean similarity with the others, by item."""
+    agreement: dict[str, dict[JudgedItem, tuple[float, int]]] = defaultdict(dict)
+    for item, values in items.items():
+        for name, (value, received) in values.items():
+            similarities = [
+                _similarity(item, value, other)
+                for other_name, (other, _) in values.items()
+                if other_name != name
+            ]
+            agreement[name][item] = (sum(similarities) / len(similarities), received)
+    return agreement
 
 
-def _person(
+def _annotator_stats(
     name: str,
-    own: Sequence[Judgement],
-    agreed: Mapping[Unit, tuple[float, int]],
+    judgements: Sequence[Judgement],
+    agreement: _Agreement,
     seconds: Sequence[float],
-) -> Person:
-    return Person(
+) -> AnnotatorStats:
+    return AnnotatorStats(
         name=name,
-        counts=dict(Counter(judged.kind for judged in own).most_common()),
+        counts=dict(Counter(judgement.kind for judgement in judgements).most_common()),
         seconds=median(seconds) if seconds else None,
-        last=timestamp(max(judged.received for judged in own)),
-        agreement=_mean(agreed),
-        weeks=tuple(_weeks(own, agreed)),
+        last=timestamp(max(judgement.received for judgement in judgements)),
+        agreement=_mean(agreement),
+        weeks=tuple(_week_stats(judgements, agreement)),
     )
 
 
-def _weeks(own: Sequence[Judgement], agreed: Mapping[Unit, tuple[float, int]]) -> Iterable[Week]:
-    counts = Counter(_week(judged.received) for judged in own)
-    parts: dict[date, dict[Unit, tuple[float, int]]] = defaultdict(dict)
-    for unit, (near, at) in agreed.items():
-        parts[_week(at)][unit] = (near, at)
+def _week_stats(judgements: Sequence[Judgement], agreement: _Agreement) -> Iterable[WeekStats]:
+    counts = Counter(_monday(judgement.received) for judgement in judgements)
+    by_week: dict[date, dict[JudgedItem, tuple[float, int]]] = defaultdict(dict)
+    for item, (similarity, received) in agreement.items():
+        by_week[_monday(received)][item] = (similarity, received)
     for start in sorted(counts):
-        yield Week(start, counts[start], _mean(parts.get(start, {})))
+        yield WeekStats(start, counts[start], _mean(by_week.get(start, {})))
 
 
-def _week(received: int) -> date:
+def _monday(received: int) -> date:
     day = timestamp(received).date()
     return day - timedelta(days=day.weekday())
 
 
-def _mean(agreed: Mapping[Unit, tuple[float, int]]) -> Estimate | None:
-    if not agreed:
+def _mean(agreement: _Agreement) -> Estimate | None:
+    if not agreement:
         return None
-    values = [near for near, _ in agreed.values()]
-    interactions = [unit[1] for unit in agreed]
-    alone = len(set(interactions)) == len(interactions)
-    return mean_interval(values, None if alone else interactions)
+    values = [similarity for similarity, _ in agreement.values()]
+    interactions = [item[1] for item in agreement]
+    all_distinct = len(set(interactions)) == len(interactions)
+    return mean_interval(values, None if all_distinct else interactions)
 
 
-def _shared(units: Mapping[Unit, Mapping[str, tuple[Value, int]]]) -> Iterable[Shared]:
-    groups: dict[tuple[str, str], list[Unit]] = defaultdict(list)
-    for unit in units:
-        groups[unit[0], unit[2]].append(unit)
+def _agreement_by_aspect(
+    items: Mapping[JudgedItem, _TimedValues],
+) -> Iterable[AspectAgreement]:
+    groups: dict[tuple[str, str], list[JudgedItem]] = defaultdict(list)
+    for item in items:
+        groups[item[0], item[2]].append(item)
     for (kind, aspect), members in sorted(groups.items()):
-        said = [[value for value, _ in units[unit].values()] for unit in members]
-        yield Shared(kind, aspect, len(members), _alpha(kind, said, [unit[1] for unit in members]))
+        values = [[value for value, _ in items[item].values()] for item in members]
+        interactions = [item[1] for item in members]
+        yield AspectAgreement(kind, aspect, len(members), _alpha(kind, values, interactions))
 
 
 def _alpha(
-    kind: str, said: Sequence[Sequence[Value]], interactions: Sequence[str]
+    kind: str, values: Sequence[Sequence[JudgedValue]], interactions: Sequence[str]
 ) -> Estimate | None:
-    """Return alpha; whose each value is does not enter it, so that rows are not people."""
-    rows = max(map(len, said))
-    table = [[one[row] if row < len(one) else None for one in said] for row in range(rows)]
+    """Return Krippendorff's alpha.
+
+    Alpha does not depend on which annotator gave a value, so that the rows of the table need not
+    be annotators.
+    """
+    count = max(map(len, values))
+    table = [[item[row] if row < len(item) else None for item in values] for row in range(count)]
     metric: Metric = "interval" if kind == "rating" else "nominal"
     try:
         return krippendorff_alpha(table, metric=metric, clusters=list(interactions)).estimate
@@ -223,20 +254,19 @@ def _alpha(
         return None
 
 
-def _pairs(
-    units: Mapping[Unit, Mapping[str, tuple[Value, int]]], names: Sequence[str]
+def _pairwise_agreement(
+    items: Mapping[JudgedItem, _TimedValues], names: Sequence[str]
 ) -> tuple[dict[tuple[str, str], Estimate], list[str]]:
-    wanted = set(names)
-    both: dict[tuple[str, str], dict[Unit, tuple[float, int]]] = defaultdict(dict)
-    for unit, said in units.items():
-        for one, other in combinations(sorted(wanted & said.keys()), 2):
-            near = _nearness(unit, said[one][0], said[other][0])
-            both[one, other][unit] = (near, 0)
-    sharing = {name for pair in both for name in pair}
-    paired = [name for name in names if name in sharing][:MOST_PAIRED]
-    results = {}
-    for (one, other), agreed in both.items():
-        estimate = _mean(agreed)
-        if estimate is not None and one in paired and other in paired:
-            results[one, other] = results[other, one] = estimate
-    return results, paired
+    candidates = set(names)
+    agreement: dict[tuple[str, str], dict[JudgedItem, tuple[float, int]]] = defaultdict(dict)
+    for item, values in items.items():
+        for a, b in combinations(sorted(candidates & values.keys()), 2):
+            agreement[a, b][item] = (_similarity(item, values[a][0], values[b][0]), 0)
+    with_partner = {name for pair in agreement for name in pair}
+    paired = [name for name in names if name in with_partner][:MAX_PAIRED]
+    pairs = {}
+    for (a, b), by_item in agreement.items():
+        estimate = _mean(by_item)
+        if estimate is not None and a in paired and b in paired:
+            pairs[a, b] = pairs[b, a] = estimate
+    return pairs, paired

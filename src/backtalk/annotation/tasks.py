@@ -1,9 +1,11 @@
-"""What people are asked to judge: tasks, which are opened and closed and never changed.
+"""Annotation tasks: questions to annotators about interactions.
+
+A task is immutable. It can be closed and opened again.
 
 >>> from backtalk.store import Store
 >>> with Store(":memory:") as store:
-...     task = add_task(store, Task(name="Which reads better?", kind="compare"), who="ada")
-...     [(listed.task.name, listed.open) for listed in list_tasks(store)]
+...     task = add_task(store, Task(name="Which reads better?", kind="compare"), actor="ada")
+...     [(status.task.name, status.open) for status in list_tasks(store)]
 [('Which reads better?', True)]
 """
 
@@ -12,21 +14,23 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Annotated, Literal, Self, get_args
+from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import Field, model_validator
 
 from backtalk.errors import Conflict, NotFound
 from backtalk.feedback.record import OMIT_EMPTY, Name, OptionalField, Record, Time, new_id, repeated
+from backtalk.store.legacy import rename_fields
 from backtalk.store.store import Store
 
 TOPIC = "tasks"
-_TRIES = 20
+_MAX_ATTEMPTS = 20
+_MAX_NAMES = 9
 
 TaskKind = Literal["compare", "rank", "rate", "thumbs", "spans", "steps", "rewrite", "critique"]
 TASK_KINDS: tuple[TaskKind, ...] = get_args(TaskKind)
 
-ASKS: dict[TaskKind, tuple[str, ...]] = {
+KINDS_BY_TASK: dict[TaskKind, tuple[str, ...]] = {
     "compare": ("preference",),
     "rank": ("ranking",),
     "rate": ("rating",),
@@ -36,64 +40,79 @@ ASKS: dict[TaskKind, tuple[str, ...]] = {
     "rewrite": ("edit", "label"),
     "critique": ("critique", "instruction"),
 }
-"""The kinds of feedback that each way to ask brings. A rewrite that changes nothing is a label."""
+"""Kinds of feedback that each kind of task collects. An unchanged rewrite is stored as a label."""
 
-_SEVERAL: frozenset[TaskKind] = frozenset({"compare", "rank"})
+_SEVERAL_RESPONSES: frozenset[TaskKind] = frozenset({"compare", "rank"})
 
 
 class TaskFilter(Record):
-    """Which interactions a task is about: those for which all that is said here holds."""
+    """Selection of the interactions of a task. All conditions have to hold."""
 
     policy: OptionalField[Name] = None
-    """The id of the policy that answered."""
+    """Id of the policy that answered. Default: any."""
     since: OptionalField[Time] = None
-    """When it happened, or later."""
+    """Earliest time of the interaction. Default: any."""
     unjudged: bool = False
-    """Only where no person has given this kind of feedback before the task came to it."""
-    most: OptionalField[Annotated[int, Field(gt=0, le=1_000_000_000)]] = None
-    """At most so many, the oldest ones."""
+    """If true, only interactions on which no human annotator gave this kind of feedback before
+    they were assigned."""
+    max_items: OptionalField[Annotated[int, Field(gt=0, le=1_000_000_000)]] = None
+    """Maximum number of interactions, oldest first. Default: no limit."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _rename_fields(cls, data: Any) -> Any:
+        return rename_fields(data, {"most": "max_items"})
 
 
 class Task(Record):
-    """What is asked about which interactions, and of how many people each."""
+    """A question to annotators about the interactions that a filter selects."""
 
     id: Name = Field(default_factory=new_id)
     name: Name
     kind: TaskKind
     people: Annotated[int, Field(gt=0, le=1_000)] = 1
-    """How many people judge an interaction."""
-    which: TaskFilter = TaskFilter()
+    """Number of annotators per interaction."""
+    filter: TaskFilter = TaskFilter()
     aspects: tuple[Name, ...] = Field(default=(), exclude_if=OMIT_EMPTY)
-    """What is rated."""
+    """Aspects to rate, for tasks of kind ``"rate"``."""
     labels: tuple[Name, ...] = Field(default=(), exclude_if=OMIT_EMPTY)
-    """What a marked span can be called."""
+    """Labels for marked spans, for tasks of kind ``"spans"``."""
     guideline: str = ""
-    """What the annotators are told."""
+    """Instructions for the annotators."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _rename_fields(cls, data: Any) -> Any:
+        return rename_fields(data, {"which": "filter"})
 
     @model_validator(mode="after")
-    def _fits(self) -> Self:
-        for field, values, way in (
+    def _check_names(self) -> Self:
+        for field, values, kind in (
             ("aspects", self.aspects, "rate"),
             ("labels", self.labels, "spans"),
         ):
-            if values and self.kind != way:
-                raise ValueError(f"{field}: a task of kind {self.kind!r} has none, only {way!r}")
-            if not values and self.kind == way:
-                raise ValueError(f"{field}: a task of kind {way!r} names at least one")
-            if (twice := repeated(values)) is not None:
-                raise ValueError(f"{field}: {twice!r} is named twice")
-            if len(values) > 9:
-                raise ValueError(f"{field}: at most 9, one a key, got {len(values)}")
+            if values and self.kind != kind:
+                raise ValueError(
+                    f"{field}: only tasks of kind {kind!r} have {field}, not {self.kind!r}"
+                )
+            if not values and self.kind == kind:
+                raise ValueError(f"{field}: a task of kind {kind!r} needs at least one")
+            if (duplicate := repeated(values)) is not None:
+                raise ValueError(f"{field}: {duplicate!r} is named twice")
+            if len(values) > _MAX_NAMES:
+                raise ValueError(
+                    f"{field}: at most {_MAX_NAMES}, one per number key, got {len(values)}"
+                )
         return self
 
     @property
     def responses(self) -> int:
-        """How many responses an interaction needs to be asked about."""
-        return 2 if self.kind in _SEVERAL else 1
+        """Minimum number of responses of an interaction."""
+        return 2 if self.kind in _SEVERAL_RESPONSES else 1
 
 
-class _Event(Record):
-    """An entry of the journal."""
+class _TaskEvent(Record):
+    """Entry of the event log."""
 
     action: Literal["add", "close", "open"]
     task: OptionalField[Task] = None
@@ -102,98 +121,136 @@ class _Event(Record):
 
 @dataclass(frozen=True)
 class TaskStatus:
-    """A task and what became of it."""
+    """A task with its status."""
 
     task: Task
     open: bool
     actor: str
-    """Who made it."""
+    """Name of the person who created the task."""
     time: datetime
-    """When it was made."""
+    """Time of creation."""
 
 
 def add_task(store: Store, task: Task, *, actor: str) -> Task:
-    """Ask people, from now on.
-
-    Raises
-    ------
-    Conflict
-        If an open task has the name.
-    """
-
-    def fits() -> None:
-        if any(result.open and result.task.name == task.name for result in list_tasks(store)):
-            raise Conflict(
-                f"There is an open task {task.name!r}", "Give it another name, or close that one"
-            )
-
-    _append(store, _Event(action="add", task=task), actor=actor, fits=fits)
-    return task
-
-
-def close_task(store: Store, task: str, *, actor: str) -> Task:
-    """Ask nobody any more; what was judged stays. Raise ``NotFound`` where there is no such task.
+    """Create a task, which is open at once.
 
     Parameters
     ----------
     store : Store
-        The project.
-    task : str
-        Its name or id.
-    who
-        Who decides.
+        Store of the project.
+    task : Task
+        New task.
+    actor : str
+        Name of the person who creates it.
+
+    Raises
+    ------
+    Conflict
+        If an open task has the same name.
     """
-    return _turn(store, task, "close", actor)
+
+    def check_name() -> None:
+        if any(status.open and status.task.name == task.name for status in list_tasks(store)):
+            raise Conflict(
+                f"There is already an open task {task.name!r}",
+                "Choose another name, or close that task",
+            )
+
+    _append(store, _TaskEvent(action="add", task=task), actor=actor, check=check_name)
+    return task
+
+
+def close_task(store: Store, task: str, *, actor: str) -> Task:
+    """Close a task. Its judgements remain.
+
+    Parameters
+    ----------
+    store : Store
+        Store of the project.
+    task : str
+        Name or id of the task.
+    actor : str
+        Name of the person who closes it.
+
+    Raises
+    ------
+    NotFound
+        If there is no such task.
+    """
+    return _set_open(store, task, "close", actor)
 
 
 def open_task(store: Store, task: str, *, actor: str) -> Task:
-    """Ask again, as after ``close_task`` by mistake; raise ``NotFound`` where there is none."""
-    return _turn(store, task, "open", actor)
+    """Open a closed task again.
+
+    Parameters
+    ----------
+    store : Store
+        Store of the project.
+    task : str
+        Name or id of the task.
+    actor : str
+        Name of the person who opens it.
+
+    Raises
+    ------
+    NotFound
+        If there is no such task.
+    """
+    return _set_open(store, task, "open", actor)
 
 
 def list_tasks(store: Store) -> list[TaskStatus]:
-    """Return all tasks of a project, closed ones too, the oldest first."""
-    results: dict[str, TaskStatus] = {}
-    for entry in store.journal.entries(TOPIC):
-        event = _Event.model_validate_json(entry.body)
+    """Return all tasks of a project, oldest first, including closed ones."""
+    tasks: dict[str, TaskStatus] = {}
+    for entry in store.events.entries(TOPIC):
+        event = _TaskEvent.model_validate_json(entry.body)
         if event.task is not None:
-            results[event.task.id] = TaskStatus(event.task, True, entry.actor, entry.time)
-        elif event.id in results:
-            old = results[event.id]
-            results[event.id] = TaskStatus(old.task, event.action == "open", old.actor, old.time)
-    return list(results.values())
+            tasks[event.task.id] = TaskStatus(event.task, True, entry.actor, entry.time)
+        elif event.id in tasks:
+            old = tasks[event.id]
+            tasks[event.id] = TaskStatus(old.task, event.action == "open", old.actor, old.time)
+    return list(tasks.values())
 
 
 def read_task(store: Store, task: str) -> TaskStatus:
-    """Return a task by name or id, an open one first; raise ``NotFound`` for none such."""
-    fitting = [found for found in list_tasks(store) if task in {found.task.id, found.task.name}]
-    if not fitting:
+    """Return a task by name or id.
+
+    Of several tasks with the same name, an open one is returned, or else the newest.
+
+    Raises
+    ------
+    NotFound
+        If there is no such task.
+    """
+    matches = [status for status in list_tasks(store) if task in {status.task.id, status.task.name}]
+    if not matches:
         raise NotFound(
             f"There is no task {task!r} in project {store.project!r}",
-            "`backtalk inbox list` lists them",
+            "`backtalk task list` lists the tasks",
         )
-    return max(fitting, key=lambda found: (found.open, found.time))
+    return max(matches, key=lambda status: (status.open, status.time))
 
 
-def _turn(store: Store, task: str, action: Literal["close", "open"], actor: str) -> Task:
-    result = read_task(store, task)
-    if result.open != (action == "open"):
-        _append(store, _Event(action=action, id=result.task.id), actor=actor)
-    return result.task
+def _set_open(store: Store, task: str, action: Literal["close", "open"], actor: str) -> Task:
+    status = read_task(store, task)
+    if status.open != (action == "open"):
+        _append(store, _TaskEvent(action=action, id=status.task.id), actor=actor)
+    return status.task
 
 
 def _append(
-    store: Store, event: _Event, *, actor: str, fits: Callable[[], None] | None = None
+    store: Store, event: _TaskEvent, *, actor: str, check: Callable[[], None] | None = None
 ) -> None:
-    """Write to the journal; two tasks may be made at once."""
-    for tried in range(_TRIES):
-        after = store.journal.last(TOPIC)
-        if fits is not None:
-            fits()
+    """Append an event, and try again if another process appended one at the same time."""
+    for attempt in range(_MAX_ATTEMPTS):
+        after = store.events.last(TOPIC)
+        if check is not None:
+            check()
         try:
-            store.journal.append(TOPIC, event.to_json(), actor=actor, after=after)
+            store.events.append(TOPIC, event.to_json(), actor=actor, after=after)
         except Conflict:
-            if tried == _TRIES - 1:
+            if attempt == _MAX_ATTEMPTS - 1:
                 raise
         else:
             return

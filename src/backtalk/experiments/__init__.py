@@ -4,60 +4,60 @@ An experiment's state is a fold over the log: its events, the interactions that 
 and the feedback on them. Nothing else is kept, so that it can always be made again.
 """
 
-from backtalk.experiments.allocation import Allocation, Option, allocate
+from backtalk.experiments.allocation import Allocation, AllocationOption, allocate
 from backtalk.experiments.decision import decide
 from backtalk.experiments.events import (
-    Ended,
-    Event,
-    Promoted,
-    Started,
-    Stopped,
+    ArmPromoted,
+    ArmStopped,
+    ExperimentEnded,
+    ExperimentEvent,
+    ExperimentStarted,
     read_events,
     running,
 )
-from backtalk.experiments.evidence import evaluation_of
-from backtalk.experiments.experiment import Experiment, Rule
+from backtalk.experiments.evidence import make_evaluation
+from backtalk.experiments.experiment import DecisionRule, Experiment
 from backtalk.experiments.lifecycle import (
     CONTROLLER,
+    apply_rules,
     list_experiments,
     promote_arm,
     running_experiment,
     start,
-    step,
     stop,
 )
 from backtalk.experiments.log_reader import ExperimentReader
-from backtalk.experiments.state import State, begin, replay
-from backtalk.experiments.summary import ArmSummary, Measured, Summary, summarise
+from backtalk.experiments.state import ExperimentState, begin, replay
+from backtalk.experiments.summary import ArmSummary, ExperimentSummary, SignalSummary, summarise
 
 __all__ = [
     "CONTROLLER",
     "Allocation",
+    "AllocationOption",
+    "ArmPromoted",
+    "ArmStopped",
     "ArmSummary",
-    "Ended",
-    "Event",
+    "DecisionRule",
     "Experiment",
+    "ExperimentEnded",
+    "ExperimentEvent",
     "ExperimentReader",
-    "Measured",
-    "Option",
-    "Promoted",
-    "Rule",
-    "Started",
-    "State",
-    "Stopped",
-    "Summary",
+    "ExperimentStarted",
+    "ExperimentState",
+    "ExperimentSummary",
+    "SignalSummary",
     "allocate",
+    "apply_rules",
     "begin",
     "decide",
-    "evaluation_of",
     "list_experiments",
+    "make_evaluation",
     "promote_arm",
     "read_events",
     "replay",
     "running",
     "running_experiment",
     "start",
-    "step",
     "stop",
     "summarise",
 ]

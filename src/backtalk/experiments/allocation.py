@@ -12,8 +12,8 @@ from typing import Annotated
 import numpy as np
 from pydantic import Field
 
-from backtalk.experiments.experiment import Unit
-from backtalk.experiments.state import State
+from backtalk.experiments.experiment import RandomizationUnit
+from backtalk.experiments.state import ExperimentState
 from backtalk.feedback import content_id
 from backtalk.feedback.record import Name, Propensity, Record
 from backtalk.stats.validation import Floats
@@ -23,7 +23,7 @@ _CONFIDENCE = 0.51
 """Alpha of relative upper confidence bounds (Wu and Liu 2016, theorem 1 asks for over one half)."""
 
 
-class Option(Record):
+class AllocationOption(Record):
     """An arm, or two that duel, with the chance of answering the next request."""
 
     arms: Annotated[tuple[Name, ...], Field(min_length=1, max_length=2)]
@@ -34,8 +34,8 @@ class Allocation(Record):
     """The chances of all options; they add up to 1."""
 
     experiment: Name
-    unit: Unit
-    options: Annotated[tuple[Option, ...], Field(min_length=1)]
+    unit: RandomizationUnit
+    options: Annotated[tuple[AllocationOption, ...], Field(min_length=1)]
 
     @cached_property
     def probabilities(self) -> dict[str, float]:
@@ -46,7 +46,7 @@ class Allocation(Record):
                 result[arm] += option.probability  # type: ignore[assignment]
         return {arm: min(1.0, float(probability)) for arm, probability in result.items()}
 
-    def draw(self, unit: str | None = None) -> Option:
+    def draw(self, unit: str | None = None) -> AllocationOption:
         """Return who answers a request.
 
         Parameters
@@ -69,12 +69,12 @@ class Allocation(Record):
                 return option
         return self.options[-1]
 
-    def _delay(self, option: Option, unit: str) -> float:
+    def _delay(self, option: AllocationOption, unit: str) -> float:
         hashed = int(content_id(self.experiment, unit, *option.arms)[:13], 16)
         return -math.log((hashed + 0.5) / 16**13) / option.probability
 
 
-def allocate(state: State) -> Allocation:
+def allocate(state: ExperimentState) -> Allocation:
     """Return the chances of a running experiment's arms.
 
     The same state gives the same chances in whatever process.
@@ -84,7 +84,7 @@ def allocate(state: State) -> Allocation:
     if experiment.allocation == "fixed":
         share = dict(zip(experiment.arms, experiment.shares, strict=True))
         total = sum(share[arm] for arm in live)
-        options = [Option(arms=(arm,), probability=share[arm] / total) for arm in live]
+        options = [AllocationOption(arms=(arm,), probability=share[arm] / total) for arm in live]
     elif experiment.allocation == "thompson":
         options = _thompson(state, live)
     else:
@@ -92,7 +92,7 @@ def allocate(state: State) -> Allocation:
     return Allocation(experiment=experiment.name, unit=experiment.unit, options=tuple(options))
 
 
-def best_chances(good: Floats, bad: Floats, rng: np.random.Generator) -> Floats:
+def best_arm_probabilities(good: Floats, bad: Floats, rng: np.random.Generator) -> Floats:
     """Return the chance of each arm to be the best, by draws from the arms' Beta posteriors.
 
     Answering with these chances is Thompson (1933) sampling.
@@ -108,7 +108,7 @@ def best_chances(good: Floats, bad: Floats, rng: np.random.Generator) -> Floats:
     return np.bincount(drawn.argmax(1), minlength=good.size) / _DRAWS
 
 
-def pair_chances(wins: Floats, rng: np.random.Generator) -> Floats:
+def duel_probabilities(wins: Floats, rng: np.random.Generator) -> Floats:
     """Return the chance of each pair of arms to duel, by double Thompson sampling.
 
     Wu and Liu (2016), "Double Thompson sampling for dueling bandits", algorithm 1: the first is
@@ -159,34 +159,34 @@ def _largest(values: Floats, rng: np.random.Generator) -> int:
     return int(rng.choice(np.flatnonzero(values == values.max())))
 
 
-def _thompson(state: State, live: tuple[str, ...]) -> list[Option]:
+def _thompson(state: ExperimentState, live: tuple[str, ...]) -> list[AllocationOption]:
     signal = state.experiment.outcome
     counts = [state.arms[arm].values.get(signal, Counter()) for arm in live]
     good = np.array([sum(v * n for v, n in sorted(count.items())) for count in counts])
     number = np.array([count.total() for count in counts])
-    best = best_chances(good, number - good, _rng(state, *good, *number))
+    best = best_arm_probabilities(good, number - good, _rng(state, *good, *number))
     floor = state.experiment.floor
     probabilities = floor + (1 - floor * len(live)) * best
     return [
-        Option(arms=(arm,), probability=float(p))
+        AllocationOption(arms=(arm,), probability=float(p))
         for arm, p in zip(live, probabilities, strict=True)
     ]
 
 
-def _duels(state: State, live: tuple[str, ...]) -> list[Option]:
+def _duels(state: ExperimentState, live: tuple[str, ...]) -> list[AllocationOption]:
     """Return the chances of pairs of arms that get traffic; the control alone, if it is left so."""
     pairs = list(combinations(range(len(live)), 2))
     if not pairs:
-        return [Option(arms=live, probability=1.0)]
+        return [AllocationOption(arms=live, probability=1.0)]
     wins = np.zeros((len(live), len(live)))
     for i, j in pairs:
         results = state.duels.get((live[i], live[j]), Counter())
         wins[i, j] = sum(value * n for value, n in sorted(results.items()))
         wins[j, i] = results.total() - wins[i, j]
     floor = state.experiment.floor
-    chosen = pair_chances(wins, _rng(state, *wins.ravel()))
+    chosen = duel_probabilities(wins, _rng(state, *wins.ravel()))
     return [
-        Option(
+        AllocationOption(
             arms=(live[i], live[j]),
             probability=float(floor + (1 - floor * len(pairs)) * chosen[i, j]),
         )
@@ -194,6 +194,6 @@ def _duels(state: State, live: tuple[str, ...]) -> list[Option]:
     ]
 
 
-def _rng(state: State, *numbers: float) -> np.random.Generator:
+def _rng(state: ExperimentState, *numbers: float) -> np.random.Generator:
     known = content_id(state.experiment.name, *(f"{number:.6f}" for number in numbers))
     return np.random.default_rng(int(known[:15], 16))

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from backtalk.experiments.events import Ended, Promoted, Stopped
-from backtalk.experiments.state import State
-from backtalk.experiments.summary import ArmSummary, Measured, enough, summarise
+from backtalk.experiments.events import ArmPromoted, ArmStopped, ExperimentEnded
+from backtalk.experiments.state import ExperimentState
+from backtalk.experiments.summary import ArmSummary, SignalSummary, has_enough_judgements, summarise
 
-Decision = Stopped | Promoted | Ended
+Decision = ArmStopped | ArmPromoted | ExperimentEnded
 
 
-def decide(state: State, served: str | None) -> Decision | None:
+def decide(state: ExperimentState, served: str | None) -> Decision | None:
     """Return the next thing to be done, ``None`` while there is nothing.
 
     A candidate that is shown to be worse than the control by more than the margin, by the outcome
@@ -29,37 +29,37 @@ def decide(state: State, served: str | None) -> Decision | None:
     if state.status != "running":
         return None
     if served in experiment.candidates:
-        return Promoted(name=experiment.name, arm=str(served))
+        return ArmPromoted(name=experiment.name, arm=str(served))
     if served != experiment.control:
-        return Ended(name=experiment.name, reason="the project serves another policy now")
+        return ExperimentEnded(name=experiment.name, reason="the project serves another policy now")
     return _by_rule(state)
 
 
-def _by_rule(state: State) -> Decision | None:
+def _by_rule(state: ExperimentState) -> Decision | None:
     experiment = state.experiment
     live = [arm for arm in summarise(state).candidates if arm.stopped is None]
     if not live:
-        return Ended(name=experiment.name, reason="no candidate is left")
+        return ExperimentEnded(name=experiment.name, reason="no candidate is left")
     for arm in live:
         if (stopped := _harmful(state, arm)) is not None:
             return stopped
-    all_known = all(enough(state, arm.policy) for arm in live)
+    all_known = all(has_enough_judgements(state, arm.policy) for arm in live)
     if experiment.rule.promote and all_known and (winner := _winner(live)) is not None:
-        return Promoted(name=experiment.name, arm=winner.policy)
+        return ArmPromoted(name=experiment.name, arm=winner.policy)
     if experiment.rule.horizon is not None and state.judged >= experiment.rule.horizon:
         reason = f"nothing was decided after {state.judged} judgements"
-        return Ended(name=experiment.name, reason=reason)
+        return ExperimentEnded(name=experiment.name, reason=reason)
     return None
 
 
-def _harmful(state: State, arm: ArmSummary) -> Stopped | None:
+def _harmful(state: ExperimentState, arm: ArmSummary) -> ArmStopped | None:
     margin = state.experiment.rule.margin
-    if not enough(state, arm.policy):
+    if not has_enough_judgements(state, arm.policy):
         return None
     for result in (arm.outcome, *arm.guards):
         difference = result.difference
         if difference is not None and difference.high < -margin:
-            return Stopped(
+            return ArmStopped(
                 name=state.experiment.name,
                 arm=arm.policy,
                 reason=f"worse by {result.signal}",
@@ -77,5 +77,5 @@ def _gain(arm: ArmSummary) -> float:
     return 0.0 if arm.outcome.difference is None else arm.outcome.difference.value
 
 
-def _worse(found: Measured) -> bool:
+def _worse(found: SignalSummary) -> bool:
     return found.difference is not None and found.difference.high < 0

@@ -17,14 +17,14 @@ TOPIC = "experiment"
 """One topic for all experiments of a project: only one of them runs at a time."""
 
 
-class Started(Record):
+class ExperimentStarted(Record):
     """An experiment began."""
 
     kind: Literal["started"] = "started"
     experiment: Experiment
 
 
-class Stopped(Record):
+class ArmStopped(Record):
     """A candidate gets no traffic any more."""
 
     kind: Literal["stopped"] = "stopped"
@@ -35,7 +35,7 @@ class Stopped(Record):
     """The candidate minus the control, by what it was stopped for."""
 
 
-class Promoted(Record):
+class ArmPromoted(Record):
     """A candidate is served from now on; the experiment has ended."""
 
     kind: Literal["promoted"] = "promoted"
@@ -44,7 +44,7 @@ class Promoted(Record):
     evaluation: OptionalField[Name] = None
 
 
-class Ended(Record):
+class ExperimentEnded(Record):
     """An experiment ended without promoting anything; the control goes on."""
 
     kind: Literal["ended"] = "ended"
@@ -52,39 +52,51 @@ class Ended(Record):
     reason: Name
 
 
-AnyEvent = Annotated[Started | Stopped | Promoted | Ended, Field(discriminator="kind")]
+AnyEvent = Annotated[
+    ExperimentStarted | ArmStopped | ArmPromoted | ExperimentEnded, Field(discriminator="kind")
+]
 
-_EVENTS: TypeAdapter[Started | Stopped | Promoted | Ended] = TypeAdapter(AnyEvent)
+_EVENTS: TypeAdapter[ExperimentStarted | ArmStopped | ArmPromoted | ExperimentEnded] = TypeAdapter(
+    AnyEvent
+)
 
 
 @dataclass(frozen=True)
-class Event:
+class ExperimentEvent:
     """An event with who caused it and when."""
 
     number: int
     """Its place in the journal, from 1."""
     time: datetime
     actor: str
-    what: Started | Stopped | Promoted | Ended
+    what: ExperimentStarted | ArmStopped | ArmPromoted | ExperimentEnded
 
     @property
     def name(self) -> str:
         """That of the experiment."""
-        return self.what.experiment.name if isinstance(self.what, Started) else self.what.name
+        return (
+            self.what.experiment.name
+            if isinstance(self.what, ExperimentStarted)
+            else self.what.name
+        )
 
 
-def read_events(store: Store, name: str | None = None) -> list[Event]:
+def read_events(store: Store, name: str | None = None) -> list[ExperimentEvent]:
     """Return the events of an experiment, or of all, the oldest first."""
     results = [
-        Event(entry.number, entry.time, entry.actor, _EVENTS.validate_json(entry.body))
-        for entry in store.journal.entries(TOPIC)
+        ExperimentEvent(entry.number, entry.time, entry.actor, _EVENTS.validate_json(entry.body))
+        for entry in store.events.entries(TOPIC)
     ]
     return [event for event in results if name in {None, event.name}]
 
 
 def append_event(
-    store: Store, what: Started | Stopped | Promoted | Ended, *, actor: str, after: int
-) -> Event:
+    store: Store,
+    what: ExperimentStarted | ArmStopped | ArmPromoted | ExperimentEnded,
+    *,
+    actor: str,
+    after: int,
+) -> ExperimentEvent:
     """Write an event down, if nothing happened since the one numbered ``after``.
 
     Raises
@@ -92,16 +104,16 @@ def append_event(
     Conflict
         If something did: somebody else saw the same, and wrote it down first.
     """
-    entry = store.journal.append(TOPIC, what.to_json(), actor=actor, after=after)
-    return Event(entry.number, entry.time, entry.actor, what)
+    entry = store.events.append(TOPIC, what.to_json(), actor=actor, after=after)
+    return ExperimentEvent(entry.number, entry.time, entry.actor, what)
 
 
-def running(events: list[Event]) -> Experiment | None:
+def running(events: list[ExperimentEvent]) -> Experiment | None:
     """Return the experiment that runs after these events, ``None`` where none does."""
     result: Experiment | None = None
     for event in events:
-        if isinstance(event.what, Started):
+        if isinstance(event.what, ExperimentStarted):
             result = event.what.experiment
-        elif isinstance(event.what, (Promoted, Ended)):
+        elif isinstance(event.what, (ArmPromoted, ExperimentEnded)):
             result = None
     return result

@@ -7,14 +7,14 @@ from collections import Counter
 import numpy as np
 
 from backtalk.evaluate.result import Evaluation, Measure
-from backtalk.experiments.state import State
-from backtalk.experiments.summary import ArmSummary, Measured, summarise
+from backtalk.experiments.state import ExperimentState
+from backtalk.experiments.summary import ArmSummary, SignalSummary, summarise
 from backtalk.feedback import content_id
 from backtalk.stats.distributions import normal_quantile
 from backtalk.stats.estimate import Estimate
 
 
-def evaluation_of(state: State, arm: str) -> Evaluation | None:
+def make_evaluation(state: ExperimentState, arm: str) -> Evaluation | None:
     """Return what an experiment shows of a candidate against the control.
 
     Parameters
@@ -99,7 +99,7 @@ def _guards(found: ArmSummary, control: ArmSummary) -> list[Measure]:
     return [_measure(own, other) for own, other in zip(found.guards, control.guards, strict=True)]
 
 
-def _measure(own: Measured, control: Measured) -> Measure:
+def _measure(own: SignalSummary, control: SignalSummary) -> Measure:
     return Measure(
         name=own.signal, candidate=own.mean, baseline=control.mean, difference=own.difference
     )

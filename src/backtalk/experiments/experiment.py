@@ -6,11 +6,11 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from backtalk.feedback.judgements import OVERALL
+from backtalk.feedback.base import OVERALL
 from backtalk.feedback.record import OMIT_EMPTY, Name, OptionalField, Probability, Record, repeated
 
 AllocationKind = Literal["fixed", "thompson", "dueling"]
-Unit = Literal["request", "session", "user"]
+RandomizationUnit = Literal["request", "session", "user"]
 
 SIGNALS: dict[str, tuple[str, ...]] = {
     "thumb": ("label",),
@@ -39,7 +39,7 @@ def signal_aspect(signal: str) -> str:
     return signal.partition(":")[2] or OVERALL
 
 
-class Rule(Record):
+class DecisionRule(Record):
     """When an experiment stops an arm, promotes one, and ends."""
 
     level: Probability = 0.95
@@ -77,13 +77,13 @@ class Experiment(Record):
     """Of a fixed allocation, the control's first; equal ones, if left out."""
     floor: Annotated[float, Field(gt=0, le=0.5)] = 0.1
     """The least share of an arm, or of a pair of them, however badly it does."""
-    unit: Unit = "request"
+    unit: RandomizationUnit = "request"
     """What stays with one arm: each request draws anew, or a session or user keeps its arm."""
     outcome: Signal = "thumb"
     """The feedback that decides."""
     guards: Annotated[tuple[Signal, ...], Field(exclude_if=OMIT_EMPTY)] = ()
     """The feedback that must not get worse."""
-    rule: Rule = Rule()
+    rule: DecisionRule = DecisionRule()
 
     @property
     def arms(self) -> tuple[str, ...]:

@@ -9,19 +9,19 @@ from backtalk.evaluate.storage import save_evaluation
 from backtalk.experiments.decision import Decision, decide
 from backtalk.experiments.events import (
     TOPIC,
-    Ended,
-    Event,
-    Promoted,
-    Started,
-    Stopped,
+    ArmPromoted,
+    ArmStopped,
+    ExperimentEnded,
+    ExperimentEvent,
+    ExperimentStarted,
     append_event,
     read_events,
     running,
 )
-from backtalk.experiments.evidence import evaluation_of
+from backtalk.experiments.evidence import make_evaluation
 from backtalk.experiments.experiment import Experiment
 from backtalk.experiments.log_reader import ExperimentReader
-from backtalk.experiments.state import State
+from backtalk.experiments.state import ExperimentState
 from backtalk.policy import read_policy
 from backtalk.promotion import Gate, GateRefused, active_policy, promote, promotion_history
 from backtalk.store import Store
@@ -32,7 +32,7 @@ CONTROLLER = "backtalk"
 """Who decides where the rule does."""
 
 
-def served_id(store: Store) -> str | None:
+def active_policy_id(store: Store) -> str | None:
     """Return the id of the policy that a project serves, without reading the policy."""
     past = promotion_history(store)
     return past[-1].promotion.policy if past else None
@@ -46,11 +46,13 @@ def running_experiment(store: Store) -> Experiment | None:
 def list_experiments(store: Store) -> list[Experiment]:
     """Return all experiments of a project, the oldest first."""
     return [
-        event.what.experiment for event in read_events(store) if isinstance(event.what, Started)
+        event.what.experiment
+        for event in read_events(store)
+        if isinstance(event.what, ExperimentStarted)
     ]
 
 
-def start(store: Store, experiment: Experiment, *, actor: str) -> Event:
+def start(store: Store, experiment: Experiment, *, actor: str) -> ExperimentEvent:
     """Start an experiment: from now on its arms answer what the project is asked.
 
     Raises
@@ -86,10 +88,10 @@ def start(store: Store, experiment: Experiment, *, actor: str) -> Event:
             "Give it another name; what was found then stays on record",
         )
     after = events[-1].number if events else 0
-    return append_event(store, Started(experiment=experiment), actor=actor, after=after)
+    return append_event(store, ExperimentStarted(experiment=experiment), actor=actor, after=after)
 
 
-def stop(store: Store, name: str, *, arm: str | None = None, actor: str) -> Event:
+def stop(store: Store, name: str, *, arm: str | None = None, actor: str) -> ExperimentEvent:
     """End an experiment, or take one candidate out of it.
 
     Parameters
@@ -112,18 +114,18 @@ def stop(store: Store, name: str, *, arm: str | None = None, actor: str) -> Even
     state = ExperimentReader(store, name).refresh(check=False)
     _require_running(state)
     if arm is None:
-        what: Decision = Ended(name=name, reason="stopped by hand")
+        what: Decision = ExperimentEnded(name=name, reason="stopped by hand")
     else:
         if arm not in state.live[1:]:
             raise NotFound(
                 f"The experiment {name!r} has no candidate {arm[:8]!r} that gets traffic",
                 "Name one of its candidates; the control is stopped by ending the experiment",
             )
-        what = Stopped(name=name, arm=arm, reason="stopped by hand")
+        what = ArmStopped(name=name, arm=arm, reason="stopped by hand")
     return append_event(store, what, actor=actor, after=events[-1].number)
 
 
-def promote_arm(store: Store, name: str, *, arm: str | None = None, actor: str) -> Event:
+def promote_arm(store: Store, name: str, *, arm: str | None = None, actor: str) -> ExperimentEvent:
     """Serve a candidate from now on, if what the traffic showed passes the gate.
 
     Parameters
@@ -157,7 +159,9 @@ def promote_arm(store: Store, name: str, *, arm: str | None = None, actor: str) 
     return _promote(store, state, arm, actor=actor)
 
 
-def step(store: Store, follower: ExperimentReader, *, actor: str = CONTROLLER) -> list[Event]:
+def apply_rules(
+    store: Store, follower: ExperimentReader, *, actor: str = CONTROLLER
+) -> list[ExperimentEvent]:
     """Do what an experiment's rule says, as far as there is anything to do.
 
     Whoever calls this, and however often: events are appended only after those that are known, so
@@ -174,13 +178,13 @@ def step(store: Store, follower: ExperimentReader, *, actor: str = CONTROLLER) -
 
     Returns
     -------
-    list of Event
+    list of ExperimentEvent
         What was done.
     """
-    done: list[Event] = []
+    done: list[ExperimentEvent] = []
     while True:
         state = follower.refresh()
-        decision = decide(state, served_id(store))
+        decision = decide(state, active_policy_id(store))
         if decision is None:
             return done
         try:
@@ -190,26 +194,31 @@ def step(store: Store, follower: ExperimentReader, *, actor: str = CONTROLLER) -
             return done
 
 
-def _carry_out(store: Store, state: State, decision: Decision, *, actor: str) -> Event:
-    if not isinstance(decision, Promoted):
+def _carry_out(
+    store: Store, state: ExperimentState, decision: Decision, *, actor: str
+) -> ExperimentEvent:
+    if not isinstance(decision, ArmPromoted):
         return append_event(store, decision, actor=actor, after=_last(store, state))
     try:
         return _promote(store, state, decision.arm, actor=actor)
     except GateRefused as refusal:
         reason = f"the gate refused: {refusal.what}"
         return append_event(
-            store, Ended(name=decision.name, reason=reason), actor=actor, after=_last(store, state)
+            store,
+            ExperimentEnded(name=decision.name, reason=reason),
+            actor=actor,
+            after=_last(store, state),
         )
 
 
-def _promote(store: Store, state: State, arm: str, *, actor: str) -> Event:
+def _promote(store: Store, state: ExperimentState, arm: str, *, actor: str) -> ExperimentEvent:
     """Promote an arm, unless that was done before the process ended, and write the end down."""
     after = _last(store, state)
     past = promotion_history(store)
     if past and past[-1].promotion.policy == arm:
         evaluation_id = past[-1].promotion.evaluation
     else:
-        evaluation = evaluation_of(state, arm)
+        evaluation = make_evaluation(state, arm)
         if evaluation is None:
             raise GateRefused(
                 f"Nobody has judged both {arm[:8]} and the control yet",
@@ -220,17 +229,17 @@ def _promote(store: Store, state: State, arm: str, *, actor: str) -> Event:
             raise GateRefused(f"{arm[:8]} does not pass the gate. " + ". ".join(reasons))
         evaluation_id = save_evaluation(store, evaluation)
         promote(store, read_policy(store, arm), evaluation, actor=actor, gate=gate)
-    event = Promoted(name=state.experiment.name, arm=arm, evaluation=evaluation_id)
+    event = ArmPromoted(name=state.experiment.name, arm=arm, evaluation=evaluation_id)
     return append_event(store, event, actor=actor, after=after)
 
 
-def _last(store: Store, state: State) -> int:
+def _last(store: Store, state: ExperimentState) -> int:
     """Return the number of the last event that the state knows, or refuse if there is a later one.
 
     While an experiment runs no other can start, so that all later events are its own.
     """
     known = state.events[-1].number
-    if store.journal.last(TOPIC) > known:
+    if store.events.last(TOPIC) > known:
         raise Conflict(
             f"Something happened to the experiment {state.experiment.name!r} meanwhile",
             "Look at what changed, and try again if it still holds",
@@ -238,7 +247,7 @@ def _last(store: Store, state: State) -> int:
     return known
 
 
-def _require_running(state: State) -> None:
+def _require_running(state: ExperimentState) -> None:
     if state.status != "running":
         raise NotFound(
             f"The experiment {state.experiment.name!r} has ended",

@@ -7,10 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from backtalk.decode import BestOfN, Sample
 from backtalk.errors import BacktalkError, UnknownName
 from backtalk.experiments.experiment import Signal, signal_kinds
-from backtalk.experiments.signals import assignment_of, score
+from backtalk.experiments.signals import get_assignment, score_feedback
 from backtalk.feedback import Interaction, Response, prompt_text
 from backtalk.models.protocol import Sampling, Scorer
 from backtalk.models.run_sync import run_sync
@@ -19,8 +18,8 @@ from backtalk.rewards.features import simple_features
 from backtalk.stats.estimate import Estimate
 from backtalk.stats.intervals.choose import mean_interval
 from backtalk.stats.off_policy import (
-    OffPolicy,
-    cross_fitted,
+    OffPolicyEstimate,
+    cross_fit_rewards,
     doubly_robust,
     importance_weights,
     ips,
@@ -34,7 +33,7 @@ _SCORED = ("thumb", "rating", "outcome")
 
 
 @dataclass(frozen=True)
-class Logged:
+class LoggedResponse:
     """An answer that somebody judged."""
 
     interaction: Interaction
@@ -49,26 +48,26 @@ class Logged:
 
 
 @dataclass(frozen=True)
-class Estimated:
+class PolicyValue:
     """What the log says of a policy."""
 
     by: str
     """How the policy's chance to give the logged answers is known, in words."""
     logged: Estimate
     """The mean of what was logged, which the policies that answered got."""
-    found: tuple[OffPolicy, ...]
+    found: tuple[OffPolicyEstimate, ...]
     """The policy's value by each estimator."""
 
 
-def judged_answers(store: Store, outcome: Signal) -> list[Logged]:
+def judged_responses(store: Store, outcome: Signal) -> list[LoggedResponse]:
     """Return the answers that feedback of a kind is about, each with its first judgement."""
     results = []
     for case in store.cases(kinds=signal_kinds(outcome)):
         for item in case.feedback:
-            said = score(case.interaction, item, outcome)
+            said = score_feedback(case.interaction, item, outcome)
             if said is not None:
                 response = case.interaction.response(item.references()[0][1])
-                results.append(Logged(case.interaction, response, said[1]))
+                results.append(LoggedResponse(case.interaction, response, said[1]))
                 break
     return results
 
@@ -82,7 +81,7 @@ def estimate_policy(
     clip: float | None = None,
     level: float = 0.95,
     seed: int = 0,
-) -> Estimated:
+) -> PolicyValue:
     """Estimate what a policy would get, from what was said about the answers of others.
 
     Its chance to give a logged answer is known in three cases: it was an arm of an experiment; it
@@ -118,12 +117,12 @@ def estimate_policy(
     """
     if outcome.partition(":")[0] not in _SCORED:
         raise UnknownName.among("outcome of single answers", outcome, _SCORED)
-    rows = judged_answers(store, outcome)
+    rows = judged_responses(store, outcome)
     by, chosen, weights, model = _ways(store, policy, rows, load, seed)
     values = np.array([row.value for row in chosen])
     users = [row.user for row in chosen]
-    own, other = cross_fitted(model[0], values, model[1], users, seed=seed)
-    return Estimated(
+    own, other = cross_fit_rewards(model[0], values, model[1], users, seed=seed)
+    return PolicyValue(
         by=by,
         logged=mean_interval(values, users, level=level),
         found=(
@@ -134,14 +133,14 @@ def estimate_policy(
     )
 
 
-_Way = tuple[str, list[Logged], Floats, tuple[Floats, Floats]]
+_Way = tuple[str, list[LoggedResponse], Floats, tuple[Floats, Floats]]
 """How it is known, the rows that tell, their weights, features of answers and of the target's."""
 
 
 def _ways(
     store: Store,
     policy: Policy,
-    rows: Sequence[Logged],
+    rows: Sequence[LoggedResponse],
     load: Callable[[], LoadedPolicy],
     seed: int,
 ) -> _Way:
@@ -152,7 +151,7 @@ def _ways(
     ]
     if as_arm:
         return _enough("the chances of the arms of experiments", as_arm, _as_arm(policy, as_arm))
-    if isinstance(policy.decoder, BestOfN):
+    if policy.decoder.can_select:
         drawn = [row for row in rows if row.response.propensity is not None]
         _require(drawn, policy, "shown with a logged propensity of the response")
         return _enough("its choice among logged candidates", drawn, _choosing(drawn, load()))
@@ -168,7 +167,9 @@ def _ways(
     return _enough("its model's probabilities", scored, _scoring(scored, loaded, seed))
 
 
-def _enough(by: str, rows: list[Logged], known: tuple[Floats, tuple[Floats, Floats]]) -> _Way:
+def _enough(
+    by: str, rows: list[LoggedResponse], known: tuple[Floats, tuple[Floats, Floats]]
+) -> _Way:
     if len(rows) < _FEWEST:
         raise BacktalkError(
             f"Only {len(rows)} judged answers in the log tell of the policy",
@@ -177,7 +178,7 @@ def _enough(by: str, rows: list[Logged], known: tuple[Floats, tuple[Floats, Floa
     return by, rows, *known
 
 
-def _require(rows: Sequence[Logged], policy: Policy, how: str) -> None:
+def _require(rows: Sequence[LoggedResponse], policy: Policy, how: str) -> None:
     if not rows:
         raise BacktalkError(
             f"No judged answer in the log tells of {policy.label}: it was in no experiment, and no "
@@ -186,12 +187,12 @@ def _require(rows: Sequence[Logged], policy: Policy, how: str) -> None:
         )
 
 
-def _probabilities(row: Logged) -> dict[str, float]:
-    assigned = assignment_of(row.interaction)
+def _probabilities(row: LoggedResponse) -> dict[str, float]:
+    assigned = get_assignment(row.interaction)
     return {} if assigned is None else assigned.probabilities
 
 
-def _as_arm(policy: Policy, rows: Sequence[Logged]) -> tuple[Floats, tuple[Floats, Floats]]:
+def _as_arm(policy: Policy, rows: Sequence[LoggedResponse]) -> tuple[Floats, tuple[Floats, Floats]]:
     """Return weights and features where the policy was an arm: features of prompts, by arm."""
     arms = sorted({str(row.interaction.policy) for row in rows} | {policy.id})
     weights = importance_weights(
@@ -213,19 +214,21 @@ def _crossed(features: Floats, places: np.ndarray, count: int) -> Floats:
     )
 
 
-def _choosing(rows: Sequence[Logged], loaded: LoadedPolicy) -> tuple[Floats, tuple[Floats, Floats]]:
+def _choosing(
+    rows: Sequence[LoggedResponse], loaded: LoadedPolicy
+) -> tuple[Floats, tuple[Floats, Floats]]:
     """Return weights and features where the policy chooses among the candidates in the log."""
-    decoder = loaded.policy.decoder
-    assert isinstance(decoder, BestOfN)
-    reward = loaded.rewards[decoder.reward]
     picks = []
     for row in rows:
-        prompt = loaded.policy.messages(row.interaction.prompt)
-        scores = run_sync(reward.score([(prompt, one.text) for one in row.interaction.responses]))
-        values = scores.mean
-        if decoder.pessimism and scores.std is not None:
-            values = values - decoder.pessimism * scores.std
-        picks.append(row.interaction.responses[int(np.argmax(values))])
+        responses = row.interaction.responses
+        index = run_sync(
+            loaded.policy.decoder.select(
+                loaded.policy.messages(row.interaction.prompt),
+                [response.text for response in responses],
+                rewards=loaded.rewards,
+            )
+        )
+        picks.append(responses[index])
     weights = importance_weights(
         [float(pick.id == row.response.id) for pick, row in zip(picks, rows, strict=True)],
         [row.response.propensity or 0.0 for row in rows],
@@ -234,7 +237,7 @@ def _choosing(rows: Sequence[Logged], loaded: LoadedPolicy) -> tuple[Floats, tup
 
 
 def _scoring(
-    rows: Sequence[Logged], loaded: LoadedPolicy, seed: int
+    rows: Sequence[LoggedResponse], loaded: LoadedPolicy, seed: int
 ) -> tuple[Floats, tuple[Floats, Floats]]:
     """Return weights by a model's probabilities, and features of one answer that it draws."""
     assert isinstance(loaded.model, Scorer)
@@ -246,7 +249,7 @@ def _scoring(
     return np.exp(logs - given), _of_texts(rows, [one.answer.text for one in answers])
 
 
-def _of_texts(rows: Sequence[Logged], texts: Sequence[str]) -> tuple[Floats, Floats]:
+def _of_texts(rows: Sequence[LoggedResponse], texts: Sequence[str]) -> tuple[Floats, Floats]:
     prompts = [row.interaction.prompt for row in rows]
     own = [row.response.text for row in rows]
     return (
@@ -255,7 +258,7 @@ def _of_texts(rows: Sequence[Logged], texts: Sequence[str]) -> tuple[Floats, Flo
     )
 
 
-def _drawn(store: Store, rows: Sequence[Logged]) -> list[Logged]:
+def _drawn(store: Store, rows: Sequence[LoggedResponse]) -> list[LoggedResponse]:
     """Return the answers whose log-probability is that of what drew them."""
     plain = {policy.id for policy in list_policies(store) if _plain(policy)}
     return [
@@ -268,8 +271,8 @@ def _drawn(store: Store, rows: Sequence[Logged]) -> list[Logged]:
 
 def _plain(policy: Policy) -> bool:
     """Return whether a policy draws one answer from its model's own distribution."""
-    if not isinstance(policy.decoder, Sample):
+    if not policy.decoder.is_single_sample:
         return False
-    sampling = policy.decoder.sampling
+    sampling = policy.decoder.base_sampling
     whole = Sampling(max_tokens=sampling.max_tokens, temperature=1.0, top_p=1.0)
     return sampling == whole

@@ -9,29 +9,34 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from backtalk.experiments.experiment import Experiment, Unit, signal_aspect, signal_kinds
-from backtalk.feedback import AnyFeedback, Choice, Interaction, Preference, Ranking
-from backtalk.feedback.conversions import Case, views
+from backtalk.experiments.experiment import (
+    Experiment,
+    RandomizationUnit,
+    signal_aspect,
+    signal_kinds,
+)
+from backtalk.feedback import AnyFeedback, Choice, Interaction, Preference, Ranking, verdict_score
+from backtalk.feedback.case import Case
+from backtalk.feedback.conversions import views
 from backtalk.feedback.views import ScoreView
 
 _DIGITS = 3
-_EVEN = {"a": 1.0, "b": 0.0, "tie": 0.5, "both_bad": 0.5}
 
 
 @dataclass(frozen=True)
-class Assignment:
+class ArmAssignment:
     """How an interaction came to its arm."""
 
     probabilities: dict[str, float]
     """The chance that each arm in play had; of a duel, that of being one of the two."""
 
 
-def note_of(experiment: str, probabilities: dict[str, float]) -> dict[str, Any]:
+def make_note(experiment: str, probabilities: dict[str, float]) -> dict[str, Any]:
     """Return what is noted with an interaction that is part of an experiment."""
     return {"name": experiment, "chances": probabilities}
 
 
-def assignment_of(interaction: Interaction, experiment: str | None = None) -> Assignment | None:
+def get_assignment(interaction: Interaction, experiment: str | None = None) -> ArmAssignment | None:
     """Return how an interaction came to its arm, ``None`` if it was not part of the experiment.
 
     Parameters
@@ -48,7 +53,7 @@ def assignment_of(interaction: Interaction, experiment: str | None = None) -> As
     probabilities = note.get("chances")
     if not isinstance(probabilities, dict):
         return None
-    return Assignment(
+    return ArmAssignment(
         {
             arm: float(p)
             for arm, p in probabilities.items()
@@ -57,19 +62,21 @@ def assignment_of(interaction: Interaction, experiment: str | None = None) -> As
     )
 
 
-def arms_of(interaction: Interaction) -> tuple[str, ...]:
+def get_arms(interaction: Interaction) -> tuple[str, ...]:
     """Return the arms that answered, each once, in the order of their first response."""
     results = [response.policy or interaction.policy for response in interaction.responses]
     return tuple(dict.fromkeys(arm for arm in results if arm is not None))
 
 
-def unit_of(interaction: Interaction, unit: Unit) -> str:
+def get_unit(interaction: Interaction, unit: RandomizationUnit) -> str:
     """Return what counts once: the session or user, the interaction where it has none."""
     named = {"request": None, "session": interaction.session, "user": interaction.user}[unit]
     return f"{unit}:{named}" if named else interaction.id
 
 
-def score(interaction: Interaction, item: AnyFeedback, signal: str) -> tuple[str, float] | None:
+def score_feedback(
+    interaction: Interaction, item: AnyFeedback, signal: str
+) -> tuple[str, float] | None:
     """Return the arm that feedback is about and the number that it comes down to.
 
     Returns
@@ -100,7 +107,7 @@ def duel(interaction: Interaction, item: AnyFeedback, experiment: Experiment) ->
         return None
     if getattr(item, "aspect", None) not in {None, signal_aspect(experiment.outcome)}:
         return None
-    first = min(arms_of(interaction), key=experiment.arms.index)
+    first = min(get_arms(interaction), key=experiment.arms.index)
     won = [
         value if one == first else 1 - value
         for a, b, value in _results(item)
@@ -113,8 +120,8 @@ def duel(interaction: Interaction, item: AnyFeedback, experiment: Experiment) ->
 def _results(item: AnyFeedback) -> list[tuple[str, str, float]]:
     """Return pairs of responses, and how the first did against the second."""
     if isinstance(item, Preference):
-        probability = item.probability
-        return [(item.a, item.b, _EVEN[item.verdict] if probability is None else probability)]
+        value = verdict_score(item.verdict) if item.probability is None else item.probability
+        return [] if value is None else [(item.a, item.b, value)]
     if isinstance(item, Choice):
         shown = [one.response for one in item.shown]
         if item.chosen is None:

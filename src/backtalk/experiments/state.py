@@ -11,13 +11,26 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Literal
 
-from backtalk.experiments.events import Ended, Event, Promoted, Started, Stopped
+from backtalk.experiments.events import (
+    ArmPromoted,
+    ArmStopped,
+    ExperimentEnded,
+    ExperimentEvent,
+    ExperimentStarted,
+)
 from backtalk.experiments.experiment import Experiment, Signal
-from backtalk.experiments.signals import Assignment, arms_of, assignment_of, duel, score, unit_of
+from backtalk.experiments.signals import (
+    ArmAssignment,
+    duel,
+    get_arms,
+    get_assignment,
+    get_unit,
+    score_feedback,
+)
 from backtalk.feedback import AnyFeedback, Interaction
 from backtalk.stats.intervals.confidence_sequences import weighted_effect
 
-Status = Literal["running", "promoted", "ended"]
+ExperimentStatus = Literal["running", "promoted", "ended"]
 
 
 @dataclass
@@ -49,7 +62,7 @@ class IPWSum:
 
 
 @dataclass
-class Arm:
+class ArmState:
     """What is known of one arm."""
 
     impressions: int = 0
@@ -67,18 +80,18 @@ class Arm:
 
 
 @dataclass
-class State:
+class ExperimentState:
     """An experiment as far as its log tells.
 
     Made by :func:`begin`, and grown by its ``take`` methods in the order of the log.
     """
 
     experiment: Experiment
-    status: Status = "running"
-    events: list[Event] = field(default_factory=list)
+    status: ExperimentStatus = "running"
+    events: list[ExperimentEvent] = field(default_factory=list)
     stopped: dict[str, str] = field(default_factory=dict)
     """Arms that get no traffic any more, with the reason."""
-    arms: dict[str, Arm] = field(default_factory=dict)
+    arms: dict[str, ArmState] = field(default_factory=dict)
     shown: int = 0
     """How many requests were answered as part of the experiment."""
     duels: dict[tuple[str, str], Counter[float]] = field(default_factory=dict)
@@ -96,29 +109,29 @@ class State:
         """How many units have been judged by what decides."""
         return sum(1 for signal, _ in self.counted if signal == self.experiment.outcome)
 
-    def take_event(self, event: Event) -> None:
+    def apply_event(self, event: ExperimentEvent) -> None:
         """Take what happened to the experiment."""
         self.events.append(event)
-        if isinstance(event.what, Stopped):
+        if isinstance(event.what, ArmStopped):
             self.stopped[event.what.arm] = event.what.reason
-        elif isinstance(event.what, Promoted):
+        elif isinstance(event.what, ArmPromoted):
             self.status = "promoted"
-        elif isinstance(event.what, Ended):
+        elif isinstance(event.what, ExperimentEnded):
             self.status = "ended"
 
-    def take_shown(self, interaction: Interaction) -> None:
+    def apply_interaction(self, interaction: Interaction) -> None:
         """Take an interaction; one that is not part of the experiment changes nothing."""
-        if assignment_of(interaction, self.experiment.name) is None:
+        if get_assignment(interaction, self.experiment.name) is None:
             return
         self.shown += 1
-        for arm in arms_of(interaction):
+        for arm in get_arms(interaction):
             if arm in self.arms:
                 self.arms[arm].impressions += 1
 
-    def take_said(self, interaction: Interaction, item: AnyFeedback) -> None:
+    def apply_feedback(self, interaction: Interaction, item: AnyFeedback) -> None:
         """Take feedback with its interaction; what does not count changes nothing."""
-        assigned = assignment_of(interaction, self.experiment.name)
-        arms = arms_of(interaction)
+        assigned = get_assignment(interaction, self.experiment.name)
+        arms = get_arms(interaction)
         if assigned is None or not arms or any(arm not in self.arms for arm in arms):
             return
         if self.experiment.allocation == "dueling":
@@ -127,7 +140,7 @@ class State:
         else:
             signals = self.experiment.signals
         for signal in signals:
-            result = score(interaction, item, signal)
+            result = score_feedback(interaction, item, signal)
             if result is not None and result[0] in self.arms:
                 self._take_score(interaction, assigned, signal, *result)
 
@@ -145,9 +158,14 @@ class State:
         self._measure(interaction, *arms)
 
     def _take_score(
-        self, interaction: Interaction, assigned: Assignment, signal: Signal, arm: str, value: float
+        self,
+        interaction: Interaction,
+        assigned: ArmAssignment,
+        signal: Signal,
+        arm: str,
+        value: float,
     ) -> None:
-        unit = unit_of(interaction, self.experiment.unit)
+        unit = get_unit(interaction, self.experiment.unit)
         if self.experiment.allocation == "dueling":
             unit = f"{unit}:{arm}"
         if self._is_counted(signal, unit):
@@ -159,7 +177,7 @@ class State:
         if self.experiment.allocation == "thompson":
             self._weigh(assigned, signal, arm, value)
 
-    def _weigh(self, assigned: Assignment, signal: Signal, arm: str, value: float) -> None:
+    def _weigh(self, assigned: ArmAssignment, signal: Signal, arm: str, value: float) -> None:
         """Take the effect that a number shows of each candidate that was in play with it."""
         if arm not in assigned.probabilities:
             return
@@ -180,29 +198,31 @@ class State:
         return (signal, unit) in self.counted
 
 
-def begin(event: Event) -> State:
+def begin(event: ExperimentEvent) -> ExperimentState:
     """Return the state of an experiment right after it started.
 
     Parameters
     ----------
-    event : Event
+    event : ExperimentEvent
         The one that says so.
     """
-    assert isinstance(event.what, Started)
+    assert isinstance(event.what, ExperimentStarted)
     experiment = event.what.experiment
-    return State(experiment, events=[event], arms={arm: Arm() for arm in experiment.arms})
+    return ExperimentState(
+        experiment, events=[event], arms={arm: ArmState() for arm in experiment.arms}
+    )
 
 
 def replay(
-    events: Iterable[Event],
+    events: Iterable[ExperimentEvent],
     interactions: Iterable[Interaction],
     said: Iterable[tuple[Interaction, AnyFeedback]],
-) -> State:
+) -> ExperimentState:
     """Return the state of an experiment by its whole log.
 
     Parameters
     ----------
-    events : Iterable[Event]
+    events : Iterable[ExperimentEvent]
         Those of one experiment, in order.
     talks
         Interactions, in any order; those of no arm may be among them.
@@ -212,9 +232,9 @@ def replay(
     first, *rest = events
     state = begin(first)
     for event in rest:
-        state.take_event(event)
+        state.apply_event(event)
     for interaction in interactions:
-        state.take_shown(interaction)
+        state.apply_interaction(interaction)
     for interaction, item in said:
-        state.take_said(interaction, item)
+        state.apply_feedback(interaction, item)
     return state

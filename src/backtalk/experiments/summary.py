@@ -11,17 +11,17 @@ import numpy as np
 
 from backtalk.experiments.allocation import allocate
 from backtalk.experiments.experiment import Experiment, Signal
-from backtalk.experiments.state import State, Status
+from backtalk.experiments.state import ExperimentState, ExperimentStatus
 from backtalk.feedback.record import Name, OptionalField, Record
 from backtalk.stats.estimate import Estimate
 from backtalk.stats.intervals.confidence_sequences import (
-    average_sequence,
-    difference_sequence,
-    mean_sequence,
+    average_confidence_sequence,
+    difference_confidence_sequence,
+    mean_confidence_sequence,
 )
 
 
-class Measured(Record):
+class SignalSummary(Record):
     """What one signal says of an arm."""
 
     signal: Signal
@@ -43,10 +43,10 @@ class ArmSummary(Record):
     arms answer, so that the shares add up to 2."""
     shown: int
     """How many requests it answered."""
-    outcome: Measured
+    outcome: SignalSummary
     """By what decides. Of duels, the mean is how often it wins against any other arm, and the
     difference is how often it wins against the control less how often it loses."""
-    guards: tuple[Measured, ...] = ()
+    guards: tuple[SignalSummary, ...] = ()
     stopped: OptionalField[Name] = None
     """Why it gets no traffic any more."""
     verdict: Literal["control", "better", "worse", "open"]
@@ -61,14 +61,14 @@ class ArmSummary(Record):
         the win rate by a judge who prefers in proportion to the numbers.
         """
         difference = self.outcome.difference
-        return None if difference is None else difference.mapped(0.5, 0.5)
+        return None if difference is None else difference.transform(0.5, 0.5)
 
 
-class Summary(Record):
+class ExperimentSummary(Record):
     """An experiment, its arms and where it stands."""
 
     experiment: Experiment
-    status: Status
+    status: ExperimentStatus
     shown: int
     """How many requests were answered as part of it."""
     judged: int
@@ -87,11 +87,11 @@ class Summary(Record):
         return self.arms[1:]
 
 
-def summarise(state: State) -> Summary:
+def summarise(state: ExperimentState) -> ExperimentSummary:
     """Return what is known of an experiment."""
     experiment = state.experiment
     shares = allocate(state).probabilities if state.status == "running" else {}
-    return Summary(
+    return ExperimentSummary(
         experiment=experiment,
         status=state.status,
         shown=state.shown,
@@ -100,7 +100,7 @@ def summarise(state: State) -> Summary:
     )
 
 
-def _arm(state: State, arm: str, share: float) -> ArmSummary:
+def _arm(state: ExperimentState, arm: str, share: float) -> ArmSummary:
     experiment = state.experiment
     measure = _duelled if experiment.allocation == "dueling" else _scored
     outcome = measure(state, arm, experiment.outcome)
@@ -117,7 +117,7 @@ def _arm(state: State, arm: str, share: float) -> ArmSummary:
     )
 
 
-def enough(state: State, arm: str) -> bool:
+def has_enough_judgements(state: ExperimentState, arm: str) -> bool:
     """Return whether an arm and the control were judged as often as the rule asks."""
     experiment = state.experiment
     if experiment.allocation == "dueling":
@@ -130,18 +130,20 @@ def enough(state: State, arm: str) -> bool:
     )
 
 
-def _verdict(state: State, arm: str, outcome: Measured) -> Literal["better", "worse", "open"]:
+def _verdict(
+    state: ExperimentState, arm: str, outcome: SignalSummary
+) -> Literal["better", "worse", "open"]:
     difference = outcome.difference
-    if difference is None or not enough(state, arm):
+    if difference is None or not has_enough_judgements(state, arm):
         return "open"
     if difference.low > 0:
         return "better"
     return "worse" if difference.high < 0 else "open"
 
 
-def _scored(state: State, arm: str, signal: Signal) -> Measured:
+def _scored(state: ExperimentState, arm: str, signal: Signal) -> SignalSummary:
     own = state.arms[arm].values.get(signal, Counter())
-    return Measured(
+    return SignalSummary(
         signal=signal,
         judged=own.total(),
         mean=_mean(own, state.experiment.rule.level),
@@ -149,18 +151,20 @@ def _scored(state: State, arm: str, signal: Signal) -> Measured:
     )
 
 
-def _difference(state: State, arm: str, signal: Signal) -> Estimate | None:
+def _difference(state: ExperimentState, arm: str, signal: Signal) -> Estimate | None:
     experiment = state.experiment
     own = state.arms[arm].values.get(signal, Counter())
     other = state.arms[experiment.control].values.get(signal, Counter())
     if not own or not other:
         return None
     (values, counts), (others, their) = _columns(own), _columns(other)
-    betting = difference_sequence(values, others, counts=(counts, their), level=experiment.level)
+    betting = difference_confidence_sequence(
+        values, others, counts=(counts, their), level=experiment.level
+    )
     result = state.arms[arm].effects.get(signal)
     if experiment.allocation != "thompson" or result is None:
         return betting
-    weighted = average_sequence(
+    weighted = average_confidence_sequence(
         result.total, result.squares, result.n, bound=1 / experiment.floor, level=experiment.level
     )
     return _both(weighted, betting)
@@ -177,7 +181,7 @@ def _both(weighted: Estimate, betting: Estimate) -> Estimate:
     return replace(weighted, value=value, low=low, high=high)
 
 
-def _duelled(state: State, arm: str, signal: Signal) -> Measured:
+def _duelled(state: ExperimentState, arm: str, signal: Signal) -> SignalSummary:
     experiment = state.experiment
     won: Counter[float] = Counter()
     for (first, second), results in state.duels.items():
@@ -187,8 +191,8 @@ def _duelled(state: State, arm: str, signal: Signal) -> Measured:
     difference = None
     if met:
         rate = _mean(_turned(met), experiment.level)
-        difference = None if rate is None else rate.mapped(2.0, -1.0)
-    return Measured(
+        difference = None if rate is None else rate.transform(2.0, -1.0)
+    return SignalSummary(
         signal=signal,
         judged=won.total(),
         mean=_mean(won, experiment.rule.level),
@@ -204,7 +208,7 @@ def _mean(counts: Counter[float], level: float) -> Estimate | None:
     if not counts:
         return None
     values, often = _columns(counts)
-    return mean_sequence(values, often, level=level)
+    return mean_confidence_sequence(values, often, level=level)
 
 
 def _columns(counts: Counter[float]) -> tuple[np.ndarray, np.ndarray]:

@@ -1,4 +1,4 @@
-"""Who may come in: API keys, of which only digests are kept, and the record of who did what."""
+"""API keys of a store. Only the digests of their secrets are stored."""
 
 from __future__ import annotations
 
@@ -8,217 +8,210 @@ from datetime import datetime, timedelta
 from hashlib import sha256
 from typing import Literal, cast, get_args
 
-from sqlalchemy import Engine, Row, insert, or_, select, update
+from sqlalchemy import Engine, Row, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from backtalk.errors import Conflict, NotFound, UnknownName
 from backtalk.feedback.record import now
 from backtalk.store import schema
+from backtalk.store.audit_log import AuditLog
 from backtalk.store.engine import writing
-from backtalk.store.row_codec import microseconds, timestamp
+from backtalk.store.row_codec import microseconds, optional_timestamp, timestamp
 
-Role = Literal["application", "annotator", "reviewer", "admin"]
-ROLES: tuple[Role, ...] = get_args(Role)
+KeyRole = Literal["application", "annotator", "reviewer", "admin"]
+KEY_ROLES: tuple[KeyRole, ...] = get_args(KeyRole)
 
 
 @dataclass(frozen=True)
 class ApiKey:
-    """A key as it is kept: without its secret."""
+    """API key as stored, without its secret."""
 
     id: str
     name: str
-    role: Role
+    role: KeyRole
     project: str | None
-    """The one project that it is for; ``None`` for all."""
+    """Name of the project that the key is for; ``None`` for all projects."""
     digest: str
-    """The SHA-256 of the secret. The secret has 256 random bits, so that no salt is needed."""
-    former: str | None
-    """The digest before the last rotation."""
-    former_until: datetime | None
-    """Until when the former secret holds too."""
-    made: datetime
+    """SHA-256 of the secret. Unsalted, because secrets have 256 random bits."""
+    previous_digest: str | None
+    """Digest before the last rotation."""
+    previous_expires: datetime | None
+    """Time until which the previous secret is valid too."""
+    created: datetime
     revoked: datetime | None
 
     def digests(self, at: datetime) -> list[str]:
-        """Return the digests of the secrets that hold at a moment."""
+        """Return the digests of the secrets that are valid at a time."""
         if self.revoked is not None:
             return []
-        if self.former and self.former_until is not None and at < self.former_until:
-            return [self.digest, self.former]
+        if (
+            self.previous_digest
+            and self.previous_expires is not None
+            and at < self.previous_expires
+        ):
+            return [self.digest, self.previous_digest]
         return [self.digest]
 
 
-@dataclass(frozen=True)
-class Audited:
-    """One entry of the audit log."""
-
-    time: datetime
-    project: str | None
-    actor: str
-    action: str
-    what: str
-
-
-def digest_of(secret: str) -> str:
-    """Return what is kept of a secret."""
+def hash_secret(secret: str) -> str:
+    """Return the SHA-256 digest of a secret, in hexadecimal."""
     return sha256(secret.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 class ApiKeys:
-    """The keys and the audit log of a database.
+    """API keys of a database. Obtained as :attr:`Store.api_keys`.
+
+    Each change is recorded in the audit log.
 
     Parameters
     ----------
     engine : Engine
-        A store's.
+        Database of the store.
 
     Examples
     --------
     >>> from backtalk.store import Store
     >>> with Store(":memory:") as store:
-    ...     access = ApiKeys(store.engine)
-    ...     key, secret = access.add("shop", "application", project="mail", who="ada")
-    ...     key.digest == digest_of(secret)
+    ...     key, secret = store.api_keys.add("shop", "application", project="mail", actor="ada")
+    ...     key.digest == hash_secret(secret)
     True
     """
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
+        self._audit_log = AuditLog(engine)
 
     def add(self, name: str, role: str, *, project: str | None, actor: str) -> tuple[ApiKey, str]:
-        """Make a key and return it with its secret, which is kept nowhere.
+        """Create a key and return it with its secret, which is not stored.
+
+        Parameters
+        ----------
+        name : str
+            Name of the key, unique among valid keys.
+        role : str
+            Role of the key, one of ``KEY_ROLES``.
+        project : str or None
+            Name of the project that the key is for; ``None`` for all projects.
+        actor : str
+            Name of the person who creates the key.
 
         Raises
         ------
         UnknownName
             If there is no such role.
         Conflict
-            If a key that holds has the name.
+            If a valid key has the name.
         """
-        if role not in ROLES:
-            raise UnknownName.among("role", role, list(ROLES))
+        if role not in KEY_ROLES:
+            raise UnknownName.among("role", role, list(KEY_ROLES))
         if any(key.name == name and key.revoked is None for key in self.keys()):
-            raise Conflict(f"There is a key {name!r}", "Give it another name, or revoke that one")
-        secret = _new_secret()
+            raise Conflict(
+                f"There is already a key named {name!r}", "Choose another name, or revoke that key"
+            )
+        secret = _make_secret()
         key = ApiKey(
             id=secrets.token_hex(4),
             name=name,
             role=role,
             project=project,
-            digest=digest_of(secret),
-            former=None,
-            former_until=None,
-            made=now(),
+            digest=hash_secret(secret),
+            previous_digest=None,
+            previous_expires=None,
+            created=now(),
             revoked=None,
         )
-        row = {**asdict(key), "made": microseconds(key.made)}
+        row = {**asdict(key), "created": microseconds(key.created)}
         with writing(self._engine) as connection:
             connection.execute(insert(schema.api_keys).values(row))
-        self.record("key added", f"{name} ({key.id}), {role}", actor=actor, project=project)
+        self._audit_log.append(
+            "key added", f"{name} ({key.id}), {role}", actor=actor, project=project
+        )
         return key, secret
 
     def keys(self) -> list[ApiKey]:
-        """Return all keys, revoked ones too, the oldest first."""
+        """Return all keys, oldest first, including revoked ones."""
         table = schema.api_keys
         with self._engine.connect() as connection:
-            rows = connection.execute(select(table).order_by(table.c.made, table.c.id)).all()
-        return [_key_of(row) for row in rows]
+            rows = connection.execute(select(table).order_by(table.c.created, table.c.id)).all()
+        return [_from_row(row) for row in rows]
 
     def rotate(self, key: str, *, grace: timedelta, actor: str) -> tuple[ApiKey, str]:
-        """Give a key a new secret; the old one holds for ``grace`` from now on.
+        """Replace the secret of a key, and return the key with its new secret.
+
+        Parameters
+        ----------
+        key : str
+            Name or id of a valid key.
+        grace : timedelta
+            Time for which the old secret remains valid.
+        actor : str
+            Name of the person who rotates the key.
 
         Raises
         ------
         NotFound
-            If no key that holds has this name or id.
+            If no valid key has this name or id.
         """
-        result = self._holding(key)
-        secret = _new_secret()
-        self._change(
-            result.id,
-            digest=digest_of(secret),
-            former=result.digest,
-            former_until=microseconds(now() + grace),
+        current = self._find_valid(key)
+        secret = _make_secret()
+        self._update(
+            current.id,
+            digest=hash_secret(secret),
+            previous_digest=current.digest,
+            previous_expires=microseconds(now() + grace),
         )
-        self.record(
-            "key rotated", f"{result.name} ({result.id})", actor=actor, project=result.project
-        )
-        return self._by_id(result.id), secret
+        self._audit("key rotated", current, actor)
+        return self._get(current.id), secret
 
     def revoke(self, key: str, *, actor: str) -> ApiKey:
-        """End a key at once; raise ``NotFound`` where none that holds has this name or id."""
-        result = self._holding(key)
-        self._change(result.id, revoked=microseconds(now()))
-        self.record(
-            "key revoked", f"{result.name} ({result.id})", actor=actor, project=result.project
-        )
-        return self._by_id(result.id)
+        """Revoke a key with immediate effect.
 
-    def record(self, action: str, what: str, *, actor: str, project: str | None) -> None:
-        """Write down who did what."""
-        row = {
-            "time": microseconds(now()),
-            "project": project,
-            "actor": actor,
-            "action": action,
-            "body": what,
-        }
-        with writing(self._engine) as connection:
-            connection.execute(insert(schema.audit).values(row))
-
-    def log(self, *, project: str | None = None, limit: int = 1000) -> list[Audited]:
-        """Return the last entries of the audit log, the oldest first.
-
-        Parameters
-        ----------
-        project : str, optional
-            Only what was done in it, or in all projects at once; everything, if left out.
-        limit : int, default 1000
-            How many.
+        Raises
+        ------
+        NotFound
+            If no valid key has this name or id.
         """
-        table = schema.audit
-        query = select(table).order_by(table.c.seq.desc()).limit(limit)
-        if project is not None:
-            query = query.where(or_(table.c.project == project, table.c.project.is_(None)))
-        with self._engine.connect() as connection:
-            rows = connection.execute(query).all()
-        return [
-            Audited(timestamp(row.time), row.project, row.actor, row.action, row.body)
-            for row in reversed(rows)
-        ]
+        current = self._find_valid(key)
+        self._update(current.id, revoked=microseconds(now()))
+        self._audit("key revoked", current, actor)
+        return self._get(current.id)
 
-    def _holding(self, key: str) -> ApiKey:
-        holding = [result for result in self.keys() if result.revoked is None]
-        for result in holding:
-            if key in {result.name, result.id}:
-                return result
-        raise NotFound(f"There is no key {key!r} that holds", "`backtalk keys list` lists them")
+    def _audit(self, action: str, key: ApiKey, actor: str) -> None:
+        self._audit_log.append(action, f"{key.name} ({key.id})", actor=actor, project=key.project)
 
-    def _by_id(self, id_: str) -> ApiKey:
+    def _find_valid(self, name_or_id: str) -> ApiKey:
+        for key in self.keys():
+            if key.revoked is None and name_or_id in {key.name, key.id}:
+                return key
+        raise NotFound(
+            f"There is no valid key {name_or_id!r}", "`backtalk key list` lists the keys"
+        )
+
+    def _get(self, id_: str) -> ApiKey:
         return next(key for key in self.keys() if key.id == id_)
 
-    def _change(self, id_: str, **values: object) -> None:
+    def _update(self, id_: str, **values: object) -> None:
         table = schema.api_keys
         try:
             with writing(self._engine) as connection:
                 connection.execute(update(table).where(table.c.id == id_).values(values))
         except IntegrityError as error:
-            raise Conflict("The key was changed by somebody else", "Try again") from error
+            raise Conflict("The key was changed at the same time", "Try again") from error
 
 
-def _new_secret() -> str:
+def _make_secret() -> str:
     return f"bt-{secrets.token_urlsafe(32)}"
 
 
-def _key_of(row: Row[tuple[object, ...]]) -> ApiKey:
+def _from_row(row: Row[tuple[object, ...]]) -> ApiKey:
     return ApiKey(
         id=row.id,
         name=row.name,
-        role=cast("Role", row.role),
+        role=cast("KeyRole", row.role),
         project=row.project,
         digest=row.digest,
-        former=row.former,
-        former_until=None if row.former_until is None else timestamp(row.former_until),
-        made=timestamp(row.made),
-        revoked=None if row.revoked is None else timestamp(row.revoked),
+        previous_digest=row.previous_digest,
+        previous_expires=optional_timestamp(row.previous_expires),
+        created=timestamp(row.created),
+        revoked=optional_timestamp(row.revoked),
     )

@@ -1,49 +1,78 @@
-"""Stores that go away and come back."""
+"""Store availability: the exceptions of an unavailable store, and a check of its file."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from sqlalchemy.exc import InterfaceError, OperationalError
-from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.engine import URL
+from sqlalchemy.exc import DataError, IntegrityError, SQLAlchemyError
 
 from backtalk.errors import BacktalkError
-from backtalk.store import Store
+from backtalk.store.engine import database_file
 
 
-class StoreReplaced(BacktalkError):
-    """A store that is not where it was."""
+class StoreUnavailable(BacktalkError):
+    """The store cannot be reached at the moment."""
 
 
-AWAY = (OperationalError, InterfaceError, PoolTimeout, StoreReplaced)
-"""What using a store raises while it is away."""
+class StoreReplaced(StoreUnavailable):
+    """The file of the store is missing, or another file has taken its place."""
 
 
-class Presence:
-    """Watches whether the file of a store is where it was; of other stores it knows nothing.
+UNAVAILABLE = (StoreUnavailable, SQLAlchemyError, OSError)
+"""Exceptions that a store raises while it is unavailable.
 
-    A file that is missing is away: a new one in its place would be in the way when it comes back.
+All errors of the database count, not only those of the connection: a database that is being
+restored lacks tables (``ProgrammingError``), and a file that is being copied is malformed
+(``DatabaseError``). Catch ``UNSTORABLE`` first where a record may be at fault.
+"""
+
+UNSTORABLE = (
+    DataError,
+    IntegrityError,
+    ValueError,
+    TypeError,
+    LookupError,
+)
+"""Exceptions raised on writing a record that no store accepts. A retry is useless."""
+
+
+def inode(path: Path) -> int:
+    """Return the inode number of a file, 0 if it is missing."""
+    return path.stat().st_ino if path.exists() else 0
+
+
+class FilePresence:
+    """Check that the file of a SQLite store is still the file that was opened.
+
+    A missing file means that the store is unavailable: a new file in its place would be in the
+    way of the old one when it is put back. Other databases always pass the check.
 
     Parameters
     ----------
-    store : Store
-        The store, which is there now.
+    url : URL
+        URL of the store, whose file exists.
     """
 
-    def __init__(self, store: Store) -> None:
-        self._store = store
-        on_disk = store.url.get_backend_name() == "sqlite"
-        named = store.url.database not in {None, "", ":memory:"}
-        self._path = Path(str(store.url.database)) if on_disk and named else None
-        self._inode = 0 if self._path is None else self._path.stat().st_ino
+    def __init__(self, url: URL) -> None:
+        self._path = database_file(url)
+        self._inode = 0 if self._path is None else inode(self._path)
 
-    def check(self) -> None:
-        """Raise ``StoreReplaced`` where the file is missing; let go of one that was replaced."""
+    def was_replaced(self) -> bool:
+        """Return true if another file took the place of the file since the last call.
+
+        Raises
+        ------
+        StoreReplaced
+            If the file is missing.
+        """
         if self._path is None:
-            return
-        result = self._path.stat().st_ino if self._path.exists() else 0
-        if result == 0:
-            raise StoreReplaced(f"There is no store {self._path}", "Put it back where it was")
-        if result != self._inode:
-            self._store.engine.dispose()
-            self._inode = result
+            return False
+        current = inode(self._path)
+        if current == 0:
+            raise StoreReplaced(
+                f"The store {self._path} is missing", "Move the file back to where it was"
+            )
+        replaced = current != self._inode
+        self._inode = current
+        return replaced

@@ -1,4 +1,4 @@
-"""Feedback by columns, straight into Arrow and NumPy: no record is built."""
+"""Feedback as Arrow and NumPy columns, without building records."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from sqlalchemy import Engine
 
 from backtalk.errors import UnknownName
 from backtalk.store import schema
-from backtalk.store.queries import batches, known_kinds
+from backtalk.store.queries import check_kinds, read_batches
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-BATCH = 50_000
-"""How many rows become one Arrow batch."""
+BATCH_SIZE = 50_000
+"""Rows per Arrow batch."""
 
 NAMES = (
     "id",
@@ -33,50 +33,50 @@ NAMES = (
     "time",
     "received",
 )
-"""The columns there are.
+"""Names of the columns.
 
-``value`` is the number that the feedback comes down to: a rating moved to [0, 1]; 1 or 0 for a
-label; for a preference the probability that ``response`` beats ``other`` (1, 0, 0.5 for a tie,
-null for "both bad"); an outcome's score; the position of what was chosen. ``time`` and
-``received`` are timestamps in UTC.
+``value`` is the feedback as a number: a rating scaled to [0, 1]; 1 or 0 for a label; for a
+preference the probability that ``response`` beats ``other`` (1, 0, 0.5 for a tie, null for "both
+bad"); the score of an outcome; the position of the chosen response. ``time`` and ``received`` are
+timestamps in UTC.
 """
 
 
 class Columns:
-    """The feedback of one project by columns. Made by :attr:`Store.columns`."""
+    """Feedback of a project as columns. Obtained as :attr:`Store.columns`."""
 
-    def __init__(self, engine: Engine, project: int) -> None:
+    def __init__(self, engine: Engine, project_id: int) -> None:
         self._engine = engine
-        self._project = project
+        self._project_id = project_id
 
     def batches(self, *names: str, kinds: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
-        """Yield the columns as Arrow batches, at flat memory.
+        """Yield the columns as Arrow batches, with constant memory.
 
         Parameters
         ----------
-        names
-            Columns, of ``NAMES``; all by default.
+        *names : str
+            Names of columns, from ``NAMES``. Default: all.
         kinds : sequence of str, optional
-            Only feedback of these kinds.
+            Kinds of feedback. Default: all.
 
         Raises
         ------
         UnknownName
-            For a column or kind that there is not.
+            If there is no such column or kind.
         """
         import pyarrow as pa  # noqa: PLC0415 - loaded when a column is read
 
-        wanted = names or NAMES
-        for name in wanted:
+        selected = names or NAMES
+        for name in selected:
             if name not in NAMES:
                 raise UnknownName.among("column", name, NAMES)
         table = schema.feedback
-        where = [table.c.project == self._project]
-        if (chosen := known_kinds(kinds)) is not None:
-            where.append(table.c.kind.in_(chosen))
-        columns = [table.c[name] for name in wanted]
-        arrow = pa.schema([(name, _arrow_type(pa, name)) for name in wanted])
-        for rows in batches(self._engine, table, columns, *where, size=BATCH):
+        where = [table.c.project == self._project_id]
+        if (known := check_kinds(kinds)) is not None:
+            where.append(table.c.kind.in_(known))
+        columns = [table.c[name] for name in selected]
+        arrow = pa.schema([(name, _arrow_type(pa, name)) for name in selected])
+        for rows in read_batches(self._engine, table, columns, *where, size=BATCH_SIZE):
             _, *values = zip(*rows, strict=True)
             arrays = [
                 pa.array(column, type=field.type)
@@ -88,9 +88,9 @@ class Columns:
         """Return the columns as one Arrow table. See :meth:`batches`."""
         import pyarrow as pa  # noqa: PLC0415
 
-        wanted = names or NAMES
-        arrow = pa.schema([(name, _arrow_type(pa, name)) for name in wanted])
-        return pa.Table.from_batches(self.batches(*wanted, kinds=kinds), schema=arrow)
+        selected = names or NAMES
+        arrow = pa.schema([(name, _arrow_type(pa, name)) for name in selected])
+        return pa.Table.from_batches(self.batches(*selected, kinds=kinds), schema=arrow)
 
     def arrays(self, *names: str, kinds: Sequence[str] | None = None) -> dict[str, NDArray[Any]]:
         """Return the columns as NumPy arrays; a missing number is NaN. See :meth:`batches`."""

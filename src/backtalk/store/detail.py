@@ -1,4 +1,4 @@
-"""One interaction with all that is kept about it, and the conversation that it is part of."""
+"""An interaction with all stored feedback, and its conversation."""
 
 from __future__ import annotations
 
@@ -10,18 +10,17 @@ from sqlalchemy import ColumnElement, Connection, select
 from backtalk.errors import NotFound
 from backtalk.feedback import AnyFeedback, Interaction, parse_feedback, parse_interaction
 from backtalk.store import schema
-from backtalk.store.inserts import project_number
-from backtalk.store.row_codec import timestamp
+from backtalk.store.row_codec import optional_timestamp, timestamp
 from backtalk.store.store import Store
 
-_MOST_TURNS = 50
+_MAX_TURNS = 50
 
 _interactions, _items = schema.interactions, schema.feedback
 
 
 @dataclass(frozen=True)
 class StoredFeedback:
-    """A piece of feedback as it is kept."""
+    """Feedback record with the time of its arrival and deletion."""
 
     feedback: AnyFeedback
     received: datetime
@@ -30,13 +29,13 @@ class StoredFeedback:
 
 @dataclass(frozen=True)
 class InteractionDetail:
-    """One interaction as it is kept, with all that was said about it."""
+    """Interaction with the time of its arrival and deletion, and all its feedback."""
 
     interaction: Interaction
     received: datetime
     deleted: datetime | None
     feedback: tuple[StoredFeedback, ...]
-    """What was deleted too."""
+    """Feedback on the interaction, including deleted feedback."""
 
 
 def get_detail(store: Store, id: str) -> InteractionDetail:  # noqa: A002
@@ -47,106 +46,106 @@ def get_detail(store: Store, id: str) -> InteractionDetail:  # noqa: A002
     NotFound
         If there is none.
     """
-    project = project_number(store.engine, store.project)
     columns = ("received", "deleted", "body")
     with store.engine.connect() as connection:
         row = connection.execute(
             select(*(_interactions.c[name] for name in columns)).where(
-                _interactions.c.project == project, _interactions.c.id == id
+                _interactions.c.project == store.project_id, _interactions.c.id == id
             )
         ).one_or_none()
         if row is None:
             raise NotFound(
                 f"There is no interaction {id!r} in project {store.project!r}",
-                "Check the id and the project; what was purged is gone for good",
+                "Check the id and the project; purged interactions cannot be restored",
             )
-        said = connection.execute(
+        rows = connection.execute(
             select(*(_items.c[name] for name in columns))
-            .where(_items.c.project == project, _items.c.interaction == id)
+            .where(_items.c.project == store.project_id, _items.c.interaction == id)
             .order_by(_items.c.seq)
         ).all()
-    items = (
-        StoredFeedback(parse_feedback(i.body), timestamp(i.received), _timestamp(i.deleted))
-        for i in said
+    feedback = (
+        StoredFeedback(
+            parse_feedback(item.body), timestamp(item.received), optional_timestamp(item.deleted)
+        )
+        for item in rows
     )
     return InteractionDetail(
-        parse_interaction(row.body), timestamp(row.received), _timestamp(row.deleted), tuple(items)
+        parse_interaction(row.body),
+        timestamp(row.received),
+        optional_timestamp(row.deleted),
+        tuple(feedback),
     )
 
 
 def conversation(store: Store, interaction: Interaction) -> list[Interaction]:
-    """Return the session of an interaction in the order in which it came, itself among them.
+    """Return the session of an interaction in order of arrival, including the interaction itself.
 
-    Only what the same user asked, where it names one: two users may call their sessions the same.
+    If the interaction names a user, only that user's turns are returned: two users may have
+    sessions of the same name.
 
     Parameters
     ----------
     store : Store
-        The project.
-    talk
-        One turn. Where it names no session, what it continues goes before it.
+        Store of the project.
+    interaction : Interaction
+        One turn. If it has no session, its chain of parents is returned before it.
 
     Returns
     -------
     list of Interaction
-        At most 50 from before and after it.
+        At most 50 turns before and 50 after the interaction.
     """
     if interaction.session is None:
         return [*_ancestors(store, interaction), interaction]
-    project = project_number(store.engine, store.project)
     with store.engine.connect() as connection:
-        at = connection.execute(
+        seq = connection.execute(
             select(_interactions.c.seq).where(
-                _interactions.c.project == project, _interactions.c.id == interaction.id
+                _interactions.c.project == store.project_id, _interactions.c.id == interaction.id
             )
         ).scalar_one()
-        earlier = _near(
-            connection, project, interaction, _interactions.c.seq < at, newest_first=True
+        earlier = _nearest_turns(
+            connection, store.project_id, interaction, _interactions.c.seq < seq, newest_first=True
         )
-        later = _near(
-            connection, project, interaction, _interactions.c.seq > at, newest_first=False
+        later = _nearest_turns(
+            connection, store.project_id, interaction, _interactions.c.seq > seq, newest_first=False
         )
     return [*reversed(earlier), interaction, *later]
 
 
-def _near(
+def _nearest_turns(
     connection: Connection,
-    project: int,
+    project_id: int,
     interaction: Interaction,
     side: ColumnElement[bool],
     *,
     newest_first: bool,
 ) -> list[Interaction]:
-    """Return the turns of the same session on one side, the nearest first."""
-    theirs = () if interaction.user is None else (_interactions.c.user == interaction.user,)
+    """Return the turns of the same session on one side of an interaction, nearest first."""
+    same_user = () if interaction.user is None else (_interactions.c.user == interaction.user,)
     query = (
         select(_interactions.c.body)
         .where(
-            _interactions.c.project == project,
+            _interactions.c.project == project_id,
             _interactions.c.session == interaction.session,
             _interactions.c.deleted.is_(None),
             side,
-            *theirs,
+            *same_user,
         )
         .order_by(_interactions.c.seq.desc() if newest_first else _interactions.c.seq.asc())
-        .limit(_MOST_TURNS)
+        .limit(_MAX_TURNS)
     )
     return [parse_interaction(body) for body in connection.execute(query).scalars()]
 
 
 def _ancestors(store: Store, interaction: Interaction) -> list[Interaction]:
-    results: list[Interaction] = []
+    ancestors: list[Interaction] = []
     seen = {interaction.id}
     parent = interaction.parent
-    while parent is not None and parent not in seen and len(results) < _MOST_TURNS:
+    while parent is not None and parent not in seen and len(ancestors) < _MAX_TURNS:
         seen.add(parent)
         try:
-            results.append(store.interaction(parent))
+            ancestors.append(store.interaction(parent))
         except NotFound:
             break
-        parent = results[-1].parent
-    return results[::-1]
-
-
-def _timestamp(microseconds: int | None) -> datetime | None:
-    return None if microseconds is None else timestamp(microseconds)
+        parent = ancestors[-1].parent
+    return ancestors[::-1]

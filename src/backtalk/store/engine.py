@@ -1,8 +1,9 @@
-"""Connecting to a database: SQLite in WAL mode, or PostgreSQL."""
+"""Database connections: SQLite in WAL mode, or PostgreSQL."""
 
 from __future__ import annotations
 
 import importlib.util
+import os
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,11 +18,18 @@ from sqlalchemy.pool import StaticPool
 from backtalk.errors import BacktalkError, MissingExtra
 
 BUSY_SECONDS = 30
-"""How long a SQLite writer waits for another to finish."""
+"""Time for which a SQLite writer waits for another one, in seconds."""
+
+
+def database_file(url: URL) -> Path | None:
+    """Return the file of a SQLite database; ``None`` for other databases and in memory."""
+    if url.get_backend_name() != "sqlite" or url.database in {None, "", ":memory:"}:
+        return None
+    return Path(str(url.database))
 
 
 def database_url(store: str | Path) -> URL:
-    """Return the URL of a store named by a URL or by the path of a SQLite file.
+    """Return the URL of a store, from a URL or the path of a SQLite file.
 
     >>> str(database_url("feedback.db"))
     'sqlite:///feedback.db'
@@ -36,15 +44,26 @@ def database_url(store: str | Path) -> URL:
     if url.get_backend_name() == "postgresql":
         return url.set(drivername="postgresql+psycopg")
     if url.get_backend_name() != "sqlite":
-        raise BacktalkError(f"{url.drivername!r} is not a database for a store", _URL_MEND)
+        raise BacktalkError(f"A store cannot be in a {url.drivername!r} database", _URL_MEND)
     return url
 
 
 _URL_MEND = "Give the path of a SQLite file, sqlite:///FILE or postgresql://USER@HOST/DATABASE"
 
 
+def artifacts_folder(url: URL) -> Path:
+    """Return the folder of weights and recordings of a store.
+
+    It is ``BACKTALK_ARTIFACTS``, or else beside a SQLite file.
+    """
+    if folder := os.environ.get("BACKTALK_ARTIFACTS"):
+        return Path(folder)
+    file = database_file(url)
+    return (Path("backtalk") if file is None else file).with_suffix(".artifacts")
+
+
 def connect(url: URL) -> Engine:
-    """Return an engine whose transactions are what they seem on both databases.
+    """Return an engine with explicit transactions on both databases.
 
     Raises
     ------
@@ -61,28 +80,27 @@ def connect(url: URL) -> Engine:
         engine.connect().close()
     except DBAPIError as error:
         reason = str(error.orig).strip().splitlines()[0]
-        shown = url.render_as_string(hide_password=True)
+        location = url.render_as_string(hide_password=True)
         raise BacktalkError(
-            f"The store {shown} cannot be opened: {reason}",
-            "Check that it is a store, in a folder that can be written, or a running server",
+            f"The store {location} cannot be opened: {reason}",
+            "Check that the file is a store in a folder that can be written, or a running server",
         ) from error
     return engine
 
 
 def _sqlite(url: URL) -> Engine:
-    in_memory = url.database in {None, "", ":memory:"}
     engine = create_engine(
         url.set(query={}),
         **(
             {"poolclass": StaticPool, "connect_args": {"check_same_thread": False}}
-            if in_memory
+            if database_file(url) is None
             else {"creator": _opener(url)}
         ),
     )
 
     @event.listens_for(engine, "connect")
     def _prepare(connection: Any, _: Any) -> None:
-        # The driver would begin transactions by itself, late and not before DDL.
+        # The driver would begin transactions implicitly, late, and not before DDL.
         connection.isolation_level = None
         for pragma in (
             "journal_mode=WAL",
@@ -94,7 +112,7 @@ def _sqlite(url: URL) -> Engine:
 
     @event.listens_for(engine, "begin")
     def _begin(connection: Connection) -> None:
-        # A writer that began as a reader could not wait for another writer.
+        # A transaction that began as a reader cannot wait for another writer.
         mode = connection.get_execution_options().get("transaction", "read")
         if mode != "none":
             connection.exec_driver_sql("BEGIN IMMEDIATE" if mode == "write" else "BEGIN")
@@ -103,36 +121,36 @@ def _sqlite(url: URL) -> Engine:
 
 
 def _opener(url: URL) -> Callable[[], sqlite3.Connection]:
-    """Return what opens a file.
+    """Return a function that connects to a SQLite file.
 
-    Only the first connection makes one where there is none: a file that is moved away while it is
-    in use would otherwise have an empty one in its place, and nowhere to come back to. With
-    ``mode=rw`` in the URL's query, not even the first does.
+    Only the first connection creates a missing file. A file that is moved away while in use would
+    otherwise be replaced by an empty one. With ``mode=rw`` in the URL's query, the first connection
+    does not create it either.
     """
-    place = Path(str(url.database)).absolute().as_uri()
+    uri = Path(str(url.database)).absolute().as_uri()
     mode = str(url.query.get("mode", "rwc"))
 
-    def opened() -> sqlite3.Connection:
+    def open_file() -> sqlite3.Connection:
         nonlocal mode
         connection = sqlite3.connect(
-            f"{place}?mode={mode}", uri=True, timeout=BUSY_SECONDS, check_same_thread=False
+            f"{uri}?mode={mode}", uri=True, timeout=BUSY_SECONDS, check_same_thread=False
         )
         mode = "rw"
         return connection
 
-    return opened
+    return open_file
 
 
 @contextmanager
 def writing(engine: Engine) -> Iterator[Connection]:
-    """Open a transaction that writes; it is durable once the block is left."""
+    """Open a write transaction, which is durable once the block is left."""
     options = {"transaction": "write"}
     with engine.connect().execution_options(**options) as connection, connection.begin():
         yield connection
 
 
 def empty_log(engine: Engine) -> None:
-    """Move SQLite's write-ahead log into the database file, so that nothing deleted stays in it."""
+    """Checkpoint and truncate SQLite's write-ahead log, so that it holds no deleted data."""
     if engine.dialect.name == "sqlite":
         with engine.connect().execution_options(transaction="none") as connection:
             connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")

@@ -1,4 +1,4 @@
-"""Putting records into the tables."""
+"""Inserts, soft deletion and other writes of records."""
 
 from __future__ import annotations
 
@@ -23,149 +23,218 @@ from backtalk.store.row_codec import (
 
 
 @dataclass(frozen=True)
-class Added:
-    """What became of records that were added."""
+class AddResult:
+    """Counts of the records that were added."""
 
     interactions: int = 0
-    """How many interactions are new."""
+    """Number of new interactions."""
     feedback: int = 0
-    """How many pieces of feedback are new."""
+    """Number of new feedback records."""
     known: int = 0
-    """How many records were there already and were left as they are."""
+    """Number of records that were in the store already, and were left unchanged."""
 
-    def __add__(self, other: Added) -> Added:
-        return Added(
+    def __add__(self, other: AddResult) -> AddResult:
+        return AddResult(
             self.interactions + other.interactions,
             self.feedback + other.feedback,
             self.known + other.known,
         )
 
 
-class Batch:
-    """Records on their way into the tables.
+class InsertBatch:
+    """Records of one project that are inserted together.
 
-    They are turned into rows one by one: a row holds nothing but texts and numbers, which the
-    garbage collector need not look at, while so many records would keep it busy.
+    Records are converted to rows as they are added. Rows hold only strings and numbers, which the
+    garbage collector does not track; large batches of records would slow it down.
     """
 
-    def __init__(self, project: int) -> None:
-        self._project = project
-        self._received = microseconds(now()) or 0
+    def __init__(self, project_id: int) -> None:
+        self._project_id = project_id
+        self._received = microseconds(now())
         self._interactions: list[tuple[Any, ...]] = []
-        self._items: list[tuple[Any, ...]] = []
+        self._feedback: list[tuple[Any, ...]] = []
 
-    def add(self, interactions: Iterable[Interaction], items: Iterable[AnyFeedback]) -> None:
-        """Take records."""
+    def add(self, interactions: Iterable[Interaction], feedback: Iterable[AnyFeedback]) -> None:
+        """Add records to the batch."""
         self._interactions += [
-            interaction_row(self._project, interaction, self._received)
+            interaction_row(self._project_id, interaction, self._received)
             for interaction in interactions
         ]
-        self._items += [feedback_row(self._project, item, self._received) for item in items]
+        self._feedback += [
+            feedback_row(self._project_id, item, self._received) for item in feedback
+        ]
 
-    def insert(self, connection: Connection) -> Added:
-        """Insert the records whose ids are not there yet; leave the others as they are."""
+    def insert(self, connection: Connection) -> AddResult:
+        """Insert the records with new ids. Records with existing ids are left unchanged."""
         interactions = insert_rows(
             connection, schema.interactions, INTERACTION_COLUMNS, self._interactions
         )
-        items = insert_rows(connection, schema.feedback, FEEDBACK_COLUMNS, self._items)
-        return Added(
-            interactions, items, len(self._interactions) + len(self._items) - interactions - items
-        )
+        feedback = insert_rows(connection, schema.feedback, FEEDBACK_COLUMNS, self._feedback)
+        total = len(self._interactions) + len(self._feedback)
+        return AddResult(interactions, feedback, total - interactions - feedback)
 
 
 def insert_rows(
     connection: Connection, table: Table, columns: Sequence[str], rows: list[tuple[Any, ...]]
 ) -> int:
-    """Insert through the driver itself: a million rows are not made into dictionaries first."""
+    """Insert rows with the driver's ``executemany``, and skip those that violate a constraint.
+
+    SQLAlchemy's own ``insert`` would need a dictionary for each row.
+
+    Parameters
+    ----------
+    connection : Connection
+        Connection with an open write transaction.
+    table : Table
+        Target table.
+    columns : sequence of str
+        Names of the columns.
+    rows : list of tuple
+        Values, in the order of ``columns``.
+
+    Returns
+    -------
+    int
+        Number of rows inserted.
+    """
     if not rows:
         return 0
-    mark = "?" if connection.dialect.paramstyle == "qmark" else "%s"
+    placeholder = "?" if connection.dialect.paramstyle == "qmark" else "%s"
     names = ", ".join(f'"{name}"' for name in columns)
-    marks = ", ".join([mark] * len(columns))
+    placeholders = ", ".join([placeholder] * len(columns))
     result = connection.exec_driver_sql(
-        f"INSERT INTO {table.name} ({names}) VALUES ({marks}) ON CONFLICT DO NOTHING",  # noqa: S608
+        f"INSERT INTO {table.name} ({names}) VALUES ({placeholders}) ON CONFLICT DO NOTHING",  # noqa: S608
         rows,
     )
     return result.rowcount
 
 
-def refuse_other_content(
-    connection: Connection, project: int, table: Table, records: Sequence[Interaction | AnyFeedback]
+def check_same_content(
+    connection: Connection,
+    project_id: int,
+    table: Table,
+    records: Sequence[Interaction | AnyFeedback],
 ) -> None:
-    """Raise ``Conflict`` where an id is kept with other content.
+    """Raise ``Conflict`` if a record is stored under the same id with other content.
 
-    The time may differ: a request that is sent again was made again.
+    Times may differ: a request that is sent again has a new time.
+
+    Parameters
+    ----------
+    connection : Connection
+        Connection to the store.
+    project_id : int
+        Id of the project.
+    table : Table
+        Table of the records.
+    records : sequence of Interaction or AnyFeedback
+        Records whose ids are in the table.
+
+    Raises
+    ------
+    Conflict
+        If the content differs.
     """
     for record in records:
         body = connection.execute(
-            select(table.c.body).where(table.c.project == project, table.c.id == record.id)
+            select(table.c.body).where(table.c.project == project_id, table.c.id == record.id)
         ).scalar_one()
-        kept = type(record).model_validate_json(body)
-        if kept.model_copy(update={"time": record.time}) != record:
+        stored = type(record).model_validate_json(body)
+        if stored.model_copy(update={"time": record.time}) != record:
             raise Conflict(
                 f"The id {record.id!r} is taken by another record",
                 "Give the record an id or idempotency key of its own",
             )
 
 
-def project_number(engine: Engine, name: str) -> int:
-    """Return the number of a project, which is made if it is new."""
+def get_project_id(engine: Engine, name: str) -> int:
+    """Return the id of a project, and create the project if it is new."""
     projects = schema.projects
-    find = select(projects.c.id).where(projects.c.name == name)
+    query = select(projects.c.id).where(projects.c.name == name)
     with engine.connect() as connection:
-        result = connection.execute(find).scalar()
-    if result is None:
+        project_id = connection.execute(query).scalar()
+    if project_id is None:
         with writing(engine) as connection:
             insert_rows(connection, projects, ["name"], [(name,)])
-            result = connection.execute(find).scalar_one()
-    return int(result)
+            project_id = connection.execute(query).scalar_one()
+    return int(project_id)
 
 
-def hide(connection: Connection, project: int, id_: str) -> bool:
-    """Mark a record as deleted, and with an interaction its feedback; return whether it was there.
+def soft_delete(connection: Connection, project_id: int, id_: str) -> bool:
+    """Mark a record as deleted, and with an interaction its feedback.
 
-    What is hidden together has the same mark, so that it is shown together again.
+    Records that are deleted together get the same timestamp, so that they can be restored
+    together.
+
+    Parameters
+    ----------
+    connection : Connection
+        Connection with an open write transaction.
+    project_id : int
+        Id of the project.
+    id_ : str
+        Id of an interaction or of feedback.
+
+    Returns
+    -------
+    bool
+        False if there is no such record, or it is deleted already.
     """
-    stamp = microseconds(now())
-    result = 0
+    deleted = microseconds(now())
+    count = 0
     for table in (schema.interactions, schema.feedback):
-        result += connection.execute(
+        count += connection.execute(
             update(table)
-            .where(table.c.project == project, table.c.id == id_, table.c.deleted.is_(None))
-            .values(deleted=stamp)
+            .where(table.c.project == project_id, table.c.id == id_, table.c.deleted.is_(None))
+            .values(deleted=deleted)
         ).rowcount
     items = schema.feedback
-    if result:
+    if count:
         connection.execute(
             update(items)
             .where(
-                items.c.project == project,
+                items.c.project == project_id,
                 items.c.interaction == id_,
                 items.c.deleted.is_(None),
             )
-            .values(deleted=stamp)
+            .values(deleted=deleted)
         )
-    return result > 0
+    return count > 0
 
 
-def show(connection: Connection, project: int, id_: str) -> bool:
-    """Undo ``hide``; return whether there was anything to undo."""
+def undelete(connection: Connection, project_id: int, id_: str) -> bool:
+    """Reverse :func:`soft_delete`.
+
+    Parameters
+    ----------
+    connection : Connection
+        Connection with an open write transaction.
+    project_id : int
+        Id of the project.
+    id_ : str
+        Id of an interaction or of feedback.
+
+    Returns
+    -------
+    bool
+        False if no deleted record has the id.
+    """
     items = schema.feedback
-    result = False
+    is_restored = False
     for table in (schema.interactions, items):
-        where = (table.c.project == project, table.c.id == id_)
-        stamp = connection.execute(select(table.c.deleted).where(*where)).scalar()
-        if stamp is None:
+        where = (table.c.project == project_id, table.c.id == id_)
+        deleted = connection.execute(select(table.c.deleted).where(*where)).scalar()
+        if deleted is None:
             continue
-        result = True
+        is_restored = True
         connection.execute(update(table).where(*where).values(deleted=None))
         connection.execute(
             update(items)
             .where(
-                items.c.project == project,
+                items.c.project == project_id,
                 items.c.interaction == id_,
-                items.c.deleted == stamp,
+                items.c.deleted == deleted,
             )
             .values(deleted=None)
         )
-    return result
+    return is_restored

@@ -1,4 +1,4 @@
-"""A queue of work that outlives the process which does it."""
+"""Persistent job queue: background work that survives the process doing it."""
 
 from __future__ import annotations
 
@@ -14,102 +14,111 @@ from backtalk.store import schema
 from backtalk.store.engine import writing
 from backtalk.store.inserts import insert_rows
 from backtalk.store.leases import Clock, Leases
-from backtalk.store.row_codec import microseconds, timestamp
+from backtalk.store.row_codec import microseconds, optional_timestamp, timestamp
 
-State = Literal["waiting", "done", "failed"]
+JobState = Literal["waiting", "done", "failed"]
 
-_COLUMNS = ("project", "id", "kind", "state", "made", "not_before", "tries", "body")
+_COLUMNS = ("project", "id", "kind", "state", "created", "not_before", "attempts", "body")
 
 
 class LeaseLost(BacktalkError):
-    """Work of a process whose lease ran out, so that another one does it now."""
+    """The lease of the caller expired, and another process does its jobs now."""
 
 
 @dataclass(frozen=True)
 class Job:
-    """A piece of work."""
+    """A unit of background work."""
 
     id: str
     kind: str
-    state: State
+    state: JobState
     body: str
-    """What is to be done."""
-    made: datetime
+    """JSON text that specifies the work."""
+    created: datetime
     not_before: datetime
-    """When it is tried next, while it waits."""
-    tries: int
-    """How often somebody began it."""
+    """Earliest time of the next attempt, for a waiting job."""
+    attempts: int
+    """Number of attempts begun."""
     result: str | None
-    """What came of it so far."""
+    """JSON text of the result, or of the progress so far."""
     error: str | None
-    """Why the last try failed."""
+    """Error message of the last failed attempt."""
     ended: datetime | None
 
 
-class Jobs:
-    """The jobs of a project. Made by :attr:`Store.jobs`.
+class JobQueue:
+    """Jobs of a project. Obtained as :attr:`Store.jobs`.
 
-    Jobs of a kind are done by whoever holds the lease of that name, one after the other; what a
-    former holder writes is refused. A job that was begun and not ended is begun again by the next
-    holder, who finds what was noted.
+    Jobs of a kind are run one at a time by the holder of the lease of that name. Writes of a
+    previous holder are rejected. A job that was begun and not ended is begun again by the next
+    holder, who finds its last checkpoint.
 
     Parameters
     ----------
     engine : Engine
-        A store's.
-    project : int
-        The number of the project.
+        Database of the store.
+    project_id : int
+        Id of the project.
     clock : Clock, default now
-        Tells the time.
+        Source of the current time.
 
     Examples
     --------
     >>> from backtalk.store import Store
     >>> with Store(":memory:") as store:
-    ...     new = store.jobs.put("learn", "first", "{}")
+    ...     is_new = store.jobs.put("learn", "first", "{}")
     ...     term = store.leases.acquire("learn", "ada", 30)
-    ...     job = store.jobs.take("learn", term=term)
-    ...     store.jobs.done(job.id, "a policy", term=term)
+    ...     job = store.jobs.claim("learn", term=term)
+    ...     store.jobs.complete(job.id, "a policy", term=term)
     ...     store.jobs.get("first").result
     'a policy'
     """
 
-    def __init__(self, engine: Engine, project: int, *, clock: Clock = now) -> None:
+    def __init__(self, engine: Engine, project_id: int, *, clock: Clock = now) -> None:
         self._engine = engine
-        self._project = project
+        self._project_id = project_id
         self._clock = clock
-        self._leases = Leases(engine, project, clock=clock)
+        self._leases = Leases(engine, project_id, clock=clock)
 
     def put(self, kind: str, id: str, body: str, *, not_before: datetime | None = None) -> bool:  # noqa: A002
-        """Put a job into the queue and return whether it is new; one that is there stays as it is.
-
-        Parameters
-        ----------
-        kind, id, body : str
-            The job.
-        not_before : datetime, optional
-            When it may begin; at once, if left out.
-        """
-        at = self._clock()
-        times = (microseconds(at), microseconds(not_before or at))
-        row = (self._project, id, kind, "waiting", *times, 0, body)
-        with writing(self._engine) as connection:
-            return insert_rows(connection, schema.jobs, _COLUMNS, [row]) > 0
-
-    def claim(self, kind: str, *, term: int) -> Job | None:
-        """Begin the next job whose time has come, ``None`` where there is none.
+        """Add a job and return true if it is new. An existing job is left unchanged.
 
         Parameters
         ----------
         kind : str
-            Of which kind.
+            Kind of the job, and name of the lease that it needs.
+        id : str
+            Id of the job.
+        body : str
+            JSON text that specifies the work.
+        not_before : datetime, optional
+            Earliest start. Default: now.
+        """
+        at = self._clock()
+        times = (microseconds(at), microseconds(not_before or at))
+        row = (self._project_id, id, kind, "waiting", *times, 0, body)
+        with writing(self._engine) as connection:
+            return insert_rows(connection, schema.jobs, _COLUMNS, [row]) > 0
+
+    def claim(self, kind: str, *, term: int) -> Job | None:
+        """Begin an attempt at the next job that is due.
+
+        Parameters
+        ----------
+        kind : str
+            Kind of the job.
         term : int
-            Of the caller's lease.
+            Term of the caller's lease.
+
+        Returns
+        -------
+        Job or None
+            ``None`` if no job is due.
 
         Raises
         ------
-        Overtaken
-            If somebody else holds the lease by now.
+        LeaseLost
+            If another process holds the lease.
         """
         table = schema.jobs
         query = (
@@ -122,50 +131,83 @@ class Jobs:
             .limit(1)
         )
         with writing(self._engine) as connection:
-            self._check(connection, kind, term)
+            self._check_lease(connection, kind, term)
             row = connection.execute(query).first()
             if row is None:
                 return None
-            self._change(connection, row.id, tries=row.tries + 1)
-            return _job_of(row, tries=row.tries + 1)
+            self._update(connection, row.id, attempts=row.attempts + 1)
+            return _from_row(row, attempts=row.attempts + 1)
 
     def checkpoint(self, id: str, result: str, *, term: int) -> None:  # noqa: A002
-        """Keep what came of a job so far; raise ``LeaseLost`` where another process does it."""
-        self._end(id, term, result=result)
-
-    def done(self, id: str, result: str, *, term: int) -> None:  # noqa: A002
-        """End a job well; raise ``LeaseLost`` where another process does it."""
-        ended = microseconds(self._clock())
-        self._end(id, term, state="done", result=result, error=None, ended=ended)
-
-    def fail(self, id: str, error: str, *, term: int, retry_at: datetime | None = None) -> None:  # noqa: A002
-        """Say why a try failed.
+        """Store the progress of a job.
 
         Parameters
         ----------
-        id, error : str
-            Of the job.
+        id : str
+            Id of the job.
+        result : str
+            JSON text of the progress.
         term : int
-            Of the caller's lease.
-        retry_at : datetime, optional
-            When to try again; the job has failed for good, if left out.
+            Term of the caller's lease.
 
         Raises
         ------
-        Overtaken
-            If somebody else holds the lease by now.
+        LeaseLost
+            If another process holds the lease.
+        """
+        self._fenced_update(id, term, result=result)
+
+    def complete(self, id: str, result: str, *, term: int) -> None:  # noqa: A002
+        """Mark a job as done.
+
+        Parameters
+        ----------
+        id : str
+            Id of the job.
+        result : str
+            JSON text of the result.
+        term : int
+            Term of the caller's lease.
+
+        Raises
+        ------
+        LeaseLost
+            If another process holds the lease.
+        """
+        ended = microseconds(self._clock())
+        self._fenced_update(id, term, state="done", result=result, error=None, ended=ended)
+
+    def fail(self, id: str, error: str, *, term: int, retry_at: datetime | None = None) -> None:  # noqa: A002
+        """Record the failure of an attempt.
+
+        Parameters
+        ----------
+        id : str
+            Id of the job.
+        error : str
+            Error message.
+        term : int
+            Term of the caller's lease.
+        retry_at : datetime, optional
+            Time of the next attempt. Without one, the job has failed for good.
+
+        Raises
+        ------
+        LeaseLost
+            If another process holds the lease.
         """
         if retry_at is None:
-            self._end(id, term, state="failed", error=error, ended=microseconds(self._clock()))
+            ended = microseconds(self._clock())
+            self._fenced_update(id, term, state="failed", error=error, ended=ended)
         else:
-            self._end(id, term, error=error, not_before=microseconds(retry_at))
+            self._fenced_update(id, term, error=error, not_before=microseconds(retry_at))
 
     def release(self, job: Job, *, term: int) -> None:
-        """Leave a job that was begun to the next holder, as if it had not been tried."""
-        self._end(job.id, term, tries=job.tries - 1)
+        """Return a claimed job to the queue. The attempt does not count."""
+        self._fenced_update(job.id, term, attempts=job.attempts - 1)
 
-    def again(self, id: str) -> Job:  # noqa: A002
-        """Let a failed job be tried again, at once and as often as a new one.
+    def retry(self, id: str) -> Job:  # noqa: A002
+        """Return a failed job to the queue, due now and with no attempts counted.
 
         Raises
         ------
@@ -175,76 +217,77 @@ class Jobs:
             If it has not failed.
         """
         job = self.get(id)
-        values = {"state": "waiting", "tries": 0, "ended": None}
+        values = {"state": "waiting", "attempts": 0, "ended": None}
         with writing(self._engine) as connection:
-            changed = self._change(
+            changed = self._update(
                 connection,
                 job.id,
                 only="failed",
-                not_before=microseconds(self._clock()),
                 **values,
+                not_before=microseconds(self._clock()),
             )
         if not changed:
-            raise BacktalkError(f"The job {id} has not failed: it is {job.state}")
+            raise BacktalkError(f"Job {job.id} has not failed: it is {job.state}")
         return self.get(job.id)
 
     def get(self, id: str) -> Job:  # noqa: A002
-        """Return a job by its id or by the beginning of its id; raise ``NotFound``."""
+        """Return a job, by its id or a unique prefix of its id.
+
+        Raises
+        ------
+        NotFound
+            If no id, or more than one, matches.
+        """
         table = schema.jobs
         query = select(table).where(*self._where(), table.c.id.startswith(id, autoescape=True))
         with self._engine.connect() as connection:
-            results = connection.execute(query.limit(2)).all()
-        exact = [row for row in results if row.id == id] or results
-        if len(exact) != 1 or not id:
-            several = "several jobs whose ids begin" if len(exact) > 1 else "no job"
-            raise NotFound(f"There is {several} {id!r}", "`backtalk jobs` lists them")
-        return _job_of(exact[0])
+            rows = connection.execute(query.limit(2)).all()
+        matches = [row for row in rows if row.id == id] or rows
+        if len(matches) != 1 or not id:
+            problem = "are several jobs whose ids begin with" if len(matches) > 1 else "is no job"
+            raise NotFound(f"There {problem} {id!r}", "`backtalk job list` lists the jobs")
+        return _from_row(matches[0])
 
-    def list(self, *, kind: str | None = None, state: State | None = None) -> list[Job]:
-        """Return jobs, the oldest first.
-
-        Parameters
-        ----------
-        kind, state
-            Only such jobs.
-        """
+    def list(self, *, kind: str | None = None, state: JobState | None = None) -> list[Job]:
+        """Return jobs, oldest first, optionally only those of a kind or in a state."""
         table = schema.jobs
         query = select(table).where(*self._where(kind=kind, state=state)).order_by(table.c.seq)
         with self._engine.connect() as connection:
-            return [_job_of(row) for row in connection.execute(query)]
+            return [_from_row(row) for row in connection.execute(query)]
 
-    def _end(self, id_: str, term: int, **values: object) -> None:
+    def _fenced_update(self, id_: str, term: int, **values: object) -> None:
+        """Update a waiting job if the caller still holds the lease."""
         kind = self.get(id_).kind
         with writing(self._engine) as connection:
-            self._check(connection, kind, term)
-            self._change(connection, id_, only="waiting", **values)
+            self._check_lease(connection, kind, term)
+            self._update(connection, id_, only="waiting", **values)
 
-    def _check(self, connection: Connection, kind: str, term: int) -> None:
+    def _check_lease(self, connection: Connection, kind: str, term: int) -> None:
         if not self._leases.holds(connection, kind, term):
-            raise LeaseLost(f"Another process does the jobs of {kind!r} by now")
+            raise LeaseLost(f"Another process has taken over the jobs of {kind!r}")
 
-    def _change(
-        self, connection: Connection, id_: str, *, only: State | None = None, **values: object
+    def _update(
+        self, connection: Connection, id_: str, *, only: JobState | None = None, **values: object
     ) -> bool:
         where = self._where(id=id_, state=only)
         return connection.execute(update(schema.jobs).where(*where).values(values)).rowcount > 0
 
     def _where(self, **equal: str | None) -> tuple[Any, ...]:
         table = schema.jobs
-        named = [table.c[name] == value for name, value in equal.items() if value is not None]
-        return (table.c.project == self._project, *named)
+        conditions = [table.c[name] == value for name, value in equal.items() if value is not None]
+        return (table.c.project == self._project_id, *conditions)
 
 
-def _job_of(row: Row[Any], *, tries: int | None = None) -> Job:
+def _from_row(row: Row[Any], *, attempts: int | None = None) -> Job:
     return Job(
         id=row.id,
         kind=row.kind,
-        state=cast("State", row.state),
+        state=cast("JobState", row.state),
         body=row.body,
-        made=timestamp(row.made),
+        created=timestamp(row.created),
         not_before=timestamp(row.not_before),
-        tries=row.tries if tries is None else tries,
+        attempts=row.attempts if attempts is None else attempts,
         result=row.result,
         error=row.error,
-        ended=None if row.ended is None else timestamp(row.ended),
+        ended=optional_timestamp(row.ended),
     )

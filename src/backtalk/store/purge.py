@@ -1,4 +1,4 @@
-"""Removing a person's data for good, as that person may ask."""
+"""Permanent removal of a user's data, as under a right to erasure."""
 
 from __future__ import annotations
 
@@ -12,77 +12,89 @@ from backtalk.store.engine import empty_log, writing
 
 
 @dataclass(frozen=True)
-class Purged:
-    """What was removed."""
+class PurgeResult:
+    """Counts of the records that were removed."""
 
     interactions: int
     feedback: int
     first: int | None
-    """The lowest sequence number of the feedback removed: policies learned from feedback at or
-    past it may have learned from this person's. ``None`` where there was none."""
+    """Lowest sequence number of the removed feedback, ``None`` if there was none. A policy learned
+    from feedback at or after this number may have learned from the user's."""
 
 
-def purge(engine: Engine, project: int, user: str) -> Purged:
-    """Remove what a user asked, what was said about it, and what the user said about anything.
+def purge(engine: Engine, project_id: int, user: str) -> PurgeResult:
+    """Remove a user's interactions, the feedback on them, and all feedback by the user.
 
-    The rows are overwritten, not only marked: on SQLite freed pages are zeroed and the write-ahead
+    The rows are overwritten, not only marked: SQLite zeroes the freed pages, and its write-ahead
     log is emptied.
+
+    Parameters
+    ----------
+    engine : Engine
+        Database of the store.
+    project_id : int
+        Id of the project.
+    user : str
+        Id of the user.
     """
     interactions, items = schema.interactions, schema.feedback
-    asked = select(interactions.c.id).where(
-        interactions.c.project == project, interactions.c.user == user
+    own = select(interactions.c.id).where(
+        interactions.c.project == project_id, interactions.c.user == user
     )
-    theirs = (items.c.project == project) & or_(
-        items.c.annotator == user, items.c.interaction.in_(asked)
+    of_user = (items.c.project == project_id) & or_(
+        items.c.annotator == user, items.c.interaction.in_(own)
     )
     with writing(engine) as connection:
         if engine.dialect.name == "sqlite":
             connection.exec_driver_sql("PRAGMA secure_delete=ON")
-        first = connection.execute(select(func.min(items.c.seq)).where(theirs)).scalar()
-        said = connection.execute(delete(items).where(theirs)).rowcount
-        said += _leave_scopes(connection, project, user)
-        wait = schema.waiting
-        said += connection.execute(
-            delete(wait).where(
-                wait.c.project == project,
-                or_(wait.c.annotator == user, wait.c.interaction.in_(asked)),
+        first = connection.execute(select(func.min(items.c.seq)).where(of_user)).scalar()
+        feedback = connection.execute(delete(items).where(of_user)).rowcount
+        feedback += _remove_from_scopes(connection, project_id, user)
+        pending = schema.pending_feedback
+        feedback += connection.execute(
+            delete(pending).where(
+                pending.c.project == project_id,
+                or_(pending.c.annotator == user, pending.c.interaction.in_(own)),
             )
         ).rowcount
-        given = schema.assignments
+        assignments = schema.assignments
         connection.execute(
-            delete(given).where(
-                given.c.project == project,
-                or_(given.c.annotator == user, given.c.interaction.in_(asked)),
+            delete(assignments).where(
+                assignments.c.project == project_id,
+                or_(assignments.c.annotator == user, assignments.c.interaction.in_(own)),
             )
         )
-        gone = connection.execute(
+        removed = connection.execute(
             delete(interactions).where(
-                interactions.c.project == project, interactions.c.user == user
+                interactions.c.project == project_id, interactions.c.user == user
             )
         ).rowcount
     empty_log(engine)
-    return Purged(gone, said, first)
+    return PurgeResult(removed, feedback, first)
 
 
-def _leave_scopes(connection: Connection, project: int, user: str) -> int:
-    """Take the user out of the scopes of others' rules; a rule for nobody else is removed."""
+def _remove_from_scopes(connection: Connection, project_id: int, user: str) -> int:
+    """Remove the user from the scopes of instructions; return the number of instructions deleted.
+
+    An instruction for nobody else is deleted.
+    """
     table = schema.feedback
     removed = 0
-    rules = connection.execute(
+    rows = connection.execute(
         select(table.c.seq, table.c.body).where(
-            table.c.project == project, table.c.kind == "instruction"
+            table.c.project == project_id, table.c.kind == "instruction"
         )
     ).all()
-    for row in rules:
-        rule = parse_feedback(row.body)
-        if not isinstance(rule, Instruction) or user not in rule.scope.users:
+    for row in rows:
+        instruction = parse_feedback(row.body)
+        if not isinstance(instruction, Instruction) or user not in instruction.scope.users:
             continue
-        rest = tuple(name for name in rule.scope.users if name != user)
-        if not rest:
+        others = tuple(name for name in instruction.scope.users if name != user)
+        if not others:
             connection.execute(delete(table).where(table.c.seq == row.seq))
             removed += 1
             continue
-        scope = rule.scope.model_copy(update={"users": rest})
-        kept = rule.model_copy(update={"scope": scope})
-        connection.execute(update(table).where(table.c.seq == row.seq).values(body=kept.to_json()))
+        scope = instruction.scope.model_copy(update={"users": others})
+        body = instruction.model_copy(update={"scope": scope}).to_json()
+        connection.execute(update(table).where(table.c.seq == row.seq).values(body=body))
     return removed

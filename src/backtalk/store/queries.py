@@ -1,4 +1,4 @@
-"""Getting records out of the tables, in the order in which they came, at flat memory."""
+"""Queries for records, in order of arrival and with constant memory."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from sqlalchemy import ColumnElement, Connection, Engine, Row, Table, select
 
 from backtalk.errors import NotFound, UnknownName
 from backtalk.feedback import KINDS, AnyFeedback, Interaction, parse_feedback, parse_interaction
-from backtalk.feedback.views import Case
+from backtalk.feedback.case import Case
 from backtalk.store import schema
 from backtalk.store.row_codec import timestamp
 
 BATCH = 1_000
-"""How many rows are read at a time. No transaction is held open between two batches."""
+"""Rows per query. No transaction is held open between batches."""
 
 
 @dataclass(frozen=True)
 class Cursor:
-    """How far a project was filled at some moment: the last sequence numbers of its records."""
+    """Position in a project's log: the last sequence numbers at a time."""
 
     interactions: int
     feedback: int
@@ -29,22 +29,41 @@ class Cursor:
 
 @dataclass(frozen=True)
 class Arrival:
-    """A piece of feedback, as far as it matters that it came."""
+    """Arrival of a feedback record."""
 
     seq: int
     received: datetime
     prompt_key: str
-    """Of the prompt that it is about."""
+    """Key of the prompt of the interaction."""
 
 
-def batches(
+def read_batches(
     engine: Engine,
     table: Table,
     columns: Sequence[ColumnElement[Any]],
     *where: ColumnElement[bool],
     size: int = BATCH,
 ) -> Iterator[Sequence[Row[Any]]]:
-    """Yield rows of ``(seq, *columns)`` that are not deleted, by ascending ``seq``."""
+    """Yield batches of rows that are not deleted, by ascending ``seq``.
+
+    Parameters
+    ----------
+    engine : Engine
+        Database of the store.
+    table : Table
+        Table with the columns ``seq`` and ``deleted``.
+    columns : sequence of ColumnElement
+        Columns to select after ``seq``.
+    *where : ColumnElement
+        Conditions.
+    size : int, default BATCH
+        Maximum number of rows of a batch.
+
+    Yields
+    ------
+    sequence of Row
+        Rows of ``(seq, *columns)``.
+    """
     last = 0
     query = (
         select(table.c.seq, *columns)
@@ -54,88 +73,156 @@ def batches(
     )
     while True:
         with engine.connect() as connection:
-            result = connection.execute(query.where(table.c.seq > last)).all()
-        if not result:
+            rows = connection.execute(query.where(table.c.seq > last)).all()
+        if not rows:
             return
-        yield result
-        last = result[-1].seq
+        yield rows
+        last = rows[-1].seq
 
 
-def read_interaction(connection: Connection, project: int, id_: str) -> Interaction:
-    """Return an interaction, or raise ``NotFound``."""
+def read_interaction(connection: Connection, project_id: int, id_: str) -> Interaction:
+    """Return an interaction.
+
+    Parameters
+    ----------
+    connection : Connection
+        Connection to the store.
+    project_id : int
+        Id of the project.
+    id_ : str
+        Id of the interaction.
+
+    Raises
+    ------
+    NotFound
+        If there is none, or it was deleted.
+    """
     table = schema.interactions
     body = connection.execute(
         select(table.c.body).where(
-            table.c.project == project, table.c.id == id_, table.c.deleted.is_(None)
+            table.c.project == project_id, table.c.id == id_, table.c.deleted.is_(None)
         )
     ).scalar()
     if body is None:
         raise NotFound(
             f"There is no interaction {id_!r} in this project",
-            "Check the id and the project; add an interaction before the feedback about it",
+            "Check the id and the project; add an interaction before its feedback",
         )
     return parse_interaction(body)
 
 
-def read_case(connection: Connection, project: int, id_: str) -> Case:
-    """Return an interaction with all its feedback, or raise ``NotFound``."""
+def read_case(connection: Connection, project_id: int, id_: str) -> Case:
+    """Return an interaction with all its feedback.
+
+    Parameters
+    ----------
+    connection : Connection
+        Connection to the store.
+    project_id : int
+        Id of the project.
+    id_ : str
+        Id of the interaction.
+
+    Raises
+    ------
+    NotFound
+        If there is none, or it was deleted.
+    """
     table = schema.feedback
-    interaction = read_interaction(connection, project, id_)
+    interaction = read_interaction(connection, project_id, id_)
     bodies = connection.execute(
         select(table.c.body)
-        .where(table.c.project == project, table.c.interaction == id_, table.c.deleted.is_(None))
+        .where(table.c.project == project_id, table.c.interaction == id_, table.c.deleted.is_(None))
         .order_by(table.c.seq)
     ).scalars()
     return Case(interaction, tuple(parse_feedback(body) for body in bodies))
 
 
 def read_cases(
-    engine: Engine, project: int, kinds: Sequence[str] | None, until: Cursor | None = None
+    engine: Engine, project_id: int, kinds: Sequence[str] | None, until: Cursor | None = None
 ) -> Iterator[Case]:
-    """Yield interactions with their feedback; with ``kinds``, only those that have some."""
+    """Yield interactions with their feedback.
+
+    Parameters
+    ----------
+    engine : Engine
+        Database of the store.
+    project_id : int
+        Id of the project.
+    kinds : sequence of str or None
+        Kinds of feedback. Interactions without such feedback are skipped, and other feedback is
+        left out. ``None``: all interactions with all feedback.
+    until : Cursor, optional
+        Position at which to stop. Default: the end.
+    """
     interactions, items = schema.interactions, schema.feedback
-    # Sorted below and not by the database, which would walk all feedback in order to save a sort.
+    # Sorted below: the database would scan all feedback by seq to avoid a sort.
     about = select(items.c.seq, items.c.interaction, items.c.body).where(
-        items.c.project == project, items.c.deleted.is_(None)
+        items.c.project == project_id, items.c.deleted.is_(None)
     )
     if kinds is not None:
         about = about.where(items.c.kind.in_(kinds))
-    where = [interactions.c.project == project]
+    where = [interactions.c.project == project_id]
     if until is not None:
         about = about.where(items.c.seq <= until.feedback)
         where.append(interactions.c.seq <= until.interactions)
-    for batch in batches(engine, interactions, [interactions.c.id, interactions.c.body], *where):
-        said: dict[str, list[AnyFeedback]] = {}
+    columns = [interactions.c.id, interactions.c.body]
+    for batch in read_batches(engine, interactions, columns, *where):
+        feedback: dict[str, list[AnyFeedback]] = {}
         with engine.connect() as connection:
-            result = connection.execute(
+            rows = connection.execute(
                 about.where(items.c.interaction.in_([row.id for row in batch]))
             )
-            for _, interaction, body in sorted(result, key=lambda row: row.seq):
-                said.setdefault(interaction, []).append(parse_feedback(body))
+            for _, interaction, body in sorted(rows, key=lambda row: row.seq):
+                feedback.setdefault(interaction, []).append(parse_feedback(body))
         for row in batch:
-            if kinds is None or row.id in said:
-                yield Case(parse_interaction(row.body), tuple(said.get(row.id, ())))
+            if kinds is None or row.id in feedback:
+                yield Case(parse_interaction(row.body), tuple(feedback.get(row.id, ())))
 
 
 def read_feedback(
-    engine: Engine, project: int, kinds: Sequence[str] | None, *, system_wide: bool
+    engine: Engine, project_id: int, kinds: Sequence[str] | None, *, system_wide: bool
 ) -> Iterator[AnyFeedback]:
-    """Yield feedback, all or only what is about no interaction."""
+    """Yield feedback.
+
+    Parameters
+    ----------
+    engine : Engine
+        Database of the store.
+    project_id : int
+        Id of the project.
+    kinds : sequence of str or None
+        Kinds of feedback; ``None`` for all.
+    system_wide : bool
+        If true, only feedback that is not about an interaction.
+    """
     table = schema.feedback
-    where = [table.c.project == project]
+    where = [table.c.project == project_id]
     if kinds is not None:
         where.append(table.c.kind.in_(kinds))
     if system_wide:
         where.append(table.c.interaction.is_(None))
-    for batch in batches(engine, table, [table.c.body], *where):
+    for batch in read_batches(engine, table, [table.c.body], *where):
         for row in batch:
             yield parse_feedback(row.body)
 
 
 def read_arrivals(
-    engine: Engine, project: int, kinds: Sequence[str], after: int
+    engine: Engine, project_id: int, kinds: Sequence[str], after: int
 ) -> Iterator[Arrival]:
-    """Yield feedback about interactions that came after a sequence number, in its order."""
+    """Yield the arrivals of feedback about interactions, in order.
+
+    Parameters
+    ----------
+    engine : Engine
+        Database of the store.
+    project_id : int
+        Id of the project.
+    kinds : sequence of str
+        Kinds of feedback.
+    after : int
+        Sequence number after which to begin.
+    """
     interactions, items = schema.interactions, schema.feedback
     query = (
         select(items.c.seq, items.c.received, interactions.c.prompt_key)
@@ -144,22 +231,22 @@ def read_arrivals(
             (interactions.c.project == items.c.project)
             & (interactions.c.id == items.c.interaction),
         )
-        .where(items.c.project == project, items.c.kind.in_(kinds), items.c.deleted.is_(None))
+        .where(items.c.project == project_id, items.c.kind.in_(kinds), items.c.deleted.is_(None))
         .order_by(items.c.seq)
         .limit(BATCH)
     )
     while True:
         with engine.connect() as connection:
-            results = connection.execute(query.where(items.c.seq > after)).all()
-        if not results:
+            rows = connection.execute(query.where(items.c.seq > after)).all()
+        if not rows:
             return
-        for row in results:
+        for row in rows:
             yield Arrival(row.seq, timestamp(row.received), row.prompt_key)
-        after = results[-1].seq
+        after = rows[-1].seq
 
 
-def known_kinds(kinds: Sequence[str] | None) -> list[str] | None:
-    """Return the kinds asked for, or raise ``UnknownName`` for one that is none."""
+def check_kinds(kinds: Sequence[str] | None) -> list[str] | None:
+    """Return kinds of feedback as a list; raise ``UnknownName`` for an unknown kind."""
     if kinds is None:
         return None
     for kind in kinds:

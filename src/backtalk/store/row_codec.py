@@ -1,4 +1,4 @@
-"""Between records and the rows that keep them."""
+"""Conversion of records to table rows, and of times to integers."""
 
 from __future__ import annotations
 
@@ -20,8 +20,9 @@ from backtalk.feedback import (
     Rating,
     Spans,
     Steps,
+    verdict_score,
 )
-from backtalk.feedback.merge import prompt_key
+from backtalk.feedback.case import prompt_key
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
@@ -56,22 +57,47 @@ FEEDBACK_COLUMNS = (
 )
 
 
-def microseconds(timestamp: datetime | None) -> int | None:
-    """Return a moment as microseconds since 1970, UTC."""
-    return None if timestamp is None else (timestamp - _EPOCH) // _MICROSECOND
+def microseconds(time: datetime) -> int:
+    """Return a time as microseconds since 1970, UTC."""
+    return (time - _EPOCH) // _MICROSECOND
+
+
+def optional_microseconds(time: datetime | None) -> int | None:
+    """Return the value of a nullable column for a time."""
+    return None if time is None else microseconds(time)
 
 
 def timestamp(microseconds: int) -> datetime:
-    """Return the moment that is so many microseconds after the beginning of 1970, UTC."""
+    """Return the time that is a number of microseconds after the beginning of 1970, UTC."""
     return _EPOCH + microseconds * _MICROSECOND
 
 
-def interaction_row(project: int, interaction: Interaction, received: int) -> tuple[Any, ...]:
-    """Return an interaction's row, in the order of ``INTERACTION_COLUMNS``."""
+def optional_timestamp(microseconds: int | None) -> datetime | None:
+    """Return the time for a nullable column of microseconds."""
+    return None if microseconds is None else timestamp(microseconds)
+
+
+def interaction_row(project_id: int, interaction: Interaction, received: int) -> tuple[Any, ...]:
+    """Return the row of an interaction.
+
+    Parameters
+    ----------
+    project_id : int
+        Id of the project.
+    interaction : Interaction
+        Record.
+    received : int
+        Time of arrival, in microseconds since 1970.
+
+    Returns
+    -------
+    tuple
+        Values in the order of ``INTERACTION_COLUMNS``.
+    """
     return (
-        project,
+        project_id,
         interaction.id,
-        microseconds(interaction.time),
+        optional_microseconds(interaction.time),
         interaction.user,
         interaction.policy,
         interaction.session,
@@ -82,12 +108,27 @@ def interaction_row(project: int, interaction: Interaction, received: int) -> tu
     )
 
 
-def feedback_row(project: int, item: AnyFeedback, received: int) -> tuple[Any, ...]:
-    """Return a feedback's row, in the order of ``FEEDBACK_COLUMNS``."""
-    columns = _COLUMNS_OF.get(type(item))
-    aspect, response, other, value = columns(item) if columns else _NOTHING
+def feedback_row(project_id: int, item: AnyFeedback, received: int) -> tuple[Any, ...]:
+    """Return the row of a feedback record.
+
+    Parameters
+    ----------
+    project_id : int
+        Id of the project.
+    item : AnyFeedback
+        Record.
+    received : int
+        Time of arrival, in microseconds since 1970.
+
+    Returns
+    -------
+    tuple
+        Values in the order of ``FEEDBACK_COLUMNS``.
+    """
+    get_columns = _COLUMNS_BY_TYPE.get(type(item))
+    aspect, response, other, value = get_columns(item) if get_columns else _NO_COLUMNS
     return (
-        project,
+        project_id,
         item.id,
         item.interaction,
         item.kind,
@@ -98,14 +139,14 @@ def feedback_row(project: int, item: AnyFeedback, received: int) -> tuple[Any, .
         other,
         value,
         item.confidence,
-        microseconds(item.time),
+        optional_microseconds(item.time),
         received,
         item.to_json(),
     )
 
 
 _Columns = tuple[str | None, str | None, str | None, float | None]
-_NOTHING: _Columns = (None, None, None, None)
+_NO_COLUMNS: _Columns = (None, None, None, None)
 
 
 def _rating(item: Rating) -> _Columns:
@@ -116,11 +157,8 @@ def _label(item: Label) -> _Columns:
     return item.aspect, item.response, None, float(item.good)
 
 
-_EVEN = {"a": 1.0, "b": 0.0, "tie": 0.5, "both_bad": None}
-
-
 def _preference(item: Preference) -> _Columns:
-    value = _EVEN[item.verdict] if item.probability is None else item.probability
+    value = verdict_score(item.verdict) if item.probability is None else item.probability
     return item.aspect, item.a, item.b, value
 
 
@@ -148,7 +186,7 @@ def _about_response(item: Edit | Spans | Steps | FollowUp) -> _Columns:
     return None, item.response, None, None
 
 
-_COLUMNS_OF: dict[type[AnyFeedback], Callable[[Any], _Columns]] = {
+_COLUMNS_BY_TYPE: dict[type[AnyFeedback], Callable[[Any], _Columns]] = {
     Rating: _rating,
     Label: _label,
     Preference: _preference,

@@ -1,4 +1,8 @@
-"""The tables. Records are kept whole as JSON; columns beside it are what is asked for by SQL."""
+"""Tables of a store.
+
+Records are stored whole as JSON in ``body``; the other columns repeat the fields that SQL queries
+need. All times are microseconds since 1970, UTC.
+"""
 
 from __future__ import annotations
 
@@ -43,7 +47,7 @@ interactions = Table(
     _key(),
     _project(),
     Column("id", String, nullable=False),
-    Column("time", BigInteger),  # microseconds since 1970, UTC, as all times here
+    Column("time", BigInteger),
     Column("user", String),
     Column("policy", String),
     Column("session", String),
@@ -66,7 +70,7 @@ Index(
 
 _SEVERAL = interactions.c.responses >= text("2")
 Index(
-    "ix_interactions_several",  # few interactions have several responses to compare
+    "ix_interactions_several",  # partial: few interactions have several responses to compare
     interactions.c.project,
     interactions.c.seq,
     sqlite_where=_SEVERAL,
@@ -118,8 +122,8 @@ documents = Table(
     UniqueConstraint("project", "kind", "id", name="uq_documents_id"),
 )
 
-journal = Table(
-    "journal",
+events = Table(
+    "events",
     metadata,
     _key(),
     _project(),
@@ -128,11 +132,11 @@ journal = Table(
     Column("time", BigInteger, nullable=False),
     Column("actor", String, nullable=False),
     Column("body", Text, nullable=False),
-    UniqueConstraint("project", "topic", "number", name="uq_journal_number"),
+    UniqueConstraint("project", "topic", "number", name="uq_events_number"),
 )
 
-waiting = Table(
-    "waiting",  # feedback whose interaction has not come yet
+pending_feedback = Table(
+    "pending_feedback",  # feedback that arrived before its interaction
     metadata,
     _key(),
     _project(),
@@ -141,21 +145,25 @@ waiting = Table(
     Column("annotator", String, nullable=False),
     Column("received", BigInteger, nullable=False),
     Column("body", Text, nullable=False),
-    UniqueConstraint("project", "id", name="uq_waiting_id"),
+    UniqueConstraint("project", "id", name="uq_pending_feedback_id"),
 )
-Index("ix_waiting_interaction", waiting.c.project, waiting.c.interaction)
+Index(
+    "ix_pending_feedback_interaction",
+    pending_feedback.c.project,
+    pending_feedback.c.interaction,
+)
 
 api_keys = Table(
     "api_keys",
     metadata,
     Column("id", String, primary_key=True),
-    Column("project", String),  # the name; a key without one is for all projects
+    Column("project", String),  # its name; null for a key of all projects
     Column("name", String, nullable=False),
     Column("role", String, nullable=False),
     Column("digest", String, nullable=False, unique=True),
-    Column("former", String),  # the digest before the last rotation
-    Column("former_until", BigInteger),
-    Column("made", BigInteger, nullable=False),
+    Column("previous_digest", String),  # the digest before the last rotation
+    Column("previous_expires", BigInteger),
+    Column("created", BigInteger, nullable=False),
     Column("revoked", BigInteger),
 )
 
@@ -178,9 +186,9 @@ jobs = Table(
     Column("id", String, nullable=False),
     Column("kind", String, nullable=False),
     Column("state", String, nullable=False),  # waiting, done, failed
-    Column("made", BigInteger, nullable=False),
+    Column("created", BigInteger, nullable=False),
     Column("not_before", BigInteger, nullable=False),
-    Column("tries", Integer, nullable=False),
+    Column("attempts", Integer, nullable=False),
     Column("ended", BigInteger),
     Column("error", Text),
     Column("result", Text),
@@ -190,17 +198,17 @@ jobs = Table(
 Index("ix_jobs_state", jobs.c.project, jobs.c.kind, jobs.c.state)
 
 leases = Table(
-    "leases",  # what one process at a time may do
+    "leases",
     metadata,
     Column("project", Integer, ForeignKey("projects.id"), primary_key=True),
     Column("name", String, primary_key=True),
     Column("holder", String, nullable=False),
-    Column("until", BigInteger, nullable=False),
-    Column("term", Integer, nullable=False),  # grows with each new holder
+    Column("expires", BigInteger, nullable=False),
+    Column("term", Integer, nullable=False),  # fencing token: increases with each new holder
 )
 
 assignments = Table(
-    "assignments",  # who was asked to judge what
+    "assignments",  # items of annotation tasks given to annotators
     metadata,
     _key(),
     _project(),
@@ -209,17 +217,17 @@ assignments = Table(
     Column("annotator", String, nullable=False),
     Column("state", String, nullable=False),  # open, done, skipped
     Column("opened", BigInteger, nullable=False),
-    Column("until", BigInteger, nullable=False),
+    Column("expires", BigInteger, nullable=False),
     Column("ended", BigInteger),
     UniqueConstraint("project", "task", "interaction", "annotator", name="uq_assignments_once"),
 )
 Index(
-    "ix_assignments_items",  # with all that says who has which places
+    "ix_assignments_items",  # covers the queries that count annotators per item
     assignments.c.project,
     assignments.c.task,
     assignments.c.interaction,
     assignments.c.state,
-    assignments.c.until,
+    assignments.c.expires,
     assignments.c.annotator,
 )
 Index(

@@ -1,7 +1,7 @@
-"""Finding interactions among many: newest first, by what was said, who asked and what was judged.
+"""Search for interactions, newest first: by text, user, policy, session, time and feedback.
 
-A page is read from where the last one ended, never by counting rows off. What no index answers is
-looked for in stretches of rows, for a limited time; the page says how far it came.
+Pages continue from a sequence number, not from an offset. Conditions without an index are tested
+on blocks of rows within a time limit, and the page reports how far the search came.
 """
 
 from __future__ import annotations
@@ -17,101 +17,101 @@ from sqlalchemy import ColumnElement, Connection, Row, Select, exists, func, sel
 
 from backtalk.feedback import Interaction, parse_interaction
 from backtalk.store import schema
-from backtalk.store.inserts import project_number
-from backtalk.store.queries import known_kinds
-from backtalk.store.row_codec import microseconds, timestamp
+from backtalk.store.queries import check_kinds
+from backtalk.store.row_codec import microseconds, optional_timestamp, timestamp
 from backtalk.store.store import Store
 
 PAGE = 25
-"""How many interactions one page has."""
+"""Default number of interactions on a page."""
 
-_FIRST, _MOST = 500, 20_000
-"""How many rows the first stretch has, and the most that one can have."""
-_STRETCH_SECONDS = 0.1
-"""The next stretch is longer after one that took less, shorter after one that took more."""
-_BATCH = 200
-"""How many rows that may have the text are read at once, to see whether they do."""
+_MIN_BLOCK, _MAX_BLOCK = 500, 20_000
+"""Limits of the number of rows in a block. The first block is the smallest."""
+_BLOCK_SECONDS = 0.1
+"""Target duration of a block: a faster one makes the next one longer, a slower one shorter."""
+_BATCH_SIZE = 200
+"""Minimum number of rows read at once when text has to be matched."""
 
 _interactions, _items = schema.interactions, schema.feedback
-_when = func.coalesce(_interactions.c.time, _interactions.c.received)
+_time = func.coalesce(_interactions.c.time, _interactions.c.received)
 
 
 @dataclass(frozen=True)
 class SearchQuery:
-    """Which interactions; what is left out does not matter."""
+    """Conditions of a search. Empty fields match everything."""
 
     text: str = ""
-    """Occurs in a prompt or a response, in capitals or not."""
+    """Substring of a prompt or a response, ignoring case."""
     user: str = ""
     policy: str = ""
-    """The beginning of the policy's id."""
+    """Prefix of the policy's id."""
     session: str = ""
     kind: str = ""
-    """Has feedback of this kind."""
+    """Kind of feedback that the interaction has."""
     judged: bool | None = None
-    """Has any feedback, or none."""
+    """If true, only interactions with feedback. If false, only those without."""
     since: datetime | None = None
+    """Earliest time."""
     until: datetime | None = None
-    """Exclusive."""
+    """Time before which the interaction happened, exclusive."""
     deleted: bool = False
-    """Those that were deleted, and no others."""
+    """If true, only deleted interactions. If false, only those that are not deleted."""
 
-    def says(self, interaction: Interaction) -> bool:
-        """Return whether the text occurs in an interaction."""
+    def matches_text(self, interaction: Interaction) -> bool:
+        """Return true if the text occurs in an interaction."""
         needle = self.text.casefold()
-        said = [message.text for message in interaction.prompt]
-        said += [response.text for response in interaction.responses]
-        return any(needle in text.casefold() for text in said)
+        texts = [message.text for message in interaction.prompt]
+        texts += [response.text for response in interaction.responses]
+        return any(needle in text.casefold() for text in texts)
 
 
 @dataclass(frozen=True)
 class SearchHit:
-    """An interaction that was found."""
+    """Interaction that matches a search."""
 
     interaction: Interaction
     received: datetime
     deleted: datetime | None
     feedback: dict[str, int]
-    """How much feedback it has of each kind."""
+    """Number of feedback records by kind."""
 
 
 @dataclass(frozen=True)
-class Page:
-    """What was found, newest first."""
+class SearchPage:
+    """Page of search results, newest first."""
 
     hits: tuple[SearchHit, ...]
-    further: int | None
-    """Where the next page begins: the ``before`` to search on with. ``None`` at the end."""
+    next_cursor: int | None
+    """Value of ``before`` for the next page, ``None`` at the end."""
     full: bool
-    """Whether the page is full, so that more may follow; else the time was up, or it is the end."""
+    """True if the page is full. Otherwise the time limit or the end was reached."""
     searched: int
-    """How many interactions were looked at."""
-    back_to: datetime | None
-    """When the last of them came."""
+    """Number of interactions searched."""
+    oldest: datetime | None
+    """Time of arrival of the oldest interaction searched."""
 
 
 def search(
     store: Store,
-    wanted: SearchQuery,
+    query: SearchQuery,
     *,
     before: int | None = None,
     size: int = PAGE,
     seconds: float = 1.0,
-) -> Page:
+) -> SearchPage:
     """Return a page of interactions, newest first.
 
     Parameters
     ----------
     store : Store
-        The project.
-    wanted : SearchQuery
-        Which ones.
+        Store of the project.
+    query : SearchQuery
+        Conditions.
     before : int, optional
-        Where the page before ended; the newest, if left out.
+        ``next_cursor`` of the previous page. Default: the newest interactions.
     size : int, default PAGE
-        How many a page has.
+        Number of interactions on a page.
     seconds : float, default 1.0
-        How long to look, about. A page that is not full then can be searched further.
+        Approximate time limit. A page that is not full because of it has a ``next_cursor``.
 
     Raises
     ------
@@ -119,110 +119,114 @@ def search(
         If there is no such kind of feedback.
     """
     with store.engine.connect() as connection:
-        return _Search(connection, store, wanted).page(before, size, seconds)
+        return _Search(connection, store.project_id, query).page(before, size, seconds)
 
 
 class _Search:
-    """One look for interactions."""
+    """A search on one connection."""
 
-    def __init__(self, connection: Connection, store: Store, wanted: SearchQuery) -> None:
+    def __init__(self, connection: Connection, project_id: int, query: SearchQuery) -> None:
         self._connection = connection
-        self._project = project_number(store.engine, store.project)
-        self._wanted = wanted
-        # What an index answers: stretches of rows are counted in it.
-        self._base = [_interactions.c.project == self._project]
-        if wanted.user:
-            self._base.append(_interactions.c.user == wanted.user)
-        self._query = (
+        self._project_id = project_id
+        self._query = query
+        # Conditions with an index: blocks are measured in rows that meet them.
+        self._indexed = [_interactions.c.project == project_id]
+        if query.user:
+            self._indexed.append(_interactions.c.user == query.user)
+        self._select = (
             select(
                 _interactions.c.seq,
                 _interactions.c.received,
                 _interactions.c.deleted,
                 _interactions.c.body,
             )
-            .where(*self._base, *self._filters())
+            .where(*self._indexed, *self._conditions())
             .order_by(_interactions.c.seq.desc())
         )
 
-    def page(self, before: int | None, size: int, seconds: float) -> Page:
-        start = at = self._newest() + 1 if before is None else before
-        ends = clock.monotonic() + seconds
-        results: list[tuple[Row[Any], Interaction]] = []
-        stretch = _FIRST
-        while len(results) <= size:
+    def page(self, before: int | None, size: int, seconds: float) -> SearchPage:
+        start = cursor = self._newest() + 1 if before is None else before
+        deadline = clock.monotonic() + seconds
+        matches: list[tuple[Row[Any], Interaction]] = []
+        block = _MIN_BLOCK
+        while len(matches) <= size:
             began = clock.monotonic()
-            low = self._low(at, stretch)
+            low = self._block_start(cursor, block)
             if low is None:
                 break
-            at, more = self._look(low, at, size + 1 - len(results))
-            results += more
-            took = clock.monotonic() - began
-            quick = took < _STRETCH_SECONDS
-            stretch = min(_MOST, stretch * 4) if quick else max(_FIRST, stretch // 2)
-            if began + took > ends:
+            cursor, more = self._search_block(low, cursor, size + 1 - len(matches))
+            matches += more
+            elapsed = clock.monotonic() - began
+            is_fast = elapsed < _BLOCK_SECONDS
+            block = min(_MAX_BLOCK, block * 4) if is_fast else max(_MIN_BLOCK, block // 2)
+            if began + elapsed > deadline:
                 break
-        full = len(results) > size
+        full = len(matches) > size
         if full:
-            results = results[:size]
-            at = results[-1][0].seq
-        return Page(
-            hits=self._hits(results),
-            further=at if self._low(at, 1) is not None else None,
+            matches = matches[:size]
+            cursor = matches[-1][0].seq
+        return SearchPage(
+            hits=self._hits(matches),
+            next_cursor=cursor if self._block_start(cursor, 1) is not None else None,
             full=full,
-            searched=self._count(at, start),
-            back_to=self._received(at),
+            searched=self._count(cursor, start),
+            oldest=self._received(cursor),
         )
 
-    def _look(self, low: int, at: int, need: int) -> tuple[int, list[tuple[Row[Any], Interaction]]]:
-        """Return what was found from ``at`` down to ``low``, and how far that is."""
-        most = max(need, _BATCH) if self._wanted.text else need
+    def _search_block(
+        self, low: int, before: int, needed: int
+    ) -> tuple[int, list[tuple[Row[Any], Interaction]]]:
+        """Return the matches from ``before`` down to ``low``, and the position that was reached."""
+        limit = max(needed, _BATCH_SIZE) if self._query.text else needed
         rows = self._rows(
-            self._query.where(_interactions.c.seq < at, _interactions.c.seq >= low).limit(most)
+            self._select.where(_interactions.c.seq < before, _interactions.c.seq >= low).limit(
+                limit
+            )
         )
-        results = [(row, parse_interaction(row.body)) for row in rows]
-        if self._wanted.text:
-            results = [
-                (row, interaction) for row, interaction in results if self._wanted.says(interaction)
+        matches = [(row, parse_interaction(row.body)) for row in rows]
+        if self._query.text:
+            matches = [
+                (row, interaction)
+                for row, interaction in matches
+                if self._query.matches_text(interaction)
             ]
-        return (rows[-1].seq if len(rows) == most else low), results
+        return (rows[-1].seq if len(rows) == limit else low), matches
 
-    def _filters(self) -> list[ColumnElement[bool]]:
-        wanted = self._wanted
-        hidden = (
-            _interactions.c.deleted.is_not(None)
-            if wanted.deleted
-            else _interactions.c.deleted.is_(None)
-        )
-        results: list[ColumnElement[bool]] = [hidden]
-        if wanted.policy:
-            results.append(_interactions.c.policy.startswith(wanted.policy, autoescape=True))
-        if wanted.session:
-            results.append(_interactions.c.session == wanted.session)
-        if wanted.since is not None:
-            results.append(_when >= microseconds(wanted.since))
-        if wanted.until is not None:
-            results.append(_when < microseconds(wanted.until))
-        if wanted.kind or wanted.judged:
-            results.append(self._judged(wanted.kind))
-        if wanted.judged is False:
-            results.append(~self._judged(""))
-        if wanted.text:
-            results.append(self._has_text(wanted.text))
-        return results
+    def _conditions(self) -> list[ColumnElement[bool]]:
+        query = self._query
+        deleted = _interactions.c.deleted
+        conditions: list[ColumnElement[bool]] = [
+            deleted.is_not(None) if query.deleted else deleted.is_(None)
+        ]
+        if query.policy:
+            conditions.append(_interactions.c.policy.startswith(query.policy, autoescape=True))
+        if query.session:
+            conditions.append(_interactions.c.session == query.session)
+        if query.since is not None:
+            conditions.append(_time >= microseconds(query.since))
+        if query.until is not None:
+            conditions.append(_time < microseconds(query.until))
+        if query.kind or query.judged:
+            conditions.append(self._has_feedback(query.kind))
+        if query.judged is False:
+            conditions.append(~self._has_feedback(""))
+        if query.text:
+            conditions.append(self._has_text(query.text))
+        return conditions
 
-    def _judged(self, kind: str) -> ColumnElement[bool]:
+    def _has_feedback(self, kind: str) -> ColumnElement[bool]:
         where = [
-            _items.c.project == self._project,
+            _items.c.project == self._project_id,
             _items.c.interaction == _interactions.c.id,
             _items.c.deleted.is_(None),
         ]
         if kind:
-            where.append(_items.c.kind.in_(known_kinds([kind]) or []))
+            where.append(_items.c.kind.in_(check_kinds([kind]) or []))
         return exists().where(*where)
 
     def _has_text(self, text: str) -> ColumnElement[bool]:
-        pattern = _pattern(text)
-        if self._connection.dialect.name == "sqlite":  # whose LIKE is blind to capitals by itself
+        pattern = _like_pattern(text)
+        if self._connection.dialect.name == "sqlite":  # its LIKE ignores the case of ASCII letters
             return _interactions.c.body.like(pattern, escape="!")
         return _interactions.c.body.ilike(pattern, escape="!")
 
@@ -230,39 +234,38 @@ class _Search:
         return self._connection.execute(query).all()
 
     def _newest(self) -> int:
-        query = select(func.max(_interactions.c.seq)).where(*self._base)
+        query = select(func.max(_interactions.c.seq)).where(*self._indexed)
         return int(self._connection.execute(query).scalar() or 0)
 
-    def _low(self, at: int, rows: int) -> int | None:
-        """Return the lowest of so many rows before ``at``, ``None`` where there are none."""
-        stretch = (
+    def _block_start(self, before: int, size: int) -> int | None:
+        """Return the lowest sequence number of the block before a position, ``None`` at the end."""
+        block = (
             select(_interactions.c.seq)
-            .where(*self._base, _interactions.c.seq < at)
+            .where(*self._indexed, _interactions.c.seq < before)
             .order_by(_interactions.c.seq.desc())
-            .limit(rows)
+            .limit(size)
             .subquery()
         )
-        low = self._connection.execute(select(func.min(stretch.c.seq))).scalar()
+        low = self._connection.execute(select(func.min(block.c.seq))).scalar()
         return None if low is None else int(low)
 
-    def _count(self, low: int, start: int) -> int:
+    def _count(self, low: int, before: int) -> int:
         query = select(func.count()).where(
-            *self._base, _interactions.c.seq >= low, _interactions.c.seq < start
+            *self._indexed, _interactions.c.seq >= low, _interactions.c.seq < before
         )
         return int(self._connection.execute(query).scalar() or 0)
 
-    def _received(self, at: int) -> datetime | None:
-        query = select(_interactions.c.received).where(_interactions.c.seq == at)
-        received = self._connection.execute(query).scalar()
-        return None if received is None else timestamp(received)
+    def _received(self, seq: int) -> datetime | None:
+        query = select(_interactions.c.received).where(_interactions.c.seq == seq)
+        return optional_timestamp(self._connection.execute(query).scalar())
 
-    def _hits(self, found: Sequence[tuple[Row[Any], Interaction]]) -> tuple[SearchHit, ...]:
+    def _hits(self, matches: Sequence[tuple[Row[Any], Interaction]]) -> tuple[SearchHit, ...]:
         counts: dict[str, dict[str, int]] = {}
         query = (
             select(_items.c.interaction, _items.c.kind, func.count().label("total"))
             .where(
-                _items.c.project == self._project,
-                _items.c.interaction.in_([interaction.id for _, interaction in found]),
+                _items.c.project == self._project_id,
+                _items.c.interaction.in_([interaction.id for _, interaction in matches]),
                 _items.c.deleted.is_(None),
             )
             .group_by(_items.c.interaction, _items.c.kind)
@@ -274,28 +277,24 @@ class _Search:
             SearchHit(
                 interaction,
                 timestamp(row.received),
-                _timestamp(row.deleted),
+                optional_timestamp(row.deleted),
                 counts.get(interaction.id, {}),
             )
-            for row, interaction in found
+            for row, interaction in matches
         )
 
 
-def _pattern(text: str) -> str:
-    """Return what a body with the text is like.
+def _like_pattern(text: str) -> str:
+    """Return a LIKE pattern that matches every body which contains the text.
 
-    SQLite knows capitals of ASCII only, so that other letters which have some stand for any
-    character; what the database finds is looked at again.
+    SQLite folds the case of ASCII letters only, so that other letters with case become wildcards.
+    The rows are matched again in Python.
     """
-    kept = to_json(text).decode()[1:-1]
-    return "%" + "".join(_like(character) for character in kept) + "%"
+    encoded = to_json(text).decode()[1:-1]
+    return "%" + "".join(_escape(character) for character in encoded) + "%"
 
 
-def _like(character: str) -> str:
+def _escape(character: str) -> str:
     if not character.isascii() and character.lower() != character.upper():
         return "_"
     return f"!{character}" if character in "%_!" else character
-
-
-def _timestamp(microseconds: int | None) -> datetime | None:
-    return None if microseconds is None else timestamp(microseconds)

@@ -1,8 +1,7 @@
-"""A project's memory: its interactions and feedback, and what else is kept with them."""
+"""Store of a project: interactions, feedback, documents, events and coordination."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from itertools import islice
@@ -10,25 +9,36 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from sqlalchemy import Engine, func, select
+from sqlalchemy import Engine, exists, func, select
 
 from backtalk.artifacts import Artifacts
 from backtalk.errors import BacktalkError, NotFound
 from backtalk.feedback import AnyFeedback, Interaction, content_id
-from backtalk.feedback.views import Case
+from backtalk.feedback.case import Case
 from backtalk.store import schema
+from backtalk.store.api_keys import ApiKeys
+from backtalk.store.audit_log import AuditLog
 from backtalk.store.columns import Columns
-from backtalk.store.engine import connect, database_url, writing
-from backtalk.store.inserts import Added, Batch, hide, project_number, refuse_other_content, show
-from backtalk.store.jobs import Jobs
-from backtalk.store.journal import DocumentStore, EventLog
+from backtalk.store.counts import count_by_day, count_records
+from backtalk.store.documents import DocumentStore
+from backtalk.store.engine import artifacts_folder, connect, database_url, writing
+from backtalk.store.event_log import EventLog
+from backtalk.store.inserts import (
+    AddResult,
+    InsertBatch,
+    check_same_content,
+    get_project_id,
+    soft_delete,
+    undelete,
+)
+from backtalk.store.jobs import JobQueue
 from backtalk.store.leases import Leases
 from backtalk.store.migrations import upgrade
-from backtalk.store.purge import Purged, purge
+from backtalk.store.purge import PurgeResult, purge
 from backtalk.store.queries import (
     Arrival,
     Cursor,
-    known_kinds,
+    check_kinds,
     read_arrivals,
     read_case,
     read_cases,
@@ -43,20 +53,30 @@ class Store:
     Parameters
     ----------
     location : str | Path
-        The path of a SQLite file, or a URL: ``sqlite:///FILE``, ``postgresql://USER@HOST/NAME``.
-        The tables are made, and brought to the present schema, when the store is opened.
+        Path of a SQLite file, or a URL: ``sqlite:///FILE``, ``postgresql://USER@HOST/NAME``.
+        Opening a store creates its tables, or migrates them to the current schema.
     project : str, default "default"
-        The name space. Records, policies and evaluations of one project are never seen from
-        another.
+        Name of the project. Projects do not see each other's records, policies and evaluations.
+
+    Attributes
+    ----------
+    url : URL
+        URL of the database.
+    engine : Engine
+        SQLAlchemy engine of the database.
+    project : str
+        Name of the project.
+    project_id : int
+        Id of the project in the database.
 
     Examples
     --------
     >>> from backtalk.feedback import Annotator, Interaction, Label
-    >>> talk = Interaction.of("Is it open?", "Yes.")
+    >>> interaction = Interaction.of("Is it open?", "Yes.")
     >>> ada = Annotator.human("ada")
-    >>> thumb = Label(interaction=talk.id, annotator=ada, response="0", good=True)
+    >>> label = Label(interaction=interaction.id, annotator=ada, response="0", good=True)
     >>> with Store(":memory:") as store:
-    ...     added = store.add(talk, thumb)
+    ...     added = store.add(interaction, label)
     ...     [case.feedback[0].good for case in store.cases()]
     [True]
     """
@@ -69,21 +89,34 @@ class Store:
 
     def _open(self, engine: Engine, project: str) -> None:
         if not project:
-            raise BacktalkError("A project needs a name", "Leave it out for 'default'")
+            raise BacktalkError(
+                "The name of the project is empty", "Leave it out for the project 'default'"
+            )
         self.engine = engine
         self.project = project
-        self._project = project_number(engine, project)
+        self.project_id = get_project_id(engine, project)
 
     def in_project(self, name: str) -> Store:
-        """Return the same database seen from another project."""
-        other = object.__new__(Store)
-        other.url = self.url
-        other._open(self.engine, name)
-        return other
+        """Return a store of another project in the same database."""
+        store = object.__new__(Store)
+        store.url = self.url
+        store._open(self.engine, name)
+        return store
 
-    def projects(self) -> list[str]:
-        """Return the names of all projects in the database."""
-        query = select(schema.projects.c.name).order_by(schema.projects.c.name)
+    def projects(self, *, topic: str | None = None) -> list[str]:
+        """Return the names of all projects in the database, sorted.
+
+        Parameters
+        ----------
+        topic : str, optional
+            Only projects with events of this topic. Default: all projects.
+        """
+        projects, events = schema.projects, schema.events
+        query = select(projects.c.name).order_by(projects.c.name)
+        if topic is not None:
+            query = query.where(
+                exists().where(events.c.project == projects.c.id, events.c.topic == topic)
+            )
         with self.engine.connect() as connection:
             return list(connection.execute(query).scalars())
 
@@ -104,62 +137,71 @@ class Store:
 
     @cached_property
     def documents(self) -> DocumentStore:
-        """Policies, evaluations and whatever else is kept whole under an id."""
-        return DocumentStore(self.engine, self._project)
+        """Policies, evaluations and other JSON documents."""
+        return DocumentStore(self.engine, self.project_id)
 
     @cached_property
-    def journal(self) -> EventLog:
-        """What happened, in order: promotions and rollbacks."""
-        return EventLog(self.engine, self._project)
+    def events(self) -> EventLog:
+        """Event log: promotions, experiments, annotation tasks."""
+        return EventLog(self.engine, self.project_id)
 
     @cached_property
     def leases(self) -> Leases:
-        """What one process at a time may do."""
-        return Leases(self.engine, self._project)
+        """Leases on work that one process at a time does."""
+        return Leases(self.engine, self.project_id)
 
     @cached_property
-    def jobs(self) -> Jobs:
-        """Work that is to be done in the background."""
-        return Jobs(self.engine, self._project)
+    def jobs(self) -> JobQueue:
+        """Queue of background work."""
+        return JobQueue(self.engine, self.project_id)
 
     @cached_property
     def columns(self) -> Columns:
-        """Feedback by columns, for statistics."""
-        return Columns(self.engine, self._project)
+        """Feedback as columns, for statistics."""
+        return Columns(self.engine, self.project_id)
+
+    @cached_property
+    def api_keys(self) -> ApiKeys:
+        """API keys of all projects in the database."""
+        return ApiKeys(self.engine)
+
+    @cached_property
+    def audit_log(self) -> AuditLog:
+        """Audit log of all projects in the database."""
+        return AuditLog(self.engine)
 
     @cached_property
     def artifacts(self) -> Artifacts:
-        """Weights and recordings: beside a SQLite file, else where ``BACKTALK_ARTIFACTS`` says."""
-        if named := os.environ.get("BACKTALK_ARTIFACTS"):
-            return Artifacts(Path(named))
-        if self.url.get_backend_name() == "sqlite" and self.url.database not in {None, ":memory:"}:
-            return Artifacts(Path(str(self.url.database)).with_suffix(".artifacts"))
-        return Artifacts(Path("backtalk.artifacts"))
+        """Files of weights and recordings.
 
-    def add(self, *records: Interaction | AnyFeedback, key: str | None = None) -> Added:
-        """Keep records, all or none; once this returns, they survive the death of the process.
+        They are in the folder ``BACKTALK_ARTIFACTS``, or beside a SQLite file.
+        """
+        return Artifacts(artifacts_folder(self.url))
+
+    def add(self, *records: Interaction | AnyFeedback, key: str | None = None) -> AddResult:
+        """Add records in one durable transaction.
 
         Parameters
         ----------
-        records
-            Interactions, and feedback about them or about interactions kept already.
+        *records : Interaction or AnyFeedback
+            Interactions, and feedback about them or about interactions in the store.
         key : str, optional
-            An idempotency key, for one record: adding again under the same key changes nothing.
+            Idempotency key of a single record. Adding it again under the same key has no effect.
 
         Raises
         ------
         NotFound
-            If feedback is about an interaction that is not kept.
+            If feedback refers to an interaction that is not in the store.
         RecordError
             If feedback does not fit its interaction.
         Conflict
-            If an id or key is taken by a record with other content.
+            If another record has the same id or key.
         """
         if key is not None:
             if len(records) != 1:
                 raise BacktalkError(
-                    f"One idempotency key was given for {len(records)} records",
-                    "Add them one by one, each with its key",
+                    f"There is one idempotency key for {len(records)} records",
+                    "Add each record with a key of its own",
                 )
             records = (records[0].model_copy(update={"id": content_id("key", key)}),)
         interactions = [record for record in records if isinstance(record, Interaction)]
@@ -171,152 +213,166 @@ class Store:
                     continue
                 if item.interaction not in known:
                     known[item.interaction] = read_interaction(
-                        connection, self._project, item.interaction
+                        connection, self.project_id, item.interaction
                     )
                 item.check(known[item.interaction])
-            batch = Batch(self._project)
+            batch = InsertBatch(self.project_id)
             batch.add(interactions, items)
             added = batch.insert(connection)
             if added.known:
-                for table, kept in ((schema.interactions, interactions), (schema.feedback, items)):
-                    refuse_other_content(connection, self._project, table, kept)
+                check_same_content(connection, self.project_id, schema.interactions, interactions)
+                check_same_content(connection, self.project_id, schema.feedback, items)
         return added
 
-    def add_cases(self, cases: Iterable[Case], *, batch: int = 100_000) -> Added:
-        """Keep many interactions with their feedback, a transaction a batch.
+    def add_cases(self, cases: Iterable[Case], *, batch: int = 100_000) -> AddResult:
+        """Add many interactions with their feedback, one transaction per batch.
 
-        Records whose id is there already are left as they are and counted as known.
+        Records with existing ids are left unchanged and counted as known.
+
+        Parameters
+        ----------
+        cases : Iterable[Case]
+            Interactions with their feedback.
+        batch : int, default 100_000
+            Number of interactions per transaction.
 
         Raises
         ------
         RecordError
-            If feedback does not fit its interaction; the batches before stay.
+            If feedback does not fit its interaction. Earlier batches remain.
         """
         stream = iter(cases)
-        added = Added()
+        added = AddResult()
         while True:
-            rows = Batch(self._project)
-            taken = 0
+            rows = InsertBatch(self.project_id)
+            count = 0
             for case in islice(stream, batch):
                 for item in case.feedback:
                     item.check(case.interaction)
                 rows.add([case.interaction], case.feedback)
-                taken += 1
-            if not taken:
+                count += 1
+            if not count:
                 return added
             with writing(self.engine) as connection:
                 added += rows.insert(connection)
 
     def interaction(self, id: str) -> Interaction:  # noqa: A002
-        """Return an interaction; raise ``NotFound`` where there is none, or it was deleted."""
+        """Return an interaction; raise ``NotFound`` if there is none, or it was deleted."""
         with self.engine.connect() as connection:
-            return read_interaction(connection, self._project, id)
+            return read_interaction(connection, self.project_id, id)
 
     def case(self, id: str) -> Case:  # noqa: A002
-        """Return an interaction with its feedback; raise ``NotFound`` where there is none."""
+        """Return an interaction with its feedback; raise ``NotFound`` if there is none."""
         with self.engine.connect() as connection:
-            return read_case(connection, self._project, id)
+            return read_case(connection, self.project_id, id)
 
     def cases(
         self, *, kinds: Sequence[str] | None = None, until: Cursor | None = None
     ) -> Iterator[Case]:
         """Yield all interactions with their feedback, in the order in which they were added.
 
-        Memory stays flat, however many there are, and no transaction is held open.
+        Memory is constant, and no transaction is held open.
 
         Parameters
         ----------
         kinds : sequence of str, optional
-            Yield only interactions that have feedback of these kinds, with only that.
+            Kinds of feedback. Interactions without such feedback are skipped, and other feedback
+            is left out. Default: all interactions with all feedback.
         until : Cursor, optional
-            Only what was there when :meth:`cursor` returned this.
+            Position returned by :meth:`cursor`, at which to stop. Default: the end.
         """
-        return read_cases(self.engine, self._project, known_kinds(kinds), until)
+        return read_cases(self.engine, self.project_id, check_kinds(kinds), until)
 
     def feedback(
         self, *, kinds: Sequence[str] | None = None, system_wide: bool = False
     ) -> Iterator[AnyFeedback]:
-        """Yield feedback in the order in which it was added, at flat memory.
+        """Yield feedback in the order in which it was added, with constant memory.
 
         Parameters
         ----------
         kinds : sequence of str, optional
-            Only these kinds.
+            Kinds of feedback. Default: all.
         system_wide : bool, default False
-            Only what is about no interaction: standing instructions, critiques of the system.
+            If true, only feedback that is not about an interaction: standing instructions, and
+            critiques of the system.
         """
         return read_feedback(
-            self.engine, self._project, known_kinds(kinds), system_wide=system_wide
+            self.engine, self.project_id, check_kinds(kinds), system_wide=system_wide
         )
 
     def counts(self) -> dict[str, int]:
-        """Return how many interactions there are, and how much feedback of each kind."""
-        interactions, items = schema.interactions, schema.feedback
-        with self.engine.connect() as connection:
-            total = connection.execute(
-                select(func.count()).where(
-                    interactions.c.project == self._project, interactions.c.deleted.is_(None)
-                )
-            ).scalar()
-            kinds = connection.execute(
-                select(items.c.kind, func.count().label("total"))
-                .where(items.c.project == self._project, items.c.deleted.is_(None))
-                .group_by(items.c.kind)
-                .order_by(items.c.kind)
-            ).all()
-        return {"interaction": int(total or 0)} | {row.kind: int(row.total) for row in kinds}
+        """Return the number of interactions, and of feedback records of each kind."""
+        return count_records(self.engine, self.project_id)
+
+    def counts_by_day(self, *, limit: int) -> dict[str, dict[int, int]]:
+        """Return the number of records of each kind on each day.
+
+        Parameters
+        ----------
+        limit : int
+            Number of latest interactions, and of latest feedback records, that are counted.
+
+        Returns
+        -------
+        dict
+            Counts by kind, and by day as days since 1970. Interactions have the kind
+            ``"interaction"`` and come first.
+        """
+        return count_by_day(self.engine, self.project_id, limit=limit)
 
     def last_feedback(self) -> int:
-        """Return the sequence number of the latest feedback, 0 where there is none."""
+        """Return the sequence number of the latest feedback, 0 if there is none."""
         items = schema.feedback
-        query = select(func.max(items.c.seq)).where(items.c.project == self._project)
+        query = select(func.max(items.c.seq)).where(items.c.project == self.project_id)
         with self.engine.connect() as connection:
             return int(connection.execute(query).scalar() or 0)
 
     def cursor(self) -> Cursor:
-        """Return how far the project is filled now."""
+        """Return the current end of the project's log."""
         table = schema.interactions
-        query = select(func.max(table.c.seq)).where(table.c.project == self._project)
+        query = select(func.max(table.c.seq)).where(table.c.project == self.project_id)
         with self.engine.connect() as connection:
             last = int(connection.execute(query).scalar() or 0)
         return Cursor(interactions=last, feedback=self.last_feedback())
 
     def arrivals(self, kinds: Sequence[str], *, after: int) -> Iterator[Arrival]:
-        """Yield when feedback of some kinds came, and about which prompts, at flat memory.
+        """Yield the arrivals of feedback about interactions, with constant memory.
 
         Parameters
         ----------
         kinds : sequence of str
-            Which kinds.
+            Kinds of feedback.
         after : int
-            Only what has a higher sequence number than this.
+            Sequence number after which to begin.
         """
-        return read_arrivals(self.engine, self._project, known_kinds(kinds) or (), after)
+        return read_arrivals(self.engine, self.project_id, check_kinds(kinds) or (), after)
 
     def delete(self, id: str) -> None:  # noqa: A002
-        """Hide an interaction with its feedback, or one piece of feedback; ``restore`` undoes it.
+        """Mark an interaction and its feedback, or one feedback record, as deleted.
+
+        :meth:`restore` reverses it.
 
         Raises
         ------
         NotFound
-            If there is no record of this id, or it is hidden already.
+            If there is no record with this id, or it is deleted already.
         """
         with writing(self.engine) as connection:
-            if not hide(connection, self._project, id):
+            if not soft_delete(connection, self.project_id, id):
                 raise NotFound(
-                    f"There is no record {id!r} to delete in project {self.project!r}",
-                    "Check the id; it may have been deleted already",
+                    f"There is no record {id!r} in project {self.project!r}",
+                    "Check the id; the record may be deleted already",
                 )
 
     def restore(self, id: str) -> None:  # noqa: A002
-        """Show again what ``delete`` hid; raise ``NotFound`` where it hid nothing."""
+        """Restore a deleted record; raise ``NotFound`` if no deleted record has this id."""
         with writing(self.engine) as connection:
-            if not show(connection, self._project, id):
+            if not undelete(connection, self.project_id, id):
                 raise NotFound(
                     f"There is no deleted record {id!r} in project {self.project!r}",
-                    "Check the id; what was purged is gone for good",
+                    "Check the id; purged records cannot be restored",
                 )
 
-    def purge(self, user: str) -> Purged:
-        """Remove for good what a user asked, what was said about it, and what the user said."""
-        return purge(self.engine, self._project, user)
+    def purge(self, user: str) -> PurgeResult:
+        """Remove a user's interactions, the feedback on them, and all feedback by the user."""
+        return purge(self.engine, self.project_id, user)

@@ -1,4 +1,4 @@
-"""The schema's history. ``upgrade`` brings a database to the schema of this version."""
+"""Schema migrations."""
 
 from __future__ import annotations
 
@@ -8,44 +8,44 @@ from backtalk.errors import BacktalkError
 from backtalk.store.engine import writing
 
 HEAD = "0005"
-"""The revision that this version of Backtalk reads and writes."""
+"""Schema revision of this version of Backtalk."""
 
-_LOCK = 0x6261636B  # any number, the same for every process that upgrades
+_LOCK = 0x6261636B  # key of the advisory lock, the same in every process
 
 
 def upgrade(engine: Engine) -> None:
-    """Bring a database to the present schema; do nothing where it is there already.
+    """Migrate a database to the current schema, if necessary.
 
-    Safe when several processes open a store at once.
+    Safe if several processes open a store at the same time.
 
     Raises
     ------
     BacktalkError
-        If the database was made by a newer version.
+        If the database has the schema of a newer version.
     """
     with engine.connect() as connection:
-        result = revision(connection)
-    if result == HEAD:
+        current = revision(connection)
+    if current == HEAD:
         return
     with writing(engine) as connection:
         if engine.dialect.name == "postgresql":
             connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
-        result = revision(connection)
-        if result is not None and result > HEAD:
+        current = revision(connection)
+        if current is not None and current > HEAD:
             raise BacktalkError(
-                f"The store has schema {result}, this version of Backtalk knows up to {HEAD}",
-                "Install the version that made the store, or a newer one",
+                f"The store has schema {current}; this version of Backtalk supports up to {HEAD}",
+                "Install the version that wrote the store, or a newer one",
             )
-        if result != HEAD:
+        if current != HEAD:
             _run(connection)
 
 
 def revision(connection: Connection) -> str | None:
-    """Return the schema revision of a database, ``None`` where there is no schema yet."""
+    """Return the schema revision of a database, ``None`` if it has no schema yet."""
     if not inspect(connection).has_table("alembic_version"):
         return None
-    result = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
-    return None if result is None else str(result)
+    current = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
+    return None if current is None else str(current)
 
 
 def _run(connection: Connection) -> None:

@@ -1,4 +1,4 @@
-"""Runs a migration in the transaction that ``backtalk.store.migrations`` opened."""
+"""Alembic environment: runs in the transaction opened by ``backtalk.store.migrations``."""
 
 from alembic import context
 

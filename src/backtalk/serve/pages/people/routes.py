@@ -14,22 +14,24 @@ section = Section("/people", "People", "view")
 
 
 @section.get()
-def everybody(visit: PageRequest) -> Response:
+def listing(request: PageRequest) -> Response:
     """Show everybody who judged lately, and how far they agree."""
-    return visit.page("people/all.html", title="People", found=_figures(visit), latest=LATEST)
+    return request.page(
+        "people/all.html", title="People", statistics=_statistics(request), latest=LATEST
+    )
 
 
 @section.get("/{name:path}")
-def one(visit: PageRequest) -> Response:
+def one(request: PageRequest) -> Response:
     """Show one person, week by week."""
-    name = visit.part("name")
-    person = next((result for result in _figures(visit).people if result.name == name), None)
+    name = request.part("name")
+    person = next((result for result in _statistics(request).people if result.name == name), None)
     if person is None:
         raise NotFound(f"Nobody called {name!r} is among those who judged most lately")
-    return visit.page("people/one.html", title=person.name, person=person)
+    return request.page("people/one.html", title=person.name, person=person)
 
 
-def _figures(visit: PageRequest) -> AnnotationStats:
+def _statistics(request: PageRequest) -> AnnotationStats:
     return compute_annotation_stats(
-        latest_judgements(visit.store), judgement_seconds(visit.store)
+        latest_judgements(request.store), judgement_seconds(request.store)
     )

@@ -51,7 +51,7 @@ def clock():
 def judge(assigned, actor):
     result = assigned.next(actor)
     if result is not None:
-        assigned.end(result.interaction, actor, "done")
+        assigned.complete(result.interaction, actor, "done")
     return result and result.interaction
 
 
@@ -95,7 +95,7 @@ def test_who_comes_back_late_has_the_item_still_if_nobody_took_it(store, clock):
 def test_what_was_not_given_cannot_be_held(store, clock):
     store.add(*interactions(1))
     assigned = Assignments(store, COMPARE, clock=clock)
-    with pytest.raises(Conflict, match="not open for you"):
+    with pytest.raises(Conflict, match="not assigned to you"):
         assigned.renew("i0", "ada")
 
 
@@ -144,7 +144,7 @@ def test_only_what_the_task_is_about_is_asked(store, clock):
     )
 
     def asked(**which):
-        task = Task(name="t", kind="compare", which=TaskFilter(**which))
+        task = Task(name="t", kind="compare", filter=TaskFilter(**which))
         assigned = Assignments(store, task, clock=clock)
         results = []
         while (one := judge(assigned, "ada")) is not None:
@@ -154,13 +154,13 @@ def test_only_what_the_task_is_about_is_asked(store, clock):
     assert asked() == ["p0", "p1"]
     assert asked(policy="q") == []
     assert asked(policy="p", unjudged=True) == ["p1"]
-    assert asked(most=1) == ["p0"]
+    assert asked(max_items=1) == ["p0"]
     assert asked(since=datetime(2100, 1, 1, tzinfo=UTC)) == []
 
 
 def test_progress_counts_what_is_done_and_what_is_left(store, clock):
     store.add(*interactions(3))
-    task = Task(name="t", kind="compare", people=2, which=TaskFilter(unjudged=True))
+    task = Task(name="t", kind="compare", people=2, filter=TaskFilter(unjudged=True))
     assigned = Assignments(store, task, clock=clock)
     before = assigned.progress("ada")
     assert (before.done, before.total, before.own, before.left) == (0, 6, 0, 3)
