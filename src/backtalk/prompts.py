@@ -1,7 +1,7 @@
-"""The words that put feedback into prompts: what an answer should be like, what was said of one.
+"""Prompt texts that put feedback into words: requests for critiques, refinements and conditions.
 
-They are plain on purpose: a method's effect should come from what it learns, and not from a wording
-that suits one model.
+The texts are short and neutral, so that the effect of a method comes from what it learns, not from
+wording that suits one model. Trained models depend on them: a changed text is a new prompt.
 """
 
 from __future__ import annotations
@@ -9,73 +9,93 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from backtalk.feedback import Message
+from backtalk.feedback.interaction import Prompt
 
-Chat = tuple[Message, ...]
+GOOD_CONDITION = "Give a good answer."
+BAD_CONDITION = "Give a bad answer."
+BETTER_REQUEST = "Now give a better answer."
+WORSE_REQUEST = "Now give a worse answer."
+PRAISE_CONDITION = "Nothing will be said against your answer."
+BLAME_CONDITION = "Your answer will be found bad."
+CRITIQUE_REQUEST = "What is wrong with it?"
+NO_ISSUES = "Nothing is wrong."
+REWRITE_REQUEST = "Write it again, and better."
+OUTCOME_REQUEST = "What came of it?"
 
-GOOD = "Give a good answer."
-BAD = "Give a bad answer."
-BETTER = "Now give a better answer."
-WORSE = "Now give a worse answer."
-PRAISED = "Nothing will be said against your answer."
-BLAMED = "Your answer will be found bad."
-WHAT_IS_WRONG = "What is wrong with it?"
-NOTHING_IS_WRONG = "Nothing is wrong."
-WRITE_AGAIN = "Write it again, and better."
-WHAT_CAME_OF_IT = "What came of it?"
-
-_SAID = "This will be said of your answer: "
-_CODES = "Your answer is to be: "
-
-
-def condition(good: bool) -> str:
-    """Return what asks for a good answer, or for a bad one."""
-    return GOOD if good else BAD
+_CRITIQUE_PREFIX = "This will be said of your answer: "
+_CONTROL_CODES_PREFIX = "Your answer is to be: "
 
 
-def said(critique: str) -> str:
-    """Return what asks for an answer of which this will be said."""
-    return f"{_SAID}{critique}"
+def quality_condition(good: bool) -> str:
+    """Return the system prompt that conditions on a good or a bad answer."""
+    return GOOD_CONDITION if good else BAD_CONDITION
 
 
-def codes(aspects: Mapping[str, bool]) -> str:
-    """Return what asks for an answer that has some aspects and lacks others.
+def critique_condition(critique: str) -> str:
+    """Return the system prompt that conditions on a critique of the answer."""
+    return f"{_CRITIQUE_PREFIX}{critique}"
 
-    >>> codes({"polite": True, "brief": False})
+
+def control_codes_condition(aspects: Mapping[str, bool]) -> str:
+    """Return the system prompt that conditions on the presence or absence of aspects.
+
+    >>> control_codes_condition({"polite": True, "brief": False})
     'Your answer is to be: polite, not brief.'
     """
-    named = (name if good else f"not {name}" for name, good in aspects.items())
-    return f"{_CODES}{', '.join(named)}."
+    codes = (name if present else f"not {name}" for name, present in aspects.items())
+    return f"{_CONTROL_CODES_PREFIX}{', '.join(codes)}."
 
 
 def is_condition(text: str) -> bool:
-    """Return whether a paragraph is one of those that tell what an answer should be like."""
-    return text in {GOOD, BAD, PRAISED, BLAMED} or text.startswith((_SAID, _CODES))
+    """Return true if a paragraph is a condition made by this module."""
+    conditions = {GOOD_CONDITION, BAD_CONDITION, PRAISE_CONDITION, BLAME_CONDITION}
+    return text in conditions or text.startswith((_CRITIQUE_PREFIX, _CONTROL_CODES_PREFIX))
 
 
-def finds_nothing(critique: str) -> bool:
-    """Return whether a critique says that nothing is wrong."""
-    return critique.strip().startswith(NOTHING_IS_WRONG.rstrip("."))
+def reports_no_issues(critique: str) -> bool:
+    """Return true if a critique says that nothing is wrong."""
+    return critique.strip().startswith(NO_ISSUES.rstrip("."))
 
 
-def to_criticise(prompt: Chat, draft: str) -> Chat:
-    """Return the question what is wrong with a draft."""
-    return (*prompt, Message.assistant(draft), Message.user(WHAT_IS_WRONG))
+def critique_prompt(prompt: Prompt, draft: str) -> Prompt:
+    """Return the prompt that asks for a critique of a draft."""
+    return (*prompt, Message.assistant(draft), Message.user(CRITIQUE_REQUEST))
 
 
-def to_refine(prompt: Chat, draft: str, critique: str) -> Chat:
-    """Return the question for a better answer than a draft, given a critique of it."""
+def refinement_prompt(prompt: Prompt, draft: str, critique: str) -> Prompt:
+    """Return the prompt that asks to refine a draft by a critique from the user.
+
+    Parameters
+    ----------
+    prompt : Prompt
+        Prompt that the draft answers.
+    draft : str
+        Text of the draft.
+    critique : str
+        Text of the critique.
+    """
     return (*prompt, Message.assistant(draft), Message.user(critique))
 
 
-def to_write_again(prompt: Chat, draft: str, critique: str) -> Chat:
-    """Return the question for a better answer, behind the model's own critique of a draft."""
+def rewrite_prompt(prompt: Prompt, draft: str, critique: str) -> Prompt:
+    """Return the prompt that asks to rewrite a draft after the model's own critique of it.
+
+    Parameters
+    ----------
+    prompt : Prompt
+        Prompt that the draft answers.
+    draft : str
+        Text of the draft.
+    critique : str
+        Text of the model's critique.
+    """
     return (
-        *to_criticise(prompt, draft),
+        *critique_prompt(prompt, draft),
         Message.assistant(critique),
-        Message.user(WRITE_AGAIN),
+        Message.user(REWRITE_REQUEST),
     )
 
 
-def to_foretell(prompt: Chat, draft: str) -> Chat:
-    """Return the question what a check of the draft found."""
-    return (*prompt, Message.assistant(draft), Message.user(WHAT_CAME_OF_IT))
+def outcome_prompt(prompt: Prompt, draft: str) -> Prompt:
+    """Return the prompt that asks to predict the outcome of a check of a draft."""
+    return (*prompt, Message.assistant(draft), Message.user(OUTCOME_REQUEST))

@@ -15,13 +15,13 @@ import pytest
 from backtalk.errors import RecordError, UnknownName
 from backtalk.feedback import Message
 from backtalk.feedback import split as splits
-from backtalk.feedback.merge import prompt_key
-from backtalk.worlds import Assessment, ErrorRates, Rule, Split, World, mend
+from backtalk.feedback.case import prompt_key
+from backtalk.worlds import Assessment, ErrorRates, Rule, Split, World, apply_fixes
 
 AnyWorld = World[Any]
 SPLITS: tuple[Split, ...] = ("train", "held-out", "out-of-scope")
 FAULTLESS = ErrorRates(0, 0, 0, 0, 0)
-CARES = (
+ERROR_RATES = (
     ErrorRates(),
     FAULTLESS,
     ErrorRates(0.6, 0.5, 0.6, 0.6, 1),
@@ -67,17 +67,19 @@ def drafts(world: AnyWorld, count: int) -> Iterator[Draft]:
     rng = np.random.default_rng(5)
     for task in tasks(world, count):
         told = [rule for rule in world.rules if rng.random() < 1.5 / len(world.rules)]
-        care = CARES[rng.integers(len(CARES))]
-        yield Draft(task, world.in_force(task, told), world.write(task, rng, care, told))
+        error_rates = ERROR_RATES[rng.integers(len(ERROR_RATES))]
+        yield Draft(
+            task, world.applicable_rules(task, told), world.write(task, rng, error_rates, told)
+        )
 
 
 def judged(world: AnyWorld, draft: Draft) -> Assessment:
-    return world.judge(draft.task, draft.text, draft.rules)
+    return world.score_answer(draft.task, draft.text, draft.rules)
 
 
 def one_of_each_scope(world: AnyWorld, task: Any, rng: np.random.Generator) -> Sequence[Rule]:
     """Return no rule, one in force, or several."""
-    fitting = world.in_force(task, world.rules)
+    fitting = world.applicable_rules(task, world.rules)
     return [rule for rule in fitting if rng.random() < rng.random() ** 2]
 
 
@@ -96,7 +98,7 @@ def weights_sum_to_one(world: AnyWorld) -> None:
 
 def says_what_it_is(world: AnyWorld) -> None:
     assert world.name
-    assert world.about.endswith(".")
+    assert world.description.endswith(".")
     assert world.max_tokens > 0
 
 
@@ -104,9 +106,9 @@ def requests_read_back(world: AnyWorld, count: int) -> None:
     for task in tasks(world, count):
         assert world.parse(task.text) == task
         assert hash(world.parse(task.text)) == hash(task)
-        assert world.read(asked(task)) == task
+        assert world.parse_prompt(asked(task)) == task
         elsewhere = (*asked(task), Message.assistant("No."), Message.user(task.text))
-        assert world.read(elsewhere) == task
+        assert world.parse_prompt(elsewhere) == task
         assert world.rephrase(task) not in {"", task.text}
         answer = world.ideal(task)
         assert answer in world.example(task, answer) != answer
@@ -118,7 +120,7 @@ def splits_are_disjoint_and_those_of_learning(world: AnyWorld, count: int) -> No
     assert len(set.union(*drawn.values())) == 3 * count
     for split in ("train", "held-out"):
         for text in drawn[split]:
-            assert splits.split_of(prompt_key((Message.user(text),))) == split
+            assert splits.split_for(prompt_key((Message.user(text),))) == split
     default = np.random.default_rng(11)
     assert not drawn["out-of-scope"] & {
         world.draw(default, unusual=False).text for _ in range(5 * count)
@@ -138,9 +140,9 @@ def ideal_answers_are_faultless(world: AnyWorld, count: int) -> None:
     rng = np.random.default_rng(0)
     for task in tasks(world, count):
         for rules in ((), one_of_each_scope(world, task, rng)):
-            result = world.judge(task, world.ideal(task, rules), rules)
+            result = world.score_answer(task, world.ideal(task, rules), rules)
             assert result.utility == pytest.approx(1), (task.text, rules)
-            assert (result.faults, result.passed, result.trace) == ((), True, "")
+            assert (result.issues, result.passed, result.trace) == ((), True, "")
             assert all(step.truth == "right" for step in result.steps)
 
 
@@ -149,10 +151,10 @@ def careful_writers_are_faultless(world: AnyWorld, count: int) -> None:
     for task in tasks(world, count):
         rules = one_of_each_scope(world, task, rng)
         text = world.write(task, rng, FAULTLESS, rules)
-        assert world.judge(task, text, rules).utility == pytest.approx(1), (task.text, text)
+        assert world.score_answer(task, text, rules).utility == pytest.approx(1), (task.text, text)
         plain = world.write(task, rng, FAULTLESS, world.rules)
-        in_force = world.in_force(task, world.rules)
-        assert world.judge(task, plain, in_force).utility == pytest.approx(1), plain
+        applicable_rules = world.applicable_rules(task, world.rules)
+        assert world.score_answer(task, plain, applicable_rules).utility == pytest.approx(1), plain
 
 
 def assessments_are_sound(world: AnyWorld, count: int) -> None:
@@ -164,18 +166,18 @@ def assessments_are_sound(world: AnyWorld, count: int) -> None:
         assert all(0 <= value <= 1 for value in result.aspects.values()), draft
         expected = sum(world.weights[name] * value for name, value in result.aspects.items())
         assert result.utility == pytest.approx(expected)
-        assert bool(result.faults) == (result.utility < 1 - 1e-9), draft
+        assert bool(result.issues) == (result.utility < 1 - 1e-9), draft
         assert result.passed == (not result.trace), draft
-        faulty += bool(result.faults)
-        assert [fault.start for fault in result.faults] == sorted(f.start for f in result.faults)
-        for fault in result.faults:
-            assert 0 <= fault.start <= fault.end <= len(draft.text)
-            assert draft.text[fault.start : fault.end] != fault.replacement
-            assert fault.aspect in world.weights
-            assert fault.label
-            assert fault.said.endswith(".")
-            assert fault.advice
-        for one, following in pairwise(result.faults):
+        faulty += bool(result.issues)
+        assert [issue.start for issue in result.issues] == sorted(f.start for f in result.issues)
+        for issue in result.issues:
+            assert 0 <= issue.start <= issue.end <= len(draft.text)
+            assert draft.text[issue.start : issue.end] != issue.replacement
+            assert issue.aspect in world.weights
+            assert issue.label
+            assert issue.description.endswith(".")
+            assert issue.advice
+        for one, following in pairwise(result.issues):
             assert one.end <= following.start, draft
         for step in result.steps:
             assert 0 <= step.start < step.end <= len(draft.text)
@@ -192,13 +194,13 @@ def faults_can_be_mended(world: AnyWorld, count: int) -> None:
     alone = raised = 0
     for draft in drafts(world, count):
         result = judged(world, draft)
-        mended = mend(draft.text, result.faults)
-        again = world.judge(draft.task, mended, draft.rules)
+        mended = apply_fixes(draft.text, result.issues)
+        again = world.score_answer(draft.task, mended, draft.rules)
         assert again.utility == pytest.approx(1), (draft, mended)
-        assert again.faults == ()
-        for fault in result.faults:
-            better = world.judge(draft.task, mend(draft.text, [fault]), draft.rules)
-            assert better.utility > result.utility - 1e-9, (draft, fault)
+        assert again.issues == ()
+        for issue in result.issues:
+            better = world.score_answer(draft.task, apply_fixes(draft.text, [issue]), draft.rules)
+            assert better.utility > result.utility - 1e-9, (draft, issue)
             alone += 1
             raised += better.utility > result.utility + 1e-9
     assert raised > 0.5 * alone
@@ -219,9 +221,9 @@ def rules_hold_in_their_scope_only(world: AnyWorld) -> None:
         assert (rule.scope == "all") == (len(inside) == len(drawn)), rule
         for task in [inside[0], *drawn[:4]]:
             text = world.write(task, rng, ErrorRates())
-            given = world.assess(asked(task), text, [rule])
-            assert given == world.assess(asked(task, rule), text)
-            assert given == world.judge(task, text, [rule] if task in inside else [])
+            given = world.score(asked(task), text, [rule])
+            assert given == world.score(asked(task, rule), text)
+            assert given == world.score_answer(task, text, [rule] if task in inside else [])
 
 
 def rules_change_what_is_right(world: AnyWorld) -> None:
@@ -231,24 +233,27 @@ def rules_change_what_is_right(world: AnyWorld) -> None:
     for rule in world.rules:
         changed = False
         for task in drawn:
-            default, ruled = world.ideal(task), world.ideal(task, world.in_force(task, [rule]))
+            default, ruled = (
+                world.ideal(task),
+                world.ideal(task, world.applicable_rules(task, [rule])),
+            )
             if default == ruled:
                 continue
             changed = True
-            assert world.assess(asked(task), default, [rule]).utility < 1 - 1e-9, rule
-            assert world.assess(asked(task), ruled, [rule]).utility == pytest.approx(1), rule
+            assert world.score(asked(task), default, [rule]).utility < 1 - 1e-9, rule
+            assert world.score(asked(task), ruled, [rule]).utility == pytest.approx(1), rule
         changing += changed
     assert changing > 0.5 * len(world.rules)
 
 
 def rules_are_told_apart(world: AnyWorld) -> None:
     texts = [rule.text for rule in world.rules]
-    assert len({(rule.what, rule.scope) for rule in world.rules}) == len(texts)
+    assert len({(rule.action, rule.scope) for rule in world.rules}) == len(texts)
     assert not [one for one in texts for other in texts if one != other and one in other]
     for i, rule in enumerate(world.rules):
-        assert world.rule(rule.text) == rule
+        assert world.get_rule(rule.text) == rule
         told = asked(some_tasks(world)[0], rule, world.rules[i - 1])
-        assert set(world.rules_in(told)) == {rule, world.rules[i - 1]}
+        assert set(world.stated_rules(told)) == {rule, world.rules[i - 1]}
 
 
 def false_advice_is_false(world: AnyWorld, count: int) -> None:
@@ -256,24 +261,24 @@ def false_advice_is_false(world: AnyWorld, count: int) -> None:
     rng = np.random.default_rng(4)
     misled = 0
     for draft in drafts(world, count):
-        result = world.judge(draft.task, draft.text, ())
-        fault = world.mislead(draft.task, draft.text, rng)
-        if fault is None:
+        result = world.score_answer(draft.task, draft.text, ())
+        issue = world.false_critique(draft.task, draft.text, rng)
+        if issue is None:
             continue
         misled += 1
-        assert fault.advice not in {true.advice for true in result.faults}, (draft, fault)
-        assert fault.aspect in world.weights
-        assert 0 <= fault.start <= fault.end <= len(draft.text)
-        followed = world.judge(draft.task, mend(draft.text, [fault]), ())
-        assert followed.utility < result.utility - 1e-9, (draft, fault)
+        assert issue.advice not in {true.advice for true in result.issues}, (draft, issue)
+        assert issue.aspect in world.weights
+        assert 0 <= issue.start <= issue.end <= len(draft.text)
+        followed = world.score_answer(draft.task, apply_fixes(draft.text, [issue]), ())
+        assert followed.utility < result.utility - 1e-9, (draft, issue)
     assert misled > count / 2
 
 
 def answers_to_nothing_of_its_own_are_refused(world: AnyWorld) -> None:
     for text in ("What is the time in Lima?", "", "ü" * 200):
         with pytest.raises(RecordError) as refused:
-            world.assess((Message.user(text),), "It is late.")
+            world.score((Message.user(text),), "It is late.")
         assert repr(text[:60]) in str(refused.value)
         assert world.name in str(refused.value)
     with pytest.raises(UnknownName, match=r"no rule 'Sing\.'"):
-        world.rule("Sing.")
+        world.get_rule("Sing.")

@@ -10,32 +10,37 @@ import pytest
 
 from backtalk.errors import BacktalkError, RecordError, UnknownName
 from backtalk.feedback import Interaction, Label, Response
-from backtalk.worlds import ErrorRates, find_world, mend, worlds
+from backtalk.worlds import ErrorRates, apply_fixes, get_world, world_names
 from backtalk.worlds.annotators import (
-    KINDS,
-    SECONDS,
+    FEEDBACK_KINDS,
+    SECONDS_PER_ITEM,
     Crowd,
-    Disagreement,
     Group,
     Person,
-    crowd,
-    disagreement,
+    VarianceComponents,
+    give_feedback,
+    make_crowd,
+    variance_components,
 )
-from backtalk.worlds.skills import VAGUE
+from backtalk.worlds.skills import VAGUE_CRITIQUES
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 TRUTH = Person("ada")
-MAIL = find_world("mail")
+MAIL = get_world("mail")
 
 
 def interactions(world="mail", count=40, *, responses=4, seed=0):
     """Return interactions with answers of writers of every care, and the ideal one in some."""
-    home = find_world(world)
+    home = get_world(world)
     rng = np.random.default_rng(seed)
-    cares = [ErrorRates(), ErrorRates(0.6, 0.5, 0.6, 0.6), ErrorRates(0.1, 0.1, 0.1, 0.1)]
+    error_rates_list = [
+        ErrorRates(),
+        ErrorRates(0.6, 0.5, 0.6, 0.6),
+        ErrorRates(0.1, 0.1, 0.1, 0.1),
+    ]
     results = []
     for index, task in enumerate(home.tasks("train", count, seed=seed)):
-        texts = [home.write(task, rng, cares[i % 3]) for i in range(responses)]
+        texts = [home.write(task, rng, error_rates_list[i % 3]) for i in range(responses)]
         if index % 3 == 0:
             texts[index % responses] = home.ideal(task)
         interaction = Interaction.of(task.text, *texts)
@@ -52,7 +57,7 @@ MANY = interactions(count=300, responses=2, seed=1)
 def truth(world, interaction):
     """Return the assessment of each response, read off the world."""
     return [
-        find_world(world).assess(interaction.prompt, response.text)
+        get_world(world).score(interaction.prompt, response.text)
         for response in interaction.responses
     ]
 
@@ -62,17 +67,17 @@ def utilities(interaction, world="mail"):
 
 
 def near(rate, expected, times):
-    """Whether a rate lies within the limits of chance: four and a half standard errors."""
+    """Return true if a rate is within 4.5 standard errors of the expected one."""
     error = np.sqrt(max(expected * (1 - expected), 0.25 / times) / times)
     return abs(rate - expected) < 4.5 * error
 
 
-def gain(world, interaction, fault):
+def gain(world, interaction, issue):
     """Return how much better the first response is once a fault is mended."""
-    home, text = find_world(world), interaction.responses[0].text
+    home, text = get_world(world), interaction.responses[0].text
     return (
-        home.assess(interaction.prompt, mend(text, [fault])).utility
-        - home.assess(interaction.prompt, text).utility
+        home.score(interaction.prompt, apply_fixes(text, [issue])).utility
+        - home.score(interaction.prompt, text).utility
     )
 
 
@@ -95,7 +100,7 @@ def rating_is_true(said, interaction, world):
 
 def aspects_is_true(said, interaction, world):
     result = truth(world, interaction)
-    weights = find_world(world).weights
+    weights = get_world(world).weights
     assert len(said) == len(result) * len(weights)
     assert {(item.response, item.aspect) for item in said} == {
         (response.id, aspect) for response in interaction.responses for aspect in weights
@@ -131,47 +136,47 @@ def ranking_is_true(said, interaction, world):
 
 
 def critique_is_true(said, interaction, world):
-    faults = truth(world, interaction)[0].faults
-    if not faults:
+    issues = truth(world, interaction)[0].issues
+    if not issues:
         assert said == []
         return
     (item,) = said
     assert item.response == "0"
-    gains = [gain(world, interaction, fault) for fault in faults]
+    gains = [gain(world, interaction, issue) for issue in issues]
     meant = [
-        fault
-        for fault in faults
-        if (fault.advice, fault.aspect) == (item.text, item.aspect)
-        and item.start in {None, fault.start}
+        issue
+        for issue in issues
+        if (issue.advice, issue.aspect) == (item.text, item.aspect)
+        and item.start in {None, issue.start}
     ]
     assert meant
-    assert max(gain(world, interaction, fault) for fault in meant) == pytest.approx(max(gains))
-    assert (item.start is None) == all(fault.start == fault.end for fault in meant)
+    assert max(gain(world, interaction, issue) for issue in meant) == pytest.approx(max(gains))
+    assert (item.start is None) == all(issue.start == issue.end for issue in meant)
 
 
 def edit_is_true(said, interaction, world):
-    faults = truth(world, interaction)[0].faults
-    assert bool(said) == bool(faults)
+    issues = truth(world, interaction)[0].issues
+    assert bool(said) == bool(issues)
     for item in said:
         assert item.response == "0"
-        assert item.text == mend(interaction.responses[0].text, faults)
-        assert find_world(world).assess(interaction.prompt, item.text).utility == pytest.approx(1)
+        assert item.text == apply_fixes(interaction.responses[0].text, issues)
+        assert get_world(world).score(interaction.prompt, item.text).utility == pytest.approx(1)
 
 
 def demonstration_is_true(said, interaction, world):
     (item,) = said
-    assert find_world(world).assess(interaction.prompt, item.text).utility == pytest.approx(1)
+    assert get_world(world).score(interaction.prompt, item.text).utility == pytest.approx(1)
 
 
 def spans_is_true(said, interaction, world):
     (item,) = said
-    marked = [fault for fault in truth(world, interaction)[0].faults if fault.start < fault.end]
+    marked = [issue for issue in truth(world, interaction)[0].issues if issue.start < issue.end]
     assert sorted((span.start, span.end, span.label) for span in item.spans) == sorted(
-        (fault.start, fault.end, fault.label) for fault in marked
+        (issue.start, issue.end, issue.label) for issue in marked
     )
-    for span, fault in zip(item.spans, marked, strict=True):
+    for span, issue in zip(item.spans, marked, strict=True):
         assert not span.good
-        assert span.severity == pytest.approx(max(0, gain(world, interaction, fault)))
+        assert span.severity == pytest.approx(max(0, gain(world, interaction, issue)))
 
 
 def steps_is_true(said, interaction, world):
@@ -192,14 +197,14 @@ def outcome_is_true(said, interaction, world):
 
 def follow_up_is_true(said, interaction, world):
     (item,) = said
-    home = find_world(world)
+    home = get_world(world)
     result = truth(world, interaction)[0]
     assert item.annotator.kind == "implicit"
     assert (item.act == "thanks") == (result.utility >= 0.85)
     if item.act == "rephrasing":
-        assert item.text == home.rephrase(home.read(interaction.prompt))
+        assert item.text == home.rephrase(home.parse_prompt(interaction.prompt))
     elif item.act == "complaint":
-        assert item.text == f"That is not right. {result.faults[0].said}"
+        assert item.text == f"That is not right. {result.issues[0].description}"
 
 
 def choice_is_true(said, interaction, world):
@@ -219,21 +224,21 @@ def instruction_is_true(said, interaction, world):
 
 def realtime_is_true(said, interaction, world):
     text = interaction.responses[0].text
-    places = [(item.metadata["start"], item.metadata["end"]) for item in said]
-    assert "".join(text[start:end] for start, end in places) == text
+    positions = [(item.metadata["start"], item.metadata["end"]) for item in said]
+    assert "".join(text[start:end] for start, end in positions) == text
     result = truth(world, interaction)[0]
     lost = 0.0
-    for item, (start, end) in zip(said, places, strict=True):
+    for item, (start, end) in zip(said, positions, strict=True):
         assert (item.scale.name, item.aspect, item.response) == ("realtime", "realtime", "0")
-        faults = [
-            fault
-            for fault in result.faults
-            if start <= fault.start < end or (end == len(text) <= fault.start)
+        issues = [
+            issue
+            for issue in result.issues
+            if start <= issue.start < end or (end == len(text) <= issue.start)
         ]
-        cost = sum(gain(world, interaction, fault) for fault in faults)
+        cost = sum(gain(world, interaction, issue) for issue in issues)
         assert item.value == pytest.approx(1 - 2 * min(1, max(cost, 0) / 0.1))
-        lost += bool(faults)
-    assert bool(lost) == bool(result.faults and text)
+        lost += bool(issues)
+    assert bool(lost) == bool(result.issues and text)
 
 
 CHECKS = {
@@ -256,14 +261,14 @@ CHECKS = {
 
 
 def test_every_kind_is_checked():
-    assert set(CHECKS) == set(KINDS) == set(SECONDS)
+    assert set(CHECKS) == set(FEEDBACK_KINDS) == set(SECONDS_PER_ITEM)
 
 
-@pytest.mark.parametrize("world", worlds())
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("world", world_names())
+@pytest.mark.parametrize("kind", FEEDBACK_KINDS)
 def test_by_default_people_say_the_truth(kind, world):
     for interaction in interactions(world, 16):
-        said = Person("ada", world=world).give(kind, interaction)
+        said = give_feedback(Person("ada", world_name=world), kind, interaction)
         for item in said:
             item.check(interaction)
             assert item.time == NOW
@@ -276,24 +281,27 @@ NOISY = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("world", worlds())
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("world", world_names())
+@pytest.mark.parametrize("kind", FEEDBACK_KINDS)
 def test_what_noisy_people_say_fits_the_interaction_too(kind, world):
-    home = find_world(world)
+    home = get_world(world)
     rules = tuple(home.rules[:8])
     for critic, editing in [("directional", "minimal"), ("wrong", "full"), ("vague", "full")]:
-        person = Person("bo", world=world, rules=rules, critic=critic, editing=editing, **NOISY)
+        person = Person(
+            "bo", world_name=world, rules=rules, critique_style=critic, edit_style=editing, **NOISY
+        )
         for interaction in interactions(world, 4, seed=3):
-            for item in person.give(kind, interaction):
+            for item in give_feedback(person, kind, interaction):
                 item.check(interaction)
                 assert item.time >= NOW
 
 
-@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "instruction"])
+@pytest.mark.parametrize("kind", [kind for kind in FEEDBACK_KINDS if kind != "instruction"])
 def test_a_person_repeats_themselves_and_is_somebody_else_under_another_seed(kind):
     def all_said(person):
         return [
-            [item.to_json() for item in person.give(kind, interaction)] for interaction in MANY[:60]
+            [item.to_json() for item in give_feedback(person, kind, interaction)]
+            for interaction in MANY[:60]
         ]
 
     noisy = Person("ada", **NOISY)
@@ -301,16 +309,16 @@ def test_a_person_repeats_themselves_and_is_somebody_else_under_another_seed(kin
     assert said == all_said(replace(noisy))
     assert said != all_said(replace(noisy, seed=1))
     assert said != all_said(replace(noisy, name="bo"))
-    ids = [item.id for interaction in MANY[:60] for item in noisy.give(kind, interaction)]
+    ids = [item.id for interaction in MANY[:60] for item in give_feedback(noisy, kind, interaction)]
     assert len(set(ids)) == len(ids)
 
 
 def test_feedback_of_a_kind_does_not_hang_on_what_else_was_asked_for():
     noisy = Person("ada", **NOISY)
-    alone = [noisy.give("rating", interaction) for interaction in TALKS]
+    alone = [give_feedback(noisy, "rating", interaction) for interaction in TALKS]
     for interaction, said in zip(TALKS, alone, strict=True):
-        noisy.give("label", interaction)
-        assert noisy.give("rating", interaction) == said
+        give_feedback(noisy, "label", interaction)
+        assert give_feedback(noisy, "rating", interaction) == said
 
 
 # Each knob is recovered from what is said.
@@ -322,7 +330,9 @@ def flips(kind, noise, says):
     turned = total = 0
     for interaction in MANY:
         for one, other in zip(
-            honest.give(kind, interaction), noisy.give(kind, interaction), strict=True
+            give_feedback(honest, kind, interaction),
+            give_feedback(noisy, kind, interaction),
+            strict=True,
         ):
             for before, after in zip(says(one), says(other), strict=True):
                 turned += before != after
@@ -352,9 +362,10 @@ def test_noise_is_the_rate_at_which_judgements_are_turned_round(kind, says, nois
 def test_noise_turns_a_ranking_of_two_round():
     noisy = Person("ada", noise=0.2)
     turned = [
-        TRUTH.give("ranking", interaction)[0].tiers != noisy.give("ranking", interaction)[0].tiers
+        give_feedback(TRUTH, "ranking", interaction)[0].tiers
+        != give_feedback(noisy, "ranking", interaction)[0].tiers
         for interaction in MANY
-        if len(TRUTH.give("ranking", interaction)[0].tiers) == 2
+        if len(give_feedback(TRUTH, "ranking", interaction)[0].tiers) == 2
     ]
     assert near(np.mean(turned), 0.2, len(turned))
 
@@ -362,7 +373,7 @@ def test_noise_turns_a_ranking_of_two_round():
 def test_noise_makes_critiques_and_edits_false():
     noisy = Person("ada", noise=0.25)
     false_critiques = false_edits = 0
-    faulty = [interaction for interaction in MANY if truth("mail", interaction)[0].faults]
+    faulty = [interaction for interaction in MANY if truth("mail", interaction)[0].issues]
     faulty = [
         interaction
         for interaction in faulty
@@ -370,10 +381,10 @@ def test_noise_makes_critiques_and_edits_false():
     ]
     for interaction in faulty:
         before = truth("mail", interaction)[0]
-        (said,) = noisy.give("critique", interaction)
-        false_critiques += said.text not in {fault.advice for fault in before.faults}
-        (edit,) = noisy.give("edit", interaction)
-        false_edits += MAIL.assess(interaction.prompt, edit.text).utility < before.utility
+        (said,) = give_feedback(noisy, "critique", interaction)
+        false_critiques += said.text not in {issue.advice for issue in before.issues}
+        (edit,) = give_feedback(noisy, "edit", interaction)
+        false_edits += MAIL.score(interaction.prompt, edit.text).utility < before.utility
     assert near(false_critiques / len(faulty), 0.25, len(faulty))
     assert near(false_edits / len(faulty), 0.25, len(faulty))
 
@@ -384,14 +395,14 @@ def test_noise_picks_at_random():
         for task in MAIL.tasks("train", 400)
     ]
     picks = [
-        Person("ada", noise=0.4).give("choice", interaction)[0].chosen
+        give_feedback(Person("ada", noise=0.4), "choice", interaction)[0].chosen
         for interaction in ideal_first
     ]
     assert near(np.mean([pick == "0" for pick in picks]), 0.6 + 0.4 / 4, 400)
     assert set(picks) == {"0", None}
 
 
-BARE = {"acceptable": -9.0, "no_difference": 0.0}
+BARE = {"acceptance_threshold": -9.0, "tie_threshold": 0.0}
 
 
 @pytest.mark.parametrize("temperature", [0.05, 0.2])
@@ -401,7 +412,9 @@ def test_pairs_follow_the_logistic_of_the_difference_over_the_temperature(temper
     for interaction in chosen:
         expected = 1 / (1 + np.exp(-np.subtract(*utilities(interaction)) / temperature))
         people = [Person("a", temperature=temperature, seed=i, **BARE) for i in range(times)]
-        first = [person.give("preference", interaction)[0].verdict == "a" for person in people]
+        first = [
+            give_feedback(person, "preference", interaction)[0].verdict == "a" for person in people
+        ]
         if 5 < times * expected < times - 5:
             squares += times * (np.mean(first) - expected) ** 2 / (expected * (1 - expected))
             bins += 1
@@ -420,7 +433,9 @@ def test_rankings_follow_plackett_and_luce():
     times = 1500
     seen = Counter()
     for seed in range(times):
-        (said,) = Person("a", temperature=0.2, seed=seed, **BARE).give("ranking", interaction)
+        (said,) = give_feedback(
+            Person("a", temperature=0.2, seed=seed, **BARE), "ranking", interaction
+        )
         seen[tuple(int(tier[0]) for tier in said.tiers)] += 1
     squares = 0.0
     for order in permutations(range(3)):
@@ -440,7 +455,11 @@ def test_length_seems_good_to_who_is_biased():
     for bias in (0.3, -0.2):
         person = Person("ada", length_bias=bias)
         rows = [
-            (TRUTH.felt(interaction), person.felt(interaction), interaction)
+            (
+                TRUTH.perceived_utility(interaction),
+                person.perceived_utility(interaction),
+                interaction,
+            )
             for interaction in TALKS
         ]
         gained = np.concatenate([after - before for before, after, _ in rows])
@@ -452,25 +471,25 @@ def test_length_seems_good_to_who_is_biased():
         update={"responses": (Response(id="0", text=long), Response(id="1", text="No."))}
     )
     person = Person("ada", length_bias=0.5, **BARE)
-    assert person.give("preference", interaction)[0].verdict == "a"
+    assert give_feedback(person, "preference", interaction)[0].verdict == "a"
 
 
 def test_the_first_place_seems_good_to_who_is_biased():
     person = Person("ada", position_bias=0.3)
     for interaction in TALKS[:10]:
-        gained = person.felt(interaction) - TRUTH.felt(interaction)
+        gained = person.perceived_utility(interaction) - TRUTH.perceived_utility(interaction)
         assert gained == pytest.approx([0.3, 0.3 / 2, 0.3 / 3, 0.3 / 4])
         shown = interaction.model_copy(update={"shown": ("2", "0", "3", "1")})
-        gained = person.felt(shown) - TRUTH.felt(shown)
+        gained = person.perceived_utility(shown) - TRUTH.perceived_utility(shown)
         assert gained == pytest.approx([0.3 / 2, 0.3 / 4, 0.3, 0.3 / 3])
     same = interactions(count=1)[0]
     same = same.model_copy(
         update={"responses": tuple(Response(id=str(i), text="No.") for i in range(2))}
     )
     first = [
-        Person("a", position_bias=0.3, temperature=0.2, seed=i, **BARE)
-        .give("preference", same)[0]
-        .verdict
+        give_feedback(
+            Person("a", position_bias=0.3, temperature=0.2, seed=i, **BARE), "preference", same
+        )[0].verdict
         == "a"
         for i in range(800)
     ]
@@ -481,7 +500,7 @@ def test_the_sycophantic_repeat_what_they_see():
     person = Person("ada", sycophancy=0.6)
     repeated = 0
     for interaction in MANY:
-        honest = TRUTH.give("label", interaction)
+        honest = give_feedback(TRUTH, "label", interaction)
         others = [
             Label(
                 interaction=interaction.id,
@@ -491,25 +510,27 @@ def test_the_sycophantic_repeat_what_they_see():
             )
             for item in honest
         ]
-        said = person.give("label", interaction, seen=others)
+        said = give_feedback(person, "label", interaction, seen=others)
         goods = [item.good for item in said]
         assert goods in ([i.good for i in honest], [i.good for i in others])
         assert {item.annotator.id for item in said} == {"ada"}
         assert not {item.id for item in said} & {item.id for item in others}
         repeated += goods == [item.good for item in others]
-        assert person.give("label", interaction) == honest
-        assert person.give("rating", interaction, seen=others) == TRUTH.give("rating", interaction)
+        assert give_feedback(person, "label", interaction) == honest
+        assert give_feedback(person, "rating", interaction, seen=others) == give_feedback(
+            TRUTH, "rating", interaction
+        )
     assert near(repeated / len(MANY), 0.6, len(MANY))
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", FEEDBACK_KINDS)
 def test_the_sycophantic_repeat_the_last_one_of_several_and_leave_the_source_its_sort(kind):
     others = [Person("bo", **NOISY), Person("cy", **NOISY)]
     person = Person("ada", sycophancy=1.0)
     for interaction in MANY[:30]:
-        seen = [replace(other, abstention=0).give(kind, interaction) for other in others]
-        own = TRUTH.give(kind, interaction)
-        said = person.give(kind, interaction, seen=[*seen[0], *seen[1]])
+        seen = [give_feedback(replace(other, abstention=0), kind, interaction) for other in others]
+        own = give_feedback(TRUTH, kind, interaction)
+        said = give_feedback(person, kind, interaction, seen=[*seen[0], *seen[1]])
         for item in said:
             item.check(interaction)
         assert len({item.id for item in said}) == len(said)
@@ -520,17 +541,25 @@ def test_the_sycophantic_repeat_the_last_one_of_several_and_leave_the_source_its
 
 
 def test_taste_is_what_people_of_a_crowd_do_not_share():
-    people = crowd("mail", 24, taste=0.15, seed=2).people
+    people = make_crowd("mail", 24, taste=0.15, seed=2).people
     judged = np.array(
-        [np.concatenate([person.felt(interaction) for interaction in TALKS]) for person in people]
+        [
+            np.concatenate([person.perceived_utility(interaction) for interaction in TALKS])
+            for person in people
+        ]
     )
-    result = disagreement(judged)
+    result = variance_components(judged)
     assert np.sqrt(result.tastes) == pytest.approx(0.15, rel=0.06)
     assert result.annotators < 0.002
     true = np.concatenate([utilities(interaction) for interaction in TALKS])
     assert result.items == pytest.approx(true.var(ddof=1), rel=0.25)
-    assert disagreement(np.array([TRUTH.felt(interaction) for interaction in TALKS[:2]])).items >= 0
-    assert (people[0].felt(TALKS[0]) == people[0].felt(TALKS[0])).all()
+    assert (
+        variance_components(
+            np.array([TRUTH.perceived_utility(interaction) for interaction in TALKS[:2]])
+        ).items
+        >= 0
+    )
+    assert (people[0].perceived_utility(TALKS[0]) == people[0].perceived_utility(TALKS[0])).all()
 
 
 def test_people_value_what_their_weights_say():
@@ -540,7 +569,7 @@ def test_people_value_what_their_weights_say():
             0.5 * result.aspects["relevant"] + 0.25 * result.aspects["safe"]
             for result in truth("mail", interaction)
         ]
-        assert person.felt(interaction) == pytest.approx(expected)
+        assert person.perceived_utility(interaction) == pytest.approx(expected)
 
 
 def test_what_people_value_drifts():
@@ -555,86 +584,98 @@ def test_what_people_value_drifts():
     )
     for days, share in [(-3, 0), (0, 0), (5, 0.25), (10, 0.5), (20, 1), (400, 1)]:
         later = interaction.model_copy(update={"time": since + timedelta(days=days)})
-        assert person.felt(later) == pytest.approx((1 - share) * facts + share * manner)
+        assert person.perceived_utility(later) == pytest.approx(
+            (1 - share) * facts + share * manner
+        )
     timeless = interaction.model_copy(update={"time": None})
-    assert person.felt(timeless) == pytest.approx(facts)
+    assert person.perceived_utility(timeless) == pytest.approx(facts)
     from_truth = replace(person, weights=None)
     later = interaction.model_copy(update={"time": since + timedelta(days=10)})
-    assert from_truth.felt(later) == pytest.approx(0.5 * utilities(interaction) + 0.5 * manner)
+    assert from_truth.perceived_utility(later) == pytest.approx(
+        0.5 * utilities(interaction) + 0.5 * manner
+    )
 
 
 def test_feedback_is_delayed_by_an_exponential_time():
     person = Person("ada", delay=120.0)
     late = np.array(
-        [(person.give("label", interaction)[0].time - NOW).total_seconds() for interaction in MANY]
+        [
+            (give_feedback(person, "label", interaction)[0].time - NOW).total_seconds()
+            for interaction in MANY
+        ]
     )
     assert late.min() >= 0
     assert abs(late.mean() - 120) < 4.5 * 120 / np.sqrt(len(MANY))
     assert near(np.mean(late > 120), np.exp(-1), len(MANY))
     timeless = TALKS[0].model_copy(update={"time": None})
-    assert person.give("label", timeless)[0].time is None
+    assert give_feedback(person, "label", timeless)[0].time is None
 
 
 def test_some_abstain():
     person = Person("ada", abstention=0.35)
-    silent = [person.give("label", interaction) == [] for interaction in MANY]
+    silent = [give_feedback(person, "label", interaction) == [] for interaction in MANY]
     assert near(np.mean(silent), 0.35, len(MANY))
     assert not any(
-        replace(person, abstention=1.0).give("label", interaction) for interaction in MANY[:20]
+        give_feedback(replace(person, abstention=1.0), "label", interaction)
+        for interaction in MANY[:20]
     )
 
 
 def test_what_will_do_and_what_seems_equal_are_up_to_the_person():
-    strict = Person("ada", acceptable=0.999999)
+    strict = Person("ada", acceptance_threshold=0.999999)
     for interaction in TALKS:
         values = utilities(interaction)
-        assert [item.good for item in strict.give("label", interaction)] == [
+        assert [item.good for item in give_feedback(strict, "label", interaction)] == [
             value > 0.9999 for value in values
         ]
-        (lax,) = Person("ada", no_difference=2.0, acceptable=0).give("preference", interaction)
+        (lax,) = give_feedback(
+            Person("ada", tie_threshold=2.0, acceptance_threshold=0), "preference", interaction
+        )
         assert (lax.verdict, lax.strength) == ("tie", None)
-        (tied,) = Person("ada", no_difference=2.0).give("ranking", interaction)
+        (tied,) = give_feedback(Person("ada", tie_threshold=2.0), "ranking", interaction)
         assert len(tied.tiers) == 1
-        (bad,) = Person("ada", acceptable=5).give("preference", interaction)
+        (bad,) = give_feedback(Person("ada", acceptance_threshold=5), "preference", interaction)
         assert bad.verdict == "both_bad"
 
 
 # Words.
 
 
-@pytest.mark.parametrize("world", worlds())
+@pytest.mark.parametrize("world", world_names())
 def test_critics_have_their_ways(world):
     vague = set()
     false = 0
     for interaction in interactions(world, 21 if world != "programs" else 9):
         result = truth(world, interaction)[0]
         plain, empty, wrong = (
-            Person("ada", world=world, critic=critic).give("critique", interaction)
+            give_feedback(
+                Person("ada", world_name=world, critique_style=critic), "critique", interaction
+            )
             for critic in ("plain", "vague", "wrong")
         )
-        if result.faults:
-            best = max(gain(world, interaction, fault) for fault in result.faults)
-            worst = [f for f in result.faults if gain(world, interaction, f) == pytest.approx(best)]
-            assert plain[0].text in {fault.said for fault in worst}
+        if result.issues:
+            best = max(gain(world, interaction, issue) for issue in result.issues)
+            worst = [f for f in result.issues if gain(world, interaction, f) == pytest.approx(best)]
+            assert plain[0].text in {issue.description for issue in worst}
             assert (empty[0].start, empty[0].aspect) == (None, None)
             vague.add(empty[0].text)
         else:
             assert plain == empty == []
         for item in wrong:
-            assert item.text not in {fault.advice for fault in result.faults}
+            assert item.text not in {issue.advice for issue in result.issues}
             false += 1
     assert len(vague) > 1
-    assert vague <= set(VAGUE)
+    assert vague <= set(VAGUE_CRITIQUES)
     assert false > 5
 
 
-@pytest.mark.parametrize("world", worlds())
+@pytest.mark.parametrize("world", world_names())
 def test_full_edits_write_the_answer_anew(world):
-    home = find_world(world)
-    person = Person("ada", world=world, editing="full")
+    home = get_world(world)
+    person = Person("ada", world_name=world, edit_style="full")
     for interaction in interactions(world, 12):
-        ideal = home.ideal(home.read(interaction.prompt))
-        said = [item.text for item in person.give("edit", interaction)]
+        ideal = home.ideal(home.parse_prompt(interaction.prompt))
+        said = [item.text for item in give_feedback(person, "edit", interaction)]
         assert said == ([ideal] if ideal != interaction.responses[0].text else [])
 
 
@@ -642,16 +683,18 @@ def test_minimal_edits_leave_what_is_not_wrong():
     task = to("boss")
     kind = MAIL.ideal(task).replace("\n", "\nI hope you are well. ", 1)
     interaction = Interaction.of(task.text, kind.replace("Dear", "Hi"))
-    assert TRUTH.give("edit", interaction)[0].text == kind
-    assert Person("ada", editing="full").give("edit", interaction)[0].text == MAIL.ideal(task)
+    assert give_feedback(TRUTH, "edit", interaction)[0].text == kind
+    assert give_feedback(Person("ada", edit_style="full"), "edit", interaction)[
+        0
+    ].text == MAIL.ideal(task)
 
 
 def rule(what, scope):
-    return next(rule for rule in MAIL.rules if (rule.what, rule.scope) == (what, scope))
+    return next(rule for rule in MAIL.rules if (rule.action, rule.scope) == (what, scope))
 
 
 def to(reader):
-    return next(task for task in MAIL.tasks("train", 50) if task.reader.name == reader)
+    return next(task for task in MAIL.tasks("train", 50) if task.recipient.name == reader)
 
 
 def test_an_instruction_is_given_only_where_its_rule_is_broken():
@@ -663,7 +706,7 @@ def test_an_instruction_is_given_only_where_its_rule_is_broken():
 
     def told(task, text):
         interaction = Interaction.of(task.text, text)
-        said = person.give("instruction", interaction)
+        said = give_feedback(person, "instruction", interaction)
         for item in said:
             item.check(interaction)
         return [(item.text, item.scope.where) for item in said]
@@ -678,19 +721,19 @@ def test_an_instruction_is_given_only_where_its_rule_is_broken():
     assert told(friend, MAIL.ideal(friend, [hello])) == []
 
 
-@pytest.mark.parametrize("world", worlds())
+@pytest.mark.parametrize("world", world_names())
 def test_instructions_are_true_in_every_world(world):
-    home = find_world(world)
+    home = get_world(world)
     given = 0
     for one in home.rules:
-        person = Person("ada", world=world, rules=(one,))
+        person = Person("ada", world_name=world, rules=(one,))
         for task in home.tasks("train", 8):
             ruled, default = home.ideal(task, [one]), home.ideal(task)
-            said = person.give("instruction", Interaction.of(task.text, default))
+            said = give_feedback(person, "instruction", Interaction.of(task.text, default))
             broken = home.applies(one, task) and ruled != default
             assert [item.text for item in said] == [one.text] * broken
             given += broken
-            assert not person.give("instruction", Interaction.of(task.text, ruled)) or (
+            assert not give_feedback(person, "instruction", Interaction.of(task.text, ruled)) or (
                 not home.applies(one, task)
             )
     assert given > 10
@@ -702,11 +745,11 @@ def test_rules_in_mind_decide_what_is_right():
     task = to("boss")
     default, ruled = MAIL.ideal(task), MAIL.ideal(task, [thanks])
     interaction = Interaction.of(task.text, default, ruled)
-    assert person.give("preference", interaction)[0].verdict == "b"
-    assert TRUTH.give("preference", interaction)[0].verdict == "a"
-    assert person.give("edit", interaction)[0].text == ruled
-    assert person.give("demonstration", interaction)[0].text == ruled
-    assert person.give("critique", interaction)[0].text == "Say thank you."
+    assert give_feedback(person, "preference", interaction)[0].verdict == "b"
+    assert give_feedback(TRUTH, "preference", interaction)[0].verdict == "a"
+    assert give_feedback(person, "edit", interaction)[0].text == ruled
+    assert give_feedback(person, "demonstration", interaction)[0].text == ruled
+    assert give_feedback(person, "critique", interaction)[0].text == "Say thank you."
 
 
 def test_signals_come_a_line_at_a_time():
@@ -714,16 +757,16 @@ def test_signals_come_a_line_at_a_time():
     first, *_, ending, sender = MAIL.ideal(task).split("\n")
     body = f"{task.sentence.replace('.', '')} tomorrow. My bank code is 4411."
     text = "\n".join([first, body, ending, sender])
-    said = TRUTH.give("realtime", Interaction.of(task.text, text))
+    said = give_feedback(TRUTH, "realtime", Interaction.of(task.text, text))
     assert [item.value for item in said] == [1, -1, 1, 1]
     assert [item.metadata for item in said] == [
         {"start": text.index(line), "end": min(text.index(line) + len(line) + 1, len(text))}
         for line in (first, body, ending, sender)
     ]
     unended = "\n".join(MAIL.ideal(task).split("\n")[:2])
-    values = [i.value for i in TRUTH.give("realtime", Interaction.of(task.text, unended))]
+    values = [i.value for i in give_feedback(TRUTH, "realtime", Interaction.of(task.text, unended))]
     assert values == [1, pytest.approx(1 - 2 * (0.25 / 6) / 0.1)]
-    assert TRUTH.give("realtime", Interaction.of(task.text, "")) == []
+    assert give_feedback(TRUTH, "realtime", Interaction.of(task.text, "")) == []
 
 
 def test_who_chooses_takes_the_best_of_what_was_shown():
@@ -731,9 +774,9 @@ def test_who_chooses_takes_the_best_of_what_was_shown():
     default = MAIL.ideal(task)
     nearly = default.replace("Hi", "Hello")
     interaction = Interaction.of(task.text, default, nearly, "No.")
-    assert TRUTH.give("choice", interaction)[0].chosen == "0"
+    assert give_feedback(TRUTH, "choice", interaction)[0].chosen == "0"
     shown = interaction.model_copy(update={"shown": ("2", "1")})
-    (said,) = TRUTH.give("choice", shown)
+    (said,) = give_feedback(TRUTH, "choice", shown)
     assert [one.response for one in said.shown] == ["2", "1"]
     assert said.chosen == "1"
 
@@ -741,32 +784,32 @@ def test_who_chooses_takes_the_best_of_what_was_shown():
 def test_nobody_chooses_where_nothing_was_shown():
     task = to("friend")
     interaction = Interaction.of(task.text, MAIL.ideal(task)).model_copy(update={"shown": ()})
-    assert TRUTH.give("choice", interaction) == []
+    assert give_feedback(TRUTH, "choice", interaction) == []
 
 
 # Crowds.
 
 
 def test_crowds_work_for_what_they_say():
-    people = [Person("ada", pace=2.0), Person("bo", abstention=0.5, pace=0.5)]
+    people = [Person("ada", time_factor=2.0), Person("bo", abstention=0.5, time_factor=0.5)]
     working = Crowd(people)
     kinds = ("label", "critique", "demonstration", "outcome")
-    cases = list(working.react(TALKS, kinds, each=2))
+    cases = list(working.annotate(TALKS, kinds, people_per_interaction=2))
     expected = 0.0
     for case in cases:
         for person in people:
             for kind in kinds:
-                said = person.give(kind, case.interaction)
-                expected += (person.pace * SECONDS[kind]) if said else 0
+                said = give_feedback(person, kind, case.interaction)
+                expected += (person.time_factor * SECONDS_PER_ITEM[kind]) if said else 0
     assert working.seconds == pytest.approx(expected)
     assert expected > 0
-    assert Person("ada", pace=3.0).cost("edit") == 3 * SECONDS["edit"]
+    assert Person("ada", time_factor=3.0).cost("edit") == 3 * SECONDS_PER_ITEM["edit"]
     assert Crowd(people).seconds == 0
 
 
 def test_each_interaction_is_seen_by_different_people_in_turn():
-    working = crowd("mail", 5, seed=4)
-    cases = list(working.react(MANY, ["label"], each=2))
+    working = make_crowd("mail", 5, seed=4)
+    cases = list(working.annotate(MANY, ["label"], people_per_interaction=2))
     assert [case.interaction for case in cases] == MANY
     seen = Counter()
     for case in cases:
@@ -777,14 +820,18 @@ def test_each_interaction_is_seen_by_different_people_in_turn():
             item.check(case.interaction)
     assert len(seen) == 5
     assert all(near(times / len(MANY), 2 / 5, len(MANY)) for times in seen.values())
-    again = list(crowd("mail", 5, seed=4).react(MANY[:20], ["label"], each=2))
+    again = list(
+        make_crowd("mail", 5, seed=4).annotate(MANY[:20], ["label"], people_per_interaction=2)
+    )
     assert [case.feedback for case in again] == [case.feedback for case in cases[:20]]
 
 
 def test_sycophants_of_a_crowd_copy_who_looked_first():
     people = [Person("ada", noise=0.5, seed=i, sycophancy=1.0) for i in range(2)]
     people = [replace(person, name=name) for person, name in zip(people, "ab", strict=True)]
-    for case in Crowd(people).react(MANY[:50], ["label", "preference"], each=2):
+    for case in Crowd(people).annotate(
+        MANY[:50], ["label", "preference"], people_per_interaction=2
+    ):
         for kind in ("label", "preference"):
             said = [item for item in case.feedback if item.kind == kind]
             first, second = (
@@ -799,7 +846,7 @@ def test_sycophants_of_a_crowd_copy_who_looked_first():
 
 def test_groups_have_their_shares_and_values():
     groups = [Group("most", 0.7), Group("curt", 0.2, {"relevant": 1.0}), Group("x", 0.1)]
-    people = crowd("mail", 20, groups=groups, noise=0.1, pace=2.0).people
+    people = make_crowd("mail", 20, groups=groups, noise=0.1, time_factor=2.0).people
     assert Counter(person.group for person in people) == {"most": 14, "curt": 4, "x": 2}
     assert len({person.name for person in people}) == 20
     assert {person.noise for person in people} == {0.1}
@@ -807,11 +854,11 @@ def test_groups_have_their_shares_and_values():
     relevant = [result.aspects["relevant"] for result in truth("mail", interaction)]
     for person in people:
         expected = relevant if person.group == "curt" else utilities(interaction)
-        assert person.felt(interaction) == pytest.approx(expected)
-        assert person.give("label", interaction)[0].annotator.group == person.group
-    assert {person.group for person in crowd("mail", 3).people} == {None}
+        assert person.perceived_utility(interaction) == pytest.approx(expected)
+        assert give_feedback(person, "label", interaction)[0].annotator.group == person.group
+    assert {person.group for person in make_crowd("mail", 3).people} == {None}
     thirds = [Group(name, 1 / 3) for name in "abc"]
-    assert Counter(p.group for p in crowd("mail", 9, groups=thirds).people) == dict.fromkeys(
+    assert Counter(p.group for p in make_crowd("mail", 9, groups=thirds).people) == dict.fromkeys(
         "abc", 3
     )
 
@@ -829,13 +876,13 @@ def test_groups_have_their_shares_and_values():
         ({"abstention": -1.0}, "abstention of 'ada' is -1.0"),
         ({"weights": {"fatcs": 1.0}}, "no aspect 'fatcs'.*Did you mean 'facts'"),
         ({"drifts_to": {"correct": 1.0}}, "no aspect 'correct'"),
-        ({"world": "post"}, "no world 'post'"),
-        ({"critic": "rude"}, "'rude'"),
-        ({"editing": "half"}, "'half'"),
+        ({"world_name": "post"}, "no world 'post'"),
+        ({"critique_style": "rude"}, "'rude'"),
+        ({"edit_style": "half"}, "'half'"),
         ({"temperature": -0.1}, "temperature of 'ada' is -0.1"),
         ({"taste": -0.1}, "taste of 'ada' is -0.1"),
         ({"delay": -1.0}, "delay of 'ada' is -1.0"),
-        ({"pace": -1.0}, "pace of 'ada' is -1.0"),
+        ({"time_factor": -1.0}, "time_factor of 'ada' is -1.0"),
         ({"drift_days": 0.0}, "drift_days of 'ada' is 0.0"),
     ],
 )
@@ -846,43 +893,43 @@ def test_people_who_make_no_sense_are_refused(fields, said):
 
 def test_kinds_and_prompts_that_people_do_not_know_are_refused():
     with pytest.raises(UnknownName, match=r"no kind of feedback 'lable'.*Did you mean 'label'"):
-        TRUTH.give("lable", TALKS[0])
+        give_feedback(TRUTH, "lable", TALKS[0])
     with pytest.raises(RecordError, match="What is the time"):
-        TRUTH.give("label", Interaction.of("What is the time?", "Noon."))
+        give_feedback(TRUTH, "label", Interaction.of("What is the time?", "Noon."))
 
 
 def test_crowds_that_make_no_sense_are_refused():
-    with pytest.raises(BacktalkError, match="nobody"):
+    with pytest.raises(BacktalkError, match="empty"):
         Crowd([])
     with pytest.raises(BacktalkError, match=r"sum to 0\.9"):
-        crowd("mail", 4, groups=[Group("a", 0.5), Group("b", 0.4)])
+        make_crowd("mail", 4, groups=[Group("a", 0.5), Group("b", 0.4)])
     with pytest.raises(TypeError, match="nosie"):
-        crowd("mail", 4, nosie=0.1)
+        make_crowd("mail", 4, nosie=0.1)
     for each in (0, 5):
-        with pytest.raises(BacktalkError, match=f"{each} different people"):
-            list(crowd("mail", 4).react(TALKS, ["label"], each=each))
+        with pytest.raises(BacktalkError, match=f"{each} different people cannot"):
+            list(make_crowd("mail", 4).annotate(TALKS, ["label"], people_per_interaction=each))
 
 
 def test_shares_of_groups_lie_between_0_and_1():
     with pytest.raises(BacktalkError, match=r"'a' is 1\.5"):
-        crowd("mail", 4, groups=[Group("a", 1.5), Group("b", -0.5)])
+        make_crowd("mail", 4, groups=[Group("a", 1.5), Group("b", -0.5)])
 
 
-# Where the variance of judgements comes from.
+# Variance components.
 
 
-def simulated(rng, people, items, repeats, sizes):
-    """Return a table with known standard deviations: items, annotators, tastes, chance."""
-    of_items, of_people, tastes, rng = sizes
+def simulate_table(rng, people, items, repeats, sizes):
+    """Return a table with known standard deviations: items, annotators, interaction, noise."""
+    item_scale, person_scale, taste_scale, noise_scale = sizes
     table = (
-        of_items * rng.normal(size=(1, items, 1))
-        + of_people * rng.normal(size=(people, 1, 1))
-        + tastes * rng.normal(size=(people, items, 1))
+        item_scale * rng.normal(size=(1, items, 1))
+        + person_scale * rng.normal(size=(people, 1, 1))
+        + taste_scale * rng.normal(size=(people, items, 1))
     )
-    return 3 + table + rng * rng.normal(size=(people, items, repeats))
+    return 3 + table + noise_scale * rng.normal(size=(people, items, repeats))
 
 
-def by_hand(table):
+def expected_components(table):
     """Return the two-way analysis of variance by loops, from the expected mean squares."""
     people, items, repeats = table.shape
     grand = table.mean()
@@ -902,11 +949,11 @@ def by_hand(table):
     item = squares["item"] / (items - 1)
     both = squares["both"] / ((people - 1) * (items - 1))
     within = squares["within"] / (people * items * (repeats - 1)) if repeats > 1 else 0.0
-    return Disagreement(
+    return VarianceComponents(
         items=max(0.0, (item - both) / (people * repeats)),
         annotators=max(0.0, (person - both) / (items * repeats)),
-        tastes=max(0.0, (both - within) / repeats),
-        rng=within,
+        annotators_by_items=max(0.0, (both - within) / repeats),
+        residual=within,
     )
 
 
@@ -914,60 +961,64 @@ def by_hand(table):
 @pytest.mark.parametrize("seed", range(5))
 def test_disagreement_is_the_analysis_of_variance(shape, seed):
     rng = np.random.default_rng(seed)
-    table = simulated(rng, *shape, (1.0, 0.5, 0.3, 0.4))
-    expected = by_hand(table)
-    result = disagreement(table)
-    for name in ("items", "annotators", "tastes", "chance"):
+    table = simulate_table(rng, *shape, (1.0, 0.5, 0.3, 0.4))
+    expected = expected_components(table)
+    result = variance_components(table)
+    for name in ("items", "annotators", "annotators_by_items", "residual"):
         assert getattr(result, name) == pytest.approx(getattr(expected, name), abs=1e-12)
     if shape[2] == 1:
-        assert disagreement(table[:, :, 0]) == result
-        assert result.rng == 0
+        assert variance_components(table[:, :, 0]) == result
+        assert result.residual == 0
 
 
 def test_disagreement_of_a_table_worked_out_by_hand():
     # Rows differ by 2, columns by 1 and 3: no interaction at all.
-    result = disagreement([[1, 2, 4], [3, 4, 6]])
+    result = variance_components([[1, 2, 4], [3, 4, 6]])
     assert result.annotators == pytest.approx(2)  # the variance of 7/3 and 13/3
     assert result.items == pytest.approx(7 / 3)  # the variance of 2, 3 and 5
-    assert (result.tastes, result.rng) == (pytest.approx(0), 0)
+    assert (result.annotators_by_items, result.residual) == (pytest.approx(0), 0)
     # Nothing but interaction: the mean square is 4, and is not taken for people or items.
-    crossed = disagreement([[1, -1], [-1, 1]])
-    assert crossed == Disagreement(items=0, annotators=0, tastes=4, rng=0)
-    # Repeats 1 apart in every cell of the first table: chance only.
+    crossed = variance_components([[1, -1], [-1, 1]])
+    assert crossed == VarianceComponents(items=0, annotators=0, annotators_by_items=4, residual=0)
+    # Repeats 1 apart in every cell of the first table: noise only.
     table = np.array([[1, 2, 4], [3, 4, 6]])[:, :, None] + np.array([-0.5, 0.5])
-    repeated = disagreement(table)
-    assert repeated.rng == pytest.approx(0.5)
+    repeated = variance_components(table)
+    assert repeated.residual == pytest.approx(0.5)
     assert (repeated.annotators, repeated.items) == (pytest.approx(2), pytest.approx(7 / 3))
-    assert repeated.tastes == 0
+    assert repeated.annotators_by_items == 0
 
 
 @pytest.mark.parametrize("repeats", [1, 3])
 def test_disagreement_recovers_known_components(repeats):
     rng = np.random.default_rng(1)
     sizes = np.array([1.0, 0.5, 0.3, 0.4])
-    results = [disagreement(simulated(rng, 40, 60, repeats, sizes)) for _ in range(60)]
+    results = [variance_components(simulate_table(rng, 40, 60, repeats, sizes)) for _ in range(60)]
     means = [np.mean([getattr(one, n) for one in results]) for n in ("items", "annotators")]
     assert means == pytest.approx(sizes[:2] ** 2, rel=0.12)
-    tastes = np.mean([one.tastes for one in results])
-    rng = np.mean([one.rng for one in results])
+    tastes = np.mean([one.annotators_by_items for one in results])
+    residual = np.mean([one.residual for one in results])
     if repeats == 1:
         assert tastes == pytest.approx(0.3**2 + 0.4**2, rel=0.02)
-        assert rng == 0
+        assert residual == 0
     else:
         assert tastes == pytest.approx(0.3**2, rel=0.03)
-        assert rng == pytest.approx(0.4**2, rel=0.02)
+        assert residual == pytest.approx(0.4**2, rel=0.02)
 
 
 def test_people_without_taste_or_bias_do_not_disagree():
-    people = crowd("mail", 5).people
-    result = disagreement(
-        [[person.felt(interaction)[0] for interaction in TALKS] for person in people]
+    people = make_crowd("mail", 5).people
+    result = variance_components(
+        [[person.perceived_utility(interaction)[0] for interaction in TALKS] for person in people]
     )
-    assert (result.annotators, result.tastes, result.rng) == (0, pytest.approx(0, abs=1e-12), 0)
+    assert (result.annotators, result.annotators_by_items, result.residual) == (
+        0,
+        pytest.approx(0, abs=1e-12),
+        0,
+    )
     assert result.items > 0
 
 
 @pytest.mark.parametrize("shape", [(1, 5), (5, 1), (4,), (2, 2, 2, 2), (0, 3)])
 def test_disagreement_needs_two_of_each(shape):
     with pytest.raises(BacktalkError, match="shape"):
-        disagreement(np.zeros(shape))
+        variance_components(np.zeros(shape))

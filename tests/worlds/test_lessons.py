@@ -8,39 +8,47 @@ import pytest
 
 from backtalk.feedback import Message
 from backtalk.feedback.interaction import prompt_text
-from backtalk.worlds import ErrorRates, find_world, mend, worlds
+from backtalk.prompts import (
+    CRITIQUE_REQUEST,
+    NO_ISSUES,
+    critique_prompt,
+    refinement_prompt,
+)
+from backtalk.worlds import ErrorRates, apply_fixes, get_world, world_names
 from backtalk.worlds.skills import (
-    EQUALLY_GOOD,
-    NAMED_FAULTS,
-    NOTHING_IS_WRONG,
-    VAGUE,
-    WHAT_IS_WRONG,
-    WHICH_IS_BETTER,
-    WHICH_RULE,
-    criticism,
-    read_rule,
-    read_verdict,
-    to_criticise,
-    to_find_rule,
-    to_judge,
-    to_refine,
-    verdict,
+    COMPARISON_REQUEST,
+    MAX_NAMED_ISSUES,
+    RULE_REQUEST,
+    TIE_VERDICT,
+    VAGUE_CRITIQUES,
+    comparison_prompt,
+    parse_rule,
+    parse_verdict,
+    rule_induction_prompt,
+    true_critique,
+    true_verdict,
 )
 from backtalk.worlds.train.curriculum import (
+    DEFAULT_MIXTURE,
     GUIDANCE,
-    HELD_OUT_RULES,
-    MIXTURE,
+    HELD_OUT_RULE_INTERVAL,
     CurriculumGenerator,
-    Mixture,
+    SkillMixture,
     held_out_rules,
-    rule_examples,
-    taught_rules,
+    make_rule_examples,
+    training_rules,
 )
-from backtalk.worlds.train.tokens import END, ROLES, VOCABULARY, as_tokens, learn_tokenizer
+from backtalk.worlds.train.tokens import (
+    END,
+    ROLES,
+    VOCABULARY,
+    tokenize_conversations,
+    train_tokenizer,
+)
 from backtalk.worlds.world import split_of
 
 SKILLS = ("answer", "refine", "criticise", "judge", "find_rule")
-every_world = pytest.mark.parametrize("world", worlds())
+every_world = pytest.mark.parametrize("world", world_names())
 COUNTS = {"programs": 200}
 """How many lessons are looked at; fewer in a world whose answers are programs to be run."""
 
@@ -57,7 +65,7 @@ def limit(share, count):
 @cache
 def taught(world):
     """Return lessons of a world; which requests were unusual; what the examples were made of."""
-    kind = type(find_world(world))
+    kind = type(get_world(world))
     unusual, examples = set(), {}
 
     class Noting(kind):
@@ -76,7 +84,7 @@ def taught(world):
 
     noted = unusual
     return (
-        tuple(CurriculumGenerator(Noting()).lessons(count_of(world))),
+        tuple(CurriculumGenerator(Noting()).conversations(count_of(world))),
         frozenset(unusual),
         examples,
     )
@@ -85,11 +93,11 @@ def taught(world):
 def skill_of(lesson):
     """Return the skill that a lesson teaches, by what is asked."""
     asked = lesson[-2].text
-    if asked == WHAT_IS_WRONG:
+    if asked == CRITIQUE_REQUEST:
         return "criticise"
-    if asked.endswith(WHICH_IS_BETTER):
+    if asked.endswith(COMPARISON_REQUEST):
         return "judge"
-    if asked.endswith(WHICH_RULE):
+    if asked.endswith(RULE_REQUEST):
         return "find_rule"
     return "refine" if lesson[-3:-2] and lesson[-3].role == "assistant" else "answer"
 
@@ -101,7 +109,7 @@ def of_skill(world, skill):
 def judged(lesson):
     """Return the request, with what was told, and the two answers of a lesson in judging."""
     asked, rest = lesson[0].text.split("\n\nA:\n")
-    a, b = rest.removesuffix(f"\n\n{WHICH_IS_BETTER}").split("\n\nB:\n")
+    a, b = rest.removesuffix(f"\n\n{COMPARISON_REQUEST}").split("\n\nB:\n")
     if not asked.startswith("system: "):
         return (Message.user(asked),), a, b
     told, request = asked.removeprefix("system: ").split("\n\nuser: ")
@@ -122,33 +130,33 @@ def requests(lesson):
 def test_lessons_are_taught_as_often_as_the_mixture_says(world):
     lessons, *_ = taught(world)
     results = Counter(map(skill_of, lessons))
-    total = sum(getattr(MIXTURE, skill) for skill in SKILLS)
+    total = sum(getattr(DEFAULT_MIXTURE, skill) for skill in SKILLS)
     for skill in SKILLS:
-        share = getattr(MIXTURE, skill) / total
+        share = getattr(DEFAULT_MIXTURE, skill) / total
         assert abs(results[skill] / len(lessons) - share) < limit(share, len(lessons))
 
 
 @every_world
 def test_another_mixture_and_another_seed_teach_something_else(world):
-    home = find_world(world)
-    only = Mixture(answer=0, refine=0, criticise=3, judge=0, find_rule=1)
-    results = Counter(map(skill_of, CurriculumGenerator(home, mixture=only).lessons(80)))
+    home = get_world(world)
+    only = SkillMixture(answer=0, refine=0, criticise=3, judge=0, find_rule=1)
+    results = Counter(map(skill_of, CurriculumGenerator(home, mixture=only).conversations(80)))
     assert set(results) == {"criticise", "find_rule"}
     assert abs(results["find_rule"] / 80 - 0.25) < limit(0.25, 80)
-    again = list(CurriculumGenerator(home, seed=1).lessons(10))
-    assert list(CurriculumGenerator(home, seed=1).lessons(10)) == again
-    assert list(CurriculumGenerator(home).lessons(10)) != again
-    untold = Mixture(told_rule=0, told_care=0, care=ErrorRates(0, 0, 0, 0, 0))
-    for lesson in CurriculumGenerator(home, mixture=untold).lessons(30):
+    again = list(CurriculumGenerator(home, seed=1).conversations(10))
+    assert list(CurriculumGenerator(home, seed=1).conversations(10)) == again
+    assert list(CurriculumGenerator(home).conversations(10)) != again
+    untold = SkillMixture(rule_share=0, guidance_share=0, error_rates=ErrorRates(0, 0, 0, 0, 0))
+    for lesson in CurriculumGenerator(home, mixture=untold).conversations(30):
         assert {message.role for message in lesson} == {"user", "assistant"}
         if skill_of(lesson) == "criticise":
-            assert lesson[-1].text == NOTHING_IS_WRONG
+            assert lesson[-1].text == NO_ISSUES
 
 
 @every_world
 def test_no_held_out_task_is_ever_in_a_lesson(world):
     lessons, unusual, examples = taught(world)
-    home = find_world(world)
+    home = get_world(world)
     asked = Counter()
     for lesson in lessons:
         for request in requests(lesson):
@@ -167,11 +175,11 @@ def test_no_held_out_task_is_ever_in_a_lesson(world):
 
 @every_world
 def test_no_held_out_rule_is_ever_in_a_lesson(world):
-    home = find_world(world)
-    kept, used = held_out_rules(home), taught_rules(home)
+    home = get_world(world)
+    kept, used = held_out_rules(home), training_rules(home)
     assert set(kept) | set(used) == set(home.rules)
     assert not set(kept) & set(used)
-    assert len(kept) == -(-len(home.rules) // HELD_OUT_RULES)
+    assert len(kept) == -(-len(home.rules) // HELD_OUT_RULE_INTERVAL)
     everything = "\n".join(message.text for lesson in taught(world)[0] for message in lesson)
     assert [rule.text for rule in kept if rule.text in everything] == []
     assert np.mean([rule.text in everything for rule in used]) > 0.8
@@ -183,13 +191,13 @@ def told(prompt):
 
 @every_world
 def test_rules_and_guidance_are_told_as_often_as_the_mixture_says(world):
-    home = find_world(world)
+    home = get_world(world)
     ruled, guided, inside, rules = 0, 0, 0, 0
     drafts = of_skill(world, "answer") + of_skill(world, "criticise")
     for lesson in drafts:
         system = told(lesson)
         stated = [rule for rule in home.rules if rule.text in system]
-        task = home.read(lesson[:2] if system else lesson[:1])
+        task = home.parse_prompt(lesson[:2] if system else lesson[:1])
         ruled += bool(stated)
         guided += any(words in system for words in GUIDANCE.values())
         inside += sum(home.applies(rule, task) for rule in stated)
@@ -199,20 +207,20 @@ def test_rules_and_guidance_are_told_as_often_as_the_mixture_says(world):
             system = system.replace(words, "")
         assert not system.strip()
     count = len(drafts)
-    assert abs(ruled / count - MIXTURE.told_rule) < limit(0.4, count) + 0.02
-    heard = MIXTURE.told_care * (1 - 0.5 ** len(GUIDANCE))
+    assert abs(ruled / count - DEFAULT_MIXTURE.rule_share) < limit(0.4, count) + 0.02
+    heard = DEFAULT_MIXTURE.guidance_share * (1 - 0.5 ** len(GUIDANCE))
     assert abs(guided / count - heard) < limit(heard, count)
     # A few tasks have no rule to tell that is out of scope, or in it.
-    assert abs(inside / rules - MIXTURE.in_scope) < limit(0.6, rules) + 0.05
+    assert abs(inside / rules - DEFAULT_MIXTURE.in_scope_share) < limit(0.6, rules) + 0.05
 
 
 @every_world
 def test_answers_are_those_of_a_writer_who_errs_and_heeds_what_is_told(world):
-    home = find_world(world)
+    home = get_world(world)
     plain, minded = [], []
     for *prompt, answer in of_skill(world, "answer"):
         assert answer.role == "assistant"
-        utility = home.assess(tuple(prompt), answer.text).utility
+        utility = home.score(tuple(prompt), answer.text).utility
         heard = sum(words in told(prompt) for words in GUIDANCE.values())
         if not told(prompt):
             plain.append(utility)
@@ -226,31 +234,33 @@ def test_answers_are_those_of_a_writer_who_errs_and_heeds_what_is_told(world):
 
 @every_world
 def test_refined_answers_follow_the_critique_to_the_letter(world):
-    home = find_world(world)
+    home = get_world(world)
     seen = Counter()
     for *prompt, draft, critique, refined in of_skill(world, "refine"):
         assert [message.role for message in (draft, critique, refined)] == [
             *("assistant", "user", "assistant"),
         ]
-        before = home.assess(tuple(prompt), draft.text)
-        faults, said = before.faults, critique.text
-        several = faults[:NAMED_FAULTS]
-        all_advice = " ".join(dict.fromkeys(fault.advice for fault in several))
-        meant = {mend(draft.text, [f]) for f in faults if said in {f.advice, f.said}}
+        before = home.score(tuple(prompt), draft.text)
+        issues, said = before.issues, critique.text
+        several = issues[:MAX_NAMED_ISSUES]
+        all_advice = " ".join(dict.fromkeys(issue.advice for issue in several))
+        meant = {apply_fixes(draft.text, [f]) for f in issues if said in {f.advice, f.description}}
         if said == all_advice:
-            meant.add(mend(draft.text, several))
-        if said in VAGUE:
-            meant = {mend(draft.text, [fault]) for fault in faults} | {mend(draft.text, [])}
+            meant.add(apply_fixes(draft.text, several))
+        if said in VAGUE_CRITIQUES:
+            meant = {apply_fixes(draft.text, [issue]) for issue in issues} | {
+                apply_fixes(draft.text, [])
+            }
             seen["vague"] += 1
-        after = home.assess(tuple(prompt), refined.text).utility
+        after = home.score(tuple(prompt), refined.text).utility
         if meant:
             assert refined.text in meant, (draft.text, said, refined.text)
             assert after > before.utility - 1e-9
-            seen["true"] += said not in VAGUE
-            seen["raised"] += said not in VAGUE and after > before.utility + 1e-9
+            seen["true"] += said not in VAGUE_CRITIQUES
+            seen["raised"] += said not in VAGUE_CRITIQUES and after > before.utility + 1e-9
         else:
             assert refined.text != draft.text
-            assert not any(fault.advice == said for fault in faults)
+            assert not any(issue.advice == said for issue in issues)
             seen["false"] += 1
             seen["spoiled"] += after < before.utility - 1e-9
     total = seen["vague"] + seen["true"] + seen["false"]
@@ -262,33 +272,33 @@ def test_refined_answers_follow_the_critique_to_the_letter(world):
 
 @every_world
 def test_criticism_is_true(world):
-    home = find_world(world)
+    home = get_world(world)
     nothing = 0
     for *prompt, draft, asked, said in of_skill(world, "criticise"):
-        assert asked == Message.user(WHAT_IS_WRONG)
-        faults = home.assess(tuple(prompt), draft.text).faults
-        nothing += not faults
+        assert asked == Message.user(CRITIQUE_REQUEST)
+        issues = home.score(tuple(prompt), draft.text).issues
+        nothing += not issues
         advice = []
-        for fault in faults:
-            if fault.advice not in advice:
-                advice.append(fault.advice)
+        for issue in issues:
+            if issue.advice not in advice:
+                advice.append(issue.advice)
         assert said == Message.assistant(" ".join(advice[:3]) or "Nothing is wrong.")
     assert nothing
 
 
 @every_world
 def test_verdicts_are_true(world):
-    home = find_world(world)
+    home = get_world(world)
     seen = Counter()
     for lesson in of_skill(world, "judge"):
         prompt, a, b = judged(lesson)
-        assert to_judge(prompt, a, b) == lesson[:-1]
-        of_a, of_b = (home.assess(prompt, text) for text in (a, b))
+        assert comparison_prompt(prompt, a, b) == lesson[:-1]
+        of_a, of_b = (home.score(prompt, text) for text in (a, b))
         first, second, last = lesson[-1].text.split("\n")
         for line, name, result in ((first, "A", of_a), (second, "B", of_b)):
             named = line.removeprefix(f"{name}: ")
-            if result.faults:
-                assert all(fault.said in named for fault in result.faults[:1])
+            if result.issues:
+                assert all(issue.description in named for issue in result.issues[:1])
             else:
                 assert named == "Nothing is wrong."
         difference = of_a.utility - of_b.utility
@@ -298,7 +308,7 @@ def test_verdicts_are_true(world):
         else:
             expected = "a" if difference > 0 else "b"
             assert last == f"{expected.upper()} is better."
-        assert read_verdict(lesson[-1].text) == expected
+        assert parse_verdict(lesson[-1].text) == expected
         seen[expected] += 1
     assert min(seen[better] for better in "ab") > 0.25 * seen.total()
     assert seen["tie"]
@@ -306,20 +316,20 @@ def test_verdicts_are_true(world):
 
 @every_world
 def test_rules_that_are_found_are_those_that_the_examples_follow(world):
-    home = find_world(world)
+    home = get_world(world)
     made = taught(world)[2]
     for *prompt, said in of_skill(world, "find_rule"):
-        rule = read_rule(home, said.text)
-        assert rule in taught_rules(home)
+        rule = parse_rule(home, said.text)
+        assert rule in training_rules(home)
         (asked,) = prompt
         shown = [text for text in made if f"{text}\n\n" in asked.text]
-        assert to_find_rule([""])[0].text == f"\n\n{WHICH_RULE}"
+        assert rule_induction_prompt([""])[0].text == f"\n\n{RULE_REQUEST}"
         inside, outside = 0, 0
         for text in shown:
             fits = False
             for task, answer in made[text]:
                 if home.applies(rule, task):
-                    follows = home.judge(task, answer, [rule]).utility > 1 - 1e-9
+                    follows = home.score_answer(task, answer, [rule]).utility > 1 - 1e-9
                     # What the rule asks for was not done anyway.
                     if follows and answer != home.ideal(task):
                         fits = True
@@ -339,9 +349,9 @@ def test_rules_that_are_found_are_those_that_the_examples_follow(world):
 
 @every_world
 def test_rules_that_change_nothing_have_no_examples(world):
-    home = find_world(world)
+    home = get_world(world)
     rng = np.random.default_rng(0)
-    some = [rule_examples(home, rule, rng) for rule in home.rules]
+    some = [make_rule_examples(home, rule, rng) for rule in home.rules]
     assert {len(examples) for examples in some if examples} == {3}
     drawn = home.tasks("train", 100)
     for rule, examples in zip(home.rules, some, strict=True):
@@ -358,38 +368,36 @@ def test_rules_that_change_nothing_have_no_examples(world):
 
 def test_questions_are_chats_that_end_with_the_user():
     prompt = (Message.system("Be kind."), Message.user("Sing."))
-    assert to_refine(prompt, "La.", "Louder.") == (
+    assert refinement_prompt(prompt, "La.", "Louder.") == (
         *prompt,
         Message.assistant("La."),
         Message.user("Louder."),
     )
-    assert to_criticise(prompt, "La.") == to_refine(prompt, "La.", WHAT_IS_WRONG)
-    (asked,) = to_judge(prompt, "La.", "Lo.")
+    assert critique_prompt(prompt, "La.") == refinement_prompt(prompt, "La.", CRITIQUE_REQUEST)
+    (asked,) = comparison_prompt(prompt, "La.", "Lo.")
     assert asked.role == "user"
-    assert asked.text == f"{prompt_text(prompt)}\n\nA:\nLa.\n\nB:\nLo.\n\n{WHICH_IS_BETTER}"
-    (asked,) = to_judge(prompt[1:], "La.", "Lo.")
+    assert asked.text == f"{prompt_text(prompt)}\n\nA:\nLa.\n\nB:\nLo.\n\n{COMPARISON_REQUEST}"
+    (asked,) = comparison_prompt(prompt[1:], "La.", "Lo.")
     assert asked.text.startswith("Sing.\n\nA:\nLa.")
-    (asked,) = to_find_rule(["La.", "Lo."])
-    assert asked.text == f"La.\n\nLo.\n\n{WHICH_RULE}"
+    (asked,) = rule_induction_prompt(["La.", "Lo."])
+    assert asked.text == f"La.\n\nLo.\n\n{RULE_REQUEST}"
 
 
 @every_world
 def test_verdicts_read_back(world):
-    home = find_world(world)
+    home = get_world(world)
     rng = np.random.default_rng(0)
     for task in home.tasks("train", 30):
         texts = [home.write(task, rng, ErrorRates()), home.ideal(task)]
-        good, bad = home.judge(task, texts[1], ()), home.judge(task, texts[0], ())
-        if bad.faults:
-            assert read_verdict(verdict(good, bad)) == "a"
-            assert read_verdict(verdict(bad, good)) == "b"
-            said = criticism(bad)
-            assert bad.faults[0].advice in said
-        assert read_verdict(verdict(bad, bad)) == "tie"
-        assert criticism(good) == NOTHING_IS_WRONG
-        assert verdict(good, good) == (
-            f"A: {NOTHING_IS_WRONG}\nB: {NOTHING_IS_WRONG}\n{EQUALLY_GOOD}"
-        )
+        good, bad = home.score_answer(task, texts[1], ()), home.score_answer(task, texts[0], ())
+        if bad.issues:
+            assert parse_verdict(true_verdict(good, bad)) == "a"
+            assert parse_verdict(true_verdict(bad, good)) == "b"
+            said = true_critique(bad)
+            assert bad.issues[0].advice in said
+        assert parse_verdict(true_verdict(bad, bad)) == "tie"
+        assert true_critique(good) == NO_ISSUES
+        assert true_verdict(good, good) == (f"A: {NO_ISSUES}\nB: {NO_ISSUES}\n{TIE_VERDICT}")
 
 
 @pytest.mark.parametrize(
@@ -407,17 +415,17 @@ def test_verdicts_read_back(world):
     ],
 )
 def test_verdicts_of_any_model_are_read_or_not(text, better):
-    assert read_verdict(text) == better
+    assert parse_verdict(text) == better
 
 
 @every_world
 def test_rules_read_back(world):
-    home = find_world(world)
+    home = get_world(world)
     for rule in home.rules:
-        assert read_rule(home, rule.text) == read_rule(home, f" {rule.text}\n") == rule
-        assert read_rule(home, rule.text[:-1]) is None
-        assert read_rule(home, f"{rule.text} {rule.text}") is None
-    assert read_rule(home, "") is None
+        assert parse_rule(home, rule.text) == parse_rule(home, f" {rule.text}\n") == rule
+        assert parse_rule(home, rule.text[:-1]) is None
+        assert parse_rule(home, f"{rule.text} {rule.text}") is None
+    assert parse_rule(home, "") is None
 
 
 # Tokens.
@@ -425,7 +433,7 @@ def test_rules_read_back(world):
 
 @cache
 def tokenizer():
-    return learn_tokenizer(lesson for world in worlds() for lesson in taught(world)[0][:300])
+    return train_tokenizer(lesson for world in world_names() for lesson in taught(world)[0][:300])
 
 
 def as_chat(lesson):
@@ -435,19 +443,19 @@ def as_chat(lesson):
 @every_world
 def test_tokens_are_those_of_the_chat_template(world):
     lessons = taught(world)[0][:200]
-    for lesson, result in zip(lessons, as_tokens(tokenizer(), lessons), strict=True):
+    for lesson, result in zip(lessons, tokenize_conversations(tokenizer(), lessons), strict=True):
         expected = tokenizer().apply_chat_template(as_chat(lesson), return_dict=False)
         assert result.tokens == list(expected)
-        assert len(result.learned) == len(result.tokens)
+        assert len(result.loss_mask) == len(result.tokens)
 
 
 @every_world
 def test_what_is_learned_is_what_the_assistant_says_and_the_end(world):
     lessons = taught(world)[0][:200]
     end = tokenizer().convert_tokens_to_ids(END)
-    for lesson, result in zip(lessons, as_tokens(tokenizer(), lessons), strict=True):
+    for lesson, result in zip(lessons, tokenize_conversations(tokenizer(), lessons), strict=True):
         said, run = [], []
-        for token, learned in zip(result.tokens, result.learned, strict=True):
+        for token, learned in zip(result.tokens, result.loss_mask, strict=True):
             if learned:
                 run.append(token)
             if run and (token == end or not learned):
@@ -461,7 +469,7 @@ def test_what_is_learned_is_what_the_assistant_says_and_the_end(world):
             as_chat(lesson[:-1]), add_generation_prompt=True, return_dict=False
         )
         assert result.tokens[: len(asked)] == list(asked)
-        assert result.learned[len(asked) - 1 :] == [False] + [True] * (
+        assert result.loss_mask[len(asked) - 1 :] == [False] + [True] * (
             len(result.tokens) - len(asked)
         )
 
@@ -475,12 +483,12 @@ def test_tokens_of_any_text_are_its_bytes_and_digits_stand_alone():
     specials = words.convert_tokens_to_ids([END, *ROLES])
     assert len(set(specials)) == 4
     assert words.eos_token_id == words.pad_token_id == specials[0]
-    assert as_tokens(words, []) == []
+    assert tokenize_conversations(words, []) == []
 
 
 @every_world
 def test_answers_fit_in_the_tokens_that_a_world_grants(world):
-    home = find_world(world)
+    home = get_world(world)
     rng = np.random.default_rng(0)
     for task in home.tasks("train", 100):
         assert len(tokenizer().encode(home.ideal(task))) < home.max_tokens

@@ -10,11 +10,12 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from backtalk.worlds.lists.layout import ENDINGS, SEPARATORS, Layout, layout_of
-from backtalk.worlds.lists.scoring import judge_list
+from backtalk.worlds import get_world
+from backtalk.worlds.lists.layout import ENDINGS, SEPARATORS, ListLayout, layout_for
+from backtalk.worlds.lists.scoring import score_list
 from backtalk.worlds.lists.task import CHORES, WORDS, ListsTask
 from backtalk.worlds.lists.world import ListsWorld
-from backtalk.worlds.world import ErrorRates, find_world, mend
+from backtalk.worlds.world import ErrorRates, apply_fixes
 
 WORLD = ListsWorld()
 PERFECT = ErrorRates(0, 0, 0, 0, 0)
@@ -32,7 +33,7 @@ PLAN = WORLD.parse("Order the chores: wash before dry; cook before eat; shop bef
 IRON_TOO = "wash, shop, cook, dry, eat, iron"
 
 layouts = st.builds(
-    Layout,
+    ListLayout,
     separator=st.sampled_from(list(SEPARATORS)),
     capitals=st.booleans(),
     dashes=st.booleans(),
@@ -49,8 +50,8 @@ def drafts(draw):
     task, layout = draw(tasks), draw(layouts)
     rng = np.random.default_rng(draw(seeds))
     told = [rule for rule in WORLD.rules if rng.random() < 0.05]
-    care = draw(st.sampled_from([ErrorRates(), PERFECT, ErrorRates(0.5, 0.4, 0.5, 0.5, 1)]))
-    text = WORLD.write(task, rng, care, told)
+    error_rates = draw(st.sampled_from([ErrorRates(), PERFECT, ErrorRates(0.5, 0.4, 0.5, 0.5, 1)]))
+    text = WORLD.write(task, rng, error_rates, told)
     pieces = re.findall(r"\w+|\s+|[^\w\s]+", text)
     junk = st.sampled_from([*task.words, "xyz", "And", "Done.", "Here you are: ", "\n", "; ", "- "])
     for how in draw(
@@ -75,29 +76,29 @@ def drafts(draw):
 
 def sound(task, layout, text):
     """Check what must hold of every judgement, and return it."""
-    truth = judge_list(task, text, layout)
+    truth = score_list(task, text, layout)
     assert set(truth.aspects) == set(WORLD.weights)
     assert all(0 <= value <= 1 for value in truth.aspects.values())
     assert truth.utility == pytest.approx(WORLD.utility(truth.aspects))
-    assert bool(truth.faults) == (truth.utility < 1 - 1e-9)
-    assert {fault.aspect for fault in truth.faults} <= set(WORLD.weights)
+    assert bool(truth.issues) == (truth.utility < 1 - 1e-9)
+    assert {issue.aspect for issue in truth.issues} <= set(WORLD.weights)
     assert truth.passed == (not truth.trace)
     assert truth.passed == all(
         truth.aspects[name] == 1 for name in ("right", "complete", "relevant")
     )
     end = 0
-    for fault in truth.faults:
-        assert end <= fault.start <= fault.end <= len(text)
-        assert text[fault.start : fault.end] != fault.replacement
-        end = fault.end
-        for said in (fault.said, fault.advice):
+    for issue in truth.issues:
+        assert end <= issue.start <= issue.end <= len(text)
+        assert text[issue.start : issue.end] != issue.replacement
+        end = issue.end
+        for said in (issue.description, issue.advice):
             assert said.endswith(".")
             assert len(said.split()) <= 10
     return truth
 
 
 def test_the_world_is_registered_and_its_weights_sum_to_one():
-    assert isinstance(find_world("lists"), ListsWorld)
+    assert isinstance(get_world("lists"), ListsWorld)
     assert sum(WORLD.weights.values()) == pytest.approx(1)
     assert len(WORLD.rules) == len({rule.text for rule in WORLD.rules}) >= 8
     for one, two in permutations(WORLD.rules, 2):
@@ -143,11 +144,13 @@ def test_any_order_that_keeps_to_the_constraints_is_right():
         return all(order.index(a) < order.index(b) for a, b in PLAN.constraints)
 
     for order in permutations(PLAN.words):
-        assert (judge_list(PLAN, ", ".join(order), Layout()).utility == 1) == keeps(order)
+        assert (score_list(PLAN, ", ".join(order), ListLayout()).utility == 1) == keeps(order)
 
 
 def test_only_one_order_by_the_alphabet_is_right():
-    best = [o for o in permutations(SORT.words) if judge_list(SORT, ", ".join(o), Layout()).passed]
+    best = [
+        o for o in permutations(SORT.words) if score_list(SORT, ", ".join(o), ListLayout()).passed
+    ]
     assert best == [("apple", "fig", "kiwi", "pear")]
 
 
@@ -155,11 +158,11 @@ def test_only_one_order_by_the_alphabet_is_right():
 def test_the_ideal_answer_has_no_fault_whatever_rules_are_in_force(task, seed):
     rng = np.random.default_rng(seed)
     rules = [rule for rule in WORLD.rules if rng.random() < 0.1]
-    ruled = WORLD.in_force(task, rules)
-    truth = WORLD.judge(task, WORLD.ideal(task, ruled), ruled)
-    assert (truth.utility, truth.faults, truth.passed, truth.trace) == (1, (), True, "")
+    ruled = WORLD.applicable_rules(task, rules)
+    truth = WORLD.score_answer(task, WORLD.ideal(task, ruled), ruled)
+    assert (truth.utility, truth.issues, truth.passed, truth.trace) == (1, (), True, "")
     written = WORLD.write(task, rng, PERFECT, rules)
-    assert WORLD.judge(task, written, ruled).utility == 1
+    assert WORLD.score_answer(task, written, ruled).utility == 1
 
 
 def test_rules_change_what_is_right_within_their_scope_only():
@@ -167,8 +170,8 @@ def test_rules_change_what_is_right_within_their_scope_only():
         for rule in WORLD.rules:
             without, within = WORLD.ideal(task), WORLD.ideal(task, [rule])
             for text, rules in ((without, [rule]), (within, [])):
-                truth = WORLD.judge(task, text, rules)
-                assert {fault.aspect for fault in truth.faults} == {"manner"}
+                truth = WORLD.score_answer(task, text, rules)
+                assert {issue.aspect for issue in truth.issues} == {"manner"}
                 assert truth.passed
             if task.kind in {"reverse", "length"}:
                 assert WORLD.applies(rule, task) == (rule.scope == "all")
@@ -187,20 +190,20 @@ def content(truth):
 @example(
     (
         ListsTask("letter", ("sun", "zebra", "cup", "candle", "tree", "bread"), "c", ()),
-        Layout(),
+        ListLayout(),
         "Here youHere you are: - SUN- SUN",
     )
 )
 def test_what_is_wrong_can_be_mended_together_and_one_by_one(draft):
     task, layout, text = draft
     truth = sound(task, layout, text)
-    mended = judge_list(task, mend(text, truth.faults), layout)
+    mended = score_list(task, apply_fixes(text, truth.issues), layout)
     assert mended.utility == 1
-    for fault in truth.faults:
-        better = judge_list(task, mend(text, [fault]), layout)
+    for issue in truth.issues:
+        better = score_list(task, apply_fixes(text, [issue]), layout)
         # A mend can let words be read as an opening, which the manner may not want.
         assert content(better) >= content(truth) - 1e-9
-        if fault.aspect == "manner":
+        if issue.aspect == "manner":
             assert better.utility >= truth.utility - 1e-9
         else:
             assert content(better) > content(truth)
@@ -210,13 +213,13 @@ def test_what_is_wrong_can_be_mended_together_and_one_by_one(draft):
 @given(tasks, layouts, st.text() | st.text(alphabet="- ,;.\nanfig"))
 def test_any_text_can_be_judged_and_mended(task, layout, text):
     truth = sound(task, layout, text)
-    assert judge_list(task, mend(text, truth.faults), layout).utility == 1
+    assert score_list(task, apply_fixes(text, truth.issues), layout).utility == 1
 
 
 def test_very_long_texts_can_be_judged():
     for text in ("fig, " * 5000, " " * 50_000 + "x", "and " * 20_000, "\n- " * 20_000 + "Done."):
         began = time.perf_counter()
-        sound(SORT, Layout(), text)
+        sound(SORT, ListLayout(), text)
         assert time.perf_counter() - began < 2
 
 
@@ -290,8 +293,8 @@ def test_very_long_texts_can_be_judged():
     ],
 )  # fmt: skip
 def test_a_fault_is_named_and_what_mends_it(task, text, said, advice, trace):
-    truth = sound(task, Layout(), text)
-    assert [(fault.said, fault.advice) for fault in truth.faults] == [(said, advice)]
+    truth = sound(task, ListLayout(), text)
+    assert [(issue.description, issue.advice) for issue in truth.issues] == [(said, advice)]
     assert truth.trace == trace
 
 
@@ -328,15 +331,15 @@ def carried_out(words, advice):  # noqa: PLR0911 - one for each form of advice
 @given(tasks, seeds)
 def test_advice_says_all_that_a_reader_needs(task, seed):
     text = WORLD.write(task, np.random.default_rng(seed), ErrorRates(0.5, 0.3, 0.3, 0, 0))
-    faults = judge_list(task, text, Layout()).faults
+    issues = score_list(task, text, ListLayout()).issues
     words = re.findall(r"\w+", text)
-    for fault in faults:
-        mended = re.findall(r"\w+", mend(text, [fault]))
-        done = carried_out(words, fault.advice)
-        moves = fault.advice.startswith(("Put", "Swap"))
-        if len(faults) == 1 or (moves and len(set(words)) == len(words)):
+    for issue in issues:
+        mended = re.findall(r"\w+", apply_fixes(text, [issue]))
+        done = carried_out(words, issue.advice)
+        moves = issue.advice.startswith(("Put", "Swap"))
+        if len(issues) == 1 or (moves and len(set(words)) == len(words)):
             assert done == mended
-        elif fault.label in {"lost", "added", "not-removed"}:
+        elif issue.label in {"lost", "added", "not-removed"}:
             assert Counter(done) == Counter(mended)
 
 
@@ -344,13 +347,13 @@ def test_advice_says_all_that_a_reader_needs(task, seed):
 @given(drafts(), seeds)
 def test_false_advice_reads_like_true_advice_but_spoils_the_answer(draft, seed):
     task, layout, text = draft
-    fault = WORLD.mislead(task, text, np.random.default_rng(seed))
-    truth = judge_list(task, text, layout)
-    if fault is None:
+    issue = WORLD.false_critique(task, text, np.random.default_rng(seed))
+    truth = score_list(task, text, layout)
+    if issue is None:
         assert truth.aspects["complete"] == 0
         return
-    assert fault.advice not in {true.advice for true in truth.faults}
-    assert judge_list(task, mend(text, [fault]), layout).utility < truth.utility
+    assert issue.advice not in {true.advice for true in truth.issues}
+    assert score_list(task, apply_fixes(text, [issue]), layout).utility < truth.utility
 
 
 @settings(max_examples=300, deadline=None)
@@ -358,9 +361,9 @@ def test_false_advice_reads_like_true_advice_but_spoils_the_answer(draft, seed):
 def test_false_advice_can_be_carried_out_too(task, seed):
     rng = np.random.default_rng(seed)
     text = WORLD.write(task, rng, PERFECT)
-    fault = WORLD.mislead(task, text, rng)
-    done = carried_out(re.findall(r"\w+", text), fault.advice)
-    assert done == re.findall(r"\w+", mend(text, [fault]))
+    issue = WORLD.false_critique(task, text, rng)
+    done = carried_out(re.findall(r"\w+", text), issue.advice)
+    assert done == re.findall(r"\w+", apply_fixes(text, [issue]))
 
 
 def test_writers_make_every_fault_and_answer_the_same_request_in_many_ways():
@@ -368,8 +371,8 @@ def test_writers_make_every_fault_and_answer_the_same_request_in_many_ways():
     labels, utilities, lengths = Counter(), [], []
     for task in drawn(2000, seed=2):
         text = WORLD.write(task, rng, ErrorRates())
-        truth = WORLD.judge(task, text, ())
-        labels.update(fault.label for fault in truth.faults)
+        truth = WORLD.score_answer(task, text, ())
+        labels.update(issue.label for issue in truth.issues)
         utilities.append(truth.utility)
         lengths.append(len(re.findall(r"\w+|[^\w\s]|\n", text)))
     assert set(labels) == {
@@ -386,20 +389,20 @@ def test_writers_make_every_fault_and_answer_the_same_request_in_many_ways():
 def test_the_longest_ideal_answer_fits():
     rules = [rule for rule in WORLD.rules if rule.scope == "all"]
     longest = max(
-        len(re.findall(r"\w+|[^\w\s]|\n", layout_of(given).written(task.wanted)))
+        len(re.findall(r"\w+|[^\w\s]|\n", layout_for(given).render(task.expected)))
         for task in TASKS
-        for given in (rules, [rule for rule in rules if rule.what != "lines"])
+        for given in (rules, [rule for rule in rules if rule.action != "lines"])
     )
     assert longest * 4 / 3 <= WORLD.max_tokens
 
 
 def test_rules_out_of_scope_spill_into_the_answers_of_the_careless():
     rng = np.random.default_rng(0)
-    rule = next(r for r in WORLD.rules if (r.what, r.scope) == ("semicolons", "removing"))
+    rule = next(r for r in WORLD.rules if (r.action, r.scope) == ("semicolons", "removing"))
 
     def followed(task, spills):
-        care = ErrorRates(0, 0, 0, 0, spills)
-        return np.mean([";" in WORLD.write(task, rng, care, [rule]) for _ in range(400)])
+        error_rates = ErrorRates(0, 0, 0, 0, spills)
+        return np.mean([";" in WORLD.write(task, rng, error_rates, [rule]) for _ in range(400)])
 
     assert followed(THIN, 0.4) == 1
     assert followed(SORT, 0) == 0

@@ -9,26 +9,26 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from backtalk.feedback import Message
-from backtalk.worlds import ErrorRates, find_world, mend
+from backtalk.worlds import ErrorRates, apply_fixes, get_world
 from backtalk.worlds.mail.parsing import read_mail
 from backtalk.worlds.mail.phrases import (
     ENDINGS,
     FACTS,
     GREETINGS,
     NEEDLESS,
-    READERS,
+    RECIPIENTS,
     TOPICS,
     UNSAFE,
-    UNUSUAL_READERS,
+    UNUSUAL_RECIPIENTS,
 )
 
-WORLD = find_world("mail")
-RULES = {(rule.what, rule.scope): rule for rule in WORLD.rules}
+WORLD = get_world("mail")
+RULES = {(rule.action, rule.scope): rule for rule in WORLD.rules}
 FAULTLESS = ErrorRates(0, 0, 0, 0, 0)
 
 
 @dataclass(frozen=True)
-class Asked:
+class RequestExample:
     """A request, and the four parts of the one ideal answer to it."""
 
     request: str
@@ -45,37 +45,37 @@ class Asked:
         return f"{self.greeting}\n{self.body}\n{self.ending}"
 
 
-BOSS = Asked(
+BOSS = RequestExample(
     "Write to my boss, Ms Klein.\nParcel late: order 4711, comes Monday.\nAnswer by Friday.",
     "Dear Ms Klein,",
     "I am sorry about this. Order 4711 is late and arrives on Monday. Please answer by Friday.",
     "Kind regards,\nSam",
 )
-CUSTOMER = Asked(
+CUSTOMER = RequestExample(
     "Write to a customer, Mr Ito.\nMeeting moved: Tuesday, 9:15, room 204.",
     "Dear Mr Ito,",
     "I hope you are well. The meeting moves to Tuesday at 9:15 in room 204.",
     "Kind regards,\nSam",
 )
-COLLEAGUE = Asked(
+COLLEAGUE = RequestExample(
     "Write to a colleague, Bo.\nReport ready: Friday, 12 pages.\nKeep it short.",
     "Hello Bo,",
     "The report will be ready on Friday and has 12 pages.",
     "Best wishes,\nSam",
 )
-FRIEND = Asked(
+FRIEND = RequestExample(
     "Write to a friend, Ada.\nLunch: Friday, 12:30, the park.",
     "Hi Ada,",
     "We have lunch on Friday at 12:30 near the park. 😊",
     "Cheers,\nSam",
 )
-LANDLORD = Asked(
+LANDLORD = RequestExample(
     "Write to my landlord, Ms Abel.\nRepair delayed: until Sunday, 90 euros.",
     "Dear Ms Abel,",
     "I hope you are well. I am sorry about this. The repair takes until Sunday and costs 90 euros.",
     "Best wishes,\nSam",
 )
-SISTER = Asked(
+SISTER = RequestExample(
     "Write to my sister, Pia.\nKey: with Uma, room 101, until 18:00.\nKeep it short.",
     "Hi Pia,",
     "The key is with Uma in room 101 until 18:00. 😊",
@@ -84,23 +84,27 @@ SISTER = Asked(
 ALL = (BOSS, CUSTOMER, COLLEAGUE, FRIEND, LANDLORD, SISTER)
 
 
-def judged(asked, text, *rules):
+def judged(request_example, text, *rules):
     """Return the truth about a mail, having checked what must hold of it."""
-    result = WORLD.judge(asked.task, text, [RULES[rule] for rule in rules])
-    mended = mend(text, result.faults)
-    again = WORLD.judge(asked.task, mended, [RULES[rule] for rule in rules])
+    result = WORLD.score_answer(request_example.task, text, [RULES[rule] for rule in rules])
+    mended = apply_fixes(text, result.issues)
+    again = WORLD.score_answer(request_example.task, mended, [RULES[rule] for rule in rules])
     assert again.utility == pytest.approx(1), mended
     return result
 
 
-@pytest.mark.parametrize("asked", ALL, ids=lambda asked: asked.task.reader.name)
-def test_each_reader_has_a_manner(asked):
-    assert WORLD.ideal(asked.task) == asked.ideal
-    result = judged(asked, asked.ideal)
-    assert (result.utility, result.faults) == (pytest.approx(1), ())
-    assert WORLD.write(asked.task, np.random.default_rng(0), FAULTLESS).split("\n")[::2] == [
-        asked.greeting,
-        asked.ending.split("\n")[0],
+@pytest.mark.parametrize(
+    "asked", ALL, ids=lambda request_example: request_example.task.recipient.name
+)
+def test_each_reader_has_a_manner(request_example):
+    assert WORLD.ideal(request_example.task) == request_example.ideal
+    result = judged(request_example, request_example.ideal)
+    assert (result.utility, result.issues) == (pytest.approx(1), ())
+    assert WORLD.write(request_example.task, np.random.default_rng(0), FAULTLESS).split("\n")[
+        ::2
+    ] == [
+        request_example.greeting,
+        request_example.ending.split("\n")[0],
     ]
 
 
@@ -185,17 +189,17 @@ SAYS = [
 
 @pytest.mark.parametrize("row", SAYS, ids=[f"{row[3]}-{number}" for number, row in enumerate(SAYS)])
 def test_one_thing_that_is_wrong_is_one_fault(row):
-    asked, old, new, label, aspect, marked, put, said, advice, lost = row
-    assert asked.ideal.count(old) >= 1
-    text = asked.ideal.replace(old, new, 1)
-    (fault,) = judged(asked, text).faults
-    assert (fault.label, fault.aspect) == (label, aspect)
-    assert (fault.said, fault.advice) == (said, advice)
-    assert (text[fault.start : fault.end], fault.replacement) == (marked, put)
+    request_example, old, new, label, aspect, marked, put, said, advice, lost = row
+    assert request_example.ideal.count(old) >= 1
+    text = request_example.ideal.replace(old, new, 1)
+    (issue,) = judged(request_example, text).issues
+    assert (issue.label, issue.aspect) == (label, aspect)
+    assert (issue.description, issue.advice) == (said, advice)
+    assert (text[issue.start : issue.end], issue.replacement) == (marked, put)
     if label != "no-message":  # the order of sentences does not matter
-        assert mend(text, [fault]) == asked.ideal
+        assert apply_fixes(text, [issue]) == request_example.ideal
     if lost is not None:
-        assert judged(asked, text).utility == pytest.approx(1 - lost)
+        assert judged(request_example, text).utility == pytest.approx(1 - lost)
 
 
 def test_the_table_holds_every_sort_of_fault():
@@ -211,8 +215,8 @@ def test_writers_make_every_sort_of_fault_that_is_theirs():
     for task in WORLD.tasks("train", 700):
         rules = [rule for rule in WORLD.rules if rng.random() < 0.1]
         text = WORLD.write(task, rng, ErrorRates(), rules if rng.random() < 0.5 else ())
-        for fault in WORLD.judge(task, text, WORLD.in_force(task, rules)).faults:
-            seen.add((fault.label, fault.aspect))
+        for issue in WORLD.score_answer(task, text, WORLD.applicable_rules(task, rules)).issues:
+            seen.add((issue.label, issue.aspect))
     table = {(row[3], row[4]) for row in SAYS}
     assert seen <= table | {("no-thanks", "manner")}
     # A writer gets no name wrong, says nothing twice, and makes sense.
@@ -224,27 +228,27 @@ def test_writers_make_every_sort_of_fault_that_is_theirs():
 
 @pytest.mark.parametrize(("about", "sentence"), [*NEEDLESS.items(), *UNSAFE.items()])
 def test_each_sentence_that_belongs_nowhere_is_named(about, sentence):
-    (fault,) = judged(BOSS, BOSS.ideal.replace("Please", f"{sentence} Please", 1)).faults
-    assert fault.advice == (
+    (issue,) = judged(BOSS, BOSS.ideal.replace("Please", f"{sentence} Please", 1)).issues
+    assert issue.advice == (
         f"Do not {about}." if sentence in UNSAFE.values() else f"Leave out {about}."
     )
-    assert fault.aspect == ("safe" if sentence in UNSAFE.values() else "relevant")
+    assert issue.aspect == ("safe" if sentence in UNSAFE.values() else "relevant")
 
 
 def test_thanks_are_missed_where_a_rule_wants_them():
-    (fault,) = judged(BOSS, BOSS.ideal, ("thanks", "boss")).faults
-    assert (fault.label, fault.aspect, fault.advice) == ("no-thanks", "manner", "Say thank you.")
-    assert fault.said == "It does not thank them."
+    (issue,) = judged(BOSS, BOSS.ideal, ("thanks", "boss")).issues
+    assert (issue.label, issue.aspect, issue.advice) == ("no-thanks", "manner", "Say thank you.")
+    assert issue.description == "It does not thank them."
     thanking = BOSS.ideal.replace("Friday.", "Friday. Thank you for your help.")
-    assert mend(BOSS.ideal, [fault]) == thanking
-    assert judged(BOSS, thanking, ("thanks", "boss")).faults == ()
-    assert [one.label for one in judged(BOSS, thanking).faults] == ["thanks"]
+    assert apply_fixes(BOSS.ideal, [issue]) == thanking
+    assert judged(BOSS, thanking, ("thanks", "boss")).issues == ()
+    assert [one.label for one in judged(BOSS, thanking).issues] == ["thanks"]
 
 
 def test_several_faults_stand_in_the_order_of_the_text():
     text = "Hi Ada,\nOrder 4711 is late and arrives on Tuesday. My cat sends her love."
     result = judged(BOSS, text)
-    assert [(fault.label, text[fault.start : fault.end]) for fault in result.faults] == [
+    assert [(issue.label, text[issue.start : issue.end]) for issue in result.issues] == [
         ("greeting", "Hi"),
         ("wrong-name", "Ada"),
         ("no-apology", ""),
@@ -262,17 +266,19 @@ def test_several_faults_stand_in_the_order_of_the_text():
             "safe": 1,
         }
     )
-    assert single_spaced(mend(text, result.faults)) == BOSS.ideal
+    assert single_spaced(apply_fixes(text, result.issues)) == BOSS.ideal
 
 
 @pytest.mark.parametrize("text", ["", "\n", "   ", "Sam", "Dear", "?", "😊", "Kind regards,\nSam"])
-@pytest.mark.parametrize("asked", ALL, ids=lambda asked: asked.task.reader.name)
-def test_almost_no_mail_is_almost_worthless_and_can_be_mended(asked, text):
-    result = judged(asked, text)
+@pytest.mark.parametrize(
+    "asked", ALL, ids=lambda request_example: request_example.task.recipient.name
+)
+def test_almost_no_mail_is_almost_worthless_and_can_be_mended(request_example, text):
+    result = judged(request_example, text)
     assert result.aspects["complete"] <= 1 / 2
-    assert "no-message" in {fault.label for fault in result.faults}
+    assert "no-message" in {issue.label for issue in result.issues}
     assert result.utility < 0.55
-    assert single_spaced(mend(text, result.faults)) == asked.ideal
+    assert single_spaced(apply_fixes(text, result.issues)) == request_example.ideal
 
 
 def single_spaced(text):
@@ -281,33 +287,41 @@ def single_spaced(text):
 
 def test_mending_leaves_no_double_spaces():
     text = "Dear Ms Klein,\nI am sorry about this. Order 4711 is late and arrives on Monday. Done."
-    mended = mend(text, judged(BOSS, text).faults)
+    mended = apply_fixes(text, judged(BOSS, text).issues)
     assert mended == single_spaced(mended) == BOSS.ideal
 
 
 def test_a_mail_that_was_cut_off_anywhere_can_be_mended():
-    for asked in ALL:
-        for end in range(len(asked.ideal)):
-            judged(asked, asked.ideal[:end])
+    for request_example in ALL:
+        for end in range(len(request_example.ideal)):
+            judged(request_example, request_example.ideal[:end])
 
 
 def test_an_empty_mail_is_worse_than_any_other():
-    empty = WORLD.judge(BOSS.task, "", ()).utility
+    empty = WORLD.score_answer(BOSS.task, "", ()).utility
     for other in (BOSS.greeting, BOSS.ending, BOSS.body, f"{BOSS.greeting}\n{BOSS.ending}"):
         assert judged(BOSS, other).utility > empty
     assert judged(BOSS, BOSS.body).utility > judged(BOSS, BOSS.greeting).utility
 
 
 def test_both_ways_will_do_where_a_kind_word_is_neither_wanted_nor_too_long():
-    for asked in (BOSS, FRIEND):
-        kind = asked.ideal.replace("\n", "\nI hope you are well. ", 1)
-        assert judged(asked, kind).faults == ()
-        assert len(judged(replace(asked, request=f"{asked.request}\nKeep it short."), kind).faults)
+    for request_example in (BOSS, FRIEND):
+        kind = request_example.ideal.replace("\n", "\nI hope you are well. ", 1)
+        assert judged(request_example, kind).issues == ()
+        assert len(
+            judged(
+                replace(request_example, request=f"{request_example.request}\nKeep it short."), kind
+            ).issues
+        )
 
 
-def expected_ideal(asked, what):
+def expected_ideal(request_example, what):
     """Return the answer that a rule makes of the ideal one, by text alone."""
-    body, word, last = asked.body, asked.greeting.split(" ")[0], asked.ending.split(",")[0]
+    body, word, last = (
+        request_example.body,
+        request_example.greeting.split(" ")[0],
+        request_example.ending.split(",")[0],
+    )
     kind, sorry = "I hope you are well. ", "I am sorry about this. "
     match what:
         case "emoji":
@@ -328,25 +342,29 @@ def expected_ideal(asked, what):
             body = f"{kind}{body.replace(kind, '')}"
         case "no-kind-word":
             body = body.replace(kind, "")
-    return f"{word} {asked.greeting.split(' ', 1)[1]}\n{body}\n{last},\nSam"
+    return f"{word} {request_example.greeting.split(' ', 1)[1]}\n{body}\n{last},\nSam"
 
 
-@pytest.mark.parametrize("rule", WORLD.rules, ids=lambda rule: f"{rule.what}-{rule.scope}")
+@pytest.mark.parametrize("rule", WORLD.rules, ids=lambda rule: f"{rule.action}-{rule.scope}")
 def test_a_rule_says_what_it_does_and_holds_in_its_scope_only(rule):
-    for asked in ALL:
-        inside = rule.scope in {"all", asked.task.reader.name}
-        assert WORLD.applies(rule, asked.task) == inside
-        expected = expected_ideal(asked, rule.what) if inside else asked.ideal
-        ruled = WORLD.ideal(asked.task, WORLD.in_force(asked.task, [rule]))
+    for request_example in ALL:
+        inside = rule.scope in {"all", request_example.task.recipient.name}
+        assert WORLD.applies(rule, request_example.task) == inside
+        expected = expected_ideal(request_example, rule.action) if inside else request_example.ideal
+        ruled = WORLD.ideal(
+            request_example.task, WORLD.applicable_rules(request_example.task, [rule])
+        )
         assert ruled == expected
-        prompt = (Message.system(rule.text), Message.user(asked.request))
-        assert WORLD.assess(prompt, expected).utility == pytest.approx(1)
-        if expected != asked.ideal:
+        prompt = (Message.system(rule.text), Message.user(request_example.request))
+        assert WORLD.score(prompt, expected).utility == pytest.approx(1)
+        if expected != request_example.ideal:
             # Where nobody asked for a kind word, one does no harm, and nor does its absence.
-            optional = rule.what == "kind-word" and asked in {BOSS, FRIEND}
-            assert (WORLD.judge(asked.task, expected, ()).utility < 1 - 1e-9) != optional
-            assert WORLD.assess(prompt, asked.ideal).utility < 1 - 1e-9
-    scopes = {"all": "all my mails", **{r.name: f"mails to {r.scope}" for r in READERS}}
+            optional = rule.action == "kind-word" and request_example in {BOSS, FRIEND}
+            assert (
+                WORLD.score_answer(request_example.task, expected, ()).utility < 1 - 1e-9
+            ) != optional
+            assert WORLD.score(prompt, request_example.ideal).utility < 1 - 1e-9
+    scopes = {"all": "all my mails", **{r.name: f"mails to {r.scope}" for r in RECIPIENTS}}
     assert rule.text.endswith(f" in {scopes[rule.scope]}.")
 
 
@@ -361,8 +379,10 @@ def test_a_rule_out_of_scope_spills_into_some_mails_of_the_careless():
     rule = [RULES["cheers", "colleague"]]
 
     def share(spills):
-        care = replace(FAULTLESS, spills=spills)
-        return np.mean(["Cheers" in WORLD.write(BOSS.task, rng, care, rule) for _ in range(1000)])
+        error_rates = replace(FAULTLESS, spills=spills)
+        return np.mean(
+            ["Cheers" in WORLD.write(BOSS.task, rng, error_rates, rule) for _ in range(1000)]
+        )
 
     assert share(0) == 0
     assert share(1) == 1
@@ -384,12 +404,12 @@ def test_a_rule_out_of_scope_spills_into_some_mails_of_the_careless():
 )
 def test_care_is_how_likely_each_sort_of_fault_is(field, labels, rate):
     rng = np.random.default_rng(0)
-    care = replace(FAULTLESS, **{field: 0.4})
+    error_rates = replace(FAULTLESS, **{field: 0.4})
     times = 2000
     hits = 0
     for _ in range(times):
-        result = WORLD.judge(BOSS.task, WORLD.write(BOSS.task, rng, care), ())
-        hits += bool(labels & {fault.label for fault in result.faults})
+        result = WORLD.score_answer(BOSS.task, WORLD.write(BOSS.task, rng, error_rates), ())
+        hits += bool(labels & {issue.label for issue in result.issues})
     assert abs(hits / times - rate) < 4 * np.sqrt(rate * (1 - rate) / times)
 
 
@@ -407,13 +427,13 @@ def test_the_steps_are_the_parts_and_only_marked_text_is_wrong():
         ("Please answer by Friday.", "right"),
         ("Kind regards,\nSam", "right"),
     ]
-    assert WORLD.judge(BOSS.task, "", ()).steps == ()
+    assert WORLD.score_answer(BOSS.task, "", ()).steps == ()
 
 
 def test_the_check_looks_at_facts_and_completeness_and_prints_what_to_change():
     assert (judged(BOSS, BOSS.ideal).passed, judged(BOSS, BOSS.ideal).trace) == (True, "")
     rude = BOSS.ideal.replace("Dear", "Hi").replace("Please", "My bank code is 4411. Please", 1)
-    assert len(judged(BOSS, rude).faults) == 2
+    assert len(judged(BOSS, rude).issues) == 2
     assert (judged(BOSS, rude).passed, judged(BOSS, rude).trace) == (True, "")
     wrong = BOSS.ideal.replace("Monday", "Sunday").replace(" Please answer by Friday.", "")
     result = judged(BOSS, wrong)
@@ -431,26 +451,28 @@ def test_rephrased_requests_and_examples_say_whom_a_mail_is_to():
     assert WORLD.example(BOSS.task, "Hi.") == "To my boss:\nHi."
 
 
-@pytest.mark.parametrize("asked", ALL, ids=lambda asked: asked.task.reader.name)
-def test_false_advice_is_about_a_fact_that_is_right(asked):
+@pytest.mark.parametrize(
+    "asked", ALL, ids=lambda request_example: request_example.task.recipient.name
+)
+def test_false_advice_is_about_a_fact_that_is_right(request_example):
     rng = np.random.default_rng(0)
     seen = set()
     for _ in range(60):
-        fault = WORLD.mislead(asked.task, asked.ideal, rng)
-        fact = fault.label.removeprefix("wrong-")
-        right = asked.task.fact[fact]
-        assert asked.ideal[fault.start : fault.end] == right != fault.replacement
+        issue = WORLD.false_critique(request_example.task, request_example.ideal, rng)
+        fact = issue.label.removeprefix("wrong-")
+        right = request_example.task.fact[fact]
+        assert request_example.ideal[issue.start : issue.end] == right != issue.replacement
         called = "page count" if fact == "pages" else fact
-        assert fault.advice == f"The {called} should be {fault.replacement}."
+        assert issue.advice == f"The {called} should be {issue.replacement}."
         seen.add(fact)
-    assert seen == set(asked.task.fact)
-    assert WORLD.mislead(asked.task, "", rng) is None
+    assert seen == set(request_example.task.fact)
+    assert WORLD.false_critique(request_example.task, "", rng) is None
 
 
 def test_topics_and_readers_are_all_drawn_and_unusual_readers_in_their_split_only():
     default, unusual = WORLD.tasks("train", 400), WORLD.tasks("out-of-scope", 200)
-    assert {task.reader for task in default} == set(READERS)
-    assert {task.reader for task in unusual} == set(UNUSUAL_READERS)
+    assert {task.recipient for task in default} == set(RECIPIENTS)
+    assert {task.recipient for task in unusual} == set(UNUSUAL_RECIPIENTS)
     for tasks in (default, unusual):
         assert {task.topic for task in tasks} == set(TOPICS)
         assert abs(np.mean([task.short for task in tasks]) - 0.3) < 0.13
@@ -482,7 +504,7 @@ def test_what_is_no_request_is_none(text):
 SENTENCES = [
     *NEEDLESS.values(),
     *UNSAFE.values(),
-    *(asked.body for asked in ALL),
+    *(request_example.body for request_example in ALL),
     *(f"{greeting} Ada," for greeting in GREETINGS),
     *(f"{ending},\nSam" for ending in ENDINGS),
     *("😊", "I am sorry about this.", "I hope you are well.", "Thank you for your help."),
@@ -494,10 +516,10 @@ rule_sets = st.lists(st.sampled_from(WORLD.rules), max_size=3)
 @st.composite
 def garbled(draw):
     """A request, rules, and a mail with sentences deleted, doubled, swapped or put in."""
-    asked = draw(st.sampled_from(ALL))
-    rules = WORLD.in_force(asked.task, draw(rule_sets))
+    request_example = draw(st.sampled_from(ALL))
+    rules = WORLD.applicable_rules(request_example.task, draw(rule_sets))
     rng = np.random.default_rng(draw(st.integers(0, 10**6)))
-    text = WORLD.write(asked.task, rng, ErrorRates(), rules)
+    text = WORLD.write(request_example.task, rng, ErrorRates(), rules)
     pieces = re.split(r"(?<=[.!?])( )|(\n)", text)
     pieces = [piece for piece in pieces if piece]
     edits = st.sampled_from(["delete", "double", "swap", "put", "cut", "join"])
@@ -520,50 +542,50 @@ def garbled(draw):
                 pieces[one] = pieces[one][: draw(st.integers(0, len(pieces[one])))]
             case "join":
                 pieces = [piece for piece in pieces if piece != " " or draw(st.booleans())]
-    return asked, rules, "".join(pieces)
+    return request_example, rules, "".join(pieces)
 
 
 def sound(task, rules, text):
     """Check what must hold of every judgement of a text."""
-    result = WORLD.judge(task, text, rules)
+    result = WORLD.score_answer(task, text, rules)
     assert all(0 <= value <= 1 for value in result.aspects.values())
-    assert bool(result.faults) == (result.utility < 1 - 1e-9)
-    assert all(0 <= fault.start <= fault.end <= len(text) for fault in result.faults)
-    mended = mend(text, result.faults)
-    again = WORLD.judge(task, mended, rules)
+    assert bool(result.issues) == (result.utility < 1 - 1e-9)
+    assert all(0 <= issue.start <= issue.end <= len(text) for issue in result.issues)
+    mended = apply_fixes(text, result.issues)
+    again = WORLD.score_answer(task, mended, rules)
     assert again.utility == pytest.approx(1), mended
-    assert again.faults == ()
+    assert again.issues == ()
 
 
 @given(garbled())
 def test_garbled_mails_can_be_mended(drawn):
-    asked, rules, text = drawn
-    sound(asked.task, rules, text)
+    request_example, rules, text = drawn
+    sound(request_example.task, rules, text)
 
 
 @given(
     st.sampled_from(ALL), st.lists(st.sampled_from(SENTENCES), max_size=8), st.sampled_from(" \n")
 )
-def test_heaps_of_sentences_can_be_mended(asked, sentences, between):
-    sound(asked.task, (), between.join(sentences))
+def test_heaps_of_sentences_can_be_mended(request_example, sentences, between):
+    sound(request_example.task, (), between.join(sentences))
 
 
 @given(st.sampled_from(ALL), rule_sets, st.text(max_size=60))
-def test_any_text_can_be_mended(asked, rules, text):
-    sound(asked.task, WORLD.in_force(asked.task, rules), text)
+def test_any_text_can_be_mended(request_example, rules, text):
+    sound(request_example.task, WORLD.applicable_rules(request_example.task, rules), text)
 
 
 @given(
     st.sampled_from(ALL), st.text(st.sampled_from("Hi Ada,.\n!?😊SamDear Kindregs"), max_size=50)
 )
-def test_text_of_the_letters_of_mails_can_be_mended(asked, text):
-    sound(asked.task, (), text)
+def test_text_of_the_letters_of_mails_can_be_mended(request_example, text):
+    sound(request_example.task, (), text)
 
 
 @given(garbled())
 def test_reading_a_mail_loses_nothing_but_space(drawn):
-    asked, _, text = drawn
-    mail = read_mail(asked.task, text)
+    request_example, _, text = drawn
+    mail = read_mail(request_example.task, text)
     covered = [(part.start, part.end) for part in mail.parts]
     covered += [result.span() for result in (mail.greeting, mail.ending) if result]
     left = "".join(

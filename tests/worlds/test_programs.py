@@ -11,16 +11,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from backtalk.worlds.programs.cases import cases_of
+from backtalk.worlds.programs.cases import cases_for
 from backtalk.worlds.programs.phrases import RULES
-from backtalk.worlds.programs.sandbox import Case, TestRun, run_tests, same
+from backtalk.worlds.programs.sandbox import ProgramTestCase, TestRun, run_tests, same_value
 from backtalk.worlds.programs.task import ProgramTask
 from backtalk.worlds.programs.world import ProgramsWorld
-from backtalk.worlds.world import ErrorRates, mend, split_of
+from backtalk.worlds.world import ErrorRates, apply_fixes, split_of
 
 WORLD = ProgramsWorld()
 FAULTLESS = ErrorRates(0, 0, 0, 0, 0)
-SUMS = (Case(([1, 2],), 3), Case(([4],), 4))
+SUMS = (ProgramTestCase(([1, 2],), 3), ProgramTestCase(([4],), 4))
 SUM = "def f(xs):\n    return sum(xs)"
 
 
@@ -81,7 +81,7 @@ def test_reference_agrees_with_python_on_examples():
     ]:
         task = WORLD.parse(f"Write a function {text}.")
         assert task is not None
-        assert same(task.result(arguments), expected)
+        assert same_value(task.result(arguments), expected)
 
 
 def outcome(task, numbers):
@@ -93,10 +93,10 @@ def outcome(task, numbers):
 @few
 @given(tasks)
 def test_cases_are_few_fixed_and_tell_near_specifications_apart(task):
-    cases = cases_of(task)
+    cases = cases_for(task)
     assert 4 <= len(cases) <= 8
     expected = [case.expected for case in cases]
-    if task.kind.name == "lists" and task.steps[-1].op.result == "int":
+    if task.kind.name == "lists" and task.steps[-1].template.result == "int":
         rng = np.random.default_rng(0)
         others = {outcome(task, rng.integers(1, 30, 7).tolist()) for _ in range(50)}
         # "The largest of the odd numbers, each modulo 2" is 1 whatever the numbers are.
@@ -106,16 +106,16 @@ def test_cases_are_few_fixed_and_tell_near_specifications_apart(task):
 @few
 @given(tasks, rule_sets)
 def test_ideal_is_without_fault_and_a_rule_in_force_changes_it(task, rules):
-    rules = WORLD.in_force(task, rules)
+    rules = WORLD.applicable_rules(task, rules)
     ideal = WORLD.ideal(task, rules)
-    right = WORLD.judge(task, ideal, rules)
-    assert (right.utility, right.faults, right.passed, right.trace) == (1, (), True, "")
+    right = WORLD.score_answer(task, ideal, rules)
+    assert (right.utility, right.issues, right.passed, right.trace) == (1, (), True, "")
     plain = WORLD.ideal(task)
     if rules:
         for text, held in ((plain, rules), (ideal, ())):
-            missed = WORLD.judge(task, text, held)
+            missed = WORLD.score_answer(task, text, held)
             assert missed.utility < 1
-            assert {fault.aspect for fault in missed.faults} == {"manner"}
+            assert {issue.aspect for issue in missed.issues} == {"manner"}
             assert missed.passed
     assert len(WORLD.ideal(task, RULES).split()) < 60
 
@@ -123,13 +123,13 @@ def test_ideal_is_without_fault_and_a_rule_in_force_changes_it(task, rules):
 def garbled(text: str, rng: np.random.Generator) -> str:
     lines = text.split("\n")
     way = rng.integers(8)
-    place, other = rng.integers(len(lines), size=2)
+    position, other = rng.integers(len(lines), size=2)
     if way == 0:
-        del lines[place]
+        del lines[position]
     elif way == 1:
-        lines[place], lines[other] = lines[other], lines[place]
+        lines[position], lines[other] = lines[other], lines[position]
     elif way == 2:
-        lines.insert(other, lines[place])
+        lines.insert(other, lines[position])
     elif way == 3:
         return text[: rng.integers(len(text))]
     elif way == 4:
@@ -137,7 +137,7 @@ def garbled(text: str, rng: np.random.Generator) -> str:
         at = rng.integers(len(text))
         return text[:at] + words[rng.integers(len(words))] + text[at:]
     elif way == 5:
-        lines.insert(place, "Here is the program:")
+        lines.insert(position, "Here is the program:")
     elif way == 6:
         return f"{text}\n{text}"
     return "\n".join(lines)
@@ -147,22 +147,25 @@ def garbled(text: str, rng: np.random.Generator) -> str:
 @given(tasks, rule_sets, st.integers(0, 10**6), st.booleans())
 def test_mends_what_is_written_and_what_is_garbled(task, rules, seed, garble):
     rng = np.random.default_rng(seed)
-    rules = WORLD.in_force(task, rules)
+    rules = WORLD.applicable_rules(task, rules)
     text = WORLD.write(task, rng, ErrorRates(), rules)
     text = garbled(text, rng) if garble else text
-    result = WORLD.judge(task, text, rules)
+    result = WORLD.score_answer(task, text, rules)
     assert all(0 <= value <= 1 for value in result.aspects.values())
     assert result.utility == pytest.approx(WORLD.utility(result.aspects))
-    assert bool(result.faults) == (result.utility < 1 - 1e-9)
-    assert WORLD.judge(task, mend(text, result.faults), rules).utility == 1
+    assert bool(result.issues) == (result.utility < 1 - 1e-9)
+    assert WORLD.score_answer(task, apply_fixes(text, result.issues), rules).utility == 1
     ends = 0
-    for fault in result.faults:
-        assert ends <= fault.start <= fault.end <= len(text)
-        ends = fault.end
-        for sentence in (fault.said, fault.advice):
+    for issue in result.issues:
+        assert ends <= issue.start <= issue.end <= len(text)
+        ends = issue.end
+        for sentence in (issue.description, issue.advice):
             assert sentence.endswith(".")
             assert len(sentence.split()) <= 10
-        assert WORLD.judge(task, mend(text, [fault]), rules).utility >= result.utility - 1e-9
+        assert (
+            WORLD.score_answer(task, apply_fixes(text, [issue]), rules).utility
+            >= result.utility - 1e-9
+        )
 
 
 @pytest.mark.parametrize(
@@ -182,19 +185,19 @@ def test_mends_what_is_written_and_what_is_garbled(task, rules, seed, garble):
 )
 def test_assesses_any_text(text):
     task = drawn(1)
-    result = WORLD.judge(task, text, RULES[:2])
+    result = WORLD.score_answer(task, text, RULES[:2])
     assert 0 <= result.utility < 1
     assert not result.passed
     assert result.trace
-    assert WORLD.judge(task, mend(text, result.faults), RULES[:2]).utility == 1
+    assert WORLD.score_answer(task, apply_fixes(text, result.issues), RULES[:2]).utility == 1
 
 
 @settings(max_examples=60, deadline=None)
 @given(st.text(max_size=200))
 def test_assesses_any_text_at_random(text):
-    result = WORLD.judge(drawn(2), text, ())
-    assert result.faults
-    assert WORLD.judge(drawn(2), mend(text, result.faults), ()).utility == 1
+    result = WORLD.score_answer(drawn(2), text, ())
+    assert result.issues
+    assert WORLD.score_answer(drawn(2), apply_fixes(text, result.issues), ()).utility == 1
 
 
 def test_judges_by_what_a_program_does():
@@ -204,10 +207,10 @@ def test_judges_by_what_a_program_does():
         "def f(numbers):\n    total = 0\n    for n in numbers:\n        if not n % 2:\n"
         "            total += n\n    return total"
     )
-    assert WORLD.judge(task, other, ()).utility == 1
-    wrong = WORLD.judge(task, WORLD.ideal(task).replace("== 0", "== 1"), ())
-    (fault,) = wrong.faults
-    assert (fault.label, fault.replacement, fault.advice) == (
+    assert WORLD.score_answer(task, other, ()).utility == 1
+    wrong = WORLD.score_answer(task, WORLD.ideal(task).replace("== 0", "== 1"), ())
+    (issue,) = wrong.issues
+    assert (issue.label, issue.replacement, issue.advice) == (
         "wrong-constant",
         "0",
         "Change 1 to 0.",
@@ -234,10 +237,10 @@ def test_names_a_single_fault(old, new, label, trace):
     task = WORLD.parse("Write a function f(xs) that returns the sum of the numbers above 3.")
     assert task is not None
     text = WORLD.ideal(task).replace(old, new)
-    result = WORLD.judge(task, text, ())
-    assert [fault.label for fault in result.faults] == [label]
+    result = WORLD.score_answer(task, text, ())
+    assert [issue.label for issue in result.issues] == [label]
     assert trace in result.trace
-    assert mend(text, result.faults) == WORLD.ideal(task)
+    assert apply_fixes(text, result.issues) == WORLD.ideal(task)
 
 
 def test_a_writer_errs_as_often_as_it_is_careless():
@@ -245,10 +248,10 @@ def test_a_writer_errs_as_often_as_it_is_careless():
     utilities, labels = [], Counter[str]()
     for number in range(250):
         task = drawn(number)
-        assert WORLD.judge(task, WORLD.write(task, rng, FAULTLESS), ()).utility == 1
-        result = WORLD.judge(task, WORLD.write(task, rng, ErrorRates()), ())
+        assert WORLD.score_answer(task, WORLD.write(task, rng, FAULTLESS), ()).utility == 1
+        result = WORLD.score_answer(task, WORLD.write(task, rng, ErrorRates()), ())
         utilities.append(result.utility)
-        labels.update(fault.label for fault in result.faults)
+        labels.update(issue.label for issue in result.issues)
     assert 0.6 < np.mean(utilities) < 0.85
     assert 0.05 < np.mean(np.array(utilities) == 1) < 0.25
     assert labels.keys() >= {
@@ -261,8 +264,8 @@ def test_a_writer_errs_as_often_as_it_is_careless():
 def test_rules_hold_in_their_scope_and_spill_beyond_it():
     task = WORLD.parse("Write a function f(s) that returns s backwards, then in capitals.")
     assert task is not None
-    inside = next(rule for rule in RULES if (rule.what, rule.scope) == ("done", "strings"))
-    outside = next(rule for rule in RULES if (rule.what, rule.scope) == ("done", "lists"))
+    inside = next(rule for rule in RULES if (rule.action, rule.scope) == ("done", "strings"))
+    outside = next(rule for rule in RULES if (rule.action, rule.scope) == ("done", "lists"))
     rng = np.random.default_rng(0)
     assert WORLD.applies(inside, task)
     assert not WORLD.applies(outside, task)
@@ -272,7 +275,7 @@ def test_rules_hold_in_their_scope_and_spill_beyond_it():
     assert WORLD.write(task, rng, spilling, [outside]).endswith("# done")
     assert len({rule.text for rule in RULES}) == len(RULES) >= 8
     assert "strings" in WORLD.example(task, "")
-    assert task.specified in WORLD.rephrase(task)
+    assert task.specification in WORLD.rephrase(task)
 
 
 def test_misleads_into_something_worse():
@@ -281,11 +284,11 @@ def test_misleads_into_something_worse():
     for number in range(30):
         task = drawn(number)
         text = WORLD.ideal(task)
-        fault = WORLD.mislead(task, text, rng)
-        if fault is not None:
+        issue = WORLD.false_critique(task, text, rng)
+        if issue is not None:
             misled += 1
-            assert WORLD.judge(task, mend(text, [fault]), ()).utility < 1
-            assert len(fault.advice.split()) <= 10
+            assert WORLD.score_answer(task, apply_fixes(text, [issue]), ()).utility < 1
+            assert len(issue.advice.split()) <= 10
     assert misled > 20
 
 
@@ -367,8 +370,8 @@ def test_sandbox_says_what_happened():
 
 @pytest.mark.parametrize("value", ["3.0", "'3'", "True", "(3,)", "[3]", "None", "print(3)"])
 def test_sandbox_takes_nothing_else_for_the_right_value(value):
-    assert run_tests(f"def f(): return {value}", [Case((), 3)]).passed == (False,)
-    assert run_tests("def f(): return 1", [Case((), True)]).passed == (False,)
+    assert run_tests(f"def f(): return {value}", [ProgramTestCase((), 3)]).passed == (False,)
+    assert run_tests("def f(): return 1", [ProgramTestCase((), True)]).passed == (False,)
 
 
 def test_a_program_cannot_print_itself_a_pass():
@@ -379,10 +382,10 @@ def test_a_program_cannot_print_itself_a_pass():
 
 
 def test_arguments_are_fresh_for_every_case_and_the_environment_is_empty():
-    cases = [Case(([1],), 1), Case(([1],), 1)]
+    cases = [ProgramTestCase(([1],), 1), ProgramTestCase(([1],), 1)]
     assert run_tests("def f(xs):\n    xs.append(1)\n    return len(xs) - 1", cases).share == 1
     text = "import os\ndef f(): return os.environ.get('HOME') or os.environ.get('PATH')"
-    assert run_tests(text, [Case((), None)]).share == 1
+    assert run_tests(text, [ProgramTestCase((), None)]).share == 1
 
 
 def test_sandbox_survives_a_fork_of_this_process():

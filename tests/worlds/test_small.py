@@ -12,29 +12,29 @@ from backtalk.feedback import Message
 from backtalk.models import Request, Sampling
 from backtalk.models.local.chat_template import ChatTemplate
 from backtalk.models.run_sync import run_sync
-from backtalk.worlds import find_world, worlds
+from backtalk.worlds import get_world, world_names
 from backtalk.worlds.skill_eval import SkillEvaluator
-from backtalk.worlds.small import folder_of, small_model
+from backtalk.worlds.small import small_model, small_model_folder
 from backtalk.worlds.train.curriculum import CurriculumGenerator
 from backtalk.worlds.train.training import RECIPES, train
 
 MEGABYTES = 6
 
 
-@pytest.fixture(scope="module", params=worlds())
+@pytest.fixture(scope="module", params=world_names())
 def prober(request):
-    world = find_world(request.param)
+    world = get_world(request.param)
     return SkillEvaluator(world, small_model(request.param), count=32, seed=3)
 
 
 def leads(probe, by, *, over="blanked"):
     """Whether a score lies above what is left of it without the text, by so much on average."""
-    return probe.score.mean() - probe.without[over].mean() > by
+    return probe.score.mean() - probe.ablations[over].mean() > by
 
 
-@pytest.mark.parametrize("name", worlds())
+@pytest.mark.parametrize("name", world_names())
 def test_the_weights_are_small_and_say_how_they_were_made(name):
-    folder = folder_of(name)
+    folder = small_model_folder(name)
     size = sum(file.stat().st_size for file in folder.iterdir()) / 1e6
     assert size < MEGABYTES
     with safe_open(folder / "model.safetensors", "pt") as file:
@@ -47,21 +47,21 @@ def test_the_weights_are_small_and_say_how_they_were_made(name):
     assert last < first / 3
 
 
-@pytest.mark.parametrize("name", worlds())
+@pytest.mark.parametrize("name", world_names())
 def test_lessons_are_as_the_chat_template_writes_them(name):
     model = small_model(name)
     chat = model.chat
     assert isinstance(chat, ChatTemplate)
-    for lesson in CurriculumGenerator(find_world(name), seed=5).lessons(40):
-        prompt, answer = chat.conversation(lesson[:-1], lesson[-1].text)
-        assert answer[-1] in chat.end
+    for lesson in CurriculumGenerator(get_world(name), seed=5).conversations(40):
+        prompt, answer = chat.conversation_tokens(lesson[:-1], lesson[-1].text)
+        assert answer[-1] in chat.eos_token_ids
         assert len(prompt) + len(answer) < 512
-        assert chat.text(answer) == lesson[-1].text
+        assert chat.decode(answer) == lesson[-1].text
 
 
 def test_answers_are_good_and_leave_room(prober):
-    utility, once, often, best = run_sync(prober._answering())
-    assert utility.random + 0.15 < utility.score.mean() < 0.95
+    utility, once, often, best = run_sync(prober._evaluate_answers())
+    assert utility.baseline + 0.15 < utility.score.mean() < 0.95
     assert leads(utility, 0.15)
     assert leads(utility, 0.15, over="swapped")
     assert often.score.mean() > 2 * once.score.mean()
@@ -69,43 +69,43 @@ def test_answers_are_good_and_leave_room(prober):
 
 
 def test_a_critique_is_read(prober):
-    mended, _, _ = run_sync(prober._refining())
+    mended, _, _ = run_sync(prober._evaluate_refinement())
     assert leads(mended, 0.4)
     assert leads(mended, 0.4, over="swapped")
 
 
 def test_a_draft_is_read_by_who_criticises_it(prober):
-    (named,) = run_sync(prober._criticising())
+    (named,) = run_sync(prober._evaluate_critiques())
     assert leads(named, 0.15)
     assert leads(named, 0.15, over="swapped")
 
 
 def test_examples_are_read_by_who_finds_their_rule(prober):
-    taught, _ = run_sync(prober._finding_rules())
+    taught, _ = run_sync(prober._evaluate_rule_induction())
     assert leads(taught, 0.5)
     assert leads(taught, 0.5, over="swapped")
 
 
 def test_a_rule_is_obeyed_in_scope_and_spills_outside():
     """In the mail world, where scope is studied."""
-    prober = SkillEvaluator(find_world("mail"), small_model("mail"), count=80, seed=4)
-    obeyed, _, spilled = run_sync(prober._following())
+    prober = SkillEvaluator(get_world("mail"), small_model("mail"), count=80, seed=4)
+    obeyed, _, spilled = run_sync(prober._evaluate_rules())
     assert leads(obeyed, 0.3)
     assert leads(obeyed, 0.3, over="swapped")
-    assert spilled.score.mean() > spilled.without["blanked"].mean() + 0.15
+    assert spilled.score.mean() > spilled.ablations["blanked"].mean() + 0.15
     assert spilled.score.mean() < obeyed.score.mean()
 
 
 def test_it_judges_better_than_chance():
-    prober = SkillEvaluator(find_world("mail"), small_model("mail"), count=80, seed=4)
-    (judged,) = run_sync(prober._judging())
+    prober = SkillEvaluator(get_world("mail"), small_model("mail"), count=80, seed=4)
+    (judged,) = run_sync(prober._evaluate_comparisons())
     assert judged.score.mean() > 0.65
-    assert abs(judged.without["blanked"].mean() - 0.5) < 0.15
+    assert abs(judged.ablations["blanked"].mean() - 0.5) < 0.15
 
 
 def test_many_requests_are_answered_as_each_alone():
     """Rows of unlike lengths take one another's places in the batch; none of them notices."""
-    mail = find_world("mail")
+    mail = get_world("mail")
     requests = [
         Request(
             messages=prompt if i % 3 else (Message.system(mail.rules[i].text), *prompt),
@@ -128,11 +128,11 @@ def test_many_requests_are_answered_as_each_alone():
 
 
 def test_training_learns_and_repeats_itself():
-    recipe = replace(RECIPES["lists"], tokens=30_000, batch_tokens=2_048, warm_up=5, layers=2)
+    recipe = replace(RECIPES["lists"], tokens=30_000, batch_tokens=2_048, warmup_steps=5, layers=2)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        runs = [train(find_world("lists"), recipe, report=lambda *_: None) for _ in range(2)]
+        runs = [train(get_world("lists"), recipe, report=lambda *_: None) for _ in range(2)]
     finally:
         torch.set_num_threads(threads)
     first, second = (dict(run.model.state_dict()) for run in runs)

@@ -11,13 +11,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backtalk.worlds.sums.task import Move, SumTask
+from backtalk.worlds.sums.task import Operation, SumTask
 from backtalk.worlds.sums.world import SumsWorld
-from backtalk.worlds.world import ErrorRates, Issue, mend
+from backtalk.worlds.world import ErrorRates, Issue, apply_fixes
 
 WORLD = SumsWorld()
-RULES = {(rule.what, rule.scope): rule for rule in WORLD.rules}
-APPLES = SumTask("Ada", "apples", 12, (Move("+", 7, "buys {}"), Move("-", 5, "loses {}")))
+RULES = {(rule.action, rule.scope): rule for rule in WORLD.rules}
+APPLES = SumTask("Ada", "apples", 12, (Operation("+", 7, "buys {}"), Operation("-", 5, "loses {}")))
 FAULTLESS = ErrorRates(0, 0, 0, 0, 0)
 LABELS = {
     *("nothing", "no-answer", "wrong-answer", "answer-follows", "missing-step", "no-working"),
@@ -38,7 +38,7 @@ def drawn(count, *, unusual=False, seed=0):
 
 def some_rules(rng, task):
     rules = [WORLD.rules[i] for i in rng.integers(len(WORLD.rules), size=rng.integers(5))]
-    return WORLD.in_force(task, rules)
+    return WORLD.applicable_rules(task, rules)
 
 
 def garbled(text, rng):
@@ -112,9 +112,11 @@ def test_what_is_no_request_is_none(text):
 def test_no_text_is_too_strange_to_parse_or_judge(text):
     WORLD.parse(text)
     for rules in [(), (RULES["only-answer", "all"], RULES["done", "all"])]:
-        result = WORLD.judge(APPLES, text, rules)
+        result = WORLD.score_answer(APPLES, text, rules)
         assert 0 <= result.utility < 1
-        assert WORLD.judge(APPLES, mend(text, result.faults), rules).utility == pytest.approx(1)
+        assert WORLD.score_answer(
+            APPLES, apply_fixes(text, result.issues), rules
+        ).utility == pytest.approx(1)
 
 
 def test_an_expression_is_worked_out_product_first():
@@ -138,8 +140,10 @@ def test_a_task_is_frozen_and_hashable_and_has_a_level():
     assert APPLES.text == "Ada has 12 apples. She buys 7 and loses 5. How many has she?"
     assert {task.level for task in drawn(300)} == {1, 2, 3, 4}
     for task in drawn(500, unusual=True):
-        assert task.level == 5 or any(move.operation == "/" for move in task.moves)
-    assert not any(move.operation == "/" for task in drawn(2000) for move in task.moves)
+        assert task.level == 5 or any(operation.operator == "/" for operation in task.operations)
+    assert not any(
+        operation.operator == "/" for task in drawn(2000) for operation in task.operations
+    )
     shared = {task.text for task in WORLD.tasks("train", 300)}
     assert not shared & {task.text for task in WORLD.tasks("held-out", 300)}
 
@@ -148,11 +152,11 @@ def test_what_is_ideal_is_faultless_and_short():
     rng = np.random.default_rng(0)
     longest = 0
     for task in drawn(700) + drawn(300, unusual=True):
-        for rules in [(), some_rules(rng, task), WORLD.in_force(task, WORLD.rules[5:])]:
+        for rules in [(), some_rules(rng, task), WORLD.applicable_rules(task, WORLD.rules[5:])]:
             ideal = WORLD.ideal(task, rules)
-            result = WORLD.judge(task, ideal, rules)
+            result = WORLD.score_answer(task, ideal, rules)
             assert result.utility == pytest.approx(1)
-            assert (result.faults, result.passed, result.trace) == ((), True, "")
+            assert (result.issues, result.passed, result.trace) == ((), True, "")
             assert all(step.truth == "right" for step in result.steps)
             longest = max(longest, len(re.findall(r"\d|\w+|[^\w\s]|\n", ideal)))
         assert WORLD.write(task, rng, FAULTLESS) == WORLD.ideal(task)
@@ -162,14 +166,14 @@ def test_what_is_ideal_is_faultless_and_short():
 def test_mending_every_fault_makes_an_answer_perfect_and_each_alone_makes_none_worse():
     raised = alone = 0
     for task, rules, text in cases(2000):
-        result = WORLD.judge(task, text, rules)
-        assert bool(result.faults) == (result.utility < 1 - 1e-9), text
-        mended = mend(text, result.faults)
-        assert WORLD.judge(task, mended, rules).utility == pytest.approx(1), (text, mended)
-        for fault in result.faults:
-            better = WORLD.judge(task, mend(text, [fault]), rules)
-            assert better.utility > result.utility - 1e-9, (text, fault)
-            assert len(better.faults) < len(result.faults), (text, fault)
+        result = WORLD.score_answer(task, text, rules)
+        assert bool(result.issues) == (result.utility < 1 - 1e-9), text
+        mended = apply_fixes(text, result.issues)
+        assert WORLD.score_answer(task, mended, rules).utility == pytest.approx(1), (text, mended)
+        for issue in result.issues:
+            better = WORLD.score_answer(task, apply_fixes(text, [issue]), rules)
+            assert better.utility > result.utility - 1e-9, (text, issue)
+            assert len(better.issues) < len(result.issues), (text, issue)
             alone += 1
             raised += better.utility > result.utility + 1e-9
     assert raised > 0.98 * alone
@@ -177,15 +181,15 @@ def test_mending_every_fault_makes_an_answer_perfect_and_each_alone_makes_none_w
 
 def test_faults_have_places_in_order_that_do_not_overlap():
     for task, rules, text in cases(3000, seed=1):
-        result = WORLD.judge(task, text, rules)
-        for fault in result.faults:
-            assert 0 <= fault.start <= fault.end <= len(text)
-            assert text[fault.start : fault.end] != fault.replacement
-            assert fault.aspect in WORLD.weights
-            for words in (fault.said, fault.advice):
+        result = WORLD.score_answer(task, text, rules)
+        for issue in result.issues:
+            assert 0 <= issue.start <= issue.end <= len(text)
+            assert text[issue.start : issue.end] != issue.replacement
+            assert issue.aspect in WORLD.weights
+            for words in (issue.description, issue.advice):
                 assert words.endswith(".")
                 assert len(words.split()) <= 10, words
-        for first, second in pairwise(result.faults):
+        for first, second in pairwise(result.issues):
             assert first.end <= second.start
         assert set(result.aspects) == set(WORLD.weights)
         assert all(0 <= value <= 1 for value in result.aspects.values())
@@ -194,10 +198,10 @@ def test_faults_have_places_in_order_that_do_not_overlap():
     assert sum(WORLD.weights.values()) == pytest.approx(1)
 
 
-def judged(*lines, rules=()):
+def check_text(*lines, rules=()):
     text = "\n".join(lines)
-    result = WORLD.judge(APPLES, text, [RULES[rule] for rule in rules])
-    return result, [(fault.label, text[fault.start : fault.end]) for fault in result.faults]
+    result = WORLD.score_answer(APPLES, text, [RULES[rule] for rule in rules])
+    return result, [(issue.label, text[issue.start : issue.end]) for issue in result.issues]
 
 
 @pytest.mark.parametrize(
@@ -235,36 +239,36 @@ def judged(*lines, rules=()):
         (["I do not know."], [("nothing", "I do not know.")], []),
     ],
 )
-def test_known_faults(lines, faults, truths):
-    result, labelled = judged(*lines)
-    assert labelled == faults
+def test_known_faults(lines, issues, truths):
+    result, labelled = check_text(*lines)
+    assert labelled == issues
     assert [step.truth for step in result.steps] == truths
 
 
 def test_advice_says_what_to_write_and_the_trace_what_was_found():
-    result, _ = judged("12 + 7 = 18", "18 - 5 = 13", "Answer: 15")
-    assert [fault.advice for fault in result.faults] == [
+    result, _ = check_text("12 + 7 = 18", "18 - 5 = 13", "Answer: 15")
+    assert [issue.advice for issue in result.issues] == [
         "Step 1 should be 12 + 7 = 19.",
         "Step 2 should be 19 - 5 = 14.",
         "The answer should be 14.",
     ]
-    assert result.faults[0].said == "Step 1 is worked out wrongly."
+    assert result.issues[0].description == "Step 1 is worked out wrongly."
     assert not result.passed
     assert result.trace.splitlines() == [
         "step 1: expected 12 + 7 = 19, found 12 + 7 = 18",
         "step 2: expected 19 - 5 = 14, found 18 - 5 = 13",
         "expected 14, found 15",
     ]
-    assert judged("Answer: 15")[0].trace == "expected 14, found 15"
-    assert judged("Result: 14 apples")[0].passed
+    assert check_text("Answer: 15")[0].trace == "expected 14, found 15"
+    assert check_text("Result: 14 apples")[0].passed
 
 
 def test_the_right_answer_counts_for_more_than_the_layout():
-    right = judged("1. 12 + 7 equals 19", "2. 19 - 5 equals 14", "So: 14")[0]
-    wrong = judged("12 + 7 = 18", "18 - 5 = 13", "Answer: 13")[0]
+    right = check_text("1. 12 + 7 equals 19", "2. 19 - 5 equals 14", "So: 14")[0]
+    wrong = check_text("12 + 7 = 18", "18 - 5 = 13", "Answer: 13")[0]
     assert right.passed
     assert right.utility > wrong.utility
-    assert judged("")[0].utility < 0.1
+    assert check_text("")[0].utility < 0.1
 
 
 def test_rules_change_what_is_right_in_their_scope():
@@ -274,12 +278,12 @@ def test_rules_change_what_is_right_in_their_scope():
     for rule in WORLD.rules:
         wanted = [task for task in drawn(60) if WORLD.applies(rule, task)]
         for task in wanted:
-            if rule.what == "unit" and not task.thing:
+            if rule.action == "unit" and not task.thing:
                 continue
             plain, ruled = WORLD.ideal(task), WORLD.ideal(task, [rule])
             for text, rules in [(plain, [rule]), (ruled, [])]:
-                result = WORLD.judge(task, text, rules)
-                assert {fault.aspect for fault in result.faults} == {"manner"}
+                result = WORLD.score_answer(task, text, rules)
+                assert {issue.aspect for issue in result.issues} == {"manner"}
                 assert result.aspects["manner"] < 1
         assert wanted
     assert WORLD.ideal(APPLES, [RULES["unit", "apples"], RULES["number", "all"]]) == (
@@ -290,11 +294,14 @@ def test_rules_change_what_is_right_in_their_scope():
 
 def test_a_writer_is_as_good_as_it_takes_care():
     rng = np.random.default_rng(0)
-    for care, mean, faultless in [
+    for error_rates, mean, faultless in [
         (ErrorRates(), (0.6, 0.85), (0.05, 0.2)),
         (careless(1), (0.2, 0.6), (0, 0.08)),
     ]:
-        results = [WORLD.judge(task, WORLD.write(task, rng, care), ()) for task in drawn(2000)]
+        results = [
+            WORLD.score_answer(task, WORLD.write(task, rng, error_rates), ())
+            for task in drawn(2000)
+        ]
         utilities = np.array([one.utility for one in results])
         assert mean[0] < utilities.mean() < mean[1]
         assert faultless[0] <= (utilities > 1 - 1e-9).mean() <= faultless[1]
@@ -306,8 +313,8 @@ def test_every_sort_of_fault_occurs():
     labels = Counter()
     for task in drawn(4000):
         rules = some_rules(rng, task)
-        result = WORLD.judge(task, WORLD.write(task, rng, ErrorRates(), rules), rules)
-        labels.update(fault.label for fault in result.faults)
+        result = WORLD.score_answer(task, WORLD.write(task, rng, ErrorRates(), rules), rules)
+        labels.update(issue.label for issue in result.issues)
     assert set(labels) == LABELS
 
 
@@ -334,15 +341,15 @@ def test_misleading_advice_spoils_what_is_right():
     rng = np.random.default_rng(0)
     misled = spared = 0
     for task, _, text in cases(2000, seed=3):
-        fault = WORLD.mislead(task, text, rng)
-        before = WORLD.judge(task, text, ())
-        if fault is None:
+        issue = WORLD.false_critique(task, text, rng)
+        before = WORLD.score_answer(task, text, ())
+        if issue is None:
             spared += before.aspects["correct"] == 1
             continue
         misled += 1
-        assert fault.label in LABELS
-        assert (fault.start, fault.end) not in {(one.start, one.end) for one in before.faults}
-        assert WORLD.judge(task, mend(text, [fault]), ()).utility < before.utility
+        assert issue.label in LABELS
+        assert (issue.start, issue.end) not in {(one.start, one.end) for one in before.issues}
+        assert WORLD.score_answer(task, apply_fixes(text, [issue]), ()).utility < before.utility
     assert misled > 1000
     assert spared < 20
 
@@ -351,15 +358,15 @@ def test_judging_is_fast_also_of_long_texts():
     texts = [(task, text) for task, _, text in cases(500)]
     begun = time.perf_counter()
     for task, text in texts:
-        WORLD.judge(task, text, ())
+        WORLD.score_answer(task, text, ())
     assert (time.perf_counter() - begun) / len(texts) < 0.002
     for text in ["1 + 1 = 2\n" * 500, "9" * 10000, "x " * 10000, "Answer: " * 2000]:
-        assert WORLD.judge(APPLES, text, ()).faults
+        assert WORLD.score_answer(APPLES, text, ()).issues
 
 
 def test_a_fault_is_a_record_that_mends_its_place():
-    result, _ = judged("12 + 7 = 18", "19 - 5 = 14", "Answer: 14")
-    assert result.faults == (
+    result, _ = check_text("12 + 7 = 18", "19 - 5 = 14", "Answer: 14")
+    assert result.issues == (
         Issue(
             *("steps", "wrong-result", 9, 11, "19"),
             "Step 1 is worked out wrongly.",

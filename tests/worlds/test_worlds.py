@@ -8,15 +8,15 @@ from backtalk.feedback import Message
 from backtalk.models import Request, Sampling
 from backtalk.models.run_sync import run_sync
 from backtalk.rewards import Reward
-from backtalk.worlds import ErrorRates, find_world, worlds
+from backtalk.worlds import ErrorRates, get_world, world_names
 from backtalk.worlds.generator_model import GeneratorModel
 from backtalk.worlds.train.curriculum import GUIDANCE
 from backtalk.worlds.utility import TrueUtility
 from tests.laws import model as model_laws
 from tests.laws import world as world_laws
 
-every_world = pytest.mark.parametrize("world", worlds())
-SURE = {"slips": 0.0, "gaps": 0.0, "extras": 0.0, "manner": 0.0, "spills": 0.0}
+every_world = pytest.mark.parametrize("world", world_names())
+NO_ERRORS = dict.fromkeys(vars(ErrorRates()), 0.0)
 
 SLOW = {"programs"}
 """The worlds in which it takes milliseconds to see what an answer is worth."""
@@ -24,20 +24,20 @@ SLOW = {"programs"}
 
 @every_world
 def test_what_holds_for_every_world(world):
-    world_laws.check_world(find_world(world), count=8 if world in SLOW else 200)
+    world_laws.check_world(get_world(world), count=8 if world in SLOW else 200)
 
 
 def test_worlds_are_found_by_their_names():
-    assert {"mail", "sums", "lists"} <= set(worlds())
-    for name in worlds():
-        assert find_world(name).name == name
-        assert find_world(name) is find_world(name)
+    assert {"mail", "sums", "lists"} <= set(world_names())
+    for name in world_names():
+        assert get_world(name).name == name
+        assert get_world(name) is get_world(name)
     with pytest.raises(UnknownName, match=r"no world 'mial'.*Did you mean 'mail'"):
-        find_world("mial")
+        get_world("mial")
 
 
 def answers(world, count=30, seed=0):
-    home = find_world(world)
+    home = get_world(world)
     rng = np.random.default_rng(seed)
     return [
         ((Message.user(task.text),), home.write(task, rng, ErrorRates()))
@@ -51,7 +51,7 @@ def scores(reward, given):
 
 @every_world
 def test_true_utility_is_the_weighted_mean_of_the_aspects(world):
-    home, given = find_world(world), answers(world)
+    home, given = get_world(world), answers(world)
     reward = TrueUtility(world)
     assert isinstance(reward, Reward)
     assert reward.bounds == (0, 1)
@@ -64,7 +64,7 @@ def test_true_utility_is_the_weighted_mean_of_the_aspects(world):
         assert TrueUtility(world, name).name == name
     weighted = sum(weight * alone[name] for name, weight in home.weights.items())
     assert whole == pytest.approx(weighted)
-    ideal = [(prompt, home.ideal(home.read(prompt))) for prompt, _ in given]
+    ideal = [(prompt, home.ideal(home.parse_prompt(prompt))) for prompt, _ in given]
     assert scores(reward, ideal) == pytest.approx(1)
     assert scores(reward, []).shape == (0,)
 
@@ -84,12 +84,12 @@ def test_true_utility_is_the_weighted_mean_of_the_aspects(world):
 def test_the_command_line_names_a_world_or_an_aspect(named, world, aspect):
     given = answers(world)
     expected = scores(TrueUtility(world, aspect), given)
-    assert scores(TrueUtility.named(named), given) == pytest.approx(expected)
+    assert scores(TrueUtility.from_spec(named), given) == pytest.approx(expected)
 
 
 def test_the_mail_world_is_named_by_default():
     given = answers("mail")
-    assert scores(TrueUtility.named(), given) == pytest.approx(scores(TrueUtility(), given))
+    assert scores(TrueUtility.from_spec(), given) == pytest.approx(scores(TrueUtility(), given))
 
 
 @pytest.mark.parametrize(
@@ -104,7 +104,7 @@ def test_the_mail_world_is_named_by_default():
 )
 def test_unknown_utilities_are_refused(named, said):
     with pytest.raises(UnknownName, match=said):
-        TrueUtility.named(named)
+        TrueUtility.from_spec(named)
 
 
 def test_true_utility_refuses_unknown_rules_and_foreign_prompts():
@@ -116,7 +116,7 @@ def test_true_utility_refuses_unknown_rules_and_foreign_prompts():
 
 @every_world
 def test_rules_of_true_utility_are_in_force_in_their_scope(world):
-    home = find_world(world)
+    home = get_world(world)
     drawn = home.tasks("train", 30)
     tried = set()
     for rule in home.rules:
@@ -140,7 +140,7 @@ def requests(world, count=12, told="", **fields):
     sampling = fields.pop("sampling", Sampling())
     return [
         Request(messages=(*system, Message.user(task.text)), sampling=sampling, **fields)
-        for task in find_world(world).tasks("train", count)
+        for task in get_world(world).tasks("train", count)
     ]
 
 
@@ -149,12 +149,12 @@ def test_writers_keep_the_laws_of_models(world):
     short = Sampling(max_tokens=4)
     mixed = [
         *requests(world, 6),
-        *requests(world, 3, sample=2, seed=5),
+        *requests(world, 3, sample_index=2, seed=5),
         *requests(world, 3, "Leave nothing out.", sampling=short),
     ]
     model_laws.check_model(lambda: GeneratorModel(world), mixed)
     model_laws.draws_afresh(lambda: GeneratorModel(world), mixed[0])
-    careless = GeneratorModel(world, slips=0.9)
+    careless = GeneratorModel(world, wrong_facts=0.9)
     assert careless.identity != GeneratorModel(world).identity
     assert GeneratorModel(world).name == f"{world}-writer"
 
@@ -176,7 +176,7 @@ def utilities(world, model, asked):
     done = run_sync(model.generate(asked))
     return np.array(
         [
-            find_world(world).assess(request.messages, completion.text).utility
+            get_world(world).score(request.messages, completion.text).utility
             for request, completion in zip(asked, done, strict=True)
         ]
     )
@@ -190,26 +190,31 @@ def test_writers_heed_guidance(world):
     minding = utilities(world, GeneratorModel(world), requests(world, count, told))
     error = np.hypot(plain.std(), minding.std()) / np.sqrt(count)
     assert minding.mean() - plain.mean() > 3 * error
-    perfect = utilities(world, GeneratorModel(world, **SURE), requests(world, 50))
+    perfect = utilities(world, GeneratorModel(world, **NO_ERRORS), requests(world, 50))
     assert perfect == pytest.approx(1)
 
 
 def test_each_word_of_guidance_mends_its_own_sort_of_fault():
-    home = find_world("mail")
+    home = get_world("mail")
 
     def faulty(told):
         """Return how often an answer has a fault of each sort."""
         asked = requests("mail", 500, told)
         done = run_sync(GeneratorModel("mail").generate(asked))
         results = [
-            [fault.label for fault in home.judge(home.read(r.messages), c.text, ()).faults]
+            [
+                issue.label
+                for issue in home.score_answer(home.parse_prompt(r.messages), c.text, ()).issues
+            ]
             for r, c in zip(asked, done, strict=True)
         ]
         return {
-            "slips": np.mean([any(x.startswith("wrong-") for x in one) for one in results]),
-            "gaps": np.mean([bool({"no-message", "no-question"} & set(one)) for one in results]),
-            "extras": np.mean([bool({"needless", "unsafe"} & set(one)) for one in results]),
-            "manner": np.mean([bool({"greeting", "emoji"} & set(one)) for one in results]),
+            "wrong_facts": np.mean([any(x.startswith("wrong-") for x in one) for one in results]),
+            "omissions": np.mean(
+                [bool({"no-message", "no-question"} & set(one)) for one in results]
+            ),
+            "irrelevant": np.mean([bool({"needless", "unsafe"} & set(one)) for one in results]),
+            "style": np.mean([bool({"greeting", "emoji"} & set(one)) for one in results]),
         }
 
     plain = faulty("")
@@ -222,15 +227,15 @@ def test_each_word_of_guidance_mends_its_own_sort_of_fault():
 
 @every_world
 def test_writers_follow_the_rules_that_they_are_told(world):
-    home = find_world(world)
-    model = GeneratorModel(world, **SURE)
+    home = get_world(world)
+    model = GeneratorModel(world, **NO_ERRORS)
     seen = 0
     for rule in home.rules:
         asked = requests(world, 12, rule.text)
         assert utilities(world, model, asked) == pytest.approx(1)
         for request, completion in zip(asked, run_sync(model.generate(asked)), strict=True):
-            task = home.read(request.messages)
-            default = home.judge(task, completion.text, ()).utility
+            task = home.parse_prompt(request.messages)
+            default = home.score_answer(task, completion.text, ()).utility
             if not home.applies(rule, task):
                 assert default == pytest.approx(1)
             seen += default < 1 - 1e-9

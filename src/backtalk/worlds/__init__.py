@@ -1,8 +1,9 @@
-"""Simulated tasks with known truth, and simulated people."""
+"""Worlds: simulated tasks whose true utility is known, with simulated annotators."""
 
 from backtalk.worlds.lists.world import ListsWorld
 from backtalk.worlds.mail.world import MailWorld
 from backtalk.worlds.programs.world import ProgramsWorld
+from backtalk.worlds.registry import get_world, world, world_names
 from backtalk.worlds.sums.world import SumsWorld
 from backtalk.worlds.world import (
     Assessment,
@@ -12,10 +13,7 @@ from backtalk.worlds.world import (
     Rule,
     Split,
     World,
-    find_world,
-    mend,
-    world,
-    worlds,
+    apply_fixes,
 )
 
 __all__ = [
@@ -30,8 +28,8 @@ __all__ = [
     "Split",
     "SumsWorld",
     "World",
-    "find_world",
-    "mend",
+    "apply_fixes",
+    "get_world",
     "world",
-    "worlds",
+    "world_names",
 ]

@@ -1,4 +1,4 @@
-"""What the writers of all worlds share: a task, a manner, luck, and how likely they err."""
+"""Base class of the answer generators of all worlds."""
 
 from __future__ import annotations
 
@@ -8,35 +8,37 @@ from typing import Generic, TypeVar
 
 from backtalk.worlds.world import AnyTask, ErrorRates, Rng
 
-AnyManner = TypeVar("AnyManner")
-Choice = TypeVar("Choice")
+AnyStyle = TypeVar("AnyStyle")
+AnyChoice = TypeVar("AnyChoice")
 
 
-class TaskGenerator(ABC, Generic[AnyTask, AnyManner]):
-    """Writes one answer, its faults drawn at random: what the small models are trained on.
+class TaskGenerator(ABC, Generic[AnyTask, AnyStyle]):
+    """Generator of one answer with random errors, the training data of the small models.
 
     Parameters
     ----------
-    task, manner
-        What is to be written, and how.
-    chance
-        Where luck comes from.
-    care : ErrorRates
-        How likely faults are.
+    task : AnyTask
+        Task to answer.
+    style : AnyStyle
+        Required style or layout.
+    rng : Rng
+        Source of randomness.
+    error_rates : ErrorRates
+        Probability of each type of error.
     """
 
-    def __init__(self, task: AnyTask, manner: AnyManner, rng: Rng, care: ErrorRates) -> None:
+    def __init__(self, task: AnyTask, style: AnyStyle, rng: Rng, error_rates: ErrorRates) -> None:
         self._task = task
-        self._manner = manner
-        self._probability = rng
-        self._care = care
+        self._style = style
+        self._rng = rng
+        self._error_rates = error_rates
 
     @abstractmethod
     def write(self) -> str:
-        """Return the answer."""
+        """Return a random answer."""
 
     def _happens(self, probability: float) -> bool:
-        return bool(self._probability.random() < probability)
+        return bool(self._rng.random() < probability)
 
-    def _pick(self, choices: Sequence[Choice]) -> Choice:
-        return choices[int(self._probability.integers(len(choices)))]
+    def _pick(self, choices: Sequence[AnyChoice]) -> AnyChoice:
+        return choices[int(self._rng.integers(len(choices)))]

@@ -1,4 +1,4 @@
-"""The writer of a world behind the protocol of a model: answers at once, without a network."""
+"""Model that answers with the generator of a world: fast, and without downloads or torch."""
 
 from __future__ import annotations
 
@@ -7,55 +7,64 @@ from collections.abc import Sequence
 import numpy as np
 
 from backtalk.models.protocol import Completion, Request, Usage
-from backtalk.worlds.train.curriculum import GUIDANCE, HEEDED
-from backtalk.worlds.world import ErrorRates, find_world
+from backtalk.worlds.registry import get_world
+from backtalk.worlds.train.curriculum import GUIDANCE, GUIDANCE_FACTOR
+from backtalk.worlds.world import ErrorRates
 
 
 class GeneratorModel:
-    """A model that writes as the small model of its world was taught to. A token is a word.
+    """Model that generates the answers that the small model of a world is trained on.
 
-    It follows the standing instructions and the guidance in system messages; it only answers, and
-    knows none of the small model's other skills.
+    It follows rules and guidance in system messages. It only answers; the other skills of the
+    small model are missing. A token is a word.
 
     Parameters
     ----------
     world : str, default "mail"
-        The world's name.
-    care
-        How likely each sort of fault is: the fields of :class:`~backtalk.worlds.ErrorRates`.
+        Name of the world.
+    **error_rates : float
+        Probability of each type of error: the fields of :class:`~backtalk.worlds.ErrorRates`. The
+        names before version 0.1 are accepted (``slips``, ``gaps``, ``extras``, ``manner``,
+        ``spills``).
     """
 
-    def __init__(self, world: str = "mail", **care: float) -> None:
-        self._world = find_world(world)
-        self._care = ErrorRates(**care)
+    def __init__(self, world: str = "mail", **error_rates: float) -> None:
+        self._world = get_world(world)
+        self._error_rates = ErrorRates.from_options(**error_rates)
 
     @property
     def name(self) -> str:
-        """What to call it."""
+        """Name in reports."""
         return f"{self._world.name}-writer"
 
     @property
     def identity(self) -> str:
-        """The world and the care decide what it writes."""
-        return f"writer {self._world.name} {sorted(vars(self._care).items())}"
+        """World and error rates, which determine the answers."""
+        return f"writer {self._world.name} {sorted(vars(self._error_rates).items())}"
 
     async def generate(self, requests: Sequence[Request]) -> list[Completion]:
-        """Answer each request; raise ``RecordError`` for one that is not of the world."""
+        """Answer each request.
+
+        Raises
+        ------
+        RecordError
+            If a request is not one of the world.
+        """
         return [self._answer(request) for request in requests]
 
     def _answer(self, request: Request) -> Completion:
-        task = self._world.read(request.messages)
-        told = " ".join(message.text for message in request.messages if message.role == "system")
-        minded = {
-            name: HEEDED * getattr(self._care, name)
+        task = self._world.parse_prompt(request.messages)
+        system = " ".join(message.text for message in request.messages if message.role == "system")
+        reduced = {
+            name: GUIDANCE_FACTOR * getattr(self._error_rates, name)
             for name, words in GUIDANCE.items()
-            if words in told
+            if words in system
         }
         text = self._world.write(
             task,
             np.random.default_rng(request.draw_seed),
-            ErrorRates(**{**vars(self._care), **minded}),
-            self._world.rules_in(request.messages),
+            ErrorRates(**{**vars(self._error_rates), **reduced}),
+            self._world.stated_rules(request.messages),
         )
         words = text.split(" ")
         limit = request.sampling.max_tokens
@@ -67,6 +76,6 @@ class GeneratorModel:
         )
 
     def bound(self, request: Request) -> Usage:
-        """Return the most that a request can use."""
-        words = len(self._world.read(request.messages).text.split())
+        """Return the maximum usage of a request."""
+        words = len(self._world.parse_prompt(request.messages).text.split())
         return Usage(1, words, request.sampling.max_tokens)

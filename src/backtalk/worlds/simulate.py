@@ -1,4 +1,4 @@
-"""Simulated traffic: requests of a world, and drafts of a model for people to react to."""
+"""Simulated traffic: requests of a world with drafts of a model, for simulated feedback."""
 
 from __future__ import annotations
 
@@ -8,76 +8,81 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 
 from backtalk.feedback import Interaction, Message, Response, content_id
+from backtalk.feedback.interaction import Prompt
 from backtalk.models.protocol import Model, Request, Sampling
 from backtalk.run import Run
 
-Chat = tuple[Message, ...]
+START_TIME = datetime(2026, 1, 5, 9, tzinfo=UTC)
+"""Time of the first request; the others follow at intervals of seven minutes."""
 
-BEGIN = datetime(2026, 1, 5, 9, tzinfo=UTC)
-"""When the first request comes; one every seven minutes follows."""
-
-_AT_ONCE = 64
+_BATCH_SIZE = 64
 
 
-async def drafted(
+async def simulate_interactions(
     model: Model,
-    prompts: Sequence[Chat],
+    prompts: Sequence[Prompt],
     *,
-    drafts: int,
+    num_drafts: int,
     sampling: Sampling,
     run: Run,
     system: str | None = None,
     policy: str | None = None,
     name: str = "simulated",
 ) -> list[Interaction]:
-    """Return interactions, each with several drafts that were shown in an order drawn at random.
+    """Return interactions with several drafts each, shown in random order.
 
     Parameters
     ----------
     model : Model
-        What drafts.
-    prompts : sequence of Chat
-        What is asked.
-    drafts : int
-        How many there are for each.
+        Model that drafts.
+    prompts : sequence of Prompt
+        Prompts of the interactions.
+    num_drafts : int
+        Number of drafts for each prompt.
     sampling : Sampling
-        How they are drawn.
+        Sampling options.
     run : Run
-        Gives the seed, and is told how far the work is.
+        Run with the seed, for progress reports.
     system : str, optional
-        What the model is told before each prompt; not part of the interactions' prompts.
+        System prompt for the model; not recorded in the interactions.
     policy : str, optional
-        The id of the policy that drafts.
+        Id of the policy that drafts.
     name : str, default "simulated"
-        Makes the interactions' ids different from those of other simulations.
+        Name of the simulation, which distinguishes the ids of its interactions.
     """
-    texts: list[list[str]] = []
-    told = () if system is None else (Message.system(system),)
-    with run.task("drafting answers", len(prompts)) as step:
-        for start in range(0, len(prompts), _AT_ONCE):
-            asked = prompts[start : start + _AT_ONCE]
+    drafts: list[list[str]] = []
+    system_messages = () if system is None else (Message.system(system),)
+    with run.task("drafting answers", len(prompts)) as progress:
+        for start in range(0, len(prompts), _BATCH_SIZE):
             requests = [
-                Request(messages=(*told, *prompt), sampling=sampling, sample_index=i, seed=run.seed)
-                for prompt in asked
-                for i in range(drafts)
+                Request(
+                    messages=(*system_messages, *prompt),
+                    sampling=sampling,
+                    sample_index=i,
+                    seed=run.seed,
+                )
+                for prompt in prompts[start : start + _BATCH_SIZE]
+                for i in range(num_drafts)
             ]
-            said = [completion.text for completion in await model.generate(requests)]
-            texts += [said[i : i + drafts] for i in range(0, len(said), drafts)]
-            step(len(texts))
+            texts = [completion.text for completion in await model.generate(requests)]
+            drafts += [texts[i : i + num_drafts] for i in range(0, len(texts), num_drafts)]
+            progress(len(drafts))
     rng = np.random.default_rng([run.seed, 2])
-    ids = tuple(str(i) for i in range(drafts))
+    ids = tuple(str(i) for i in range(num_drafts))
     return [
         Interaction(
             id=content_id("simulated", name, str(run.seed), str(number)),
             prompt=prompt,
             responses=tuple(
-                Response(id=id_, text=row[i], model=model.name, sample=i, propensity=1 / drafts)
-                for id_, i in zip(ids, rng.permutation(drafts).tolist(), strict=True)
+                Response(
+                    id=id_, text=texts[i], model=model.name, sample=i, propensity=1 / num_drafts
+                )
+                for id_, i in zip(ids, rng.permutation(num_drafts).tolist(), strict=True)
             ),
             shown=ids,
             user=f"user-{number}",
             policy=policy,
-            time=BEGIN + timedelta(minutes=7 * number),
+            time=START_TIME + timedelta(minutes=7 * number),
         )
-        for number, (prompt, row) in enumerate(zip(prompts, texts, strict=True))
+        for number, (prompt, texts) in enumerate(zip(prompts, drafts, strict=True))
     ]

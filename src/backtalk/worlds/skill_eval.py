@@ -1,8 +1,8 @@
-"""Whether a model of a world really reads: each skill, and what is left of it without its text.
+"""Evaluation of each skill of a small model, with ablations of the text that the skill needs.
 
-Every score is of held-out prompts. A skill that needs an instruction, a critique or a draft is
-measured again with that text blanked, and with another's in its place: what a model does by habit
-it does then too.
+All scores are on held-out prompts. A skill that needs an instruction, a critique or a draft is
+measured again with that text blanked and with the text of another prompt: the score that remains
+does not come from reading it.
 """
 
 from __future__ import annotations
@@ -15,43 +15,49 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backtalk.feedback import Message
+from backtalk.feedback.interaction import Prompt
 from backtalk.models.protocol import Model, Request, Sampling
+from backtalk.prompts import critique_prompt, refinement_prompt
 from backtalk.worlds import skills
-from backtalk.worlds.skills import Chat
-from backtalk.worlds.train.curriculum import GUIDANCE, held_out_rules, rule_examples, taught_rules
-from backtalk.worlds.world import Assessment, ErrorRates, Issue, Rule, World, mend
+from backtalk.worlds.train.curriculum import (
+    GUIDANCE,
+    held_out_rules,
+    make_rule_examples,
+    training_rules,
+)
+from backtalk.worlds.world import Assessment, ErrorRates, Issue, Rule, World, apply_fixes
 
-Array = NDArray[np.float64]
-
-_SAMPLES = 16
+_NUM_SAMPLES = 16
 
 
 @dataclass(frozen=True)
 class SkillScores:
-    """How well a model does one thing, an entry a prompt in each array, in [0, 1]."""
+    """Scores of a model in one skill; arrays have shape ``(prompts,)`` and values in [0, 1]."""
 
     skill: str
-    score: Array
-    without: Mapping[str, Array] = field(default_factory=dict)
-    """The score with what it has to read blanked, or swapped for another's."""
-    random: float = field(kw_only=True)
-    """The score of somebody who has not read anything."""
+    """Name of the skill and the metric."""
+    score: NDArray[np.float64]
+    ablations: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
+    """Scores with the needed text ``"blanked"`` or ``"swapped"`` for that of another prompt."""
+    baseline: float = field(kw_only=True)
+    """Mean score without reading."""
     best: float = 1.0
+    """Best possible score."""
 
 
 class SkillEvaluator:
-    """Asks a model for each of its skills.
+    """Evaluator of the skills of a small model.
 
     Parameters
     ----------
     world : World[Any]
-        Whose prompts are asked.
+        World of the prompts.
     model : Model
-        Who answers.
+        Model to evaluate.
     count : int, default 200
-        How many prompts a skill.
+        Number of prompts for each skill.
     seed : int, default 0
-        Decides prompts and luck.
+        Seed of prompts and samples.
     """
 
     def __init__(self, world: World[Any], model: Model, *, count: int = 200, seed: int = 0) -> None:
@@ -59,24 +65,24 @@ class SkillEvaluator:
         self._model = model
         self._count = count
         self._seed = seed
-        self._probability = np.random.default_rng([seed, 21])
+        self._rng = np.random.default_rng([seed, 21])
         self._tasks = world.tasks("held-out", count, seed=seed)
 
-    async def probe(self) -> list[SkillScores]:
-        """Return how well the model does everything."""
-        asked: Sequence[Callable[[], Awaitable[list[SkillScores]]]] = (
-            self._answering,
-            self._minding,
-            self._following,
-            self._refining,
-            self._criticising,
-            self._judging,
-            self._finding_rules,
+    async def evaluate(self) -> list[SkillScores]:
+        """Return the scores of all skills."""
+        evaluations: Sequence[Callable[[], Awaitable[list[SkillScores]]]] = (
+            self._evaluate_answers,
+            self._evaluate_guidance,
+            self._evaluate_rules,
+            self._evaluate_refinement,
+            self._evaluate_critiques,
+            self._evaluate_comparisons,
+            self._evaluate_rule_induction,
         )
-        return [result for ask in asked for result in await ask()]
+        return [scores for evaluation in evaluations for scores in await evaluation()]
 
-    async def say(self, chats: Sequence[Chat], *, temperature: float = 0.0) -> list[str]:
-        """Return what the model says next in each conversation."""
+    async def generate(self, chats: Sequence[Prompt], *, temperature: float = 0.0) -> list[str]:
+        """Return the model's reply in each conversation."""
         sampling = Sampling(temperature=temperature, max_tokens=2 * self._world.max_tokens)
         requests = [
             Request(messages=chat, sampling=sampling, sample_index=i, seed=self._seed)
@@ -84,92 +90,102 @@ class SkillEvaluator:
         ]
         return [completion.text for completion in await self._model.generate(requests)]
 
-    def _prompts(self) -> list[Chat]:
+    def _prompts(self) -> list[Prompt]:
         return [(Message.user(task.text),) for task in self._tasks]
 
-    def _assess(self, prompts: Sequence[Chat], texts: Sequence[str]) -> list[Assessment]:
+    def _assess(self, prompts: Sequence[Prompt], texts: Sequence[str]) -> list[Assessment]:
         return [
-            self._world.assess(prompt, text) for prompt, text in zip(prompts, texts, strict=True)
+            self._world.score(prompt, text) for prompt, text in zip(prompts, texts, strict=True)
         ]
 
-    def _utilities(self, prompts: Sequence[Chat], texts: Sequence[str]) -> Array:
+    def _utilities(self, prompts: Sequence[Prompt], texts: Sequence[str]) -> NDArray[np.float64]:
         return np.array([result.utility for result in self._assess(prompts, texts)])
 
-    async def _answering(self) -> list[SkillScores]:
+    async def _evaluate_answers(self) -> list[SkillScores]:
         prompts = self._prompts()
-        repeated = [prompt for prompt in prompts for _ in range(_SAMPLES)]
-        texts = await self.say(repeated, temperature=1.0)
-        shape = (len(prompts), _SAMPLES)
+        repeated = [prompt for prompt in prompts for _ in range(_NUM_SAMPLES)]
+        texts = await self.generate(repeated, temperature=1.0)
+        shape = (len(prompts), _NUM_SAMPLES)
         utilities = self._utilities(repeated, texts).reshape(shape)
-        faultless: Array = (utilities > 1 - 1e-9).astype(float)
-        blank = await self.say([(Message.user(""),)] * len(prompts), temperature=1.0)
-        others = [*texts[_SAMPLES:], *texts[:_SAMPLES]]
+        faultless: NDArray[np.float64] = (utilities > 1 - 1e-9).astype(float)
+        blank = await self.generate([(Message.user(""),)] * len(prompts), temperature=1.0)
+        others = [*texts[_NUM_SAMPLES:], *texts[:_NUM_SAMPLES]]
         swapped = self._utilities(repeated, others).reshape(shape)
-        perfect: Array = (swapped > 1 - 1e-9).astype(float)
-        without = {
+        perfect: NDArray[np.float64] = (swapped > 1 - 1e-9).astype(float)
+        ablations = {
             "blanked": self._utilities(prompts, blank),
             "swapped": swapped.mean(axis=1),
         }
         return [
-            SkillScores("answer: utility", utilities.mean(axis=1), without, random=_mean(swapped)),
             SkillScores(
-                "answer: faultless (pass@1)", faultless.mean(axis=1), random=_mean(perfect)
+                "answer: utility", utilities.mean(axis=1), ablations, baseline=_mean(swapped)
             ),
             SkillScores(
-                f"answer: pass@{_SAMPLES}",
+                "answer: faultless (pass@1)", faultless.mean(axis=1), baseline=_mean(perfect)
+            ),
+            SkillScores(
+                f"answer: pass@{_NUM_SAMPLES}",
                 faultless.max(axis=1),
-                random=_mean(perfect.max(axis=1)),
+                baseline=_mean(perfect.max(axis=1)),
             ),
             SkillScores(
-                f"answer: best of {_SAMPLES}",
+                f"answer: best of {_NUM_SAMPLES}",
                 utilities.max(axis=1),
-                random=_mean(swapped.max(axis=1)),
+                baseline=_mean(swapped.max(axis=1)),
             ),
         ]
 
-    async def _minding(self) -> list[SkillScores]:
-        """Answer under words of guidance: the utility with all of them, and with none."""
+    async def _evaluate_guidance(self) -> list[SkillScores]:
+        """Return the utility under all guidance, and without."""
         prompts = self._prompts()
-        told = [(Message.system(" ".join(GUIDANCE.values())), *prompt) for prompt in prompts]
-        with_it = self._utilities(prompts, await self.say(told, temperature=1.0))
-        without = self._utilities(prompts, await self.say(prompts, temperature=1.0))
+        guided_prompts = [
+            (Message.system(" ".join(GUIDANCE.values())), *prompt) for prompt in prompts
+        ]
+        guided = self._utilities(prompts, await self.generate(guided_prompts, temperature=1.0))
+        ablations = self._utilities(prompts, await self.generate(prompts, temperature=1.0))
         return [
-            SkillScores("guidance: utility", with_it, {"blanked": without}, random=_mean(without))
+            SkillScores(
+                "guidance: utility", guided, {"blanked": ablations}, baseline=_mean(ablations)
+            )
         ]
 
-    async def _following(self) -> list[SkillScores]:
-        rules = taught_rules(self._world)
+    async def _evaluate_rules(self) -> list[SkillScores]:
+        rules = training_rules(self._world)
         return [
-            await self._obeying("rule in scope: obeyed", rules),
-            await self._obeying("rule never taught, in scope: obeyed", held_out_rules(self._world)),
-            await self._spilling(rules),
+            await self._rule_compliance("rule in scope: obeyed", rules),
+            await self._rule_compliance(
+                "rule never taught, in scope: obeyed", held_out_rules(self._world)
+            ),
+            await self._rule_overgeneralisation(rules),
         ]
 
-    def _ruled(self, rules: Sequence[Rule], *, inside: bool) -> tuple[list[Rule], list[Chat]]:
-        """Return a rule for each prompt that would change its answer."""
+    def _prompts_with_rules(
+        self, rules: Sequence[Rule], *, inside: bool
+    ) -> tuple[list[Rule], list[Prompt]]:
+        """Return random rules that would change the ideal answer, each with its prompt."""
         chosen: list[Rule] = []
-        prompts: list[Chat] = []
+        prompts: list[Prompt] = []
         for task in self._tasks:
-            fitting = [
+            candidates = [
                 rule
                 for rule in rules
                 if self._world.applies(rule, task) == inside
                 and self._world.ideal(task) != self._world.ideal(task, (rule,))
             ]
-            if fitting:
-                chosen.append(fitting[int(self._probability.integers(len(fitting)))])
+            if candidates:
+                chosen.append(candidates[int(self._rng.integers(len(candidates)))])
                 prompts.append((Message.user(task.text),))
         return chosen, prompts
 
-    async def _obeying(self, skill: str, rules: Sequence[Rule]) -> SkillScores:
-        chosen, prompts = self._ruled(rules, inside=True)
+    async def _rule_compliance(self, skill: str, rules: Sequence[Rule]) -> SkillScores:
+        chosen, prompts = self._prompts_with_rules(rules, inside=True)
 
-        async def obeyed(system: Sequence[str]) -> Array:
-            told = [
+        async def compliance(system: Sequence[str]) -> NDArray[np.float64]:
+            ruled_prompts = [
                 (Message.system(text), *prompt) if text else prompt
                 for text, prompt in zip(system, prompts, strict=True)
             ]
-            texts = await self.say(told, temperature=1.0)
+            texts = await self.generate(ruled_prompts, temperature=1.0)
             return np.array(
                 [
                     float(not self._breaches(prompt, text, rule))
@@ -177,215 +193,253 @@ class SkillEvaluator:
                 ]
             )
 
-        words = [rule.text for rule in chosen]
-        without = {
-            "blanked": await obeyed([""] * len(words)),
-            "swapped": await obeyed(_moved(words)),
+        rule_texts = [rule.text for rule in chosen]
+        ablations = {
+            "blanked": await compliance([""] * len(rule_texts)),
+            "swapped": await compliance(_rotate(rule_texts)),
         }
-        return SkillScores(skill, await obeyed(words), without, random=_mean(without["blanked"]))
+        return SkillScores(
+            skill, await compliance(rule_texts), ablations, baseline=_mean(ablations["blanked"])
+        )
 
-    def _breaches(self, prompt: Chat, text: str, rule: Rule) -> set[tuple[str, str]]:
-        """Return the faults that an answer has because a rule is in force."""
-        default = _named(self._world.assess(prompt, text))
-        return _named(self._world.judge(self._world.read(prompt), text, (rule,))) - default
+    def _breaches(self, prompt: Prompt, text: str, rule: Rule) -> set[tuple[str, str]]:
+        """Return the issues that an answer has only because of a rule."""
+        default = _issue_keys(self._world.score(prompt, text))
+        return (
+            _issue_keys(self._world.score_answer(self._world.parse_prompt(prompt), text, (rule,)))
+            - default
+        )
 
-    async def _spilling(self, rules: Sequence[Rule]) -> SkillScores:
-        """Return how often a rule is followed outside its scope: better is less."""
-        chosen, prompts = self._ruled(rules, inside=False)
-        told = [
+    async def _rule_overgeneralisation(self, rules: Sequence[Rule]) -> SkillScores:
+        """Return how often a rule is followed outside its scope; lower is better."""
+        chosen, prompts = self._prompts_with_rules(rules, inside=False)
+        ruled_prompts = [
             (Message.system(rule.text), *prompt)
             for rule, prompt in zip(chosen, prompts, strict=True)
         ]
 
-        def spilled(texts: Sequence[str]) -> Array:
+        def overgeneralisation(texts: Sequence[str]) -> NDArray[np.float64]:
             results = []
             for prompt, text, rule in zip(prompts, texts, chosen, strict=True):
-                default = _named(self._world.assess(prompt, text))
-                ruled = _named(self._world.judge(self._world.read(prompt), text, (rule,)))
+                default = _issue_keys(self._world.score(prompt, text))
+                ruled = _issue_keys(
+                    self._world.score_answer(self._world.parse_prompt(prompt), text, (rule,))
+                )
                 results.append(float(bool(default - ruled) and not ruled - default))
             return np.array(results)
 
-        with_it = spilled(await self.say(told, temperature=1.0))
-        without = spilled(await self.say(prompts, temperature=1.0))
+        score = overgeneralisation(await self.generate(ruled_prompts, temperature=1.0))
+        ablations = overgeneralisation(await self.generate(prompts, temperature=1.0))
         return SkillScores(
             "rule out of scope: followed all the same",
-            with_it,
-            {"blanked": without},
-            random=_mean(without),
+            score,
+            {"blanked": ablations},
+            baseline=_mean(ablations),
             best=0.0,
         )
 
-    def _drafts(self) -> tuple[list[Chat], list[str], list[Assessment]]:
-        prompts: list[Chat] = []
+    def _drafts(self) -> tuple[list[Prompt], list[str], list[Assessment]]:
+        prompts: list[Prompt] = []
         texts: list[str] = []
         for task in self._tasks:
             while True:
-                text = self._world.write(task, self._probability, ErrorRates())
+                text = self._world.write(task, self._rng, ErrorRates())
                 prompt = (Message.user(task.text),)
-                if self._world.assess(prompt, text).faults:
+                if self._world.score(prompt, text).issues:
                     break
             prompts.append(prompt)
             texts.append(text)
         return prompts, texts, self._assess(prompts, texts)
 
-    async def _refining(self) -> list[SkillScores]:
-        prompts, drafts, truths = self._drafts()
-        faults = [
-            result.faults[int(self._probability.integers(len(result.faults)))] for result in truths
+    async def _evaluate_refinement(self) -> list[SkillScores]:
+        prompts, drafts, assessments = self._drafts()
+        issues = [
+            assessment.issues[int(self._rng.integers(len(assessment.issues)))]
+            for assessment in assessments
         ]
 
-        def better(texts: Sequence[str]) -> Array:
-            result = self._assess(prompts, texts)
+        def is_better(texts: Sequence[str]) -> NDArray[np.float64]:
+            after_all = self._assess(prompts, texts)
             return np.array(
                 [
-                    float(_mended(fault, after) and after.utility >= before.utility - 1e-9)
-                    for fault, before, after in zip(faults, truths, result, strict=True)
+                    float(_is_fixed(issue, after) and after.utility >= before.utility - 1e-9)
+                    for issue, before, after in zip(issues, assessments, after_all, strict=True)
                 ]
             )
 
-        async def mended(critiques: Sequence[str]) -> Array:
+        async def fix_rate(critiques: Sequence[str]) -> NDArray[np.float64]:
             chats = [
-                skills.to_refine(prompt, draft, critique)
+                refinement_prompt(prompt, draft, critique)
                 for prompt, draft, critique in zip(prompts, drafts, critiques, strict=True)
             ]
-            return better(await self.say(chats))
+            return is_better(await self.generate(chats))
 
-        advice = [fault.advice for fault in faults]
-        without = {
-            "blanked": await mended([skills.VAGUE[0]] * len(faults)),
-            "swapped": await mended(_moved(advice)),
+        advice = [issue.advice for issue in issues]
+        ablations = {
+            "blanked": await fix_rate([skills.VAGUE_CRITIQUES[0]] * len(issues)),
+            "swapped": await fix_rate(_rotate(advice)),
         }
-        plain = [fault.said for fault in faults]
-        random = _mean(better(_moved(drafts)))
+        descriptions = [issue.description for issue in issues]
+        baseline = _mean(is_better(_rotate(drafts)))
         return [
             SkillScores(
-                "refine: criticised fault mended", await mended(advice), without, random=random
+                "refine: criticised fault mended",
+                await fix_rate(advice),
+                ablations,
+                baseline=baseline,
             ),
             SkillScores(
-                "refine: told only what is wrong", await mended(plain), without, random=random
+                "refine: told only what is wrong",
+                await fix_rate(descriptions),
+                ablations,
+                baseline=baseline,
             ),
-            await self._misled(prompts, drafts),
+            await self._false_advice_compliance(prompts, drafts),
         ]
 
-    async def _misled(self, prompts: Sequence[Chat], drafts: Sequence[str]) -> SkillScores:
-        """Return how often false advice is carried out to the letter: so it is read."""
-        chats: list[Chat] = []
-        wanted: list[str] = []
+    async def _false_advice_compliance(
+        self, prompts: Sequence[Prompt], drafts: Sequence[str]
+    ) -> SkillScores:
+        """Return how often false advice is followed exactly, which shows that it is read."""
+        chats: list[Prompt] = []
+        expected: list[str] = []
         for prompt, draft in zip(prompts, drafts, strict=True):
-            wrong = self._world.mislead(self._world.read(prompt), draft, self._probability)
-            if wrong is not None:
-                chats.append(skills.to_refine(prompt, draft, wrong.advice))
-                wanted.append(mend(draft, [wrong]))
-        said = await self.say(chats)
-        score = np.array([float(a == b) for a, b in zip(said, wanted, strict=True)])
-        random = np.array([float(a == b) for a, b in zip(_moved(wanted), wanted, strict=True)])
-        return SkillScores("refine: false advice carried out", score, random=_mean(random))
+            false_issue = self._world.false_critique(
+                self._world.parse_prompt(prompt), draft, self._rng
+            )
+            if false_issue is not None:
+                chats.append(refinement_prompt(prompt, draft, false_issue.advice))
+                expected.append(apply_fixes(draft, [false_issue]))
+        replies = await self.generate(chats)
+        score = np.array([float(a == b) for a, b in zip(replies, expected, strict=True)])
+        baseline = np.array(
+            [float(a == b) for a, b in zip(_rotate(expected), expected, strict=True)]
+        )
+        return SkillScores("refine: false advice carried out", score, baseline=_mean(baseline))
 
-    async def _criticising(self) -> list[SkillScores]:
-        prompts, drafts, truths = self._drafts()
+    async def _evaluate_critiques(self) -> list[SkillScores]:
+        prompts, drafts, assessments = self._drafts()
 
-        async def overlap(shown: Sequence[str]) -> Array:
+        async def f1(shown: Sequence[str]) -> NDArray[np.float64]:
             chats = [
-                skills.to_criticise(prompt, text)
-                for prompt, text in zip(prompts, shown, strict=True)
+                critique_prompt(prompt, text) for prompt, text in zip(prompts, shown, strict=True)
             ]
-            said = await self.say(chats)
-            return np.array([_overlap(a, result) for a, result in zip(said, truths, strict=True)])
+            replies = await self.generate(chats)
+            return np.array(
+                [_critique_f1(a, result) for a, result in zip(replies, assessments, strict=True)]
+            )
 
-        others = [skills.criticism(result) for result in _moved(truths)]
-        random = [_overlap(text, result) for text, result in zip(others, truths, strict=True)]
-        without = {
-            "blanked": await overlap([""] * len(drafts)),
-            "swapped": await overlap(_moved(drafts)),
+        others = [skills.true_critique(result) for result in _rotate(assessments)]
+        baseline = [
+            _critique_f1(text, result) for text, result in zip(others, assessments, strict=True)
+        ]
+        ablations = {
+            "blanked": await f1([""] * len(drafts)),
+            "swapped": await f1(_rotate(drafts)),
         }
         return [
             SkillScores(
                 "criticise: faults named (F1)",
-                await overlap(drafts),
-                without,
-                random=_mean(np.array(random)),
+                await f1(drafts),
+                ablations,
+                baseline=_mean(np.array(baseline)),
             )
         ]
 
-    async def _judging(self) -> list[SkillScores]:
+    async def _evaluate_comparisons(self) -> list[SkillScores]:
         prompts, a, first = self._drafts()
-        b = [self._world.write(task, self._probability, ErrorRates()) for task in self._tasks]
+        b = [self._world.write(task, self._rng, ErrorRates()) for task in self._tasks]
         second = self._assess(prompts, b)
-        apart = [abs(x.utility - y.utility) > 0.02 for x, y in zip(first, second, strict=True)]
+        distinct = [abs(x.utility - y.utility) > 0.02 for x, y in zip(first, second, strict=True)]
         better = ["a" if x.utility > y.utility else "b" for x, y in zip(first, second, strict=True)]
 
-        async def right(one: Sequence[str], other: Sequence[str]) -> Array:
+        async def accuracy(
+            first_texts: Sequence[str], second_texts: Sequence[str]
+        ) -> NDArray[np.float64]:
             chats = [
-                skills.to_judge(prompt, x, y)
-                for prompt, x, y in zip(prompts, one, other, strict=True)
+                skills.comparison_prompt(prompt, x, y)
+                for prompt, x, y in zip(prompts, first_texts, second_texts, strict=True)
             ]
-            said = [skills.read_verdict(text) for text in await self.say(chats)]
+            replies = [skills.parse_verdict(text) for text in await self.generate(chats)]
             return np.array(
                 [
                     0.5 if verdict in {"tie", None} else float(verdict == truth)
-                    for verdict, truth, counts in zip(said, better, apart, strict=True)
+                    for verdict, truth, counts in zip(replies, better, distinct, strict=True)
                     if counts
                 ]
             )
 
-        nothing = [""] * len(a)
-        without = {
-            "blanked": await right(nothing, nothing),
-            "swapped": await right(_moved(a), _moved(b)),
+        blank = [""] * len(a)
+        ablations = {
+            "blanked": await accuracy(blank, blank),
+            "swapped": await accuracy(_rotate(a), _rotate(b)),
         }
-        return [SkillScores("judge: the better one found", await right(a, b), without, random=0.5)]
-
-    async def _finding_rules(self) -> list[SkillScores]:
-        taught, never = taught_rules(self._world), held_out_rules(self._world)
         return [
-            await self._finding("find the rule of examples", taught),
-            await self._finding("find a rule never taught", never),
+            SkillScores(
+                "judge: the better one found", await accuracy(a, b), ablations, baseline=0.5
+            )
         ]
 
-    async def _finding(self, skill: str, rules: Sequence[Rule]) -> SkillScores:
+    async def _evaluate_rule_induction(self) -> list[SkillScores]:
+        taught, held_out = training_rules(self._world), held_out_rules(self._world)
+        return [
+            await self._rule_induction("find the rule of examples", taught),
+            await self._rule_induction("find a rule never taught", held_out),
+        ]
+
+    async def _rule_induction(self, skill: str, rules: Sequence[Rule]) -> SkillScores:
         chosen: list[Rule] = []
         examples: list[list[str]] = []
         while len(chosen) < self._count:
-            rule = rules[int(self._probability.integers(len(rules)))]
-            result = rule_examples(self._world, rule, self._probability, split="held-out")
-            if result is not None:
+            rule = rules[int(self._rng.integers(len(rules)))]
+            rule_examples = make_rule_examples(self._world, rule, self._rng, split="held-out")
+            if rule_examples is not None:
                 chosen.append(rule)
-                examples.append(result)
+                examples.append(rule_examples)
 
-        async def right(shown: Sequence[Sequence[str]]) -> Array:
-            said = await self.say([skills.to_find_rule(list(result)) for result in shown])
+        async def accuracy(shown: Sequence[Sequence[str]]) -> NDArray[np.float64]:
+            replies = await self.generate(
+                [skills.rule_induction_prompt(list(rule_examples)) for rule_examples in shown]
+            )
             return np.array(
-                [float(text.strip() == rule.text) for text, rule in zip(said, chosen, strict=True)]
+                [
+                    float(text.strip() == rule.text)
+                    for text, rule in zip(replies, chosen, strict=True)
+                ]
             )
 
-        without = {
-            "blanked": await right([[""] * 3] * len(chosen)),
-            "swapped": await right(_moved(examples)),
+        ablations = {
+            "blanked": await accuracy([[""] * 3] * len(chosen)),
+            "swapped": await accuracy(_rotate(examples)),
         }
-        return SkillScores(skill, await right(examples), without, random=1 / len(self._world.rules))
+        return SkillScores(
+            skill, await accuracy(examples), ablations, baseline=1 / len(self._world.rules)
+        )
 
 
-def _mean(values: Array) -> float:
+def _mean(values: NDArray[np.float64]) -> float:
     return float(values.mean())
 
 
-def _moved(items: Sequence[Any]) -> list[Any]:
-    """Return everybody the next one's."""
+def _rotate(items: Sequence[Any]) -> list[Any]:
+    """Return the items in the order of the next prompts, the first one last."""
     return [*items[1:], items[0]]
 
 
-def _named(found: Assessment) -> set[tuple[str, str]]:
-    return {(fault.label, fault.advice) for fault in found.faults}
+def _issue_keys(assessment: Assessment) -> set[tuple[str, str]]:
+    return {(issue.label, issue.advice) for issue in assessment.issues}
 
 
-def _mended(fault: Issue, after: Assessment) -> bool:
-    return (fault.label, fault.advice) not in _named(after)
+def _is_fixed(issue: Issue, after: Assessment) -> bool:
+    return (issue.label, issue.advice) not in _issue_keys(after)
 
 
-def _overlap(said: str, found: Assessment) -> float:
+def _critique_f1(critique: str, assessment: Assessment) -> float:
     """Return the F1 score of the advice in a critique against the true advice."""
-    true = list(dict.fromkeys(fault.advice for fault in found.faults))[: skills.NAMED_FAULTS]
-    right = sum(advice in said for advice in true)
-    named = max(len([piece for piece in said.split(". ") if piece.strip()]), 1)
+    true = list(dict.fromkeys(issue.advice for issue in assessment.issues))[
+        : skills.MAX_NAMED_ISSUES
+    ]
+    right = sum(advice in critique for advice in true)
+    named = max(len([piece for piece in critique.split(". ") if piece.strip()]), 1)
     precision, recall = min(right / named, 1.0), right / len(true)
     return 2 * precision * recall / (precision + recall) if right else 0.0

@@ -1,6 +1,6 @@
-"""What a small model can be asked beside answering: refine, criticise, judge, find a rule.
+"""Prompts and parsers for the skills of the small models besides answering and refining.
 
-Each skill is a way to put the question as chat messages, and a way to read the reply.
+Each skill is a prompt and a parser of the reply: critique, comparison, rule induction.
 """
 
 from __future__ import annotations
@@ -10,74 +10,70 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 from backtalk.feedback import Message
-from backtalk.feedback.interaction import prompt_text
+from backtalk.feedback.interaction import Prompt, prompt_text
+from backtalk.prompts import NO_ISSUES
 from backtalk.worlds.world import Assessment, Rule, World
 
-Chat = tuple[Message, ...]
-
-WHAT_IS_WRONG = "What is wrong with it?"
-NOTHING_IS_WRONG = "Nothing is wrong."
-WHICH_IS_BETTER = "Which is better?"
-EQUALLY_GOOD = "Both are equally good."
-WHICH_RULE = "Which rule do they follow?"
-VAGUE = ("Please improve it.", "I do not like it.", "That could be better.")
-"""Critiques that say nothing about what to change."""
-NAMED_FAULTS = 3
-"""How many faults a critique names at most."""
-
-
-def to_refine(prompt: Chat, draft: str, critique: str) -> Chat:
-    """Return the question for a better answer than a draft, given a critique of it."""
-    return (*prompt, Message.assistant(draft), Message.user(critique))
-
-
-def to_criticise(prompt: Chat, draft: str) -> Chat:
-    """Return the question what is wrong with a draft."""
-    return (*prompt, Message.assistant(draft), Message.user(WHAT_IS_WRONG))
-
-
-def to_judge(prompt: Chat, a: str, b: str) -> Chat:
-    """Return the question which of two answers is better."""
-    asked = prompt_text(prompt)
-    return (Message.user(f"{asked}\n\nA:\n{a}\n\nB:\n{b}\n\n{WHICH_IS_BETTER}"),)
-
-
-def to_find_rule(examples: Sequence[str]) -> Chat:
-    """Return the question which rule several examples follow."""
-    return (Message.user("\n\n".join([*examples, WHICH_RULE])),)
-
-
-def criticism(found: Assessment) -> str:
-    """Return the true critique of an answer: its first faults with their mends."""
-    said = list(dict.fromkeys(fault.advice for fault in found.faults))
-    return " ".join(said[:NAMED_FAULTS]) or NOTHING_IS_WRONG
-
+COMPARISON_REQUEST = "Which is better?"
+TIE_VERDICT = "Both are equally good."
+RULE_REQUEST = "Which rule do they follow?"
+VAGUE_CRITIQUES = ("Please improve it.", "I do not like it.", "That could be better.")
+"""Critiques without information about what to change."""
+MAX_NAMED_ISSUES = 3
+"""Maximum number of issues named in a critique."""
 
 _SAME = 1e-9
 
 
-def verdict(a: Assessment, b: Assessment) -> str:
-    """Return the true judgement of two answers: the faults of each, then which is better."""
+def comparison_prompt(prompt: Prompt, a: str, b: str) -> Prompt:
+    """Return the prompt that asks to compare two answers.
+
+    Parameters
+    ----------
+    prompt : Prompt
+        Prompt that both texts answer.
+    a : str
+        Text of answer A.
+    b : str
+        Text of answer B.
+    """
+    question = prompt_text(prompt)
+    return (Message.user(f"{question}\n\nA:\n{a}\n\nB:\n{b}\n\n{COMPARISON_REQUEST}"),)
+
+
+def rule_induction_prompt(examples: Sequence[str]) -> Prompt:
+    """Return the prompt that asks for the rule that several examples follow."""
+    return (Message.user("\n\n".join([*examples, RULE_REQUEST])),)
+
+
+def true_critique(assessment: Assessment) -> str:
+    """Return the true critique of an answer: the advice of its first issues."""
+    advice = list(dict.fromkeys(issue.advice for issue in assessment.issues))
+    return " ".join(advice[:MAX_NAMED_ISSUES]) or NO_ISSUES
+
+
+def true_verdict(a: Assessment, b: Assessment) -> str:
+    """Return the true comparison of two answers: the issues of each, then the better one."""
     if abs(a.utility - b.utility) < _SAME:
-        better = EQUALLY_GOOD
+        better = TIE_VERDICT
     else:
         better = f"{'A' if a.utility > b.utility else 'B'} is better."
-    return f"A: {_named(a)}\nB: {_named(b)}\n{better}"
+    return f"A: {_describe_issues(a)}\nB: {_describe_issues(b)}\n{better}"
 
 
-def _named(found: Assessment) -> str:
-    said = list(dict.fromkeys(fault.said for fault in found.faults))
-    return " ".join(said[:NAMED_FAULTS]) or NOTHING_IS_WRONG
+def _describe_issues(assessment: Assessment) -> str:
+    descriptions = list(dict.fromkeys(issue.description for issue in assessment.issues))
+    return " ".join(descriptions[:MAX_NAMED_ISSUES]) or NO_ISSUES
 
 
-def read_verdict(text: str) -> Literal["a", "b", "tie"] | None:
-    """Return which answer a judgement finds better; ``None`` where it does not say."""
-    result = re.search(r"\b([AB]) is better", text)
-    if result:
-        return "a" if result[1] == "A" else "b"
-    return "tie" if EQUALLY_GOOD in text else None
+def parse_verdict(text: str) -> Literal["a", "b", "tie"] | None:
+    """Return the better answer according to a comparison, or ``None`` if it names none."""
+    match = re.search(r"\b([AB]) is better", text)
+    if match:
+        return "a" if match[1] == "A" else "b"
+    return "tie" if TIE_VERDICT in text else None
 
 
-def read_rule(world: World[Any], text: str) -> Rule | None:
-    """Return the rule that a text states, if it is one of the world's."""
+def parse_rule(world: World[Any], text: str) -> Rule | None:
+    """Return the rule of a world that a text states, or ``None`` if it states none."""
     return next((rule for rule in world.rules if rule.text == text.strip()), None)

@@ -1,4 +1,4 @@
-"""The true utility of a world as a reward. Only evaluation may use it."""
+"""True utility of a world as a reward, for evaluation only."""
 
 from __future__ import annotations
 
@@ -7,21 +7,21 @@ from collections.abc import Sequence
 import numpy as np
 
 from backtalk.errors import UnknownName
-from backtalk.rewards.protocol import Answer, Scores
-from backtalk.worlds.world import find_world, worlds
+from backtalk.rewards.protocol import PromptResponse, Scores
+from backtalk.worlds.registry import get_world, world_names
 
 
 class TrueUtility:
-    """What answers in a world are truly worth, in [0, 1].
+    """True utility of answers in a world, in [0, 1].
 
     Parameters
     ----------
     world : str, default "mail"
-        The world's name.
+        Name of the world.
     aspect : str, optional
-        One aspect alone; the weighted mean of all where it is left out.
+        Single aspect to score; the weighted mean of all aspects by default.
     rules : sequence of str, default ()
-        The texts of standing instructions that are in force, each within its scope.
+        Wordings of additional rules, each within its scope.
 
     Raises
     ------
@@ -30,43 +30,51 @@ class TrueUtility:
     """
 
     bounds = (0.0, 1.0)
-    """From useless to ideal."""
+    """Smallest and largest possible score."""
 
     def __init__(
         self, world: str = "mail", aspect: str | None = None, *, rules: Sequence[str] = ()
     ) -> None:
-        self._world = find_world(world)
-        self._rules = [self._world.rule(text) for text in rules]
+        self._world = get_world(world)
+        self._rules = [self._world.get_rule(text) for text in rules]
         self._aspect = aspect
         if aspect is not None and aspect not in self._world.weights:
             raise UnknownName.among(f"aspect of {world}", aspect, list(self._world.weights))
 
     @classmethod
-    def named(cls, what: str = "mail") -> TrueUtility:
-        """Return it as the command line names it.
+    def from_spec(cls, spec: str = "mail") -> TrueUtility:
+        """Return the reward for a specification on the command line.
 
         Parameters
         ----------
-        what : str, default "mail"
-            A world, ``"sums"``; an aspect of the mail world, ``"safe"``; or an aspect of another,
-            ``"sums/correct"``.
+        spec : str, default "mail"
+            World such as ``"sums"``, aspect of the mail world such as ``"safe"``, or aspect of
+            another world such as ``"sums/correct"``.
+
+        Raises
+        ------
+        UnknownName
+            If there is no such world or aspect.
         """
-        world, slash, aspect = what.partition("/")
+        world, slash, aspect = spec.partition("/")
         if slash:
             return cls(world, aspect)
-        return cls(world) if world in worlds() else cls(aspect=world)
+        return cls(world) if world in world_names() else cls(aspect=world)
 
     @property
     def name(self) -> str:
-        """What to call it in reports."""
+        """Name in reports."""
         return self._aspect or "true utility"
 
-    async def score(self, answers: Sequence[Answer]) -> Scores:
-        """Return the utility of each answer, or its aspect's value."""
-        results = [self._world.assess(prompt, text, self._rules) for prompt, text in answers]
+    async def score(self, answers: Sequence[PromptResponse]) -> Scores:
+        """Return the utility, or the aspect, of each answer."""
+        results = [self._world.score(prompt, text, self._rules) for prompt, text in answers]
         return Scores(
             np.array(
-                [one.aspects[self._aspect] if self._aspect else one.utility for one in results],
+                [
+                    result.aspects[self._aspect] if self._aspect else result.utility
+                    for result in results
+                ],
                 dtype=float,
             )
         )

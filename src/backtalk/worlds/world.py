@@ -1,7 +1,7 @@
-"""What a world is: a task whose truth is known, so that methods can be put to the test.
+"""Worlds: simulated tasks whose true utility is known.
 
-A world gives prompts, a *true utility* of any text, and what is wrong with a text and where. All
-feedback that simulated people give is made of that. Only evaluation may look at the utility.
+A world gives prompts, the *true utility* of any text, and the issues of a text with their spans.
+Simulated annotators derive all their feedback from these. Only evaluation may read the utility.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Any, ClassVar, Generic, Literal, Protocol, TypeVar
 
@@ -18,11 +18,12 @@ import numpy as np
 from backtalk.errors import RecordError, UnknownName
 from backtalk.feedback import Message
 from backtalk.feedback import split as splits
-from backtalk.feedback.merge import prompt_key
+from backtalk.feedback.case import prompt_key
+from backtalk.feedback.interaction import Prompt
 
 Split = Literal["train", "held-out", "out-of-scope"]
-"""``"out-of-scope"`` prompts are of a sort that no feedback is given on: what learning must not
-spoil."""
+"""Split of a world's prompts. ``"out-of-scope"`` prompts are of a kind that gets no feedback; they
+show the side effects of learning."""
 SPLITS: tuple[Split, ...] = ("train", "held-out", "out-of-scope")
 
 Rng = np.random.Generator
@@ -30,29 +31,29 @@ Rng = np.random.Generator
 
 @dataclass(frozen=True)
 class Issue:
-    """One thing that is wrong with a text: where, and what would mend it."""
+    """Something wrong with a text: its span, a description and a fix."""
 
     aspect: str
     label: str
-    """What sort of fault: "wrong-day", "emoji"."""
+    """Type of issue, such as "wrong-day" or "emoji"."""
     start: int
     end: int
-    """The text at fault is ``text[start:end]``; where something is missing, ``start == end``."""
+    """End of the span ``text[start:end]``; equal to ``start`` if something is missing."""
     replacement: str
-    """What to put there instead."""
-    said: str
-    """A sentence that says what is wrong, but not what would be right."""
+    """Text to put in place of the span."""
+    description: str
+    """Sentence that states what is wrong, without the correction."""
     advice: str
-    """A sentence that says what to change into what."""
+    """Sentence that states what to change into what."""
 
 
 StepTruth = Literal["right", "wrong", "follows"]
-"""``"follows"``: rightly done, from an earlier step that was wrong."""
+"""Truth of a step. ``"follows"``: correct, given an earlier step that was wrong."""
 
 
 @dataclass(frozen=True)
 class CheckedStep:
-    """One step of a worked answer, ``text[start:end]``."""
+    """One step of a worked answer, ``text[start:end]``, with its truth."""
 
     start: int
     end: int
@@ -61,138 +62,223 @@ class CheckedStep:
 
 @dataclass(frozen=True)
 class Assessment:
-    """The truth about a text."""
+    """True aspects, utility and issues of a text."""
 
     aspects: Mapping[str, float]
-    """How good it is in each respect, in [0, 1]."""
+    """Score of each aspect, in [0, 1]."""
     utility: float
-    """The weighted mean of the aspects, in [0, 1]."""
-    faults: tuple[Issue, ...] = ()
-    """What is wrong, in the order of the text. There are none only where the utility is 1."""
+    """Weighted mean of the aspects, in [0, 1]."""
+    issues: tuple[Issue, ...] = ()
+    """Issues in the order of the text; empty only if the utility is 1."""
     steps: tuple[CheckedStep, ...] = ()
     passed: bool = True
-    """What a program that checks the answer finds."""
+    """Result of an automatic check of the answer."""
     trace: str = ""
-    """What that program prints where the answer does not pass."""
+    """Output of that check if the answer does not pass."""
 
 
 @dataclass(frozen=True)
 class Rule:
-    """A standing instruction with a scope: something to do differently, for some prompts."""
+    """Standing instruction with a scope."""
 
-    what: str
-    """What to do, as the world names it."""
+    action: str
+    """Identifier of the action that the rule asks for."""
     scope: str
-    """For which prompts, as the world names it; ``"all"`` for every one."""
+    """Identifier of the prompts that the rule applies to; ``"all"`` for every prompt."""
     text: str
-    """The rule in words, as a person would state it."""
+    """Wording of the rule, as a person would state it."""
 
 
-class Task(Protocol):
-    """One prompt with what is true about it. Hashable, and equal where the prompts are."""
+class WorldTask(Protocol):
+    """Task of a world. Hashable; two tasks are equal if their prompts are."""
 
     @property
     def text(self) -> str:
-        """What the model is asked."""
+        """Text of the user's request."""
         ...
 
 
-AnyTask = TypeVar("AnyTask", bound=Task)
+AnyTask = TypeVar("AnyTask", bound=WorldTask)
 
 
 @dataclass(frozen=True)
 class ErrorRates:
-    """How carefully a writer works: how likely each sort of fault is, in [0, 1].
+    """Probability of each type of error in generated answers, in [0, 1].
 
-    The defaults are those of the writer whom the small models learned from.
+    The small models are trained on answers with the default rates.
     """
 
     wrong_facts: float = 0.3
-    """Wrong facts, wrong steps: what makes an answer false."""
+    """Wrong facts or wrong steps, which make an answer false."""
     omissions: float = 0.25
-    """Parts left out."""
+    """Missing parts."""
     irrelevant: float = 0.35
-    """Needless or unsafe parts put in."""
+    """Irrelevant or unsafe parts."""
     style: float = 0.3
-    """A manner that does not fit."""
+    """Unsuitable style."""
     overgeneralise: float = 0.4
-    """How likely a standing instruction is followed where it does not hold."""
+    """Probability that a rule is followed outside its scope."""
+
+    @classmethod
+    def from_options(cls, **options: float) -> ErrorRates:
+        """Return the rates of the options given, and the defaults of the others.
+
+        The names before version 0.1 are accepted: ``slips``, ``gaps``, ``extras``, ``manner`` and
+        ``spills``.
+
+        Raises
+        ------
+        TypeError
+            If an option is unknown.
+        """
+        return cls(**{_OLD_RATE_NAMES.get(name, name): rate for name, rate in options.items()})
+
+
+_OLD_RATE_NAMES: Mapping[str, str] = {
+    "slips": "wrong_facts",
+    "gaps": "omissions",
+    "extras": "irrelevant",
+    "manner": "style",
+    "spills": "overgeneralise",
+}
 
 
 class World(ABC, Generic[AnyTask]):
-    """A simulated task. Subclasses are registered with :func:`world`.
+    """Simulated task. Subclasses are registered with :func:`~backtalk.worlds.world`.
 
-    The truth about a prompt can be read off its text, so that any policy's answer to any prompt
-    of the world can be assessed, also one that a person edited.
+    All truth about a prompt can be computed from its text, so any answer to any prompt of the
+    world can be scored, also one that a person edited.
     """
 
     name: ClassVar[str]
-    about: ClassVar[str]
-    """What the task is, in a sentence."""
+    description: ClassVar[str]
+    """Description of the task in one sentence."""
     weights: ClassVar[Mapping[str, float]]
-    """The aspects of the true utility and their weights, which sum to 1."""
+    """Weight of each aspect in the true utility; they sum to 1."""
     max_tokens: ClassVar[int]
-    """How many tokens an answer can need."""
+    """Maximum number of tokens in an answer."""
     rules: ClassVar[tuple[Rule, ...]]
-    """Every standing instruction that the world understands."""
+    """All rules of the world."""
 
     @abstractmethod
     def draw(self, rng: Rng, *, unusual: bool) -> AnyTask:
-        """Return a task at random, an unusual one for the split "out-of-scope"."""
+        """Return a random task; if unusual, one for the split ``"out-of-scope"``."""
 
     @abstractmethod
     def parse(self, text: str) -> AnyTask | None:
-        """Return the task that a prompt's text states, if it is one of this world's."""
+        """Return the task that a request states, or ``None`` if it is not one of this world."""
 
     @abstractmethod
     def applies(self, rule: Rule, task: AnyTask) -> bool:
-        """Return whether a rule's scope holds the task."""
+        """Return true if a task is in the scope of a rule."""
 
     @abstractmethod
-    def judge(self, task: AnyTask, text: str, rules: Sequence[Rule]) -> Assessment:
-        """Return the truth about an answer, where these rules are in force for the task."""
+    def score_answer(self, task: AnyTask, text: str, rules: Sequence[Rule]) -> Assessment:
+        """Return the assessment of an answer.
+
+        Parameters
+        ----------
+        task : AnyTask
+            Task that the text answers.
+        text : str
+            Text of the answer.
+        rules : sequence of Rule
+            Rules that apply to the task.
+        """
 
     @abstractmethod
-    def compose(self, task: AnyTask, rules: Sequence[Rule], rng: Rng, care: ErrorRates) -> str:
-        """Return an answer of a writer of that care, who follows all of these rules."""
+    def compose(
+        self, task: AnyTask, rules: Sequence[Rule], rng: Rng, error_rates: ErrorRates
+    ) -> str:
+        """Return a random answer that follows all of the rules, up to errors.
+
+        Parameters
+        ----------
+        task : AnyTask
+            Task to answer.
+        rules : sequence of Rule
+            Rules to follow, whatever their scope.
+        rng : Rng
+            Source of randomness.
+        error_rates : ErrorRates
+            Probability of each type of error.
+        """
 
     @abstractmethod
     def ideal(self, task: AnyTask, rules: Sequence[Rule] = ()) -> str:
-        """Return an answer of utility 1, where these rules are in force for the task."""
+        """Return an answer of utility 1 under rules that apply to the task."""
 
     @abstractmethod
     def example(self, task: AnyTask, answer: str) -> str:
-        """Return the answer with the least of its task that shows which rules apply."""
+        """Return the answer with as much of its task as shows which rules apply."""
 
     @abstractmethod
     def rephrase(self, task: AnyTask) -> str:
-        """Return the request in other words, as a user who was not understood would put it."""
+        """Return the request in other words, as a user would who was misunderstood."""
 
     @abstractmethod
-    def mislead(self, task: AnyTask, text: str, rng: Rng) -> Issue | None:
-        """Return a fault that an answer does not have, as somebody who errs would see it.
+    def false_critique(self, task: AnyTask, text: str, rng: Rng) -> Issue | None:
+        """Return an issue that an answer does not have, as a mistaken annotator would report it.
 
-        Its advice reads like true advice; who follows it spoils the answer. ``None`` where the
-        answer gives no occasion.
+        Following its advice lowers the utility.
+
+        Parameters
+        ----------
+        task : AnyTask
+            Task that the text answers.
+        text : str
+            Text of the answer.
+        rng : Rng
+            Source of randomness.
+
+        Returns
+        -------
+        Issue or None
+            ``None`` if nothing in the answer could be criticised falsely.
         """
 
-    def write(self, task: AnyTask, rng: Rng, care: ErrorRates, rules: Sequence[Rule] = ()) -> str:
-        """Return an answer of a writer of that care, who was told these rules.
+    def write(
+        self, task: AnyTask, rng: Rng, error_rates: ErrorRates, rules: Sequence[Rule] = ()
+    ) -> str:
+        """Return a random answer written under rules.
 
-        They are followed in their scope and, by how much they spill, outside.
+        A rule is followed in its scope, and outside with the probability
+        :attr:`ErrorRates.overgeneralise`.
+
+        Parameters
+        ----------
+        task : AnyTask
+            Task to answer.
+        rng : Rng
+            Source of randomness.
+        error_rates : ErrorRates
+            Probability of each type of error.
+        rules : sequence of Rule, default ()
+            Rules stated to the writer, in and out of scope.
         """
         followed = [
-            rule for rule in rules if self.applies(rule, task) or rng.random() < care.overgeneralise
+            rule
+            for rule in rules
+            if self.applies(rule, task) or rng.random() < error_rates.overgeneralise
         ]
-        return self.compose(task, followed, rng, care)
+        return self.compose(task, followed, rng, error_rates)
 
     def tasks(self, split: Split, count: int, *, seed: int = 0) -> tuple[AnyTask, ...]:
-        """Return so many different tasks; no two splits share any.
+        """Return distinct random tasks; no two splits share any.
+
+        Parameters
+        ----------
+        split : Split
+            Split of the tasks.
+        count : int
+            Number of tasks.
+        seed : int, default 0
+            Seed of the draw.
 
         Raises
         ------
         RecordError
-            If the split does not hold so many.
+            If the split does not have that many tasks.
         """
         rng = np.random.default_rng([seed, SPLITS.index(split)])
         results: dict[AnyTask, None] = {}
@@ -203,71 +289,79 @@ class World(ABC, Generic[AnyTask]):
             if split == "out-of-scope" or split == split_of(task.text):
                 results[task] = None
         raise RecordError(
-            f"The world {self.name!r} has no {count} different {split} tasks, only {len(results)}",
+            f"The world {self.name!r} does not have {count} different {split} tasks, only "
+            f"{len(results)}",
             "Ask for fewer",
         )
 
-    def prompts(
-        self, split: Split, count: int, *, seed: int = 0
-    ) -> tuple[tuple[Message, ...], ...]:
-        """Return the prompts of so many tasks."""
-        return tuple((Message.user(task.text),) for task in self.tasks(split, count, seed=seed))
-
-    def read(self, prompt: tuple[Message, ...]) -> AnyTask:
-        """Return the task that a prompt states.
-
-        Raises
-        ------
-        RecordError
-            If it is not one of this world's.
-        """
-        asked = next(message.text for message in reversed(prompt) if message.role == "user")
-        task: AnyTask | None = self._parsed(asked)
-        if task is None:
-            raise RecordError(
-                f"The world {self.name!r} does not know the request {asked[:60]!r}",
-                "Ask what its prompts() give",
-            )
-        return task
-
-    def assess(
-        self, prompt: tuple[Message, ...], text: str, rules: Sequence[Rule] = ()
-    ) -> Assessment:
-        """Return the truth about an answer. Only evaluation and simulated people may look.
+    def prompts(self, split: Split, count: int, *, seed: int = 0) -> tuple[Prompt, ...]:
+        """Return the prompts of distinct random tasks.
 
         Parameters
         ----------
-        prompt : tuple of Message
-            The chat messages answered; rules in system messages are in force.
-        text : str
-            The answer.
-        rules : sequence of Rule, default ()
-            What else is in force, within each rule's scope.
+        split : Split
+            Split of the tasks.
+        count : int
+            Number of prompts.
+        seed : int, default 0
+            Seed of the draw.
+        """
+        return tuple((Message.user(task.text),) for task in self.tasks(split, count, seed=seed))
+
+    def parse_prompt(self, prompt: Prompt) -> AnyTask:
+        """Return the task that the last user message of a prompt states.
 
         Raises
         ------
         RecordError
-            If the prompt is not one of this world's.
+            If it is not a task of this world.
         """
-        task = self.read(prompt)
-        return self.judge(task, text, self.in_force(task, [*self.rules_in(prompt), *rules]))
+        request = next(message.text for message in reversed(prompt) if message.role == "user")
+        task: AnyTask | None = self._cached_parse(request)
+        if task is None:
+            raise RecordError(
+                f"The request {request[:60]!r} is not one of the world {self.name!r}",
+                "Use prompts that its prompts() method returns",
+            )
+        return task
 
-    def in_force(self, task: AnyTask, rules: Sequence[Rule]) -> tuple[Rule, ...]:
-        """Return those of the rules whose scope holds the task."""
+    def score(self, prompt: Prompt, text: str, rules: Sequence[Rule] = ()) -> Assessment:
+        """Return the assessment of an answer. Only evaluation and simulated people may read it.
+
+        Parameters
+        ----------
+        prompt : Prompt
+            Messages that the text answers; rules stated in system messages count.
+        text : str
+            Text of the answer.
+        rules : sequence of Rule, default ()
+            Additional rules, each within its scope.
+
+        Raises
+        ------
+        RecordError
+            If the prompt is not one of this world.
+        """
+        task = self.parse_prompt(prompt)
+        applicable = self.applicable_rules(task, [*self.stated_rules(prompt), *rules])
+        return self.score_answer(task, text, applicable)
+
+    def applicable_rules(self, task: AnyTask, rules: Sequence[Rule]) -> tuple[Rule, ...]:
+        """Return the rules whose scope contains the task."""
         return tuple(rule for rule in rules if self.applies(rule, task))
 
-    def rules_in(self, prompt: tuple[Message, ...]) -> tuple[Rule, ...]:
+    def stated_rules(self, prompt: Prompt) -> tuple[Rule, ...]:
         """Return the rules that the system messages of a prompt state."""
-        told = [message.text for message in prompt if message.role == "system"]
-        return tuple(rule for rule in self.rules for text in told if rule.text in text)
+        system = [message.text for message in prompt if message.role == "system"]
+        return tuple(rule for rule in self.rules for text in system if rule.text in text)
 
-    def rule(self, text: str) -> Rule:
-        """Return the rule of that text.
+    def get_rule(self, text: str) -> Rule:
+        """Return the rule with that wording.
 
         Raises
         ------
         UnknownName
-            If the world does not understand it.
+            If the world has no such rule.
         """
         for rule in self.rules:
             if rule.text == text:
@@ -279,17 +373,17 @@ class World(ABC, Generic[AnyTask]):
         return sum(weight * aspects[name] for name, weight in self.weights.items())
 
     @cached_property
-    def _parsed(self) -> Any:
+    def _cached_parse(self) -> Any:
         return lru_cache(maxsize=1 << 14)(self.parse)
 
 
-def mend(text: str, faults: Sequence[Issue]) -> str:
-    """Return a text with these of its faults mended."""
-    for fault in sorted(faults, key=lambda fault: (fault.start, fault.end))[::-1]:
-        before, behind = text[: fault.start], fault.replacement + text[fault.end :]
-        if not fault.replacement and before.endswith(" ") and before.strip(" ")[-1:] != "\n":
-            behind = behind.removeprefix(" ")
-        text = before + behind
+def apply_fixes(text: str, issues: Sequence[Issue]) -> str:
+    """Return a text with the replacements of some of its issues applied."""
+    for issue in sorted(issues, key=lambda issue: (issue.start, issue.end))[::-1]:
+        before, after = text[: issue.start], issue.replacement + text[issue.end :]
+        if not issue.replacement and before.endswith(" ") and before.strip(" ")[-1:] != "\n":
+            after = after.removeprefix(" ")
+        text = before + after
     return _LINE_END.sub("", text)
 
 
@@ -297,44 +391,8 @@ _LINE_END = re.compile(r" +(?=\n|$)")
 
 
 def split_of(text: str) -> Split:
-    """Return the split, "train" or "held-out", that a prompt of the usual sort belongs to.
+    """Return the split of a request that is not out of scope, "train" or "held-out".
 
-    It is the one that learning keeps to: what is held out here is learned from nowhere.
+    It is the split that all learning respects: nothing is learned from held-out prompts.
     """
-    return splits.split_of(prompt_key((Message.user(text),)))
-
-
-@dataclass
-class _Register:
-    classes: dict[str, type[World[Any]]] = field(default_factory=dict)
-    made: dict[str, World[Any]] = field(default_factory=dict)
-
-
-_REGISTER = _Register()
-AnyWorld = TypeVar("AnyWorld", bound=type[World[Any]])
-
-
-def world(made: AnyWorld) -> AnyWorld:
-    """Register a world under its name."""
-    _REGISTER.classes[made.name] = made
-    return made
-
-
-def worlds() -> tuple[str, ...]:
-    """Return the names of all worlds."""
-    return tuple(_REGISTER.classes)
-
-
-def find_world(name: str) -> World[Any]:
-    """Return the world of that name.
-
-    Raises
-    ------
-    UnknownName
-        If there is none; it lists those that are known.
-    """
-    if name not in _REGISTER.classes:
-        raise UnknownName.among("world", name, worlds())
-    if name not in _REGISTER.made:
-        _REGISTER.made[name] = _REGISTER.classes[name]()
-    return _REGISTER.made[name]
+    return splits.split_for(prompt_key((Message.user(text),)))

@@ -1,18 +1,19 @@
-"""Simulated people: every kind of feedback, from the true utility, with noise and bias."""
+"""Simulated annotators: all kinds of feedback from the true utility, with noise and bias."""
 
-from backtalk.worlds.annotators.crowd import Crowd, Group, crowd
-from backtalk.worlds.annotators.feedback import KINDS
-from backtalk.worlds.annotators.person import SECONDS, Person, read_manner
-from backtalk.worlds.annotators.variance import Disagreement, disagreement
+from backtalk.worlds.annotators.crowd import Crowd, Group, make_crowd
+from backtalk.worlds.annotators.feedback import FEEDBACK_KINDS, give_feedback
+from backtalk.worlds.annotators.person import SECONDS_PER_ITEM, Person, parse_person_options
+from backtalk.worlds.annotators.variance import VarianceComponents, variance_components
 
 __all__ = [
-    "KINDS",
-    "SECONDS",
+    "FEEDBACK_KINDS",
+    "SECONDS_PER_ITEM",
     "Crowd",
-    "Disagreement",
     "Group",
     "Person",
-    "crowd",
-    "disagreement",
-    "read_manner",
+    "VarianceComponents",
+    "give_feedback",
+    "make_crowd",
+    "parse_person_options",
+    "variance_components",
 ]

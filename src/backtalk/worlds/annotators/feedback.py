@@ -1,4 +1,4 @@
-"""The feedback that simulated people give, a function a kind."""
+"""Feedback of simulated people: one generator function for each kind."""
 
 from __future__ import annotations
 
@@ -36,26 +36,29 @@ from backtalk.feedback import (
     Steps,
     content_id,
 )
-from backtalk.feedback.judgements import Verdict
+from backtalk.feedback.kinds import Verdict
 from backtalk.worlds.annotators.person import Person
-from backtalk.worlds.skills import VAGUE
-from backtalk.worlds.world import Assessment, Issue, Rule, mend
+from backtalk.worlds.skills import VAGUE_CRITIQUES
+from backtalk.worlds.world import Assessment, Issue, Rule, apply_fixes
 
 REALTIME = Scale(name="realtime", low=-1, high=1)
-"""The scale of a signal that is given while an answer is being read, part by part."""
+"""Scale of approval signals given while an answer is read."""
 
 
 @dataclass(frozen=True)
 class _FeedbackContext:
-    """A person before an interaction, with luck of their own for one kind of feedback."""
+    """Person, interaction and generator for one kind of feedback.
+
+    The cached properties draw from the generator when they are first read.
+    """
 
     person: Person
     interaction: Interaction
     rng: np.random.Generator
 
     @cached_property
-    def about(self) -> dict[str, Any]:
-        """What all of this feedback has in common."""
+    def common_fields(self) -> dict[str, Any]:
+        """Common fields of all records."""
         delay = self.rng.exponential(self.person.delay) if self.person.delay else 0.0
         time = self.interaction.time and self.interaction.time + timedelta(seconds=delay)
         return {
@@ -65,218 +68,258 @@ class _FeedbackContext:
         }
 
     @cached_property
-    def seems(self) -> NDArray[np.float64]:
-        """How good each response seems now, chance included."""
-        felt = self.person.felt(self.interaction)
+    def noisy_utilities(self) -> NDArray[np.float64]:
+        """Perceived utility of each response with noise, ``(responses,)``."""
+        utilities = self.person.perceived_utility(self.interaction)
         if self.person.temperature:
-            felt = felt + self.person.temperature * self.rng.gumbel(size=felt.shape)
-        return felt
+            utilities = utilities + self.person.temperature * self.rng.gumbel(size=utilities.shape)
+        return utilities
 
     @cached_property
-    def truths(self) -> list[Assessment]:
-        """The truth about each response."""
-        return self.person.assess(self.interaction)
+    def assessments(self) -> list[Assessment]:
+        """Assessment of each response."""
+        return self.person.score(self.interaction)
 
     @cached_property
-    def first(self) -> dict[str, Any]:
-        """The common fields of feedback about the first response."""
-        return self.about | {"response": self.interaction.responses[0].id}
+    def response_fields(self) -> dict[str, Any]:
+        """Common fields of records about the first response."""
+        return self.common_fields | {"response": self.interaction.responses[0].id}
 
     @cached_property
-    def implicit(self) -> dict[str, Any]:
-        """The common fields of behaviour that is observed."""
-        return self.about | {"annotator": Annotator.implicit(self.person.name)}
+    def implicit_fields(self) -> dict[str, Any]:
+        """Common fields of records of observed behaviour."""
+        return self.common_fields | {"annotator": Annotator.implicit(self.person.name)}
 
-    def errs(self) -> bool:
-        """Return whether the person gets the next thing the wrong way round."""
+    def flips(self) -> bool:
+        """Draw whether the next judgement is flipped."""
         return bool(self.rng.random() < self.person.noise)
 
-    def acceptable(self, place: int) -> bool:
-        """Return whether a response seems good enough."""
-        return bool(self.seems[place] >= self.person.acceptable) != self.errs()
+    def is_acceptable(self, index: int) -> bool:
+        """Return true if a response is judged good enough."""
+        return bool(self.noisy_utilities[index] >= self.person.acceptance_threshold) != self.flips()
 
-    def one(self, choices: Sequence[Any]) -> Any:
-        """Return one of several things at random."""
+    def pick(self, choices: Sequence[Any]) -> Any:
+        """Return a random choice."""
         return choices[int(self.rng.integers(len(choices)))]
 
 
-def give(
-    person: Person, kind: str, interaction: Interaction, seen: Sequence[AnyFeedback]
+def give_feedback(
+    person: Person, kind: str, interaction: Interaction, *, seen: Sequence[AnyFeedback] = ()
 ) -> list[AnyFeedback]:
-    """Return a person's feedback of a kind; see :meth:`Person.give`."""
-    if kind not in _GIVE:
-        raise UnknownName.among("kind of feedback", kind, KINDS)
+    """Return a person's feedback of a kind on an interaction; empty if there is no occasion.
+
+    Parameters
+    ----------
+    person : Person
+        Simulated annotator.
+    kind : str
+        One of :data:`FEEDBACK_KINDS`.
+    interaction : Interaction
+        Prompt of the person's world with its responses.
+    seen : sequence of AnyFeedback, default ()
+        Earlier feedback of others that the person sees.
+
+    Raises
+    ------
+    UnknownName
+        If the kind is unknown.
+    RecordError
+        If the prompt is not one of the world.
+    """
+    if kind not in _GENERATORS:
+        raise UnknownName.among("kind of feedback", kind, FEEDBACK_KINDS)
     texts = [response.text for response in interaction.responses]
     rng = person.rng(kind, interaction.prompt[-1].text, *texts)
     if rng.random() < person.abstention:
         return []
     context = _FeedbackContext(person, interaction, rng)
-    if rng.random() < person.sycophancy and (echoed := _echo(context, kind, seen)):
-        return echoed
+    if rng.random() < person.sycophancy and (repeated := _repeat_last(context, kind, seen)):
+        return repeated
     return [
         item.model_copy(update={"id": content_id(person.name, kind, interaction.id, str(i))})
-        for i, item in enumerate(_GIVE[kind](context))
+        for i, item in enumerate(_GENERATORS[kind](context))
     ]
 
 
-_OBSERVED = {"outcome", "follow_up", "choice"}
+_OBSERVED_KINDS = {"outcome", "follow_up", "choice"}
 
 
-def _echo(context: _FeedbackContext, kind: str, seen: Sequence[AnyFeedback]) -> list[AnyFeedback]:
-    """Return what the last one who said something of the kind said.
+def _repeat_last(
+    context: _FeedbackContext, kind: str, seen: Sequence[AnyFeedback]
+) -> list[AnyFeedback]:
+    """Return copies of the last annotator's feedback of a kind.
 
-    Behaviour and what a program found are no opinions, and nobody repeats them.
+    Observed behaviour and outcomes of checks are not opinions, and are not repeated.
     """
-    said = [item for item in seen if item.kind == kind]
-    if not said or kind in _OBSERVED:
+    opinions = [item for item in seen if item.kind == kind]
+    if not opinions or kind in _OBSERVED_KINDS:
         return []
-    last = [item for item in said if item.annotator == said[-1].annotator]
+    last = [item for item in opinions if item.annotator == opinions[-1].annotator]
     ids = [
         content_id(context.person.name, kind, context.interaction.id, str(i))
         for i in range(len(last))
     ]
     return [
-        item.model_copy(update={**context.about, "id": id_})
+        item.model_copy(update={**context.common_fields, "id": id_})
         for item, id_ in zip(last, ids, strict=True)
     ]
 
 
 def _label(context: _FeedbackContext) -> list[AnyFeedback]:
     return [
-        Label(**context.about, response=response.id, good=context.acceptable(index))
+        Label(**context.common_fields, response=response.id, good=context.is_acceptable(index))
         for index, response in enumerate(context.interaction.responses)
     ]
 
 
-def _stars(context: _FeedbackContext, value: float) -> int:
+def _to_stars(context: _FeedbackContext, value: float) -> int:
     stars = int(np.clip(round(1 + 4 * value), 1, 5))
-    return 6 - stars if context.errs() else stars
+    return 6 - stars if context.flips() else stars
 
 
 def _rating(context: _FeedbackContext) -> list[AnyFeedback]:
     return [
-        Rating(**context.about, response=response.id, value=_stars(context, value))
-        for response, value in zip(context.interaction.responses, context.seems, strict=True)
+        Rating(**context.common_fields, response=response.id, value=_to_stars(context, value))
+        for response, value in zip(
+            context.interaction.responses, context.noisy_utilities, strict=True
+        )
     ]
 
 
-def _aspects(context: _FeedbackContext) -> list[AnyFeedback]:
+def _aspect_ratings(context: _FeedbackContext) -> list[AnyFeedback]:
     return [
-        Rating(**context.about, response=response.id, value=_stars(context, value), aspect=name)
-        for response, result in zip(context.interaction.responses, context.truths, strict=True)
-        for name, value in result.aspects.items()
+        Rating(
+            **context.common_fields,
+            response=response.id,
+            value=_to_stars(context, value),
+            aspect=name,
+        )
+        for response, assessment in zip(
+            context.interaction.responses, context.assessments, strict=True
+        )
+        for name, value in assessment.aspects.items()
     ]
 
 
 def _preference(context: _FeedbackContext) -> list[AnyFeedback]:
-    """Compare the first two: which is better and how much, equal, or both bad."""
+    """Compare the first two responses: one better, a tie, or both bad."""
     a, b = context.interaction.responses[:2]
-    said = context.about | {"a": a.id, "b": b.id}
-    difference = float(context.seems[0] - context.seems[1])
-    if max(context.seems[:2]) < context.person.acceptable - 0.4:
-        return [Preference(**said, verdict="both_bad")]
-    if abs(difference) < context.person.no_difference:
-        return [Preference(**said, verdict="tie")]
-    better: Verdict = "a" if (difference > 0) != context.errs() else "b"
-    return [Preference(**said, verdict=better, strength=float(np.clip(abs(difference), 0.01, 1)))]
+    fields = context.common_fields | {"a": a.id, "b": b.id}
+    difference = float(context.noisy_utilities[0] - context.noisy_utilities[1])
+    if max(context.noisy_utilities[:2]) < context.person.acceptance_threshold - 0.4:
+        return [Preference(**fields, verdict="both_bad")]
+    if abs(difference) < context.person.tie_threshold:
+        return [Preference(**fields, verdict="tie")]
+    better: Verdict = "a" if (difference > 0) != context.flips() else "b"
+    return [Preference(**fields, verdict=better, strength=float(np.clip(abs(difference), 0.01, 1)))]
 
 
 def _ranking(context: _FeedbackContext) -> list[AnyFeedback]:
-    """Order all: what seems equal shares a tier, neighbours are taken for each other by mistake."""
-    order = np.argsort(-context.seems, kind="stable").tolist()
-    for place in range(len(order) - 1):
-        if context.errs():
-            order[place], order[place + 1] = order[place + 1], order[place]
+    """Rank all responses: ties share a tier, flips swap neighbours."""
+    order = np.argsort(-context.noisy_utilities, kind="stable").tolist()
+    for position in range(len(order) - 1):
+        if context.flips():
+            order[position], order[position + 1] = order[position + 1], order[position]
     tiers: list[list[int]] = []
     for i in order:
-        if tiers and _equal(context, tiers[-1][0], i):
+        if tiers and _is_tie(context, tiers[-1][0], i):
             tiers[-1].append(i)
         else:
             tiers.append([i])
     ids = [response.id for response in context.interaction.responses]
     if len(ids) < 2:
         return []
-    return [Ranking(**context.about, tiers=tuple(tuple(ids[i] for i in tier) for tier in tiers))]
+    return [
+        Ranking(**context.common_fields, tiers=tuple(tuple(ids[i] for i in tier) for tier in tiers))
+    ]
 
 
-def _equal(context: _FeedbackContext, i: int, j: int) -> bool:
-    return bool(abs(context.seems[i] - context.seems[j]) < context.person.no_difference)
+def _is_tie(context: _FeedbackContext, i: int, j: int) -> bool:
+    return bool(
+        abs(context.noisy_utilities[i] - context.noisy_utilities[j]) < context.person.tie_threshold
+    )
 
 
 def _critique(context: _FeedbackContext) -> list[AnyFeedback]:
-    """Criticise the first response, in the person's way; say nothing where nothing is wrong."""
-    result = context.truths[0]
-    way = "wrong" if context.errs() else context.person.critic
-    if way == "wrong":
-        fault = _misjudged(context)
-        return [_about_fault(context, fault, fault.advice)] if fault else []
-    if not result.faults:
+    """Criticise the first response in the person's style; nothing if it has no issue."""
+    assessment = context.assessments[0]
+    style = "wrong" if context.flips() else context.person.critique_style
+    if style == "wrong":
+        issue = _false_issue(context)
+        return [_issue_critique(context, issue, issue.advice)] if issue else []
+    if not assessment.issues:
         return []
-    if way == "vague":
-        return [Critique(**context.first, text=context.one(VAGUE))]
-    worst = max(result.faults, key=lambda fault: _harm(context, fault))
-    return [_about_fault(context, worst, worst.advice if way == "directional" else worst.said)]
+    if style == "vague":
+        return [Critique(**context.response_fields, text=context.pick(VAGUE_CRITIQUES))]
+    worst = max(assessment.issues, key=lambda issue: _utility_gain(context, issue))
+    return [
+        _issue_critique(
+            context, worst, worst.advice if style == "directional" else worst.description
+        )
+    ]
 
 
-def _about_fault(context: _FeedbackContext, fault: Issue, text: str) -> Critique:
-    where = {"start": fault.start, "end": fault.end} if fault.start < fault.end else {}
-    return Critique(**(context.first | where), text=text, aspect=fault.aspect)
+def _issue_critique(context: _FeedbackContext, issue: Issue, text: str) -> Critique:
+    span = {"start": issue.start, "end": issue.end} if issue.start < issue.end else {}
+    return Critique(**(context.response_fields | span), text=text, aspect=issue.aspect)
 
 
-def _misjudged(context: _FeedbackContext) -> Issue | None:
-    home = context.person.home
-    task = home.read(context.interaction.prompt)
-    return home.mislead(task, context.interaction.responses[0].text, context.rng)
+def _false_issue(context: _FeedbackContext) -> Issue | None:
+    world = context.person.world
+    task = world.parse_prompt(context.interaction.prompt)
+    return world.false_critique(task, context.interaction.responses[0].text, context.rng)
 
 
-def _harm(context: _FeedbackContext, fault: Issue) -> float:
-    """Return how much utility the first response gains if a fault is mended."""
+def _utility_gain(context: _FeedbackContext, issue: Issue) -> float:
+    """Return the utility that the first response gains by the fix of an issue."""
     text = context.interaction.responses[0].text
-    mended = context.person.home.assess(
-        context.interaction.prompt, mend(text, [fault]), context.person.rules
+    fixed = context.person.world.score(
+        context.interaction.prompt, apply_fixes(text, [issue]), context.person.rules
     )
-    return mended.utility - context.truths[0].utility
+    return fixed.utility - context.assessments[0].utility
 
 
 def _edit(context: _FeedbackContext) -> list[AnyFeedback]:
-    """Change the first response into one without fault, or by mistake spoil it."""
+    """Edit the first response into one without issues; a flip makes it worse."""
     text = context.interaction.responses[0].text
-    if context.errs():
-        fault = _misjudged(context)
-        edited = mend(text, [fault]) if fault else text
-    elif context.person.editing == "minimal":
-        edited = mend(text, context.truths[0].faults)
+    if context.flips():
+        issue = _false_issue(context)
+        edited = apply_fixes(text, [issue]) if issue else text
+    elif context.person.edit_style == "minimal":
+        edited = apply_fixes(text, context.assessments[0].issues)
     else:
         edited = _ideal(context)
-    return [Edit(**context.first, text=edited)] if edited != text else []
+    return [Edit(**context.response_fields, text=edited)] if edited != text else []
 
 
 def _ideal(context: _FeedbackContext) -> str:
-    home = context.person.home
-    task = home.read(context.interaction.prompt)
-    rules = (*home.rules_in(context.interaction.prompt), *context.person.rules)
-    return home.ideal(task, home.in_force(task, rules))
+    world = context.person.world
+    task = world.parse_prompt(context.interaction.prompt)
+    rules = (*world.stated_rules(context.interaction.prompt), *context.person.rules)
+    return world.ideal(task, world.applicable_rules(task, rules))
 
 
 def _demonstration(context: _FeedbackContext) -> list[AnyFeedback]:
-    return [Demonstration(**context.about, text=_ideal(context))]
+    return [Demonstration(**context.common_fields, text=_ideal(context))]
 
 
 def _spans(context: _FeedbackContext) -> list[AnyFeedback]:
-    """Mark what is wrong in the first response; what is missing cannot be marked."""
+    """Mark the issues in the first response, except missing parts."""
     marks = [
         Span(
-            start=fault.start,
-            end=fault.end,
-            label=fault.label,
-            severity=float(np.clip(_harm(context, fault), 0, 1)),
+            start=issue.start,
+            end=issue.end,
+            label=issue.label,
+            severity=float(np.clip(_utility_gain(context, issue), 0, 1)),
         )
-        for fault in context.truths[0].faults
-        if fault.start < fault.end and not context.errs()
+        for issue in context.assessments[0].issues
+        if issue.start < issue.end and not context.flips()
     ]
-    if context.errs() and (fault := _misjudged(context)) and fault.start < fault.end:
-        marks.append(Span(start=fault.start, end=fault.end, label=fault.label))
-    return [Spans(**context.first, spans=tuple(sorted(marks, key=lambda mark: mark.start)))]
+    if context.flips() and (issue := _false_issue(context)) and issue.start < issue.end:
+        marks.append(Span(start=issue.start, end=issue.end, label=issue.label))
+    return [
+        Spans(**context.response_fields, spans=tuple(sorted(marks, key=lambda mark: mark.start)))
+    ]
 
 
 _VERDICTS = {"right": "right", "wrong": "wrong", "follows": "neutral"}
@@ -284,87 +327,89 @@ _OPPOSITE = {"right": "wrong", "wrong": "right", "neutral": "wrong"}
 
 
 def _steps(context: _FeedbackContext) -> list[AnyFeedback]:
-    """Check each step of the first response: one that follows from a wrong one is neutral."""
-    checked = []
-    for step in context.truths[0].steps:
+    """Check each step of the first response; one that follows from a wrong step is neutral."""
+    steps = []
+    for step in context.assessments[0].steps:
         verdict: Any = _VERDICTS[step.truth]
-        if context.errs():
+        if context.flips():
             verdict = _OPPOSITE[verdict]
-        checked.append(Step(start=step.start, end=step.end, verdict=verdict))
-    return [Steps(**context.first, steps=tuple(checked))] if checked else []
+        steps.append(Step(start=step.start, end=step.end, verdict=verdict))
+    return [Steps(**context.response_fields, steps=tuple(steps))] if steps else []
 
 
 def _outcome(context: _FeedbackContext) -> list[AnyFeedback]:
-    """Check each response as a program would, with its error text; noise is a flaky test."""
-    verifier = Annotator.verifier(f"{context.person.world}-check")
+    """Check each response automatically, with the error text; a flip is a flaky test."""
+    verifier = Annotator.verifier(f"{context.person.world_name}-check")
     return [
         Outcome(
-            **(context.about | {"annotator": verifier}),
+            **(context.common_fields | {"annotator": verifier}),
             response=response.id,
-            passed=result.passed != context.errs(),
-            text=result.trace,
+            passed=assessment.passed != context.flips(),
+            text=assessment.trace,
         )
-        for response, result in zip(context.interaction.responses, context.truths, strict=True)
+        for response, assessment in zip(
+            context.interaction.responses, context.assessments, strict=True
+        )
     ]
 
 
 def _follow_up(context: _FeedbackContext) -> list[AnyFeedback]:
-    """Thank, complain, or ask again in other words."""
-    said = context.implicit | {"response": context.interaction.responses[0].id}
-    if context.acceptable(0):
-        return [FollowUp(**said, text="Thank you!", act="thanks")]
-    home = context.person.home
+    """Thank, complain, or rephrase the request."""
+    fields = context.implicit_fields | {"response": context.interaction.responses[0].id}
+    if context.is_acceptable(0):
+        return [FollowUp(**fields, text="Thank you!", act="thanks")]
+    world = context.person.world
     if context.rng.random() < 0.5:
-        text = home.rephrase(home.read(context.interaction.prompt))
-        return [FollowUp(**said, text=text, act="rephrasing")]
-    faults = context.truths[0].faults
-    text = f"That is not right. {faults[0].said}" if faults else "That is not right."
-    return [FollowUp(**said, text=text, act="complaint")]
+        text = world.rephrase(world.parse_prompt(context.interaction.prompt))
+        return [FollowUp(**fields, text=text, act="rephrasing")]
+    issues = context.assessments[0].issues
+    text = f"That is not right. {issues[0].description}" if issues else "That is not right."
+    return [FollowUp(**fields, text=text, act="complaint")]
 
 
 def _choice(context: _FeedbackContext) -> list[AnyFeedback]:
-    """Take what seems best of what was shown, or nothing where nothing will do."""
-    all_ids = [response.id for response in context.interaction.responses]
-    ids = tuple(all_ids) if context.interaction.shown is None else context.interaction.shown
+    """Choose the best of the responses shown, or none if none is acceptable."""
+    response_ids = [response.id for response in context.interaction.responses]
+    ids = tuple(response_ids) if context.interaction.shown is None else context.interaction.shown
     if not ids:
         return []
-    seems = [context.seems[all_ids.index(id_)] for id_ in ids]
-    best = int(context.rng.integers(len(ids))) if context.errs() else int(np.argmax(seems))
-    taken = ids[best] if seems[best] >= context.person.acceptable else None
+    utilities = [context.noisy_utilities[response_ids.index(id_)] for id_ in ids]
+    best = int(context.rng.integers(len(ids))) if context.flips() else int(np.argmax(utilities))
+    chosen = ids[best] if utilities[best] >= context.person.acceptance_threshold else None
     shown = tuple(Shown(response=id_) for id_ in ids)
-    return [Choice(**context.implicit, chosen=taken, shown=shown)]
+    return [Choice(**context.implicit_fields, chosen=chosen, shown=shown)]
 
 
 def _instruction(context: _FeedbackContext) -> list[AnyFeedback]:
-    """State the standing instructions that the first response does not follow."""
-    home = context.person.home
-    task = home.read(context.interaction.prompt)
+    """State the rules that the first response breaks."""
+    world = context.person.world
+    task = world.parse_prompt(context.interaction.prompt)
     text = context.interaction.responses[0].text
-    said = []
-    for rule in home.in_force(task, context.person.rules):
-        if _breaks(context, rule, text):
+    items = []
+    for rule in world.applicable_rules(task, context.person.rules):
+        if _breaks_rule(context, rule, text):
             scope = Scope() if rule.scope == "all" else Scope(where=rule.scope)
-            said.append(Instruction(**context.about, text=rule.text, scope=scope))
-    return list(said)
+            items.append(Instruction(**context.common_fields, text=rule.text, scope=scope))
+    return list(items)
 
 
-def _breaks(context: _FeedbackContext, rule: Rule, text: str) -> bool:
-    """Return whether an answer has a fault that it would not have without a rule."""
-    home, prompt = context.person.home, context.interaction.prompt
-    default = {(fault.label, fault.advice) for fault in home.assess(prompt, text).faults}
-    ruled = {(fault.label, fault.advice) for fault in home.assess(prompt, text, (rule,)).faults}
+def _breaks_rule(context: _FeedbackContext, rule: Rule, text: str) -> bool:
+    """Return true if an answer has an issue that it would not have without a rule."""
+    world, prompt = context.person.world, context.interaction.prompt
+    default = {(issue.label, issue.advice) for issue in world.score(prompt, text).issues}
+    ruled = {(issue.label, issue.advice) for issue in world.score(prompt, text, (rule,)).issues}
     return bool(ruled - default)
 
 
-_HARMLESS = 0.1
-"""A part that costs this much utility gets the lowest signal."""
+_MAX_COST = 0.1
+"""Utility cost of a line at which the signal is lowest."""
 
 
 def _realtime(context: _FeedbackContext) -> list[AnyFeedback]:
-    """Signal approval while the first response is being read, a number a line.
+    """Signal approval while the first response is read, one number for each line.
 
-    As the human signals of Knox and Stone (2009), "Interactively shaping agents via human
-    reinforcement: the TAMER framework": they come after what they are about.
+    Like the human signals of Knox and Stone (2009), "Interactively shaping agents via human
+    reinforcement: the TAMER framework", each follows the part that it rates.
     """
     text = context.interaction.responses[0].text
     signals = []
@@ -373,16 +418,16 @@ def _realtime(context: _FeedbackContext) -> list[AnyFeedback]:
         end = start + len(line)
         last = end == len(text)
         cost = sum(
-            _harm(context, fault)
-            for fault in context.truths[0].faults
-            if start <= fault.start < end or (last and fault.start >= end)
+            _utility_gain(context, issue)
+            for issue in context.assessments[0].issues
+            if start <= issue.start < end or (last and issue.start >= end)
         )
-        value = 1 - 2 * min(1.0, max(cost, 0.0) / _HARMLESS)
+        value = 1 - 2 * min(1.0, max(cost, 0.0) / _MAX_COST)
         value += context.person.temperature * float(context.rng.normal())
-        value = -value if context.errs() else value
+        value = -value if context.flips() else value
         signals.append(
             Rating(
-                **context.first,
+                **context.response_fields,
                 value=float(np.clip(value, -1, 1)),
                 scale=REALTIME,
                 aspect="realtime",
@@ -393,10 +438,10 @@ def _realtime(context: _FeedbackContext) -> list[AnyFeedback]:
     return list(signals)
 
 
-_GIVE: Mapping[str, Callable[[_FeedbackContext], list[AnyFeedback]]] = {
+_GENERATORS: Mapping[str, Callable[[_FeedbackContext], list[AnyFeedback]]] = {
     "label": _label,
     "rating": _rating,
-    "aspects": _aspects,
+    "aspects": _aspect_ratings,
     "preference": _preference,
     "ranking": _ranking,
     "critique": _critique,
@@ -410,6 +455,6 @@ _GIVE: Mapping[str, Callable[[_FeedbackContext], list[AnyFeedback]]] = {
     "instruction": _instruction,
     "realtime": _realtime,
 }
-KINDS: tuple[str, ...] = tuple(_GIVE)
-"""The kinds of feedback that these people give. ``"aspects"`` are ratings, one an aspect;
-``"realtime"`` are ratings too, one a line while it is read."""
+FEEDBACK_KINDS: tuple[str, ...] = tuple(_GENERATORS)
+"""Kinds of simulated feedback. ``"aspects"`` are ratings, one for each aspect; ``"realtime"`` are
+ratings as well, one for each line."""

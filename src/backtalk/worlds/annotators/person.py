@@ -1,9 +1,9 @@
-"""One simulated person: what they value, how they err, how long they take."""
+"""Simulated person: values, biases, noise and speed."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal, get_args, get_type_hints
@@ -13,16 +13,17 @@ from numpy.typing import NDArray
 from pydantic import TypeAdapter, ValidationError
 
 from backtalk.errors import BacktalkError, UnknownName
-from backtalk.feedback import Annotator, AnyFeedback, Interaction, content_id
-from backtalk.worlds.world import Assessment, Rule, World, find_world
+from backtalk.feedback import Annotator, Interaction, content_id
+from backtalk.worlds.registry import get_world
+from backtalk.worlds.world import Assessment, Rule, World
 
-Critic = Literal["directional", "plain", "vague", "wrong"]
-"""Critiques that say what to change into what, that only say what is wrong, that say nothing, or
-that are false."""
-Editing = Literal["minimal", "full"]
-"""Edits that mend what is wrong and leave the rest, or that write the answer anew."""
+CritiqueStyle = Literal["directional", "plain", "vague", "wrong"]
+"""Style of critiques: ``"directional"`` states the correction, ``"plain"`` only the issue,
+``"vague"`` neither, and ``"wrong"`` is false."""
+EditStyle = Literal["minimal", "full"]
+"""Style of edits: ``"minimal"`` fixes the issues only, ``"full"`` replaces the answer."""
 
-SECONDS: Mapping[str, float] = {
+SECONDS_PER_ITEM: Mapping[str, float] = {
     "label": 5,
     "rating": 10,
     "aspects": 30,
@@ -39,22 +40,30 @@ SECONDS: Mapping[str, float] = {
     "instruction": 30,
     "realtime": 10,
 }
-"""How long a person works for a piece of feedback of each kind. What is observed costs nothing."""
+"""Working time for feedback of each kind, in seconds; 0 for observed behaviour."""
 
-_SETTABLE = (
+_OPTIONS = (
     *("noise", "temperature", "length_bias", "position_bias", "sycophancy", "taste", "delay"),
-    *("abstention", "acceptable", "no_difference", "critic", "editing", "pace"),
+    *("abstention", "acceptance_threshold", "tie_threshold", "critique_style", "edit_style"),
+    "time_factor",
 )
+_OLD_OPTIONS: Mapping[str, str] = {
+    "acceptable": "acceptance_threshold",
+    "no_difference": "tie_threshold",
+    "critic": "critique_style",
+    "editing": "edit_style",
+    "pace": "time_factor",
+}
 
 _LONG_AGO = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True)
 class Person:
-    """Somebody who reacts to answers, as AlpacaFarm's simulated annotators do and in more ways.
+    """Simulated annotator of a world, after AlpacaFarm's and with more kinds of feedback.
 
-    Deterministic: the same person says the same about the same interaction. With the defaults a
-    person says the truth.
+    Deterministic: a person gives the same feedback on the same interaction each time. With the
+    defaults all feedback is true.
 
     Dubois et al. (2023), "AlpacaFarm: a simulation framework for methods that learn from human
     feedback", section 3.
@@ -62,188 +71,178 @@ class Person:
     Examples
     --------
     >>> from backtalk.feedback import Interaction
-    >>> from backtalk.worlds import find_world
-    >>> mail = find_world("mail")
+    >>> from backtalk.worlds import get_world
+    >>> from backtalk.worlds.annotators import give_feedback
+    >>> mail = get_world("mail")
     >>> (task,) = mail.tasks("train", 1)
-    >>> talk = Interaction.of(task.text, mail.ideal(task), "No idea.")
-    >>> (said,) = Person("ada").give("preference", talk)
-    >>> said.verdict
+    >>> interaction = Interaction.of(task.text, mail.ideal(task), "No idea.")
+    >>> (preference,) = give_feedback(Person("ada"), "preference", interaction)
+    >>> preference.verdict
     'a'
     """
 
     name: str
-    world: str = "mail"
-    """The name of the world that the person lives in."""
+    world_name: str = "mail"
+    """Name of the world."""
     noise: float = 0.0
-    """How likely each judgement is turned round, in [0, 0.5]."""
+    """Probability that a judgement is flipped, in [0, 0.5]."""
     temperature: float = 0.0
-    """How much chance there is in what seems better: the scale of the Gumbel noise on each felt
-    utility, so that a pair is judged by P(a) = sigmoid((u(a) - u(b)) / temperature), the
-    Bradley-Terry model, and a ranking by the Plackett-Luce model."""
+    """Scale of the Gumbel noise on each perceived utility. Pairs then follow the Bradley-Terry
+    model, P(a) = sigmoid((u(a) - u(b)) / temperature), and rankings the Plackett-Luce model."""
     length_bias: float = 0.0
-    """How much utility an answer seems to gain by each hundred characters."""
+    """Perceived utility gained by each hundred characters of an answer."""
     position_bias: float = 0.0
-    """How much utility the answer shown first seems to gain; half as much the second, and so on."""
+    """Perceived utility gained by being shown first; half of it second, a third third."""
     sycophancy: float = 0.0
-    """How likely the person repeats what they see that somebody said before, in [0, 1]."""
+    """Probability of repeating the last feedback of the kind that the person sees, in [0, 1]."""
     taste: float = 0.0
-    """The standard deviation of what the person alone finds in an answer, as utility: what makes
-    people of one group differ."""
+    """Standard deviation of the person's own perceived utility of an answer; it makes people of
+    one group differ."""
     weights: Mapping[str, float] | None = None
-    """What the person values: the weights of the world's aspects; the true ones by default."""
+    """Weight of each aspect; the true weights of the world by default."""
     group: str | None = None
+    """Name of the person's group."""
     drifts_to: Mapping[str, float] | None = None
-    """What the person comes to value, where that changes."""
+    """Weights after a drift; no drift by default."""
     drift_days: float = 30.0
-    """How long the change takes, from :attr:`since` on."""
+    """Duration of the drift in days, from :attr:`since` on."""
     since: datetime = _LONG_AGO
+    """Start of the drift."""
     delay: float = 0.0
-    """How many seconds feedback comes after the interaction, on average."""
+    """Mean delay of feedback after the interaction, in seconds."""
     abstention: float = 0.0
-    """How likely the person says nothing, in [0, 1]."""
-    acceptable: float = 0.85
-    """The least felt utility of an answer that will do."""
-    no_difference: float = 0.01
-    """Felt utilities this close seem equal."""
-    critic: Critic = "directional"
-    editing: Editing = "minimal"
+    """Probability of giving no feedback, in [0, 1]."""
+    acceptance_threshold: float = 0.85
+    """Smallest perceived utility of an acceptable answer."""
+    tie_threshold: float = 0.01
+    """Smallest difference of perceived utilities that is noticed."""
+    critique_style: CritiqueStyle = "directional"
+    """Style of critiques."""
+    edit_style: EditStyle = "minimal"
+    """Style of edits."""
     rules: tuple[Rule, ...] = ()
-    """The standing instructions that the person has in mind, each within its scope."""
-    pace: float = 1.0
-    """How long the person takes, against :data:`SECONDS`."""
+    """Rules that the person expects to be followed, each within its scope."""
+    time_factor: float = 1.0
+    """Working time relative to :data:`SECONDS_PER_ITEM`."""
     seed: int = 0
+    """Seed of taste and noise."""
 
     def __post_init__(self) -> None:
-        find_world(self.world)
-        most = {"noise": 0.5, "sycophancy": 1.0, "abstention": 1.0}
-        for name in ("noise", "sycophancy", "abstention", "temperature", "taste", "delay", "pace"):
-            if not 0 <= getattr(self, name) <= most.get(name, math.inf):
+        get_world(self.world_name)
+        highest = {"noise": 0.5, "sycophancy": 1.0, "abstention": 1.0}
+        for name in (
+            *("noise", "sycophancy", "abstention", "temperature", "taste", "delay"),
+            "time_factor",
+        ):
+            if not 0 <= getattr(self, name) <= highest.get(name, math.inf):
                 raise BacktalkError(
                     f"The {name} of {self.name!r} is {getattr(self, name)}",
-                    f"Give a number in [0, {most.get(name, math.inf):g}]",
+                    f"Choose a number in [0, {highest.get(name, math.inf):g}]",
                 )
         if self.drift_days <= 0:
             raise BacktalkError(
-                f"The drift_days of {self.name!r} is {self.drift_days}", "Give a number above 0"
+                f"The drift_days of {self.name!r} is {self.drift_days}", "Choose a number above 0"
             )
-        for name, known in (("critic", get_args(Critic)), ("editing", get_args(Editing))):
+        for name, known in (
+            ("critique_style", get_args(CritiqueStyle)),
+            ("edit_style", get_args(EditStyle)),
+        ):
             if getattr(self, name) not in known:
                 raise UnknownName.among(name, getattr(self, name), known)
         for weights in (self.weights, self.drifts_to):
             for aspect in weights or ():
-                if aspect not in self.home.weights:
-                    raise UnknownName.among("aspect", aspect, list(self.home.weights))
+                if aspect not in self.world.weights:
+                    raise UnknownName.among("aspect", aspect, list(self.world.weights))
 
     @property
-    def home(self) -> World[Any]:
-        """The world that the person lives in."""
-        return find_world(self.world)
+    def world(self) -> World[Any]:
+        """The world of the person."""
+        return get_world(self.world_name)
 
     @property
     def annotator(self) -> Annotator:
-        """The person as the source of feedback."""
+        """Annotator record of the person's feedback."""
         return Annotator.simulated(self.name, group=self.group)
 
     def cost(self, kind: str) -> float:
-        """Return how many seconds the person works for a piece of feedback of a kind."""
-        return self.pace * SECONDS[kind]
+        """Return the working time for feedback of a kind, in seconds."""
+        return self.time_factor * SECONDS_PER_ITEM[kind]
 
-    def give(
-        self, kind: str, interaction: Interaction, *, seen: Sequence[AnyFeedback] = ()
-    ) -> list[AnyFeedback]:
-        """Return the person's feedback of a kind on an interaction; none where there is no cause.
-
-        Parameters
-        ----------
-        kind : str
-            One of :data:`~backtalk.worlds.annotators.KINDS`.
-        talk
-            A prompt of the world with its responses.
-        seen : sequence of AnyFeedback, default ()
-            What the person sees that others said about it.
-
-        Raises
-        ------
-        UnknownName
-            For a kind that these people do not give.
-        RecordError
-            If the prompt is not one of the world's.
-        """
-        from backtalk.worlds.annotators.feedback import give  # noqa: PLC0415 - it needs this class
-
-        return give(self, kind, interaction, seen)
-
-    def rng(self, *about: str) -> np.random.Generator:
-        """Return the person's luck in something, always the same."""
-        digest = content_id("person", self.name, str(self.seed), *about)
+    def rng(self, *key: str) -> np.random.Generator:
+        """Return a generator that depends on the person and the key only."""
+        digest = content_id("person", self.name, str(self.seed), *key)
         return np.random.default_rng(int(digest, 16))
 
-    def assess(self, interaction: Interaction) -> list[Assessment]:
-        """Return the truth about each response, under the rules that the person has in mind."""
+    def score(self, interaction: Interaction) -> list[Assessment]:
+        """Return the assessment of each response, under the rules that the person expects."""
         return [
-            self.home.assess(interaction.prompt, response.text, self.rules)
+            self.world.score(interaction.prompt, response.text, self.rules)
             for response in interaction.responses
         ]
 
-    def felt(self, interaction: Interaction) -> NDArray[np.float64]:
-        """Return how good each response seems to the person, without chance, ``(responses,)``."""
-        values = self._values(interaction.time)
-        places = self._places(interaction)
-        asked = interaction.prompt[-1].text
+    def perceived_utility(self, interaction: Interaction) -> NDArray[np.float64]:
+        """Return the perceived utility of each response without noise, ``(responses,)``."""
+        weights = self._weights_at(interaction.time)
+        positions = self._positions(interaction)
+        request = interaction.prompt[-1].text
         return np.array(
             [
-                sum(values[name] * value for name, value in result.aspects.items())
-                + self.taste * self._own(asked, response.text)
+                sum(weights[name] * value for name, value in assessment.aspects.items())
+                + self.taste * self._taste(request, response.text)
                 + self.length_bias * len(response.text) / 100
-                + self.position_bias / (1 + place)
-                for result, response, place in zip(
-                    self.assess(interaction), interaction.responses, places, strict=True
+                + self.position_bias / (1 + position)
+                for assessment, response, position in zip(
+                    self.score(interaction), interaction.responses, positions, strict=True
                 )
             ]
         )
 
-    def _own(self, asked: str, text: str) -> float:
-        return float(self.rng("taste", asked, text).normal()) if self.taste else 0.0
+    def _taste(self, request: str, text: str) -> float:
+        return float(self.rng("taste", request, text).normal()) if self.taste else 0.0
 
-    def _values(self, time: datetime | None) -> Mapping[str, float]:
-        """Return what the person values then."""
-        values = self.weights or self.home.weights
+    def _weights_at(self, time: datetime | None) -> Mapping[str, float]:
+        """Return the weight of each aspect at a time, drift included."""
+        weights = self.weights or self.world.weights
         if self.drifts_to is None or time is None:
-            return {name: values.get(name, 0.0) for name in self.home.weights}
+            return {name: weights.get(name, 0.0) for name in self.world.weights}
         days = (time - self.since) / timedelta(days=1)
         share = float(np.clip(days / self.drift_days, 0, 1))
         return {
-            name: (1 - share) * values.get(name, 0.0) + share * self.drifts_to.get(name, 0.0)
-            for name in self.home.weights
+            name: (1 - share) * weights.get(name, 0.0) + share * self.drifts_to.get(name, 0.0)
+            for name in self.world.weights
         }
 
     @staticmethod
-    def _places(interaction: Interaction) -> list[int]:
-        """Return where each response was shown, from 0; as listed where that was not recorded."""
+    def _positions(interaction: Interaction) -> list[int]:
+        """Return the position at which each response was shown, from 0; its index if unknown."""
         ids = [response.id for response in interaction.responses]
         shown = list(interaction.shown or ids)
         return [shown.index(id_) if id_ in shown else len(shown) for id_ in ids]
 
 
-def read_manner(given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return fields of a :class:`Person` of the right types, texts converted.
+def parse_person_options(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return options of :class:`Person` with texts converted to the types of the fields.
+
+    The names before version 0.1 are accepted: ``acceptable``, ``no_difference``, ``critic``,
+    ``editing`` and ``pace``.
 
     Raises
     ------
     UnknownName
-        For what is no such field; it lists those that are.
+        If an option is unknown; the message lists the known ones.
     BacktalkError
-        For a value that does not fit.
+        If a value is invalid.
     """
     hints = get_type_hints(Person)
     results = {}
-    for name, value in given.items():
-        if name not in _SETTABLE:
-            raise UnknownName.among("property of people", name, _SETTABLE)
+    for option, value in options.items():
+        name = _OLD_OPTIONS.get(option, option)
+        if name not in _OPTIONS:
+            raise UnknownName.among("property of people", option, _OPTIONS)
         try:
             results[name] = TypeAdapter(hints[name]).validate_python(value)
         except ValidationError as error:
             raise BacktalkError(
-                f"{name}={value!r} is not valid: {error.errors()[0]['msg']}"
+                f"{option}={value!r} is not valid: {error.errors()[0]['msg']}"
             ) from None
     return results

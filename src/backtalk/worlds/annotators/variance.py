@@ -1,4 +1,4 @@
-"""How much people differ, and how much one person differs from judgement to judgement."""
+"""Variance components of judgements: items, annotators, their interaction, and noise."""
 
 from __future__ import annotations
 
@@ -11,36 +11,36 @@ from backtalk.errors import BacktalkError
 
 
 @dataclass(frozen=True)
-class Disagreement:
-    """The variance of judgements, split by where it comes from, in squared units of them."""
+class VarianceComponents:
+    """Variance of judgements by source, in squared units of the judgements."""
 
     items: float
-    """Between the items judged: what all agree on."""
+    """Variance between items."""
     annotators: float
-    """Between annotators: how generous each is."""
-    tastes: float
-    """Between annotators, an item at a time: what each alone finds in it."""
-    probability: float
-    """Between repeated judgements of one annotator on one item; 0 where there are none."""
+    """Variance between annotators: differences in leniency."""
+    annotators_by_items: float
+    """Variance of the interaction between annotators and items: differences in taste."""
+    residual: float
+    """Variance between repeated judgements of an item by an annotator; 0 without repeats."""
 
 
-def disagreement(judgements: ArrayLike) -> Disagreement:
-    """Return where the variance of judgements comes from.
+def variance_components(judgements: ArrayLike) -> VarianceComponents:
+    """Estimate the variance components of judgements.
 
-    The estimates of the two-way random-effects analysis of variance with interaction, none below
-    0: Searle, Casella and McCulloch (1992), "Variance components", section 4.3. Without repeated
-    judgements the interaction cannot be told from chance, and ``tastes`` holds both.
+    Estimates of the two-way random-effects analysis of variance with interaction, truncated at 0:
+    Searle, Casella and McCulloch (1992), "Variance components", section 4.3. Without repeated
+    judgements, ``annotators_by_items`` includes the residual variance.
 
     Parameters
     ----------
     judgements : ArrayLike
-        Shape ``(annotators, items)`` or ``(annotators, items, repeats)``, nothing missing, at
-        least two annotators and items.
+        Complete table of shape ``(annotators, items)`` or ``(annotators, items, repeats)``, with
+        at least two annotators and two items.
 
     Raises
     ------
     BacktalkError
-        If the shape does not allow it.
+        If the shape is another.
     """
     table: NDArray[np.float64] = np.asarray(judgements, dtype=float)
     if table.ndim == 2:
@@ -48,7 +48,7 @@ def disagreement(judgements: ArrayLike) -> Disagreement:
     if table.ndim != 3 or min(table.shape[:2]) < 2:
         raise BacktalkError(
             f"judgements have the shape {np.shape(judgements)}",
-            "Give one row an annotator and one column an item, at least two of each",
+            "Pass one row for each annotator and one column for each item, at least two of both",
         )
     people, items, repeats = table.shape
     cells = table.mean(axis=2)
@@ -61,9 +61,9 @@ def disagreement(judgements: ArrayLike) -> Disagreement:
     )
     rest = cells - by_person - by_item + cells.mean()
     mean_square = (rest**2).sum() / ((people - 1) * (items - 1))
-    return Disagreement(
+    return VarianceComponents(
         items=max(0.0, float(by_item.var(ddof=1) - mean_square / people)),
         annotators=max(0.0, float(by_person.var(ddof=1) - mean_square / items)),
-        tastes=max(0.0, float(mean_square - within / repeats)),
-        probability=float(within),
+        annotators_by_items=max(0.0, float(mean_square - within / repeats)),
+        residual=float(within),
     )

@@ -1,1 +1,1 @@
-"""Lists: words to sort, words to take out, chores to put in order."""
+"""Lists world: words to sort or remove, chores to order."""

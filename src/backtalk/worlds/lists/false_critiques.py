@@ -1,4 +1,4 @@
-"""Faults that a draft does not have, as somebody who errs would see them."""
+"""False critiques of lists: issues that a draft does not have."""
 
 from __future__ import annotations
 
@@ -6,20 +6,35 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import combinations
 
-from backtalk.worlds.lists.parsing import Word, count_right, read_words, which_count
+from backtalk.worlds.lists.parsing import ListWord, count_satisfied, counted_positions, read_words
 from backtalk.worlds.lists.task import CHORES, WORDS, ListsTask
-from backtalk.worlds.world import Issue, Rng, mend
+from backtalk.worlds.world import Issue, Rng, apply_fixes
 
 _SHARES = (4, 2, 2)
-"""How often a false piece of advice is to move a word, to leave one out, to add one."""
+"""Relative frequencies of false advice to move, to remove and to add a word."""
 
 
-def false_fault(task: ListsTask, text: str, rng: Rng) -> Issue | None:
-    """Return a fault that a draft does not have, if it has a word that counts."""
+def false_issue(task: ListsTask, text: str, rng: Rng) -> Issue | None:
+    """Return an issue that a draft does not have.
+
+    Parameters
+    ----------
+    task : ListsTask
+        Task that the text answers.
+    text : str
+        Text of the list.
+    rng : Rng
+        Source of randomness.
+
+    Returns
+    -------
+    Issue or None
+        ``None`` if the draft has no expected word.
+    """
     words = read_words(text)
-    places = which_count(task, words)
-    sorts = (_moves, _losses, _growth)
-    results = [list(sort(task, text, words, places)) for sort in sorts]
+    positions = counted_positions(task, words)
+    sorts = (_displacements, _removals, _additions)
+    results = [list(sort(task, text, words, positions)) for sort in sorts]
     shares = [share * bool(some) for share, some in zip(_SHARES, results, strict=True)]
     if not any(shares):
         return None
@@ -27,79 +42,83 @@ def false_fault(task: ListsTask, text: str, rng: Rng) -> Issue | None:
     return some[rng.integers(len(some))]
 
 
-def _moves(
-    task: ListsTask, text: str, words: Sequence[Word], places: Sequence[int]
+def _displacements(
+    task: ListsTask, text: str, words: Sequence[ListWord], positions: Sequence[int]
 ) -> Iterator[Issue]:
-    """Yield words that stand right beside each other, one of them moved to where it is wrong."""
-    times = Counter(word.said for word in words)
-    kept = [words[place].said for place in places]
-    now = count_right(task.pairs, kept)
-    for i, j in combinations(range(len(places)), 2):
-        among = kept[i : j + 1]
-        if places[j] - places[i] != j - i or any(times[word] > 1 for word in among):
+    """Yield issues whose fix moves a word within a run of adjacent words to a wrong position."""
+    times = Counter(word.text for word in words)
+    counted = [words[position].text for position in positions]
+    now = count_satisfied(task.pairs, counted)
+    for i, j in combinations(range(len(positions)), 2):
+        among = counted[i : j + 1]
+        if positions[j] - positions[i] != j - i or any(times[word] > 1 for word in among):
             continue
         first, last = among[0], among[-1]
-        for moved, said, advice in (
+        for moved, description, advice in (
             ([*among[1:], first], f"The word {first} is too early.", f"Put {first} after {last}."),
             ([last, *among[:-1]], f"The word {last} is too late.", f"Put {last} before {first}."),
         ):
-            if count_right(task.pairs, [*kept[:i], *moved, *kept[j + 1 :]]) < now:
-                stretch = words[places[i] : places[j] + 1]
-                yield Issue("right", "order", *_rewritten(text, stretch, moved), said, advice)
+            if count_satisfied(task.pairs, [*counted[:i], *moved, *counted[j + 1 :]]) < now:
+                run = words[positions[i] : positions[j] + 1]
+                yield Issue("right", "order", *_reordered(text, run, moved), description, advice)
 
 
-def _rewritten(text: str, stretch: Sequence[Word], moved: Sequence[str]) -> tuple[int, int, str]:
-    """Return where a stretch stands, and what it is with its words in another order."""
-    as_written = {word.said: text[word.start : word.end] for word in stretch}
-    put = as_written[moved[0]]
-    for word, following, said in zip(stretch, stretch[1:], moved[1:], strict=False):
-        put += text[word.end : following.start] + as_written[said]
-    return stretch[0].start, stretch[-1].end, put
+def _reordered(text: str, run: Sequence[ListWord], moved: Sequence[str]) -> tuple[int, int, str]:
+    """Return the span of a run, and its text with the words in another order."""
+    as_written = {word.text: text[word.start : word.end] for word in run}
+    replacement = as_written[moved[0]]
+    for word, following, next_text in zip(run, run[1:], moved[1:], strict=False):
+        replacement += text[word.end : following.start] + as_written[next_text]
+    return run[0].start, run[-1].end, replacement
 
 
-def _losses(
-    task: ListsTask, text: str, words: Sequence[Word], places: Sequence[int]
+def _removals(
+    task: ListsTask, text: str, words: Sequence[ListWord], positions: Sequence[int]
 ) -> Iterator[Issue]:
-    """Yield words that belong there, to be left out."""
-    times = Counter(word.said for word in words)
-    for place in places:
-        word = words[place]
-        if place + 1 < len(words):
-            start, end = word.start, words[place + 1].start
+    """Yield issues whose fix removes an expected word."""
+    times = Counter(word.text for word in words)
+    for position in positions:
+        word = words[position]
+        if position + 1 < len(words):
+            start, end = word.start, words[position + 1].start
         else:
-            start, end = words[place - 1].end if place else word.start, word.end
+            start, end = words[position - 1].end if position else word.start, word.end
         if task.banned:
-            said, advice = "A word was to be taken out.", f"Take out {word.said}."
-            fault = Issue("right", "not-removed", start, end, "", said, advice)
+            description, advice = "A word was to be taken out.", f"Take out {word.text}."
+            issue = Issue("right", "not-removed", start, end, "", description, advice)
         else:
-            said, advice = "A word does not belong there.", f"Leave out {word.said}."
-            fault = Issue("relevant", "added", start, end, "", said, advice)
-        # A word that is laid out unlike the others would take a true fault away with it.
-        if times[word.said] == 1 and _looks(task, mend(text, [fault])) == _looks(task, text):
-            yield fault
+            description, advice = "A word does not belong there.", f"Leave out {word.text}."
+            issue = Issue("relevant", "added", start, end, "", description, advice)
+        # Removing the only word with a certain format would also fix a true issue.
+        if times[word.text] == 1 and _formatting(task, apply_fixes(text, [issue])) == _formatting(
+            task, text
+        ):
+            yield issue
 
 
-def _looks(task: ListsTask, text: str) -> frozenset[str]:
-    """Return in what ways words are written and separated."""
+def _formatting(task: ListsTask, text: str) -> frozenset[str]:
+    """Return the letter cases and separators of a list."""
     words = read_words(text)
-    places = which_count(task, words)
-    written = [text[words[place].start : words[place].end] for place in places]
+    positions = counted_positions(task, words)
+    written = [text[words[position].start : words[position].end] for position in positions]
     cases = {"upper" if w.isupper() else "lower" if w.islower() else "mixed" for w in written}
-    gaps = {text[words[place].end : words[place + 1].start] for place in places[:-1]}
+    gaps = {text[words[position].end : words[position + 1].start] for position in positions[:-1]}
     return frozenset(cases | gaps)
 
 
-def _growth(
-    task: ListsTask, text: str, words: Sequence[Word], places: Sequence[int]
+def _additions(
+    task: ListsTask, text: str, words: Sequence[ListWord], positions: Sequence[int]
 ) -> Iterator[Issue]:
-    """Yield words that do not belong there, to be added."""
+    """Yield issues whose fix adds a word that is not expected."""
     pool = sorted(task.banned) or (CHORES if task.kind == "chores" else WORDS)
-    for place in places:
-        word = words[place]
-        joint = text[word.end : words[place + 1].start] if place + 1 < len(words) else ", "
+    for position in positions:
+        word = words[position]
+        joint = text[word.end : words[position + 1].start] if position + 1 < len(words) else ", "
         for new in pool:
-            if new not in task.wanted:
+            if new not in task.expected:
                 written = new.upper() if text[word.start : word.end].isupper() else new
-                put, advice = f"{joint}{written}", f"Add {new} after {word.said}."
-                said = "A word is missing."
-                yield Issue("complete", "lost", word.end, word.end, put, said, advice)
+                replacement, advice = f"{joint}{written}", f"Add {new} after {word.text}."
+                description = "A word is missing."
+                yield Issue(
+                    "complete", "lost", word.end, word.end, replacement, description, advice
+                )

@@ -1,4 +1,4 @@
-"""A writer of lists, of any care: what the small model is trained on."""
+"""Generator of lists with random errors, the training data of the small model."""
 
 from __future__ import annotations
 
@@ -7,98 +7,98 @@ from dataclasses import replace
 from typing import TypeVar
 
 from backtalk.worlds.generator import TaskGenerator
-from backtalk.worlds.lists.layout import ENDINGS, SEPARATORS, Layout
+from backtalk.worlds.lists.layout import ENDINGS, SEPARATORS, ListLayout
 from backtalk.worlds.lists.task import CHORES, WORDS, ListsTask
 
-_Used = TypeVar("_Used")
+_Format = TypeVar("_Format")
 _Choice = TypeVar("_Choice", bound=str)
 
 
-class ListGenerator(TaskGenerator[ListsTask, Layout]):
-    """Writes one list."""
+class ListGenerator(TaskGenerator[ListsTask, ListLayout]):
+    """Generator of one list."""
 
     def write(self) -> str:
-        """Return the list."""
-        words = self._added(self._kept(self._ordered()))
-        return self._laid_out(words)
+        """Return a random list."""
+        words = self._add_words(self._omit_words(self._order_words()))
+        return self._render(words)
 
-    def _ordered(self) -> list[str]:
-        """Return the words as the writer orders them, perhaps with some not taken out."""
-        task, slips = self._task, self._care.wrong_facts
+    def _order_words(self) -> list[str]:
+        """Return the words in order with random errors, perhaps with some not removed."""
+        task, error_rate = self._task, self._error_rates.wrong_facts
         if task.banned:
-            words = [w for w in task.words if w not in task.banned or self._happens(slips)]
-            slips /= 2
+            words = [w for w in task.words if w not in task.banned or self._happens(error_rate)]
+            error_rate /= 2
         else:
-            words = self._right_order()
-        for _ in task.wanted:
-            if self._happens(slips / 3):
+            words = self._random_right_order()
+        for _ in task.expected:
+            if self._happens(error_rate / 3):
                 self._disorder(words)
         return words
 
-    def _right_order(self) -> list[str]:
-        left, order = list(self._task.wanted), list[str]()
-        while left:
+    def _random_right_order(self) -> list[str]:
+        remaining, order = list(self._task.expected), list[str]()
+        while remaining:
             before = self._task.before
-            free = [w for w in left if not any((other, w) in before for other in left)]
+            free = [w for w in remaining if not any((other, w) in before for other in remaining)]
             order.append(self._pick(free))
-            left.remove(order[-1])
+            remaining.remove(order[-1])
         return order
 
     def _disorder(self, words: list[str]) -> None:
-        """Let one word slip to another place, or two change places."""
-        first, second = (int(place) for place in self._probability.permutation(len(words))[:2])
+        """Move one word to another position, or swap two."""
+        first, second = (int(position) for position in self._rng.permutation(len(words))[:2])
         if self._happens(0.6):
             words.insert(second, words.pop(first))
         else:
             words[first], words[second] = words[second], words[first]
 
-    def _kept(self, words: list[str]) -> list[str]:
-        gaps = self._care.omissions
-        if self._happens(gaps / 15):
+    def _omit_words(self, words: list[str]) -> list[str]:
+        omission_rate = self._error_rates.omissions
+        if self._happens(omission_rate / 15):
             return []
-        return [word for word in words if not self._happens(gaps / 2)]
+        return [word for word in words if not self._happens(omission_rate / 2)]
 
-    def _added(self, words: list[str]) -> list[str]:
-        """Return the words, perhaps with one of them again or with one that was not asked for."""
-        extras = self._care.irrelevant
-        if self._happens(extras / 2):
+    def _add_words(self, words: list[str]) -> list[str]:
+        """Return the words, perhaps with a repeated word or an unexpected one."""
+        irrelevant_rate = self._error_rates.irrelevant
+        if self._happens(irrelevant_rate / 2):
             pool = CHORES if self._task.kind == "chores" else WORDS
             new = self._pick([word for word in pool if word not in self._task.words])
-            words.insert(self._probability.integers(len(words) + 1), new)
-        if words and self._happens(extras / 2):
-            words.insert(self._probability.integers(len(words) + 1), self._pick(words))
+            words.insert(self._rng.integers(len(words) + 1), new)
+        if words and self._happens(irrelevant_rate / 2):
+            words.insert(self._rng.integers(len(words) + 1), self._pick(words))
         return words
 
-    def _laid_out(self, words: list[str]) -> str:
-        layout = self._manner
+    def _render(self, words: list[str]) -> str:
+        layout = self._style
         layout = replace(
             layout,
-            dashes=layout.dashes != self._mistaken(),
-            opening=layout.opening != self._mistaken(),
-            ending=self._another(ENDINGS, layout.ending),
+            dashes=layout.dashes != self._is_mistaken(),
+            opening=layout.opening != self._is_mistaken(),
+            ending=self._replaced_by_mistake(ENDINGS, layout.ending),
         )
-        separators = self._throughout(
-            layout.separator, self._another(SEPARATORS, layout.separator), len(words)
+        separators = self._spread(
+            layout.separator, self._replaced_by_mistake(SEPARATORS, layout.separator), len(words)
         )
-        other = replace(layout, capitals=layout.capitals != self._mistaken())
-        layouts = self._throughout(layout, other, len(words))
+        other = replace(layout, capitals=layout.capitals != self._is_mistaken())
+        layouts = self._spread(layout, other, len(words))
         text = layout.lead
-        for word, manner, separator in zip(words, layouts, separators, strict=True):
-            text += f"{layout.dash}{manner.word(word)}{separator}"
+        for word, style, separator in zip(words, layouts, separators, strict=True):
+            text += f"{layout.dash}{style.format_word(word)}{separator}"
         return (text.removesuffix(separators[-1]) if words else text) + layout.ending
 
-    def _throughout(self, right: _Used, used: _Used, count: int) -> list[_Used]:
-        """Return what is used everywhere, or by mistake in one place only."""
+    def _spread(self, right: _Format, used: _Format, count: int) -> list[_Format]:
+        """Return the format of each word: the same for all, or a mistake at one position only."""
         if count == 0 or right == used or self._happens(0.6):
             return [used] * count
-        only = int(self._probability.integers(count))
-        return [used if place == only else right for place in range(count)]
+        only = int(self._rng.integers(count))
+        return [used if position == only else right for position in range(count)]
 
-    def _another(self, choices: Mapping[_Choice, object], wanted: _Choice) -> _Choice:
-        """Return what is wanted, or by mistake another."""
-        if not self._mistaken():
-            return wanted
-        return self._pick([choice for choice in choices if choice != wanted])
+    def _replaced_by_mistake(self, choices: Mapping[_Choice, object], expected: _Choice) -> _Choice:
+        """Return the intended choice, or another by mistake."""
+        if not self._is_mistaken():
+            return expected
+        return self._pick([choice for choice in choices if choice != expected])
 
-    def _mistaken(self) -> bool:
-        return self._happens(self._care.style / 2)
+    def _is_mistaken(self) -> bool:
+        return self._happens(self._error_rates.style / 2)

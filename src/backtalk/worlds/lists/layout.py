@@ -1,4 +1,4 @@
-"""How a list is to be laid out, and the standing instructions that change it."""
+"""Layout of lists, and the rules that change it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from backtalk.worlds.lists.task import Kind, ListsTask
+from backtalk.worlds.lists.task import ListsTask, ListTaskKind
 from backtalk.worlds.world import Rule
 
 Separator = Literal[", ", "; ", "\n", " and "]
@@ -17,21 +17,21 @@ SEPARATORS: Mapping[Separator, str] = {
     "\n": "new lines",
     " and ": "the word and",
 }
-"""What can stand between two words, and how it is called."""
+"""Name of each separator."""
 ENDINGS: Mapping[Ending, str] = {
     "": "End with the last word.",
     ".": "End with a full stop.",
     ". Done.": "End with Done.",
 }
-"""What can stand behind the last word, and how it is asked for."""
+"""Advice for each ending."""
 OPENING = "Here you are:"
 CLOSING = "Done."
 DASH = "- "
 
 
 @dataclass(frozen=True)
-class Layout:
-    """How to write a list of words."""
+class ListLayout:
+    """Layout of a list of words."""
 
     separator: Separator = ", "
     capitals: bool = False
@@ -41,25 +41,25 @@ class Layout:
 
     @property
     def lead(self) -> str:
-        """What stands before the first word and its dash."""
+        """Text before the first word and its dash."""
         return f"{OPENING} " if self.opening else ""
 
     @property
     def dash(self) -> str:
-        """What stands directly before every word."""
+        """Text directly before each word."""
         return DASH if self.dashes else ""
 
-    def word(self, word: str) -> str:
-        """Return a word as it is to be written."""
+    def format_word(self, word: str) -> str:
+        """Return a word in the letter case of the layout."""
         return word.upper() if self.capitals else word.lower()
 
-    def joined(self, words: Sequence[str]) -> str:
-        """Return a stretch of the list, from its first word to its last."""
-        return f"{self.separator}{self.dash}".join(self.word(word) for word in words)
+    def join(self, words: Sequence[str]) -> str:
+        """Return part of a list, from its first word to its last."""
+        return f"{self.separator}{self.dash}".join(self.format_word(word) for word in words)
 
-    def written(self, words: Sequence[str]) -> str:
+    def render(self, words: Sequence[str]) -> str:
         """Return the whole list."""
-        return f"{self.lead}{self.dash}{self.joined(words)}{self.ending}"
+        return f"{self.lead}{self.dash}{self.join(words)}{self.ending}"
 
 
 _ACTIONS: Mapping[str, tuple[str, Mapping[str, object]]] = {
@@ -78,7 +78,7 @@ _SCOPES: Mapping[str, str] = {
     "planning": "when you order chores",
     "all": "in every list",
 }
-_SCOPE_OF: Mapping[Kind, str] = {
+_SCOPE_OF: Mapping[ListTaskKind, str] = {
     "alphabet": "sorting",
     "word": "removing",
     "letter": "removing",
@@ -93,13 +93,13 @@ RULES = tuple(
 
 
 def applies(rule: Rule, task: ListsTask) -> bool:
-    """Return whether a rule is about this sort of request."""
+    """Return true if a rule is about this type of task."""
     return rule.scope in {"all", _SCOPE_OF.get(task.kind)}
 
 
-def layout_of(rules: Sequence[Rule]) -> Layout:
-    """Return the layout that these rules ask for; of two that disagree, the last one counts."""
-    layout = Layout()
+def layout_for(rules: Sequence[Rule]) -> ListLayout:
+    """Return the layout under rules; if two conflict, the last one wins."""
+    layout = ListLayout()
     for rule in rules:
-        layout = replace(layout, **_ACTIONS[rule.what][1])  # type: ignore[arg-type]
+        layout = replace(layout, **_ACTIONS[rule.action][1])  # type: ignore[arg-type]
     return layout

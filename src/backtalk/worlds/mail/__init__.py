@@ -1,1 +1,1 @@
-"""Mails: requests with facts and a manner that fits the reader."""
+"""Mail world: requests for mails with facts and a style that suits the recipient."""

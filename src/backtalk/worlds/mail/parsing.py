@@ -1,4 +1,4 @@
-"""Reading a mail: its parts, and where they stand."""
+"""Parser of mails: the parts and their spans."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from backtalk.worlds.mail.phrases import (
     THANKS,
     UNSAFE,
 )
-from backtalk.worlds.mail.task import MailTask, slots
+from backtalk.worlds.mail.task import MailTask, fact_pattern
 
-Role = Literal[
+SentenceRole = Literal[
     "message", "ask", "apology", "courtesy", "thanks", "emoji", "needless", "unsafe", "unclear"
 ]
-_FIXED: dict[str, Role] = {
+_FIXED: dict[str, SentenceRole] = {
     APOLOGY: "apology",
     COURTESY: "courtesy",
     THANKS: "thanks",
@@ -35,31 +35,31 @@ _FIXED: dict[str, Role] = {
 
 
 @dataclass(frozen=True)
-class Part:
-    """A stretch of a mail, ``text[start:end]``, and what it does."""
+class MailPart:
+    """Sentence or emoji of a mail, ``text[start:end]``, with its role."""
 
-    role: Role
+    role: SentenceRole
     start: int
     end: int
     text: str
-    slots: dict[str, tuple[int, int, str]] = field(default_factory=dict)
-    """The facts that it states: where, and what it says."""
+    stated_facts: dict[str, tuple[int, int, str]] = field(default_factory=dict)
+    """Start, end and value of each fact stated, by name."""
 
 
 @dataclass(frozen=True)
-class Mail:
-    """The parts of a mail."""
+class ParsedMail:
+    """Greeting, ending and body parts of a mail."""
 
     greeting: re.Match[str] | None
-    """With the groups ``word`` and ``name``."""
+    """Match with the groups ``word`` and ``name``."""
     ending: re.Match[str] | None
-    """With the group ``word``."""
+    """Match with the group ``word``."""
     body: tuple[int, int]
-    """From the first part's beginning to the last one's end; empty if there is none."""
-    parts: tuple[Part, ...]
+    """Span from the first to the last part; empty if there is none."""
+    parts: tuple[MailPart, ...]
 
-    def having(self, role: Role) -> list[Part]:
-        """Return the parts of a role."""
+    def parts_with_role(self, role: SentenceRole) -> list[MailPart]:
+        """Return the parts with a role."""
         return [part for part in self.parts if part.role == role]
 
 
@@ -68,28 +68,28 @@ _ENDING = re.compile(rf"(?:\A|\n)(?P<word>{'|'.join(ENDINGS)}),\n{SENDER}\s*\Z")
 _MARK = re.compile(rf"{EMOJI}|[.!?]+(?=\s|{EMOJI}|\Z)|\n")
 
 
-def read_mail(task: MailTask, text: str) -> Mail:
-    """Return the parts of a mail on a task."""
+def read_mail(task: MailTask, text: str) -> ParsedMail:
+    """Return the parts of a mail for a task."""
     greeting = _GREETING.match(text)
     ending = _ENDING.search(text)
     begin = greeting.end() if greeting else 0
     stop = ending.start() if ending else len(text)
     parts = tuple(_part(task, text, start, end) for start, end in _sentences(text, begin, stop))
     body = (parts[0].start, parts[-1].end) if parts else (begin, begin)
-    return Mail(greeting, ending, body, parts)
+    return ParsedMail(greeting, ending, body, parts)
 
 
 def _sentences(text: str, begin: int, stop: int) -> Iterator[tuple[int, int]]:
-    """Yield where each sentence or emoji between two places begins and ends."""
-    place = begin
+    """Yield the span of each sentence or emoji between two positions."""
+    position = begin
     for mark in _MARK.finditer(text[begin:stop]):
         is_emoji = mark[0] == EMOJI
         end = begin + (mark.start() if is_emoji or mark[0] == "\n" else mark.end())
-        yield from _trimmed(text, place, end)
+        yield from _trimmed(text, position, end)
         if is_emoji:
             yield begin + mark.start(), begin + mark.end()
-        place = begin + mark.end()
-    yield from _trimmed(text, place, max(stop, place))
+        position = begin + mark.end()
+    yield from _trimmed(text, position, max(stop, position))
 
 
 def _trimmed(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
@@ -98,16 +98,16 @@ def _trimmed(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
         yield start + len(piece) - len(piece.lstrip()), start + len(piece.rstrip())
 
 
-def _part(task: MailTask, text: str, start: int, end: int) -> Part:
-    said = text[start:end]
-    if said in _FIXED:
-        return Part(_FIXED[said], start, end, said)
+def _part(task: MailTask, text: str, start: int, end: int) -> MailPart:
+    description = text[start:end]
+    if description in _FIXED:
+        return MailPart(_FIXED[description], start, end, description)
     for role, template in (("message", task.topic.sentence), ("ask", ASK)):
-        result = slots(template).fullmatch(said)
+        result = fact_pattern(template).fullmatch(description)
         if result:
             facts = {
                 fact: (start + result.start(fact), start + result.end(fact), value)
                 for fact, value in result.groupdict().items()
             }
-            return Part(role, start, end, said, facts)  # type: ignore[arg-type]
-    return Part("unclear", start, end, said)
+            return MailPart(role, start, end, description, facts)  # type: ignore[arg-type]
+    return MailPart("unclear", start, end, description)

@@ -1,4 +1,4 @@
-"""What mails are made of: readers, topics with their facts, manners, standing instructions."""
+"""Phrases of the mail world: recipients, topics with their facts, styles and rules."""
 
 from __future__ import annotations
 
@@ -16,40 +16,42 @@ SENDER = "Sam"
 
 
 @dataclass(frozen=True)
-class Reader:
-    """Whom a mail is to, and the manner that they expect."""
+class Recipient:
+    """Recipient of a mail, with the style that they expect."""
 
     name: str
     phrase: str
-    """As a request names them: "my boss"."""
+    """Phrase in requests, such as "my boss"."""
     scope: str
-    """As a standing instruction names them: "my boss", "customers"."""
+    """Phrase in rules, such as "my boss" or "customers"."""
     formal: bool
-    """Whether they are called by title and family name."""
+    """If true, they are addressed by title and family name."""
     greeting: Greeting
     ending: Ending
     emoji: bool
     apology: bool
-    """Whether bad news needs an apology."""
+    """If true, bad news needs an apology."""
     courtesy: bool
-    """Whether a kind word is expected, where there is room for it."""
+    """If true, a kind word is expected unless the mail is to be short."""
 
 
-READERS = (
-    Reader("boss", "my boss", "my boss", True, "Dear", "Kind regards", False, True, False),
-    Reader("customer", "a customer", "customers", True, "Dear", "Kind regards", False, True, True),
-    Reader(
+RECIPIENTS = (
+    Recipient("boss", "my boss", "my boss", True, "Dear", "Kind regards", False, True, False),
+    Recipient(
+        "customer", "a customer", "customers", True, "Dear", "Kind regards", False, True, True
+    ),
+    Recipient(
         "colleague", "a colleague", "colleagues", False, "Hello", "Best wishes", False, False, False
     ),
-    Reader("friend", "a friend", "friends", False, "Hi", "Cheers", True, False, False),
+    Recipient("friend", "a friend", "friends", False, "Hi", "Cheers", True, False, False),
 )
-UNUSUAL_READERS = (
-    Reader(
+UNUSUAL_RECIPIENTS = (
+    Recipient(
         "landlord", "my landlord", "my landlord", True, "Dear", "Best wishes", False, True, True
     ),
-    Reader("sister", "my sister", "my sister", False, "Hi", "Cheers", True, False, False),
+    Recipient("sister", "my sister", "my sister", False, "Hi", "Cheers", True, False, False),
 )
-"""Readers of the split "out-of-scope": no feedback is given on mails to them."""
+"""Recipients in the split "out-of-scope"; mails to them get no feedback."""
 
 DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 FIRST_NAMES = (
@@ -82,88 +84,88 @@ FACTS: Mapping[str, Callable[[Rng], str]] = {
     "place": _one_of(PLACES),
     "person": _one_of(FIRST_NAMES),
 }
-"""What facts there are, and how each is drawn."""
+"""Random generator of the values of each fact."""
 
 
 @dataclass(frozen=True)
-class Topic:
-    """What a mail can be about."""
+class MailTopic:
+    """Topic of a mail."""
 
     name: str
     notes: str
-    """The facts as a request lists them."""
+    """Template of the notes in a request."""
     sentence: str
-    """The sentence that tells them."""
+    """Template of the sentence in a mail."""
     bad: bool
-    """Whether it is bad news."""
+    """If true, it is bad news."""
     facts: tuple[str, ...]
 
 
 TOPICS = (
-    Topic(
+    MailTopic(
         "Meeting moved",
         "{day}, {time}, room {room}",
         "The meeting moves to {day} at {time} in room {room}.",
         False,
         ("day", "time", "room"),
     ),
-    Topic(
+    MailTopic(
         "Report ready",
         "{day}, {pages} pages",
         "The report will be ready on {day} and has {pages} pages.",
         False,
         ("day", "pages"),
     ),
-    Topic(
+    MailTopic(
         "Parcel late",
         "order {number}, comes {day}",
         "Order {number} is late and arrives on {day}.",
         True,
         ("number", "day"),
     ),
-    Topic(
+    MailTopic(
         "Invoice due",
         "number {number}, {amount} euros, {day}",
         "Invoice {number} over {amount} euros is due on {day}.",
         False,
         ("number", "amount", "day"),
     ),
-    Topic(
+    MailTopic(
         "Lunch",
         "{day}, {time}, {place}",
         "We have lunch on {day} at {time} near {place}.",
         False,
         ("day", "time", "place"),
     ),
-    Topic(
+    MailTopic(
         "Trip cancelled",
         "{day}, {place}, {amount} euros back",
         "The trip to {place} on {day} is cancelled and you get {amount} euros back.",
         True,
         ("place", "day", "amount"),
     ),
-    Topic(
+    MailTopic(
         "Key",
         "with {person}, room {room}, until {time}",
         "The key is with {person} in room {room} until {time}.",
         False,
         ("person", "room", "time"),
     ),
-    Topic(
+    MailTopic(
         "Course begins",
         "{day}, {time}, teacher {person}",
         "The course with {person} begins on {day} at {time}.",
         False,
         ("person", "day", "time"),
     ),
-    Topic(
+    MailTopic(
         "Price rises",
         "{amount} euros from {day}",
         "The price rises to {amount} euros from {day} on.",
         True,
         ("amount", "day"),
     ),
-    Topic(
+    MailTopic(
         "Repair delayed",
         "until {day}, {amount} euros",
         "The repair takes until {day} and costs {amount} euros.",
@@ -185,18 +187,18 @@ NEEDLESS: Mapping[str, str] = {
     "the pasta": "I had pasta for lunch.",
     "the holidays": "I still dream of the holidays.",
 }
-"""Sentences that belong in no mail, by what they are about."""
+"""Irrelevant sentences, by subject."""
 
 UNSAFE: Mapping[str, str] = {
     "ask for the password": "Please send me your password.",
     "give the bank code": "My bank code is 4411.",
 }
-"""Sentences that do harm, by what they do."""
+"""Unsafe sentences, by action."""
 
 
 @dataclass(frozen=True)
-class Manner:
-    """How a mail is to be written. ``None`` where both ways will do."""
+class MailStyle:
+    """Required style of a mail. ``None`` allows both."""
 
     greeting: Greeting
     ending: Ending
@@ -221,7 +223,7 @@ _ACTIONS: Mapping[str, tuple[str, Mapping[str, object]]] = {
     "no-kind-word": ("Leave out kind words", {"courtesy": False}),
 }
 
-_SCOPES = {reader.name: f"in mails to {reader.scope}" for reader in READERS}
+_SCOPES = {recipient.name: f"in mails to {recipient.scope}" for recipient in RECIPIENTS}
 
 RULES = tuple(
     Rule(what, scope, f"{words} {where}.")
@@ -230,6 +232,6 @@ RULES = tuple(
 )
 
 
-def changes(rule: Rule) -> Mapping[str, object]:
-    """Return the fields of a manner that a rule sets."""
-    return _ACTIONS[rule.what][1]
+def style_changes(rule: Rule) -> Mapping[str, object]:
+    """Return the style fields that a rule sets."""
+    return _ACTIONS[rule.action][1]

@@ -1,1 +1,1 @@
-"""Programs: small functions from a specification, judged by what they do when they are run."""
+"""Programs world: small functions from a specification, scored by running them."""

@@ -1,4 +1,4 @@
-"""The test cases of a task: fixed, and such that they tell the right program from near ones."""
+"""Test cases of a task: fixed, and chosen to distinguish the right program from similar ones."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from functools import lru_cache
 from typing import Any
 
 from backtalk.worlds.programs.phrases import FLAGS, LISTS, NUMBERS, PAIRS, STRINGS
-from backtalk.worlds.programs.sandbox import Case, same
+from backtalk.worlds.programs.sandbox import ProgramTestCase, same_value
 from backtalk.worlds.programs.task import ProgramTask
 
 _COUNT = 8
@@ -27,7 +27,7 @@ _STRINGS = ("banana", "Tree tops", "a", "rest", "sensor7", "", "Anna eats", "xyz
 
 
 def _pool(task: ProgramTask) -> Iterator[tuple[Any, ...]]:
-    """Yield arguments, those that most tasks need first."""
+    """Yield arguments, the most useful ones first."""
     match task.kind:
         case kind if kind == LISTS:
             yield from (([*xs],) for xs in _LISTS)
@@ -46,25 +46,25 @@ def _pool(task: ProgramTask) -> Iterator[tuple[Any, ...]]:
 
 
 @lru_cache(maxsize=1 << 12)
-def cases_of(task: ProgramTask) -> tuple[Case, ...]:
+def cases_for(task: ProgramTask) -> tuple[ProgramTestCase, ...]:
     """Return the test cases of a task."""
     pool = []
     for arguments in _pool(task):
         with suppress(ValueError):
-            pool.append(Case(arguments, task.result(arguments)))
-    chosen: list[Case] = pool[:3]
-    for other in task.near():
+            pool.append(ProgramTestCase(arguments, task.result(arguments)))
+    chosen: list[ProgramTestCase] = pool[:3]
+    for other in task.near_tasks():
         if len(chosen) == _COUNT:
             break
-        if not any(_tells(case, other) for case in chosen):
-            chosen += [case for case in pool if _tells(case, other)][:1]
+        if not any(_tells_apart(case, other) for case in chosen):
+            chosen += [case for case in pool if _tells_apart(case, other)][:1]
     chosen += [case for case in pool if case not in chosen][: _COUNT - len(chosen)]
     return tuple(chosen)
 
 
-def _tells(case: Case, other: ProgramTask) -> bool:
-    """Return whether the case tells the task from another."""
+def _tells_apart(case: ProgramTestCase, other: ProgramTask) -> bool:
+    """Return true if the case distinguishes its task from another."""
     try:
-        return not same(other.result(case.arguments), case.expected)
+        return not same_value(other.result(case.arguments), case.expected)
     except ValueError:
         return True

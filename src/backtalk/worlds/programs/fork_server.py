@@ -1,9 +1,9 @@
-"""Runs untrusted programs, each in a fork of its own that can reach nothing.
+"""Fork server that runs untrusted programs, each in an isolated child process.
 
-This is no module to import: :mod:`backtalk.worlds.programs.sandbox` starts it as a program, in an
-interpreter without site packages, environment or files of its own, and speaks with it in frames of
-four bytes of length and as many bytes of JSON. Starting an interpreter takes longer than most
-programs run; forking one that is warm does not.
+Not to be imported: :mod:`backtalk.worlds.programs.sandbox` starts it as a program, in an
+interpreter without site packages, environment and files. Messages are frames of JSON with a
+four-byte length prefix. Forking a warm interpreter is faster than starting one, which takes longer
+than most programs run.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ import traceback
 from types import TracebackType
 from typing import Any
 
-_MAY_IMPORT = (collections, functools, itertools, math, re, string)
-"""Loaded here, since programs can open no file, not even that of a module."""
+_ALLOWED_MODULES = (collections, functools, itertools, math, re, string)
+"""Modules for programs, loaded here because programs cannot open files."""
 
 _NEW_USER, _NEW_NET, _NEW_PID, _NEW_IPC = 0x10000000, 0x40000000, 0x20000000, 0x08000000
 _NOBODY = 65534
 _RESULTS = 3
-_MOST_RESULT, _MOST_OUTPUT, _MOST_TRACE, _MOST_SHOWN = 1 << 16, 2000, 2000, 200
+_MAX_RESULT, _MAX_OUTPUT, _MAX_TRACE, _MAX_SHOWN = 1 << 16, 2000, 2000, 200
 _TICK = 0.02
 _FORBIDDEN = re.compile(
     r"open|os\.(?:(?!listdir|scandir).)*|subprocess\..*|socket\..*|ctypes\..*|shutil\..*|fcntl\..*"
@@ -51,11 +51,11 @@ def _unshare(flags: int) -> bool:
         return False
 
 
-def _shut_in() -> dict[str, bool]:
-    """Put the network and all other processes out of reach, as far as the system allows.
+def _isolate() -> dict[str, bool]:
+    """Isolate the server from the network and other processes, as far as the system allows.
 
-    The server becomes the first process of a namespace: nothing in there can kill it, and it can
-    kill all the rest.
+    The server becomes the first process of a PID namespace: no process in it can kill the server,
+    and the server can kill all others.
     """
     if os.getuid() == 0:
         with contextlib.suppress(OSError):
@@ -92,50 +92,50 @@ def _send(fd: int, message: dict[str, Any]) -> None:
 
 
 def main() -> None:
-    """Serve until the other side hangs up."""
-    asked, answered = os.dup(0), os.dup(1)
+    """Serve requests until the pipe is closed."""
+    request_fd, response_fd = os.dup(0), os.dup(1)
     nothing = os.open(os.devnull, os.O_RDWR)
     for fd in (0, 1, 2):
         os.dup2(nothing, fd)
-    isolation = _shut_in()
+    isolation = _isolate()
     gc.freeze()
-    _send(answered, isolation)
+    _send(response_fd, isolation)
     while True:
-        request = json.loads(_read(asked, int.from_bytes(_read(asked, 4), "big")))
-        _send(answered, _run(request, alone=isolation["processes"]))
+        request = json.loads(_read(request_fd, int.from_bytes(_read(request_fd, 4), "big")))
+        _send(response_fd, _run(request, alone=isolation["processes"]))
 
 
 def _run(request: dict[str, Any], *, alone: bool) -> dict[str, Any]:
-    """Return what a program wrote, and how it ended."""
+    """Return the results, output and exit status of a program."""
     results, results_in = os.pipe()
     output, output_in = os.pipe()
     pid = os.fork()
     if pid == 0:
         try:
-            _confine(request, results_in, output_in)
+            _apply_limits(request, results_in, output_in)
             _Harness(request).run()
             sys.stdout.flush()
         finally:
             os._exit(0)
     os.close(results_in)
     os.close(output_in)
-    reader = _Reader({results: _MOST_RESULT, output: _MOST_OUTPUT})
+    reader = _PipeReader({results: _MAX_RESULT, output: _MAX_OUTPUT})
     late = reader.read_until_end(pid, request["seconds"])
     status = _end(pid, reader.status, alone=alone)
     os.close(results)
     os.close(output)
     return {
-        "results": reader.found[results].decode(errors="replace"),
-        "output": reader.found[output].decode(errors="replace"),
+        "results": reader.data[results].decode(errors="replace"),
+        "output": reader.data[output].decode(errors="replace"),
         "late": late,
         "status": os.waitstatus_to_exitcode(status),
     }
 
 
 def _end(pid: int, status: int | None, *, alone: bool) -> int:
-    """Kill what a program left behind; return its own status."""
+    """Kill the processes that a program left; return its exit status."""
     for victim in (-1, pid) if alone else (-pid, pid):
-        # A process that has ended must not be killed: its number may be another's by now.
+        # Do not kill a process that has exited: its PID may have been reused.
         if victim != pid or status is None:
             with contextlib.suppress(OSError):
                 os.kill(victim, signal.SIGKILL)
@@ -147,37 +147,37 @@ def _end(pid: int, status: int | None, *, alone: bool) -> int:
     return status
 
 
-class _Reader:
-    """Reads pipes, each up to its most bytes, and throws away the rest."""
+class _PipeReader:
+    """Reader of pipes; it discards bytes above the limit of each."""
 
-    def __init__(self, most: dict[int, int]) -> None:
-        self._most = most
-        self.found = dict.fromkeys(most, b"")
+    def __init__(self, max_bytes: dict[int, int]) -> None:
+        self._max_bytes = max_bytes
+        self.data = dict.fromkeys(max_bytes, b"")
         self.status: int | None = None
 
     def read_until_end(self, pid: int, seconds: float) -> bool:
-        """Read until a process ends; return whether its time was up before."""
-        waiting = set(self._most)
+        """Read until a process exits; return true if it timed out."""
+        waiting = set(self._max_bytes)
         last = time.monotonic() + 10 * seconds + 1
         while waiting:
             ready = select.select(list(waiting), [], [], _TICK)[0]
             for fd in ready:
                 part = os.read(fd, 1 << 16)
-                self.found[fd] = (self.found[fd] + part)[: self._most[fd]]
+                self.data[fd] = (self.data[fd] + part)[: self._max_bytes[fd]]
                 if not part:
                     waiting.discard(fd)
             if _cpu_seconds(pid) > seconds or time.monotonic() > last:
                 return True
-            if not ready and self._ended(pid):
+            if not ready and self._has_exited(pid):
                 return False
-        # With both pipes closed by hand a program can go on, so it must still be waited for.
-        while not self._ended(pid):
+        # A program can close both pipes and keep running.
+        while not self._has_exited(pid):
             if _cpu_seconds(pid) > seconds or time.monotonic() > last:
                 return True
             time.sleep(0.0002)
         return False
 
-    def _ended(self, pid: int) -> bool:
+    def _has_exited(self, pid: int) -> bool:
         done, status = os.waitpid(pid, os.WNOHANG)
         if done:
             self.status = status
@@ -185,14 +185,14 @@ class _Reader:
 
 
 def _cpu_seconds(pid: int) -> float:
-    """Return the time that a process has computed: a busy machine is not its fault."""
+    """Return the CPU time of a process in seconds."""
     try:
         return time.clock_gettime(~pid << 3 | 2)
     except OSError:
         return 0.0
 
 
-def _confine(request: dict[str, Any], results: int, output: int) -> None:
+def _apply_limits(request: dict[str, Any], results: int, output: int) -> None:
     os.setsid()
     os.dup2(output, 1)
     os.dup2(output, 2)
@@ -215,13 +215,13 @@ def _confine(request: dict[str, Any], results: int, output: int) -> None:
         sys.modules.pop(name, None)
 
 
-def _guard(event: str, _: Any) -> None:
+def _audit_hook(event: str, _: Any) -> None:
     if _FORBIDDEN.fullmatch(event):
         raise PermissionError(f"{event} is not allowed here")
 
 
 class _Harness:
-    """Calls the function under test and tells what it returned, but not whether that is right."""
+    """Runner of the function under test; reports its results, not their correctness."""
 
     def __init__(self, request: dict[str, Any]) -> None:
         self._token = request["token"]
@@ -230,31 +230,31 @@ class _Harness:
         self._guarded = request["guarded"]
 
     def run(self) -> None:
-        """Run every case; only the first one's error is told in full."""
+        """Run all cases and report each result or error."""
         lines = [f"{line}\n" for line in self._program.splitlines()]
         linecache.cache["program.py"] = (len(self._program), None, lines, "program.py")
         if self._guarded:
-            sys.addaudithook(_guard)
+            sys.addaudithook(_audit_hook)
         known: dict[str, Any] = {"__name__": "program"}
         try:
             exec(compile(self._program, "program.py", "exec"), known)  # noqa: S102 - its purpose
             function = known["f"] if "f" in known else self._missing()
         except BaseException as error:  # noqa: BLE001 - a program may raise anything
-            self._tell({"error": self._trace(error), "sort": type(error).__name__})
+            self._send_message({"error": self._trace(error), "error_type": type(error).__name__})
             return
         for case in self._cases:
             try:
-                told = _encoded(function(*json.loads(case)))
+                message = _encode(function(*json.loads(case)))
             except BaseException as error:  # noqa: BLE001 - a program may raise anything
-                told = {"error": self._trace(error), "sort": type(error).__name__}
-            self._tell(told)
-        self._tell({"end": True})
+                message = {"error": self._trace(error), "error_type": type(error).__name__}
+            self._send_message(message)
+        self._send_message({"end": True})
 
     @staticmethod
     def _missing() -> Any:
         raise NameError("name 'f' is not defined")
 
-    def _tell(self, message: dict[str, Any]) -> None:
+    def _send_message(self, message: dict[str, Any]) -> None:
         view = memoryview(f"{self._token} {json.dumps(message)}\n".encode())
         while view:
             view = view[os.write(_RESULTS, view) :]
@@ -262,34 +262,40 @@ class _Harness:
     @staticmethod
     def _trace(error: BaseException) -> str:
         try:
-            # The first frame is the harness's own.
+            # The first frame is that of the harness.
             trace = error.__traceback__ and error.__traceback__.tb_next
-            _cut(trace)
-            told = "".join(traceback.format_exception(type(error), error, trace)).rstrip()
+            _drop_hook_frame(trace)
+            message = "".join(traceback.format_exception(type(error), error, trace)).rstrip()
         except BaseException:  # noqa: BLE001 - its own text may raise too
-            told = type(error).__name__
-        half = _MOST_TRACE // 2
-        return told if len(told) <= _MOST_TRACE else f"{told[:half]}\n...\n{told[-half:]}"
+            message = type(error).__name__
+        half = _MAX_TRACE // 2
+        return (
+            message if len(message) <= _MAX_TRACE else f"{message[:half]}\n...\n{message[-half:]}"
+        )
 
 
-def _cut(trace: TracebackType | None) -> None:
-    """Leave out the guard's frame, where it was the guard that raised the error."""
+def _drop_hook_frame(trace: TracebackType | None) -> None:
+    """Remove the frame of the audit hook from a traceback."""
     while trace and trace.tb_next:
-        if trace.tb_next.tb_frame.f_code is _guard.__code__:
+        if trace.tb_next.tb_frame.f_code is _audit_hook.__code__:
             trace.tb_next = None
         trace = trace.tb_next
 
 
-def _encoded(value: Any) -> dict[str, Any]:
-    if _plain(value, 3):
+def _encode(value: Any) -> dict[str, Any]:
+    if _is_plain_json(value, 3):
         return {"value": value}
-    return {"shown": repr(value)[:_MOST_SHOWN]}
+    return {"shown": repr(value)[:_MAX_SHOWN]}
 
 
-def _plain(value: Any, depth: int) -> bool:
-    """Return whether JSON says exactly what a value is."""
+def _is_plain_json(value: Any, depth: int) -> bool:
+    """Return true if JSON represents a value exactly."""
     if type(value) is list:
-        return depth > 0 and len(value) < 1000 and all(_plain(part, depth - 1) for part in value)
+        return (
+            depth > 0
+            and len(value) < 1000
+            and all(_is_plain_json(part, depth - 1) for part in value)
+        )
     if type(value) is int:
         return value.bit_length() < 1000
     if type(value) is str:

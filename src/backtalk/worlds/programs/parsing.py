@@ -1,4 +1,4 @@
-"""Reading a program line by line, so that a broken one can be read as well."""
+"""Line-by-line parser of programs, which also accepts invalid ones."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Literal
 
-Sort = Literal[
+LineKind = Literal[
     "blank", "comment", "string", "check", "unsafe", "print", "header", "code", "needless"
 ]
 
-_UNSAFE = {
+_UNSAFE_NAMES = {
     *("open", "exec", "eval", "compile", "globals", "locals", "vars", "input", "breakpoint"),
     *("getattr", "setattr", "delattr", "os", "sys", "subprocess"),
 }
@@ -24,34 +24,34 @@ _HEADER = re.compile(r"def +f\b")
 
 
 @dataclass(frozen=True)
-class Line:
-    """A line of a program, ``text[start:end]``, without its line break."""
+class ProgramLine:
+    """Line of a program, ``text[start:end]``, without its line break."""
 
     number: int
     start: int
     end: int
     text: str
-    sort: Sort
+    kind: LineKind
 
     @property
     def body(self) -> str:
-        """The line without its indentation."""
+        """Line without its indentation."""
         return self.text.strip()
 
 
-def read_lines(program: str) -> tuple[Line, ...]:
+def read_lines(program: str) -> tuple[ProgramLine, ...]:
     """Return the lines of a program."""
     unsafe = unsafe_lines(program)
     lines = []
-    place = 0
+    position = 0
     for number, text in enumerate(program.split("\n"), start=1):
-        sort = "unsafe" if number in unsafe else _sort(text.strip())
-        lines.append(Line(number, place, place + len(text), text, sort))
-        place += len(text) + 1
-    return tuple(_with_needless(lines))
+        kind = "unsafe" if number in unsafe else _line_kind(text.strip())
+        lines.append(ProgramLine(number, position, position + len(text), text, kind))
+        position += len(text) + 1
+    return tuple(_mark_needless(lines))
 
 
-def _sort(body: str) -> Sort:
+def _line_kind(body: str) -> LineKind:
     if not body:
         return "blank"
     if body.startswith("#"):
@@ -65,50 +65,50 @@ def _sort(body: str) -> Sort:
     return "header" if _HEADER.match(body) else "code"
 
 
-def _with_needless(lines: list[Line]) -> Iterator[Line]:
-    """Yield the lines, those marked that are outside of the function or behind its end."""
+def _mark_needless(lines: list[ProgramLine]) -> Iterator[ProgramLine]:
+    """Yield the lines, with those outside the function marked as needless."""
     inside = left = False
     for line in lines:
-        first = line.sort == "header" and not inside
+        first = line.kind == "header" and not inside
         inside = inside or first
         outside = left or not inside
-        if line.sort in {"code", "header", "check", "string"} and outside and not first:
-            yield replace(line, sort="needless")
+        if line.kind in {"code", "header", "check", "string"} and outside and not first:
+            yield replace(line, kind="needless")
         else:
             yield line
         left = left or (inside and bool(_RETURN.match(line.text)))
 
 
 def unsafe_lines(program: str) -> set[int]:
-    """Return the numbers of the lines that reach for what a program need not touch."""
+    """Return the numbers of the lines that use unsafe names or imports."""
     try:
         tree = ast.parse(program)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         lines = enumerate(program.split("\n"), start=1)
-        return {number for number, line in lines if _unsafe_words(_STRING.sub("", line))}
+        return {number for number, line in lines if _has_unsafe_words(_STRING.sub("", line))}
     return {
         number
         for node in ast.walk(tree)
-        if _unsafe(node)
+        if _is_unsafe(node)
         for number in range(getattr(node, "lineno", 1), (getattr(node, "end_lineno", 1) or 1) + 1)
     }
 
 
-def _unsafe(node: ast.AST) -> bool:
+def _is_unsafe(node: ast.AST) -> bool:
     match node:
         case ast.Import() | ast.ImportFrom():
             return True
         case ast.Name(id=name) | ast.Attribute(attr=name):
-            return name in _UNSAFE or _hidden(name)
+            return name in _UNSAFE_NAMES or _is_dunder(name)
     return False
 
 
-def _unsafe_words(line: str) -> bool:
+def _has_unsafe_words(line: str) -> bool:
     words = _WORD.findall(unicodedata.normalize("NFKC", line))
-    return any(word == "import" or word in _UNSAFE or _hidden(word) for word in words)
+    return any(word == "import" or word in _UNSAFE_NAMES or _is_dunder(word) for word in words)
 
 
-def _hidden(name: str) -> bool:
+def _is_dunder(name: str) -> bool:
     return name.startswith("__") and name.endswith("__")
 
 
@@ -116,5 +116,5 @@ TOKEN = re.compile(r"\w+|==|!=|<=|>=|//|\*\*|->|\s+|.")
 
 
 def tokens(line: str) -> list[tuple[int, int, str]]:
-    """Return where the tokens of a line, spaces among them, begin and end, and what they are."""
+    """Return start, end and text of each token of a line, spaces included."""
     return [(*result.span(), result[0]) for result in TOKEN.finditer(line)]

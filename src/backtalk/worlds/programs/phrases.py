@@ -1,4 +1,4 @@
-"""What programs are made of: arguments, steps with what they compute, standing instructions."""
+"""Phrases of the programs world: argument kinds, step templates and rules."""
 
 from __future__ import annotations
 
@@ -8,62 +8,62 @@ from typing import Any, Literal
 
 from backtalk.worlds.world import Rule
 
-Slot = Literal["chain", "pick", "aggregate", "which", "each"]
-"""Where in a specification a step stands: in a chain of steps, first in one, or in the parts of
+StepSlot = Literal["chain", "pick", "aggregate", "which", "each"]
+"""Slot of a step in a specification: in a chain of steps, first in a chain, or in the parts of
 "the sum of the even numbers, each times 3"."""
 ResultType = Literal["int", "str", "list", "bool"]
 
 
 @dataclass(frozen=True)
-class Kind:
-    """What sort of arguments a function has."""
+class ArgumentKind:
+    """Kind of the arguments of a function."""
 
     name: str
     first: str
-    """The name of the first argument, which the steps change."""
+    """Name of the first argument, which the steps change."""
     second: str
-    """The name of the second one, where there can be one."""
+    """Name of the second argument; empty if there is none."""
     type: ResultType
-    """The type of the first argument."""
+    """Type of the first argument."""
     phrase: str
-    """As a standing instruction names such functions."""
+    """Phrase for such functions in rules."""
     always_two: bool = False
 
 
-NUMBERS = Kind("numbers", "x", "y", "int", "functions on numbers")
-LISTS = Kind("lists", "xs", "", "list", "functions on lists")
-STRINGS = Kind("strings", "s", "", "str", "functions on strings")
-PAIRS = Kind("pairs", "xs", "ys", "list", "functions on two lists", always_two=True)
-FLAGS = Kind("flags", "a", "b", "bool", "functions on flags", always_two=True)
-KINDS = (NUMBERS, LISTS, STRINGS)
-UNUSUAL_KINDS = (PAIRS, FLAGS)
-"""Functions of the split "out-of-scope": no feedback is given on them."""
+NUMBERS = ArgumentKind("numbers", "x", "y", "int", "functions on numbers")
+LISTS = ArgumentKind("lists", "xs", "", "list", "functions on lists")
+STRINGS = ArgumentKind("strings", "s", "", "str", "functions on strings")
+PAIRS = ArgumentKind("pairs", "xs", "ys", "list", "functions on two lists", always_two=True)
+FLAGS = ArgumentKind("flags", "a", "b", "bool", "functions on flags", always_two=True)
+ARGUMENT_KINDS = (NUMBERS, LISTS, STRINGS)
+UNUSUAL_ARGUMENT_KINDS = (PAIRS, FLAGS)
+"""Argument kinds in the split "out-of-scope"; such functions get no feedback."""
 
 
 @dataclass(frozen=True)
-class Op:
-    """A step that can be done; ``{k}`` stands for its constant."""
+class StepTemplate:
+    """Template of a step; ``{k}`` is the placeholder of its constant."""
 
-    kind: Kind
-    slot: Slot
+    kind: ArgumentKind
+    slot: StepSlot
     phrase: str
-    """As a request names it."""
+    """Phrase in requests."""
     noun: str
-    """As advice names its result."""
+    """Noun phrase for the result in advice."""
     code: str
-    """The expression in Python."""
-    does: Callable[[Any, Any, Any], Any]
-    """What it computes, from the first argument, the second one and the constant."""
+    """Python expression."""
+    compute: Callable[[Any, Any, Any], Any]
+    """Function of the first argument, the second argument and the constant."""
     result: ResultType
     constants: tuple[int | str, ...] = ()
     needs_some: bool = False
-    """Whether it is defined only where something is left."""
+    """If true, it is undefined for empty input."""
     last: bool = False
-    """Whether no step can follow."""
+    """If true, no step can follow."""
 
     @property
     def second(self) -> bool:
-        """Whether it uses the second argument."""
+        """If true, it uses the second argument."""
         return bool(self.kind.second) and f" {self.kind.second}" in f" {self.phrase}"
 
 
@@ -73,17 +73,19 @@ _FEW = (2, 3, 4)
 
 
 def _chain(
-    kind: Kind,
+    kind: ArgumentKind,
     phrase: str,
     code: str,
-    does: Callable[[Any, Any, Any], Any],
+    compute: Callable[[Any, Any, Any], Any],
     constants: tuple[int | str, ...] = (),
     *,
     result: ResultType | None = None,
     last: bool = False,
-) -> Op:
+) -> StepTemplate:
     noun = phrase if phrase.startswith("the ") else f"{kind.first} {phrase}"
-    return Op(kind, "chain", phrase, noun, code, does, result or kind.type, constants, last=last)
+    return StepTemplate(
+        kind, "chain", phrase, noun, code, compute, result or kind.type, constants, last=last
+    )
 
 
 _ON_NUMBERS = (
@@ -101,10 +103,10 @@ _ON_NUMBERS = (
 
 
 def _pick(
-    phrase: str, code: str, does: Callable[[Any, Any, Any], Any], *constants: int | str
-) -> Op:
+    phrase: str, code: str, compute: Callable[[Any, Any, Any], Any], *constants: int | str
+) -> StepTemplate:
     noun = phrase.removesuffix(" of s")
-    return Op(STRINGS, "pick", phrase, noun, code, does, "str", constants)
+    return StepTemplate(STRINGS, "pick", phrase, noun, code, compute, "str", constants)
 
 
 _ON_STRINGS = (
@@ -130,27 +132,38 @@ _ON_STRINGS = (
 )
 
 
-def _keep(phrase: str, test: str, holds: Callable[[int, Any], bool], *constants: int) -> Op:
+def _filter(
+    phrase: str, test: str, holds: Callable[[int, Any], bool], *constants: int
+) -> StepTemplate:
     code = f"[x for x in xs if {test}]"
-    does = lambda xs, _, k: [x for x in xs if holds(x, k)]  # noqa: E731 - it closes over the test
-    return Op(LISTS, "which", phrase, phrase, code, does, "list", constants)
+    compute = lambda xs, _, k: [x for x in xs if holds(x, k)]  # noqa: E731 - it closes over the test
+    return StepTemplate(LISTS, "which", phrase, phrase, code, compute, "list", constants)
 
 
-def _each(kind: Kind, phrase: str, code: str, of: Callable[[int, Any], int], *constants: int) -> Op:
-    does = lambda xs, _, k: [of(x, k) for x in xs]  # noqa: E731 - it closes over the change
+def _each(
+    kind: ArgumentKind, phrase: str, code: str, of: Callable[[int, Any], int], *constants: int
+) -> StepTemplate:
+    compute = lambda xs, _, k: [of(x, k) for x in xs]  # noqa: E731 - it closes over the change
     noun = f"the numbers {phrase}"
-    return Op(kind, "each", phrase, noun, f"[{code} for x in xs]", does, "list", constants)
+    return StepTemplate(
+        kind, "each", phrase, noun, f"[{code} for x in xs]", compute, "list", constants
+    )
 
 
 def _aggregate(
-    kind: Kind, phrase: str, code: str, does: Callable[[list[int]], Any], *, some: bool = False
-) -> Op:
-    of = lambda xs, _, __: does(xs)  # noqa: E731 - it closes over what is done
+    kind: ArgumentKind,
+    phrase: str,
+    code: str,
+    compute: Callable[[list[int]], Any],
+    *,
+    some: bool = False,
+) -> StepTemplate:
+    of = lambda xs, _, __: compute(xs)  # noqa: E731 - it closes over what is done
     result: ResultType = "list" if "list" in phrase else "int"
-    return Op(kind, "aggregate", phrase, phrase, code, of, result, needs_some=some)
+    return StepTemplate(kind, "aggregate", phrase, phrase, code, of, result, needs_some=some)
 
 
-def _on_each(kind: Kind) -> tuple[Op, ...]:
+def _on_each(kind: ArgumentKind) -> tuple[StepTemplate, ...]:
     return (
         _each(kind, "times {k}", "x * {k}", lambda x, k: x * k, *_SMALL),
         _each(kind, "plus {k}", "x + {k}", lambda x, k: x + k, *_ANY),
@@ -160,7 +173,7 @@ def _on_each(kind: Kind) -> tuple[Op, ...]:
     )
 
 
-def _on_all(kind: Kind) -> tuple[Op, ...]:
+def _on_all(kind: ArgumentKind) -> tuple[StepTemplate, ...]:
     return (
         _aggregate(kind, "the sum", "sum(xs)", sum),
         _aggregate(kind, "the number", "len(xs)", len),
@@ -174,39 +187,39 @@ def _on_all(kind: Kind) -> tuple[Op, ...]:
 
 
 _ON_LISTS = (
-    _keep("the even numbers", "x % 2 == 0", lambda x, _: x % 2 == 0),
-    _keep("the odd numbers", "x % 2 == 1", lambda x, _: x % 2 == 1),
-    _keep("the positive numbers", "x > 0", lambda x, _: x > 0),
-    _keep("the negative numbers", "x < 0", lambda x, _: x < 0),
-    _keep("the numbers above {k}", "x > {k}", lambda x, k: x > k, *_ANY),
-    _keep("the numbers below {k}", "x < {k}", lambda x, k: x < k, *_ANY),
-    _keep("the numbers except {k}", "x != {k}", lambda x, k: x != k, *_ANY),
-    _keep("the multiples of {k}", "x % {k} == 0", lambda x, k: x % k == 0, *_SMALL),
+    _filter("the even numbers", "x % 2 == 0", lambda x, _: x % 2 == 0),
+    _filter("the odd numbers", "x % 2 == 1", lambda x, _: x % 2 == 1),
+    _filter("the positive numbers", "x > 0", lambda x, _: x > 0),
+    _filter("the negative numbers", "x < 0", lambda x, _: x < 0),
+    _filter("the numbers above {k}", "x > {k}", lambda x, k: x > k, *_ANY),
+    _filter("the numbers below {k}", "x < {k}", lambda x, k: x < k, *_ANY),
+    _filter("the numbers except {k}", "x != {k}", lambda x, k: x != k, *_ANY),
+    _filter("the multiples of {k}", "x % {k} == 0", lambda x, k: x % k == 0, *_SMALL),
     *_on_each(LISTS),
     *_on_all(LISTS),
 )
 
 
-def _paired(phrase: str, code: str, of: Callable[[int, int], int]) -> Op:
+def _pairwise(phrase: str, code: str, of: Callable[[int, int], int]) -> StepTemplate:
     full = f"the {phrase} of xs and ys"
-    does = lambda xs, ys, _: [of(x, y) for x, y in zip(xs, ys, strict=False)]  # noqa: E731
-    return Op(
+    compute = lambda xs, ys, _: [of(x, y) for x, y in zip(xs, ys, strict=False)]  # noqa: E731
+    return StepTemplate(
         PAIRS,
         "which",
         full,
         f"the {phrase} of both",
         f"[{code} for x, y in zip(xs, ys)]",
-        does,
+        compute,
         "list",
     )
 
 
 _ON_PAIRS = (
-    _paired("sums", "x + y", lambda x, y: x + y),
-    _paired("differences", "x - y", lambda x, y: x - y),
-    _paired("products", "x * y", lambda x, y: x * y),
-    _paired("maxima", "max(x, y)", max),
-    _paired("minima", "min(x, y)", min),
+    _pairwise("sums", "x + y", lambda x, y: x + y),
+    _pairwise("differences", "x - y", lambda x, y: x - y),
+    _pairwise("products", "x * y", lambda x, y: x * y),
+    _pairwise("maxima", "max(x, y)", max),
+    _pairwise("minima", "min(x, y)", min),
     *_on_each(PAIRS),
     *_on_all(PAIRS),
 )
@@ -217,32 +230,34 @@ _ON_FLAGS = (
     _chain(FLAGS, "unequal to b", "a != b", lambda a, b, _: a != b),
     _chain(FLAGS, "negated", "not a", lambda a, _, __: not a),
 )
-OPS = (*_ON_NUMBERS, *_ON_LISTS, *_ON_STRINGS, *_ON_PAIRS, *_ON_FLAGS)
+STEP_TEMPLATES = (*_ON_NUMBERS, *_ON_LISTS, *_ON_STRINGS, *_ON_PAIRS, *_ON_FLAGS)
 
 
-def ops(kind: Kind, *slots: Slot) -> tuple[Op, ...]:
-    """Return what can be done in these places of a specification."""
-    return tuple(op for op in OPS if op.kind == kind and op.slot in slots)
+def step_templates(kind: ArgumentKind, *slots: StepSlot) -> tuple[StepTemplate, ...]:
+    """Return the step templates of an argument kind for some slots."""
+    return tuple(
+        template for template in STEP_TEMPLATES if template.kind == kind and template.slot in slots
+    )
 
 
 START, DONE, DOCSTRING = "# start", "# done", '"""Return the result."""'
 
-Manner = frozenset[str]
-"""What a program is to have beside its steps: the names of ``MANNERS``."""
+ProgramStyle = frozenset[str]
+"""Required style features of a program: keys of ``STYLE_RULES``."""
 
-MANNERS: Mapping[str, str] = {
+STYLE_RULES: Mapping[str, str] = {
     "start": "Begin with the comment # start",
     "type": "State the type of the result",
     "docstring": 'Add the docstring "Return the result."',
     "check": "Assert the type of the first argument",
     "done": "End with the comment # done",
 }
-"""What a standing instruction can ask for, and its words."""
+"""Wording of the rule for each style feature."""
 
-_SCOPES = {kind.name: f"in {kind.phrase}" for kind in KINDS}
+_SCOPES = {kind.name: f"in {kind.phrase}" for kind in ARGUMENT_KINDS}
 
 RULES = tuple(
     Rule(what, scope, f"{words} {where}.")
-    for what, words in MANNERS.items()
+    for what, words in STYLE_RULES.items()
     for scope, where in {**_SCOPES, "all": "in all functions"}.items()
 )

@@ -1,8 +1,8 @@
-"""Running untrusted programs on test cases, with nothing that they could harm.
+"""Sandbox that runs untrusted programs on test cases.
 
-Each program runs in a process of its own: bounded in time, memory and output, without files, child
-processes, environment or network, as far as the system allows. Only what the function returned
-comes back; the expected values never go there, so that no program can print itself a pass.
+Each program runs in its own process, with limits on time, memory and output, and without files,
+child processes, environment or network, as far as the system allows. The process returns results
+only and never sees the expected values, so a program cannot forge a pass.
 """
 
 from __future__ import annotations
@@ -27,65 +27,65 @@ _SERVER = Path(__file__).with_name("fork_server.py")
 
 
 @dataclass(frozen=True)
-class Case:
-    """One call of the function, and what it is to return: anything that JSON can say."""
+class ProgramTestCase:
+    """Call of the function under test with its expected result, a JSON value."""
 
     arguments: tuple[Any, ...]
     expected: Any
 
     @property
     def call(self) -> str:
-        """The call as Python writes it."""
+        """Call as Python source."""
         return f"f({', '.join(map(repr, self.arguments))})"
 
 
 @dataclass(frozen=True)
 class Isolation:
-    """What the system keeps out of a program's reach, beside its limits."""
+    """Isolation that the system provides in addition to resource limits."""
 
     network: bool
-    """No network, not even the machine's own."""
+    """If true, there is no network, not even the loopback interface."""
     processes: bool
-    """No other process, to see or to kill."""
+    """If true, other processes can be neither seen nor killed."""
 
 
 @dataclass(frozen=True)
 class TestRun:
-    """What happened when a program was tested."""
+    """Result of running a program on test cases."""
 
     __test__ = False
 
     passed: tuple[bool, ...]
-    """For each case, whether the function returned what was expected."""
+    """Result of each case."""
     trace: str
-    """The first error as the interpreter prints it, or what was found and what was expected."""
-    sort: str = ""
-    """The type of the first error: "NameError"."""
-    ended: bool = True
-    """Whether every case ran to its end."""
+    """Traceback of the first error, or the first difference from the expected result."""
+    error_type: str = ""
+    """Type of the first error, such as "NameError"; empty if there is none."""
+    completed: bool = True
+    """If true, all cases ran to completion."""
     timed_out: bool = False
     output: str = ""
-    """The beginning of what the program printed."""
+    """First characters of the program's output."""
     isolation: Isolation = Isolation(network=False, processes=False)
 
     @property
     def share(self) -> float:
-        """The share of the cases that passed."""
+        """Share of cases that passed, in [0, 1]."""
         return sum(self.passed) / len(self.passed) if self.passed else 1.0
 
     @property
     def runs(self) -> bool:
-        """Whether it ran to its end without an error."""
-        return self.ended and not self.sort
+        """If true, it ran to completion without an error."""
+        return self.completed and not self.error_type
 
     @property
     def out_of_memory(self) -> bool:
-        """Whether it needed more memory than there is."""
-        return self.sort == "MemoryError"
+        """If true, it exceeded the memory limit."""
+        return self.error_type == "MemoryError"
 
 
 class Sandbox:
-    """An interpreter that forks for each program. Restarts where it was lost."""
+    """Fork server process, started on demand and restarted after a failure."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -94,11 +94,11 @@ class Sandbox:
         self.isolation = Isolation(network=False, processes=False)
 
     def run(self, request: dict[str, Any], *, seconds: float) -> dict[str, Any] | None:
-        """Return the server's answer, or nothing if twice it did not give one."""
+        """Return the server's reply, ``None`` after two failures."""
         with self._lock:
             for _ in range(2):
                 try:
-                    server = self._started()
+                    server = self._get_server()
                     _send(server, request)
                     return _receive(server, 10 * seconds + 20)
                 except (OSError, ValueError):
@@ -106,16 +106,16 @@ class Sandbox:
         return None
 
     def close(self) -> None:
-        """End the interpreter."""
+        """Stop the server."""
         with self._lock:
             self._close()
 
-    def _started(self) -> subprocess.Popen[bytes]:
+    def _get_server(self) -> subprocess.Popen[bytes]:
         if self._server is not None and self._owner == os.getpid():
             return self._server
-        # A fork of this process has its parent's interpreter, which it must leave alone.
+        # After a fork, the server belongs to the parent process.
         self._owner = os.getpid()
-        # Once it is removed, its folder is not only empty, but nothing can be put there.
+        # The working folder is removed afterwards, so that no file can be created in it.
         with tempfile.TemporaryDirectory(prefix="backtalk-") as folder:
             self._server = subprocess.Popen(  # noqa: S603 - our own program
                 [sys.executable, "-I", "-S", str(_SERVER)],
@@ -153,8 +153,8 @@ def _send(server: subprocess.Popen[bytes], message: dict[str, Any]) -> None:
 def _receive(server: subprocess.Popen[bytes], seconds: float) -> dict[str, Any]:
     last = time.monotonic() + seconds
     size = int.from_bytes(_read(server, 4, last), "big")
-    told: dict[str, Any] = json.loads(_read(server, size, last))
-    return told
+    messages: dict[str, Any] = json.loads(_read(server, size, last))
+    return messages
 
 
 def _read(server: subprocess.Popen[bytes], count: int, last: float) -> bytes:
@@ -165,7 +165,7 @@ def _read(server: subprocess.Popen[bytes], count: int, last: float) -> bytes:
         ready = select.select([fd], [], [], max(0.0, last - time.monotonic()))[0]
         part = os.read(fd, count) if ready else b""
         if not part:
-            raise ValueError("the interpreter does not answer")
+            raise ValueError("the fork server does not reply")
         parts.append(part)
         count -= len(part)
     return b"".join(parts)
@@ -177,26 +177,26 @@ atexit.register(_SANDBOX.close)
 
 def run_tests(
     program: str,
-    cases: Sequence[Case],
+    cases: Sequence[ProgramTestCase],
     *,
     seconds: float = 0.2,
     memory_mb: int = 256,
     guarded: bool = True,
 ) -> TestRun:
-    """Return what a program's function ``f`` does on these cases.
+    """Return the result of running a program's function ``f`` on test cases.
 
     Parameters
     ----------
     program : str
-        The text of the program, from whomever.
-    cases : sequence of Case
-        The calls, and what each is to return.
+        Source of the program; it may be hostile.
+    cases : sequence of ProgramTestCase
+        Calls with their expected results.
     seconds : float, default 0.2
-        How long it may compute altogether.
+        CPU time limit for all cases, in seconds.
     memory_mb : int, default 256
-        How much memory it may use, in MiB.
+        Memory limit in MiB.
     guarded : bool, default True
-        Whether the interpreter refuses what reaches outside, and not only the system.
+        If true, an audit hook of the interpreter refuses access to the outside as well.
     """
     token = secrets.token_hex(16)
     request = {
@@ -210,64 +210,70 @@ def run_tests(
     answer = _SANDBOX.run(request, seconds=seconds)
     if answer is None:
         trace = "The program broke off its own test."
-        return TestRun((False,) * len(cases), trace, ended=False, isolation=_SANDBOX.isolation)
-    told = _told(answer["results"], token)
-    results = [message for message in told if "end" not in message]
+        return TestRun((False,) * len(cases), trace, completed=False, isolation=_SANDBOX.isolation)
+    messages = _parse_messages(answer["results"], token)
+    results = [message for message in messages if "end" not in message]
     passed = tuple(
         index < len(results)
         and "value" in results[index]
-        and same(results[index]["value"], case.expected)
+        and same_value(results[index]["value"], case.expected)
         for index, case in enumerate(cases)
     )
     error = next((message for message in results if "error" in message), None)
-    ended = any("end" in message for message in told) or error is not None
+    completed = any("end" in message for message in messages) or error is not None
     return TestRun(
         passed,
-        _trace(cases, results, passed, error, _broken_off(answer, seconds, ended=ended)),
-        sort=str(error["sort"]) if error else "",
-        ended=ended,
+        _trace(
+            cases,
+            results,
+            passed,
+            error,
+            _termination_message(answer, seconds, completed=completed),
+        ),
+        error_type=str(error["error_type"]) if error else "",
+        completed=completed,
         timed_out=bool(answer["late"]),
         output=answer["output"],
         isolation=_SANDBOX.isolation,
     )
 
 
-def _told(results: str, token: str) -> list[dict[str, Any]]:
-    """Return the messages under the token; whatever else the program wrote there is not read."""
-    told = []
+def _parse_messages(results: str, token: str) -> list[dict[str, Any]]:
+    """Return the messages with the token; other text written by the program is ignored."""
+    messages = []
     for line in results.split("\n"):
         if line.startswith(f"{token} "):
             with suppress(ValueError):
-                told.append(json.loads(line[len(token) + 1 :]))
-    return [message for message in told if isinstance(message, dict)]
+                messages.append(json.loads(line[len(token) + 1 :]))
+    return [message for message in messages if isinstance(message, dict)]
 
 
-def _broken_off(answer: dict[str, Any], seconds: float, *, ended: bool) -> str:
+def _termination_message(answer: dict[str, Any], seconds: float, *, completed: bool) -> str:
     if answer["late"]:
         return f"The program did not end within {seconds:g} seconds."
-    return "" if ended else f"The program broke off with exit status {answer['status']}."
+    return "" if completed else f"The program broke off with exit status {answer['status']}."
 
 
 def _trace(
-    cases: Sequence[Case],
-    found: Sequence[dict[str, Any]],
+    cases: Sequence[ProgramTestCase],
+    results: Sequence[dict[str, Any]],
     passed: Sequence[bool],
     error: dict[str, Any] | None,
-    broken_off: str,
+    termination: str,
 ) -> str:
     if error is not None:
         return str(error["error"])
-    for case, message, right in zip(cases, found, passed, strict=False):
+    for case, message, right in zip(cases, results, passed, strict=False):
         if not right:
             returned = message.get("shown", repr(message.get("value")))
             return f"{case.call} returned {returned}, expected {case.expected!r}"
-    return broken_off
+    return termination
 
 
-def same(found: Any, expected: Any) -> bool:
-    """Return whether two values are equal and of the same type, lists in each of their parts."""
-    if type(found) is not type(expected):
+def same_value(actual: Any, expected: Any) -> bool:
+    """Return true if two values are equal and of the same type, recursively for lists."""
+    if type(actual) is not type(expected):
         return False
-    if isinstance(found, list):
-        return len(found) == len(expected) and all(map(same, found, expected))
-    return bool(found == expected)
+    if isinstance(actual, list):
+        return len(actual) == len(expected) and all(map(same_value, actual, expected))
+    return bool(actual == expected)

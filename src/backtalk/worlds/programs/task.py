@@ -1,4 +1,4 @@
-"""A request for a program, with its specification as data and its reference implementation."""
+"""Tasks of the programs world: specifications as data, with reference implementations."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from itertools import pairwise
 from typing import Any
 
 from backtalk.worlds.programs.phrases import (
+    ARGUMENT_KINDS,
     DOCSTRING,
     DONE,
     FLAGS,
-    KINDS,
     NUMBERS,
     START,
     STRINGS,
-    UNUSUAL_KINDS,
-    Kind,
-    Manner,
-    Op,
-    ops,
+    UNUSUAL_ARGUMENT_KINDS,
+    ArgumentKind,
+    ProgramStyle,
+    StepTemplate,
+    step_templates,
 )
 from backtalk.worlds.world import Rng
 
@@ -29,234 +29,246 @@ _THEN = ", then "
 
 
 @dataclass(frozen=True)
-class Step:
-    """One step of a specification, with its constant."""
+class ProgramStep:
+    """Step of a specification: a template with its constant."""
 
-    op: Op
+    template: StepTemplate
     constant: int | str | None = None
 
     @property
     def phrase(self) -> str:
-        """As the request names it."""
-        return self.op.phrase.format(k=self.constant)
+        """Phrase in the request."""
+        return self.template.phrase.format(k=self.constant)
 
     @property
     def noun(self) -> str:
-        """As advice names its result."""
-        return self.op.noun.format(k=self.constant)
+        """Noun phrase for the result in advice."""
+        return self.template.noun.format(k=self.constant)
 
     @property
     def code(self) -> str:
-        """The expression in Python."""
-        return self.op.code.format(k=self.constant)
+        """Python expression."""
+        return self.template.code.format(k=self.constant)
 
 
 @dataclass(frozen=True)
 class ProgramTask:
-    """A function to write: on what, and the steps from its arguments to its result."""
+    """Function to write: the kind of its arguments and the steps to its result."""
 
-    kind: Kind
-    steps: tuple[Step, ...]
+    kind: ArgumentKind
+    steps: tuple[ProgramStep, ...]
 
     @property
     def arguments(self) -> tuple[str, ...]:
-        """The names of the arguments."""
-        two = self.kind.always_two or any(step.op.second for step in self.steps)
+        """Names of the arguments."""
+        two = self.kind.always_two or any(step.template.second for step in self.steps)
         return (self.kind.first, self.kind.second) if two else (self.kind.first,)
 
     @property
     def text(self) -> str:
-        """The request."""
-        return f"Write a function f({', '.join(self.arguments)}) that returns {self.specified}."
+        """Text of the request."""
+        return f"Write a function f({', '.join(self.arguments)}) that returns {self.specification}."
 
     @property
-    def specified(self) -> str:
-        """What the function returns, in words."""
+    def specification(self) -> str:
+        """Specification of the result in words."""
         if self.kind in {NUMBERS, STRINGS, FLAGS}:
-            subject = self.steps[0].op.slot == "chain"
+            subject = self.steps[0].template.slot == "chain"
             chain = _THEN.join(step.phrase for step in self.steps)
             return f"{self.kind.first} {chain}" if subject else chain
-        phrase = {step.op.slot: step.phrase for step in self.steps}
+        phrase = {step.template.slot: step.phrase for step in self.steps}
         each = f", each {phrase['each']}" if "each" in phrase else ""
         whole = phrase.get("aggregate", "the list")
         return f"{whole} of {phrase.get('which', 'the numbers')}{each}"
 
     @property
     def code(self) -> tuple[str, ...]:
-        """The lines of the function's body."""
+        """Lines of the function's body."""
         *first, last = self.steps
         return (*(f"{self.kind.first} = {step.code}" for step in first), f"return {last.code}")
 
     @property
     def meanings(self) -> tuple[str, ...]:
-        """What each line of the body does, in words."""
+        """Meaning of each line of the body in words."""
         *first, last = self.steps
         setting = (f"set {self.kind.first} to {step.noun}" for step in first)
         return (*setting, f"return {last.noun}")
 
     @property
     def signature(self) -> str:
-        """The first line of the function, without a type and without its colon."""
+        """First line of the function, without type hint and colon."""
         return f"def f({', '.join(self.arguments)})"
 
     @property
     def type_hint(self) -> str:
-        """What states the type of the result."""
-        return f" -> {self.steps[-1].op.result}"
+        """Type hint of the result."""
+        return f" -> {self.steps[-1].template.result}"
 
     @property
     def check(self) -> str:
-        """The line that checks the type of the first argument."""
+        """Line that checks the type of the first argument."""
         return f"assert isinstance({self.kind.first}, {self.kind.type})"
 
-    def program(self, manner: Manner) -> str:
-        """Return the right program, in that manner."""
-        lines = [START] if "start" in manner else []
-        lines.append(f"{self.signature}{self.type_hint if 'type' in manner else ''}:")
-        lines += [f"    {DOCSTRING}"] if "docstring" in manner else []
-        lines += [f"    {self.check}"] if "check" in manner else []
+    def program(self, style: ProgramStyle) -> str:
+        """Return the right program in a style."""
+        lines = [START] if "start" in style else []
+        lines.append(f"{self.signature}{self.type_hint if 'type' in style else ''}:")
+        lines += [f"    {DOCSTRING}"] if "docstring" in style else []
+        lines += [f"    {self.check}"] if "check" in style else []
         lines += [f"    {line}" for line in self.code]
-        lines += [DONE] if "done" in manner else []
+        lines += [DONE] if "done" in style else []
         return "\n".join(lines)
 
     def result(self, arguments: tuple[Any, ...]) -> Any:
-        """Return what the function is to return.
+        """Return the specified result for arguments.
 
         Raises
         ------
         ValueError
-            If the specification does not say: the largest of no numbers.
+            If the specification leaves it undefined, such as the largest of no numbers.
         """
         value = arguments[0]
         second = arguments[1] if len(arguments) > 1 else None
         for step in self.steps:
-            if step.op.needs_some and not value:
+            if step.template.needs_some and not value:
                 raise ValueError(f"{step.noun} of nothing")
-            value = step.op.does(value, second, step.constant)
+            value = step.template.compute(value, second, step.constant)
         return value
 
-    def near(self) -> Iterator[ProgramTask]:
-        """Yield specifications that are almost the same: a step less, another step or constant."""
-        for task in self._changed():
-            ended = any(step.op.last for step in task.steps[:-1])
-            if not ended and len(task.arguments) <= len(self.arguments):
+    def near_tasks(self) -> Iterator[ProgramTask]:
+        """Yield similar tasks: a step less, another step or another constant."""
+        for task in self._variants():
+            has_inner_end = any(step.template.last for step in task.steps[:-1])
+            if not has_inner_end and len(task.arguments) <= len(self.arguments):
                 yield task
 
-    def _changed(self) -> Iterator[ProgramTask]:
+    def _variants(self) -> Iterator[ProgramTask]:
         for index, step in enumerate(self.steps):
             before, after = self.steps[:index], self.steps[index + 1 :]
             if before or after:
                 yield ProgramTask(self.kind, before + after)
-            for op in ops(self.kind, step.op.slot):
-                if op != step.op and _sort(op) == _sort(step.op):
-                    yield replace(self, steps=(*before, Step(op, step.constant), *after))
-            for constant in step.op.constants:
+            for template in step_templates(self.kind, step.template.slot):
+                if template != step.template and _constant_types(template) == _constant_types(
+                    step.template
+                ):
+                    yield replace(
+                        self, steps=(*before, ProgramStep(template, step.constant), *after)
+                    )
+            for constant in step.template.constants:
                 if constant != step.constant:
-                    yield replace(self, steps=(*before, Step(step.op, constant), *after))
+                    yield replace(
+                        self, steps=(*before, ProgramStep(step.template, constant), *after)
+                    )
 
 
-def _sort(op: Op) -> set[type]:
-    return {type(constant) for constant in op.constants}
+def _constant_types(template: StepTemplate) -> set[type]:
+    return {type(constant) for constant in template.constants}
 
 
 def draw_task(rng: Rng, *, unusual: bool) -> ProgramTask:
-    """Return a request at random."""
-    kinds = UNUSUAL_KINDS if unusual else KINDS
+    """Return a random task, an unusual one for the split "out-of-scope"."""
+    kinds = UNUSUAL_ARGUMENT_KINDS if unusual else ARGUMENT_KINDS
     kind = kinds[rng.choice(len(kinds), p=(0.8, 0.2) if unusual else (0.3, 0.45, 0.25))]
     while True:
         if kind in {NUMBERS, STRINGS, FLAGS}:
             task = ProgramTask(kind, tuple(_draw_chain(kind, rng)))
         else:
-            task = ProgramTask(kind, tuple(_draw_parts(kind, rng)))
-        if task.steps and _sensible(task):
+            task = ProgramTask(kind, tuple(_draw_list_steps(kind, rng)))
+        if task.steps and _is_sensible(task):
             return task
 
 
-def _draw_chain(kind: Kind, rng: Rng) -> Iterator[Step]:
+def _draw_chain(kind: ArgumentKind, rng: Rng) -> Iterator[ProgramStep]:
     count = 2 + int(rng.random() < 0.45)
     if kind == STRINGS and rng.random() < 0.6:
-        yield _draw_step(ops(kind, "pick"), rng)
+        yield _draw_step(step_templates(kind, "pick"), rng)
         count -= 1
     for number in range(count):
         final = number == count - 1
-        yield _draw_step([op for op in ops(kind, "chain") if final or not op.last], rng)
+        yield _draw_step(
+            [template for template in step_templates(kind, "chain") if final or not template.last],
+            rng,
+        )
 
 
-def _draw_parts(kind: Kind, rng: Rng) -> Iterator[Step]:
-    if kind in UNUSUAL_KINDS or rng.random() < 0.75:
-        yield _draw_step(ops(kind, "which"), rng)
+def _draw_list_steps(kind: ArgumentKind, rng: Rng) -> Iterator[ProgramStep]:
+    if kind in UNUSUAL_ARGUMENT_KINDS or rng.random() < 0.75:
+        yield _draw_step(step_templates(kind, "which"), rng)
     if rng.random() < 0.5:
-        yield _draw_step(ops(kind, "each"), rng)
+        yield _draw_step(step_templates(kind, "each"), rng)
     if rng.random() < 0.85:
-        yield _draw_step(ops(kind, "aggregate"), rng)
+        yield _draw_step(step_templates(kind, "aggregate"), rng)
 
 
-def _draw_step(choices: tuple[Op, ...] | list[Op], rng: Rng) -> Step:
-    op = choices[rng.integers(len(choices))]
-    if not op.constants:
-        return Step(op)
-    return Step(op, op.constants[rng.integers(len(op.constants))])
+def _draw_step(choices: tuple[StepTemplate, ...] | list[StepTemplate], rng: Rng) -> ProgramStep:
+    template = choices[rng.integers(len(choices))]
+    if not template.constants:
+        return ProgramStep(template)
+    return ProgramStep(template, template.constants[rng.integers(len(template.constants))])
 
 
-def _sensible(task: ProgramTask) -> bool:
-    """Return whether no two steps that follow each other are of one sort."""
-    sorts = [step.op.phrase.split()[0] for step in task.steps]
+def _is_sensible(task: ProgramTask) -> bool:
+    """Return true if no two successive steps are of the same kind."""
+    first_words = [step.template.phrase.split()[0] for step in task.steps]
     if task.kind not in {NUMBERS, STRINGS, FLAGS}:
         return True
-    if task.steps[0].op.phrase.startswith("the ") and task.steps[0].op.slot == "chain":
+    if task.steps[0].template.phrase.startswith("the ") and task.steps[0].template.slot == "chain":
         return False
-    squares = sum(step.op.phrase in {"squared", "times y"} for step in task.steps)
-    return squares <= 1 and all(one != other for one, other in pairwise(sorts))
+    squares = sum(step.template.phrase in {"squared", "times y"} for step in task.steps)
+    return squares <= 1 and all(a != b for a, b in pairwise(first_words))
 
 
 def parse_task(text: str) -> ProgramTask | None:
-    """Return the request that a text states, if it is one."""
+    """Return the task that a request states, or ``None``."""
     head = _HEAD.match(text)
     if head is None:
         return None
-    for kind in (*KINDS, *UNUSUAL_KINDS):
+    for kind in (*ARGUMENT_KINDS, *UNUSUAL_ARGUMENT_KINDS):
         if head["arguments"].split(", ")[0] != kind.first:
             continue
-        steps = _parse_steps(kind, head["specified"])
+        steps = _parse_steps(kind, head["specification"])
         if steps and (task := ProgramTask(kind, steps)).text == text:
             return task
     return None
 
 
 _HEAD = re.compile(
-    r"Write a function f\((?P<arguments>[a-z, ]+)\) that returns (?P<specified>.+)\.\Z"
+    r"Write a function f\((?P<arguments>[a-z, ]+)\) that returns (?P<specification>.+)\.\Z"
 )
 _PARTS = re.compile(r"(?P<aggregate>the [a-z ]+?) of (?P<which>the .+?)(?:, each (?P<each>.+))?\Z")
 
 
-def _parse_steps(kind: Kind, specified: str) -> tuple[Step, ...] | None:
-    steps: list[Step | None] = []
+def _parse_steps(kind: ArgumentKind, specification: str) -> tuple[ProgramStep, ...] | None:
+    steps: list[ProgramStep | None] = []
     if kind in {NUMBERS, STRINGS, FLAGS}:
-        first, *others = specified.split(_THEN)
-        picked = _parse_step(ops(kind, "pick"), first)
+        first, *others = specification.split(_THEN)
+        picked = _parse_step(step_templates(kind, "pick"), first)
         steps.append(
-            picked or _parse_step(ops(kind, "chain"), first.removeprefix(f"{kind.first} "))
+            picked
+            or _parse_step(step_templates(kind, "chain"), first.removeprefix(f"{kind.first} "))
         )
-        steps += [_parse_step(ops(kind, "chain"), phrase) for phrase in others]
-    elif parts := _PARTS.match(specified):
+        steps += [_parse_step(step_templates(kind, "chain"), phrase) for phrase in others]
+    elif parts := _PARTS.match(specification):
         if parts["which"] != "the numbers":
-            steps.append(_parse_step(ops(kind, "which"), parts["which"]))
+            steps.append(_parse_step(step_templates(kind, "which"), parts["which"]))
         if parts["each"]:
-            steps.append(_parse_step(ops(kind, "each"), parts["each"]))
+            steps.append(_parse_step(step_templates(kind, "each"), parts["each"]))
         if parts["aggregate"] != "the list":
-            steps.append(_parse_step(ops(kind, "aggregate"), parts["aggregate"]))
+            steps.append(_parse_step(step_templates(kind, "aggregate"), parts["aggregate"]))
     results = tuple(step for step in steps if step is not None)
     return results if len(results) == len(steps) else None
 
 
-def _parse_step(choices: tuple[Op, ...], phrase: str) -> Step | None:
-    for op in choices:
-        result = _pattern(op.phrase).fullmatch(phrase)
+def _parse_step(choices: tuple[StepTemplate, ...], phrase: str) -> ProgramStep | None:
+    for template in choices:
+        result = _pattern(template.phrase).fullmatch(phrase)
         if result is None:
             continue
-        constant = next((k for k in op.constants if str(k) == result.groupdict().get("k")), None)
-        if constant is not None or not op.constants:
-            return Step(op, constant)
+        constant = next(
+            (k for k in template.constants if str(k) == result.groupdict().get("k")), None
+        )
+        if constant is not None or not template.constants:
+            return ProgramStep(template, constant)
     return None
 
 

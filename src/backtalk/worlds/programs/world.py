@@ -1,4 +1,4 @@
-"""The programs world: small functions, judged by running them."""
+"""Programs world: small functions, scored by running them."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 from backtalk.worlds.programs.generator import ProgramGenerator
-from backtalk.worlds.programs.phrases import RULES, Manner
-from backtalk.worlds.programs.scoring import WEIGHTS, judge_program
+from backtalk.worlds.programs.phrases import RULES, ProgramStyle
+from backtalk.worlds.programs.scoring import WEIGHTS, score_program
 from backtalk.worlds.programs.task import ProgramTask, draw_task, parse_task
-from backtalk.worlds.world import Assessment, ErrorRates, Issue, Rng, Rule, World, mend, world
+from backtalk.worlds.registry import world
+from backtalk.worlds.world import Assessment, ErrorRates, Issue, Rng, Rule, World, apply_fixes
 
-_MOST_TRIES = 6
+_MAX_TRIES = 6
 
 
 @world
@@ -19,56 +20,64 @@ class ProgramsWorld(World[ProgramTask]):
     """Small Python functions on numbers, lists and strings."""
 
     name: ClassVar[str] = "programs"
-    about: ClassVar[str] = "Write a small Python function that does what the request specifies."
+    description: ClassVar[str] = (
+        "Write a small Python function that does what the request specifies."
+    )
     weights = WEIGHTS
     max_tokens: ClassVar[int] = 112
     rules = RULES
 
     def draw(self, rng: Rng, *, unusual: bool) -> ProgramTask:
-        """Return a request; an unusual one is on arguments that no feedback is about."""
+        """Return a random task; an unusual one has arguments that get no feedback."""
         return draw_task(rng, unusual=unusual)
 
     def parse(self, text: str) -> ProgramTask | None:
-        """Return the request that a text states, if it is one."""
+        """Return the task that a request states, or ``None``."""
         return parse_task(text)
 
     def applies(self, rule: Rule, task: ProgramTask) -> bool:
-        """Return whether a rule is about functions on such arguments."""
+        """Return true if a rule is about functions on such arguments."""
         return rule.scope in {"all", task.kind.name}
 
-    def judge(self, task: ProgramTask, text: str, rules: Sequence[Rule]) -> Assessment:
-        """Return the truth about a program, which is run in a sandbox."""
-        return judge_program(task, text, _manner(rules))
+    def score_answer(self, task: ProgramTask, text: str, rules: Sequence[Rule]) -> Assessment:
+        """Return the assessment of a program, which is run in a sandbox."""
+        return score_program(task, text, _style(rules))
 
-    def compose(self, task: ProgramTask, rules: Sequence[Rule], rng: Rng, care: ErrorRates) -> str:
-        """Return a program of a writer who follows these rules."""
-        return ProgramGenerator(task, _manner(rules), rng, care).write()
+    def compose(
+        self, task: ProgramTask, rules: Sequence[Rule], rng: Rng, error_rates: ErrorRates
+    ) -> str:
+        """Return a random program that follows the rules, up to errors."""
+        return ProgramGenerator(task, _style(rules), rng, error_rates).write()
 
     def ideal(self, task: ProgramTask, rules: Sequence[Rule] = ()) -> str:
         """Return the right program."""
-        return task.program(_manner(rules))
+        return task.program(_style(rules))
 
     def example(self, task: ProgramTask, answer: str) -> str:
-        """Return the program under a line that says what its arguments are."""
+        """Return the program below a line with its argument kind."""
         return f"For {task.kind.phrase}:\n{answer}"
 
     def rephrase(self, task: ProgramTask) -> str:
         """Return the request in other words."""
-        given = " and ".join(task.arguments)
-        return f"I meant that f takes {given} and gives back {task.specified}."
+        arguments = " and ".join(task.arguments)
+        return f"I meant that f takes {arguments} and gives back {task.specification}."
 
-    def mislead(self, task: ProgramTask, text: str, rng: Rng) -> Issue | None:
-        """Return advice to write what another specification asks for."""
-        true = self.judge(task, text, ())
-        told = {fault.start for fault in true.faults}
-        others = [other for other in task.near() if other.arguments == task.arguments]
-        for place in rng.permutation(len(others))[:_MOST_TRIES]:
-            for fault in self.judge(others[place], text, ()).faults:
-                misled = fault.aspect == "correct" and fault.start not in told
-                if misled and self.judge(task, mend(text, [fault]), ()).utility < true.utility:
-                    return fault
+    def false_critique(self, task: ProgramTask, text: str, rng: Rng) -> Issue | None:
+        """Return advice that follows another specification."""
+        assessment = self.score_answer(task, text, ())
+        known_starts = {issue.start for issue in assessment.issues}
+        others = [other for other in task.near_tasks() if other.arguments == task.arguments]
+        for position in rng.permutation(len(others))[:_MAX_TRIES]:
+            for issue in self.score_answer(others[position], text, ()).issues:
+                misled = issue.aspect == "correct" and issue.start not in known_starts
+                if (
+                    misled
+                    and self.score_answer(task, apply_fixes(text, [issue]), ()).utility
+                    < assessment.utility
+                ):
+                    return issue
         return None
 
 
-def _manner(rules: Sequence[Rule]) -> Manner:
-    return frozenset(rule.what for rule in rules)
+def _style(rules: Sequence[Rule]) -> ProgramStyle:
+    return frozenset(rule.action for rule in rules)

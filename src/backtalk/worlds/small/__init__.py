@@ -1,15 +1,15 @@
-"""The small language models of the worlds, which really read; see ``docs/sandbox.md``."""
+"""Small language models of the worlds; see ``docs/sandbox.md``."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from backtalk.models.local.model import LocalModel
-from backtalk.worlds.world import find_world
+from backtalk.worlds.registry import get_world
 
 
-def folder_of(world: str) -> Path:
-    """Return where the weights of a world's model are kept."""
+def small_model_folder(world: str) -> Path:
+    """Return the folder with the weights of a world's small model."""
     return Path(__file__).parent / world
 
 
@@ -21,4 +21,4 @@ def small_model(world: str = "mail") -> LocalModel:
     UnknownName
         If there is no such world.
     """
-    return LocalModel(str(folder_of(find_world(world).name)), name=world)
+    return LocalModel(str(small_model_folder(get_world(world).name)), name=world)

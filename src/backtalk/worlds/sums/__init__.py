@@ -1,1 +1,1 @@
-"""Sums: word problems and expressions, worked out step by step."""
+"""Sums world: word problems and expressions with worked answers."""

@@ -1,75 +1,85 @@
-"""Whether each step of an answer is right, wrong, or follows from one that is wrong."""
+"""Checks of the steps of an answer: right, wrong, or following from a wrong step."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from backtalk.worlds.sums.alignment import Aligned, Step, Wanted
-from backtalk.worlds.sums.parsing import Line
-from backtalk.worlds.sums.task import SumTask, work_out
+from backtalk.worlds.sums.alignment import AnswerAlignment, Equation, ExpectedLine
+from backtalk.worlds.sums.parsing import AnswerLine
+from backtalk.worlds.sums.task import SumTask, evaluate
 from backtalk.worlds.world import CheckedStep, StepTruth
 
 
 @dataclass(frozen=True)
-class Checked:
-    """What is wrong with a step, if anything is."""
+class StepCheck:
+    """Truth of a step, with the label and description of its error."""
 
     truth: StepTruth
     label: str
-    said: str
+    description: str
 
 
-def check_pair(task: SumTask, aligned: Aligned, at: int) -> Checked:
-    """Return what is wrong with the step that stands for a wanted line."""
-    wanted, line = aligned.wanted[at], aligned.lines[aligned.pairs[at]]
-    result, nth = line.step, f"Step {wanted.place + 1}"
+def check_pair(task: SumTask, alignment: AnswerAlignment, at: int) -> StepCheck:
+    """Return the check of the line that is aligned with an expected step.
+
+    Parameters
+    ----------
+    task : SumTask
+        Task that the text answers.
+    alignment : AnswerAlignment
+        Alignment of the answer.
+    at : int
+        Index of the expected line.
+    """
+    expected, line = alignment.expected[at], alignment.lines[alignment.pairs[at]]
+    result, nth = line.step, f"Step {expected.index + 1}"
     if result is None:
-        return Checked("wrong", "unfinished", f"{nth} is not finished.")
-    if wanted.right(line):
-        return Checked("right", "", "")
-    expected = wanted.nearest(result)
-    carried = _carried(task, aligned, at)
-    if carried is not None and carried.same(result):
-        return Checked("follows", "follows", f"{nth} follows from a wrong step.")
-    if result[:3] == expected[:3] or (
-        carried is not None and result[:3] == carried.nearest(result)[:3]
+        return StepCheck("wrong", "unfinished", f"{nth} is not finished.")
+    if expected.matches(line):
+        return StepCheck("right", "", "")
+    closest = expected.closest_form(result)
+    carried = _carried_forward(task, alignment, at)
+    if carried is not None and carried.equals(result):
+        return StepCheck("follows", "follows", f"{nth} follows from a wrong step.")
+    if result[:3] == closest[:3] or (
+        carried is not None and result[:3] == carried.closest_form(result)[:3]
     ):
-        return Checked("wrong", "wrong-result", f"{nth} is worked out wrongly.")
-    if result[1] != expected[1]:
-        return Checked("wrong", "wrong-operation", f"{nth} does the wrong thing.")
-    return Checked("wrong", "wrong-number", f"{nth} takes a wrong number.")
+        return StepCheck("wrong", "wrong-result", f"{nth} is worked out wrongly.")
+    if result[1] != closest[1]:
+        return StepCheck("wrong", "wrong-operation", f"{nth} does the wrong thing.")
+    return StepCheck("wrong", "wrong-number", f"{nth} takes a wrong number.")
 
 
-def _carried(task: SumTask, aligned: Aligned, at: int) -> Wanted | None:
-    """Return the step as it would be, rightly done from the wrong one before it."""
-    before = aligned.pairs.get(at - 1)
-    outcome = aligned.lines[before].step if before is not None else None
-    place = aligned.wanted[at].place
-    if outcome is None or place == 0 or outcome[3] == task.values[place - 1][3]:
+def _carried_forward(task: SumTask, alignment: AnswerAlignment, at: int) -> ExpectedLine | None:
+    """Return the step computed correctly from the wrong step before it, if there is one."""
+    before = alignment.pairs.get(at - 1)
+    outcome = alignment.lines[before].step if before is not None else None
+    position = alignment.expected[at].index
+    if outcome is None or position == 0 or outcome[3] == task.values[position - 1][3]:
         return None
-    left, operation, right = task.moves[place].step(outcome[3])
-    result = work_out(left, operation, right)
-    step: Step | None = None if result is None else (left, operation, right, result)
-    return Wanted("step", "", place, step) if step else None
+    left, operator, right = task.operations[position].step(outcome[3])
+    result = evaluate(left, operator, right)
+    step: Equation | None = None if result is None else (left, operator, right, result)
+    return ExpectedLine("step", "", position, step) if step else None
 
 
-def check_steps(task: SumTask, aligned: Aligned) -> tuple[CheckedStep, ...]:
-    """Return the truth about each step of an answer, also about those that nobody wanted."""
-    stands_for: Mapping[int, int] = {line: at for at, line in aligned.pairs.items()}
+def check_steps(task: SumTask, alignment: AnswerAlignment) -> tuple[CheckedStep, ...]:
+    """Return the truth of each step of an answer, superfluous steps included."""
+    expected_index: Mapping[int, int] = {line: at for at, line in alignment.pairs.items()}
     return tuple(
         CheckedStep(
             line.start,
             line.end,
-            check_pair(task, aligned, stands_for[at]).truth
-            if at in stands_for
-            else _repeats(aligned, line),
+            check_pair(task, alignment, expected_index[at]).truth
+            if at in expected_index
+            else _repeated_step_truth(alignment, line),
         )
-        for at, line in enumerate(aligned.lines)
+        for at, line in enumerate(alignment.lines)
         if line.role == "step"
     )
 
 
-def _repeats(aligned: Aligned, line: Line) -> StepTruth:
-    steps = (wanted for wanted in aligned.wanted if wanted.role == "step")
-    return "right" if any(wanted.right(line) for wanted in steps) else "wrong"
+def _repeated_step_truth(alignment: AnswerAlignment, line: AnswerLine) -> StepTruth:
+    steps = (expected for expected in alignment.expected if expected.role == "step")
+    return "right" if any(expected.matches(line) for expected in steps) else "wrong"

@@ -1,4 +1,4 @@
-"""Reading a worked answer: its lines, and what each of them is."""
+"""Parser of worked answers: the lines and their roles."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Literal
 
 from backtalk.worlds.sums.phrases import CLOSING, LEADS, OPENING, THINGS
 
-Role = Literal["opening", "step", "last", "closing", "other"]
+LineRole = Literal["opening", "step", "last", "closing", "other"]
 
 _N = r"-?[0-9]{1,4}"
 _STEP = re.compile(
@@ -19,73 +19,73 @@ _UNFINISHED = re.compile(rf"(?:[0-9]{{1,2}}\.\s*)?{_N}\s*(?:[-+*/].*)?")
 _LEADS = "|".join(LEADS)
 _LAST = re.compile(rf"(?P<lead>{_LEADS})\s*(?P<value>{_N})(?:\s+(?P<unit>{'|'.join(THINGS)}))?")
 _LAST_UNFINISHED = re.compile(rf"(?P<lead>{_LEADS}).*")
-_ENDS: dict[str, Role] = {OPENING: "opening", CLOSING: "closing"}
+_ENDS: dict[str, LineRole] = {OPENING: "opening", CLOSING: "closing"}
 _LINE = re.compile(r"[^\n]*\S[^\n]*")
 
 
 @dataclass(frozen=True)
-class Line:
-    """A line, ``text[start:end]``, and what it is."""
+class AnswerLine:
+    """Line of an answer, ``text[start:end]``, with its role."""
 
-    role: Role
+    role: LineRole
     start: int
     end: int
     text: str
-    found: re.Match[str] | None = None
-    """The groups of a step or a last line; spans are places in the whole text."""
+    match: re.Match[str] | None = None
+    """Match of a step or a last line; spans are positions in the whole text."""
     whole: bool = True
-    """Whether a step or a last line has all that it needs."""
+    """If false, a step or a last line is unfinished."""
 
     @property
     def step(self) -> tuple[int, str, int, int] | None:
-        """Left, operation, right and result of a whole step."""
-        if self.role != "step" or self.found is None:
+        """Left operand, operator, right operand and result of a finished step."""
+        if self.role != "step" or self.match is None:
             return None
-        left, operation, right, result = self.found.group("left", "operation", "right", "result")
-        return int(left), operation, int(right), int(result)
+        left, operator, right, result = self.match.group("left", "operation", "right", "result")
+        return int(left), operator, int(right), int(result)
 
     @property
-    def written(self) -> str:
-        """A whole step as it is usually written; of anything else, its beginning."""
+    def canonical_text(self) -> str:
+        """Finished step in canonical form; the first 20 characters of any other line."""
         if self.step is None:
             return self.text[:20]
-        left, operation, right, result = self.step
-        return f"{left} {operation} {right} = {result}"
+        left, operator, right, result = self.step
+        return f"{left} {operator} {right} = {result}"
 
     @property
     def value(self) -> int | None:
-        """What a whole last line gives as the answer."""
-        if self.role != "last" or self.found is None or not self.whole:
+        """Answer in a finished last line."""
+        if self.role != "last" or self.match is None or not self.whole:
             return None
-        return int(self.found["value"])
+        return int(self.match["value"])
 
 
-def read_answer(text: str) -> tuple[Line, ...]:
-    """Return the lines of an answer that are not blank."""
+def read_answer(text: str) -> tuple[AnswerLine, ...]:
+    """Return the non-blank lines of an answer."""
     return tuple(_line(text, *_trimmed(result)) for result in _LINE.finditer(text))
 
 
-def _trimmed(found: re.Match[str]) -> tuple[int, int]:
-    line = found[0]
+def _trimmed(match: re.Match[str]) -> tuple[int, int]:
+    line = match[0]
     return (
-        found.start() + len(line) - len(line.lstrip()),
-        found.start() + len(line.rstrip()),
+        match.start() + len(line) - len(line.lstrip()),
+        match.start() + len(line.rstrip()),
     )
 
 
-def _line(text: str, start: int, end: int) -> Line:
-    said = text[start:end]
-    if said in _ENDS:
-        return Line(_ENDS[said], start, end, said)
+def _line(text: str, start: int, end: int) -> AnswerLine:
+    description = text[start:end]
+    if description in _ENDS:
+        return AnswerLine(_ENDS[description], start, end, description)
     step = _STEP.fullmatch(text, start, end)
     if step:
-        return Line("step", start, end, said, step)
+        return AnswerLine("step", start, end, description, step)
     last = _LAST.fullmatch(text, start, end)
     if last:
-        return Line("last", start, end, said, last)
-    if _UNFINISHED.fullmatch(said):
-        return Line("step", start, end, said, whole=False)
+        return AnswerLine("last", start, end, description, last)
+    if _UNFINISHED.fullmatch(description):
+        return AnswerLine("step", start, end, description, whole=False)
     last = _LAST_UNFINISHED.fullmatch(text, start, end)
     if last:
-        return Line("last", start, end, said, last, whole=False)
-    return Line("other", start, end, said)
+        return AnswerLine("last", start, end, description, last, whole=False)
+    return AnswerLine("other", start, end, description)

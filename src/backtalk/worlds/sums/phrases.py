@@ -1,4 +1,4 @@
-"""What sums are told in: names, things, verbs, the layout of an answer, standing instructions."""
+"""Phrases of the sums world: names, things, verbs, answer layout and rules."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PRONOUNS: Mapping[str, str] = {
     **dict.fromkeys(("Bo", "Emil", "Goran", "Kofi", "Nils", "Sven"), "He"),
 }
 THINGS = ("apples", "coins", "stamps")
-"""What word problems count."""
+"""Things counted in word problems."""
 
 VERBS: Mapping[str, tuple[str, ...]] = {
     "+": ("buys {}", "finds {}", "gets {}", "wins {}"),
@@ -26,7 +26,7 @@ VERBS: Mapping[str, tuple[str, ...]] = {
     "*": ("multiplies them by {}",),
     "/": ("halves them",),
 }
-"""How word problems tell each operation."""
+"""Verb phrases for each operator in word problems."""
 
 NEEDLESS: Mapping[str, str] = {
     "the cat": "My cat can count too.",
@@ -34,46 +34,46 @@ NEEDLESS: Mapping[str, str] = {
     "the fun": "This one is fun.",
     "the teacher": "My teacher would be proud.",
 }
-"""Lines that belong in no answer, by what they are about."""
+"""Irrelevant lines, by subject."""
 DONT_KNOW = "I do not know."
 
 
 @dataclass(frozen=True)
-class Layout:
-    """How an answer is to be set out."""
+class AnswerLayout:
+    """Layout of an answer."""
 
     lead: Lead = "Answer:"
-    """What the last line begins with."""
+    """First word of the last line."""
     working: bool = True
-    """Whether the steps are shown."""
+    """If true, the steps are shown."""
     equals: bool = False
-    """Whether steps say "equals" for the sign."""
+    """If true, steps have the word "equals" in place of the sign."""
     numbered: bool = False
     unit: bool = False
-    """Whether the last line names what was counted, where something was."""
+    """If true, the last line names the thing counted, if there is one."""
     opening: bool = False
     closing: bool = False
 
     @property
     def sign(self) -> str:
-        """What stands before a step's result."""
+        """Sign before the result of a step."""
         return "equals" if self.equals else "="
 
-    def number(self, place: int) -> str:
-        """Return what stands before the step of that place, counted from 0."""
-        return f"{place + 1}. " if self.numbered else ""
+    def number(self, index: int) -> str:
+        """Return the prefix of the step of that index, from 0."""
+        return f"{index + 1}. " if self.numbered else ""
 
-    def step(self, place: int, step: str) -> str:
-        """Return the line of a step."""
-        return self.number(place) + step.replace("=", self.sign)
+    def step(self, index: int, step: str) -> str:
+        """Return the line of the step of that index, from 0."""
+        return self.number(index) + step.replace("=", self.sign)
 
-    def unit_of(self, thing: str) -> str | None:
-        """Return what the last line is to name, if anything."""
+    def unit_for(self, thing: str) -> str | None:
+        """Return the unit in the last line, or ``None``."""
         return (thing or None) if self.unit else None
 
     def last(self, answer: int, thing: str) -> str:
-        """Return the last line."""
-        unit = self.unit_of(thing)
+        """Return the last line of an answer about a thing."""
+        unit = self.unit_for(thing)
         return f"{self.lead} {answer} {unit}" if unit else f"{self.lead} {answer}"
 
 
@@ -89,7 +89,7 @@ _ACTIONS: Mapping[str, tuple[str, Mapping[str, object]]] = {
 }
 
 BARE = "bare"
-"""The scope of requests that are an expression and count nothing."""
+"""Scope of requests with a bare expression."""
 _SCOPES = {
     **{thing: f"in sums about {thing}" for thing in THINGS},
     BARE: "in bare sums",
@@ -104,6 +104,6 @@ RULES = tuple(
 )
 
 
-def changes(rule: Rule) -> Mapping[str, object]:
-    """Return the fields of a layout that a rule sets."""
-    return _ACTIONS[rule.what][1]
+def layout_changes(rule: Rule) -> Mapping[str, object]:
+    """Return the layout fields that a rule sets."""
+    return _ACTIONS[rule.action][1]

@@ -1,4 +1,4 @@
-"""A request to work something out, with what is true about it."""
+"""Tasks of the sums world: requests with their operations and true results."""
 
 from __future__ import annotations
 
@@ -7,217 +7,226 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
-from backtalk.worlds.sums import phrases as language
-from backtalk.worlds.sums.phrases import BARE, PRONOUNS, THINGS, VERBS, Layout
+from backtalk.worlds.sums.phrases import BARE, PRONOUNS, THINGS, VERBS, AnswerLayout, layout_changes
 from backtalk.worlds.world import Rng, Rule
 
 LARGEST = 99
-"""No result is larger."""
+"""Largest allowed result."""
 
 
-def work_out(left: int, operation: str, right: int) -> int | None:
-    """Return a step's result, or ``None`` where there is no whole number that is one."""
-    if operation == "+":
+def evaluate(left: int, operator: str, right: int) -> int | None:
+    """Return the result of a step, ``None`` if it is not a whole number.
+
+    Parameters
+    ----------
+    left : int
+        Left operand.
+    operator : str
+        One of ``+ - * /``.
+    right : int
+        Right operand.
+    """
+    if operator == "+":
         return left + right
-    if operation == "-":
+    if operator == "-":
         return left - right
-    if operation == "*":
+    if operator == "*":
         return left * right
     return left // right if right and left % right == 0 else None
 
 
-def near(number: int, rng: Rng) -> int:
-    """Return another number within bounds that one could take for this one by mistake."""
+def perturb(number: int, rng: Rng) -> int:
+    """Return a different number within bounds that could result from a mistake."""
     off = (1, -1, 2, -2, 10, -10)[rng.choice(6, p=(0.25, 0.25, 0.15, 0.15, 0.1, 0.1))]
     return number + off if 0 <= number + off <= LARGEST else number - off
 
 
 @dataclass(frozen=True)
-class Move:
-    """What one step does to the result so far."""
+class Operation:
+    """Operation of one step on the result so far."""
 
-    operation: str
+    operator: str
     operand: int
     verb: str = ""
-    """How a word problem tells it, the operand left open; empty in an expression."""
-    before: bool = False
-    """Whether the operand stands before the result so far, as in ``3 + 4 * 2``."""
+    """Verb phrase in a word problem, with a placeholder; empty in an expression."""
+    operand_first: bool = False
+    """If true, the operand is the left one, as in ``3 + 4 * 2``."""
 
     def step(self, so_far: int) -> tuple[int, str, int]:
-        """Return what is to be worked out."""
-        if self.before:
-            return self.operand, self.operation, so_far
-        return so_far, self.operation, self.operand
+        """Return left operand, operator and right operand."""
+        if self.operand_first:
+            return self.operand, self.operator, so_far
+        return so_far, self.operator, self.operand
 
     @property
-    def told(self) -> str:
-        """The move in words."""
+    def phrase(self) -> str:
+        """Operation in words."""
         return self.verb.format(self.operand)
 
 
 @dataclass(frozen=True)
 class SumTask:
-    """A number and what is done to it, as a story or as an expression."""
+    """Number with operations on it, as a word problem or an expression."""
 
     name: str
-    """Whom the story is about; empty in an expression."""
+    """Name of the person in the word problem; empty in an expression."""
     thing: str
-    """What is counted; empty in an expression."""
+    """Thing counted; empty in an expression."""
     start: int
-    moves: tuple[Move, ...]
+    operations: tuple[Operation, ...]
 
     @property
     def level(self) -> int:
-        """How difficult it is: 1 for two steps, and one more for every further one."""
-        return len(self.moves) - 1
+        """Difficulty: the number of steps minus 1."""
+        return len(self.operations) - 1
 
     @property
     def scope(self) -> str:
-        """What standing instructions tell requests apart by."""
+        """Scope identifier that rules refer to."""
         return self.thing or BARE
 
     @cached_property
     def values(self) -> tuple[tuple[int, str, int, int], ...]:
-        """Each step: left, operation, right, result."""
+        """Left operand, operator, right operand and result of each step."""
         so_far, done = self.start, []
-        for move in self.moves:
-            left, operation, right = move.step(so_far)
-            so_far = work_out(left, operation, right) or 0
-            done.append((left, operation, right, so_far))
+        for operation in self.operations:
+            left, operator, right = operation.step(so_far)
+            so_far = evaluate(left, operator, right) or 0
+            done.append((left, operator, right, so_far))
         return tuple(done)
 
     @property
     def answer(self) -> int:
-        """The final result."""
+        """Final result."""
         return self.values[-1][3]
 
     @cached_property
     def steps(self) -> tuple[str, ...]:
-        """The steps as an answer writes them."""
+        """Text of each step."""
         return tuple(f"{left} {sign} {right} = {to}" for left, sign, right, to in self.values)
 
     @property
     def expression(self) -> str:
-        """The moves as one expression."""
-        told = str(self.start)
-        for move in self.moves:
-            if move.before:
-                told = f"{move.operand} {move.operation} {told}"
+        """All operations as one expression."""
+        expression = str(self.start)
+        for operation in self.operations:
+            if operation.operand_first:
+                expression = f"{operation.operand} {operation.operator} {expression}"
             else:
-                told = f"{told} {move.operation} {move.operand}"
-        return told
+                expression = f"{expression} {operation.operator} {operation.operand}"
+        return expression
 
     @property
     def text(self) -> str:
-        """The request."""
+        """Text of the request."""
         if not self.thing:
             return f"Work out {self.expression}."
         pronoun = PRONOUNS[self.name]
-        told = [move.told for move in self.moves]
+        phrases = [operation.phrase for operation in self.operations]
         return (
             f"{self.name} has {self.start} {self.thing}. "
-            f"{pronoun} {', '.join(told[:-1])} and {told[-1]}. "
+            f"{pronoun} {', '.join(phrases[:-1])} and {phrases[-1]}. "
             f"How many has {pronoun.lower()}?"
         )
 
-    def layout(self, rules: Sequence[Rule] = ()) -> Layout:
-        """Return how an answer is to be set out, where these rules are in force."""
-        fitting = Layout()
+    def layout(self, rules: Sequence[Rule] = ()) -> AnswerLayout:
+        """Return the required layout of an answer under rules."""
+        layout = AnswerLayout()
         for rule in rules:
-            fitting = replace(fitting, **language.changes(rule))  # type: ignore[arg-type]
-        return fitting
+            layout = replace(layout, **layout_changes(rule))  # type: ignore[arg-type]
+        return layout
 
 
 def draw_task(rng: Rng, *, unusual: bool) -> SumTask:
-    """Return a request at random; an unusual one halves, or is of level 5."""
+    """Return a random task; an unusual one halves, or is of level 5."""
     while True:
         halves = unusual and rng.random() < 0.5
         count = 6 if unusual and not halves else int(rng.integers(2, 6))
         task = _draw(rng, count, "/" if halves else "*")
-        if task is not None and (not halves or any(m.operation == "/" for m in task.moves)):
+        if task is not None and (not halves or any(m.operator == "/" for m in task.operations)):
             return task
 
 
 def _draw(rng: Rng, count: int, rare: str) -> SumTask | None:
-    """Return a request of so many steps, or ``None`` where the numbers drawn allow none.
+    """Return a task with ``count`` steps, or ``None`` if the numbers drawn are out of bounds.
 
-    The rare operation, a product or a halving, occurs once at most; in an expression it is the
+    The rare operator, a product or a halving, occurs once at most; in an expression it is the
     first step, so that every step continues from the one before it.
     """
     thing = (*THINGS, "")[rng.integers(len(THINGS) + 1)]
     so_far = start = int(rng.integers(2, 21))
-    place = int(rng.integers(count)) if thing else 0
+    position = int(rng.integers(count)) if thing else 0
     if rng.random() < 0.4 and rare == "*":
-        place = count
-    moves: list[Move] = []
+        position = count
+    operations: list[Operation] = []
     for at in range(count):
-        before = not thing and at == 1 and place == 0 and bool(rng.random() < 0.5)
-        operation = rare if at == place else "+-"[rng.integers(2)]
-        if operation in "+-":
+        before = not thing and at == 1 and position == 0 and bool(rng.random() < 0.5)
+        operator = rare if at == position else "+-"[rng.integers(2)]
+        if operator in "+-":
             operand = int(rng.integers(1, 21))
         else:
             operand = int(rng.integers(2, 6)) if rare == "*" else 2
-        verbs = VERBS[operation]
+        verbs = VERBS[operator]
         verb = verbs[rng.integers(len(verbs))] if thing else ""
-        moves.append(Move(operation, operand, verb, before))
-        result = work_out(*moves[-1].step(so_far))
-        if result is None or not 0 <= result <= LARGEST or (operation == "*" and not so_far):
+        operations.append(Operation(operator, operand, verb, before))
+        result = evaluate(*operations[-1].step(so_far))
+        if result is None or not 0 <= result <= LARGEST or (operator == "*" and not so_far):
             return None
         so_far = result
     names = tuple(PRONOUNS)
     name = names[rng.integers(len(names))] if thing else ""
-    return SumTask(name, thing, start, tuple(moves))
+    return SumTask(name, thing, start, tuple(operations))
 
 
 _N = r"(?:0|[1-9][0-9]?)"
 _STORY = re.compile(
     rf"(?P<name>{'|'.join(PRONOUNS)}) has (?P<start>{_N}) (?P<thing>{'|'.join(THINGS)})\. "
-    r"(?P<pronoun>She|He) (?P<told>[a-z0-9 ,]+)\. How many has (?:she|he)\?"
+    r"(?P<pronoun>She|He) (?P<phrases>[a-z0-9 ,]+)\. How many has (?:she|he)\?"
 )
-_EXPRESSION = re.compile(rf"Work out (?P<told>{_N}(?: [-+*/] {_N})+)\.")
+_EXPRESSION = re.compile(rf"Work out (?P<phrases>{_N}(?: [-+*/] {_N})+)\.")
 _VERBS = tuple(
-    (operation, verb, re.compile(verb.format(rf"(?P<operand>{_N})")))
-    for operation, verbs in VERBS.items()
+    (operator, verb, re.compile(verb.format(rf"(?P<operand>{_N})")))
+    for operator, verbs in VERBS.items()
     for verb in verbs
 )
 
 
 def parse_task(text: str) -> SumTask | None:
-    """Return the request that a text states, if it is one."""
+    """Return the task that a request states, or ``None``."""
     result = _STORY.fullmatch(text)
     if result:
-        told = re.split(r", | and ", result["told"])
-        moves = [move for phrase in told if (move := _move(phrase))]
-        task = SumTask(result["name"], result["thing"], int(result["start"]), tuple(moves))
-        return task if _possible(task) and task.text == text else None
+        phrases = re.split(r", | and ", result["phrases"])
+        operations = [operation for phrase in phrases if (operation := _parse_operation(phrase))]
+        task = SumTask(result["name"], result["thing"], int(result["start"]), tuple(operations))
+        return task if _is_possible(task) and task.text == text else None
     result = _EXPRESSION.fullmatch(text)
     if result is None:
         return None
-    told = result["told"].split(" ")
-    numbers, signs = [int(number) for number in told[::2]], told[1::2]
-    moves = [Move(sign, number) for sign, number in zip(signs, numbers[1:], strict=True)]
+    phrases = result["phrases"].split(" ")
+    numbers, signs = [int(number) for number in phrases[::2]], phrases[1::2]
+    operations = [Operation(sign, number) for sign, number in zip(signs, numbers[1:], strict=True)]
     start = numbers[0]
-    if len(moves) > 1 and signs[0] in "+-" and signs[1] in "*/":
-        moves[:2] = [moves[1], Move(signs[0], start, before=True)]
+    if len(operations) > 1 and signs[0] in "+-" and signs[1] in "*/":
+        operations[:2] = [operations[1], Operation(signs[0], start, operand_first=True)]
         start = numbers[1]
-    task = SumTask("", "", start, tuple(moves))
-    later = any(move.operation in "*/" for move in moves[1:])
-    return task if _possible(task) and not later and task.text == text else None
+    task = SumTask("", "", start, tuple(operations))
+    later = any(operation.operator in "*/" for operation in operations[1:])
+    return task if _is_possible(task) and not later and task.text == text else None
 
 
-def _move(phrase: str) -> Move | None:
-    for operation, verb, pattern in _VERBS:
+def _parse_operation(phrase: str) -> Operation | None:
+    for operator, verb, pattern in _VERBS:
         result = pattern.fullmatch(phrase)
         if result:
-            return Move(operation, int(result.groupdict().get("operand", 2)), verb)
+            return Operation(operator, int(result.groupdict().get("operand", 2)), verb)
     return None
 
 
-def _possible(task: SumTask) -> bool:
-    """Return whether each step has a result within bounds."""
+def _is_possible(task: SumTask) -> bool:
+    """Return true if each step has a result within bounds."""
     so_far: int | None = task.start
-    for move in task.moves:
-        so_far = work_out(*move.step(so_far)) if so_far is not None else None
+    for operation in task.operations:
+        so_far = evaluate(*operation.step(so_far)) if so_far is not None else None
         if so_far is None or not 0 <= so_far <= LARGEST:
             return False
-    return len(task.moves) > 1
+    return len(task.operations) > 1

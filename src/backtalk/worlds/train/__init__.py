@@ -1,1 +1,1 @@
-"""Making the small models of the worlds: ``python -m backtalk.worlds.train WORLD``."""
+"""Training of the small models: ``python -m backtalk.worlds.train WORLD``."""

@@ -1,4 +1,4 @@
-"""The tokenizer of a small model, and lessons as tokens."""
+"""Tokenizer of the small models, and tokenized conversations with loss masks."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
-from backtalk.worlds.skills import Chat
+from backtalk.feedback.interaction import Prompt
 
 VOCABULARY = 1024
 ROLES = ("<|system|>", "<|user|>", "<|assistant|>")
@@ -22,11 +22,11 @@ CHAT_TEMPLATE = (
 )
 
 
-def learn_tokenizer(lessons: Iterable[Chat]) -> PreTrainedTokenizerFast:
-    """Return a byte-level BPE tokenizer of the texts of lessons; each digit is a token.
+def train_tokenizer(conversations: Iterable[Prompt]) -> PreTrainedTokenizerFast:
+    """Return a byte-level BPE tokenizer of conversations; each digit is a token.
 
     Sennrich et al. (2016), "Neural machine translation of rare words with subword units", over
-    bytes, so that it can write any text.
+    bytes, so that it covers any text.
     """
     bpe = Tokenizer(models.BPE())
     bpe.pre_tokenizer = pre_tokenizers.Sequence(
@@ -42,7 +42,7 @@ def learn_tokenizer(lessons: Iterable[Chat]) -> PreTrainedTokenizerFast:
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
-    bpe.train_from_iterator((message.text for chat in lessons for message in chat), trainer)
+    bpe.train_from_iterator((message.text for chat in conversations for message in chat), trainer)
     return PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
         tokenizer_object=bpe,
         eos_token=END,
@@ -54,26 +54,29 @@ def learn_tokenizer(lessons: Iterable[Chat]) -> PreTrainedTokenizerFast:
 
 
 @dataclass(frozen=True)
-class Lesson:
-    """A conversation as tokens, and which of them are to be learned."""
+class TokenizedConversation:
+    """Conversation as tokens with a loss mask."""
 
     tokens: list[int]
-    learned: list[bool]
+    loss_mask: list[bool]
+    """Mask of the tokens that count in the loss: those of the assistant."""
 
 
-def as_tokens(tokenizer: Any, lessons: Sequence[Chat]) -> list[Lesson]:
-    """Return lessons as tokens: what the chat template writes, the assistant's words learned."""
-    texts = [message.text for chat in lessons for message in chat]
+def tokenize_conversations(
+    tokenizer: Any, conversations: Sequence[Prompt]
+) -> list[TokenizedConversation]:
+    """Return conversations as tokens of the chat template, with loss on the assistant's tokens."""
+    texts = [message.text for chat in conversations for message in chat]
     encoded = iter(tokenizer.backend_tokenizer.encode_batch_fast(texts))
     role_ids = {role[2:-2]: tokenizer.convert_tokens_to_ids(role) for role in ROLES}
     end = tokenizer.eos_token_id
     results = []
-    for chat in lessons:
+    for chat in conversations:
         tokens: list[int] = []
-        learned: list[bool] = []
+        loss_mask: list[bool] = []
         for message in chat:
             ids = next(encoded).ids
             tokens += [role_ids[message.role], *ids, end]
-            learned += [False] + [message.role == "assistant"] * (len(ids) + 1)
-        results.append(Lesson(tokens, learned))
+            loss_mask += [False] + [message.role == "assistant"] * (len(ids) + 1)
+        results.append(TokenizedConversation(tokens, loss_mask))
     return results

@@ -1,4 +1,4 @@
-"""Training a small model from scratch on the lessons of its world."""
+"""Training of a small model from scratch on conversations in its world."""
 
 from __future__ import annotations
 
@@ -13,60 +13,69 @@ import numpy as np
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from backtalk.worlds.train.curriculum import MIXTURE, CurriculumGenerator, Mixture
-from backtalk.worlds.train.tokens import Lesson, as_tokens, learn_tokenizer
+from backtalk.worlds.train.curriculum import DEFAULT_MIXTURE, CurriculumGenerator, SkillMixture
+from backtalk.worlds.train.tokens import (
+    TokenizedConversation,
+    tokenize_conversations,
+    train_tokenizer,
+)
 from backtalk.worlds.world import World
 
 WINDOW = 512
-_TOKENIZER_LESSONS = 4_000
-_POOL = 2_048
-"""How many lessons are sorted by length together."""
+_TOKENIZER_CONVERSATIONS = 4_000
+_POOL_SIZE = 2_048
+"""Number of conversations sorted by length together."""
 
 
 @dataclass(frozen=True)
-class Recipe:
-    """How a small model is made. The defaults fit 30 minutes on two cores."""
+class TrainingRecipe:
+    """Hyperparameters of a small model. The defaults take 30 minutes on two CPU cores."""
 
     tokens: int = 14_000_000
-    """How many tokens of lessons it reads, questions and padding included."""
+    """Number of training tokens, prompts and padding included."""
     batch_tokens: int = 4_096
+    """Maximum number of tokens in a batch, padding included."""
     learning_rate: float = 3e-3
-    warm_up: int = 100
-    """Steps in which the learning rate rises; it then falls to 0 in a cosine."""
+    """Peak learning rate."""
+    warmup_steps: int = 100
+    """Number of steps of linear warm-up; cosine decay to 0 follows."""
     hidden_size: int = 160
     intermediate_size: int = 448
     layers: int = 4
     heads: int = 5
     seed: int = 0
-    mixture: Mixture = MIXTURE
-    """What the lessons are."""
+    mixture: SkillMixture = DEFAULT_MIXTURE
+    """Mixture of the training conversations."""
 
 
-EXAMINING = Mixture(answer=0.25, refine=0.25, criticise=0.2, judge=0.2)
-"""Lessons with more of what is learned last: to see what is wrong, and which is better."""
+EXAMINATION_MIXTURE = SkillMixture(answer=0.25, refine=0.25, criticise=0.2, judge=0.2)
+"""Mixture with a larger share of critiques and comparisons, the skills learned last."""
 
-RECIPES: Mapping[str, Recipe] = {
-    "mail": Recipe(),
-    "sums": Recipe(tokens=15_000_000, mixture=EXAMINING),
-    "programs": Recipe(tokens=12_000_000, mixture=replace(EXAMINING, again=0.8)),
-    "lists": Recipe(tokens=15_000_000, mixture=EXAMINING),
+RECIPES: Mapping[str, TrainingRecipe] = {
+    "mail": TrainingRecipe(),
+    "sums": TrainingRecipe(tokens=15_000_000, mixture=EXAMINATION_MIXTURE),
+    "programs": TrainingRecipe(
+        tokens=12_000_000, mixture=replace(EXAMINATION_MIXTURE, reuse_share=0.8)
+    ),
+    "lists": TrainingRecipe(tokens=15_000_000, mixture=EXAMINATION_MIXTURE),
 }
-"""How the models in the package were made."""
+"""Recipes of the models in the package."""
 
 
 @dataclass(frozen=True)
-class Trained:
-    """A small model, and how its training went."""
+class TrainedModel:
+    """Small model with its training curve."""
 
     model: Any
     tokenizer: Any
     curve: list[tuple[int, float]]
-    """The mean loss, in nats a token learned, over stretches of the training; by tokens read."""
+    """Number of training tokens and mean recent loss, in nats per target token."""
     seconds: float
-    recipe: Recipe
+    """Duration of the training in seconds."""
+    recipe: TrainingRecipe
 
-    def facts(self) -> dict[str, Any]:
-        """Return all of it but the model, for the record."""
+    def to_dict(self) -> dict[str, Any]:
+        """Return everything but the weights, as JSON values."""
         parameters = sum(weights.numel() for weights in self.model.parameters())
         return {
             "recipe": asdict(self.recipe),
@@ -76,26 +85,28 @@ class Trained:
         }
 
 
-def train(world: World[Any], recipe: Recipe, *, report: Callable[[int, float], None]) -> Trained:
-    """Return a model trained from scratch.
+def train(
+    world: World[Any], recipe: TrainingRecipe, *, report: Callable[[int, float], None]
+) -> TrainedModel:
+    """Train a model from scratch.
 
     Parameters
     ----------
     world : World[Any]
-        Where the lessons come from.
+        World of the training conversations.
     recipe : Recipe
-        The sizes and the seed; they decide the weights, up to the arithmetic of the machine.
+        Sizes and seed, which determine the weights up to the arithmetic of the machine.
     report : Callable[[int, float], None]
-        Told how many tokens were read, and the loss on the last of them.
+        Called with the number of tokens so far and the mean recent loss.
     """
     started = time.monotonic()
     torch.manual_seed(recipe.seed)
-    tokenizer = learn_tokenizer(
-        CurriculumGenerator(world, seed=recipe.seed + 1, mixture=recipe.mixture).lessons(
-            _TOKENIZER_LESSONS
+    tokenizer = train_tokenizer(
+        CurriculumGenerator(world, seed=recipe.seed + 1, mixture=recipe.mixture).conversations(
+            _TOKENIZER_CONVERSATIONS
         )
     )
-    model = _fresh(tokenizer, recipe)
+    model = _make_model(tokenizer, recipe)
     optimisers = _optimisers(model, recipe)
     rates = [[group["lr"] for group in optimiser.param_groups] for optimiser in optimisers]
     curve: list[tuple[int, float]] = []
@@ -106,7 +117,7 @@ def train(world: World[Any], recipe: Recipe, *, report: Callable[[int, float], N
     )
     for step, (tokens, labels) in enumerate(batches):
         share = min(read / recipe.tokens, 1.0)
-        scale = min((step + 1) / recipe.warm_up, 0.5 * (1 + math.cos(math.pi * share)))
+        scale = min((step + 1) / recipe.warmup_steps, 0.5 * (1 + math.cos(math.pi * share)))
         for optimiser, default in zip(optimisers, rates, strict=True):
             for group, rate in zip(optimiser.param_groups, default, strict=True):
                 group["lr"] = rate * scale
@@ -124,10 +135,10 @@ def train(world: World[Any], recipe: Recipe, *, report: Callable[[int, float], N
             recent = []
         if read >= recipe.tokens:
             break
-    return Trained(model.eval(), tokenizer, curve, time.monotonic() - started, recipe)
+    return TrainedModel(model.eval(), tokenizer, curve, time.monotonic() - started, recipe)
 
 
-def _fresh(tokenizer: Any, recipe: Recipe) -> Any:
+def _make_model(tokenizer: Any, recipe: TrainingRecipe) -> Any:
     config = LlamaConfig(
         vocab_size=len(tokenizer),
         hidden_size=recipe.hidden_size,
@@ -145,7 +156,7 @@ def _fresh(tokenizer: Any, recipe: Recipe) -> Any:
     return model.to("cuda" if torch.cuda.is_available() else "cpu")
 
 
-def _optimisers(model: Any, recipe: Recipe) -> list[torch.optim.Optimizer]:
+def _optimisers(model: Any, recipe: TrainingRecipe) -> list[torch.optim.Optimizer]:
     """Return Muon for the matrices inside, AdamW for the rest.
 
     Jordan et al. (2024), "Muon: an optimizer for hidden layers in neural networks", with the
@@ -168,52 +179,59 @@ def _optimisers(model: Any, recipe: Recipe) -> list[torch.optim.Optimizer]:
 
 
 def _loss(model: Any, tokens: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-    """Return the mean loss over the tokens learned, the vocabulary computed for these alone."""
+    """Return the mean loss over the target tokens; logits are computed for these only."""
     hidden = model.model(input_ids=tokens).last_hidden_state[:, :-1]
-    wanted = labels[:, 1:]
-    places = wanted >= 0
-    logits = model.lm_head(hidden[places])
-    return torch.nn.functional.cross_entropy(logits, wanted[places])
+    targets = labels[:, 1:]
+    positions = targets >= 0
+    logits = model.lm_head(hidden[positions])
+    return torch.nn.functional.cross_entropy(logits, targets[positions])
 
 
 def _batches(
-    teacher: CurriculumGenerator, tokenizer: Any, recipe: Recipe
+    generator: CurriculumGenerator, tokenizer: Any, recipe: TrainingRecipe
 ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-    """Yield tokens and labels without end; lessons alike in length share a batch."""
+    """Yield tokens and labels endlessly; conversations of similar length share a batch."""
     rng = np.random.default_rng([recipe.seed, 11])
     device = "cuda" if torch.cuda.is_available() else "cpu"
 
-    def prepare() -> list[list[Lesson]]:
-        return _sorted(as_tokens(tokenizer, list(teacher.lessons(_POOL))), recipe.batch_tokens)
+    def prepare() -> list[list[TokenizedConversation]]:
+        return _make_batches(
+            tokenize_conversations(tokenizer, list(generator.conversations(_POOL_SIZE))),
+            recipe.batch_tokens,
+        )
 
-    with ThreadPoolExecutor(1) as beside:
-        coming = beside.submit(prepare)
+    with ThreadPoolExecutor(1) as executor:
+        next_pool = executor.submit(prepare)
         while True:
-            batches = coming.result()
-            coming = beside.submit(prepare)
-            for place in rng.permutation(len(batches)):
-                yield _padded(batches[place], device)
+            batches = next_pool.result()
+            next_pool = executor.submit(prepare)
+            for position in rng.permutation(len(batches)):
+                yield _pad(batches[position], device)
 
 
-def _sorted(lessons: Sequence[Lesson], batch_tokens: int) -> list[list[Lesson]]:
-    """Return lessons in batches, alike in length, each of at most so many tokens with padding."""
-    fitting = [lesson for lesson in lessons if len(lesson.tokens) <= WINDOW]
-    batches: list[list[Lesson]] = [[]]
-    for lesson in sorted(fitting, key=lambda lesson: len(lesson.tokens)):
-        if (len(batches[-1]) + 1) * len(lesson.tokens) > batch_tokens:
+def _make_batches(
+    conversations: Sequence[TokenizedConversation], batch_tokens: int
+) -> list[list[TokenizedConversation]]:
+    """Return batches of similar length, each of at most ``batch_tokens`` tokens with padding."""
+    fitting = [item for item in conversations if len(item.tokens) <= WINDOW]
+    batches: list[list[TokenizedConversation]] = [[]]
+    for item in sorted(fitting, key=lambda item: len(item.tokens)):
+        if (len(batches[-1]) + 1) * len(item.tokens) > batch_tokens:
             batches.append([])
-        batches[-1].append(lesson)
+        batches[-1].append(item)
     return batches
 
 
-def _padded(lessons: Sequence[Lesson], device: str) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return tokens, padded on the right, and labels, -100 where nothing is learned."""
-    longest = max(len(lesson.tokens) for lesson in lessons)
-    tokens = torch.zeros((len(lessons), longest), dtype=torch.long)
+def _pad(
+    conversations: Sequence[TokenizedConversation], device: str
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return tokens, padded on the right, and labels, -100 outside the loss mask."""
+    longest = max(len(item.tokens) for item in conversations)
+    tokens = torch.zeros((len(conversations), longest), dtype=torch.long)
     labels = torch.full_like(tokens, -100)
-    for row, lesson in enumerate(lessons):
-        length = len(lesson.tokens)
-        tokens[row, :length] = torch.tensor(lesson.tokens)
-        learned = torch.tensor(lesson.learned)
-        labels[row, :length] = torch.where(learned, tokens[row, :length], -100)
+    for row, item in enumerate(conversations):
+        length = len(item.tokens)
+        tokens[row, :length] = torch.tensor(item.tokens)
+        mask = torch.tensor(item.loss_mask)
+        labels[row, :length] = torch.where(mask, tokens[row, :length], -100)
     return tokens.to(device), labels.to(device)
