@@ -36,20 +36,19 @@ def test_an_option_under_both_names_is_an_error():
 
 def test_an_old_name_means_the_new_one_that_the_function_has():
     rate: dict[str, Any] = {"flip_rate": float}
-    with pytest.warns(DeprecationWarning):
+    with pytest.warns(DeprecationWarning, match="flip_rate now"):
         assert read_options("m", {"flip_rate": 0.1}, rate, {"flip": 0.3}) == {"flip_rate": 0.3}
     smoothing: dict[str, Any] = {"label_smoothing": float}
-    with pytest.warns(DeprecationWarning):
+    with pytest.warns(DeprecationWarning, match="label_smoothing now"):
         assert read_options("m", {"label_smoothing": 0.1}, smoothing, {"flip": 0.3}) == {
             "label_smoothing": 0.3
         }
 
 
 def test_a_present_name_is_never_taken_for_an_old_one():
-    assert read_options("m", {"rank": 1, "lora_rank": 2}, {"rank": int, "lora_rank": int}, {"rank": 5}) == {
-        "rank": 5,
-        "lora_rank": 2,
-    }  # fmt: skip
+    types: dict[str, Any] = {"rank": int, "lora_rank": int}
+    values = read_options("m", {"rank": 1, "lora_rank": 2}, types, {"rank": 5})
+    assert values == {"rank": 5, "lora_rank": 2}
 
 
 def test_an_old_name_without_a_present_one_is_unknown():

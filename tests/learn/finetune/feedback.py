@@ -133,7 +133,7 @@ def parts_of(name, store, *, policy=RULES, kinds=None, window=None, **options):
     save_policy(store, RULES)
     work = MethodContext(policy, TrainingSet(store, split="all", kinds=kinds), Run(seed=1))
     make, _ = asyncio.run(build_plan(name, work, get_method(name).read_options(options)))
-    chat = ChatTemplate(_words(), name="tiny", end=frozenset({1}))
+    chat = ChatTemplate(_words(), name="tiny", eos_token_ids=frozenset({1}))
     encoder = Encoder(chat, max_length=window, prepare=policy.messages)
     return {part.name: part for part in make(encoder)}, encoder.left_out
 
@@ -145,8 +145,15 @@ def read(tree):
     for branch in tree.responses:
         weights = branch.weights or (1.0,) * len(branch.tokens)
         learned = [token for token, w in zip(branch.tokens, weights, strict=True) if w]
-        results.append((decode(branch.tokens), branch.score, decode(learned)))
+        results.append((decode(branch.tokens), _value(branch), decode(learned)))
     return decode(tree.prompt), results
+
+
+def _value(response):
+    """Return the column that a response has, as a number; 0 if it has none."""
+    columns = response.columns()
+    assert len(columns) <= 1
+    return next(iter(columns.values()), 0.0)
 
 
 def texts(part):

@@ -11,7 +11,7 @@ VOCABULARY = 384
 
 
 def model(architecture="llama"):
-    """A network with random weights of its own."""
+    """Return a network with random weights."""
     if architecture == "mamba":
         torch.manual_seed(0)
         made = AutoModelForCausalLM.from_config(
@@ -24,12 +24,12 @@ def model(architecture="llama"):
     return network(architecture)
 
 
-def tokens(rng, most):
-    return tuple(rng.integers(2, VOCABULARY, rng.integers(1, most + 1)).tolist())
+def tokens(rng, max_length):
+    return tuple(rng.integers(2, VOCABULARY, rng.integers(1, max_length + 1)).tolist())
 
 
 def trees(count, *, seed=0, responses=2, paired=True):
-    """Trees with responses of random tokens, the first better than each other one."""
+    """Return trees with responses of random tokens, the first better than each other one."""
     rng = np.random.default_rng(seed)
     return [
         PromptTree(

@@ -1,4 +1,4 @@
-"""Texts become the tokens that the chat template writes, with a weight each."""
+"""Texts are tokenised with the chat template, with a weight for each token."""
 
 from collections import Counter
 
@@ -16,12 +16,14 @@ from tests.models.tiny import tokenizer
 
 TOKENIZER = tokenizer()
 END = TOKENIZER.eos_token_id
-CHAT = ChatTemplate(TOKENIZER, name="tiny", end=frozenset({END}))
-ASKED = (Message.user("Is the shop open today?"),)
+CHAT = ChatTemplate(TOKENIZER, name="tiny", eos_token_ids=frozenset({END}))
+QUESTION = (Message.user("Is the shop open today?"),)
 
 
 def encoded(text, **options):
-    return Encoder(CHAT, **options).tree(ASKED, [text] if isinstance(text, Text) else text)
+    return Encoder(CHAT, **options).tree(
+        QUESTION, [text] if isinstance(text, ResponseText) else text
+    )
 
 
 def pieces(branch):
@@ -35,11 +37,11 @@ words = st.text(
 
 @settings(max_examples=200, deadline=None)
 @given(words, words)
-def test_the_tokens_are_those_of_the_whole_conversation(asked, answer):
-    prompt = (Message.user(asked),)
+def test_the_tokens_are_those_of_the_whole_conversation(question, answer):
+    prompt = (Message.user(question),)
     tree = Encoder(CHAT).tree(prompt, [ResponseText(answer)])
     whole = TOKENIZER.apply_chat_template(
-        [{"role": "user", "content": asked}, {"role": "assistant", "content": answer}],
+        [{"role": "user", "content": question}, {"role": "assistant", "content": answer}],
         return_dict=False, sanitize_control_tokens=True,
     )  # fmt: skip
     together = [*tree.prompt, *tree.responses[0].tokens]
@@ -49,7 +51,7 @@ def test_the_tokens_are_those_of_the_whole_conversation(asked, answer):
     assert TOKENIZER.decode(together[len(tree.prompt) :], skip_special_tokens=True) == answer
 
 
-def test_a_stretch_of_the_text_has_the_weight_of_its_tokens():
+def test_a_span_of_the_text_gives_its_weight_to_its_tokens():
     text = "Yes, we open at nine."
     start = text.index("nine")
     tree = encoded(ResponseText(text, weights=((0, len(text), 0.0), (start, start + 4, 2.0))))
@@ -75,14 +77,14 @@ def test_each_token_has_the_weight_of_the_last_of_its_characters(text, data):
     assert branch.weights[-1] == 1
 
 
-def test_credit_is_spread_as_weights_are():
+def test_rewards_of_spans_become_token_rewards():
     text = "Yes, we open at nine."
     (branch,) = encoded(ResponseText(text, reward_spans=((0, 3, -1.0),))).responses
     assert branch.weights is None
     assert set(branch.token_rewards) == {0.0, -1.0}
     assert branch.token_rewards[0] == -1
-    given_ = tuple(float(i) for i in range(len(branch.tokens)))
-    assert encoded(ResponseText(text, token_rewards=given_)).responses[0].token_rewards == given_
+    rewards = tuple(float(i) for i in range(len(branch.tokens)))
+    assert encoded(ResponseText(text, token_rewards=rewards)).responses[0].token_rewards == rewards
 
 
 def test_an_unfinished_response_does_not_learn_to_end():
@@ -94,21 +96,21 @@ def test_an_unfinished_response_does_not_learn_to_end():
 
 def test_what_is_too_long_is_left_out_and_counted():
     encoder = Encoder(CHAT, max_length=30)
-    assert encoder.tree(ASKED, [ResponseText("Yes."), ResponseText("word " * 50)]) is None
-    assert encoder.tree(ASKED, [ResponseText("Yes.")]) is not None
+    assert encoder.tree(QUESTION, [ResponseText("Yes."), ResponseText("word " * 50)]) is None
+    assert encoder.tree(QUESTION, [ResponseText("Yes.")]) is not None
     assert encoder.left_out == Counter({"longer than 30 tokens": 1})
 
 
 def test_the_policy_puts_its_system_prompt_first():
-    told = Encoder(CHAT, prepare=lambda asked: (Message.system("Be brief."), *asked))
-    shown = TOKENIZER.decode(told.tree(ASKED, [ResponseText("Yes.")]).prompt)
+    encoder = Encoder(CHAT, prepare=lambda prompt: (Message.system("Be brief."), *prompt))
+    shown = TOKENIZER.decode(encoder.tree(QUESTION, [ResponseText("Yes.")]).prompt)
     assert shown.index("Be brief.") < shown.index("Is the shop")
 
 
 def test_trees_that_cannot_be_are_errors():
     with pytest.raises(BacktalkError, match="no tokens"):
         ResponseTokens(())
-    with pytest.raises(BacktalkError, match="weights for 1"):
+    with pytest.raises(BacktalkError, match="1 weights"):
         ResponseTokens((1, 2), weights=(1.0,))
     with pytest.raises(BacktalkError, match="0 prompt tokens"):
         PromptTree((), (ResponseTokens((1,)),))

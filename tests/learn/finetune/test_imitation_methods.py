@@ -181,7 +181,9 @@ def test_answers_chain_from_the_best_down():
 
 
 def test_a_chain_tells_what_comes_next_and_learns_only_the_answers(store):
-    parts, _ = parts_of("chain-of-hindsight", store, kinds=["ranking"], max_responses=3, drop_rate=0)
+    parts, _ = parts_of(
+        "chain-of-hindsight", store, kinds=["ranking"], max_responses=3, drop_rate=0
+    )
     trees = parts["ranking"].trees
     assert len(trees) == 3 * PROMPTS
     assert all(branch.weights is None for tree in trees for branch in tree.responses)
@@ -202,7 +204,9 @@ def test_a_chain_tells_what_comes_next_and_learns_only_the_answers(store):
 
 
 def test_words_of_earlier_answers_are_forgotten_and_learned_ones_are_not(store):
-    parts, _ = parts_of("chain-of-hindsight", store, kinds=["ranking"], max_responses=3, drop_rate=0.6)
+    parts, _ = parts_of(
+        "chain-of-hindsight", store, kinds=["ranking"], max_responses=3, drop_rate=0.6
+    )
     rows = texts(parts["ranking"])
     assert {answer for _, answer in rows} == {BEST, WORSE, WORST}
     middle = [prompt for prompt, answer in rows if answer == WORSE]

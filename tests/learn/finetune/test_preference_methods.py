@@ -64,7 +64,7 @@ CONSTRUCTED = {
 OPEN = (Message.user("Is it open?"),)
 QUICK = {"max_steps": 2, "batch": 4}
 TOKENIZER = tokenizer()
-CHAT = ChatTemplate(TOKENIZER, name="tiny", end=frozenset({TOKENIZER.eos_token_id}))
+CHAT = ChatTemplate(TOKENIZER, name="tiny", eos_token_ids=frozenset({TOKENIZER.eos_token_id}))
 # What stands before an answer must not hold a token that ends one.
 OPEN_ENDED = CHATML.replace("<|end|>\n", "{% if message.role == 'assistant' %}<|end|>{% endif %}\n")
 
@@ -521,9 +521,13 @@ def test_each_topic_has_its_best_and_its_worst():
     (pair,) = asyncio.run(tpo.overwritten_pairs([OPEN], [said], Longest(), min_similarity=0.3))
     assert pair.chosen == "We open at 10.\nThe room is very big."
     assert pair.rejected == "We open at 9.\nThe room is big."
-    (alone,) = asyncio.run(tpo.overwritten_pairs([OPEN], [["Hm.", ""]], Longest(), min_similarity=0.3))
+    (alone,) = asyncio.run(
+        tpo.overwritten_pairs([OPEN], [["Hm.", ""]], Longest(), min_similarity=0.3)
+    )
     assert alone.chosen == alone.rejected == "Hm."
-    assert asyncio.run(tpo.overwritten_pairs([OPEN], [["", ""]], Longest(), min_similarity=0.3)) == []
+    assert (
+        asyncio.run(tpo.overwritten_pairs([OPEN], [["", ""]], Longest(), min_similarity=0.3)) == []
+    )
 
 
 def test_the_reference_of_constructed_pairs_gives_the_known_first_loss(policy, store):

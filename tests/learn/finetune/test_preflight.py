@@ -1,4 +1,4 @@
-"""The checks before training pass on what is right, and refuse what is not."""
+"""The checks before training pass on valid data and fail on broken data."""
 
 from dataclasses import replace
 
@@ -21,7 +21,7 @@ from backtalk.learn.finetune.logprobs import LogProbModel
 from backtalk.learn.finetune.preflight import PreflightFailed, preflight
 from backtalk.learn.finetune.reference_logprobs import ReferenceLogProbs
 from backtalk.learn.finetune.trainable_model import load_trainable_model
-from backtalk.learn.finetune.trainer import precision_context
+from backtalk.learn.finetune.trainer import autocast_factory
 from backtalk.models import LocalSpec
 from tests.models import tiny
 
@@ -40,10 +40,11 @@ def student(folder, tmp_path):
 
 
 def pairs(student, count=5):
-    encoder = Encoder(student.model.chat)
+    encoder = Encoder(student.initial.chat)
     return [
         encoder.tree(
-            (Message.user(f"Is shop {i} open?"),), [ResponseText("Yes."), ResponseText("No, it is late.")],
+            (Message.user(f"Is shop {i} open?"),),
+            [ResponseText("Yes."), ResponseText("No, it is late.")],
             pairs=[PairLabel(0, 1)],
         )
         for i in range(count)
@@ -53,27 +54,27 @@ def pairs(student, count=5):
 def checked(student, trees, *, objective="dpo", teacher=None, settings=SETTINGS):
     parts = [TrainingTask("preference", get_objective(objective).bind(), trees)]
     reference = ReferenceLogProbs(None, "")
-    scorer = teacher or student.logprob_model
+    logprob_model = teacher or student.logprob_model
     reference.compute(
-        scorer, trees, batch_tokens=4096,
-        context=precision_context(scorer, settings), report=lambda done: None,
+        logprob_model, trees, batch_tokens=4096,
+        context=autocast_factory(logprob_model, settings), report=lambda done: None,
     )  # fmt: skip
     return preflight(student, parts, settings, reference=reference)
 
 
-def failed(found):
-    return [check.name for check in found.checks if not check.passed]
+def failed(result):
+    return [check.name for check in result.checks if not check.passed]
 
 
-@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
-def test_what_is_right_passes(student, precision):
-    settings = SETTINGS.model_copy(update={"precision": precision})
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_valid_data_passes(student, dtype):
+    settings = SETTINGS.model_copy(update={"dtype": dtype})
     result = checked(student, pairs(student), settings=settings)
     assert failed(result) == []
     result.raise_if_failed()
 
 
-def test_it_is_shown_what_is_learned_and_what_is_not(student):
+def test_responses_are_rendered_with_masked_tokens_marked(student):
     (tree,) = pairs(student, 1)
     masked = replace(
         tree.responses[0], weights=(0.0, *(1.0,) * (len(tree.responses[0].tokens) - 1))
@@ -89,7 +90,7 @@ def test_a_reference_of_other_weights_is_refused(student):
     other = LogProbModel(tiny.network("qwen2"))
     result = checked(student, pairs(student), teacher=other)
     assert failed(result) == ["first loss of dpo on preference"]
-    with pytest.raises(PreflightFailed, match=r"0\.6931 is known"):
+    with pytest.raises(PreflightFailed, match=r"expected 0\.6931"):
         result.raise_if_failed()
 
 
@@ -100,7 +101,7 @@ def test_a_response_that_is_not_ended_is_refused(student):
         )
         for tree in pairs(student)
     ]
-    assert failed(checked(student, trees)) == ["the end of a response is learned, once"]
+    assert failed(checked(student, trees)) == ["one end-of-sequence token is learned per response"]
 
 
 def test_an_end_that_is_learned_twice_is_refused(student):
@@ -113,7 +114,7 @@ def test_an_end_that_is_learned_twice_is_refused(student):
         )
         for tree in pairs(student)
     ]
-    assert failed(checked(student, trees)) == ["the end of a response is learned, once"]
+    assert failed(checked(student, trees)) == ["one end-of-sequence token is learned per response"]
 
 
 def test_responses_without_anything_to_learn_are_refused(student):
@@ -141,7 +142,7 @@ def test_prompts_that_are_shared_wrongly_are_refused(folder, tmp_path):
             pairs=(PairLabel(0, 1),),
         )
     ] * 2
-    assert "prompts shared as in rows of their own" in failed(checked(forced, trees))
+    assert "shared prompts match separate rows" in failed(checked(forced, trees))
     rightly = load_trainable_model(policy, Artifacts(tmp_path), SETTINGS, seed=0)
     assert failed(checked(rightly, trees)) == []
 
@@ -151,7 +152,7 @@ def test_a_sampler_of_other_weights_is_refused(student):
     assert failed(checked(student, trees)) == []
     student.engine.sample = changed(student.engine.sample)
     result = checked(student, trees)
-    assert failed(result) == ["samples as probable to the trainer as to the sampler"]
+    assert failed(result) == ["trainer and sampler agree on log-probabilities"]
 
 
 def changed(draw):

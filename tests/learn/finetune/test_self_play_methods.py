@@ -34,7 +34,7 @@ ADA = Annotator.human("ada")
 NAMES = ("sppo", "dno", "inpo", "nash-md", "nash-mp", "spac", "xpo")
 OPEN = (Message.user("Is it open?"),)
 TOKENIZER = tiny.tokenizer()
-CHAT = ChatTemplate(TOKENIZER, name="tiny", end=frozenset({TOKENIZER.eos_token_id}))
+CHAT = ChatTemplate(TOKENIZER, name="tiny", eos_token_ids=frozenset({TOKENIZER.eos_token_id}))
 PROMPTS = [as_prompt(f"Is shop {i} open today?") for i in range(8)]
 QUICK = {"max_steps": 2, "batch": 4, "learning_rate": 3e-3}
 

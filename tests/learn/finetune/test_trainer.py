@@ -1,4 +1,4 @@
-"""The trainer takes the same steps however its work is cut up, and learns what it is told."""
+"""The trainer takes the same steps however they are computed, and learns from its data only."""
 
 import json
 import os
@@ -21,28 +21,28 @@ from backtalk.learn.finetune import (
 from backtalk.learn.finetune.config import default_learning_rate
 from backtalk.learn.finetune.logprobs import LogProbModel
 from backtalk.learn.finetune.reference_logprobs import ReferenceLogProbs
-from backtalk.learn.finetune.trainer import Trainer, precision_context
+from backtalk.learn.finetune.trainer import Trainer, autocast_factory
 from tests.learn.finetune.small import model, trees
 
 STEPS = 50
-USUAL = TrainingConfig(batch_size=8, learning_rate=1e-3, epochs=8, max_steps=STEPS)
+DEFAULTS = TrainingConfig(batch_size=8, learning_rate=1e-3, epochs=8, max_steps=STEPS)
 
 
 def train(
-    settings=USUAL, *, share=None, architecture="llama", folder=None, parts=None, report=None
+    config=DEFAULTS, *, share=None, architecture="llama", folder=None, tasks=None, report=None
 ):
-    """A trained model's weights, and its trainer."""
-    parts = parts or [TrainingTask("preference", get_objective("dpo").bind(beta=0.5), trees(64))]
-    scorer = LogProbModel(model(architecture), share=share)
+    """Return a trained model's weights, and its trainer."""
+    tasks = tasks or [TrainingTask("preference", get_objective("dpo").bind(beta=0.5), trees(64))]
+    logprob_model = LogProbModel(model(architecture), share=share)
     reference = ReferenceLogProbs(None, "first")
-    for part in parts:
+    for task in tasks:
         reference.compute(
-            scorer, part.trees, batch_tokens=4096,
-            context=precision_context(scorer, settings), report=lambda done: None,
+            logprob_model, task.trees, batch_tokens=4096,
+            context=autocast_factory(logprob_model, config), report=lambda done: None,
         )  # fmt: skip
-    trainer = Trainer(scorer, parts, settings, reference=reference, folder=folder, weights="w")
+    trainer = Trainer(logprob_model, tasks, config, reference=reference, folder=folder, weights="w")
     trainer.train(report)
-    return torch.cat([p.detach().flatten() for p in scorer.parameters()]), trainer
+    return torch.cat([p.detach().flatten() for p in logprob_model.parameters()]), trainer
 
 
 @pytest.fixture(scope="module")
@@ -51,16 +51,16 @@ def default():
 
 
 @pytest.mark.parametrize(
-    "how",
+    "variant",
     [
-        {"settings": USUAL.model_copy(update={"batch_tokens": 40})},
-        {"settings": USUAL.model_copy(update={"checkpointing": True})},
+        {"config": DEFAULTS.model_copy(update={"batch_tokens": 40})},
+        {"config": DEFAULTS.model_copy(update={"gradient_checkpointing": True})},
         {"share": False},
     ],
     ids=["accumulated", "checkpointing", "flat"],
 )
-def test_the_trajectory_does_not_depend_on_how_it_is_computed(default, how):
-    weights, trainer = train(**how)
+def test_the_trajectory_does_not_depend_on_how_it_is_computed(default, variant):
+    weights, trainer = train(**variant)
     drift = (weights - default[0]).abs()
     assert drift.max() < 2e-5
     assert drift.mean() < 1e-6
@@ -69,8 +69,8 @@ def test_the_trajectory_does_not_depend_on_how_it_is_computed(default, how):
     assert last["loss"] == pytest.approx(default[1].history[-1]["loss"], abs=1e-4)
 
 
-def test_a_prompt_that_is_learned_leads_elsewhere(default):
-    """The negative control: with prompt tokens among the learned ones, other weights come out."""
+def test_training_on_prompt_tokens_leads_to_other_weights(default):
+    """Negative control: training on prompt tokens leads to other weights."""
     moved = [
         PromptTree(
             tree.prompt[:1],
@@ -79,23 +79,23 @@ def test_a_prompt_that_is_learned_leads_elsewhere(default):
         )
         for tree in trees(64)
     ]
-    parts = [TrainingTask("preference", get_objective("sft").bind(), trees(64))]
+    tasks = [TrainingTask("preference", get_objective("sft").bind(), trees(64))]
     wrong = [TrainingTask("preference", get_objective("sft").bind(), moved)]
-    drift = (train(parts=parts)[0] - train(parts=wrong)[0]).abs()
+    drift = (train(tasks=tasks)[0] - train(tasks=wrong)[0]).abs()
     assert drift.mean() > 1e-4
 
 
 def test_a_reference_of_other_weights_shows_in_the_first_loss():
-    parts = [TrainingTask("preference", get_objective("dpo").bind(), trees(8))]
-    scorer = LogProbModel(model())
+    tasks = [TrainingTask("preference", get_objective("dpo").bind(), trees(8))]
+    logprob_model = LogProbModel(model())
     reference = ReferenceLogProbs(None, "other")
     other = LogProbModel(model("qwen2"))
     reference.compute(
-        other, parts[0].trees, batch_tokens=4096,
-        context=precision_context(other, USUAL), report=lambda done: None,
+        other, tasks[0].trees, batch_tokens=4096,
+        context=autocast_factory(other, DEFAULTS), report=lambda done: None,
     )  # fmt: skip
-    once = USUAL.model_copy(update={"max_steps": 1})
-    trainer = Trainer(scorer, parts, once, reference=reference)
+    once = DEFAULTS.model_copy(update={"max_steps": 1})
+    trainer = Trainer(logprob_model, tasks, once, reference=reference)
     trainer.train()
     assert abs(trainer.history[0]["loss"] - 0.6931) > 1e-2
 
@@ -105,35 +105,35 @@ class Interrupted(Exception):
 
 
 @pytest.mark.parametrize("mixed", [False, True])
-def test_an_interrupted_run_goes_on_to_the_same_weights(tmp_path, mixed):
-    settings = USUAL.model_copy(update={"save_every": 1e-9, "max_steps": 20})
-    parts = [TrainingTask("preference", get_objective("dpo").bind(), trees(64))]
+def test_an_interrupted_run_resumes_to_the_same_weights(tmp_path, mixed):
+    config = DEFAULTS.model_copy(update={"checkpoint_every_seconds": 1e-9, "max_steps": 20})
+    tasks = [TrainingTask("preference", get_objective("dpo").bind(), trees(64))]
     if mixed:
         examples = trees(20, seed=3, responses=1, paired=False)
-        parts.append(TrainingTask("demonstration", get_objective("sft").bind(), examples, 0.5))
+        tasks.append(TrainingTask("demonstration", get_objective("sft").bind(), examples, 0.5))
 
     def stop(step, measured):
         if step == 11:
             raise Interrupted
 
     with pytest.raises(Interrupted):
-        train(settings, folder=tmp_path, parts=parts, report=stop)
+        train(config, folder=tmp_path, tasks=tasks, report=stop)
     steps = []
     weights, trainer = train(
-        settings, folder=tmp_path, parts=parts, report=lambda step, measured: steps.append(step)
+        config, folder=tmp_path, tasks=tasks, report=lambda step, measured: steps.append(step)
     )
     assert steps[0] in {11, 12}
     assert len(trainer.history) == 20
-    assert torch.equal(weights, train(settings, parts=parts)[0])
+    assert torch.equal(weights, train(config, tasks=tasks)[0])
 
 
-def test_a_killed_process_goes_on_to_the_same_weights(tmp_path):
+def test_a_killed_process_resumes_to_the_same_weights(tmp_path):
     """Killed with -9 in the middle of a step."""
     script = (
         "import sys, torch, pathlib\n"
-        "from tests.learn.finetune.test_trainer import USUAL, train\n"
-        "settings = USUAL.model_copy(update={'save_every': 1e-9, 'max_steps': 30})\n"
-        "weights, _ = train(settings, folder=pathlib.Path(sys.argv[1]),\n"
+        "from tests.learn.finetune.test_trainer import DEFAULTS, train\n"
+        "config = DEFAULTS.model_copy(update={'checkpoint_every_seconds': 1e-9, 'max_steps': 30})\n"
+        "weights, _ = train(config, folder=pathlib.Path(sys.argv[1]),\n"
         "    report=lambda step, measured: print(step, flush=True))\n"
         "torch.save(weights, sys.argv[2])\n"
     )
@@ -146,24 +146,24 @@ def test_a_killed_process_goes_on_to_the_same_weights(tmp_path):
     first.wait()
     second = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
     assert int(second.stdout.split()[0]) > 5
-    settings = USUAL.model_copy(update={"max_steps": 30})
-    assert torch.equal(torch.load(tmp_path / "end.pt"), train(settings)[0])
+    config = DEFAULTS.model_copy(update={"max_steps": 30})
+    assert torch.equal(torch.load(tmp_path / "end.pt"), train(config)[0])
 
 
-def test_other_data_do_not_take_up_an_interrupted_run(tmp_path):
-    settings = USUAL.model_copy(update={"max_steps": 4})
-    train(settings, folder=tmp_path)
-    parts = [TrainingTask("preference", get_objective("dpo").bind(), trees(64, seed=9))]
+def test_an_interrupted_run_is_not_resumed_with_other_data(tmp_path):
+    config = DEFAULTS.model_copy(update={"max_steps": 4})
+    train(config, folder=tmp_path)
+    tasks = [TrainingTask("preference", get_objective("dpo").bind(), trees(64, seed=9))]
     assert torch.equal(
-        train(settings, folder=tmp_path, parts=parts)[0], train(settings, parts=parts)[0]
+        train(config, folder=tmp_path, tasks=tasks)[0], train(config, tasks=tasks)[0]
     )
 
 
 def test_two_processes_take_the_steps_of_one(tmp_path):
     script = (
         "import json, os, sys, torch\n"
-        "from tests.learn.finetune.test_trainer import USUAL, train\n"
-        "weights, trainer = train(USUAL.model_copy(update={'batch_tokens': 64}))\n"
+        "from tests.learn.finetune.test_trainer import DEFAULTS, train\n"
+        "weights, trainer = train(DEFAULTS.model_copy(update={'batch_tokens': 64}))\n"
         "if os.environ.get('RANK', '0') == '0':\n"
         "    torch.save(weights, sys.argv[1] + '/weights.pt')\n"
         "    open(sys.argv[1] + '/history.json', 'w').write(json.dumps(trainer.history))\n"
@@ -177,27 +177,27 @@ def test_two_processes_take_the_steps_of_one(tmp_path):
         env=environment, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-2000:]
-    weights, trainer = train(USUAL.model_copy(update={"batch_tokens": 64}))
+    weights, trainer = train(DEFAULTS.model_copy(update={"batch_tokens": 64}))
     history = json.loads((tmp_path / "history.json").read_text())
     losses = [step["loss"] for step in history]
     assert losses == pytest.approx([step["loss"] for step in trainer.history], abs=1e-5)
     assert (torch.load(tmp_path / "weights.pt") - weights).abs().max() < 2e-5
 
 
-def test_kinds_of_feedback_share_a_batch_and_are_reported_apart():
+def test_tasks_share_a_batch_and_are_reported_separately():
     examples = trees(64, seed=3, responses=1, paired=False)
-    parts = [
+    tasks = [
         TrainingTask("preference", get_objective("dpo").bind(), trees(64)),
         TrainingTask("demonstration", get_objective("sft").bind(), examples, 0.25),
     ]
-    _, trainer = train(parts=parts)
+    _, trainer = train(tasks=tasks)
     first = trainer.history[0]
     assert first["preference/loss"] == pytest.approx(0.6931, abs=1e-3)
     shares = [first["preference/grad_share"], first["demonstration/grad_share"]]
     assert sum(shares) == pytest.approx(1)
     counts = [0, 0]
-    for part, _ in trainer.batch(0):
-        counts[part] += 1
+    for task, _ in trainer.batch(0):
+        counts[task] += 1
     expected = (
         counts[0] * first["preference/loss"] + 0.25 * counts[1] * first["demonstration/loss"]
     ) / sum(counts)
@@ -207,10 +207,10 @@ def test_kinds_of_feedback_share_a_batch_and_are_reported_apart():
 
 def test_every_tree_is_learned_from_once_an_epoch():
     forest = trees(30)
-    settings = TrainingConfig(batch_size=8, epochs=2)
-    scorer = LogProbModel(model())
-    part = TrainingTask("demonstration", get_objective("sft").bind(), forest)
-    trainer = Trainer(scorer, [part], settings)
+    config = TrainingConfig(batch_size=8, epochs=2)
+    logprob_model = LogProbModel(model())
+    task = TrainingTask("demonstration", get_objective("sft").bind(), forest)
+    trainer = Trainer(logprob_model, [task], config)
     seen = [tree for step in range(trainer.steps) for _, tree in trainer.batch(step)]
     assert len(seen) == 60
     places = {id(tree): index for index, tree in enumerate(forest)}
@@ -220,20 +220,20 @@ def test_every_tree_is_learned_from_once_an_epoch():
 
 
 def test_the_learning_rate_rises_and_falls():
-    settings = TrainingConfig(warmup_ratio=0.2)
-    paces = [settings.lr_factor(step, 50) for step in range(50)]
-    assert paces[:10] == pytest.approx([0.1 * (i + 1) for i in range(10)])
-    assert max(paces) == 1
-    assert paces[10:] == sorted(paces[10:], reverse=True)
+    config = TrainingConfig(warmup_ratio=0.2)
+    factors = [config.lr_factor(step, 50) for step in range(50)]
+    assert factors[:10] == pytest.approx([0.1 * (i + 1) for i in range(10)])
+    assert max(factors) == 1
+    assert factors[10:] == sorted(factors[10:], reverse=True)
     assert default_learning_rate(1_000_000, adapter=False) == pytest.approx(3e-4)
 
 
 def test_nothing_to_learn_is_an_error():
     with pytest.raises(BacktalkError, match="nothing to train on"):
-        Trainer(LogProbModel(model()), [], USUAL)
+        Trainer(LogProbModel(model()), [], DEFAULTS)
     unpaired = [TrainingTask("preference", get_objective("dpo").bind(), trees(3, paired=False))]
-    with pytest.raises(BacktalkError, match="no pair that counts"):
-        Trainer(LogProbModel(model()), unpaired, USUAL, reference=ReferenceLogProbs(None, ""))
+    with pytest.raises(BacktalkError, match="no pair of positive weight"):
+        Trainer(LogProbModel(model()), unpaired, DEFAULTS, reference=ReferenceLogProbs(None, ""))
     paired = [TrainingTask("preference", get_objective("dpo").bind(), trees(3))]
-    with pytest.raises(BacktalkError, match="needs a reference"):
-        Trainer(LogProbModel(model()), paired, USUAL)
+    with pytest.raises(BacktalkError, match="needs log-probabilities of a reference"):
+        Trainer(LogProbModel(model()), paired, DEFAULTS)

@@ -1,4 +1,4 @@
-"""Log-probabilities of trees are those of the plain model on plain rows."""
+"""Log-probabilities of trees equal those of the model on separate rows."""
 
 import numpy as np
 import pytest
@@ -7,17 +7,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from backtalk.learn.finetune import PromptTree, ResponseTokens
-from backtalk.learn.finetune.logprobs import LogProbModel, _LogProbabilities
+from backtalk.learn.finetune.logprobs import LogProbModel, _TargetLogProbs
 from backtalk.learn.finetune.packing import TreeSpan, pack, pad
-from backtalk.learn.finetune.tree_attention import segments
+from backtalk.learn.finetune.tree_attention import segment_index
 from tests.learn.finetune.small import model, trees
 
 SHARING = ["llama", "qwen2", "gpt2"]
 FLAT = ["mistral", "mamba"]
 
 
-def plainly(network, forest):
-    """What transformers says, one response at a time, through all logits."""
+def separate_rows(network, forest):
+    """Return log-probabilities of transformers, one response at a time, from all logits."""
     results = []
     for tree in forest:
         for branch in tree.responses:
@@ -32,15 +32,15 @@ def plainly(network, forest):
 def test_values_and_gradients_are_those_of_plain_rows(architecture):
     forest = [*trees(3, responses=3), *trees(2, seed=1, responses=1, paired=False)]
     network = model(architecture)
-    scorer = LogProbModel(network)
-    assert scorer.shares_prompts == (architecture in SHARING)
-    result, expected = scorer.score(forest).values, plainly(network, forest)
+    logprob_model = LogProbModel(network)
+    assert logprob_model.shares_prompts == (architecture in SHARING)
+    result, expected = logprob_model.score(forest).values, separate_rows(network, forest)
     torch.testing.assert_close(result, expected, atol=1e-5, rtol=1e-5)
-    slopes = torch.randn(len(result), generator=torch.Generator().manual_seed(0))
+    grad_output = torch.randn(len(result), generator=torch.Generator().manual_seed(0))
 
     def gradients(values):
         network.zero_grad()
-        (values * slopes).sum().backward()
+        (values * grad_output).sum().backward()
         return [p.grad.clone() for p in network.parameters() if p.grad is not None]
 
     for mine, plain in zip(gradients(result), gradients(expected), strict=True):
@@ -50,26 +50,26 @@ def test_values_and_gradients_are_those_of_plain_rows(architecture):
 @pytest.mark.parametrize("architecture", SHARING)
 def test_a_response_sees_no_other_and_no_other_tree(architecture):
     network = model(architecture)
-    scorer = LogProbModel(network)
+    logprob_model = LogProbModel(network)
     one, two = trees(2, responses=2)
     changed = two.with_responses([two.responses[0], ResponseTokens((5, 6, 7))])
     length = len(two.responses[0].tokens)
-    before = scorer.score([one, two]).values
-    after = scorer.score([one, changed]).values
-    kept = sum(len(b.tokens) for b in one.responses) + length
-    torch.testing.assert_close(before[:kept], after[:kept], atol=1e-6, rtol=1e-6)
+    before = logprob_model.score([one, two]).values
+    after = logprob_model.score([one, changed]).values
+    unchanged = sum(len(b.tokens) for b in one.responses) + length
+    torch.testing.assert_close(before[:unchanged], after[:unchanged], atol=1e-6, rtol=1e-6)
 
 
-def test_packing_without_boundaries_is_told_apart():
-    """The negative control: the same row, attended to as one text, gives other values."""
-    scorer = LogProbModel(model())
+def test_packing_without_boundaries_gives_other_values():
+    """Negative control: the same row as a single text gives other values."""
+    logprob_model = LogProbModel(model())
     forest = trees(3, responses=1, paired=False)
     packed = pack(forest)
     together = packed.__class__(
         packed.tokens, packed.positions, packed.logit_positions, packed.targets,
         (TreeSpan(packed.tokens.shape[1], (0,)),),
     )  # fmt: skip
-    away = (scorer(packed).values - scorer(together).values).abs().max()
+    away = (logprob_model(packed).values - logprob_model(together).values).abs().max()
     assert away > 1e-2
 
 
@@ -80,69 +80,71 @@ def test_models_that_cannot_share_prompts_would_go_wrong_if_they_did():
     ]
     shared = LogProbModel(network, share=True).score(forest).values
     network.set_attn_implementation("sdpa")
-    assert (shared - plainly(network, forest)).abs().max() > 1e-3
+    assert (shared - separate_rows(network, forest)).abs().max() > 1e-3
 
 
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.tuples(st.integers(1, 5), st.lists(st.integers(0, 4), min_size=1, max_size=3))))
-def test_the_block_mask_and_the_stretches_say_the_same(shapes):
-    stretches = [TreeSpan(prompt, tuple(branches)) for prompt, branches in shapes]
-    if not stretches:
+def test_the_block_mask_and_the_masks_of_spans_agree(shapes):
+    spans = [TreeSpan(prompt, tuple(responses)) for prompt, responses in shapes]
+    if not spans:
         return
-    part, stem = segments(stretches)
-    places = torch.arange(len(part))
-    seen = (places[None, :] <= places[:, None]) & (
-        (part[None, :] == part[:, None]) | (part[None, :] == stem[:, None])
+    segment, prompt_segment = segment_index(spans)
+    positions = torch.arange(len(segment))
+    visible = (positions[None, :] <= positions[:, None]) & (
+        (segment[None, :] == segment[:, None]) | (segment[None, :] == prompt_segment[:, None])
     )
     start = 0
-    for stretch in stretches:
-        end = start + stretch.prompt + stretch.response_tokens
-        own = seen[start:end]
-        assert not own[:, :start].any()
-        assert not own[:, end:].any()
-        mask = stretch.mask(torch.float32, torch.device("cpu"))
-        assert torch.equal(own[stretch.prompt :, start:end], mask == 0)
+    for span in spans:
+        end = start + span.prompt + span.response_tokens
+        rows = visible[start:end]
+        assert not rows[:, :start].any()
+        assert not rows[:, end:].any()
+        mask = span.mask(torch.float32, torch.device("cpu"))
+        assert torch.equal(rows[span.prompt :, start:end], mask == 0)
         start = end
 
 
-@pytest.mark.parametrize("few", [False, True])
+@pytest.mark.parametrize("chunked", [False, True])
 @pytest.mark.parametrize(("scale", "softcap"), [(1.0, None), (0.5, None), (1.0, 3.0), (2.0, 5.0)])
-@pytest.mark.parametrize("rivals", [0, 2])
-def test_the_head_is_that_of_autograd(monkeypatch, few, scale, softcap, rivals):
-    if few:
-        monkeypatch.setattr("backtalk.learn.finetune.logprobs._CHUNK", 32)
-        monkeypatch.setattr("backtalk.learn.finetune.logprobs._KEPT", 0)
-    probability = torch.Generator().manual_seed(0)
-    hidden = torch.randn((7, 5), generator=probability, requires_grad=True)
-    weight = torch.randn((11, 5), generator=probability, requires_grad=True)
-    bias = torch.randn(11, generator=probability, requires_grad=True)
-    targets = torch.randint(0, 11, (7,), generator=probability)
-    result = _LogProbabilities.apply(hidden, weight, bias, targets, (scale, softcap, rivals))
+@pytest.mark.parametrize("top_k", [0, 2])
+def test_gradients_of_the_head_equal_autograd(monkeypatch, chunked, scale, softcap, top_k):
+    if chunked:
+        monkeypatch.setattr("backtalk.learn.finetune.logprobs._CHUNK_LOGITS", 32)
+        monkeypatch.setattr("backtalk.learn.finetune.logprobs._MAX_SAVED_LOGITS", 0)
+    rng = torch.Generator().manual_seed(0)
+    hidden = torch.randn((7, 5), generator=rng, requires_grad=True)
+    weight = torch.randn((11, 5), generator=rng, requires_grad=True)
+    bias = torch.randn(11, generator=rng, requires_grad=True)
+    targets = torch.randint(0, 11, (7,), generator=rng)
+    result = _TargetLogProbs.apply(hidden, weight, bias, targets, (scale, softcap, top_k))
     logits = (hidden @ weight.t() + bias) * scale
     if softcap is not None:
         logits = softcap * torch.tanh(logits / softcap)
     logs = logits.log_softmax(-1)
     places = targets[:, None]
-    if rivals:
-        best = logits.scatter(1, places, -torch.inf).topk(rivals).indices
+    if top_k:
+        best = logits.scatter(1, places, -torch.inf).topk(top_k).indices
         places = torch.cat([places, best], dim=1)
     expected = logs.gather(1, places)
     torch.testing.assert_close(result, expected)
-    slopes = torch.randn(result.shape, generator=probability)
-    mine = torch.autograd.grad((result * slopes).sum(), [hidden, weight, bias], retain_graph=True)
-    again = torch.autograd.grad((result * slopes).sum(), [hidden, weight, bias])
-    theirs = torch.autograd.grad((expected * slopes).sum(), [hidden, weight, bias])
+    grad_output = torch.randn(result.shape, generator=rng)
+    mine = torch.autograd.grad(
+        (result * grad_output).sum(), [hidden, weight, bias], retain_graph=True
+    )
+    again = torch.autograd.grad((result * grad_output).sum(), [hidden, weight, bias])
+    theirs = torch.autograd.grad((expected * grad_output).sum(), [hidden, weight, bias])
     for one, other, repeated in zip(mine, theirs, again, strict=True):
         torch.testing.assert_close(one, other, atol=1e-5, rtol=1e-5)
         torch.testing.assert_close(one, repeated)
 
 
 def test_sums_are_in_float32_where_products_are_not():
-    scorer = LogProbModel(model())
+    logprob_model = LogProbModel(model())
     forest = trees(4)
-    exact = scorer.score(forest).values
+    exact = logprob_model.score(forest).values
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        rough = scorer.score(forest).values
+        rough = logprob_model.score(forest).values
     assert rough.dtype == torch.float32
     assert 0 < (rough - exact).abs().max() < 0.5
 

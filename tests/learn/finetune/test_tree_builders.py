@@ -1,4 +1,4 @@
-"""What feedback becomes as trees: what is compared, by how much, and what is left out."""
+"""Trees of pairs, labels, rankings and scores: columns, weights, and data left out."""
 
 from collections import Counter
 
@@ -20,7 +20,7 @@ from backtalk.models.local.chat_template import ChatTemplate
 from tests.models.tiny import tokenizer
 
 TOKENIZER = tokenizer()
-CHAT = ChatTemplate(TOKENIZER, name="tiny", end=frozenset({TOKENIZER.eos_token_id}))
+CHAT = ChatTemplate(TOKENIZER, name="tiny", eos_token_ids=frozenset({TOKENIZER.eos_token_id}))
 OPEN = (Message.user("Is it open?"),)
 LATE = (Message.user("Is it late?"),)
 LONG = "We are sorry. " * 20
@@ -37,12 +37,15 @@ def texts(tree):
 
 
 def values(tree):
-    return {CHAT.decode(branch.tokens): branch.score for branch in tree.responses}
+    return {
+        CHAT.decode(branch.tokens): branch.score if branch.label is None else float(branch.label)
+        for branch in tree.responses
+    }
 
 
 def compared(tree):
-    said = texts(tree)
-    return [(said[pair.chosen], said[pair.rejected]) for pair in tree.pairs]
+    responses = texts(tree)
+    return [(responses[pair.chosen], responses[pair.rejected]) for pair in tree.pairs]
 
 
 def pair(chosen, rejected, prompt=OPEN, **fields):
@@ -61,7 +64,7 @@ def test_the_pairs_of_a_prompt_are_one_tree_with_each_response_once(encoder):
     assert texts(one) == ["a", "b", "c"]
     assert compared(one) == [("a", "b"), ("b", "c"), ("a", "c")]
     assert compared(other) == [("c", "b")]
-    assert one.prompt == tuple(CHAT.prompt(OPEN))
+    assert one.prompt == tuple(CHAT.prompt_tokens(OPEN))
     assert all(branch.tokens[-1] == TOKENIZER.eos_token_id for branch in one.responses)
     assert not encoder.left_out
 
@@ -126,12 +129,12 @@ def test_any_text_comes_back_and_ends_once(encoder, text):
     assert branch.tokens.count(TOKENIZER.eos_token_id) == 1
 
 
-def test_what_is_known_of_a_response_is_asked_for(encoder):
+def test_columns_of_a_response_come_from_response_text(encoder):
     def marked(prompt, text):
         assert prompt == OPEN
-        return ResponseText(text, value=float(text == "b"))
+        return ResponseText(text, score=float(text == "b"))
 
-    (tree,) = pair_trees(encoder, [pair("a", "b")], text=marked)
+    (tree,) = pair_trees(encoder, [pair("a", "b")], response_text=marked)
     assert values(tree) == {"a": 0, "b": 1}
 
 
@@ -139,7 +142,7 @@ def label(completion, prompt=OPEN, *, good=True, **fields):
     return LabelView(prompt=prompt, completion=completion, good=good, **fields)
 
 
-def test_labels_are_values_and_weights(encoder):
+def test_label_trees_have_labels_and_weights(encoder):
     trees = label_trees(encoder, [label("a"), label("b", good=False, weight=0.5)], anchors=False)
     assert [values(tree) for tree in trees] == [{"a": 1}, {"b": 0}]
     assert [tree.weight for tree in trees] == [1, 0.5]
@@ -147,7 +150,7 @@ def test_labels_are_values_and_weights(encoder):
 
 
 def anchors(trees):
-    return [[CHAT.decode(one.tokens) for one in tree.anchors] for tree in trees]
+    return [[CHAT.decode(one.tokens) for one in tree.kl_anchors] for tree in trees]
 
 
 def test_an_anchor_is_the_response_to_the_next_other_prompt(encoder):

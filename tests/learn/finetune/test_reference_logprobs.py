@@ -1,4 +1,4 @@
-"""The reference is asked once for each response, and never again for the same one."""
+"""Reference log-probabilities are computed once for each response."""
 
 import pytest
 import torch
@@ -6,18 +6,18 @@ import torch
 from backtalk.learn.finetune import PromptTree, ResponseTokens, TrainingConfig
 from backtalk.learn.finetune.logprobs import LogProbModel
 from backtalk.learn.finetune.reference_logprobs import ReferenceLogProbs
-from backtalk.learn.finetune.trainer import precision_context
+from backtalk.learn.finetune.trainer import autocast_factory
 from tests.learn.finetune.small import model, trees
 
-SCORER = LogProbModel(model())
+MODEL = LogProbModel(model())
 
 
-def fill(path, forest, *, weights="w", scorer=SCORER):
+def compute(path, forest, *, weights="w", logprob_model=MODEL):
     cache = ReferenceLogProbs(path, weights)
     done = []
     cache.compute(
-        scorer, forest, batch_tokens=200,
-        context=precision_context(scorer, TrainingConfig()), report=done.append,
+        logprob_model, forest, batch_tokens=200,
+        context=autocast_factory(logprob_model, TrainingConfig()), report=done.append,
     )  # fmt: skip
     assert done[-1] == len(forest)
     return cache
@@ -25,9 +25,9 @@ def fill(path, forest, *, weights="w", scorer=SCORER):
 
 def test_values_are_those_of_the_reference(tmp_path):
     forest = trees(12, responses=3)
-    cache = fill(tmp_path / "r.db", forest)
+    cache = compute(tmp_path / "r.db", forest)
     with torch.no_grad():
-        expected = SCORER.score(forest).values
+        expected = MODEL.score(forest).values
     torch.testing.assert_close(
         cache.lookup(forest, expected.device), expected, atol=1e-5, rtol=1e-5
     )
@@ -35,46 +35,46 @@ def test_values_are_those_of_the_reference(tmp_path):
 
 def test_what_is_on_disk_is_not_computed_again(tmp_path):
     forest = trees(10)
-    assert fill(tmp_path / "r.db", forest).computed == 20
-    again = fill(tmp_path / "r.db", forest[::-1])
+    assert compute(tmp_path / "r.db", forest).computed == 20
+    again = compute(tmp_path / "r.db", forest[::-1])
     assert again.computed == 0
     fresh = trees(3, seed=5)
-    more = fill(tmp_path / "r.db", [*forest, *fresh])
+    more = compute(tmp_path / "r.db", [*forest, *fresh])
     assert more.computed == 6
 
 
 @pytest.mark.parametrize("change", ["weights", "cut", "boundary"])
 def test_what_changes_a_value_is_computed_again(tmp_path, change):
     forest = [PromptTree((5, 6, 7), (ResponseTokens((8, 9, 1)),))]
-    fill(tmp_path / "r.db", forest)
+    compute(tmp_path / "r.db", forest)
     if change == "weights":
-        assert fill(tmp_path / "r.db", forest, weights="other").computed == 1
+        assert compute(tmp_path / "r.db", forest, weights="other").computed == 1
         return
     other = {
         "cut": PromptTree((5, 6, 7), (ResponseTokens((8, 9)),)),
         "boundary": PromptTree((5, 6), (ResponseTokens((7, 8, 9, 1)),)),
     }[change]
-    assert fill(tmp_path / "r.db", [other]).computed == 1
+    assert compute(tmp_path / "r.db", [other]).computed == 1
 
 
-def test_masks_do_not_change_what_is_kept(tmp_path):
+def test_masks_do_not_change_the_key(tmp_path):
     plain = PromptTree((5, 6, 7), (ResponseTokens((8, 9, 1)),))
-    fill(tmp_path / "r.db", [plain])
+    compute(tmp_path / "r.db", [plain])
     masked = PromptTree(
         (5, 6, 7), (ResponseTokens((8, 9, 1), weights=(0.0, 1.0, 1.0)),), weight=3.0
     )
-    cache = fill(tmp_path / "r.db", [masked])
+    cache = compute(tmp_path / "r.db", [masked])
     assert cache.computed == 0
     assert len(cache.lookup([masked], torch.device("cpu"))) == 3
 
 
-def test_anchors_are_asked_about_too():
+def test_log_probabilities_of_kl_anchors_are_computed():
     tree = PromptTree((5, 6), (ResponseTokens((7, 1)),), kl_anchors=(ResponseTokens((8, 9, 1)),))
-    cache = fill(None, [tree])
+    cache = compute(None, [tree])
     assert cache.computed == 2
     assert len(cache.lookup([tree.with_responses(tree.kl_anchors)], torch.device("cpu"))) == 3
 
 
-def test_a_response_that_was_not_asked_about_is_an_error():
+def test_a_response_that_was_not_computed_is_an_error():
     with pytest.raises(KeyError):
-        fill(None, trees(2)).lookup(trees(1, seed=8), torch.device("cpu"))
+        compute(None, trees(2)).lookup(trees(1, seed=8), torch.device("cpu"))

@@ -1,4 +1,4 @@
-"""From a store to a policy with other weights."""
+"""Fine-tuning, from a store to a policy with trained weights."""
 
 import asyncio
 import json
@@ -20,7 +20,7 @@ from backtalk.run import Run
 from backtalk.store import Store
 from tests.models import tiny
 
-WHO = Annotator.human("ada")
+ADA = Annotator.human("ada")
 
 
 @pytest.fixture(scope="module")
@@ -43,15 +43,15 @@ def store(tmp_path):
             interaction = Interaction.of(f"Is shop {i} open today?", "Yes, we open at nine.", "No.")
             made.add(
                 interaction,
-                Preference(interaction=interaction.id, annotator=WHO, a="0", b="1", verdict="a"),
-                Demonstration(interaction=interaction.id, annotator=WHO, text="Yes, at nine."),
+                Preference(interaction=interaction.id, annotator=ADA, a="0", b="1", verdict="a"),
+                Demonstration(interaction=interaction.id, annotator=ADA, text="Yes, at nine."),
             )
         yield made
 
 
 def learn(name, policy, store, folder=None, **options):
     with Run(folder, seed=0) as run:
-        given = {"learning_rate": 3e-3, "epochs": 4, "batch": 4, **options}
+        given = {"learning_rate": 3e-3, "epochs": 4, "batch_size": 4, **options}
         return asyncio.run(get_method(name).learn(policy, TrainingSet(store), run, **given))
 
 
@@ -113,13 +113,18 @@ def test_the_lineage_says_what_was_done(plain, store):
     learned = learn("dpo", plain, store, beta=0.5)
     lineage = learned.lineage
     assert (lineage.method, lineage.parent) == ("dpo", plain.id)
-    assert lineage.options == {"beta": 0.5, "learning_rate": 3e-3, "epochs": 4.0, "batch": 4}
+    assert lineage.options == {"beta": 0.5, "learning_rate": 3e-3, "epochs": 4.0, "batch_size": 4}
     assert lineage.snapshot.counts["preference"] == lineage.notes["preference prompts"]
     history = read_training(store, learned)
     assert len(history) == lineage.notes["steps"]
     assert history[0]["loss"] == pytest.approx(np.log(2), abs=1e-5)
-    assert history[-1]["accuracy"] == 1
-    assert {"kl", "length", "tokens/s", "reward margin"} <= history[-1].keys()
+    assert history[-1]["rewards/accuracies"] == 1
+    assert {
+        "kl",
+        "completions/mean_length",
+        "tokens_per_second",
+        "rewards/margins",
+    } <= history[-1].keys()
     assert read_training(store, plain) == []
 
 
@@ -130,25 +135,27 @@ def test_a_report_draws_the_training(plain, store):
     assert len(captions) == 4
 
 
-def test_the_reference_is_asked_once_whatever_else_changes(plain, store, tmp_path, monkeypatch):
-    asked = []
+def test_reference_log_probabilities_are_computed_once_whatever_else_changes(
+    plain, store, tmp_path, monkeypatch
+):
+    computed = []
     from backtalk.learn.finetune.reference_logprobs import ReferenceLogProbs
 
-    keep = ReferenceLogProbs._keep
+    write = ReferenceLogProbs._write
     monkeypatch.setattr(
         ReferenceLogProbs,
-        "_keep",
-        lambda self, fresh: (asked.append(len(fresh)), keep(self, fresh)),
+        "_write",
+        lambda self, entries: (computed.append(len(entries)), write(self, entries)),
     )
     learn("dpo", plain, store, tmp_path / "one", max_steps=1)
-    first, asked[:] = sum(asked), []
+    first, computed[:] = sum(computed), []
     learn("ipo", plain, store, tmp_path / "two", max_steps=1, learning_rate=1e-3)
-    assert first > 0 == sum(asked)
+    assert first > 0 == sum(computed)
     learn("dpo", plain.model_copy(update={"system": "Be long."}), store, max_steps=1)
-    assert sum(asked) == first
+    assert sum(computed) == first
 
 
-def test_a_run_that_was_interrupted_goes_on(plain, store, tmp_path, monkeypatch):
+def test_an_interrupted_run_resumes(plain, store, tmp_path, monkeypatch):
     from backtalk.learn.finetune.trainer import Trainer
 
     step = Trainer._step
@@ -182,21 +189,23 @@ def test_progress_says_what_was_measured(plain, store):
             get_method("dpo").learn(plain, TrainingSet(store), run, max_steps=2, batch_size=4)
         )
     assert len(notes) == 2
-    assert notes[0].startswith("loss 0.693, reward margin 0.00, accuracy 0.00, kl 0.000")
+    assert notes[0].startswith(
+        "loss 0.693, rewards/margins 0.00, rewards/accuracies 0.00, kl 0.000"
+    )
     assert notes[0].endswith("tokens/s")
 
 
-def test_rehearsing_trains_nothing(plain, store):
+def test_a_dry_run_trains_nothing(plain, store):
     with Run(seed=0) as run:
         result = asyncio.run(dry_run("dpo", plain, TrainingSet(store), run))
     assert result.passed
-    assert {row.part for row in result.responses} == {"preference"}
+    assert {response.task for response in result.responses} == {"preference"}
     assert json.dumps([vars(check) for check in result.checks])
 
 
 def test_what_cannot_be_trained_is_an_error(plain, store, tmp_path):
     remote = plain.model_copy(update={"model": EndpointSpec(model="big", base_url="http://x/v1")})
-    with pytest.raises(BacktalkError, match="whose weights are not here"):
+    with pytest.raises(BacktalkError, match="whose weights are not local"):
         learn("dpo", remote, store)
     with pytest.raises(BacktalkError, match=r"left out: \d+ longer than 9 tokens"):
         learn("dpo", plain, store, max_length=9)
