@@ -1,4 +1,4 @@
-"""The demo runs the whole loop, and its report says what the store says."""
+"""The demo runs the whole loop, and its report agrees with the store."""
 
 import json
 
@@ -15,37 +15,37 @@ REQUESTS = 300
 
 
 @pytest.fixture(scope="module")
-def outcome(tmp_path_factory):
+def demo(tmp_path_factory):
     return run_demo(tmp_path_factory.mktemp("demo"), requests=REQUESTS)
 
 
-def test_many_kinds_of_feedback_go_in(outcome):
-    with Store(outcome.store) as store:
+def test_many_kinds_of_feedback_go_in(demo):
+    with Store(demo.store) as store:
         counts = store.counts()
     assert counts.pop("interaction") == REQUESTS
     assert set(counts) == set(KINDS)
 
 
-def test_the_better_policy_is_served_and_the_wrong_one_refused(outcome):
-    with Store(outcome.store) as store:
-        served = active_policy(store)
-        assert served.label == "chooser"
+def test_the_better_policy_is_served_and_the_wrong_one_refused(demo):
+    with Store(demo.store) as store:
+        active = active_policy(store)
+        assert active.label == "chooser"
         assert [entry.promotion.action for entry in promotion_history(store)] == [
             "promote",
             "promote",
         ]
         assert "long-winded" in {policy.label for policy in list_policies(store)}
-        result = list_evaluations(store, candidate=served.id)[0]
+        result = list_evaluations(store, candidate=active.id)[0]
     assert result.split == "held-out"
     assert result.win_rate.low > 0.5
     assert all(choice.difference.low > 0 for choice in result.choices)
-    assert outcome.report.numbers["refused"]["win_rate"]["high"] < 0.5
-    assert "not shown to be above 0.5" in outcome.report.numbers["refusal"]
+    assert demo.report.numbers["refused"]["win_rate"]["high"] < 0.5
+    assert "not shown to be above 0.5" in demo.report.numbers["refusal"]
 
 
-def test_the_report_shows_what_was_found(outcome):
-    page = outcome.page.read_text()
-    numbers = json.loads(outcome.page.with_suffix(".json").read_text())
+def test_the_report_shows_the_results(demo):
+    page = demo.page.read_text()
+    numbers = json.loads(demo.page.with_suffix(".json").read_text())
     rate = numbers["promoted"]["win_rate"]
     assert f"{100 * rate['value']:.1f} % [{100 * rate['low']:.1f}" in page
     assert "The gate refuses it" in page
@@ -53,7 +53,7 @@ def test_the_report_shows_what_was_found(outcome):
     assert set(numbers["by kind"]) >= {"from-ranking", "from-preference", "from-edit"}
 
 
-def test_it_can_be_run_again_in_its_place_and_gives_the_same(outcome, tmp_path):
+def test_a_second_run_in_the_same_folder_gives_the_same_result(demo, tmp_path):
     first = run_demo(tmp_path, requests=200, model="writer")
     again = run_demo(tmp_path, requests=200, model="writer")
-    assert again.lines == first.lines != outcome.lines
+    assert again.lines == first.lines != demo.lines

@@ -1,9 +1,8 @@
-"""The whole loop in the mail world, where the truth is known.
+"""Demo: the whole loop in the mail world, whose true utility is known.
 
-Users ask for mails; a small language model drafts several; people react in every way there is. From
-that a reward is learned, and a policy that chooses by it is evaluated on requests that nobody has
-given feedback on. What is promoted, and what the gate refuses, is decided by the same functions
-that the command line calls.
+Users ask for mails, a small language model drafts several, and simulated people give all kinds of
+feedback. A reward is learned from it, and a policy that chooses by the reward is evaluated on
+held-out requests. The functions are those of the command line, including the promotion gate.
 """
 
 from __future__ import annotations
@@ -19,16 +18,16 @@ import numpy as np
 
 from backtalk.decode import Sample
 from backtalk.evaluate.evaluate import AnswerSet, evaluate
-from backtalk.evaluate.examples import examples
+from backtalk.evaluate.examples import select_examples
 from backtalk.evaluate.result import Evaluation, headline
 from backtalk.evaluate.storage import save_evaluation
-from backtalk.feedback.views import Case
-from backtalk.learn import TrainingSet, available_methods, find_method
+from backtalk.feedback.case import Case
+from backtalk.learn import TrainingSet, available_methods, get_method
 from backtalk.models import Sampling, load_model
 from backtalk.models.spec import NamedSpec
 from backtalk.policy import Policy, load_policy, save_policy
 from backtalk.promotion import GateRefused, promote
-from backtalk.reports import save_exhibits
+from backtalk.reports import save_examples
 from backtalk.reports.plots import interval_plot
 from backtalk.reports.policy_report import (
     change_blocks,
@@ -36,23 +35,23 @@ from backtalk.reports.policy_report import (
     example_blocks,
     result_blocks,
 )
-from backtalk.reports.report import Figure, Report, Table, Text, percent
+from backtalk.reports.report import Figure, Paragraph, Report, Table, format_percent
 from backtalk.run import Progress, Run
 from backtalk.store import Store
-from backtalk.worlds import find_world
-from backtalk.worlds.annotators import KINDS, Person
-from backtalk.worlds.simulate import drafted
+from backtalk.worlds import get_world
+from backtalk.worlds.annotators import FEEDBACK_KINDS, Person, give_feedback
+from backtalk.worlds.simulate import simulate_interactions
 from backtalk.worlds.utility import TrueUtility
 
 REQUESTS = 1_500
-DRAFTS = 4
-SAMPLES = 16
+NUM_DRAFTS = 4
+NUM_SAMPLES = 16
 METHOD = "best-of-n"
-WHO = "demo"
+ACTOR = "demo"
 
-MAIL = find_world("mail")
+MAIL = get_world("mail")
 
-THANKS = MAIL.rule("Say thank you in mails to my boss.")
+THANKS = MAIL.get_rule("Say thank you in mails to my boss.")
 
 PEOPLE = (
     Person("ada", temperature=0.02),
@@ -60,32 +59,35 @@ PEOPLE = (
     Person("chen", temperature=0.04, length_bias=0.05, rules=(THANKS,)),
     Person("dora", temperature=0.04, noise=0.2),
 )
-"""The people who react: careful and careless, one likes what stands first, one what is long."""
+"""Annotators: one with little noise, one with position bias, one with length bias, one noisy."""
 
-HASTY = Person("zed", temperature=0.02, length_bias=1.0)
-"""Somebody who takes length for quality."""
+LENGTH_LOVER = Person("zed", temperature=0.02, length_bias=1.0)
+"""Annotator with a strong length bias."""
 
-AskedModel = Literal["small", "writer"]
-"""The small language model of the mail world, or a grammar that writes such mails at once and needs
-no ``backtalk[train]``."""
+DemoModel = Literal["small", "writer"]
+"""Model of the demo: the small language model of the mail world, or the faster generator that it
+was trained on, which does not need ``backtalk[train]``."""
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """What the demo made."""
+class DemoResult:
+    """Files and summary of a demo run."""
 
     store: Path
+    """Path of the store."""
     page: Path
+    """Path of the HTML report."""
     report: Report
+    """Content of the report."""
     lines: tuple[str, ...]
-    """What happened, in a few sentences."""
+    """Summary, one sentence per line."""
 
 
 @dataclass(frozen=True)
-class _Tried:
+class _EvaluatedPolicy:
     policy: Policy
-    found: Evaluation
-    trial: AnswerSet
+    evaluation: Evaluation
+    answers: AnswerSet
 
 
 def run_demo(
@@ -93,30 +95,37 @@ def run_demo(
     *,
     seed: int = 0,
     requests: int = REQUESTS,
-    model: AskedModel = "small",
+    model: DemoModel = "small",
     progress: Progress | None = None,
-) -> Outcome:
+) -> DemoResult:
     """Run the loop and write a report.
 
     Parameters
     ----------
     folder : Path
-        Where the store ``mail.db`` and ``report.html`` go; those of an earlier run are replaced.
+        Folder of the store ``mail.db`` and of ``report.html``; those of an earlier run are
+        replaced.
     seed : int, default 0
-        Decides everything.
+        Seed of the whole run.
     requests : int, default REQUESTS
-        How many requests users make. With far fewer the gate rightly finds nothing shown.
-    model : AskedModel, default "small"
-        What drafts the mails.
+        Number of user requests. With far fewer, the promotion gate finds no significant
+        improvement.
+    model : {"small", "writer"}, default "small"
+        Model that drafts the mails.
     progress : Progress, optional
-        Told how far the work is.
+        Receiver of progress reports.
+
+    Raises
+    ------
+    GateRefused
+        If the improved policy is not shown to be better, as with too few requests.
     """
-    location = _fresh(folder)
+    location = _prepare(folder)
     with Store(location) as store, Run(seed=seed, progress=progress) as run:
-        return asyncio.run(_Demo(store, run, folder, requests, model).play())
+        return asyncio.run(_Demo(store, run, folder, requests, model).run_all())
 
 
-def _fresh(folder: Path) -> Path:
+def _prepare(folder: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     for name in ("mail.db", "mail.db-wal", "mail.db-shm", "report.html", "report.json"):
         (folder / name).unlink(missing_ok=True)
@@ -126,181 +135,194 @@ def _fresh(folder: Path) -> Path:
 
 
 class _Demo:
-    """The demo, step by step."""
+    """Steps of the demo."""
 
     def __init__(
-        self, store: Store, run: Run, folder: Path, requests: int, model: AskedModel
+        self, store: Store, run: Run, folder: Path, requests: int, model: DemoModel
     ) -> None:
         self.store = store
-        self.requests = requests
         self.run = run
         self.folder = folder
-        self.asked = MAIL.prompts("train", requests // 5 * 4, seed=run.seed)
-        self.held_out = MAIL.prompts("held-out", requests // 5, seed=run.seed)
+        self.training_prompts = MAIL.prompts("train", requests // 5 * 4, seed=run.seed)
+        self.held_out_prompts = MAIL.prompts("held-out", requests // 5, seed=run.seed)
         sampling = Sampling(max_tokens=MAIL.max_tokens)
         self.plain = Policy(
             model=NamedSpec(name=model), decoder=Sample(sampling=sampling), name="plain"
         )
 
-    async def play(self) -> Outcome:
-        """Do it all."""
+    async def run_all(self) -> DemoResult:
+        """Run all steps."""
         await self._collect(self.store, PEOPLE)
-        promote(self.store, self.plain, actor=WHO)
+        promote(self.store, self.plain, actor=ACTOR)
         chooser = await self._learn(self.store, "chooser")
-        tried = await self._try(chooser)
-        promote(self.store, chooser, tried.found, actor=WHO)
+        improved = await self._evaluate(chooser)
+        promote(self.store, chooser, improved.evaluation, actor=ACTOR)
 
-        lovers = self.store.in_project("length-lovers")
-        await self._collect(lovers, (HASTY,), kinds=("preference", "rating", "ranking"))
-        longwinded = await self._learn(lovers, "long-winded")
+        biased_store = self.store.in_project("length-lovers")
+        await self._collect(
+            biased_store, (LENGTH_LOVER,), kinds=("preference", "rating", "ranking")
+        )
+        longwinded = await self._learn(biased_store, "long-winded")
         save_policy(self.store, longwinded)
-        wrong = await self._try(longwinded, against=chooser)
-        refusal = self._refused(wrong)
-        by_kind = [await self._by_kind(kind) for kind in self._driving_kinds()]
-        report = self._report(tried, wrong, refusal, by_kind)
+        refused = await self._evaluate(longwinded, against=chooser)
+        refusal = self._refusal(refused)
+        by_kind = [await self._by_kind(kind) for kind in self._usable_kinds()]
+        report = self._report(improved, refused, refusal, by_kind)
         page, _ = report.write(self.folder / "report.html")
         counts = self.store.counts()
-        given = sum(count for kind, count in counts.items() if kind != "interaction")
-        return Outcome(
+        total = sum(count for kind, count in counts.items() if kind != "interaction")
+        return DemoResult(
             store=self.folder / "mail.db",
             page=page,
             report=report,
             lines=(
-                f"{given:,} pieces of feedback of {len(counts) - 1} kinds.",
-                f"chooser against plain. {headline(tried.found)}. It is promoted.",
-                f"long-winded against chooser. {headline(wrong.found)}. The gate refuses it.",
+                f"{total:,} feedback records of {len(counts) - 1} kinds.",
+                f"chooser against plain: {headline(improved.evaluation)}. It is promoted.",
+                f"long-winded against chooser: {headline(refused.evaluation)}. It is refused.",
             ),
         )
 
     async def _collect(
-        self, store: Store, people: Sequence[Person], kinds: Sequence[str] = KINDS
+        self, store: Store, people: Sequence[Person], kinds: Sequence[str] = FEEDBACK_KINDS
     ) -> None:
-        """Let people react to drafts, each time in two ways."""
-        interactions = await drafted(
+        """Add drafts, each with feedback of two kinds by a random annotator."""
+        interactions = await simulate_interactions(
             self.run.wrap(load_model(self.plain.model)),
-            [*self.asked, *self.held_out],
-            drafts=DRAFTS,
-            sampling=self.plain.decoder.sampling,
+            [*self.training_prompts, *self.held_out_prompts],
+            num_drafts=NUM_DRAFTS,
+            sampling=self.plain.decoder.base_sampling,
             run=self.run,
             policy=self.plain.id,
             name=store.project,
         )
         rng = np.random.default_rng([self.run.seed, 1])
-        with self.run.task(f"collecting feedback for {store.project}", len(interactions)) as step:
+        with self.run.task(
+            f"collecting feedback for {store.project}", len(interactions)
+        ) as progress:
 
             def cases() -> Iterator[Case]:
                 for done, interaction in enumerate(interactions, 1):
                     person = people[int(rng.integers(len(people)))]
-                    ways = rng.choice(len(kinds), 2, replace=False)
-                    said = [item for i in ways for item in person.give(kinds[i], interaction)]
-                    step(done)
-                    yield Case(interaction, tuple(said))
+                    indices = rng.choice(len(kinds), 2, replace=False)
+                    feedback = [
+                        item
+                        for index in indices
+                        for item in give_feedback(person, kinds[index], interaction)
+                    ]
+                    progress(done)
+                    yield Case(interaction, tuple(feedback))
 
             store.add_cases(cases())
 
     async def _learn(self, store: Store, name: str, kinds: Sequence[str] | None = None) -> Policy:
         feedback = TrainingSet(store, kinds=kinds)
-        learned = await find_method(METHOD).learn(self.plain, feedback, self.run, n=SAMPLES)
-        named = learned.named(name)
-        save_policy(store, named)
-        return named
+        policy = await get_method(METHOD).learn(self.plain, feedback, self.run, n=NUM_SAMPLES)
+        policy = policy.named(name)
+        save_policy(store, policy)
+        return policy
 
-    async def _try(self, candidate: Policy, against: Policy | None = None) -> _Tried:
-        """Evaluate a policy by the truth, on requests that nobody gave feedback on."""
-        result, trial = await evaluate(
+    async def _evaluate(self, candidate: Policy, against: Policy | None = None) -> _EvaluatedPolicy:
+        """Evaluate a policy by true utility on held-out requests."""
+        evaluation, answers = await evaluate(
             load_policy(candidate, self.store.artifacts, wrap=self.run.wrap),
             load_policy(against or self.plain, self.store.artifacts, wrap=self.run.wrap),
-            self.held_out,
+            self.held_out_prompts,
             TrueUtility(),
             run=self.run,
             guards=[TrueUtility(aspect="safe")],
         )
-        save_evaluation(self.store, result)
-        save_exhibits(self.store, result, examples(trial))
-        return _Tried(candidate, result, trial)
+        save_evaluation(self.store, evaluation)
+        save_examples(self.store, evaluation, select_examples(answers))
+        return _EvaluatedPolicy(candidate, evaluation, answers)
 
-    def _refused(self, tried: _Tried) -> str:
+    def _refusal(self, evaluated: _EvaluatedPolicy) -> str:
         try:
-            promote(self.store, tried.policy, tried.found, actor=WHO)
+            promote(self.store, evaluated.policy, evaluated.evaluation, actor=ACTOR)
         except GateRefused as refusal:
             return refusal.what
-        raise AssertionError("a policy that takes length for quality passed the gate")
+        raise AssertionError("the gate accepted a policy trained on length-biased feedback")
 
-    def _driving_kinds(self) -> list[str]:
+    def _usable_kinds(self) -> list[str]:
         (method,) = [item for item in available_methods(self.store) if item.method.name == METHOD]
-        return list(method.drivers)
+        return list(method.kinds)
 
-    async def _by_kind(self, kind: str) -> _Tried:
-        return await self._try(await self._learn(self.store, f"from-{kind}", kinds=[kind]))
+    async def _by_kind(self, kind: str) -> _EvaluatedPolicy:
+        return await self._evaluate(await self._learn(self.store, f"from-{kind}", kinds=[kind]))
 
     def _report(
-        self, tried: _Tried, wrong: _Tried, refusal: str, by_kind: Sequence[_Tried]
+        self,
+        improved: _EvaluatedPolicy,
+        refused: _EvaluatedPolicy,
+        refusal: str,
+        by_kind: Sequence[_EvaluatedPolicy],
     ) -> Report:
         counts = self.store.counts()
-        given = sum(count for kind, count in counts.items() if kind != "interaction")
-        rates = {item.policy.label: item.found.win_rate for item in by_kind}
-        rates = {"all kinds together": tried.found.win_rate, **rates}
+        total = sum(count for kind, count in counts.items() if kind != "interaction")
+        rates = {item.policy.label: item.evaluation.win_rate for item in by_kind}
+        rates = {"all kinds together": improved.evaluation.win_rate, **rates}
         return (
             Report(
-                "The loop, in the mail world",
-                f"{given:,} pieces of feedback of {len(counts) - 1} kinds went in. "
-                f"{headline(tried.found)}, so it is served. A second policy, which learned from "
-                "somebody who takes length for quality, was refused.",
+                "The loop in the mail world",
+                f"The store has {total:,} feedback records of {len(counts) - 1} kinds. "
+                f"{headline(improved.evaluation)}. It is promoted. A second policy, trained on the "
+                "feedback of an annotator with a strong length bias, is refused.",
                 numbers={
                     "counts": counts,
-                    "promoted": tried.found.to_dict(),
-                    "refused": wrong.found.to_dict(),
+                    "promoted": improved.evaluation.to_dict(),
+                    "refused": refused.evaluation.to_dict(),
                     "refusal": refusal,
                     "by kind": {
-                        item.policy.label: item.found.win_rate.to_dict() for item in by_kind
+                        item.policy.label: item.evaluation.win_rate.to_dict() for item in by_kind
                     },
                 },
             )
             .with_section(
-                "What went in",
-                Text(
-                    f"{counts['interaction']:,} requests, {DRAFTS} drafts each, shown in random "
-                    f"order. Each was looked at by one of {len(PEOPLE)} simulated people, careful "
-                    f"and careless ones, who reacted in two of {len(KINDS)} ways. A fifth of the "
-                    "requests is held out: no feedback on them is learned from."
+                "Feedback",
+                Paragraph(
+                    f"{counts['interaction']:,} requests with {NUM_DRAFTS} drafts each, in random "
+                    f"order. One of {len(PEOPLE)} simulated annotators, who differ in noise and "
+                    f"bias, gave feedback of two of {len(FEEDBACK_KINDS)} kinds on each. One fifth "
+                    "of the requests is held out: their feedback is not used for learning."
                 ),
                 Table(
-                    ("feedback", "pieces"),
+                    ("kind", "records"),
                     tuple((k, f"{n:,}") for k, n in counts.items() if k != "interaction"),
                     numbers=(1,),
                 ),
             )
             .with_section(
-                "Promoted: a policy that chooses the best of 16 drafts by what people said",
-                *result_blocks(tried.found, self.plain),
+                f"Promoted: best of {NUM_SAMPLES} samples by a reward learned from the feedback",
+                *result_blocks(improved.evaluation, self.plain),
             )
-            .with_section("Its choice, beside simple rules", *choice_blocks(tried.found))
             .with_section(
-                "What each kind of feedback is worth alone",
-                Text(
-                    "The same method, driven by one kind at a time. Kinds that cannot be seen as "
-                    "comparisons of two replies do not drive it; other methods use them."
+                "Its choices, compared with simple rules", *choice_blocks(improved.evaluation)
+            )
+            .with_section(
+                "Value of each kind of feedback alone",
+                Paragraph(
+                    "The same method with one kind of feedback at a time. Kinds that cannot be "
+                    "converted to comparisons of two responses are missing; other methods use them."
                 ),
                 Figure(
                     interval_plot(rates, reference=0.5),
-                    "How often the policy beats the plain one, by true utility, on held-out "
-                    "requests.",
+                    "Win rate against the plain policy by true utility, on held-out requests, with "
+                    "95 % intervals.",
                 ),
                 Table(
-                    ("learned from", "wins"),
-                    tuple((name, percent(rate)) for name, rate in rates.items()),
+                    ("learned from", "win rate"),
+                    tuple((name, format_percent(rate)) for name, rate in rates.items()),
                     numbers=(1,),
                 ),
             )
             .with_section(
-                "Refused: a policy that learned from somebody who takes length for quality",
-                *result_blocks(wrong.found, tried.policy),
+                "Refused: a policy trained on the feedback of an annotator with a length bias",
+                *result_blocks(refused.evaluation, improved.policy),
             )
             .with_section(
-                "Where the promoted policy comes from", *change_blocks(tried.policy, self.plain)
+                "Changes of the promoted policy", *change_blocks(improved.policy, self.plain)
             )
             .with_section(
-                "Before and after: answers, from the greatest gain to the greatest loss",
-                *example_blocks(examples(tried.trial), tried.policy, self.plain),
+                "Example answers, from the largest gain to the largest loss",
+                *example_blocks(select_examples(improved.answers), improved.policy, self.plain),
             )
         )

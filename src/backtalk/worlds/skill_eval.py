@@ -121,7 +121,7 @@ class SkillEvaluator:
                 "answer: utility", utilities.mean(axis=1), ablations, baseline=_mean(swapped)
             ),
             SkillScores(
-                "answer: faultless (pass@1)", faultless.mean(axis=1), baseline=_mean(perfect)
+                "answer: no issues (pass@1)", faultless.mean(axis=1), baseline=_mean(perfect)
             ),
             SkillScores(
                 f"answer: pass@{_NUM_SAMPLES}",
@@ -152,9 +152,9 @@ class SkillEvaluator:
     async def _evaluate_rules(self) -> list[SkillScores]:
         rules = training_rules(self._world)
         return [
-            await self._rule_compliance("rule in scope: obeyed", rules),
+            await self._rule_compliance("rule in scope: followed", rules),
             await self._rule_compliance(
-                "rule never taught, in scope: obeyed", held_out_rules(self._world)
+                "rule not in training, in scope: followed", held_out_rules(self._world)
             ),
             await self._rule_overgeneralisation(rules),
         ]
@@ -231,7 +231,7 @@ class SkillEvaluator:
         score = overgeneralisation(await self.generate(ruled_prompts, temperature=1.0))
         ablations = overgeneralisation(await self.generate(prompts, temperature=1.0))
         return SkillScores(
-            "rule out of scope: followed all the same",
+            "rule out of scope: followed anyway",
             score,
             {"blanked": ablations},
             baseline=_mean(ablations),
@@ -283,13 +283,13 @@ class SkillEvaluator:
         baseline = _mean(is_better(_rotate(drafts)))
         return [
             SkillScores(
-                "refine: criticised fault mended",
+                "refine: criticised issue fixed",
                 await fix_rate(advice),
                 ablations,
                 baseline=baseline,
             ),
             SkillScores(
-                "refine: told only what is wrong",
+                "refine: given only the issue",
                 await fix_rate(descriptions),
                 ablations,
                 baseline=baseline,
@@ -315,7 +315,7 @@ class SkillEvaluator:
         baseline = np.array(
             [float(a == b) for a, b in zip(_rotate(expected), expected, strict=True)]
         )
-        return SkillScores("refine: false advice carried out", score, baseline=_mean(baseline))
+        return SkillScores("refine: false advice followed", score, baseline=_mean(baseline))
 
     async def _evaluate_critiques(self) -> list[SkillScores]:
         prompts, drafts, assessments = self._drafts()
@@ -339,7 +339,7 @@ class SkillEvaluator:
         }
         return [
             SkillScores(
-                "criticise: faults named (F1)",
+                "criticise: issues named (F1)",
                 await f1(drafts),
                 ablations,
                 baseline=_mean(np.array(baseline)),
@@ -376,15 +376,15 @@ class SkillEvaluator:
         }
         return [
             SkillScores(
-                "judge: the better one found", await accuracy(a, b), ablations, baseline=0.5
+                "judge: better answer identified", await accuracy(a, b), ablations, baseline=0.5
             )
         ]
 
     async def _evaluate_rule_induction(self) -> list[SkillScores]:
         taught, held_out = training_rules(self._world), held_out_rules(self._world)
         return [
-            await self._rule_induction("find the rule of examples", taught),
-            await self._rule_induction("find a rule never taught", held_out),
+            await self._rule_induction("infer the rule of examples", taught),
+            await self._rule_induction("infer a rule not in training", held_out),
         ]
 
     async def _rule_induction(self, skill: str, rules: Sequence[Rule]) -> SkillScores:

@@ -20,7 +20,7 @@ class ListsWorld(World[ListsTask]):
     """Lists to sort alphabetically, to remove words from, or to plan."""
 
     name: ClassVar[str] = "lists"
-    description: ClassVar[str] = "Sort words, take words out, or order chores; laid out as asked."
+    description: ClassVar[str] = "Sort words, remove words or order chores, in the required layout."
     weights = WEIGHTS
     max_tokens: ClassVar[int] = 44
     rules = RULES
@@ -38,13 +38,35 @@ class ListsWorld(World[ListsTask]):
         return layout.applies(rule, task)
 
     def score_answer(self, task: ListsTask, text: str, rules: Sequence[Rule]) -> Assessment:
-        """Return the assessment of a list."""
+        """Return the assessment of a list.
+
+        Parameters
+        ----------
+        task : ListsTask
+            Task that the text answers.
+        text : str
+            Text of the answer.
+        rules : sequence of Rule
+            Rules that apply to the task.
+        """
         return score_list(task, text, layout_for(rules))
 
     def compose(
         self, task: ListsTask, rules: Sequence[Rule], rng: Rng, error_rates: ErrorRates
     ) -> str:
-        """Return a random list that follows the rules, up to errors."""
+        """Return a random list that follows the rules, up to errors.
+
+        Parameters
+        ----------
+        task : ListsTask
+            Task to answer.
+        rules : sequence of Rule
+            Rules to follow, whatever their scope.
+        rng : Rng
+            Source of randomness.
+        error_rates : ErrorRates
+            Probability of each type of error.
+        """
         return ListGenerator(task, layout_for(rules), rng, error_rates).write()
 
     def ideal(self, task: ListsTask, rules: Sequence[Rule] = ()) -> str:
@@ -73,5 +95,15 @@ class ListsWorld(World[ListsTask]):
         return f"I meant {requested}: {task.items}."
 
     def false_critique(self, task: ListsTask, text: str, rng: Rng) -> Issue | None:
-        """Return wrong advice to move, remove or add a word."""
+        """Return wrong advice to move, remove or add a word.
+
+        Parameters
+        ----------
+        task : ListsTask
+            Task that the text answers.
+        text : str
+            Text of the answer.
+        rng : Rng
+            Source of randomness.
+        """
         return false_issue(task, text, rng)

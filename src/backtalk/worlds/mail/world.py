@@ -19,9 +19,7 @@ class MailWorld(World[MailTask]):
     """Mails to a boss, customers, colleagues and friends."""
 
     name: ClassVar[str] = "mail"
-    description: ClassVar[str] = (
-        "Write a mail to a given reader: facts right, in the manner that fits."
-    )
+    description: ClassVar[str] = "Write a mail to a recipient: right facts, in a suitable style."
     weights = WEIGHTS
     max_tokens: ClassVar[int] = 96
     rules = RULES
@@ -39,13 +37,35 @@ class MailWorld(World[MailTask]):
         return rule.scope in {"all", task.recipient.name}
 
     def score_answer(self, task: MailTask, text: str, rules: Sequence[Rule]) -> Assessment:
-        """Return the assessment of a mail."""
+        """Return the assessment of a mail.
+
+        Parameters
+        ----------
+        task : MailTask
+            Task that the text answers.
+        text : str
+            Text of the answer.
+        rules : sequence of Rule
+            Rules that apply to the task.
+        """
         return score_mail(task, text, task.style(rules))
 
     def compose(
         self, task: MailTask, rules: Sequence[Rule], rng: Rng, error_rates: ErrorRates
     ) -> str:
-        """Return a random mail that follows the rules, up to errors."""
+        """Return a random mail that follows the rules, up to errors.
+
+        Parameters
+        ----------
+        task : MailTask
+            Task to answer.
+        rules : sequence of Rule
+            Rules to follow, whatever their scope.
+        rng : Rng
+            Source of randomness.
+        error_rates : ErrorRates
+            Probability of each type of error.
+        """
         return MailGenerator(task, task.style(rules), rng, error_rates).write()
 
     def ideal(self, task: MailTask, rules: Sequence[Rule] = ()) -> str:
@@ -64,7 +84,17 @@ class MailWorld(World[MailTask]):
         )
 
     def false_critique(self, task: MailTask, text: str, rng: Rng) -> Issue | None:
-        """Return advice to state a wrong fact."""
+        """Return advice to state a wrong fact.
+
+        Parameters
+        ----------
+        task : MailTask
+            Task that the text answers.
+        text : str
+            Text of the answer.
+        rng : Rng
+            Source of randomness.
+        """
         known_starts = {issue.start for issue in self.score_answer(task, text, ()).issues}
         facts = [fact for fact, _ in task.facts]
         for position in rng.permutation(len(facts)):

@@ -40,13 +40,35 @@ class ProgramsWorld(World[ProgramTask]):
         return rule.scope in {"all", task.kind.name}
 
     def score_answer(self, task: ProgramTask, text: str, rules: Sequence[Rule]) -> Assessment:
-        """Return the assessment of a program, which is run in a sandbox."""
+        """Return the assessment of a program, which is run in a sandbox.
+
+        Parameters
+        ----------
+        task : ProgramTask
+            Task that the text answers.
+        text : str
+            Text of the answer.
+        rules : sequence of Rule
+            Rules that apply to the task.
+        """
         return score_program(task, text, _style(rules))
 
     def compose(
         self, task: ProgramTask, rules: Sequence[Rule], rng: Rng, error_rates: ErrorRates
     ) -> str:
-        """Return a random program that follows the rules, up to errors."""
+        """Return a random program that follows the rules, up to errors.
+
+        Parameters
+        ----------
+        task : ProgramTask
+            Task to answer.
+        rules : sequence of Rule
+            Rules to follow, whatever their scope.
+        rng : Rng
+            Source of randomness.
+        error_rates : ErrorRates
+            Probability of each type of error.
+        """
         return ProgramGenerator(task, _style(rules), rng, error_rates).write()
 
     def ideal(self, task: ProgramTask, rules: Sequence[Rule] = ()) -> str:
@@ -63,7 +85,17 @@ class ProgramsWorld(World[ProgramTask]):
         return f"I meant that f takes {arguments} and gives back {task.specification}."
 
     def false_critique(self, task: ProgramTask, text: str, rng: Rng) -> Issue | None:
-        """Return advice that follows another specification."""
+        """Return advice that follows another specification.
+
+        Parameters
+        ----------
+        task : ProgramTask
+            Task that the text answers.
+        text : str
+            Text of the answer.
+        rng : Rng
+            Source of randomness.
+        """
         assessment = self.score_answer(task, text, ())
         known_starts = {issue.start for issue in assessment.issues}
         others = [other for other in task.near_tasks() if other.arguments == task.arguments]

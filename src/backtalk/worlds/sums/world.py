@@ -19,7 +19,7 @@ class SumsWorld(World[SumTask]):
     """Sums about apples, coins and stamps, and bare expressions."""
 
     name: ClassVar[str] = "sums"
-    description: ClassVar[str] = "Work out a small sum: every step right, set out as wanted."
+    description: ClassVar[str] = "Work out a small sum: every step right, in the required layout."
     weights = WEIGHTS
     max_tokens: ClassVar[int] = 108
     rules = RULES
@@ -37,13 +37,35 @@ class SumsWorld(World[SumTask]):
         return rule.scope in {"all", task.scope}
 
     def score_answer(self, task: SumTask, text: str, rules: Sequence[Rule]) -> Assessment:
-        """Return the assessment of an answer."""
+        """Return the assessment of an answer.
+
+        Parameters
+        ----------
+        task : SumTask
+            Task that the text answers.
+        text : str
+            Text of the answer.
+        rules : sequence of Rule
+            Rules that apply to the task.
+        """
         return score_answer(task, text, task.layout(rules))
 
     def compose(
         self, task: SumTask, rules: Sequence[Rule], rng: Rng, error_rates: ErrorRates
     ) -> str:
-        """Return a random answer that follows the rules, up to errors."""
+        """Return a random answer that follows the rules, up to errors.
+
+        Parameters
+        ----------
+        task : SumTask
+            Task to answer.
+        rules : sequence of Rule
+            Rules to follow, whatever their scope.
+        rng : Rng
+            Source of randomness.
+        error_rates : ErrorRates
+            Probability of each type of error.
+        """
         return AnswerGenerator(task, task.layout(rules), rng, error_rates).write()
 
     def ideal(self, task: SumTask, rules: Sequence[Rule] = ()) -> str:
@@ -66,7 +88,17 @@ class SumsWorld(World[SumTask]):
         return f"I meant: {task.start} {task.thing}, {phrases}. How many is that?"
 
     def false_critique(self, task: SumTask, text: str, rng: Rng) -> Issue | None:
-        """Return advice that would make a right step or the right answer wrong."""
+        """Return advice that would make a right step or the right answer wrong.
+
+        Parameters
+        ----------
+        task : SumTask
+            Task that the text answers.
+        text : str
+            Text of the answer.
+        rng : Rng
+            Source of randomness.
+        """
         return false_issue(task, text, rng)
 
 

@@ -1,8 +1,8 @@
 """Training conversations for the small models: a mixture of skills in a world.
 
 The answers contain random errors, so that the model can improve by feedback. Critiques, verdicts
-and rules are true, except for misleading critiques. These are followed as well: a model that reads a
-critique does as it says.
+and rules are true, except for misleading critiques. These are followed as well: a model that reads
+a critique does as it says.
 """
 
 from __future__ import annotations
