@@ -1,4 +1,6 @@
-"""The cells: every interval of the package, on data that resemble what it is used for."""
+"""Simulation cells: every interval of the package, on data like those that it is used for."""
+
+from functools import partial
 
 import numpy as np
 
@@ -15,22 +17,35 @@ from tests.stats.coverage import Cell
 SIZES = (10, 20, 50, 200)
 BAND = (0.93, 0.97)
 DISCRETE = (0.93, 1.0)
-"""Few values are possible, so that few limits are: an interval that never falls below covers more
-often than 95 % for most truths."""
+"""Few values give few different limits: an interval that never covers less than 95 % covers more
+for most truths."""
 UNEVEN = (0.93, 0.98)
-"""One cluster of ten may hold most of the values; the interval is then widened."""
+"""One cluster of ten may have most of the values, which widens the interval."""
 FEW_VALUES = {"win/tie/loss 20/20/60", "win/tie/loss 70/25/5", "win/tie/loss 10/80/10"}
 
 
-def apart(values, bounds=(0.0, 1.0)):
-    """Totals of values on their own, moved to [0, 1]."""
+FEW_DISTINCT = 9
+
+
+def independent(values, bounds=(0.0, 1.0)):
+    """Totals of independent values, moved to [0, 1]."""
     return Totals(values, np.ones_like(values)).rescaled(*bounds)
+
+
+def limits_of_distinct(limits, data):
+    """Limits of data sets, computed once for all that have the same values in another order."""
+    sums, sizes = data
+    if np.ptp(sizes) > 0 or np.unique(sums[: len(sums) // 10]).size > FEW_DISTINCT:
+        return limits(data)
+    rows, inverse = np.unique(np.sort(sums, axis=1), axis=0, return_inverse=True)
+    low, high = limits(Totals(rows, np.full_like(rows, sizes.flat[0])))
+    return low[inverse.ravel()], high[inverse.ravel()]
 
 
 def score(draw, n, bounds=(0.0, 1.0)):
     def run(rng, replications):
         values, truth = draw(rng, replications, n)
-        low, high = score_limits(apart(values, bounds))
+        low, high = limits_of_distinct(score_limits, independent(values, bounds))
         span = bounds[1] - bounds[0]
         return bounds[0] + span * low, bounds[0] + span * high, truth
 
@@ -40,7 +55,7 @@ def score(draw, n, bounds=(0.0, 1.0)):
 def clustered_score(draw, n):
     def run(rng, replications):
         data, truth = draw(rng, replications, n)
-        return *score_limits(data), truth
+        return *limits_of_distinct(score_limits, data), truth
 
     return run
 
@@ -48,17 +63,18 @@ def clustered_score(draw, n):
 def guaranteed(draw, n):
     def run(rng, replications):
         values, truth = draw(rng, replications, n)
-        return *bounded_limits(apart(values), 0.95, mid=False), truth
+        limits = partial(bounded_limits, level=0.95, mid=False)
+        return *limits_of_distinct(limits, independent(values)), truth
 
     return run
 
 
 def student(draw, n, *, clustered=False):
     def run(rng, replications):
-        drawn, truth = draw(rng, replications, n)
-        known = moments(drawn if clustered else Totals(drawn, np.ones_like(drawn)))
-        reach = t_quantile(0.975, known.freedom) * np.sqrt(known.variance)
-        return known.mean - reach, known.mean + reach, truth
+        values, truth = draw(rng, replications, n)
+        result = moments(values if clustered else Totals(values, np.ones_like(values)))
+        reach = t_quantile(0.975, result.freedom) * np.sqrt(result.variance)
+        return result.mean - reach, result.mean + reach, truth
 
     return run
 
@@ -83,7 +99,7 @@ def studentised(draw, n):
 
 
 def binomial(limits, n):
-    """A proportion that is drawn anew, uniformly, in each replication."""
+    """A proportion that is uniform over the replications."""
 
     def run(rng, replications):
         truth = rng.random(replications)
@@ -100,7 +116,7 @@ def binomial_at(limits, n, truth):
 
 
 def proportion(n):
-    """The interval that ``mean_interval`` takes for zeros and ones."""
+    """The interval that ``mean_interval`` chooses for zeros and ones."""
 
     def limits(won, n):
         exact, wilson = exact_limits(won, n), wilson_limits(won, n)
@@ -111,26 +127,26 @@ def proportion(n):
 
 
 def squared_errors(n, skill):
-    """Squared errors of probabilities that are right: what ``brier`` averages."""
+    """Squared errors of calibrated probabilities, which ``brier`` averages."""
 
     def draw(rng, replications, n):
-        said = rng.beta(skill, skill, (replications, n))
+        predicted = rng.beta(skill, skill, (replications, n))
         variance = 0.5 * 0.5 / (2 * skill + 1)
-        return (said - (rng.random(said.shape) < said)) ** 2, 0.25 - variance
+        return (predicted - (rng.random(predicted.shape) < predicted)) ** 2, 0.25 - variance
 
     return score(draw, n)
 
 
 def losses(n):
-    """Losses in nats with a floor of one in a thousand: what ``log_loss`` averages."""
+    """Losses in nats with a floor of one in a thousand, which ``log_loss`` averages."""
     ceiling = -np.log(0.001)
 
     def draw(rng, replications, n):
-        said = np.clip(rng.beta(1, 1, (replications, n)), 0.001, 0.999)
-        true = rng.random(said.shape) < said
+        predicted = np.clip(rng.beta(1, 1, (replications, n)), 0.001, 0.999)
+        outcome = rng.random(predicted.shape) < predicted
         grid = np.clip((np.arange(200_000) + 0.5) / 200_000, 0.001, 0.999)
         truth = -(grid * np.log(grid) + (1 - grid) * np.log1p(-grid)).mean()
-        return -np.log(np.where(true, said, 1 - said)), truth
+        return -np.log(np.where(outcome, predicted, 1 - predicted)), truth
 
     return score(draw, n, (0.0, ceiling))
 

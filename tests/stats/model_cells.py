@@ -1,4 +1,4 @@
-"""The cells of intervals that come from a fit: agreement, strengths, length, selection."""
+"""Simulation cells of intervals from a fit: agreement, strengths, length, selection."""
 
 from functools import partial
 
@@ -17,24 +17,20 @@ from tests.stats.coverage import Cell
 
 BAND = (0.93, 0.97)
 RARE = (0.93, 1.0)
-"""Few items disagree or bear a label, so that the interval has few values to take, and allows for
-labels given fewer than five times: it covers more often than 95 %."""
+"""Few items disagree or have a label, so there are few different intervals, which also allow for
+labels of fewer than five ratings: they cover more often than 95 %."""
 
 
-def ends(estimates):
-    return np.array([result.low for result in estimates]), np.array([f.high for f in estimates])
-
-
-def answered(make, replications):
-    """Make estimates with their truths, leaving out what is not identified."""
+def replicate(make, replications):
+    """Make estimates with their truths, without the replications that identify none."""
     results = []
     for _ in range(replications):
         try:
             results.extend(make())
         except NotIdentified:
             continue
-    low, high = ends([estimate for estimate, _ in results])
-    return low, high, np.array([truth for _, truth in results])
+    columns = [(estimate.low, estimate.high, truth) for estimate, truth in results]
+    return tuple(np.array(column) for column in zip(*columns, strict=True))
 
 
 def agreeing(probabilities, share):
@@ -58,13 +54,13 @@ def kappa(joint, weights, n):
             )
             return [(result.estimate, truth)]
 
-        return answered(one, replications)
+        return replicate(one, replications)
 
     return run
 
 
 def alpha(probabilities, share, metric, n):
-    """Three raters; each gives the item's label with a chance, else one at random; 15 % pass."""
+    """Three raters who give the item's label or a random one; 15 % of ratings are missing."""
     probabilities = np.array(probabilities)
     truth = share**2
 
@@ -76,13 +72,13 @@ def alpha(probabilities, share, metric, n):
             ratings[rng.random((3, n)) < 0.15] = np.nan
             return [(krippendorff_alpha(ratings, metric=metric).estimate, truth)]
 
-        return answered(one, replications)
+        return replicate(one, replications)
 
     return run
 
 
 def strengths(items, meetings, outcome, spread, ties="half"):
-    """All pairs of items, drawn with normal strengths, meet equally often."""
+    """Items of normal strengths, of which all pairs meet equally often."""
     first, second = (np.repeat(side, meetings) for side in np.triu_indices(items, 1))
 
     def run(rng, replications):
@@ -92,7 +88,7 @@ def strengths(items, meetings, outcome, spread, ties="half"):
             result = bradley_terry(first, second, outcome(rng, difference), ties=ties)
             return [(result.difference(0, 1), truth[0] - truth[1])]
 
-        return answered(one, replications)
+        return replicate(one, replications)
 
     return run
 
@@ -116,7 +112,7 @@ def davidson(rng, difference):
 
 
 def clustered_strengths(rng, replications, prompts=40):
-    """Four items, each pair once on every prompt, which favours some items over others."""
+    """Four items, each pair compared once on every prompt, with an effect of prompt and item."""
     first, second = (np.tile(side, prompts) for side in np.triu_indices(4, 1))
     clusters = np.repeat(np.arange(prompts), 6)
 
@@ -125,22 +121,25 @@ def clustered_strengths(rng, replications, prompts=40):
         favour = rng.normal(0, 0.5, (prompts, 4))
         difference = (truth + favour)[clusters, first] - (truth + favour)[clusters, second]
         result = bradley_terry(first, second, verdict(rng, difference), clusters=clusters)
-        return [(result.difference(0, 1), _marginal(truth)[0] - _marginal(truth)[1])]
+        marginal = _marginal_strengths(truth)
+        return [(result.difference(0, 1), marginal[0] - marginal[1])]
 
-    return answered(one, replications)
+    return replicate(one, replications)
 
 
-def _marginal(truth):
-    """The strengths that fit the chances averaged over what prompts favour."""
-    nodes, weights = np.polynomial.hermite_e.hermegauss(21)
+NODES, WEIGHTS = np.polynomial.hermite_e.hermegauss(21)
+
+
+def _marginal_strengths(truth):
+    """The strengths that fit the probabilities averaged over prompts."""
     first, second = np.triu_indices(4, 1)
-    shift = nodes * 0.5 * np.sqrt(2)
-    probabilities = expit((truth[first] - truth[second])[:, None] + shift) @ weights / weights.sum()
+    shift = NODES * 0.5 * np.sqrt(2)
+    probabilities = expit((truth[first] - truth[second])[:, None] + shift) @ WEIGHTS / WEIGHTS.sum()
     return np.array(bradley_terry(first, second, probabilities).strengths)
 
 
 def controlled(models, instructions, rng, replications):
-    """Models whose answers are shorter than the baseline's, and judged the worse for it."""
+    """Models with shorter answers than the baseline's, by a judge that prefers long answers."""
     nodes, weights = np.polynomial.hermite_e.hermegauss(41)
 
     def one():
@@ -159,18 +158,18 @@ def controlled(models, instructions, rng, replications):
         result = length_controlled(preferences, lengths, baseline, ridge=0.3)
         return list(zip(result.estimates, truth, strict=True))
 
-    return answered(one, replications)
+    return replicate(one, replications)
 
 
-def chosen(what, candidates, prompts, rng, replications):
-    """The best of equally good candidates: its apparent mean, and the one on unseen prompts."""
+def selection(field, candidates, prompts, rng, replications):
+    """The best of equal candidates: its mean on the selection prompts or on unseen ones."""
 
     def one():
         scores = rng.beta(1.5, 1.5, (candidates, prompts))
         result = choose(scores, held_out=0.4, resamples=1, seed=int(rng.integers(2**31)))
-        return [(getattr(result, what), 0.5)]
+        return [(getattr(result, field), 0.5)]
 
-    return answered(one, replications)
+    return replicate(one, replications)
 
 
 AGREEMENT = [
@@ -213,8 +212,9 @@ LENGTH = [
     Cell("length-controlled", "three models", 200, partial(controlled, 3, 200), 700),
 ]  # fmt: skip
 SELECTION = [
-    Cell("best of 10, unseen prompts", "equal candidates", 60, partial(chosen, "unseen", 10, 60)),
-    Cell("best of 10, apparent", "equal candidates", 60, partial(chosen, "apparent", 10, 60), 4000,
-         (0.0, 0.8)),
+    Cell("best of 10, unseen prompts", "equal candidates", 60,
+         partial(selection, "unseen", 10, 60)),
+    Cell("best of 10, apparent", "equal candidates", 60,
+         partial(selection, "apparent", 10, 60), 4000, (0.0, 0.8)),
 ]  # fmt: skip
 ALL = [*AGREEMENT, *STRENGTHS, *LENGTH, *SELECTION]

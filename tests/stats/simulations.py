@@ -1,4 +1,4 @@
-"""Data with a known truth, many replications at a time."""
+"""Simulated data with a known truth, in batches of replications."""
 
 import numpy as np
 from numpy.random import Generator
@@ -28,7 +28,7 @@ def verdicts(win, tie):
 
 
 def verdicts_averaged(wins, ties, losses):
-    """Wins, ties and losses with chances drawn anew in each replication."""
+    """Wins, ties and losses with random probabilities in each replication."""
 
     def draw(rng: Generator, replications: int, n: int):
         win, tie, _ = rng.dirichlet([wins, ties, losses], replications).T[:, :, None]
@@ -40,7 +40,7 @@ def verdicts_averaged(wins, ties, losses):
 
 
 def confident(wins):
-    """A judge that says nearly 0 or nearly 1, and 1 seldom."""
+    """A judge whose probabilities are close to 0 or 1, and seldom 1."""
 
     def draw(rng: Generator, replications: int, n: int):
         won = rng.random((replications, n)) < wins
@@ -56,7 +56,7 @@ def confident(wins):
 
 
 def soft_differences(rng: Generator, replications: int, n: int):
-    """Two candidates whose soft preferences depend on the prompt that they share."""
+    """Two candidates whose soft preferences depend on the prompt."""
     prompt = rng.beta(1.0, 1.0, (replications, n))
     first = rng.beta(1 + 4 * prompt, 3 - 2 * prompt)
     second = rng.beta(1 + 3 * prompt, 3 - 2 * prompt)
@@ -66,7 +66,7 @@ def soft_differences(rng: Generator, replications: int, n: int):
 
 
 def verdict_differences(rng: Generator, replications: int, n: int):
-    """Two candidates that win or lose, with chances that the prompt sets."""
+    """Two candidates that win or lose, with probabilities that depend on the prompt."""
     prompt = rng.random((replications, n))
     first = rng.random(prompt.shape) < prompt
     second = rng.random(prompt.shape) < prompt**1.5
@@ -74,7 +74,7 @@ def verdict_differences(rng: Generator, replications: int, n: int):
 
 
 def sparse_differences(rng: Generator, replications: int, n: int):
-    """Two candidates that mostly do the same."""
+    """Two candidates with mostly equal results."""
     u = rng.random((replications, n))
     return np.where(u < 0.1, 1.0, np.where(u < 0.3, -1.0, 0.0)), -0.1
 
@@ -85,7 +85,7 @@ def normal(rng: Generator, replications: int, n: int):
 
 
 def exponential(rng: Generator, replications: int, n: int):
-    """Values without an upper bound, of skewness 2: such as losses in nats."""
+    """Values without an upper bound, of skewness 2, such as losses in nats."""
     return rng.exponential(size=(replications, n)), 1.0
 
 
@@ -105,18 +105,18 @@ def very_uneven(rng: Generator, replications: int, clusters: int):
 
 
 def clustered_wins(mean, correlation, sizes):
-    """Wins and losses whose chance varies between clusters (beta-binomial)."""
+    """Wins and losses whose probability varies between clusters (beta-binomial)."""
 
     def draw(rng: Generator, replications: int, clusters: int):
-        many = sizes(rng, replications, clusters)
+        counts = sizes(rng, replications, clusters)
         if correlation in (0.0, 1.0):
-            probability = np.full(many.shape, mean)
-            won = (rng.random(many.shape) < mean) * many
-            sums = won if correlation else rng.binomial(many, probability)
+            probability = np.full(counts.shape, mean)
+            won = (rng.random(counts.shape) < mean) * counts
+            sums = won if correlation else rng.binomial(counts, probability)
         else:
             scale = (1 - correlation) / correlation
-            sums = rng.binomial(many, rng.beta(mean * scale, (1 - mean) * scale, many.shape))
-        return Totals(sums.astype(float), many.astype(float)), mean
+            sums = rng.binomial(counts, rng.beta(mean * scale, (1 - mean) * scale, counts.shape))
+        return Totals(sums.astype(float), counts.astype(float)), mean
 
     return draw
 
@@ -125,14 +125,14 @@ def clustered_soft(a, b, correlation, sizes):
     """Soft preferences whose mean varies between clusters, all Beta."""
 
     def draw(rng: Generator, replications: int, clusters: int):
-        many = sizes(rng, replications, clusters)
+        counts = sizes(rng, replications, clusters)
         scale = (1 - correlation) / correlation
-        centre = np.clip(rng.beta(a * scale, b * scale, many.shape), 1e-6, 1 - 1e-6)
-        sums = np.zeros(many.shape)
-        for place in range(many.max()):
-            more = many > place
-            at = centre[more] * (a + b)
-            sums[more] += rng.beta(at, a + b - at)
-        return Totals(sums, many.astype(float)), a / (a + b)
+        centre = np.clip(rng.beta(a * scale, b * scale, counts.shape), 1e-6, 1 - 1e-6)
+        sums = np.zeros(counts.shape)
+        for index in range(counts.max()):
+            more = counts > index
+            shape = centre[more] * (a + b)
+            sums[more] += rng.beta(shape, a + b - shape)
+        return Totals(sums, counts.astype(float)), a / (a + b)
 
     return draw

@@ -1,4 +1,4 @@
-"""Every interval covers as often as it says: by simulation, or by enumeration."""
+"""Every interval has its nominal coverage, by simulation or by enumeration."""
 
 import numpy as np
 import pytest
@@ -19,7 +19,7 @@ def test_the_interval_covers_as_promised(cell):
 
 
 def enumerated(low, high, n):
-    """The exact coverage at each truth of an interval for so many wins in n."""
+    """The exact coverage at each truth of an interval for 0 to n wins."""
     probabilities = binom.pmf(np.arange(n + 1)[:, None], n, TRUTHS)
     return (probabilities * ((low[:, None] <= TRUTHS) & (high[:, None] >= TRUTHS))).sum(0)
 
@@ -32,7 +32,7 @@ def test_exact_limits_cover_95_percent_at_every_truth(n):
 
 @pytest.mark.parametrize("n", [10, 20, 49, 50, 75, 100, 200])
 def test_win_rates_cover_93_percent_at_every_truth_and_are_not_wide_on_average(n):
-    """Above 97 % on average only at n = 10, where eleven intervals are all there can be."""
+    """Above 97 % on average only at n = 10, which has only eleven intervals."""
     rows = [np.repeat([1.0, 0.0], [won, n - won]) for won in range(n + 1)]
     results = [win_rate(row).estimate for row in rows]
     coverage = enumerated(
@@ -48,11 +48,12 @@ def test_accuracy_is_the_proportion_of_hits_with_the_same_interval():
 
 
 @pytest.mark.parametrize("n", [20, 50, 200])
-def test_calibration_that_is_right_is_refuted_one_time_in_twenty(n):
+def test_perfect_calibration_is_rejected_in_5_percent_of_samples(n):
     rng = np.random.default_rng(n)
-    refuted = []
+    rejected = []
     for seed in range(1500):
-        said = rng.beta(1, 1, n)
-        result = calibration_error(said, rng.random(n) < said, bins=5, draws=200, seed=seed)
-        refuted.append(result.value > result.chance_95)
-    assert 0.03 <= np.mean(refuted) <= 0.07
+        predicted = rng.beta(1, 1, n)
+        outcomes = rng.random(n) < predicted
+        result = calibration_error(predicted, outcomes, bins=5, draws=200, seed=seed)
+        rejected.append(result.value > result.chance_95)
+    assert 0.03 <= np.mean(rejected) <= 0.07

@@ -115,7 +115,9 @@ def test_no_reward_helps_to_predict_itself():
 def test_what_is_not_in_the_log_is_said_to_be_missing():
     weights = np.zeros(500)
     weights[:4] = 125.0
-    with pytest.raises(NotIdentified, match=r"500 logged rewards have an effective sample size of 4\.0"):
+    with pytest.raises(
+        NotIdentified, match=r"500 logged rewards have an effective sample size of 4\.0"
+    ):
         ips(np.ones(500), weights)
     with pytest.raises(NotIdentified):
         snips(np.ones(500), np.zeros(500))

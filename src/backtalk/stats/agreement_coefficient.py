@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -131,8 +132,7 @@ def _observed_limits(
     blocks = len(without[0])
     spread = observed * (1.0 - observed)
     if spread <= 1e-12:
-        low, high = exact_limits(round(observed) * blocks, blocks, level)
-        return float(low), float(high)
+        return _exact_limits(round(observed) * blocks, blocks, level)
     ratios = np.full(blocks, observed / expected)
     np.divide(*without, out=ratios, where=without[1] > 0)
     deviations = _variance_terms(ratios) * expected**2
@@ -146,6 +146,12 @@ def _observed_limits(
     if graded and (blocks < 2 or deviations.max() >= DOMINANT * variance):
         wide = bounded_limits(Totals(pseudovalues, np.ones(blocks)), level)
         low, high = np.minimum(low, wide[0]), np.maximum(high, wide[1])
+    return float(low), float(high)
+
+
+@lru_cache(maxsize=256)
+def _exact_limits(successes: int, n: int, level: float) -> tuple[float, float]:
+    low, high = exact_limits(successes, n, level)
     return float(low), float(high)
 
 

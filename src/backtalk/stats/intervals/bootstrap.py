@@ -105,9 +105,15 @@ def bootstrap_limits(
 
 def _mean_and_error(indices: NDArray[np.integer[Any]], data: Totals) -> tuple[Floats, Floats]:
     """Return the ratio mean of each row of cluster indices and its cluster-robust error."""
-    sums, sizes = data.sums[indices], data.sizes[indices]
-    total = sizes.sum(1)
-    mean = sums.sum(1) / total
-    residuals = sums - mean[:, None] * sizes
+    sums = data.sums[indices]
+    if (data.sizes == 1).all():
+        total = np.full(len(indices), float(indices.shape[1]))
+        mean = sums.sum(1) / total
+        residuals = sums - mean[:, None]
+    else:
+        sizes = data.sizes[indices]
+        total = sizes.sum(1)
+        mean = sums.sum(1) / total
+        residuals = sums - mean[:, None] * sizes
     factor = indices.shape[1] / max(indices.shape[1] - 1, 1)
     return mean, np.sqrt(factor * (residuals**2).sum(1)) / total

@@ -33,6 +33,8 @@ def require_connected(items: Sequence[Any], beats: NDArray[np.bool_]) -> None:
         If the graph is not strongly connected. The message names the smallest group that never
         met the others, never lost to them, or never beat them.
     """
+    if _is_strongly_connected(beats):
+        return
     component = _components(beats | beats.T, strong=False)
     if component.max() > 0:
         few = _smallest(component, range(component.max() + 1))
@@ -41,8 +43,6 @@ def require_connected(items: Sequence[Any], beats: NDArray[np.bool_]) -> None:
             f"Compare across the groups, {_RIDGE}",
         )
     group = _components(beats, strong=True)
-    if group.max() == 0:
-        return
     across = group[:, None] != group[None, :]
     won, lost = np.nonzero(beats & across)
     unbeaten = set(range(group.max() + 1)) - set(group[lost].tolist())
@@ -86,6 +86,17 @@ def require_cycle(items: Sequence[Any], wins: NDArray[np.bool_], ties: NDArray[n
                 "Use ties='half', gather more comparisons, " + _RIDGE,
             )
         reached = shorter
+
+
+def _is_strongly_connected(links: NDArray[np.bool_]) -> bool:
+    """Return true if every node reaches every other, by repeated squaring of the links."""
+    reached = links | np.eye(len(links), dtype=bool)
+    for _ in range(max(len(links) - 1, 1).bit_length()):
+        if reached.all():
+            return True
+        steps = reached.astype(np.float32)
+        reached = steps @ steps > 0
+    return bool(reached.all())
 
 
 def _components(links: NDArray[np.bool_], *, strong: bool) -> Ints:

@@ -64,7 +64,7 @@ def fit_strengths(data: Comparisons, ridge: float) -> tuple[Floats, Floats]:
 
 
 def _sum_by_item(data: Comparisons, by_margin: Floats, by_log_nu: Floats) -> Floats:
-    score = np.bincount(data.first, by_margin, data.items)
+    score = np.asarray(np.bincount(data.first, by_margin, data.items), dtype=float)
     score -= np.bincount(data.second, by_margin, data.items)
     return np.append(score, by_log_nu.sum()) if data.separate_ties else score
 
@@ -120,7 +120,7 @@ def sandwich_covariance(
         independent, factor = float(count), data.counts
     groups_count = int(rows.max()) + 1
     weight, cells = slopes.margin * factor, groups_count * size
-    scores = np.bincount(rows * size + data.first, weight, cells)
+    scores = np.asarray(np.bincount(rows * size + data.first, weight, cells), dtype=float)
     scores -= np.bincount(rows * size + data.second, weight, cells)
     scores = scores.reshape(groups_count, size)
     if data.separate_ties:
