@@ -64,7 +64,7 @@ def test_the_asynchronous_client_does_the_same(gateway):
 
 def test_a_client_sends_again_what_may_have_been_lost_and_it_is_kept_once(gateway, monkeypatch):
     """A server in between accepts feedback and loses the response."""
-    monkeypatch.setattr("backtalk.client.protocol._PAUSE", 0.01)
+    monkeypatch.setattr("backtalk.client.protocol._BACKOFF", 0.01)
     id_ = gateway.chat().json()["id"]
     app, control = make_upstream()
     with serving(app) as url:

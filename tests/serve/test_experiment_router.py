@@ -111,8 +111,8 @@ def test_a_fixed_split_has_its_shares_and_says_so_in_the_log(settings, mail):
     assert not exact_interval(result["good"], 200, level=0.9999).excludes(0.3)
     for interaction in interactions:
         note = interaction.metadata["gateway"]["experiment"]
-        assert note == {"name": "trial", "chances": {CONTROL.id: 0.7, GOOD.id: 0.3}}
-        assert interaction.propensity == note["chances"][interaction.policy]
+        assert note == {"name": "trial", "probabilities": {CONTROL.id: 0.7, GOOD.id: 0.3}}
+        assert interaction.propensity == note["probabilities"][interaction.policy]
         assert interaction.responses[0].text == (
             "good" if interaction.policy == GOOD.id else "control"
         )

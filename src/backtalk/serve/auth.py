@@ -175,7 +175,7 @@ class ApiKeyCache:
         )
         return APIError(
             401,
-            f"{message}. `backtalk keys add NAME` makes one",
+            f"{message}. `backtalk key add NAME` makes one",
             code="invalid_api_key",
             headers={"www-authenticate": "Bearer"},
         )

@@ -240,7 +240,7 @@ def check_host(host: str) -> None:
         raise APIError(
             403,
             f"Without keys this gateway is available as localhost only, not as {name!r}. "
-            "Make a key with `backtalk keys add NAME`, or start it with --open",
+            "Make a key with `backtalk key add NAME`, or start it with --open",
             code="host_not_allowed",
         )
 

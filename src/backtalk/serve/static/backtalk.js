@@ -5,12 +5,12 @@
     if (script.dataset.key) headers.Authorization = "Bearer " + script.dataset.key
     const body = JSON.stringify({interaction: id, user, ...row})
     try {
-      const reply = await fetch(base + "/v1/feedback", {method: "POST", keepalive: true, headers, body})
-      if (reply.ok) return reply.json()
-      if (reply.status < 500 && reply.status != 429) tries = 0
-      throw Error(reply.status)
-    } catch (error) {
-      if (tries < 2) throw error
+      const res = await fetch(base + "/v1/feedback", {method: "POST", keepalive: true, headers, body})
+      if (res.ok) return res.json()
+      if (res.status < 500 && res.status != 429) tries = 0
+      throw Error(res.status)
+    } catch (e) {
+      if (tries < 2) throw e
       await new Promise(done => setTimeout(done, 1e3 * (6 - tries)))
       return send(id, row, user, key, tries - 1)
     }
@@ -27,11 +27,11 @@
     const bar = document.createElement("span")
     const post = row => send(id, row, user).then(
       () => bar.dataset.sent = 1, () => bar.dataset.failed = 1)
-    const write = (kind, name, start) => {
-      const box = add(bar, "div", "", name), area = add(box, "textarea", start, name)
+    const write = (kind, name, old) => {
+      const box = add(bar, "div", "", name), area = add(box, "textarea", old, name)
       area.focus()
       add(box, "button", "✓", "Send", () => {
-        if (area.value != start) post({[kind]: area.value})
+        if (area.value != old) post({[kind]: area.value})
         box.remove()
       })
     }
