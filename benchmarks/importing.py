@@ -1,7 +1,7 @@
-"""Importing a million preferences into SQLite, against the bare driver.
+"""Import of a million preferences into SQLite, compared with the bare driver.
 
-The peer gets the finished rows, the very same columns, and does nothing but insert them; Backtalk
-reads JSON lines, checks them, makes records with content ids, and keeps them with its indexes.
+The driver inserts finished rows with the same columns and does nothing else. Backtalk reads JSON
+lines, validates them, makes records with content ids, and stores them with its indexes.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ TABLES = ("interactions", "feedback")
 
 
 def write_rows(path: Path, rows: int) -> None:
-    """Write preferences as JSON lines: prompts of 12 words, answers of 20."""
+    """Write preferences as JSON lines, with prompts of 12 words and responses of 20."""
     rng = random.Random(0)
     words = WORDS.split()
 
@@ -37,69 +37,79 @@ def write_rows(path: Path, rows: int) -> None:
             file.write(json.dumps(row) + "\n")
 
 
-def ours(source: Path, database: Path) -> dict[str, float]:
-    """Import, and say how long it took and how much memory at most."""
+def run_backtalk(source: Path, database: Path) -> dict[str, float]:
+    """Import a file; return the seconds, the peak memory in MB and the number of rows."""
     from backtalk import Store, ingest
 
-    begin = time.perf_counter()
+    start = time.perf_counter()
     with Store(database) as store:
-        done = ingest(store, source)
-    took = time.perf_counter() - begin
+        result = ingest(store, source)
+    seconds = time.perf_counter() - start
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    return {"seconds": took, "peak_mb": peak, "rows": done.added.feedback}
+    return {"seconds": seconds, "peak_mb": peak, "rows": result.added.feedback}
 
 
-def bare(database: Path, copy: Path, *, unique: bool) -> dict[str, float]:
-    """Insert the same columns with ``executemany``; reading them back does not count."""
+def run_executemany(database: Path, copy: Path, *, unique: bool) -> dict[str, float]:
+    """Insert the same columns with ``executemany``; return the seconds, without those of reading.
+
+    Parameters
+    ----------
+    database : Path
+        SQLite file with the rows to insert.
+    copy : Path
+        SQLite file to insert them into.
+    unique : bool
+        If true, the table has a unique key.
+    """
     reading = sqlite3.connect(database)
     writing = sqlite3.connect(copy)
-    took = 0.0
+    seconds = 0.0
     for table in TABLES:
         names = [row[1] for row in reading.execute(f"PRAGMA table_info({table})")]
-        listed = ", ".join(f'"{name}"' for name in names if name != "seq")
+        columns = ", ".join(f'"{name}"' for name in names if name != "seq")
         key = ", UNIQUE (project, id)" if unique else ""
-        writing.execute(f"CREATE TABLE {table} ({listed}{key})")
-        marks = ", ".join("?" for name in names if name != "seq")
-        rows = reading.execute(f"SELECT {listed} FROM {table} ORDER BY seq")
+        writing.execute(f"CREATE TABLE {table} ({columns}{key})")
+        placeholders = ", ".join("?" for name in names if name != "seq")
+        rows = reading.execute(f"SELECT {columns} FROM {table} ORDER BY seq")
         while batch := rows.fetchmany(BATCH):
-            begin = time.perf_counter()
-            writing.executemany(f"INSERT INTO {table} VALUES ({marks})", batch)
-            took += time.perf_counter() - begin
-        begin = time.perf_counter()
+            start = time.perf_counter()
+            writing.executemany(f"INSERT INTO {table} VALUES ({placeholders})", batch)
+            seconds += time.perf_counter() - start
+        start = time.perf_counter()
         writing.commit()
-        took += time.perf_counter() - begin
-    return {"seconds": took}
+        seconds += time.perf_counter() - start
+    return {"seconds": seconds}
 
 
 def measure() -> list[Measured]:
-    """Import once, and insert the same once without and once with a unique key."""
+    """Import once; insert the same rows once without and once with a unique key."""
     with tempfile.TemporaryDirectory() as folder:
         source, database = Path(folder, "rows.jsonl"), Path(folder, "store.db")
         write_rows(source, ROWS)
-        mine = in_process("benchmarks.importing", "ours", str(source), str(database))
+        backtalk = in_process("benchmarks.importing", "backtalk", str(source), str(database))
         peers = {
             name: in_process("benchmarks.importing", name, str(database), str(Path(folder, name)))
             for name in ("bare", "unique")
         }
-    what = f"{int(mine['rows']):,} preference rows, JSON lines into SQLite"
+    workload = f"{int(backtalk['rows']):,} preference rows, JSON lines into SQLite"
     peer = ("sqlite3.executemany", sqlite3.sqlite_version)
     return [
         Measured(
             "import, against bare inserts",
-            what,
+            workload,
             *peer,
             "s",
-            mine["seconds"],
+            backtalk["seconds"],
             peers["bare"]["seconds"],
             1,
-            f"the same columns, no index; peak memory of the import {mine['peak_mb']:.0f} MB",
+            f"the same columns, no index; peak memory of the import {backtalk['peak_mb']:.0f} MB",
         ),
         Measured(
             "import, against inserts with a unique key",
-            what,
+            workload,
             *peer,
             "s",
-            mine["seconds"],
+            backtalk["seconds"],
             peers["unique"]["seconds"],
             1,
             "the same columns, unique by id, as idempotent imports need",
@@ -108,9 +118,9 @@ def measure() -> list[Measured]:
 
 
 if __name__ == "__main__":
-    way, first, second = sys.argv[1:]
-    if way == "ours":
-        found = ours(Path(first), Path(second))
+    program, first, second = sys.argv[1:]
+    if program == "backtalk":
+        result = run_backtalk(Path(first), Path(second))
     else:
-        found = bare(Path(first), Path(second), unique=way == "unique")
-    sys.stdout.write(json.dumps(found) + "\n")
+        result = run_executemany(Path(first), Path(second), unique=program == "unique")
+    sys.stdout.write(json.dumps(result) + "\n")

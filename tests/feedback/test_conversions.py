@@ -1,4 +1,4 @@
-"""Conversions say what the feedback says: nothing more, and nothing that the target holds less."""
+"""Conversions of feedback to views, their round trips, and merging of cases."""
 
 from itertools import combinations, pairwise
 
@@ -57,7 +57,7 @@ def relation(pair):
     return (pair.chosen, "=" if pair.tie else ">", pair.rejected)
 
 
-# There and back: whatever a view holds, its records hold too.
+# Round trips: a view converts to records and back without loss.
 
 prompts = st.lists(texts.map(Message.user), min_size=1, max_size=2).map(tuple)
 common = {
@@ -126,18 +126,18 @@ tiers = st.lists(st.lists(texts, min_size=1, max_size=2).map(tuple), min_size=2,
 ROUND_TRIPS = {
     "pair": any_pair(),
     "example": st.builds(SFTExample, **common, completion=texts),
-    "labelled": st.builds(LabelView, **common, completion=texts, good=st.booleans(), aspect=names),
-    "scored": st.builds(ScoreView, **common, completion=texts, score=st.floats(0, 1), aspect=names),
-    "ranked": st.builds(
+    "label": st.builds(LabelView, **common, completion=texts, good=st.booleans(), aspect=names),
+    "score": st.builds(ScoreView, **common, completion=texts, score=st.floats(0, 1), aspect=names),
+    "ranking": st.builds(
         RankingView,
         **common,
         tiers=tiers,
         within=st.sampled_from(["tied", "unordered"]),
         aspect=names,
     ),
-    "weighted": any_weighted(),
-    "stepwise": any_stepwise(),
-    "critiqued": st.builds(
+    "span-weights": any_weighted(),
+    "step-labels": any_stepwise(),
+    "critique": st.builds(
         CritiqueView, **common, completion=texts, critique=texts, refinement=st.none()
     ),
 }
@@ -145,7 +145,7 @@ ROUND_TRIPS = {
 
 @pytest.mark.parametrize("name", VIEWS)
 @given(data=st.data())
-def test_what_becomes_records_and_a_view_again_lost_nothing(name, data):
+def test_a_view_converts_to_records_and_back(name, data):
     view = data.draw(ROUND_TRIPS[name])
     back = views(view.records(), type(view))
     assert [item.model_copy(update={"feedback": ()}) for item in back] == [view]
@@ -160,21 +160,21 @@ def test_a_critique_with_a_refinement_comes_back_whole():
 
 
 @given(cases())
-def test_every_conversion_takes_whatever_feedback_there_is(drawn):
-    for way in CONVERSIONS:
-        for view in way.function(drawn):
-            assert isinstance(view, way.target)
+def test_every_conversion_accepts_any_feedback(drawn):
+    for conversion in CONVERSIONS.values():
+        for view in conversion.function(drawn):
+            assert isinstance(view, conversion.target)
             assert view.prompt == drawn.interaction.prompt
             assert view.feedback
             assert set(view.feedback) <= {item.id for item in drawn.feedback}
             kinds = {item.kind for item in drawn.feedback if item.id in view.feedback}
-            assert way.source in kinds
+            assert conversion.source in kinds
 
 
-def test_the_lattice_names_kinds_that_exist_and_reaches_every_view():
-    assert {way.source for way in CONVERSIONS} <= set(KINDS)
-    assert {way.target for way in CONVERSIONS} == set(VIEWS.values())
-    assert {way.source for way in conversions_to(Pair)} == {
+def test_conversions_start_from_existing_kinds_and_reach_every_view():
+    assert {item.source for item in CONVERSIONS.values()} <= set(KINDS)
+    assert {item.target for item in CONVERSIONS.values()} == set(VIEWS.values())
+    assert {item.source for item in conversions_to(Pair)} == {
         "preference", "ranking", "rating", "label", "outcome", "edit", "choice"
     }  # fmt: skip
 
@@ -221,7 +221,7 @@ def test_ratings_of_one_judge_on_one_aspect_are_pairs_with_a_strength():
     assert results[0].feedback == (items[0].id, items[1].id)
 
 
-def test_a_judge_who_comes_back_is_taken_at_their_last_word():
+def test_the_last_judgement_of_an_annotator_counts():
     items = [
         Label(response="0", good=False, **ABOUT),
         Label(response="1", good=True, **ABOUT),
@@ -265,18 +265,20 @@ def test_an_edit_is_a_pair_an_example_and_weights_on_what_it_changed():
 
 
 @given(texts, texts)
-def test_the_weights_of_an_edit_cover_what_is_not_in_the_new_text(before, after):
+def test_the_weights_of_an_edit_cover_the_removed_text(before, after):
     interaction = Interaction.of("Hi", before)
     edit = Edit(interaction=interaction.id, annotator=ADA, response="0", text=after)
-    kept = before
+    remaining = before
     for weighted in views(Case(interaction, (edit,)), SpanWeights):
         for weight in reversed(weighted.weights):
-            kept = kept[: weight.start] + kept[weight.end :]
+            remaining = remaining[: weight.start] + remaining[weight.end :]
     rest = iter(after)
-    assert all(letter in rest for letter in kept), "what is left is a subsequence of the new text"
+    assert all(letter in rest for letter in remaining), (
+        "what is left is a subsequence of the new text"
+    )
 
 
-def test_a_choice_beats_what_was_shown_and_not_taken():
+def test_the_picked_response_beats_the_others_shown():
     shown = tuple(Shown(response=id_, propensity=0.25) for id_ in ("3", "0", "1"))
     taken = Choice(chosen="0", shown=shown, **ABOUT)
     everything = pairs.choice_pairs(case(taken))
@@ -368,7 +370,7 @@ def test_spans_weigh_their_severity():
     ]
 
 
-def test_words_about_a_response_are_critiques_and_join_the_edit_of_the_same_person():
+def test_text_about_a_response_is_a_critique_with_the_edit_of_the_same_annotator():
     items = [
         Critique(response="1", text="Nine is three times three.", **ABOUT),
         Edit(response="1", text="five", **ABOUT),
@@ -388,13 +390,13 @@ def test_words_about_a_response_are_critiques_and_join_the_edit_of_the_same_pers
     ]
 
 
-def test_a_follow_up_is_about_the_only_answer_that_was_shown():
+def test_a_follow_up_is_about_the_only_response_that_was_shown():
     interaction = INTERACTION.model_copy(update={"shown": ("2",)})
-    asked = FollowUp(text="Are you sure?", **ABOUT)
-    assert [c.completion for c in views(Case(interaction, (asked,)), CritiqueView)] == ["two"]
+    follow_up = FollowUp(text="Are you sure?", **ABOUT)
+    assert [c.completion for c in views(Case(interaction, (follow_up,)), CritiqueView)] == ["two"]
 
 
-def test_only_the_kinds_asked_for_are_used():
+def test_only_the_selected_kinds_are_converted():
     mixed_case = case(
         Preference(a="0", b="1", verdict="a", **ABOUT), Ranking(tiers=(("2",), ("3",)), **ABOUT)
     )

@@ -1,4 +1,4 @@
-"""Records round-trip, publish a schema that holds, and refuse nonsense with the field named."""
+"""Records: JSON round trips, the published schema, and validation errors that name the field."""
 
 import json
 
@@ -30,6 +30,7 @@ from backtalk.feedback import (
     json_schema,
     parse_feedback,
     parse_interaction,
+    verdict_score,
 )
 from backtalk.feedback.record import content_id, explain, new_id
 from tests.strategies import cases, interactions
@@ -53,7 +54,7 @@ def test_feedback_of_every_kind_survives_json_and_fits_its_interaction(case):
         item.check(case.interaction)
 
 
-def test_every_kind_of_the_design_is_there():
+def test_all_kinds_are_registered():
     assert set(KINDS) == {
         "rating", "label", "preference", "ranking", "critique", "edit", "demonstration",
         "spans", "steps", "outcome", "follow_up", "choice", "instruction",
@@ -68,7 +69,7 @@ def test_an_unknown_time_stays_unknown_and_a_missing_one_is_now():
     assert parse_feedback(sent).time is not None
 
 
-def test_what_is_empty_is_left_out_of_the_json():
+def test_empty_fields_are_omitted_from_the_json():
     assert Interaction(id="i", prompt=(Message.user("x"),), time=None).to_dict() == {
         "id": "i",
         "prompt": [{"role": "user", "content": "x"}],
@@ -175,7 +176,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("what", REFUSED)
-def test_nonsense_is_refused_with_the_field_named(what):
+def test_invalid_records_are_rejected_with_the_field_named(what):
     make, field = REFUSED[what]
     with pytest.raises(ValidationError) as refused:
         make()
@@ -193,15 +194,15 @@ MISFITS = {
     ),
     "a span outside the text": (
         lambda: Spans(response="0", spans=(Span(start=0, end=6, label="x"),), **ABOUT),
-        r"^spans\.0\.end: position 6 .* 5 characters",
+        r"^spans\.0\.end: offset 6 .* 5 characters",
     ),
     "a step outside the text": (
         lambda: Steps(response="0", steps=(Step(start=0, end=6, verdict="right"),), **ABOUT),
-        r"^steps\.0\.end: position 6",
+        r"^steps\.0\.end: offset 6",
     ),
     "a criticised part outside the text": (
         lambda: Critique(response="0", text="x", start=0, end=6, **ABOUT),
-        "^end: position 6",
+        "^end: offset 6",
     ),
     "an edit that changes nothing": (lambda: Edit(response="0", text="Four.", **ABOUT), "^text: "),
     "a ranking of strangers": (lambda: Ranking(tiers=(("0",), ("9",)), **ABOUT), "^tiers: .*'9'"),
@@ -209,7 +210,7 @@ MISFITS = {
 
 
 @pytest.mark.parametrize("what", MISFITS)
-def test_feedback_that_does_not_fit_its_interaction_is_refused(what):
+def test_feedback_that_does_not_fit_its_interaction_is_rejected(what):
     make, message = MISFITS[what]
     with pytest.raises(RecordError, match=message):
         make().check(INTERACTION)
@@ -227,10 +228,17 @@ def test_offsets_count_code_points_not_bytes():
     assert interaction.response("0").text[6:8] == "🙂!"
 
 
-def test_both_bad_has_neither_winner_nor_loser():
-    judged = Preference(a="0", b="1", verdict="both_bad", **ABOUT)
-    assert judged.chosen is None
-    assert judged.rejected is None
+def test_both_bad_has_neither_chosen_nor_rejected():
+    preference = Preference(a="0", b="1", verdict="both_bad", **ABOUT)
+    assert preference.chosen is None
+    assert preference.rejected is None
+
+
+@pytest.mark.parametrize(
+    ("verdict", "score"), [("a", 1), ("b", 0), ("tie", 0.5), ("both_bad", None)]
+)
+def test_the_score_of_a_verdict_is_that_of_the_first_response(verdict, score):
+    assert verdict_score(verdict) == score
 
 
 def test_bad_json_is_an_error_in_one_line_that_lists_the_kinds():
@@ -248,5 +256,5 @@ def test_the_published_schema_describes_what_records_look_like():
     for cls in (Interaction, *KINDS.values()):
         assert set(schema["$defs"][cls.__name__]["properties"]) == set(cls.model_fields)
     described = schema["$defs"]["Preference"]["properties"]["strength"]
-    assert "how much better" in described["description"].lower()
+    assert "strength of the preference" in described["description"].lower()
     json.dumps(schema)

@@ -1,4 +1,4 @@
-"""A row of each layout, as its documentation shows it, and how tests write and read rows."""
+"""Sample rows of every layout, and helpers that write and read rows."""
 
 import json
 
@@ -8,7 +8,7 @@ CHAT = [{"role": "user", "content": "2 + 2?"}]
 
 
 def answer(text):
-    """An assistant's message."""
+    """Return an assistant message."""
     return {"role": "assistant", "content": text}
 
 
@@ -18,7 +18,7 @@ def write_rows(path, *rows):
 
 
 def read_case(path, **options):
-    """The only case of the only row."""
+    """Return the only case of the only row."""
     (row,) = read(path, **options)
     assert isinstance(row, ParsedRow), row
     (case,) = row.cases
@@ -137,7 +137,7 @@ SAMPLES = {
     },
     "backtalk": {
         "interaction": {
-            "id": "talk",
+            "id": "interaction-1",
             "prompt": CHAT,
             "responses": [{"id": "0", "text": "4"}],
             "time": None,
@@ -145,8 +145,8 @@ SAMPLES = {
         "feedback": [
             {
                 "kind": "label",
-                "id": "said",
-                "interaction": "talk",
+                "id": "label-1",
+                "interaction": "interaction-1",
                 "annotator": {"id": "ada", "kind": "human"},
                 "time": None,
                 "response": "0",
@@ -227,9 +227,9 @@ VARIANTS = {
     ],
     "alpaca-eval": [{"instruction": "2 + 2?", "output": "4", "preference": 0.9}],
 }
-"""The other ways in which the same formats are written."""
+"""Other variants of the same formats."""
 
 
 def every_row():
-    """Every sample with the name of its format."""
+    """Return all samples with the names of their formats."""
     return [*SAMPLES.items(), *((name, row) for name, rows in VARIANTS.items() for row in rows)]

@@ -1,4 +1,4 @@
-"""Argilla's records: what each sort of answer says, in each of its four layouts."""
+"""Argilla: every type of answer, in each of the four layouts of a record."""
 
 import pytest
 
@@ -20,7 +20,7 @@ FLAT_2, FLAT_1, NESTED_1 = VARIANTS["argilla"]
 
 
 def record(tmp_path, value, question="quality", responses=("4",), **options):
-    """The case of a record in which ada gave one answer."""
+    """Return the case of a record in which ada gave one answer."""
     fields = {f"response-{i}": text for i, text in enumerate(responses, 1)}
     row = {
         "id": "r",
@@ -46,7 +46,7 @@ def test_a_suggestion_is_by_its_model(row, tmp_path):
     assert (item.value, item.annotator) == (4, Annotator.model("judge"))
 
 
-def test_what_was_discarded_is_left_out(tmp_path):
+def test_discarded_answers_are_left_out(tmp_path):
     case = read_case(write_rows(tmp_path / "x.jsonl", FLAT_1))
     assert {item.annotator.id for item in case.feedback} == {"ada", "judge"}
 
@@ -68,12 +68,12 @@ def test_the_name_of_a_response_is_a_preference_and_neither_is_both_bad(tmp_path
         ("both bad", "both_bad"),
     ],
 )
-def test_words_for_one_of_two(word, verdict, tmp_path):
+def test_words_that_name_one_of_two_responses(word, verdict, tmp_path):
     case = record(tmp_path, word, responses=("4", "5"))
     assert [item.verdict for item in case.of(Preference)] == [verdict]
 
 
-def test_the_best_of_three_says_nothing_of_the_others(tmp_path):
+def test_the_best_of_three_does_not_order_the_others(tmp_path):
     (item,) = record(tmp_path, "response-2", responses=("4", "5", "6")).of(Ranking)
     assert (item.tiers, item.within) == (
         (("response-2",), ("response-1", "response-3")),
@@ -115,8 +115,8 @@ def test_other_words_are_a_critique_unless_an_option_says_otherwise(tmp_path):
     assert (item.text, item.aspect) == ("It is four.", "fix")
     (edit,) = record(tmp_path, "It is four.", "fix", edit="fix").of(Edit)
     assert edit.text == "It is four."
-    (shown,) = record(tmp_path, "It is four.", "fix", demonstration="fix").of(Demonstration)
-    assert shown.text == "It is four."
+    (ideal,) = record(tmp_path, "It is four.", "fix", demonstration="fix").of(Demonstration)
+    assert ideal.text == "It is four."
 
 
 def test_the_scale_is_an_option(tmp_path):
@@ -124,7 +124,7 @@ def test_the_scale_is_an_option(tmp_path):
     assert item.normalised == 0.7
 
 
-def test_what_a_question_is_about_goes_by_its_name_or_an_option(tmp_path):
+def test_the_response_of_a_question_is_found_by_name_or_option(tmp_path):
     case = record(tmp_path, 3, "quality-2", responses=("4", "5"))
     assert [item.response for item in case.of(Rating)] == ["response-2"]
     options = {"responses": ("4", "5"), "about": "tone=response-1"}
@@ -137,11 +137,11 @@ def test_what_a_question_is_about_goes_by_its_name_or_an_option(tmp_path):
     ("change", "reason"),
     [
         ({"quality": [{"value": 9, "user_id": "ada", "status": "submitted"}]}, "scale=LOW-HIGH"),
-        ({"quality": [{"value": {"a": 1}, "user_id": "ada"}]}, "unknown sort"),
+        ({"quality": [{"value": {"a": 1}, "user_id": "ada"}]}, "unknown type"),
         ({"quality": {"a": 1}}, "responses.quality: expected a list"),
     ],
 )
-def test_an_answer_that_makes_no_sense_sets_the_record_aside(change, reason, tmp_path):
+def test_a_record_with_an_invalid_answer_is_rejected(change, reason, tmp_path):
     row = {**SAMPLES["argilla"], "responses": change}
     (bad,) = read(write_rows(tmp_path / "x.jsonl", row))
     assert isinstance(bad, RejectedRow)

@@ -1,4 +1,4 @@
-"""What is exported comes back as it was; what a layout cannot hold is said."""
+"""Export: files read back as the same records, and losses are counted with their reasons."""
 
 import gzip
 import io
@@ -38,7 +38,7 @@ ADA = Annotator.human("ada")
 
 
 def mixed_case():
-    """A case with a pair, an example, a label and steps in it."""
+    """Return a case with a pair, an example, a label and steps."""
     interaction = Interaction.of("2 + 2?", "4", "5")
     about = {"interaction": interaction.id, "annotator": Annotator.human("ada")}
     return Case(
@@ -64,7 +64,7 @@ def mixed_case():
         ("openai-preference", Pair),
     ],
 )
-def test_what_is_exported_reads_back_as_the_same_views(name, view, ending, tmp_path):
+def test_exported_files_read_back_as_the_same_views(name, view, ending, tmp_path):
     case = mixed_case()
     path = tmp_path / f"out{ending}"
     done = export([case], path, name)
@@ -86,17 +86,15 @@ def test_what_is_exported_reads_back_as_the_same_views(name, view, ending, tmp_p
 @pytest.mark.parametrize("ending", [".jsonl", ".parquet"])
 def test_backtalks_own_layout_loses_nothing(drawn, ending, tmp_path_factory):
     path = tmp_path_factory.mktemp("export") / f"all{ending}"
-    about_cases = [
-        Case(c.interaction, tuple(f for f in c.feedback if f.interaction)) for c in drawn
-    ]
-    loose = [f for c in drawn for f in c.feedback if f.interaction is None]
-    export(about_cases, path, "backtalk", loose=loose)
+    cases_only = [Case(c.interaction, tuple(f for f in c.feedback if f.interaction)) for c in drawn]
+    system_feedback = [f for c in drawn for f in c.feedback if f.interaction is None]
+    export(cases_only, path, "backtalk", system_feedback=system_feedback)
     rows = list(read(path, format="backtalk"))
-    assert [case for row in rows for case in row.cases] == about_cases
-    assert [item for row in rows for item in row.feedback] == loose
+    assert [case for row in rows for case in row.cases] == cases_only
+    assert [item for row in rows for item in row.feedback] == system_feedback
 
 
-def test_what_a_layout_cannot_hold_is_counted(tmp_path):
+def test_cases_that_a_layout_cannot_hold_are_counted(tmp_path):
     interaction = Interaction.of("2 + 2?", "4")
     alone = Case(
         interaction,
@@ -106,7 +104,7 @@ def test_what_a_layout_cannot_hold_is_counted(tmp_path):
     assert (done.rows, done.cases, done.left_out) == (1, 1, 1)
 
 
-def test_an_export_that_fails_leaves_what_was_there(tmp_path):
+def test_a_failed_export_leaves_the_existing_file(tmp_path):
     path = tmp_path / "x.jsonl"
     path.write_text("before")
 
@@ -120,10 +118,10 @@ def test_an_export_that_fails_leaves_what_was_there(tmp_path):
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_exports_are_refused_by_name_and_ending(tmp_path):
+def test_unknown_formats_and_endings_are_errors(tmp_path):
     with pytest.raises(UnknownName, match="trl-preference"):
         export([], tmp_path / "x.jsonl", "trl-preferences")
-    with pytest.raises(BacktalkError, match="no ending"):
+    with pytest.raises(BacktalkError, match="no known ending"):
         export([], tmp_path / "x.txt", "backtalk")
     assert set(EXPORTS) >= {"backtalk", "openai-chat", "trl-preference"}
 
@@ -165,10 +163,10 @@ def test_a_ranking_is_exported_as_its_pairs(tmp_path):
     done = export([Case(interaction, (item,))], path, "trl-preference")
     results = [(row["chosen"], row["rejected"]) for row in rows_of(path)]
     assert results == [([answer("7")], [answer("9")]), ([answer("2")], [answer("9")])]
-    assert done.dropped == {"a tie, which prefers neither": 1}
+    assert done.dropped == {"a tie, which is no preference": 1}
 
 
-def test_rows_are_what_the_layouts_pages_say(tmp_path):
+def test_rows_have_the_documented_layout(tmp_path):
     path = tmp_path / "x.jsonl"
     written_rows = {}
     for name in EXPORTS:
@@ -195,7 +193,7 @@ def test_rows_are_what_the_layouts_pages_say(tmp_path):
     }
 
 
-def test_why_cases_were_left_out(tmp_path):
+def test_reasons_why_cases_are_left_out(tmp_path):
     interaction = Interaction.of("2 + 2?", "4", "5")
     about = {"interaction": interaction.id, "annotator": ADA}
     alone = [
@@ -207,28 +205,34 @@ def test_why_cases_were_left_out(tmp_path):
         (Rating(**about, response="0", value=3),),
         (Outcome(**about, response="0", passed=True),),
     ]
-    loose = [Instruction(interaction=None, annotator=ADA, text="Be brief.")]
+    system_feedback = [Instruction(interaction=None, annotator=ADA, text="Be brief.")]
     path = tmp_path / "x.jsonl"
-    done = export([Case(interaction, item) for item in alone], path, "trl-preference", loose=loose)
+    done = export(
+        [Case(interaction, item) for item in alone],
+        path,
+        "trl-preference",
+        system_feedback=system_feedback,
+    )
     assert (done.rows, done.cases, done.left_out) == (0, 0, 7)
     assert path.read_text() == ""
+    unmet = "does not meet the condition"
     assert done.reasons == {
         "no feedback": 1,
-        "no way from critique to trl-preference": 1,
-        "no way from critique, demonstration to trl-preference": 1,
-        "a tie, which prefers neither": 1,
-        "preference does not fulfil: a preference or a tie, not both bad": 1,
-        "rating does not fulfil: two responses rated by one annotator on one aspect": 1,
-        "outcome does not fulfil: two responses with different outcomes by one verifier": 1,
+        "no conversion from critique to trl-preference": 1,
+        "no conversion from critique, demonstration to trl-preference": 1,
+        "a tie, which is no preference": 1,
+        f"preference {unmet}: a preference or a tie, not both bad": 1,
+        f"rating {unmet}: two responses rated by one annotator on one aspect": 1,
+        f"outcome {unmet}: two responses with different outcomes by one verifier": 1,
     }
     assert done.dropped == {
-        "a tie, which prefers neither": 1,
-        "feedback that is about no interaction": 1,
+        "a tie, which is no preference": 1,
+        "feedback that is not about an interaction": 1,
     }
 
 
 def several_messages():
-    """A preference for an answer that called a tool first."""
+    """Return a preference for a response with a tool call, and the response's messages."""
     call = {"id": "c", "type": "function", "function": {"name": "add", "arguments": "{}"}}
     turns = (
         Message(role="assistant", content=None, tool_calls=(call,)),
@@ -247,7 +251,7 @@ def several_messages():
     return Case(interaction, (item,)), turns
 
 
-def test_answers_of_several_messages_are_written_whole_where_that_can_be(tmp_path):
+def test_responses_of_several_messages_are_written_in_full_if_the_layout_can_hold_them(tmp_path):
     case, turns = several_messages()
     path = tmp_path / "x.jsonl"
     assert export([case], path, "trl-preference").rows == 1
@@ -268,9 +272,9 @@ def test_tools_of_a_conversation_come_back(tmp_path):
     assert rows_of(tmp_path / "y.jsonl") == [row]
 
 
-def test_what_is_exported_to_is_also_what_is_imported_from():
+def test_every_export_format_is_an_import_format():
     assert set(EXPORTS) <= set(FORMATS)
-    assert all(each.title and each.source and each.rows.__doc__ for each in EXPORTS.values())
+    assert all(item.title and item.source and item.rows.__doc__ for item in EXPORTS.values())
 
 
 def test_standard_output_gets_json_lines(monkeypatch):
@@ -298,7 +302,7 @@ def test_memory_does_not_grow_with_the_number_of_cases(name, ending, tmp_path):
     assert peaks[1] < 1.2 * peaks[0] + 1_000_000
 
 
-def test_an_export_packs_as_its_ending_says(tmp_path):
+def test_an_export_is_compressed_as_its_ending_says(tmp_path):
     export([mixed_case()] * 50, tmp_path / "x.jsonl.gz", "openai-chat")
     assert len(gzip.decompress((tmp_path / "x.jsonl.gz").read_bytes()).splitlines()) == 50
     with pytest.raises(BacktalkError, match="There is no folder"):

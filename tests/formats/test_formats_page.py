@@ -1,4 +1,4 @@
-"""docs/formats.md lists what there is, and nothing that there is not."""
+"""docs/formats.md lists exactly the formats, options and fields that exist."""
 
 import re
 from typing import get_args
@@ -11,7 +11,7 @@ PAGE = (REPOSITORY / "docs" / "formats.md").read_text(encoding="utf-8")
 
 
 def table(first):
-    """The rows of the table whose first column is headed so: names to the rest of the line."""
+    """Return the rows of the table with that first heading: names and the rest of the line."""
     (result,) = re.findall(
         rf"^\| {re.escape(first)} \|.*\n\|[-|]+\n((?:\|.*\n)+)", PAGE, re.MULTILINE
     )
@@ -34,7 +34,7 @@ def test_every_format_is_listed():
 def test_every_option_is_listed():
     rows = PAGE.split("Three formats have options")[1].split("## ")[0]
     listed = set(re.findall(r"`([a-z]+)=", rows))
-    assert listed == {option for each in FORMATS.values() for option in each.options}
+    assert listed == {option for item in FORMATS.values() for option in item.options}
 
 
 def test_every_field_of_a_mapping_is_listed():
@@ -43,7 +43,7 @@ def test_every_field_of_a_mapping_is_listed():
     classes = get_args(get_args(FeedbackMapping)[0])
     shared = {"kind", "annotator", "annotator_kind", "time", "confidence"}
     assert len(kinds) == len(classes)
-    for each in classes:
-        (kind,) = get_args(each.model_fields["kind"].annotation)
+    for mapping in classes:
+        (kind,) = get_args(mapping.model_fields["kind"].annotation)
         words = set(re.findall(r"[a-z_]+", " ".join(re.findall(r"`([^`]+)`", kinds[kind]))))
-        assert set(each.model_fields) - shared <= words, kind
+        assert set(mapping.model_fields) - shared <= words, kind

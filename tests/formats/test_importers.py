@@ -1,4 +1,4 @@
-"""What the rows of each layout mean."""
+"""Import formats: recognition of layouts, and the records that their rows become."""
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -47,7 +47,7 @@ def test_a_layout_is_recognised_by_its_fields(name, row, tmp_path):
 
 
 @pytest.mark.parametrize(("name", "row"), every_row())
-def test_the_same_row_has_the_same_ids_and_other_words_have_others(name, row, tmp_path):
+def test_equal_rows_have_equal_ids_and_reworded_rows_have_others(name, row, tmp_path):
     if name in {"backtalk", "alpaca-eval"}:
         return
     first, again = (
@@ -75,9 +75,9 @@ def _reworded(value):
     )
 
 
-def test_every_format_has_a_sample_and_says_where_its_layout_is_described():
+def test_every_format_has_a_sample_and_links_to_its_layout():
     assert set(SAMPLES) == set(FORMATS)
-    assert all(each.title and each.source and each.parse.__doc__ for each in FORMATS.values())
+    assert all(item.title and item.source and item.parse.__doc__ for item in FORMATS.values())
 
 
 def test_preferences_in_every_layout_of_pairs(tmp_path):
@@ -93,7 +93,7 @@ def test_preferences_in_every_layout_of_pairs(tmp_path):
 
 
 @given(prompt=texts, chosen=texts, rejected=texts)
-def test_texts_and_messages_that_say_the_same_are_the_same(prompt, chosen, rejected):
+def test_texts_and_messages_with_the_same_content_are_equal(prompt, chosen, rejected):
     assume(chosen != rejected)
     (plain,) = trl_preference({"prompt": prompt, "chosen": chosen, "rejected": rejected})
     (chat,) = trl_preference(
@@ -106,7 +106,7 @@ def test_texts_and_messages_that_say_the_same_are_the_same(prompt, chosen, rejec
     assert plain == chat
 
 
-def test_the_prompt_of_two_texts_is_what_they_begin_with_alike(tmp_path):
+def test_the_prompt_of_two_texts_is_their_common_beginning(tmp_path):
     case = read_case(write_rows(tmp_path / "x.jsonl", VARIANTS["trl-preference"][2]))
     (pair,) = views(case, Pair)
     assert pair.prompt[0].text == "2 + 2? It is"
@@ -119,16 +119,16 @@ def test_other_columns_of_a_pair_are_metadata(tmp_path):
     assert case.interaction.metadata == {"split": "test"}
 
 
-def test_answers_with_tool_calls_are_kept_whole(tmp_path):
+def test_responses_with_tool_calls_are_kept_in_full(tmp_path):
     call = {"id": "c", "type": "function", "function": {"name": "add", "arguments": "{}"}}
     row = {
         "prompt": CHAT,
         "chosen": [{"role": "assistant", "content": None, "tool_calls": [call]}],
         "rejected": [answer("5")],
     }
-    one_, other = read_case(write_rows(tmp_path / "x.jsonl", row)).interaction.responses
-    assert one_.messages[0].tool_calls == (call,)
-    assert other.messages == ()
+    with_call, plain = read_case(write_rows(tmp_path / "x.jsonl", row)).interaction.responses
+    assert with_call.messages[0].tool_calls == (call,)
+    assert plain.messages == ()
 
 
 def test_a_judges_probability_counts_for_the_first_output(tmp_path):
@@ -149,7 +149,7 @@ def test_annotations_of_alpaca_eval_go_from_one_to_two(preference, verdict, prob
 
 
 @pytest.mark.parametrize("preference", [2.5, -1, "much", None])
-def test_a_preference_off_the_scale_is_a_bad_row(preference, tmp_path):
+def test_a_preference_off_the_scale_is_rejected(preference, tmp_path):
     row = {**SAMPLES["alpaca-eval"], "preference": preference}
     (bad,) = read(write_rows(tmp_path / "x.jsonl", row), format="alpaca-eval")
     assert isinstance(bad, RejectedRow)
@@ -182,7 +182,7 @@ def verdicts(case):
     }
 
 
-def test_every_alternative_of_prm800k_is_a_response_on_the_path_taken(tmp_path):
+def test_every_alternative_of_prm800k_is_a_response_on_the_chosen_path(tmp_path):
     case = prm800k(tmp_path)
     assert verdicts(case) == {
         "0.1": [("A guess.", "wrong")],
@@ -192,7 +192,7 @@ def test_every_alternative_of_prm800k_is_a_response_on_the_path_taken(tmp_path):
     assert case.interaction.time.isoformat() == "2022-07-17T17:16:36+00:00"
 
 
-def test_a_step_that_the_labeler_wrote_goes_on_the_path(tmp_path):
+def test_a_step_written_by_the_labeler_continues_the_path(tmp_path):
     wrong = [{"text": "Five.", "rating": -1, "flagged": True}]
     steps = [
         {"completions": wrong, "human_completion": "Two more.", "chosen_completion": None},
@@ -208,7 +208,7 @@ def test_a_step_that_the_labeler_wrote_goes_on_the_path(tmp_path):
     assert [item.text for item in case.of(Demonstration)] == ["Two more.\nFour."]
 
 
-def test_the_verifiers_score_is_about_the_solution_that_was_to_be_checked(tmp_path):
+def test_the_verifiers_score_is_about_the_generated_solution(tmp_path):
     question = {
         "pre_generated_steps": ["Two and two.", "Five.", "Six."],
         "pre_generated_verifier_score": 0.25,
@@ -229,7 +229,7 @@ def test_ratings_and_critiques_of_ultrafeedback(tmp_path):
     assert {item.annotator.kind for item in case.feedback} == {"model"}
 
 
-def test_a_rating_that_is_not_applicable_is_none(tmp_path):
+def test_a_rating_that_is_not_applicable_is_skipped(tmp_path):
     row = {**SAMPLES["ultrafeedback"]}
     annotations = {"truthfulness": {"Rating": "N/A", "Rationale": "Fine.", "Type": ["None"]}}
     row["completions"] = [{"response": "4", "model": "m", "annotations": annotations}]
@@ -247,7 +247,7 @@ def test_scores_of_binarized_ultrafeedback_are_a_strength(tmp_path):
     assert (item.verdict, item.strength) == ("tie", None)
 
 
-def test_fine_grained_feedback_compares_every_two_responses(tmp_path):
+def test_fine_grained_feedback_compares_every_pair_of_responses(tmp_path):
     case = sample("fine-grained-qa", tmp_path)
     assert [(item.a, item.b, item.verdict) for item in case.of(Preference)] == [
         ("1", "2", "a"),
@@ -267,7 +267,7 @@ def test_fine_grained_feedback_compares_every_two_responses(tmp_path):
     assert [item.text for item in case.of(Demonstration)] == ["Ada."]
 
 
-def test_a_repair_is_an_edit_and_what_the_tests_were_run_on(tmp_path):
+def test_a_repair_is_an_edit_and_the_response_that_was_tested(tmp_path):
     case = sample("ilf-mbpp", tmp_path)
     assert case.text("original") == "    return x\n"
     (edit,), (outcome,) = case.of(Edit), case.of(Outcome)
@@ -311,7 +311,7 @@ MESSAGES = [
 ]
 
 
-def test_single_messages_are_put_together_into_trees(tmp_path):
+def test_single_messages_are_combined_into_trees(tmp_path):
     (row,) = read(write_rows(tmp_path / "x.jsonl", *reversed(MESSAGES)))
     first, second = row.cases
     assert sorted(response.text for response in first.interaction.responses) == ["4", "5"]
@@ -325,7 +325,7 @@ def test_single_messages_are_put_together_into_trees(tmp_path):
     assert first.interaction.user == "u"
 
 
-def test_labels_of_faults_are_ratings_of_their_absence(tmp_path):
+def test_labels_of_something_bad_become_ratings_of_its_absence(tmp_path):
     (row,) = read(write_rows(tmp_path / "x.jsonl", *MESSAGES))
     values = {item.aspect: item.value for item in row.cases[0].of(Rating)}
     assert values == {"no_spam": 0.75, "quality": 0.75}
@@ -333,7 +333,7 @@ def test_labels_of_faults_are_ratings_of_their_absence(tmp_path):
     assert (review.response, review.good, review.aspect) == ("a", True, "review")
 
 
-def test_labels_in_the_columns_of_a_parquet_file_say_the_same(tmp_path):
+def test_labels_in_the_columns_of_a_parquet_file_are_read(tmp_path):
     names = {name: None for message in MESSAGES for name in message}
     columns = [{**names, **message} for message in MESSAGES]
     columns[1]["labels"] = {
@@ -349,7 +349,7 @@ def test_labels_in_the_columns_of_a_parquet_file_say_the_same(tmp_path):
     ]
 
 
-def test_messages_that_belong_to_no_tree_are_bad_rows(tmp_path):
+def test_messages_that_belong_to_no_tree_are_rejected(tmp_path):
     lost = {"message_id": "x", "parent_id": "gone", "role": "assistant", "text": "?"}
     after = {"message_id": "y", "parent_id": "x", "role": "prompter", "text": "?"}
     ring = [
@@ -360,7 +360,7 @@ def test_messages_that_belong_to_no_tree_are_bad_rows(tmp_path):
     bad = [(row.line, row.reason) for row in rows if isinstance(row, RejectedRow)]
     assert sorted(line for line, reason in bad) == [7, 8, 9, 10, 11]
     assert any("'gone' is not in this file" in reason for _, reason in bad)
-    assert any("'t' is there twice" in reason for _, reason in bad)
+    assert any("'t' occurs twice" in reason for _, reason in bad)
     assert sum(isinstance(row, ParsedRow) for row in rows) == 1
 
 
@@ -394,14 +394,14 @@ def test_weights_say_which_answers_are_to_be_imitated(tmp_path):
     ("messages", "reason"),
     [
         ([], "messages"),
-        (CHAT, "no assistant's message"),
-        ([{**answer("4"), "weight": 0}], "no assistant's message"),
+        (CHAT, "no assistant message"),
+        ([{**answer("4"), "weight": 0}], "no assistant message"),
         ([*CHAT, {"role": "robot", "content": "4"}], "messages.1.role"),
         ([*CHAT, {"role": "assistant", "content": None, "tool_calls": [{}]}], "needs text"),
         ("2 + 2?", "messages: expected a list"),
     ],
 )
-def test_a_conversation_without_an_answer_is_a_bad_row(messages, reason, tmp_path):
+def test_a_conversation_without_a_reply_is_rejected(messages, reason, tmp_path):
     (bad,) = read(write_rows(tmp_path / "x.jsonl", {"messages": messages}), format="openai-chat")
     assert isinstance(bad, RejectedRow)
     assert reason in bad.reason
@@ -415,6 +415,6 @@ def test_an_option_that_the_format_does_not_have_is_refused(tmp_path):
         read(path, format="hh-rhlf")
 
 
-def test_fields_that_nobody_knows_are_an_error_that_lists_the_formats(tmp_path):
+def test_unknown_fields_are_an_error_that_lists_the_formats(tmp_path):
     with pytest.raises(BacktalkError, match=r"'colour'.*trl-preference"):
         list(read(write_rows(tmp_path / "x.jsonl", {"colour": "red"})))

@@ -1,4 +1,4 @@
-"""Importing into a store, and a project as a folder of plain files."""
+"""Import into a store, and archives of a project."""
 
 import json
 
@@ -24,7 +24,7 @@ def rows(tmp_path):
     return path
 
 
-def test_good_rows_go_in_and_bad_ones_are_set_aside(store, rows):
+def test_valid_rows_are_stored_and_invalid_ones_rejected(store, rows):
     progress = []
     done = ingest(store, rows, progress=lambda read, total: progress.append((read, total)))
     assert (done.rows, done.added.interactions, done.added.feedback, done.rejected) == (8, 7, 7, 1)
@@ -42,7 +42,7 @@ def test_importing_the_same_file_twice_adds_nothing(store, rows):
     assert list(store.cases()) == before
 
 
-def test_feedback_about_no_interaction_goes_in_too(store, tmp_path):
+def test_feedback_without_an_interaction_is_stored(store, tmp_path):
     path = tmp_path / "rules.jsonl"
     rule = Instruction(annotator=Annotator.human("ada"), text="No emojis.")
     path.write_text(json.dumps({"feedback": [rule.to_dict()]}))
@@ -51,7 +51,7 @@ def test_feedback_about_no_interaction_goes_in_too(store, tmp_path):
     assert list(store.feedback(system_wide=True)) == [rule]
 
 
-def test_a_project_travels_as_a_folder(store, rows, tmp_path, monkeypatch):
+def test_an_archive_restores_a_project(store, rows, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     ingest(store, rows)
     store.add(Instruction(annotator=Annotator.human("ada"), text="No emojis."))
@@ -71,11 +71,11 @@ def test_a_project_travels_as_a_folder(store, rows, tmp_path, monkeypatch):
             (e.actor, e.time, e.promotion) for e in promotion_history(store)
         ]
         assert other.artifacts.read(reward) == {"reward.json": b"{}"}
-        with pytest.raises(BacktalkError, match="a history of its own"):
+        with pytest.raises(BacktalkError, match="has a history"):
             read_archive(other, folder)
 
 
-def test_an_archive_is_not_written_over_anything_nor_read_from_anything_else(store, tmp_path):
+def test_an_archive_needs_an_empty_folder_and_only_archives_are_read(store, tmp_path):
     (tmp_path / "x").mkdir()
     (tmp_path / "x" / "mine.txt").write_text("mine")
     with pytest.raises(BacktalkError, match="not empty"):

@@ -1,4 +1,4 @@
-"""Any table by a mapping."""
+"""Mappings: import of any table by a description of its columns."""
 
 import pytest
 
@@ -20,7 +20,7 @@ from tests.formats.samples import read_case, write_rows
 
 MAPPING = """
 prompt: question
-system: told
+system: instructions
 responses: [{text: one, model: writer}, {text: two, written_by: house}]
 user: customer
 time: at
@@ -40,7 +40,7 @@ feedback:
 """
 WHOLE = {
     "question": "2 + 2?",
-    "told": "Be brief.",
+    "instructions": "Be brief.",
     "one": "4",
     "writer": "m",
     "two": "5",
@@ -92,7 +92,7 @@ def test_a_mapping_reads_every_kind():
     assert all(case.of(kind) for kind in types)
 
 
-def test_an_empty_cell_says_nothing():
+def test_an_empty_cell_is_no_feedback():
     empty = {**WHOLE, **dict.fromkeys(["stars", "winner", "remark", "ok", "share", "clicked"], "")}
     (case,) = RowMapping.from_yaml(MAPPING).parse(empty)
     kinds = {item.kind for item in case.feedback}
@@ -102,13 +102,13 @@ def test_an_empty_cell_says_nothing():
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        ({"winner": "perhaps"}, "winner: the mapping does not say what 'perhaps' means"),
+        ({"winner": "perhaps"}, "winner: the mapping does not define the value 'perhaps'"),
         ({"stars": "many"}, "stars: expected a number"),
         ({"question": None}, "question: missing"),
         ({"clicked": "one"}, "clicked: expected a number"),
     ],
 )
-def test_a_cell_that_makes_no_sense_is_named(change, reason):
+def test_an_invalid_cell_is_named(change, reason):
     with pytest.raises(RecordError, match=reason):
         RowMapping.from_yaml(MAPPING).parse({**WHOLE, **change})
 
@@ -140,21 +140,21 @@ def test_a_cell_that_makes_no_sense_is_named(change, reason):
         ("feedback: [{kind: demonstration, column: x}]", "prompt: missing"),
         (
             "responses: [a]\nfeedback: [{kind: critique, column: x}]",
-            "responses: there is no prompt",
+            "responses: not allowed without a prompt",
         ),
         (
             "prompt: q\nresponses: [a]\nfeedback: [{kind: label, column: x, good: 1, bad: [0, 1]}]",
-            "'1' stands for two things",
+            "'1' has two meanings",
         ),
         ("just words", "the mapping is not valid"),
     ],
 )
-def test_a_mapping_that_makes_no_sense_is_refused(text, reason):
+def test_an_invalid_mapping_is_an_error(text, reason):
     with pytest.raises(RecordError, match=reason):
         RowMapping.from_yaml(text)
 
 
-def test_a_mapping_that_is_not_there_says_so(tmp_path):
+def test_a_missing_mapping_file_is_an_error(tmp_path):
     with pytest.raises(NotFound, match=r"none\.yaml"):
         RowMapping.from_file(tmp_path / "none.yaml")
 
@@ -166,7 +166,7 @@ def parse_case(mapping, row):
     return case
 
 
-def test_columns_that_are_the_better_and_the_worse_answer():
+def test_columns_of_the_better_and_the_worse_response():
     mapping = "{prompt: q, responses: [good, bad], feedback: [{kind: preference, always: a}]}"
     (item,) = parse_case(mapping, {"q": "2 + 2?", "good": "4", "bad": "5"}).of(Preference)
     assert item.verdict == "a"
@@ -183,7 +183,7 @@ def test_both_bad_is_no_tie(cell, verdict):
 
 
 @pytest.mark.parametrize(("cell", "verdict"), [("0", "a"), (1.0, "b"), (0, "a")])
-def test_what_the_mapping_says_goes_before_what_is_assumed(cell, verdict):
+def test_values_in_the_mapping_take_precedence_over_default_values(cell, verdict):
     mapping = (
         "{prompt: q, responses: [x, y], feedback: [{kind: preference, column: winner, a: 0, b: 1}]}"
     )
@@ -192,13 +192,14 @@ def test_what_the_mapping_says_goes_before_what_is_assumed(cell, verdict):
 
 
 @pytest.mark.parametrize(("definition", "verdict"), [("b: 1", "b"), ("tie: [1]", "tie")])
-def test_a_value_that_is_given_one_meaning_loses_the_assumed_one(definition, verdict):
-    mapping = f"{{prompt: q, responses: [x, y], feedback: [{{kind: preference, column: w, {definition}}}]}}"
+def test_a_value_with_a_meaning_in_the_mapping_loses_its_default_meaning(definition, verdict):
+    feedback = f"{{kind: preference, column: w, {definition}}}"
+    mapping = f"{{prompt: q, responses: [x, y], feedback: [{feedback}]}}"
     (item,) = parse_case(mapping, {"q": "?", "x": "4", "y": "5", "w": 1}).of(Preference)
     assert item.verdict == verdict
 
 
-def test_a_probability_is_kept_with_the_verdict_that_it_means():
+def test_a_probability_is_kept_with_its_verdict():
     mapping = (
         "{prompt: q, responses: [x, y],"
         " feedback: [{kind: preference, probability: p, annotator_kind: model}]}"
@@ -217,7 +218,7 @@ def test_a_yes_that_yaml_reads_as_true_is_the_word_too():
         assert item.good is good
 
 
-def test_an_edit_of_a_later_response_where_an_earlier_one_was_not_given():
+def test_an_edit_of_a_later_response_if_an_earlier_one_is_missing():
     mapping = (
         "{prompt: q, responses: [x, y], feedback: [{kind: edit, column: mended, response: 1}]}"
     )
@@ -234,13 +235,13 @@ def test_responses_that_were_not_ranked_are_left_out_of_the_order():
     assert parse_case(mapping, {**row, "b": None}).feedback == ()
 
 
-def test_a_critique_of_the_answer_of_the_talk_and_of_the_system(tmp_path):
+def test_critiques_of_a_response_of_an_interaction_and_of_the_system(tmp_path):
     row = {"q": "?", "x": "4", "said": "Too short."}
     definition = "feedback: [{kind: critique, column: said%s}]"
     (of_answer,) = parse_case(f"prompt: q\nresponses: [x]\n{definition % ''}", row).of(Critique)
     assert of_answer.response == "0"
-    whole = f"prompt: q\nresponses: [x]\n{definition % ', response: null'}"
-    (of_interaction,) = parse_case(whole, row).of(Critique)
+    interaction_mapping = f"prompt: q\nresponses: [x]\n{definition % ', response: null'}"
+    (of_interaction,) = parse_case(interaction_mapping, row).of(Critique)
     assert (of_interaction.response, of_interaction.interaction is None) == (None, False)
     assert parse_case(f"prompt: q\n{definition % ''}", row).of(Critique)[0].response is None
     mapping = RowMapping.from_yaml(f"{definition % ''}\nmetadata: [q]")
@@ -251,14 +252,14 @@ def test_a_critique_of_the_answer_of_the_talk_and_of_the_system(tmp_path):
     assert of_system.metadata == {"q": "?"}
 
 
-def test_equal_rows_count_once_unless_something_tells_them_apart():
+def test_equal_rows_count_once_unless_an_id_distinguishes_them():
     plain = "{prompt: q, responses: [x], feedback: [{kind: label, column: ok}]%s}"
     rows = [{"q": "?", "x": "4", "ok": 1, "n": n} for n in (1, 2)]
     for more, count in [("", 1), (", id: n", 2)]:
         cases = [parse_case(plain % more, row) for row in rows]
         assert len({case.feedback[0].id for case in cases}) == count
-    loose = RowMapping.from_yaml("{id: n, feedback: [{kind: instruction, column: x}]}")
-    assert len({item.id for row in rows for item in loose.parse(row)}) == 2
+    system_mapping = RowMapping.from_yaml("{id: n, feedback: [{kind: instruction, column: x}]}")
+    assert len({item.id for row in rows for item in system_mapping.parse(row)}) == 2
 
 
 def test_a_dotted_name_goes_into_nested_values():
@@ -279,7 +280,7 @@ def test_times_as_text_and_as_seconds(time_value):
     assert case.interaction.time.isoformat() == "2024-05-31T12:00:00+00:00"
 
 
-def test_a_cell_that_makes_no_sense_sets_its_row_aside(tmp_path):
+def test_a_row_with_an_invalid_cell_is_rejected(tmp_path):
     mapping = RowMapping.from_yaml(
         "{prompt: q, responses: [x], feedback: [{kind: rating, column: stars}]}"
     )

@@ -1,4 +1,4 @@
-"""Files of every sort are read; what is bad in them is set aside, with its place and reason."""
+"""Readers: files of every type are read, and invalid rows are rejected with line and reason."""
 
 import gzip
 import io
@@ -30,7 +30,7 @@ from tests.formats.test_mapping import MAPPING, WHOLE
         ('{"prompt": "", "chosen": "b"}', "rejected"),
     ],
 )
-def test_a_bad_row_is_set_aside_with_its_line_and_reason(line, reason, tmp_path):
+def test_an_invalid_row_is_rejected_with_its_line_and_reason(line, reason, tmp_path):
     good = json.dumps(SAMPLES["trl-preference"])
     path = tmp_path / "rows.jsonl"
     path.write_text(f"{good}\n\n{line}\n{good}\n")
@@ -42,7 +42,7 @@ def test_a_bad_row_is_set_aside_with_its_line_and_reason(line, reason, tmp_path)
     assert reason in bad.reason
 
 
-def test_bytes_that_are_not_utf8_are_a_bad_row(tmp_path):
+def test_bytes_that_are_not_utf8_are_rejected(tmp_path):
     path = tmp_path / "rows.jsonl"
     path.write_bytes(
         '{"prompt": "a", "chosen": "é", "rejected": "b"}\n'.encode("latin-1")
@@ -53,7 +53,7 @@ def test_bytes_that_are_not_utf8_are_a_bad_row(tmp_path):
     assert isinstance(good, ParsedRow)
 
 
-def test_rejected_rows_can_be_imported_once_they_are_mended(tmp_path):
+def test_rejected_rows_can_be_imported_after_correction(tmp_path):
     path = tmp_path / "rows.jsonl"
     path.write_text('{"prompt": "a", "chosen": 3, "rejected": "b"}\n')
     with Rejects(path) as rejects:
@@ -68,23 +68,23 @@ def test_rejected_rows_can_be_imported_once_they_are_mended(tmp_path):
     assert read_case(rejects.path, format="trl-preference").of(Preference)
 
 
-@pytest.mark.parametrize("packing", ["plain", "gz", "zst"])
-def test_packed_files_read_like_plain_ones(packing, tmp_path):
+@pytest.mark.parametrize("compression", ["plain", "gz", "zst"])
+def test_compressed_files_read_like_plain_ones(compression, tmp_path):
     text = (json.dumps(SAMPLES["trl-preference"]) + "\n").encode() * 3
-    packed = {
+    content = {
         "plain": lambda: text,
         "gz": lambda: gzip.compress(text),
         "zst": lambda: zstandard.compress(text),
-    }[packing]()
-    path = tmp_path / f"rows.jsonl.{packing}"
-    path.write_bytes(packed)
+    }[compression]()
+    path = tmp_path / f"rows.jsonl.{compression}"
+    path.write_bytes(content)
     assert len(list(read(path))) == 3
 
 
-@pytest.mark.parametrize("pack", [gzip.compress, zstandard.compress])
-def test_a_packed_file_that_is_cut_off_gives_its_rows_and_says_so(pack, tmp_path):
+@pytest.mark.parametrize("compress", [gzip.compress, zstandard.compress])
+def test_a_truncated_file_yields_its_rows_and_an_error(compress, tmp_path):
     lines = [json.dumps({**SAMPLES["trl-preference"], "id": i}) for i in range(20_000)]
-    whole = pack("\n".join(lines).encode())
+    whole = compress("\n".join(lines).encode())
     path = tmp_path / "rows.jsonl"
     path.write_bytes(whole[: len(whole) * 2 // 3])
     rows = list(read(path, format="trl-preference"))
@@ -92,7 +92,7 @@ def test_a_packed_file_that_is_cut_off_gives_its_rows_and_says_so(pack, tmp_path
     assert len(rows) > 100
 
 
-def test_csv_tsv_json_and_parquet_say_the_same(tmp_path):
+def test_csv_json_and_parquet_give_the_same_records(tmp_path):
     rows = [SAMPLES["trl-preference"], {"prompt": "a, b\nc", "chosen": 'x"y', "rejected": "z"}]
     write_rows(tmp_path / "a.jsonl", *rows)
     (tmp_path / "b.json").write_text(json.dumps(rows))
@@ -103,10 +103,10 @@ def test_csv_tsv_json_and_parquet_say_the_same(tmp_path):
         path.suffix: [row.cases for row in read(path)] for path in sorted(tmp_path.iterdir())
     }
     assert len(results) == 4
-    assert all(each == results[".jsonl"] for each in results.values())
+    assert all(cases == results[".jsonl"] for cases in results.values())
 
 
-def test_a_folder_is_read_with_its_subfolders_but_for_hidden_and_rejected(tmp_path):
+def test_a_folder_is_read_with_its_subfolders_except_hidden_and_rejected_files(tmp_path):
     (tmp_path / "deep").mkdir()
     for name in ("a.jsonl", "deep/b.jsonl", ".hidden.jsonl", "a.jsonl.rejected.jsonl"):
         write_rows(tmp_path / name, SAMPLES["trl-preference"])
@@ -121,10 +121,10 @@ def test_standard_input(monkeypatch):
     assert row.source == "stdin"
 
 
-def test_what_is_not_there_is_an_error(tmp_path):
+def test_a_missing_input_is_an_error(tmp_path):
     with pytest.raises(BacktalkError, match="There is no file"):
         read(tmp_path / "none.jsonl")
-    with pytest.raises(BacktalkError, match="no file to read in the folder"):
+    with pytest.raises(BacktalkError, match="has no file to read"):
         read(tmp_path)
 
 
@@ -145,8 +145,8 @@ def test_line_ends_and_byte_order_marks_do_not_matter(tmp_path):
     ("name", "content", "reason"),
     [
         ("x.parquet", b"PAR1 and then nothing", "not a Parquet file"),
-        ("x.jsonl.gz", gzip.compress(b"{}", mtime=0)[:8], "cut off or damaged"),
-        ("x.jsonl.zst", zstandard.compress(b"{}" * 99)[:9], "cut off or damaged"),
+        ("x.jsonl.gz", gzip.compress(b"{}", mtime=0)[:8], "truncated or damaged"),
+        ("x.jsonl.zst", zstandard.compress(b"{}" * 99)[:9], "truncated or damaged"),
         ("x.jsonl.zst", b"\x28\xb5\x2f\xfd" + b"\xff" * 40, "not a Zstandard frame"),
         ("x.csv", b"a,b,a\n1,2,3\n", "names the column 'a' twice"),
         ("x.csv", b"prompt,chosen,rejected\n1,2\n", "2 fields where the header has 3"),
@@ -157,7 +157,7 @@ def test_line_ends_and_byte_order_marks_do_not_matter(tmp_path):
         ("x.jsonl", b'{"prompt": "a", "chosen": Infinity, "rejected": "c"}', "not JSON"),
     ],
 )
-def test_what_is_broken_is_told_and_nothing_is_made_of_it(name, content, reason, tmp_path):
+def test_a_broken_file_is_one_rejected_row(name, content, reason, tmp_path):
     (tmp_path / name).write_bytes(content)
     rows = list(read(tmp_path / name, format="trl-preference"))
     bad = [row for row in rows if isinstance(row, RejectedRow)]
@@ -168,7 +168,7 @@ def test_what_is_broken_is_told_and_nothing_is_made_of_it(name, content, reason,
     assert json.loads(rejects.path.read_text())["reason"] == bad[0].reason
 
 
-def test_a_row_of_a_table_costs_no_other_row(tmp_path):
+def test_a_broken_row_of_a_table_spoils_no_other_row(tmp_path):
     path = tmp_path / "x.csv"
     path.write_text('prompt,chosen,rejected\n1,2,3\n"4,5,6\n7,8,9\n7,8\n10,11,12\n')
     rows = list(read(path))
@@ -184,7 +184,7 @@ def test_a_json_array_is_read_value_by_value(size, tmp_path):
     assert got == [row["chosen"] for row in rows]
 
 
-def test_missing_values_of_a_parquet_file_are_no_numbers(tmp_path):
+def test_missing_values_of_a_parquet_file_are_empty(tmp_path):
     table = {"q": ["a", "b"], "r": ["x", "y"], "stars": [float("nan"), 4.0]}
     pq.write_table(pa.table(table), tmp_path / "x.parquet")
     mapping = RowMapping.from_yaml(
@@ -208,7 +208,7 @@ def test_progress_ends_at_the_size_of_the_files(tmp_path):
     assert seen == sorted(seen)
 
 
-def test_rows_that_were_set_aside_as_text_can_be_mended_as_text(tmp_path):
+def test_rows_rejected_as_text_can_be_corrected_as_text(tmp_path):
     path = tmp_path / "rows.jsonl"
     path.write_text('{"prompt": "a", "chosen": "b", "rejected": "c"\n')
     with Rejects(path) as rejects:
@@ -222,21 +222,23 @@ def test_rows_that_were_set_aside_as_text_can_be_mended_as_text(tmp_path):
     assert read_case(rejects.path).text("1") == "c"
 
 
-def test_without_bad_rows_there_is_no_file_of_them(tmp_path):
+def test_without_rejected_rows_there_is_no_file_of_them(tmp_path):
     with Rejects(tmp_path / "x.jsonl") as rejects:
         pass
     assert (rejects.path, rejects.count) == (None, 0)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_bad_rows_of_standard_input_are_set_aside_where_one_stands(tmp_path, monkeypatch):
+def test_rejected_rows_of_standard_input_are_written_to_the_working_directory(
+    tmp_path, monkeypatch
+):
     monkeypatch.chdir(tmp_path)
     with Rejects("-") as rejects:
         rejects.add(RejectedRow("stdin", 1, "not JSON", "{"))
     assert rejects.path == tmp_path / "stdin.rejected.jsonl"
 
 
-ODD = st.sampled_from(
+ODD_VALUES = st.sampled_from(
     [
         *(None, True, 0, 1, -1, 2.5, 1e300, 10**30, "", "x", "4", "nan", "2020-01-01"),
         *([], [None], [1], ["a"], [[1]], [{}], [{"role": "user"}], {}, {"a": 1}, {"value": None}),
@@ -245,8 +247,8 @@ ODD = st.sampled_from(
 
 
 @st.composite
-def spoilt(draw):
-    """A sample with one to three of its parts replaced or left out."""
+def corrupted(draw):
+    """A sample with one to three parts replaced or removed."""
     name, row = draw(st.sampled_from([*every_row(), ("mapping", WHOLE)]))
     row = json.loads(json.dumps(row))
     for _ in range(draw(st.integers(1, 3))):
@@ -259,18 +261,18 @@ def spoilt(draw):
         if isinstance(at, dict) and len(at) > 1 and draw(st.booleans()):
             del at[step]
         else:
-            at[step] = json.loads(json.dumps(draw(ODD)))
+            at[step] = json.loads(json.dumps(draw(ODD_VALUES)))
     return name, row
 
 
 @settings(max_examples=1_500)
-@given(drawn=spoilt())
-def test_whatever_a_row_holds_it_is_read_or_set_aside(drawn, tmp_path_factory):
+@given(drawn=corrupted())
+def test_every_row_is_read_or_rejected(drawn, tmp_path_factory):
     name, row = drawn
-    path = tmp_path_factory.getbasetemp() / "spoilt.jsonl"
+    path = tmp_path_factory.getbasetemp() / "corrupted.jsonl"
     chosen = RowMapping.from_yaml(MAPPING) if name == "mapping" else name
-    for each in FORMATS.values():
-        assert each.matches(row) in {True, False}
+    for layout in FORMATS.values():
+        assert layout.matches(row) in {True, False}
     for item in read(write_rows(path, row), format=chosen):
         if isinstance(item, RejectedRow):
             assert item.reason

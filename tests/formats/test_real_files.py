@@ -1,4 +1,4 @@
-"""The real files are read whole, and mean what their sources say they mean."""
+"""Real data sets: every row is read, and the records agree with the source's own figures."""
 
 import csv
 import gzip
@@ -25,7 +25,7 @@ def raw(path):
         return [json.loads(line) for line in lines]
 
 
-def test_hh_rlhf_splits_each_dialogue_where_it_parts(data):
+def test_hh_rlhf_splits_each_dialogue_where_the_transcripts_diverge(data):
     path = data / "hh_rlhf_harmless.jsonl.gz"
     cases = read_cases(path)
     assert len(cases) == 1500
@@ -62,7 +62,7 @@ def test_fine_grained_qa_keeps_spans_missing_information_edits_and_every_compari
     assert all(e.text != case.text(e.response) for case in cases for e in case.of(Edit))
 
 
-def test_ilf_tells_critique_repair_and_outcome_apart(data):
+def test_ilf_has_critiques_repairs_and_outcomes(data):
     path = data / "ilf_mbpp_feedback.jsonl.gz"
     cases = read_cases(path)
     assert len(cases) == 140
@@ -99,7 +99,7 @@ def test_alpaca_eval_keeps_the_judges_probability(data):
     assert len({case.interaction.responses[0].model for case in cases}) == 28
 
 
-def test_published_win_rates_follow_from_what_is_stored(data):
+def test_published_win_rates_follow_from_the_stored_records(data):
     options = {"baseline": str(data / "alpaca_eval_baseline.parquet")}
     stated = defaultdict(list)
     for case in read_cases(data / "alpaca_eval_outputs.parquet", options=options):
@@ -130,12 +130,12 @@ def test_pairs_of_real_dialogues_come_back_from_an_export(data, tmp_path):
 def test_ties_are_counted_when_comparisons_are_exported(data, tmp_path):
     cases = read_cases(data / "fine_grained_qa_feedback.jsonl.gz")
     done = export(cases, tmp_path / "x.parquet", "trl-preference")
-    assert done.dropped["a tie, which prefers neither"] == 267
+    assert done.dropped["a tie, which is no preference"] == 267
     edits = sum(len(case.of(Edit)) for case in cases)
     assert 2100 - 267 <= done.rows <= 2100 - 267 + edits
 
 
-def test_without_the_baseline_alpaca_evals_rows_are_set_aside_with_the_mend(data):
+def test_without_the_baseline_alpaca_evals_rows_are_rejected_with_the_remedy(data):
     rows = read(data / "alpaca_eval_outputs.parquet")
     first = next(iter(rows))
     assert isinstance(first, RejectedRow)

@@ -421,9 +421,9 @@ class Scope(Record):
     users: tuple[Name, ...] = ()
     """Ids of the users to whose requests it applies; empty for all users."""
     inside: tuple[Name, ...] = ()
-    """Example prompts, as text, to which it applies."""
+    """Prompts, as text, to which it applies."""
     outside: tuple[Name, ...] = ()
-    """Example prompts, as text, to which it does not apply."""
+    """Prompts, as text, to which it does not apply."""
 
 
 class Instruction(BaseFeedback):
@@ -436,7 +436,7 @@ class Instruction(BaseFeedback):
     scope: Scope = Field(default_factory=Scope)
 
 
-# The union of all kinds
+# Union of all kinds
 
 AnyFeedback = (
     Rating

@@ -44,7 +44,7 @@ def open_writer(path: Path | str, layout: ExportFormat) -> Iterator[RowWriter]:
         sys.stdout.buffer.flush()
         return
     path = Path(path)
-    ending = next((each for each in _ENDINGS if path.name.lower().endswith(each)), None)
+    ending = next((item for item in _ENDINGS if path.name.lower().endswith(item)), None)
     if ending is None:
         raise BacktalkError(
             f"The name {path} has no known ending", f"Use one of {', '.join(_ENDINGS)}"

@@ -119,24 +119,24 @@ def _as_dict(value: Any) -> dict[str, Any]:
 
 def _solutions(label: Fields) -> list[_Solution]:
     path: tuple[_CandidateStep, ...] = ()
-    results = []
+    solutions = []
     for i, step in enumerate(label.objects("steps")):
-        candidates = [_candidate(each) for each in step.objects("completions")]
-        taken = step.integer("chosen_completion") if "chosen_completion" in step else None
-        if taken is not None and not 0 <= taken < len(candidates):
-            raise step.error("chosen_completion", f"there is no completion {taken}")
-        results += [
+        candidates = [_candidate(completion) for completion in step.objects("completions")]
+        chosen = step.integer("chosen_completion") if "chosen_completion" in step else None
+        if chosen is not None and not 0 <= chosen < len(candidates):
+            raise step.error("chosen_completion", f"there is no completion {chosen}")
+        solutions += [
             _Solution(f"{i}.{j}", (*path, candidate))
             for j, candidate in enumerate(candidates)
-            if j != taken
+            if j != chosen
         ]
-        if taken is not None:
-            path = (*path, candidates[taken])
+        if chosen is not None:
+            path = (*path, candidates[chosen])
         elif "human_completion" in step:
             path = (*path, _by_labeler(step))
         else:
-            return results
-    return [*results, _Solution("chosen", path)] if path else results
+            return solutions
+    return [*solutions, _Solution("chosen", path)] if path else solutions
 
 
 def _candidate(completion: Fields) -> _CandidateStep:

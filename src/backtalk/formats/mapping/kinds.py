@@ -324,7 +324,17 @@ class EditMapping(_ResponseMapping):
     kind: Literal["edit"]
 
     def read(self, row: Fields, interaction: Target, distinct: str | None) -> list[AnyFeedback]:
-        """Return the edit, if the text was changed."""
+        """Return the edit, if the text was changed.
+
+        Parameters
+        ----------
+        row : Fields
+            Row of the table.
+        interaction : Interaction or None
+            Interaction that the row describes.
+        distinct : str or None
+            Further part of the id.
+        """
         texts = (
             {response.id: response.text for response in interaction.responses}
             if interaction

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import BinaryIO
 
-from backtalk.formats.readers.delimited import delimited_rows
+from backtalk.formats.readers.csv_text import csv_rows
 from backtalk.formats.readers.files import READ_ERRORS, REJECTED, Meter, Source, open_source
 from backtalk.formats.readers.json_values import json_rows
 from backtalk.formats.readers.jsonl import json_row, jsonl_rows
@@ -21,8 +21,8 @@ _READERS: dict[str, Reader] = {
     ".jsonl": jsonl_rows,
     ".ndjson": jsonl_rows,
     ".json": json_rows,
-    ".csv": delimited_rows,
-    ".tsv": partial(delimited_rows, separators="\t"),
+    ".csv": csv_rows,
+    ".tsv": partial(csv_rows, separators="\t"),
     ".parquet": parquet_rows,
 }
 
@@ -50,7 +50,7 @@ def _reader_by_content(stream: io.BufferedReader) -> Reader:
     if head.startswith(b"PAR1"):
         return parquet_rows
     first_byte = head.removeprefix(codecs.BOM_UTF8).lstrip()[:1]
-    return {b"{": jsonl_rows, b"[": json_rows}.get(first_byte, delimited_rows)
+    return {b"{": jsonl_rows, b"[": json_rows}.get(first_byte, csv_rows)
 
 
 def _retry(row: Row | RejectedRow) -> Row | RejectedRow:

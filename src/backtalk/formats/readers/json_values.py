@@ -28,36 +28,36 @@ def _values(stream: BinaryIO) -> Iterator[bytes]:
     affect the others.
     """
     text = stream.read(_CHUNK_BYTES).removeprefix(codecs.BOM_UTF8)
-    floor = 1 if text.lstrip().startswith(b"[") else 0
-    begin = at = depth = 0
-    more = True
-    while more:
-        for token in _TOKEN.finditer(text, at):
-            mark = token[0]
-            if mark == b'"':
-                at = token.start()
+    array_depth = 1 if text.lstrip().startswith(b"[") else 0
+    start = position = depth = 0
+    has_more = True
+    while has_more:
+        for token in _TOKEN.finditer(text, position):
+            symbol = token[0]
+            if symbol == b'"':
+                position = token.start()
                 break
-            at = token.end()
-            if mark in {b"[", b"{"}:
-                if depth < floor:
-                    if text[begin : token.start()].strip():
-                        yield text[begin : token.start()]
-                    begin = at
+            position = token.end()
+            if symbol in {b"[", b"{"}:
+                if depth < array_depth:
+                    if text[start : token.start()].strip():
+                        yield text[start : token.start()]
+                    start = position
                 depth += 1
-            elif mark in {b"]", b"}"}:
+            elif symbol in {b"]", b"}"}:
                 depth = max(depth - 1, 0)
                 if depth == 0:
-                    value = text[begin : token.start() if floor else at]
+                    value = text[start : token.start() if array_depth else position]
                     if value.strip():
                         yield value
-                    begin = at
-            elif mark == b"," and depth == floor == 1:
-                yield text[begin : token.start()]
-                begin = at
+                    start = position
+            elif symbol == b"," and depth == array_depth == 1:
+                yield text[start : token.start()]
+                start = position
         chunk = stream.read(_CHUNK_BYTES)
-        more = bool(chunk)
-        text = text[begin:] + chunk
-        at -= begin
-        begin = 0
+        has_more = bool(chunk)
+        text = text[start:] + chunk
+        position -= start
+        start = 0
     if text.strip() or depth > 0:
         yield text

@@ -36,7 +36,7 @@ class _PushbackLines:
         return "".join(self.read_lines[:keep])
 
 
-def delimited_rows(
+def csv_rows(
     stream: BinaryIO, source: str, *, separators: str = ",;\t"
 ) -> Iterator[Row | RejectedRow]:
     r"""Yield the rows of a stream.
