@@ -1,40 +1,62 @@
-"""What holds for every objective: check a new one by calling this with it and some trees."""
+"""Laws of objectives: :func:`check_objective` checks a bound objective on random trees."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import TypedDict
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from backtalk.learn.finetune.objective import Batch, BoundObjective
+from backtalk.learn.finetune.objective import TOKEN_REWARD, Batch, BoundObjective
 from backtalk.learn.finetune.trees import PairLabel, PromptTree, ResponseTokens
 
 
-def some_trees(seed: int = 0) -> list[PromptTree]:
-    """Return trees of two to four responses, some compared, with masked tokens and credit.
+class Columns(TypedDict):
+    """Values of all columns that a response has a field for."""
 
-    Each has one response of value 1, of which it has no comparison, and its other values are 0.
+    label: bool
+    score: float
+    win_rate: float
+    is_sample: bool
+    is_demonstration: bool
+
+
+def columns(value: float) -> Columns:
+    """Return all columns of a response: the value itself, or true if it is above 0 or 1/2."""
+    return {
+        "label": value > 0.5,
+        "score": value,
+        "win_rate": value,
+        "is_sample": value > 0,
+        "is_demonstration": value > 0,
+    }
+
+
+def random_trees(seed: int = 0) -> list[PromptTree]:
+    """Return trees of three to five responses with all columns, pairs and masked tokens.
+
+    One response of each tree has columns of value 1 and no pair; the others have the value 0.
     """
     rng = np.random.default_rng(seed)
 
-    def branch(value: float) -> ResponseTokens:
+    def response(value: float) -> ResponseTokens:
         length = int(rng.integers(2, 7))
         weights = rng.choice([0.0, 1.0, 1.0, 0.5], length)
         weights[rng.integers(length)] = 1.0
         return ResponseTokens(
             tuple(rng.integers(0, 50, length).tolist()),
-            value,
             tuple(weights.tolist()),
             tuple(rng.uniform(-0.5, 0.5, length).tolist()),
+            **columns(value),
         )
 
     trees = []
     for number in range(4):
         count = 2 + number % 3
-        branches = (*(branch(0.0) for _ in range(count)), branch(1.0))
+        responses = (*(response(0.0) for _ in range(count)), response(1.0))
         pairs = [
             PairLabel(a, b, float(rng.uniform(0.5, 2)), {"probability": float(rng.uniform(0, 1))})
             for a in range(count)
@@ -42,121 +64,155 @@ def some_trees(seed: int = 0) -> list[PromptTree]:
         ]
         if number == 2:
             pairs.append(PairLabel(count - 1, 0))
-        trees.append(PromptTree((1, 2), branches, float(rng.uniform(0.5, 2)), pairs=tuple(pairs)))
+        trees.append(PromptTree((1, 2), responses, float(rng.uniform(0.5, 2)), pairs=tuple(pairs)))
     return trees
 
 
 @dataclass(frozen=True)
-class Said:
-    """What models say of the response tokens of one tree, shape ``(n,)`` or ``(n, rivals)``."""
+class TreeLogProbs:
+    """Log-probabilities of the n response tokens of one tree."""
 
     policy: Tensor
+    """Shape ``(n,)``."""
     reference: Tensor
-    rivals: Tensor
+    """Shape ``(n,)``."""
+    top_k: Tensor
+    """Shape ``(n, k)``."""
 
 
-def something_said(trees: Sequence[PromptTree], rivals: int, seed: int = 0) -> list[Said]:
-    """Return random log-probabilities of the response tokens of each tree."""
+def random_logprobs(trees: Sequence[PromptTree], top_k: int, seed: int = 0) -> list[TreeLogProbs]:
+    """Return random log-probabilities of the response tokens of each tree.
+
+    Parameters
+    ----------
+    trees : sequence of PromptTree
+        Trees.
+    top_k : int
+        Number of most probable other tokens; at least one is returned.
+    seed : int, default 0
+        Seed.
+    """
     rng = np.random.default_rng([seed, 1])
 
-    def some(*shape: int) -> Tensor:
+    def logprobs(*shape: int) -> Tensor:
         return torch.from_numpy(-rng.exponential(1.0, shape))
 
     return [
-        Said(some(size), some(size), some(size, max(rivals, 1)))
+        TreeLogProbs(logprobs(size), logprobs(size), logprobs(size, max(top_k, 1)))
         for tree in trees
-        for size in [sum(len(branch.tokens) for branch in tree.branches)]
+        for size in [sum(len(response.tokens) for response in tree.responses)]
     ]
 
 
-def batch_of(objective: BoundObjective, trees: Sequence[PromptTree], said: Sequence[Said]) -> Batch:
-    """Return the batch that the trainer would make for the objective."""
+def make_batch(
+    objective: BoundObjective, trees: Sequence[PromptTree], logprobs: Sequence[TreeLogProbs]
+) -> Batch:
+    """Return the batch that the trainer would make for the objective.
+
+    Parameters
+    ----------
+    objective : BoundObjective
+        Objective.
+    trees : sequence of PromptTree
+        Trees.
+    logprobs : sequence of TreeLogProbs
+        Log-probabilities of each tree.
+    """
     registered = objective.objective
     anchored = any(tree.kl_anchors for tree in trees)
-    return Batch.of(
+    return Batch.from_trees(
         trees,
-        torch.cat([one.policy for one in said]),
-        torch.cat([one.reference for one in said]) if registered.reference else None,
-        top_k=torch.cat([one.rivals for one in said]) if registered.top_k else None,
+        torch.cat([tree.policy for tree in logprobs]),
+        torch.cat([tree.reference for tree in logprobs]) if registered.reference else None,
+        top_k=torch.cat([tree.top_k for tree in logprobs]) if registered.top_k else None,
         anchor_log_ratio=torch.tensor(0.3, dtype=torch.float64) if anchored else None,
     )
 
 
-def counted(objective: BoundObjective, batch: Batch) -> Tensor:
+def weighted_losses(objective: BoundObjective, batch: Batch) -> Tensor:
     """Return the losses times the weights of their units, as the trainer sums them."""
     losses = objective(batch).losses
     weights = objective.unit_weights(batch)
-    assert losses.shape == weights.shape, "one loss a unit"
+    assert losses.shape == weights.shape, "one loss for each unit"
     return losses * weights
 
 
 def check_objective(
     objective: BoundObjective, trees: Sequence[PromptTree] | None = None, seed: int = 0
 ) -> None:
-    """Check finiteness, masks, order, and that batches apart give what they give together.
+    """Check that losses are finite, ignore masked tokens, and do not depend on other trees.
 
     Parameters
     ----------
-    objective
-        With its options.
-    trees
-        At least two, with what the objective needs of feedback. :func:`some_trees` by default.
-    seed
-        Decides what the models say.
+    objective : BoundObjective
+        Objective with values of its options.
+    trees : sequence of PromptTree, optional
+        At least two trees with the columns that the objective needs; :func:`random_trees` by
+        default.
+    seed : int, default 0
+        Seed of the log-probabilities.
     """
-    trees = some_trees(seed) if trees is None else trees
-    said = something_said(trees, objective.objective.top_k, seed)
-    _check_finite(objective, trees, said)
-    _check_masks(objective, trees, said)
-    _check_order(objective, trees, said)
-    _check_additive(objective, trees, said)
+    trees = random_trees(seed) if trees is None else trees
+    objective.check_columns(trees)
+    logprobs = random_logprobs(trees, objective.objective.top_k, seed)
+    _check_finite(objective, trees, logprobs)
+    _check_masks(objective, trees, logprobs)
+    _check_order(objective, trees, logprobs)
+    _check_additive(objective, trees, logprobs)
 
 
 def _check_finite(
-    objective: BoundObjective, trees: Sequence[PromptTree], said: Sequence[Said]
+    objective: BoundObjective, trees: Sequence[PromptTree], logprobs: Sequence[TreeLogProbs]
 ) -> None:
     for scale in (1e-6, 1.0, 100.0):
-        grown = [
-            Said(one.policy * scale, one.reference * scale, one.rivals * scale) for one in said
+        scaled = [
+            TreeLogProbs(tree.policy * scale, tree.reference * scale, tree.top_k * scale)
+            for tree in logprobs
         ]
-        batch = batch_of(objective, trees, grown)
+        batch = make_batch(objective, trees, scaled)
         policy = batch.policy.requires_grad_()
-        term = objective(batch)
-        assert term.losses.isfinite().all(), scale
-        for name, values in {**term.metrics, **term.ema}.items():
+        output = objective(batch)
+        assert output.losses.isfinite().all(), scale
+        for name, values in {**output.metrics, **output.ema}.items():
             assert values.isfinite().all(), name
-        counted(objective, batch).sum().backward()
+        weighted_losses(objective, batch).sum().backward()
         assert policy.grad is not None, "the policy has a gradient"
         assert policy.grad.isfinite().all(), scale
 
 
 def _check_masks(
-    objective: BoundObjective, trees: Sequence[PromptTree], said: Sequence[Said]
+    objective: BoundObjective, trees: Sequence[PromptTree], logprobs: Sequence[TreeLogProbs]
 ) -> None:
-    batch = batch_of(objective, trees, said)
-    masked = batch.weight == 0
-    learned = [batch.policy.requires_grad_()]
+    batch = make_batch(objective, trees, logprobs)
+    masked = batch.token_weight == 0
+    inputs = [batch.policy.requires_grad_()]
     if batch.top_k is not None:
-        learned.append(batch.top_k.requires_grad_())
-    losses = counted(objective, batch)
+        inputs.append(batch.top_k.requires_grad_())
+    losses = weighted_losses(objective, batch)
     losses.sum().backward()
-    for values in learned:
+    for values in inputs:
         assert values.grad is not None
         assert (values.grad[masked] == 0).all(), "a masked token has no gradient"
 
-    def elsewhere(values: Tensor) -> Tensor:
-        other = values.detach().clone()
-        other[masked] = other[masked] * 3 - 7
-        return other
+    def changed(values: Tensor) -> Tensor:
+        """Return values that differ at masked tokens."""
+        copy = values.detach().clone()
+        copy[masked] = copy[masked] * 3 - 7
+        return copy
 
+    rewards = batch.columns.get(TOKEN_REWARD)
     other = replace(
         batch,
-        policy=elsewhere(batch.policy),
-        credit=elsewhere(batch.token_rewards),
-        reference=None if batch.reference is None else elsewhere(batch.reference),
-        rivals=None if batch.top_k is None else elsewhere(batch.top_k),
+        policy=changed(batch.policy),
+        columns=batch.columns
+        if rewards is None
+        else {**batch.columns, TOKEN_REWARD: changed(rewards)},
+        reference=None if batch.reference is None else changed(batch.reference),
+        top_k=None if batch.top_k is None else changed(batch.top_k),
     )
-    torch.testing.assert_close(counted(objective, other), losses.detach(), rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(
+        weighted_losses(objective, other), losses.detach(), rtol=1e-12, atol=1e-12
+    )
 
 
 def _units(objective: BoundObjective, tree: PromptTree) -> int:
@@ -165,39 +221,39 @@ def _units(objective: BoundObjective, tree: PromptTree) -> int:
             return 1
         case "pair":
             return len(tree.pairs)
-        case "branch":
-            return len(tree.branches)
+        case "response":
+            return len(tree.responses)
         case "token":
-            return sum(len(branch.tokens) for branch in tree.branches)
+            return sum(len(response.tokens) for response in tree.responses)
 
 
-def _by_tree(
-    objective: BoundObjective, trees: Sequence[PromptTree], said: Sequence[Said]
+def _losses_by_tree(
+    objective: BoundObjective, trees: Sequence[PromptTree], logprobs: Sequence[TreeLogProbs]
 ) -> tuple[Tensor, ...]:
-    losses = counted(objective, batch_of(objective, trees, said))
+    losses = weighted_losses(objective, make_batch(objective, trees, logprobs))
     return losses.split([_units(objective, tree) for tree in trees])
 
 
 def _check_order(
-    objective: BoundObjective, trees: Sequence[PromptTree], said: Sequence[Said]
+    objective: BoundObjective, trees: Sequence[PromptTree], logprobs: Sequence[TreeLogProbs]
 ) -> None:
-    forwards = _by_tree(objective, trees, said)
-    backwards = _by_tree(objective, trees[::-1], said[::-1])
-    for here, there in zip(forwards, backwards[::-1], strict=True):
-        torch.testing.assert_close(here, there, rtol=1e-10, atol=1e-10)
+    forwards = _losses_by_tree(objective, trees, logprobs)
+    backwards = _losses_by_tree(objective, trees[::-1], logprobs[::-1])
+    for first, second in zip(forwards, backwards[::-1], strict=True):
+        torch.testing.assert_close(first, second, rtol=1e-10, atol=1e-10)
 
 
 def _check_additive(
-    objective: BoundObjective, trees: Sequence[PromptTree], said: Sequence[Said]
+    objective: BoundObjective, trees: Sequence[PromptTree], logprobs: Sequence[TreeLogProbs]
 ) -> None:
-    together = _by_tree(objective, trees, said)
+    together = _losses_by_tree(objective, trees, logprobs)
     apart = [
-        part
-        for place in range(len(trees))
-        for part in _by_tree(objective, trees[place : place + 1], said[place : place + 1])
+        losses
+        for i in range(len(trees))
+        for losses in _losses_by_tree(objective, trees[i : i + 1], logprobs[i : i + 1])
     ]
-    for here, there in zip(together, apart, strict=True):
-        torch.testing.assert_close(here, there, rtol=1e-10, atol=1e-10)
-    normal = objective.units(trees)
-    weights = objective.unit_weights(batch_of(objective, trees, said)).sum().item()
-    np.testing.assert_allclose(weights, normal, rtol=1e-9)
+    for first, second in zip(together, apart, strict=True):
+        torch.testing.assert_close(first, second, rtol=1e-10, atol=1e-10)
+    total = objective.total_weight(trees)
+    weights = objective.unit_weights(make_batch(objective, trees, logprobs)).sum().item()
+    np.testing.assert_allclose(weights, total, rtol=1e-9)

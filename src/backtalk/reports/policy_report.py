@@ -253,13 +253,13 @@ _CURVES = {
     "rewards/accuracies": "Share of pairs whose chosen answer has the higher implicit reward",
     "rewards/margins": "Mean difference of the implicit rewards, in nats times beta",
     "kl": "KL divergence of the policy from the reference on the training answers, in nats",
-    "gradient_share": "Share of the gradient from each kind of feedback",
+    "grad_share": "Share of the gradient from each kind of feedback",
 }
 """Captions of the metrics to plot."""
 _OLD_METRICS = {
     "rewards/accuracies": ("accuracy",),
     "rewards/margins": ("reward margin",),
-    "gradient_share": ("gradient share",),
+    "grad_share": ("gradient share",),
 }
 """Other names of metrics, as in the histories of earlier versions."""
 

@@ -151,7 +151,7 @@ def test_a_misspelt_column_of_a_response_is_an_error():
         ResponseTokens((1,), lable=True)
 
 
-def test_the_default_of_is_sample_is_not_a_sample():
+def test_self_play_objectives_need_is_sample_of_every_response():
     """Trees of self-play objectives say of every response whether it is a sample."""
     samples = ResponseTokens((1,), is_sample=True), ResponseTokens((2,))
     with pytest.raises(MissingColumn, match="1 of 2 responses"):
