@@ -12,6 +12,7 @@ from backtalk.errors import NotFound
 from backtalk.feedback import as_prompt
 from backtalk.models import FunctionModel, Sampling
 from backtalk.rewards import Scores
+from backtalk.testing import check_decoder, check_reward
 
 PROMPTS = [as_prompt("a"), as_prompt("b")]
 
@@ -50,6 +51,13 @@ def test_the_best_sample_by_the_reward_is_selected():
     assert [(r.messages, r.sample_index, r.seed) for r in requests] == [
         (prompt, i, 3) for prompt in PROMPTS for i in range(7)
     ]
+
+
+def test_the_properties_of_decoders_and_rewards_hold():
+    check_decoder(Sample(), lambda: make_model([]), PROMPTS)
+    rewards = {"r": Length()}
+    check_decoder(BestOfN(n=3, reward="r"), lambda: make_model([]), PROMPTS, rewards=rewards)
+    check_reward(Length(), [(prompt, text) for prompt in PROMPTS for text in ("", "ab")])
 
 
 def test_pessimism_avoids_uncertain_answers():

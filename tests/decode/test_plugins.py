@@ -21,9 +21,9 @@ from backtalk.promotion import promote
 from backtalk.rewards import get_reward
 from backtalk.rewards.registry import REWARDS
 from backtalk.store import Store
+from backtalk.testing import check_decoder, check_embedder, check_reward
 from tests.conftest import REPOSITORY
 from tests.installed_package import installed_package
-from tests.laws.embedder import check_embedder
 from tests.serve.conftest import *  # noqa: F403 - the fixtures of the gateway
 
 BLOCK = re.compile(r"^```(python|toml)[^\n]*\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -73,6 +73,7 @@ def test_a_model_of_a_package_answers_a_policy(package):
 def test_a_reward_of_a_package_is_a_judge(package):
     scores = asyncio.run(get_reward("brevity").score([(as_prompt("?"), "abc")]))
     assert scores.mean.tolist() == [-3.0]
+    check_reward(get_reward("brevity"), [(as_prompt("?"), text) for text in ("abc", "", "z")])
 
 
 def test_an_embedder_of_a_package_obeys_the_laws(package):
@@ -100,6 +101,7 @@ def test_a_decoder_of_a_package_answers(package):
     (output,) = asyncio.run(load_policy(policy).decode([as_prompt("?")]))
     assert [c.text for c in output.candidates] == ["abc", "ab", "a"]
     assert output.answer.text == "a"
+    check_decoder(policy.decoder, word_by_sample, [as_prompt("a"), as_prompt("b")])
 
 
 def test_a_decoder_of_a_package_answers_in_the_gateway(package, gateway):
@@ -147,9 +149,9 @@ def test_the_value_of_a_policy_is_estimated_by_what_its_decoder_selects(package,
 
 
 def test_an_unknown_kind_lists_the_known_ones():
-    with pytest.raises(ValueError, match=r"no decoder 'shortst'.*sample, best_of_n"):
+    with pytest.raises(ValueError, match=r"no decoder 'shortst'.*Known: best_of_n, sample"):
         Policy.model_validate({"model": NamedSpec(name="x"), "decoder": {"kind": "shortst"}})
-    with pytest.raises(RecordError, match="sample, best_of_n"):
+    with pytest.raises(RecordError, match="best_of_n, sample"):
         Policy.from_yaml("{model: {kind: named, name: x}, decoder: {n: 3}}")
     with pytest.raises(RecordError, match=r"decoder: best_of_n: n: .*greater"):
         Policy.from_yaml(

@@ -20,7 +20,7 @@ from backtalk.models import (
     UnknownModel,
 )
 from backtalk.models.run_sync import run_sync
-from tests.laws import model as laws
+from backtalk.testing import models as laws
 from tests.models.server import ScriptedResponse, default_text, error
 
 
@@ -41,7 +41,7 @@ def generate(model, *requests):
 def test_every_law_of_models_holds(endpoint):
     requests = [request(f"open on day {i}?", sample_index=i % 3, seed=i % 2) for i in range(9)]
     laws.check_model(endpoint, requests)
-    laws.draws_afresh(endpoint, request())
+    laws.check_independent_samples(endpoint, request())
 
 
 def test_requests_are_sent_and_responses_parsed(endpoint, server, monkeypatch):

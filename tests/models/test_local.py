@@ -22,7 +22,7 @@ from backtalk.models import (
 )
 from backtalk.models.local.sampler import sample_from_logits
 from backtalk.models.run_sync import run_sync
-from tests.laws import model as laws
+from backtalk.testing import models as laws
 from tests.models import tiny
 
 PROMPTS = [
@@ -88,9 +88,9 @@ def test_every_law_of_models_holds(folder: str) -> None:
     engine = LocalModel(folder)
     engine.bound(requests[0])  # keeps the weights loaded between the laws
     laws.check_model(lambda: LocalModel(folder), requests)
-    laws.draws_afresh(lambda: LocalModel(folder), make_request(PROMPTS[0]))
+    laws.check_independent_samples(lambda: LocalModel(folder), make_request(PROMPTS[0]))
     texts = [(as_prompt(prompt), answer) for prompt, answer in zip(PROMPTS, "abcd", strict=True)]
-    laws.scores_what_it_is_given(lambda: LocalModel(folder), texts)
+    laws.check_scores(lambda: LocalModel(folder), texts)
 
 
 def test_small_batches_sample_the_same_as_large_ones(folder: str) -> None:
@@ -235,7 +235,7 @@ def test_control_tokens_in_a_message_are_text(llama: str) -> None:
 def test_a_prompt_that_does_not_fit_is_an_error_and_the_others_are_answered(llama: str) -> None:
     long = make_request("open " * 200)
     good = [make_request(p, sample_index=i) for i, p in enumerate(PROMPTS)]
-    failure = laws.keeps_the_answers_beside_a_failure(lambda: LocalModel(llama), good, long)
+    failure = laws.check_partial_failure(lambda: LocalModel(llama), good, long)
     assert isinstance(failure, ContextTooLong)
     assert "96" in str(failure)
     with pytest.raises(ContextTooLong):

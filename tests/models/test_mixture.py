@@ -22,7 +22,7 @@ from backtalk.models import (
 )
 from backtalk.models.fakes import FunctionModel
 from backtalk.models.run_sync import run_sync
-from tests.laws import model as laws
+from backtalk.testing import models as laws
 from tests.models import tiny
 
 PROMPTS = ["Is the shop open today?", "How?", "Thank you for your letter, we are sorry."]

@@ -32,7 +32,7 @@ from backtalk.models.protocol import Completion, Usage
 from backtalk.models.run_sync import run_sync
 from backtalk.models.spec import LocalSpec, ModelSpec, NamedSpec, ReplaySpec, load_model
 from backtalk.run import Run
-from tests.laws import model as laws
+from backtalk.testing import models as laws
 
 
 def request(text="open?", sample_index=0, seed=0):
@@ -83,9 +83,9 @@ MAKERS = {
 def test_every_law_of_models_holds(name):
     if name not in {"cached", "both"}:
         laws.check_model(MAKERS[name], REQUESTS)
-    laws.answers_each_in_order(MAKERS[name], REQUESTS)
-    laws.stays_within_its_bound(MAKERS[name], REQUESTS)
-    laws.draws_afresh(MAKERS[name], request())
+    laws.check_order(MAKERS[name], REQUESTS)
+    laws.check_bound(MAKERS[name], REQUESTS)
+    laws.check_independent_samples(MAKERS[name], request())
 
 
 def test_no_request_is_sent_twice_even_by_another_process(tmp_path):

@@ -1,29 +1,35 @@
-"""What all worlds share: their laws, their true utility as a reward, their writers as models."""
+"""All worlds: their laws, true utility as a reward, generators as models, registration."""
+
+import re
+import sys
 
 import numpy as np
 import pytest
 
-from backtalk.errors import RecordError, UnknownName
+from backtalk.errors import BacktalkError, RecordError, UnknownName
 from backtalk.feedback import Message
 from backtalk.models import Request, Sampling
 from backtalk.models.run_sync import run_sync
 from backtalk.rewards import Reward
+from backtalk.testing import models as model_laws
 from backtalk.worlds import ErrorRates, get_world, world_names
 from backtalk.worlds.generator_model import GeneratorModel
+from backtalk.worlds.registry import WORLDS
 from backtalk.worlds.train.curriculum import GUIDANCE
 from backtalk.worlds.utility import TrueUtility
-from tests.laws import model as model_laws
+from tests.conftest import REPOSITORY
+from tests.installed_package import installed_package
 from tests.laws import world as world_laws
 
 every_world = pytest.mark.parametrize("world", world_names())
 NO_ERRORS = dict.fromkeys(vars(ErrorRates()), 0.0)
 
 SLOW = {"programs"}
-"""The worlds in which it takes milliseconds to see what an answer is worth."""
+"""Worlds in which scoring an answer takes milliseconds."""
 
 
 @every_world
-def test_what_holds_for_every_world(world):
+def test_every_world_satisfies_the_laws(world):
     world_laws.check_world(get_world(world), count=8 if world in SLOW else 200)
 
 
@@ -34,6 +40,43 @@ def test_worlds_are_found_by_their_names():
         assert get_world(name) is get_world(name)
     with pytest.raises(UnknownName, match=r"no world 'mial'.*Did you mean 'mail'"):
         get_world("mial")
+
+
+def documented_world():
+    """Return the code of docs/sandbox.md that defines the world ``hard-sums``."""
+    page = (REPOSITORY / "docs" / "sandbox.md").read_text(encoding="utf-8")
+    (code,) = [
+        block
+        for block in re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+        if "hard-sums" in block
+    ]
+    return code
+
+
+def test_a_world_of_an_installed_package_is_available_by_name(tmp_path):
+    targets = {"backtalk.worlds": {"hard-sums": "our_worlds:HardSumsWorld"}}
+    try:
+        with installed_package(tmp_path, "our_worlds", documented_world(), targets):
+            assert "hard-sums" in world_names()
+            assert "our_worlds" not in sys.modules
+            hard = get_world("hard-sums")
+            assert hard is get_world("hard-sums")
+            (task,) = hard.tasks("out-of-scope", 1)
+            answer = ((Message.user(task.text),), hard.ideal(task))
+            assert scores(TrueUtility("hard-sums"), [answer]) == pytest.approx(1)
+    finally:
+        WORLDS.unregister("hard-sums")
+    with pytest.raises(UnknownName, match="no world 'hard-sums'"):
+        get_world("hard-sums")
+
+
+def test_an_installed_package_must_provide_a_world_class(tmp_path):
+    targets = {"backtalk.worlds": {"flat": "flat_worlds:FLAT"}}
+    with (
+        installed_package(tmp_path, "flat_worlds", "FLAT = 3", targets),
+        pytest.raises(BacktalkError, match=r"world 'flat' of flat_worlds is not one"),
+    ):
+        get_world("flat")
 
 
 def answers(world, count=30, seed=0):
@@ -153,7 +196,7 @@ def test_writers_keep_the_laws_of_models(world):
         *requests(world, 3, "Leave nothing out.", sampling=short),
     ]
     model_laws.check_model(lambda: GeneratorModel(world), mixed)
-    model_laws.draws_afresh(lambda: GeneratorModel(world), mixed[0])
+    model_laws.check_independent_samples(lambda: GeneratorModel(world), mixed[0])
     careless = GeneratorModel(world, wrong_facts=0.9)
     assert careless.identity != GeneratorModel(world).identity
     assert GeneratorModel(world).name == f"{world}-writer"
@@ -252,3 +295,11 @@ def test_a_writer_refuses_unknown_worlds_care_and_prompts():
         run_sync(GeneratorModel("mail").generate([foreign]))
     with pytest.raises(RecordError, match="What is the time"):
         GeneratorModel("mail").bound(foreign)
+
+
+def test_error_rates_are_accepted_under_their_old_names():
+    old = {"slips": 0.1, "gaps": 0.2, "extras": 0.3, "manner": 0.4, "spills": 0.5}
+    assert ErrorRates.from_options(**old) == ErrorRates(0.1, 0.2, 0.3, 0.4, 0.5)
+    assert GeneratorModel("mail", slips=0.9).identity == (
+        GeneratorModel("mail", wrong_facts=0.9).identity
+    )
