@@ -44,7 +44,7 @@ def bearer(secret):
     return {"authorization": f"Bearer {secret}"}
 
 
-def test_a_key_lets_its_role_in_and_nobody_else(settings, api_keys):
+def test_a_key_grants_the_permissions_of_its_role_only(settings, api_keys):
     secrets = {role: api_keys.add(role, role, project=None, actor="ada")[1] for role in MAY}
     with running_gateway(settings.model_copy(update={"keys": "always"})) as gateway:
         for method, path, act in ENDPOINTS:
@@ -62,13 +62,13 @@ def test_a_key_lets_its_role_in_and_nobody_else(settings, api_keys):
         assert named.status_code == 422
 
 
-def test_without_keys_nothing_is_let_in_that_could_do_harm(gateway):
+def test_administration_requires_a_key(gateway):
     assert gateway.http.get("/v1/models").status_code == 200
     for method, path in (("POST", "/v1/purge"), ("GET", "/v1/audit")):
         assert gateway.http.request(method, path, content=b"{}").status_code == 401
 
 
-def test_the_first_key_closes_a_gateway_that_was_open(settings, api_keys):
+def test_the_first_key_makes_keys_required(settings, api_keys):
     with running_gateway(settings.model_copy(update={"keys": "if-any"})) as gateway:
         assert gateway.http.get("/v1/models").status_code == 200
         _, secret = api_keys.add("shop", "application", project=None, actor="ada")
@@ -87,7 +87,7 @@ def wait_until(condition):
     raise AssertionError("it did not happen")
 
 
-def test_a_key_is_for_its_project_only(settings, api_keys, upstream):
+def test_a_key_is_valid_for_its_project_only(settings, api_keys, upstream):
     _, secret = api_keys.add("shop", "application", project="mail", actor="ada")
     with running_gateway(settings.model_copy(update={"keys": "always"})) as gateway:
         gateway.http.headers.update(bearer(secret))
@@ -116,7 +116,9 @@ def test_a_person_with_a_key_gives_feedback_in_their_own_name(settings, api_keys
     assert rule.annotator == Annotator.human("ada")
 
 
-def test_keys_hold_while_the_store_is_away_even_after_a_restart(settings, api_keys, tmp_path):
+def test_keys_stay_valid_while_the_store_is_unavailable_even_after_a_restart(
+    settings, api_keys, tmp_path
+):
     _, secret = api_keys.add("shop", "application", project=None, actor="ada")
     closed = settings.model_copy(update={"keys": "always", "shutdown_timeout": 0.2})
     with running_gateway(closed) as gateway:
@@ -131,7 +133,7 @@ def test_keys_hold_while_the_store_is_away_even_after_a_restart(settings, api_ke
     (tmp_path / "gone").rename(tmp_path / "feedback.db")
 
 
-def test_keys_are_made_rotated_and_revoked_and_the_audit_log_tells(api_keys, settings):
+def test_keys_are_created_rotated_and_revoked_and_audited(api_keys, settings):
     key, secret = api_keys.add("shop", "application", project="mail", actor="ada")
     assert key.digest == hash_secret(secret)
     with pytest.raises(Conflict, match="'shop'"):
@@ -162,7 +164,7 @@ def test_keys_are_made_rotated_and_revoked_and_the_audit_log_tells(api_keys, set
     assert new.encode() not in content
 
 
-def test_too_many_requests_are_refused_until_there_is_room(settings):
+def test_the_rate_limit_rejects_requests_until_a_token_is_available(settings):
     limits = settings.limits.model_copy(update={"rate": 1.0, "burst": 3})
     with running_gateway(settings.model_copy(update={"limits": limits})) as gateway:
         answers = [gateway.http.get("/v1/models") for _ in range(6)]
@@ -176,7 +178,7 @@ def test_too_many_requests_are_refused_until_there_is_room(settings):
         assert gateway.http.get("/v1/models").status_code == 200
 
 
-def test_pages_of_other_origins_are_let_in_by_name_only(settings):
+def test_only_listed_origins_are_allowed(settings):
     allowed = settings.model_copy(update={"origins": ("https://shop.example",)})
     with running_gateway(allowed) as gateway:
         for origin, header in (
@@ -197,7 +199,7 @@ def test_pages_of_other_origins_are_let_in_by_name_only(settings):
         assert "access-control-allow-origin" not in answer.headers
 
 
-def test_a_page_that_was_not_let_in_can_send_nothing(settings):
+def test_a_page_of_a_disallowed_origin_cannot_send_requests(settings):
     row = {"kind": "instruction", "text": "x"}
     with running_gateway(settings.model_copy(update={"keys": "if-any"})) as gateway:
         address = gateway.url.removeprefix("http://")
@@ -213,7 +215,7 @@ def test_a_page_that_was_not_let_in_can_send_nothing(settings):
             assert answer.status_code == status, headers
 
 
-def test_what_is_personal_is_blackened_before_it_is_stored(settings, upstream):
+def test_personal_data_is_redacted_before_it_is_stored(settings, upstream):
     names = ("email", "phone", "card", "tests.serve.test_auth:without_names")
     with running_gateway(settings.model_copy(update={"redact": names})) as gateway:
         secret = "I am Xyzzy, bo@example.org, +44 20 7946 0018, 4111 1111 1111 1111."
@@ -254,13 +256,13 @@ def without_names(text):
         ("5500-0000-0000-0004", "•" * 19),
     ],
 )
-def test_what_is_blackened(text, redacted):
+def test_redactions_match_and_keep_the_length(text, redacted):
     result = Redactor(["email", "card", "phone"]).text(text)
     assert len(result) == len(text)
     assert redacted is None or result == redacted
 
 
-def test_a_redaction_that_does_not_exist_is_refused():
+def test_an_unknown_redaction_is_an_error():
     with pytest.raises(UnknownName, match="email"):
         Redactor(["emails"])
     with pytest.raises(Exception, match="cannot be found"):
@@ -288,7 +290,7 @@ def test_a_purge_removes_a_person_everywhere(settings, api_keys, tmp_path):
     assert entries[-1]["detail"] != "bo"
 
 
-def test_metrics_and_logs_tell_what_happened_but_not_what_was_said(settings, caplog):
+def test_metrics_and_logs_have_no_message_content(settings, caplog):
     import logging
 
     with (

@@ -62,7 +62,7 @@ def test_the_asynchronous_client_does_the_same(gateway):
     assert (outcome.score, outcome.annotator.kind, critique.text) == (0.5, "verifier", "Fine.")
 
 
-def test_a_client_sends_again_what_may_have_been_lost_and_it_is_kept_once(gateway, monkeypatch):
+def test_retries_of_a_client_are_stored_once(gateway, monkeypatch):
     """A server in between accepts feedback and loses the response."""
     monkeypatch.setattr("backtalk.client.protocol._BACKOFF", 0.01)
     id_ = gateway.chat().json()["id"]
@@ -87,7 +87,7 @@ def test_a_client_sends_again_what_may_have_been_lost_and_it_is_kept_once(gatewa
     assert len(stored_feedback(gateway)) == 1
 
 
-def test_a_gateway_that_is_not_there_is_named():
+def test_an_unreachable_gateway_is_named():
     with (
         Client("http://127.0.0.1:9/v1", retries=0) as client,
         pytest.raises(SendError, match="tried"),

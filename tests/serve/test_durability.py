@@ -75,7 +75,7 @@ def test_lines_come_back_in_order_across_files_and_processes(tmp_path):
     assert not (tmp_path / "s").exists()
 
 
-def test_a_line_that_was_cut_off_is_passed_over(tmp_path):
+def test_a_torn_line_is_skipped(tmp_path):
     log = WriteAheadLog(tmp_path / "s")
     log.append([b"whole"])
     os.close(log._lock)
@@ -89,7 +89,7 @@ def test_a_line_that_was_cut_off_is_passed_over(tmp_path):
     assert texts(again) == [b"next"]
 
 
-def test_a_full_spool_refuses_and_stays_whole(tmp_path):
+def test_a_full_log_rejects_lines_and_stays_intact(tmp_path):
     log = WriteAheadLog(tmp_path / "s", max_bytes=100)
     log.append([b"x" * 50])
     with pytest.raises(WriteAheadLogFull, match="100 bytes"):
@@ -97,7 +97,7 @@ def test_a_full_spool_refuses_and_stays_whole(tmp_path):
     assert texts(log) == [b"x" * 50]
 
 
-def test_a_log_is_adopted_only_when_its_process_is_gone(tmp_path):
+def test_a_log_is_adopted_only_if_its_process_is_dead(tmp_path):
     living = open_own_log(tmp_path, max_bytes=1000)
     living.append([b"a"])
     assert list(orphaned_logs(tmp_path)) == []
@@ -121,7 +121,7 @@ def writer(tmp_path):
     connection.close()
 
 
-def test_a_store_that_comes_back_gets_everything_once_and_in_order(tmp_path, writer):
+def test_after_an_outage_the_store_gets_all_records_once_and_in_order(tmp_path, writer):
     home, away = tmp_path / "store.db", tmp_path / "gone"
     Store(home).close()
     writer.start()
@@ -175,7 +175,9 @@ def test_a_purge_covers_the_dead_letters_of_the_previous_version(tmp_path):
         assert json.loads(line)["record"] == other.to_json()
 
 
-def test_what_no_store_takes_is_set_aside_and_holds_up_nobody(tmp_path, writer, monkeypatch):
+def test_an_unstorable_record_becomes_a_dead_letter_and_blocks_no_others(
+    tmp_path, writer, monkeypatch
+):
     from backtalk.store import row_codec as rows
 
     default = rows.microseconds
@@ -195,7 +197,7 @@ def test_what_no_store_takes_is_set_aside_and_holds_up_nobody(tmp_path, writer, 
     assert "talk-bad" in writer.dead_letters.path.read_text()
 
 
-def test_the_gateway_answers_while_the_store_is_away(settings, tmp_path):
+def test_the_gateway_answers_while_the_store_is_unavailable(settings, tmp_path):
     home, away = tmp_path / "feedback.db", tmp_path / "gone"
     with running_gateway(settings) as gateway:
         first = gateway.chat("one").json()["id"]
@@ -244,7 +246,7 @@ def ask_and_judge(http, number):
     return interaction, answer.json()["id"]
 
 
-def test_what_was_acknowledged_survives_kills(settings, upstream):
+def test_acknowledged_records_survive_kills(settings, upstream):
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     acknowledged = []

@@ -42,14 +42,14 @@ async def all_of(model, *groups):
     )
 
 
-def test_each_gets_its_own_answer_from_one_batch():
+def test_each_request_gets_its_own_completion_from_one_batch():
     echo = Echo()
     results = asyncio.run(all_of(DynamicBatcher(echo), ["a"], ["b", "c"], [], ["d"]))
     assert [[answer.text for answer in each] for each in results] == [["a"], ["b", "c"], [], ["d"]]
     assert echo.batches == [4]
 
 
-def test_what_comes_while_it_works_is_the_next_batch():
+def test_requests_that_arrive_during_a_batch_form_the_next_one():
     echo = Echo()
 
     async def work():
@@ -62,13 +62,13 @@ def test_what_comes_while_it_works_is_the_next_batch():
     assert sum(echo.batches) == 3
 
 
-def test_a_request_that_is_refused_is_so_alone():
+def test_an_error_of_one_request_does_not_affect_its_batch():
     first, second, third = asyncio.run(all_of(DynamicBatcher(Echo()), ["a"], ["no"], ["b"]))
     assert isinstance(second, BacktalkError)
     assert [first[0].text, third[0].text] == ["a", "b"]
 
 
-def test_a_caller_who_leaves_takes_nobody_along():
+def test_a_cancelled_request_does_not_cancel_the_others_of_its_batch():
     async def work():
         model = DynamicBatcher(Echo())
         gone = asyncio.create_task(model.generate(asking("a")))
@@ -82,7 +82,7 @@ def test_a_caller_who_leaves_takes_nobody_along():
     assert cancelled
 
 
-def test_a_local_model_says_the_same_in_company():
+def test_a_local_model_gives_the_same_completions_in_a_batch():
     model = small_model("mail")
     prompts = get_world("mail").prompts("train", 4, seed=0)
     requests = [
@@ -98,7 +98,7 @@ def test_a_local_model_says_the_same_in_company():
     assert [each[0].text for each in together] == [each[0].text for each in alone]
 
 
-def test_what_nobody_expects_is_told_too():
+def test_unexpected_errors_are_raised_too():
     class Broken(Echo):
         async def generate(self, requests):
             raise ZeroDivisionError

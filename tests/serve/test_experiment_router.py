@@ -101,7 +101,7 @@ def judge(gateway, count, good):
     assert gateway.feedback(*rows).status_code in {200, 201, 202, 207}
 
 
-def test_a_fixed_split_has_its_shares_and_says_so_in_the_log(settings, mail):
+def test_a_fixed_allocation_has_its_shares_and_logs_them(settings, mail):
     begin(mail, GOOD, shares=(0.7, 0.3))
     with running_gateway(settings) as gateway:
         result = answers(gateway, 200)
@@ -186,7 +186,7 @@ def test_a_winner_is_promoted_through_the_gate_and_rolled_back_by_hand(settings,
     ]
 
 
-def test_a_rollback_ends_the_experiment_that_runs(settings, mail):
+def test_a_rollback_ends_the_running_experiment(settings, mail):
     save_policy(mail, BAD)
     with running_gateway(settings) as gateway:
         begin(mail, GOOD)
@@ -248,7 +248,7 @@ def test_a_duel_can_be_streamed(settings, mail):
     assert set(text.values()) == {"control", "good"}
 
 
-def test_an_arm_behind_an_endpoint_is_asked_as_its_policy_says(settings, mail, upstream):
+def test_an_arm_with_an_endpoint_gets_requests_with_its_policy_applied(settings, mail, upstream):
     remote = Policy(model=EndpointSpec(model="writer"), system="Be brief.")
     save_policy(mail, remote)
     begin(mail, remote, shares=(0.01, 0.99))
@@ -260,7 +260,7 @@ def test_an_arm_behind_an_endpoint_is_asked_as_its_policy_says(settings, mail, u
 @pytest.mark.parametrize(
     "model", [NamedSpec(name="traffic-broken"), EndpointSpec(model="gone")], ids=["raises", "404"]
 )
-def test_where_an_arm_cannot_answer_the_control_does(settings, mail, upstream, model):
+def test_the_control_answers_if_an_arm_fails(settings, mail, upstream, model):
     upstream.always = ScriptedReply(status=404)
     save_policy(mail, broken := Policy(model=model))
     begin(mail, broken, shares=(0.1, 0.9))
@@ -291,7 +291,9 @@ def test_two_processes_on_one_store_decide_once(settings, mail):
     assert len(promotion_history(mail)) == 2
 
 
-def test_the_arms_go_on_while_the_store_is_away_and_after_a_restart_then(settings, mail, tmp_path):
+def test_routing_continues_while_the_store_is_unavailable_even_after_a_restart(
+    settings, mail, tmp_path
+):
     begin(mail, GOOD, shares=(0.5, 0.5))
     with running_gateway(settings.model_copy(update={"shutdown_timeout": 0.2})) as gateway:
         assert set(answers(gateway, 20)) == {"control", "good"}
@@ -303,7 +305,7 @@ def test_the_arms_go_on_while_the_store_is_away_and_after_a_restart_then(setting
         until(lambda: summarise(ExperimentReader(mail, "trial").refresh()).shown == 60)
 
 
-def test_no_experiment_and_no_project_are_as_before(settings, mail):
+def test_requests_without_an_experiment_or_project_are_unaffected(settings, mail):
     with running_gateway(settings) as gateway:
         answer = ask(gateway)
         assert answer.headers["x-backtalk-policy"] == CONTROL.id
@@ -315,7 +317,7 @@ def test_no_experiment_and_no_project_are_as_before(settings, mail):
         until(lambda: set(answers(gateway, 10)) == {"control"})
 
 
-def test_a_process_that_died_after_promoting_is_made_up_for(settings, mail):
+def test_a_promotion_interrupted_by_a_crash_is_completed(settings, mail):
     """Promotion takes two steps; any process can carry out the second one."""
     begin(mail, GOOD, rule=DecisionRule(at_least=10, promote=False))
     with running_gateway(settings) as gateway:
@@ -337,7 +339,7 @@ def _die(*_, **__):
     raise RuntimeError("killed")
 
 
-def test_feedback_that_is_taken_back_is_noticed(settings, mail):
+def test_deleted_feedback_is_no_longer_counted(settings, mail):
     begin(mail, GOOD)
     with running_gateway(settings) as gateway:
         judge(gateway, 10, {"control": 1.0, "good": 1.0})

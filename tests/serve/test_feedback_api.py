@@ -45,7 +45,7 @@ def test_a_thumb_an_edit_and_a_comment_need_three_fields(gateway, interaction):
     max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None
 )
 @given(case=cases())
-def test_every_kind_comes_out_as_it_went_in(case, gateway):
+def test_every_kind_round_trips(case, gateway):
     with gateway.store as store:
         store.add(case.interaction)
     rows = [item.to_dict() for item in case.feedback]
@@ -98,7 +98,7 @@ def test_a_single_bad_row_is_an_error(gateway, interaction):
     assert gateway.http.post("/v1/feedback", json=[1] * 1001).status_code == 413
 
 
-def test_what_is_sent_twice_is_kept_once(gateway, interaction):
+def test_duplicates_are_stored_once(gateway, interaction):
     row = {"interaction": interaction, "thumb": "up", "user": "bo"}
     first = gateway.feedback(row, idempotency_key="k")
     again = gateway.feedback(row, idempotency_key="k")
@@ -116,7 +116,7 @@ def test_what_is_sent_twice_is_kept_once(gateway, interaction):
     assert len(stored_feedback(gateway)) == 4
 
 
-def test_feedback_before_its_interaction_waits_for_it(gateway):
+def test_feedback_is_pending_until_its_interaction_arrives(gateway):
     from backtalk.feedback import Interaction
 
     early = gateway.feedback({"interaction": "later", "thumb": "up"}, idempotency_key="k")
@@ -135,7 +135,7 @@ def test_feedback_before_its_interaction_waits_for_it(gateway):
     assert "no response '9'" in json.loads(line)["reason"]
 
 
-def test_feedback_is_for_the_project_that_its_interaction_says(gateway):
+def test_feedback_goes_to_the_project_in_the_interactions_id(gateway):
     row = {"interaction": "mail:0123", "thumb": "up"}
     gateway.feedback(row)
     gateway.feedback(row, X_Backtalk_Project="other")

@@ -43,7 +43,7 @@ that feedback fits its interaction."""
 
 
 @pytest.mark.parametrize("mode", list(GenerationMode))
-def test_what_is_drawn_from_the_description_is_answered_as_it_says(locked, mode):
+def test_generated_requests_are_answered_as_documented(locked, mode):
     running, key = locked
     api = schemathesis.openapi.from_url(f"{running.url}/openapi.json")
     headers = {"Authorization": f"Bearer {key}"}
@@ -61,14 +61,14 @@ def test_what_is_drawn_from_the_description_is_answered_as_it_says(locked, mode)
         answered_as_described()
 
 
-def test_the_description_names_every_path(locked):
+def test_the_openapi_document_has_every_path(locked):
     running, _ = locked
     routes = {route.path for route in running.app.routes if getattr(route, "include_in_schema", 0)}
     described = {path.replace("{name}", "{name:path}") for path in make_document()["paths"]}
     assert described == routes
 
 
-def test_hostile_requests_are_refused_and_nothing_is_kept_without_a_key(locked):
+def test_hostile_requests_are_rejected_and_store_nothing_without_a_key(locked):
     running, key = locked
     interaction = running.chat().json()["id"]
     port = int(running.url.rpartition(":")[2])
@@ -79,7 +79,7 @@ def test_hostile_requests_are_refused_and_nothing_is_kept_without_a_key(locked):
     assert stored_without_key(running.settings.store) == []
 
 
-def test_an_answer_is_kept_where_its_user_has_no_name(locked):
+def test_a_completion_with_an_empty_user_is_stored(locked):
     running, _ = locked
     running.http.headers["x-backtalk-user"] = ""
     interaction = running.chat().json()["id"]

@@ -22,7 +22,7 @@ def only_case(gateway):
     return case
 
 
-def test_an_answer_is_the_upstreams_but_for_its_id(gateway, upstream):
+def test_a_completion_equals_the_upstreams_except_for_its_id(gateway, upstream):
     options = {"temperature": 0.5, "unknown_field": {"deep": [1, None]}}
     answer = gateway.chat("Hello", user="bo", **options)
     assert answer.status_code == 200
@@ -43,7 +43,7 @@ def test_an_answer_is_the_upstreams_but_for_its_id(gateway, upstream):
     assert interactions["usage"]["total_tokens"] == 7
 
 
-def test_the_upstream_never_sees_what_is_the_gateways(gateway, upstream):
+def test_headers_of_the_gateway_are_not_forwarded(gateway, upstream):
     gateway.http.post(
         "/v1/chat/completions",
         json={"model": "small", "messages": [{"role": "user", "content": "Hi"}]},
@@ -57,7 +57,7 @@ def test_the_upstream_never_sees_what_is_the_gateways(gateway, upstream):
     assert (interaction.user, interaction.session) == ("bo", "s")
 
 
-def test_a_stream_is_the_upstreams_byte_for_byte_but_for_its_id(gateway, upstream):
+def test_a_stream_equals_the_upstreams_except_for_its_id(gateway, upstream):
     answer = gateway.chat("Hello there", stream=True, stream_options={"include_usage": True}, n=2)
     id_ = answer.headers["x-backtalk-interaction"]
     assert answer.content == upstream.sent.replace(b'"chatcmpl-up"', f'"{id_}"'.encode())
@@ -137,7 +137,7 @@ def test_several_prompts_of_a_plain_completion_are_interactions_each(gateway, up
     ]
 
 
-def test_what_is_not_known_is_passed_on(gateway, upstream):
+def test_unknown_endpoints_are_forwarded(gateway, upstream):
     answer = gateway.http.post("/v1/fine_tuning/jobs?after=a%2Fb", json={"x": 1})
     assert answer.json() == {"path": "/v1/fine_tuning/jobs", "method": "POST", "body": {"x": 1}}
     assert upstream.paths == ["/v1/fine_tuning/jobs?after=a%2Fb"]
@@ -168,7 +168,7 @@ def test_errors_have_openais_shape(gateway, body, status, word):
     assert set(error) == {"message", "type", "param", "code"}
 
 
-def test_an_error_of_the_upstream_is_passed_on(client, upstream, gateway):
+def test_an_error_of_the_upstream_is_forwarded(client, upstream, gateway):
     body = {"error": {"message": "bad thing", "type": "t", "param": "messages", "code": "c"}}
     upstream.next.append(ScriptedReply(400, body, {"x-special": "yes"}))
     with pytest.raises(openai.BadRequestError) as caught:
@@ -183,7 +183,7 @@ def test_an_error_of_the_upstream_is_passed_on(client, upstream, gateway):
         assert store.counts() == {"interaction": 0}
 
 
-def test_a_stream_that_breaks_off_says_so_and_is_kept_as_far_as_it_came(client, gateway, upstream):
+def test_a_broken_stream_ends_with_an_error_and_is_stored_in_part(client, gateway, upstream):
     upstream.next.append(ScriptedReply(break_after=3))
     stream = client.chat.completions.create(
         model="small", messages=[{"role": "user", "content": "one two three"}], stream=True
@@ -195,7 +195,7 @@ def test_a_stream_that_breaks_off_says_so_and_is_kept_as_far_as_it_came(client, 
     assert interaction.metadata["gateway"]["cut"] == "by the upstream"
 
 
-def test_a_stream_that_nobody_reads_to_its_end_is_kept_as_far_as_it_came(client, gateway, upstream):
+def test_a_stream_closed_by_the_caller_is_stored_in_part(client, gateway, upstream):
     upstream.next.append(ScriptedReply(wait=0.1))
     stream = client.chat.completions.create(
         model="small", messages=[{"role": "user", "content": "a b c d e f g h"}], stream=True
@@ -212,7 +212,7 @@ def test_a_stream_that_nobody_reads_to_its_end_is_kept_as_far_as_it_came(client,
     assert interaction.responses[0].text.startswith("You")
 
 
-def test_strange_answers_pass_through(gateway, upstream):
+def test_malformed_completions_are_forwarded(gateway, upstream):
     for body in (b"not json", b"[]", b'{"choices": 3}', b'{"id": 5, "choices": []}'):
         upstream.next.append(ScriptedReply(200, body))
         answer = gateway.chat()
@@ -225,7 +225,7 @@ def test_strange_answers_pass_through(gateway, upstream):
     assert len(interaction.responses) == 3
 
 
-def test_a_prompt_that_is_no_chat_is_kept_as_json(gateway):
+def test_an_invalid_chat_prompt_is_stored_as_json(gateway):
     body = {"model": "small", "messages": [{"role": "alien", "content": "Hi"}]}
     assert gateway.http.post("/v1/chat/completions", json=body).status_code == 200
     assert json.loads(only_case(gateway).interaction.prompt[0].text) == body["messages"]

@@ -24,7 +24,7 @@ def model(*, fail: bool = False):
         if fail:
             raise RateLimited("Too many", "Wait")
         tools = request.options.get("tools")
-        words = f"{request.sample} {request.messages[0].text} {request.sampling.max_tokens}"
+        words = f"{request.sample_index} {request.messages[0].text} {request.sampling.max_tokens}"
         text = words + (" tools" if tools else "")
         used = Usage(1, 2, 3)
         return Completion(text=text, log_probability=-1.5, usage=used, model="serve-test")
@@ -86,7 +86,7 @@ def test_a_policy_without_an_address_is_answered_by_the_gateways_upstream(gatewa
     assert upstream.bodies[0]["messages"][0] == {"role": "system", "content": "S"}
 
 
-def test_best_of_n_keeps_what_was_not_shown(gateway, mail):
+def test_best_of_n_stores_the_hidden_candidates(gateway, mail):
 
     reward = learned_reward(mail)
     policy = Policy(
@@ -175,7 +175,7 @@ def test_models_lists_policies_too(gateway, mail, upstream):
     assert len(gateway.http.get("/v1/models").json()["data"]) == 2
 
 
-def test_what_was_promoted_answers_while_the_store_is_away_even_after_a_restart(
+def test_promoted_policies_answer_while_the_store_is_unavailable_even_after_a_restart(
     gateway, settings, mail, tmp_path
 ):
     promoted(mail, Policy(model=NamedSpec(name="serve-test"), system="S"))
@@ -189,7 +189,7 @@ def test_what_was_promoted_answers_while_the_store_is_away_even_after_a_restart(
     (tmp_path / "gone").rename(tmp_path / "feedback.db")
 
 
-def test_a_promotion_is_noticed(gateway, mail):
+def test_a_promotion_takes_effect(gateway, mail):
     import time
 
     for system in ("one", "two"):
@@ -211,7 +211,7 @@ def test_a_promotion_is_noticed(gateway, mail):
         assert f" {system} " in text
 
 
-def test_a_store_that_hangs_holds_up_nobody(settings, monkeypatch):
+def test_a_hanging_store_blocks_no_request(settings, monkeypatch):
     impatient = settings.model_copy(update={"acknowledge_after": 0.2})
     with running_gateway(impatient) as gateway, Store(settings.store, project="mail") as mail:
         hang(gateway, mail, monkeypatch)

@@ -149,7 +149,9 @@ def test_settings_are_accepted_under_their_previous_names(tmp_path):
         (["--port", "PORT"], "another port"),
     ],
 )
-def test_serve_refuses_what_could_only_fail(arguments, message, tmp_path, monkeypatch, capsys):
+def test_serve_checks_its_settings_before_starting(
+    arguments, message, tmp_path, monkeypatch, capsys
+):
     monkeypatch.chdir(tmp_path)
     for name in ("BACKTALK_STORE", "BACKTALK_PROJECT"):
         monkeypatch.delenv(name, raising=False)

@@ -24,13 +24,13 @@ def assert_stored_once(soak, comparison):
     assert comparison.surplus_feedback == 0
 
 
-def test_what_was_acknowledged_is_kept_once_whatever_happened(tmp_path):
+def test_acknowledged_records_are_stored_once_despite_all_faults(tmp_path):
     soak = Soak(tmp_path, SoakSize(requests=600, kills=1, outages=2))
     assert_stored_once(soak, soak.run())
 
 
 @pytest.mark.skipif(programs() is None, reason="PostgreSQL's server programs are not installed")
-def test_two_processes_on_postgresql_keep_all(tmp_path):
+def test_two_processes_on_postgresql_store_all_records(tmp_path):
     with postgres() as server:
         soak = Processes(
             tmp_path, SoakSize(requests=300, kills=1, outages=1), server=server, workers=2
@@ -38,7 +38,7 @@ def test_two_processes_on_postgresql_keep_all(tmp_path):
         assert_stored_once(soak, soak.run())
 
 
-def test_a_store_that_was_moved_away_gets_no_empty_one_in_its_place(tmp_path):
+def test_a_missing_store_is_not_replaced_by_an_empty_one(tmp_path):
     home, moved = tmp_path / "feedback.db", tmp_path / "gone.db"
     connection = StoreConnection(str(home), tmp_path / "state")
     engine = connection.store().engine

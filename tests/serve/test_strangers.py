@@ -69,7 +69,7 @@ def stored_interactions(gateway):
         return {case.interaction.id: case.interaction for case in store.cases()}
 
 
-def test_langchain_gets_answers_and_the_ids_by_which_they_are_kept(gateway, upstream, stranger):
+def test_langchain_gets_completions_and_the_ids_of_the_interactions(gateway, upstream, stranger):
     upstream.next += [*default_replies(6), completion_with('{"a": 9}')]
     answers = json.loads(stranger(program("with_langchain")))
     interactions = stored_interactions(gateway)
@@ -91,7 +91,7 @@ def test_langchain_gets_answers_and_the_ids_by_which_they_are_kept(gateway, upst
     assert called.messages[0].tool_calls[0]["function"]["name"] == "add_one"
 
 
-def test_dspy_gets_answers_and_the_ids_by_which_they_are_kept(gateway, upstream, stranger):
+def test_dspy_gets_completions_and_the_ids_of_the_interactions(gateway, upstream, stranger):
     upstream.next += [
         *default_replies(4),
         completion_with(FIELD.format("answer", "Until six.") + END),
@@ -115,7 +115,9 @@ def test_dspy_gets_answers_and_the_ids_by_which_they_are_kept(gateway, upstream,
 
 
 @pytest.mark.parametrize("name", ["langchain_openai", "dspy"])
-def test_the_page_tells_how_feedback_finds_the_answers(gateway, upstream, stranger, tmp_path, name):
+def test_the_examples_of_the_page_give_feedback_on_the_interactions(
+    gateway, upstream, stranger, tmp_path, name
+):
     upstream.always = completion_with(FIELD.format("answer", "Yes.") + END)
     (block,) = [text for text in BLOCK.findall(PAGE.read_text()) if f"import {name}" in text
                 or f"from {name}" in text]  # fmt: skip

@@ -92,7 +92,7 @@ def parts(ended):
     return server, answer, tries
 
 
-def test_an_answer_has_three_spans_within_one_another(traced, upstream, spans):
+def test_a_completion_has_three_nested_spans(traced, upstream, spans):
     response = traced.chat("Hi", temperature=0.5, max_tokens=9, user="bo")
     server, answer, (attempt,) = parts(spans(3))
     assert (server.name, answer.name, attempt.name) == (
@@ -126,13 +126,13 @@ def test_an_answer_has_three_spans_within_one_another(traced, upstream, spans):
     assert {span.status.status_code for span in (server, answer, attempt)} == {StatusCode.UNSET}
 
 
-def test_all_names_are_those_of_the_conventions(traced, spans):
+def test_all_attributes_are_those_of_the_conventions(traced, spans):
     traced.chat("Hi", n=2, seed=1, stop=["x"], top_p=0.5, stream=True, presence_penalty=0.1)
     names = {name for span in spans(3) for name in span.attributes}
     assert {name for name in names if not name.startswith("backtalk.")} <= KNOWN
 
 
-def test_the_trace_of_the_caller_goes_on_through_to_the_upstream(traced, upstream, spans):
+def test_the_trace_context_is_propagated_from_the_caller_to_the_upstream(traced, upstream, spans):
     traced.http.headers["traceparent"] = CALLER
     traced.chat("Hi")
     server, _, (attempt,) = parts(spans(3))
@@ -142,7 +142,7 @@ def test_the_trace_of_the_caller_goes_on_through_to_the_upstream(traced, upstrea
     assert passed == (f"00-{server.context.trace_id:032x}-{attempt.context.span_id:016x}-01")
 
 
-def test_a_stream_lasts_until_its_end_and_tells_when_it_began(traced, spans):
+def test_the_span_of_a_stream_covers_it_and_has_the_time_to_first_chunk(traced, spans):
     response = traced.chat("Hi", stream=True, stream_options={"include_usage": True})
     assert response.text.endswith("data: [DONE]\n\n")
     server, answer, (attempt,) = parts(spans(3))
@@ -152,7 +152,7 @@ def test_a_stream_lasts_until_its_end_and_tells_when_it_began(traced, spans):
     assert attempt.end_time <= answer.end_time <= server.end_time
 
 
-def test_each_try_is_a_span_and_says_how_it_failed(traced, upstream, spans):
+def test_each_attempt_has_a_span_with_its_error(traced, upstream, spans):
     upstream.next += [ScriptedReply(503), ScriptedReply(429)]
     assert traced.chat("Hi").status_code == 200
     server, answer, tries = parts(spans(5))
@@ -168,7 +168,7 @@ def test_each_try_is_a_span_and_says_how_it_failed(traced, upstream, spans):
     assert server.status.status_code is StatusCode.UNSET
 
 
-def test_an_upstream_that_cannot_be_reached_is_an_error_of_all_three(settings, exporter, spans):
+def test_an_unreachable_upstream_is_an_error_of_all_three_spans(settings, exporter, spans):
     nowhere = settings.upstreams[0].model_copy(update={"base_url": "http://127.0.0.1:9/v1"})
     changed = {"traces": "spans", "upstreams": (nowhere,)}
     with running_gateway(settings.model_copy(update=changed)) as running:
@@ -181,7 +181,7 @@ def test_an_upstream_that_cannot_be_reached_is_an_error_of_all_three(settings, e
     assert {span.status.status_code for span in (server, answer, *tries)} == {StatusCode.ERROR}
 
 
-def test_what_the_caller_did_wrong_is_an_error_of_the_answer_only(traced, upstream, spans):
+def test_a_client_error_is_an_error_of_the_completion_span_only(traced, upstream, spans):
     upstream.next.append(ScriptedReply(400))
     traced.chat("Hi")
     server, answer, _ = parts(spans(3))
@@ -220,12 +220,12 @@ def test_other_endpoints_have_spans_too(traced, spans):
     ]
 
 
-def test_what_people_write_is_not_traced_unless_that_is_asked_for(traced, spans):
+def test_message_content_is_not_traced_by_default(traced, spans):
     traced.chat("a secret")
     assert "secret" not in "".join(span.to_json() for span in spans(3))
 
 
-def test_what_people_write_is_traced_as_messages_and_blackened(settings, exporter, spans):
+def test_message_content_is_traced_as_messages_and_redacted(settings, exporter, spans):
     changed = {"traces": "content", "redact": ("email",)}
     call = {"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}
     with running_gateway(settings.model_copy(update=changed)) as running:
@@ -256,7 +256,7 @@ def test_what_people_write_is_traced_as_messages_and_blackened(settings, exporte
     ]
 
 
-def test_a_gateway_that_is_not_traced_passes_the_trace_on(gateway, upstream, exporter):
+def test_a_gateway_without_tracing_forwards_the_trace_context(gateway, upstream, exporter):
     exporter.clear()
     gateway.http.headers["traceparent"] = CALLER
     gateway.chat("Hi")
@@ -265,7 +265,7 @@ def test_a_gateway_that_is_not_traced_passes_the_trace_on(gateway, upstream, exp
     assert ours(exporter) == []
 
 
-def test_nothing_is_loaded_where_nothing_is_traced(tmp_path):
+def test_opentelemetry_is_not_imported_without_tracing(tmp_path):
     code = (
         "import sys; from backtalk.serve import Settings, create_app; "
         "create_app(Settings()); print('opentelemetry.sdk.trace' in sys.modules)"
@@ -307,7 +307,7 @@ def test_spans_reach_a_collector_under_the_name_of_the_service(monkeypatch):
     assert resource.scope_spans[0].spans[0].name == "a span"
 
 
-def test_the_standard_variables_say_where_traces_go(settings, monkeypatch):
+def test_the_standard_variables_configure_the_exporters(settings, monkeypatch):
     on = settings.model_copy(update={"traces": "spans"})
     monkeypatch.setenv("OTEL_TRACES_EXPORTER", "nonsense")
     with pytest.raises(BacktalkError, match="'nonsense', which is not installed"):

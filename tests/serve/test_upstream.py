@@ -28,7 +28,7 @@ def with_upstreams(settings, *urls, **patience):
 
 
 @pytest.mark.parametrize("status", [408, 429, 500, 502, 503, 504])
-def test_a_passing_failure_is_tried_again(gateway, upstream, status):
+def test_a_transient_failure_is_retried(gateway, upstream, status):
     upstream.next += [ScriptedReply(status), ScriptedReply(status)]
     answer = gateway.chat("Hi")
     assert answer.status_code == 200
@@ -37,7 +37,7 @@ def test_a_passing_failure_is_tried_again(gateway, upstream, status):
         assert store.counts() == {"interaction": 1}
 
 
-def test_what_stays_wrong_is_told_as_the_upstream_told_it(gateway, upstream):
+def test_a_permanent_failure_is_forwarded(gateway, upstream):
     upstream.always = ScriptedReply(500)
     answer = gateway.chat("Hi")
     assert (answer.status_code, answer.json()["error"]["code"]) == (500, "scripted")
@@ -47,7 +47,7 @@ def test_what_stays_wrong_is_told_as_the_upstream_told_it(gateway, upstream):
     assert len(upstream.bodies) == 4
 
 
-def test_retry_after_is_heeded(gateway, upstream):
+def test_retry_after_is_honoured(gateway, upstream):
     upstream.next.append(ScriptedReply(429, headers={"retry-after": "0.3"}))
     started = time.monotonic()
     assert gateway.chat("Hi").status_code == 200
@@ -60,7 +60,7 @@ def test_retry_after_is_heeded(gateway, upstream):
     assert parse_retry_after("-1") is None
 
 
-def test_nothing_is_sent_twice_that_may_have_been_done(gateway, upstream):
+def test_requests_that_may_have_been_processed_are_not_retried(gateway, upstream):
     upstream.next.append(ScriptedReply(500))
     assert gateway.http.post("/v1/files", json={}).status_code == 500
     upstream.next.append(ScriptedReply(503))
@@ -69,13 +69,13 @@ def test_nothing_is_sent_twice_that_may_have_been_done(gateway, upstream):
     assert gateway.http.get("/v1/files").status_code == 200
 
 
-def test_a_stream_that_began_is_not_begun_again(gateway, upstream):
+def test_a_started_stream_is_not_retried(gateway, upstream):
     upstream.next.append(ScriptedReply(break_after=1))
     assert "broke off" in gateway.chat("Hi", stream=True).text
     assert len(upstream.bodies) == 1
 
 
-def test_an_upstream_that_is_slow_is_given_up(settings, upstream):
+def test_a_slow_upstream_times_out(settings, upstream):
     upstream.always = ScriptedReply(wait=2)
     with running_gateway(
         with_upstreams(settings, (upstream.url, {}), read_timeout=0.1, max_attempts=1)
@@ -84,7 +84,7 @@ def test_an_upstream_that_is_slow_is_given_up(settings, upstream):
     assert (answer.status_code, answer.json()["error"]["code"]) == (504, "timeout")
 
 
-def test_the_next_upstream_answers_when_the_first_does_not(settings, upstream):
+def test_the_next_upstream_is_the_fallback(settings, upstream):
     app, second = make_upstream()
     with serving(app) as url:
         fallback = (f"{url}/v1", {"model": "other"})
@@ -100,7 +100,7 @@ def test_the_next_upstream_answers_when_the_first_does_not(settings, upstream):
             assert gateway.chat("Hi").status_code == 200
 
 
-def test_an_upstream_that_keeps_failing_is_left_alone_until_it_is_back(settings, upstream):
+def test_a_circuit_breaker_stops_requests_until_the_upstream_recovers(settings, upstream):
     patient = with_upstreams(
         settings, (upstream.url, {}), failure_threshold=3, open_seconds=1.0, max_attempts=1
     )
@@ -118,14 +118,14 @@ def test_an_upstream_that_keeps_failing_is_left_alone_until_it_is_back(settings,
         assert gateway.http.get("/ready").json()["status"] == "ready"
 
 
-def test_an_upstream_that_cannot_be_reached_is_named(settings):
+def test_an_unreachable_upstream_is_named(settings):
     with running_gateway(with_upstreams(settings, (NOWHERE, {}))) as gateway:
         answer = gateway.chat("Hi")
     assert answer.status_code == 502
     assert NOWHERE in answer.json()["error"]["message"]
 
 
-def test_the_key_of_an_upstream_takes_the_place_of_the_callers(settings, upstream, monkeypatch):
+def test_the_key_of_an_upstream_replaces_the_callers(settings, upstream, monkeypatch):
     monkeypatch.setenv("TEST_UPSTREAM_KEY", "theirs")
     keyed = with_upstreams(settings, (upstream.url, {"api_key_env": "TEST_UPSTREAM_KEY"}))
     body = {"model": "m", "messages": []}
@@ -138,7 +138,7 @@ def test_the_key_of_an_upstream_takes_the_place_of_the_callers(settings, upstrea
 
 
 @given(st.lists(st.sampled_from(["fail", "succeed", "give up", "wait"]), max_size=40))
-def test_a_breaker_is_open_after_failures_in_a_row_and_lets_one_try(acts):
+def test_a_circuit_breaker_opens_after_consecutive_failures_and_allows_one_probe(acts):
     at = [0.0]
     breaker = CircuitBreaker(failure_threshold=3, open_seconds=1.0, clock=lambda: at[0])
     row = 0
@@ -163,7 +163,7 @@ def test_a_breaker_is_open_after_failures_in_a_row_and_lets_one_try(acts):
 
 
 @given(st.lists(st.floats(0, 3), min_size=1, max_size=50), st.floats(0.2, 5), st.integers(1, 5))
-def test_a_bucket_lets_through_no_more_than_its_rate_and_burst(pauses, rate, burst):
+def test_a_token_bucket_allows_no_more_than_its_rate_and_burst(pauses, rate, burst):
     at = [0.0]
     buckets = TokenBuckets(rate=rate, burst=burst, clock=lambda: at[0])
     through = []

@@ -32,7 +32,7 @@ def pair(tmp_path):
         server.kill()
 
 
-def test_one_that_was_killed_is_replaced_and_none_outlives_its_parent(pair):
+def test_a_killed_worker_is_replaced_and_none_outlives_its_parent(pair):
     first = pair.workers()
     first[0].kill()
     until(lambda: len({*pair.workers()} - {*first}) == 1)
@@ -44,7 +44,7 @@ def test_one_that_was_killed_is_replaced_and_none_outlives_its_parent(pair):
     until(lambda: not any(worker.is_running() for worker in workers))
 
 
-def test_what_cannot_start_is_said():
+def test_workers_that_cannot_start_are_reported():
     program = """
 from backtalk.serve.observability.logs import log_config
 from backtalk.serve.workers import serve_with_workers

@@ -21,7 +21,7 @@ __all__ = ["UNAVAILABLE", "UNSTORABLE", "StoreConnection", "StoreUnavailable"]
 
 _MARKER = "store-made"
 _MAX_PROJECTS = 1_000
-"""Maximum number of project stores held open. A caller with access to all projects can create more."""
+"""Maximum number of project stores held open. Callers with access to all projects can make more."""
 
 
 class StoreConnection:
