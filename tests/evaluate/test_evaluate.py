@@ -1,4 +1,4 @@
-"""Comparing policies: the same numbers as computing them by hand, on prompts that fit."""
+"""Evaluations have the numbers that are computed by hand from the same answers."""
 
 import asyncio
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ def number(*parts):
 
 @dataclass
 class FakePolicy:
-    """Answers with a number that is better the greater its skill; draws several, keeps one."""
+    """A policy that answers with a number, larger for greater skill: the best of several draws."""
 
     id: str
     skill: float
@@ -44,7 +44,9 @@ class FakePolicy:
             ]
             texts = [f"{value:.6f}" + "x" * (i % 3) for i, value in enumerate(values)]
             model = self.model or FunctionModel(lambda r, t=texts: t[r.sample_index], name="m")
-            results.append(DecoderOutput(tuple(await model.generate(requests)), int(np.argmax(values))))
+            results.append(
+                DecoderOutput(tuple(await model.generate(requests)), int(np.argmax(values)))
+            )
         return results
 
     def _draw(self, prompt, seed, i):
@@ -52,7 +54,7 @@ class FakePolicy:
 
 
 class Worth:
-    """The number that an answer is."""
+    """A reward that is the number in the answer."""
 
     name, bounds = "worth", (0.0, 1.0)
 
@@ -61,7 +63,7 @@ class Worth:
 
 
 class Shortness:
-    """Shorter is better."""
+    """A reward for short answers."""
 
     name, bounds = "short", None
 
@@ -72,15 +74,17 @@ class Shortness:
 BETTER, PLAIN = FakePolicy("better", 0.3), FakePolicy("plain", 0.2)
 
 
-def compared(candidate=BETTER, baseline=PLAIN, prompts=PROMPTS, **options):
+def run_evaluation(candidate=BETTER, baseline=PLAIN, prompts=PROMPTS, **options):
     run = options.pop("run", None) or Run(seed=options.pop("seed", 1))
     return asyncio.run(evaluate(candidate, baseline, prompts, Worth(), run=run, **options))
 
 
-def test_an_evaluation_is_what_the_statistics_say_of_the_answers():
-    result, trial = compared(guards=[Shortness()])
-    values = np.array([[float(d.answer.text.rstrip("x")) for d in row] for row in trial.answers])
-    np.testing.assert_array_equal(values, trial.values)
+def test_an_evaluation_has_the_statistics_of_the_answers():
+    result, answer_set = run_evaluation(guards=[Shortness()])
+    values = np.array(
+        [[float(d.answer.text.rstrip("x")) for d in row] for row in answer_set.answers]
+    )
+    np.testing.assert_array_equal(values, answer_set.values)
     wins = (np.sign(values[1] - values[0]) + 1) / 2
     assert result.win_rate == win_rate(wins, seed=1).estimate
     assert result.value.difference == paired_difference(values[1], values[0], seed=1)
@@ -90,11 +94,11 @@ def test_an_evaluation_is_what_the_statistics_say_of_the_answers():
     assert Evaluation.model_validate_json(result.to_json()) == result
 
 
-def test_a_choice_among_samples_is_put_beside_trivial_rules():
-    result, trial = compared(FakePolicy("best", 0.2, draws=4))
-    texts = [[c.text for c in d.candidates] for d in trial.answers[1]]
+def test_a_choice_among_samples_has_baselines():
+    result, answer_set = run_evaluation(FakePolicy("best", 0.2, draws=4))
+    texts = [[c.text for c in d.candidates] for d in answer_set.answers[1]]
     values = [[float(text.rstrip("x")) for text in row] for row in texts]
-    expected = compare_to_baselines(texts, values, [d.chosen for d in trial.answers[1]])
+    expected = compare_to_baselines(texts, values, [d.chosen for d in answer_set.answers[1]])
     assert {c.rule: c.difference for c in result.choices} == {
         rule: score.difference for rule, score in expected.baselines.items()
     }
@@ -103,9 +107,9 @@ def test_a_choice_among_samples_is_put_beside_trivial_rules():
 
 
 def test_the_same_seed_gives_the_same_numbers_and_another_another():
-    one, other, third = (compared(seed=seed)[0] for seed in (5, 5, 6))
-    assert one.win_rate == other.win_rate
-    assert one.value != third.value
+    first, second, third = (run_evaluation(seed=seed)[0] for seed in (5, 5, 6))
+    assert first.win_rate == second.win_rate
+    assert first.value != third.value
 
 
 def test_a_judge_that_compares_is_asked_to():
@@ -120,55 +124,55 @@ def test_a_judge_that_compares_is_asked_to():
 def test_a_budget_that_ends_leaves_what_was_done():
     run = Run(budget=Budget(calls=100))
     model = run.wrap(FunctionModel(lambda request: "0.5", name="m"))
-    ours, theirs = FakePolicy("a", 0.1, model=model), FakePolicy("b", 0.1, model=model)
-    result, trial = compared(ours, theirs, run=run)
+    candidate, baseline = FakePolicy("a", 0.1, model=model), FakePolicy("b", 0.1, model=model)
+    result, answer_set = run_evaluation(candidate, baseline, run=run)
     assert not result.complete
-    assert result.prompts == len(trial.prompts) == 32
+    assert result.prompts == len(answer_set.prompts) == 32
     assert result.calls <= 100
 
 
 def test_the_best_of_many_is_judged_on_prompts_that_the_choice_never_saw():
     equals = [FakePolicy("x" * (k + 1), 0.2) for k in range(12)]
-    flattered, honest = [], []
+    apparent, unseen = [], []
     for seed in range(12):
-        result, selection, trial = asyncio.run(
+        result, selection, answer_set = asyncio.run(
             choose_best(equals, PLAIN, PROMPTS, Worth(), run=Run(seed=seed))
         )
         hidden = np.asarray(selection.held_out)
         assert result.prompts == hidden.sum()
         assert result.chosen_of == 12
-        values = trial.values[1 + selection.winner]
+        values = answer_set.values[1 + selection.winner]
         assert result.value.candidate.value == pytest.approx(values[hidden].mean())
-        flattered.append(selection.apparent.value)
-        honest.append(result.value.candidate.value)
+        apparent.append(selection.apparent.value)
+        unseen.append(result.value.candidate.value)
     truth = 0.2 + 0.25
-    assert np.mean(flattered) > truth + 0.02
-    assert np.mean(honest) == pytest.approx(truth, abs=0.02)
+    assert np.mean(apparent) > truth + 0.02
+    assert np.mean(unseen) == pytest.approx(truth, abs=0.02)
 
 
-def test_what_makes_no_sense_is_refused():
+def test_invalid_arguments_are_rejected():
     with pytest.raises(BacktalkError, match="is the baseline itself"):
-        compared(PLAIN, PLAIN)
+        run_evaluation(PLAIN, PLAIN)
     with pytest.raises(BacktalkError, match="no held-out prompt"):
-        compared(prompts=[])
+        run_evaluation(prompts=[])
     with pytest.raises(BacktalkError, match="at least two prompts"):
         asyncio.run(choose_best([BETTER], PLAIN, PROMPTS[:1], Worth(), run=Run()))
 
 
 def test_the_headline_claims_no_more_than_the_interval():
-    result, _ = compared()
+    result, _ = run_evaluation()
     assert headline(result).startswith("The candidate is better")
-    worse, _ = compared(PLAIN, BETTER)
+    worse, _ = run_evaluation(PLAIN, BETTER)
     assert headline(worse).startswith("The candidate is worse")
-    unsure, _ = compared(FakePolicy("other", 0.21))
+    unsure, _ = run_evaluation(FakePolicy("other", 0.21))
     assert headline(unsure).startswith("No difference is shown")
 
 
 def test_examples_span_the_answer_set():
-    _, trial = compared()
-    shown = select_examples(trial, count=5)
+    _, answer_set = run_evaluation()
+    shown = select_examples(answer_set, count=5)
     gains = [e.candidate_value - e.baseline_value for e in shown]
-    difference = trial.values[1] - trial.values[0]
+    difference = answer_set.values[1] - answer_set.values[0]
     assert gains == sorted(gains, reverse=True)
     assert (gains[0], gains[-1]) == (difference.max(), difference.min())
-    assert len(select_examples(trial, count=500)) == len(PROMPTS)
+    assert len(select_examples(answer_set, count=500)) == len(PROMPTS)

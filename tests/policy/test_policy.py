@@ -1,4 +1,4 @@
-"""Policies are plain text: what they are is their id, and they answer."""
+"""Policies are plain text, their id is the hash of their recipe, and they answer prompts."""
 
 import json
 
@@ -40,13 +40,13 @@ def test_a_policy_is_the_same_after_yaml_and_json(policy):
 
 
 @given(policies, policies)
-def test_the_id_is_the_recipe(one, other):
-    renamed = one.named("another").derive(lineage=Lineage(method="x", seed=3))
-    assert renamed.id == one.id
+def test_the_id_is_the_recipe(policy_a, policy_b):
+    renamed = policy_a.named("another").derive(lineage=Lineage(method="x", seed=3))
+    assert renamed.id == policy_a.id
     recipe = ("model", "system", "decoder")
-    same = all(getattr(one, name) == getattr(other, name) for name in recipe)
-    assert (one.id == other.id) == same
-    assert bool(diff(one, other)) != same
+    same = all(getattr(policy_a, name) == getattr(policy_b, name) for name in recipe)
+    assert (policy_a.id == policy_b.id) == same
+    assert bool(diff(policy_a, policy_b)) != same
 
 
 def test_a_recipe_that_was_changed_under_its_id_is_refused():
@@ -67,7 +67,7 @@ def test_a_recipe_that_was_changed_under_its_id_is_refused():
         ("{", "not YAML"),
     ],
 )
-def test_what_is_no_policy_is_refused_by_field(text, reason):
+def test_invalid_policies_are_rejected_by_field(text, reason):
     with pytest.raises(RecordError, match=reason):
         Policy.from_yaml(text)
 
@@ -81,26 +81,26 @@ def test_a_policy_knows_where_it_comes_from():
     assert (child.name, child.model, child.system) == (None, PLAIN.model, "Be brief.")
 
 
-def test_differences_are_told_in_words():
-    told = PLAIN.derive(system="Be brief.\nBe kind.", lineage=Lineage(method="x"))
-    changed = told.derive(
+def test_differences_are_sentences():
+    instructed = PLAIN.derive(system="Be brief.\nBe kind.", lineage=Lineage(method="x"))
+    changed = instructed.derive(
         system="Be kind.",
         decoder=BestOfN(n=4, reward="r"),
         model=NamedSpec(name="writer", options={"slips": 1.0}),
         lineage=Lineage(method="x"),
     )
-    sentences = " ".join(diff(told, changed))
+    sentences = " ".join(diff(instructed, changed))
     for part in ("Be brief.", "best of n", "slips", "n 4"):
         assert part in sentences
-    assert diff(told, told) == []
+    assert diff(instructed, instructed) == []
 
 
 def test_a_policy_answers():
     @register_model("of-the-policy-test")
     def echo(*, loud: bool = False):
         def say(request):
-            said = " / ".join(f"{m.role}: {m.text}" for m in request.messages)
-            return said.upper() if loud else said
+            text = " / ".join(f"{m.role}: {m.text}" for m in request.messages)
+            return text.upper() if loud else text
 
         return FunctionModel(say, name="echo")
 
@@ -112,7 +112,7 @@ def test_a_policy_answers():
     assert load_policy(policy).respond([Message.user("Open?")]).text == response.text
 
 
-def test_what_is_missing_is_named():
+def test_missing_artifacts_and_models_are_named():
     best = PLAIN.derive(decoder=BestOfN(n=2, reward="abc"), lineage=Lineage(method="x"))
     with pytest.raises(NotFound, match=r"abc.*store\.artifacts"):
         load_policy(best)

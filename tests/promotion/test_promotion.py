@@ -1,4 +1,4 @@
-"""A project serves what proved itself; every change is on record and can be undone."""
+"""Promotion needs evidence; every change is recorded and can be undone."""
 
 import pytest
 
@@ -110,7 +110,7 @@ def test_the_gate_refuses(store, changes, reason):
     assert len(promotion_history(store)) == 1
 
 
-def test_all_reasons_are_given(store):
+def test_all_reasons_are_listed(store):
     result = evaluation(
         policy(1), policy(0), win_rate=estimate(0.4, 0.3, 0.5), split="train", guards=(WORSE,)
     )
@@ -124,7 +124,7 @@ def test_a_guard_that_may_or_may_not_be_worse_passes_unless_a_tolerance_asks_for
     assert Gate(tolerance=0.2).reasons(result, served=policy(0).id) != []
 
 
-def test_evidence_has_to_be_there_and_of_this_policy(store):
+def test_evidence_is_required_and_has_to_be_of_this_policy(store):
     with pytest.raises(GateRefused, match="no evaluation of p1 against the policy that is served"):
         promote(store, policy(1), actor="a")
     with pytest.raises(GateRefused, match="not of p1"):
@@ -133,16 +133,16 @@ def test_evidence_has_to_be_there_and_of_this_policy(store):
         promote(store, policy(0), actor="a")
 
 
-def test_of_two_who_promote_at_once_one_is_told(store, monkeypatch):
-    last = store.journal.last
+def test_one_of_two_concurrent_promotions_is_rejected(store, monkeypatch):
+    last = store.events.last
     promote(store, policy(1), evaluation(policy(1), policy(0)), actor="first")
-    monkeypatch.setattr(store.journal, "last", lambda topic: last(topic) - 1)
+    monkeypatch.setattr(store.events, "last", lambda topic: last(topic) - 1)
     with pytest.raises(Conflict, match="at the same time"):
         promote(store, policy(2), evaluation(policy(2), policy(0)), actor="second")
     assert active_policy(store) == policy(1)
 
 
-def test_policies_are_found_by_name_id_and_beginning(store):
+def test_policies_are_found_by_name_id_and_prefix(store):
     save_policy(store, policy(1))
     assert read_policy(store, "p1") == policy(1)
     assert read_policy(store, policy(1).id[:10]) == policy(1)

@@ -1,4 +1,4 @@
-"""Reports are one file that needs nothing else, and keep their numbers."""
+"""Reports are self-contained files, with their numbers as JSON."""
 
 import json
 import re
@@ -29,7 +29,7 @@ def estimate(value=0.6, low=0.5, high=0.7):
     return Estimate(value, low, high, 0.95, 40, 20, "score")
 
 
-def whole():
+def full_report():
     plot = interval_plot({"ours": estimate(), NASTY: estimate(0.4, 0.3, 0.5)}, reference=0.5)
     return Report(NASTY, NASTY, numbers={"n": 3, "rate": 0.25}).with_section(
         NASTY,
@@ -51,8 +51,8 @@ class Tags(HTMLParser):
         self.links += [v for k, v in attributes if k in {"src", "href"} and v]
 
 
-def test_what_people_wrote_is_text_and_nothing_is_fetched():
-    page = whole().to_html()
+def test_text_is_escaped_and_nothing_is_fetched():
+    page = full_report().to_html()
     result = Tags()
     result.feed(page)
     assert "script" not in result.tags
@@ -64,7 +64,7 @@ def test_what_people_wrote_is_text_and_nothing_is_fetched():
 
 
 def test_the_numbers_are_written_beside_the_page(tmp_path):
-    page, numbers = whole().write(tmp_path / "out.html")
+    page, numbers = full_report().write(tmp_path / "out.html")
     assert json.loads(numbers.read_text()) == {"n": 3, "rate": 0.25}
     assert page.read_text().startswith("<!doctype html>")
 
@@ -82,7 +82,7 @@ PLOTS = {
         {"x": ([1, 2, 4], [0.1, 0.4, 0.3])}, x_label="n", y_label="p", log_x=True
     ),
     "diagonal": lambda: curve_plot(
-        {"x": ([0.0, 1.0], [0.0, 1.0])}, x_label="said", y_label="true", diagonal=True
+        {"x": ([0.0, 1.0], [0.0, 1.0])}, x_label="predicted", y_label="observed", diagonal=True
     ),
     "histogram": lambda: histogram_plot({"a": np.arange(9.0), "b": np.ones(4)}, x_label="n"),
     "constant": lambda: histogram_plot({"a": np.ones(4)}, x_label="n"),
@@ -97,10 +97,10 @@ def test_plots_are_well_formed_and_the_same_each_time(name):
     assert root.get("role") == "img"
     assert "currentColor" in first
 
-    def drawn(svg):
+    def without_ids(svg):
         return re.sub(r'(id="|url\(#|href="#)[^")]+', "", svg)
 
-    assert drawn(PLOTS[name]()) == drawn(first)
+    assert without_ids(PLOTS[name]()) == without_ids(first)
 
 
 def test_a_label_cannot_break_a_plot():

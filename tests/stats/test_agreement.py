@@ -68,9 +68,9 @@ def test_perfect_agreement_still_has_an_interval():
 
 def test_clusters_widen_what_they_copy():
     rng = np.random.default_rng(0)
-    one, other = rng.integers(0, 2, (2, 30))
+    first, second = rng.integers(0, 2, (2, 30))
     clusters = np.repeat(np.arange(30), 4)
-    copied = np.repeat(one, 4), np.repeat(other, 4)
+    copied = np.repeat(first, 4), np.repeat(second, 4)
     alone = cohen_kappa(*copied).estimate
     grouped = cohen_kappa(*copied, clusters=clusters).estimate
     assert grouped.width > 1.7 * alone.width

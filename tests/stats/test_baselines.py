@@ -7,7 +7,7 @@ TEXTS = [["a", "bbb", "cc"], ["dddd", "e", "ffff"], ["g", "hh"]]
 VALUES = [[0.1, 0.9, 0.2], [0.4, 0.6, 0.8], [1.0, 0.0]]
 
 
-def test_rules_give_the_chance_of_choosing_each():
+def test_rules_give_the_probability_of_choosing_each():
     probabilities = {name: rule(TEXTS[1]).tolist() for name, rule in BASELINES.items()}
     assert probabilities == {
         "longest": [0.5, 0, 0.5],
@@ -46,7 +46,7 @@ def test_a_chooser_that_takes_the_longest_does_not_beat_it():
     assert not result.beats_all()
 
 
-def test_nonsense_is_refused():
+def test_invalid_arguments_are_rejected():
     with pytest.raises(InvalidValues, match="2 prompts, 1 rows"):
         compare_to_baselines(TEXTS[:2], VALUES[:1], [0, 0])
     with pytest.raises(InvalidValues, match="candidate 3 was chosen"):

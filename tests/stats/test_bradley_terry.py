@@ -66,7 +66,7 @@ def test_weights_stand_for_repeated_rows_and_order_does_not_matter():
         ([("a", "b", 1), ("b", "a", 1), ("c", "d", 1), ("d", "c", 1)], "never met"),
     ],
 )
-def test_strengths_without_a_best_value_are_not_made_up(rows, says):
+def test_strengths_without_a_maximum_are_rejected(rows, says):
     with pytest.raises(NotIdentified, match=says):
         bradley_terry(*zip(*rows, strict=True))
     penalised = bradley_terry(*zip(*rows, strict=True), ridge=1.0)
@@ -79,14 +79,14 @@ def test_an_unbeaten_item_is_first_under_a_penalty():
     assert bradley_terry(*zip(*rows, strict=True), ridge=0.1).order()[0] == "a"
 
 
-def test_ties_that_contradict_nothing_leave_their_chance_open():
+def test_ties_without_contradictions_do_not_identify_the_tie_parameter():
     with pytest.raises(NotIdentified, match="without contradiction"):
         bradley_terry(["a", "a"], ["b", "b"], [1, 0.5], ties="davidson")
     with pytest.raises(NotIdentified, match="All comparisons are ties"):
         bradley_terry(["a", "a"], ["b", "b"], [0.5, 0.5], ties="davidson")
 
 
-def test_nonsense_is_refused():
+def test_invalid_arguments_are_rejected():
     for arguments, options, says in (
         ((["a"], ["a"], [1]), {}, "with itself"),
         (([], [], []), {}, "empty|no comparisons"),

@@ -1,4 +1,4 @@
-"""Confidence sequences hold at all times together, and are not wider than they need be."""
+"""Confidence sequences are valid at all times simultaneously, and not wider than necessary."""
 
 from itertools import product
 
@@ -23,9 +23,9 @@ RATES = 0.95 * 0.5 ** np.arange(16)
 
 
 def capital(values, mean, sign=1):
-    """The capital of who bets on each next value being above a mean; paths run along the last axis.
+    """The capital of bets that each next value is above a mean; paths run along the last axis.
 
-    Written down again, step by step, to be compared with what the package computes.
+    An independent implementation, step by step.
     """
     values, mean = (values, mean) if sign > 0 else (1 - values, 1 - mean)
     bets = np.log1p(FRACTIONS[:, None, None] * (values[None] / mean - 1))
@@ -33,7 +33,7 @@ def capital(values, mean, sign=1):
 
 
 def misses(limits, rate, n):
-    """The exact chance that one of n intervals for zeros and ones leaves out their true mean."""
+    """The exact probability that one of n intervals for zeros and ones misses the true mean."""
     alive, missed = np.array([1.0]), 0.0
     for number in range(1, n + 1):
         probabilities = np.zeros(number + 1)
@@ -47,8 +47,8 @@ def misses(limits, rate, n):
     return missed
 
 
-def kept_by(interval):
-    """Which numbers of ones leave the true mean inside; found from where they were before."""
+def covering_counts(interval):
+    """The range of numbers of ones whose interval covers the mean, from that of the step before."""
     ends = {"low": 0, "high": 0}
 
     def limits(number, rate):
@@ -67,16 +67,16 @@ def test_a_mean_peeked_at_after_every_value_is_covered(rate):
     def sequence(ones, number):
         return mean_confidence_sequence([1.0, 0.0], [float(ones), float(number - ones)])
 
-    assert misses(kept_by(sequence), rate, 150) <= 0.05
+    assert misses(covering_counts(sequence), rate, 150) <= 0.05
 
 
 def test_an_interval_for_a_fixed_number_is_not():
-    assert misses(kept_by(wilson_interval), 0.5, 150) > 0.25
+    assert misses(covering_counts(wilson_interval), 0.5, 150) > 0.25
 
 
 @pytest.mark.parametrize("mean", [0.2, 0.5])
 def test_the_capital_is_a_fair_game(mean):
-    """What is expected of it over all that can happen is what it began with."""
+    """Its expectation over all outcomes is the initial capital."""
     values = np.array(list(product([0.0, 1.0], repeat=10)))
     probability = np.where(values == 1, mean, 1 - mean).prod(1)
     for sign in (1, -1):
@@ -119,7 +119,7 @@ def test_a_difference_is_left_out_where_every_pair_of_means_with_it_made_a_fortu
 
 
 def thompson(rng, rates, *, paths, steps, floor=0.1):
-    """Two arms under Thompson sampling: which was drawn, and its value."""
+    """Two arms under Thompson sampling: the arm of each step, and its value."""
     good = np.ones((paths, 2))
     bad = np.ones((paths, 2))
     arms, values = (np.zeros((paths, steps)) for _ in range(2))
@@ -138,7 +138,7 @@ def thompson(rng, rates, *, paths, steps, floor=0.1):
 
 
 def stepwise(values, taken, mean, sign):
-    """The capital of bets on those values only that an arm gave."""
+    """The capital of bets on the values of one arm."""
     neutral = np.where(taken, values, mean)
     return capital(neutral, mean, sign)
 
@@ -162,8 +162,8 @@ def effects(arms, values, probabilities):
 
 
 def test_an_average_effect_is_covered_though_everything_drifts():
-    """All answers get better while the second arm gets more of the traffic: nothing is gained by
-    it, and the weighted sequence does not say so; the means of what each arm got do."""
+    """All answers get better while the second arm gets more of the traffic. The weighted sequence
+    is not misled by that; the difference of the arms' means is."""
     rng = np.random.default_rng(2)
     steps = np.arange(600) / 600
     second = 0.1 + 0.8 * steps
@@ -177,8 +177,8 @@ def test_an_average_effect_is_covered_though_everything_drifts():
         missed |= (np.logaddexp.reduce(logs) - np.log(16) >= np.log(40)).any(1)
     assert missed.mean() <= 0.05
     naive = [
-        difference_confidence_sequence(own[arm == 1], own[arm == 0]).low > 0.1
-        for own, arm in zip(values[:40], arms[:40], strict=True)
+        difference_confidence_sequence(row[arm == 1], row[arm == 0]).low > 0.1
+        for row, arm in zip(values[:40], arms[:40], strict=True)
     ]
     assert np.mean(naive) > 0.3
 
@@ -216,7 +216,7 @@ def test_the_price_of_peeking_is_less_than_double(ones, n):
 
 @pytest.mark.parametrize(("rate", "most"), [(0.6, 1800), (0.7, 500)])
 def test_two_arms_are_told_apart_as_soon_as_the_documentation_says(rate, most):
-    """With half of the judgements each, against a rate of one half; the median of simulations."""
+    """With half of the feedback each, against a rate of one half; the median of simulations."""
     rng = np.random.default_rng(5)
     needed = []
     for _ in range(11):
@@ -239,7 +239,7 @@ def test_ratings_that_vary_little_have_a_narrow_sequence():
 
 
 @pytest.mark.parametrize(
-    ("call", "said"),
+    ("call", "message"),
     [
         (lambda: mean_confidence_sequence([]), "empty"),
         (lambda: mean_confidence_sequence([1.5]), "1.5"),
@@ -249,6 +249,6 @@ def test_ratings_that_vary_little_have_a_narrow_sequence():
         (lambda: average_confidence_sequence(5.0, 50.0, 2, bound=1.0), "within 1"),
     ],
 )
-def test_what_cannot_be_is_refused(call, said):
-    with pytest.raises(InvalidValues, match=said):
+def test_invalid_arguments_are_rejected(call, message):
+    with pytest.raises(InvalidValues, match=message):
         call()

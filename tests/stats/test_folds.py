@@ -36,7 +36,7 @@ def test_folds_keep_keys_together_and_are_of_one_size_but_for_a_key(keys, seed):
     assert (group_folds(keys, 2, seed=seed) == folds).all()
 
 
-def test_nonsense_is_refused():
+def test_invalid_arguments_are_rejected():
     with pytest.raises(InvalidValues, match="1 different keys"):
         group_folds(["a", "a"], 2)
     with pytest.raises(BacktalkError, match="held_out is 2"):

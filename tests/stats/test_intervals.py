@@ -170,7 +170,7 @@ def test_the_method_follows_the_values(values, options, method):
         (lambda: win_rate([0.5, -0.1]), "preferences has -0.1"),
     ],
 )
-def test_what_makes_no_sense_is_refused_by_name(call, says):
+def test_invalid_arguments_are_rejected(call, says):
     with pytest.raises(InvalidValues, match=says):
         call()
 

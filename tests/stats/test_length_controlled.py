@@ -49,7 +49,7 @@ def test_no_effect_of_length_leaves_the_win_rate():
         ([0.0, 1.0, 1.0, 0.0], [1, 1, 1, 1], "same length"),
     ],
 )
-def test_what_has_no_answer_says_so(preferences, lengths, says):
+def test_data_that_identify_nothing_are_rejected(preferences, lengths, says):
     with pytest.raises(NotIdentified, match=says):
         length_controlled(preferences, lengths, [5, 5, 5, 5])
 
@@ -64,7 +64,7 @@ def test_separation_is_found_exactly():
     assert fit_logistic(line, np.array([0.0, 1.0, 0.0, 1.0]))[1] > 0
 
 
-def test_nonsense_is_refused():
+def test_invalid_arguments_are_rejected():
     with pytest.raises(InvalidValues, match="shape"):
         length_controlled([0.5, 0.5], [1, 2, 3], [1, 2])
     with pytest.raises(InvalidValues, match="no length"):
@@ -91,8 +91,8 @@ def test_alpaca_evals_win_rates_are_the_published_ones(alpaca):
     for name, prompt, text, preference in zip(
         rows["model"], rows["instruction"], rows["output"], rows["preference"], strict=True
     ):
-        place = names.index(name), prompts[prompt]
-        table[place], lengths[place] = preference, len(text)
+        cell = names.index(name), prompts[prompt]
+        table[cell], lengths[cell] = preference, len(text)
     theirs = {row["model"]: row for row in published}
     plain = [
         100
@@ -105,6 +105,6 @@ def test_alpaca_evals_win_rates_are_the_published_ones(alpaca):
         table, lengths, [len(text) for text in base["baseline_output"]], models=names
     )
     ours = [100 * controlled[name].value for name in names]
-    wanted = [float(theirs[name]["length_controlled_winrate"]) for name in names]
-    assert np.abs(np.subtract(ours, wanted)).mean() <= 1.5
-    assert spearmanr(ours, wanted).statistic >= 0.98
+    published_rates = [float(theirs[name]["length_controlled_winrate"]) for name in names]
+    assert np.abs(np.subtract(ours, published_rates)).mean() <= 1.5
+    assert spearmanr(ours, published_rates).statistic >= 0.98

@@ -1,4 +1,4 @@
-"""Games of preferences: what no policy wins against, against closed forms and the best response."""
+"""Nash policies agree with closed forms and with brute-force best responses."""
 
 import numpy as np
 import pytest
@@ -59,7 +59,7 @@ def test_a_regularised_best_response_is_the_best_of_many():
     assert all(gain(other) <= result for other in rng.dirichlet(np.ones(5), size=500))
 
 
-def test_what_is_no_game_is_refused():
+def test_invalid_arguments_are_rejected():
     with pytest.raises(InvalidValues, match="no preference"):
         nash([[0.5, 0.5], [0.6, 0.5]])
     with pytest.raises(InvalidValues, match="no reference"):

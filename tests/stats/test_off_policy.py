@@ -1,4 +1,4 @@
-"""The value of a policy that never answered, against brute force and known truth."""
+"""Off-policy estimates agree with brute force and with the known truth."""
 
 from itertools import product
 
@@ -18,7 +18,7 @@ PROMPTS = np.array([0.5, 0.3, 0.2])
 LOGGING = np.array([[0.6, 0.3, 0.1], [0.2, 0.5, 0.3], [1 / 3, 1 / 3, 1 / 3]])
 TARGET = np.array([[0.1, 0.1, 0.8], [0.5, 0.5, 0.0], [0.0, 0.2, 0.8]])
 REWARDS = np.array([[0.1, 0.5, 0.9], [1.0, 0.4, 0.0], [0.8, 0.1, 0.9]])
-"""The chance of a reward of 1, by prompt and answer."""
+"""Probability of a reward of 1, by prompt and answer."""
 TRUTH = float((PROMPTS[:, None] * TARGET * REWARDS).sum())
 GUESS = REWARDS.clip(0.3, 0.6)
 """A model of the rewards that is wrong."""
@@ -34,14 +34,14 @@ def logged(rng, n):
 
 
 def outcomes():
-    """All that one logged answer can be, with its chance."""
+    """All possible logged answers, each with its probability."""
     for prompt, answer, reward in product(range(3), range(3), (0.0, 1.0)):
         likely = REWARDS[prompt, answer] if reward else 1 - REWARDS[prompt, answer]
         yield prompt, answer, reward, PROMPTS[prompt] * LOGGING[prompt, answer] * likely
 
 
 def log_of_everything():
-    """A log in which all that can happen stands as often as it is likely, in 3,000."""
+    """A log of 3,000 rows in which every outcome is as frequent as it is likely."""
     rows = [
         (p, a, r) for p, a, r, probability in outcomes() for _ in range(round(probability * 3_000))
     ]
@@ -80,8 +80,8 @@ def test_the_intervals_cover_and_a_better_model_makes_them_shorter():
                 rewards, weights, REWARDS[prompts, answers], (TARGET * REWARDS).sum(1)[prompts]
             ),
         ]
-        covered.append([not one.estimate.excludes(TRUTH) for one in results])
-        widths.append([one.estimate.width for one in results])
+        covered.append([not result.estimate.excludes(TRUTH) for result in results])
+        widths.append([result.estimate.width for result in results])
     assert (np.mean(covered, axis=0) > 0.91).all()
     in_ips, in_snips, in_dr = np.mean(widths, axis=0)
     assert in_dr < 0.9 * min(in_ips, in_snips)
@@ -92,27 +92,29 @@ def test_a_fitted_model_is_as_good_as_its_features():
     prompts, answers, rewards, weights = logged(rng, 3000)
     cells = np.eye(9)
     mixed = TARGET[prompts][:, :, None] * cells.reshape(3, 3, 9)[prompts]
-    own, other = cross_fit_rewards(cells[3 * prompts + answers], rewards, mixed.sum(1), ridge=1e-3)
-    robust = doubly_robust(rewards, weights, own, other)
+    logged_rewards, target_rewards = cross_fit_rewards(
+        cells[3 * prompts + answers], rewards, mixed.sum(1), ridge=1e-3
+    )
+    robust = doubly_robust(rewards, weights, logged_rewards, target_rewards)
     assert not robust.estimate.excludes(TRUTH)
     assert robust.estimate.width < ips(rewards, weights).estimate.width
-    assert np.abs(own - REWARDS[prompts, answers]).mean() < 0.05
+    assert np.abs(logged_rewards - REWARDS[prompts, answers]).mean() < 0.05
 
 
 def test_no_reward_helps_to_predict_itself():
-    """Rewards are noise that each row's own feature tells: other folds know nothing of it."""
+    """Rewards are noise that only each row's own feature predicts: other folds cannot."""
     rng = np.random.default_rng(2)
     rewards = rng.integers(0, 2, 60).astype(float)
-    own, _ = cross_fit_rewards(np.eye(60), rewards, np.eye(60))
-    assert abs(np.corrcoef(own, rewards)[0, 1]) < 0.5
-    apart, _ = cross_fit_rewards(
+    predicted, _ = cross_fit_rewards(np.eye(60), rewards, np.eye(60))
+    assert abs(np.corrcoef(predicted, rewards)[0, 1]) < 0.5
+    by_group, _ = cross_fit_rewards(
         np.repeat(np.eye(30), 2, 0), np.repeat(rewards[:30], 2), np.eye(60)[:, :30],
         groups=np.repeat(np.arange(30), 2),
     )  # fmt: skip
-    assert np.abs(apart - np.repeat(rewards[:30], 2)).mean() > 0.3
+    assert np.abs(by_group - np.repeat(rewards[:30], 2)).mean() > 0.3
 
 
-def test_what_is_not_in_the_log_is_said_to_be_missing():
+def test_a_log_that_does_not_cover_the_target_is_rejected():
     weights = np.zeros(500)
     weights[:4] = 125.0
     with pytest.raises(
@@ -123,7 +125,7 @@ def test_what_is_not_in_the_log_is_said_to_be_missing():
         snips(np.ones(500), np.zeros(500))
 
 
-def test_clipping_is_told_and_bounds_the_weights():
+def test_clipping_is_reported_and_bounds_the_weights():
     rng = np.random.default_rng(3)
     _, _, rewards, weights = logged(rng, 2000)
     result = ips(rewards, weights, clip=2.0)
@@ -156,7 +158,7 @@ def test_users_who_answer_often_count_as_one_each():
 
 
 @pytest.mark.parametrize(
-    ("call", "said"),
+    ("call", "message"),
     [
         (lambda: importance_weights([0.5], [0.0]), "Probabilities"),
         (lambda: importance_weights([1.5], [0.5]), "Probabilities"),
@@ -169,6 +171,6 @@ def test_users_who_answer_often_count_as_one_each():
         ),
     ],
 )
-def test_what_makes_no_sense_is_refused(call, said):
-    with pytest.raises(InvalidValues, match=said):
+def test_invalid_arguments_are_rejected(call, message):
+    with pytest.raises(InvalidValues, match=message):
         call()

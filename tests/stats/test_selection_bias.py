@@ -53,6 +53,6 @@ def test_the_choice_does_not_see_what_is_held_out():
         ([[0.5, 0.5]], [1, 0], "held_out has shape"),
     ],
 )
-def test_nonsense_is_refused(scores, held_out, says):
+def test_invalid_arguments_are_rejected(scores, held_out, says):
     with pytest.raises(InvalidValues, match=says):
         choose(scores, held_out=held_out)
