@@ -2,6 +2,7 @@
 
 import re
 import sys
+from contextlib import ExitStack
 
 import pytest
 
@@ -12,6 +13,7 @@ from backtalk.formats.format import recognise
 from backtalk.formats.readers import Row
 from tests.conftest import REPOSITORY
 from tests.formats.samples import SAMPLES, read_case, write_rows
+from tests.installed_package import installed_package
 
 ROW = {"prompt": "Is it open?", "reply": "Yes.", "thumb": "true"}
 
@@ -26,27 +28,22 @@ def documented_format():
 
 
 @pytest.fixture
-def install(tmp_path, monkeypatch):
-    """Install a package whose module ``widget_formats`` provides the format ``thumbs``."""
+def install(tmp_path):
+    """Return a function that installs a package that provides the format ``thumbs``."""
+    with ExitStack() as stack:
 
-    def install(code, target="widget_formats:thumbs"):
-        folder = tmp_path / "site"
-        info = folder / "our_widget-1.0.dist-info"
-        info.mkdir(parents=True)
-        (info / "METADATA").write_text("Metadata-Version: 2.1\nName: our-widget\nVersion: 1.0\n")
-        (info / "entry_points.txt").write_text(f"[backtalk.formats]\nthumbs = {target}\n")
-        (folder / "widget_formats.py").write_text(code)
-        monkeypatch.syspath_prepend(str(folder))
+        def install(source, target="our_widget:thumbs"):
+            entry_points = {"backtalk.formats": {"thumbs": target}}
+            stack.enter_context(installed_package(tmp_path, "our_widget", source, entry_points))
 
-    yield install
+        yield install
     FORMATS.unregister("thumbs")
-    sys.modules.pop("widget_formats", None)
 
 
 def test_an_installed_format_is_known_without_an_import(install, tmp_path):
     install(documented_format())
     assert "thumbs" in FORMATS.names()
-    assert "widget_formats" not in sys.modules
+    assert "our_widget" not in sys.modules
     path = write_rows(tmp_path / "rows.jsonl", ROW)
     (label,) = read_case(path, format="thumbs").of(Label)
     assert label.good
@@ -63,7 +60,7 @@ def test_an_entry_point_may_refer_to_a_format(install):
     install(
         "from backtalk.formats import Format\n"
         "item = Format('thumbs', 'Thumbs', 'docs', lambda row: [], lambda row: False)",
-        "widget_formats:item",
+        "our_widget:item",
     )
     assert isinstance(FORMATS.get("thumbs"), Format)
 
@@ -71,10 +68,10 @@ def test_an_entry_point_may_refer_to_a_format(install):
 def test_a_broken_plugin_is_named_and_other_formats_stay_usable(install, tmp_path, caplog):
     install("import no_such_module")
     path = write_rows(tmp_path / "rows.jsonl", SAMPLES["trl-preference"])
-    with pytest.raises(BacktalkError, match=r"'thumbs' of our-widget cannot be loaded"):
+    with pytest.raises(BacktalkError, match=r"'thumbs' of our_widget cannot be loaded"):
         read(path, format="thumbs")
     assert read_case(path).interaction
-    assert "our-widget" in caplog.text
+    assert "our_widget" in caplog.text
 
 
 def test_a_plugin_that_registers_nothing_is_an_error(install):
