@@ -33,7 +33,7 @@ class ArmAssignment:
 
 def make_note(experiment: str, probabilities: dict[str, float]) -> dict[str, Any]:
     """Return what is noted with an interaction that is part of an experiment."""
-    return {"name": experiment, "chances": probabilities}
+    return {"name": experiment, "probabilities": probabilities}
 
 
 def get_assignment(interaction: Interaction, experiment: str | None = None) -> ArmAssignment | None:
@@ -50,7 +50,7 @@ def get_assignment(interaction: Interaction, experiment: str | None = None) -> A
     note = gateway.get("experiment") if isinstance(gateway, dict) else None
     if not isinstance(note, dict) or experiment not in {None, note.get("name")}:
         return None
-    probabilities = note.get("chances")
+    probabilities = note.get("probabilities", note.get("chances"))
     if not isinstance(probabilities, dict):
         return None
     return ArmAssignment(
