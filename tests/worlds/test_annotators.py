@@ -20,6 +20,7 @@ from backtalk.worlds.annotators import (
     VarianceComponents,
     give_feedback,
     make_crowd,
+    parse_person_options,
     variance_components,
 )
 from backtalk.worlds.skills import VAGUE_CRITIQUES
@@ -913,6 +914,31 @@ def test_crowds_that_make_no_sense_are_refused():
 def test_shares_of_groups_lie_between_0_and_1():
     with pytest.raises(BacktalkError, match=r"'a' is 1\.5"):
         make_crowd("mail", 4, groups=[Group("a", 1.5), Group("b", -0.5)])
+
+
+def test_options_are_parsed_by_the_types_of_the_fields_also_under_their_old_names():
+    assert parse_person_options({"noise": "0.1", "critique_style": "vague"}) == {
+        "noise": 0.1,
+        "critique_style": "vague",
+    }
+    old = {
+        "critic": "plain",
+        "editing": "full",
+        "acceptable": "0.5",
+        "no_difference": "0.1",
+        "pace": "2",
+    }
+    assert parse_person_options(old) == {
+        "critique_style": "plain",
+        "edit_style": "full",
+        "acceptance_threshold": 0.5,
+        "tie_threshold": 0.1,
+        "time_factor": 2.0,
+    }
+    with pytest.raises(UnknownName, match=r"no property of people 'nosie'.*Did you mean 'noise'"):
+        parse_person_options({"nosie": "0.1"})
+    with pytest.raises(BacktalkError, match="critic='rude' is not valid"):
+        parse_person_options({"critic": "rude"})
 
 
 # Variance components.

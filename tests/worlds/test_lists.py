@@ -224,7 +224,7 @@ def test_very_long_texts_can_be_judged():
 
 
 @pytest.mark.parametrize(
-    ("task", "text", "said", "advice", "trace"),
+    ("task", "text", "description", "advice", "trace"),
     [
         (
             SORT, "fig, apple, kiwi, pear", "The word fig is too early.", "Put fig after apple.",
@@ -292,9 +292,9 @@ def test_very_long_texts_can_be_judged():
         (SORT, "apple, fig, kiwi, pear. Done.", "The end does not fit.", "Leave out Done.", ""),
     ],
 )  # fmt: skip
-def test_a_fault_is_named_and_what_mends_it(task, text, said, advice, trace):
+def test_a_fault_is_named_and_what_mends_it(task, text, description, advice, trace):
     truth = sound(task, ListLayout(), text)
-    assert [(issue.description, issue.advice) for issue in truth.issues] == [(said, advice)]
+    assert [(issue.description, issue.advice) for issue in truth.issues] == [(description, advice)]
     assert truth.trace == trace
 
 

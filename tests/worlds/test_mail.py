@@ -94,7 +94,7 @@ def judged(request_example, text, *rules):
 
 
 @pytest.mark.parametrize(
-    "asked", ALL, ids=lambda request_example: request_example.task.recipient.name
+    "request_example", ALL, ids=lambda request_example: request_example.task.recipient.name
 )
 def test_each_reader_has_a_manner(request_example):
     assert WORLD.ideal(request_example.task) == request_example.ideal
@@ -271,7 +271,7 @@ def test_several_faults_stand_in_the_order_of_the_text():
 
 @pytest.mark.parametrize("text", ["", "\n", "   ", "Sam", "Dear", "?", "😊", "Kind regards,\nSam"])
 @pytest.mark.parametrize(
-    "asked", ALL, ids=lambda request_example: request_example.task.recipient.name
+    "request_example", ALL, ids=lambda request_example: request_example.task.recipient.name
 )
 def test_almost_no_mail_is_almost_worthless_and_can_be_mended(request_example, text):
     result = judged(request_example, text)
@@ -452,7 +452,7 @@ def test_rephrased_requests_and_examples_say_whom_a_mail_is_to():
 
 
 @pytest.mark.parametrize(
-    "asked", ALL, ids=lambda request_example: request_example.task.recipient.name
+    "request_example", ALL, ids=lambda request_example: request_example.task.recipient.name
 )
 def test_false_advice_is_about_a_fact_that_is_right(request_example):
     rng = np.random.default_rng(0)

@@ -205,7 +205,7 @@ def check_text(*lines, rules=()):
 
 
 @pytest.mark.parametrize(
-    ("lines", "faults", "truths"),
+    ("lines", "issues", "truths"),
     [
         (["12 + 7 = 19", "19 - 5 = 14", "Answer: 14"], [], ["right", "right"]),
         (["7 + 12 = 19", "19 - 5 = 14", "Answer: 14"], [], ["right", "right"]),
