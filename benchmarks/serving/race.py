@@ -120,14 +120,38 @@ def _run(
 
 
 def median_of(rounds: list[Measurement], server: str, step: str, metric: str) -> float:
-    """Return the median over the rounds."""
+    """Return the median of a metric over the rounds.
+
+    Parameters
+    ----------
+    rounds : list of Measurement
+        Measurements of all rounds.
+    server : str
+        Name of the server; ``"direct"`` for the upstream alone.
+    step : str
+        Name of the load.
+    metric : str
+        Field of the measurements.
+    """
     return statistics.median(
         float(f[metric]) for f in rounds if f["server"] == server and f["step"] == step
     )
 
 
 def added_latency(rounds: list[Measurement], server: str, step: str, metric: str) -> float:
-    """Return the median over the rounds of the difference to the upstream alone."""
+    """Return the median over the rounds of the difference to the upstream alone.
+
+    Parameters
+    ----------
+    rounds : list of Measurement
+        Measurements of all rounds.
+    server : str
+        Name of the server.
+    step : str
+        Name of the load.
+    metric : str
+        Field of the measurements.
+    """
     by_round: dict[int, dict[str, float]] = {}
     for result in rounds:
         if result["step"] == step:

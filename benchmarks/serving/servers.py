@@ -88,7 +88,23 @@ def start(
     key: str = "none",
     **environment: str,
 ) -> Server:
-    """Start a process that listens on a port."""
+    """Start a process that listens on a port.
+
+    Parameters
+    ----------
+    name : str
+        Name of the server.
+    command : sequence of str
+        Command and its arguments.
+    port : int
+        Port that the process listens on.
+    log : Path
+        File for its output.
+    key : str, default "none"
+        API key of the server.
+    **environment : str
+        Additional environment variables.
+    """
     with log.open("ab") as out:
         process = psutil.Popen(
             command,
@@ -154,7 +170,25 @@ def gateway(
     workers: int = 1,
     settings: dict[str, Any] | None = None,
 ) -> Server:
-    """Start the gateway as a user would, with default settings and a key."""
+    """Start the gateway as a user would, with default settings and a key.
+
+    Parameters
+    ----------
+    folder : Path
+        Folder of its files.
+    upstream_port : int
+        Port of the upstream.
+    store : str
+        Location of the store.
+    key : str
+        API key for the load.
+    port : int, optional
+        Port to listen on. Default: an unused port.
+    workers : int, default 1
+        Number of worker processes.
+    settings : dict, optional
+        Settings that differ from the defaults.
+    """
     port = free_port() if port is None else port
     file = folder / "serve.yaml"
     upstreams = [{"base_url": f"http://127.0.0.1:{upstream_port}/v1"}]

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 from urllib.parse import quote
 
 from backtalk.artifacts import Artifacts
-from backtalk.decode import DecoderOutput, Sample
+from backtalk.decode import DecoderOutput
 from backtalk.errors import BacktalkError, NotFound
 from backtalk.feedback import Prompt
 from backtalk.models import Completion, EndpointSpec, Model, Request, Usage
@@ -81,7 +81,7 @@ class ResolvedPolicy:
             Upstreams of the gateway. The first one serves policies without an address.
         """
         spec = self.policy.model
-        if not isinstance(spec, EndpointSpec) or not isinstance(self.policy.decoder, Sample):
+        if not isinstance(spec, EndpointSpec) or not self.policy.decoder.is_single_sample:
             return None
         if spec.base_url is None:
             return configured[0].model_copy(update={"model": None}) if configured else None
@@ -382,10 +382,9 @@ def to_upstream_body(policy: Policy, request_body: Mapping[str, Any]) -> dict[st
     request_body : Mapping[str, Any]
         Body as received.
     """
-    spec, decoder = policy.model, policy.decoder
+    spec = policy.model
     assert isinstance(spec, EndpointSpec)
-    assert isinstance(decoder, Sample)
-    sampling = decoder.base_sampling
+    sampling = policy.decoder.base_sampling
     body = {
         **request_body,
         "model": spec.model,
