@@ -35,9 +35,14 @@ MAY = {
 
 
 @pytest.fixture
-def api_keys(settings):
+def store(settings):
     with Store(settings.store) as store:
-        yield store.api_keys
+        yield store
+
+
+@pytest.fixture
+def api_keys(store):
+    return store.api_keys
 
 
 def bearer(secret):
@@ -133,7 +138,8 @@ def test_keys_stay_valid_while_the_store_is_unavailable_even_after_a_restart(
     (tmp_path / "gone").rename(tmp_path / "feedback.db")
 
 
-def test_keys_are_created_rotated_and_revoked_and_audited(api_keys, settings):
+def test_keys_are_created_rotated_and_revoked_and_audited(store, settings):
+    api_keys, audit_log = store.api_keys, store.audit_log
     key, secret = api_keys.add("shop", "application", project="mail", actor="ada")
     assert key.digest == hash_secret(secret)
     with pytest.raises(Conflict, match="'shop'"):
@@ -149,14 +155,14 @@ def test_keys_are_created_rotated_and_revoked_and_audited(api_keys, settings):
     with pytest.raises(NotFound):
         api_keys.revoke("shop", actor="bo")
     api_keys.add("shop", "application", project=None, actor="ada")
-    entries = [(entry.actor, entry.action, entry.project) for entry in api_keys.log()]
+    entries = [(entry.actor, entry.action, entry.project) for entry in audit_log.entries()]
     assert entries == [
         ("ada", "key added", "mail"),
         ("bo", "key rotated", "mail"),
         ("bo", "key revoked", "mail"),
         ("ada", "key added", None),
     ]
-    assert len(api_keys.log(project="other")) == 1
+    assert len(audit_log.entries(project="other")) == 1
     content = b"".join(
         path.read_bytes() for path in settings.state_folder.parent.glob("feedback.db*")
     )

@@ -201,7 +201,7 @@ def test_a_promotion_takes_effect(gateway, mail):
 
             save_policy(mail, policy)
             entry = Promotion(action="promote", policy=policy.id)
-            mail.journal.append("promotion", entry.to_json(), actor="ada", after=1)
+            mail.events.append("promotion", entry.to_json(), actor="ada", after=1)
         for _ in range(100):
             answer = gateway.chat("Hi", model="backtalk:mail").json()
             text = answer["choices"][0]["message"]["content"]
