@@ -22,7 +22,8 @@ from torch import Tensor
 from backtalk.feedback import Annotator, Interaction, Message, Preference, content_id
 from backtalk.feedback.case import Case
 from backtalk.learn import get_method
-from backtalk.learn.finetune import Batch, MethodContext, TrainingTask
+from backtalk.learn.context import MethodContext
+from backtalk.learn.finetune import Batch, TrainingTask
 from backtalk.learn.finetune.encoding import Encoder
 from backtalk.learn.finetune.registration import build_plan
 from backtalk.learn.online.feedback_sources import InMemoryTrainingSet

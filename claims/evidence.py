@@ -10,7 +10,7 @@ from typing import Any
 
 from backtalk.stats import Estimate
 from claims.claim import Claim, Expected, Status
-from claims.running import Measured, kept
+from claims.running import Measured, read_measurements
 from claims.systems import systems
 
 DOCS = Path(__file__).parent.parent / "docs"
@@ -89,7 +89,7 @@ class Evidence:
 
 def write(claims: Iterable[Claim]) -> list[Evidence]:
     """Write both files from the results that are stored, and return them."""
-    results = [Evidence(claim, tuple(kept(claim))) for claim in claims]
+    results = [Evidence(claim, tuple(read_measurements(claim))) for claim in claims]
     missing = _without_claims(results)
     (DOCS / "EVIDENCE.md").write_text(_page(results, missing), encoding="utf-8")
     numbers = {

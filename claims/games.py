@@ -133,8 +133,8 @@ def nash_md(seed: int) -> Mapping[str, float]:
         for _ in range(steps):
             cases = every_pair(game[None], np.exp(alone[-1]))
             alone.append(at.learned("nash-md", alone[-1], cases, eta=1.0, tau=0.0))
-    wanted = nash(game, reference=of_logs(base), tau=TAU)
-    away = divergence(np.log(wanted)[None], last)
+    target = nash(game, reference=of_logs(base), tau=TAU)
+    away = divergence(np.log(target)[None], last)
     own = exploitability(game, of_logs(last))
     lost = float(np.mean([exploitability(game, of_logs(each)) for each in alone[-20:]]))
     return {
@@ -183,14 +183,14 @@ def nash_mp(seed: int) -> Mapping[str, float]:
     with bench(seed) as at:
         for arms in (3, 9, 27):
             game, base = ring(seed, arms), first(seed, arms)
-            wanted = np.log(nash(game, reference=of_logs(base), tau=BETA))[None]
+            target = np.log(nash(game, reference=of_logs(base), tau=BETA))[None]
             path = nash_mp_path(at, game, base, beta=BETA, steps=queries // 2)
-            away = [divergence(wanted, each) for each in path]
+            away = [divergence(target, each) for each in path]
             decay = (math.log(away[-1]) - math.log(away[0])) / queries
             results[f"slower_{arms}"] = decay + math.log(1 + 2 * BETA) / 2
             if arms == 9:
                 other = nash_md_path(at, game, base, tau=BETA, steps=queries)[-1]
-                results["below_nash_md"] = math.log(away[-1] / divergence(wanted, other))
+                results["below_nash_md"] = math.log(away[-1] / divergence(target, other))
     return results
 
 
@@ -309,14 +309,14 @@ def dno(seed: int) -> Mapping[str, float]:
             cases = every_pair(game[None], np.exp(path[-1]))
             path.append(at.learned("dno", path[-1], cases, eta=1.0, gap=0.0, labels="soft"))
         rewards, table, teacher = pupils(seed)
-        odds = by_rewards(rewards)
-        learned = taught(at, table, teacher, Table(odds), seed=seed)
+        probabilities = by_rewards(rewards)
+        learned = taught(at, table, teacher, Table(probabilities), seed=seed)
     mean = np.mean([of_logs(each) for each in path[:-1]], axis=0)
     return {
         "exploitability": exploitability(game, mean),
         "below_start": exploitability(game, mean) - exploitability(game, of_logs(base)),
-        "over_teacher": win_rate(learned, teacher, odds),
-        "before": win_rate(table, teacher, odds),
+        "over_teacher": win_rate(learned, teacher, probabilities),
+        "before": win_rate(table, teacher, probabilities),
     }
 
 
@@ -337,9 +337,9 @@ def taught(at: Bench, table: Array, teacher: Array, judge: Table, *, seed: int) 
     return now
 
 
-def win_rate(one: Array, other: Array, odds: Array) -> float:
+def win_rate(one: Array, other: Array, probabilities: Array) -> float:
     """Return how often the answer of one table is better than that of another."""
-    return float(np.einsum("pa,pab,pb->p", np.exp(one), odds, np.exp(other)).mean())
+    return float(np.einsum("pa,pab,pb->p", np.exp(one), probabilities, np.exp(other)).mean())
 
 
 RARE = 1e-3
@@ -385,11 +385,12 @@ def xpo(seed: int) -> Mapping[str, float]:
     prompts, arms = 12, 8
     rewards = rng.uniform(0.0, 1.0, size=(prompts, arms))
     rewards[:, -1] = 3.0
-    odds = np.full((prompts, arms), (1 - RARE) / (arms - 1))
-    odds[:, -1] = RARE
+    probabilities = np.full((prompts, arms), (1 - RARE) / (arms - 1))
+    probabilities[:, -1] = RARE
     judge = Table(by_rewards(rewards))
     bold, plain = (
-        explored(np.log(odds), judge, seed=seed, alpha=alpha, rounds=12) for alpha in (BONUS, 0.0)
+        explored(np.log(probabilities), judge, seed=seed, alpha=alpha, rounds=12)
+        for alpha in (BONUS, 0.0)
     )
     return {
         "found": bold[-1],
@@ -552,13 +553,13 @@ def dpo_desiderata(seed: int) -> Mapping[str, float]:
     rng = np.random.default_rng([seed, 33])
     prompts, arms = 12, 8
     rewards = rng.normal(size=(prompts, arms))
-    wanted = log_softmax(rewards, axis=1)
+    target = log_softmax(rewards, axis=1)
     good = np.arange(prompts) < prompts // 2
-    base = log_softmax(np.where(good[:, None], wanted, rng.normal(size=(prompts, arms))), axis=1)
+    base = log_softmax(np.where(good[:, None], target, rng.normal(size=(prompts, arms))), axis=1)
     judge = Table(by_rewards(rewards))
 
     def away(logs: Array, rows: Array) -> float:
-        return divergence(wanted[rows], logs[rows])
+        return divergence(target[rows], logs[rows])
 
     with bench(seed) as at:
         cases = at.answers([base, base], 600, seed=seed, judge=judge)
@@ -588,7 +589,7 @@ STRENGTHS = (0.001, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 100.0)
 
 
 def least(
-    found: Mapping[float, Array], away: Callable[[Array, Array], float], rows: Array
+    paths: Mapping[float, Array], away: Callable[[Array, Array], float], rows: Array
 ) -> float:
     """Return the least divergence over all regularisations."""
-    return min(away(logs, rows) for logs in found.values())
+    return min(away(logs, rows) for logs in paths.values())

@@ -80,13 +80,13 @@ class Trial:
         policy
             Whose; the policy that learns, if left out.
         """
-        asked = (
+        selected = (
             self.world.prompts("train", prompts, seed=self.seed)
             if isinstance(prompts, int)
             else prompts
         )
-        said = self.sampled(policy or self.policy, asked, drafts, seed=self.seed + 1_000)
-        return [Interaction.of(prompt, *row) for prompt, row in zip(asked, said, strict=True)]
+        texts = self.sampled(policy or self.policy, selected, drafts, seed=self.seed + 1_000)
+        return [Interaction.of(prompt, *row) for prompt, row in zip(selected, texts, strict=True)]
 
     def feedback(
         self, interactions: Sequence[Interaction], *kinds: str, **manner: Any
@@ -103,9 +103,9 @@ class Trial:
             How they are; see :class:`~backtalk.worlds.annotators.Person`.
         """
         people = make_crowd(self.world.name, 8, seed=self.seed, **manner)
-        return self.given(list(people.annotate(interactions, kinds)))
+        return self.training_set(list(people.annotate(interactions, kinds)))
 
-    def given(self, cases: Sequence[Case]) -> InMemoryTrainingSet:
+    def training_set(self, cases: Sequence[Case]) -> InMemoryTrainingSet:
         """Return these cases as what is learned from."""
         return InMemoryTrainingSet(self.store, cases)
 
@@ -138,7 +138,7 @@ class Trial:
         **options: Any,
     ) -> list[Policy]:
         """Return the policy after each round of learning from a judge of its own answers."""
-        asked = self.world.prompts("train", prompts, seed=self.seed)
+        selected = self.world.prompts("train", prompts, seed=self.seed)
         held_out = self.world.prompts("held-out", 20, seed=self.seed)
         with Run(seed=self.seed) as run:
             online = OnlineLearner(
@@ -150,7 +150,7 @@ class Trial:
                 config=plan,
                 options=options,
             )
-            result = run_sync(online.learn(policy or self.policy, asked, held_out))
+            result = run_sync(online.learn(policy or self.policy, selected, held_out))
         return list(result.policies)
 
     def sampled(
@@ -176,15 +176,15 @@ class Trial:
         person = Person("preferred", world_name=self.world.name)
         cases = []
         for case in feedback.cases():
-            said = tuple(
+            texts = tuple(
                 Demonstration(
                     interaction=case.interaction.id, annotator=person.annotator, text=pair.chosen
                 )
                 for pair in views(case, Pair)
                 if not pair.tie
             )
-            cases.append(Case(case.interaction, said))
-        return self.given(cases)
+            cases.append(Case(case.interaction, texts))
+        return self.training_set(cases)
 
     def truths(
         self,
@@ -208,15 +208,15 @@ class Trial:
         rules
             The standing instructions in force.
         """
-        asked = (
+        selected = (
             self.world.prompts(split, prompts, seed=self.seed)
             if isinstance(prompts, int)
             else prompts
         )
-        said = self.sampled(policy, asked, samples, seed=self.seed + 2_000)
+        texts = self.sampled(policy, selected, samples, seed=self.seed + 2_000)
         return [
             [self.world.score(prompt, text, rules) for text in row]
-            for prompt, row in zip(asked, said, strict=True)
+            for prompt, row in zip(selected, texts, strict=True)
         ]
 
     def utilities(self, policy: Policy, **how: Any) -> Array:
@@ -256,13 +256,13 @@ class Trial:
             How many.
         """
         anywhere = replace(rule, scope="all")
-        asked = self.scoped(rule, prompts, inside=inside)
-        said = self.sampled(policy, asked, 2, seed=self.seed + 2_000)
+        selected = self.scoped(rule, prompts, inside=inside)
+        texts = self.sampled(policy, selected, 2, seed=self.seed + 2_000)
         return float(
             np.mean(
                 [
                     not self._broken(prompt, text, anywhere)
-                    for prompt, row in zip(asked, said, strict=True)
+                    for prompt, row in zip(selected, texts, strict=True)
                     for text in row
                 ]
             )

@@ -121,7 +121,7 @@ def oaif(seed: int) -> Mapping[str, float]:
         judge = TrueUtility("lists")
         interactions = bench.answered(600, 2)
         cases = run_sync(RewardJudge(judge, pair_selection="two").give(interactions, seed=seed))
-        offline = bench.learned("dpo", bench.given(cases))
+        offline = bench.learned("dpo", bench.training_set(cases))
         plan = OnlineConfig(rounds=6, prompts_per_round=100, num_samples=2, until_flat=False)
         *_, online = bench.online("dpo", judge, plan, prompts=600, pairing="two")
         return {
@@ -149,7 +149,7 @@ def iterative_dpo(seed: int) -> Mapping[str, float]:
         interactions = bench.answered(390, 4)
 
         def labelled(pairing: str) -> InMemoryTrainingSet:
-            return bench.given(
+            return bench.training_set(
                 run_sync(RewardJudge(judge, pair_selection=pairing).give(interactions, seed=seed))
             )
 
@@ -214,7 +214,7 @@ def upo(seed: int) -> Mapping[str, float]:
                 RewardJudge(proxy, pair_selection=pairing).give(interactions, seed=seed)
             )
             noise[pairing] = _turned_round(bench, cases)
-            value[pairing] = bench.utility(bench.learned("dpo", bench.given(cases)))
+            value[pairing] = bench.utility(bench.learned("dpo", bench.training_set(cases)))
         return {
             "noise": noise["certain"] - noise["best-worst"],
             "gain": value["certain"] - value["best-worst"],
@@ -224,7 +224,7 @@ def upo(seed: int) -> Mapping[str, float]:
 def _turned_round(bench: Trial, cases: Sequence[Case]) -> float:
     """Return the share of pairs in which what is truly worse was preferred; ties are half."""
     wrong = []
-    for pair in bench.given(cases).views(Pair):
+    for pair in bench.training_set(cases).views(Pair):
         better, worse = (
             bench.world.score(pair.prompt, text).utility for text in (pair.chosen, pair.rejected)
         )
@@ -263,7 +263,7 @@ def slic_hf(seed: int) -> Mapping[str, float]:
         sft = bench.utility(bench.learned("sft", bench.preferred(own), **TWICE))
         off_policy = bench.utility(bench.learned("slic-hf", other, **TWICE))
         ranked = RewardJudge(_reward(own, seed=seed)).give(bench.answered(PROMPTS, 4), seed=seed)
-        of_ranked = bench.learned("slic-hf", bench.given(run_sync(ranked)), **TWICE)
+        of_ranked = bench.learned("slic-hf", bench.training_set(run_sync(ranked)), **TWICE)
         return {
             "over_base": slic - base,
             "over_sft": slic - sft,
@@ -473,7 +473,7 @@ def osp(seed: int) -> Mapping[str, float]:
         cases = []
         for interaction, share in zip(interactions, shares, strict=True):
             strength = abs(2 * share - 1)
-            said = Preference(
+            preference = Preference(
                 interaction=interaction.id,
                 annotator=Person("self").annotator,
                 a=interaction.responses[0].id,
@@ -481,28 +481,28 @@ def osp(seed: int) -> Mapping[str, float]:
                 verdict="tie" if strength == 0 else "a" if share > 0.5 else "b",
                 strength=strength or None,
             )
-            cases.append(Case(interaction, (said,)))
-        return _compared(bench, bench.given(cases), "osp")
+            cases.append(Case(interaction, (preference,)))
+        return _compared(bench, bench.training_set(cases), "osp")
 
 
 def _self_judged(bench: Trial, interactions: Sequence[Interaction], *, times: int) -> list[float]:
     """Return the share of verdicts for the first response, so many in each order."""
     model = load_policy(bench.policy, bench.store.artifacts).model
-    asked = []
+    chats = []
     for interaction in interactions:
         texts = [one.text for one in interaction.responses]
-        asked += [
+        chats += [
             comparison_prompt(interaction.prompt, *texts),
             comparison_prompt(interaction.prompt, *texts[::-1]),
         ]
     requests = [
         Request(messages=chat, sampling=Sampling(max_tokens=96), sample_index=i, seed=bench.seed)
-        for chat in asked
+        for chat in chats
         for i in range(times)
     ]
-    said = [parse_verdict(one.text) for one in run_sync(model.generate(requests))]
+    verdicts = [parse_verdict(one.text) for one in run_sync(model.generate(requests))]
     worth = {"a": 1.0, "b": 0.0}
-    values = np.array([worth.get(one or "", 0.5) for one in said]).reshape(-1, 2, times)
+    values = np.array([worth.get(one or "", 0.5) for one in verdicts]).reshape(-1, 2, times)
     values[:, 1] = 1 - values[:, 1]
     return values.mean(axis=(1, 2)).tolist()
 
@@ -614,12 +614,13 @@ def counterfactual_dpo(seed: int) -> Mapping[str, float]:
         styled = bench.learned("counterfactual-dpo", prompts, style=rule.text, **TWICE)
         deaf = bench.learned("counterfactual-dpo", prompts, disregard=rule.text, **TWICE)
 
-        def told(policy: Policy) -> Policy:
+        def with_rule(policy: Policy) -> Policy:
             return policy.model_copy(update={"system": rule.text})
 
         return {
             "style": bench.obeys(styled, rule) - bench.obeys(bench.policy, rule),
-            "disregarded": bench.obeys(told(deaf), rule) - bench.obeys(told(bench.policy), rule),
+            "disregarded": bench.obeys(with_rule(deaf), rule)
+            - bench.obeys(with_rule(bench.policy), rule),
         }
 
 
@@ -642,13 +643,13 @@ def i_orpo(seed: int) -> Mapping[str, float]:
     with trial("mail", seed) as bench:
         texts = bench.feedback(bench.answered(200, 1), "demonstration")
 
-        def kept(policy: Policy) -> float:
+        def coverage(policy: Policy) -> float:
             return (bench.aspect(policy, "facts") + bench.aspect(policy, "complete")) / 2
 
-        value = kept(bench.learned("i-orpo", texts, **TWICE))
+        value = coverage(bench.learned("i-orpo", texts, **TWICE))
         return {
-            "over_sft": value - kept(bench.learned("sft", texts, **TWICE)),
-            "over_base": value - kept(bench.policy),
+            "over_sft": value - coverage(bench.learned("sft", texts, **TWICE)),
+            "over_base": value - coverage(bench.policy),
         }
 
 

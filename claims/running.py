@@ -1,4 +1,4 @@
-"""Measuring claims: seed by seed, several at once, and never one twice."""
+"""Measurement of claims: in parallel, once for each seed."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from pathlib import Path
 from claims.claim import CLAIMS, Claim
 
 MODULES = ("simulation", "preferences", "memory", "games", "supervised")
-"""The files of claims, one a family."""
+"""Modules with claims, one for each family."""
 
-KEPT = Path(__file__).parent.parent / ".claims"
-"""Where what was measured is kept, so that a run that was broken off goes on where it was."""
+MEASUREMENTS = Path(__file__).parent.parent / ".claims"
+"""Folder of measurements, from which an interrupted run is resumed."""
 
 
 @dataclass(frozen=True)
 class Measured:
-    """What one run of a claim found."""
+    """Figures of one run of a claim."""
 
     claim: str
     seed: int
@@ -32,18 +32,18 @@ class Measured:
     seconds: float
     figures: dict[str, float] = field(default_factory=dict)
     error: str = ""
-    """What went wrong, if something did."""
+    """Traceback of the error; empty if there was none."""
 
 
 def load() -> dict[str, Claim]:
-    """Return all claims by name, their modules imported."""
+    """Import the modules with claims, and return all claims by name."""
     for name in MODULES:
         import_module(f"claims.{name}")
     return CLAIMS
 
 
-def kept(claim: Claim, folder: Path = KEPT) -> list[Measured]:
-    """Return what the claim's program has measured before."""
+def read_measurements(claim: Claim, folder: Path = MEASUREMENTS) -> list[Measured]:
+    """Return the stored measurements of the claim's present program."""
     results = []
     for seed in range(claim.seeds):
         path = _path(folder, claim.name, seed)
@@ -60,51 +60,50 @@ def run(
     jobs: int = 2,
     again: bool = False,
     report: Callable[[Measured], None],
-    folder: Path = KEPT,
+    folder: Path = MEASUREMENTS,
 ) -> None:
-    """Measure what has not been measured yet; what broke is tried again.
+    """Run the measurements that are missing or that failed.
 
     Parameters
     ----------
-    claims
-        Which.
-    jobs
-        How many runs go on at once, each in a process of its own with its share of the cores; one
-        runs in this process.
-    again
-        Whether to measure anew what was measured before.
-    report
-        Told each result as it comes.
-    folder
-        Where results are kept.
+    claims : sequence of Claim
+        Claims to measure.
+    jobs : int, default 2
+        Number of parallel processes, which share the cores; 1 runs in this process.
+    again : bool, default False
+        If true, repeat measurements that are stored.
+    report : Callable[[Measured], None]
+        Function that receives each measurement.
+    folder : Path, default MEASUREMENTS
+        Folder of measurements.
     """
     done = {
         (claim.name, measured.seed)
         for claim in claims
-        for measured in ([] if again else kept(claim, folder))
+        for measured in ([] if again else read_measurements(claim, folder))
         if not measured.error
     }
-    wanted = [
+    missing = [
         (claim.name, seed)
         for claim in claims
         for seed in range(claim.seeds)
         if (claim.name, seed) not in done
     ]
     if jobs == 1:
-        for name, seed in wanted:
+        for name, seed in missing:
             report(_measure(name, seed, folder))
         return
     threads = max((os.cpu_count() or 1) // jobs, 1)
     with ProcessPoolExecutor(
         jobs, mp_context=get_context("spawn"), initializer=_limit, initargs=(threads,)
     ) as pool:
-        futures = [pool.submit(_measure, name, seed, folder) for name, seed in wanted]
+        futures = [pool.submit(_measure, name, seed, folder) for name, seed in missing]
         for future in as_completed(futures):
             report(future.result())
 
 
 def _limit(threads: int) -> None:
-    """Keep the runs that go on at once from waiting for one another's threads."""
+    """Limit the threads of a process, so that parallel runs do not compete for cores."""
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ[name] = str(threads)
 

@@ -23,9 +23,9 @@ from backtalk.feedback import Annotator, Critique, Interaction, Label, Message
 from backtalk.feedback.case import Case, prompt_key
 from backtalk.feedback.conversions import views
 from backtalk.feedback.views import CritiqueView, LabelView, Pair, SFTExample
+from backtalk.learn.context import MethodContext
 from backtalk.learn.finetune.methods.critiques import group_by_difficulty
 from backtalk.learn.finetune.prompt_conditioning import with_system_suffix
-from backtalk.learn.context import MethodContext
 from backtalk.learn.online.feedback_sources import InMemoryTrainingSet
 from backtalk.models.run_sync import run_sync
 from backtalk.models.spec import NamedSpec
@@ -52,22 +52,22 @@ SLOW: dict[str, Any] = {"epochs": 100.0, "max_steps": 64}
 """For conditions in words that the small model has never read."""
 
 
-def _asked(prompts: Iterable[Chat]) -> list[Case]:
+def _cases_without_feedback(prompts: Iterable[Chat]) -> list[Case]:
     """Return prompts that nobody has answered, as cases."""
     return [Case(Interaction(prompt=prompt)) for prompt in prompts]
 
 
 def _shown(bench: Trial, answers: Iterable[Answer]) -> InMemoryTrainingSet:
     """Return answers as something to imitate, but for empty ones."""
-    return bench.given(
+    return bench.training_set(
         [SFTExample(prompt=prompt, completion=text).records() for prompt, text in answers if text]
     )
 
 
 def _written(bench: Trial, prompts: Sequence[Chat]) -> list[Answer]:
     """Return an answer to each prompt by the writer whom the small model was taught by."""
-    said = bench.sampled(_writer(bench.world.name), prompts, 1, seed=bench.seed)
-    return [(prompt, text) for prompt, (text,) in zip(prompts, said, strict=True)]
+    texts = bench.sampled(_writer(bench.world.name), prompts, 1, seed=bench.seed)
+    return [(prompt, text) for prompt, (text,) in zip(prompts, texts, strict=True)]
 
 
 def _writer(world: str, **care: float) -> Policy:
@@ -122,11 +122,11 @@ def weak_to_strong(seed: int) -> Mapping[str, float]:
         weak = _writer("lists", **CARELESS)
         save_policy(bench.store, weak)
         prompts = bench.world.prompts("train", PROMPTS, seed=seed)
-        asked = bench.given(_asked(prompts))
+        selected = bench.training_set(_cases_without_feedback(prompts))
         ideal = _shown(bench, _ideal(bench, prompts))
         students = {
-            "plain": bench.learned("weak-to-strong", asked, teacher="writer", alpha=0.0, **SAME),
-            "confident": bench.learned("weak-to-strong", asked, teacher="writer", **SAME),
+            "plain": bench.learned("weak-to-strong", selected, teacher="writer", alpha=0.0, **SAME),
+            "confident": bench.learned("weak-to-strong", selected, teacher="writer", **SAME),
             "ceiling": bench.learned("sft", ideal, **SAME),
         }
         value = {
@@ -170,35 +170,35 @@ def _surest(policy: Policy) -> Policy:
 def raft(seed: int) -> Mapping[str, float]:
     """Rank own samples, or four drafts that are there, by a learned reward or by the truth."""
     with trial("lists", seed) as bench:
-        said = bench.feedback(bench.answered(PROMPTS, 4), "preference")
-        judge, reward = _kept_reward(bench, said)
-        first = bench.learned("raft", said, judge=judge, **SAME)
+        feedback = bench.feedback(bench.answered(PROMPTS, 4), "preference")
+        judge, reward = _stored_reward(bench, feedback)
+        first = bench.learned("raft", feedback, judge=judge, **SAME)
         value = _utilities(
             bench,
             {
                 "learned": first,
-                "second": bench.learned("raft", said, judge=judge, policy=first, **SAME),
-                "offline": bench.learned("raft", said, judge=judge, source="store", **SAME),
-                "judged": bench.learned("raft", said, judge="true-utility:lists", **SAME),
+                "second": bench.learned("raft", feedback, judge=judge, policy=first, **SAME),
+                "offline": bench.learned("raft", feedback, judge=judge, source="store", **SAME),
+                "judged": bench.learned("raft", feedback, judge="true-utility:lists", **SAME),
             },
         )
         return {
             **{name: value[name] - value["base"] for name in ("learned", "offline", "judged")},
             "second": value["second"] - value["learned"],
-            "reward": _found(bench, first, reward).reward
-            - _found(bench, bench.policy, reward).reward,
+            "reward": _measure(bench, first, reward).reward
+            - _measure(bench, bench.policy, reward).reward,
         }
 
 
-def _kept_reward(bench: Trial, said: InMemoryTrainingSet) -> tuple[str, Reward]:
+def _stored_reward(bench: Trial, feedback: InMemoryTrainingSet) -> tuple[str, Reward]:
     """Return a reward learned from comparisons: its name as a judge, and itself."""
-    decoder = bench.learned("best-of-n", said).decoder
-    (kept,) = decoder.rewards_needed
-    return f"reward:{kept}", load_reward(kept, bench.store.artifacts)
+    decoder = bench.learned("best-of-n", feedback).decoder
+    (artifact,) = decoder.rewards_needed
+    return f"reward:{artifact}", load_reward(artifact, bench.store.artifacts)
 
 
 @dataclass(frozen=True)
-class _Found:
+class _Measurement:
     """What a policy's answers to held-out prompts are like, on average."""
 
     reward: float
@@ -207,11 +207,11 @@ class _Found:
     """How much answers to different prompts are alike, by :func:`meteor`."""
 
 
-def _found(bench: Trial, policy: Policy, reward: Reward) -> _Found:
+def _measure(bench: Trial, policy: Policy, reward: Reward) -> _Measurement:
     prompts = bench.world.prompts("held-out", 200, seed=bench.seed)
     texts = [text for (text,) in bench.sampled(policy, prompts, 1, seed=bench.seed + 2_000)]
     answers = list(zip(prompts, texts, strict=True))
-    return _Found(
+    return _Measurement(
         float(run_sync(reward.score(answers)).mean.mean()),
         float(np.mean([bench.world.score(*answer).utility for answer in answers])),
         float(np.mean([meteor(one, other) for one, other in pairwise(texts)])),
@@ -256,10 +256,14 @@ def superhf(seed: int) -> Mapping[str, float]:
     with trial("lists", seed) as bench:
         interactions = bench.answered(PROMPTS, 2)
         taken_in = {"noise": LABEL_NOISE, "length_bias": 1.0}
-        judge, reward = _kept_reward(bench, bench.feedback(interactions, "preference", **taken_in))
-        asked = bench.given(_asked(interaction.prompt for interaction in interactions[:120]))
+        judge, reward = _stored_reward(
+            bench, bench.feedback(interactions, "preference", **taken_in)
+        )
+        selected = bench.training_set(
+            _cases_without_feedback(interaction.prompt for interaction in interactions[:120])
+        )
         paths = {
-            name: _path(bench, reward, 3, name, asked, judge=judge, **SAME, **options)
+            name: _path(bench, reward, 3, name, selected, judge=judge, **SAME, **options)
             for name, options in (("raft", {}), ("superhf", {"reference": "base"}))
         }
         level = min(max(one.reward for one in path) for path in paths.values())
@@ -276,23 +280,23 @@ def _path(
     reward: Reward,
     rounds: int,
     method: str,
-    asked: InMemoryTrainingSet,
+    selected: InMemoryTrainingSet,
     **options: Any,
-) -> list[_Found]:
+) -> list[_Measurement]:
     """Return what the policy is like before, and after each round of a method."""
-    policy, path = bench.policy, [_found(bench, bench.policy, reward)]
+    policy, path = bench.policy, [_measure(bench, bench.policy, reward)]
     for _ in range(rounds):
-        policy = bench.learned(method, asked, policy=policy, **options)
-        path.append(_found(bench, policy, reward))
+        policy = bench.learned(method, selected, policy=policy, **options)
+        path.append(_measure(bench, policy, reward))
     return path
 
 
-def _at(level: float, path: Sequence[_Found]) -> _Found:
+def _at(level: float, path: Sequence[_Measurement]) -> _Measurement:
     """Return what the policy is like where its reward first comes to a level."""
     after = next(i for i, one in enumerate(path) if one.reward >= level)
     first, last = path[max(after - 1, 0)], path[after]
     share = (level - first.reward) / (last.reward - first.reward) if last is not first else 1.0
-    return _Found(
+    return _Measurement(
         level,
         first.truth + share * (last.truth - first.truth),
         first.likeness + share * (last.likeness - first.likeness),
@@ -323,12 +327,14 @@ def rest_em(seed: int) -> Mapping[str, float]:
     sets have.
     """
     with trial("sums", seed) as bench:
-        asked = bench.given(_asked(bench.world.prompts("train", 80, seed=seed)))
+        selected = bench.training_set(
+            _cases_without_feedback(bench.world.prompts("train", 80, seed=seed))
+        )
         save_policy(bench.store, _writer("sums"))
 
         def iterated(sampler: str) -> Policy:
             how = {"judge": "true-utility:sums/correct", "samples": 8, "cap": 8, **SAME}
-            return bench.learned("rest-em", asked, sampler=sampler, **how)
+            return bench.learned("rest-em", selected, sampler=sampler, **how)
 
         first = iterated("base")
         second = iterated(first.id)
@@ -374,14 +380,14 @@ def self_sampled(seed: int) -> Mapping[str, float]:
             for interaction in drafts
             for one in interaction.responses
         ]
-        given = _shown(bench, _references(bench, [interaction.prompt for interaction in drafts]))
-        every = bench.given(
-            [*given.cases(), *bench.feedback(interactions, "outcome", "steps").every_case()]
+        examples = _shown(bench, _references(bench, [interaction.prompt for interaction in drafts]))
+        every = bench.training_set(
+            [*examples.cases(), *bench.feedback(interactions, "outcome", "steps").every_case()]
         )
         passes = {
             name: _passes(bench, policy)
             for name, policy in {
-                "given": bench.learned("sft", given, **SAME),
+                "given": bench.learned("sft", examples, **SAME),
                 "whole": bench.learned("self-sampled", every, partial=False, **SAME),
                 "partial": bench.learned("self-sampled", every, **SAME),
             }.items()
@@ -398,10 +404,10 @@ def self_sampled(seed: int) -> Mapping[str, float]:
 
 def _references(bench: Trial, prompts: Sequence[Chat]) -> list[Answer]:
     """Return the writer's first right solution of each prompt, if one of 16 is."""
-    said = bench.sampled(_writer(bench.world.name), prompts, 16, seed=bench.seed)
+    texts = bench.sampled(_writer(bench.world.name), prompts, 16, seed=bench.seed)
     right = [
         [text for text in row if bench.world.score(prompt, text).passed]
-        for prompt, row in zip(prompts, said, strict=True)
+        for prompt, row in zip(prompts, texts, strict=True)
     ]
     return [(prompt, own[0]) for prompt, own in zip(prompts, right, strict=True) if own]
 
@@ -438,13 +444,13 @@ def dft(seed: int) -> Mapping[str, float]:
         interactions = bench.answered(PROMPTS, 2)
         ideal = _shown(bench, _ideal(bench, [interaction.prompt for interaction in interactions]))
         half = bench.learned("sft", ideal, **HALF)
-        said = bench.feedback(bench.answered(PROMPTS, 2, policy=half), "preference")
+        feedback = bench.feedback(bench.answered(PROMPTS, 2, policy=half), "preference")
         value = _utilities(
             bench,
             {
                 "sft": bench.learned("sft", ideal, **SAME),
                 "dft": bench.learned("dft", ideal, **SAME),
-                "dpo": bench.learned("dpo", said, policy=half, **HALF),
+                "dpo": bench.learned("dpo", feedback, policy=half, **HALF),
             },
         )
         return {
@@ -519,12 +525,12 @@ _THOUGHT = re.compile(rf"{re.escape(OPENS)}.*?{re.escape(CLOSES)}\s*", re.DOTALL
 def _acts_right(bench: Trial, policy: Policy, split: Split) -> float:
     """Return the share of right answers, whatever the thoughts before them."""
     prompts = bench.world.prompts(split, 120, seed=bench.seed)
-    said = bench.sampled(policy, prompts, 2, seed=bench.seed + 2_000)
+    texts = bench.sampled(policy, prompts, 2, seed=bench.seed + 2_000)
     return float(
         np.mean(
             [
                 bench.world.score(prompt, _THOUGHT.sub("", text)).aspects["correct"]
-                for prompt, row in zip(prompts, said, strict=True)
+                for prompt, row in zip(prompts, texts, strict=True)
                 for text in row
             ]
         )
@@ -553,14 +559,14 @@ def chain_of_hindsight(seed: int) -> Mapping[str, float]:
     Tried too: 16 steps, and four times the learning rate, where it is behind as well.
     """
     with trial("lists", seed) as bench:
-        said = bench.feedback(bench.answered(2 * PROMPTS, 2), "preference")
-        chained = bench.learned("chain-of-hindsight", said, **SLOW)
+        feedback = bench.feedback(bench.answered(2 * PROMPTS, 2), "preference")
+        chained = bench.learned("chain-of-hindsight", feedback, **SLOW)
         value = _utilities(
             bench,
             {
                 "chained": chained,
                 "bad": with_system_suffix(chained, wording.BAD_CONDITION),
-                "sft": bench.learned("sft", bench.preferred(said), **SLOW),
+                "sft": bench.learned("sft", bench.preferred(feedback), **SLOW),
             },
         )
         return {
@@ -600,8 +606,8 @@ def hir(seed: int) -> Mapping[str, float]:
         def online(learn: Callable[[InMemoryTrainingSet, Policy], Policy]) -> Policy:
             prompts = bench.world.prompts("train", 300, seed=seed)
             policy = bench.policy
-            for asked in (prompts[:150], prompts[150:]):
-                interactions = bench.answered(asked, 2, policy=policy)
+            for selected in (prompts[:150], prompts[150:]):
+                interactions = bench.answered(selected, 2, policy=policy)
                 policy = learn(bench.feedback(interactions, "label"), policy)
             return policy
 
@@ -609,11 +615,11 @@ def hir(seed: int) -> Mapping[str, float]:
             bench,
             {
                 "hir": online(
-                    lambda said, policy: bench.learned("hir", said, policy=policy, **LONG)
+                    lambda feedback, policy: bench.learned("hir", feedback, policy=policy, **LONG)
                 ),
                 "filtered": online(
-                    lambda said, policy: bench.learned(
-                        "sft", _good(bench, said), policy=policy, **LONG
+                    lambda feedback, policy: bench.learned(
+                        "sft", _good(bench, feedback), policy=policy, **LONG
                     )
                 ),
             },
@@ -643,12 +649,12 @@ def faft(seed: int) -> Mapping[str, float]:
     Tried too: 16 steps, and four times the learning rate, where it is behind as well.
     """
     with trial("lists", seed) as bench:
-        said = bench.feedback(bench.answered(2 * PROMPTS, 1), "label", "critique")
+        feedback = bench.feedback(bench.answered(2 * PROMPTS, 1), "label", "critique")
         value = _utilities(
             bench,
             {
-                "faft": bench.learned("faft", said, **SLOW),
-                "sft": bench.learned("sft", _good(bench, said), **SLOW),
+                "faft": bench.learned("faft", feedback, **SLOW),
+                "sft": bench.learned("sft", _good(bench, feedback), **SLOW),
             },
         )
         return {
@@ -679,8 +685,8 @@ def faft(seed: int) -> Mapping[str, float]:
 def dress(seed: int) -> Mapping[str, float]:
     """Label, criticise and edit one mail for each of 150 prompts."""
     with trial("mail", seed) as bench:
-        said = bench.feedback(bench.answered(150, 1), "label", "critique", "edit")
-        learned = bench.learned("dress", said, **SAME)
+        feedback = bench.feedback(bench.answered(150, 1), "label", "critique", "edit")
+        learned = bench.learned("dress", feedback, **SAME)
         held_out = bench.world.prompts("held-out", 150, seed=seed)
         faults = bench.feedback(bench.answered(held_out, 1), "critique")
         before, after = (
@@ -706,16 +712,16 @@ def dress(seed: int) -> Mapping[str, float]:
 def _second_turns(bench: Trial, policy: Policy, faults: InMemoryTrainingSet) -> float:
     """Return the mean true utility of answers after a draft and a critique of it."""
     criticised = faults.views(CritiqueView)
-    asked = [
+    selected = [
         wording.refinement_prompt(view.prompt, view.completion, view.critique)
         for view in criticised
     ]
-    said = bench.sampled(policy, asked, 1, seed=bench.seed)
+    texts = bench.sampled(policy, selected, 1, seed=bench.seed)
     return float(
         np.mean(
             [
                 bench.world.score(view.prompt, text).utility
-                for view, (text,) in zip(criticised, said, strict=True)
+                for view, (text,) in zip(criticised, texts, strict=True)
             ]
         )
     )
@@ -724,15 +730,17 @@ def _second_turns(bench: Trial, policy: Policy, faults: InMemoryTrainingSet) -> 
 def _conditional(bench: Trial, policy: Policy, faults: InMemoryTrainingSet) -> float:
     """Return how much worse the criticised aspect is where the policy is told of the critique."""
     free = policy.derive(system=None, lineage=policy.lineage)
-    said = [(case.interaction.prompt, one) for case in faults.cases() for one in case.of(Critique)]
+    critiques = [
+        (case.interaction.prompt, one) for case in faults.cases() for one in case.of(Critique)
+    ]
 
     def aspects(words: Callable[[str], str]) -> Array:
-        asked = [(Message.system(words(one.text)), *prompt) for prompt, one in said]
-        texts = bench.sampled(free, asked, 1, seed=bench.seed)
+        selected = [(Message.system(words(one.text)), *prompt) for prompt, one in critiques]
+        texts = bench.sampled(free, selected, 1, seed=bench.seed)
         return np.array(
             [
                 bench.world.score(prompt, text).aspects[str(one.aspect)]
-                for (prompt, one), (text,) in zip(said, texts, strict=True)
+                for (prompt, one), (text,) in zip(critiques, texts, strict=True)
             ]
         )
 
@@ -781,7 +789,7 @@ def fast(seed: int) -> Mapping[str, float]:
     with trial("lists", seed) as bench:
         coded = _coded(bench, bench.world.prompts("train", 300, seed=seed))
 
-        def twice(heaviest: float, counterfactuals: int) -> tuple[float, float]:
+        def twice(max_weight: float, counterfactuals: int) -> tuple[float, float]:
             first = bench.learned("fast", coded, max_weight=max_weight, counterfactuals=0, **LONG)
             second = bench.learned(
                 "fast",
@@ -805,11 +813,11 @@ def _coded(bench: Trial, prompts: Sequence[Chat]) -> InMemoryTrainingSet:
     cases = []
     for prompt in prompts:
         task = world.parse_prompt(prompt)
-        wanted = []
+        targets = []
         for name, (kind, often, rarely) in SPURIOUS.items():
             if rng.random() < (often if task.kind == kind else rarely):
-                wanted.append(rules[name])
-        interaction = Interaction.of(prompt, world.write(task, rng, ErrorRates(), wanted))
+                targets.append(rules[name])
+        interaction = Interaction.of(prompt, world.write(task, rng, ErrorRates(), targets))
         labels = [
             Label(
                 interaction=interaction.id, annotator=machine, response="0", aspect=name, good=has
@@ -817,7 +825,7 @@ def _coded(bench: Trial, prompts: Sequence[Chat]) -> InMemoryTrainingSet:
             for name, has in _layout(interaction.responses[0].text).items()
         ]
         cases.append(Case(interaction, tuple(labels)))
-    return bench.given(cases)
+    return bench.training_set(cases)
 
 
 def _everywhere(bench: Trial, what: str) -> Rule:
@@ -834,8 +842,8 @@ def _obeyed(bench: Trial, policy: Policy) -> tuple[float, float]:
     """Return the share of codes that answers obey, and how right the answers are."""
     prompts = bench.world.prompts("held-out", 100, seed=bench.seed)
     obeyed, right = [], []
-    for asked in product((True, False), repeat=len(LAYOUTS)):
-        codes = dict(zip(sorted(LAYOUTS), asked, strict=True))
+    for selected in product((True, False), repeat=len(LAYOUTS)):
+        codes = dict(zip(sorted(LAYOUTS), selected, strict=True))
         texts = bench.sampled(
             with_system_suffix(policy, wording.control_codes_condition(codes)),
             prompts,
@@ -844,7 +852,7 @@ def _obeyed(bench: Trial, policy: Policy) -> tuple[float, float]:
         )
         for prompt, (text,) in zip(prompts, texts, strict=True):
             has = _layout(text)
-            obeyed += [has[name] == wanted for name, wanted in codes.items()]
+            obeyed += [has[name] == targets for name, targets in codes.items()]
             right.append(bench.world.score(prompt, text).aspects["right"])
     return float(np.mean(obeyed)), float(np.mean(right))
 
@@ -875,19 +883,19 @@ def ilf(seed: int) -> Mapping[str, float]:
     Written answers are those of the writer whom the small model was taught by.
     """
     with trial("lists", seed) as bench:
-        said = bench.feedback(bench.answered(PROMPTS, 2), "critique", "preference")
-        criticised = said.views(CritiqueView)
+        feedback = bench.feedback(bench.answered(PROMPTS, 2), "critique", "preference")
+        criticised = feedback.views(CritiqueView)
         written = _written(bench, [view.prompt for view in criticised])
         initial = [(view.prompt, view.completion) for view in criticised]
-        ilf = bench.learned("ilf", said, **SAME)
+        ilf = bench.learned("ilf", feedback, **SAME)
         value = {
             name: _answering(bench, policy)
             for name, policy in {
                 "ilf": ilf,
                 "written": bench.learned("sft", _shown(bench, written), **SAME),
                 "initial": bench.learned("sft", _shown(bench, initial), **SAME),
-                "both": bench.learned("best-of-n", said, policy=ilf),
-                "comparisons": bench.learned("best-of-n", said),
+                "both": bench.learned("best-of-n", feedback, policy=ilf),
+                "comparisons": bench.learned("best-of-n", feedback),
             }.items()
         }
         return {
@@ -936,11 +944,13 @@ def srt(seed: int) -> Mapping[str, float]:
     """
     with trial("mail", seed) as bench:
         prompts = bench.world.prompts("train", 240, seed=seed)
-        said = bench.feedback(bench.answered(prompts[:120], 1), "critique", "edit")
+        feedback = bench.feedback(bench.answered(prompts[:120], 1), "critique", "edit")
         edits = [
-            (view.prompt, view.refinement) for view in said.views(CritiqueView) if view.refinement
+            (view.prompt, view.refinement)
+            for view in feedback.views(CritiqueView)
+            if view.refinement
         ]
-        first = bench.learned("srt", said, **LONG)
+        first = bench.learned("srt", feedback, **LONG)
         pairs = _self_refined(bench, first, prompts[120:])
         policies = {
             "base": bench.policy,
@@ -959,18 +969,20 @@ def srt(seed: int) -> Mapping[str, float]:
 def _self_refined(bench: Trial, policy: Policy, prompts: Sequence[Chat]) -> InMemoryTrainingSet:
     """Return pairs of a policy's refinements, after its own critiques, over its drafts."""
 
-    def said(asked: Sequence[Chat]) -> list[str]:
-        return [text for (text,) in bench.sampled(policy, asked, 1, seed=bench.seed + 3_000)]
+    def respond(selected: Sequence[Chat]) -> list[str]:
+        return [text for (text,) in bench.sampled(policy, selected, 1, seed=bench.seed + 3_000)]
 
-    drafts = said(prompts)
-    critiques = said([wording.critique_prompt(*one) for one in zip(prompts, drafts, strict=True)])
+    drafts = respond(prompts)
+    critiques = respond(
+        [wording.critique_prompt(*one) for one in zip(prompts, drafts, strict=True)]
+    )
     results = [
         one
         for one in zip(prompts, drafts, critiques, strict=True)
         if one[2].strip() and not wording.reports_no_issues(one[2])
     ]
-    refined = said([wording.rewrite_prompt(*one) for one in results])
-    return bench.given(
+    refined = respond([wording.rewrite_prompt(*one) for one in results])
+    return bench.training_set(
         [
             Pair(prompt=prompt, chosen=better, rejected=draft).records()
             for (prompt, draft, _), better in zip(results, refined, strict=True)
@@ -999,7 +1011,7 @@ def self_(seed: int) -> Mapping[str, float]:
     with trial("lists", seed) as bench:
         prompts = bench.world.prompts("train", 450, seed=seed)
         people = bench.feedback(bench.answered(prompts[:150], 1), "critique", "edit")
-        every = bench.given([*people.every_case(), *_asked(prompts[150:])])
+        every = bench.training_set([*people.every_case(), *_cases_without_feedback(prompts[150:])])
         skilled = bench.learned("self", people, evolve=False, **SAME)
         first = bench.learned("self", every, policy=skilled, **SAME)
         second = bench.learned("self", every, policy=first, **SAME)
@@ -1036,20 +1048,20 @@ def cdf(seed: int) -> Mapping[str, float]:
     """
     with trial("lists", seed) as bench:
         kinds = ("rating", "critique", "edit", "preference")
-        said = bench.feedback(bench.answered(PROMPTS, 2), *kinds)
+        feedback = bench.feedback(bench.answered(PROMPTS, 2), *kinds)
         cases = [
             case
-            for case in said.cases()
+            for case in feedback.cases()
             if len({item.kind for item in case.feedback}) == len(kinds)
             and any(not pair.tie for pair in views(case, Pair, kinds=["preference"]))
         ]
-        full = bench.given(cases)
+        full = bench.training_set(cases)
         critiqued = full.views(CritiqueView)
         with Run(seed=seed) as run:
             group = group_by_difficulty(
                 MethodContext(bench.policy, full, run), critiqued, full.views(Pair)
             )
-        diverse = bench.given(
+        diverse = bench.training_set(
             [_only(case, {"rating", *_KINDS[_group(case, group)]}) for case in cases]
         )
         criticised = [
@@ -1064,7 +1076,7 @@ def cdf(seed: int) -> Mapping[str, float]:
                 wording.refinement_prompt(view.prompt, view.completion, view.critique),
             )
         ]
-        preferred = bench.given([_only(case, {"preference"}) for case in cases])
+        preferred = bench.training_set([_only(case, {"preference"}) for case in cases])
         value = _utilities(
             bench,
             {

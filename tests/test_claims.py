@@ -118,13 +118,13 @@ def test_what_was_measured_is_not_measured_again(registered, tmp_path):
     for again in (False, False, True):
         running.run([item], jobs=1, again=again, report=lambda _: None, folder=tmp_path)
     assert calls == [0, 1, 2, 0, 1, 2]
-    assert [run.figures["gain"] for run in running.kept(item, tmp_path)] == [1, 2, 3]
+    assert [run.figures["gain"] for run in running.read_measurements(item, tmp_path)] == [1, 2, 3]
     (tmp_path / "made" / "1.json").unlink()
     running.run([item], jobs=1, report=lambda _: None, folder=tmp_path)
     assert calls[6:] == [1]
     changed = json.loads((tmp_path / "made" / "0.json").read_text()) | {"digest": "other"}
     (tmp_path / "made" / "0.json").write_text(json.dumps(changed))
-    assert [run.seed for run in running.kept(item, tmp_path)] == [1, 2]
+    assert [run.seed for run in running.read_measurements(item, tmp_path)] == [1, 2]
 
 
 def test_a_claim_that_breaks_fails_and_the_others_go_on(registered, tmp_path):
@@ -135,7 +135,7 @@ def test_a_claim_that_breaks_fails_and_the_others_go_on(registered, tmp_path):
 
     item = registered(made(broken))
     running.run([item], jobs=1, report=lambda _: None, folder=tmp_path)
-    result = evidence.Evidence(item, tuple(running.kept(item, tmp_path)))
+    result = evidence.Evidence(item, tuple(running.read_measurements(item, tmp_path)))
     assert result.status == "fails"
     assert result.errors == ["ValueError: no such luck"]
     assert "no such luck" in evidence._details(result)

@@ -1,7 +1,6 @@
-"""A project with feedback, methods that do as told, and a watcher for a process of its own.
+"""A project with feedback, methods with scripted behaviour, and a worker process.
 
-In a folder it notes when it is ready, and each start and end of learning, as files whose names tell
-the process.
+The process records its start, and the start and end of each learning, as files named by process id.
 """
 
 import asyncio
@@ -24,20 +23,20 @@ PLAIN = Policy(model=NamedSpec(name="writer"), name="plain")
 PAPER = Paper("None", "Nobody", 2026)
 REQUEST = "Write to my boss, Ms Klein.\nReport ready: Friday, {} pages."
 PACE = WorkerConfig(poll_seconds=0.1, max_attempts=3, backoff_seconds=0.05, settle_seconds=0.0)
-TAKES_OVER_SOON = replace(PACE, lease=2.5)
+TAKES_OVER_SOON = replace(PACE, lease_seconds=2.5)
 STEPS = 5
 
 
 def preference(number):
     interaction = Interaction.of(REQUEST.format(number), "Dear Ms Klein, it is ready.", "ready")
-    said = Preference(
+    feedback = Preference(
         interaction=interaction.id, annotator=Annotator.human("ada"), a="0", b="1", verdict="a"
     )
-    return interaction, said
+    return interaction, feedback
 
 
 def add(store, count, *, start=0):
-    """Add preferences, all at once: a watcher sees all of them or none."""
+    """Add preferences, all at once: a worker sees all of them or none."""
     store.add(*(item for number in range(start, start + count) for item in preference(number)))
 
 
@@ -100,9 +99,7 @@ def watch(location, folder, pause, *, judged):
     register("slow", slow(folder, pause))
     judge = {"judge": "true-utility", "gate": Gate()} if judged else {}
     with Store(location) as opened:
-        watcher = Worker(
-            opened, WatchSpec(method="slow", **judge), every=10, config=TAKES_OVER_SOON
-        )
-        signal.signal(signal.SIGTERM, lambda *_: watcher.stop())
+        worker = Worker(opened, WatchSpec(method="slow", **judge), every=10, config=TAKES_OVER_SOON)
+        signal.signal(signal.SIGTERM, lambda *_: worker.stop())
         note(folder, "ready")
-        watcher.run()
+        worker.run()

@@ -60,12 +60,12 @@ async def nothing(feedback, run):
 
 
 def learn(store, watch=None, *, config=PACE, **options):
-    said = []
-    watcher = Worker(
-        store, watch or WatchSpec(method="quick"), config=pace, report=said.append, **options
+    messages = []
+    worker = Worker(
+        store, watch or WatchSpec(method="quick"), config=config, report=messages.append, **options
     )
-    watcher.run(once=True)
-    return said
+    worker.run(once=True)
+    return messages
 
 
 def states(store):
@@ -76,7 +76,7 @@ def learned(store):
     return [policy for policy in list_policies(store) if policy.lineage.method != "written"]
 
 
-def test_a_round_begins_once_enough_feedback_is_there(store, methods):
+def test_a_round_starts_once_enough_feedback_has_arrived(store, methods):
     methods("quick", nothing)
     learn(store, every=41)
     assert states(store) == []
@@ -125,15 +125,15 @@ def test_a_round_learns_only_from_what_was_there_when_it_began(store, methods):
 
     methods("quick", while_more_comes)
     usable = sum(len(case.feedback) for case in TrainingSet(store).cases())
-    watcher = Worker(store, WatchSpec(method="quick"), every=20, config=PACE)
+    worker = Worker(store, WatchSpec(method="quick"), every=20, config=PACE)
     original = store.jobs.complete
 
     def done_once(*arguments, **named):
         original(*arguments, **named)
-        watcher.stop()
+        worker.stop()
 
     store.jobs.complete = done_once
-    watcher.run()
+    worker.run()
     (policy,) = learned(store)
     assert policy.lineage.snapshot.counts["preference"] == usable
     assert store.counts()["preference"] == 80
@@ -151,7 +151,7 @@ def test_a_policy_that_passes_the_gate_is_served(store):
     assert promotion_history(store)[-1].promotion.evaluation == evaluation.id
 
 
-def test_a_policy_that_does_not_pass_is_kept_and_the_job_says_why(store, methods):
+def test_a_policy_that_fails_the_gate_is_stored_with_the_reason(store, methods):
     methods("quick", nothing)
     learn(store, WatchSpec(method="quick", judge="true-utility", gate=Gate()), every=20)
     (job,) = store.jobs.list()
@@ -211,28 +211,28 @@ def test_a_policy_that_a_judge_finds_worse_is_not_put_to_users(store, methods):
 
 
 def test_a_method_that_fails_twice_is_tried_a_third_time(store, methods):
-    tries = []
+    attempts = []
 
     async def third_time_lucky(feedback, run):
-        tries.append(now())
-        if len(tries) < 3:
+        attempts.append(now())
+        if len(attempts) < 3:
             raise OSError("no luck")
 
     methods("quick", third_time_lucky)
-    pace = WorkerConfig(poll_seconds=0.01, backoff_seconds=0.1, max_attempts=3, settle_seconds=0)
-    watcher = Worker(store, WatchSpec(method="quick"), every=20, config=pace)
-    threading.Timer(5, watcher.stop).start()
+    config = WorkerConfig(poll_seconds=0.01, backoff_seconds=0.1, max_attempts=3, settle_seconds=0)
+    worker = Worker(store, WatchSpec(method="quick"), every=20, config=config)
+    threading.Timer(5, worker.stop).start()
     original = store.jobs.complete
 
     def done_once(*arguments, **named):
         original(*arguments, **named)
-        watcher.stop()
+        worker.stop()
 
     store.jobs.complete = done_once
-    watcher.run()
+    worker.run()
     (job,) = store.jobs.list()
     assert (job.state, job.attempts, job.error) == ("done", 3, None)
-    first, second = (later - earlier for earlier, later in pairwise(tries))
+    first, second = (later - earlier for earlier, later in pairwise(attempts))
     assert timedelta(seconds=0.1) <= first
     assert timedelta(seconds=0.2) <= second
 
@@ -243,17 +243,17 @@ def test_a_job_that_always_fails_is_given_up_and_the_next_is_done(store, methods
             raise ValueError(f"no folder {tmp.name}")
 
     methods("quick", bad)
-    pace = WorkerConfig(backoff_seconds=0, max_attempts=2, settle_seconds=0)
-    said = learn(store, every=20, config=pace)
+    config = WorkerConfig(backoff_seconds=0, max_attempts=2, settle_seconds=0)
+    messages = learn(store, every=20, config=config)
     assert states(store) == ["failed"]
     assert store.jobs.list()[0].error == "ValueError: no folder s.artifacts"
-    assert any("failed for good" in line for line in said)
+    assert any("failed for good" in line for line in messages)
     store.artifacts.put({"a": b"b"})
     add(store, 40, start=100)
-    learn(store, every=20, config=pace)
+    learn(store, every=20, config=config)
     assert states(store) == ["failed", "done"]
     store.jobs.retry(store.jobs.list()[0].id)
-    learn(store, every=20, config=pace)
+    learn(store, every=20, config=config)
     assert states(store) == ["done", "done"]
 
 
@@ -281,22 +281,22 @@ def test_a_job_whose_process_always_dies_is_given_up(store, methods):
     learn(store, watch, every=1_000)
     (job,) = store.jobs.list()
     assert job.state == "failed"
-    assert "died in each of 3 tries" in job.error
+    assert "died in each of 3 attempts" in job.error
 
 
 def test_steps_that_were_done_are_not_done_again(store, methods):
-    tries = []
+    attempts = []
 
     async def once(feedback, run):
-        tries.append(1)
+        attempts.append(1)
 
     methods("quick", once)
     watch = WatchSpec(method="quick", judge="true-utility")
     original = store.documents.put
 
     def full(kind, *arguments, **named):
-        if kind == "evaluation" and len(tries) == 1:
-            tries.append(2)
+        if kind == "evaluation" and len(attempts) == 1:
+            attempts.append(2)
             raise OSError("disk full")
         return original(kind, *arguments, **named)
 
@@ -308,7 +308,7 @@ def test_steps_that_were_done_are_not_done_again(store, methods):
         config=WorkerConfig(backoff_seconds=0, max_attempts=3, settle_seconds=0),
     )
     assert states(store) == ["done"]
-    assert tries == [1, 2]
+    assert attempts == [1, 2]
     assert len(list_evaluations(store)) == 1
 
 
@@ -322,7 +322,7 @@ def test_answers_that_were_paid_for_are_not_paid_for_again(store, methods):
         return "Yes."
 
     async def asking(feedback, run):
-        model = run.around(FunctionModel(answer, name="expert"))
+        model = run.wrap(FunctionModel(answer, name="expert"))
         for number in range(5):
             await model.generate([Request(messages=as_prompt(f"Is {number} even?"))])
 
@@ -333,20 +333,20 @@ def test_answers_that_were_paid_for_are_not_paid_for_again(store, methods):
     assert len(asked) == 6
 
 
-def test_two_watchers_with_other_options_do_not_share_jobs(store, methods):
+def test_two_workers_with_other_options_do_not_share_jobs(store, methods):
     assert WatchSpec(method="quick", seed=1).kind != WatchSpec(method="quick").kind
     assert WatchSpec(method="quick", actor="ada", name="x").kind == WatchSpec(method="quick").kind
 
 
-def test_who_stands_by_does_nothing(store, methods):
+def test_a_standby_worker_does_nothing(store, methods):
     methods("quick", nothing)
     watch = WatchSpec(method="quick")
     store.leases.acquire(watch.kind, "other", 60)
-    assert learn(store, watch, every=1) == ["Another watcher leads; this one stands by"]
+    assert learn(store, watch, every=1) == ["Another worker leads; this one is on standby"]
     assert states(store) == []
 
 
-def test_a_watcher_that_lost_its_lease_stops_and_changes_nothing(store, methods):
+def test_a_worker_that_lost_its_lease_stops_and_changes_nothing(store, methods):
     watch = WatchSpec(method="quick")
 
     async def robbed(feedback, run):
@@ -354,11 +354,11 @@ def test_a_watcher_that_lost_its_lease_stops_and_changes_nothing(store, methods)
         store.leases.acquire(watch.kind, "robber", 60)
 
     methods("quick", robbed)
-    said = learn(store, watch, every=20)
+    messages = learn(store, watch, every=20)
     (job,) = store.jobs.list()
     assert (job.state, job.result) == ("waiting", None)
     assert store.leases.find(watch.kind).holder == "robber"
-    assert any("Another process" in line for line in said)
+    assert any("Another process" in line for line in messages)
 
 
 def test_the_lease_is_held_while_learning_takes_long(store, methods):
@@ -383,7 +383,7 @@ def test_the_lease_is_released_at_the_end(store, methods):
     assert store.leases.find(watch.kind) is None
 
 
-def test_stopping_ends_after_the_step_and_the_try_does_not_count(store, methods, tmp_path):
+def test_stop_takes_effect_after_the_step_and_the_attempt_does_not_count(store, methods, tmp_path):
     async def hard(feedback, run):
         with run.task("learning", 50) as step:
             for done in range(50):
@@ -393,11 +393,11 @@ def test_stopping_ends_after_the_step_and_the_try_does_not_count(store, methods,
         note(tmp_path, "ended")
 
     methods("quick", hard)
-    watcher = Worker(store, WatchSpec(method="quick"), every=20, config=PACE)
-    thread = threading.Thread(target=watcher.run)
+    worker = Worker(store, WatchSpec(method="quick"), every=20, config=PACE)
+    thread = threading.Thread(target=worker.run)
     thread.start()
     wait_for(lambda: noted(tmp_path, "began"))
-    watcher.stop()
+    worker.stop()
     thread.join(SECONDS)
     (job,) = store.jobs.list()
     assert (job.state, job.attempts) == ("waiting", 0)
@@ -406,38 +406,38 @@ def test_stopping_ends_after_the_step_and_the_try_does_not_count(store, methods,
     assert store.leases.find(job.kind) is None
 
 
-def test_a_store_that_goes_away_is_waited_for(tmp_path, methods):
+def test_the_worker_waits_for_an_unavailable_store(tmp_path, methods):
     methods("quick", nothing)
     store = project(tmp_path / "s.db")
-    said = []
-    watcher = Worker(store, WatchSpec(method="quick"), every=20, config=PACE, report=said.append)
+    messages = []
+    worker = Worker(store, WatchSpec(method="quick"), every=20, config=PACE, report=messages.append)
     away = tmp_path / "elsewhere"
     away.mkdir()
     store.close()
     for file in tmp_path.glob("s.db*"):
         file.rename(away / file.name)
-    thread = threading.Thread(target=watcher.run)
+    thread = threading.Thread(target=worker.run)
     thread.start()
-    wait_for(lambda: said)
+    wait_for(lambda: messages)
     for file in away.glob("s.db*"):
         file.rename(tmp_path / file.name)
     wait_for(lambda: (tmp_path / "s.artifacts").exists() or states(store) == ["done"])
-    watcher.stop()
+    worker.stop()
     thread.join(SECONDS)
-    assert said[0].startswith("The store is away: There is no store")
+    assert messages[0].startswith("The store is unavailable: The store")
     assert states(store) == ["done"]
     store.close()
 
 
 @pytest.mark.parametrize(
-    ("watch", "said"),
+    ("watch", "messages"),
     [
         ({"method": "best-of-m"}, "Did you mean 'best-of-n'"),
         ({"method": "best-of-n", "options": {"m": 3}}, "no option of best-of-n 'm'"),
         ({"method": "best-of-n", "kinds": ("follow_up",)}, "learns nothing from follow_up"),
         ({"method": "best-of-n", "policy": "nobody"}, "no policy 'nobody'"),
         ({"method": "best-of-n", "name": "two words"}, "name"),
-        ({"method": "best-of-n", "gate": Gate()}, "has to be judged"),
+        ({"method": "best-of-n", "gate": Gate()}, "needs a judge"),
         ({"method": "best-of-n", "judge": "true-utility", "split": "all"}, "learned from"),
         (
             {"method": "best-of-n", "gate": Gate(), "experiment": "thumb"},
@@ -445,13 +445,16 @@ def test_a_store_that_goes_away_is_waited_for(tmp_path, methods):
         ),
     ],
 )
-def test_what_could_only_fail_is_refused_at_once(store, watch, said):
-    with pytest.raises(BacktalkError, match=said):
+def test_contradictory_settings_are_refused(store, watch, messages):
+    with pytest.raises(BacktalkError, match=messages):
         Worker(store, WatchSpec(**watch))
 
 
 def test_without_a_policy_there_is_nothing_to_improve(tmp_path):
-    with Store(tmp_path / "empty.db") as store, pytest.raises(NotFound, match="serves no policy"):
+    with (
+        Store(tmp_path / "empty.db") as store,
+        pytest.raises(NotFound, match="has no active policy"),
+    ):
         Worker(store, WatchSpec(method="best-of-n"))
 
 
@@ -460,16 +463,16 @@ def work(seconds):
     time.sleep(seconds)
 
 
-def test_a_watcher_waits_while_there_is_nothing_to_improve(store, methods):
+def test_a_worker_waits_while_there_is_nothing_to_improve(store, methods):
     methods("quick", nothing)
-    said = []
-    watcher = Worker(store, WatchSpec(method="quick"), every=20, config=PACE, report=said.append)
+    messages = []
+    worker = Worker(store, WatchSpec(method="quick"), every=20, config=PACE, report=messages.append)
     rollback(store, actor="ada")
-    watcher.run(once=True)
-    assert said[-1].startswith("Project 'default' serves no policy yet")
+    worker.run(once=True)
+    assert messages[-1].startswith("Project 'default' has no active policy")
     assert states(store) == []
     promote(store, PLAIN, actor="ada")
-    watcher.run(once=True)
+    worker.run(once=True)
     assert states(store) == ["done"]
 
 
@@ -528,7 +531,7 @@ def test_killed_in_the_middle_a_round_is_gone_on_with_by_the_next(store, process
     assert store.jobs.list()[0].attempts == 2
 
 
-def test_of_two_watchers_each_does_what_the_other_did_not(store, processes, tmp_path):
+def test_of_two_workers_each_does_what_the_other_did_not(store, processes, tmp_path):
     one, other = processes.start(0.0), processes.start(0.0)
     for rounds in range(1, 4):
         wait_for(lambda rounds=rounds: states(store) == ["done"] * rounds)
@@ -560,7 +563,7 @@ def test_a_leader_that_was_asleep_cannot_finish_what_another_took_over(store, pr
     assert len(learned(store)) == 2
 
 
-def test_terminated_in_the_middle_a_watcher_leaves_the_rest_to_the_next(store, processes, tmp_path):
+def test_terminated_in_the_middle_a_worker_leaves_the_rest_to_the_next(store, processes, tmp_path):
     processes.start(0.5)
     wait_for(lambda: noted(tmp_path, "began"))
     assert processes.end() == [0]
