@@ -1,8 +1,8 @@
-"""Training a small Llama on HH-RLHF, against the trainers of TRL.
+"""Benchmark of fine-tuning a small Llama on HH-RLHF, against the trainers of TRL.
 
-Each side trains in a process of its own, in turns, from the same weights on the same tokens in
-float32, with as many trees a step. Both are tried with several settings first, and measured with
-their fastest. Our loss of the first step has to be theirs on the same data.
+Each side trains in a process of its own, alternately, from the same weights on the same tokens in
+float32, with the same number of trees in a step. Both are tried with several settings first, and
+measured with the fastest. The first losses must be equal on the same data.
 """
 
 from __future__ import annotations
@@ -39,49 +39,49 @@ CLOSE = 1e-4
 RESPONSES = 8
 PROMPT = 256
 LENGTHS = (32, 16, 64)
-"""How many tokens the responses of lists have; TRL is timed on the first."""
+"""Numbers of tokens of the responses of lists; TRL is timed on the first."""
 
 
 @dataclass(frozen=True)
 class Job:
-    """What one process does: train one side on something, once."""
+    """Training run of one side in one process."""
 
     side: str
     """``"ours"`` or ``"theirs"``."""
-    what: str
+    data: str
     """``"pairs"``, ``"lists"``, ``"completions"`` or ``"texts"``."""
     items: int
-    """How many pairs, lists or texts."""
+    """Number of pairs, lists or texts."""
     step: int
-    """How many of them a step learns from."""
+    """Number of items in a step."""
     folder: str
     setting: Mapping[str, Any]
-    """What the side is told of its own."""
+    """Settings of this side."""
     response: int = 0
-    """How many tokens each response of a list has."""
+    """Number of tokens of each response of a list."""
     first: tuple[int, ...] = ()
-    """Which items the first step of ours learned from; theirs says its loss on them."""
+    """Indices of the items of our first step; the other side computes its loss on them."""
 
 
 @dataclass(frozen=True)
-class Work:
-    """What is compared: the job, and the settings of which each side takes its fastest."""
+class Comparison:
+    """Comparison of the two sides on one job, each with its fastest settings."""
 
     name: str
     sized: str
     job: Job
     trial: int
-    """How many items a setting is tried on."""
+    """Number of items that settings are tried on."""
     ours: Sequence[Mapping[str, Any]]
     theirs: Sequence[Mapping[str, Any]]
-    """Nothing where ours is compared with itself only."""
+    """Empty if only our own variants are compared."""
     peer: str
     flat: bool = False
-    """Whether ours is compared with its own flat rows too."""
+    """If true, ours is also compared with its own flat rows."""
 
 
-def works(folder: Path) -> list[Work]:
-    """Return what is compared."""
+def comparisons(folder: Path) -> list[Comparison]:
+    """Return all comparisons."""
     budgets = [{"batch_tokens": tokens} for tokens in (1024, 2048, 4096)]
     model = f"a Llama of {LAYERS} layers, {WIDTH} wide"
     grouped = [{"pairs": pairs, "group": True} for pairs in (1, 2, 4, 8, 16)]
@@ -91,11 +91,11 @@ def works(folder: Path) -> list[Work]:
         for length, rows in ((1024, 1), (1024, 2), (1024, 4), (2048, 1))
     ]
 
-    def job(what: str, items: int, step: int, response: int = 0) -> Job:
-        return Job("", what, items, step, str(folder), {}, response)
+    def job(data: str, items: int, step: int, response: int = 0) -> Job:
+        return Job("", data, items, step, str(folder), {}, response)
 
     lists = [
-        Work(
+        Comparison(
             f"DPO on lists of {RESPONSES}, responses of {response} tokens",
             f"4 prompts of {PROMPT} tokens, one step from all "
             f"{RESPONSES * (RESPONSES - 1) // 2} pairs of each list; {model}",
@@ -109,21 +109,21 @@ def works(folder: Path) -> list[Work]:
         for response in LENGTHS
     ]
     texts = [
-        Work(
+        Comparison(
             name,
             f"256 texts of HH-RLHF, 32 a step, {learned}; {model}",
-            job(what, 256, 32),
+            job(data, 256, 32),
             64,
             budgets,
             packed,
             "SFTTrainer",
         )
-        for name, what, learned in (
+        for name, data, learned in (
             ("SFT, packed", "completions", "loss on the responses"),
             ("SFT, packed, every token learned", "texts", "loss on prompts too"),
         )
     ]
-    pairs = Work(
+    pairs = Comparison(
         "DPO",
         f"256 pairs of HH-RLHF, 32 a step; {model}",
         job("pairs", 256, 32),
@@ -136,25 +136,25 @@ def works(folder: Path) -> list[Work]:
 
 
 def measure() -> list[Measured]:
-    """Measure everything: seconds, and the memory that training takes at most."""
+    """Measure the seconds and the peak memory of all comparisons."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         write(folder)
-        return [result for work in works(folder) for result in compared(work)]
+        return [result for comparison in comparisons(folder) for result in compare(comparison)]
 
 
-def compared(work: Work) -> list[Measured]:
+def compare(comparison: Comparison) -> list[Measured]:
     """Return the seconds and the memory of one comparison."""
-    tried = {"ours": _tried(work, "ours", work.ours)}
-    if work.theirs:
-        tried["theirs"] = _tried(work, "theirs", work.theirs)
+    trials = {"ours": _try_settings(comparison, "ours", comparison.ours)}
+    if comparison.theirs:
+        trials["theirs"] = _try_settings(comparison, "theirs", comparison.theirs)
     jobs = {
         side: replace(
-            work.job, side=side, setting=json.loads(min(results, key=results.__getitem__))
+            comparison.job, side=side, setting=json.loads(min(results, key=results.__getitem__))
         )
-        for side, results in tried.items()
+        for side, results in trials.items()
     }
-    if work.flat:
+    if comparison.flat:
         setting = {**jobs["ours"].setting, "share": False}
         jobs["flat"] = replace(jobs["ours"], setting=setting)
     runs: dict[str, list[dict[str, Any]]] = {side: [] for side in jobs}
@@ -165,20 +165,22 @@ def compared(work: Work) -> list[Measured]:
             if side != "ours":
                 other = run(replace(job, first=tuple(ours["first"])))
                 runs[side].append(other)
-                _check(work.name, ours["loss"], other["loss"])
+                _check(comparison.name, ours["loss"], other["loss"])
 
-    def middle(side: str, what: str) -> float:
-        return statistics.median(results[what] for results in runs[side])
+    def median(side: str, key: str) -> float:
+        return statistics.median(results[key] for results in runs[side])
 
-    tokens, mine = runs["ours"][0]["tokens"], middle("ours", "seconds")
+    tokens, mine = runs["ours"][0]["tokens"], median("ours", "seconds")
     results = []
-    if work.theirs:
-        peers, peer = middle("theirs", "seconds"), (f"TRL {work.peer}", version("trl"))
-        choices = "; ".join(f"{side}: {_listed(settings)}" for side, settings in tried.items())
+    if comparison.theirs:
+        peers, peer = median("theirs", "seconds"), (f"TRL {comparison.peer}", version("trl"))
+        choices = "; ".join(
+            f"{side}: {_format_trials(settings)}" for side, settings in trials.items()
+        )
         results = [
             Measured(
-                work.name,
-                work.sized,
+                comparison.name,
+                comparison.sized,
                 *peer,
                 "s",
                 mine,
@@ -186,26 +188,26 @@ def compared(work: Work) -> list[Measured]:
                 RUNS,
                 f"{peers / mine:.1f} times as fast: {tokens / mine:,.0f} tokens of training data/s "
                 f"against {tokens / peers:,.0f}; first loss {ours['loss']:.5f} on both; settings "
-                f"tried, with their seconds on {work.trial}: {choices}",
+                f"tried, with their seconds on {comparison.trial}: {choices}",
             ),
             Measured(
-                f"{work.name}: memory",
-                work.sized,
+                f"{comparison.name}: memory",
+                comparison.sized,
                 *peer,
                 "GB",
-                middle("ours", "own_gb"),
-                middle("theirs", "own_gb"),
+                median("ours", "own_gb"),
+                median("theirs", "own_gb"),
                 RUNS,
                 "the process's peak beyond what it was with model and data loaded; all together "
-                f"{middle('ours', 'peak_gb'):.2f} GB against {middle('theirs', 'peak_gb'):.2f}",
+                f"{median('ours', 'peak_gb'):.2f} GB against {median('theirs', 'peak_gb'):.2f}",
             ),
         ]
-    if work.flat:
-        flat = middle("flat", "seconds")
+    if comparison.flat:
+        flat = median("flat", "seconds")
         results.append(
             Measured(
-                f"{work.name}: trees, against flat rows",
-                work.sized,
+                f"{comparison.name}: trees, against flat rows",
+                comparison.sized,
                 "Backtalk's flat rows",
                 version("backtalk"),
                 "s",
@@ -219,22 +221,29 @@ def compared(work: Work) -> list[Measured]:
 
 
 def run(job: Job) -> dict[str, Any]:
-    """Return what a process says that does a job."""
+    """Run a job in a process of its own and return its result."""
     results: dict[str, Any] = in_process("benchmarks.finetuning", json.dumps(asdict(job)))
     return results
 
 
-def _tried(work: Work, side: str, settings: Sequence[Mapping[str, Any]]) -> dict[str, float]:
-    few = replace(work.job, side=side, items=work.trial, step=min(work.job.step, work.trial))
+def _try_settings(
+    comparison: Comparison, side: str, settings: Sequence[Mapping[str, Any]]
+) -> dict[str, float]:
+    trial = replace(
+        comparison.job,
+        side=side,
+        items=comparison.trial,
+        step=min(comparison.job.step, comparison.trial),
+    )
     return {
-        json.dumps(setting): run(replace(few, setting=setting))["seconds"] for setting in settings
+        json.dumps(setting): run(replace(trial, setting=setting))["seconds"] for setting in settings
     }
 
 
-def _listed(tried: Mapping[str, float]) -> str:
+def _format_trials(trials: Mapping[str, float]) -> str:
     return ", ".join(
         f"{' '.join(f'{key}={value}' for key, value in json.loads(setting).items())} {seconds:.1f}"
-        for setting, seconds in tried.items()
+        for setting, seconds in trials.items()
     )
 
 
@@ -246,17 +255,16 @@ def _check(name: str, ours: float, theirs: float) -> None:
 
 def ours(job: Job) -> dict[str, Any]:
     """Train with the project's own trainer."""
-    import backtalk.learn.finetune.objectives  # noqa: F401 - registers them
     from backtalk.learn.finetune.config import TrainingConfig
     from backtalk.learn.finetune.logprobs import LogProbModel
-    from backtalk.learn.finetune.objective import find_objective
+    from backtalk.learn.finetune.objective import get_objective
     from backtalk.learn.finetune.reference_logprobs import ReferenceLogProbs
     from backtalk.learn.finetune.trainer import Trainer, TrainingTask
     from backtalk.learn.finetune.trees import PromptTree, ResponseTokens
 
     trees: list[PromptTree] = []
     for item in _items(job):
-        match job.what:
+        match job.data:
             case "completions":
                 trees.append(PromptTree(item.prompt, (ResponseTokens(item.chosen),)))
             case "texts":
@@ -266,8 +274,8 @@ def ours(job: Job) -> dict[str, Any]:
                 trees.append(item.tree)
     budget, share = job.setting["batch_tokens"], job.setting.get("share")
     policy = _model(job, "policy")
-    preferring = job.what in {"pairs", "lists"}
-    reference = _model(job, "reference") if preferring else None
+    with_pairs = job.data in {"pairs", "lists"}
+    reference = _model(job, "reference") if with_pairs else None
     before = _peak()
     cache = None
     if reference is not None:
@@ -280,38 +288,38 @@ def ours(job: Job) -> dict[str, Any]:
             report=lambda _: None,
         )
         del reference
-    scorer = LogProbModel(policy, share=share)
-    bound = find_objective("dpo").bind(beta=BETA) if preferring else find_objective("sft").bind()
-    settings = TrainingConfig(
+    model = LogProbModel(policy, share=share)
+    bound = get_objective("dpo").bind(beta=BETA) if with_pairs else get_objective("sft").bind()
+    config = TrainingConfig(
         batch_size=job.step,
         batch_tokens=budget,
         learning_rate=RATE,
         lr_scheduler="constant",
         warmup_ratio=0.0,
     )
-    trainer = Trainer(scorer, [TrainingTask("data", bound, trees)], settings, reference=cache)
-    places = {id(tree): index for index, tree in enumerate(trees)}
+    trainer = Trainer(model, [TrainingTask("data", bound, trees)], config, reference=cache)
+    index_of = {id(tree): index for index, tree in enumerate(trees)}
     begin = time.perf_counter()
     trainer.train()
     seconds = time.perf_counter() - begin
     return {
         "seconds": seconds,
         "loss": trainer.history[0]["loss"],
-        "first": [places[id(tree)] for _, tree in trainer.batch(0)],
+        "first": [index_of[id(tree)] for _, tree in trainer.batch(0)],
         "tokens": sum(_tokens(job, item) for item in _items(job)),
         **_memory(before),
     }
 
 
 def theirs(job: Job) -> dict[str, Any]:
-    """Train with TRL, given the tokens, and the reference's log-probabilities beforehand."""
+    """Train with TRL on the tokens, with the reference's log-probabilities computed beforehand."""
     os.environ.update(HF_HUB_OFFLINE="1", HF_DATASETS_DISABLE_PROGRESS_BARS="1")
     import datasets
     import transformers
 
     datasets.disable_progress_bars()
     transformers.utils.logging.set_verbosity_error()
-    return _their_pairs(job) if job.what in {"pairs", "lists"} else _their_texts(job)
+    return _their_pairs(job) if job.data in {"pairs", "lists"} else _their_texts(job)
 
 
 def _their_pairs(job: Job) -> dict[str, Any]:
@@ -319,8 +327,8 @@ def _their_pairs(job: Job) -> dict[str, Any]:
     from datasets import Dataset
     from trl import DPOConfig, DPOTrainer
 
-    class Given(DPOTrainer):
-        """Takes tokens as they are; the usual one makes them from texts."""
+    class PretokenisedDPOTrainer(DPOTrainer):
+        """DPO trainer for a dataset of tokens."""
 
         def _prepare_dataset(self, dataset: Dataset, *_: Any) -> Dataset:
             return dataset
@@ -339,15 +347,18 @@ def _their_pairs(job: Job) -> dict[str, Any]:
     ends = [0]
     for group in groups:
         ends.append(ends[-1] + len(group))
-    at_once = job.setting["pairs"]
+    batch_size = job.setting["pairs"]
     policy, reference = _model(job, "policy"), _model(job, "reference")
     before = _peak()
-    trainer = Given(
+    trainer = PretokenisedDPOTrainer(
         policy,
         reference,
         DPOConfig(
             **_settings(
-                job, at_once, job.step * len(groups[0]) // at_once, grouped=job.setting["group"]
+                job,
+                batch_size,
+                job.step * len(groups[0]) // batch_size,
+                grouped=job.setting["group"],
             ),
             beta=BETA,
             max_length=None,
@@ -358,12 +369,14 @@ def _their_pairs(job: Job) -> dict[str, Any]:
         processing_class=_tokenizer(job),
     )
     data = trainer.train_dataset
-    first = [place for i in job.first for place in range(ends[i], ends[i + 1])]
+    first = [index for i in job.first for index in range(ends[i], ends[i + 1])]
     total = 0.0
     with torch.no_grad():
-        for start in range(0, len(first), at_once):
-            few = [data[place] for place in first[start : start + at_once]]
-            total += float(trainer.compute_loss(policy, trainer.data_collator(few))) * len(few)
+        for start in range(0, len(first), batch_size):
+            examples = [data[index] for index in first[start : start + batch_size]]
+            total += float(trainer.compute_loss(policy, trainer.data_collator(examples))) * len(
+                examples
+            )
     seconds = _timed(trainer)
     return {"seconds": seconds, "loss": total / max(len(first), 1), **_memory(before)}
 
@@ -375,7 +388,7 @@ def _their_texts(job: Job) -> dict[str, Any]:
 
     def row(pair: Pair) -> dict[str, list[int]]:
         text = [*pair.prompt, *pair.chosen]
-        hidden = len(pair.prompt) if job.what == "completions" else 1
+        hidden = len(pair.prompt) if job.data == "completions" else 1
         return {"input_ids": text, "labels": [-100] * hidden + text[hidden:]}
 
     data = Dataset.from_list([row(pair) for pair in _items(job)])
@@ -433,7 +446,7 @@ def _settings(job: Job, rows: int, accumulated: int, *, grouped: bool) -> dict[s
 
 
 def _timed(trainer: Any) -> float:
-    """Train, and return the seconds between the begin of the first step and the end of the last."""
+    """Train, and return the seconds from the start of the first step to the end of the last."""
     from transformers import TrainerCallback
 
     class Clock(TrainerCallback):
@@ -451,7 +464,7 @@ def _timed(trainer: Any) -> float:
 
 def _items(job: Job) -> list[Any]:
     folder = Path(job.folder)
-    if job.what != "lists":
+    if job.data != "lists":
         return pairs_in(folder)[: job.items]
     return rankings_in(
         folder,
@@ -465,7 +478,7 @@ def _items(job: Job) -> list[Any]:
 def _tokens(job: Job, item: Pair | Ranking) -> int:
     if isinstance(item, Ranking):
         return sum(pair.tokens for pair in item.pairs)
-    return item.tokens if job.what == "pairs" else len(item.prompt) + len(item.chosen)
+    return item.tokens if job.data == "pairs" else len(item.prompt) + len(item.chosen)
 
 
 def _model(job: Job, name: str) -> Any:
@@ -492,7 +505,7 @@ SIDES: Mapping[str, Callable[[Job], dict[str, Any]]] = {"ours": ours, "theirs": 
 
 
 def main() -> None:
-    """Do a job, and print what it measured."""
+    """Run a job and print its measurements."""
     import torch
 
     torch.set_num_threads(len(os.sched_getaffinity(0)))

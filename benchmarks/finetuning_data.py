@@ -1,8 +1,8 @@
-"""What both sides of the benchmarks of fine-tuning are given: HH-RLHF as tokens, and two models.
+"""Data of the fine-tuning benchmarks: tokenised HH-RLHF, and two models.
 
-Tokenising is no part of what is measured, so it is done once, for both sides. The first model is
-trained; the other, of the same shape and of other weights, is the reference, so that the loss of
-the first step says whether both sides score alike, which ``ln 2`` would not.
+Tokenisation is not measured and is done once, for both sides. The first model is trained. The
+second one, with the same architecture and other weights, is the reference: the first loss then
+shows whether both sides compute the same log-probabilities, which ``ln 2`` would not.
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ LAYERS = 6
 WIDTH = 256
 END = "<|end|>"
 PADDING = "<|padding|>"
-LONGEST = 1024
+MAX_LENGTH = 1024
 SPEAKERS = {"user": "Human", "assistant": "Assistant"}
 
 
 @dataclass(frozen=True)
 class Pair:
-    """A prompt and two responses as tokens, the end of each among them."""
+    """Tokens of a prompt and two responses, end-of-sequence tokens included."""
 
     prompt: tuple[int, ...]
     chosen: tuple[int, ...]
@@ -47,26 +47,26 @@ class Pair:
 
     @property
     def tokens(self) -> int:
-        """How many tokens of training data it has, the prompt counted with each response."""
+        """Number of tokens of training data, with the prompt counted for each response."""
         return 2 * len(self.prompt) + len(self.chosen) + len(self.rejected)
 
     @property
     def tree(self) -> PromptTree:
-        """The pair as the trainer wants it."""
-        branches = (ResponseTokens(self.chosen), ResponseTokens(self.rejected))
-        return PromptTree(self.prompt, branches, pairs=(PairLabel(0, 1),))
+        """Pair as input of the trainer."""
+        responses = (ResponseTokens(self.chosen), ResponseTokens(self.rejected))
+        return PromptTree(self.prompt, responses, pairs=(PairLabel(0, 1),))
 
 
 @dataclass(frozen=True)
 class Ranking:
-    """A prompt and responses to it as tokens, the best first."""
+    """Tokens of a prompt and its responses, best first."""
 
     prompt: tuple[int, ...]
     responses: tuple[tuple[int, ...], ...]
 
     @property
     def pairs(self) -> list[Pair]:
-        """Every response with each that is worse."""
+        """Every response with each worse one."""
         return [
             Pair(self.prompt, better, worse)
             for index, better in enumerate(self.responses)
@@ -75,11 +75,11 @@ class Ranking:
 
     @property
     def tree(self) -> PromptTree:
-        """The list as the trainer wants it, every two responses compared."""
+        """List as input of the trainer, with all pairs."""
         count = len(self.responses)
-        compared = [PairLabel(i, j) for i in range(count) for j in range(i + 1, count)]
+        pairs = [PairLabel(i, j) for i in range(count) for j in range(i + 1, count)]
         return PromptTree(
-            self.prompt, tuple(map(ResponseTokens, self.responses)), pairs=tuple(compared)
+            self.prompt, tuple(map(ResponseTokens, self.responses)), pairs=tuple(pairs)
         )
 
 
@@ -107,7 +107,7 @@ def write(folder: Path) -> None:
         Pair(tokens(prompt), (*tokens(chosen), end), (*tokens(rejected), end))
         for prompt, chosen, rejected in dialogues
     ]
-    rows = [asdict(pair) for pair in pairs if _length(pair) <= LONGEST]
+    rows = [asdict(pair) for pair in pairs if _length(pair) <= MAX_LENGTH]
     (folder / "pairs.json").write_text(json.dumps(rows), encoding="utf-8")
     PreTrainedTokenizerFast(
         tokenizer_object=tokenizer, eos_token=END, pad_token=PADDING
@@ -118,12 +118,12 @@ def write(folder: Path) -> None:
         intermediate_size=688,
         num_hidden_layers=LAYERS,
         num_attention_heads=4,
-        max_position_embeddings=2 * LONGEST,
+        max_position_embeddings=2 * MAX_LENGTH,
         tie_word_embeddings=True,
         bos_token_id=None,
         eos_token_id=end,
         pad_token_id=tokenizer.token_to_id(PADDING),
-        # The usual 0.02 makes all continuations about as probable, and all losses alike.
+        # The default of 0.02 makes all continuations about equally probable, and all losses alike.
         initializer_range=0.05,
     )
     for seed, name in enumerate(("policy", "reference")):
@@ -132,7 +132,7 @@ def write(folder: Path) -> None:
 
 
 def pairs_in(folder: Path) -> list[Pair]:
-    """Return the pairs that were written into a folder, in an order that a seed decides."""
+    """Return the pairs in a folder, in a fixed random order."""
     rows = json.loads((folder / "pairs.json").read_text(encoding="utf-8"))
     random.Random(0).shuffle(rows)
     return [Pair(*(tuple(row[name]) for name in ("prompt", "chosen", "rejected"))) for row in rows]
@@ -141,16 +141,28 @@ def pairs_in(folder: Path) -> list[Pair]:
 def rankings_in(
     folder: Path, *, count: int, responses: int, prompt_tokens: int, response_tokens: int
 ) -> list[Ranking]:
-    """Return lists cut from the text of the pairs, all prompts and all responses of a length."""
-    results = pairs_in(folder)
-    text = [token for pair in results for token in (*pair.prompt, *pair.chosen)]
-    answers = [token for pair in results for token in (*pair.rejected, *pair.chosen)]
+    """Return lists of prompts and responses of fixed lengths, cut from the text of the pairs.
+
+    Parameters
+    ----------
+    folder : Path
+        Folder of the pairs.
+    count : int
+        Number of lists.
+    responses : int
+        Number of responses of a list.
+    prompt_tokens, response_tokens : int
+        Number of tokens of a prompt and of a response.
+    """
+    pairs = pairs_in(folder)
+    text = [token for pair in pairs for token in (*pair.prompt, *pair.chosen)]
+    answers = [token for pair in pairs for token in (*pair.rejected, *pair.chosen)]
     rows = zip(
         _cut(text, prompt_tokens),
         _cut(list(_cut(answers, response_tokens)), responses),
         strict=False,
     )
-    return [Ranking(prompt, listed) for prompt, listed in islice(rows, count)]
+    return [Ranking(prompt, answers) for prompt, answers in islice(rows, count)]
 
 
 def _cut(items: Sequence[Any], size: int) -> Iterable[tuple[Any, ...]]:
@@ -166,11 +178,11 @@ def _dialogues() -> Iterable[tuple[str, str, str]]:
         if isinstance(row, RejectedRow):
             continue
         for case in row.cases:
-            (said,) = case.of(Preference)
-            texts = (case.text(said.chosen), case.text(said.rejected))
-            yield _written(case.interaction.prompt), *(f" {text}" for text in texts)
+            (preference,) = case.of(Preference)
+            texts = (case.text(preference.chosen), case.text(preference.rejected))
+            yield _dialogue_text(case.interaction.prompt), *(f" {text}" for text in texts)
 
 
-def _written(prompt: Prompt) -> str:
+def _dialogue_text(prompt: Prompt) -> str:
     turns = [f"\n\n{SPEAKERS[message.role]}: {message.text}" for message in prompt]
     return "".join(turns) + "\n\nAssistant:"
