@@ -120,9 +120,10 @@ def _log_product(distance: Floats, poles: Floats) -> tuple[Floats, Floats]:
     """
     log_size, angle = np.zeros((2, *distance.shape))
     for start in range(0, poles.shape[1], _GROUP):
-        product = np.ones(distance.shape, dtype=complex)
+        real, imaginary = np.ones(distance.shape), np.zeros(distance.shape)
         for pole in poles[:, start : start + _GROUP].T:
-            product *= 1.0 + 1j * (distance * pole[:, None])
-        log_size += np.log(np.abs(product))
-        angle += np.angle(product)
+            turn = distance * pole[:, None]
+            real, imaginary = real - turn * imaginary, imaginary + turn * real
+        log_size += np.log(np.hypot(real, imaginary))
+        angle += np.arctan2(imaginary, real)
     return log_size, angle
