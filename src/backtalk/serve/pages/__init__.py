@@ -1,13 +1,13 @@
-"""The pages for people: server-rendered, usable by keyboard and on a phone, nothing from elsewhere.
+"""Pages for people: server-rendered, usable by keyboard and on a phone, without external files.
 
-A module of a section makes a :class:`~backtalk.serve.pages.section.Section` called ``section``,
-registers handlers with it, and is listed in ``MODULES``. A handler gets a
-:class:`~backtalk.serve.pages.page_request.PageRequest` on a thread of its own and returns
-``visit.page(template, title=..., **what_the_template_needs)`` or ``visit.redirect(address)``; what
-it raises as ``BacktalkError`` or ``APIError`` becomes a page that says so. Addresses are made with
-``visit.url(path, *ids, **query)``, which keeps the project. Templates extend ``base.html`` and
-``{% import "_macros.html" as ui with context %}``. No template has a script or a style of its own:
-the Content-Security-Policy allows files of ``static/`` only.
+A package of a page defines a :class:`~backtalk.serve.pages.section.Section` called ``section``,
+registers handlers with it, and is listed in ``MODULES``. A handler takes a
+:class:`~backtalk.serve.pages.page_request.PageRequest`, runs on a thread, and returns
+``request.page(template, title=..., **variables)`` or ``request.redirect(url)``; a ``BacktalkError``
+or ``APIError`` that it raises becomes an error page. URLs are made with
+``request.url(path, *ids, **query)``, which keeps the project. Templates extend ``base.html`` and
+``{% import "_macros.html" as ui with context %}``. No template has inline scripts or styles: the
+Content-Security-Policy allows files of ``static/`` only.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ MODULES = (
     "people",
     "settings",
 )
-"""The sections, in the order of the navigation."""
+"""Packages of the sections, in the order of the navigation."""
 
 
 def add_to(app: FastAPI) -> None:
-    """Add the pages to the gateway."""
+    """Add the routes of the pages to the gateway."""
     results: list[Section] = [import_module(f"{__name__}.{name}").section for name in MODULES]
     app.state.sections = results
     for section in (signing_in.section, *results):

@@ -1,4 +1,4 @@
-"""Signing in by pasting a key; where none is asked for, by giving a name."""
+"""Login with an API key or, if none is needed, with a name."""
 
 from __future__ import annotations
 
@@ -22,60 +22,64 @@ _MAX_NAME_LENGTH = 100
 
 
 @section.get("/login")
-def login(visit: PageRequest) -> Response:
-    """Show the form."""
-    return _form(visit)
+def login(request: PageRequest) -> Response:
+    """Show the login form."""
+    return _form(request)
 
 
 @section.post("/login")
-def sign_in(visit: PageRequest) -> Response:
+def sign_in(request: PageRequest) -> Response:
     """Sign in."""
-    if "name" in visit.form and visit.local:
-        return _sign_in_by_name(visit)
-    secret = visit.form.text("key").strip()
+    if "name" in request.form and request.local:
+        return _sign_in_by_name(request)
+    secret = request.form.text("key").strip()
     digest = hash_secret(secret)
-    caller = visit.services.api_keys.owner(digest) if secret else None
+    caller = request.services.api_keys.owner(digest) if secret else None
     if caller is None or caller.role is None:
-        return _form(visit, error="This key does not hold: it is wrong, or it was revoked.")
+        return _form(request, error="Invalid or revoked API key.")
     if "judge" not in ROLE_PERMISSIONS[caller.role]:
-        return _form(visit, error=f"This is the key of an {caller.role}, not of a person.")
-    session = visit.sessions.new_session(digest=digest)
-    return _start_session(visit, session, seconds=KEY_SESSION_SECONDS)
+        return _form(
+            request, error=f"This key has the role {caller.role}, which cannot use the pages."
+        )
+    session = request.sessions.new_session(digest=digest)
+    return _start_session(request, session, seconds=KEY_SESSION_SECONDS)
 
 
 @section.post("/logout")
-def sign_out(visit: PageRequest) -> Response:
+def sign_out(request: PageRequest) -> Response:
     """Sign out."""
-    response = visit.redirect("/login")
-    set_cookie(visit.http, response, "", seconds=0)
+    response = request.redirect("/login")
+    set_cookie(request.http, response, "", seconds=0)
     return response
 
 
-def _sign_in_by_name(visit: PageRequest) -> Response:
-    name = " ".join(visit.form.text("name").split())
+def _sign_in_by_name(request: PageRequest) -> Response:
+    name = " ".join(request.form.text("name").split())
     if not name or len(name) > _MAX_NAME_LENGTH:
-        return _form(visit, error=f"A name has 1 to {_MAX_NAME_LENGTH} characters.")
-    return _start_session(visit, visit.sessions.new_session(name=name), seconds=NAME_SESSION_SECONDS)
-
-
-def _form(visit: PageRequest, *, error: str = "") -> Response:
-    return visit.page(
-        "login.html",
-        status=422 if error else 200,
-        title="Your name" if visit.local else "Sign in",
-        next=visit.query("next"),
-        wrong=error,
+        return _form(request, error=f"A name has 1 to {_MAX_NAME_LENGTH} characters.")
+    return _start_session(
+        request, request.sessions.new_session(name=name), seconds=NAME_SESSION_SECONDS
     )
 
 
-def _start_session(visit: PageRequest, session: Session, *, seconds: int) -> Response:
-    response = visit.redirect(_local_path(visit.query("next")))
-    set_cookie(visit.http, response, visit.sessions.cookie(session), seconds=seconds)
+def _form(request: PageRequest, *, error: str = "") -> Response:
+    return request.page(
+        "login.html",
+        status=422 if error else 200,
+        title="Your name" if request.local else "Sign in",
+        next=request.query("next"),
+        error=error,
+    )
+
+
+def _start_session(request: PageRequest, session: Session, *, seconds: int) -> Response:
+    response = request.redirect(_local_path(request.query("next")))
+    set_cookie(request.http, response, request.sessions.cookie(session), seconds=seconds)
     return response
 
 
 def _local_path(address: str) -> str:
-    """Return an address of the pages, or their first one: a link could name any other place.
+    """Return a path of the pages, or ``/`` for anything else, which prevents open redirects.
 
     >>> _inside("/inbox?task=1"), _inside("//elsewhere.org"), _inside("https://elsewhere.org")
     ('/inbox?task=1', '/', '/')
@@ -87,10 +91,10 @@ def _local_path(address: str) -> str:
 
 
 @section.get("/")
-def home(visit: PageRequest) -> Response:
-    """Go to the first page that the visitor may see."""
-    if not visit.signed_in:
-        return visit.redirect("/login")
-    if not visit.navigation:
-        raise APIError(403, "There is no page that you may see")
-    return visit.redirect(visit.url(visit.navigation[0].path))
+def home(request: PageRequest) -> Response:
+    """Redirect to the first section that the user may see."""
+    if not request.signed_in:
+        return request.redirect("/login")
+    if not request.navigation:
+        raise APIError(403, "Your role has no access to the pages")
+    return request.redirect(request.url(request.navigation[0].path))

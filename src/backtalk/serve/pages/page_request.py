@@ -1,4 +1,4 @@
-"""A request for a page: who asks, in which project, with what; and how it is answered."""
+"""Request for a page: its session, permissions, project and form, and the response to it."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ TOKEN_HEADER = "x-backtalk-token"  # noqa: S105
 _FORWARDED = ("forwarded", "x-forwarded-for", "x-real-ip")
 _MAX_FIELDS = 2_000
 _SAFE_IN_URLS = ":/%#?=@[]!$&'()*+,;"
-"""What stays as it is in an address that is sent on; a header takes few other letters."""
+"""Characters that are not escaped in the URL of a redirect."""
 
 
 class Form:
-    """The fields of a form. Lines end as everywhere, and there are no NULs, which no store takes.
+    """Fields of a form, with normalised line ends and without NULs, which no database stores.
 
     >>> Form(b"text=a%0D%0Ab").text("text").splitlines(), Form(b"tag=x&tag=y").all("tag")
     (['a', 'b'], ['x', 'y'])
@@ -54,7 +54,7 @@ class Form:
         ]
 
     def items(self) -> list[tuple[str, str]]:
-        """Return everything but the token, as it would be sent again."""
+        """Return all fields but the token, as name and value."""
         names = [name for name in self._fields if name != TOKEN]
         return [(name, value) for name in names for value in self.all(name)]
 
@@ -68,39 +68,39 @@ class Form:
 
 @dataclass
 class PageRequest:
-    """One request for a page. Handlers get it on a thread, so that they may read the store."""
+    """Request for a page. Handlers run on a thread, so that they may read the store."""
 
     http: Request
     services: Services
     session: Session
     caller: Caller
     permissions: frozenset[Permission]
-    """What the visitor may do."""
+    """Permissions of the user."""
     local: bool
-    """Whether no key was asked for: the visitor is the person at this machine."""
+    """True if no key is needed: the user is at this machine."""
     form: Form
     new: bool = False
-    """Whether the browser does not have the session's cookie yet."""
+    """True if the browser does not have the session's cookie yet."""
     section: str = ""
-    """The path of the section of the navigation that the page belongs to."""
+    """Path of the navigation section that the page belongs to."""
 
     @property
     def name(self) -> str:
-        """Who the visitor is: the key's name, or the name they gave."""
+        """Name of the user: that of the key, or the one entered at login."""
         return self.session.name if self.local else self.caller.name
 
     @property
     def signed_in(self) -> bool:
-        """Whether it is known who visits."""
+        """True if the user is known."""
         return bool(self.name) and bool(self.permissions)
 
     def can(self, permission: Permission) -> bool:
-        """Return whether the visitor may do something."""
+        """Return true if the user has a permission."""
         return permission in self.permissions
 
     @cached_property
     def projects(self) -> list[str]:
-        """The projects that the visitor may see."""
+        """Projects that the user may see."""
         if self.caller.project is not None:
             return [self.caller.project]
         own = self.services.settings.project
@@ -108,12 +108,12 @@ class PageRequest:
 
     @cached_property
     def project(self) -> str:
-        """The project that the address names, else the visitor's own or the gateway's.
+        """Project in the URL; by default the key's project, or the gateway's.
 
         Raises
         ------
-        Refused
-            If it is another's, or there is none of that name: a mistyped address makes none.
+        APIError
+            If the key has no access to it, or it does not exist; none is created.
         """
         name = self.query("project") or None
         project = self.caller.in_project(name, self.services.settings.project)
@@ -123,49 +123,49 @@ class PageRequest:
 
     @cached_property
     def store(self) -> Store:
-        """The store, seen from the project."""
+        """Store of the project."""
         return self.services.connection.store(self.project)
 
     @property
     def token(self) -> str:
-        """What the page's forms carry."""
+        """CSRF token of the session's forms."""
         return self.sessions.token(self.session)
 
     @property
     def sessions(self) -> Sessions:
-        """What makes and reads cookies."""
+        """Maker and reader of session cookies."""
         return sessions_for(self.services.settings.state_folder)
 
     @property
     def navigation(self) -> list[Section]:
-        """The sections that the visitor may see."""
+        """Navigation sections that the user may see."""
         sections: list[Section] = self.http.app.state.sections
         return [result for result in sections if result.act in self.permissions]
 
     @property
     def is_fragment(self) -> bool:
-        """Whether a part of a page is asked for, which a script puts into it."""
+        """True if htmx requests a fragment of a page."""
         return self.http.headers.get("hx-request") == "true"
 
     def query(self, name: str, default: str = "") -> str:
-        """Return a parameter of the address, without NULs."""
+        """Return a query parameter, without NULs."""
         return self.http.query_params.get(name, default).replace("\0", "")
 
     def part(self, name: str) -> str:
-        """Return a variable part of the path."""
+        """Return a path parameter, without NULs."""
         return str(self.http.path_params[name]).replace("\0", "")
 
     def url(self, path: str, /, *parts: str, **query: object) -> str:
-        """Return the address of a page, of the same project.
+        """Return the URL of a page of the same project.
 
         Parameters
         ----------
         path : str
-            As it stands.
+            Path, not escaped.
         parts
-            More of the path, from outside: ids, names. A slash in one is escaped.
+            Further path segments, such as ids and names, which are escaped.
         query
-            Parameters; those that are ``None`` or empty are left out.
+            Query parameters; ``None`` and empty ones are left out.
         """
         path = "/".join([path, *(quote(part, safe="") for part in parts)])
         if self.caller.project is None and "project" not in query:
@@ -174,17 +174,27 @@ class PageRequest:
         return f"{path}?{urlencode(parameters)}" if parameters else path
 
     def with_query(self, /, **query: object) -> str:
-        """Return the address of this page with other parameters; ``None`` takes one out."""
+        """Return the URL of this page with changed parameters; ``None`` removes one."""
         return self.url(self.http.url.path, **{**self.http.query_params, **query})
 
     def page(self, template: str, *, status: int = 200, **context: object) -> Response:
-        """Return a page, or a part of one."""
+        """Return a page, or a fragment of one.
+
+        Parameters
+        ----------
+        template : str
+            Name of the template.
+        status : int, default 200
+            HTTP status.
+        **context : object
+            Variables of the template.
+        """
         return self._with_cookie(
-            render(template, {"visit": self, "now": now(), **context}, status=status)
+            render(template, {"request": self, "now": now(), **context}, status=status)
         )
 
     def redirect(self, address: str) -> Response:
-        """Send the browser on, as after every change: a reload then repeats nothing."""
+        """Redirect after a change, so that a reload repeats nothing."""
         address = quote(address, safe=_SAFE_IN_URLS)
         if self.is_fragment:
             return Response(status_code=204, headers={**HEADERS, "hx-redirect": address})
@@ -202,7 +212,7 @@ class PageRequest:
 
 
 def make_page_request(http: Request, body: bytes = b"") -> PageRequest:
-    """Return the visit that a request makes, of somebody or of nobody."""
+    """Return the page request of an HTTP request, with the user or without one."""
     services: Services = http.app.state.services
     sessions = sessions_for(services.settings.state_folder)
     session = sessions.read(http.cookies.get(cookie_name(http), ""))
@@ -228,7 +238,7 @@ def _authenticate(
 
 
 def _is_local(http: Request) -> bool:
-    """Return whether a request comes from this machine, and not through a proxy on it."""
+    """Return true if a request comes from this machine, and not through a proxy."""
     if any(name in http.headers for name in _FORWARDED) or http.client is None:
         return False
     try:
@@ -237,19 +247,19 @@ def _is_local(http: Request) -> bool:
         return False
 
 
-def check_token(visit: PageRequest, headers: Mapping[str, str]) -> None:
-    """Refuse a form that another page sent.
+def check_token(request: PageRequest, headers: Mapping[str, str]) -> None:
+    """Check the CSRF token of a form.
 
     Raises
     ------
-    Refused
-        If it does not carry the session's token.
+    APIError
+        If the token is missing or is not the session's.
     """
-    token = headers.get(TOKEN_HEADER) or visit.form.text(TOKEN)
-    if visit.new or not visit.sessions.check_token(token, visit.session):
+    token = headers.get(TOKEN_HEADER) or request.form.text(TOKEN)
+    if request.new or not request.sessions.check_token(token, request.session):
         raise APIError(
             403,
-            "The form does not carry the token of your session. Go back, reload the page, and "
-            "send it again",
+            "The form does not have your session's token. Go back, reload the page, and submit it "
+            "again",
             code="token_missing",
         )

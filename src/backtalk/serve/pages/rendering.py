@@ -1,4 +1,4 @@
-"""Templates and their files, served so that a browser runs nothing that is not ours."""
+"""Templates and static files of the pages, with a strict Content-Security-Policy."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ HEADERS: Mapping[str, str] = {
     "cross-origin-resource-policy": "same-origin",
     "cache-control": "no-store",
 }
-"""Of every page: no script and no style but our own files, in no frame, kept in no cache."""
+"""Headers of every page: own scripts and styles only, no frames, no caching."""
 
 _TYPES = {"css": "text/css", "js": "text/javascript", "svg": "image/svg+xml", "txt": "text/plain"}
 _IMMUTABLE = "public, max-age=31536000, immutable"
@@ -35,7 +35,7 @@ _IMMUTABLE = "public, max-age=31536000, immutable"
 
 @cache
 def environment() -> Environment:
-    """Return the templates; what is put into them is escaped."""
+    """Return the environment of the templates, with autoescaping."""
     templates = Environment(
         loader=PackageLoader("backtalk.serve.pages"),
         autoescape=True,
@@ -47,40 +47,50 @@ def environment() -> Environment:
     templates.globals["diff_words"] = diff_words
     templates.globals["message_parts"] = message_parts
     templates.globals["marked"] = split_at_marks
-    templates.filters["when"] = format_time
+    templates.filters["time"] = format_time
     templates.filters["count"] = lambda number: f"{number:,}"
     return templates
 
 
 def render(template: str, context: Mapping[str, Any], *, status: int = 200) -> Response:
-    """Return a page."""
+    """Return a rendered page.
+
+    Parameters
+    ----------
+    template : str
+        Name of the template.
+    context : Mapping[str, Any]
+        Variables of the template.
+    status : int, default 200
+        HTTP status.
+    """
     text = environment().get_template(template).render(context)
     return HTMLResponse(text, status, headers=dict(HEADERS))
 
 
 def format_time(timestamp: datetime) -> str:
-    """Return a moment as people read it, in UTC."""
+    """Return a time as text, in UTC."""
     return f"{timestamp:%Y-%m-%d %H:%M}"
 
 
 @cache
 def _static_files() -> Mapping[str, tuple[bytes, str]]:
-    """Return our files and their digests by name."""
+    """Return the static files and their digests by name."""
     folder = files("backtalk.serve.pages").joinpath("static")
     contents = {file.name: file.read_bytes() for file in folder.iterdir() if file.is_file()}
     return {name: (content, sha256(content).hexdigest()[:12]) for name, content in contents.items()}
 
 
 def static_url(name: str) -> str:
-    """Return where a file of ours is; another content has another address."""
+    """Return the URL of a static file, which contains the digest of its content."""
     file = _static_files().get(name)
     if file is None:
-        raise LookupError(f"There is no file {name!r} among the pages'")
+        raise LookupError(f"There is no static file {name!r}")
     return f"/static/{file[1]}/{name}"
 
 
 async def static(request: Request) -> Response:
-    """Answer with a file of ours; for ever, unless the address is that of a former content."""
+    """Serve a static file, cacheable for ever unless the URL has an old digest."""
     name = request.path_params["name"]
     file = _static_files().get(name)
     if file is None:

@@ -1,12 +1,12 @@
-"""The parts of the pages: each has a place in the navigation, and says what it takes to see it.
+"""Sections of the pages: routes with permissions, and an entry in the navigation.
 
 >>> section = Section("/parrots", "Parrots", "view")
 >>> @section.get("/{id}")
-... def parrot(visit: PageRequest) -> Response:
-...     return visit.page("parrots/one.html", title="A parrot", id=visit.part("id"))
+... def parrot(request: PageRequest) -> Response:
+...     return request.page("parrots/one.html", title="A parrot", id=request.part("id"))
 >>> @section.post("/{id}/feed", "manage")
-... def feed(visit: PageRequest) -> Response:
-...     return visit.redirect(visit.url("/parrots", visit.part("id")))
+... def feed(request: PageRequest) -> Response:
+...     return request.redirect(request.url("/parrots", request.part("id")))
 >>> [(route.method, route.path, route.act) for route in section.routes]
 [('GET', '/parrots/{id}', 'view'), ('POST', '/parrots/{id}/feed', 'manage')]
 """
@@ -33,38 +33,38 @@ Handler = Callable[[PageRequest], Response]
 Endpoint = Callable[[Request], Awaitable[Response]]
 
 _THREADS = ThreadPoolExecutor(8, thread_name_prefix="backtalk-pages")
-"""Of the pages alone: a store that hangs holds up no answer of the gateway."""
+"""Threads of the pages, apart from the gateway's, which a slow store must not block."""
 
 _RETRYABLE = frozenset({429, 503})
-"""The statuses of what goes by."""
+"""HTTP statuses after which a form can be submitted again."""
 
 _TIMEOUT_SECONDS = 30.0
-"""After so long without the store's answer, a page says that the store is away."""
+"""Timeout of a handler in seconds, after which the store counts as unavailable."""
 
 
 @dataclass(frozen=True)
 class PageRoute:
-    """An address and what answers there."""
+    """Route of a page."""
 
     method: Literal["GET", "POST"]
     path: str
     permission: Permission | None
-    """What it takes; ``None`` for what everybody may do."""
+    """Permission needed; ``None`` for public routes."""
     handler: Handler
     section: str
 
 
 class Section:
-    """A part of the pages.
+    """Section of the pages.
 
     Parameters
     ----------
     path : str
-        Where it begins.
+        Path prefix of its routes.
     title : str
-        Its name in the navigation.
+        Title in the navigation.
     act : Permission or None
-        What it takes to see it; ``None`` for what everybody may do.
+        Permission needed to see it; ``None`` for public sections.
     """
 
     def __init__(self, path: str, title: str, permission: Permission | None) -> None:
@@ -73,12 +73,16 @@ class Section:
         self.act = permission
         self.routes: list[PageRoute] = []
 
-    def get(self, path: str = "", permission: Permission | None = None) -> Callable[[Handler], Handler]:
-        """Register what shows a page below the section's path. It runs on a thread."""
+    def get(
+        self, path: str = "", permission: Permission | None = None
+    ) -> Callable[[Handler], Handler]:
+        """Register a handler of GET requests below the section's path. It runs on a thread."""
         return self._add("GET", path, permission)
 
-    def post(self, path: str = "", permission: Permission | None = None) -> Callable[[Handler], Handler]:
-        """Register what takes a form; the form's token has been checked. It runs on a thread."""
+    def post(
+        self, path: str = "", permission: Permission | None = None
+    ) -> Callable[[Handler], Handler]:
+        """Register a handler of forms, whose token has been checked. It runs on a thread."""
         return self._add("POST", path, permission)
 
     def _add(
@@ -93,7 +97,7 @@ class Section:
 
 
 def make_endpoint(route: PageRoute) -> Endpoint:
-    """Return what answers requests at a route, and tells in words what went wrong."""
+    """Return the endpoint of a route, which turns errors into pages."""
 
     async def endpoint(http: Request) -> Response:
         services: Services = http.app.state.services
@@ -102,39 +106,40 @@ def make_endpoint(route: PageRoute) -> Endpoint:
             check_origin(http.headers, services.settings.origins)
             if route.method == "POST":
                 body = await services.read_body(http)
-            visit = make_page_request(http, body)
-            visit.section = route.section
-            http.scope["backtalk"]["caller"] = visit.name
-            if answer := _check_access(visit, route):
+            request = make_page_request(http, body)
+            request.section = route.section
+            http.scope["backtalk"]["caller"] = request.name
+            if answer := _check_access(request, route):
                 return answer
-            return await _run_handler(route.handler, visit)
+            return await _run_handler(route.handler, request)
         except APIError as error:
             return _error_page(http, error, route.section, body)
 
     return endpoint
 
 
-def _check_access(visit: PageRequest, route: PageRoute) -> Response | None:
-    """Return where a visitor has to go first, if anywhere; refuse what they may not do."""
-    _check_rate(visit)
-    if route.permission is not None and not visit.signed_in:
+def _check_access(request: PageRequest, route: PageRoute) -> Response | None:
+    """Return a redirect to the login page if needed; raise ``APIError`` without permission."""
+    _check_rate(request)
+    if route.permission is not None and not request.signed_in:
         if route.method == "POST":
-            raise APIError(401, "You are not signed in any more. Sign in, and send it again")
-        target = visit.http.url
+            raise APIError(401, "Your session has ended. Sign in, and submit the form again")
+        target = request.http.url
         after = f"{target.path}?{target.query}" if target.query else target.path
-        return visit.redirect(visit.url("/login", project=None, next=after))
-    if route.permission is not None and not visit.can(route.permission):
+        return request.redirect(request.url("/login", project=None, next=after))
+    if route.permission is not None and not request.can(route.permission):
         raise APIError(
-            403, f"You are signed in as {visit.name}, {visit.caller.role}, who may not do this"
+            403,
+            f"You are signed in as {request.name}, whose role {request.caller.role} does not permit it",
         )
     if route.method == "POST":
-        check_token(visit, visit.http.headers)
+        check_token(request, request.http.headers)
     return None
 
 
-def _check_rate(visit: PageRequest) -> None:
-    host = visit.http.client.host if visit.http.client else ""
-    seconds = visit.services.rate_limits.take(f"pages {visit.caller.key or host}")
+def _check_rate(request: PageRequest) -> None:
+    host = request.http.client.host if request.http.client else ""
+    seconds = request.services.rate_limits.take(f"pages {request.caller.key or host}")
     if seconds > 0:
         raise APIError(
             429,
@@ -143,11 +148,11 @@ def _check_rate(visit: PageRequest) -> None:
         )
 
 
-async def _run_handler(handler: Handler, visit: PageRequest) -> Response:
+async def _run_handler(handler: Handler, request: PageRequest) -> Response:
     loop = asyncio.get_running_loop()
     try:
         async with asyncio.timeout(_TIMEOUT_SECONDS):
-            return await loop.run_in_executor(_THREADS, handler, visit)
+            return await loop.run_in_executor(_THREADS, handler, request)
     except TimeoutError:
         raise _store_unavailable() from None
     except UNAVAILABLE:
@@ -163,29 +168,29 @@ async def _run_handler(handler: Handler, visit: PageRequest) -> Response:
 def _store_unavailable() -> APIError:
     return APIError(
         503,
-        "The store is away. Answers and feedback are kept on the gateway's disk meanwhile. "
+        "The store is unavailable. Answers and feedback are kept on the gateway's disk meanwhile. "
         "Try again in a moment",
         headers={"retry-after": "5"},
     )
 
 
 def _error_page(http: Request, error: APIError, section: str, body: bytes) -> Response:
-    """Return a page that tells what went wrong; in place of a part of a page, a part.
+    """Return the page, or the fragment, that shows an error.
 
-    What could not be kept for now can be sent again from there: nobody writes it twice.
+    If the error is temporary, the page offers the form again with its fields.
     """
     try:
-        visit = make_page_request(http, body)
+        request = make_page_request(http, body)
     except APIError:
         return error.response()
-    visit.section = section
-    visit.projects = []  # they are in the store, which may be away
-    response = visit.page(
-        "_error.html" if visit.is_fragment else "error.html",
+    request.section = section
+    request.projects = []  # reading them needs the store, which may be unavailable
+    response = request.page(
+        "_error.html" if request.is_fragment else "error.html",
         status=error.status,
-        title="Not done",
+        title="Error",
         message=error.message,
-        again=visit.form.items() if error.status in _RETRYABLE else [],
+        again=request.form.items() if error.status in _RETRYABLE else [],
     )
     response.headers.update(error.headers)
     return response

@@ -1,8 +1,8 @@
-"""Who is signed in: a cookie that only the gateway can make, and the token that its forms carry.
+"""Sessions of the pages: signed cookies and CSRF tokens.
 
-A session names the digest of the key that was pasted, and the key is looked up at every request: a
-key that is revoked or rotated away ends its sessions. Nothing is kept on the server but the secret
-that signs, which all worker processes share.
+A session holds the digest of an API key, which is looked up at every request, so that revoking or
+rotating a key ends its sessions. The server stores only the signing secret, which all worker
+processes share.
 """
 
 from __future__ import annotations
@@ -24,35 +24,35 @@ from starlette.responses import Response
 
 SECRET = "pages.secret"  # noqa: S105 - the name of a file
 KEY_SESSION_SECONDS = 7 * 86_400
-"""How long somebody who pasted a key stays signed in."""
+"""Lifetime in seconds of a session with an API key."""
 NAME_SESSION_SECONDS = 365 * 86_400
-"""How long the person at this machine is remembered by name."""
+"""Lifetime in seconds of a session with a name only."""
 _SECRET_BYTES = 32
 
 
 @dataclass(frozen=True)
 class Session:
-    """What the cookie says."""
+    """Content of the session cookie."""
 
     id: str
-    """Random; the forms' token is made from it."""
+    """Random id, from which the CSRF token is derived."""
     expires: int
-    """Seconds since 1970."""
+    """Expiry in seconds since 1970."""
     digest: str = ""
-    """Of the key that was pasted; empty without one."""
+    """Digest of the API key; empty without one."""
     name: str = ""
-    """The name that the person gave, where no key is asked for."""
+    """Name that the user entered, if no key is needed."""
 
 
 class Sessions:
-    """Makes and reads cookies.
+    """Maker and reader of session cookies.
 
     Parameters
     ----------
     folder : Path
-        Where the secret is kept; made if it is not there.
+        Folder of the signing secret, which is created if it does not exist.
     clock : Callable[[], float], default time.time
-        Tells the time in seconds since 1970.
+        Function that returns the time in seconds since 1970.
 
     Examples
     --------
@@ -69,17 +69,17 @@ class Sessions:
         self._clock = clock
 
     def new_session(self, *, digest: str = "", name: str = "") -> Session:
-        """Return a new session, of a key, of a name, or of nobody yet."""
+        """Return a new session: of a key, of a name, or anonymous."""
         seconds = KEY_SESSION_SECONDS if digest else NAME_SESSION_SECONDS
         return Session(secrets.token_urlsafe(16), int(self._clock()) + seconds, digest, name)
 
     def cookie(self, session: Session) -> str:
-        """Return the cookie's value."""
+        """Return the value of the cookie."""
         body = base64.urlsafe_b64encode(json.dumps(asdict(session)).encode()).decode()
         return f"{body}.{self._sign('session', body)}"
 
     def read(self, cookie: str) -> Session | None:
-        """Return the session of a cookie, ``None`` if it is not one of ours or has expired."""
+        """Return the session of a cookie, ``None`` if it is not valid or has expired."""
         body, _, signature = cookie.rpartition(".")
         if not _equal(signature, self._sign("session", body)):
             return None
@@ -87,11 +87,11 @@ class Sessions:
         return session if session.expires > self._clock() else None
 
     def token(self, session: Session) -> str:
-        """Return what every form of this session carries, so that no other page can send one."""
+        """Return the CSRF token of the session's forms."""
         return self._sign("form", session.id)
 
     def check_token(self, token: str, session: Session) -> bool:
-        """Return whether a form's token is the session's."""
+        """Return true if a token is the session's."""
         return _equal(token, self.token(session))
 
     def _sign(self, purpose: str, text: str) -> str:
@@ -100,20 +100,30 @@ class Sessions:
 
 @cache
 def sessions_for(folder: Path) -> Sessions:
-    """Return the sessions whose secret is in a folder."""
+    """Return the sessions that are signed with the secret of a folder."""
     return Sessions(folder)
 
 
 def cookie_name(request: Request) -> str:
-    """Return the cookie's name; a browser takes the stricter one from HTTPS only."""
+    """Return the name of the cookie; over HTTPS it has the ``__Host-`` prefix."""
     return "__Host-backtalk" if request.url.scheme == "https" else "backtalk"
 
 
 def set_cookie(request: Request, response: Response, value: str, *, seconds: int) -> None:
-    """Set the cookie, or remove it with 0 seconds.
+    """Set the session cookie, or remove it with 0 seconds.
 
-    It goes with links from elsewhere (``Lax``), so that a link to a page works; what changes
-    something asks for the form's token besides.
+    ``SameSite=Lax`` lets links from other sites work; changes need the CSRF token as well.
+
+    Parameters
+    ----------
+    request : Request
+        Request, whose scheme decides on the name and on ``Secure``.
+    response : Response
+        Response to set the cookie on.
+    value : str
+        Value of the cookie.
+    seconds : int
+        Lifetime in seconds.
     """
     response.set_cookie(
         cookie_name(request),
@@ -131,7 +141,7 @@ def _equal(a: str, b: str) -> bool:
 
 
 def _read_secret(folder: Path) -> bytes:
-    """Return the secret of a folder; of several processes that make it, one wins."""
+    """Return the secret of a folder; of several processes that create it, one wins."""
     file = folder / SECRET
     if not file.exists():
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)

@@ -1,4 +1,4 @@
-"""Texts taken apart for showing: what changed between two, what is marked in one."""
+"""Differences between texts, and texts split at marks, for display."""
 
 from __future__ import annotations
 
@@ -15,32 +15,32 @@ from backtalk.feedback import Message
 Change = Literal["same", "out", "in"]
 
 _WORD = re.compile(r"\w+\s*|[^\w\s]\s*|\s+")
-"""With the space behind it: spaces on their own are all alike, and to compare these takes long."""
+"""A word with its trailing space: spaces alone are all equal, which makes comparing slow."""
 _MAX_WORDS = 1_500
-"""Longer texts are compared by lines: comparing takes the product of both lengths."""
+"""Maximum number of words compared; longer texts are compared by lines."""
 _MAX_LINES = 500
-"""Texts of more lines are one change as a whole."""
+"""Maximum number of lines compared; longer texts are one change."""
 _MAX_STEPS = 10_000_000
-"""Of the comparison, at worst; where it could take more, it is done more coarsely."""
+"""Maximum number of steps of a comparison in the worst case."""
 
 
 class DiffPiece(NamedTuple):
-    """A stretch of text and what became of it."""
+    """Part of a text, with its change."""
 
     change: Change
     text: str
 
 
 class MarkedText(NamedTuple):
-    """A stretch of a text, and the marks that are on it."""
+    """Part of a text, with the marks that cover it."""
 
     text: str
     marks: tuple[int, ...]
-    """Which of the marks cover it, by their place in the list."""
+    """Indices of the marks that cover it."""
 
 
 def diff_words(before: str, after: str) -> list[DiffPiece]:
-    """Return how one text becomes the other, word by word.
+    """Return the difference between two texts, by words.
 
     >>> [(piece.change, piece.text) for piece in diff_words("We open at ten.", "We open at six.")]
     [('same', 'We open at '), ('out', 'ten'), ('in', 'six'), ('same', '.')]
@@ -66,7 +66,7 @@ def _stems(parts: Sequence[str]) -> list[str]:
 
 
 def _append(pieces: list[DiffPiece], old: str, new: str) -> None:
-    """Add what became of a stretch, and apart from it of the space behind."""
+    """Append a change, and separately that of its trailing space."""
     cut, put = len(old.rstrip()), len(new.rstrip())
     for was, now in ((old[:cut], new[:put]), (old[cut:], new[put:])):
         changes: tuple[tuple[Change, str], ...] = (("out", was), ("in", now))
@@ -78,10 +78,10 @@ def _append(pieces: list[DiffPiece], old: str, new: str) -> None:
 
 
 def _is_too_long(old: Sequence[str], new: Sequence[str], max_parts: int) -> bool:
-    """Return whether it would take long to compare texts of many parts, or of many that are alike.
+    """Return true if comparing would be slow: many parts, or many equal parts.
 
-    To find the longest common stretch takes as many steps as there are pairs of equal parts, and
-    that is done again for each stretch.
+    Finding the longest common block takes a step for each pair of equal parts, and is repeated for
+    each block.
     """
     if max(len(old), len(new)) > max_parts:
         return True
@@ -90,7 +90,7 @@ def _is_too_long(old: Sequence[str], new: Sequence[str], max_parts: int) -> bool
 
 
 def split_at_marks(text: str, spans: Sequence[tuple[int, int]]) -> list[MarkedText]:
-    """Return a text cut where marks begin and end; marks may overlap.
+    """Return a text split where marks begin and end; marks may overlap.
 
     >>> [(part.text, part.marks) for part in marked("abcd", [(1, 3), (2, 4)])]
     [('a', ()), ('b', (0,)), ('c', (0, 1)), ('d', (1,))]
@@ -106,13 +106,11 @@ def split_at_marks(text: str, spans: Sequence[tuple[int, int]]) -> list[MarkedTe
 
 
 def message_parts(messages: Iterable[Message]) -> Iterator[tuple[str, str, list[str]]]:
-    """Yield the role, the text, and what else is in a message, in words or as JSON."""
+    """Yield the role, the text and the other parts of each message, in words or as JSON."""
     for message in messages:
         extras = [json.dumps(call, indent=1, ensure_ascii=False) for call in message.tool_calls]
         if isinstance(message.content, tuple):
             extras += [
-                f"[{part.get('type', 'something that is not text')}]"
-                for part in message.content
-                if "text" not in part
+                f"[{part.get('type', 'other')}]" for part in message.content if "text" not in part
             ]
         yield message.role, message.text, extras

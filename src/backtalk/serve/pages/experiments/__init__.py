@@ -1,4 +1,4 @@
-"""Routes and views of one page."""
+"""The page Experiments."""
 
 from backtalk.serve.pages.experiments.routes import section
 

@@ -1,4 +1,4 @@
-"""The page Experiments: policies under traffic, what they showed so far, and what was decided."""
+"""Routes of the page Experiments: results and decisions of experiments in live traffic."""
 
 from __future__ import annotations
 
@@ -29,21 +29,21 @@ from backtalk.serve.pages.section import Section
 section = Section("/experiments", "Experiments", "view")
 
 LIVE_SECONDS = 4
-"""How often a page that is open asks for what is new."""
+"""Seconds between updates of an open page."""
 
 _watched = ExperimentReaders()
 
 
 @section.get()
-def listing(visit: PageRequest) -> Response:
-    """Show the experiments of a project, the latest first."""
-    store = visit.store
+def listing(request: PageRequest) -> Response:
+    """Show the experiments of a project, latest first."""
+    store = request.store
     policies = list_policies(store)
     served = active_policy(store)
     ends = {event.name: event for event in read_events(store)}
     starts = {event.name: event for event in reversed(read_events(store))}
     runs = running_experiment(store)
-    return visit.page(
+    return request.page(
         "experiments/list.html",
         title="Experiments",
         experiments=[
@@ -62,40 +62,43 @@ def listing(visit: PageRequest) -> Response:
 
 _ALLOCATIONS = {
     "fixed": "equal shares",
-    "thompson": "the better, the more (Thompson)",
-    "dueling": "two answer, somebody chooses",
+    "thompson": "Thompson sampling",
+    "dueling": "duels: users choose between two answers",
 }
 
 
 @section.get("/{name}")
-def one(visit: PageRequest) -> Response:
+def one(request: PageRequest) -> Response:
     """Show an experiment."""
-    shown = _context(visit)
-    decides = shown["running"] and visit.can("manage")
-    return visit.page(
+    shown = _context(request)
+    decides = shown["running"] and request.can("manage")
+    return request.page(
         "experiments/one.html",
-        title=visit.part("name"),
-        refusals=_watched.refusals(visit.store, visit.part("name")) if decides else {},
+        title=request.part("name"),
+        refusals=_watched.refusals(request.store, request.part("name")) if decides else {},
         **shown,
     )
 
 
 @section.get("/{name}/live")
-def live(visit: PageRequest) -> Response:
-    """Return the part of the page that changes, or nothing where it is as the browser has it."""
-    shown = _context(visit)
-    if shown["live"].summary.status != visit.query("status", "running"):
-        # What can be decided has changed too, so that the whole page is asked for again.
+def live(request: PageRequest) -> Response:
+    """Return the fragment that changes, or nothing if the browser has the current one."""
+    shown = _context(request)
+    if shown["live"].summary.status != request.query("status", "running"):
+        # The available decisions have changed too, so the browser reloads the whole page.
         return Response(status_code=204, headers={**HEADERS, "hx-refresh": "true"})
-    if shown["live"].digest == visit.query("seen"):
+    if shown["live"].digest == request.query("seen"):
         return Response(status_code=204, headers=dict(HEADERS))
-    return visit.page(
-        "experiments/_live.html", title=visit.part("name"), said=visit.query("said"), **shown
+    return request.page(
+        "experiments/_live.html",
+        title=request.part("name"),
+        announced=request.query("announced"),
+        **shown,
     )
 
 
-def _context(visit: PageRequest) -> dict[str, Any]:
-    store, name = visit.store, visit.part("name")
+def _context(request: PageRequest) -> dict[str, Any]:
+    store, name = request.store, request.part("name")
     labels = {policy.id: policy.label for policy in list_policies(store)}
     result = _watched.view(store, name, labels)
     experiment = result.summary.experiment
@@ -105,56 +108,62 @@ def _context(visit: PageRequest) -> dict[str, Any]:
         "live": result,
         "labels": labels,
         "verdicts": VERDICTS,
-        "stands": status_text(result.summary),
+        "status_text": status_text(result.summary),
         "running": result.summary.status == "running",
         "seconds": LIVE_SECONDS,
     }
 
 
 @section.post("", "manage")
-def start_experiment(visit: PageRequest) -> Response:
+def start_experiment(request: PageRequest) -> Response:
     """Start an experiment."""
-    served = active_policy(visit.store)
+    served = active_policy(request.store)
     fields: dict[str, Any] = {
-        "name": visit.form.text("name").strip(),
+        "name": request.form.text("name").strip(),
         "control": served.id if served is not None else "",
-        "candidates": visit.form.all("candidate"),
-        "allocation": visit.form.text("allocation"),
-        "unit": visit.form.text("unit"),
-        "outcome": visit.form.text("outcome"),
+        "candidates": request.form.all("candidate"),
+        "allocation": request.form.text("allocation"),
+        "unit": request.form.text("unit"),
+        "outcome": request.form.text("outcome"),
         "rule": {
-            "at_least": visit.form.text("at_least"),
-            "margin": visit.form.text("margin"),
-            "promote": "promote" in visit.form,
+            "min_judgements": request.form.text("at_least"),
+            "margin": request.form.text("margin"),
+            "promote": "promote" in request.form,
         },
     }
     if served is None:
-        raise RecordError("Nothing is served yet", "Promote a first policy, to compare others with")
+        raise RecordError(
+            "There is no active policy", "Promote a first policy, which is the control"
+        )
     try:
         experiment = Experiment.model_validate(fields)
     except ValidationError as error:
         raise record_error("the experiment", error) from None
-    start(visit.store, experiment, actor=visit.name)
-    return _audit_and_redirect(visit, "experiment started", experiment.name)
+    start(request.store, experiment, actor=request.name)
+    return _audit_and_redirect(request, "experiment started", experiment.name)
 
 
 @section.post("/{name}/stop", "manage")
-def stop_experiment(visit: PageRequest) -> Response:
-    """End an experiment, or take one candidate out of it."""
-    name, arm = visit.part("name"), visit.form.text("arm") or None
-    stop(visit.store, name, arm=arm, actor=visit.name)
-    return _audit_and_redirect(visit, "experiment stopped" if arm is None else "candidate stopped", name, arm)
+def stop_experiment(request: PageRequest) -> Response:
+    """End an experiment, or remove one candidate from it."""
+    name, arm = request.part("name"), request.form.text("arm") or None
+    stop(request.store, name, arm=arm, actor=request.name)
+    return _audit_and_redirect(
+        request, "experiment stopped" if arm is None else "candidate stopped", name, arm
+    )
 
 
 @section.post("/{name}/promote", "manage")
-def promote_candidate(visit: PageRequest) -> Response:
-    """Serve a candidate from now on, if what the traffic showed passes the gate."""
-    name, arm = visit.part("name"), visit.form.text("arm")
-    promote_arm(visit.store, name, arm=arm, actor=visit.name)
-    return _audit_and_redirect(visit, "candidate promoted", name, arm)
+def promote_candidate(request: PageRequest) -> Response:
+    """Promote a candidate, if the evidence from traffic passes the gate."""
+    name, arm = request.part("name"), request.form.text("arm")
+    promote_arm(request.store, name, arm=arm, actor=request.name)
+    return _audit_and_redirect(request, "candidate promoted", name, arm)
 
 
-def _audit_and_redirect(visit: PageRequest, action: str, name: str, arm: str | None = None) -> Response:
+def _audit_and_redirect(
+    request: PageRequest, action: str, name: str, arm: str | None = None
+) -> Response:
     what = name if arm is None else f"{name}, {arm[:8]}"
-    visit.store.audit_log.append(action, what, actor=visit.name, project=visit.project)
-    return visit.redirect(visit.url("/experiments", name))
+    request.store.audit_log.append(action, what, actor=request.name, project=request.project)
+    return request.redirect(request.url("/experiments", name))

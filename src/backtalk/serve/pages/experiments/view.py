@@ -1,4 +1,4 @@
-"""An experiment as its page shows it: arms with what they showed so far, and what was decided."""
+"""View of an experiment: the arms with their results, and the events."""
 
 from __future__ import annotations
 
@@ -30,38 +30,38 @@ VERDICTS = {
     "control": "",
     "better": "better than the control",
     "worse": "worse than the control",
-    "open": "not decided yet",
+    "open": "undecided",
 }
 
 
 @dataclass(frozen=True)
 class EventView:
-    """An event in words."""
+    """Event in words."""
 
     event: ExperimentEvent
     text: str
     evaluation: str = ""
-    """The id of the evidence, where there is a report of it."""
+    """Id of the evaluation that is the evidence; empty if there is none."""
 
 
 @dataclass(frozen=True)
 class ExperimentView:
-    """What changes while an experiment runs."""
+    """Part of the page that changes while an experiment runs."""
 
     summary: ExperimentSummary
     arms: tuple[ArmSummary, ...]
     events: tuple[EventView, ...]
-    """The latest first."""
+    """Latest first."""
     announcement: str
-    """What there is to say aloud when it changes; numbers alone are none of it."""
+    """Text for screen readers, which changes only with a decision."""
     digest: str
-    """Of everything that is shown."""
+    """Digest of everything shown."""
 
 
 class ExperimentReaders:
-    """The logs of the experiments that somebody looks at, so that each is not read all over again.
+    """Cache of the readers of experiments that are viewed, which continue where they ended.
 
-    Safe between threads.
+    Thread-safe.
     """
 
     def __init__(self) -> None:
@@ -69,7 +69,16 @@ class ExperimentReaders:
         self._readers: OrderedDict[tuple[int, str, str], _OpenReader] = OrderedDict()
 
     def view(self, store: Store, name: str, labels: Mapping[str, str]) -> ExperimentView:
-        """Return what an experiment has found until now, as it is shown.
+        """Return the current view of an experiment.
+
+        Parameters
+        ----------
+        store : Store
+            Store of the project.
+        name : str
+            Name of the experiment.
+        labels : Mapping[str, str]
+            Labels of policies by id.
 
         Raises
         ------
@@ -81,20 +90,20 @@ class ExperimentReaders:
             return make_view(entry.follower.refresh(), labels)
 
     def refusals(self, store: Store, name: str) -> dict[str, list[str] | None]:
-        """Return why the gate would refuse each candidate that gets traffic.
+        """Return the gate's reasons to refuse each candidate that gets traffic.
 
-        Empty where it would pass, ``None`` where there is nothing to judge it by yet.
+        Empty if the candidate would pass, ``None`` if there are no judgements yet.
         """
         entry = self._reader_for(store, name)
         with entry.mutex:
             state = entry.follower.refresh()
-            return {arm: _reasons(state, arm) for arm in state.live[1:]}
+            return {arm: _reasons(state, arm) for arm in state.active_arms[1:]}
 
     def _reader_for(self, store: Store, name: str) -> _OpenReader:
         key = (id(store.engine), store.project, name)
         with self._mutex:
             entry = self._readers.get(key)
-            # The id of an engine that is gone may be another's by now.
+            # The id of a closed engine may be reused.
             if entry is None or entry.store.engine is not store.engine:
                 entry = self._readers[key] = _OpenReader(store, ExperimentReader(store, name))
             self._readers.move_to_end(key)
@@ -119,7 +128,7 @@ def _reasons(state: ExperimentState, arm: str) -> list[str] | None:
 
 
 def make_view(state: ExperimentState, labels: Mapping[str, str]) -> ExperimentView:
-    """Return a state as it is shown."""
+    """Return the view of an experiment's state."""
     summary = summarise(state)
     events = tuple(_describe(event, labels) for event in reversed(state.events))
     sentences = [status_text(summary)]
@@ -139,14 +148,14 @@ def make_view(state: ExperimentState, labels: Mapping[str, str]) -> ExperimentVi
 
 
 def status_text(summary: ExperimentSummary) -> str:
-    """Return where an experiment stands, in words."""
-    return {"running": "It runs", "promoted": "It promoted a policy", "ended": "It has ended"}[
+    """Return the status of an experiment in words."""
+    return {"running": "Running", "promoted": "Ended with a promotion", "ended": "Ended"}[
         summary.status
     ]
 
 
 def policy_label(policy: str, labels: Mapping[str, str]) -> str:
-    """Return what to call a policy."""
+    """Return the label of a policy, or the beginning of its id."""
     return labels.get(policy, policy[:8])
 
 
@@ -154,9 +163,13 @@ def _describe(event: ExperimentEvent, labels: Mapping[str, str]) -> EventView:
     what = event.what
     if isinstance(what, ExperimentStarted):
         arms = ", ".join(policy_label(arm, labels) for arm in what.experiment.candidates)
-        return EventView(event, f"Started: {arms} against {policy_label(what.experiment.control, labels)}")
+        return EventView(
+            event, f"Started: {arms} against {policy_label(what.experiment.control, labels)}"
+        )
     if isinstance(what, ArmStopped):
-        return EventView(event, f"{policy_label(what.arm, labels)} gets no traffic any more: {what.reason}")
+        return EventView(
+            event, f"{policy_label(what.arm, labels)} no longer gets traffic: {what.reason}"
+        )
     if isinstance(what, ArmPromoted):
         text = f"{policy_label(what.arm, labels)} was promoted"
         return EventView(event, text, what.evaluation or "")

@@ -1,6 +1,6 @@
-"""The inbox: what to judge next, and the ways to answer."""
+"""The inbox: tasks, the next item to judge, and the forms."""
 
-from backtalk.serve.pages.inbox import task_admin as making
+from backtalk.serve.pages.inbox import task_admin
 from backtalk.serve.pages.inbox.routes import section
 
-__all__ = ["making", "section"]
+__all__ = ["section", "task_admin"]

@@ -1,4 +1,4 @@
-"""What a person answered, as records of feedback."""
+"""Parsing of submitted forms into feedback records."""
 
 from __future__ import annotations
 
@@ -20,16 +20,15 @@ Fields = dict[str, Any]
 
 
 def parse_form(question: Question, form: Form) -> list[AnyFeedback]:
-    """Return the feedback that a form holds.
+    """Return the feedback in a form.
 
-    Its id follows from the item, the person and the attempt: the same form sent twice is one
-    answer. Its metadata says for which task it was given, after how many seconds, and in which
-    order the responses were shown.
+    Its id is derived from the item, the person and the attempt, so that a form submitted twice
+    counts once. Its metadata has the task, the seconds taken, and the order of the responses.
 
     Raises
     ------
     RecordError
-        If nothing was answered, or what makes no sense; the message says what to do.
+        If the form is empty or not valid.
     """
     assignment = question.assignment
     seconds = (now() - assignment.opened).total_seconds()
@@ -38,7 +37,12 @@ def parse_form(question: Question, form: Form) -> list[AnyFeedback]:
         "seconds": round(seconds, 1),
         "order": question.order,
     }
-    attempt = (assignment.task, assignment.interaction, assignment.annotator, str(microseconds(assignment.opened)))
+    attempt = (
+        assignment.task,
+        assignment.interaction,
+        assignment.annotator,
+        str(microseconds(assignment.opened)),
+    )
     return [
         parse_feedback(
             {
@@ -68,10 +72,10 @@ def _rank(question: Question, form: Form) -> list[Fields]:
         if not rank:
             continue
         if not (rank.isascii() and rank.isdigit() and len(rank) <= 2 and int(rank)):
-            raise RecordError(f"{rank!r} is not a place", "Places are 1, 2, 3 and so on")
+            raise RecordError(f"{rank!r} is not a rank", "Ranks are 1, 2, 3 and so on")
         tiers.setdefault(int(rank), []).append(id_)
     if sum(map(len, tiers.values())) < 2:
-        raise RecordError("Fewer than two answers were ranked", "Give at least two of them a place")
+        raise RecordError("Fewer than two answers were ranked", "Rank at least two of them")
     return [{"kind": "ranking", "tiers": [tiers[rank] for rank in sorted(tiers)]}]
 
 
@@ -89,7 +93,7 @@ def _rate(question: Question, form: Form) -> list[Fields]:
 def _thumbs(question: Question, form: Form) -> list[Fields]:
     good = {"good": True, "bad": False}.get(form.text("thumb"))
     if good is None:
-        raise RecordError("No thumb was given", "Say whether the answer is good or bad")
+        raise RecordError("No thumb was given", "Choose good or bad")
     return [_on_response(question, kind="label", good=good)]
 
 
@@ -118,7 +122,7 @@ def _steps(question: Question, form: Form) -> list[Fields]:
         verdict = form.text(f"step-{number}")
         if verdict not in {"right", "wrong", "neutral"}:
             raise RecordError(
-                f"Step {number + 1} has no verdict", "Say of each whether it is right"
+                f"Step {number + 1} has no verdict", "Choose right, wrong or neutral for each step"
             )
         steps.append({"start": start, "end": end, "verdict": verdict})
     return [_on_response(question, kind="steps", steps=steps)]
@@ -129,19 +133,21 @@ def _rewrite(question: Question, form: Form) -> list[Fields]:
         return [_on_response(question, kind="label", good=True)]
     text = form.text("text")
     if text == normalise_lines(question.shown[0].text):
-        raise RecordError("Nothing was changed", "Change the text, or say that it is fine as it is")
+        raise RecordError(
+            "Nothing was changed", "Change the text, or choose that no change is needed"
+        )
     return [_on_response(question, kind="edit", text=text)]
 
 
 def normalise_lines(text: str) -> str:
-    """Return a text as a form sends it back."""
+    """Return a text with the line ends of a submitted form."""
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
 def _critique(question: Question, form: Form) -> list[Fields]:
     text = form.text("text").strip()
     if not text:
-        raise RecordError("Nothing was written", "Write what is wrong with the answer, or the rule")
+        raise RecordError("Nothing was written", "Write a critique or a rule")
     if form.text("as") == "rule":
         where = form.text("where").strip()
         return [{"kind": "instruction", "text": text, "scope": {"where": where} if where else {}}]

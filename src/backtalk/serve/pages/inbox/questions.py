@@ -1,4 +1,4 @@
-"""What is put before a person: of an interaction, which responses, in which order."""
+"""Questions: the responses of an item that a person sees, and their order."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from backtalk.annotation.tasks import Task, TaskKind
 from backtalk.feedback import Interaction, Response, content_id
 
 MAX_RANKED = 9
-"""As many as there are number keys."""
+"""Maximum number of responses to rank: one per number key."""
 
 TASK_TITLES: Mapping[TaskKind, str] = {
     "compare": "Compare two answers",
     "rank": "Rank the answers",
     "rate": "Rate the answer",
     "thumbs": "Good or bad",
-    "spans": "Mark what is wrong in the text",
+    "spans": "Mark errors in the text",
     "steps": "Check the steps",
     "rewrite": "Rewrite the answer",
     "critique": "Write a critique or a rule",
 }
-"""The ways to ask, as people read them."""
+"""Titles of the kinds of tasks."""
 
 _LINE = re.compile(r"[^\n]+")
 _SENTENCE = re.compile(r"\S.*?(?:[.!?](?=\s)|$)", re.DOTALL)
@@ -33,25 +33,34 @@ _TOKEN = re.compile(r"\w+|[^\w\s]|\s+")
 
 @dataclass(frozen=True)
 class Question:
-    """An item as one person sees it: without who wrote what, and what others said."""
+    """Item as one person sees it: without authors and other feedback."""
 
     task: Task
     interaction: Interaction
     assignment: Assignment
     shown: tuple[Response, ...]
-    """In the order in which they are shown."""
+    """Responses in the order in which they are shown."""
 
     @property
     def order(self) -> list[str]:
-        """The ids of what is shown."""
+        """Ids of the responses, in the order shown."""
         return [response.id for response in self.shown]
 
 
 def make_question(task: Task, interaction: Interaction, assignment: Assignment) -> Question:
     """Return the question about an item.
 
-    The same responses are put before everybody, so that their judgements can be compared; each
-    person sees them in an order of their own, and always in that.
+    Everybody sees the same responses, so that judgements can be compared, each person in a random
+    order that is fixed for the item.
+
+    Parameters
+    ----------
+    task : Task
+        Task.
+    interaction : Interaction
+        Item to judge.
+    assignment : Assignment
+        Assignment of the item to a person.
     """
     responses = _select_responses(task, interaction)
     _random(task.id, interaction.id, assignment.annotator).shuffle(responses)
@@ -74,7 +83,7 @@ def _random(*parts: str) -> Random:
 
 
 def split_steps(text: str) -> list[tuple[int, int]]:
-    """Return where the steps of a text begin and end: its lines, or the sentences of a lone line.
+    """Return the start and end of each step: the lines, or the sentences of a single line.
 
     >>> text = "It is 3.5. So it is odd."
     >>> [text[start:end] for start, end in steps_of(text)]
@@ -87,7 +96,7 @@ def split_steps(text: str) -> list[tuple[int, int]]:
 
 
 def split_tokens(text: str) -> list[tuple[int, str]]:
-    """Return the words, marks and spaces of a text, each with where it begins.
+    """Return the words, punctuation marks and spaces of a text, with their offsets.
 
     >>> tokens_of("No, it")
     [(0, 'No'), (2, ','), (3, ' '), (4, 'it')]

@@ -1,4 +1,4 @@
-"""Where people judge: the list of tasks, the next item, what they answer, and taking it back."""
+"""Routes of the inbox: tasks, the next item, answers, skip and undo."""
 
 from __future__ import annotations
 
@@ -24,149 +24,151 @@ section = Section("/inbox", "Inbox", "judge")
 
 
 @section.get()
-def tasks(visit: PageRequest) -> Response:
-    """List the tasks, with how far they are."""
-    results = list_tasks(visit.store)
+def tasks(request: PageRequest) -> Response:
+    """List the tasks, with their progress."""
+    results = list_tasks(request.store)
     progress = {
-        listed.task.id: Assignments(visit.store, listed.task).progress(visit.name)
+        listed.task.id: Assignments(request.store, listed.task).progress(request.name)
         for listed in results
         if listed.open
     }
-    return visit.page(
-        "inbox/tasks.html", title="Inbox", tasks=results, progress=progress, words=TASK_TITLES
+    return request.page(
+        "inbox/tasks.html", title="Inbox", tasks=results, progress=progress, titles=TASK_TITLES
     )
 
 
 @section.get("/{task}")
-def item(visit: PageRequest) -> Response:
-    """Show what to judge next."""
-    listed = _task_status(visit)
+def item(request: PageRequest) -> Response:
+    """Show the next item to judge."""
+    listed = _task_status(request)
     if not listed.open:
-        return _finished_page(visit, listed)
-    question = _next_question(visit, listed)
-    return _finished_page(visit, listed) if question is None else _question_page(visit, question)
-
-
-@section.post("/{task}/answer")
-def answer(visit: PageRequest) -> Response:
-    """Keep what was answered, and go on."""
-    listed = _open_task(visit)
-    assigned = Assignments(visit.store, listed.task)
-    id_ = visit.form.text("interaction")
-    try:
-        held = assigned.renew(id_, visit.name)
-    except Conflict:
-        if assigned.is_done(id_, visit.name):
-            return _next_item(visit)  # the form was sent twice
-        raise
-    question = make_question(listed.task, visit.store.interaction(id_), held)
-    try:
-        feedback = parse_form(question, visit.form)
-        submit(visit.services, visit.project, feedback)
-    except RecordError as error:
-        return _question_page(visit, question, error=str(error))
-    assigned.complete(id_, visit.name, "done")
-    return _next_item(visit)
-
-
-@section.post("/{task}/skip")
-def skip(visit: PageRequest) -> Response:
-    """Leave an item to somebody else."""
-    assigned = Assignments(visit.store, _open_task(visit).task)
-    id_ = visit.form.text("interaction")
-    assigned.renew(id_, visit.name)
-    assigned.complete(id_, visit.name, "skipped")
-    return _next_item(visit)
-
-
-@section.post("/{task}/undo")
-def undo(visit: PageRequest) -> Response:
-    """Take back what was answered or skipped last, and ask it again."""
-    listed = _open_task(visit)
-    assigned = Assignments(visit.store, listed.task)
-    last = assigned.last(visit.name)
-    if last is None:
-        raise NotFound("There is nothing to undo", "You have judged nothing here yet")
-    assigned.reopen(last.interaction, visit.name)
-    for id_ in _answered_ids(visit, listed, visit.store.case(last.interaction)):
-        visit.store.delete(id_)
-    return _next_item(visit)
-
-
-@section.post("/{task}/changes")
-def changes(visit: PageRequest) -> Response:
-    """Show what a rewrite changes, while it is written."""
-    listed = _open_task(visit)
-    id_ = visit.form.text("interaction")
-    mine = Assignments(visit.store, listed.task).renew(id_, visit.name)
-    question = make_question(listed.task, visit.store.interaction(id_), mine)
-    return visit.page(
-        "inbox/_changes.html",
-        before=normalise_lines(question.shown[0].text),
-        after=visit.form.text("text"),
+        return _finished_page(request, listed)
+    question = _next_question(request, listed)
+    return (
+        _finished_page(request, listed) if question is None else _question_page(request, question)
     )
 
 
-def _task_status(visit: PageRequest) -> TaskStatus:
-    return read_task(visit.store, visit.part("task"))
+@section.post("/{task}/answer")
+def answer(request: PageRequest) -> Response:
+    """Save the submitted feedback, and show the next item."""
+    listed = _open_task(request)
+    assigned = Assignments(request.store, listed.task)
+    id_ = request.form.text("interaction")
+    try:
+        held = assigned.renew(id_, request.name)
+    except Conflict:
+        if assigned.is_done(id_, request.name):
+            return _next_item(request)  # the form was submitted twice
+        raise
+    question = make_question(listed.task, request.store.interaction(id_), held)
+    try:
+        feedback = parse_form(question, request.form)
+        submit(request.services, request.project, feedback)
+    except RecordError as error:
+        return _question_page(request, question, error=str(error))
+    assigned.complete(id_, request.name, "done")
+    return _next_item(request)
 
 
-def _open_task(visit: PageRequest) -> TaskStatus:
-    listed = _task_status(visit)
+@section.post("/{task}/skip")
+def skip(request: PageRequest) -> Response:
+    """Skip an item, which another person may judge."""
+    assigned = Assignments(request.store, _open_task(request).task)
+    id_ = request.form.text("interaction")
+    assigned.renew(id_, request.name)
+    assigned.complete(id_, request.name, "skipped")
+    return _next_item(request)
+
+
+@section.post("/{task}/undo")
+def undo(request: PageRequest) -> Response:
+    """Delete the last answer or skip, and show its item again."""
+    listed = _open_task(request)
+    assigned = Assignments(request.store, listed.task)
+    last = assigned.last(request.name)
+    if last is None:
+        raise NotFound("There is nothing to undo", "Judge an item first")
+    assigned.reopen(last.interaction, request.name)
+    for id_ in _answered_ids(request, listed, request.store.case(last.interaction)):
+        request.store.delete(id_)
+    return _next_item(request)
+
+
+@section.post("/{task}/changes")
+def changes(request: PageRequest) -> Response:
+    """Show the changes of a rewrite while it is being written."""
+    listed = _open_task(request)
+    id_ = request.form.text("interaction")
+    mine = Assignments(request.store, listed.task).renew(id_, request.name)
+    question = make_question(listed.task, request.store.interaction(id_), mine)
+    return request.page(
+        "inbox/_changes.html",
+        before=normalise_lines(question.shown[0].text),
+        after=request.form.text("text"),
+    )
+
+
+def _task_status(request: PageRequest) -> TaskStatus:
+    return read_task(request.store, request.part("task"))
+
+
+def _open_task(request: PageRequest) -> TaskStatus:
+    listed = _task_status(request)
     if not listed.open:
-        raise Conflict(f"The task {listed.task.name!r} is closed", "Choose another one")
+        raise Conflict(f"The task {listed.task.name!r} is closed", "Choose another task")
     return listed
 
 
-def _next_question(visit: PageRequest, listed: TaskStatus) -> Question | None:
-    """Return what is next; an answer that was kept as the gateway died is taken note of."""
-    assigned = Assignments(visit.store, listed.task)
-    while (result := assigned.next(visit.name)) is not None:
-        case = visit.store.case(result.interaction)
-        if not _answered_ids(visit, listed, case):
+def _next_question(request: PageRequest, listed: TaskStatus) -> Question | None:
+    """Return the next question; complete items that were answered just before a crash."""
+    assigned = Assignments(request.store, listed.task)
+    while (result := assigned.next(request.name)) is not None:
+        case = request.store.case(result.interaction)
+        if not _answered_ids(request, listed, case):
             return make_question(listed.task, case.interaction, result)
-        assigned.complete(result.interaction, visit.name, "done")
+        assigned.complete(result.interaction, request.name, "done")
     return None
 
 
-def _answered_ids(visit: PageRequest, listed: TaskStatus, case: Case) -> list[str]:
-    """Return the ids of what the visitor answered to this task about an item."""
+def _answered_ids(request: PageRequest, listed: TaskStatus, case: Case) -> list[str]:
+    """Return the ids of the user's feedback on an item for this task."""
     return [
         item.id
         for item in case.feedback
-        if item.annotator.id == visit.name and item.metadata.get("task") == listed.task.id
+        if item.annotator.id == request.name and item.metadata.get("task") == listed.task.id
     ]
 
 
-def _question_page(visit: PageRequest, question: Question, *, error: str = "") -> Response:
+def _question_page(request: PageRequest, question: Question, *, error: str = "") -> Response:
     task = question.task
-    assigned = Assignments(visit.store, task)
+    assigned = Assignments(request.store, task)
     response = question.shown[0].text
-    return visit.page(
+    return request.page(
         f"inbox/{task.kind}.html",
         status=422 if error else 200,
         title=task.name,
         task=task,
         question=question,
-        progress=assigned.progress(visit.name),
-        last=assigned.last(visit.name),
-        wrong=error,
-        plain=normalise_lines(response),
+        progress=assigned.progress(request.name),
+        last=assigned.last(request.name),
+        error=error,
+        text=normalise_lines(response),
         steps=split_steps(response) if task.kind == "steps" else (),
         tokens=split_tokens(response) if task.kind == "spans" else (),
     )
 
 
-def _finished_page(visit: PageRequest, listed: TaskStatus) -> Response:
-    assigned = Assignments(visit.store, listed.task)
-    return visit.page(
+def _finished_page(request: PageRequest, listed: TaskStatus) -> Response:
+    assigned = Assignments(request.store, listed.task)
+    return request.page(
         "inbox/through.html",
         title=listed.task.name,
-        listed=listed,
-        progress=assigned.progress(visit.name),
-        last=assigned.last(visit.name),
+        status=listed,
+        progress=assigned.progress(request.name),
+        last=assigned.last(request.name),
     )
 
 
-def _next_item(visit: PageRequest) -> Response:
-    return visit.redirect(visit.url("/inbox", visit.part("task")))
+def _next_item(request: PageRequest) -> Response:
+    return request.redirect(request.url("/inbox", request.part("task")))

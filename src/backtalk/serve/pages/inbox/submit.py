@@ -1,4 +1,4 @@
-"""Keeping answers the way the feedback API does: acknowledged only when they are safe."""
+"""Saving of submitted feedback, acknowledged only when it is durable, as in the feedback API."""
 
 from __future__ import annotations
 
@@ -13,13 +13,22 @@ from backtalk.serve.services import Services
 
 
 def submit(services: Services, project: str, items: Sequence[AnyFeedback]) -> None:
-    """Keep feedback. Once this returns it is in the store, or synced to the gateway's disk.
+    """Save feedback durably: in the store, or synced to the gateway's write-ahead log.
 
-    An answer whose id is taken was given before, in the same attempt, and stays as it is.
+    Feedback whose id exists was submitted before, in the same attempt, and is not changed.
+
+    Parameters
+    ----------
+    services : Services
+        Services of the gateway.
+    project : str
+        Project of the feedback.
+    items : sequence of AnyFeedback
+        Feedback to save.
 
     Raises
     ------
-    Refused
+    APIError
         If the disk is full or fails.
     RecordError
         If the feedback does not fit its interaction.

@@ -1,4 +1,4 @@
-"""Making tasks, closing them, and opening them again."""
+"""Routes for administrators: create, close and open tasks."""
 
 from __future__ import annotations
 
@@ -15,48 +15,48 @@ from backtalk.serve.pages.page_request import Form, PageRequest
 
 
 @section.get("/new/task", "manage")
-def new(visit: PageRequest) -> Response:
-    """Show the form for a task."""
-    return _form_page(visit)
+def new(request: PageRequest) -> Response:
+    """Show the form for a new task."""
+    return _form_page(request)
 
 
 @section.post("/new/task", "manage")
-def add(visit: PageRequest) -> Response:
-    """Make a task."""
+def add(request: PageRequest) -> Response:
+    """Create a task."""
     try:
-        task = add_task(visit.store, _parse_task(visit.form), actor=visit.name)
+        task = add_task(request.store, _parse_task(request.form), actor=request.name)
     except BacktalkError as error:
-        return _form_page(visit, error=str(error))
-    _record(visit, "task added", task)
-    return visit.redirect(visit.url("/inbox"))
+        return _form_page(request, error=str(error))
+    _audit(request, "task added", task)
+    return request.redirect(request.url("/inbox"))
 
 
 @section.post("/{task}/close", "manage")
-def close(visit: PageRequest) -> Response:
-    """Ask nobody any more."""
-    task = close_task(visit.store, visit.part("task"), actor=visit.name)
-    _record(visit, "task closed", task)
-    return visit.redirect(visit.url("/inbox"))
+def close(request: PageRequest) -> Response:
+    """Close a task."""
+    task = close_task(request.store, request.part("task"), actor=request.name)
+    _audit(request, "task closed", task)
+    return request.redirect(request.url("/inbox"))
 
 
 @section.post("/{task}/open", "manage")
-def open_(visit: PageRequest) -> Response:
-    """Ask again."""
-    task = open_task(visit.store, visit.part("task"), actor=visit.name)
-    _record(visit, "task opened", task)
-    return visit.redirect(visit.url("/inbox"))
+def open_(request: PageRequest) -> Response:
+    """Open a task again."""
+    task = open_task(request.store, request.part("task"), actor=request.name)
+    _audit(request, "task opened", task)
+    return request.redirect(request.url("/inbox"))
 
 
-def _form_page(visit: PageRequest, *, error: str = "") -> Response:
-    policies = [(policy.id, policy.label) for policy in list_policies(visit.store)]
-    return visit.page(
+def _form_page(request: PageRequest, *, error: str = "") -> Response:
+    policies = [(policy.id, policy.label) for policy in list_policies(request.store)]
+    return request.page(
         "inbox/new.html",
         status=422 if error else 200,
         title="New task",
-        words=TASK_TITLES,
+        titles=TASK_TITLES,
         policies=policies,
-        given=visit.form,
-        wrong=error,
+        form=request.form,
+        error=error,
     )
 
 
@@ -78,15 +78,15 @@ def _parse_task(form: Form) -> Task:
     try:
         return Task.model_validate(fields)
     except ValidationError as error:
-        raise RecordError(f"The task is not complete: {explain(error)}") from None
+        raise RecordError(f"The task is not valid: {explain(error)}") from None
 
 
 def _split_names(text: str) -> tuple[str, ...]:
-    """Return names that stand on lines or between commas."""
+    """Return names separated by commas or line breaks."""
     parts = text.replace("\n", ",").split(",")
     return tuple(part.strip() for part in parts if part.strip())
 
 
-def _record(visit: PageRequest, action: str, task: Task) -> None:
+def _audit(request: PageRequest, action: str, task: Task) -> None:
     what = f"{task.name} ({task.id[:8]})"
-    visit.store.audit_log.append(action, what, actor=visit.name, project=visit.project)
+    request.store.audit_log.append(action, what, actor=request.name, project=request.project)

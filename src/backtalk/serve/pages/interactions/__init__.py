@@ -1,4 +1,4 @@
-"""Routes and views of one page."""
+"""The page Interactions."""
 
 from backtalk.serve.pages.interactions.routes import section
 

@@ -1,4 +1,4 @@
-"""Every kind of feedback in words, as the page of its interaction shows it."""
+"""Views of feedback of every kind, for the page of its interaction."""
 
 from __future__ import annotations
 
@@ -28,62 +28,62 @@ from backtalk.feedback.base import OVERALL
 from backtalk.serve.pages.text_diff import DiffPiece, diff_words, split_at_marks
 from backtalk.store.detail import StoredFeedback
 
-_MOST_CHARACTERS, _MOST_LINES = 50_000, 1_000
-"""Longer texts are not compared: it takes the product of both lengths."""
-_MOST_MARKS = 300
-"""More marks on one text are not drawn: it takes the square of their number."""
+_MAX_CHARACTERS, _MAX_LINES = 50_000, 1_000
+"""Limits of texts that are compared; longer ones are shown without differences."""
+_MAX_MARKS = 300
+"""Maximum number of marks shown on a text; time is quadratic in their number."""
 
 
 @dataclass(frozen=True)
-class Passage:
-    """A stretch of a response, with what is marked on it."""
+class MarkedPassage:
+    """Part of a response, with its marks."""
 
     text: str
     notes: tuple[str, ...] = ()
-    """What the marks on it are called."""
+    """Labels of its marks."""
     tone: str = ""
-    """``"good"``, ``"bad"``, ``"neutral"``, or empty where nothing is marked."""
+    """``"good"``, ``"bad"``, ``"neutral"``, or empty without marks."""
 
 
 @dataclass(frozen=True)
-class Body:
-    """What one piece of feedback says; what it does not say is empty."""
+class FeedbackBody:
+    """Content of a feedback item; fields that it does not have are empty."""
 
     headline: str
     tone: str = ""
-    """``"good"`` or ``"bad"`` where it is one of them."""
+    """``"good"``, ``"bad"`` or empty."""
     about: str = ""
-    """The id of the one response that it is about."""
+    """Id of the response that it is about."""
     text: str = ""
     verbatim: bool = False
-    """Whether the text is what a program printed."""
+    """True if the text is the output of a program."""
     quote: str = ""
-    """The part of a response that it is about."""
+    """Quotation of the part of the response that it is about."""
     changes: Sequence[DiffPiece] = ()
-    passages: Sequence[Passage] = ()
+    passages: Sequence[MarkedPassage] = ()
     order: Sequence[Sequence[str]] = ()
-    """Response ids, the best first; those of one place stand together."""
+    """Response ids by rank, best first."""
     notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class FeedbackView:
-    """A piece of feedback: what it says, who gave it, and when."""
+    """View of a feedback item: content, annotator and time."""
 
     item: AnyFeedback
-    said: StoredFeedback
-    body: Body
+    stored: StoredFeedback
+    body: FeedbackBody
     metadata: str
-    """As JSON, empty where there is none."""
+    """Metadata as JSON; empty if there is none."""
 
     @property
     def kind(self) -> str:
-        """The name of its kind, as people write it."""
-        return words(self.item.kind)
+        """Name of its kind, for display."""
+        return kind_name(self.item.kind)
 
 
-def words(name: str) -> str:
-    """Return the name of a kind as people write it.
+def kind_name(name: str) -> str:
+    """Return the name of a kind, for display.
 
     >>> words("follow_up")
     'follow-up'
@@ -91,18 +91,20 @@ def words(name: str) -> str:
     return name.replace("_", "-")
 
 
-def as_json(value: Mapping[str, Any]) -> str:
-    """Return metadata for reading, empty where there is none."""
+def format_metadata(value: Mapping[str, Any]) -> str:
+    """Return metadata as indented JSON, the empty string if there is none."""
     return json.dumps(value, indent=1, ensure_ascii=False) if value else ""
 
 
-def feedback_view(said: StoredFeedback, interaction: Interaction) -> FeedbackView:
-    """Return a piece of feedback as its interaction's page shows it."""
-    item = said.feedback
-    return FeedbackView(item, said, _BODIES[type(item)](item, interaction), as_json(item.metadata))
+def make_feedback_view(stored: StoredFeedback, interaction: Interaction) -> FeedbackView:
+    """Return the view of a feedback item."""
+    item = stored.feedback
+    return FeedbackView(
+        item, stored, _DESCRIBE[type(item)](item, interaction), format_metadata(item.metadata)
+    )
 
 
-def _text_of(interaction: Interaction, response: str | None) -> str:
+def _response_text(interaction: Interaction, response: str | None) -> str:
     return "" if response is None else interaction.response(response).text
 
 
@@ -110,159 +112,159 @@ def _aspect(aspect: str | None) -> tuple[str, ...]:
     return () if aspect in {None, OVERALL} else (f"aspect: {aspect}",)
 
 
-def _rating(item: Rating, interaction: Interaction) -> Body:
+def _rating(item: Rating, interaction: Interaction) -> FeedbackBody:
     del interaction
     scale = item.scale
     headline = f"{item.value:g} on {scale.name}, {scale.low:g} to {scale.high:g}"
-    return Body(headline, about=item.response, notes=_aspect(item.aspect))
+    return FeedbackBody(headline, about=item.response, notes=_aspect(item.aspect))
 
 
-def _label(item: Label, interaction: Interaction) -> Body:
+def _label(item: Label, interaction: Interaction) -> FeedbackBody:
     del interaction
     headline, tone = ("Good", "good") if item.good else ("Bad", "bad")
-    return Body(headline, tone, item.response, notes=_aspect(item.aspect))
+    return FeedbackBody(headline, tone, item.response, notes=_aspect(item.aspect))
 
 
-def _preference(item: Preference, interaction: Interaction) -> Body:
+def _preference(item: Preference, interaction: Interaction) -> FeedbackBody:
     del interaction
     if item.chosen is not None:
         headline = f"Response {item.chosen} is better than {item.rejected}"
     elif item.verdict == "tie":
         headline = f"Responses {item.a} and {item.b} are equally good"
     else:
-        headline = f"Neither response {item.a} nor {item.b} will do"
+        headline = f"Responses {item.a} and {item.b} are both bad"
     notes = _aspect(item.aspect)
     if item.strength is not None:
         notes += (f"strength {item.strength:g}",)
     if item.probability is not None:
         notes += (f"probability {item.probability:g} that {item.a} is better",)
     tone = "bad" if item.verdict == "both_bad" else ""
-    return Body(headline, tone, notes=notes)
+    return FeedbackBody(headline, tone, notes=notes)
 
 
-def _ranking(item: Ranking, interaction: Interaction) -> Body:
+def _ranking(item: Ranking, interaction: Interaction) -> FeedbackBody:
     ranked = {id_ for tier in item.tiers for id_ in tier}
     left = [response.id for response in interaction.responses if response.id not in ranked]
     notes = _aspect(item.aspect)
     if any(len(tier) > 1 for tier in item.tiers):
-        together = "equally good" if item.within == "tied" else "not compared with each other"
-        notes += (f"in one place: {together}",)
+        meaning = "equally good" if item.within == "tied" else "not compared with each other"
+        notes += (f"same rank: {meaning}",)
     if left:
         notes += (f"not ranked: {', '.join(left)}",)
-    return Body("Responses from the best to the worst", order=item.tiers, notes=notes)
+    return FeedbackBody("Responses from best to worst", order=item.tiers, notes=notes)
 
 
-def _critique(item: Critique, interaction: Interaction) -> Body:
+def _critique(item: Critique, interaction: Interaction) -> FeedbackBody:
     quote = ""
     if item.start is not None and item.end is not None:
-        quote = _text_of(interaction, item.response)[item.start : item.end]
+        quote = _response_text(interaction, item.response)[item.start : item.end]
     notes = _aspect(item.aspect)
     if item.step is not None:
         notes += (f"step {item.step + 1}",)
     about = item.response or ""
-    return Body("Critique", about=about, text=item.text, quote=quote, notes=notes)
+    return FeedbackBody("Critique", about=about, text=item.text, quote=quote, notes=notes)
 
 
-def _edit(item: Edit, interaction: Interaction) -> Body:
-    before = _text_of(interaction, item.response)
+def _edit(item: Edit, interaction: Interaction) -> FeedbackBody:
+    before = _response_text(interaction, item.response)
     if _is_long(before) or _is_long(item.text):
-        notes = ("too long to be compared",)
-        return Body("Changed to", about=item.response, text=item.text, notes=notes)
-    return Body("Changed to", about=item.response, changes=diff_words(before, item.text))
+        notes = ("too long to compare",)
+        return FeedbackBody("Changed to", about=item.response, text=item.text, notes=notes)
+    return FeedbackBody("Changed to", about=item.response, changes=diff_words(before, item.text))
 
 
 def _is_long(text: str) -> bool:
-    return len(text) > _MOST_CHARACTERS or text.count("\n") > _MOST_LINES
+    return len(text) > _MAX_CHARACTERS or text.count("\n") > _MAX_LINES
 
 
-def _demonstration(item: Demonstration, interaction: Interaction) -> Body:
+def _demonstration(item: Demonstration, interaction: Interaction) -> FeedbackBody:
     del interaction
-    return Body("An ideal answer", text=item.text)
+    return FeedbackBody("An ideal answer", text=item.text)
 
 
-def _spans(item: Spans, interaction: Interaction) -> Body:
+def _spans(item: Spans, interaction: Interaction) -> FeedbackBody:
     if not item.spans:
-        return Body("Nothing to mark", "good", item.response)
+        return FeedbackBody("No errors marked", "good", item.response)
     passages = []
-    spans = item.spans[:_MOST_MARKS]
+    spans = item.spans[:_MAX_MARKS]
     for part in split_at_marks(
-        _text_of(interaction, item.response), [(span.start, span.end) for span in spans]
+        _response_text(interaction, item.response), [(span.start, span.end) for span in spans]
     ):
-        on_it = [spans[i] for i in part.marks]
+        covering = [spans[i] for i in part.marks]
         tone = ""
-        if on_it:
-            tone = "good" if all(span.good for span in on_it) else "bad"
-        passages.append(Passage(part.text, tuple(span.label for span in on_it), tone))
+        if covering:
+            tone = "good" if all(span.good for span in covering) else "bad"
+        passages.append(MarkedPassage(part.text, tuple(span.label for span in covering), tone))
     notes = tuple(
         f"{span.label}: "
         + ", ".join(
-            said
-            for said in (
+            detail
+            for detail in (
                 "" if span.severity is None else f"severity {span.severity:g}",
                 span.comment or "",
             )
-            if said
+            if detail
         )
         for span in spans
         if span.severity is not None or span.comment
-    ) + _not_drawn(len(item.spans))
-    return Body("Marked", about=item.response, passages=passages, notes=notes)
+    ) + _omitted_note(len(item.spans))
+    return FeedbackBody("Marked", about=item.response, passages=passages, notes=notes)
 
 
 _TONES = {"right": "good", "wrong": "bad", "neutral": "neutral"}
 
 
-def _steps(item: Steps, interaction: Interaction) -> Body:
+def _steps(item: Steps, interaction: Interaction) -> FeedbackBody:
     passages = []
-    drawn = [(step.start, step.end) for step in item.steps[:_MOST_MARKS]]
-    for part in split_at_marks(_text_of(interaction, item.response), drawn):
+    spans = [(step.start, step.end) for step in item.steps[:_MAX_MARKS]]
+    for part in split_at_marks(_response_text(interaction, item.response), spans):
         if not part.marks:
-            passages.append(Passage(part.text))
+            passages.append(MarkedPassage(part.text))
             continue
         step = item.steps[part.marks[0]]
         verdict = f"{part.marks[0] + 1}: {step.verdict}"
-        told = (verdict,) if step.comment is None else (verdict, step.comment)
-        passages.append(Passage(part.text, told, _TONES[step.verdict]))
+        labels = (verdict,) if step.comment is None else (verdict, step.comment)
+        passages.append(MarkedPassage(part.text, labels, _TONES[step.verdict]))
     wrong = [i for i, step in enumerate(item.steps, 1) if step.verdict == "wrong"]
-    headline = f"Step {wrong[0]} is the first wrong one" if wrong else "No step is wrong"
+    headline = f"Step {wrong[0]} is the first wrong step" if wrong else "No wrong step"
     tone = "bad" if wrong else "good"
-    notes = _not_drawn(len(item.steps))
-    return Body(headline, tone, item.response, passages=passages, notes=notes)
+    notes = _omitted_note(len(item.steps))
+    return FeedbackBody(headline, tone, item.response, passages=passages, notes=notes)
 
 
-def _not_drawn(marks: int) -> tuple[str, ...]:
-    more = marks - _MOST_MARKS
-    return (f"{more:,} more, which are not drawn",) if more > 0 else ()
+def _omitted_note(marks: int) -> tuple[str, ...]:
+    more = marks - _MAX_MARKS
+    return (f"{more:,} more, not shown",) if more > 0 else ()
 
 
-def _outcome(item: Outcome, interaction: Interaction) -> Body:
+def _outcome(item: Outcome, interaction: Interaction) -> FeedbackBody:
     del interaction
     headline, tone = {True: ("Passed", "good"), False: ("Failed", "bad"), None: ("Scored", "")}[
         item.passed
     ]
     notes = () if item.score is None else (f"score {item.score:g}",)
-    return Body(headline, tone, item.response, text=item.text, verbatim=True, notes=notes)
+    return FeedbackBody(headline, tone, item.response, text=item.text, verbatim=True, notes=notes)
 
 
-def _follow_up(item: FollowUp, interaction: Interaction) -> Body:
+def _follow_up(item: FollowUp, interaction: Interaction) -> FeedbackBody:
     del interaction
     notes = () if item.act is None else (item.act,)
     about = item.response or ""
-    return Body("What the user said next", about=about, text=item.text, notes=notes)
+    return FeedbackBody("Next message of the user", about=about, text=item.text, notes=notes)
 
 
-def _choice(item: Choice, interaction: Interaction) -> Body:
+def _choice(item: Choice, interaction: Interaction) -> FeedbackBody:
     del interaction
-    headline = "Took none" if item.chosen is None else f"Took response {item.chosen}"
+    headline = "Chose none" if item.chosen is None else f"Chose response {item.chosen}"
     listed = [
         f"{shown.response}"
         + ("" if shown.propensity is None else f" (probability {shown.propensity:g})")
         for shown in item.shown
     ]
-    return Body(headline, notes=(f"shown in this order: {', '.join(listed)}",))
+    return FeedbackBody(headline, notes=(f"order shown: {', '.join(listed)}",))
 
 
-def _instruction(item: Instruction, interaction: Interaction) -> Body:
+def _instruction(item: Instruction, interaction: Interaction) -> FeedbackBody:
     del interaction
     scope = item.scope
     notes: tuple[str, ...] = ()
@@ -274,10 +276,10 @@ def _instruction(item: Instruction, interaction: Interaction) -> Body:
         notes += (f"for prompts like: {'; '.join(scope.inside)}",)
     if scope.outside:
         notes += (f"not for prompts like: {'; '.join(scope.outside)}",)
-    return Body("A rule", text=item.text, notes=notes)
+    return FeedbackBody("A rule", text=item.text, notes=notes)
 
 
-_BODIES: dict[type[AnyFeedback], Callable[[Any, Interaction], Body]] = {
+_DESCRIBE: dict[type[AnyFeedback], Callable[[Any, Interaction], FeedbackBody]] = {
     Rating: _rating,
     Label: _label,
     Preference: _preference,

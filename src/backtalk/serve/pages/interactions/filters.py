@@ -1,4 +1,4 @@
-"""What is looked for among interactions, as it stands in the address of the page."""
+"""Filters of interactions, parsed from the URL of the page."""
 
 from __future__ import annotations
 
@@ -12,39 +12,43 @@ from backtalk.store import Store
 from backtalk.store.search import SearchQuery
 
 JUDGED = {"": None, "yes": True, "no": False}
-"""The values of the parameter ``judged``."""
+"""Values of the parameter ``judged``."""
 
-NAMES = ("text", "user", "policy", "session", "kind", "judged", "since", "until", "deleted")
-"""The parameters there are."""
+PARAMETERS = ("text", "user", "policy", "session", "kind", "judged", "since", "until", "deleted")
+"""Names of the parameters."""
 
-_LONGEST = 2_000
-"""Databases compare with no text that is much longer."""
+_MAX_LENGTH = 2_000
+"""Maximum length of a parameter in characters."""
 
 
-def wanted(store: Store, given: Mapping[str, str]) -> SearchQuery:
-    """Return what parameters of an address ask for; a policy may be called by its name.
+def parse_query(store: Store, parameters: Mapping[str, str]) -> SearchQuery:
+    """Return the search query of URL parameters; a policy may be given by name.
 
     Raises
     ------
     BacktalkError
-        If a parameter cannot be read; the message names it.
+        If a parameter is not valid; the message names it.
     """
-    for name, text in given.items():
-        if len(text) > _LONGEST:
+    for name, text in parameters.items():
+        if len(text) > _MAX_LENGTH:
             raise BacktalkError(
-                f"{name}: {len(text):,} characters are too many to look for",
-                f"Leave all but {_LONGEST:,} out",
+                f"{name}: {len(text):,} characters are too many",
+                f"Use at most {_MAX_LENGTH:,}",
             )
-    if given["judged"] not in JUDGED:
-        raise BacktalkError(f"judged: {given['judged']!r} is neither yes nor no", "Leave it out")
-    fields: dict[str, Any] = {name: given[name] for name in ("text", "user", "session", "kind")}
+    if parameters["judged"] not in JUDGED:
+        raise BacktalkError(
+            f"judged: {parameters['judged']!r} is neither yes nor no", "Leave it out"
+        )
+    fields: dict[str, Any] = {
+        name: parameters[name] for name in ("text", "user", "session", "kind")
+    }
     return SearchQuery(
         **fields,
-        policy=_policy_id(store, given["policy"]),
-        judged=JUDGED[given["judged"]],
-        since=_timestamp("since", given["since"], later=timedelta()),
-        until=_timestamp("until", given["until"], later=timedelta(days=1)),
-        deleted=bool(given["deleted"]),
+        policy=_policy_id(store, parameters["policy"]),
+        judged=JUDGED[parameters["judged"]],
+        since=_parse_time("since", parameters["since"], later=timedelta()),
+        until=_parse_time("until", parameters["until"], later=timedelta(days=1)),
+        deleted=bool(parameters["deleted"]),
     )
 
 
@@ -57,15 +61,15 @@ def _policy_id(store: Store, name: str) -> str:
         return name
 
 
-def _timestamp(field: str, text: str, *, later: timedelta) -> datetime | None:
-    """Return a moment; a date is its beginning, or so much later: its end."""
+def _parse_time(field: str, text: str, *, later: timedelta) -> datetime | None:
+    """Return a time; a date is the start of the day, plus ``later``."""
     if not text:
         return None
     try:
-        result = datetime.fromisoformat(text)
-        if result.tzinfo is None:
-            result = result.replace(tzinfo=UTC)
-        return result.astimezone(UTC) + (later if len(text) <= len("2026-03-01") else timedelta())
+        time = datetime.fromisoformat(text)
+        if time.tzinfo is None:
+            time = time.replace(tzinfo=UTC)
+        return time.astimezone(UTC) + (later if len(text) <= len("2026-03-01") else timedelta())
     except (ValueError, OverflowError):
         raise BacktalkError(
             f"{field}: {text!r} is not a date", "Write it as in 2026-03-01 or 2026-03-01T12:00"

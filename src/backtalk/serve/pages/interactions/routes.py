@@ -1,4 +1,4 @@
-"""The page Interactions: what was asked and answered, and what was said about it."""
+"""Routes of the page Interactions: search, details, delete and restore."""
 
 from __future__ import annotations
 
@@ -8,8 +8,12 @@ from backtalk.errors import BacktalkError, NotFound
 from backtalk.feedback import KINDS, Interaction
 from backtalk.policy import list_policies
 from backtalk.serve.errors import APIError
-from backtalk.serve.pages.interactions.feedback_view import as_json, feedback_view, words
-from backtalk.serve.pages.interactions.filters import NAMES, wanted
+from backtalk.serve.pages.interactions.feedback_view import (
+    format_metadata,
+    kind_name,
+    make_feedback_view,
+)
+from backtalk.serve.pages.interactions.filters import PARAMETERS, parse_query
 from backtalk.serve.pages.interactions.view import response_views
 from backtalk.serve.pages.page_request import PageRequest
 from backtalk.serve.pages.section import Section
@@ -23,114 +27,119 @@ _SNIPPET = 220
 
 
 @section.get()
-def listing(visit: PageRequest) -> Response:
-    """Show interactions, newest first, those that the address asks for."""
-    given = {name: visit.query(name).strip() for name in NAMES}
-    if not visit.can("manage"):
-        given["deleted"] = ""
-    wrong, page = "", SearchPage((), None, full=False, searched=0, oldest=None)
+def listing(request: PageRequest) -> Response:
+    """Show the interactions that match the filters, newest first."""
+    parameters = {name: request.query(name).strip() for name in PARAMETERS}
+    if not request.can("manage"):
+        parameters["deleted"] = ""
+    error, page = "", SearchPage((), None, full=False, searched=0, oldest=None)
     try:
-        page = search(visit.store, wanted(visit.store, given), before=_before(visit))
-    except BacktalkError as error:
-        wrong = f"{error}"
-    policies = list_policies(visit.store)
-    return visit.page(
+        page = search(
+            request.store, parse_query(request.store, parameters), before=_before(request)
+        )
+    except BacktalkError as problem:
+        error = f"{problem}"
+    policies = list_policies(request.store)
+    return request.page(
         "interactions/list.html",
         title="Interactions",
-        status=422 if wrong else 200,
-        given=given,
-        narrowed=any(given.values()),
-        wrong=wrong,
+        status=422 if error else 200,
+        parameters=parameters,
+        narrowed=any(parameters.values()),
+        error=error,
         page=page,
-        rows=[(hit, asked(hit.interaction), answered(hit.interaction)) for hit in page.hits],
-        kinds=[(kind, words(kind)) for kind in KINDS],
+        rows=[
+            (hit, prompt_snippet(hit.interaction), answer_snippet(hit.interaction))
+            for hit in page.hits
+        ],
+        kinds=[(kind, kind_name(kind)) for kind in KINDS],
         policies=policies,
         labels={policy.id: policy.label for policy in policies},
-        first=not visit.query("before"),
-        words=words,
+        first=not request.query("before"),
+        kind_name=kind_name,
     )
 
 
-def _before(visit: PageRequest) -> int | None:
-    text = visit.query("before")
+def _before(request: PageRequest) -> int | None:
+    text = request.query("before")
     if not text:
         return None
     if not (text.isascii() and text.isdigit() and len(text) < 19):
-        raise BacktalkError(f"before: {text!r} is not the end of a page", "Begin with the newest")
+        raise BacktalkError(f"before: {text!r} is not a page cursor", "Start with the newest")
     return int(text)
 
 
-def asked(interaction: Interaction) -> str:
-    """Return the beginning of what was asked last."""
-    return _beginning(interaction.prompt[-1].text)
+def prompt_snippet(interaction: Interaction) -> str:
+    """Return the beginning of the last message of the prompt."""
+    return _snippet(interaction.prompt[-1].text)
 
 
-def answered(interaction: Interaction) -> str:
-    """Return the beginning of the answer that was shown first."""
+def answer_snippet(interaction: Interaction) -> str:
+    """Return the beginning of the first response shown."""
     views = response_views(interaction)
-    return _beginning(views[0].response.text) if views else ""
+    return _snippet(views[0].response.text) if views else ""
 
 
-def _beginning(text: str) -> str:
+def _snippet(text: str) -> str:
     line = " ".join(text[: 2 * _SNIPPET].split())
     return line if len(line) <= _SNIPPET else f"{line[:_SNIPPET]}…"
 
 
 @section.get("/{id:path}")
-def one(visit: PageRequest) -> Response:
-    """Show one interaction with all its feedback, and the conversation that it is part of."""
-    kept = _kept(visit)
-    interaction = kept.interaction
-    shown = [said for said in kept.feedback if said.deleted is None or visit.can("manage")]
-    policies = list_policies(visit.store)
-    turns = [] if kept.deleted is not None else conversation(visit.store, interaction)
-    return visit.page(
+def one(request: PageRequest) -> Response:
+    """Show an interaction with its feedback and its conversation."""
+    detail = _read_detail(request)
+    interaction = detail.interaction
+    shown = [item for item in detail.feedback if item.deleted is None or request.can("manage")]
+    policies = list_policies(request.store)
+    turns = [] if detail.deleted is not None else conversation(request.store, interaction)
+    return request.page(
         "interactions/one.html",
         title=f"Interaction {interaction.id}",
-        kept=kept,
+        detail=detail,
         interaction=interaction,
         responses=response_views(interaction),
-        feedback=[feedback_view(said, interaction) for said in shown],
-        turns=[(turn, asked(turn), answered(turn)) for turn in turns],
+        feedback=[make_feedback_view(item, interaction) for item in shown],
+        turns=[(turn, prompt_snippet(turn), answer_snippet(turn)) for turn in turns],
         labels={policy.id: policy.label for policy in policies},
-        metadata=as_json(interaction.metadata),
+        metadata=format_metadata(interaction.metadata),
     )
 
 
-def _kept(visit: PageRequest) -> InteractionDetail:
-    kept = get_detail(visit.store, visit.part("id"))
-    if kept.deleted is not None and not visit.can("manage"):
-        raise NotFound(f"The interaction {kept.interaction.id!r} was deleted")
-    return kept
+def _read_detail(request: PageRequest) -> InteractionDetail:
+    detail = get_detail(request.store, request.part("id"))
+    if detail.deleted is not None and not request.can("manage"):
+        raise NotFound(f"The interaction {detail.interaction.id!r} was deleted")
+    return detail
 
 
 @section.post("/{id:path}/delete", "manage")
-def delete(visit: PageRequest) -> Response:
-    """Hide an interaction, or one piece of its feedback, until it is restored."""
-    store, id_, what = _target(visit)
+def delete(request: PageRequest) -> Response:
+    """Soft-delete an interaction or one of its feedback items."""
+    store, id_, what = _target(request)
     store.delete(id_)
-    return _changed(visit, f"{what} deleted", id_)
+    return _audit_and_redirect(request, f"{what} deleted", id_)
 
 
 @section.post("/{id:path}/restore", "manage")
-def restore(visit: PageRequest) -> Response:
-    """Show again what was hidden."""
-    store, id_, what = _target(visit)
+def restore(request: PageRequest) -> Response:
+    """Restore an interaction or one of its feedback items."""
+    store, id_, what = _target(request)
     store.restore(id_)
-    return _changed(visit, f"{what} restored", id_)
+    return _audit_and_redirect(request, f"{what} restored", id_)
 
 
-def _target(visit: PageRequest) -> tuple[Store, str, str]:
-    """Return the store, the id of what is to be changed, and what it is."""
-    kept = _kept(visit)
-    feedback = visit.form.text("feedback")
+def _target(request: PageRequest) -> tuple[Store, str, str]:
+    """Return the store, and the id and type of the record to change."""
+    detail = _read_detail(request)
+    feedback = request.form.text("feedback")
     if not feedback:
-        return visit.store, kept.interaction.id, "interaction"
-    if feedback not in {said.feedback.id for said in kept.feedback}:
+        return request.store, detail.interaction.id, "interaction"
+    if feedback not in {item.feedback.id for item in detail.feedback}:
         raise APIError(404, f"The interaction has no feedback {feedback!r}")
-    return visit.store, feedback, "feedback"
+    return request.store, feedback, "feedback"
 
 
-def _changed(visit: PageRequest, action: str, id_: str) -> Response:
-    visit.store.audit_log.append(action, id_, actor=visit.name, project=visit.project)
-    return visit.redirect(visit.url("/interactions", visit.part("id")))
+def _audit_and_redirect(request: PageRequest, action: str, id_: str) -> Response:
+    request.store.audit_log.append(action, id_, actor=request.name, project=request.project)
+    return request.redirect(request.url("/interactions", request.part("id")))

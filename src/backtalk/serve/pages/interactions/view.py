@@ -1,4 +1,4 @@
-"""The responses of an interaction, as its page shows them."""
+"""Views of the responses of an interaction."""
 
 from __future__ import annotations
 
@@ -7,55 +7,57 @@ from dataclasses import dataclass
 from typing import Any
 
 from backtalk.feedback import Interaction, Response
-from backtalk.serve.pages.interactions.feedback_view import as_json
+from backtalk.serve.pages.interactions.feedback_view import format_metadata
 
 
 @dataclass(frozen=True)
 class ResponseView:
-    """A response and what became of it."""
+    """View of a response."""
 
     response: Response
-    place: int | None
-    """Where it was shown, from 1; ``None`` where it was not, or nobody knows."""
+    position: int | None
+    """Position at which it was shown, from 1; ``None`` if it was not shown or this is unknown."""
     hidden: bool
-    """Whether it was sampled and not shown."""
+    """True if it was sampled but not shown."""
     facts: Sequence[tuple[str, str]]
-    """What is known about it, a name and a value each."""
+    """Properties, as name and value."""
     metadata: str
 
 
 def response_views(interaction: Interaction) -> list[ResponseView]:
-    """Return the responses of an interaction, those that were shown first, in their order."""
+    """Return views of the responses: those shown first, in their order, then the others."""
     shown = interaction.shown or ()
-    places = {id_: index for index, id_ in enumerate(shown, 1)}
+    positions = {id_: index for index, id_ in enumerate(shown, 1)}
     views = [
         ResponseView(
             response=response,
-            place=places.get(response.id),
-            hidden=interaction.shown is not None and response.id not in places,
+            position=positions.get(response.id),
+            hidden=interaction.shown is not None and response.id not in positions,
             facts=_facts(response),
-            metadata=as_json({k: v for k, v in response.metadata.items() if k not in _TOLD}),
+            metadata=format_metadata(
+                {k: v for k, v in response.metadata.items() if k not in _SHOWN_METADATA}
+            ),
         )
         for response in interaction.responses
     ]
-    return sorted(views, key=lambda view: (view.hidden, view.place or 0))
+    return sorted(views, key=lambda view: (view.hidden, view.position or 0))
 
 
-_TOLD = frozenset({"score", "hidden", "finish_reason"})
-"""What of a response's metadata is told as a fact."""
+_SHOWN_METADATA = frozenset({"score", "hidden", "finish_reason"})
+"""Metadata shown as properties."""
 
 
 def _facts(response: Response) -> list[tuple[str, str]]:
-    given: dict[str, Any] = {
+    values: dict[str, Any] = {
         "score": response.metadata.get("score"),
         "model": response.model,
         "policy": response.policy,
         "sample": response.sample,
-        "shown with probability": response.propensity,
+        "propensity": response.propensity,
         "log-probability": response.log_probability,
-        "ended by": response.metadata.get("finish_reason"),
+        "finish reason": response.metadata.get("finish_reason"),
     }
-    return [(name, _number(value)) for name, value in given.items() if value is not None]
+    return [(name, _number(value)) for name, value in values.items() if value is not None]
 
 
 def _number(value: Any) -> str:

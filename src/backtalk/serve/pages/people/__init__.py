@@ -1,4 +1,4 @@
-"""Routes and views of one page."""
+"""The page People."""
 
 from backtalk.serve.pages.people.routes import section
 

@@ -1,4 +1,4 @@
-"""The people who judge: how much, how fast, how far they agree, and whether that changes."""
+"""Routes of the page People: number, speed and agreement of annotators' judgements."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ section = Section("/people", "People", "view")
 
 @section.get()
 def listing(request: PageRequest) -> Response:
-    """Show everybody who judged lately, and how far they agree."""
+    """Show all annotators of the latest judgements, with their agreement."""
     return request.page(
         "people/all.html", title="People", statistics=_statistics(request), latest=LATEST
     )
@@ -23,11 +23,13 @@ def listing(request: PageRequest) -> Response:
 
 @section.get("/{name:path}")
 def one(request: PageRequest) -> Response:
-    """Show one person, week by week."""
+    """Show one annotator by week."""
     name = request.part("name")
     person = next((result for result in _statistics(request).people if result.name == name), None)
     if person is None:
-        raise NotFound(f"Nobody called {name!r} is among those who judged most lately")
+        raise NotFound(
+            f"There is no annotator {name!r} among those with the most recent judgements"
+        )
     return request.page("people/one.html", title=person.name, person=person)
 
 

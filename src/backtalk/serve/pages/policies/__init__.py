@@ -1,4 +1,4 @@
-"""Routes and views of one page."""
+"""The page Policies."""
 
 from backtalk.serve.pages.policies.routes import section
 

@@ -1,4 +1,4 @@
-"""Which policy was made from which, as a tree."""
+"""Lineage of policies as a tree."""
 
 from __future__ import annotations
 
@@ -7,23 +7,23 @@ from dataclasses import dataclass, field
 
 from backtalk.policy import Policy
 
-DEEPEST = 6
-"""Below this level what follows is listed, not indented: a hundred rounds are one list."""
+MAX_DEPTH = 6
+"""Maximum depth; deeper descendants are listed without indentation."""
 
 
 @dataclass
-class Node:
-    """A policy with those that were made from it."""
+class LineageNode:
+    """Policy with its children."""
 
     policy: Policy
-    children: list[Node] = field(default_factory=list)
+    children: list[LineageNode] = field(default_factory=list)
 
 
-def lineage_tree(policies: Sequence[Policy]) -> list[Node]:
-    """Return policies under those that they were made from, the oldest first.
+def lineage_tree(policies: Sequence[Policy]) -> list[LineageNode]:
+    """Return policies as trees of parents and children, oldest first.
 
-    A policy whose parent is not among them stands at the top. What lies deeper than ``DEEPEST``
-    stands beside its parent, behind it.
+    A policy whose parent is not among them is a root. Policies deeper than ``MAX_DEPTH`` follow
+    their parent at the same level.
 
     >>> from backtalk.models.spec import EndpointSpec
     >>> from backtalk.policy import Lineage
@@ -33,30 +33,35 @@ def lineage_tree(policies: Sequence[Policy]) -> list[Node]:
     >>> tree.policy == plain, tree.children[0].policy == made
     (True, True)
     """
-    nodes = {policy.id: Node(policy) for policy in policies}
-    children: dict[str, list[Node]] = {}
+    nodes = {policy.id: LineageNode(policy) for policy in policies}
+    children: dict[str, list[LineageNode]] = {}
     for node in nodes.values():
         parent = node.policy.lineage.parent
         if parent is not None and parent in nodes:
             children.setdefault(parent, []).append(node)
-    tops = [node for node in nodes.values() if node.policy.lineage.parent not in nodes]
+    roots = [node for node in nodes.values() if node.policy.lineage.parent not in nodes]
     placed: set[str] = set()
-    results: list[Node] = []
-    # Two policies may each claim to be the other's parent; what no top leads to is a top too.
-    for top in [*tops, *nodes.values()]:
-        _place(top, results, children, placed)
+    results: list[LineageNode] = []
+    # Lineages may form a cycle; a policy that no root leads to is a root too.
+    for root in [*roots, *nodes.values()]:
+        _add_subtree(root, results, children, placed)
     return results
 
 
-def _place(top: Node, found: list[Node], children: dict[str, list[Node]], placed: set[str]) -> None:
-    waiting: list[tuple[Node, list[Node], int]] = [(top, found, 1)]
+def _add_subtree(
+    root: LineageNode,
+    result: list[LineageNode],
+    children: dict[str, list[LineageNode]],
+    placed: set[str],
+) -> None:
+    waiting: list[tuple[LineageNode, list[LineageNode], int]] = [(root, result, 1)]
     while waiting:
-        node, among, level = waiting.pop()
+        node, siblings, level = waiting.pop()
         if node.policy.id in placed:
             continue
         placed.add(node.policy.id)
-        among.append(node)
-        below = node.children if level < DEEPEST else among
+        siblings.append(node)
+        below = node.children if level < MAX_DEPTH else siblings
         waiting += [
             (child, below, level + 1) for child in reversed(children.get(node.policy.id, []))
         ]

@@ -1,4 +1,4 @@
-"""The page Policies: where each came from, what it changes, how good it is, and what is served."""
+"""Routes of the page Policies: lineage, recipes, evaluations, promotion and rollback."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ section = Section("/policies", "Policies", "view")
 
 
 @section.get()
-def listing(visit: PageRequest) -> Response:
-    """Show the tree of policies, and what was served when."""
-    policies = list_policies(visit.store)
+def listing(request: PageRequest) -> Response:
+    """Show the tree of policies and the promotion history."""
+    policies = list_policies(request.store)
     labels = {policy.id: policy.label for policy in policies}
-    past = promotion_history(visit.store)
-    undone = _undone(past)
-    return visit.page(
+    past = promotion_history(request.store)
+    undone = _last_promotion(past)
+    return request.page(
         "policies/list.html",
         title="Policies",
         tree=lineage_tree(policies),
@@ -36,7 +36,7 @@ def listing(visit: PageRequest) -> Response:
         undone=undone,
         back_to="nothing" if undone is None else _name(labels, undone.previous),
         entries=len(past),
-        latest={item.candidate: item for item in list_evaluations(visit.store)},
+        latest={item.candidate: item for item in list_evaluations(request.store)},
     )
 
 
@@ -44,8 +44,8 @@ def _name(labels: dict[str, str], id_: str | None) -> str:
     return "nothing" if id_ is None else labels.get(id_, id_[:8])
 
 
-def _undone(past: Sequence[PromotionRecord]) -> Promotion | None:
-    """Return the promotion that a rollback would undo, ``None`` where there is none."""
+def _last_promotion(past: Sequence[PromotionRecord]) -> Promotion | None:
+    """Return the promotion that a rollback would undo, ``None`` if there is none."""
     standing: list[Promotion] = []
     for entry in past:
         if entry.promotion.action == "promote":
@@ -56,17 +56,17 @@ def _undone(past: Sequence[PromotionRecord]) -> Promotion | None:
 
 
 @section.get("/{id}")
-def one(visit: PageRequest) -> Response:
+def one(request: PageRequest) -> Response:
     """Show a policy."""
-    policy = read_policy(visit.store, visit.part("id"))
-    policies = {result.id: result for result in list_policies(visit.store)}
+    policy = read_policy(request.store, request.part("id"))
+    policies = {result.id: result for result in list_policies(request.store)}
     labels = {id_: result.label for id_, result in policies.items()}
-    past = promotion_history(visit.store)
+    past = promotion_history(request.store)
     served = past[-1].promotion.policy if past else None
-    evaluations = list_evaluations(visit.store)
+    evaluations = list_evaluations(request.store)
     evidence = view.evidence_for(policy, evaluations, served)
     parent = policies.get(policy.lineage.parent or "")
-    return visit.page(
+    return request.page(
         "policies/one.html",
         title=policy.label,
         policy=policy,
@@ -91,33 +91,33 @@ def one(visit: PageRequest) -> Response:
 
 
 @section.post("/{id}/promote", "manage")
-def promoted(visit: PageRequest) -> Response:
-    """Serve a policy from now on, if its evidence passes the gate."""
-    policy = read_policy(visit.store, visit.part("id"))
-    named = visit.form.text("evaluation")
-    evidence = read_evaluation(visit.store, named) if named else None
-    promote(visit.store, policy, evidence, actor=visit.name)
-    _audit(visit, "policy promoted", policy)
-    return visit.redirect(visit.url("/policies", policy.id))
+def promote_policy(request: PageRequest) -> Response:
+    """Promote a policy, if its evidence passes the gate."""
+    policy = read_policy(request.store, request.part("id"))
+    named = request.form.text("evaluation")
+    evidence = read_evaluation(request.store, named) if named else None
+    promote(request.store, policy, evidence, actor=request.name)
+    _audit(request, "policy promoted", policy)
+    return request.redirect(request.url("/policies", policy.id))
 
 
 @section.post("/rollback", "manage")
-def rolled_back(visit: PageRequest) -> Response:
-    """Serve again what was served before, unless that was changed since the form was shown."""
-    past = promotion_history(visit.store)
-    if visit.form.text("entries") != str(len(past)):
+def roll_back(request: PageRequest) -> Response:
+    """Roll back the last promotion, unless there was another one since the form was shown."""
+    past = promotion_history(request.store)
+    if request.form.text("entries") != str(len(past)):
         raise APIError(
-            409, "What is served was changed since this page was shown. Look at it again first"
+            409, "The active policy has changed since this page was loaded. Reload the page first"
         )
-    undone = rollback(visit.store, actor=visit.name)
+    undone = rollback(request.store, actor=request.name)
     try:
-        before = None if undone.policy is None else read_policy(visit.store, undone.policy)
+        before = None if undone.policy is None else read_policy(request.store, undone.policy)
     except NotFound:
         before = None
-    _audit(visit, "policy rolled back", before)
-    return visit.redirect(visit.url("/policies"))
+    _audit(request, "policy rolled back", before)
+    return request.redirect(request.url("/policies"))
 
 
-def _audit(visit: PageRequest, action: str, policy: Policy | None) -> None:
-    what = "nothing is served" if policy is None else f"{policy.label} ({policy.id[:8]})"
-    visit.store.audit_log.append(action, what, actor=visit.name, project=visit.project)
+def _audit(request: PageRequest, action: str, policy: Policy | None) -> None:
+    what = "no active policy" if policy is None else f"{policy.label} ({policy.id[:8]})"
+    request.store.audit_log.append(action, what, actor=request.name, project=request.project)

@@ -1,4 +1,4 @@
-"""A policy as its page shows it: what it changes, what was found about it, what the gate says."""
+"""Views of policies: recipe, changes, lineage, evaluations, and the verdict of the gate."""
 
 from __future__ import annotations
 
@@ -13,44 +13,44 @@ from backtalk.stats import Estimate
 
 
 @dataclass(frozen=True)
-class Drawn:
-    """An interval with the ends of the scale that it is drawn on."""
+class IntervalView:
+    """Interval with the ends of its scale."""
 
     label: str
     estimate: Estimate
     least: float
     most: float
     at: float
-    """Where nothing is better than anything: one half for a win rate, 0 for a difference."""
+    """Value of no difference: one half for a win rate, 0 for a difference."""
     signed: bool = False
 
 
 @dataclass(frozen=True)
 class EvaluationView:
-    """An evaluation and what the gate says to it."""
+    """Evaluation with the verdict of the gate."""
 
     evaluation: Evaluation
     headline: str
     against: str
-    """What to call the baseline."""
-    drawn: Sequence[Drawn]
+    """Label of the baseline."""
+    drawn: Sequence[IntervalView]
     reasons: Sequence[str]
-    """Why the gate refuses, empty where it does not."""
+    """Reasons of the gate to refuse; empty if it does not."""
 
 
 def evaluation_view(
     evaluation: Evaluation, labels: Mapping[str, str], *, served: str | None
 ) -> EvaluationView:
-    """Return an evaluation with the gate's verdict on promoting its candidate now.
+    """Return the view of an evaluation, with the gate's verdict on promoting its candidate now.
 
     Parameters
     ----------
     evaluation : Evaluation
-        The evidence.
+        Evaluation.
     labels : Mapping[str, str]
-        What policies are called, by id.
+        Labels of policies by id.
     served : str or None
-        The id of what is served now.
+        Id of the active policy.
     """
     return EvaluationView(
         evaluation,
@@ -61,42 +61,52 @@ def evaluation_view(
     )
 
 
-def _rates(evaluation: Evaluation) -> list[Drawn]:
+def _rates(evaluation: Evaluation) -> list[IntervalView]:
     rates = {
-        f"Wins by {evaluation.judge}": evaluation.win_rate,
-        "Wins if the longer answer wins": evaluation.longer_wins,
+        f"Win rate by {evaluation.judge}": evaluation.win_rate,
+        "Win rate of the longer answer": evaluation.longer_wins,
     }
-    return [Drawn(label, estimate, 0.0, 1.0, 0.5) for label, estimate in rates.items()]
+    return [IntervalView(label, estimate, 0.0, 1.0, 0.5) for label, estimate in rates.items()]
 
 
-def _differences(measures: Sequence[Measure]) -> list[Drawn]:
+def _differences(measures: Sequence[Measure]) -> list[IntervalView]:
     results = []
     for measure in measures:
         if measure.difference is None:
             continue
-        # Zero stands in the middle, whatever the measure's own scale.
+        # Zero is in the middle, whatever the scale of the measure.
         reach = 1.2 * max(abs(measure.difference.low), abs(measure.difference.high)) or 1.0
         label = f"Difference in {measure.name}"
-        results.append(Drawn(label, measure.difference, -reach, reach, 0.0, signed=True))
+        results.append(IntervalView(label, measure.difference, -reach, reach, 0.0, signed=True))
     return results
 
 
 def evidence_for(
     policy: Policy, evaluations: Sequence[Evaluation], served: str | None
 ) -> Evaluation | None:
-    """Return the latest evaluation of a policy, one against what is served before any other."""
+    """Return the latest evaluation of a policy, preferably against the active policy.
+
+    Parameters
+    ----------
+    policy : Policy
+        Candidate.
+    evaluations : sequence of Evaluation
+        Evaluations of the project, oldest first.
+    served : str or None
+        Id of the active policy.
+    """
     own = [item for item in evaluations if item.candidate == policy.id]
     fitting = [item for item in own if served is None or item.baseline == served] or own
     return fitting[-1] if fitting else None
 
 
 def changes(before: Policy | None, after: Policy) -> list[str] | None:
-    """Return what one policy does differently from another, ``None`` where there is no other."""
+    """Return the differences between two policies, ``None`` if there is only one."""
     return None if before is None or before.id == after.id else diff(before, after)
 
 
 def recipe(policy: Policy) -> list[tuple[str, str]]:
-    """Return the parts of a recipe, a name and a value each, but for the system prompt."""
+    """Return the fields of a recipe without the system prompt, as name and value."""
     return [
         row
         for part, fields in (
@@ -108,7 +118,7 @@ def recipe(policy: Policy) -> list[tuple[str, str]]:
 
 
 def origin(policy: Policy) -> list[tuple[str, str]]:
-    """Return how a policy came about, a name and a value each."""
+    """Return the fields of the lineage of a policy, as name and value."""
     lineage = policy.lineage
     rows = [("method", lineage.method)]
     rows += [(f"option {name}", str(value)) for name, value in lineage.options.items()]
@@ -136,7 +146,7 @@ def _fields(part: str, fields: Mapping[str, Any]) -> list[tuple[str, str]]:
 def past(
     history: Sequence[PromotionRecord], labels: Mapping[str, str]
 ) -> list[tuple[PromotionRecord, str, str]]:
-    """Return what was served, the latest first, with the names of what came and of what went."""
+    """Return the promotions, latest first, with the labels of the new and the old policy."""
 
     def name(id_: str | None) -> str:
         return "nothing" if id_ is None else labels.get(id_, id_[:8])

@@ -1,4 +1,4 @@
-"""Routes and views of one page."""
+"""The page Reports."""
 
 from backtalk.serve.pages.reports.routes import section
 

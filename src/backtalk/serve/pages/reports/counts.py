@@ -1,4 +1,4 @@
-"""How much came in when: the records of a project by kind and by time."""
+"""Charts of the number of records by kind and day."""
 
 from __future__ import annotations
 
@@ -10,43 +10,43 @@ from backtalk.store import Store
 from backtalk.store.row_codec import timestamp
 
 MAX_ROWS = 200_000
-"""So many of the latest records of a table are counted."""
+"""Number of the latest records of a table that are counted."""
 BARS = 30
-"""The most bars of a chart."""
+"""Maximum number of bars of a chart."""
 _DAY = 86_400_000_000
 
 
 @dataclass(frozen=True)
 class Bar:
-    """What came within some days."""
+    """Number of records within some days."""
 
     first: date
     last: date
     count: int
     height: float
-    """In [0, 1], of the highest bar."""
+    """Height relative to the highest bar, in [0, 1]."""
 
     @property
     def days(self) -> str:
-        """The days, as people write them."""
+        """Days that it covers, for display."""
         return f"{self.first}" if self.first == self.last else f"{self.first} to {self.last}"
 
 
 @dataclass(frozen=True)
 class Chart:
-    """One kind of records over time."""
+    """Number of records of a kind over time."""
 
     kind: str
     total: int
-    """Of what is counted."""
+    """Total number of records counted."""
     bars: Sequence[Bar]
 
 
 def charts(store: Store) -> list[Chart]:
     """Return a chart of the interactions and one of each kind of feedback, on the same days.
 
-    Of each table the latest 200,000 records are counted, by the day on which they happened, or
-    came where that is not known.
+    The latest 200,000 records of each table are counted, by the day on which they happened or, if
+    that is unknown, were received.
     """
     counts = store.counts_by_day(limit=MAX_ROWS)
     days = [day for results in counts.values() for day in results]

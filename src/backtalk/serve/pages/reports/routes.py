@@ -1,4 +1,4 @@
-"""The page Reports: what came in, what was evaluated, and each evaluation as a page of its own."""
+"""Routes of the page Reports: charts of records, and reports of evaluations."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from backtalk.errors import BacktalkError
 from backtalk.evaluate.storage import list_evaluations, read_evaluation
 from backtalk.policy import Policy, list_policies, read_policy
 from backtalk.reports import evaluation_report, read_examples, read_training
-from backtalk.serve.pages.interactions.feedback_view import words
+from backtalk.serve.pages.interactions.feedback_view import kind_name
 from backtalk.serve.pages.page_request import PageRequest
 from backtalk.serve.pages.policies.view import evaluation_view
 from backtalk.serve.pages.rendering import HEADERS
@@ -26,50 +26,50 @@ REPORT_HEADERS = {
         "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
     ),
 }
-"""Of a report, which has its styles within: in a place of its own, where no script runs."""
+"""Headers of a report, which has inline styles: sandboxed, without scripts."""
 
-_drawing = threading.Lock()
-"""The settings of the plotting library hold for the whole process."""
+_plot_lock = threading.Lock()
+"""Lock of the plotting library, whose settings are global."""
 
 
 @section.get()
-def listing(visit: PageRequest) -> Response:
-    """Show what came in, and the evaluations, the latest first."""
-    labels = {policy.id: policy.label for policy in list_policies(visit.store)}
-    evaluations = list_evaluations(visit.store)
-    return visit.page(
+def listing(request: PageRequest) -> Response:
+    """Show charts of the records, and the evaluations, latest first."""
+    labels = {policy.id: policy.label for policy in list_policies(request.store)}
+    evaluations = list_evaluations(request.store)
+    return request.page(
         "reports/list.html",
         title="Reports",
-        charts=charts(visit.store),
-        most=MAX_ROWS,
+        charts=charts(request.store),
+        max_rows=MAX_ROWS,
         labels=labels,
         evaluations=[
             evaluation_view(item, labels, served=item.baseline) for item in reversed(evaluations)
         ],
-        words=words,
+        kind_name=kind_name,
     )
 
 
 @section.get("/{id}")
-def one(visit: PageRequest) -> Response:
+def one(request: PageRequest) -> Response:
     """Show the report of an evaluation."""
-    store = visit.store
-    result = read_evaluation(store, visit.part("id"))
+    store = request.store
+    result = read_evaluation(store, request.part("id"))
     candidate = read_policy(store, result.candidate)
-    with _drawing:
+    with _plot_lock:
         report = evaluation_report(
             result,
             candidate,
             read_policy(store, result.baseline),
             examples=read_examples(store, result),
-            training=_training(visit, candidate),
+            training=_training(request, candidate),
         )
         return HTMLResponse(report.to_html(), headers=REPORT_HEADERS)
 
 
-def _training(visit: PageRequest, policy: Policy) -> list[dict[str, float]]:
-    """Return what each step of a training measured; the weights may be on another machine."""
+def _training(request: PageRequest, policy: Policy) -> list[dict[str, float]]:
+    """Return the metrics of each training step; empty if the artifact is on another machine."""
     try:
-        return read_training(visit.store, policy)
+        return read_training(request.store, policy)
     except BacktalkError:
         return []

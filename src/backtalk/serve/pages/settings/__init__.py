@@ -1,4 +1,4 @@
-"""Routes and views of one page."""
+"""The page Settings."""
 
 from backtalk.serve.pages.settings.routes import section
 

@@ -1,4 +1,4 @@
-"""The page Settings: keys, projects, who did what, and what the gateway runs with."""
+"""Routes of the page Settings: API keys, projects, the audit log, and the configuration."""
 
 from __future__ import annotations
 
@@ -11,136 +11,139 @@ from backtalk.feedback.record import now
 from backtalk.serve.errors import APIError
 from backtalk.serve.pages.page_request import PageRequest
 from backtalk.serve.pages.section import Section
-from backtalk.serve.pages.settings.view import runs_with, state_of
+from backtalk.serve.pages.settings.view import describe_settings, describe_state
 from backtalk.store.api_keys import ApiKey, ApiKeys
 
 section = Section("/settings", "Settings", "manage")
 
-_AUDITED = 200
-_LONGEST_NAME = 100
-_MOST_HOURS = 24 * 90
+_MAX_AUDIT_ENTRIES = 200
+_MAX_NAME_LENGTH = 100
+_MAX_GRACE_HOURS = 24 * 90
 
 
 @section.get()
-def overview(visit: PageRequest) -> Response:
-    """Show everything that an admin looks after."""
-    return _page(visit)
+def overview(request: PageRequest) -> Response:
+    """Show the settings."""
+    return _page(request)
 
 
 def _page(
-    visit: PageRequest, *, made: ApiKey | None = None, secret: str = "", status: int = 200
+    request: PageRequest, *, key: ApiKey | None = None, secret: str = "", status: int = 200
 ) -> Response:
-    access = _access(visit)
-    kept = access.keys()
-    return visit.page(
+    access = _access(request)
+    keys = access.keys()
+    return request.page(
         "settings/all.html",
         title="Settings",
         status=status,
-        made=made,
+        new_key=key,
         secret=secret,
-        keys=sorted(_seen(visit, kept), key=lambda key: key.revoked is not None),
-        at=now(),
-        names=visit.projects,
-        project_options=[(name, name) for name in visit.projects],
-        everywhere=visit.caller.project is None,
-        audit=visit.store.audit_log.entries(project=visit.caller.project, limit=_AUDITED)[::-1],
-        runs_with=runs_with(visit.services.settings),
-        state=state_of(visit.services),
-        first=_locks_out(visit, kept),
+        keys=sorted(_visible_keys(request, keys), key=lambda key: key.revoked is not None),
+        now_=now(),
+        names=request.projects,
+        project_options=[(name, name) for name in request.projects],
+        everywhere=request.caller.project is None,
+        audit=request.store.audit_log.entries(
+            project=request.caller.project, limit=_MAX_AUDIT_ENTRIES
+        )[::-1],
+        settings_rows=describe_settings(request.services.settings),
+        state_rows=describe_state(request.services),
+        is_first_key=_is_first_key(request, keys),
     )
 
 
-def _access(visit: PageRequest) -> ApiKeys:
-    return visit.store.api_keys
+def _access(request: PageRequest) -> ApiKeys:
+    return request.store.api_keys
 
 
-def _seen(visit: PageRequest, keys: Iterable[ApiKey]) -> list[ApiKey]:
-    """Return the keys that the visitor looks after: an admin of one project, that project's."""
-    own = visit.caller.project
+def _visible_keys(request: PageRequest, keys: Iterable[ApiKey]) -> list[ApiKey]:
+    """Return the keys that the user may manage: those of the key's project, or all."""
+    own = request.caller.project
     return [key for key in keys if own is None or key.project == own]
 
 
 @section.post("/keys", "manage")
-def add(visit: PageRequest) -> Response:
-    """Make a key, and show its secret this one time."""
-    name = _name(visit.form.text("name"))
-    role = visit.form.text("role")
-    project = visit.form.text("project") or None
-    if visit.caller.project is not None:
-        project = visit.caller.project
-    elif project is not None and project not in visit.projects:
-        raise APIError(404, f"There is no project {project!r}. Make it first")
-    access = _access(visit)
-    if _locks_out(visit, access.keys()) and (role != "admin" or project is not None):
+def add(request: PageRequest) -> Response:
+    """Create a key, and show its secret once."""
+    name = _name(request.form.text("name"))
+    role = request.form.text("role")
+    project = request.form.text("project") or None
+    if request.caller.project is not None:
+        project = request.caller.project
+    elif project is not None and project not in request.projects:
+        raise APIError(404, f"There is no project {project!r}. Create it first")
+    access = _access(request)
+    if _is_first_key(request, access.keys()) and (role != "admin" or project is not None):
         raise APIError(
             422,
-            "The first key has to be one of an admin for all projects: from then on this gateway "
-            "asks everybody for a key, and nobody else could come in here",
+            "The first key must be an admin key for all projects: once it exists, this gateway "
+            "needs a key for every request, and otherwise nobody could sign in to create more",
         )
-    made, secret = access.add(name, role, project=project, actor=visit.name)
-    visit.services.api_keys.refresh()
-    return _page(visit, made=made, secret=secret)
+    made, secret = access.add(name, role, project=project, actor=request.name)
+    request.services.api_keys.refresh()
+    return _page(request, key=made, secret=secret)
 
 
-def _locks_out(visit: PageRequest, kept: Iterable[ApiKey]) -> bool:
-    """Return whether a key that is made now is the first, from which on everybody needs one."""
-    if visit.services.settings.keys != "if-any":
+def _is_first_key(request: PageRequest, keys: Iterable[ApiKey]) -> bool:
+    """Return true if a new key would be the first, after which every request needs one."""
+    if request.services.settings.keys != "if-any":
         return False
-    return not any(key.revoked is None for key in kept)
+    return not any(key.revoked is None for key in keys)
 
 
 def _name(text: str) -> str:
     name = " ".join(text.split())
-    if not name or len(name) > _LONGEST_NAME:
-        raise APIError(422, f"A name has 1 to {_LONGEST_NAME} characters")
+    if not name or len(name) > _MAX_NAME_LENGTH:
+        raise APIError(422, f"A name has 1 to {_MAX_NAME_LENGTH} characters")
     return name
 
 
 @section.post("/keys/{id}/rotate", "manage")
-def rotate(visit: PageRequest) -> Response:
-    """Give a key a new secret, and show it this one time."""
-    key = _key(visit)
-    made, secret = _access(visit).rotate(key.id, grace=_grace(visit), actor=visit.name)
-    visit.services.api_keys.refresh()
-    return _page(visit, made=made, secret=secret)
+def rotate(request: PageRequest) -> Response:
+    """Replace the secret of a key, and show the new one once."""
+    key = _key(request)
+    made, secret = _access(request).rotate(key.id, grace=_grace(request), actor=request.name)
+    request.services.api_keys.refresh()
+    return _page(request, key=made, secret=secret)
 
 
-def _grace(visit: PageRequest) -> timedelta:
-    text = visit.form.text("hours", "0")
-    if not (text.isascii() and text.isdigit() and len(text) < 9 and int(text) <= _MOST_HOURS):
-        raise APIError(422, f"hours: {text!r} is not a number from 0 to {_MOST_HOURS:,}")
+def _grace(request: PageRequest) -> timedelta:
+    text = request.form.text("hours", "0")
+    if not (text.isascii() and text.isdigit() and len(text) < 9 and int(text) <= _MAX_GRACE_HOURS):
+        raise APIError(422, f"hours: {text!r} is not a number from 0 to {_MAX_GRACE_HOURS:,}")
     return timedelta(hours=int(text))
 
 
 @section.post("/keys/{id}/revoke", "manage")
-def revoke(visit: PageRequest) -> Response:
-    """End a key at once."""
-    key = _key(visit)
-    if key.id == visit.caller.key:
+def revoke(request: PageRequest) -> Response:
+    """Revoke a key."""
+    key = _key(request)
+    if key.id == request.caller.key:
         raise APIError(
-            422, f"You are signed in with the key {key.name!r}. Sign in with another one to end it"
+            422,
+            f"You are signed in with the key {key.name!r}. Sign in with another one to revoke it",
         )
-    _access(visit).revoke(key.id, actor=visit.name)
-    visit.services.api_keys.refresh()
-    return visit.redirect(visit.url("/settings"))
+    _access(request).revoke(key.id, actor=request.name)
+    request.services.api_keys.refresh()
+    return request.redirect(request.url("/settings"))
 
 
-def _key(visit: PageRequest) -> ApiKey:
-    id_ = visit.part("id")
-    for key in _seen(visit, _access(visit).keys()):
+def _key(request: PageRequest) -> ApiKey:
+    id_ = request.part("id")
+    for key in _visible_keys(request, _access(request).keys()):
         if key.id == id_ and key.revoked is None:
             return key
-    raise APIError(404, f"There is no key {id_!r} that holds and that you look after")
+    raise APIError(404, f"There is no valid key {id_!r} that you may manage")
 
 
 @section.post("/projects", "manage")
-def make_project(visit: PageRequest) -> Response:
-    """Make a project."""
-    if visit.caller.project is not None:
-        raise APIError(403, f"Your key is for project {visit.caller.project!r} only")
-    name = _name(visit.form.text("name"))
-    if name in visit.projects:
-        raise APIError(409, f"There is a project {name!r}. Give it another name")
-    visit.services.connection.store(name)
-    visit.store.audit_log.append("project made", name, actor=visit.name, project=name)
-    return visit.redirect(visit.url("/settings", project=name))
+def make_project(request: PageRequest) -> Response:
+    """Create a project."""
+    if request.caller.project is not None:
+        raise APIError(403, f"Your key is for project {request.caller.project!r} only")
+    name = _name(request.form.text("name"))
+    if name in request.projects:
+        raise APIError(409, f"The project {name!r} exists. Choose another name")
+    request.services.connection.store(name)
+    request.store.audit_log.append("project created", name, actor=request.name, project=name)
+    return request.redirect(request.url("/settings", project=name))

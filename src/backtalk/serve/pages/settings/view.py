@@ -1,4 +1,4 @@
-"""What a gateway runs with and how it is, in rows of words; no secret is among them."""
+"""Configuration and state of a gateway as table rows, without secrets."""
 
 from __future__ import annotations
 
@@ -9,36 +9,40 @@ from backtalk.serve.services import Services
 from backtalk.serve.settings import Settings, UpstreamSettings
 from backtalk.store.engine import database_url
 
-Rows = list[tuple[str, str]]
+TableRows = list[tuple[str, str]]
 
 
-def runs_with(settings: Settings) -> Rows:
-    """Return how a gateway is set up."""
+def describe_settings(settings: Settings) -> TableRows:
+    """Return the configuration of a gateway."""
     limits, retry = settings.limits, settings.retry
-    rate = "no limit" if limits.rate is None else f"{limits.rate:g} a second and key"
-    traced = {"none": "nothing", "spans": "requests without their texts", "content": "all of them"}
-    asked = {"always": "always", "if-any": "once there is one", "never": "never"}
+    rate = "no limit" if limits.rate is None else f"{limits.rate:g} per second and key"
+    traces = {"none": "none", "spans": "requests without texts", "content": "requests with texts"}
+    keys = {"always": "always", "if-any": "once a key exists", "never": "never"}
     return [
         ("store", database_url(settings.store).render_as_string(hide_password=True)),
-        ("project where none is named", settings.project),
-        *((f"upstream {i}", _upstream(own)) for i, own in enumerate(settings.upstreams, 1)),
-        ("a key is asked for", asked[settings.keys]),
-        ("pages that may send feedback", ", ".join(settings.origins) or "none"),
-        ("blackened before it is stored", ", ".join(settings.redact) or "nothing"),
-        ("traced", traced[settings.traces]),
-        ("requests", f"{rate}, {limits.burst:,} at once"),
-        ("largest body", f"{limits.body_bytes:,} bytes"),
-        ("feedback in one request", f"{limits.feedback_rows:,}"),
+        ("default project", settings.project),
+        *(
+            (f"upstream {i}", _upstream(upstream))
+            for i, upstream in enumerate(settings.upstreams, 1)
+        ),
+        ("API key required", keys[settings.keys]),
+        ("allowed origins of feedback", ", ".join(settings.origins) or "none"),
+        ("redacted before storing", ", ".join(settings.redact) or "nothing"),
+        ("traces", traces[settings.traces]),
+        ("rate limit", f"{rate}, burst of {limits.burst:,}"),
+        ("maximum body size", f"{limits.body_bytes:,} bytes"),
+        ("maximum feedback items per request", f"{limits.feedback_rows:,}"),
         (
-            "an upstream is given",
+            "upstream retry policy",
             (
-                f"{retry.connect_timeout:g} s to connect, {retry.read_timeout:g} s without a byte, "
-                f"{retry.max_attempts} tries; after {retry.failure_threshold} failures it rests for "
-                f"{retry.open_seconds:g} s"
+                f"connect timeout {retry.connect_timeout:g} s, "
+                f"read timeout {retry.read_timeout:g} s, "
+                f"{retry.max_attempts} attempts; after {retry.failure_threshold} failures the "
+                f"circuit opens for {retry.open_seconds:g} s"
             ),
         ),
-        ("most that is kept on disk", f"{settings.max_log_bytes:,} bytes"),
-        ("state", str(settings.state_folder)),
+        ("maximum size of the write-ahead log", f"{settings.max_log_bytes:,} bytes"),
+        ("state folder", str(settings.state_folder)),
     ]
 
 
@@ -47,19 +51,21 @@ def _upstream(upstream: UpstreamSettings) -> str:
     if upstream.model is not None:
         text += f", as {upstream.model}"
     if upstream.api_key_env is not None:
-        there = "set" if os.environ.get(upstream.api_key_env) else "not set"
-        text += f", key in {upstream.api_key_env} ({there})"
+        state = "set" if os.environ.get(upstream.api_key_env) else "not set"
+        text += f", key in {upstream.api_key_env} ({state})"
     return text
 
 
-def state_of(services: Services) -> Rows:
-    """Return how the gateway's store, spool and upstreams are."""
-    resting = [server.name for server in services.upstreams.configured if server.breaker.is_open]
+def describe_state(services: Services) -> TableRows:
+    """Return the state of the store, the write-ahead log and the upstreams."""
+    open_circuits = [
+        server.name for server in services.upstreams.configured if server.breaker.is_open
+    ]
     rows = [
-        ("store", "away" if services.writer.store_unavailable else "there"),
-        ("waiting on disk for the store", f"{services.writer.log.backlog:,} bytes"),
-        ("set aside because no store takes it", _lines(services.writer.dead_letters.path)),
-        ("upstreams that rest", ", ".join(resting) or "none"),
+        ("store", "unavailable" if services.writer.store_unavailable else "available"),
+        ("write-ahead log, not yet stored", f"{services.writer.log.backlog:,} bytes"),
+        ("rejected records", _lines(services.writer.dead_letters.path)),
+        ("upstreams with an open circuit", ", ".join(open_circuits) or "none"),
     ]
     url = database_url(services.settings.store)
     file = Path(url.database or "")
@@ -70,6 +76,6 @@ def state_of(services: Services) -> Rows:
 
 def _lines(file: Path) -> str:
     if not file.exists():
-        return "nothing"
+        return "none"
     with file.open("rb") as opened:
         return f"{sum(1 for _ in opened):,} records, in {file}"

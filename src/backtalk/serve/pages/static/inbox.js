@@ -2,7 +2,7 @@
 "use strict";
 
 const TYPING = "textarea, select, input:not([type=radio]):not([type=checkbox]):not([type=hidden])";
-const says = (text) => { document.getElementById("says").textContent = text; };
+const says = (text) => { document.getElementById("announcement").textContent = text; };
 const all = (selector, root = document) => [...root.querySelectorAll(selector)];
 
 // Keys. Each way to answer may take a key first; what is left presses the button that shows it.
