@@ -118,8 +118,8 @@ def test_a_fixed_allocation_has_its_shares_and_logs_them(settings, mail):
         )
     with Store(settings.store, project="mail") as again:
         summary = summarise(ExperimentReader(again, "trial").refresh())
-    assert summary.shown == 200
-    assert {arm.shown for arm in summary.arms} == set(result.values())
+    assert summary.impressions == 200
+    assert {arm.impressions for arm in summary.arms} == set(result.values())
 
 
 def test_a_user_keeps_an_arm_in_every_process_and_after_a_restart(settings, mail):
@@ -144,7 +144,7 @@ def test_thompson_moves_the_traffic_to_the_better_arm(settings, mail):
         GOOD,
         allocation="thompson",
         floor=0.1,
-        rule=DecisionRule(promote=False, at_least=1000),
+        rule=DecisionRule(promote=False, min_judgements=1000),
     )
     with running_gateway(settings) as gateway:
         judge(gateway, 60, {"control": 0.2, "good": 0.9})
@@ -155,7 +155,7 @@ def test_thompson_moves_the_traffic_to_the_better_arm(settings, mail):
 
 
 def test_a_harmful_arm_is_stopped_and_gets_no_traffic(settings, mail):
-    begin(mail, BAD, rule=DecisionRule(at_least=20))
+    begin(mail, BAD, rule=DecisionRule(min_judgements=20))
     with running_gateway(settings) as gateway:
         judge(gateway, 80, {"control": 0.9, "bad": 0.1})
         until(lambda: len(read_events(mail)) == 3)
@@ -168,7 +168,7 @@ def test_a_harmful_arm_is_stopped_and_gets_no_traffic(settings, mail):
 
 
 def test_a_winner_is_promoted_through_the_gate_and_rolled_back_by_hand(settings, mail):
-    begin(mail, GOOD, rule=DecisionRule(at_least=20))
+    begin(mail, GOOD, rule=DecisionRule(min_judgements=20))
     with running_gateway(settings) as gateway:
         judge(gateway, 80, {"control": 0.1, "good": 0.9})
         until(lambda: active_policy(mail).id == GOOD.id)
@@ -198,7 +198,7 @@ def test_a_rollback_ends_the_running_experiment(settings, mail):
 
 
 def test_two_answers_side_by_side_are_decided_by_a_preference(settings, mail):
-    begin(mail, GOOD, allocation="dueling", outcome="preference", rule=DecisionRule(at_least=20))
+    begin(mail, GOOD, allocation="dueling", outcome="preference", rule=DecisionRule(min_judgements=20))
     orders = Counter()
     with running_gateway(settings) as gateway:
         rows = []
@@ -239,13 +239,13 @@ def test_a_duel_can_be_streamed(settings, mail):
     with running_gateway(settings) as gateway:
         stream = ask(gateway, n=3, stream=True).text
     events = [json.loads(line[6:]) for line in stream.splitlines() if line.startswith("data: {")]
-    text = {}
+    content = {}
     for event in events:
         for choice in event["choices"]:
             text = choice["delta"].get("content") or ""
-            text[choice["index"]] = text.get(choice["index"], "") + text
-    assert set(text) == {0, 1, 2}
-    assert set(text.values()) == {"control", "good"}
+            content[choice["index"]] = content.get(choice["index"], "") + text
+    assert set(content) == {0, 1, 2}
+    assert set(content.values()) == {"control", "good"}
 
 
 def test_an_arm_with_an_endpoint_gets_requests_with_its_policy_applied(settings, mail, upstream):
@@ -279,7 +279,7 @@ def test_the_control_answers_if_an_arm_fails(settings, mail, upstream, model):
 
 
 def test_two_processes_on_one_store_decide_once(settings, mail):
-    begin(mail, GOOD, BAD, rule=DecisionRule(at_least=20))
+    begin(mail, GOOD, BAD, rule=DecisionRule(min_judgements=20))
     with running_gateway(settings) as gateway_a, running_gateway(settings) as gateway_b:
         for gateway in (gateway_a, gateway_b):
             judge(gateway, 100, {"control": 0.5, "good": 1.0, "bad": 0.0})
@@ -302,7 +302,7 @@ def test_routing_continues_while_the_store_is_unavailable_even_after_a_restart(
     with running_gateway(settings.model_copy(update={"shutdown_timeout": 0.2})) as again:
         assert set(answers(again, 20)) == {"control", "good"}
         (tmp_path / "gone").rename(tmp_path / "feedback.db")
-        until(lambda: summarise(ExperimentReader(mail, "trial").refresh()).shown == 60)
+        until(lambda: summarise(ExperimentReader(mail, "trial").refresh()).impressions == 60)
 
 
 def test_requests_without_an_experiment_or_project_are_unaffected(settings, mail):
@@ -319,7 +319,7 @@ def test_requests_without_an_experiment_or_project_are_unaffected(settings, mail
 
 def test_a_promotion_interrupted_by_a_crash_is_completed(settings, mail):
     """Promotion takes two steps; any process can carry out the second one."""
-    begin(mail, GOOD, rule=DecisionRule(at_least=10, promote=False))
+    begin(mail, GOOD, rule=DecisionRule(min_judgements=10, promote=False))
     with running_gateway(settings) as gateway:
         judge(gateway, 60, {"control": 0.0, "good": 1.0})
         with gateway.store:
