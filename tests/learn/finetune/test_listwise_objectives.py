@@ -111,7 +111,7 @@ class TestRankSoftmax:
         assert float(bind("rank-softmax")(case.batch()).losses[0]) == 0
 
     def test_refuses_values_below_0(self) -> None:
-        with pytest.raises(BacktalkError, match="below 0"):
+        with pytest.raises(BacktalkError, match="negative score"):
             bind("rank-softmax")(pair_case((0.5, -0.5), (0.3, -0.5)).batch())
 
 

@@ -53,7 +53,7 @@ class TestEach:
     def test_masked_tokens_have_no_gradient(self, name: str, seed: int) -> None:
         case = cases.ragged(seed, cases.judged)
         slope = cases.gradient(bind(name, **OPTIONS[name]), case)
-        masked = case.batch().weight == 0
+        masked = case.batch().token_weight == 0
         assert masked.any()
         assert (slope[masked] == 0).all()
 
@@ -103,9 +103,9 @@ class TestWeakToStrong:
         assert slopes[0.0][0] < 0 < slopes[0.0][1]
         assert slopes[1.0][1] < 0 < slopes[1.0][0]
 
-    def test_says_that_rivals_are_missing(self) -> None:
+    def test_missing_log_probabilities_of_other_tokens_are_an_error(self) -> None:
         case = cases.ragged(0, cases.judged)
-        with pytest.raises(BacktalkError, match="rival"):
+        with pytest.raises(BacktalkError, match="most probable other token"):
             bind("weak-to-strong")(Batch.from_trees(case.trees, case.policy))
 
 
@@ -183,7 +183,7 @@ class TestDft:
         case = replace(
             case,
             trees=tuple(
-                replace(tree, weight=1.0, facts={"log normaliser": known}) for tree in case.trees
+                replace(tree, weight=1.0, features={"log_normaliser": known}) for tree in case.trees
             ),
         )
         slope = cases.gradient(bind("dft", temperature=tau, rate=rate), case).numpy()

@@ -131,7 +131,7 @@ def test_the_lineage_says_what_was_done(plain, store):
 def test_a_report_draws_the_training(plain, store):
     history = read_training(store, learn("dpo", plain, store))
     captions = [block.caption for block in training_blocks(history)]
-    assert captions[0].startswith("The mean loss")
+    assert captions[0].startswith("Mean loss")
     assert len(captions) == 4
 
 
