@@ -12,7 +12,7 @@ from backtalk.errors import NotFound
 from backtalk.feedback import as_prompt
 from backtalk.models import FunctionModel, Sampling
 from backtalk.rewards import Scores
-from backtalk.testing import check_decoder, check_reward
+from backtalk.testing import DecoderLaws, RewardLaws
 
 PROMPTS = [as_prompt("a"), as_prompt("b")]
 
@@ -53,11 +53,22 @@ def test_the_best_sample_by_the_reward_is_selected():
     ]
 
 
-def test_the_properties_of_decoders_and_rewards_hold():
-    check_decoder(Sample(), lambda: make_model([]), PROMPTS)
-    rewards = {"r": Length()}
-    check_decoder(BestOfN(n=3, reward="r"), lambda: make_model([]), PROMPTS, rewards=rewards)
-    check_reward(Length(), [(prompt, text) for prompt in PROMPTS for text in ("", "ab")])
+class TestSample(DecoderLaws):
+    def decoder(self):
+        return Sample()
+
+
+class TestBestOfN(DecoderLaws):
+    def decoder(self):
+        return BestOfN(n=3, reward="r")
+
+    def rewards(self):
+        return {"r": Length()}
+
+
+class TestLength(RewardLaws):
+    def reward(self):
+        return Length()
 
 
 def test_pessimism_avoids_uncertain_answers():

@@ -9,7 +9,7 @@ from backtalk.embedders import HashedTfidf, SentenceEmbedder, embedder_from_file
 from backtalk.embedders.cache import CachedEmbedder
 from backtalk.errors import RecordError, UnknownName
 from backtalk.models.run_sync import run_sync
-from backtalk.testing import check_embedder
+from backtalk.testing import EmbedderLaws, check_embedder
 
 TEXTS = [
     "The parcel arrives on Monday.",
@@ -34,6 +34,11 @@ def test_vectors_do_not_depend_on_the_batch(embedder):
     for i, text in enumerate(TEXTS):
         np.testing.assert_allclose(run_sync(embedder.embed([text]))[0], vectors[i], atol=1e-5)
     assert run_sync(embedder.embed([])).shape == (0, embedder.dimension)
+
+
+class TestHashedTfidf(EmbedderLaws):
+    def embedder(self):
+        return HashedTfidf.fit(self.texts, dimension=32)
 
 
 def test_the_properties_of_embedders_hold(embedder):

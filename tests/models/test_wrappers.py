@@ -32,6 +32,7 @@ from backtalk.models.protocol import Completion, Usage
 from backtalk.models.run_sync import run_sync
 from backtalk.models.spec import LocalSpec, ModelSpec, NamedSpec, ReplaySpec, load_model
 from backtalk.run import Run
+from backtalk.testing import ModelLaws
 from backtalk.testing import models as laws
 
 
@@ -86,6 +87,11 @@ def test_every_law_of_models_holds(name):
     laws.check_order(MAKERS[name], REQUESTS)
     laws.check_bound(MAKERS[name], REQUESTS)
     laws.check_independent_samples(MAKERS[name], request())
+
+
+class TestFunctionModel(ModelLaws):
+    def model(self):
+        return FunctionModel(answer_text, name="f")
 
 
 def test_no_request_is_sent_twice_even_by_another_process(tmp_path):

@@ -7,8 +7,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pydantic import TypeAdapter
 
 from backtalk.decode import Decoder, DecoderBase
+from backtalk.feedback import as_prompt
 from backtalk.feedback.interaction import Prompt
-from backtalk.models import Model
+from backtalk.models import FunctionModel, Model
 from backtalk.models.run_sync import run_sync
 from backtalk.rewards import Reward
 
@@ -52,3 +53,29 @@ def check_decoder(
             index = run_sync(decoder.select(prompt, texts, rewards=rewards))
             assert 0 <= index < len(texts)
     assert run_sync(decoder.decode(make(), [], rewards=rewards)) == []
+
+
+class DecoderLaws:
+    """Tests of a decoder: subclass it in a test module and implement :meth:`decoder`.
+
+    A subclass overrides :meth:`rewards` if the decoder needs any, and :meth:`model` if it needs
+    more than texts.
+    """
+
+    prompts: Sequence[Prompt] = (as_prompt("Is it open?"), as_prompt("Why?"))
+
+    def decoder(self) -> DecoderBase:
+        """Return the decoder, of a registered kind."""
+        raise NotImplementedError
+
+    def rewards(self) -> dict[str, Reward]:
+        """Return the rewards that the decoder needs, by artifact id."""
+        return {}
+
+    def model(self) -> Model:
+        """Return a model whose completions differ between samples."""
+        return FunctionModel(lambda request: f"answer {request.draw_seed}", name="seeds")
+
+    def test_laws_of_decoders(self) -> None:
+        """Check the decoder."""
+        check_decoder(self.decoder(), self.model, self.prompts, rewards=self.rewards())

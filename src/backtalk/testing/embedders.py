@@ -29,3 +29,17 @@ def check_embedder(embedder: Embedder, texts: Sequence[str]) -> None:
     assert copy.identity == embedder.identity
     assert copy.dimension == embedder.dimension
     np.testing.assert_array_equal(run_sync(copy.embed(texts)), vectors)
+
+
+class EmbedderLaws:
+    """Tests of an embedder: subclass it in a test module and implement :meth:`embedder`."""
+
+    texts: Sequence[str] = ("open at nine", "closed on Sunday", "")
+
+    def embedder(self) -> Embedder:
+        """Return the embedder."""
+        raise NotImplementedError
+
+    def test_laws_of_embedders(self) -> None:
+        """Check the embedder."""
+        check_embedder(self.embedder(), self.texts)

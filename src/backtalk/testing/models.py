@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from backtalk.feedback import as_prompt
 from backtalk.models import (
     Completion,
     Model,
@@ -186,3 +187,56 @@ def check_scores(make: MakeModel, texts: Sequence[PromptResponse]) -> None:
         assert values.size > 0
         assert (values <= 0).all()
         assert abs(single - values).max() < 1e-4
+
+
+class ModelLaws:
+    """Tests of a model whose completions depend on the request alone: subclass it in a test module.
+
+    A subclass implements :meth:`model`, and overrides :meth:`requests` if the model does not answer
+    arbitrary prompts.
+    """
+
+    def model(self) -> Model:
+        """Return a new model."""
+        raise NotImplementedError
+
+    def requests(self) -> list[Request]:
+        """Return requests that differ in prompt, sample index and seed."""
+        return [
+            Request(
+                messages=as_prompt(f"Is it open on day {i % 4}?"), sample_index=i % 3, seed=i % 2
+            )
+            for i in range(12)
+        ]
+
+    def test_completions_are_in_order(self) -> None:
+        """Check the order of the completions."""
+        check_order(self.model, self.requests())
+
+    def test_equal_requests_have_equal_completions(self) -> None:
+        """Check the determinism of the model."""
+        check_determinism(self.model, self.requests())
+
+    def test_completions_do_not_depend_on_the_batch(self) -> None:
+        """Check the independence of the batch."""
+        check_batch_independence(self.model, self.requests())
+
+    def test_usage_is_within_the_bound(self) -> None:
+        """Check the bound of the usage."""
+        check_bound(self.model, self.requests())
+
+    def test_identity_is_constant(self) -> None:
+        """Check name and identity."""
+        check_identity(self.model, self.requests())
+
+    def test_completions_survive_json(self) -> None:
+        """Check the JSON of completions."""
+        check_json(self.model, self.requests())
+
+    def test_an_empty_batch_has_no_completions(self) -> None:
+        """Check an empty batch."""
+        check_empty_batch(self.model)
+
+    def test_a_stream_equals_the_completion(self) -> None:
+        """Check streaming, if the model streams."""
+        check_stream(self.model, self.requests())

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from backtalk.feedback import as_prompt
 from backtalk.models.run_sync import run_sync
 from backtalk.rewards import PreferenceOracle, PromptResponse, ResponsePair, Reward
 
@@ -38,3 +39,23 @@ def check_oracle(oracle: PreferenceOracle, pairs: Sequence[ResponsePair]) -> Non
     assert ((probabilities >= 0) & (probabilities <= 1)).all()
     swapped = run_sync(oracle.prefer([(prompt, b, a) for prompt, a, b in pairs]))
     np.testing.assert_allclose(probabilities + swapped, 1)
+
+
+class RewardLaws:
+    """Tests of a reward: subclass it in a test module and implement :meth:`reward`.
+
+    A subclass overrides :meth:`answers` if the reward does not score arbitrary responses.
+    """
+
+    def reward(self) -> Reward:
+        """Return the reward."""
+        raise NotImplementedError
+
+    def answers(self) -> list[PromptResponse]:
+        """Return prompts with responses."""
+        texts = ("Yes.", "No, not on Sunday.", "We open at nine!")
+        return [(as_prompt(prompt), text) for prompt in ("Is it open?", "Why?") for text in texts]
+
+    def test_laws_of_rewards(self) -> None:
+        """Check the reward."""
+        check_reward(self.reward(), self.answers())
