@@ -198,14 +198,16 @@ def test_a_rollback_ends_the_running_experiment(settings, mail):
 
 
 def test_two_answers_side_by_side_are_decided_by_a_preference(settings, mail):
-    begin(mail, GOOD, allocation="dueling", outcome="preference", rule=DecisionRule(min_judgements=20))
+    begin(
+        mail, GOOD, allocation="dueling", outcome="preference", rule=DecisionRule(min_judgements=20)
+    )
     orders = Counter()
     with running_gateway(settings) as gateway:
         rows = []
         for _ in range(60):
             answer = ask(gateway, n=2)
-            text = texts(answer)
-            orders[tuple(text)] += 1
+            pair = texts(answer)
+            orders[tuple(pair)] += 1
             assert "x-backtalk-policy" not in answer.headers
             rows.append(
                 {
@@ -214,7 +216,7 @@ def test_two_answers_side_by_side_are_decided_by_a_preference(settings, mail):
                     "annotator": ADA.to_dict(),
                     "a": "0",
                     "b": "1",
-                    "verdict": "a" if text[0] == "good" else "b",
+                    "verdict": "a" if pair[0] == "good" else "b",
                 }
             )
         assert set(answers(gateway, 10)) == {"control"}
