@@ -39,7 +39,7 @@ def kinds(store):
 
 
 def test_nothing_is_decided_before_there_is_enough(store):
-    trial = trial_of(store, rule=DecisionRule(at_least=60))
+    trial = trial_of(store, rule=DecisionRule(min_judgements=60))
     trial.traffic(rates(trial, 0.0, 1.0), 80)
     state = trial.follower().refresh()
     assert summarise(state).candidates[0].outcome.difference.low > 0
@@ -48,14 +48,14 @@ def test_nothing_is_decided_before_there_is_enough(store):
 
 
 def test_within_the_margin_an_arm_goes_on(store):
-    trial = trial_of(store, rule=DecisionRule(margin=0.9, at_least=20))
+    trial = trial_of(store, rule=DecisionRule(margin=0.9, min_judgements=20))
     trial.traffic(rates(trial, 0.9, 0.1), 200)
     assert apply_rules(store, trial.follower()) == []
     assert summarise(trial.follower().refresh()).candidates[0].verdict == "worse"
 
 
 def test_the_best_of_several_winners_is_promoted_and_the_harmful_one_stopped(store):
-    trial = trial_of(store, candidates=3, rule=DecisionRule(at_least=20))
+    trial = trial_of(store, candidates=3, rule=DecisionRule(min_judgements=20))
     trial.traffic(rates(trial, 0.4, 0.9, 1.0, 0.0), 500)
     done = apply_rules(store, trial.follower())
     assert [event.what.kind for event in done] == ["stopped", "promoted"]
@@ -65,7 +65,9 @@ def test_the_best_of_several_winners_is_promoted_and_the_harmful_one_stopped(sto
 
 
 def test_nobody_wins_before_all_have_had_their_chance(store):
-    trial = trial_of(store, candidates=2, shares=(0.48, 0.48, 0.04), rule=DecisionRule(at_least=20))
+    trial = trial_of(
+        store, candidates=2, shares=(0.48, 0.48, 0.04), rule=DecisionRule(min_judgements=20)
+    )
     trial.traffic(rates(trial, 0.1, 0.8, 1.0), 250)
     early, late = summarise(trial.follower().refresh()).candidates
     assert early.verdict == "better"
@@ -76,7 +78,7 @@ def test_nobody_wins_before_all_have_had_their_chance(store):
 
 
 def test_a_guard_that_gets_worse_stops_a_winner(store):
-    trial = trial_of(store, guards=("outcome",), rule=DecisionRule(at_least=20))
+    trial = trial_of(store, guards=("outcome",), rule=DecisionRule(min_judgements=20))
     for number in range(160):
         arm = trial.experiment.arms[number % 2]
         interaction = trial.interaction(arm)
@@ -109,7 +111,7 @@ def test_an_experiment_ends_at_its_horizon(store):
 
 
 def test_a_promotion_by_hand_of_something_else_ends_it(store):
-    trial = trial_of(store, rule=DecisionRule(promote=False, at_least=20))
+    trial = trial_of(store, rule=DecisionRule(promote=False, min_judgements=20))
     trial.traffic(rates(trial, 0.1, 0.9), 100)
     promote_arm(store, "trial", actor="ada")
     assert kinds(store) == ["started", "promoted"]
@@ -120,7 +122,7 @@ def test_a_promotion_by_hand_of_something_else_ends_it(store):
 
 def test_a_candidate_that_did_not_prove_itself_is_refused_and_nothing_is_kept(store):
     trial = trial_of(store)
-    with pytest.raises(GateRefused, match="Nobody has judged"):
+    with pytest.raises(GateRefused, match="do not both have judgements"):
         promote_arm(store, "trial", actor="ada")
     trial.traffic(rates(trial, 0.5, 0.5), 60)
     with pytest.raises(GateRefused, match="not shown to be above"):
@@ -166,7 +168,7 @@ def test_duels_are_won_against_the_control(store):
         candidates=2,
         allocation="dueling",
         outcome="preference",
-        rule=DecisionRule(at_least=20),
+        rule=DecisionRule(min_judgements=20),
     )
     good, bad = trial.candidates
     for number in range(120):
@@ -194,7 +196,7 @@ def test_equal_arms_are_hardly_ever_told_apart_though_one_looks_all_the_time(sto
         trial = trial_of(
             store.in_project(f"{allocation} {number}"),
             allocation=allocation,
-            rule=DecisionRule(at_least=10),
+            rule=DecisionRule(min_judgements=10),
         )
         trial.rng = np.random.default_rng(number)
         follower = trial.follower()
@@ -209,7 +211,7 @@ def test_equal_arms_are_hardly_ever_told_apart_though_one_looks_all_the_time(sto
 def test_one_experiment_at_a_time_against_what_is_served(store):
     trial = trial_of(store)
     other = Experiment(name="other", control=trial.control, candidates=trial.candidates)
-    with pytest.raises(Conflict, match="'trial' runs"):
+    with pytest.raises(Conflict, match="'trial' is running"):
         start(store, other, actor="bo")
     stop(store, "trial", actor="ada")
     with pytest.raises(Conflict, match="There was an experiment"):
@@ -236,7 +238,7 @@ def test_one_experiment_at_a_time_against_what_is_served(store):
 
 def test_whoever_looks_second_writes_nothing(store):
     """Both saw the same log; the journal takes one event after the last that they know."""
-    trial = trial_of(store, rule=DecisionRule(at_least=20))
+    trial = trial_of(store, rule=DecisionRule(min_judgements=20))
     trial.traffic(rates(trial, 0.9, 0.0), 100)
     one, two = trial.follower(), trial.follower()
     one.refresh()
@@ -249,7 +251,7 @@ def test_whoever_looks_second_writes_nothing(store):
 def test_a_rolled_back_winner_can_be_tried_again(store):
     from backtalk.promotion import rollback
 
-    trial = trial_of(store, rule=DecisionRule(at_least=20))
+    trial = trial_of(store, rule=DecisionRule(min_judgements=20))
     trial.traffic(rates(trial, 0.0, 1.0), 100)
     apply_rules(store, trial.follower())
     rollback(store, actor="ada")

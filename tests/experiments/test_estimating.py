@@ -79,7 +79,7 @@ def log(store, odds, count, *, policy, propensity=False):
 
 
 def values(found):
-    return {one.estimator: one.estimate for one in found.found}
+    return {one.estimator: one.estimate for one in found.estimates}
 
 
 def test_an_arm_of_an_experiment_is_worth_what_it_is_worth(store):
@@ -90,7 +90,7 @@ def test_an_arm_of_an_experiment_is_worth_what_it_is_worth(store):
     rare = trial.candidates[0]
     policy = next(p for p in map(written, ("candidate 0", "candidate 1")) if p.id == rare)
     result = estimate_policy(store, policy, load=nobody, level=0.99)
-    assert result.by == "the chances of the arms of experiments"
+    assert result.basis == "the probabilities of the arms of experiments"
     assert result.logged.n == 800
     assert result.logged.value > 0.55
     for estimate in values(result).values():
@@ -106,7 +106,7 @@ def test_a_model_that_never_answered_is_known_by_its_probabilities(store):
     loaded = LoadedPolicy(target, Odds(*odds), {})
     result = estimate_policy(store, target, load=lambda: loaded)
     truth = float(np.array(odds) @ WORTH)
-    assert result.by == "its model's probabilities"
+    assert result.basis == "its model's probabilities"
     for estimate in values(result).values():
         assert not estimate.excludes(truth)
     assert result.logged.high < truth
@@ -125,7 +125,7 @@ def test_the_best_of_logged_candidates_is_known_by_the_propensity_of_what_was_sh
     log(store, (0.4, 0.3, 0.3), 600, policy=written("logging"), propensity=True)
     loaded = LoadedPolicy(target, Odds(1, 0, 0), {"longest": Longest()})
     result = estimate_policy(store, target, load=lambda: loaded)
-    assert result.by == "its choice among logged candidates"
+    assert result.basis == "its choice among logged candidates"
     for estimate in values(result).values():
         assert not estimate.excludes(0.5)
         assert estimate.width < 0.3
@@ -178,12 +178,12 @@ def test_experiments_by_the_command_line(tmp_path, monkeypatch, capsys):
     told = json.loads(run("experiment", "show", "trial", "--json")[1].out)
     assert told["arms"][1]["verdict"] == "better"
     assert told["events"][0]["actor"] == "ada"
-    assert "Nothing is to be done" in run("experiment", "check", "trial")[1].out
+    assert "Nothing to do" in run("experiment", "check", "trial")[1].out
     code, estimated = run("estimate", candidate[:8])
     assert code == 0, estimated.err
     assert "doubly robust" in estimated.out
     code, refused = run("experiment", "start", "b", "--candidate", "third")
-    assert (code, "'trial' runs" in refused.err) == (1, True)
+    assert (code, "'trial' is running" in refused.err) == (1, True)
     assert run("experiment", "promote", "trial", "--who", "bo")[0] == 0
     start = ("experiment", "start", "b", "--candidate", "third", "--allocation", "dueling")
     assert run(*start)[0] == 0
@@ -191,9 +191,9 @@ def test_experiments_by_the_command_line(tmp_path, monkeypatch, capsys):
     assert [(one["name"], one["runs"]) for one in listed] == [("trial", False), ("b", True)]
     assert (listed[1]["outcome"], listed[1]["control"]) == ("preference", candidate)
     code, refused = run("experiment", "promote", "b")
-    assert (code, "Nobody has judged" in refused.err) == (4, True)
+    assert (code, "do not both have judgements" in refused.err) == (4, True)
     assert run("experiment", "stop", "b", "--arm", trial_policy.id[:8])[0] == 0
     assert "no candidate is left" in run("experiment", "check", "b")[1].out
     code, refused = run("experiment", "start", "c", "--candidate", "third", "--share", "1.5")
-    assert (code, "add up to 1" in refused.err) == (1, True)
+    assert (code, "sum has to be 1" in refused.err) == (1, True)
     assert run("experiment", "show", "none")[0] == 1

@@ -13,7 +13,7 @@ assert postgres_database
 
 def test_what_becomes_visible_late_or_goes_away_is_noticed(postgres_database):
     with Store(postgres_database) as store:
-        trial = trial_of(store, candidates=2, rule=DecisionRule(at_least=20))
+        trial = trial_of(store, candidates=2, rule=DecisionRule(min_judgements=20))
         follower = trial.follower()
         batch = InsertBatch(get_project_id(store.engine, "default"))
         late = [trial.interaction(trial.control) for _ in range(5)]

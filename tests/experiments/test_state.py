@@ -115,8 +115,8 @@ class Log:
         elif act == "other":
             other = self.trial.interaction(self.trial.control)
             self.take(other.model_copy(update={"metadata": {}, "id": f"{other.id}-other"}))
-        elif act == "stop" and self.follower.refresh().live[2:]:
-            stop(self.trial.store, "trial", arm=self.follower.state.live[1], actor="ada")
+        elif act == "stop" and self.follower.refresh().active_arms[2:]:
+            stop(self.trial.store, "trial", arm=self.follower.state.active_arms[1], actor="ada")
 
     def alive(self):
         """What can be deleted: an interaction hides its feedback, which then cannot be."""
@@ -193,7 +193,7 @@ def test_another_experiments_answers_do_not_count(store):
         trial.thumb(other, good=True),
     )
     state = trial.follower().refresh()
-    assert (state.shown, state.judged) == (0, 0)
+    assert (state.impressions, state.judged) == (0, 0)
 
 
 def test_effects_are_weighted_only_where_both_arms_were_in_play(store):
@@ -295,10 +295,10 @@ def test_who_won_a_duel(item, value):
     ("fields", "said"),
     [
         ({"candidates": ("a",)}, "named twice"),
-        ({"shares": (0.5, 0.6)}, "add up to 1"),
+        ({"shares": (0.5, 0.6)}, "sum has to be 1"),
         ({"shares": (1.0,)}, "2 arms"),
-        ({"allocation": "thompson", "shares": (0.5, 0.5)}, "finds its own"),
-        ({"allocation": "thompson", "candidates": tuple("bcdefghijkl")}, "more than there is"),
+        ({"allocation": "thompson", "shares": (0.5, 0.5)}, "sets the shares itself"),
+        ({"allocation": "thompson", "candidates": tuple("bcdefghijkl")}, "exceeds 1"),
         ({"allocation": "thompson", "unit": "user"}, "keeps its arm"),
         ({"allocation": "dueling"}, "needs a preference"),
         ({"outcome": "preference"}, "dueling"),

@@ -1,7 +1,7 @@
-"""Policies that prove themselves in traffic: arms, allocation, and decisions that may be peeked at.
+"""Experiments on live traffic: arms, adaptive allocation, and decisions valid at any time.
 
-An experiment's state is a fold over the log: its events, the interactions that its arms answered
-and the feedback on them. Nothing else is kept, so that it can always be made again.
+The state of an experiment is a fold over its log: its events, the interactions that its arms
+answered, and the feedback on them. No other state is stored, so that it can always be rebuilt.
 """
 
 from backtalk.experiments.allocation import Allocation, AllocationOption, allocate

@@ -1,4 +1,4 @@
-"""Who answers the next request: the chances of arms, or of pairs of them, and the draw."""
+"""Allocation of requests to arms or pairs of arms: probabilities and sampling."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ from backtalk.feedback import content_id
 from backtalk.feedback.record import Name, Propensity, Record
 from backtalk.stats.validation import Floats
 
-_DRAWS = 2000
-_CONFIDENCE = 0.51
-"""Alpha of relative upper confidence bounds (Wu and Liu 2016, theorem 1 asks for over one half)."""
+_NUM_DRAWS = 2000
+_ALPHA = 0.51
+"""Alpha of the relative upper confidence bounds; theorem 1 of Wu and Liu (2016) needs over 0.5."""
 
 
 class AllocationOption(Record):
-    """An arm, or two that duel, with the chance of answering the next request."""
+    """An arm, or a pair of arms in a duel, with its probability of answering the next request."""
 
     arms: Annotated[tuple[Name, ...], Field(min_length=1, max_length=2)]
     probability: Propensity
 
 
 class Allocation(Record):
-    """The chances of all options; they add up to 1."""
+    """Probabilities of all options, which sum to 1."""
 
     experiment: Name
     unit: RandomizationUnit
@@ -39,7 +39,7 @@ class Allocation(Record):
 
     @cached_property
     def probabilities(self) -> dict[str, float]:
-        """The chance of each arm to answer, or to be one of the two that do."""
+        """Probability of each arm to answer, alone or as one of two."""
         result: Counter[str] = Counter()
         for option in self.options:
             for arm in option.arms:
@@ -47,25 +47,25 @@ class Allocation(Record):
         return {arm: min(1.0, float(probability)) for arm, probability in result.items()}
 
     def draw(self, unit: str | None = None) -> AllocationOption:
-        """Return who answers a request.
+        """Sample the option that answers a request.
 
         Parameters
         ----------
         unit : str, optional
-            Who asks, where a unit keeps its arm: whatever process draws, it comes out the same,
-            and if an arm is taken out only its own units move. With chances ``p`` the arm of the
-            smallest ``-log(u) / p`` is drawn, ``u`` being the hash of unit and arm (Thaler and
-            Ravishankar 1998, "Using name-based mappings to increase hit rates"). ``None`` for a
-            draw that depends on nothing.
+            Session or user that keeps its arm. Every process samples the same arm for it, and if
+            an arm is removed, only its own units move. With probabilities ``p``, the arm with
+            the smallest ``-log(u) / p`` is chosen, where ``u`` is a hash of unit and arm (Thaler
+            and Ravishankar 1998, "Using name-based mappings to increase hit rates"). ``None``:
+            an independent random choice.
         """
         if len(self.options) == 1:
             return self.options[0]
         if unit is not None:
             return min(self.options, key=lambda option: self._delay(option, unit))
-        left = secrets.randbelow(1 << 53) / (1 << 53)
+        remainder = secrets.randbelow(1 << 53) / (1 << 53)
         for option in self.options:
-            left -= option.probability
-            if left < 0:
+            remainder -= option.probability
+            if remainder < 0:
                 return option
         return self.options[-1]
 
@@ -75,12 +75,12 @@ class Allocation(Record):
 
 
 def allocate(state: ExperimentState) -> Allocation:
-    """Return the chances of a running experiment's arms.
+    """Return the probabilities of a running experiment's arms.
 
-    The same state gives the same chances in whatever process.
+    Deterministic: every process computes the same probabilities from the same state.
     """
     experiment = state.experiment
-    live = state.live
+    live = state.active_arms
     if experiment.allocation == "fixed":
         share = dict(zip(experiment.arms, experiment.shares, strict=True))
         total = sum(share[arm] for arm in live)
@@ -93,52 +93,60 @@ def allocate(state: ExperimentState) -> Allocation:
 
 
 def best_arm_probabilities(good: Floats, bad: Floats, rng: np.random.Generator) -> Floats:
-    """Return the chance of each arm to be the best, by draws from the arms' Beta posteriors.
+    """Return the probability of each arm to be the best, by sampling the arms' Beta posteriors.
 
-    Answering with these chances is Thompson (1933) sampling.
+    Allocation with these probabilities is Thompson (1933) sampling.
 
     Parameters
     ----------
     good, bad : Floats
-        The sums of the arms' values and of what they lack to 1, shape (arms,).
+        Sums of the arms' values and of their differences to 1, shape (arms,).
     rng : np.random.Generator
-        Draws.
-    """
-    drawn = rng.beta(1 + good, 1 + bad, size=(_DRAWS, good.size))
-    return np.bincount(drawn.argmax(1), minlength=good.size) / _DRAWS
-
-
-def duel_probabilities(wins: Floats, rng: np.random.Generator) -> Floats:
-    """Return the chance of each pair of arms to duel, by double Thompson sampling.
-
-    Wu and Liu (2016), "Double Thompson sampling for dueling bandits", algorithm 1: the first is
-    the Copeland winner of a draw among those that may be it by their upper bounds; the second does
-    best against the first in another draw, among those that the first is not sure to beat. As two
-    answers of one arm teach nothing, the second is always another arm.
-
-    Parameters
-    ----------
-    wins : Floats
-        How often the row beat the column, shape (arms, arms), a tie as a half to both.
-    rng : np.random.Generator
-        Draws.
+        Random generator.
 
     Returns
     -------
     ndarray
-        Shape (arms, arms), symmetric; each pair's chance stands in both places.
+        Probabilities, shape (arms,).
+    """
+    samples = rng.beta(1 + good, 1 + bad, size=(_NUM_DRAWS, good.size))
+    return np.bincount(samples.argmax(1), minlength=good.size) / _NUM_DRAWS
+
+
+def duel_probabilities(wins: Floats, rng: np.random.Generator) -> Floats:
+    """Return the probability of each pair of arms to duel, by double Thompson sampling.
+
+    Wu and Liu (2016), "Double Thompson sampling for dueling bandits", algorithm 1. The first arm
+    is the Copeland winner of a posterior sample, among the possible winners by upper confidence
+    bounds. The second arm does best against the first in another sample, among the arms that the
+    first may not beat. The second is always another arm, because two answers of one arm are not
+    informative.
+
+    Parameters
+    ----------
+    wins : Floats
+        Number of wins of the row over the column, shape (arms, arms). A tie is half a win for
+        each.
+    rng : np.random.Generator
+        Random generator.
+
+    Returns
+    -------
+    ndarray
+        Probabilities, shape (arms, arms), symmetric. Each pair has its probability at both
+        positions.
     """
     count = len(wins)
     met = wins + wins.T
     with np.errstate(invalid="ignore", divide="ignore"):
-        reach = np.sqrt(_CONFIDENCE * math.log(max(met.sum() / 2, 2)) / met)
+        reach = np.sqrt(_ALPHA * math.log(max(met.sum() / 2, 2)) / met)
         upper = np.where(met > 0, wins / met + reach, 1.0)
         lower = np.where(met > 0, wins / met - reach, 0.0)
     off = ~np.eye(count, dtype=bool)
     may_win = ((upper > 0.5) & off).sum(1)
     firsts = may_win == may_win.max()
     result = np.zeros((count, count))
-    for _ in range(_DRAWS // 4):
+    for _ in range(_NUM_DRAWS // 4):
         beaten = (_draw(wins, rng) > 0.5) & off
         first = _largest(np.where(firsts, beaten.sum(1), -1.0), rng)
         others = off[first]
@@ -174,7 +182,7 @@ def _thompson(state: ExperimentState, live: tuple[str, ...]) -> list[AllocationO
 
 
 def _duels(state: ExperimentState, live: tuple[str, ...]) -> list[AllocationOption]:
-    """Return the chances of pairs of arms that get traffic; the control alone, if it is left so."""
+    """Return the probabilities of pairs of arms, or of the control alone if no other is active."""
     pairs = list(combinations(range(len(live)), 2))
     if not pairs:
         return [AllocationOption(arms=live, probability=1.0)]

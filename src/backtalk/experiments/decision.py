@@ -1,4 +1,4 @@
-"""What an experiment's rule says is to be done now."""
+"""Decisions of an experiment's rule: stop an arm, promote an arm, or end the experiment."""
 
 from __future__ import annotations
 
@@ -9,42 +9,44 @@ from backtalk.experiments.summary import ArmSummary, SignalSummary, has_enough_j
 Decision = ArmStopped | ArmPromoted | ExperimentEnded
 
 
-def decide(state: ExperimentState, served: str | None) -> Decision | None:
-    """Return the next thing to be done, ``None`` while there is nothing.
+def decide(state: ExperimentState, active: str | None) -> Decision | None:
+    """Return the next decision, ``None`` if there is none yet.
 
-    A candidate that is shown to be worse than the control by more than the margin, by the outcome
-    or by a guard, is stopped. One that is shown to be better, and by no guard worse, is promoted if
-    the rule says so: the best of those, once there is enough about each that is in play. The
-    experiment ends when no candidate is left, at its horizon, and when the project serves something
-    else than the control: whoever promoted or rolled back by hand has decided.
+    A candidate is stopped if it is significantly worse than the control by more than the margin,
+    on the outcome or on a guard. If the rule allows promotions, the best candidate that is
+    significantly better and worse on no guard is promoted, once all active candidates have enough
+    judgements. The experiment ends when no candidate is left, at its horizon, and when another
+    policy than the control becomes active by a manual promotion or rollback.
 
     Parameters
     ----------
-    state : State
-        The experiment.
-    served : str or None
-        The id of the policy that the project serves.
+    state : ExperimentState
+        State of the experiment.
+    active : str or None
+        Id of the project's active policy.
     """
     experiment = state.experiment
     if state.status != "running":
         return None
-    if served in experiment.candidates:
-        return ArmPromoted(name=experiment.name, arm=str(served))
-    if served != experiment.control:
-        return ExperimentEnded(name=experiment.name, reason="the project serves another policy now")
-    return _by_rule(state)
+    if active in experiment.candidates:
+        return ArmPromoted(name=experiment.name, arm=str(active))
+    if active != experiment.control:
+        return ExperimentEnded(
+            name=experiment.name, reason="the project has another active policy now"
+        )
+    return _apply_rule(state)
 
 
-def _by_rule(state: ExperimentState) -> Decision | None:
+def _apply_rule(state: ExperimentState) -> Decision | None:
     experiment = state.experiment
     live = [arm for arm in summarise(state).candidates if arm.stopped is None]
     if not live:
         return ExperimentEnded(name=experiment.name, reason="no candidate is left")
     for arm in live:
-        if (stopped := _harmful(state, arm)) is not None:
+        if (stopped := _stop_if_worse(state, arm)) is not None:
             return stopped
-    all_known = all(has_enough_judgements(state, arm.policy) for arm in live)
-    if experiment.rule.promote and all_known and (winner := _winner(live)) is not None:
+    all_judged = all(has_enough_judgements(state, arm.policy) for arm in live)
+    if experiment.rule.promote and all_judged and (winner := _winner(live)) is not None:
         return ArmPromoted(name=experiment.name, arm=winner.policy)
     if experiment.rule.horizon is not None and state.judged >= experiment.rule.horizon:
         reason = f"nothing was decided after {state.judged} judgements"
@@ -52,17 +54,17 @@ def _by_rule(state: ExperimentState) -> Decision | None:
     return None
 
 
-def _harmful(state: ExperimentState, arm: ArmSummary) -> ArmStopped | None:
+def _stop_if_worse(state: ExperimentState, arm: ArmSummary) -> ArmStopped | None:
     margin = state.experiment.rule.margin
     if not has_enough_judgements(state, arm.policy):
         return None
-    for result in (arm.outcome, *arm.guards):
-        difference = result.difference
+    for signal in (arm.outcome, *arm.guards):
+        difference = signal.difference
         if difference is not None and difference.high < -margin:
             return ArmStopped(
                 name=state.experiment.name,
                 arm=arm.policy,
-                reason=f"worse by {result.signal}",
+                reason=f"worse by {signal.signal}",
                 difference=difference,
             )
     return None
@@ -77,5 +79,5 @@ def _gain(arm: ArmSummary) -> float:
     return 0.0 if arm.outcome.difference is None else arm.outcome.difference.value
 
 
-def _worse(found: SignalSummary) -> bool:
-    return found.difference is not None and found.difference.high < 0
+def _worse(summary: SignalSummary) -> bool:
+    return summary.difference is not None and summary.difference.high < 0

@@ -1,4 +1,4 @@
-"""What happened to experiments: events in a project's journal, which nothing ever changes."""
+"""Events of experiments in a project's event log."""
 
 from __future__ import annotations
 
@@ -14,29 +14,29 @@ from backtalk.stats.estimate import Estimate
 from backtalk.store import Store
 
 TOPIC = "experiment"
-"""One topic for all experiments of a project: only one of them runs at a time."""
+"""Topic of all experiments of a project, of which only one runs at a time."""
 
 
 class ExperimentStarted(Record):
-    """An experiment began."""
+    """Start of an experiment."""
 
     kind: Literal["started"] = "started"
     experiment: Experiment
 
 
 class ArmStopped(Record):
-    """A candidate gets no traffic any more."""
+    """Removal of a candidate from the experiment."""
 
     kind: Literal["stopped"] = "stopped"
     name: Name
     arm: Name
     reason: Name
     difference: OptionalField[Estimate] = None
-    """The candidate minus the control, by what it was stopped for."""
+    """Difference of the candidate from the control on the signal for which it was stopped."""
 
 
 class ArmPromoted(Record):
-    """A candidate is served from now on; the experiment has ended."""
+    """Promotion of a candidate, which ends the experiment."""
 
     kind: Literal["promoted"] = "promoted"
     name: Name
@@ -45,7 +45,7 @@ class ArmPromoted(Record):
 
 
 class ExperimentEnded(Record):
-    """An experiment ended without promoting anything; the control goes on."""
+    """End of an experiment without a promotion. The control remains active."""
 
     kind: Literal["ended"] = "ended"
     name: Name
@@ -63,17 +63,17 @@ _EVENTS: TypeAdapter[ExperimentStarted | ArmStopped | ArmPromoted | ExperimentEn
 
 @dataclass(frozen=True)
 class ExperimentEvent:
-    """An event with who caused it and when."""
+    """Event with its time and actor."""
 
     number: int
-    """Its place in the journal, from 1."""
+    """Position in the event log, from 1."""
     time: datetime
     actor: str
     what: ExperimentStarted | ArmStopped | ArmPromoted | ExperimentEnded
 
     @property
     def name(self) -> str:
-        """That of the experiment."""
+        """Name of the experiment."""
         return (
             self.what.experiment.name
             if isinstance(self.what, ExperimentStarted)
@@ -82,12 +82,12 @@ class ExperimentEvent:
 
 
 def read_events(store: Store, name: str | None = None) -> list[ExperimentEvent]:
-    """Return the events of an experiment, or of all, the oldest first."""
-    results = [
+    """Return the events of an experiment, or of all experiments, oldest first."""
+    events = [
         ExperimentEvent(entry.number, entry.time, entry.actor, _EVENTS.validate_json(entry.body))
         for entry in store.events.entries(TOPIC)
     ]
-    return [event for event in results if name in {None, event.name}]
+    return [event for event in events if name in {None, event.name}]
 
 
 def append_event(
@@ -97,23 +97,34 @@ def append_event(
     actor: str,
     after: int,
 ) -> ExperimentEvent:
-    """Write an event down, if nothing happened since the one numbered ``after``.
+    """Append an event if entry ``after`` is the last one.
+
+    Parameters
+    ----------
+    store : Store
+        Store of the project.
+    what : ExperimentStarted, ArmStopped, ArmPromoted or ExperimentEnded
+        Event.
+    actor : str
+        Name of the person or program that caused it.
+    after : int
+        Number of the last entry known to the caller.
 
     Raises
     ------
     Conflict
-        If something did: somebody else saw the same, and wrote it down first.
+        If another event was appended in the meantime.
     """
     entry = store.events.append(TOPIC, what.to_json(), actor=actor, after=after)
     return ExperimentEvent(entry.number, entry.time, entry.actor, what)
 
 
 def running(events: list[ExperimentEvent]) -> Experiment | None:
-    """Return the experiment that runs after these events, ``None`` where none does."""
-    result: Experiment | None = None
+    """Return the experiment that is running after these events, ``None`` if none is."""
+    current: Experiment | None = None
     for event in events:
         if isinstance(event.what, ExperimentStarted):
-            result = event.what.experiment
+            current = event.what.experiment
         elif isinstance(event.what, (ArmPromoted, ExperimentEnded)):
-            result = None
-    return result
+            current = None
+    return current

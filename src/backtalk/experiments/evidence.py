@@ -1,4 +1,4 @@
-"""What traffic showed, as the evaluation that a promotion asks for."""
+"""Evidence from live traffic as an evaluation, for promotions."""
 
 from __future__ import annotations
 
@@ -15,31 +15,31 @@ from backtalk.stats.estimate import Estimate
 
 
 def make_evaluation(state: ExperimentState, arm: str) -> Evaluation | None:
-    """Return what an experiment shows of a candidate against the control.
+    """Return the evaluation of a candidate against the control.
 
     Parameters
     ----------
-    state : State
-        The experiment.
+    state : ExperimentState
+        State of the experiment.
     arm : str
-        The candidate's policy id.
+        Id of the candidate policy.
 
     Returns
     -------
     Evaluation or None
-        On ``"live"`` prompts. Its win rate is one half plus half the difference of the outcome, as
-        :attr:`~backtalk.experiments.summary.ArmSummary.win_rate` explains. ``None`` where one of
-        the two was not judged yet.
+        Evaluation on ``"live"`` prompts. Its win rate is one half plus half the difference of the
+        outcome, see :attr:`~backtalk.experiments.summary.ArmSummary.win_rate`. ``None`` if one of
+        the two has no judgements yet.
     """
     summary = summarise(state)
     control = summary.control
-    result = next(one for one in summary.candidates if one.policy == arm)
-    rate = result.win_rate
+    candidate = next(other for other in summary.candidates if other.policy == arm)
+    rate = candidate.win_rate
     if rate is None:
         return None
     experiment = state.experiment
     prompts = rate.n
-    digest = content_id(experiment.name, str(state.shown), str(state.judged), str(prompts))
+    digest = content_id(experiment.name, str(state.impressions), str(state.judged), str(prompts))
     return Evaluation(
         candidate=arm,
         baseline=experiment.control,
@@ -49,29 +49,29 @@ def make_evaluation(state: ExperimentState, arm: str) -> Evaluation | None:
         prompts_digest=digest,
         seed=0,
         win_rate=rate,
-        value=_measure(result.outcome, control.outcome),
+        value=_measure(candidate.outcome, control.outcome),
         longer_wins=longer_wins(
             state.arms[arm].lengths, state.arms[experiment.control].lengths, level=rate.level
         ),
         length_ratio=_mean(state.arms[arm].lengths) / _mean(state.arms[experiment.control].lengths),
-        guards=tuple(_guards(result, control)),
+        guards=tuple(_guards(candidate, control)),
     )
 
 
-def longer_wins(own: Counter[int], other: Counter[int], *, level: float = 0.95) -> Estimate:
-    """Estimate how often the longer of two answers drawn from two sets is the first set's.
+def longer_wins(a: Counter[int], b: Counter[int], *, level: float = 0.95) -> Estimate:
+    """Estimate the probability that a random answer of set ``a`` is longer than one of set ``b``.
 
     Parameters
     ----------
-    own, other : Counter[int]
-        How often each length came.
+    a, b : Counter[int]
+        Number of answers by length.
     level : float, default 0.95
         Nominal coverage of the interval, which is DeLong's (DeLong, DeLong and Clarke-Pearson
         1988, "Comparing the areas under two or more correlated receiver operating characteristic
         curves", equation 5).
     """
-    above = _placed(own, other)
-    below = _placed(other, own)
+    above = _placements(a, b)
+    below = _placements(b, a)
     value = float(np.mean(above))
     variance = sum(float(np.var(part)) / len(part) for part in (above, below))
     reach = normal_quantile(0.5 + level / 2) * variance**0.5
@@ -80,28 +80,32 @@ def longer_wins(own: Counter[int], other: Counter[int], *, level: float = 0.95) 
         max(0.0, value - reach),
         min(1.0, value + reach),
         level,
-        own.total() + other.total(),
+        a.total() + b.total(),
         None,
         "DeLong",
     )
 
 
-def _placed(own: Counter[int], other: Counter[int]) -> np.ndarray:
-    """Return for each of one's own lengths the share of the others that it exceeds."""
-    others = np.sort(np.array(list(other.elements())))
-    lengths = np.array(list(own.elements()))
+def _placements(a: Counter[int], b: Counter[int]) -> np.ndarray:
+    """Return, for each length of the first set, the share of the second set that is shorter."""
+    others = np.sort(np.array(list(b.elements())))
+    lengths = np.array(list(a.elements()))
     below = np.searchsorted(others, lengths, "left")
     equal = np.searchsorted(others, lengths, "right") - below
     return np.asarray((below + 0.5 * equal) / len(others))
 
 
-def _guards(found: ArmSummary, control: ArmSummary) -> list[Measure]:
-    return [_measure(own, other) for own, other in zip(found.guards, control.guards, strict=True)]
+def _guards(candidate: ArmSummary, control: ArmSummary) -> list[Measure]:
+    pairs = zip(candidate.guards, control.guards, strict=True)
+    return [_measure(guard, baseline) for guard, baseline in pairs]
 
 
-def _measure(own: SignalSummary, control: SignalSummary) -> Measure:
+def _measure(candidate: SignalSummary, control: SignalSummary) -> Measure:
     return Measure(
-        name=own.signal, candidate=own.mean, baseline=control.mean, difference=own.difference
+        name=candidate.signal,
+        candidate=candidate.mean,
+        baseline=control.mean,
+        difference=candidate.difference,
     )
 
 

@@ -1,4 +1,4 @@
-"""Which of two policies gives which answer, where both answer the same request."""
+"""Interleaving of two policies that answer the same request."""
 
 from __future__ import annotations
 
@@ -10,32 +10,32 @@ def _coin() -> bool:
     return secrets.randbits(1) == 1
 
 
-def team_draft(places: int, *, coin: Callable[[], bool] = _coin) -> tuple[int, ...]:
-    """Return which of two teams fills each place, as captains who pick by turns.
+def team_draft(length: int, *, coin: Callable[[], bool] = _coin) -> tuple[int, ...]:
+    """Return the team at each position, by team-draft interleaving.
 
     Radlinski, Kurup and Joachims (2008), "How does clickthrough data reflect retrieval quality?",
-    section 3.3: in each round a coin says who picks first, so that neither team stands above the
-    other more often. Of two places, it is which of the two answers comes first.
+    section 3.3: in each round a coin decides which team picks first, so that neither team is above
+    the other more often. With length 2, it decides which of two answers comes first.
 
     Parameters
     ----------
-    places : int
-        How many.
+    length : int
+        Number of positions.
     coin : Callable[[], bool], default _coin
-        Whether the second team picks first.
+        Coin: true if the second team picks first.
 
     Returns
     -------
     tuple of int
-        0 or 1 for each place.
+        Team at each position, 0 or 1.
 
     Examples
     --------
     >>> team_draft(3, coin=lambda: True)
     (1, 0, 1)
     """
-    results: list[int] = []
-    while len(results) < places:
+    teams: list[int] = []
+    while len(teams) < length:
         first = int(coin())
-        results += [first, 1 - first]
-    return tuple(results[:places])
+        teams += [first, 1 - first]
+    return tuple(teams[:length])

@@ -1,4 +1,4 @@
-"""Starting, stopping and promoting: by hand, and by an experiment's own rule."""
+"""Lifecycle of experiments: start, stop and promote, manually or by the decision rule."""
 
 from __future__ import annotations
 
@@ -29,22 +29,22 @@ from backtalk.store import Store
 log = logging.getLogger(__name__)
 
 CONTROLLER = "backtalk"
-"""Who decides where the rule does."""
+"""Actor of decisions by the rule."""
 
 
 def active_policy_id(store: Store) -> str | None:
-    """Return the id of the policy that a project serves, without reading the policy."""
+    """Return the id of a project's active policy, without reading the policy."""
     past = promotion_history(store)
     return past[-1].promotion.policy if past else None
 
 
 def running_experiment(store: Store) -> Experiment | None:
-    """Return the experiment that runs in a project, ``None`` where none does."""
+    """Return the running experiment of a project, ``None`` if there is none."""
     return running(read_events(store))
 
 
 def list_experiments(store: Store) -> list[Experiment]:
-    """Return all experiments of a project, the oldest first."""
+    """Return all experiments of a project, oldest first."""
     return [
         event.what.experiment
         for event in read_events(store)
@@ -53,23 +53,32 @@ def list_experiments(store: Store) -> list[Experiment]:
 
 
 def start(store: Store, experiment: Experiment, *, actor: str) -> ExperimentEvent:
-    """Start an experiment: from now on its arms answer what the project is asked.
+    """Start an experiment: from now on its arms answer the project's requests.
+
+    Parameters
+    ----------
+    store : Store
+        Store of the project.
+    experiment : Experiment
+        New experiment.
+    actor : str
+        Name of the person who starts it.
 
     Raises
     ------
     NotFound
-        If the project serves nothing, or has no such candidate.
+        If the project has no such candidate.
     BacktalkError
-        If the control is not what is served.
+        If the control is not the active policy.
     Conflict
-        If another experiment runs, or has the name.
+        If another experiment is running, or has the same name.
     """
     events = read_events(store)
-    served = active_policy(store)
-    if served is None or served.id != experiment.control:
-        shown = "nothing" if served is None else served.label
+    active = active_policy(store)
+    if active is None or active.id != experiment.control:
+        label = "nothing" if active is None else active.label
         raise BacktalkError(
-            f"The control has to be what project {store.project!r} serves, which is {shown}",
+            f"The control has to be the active policy of {store.project!r}, which is {label}",
             "Leave the control out, or promote a first policy",
         )
     for candidate in experiment.candidates:
@@ -79,36 +88,36 @@ def start(store: Store, experiment: Experiment, *, actor: str) -> ExperimentEven
             )
     if (other := running(events)) is not None:
         raise Conflict(
-            f"The experiment {other.name!r} runs in project {store.project!r}",
+            f"The experiment {other.name!r} is running in project {store.project!r}",
             f"End it with: backtalk experiment stop {other.name}",
         )
     if any(event.name == experiment.name for event in events):
         raise Conflict(
-            f"There was an experiment {experiment.name!r} in project {store.project!r}",
-            "Give it another name; what was found then stays on record",
+            f"Project {store.project!r} already had an experiment {experiment.name!r}",
+            "Choose another name",
         )
     after = events[-1].number if events else 0
     return append_event(store, ExperimentStarted(experiment=experiment), actor=actor, after=after)
 
 
 def stop(store: Store, name: str, *, arm: str | None = None, actor: str) -> ExperimentEvent:
-    """End an experiment, or take one candidate out of it.
+    """End an experiment, or remove one candidate from it.
 
     Parameters
     ----------
     store : Store
-        The project.
+        Store of the project.
     name : str
-        Of the experiment.
+        Name of the experiment.
     arm : str, optional
-        A candidate's policy id; the whole experiment, if left out.
-    who
-        Who decides.
+        Id of the candidate. Default: end the experiment.
+    actor : str
+        Name of the person who decides.
 
     Raises
     ------
     NotFound
-        If no such experiment runs, or it has no such candidate.
+        If the experiment is not running, or has no such candidate.
     """
     events = read_events(store)
     state = ExperimentReader(store, name).refresh(check=False)
@@ -116,85 +125,85 @@ def stop(store: Store, name: str, *, arm: str | None = None, actor: str) -> Expe
     if arm is None:
         what: Decision = ExperimentEnded(name=name, reason="stopped by hand")
     else:
-        if arm not in state.live[1:]:
+        if arm not in state.active_arms[1:]:
             raise NotFound(
-                f"The experiment {name!r} has no candidate {arm[:8]!r} that gets traffic",
-                "Name one of its candidates; the control is stopped by ending the experiment",
+                f"The experiment {name!r} has no active candidate {arm[:8]!r}",
+                "Name an active candidate; to stop the control, end the experiment",
             )
         what = ArmStopped(name=name, arm=arm, reason="stopped by hand")
     return append_event(store, what, actor=actor, after=events[-1].number)
 
 
 def promote_arm(store: Store, name: str, *, arm: str | None = None, actor: str) -> ExperimentEvent:
-    """Serve a candidate from now on, if what the traffic showed passes the gate.
+    """Promote a candidate if the evidence from traffic passes the gate.
 
     Parameters
     ----------
     store : Store
-        The project.
+        Store of the project.
     name : str
-        Of the experiment.
+        Name of the experiment.
     arm : str, optional
-        A candidate's policy id; may be left out where there is one.
-    who
-        Who decides.
+        Id of the candidate. Default: the only active candidate.
+    actor : str
+        Name of the person who decides.
 
     Raises
     ------
     GateRefused
-        If it does not pass.
+        If the gate refuses the candidate.
     NotFound
-        If no such experiment runs, or it has no such candidate.
+        If the experiment is not running, or has no such candidate.
     """
     state = ExperimentReader(store, name).refresh(check=True)
     _require_running(state)
-    live = state.live[1:]
+    live = state.active_arms[1:]
     if arm is None and len(live) == 1:
         arm = live[0]
     if arm not in live:
         raise NotFound(
-            f"The experiment {name!r} has {len(live)} candidates that get traffic",
+            f"The experiment {name!r} has {len(live)} active candidates",
             "Name the one to promote",
         )
     return _promote(store, state, arm, actor=actor)
 
 
 def apply_rules(
-    store: Store, follower: ExperimentReader, *, actor: str = CONTROLLER
+    store: Store, reader: ExperimentReader, *, actor: str = CONTROLLER
 ) -> list[ExperimentEvent]:
-    """Do what an experiment's rule says, as far as there is anything to do.
+    """Apply an experiment's decision rule until there is nothing left to decide.
 
-    Whoever calls this, and however often: events are appended only after those that are known, so
-    that nothing is done twice.
+    Safe to call repeatedly and from several processes: events are appended only after the last
+    known one, so that no decision is made twice.
 
     Parameters
     ----------
     store : Store
-        The project.
-    follower : ExperimentReader
-        Of the experiment.
-    who
-        Who is written down as having decided.
+        Store of the project.
+    reader : ExperimentReader
+        Reader of the experiment.
+    actor : str, default CONTROLLER
+        Name recorded as the actor of the decisions.
 
     Returns
     -------
     list of ExperimentEvent
-        What was done.
+        Events appended.
     """
     done: list[ExperimentEvent] = []
     while True:
-        state = follower.refresh()
+        state = reader.refresh()
         decision = decide(state, active_policy_id(store))
         if decision is None:
             return done
         try:
-            done.append(_carry_out(store, state, decision, actor=actor))
+            done.append(_execute(store, state, decision, actor=actor))
         except Conflict:
-            log.info("Somebody else decided about the experiment %s", state.experiment.name)
+            log.info("Another process decided about the experiment %s", state.experiment.name)
             return done
 
 
-def _carry_out(
+def _execute(
     store: Store, state: ExperimentState, decision: Decision, *, actor: str
 ) -> ExperimentEvent:
     if not isinstance(decision, ArmPromoted):
@@ -212,7 +221,7 @@ def _carry_out(
 
 
 def _promote(store: Store, state: ExperimentState, arm: str, *, actor: str) -> ExperimentEvent:
-    """Promote an arm, unless that was done before the process ended, and write the end down."""
+    """Promote an arm unless it is active already after a crash, and append the event."""
     after = _last(store, state)
     past = promotion_history(store)
     if past and past[-1].promotion.policy == arm:
@@ -221,7 +230,7 @@ def _promote(store: Store, state: ExperimentState, arm: str, *, actor: str) -> E
         evaluation = make_evaluation(state, arm)
         if evaluation is None:
             raise GateRefused(
-                f"Nobody has judged both {arm[:8]} and the control yet",
+                f"{arm[:8]} and the control do not both have judgements yet",
                 "Wait for feedback",
             )
         gate = Gate(level=state.experiment.rule.level)
@@ -234,15 +243,15 @@ def _promote(store: Store, state: ExperimentState, arm: str, *, actor: str) -> E
 
 
 def _last(store: Store, state: ExperimentState) -> int:
-    """Return the number of the last event that the state knows, or refuse if there is a later one.
+    """Return the number of the last event in the state; raise ``Conflict`` if there is a later one.
 
-    While an experiment runs no other can start, so that all later events are its own.
+    No other experiment can start while one is running, so that all later events are its own.
     """
     known = state.events[-1].number
     if store.events.last(TOPIC) > known:
         raise Conflict(
-            f"Something happened to the experiment {state.experiment.name!r} meanwhile",
-            "Look at what changed, and try again if it still holds",
+            f"The experiment {state.experiment.name!r} changed in the meantime",
+            "Check the change, and try again if it still applies",
         )
     return known
 
@@ -251,5 +260,5 @@ def _require_running(state: ExperimentState) -> None:
     if state.status != "running":
         raise NotFound(
             f"The experiment {state.experiment.name!r} has ended",
-            "`backtalk experiment list` lists those that run",
+            "`backtalk experiment list` shows which are running",
         )

@@ -1,4 +1,4 @@
-"""The value of a policy by a project's log, without letting it answer anybody."""
+"""Off-policy evaluation: estimate a policy's value from a project's log."""
 
 from __future__ import annotations
 
@@ -28,48 +28,48 @@ from backtalk.stats.off_policy import (
 from backtalk.stats.validation import Floats
 from backtalk.store import Store
 
-_FEWEST = 20
-_SCORED = ("thumb", "rating", "outcome")
+_MIN_RESPONSES = 20
+_SIGNALS = ("thumb", "rating", "outcome")
 
 
 @dataclass(frozen=True)
 class LoggedResponse:
-    """An answer that somebody judged."""
+    """A logged response with its judgement."""
 
     interaction: Interaction
     response: Response
     value: float
-    """What they said, in [0, 1]."""
+    """Judgement in [0, 1]."""
 
     @property
     def user(self) -> str:
-        """Whose answers share a cause: the user's, or this one's alone."""
+        """Cluster for the intervals: the user, or the interaction if it has no user."""
         return self.interaction.user or self.interaction.id
 
 
 @dataclass(frozen=True)
 class PolicyValue:
-    """What the log says of a policy."""
+    """Off-policy estimates of a policy's value."""
 
-    by: str
-    """How the policy's chance to give the logged answers is known, in words."""
+    basis: str
+    """Source of the policy's probabilities of the logged responses, in words."""
     logged: Estimate
-    """The mean of what was logged, which the policies that answered got."""
-    found: tuple[OffPolicyEstimate, ...]
-    """The policy's value by each estimator."""
+    """Mean judgement of the logged responses."""
+    estimates: tuple[OffPolicyEstimate, ...]
+    """Estimate of the policy's value by each estimator."""
 
 
 def judged_responses(store: Store, outcome: Signal) -> list[LoggedResponse]:
-    """Return the answers that feedback of a kind is about, each with its first judgement."""
-    results = []
+    """Return the responses that have a signal, each with its first judgement."""
+    responses = []
     for case in store.cases(kinds=signal_kinds(outcome)):
         for item in case.feedback:
-            said = score_feedback(case.interaction, item, outcome)
-            if said is not None:
+            arm_and_score = score_feedback(case.interaction, item, outcome)
+            if arm_and_score is not None:
                 response = case.interaction.response(item.references()[0][1])
-                results.append(LoggedResponse(case.interaction, response, said[1]))
+                responses.append(LoggedResponse(case.interaction, response, arm_and_score[1]))
                 break
-    return results
+    return responses
 
 
 def estimate_policy(
@@ -82,142 +82,151 @@ def estimate_policy(
     level: float = 0.95,
     seed: int = 0,
 ) -> PolicyValue:
-    """Estimate what a policy would get, from what was said about the answers of others.
+    """Estimate a policy's value from judgements of other policies' responses.
 
-    Its chance to give a logged answer is known in three cases: it was an arm of an experiment; it
-    is the best of n of candidates that are in the log, one of which was shown by a logged chance;
-    or its model can say how probable it finds the logged answers, which were drawn from models
-    that logged how probable they found them.
+    The estimate needs the policy's probability of each logged response. It is known in three cases:
+    the policy was an arm of an experiment; it is a best-of-n policy and the log has all candidates,
+    with the propensity of the one shown; or its model can compute log-probabilities and the
+    log has those of the models that sampled the responses.
 
     Parameters
     ----------
     store : Store
-        The project.
+        Store of the project.
     policy : Policy
-        The target.
+        Target policy.
     outcome : Signal, default "thumb"
-        The feedback that counts, as an experiment's outcome; not a preference.
+        Signal to estimate: a thumb, rating or outcome.
     load : Callable[[], LoadedPolicy]
-        Loads the policy, where it takes its model or reward.
+        Function that loads the policy, called if its model or reward is needed.
     clip : float, optional
-        Cut weights to this; as they are, if left out.
+        Upper limit of the importance weights. Default: none.
     level : float, default 0.95
         Nominal coverage of the intervals.
     seed : int, default 0
-        Decides folds and draws.
+        Seed of folds and samples.
 
     Raises
     ------
     UnknownName
         If there is no such outcome.
     BacktalkError
-        If nothing in the log tells of the policy; the message says what is missing.
+        If the log has no response with a known probability; the message says what is missing.
     NotIdentified
-        If next to nothing does.
+        If the log has too few of them.
     """
-    if outcome.partition(":")[0] not in _SCORED:
-        raise UnknownName.among("outcome of single answers", outcome, _SCORED)
+    if outcome.partition(":")[0] not in _SIGNALS:
+        raise UnknownName.among("outcome of single answers", outcome, _SIGNALS)
     rows = judged_responses(store, outcome)
-    by, chosen, weights, model = _ways(store, policy, rows, load, seed)
+    basis, chosen, weights, features = _importance_weights(store, policy, rows, load, seed)
     values = np.array([row.value for row in chosen])
     users = [row.user for row in chosen]
-    own, other = cross_fit_rewards(model[0], values, model[1], users, seed=seed)
+    logged, target = cross_fit_rewards(features[0], values, features[1], users, seed=seed)
     return PolicyValue(
-        by=by,
+        basis=basis,
         logged=mean_interval(values, users, level=level),
-        found=(
+        estimates=(
             ips(values, weights, users, clip=clip, level=level),
             snips(values, weights, users, clip=clip, level=level),
-            doubly_robust(values, weights, own, other, users, clip=clip, level=level),
+            doubly_robust(values, weights, logged, target, users, clip=clip, level=level),
         ),
     )
 
 
-_Way = tuple[str, list[LoggedResponse], Floats, tuple[Floats, Floats]]
-"""How it is known, the rows that tell, their weights, features of answers and of the target's."""
+_Weighted = tuple[str, list[LoggedResponse], Floats, tuple[Floats, Floats]]
+"""Basis, rows, their importance weights, and features of logged and of target responses."""
 
 
-def _ways(
+def _importance_weights(
     store: Store,
     policy: Policy,
     rows: Sequence[LoggedResponse],
     load: Callable[[], LoadedPolicy],
     seed: int,
-) -> _Way:
-    as_arm = [
+) -> _Weighted:
+    arm_rows = [
         row
         for row in rows
         if policy.id in _probabilities(row) and row.interaction.policy is not None
     ]
-    if as_arm:
-        return _enough("the chances of the arms of experiments", as_arm, _as_arm(policy, as_arm))
+    if arm_rows:
+        return _require_enough(
+            "the probabilities of the arms of experiments", arm_rows, _weigh_arm(policy, arm_rows)
+        )
     if policy.decoder.can_select:
-        drawn = [row for row in rows if row.response.propensity is not None]
-        _require(drawn, policy, "shown with a logged propensity of the response")
-        return _enough("its choice among logged candidates", drawn, _choosing(drawn, load()))
-    scored = _drawn(store, rows)
-    _require(scored, policy, "drawn at temperature 1 with a logged log-probability")
+        candidates = [row for row in rows if row.response.propensity is not None]
+        _require(candidates, policy, "shown with a logged propensity of the response")
+        return _require_enough(
+            "its choice among logged candidates", candidates, _weigh_choice(candidates, load())
+        )
+    scored = _with_log_probability(store, rows)
+    _require(scored, policy, "sampled at temperature 1 with a logged log-probability")
     loaded = load()
-    if not isinstance(loaded.model, Scorer) or not _plain(policy):
+    if not isinstance(loaded.model, Scorer) or not _is_unmodified(policy):
         raise BacktalkError(
-            f"{policy.label} cannot say how probable it finds an answer: that takes a local model "
-            "which draws one sample at temperature 1 and top-p 1",
-            "Let it answer part of the traffic: `backtalk experiment start`",
+            f"{policy.label} cannot compute the probability of a response: that needs a local model "
+            "with one sample at temperature 1 and top-p 1",
+            "Give it part of the traffic: `backtalk experiment start`",
         )
-    return _enough("its model's probabilities", scored, _scoring(scored, loaded, seed))
+    return _require_enough("its model's probabilities", scored, _weigh_model(scored, loaded, seed))
 
 
-def _enough(
-    by: str, rows: list[LoggedResponse], known: tuple[Floats, tuple[Floats, Floats]]
-) -> _Way:
-    if len(rows) < _FEWEST:
+def _require_enough(
+    basis: str, rows: list[LoggedResponse], known: tuple[Floats, tuple[Floats, Floats]]
+) -> _Weighted:
+    if len(rows) < _MIN_RESPONSES:
         raise BacktalkError(
-            f"Only {len(rows)} judged answers in the log tell of the policy",
-            f"Collect {_FEWEST} at least",
+            f"Only {len(rows)} judged responses in the log have a known probability",
+            f"Collect at least {_MIN_RESPONSES}",
         )
-    return by, rows, *known
+    return basis, rows, *known
 
 
-def _require(rows: Sequence[LoggedResponse], policy: Policy, how: str) -> None:
+def _require(rows: Sequence[LoggedResponse], policy: Policy, condition: str) -> None:
     if not rows:
         raise BacktalkError(
-            f"No judged answer in the log tells of {policy.label}: it was in no experiment, and no "
-            f"answer was {how}",
-            "Let it answer part of the traffic: `backtalk experiment start`",
+            f"No judged response in the log has a known probability under {policy.label}: it was "
+            f"in no experiment, and no response was {condition}",
+            "Give it part of the traffic: `backtalk experiment start`",
         )
 
 
 def _probabilities(row: LoggedResponse) -> dict[str, float]:
-    assigned = get_assignment(row.interaction)
-    return {} if assigned is None else assigned.probabilities
+    assignment = get_assignment(row.interaction)
+    return {} if assignment is None else assignment.probabilities
 
 
-def _as_arm(policy: Policy, rows: Sequence[LoggedResponse]) -> tuple[Floats, tuple[Floats, Floats]]:
-    """Return weights and features where the policy was an arm: features of prompts, by arm."""
+def _weigh_arm(
+    policy: Policy, rows: Sequence[LoggedResponse]
+) -> tuple[Floats, tuple[Floats, Floats]]:
+    """Return weights and features if the policy was an arm: prompt features by arm."""
     arms = sorted({str(row.interaction.policy) for row in rows} | {policy.id})
     weights = importance_weights(
         [float(row.interaction.policy == policy.id) for row in rows],
         [_probabilities(row)[str(row.interaction.policy)] for row in rows],
     )
-    asked = simple_features(
+    features = simple_features(
         [(row.interaction.prompt, prompt_text(row.interaction.prompt)) for row in rows]
     )
-    asked = np.column_stack([np.ones(len(rows)), asked])
-    places = np.array([arms.index(str(row.interaction.policy)) for row in rows])
+    features = np.column_stack([np.ones(len(rows)), features])
+    logged = np.array([arms.index(str(row.interaction.policy)) for row in rows])
     targets = np.full(len(rows), arms.index(policy.id))
-    return weights, (_crossed(asked, places, len(arms)), _crossed(asked, targets, len(arms)))
-
-
-def _crossed(features: Floats, places: np.ndarray, count: int) -> Floats:
-    return np.asarray(
-        (np.eye(count)[places][:, :, None] * features[:, None, :]).reshape(len(features), -1)
+    return weights, (
+        _interact(features, logged, len(arms)),
+        _interact(features, targets, len(arms)),
     )
 
 
-def _choosing(
+def _interact(features: Floats, arms: np.ndarray, count: int) -> Floats:
+    return np.asarray(
+        (np.eye(count)[arms][:, :, None] * features[:, None, :]).reshape(len(features), -1)
+    )
+
+
+def _weigh_choice(
     rows: Sequence[LoggedResponse], loaded: LoadedPolicy
 ) -> tuple[Floats, tuple[Floats, Floats]]:
-    """Return weights and features where the policy chooses among the candidates in the log."""
+    """Return weights and features if the policy chooses among logged candidates."""
     picks = []
     for row in rows:
         responses = row.interaction.responses
@@ -233,46 +242,46 @@ def _choosing(
         [float(pick.id == row.response.id) for pick, row in zip(picks, rows, strict=True)],
         [row.response.propensity or 0.0 for row in rows],
     )
-    return weights, _of_texts(rows, [pick.text for pick in picks])
+    return weights, _text_features(rows, [pick.text for pick in picks])
 
 
-def _scoring(
+def _weigh_model(
     rows: Sequence[LoggedResponse], loaded: LoadedPolicy, seed: int
 ) -> tuple[Floats, tuple[Floats, Floats]]:
-    """Return weights by a model's probabilities, and features of one answer that it draws."""
+    """Return weights from the model's probabilities, and features of one sampled response."""
     assert isinstance(loaded.model, Scorer)
-    asked = [(loaded.policy.messages(row.interaction.prompt), row.response.text) for row in rows]
-    scores = run_sync(loaded.model.score(asked))
-    logs = np.array([float(np.sum(one)) for one in scores])
-    given = np.array([row.response.log_probability or 0.0 for row in rows])
-    answers = run_sync(loaded.decode([row.interaction.prompt for row in rows], seed=seed))
-    return np.exp(logs - given), _of_texts(rows, [one.answer.text for one in answers])
+    pairs = [(loaded.policy.messages(row.interaction.prompt), row.response.text) for row in rows]
+    scores = run_sync(loaded.model.score(pairs))
+    target = np.array([float(np.sum(tokens)) for tokens in scores])
+    logged = np.array([row.response.log_probability or 0.0 for row in rows])
+    outputs = run_sync(loaded.decode([row.interaction.prompt for row in rows], seed=seed))
+    return np.exp(target - logged), _text_features(rows, [output.answer.text for output in outputs])
 
 
-def _of_texts(rows: Sequence[LoggedResponse], texts: Sequence[str]) -> tuple[Floats, Floats]:
+def _text_features(rows: Sequence[LoggedResponse], texts: Sequence[str]) -> tuple[Floats, Floats]:
     prompts = [row.interaction.prompt for row in rows]
-    own = [row.response.text for row in rows]
+    logged = [row.response.text for row in rows]
     return (
-        simple_features(list(zip(prompts, own, strict=True))),
+        simple_features(list(zip(prompts, logged, strict=True))),
         simple_features(list(zip(prompts, texts, strict=True))),
     )
 
 
-def _drawn(store: Store, rows: Sequence[LoggedResponse]) -> list[LoggedResponse]:
-    """Return the answers whose log-probability is that of what drew them."""
-    plain = {policy.id for policy in list_policies(store) if _plain(policy)}
+def _with_log_probability(store: Store, rows: Sequence[LoggedResponse]) -> list[LoggedResponse]:
+    """Return the responses whose log-probability is that of the policy that sampled them."""
+    unmodified = {policy.id for policy in list_policies(store) if _is_unmodified(policy)}
     return [
         row
         for row in rows
         if row.response.log_probability is not None
-        and (row.response.policy or row.interaction.policy) in plain
+        and (row.response.policy or row.interaction.policy) in unmodified
     ]
 
 
-def _plain(policy: Policy) -> bool:
-    """Return whether a policy draws one answer from its model's own distribution."""
+def _is_unmodified(policy: Policy) -> bool:
+    """Return true if a policy samples one response from its model's own distribution."""
     if not policy.decoder.is_single_sample:
         return False
     sampling = policy.decoder.base_sampling
-    whole = Sampling(max_tokens=sampling.max_tokens, temperature=1.0, top_p=1.0)
-    return sampling == whole
+    unrestricted = Sampling(max_tokens=sampling.max_tokens, temperature=1.0, top_p=1.0)
+    return sampling == unrestricted

@@ -1,7 +1,7 @@
-"""What one piece of feedback says for an experiment: a number for an arm, or for one over another.
+"""Feedback signals of experiments: a score for an arm, or the result of a duel.
 
-The gateway notes with each interaction which experiment it was part of and what each arm's chance
-was; here that note is read, and feedback becomes a number by the same conversions as everywhere.
+The gateway records the experiment and the probabilities of the arms in each interaction's metadata.
+Feedback is converted to numbers by the conversions of :mod:`backtalk.feedback`.
 """
 
 from __future__ import annotations
@@ -25,26 +25,26 @@ _DIGITS = 3
 
 @dataclass(frozen=True)
 class ArmAssignment:
-    """How an interaction came to its arm."""
+    """Assignment of an interaction to an arm."""
 
     probabilities: dict[str, float]
-    """The chance that each arm in play had; of a duel, that of being one of the two."""
+    """Probability of each active arm; in a duel, of being one of the two."""
 
 
 def make_note(experiment: str, probabilities: dict[str, float]) -> dict[str, Any]:
-    """Return what is noted with an interaction that is part of an experiment."""
+    """Return the metadata of an interaction that is part of an experiment."""
     return {"name": experiment, "probabilities": probabilities}
 
 
 def get_assignment(interaction: Interaction, experiment: str | None = None) -> ArmAssignment | None:
-    """Return how an interaction came to its arm, ``None`` if it was not part of the experiment.
+    """Return the assignment of an interaction, ``None`` if it was not part of the experiment.
 
     Parameters
     ----------
-    talk
-        The interaction.
+    interaction : Interaction
+        Interaction with the gateway's metadata.
     experiment : str, optional
-        Its name; any, if left out.
+        Name of the experiment. Default: any.
     """
     gateway = interaction.metadata.get("gateway")
     note = gateway.get("experiment") if isinstance(gateway, dict) else None
@@ -63,13 +63,13 @@ def get_assignment(interaction: Interaction, experiment: str | None = None) -> A
 
 
 def get_arms(interaction: Interaction) -> tuple[str, ...]:
-    """Return the arms that answered, each once, in the order of their first response."""
-    results = [response.policy or interaction.policy for response in interaction.responses]
-    return tuple(dict.fromkeys(arm for arm in results if arm is not None))
+    """Return the distinct arms that answered, in the order of their first response."""
+    arms = [response.policy or interaction.policy for response in interaction.responses]
+    return tuple(dict.fromkeys(arm for arm in arms if arm is not None))
 
 
 def get_unit(interaction: Interaction, unit: RandomizationUnit) -> str:
-    """Return what counts once: the session or user, the interaction where it has none."""
+    """Return the unit that counts once: the session or user, or else the interaction."""
     named = {"request": None, "session": interaction.session, "user": interaction.user}[unit]
     return f"{unit}:{named}" if named else interaction.id
 
@@ -77,13 +77,22 @@ def get_unit(interaction: Interaction, unit: RandomizationUnit) -> str:
 def score_feedback(
     interaction: Interaction, item: AnyFeedback, signal: str
 ) -> tuple[str, float] | None:
-    """Return the arm that feedback is about and the number that it comes down to.
+    """Return the arm and the score of feedback.
+
+    Parameters
+    ----------
+    interaction : Interaction
+        Interaction that the feedback is about.
+    item : AnyFeedback
+        Feedback.
+    signal : str
+        Signal of the experiment.
 
     Returns
     -------
     tuple or None
-        The policy's id and the number, in [0, 1], to a thousandth. ``None`` if the feedback does
-        not count for this signal.
+        Id of the policy, and the score in [0, 1], rounded to 3 digits. ``None`` if the feedback
+        does not carry the signal.
     """
     if item.kind not in signal_kinds(signal) or isinstance(item, (Preference, Ranking, Choice)):
         return None
@@ -95,13 +104,22 @@ def score_feedback(
 
 
 def duel(interaction: Interaction, item: AnyFeedback, experiment: Experiment) -> float | None:
-    """Return how the earlier of two arms did against the later, in the experiment's order.
+    """Return the result of a duel, from the view of the arm that is first in the experiment.
+
+    Parameters
+    ----------
+    interaction : Interaction
+        Interaction with responses of two arms.
+    item : AnyFeedback
+        Feedback.
+    experiment : Experiment
+        Experiment with dueling allocation.
 
     Returns
     -------
     float or None
-        1 where it won, 0 where it lost, 0.5 for a tie; of a ranking, the share of the pairs of
-        their answers that it won. ``None`` where the feedback does not decide between them.
+        1 for a win, 0 for a loss, 0.5 for a tie; for a ranking, the share of the pairs of
+        responses that it won. ``None`` if the feedback does not compare the two.
     """
     if item.kind not in signal_kinds(experiment.outcome):
         return None
@@ -118,7 +136,7 @@ def duel(interaction: Interaction, item: AnyFeedback, experiment: Experiment) ->
 
 
 def _results(item: AnyFeedback) -> list[tuple[str, str, float]]:
-    """Return pairs of responses, and how the first did against the second."""
+    """Return pairs of responses with the result of the first against the second."""
     if isinstance(item, Preference):
         value = verdict_score(item.verdict) if item.probability is None else item.probability
         return [] if value is None else [(item.a, item.b, value)]

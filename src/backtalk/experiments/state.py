@@ -1,7 +1,7 @@
-"""The state of an experiment: a fold over its events, its interactions and the feedback on them.
+"""State of an experiment: a fold over its events, its interactions and the feedback on them.
 
-Nothing of it is kept anywhere. Whoever reads the same log, in one go or as it grows, has the same
-state.
+The state is not stored. Every reader of the same log has the same state, whether it reads the log
+at once or as it grows.
 """
 
 from __future__ import annotations
@@ -35,20 +35,29 @@ ExperimentStatus = Literal["running", "promoted", "ended"]
 
 @dataclass
 class IPWSum:
-    """Sums of a candidate's effects over the control, weighted by inverse propensities."""
+    """Sums of a candidate's effects over the control, with inverse propensity weights."""
 
     total: float = 0.0
     squares: float = 0.0
     n: int = 0
     values: float = 0.0
-    """The sum of the numbers that the candidate and the control were given."""
+    """Sum of the scores of candidate and control."""
     judged: int = 0
 
-    def take(self, value: float, *, sign: int, propensity: float) -> None:
-        """Take a number of the candidate (sign 1), of the control (-1) or of another arm (0).
+    def add(self, value: float, *, sign: int, propensity: float) -> None:
+        """Add a score.
 
-        It is centred on what the two got before: then it does not matter, where they are equally
-        good, that one of them is judged more often than the other.
+        Scores are centred on the mean of the earlier ones: a different number of judgements of
+        two equally good arms then does not bias the effect.
+
+        Parameters
+        ----------
+        value : float
+            Score in [0, 1].
+        sign : int
+            1 for the candidate, -1 for the control, 0 for another arm.
+        propensity : float
+            Probability of the arm.
         """
         self.n += 1
         if sign == 0:
@@ -63,54 +72,54 @@ class IPWSum:
 
 @dataclass
 class ArmState:
-    """What is known of one arm."""
+    """Observations of one arm."""
 
     impressions: int = 0
-    """How many requests it answered, alone or in a duel."""
+    """Number of requests answered, alone or in a duel."""
     values: dict[Signal, Counter[float]] = field(default_factory=dict)
-    """How often each number was given, by signal."""
+    """Number of judgements by signal and score."""
     effects: dict[Signal, IPWSum] = field(default_factory=dict)
-    """A candidate's effect over the control, by signal, where allocation adapts."""
+    """Effect of a candidate over the control by signal, under adaptive allocation."""
     lengths: Counter[int] = field(default_factory=Counter)
-    """The lengths of its judged answers, in characters."""
+    """Number of judged answers by length in characters."""
 
     def judged(self, signal: Signal) -> int:
-        """Return how many judgements there are."""
+        """Return the number of judgements of a signal."""
         return self.values[signal].total() if signal in self.values else 0
 
 
 @dataclass
 class ExperimentState:
-    """An experiment as far as its log tells.
+    """State of an experiment.
 
-    Made by :func:`begin`, and grown by its ``take`` methods in the order of the log.
+    Created by :func:`begin`, and updated by its ``apply`` methods in the order of the log.
     """
 
     experiment: Experiment
     status: ExperimentStatus = "running"
     events: list[ExperimentEvent] = field(default_factory=list)
     stopped: dict[str, str] = field(default_factory=dict)
-    """Arms that get no traffic any more, with the reason."""
+    """Reasons of the arms that were stopped."""
     arms: dict[str, ArmState] = field(default_factory=dict)
-    shown: int = 0
-    """How many requests were answered as part of the experiment."""
+    impressions: int = 0
+    """Number of requests answered as part of the experiment."""
     duels: dict[tuple[str, str], Counter[float]] = field(default_factory=dict)
-    """How the first of two arms did against the second, in the experiment's order."""
+    """Number of results of the first arm against the second, in the experiment's order."""
     counted: set[tuple[Signal, str]] = field(default_factory=set)
-    """Which units have been judged: each counts once, with its first judgement."""
+    """Units that have been judged. Each counts once per signal, with its first judgement."""
 
     @property
-    def live(self) -> tuple[str, ...]:
-        """The arms that get traffic, the control first."""
+    def active_arms(self) -> tuple[str, ...]:
+        """Arms that get traffic, the control first."""
         return tuple(arm for arm in self.experiment.arms if arm not in self.stopped)
 
     @property
     def judged(self) -> int:
-        """How many units have been judged by what decides."""
+        """Number of units with a judgement of the outcome."""
         return sum(1 for signal, _ in self.counted if signal == self.experiment.outcome)
 
     def apply_event(self, event: ExperimentEvent) -> None:
-        """Take what happened to the experiment."""
+        """Apply an event of the experiment."""
         self.events.append(event)
         if isinstance(event.what, ArmStopped):
             self.stopped[event.what.arm] = event.what.reason
@@ -120,31 +129,31 @@ class ExperimentState:
             self.status = "ended"
 
     def apply_interaction(self, interaction: Interaction) -> None:
-        """Take an interaction; one that is not part of the experiment changes nothing."""
+        """Apply an interaction. Interactions outside the experiment are ignored."""
         if get_assignment(interaction, self.experiment.name) is None:
             return
-        self.shown += 1
+        self.impressions += 1
         for arm in get_arms(interaction):
             if arm in self.arms:
                 self.arms[arm].impressions += 1
 
     def apply_feedback(self, interaction: Interaction, item: AnyFeedback) -> None:
-        """Take feedback with its interaction; what does not count changes nothing."""
-        assigned = get_assignment(interaction, self.experiment.name)
+        """Apply feedback on an interaction. Feedback that carries no signal is ignored."""
+        assignment = get_assignment(interaction, self.experiment.name)
         arms = get_arms(interaction)
-        if assigned is None or not arms or any(arm not in self.arms for arm in arms):
+        if assignment is None or not arms or any(arm not in self.arms for arm in arms):
             return
         if self.experiment.allocation == "dueling":
-            self._take_duel(interaction, item, arms)
+            self._apply_duel(interaction, item, arms)
             signals: tuple[Signal, ...] = self.experiment.guards
         else:
             signals = self.experiment.signals
         for signal in signals:
-            result = score_feedback(interaction, item, signal)
-            if result is not None and result[0] in self.arms:
-                self._take_score(interaction, assigned, signal, *result)
+            arm_and_score = score_feedback(interaction, item, signal)
+            if arm_and_score is not None and arm_and_score[0] in self.arms:
+                self._apply_score(interaction, assignment, signal, *arm_and_score)
 
-    def _take_duel(
+    def _apply_duel(
         self, interaction: Interaction, item: AnyFeedback, arms: tuple[str, ...]
     ) -> None:
         if len(arms) != 2 or self._is_counted(self.experiment.outcome, interaction.id):
@@ -155,12 +164,12 @@ class ExperimentState:
         self.counted.add((self.experiment.outcome, interaction.id))
         first, second = sorted(arms, key=self.experiment.arms.index)
         self.duels.setdefault((first, second), Counter())[value] += 1
-        self._measure(interaction, *arms)
+        self._add_lengths(interaction, *arms)
 
-    def _take_score(
+    def _apply_score(
         self,
         interaction: Interaction,
-        assigned: ArmAssignment,
+        assignment: ArmAssignment,
         signal: Signal,
         arm: str,
         value: float,
@@ -173,22 +182,24 @@ class ExperimentState:
         self.counted.add((signal, unit))
         self.arms[arm].values.setdefault(signal, Counter())[value] += 1
         if signal == self.experiment.outcome:
-            self._measure(interaction, arm)
+            self._add_lengths(interaction, arm)
         if self.experiment.allocation == "thompson":
-            self._weigh(assigned, signal, arm, value)
+            self._add_effect(assignment, signal, arm, value)
 
-    def _weigh(self, assigned: ArmAssignment, signal: Signal, arm: str, value: float) -> None:
-        """Take the effect that a number shows of each candidate that was in play with it."""
-        if arm not in assigned.probabilities:
+    def _add_effect(
+        self, assignment: ArmAssignment, signal: Signal, arm: str, value: float
+    ) -> None:
+        """Add the effect of a score for each candidate that was active."""
+        if arm not in assignment.probabilities:
             return
         for candidate in self.experiment.candidates:
-            if candidate in assigned.probabilities:
+            if candidate in assignment.probabilities:
                 sign = {candidate: 1, self.experiment.control: -1}.get(arm, 0)
-                known = self.arms[candidate].effects.setdefault(signal, IPWSum())
-                probability = max(assigned.probabilities[arm], self.experiment.floor)
-                known.take(value, sign=sign, propensity=probability)
+                total = self.arms[candidate].effects.setdefault(signal, IPWSum())
+                probability = max(assignment.probabilities[arm], self.experiment.floor)
+                total.add(value, sign=sign, propensity=probability)
 
-    def _measure(self, interaction: Interaction, *arms: str) -> None:
+    def _add_lengths(self, interaction: Interaction, *arms: str) -> None:
         for response in interaction.responses:
             arm = response.policy or interaction.policy
             if arm in arms and not response.metadata.get("hidden"):
@@ -199,13 +210,7 @@ class ExperimentState:
 
 
 def begin(event: ExperimentEvent) -> ExperimentState:
-    """Return the state of an experiment right after it started.
-
-    Parameters
-    ----------
-    event : ExperimentEvent
-        The one that says so.
-    """
+    """Return the state of an experiment right after its start event."""
     assert isinstance(event.what, ExperimentStarted)
     experiment = event.what.experiment
     return ExperimentState(
@@ -216,18 +221,18 @@ def begin(event: ExperimentEvent) -> ExperimentState:
 def replay(
     events: Iterable[ExperimentEvent],
     interactions: Iterable[Interaction],
-    said: Iterable[tuple[Interaction, AnyFeedback]],
+    feedback: Iterable[tuple[Interaction, AnyFeedback]],
 ) -> ExperimentState:
-    """Return the state of an experiment by its whole log.
+    """Return the state of an experiment from its whole log.
 
     Parameters
     ----------
     events : Iterable[ExperimentEvent]
-        Those of one experiment, in order.
-    talks
-        Interactions, in any order; those of no arm may be among them.
-    said : Iterable[tuple[Interaction, AnyFeedback]]
-        Feedback with the interaction that it is about, in the order in which it came.
+        Events of the experiment, in order.
+    interactions : Iterable[Interaction]
+        Interactions, in any order. Interactions outside the experiment are ignored.
+    feedback : Iterable[tuple[Interaction, AnyFeedback]]
+        Feedback with its interaction, in order of arrival.
     """
     first, *rest = events
     state = begin(first)
@@ -235,6 +240,6 @@ def replay(
         state.apply_event(event)
     for interaction in interactions:
         state.apply_interaction(interaction)
-    for interaction, item in said:
+    for interaction, item in feedback:
         state.apply_feedback(interaction, item)
     return state

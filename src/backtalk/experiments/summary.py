@@ -1,4 +1,4 @@
-"""What an experiment has found so far, with intervals that hold however often one looks."""
+"""Summary of an experiment, with intervals valid at any time (confidence sequences)."""
 
 from __future__ import annotations
 
@@ -22,79 +22,79 @@ from backtalk.stats.intervals.confidence_sequences import (
 
 
 class SignalSummary(Record):
-    """What one signal says of an arm."""
+    """Summary of one signal for one arm."""
 
     signal: Signal
     judged: int
-    """How many judgements there are: one a unit, the first."""
+    """Number of judgements, one per unit."""
     mean: OptionalField[Estimate] = None
-    """On the scale from 0 to 1, larger is better; ``None`` before the first judgement."""
+    """Mean score in [0, 1], larger is better. ``None`` before the first judgement."""
     difference: OptionalField[Estimate] = None
-    """The arm minus the control; ``None`` for the control itself, and before both are judged."""
+    """Difference from the control. ``None`` for the control, and before both have judgements."""
 
 
 class ArmSummary(Record):
-    """One arm of an experiment."""
+    """Summary of one arm."""
 
     policy: Name
     role: Literal["control", "candidate"]
     share: float
-    """Its chance to answer the next request; 0 where it gets no traffic any more. In duels two
-    arms answer, so that the shares add up to 2."""
-    shown: int
-    """How many requests it answered."""
+    """Probability of answering the next request; 0 for a stopped arm. In duels two arms answer, so
+    that the shares sum to 2."""
+    impressions: int
+    """Number of requests answered."""
     outcome: SignalSummary
-    """By what decides. Of duels, the mean is how often it wins against any other arm, and the
-    difference is how often it wins against the control less how often it loses."""
+    """Summary of the outcome. For duels, the mean is the win rate against all other arms, and the
+    difference is the win rate against the control minus the loss rate."""
     guards: tuple[SignalSummary, ...] = ()
     stopped: OptionalField[Name] = None
-    """Why it gets no traffic any more."""
+    """Reason for which the arm was stopped."""
     verdict: Literal["control", "better", "worse", "open"]
-    """What the difference shows. Nothing is shown before the rule's least number of judgements."""
+    """Verdict from the difference. ``"open"`` before the rule's minimum number of judgements."""
 
     @property
     def win_rate(self) -> Estimate | None:
-        """How often the arm wins against the control: one half plus half the difference.
+        """Win rate against the control: one half plus half the difference.
 
-        Of duels that is their result. Of zeros and ones it is the chance that the arm's judgement
-        is the better one of two drawn at random, a tie being half a win. Of other numbers it is
-        the win rate by a judge who prefers in proportion to the numbers.
+        For duels this is their observed win rate. For binary scores it is the probability that a
+        random judgement of the arm beats one of the control, with ties as half a win. For other
+        scores it is the win rate under a judge who prefers in proportion to the scores.
         """
         difference = self.outcome.difference
         return None if difference is None else difference.transform(0.5, 0.5)
 
 
 class ExperimentSummary(Record):
-    """An experiment, its arms and where it stands."""
+    """Summary of an experiment and its arms."""
 
     experiment: Experiment
     status: ExperimentStatus
-    shown: int
-    """How many requests were answered as part of it."""
+    impressions: int
+    """Number of requests answered as part of the experiment."""
     judged: int
-    """How many units were judged by what decides."""
+    """Number of units with a judgement of the outcome."""
     arms: tuple[ArmSummary, ...]
-    """The control first."""
+    """Summaries of the arms, the control first."""
 
     @property
     def control(self) -> ArmSummary:
-        """The arm that the others are compared with."""
+        """Summary of the control."""
         return self.arms[0]
 
     @property
     def candidates(self) -> tuple[ArmSummary, ...]:
-        """The other arms."""
+        """Summaries of the candidates."""
         return self.arms[1:]
 
 
 def summarise(state: ExperimentState) -> ExperimentSummary:
-    """Return what is known of an experiment."""
+    """Return the summary of an experiment."""
     experiment = state.experiment
     shares = allocate(state).probabilities if state.status == "running" else {}
     return ExperimentSummary(
         experiment=experiment,
         status=state.status,
-        shown=state.shown,
+        impressions=state.impressions,
         judged=state.judged,
         arms=tuple(_arm(state, arm, shares.get(arm, 0.0)) for arm in experiment.arms),
     )
@@ -102,31 +102,31 @@ def summarise(state: ExperimentState) -> ExperimentSummary:
 
 def _arm(state: ExperimentState, arm: str, share: float) -> ArmSummary:
     experiment = state.experiment
-    measure = _duelled if experiment.allocation == "dueling" else _scored
-    outcome = measure(state, arm, experiment.outcome)
+    summarise_outcome = _duel_summary if experiment.allocation == "dueling" else _score_summary
+    outcome = summarise_outcome(state, arm, experiment.outcome)
     is_control = arm == experiment.control
     return ArmSummary(
         policy=arm,
         role="control" if is_control else "candidate",
         share=share,
-        shown=state.arms[arm].impressions,
+        impressions=state.arms[arm].impressions,
         outcome=outcome,
-        guards=tuple(_scored(state, arm, guard) for guard in experiment.guards),
+        guards=tuple(_score_summary(state, arm, guard) for guard in experiment.guards),
         stopped=state.stopped.get(arm),
         verdict="control" if is_control else _verdict(state, arm, outcome),
     )
 
 
 def has_enough_judgements(state: ExperimentState, arm: str) -> bool:
-    """Return whether an arm and the control were judged as often as the rule asks."""
+    """Return true if an arm and the control have the rule's minimum number of judgements."""
     experiment = state.experiment
     if experiment.allocation == "dueling":
         return state.duels.get((experiment.control, arm), Counter()).total() >= (
-            experiment.rule.at_least
+            experiment.rule.min_judgements
         )
     return all(
-        state.arms[one].judged(experiment.outcome) >= experiment.rule.at_least
-        for one in (arm, experiment.control)
+        state.arms[other].judged(experiment.outcome) >= experiment.rule.min_judgements
+        for other in (arm, experiment.control)
     )
 
 
@@ -141,7 +141,7 @@ def _verdict(
     return "worse" if difference.high < 0 else "open"
 
 
-def _scored(state: ExperimentState, arm: str, signal: Signal) -> SignalSummary:
+def _score_summary(state: ExperimentState, arm: str, signal: Signal) -> SignalSummary:
     own = state.arms[arm].values.get(signal, Counter())
     return SignalSummary(
         signal=signal,
@@ -167,30 +167,30 @@ def _difference(state: ExperimentState, arm: str, signal: Signal) -> Estimate | 
     weighted = average_confidence_sequence(
         result.total, result.squares, result.n, bound=1 / experiment.floor, level=experiment.level
     )
-    return _both(weighted, betting)
+    return _union(weighted, betting)
 
 
-def _both(weighted: Estimate, betting: Estimate) -> Estimate:
-    """Return what both sequences allow: it holds where what either of them assumes does.
+def _union(weighted: Estimate, betting: Estimate) -> Estimate:
+    """Return the union of two intervals, which is valid if the assumptions of either hold.
 
-    The one does not mind that everything drifts while shares change, the other not that one arm
-    is judged more often.
+    The weighted sequence is robust to drift while shares change; the betting sequence is robust to
+    arms that are judged at different rates.
     """
     low, high = min(weighted.low, betting.low), max(weighted.high, betting.high)
     value, low, high = (min(max(end, -1.0), 1.0) for end in (weighted.value, low, high))
     return replace(weighted, value=value, low=low, high=high)
 
 
-def _duelled(state: ExperimentState, arm: str, signal: Signal) -> SignalSummary:
+def _duel_summary(state: ExperimentState, arm: str, signal: Signal) -> SignalSummary:
     experiment = state.experiment
     won: Counter[float] = Counter()
     for (first, second), results in state.duels.items():
         if arm in {first, second}:
-            won.update(results if arm == first else _turned(results))
+            won.update(results if arm == first else _reverse(results))
     met = state.duels.get((experiment.control, arm))
     difference = None
     if met:
-        rate = _mean(_turned(met), experiment.level)
+        rate = _mean(_reverse(met), experiment.level)
         difference = None if rate is None else rate.transform(2.0, -1.0)
     return SignalSummary(
         signal=signal,
@@ -200,7 +200,7 @@ def _duelled(state: ExperimentState, arm: str, signal: Signal) -> SignalSummary:
     )
 
 
-def _turned(results: Mapping[float, int]) -> Counter[float]:
+def _reverse(results: Mapping[float, int]) -> Counter[float]:
     return Counter({round(1 - value, 3): n for value, n in results.items()})
 
 
@@ -212,6 +212,6 @@ def _mean(counts: Counter[float], level: float) -> Estimate | None:
 
 
 def _columns(counts: Counter[float]) -> tuple[np.ndarray, np.ndarray]:
-    """Return the values and how often each came, in an order that the log does not decide."""
+    """Return the sorted values and their counts, independent of the order of the log."""
     results = sorted(counts.items())
     return np.array([value for value, _ in results]), np.array([float(n) for _, n in results])

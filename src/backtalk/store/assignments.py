@@ -170,7 +170,17 @@ class AssignmentTable:
         return self._first(query)
 
     def end(self, interaction: str, annotator: str, state: Literal["done", "skipped"]) -> None:
-        """Mark an assignment as completed or skipped."""
+        """Mark an assignment as completed or skipped.
+
+        Parameters
+        ----------
+        interaction : str
+            Id of the interaction.
+        annotator : str
+            Name of the annotator.
+        state : {"done", "skipped"}
+            New state.
+        """
         with writing(self._engine) as connection:
             LockedAssignments(self, connection).update(
                 interaction, annotator, state=state, ended=microseconds(self.clock())
@@ -341,7 +351,17 @@ class LockedAssignments:
         return self._table.has_capacity(self._connection)
 
     def insert(self, interaction: str, annotator: str, *, lease: timedelta) -> None:
-        """Assign an item to an annotator for the first time."""
+        """Assign an item to an annotator for the first time.
+
+        Parameters
+        ----------
+        interaction : str
+            Id of the interaction.
+        annotator : str
+            Name of the annotator.
+        lease : timedelta
+            Time until the assignment expires.
+        """
         row = {
             "project": self._table.project_id,
             "task": self._table.items.task,
@@ -352,17 +372,47 @@ class LockedAssignments:
         self._connection.execute(insert(_assignments).values(row))
 
     def reopen(self, interaction: str, annotator: str, *, lease: timedelta) -> Assignment:
-        """Open an existing assignment again, and return it."""
+        """Open an existing assignment again, and return it.
+
+        Parameters
+        ----------
+        interaction : str
+            Id of the interaction.
+        annotator : str
+            Name of the annotator.
+        lease : timedelta
+            Time until the assignment expires.
+        """
         self.update(interaction, annotator, **self._opened(lease))
         return self._require(interaction, annotator)
 
     def extend(self, interaction: str, annotator: str, *, lease: timedelta) -> Assignment:
-        """Let an assignment expire after a new lease, and return it."""
+        """Let an assignment expire after a new lease, and return it.
+
+        Parameters
+        ----------
+        interaction : str
+            Id of the interaction.
+        annotator : str
+            Name of the annotator.
+        lease : timedelta
+            Time until the assignment expires, from now on.
+        """
         self.update(interaction, annotator, expires=microseconds(self._table.clock() + lease))
         return self._require(interaction, annotator)
 
     def update(self, interaction: str, annotator: str, **values: object) -> None:
-        """Set columns of an assignment."""
+        """Set columns of an assignment.
+
+        Parameters
+        ----------
+        interaction : str
+            Id of the interaction.
+        annotator : str
+            Name of the annotator.
+        **values : object
+            Values by column.
+        """
         self._connection.execute(
             update(_assignments).where(*self._of(interaction, annotator)).values(**values)
         )
