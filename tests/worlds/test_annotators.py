@@ -550,7 +550,7 @@ def test_taste_is_what_people_of_a_crowd_do_not_share():
         ]
     )
     result = variance_components(judged)
-    assert np.sqrt(result.tastes) == pytest.approx(0.15, rel=0.06)
+    assert np.sqrt(result.annotators_by_items) == pytest.approx(0.15, rel=0.06)
     assert result.annotators < 0.002
     true = np.concatenate([utilities(interaction) for interaction in TALKS])
     assert result.items == pytest.approx(true.var(ddof=1), rel=0.25)

@@ -378,8 +378,8 @@ def test_a_rule_out_of_scope_spills_into_some_mails_of_the_careless():
     rng = np.random.default_rng(0)
     rule = [RULES["cheers", "colleague"]]
 
-    def share(spills):
-        error_rates = replace(FAULTLESS, spills=spills)
+    def share(rate):
+        error_rates = replace(FAULTLESS, overgeneralise=rate)
         return np.mean(
             ["Cheers" in WORLD.write(BOSS.task, rng, error_rates, rule) for _ in range(1000)]
         )
@@ -394,12 +394,12 @@ def test_a_rule_out_of_scope_spills_into_some_mails_of_the_careless():
 @pytest.mark.parametrize(
     ("field", "labels", "rate"),
     [
-        ("slips", {"wrong-number", "wrong-day", "wrong-deadline"}, 1 - 0.8**3),
-        ("gaps", {"no-question"}, 0.4),
-        ("extras", {"needless", "unsafe"}, 0.4),
-        ("manner", {"greeting"}, 0.4),
-        ("manner", {"no-apology"}, 0.2),
-        ("manner", {"emoji"}, 0.2),
+        ("wrong_facts", {"wrong-number", "wrong-day", "wrong-deadline"}, 1 - 0.8**3),
+        ("omissions", {"no-question"}, 0.4),
+        ("irrelevant", {"needless", "unsafe"}, 0.4),
+        ("style", {"greeting"}, 0.4),
+        ("style", {"no-apology"}, 0.2),
+        ("style", {"emoji"}, 0.2),
     ],
 )
 def test_care_is_how_likely_each_sort_of_fault_is(field, labels, rate):

@@ -12,6 +12,7 @@ from backtalk.models import Request, Sampling
 from backtalk.models.run_sync import run_sync
 from backtalk.rewards import Reward
 from backtalk.testing import models as model_laws
+from backtalk.testing.worlds import check_world
 from backtalk.worlds import ErrorRates, get_world, world_names
 from backtalk.worlds.generator_model import GeneratorModel
 from backtalk.worlds.registry import WORLDS
@@ -19,7 +20,6 @@ from backtalk.worlds.train.curriculum import GUIDANCE
 from backtalk.worlds.utility import TrueUtility
 from tests.conftest import REPOSITORY
 from tests.installed_package import installed_package
-from tests.laws import world as world_laws
 
 every_world = pytest.mark.parametrize("world", world_names())
 NO_ERRORS = dict.fromkeys(vars(ErrorRates()), 0.0)
@@ -30,7 +30,7 @@ SLOW = {"programs"}
 
 @every_world
 def test_every_world_satisfies_the_laws(world):
-    world_laws.check_world(get_world(world), count=8 if world in SLOW else 200)
+    check_world(get_world(world), count=8 if world in SLOW else 200)
 
 
 def test_worlds_are_found_by_their_names():
