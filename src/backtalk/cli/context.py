@@ -8,15 +8,19 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import click
-from click.core import ParameterSource
+try:
+    from typer._click.core import ParameterSource  # newer versions of Typer contain a copy of Click
+    from typer._click.globals import get_current_context
+except ImportError:
+    from click import get_current_context  # type: ignore[no-redef]
+    from click.core import ParameterSource  # type: ignore[assignment]
 
 from backtalk.cli.output import progress_bars
 from backtalk.errors import BacktalkError, NotFound
-from backtalk.learn.training_set import Split
 from backtalk.feedback import Message, as_prompt, content_id
 from backtalk.feedback.interaction import Prompt
 from backtalk.feedback.record import explain
+from backtalk.learn.training_set import Split
 from backtalk.models import Budget, load_prices
 from backtalk.policy import LoadedPolicy, Policy, load_policy
 from backtalk.run import Run
@@ -70,7 +74,7 @@ def is_set(option: str) -> bool:
     option : str
         Name of the option's parameter, such as ``"max_money"``.
     """
-    source = click.get_current_context().get_parameter_source(option)
+    source = get_current_context().get_parameter_source(option)
     return source is ParameterSource.COMMANDLINE
 
 
@@ -91,7 +95,7 @@ def refuse_options(*options: str, because: str, mend: str = "") -> None:
     BacktalkError
         If the user set one of them.
     """
-    names = {item.name: item for item in click.get_current_context().command.params}
+    names = {item.name: item for item in get_current_context().command.params}
     for option in options:
         if is_set(option):
             flag = names[option].opts[0]
