@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 from backtalk.experiments import (
     DecisionRule,
     Experiment,
-    ExperimentReader,
     read_events,
     replay,
     stop,
@@ -30,6 +29,7 @@ from backtalk.feedback import (
 )
 from backtalk.feedback.kinds import Shown
 from backtalk.store import Store
+from backtalk.store.incremental_reader import IncrementalReader
 from backtalk.store.stream_writer import StreamWriter
 from tests.experiments.conftest import ADA, trial_of
 
@@ -158,13 +158,13 @@ def test_what_is_interrupted_is_read_again_and_not_twice(store, monkeypatch):
     trial = trial_of(store)
     trial.traffic(dict.fromkeys(trial.experiment.arms, 1.0), 20)
     follower = trial.follower()
-    read = ExperimentReader._read_said
+    read = IncrementalReader.new_feedback
 
     def broken(self):
-        read(self)
+        yield from read(self)
         raise OSError("the store went away")
 
-    monkeypatch.setattr(ExperimentReader, "_read_said", broken)
+    monkeypatch.setattr(IncrementalReader, "new_feedback", broken)
     with pytest.raises(OSError, match="went away"):
         follower.refresh()
     monkeypatch.undo()

@@ -164,8 +164,8 @@ def _importance_weights(
     loaded = load()
     if not isinstance(loaded.model, Scorer) or not _is_unmodified(policy):
         raise BacktalkError(
-            f"{policy.label} cannot compute the probability of a response: that needs a local model "
-            "with one sample at temperature 1 and top-p 1",
+            f"{policy.label} cannot compute the probability of a response: that needs a local "
+            "model with one sample at temperature 1 and top-p 1",
             "Give it part of the traffic: `backtalk experiment start`",
         )
     return _require_enough("its model's probabilities", scored, _weigh_model(scored, loaded, seed))

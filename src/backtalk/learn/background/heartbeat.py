@@ -9,9 +9,8 @@ from datetime import timedelta
 from types import TracebackType
 from typing import Self
 
-from sqlalchemy.exc import SQLAlchemyError
-
 from backtalk.feedback.record import now
+from backtalk.store.availability import UNAVAILABLE
 from backtalk.store.leases import Leases
 
 log = logging.getLogger(__name__)
@@ -58,7 +57,7 @@ class LeaseHeartbeat:
             began = now()
             try:
                 renewed = self._leases.renew(*self._lease)
-            except SQLAlchemyError as error:
+            except UNAVAILABLE as error:
                 log.warning("The lease could not be renewed: %s", error)
                 renewed = not self.lost
             else:
