@@ -14,7 +14,7 @@ from torch import Tensor
 
 from backtalk.learn.finetune.objective import Batch, BoundObjective
 from backtalk.learn.finetune.trees import PromptTree, ResponseTokens
-from tests.laws.objective import columns
+from backtalk.testing.objectives import columns
 
 Numbers = np.ndarray[Any, np.dtype[np.float64]]
 

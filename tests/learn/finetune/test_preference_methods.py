@@ -181,8 +181,8 @@ def test_the_kinds_of_feedback_are_parts_of_their_own(policy, store):
     }  # fmt: skip
     lists = {part.name: part.trees for part in parts_of("lipo", policy, feedback)}
     assert set(lists) == {"ranking", "rating", "label"}
-    assert [b.value for b in lists["rating"][0].responses] == [1, 0.4, 0], "scores, not ranks"
-    assert [b.value for b in lists["ranking"][0].responses] == [1, 0, 0]
+    assert [b.score for b in lists["rating"][0].responses] == [1, 0.4, 0], "scores, not ranks"
+    assert [b.score for b in lists["ranking"][0].responses] == [1, 0, 0]
     only = parts_of("dpo", policy, TrainingSet(store, split="all", kinds=["ranking"]))
     assert [part.name for part in only] == ["ranking"]
 
@@ -190,7 +190,7 @@ def test_the_kinds_of_feedback_are_parts_of_their_own(policy, store):
 @pytest.mark.parametrize(("polarity", "wanted"), [("good", {1}), ("bad", {0}), ("both", {0, 1})])
 def test_pmpo_takes_labels_of_one_sort(policy, store, polarity, wanted):
     parts = parts_of("pmpo", policy, TrainingSet(store, split="all"), polarity=polarity)
-    assert {b.value for part in parts for tree in part.trees for b in tree.responses} == wanted
+    assert {b.label for part in parts for tree in part.trees for b in tree.responses} == wanted
 
 
 def test_d2o_sets_what_was_rejected_against_answers_of_the_policy(policy, store):
@@ -198,7 +198,7 @@ def test_d2o_sets_what_was_rejected_against_answers_of_the_policy(policy, store)
     (part,) = parts_of("d2o", policy, feedback, samples=3)
     assert len(part.trees) == 10
     for tree in part.trees:
-        assert [b.value for b in tree.responses] == [0, 1, 1, 1]
+        assert [b.is_sample for b in tree.responses] == [False, True, True, True]
         assert CHAT.decode(tree.responses[0].tokens) == "No idea."
 
 
@@ -208,8 +208,8 @@ def test_the_negatives_of_a_prompt_share_its_answers():
     encoder = Encoder(CHAT)
     (key,) = {labels.prompt_key(asked)}
     (tree,) = labels.negative_trees(encoder, bad, {key: ["b", "c", "c"]})
-    assert [(CHAT.decode(b.tokens), b.value) for b in tree.responses] == [
-        ("a", 0), ("b", 0), ("c", 1), ("c", 1),
+    assert [(CHAT.decode(b.tokens), b.is_sample) for b in tree.responses] == [
+        ("a", False), ("b", False), ("c", True), ("c", True),
     ]  # fmt: skip
     assert tree.weight == 2
     assert labels.negative_trees(encoder, bad, {key: ["a", "b"]}) == []
@@ -259,7 +259,8 @@ def test_what_step_dpo_masks_would_cancel_anyway():
     pair = Pair(prompt=OPEN, chosen="Yes.\nAt 9.\nBye.", rejected="Yes.\nAt 8.\nBye.")
     (tree,) = step_dpo.step_trees(Encoder(CHAT), [pair])
     whole = Encoder(CHAT).tree(
-        OPEN, [ResponseText("Yes.\nAt 9.\n", is_complete=False), ResponseText("Yes.\nAt 8.\n", is_complete=False)],
+        OPEN,
+        [ResponseText(f"Yes.\nAt {hour}.\n", is_complete=False) for hour in (9, 8)],
         pairs=tree.pairs,
     )  # fmt: skip
     rng = np.random.default_rng(0)
@@ -351,7 +352,7 @@ def test_rise_counts_what_it_cannot_spoil_and_learns_whole_pairs_too(policy, sto
 def test_the_model_can_put_the_errors_in(policy, store):
     feedback = TrainingSet(store, split="all", kinds=["demonstration"])
     encoder = Encoder(CHAT)
-    options = {"injector": "model", "ask": "Err.", "most_changed": 1.0}
+    options = {"injector": "model", "ask": "Err.", "max_changed": 1.0}
     part, right = parts_of("rise", policy, feedback, encoder, **options)
     assert len(part.trees) == len(right.trees)
     assert len(part.trees) + encoder.left_out["errors that could not be put in"] == 10
@@ -531,7 +532,7 @@ def test_each_topic_has_its_best_and_its_worst():
 
 
 def test_the_reference_of_constructed_pairs_gives_the_known_first_loss(policy, store):
-    """Masks and credits reach the objective: at the start its loss is the formula's."""
+    """Masks and token rewards reach the objective: at the start its loss is the formula's."""
     feedback = TrainingSet(store, split="all")
     for name in ("step-dpo", "t-reg"):
         options = get_method(name).read_options(CONSTRUCTED[name])
@@ -539,7 +540,7 @@ def test_the_reference_of_constructed_pairs_gives_the_known_first_loss(policy, s
             build_plan(name, MethodContext(policy, feedback, Run(seed=1)), options)
         )
         ready = prepare(policy, feedback, Run(seed=1), make, TrainingConfig(max_steps=1))
-        first = [check for check in ready.checked.checks if check.name.startswith("first loss")]
+        first = [check for check in ready.preflight.checks if check.name.startswith("first loss")]
         assert first
-        assert all(check.passed and "0.6931 is known" in check.measured for check in first)
+        assert all(check.passed and "expected 0.6931" in check.measured for check in first)
         ready.reference.close()

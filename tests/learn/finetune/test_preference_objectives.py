@@ -24,7 +24,7 @@ from backtalk.learn.finetune.objective import (  # noqa: E402
     get_objective,
 )
 from backtalk.learn.finetune.trees import PairLabel, PromptTree, ResponseTokens  # noqa: E402
-from tests.laws.objective import (  # noqa: E402
+from backtalk.testing.objectives import (  # noqa: E402
     check_objective,
     columns,
     make_batch,
@@ -63,7 +63,7 @@ class Case:
         branch = self.trees[t].responses[b]
         return np.array(branch.weights or (1.0,) * len(branch.tokens))
 
-    def credit(self, t: int, b: int) -> Array:
+    def token_rewards(self, t: int, b: int) -> Array:
         branch = self.trees[t].responses[b]
         return np.array(branch.token_rewards or (0.0,) * len(branch.tokens))
 
@@ -162,7 +162,7 @@ def desiderata(case: Case, t: int, pair: PairLabel) -> float:
 def t_reg(case: Case, t: int, pair: PairLabel) -> float:
     def reg(b: int) -> float:
         return -float(
-            (case.weights(t, b) * 0.2 * case.credit(t, b))
+            (case.weights(t, b) * 0.2 * case.token_rewards(t, b))
             @ (case.tokens(t, b) - case.reference[case.places[t][b]])
         )
 

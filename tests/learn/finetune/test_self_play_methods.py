@@ -293,7 +293,7 @@ def test_win_rates_are_those_against_the_other_answers(store):
 def test_sppo_draws_each_response_to_its_win_rate(policy, store):
     (part,) = parts_of("sppo", policy, TrainingSet(store, split="all"))
     for tree in part.trees:
-        values = {CHAT.decode(branch.tokens): branch.score for branch in tree.responses}
+        values = {CHAT.decode(branch.tokens): branch.win_rate for branch in tree.responses}
         assert values == pytest.approx({"Yes, at nine.": 0.875, "No.": 0.25, "We are open.": 0.375})
 
 
@@ -337,8 +337,8 @@ def test_marked_answers_stand_among_the_compared_or_beside_them():
     (key,) = {self_play.prompt_key(OPEN)}
     answers = {key: ["No.", "No.", "At nine.", "nine " * 50]}
     (tree,) = self_play.marked_trees(encoder, pairs, answers)
-    assert [(CHAT.decode(b.tokens), b.value) for b in tree.responses] == [
-        ("Yes.", 0), ("No.", 1), ("No.", 1), ("At nine.", 1),
+    assert [(CHAT.decode(b.tokens), b.is_sample) for b in tree.responses] == [
+        ("Yes.", False), ("No.", True), ("No.", True), ("At nine.", True),
     ]  # fmt: skip
     assert [(p.chosen, p.rejected, p.weight) for p in tree.pairs] == [(0, 1, 0.5)]
     assert self_play.marked_trees(encoder, pairs, {key: ["nine " * 50]}) == []
@@ -348,7 +348,7 @@ def test_marked_answers_stand_among_the_compared_or_beside_them():
 def test_spac_draws_answers_of_its_own(policy, store):
     (part,) = parts_of("spac", policy, TrainingSet(store, split="all"), samples=2)
     for tree in part.trees:
-        assert 1 <= sum(branch.score > 0 for branch in tree.responses) <= 2
+        assert 1 <= sum(branch.is_sample for branch in tree.responses) <= 2
 
 
 def test_xpo_leads_away_from_the_references_answers_and_compares_them_with_others(
@@ -367,7 +367,7 @@ def test_xpo_leads_away_from_the_references_answers_and_compares_them_with_other
         (part,) = parts_of("xpo", other, feedback, reference=reference)
     (tree,) = part.trees
     texts = [CHAT.decode(branch.tokens) for branch in tree.responses]
-    marked = {text for text, b in zip(texts, tree.responses, strict=True) if b.value > 0}
+    marked = {text for text, b in zip(texts, tree.responses, strict=True) if b.is_sample}
     assert marked == {"No.", "We are."}
     for pair in tree.pairs:
         assert len({texts[pair.chosen], texts[pair.rejected]} & marked) == 1

@@ -8,7 +8,7 @@ torch = pytest.importorskip("torch", reason="objectives are functions of tensors
 
 from backtalk.errors import BacktalkError  # noqa: E402
 from backtalk.learn.finetune.objective import Batch, BoundObjective, get_objective  # noqa: E402
-from tests.laws.objective import check_objective  # noqa: E402
+from backtalk.testing.objectives import check_objective  # noqa: E402
 
 from . import objective_cases as cases  # noqa: E402
 
