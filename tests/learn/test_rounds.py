@@ -80,12 +80,18 @@ def policy(tmp_path_factory):
 def online(policy, store, run, *, method="dpo", config=None, judge=None, **options):
     chosen = get_method(method)
     reward = judge or Longer()
-    given_ = {"learning_rate": 3e-3, "batch": 4, **options}
-    made = OnlineLearner(
-        chosen, store, run, feedback_source=RewardJudge(reward, rates=needs_scores(chosen)), judge=reward,
-        config=config or OnlineConfig(rounds=2, prompts_per_round=8, num_samples=3, until_flat=False), options=given_,
-    )  # fmt: skip
-    return asyncio.run(made.learn(policy, PROMPTS[:8], PROMPTS[8:]))
+    options = {"learning_rate": 3e-3, "batch_size": 4, **options}
+    default = OnlineConfig(rounds=2, prompts_per_round=8, num_samples=3, until_flat=False)
+    learner = OnlineLearner(
+        chosen,
+        store,
+        run,
+        feedback_source=RewardJudge(reward, rates=needs_scores(chosen)),
+        judge=reward,
+        config=config or default,
+        options=options,
+    )
+    return asyncio.run(learner.learn(policy, PROMPTS[:8], PROMPTS[8:]))
 
 
 def test_rounds_build_on_each_other_and_keep_everything(policy, tmp_path):
