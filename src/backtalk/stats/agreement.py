@@ -67,8 +67,8 @@ def cohen_kappa(
     clusters : ArrayLike, optional
         Cluster label of each item, shape (n,). Default: items are independent.
     level : float, default 0.95
-        Nominal coverage of the interval, see
-        :func:`backtalk.stats.agreement_coefficient.beyond_chance`.
+        Nominal coverage of the interval; see
+        :func:`backtalk.stats.agreement_coefficient.make_agreement`.
 
     Raises
     ------
@@ -114,8 +114,8 @@ def krippendorff_alpha(
     clusters : ArrayLike, optional
         Cluster label of each item, shape (n,). Default: items are independent.
     level : float, default 0.95
-        Nominal coverage of the interval, see
-        :func:`backtalk.stats.agreement_coefficient.beyond_chance`.
+        Nominal coverage of the interval; see
+        :func:`backtalk.stats.agreement_coefficient.make_agreement`.
 
     Raises
     ------
