@@ -56,12 +56,12 @@ class Arms:
         self.identity = content_id("arms", json.dumps(logits))
 
     async def generate(self, requests: Sequence[Request]) -> list[Completion]:
-        """Draw an arm for each request, by its own seed."""
+        """Sample an arm for each request, with the seed of the request."""
         results = []
         for request in requests:
-            odds = np.exp(self._log[int(request.messages[-1].text)])
-            rng = np.random.default_rng(request.draw_seed).random()
-            arm = min(int(np.searchsorted(odds.cumsum(), rng)), len(odds) - 1)
+            probabilities = np.exp(self._log[int(request.messages[-1].text)])
+            draw = np.random.default_rng(request.draw_seed).random()
+            arm = min(int(np.searchsorted(probabilities.cumsum(), draw)), len(probabilities) - 1)
             results.append(Completion(text=str(arm), usage=Usage(1, 1, 1)))
         return results
 
@@ -89,16 +89,16 @@ class Table:
 
     Parameters
     ----------
-    odds
+    preferences
         ``P(a > b)`` for each prompt, shape ``(prompts, arms, arms)``.
     """
 
-    odds: Array
+    preferences: Array
     name = "table"
 
     async def prefer(self, compared: Sequence[ResponsePair]) -> Array:
         """Return the table's entries."""
-        return np.array([self.odds[int(p[-1].text), int(a), int(b)] for p, a, b in compared])
+        return np.array([self.preferences[int(p[-1].text), int(a), int(b)] for p, a, b in compared])
 
 
 def by_rewards(rewards: Array) -> Array:
@@ -106,20 +106,20 @@ def by_rewards(rewards: Array) -> Array:
     return np.asarray(1 / (1 + np.exp(rewards[..., None, :] - rewards[..., :, None])))
 
 
-def every_pair(odds: Array, drawn: Array) -> list[Case]:
+def every_pair(preferences: Array, drawn: Array) -> list[Case]:
     """Return what endless comparisons of samples say: all arms, weighted by how often they meet.
 
     An arm that meets itself is even with it.
 
     Parameters
     ----------
-    odds
+    preferences
         As :class:`Table` has them.
     drawn
         How often each arm is drawn, shape ``(prompts, arms)``.
     """
     cases = []
-    for prompt, (table, often) in enumerate(zip(odds, drawn, strict=True)):
+    for prompt, (table, often) in enumerate(zip(preferences, drawn, strict=True)):
         count = len(often)
         interaction = Interaction.of(str(prompt), *map(str, range(count)), *map(str, range(count)))
         met = np.outer(often, often)
@@ -127,7 +127,7 @@ def every_pair(odds: Array, drawn: Array) -> list[Case]:
         pairs = [(a, b, table[a, b], met[a, b]) for a in range(count) for b in range(a + 1, count)]
         # A pair counts once for each of its two arms: with itself, twice for one.
         pairs += [(a, a + count, 0.5, met[a, a] / 2) for a in range(count)]
-        said = tuple(
+        feedback = tuple(
             Preference(
                 interaction=interaction.id,
                 annotator=WHO,
@@ -139,12 +139,12 @@ def every_pair(odds: Array, drawn: Array) -> list[Case]:
             )
             for a, b, p, weight in pairs
         )
-        cases.append(Case(interaction, said))
+        cases.append(Case(interaction, feedback))
     return cases
 
 
 class Bench:
-    """Where methods learn tables.
+    """Test bench on which methods learn tables.
 
     Parameters
     ----------
@@ -168,12 +168,12 @@ class Bench:
 
         Parameters
         ----------
-        who
-            The tables; they draw in turns.
-        count
-            How often each prompt is asked.
-        seed
-            Of answers and verdicts.
+        actor : sequence of Array
+            Logits of the policies, which answer in turns.
+        count : int
+            Number of answers per prompt.
+        seed : int
+            Seed of answers and verdicts.
         judge
             Who compares.
         draws
@@ -264,10 +264,10 @@ def least(
 
     def loss(flat: Array) -> tuple[float, Array]:
         logits = torch.from_numpy(flat.reshape(now.shape)).requires_grad_()
-        said = logits.log_softmax(dim=1)
+        log_probs = logits.log_softmax(dim=1)
         total = torch.zeros((), dtype=torch.float64)
         for part, (batch, places, weights) in zip(parts, ready, strict=True):
-            term = part.objective(replace(batch, policy=said[places]))
+            term = part.objective(replace(batch, policy=log_probs[places]))
             total = total + (term.losses * weights).sum() / weights.sum()
         (slope,) = torch.autograd.grad(total, logits)
         return float(total.detach()), slope.numpy().ravel()
