@@ -8,12 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-try:
-    from typer._click.core import ParameterSource  # newer versions of Typer contain a copy of Click
-    from typer._click.globals import get_current_context
-except ImportError:
-    from click import get_current_context  # type: ignore[no-redef]
-    from click.core import ParameterSource  # type: ignore[assignment]
+import typer
 
 from backtalk.cli.output import progress_bars
 from backtalk.errors import BacktalkError, NotFound
@@ -66,23 +61,27 @@ def user_name() -> str:
         return "unknown"
 
 
-def is_set(option: str) -> bool:
-    """Return whether the user set an option of the running command on the command line.
+def is_set(context: typer.Context, option: str) -> bool:
+    """Return true if the user set an option on the command line.
 
     Parameters
     ----------
+    context : typer.Context
+        Context of the command.
     option : str
         Name of the option's parameter, such as ``"max_money"``.
     """
-    source = get_current_context().get_parameter_source(option)
-    return source is ParameterSource.COMMANDLINE
+    source = context.get_parameter_source(option)
+    return source is not None and source.name == "COMMANDLINE"
 
 
-def refuse_options(*options: str, because: str, mend: str = "") -> None:
-    """Refuse options of the running command that would have no effect.
+def refuse_options(context: typer.Context, *options: str, because: str, mend: str = "") -> None:
+    """Refuse options that would have no effect.
 
     Parameters
     ----------
+    context : typer.Context
+        Context of the command.
     *options : str
         Names of the options' parameters.
     because : str
@@ -95,10 +94,10 @@ def refuse_options(*options: str, because: str, mend: str = "") -> None:
     BacktalkError
         If the user set one of them.
     """
-    names = {item.name: item for item in get_current_context().command.params}
+    parameters = {item.name: item for item in context.command.params}
     for option in options:
-        if is_set(option):
-            flag = names[option].opts[0]
+        if is_set(context, option):
+            flag = parameters[option].opts[0]
             raise BacktalkError(f"{flag} has no effect: {because}", mend or f"Leave {flag} out")
 
 

@@ -62,7 +62,7 @@ CONSTRUCTED = {
     "c3po": {},
 }
 OPEN = (Message.user("Is it open?"),)
-QUICK = {"max_steps": 2, "batch": 4}
+QUICK = {"max_steps": 2, "batch_size": 4}
 TOKENIZER = tokenizer()
 CHAT = ChatTemplate(TOKENIZER, name="tiny", eos_token_ids=frozenset({TOKENIZER.eos_token_id}))
 # What stands before an answer must not hold a token that ends one.

@@ -36,7 +36,7 @@ OPEN = (Message.user("Is it open?"),)
 TOKENIZER = tiny.tokenizer()
 CHAT = ChatTemplate(TOKENIZER, name="tiny", eos_token_ids=frozenset({TOKENIZER.eos_token_id}))
 PROMPTS = [as_prompt(f"Is shop {i} open today?") for i in range(8)]
-QUICK = {"max_steps": 2, "batch": 4, "learning_rate": 3e-3}
+QUICK = {"max_steps": 2, "batch_size": 4, "learning_rate": 3e-3}
 
 
 @pytest.fixture(scope="module")

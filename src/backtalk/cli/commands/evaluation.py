@@ -54,6 +54,7 @@ def list_(
 
 @commands.command("report")
 def report(
+    context: typer.Context,
     evaluation: Annotated[
         str | None, typer.Argument(help="Evaluation, by id. Default: the latest.")
     ] = None,
@@ -83,7 +84,7 @@ def report(
     from backtalk.reports import evaluation_report, read_examples, read_training
 
     if json:
-        refuse_options("output", because="--json prints the numbers and writes no file")
+        refuse_options(context, "output", because="--json prints the numbers and writes no file")
     with opened(store, project) as db:
         if evaluation is not None:
             result = read_evaluation(db, evaluation)

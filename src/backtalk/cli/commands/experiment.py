@@ -25,6 +25,7 @@ def add_to(app: typer.Typer, panel: str) -> None:
 
 @commands.command("start")
 def start_command(
+    context: typer.Context,
     name: Annotated[str, typer.Argument(help="Name for the experiment.")],
     *,
     candidate: Annotated[
@@ -105,9 +106,9 @@ def start_command(
 
     if allocation != "fixed":
         because = f"{allocation} allocation sets the shares itself, for each request"
-        refuse_options("share", "unit", because=because)
+        refuse_options(context, "share", "unit", because=because)
     else:
-        refuse_options("floor", because="the shares of fixed allocation do not adapt")
+        refuse_options(context, "floor", because="the shares of fixed allocation do not adapt")
     with opened(store, project) as db:
         candidates = [read_policy(db, one).id for one in candidate]
         fields: dict[str, Any] = {
@@ -123,7 +124,7 @@ def start_command(
             "rule": {
                 "level": level,
                 "margin": margin,
-                "at_least": at_least,
+                "min_judgements": at_least,
                 "horizon": horizon,
                 "promote": promote,
             },
@@ -316,7 +317,7 @@ def _say_summary(
         return
     experiment = summary.experiment
     say(
-        f"{experiment.name}: {summary.status}; {summary.shown:,} answers, {summary.judged:,} "
+        f"{experiment.name}: {summary.status}; {summary.impressions:,} answers, {summary.judged:,} "
         f"judged by {experiment.outcome}"
     )
     say_table(
@@ -325,7 +326,7 @@ def _say_summary(
             (
                 read_policy(store, arm.policy).label,
                 f"{100 * arm.share:.0f} %",
-                f"{arm.shown:,}",
+                f"{arm.impressions:,}",
                 f"{arm.outcome.judged:,}",
                 "" if arm.outcome.mean is None else percent(arm.outcome.mean),
                 number(arm.outcome.difference, signed=True),

@@ -17,6 +17,7 @@ def add_to(app: typer.Typer, panel: str) -> None:
 
 
 def export_command(
+    context: typer.Context,
     path: Annotated[
         str,
         typer.Argument(
@@ -53,7 +54,7 @@ def export_command(
 
     with opened(store, project) as db:
         if format == "archive":
-            refuse_options("kind", because="an archive holds all feedback")
+            refuse_options(context, "kind", because="an archive holds all feedback")
             archived = write_archive(db, Path(path))
             counts = asdict(archived)
             text = ", ".join(f"{count:,} {name}" for name, count in counts.items())

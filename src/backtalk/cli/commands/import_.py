@@ -30,6 +30,7 @@ def add_to(app: typer.Typer, panel: str) -> None:
 
 
 def import_command(
+    context: typer.Context,
     paths: Annotated[
         list[str],
         typer.Argument(help="Files or folders; - reads standard input.", metavar="PATH..."),
@@ -73,7 +74,9 @@ def import_command(
     if mapping is not None and format is not None:
         raise BacktalkError("--format and --mapping exclude each other", "Give one of them")
     if format == "archive":
-        refuse_options("option", "allow_bad", because="an archive has no rows to read or reject")
+        refuse_options(
+            context, "option", "allow_bad", because="an archive has no rows to read or reject"
+        )
     chosen: str | RowMapping | None = _mapping(mapping) if mapping is not None else format
     results: dict[str, Any] = {}
     bad = 0

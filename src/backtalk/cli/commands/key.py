@@ -23,6 +23,7 @@ def add_to(app: typer.Typer, panel: str) -> None:
 
 @commands.command("add")
 def add(
+    context: typer.Context,
     name: Annotated[
         str, typer.Argument(help="Name of the key: the application or person that uses it.")
     ],
@@ -51,7 +52,7 @@ def add(
     from backtalk.cli.context import is_set, opened, user_name
     from backtalk.errors import BacktalkError
 
-    if all_projects and is_set("project"):
+    if all_projects and is_set(context, "project"):
         raise BacktalkError("--project has no effect with --all-projects", "Give one of them")
     with opened(store, project, create=True) as db:
         key, secret = db.api_keys.add(

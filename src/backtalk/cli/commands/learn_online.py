@@ -37,6 +37,7 @@ def add_to(app: typer.Typer, panel: str) -> None:
 
 
 def learn_online(
+    context: typer.Context,
     method: MethodArgument,
     *,
     policy: PolicyOption = None,
@@ -127,7 +128,7 @@ def learn_online(
     chosen = get_method(method)
     options: dict[str, Any] = dict(read_assignments(option))
     chosen.read_options(options)
-    _refuse_idle_options(chosen, people=people, sampler=sampler)
+    _refuse_idle_options(context, chosen, people=people, sampler=sampler)
     budget = make_budget(
         calls=max_calls, tokens=max_tokens, money=max_money, seconds=max_seconds, prices=prices
     )
@@ -172,7 +173,9 @@ def learn_online(
     _show(result, parent, json=json)
 
 
-def _refuse_idle_options(method: Method, *, people: bool, sampler: str | None) -> None:
+def _refuse_idle_options(
+    context: typer.Context, method: Method, *, people: bool, sampler: str | None
+) -> None:
     from backtalk.cli.context import refuse_options
     from backtalk.learn.online.loop import needs_scores
     from backtalk.learn.online.samplers import get_sampler
@@ -181,15 +184,20 @@ def _refuse_idle_options(method: Method, *, people: bool, sampler: str | None) -
     get_sampler(name)
     if name in {"policy", "first"}:
         refuse_options(
+            context,
             "mixture_weight",
             because=f"the sampler {name} mixes no policies",
             mend="Choose --sampler mixture, average or pilaf",
         )
     if people:
-        refuse_options("pair_selection", because="with --people, people choose what to compare")
+        refuse_options(
+            context, "pair_selection", because="with --people, people choose what to compare"
+        )
     elif needs_scores(method):
         refuse_options(
-            "pair_selection", because=f"{method.name} learns from scores, so no pairs are selected"
+            context,
+            "pair_selection",
+            because=f"{method.name} learns from scores, so no pairs are selected",
         )
 
 

@@ -262,7 +262,7 @@ def estimate(
 def _show_estimate(label: str, result: PolicyValue) -> None:
     from backtalk.cli.output import note, percent, say, say_table
 
-    say(f"{label}, by {result.by}, on {result.logged.n:,} judged answers:")
+    say(f"{label}, by {result.basis}, on {result.logged.n:,} judged answers:")
     say_table(
         ("estimator", "value", "effective sample size", "largest weight"),
         [
@@ -274,10 +274,10 @@ def _show_estimate(label: str, result: PolicyValue) -> None:
                     f"{one.effective_sample_size:,.0f}",
                     f"{one.largest_weight:.3g}",
                 )
-                for one in result.found
+                for one in result.estimates
             ),
         ],
         numbers=(2, 3),
     )
-    for warning in dict.fromkeys(text for one in result.found for text in one.warnings):
+    for warning in dict.fromkeys(text for one in result.estimates for text in one.warnings):
         note(f"{warning}.")

@@ -15,6 +15,7 @@ def add_to(app: typer.Typer, panel: str) -> None:
 
 
 def promote_command(
+    context: typer.Context,
     policy: Annotated[str, typer.Argument(help="Policy, by name or id.")],
     *,
     evaluation: Annotated[
@@ -66,6 +67,7 @@ def promote_command(
             evidence = read_evaluation(db, evaluation)
         if served is None:
             refuse_options(
+                context,
                 "evaluation",
                 "win_rate",
                 "tolerance",
@@ -73,6 +75,7 @@ def promote_command(
             )
         elif evidence is not None and not evidence.guards:
             refuse_options(
+                context,
                 "tolerance",
                 because="the evaluation has no guardrail judge",
                 mend="Evaluate with --guard first",

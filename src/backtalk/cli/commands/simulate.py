@@ -53,8 +53,8 @@ def simulate(
     """Answer the requests of a world with a policy, and add feedback of simulated annotators.
 
     `-o` sets the annotators' noise, temperature, length_bias, position_bias, sycophancy, taste,
-    delay, abstention, critique_style and edit_style. The judge `true-utility:WORLD` evaluates by the known
-    utility. One fifth of the requests is held out from learning.
+    delay, abstention, critique_style and edit_style. The judge `true-utility:WORLD` evaluates by
+    the known utility. One fifth of the requests is held out from learning.
 
     Examples
     --------

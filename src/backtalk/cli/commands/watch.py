@@ -33,6 +33,7 @@ def add_to(app: typer.Typer, panel: str) -> None:
 
 
 def watch(
+    context: typer.Context,
     method: MethodArgument,
     *,
     policy: Annotated[
@@ -108,10 +109,11 @@ def watch(
 
     if judge is None:
         mend = "Name a judge with --judge"
-        refuse_options("guard", because="without --judge nothing is evaluated", mend=mend)
-        refuse_options("limit", because="without --judge nothing is evaluated", mend=mend)
+        refuse_options(context, "guard", because="without --judge nothing is evaluated", mend=mend)
+        refuse_options(context, "limit", because="without --judge nothing is evaluated", mend=mend)
     if not (promote or experiment):
         refuse_options(
+            context,
             "actor",
             because="nothing is promoted and no experiment is started",
             mend="Add --promote or --experiment",

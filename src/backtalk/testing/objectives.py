@@ -1,4 +1,4 @@
-"""Laws of objectives: :func:`check_objective` checks a bound objective on random trees."""
+"""Properties of objectives, checked on random trees."""
 
 from __future__ import annotations
 
@@ -175,7 +175,7 @@ def _check_finite(
         assert output.losses.isfinite().all(), scale
         for name, values in {**output.metrics, **output.ema}.items():
             assert values.isfinite().all(), name
-        weighted_losses(objective, batch).sum().backward()
+        torch.autograd.backward(weighted_losses(objective, batch).sum())
         assert policy.grad is not None, "the policy has a gradient"
         assert policy.grad.isfinite().all(), scale
 
@@ -189,7 +189,7 @@ def _check_masks(
     if batch.top_k is not None:
         inputs.append(batch.top_k.requires_grad_())
     losses = weighted_losses(objective, batch)
-    losses.sum().backward()
+    torch.autograd.backward(losses.sum())
     for values in inputs:
         assert values.grad is not None
         assert (values.grad[masked] == 0).all(), "a masked token has no gradient"
@@ -231,7 +231,7 @@ def _losses_by_tree(
     objective: BoundObjective, trees: Sequence[PromptTree], logprobs: Sequence[TreeLogProbs]
 ) -> tuple[Tensor, ...]:
     losses = weighted_losses(objective, make_batch(objective, trees, logprobs))
-    return losses.split([_units(objective, tree) for tree in trees])
+    return torch.split(losses, [_units(objective, tree) for tree in trees])
 
 
 def _check_order(
@@ -257,3 +257,19 @@ def _check_additive(
     total = objective.total_weight(trees)
     weights = objective.unit_weights(make_batch(objective, trees, logprobs)).sum().item()
     np.testing.assert_allclose(weights, total, rtol=1e-9)
+
+
+class ObjectiveLaws:
+    """Tests of an objective: subclass it in a test module and implement :meth:`objective`."""
+
+    def objective(self) -> BoundObjective:
+        """Return the objective, bound to its options."""
+        raise NotImplementedError
+
+    def trees(self) -> Sequence[PromptTree]:
+        """Return trees with the columns that the objective needs."""
+        return random_trees()
+
+    def test_laws_of_objectives(self) -> None:
+        """Check the objective."""
+        check_objective(self.objective(), self.trees())
