@@ -53,7 +53,7 @@ def test_a_failed_job_is_listed_with_its_error_and_tried_again(store, run):
     watch = WatchSpec(method="best-of-n", options={"n": "2"})
     store.jobs.put(watch.kind, "poison", "{broken")
     term = store.leases.acquire(watch.kind, "ada", 60)
-    store.jobs.take(watch.kind, term=term)
+    store.jobs.claim(watch.kind, term=term)
     store.jobs.fail("poison", "It makes no sense", term=term)
     assert "It makes no sense" in run("job", "list")[1]
     assert run("job", "retry", "poi")[0] == 0
