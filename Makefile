@@ -17,6 +17,7 @@ check: .venv/dev ## Lint, types, import directions
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python scripts/check_prose.py src claims benchmarks
 
 bench: .venv/dev ## Measure side by side with peers; writes docs/BENCHMARKS.md
 	$(BIN)/python -m benchmarks

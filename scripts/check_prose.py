@@ -67,7 +67,9 @@ PREPOSITIONS = frozenset(
     ]
 )
 PARTICIPLE = re.compile(r"[a-z]{3,}ed$")
-PARTICIPLES_AS_NOUNS = frozenset({"embed", "feed", "need", "seed", "speed"})
+PARTICIPLES_AS_TERMS = frozenset(
+    {"distributed", "embed", "feed", "need", "seed", "speed", "supervised", "unpaired"}
+)
 
 MANY_PARAMETERS = 3
 
@@ -93,7 +95,7 @@ def docstrings(tree: ast.Module) -> Iterator[Docstring]:
 
 
 def _inside(node: ast.Module | ast.ClassDef, prefix: str) -> Iterator[Docstring]:
-    for item, following in zip(node.body, [*node.body[1:], None], strict=True):
+    for item, following in zip(node.body, [*node.body[1:], None], strict=False):
         if isinstance(item, ast.ClassDef | Function):
             text = ast.get_docstring(item)
             if text and is_public(item.name):
@@ -162,28 +164,46 @@ def problems(path: Path, root: Path) -> Iterator[str]:
     """Yield what is wrong in a file, as ``path:line: message``."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
     shown = path.relative_to(root)
-    stem = path.stem
-    if stem in PREPOSITIONS or (PARTICIPLE.match(stem) and stem not in PARTICIPLES_AS_NOUNS):
-        yield f"{shown}:1: the module {stem!r} is named by a preposition or participle; use a noun"
+    for line, message in [
+        *_module_name(path.stem),
+        *_headless_docstrings(tree),
+        *_parameter_sections(tree),
+        *_banned_names(tree),
+    ]:
+        yield f"{shown}:{line}: {message}"
+
+
+def _module_name(stem: str) -> Iterator[tuple[int, str]]:
+    if stem in PREPOSITIONS or (PARTICIPLE.match(stem) and stem not in PARTICIPLES_AS_TERMS):
+        yield 1, f"the module {stem!r} is named by a preposition or participle; use a noun"
+
+
+def _headless_docstrings(tree: ast.Module) -> Iterator[tuple[int, str]]:
     for one in docstrings(tree):
         if match := HEADLESS.match(one.text.strip()):
             yield (
-                f"{shown}:{one.line}: the docstring of {one.owner} begins with "
-                f"{match.group()!r}; begin with a noun or a verb"
+                one.line,
+                f"the docstring of {one.owner} begins with {match.group()!r}; "
+                "begin with a noun or a verb",
             )
+
+
+def _parameter_sections(tree: ast.Module) -> Iterator[tuple[int, str]]:
     for name, function in public_functions(tree):
-        own = [one for one in parameters(function) if not is_command_option(one)]
-        text = ast.get_docstring(function) or ""
-        listed = documented_parameters(text)
+        required = {one.arg for one in parameters(function) if not is_command_option(one)}
+        listed = documented_parameters(ast.get_docstring(function) or "")
         if listed is None:
-            if len(own) >= MANY_PARAMETERS and not overrides(function):
-                yield f"{shown}:{function.lineno}: {name} has {len(own)} parameters and no Parameters section"
+            if len(required) >= MANY_PARAMETERS and not overrides(function):
+                count = len(required)
+                yield function.lineno, f"{name} has {count} parameters and no Parameters section"
             continue
-        names = {one.arg for one in parameters(function)}
-        for missing in sorted({one.arg for one in own} - listed):
-            yield f"{shown}:{function.lineno}: the Parameters section of {name} lacks {missing!r}"
-        for unknown in sorted(listed - names):
-            yield f"{shown}:{function.lineno}: {name} has no parameter {unknown!r}"
+        for missing in sorted(required - listed):
+            yield function.lineno, f"the Parameters section of {name} lacks {missing!r}"
+        for unknown in sorted(listed - {one.arg for one in parameters(function)}):
+            yield function.lineno, f"{name} has no parameter {unknown!r}"
+
+
+def _banned_names(tree: ast.Module) -> Iterator[tuple[int, str]]:
     for node in ast.walk(tree):
         name = None
         if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
@@ -193,7 +213,7 @@ def problems(path: Path, root: Path) -> Iterator[str]:
         elif isinstance(node, ast.ClassDef | Function):
             name = node.name
         if name is not None and name.lower().strip("_") in BANNED_NAMES:
-            yield f"{shown}:{node.lineno}: the name {name!r} says nothing; use the field's noun"
+            yield node.lineno, f"the name {name!r} says nothing; use the field's noun"
 
 
 def main() -> int:

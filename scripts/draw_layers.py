@@ -36,13 +36,17 @@ def draw() -> str:
     rows = [(names, i) for i, names in enumerate(layers())]
     height = 44 + sum(len(names) for names, _ in rows) * ROW + len(rows) * GAP + 10
     parts = [
-        f"<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 {WIDTH} {height}' "
-        f"width='{WIDTH}' height='{height}' role='img'>",
+        (
+            f"<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 {WIDTH} {height}' "
+            f"width='{WIDTH}' height='{height}' role='img'>"
+        ),
         "<title>Layers of the package backtalk</title>",
         f"<rect width='{WIDTH}' height='{height}' fill='#ffffff'/>",
-        f"<text x='{LEFT}' y='26' {FONT} font-size='15' fill='#555555'>"
-        "A package imports only packages of lower layers; those of one layer do not import each "
-        "other.</text>",
+        (
+            f"<text x='{LEFT}' y='26' {FONT} font-size='15' fill='#555555'>"
+            "A package imports only packages of lower layers; packages of one layer do not import "
+            "each other.</text>"
+        ),
     ]
     y = 40
     for names, i in rows:

@@ -112,9 +112,10 @@ def test_a_page_runs(page, reader):
 
 
 def test_every_command_of_a_page_is_one_that_exists():
-    from backtalk.cli.commands import MODULES
+    from backtalk.cli.commands import PANELS
 
-    known = {name.strip("_") for name in MODULES} | {"restore"}
+    modules = [name for modules in PANELS.values() for name in modules]
+    known = {name.strip("_").replace("_", "-") for name in modules} | {"crossval", "restore"}
     typed = [line.split()[1] for page in PAGES for line in commands(page) if "backtalk " in line]
     assert set(typed) <= known
     assert {"import", "learn", "evaluate", "promote", "rollback", "export"} <= set(typed)

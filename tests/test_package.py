@@ -74,3 +74,19 @@ def test_everything_that_is_declared_is_pinned():
 
 def _read(name):
     return (REPOSITORY / name).read_text()
+
+
+def test_the_picture_of_the_layers_is_that_of_the_contract(monkeypatch):
+    monkeypatch.syspath_prepend(REPOSITORY / "scripts")
+    import draw_layers
+
+    assert draw_layers.PICTURE.read_text(encoding="utf-8") == draw_layers.draw()
+    assert ["cli", "testing"] in draw_layers.layers()
+
+
+def test_names_and_docstrings_follow_the_rules():
+    script = REPOSITORY / "scripts" / "check_prose.py"
+    done = subprocess.run(
+        [sys.executable, script, "src"], capture_output=True, text=True, cwd=REPOSITORY, check=False
+    )
+    assert (done.returncode, done.stdout) == (0, "")
