@@ -183,8 +183,10 @@ def _headless_docstrings(tree: ast.Module) -> Iterator[tuple[int, str]]:
         if match := HEADLESS.match(one.text.strip()):
             yield (
                 one.line,
-                f"the docstring of {one.owner} begins with {match.group()!r}; "
-                "begin with a noun or a verb",
+                (
+                    f"the docstring of {one.owner} begins with {match.group()!r}; "
+                    "begin with a noun or a verb"
+                ),
             )
 
 

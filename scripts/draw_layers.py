@@ -28,7 +28,12 @@ def summary(package: str) -> str:
     folder = ROOT / "src" / "backtalk" / package
     file = folder / "__init__.py" if folder.is_dir() else folder.with_suffix(".py")
     text = ast.get_docstring(ast.parse(file.read_text(encoding="utf-8"))) or ""
-    return " ".join(text.split("\n\n", maxsplit=1)[0].split()).partition(". ")[0].rstrip(".")
+    return (
+        " ".join(text.split("\n\n", maxsplit=1)[0].split())
+        .partition(". ")[0]
+        .rstrip(".")
+        .replace("``", "")
+    )
 
 
 def draw() -> str:
@@ -61,7 +66,7 @@ def draw() -> str:
             parts.append(
                 f"<text x='{LEFT + 14}' y='{base}' {FONT} font-size='16' font-weight='600' "
                 f"fill='#17324d'>{escape(name)}</text>"
-                f"<text x='{LEFT + 150}' y='{base}' {FONT} font-size='14' fill='#333333'>"
+                f"<text x='{LEFT + 190}' y='{base}' {FONT} font-size='14' fill='#333333'>"
                 f"{escape(summary(name))}</text>"
             )
         y += tall + GAP

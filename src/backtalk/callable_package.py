@@ -1,4 +1,4 @@
-"""Packages that are also functions: ``backtalk.learn(...)`` next to ``backtalk.learn.method``."""
+"""Packages that can also be called as functions: ``backtalk.learn``, ``backtalk.evaluate``."""
 
 from __future__ import annotations
 
