@@ -17,8 +17,9 @@ from backtalk.feedback import (
     Scope,
 )
 from backtalk.feedback.case import Case
-from backtalk.store import AddResult, Store
+from backtalk.store import AddResult, Store, migrations
 from backtalk.store import queries as reading
+from backtalk.store.engine import connect, database_url, writing
 from backtalk.store.migrations import HEAD, revision, upgrade
 from tests.strategies import cases
 
@@ -251,6 +252,19 @@ def test_the_migrations_make_the_schema_that_the_code_uses(store):
         assert compare_metadata(MigrationContext.configure(connection), metadata) == []
     upgrade(store.engine)
     assert "feedback" in inspect(store.engine).get_table_names()
+
+
+def test_a_new_sqlite_store_has_the_schema_that_the_migrations_leave(tmp_path):
+    migrated = connect(database_url(":memory:"))
+    with writing(migrated) as connection:
+        migrations._run(connection)
+    query = "SELECT type, name, tbl_name, sql FROM sqlite_master ORDER BY name"
+    with migrated.connect() as connection:
+        expected = connection.exec_driver_sql(query).all()
+    for name in ("first.db", "second.db"):
+        with Store(tmp_path / name) as store, store.engine.connect() as connection:
+            assert connection.exec_driver_sql(query).all() == expected
+            assert revision(connection) == HEAD
 
 
 def test_a_store_made_by_a_newer_version_is_refused(location):
