@@ -97,3 +97,24 @@ def test_parameter_descriptions_include_names_that_share_a_line():
 def test_every_old_name_means_an_option_of_some_method(old):
     known = {option for method in METHODS.values() for option in method.options}
     assert set(OPTION_ALIASES[old]) <= known
+
+
+@pytest.mark.parametrize(
+    ("method", "options", "words"),
+    [
+        ("dpo", {"lora_rank": "4"}, "lora_rank of dpo has no effect with adapter=none"),
+        ("sft", {"rank": 8}, "lora_rank of sft has no effect"),
+        ("raft", {"judge": "true-utility", "embedder": "sentence"}, "Set judge=learned"),
+    ],
+)
+def test_an_option_without_an_effect_is_refused(method, options, words):
+    with pytest.raises(BacktalkError, match=words):
+        get_method(method).read_options(options)
+
+
+def test_an_option_with_an_effect_is_accepted():
+    values = get_method("dpo").read_options({"lora_rank": 4, "adapter": "lora"})
+    assert (values["lora_rank"], values["adapter"]) == (4, "lora")
+    for method in METHODS.values():
+        settings = {name: value for name, value in method.options.items() if value is not None}
+        assert method.read_options(method.read_options(settings))

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from backtalk.embedders import HashedTfidf, SentenceEmbedder
 from backtalk.embedders.registry import EmbedderName, embedder_for_pairs
 from backtalk.errors import BacktalkError
 from backtalk.evaluate.judges import get_judge
@@ -17,7 +16,6 @@ from backtalk.feedback.interaction import Prompt
 from backtalk.feedback.views import Pair
 from backtalk.learn.training_set import TrainingSet
 from backtalk.models import Model, Request, Sampling, load_model
-from backtalk.models.protocol import Embedder
 from backtalk.policy import Policy, read_policy
 from backtalk.rewards import Reward, learn_reward
 from backtalk.run import Run
@@ -157,11 +155,6 @@ class MethodContext:
         if name != LEARNED:
             return get_judge(name, self.feedback.store)
         return await self.learn_reward(self.feedback.views(Pair), embedder)
-
-
-def get_embedder(name: EmbedderName, texts: Iterable[str]) -> Embedder:
-    """Return an embedder by name; the hashed one takes its TF-IDF weights from the texts."""
-    return SentenceEmbedder() if name == "sentence" else HashedTfidf.fit(sorted(set(texts)))
 
 
 async def score_responses(

@@ -35,6 +35,27 @@ OPTION_ALIASES: Mapping[str, tuple[str, ...]] = {
 """Names that options had before, each with its present names; the first that exists is meant."""
 
 
+@dataclass(frozen=True)
+class Dependency:
+    """Condition on another option without which an option has no effect."""
+
+    option: str
+    """Option that decides."""
+    has_effect: Callable[[Any], bool]
+    """Function of its value."""
+    mend: str
+    """Values of the other option that give the option an effect, in words."""
+
+
+DEPENDENCIES: Mapping[str, Dependency] = {
+    "lora_rank": Dependency("adapter", lambda value: value != "none", "adapter=lora or dora"),
+    "embedder": Dependency(
+        "judge", lambda value: value in {"learned", "similarity"}, "judge=learned"
+    ),
+}
+"""Options that have an effect only with certain values of another option."""
+
+
 def rename_options(
     values: Mapping[str, Any],
     known: Mapping[str, Any],
@@ -102,7 +123,7 @@ def read_options(
     UnknownName
         If there is no such option; the message lists the known ones.
     BacktalkError
-        If a value does not fit its type.
+        If a value does not fit its type, or an option would have no effect.
     """
     values = rename_options(values, defaults, aliases)
     for option in values:
@@ -111,9 +132,25 @@ def read_options(
     fields: Any = {option: (types[option], default) for option, default in defaults.items()}
     model = create_model("Options", __config__=ConfigDict(extra="forbid"), **fields)
     try:
-        return model(**values).model_dump()
+        options = model(**values).model_dump()
     except ValidationError as error:
         raise BacktalkError(f"An option of {name} is not valid: {explain(error)}") from None
+    _refuse_idle_options(name, defaults, options)
+    return options
+
+
+def _refuse_idle_options(
+    name: str, defaults: Mapping[str, Any], options: Mapping[str, Any]
+) -> None:
+    for option, dependency in DEPENDENCIES.items():
+        if option not in options or dependency.option not in options:
+            continue
+        value = options[dependency.option]
+        if options[option] != defaults[option] and not dependency.has_effect(value):
+            raise BacktalkError(
+                f"The option {option} of {name} has no effect with {dependency.option}={value}",
+                f"Set {dependency.mend}, or leave {option} out",
+            )
 
 
 def keyword_options(function: Callable[..., Any]) -> dict[str, Any]:

@@ -12,14 +12,14 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from backtalk import prompts as prompt_texts
-from backtalk.embedders.registry import EmbedderName
+from backtalk.embedders.registry import EmbedderName, get_embedder
 from backtalk.errors import BacktalkError
 from backtalk.feedback import prompt_text
 from backtalk.feedback.base import OVERALL
 from backtalk.feedback.case import prompt_key
 from backtalk.feedback.interaction import Prompt
 from backtalk.feedback.views import LabelView
-from backtalk.learn.context import MethodContext, get_embedder
+from backtalk.learn.context import MethodContext
 from backtalk.learn.finetune.encoding import Encoder, ResponseText
 from backtalk.learn.finetune.objective import BuildTasks, TrainingTask, get_objective
 from backtalk.learn.finetune.prompt_conditioning import (

@@ -10,12 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backtalk import prompts as prompt_texts
-from backtalk.embedders.registry import EmbedderName
+from backtalk.embedders.registry import EmbedderName, get_embedder
 from backtalk.feedback.base import OVERALL
 from backtalk.feedback.case import prompt_key
 from backtalk.feedback.interaction import Prompt
 from backtalk.feedback.views import CritiqueView, Pair, ScoreView
-from backtalk.learn.context import MethodContext, get_embedder, score_responses
+from backtalk.learn.context import MethodContext, score_responses
 from backtalk.learn.finetune.encoding import Encoder, ResponseText
 from backtalk.learn.finetune.methods.imitation import answer_trees
 from backtalk.learn.finetune.objective import BuildTasks, TrainingTask, get_objective
