@@ -26,9 +26,9 @@ from sqlalchemy import select
 
 from backtalk.store import Store, schema
 from benchmarks.serving import servers
+from benchmarks.serving.fuzzer import NO_KEY_MARKER, ApiFuzzer, FuzzRequest
 from benchmarks.serving.load import chat_request
-from benchmarks.serving.page_shots import Badge, PageShots, furnish
-from benchmarks.serving.shots import KEYLESS, Shot, Shots
+from benchmarks.serving.page_fuzzer import Credentials, PageFuzzer, fill_store
 from benchmarks.serving.wire import Client
 
 SECONDS = 5.0
@@ -46,7 +46,7 @@ class FuzzReport:
     """Responses to hostile requests."""
 
     statuses: Counter[str] = field(default_factory=Counter)
-    """Number of responses by trick and status code; 0 if the connection was closed without a
+    """Number of responses by mutation and status code; 0 if the connection was closed without a
     response."""
     bad: list[str] = field(default_factory=list)
     """Descriptions of wrong responses."""
@@ -54,13 +54,13 @@ class FuzzReport:
     """Seconds of the slowest request, and the beginning of its data."""
 
 
-async def fire(port: int, shots: Iterator[Shot]) -> FuzzReport:
+async def fire(port: int, requests: Iterator[FuzzRequest]) -> FuzzReport:
     """Send requests concurrently, each on a new connection."""
     report = FuzzReport()
 
     async def worker() -> None:
-        for shot in shots:
-            await _fire(port, shot, report)
+        for request in requests:
+            await _fire(port, request, report)
 
     async with asyncio.TaskGroup() as group:
         for _ in range(_CONCURRENCY):
@@ -68,55 +68,59 @@ async def fire(port: int, shots: Iterator[Shot]) -> FuzzReport:
     return report
 
 
-async def _fire(port: int, shot: Shot, report: FuzzReport) -> None:
+async def _fire(port: int, request: FuzzRequest, report: FuzzReport) -> None:
     loop = asyncio.get_running_loop()
     begin = loop.time()
     try:
-        answer = await asyncio.wait_for(_answer(port, shot), SECONDS)
+        answer = await asyncio.wait_for(_answer(port, request), SECONDS)
     except TimeoutError:
-        report.bad.append(f"no response in {SECONDS:g} s: {shot.trick}: {shot.data[:600]!r}")
+        report.bad.append(
+            f"no response in {SECONDS:g} s: {request.mutation}: {request.data[:600]!r}"
+        )
         return
-    report.slowest = max(report.slowest, (loop.time() - begin, f"{shot.data[:300]!r}"))
+    report.slowest = max(report.slowest, (loop.time() - begin, f"{request.data[:300]!r}"))
     status = int(answer[9:12]) if answer[:5] == b"HTTP/" and answer[9:12].isdigit() else 0
-    report.statuses[f"{shot.trick} {status}"] += 1
-    problem = _problem(shot, status, answer)
+    report.statuses[f"{request.mutation} {status}"] += 1
+    problem = _problem(request, status, answer)
     if problem:
-        report.bad.append(f"{problem}: {answer[:300]!r} to {shot.trick}: {shot.data[:1500]!r}")
+        report.bad.append(
+            f"{problem}: {answer[:300]!r} to {request.mutation}: {request.data[:1500]!r}"
+        )
 
 
-def _problem(shot: Shot, status: int, answer: bytes) -> str | None:
-    if shot.page:
-        return _page_problem(shot, status, answer)
+def _problem(request: FuzzRequest, status: int, answer: bytes) -> str | None:
+    if request.page:
+        return _page_problem(request, status, answer)
     if status >= 500 and not (status in {502, 503, 504} and b'"error":' in answer):
         return f"an undocumented {status}"
-    target = shot.data.split(b" ", 2)[1].decode("latin-1")
-    if not shot.keyed and 200 <= status < 300 and target not in _OPEN_PATHS:
+    target = request.data.split(b" ", 2)[1].decode("latin-1")
+    if not request.keyed and 200 <= status < 300 and target not in _OPEN_PATHS:
         return f"{status} without a key"
     return None
 
 
-def _page_problem(shot: Shot, status: int, answer: bytes) -> str | None:
+def _page_problem(request: FuzzRequest, status: int, answer: bytes) -> str | None:
     if status >= 500:
         return f"a {status}"
-    target = shot.data.split(b" ", 2)[1].decode("latin-1")
+    target = request.data.split(b" ", 2)[1].decode("latin-1")
     result = _LOCATION.search(answer.partition(b"\r\n\r\n")[0])
     if result is not None:
         if not re.match(rb"/(?![/\\])", result[1]):
             return "a redirect to another site"
-        entered = shot.keyed or result[1].startswith(b"/login")
+        entered = request.keyed or result[1].startswith(b"/login")
         return None if entered else "a change without a session and its token"
-    if not shot.keyed and 200 <= status < 400 and not target.startswith(_OPEN_PAGES):
+    if not request.keyed and 200 <= status < 400 and not target.startswith(_OPEN_PAGES):
         return f"{status} without a session"
     return None
 
 
-async def _answer(port: int, shot: Shot) -> bytes:
+async def _answer(port: int, request: FuzzRequest) -> bytes:
     """Return the response, read until the server closes the connection."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     try:
-        writer.write(shot.data)
+        writer.write(request.data)
         await writer.drain()
-        if shot.cut:
+        if request.cut:
             writer.write_eof()
         return await reader.read()
     except (ConnectionError, BrokenPipeError):
@@ -135,20 +139,20 @@ async def ask(gateway: servers.Server) -> str:
     return str(reply.json()["id"])
 
 
-def _interleave(shots: Shots, pages: PageShots, count: int) -> Iterator[Shot]:
+def _interleave(api: ApiFuzzer, pages: PageFuzzer, count: int) -> Iterator[FuzzRequest]:
     """Yield requests; every fourth is for a page."""
-    of_api = shots.draw(count)
+    api_requests = api.draw(count)
     for page in pages.draw(count):
-        yield from islice(of_api, 3)
+        yield from islice(api_requests, 3)
         yield page
 
 
-def sign_in(gateway: servers.Server) -> Badge:
+def sign_in(gateway: servers.Server) -> Credentials:
     """Sign in to the pages with the gateway's key."""
     return enter(f"http://127.0.0.1:{gateway.port}", gateway.key)
 
 
-def enter(url: str, key: str) -> Badge:
+def enter(url: str, key: str) -> Credentials:
     """Sign in to the pages of a gateway with a key.
 
     Raises
@@ -162,7 +166,7 @@ def enter(url: str, key: str) -> Badge:
         if http.get("/inbox").status_code != 200:
             raise RuntimeError("The pages reject the key")
         cookie = "; ".join(f"{name}={value}" for name, value in http.cookies.items())
-        return Badge(key, cookie, token)
+        return Credentials(key, cookie, token)
 
 
 def _token(http: httpx2.Client) -> str:
@@ -183,7 +187,7 @@ def contents(store: str) -> list[str]:
 
 def stored_without_key(store: str) -> list[str]:
     """Return the rows written by requests without a key or a session."""
-    return [row[:500] for row in contents(store) if KEYLESS in row]
+    return [row[:500] for row in contents(store) if NO_KEY_MARKER in row]
 
 
 def main() -> None:
@@ -198,9 +202,9 @@ def main() -> None:
             with servers.running(gateway):
                 report, memory = FuzzReport(), []
                 with Store(store) as opened:
-                    pages = PageShots(sign_in(gateway), furnish(opened), seed)
+                    pages = PageFuzzer(sign_in(gateway), fill_store(opened), seed)
                 requests = _interleave(
-                    Shots(key, seed, interaction=asyncio.run(ask(gateway))), pages, count
+                    ApiFuzzer(key, seed, interaction=asyncio.run(ask(gateway))), pages, count
                 )
                 for _ in range(10):
                     part = asyncio.run(fire(gateway.port, islice(requests, count // 10)))

@@ -5,8 +5,8 @@ import asyncio
 import pytest
 import schemathesis
 from benchmarks.serving import servers
+from benchmarks.serving.fuzzer import ApiFuzzer
 from benchmarks.serving.hostile import fire, stored_without_key
-from benchmarks.serving.shots import Shots
 from hypothesis import HealthCheck, given
 from hypothesis import settings as how
 from schemathesis import GenerationMode
@@ -72,7 +72,7 @@ def test_hostile_requests_are_rejected_and_store_nothing_without_a_key(locked):
     running, key = locked
     interaction = running.chat().json()["id"]
     port = int(running.url.rpartition(":")[2])
-    report = asyncio.run(fire(port, Shots(key, 7, interaction=interaction).draw(600)))
+    report = asyncio.run(fire(port, ApiFuzzer(key, 7, interaction=interaction).draw(600)))
     assert report.bad == []
     assert report.statuses.total() == 600
     assert running.http.get("/health").json() == {"status": "ok"}

@@ -1,4 +1,4 @@
-"""A gateway with its pages, and a headless Chromium that visits them."""
+"""Gateway with its pages, and a headless Chromium."""
 
 import os
 import shutil
@@ -27,40 +27,40 @@ XSS = [
     "</textarea></script><svg onload=window.__xss=5>",
     "{{ 7 * 7 }}${window.__xss=6}",
 ]
-"""Texts that would set ``window.__xss`` if a page let them run."""
+"""Texts that would set ``window.__xss`` if a page ran them."""
 HOSTILE = " ".join(XSS)
 
 
 @pytest.fixture(scope="module")
 def chromium() -> Iterator[Any]:
-    """A browser; a test that needs it is skipped where there is none.
+    """Browser; tests that need it are skipped without a Chromium.
 
-    It ends with its module: while it runs, no other event loop can in this thread.
+    It is closed after each module: while it runs, its thread can run no other event loop.
     """
     path = shutil.which("chromium") or shutil.which("chromium-browser")
     if path is None:
-        pytest.skip("there is no chromium on the PATH")
+        pytest.skip("no chromium on the PATH")
     playwright = pytest.importorskip("playwright.sync_api")
-    with playwright.sync_playwright() as running:
-        started = running.chromium.launch(executable_path=path, args=["--no-sandbox"])
-        yield Browser(started)
-        started.close()
+    with playwright.sync_playwright() as api:
+        browser = api.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        yield PagePool(browser)
+        browser.close()
 
 
-class Browser:
-    """A browser whose windows are used again: to open one costs more than most tests.
+class PagePool:
+    """Pool of browser pages, because opening one takes longer than most tests.
 
-    Each window has cookies of its own, and is emptied after use.
+    Each page has its own cookies, which are cleared after use.
     """
 
-    def __init__(self, started: Any) -> None:
-        self._started = started
+    def __init__(self, browser: Any) -> None:
+        self._browser = browser
         self._idle: list[Any] = []
 
     def take(self) -> Any:
         if self._idle:
             return self._idle.pop()
-        page = self._started.new_context().new_page()
+        page = self._browser.new_context().new_page()
         page.set_default_timeout(10_000)
         return page
 
@@ -71,8 +71,8 @@ class Browser:
         self._idle.append(page)
 
 
-class Window:
-    """A page of the browser at one site; all but the addresses is the page's own."""
+class SitePage:
+    """Browser page with URLs relative to a site; other attributes are the page's."""
 
     def __init__(self, page: Any, url: str) -> None:
         self._page = page
@@ -80,7 +80,7 @@ class Window:
         self._listeners: list[tuple[str, Any]] = []
         self.problems: list[str] = []
         self.on("pageerror", lambda error: self.problems.append(str(error)))
-        self.on("console", lambda said: said.type == "error" and self.problems.append(said.text))
+        self.on("console", lambda line: line.type == "error" and self.problems.append(line.text))
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._page, name)
@@ -89,7 +89,7 @@ class Window:
         return self._page.goto(self._url + path)
 
     def post(self, path: str, form: dict[str, str]) -> Any:
-        """Send a form without the page, with its cookies."""
+        """Submit a form outside the page, with its cookies."""
         return self._page.request.post(self._url + path, form=form)
 
     def on(self, event: str, listener: Any) -> None:
@@ -103,10 +103,10 @@ class Window:
 
 @dataclass
 class Site:
-    """A gateway and the browser that visits it."""
+    """Gateway and browser."""
 
     gateway: Gateway
-    browser: Browser
+    pages: PagePool
 
     @property
     def url(self) -> str:
@@ -117,52 +117,54 @@ class Site:
         return self.gateway.store
 
     @contextmanager
-    def visitor(self, name: str = "ada", *, viewport: dict[str, int] = DESKTOP) -> Iterator[Any]:
-        """Open a window for a person who gave a name or pasted a key.
+    def open_page(self, name: str = "ada", *, viewport: dict[str, int] = DESKTOP) -> Iterator[Any]:
+        """Open a page for a user who signed in with a name, or with a key that begins with ``bt-``.
 
-        A ``name`` that begins with ``bt-`` is a key, an empty one leaves the visitor unknown.
+        Without a name the user is not signed in.
         """
-        page = self.browser.take()
+        page = self.pages.take()
         page.set_viewport_size(viewport)
         if name:
             page.context.add_cookies([self.cookie(name)])
-        window = Window(page, self.url)
+        site_page = SitePage(page, self.url)
         try:
-            yield window
+            yield site_page
         finally:
-            window.close()
-        self.browser.give_back(page)
+            site_page.close()
+        self.pages.give_back(page)
 
     def cookie(self, name: str) -> dict[str, str]:
-        """Return the cookie that signing in sets."""
+        """Return the session cookie of a user."""
         folder = self.gateway.settings.state_folder
         sessions = sessions_for(folder)
-        key = name.startswith("bt-")
-        session = sessions.new_session(digest=hash_secret(name)) if key else sessions.new_session(name=name)
+        if name.startswith("bt-"):
+            session = sessions.new_session(digest=hash_secret(name))
+        else:
+            session = sessions.new_session(name=name)
         return {"name": "backtalk", "value": sessions.cookie(session), "url": self.url}
 
 
 def key_for(settings: Settings, name: str, role: str, project: str | None = None) -> str:
-    """Make a key before the gateway starts, and return its secret."""
+    """Create a key before the gateway starts, and return its secret."""
     with Store(settings.store) as store:
         return store.api_keys.add(name, role, project=project, actor="tests")[1]
 
 
 @pytest.fixture
 def site(settings: Settings, chromium: Any) -> Iterator[Site]:
-    """A site that asks for no keys."""
+    """Site that does not require keys."""
     with running_gateway(settings) as gateway:
         yield Site(gateway, chromium)
 
 
 @pytest.fixture
-def keyed(settings: Settings) -> Settings:
-    """The settings of a gateway that asks for keys."""
+def keyed_settings(settings: Settings) -> Settings:
+    """Settings of a gateway that requires keys."""
     return settings.model_copy(update={"keys": "always"})
 
 
-def axe(page: Any) -> list[str]:
-    """Return what axe-core finds wrong by WCAG A and AA; colours in the dark scheme too."""
+def axe_violations(page: Any) -> list[str]:
+    """Return the violations of WCAG A and AA that axe-core reports, with both colour schemes."""
     from axe_playwright_python.base import AXE_SCRIPT
 
     if not page.evaluate("'axe' in window"):
@@ -186,8 +188,8 @@ def _violations(page: Any, only: dict[str, Any]) -> list[str]:
     ]
 
 
-def too_wide(page: Any) -> list[str]:
-    """Return what sticks out of a phone's screen to the right, so that the page would scroll."""
+def overflowing_elements(page: Any) -> list[str]:
+    """Return the elements that are wider than a phone's screen, so that the page would scroll."""
     page.set_viewport_size(PHONE)
     return page.evaluate(
         """() => {
@@ -201,12 +203,12 @@ def too_wide(page: Any) -> list[str]:
     )
 
 
-def shot(page: Any, name: str) -> None:
-    """Save a picture for a person to look at, where ``BACKTALK_SHOTS`` names a folder."""
-    if folder := os.environ.get("BACKTALK_SHOTS"):
+def save_screenshot(page: Any, name: str) -> None:
+    """Save a screenshot in the folder ``BACKTALK_SCREENSHOTS``, if it is set."""
+    if folder := os.environ.get("BACKTALK_SCREENSHOTS"):
         page.screenshot(path=f"{folder}/{name}.png", full_page=True)
 
 
-def harmless(page: Any) -> bool:
-    """Return whether no hostile text was run."""
+def is_harmless(page: Any) -> bool:
+    """Return true if no hostile text was run as a script."""
     return page.evaluate("window.__xss === undefined")

@@ -1,4 +1,4 @@
-"""The page Interactions: finding, reading, deleting and restoring."""
+"""The page Interactions: search, details, delete and restore."""
 
 import pytest
 
@@ -24,15 +24,23 @@ from backtalk.serve.pages.interactions.view import response_views
 from backtalk.store import Store
 from backtalk.store.detail import StoredFeedback
 from tests.serve.conftest import running_gateway
-from tests.serve.pages.conftest import HOSTILE, XSS, axe, harmless, key_for, shot, too_wide
-from tests.serve.pages.views import (
+from tests.serve.pages.conftest import (
+    HOSTILE,
+    XSS,
+    axe_violations,
+    is_harmless,
+    key_for,
+    overflowing_elements,
+    save_screenshot,
+)
+from tests.serve.pages.project import (
     ADA,
     FIRST,
     NOON,
-    Person,
+    PageClient,
     better_policy,
     evaluation,
-    everything_about,
+    feedback_of_every_kind,
     fill,
     interaction,
     plain_policy,
@@ -40,32 +48,33 @@ from tests.serve.pages.views import (
 
 
 def bodies():
-    about = interaction()
-    results = [
-        make_feedback_view(StoredFeedback(item, NOON, None), about) for item in everything_about(about)
+    item = interaction()
+    views = [
+        make_feedback_view(StoredFeedback(feedback, NOON, None), item)
+        for feedback in feedback_of_every_kind(item)
     ]
-    return [(view.item.kind, view.body) for view in results]
+    return [(view.item.kind, view.body) for view in views]
 
 
 def body_of(kind):
-    return next(body for result, body in bodies() if result == kind)
+    return next(body for other_kind, body in bodies() if other_kind == kind)
 
 
 @pytest.mark.parametrize(
-    ("place", "headline", "tone"),
+    ("index", "headline", "tone"),
     [
         (0, "4 on stars, 1 to 5", ""),
         (1, "Bad", "bad"),
         (2, "Response 1 is better than 0", ""),
-        (3, "Neither response 0 nor 2 will do", "bad"),
-        (4, "Responses from the best to the worst", ""),
-        (9, "Step 2 is the first wrong one", "bad"),
+        (3, "Responses 0 and 2 are both bad", "bad"),
+        (4, "Responses from best to worst", ""),
+        (9, "Step 2 is the first wrong step", "bad"),
         (10, "Failed", "bad"),
-        (12, "Took response 1", ""),
+        (12, "Chose response 1", ""),
     ],
 )
-def test_what_feedback_comes_down_to_stands_in_a_line(place, headline, tone):
-    _, body = bodies()[place]
+def test_feedback_has_a_headline(index, headline, tone):
+    _, body = bodies()[index]
     assert (body.headline, body.tone) == (headline, tone)
 
 
@@ -73,13 +82,13 @@ def test_a_critique_of_a_part_quotes_it():
     assert body_of("critique").quote == "We close at ten on Sundays,"
 
 
-def test_an_edit_shows_what_went_and_what_came():
+def test_an_edit_shows_deletions_and_insertions():
     changes = body_of("edit").changes
     assert "".join(text for change, text in changes if change != "in") == FIRST
     assert ("in", "else") in [(change, text) for change, text in changes]
 
 
-def test_marked_spans_keep_the_text_and_say_what_they_are_called():
+def test_marked_spans_contain_the_text_and_their_labels():
     body = body_of("spans")
     assert "".join(part.text for part in body.passages) == FIRST
     assert [(part.text, part.notes, part.tone) for part in body.passages if part.notes] == [
@@ -94,7 +103,7 @@ def test_steps_are_numbered_with_their_verdicts():
     assert marked == [("1: right",), ("2: wrong", "not on Sundays"), ("3: neutral",)]
 
 
-def test_texts_that_would_take_long_to_compare_are_shown_whole():
+def test_long_edits_are_shown_without_a_diff():
     long = "a\n" * 30_000
     about = Interaction.of("Hello", long)
     item = Edit(interaction=about.id, annotator=ADA, response="0", text=long + "b")
@@ -103,22 +112,22 @@ def test_texts_that_would_take_long_to_compare_are_shown_whole():
     assert body.text == item.text
 
 
-def test_marks_beyond_the_most_are_counted_not_drawn():
+def test_marks_beyond_the_maximum_are_counted_but_not_shown():
     about = Interaction.of("Hello", "a" * 20_000)
     many = tuple(Span(start=i, end=i + 1, label="x") for i in range(20_000))
     item = Spans(interaction=about.id, annotator=ADA, response="0", spans=many)
     body = make_feedback_view(StoredFeedback(item, NOON, None), about).body
     assert "".join(part.text for part in body.passages) == "a" * 20_000
-    assert body.notes == ("19,700 more, which are not drawn",)
+    assert body.notes == ("19,700 more, not shown",)
 
 
-def test_a_ranking_tells_ties_and_what_was_not_ranked():
+def test_a_ranking_shows_ties():
     body = body_of("ranking")
     assert body.order == (("1",), ("0", "2"))
-    assert body.notes == ("in one place: equally good",)
+    assert body.notes == ("same rank: equally good",)
 
 
-def test_responses_stand_in_the_order_in_which_they_were_shown_and_hidden_ones_last():
+def test_responses_are_in_the_order_shown_with_hidden_ones_last():
     views = response_views(interaction())
     assert [(view.response.id, view.position, view.hidden) for view in views] == [
         ("1", 1, False),
@@ -128,77 +137,79 @@ def test_responses_stand_in_the_order_in_which_they_were_shown_and_hidden_ones_l
     assert ("score", "0.93") in views[0].facts
 
 
-def test_what_was_shown_is_not_guessed_where_nobody_noted_it():
+def test_positions_are_unknown_if_they_were_not_recorded():
     (view,) = response_views(Interaction.of("Hello", "Hi."))
     assert (view.position, view.hidden) == (None, False)
 
 
-def asked(store, **given):
-    return parse_query(store, {**dict.fromkeys(PARAMETERS, ""), **given})
+def parse(store, **parameters):
+    return parse_query(store, {**dict.fromkeys(PARAMETERS, ""), **parameters})
 
 
-def test_a_day_lasts_until_its_end_and_a_moment_is_itself():
+def test_a_date_includes_the_whole_day_and_a_time_is_exact():
     with Store(":memory:") as store:
-        result = asked(store, since="2026-03-01", until="2026-03-01")
-        assert (result.until - result.since).total_seconds() == 86_400
-        assert asked(store, until="2026-03-01T12:00").until == NOON
-        assert asked(store, since="2026-03-01T13:00+01:00").since == NOON
+        query = parse(store, since="2026-03-01", until="2026-03-01")
+        assert (query.until - query.since).total_seconds() == 86_400
+        assert parse(store, until="2026-03-01T12:00").until == NOON
+        assert parse(store, since="2026-03-01T13:00+01:00").since == NOON
 
 
-def test_a_policy_may_be_called_by_its_name_or_by_an_id_of_before():
+def test_a_policy_is_given_by_name_or_by_an_unknown_id():
     with Store(":memory:") as store:
         policy = plain_policy()
         save_policy(store, policy)
-        assert asked(store, policy="plain").policy == policy.id
-        assert asked(store, policy="0123").policy == "0123"
+        assert parse(store, policy="plain").policy == policy.id
+        assert parse(store, policy="0123").policy == "0123"
 
 
-@pytest.mark.parametrize("given", [{"since": "soon"}, {"judged": "maybe"}, {"until": "9999-12-31"}])
-def test_a_filter_that_cannot_be_read_is_named(given):
-    with Store(":memory:") as store, pytest.raises(BacktalkError, match=next(iter(given))):
-        asked(store, **given)
+@pytest.mark.parametrize(
+    "parameters", [{"since": "soon"}, {"judged": "maybe"}, {"until": "9999-12-31"}]
+)
+def test_an_error_names_the_invalid_filter(parameters):
+    with Store(":memory:") as store, pytest.raises(BacktalkError, match=next(iter(parameters))):
+        parse(store, **parameters)
 
 
 def test_search_read_delete_and_restore(site):
     with site.store as store:
         fill(store)
-    with site.visitor("ada") as page:
+    with site.open_page("ada") as page:
         page.goto("/interactions")
         assert page.locator(".hits li").count() == 2
-        assert axe(page) == []
-        shot(page, "interactions")
+        assert axe_violations(page) == []
+        save_screenshot(page, "interactions")
         page.fill("#field-text", "LANGUAGE model")
         page.keyboard.press("Enter")
-        page.get_by_text("Looked at 2 interactions").wait_for()
-        page.click(".hits a.asked")
-        page.wait_for_url("**/interactions/talk-1*")
+        page.get_by_text("Searched 2 interactions").wait_for()
+        page.click(".hits a.prompt-snippet")
+        page.wait_for_url("**/interactions/interaction-1*")
         assert page.locator("article.feedback").count() == 14
         assert page.locator("mark").all_inner_texts()[0] == "We open at nineright"
         assert page.locator(".diff ins").inner_text() == "else"
         assert page.locator("aside .turns li").count() == 2
-        assert axe(page) == []
-        assert too_wide(page) == []
-        shot(page, "interaction")
+        assert axe_violations(page) == []
+        assert overflowing_elements(page) == []
+        save_screenshot(page, "interaction")
         page.locator("aside summary", has_text="Delete").click()
-        page.click("text=Delete it >> visible=true")
+        page.click("aside button:text-is('Delete')")
         page.get_by_text("Deleted on").wait_for()
         page.locator("aside summary", has_text="Restore").click()
-        page.click("text=Restore it")
+        page.click("aside button:text-is('Restore')")
         page.locator("aside summary", has_text="Delete").wait_for()
         assert page.problems == []
     with site.store as store:
-        assert store.case("talk-1").feedback
+        assert store.case("interaction-1").feedback
         log = store.audit_log.entries()
-        assert [(entry.actor, entry.action, entry.what) for entry in log] == [
-            ("ada", "interaction deleted", "talk-1"),
-            ("ada", "interaction restored", "talk-1"),
+        assert [(entry.actor, entry.action, entry.detail) for entry in log] == [
+            ("ada", "interaction deleted", "interaction-1"),
+            ("ada", "interaction restored", "interaction-1"),
         ]
 
 
-def test_filters_stand_in_the_address(site):
+def test_filters_are_in_the_url(site):
     with site.store as store:
         fill(store)
-    with site.visitor("ada") as page:
+    with site.open_page("ada") as page:
         page.goto("/interactions")
         page.click("text=Filters")
         page.select_option("#field-kind", "steps")
@@ -208,71 +219,74 @@ def test_filters_stand_in_the_address(site):
         assert page.locator(".hits li").count() == 1
         page.reload()
         assert page.input_value("#field-user") == "cy"
-        assert too_wide(page) == []
+        assert overflowing_elements(page) == []
         page.goto("/interactions?since=soon")
         assert "soon" in page.locator("[role=alert]").inner_text()
 
 
-def test_pages_follow_one_another(gateway):
+def test_pages_link_to_older_interactions(gateway):
     with gateway.store as store:
         store.add(*(interaction(i, session=None) for i in range(60)))
-    ada = Person(gateway)
+    ada = PageClient(gateway)
     seen, address = [], "/interactions"
     while address and len(seen) < 100:
         text = ada.get(address).text
-        seen += [part.split("?")[0] for part in text.split('class="asked" dir="auto" href="')[1:]]
+        seen += [
+            part.split("?")[0]
+            for part in text.split('class="prompt-snippet" dir="auto" href="')[1:]
+        ]
         after = text.partition('rel="next" href="')[2]
         address = after.partition('"')[0].replace("&amp;", "&")
     assert len(seen) == len(set(seen)) == 60
 
 
-def test_one_piece_of_feedback_is_deleted_and_restored_by_itself(gateway):
-    mark = Label(interaction="talk-1", annotator=ADA, response="0", good=True)
+def test_a_single_feedback_item_is_deleted_and_restored(gateway):
+    mark = Label(interaction="interaction-1", annotator=ADA, response="0", good=True)
     with gateway.store as store:
         store.add(interaction(), mark, interaction(2))
-    ada = Person(gateway)
-    ada.get("/interactions/talk-1")
-    assert ada.post("/interactions/talk-2/delete", feedback=mark.id).status_code == 404
-    assert ada.post("/interactions/talk-1/delete", feedback=mark.id).status_code == 303
+    ada = PageClient(gateway)
+    ada.get("/interactions/interaction-1")
+    assert ada.post("/interactions/interaction-2/delete", feedback=mark.id).status_code == 404
+    assert ada.post("/interactions/interaction-1/delete", feedback=mark.id).status_code == 303
     with gateway.store as store:
-        assert store.case("talk-1").feedback == ()
-    assert ada.post("/interactions/talk-1/restore", feedback=mark.id).status_code == 303
+        assert store.case("interaction-1").feedback == ()
+    assert ada.post("/interactions/interaction-1/restore", feedback=mark.id).status_code == 303
     with gateway.store as store:
-        assert store.case("talk-1").feedback == (mark,)
+        assert store.case("interaction-1").feedback == (mark,)
 
 
-def test_an_id_may_have_anything_in_it(gateway):
+def test_an_id_may_contain_any_characters(gateway):
     id_ = "mail:a/b?c#d e%2Fé/delete"
     with gateway.store as store:
         store.add(interaction(id=id_))
-    ada = Person(gateway)
+    ada = PageClient(gateway)
     listed = ada.get("/interactions").text
-    address = listed.partition('class="asked" dir="auto" href="')[2].partition('"')[0]
+    address = listed.partition('class="prompt-snippet" dir="auto" href="')[2].partition('"')[0]
     assert ada.get(address).status_code == 200
     assert ada.post(f"{address.partition('?')[0]}/delete").status_code == 303
     with gateway.store as store:
         assert store.counts()["interaction"] == 0
 
 
-def test_what_was_deleted_is_not_shown_to_a_reviewer(keyed):
-    key = key_for(keyed, "rev", "reviewer")
-    with running_gateway(keyed) as gateway:
+def test_deleted_records_are_hidden_from_reviewers(keyed_settings):
+    key = key_for(keyed_settings, "rev", "reviewer")
+    with running_gateway(keyed_settings) as gateway:
         with gateway.store as store:
             store.add(
                 interaction(),
                 interaction(2),
-                Critique(id="c", interaction="talk-2", annotator=ADA, text="x!"),
+                Critique(id="c", interaction="interaction-2", annotator=ADA, text="x!"),
             )
-            store.delete("talk-1")
+            store.delete("interaction-1")
             store.delete("c")
-        reviewer = Person(gateway, key)
-        assert reviewer.get("/interactions/talk-1").status_code == 404
-        assert "talk-1" not in reviewer.get("/interactions", deleted="yes").text
-        assert "x!" not in reviewer.get("/interactions/talk-2").text
+        reviewer = PageClient(gateway, key)
+        assert reviewer.get("/interactions/interaction-1").status_code == 404
+        assert "interaction-1" not in reviewer.get("/interactions", deleted="yes").text
+        assert "x!" not in reviewer.get("/interactions/interaction-2").text
 
 
 def hostile_project(store):
-    """Fill a project with texts that would run in a page that let them."""
+    """Fill a project with texts that a page must not run."""
     plain = plain_policy(HOSTILE)
     worse = better_policy(plain, system=HOSTILE * 2)
     lineage = worse.lineage.model_copy(
@@ -282,10 +296,10 @@ def hostile_project(store):
     result = evaluation(worse, plain).model_copy(update={"judge": XSS[1]})
     guards = tuple(guard.model_copy(update={"name": HOSTILE}) for guard in result.guards)
     result = result.model_copy(update={"guards": guards})
-    for kind, one in (("policy", plain), ("policy", worse), ("evaluation", result)):
-        store.documents.put(kind, one.id, one.to_json())
+    for kind, record in (("policy", plain), ("policy", worse), ("evaluation", result)):
+        store.documents.put(kind, record.id, record.to_json())
     message = Message(role="user", content=HOSTILE, tool_calls=({"id": HOSTILE},))
-    about = interaction(
+    hostile = interaction(
         id=HOSTILE,
         prompt=(message,),
         responses=tuple(
@@ -298,32 +312,30 @@ def hostile_project(store):
         parent=HOSTILE,
         metadata={HOSTILE: HOSTILE},
     )
-    nobody = Annotator.human(HOSTILE, group=HOSTILE)
-    changes = {"annotator": nobody, "metadata": {HOSTILE: HOSTILE}}
+    annotator = Annotator.human(HOSTILE, group=HOSTILE)
+    changes = {"annotator": annotator, "metadata": {HOSTILE: HOSTILE}}
     texts = {"critique", "demonstration", "edit", "follow_up", "instruction", "outcome"}
-    said = [
+    feedback = [
         item.model_copy(update=changes | ({"text": HOSTILE + "!"} if item.kind in texts else {}))
-        for item in everything_about(about)
+        for item in feedback_of_every_kind(hostile)
     ]
-    other = about.model_copy(update={"id": "later"})
-    store.add(about, other, *said)
-    access = store.api_keys
-    access.add(HOSTILE[:90], "application", project=HOSTILE, actor=HOSTILE)
+    store.add(hostile, hostile.model_copy(update={"id": "later"}), *feedback)
+    store.api_keys.add(HOSTILE[:90], "application", project=HOSTILE, actor=HOSTILE)
     store.in_project(HOSTILE)
     promote(store, plain, actor=HOSTILE)
     experiment = Experiment(
         name="x", control=plain.id, candidates=(worse.id,), guards=(f"rating:{HOSTILE}",)
     )
-    begun = start(store, experiment, actor=HOSTILE)
+    started = start(store, experiment, actor=HOSTILE)
     stopped = ArmStopped(name="x", arm=worse.id, reason=HOSTILE)
-    append_event(store, stopped, actor=HOSTILE, after=begun.number)
+    append_event(store, stopped, actor=HOSTILE, after=started.number)
     return worse, result
 
 
-def test_no_text_of_anybody_runs_on_any_page(site):
+def test_no_page_runs_hostile_texts(site):
     with site.store as store:
         worse, result = hostile_project(store)
-    with site.visitor(HOSTILE[:90]) as page:
+    with site.open_page(HOSTILE[:90]) as page:
         for path in (
             "/interactions",
             "/interactions?text=xss",
@@ -337,15 +349,15 @@ def test_no_text_of_anybody_runs_on_any_page(site):
             "/experiments/x",
         ):
             page.goto(path)
-            assert harmless(page), path
+            assert is_harmless(page), path
             assert page.locator("h1").count() == 1
-            assert too_wide(page) == [], path
+            assert overflowing_elements(page) == [], path
             assert page.problems == [], path
         page.goto("/interactions")
-        page.locator(".hits a.asked").last.click()
+        page.locator(".hits a.prompt-snippet").last.click()
         page.locator("article.feedback").first.wait_for()
         assert page.locator("article.feedback").count() == 14
-        assert harmless(page)
-    report = Person(site.gateway).get(f"/reports/{result.id}").text
+        assert is_harmless(page)
+    report = PageClient(site.gateway).get(f"/reports/{result.id}").text
     assert "<script" not in report
     assert "<img" not in report

@@ -1,15 +1,20 @@
-"""The page Settings, and who may see and change what on the pages that show."""
+"""The page Settings, and the permissions of roles on all pages."""
 
 from backtalk.promotion import promote
 from backtalk.store import Store
 from tests.serve.conftest import running_gateway
-from tests.serve.pages.conftest import axe, key_for, shot, too_wide
-from tests.serve.pages.views import Person, fill
+from tests.serve.pages.conftest import (
+    axe_violations,
+    key_for,
+    overflowing_elements,
+    save_screenshot,
+)
+from tests.serve.pages.project import PageClient, fill
 
-VIEWS = ["/interactions", "/interactions/talk-1", "/policies", "/reports", "/experiments"]
+VIEWS = ["/interactions", "/interactions/interaction-1", "/policies", "/reports", "/experiments"]
 CHANGES = [
-    ("/interactions/talk-1/delete", {}),
-    ("/interactions/talk-1/restore", {}),
+    ("/interactions/interaction-1/delete", {}),
+    ("/interactions/interaction-1/restore", {}),
     ("/policies/rollback", {"entries": "1"}),
     ("/policies/brief/promote", {}),
     ("/experiments", {"name": "x"}),
@@ -22,8 +27,8 @@ CHANGES = [
 ]
 
 
-def secret_in(answer):
-    return answer.text.partition('class="secret" tabindex="0">')[2].partition("<")[0]
+def secret_in(response):
+    return response.text.partition('class="secret" tabindex="0">')[2].partition("<")[0]
 
 
 def keys_of(settings):
@@ -31,13 +36,15 @@ def keys_of(settings):
         return {key.name: key for key in list(store.api_keys.keys())}
 
 
-def test_a_reviewer_sees_everything_and_changes_nothing(keyed):
-    reviewer, annotator = (key_for(keyed, role, role) for role in ("reviewer", "annotator"))
-    with running_gateway(keyed) as gateway:
+def test_a_reviewer_can_view_but_not_change(keyed_settings):
+    reviewer, annotator = (
+        key_for(keyed_settings, role, role) for role in ("reviewer", "annotator")
+    )
+    with running_gateway(keyed_settings) as gateway:
         with gateway.store as store:
             plain, brief, _ = fill(store)
             promote(store, plain, actor="bo")
-        rev, ann = Person(gateway, reviewer), Person(gateway, annotator)
+        rev, ann = PageClient(gateway, reviewer), PageClient(gateway, annotator)
         for path in [*VIEWS, f"/policies/{brief.id}"]:
             seen = rev.get(path)
             assert seen.status_code == 200, path
@@ -50,143 +57,143 @@ def test_a_reviewer_sees_everything_and_changes_nothing(keyed):
             for path, fields in CHANGES:
                 assert person.post(path, **fields).status_code == 403, path
         with gateway.store as store:
-            assert store.interaction("talk-1")
+            assert store.interaction("interaction-1")
             assert store.projects() == ["default"]
             assert store.events.last("promotion") == 1
-        assert list(keys_of(keyed)) == ["reviewer", "annotator"]
+        assert list(keys_of(keyed_settings)) == ["reviewer", "annotator"]
 
 
-def test_nobody_sees_anything_unsigned(keyed):
-    key_for(keyed, "ada", "admin")
-    with running_gateway(keyed) as gateway:
+def test_pages_require_a_login(keyed_settings):
+    key_for(keyed_settings, "ada", "admin")
+    with running_gateway(keyed_settings) as gateway:
         for path in [*VIEWS, "/settings", "/reports/x", "/policies/x"]:
-            answer = gateway.http.get(path)
-            assert answer.status_code == 303, path
-            assert "/login" in answer.headers["location"]
+            response = gateway.http.get(path)
+            assert response.status_code == 303, path
+            assert "/login" in response.headers["location"]
         for path, fields in CHANGES:
             assert gateway.http.post(path, data=fields).status_code in {401, 403}, path
 
 
-def test_no_change_is_made_without_the_token(gateway):
+def test_changes_require_the_csrf_token(gateway):
     with gateway.store as store:
         fill(store)
-    ada = Person(gateway)
+    ada = PageClient(gateway)
     ada.token = "another"
     for path, fields in CHANGES:
         assert ada.post(path, **fields).status_code == 403, path
 
 
-def test_add_rotate_and_revoke_a_key(keyed):
-    admin = key_for(keyed, "ada", "admin")
-    with running_gateway(keyed) as gateway:
-        ada = Person(gateway, admin)
+def test_a_key_is_created_rotated_and_revoked(keyed_settings):
+    admin = key_for(keyed_settings, "ada", "admin")
+    with running_gateway(keyed_settings) as gateway:
+        ada = PageClient(gateway, admin)
         ada.get("/settings")
         made = ada.post("/settings/keys", name="shop", role="application", project="default")
         first = secret_in(made)
         assert first not in ada.get("/settings").text
-        shop = keys_of(keyed)["shop"]
+        shop = keys_of(keyed_settings)["shop"]
         assert (shop.role, shop.project) == ("application", "default")
         bearer = {"authorization": f"Bearer {first}"}
         assert gateway.http.get("/v1/models", headers=bearer).status_code == 200
-        turned = ada.post(f"/settings/keys/{shop.id}/rotate", hours="0")
+        rotated = ada.post(f"/settings/keys/{shop.id}/rotate", hours="0")
         assert gateway.http.get("/v1/models", headers=bearer).status_code == 401
-        bearer = {"authorization": f"Bearer {secret_in(turned)}"}
+        bearer = {"authorization": f"Bearer {secret_in(rotated)}"}
         assert gateway.http.get("/v1/models", headers=bearer).status_code == 200
         assert ada.post(f"/settings/keys/{shop.id}/revoke").status_code == 303
         assert gateway.http.get("/v1/models", headers=bearer).status_code == 401
-        with Store(keyed.store) as store:
+        with Store(keyed_settings.store) as store:
             log = [(entry.actor, entry.action) for entry in store.audit_log.entries()]
     assert log[1:] == [("ada", "key added"), ("ada", "key rotated"), ("ada", "key revoked")]
 
 
-REFUSED = [
+INVALID = [
     ({"name": "", "role": "admin"}, "1 to 100 characters"),
-    ({"name": "ada", "role": "admin"}, "There is a key"),
+    ({"name": "ada", "role": "admin"}, "There is already a key"),
     ({"name": "x", "role": "king"}, "king"),
     ({"name": "x", "role": "admin", "project": "nowhere"}, "nowhere"),
 ]
 
 
-def test_a_key_that_cannot_be_made_says_why(keyed):
-    admin = key_for(keyed, "ada", "admin")
-    with running_gateway(keyed) as gateway:
-        ada = Person(gateway, admin)
+def test_an_invalid_key_is_rejected_with_the_reason(keyed_settings):
+    admin = key_for(keyed_settings, "ada", "admin")
+    with running_gateway(keyed_settings) as gateway:
+        ada = PageClient(gateway, admin)
         ada.get("/settings")
-        for fields, wrong in REFUSED:
-            answer = ada.post("/settings/keys", **fields)
-            assert answer.status_code in {404, 409, 422}
-            assert wrong in answer.text
-    assert list(keys_of(keyed)) == ["ada"]
+        for fields, reason in INVALID:
+            response = ada.post("/settings/keys", **fields)
+            assert response.status_code in {404, 409, 422}
+            assert reason in response.text
+    assert list(keys_of(keyed_settings)) == ["ada"]
 
 
-def test_an_admin_of_one_project_looks_after_that_one_only(keyed):
-    own = key_for(keyed, "bo", "admin", project="mail")
-    other = key_for(keyed, "cy", "application", project="shop")
-    key_for(keyed, "ada", "admin")
-    with running_gateway(keyed) as gateway:
-        bo = Person(gateway, own)
+def test_an_admin_of_one_project_manages_only_its_keys(keyed_settings):
+    bo_key = key_for(keyed_settings, "bo", "admin", project="mail")
+    cy_key = key_for(keyed_settings, "cyrus", "application", project="shop")
+    key_for(keyed_settings, "ada", "admin")
+    with running_gateway(keyed_settings) as gateway:
+        bo = PageClient(gateway, bo_key)
         text = bo.get("/settings").text
         assert "bo" in text
-        assert "cy" not in text
-        kept = keys_of(keyed)
+        assert "cyrus" not in text
+        keys = keys_of(keyed_settings)
         for path in ("rotate", "revoke"):
-            assert bo.post(f"/settings/keys/{kept['cy'].id}/{path}").status_code == 404
-            assert bo.post(f"/settings/keys/{kept['ada'].id}/{path}").status_code == 404
+            assert bo.post(f"/settings/keys/{keys['cyrus'].id}/{path}").status_code == 404
+            assert bo.post(f"/settings/keys/{keys['ada'].id}/{path}").status_code == 404
         assert bo.post("/settings/projects", name="x").status_code == 403
         bo.post("/settings/keys", name="all", role="admin", project="")
         bo.post("/settings/keys", name="shop", role="admin", project="shop")
-        kept = keys_of(keyed)
-        assert kept["all"].project == "mail"
-        assert kept["shop"].project == "mail"
-        bearer = {"authorization": f"Bearer {other}"}
+        keys = keys_of(keyed_settings)
+        assert keys["all"].project == "mail"
+        assert keys["shop"].project == "mail"
+        bearer = {"authorization": f"Bearer {cy_key}"}
         assert gateway.http.get("/v1/models", headers=bearer).status_code == 200
 
 
-def test_nobody_ends_the_key_they_are_signed_in_with(keyed):
-    admin = key_for(keyed, "ada", "admin")
-    with running_gateway(keyed) as gateway:
-        ada = Person(gateway, admin)
+def test_a_user_cannot_revoke_the_key_in_use(keyed_settings):
+    admin = key_for(keyed_settings, "ada", "admin")
+    with running_gateway(keyed_settings) as gateway:
+        ada = PageClient(gateway, admin)
         ada.get("/settings")
-        answer = ada.post(f"/settings/keys/{keys_of(keyed)['ada'].id}/revoke")
-        assert answer.status_code == 422
+        response = ada.post(f"/settings/keys/{keys_of(keyed_settings)['ada'].id}/revoke")
+        assert response.status_code == 422
         assert ada.get("/settings").status_code == 200
 
 
-def test_the_first_key_lets_its_maker_in_again(settings):
-    asking = settings.model_copy(update={"keys": "if-any"})
-    with running_gateway(asking) as gateway:
-        ada = Person(gateway)
+def test_the_first_key_must_be_an_admin_key(settings):
+    keyed = settings.model_copy(update={"keys": "if-any"})
+    with running_gateway(keyed) as gateway:
+        ada = PageClient(gateway)
         ada.get("/settings")
         assert ada.post("/settings/keys", name="x", role="reviewer").status_code == 422
         made = ada.post("/settings/keys", name="ada", role="admin")
         assert ada.get("/settings").status_code == 303
-        assert Person(gateway, secret_in(made)).get("/settings").status_code == 200
+        assert PageClient(gateway, secret_in(made)).get("/settings").status_code == 200
 
 
-def test_no_secret_is_among_what_it_runs_with(settings, monkeypatch):
+def test_the_configuration_shows_no_secret(settings, monkeypatch):
     monkeypatch.setenv("UP_KEY", "sk-very-secret")
     server = settings.upstreams[0].model_copy(update={"api_key_env": "UP_KEY"})
     with running_gateway(settings.model_copy(update={"upstreams": (server,)})) as gateway:
-        text = Person(gateway).get("/settings").text
+        text = PageClient(gateway).get("/settings").text
     assert "key in UP_KEY (set)" in text
     assert "sk-very-secret" not in text
 
 
-def test_make_a_key_and_a_project(site):
-    with site.visitor("ada") as page:
+def test_a_key_and_a_project_are_created_in_a_browser(site):
+    with site.open_page("ada") as page:
         page.goto("/settings")
-        page.click("summary:text('Add a key')")
+        page.click("summary:text('Create a key')")
         page.fill("#field-name", "ada")
-        page.click("button:text('Add the key')")
+        page.click("button:text('Create key')")
         assert page.locator(".secret").inner_text().startswith("bt-")
         assert page.locator("tbody tr").first.inner_text().startswith("ada")
-        page.click("summary:text('Make a project')")
+        page.click("summary:text('Create a project')")
         page.fill("#project-name", "mail")
-        page.click("button:text('Make the project')")
+        page.click("button:text('Create project')")
         page.wait_for_url("**project=mail")
-        assert axe(page) == []
-        assert too_wide(page) == []
-        shot(page, "settings")
+        assert axe_violations(page) == []
+        assert overflowing_elements(page) == []
+        save_screenshot(page, "settings")
         assert page.problems == []
     with site.store as store:
         assert store.projects() == ["default", "mail"]

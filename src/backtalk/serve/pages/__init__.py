@@ -16,7 +16,7 @@ from importlib import import_module
 
 from fastapi import FastAPI
 
-from backtalk.serve.pages import login as signing_in
+from backtalk.serve.pages import login
 from backtalk.serve.pages.rendering import static
 from backtalk.serve.pages.section import Section, make_endpoint
 
@@ -34,9 +34,9 @@ MODULES = (
 
 def add_to(app: FastAPI) -> None:
     """Add the routes of the pages to the gateway."""
-    results: list[Section] = [import_module(f"{__name__}.{name}").section for name in MODULES]
-    app.state.sections = results
-    for section in (signing_in.section, *results):
+    sections: list[Section] = [import_module(f"{__name__}.{name}").section for name in MODULES]
+    app.state.sections = sections
+    for section in (login.section, *sections):
         for route in section.routes:
             app.add_api_route(
                 route.path,

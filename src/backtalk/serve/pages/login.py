@@ -81,8 +81,8 @@ def _start_session(request: PageRequest, session: Session, *, seconds: int) -> R
 def _local_path(address: str) -> str:
     """Return a path of the pages, or ``/`` for anything else, which prevents open redirects.
 
-    >>> _inside("/inbox?task=1"), _inside("//elsewhere.org"), _inside("https://elsewhere.org")
-    ('/inbox?task=1', '/', '/')
+    >>> [_local_path(url) for url in ("/inbox?task=1", "//evil.example", "https://evil.example")]
+    ['/inbox?task=1', '/', '/']
     """
     safe = address.startswith("/") and not address.startswith(("//", "/\\"))
     if not safe or any(ord(letter) < 0x20 for letter in address):

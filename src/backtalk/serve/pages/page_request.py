@@ -103,8 +103,8 @@ class PageRequest:
         """Projects that the user may see."""
         if self.caller.project is not None:
             return [self.caller.project]
-        own = self.services.settings.project
-        return sorted({own, *self.services.connection.store(own).projects()})
+        default = self.services.settings.project
+        return sorted({default, *self.services.connection.store(default).projects()})
 
     @cached_property
     def project(self) -> str:
@@ -140,7 +140,7 @@ class PageRequest:
     def navigation(self) -> list[Section]:
         """Navigation sections that the user may see."""
         sections: list[Section] = self.http.app.state.sections
-        return [result for result in sections if result.act in self.permissions]
+        return [section for section in sections if section.permission in self.permissions]
 
     @property
     def is_fragment(self) -> bool:

@@ -46,7 +46,7 @@ def environment() -> Environment:
     templates.globals["static"] = static_url
     templates.globals["diff_words"] = diff_words
     templates.globals["message_parts"] = message_parts
-    templates.globals["marked"] = split_at_marks
+    templates.globals["split_at_marks"] = split_at_marks
     templates.filters["time"] = format_time
     templates.filters["count"] = lambda number: f"{number:,}"
     return templates

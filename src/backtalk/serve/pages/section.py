@@ -7,7 +7,7 @@
 >>> @section.post("/{id}/feed", "manage")
 ... def feed(request: PageRequest) -> Response:
 ...     return request.redirect(request.url("/parrots", request.part("id")))
->>> [(route.method, route.path, route.act) for route in section.routes]
+>>> [(route.method, route.path, route.permission) for route in section.routes]
 [('GET', '/parrots/{id}', 'view'), ('POST', '/parrots/{id}/feed', 'manage')]
 """
 
@@ -63,14 +63,14 @@ class Section:
         Path prefix of its routes.
     title : str
         Title in the navigation.
-    act : Permission or None
+    permission : Permission or None
         Permission needed to see it; ``None`` for public sections.
     """
 
     def __init__(self, path: str, title: str, permission: Permission | None) -> None:
         self.path = path
         self.title = title
-        self.act = permission
+        self.permission = permission
         self.routes: list[PageRoute] = []
 
     def get(
@@ -89,8 +89,8 @@ class Section:
         self, method: Literal["GET", "POST"], path: str, permission: Permission | None
     ) -> Callable[[Handler], Handler]:
         def register(handler: Handler) -> Handler:
-            result = PageRoute(method, self.path + path, permission or self.act, handler, self.path)
-            self.routes.append(result)
+            needed = permission or self.permission
+            self.routes.append(PageRoute(method, self.path + path, needed, handler, self.path))
             return handler
 
         return register
@@ -109,8 +109,8 @@ def make_endpoint(route: PageRoute) -> Endpoint:
             request = make_page_request(http, body)
             request.section = route.section
             http.scope["backtalk"]["caller"] = request.name
-            if answer := _check_access(request, route):
-                return answer
+            if redirect := _check_access(request, route):
+                return redirect
             return await _run_handler(route.handler, request)
         except APIError as error:
             return _error_page(http, error, route.section, body)
@@ -125,12 +125,13 @@ def _check_access(request: PageRequest, route: PageRoute) -> Response | None:
         if route.method == "POST":
             raise APIError(401, "Your session has ended. Sign in, and submit the form again")
         target = request.http.url
-        after = f"{target.path}?{target.query}" if target.query else target.path
-        return request.redirect(request.url("/login", project=None, next=after))
+        address = f"{target.path}?{target.query}" if target.query else target.path
+        return request.redirect(request.url("/login", project=None, next=address))
     if route.permission is not None and not request.can(route.permission):
         raise APIError(
             403,
-            f"You are signed in as {request.name}, whose role {request.caller.role} does not permit it",
+            f"You are signed in as {request.name}, whose role {request.caller.role} does not "
+            "permit it",
         )
     if route.method == "POST":
         check_token(request, request.http.headers)
@@ -168,8 +169,8 @@ async def _run_handler(handler: Handler, request: PageRequest) -> Response:
 def _store_unavailable() -> APIError:
     return APIError(
         503,
-        "The store is unavailable. Answers and feedback are kept on the gateway's disk meanwhile. "
-        "Try again in a moment",
+        "The store is unavailable. The gateway saves answers and feedback on its disk until it is "
+        "available again. Try again in a moment",
         headers={"retry-after": "5"},
     )
 
@@ -190,7 +191,7 @@ def _error_page(http: Request, error: APIError, section: str, body: bytes) -> Re
         status=error.status,
         title="Error",
         message=error.message,
-        again=request.form.items() if error.status in _RETRYABLE else [],
+        fields=request.form.items() if error.status in _RETRYABLE else [],
     )
     response.headers.update(error.headers)
     return response

@@ -57,7 +57,7 @@ class Sessions:
     Examples
     --------
     >>> sessions = Sessions(Path(getfixture("tmp_path")))
-    >>> session = sessions.begin(name="ada")
+    >>> session = sessions.new_session(name="ada")
     >>> sessions.read(sessions.cookie(session)) == session
     True
     >>> sessions.read(sessions.cookie(session) + "x") is None

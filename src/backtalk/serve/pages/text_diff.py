@@ -50,15 +50,15 @@ def diff_words(before: str, after: str) -> list[DiffPiece]:
         old, new = before.splitlines(keepends=True), after.splitlines(keepends=True)
         if _is_too_long(old, new, _MAX_LINES):
             old, new = [before], [after]
-    results: list[DiffPiece] = []
+    pieces: list[DiffPiece] = []
     matcher = SequenceMatcher(None, _stems(old), _stems(new), autojunk=False)
     for change, i1, i2, j1, j2 in matcher.get_opcodes():
         if change == "equal":
-            for part, other in zip(old[i1:i2], new[j1:j2], strict=True):
-                _append(results, part, other)
+            for a, b in zip(old[i1:i2], new[j1:j2], strict=True):
+                _append(pieces, a, b)
         else:
-            _append(results, "".join(old[i1:i2]), "".join(new[j1:j2]))
-    return results
+            _append(pieces, "".join(old[i1:i2]), "".join(new[j1:j2]))
+    return pieces
 
 
 def _stems(parts: Sequence[str]) -> list[str]:
@@ -67,10 +67,10 @@ def _stems(parts: Sequence[str]) -> list[str]:
 
 def _append(pieces: list[DiffPiece], old: str, new: str) -> None:
     """Append a change, and separately that of its trailing space."""
-    cut, put = len(old.rstrip()), len(new.rstrip())
-    for was, now in ((old[:cut], new[:put]), (old[cut:], new[put:])):
-        changes: tuple[tuple[Change, str], ...] = (("out", was), ("in", now))
-        for change, text in (("same", was),) if was == now else changes:
+    old_end, new_end = len(old.rstrip()), len(new.rstrip())
+    for a, b in ((old[:old_end], new[:new_end]), (old[old_end:], new[new_end:])):
+        changes: tuple[tuple[Change, str], ...] = (("out", a), ("in", b))
+        for change, text in (("same", a),) if a == b else changes:
             if text and pieces and pieces[-1].change == change:
                 pieces[-1] = DiffPiece(change, pieces[-1].text + text)
             elif text:
@@ -85,17 +85,17 @@ def _is_too_long(old: Sequence[str], new: Sequence[str], max_parts: int) -> bool
     """
     if max(len(old), len(new)) > max_parts:
         return True
-    times = Counter(_stems(new))
-    return sum(times[part] for part in _stems(old)) * min(len(old), len(new)) > _MAX_STEPS
+    counts = Counter(_stems(new))
+    return sum(counts[part] for part in _stems(old)) * min(len(old), len(new)) > _MAX_STEPS
 
 
 def split_at_marks(text: str, spans: Sequence[tuple[int, int]]) -> list[MarkedText]:
     """Return a text split where marks begin and end; marks may overlap.
 
-    >>> [(part.text, part.marks) for part in marked("abcd", [(1, 3), (2, 4)])]
+    >>> [(part.text, part.marks) for part in split_at_marks("abcd", [(1, 3), (2, 4)])]
     [('a', ()), ('b', (0,)), ('c', (0, 1)), ('d', (1,))]
     """
-    cuts = sorted({0, len(text), *(min(place, len(text)) for span in spans for place in span)})
+    cuts = sorted({0, len(text), *(min(cut, len(text)) for span in spans for cut in span)})
     return [
         MarkedText(
             text[start:end],

@@ -31,7 +31,7 @@ section = Section("/experiments", "Experiments", "view")
 LIVE_SECONDS = 4
 """Seconds between updates of an open page."""
 
-_watched = ExperimentReaders()
+_readers = ExperimentReaders()
 
 
 @section.get()
@@ -40,17 +40,17 @@ def listing(request: PageRequest) -> Response:
     store = request.store
     policies = list_policies(store)
     served = active_policy(store)
-    ends = {event.name: event for event in read_events(store)}
-    starts = {event.name: event for event in reversed(read_events(store))}
-    runs = running_experiment(store)
+    events = read_events(store)
+    last_events = {event.name: event for event in events}
+    first_events = {event.name: event for event in reversed(events)}
     return request.page(
         "experiments/list.html",
         title="Experiments",
         experiments=[
-            (result, starts[result.name], ends[result.name])
-            for result in reversed(list_experiments(store))
+            (experiment, first_events[experiment.name], last_events[experiment.name])
+            for experiment in reversed(list_experiments(store))
         ],
-        running=runs,
+        running=running_experiment(store),
         labels={policy.id: policy.label for policy in policies},
         served=served,
         candidates=[policy for policy in policies if served and policy.id != served.id],
@@ -68,48 +68,47 @@ _ALLOCATIONS = {
 
 
 @section.get("/{name}")
-def one(request: PageRequest) -> Response:
+def show(request: PageRequest) -> Response:
     """Show an experiment."""
-    shown = _context(request)
-    decides = shown["running"] and request.can("manage")
+    context = _context(request)
+    decides = context["running"] and request.can("manage")
     return request.page(
-        "experiments/one.html",
+        "experiments/detail.html",
         title=request.part("name"),
-        refusals=_watched.refusals(request.store, request.part("name")) if decides else {},
-        **shown,
+        refusals=_readers.refusals(request.store, request.part("name")) if decides else {},
+        **context,
     )
 
 
 @section.get("/{name}/live")
 def live(request: PageRequest) -> Response:
     """Return the fragment that changes, or nothing if the browser has the current one."""
-    shown = _context(request)
-    if shown["live"].summary.status != request.query("status", "running"):
+    context = _context(request)
+    if context["live"].summary.status != request.query("status", "running"):
         # The available decisions have changed too, so the browser reloads the whole page.
         return Response(status_code=204, headers={**HEADERS, "hx-refresh": "true"})
-    if shown["live"].digest == request.query("seen"):
+    if context["live"].digest == request.query("seen"):
         return Response(status_code=204, headers=dict(HEADERS))
     return request.page(
         "experiments/_live.html",
         title=request.part("name"),
         announced=request.query("announced"),
-        **shown,
+        **context,
     )
 
 
 def _context(request: PageRequest) -> dict[str, Any]:
     store, name = request.store, request.part("name")
     labels = {policy.id: policy.label for policy in list_policies(store)}
-    result = _watched.view(store, name, labels)
-    experiment = result.summary.experiment
+    view = _readers.view(store, name, labels)
     return {
         "name": name,
-        "experiment": experiment,
-        "live": result,
+        "experiment": view.summary.experiment,
+        "live": view,
         "labels": labels,
         "verdicts": VERDICTS,
-        "status_text": status_text(result.summary),
-        "running": result.summary.status == "running",
+        "status_text": status_text(view.summary),
+        "running": view.summary.status == "running",
         "seconds": LIVE_SECONDS,
     }
 
@@ -126,7 +125,7 @@ def start_experiment(request: PageRequest) -> Response:
         "unit": request.form.text("unit"),
         "outcome": request.form.text("outcome"),
         "rule": {
-            "min_judgements": request.form.text("at_least"),
+            "min_judgements": request.form.text("min_judgements"),
             "margin": request.form.text("margin"),
             "promote": "promote" in request.form,
         },
@@ -164,6 +163,6 @@ def promote_candidate(request: PageRequest) -> Response:
 def _audit_and_redirect(
     request: PageRequest, action: str, name: str, arm: str | None = None
 ) -> Response:
-    what = name if arm is None else f"{name}, {arm[:8]}"
-    request.store.audit_log.append(action, what, actor=request.name, project=request.project)
+    detail = name if arm is None else f"{name}, {arm[:8]}"
+    request.store.audit_log.append(action, detail, actor=request.name, project=request.project)
     return request.redirect(request.url("/experiments", name))

@@ -87,7 +87,7 @@ class ExperimentReaders:
         """
         entry = self._reader_for(store, name)
         with entry.mutex:
-            return make_view(entry.follower.refresh(), labels)
+            return make_view(entry.reader.refresh(), labels)
 
     def refusals(self, store: Store, name: str) -> dict[str, list[str] | None]:
         """Return the gate's reasons to refuse each candidate that gets traffic.
@@ -96,7 +96,7 @@ class ExperimentReaders:
         """
         entry = self._reader_for(store, name)
         with entry.mutex:
-            state = entry.follower.refresh()
+            state = entry.reader.refresh()
             return {arm: _reasons(state, arm) for arm in state.active_arms[1:]}
 
     def _reader_for(self, store: Store, name: str) -> _OpenReader:
@@ -115,7 +115,7 @@ class ExperimentReaders:
 class _OpenReader:
     def __init__(self, store: Store, reader: ExperimentReader) -> None:
         self.store = store
-        self.follower = reader
+        self.reader = reader
         self.mutex = threading.Lock()
 
 

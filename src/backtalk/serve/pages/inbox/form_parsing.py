@@ -68,7 +68,7 @@ def _compare(question: Question, form: Form) -> list[Fields]:
 def _rank(question: Question, form: Form) -> list[Fields]:
     tiers: dict[int, list[str]] = {}
     for number, id_ in enumerate(question.order):
-        rank = form.text(f"place-{number}").strip()
+        rank = form.text(f"rank-{number}").strip()
         if not rank:
             continue
         if not (rank.isascii() and rank.isdigit() and len(rank) <= 2 and int(rank)):

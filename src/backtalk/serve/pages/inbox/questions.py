@@ -86,19 +86,19 @@ def split_steps(text: str) -> list[tuple[int, int]]:
     """Return the start and end of each step: the lines, or the sentences of a single line.
 
     >>> text = "It is 3.5. So it is odd."
-    >>> [text[start:end] for start, end in steps_of(text)]
+    >>> [text[start:end] for start, end in split_steps(text)]
     ['It is 3.5.', 'So it is odd.']
     """
-    lines = [result.span() for result in _LINE.finditer(text) if not result.group().isspace()]
+    lines = [match.span() for match in _LINE.finditer(text) if not match.group().isspace()]
     if len(lines) != 1:
         return lines
-    return [result.span() for result in _SENTENCE.finditer(text.rstrip())]
+    return [match.span() for match in _SENTENCE.finditer(text.rstrip())]
 
 
 def split_tokens(text: str) -> list[tuple[int, str]]:
     """Return the words, punctuation marks and spaces of a text, with their offsets.
 
-    >>> tokens_of("No, it")
+    >>> split_tokens("No, it")
     [(0, 'No'), (2, ','), (3, ' '), (4, 'it')]
     """
-    return [(result.start(), result.group()) for result in _TOKEN.finditer(text)]
+    return [(match.start(), match.group()) for match in _TOKEN.finditer(text)]

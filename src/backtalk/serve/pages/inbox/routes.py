@@ -26,71 +26,71 @@ section = Section("/inbox", "Inbox", "judge")
 @section.get()
 def tasks(request: PageRequest) -> Response:
     """List the tasks, with their progress."""
-    results = list_tasks(request.store)
+    statuses = list_tasks(request.store)
     progress = {
-        listed.task.id: Assignments(request.store, listed.task).progress(request.name)
-        for listed in results
-        if listed.open
+        status.task.id: Assignments(request.store, status.task).progress(request.name)
+        for status in statuses
+        if status.open
     }
     return request.page(
-        "inbox/tasks.html", title="Inbox", tasks=results, progress=progress, titles=TASK_TITLES
+        "inbox/tasks.html", title="Inbox", tasks=statuses, progress=progress, titles=TASK_TITLES
     )
 
 
 @section.get("/{task}")
 def item(request: PageRequest) -> Response:
     """Show the next item to judge."""
-    listed = _task_status(request)
-    if not listed.open:
-        return _finished_page(request, listed)
-    question = _next_question(request, listed)
-    return (
-        _finished_page(request, listed) if question is None else _question_page(request, question)
-    )
+    status = _task_status(request)
+    if not status.open:
+        return _finished_page(request, status)
+    question = _next_question(request, status)
+    if question is None:
+        return _finished_page(request, status)
+    return _question_page(request, question)
 
 
 @section.post("/{task}/answer")
 def answer(request: PageRequest) -> Response:
     """Save the submitted feedback, and show the next item."""
-    listed = _open_task(request)
-    assigned = Assignments(request.store, listed.task)
+    status = _open_task(request)
+    assignments = Assignments(request.store, status.task)
     id_ = request.form.text("interaction")
     try:
-        held = assigned.renew(id_, request.name)
+        assignment = assignments.renew(id_, request.name)
     except Conflict:
-        if assigned.is_done(id_, request.name):
+        if assignments.is_done(id_, request.name):
             return _next_item(request)  # the form was submitted twice
         raise
-    question = make_question(listed.task, request.store.interaction(id_), held)
+    question = make_question(status.task, request.store.interaction(id_), assignment)
     try:
         feedback = parse_form(question, request.form)
         submit(request.services, request.project, feedback)
     except RecordError as error:
         return _question_page(request, question, error=str(error))
-    assigned.complete(id_, request.name, "done")
+    assignments.complete(id_, request.name, "done")
     return _next_item(request)
 
 
 @section.post("/{task}/skip")
 def skip(request: PageRequest) -> Response:
     """Skip an item, which another person may judge."""
-    assigned = Assignments(request.store, _open_task(request).task)
+    assignments = Assignments(request.store, _open_task(request).task)
     id_ = request.form.text("interaction")
-    assigned.renew(id_, request.name)
-    assigned.complete(id_, request.name, "skipped")
+    assignments.renew(id_, request.name)
+    assignments.complete(id_, request.name, "skipped")
     return _next_item(request)
 
 
 @section.post("/{task}/undo")
 def undo(request: PageRequest) -> Response:
     """Delete the last answer or skip, and show its item again."""
-    listed = _open_task(request)
-    assigned = Assignments(request.store, listed.task)
-    last = assigned.last(request.name)
+    status = _open_task(request)
+    assignments = Assignments(request.store, status.task)
+    last = assignments.last(request.name)
     if last is None:
         raise NotFound("There is nothing to undo", "Judge an item first")
-    assigned.reopen(last.interaction, request.name)
-    for id_ in _answered_ids(request, listed, request.store.case(last.interaction)):
+    assignments.reopen(last.interaction, request.name)
+    for id_ in _answered_ids(request, status, request.store.case(last.interaction)):
         request.store.delete(id_)
     return _next_item(request)
 
@@ -98,10 +98,10 @@ def undo(request: PageRequest) -> Response:
 @section.post("/{task}/changes")
 def changes(request: PageRequest) -> Response:
     """Show the changes of a rewrite while it is being written."""
-    listed = _open_task(request)
+    status = _open_task(request)
     id_ = request.form.text("interaction")
-    mine = Assignments(request.store, listed.task).renew(id_, request.name)
-    question = make_question(listed.task, request.store.interaction(id_), mine)
+    assignment = Assignments(request.store, status.task).renew(id_, request.name)
+    question = make_question(status.task, request.store.interaction(id_), assignment)
     return request.page(
         "inbox/_changes.html",
         before=normalise_lines(question.shown[0].text),
@@ -114,35 +114,35 @@ def _task_status(request: PageRequest) -> TaskStatus:
 
 
 def _open_task(request: PageRequest) -> TaskStatus:
-    listed = _task_status(request)
-    if not listed.open:
-        raise Conflict(f"The task {listed.task.name!r} is closed", "Choose another task")
-    return listed
+    status = _task_status(request)
+    if not status.open:
+        raise Conflict(f"The task {status.task.name!r} is closed", "Choose another task")
+    return status
 
 
-def _next_question(request: PageRequest, listed: TaskStatus) -> Question | None:
+def _next_question(request: PageRequest, status: TaskStatus) -> Question | None:
     """Return the next question; complete items that were answered just before a crash."""
-    assigned = Assignments(request.store, listed.task)
-    while (result := assigned.next(request.name)) is not None:
-        case = request.store.case(result.interaction)
-        if not _answered_ids(request, listed, case):
-            return make_question(listed.task, case.interaction, result)
-        assigned.complete(result.interaction, request.name, "done")
+    assignments = Assignments(request.store, status.task)
+    while (assignment := assignments.next(request.name)) is not None:
+        case = request.store.case(assignment.interaction)
+        if not _answered_ids(request, status, case):
+            return make_question(status.task, case.interaction, assignment)
+        assignments.complete(assignment.interaction, request.name, "done")
     return None
 
 
-def _answered_ids(request: PageRequest, listed: TaskStatus, case: Case) -> list[str]:
+def _answered_ids(request: PageRequest, status: TaskStatus, case: Case) -> list[str]:
     """Return the ids of the user's feedback on an item for this task."""
     return [
         item.id
         for item in case.feedback
-        if item.annotator.id == request.name and item.metadata.get("task") == listed.task.id
+        if item.annotator.id == request.name and item.metadata.get("task") == status.task.id
     ]
 
 
 def _question_page(request: PageRequest, question: Question, *, error: str = "") -> Response:
     task = question.task
-    assigned = Assignments(request.store, task)
+    assignments = Assignments(request.store, task)
     response = question.shown[0].text
     return request.page(
         f"inbox/{task.kind}.html",
@@ -150,8 +150,8 @@ def _question_page(request: PageRequest, question: Question, *, error: str = "")
         title=task.name,
         task=task,
         question=question,
-        progress=assigned.progress(request.name),
-        last=assigned.last(request.name),
+        progress=assignments.progress(request.name),
+        last=assignments.last(request.name),
         error=error,
         text=normalise_lines(response),
         steps=split_steps(response) if task.kind == "steps" else (),
@@ -159,14 +159,14 @@ def _question_page(request: PageRequest, question: Question, *, error: str = "")
     )
 
 
-def _finished_page(request: PageRequest, listed: TaskStatus) -> Response:
-    assigned = Assignments(request.store, listed.task)
+def _finished_page(request: PageRequest, status: TaskStatus) -> Response:
+    assignments = Assignments(request.store, status.task)
     return request.page(
-        "inbox/through.html",
-        title=listed.task.name,
-        status=listed,
-        progress=assigned.progress(request.name),
-        last=assigned.last(request.name),
+        "inbox/finished.html",
+        title=status.task.name,
+        task_status=status,
+        progress=assignments.progress(request.name),
+        last=assignments.last(request.name),
     )
 
 

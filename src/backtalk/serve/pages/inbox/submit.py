@@ -41,9 +41,9 @@ def submit(services: Services, project: str, items: Sequence[AnyFeedback]) -> No
         )
         if wait(futures, timeout=timeout).not_done:
             writer.log.sync()
-        outcomes = [answer.result() for answer in futures if answer.done()]
+        outcomes = [future.result() for future in futures if future.done()]
     except (WriteAheadLogFull, OSError) as error:
-        raise APIError(503, f"The answer could not be kept: {error}") from None
+        raise APIError(503, f"The answer could not be saved: {error}") from None
     for outcome in outcomes:
         if outcome is not None and outcome.status == "rejected":
             raise RecordError(outcome.reason)

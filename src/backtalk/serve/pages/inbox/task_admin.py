@@ -69,7 +69,7 @@ def _parse_task(form: Form) -> Task:
         "filter": {
             "policy": form.text("policy") or None,
             "unjudged": form.text("unjudged") == "yes",
-            "max_items": form.text("most").strip() or None,
+            "max_items": form.text("max_items").strip() or None,
         },
         "aspects": _split_names(form.text("aspects")) if kind == "rate" else (),
         "labels": _split_names(form.text("labels")) if kind == "spans" else (),
@@ -88,5 +88,5 @@ def _split_names(text: str) -> tuple[str, ...]:
 
 
 def _audit(request: PageRequest, action: str, task: Task) -> None:
-    what = f"{task.name} ({task.id[:8]})"
-    request.store.audit_log.append(action, what, actor=request.name, project=request.project)
+    detail = f"{task.name} ({task.id[:8]})"
+    request.store.audit_log.append(action, detail, actor=request.name, project=request.project)

@@ -85,7 +85,7 @@ class FeedbackView:
 def kind_name(name: str) -> str:
     """Return the name of a kind, for display.
 
-    >>> words("follow_up")
+    >>> kind_name("follow_up")
     'follow-up'
     """
     return name.replace("_", "-")

@@ -86,7 +86,7 @@ def _snippet(text: str) -> str:
 
 
 @section.get("/{id:path}")
-def one(request: PageRequest) -> Response:
+def show(request: PageRequest) -> Response:
     """Show an interaction with its feedback and its conversation."""
     detail = _read_detail(request)
     interaction = detail.interaction
@@ -94,7 +94,7 @@ def one(request: PageRequest) -> Response:
     policies = list_policies(request.store)
     turns = [] if detail.deleted is not None else conversation(request.store, interaction)
     return request.page(
-        "interactions/one.html",
+        "interactions/detail.html",
         title=f"Interaction {interaction.id}",
         detail=detail,
         interaction=interaction,
@@ -116,17 +116,17 @@ def _read_detail(request: PageRequest) -> InteractionDetail:
 @section.post("/{id:path}/delete", "manage")
 def delete(request: PageRequest) -> Response:
     """Soft-delete an interaction or one of its feedback items."""
-    store, id_, what = _target(request)
+    store, id_, record_type = _target(request)
     store.delete(id_)
-    return _audit_and_redirect(request, f"{what} deleted", id_)
+    return _audit_and_redirect(request, f"{record_type} deleted", id_)
 
 
 @section.post("/{id:path}/restore", "manage")
 def restore(request: PageRequest) -> Response:
     """Restore an interaction or one of its feedback items."""
-    store, id_, what = _target(request)
+    store, id_, record_type = _target(request)
     store.restore(id_)
-    return _audit_and_redirect(request, f"{what} restored", id_)
+    return _audit_and_redirect(request, f"{record_type} restored", id_)
 
 
 def _target(request: PageRequest) -> tuple[Store, str, str]:

@@ -17,20 +17,21 @@ section = Section("/people", "People", "view")
 def listing(request: PageRequest) -> Response:
     """Show all annotators of the latest judgements, with their agreement."""
     return request.page(
-        "people/all.html", title="People", statistics=_statistics(request), latest=LATEST
+        "people/list.html", title="People", statistics=_statistics(request), latest=LATEST
     )
 
 
 @section.get("/{name:path}")
-def one(request: PageRequest) -> Response:
+def show(request: PageRequest) -> Response:
     """Show one annotator by week."""
     name = request.part("name")
-    person = next((result for result in _statistics(request).people if result.name == name), None)
+    people = _statistics(request).people
+    person = next((person for person in people if person.name == name), None)
     if person is None:
         raise NotFound(
             f"There is no annotator {name!r} among those with the most recent judgements"
         )
-    return request.page("people/one.html", title=person.name, person=person)
+    return request.page("people/detail.html", title=person.name, person=person)
 
 
 def _statistics(request: PageRequest) -> AnnotationStats:

@@ -41,27 +41,25 @@ def lineage_tree(policies: Sequence[Policy]) -> list[LineageNode]:
             children.setdefault(parent, []).append(node)
     roots = [node for node in nodes.values() if node.policy.lineage.parent not in nodes]
     placed: set[str] = set()
-    results: list[LineageNode] = []
+    trees: list[LineageNode] = []
     # Lineages may form a cycle; a policy that no root leads to is a root too.
     for root in [*roots, *nodes.values()]:
-        _add_subtree(root, results, children, placed)
-    return results
+        _add_subtree(root, trees, children, placed)
+    return trees
 
 
 def _add_subtree(
     root: LineageNode,
-    result: list[LineageNode],
+    siblings: list[LineageNode],
     children: dict[str, list[LineageNode]],
     placed: set[str],
 ) -> None:
-    waiting: list[tuple[LineageNode, list[LineageNode], int]] = [(root, result, 1)]
-    while waiting:
-        node, siblings, level = waiting.pop()
+    stack: list[tuple[LineageNode, list[LineageNode], int]] = [(root, siblings, 1)]
+    while stack:
+        node, siblings, level = stack.pop()
         if node.policy.id in placed:
             continue
         placed.add(node.policy.id)
         siblings.append(node)
         below = node.children if level < MAX_DEPTH else siblings
-        waiting += [
-            (child, below, level + 1) for child in reversed(children.get(node.policy.id, []))
-        ]
+        stack += [(child, below, level + 1) for child in reversed(children.get(node.policy.id, []))]

@@ -24,55 +24,51 @@ def listing(request: PageRequest) -> Response:
     """Show the tree of policies and the promotion history."""
     policies = list_policies(request.store)
     labels = {policy.id: policy.label for policy in policies}
-    past = promotion_history(request.store)
-    undone = _last_promotion(past)
+    history = promotion_history(request.store)
+    last = _last_promotion(history)
     return request.page(
         "policies/list.html",
         title="Policies",
         tree=lineage_tree(policies),
         labels=labels,
-        served=past[-1].promotion.policy if past else None,
-        past=view.past(past, labels),
-        undone=undone,
-        back_to="nothing" if undone is None else _name(labels, undone.previous),
-        entries=len(past),
+        served=history[-1].promotion.policy if history else None,
+        history=view.history_rows(history, labels),
+        last=last,
+        back_to="nothing" if last is None else view.label_or_nothing(last.previous, labels),
+        entries=len(history),
         latest={item.candidate: item for item in list_evaluations(request.store)},
     )
 
 
-def _name(labels: dict[str, str], id_: str | None) -> str:
-    return "nothing" if id_ is None else labels.get(id_, id_[:8])
-
-
-def _last_promotion(past: Sequence[PromotionRecord]) -> Promotion | None:
+def _last_promotion(history: Sequence[PromotionRecord]) -> Promotion | None:
     """Return the promotion that a rollback would undo, ``None`` if there is none."""
-    standing: list[Promotion] = []
-    for entry in past:
+    stack: list[Promotion] = []
+    for entry in history:
         if entry.promotion.action == "promote":
-            standing.append(entry.promotion)
+            stack.append(entry.promotion)
         else:
-            standing.pop()
-    return standing[-1] if standing else None
+            stack.pop()
+    return stack[-1] if stack else None
 
 
 @section.get("/{id}")
-def one(request: PageRequest) -> Response:
+def show(request: PageRequest) -> Response:
     """Show a policy."""
     policy = read_policy(request.store, request.part("id"))
-    policies = {result.id: result for result in list_policies(request.store)}
-    labels = {id_: result.label for id_, result in policies.items()}
-    past = promotion_history(request.store)
-    served = past[-1].promotion.policy if past else None
+    policies = {item.id: item for item in list_policies(request.store)}
+    labels = {id_: item.label for id_, item in policies.items()}
+    history = promotion_history(request.store)
+    served = history[-1].promotion.policy if history else None
     evaluations = list_evaluations(request.store)
     evidence = view.evidence_for(policy, evaluations, served)
     parent = policies.get(policy.lineage.parent or "")
     return request.page(
-        "policies/one.html",
+        "policies/detail.html",
         title=policy.label,
         policy=policy,
         labels=labels,
         parent=parent,
-        children=[result for result in policies.values() if result.lineage.parent == policy.id],
+        children=[child for child in policies.values() if child.lineage.parent == policy.id],
         served=policies.get(served or ""),
         is_served=policy.id == served,
         from_parent=view.changes(parent, policy),
@@ -94,8 +90,8 @@ def one(request: PageRequest) -> Response:
 def promote_policy(request: PageRequest) -> Response:
     """Promote a policy, if its evidence passes the gate."""
     policy = read_policy(request.store, request.part("id"))
-    named = request.form.text("evaluation")
-    evidence = read_evaluation(request.store, named) if named else None
+    id_ = request.form.text("evaluation")
+    evidence = read_evaluation(request.store, id_) if id_ else None
     promote(request.store, policy, evidence, actor=request.name)
     _audit(request, "policy promoted", policy)
     return request.redirect(request.url("/policies", policy.id))
@@ -104,8 +100,8 @@ def promote_policy(request: PageRequest) -> Response:
 @section.post("/rollback", "manage")
 def roll_back(request: PageRequest) -> Response:
     """Roll back the last promotion, unless there was another one since the form was shown."""
-    past = promotion_history(request.store)
-    if request.form.text("entries") != str(len(past)):
+    history = promotion_history(request.store)
+    if request.form.text("entries") != str(len(history)):
         raise APIError(
             409, "The active policy has changed since this page was loaded. Reload the page first"
         )
@@ -119,5 +115,5 @@ def roll_back(request: PageRequest) -> Response:
 
 
 def _audit(request: PageRequest, action: str, policy: Policy | None) -> None:
-    what = "no active policy" if policy is None else f"{policy.label} ({policy.id[:8]})"
-    request.store.audit_log.append(action, what, actor=request.name, project=request.project)
+    detail = "no active policy" if policy is None else f"{policy.label} ({policy.id[:8]})"
+    request.store.audit_log.append(action, detail, actor=request.name, project=request.project)

@@ -18,9 +18,9 @@ class IntervalView:
 
     label: str
     estimate: Estimate
-    least: float
-    most: float
-    at: float
+    minimum: float
+    maximum: float
+    reference: float
     """Value of no difference: one half for a win rate, 0 for a difference."""
     signed: bool = False
 
@@ -33,7 +33,7 @@ class EvaluationView:
     headline: str
     against: str
     """Label of the baseline."""
-    drawn: Sequence[IntervalView]
+    intervals: Sequence[IntervalView]
     reasons: Sequence[str]
     """Reasons of the gate to refuse; empty if it does not."""
 
@@ -70,15 +70,15 @@ def _rates(evaluation: Evaluation) -> list[IntervalView]:
 
 
 def _differences(measures: Sequence[Measure]) -> list[IntervalView]:
-    results = []
+    views = []
     for measure in measures:
         if measure.difference is None:
             continue
         # Zero is in the middle, whatever the scale of the measure.
         reach = 1.2 * max(abs(measure.difference.low), abs(measure.difference.high)) or 1.0
         label = f"Difference in {measure.name}"
-        results.append(IntervalView(label, measure.difference, -reach, reach, 0.0, signed=True))
-    return results
+        views.append(IntervalView(label, measure.difference, -reach, reach, 0.0, signed=True))
+    return views
 
 
 def evidence_for(
@@ -95,9 +95,9 @@ def evidence_for(
     served : str or None
         Id of the active policy.
     """
-    own = [item for item in evaluations if item.candidate == policy.id]
-    fitting = [item for item in own if served is None or item.baseline == served] or own
-    return fitting[-1] if fitting else None
+    all_ = [item for item in evaluations if item.candidate == policy.id]
+    preferred = [item for item in all_ if served is None or item.baseline == served] or all_
+    return preferred[-1] if preferred else None
 
 
 def changes(before: Policy | None, after: Policy) -> list[str] | None:
@@ -143,15 +143,20 @@ def _fields(part: str, fields: Mapping[str, Any]) -> list[tuple[str, str]]:
     return rows
 
 
-def past(
+def history_rows(
     history: Sequence[PromotionRecord], labels: Mapping[str, str]
 ) -> list[tuple[PromotionRecord, str, str]]:
     """Return the promotions, latest first, with the labels of the new and the old policy."""
-
-    def name(id_: str | None) -> str:
-        return "nothing" if id_ is None else labels.get(id_, id_[:8])
-
     return [
-        (entry, name(entry.promotion.policy), name(entry.promotion.previous))
+        (
+            entry,
+            label_or_nothing(entry.promotion.policy, labels),
+            label_or_nothing(entry.promotion.previous, labels),
+        )
         for entry in reversed(history)
     ]
+
+
+def label_or_nothing(id_: str | None, labels: Mapping[str, str]) -> str:
+    """Return the label of a policy, the beginning of its id without one, "nothing" for none."""
+    return "nothing" if id_ is None else labels.get(id_, id_[:8])

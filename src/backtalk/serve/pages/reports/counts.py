@@ -49,25 +49,25 @@ def charts(store: Store) -> list[Chart]:
     that is unknown, were received.
     """
     counts = store.counts_by_day(limit=MAX_ROWS)
-    days = [day for results in counts.values() for day in results]
+    days = [day for by_day in counts.values() for day in by_day]
     if not days:
         return []
     last = max(days)
     first = min(*days, last - BARS + 1)
-    return [_chart(kind, results, first, last) for kind, results in counts.items()]
+    return [_chart(kind, by_day, first, last) for kind, by_day in counts.items()]
 
 
 def _chart(kind: str, counts: Mapping[int, int], first: int, last: int) -> Chart:
-    each = -(-(last - first + 1) // BARS)
+    width = -(-(last - first + 1) // BARS)
     sums = [
-        sum(counts.get(day, 0) for day in range(start, start + each))
-        for start in range(first, last + 1, each)
+        sum(counts.get(day, 0) for day in range(start, start + width))
+        for start in range(first, last + 1, width)
     ]
     highest = max(sums)
     bars = [
         Bar(
-            _date(first + index * each),
-            min(_date(first + index * each) + timedelta(days=each - 1), _date(last)),
+            _date(first + index * width),
+            min(_date(first + index * width) + timedelta(days=width - 1), _date(last)),
             count,
             count / highest,
         )

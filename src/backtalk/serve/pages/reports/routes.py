@@ -51,17 +51,17 @@ def listing(request: PageRequest) -> Response:
 
 
 @section.get("/{id}")
-def one(request: PageRequest) -> Response:
+def show(request: PageRequest) -> Response:
     """Show the report of an evaluation."""
     store = request.store
-    result = read_evaluation(store, request.part("id"))
-    candidate = read_policy(store, result.candidate)
+    evaluation = read_evaluation(store, request.part("id"))
+    candidate = read_policy(store, evaluation.candidate)
     with _plot_lock:
         report = evaluation_report(
-            result,
+            evaluation,
             candidate,
-            read_policy(store, result.baseline),
-            examples=read_examples(store, result),
+            read_policy(store, evaluation.baseline),
+            examples=read_examples(store, evaluation),
             training=_training(request, candidate),
         )
         return HTMLResponse(report.to_html(), headers=REPORT_HEADERS)

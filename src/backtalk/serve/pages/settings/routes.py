@@ -7,12 +7,11 @@ from datetime import timedelta
 
 from starlette.responses import Response
 
-from backtalk.feedback.record import now
 from backtalk.serve.errors import APIError
 from backtalk.serve.pages.page_request import PageRequest
 from backtalk.serve.pages.section import Section
 from backtalk.serve.pages.settings.view import describe_settings, describe_state
-from backtalk.store.api_keys import ApiKey, ApiKeys
+from backtalk.store.api_keys import ApiKey
 
 section = Section("/settings", "Settings", "manage")
 
@@ -30,17 +29,15 @@ def overview(request: PageRequest) -> Response:
 def _page(
     request: PageRequest, *, key: ApiKey | None = None, secret: str = "", status: int = 200
 ) -> Response:
-    access = _access(request)
-    keys = access.keys()
+    keys = request.store.api_keys.keys()
     return request.page(
-        "settings/all.html",
+        "settings/overview.html",
         title="Settings",
         status=status,
         new_key=key,
         secret=secret,
         keys=sorted(_visible_keys(request, keys), key=lambda key: key.revoked is not None),
-        now_=now(),
-        names=request.projects,
+        projects=request.projects,
         project_options=[(name, name) for name in request.projects],
         everywhere=request.caller.project is None,
         audit=request.store.audit_log.entries(
@@ -52,14 +49,10 @@ def _page(
     )
 
 
-def _access(request: PageRequest) -> ApiKeys:
-    return request.store.api_keys
-
-
 def _visible_keys(request: PageRequest, keys: Iterable[ApiKey]) -> list[ApiKey]:
     """Return the keys that the user may manage: those of the key's project, or all."""
-    own = request.caller.project
-    return [key for key in keys if own is None or key.project == own]
+    project = request.caller.project
+    return [key for key in keys if project is None or key.project == project]
 
 
 @section.post("/keys", "manage")
@@ -72,16 +65,16 @@ def add(request: PageRequest) -> Response:
         project = request.caller.project
     elif project is not None and project not in request.projects:
         raise APIError(404, f"There is no project {project!r}. Create it first")
-    access = _access(request)
-    if _is_first_key(request, access.keys()) and (role != "admin" or project is not None):
+    is_full_admin = role == "admin" and project is None
+    if _is_first_key(request, request.store.api_keys.keys()) and not is_full_admin:
         raise APIError(
             422,
             "The first key must be an admin key for all projects: once it exists, this gateway "
             "needs a key for every request, and otherwise nobody could sign in to create more",
         )
-    made, secret = access.add(name, role, project=project, actor=request.name)
+    key, secret = request.store.api_keys.add(name, role, project=project, actor=request.name)
     request.services.api_keys.refresh()
-    return _page(request, key=made, secret=secret)
+    return _page(request, key=key, secret=secret)
 
 
 def _is_first_key(request: PageRequest, keys: Iterable[ApiKey]) -> bool:
@@ -102,9 +95,11 @@ def _name(text: str) -> str:
 def rotate(request: PageRequest) -> Response:
     """Replace the secret of a key, and show the new one once."""
     key = _key(request)
-    made, secret = _access(request).rotate(key.id, grace=_grace(request), actor=request.name)
+    new_key, secret = request.store.api_keys.rotate(
+        key.id, grace=_grace(request), actor=request.name
+    )
     request.services.api_keys.refresh()
-    return _page(request, key=made, secret=secret)
+    return _page(request, key=new_key, secret=secret)
 
 
 def _grace(request: PageRequest) -> timedelta:
@@ -123,14 +118,14 @@ def revoke(request: PageRequest) -> Response:
             422,
             f"You are signed in with the key {key.name!r}. Sign in with another one to revoke it",
         )
-    _access(request).revoke(key.id, actor=request.name)
+    request.store.api_keys.revoke(key.id, actor=request.name)
     request.services.api_keys.refresh()
     return request.redirect(request.url("/settings"))
 
 
 def _key(request: PageRequest) -> ApiKey:
     id_ = request.part("id")
-    for key in _visible_keys(request, _access(request).keys()):
+    for key in _visible_keys(request, request.store.api_keys.keys()):
         if key.id == id_ and key.revoked is None:
             return key
     raise APIError(404, f"There is no valid key {id_!r} that you may manage")

@@ -77,5 +77,5 @@ def describe_state(services: Services) -> TableRows:
 def _lines(file: Path) -> str:
     if not file.exists():
         return "none"
-    with file.open("rb") as opened:
-        return f"{sum(1 for _ in opened):,} records, in {file}"
+    with file.open("rb") as lines:
+        return f"{sum(1 for _ in lines):,} records, in {file}"

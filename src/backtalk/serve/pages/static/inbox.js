@@ -1,12 +1,12 @@
-// Keys for everything, dragging answers into an order, marking stretches of text.
+// The inbox: keyboard control, ranking by dragging, and marking of spans.
 "use strict";
 
 const TYPING = "textarea, select, input:not([type=radio]):not([type=checkbox]):not([type=hidden])";
-const says = (text) => { document.getElementById("announcement").textContent = text; };
+const announce = (text) => { document.getElementById("announcement").textContent = text; };
 const all = (selector, root = document) => [...root.querySelectorAll(selector)];
 
-// Keys. Each way to answer may take a key first; what is left presses the button that shows it.
-const takers = [];
+// Keys. A form's handlers get a key first; otherwise it presses the button that shows it.
+const keyHandlers = [];
 let keys = localStorage.getItem("backtalk-keys") !== "off";
 
 function showKeys() {
@@ -17,26 +17,26 @@ function showKeys() {
 document.addEventListener("keydown", (event) => {
   const typing = event.target.matches(TYPING);
   if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) {
-    document.querySelector("[data-send]")?.click();
+    document.querySelector("[data-submit]")?.click();
     return;
   }
   if (typing && event.key === "Escape") event.target.blur();
   if (!keys || typing || event.ctrlKey || event.metaKey || event.altKey) return;
   if (event.repeat && !event.key.startsWith("Arrow")) return;
   if (event.key === "Enter" && event.target.closest("a, button, summary")) return;
-  if (takers.some((taker) => taker(event))) {
+  if (keyHandlers.some((handler) => handler(event))) {
     event.preventDefault();
     return;
   }
-  const found = document.querySelector(`[data-key="${CSS.escape(event.key)}"]`);
-  if (!found || found.offsetParent === null) return;
+  const control = document.querySelector(`[data-key="${CSS.escape(event.key)}"]`);
+  if (!control || control.offsetParent === null) return;
   event.preventDefault();
-  if (found.matches("textarea")) {
-    found.focus();
+  if (control.matches("textarea")) {
+    control.focus();
     return;
   }
-  found.click();
-  if (found.matches("[type=radio]")) document.getElementById("text")?.focus();
+  control.click();
+  if (control.matches("[type=radio]")) document.getElementById("text")?.focus();
 });
 
 for (const button of all("[data-keys]")) {
@@ -48,7 +48,7 @@ for (const button of all("[data-keys]")) {
 }
 showKeys();
 
-// A form is sent once.
+// Submit a form only once.
 document.addEventListener("submit", (event) => {
   if (event.defaultPrevented || !event.target.closest("[data-item]")) return;
   if (event.target.dataset.sent) event.preventDefault();
@@ -58,45 +58,45 @@ window.addEventListener("pageshow", () => {
   for (const form of all("form[data-sent]")) delete form.dataset.sent;
 });
 
-// Several choices, one after the other: a key answers the present one and goes on.
-function choices() {
+// Groups of options: a key answers the current group and moves on to the next.
+function setUpChoices() {
   const groups = all("[data-choices]");
   if (!groups.length) return;
-  const goTo = (group, { quietly = false } = {}) => {
-    for (const other of groups) other.toggleAttribute("data-current", other === group);
-    if (!quietly) group.scrollIntoView({ block: "nearest" });
+  const goTo = (group, { scroll = true } = {}) => {
+    for (const each of groups) each.toggleAttribute("data-current", each === group);
+    if (scroll) group.scrollIntoView({ block: "nearest" });
   };
   const tally = () => {
     const done = groups.filter((group) => group.querySelector(":checked")).length;
-    for (const place of all("[data-tally]")) place.textContent = `${done} of ${groups.length}`;
+    for (const element of all("[data-tally]")) element.textContent = `${done} of ${groups.length}`;
   };
   const current = () => groups.findIndex((group) => group.hasAttribute("data-current"));
   for (const group of groups) {
-    group.addEventListener("focusin", () => goTo(group, { quietly: true }));
+    group.addEventListener("focusin", () => goTo(group, { scroll: false }));
     group.addEventListener("change", tally);
   }
-  takers.push((event) => {
-    const at = current();
+  keyHandlers.push((event) => {
+    const index = current();
     const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
     if (step && !event.target.matches("[type=radio]")) {
-      goTo(groups[Math.min(Math.max(at + step, 0), groups.length - 1)]);
+      goTo(groups[Math.min(Math.max(index + step, 0), groups.length - 1)]);
       return true;
     }
-    const option = groups[at].querySelector(`[data-pick="${CSS.escape(event.key)}"]`);
+    const option = groups[index].querySelector(`[data-pick="${CSS.escape(event.key)}"]`);
     if (!option) return false;
     option.checked = true;
-    const legend = groups[at].querySelector("legend").textContent.slice(0, 60);
-    says(`${legend}: ${option.value}`);
+    const legend = groups[index].querySelector("legend").textContent.slice(0, 60);
+    announce(`${legend}: ${option.value}`);
     tally();
     if (event.target.matches("[type=radio]")) event.target.blur();
-    if (at + 1 < groups.length) goTo(groups[at + 1]);
+    if (index + 1 < groups.length) goTo(groups[index + 1]);
     return true;
   });
   tally();
 }
 
-// Ranking: `tiers` holds the answers' numbers, best first; the form's fields follow it.
-function ranking() {
+// Ranking: `tiers` holds the cards by rank, best first; the form's fields follow it.
+function setUpRanking() {
   const board = document.querySelector("[data-rank]");
   if (!board) return;
   const cards = all("[data-card]", board);
@@ -105,93 +105,93 @@ function ranking() {
   let tiers = [];
   const tierOf = (card) => tiers.findIndex((tier) => tier.includes(card));
   const without = (card) =>
-    tiers.map((tier) => tier.filter((other) => other !== card)).filter((tier) => tier.length);
+    tiers.map((tier) => tier.filter((each) => each !== card)).filter((tier) => tier.length);
   const read = () => {
-    const places = new Map();
+    const byRank = new Map();
     for (const card of cards) {
-      const place = Number(card.querySelector("input").value);
-      if (place) places.set(place, [...(places.get(place) || []), card]);
+      const rank = Number(card.querySelector("input").value);
+      if (rank) byRank.set(rank, [...(byRank.get(rank) || []), card]);
     }
-    tiers = [...places.keys()].sort((a, b) => a - b).map((place) => places.get(place));
+    tiers = [...byRank.keys()].sort((a, b) => a - b).map((rank) => byRank.get(rank));
   };
   const show = () => {
     const focused = document.activeElement;
     list.replaceChildren(...tiers.map((tier) => {
-      const place = document.createElement("li");
-      place.className = tier.length > 1 ? "tier several" : "tier";
-      place.append(...tier);
-      return place;
+      const item = document.createElement("li");
+      item.className = tier.length > 1 ? "tier tied" : "tier";
+      item.append(...tier);
+      return item;
     }));
     pile.append(...cards.filter((card) => tierOf(card) < 0));
     for (const card of cards) {
-      const at = tierOf(card);
-      card.querySelector("input").value = at < 0 ? "" : at + 1;
+      const index = tierOf(card);
+      card.querySelector("input").value = index < 0 ? "" : index + 1;
     }
-    if (board.contains(focused)) (focused.offsetParent ? focused : focused.closest("[data-card]").querySelector("button:not([data-put])")).focus();
+    if (board.contains(focused)) (focused.offsetParent ? focused : focused.closest("[data-card]").querySelector("button:not([data-add])")).focus();
   };
-  const set = (next, words) => { tiers = next; show(); says(words); };
+  const set = (next, message) => { tiers = next; show(); announce(message); };
   const nameOf = (card) => card.getAttribute("aria-label");
   const moves = {
-    up(card, at) {
+    up(card, index) {
       const rest = without(card);
-      const alone = tiers[at].length === 1;
-      rest.splice(alone ? Math.max(at - 1, 0) : at, 0, [card]);
+      const alone = tiers[index].length === 1;
+      rest.splice(alone ? Math.max(index - 1, 0) : index, 0, [card]);
       return rest;
     },
-    down(card, at) {
+    down(card, index) {
       const rest = without(card);
-      rest.splice(Math.min(at + 1, rest.length), 0, [card]);
+      rest.splice(Math.min(index + 1, rest.length), 0, [card]);
       return rest;
     },
-    tie(card, at) {
-      if (at === 0) return tiers;
+    tie(card, index) {
+      if (index === 0) return tiers;
       const rest = without(card);
-      rest[at - 1] = [...rest[at - 1], card];
+      rest[index - 1] = [...rest[index - 1], card];
       return rest;
     },
-    out: (card) => without(card),
+    remove: (card) => without(card),
   };
   for (const card of cards) {
-    card.querySelector("[data-put]").addEventListener("click", () => {
-      set([...without(card), [card]], `${nameOf(card)} is in place ${without(card).length + 1}`);
+    card.querySelector("[data-add]").addEventListener("click", () => {
+      set([...without(card), [card]], `${nameOf(card)} has rank ${without(card).length + 1}`);
     });
     for (const button of all("[data-move]", card)) {
       button.addEventListener("click", () => {
         set(moves[button.dataset.move](card, tierOf(card)), "");
-        says(tierOf(card) < 0 ? `${nameOf(card)} is not ranked` : `${nameOf(card)} is in place ${tierOf(card) + 1}`);
+        announce(tierOf(card) < 0 ? `${nameOf(card)} is not ranked` : `${nameOf(card)} has rank ${tierOf(card) + 1}`);
       });
     }
-    draggable(card);
+    makeDraggable(card);
   }
   document.querySelector("[data-tie]").addEventListener("click", () => {
     if (tiers.length < 2) return;
     set([...tiers.slice(0, -2), [...tiers.at(-2), ...tiers.at(-1)]], "The last two are tied");
   });
-  document.querySelector("[data-back]").addEventListener("click", () => {
+  document.querySelector("[data-remove-last]").addEventListener("click", () => {
     if (!tiers.length) return;
     const card = tiers.at(-1).at(-1);
     set(without(card), `${nameOf(card)} is not ranked`);
   });
 
-  // Where a dragged answer would land: [tier, "before" | "onto" | "after"], or the pile.
-  function landing(x, y) {
-    const under = document.elementFromPoint(x, y);
-    if (!under || pile.contains(under)) return null;
-    const place = under.closest(".tier");
-    if (place) {
-      const box = place.getBoundingClientRect();
+  // Drop target at a point: a tier and a position, null for the pile, undefined for neither.
+  function dropTarget(x, y) {
+    const element = document.elementFromPoint(x, y);
+    if (!element || pile.contains(element)) return null;
+    const tier = element.closest(".tier");
+    if (tier) {
+      const box = tier.getBoundingClientRect();
       const share = (y - box.top) / box.height;
-      return { place, how: share < 0.25 ? "before" : share > 0.75 ? "after" : "onto" };
+      return { tier, position: share < 0.25 ? "before" : share > 0.75 ? "after" : "onto" };
     }
     const column = list.parentElement.getBoundingClientRect();
     const inside = x >= column.left && x <= column.right && y >= column.top;
-    return inside ? { place: list.lastElementChild, how: "after" } : undefined;
+    return inside ? { tier: list.lastElementChild, position: "after" } : undefined;
   }
-  function draggable(card) {
+  function makeDraggable(card) {
     const handle = card.querySelector("[data-handle]");
     let from = null;
     const clear = () => {
-      for (const place of all(".before, .onto, .after", board)) place.classList.remove("before", "onto", "after");
+      for (const tier of list.children) tier.classList.remove("drop-before", "drop-onto", "drop-after");
     };
     handle.addEventListener("pointerdown", (event) => {
       if (event.button) return;
@@ -204,28 +204,28 @@ function ranking() {
       if (!from) return;
       card.style.transform = `translate(${event.pageX - from.x}px, ${event.pageY - from.y}px)`;
       clear();
-      const to = landing(event.clientX, event.clientY);
-      if (to?.place) to.place.classList.add(to.how);
+      const target = dropTarget(event.clientX, event.clientY);
+      if (target?.tier) target.tier.classList.add(`drop-${target.position}`);
     });
     const end = (event) => {
       if (!from) return;
-      const to = event.type === "pointerup" ? landing(event.clientX, event.clientY) : undefined;
-      const mark = to?.place && tiers[[...list.children].indexOf(to.place)];
+      const target = event.type === "pointerup" ? dropTarget(event.clientX, event.clientY) : undefined;
+      const targetTier = target?.tier && tiers[[...list.children].indexOf(target.tier)];
       from = null;
       clear();
       card.classList.remove("dragging");
       card.style.transform = "";
-      if (to === undefined) return;
+      if (target === undefined) return;
       const rest = without(card);
-      if (to === null) { set(rest, `${nameOf(card)} is not ranked`); return; }
-      // The tier that it was dropped on, which may have been its own and be gone.
-      let at = mark ? rest.findIndex((tier) => tier.some((other) => mark.includes(other))) : -1;
-      if (at < 0) {
-        at = mark ? tiers.indexOf(mark) : rest.length;
-        rest.splice(at, 0, [card]);
-      } else if (to.how === "onto") rest[at].push(card);
-      else rest.splice(to.how === "before" ? at : at + 1, 0, [card]);
-      set(rest, `${nameOf(card)} is in place ${rest.findIndex((tier) => tier.includes(card)) + 1}`);
+      if (target === null) { set(rest, `${nameOf(card)} is not ranked`); return; }
+      // A card dropped on its own tier, which it had alone, has no target tier in `rest`.
+      let index = targetTier ? rest.findIndex((tier) => tier.some((each) => targetTier.includes(each))) : -1;
+      if (index < 0) {
+        index = targetTier ? tiers.indexOf(targetTier) : rest.length;
+        rest.splice(index, 0, [card]);
+      } else if (target.position === "onto") rest[index].push(card);
+      else rest.splice(target.position === "before" ? index : index + 1, 0, [card]);
+      set(rest, `${nameOf(card)} has rank ${rest.findIndex((tier) => tier.includes(card)) + 1}`);
     };
     handle.addEventListener("pointerup", end);
     handle.addEventListener("pointercancel", end);
@@ -235,15 +235,15 @@ function ranking() {
   show();
 }
 
-// Marking: offsets count code points, as the records do; a script's strings count other units.
-function marking() {
+// Marking: offsets count code points, as in the records, not the UTF-16 units of JavaScript.
+function setUpMarking() {
   const box = document.querySelector("[data-spans]");
   if (!box) return;
   const text = box.querySelector("[data-text]");
   const tokens = all("[data-start]", text);
   const words = tokens.filter((token) => "word" in token.dataset);
   const list = document.querySelector("[data-marks]");
-  const none = list.querySelector("[data-none]");
+  const placeholder = list.querySelector("[data-none]");
   const lengthOf = (string) => [...string].length;
   const startOf = (token) => Number(token.dataset.start);
   const endOf = (token) => startOf(token) + lengthOf(token.textContent);
@@ -252,7 +252,7 @@ function marking() {
   let caret = 0;
   let active = false;
 
-  const chosen = () => selected() || (active && words.length
+  const currentSpan = () => selectedSpan() || (active && words.length
     ? { start: startOf(words[Math.min(anchor, caret)]), end: endOf(words[Math.max(anchor, caret)]) }
     : null);
   function offsetOf(node, offset) {
@@ -263,7 +263,7 @@ function marking() {
     }
     return startOf(node.parentElement.closest("[data-start]")) + lengthOf(node.data.slice(0, offset));
   }
-  function selected() {
+  function selectedSpan() {
     const selection = getSelection();
     if (selection.isCollapsed || !selection.rangeCount) return null;
     const range = selection.getRangeAt(0);
@@ -276,43 +276,43 @@ function marking() {
     return [...text.textContent].slice(start, end).join("");
   }
   function show() {
-    const now = active ? chosen() : null;
+    const span = active ? currentSpan() : null;
     for (const token of tokens) {
       const [start, end] = [startOf(token), endOf(token)];
-      const inside = (span) => span && span.start < end && start < span.end;
-      token.classList.toggle("marked", marks.some(inside));
-      token.classList.toggle("chosen", Boolean(inside(now)) && anchor !== caret);
-      token.classList.toggle("at", active && token === words[caret]);
+      const overlaps = (each) => each && each.start < end && start < each.end;
+      token.classList.toggle("marked", marks.some(overlaps));
+      token.classList.toggle("selected", Boolean(overlaps(span)) && anchor !== caret);
+      token.classList.toggle("cursor", active && token === words[caret]);
     }
-    list.replaceChildren(...(marks.length ? marks.map(item) : [none]));
+    list.replaceChildren(...(marks.length ? marks.map(makeItem) : [placeholder]));
   }
-  function item(mark) {
+  function makeItem(mark) {
     const row = document.createElement("li");
-    const kind = Object.assign(document.createElement("span"), { className: "tag bad", textContent: mark.name });
+    const label = Object.assign(document.createElement("span"), { className: "tag bad", textContent: mark.name });
     const quote = Object.assign(document.createElement("q"), { textContent: textOf(mark) });
-    const away = Object.assign(document.createElement("button"), { type: "button", className: "plain", textContent: "✕" });
-    away.setAttribute("aria-label", `Take away the mark ${mark.name} on ${textOf(mark)}`);
-    away.addEventListener("click", () => { marks = marks.filter((other) => other !== mark); show(); });
+    const remove = Object.assign(document.createElement("button"), { type: "button", className: "plain", textContent: "✕" });
+    remove.setAttribute("aria-label", `Remove the mark ${mark.name} on ${textOf(mark)}`);
+    remove.addEventListener("click", () => { marks = marks.filter((each) => each !== mark); show(); });
     const field = Object.assign(document.createElement("input"), { type: "hidden", name: "span", value: `${mark.start}:${mark.end}:${mark.label}` });
-    row.append(kind, quote, away, field);
+    row.append(label, quote, remove, field);
     return row;
   }
   for (const button of all("[data-label]")) {
-    // The selection would be gone by the time of the click.
+    // Otherwise the selection is lost before the click.
     button.addEventListener("pointerdown", (event) => event.preventDefault());
     button.addEventListener("click", () => {
-      const span = chosen();
-      if (!span) { says("Select text first"); return; }
+      const span = currentSpan();
+      if (!span) { announce("Select text first"); return; }
       const mark = { ...span, label: Number(button.dataset.label), name: button.dataset.name };
-      marks = marks.filter((other) => other.start !== mark.start || other.end !== mark.end);
+      marks = marks.filter((each) => each.start !== mark.start || each.end !== mark.end);
       marks = [...marks, mark].sort((a, b) => a.start - b.start || a.end - b.end);
       getSelection().removeAllRanges();
       anchor = caret;
       show();
-      says(`${textOf(mark)}: ${mark.name}`);
+      announce(`${textOf(mark)}: ${mark.name}`);
     });
   }
-  takers.push((event) => {
+  keyHandlers.push((event) => {
     const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
     if (step && words.length) {
       caret = active ? Math.min(Math.max(caret + step, 0), words.length - 1) : 0;
@@ -321,12 +321,12 @@ function marking() {
       getSelection().removeAllRanges();
       show();
       words[caret].scrollIntoView({ block: "nearest" });
-      says(textOf(chosen()));
+      announce(textOf(currentSpan()));
       return true;
     }
     if (event.key === "Backspace" && active) {
-      const at = startOf(words[caret]);
-      marks = marks.filter((mark) => !(mark.start <= at && at < mark.end));
+      const offset = startOf(words[caret]);
+      marks = marks.filter((mark) => !(mark.start <= offset && offset < mark.end));
       show();
       return true;
     }
@@ -335,19 +335,19 @@ function marking() {
   box.addEventListener("pointerdown", () => { active = false; show(); });
 }
 
-// What a task's form asks for depends on the way to answer.
-function making() {
-  const form = document.querySelector("[data-making]");
+// The form of a task shows the fields of the chosen kind.
+function setUpTaskForm() {
+  const form = document.querySelector("[data-task-form]");
   if (!form) return;
   const kind = form.querySelector("[name=kind]");
   const show = () => {
-    for (const part of all("[data-for]", form)) part.hidden = part.dataset.for !== kind.value;
+    for (const part of all("[data-for-kind]", form)) part.hidden = part.dataset.forKind !== kind.value;
   };
   kind.addEventListener("change", show);
   show();
 }
 
-function rules() {
+function setUpRuleScope() {
   const only = document.querySelector("[data-rule-only]");
   if (!only) return;
   const show = () => { only.hidden = !document.querySelector("[name=as][value=rule]").checked; };
@@ -355,8 +355,8 @@ function rules() {
   show();
 }
 
-choices();
-ranking();
-marking();
-making();
-rules();
+setUpChoices();
+setUpRanking();
+setUpMarking();
+setUpTaskForm();
+setUpRuleScope();

@@ -1,4 +1,4 @@
-// What all pages need beyond their markup: menus that close, changes that are confirmed.
+// Behaviour of all pages: menus close, and forms ask for confirmation.
 "use strict";
 
 document.addEventListener("click", (event) => {

@@ -1,7 +1,7 @@
-// A part of a page that renews itself waits while somebody is in it, or while nobody looks.
+// Pause updates of a fragment while it has the focus or the page is hidden.
 "use strict";
 
 document.addEventListener("htmx:beforeRequest", (event) => {
-  const part = event.target.closest("[data-quiet]");
+  const part = event.target.closest("[data-pause-on-focus]");
   if (part && (document.hidden || part.contains(document.activeElement))) event.preventDefault();
 });

@@ -1,4 +1,4 @@
-"""Requests that nobody should send, drawn from a seed."""
+"""Random malformed and hostile requests for the API."""
 
 from __future__ import annotations
 
@@ -8,32 +8,34 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-KEYLESS = "no-key-was-given"
-"""Said in every request without a key: whatever holds it in the store should not be there."""
+NO_KEY_MARKER = "no-key-was-given"
+"""Marker in every request without a key, which must not appear in the store."""
 
 
 @dataclass(frozen=True)
-class Shot:
-    """One request, as bytes."""
+class FuzzRequest:
+    """HTTP request as bytes."""
 
-    trick: str
+    mutation: str
+    """Name of the kind of damage."""
     data: bytes
     keyed: bool
+    """True if it has a valid key."""
     cut: bool = False
-    """Whether it ends before it should; its connection is ended too, or nobody would answer."""
+    """True if its body is truncated, so that the client must end the connection."""
     page: bool = False
-    """Whether it is for a page."""
+    """True if it is for a page."""
 
 
 _CUT = b"\x00\x00cut\x00\x00"
 
 
-def word(rng: random.Random) -> str:
-    """Return a text that somebody may not have thought of."""
-    return rng.choice(_WORDS)()
+def random_text(rng: random.Random) -> str:
+    """Return a random hostile or unusual text."""
+    return rng.choice(_TEXTS)()
 
 
-_WORDS: tuple[Callable[[], str], ...] = (
+_TEXTS: tuple[Callable[[], str], ...] = (
     lambda: "",
     lambda: " ",
     lambda: "\x00",
@@ -74,7 +76,7 @@ _VALUES: tuple[str, ...] = (
 
 
 def _templates() -> dict[str, list[Any]]:
-    """Return good bodies by path."""
+    """Return valid request bodies by path."""
     chat = {
         "model": "small",
         "messages": [
@@ -91,13 +93,17 @@ def _templates() -> dict[str, list[Any]]:
         "tools": [{"type": "function", "function": {"name": "f", "parameters": {}}}],
     }
     person = {"id": "bo", "kind": "human"}
-    common = {"interaction": "talk", "annotator": person, "confidence": 0.5}
+    common = {"interaction": "interaction-id", "annotator": person, "confidence": 0.5}
     part = {"start": 0, "end": 2}
     tenths = {"name": "tenths", "low": 0.0, "high": 10.0}
     rows: list[dict[str, Any]] = [
-        {"interaction": "talk", "thumb": "up", "user": "bo", "metadata": {"a": 1}},
-        {"interaction": "talk", "edit": "Yes.", "response": "0", "id": "one"},
-        {"interaction": "talk", "comment": "Say until when.", "time": "2026-01-01T00:00:00Z"},
+        {"interaction": "interaction-id", "thumb": "up", "user": "bo", "metadata": {"a": 1}},
+        {"interaction": "interaction-id", "edit": "Yes.", "response": "0", "id": "one"},
+        {
+            "interaction": "interaction-id",
+            "comment": "Say until when.",
+            "time": "2026-01-01T00:00:00Z",
+        },
         {**common, "kind": "rating", "response": "0", "value": 4, "aspect": "tone"},
         {**common, "kind": "rating", "response": "0", "value": 1, "scale": tenths},
         {**common, "kind": "preference", "a": "0", "b": "1", "verdict": "a", "strength": 1.0},
@@ -144,24 +150,24 @@ HEADERS = (
 )  # fmt: skip
 
 
-class Shots:
-    """Draws requests.
+class ApiFuzzer:
+    """Generator of random malformed and hostile requests for the API.
 
     Parameters
     ----------
-    key
-        One that holds, of an admin.
-    seed
-        The same seed draws the same requests.
-    talk
-        The id of an interaction, which feedback is about.
+    key : str
+        Valid admin key.
+    seed : int
+        Seed of the random numbers.
+    interaction : str, default "interaction-id"
+        Id of the interaction that feedback is about.
     """
 
-    def __init__(self, key: str, seed: int, *, interaction: str = "talk") -> None:
+    def __init__(self, key: str, seed: int, *, interaction: str = "interaction-id") -> None:
         self._key = key
         self._interaction = json.dumps(interaction)
-        self._probability = random.Random(seed)
-        self._tricks = {
+        self._rng = random.Random(seed)
+        self._mutations = {
             "value": self._value,
             "structure": self._structure,
             "bytes": self._bytes,
@@ -171,22 +177,22 @@ class Shots:
             "path": self._path,
         }
 
-    def draw(self, count: int) -> Iterator[Shot]:
-        """Yield requests."""
-        names = list(self._tricks)
+    def draw(self, count: int) -> Iterator[FuzzRequest]:
+        """Yield random requests."""
+        names = list(self._mutations)
         for _ in range(count):
-            name = self._probability.choice(names)
-            keyed = self._probability.random() < 0.7
-            data = self._tricks[name](keyed)
+            name = self._rng.choice(names)
+            keyed = self._rng.random() < 0.7
+            data = self._mutations[name](keyed)
             cut = data.endswith(_CUT)
-            yield Shot(name, data.removesuffix(_CUT), keyed, cut)
+            yield FuzzRequest(name, data.removesuffix(_CUT), keyed, cut)
 
     def _template(self, keyed: bool) -> tuple[str, str]:
-        path = self._probability.choice(list(TEMPLATES))
-        text = json.dumps(self._probability.choice(TEMPLATES[path])).replace(
-            '"talk"', self._interaction
+        path = self._rng.choice(list(TEMPLATES))
+        text = json.dumps(self._rng.choice(TEMPLATES[path])).replace(
+            '"interaction-id"', self._interaction
         )
-        return path, text if keyed else text.replace('"bo"', f'"{KEYLESS}"')
+        return path, text if keyed else text.replace('"bo"', f'"{NO_KEY_MARKER}"')
 
     def _request(
         self,
@@ -202,9 +208,9 @@ class Shots:
         if keyed:
             lines.append(f"authorization: Bearer {self._key}")
         else:
-            near = "Bearer " + self._key[:-1]
+            near = f"Bearer {self._key[:-1]}"
             wrong = ("", "Bearer ", "Bearer bt-wrong", "Basic YTpi", near, "\x01")
-            lines.append(f"authorization: {self._probability.choice(wrong)}")
+            lines.append(f"authorization: {self._rng.choice(wrong)}")
         lines += [f"{name}: {value}" for name, value in headers]
         if length is None:
             lines.append(f"content-length: {len(body)}")
@@ -213,86 +219,84 @@ class Shots:
         return "\r\n".join(lines).encode("utf-8", "surrogatepass") + b"\r\n\r\n" + body
 
     def _value(self, keyed: bool) -> bytes:
-        """Another value in one place, or two."""
+        """Replace one or two values of the body."""
         path, text = self._template(keyed)
         value = json.loads(text)
         raw = {}
-        for place in range(self._probability.choice((1, 1, 2))):
-            mark = f"@@{place}@@"
-            spot = self._spot(value)
-            if spot is None:
+        for index in range(self._rng.choice((1, 1, 2))):
+            mark = f"@@{index}@@"
+            slot = self._slot(value)
+            if slot is None:
                 break
-            holder, name = spot
-            holder[name] = mark
+            container, name = slot
+            container[name] = mark
             raw[f'"{mark}"'] = (
-                json.dumps(word(self._probability))
-                if self._probability.random() < 0.5
-                else self._probability.choice(_VALUES)
+                json.dumps(random_text(self._rng))
+                if self._rng.random() < 0.5
+                else self._rng.choice(_VALUES)
             )
         text = json.dumps(value)
-        for mark, result in raw.items():
-            text = text.replace(mark, result)
+        for mark, replacement in raw.items():
+            text = text.replace(mark, replacement)
         return self._request(keyed, path, text.encode("utf-8", "surrogatepass"))
 
-    def _spot(self, value: Any) -> tuple[Any, Any] | None:
-        spots: list[tuple[Any, Any]] = []
+    def _slot(self, value: Any) -> tuple[Any, Any] | None:
+        slots: list[tuple[Any, Any]] = []
 
         def walk(node: Any) -> None:
             items = node.items() if isinstance(node, dict) else enumerate(node)
             for name, inner in items:
-                spots.append((node, name))
+                slots.append((node, name))
                 if isinstance(inner, dict | list):
                     walk(inner)
 
         walk(value)
-        return self._probability.choice(spots) if spots else None
+        return self._rng.choice(slots) if slots else None
 
     def _structure(self, keyed: bool) -> bytes:
-        """A field left out, given twice, or that nobody knows; a list where there was none."""
+        """Remove, repeat or add a field, or replace the body by a list or another type."""
         path, text = self._template(keyed)
         value = json.loads(text)
-        spot = self._spot(value)
-        what = self._probability.randrange(6)
-        if what == 0 and spot is not None and isinstance(spot[0], dict):
-            del spot[0][spot[1]]
-        elif what == 1 and isinstance(value, dict):
-            value[word(self._probability)] = word(self._probability)
-        elif what == 2:
-            value = [value] * self._probability.choice((0, 1, 3, 1_001))
-        elif what == 3 and spot is not None:
-            spot[0][spot[1]] = [spot[0][spot[1]]] * 50
-        elif what == 4:
-            value = self._probability.choice((None, 1, "text", True, [], {}, [[]], [1, None, "x"]))
+        slot = self._slot(value)
+        choice = self._rng.randrange(6)
+        if choice == 0 and slot is not None and isinstance(slot[0], dict):
+            del slot[0][slot[1]]
+        elif choice == 1 and isinstance(value, dict):
+            value[random_text(self._rng)] = random_text(self._rng)
+        elif choice == 2:
+            value = [value] * self._rng.choice((0, 1, 3, 1_001))
+        elif choice == 3 and slot is not None:
+            slot[0][slot[1]] = [slot[0][slot[1]]] * 50
+        elif choice == 4:
+            value = self._rng.choice((None, 1, "text", True, [], {}, [[]], [1, None, "x"]))
         text = json.dumps(value)
-        if what == 5 and text.startswith("{"):
+        if choice == 5 and text.startswith("{"):
             text = text[:-1] + ", " + text[1:]
         return self._request(keyed, path, text.encode("utf-8", "surrogatepass"))
 
     def _bytes(self, keyed: bool) -> bytes:
-        """Bytes cut off, changed, put in."""
+        """Truncate the body, or change or insert bytes."""
         path, text = self._template(keyed)
         body = bytearray(text.encode())
-        for _ in range(self._probability.choice((1, 1, 3, 20))):
-            at = self._probability.randrange(len(body) or 1)
-            what = self._probability.randrange(4)
-            if what == 0:
-                del body[at:]
-            elif what == 1 and body:
-                body[at] = self._probability.randrange(256)
-            elif what == 2:
-                body[at:at] = self._probability.choice(
+        for _ in range(self._rng.choice((1, 1, 3, 20))):
+            index = self._rng.randrange(len(body) or 1)
+            choice = self._rng.randrange(4)
+            if choice == 0:
+                del body[index:]
+            elif choice == 1 and body:
+                body[index] = self._rng.randrange(256)
+            elif choice == 2:
+                body[index:index] = self._rng.choice(
                     (b"\xff", b"\xc3\x28", b"\xed\xa0\x80", b"\x00")
                 )
             else:
-                body[at:at] = self._probability.randbytes(self._probability.randrange(64))
+                body[index:index] = self._rng.randbytes(self._rng.randrange(64))
         return self._request(keyed, path, bytes(body))
 
     def _encoding(self, keyed: bool) -> bytes:
-        """Another character set, another type, compressed or said to be."""
+        """Change the character set, the content type or the content encoding."""
         path, text = self._template(keyed)
-        body = text.encode(
-            self._probability.choice(("utf-8", "utf-8-sig", "utf-16", "utf-32", "utf-7"))
-        )
+        body = text.encode(self._rng.choice(("utf-8", "utf-8-sig", "utf-16", "utf-32", "utf-7")))
         types = (
             "", "text/plain", "application/xml", "multipart/form-data; boundary=a", "a/b/c", "*/*",
             "application/x-www-form-urlencoded", "application/json; charset=utf-16",
@@ -300,19 +304,19 @@ class Shots:
         )  # fmt: skip
         encodings = ("", "gzip", "br", "deflate", "identity", "gzip, gzip", "x" * 1_000)
         headers = (
-            ("content-type", self._probability.choice(types)),
-            ("content-encoding", self._probability.choice(encodings)),
+            ("content-type", self._rng.choice(types)),
+            ("content-encoding", self._rng.choice(encodings)),
         )
         return self._request(keyed, path, body, headers=headers)
 
     def _transfer(self, keyed: bool) -> bytes:
-        """A body in chunks, or of another length than was said."""
+        """Send the body in chunks, or with a wrong length."""
         path, text = self._template(keyed)
         body = text.encode()
         size = b"%x" % len(body)
-        what = self._probability.randrange(10)
+        choice = self._rng.randrange(10)
         chunked = "transfer-encoding: chunked"
-        if what < 6:
+        if choice < 6:
             chunks = (
                 size + b"\r\n" + body + b"\r\n0\r\n\r\n",
                 b"".join(b"1\r\n%c\r\n" % byte for byte in body) + b"0\r\n\r\n",
@@ -321,38 +325,36 @@ class Shots:
                 b"f" * 40 + b"\r\n" + body + _CUT,
                 b"-1\r\n" + body + b"\r\n0\r\n\r\n",
             )
-            return self._request(keyed, path, chunks[what], length=chunked)
+            return self._request(keyed, path, chunks[choice], length=chunked)
         lengths = (
             f"content-length: {len(body) + 100}",
             "content-length: -1",
             "content-length: 1e3",
             f"content-length: {len(body)}\r\n{chunked}",
         )
-        body += _CUT if what == 6 else b""
-        return self._request(keyed, path, body, length=lengths[what - 6])
+        body += _CUT if choice == 6 else b""
+        return self._request(keyed, path, body, length=lengths[choice - 6])
 
     def _headers(self, keyed: bool) -> bytes:
-        """Headers too large, too many, or with what does not belong there."""
+        """Send large, many or invalid headers."""
         path, text = self._template(keyed)
         headers: list[tuple[str, str]] = [("content-type", "application/json")]
         names = [n for n in HEADERS if keyed or n not in {"authorization", "x-api-key", "api-key"}]
-        some = range(self._probability.choice((1, 2, 5)))
-        headers += [(self._probability.choice(names), word(self._probability)) for _ in some]
-        what = self._probability.randrange(8)
-        if what == 0:
-            headers.append(("x-large", "a" * self._probability.choice((10_000, 70_000, 500_000))))
-        elif what == 1:
-            headers += [
-                (f"x-{place}", "a") for place in range(self._probability.choice((100, 2_000)))
-            ]
-        elif what == 2:
-            headers.append((word(self._probability)[:200], "a"))
+        count = self._rng.choice((1, 2, 5))
+        headers += [(self._rng.choice(names), random_text(self._rng)) for _ in range(count)]
+        choice = self._rng.randrange(8)
+        if choice == 0:
+            headers.append(("x-large", "a" * self._rng.choice((10_000, 70_000, 500_000))))
+        elif choice == 1:
+            headers += [(f"x-{i}", "a") for i in range(self._rng.choice((100, 2_000)))]
+        elif choice == 2:
+            headers.append((random_text(self._rng)[:200], "a"))
         return self._request(keyed, path, text.encode(), headers=tuple(headers))
 
     def _path(self, keyed: bool) -> bytes:
-        """Paths that lead elsewhere, methods that nobody has heard of."""
+        """Send another path, or an unknown method."""
         path, text = self._template(keyed)
-        path = self._probability.choice((*_PATHS, path))
-        method = self._probability.choice(_METHODS)
-        body = text.encode() if self._probability.random() < 0.5 else b""
+        path = self._rng.choice((*_PATHS, path))
+        method = self._rng.choice(_METHODS)
+        body = text.encode() if self._rng.random() < 0.5 else b""
         return self._request(keyed, path, body, method=method)

@@ -1,4 +1,4 @@
-"""Requests for the pages that nobody should send, drawn from a seed."""
+"""Random malformed and hostile requests for the pages."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from backtalk.models.spec import EndpointSpec
 from backtalk.policy import Policy, save_policy
 from backtalk.promotion import promote
 from backtalk.store import Store
-from benchmarks.serving.shots import HEADERS, KEYLESS, Shot, word
+from benchmarks.serving.fuzzer import HEADERS, NO_KEY_MARKER, FuzzRequest, random_text
 
-_TALKS = 6
+_INTERACTIONS = 6
 _KEYS = 30
 _TEXT = "We open at nine.\nWe close at six. On Sundays at ten."
 
@@ -23,16 +23,16 @@ Fields = tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True)
-class Badge:
-    """What a browser that is signed in sends."""
+class Credentials:
+    """API key, session cookie and CSRF token of a user who is signed in."""
 
     key: str
     cookie: str
     token: str
 
 
-def furnish(store: Store) -> Mapping[str, Sequence[str]]:
-    """Put something of all that pages show into a store; return its ids by kind."""
+def fill_store(store: Store) -> Mapping[str, Sequence[str]]:
+    """Fill a store with records for every page, and return their ids by kind."""
     policies = [
         Policy(model=EndpointSpec(model="small"), system=system, name=name)
         for name, system in (("plain", None), ("brief", "Be brief."), ("kind", "Be kind."))
@@ -45,26 +45,27 @@ def furnish(store: Store) -> Mapping[str, Sequence[str]]:
         Interaction(
             prompt=(Message.user("When is it open?"),), responses=shown, user="bo", session="visit"
         )
-        for _ in range(_TALKS)
+        for _ in range(_INTERACTIONS)
     ]
     store.add(*interactions)
     tasks = [
         Task(
-            name=f"A task: {way}",
-            kind=way,
+            name=f"A task: {kind}",
+            kind=kind,
             people=1_000,
-            aspects=("tone",) if way == "rate" else (),
-            labels=("wrong",) if way == "spans" else (),
+            aspects=("tone",) if kind == "rate" else (),
+            labels=("wrong",) if kind == "spans" else (),
         )
-        for way in TASK_KINDS
+        for kind in TASK_KINDS
     ]
     for task in tasks:
         add_task(store, task, actor="ada")
-    access = store.api_keys
-    keys = [access.add(f"{n}", "reviewer", project=None, actor="ada")[0] for n in range(_KEYS)]
+    keys = [
+        store.api_keys.add(f"{n}", "reviewer", project=None, actor="ada")[0] for n in range(_KEYS)
+    ]
     return {
         "policy": [policy.id for policy in policies],
-        "talk": [interaction.id for interaction in interactions],
+        "interaction": [interaction.id for interaction in interactions],
         "task": [task.id for task in tasks],
         "experiment": ["better", "other"],
         "key": [key.id for key in keys],
@@ -84,47 +85,47 @@ _GETS: tuple[tuple[str, tuple[str, ...]], ...] = (
             "before",
         ),
     ),
-    ("/interactions/{talk}", ("before",)),
+    ("/interactions/{interaction}", ("before",)),
     ("/policies", ()),
     ("/policies/{policy}", ()),
     ("/experiments", ()),
     ("/experiments/{experiment}", ()),
-    ("/experiments/{experiment}/live", ("status", "seen", "said")),
+    ("/experiments/{experiment}/live", ("status", "seen", "announced")),
     ("/reports", ()),
     ("/reports/{policy}", ()),
     ("/people", ()),
-    ("/people/{talk}", ()),
+    ("/people/{interaction}", ()),
     ("/settings", ()),
     ("/static/{policy}/{policy}", ()),
 )  # fmt: skip
-"""Pages, with the parameters that they know."""
+"""Pages, with their query parameters."""
 
 _ANSWERS: Fields = (
-    ("verdict", "a"), ("place-0", "1"), ("place-1", "2"), ("aspect-0", "4"), ("thumb", "good"),
+    ("verdict", "a"), ("rank-0", "1"), ("rank-1", "2"), ("aspect-0", "4"), ("thumb", "good"),
     ("span", "0:2:0"), ("step-0", "right"), ("step-1", "wrong"), ("text", "Until six."),
     ("fine", "no"), ("as", "rule"), ("where", "on hours"),
 )  # fmt: skip
 _TASK: Fields = (
     ("name", "A new task"), ("kind", "rate"), ("people", "2"), ("policy", ""), ("unjudged", "yes"),
-    ("most", "5"), ("aspects", "tone, length"), ("labels", "wrong"), ("guideline", "Be fair."),
+    ("max_items", "5"), ("aspects", "tone, length"), ("labels", "wrong"), ("guideline", "Be fair."),
 )  # fmt: skip
 _EXPERIMENT: Fields = (
     ("name", "better"), ("candidate", "{policy}"), ("allocation", "fixed"), ("unit", "user"),
-    ("outcome", "label"), ("at_least", "20"), ("margin", "0.05"), ("promote", "yes"),
+    ("outcome", "label"), ("min_judgements", "20"), ("margin", "0.05"), ("promote", "yes"),
 )  # fmt: skip
 
 _POSTS: tuple[tuple[str, Fields], ...] = (
     ("/login", (("key", "{secret}"), ("name", "ada"))),
     ("/logout", ()),
-    *[("/inbox/{task}/answer", (("interaction", "{talk}"), *_ANSWERS))] * 4,
-    ("/inbox/{task}/skip", (("interaction", "{talk}"),)),
+    *[("/inbox/{task}/answer", (("interaction", "{interaction}"), *_ANSWERS))] * 4,
+    ("/inbox/{task}/skip", (("interaction", "{interaction}"),)),
     ("/inbox/{task}/undo", ()),
-    ("/inbox/{task}/changes", (("interaction", "{talk}"), ("text", "We open at ten."))),
+    ("/inbox/{task}/changes", (("interaction", "{interaction}"), ("text", "We open at ten."))),
     ("/inbox/new/task", _TASK),
     ("/inbox/{task}/close", ()),
     *[("/inbox/{task}/open", ())] * 3,
-    ("/interactions/{talk}/delete", (("feedback", ""),)),
-    ("/interactions/{talk}/restore", (("feedback", ""),)),
+    ("/interactions/{interaction}/delete", (("feedback", ""),)),
+    ("/interactions/{interaction}/restore", (("feedback", ""),)),
     ("/policies/{policy}/promote", (("evaluation", ""),)),
     ("/policies/rollback", (("entries", "1"),)),
     ("/experiments", _EXPERIMENT),
@@ -135,13 +136,13 @@ _POSTS: tuple[tuple[str, Fields], ...] = (
     ("/settings/keys/{key}/revoke", ()),
     ("/settings/projects", (("name", "mail"),)),
 )
-"""Forms, with what a person would fill in."""
+"""Forms, with valid values of their fields."""
 
 _PIECES = (
     "%00", "%ed%a0%80", "%ff%fe", "%", "%zz", "%2e%2e%2f%2e%2e%2f", "%2f%2fevil.example",
     "%0d%0aset-cookie:%20a=b", "%F0%9F%98%80", "%E2%98%83", "+", "&&==&", "a%3Bb", "%5C%5C",
 )  # fmt: skip
-"""What is in an address or a form as it is, without being escaped first."""
+"""Fragments put into URLs and forms without escaping."""
 
 _ODD = (
     "-1", "0", "1e9", "1" * 18, "9" * 19, "9" * 40, "0" * 12 + "9" * 12, "0" * 9 + "9" * 4_500,
@@ -157,117 +158,122 @@ _FORGED = ("", "a.b", "e30=.0", "." * 1_000, "\x7f", "é", "=;=;" * 50)
 _HOSTS = ("", "[", "[::1", "evil.example", "127.0.0.1:99999999", "a@b", "%00", "é", "a/b?c#d")
 
 
-class PageShots:
-    """Draws requests for the pages.
+class PageFuzzer:
+    """Generator of random malformed and hostile requests for the pages.
 
     Parameters
     ----------
-    badge
-        Of an admin who is signed in.
-    ids
-        Of what there is, by kind; as ``furnish`` returns them.
-    seed
-        The same seed draws the same requests.
+    credentials : Credentials
+        Credentials of an admin.
+    ids : Mapping[str, Sequence[str]]
+        Ids of the records by kind, from ``fill_store``.
+    seed : int
+        Seed of the random numbers.
     """
 
-    def __init__(self, badge: Badge, ids: Mapping[str, Sequence[str]], seed: int) -> None:
-        self._badge = badge
+    def __init__(
+        self, credentials: Credentials, ids: Mapping[str, Sequence[str]], seed: int
+    ) -> None:
+        self._credentials = credentials
         self._ids = ids
-        self._probability = random.Random(seed)
+        self._rng = random.Random(seed)
 
-    def draw(self, count: int, *, keyed: float = 0.8) -> Iterator[Shot]:
-        """Yield requests, a share of them with a session and its token."""
+    def draw(self, count: int, *, keyed: float = 0.8) -> Iterator[FuzzRequest]:
+        """Yield random requests, a share of them with a session and its token."""
         for _ in range(count):
-            yield self._shot(self._probability.random() < keyed)
+            yield self._make_request(self._rng.random() < keyed)
 
-    def _shot(self, keyed: bool) -> Shot:
-        rng = self._probability
+    def _make_request(self, keyed: bool) -> FuzzRequest:
+        rng = self._rng
         if rng.random() < 0.4:
             path, names = rng.choice(_GETS)
-            data = self._request("GET", path, self._given(names), (), keyed)
-            return Shot("page", data, keyed, page=True)
+            data = self._request("GET", path, self._query(names), (), keyed)
+            return FuzzRequest("page", data, keyed, page=True)
         path, fields = rng.choice(_POSTS)
-        query = self._given(("next",)) if rng.random() < 0.2 else ""
+        query = self._query(("next",)) if rng.random() < 0.2 else ""
         data = self._request("POST", path, query, fields, keyed)
-        return Shot("form", data, keyed, page=True)
+        return FuzzRequest("form", data, keyed, page=True)
 
-    def _given(self, names: Sequence[str]) -> str:
-        """Return a query, of parameters that are known and one that is not."""
-        rng = self._probability
-        some = [name for name in (*names, "project", "path", "self") if rng.random() < 0.3]
-        pairs = [f"{name}={self._escaped()}" for name in some]
+    def _query(self, names: Sequence[str]) -> str:
+        """Return a query string of known and unknown parameters."""
+        rng = self._rng
+        chosen = [name for name in (*names, "project", "path", "self") if rng.random() < 0.3]
+        pairs = [f"{name}={self._escaped()}" for name in chosen]
         return "?" + "&".join(pairs) if pairs else ""
 
     def _escaped(self) -> str:
-        if self._probability.random() < 0.2:
-            return self._probability.choice(_PIECES)
+        if self._rng.random() < 0.2:
+            return self._rng.choice(_PIECES)
         return quote_plus(self._text(), errors="surrogatepass")[:60_000]
 
     def _text(self) -> str:
-        rng = self._probability
+        rng = self._rng
         if rng.random() < 0.2:
             return rng.choice(self._ids[rng.choice(list(self._ids))])
-        return rng.choice(_ODD) if rng.random() < 0.6 else word(rng)
+        return rng.choice(_ODD) if rng.random() < 0.6 else random_text(rng)
 
     def _path(self, path: str) -> str:
-        """Fill ids into a path, mostly those of what there is."""
+        """Fill ids into a path, mostly those of existing records."""
         for kind, known in self._ids.items():
-            if self._probability.random() < 0.9:
-                result = quote(self._probability.choice(known), safe="")
+            if self._rng.random() < 0.9:
+                value = quote(self._rng.choice(known), safe="")
             else:
-                result = self._escaped().replace("+", "%20")[:20_000]
-            path = path.replace(f"{{{kind}}}", result)
+                value = self._escaped().replace("+", "%20")[:20_000]
+            path = path.replace(f"{{{kind}}}", value)
         return path
 
-    def _filled(self, value: str) -> str:
+    def _fill(self, value: str) -> str:
         for kind, known in self._ids.items():
-            value = value.replace(f"{{{kind}}}", self._probability.choice(known))
-        return value.replace("{secret}", self._badge.key)
+            value = value.replace(f"{{{kind}}}", self._rng.choice(known))
+        return value.replace("{secret}", self._credentials.key)
 
     def _form(self, fields: Fields, keyed: bool) -> str:
-        rng = self._probability
+        rng = self._rng
         pairs = []
         for name, value in fields:
-            wrong = rng.random()
-            if wrong < 0.25:
+            draw = rng.random()
+            if draw < 0.25:
                 pairs.append(f"{name}={self._escaped()}")
-            elif wrong < 0.9:
-                filled = self._filled(value)
-                pairs.append(urlencode({name: filled if keyed else filled or KEYLESS}))
-        what = rng.randrange(20)
-        if what == 0:
+            elif draw < 0.9:
+                filled = self._fill(value)
+                pairs.append(urlencode({name: filled if keyed else filled or NO_KEY_MARKER}))
+        choice = rng.randrange(20)
+        if choice == 0:
             pairs *= 3
-        elif what == 1:
+        elif choice == 1:
             pairs += [f"{name}=a" for name in map(str, range(3_000))]
-        elif what == 2:
+        elif choice == 2:
             pairs.append(self._escaped() + "=" + self._escaped())
         return "&".join(pairs)
 
     def _request(self, method: str, path: str, query: str, fields: Fields, keyed: bool) -> bytes:
-        rng = self._probability
+        rng = self._rng
         path = self._path(path)
         body = self._form(fields, keyed).encode("utf-8", "surrogatepass")
         if method == "POST" and rng.random() < 0.05:
             body = rng.randbytes(200)
         lines = [f"{method} {path}{query} HTTP/1.1", "connection: close"]
         lines.append(f"host: {rng.choice(_HOSTS) if rng.random() < 0.05 else '127.0.0.1'}")
-        lines += self._credentials(method, keyed)
+        lines += self._auth_headers(method, keyed)
         if rng.random() < 0.2:
             lines.append("hx-request: true")
         if rng.random() < 0.1:
-            lines.append(f"{rng.choice(HEADERS)}: {word(rng)[:5_000]}")
+            lines.append(f"{rng.choice(HEADERS)}: {random_text(rng)[:5_000]}")
         if method == "POST":
             lines.append("content-type: application/x-www-form-urlencoded")
         lines.append(f"content-length: {len(body)}")
         return "\r\n".join(lines).encode("utf-8", "surrogatepass") + b"\r\n\r\n" + body
 
-    def _credentials(self, method: str, keyed: bool) -> list[str]:
-        """Return the session's cookie and token, or one of them where it takes both, or neither."""
-        cookie, token = f"cookie: {self._badge.cookie}", f"x-backtalk-token: {self._badge.token}"
+    def _auth_headers(self, method: str, keyed: bool) -> list[str]:
+        """Return headers with the cookie and the token, or without one of them or both."""
+        cookie, token = (
+            f"cookie: {self._credentials.cookie}",
+            f"x-backtalk-token: {self._credentials.token}",
+        )
         if keyed:
             return [cookie, token]
-        name = self._badge.cookie.partition("=")[0]
-        forged = f"cookie: {name}={self._probability.choice(_FORGED)}"
-        wrong = f"x-backtalk-token: {self._badge.token[:-1]}"
+        name = self._credentials.cookie.partition("=")[0]
+        forged = f"cookie: {name}={self._rng.choice(_FORGED)}"
+        wrong = f"x-backtalk-token: {self._credentials.token[:-1]}"
         half = [[cookie], [cookie, wrong]] if method == "POST" else []
-        return self._probability.choice([[], [token], [forged, token], [forged], *half])
+        return self._rng.choice([[], [token], [forged, token], [forged], *half])

@@ -1,4 +1,4 @@
-"""A project with some of everything, for the pages that show it."""
+"""Project with records of every kind, and a client of the pages without a browser."""
 
 import re
 from datetime import UTC, datetime, timedelta
@@ -51,8 +51,8 @@ def better_policy(parent, system="Be brief.\nSay until when.", name="brief"):
     return parent.derive(lineage=lineage, system=system).named(name)
 
 
-def estimate(value, reach):
-    return Estimate(value, value - reach, value + reach, 0.95, 200, None, "Wilson")
+def estimate(value, width):
+    return Estimate(value, value - width, value + width, 0.95, 200, None, "Wilson")
 
 
 def evaluation(candidate, baseline, rate=0.62, **fields):
@@ -74,8 +74,8 @@ def evaluation(candidate, baseline, rate=0.62, **fields):
 
 
 def interaction(number=1, **fields):
-    given = {
-        "id": f"talk-{number}",
+    defaults = {
+        "id": f"interaction-{number}",
         "prompt": (
             Message.system("You answer for a shop."),
             Message.user("Until when are you open on Sunday?"),
@@ -92,31 +92,31 @@ def interaction(number=1, **fields):
         "time": NOON + timedelta(minutes=number),
         "metadata": {"page": "hours"},
     }
-    return Interaction(**{**given, **fields})
+    return Interaction(**{**defaults, **fields})
 
 
-def everything_about(interaction):
-    """Return feedback of every kind about an interaction of three responses."""
-    about = {"interaction": interaction.id, "annotator": ADA, "time": NOON + timedelta(hours=1)}
-    one = {**about, "response": "0"}
+def feedback_of_every_kind(interaction):
+    """Return feedback of every kind on an interaction with three responses."""
+    common = {"interaction": interaction.id, "annotator": ADA, "time": NOON + timedelta(hours=1)}
+    response = {**common, "response": "0"}
     return [
-        Rating(**one, value=4, aspect="helpfulness", confidence=0.8),
-        Label(**{**one, "annotator": BO}, good=False),
-        Preference(**about, a="0", b="1", verdict="b", strength=0.5),
-        Preference(**{**about, "annotator": BO}, a="0", b="2", verdict="both_bad"),
-        Ranking(**about, tiers=(("1",), ("0", "2"))),
-        Critique(**one, text="The second line is hard to read.", start=17, end=44),
-        Edit(**one, text="We open at nine.\nWe close at ten on Sundays, else at six."),
-        Demonstration(**about, text="Until ten o'clock."),
+        Rating(**response, value=4, aspect="helpfulness", confidence=0.8),
+        Label(**{**response, "annotator": BO}, good=False),
+        Preference(**common, a="0", b="1", verdict="b", strength=0.5),
+        Preference(**{**common, "annotator": BO}, a="0", b="2", verdict="both_bad"),
+        Ranking(**common, tiers=(("1",), ("0", "2"))),
+        Critique(**response, text="The second line is hard to read.", start=17, end=44),
+        Edit(**response, text="We open at nine.\nWe close at ten on Sundays, else at six."),
+        Demonstration(**common, text="Until ten o'clock."),
         Spans(
-            **one,
+            **response,
             spans=(
                 Span(start=0, end=15, label="right", good=True),
                 Span(start=20, end=32, label="vague", severity=0.4, comment="in the evening?"),
             ),
         ),
         Steps(
-            **one,
+            **response,
             steps=(
                 Step(start=0, end=16, verdict="right"),
                 Step(start=17, end=44, verdict="wrong", comment="not on Sundays"),
@@ -124,18 +124,20 @@ def everything_about(interaction):
             ),
         ),
         Outcome(
-            **{**one, "annotator": Annotator.verifier("hours", revision="3")},
+            **{**response, "annotator": Annotator.verifier("hours", revision="3")},
             passed=False,
             score=0.5,
             text="AssertionError: 22:00 expected",
         ),
-        FollowUp(**{**one, "annotator": Annotator.implicit("cy")}, text="Thanks!", act="thanks"),
+        FollowUp(
+            **{**response, "annotator": Annotator.implicit("cy")}, text="Thanks!", act="thanks"
+        ),
         Choice(
-            **{**about, "annotator": Annotator.implicit("cy")},
+            **{**common, "annotator": Annotator.implicit("cy")},
             chosen="1",
             shown=(Shown(response="1", propensity=0.5), Shown(response="0")),
         ),
-        Instruction(**about, text="Name the hour.", scope=Scope(where="on hours", users=("cy",))),
+        Instruction(**common, text="Name the hour.", scope=Scope(where="on hours", users=("cy",))),
     ]
 
 
@@ -149,17 +151,14 @@ def fill(store):
     save_evaluation(store, evaluation(brief, plain))
     save_evaluation(store, evaluation(worse, plain, rate=0.45))
     first = interaction(policy=plain.id)
-    store.add(first, *everything_about(first))
+    store.add(first, *feedback_of_every_kind(first))
     later = interaction(2, prompt=(Message.user("And on Monday?"),), responses=(), shown=None)
     store.add(later)
     return plain, brief, worse
 
 
-class Person:
-    """Somebody who is signed in, without a browser.
-
-    A ``name`` that begins with ``bt-`` is a key.
-    """
+class PageClient:
+    """HTTP client of a user who signed in with a name, or with a key that begins with ``bt-``."""
 
     def __init__(self, gateway, name="ada"):
         self.http = httpx2.Client(base_url=gateway.url, timeout=60, verify=False)
@@ -169,10 +168,10 @@ class Person:
         assert self.post("/login", **{field: name}).status_code == 303
 
     def get(self, path, **query):
-        answer = self.http.get(path, params=query or None)
-        result = re.search(r'name="token" value="([^"]+)"', answer.text)
-        self.token = result[1] if result else self.token
-        return answer
+        response = self.http.get(path, params=query or None)
+        match = re.search(r'name="token" value="([^"]+)"', response.text)
+        self.token = match[1] if match else self.token
+        return response
 
     def post(self, path, **fields):
         return self.http.post(path, data={"token": self.token, **fields})
