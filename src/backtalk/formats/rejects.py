@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from types import TracebackType
-from typing import Self, TextIO
+from typing import TextIO
 
+from backtalk.closable import Closable
 from backtalk.formats.readers import REJECTED, STDIN, RejectedRow
 
 
-class Rejects:
+class Rejects(Closable):
     """Writer of rejected rows to ``<input>.rejected.jsonl``.
 
     The file is created with the first rejected row, next to the input or, if that folder is not
@@ -47,17 +47,6 @@ class Rejects:
         """Close the file."""
         if self._file is not None:
             self._file.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def _open(self) -> TextIO:
         try:

@@ -6,12 +6,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 from sqlalchemy import Engine, exists, func, select
 
 from backtalk.artifacts import Artifacts
+from backtalk.closable import Closable
 from backtalk.errors import BacktalkError, NotFound
 from backtalk.feedback import AnyFeedback, Interaction, content_id
 from backtalk.feedback.case import Case
@@ -47,7 +46,7 @@ from backtalk.store.queries import (
 )
 
 
-class Store:
+class Store(Closable):
     """A project's interactions and feedback in a database.
 
     Parameters
@@ -123,17 +122,6 @@ class Store:
     def close(self) -> None:
         """Close all connections."""
         self.engine.dispose()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     @cached_property
     def documents(self) -> DocumentStore:
