@@ -19,7 +19,7 @@ class FuzzRequest:
     mutation: str
     """Name of the kind of damage."""
     data: bytes
-    keyed: bool
+    authenticated: bool
     """True if it has a valid key."""
     cut: bool = False
     """True if its body is truncated, so that the client must end the connection."""
@@ -182,21 +182,21 @@ class ApiFuzzer:
         names = list(self._mutations)
         for _ in range(count):
             name = self._rng.choice(names)
-            keyed = self._rng.random() < 0.7
-            data = self._mutations[name](keyed)
+            authenticated = self._rng.random() < 0.7
+            data = self._mutations[name](authenticated)
             cut = data.endswith(_CUT)
-            yield FuzzRequest(name, data.removesuffix(_CUT), keyed, cut)
+            yield FuzzRequest(name, data.removesuffix(_CUT), authenticated, cut)
 
-    def _template(self, keyed: bool) -> tuple[str, str]:
+    def _template(self, authenticated: bool) -> tuple[str, str]:
         path = self._rng.choice(list(TEMPLATES))
         text = json.dumps(self._rng.choice(TEMPLATES[path])).replace(
             '"interaction-id"', self._interaction
         )
-        return path, text if keyed else text.replace('"bo"', f'"{NO_KEY_MARKER}"')
+        return path, text if authenticated else text.replace('"bo"', f'"{NO_KEY_MARKER}"')
 
     def _request(
         self,
-        keyed: bool,
+        authenticated: bool,
         path: str,
         body: bytes,
         *,
@@ -205,7 +205,7 @@ class ApiFuzzer:
         length: str | None = None,
     ) -> bytes:
         lines = [f"{method} {path} HTTP/1.1", "connection: close", "host: 127.0.0.1"]
-        if keyed:
+        if authenticated:
             lines.append(f"authorization: Bearer {self._key}")
         else:
             near = f"Bearer {self._key[:-1]}"
@@ -218,9 +218,9 @@ class ApiFuzzer:
             lines.append(length)
         return "\r\n".join(lines).encode("utf-8", "surrogatepass") + b"\r\n\r\n" + body
 
-    def _value(self, keyed: bool) -> bytes:
+    def _value(self, authenticated: bool) -> bytes:
         """Replace one or two values of the body."""
-        path, text = self._template(keyed)
+        path, text = self._template(authenticated)
         value = json.loads(text)
         raw = {}
         for index in range(self._rng.choice((1, 1, 2))):
@@ -238,7 +238,7 @@ class ApiFuzzer:
         text = json.dumps(value)
         for mark, replacement in raw.items():
             text = text.replace(mark, replacement)
-        return self._request(keyed, path, text.encode("utf-8", "surrogatepass"))
+        return self._request(authenticated, path, text.encode("utf-8", "surrogatepass"))
 
     def _slot(self, value: Any) -> tuple[Any, Any] | None:
         slots: list[tuple[Any, Any]] = []
@@ -253,9 +253,9 @@ class ApiFuzzer:
         walk(value)
         return self._rng.choice(slots) if slots else None
 
-    def _structure(self, keyed: bool) -> bytes:
+    def _structure(self, authenticated: bool) -> bytes:
         """Remove, repeat or add a field, or replace the body by a list or another type."""
-        path, text = self._template(keyed)
+        path, text = self._template(authenticated)
         value = json.loads(text)
         slot = self._slot(value)
         choice = self._rng.randrange(6)
@@ -272,11 +272,11 @@ class ApiFuzzer:
         text = json.dumps(value)
         if choice == 5 and text.startswith("{"):
             text = text[:-1] + ", " + text[1:]
-        return self._request(keyed, path, text.encode("utf-8", "surrogatepass"))
+        return self._request(authenticated, path, text.encode("utf-8", "surrogatepass"))
 
-    def _bytes(self, keyed: bool) -> bytes:
+    def _bytes(self, authenticated: bool) -> bytes:
         """Truncate the body, or change or insert bytes."""
-        path, text = self._template(keyed)
+        path, text = self._template(authenticated)
         body = bytearray(text.encode())
         for _ in range(self._rng.choice((1, 1, 3, 20))):
             index = self._rng.randrange(len(body) or 1)
@@ -291,11 +291,11 @@ class ApiFuzzer:
                 )
             else:
                 body[index:index] = self._rng.randbytes(self._rng.randrange(64))
-        return self._request(keyed, path, bytes(body))
+        return self._request(authenticated, path, bytes(body))
 
-    def _encoding(self, keyed: bool) -> bytes:
+    def _encoding(self, authenticated: bool) -> bytes:
         """Change the character set, the content type or the content encoding."""
-        path, text = self._template(keyed)
+        path, text = self._template(authenticated)
         body = text.encode(self._rng.choice(("utf-8", "utf-8-sig", "utf-16", "utf-32", "utf-7")))
         types = (
             "", "text/plain", "application/xml", "multipart/form-data; boundary=a", "a/b/c", "*/*",
@@ -307,11 +307,11 @@ class ApiFuzzer:
             ("content-type", self._rng.choice(types)),
             ("content-encoding", self._rng.choice(encodings)),
         )
-        return self._request(keyed, path, body, headers=headers)
+        return self._request(authenticated, path, body, headers=headers)
 
-    def _transfer(self, keyed: bool) -> bytes:
+    def _transfer(self, authenticated: bool) -> bytes:
         """Send the body in chunks, or with a wrong length."""
-        path, text = self._template(keyed)
+        path, text = self._template(authenticated)
         body = text.encode()
         size = b"%x" % len(body)
         choice = self._rng.randrange(10)
@@ -325,7 +325,7 @@ class ApiFuzzer:
                 b"f" * 40 + b"\r\n" + body + _CUT,
                 b"-1\r\n" + body + b"\r\n0\r\n\r\n",
             )
-            return self._request(keyed, path, chunks[choice], length=chunked)
+            return self._request(authenticated, path, chunks[choice], length=chunked)
         lengths = (
             f"content-length: {len(body) + 100}",
             "content-length: -1",
@@ -333,13 +333,17 @@ class ApiFuzzer:
             f"content-length: {len(body)}\r\n{chunked}",
         )
         body += _CUT if choice == 6 else b""
-        return self._request(keyed, path, body, length=lengths[choice - 6])
+        return self._request(authenticated, path, body, length=lengths[choice - 6])
 
-    def _headers(self, keyed: bool) -> bytes:
+    def _headers(self, authenticated: bool) -> bytes:
         """Send large, many or invalid headers."""
-        path, text = self._template(keyed)
+        path, text = self._template(authenticated)
         headers: list[tuple[str, str]] = [("content-type", "application/json")]
-        names = [n for n in HEADERS if keyed or n not in {"authorization", "x-api-key", "api-key"}]
+        names = [
+            n
+            for n in HEADERS
+            if authenticated or n not in {"authorization", "x-api-key", "api-key"}
+        ]
         count = self._rng.choice((1, 2, 5))
         headers += [(self._rng.choice(names), random_text(self._rng)) for _ in range(count)]
         choice = self._rng.randrange(8)
@@ -349,12 +353,12 @@ class ApiFuzzer:
             headers += [(f"x-{i}", "a") for i in range(self._rng.choice((100, 2_000)))]
         elif choice == 2:
             headers.append((random_text(self._rng)[:200], "a"))
-        return self._request(keyed, path, text.encode(), headers=tuple(headers))
+        return self._request(authenticated, path, text.encode(), headers=tuple(headers))
 
-    def _path(self, keyed: bool) -> bytes:
+    def _path(self, authenticated: bool) -> bytes:
         """Send another path, or an unknown method."""
-        path, text = self._template(keyed)
+        path, text = self._template(authenticated)
         path = self._rng.choice((*_PATHS, path))
         method = self._rng.choice(_METHODS)
         body = text.encode() if self._rng.random() < 0.5 else b""
-        return self._request(keyed, path, body, method=method)
+        return self._request(authenticated, path, body, method=method)

@@ -94,7 +94,7 @@ def _problem(request: FuzzRequest, status: int, answer: bytes) -> str | None:
     if status >= 500 and not (status in {502, 503, 504} and b'"error":' in answer):
         return f"an undocumented {status}"
     target = request.data.split(b" ", 2)[1].decode("latin-1")
-    if not request.keyed and 200 <= status < 300 and target not in _OPEN_PATHS:
+    if not request.authenticated and 200 <= status < 300 and target not in _OPEN_PATHS:
         return f"{status} without a key"
     return None
 
@@ -107,9 +107,9 @@ def _page_problem(request: FuzzRequest, status: int, answer: bytes) -> str | Non
     if result is not None:
         if not re.match(rb"/(?![/\\])", result[1]):
             return "a redirect to another site"
-        entered = request.keyed or result[1].startswith(b"/login")
+        entered = request.authenticated or result[1].startswith(b"/login")
         return None if entered else "a change without a session and its token"
-    if not request.keyed and 200 <= status < 400 and not target.startswith(_OPEN_PAGES):
+    if not request.authenticated and 200 <= status < 400 and not target.startswith(_OPEN_PAGES):
         return f"{status} without a session"
     return None
 

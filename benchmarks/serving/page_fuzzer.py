@@ -178,21 +178,21 @@ class PageFuzzer:
         self._ids = ids
         self._rng = random.Random(seed)
 
-    def draw(self, count: int, *, keyed: float = 0.8) -> Iterator[FuzzRequest]:
+    def draw(self, count: int, *, authenticated: float = 0.8) -> Iterator[FuzzRequest]:
         """Yield random requests, a share of them with a session and its token."""
         for _ in range(count):
-            yield self._make_request(self._rng.random() < keyed)
+            yield self._make_request(self._rng.random() < authenticated)
 
-    def _make_request(self, keyed: bool) -> FuzzRequest:
+    def _make_request(self, authenticated: bool) -> FuzzRequest:
         rng = self._rng
         if rng.random() < 0.4:
             path, names = rng.choice(_GETS)
-            data = self._request("GET", path, self._query(names), (), keyed)
-            return FuzzRequest("page", data, keyed, page=True)
+            data = self._request("GET", path, self._query(names), (), authenticated)
+            return FuzzRequest("page", data, authenticated, page=True)
         path, fields = rng.choice(_POSTS)
         query = self._query(("next",)) if rng.random() < 0.2 else ""
-        data = self._request("POST", path, query, fields, keyed)
-        return FuzzRequest("form", data, keyed, page=True)
+        data = self._request("POST", path, query, fields, authenticated)
+        return FuzzRequest("form", data, authenticated, page=True)
 
     def _query(self, names: Sequence[str]) -> str:
         """Return a query string of known and unknown parameters."""
@@ -227,7 +227,7 @@ class PageFuzzer:
             value = value.replace(f"{{{kind}}}", self._rng.choice(known))
         return value.replace("{secret}", self._credentials.key)
 
-    def _form(self, fields: Fields, keyed: bool) -> str:
+    def _form(self, fields: Fields, authenticated: bool) -> str:
         rng = self._rng
         pairs = []
         for name, value in fields:
@@ -236,7 +236,9 @@ class PageFuzzer:
                 pairs.append(f"{name}={self._escaped()}")
             elif draw < 0.9:
                 filled = self._fill(value)
-                pairs.append(urlencode({name: filled if keyed else filled or NO_KEY_MARKER}))
+                pairs.append(
+                    urlencode({name: filled if authenticated else filled or NO_KEY_MARKER})
+                )
         choice = rng.randrange(20)
         if choice == 0:
             pairs *= 3
@@ -246,15 +248,17 @@ class PageFuzzer:
             pairs.append(self._escaped() + "=" + self._escaped())
         return "&".join(pairs)
 
-    def _request(self, method: str, path: str, query: str, fields: Fields, keyed: bool) -> bytes:
+    def _request(
+        self, method: str, path: str, query: str, fields: Fields, authenticated: bool
+    ) -> bytes:
         rng = self._rng
         path = self._path(path)
-        body = self._form(fields, keyed).encode("utf-8", "surrogatepass")
+        body = self._form(fields, authenticated).encode("utf-8", "surrogatepass")
         if method == "POST" and rng.random() < 0.05:
             body = rng.randbytes(200)
         lines = [f"{method} {path}{query} HTTP/1.1", "connection: close"]
         lines.append(f"host: {rng.choice(_HOSTS) if rng.random() < 0.05 else '127.0.0.1'}")
-        lines += self._auth_headers(method, keyed)
+        lines += self._auth_headers(method, authenticated)
         if rng.random() < 0.2:
             lines.append("hx-request: true")
         if rng.random() < 0.1:
@@ -264,13 +268,13 @@ class PageFuzzer:
         lines.append(f"content-length: {len(body)}")
         return "\r\n".join(lines).encode("utf-8", "surrogatepass") + b"\r\n\r\n" + body
 
-    def _auth_headers(self, method: str, keyed: bool) -> list[str]:
+    def _auth_headers(self, method: str, authenticated: bool) -> list[str]:
         """Return headers with the cookie and the token, or without one of them or both."""
         cookie, token = (
             f"cookie: {self._credentials.cookie}",
             f"x-backtalk-token: {self._credentials.token}",
         )
-        if keyed:
+        if authenticated:
             return [cookie, token]
         name = self._credentials.cookie.partition("=")[0]
         forged = f"cookie: {name}={self._rng.choice(_FORGED)}"

@@ -169,21 +169,21 @@ def axe_violations(page: Any) -> list[str]:
 
     if not page.evaluate("'axe' in window"):
         page.evaluate(AXE_SCRIPT)
-    result = _violations(page, {"type": "tag", "values": TAGS})
+    violations = _violations(page, {"type": "tag", "values": TAGS})
     page.emulate_media(color_scheme="dark")
-    result += _violations(page, {"type": "rule", "values": ["color-contrast"]})
+    violations += _violations(page, {"type": "rule", "values": ["color-contrast"]})
     page.emulate_media(color_scheme="light")
-    return result
+    return violations
 
 
 def _violations(page: Any, only: dict[str, Any]) -> list[str]:
-    result = page.evaluate(
+    violations = page.evaluate(
         "only => axe.run({runOnly: only, resultTypes: ['violations']}).then(r => r.violations)",
         only,
     )
     return [
         f"{item['id']}: {node['html']} {node['failureSummary']}"
-        for item in result
+        for item in violations
         for node in item["nodes"]
     ]
 

@@ -17,7 +17,7 @@ from backtalk.policy import read_policy
 from backtalk.promotion import active_policy, promotion_history
 from backtalk.store import Store
 from tests.serve.pages.conftest import DESKTOP
-from tests.serve.test_serve_page import END_TO_END, PAGE, Behind
+from tests.serve.test_serve_page import END_TO_END, PAGE, GatewayReader
 
 LAST = "From then on"
 """Beginning of the last part of the example, the rollback."""
@@ -30,7 +30,7 @@ SCREENSHOTS = os.environ.get("BACKTALK_DOCS_SCREENSHOTS")
 class Example:
     """Reader of the example, with the servers running."""
 
-    reader: Behind
+    reader: GatewayReader
     names: dict
     url: str
     shop: ThreadingHTTPServer
@@ -58,10 +58,10 @@ def example(tmp_path_factory):
         patch.chdir(folder)
         patch.setenv("PATH", str(Path(sys.executable).parent), prepend=os.pathsep)
         patch.setenv("OMP_NUM_THREADS", "1")
-        reader = Behind(folder, int(gateway.rpartition(":")[2]), f"http://{model_server}")
-        reader.places["localhost:8090"] = f"127.0.0.1:{shop.server_port}"
+        reader = GatewayReader(folder, int(gateway.rpartition(":")[2]), f"http://{model_server}")
+        reader.replacements["localhost:8090"] = f"127.0.0.1:{shop.server_port}"
         try:
-            yield Example(reader, reader.do(part), f"http://{gateway}", shop, rest)
+            yield Example(reader, reader.run_part(part), f"http://{gateway}", shop, rest)
         finally:
             reader.close()
             shop.shutdown()
@@ -135,6 +135,6 @@ def test_the_pages_show_the_example(example, chromium):
 
 
 def test_one_command_rolls_back(example):
-    example.names |= example.reader.do(example.rest)
+    example.names |= example.reader.run_part(example.rest)
     with example.store as store:
         assert active_policy(store).label == "plain"

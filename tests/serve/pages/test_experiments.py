@@ -16,7 +16,7 @@ NEVER = DecisionRule(min_judgements=100_000)
 """Rule under which no decision is made automatically."""
 
 
-def trial(store, **fields):
+def start_trial(store, **fields):
     return make_trial(store, **{"rule": NEVER, **fields})
 
 
@@ -28,9 +28,9 @@ def live(client, **query):
 def test_an_experiment_is_updated_live_and_ended(site, monkeypatch):
     monkeypatch.setattr("backtalk.serve.pages.experiments.routes.LIVE_SECONDS", 0.2)
     with site.store as store:
-        result = trial(store, candidates=2)
-        first, second = result.candidates
-        result.traffic({result.control: 0.5, first: 0.9, second: 0.2}, 60)
+        trial = start_trial(store, candidates=2)
+        first, second = trial.candidates
+        trial.traffic({trial.control: 0.5, first: 0.9, second: 0.2}, 60)
         with site.open_page("ada") as page:
             page.goto("/experiments")
             page.click("a:has-text('trial')")
@@ -38,11 +38,11 @@ def test_an_experiment_is_updated_live_and_ended(site, monkeypatch):
             assert page.locator(".arm").count() == 3
             assert page.locator(".arm .plot").count() == 7
             assert axe_violations(page) == []
-            result.traffic({result.control: 0.5, first: 0.9, second: 0.2}, 5)
+            trial.traffic({trial.control: 0.5, first: 0.9, second: 0.2}, 5)
             page.locator("text=65 requests answered, 65 judged").wait_for()
             assert page.locator("#announcement").inner_text() == ""
             page.focus("#live a")
-            result.traffic({result.control: 0.5, first: 0.9, second: 0.2}, 5)
+            trial.traffic({trial.control: 0.5, first: 0.9, second: 0.2}, 5)
             page.wait_for_timeout(600)
             assert page.locator("text=65 requests answered").count() == 1
             page.evaluate("document.activeElement.blur()")
@@ -64,12 +64,12 @@ def test_an_experiment_is_updated_live_and_ended(site, monkeypatch):
 
 def test_nothing_is_returned_while_nothing_changes(gateway):
     with gateway.store as store:
-        result = trial(store)
+        trial = start_trial(store)
         ada = PageClient(gateway)
         page = ada.get("/experiments/trial").text
         seen = page.partition("seen=")[2].partition("&amp;")[0]
         assert live(ada, seen=seen).status_code == 204
-        result.traffic(dict.fromkeys(result.experiment.arms, 0.5), 1)
+        trial.traffic(dict.fromkeys(trial.experiment.arms, 0.5), 1)
         changed = live(ada, seen=seen)
         assert changed.status_code == 200
         assert "1 request answered" in changed.text
@@ -77,13 +77,13 @@ def test_nothing_is_returned_while_nothing_changes(gateway):
 
 def test_only_decisions_are_announced(gateway):
     with gateway.store as store:
-        result = trial(store, candidates=2)
+        trial = start_trial(store, candidates=2)
         ada = PageClient(gateway)
         page = ada.get("/experiments/trial").text
         assert "hx-swap-oob" not in live(ada, announced="").text
         announced = "Running. An earlier announcement"
         assert "hx-swap-oob" in live(ada, announced=announced).text
-        ada.post("/experiments/trial/stop", arm=result.candidates[0])
+        ada.post("/experiments/trial/stop", arm=trial.candidates[0])
         fragment = live(ada, announced=announced).text
         assert "no longer gets traffic" in fragment.partition("#announcement")[2]
         assert "hx-trigger" in page
@@ -91,7 +91,7 @@ def test_only_decisions_are_announced(gateway):
 
 def test_the_page_is_reloaded_when_its_experiment_ends(gateway):
     with gateway.store as store:
-        trial(store)
+        start_trial(store)
         ada = PageClient(gateway)
         ada.get("/experiments/trial")
         ada.post("/experiments/trial/stop")
@@ -103,15 +103,15 @@ def test_the_page_is_reloaded_when_its_experiment_ends(gateway):
 
 def test_a_candidate_is_promoted_through_the_gate(gateway):
     with gateway.store as store:
-        result = trial(store)
-        (arm,) = result.candidates
-        result.traffic({result.control: 0.5, arm: 0.5}, 20)
+        trial = start_trial(store)
+        (arm,) = trial.candidates
+        trial.traffic({trial.control: 0.5, arm: 0.5}, 20)
         ada = PageClient(gateway)
         assert "The gate refuses it" in ada.get("/experiments/trial").text
         assert ada.post("/experiments/trial/promote", arm=arm).status_code == 422
         assert ada.post("/experiments/trial/promote", arm="0123").status_code == 404
-        assert active_policy(store).id == result.control
-        result.traffic({result.control: 0.05, arm: 0.95}, 200)
+        assert active_policy(store).id == trial.control
+        trial.traffic({trial.control: 0.05, arm: 0.95}, 200)
         assert "It passes the gate" in ada.get("/experiments/trial").text
         assert ada.post("/experiments/trial/promote", arm=arm).status_code == 303
         assert active_policy(store).id == arm
@@ -134,13 +134,13 @@ def test_an_experiment_is_started_from_the_page(site):
             page.click("button:text-is('Start')")
             page.wait_for_url("**/experiments/shorter*")
             assert page.locator(".arm").count() == 2
-        result = running_experiment(store)
-        assert (result.name, result.candidates, result.allocation) == (
+        experiment = running_experiment(store)
+        assert (experiment.name, experiment.candidates, experiment.allocation) == (
             "shorter",
             (brief.id,),
             "thompson",
         )
-        assert result.rule.promote
+        assert experiment.rule.promote
 
 
 INVALID = [
@@ -176,12 +176,12 @@ def test_an_invalid_experiment_is_rejected_with_the_reason(gateway):
 def test_a_reviewer_can_view_but_not_decide(keyed_settings):
     key = key_for(keyed_settings, "rev", "reviewer")
     with running_gateway(keyed_settings) as gateway, gateway.store as store:
-        result = trial(store, candidates=2)
+        trial = start_trial(store, candidates=2)
         reviewer = PageClient(gateway, key)
         assert "<form" not in reviewer.get("/experiments/trial").text.partition("<main")[2]
         assert live(reviewer).status_code == 200
         for path in ("stop", "promote"):
-            response = reviewer.post(f"/experiments/trial/{path}", arm=result.candidates[0])
+            response = reviewer.post(f"/experiments/trial/{path}", arm=trial.candidates[0])
             assert response.status_code == 403
         assert [event.what.kind for event in read_events(store)] == ["started"]
 

@@ -56,7 +56,7 @@ def test_hostile_requests_get_responses_and_no_redirect_to_other_sites(keyed_gat
 
 def test_requests_without_session_and_token_change_nothing(keyed_gateway, fuzzer):
     before = contents(keyed_gateway.settings.store)
-    report = asyncio.run(fire(port_of(keyed_gateway), fuzzer.draw(100, keyed=0.0)))
+    report = asyncio.run(fire(port_of(keyed_gateway), fuzzer.draw(100, authenticated=0.0)))
     assert report.bad == []
     assert contents(keyed_gateway.settings.store) == before
 

@@ -293,10 +293,10 @@ def hostile_project(store):
         update={"method": HOSTILE, "options": {HOSTILE: HOSTILE}, "notes": {HOSTILE: HOSTILE}}
     )
     worse = worse.model_copy(update={"lineage": lineage, "name": None})
-    result = evaluation(worse, plain).model_copy(update={"judge": XSS[1]})
-    guards = tuple(guard.model_copy(update={"name": HOSTILE}) for guard in result.guards)
-    result = result.model_copy(update={"guards": guards})
-    for kind, record in (("policy", plain), ("policy", worse), ("evaluation", result)):
+    comparison = evaluation(worse, plain).model_copy(update={"judge": XSS[1]})
+    guards = tuple(guard.model_copy(update={"name": HOSTILE}) for guard in comparison.guards)
+    comparison = comparison.model_copy(update={"guards": guards})
+    for kind, record in (("policy", plain), ("policy", worse), ("evaluation", comparison)):
         store.documents.put(kind, record.id, record.to_json())
     message = Message(role="user", content=HOSTILE, tool_calls=({"id": HOSTILE},))
     hostile = interaction(
@@ -329,12 +329,12 @@ def hostile_project(store):
     started = start(store, experiment, actor=HOSTILE)
     stopped = ArmStopped(name="x", arm=worse.id, reason=HOSTILE)
     append_event(store, stopped, actor=HOSTILE, after=started.number)
-    return worse, result
+    return worse, comparison
 
 
 def test_no_page_runs_hostile_texts(site):
     with site.store as store:
-        worse, result = hostile_project(store)
+        worse, comparison = hostile_project(store)
     with site.open_page(HOSTILE[:90]) as page:
         for path in (
             "/interactions",
@@ -358,6 +358,6 @@ def test_no_page_runs_hostile_texts(site):
         page.locator("article.feedback").first.wait_for()
         assert page.locator("article.feedback").count() == 14
         assert is_harmless(page)
-    report = PageClient(site.gateway).get(f"/reports/{result.id}").text
+    report = PageClient(site.gateway).get(f"/reports/{comparison.id}").text
     assert "<script" not in report
     assert "<img" not in report

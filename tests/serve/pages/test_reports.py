@@ -56,10 +56,10 @@ def test_evaluations_are_listed_and_lead_to_their_reports(site):
 def test_a_report_is_sandboxed_without_scripts(gateway):
     with gateway.store as store:
         plain, brief, _ = fill(store)
-        result = evaluation(brief, plain)
-        store.documents.put("evaluation", result.id, result.to_json())
+        comparison = evaluation(brief, plain)
+        store.documents.put("evaluation", comparison.id, comparison.to_json())
     ada = PageClient(gateway)
-    response = ada.get(f"/reports/{result.id}")
+    response = ada.get(f"/reports/{comparison.id}")
     rules = dict(
         part.strip().partition(" ")[::2]
         for part in response.headers["content-security-policy"].split(";")

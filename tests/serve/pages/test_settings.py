@@ -88,8 +88,8 @@ def test_a_key_is_created_rotated_and_revoked(keyed_settings):
     with running_gateway(keyed_settings) as gateway:
         ada = PageClient(gateway, admin)
         ada.get("/settings")
-        made = ada.post("/settings/keys", name="shop", role="application", project="default")
-        first = secret_in(made)
+        response = ada.post("/settings/keys", name="shop", role="application", project="default")
+        first = secret_in(response)
         assert first not in ada.get("/settings").text
         shop = keys_of(keyed_settings)["shop"]
         assert (shop.role, shop.project) == ("application", "default")
@@ -160,14 +160,14 @@ def test_a_user_cannot_revoke_the_key_in_use(keyed_settings):
 
 
 def test_the_first_key_must_be_an_admin_key(settings):
-    keyed = settings.model_copy(update={"keys": "if-any"})
-    with running_gateway(keyed) as gateway:
+    settings = settings.model_copy(update={"keys": "if-any"})
+    with running_gateway(settings) as gateway:
         ada = PageClient(gateway)
         ada.get("/settings")
         assert ada.post("/settings/keys", name="x", role="reviewer").status_code == 422
-        made = ada.post("/settings/keys", name="ada", role="admin")
+        response = ada.post("/settings/keys", name="ada", role="admin")
         assert ada.get("/settings").status_code == 303
-        assert PageClient(gateway, secret_in(made)).get("/settings").status_code == 200
+        assert PageClient(gateway, secret_in(response)).get("/settings").status_code == 200
 
 
 def test_the_configuration_shows_no_secret(settings, monkeypatch):

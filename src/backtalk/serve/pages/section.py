@@ -3,7 +3,7 @@
 >>> section = Section("/parrots", "Parrots", "view")
 >>> @section.get("/{id}")
 ... def parrot(request: PageRequest) -> Response:
-...     return request.page("parrots/one.html", title="A parrot", id=request.part("id"))
+...     return request.page("parrots/detail.html", title="A parrot", id=request.part("id"))
 >>> @section.post("/{id}/feed", "manage")
 ... def feed(request: PageRequest) -> Response:
 ...     return request.redirect(request.url("/parrots", request.part("id")))

@@ -160,18 +160,18 @@ def policy_label(policy: str, labels: Mapping[str, str]) -> str:
 
 
 def _describe(event: ExperimentEvent, labels: Mapping[str, str]) -> EventView:
-    what = event.what
-    if isinstance(what, ExperimentStarted):
-        arms = ", ".join(policy_label(arm, labels) for arm in what.experiment.candidates)
+    payload = event.what
+    if isinstance(payload, ExperimentStarted):
+        arms = ", ".join(policy_label(arm, labels) for arm in payload.experiment.candidates)
         return EventView(
-            event, f"Started: {arms} against {policy_label(what.experiment.control, labels)}"
+            event, f"Started: {arms} against {policy_label(payload.experiment.control, labels)}"
         )
-    if isinstance(what, ArmStopped):
+    if isinstance(payload, ArmStopped):
         return EventView(
-            event, f"{policy_label(what.arm, labels)} no longer gets traffic: {what.reason}"
+            event, f"{policy_label(payload.arm, labels)} no longer gets traffic: {payload.reason}"
         )
-    if isinstance(what, ArmPromoted):
-        text = f"{policy_label(what.arm, labels)} was promoted"
-        return EventView(event, text, what.evaluation or "")
-    assert isinstance(what, ExperimentEnded)
-    return EventView(event, f"Ended: {what.reason}")
+    if isinstance(payload, ArmPromoted):
+        text = f"{policy_label(payload.arm, labels)} was promoted"
+        return EventView(event, text, payload.evaluation or "")
+    assert isinstance(payload, ExperimentEnded)
+    return EventView(event, f"Ended: {payload.reason}")
