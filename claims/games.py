@@ -1,8 +1,8 @@
-"""The family PREF, where preferences need not be transitive: policies that play against themselves.
+"""Claims of the family PREF about self-play and preferences that need not be transitive.
 
-All of it is in worlds of a few arms, where the optimum is known; see :mod:`claims.arms`. Half of
-the figures are of exact updates, with all pairs of arms weighted by how often they meet, and half
-of updates from verdicts that are drawn, as each claim says.
+The worlds are bandits of a few arms with a known optimum; see :mod:`claims.arms`. Exact updates use
+all pairs of arms, weighted by their probability. The other updates use sampled verdicts. Each claim
+states which of the two it uses.
 """
 
 from __future__ import annotations
@@ -15,74 +15,146 @@ from scipy.special import log_softmax
 
 from backtalk.feedback.case import Case
 from backtalk.stats.nash import exploitability, nash
-from claims.arms import Array, Bench, Table, bench, by_rewards, divergence, every_pair
+from backtalk.stats.validation import Floats
+from claims.arms import (
+    Bench,
+    Table,
+    all_pairs,
+    bradley_terry_preferences,
+    kl_divergence,
+    open_bench,
+)
 from claims.claim import Expected, claim
 
 MUNOS = "Munos et al. (2023), Nash learning from human feedback"
 HU = "Hu et al. (2024), New desiderata for direct preference optimization"
-FRESH = 100
-"""Settings and worlds were chosen on the seeds from 0 on; measured are those from here on."""
+FIRST_SEED = 100
+"""First seed that is measured; settings and worlds were chosen on the seeds below it."""
 
 
-def ring(seed: int, arms: int = 3, *, strength: float = 0.35, noise: float = 0.1) -> Array:
-    """Return preferences in which each arm beats those shortly before it, with some noise.
+def ring(seed: int, arms: int = 3, *, strength: float = 0.35, noise: float = 0.1) -> Floats:
+    """Return cyclic preferences with noise, shape ``(arms, arms)``.
+
+    Each arm beats the ``arms // 2`` arms before it in the cycle.
 
     Parameters
     ----------
-    seed
-        Of the noise.
-    arms
-        How many there are, an odd number.
-    strength
-        By how much more than half of the time.
-    noise
-        The standard deviation of what is added to that.
+    seed : int
+        Seed of the noise.
+    arms : int, default 3
+        Number of arms; odd.
+    strength : float, default 0.35
+        Probability of winning, less 0.5.
+    noise : float, default 0.1
+        Standard deviation of the noise on these probabilities.
     """
     rng = np.random.default_rng([seed, arms])
     steps = (np.arange(arms)[:, None] - np.arange(arms)[None, :]) % arms
     wins = np.where(steps == 0, 0.0, np.where(steps <= arms // 2, strength, -strength))
-    drawn = rng.normal(scale=noise, size=(arms, arms))
-    return np.asarray(np.clip(0.5 + wins + (drawn - drawn.T) / math.sqrt(2), 0.01, 0.99))
+    errors = rng.normal(scale=noise, size=(arms, arms))
+    return np.asarray(np.clip(0.5 + wins + (errors - errors.T) / math.sqrt(2), 0.01, 0.99))
 
 
-def first(seed: int, arms: int, *, spread: float = 1.0) -> Array:
-    """Return the log-probabilities of a first policy, shape ``(1, arms)``."""
+def initial_log_probs(seed: int, arms: int, *, spread: float = 1.0) -> Floats:
+    """Return the log-probabilities of a random initial policy, shape ``(1, arms)``.
+
+    Parameters
+    ----------
+    seed : int
+        Seed of the policy.
+    arms : int
+        Number of arms.
+    spread : float, default 1.0
+        Standard deviation of the logits.
+    """
     rng = np.random.default_rng([seed, arms, 1])
     return np.asarray(log_softmax(rng.normal(scale=spread, size=(1, arms)), axis=1))
 
 
-def mixture(one: Array, other: Array, weight: float) -> Array:
-    """Return the log-probabilities of ``one ** (1 - weight) * other ** weight``."""
-    return np.asarray(log_softmax((1 - weight) * one + weight * other, axis=1))
+def mixture(a: Floats, b: Floats, weight: float) -> Floats:
+    """Return the normalised log-probabilities of ``a ** (1 - weight) * b ** weight``.
+
+    Parameters
+    ----------
+    a, b : ndarray
+        Log-probabilities of policies, shape ``(prompts, arms)``.
+    weight : float
+        Weight of ``b``, in [0, 1].
+    """
+    return np.asarray(log_softmax((1 - weight) * a + weight * b, axis=1))
 
 
-def of_logs(logs: Array) -> Array:
-    """Return the probabilities of the arms of the only prompt."""
+def arm_probabilities(logs: Floats) -> Floats:
+    """Return the probabilities of the arms for the first prompt, shape ``(arms,)``."""
     return np.exp(logs[0])
 
 
-def nash_md_path(at: Bench, game: Array, base: Array, *, tau: float, steps: int) -> list[Array]:
-    """Return the policies of exact Nash-MD with the paper's steps, ``2 / (tau (t + 2))``."""
-    near = at.policy(base).id
+def nash_md_path(
+    bench: Bench, game: Floats, base: Floats, *, tau: float, steps: int
+) -> list[Floats]:
+    """Return the policies of exact Nash-MD with the paper's step sizes, ``2 / (tau (t + 2))``.
+
+    Parameters
+    ----------
+    bench : Bench
+        Test bench.
+    game : ndarray
+        Preferences, shape ``(arms, arms)``.
+    base : ndarray
+        Log-probabilities of the initial and reference policy, shape ``(1, arms)``.
+    tau : float
+        Weight of the KL regularisation.
+    steps : int
+        Number of updates.
+
+    Returns
+    -------
+    list of ndarray
+        Log-probabilities before the first update and after each, ``steps + 1`` arrays.
+    """
+    base_id = bench.policy(base).id
     path = [base]
     for step in range(steps):
         weight = 2 / (step + 2)
         opponent = mixture(path[-1], base, weight)
-        cases = every_pair(game[None], np.exp(opponent))
-        learned = at.learned("nash-md", path[-1], cases, eta=tau / weight, tau=tau, base=near)
+        cases = all_pairs(game[None], np.exp(opponent))
+        learned = bench.learn("nash-md", path[-1], cases, eta=tau / weight, tau=tau, base=base_id)
         path.append(learned)
     return path
 
 
-def nash_mp_path(at: Bench, game: Array, base: Array, *, beta: float, steps: int) -> list[Array]:
-    """Return the policies of exact Nash-MP after each two proximal steps."""
-    near = at.policy(base).id
+def nash_mp_path(
+    bench: Bench, game: Floats, base: Floats, *, beta: float, steps: int
+) -> list[Floats]:
+    """Return the policies of exact Nash-MP after each update, of two proximal steps.
+
+    Parameters
+    ----------
+    bench : Bench
+        Test bench.
+    game : ndarray
+        Preferences, shape ``(arms, arms)``.
+    base : ndarray
+        Log-probabilities of the initial and reference policy, shape ``(1, arms)``.
+    beta : float
+        Weight of the KL regularisation.
+    steps : int
+        Number of updates.
+
+    Returns
+    -------
+    list of ndarray
+        Log-probabilities before the first update and after each, ``steps + 1`` arrays.
+    """
+    base_id = bench.policy(base).id
     path = [base]
     for _ in range(steps):
-        now = path[-1]
-        half = at.learned("nash-mp", now, every_pair(game[None], np.exp(now)), beta=beta, base=near)
-        cases = every_pair(game[None], np.exp(half))
-        path.append(at.learned("nash-mp", half, cases, beta=beta, base=near, reference=now))
+        current = path[-1]
+        half = bench.learn(
+            "nash-mp", current, all_pairs(game[None], np.exp(current)), beta=beta, base=base_id
+        )
+        cases = all_pairs(game[None], np.exp(half))
+        path.append(bench.learn("nash-mp", half, cases, beta=beta, base=base_id, reference=current))
     return path
 
 
@@ -124,24 +196,28 @@ TAU = 0.1
 )
 def nash_md(seed: int) -> Mapping[str, float]:
     """Play a noisy ring of three arms from an uneven start."""
-    seed += FRESH
+    seed += FIRST_SEED
     steps = 100
-    game, base = ring(seed), first(seed, 3)
-    with bench(seed) as at:
-        last = nash_md_path(at, game, base, tau=TAU, steps=steps)[-1]
-        alone = [base]
+    game, base = ring(seed), initial_log_probs(seed, 3)
+    with open_bench(seed) as bench:
+        last = nash_md_path(bench, game, base, tau=TAU, steps=steps)[-1]
+        self_play = [base]
         for _ in range(steps):
-            cases = every_pair(game[None], np.exp(alone[-1]))
-            alone.append(at.learned("nash-md", alone[-1], cases, eta=1.0, tau=0.0))
-    target = nash(game, reference=of_logs(base), tau=TAU)
-    away = divergence(np.log(target)[None], last)
-    own = exploitability(game, of_logs(last))
-    lost = float(np.mean([exploitability(game, of_logs(each)) for each in alone[-20:]]))
+            cases = all_pairs(game[None], np.exp(self_play[-1]))
+            self_play.append(bench.learn("nash-md", self_play[-1], cases, eta=1.0, tau=0.0))
+    target = nash(game, reference=arm_probabilities(base), tau=TAU)
+    divergence = kl_divergence(np.log(target)[None], last)
+    md_exploitability = exploitability(game, arm_probabilities(last))
+    self_play_exploitability = float(
+        np.mean([exploitability(game, arm_probabilities(each)) for each in self_play[-20:]])
+    )
     return {
-        "exploitability": exploitability(game, of_logs(last), reference=of_logs(base), tau=TAU),
-        "bound": away / (8 / (TAU**2 * (steps + 1))),
-        "over_self_play": lost - own,
-        "self_play": lost,
+        "exploitability": exploitability(
+            game, arm_probabilities(last), reference=arm_probabilities(base), tau=TAU
+        ),
+        "bound": divergence / (8 / (TAU**2 * (steps + 1))),
+        "over_self_play": self_play_exploitability - md_exploitability,
+        "self_play": self_play_exploitability,
     }
 
 
@@ -177,20 +253,22 @@ BETA = 0.1
 )
 def nash_mp(seed: int) -> Mapping[str, float]:
     """Measure the rate from an uneven start on rings of several sizes."""
-    seed += FRESH
+    seed += FIRST_SEED
     results: dict[str, float] = {}
     queries = 40
-    with bench(seed) as at:
+    with open_bench(seed) as bench:
         for arms in (3, 9, 27):
-            game, base = ring(seed, arms), first(seed, arms)
-            target = np.log(nash(game, reference=of_logs(base), tau=BETA))[None]
-            path = nash_mp_path(at, game, base, beta=BETA, steps=queries // 2)
-            away = [divergence(target, each) for each in path]
-            decay = (math.log(away[-1]) - math.log(away[0])) / queries
+            game, base = ring(seed, arms), initial_log_probs(seed, arms)
+            target = np.log(nash(game, reference=arm_probabilities(base), tau=BETA))[None]
+            path = nash_mp_path(bench, game, base, beta=BETA, steps=queries // 2)
+            divergence = [kl_divergence(target, each) for each in path]
+            decay = (math.log(divergence[-1]) - math.log(divergence[0])) / queries
             results[f"slower_{arms}"] = decay + math.log(1 + 2 * BETA) / 2
             if arms == 9:
-                other = nash_md_path(at, game, base, tau=BETA, steps=queries)[-1]
-                results["below_nash_md"] = math.log(away[-1] / divergence(target, other))
+                nash_md_last = nash_md_path(bench, game, base, tau=BETA, steps=queries)[-1]
+                results["below_nash_md"] = math.log(
+                    divergence[-1] / kl_divergence(target, nash_md_last)
+                )
     return results
 
 
@@ -223,39 +301,48 @@ BETAS = (0.1, 0.5, 2.0)
     seeds=10,
 )
 def inpo(seed: int) -> Mapping[str, float]:
-    """Learn from drawn verdicts on one's own answers, on a ring of three arms and two poor ones."""
-    seed += FRESH
-    game = with_poor(ring(seed), 2)
-    base = first(seed, len(game))
+    """Learn from verdicts on the policy's samples, on a ring of three arms and two poor arms."""
+    seed += FIRST_SEED
+    game = add_poor_arms(ring(seed), 2)
+    base = initial_log_probs(seed, len(game))
     judge = Table(game[None])
 
-    def played(learn: Callable[[Array, list[Case]], Array]) -> float:
+    def late_exploitability(learn: Callable[[Floats, list[Case]], Floats]) -> float:
         """Return the mean exploitability of the last ten policies."""
         path = [base]
         for number in range(ROUNDS):
-            now = path[-1]
-            cases = at.answers([now, now], ANSWERS, seed=1000 * seed + number, judge=judge)
-            path.append(learn(now, cases))
-        return float(np.mean([exploitability(game, of_logs(each)) for each in path[-10:]]))
-
-    with bench(seed) as at:
-        near = at.policy(base).id
-        own = played(
-            lambda now, cases: at.learned("inpo", now, cases, eta=1.0, tau=0.05, base=near)
+            current = path[-1]
+            cases = bench.answers(
+                [current, current], ANSWERS, seed=1000 * seed + number, judge=judge
+            )
+            path.append(learn(current, cases))
+        return float(
+            np.mean([exploitability(game, arm_probabilities(each)) for each in path[-10:]])
         )
-        others = [
-            played(
-                lambda now, cases, beta=beta: at.learned(
-                    "dpo", now, cases, beta=beta, reference=base, within=10.0
+
+    with open_bench(seed) as bench:
+        base_id = bench.policy(base).id
+        inpo_exploitability = late_exploitability(
+            lambda current, cases: bench.learn(
+                "inpo", current, cases, eta=1.0, tau=0.05, base=base_id
+            )
+        )
+        dpo_results = [
+            late_exploitability(
+                lambda current, cases, beta=beta: bench.learn(
+                    "dpo", current, cases, beta=beta, reference=base, max_shift=10.0
                 )
             )
             for beta in BETAS
         ]
-    return {"less_exploitable": min(others) - own, "exploitability": own}
+    return {
+        "less_exploitable": min(dpo_results) - inpo_exploitability,
+        "exploitability": inpo_exploitability,
+    }
 
 
-def with_poor(game: Array, count: int) -> Array:
-    """Return a game with arms that lose nine times in ten against those of another."""
+def add_poor_arms(game: Floats, count: int) -> Floats:
+    """Return a game with additional arms that lose to the others with probability 0.9."""
     arms = len(game) + count
     result = np.full((arms, arms), 0.5)
     result[: len(game), : len(game)] = game
@@ -300,52 +387,74 @@ def with_poor(game: Array, count: int) -> Array:
     ],
 )  # fmt: skip
 def dno(seed: int) -> Mapping[str, float]:
-    """Play a ring of three exactly; then learn beside a teacher where some arms are better."""
-    seed += FRESH
-    game, base = ring(seed), first(seed, 3)
-    with bench(seed) as at:
+    """Play a ring of three arms exactly; then learn with a teacher where some arms are better."""
+    seed += FIRST_SEED
+    game, base = ring(seed), initial_log_probs(seed, 3)
+    with open_bench(seed) as bench:
         path = [base]
         for _ in range(100):
-            cases = every_pair(game[None], np.exp(path[-1]))
-            path.append(at.learned("dno", path[-1], cases, eta=1.0, gap=0.0, labels="soft"))
-        rewards, table, teacher = pupils(seed)
-        probabilities = by_rewards(rewards)
-        learned = taught(at, table, teacher, Table(probabilities), seed=seed)
-    mean = np.mean([of_logs(each) for each in path[:-1]], axis=0)
+            cases = all_pairs(game[None], np.exp(path[-1]))
+            path.append(bench.learn("dno", path[-1], cases, eta=1.0, gap=0.0, labels="soft"))
+        rewards, table, teacher = teacher_problem(seed)
+        probabilities = bradley_terry_preferences(rewards)
+        learned = learn_from_teacher(bench, table, teacher, Table(probabilities), seed=seed)
+    mean = np.mean([arm_probabilities(each) for each in path[:-1]], axis=0)
     return {
         "exploitability": exploitability(game, mean),
-        "below_start": exploitability(game, mean) - exploitability(game, of_logs(base)),
+        "below_start": exploitability(game, mean) - exploitability(game, arm_probabilities(base)),
         "over_teacher": win_rate(learned, teacher, probabilities),
         "before": win_rate(table, teacher, probabilities),
     }
 
 
-def pupils(seed: int) -> tuple[Array, Array, Array]:
-    """Return rewards, a first policy and a better teacher, shape ``(prompts, arms)`` each."""
+def teacher_problem(seed: int) -> tuple[Floats, Floats, Floats]:
+    """Return rewards, an initial policy and a better teacher, each ``(prompts, arms)``."""
     rng = np.random.default_rng([seed, 5])
     rewards = rng.normal(scale=1.5, size=(60, 8))
     table = log_softmax(rng.normal(scale=0.5, size=rewards.shape), axis=1)
     return rewards, table, np.asarray(log_softmax(table + 0.5 * rewards, axis=1))
 
 
-def taught(at: Bench, table: Array, teacher: Array, judge: Table, *, seed: int) -> Array:
-    """Return a policy after eight rounds of DNO beside a teacher."""
-    now = table
+def learn_from_teacher(
+    bench: Bench, table: Floats, teacher: Floats, judge: Table, *, seed: int
+) -> Floats:
+    """Return a policy after eight rounds of DNO with the teacher's samples in the pool.
+
+    Parameters
+    ----------
+    bench : Bench
+        Test bench.
+    table, teacher : ndarray
+        Log-probabilities of the policy and the teacher, shape ``(prompts, arms)``.
+    judge : Table
+        Preference oracle.
+    seed : int
+        Seed of samples and verdicts.
+    """
+    current = table
     for number in range(8):
-        cases = at.answers([*[now] * 4, teacher], 1, seed=100 * seed + number, judge=judge)
-        now = at.learned("dno", now, cases, eta=0.5, within=4.0)
-    return now
+        cases = bench.answers([*[current] * 4, teacher], 1, seed=100 * seed + number, judge=judge)
+        current = bench.learn("dno", current, cases, eta=0.5, max_shift=4.0)
+    return current
 
 
-def win_rate(one: Array, other: Array, probabilities: Array) -> float:
-    """Return how often the answer of one table is better than that of another."""
-    return float(np.einsum("pa,pab,pb->p", np.exp(one), probabilities, np.exp(other)).mean())
+def win_rate(a: Floats, b: Floats, probabilities: Floats) -> float:
+    """Return the probability that a sample of policy a is preferred to one of policy b.
+
+    Parameters
+    ----------
+    a, b : ndarray
+        Log-probabilities of the policies, shape ``(prompts, arms)``.
+    probabilities : ndarray
+        Preferences, shape ``(prompts, arms, arms)``.
+    """
+    return float(np.einsum("pa,pab,pb->p", np.exp(a), probabilities, np.exp(b)).mean())
 
 
 RARE = 1e-3
 BONUS = 0.02
 LABELS = 6
-"""How many a prompt gets at a time."""
+"""Number of labels per prompt and round."""
 
 
 @claim(
@@ -379,46 +488,62 @@ LABELS = 6
     ],
 )
 def xpo(seed: int) -> Mapping[str, float]:
-    """Learn the best of eight arms that the first policy draws once in a thousand times."""
-    seed += FRESH
+    """Learn the best of eight arms, which the initial policy samples with probability 0.001."""
+    seed += FIRST_SEED
     rng = np.random.default_rng([seed, 9])
     prompts, arms = 12, 8
     rewards = rng.uniform(0.0, 1.0, size=(prompts, arms))
     rewards[:, -1] = 3.0
     probabilities = np.full((prompts, arms), (1 - RARE) / (arms - 1))
     probabilities[:, -1] = RARE
-    judge = Table(by_rewards(rewards))
-    bold, plain = (
-        explored(np.log(probabilities), judge, seed=seed, alpha=alpha, rounds=12)
+    judge = Table(bradley_terry_preferences(rewards))
+    with_bonus, without_bonus = (
+        solved_shares(np.log(probabilities), judge, seed=seed, alpha=alpha, rounds=12)
         for alpha in (BONUS, 0.0)
     )
     return {
-        "found": bold[-1],
-        "found_without": plain[-1],
-        "labels_saved": LABELS * (until(plain, 0.5) - until(bold, 0.5)),
+        "found": with_bonus[-1],
+        "found_without": without_bonus[-1],
+        "labels_saved": LABELS * (rounds_until(without_bonus, 0.5) - rounds_until(with_bonus, 0.5)),
     }
 
 
-def explored(base: Array, judge: Table, *, seed: int, alpha: float, rounds: int) -> list[float]:
-    """Return after each round for which share of the prompts the last arm is shown to be the best.
+def solved_shares(
+    base: Floats, judge: Table, *, seed: int, alpha: float, rounds: int
+) -> list[float]:
+    """Return the share of prompts solved after each round.
 
-    That is where it is the most probable one after DPO on all labels so far.
+    A prompt is solved if the last arm, the best one, is the most probable arm of a policy trained
+    by DPO on all labels so far.
+
+    Parameters
+    ----------
+    base : ndarray
+        Log-probabilities of the initial policy, shape ``(prompts, arms)``.
+    judge : Table
+        Preference oracle.
+    seed : int
+        Seed of samples and verdicts.
+    alpha : float
+        Weight of the exploration bonus.
+    rounds : int
+        Number of rounds.
     """
-    now, result = base, []
+    current, result = base, []
     cases: list[Case] = []
-    alike = {"beta": 0.25, "within": 12.0}
-    with bench(seed) as at:
+    options = {"beta": 0.25, "max_shift": 12.0}
+    with open_bench(seed) as bench:
         for number in range(rounds):
-            cases += at.answers([now, base], LABELS, seed=1000 * seed + number, judge=judge)
-            now = at.learned("xpo", now, cases, alpha=alpha, reference=base, **alike)
-            shown = at.learned("dpo", base, cases, **alike)
-            result.append(float((shown.argmax(axis=1) == base.shape[1] - 1).mean()))
+            cases += bench.answers([current, base], LABELS, seed=1000 * seed + number, judge=judge)
+            current = bench.learn("xpo", current, cases, alpha=alpha, reference=base, **options)
+            trained = bench.learn("dpo", base, cases, **options)
+            result.append(float((trained.argmax(axis=1) == base.shape[1] - 1).mean()))
     return result
 
 
-def until(shares: Sequence[float], enough: float) -> float:
-    """Return after how many rounds a share is first reached; all of them where it never is."""
-    reached = [index for index, share in enumerate(shares, 1) if share >= enough]
+def rounds_until(shares: Sequence[float], threshold: float) -> float:
+    """Return the first round whose share reaches the threshold, the number of rounds if none."""
+    reached = [index for index, share in enumerate(shares, 1) if share >= threshold]
     return float(reached[0] if reached else len(shares))
 
 
@@ -457,9 +582,11 @@ def until(shares: Sequence[float], enough: float) -> float:
     ],
 )
 def spac(seed: int) -> Mapping[str, float]:
-    """Learn from labels that were there before, with good and with poor coverage."""
-    seed += FRESH
-    rewards, values = zip(*(covered(seed, share) for share in (0.03, 0.1, 0.5)), strict=True)
+    """Learn offline from labels with good and with poor coverage of the arms."""
+    seed += FIRST_SEED
+    rewards, values = zip(
+        *(learn_with_coverage(seed, share) for share in (0.03, 0.1, 0.5)), strict=True
+    )
     gains = [
         float(((np.exp(each["spac"]) - np.exp(each["dpo"])) * reward).sum(axis=1).mean())
         for reward, each in zip(rewards, values, strict=True)
@@ -479,33 +606,33 @@ def spac(seed: int) -> Mapping[str, float]:
     }
 
 
-def covered(seed: int, share: float) -> tuple[Array, dict[str, Array]]:
+def learn_with_coverage(seed: int, share: float) -> tuple[Floats, dict[str, Floats]]:
     """Return rewards, and the policies before and after DPO and SPAC on the same labels.
 
     Parameters
     ----------
-    seed
-        Of all that is drawn.
-    share
-        How many of the answers that are compared are of the second, poor half of the arms.
+    seed : int
+        Seed of rewards, samples and verdicts.
+    share : float
+        Share of compared samples that are of the second, poor half of the arms, in [0, 1].
     """
     rng = np.random.default_rng([seed, 21])
     prompts, arms, labels = 100, 8, 40
     rewards = rng.normal(size=(prompts, arms))
     rewards[:, arms // 2 :] -= 1.5
-    often = np.full((prompts, arms), (1 - share) / (arms // 2))
-    often[:, arms // 2 :] = share / (arms // 2)
+    sampling = np.full((prompts, arms), (1 - share) / (arms // 2))
+    sampling[:, arms // 2 :] = share / (arms // 2)
     base = np.log(np.full((prompts, arms), 1 / arms))
-    judge = Table(by_rewards(rewards))
-    with bench(seed) as at:
-        cases = at.answers([np.log(often)] * 2, labels, seed=seed, judge=judge)
-        others = [
-            at.learned("dpo", base, cases, beta=beta, within=10.0) for beta in (0.1, 0.3, 1.0)
+    judge = Table(bradley_terry_preferences(rewards))
+    with open_bench(seed) as bench:
+        cases = bench.answers([np.log(sampling)] * 2, labels, seed=seed, judge=judge)
+        dpo_results = [
+            bench.learn("dpo", base, cases, beta=beta, max_shift=10.0) for beta in (0.1, 0.3, 1.0)
         ]
         spac = base
         for _ in range(3):
-            spac = at.learned("spac", spac, cases, beta=0.1, fit=20.0, samples=8, within=10.0)
-    dpo = max(others, key=lambda logs: float((np.exp(logs) * rewards).sum()))
+            spac = bench.learn("spac", spac, cases, beta=0.1, fit=20.0, samples=8, max_shift=10.0)
+    dpo = max(dpo_results, key=lambda logs: float((np.exp(logs) * rewards).sum()))
     return rewards, {"first": base, "dpo": dpo, "spac": spac}
 
 
@@ -548,48 +675,60 @@ def covered(seed: int, share: float) -> tuple[Array, dict[str, Array]]:
     ],
 )  # fmt: skip
 def dpo_desiderata(seed: int) -> Mapping[str, float]:
-    """Learn from drawn verdicts on prompts with a good reference and on others with a bad one."""
-    seed += FRESH
+    """Learn from sampled verdicts on prompts with a good and prompts with a bad reference."""
+    seed += FIRST_SEED
     rng = np.random.default_rng([seed, 33])
     prompts, arms = 12, 8
     rewards = rng.normal(size=(prompts, arms))
     target = log_softmax(rewards, axis=1)
     good = np.arange(prompts) < prompts // 2
     base = log_softmax(np.where(good[:, None], target, rng.normal(size=(prompts, arms))), axis=1)
-    judge = Table(by_rewards(rewards))
+    judge = Table(bradley_terry_preferences(rewards))
 
-    def away(logs: Array, rows: Array) -> float:
-        return divergence(target[rows], logs[rows])
+    def divergence(logs: Floats, rows: Floats) -> float:
+        return kl_divergence(target[rows], logs[rows])
 
-    with bench(seed) as at:
-        cases = at.answers([base, base], 600, seed=seed, judge=judge)
-        ours = {
-            weight: at.learned("dpo-desiderata", base, cases, regulariser=weight)
+    with open_bench(seed) as bench:
+        cases = bench.answers([base, base], 600, seed=seed, judge=judge)
+        desiderata = {
+            weight: bench.learn("dpo-desiderata", base, cases, regulariser=weight)
             for weight in STRENGTHS
         }
-        theirs = {beta: at.learned("dpo", base, cases, beta=beta) for beta in STRENGTHS}
-    default = ours[0.1]
-    mended = away(default, ~good)
-    as_much = [
+        dpo = {beta: bench.learn("dpo", base, cases, beta=beta) for beta in STRENGTHS}
+    default = desiderata[0.1]
+    remaining = divergence(default, ~good)
+    as_effective = [
         logs
-        for logs in theirs.values()
-        if away(logs, ~good) <= max(mended, least(theirs, away, ~good))
+        for logs in dpo.values()
+        if divergence(logs, ~good) <= max(remaining, min_divergence(dpo, divergence, ~good))
     ]
     return {
-        "kept": away(default, good),
-        "kept_better": min(away(logs, good) for logs in as_much) - away(default, good),
-        "mended": 1 - mended / away(base, ~good),
-        "reaches_preferences": least(theirs, away, ~good) - least(ours, away, ~good),
-        "reaches_reference": divergence(base[~good], ours[max(STRENGTHS)][~good]),
+        "kept": divergence(default, good),
+        "kept_better": min(divergence(logs, good) for logs in as_effective)
+        - divergence(default, good),
+        "mended": 1 - remaining / divergence(base, ~good),
+        "reaches_preferences": min_divergence(dpo, divergence, ~good)
+        - min_divergence(desiderata, divergence, ~good),
+        "reaches_reference": kl_divergence(base[~good], desiderata[max(STRENGTHS)][~good]),
     }
 
 
 STRENGTHS = (0.001, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 100.0)
-"""How strongly policies are held near the reference: beta of DPO, the other's regulariser."""
+"""Strengths of regularisation: ``beta`` of DPO, ``regulariser`` of the desiderata loss."""
 
 
-def least(
-    paths: Mapping[float, Array], away: Callable[[Array, Array], float], rows: Array
+def min_divergence(
+    paths: Mapping[float, Floats], divergence: Callable[[Floats, Floats], float], rows: Floats
 ) -> float:
-    """Return the least divergence over all regularisations."""
-    return min(away(logs, rows) for logs in paths.values())
+    """Return the least divergence over all strengths of regularisation.
+
+    Parameters
+    ----------
+    paths : mapping of float to ndarray
+        Log-probabilities by strength, shape ``(prompts, arms)``.
+    divergence : callable
+        Function from log-probabilities and selected prompts to a divergence.
+    rows : ndarray of bool
+        Selected prompts, shape ``(prompts,)``.
+    """
+    return min(divergence(logs, rows) for logs in paths.values())

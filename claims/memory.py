@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from claims.claim import Expected, claim
-from claims.learning import trial
+from claims.learning import open_trial
 
 RULES = (
     ("emoji", "boss"),
@@ -43,16 +43,19 @@ RULES = (
     ],
 )
 def c3po(seed: int) -> Mapping[str, float]:
-    """Learn from instructions on those of 300 answers that do not follow a rule."""
-    with trial("mail", seed) as bench:
+    """Learn from instructions on the samples for 300 prompts that do not follow a rule."""
+    with open_trial("mail", seed) as trial:
         behaviour, scope = RULES[seed % len(RULES)]
-        rule = next(r for r in bench.world.rules if (r.action, r.scope) == (behaviour, scope))
-        feedback = bench.feedback(bench.answered(300, 1), "instruction", rules=(rule,))
-        learned = bench.learned("c3po", feedback)
-        prompted = bench.policy.model_copy(update={"system": rule.text})
-        before = bench.obeys(bench.policy, rule, inside=False)
-        spills = bench.obeys(prompted, rule, inside=False) - before
+        rule = next(
+            rule for rule in trial.world.rules if (rule.action, rule.scope) == (behaviour, scope)
+        )
+        feedback = trial.feedback(trial.sample_interactions(300, 1), "instruction", rules=(rule,))
+        learned = trial.learn("c3po", feedback)
+        prompted = trial.policy.model_copy(update={"system": rule.text})
+        before = trial.compliance(trial.policy, rule, in_scope=False)
+        spills = trial.compliance(prompted, rule, in_scope=False) - before
         return {
-            "inside": bench.obeys(learned, rule) - bench.obeys(prompted, rule),
-            "overgeneralised": 1 - (bench.obeys(learned, rule, inside=False) - before) / spills,
+            "inside": trial.compliance(learned, rule) - trial.compliance(prompted, rule),
+            "overgeneralised": 1
+            - (trial.compliance(learned, rule, in_scope=False) - before) / spills,
         }

@@ -1,8 +1,8 @@
-"""The family PREF: learning from preferences, in the weights of a world's language model.
+"""Claims of the family PREF: fine-tuning on preferences.
 
-Where nothing else is said, prompts, drafts, feedback and the number of epochs are the same for what
-is compared, options are the methods' defaults, and figures are of samples at temperature 1 for
-prompts that nothing was learned on.
+Unless a claim states otherwise, compared methods share prompts, responses, feedback and the number
+of epochs, and run with their default options. Figures are of samples at temperature 1 for held-out
+prompts.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from backtalk.embedders.registry import embedder_for_pairs
 from backtalk.feedback import Interaction, Preference
@@ -27,23 +26,25 @@ from backtalk.models.run_sync import run_sync
 from backtalk.models.spec import NamedSpec
 from backtalk.policy import Policy, load_policy
 from backtalk.rewards import BradleyTerryReward, learn_reward
+from backtalk.stats.validation import Floats
 from backtalk.worlds.annotators import Person
 from backtalk.worlds.skills import comparison_prompt, parse_verdict
 from backtalk.worlds.train.curriculum import GUIDANCE
 from backtalk.worlds.utility import TrueUtility
 from claims.claim import Expected, above, below, claim
 from claims.decisions import ACTIONS, STATES, Process
-from claims.learning import Trial, trial
+from claims.learning import Trial, open_trial
 
-Array = NDArray[np.float64]
 PROMPTS = 400
-"""How many prompts there are preferences on."""
+"""Number of prompts with preferences."""
 TWICE = {"epochs": 2.0}
 
 
-def _preferences(bench: Trial, prompts: int = PROMPTS, **manner: float) -> InMemoryTrainingSet:
+def _preferences(
+    trial: Trial, prompts: int = PROMPTS, **person_options: float
+) -> InMemoryTrainingSet:
     """Return preferences between two samples of the policy for each prompt."""
-    return bench.feedback(bench.answered(prompts, 2), "preference", **manner)
+    return trial.feedback(trial.sample_interactions(prompts, 2), "preference", **person_options)
 
 
 def _reward(feedback: InMemoryTrainingSet, *, seed: int) -> BradleyTerryReward:
@@ -75,22 +76,22 @@ def _reward(feedback: InMemoryTrainingSet, *, seed: int) -> BradleyTerryReward:
     ],
 )  # fmt: skip
 def rdpo(seed: int) -> Mapping[str, float]:
-    """Train four epochs on preferences of which three in ten are wrong, at random.
+    """Train four epochs on preferences of which a random 30 % are flipped.
 
-    With the usual beta of 0.1 the losses are too far from saturation for a wrong label to weigh
-    more than a right one, and the two methods are the same; so both were tried.
+    With the default beta of 0.1 both losses are far from saturation. A wrong label then has no more
+    weight than a right one, and the two methods agree. Therefore both values are measured.
     """
-    with trial("lists", seed) as bench:
-        noisy = _preferences(bench, noise=0.3)
+    with open_trial("lists", seed) as trial:
+        noisy = _preferences(trial, noise=0.3)
 
         def value(method: str, **options: float) -> float:
-            return bench.utility(bench.learned(method, noisy, epochs=4.0, **options))
+            return trial.utility(trial.learn(method, noisy, epochs=4.0, **options))
 
         robust = value("rdpo", flip_rate=0.3, beta=0.5)
         return {
             "over_dpo": robust - value("dpo", beta=0.5),
             "over_cdpo": robust - value("cdpo", label_smoothing=0.3, beta=0.5),
-            "over_base": robust - bench.utility(bench.policy),
+            "over_base": robust - trial.utility(trial.policy),
             "over_dpo_soft": value("rdpo", flip_rate=0.3) - value("dpo"),
         }
 
@@ -116,17 +117,17 @@ def rdpo(seed: int) -> Mapping[str, float]:
     ],
 )
 def oaif(seed: int) -> Mapping[str, float]:
-    """Compare two samples a prompt: all from the first policy, or from the current one of six."""
-    with trial("lists", seed) as bench:
+    """Compare two samples per prompt: of the initial policy, or of the current one of six."""
+    with open_trial("lists", seed) as trial:
         judge = TrueUtility("lists")
-        interactions = bench.answered(600, 2)
+        interactions = trial.sample_interactions(600, 2)
         cases = run_sync(RewardJudge(judge, pair_selection="two").give(interactions, seed=seed))
-        offline = bench.learned("dpo", bench.training_set(cases))
-        plan = OnlineConfig(rounds=6, prompts_per_round=100, num_samples=2, until_flat=False)
-        *_, online = bench.online("dpo", judge, plan, prompts=600, pairing="two")
+        offline = trial.learn("dpo", trial.training_set(cases))
+        config = OnlineConfig(rounds=6, prompts_per_round=100, num_samples=2, until_flat=False)
+        *_, online = trial.learn_online("dpo", judge, config, prompts=600, pair_selection="two")
         return {
-            "win_rate": bench.win_rate(online, offline),
-            "gain": bench.utility(online) - bench.utility(offline),
+            "win_rate": trial.win_rate(online, offline),
+            "gain": trial.utility(online) - trial.utility(offline),
         }
 
 
@@ -143,24 +144,26 @@ def oaif(seed: int) -> Mapping[str, float]:
     ],
 )
 def iterative_dpo(seed: int) -> Mapping[str, float]:
-    """Learn from 390 pairs: of two samples, of the ends of four, or of the ends in three rounds."""
-    with trial("lists", seed) as bench:
+    """Learn from 390 pairs: two samples, best and worst of four, or the latter in three rounds."""
+    with open_trial("lists", seed) as trial:
         judge = TrueUtility("lists")
-        interactions = bench.answered(390, 4)
+        interactions = trial.sample_interactions(390, 4)
 
-        def labelled(pairing: str) -> InMemoryTrainingSet:
-            return bench.training_set(
-                run_sync(RewardJudge(judge, pair_selection=pairing).give(interactions, seed=seed))
+        def labelled(pair_selection: str) -> InMemoryTrainingSet:
+            return trial.training_set(
+                run_sync(
+                    RewardJudge(judge, pair_selection=pair_selection).give(interactions, seed=seed)
+                )
             )
 
-        offline = bench.learned("dpo", labelled("two"))
-        once = bench.learned("dpo", labelled("best-worst"))
-        plan = OnlineConfig(rounds=3, prompts_per_round=130, num_samples=4, until_flat=False)
-        *_, last = bench.online("dpo", judge, plan, prompts=390)
-        value = bench.utility(last)
+        offline = trial.learn("dpo", labelled("two"))
+        once = trial.learn("dpo", labelled("best-worst"))
+        config = OnlineConfig(rounds=3, prompts_per_round=130, num_samples=4, until_flat=False)
+        *_, last = trial.learn_online("dpo", judge, config, prompts=390)
+        value = trial.utility(last)
         return {
-            "over_dpo": value - bench.utility(offline),
-            "over_one_step": value - bench.utility(once),
+            "over_dpo": value - trial.utility(offline),
+            "over_one_step": value - trial.utility(once),
         }
 
 
@@ -177,16 +180,16 @@ def iterative_dpo(seed: int) -> Mapping[str, float]:
     ],
 )
 def rlhf_workflow(seed: int) -> Mapping[str, float]:
-    """Spend 400 comparisons on DPO, or on a reward that judges three rounds of best and worst."""
-    with trial("lists", seed) as bench:
-        human = _preferences(bench)
+    """Use 400 comparisons for DPO, or for a reward that judges three best-worst rounds."""
+    with open_trial("lists", seed) as trial:
+        human = _preferences(trial)
         proxy = _reward(human, seed=seed)
-        plan = OnlineConfig(rounds=3, prompts_per_round=200, num_samples=4, until_flat=False)
-        *_, online = bench.online("dpo", proxy, plan, prompts=600)
-        value = bench.utility(online)
+        config = OnlineConfig(rounds=3, prompts_per_round=200, num_samples=4, until_flat=False)
+        *_, online = trial.learn_online("dpo", proxy, config, prompts=600)
+        value = trial.utility(online)
         return {
-            "over_offline": value - bench.utility(bench.learned("dpo", human, **TWICE)),
-            "over_base": value - bench.utility(bench.policy),
+            "over_offline": value - trial.utility(trial.learn("dpo", human, **TWICE)),
+            "over_base": value - trial.utility(trial.policy),
         }
 
 
@@ -204,29 +207,29 @@ def rlhf_workflow(seed: int) -> Mapping[str, float]:
     ],
 )  # fmt: skip
 def upo(seed: int) -> Mapping[str, float]:
-    """Choose a pair of four samples by a reward that 150 noisy comparisons taught."""
-    with trial("lists", seed) as bench:
-        proxy = _reward(_preferences(bench, 150, noise=0.2), seed=seed)
-        interactions = bench.answered(PROMPTS, 4)
+    """Select a pair of four samples by a reward learned from 150 noisy comparisons."""
+    with open_trial("lists", seed) as trial:
+        proxy = _reward(_preferences(trial, 150, noise=0.2), seed=seed)
+        interactions = trial.sample_interactions(PROMPTS, 4)
         noise, value = {}, {}
-        for pairing in ("certain", "best-worst"):
+        for pair_selection in ("certain", "best-worst"):
             cases = run_sync(
-                RewardJudge(proxy, pair_selection=pairing).give(interactions, seed=seed)
+                RewardJudge(proxy, pair_selection=pair_selection).give(interactions, seed=seed)
             )
-            noise[pairing] = _turned_round(bench, cases)
-            value[pairing] = bench.utility(bench.learned("dpo", bench.training_set(cases)))
+            noise[pair_selection] = _flip_rate(trial, cases)
+            value[pair_selection] = trial.utility(trial.learn("dpo", trial.training_set(cases)))
         return {
             "noise": noise["certain"] - noise["best-worst"],
             "gain": value["certain"] - value["best-worst"],
         }
 
 
-def _turned_round(bench: Trial, cases: Sequence[Case]) -> float:
-    """Return the share of pairs in which what is truly worse was preferred; ties are half."""
+def _flip_rate(trial: Trial, cases: Sequence[Case]) -> float:
+    """Return the share of pairs with the truly worse response preferred; ties count half."""
     wrong = []
-    for pair in bench.training_set(cases).views(Pair):
+    for pair in trial.training_set(cases).views(Pair):
         better, worse = (
-            bench.world.score(pair.prompt, text).utility for text in (pair.chosen, pair.rejected)
+            trial.world.score(pair.prompt, text).utility for text in (pair.chosen, pair.rejected)
         )
         wrong.append(0.5 if better == worse else float(better < worse))
     return float(np.mean(wrong))
@@ -253,22 +256,26 @@ def _turned_round(bench: Trial, cases: Sequence[Case]) -> float:
     ],
 )  # fmt: skip
 def slic_hf(seed: int) -> Mapping[str, float]:
-    """Learn from preferences between own samples, and between those of the world's writer."""
-    with trial("lists", seed) as bench:
-        own = _preferences(bench)
+    """Learn from preferences between the policy's samples, and between those of the writer."""
+    with open_trial("lists", seed) as trial:
+        feedback = _preferences(trial)
         writer = Policy(model=NamedSpec(name="writer", options={"world": "lists"}), name="writer")
-        other = bench.feedback(bench.answered(PROMPTS, 2, policy=writer), "preference")
-        base = bench.utility(bench.policy)
-        slic = bench.utility(bench.learned("slic-hf", own, **TWICE))
-        sft = bench.utility(bench.learned("sft", bench.preferred(own), **TWICE))
-        off_policy = bench.utility(bench.learned("slic-hf", other, **TWICE))
-        ranked = RewardJudge(_reward(own, seed=seed)).give(bench.answered(PROMPTS, 4), seed=seed)
-        of_ranked = bench.learned("slic-hf", bench.training_set(run_sync(ranked)), **TWICE)
+        writer_feedback = trial.feedback(
+            trial.sample_interactions(PROMPTS, 2, policy=writer), "preference"
+        )
+        base = trial.utility(trial.policy)
+        slic = trial.utility(trial.learn("slic-hf", feedback, **TWICE))
+        sft = trial.utility(trial.learn("sft", trial.preferred_demonstrations(feedback), **TWICE))
+        off_policy = trial.utility(trial.learn("slic-hf", writer_feedback, **TWICE))
+        ranked = RewardJudge(_reward(feedback, seed=seed)).give(
+            trial.sample_interactions(PROMPTS, 4), seed=seed
+        )
+        rank_policy = trial.learn("slic-hf", trial.training_set(run_sync(ranked)), **TWICE)
         return {
             "over_base": slic - base,
             "over_sft": slic - sft,
             "off_policy": off_policy - base,
-            "sample_rank": bench.utility(of_ranked) - base,
+            "sample_rank": trial.utility(rank_policy) - base,
         }
 
 
@@ -285,23 +292,23 @@ def slic_hf(seed: int) -> Mapping[str, float]:
     ],
 )  # fmt: skip
 def pairwise_cringe(seed: int) -> Mapping[str, float]:
-    """Train by both losses on the same pairs.
+    """Train with both losses on the same pairs.
 
-    Tried on another seed: weights of the contrast of 1, 0.1 and 0.01, margins of 0, 10 and 30,
-    temperatures of 1 and 10, a fifth of the learning rate. None came near DPO; the more the
-    contrast counts, the less is gained.
+    Also tried, on another seed: contrast weights of 1, 0.1 and 0.01, margins of 0, 10 and 30,
+    temperatures of 1 and 10, and a fifth of the learning rate. None came near DPO. The gain falls
+    as the weight of the contrast rises.
     """
-    with trial("lists", seed) as bench:
-        return _compared(bench, _preferences(bench), "pairwise-cringe", alpha=0.1)
+    with open_trial("lists", seed) as trial:
+        return _gains_over_dpo(trial, _preferences(trial), "pairwise-cringe", alpha=0.1)
 
 
-def _compared(
-    bench: Trial, pairs: InMemoryTrainingSet, method: str, **options: object
+def _gains_over_dpo(
+    trial: Trial, pairs: InMemoryTrainingSet, method: str, **options: object
 ) -> dict[str, float]:
-    """Return what a method gains over DPO on the same feedback, and over the policy before."""
-    value = bench.utility(bench.learned(method, pairs, **TWICE, **options))
-    dpo = bench.utility(bench.learned("dpo", pairs, **TWICE))
-    return {"over_dpo": value - dpo, "over_base": value - bench.utility(bench.policy)}
+    """Return the gain in utility over DPO on the same feedback, and over the initial policy."""
+    value = trial.utility(trial.learn(method, pairs, **TWICE, **options))
+    dpo = trial.utility(trial.learn("dpo", pairs, **TWICE))
+    return {"over_dpo": value - dpo, "over_base": value - trial.utility(trial.policy)}
 
 
 @claim(
@@ -319,10 +326,10 @@ def _compared(
     ],
 )  # fmt: skip
 def t_reg(seed: int) -> Mapping[str, float]:
-    """Contrast the guidance that the model understands with none."""
-    with trial("mail", seed) as bench:
+    """Contrast a prompt with the guidance that the model understands and one without."""
+    with open_trial("mail", seed) as trial:
         good = " ".join(GUIDANCE.values())
-        return _compared(bench, _preferences(bench, 200), "t-reg", good=good, bad="Hm.")
+        return _gains_over_dpo(trial, _preferences(trial, 200), "t-reg", good=good, bad="Hm.")
 
 
 @claim(
@@ -338,13 +345,14 @@ def t_reg(seed: int) -> Mapping[str, float]:
     ],
 )
 def pmpo(seed: int) -> Mapping[str, float]:
-    """Label one sample for each of 600 prompts, and use labels of one sort or both."""
-    with trial("lists", seed) as bench:
-        labels = bench.feedback(bench.answered(600, 1), "label", acceptance_threshold=0.65)
-        base = bench.utility(bench.policy)
+    """Label one sample for each of 600 prompts, and use good labels, bad labels or both."""
+    with open_trial("lists", seed) as trial:
+        labels = trial.feedback(
+            trial.sample_interactions(600, 1), "label", acceptance_threshold=0.65
+        )
+        base = trial.utility(trial.policy)
         return {
-            polarity: bench.utility(bench.learned("pmpo", labels, polarity=polarity, **TWICE))
-            - base
+            polarity: trial.utility(trial.learn("pmpo", labels, polarity=polarity, **TWICE)) - base
             for polarity in ("good", "bad", "both")
         }
 
@@ -363,11 +371,13 @@ def pmpo(seed: int) -> Mapping[str, float]:
     ],
 )  # fmt: skip
 def d2o(seed: int) -> Mapping[str, float]:
-    """Label the bad ones among the samples for 600 prompts; bad is a utility below one half."""
-    with trial("lists", seed) as bench:
-        labels = bench.feedback(bench.answered(600, 1), "label", acceptance_threshold=_BAD)
-        learned = bench.learned("d2o", labels, **TWICE)
-        before, after = (bench.utilities(policy) for policy in (bench.policy, learned))
+    """Label one sample for each of 600 prompts as bad if its utility is below 0.5."""
+    with open_trial("lists", seed) as trial:
+        labels = trial.feedback(
+            trial.sample_interactions(600, 1), "label", acceptance_threshold=_BAD
+        )
+        learned = trial.learn("d2o", labels, **TWICE)
+        before, after = (trial.utilities(policy) for policy in (trial.policy, learned))
         return {
             "harmful": float((after < _BAD).mean() - (before < _BAD).mean()),
             "useful": float(after.mean() - before.mean()),
@@ -380,9 +390,9 @@ _BAD = 0.5
 # ---------------------------------------------------------------------------------- lists
 
 
-def _ranked(bench: Trial, prompts: int = 150, size: int = 8) -> InMemoryTrainingSet:
-    """Return rankings of so many samples for each prompt."""
-    return bench.feedback(bench.answered(prompts, size), "ranking")
+def _ranked(trial: Trial, prompts: int = 150, size: int = 8) -> InMemoryTrainingSet:
+    """Return rankings of ``size`` samples for each prompt."""
+    return trial.feedback(trial.sample_interactions(prompts, size), "ranking")
 
 
 @claim(
@@ -401,22 +411,22 @@ def _ranked(bench: Trial, prompts: int = 150, size: int = 8) -> InMemoryTraining
 )  # fmt: skip
 def lipo(seed: int) -> Mapping[str, float]:
     """Rank eight samples for each of 150 prompts."""
-    with trial("lists", seed) as bench:
-        return _over_pairwise(bench, "lipo")
+    with open_trial("lists", seed) as trial:
+        return _over_pairwise(trial, "lipo")
 
 
-def _over_pairwise(bench: Trial, method: str) -> dict[str, float]:
-    """Return what a method gains over DPO, each with the better of two betas, and over nothing."""
-    ranked = _ranked(bench)
+def _over_pairwise(trial: Trial, method: str) -> dict[str, float]:
+    """Return the gains over DPO and the initial policy, each with the better of two betas."""
+    ranked = _ranked(trial)
 
     def value(name: str) -> float:
-        learned = [bench.learned(name, ranked, beta=beta, **TWICE) for beta in (0.05, 0.1)]
-        return max(bench.utility(policy) for policy in learned)
+        learned = [trial.learn(name, ranked, beta=beta, **TWICE) for beta in (0.05, 0.1)]
+        return max(trial.utility(policy) for policy in learned)
 
-    gained = value(method)
+    utility = value(method)
     return {
-        "over_dpo": gained - value("dpo"),
-        "over_base": gained - bench.utility(bench.policy),
+        "over_dpo": utility - value("dpo"),
+        "over_base": utility - trial.utility(trial.policy),
     }
 
 
@@ -437,15 +447,15 @@ def _over_pairwise(bench: Trial, method: str) -> dict[str, float]:
 )  # fmt: skip
 def pro(seed: int) -> Mapping[str, float]:
     """Rank eight samples for each of 150 prompts, or the first two of them."""
-    with trial("lists", seed) as bench:
-        result = _over_pairwise(bench, "pro")
+    with open_trial("lists", seed) as trial:
+        result = _over_pairwise(trial, "pro")
         interactions = [
             interaction.model_copy(update={"responses": interaction.responses[:2]})
-            for interaction in bench.answered(150, 8)
+            for interaction in trial.sample_interactions(150, 8)
         ]
-        two = bench.learned("pro", bench.feedback(interactions, "ranking"), **TWICE)
-        eight = result["over_base"] + bench.utility(bench.policy)
-        return {**result, "longer": eight - bench.utility(two)}
+        two = trial.learn("pro", trial.feedback(interactions, "ranking"), **TWICE)
+        eight = result["over_base"] + trial.utility(trial.policy)
+        return {**result, "longer": eight - trial.utility(two)}
 
 
 # ---------------------------------------------------------------------- constructed pairs
@@ -463,13 +473,13 @@ def pro(seed: int) -> Mapping[str, float]:
     ],
 )
 def osp(seed: int) -> Mapping[str, float]:
-    """Let the model judge two of its own samples six times, in both orders; no one else is asked.
+    """Let the model judge two of its samples six times, three times in each order.
 
-    The strength of a preference is how far the verdicts are from a draw.
+    The strength of a preference is the distance of the share of verdicts from 0.5, times two.
     """
-    with trial("lists", seed) as bench:
-        interactions = bench.answered(PROMPTS, 2)
-        shares = _self_judged(bench, interactions, times=3)
+    with open_trial("lists", seed) as trial:
+        interactions = trial.sample_interactions(PROMPTS, 2)
+        shares = _self_judged(trial, interactions, times=3)
         cases = []
         for interaction, share in zip(interactions, shares, strict=True):
             strength = abs(2 * share - 1)
@@ -482,27 +492,29 @@ def osp(seed: int) -> Mapping[str, float]:
                 strength=strength or None,
             )
             cases.append(Case(interaction, (preference,)))
-        return _compared(bench, bench.training_set(cases), "osp")
+        return _gains_over_dpo(trial, trial.training_set(cases), "osp")
 
 
-def _self_judged(bench: Trial, interactions: Sequence[Interaction], *, times: int) -> list[float]:
-    """Return the share of verdicts for the first response, so many in each order."""
-    model = load_policy(bench.policy, bench.store.artifacts).model
-    chats = []
+def _self_judged(trial: Trial, interactions: Sequence[Interaction], *, times: int) -> list[float]:
+    """Return the share of verdicts for the first response, of ``times`` in each order."""
+    model = load_policy(trial.policy, trial.store.artifacts).model
+    judge_prompts = []
     for interaction in interactions:
-        texts = [one.text for one in interaction.responses]
-        chats += [
+        texts = [response.text for response in interaction.responses]
+        judge_prompts += [
             comparison_prompt(interaction.prompt, *texts),
             comparison_prompt(interaction.prompt, *texts[::-1]),
         ]
     requests = [
-        Request(messages=chat, sampling=Sampling(max_tokens=96), sample_index=i, seed=bench.seed)
-        for chat in chats
+        Request(messages=prompt, sampling=Sampling(max_tokens=96), sample_index=i, seed=trial.seed)
+        for prompt in judge_prompts
         for i in range(times)
     ]
-    verdicts = [parse_verdict(one.text) for one in run_sync(model.generate(requests))]
-    worth = {"a": 1.0, "b": 0.0}
-    values = np.array([worth.get(one or "", 0.5) for one in verdicts]).reshape(-1, 2, times)
+    verdicts = [parse_verdict(completion.text) for completion in run_sync(model.generate(requests))]
+    scores = {"a": 1.0, "b": 0.0}
+    values = np.array([scores.get(verdict or "", 0.5) for verdict in verdicts]).reshape(
+        -1, 2, times
+    )
     values[:, 1] = 1 - values[:, 1]
     return values.mean(axis=(1, 2)).tolist()
 
@@ -522,16 +534,16 @@ def _self_judged(bench: Trial, interactions: Sequence[Interaction], *, times: in
     ],
 )  # fmt: skip
 def rise(seed: int) -> Mapping[str, float]:
-    """Label four samples for each of 150 sums; the right ones have errors put in."""
-    with trial("sums", seed) as bench:
-        labels = bench.feedback(
-            bench.answered(150, 4), "ranking", "label", acceptance_threshold=0.999
+    """Label four samples for each of 150 sums, and inject errors into the right ones."""
+    with open_trial("sums", seed) as trial:
+        labels = trial.feedback(
+            trial.sample_interactions(150, 4), "ranking", "label", acceptance_threshold=0.999
         )
-        rise = bench.learned("rise", labels, **TWICE)
-        dpo = bench.learned("dpo", labels, **TWICE)
+        rise = trial.learn("rise", labels, **TWICE)
+        dpo = trial.learn("dpo", labels, **TWICE)
         values = {
-            name: bench.aspect(policy, "correct")
-            for name, policy in (("rise", rise), ("dpo", dpo), ("base", bench.policy))
+            name: trial.mean_aspect(policy, "correct")
+            for name, policy in (("rise", rise), ("dpo", dpo), ("base", trial.policy))
         }
         return {
             "over_dpo": values["rise"] - values["dpo"],
@@ -553,10 +565,10 @@ def rise(seed: int) -> Mapping[str, float]:
     ],
 )
 def longdpo(seed: int) -> Mapping[str, float]:
-    """Rank four samples for each of 150 sums; compare them whole, or where they first part."""
-    with trial("sums", seed) as bench:
-        ranked = bench.feedback(bench.answered(150, 4), "ranking")
-        return _compared(bench, ranked, "step-dpo")
+    """Rank four samples for each of 150 sums; compare them whole, or at their first difference."""
+    with open_trial("sums", seed) as trial:
+        ranked = trial.feedback(trial.sample_interactions(150, 4), "ranking")
+        return _gains_over_dpo(trial, ranked, "step-dpo")
 
 
 @claim(
@@ -577,18 +589,18 @@ def longdpo(seed: int) -> Mapping[str, float]:
     ],
 )
 def tpo(seed: int) -> Mapping[str, float]:
-    """Learn the reward of topics from 300 preferences, and the policy from overwritten answers."""
-    with trial("mail", seed) as bench:
-        learned = bench.learned("tpo", _preferences(bench, 300), **TWICE)
+    """Learn a reward of topics from 300 preferences, and the policy from rewritten answers."""
+    with open_trial("mail", seed) as trial:
+        learned = trial.learn("tpo", _preferences(trial, 300), **TWICE)
         before, after = (
             np.mean(
                 [
-                    sum(issue.aspect in ("facts", "relevant") for issue in one.issues)
-                    for row in bench.truths(policy, prompts=120)
-                    for one in row
+                    sum(issue.aspect in ("facts", "relevant") for issue in assessment.issues)
+                    for row in trial.assess(policy, prompts=120)
+                    for assessment in row
                 ]
             )
-            for policy in (bench.policy, learned)
+            for policy in (trial.policy, learned)
         )
         return {"fewer_faults": float(1 - after / before)}
 
@@ -608,19 +620,19 @@ def tpo(seed: int) -> Mapping[str, float]:
 )  # fmt: skip
 def counterfactual_dpo(seed: int) -> Mapping[str, float]:
     """Learn the first rule that holds for all prompts, or learn to disregard it."""
-    with trial("lists", seed) as bench:
-        rule = next(rule for rule in bench.world.rules if rule.scope == "all")
-        prompts = bench.feedback(bench.answered(200, 1), "label")
-        styled = bench.learned("counterfactual-dpo", prompts, style=rule.text, **TWICE)
-        deaf = bench.learned("counterfactual-dpo", prompts, disregard=rule.text, **TWICE)
+    with open_trial("lists", seed) as trial:
+        rule = next(rule for rule in trial.world.rules if rule.scope == "all")
+        prompts = trial.feedback(trial.sample_interactions(200, 1), "label")
+        styled = trial.learn("counterfactual-dpo", prompts, style=rule.text, **TWICE)
+        disregarding = trial.learn("counterfactual-dpo", prompts, disregard=rule.text, **TWICE)
 
         def with_rule(policy: Policy) -> Policy:
             return policy.model_copy(update={"system": rule.text})
 
         return {
-            "style": bench.obeys(styled, rule) - bench.obeys(bench.policy, rule),
-            "disregarded": bench.obeys(with_rule(deaf), rule)
-            - bench.obeys(with_rule(bench.policy), rule),
+            "style": trial.compliance(styled, rule) - trial.compliance(trial.policy, rule),
+            "disregarded": trial.compliance(with_rule(disregarding), rule)
+            - trial.compliance(with_rule(trial.policy), rule),
         }
 
 
@@ -639,17 +651,17 @@ def counterfactual_dpo(seed: int) -> Mapping[str, float]:
     ],
 )  # fmt: skip
 def i_orpo(seed: int) -> Mapping[str, float]:
-    """Learn from 200 texts that people wrote, under their notes and under corrupted ones."""
-    with trial("mail", seed) as bench:
-        texts = bench.feedback(bench.answered(200, 1), "demonstration")
+    """Learn from 200 demonstrations, with their prompts and with corrupted ones."""
+    with open_trial("mail", seed) as trial:
+        texts = trial.feedback(trial.sample_interactions(200, 1), "demonstration")
 
         def coverage(policy: Policy) -> float:
-            return (bench.aspect(policy, "facts") + bench.aspect(policy, "complete")) / 2
+            return (trial.mean_aspect(policy, "facts") + trial.mean_aspect(policy, "complete")) / 2
 
-        value = coverage(bench.learned("i-orpo", texts, **TWICE))
+        value = coverage(trial.learn("i-orpo", texts, **TWICE))
         return {
-            "over_sft": value - coverage(bench.learned("sft", texts, **TWICE)),
-            "over_base": value - coverage(bench.policy),
+            "over_sft": value - coverage(trial.learn("sft", texts, **TWICE)),
+            "over_base": value - coverage(trial.policy),
         }
 
 
@@ -674,58 +686,63 @@ def i_orpo(seed: int) -> Mapping[str, float]:
     ],
 )  # fmt: skip
 def cpl(seed: int) -> Mapping[str, float]:
-    """Learn a table of 24 states and 4 actions from 2,000 compared segments of 10 steps.
+    """Learn a table of 24 states and 4 actions from 2,000 pairs of segments of 10 steps.
 
-    Without the bias against what was not seen, since everything was seen; with the usual bias of
-    one half the policy stays half way to the random one.
+    The conservative bias is off, since all states and actions are in the data. With the default
+    bias of 0.5 the policy stays half way to the random one.
     """
     process = Process.random(seed)
-    states, actions = process.segments(4_000, 10, seed=seed)
-    first = process.preferred(states, actions, seed=seed)
+    states, actions = process.sample_segments(4_000, 10, seed=seed)
+    first_preferred = process.sample_preferences(states, actions, seed=seed)
     best = np.exp(process.advantages() / process.temperature)
     random = process.value(np.full_like(best, 1 / best.shape[1]))
 
-    def solved(policy: Array) -> float:
+    def solved(policy: Floats) -> float:
         return (process.value(policy) - random) / (process.value(best) - random)
 
-    goal = get_objective("cpl").bind(alpha=process.temperature, discount=process.discount, bias=1.0)
-    cpl = solved(_segment_policy(states, actions, first, goal))
-    sft = solved(_segment_policy(states, actions, first, get_objective("sft").bind()))
+    cpl_objective = get_objective("cpl").bind(
+        alpha=process.temperature, discount=process.discount, bias=1.0
+    )
+    cpl = solved(_segment_policy(states, actions, first_preferred, cpl_objective))
+    sft = solved(_segment_policy(states, actions, first_preferred, get_objective("sft").bind()))
     return {"solved": cpl, "over_sft": cpl - sft}
 
 
-def _segment_policy(states: Array, actions: Array, first: Array, goal: BoundObjective) -> Array:
-    """Return the table of a softmax policy that an objective has learned from compared segments.
+def _segment_policy(
+    states: Floats, actions: Floats, first_preferred: Floats, objective: BoundObjective
+) -> Floats:
+    """Return the probabilities of a tabular policy trained on compared segments, ``(S, A)``.
 
-    Each two segments are the responses of a tree, whose tokens are the actions.
+    Segments 2 i and 2 i + 1 are the responses of tree i, with actions as tokens.
     """
     trees = [
         PromptTree(
             (0,),
             tuple(
-                ResponseTokens(tuple(one), label=bool(won))
-                for one, won in zip(two, wins, strict=True)
+                ResponseTokens(tuple(segment), label=bool(label))
+                for segment, label in zip(pair, labels, strict=True)
             ),
-            pairs=(PairLabel(int(not wins[0]), int(wins[0])),),
+            pairs=(PairLabel(int(not labels[0]), int(labels[0])),),
         )
-        for two, wins in zip(
-            actions.reshape(len(first), 2, -1).tolist(),
-            np.stack([first, ~first], axis=1).tolist(),
+        for pair, labels in zip(
+            actions.reshape(len(first_preferred), 2, -1).tolist(),
+            np.stack([first_preferred, ~first_preferred], axis=1).tolist(),
             strict=True,
         )
     ]
-    if goal.objective.reduction != "pair":
+    if objective.objective.reduction != "pair":
         trees = [
-            PromptTree((0,), tuple(one for one in tree.responses if one.label)) for tree in trees
+            PromptTree((0,), tuple(response for response in tree.responses if response.label))
+            for tree in trees
         ]
-        won = np.stack([first, ~first], axis=1).reshape(-1)
-        states, actions = states[won], actions[won]
+        preferred = np.stack([first_preferred, ~first_preferred], axis=1).reshape(-1)
+        states, actions = states[preferred], actions[preferred]
     logits = torch.zeros(STATES, ACTIONS, requires_grad=True)
     optimizer = torch.optim.Adam([logits], lr=0.05)
-    at, done = (torch.as_tensor(one.reshape(-1)) for one in (states, actions))
+    state_index, action_index = (torch.as_tensor(array.reshape(-1)) for array in (states, actions))
     for _ in range(300):
-        batch = Batch.from_trees(trees, logits.log_softmax(1)[at, done])
+        batch = Batch.from_trees(trees, logits.log_softmax(1)[state_index, action_index])
         optimizer.zero_grad()
-        goal(batch).losses.mean().backward()
+        objective(batch).losses.mean().backward()
         optimizer.step()
     return logits.detach().softmax(1).double().numpy()

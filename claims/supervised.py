@@ -1,8 +1,8 @@
-"""The family SFT: learning by imitation, of what feedback selects, mends, labels or explains.
+"""Claims of the family SFT: imitation of responses selected, edited, labelled or explained.
 
-Where nothing else is said, all that is compared in a claim begins from the same policy, learns on
-the same prompts in as many steps of as many trees, with the methods' default options, and figures
-are of samples at temperature 1 for prompts that nothing was learned on.
+Unless a claim states otherwise, compared methods start from the same policy, use the same prompts
+and the same number of steps and trees per step, and run with their default options. Figures are of
+samples at temperature 1 for held-out prompts.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from itertools import pairwise, product
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from backtalk import prompts as wording
 from backtalk.decode import Sample
 from backtalk.feedback import Annotator, Critique, Interaction, Label, Message
 from backtalk.feedback.case import Case, prompt_key
 from backtalk.feedback.conversions import views
+from backtalk.feedback.interaction import Prompt
 from backtalk.feedback.views import CritiqueView, LabelView, Pair, SFTExample
 from backtalk.learn.context import MethodContext
 from backtalk.learn.finetune.methods.critiques import group_by_difficulty
@@ -32,64 +32,67 @@ from backtalk.models.spec import NamedSpec
 from backtalk.policy import Policy, load_policy, save_policy
 from backtalk.rewards import Reward, load_reward
 from backtalk.run import Run
+from backtalk.stats.validation import Floats
 from backtalk.worlds.lists.layout import CLOSING, OPENING
 from backtalk.worlds.world import ErrorRates, Rule, Split
 from claims.claim import Expected, above, below, claim
-from claims.learning import Trial, trial
+from claims.learning import Trial, open_trial
 from claims.simulation import LABEL_NOISE, best_of
 
-Chat = tuple[Message, ...]
-Answer = tuple[Chat, str]
-Array = NDArray[np.float64]
+Example = tuple[Prompt, str]
+"""Prompt with a response."""
 
 PROMPTS = 200
-"""How many prompts there is feedback on."""
+"""Number of prompts with feedback."""
 SAME: dict[str, Any] = {"epochs": 100.0, "max_steps": 16}
-"""As many steps, of 32 trees each, for all that is compared."""
+"""Training of 16 steps, of 32 trees each, for all compared methods."""
 LONG: dict[str, Any] = {"epochs": 100.0, "max_steps": 32}
+"""Training of 32 steps."""
 HALF: dict[str, Any] = {"epochs": 100.0, "max_steps": 8}
+"""Training of 8 steps."""
 SLOW: dict[str, Any] = {"epochs": 100.0, "max_steps": 64}
-"""For conditions in words that the small model has never read."""
+"""Training of 64 steps, for conditions whose words are new to the small model."""
 
 
-def _cases_without_feedback(prompts: Iterable[Chat]) -> list[Case]:
-    """Return prompts that nobody has answered, as cases."""
+def _cases_without_feedback(prompts: Iterable[Prompt]) -> list[Case]:
+    """Return cases of prompts without responses and feedback."""
     return [Case(Interaction(prompt=prompt)) for prompt in prompts]
 
 
-def _shown(bench: Trial, answers: Iterable[Answer]) -> InMemoryTrainingSet:
-    """Return answers as something to imitate, but for empty ones."""
-    return bench.training_set(
-        [SFTExample(prompt=prompt, completion=text).records() for prompt, text in answers if text]
+def _demonstrations(trial: Trial, examples: Iterable[Example]) -> InMemoryTrainingSet:
+    """Return a training set of demonstrations; empty responses are left out."""
+    return trial.training_set(
+        [SFTExample(prompt=prompt, completion=text).records() for prompt, text in examples if text]
     )
 
 
-def _written(bench: Trial, prompts: Sequence[Chat]) -> list[Answer]:
-    """Return an answer to each prompt by the writer whom the small model was taught by."""
-    texts = bench.sampled(_writer(bench.world.name), prompts, 1, seed=bench.seed)
+def _writer_examples(trial: Trial, prompts: Sequence[Prompt]) -> list[Example]:
+    """Return the writer's response to each prompt; the small model was trained on that writer."""
+    texts = trial.sample(_writer(trial.world.name), prompts, 1, seed=trial.seed)
     return [(prompt, text) for prompt, (text,) in zip(prompts, texts, strict=True)]
 
 
-def _writer(world: str, **care: float) -> Policy:
-    return Policy(model=NamedSpec(name="writer", options={"world": world, **care}), name="writer")
+def _writer(world: str, **error_rates: float) -> Policy:
+    options: dict[str, Any] = {"world": world, **error_rates}
+    return Policy(model=NamedSpec(name="writer", options=options), name="writer")
 
 
-def _ideal(bench: Trial, prompts: Iterable[Chat]) -> list[Answer]:
-    """Return a faultless answer to each prompt."""
-    return [(prompt, bench.world.ideal(bench.world.parse_prompt(prompt))) for prompt in prompts]
+def _ideal_examples(trial: Trial, prompts: Iterable[Prompt]) -> list[Example]:
+    """Return a faultless response to each prompt."""
+    return [(prompt, trial.world.ideal(trial.world.parse_prompt(prompt))) for prompt in prompts]
 
 
-def _utilities(bench: Trial, policies: Mapping[str, Policy]) -> dict[str, float]:
-    """Return the mean true utility of each policy, and of the one that they began from."""
-    every = {"base": bench.policy, **policies}
-    return {name: bench.utility(policy) for name, policy in every.items()}
+def _utilities(trial: Trial, policies: Mapping[str, Policy]) -> dict[str, float]:
+    """Return the mean true utility of each policy, and of the initial policy as ``"base"``."""
+    with_base = {"base": trial.policy, **policies}
+    return {name: trial.utility(policy) for name, policy in with_base.items()}
 
 
 # ------------------------------------------------------------------------ weak supervision
 
 
-CARELESS = {"slips": 0.6, "gaps": 0.5, "extras": 0.7, "manner": 0.6}
-"""A writer who errs twice as often as the one whom the small model was taught by."""
+CARELESS = {"wrong_facts": 0.6, "omissions": 0.5, "irrelevant": 0.7, "style": 0.6}
+"""Error rates twice as high as those of the writer that the small model was trained on."""
 
 
 @claim(
@@ -114,26 +117,26 @@ CARELESS = {"slips": 0.6, "gaps": 0.5, "extras": 0.7, "manner": 0.6}
     ],
 )
 def weak_to_strong(seed: int) -> Mapping[str, float]:
-    """Learn from a writer who errs twice as often as the one whom the small model was taught by.
+    """Learn from a writer with twice the error rates of the one that the small model learned from.
 
-    All students answer by their most probable tokens, as the paper takes the most probable label.
+    Students decode greedily, as the paper takes the most probable label.
     """
-    with trial("lists", seed) as bench:
+    with open_trial("lists", seed) as trial:
         weak = _writer("lists", **CARELESS)
-        save_policy(bench.store, weak)
-        prompts = bench.world.prompts("train", PROMPTS, seed=seed)
-        selected = bench.training_set(_cases_without_feedback(prompts))
-        ideal = _shown(bench, _ideal(bench, prompts))
+        save_policy(trial.store, weak)
+        prompts = trial.world.prompts("train", PROMPTS, seed=seed)
+        selected = trial.training_set(_cases_without_feedback(prompts))
+        ideal = _demonstrations(trial, _ideal_examples(trial, prompts))
         students = {
-            "plain": bench.learned("weak-to-strong", selected, teacher="writer", alpha=0.0, **SAME),
-            "confident": bench.learned("weak-to-strong", selected, teacher="writer", **SAME),
-            "ceiling": bench.learned("sft", ideal, **SAME),
+            "plain": trial.learn("weak-to-strong", selected, teacher="writer", alpha=0.0, **SAME),
+            "confident": trial.learn("weak-to-strong", selected, teacher="writer", **SAME),
+            "ceiling": trial.learn("sft", ideal, **SAME),
         }
         value = {
-            name: bench.utility(_surest(policy), prompts=300, samples=1)
+            name: trial.utility(_greedy(policy), prompts=300, samples=1)
             for name, policy in students.items()
         }
-        floor = bench.utility(weak, prompts=300, samples=1)
+        floor = trial.utility(weak, prompts=300, samples=1)
         gap = value["ceiling"] - floor
         return {
             "recovered": (value["plain"] - floor) / gap,
@@ -141,13 +144,13 @@ def weak_to_strong(seed: int) -> Mapping[str, float]:
         }
 
 
-def _surest(policy: Policy) -> Policy:
-    """Return the policy that takes the most probable token."""
+def _greedy(policy: Policy) -> Policy:
+    """Return the policy with greedy decoding."""
     sampling = policy.decoder.base_sampling.model_copy(update={"temperature": 0.0})
     return policy.derive(decoder=Sample(sampling=sampling), lineage=policy.lineage)
 
 
-# ---------------------------------------------------------------------- selected by a reward
+# ------------------------------------------------------------------- selection by a reward
 
 
 @claim(
@@ -168,63 +171,65 @@ def _surest(policy: Policy) -> Policy:
     ],
 )  # fmt: skip
 def raft(seed: int) -> Mapping[str, float]:
-    """Rank own samples, or four drafts that are there, by a learned reward or by the truth."""
-    with trial("lists", seed) as bench:
-        feedback = bench.feedback(bench.answered(PROMPTS, 4), "preference")
-        judge, reward = _stored_reward(bench, feedback)
-        first = bench.learned("raft", feedback, judge=judge, **SAME)
+    """Rank the policy's samples, or four stored drafts, by a learned reward or the true utility."""
+    with open_trial("lists", seed) as trial:
+        feedback = trial.feedback(trial.sample_interactions(PROMPTS, 4), "preference")
+        judge, reward = _stored_reward(trial, feedback)
+        first = trial.learn("raft", feedback, judge=judge, **SAME)
         value = _utilities(
-            bench,
+            trial,
             {
                 "learned": first,
-                "second": bench.learned("raft", feedback, judge=judge, policy=first, **SAME),
-                "offline": bench.learned("raft", feedback, judge=judge, source="store", **SAME),
-                "judged": bench.learned("raft", feedback, judge="true-utility:lists", **SAME),
+                "second": trial.learn("raft", feedback, judge=judge, policy=first, **SAME),
+                "offline": trial.learn("raft", feedback, judge=judge, source="store", **SAME),
+                "judged": trial.learn("raft", feedback, judge="true-utility:lists", **SAME),
             },
         )
         return {
             **{name: value[name] - value["base"] for name in ("learned", "offline", "judged")},
             "second": value["second"] - value["learned"],
-            "reward": _measure(bench, first, reward).reward
-            - _measure(bench, bench.policy, reward).reward,
+            "reward": _measure(trial, first, reward).reward
+            - _measure(trial, trial.policy, reward).reward,
         }
 
 
-def _stored_reward(bench: Trial, feedback: InMemoryTrainingSet) -> tuple[str, Reward]:
-    """Return a reward learned from comparisons: its name as a judge, and itself."""
-    decoder = bench.learned("best-of-n", feedback).decoder
+def _stored_reward(trial: Trial, feedback: InMemoryTrainingSet) -> tuple[str, Reward]:
+    """Return a reward learned from comparisons, after its name as a judge."""
+    decoder = trial.learn("best-of-n", feedback).decoder
     (artifact,) = decoder.rewards_needed
-    return f"reward:{artifact}", load_reward(artifact, bench.store.artifacts)
+    return f"reward:{artifact}", load_reward(artifact, trial.store.artifacts)
 
 
 @dataclass(frozen=True)
 class _Measurement:
-    """What a policy's answers to held-out prompts are like, on average."""
+    """Means over a policy's responses to held-out prompts."""
 
     reward: float
-    truth: float
-    likeness: float
-    """How much answers to different prompts are alike, by :func:`meteor`."""
+    """Learned reward."""
+    utility: float
+    """True utility, in [0, 1]."""
+    similarity: float
+    """Similarity of responses to different prompts by :func:`meteor`, in [0, 1]."""
 
 
-def _measure(bench: Trial, policy: Policy, reward: Reward) -> _Measurement:
-    prompts = bench.world.prompts("held-out", 200, seed=bench.seed)
-    texts = [text for (text,) in bench.sampled(policy, prompts, 1, seed=bench.seed + 2_000)]
-    answers = list(zip(prompts, texts, strict=True))
+def _measure(trial: Trial, policy: Policy, reward: Reward) -> _Measurement:
+    prompts = trial.world.prompts("held-out", 200, seed=trial.seed)
+    texts = [text for (text,) in trial.sample(policy, prompts, 1, seed=trial.seed + 2_000)]
+    examples = list(zip(prompts, texts, strict=True))
     return _Measurement(
-        float(run_sync(reward.score(answers)).mean.mean()),
-        float(np.mean([bench.world.score(*answer).utility for answer in answers])),
-        float(np.mean([meteor(one, other) for one, other in pairwise(texts)])),
+        float(run_sync(reward.score(examples)).mean.mean()),
+        float(np.mean([trial.world.score(*example).utility for example in examples])),
+        float(np.mean([meteor(a, b) for a, b in pairwise(texts)])),
     )
 
 
-def meteor(one: str, other: str) -> float:
-    """Return how much two texts are alike: the F-mean of METEOR, by equal words alone, in [0, 1].
+def meteor(candidate: str, reference: str) -> float:
+    """Return the F-mean of METEOR of two texts by exact matches of words, in [0, 1].
 
     Banerjee and Lavie (2005), "METEOR: an automatic metric for MT evaluation", without
     stems, synonyms and the penalty for word order.
     """
-    a, b = (Counter(re.findall(r"\w+", text.lower())) for text in (one, other))
+    a, b = (Counter(re.findall(r"\w+", text.lower())) for text in (candidate, reference))
     common = sum((a & b).values())
     precision, recall = common / max(a.total(), 1), common / max(b.total(), 1)
     return 10 * precision * recall / (recall + 9 * precision) if common else 0.0
@@ -248,62 +253,60 @@ def meteor(one: str, other: str) -> float:
     ],
 )  # fmt: skip
 def superhf(seed: int) -> Mapping[str, float]:
-    """Optimise three rounds against a reward that people taught who take length for quality.
+    """Optimise for three rounds a reward learned from people with a length bias.
 
-    A quarter of their 200 comparisons are turned round. Between rounds, truth and likeness are
-    interpolated along the reward.
+    A quarter of their 200 comparisons are flipped. Between rounds, utility and similarity are
+    interpolated linearly in the reward.
     """
-    with trial("lists", seed) as bench:
-        interactions = bench.answered(PROMPTS, 2)
-        taken_in = {"noise": LABEL_NOISE, "length_bias": 1.0}
-        judge, reward = _stored_reward(
-            bench, bench.feedback(interactions, "preference", **taken_in)
-        )
-        selected = bench.training_set(
+    with open_trial("lists", seed) as trial:
+        interactions = trial.sample_interactions(PROMPTS, 2)
+        biases = {"noise": LABEL_NOISE, "length_bias": 1.0}
+        judge, reward = _stored_reward(trial, trial.feedback(interactions, "preference", **biases))
+        selected = trial.training_set(
             _cases_without_feedback(interaction.prompt for interaction in interactions[:120])
         )
         paths = {
-            name: _path(bench, reward, 3, name, selected, judge=judge, **SAME, **options)
+            name: _path(trial, reward, 3, name, selected, judge=judge, **SAME, **options)
             for name, options in (("raft", {}), ("superhf", {"reference": "base"}))
         }
-        level = min(max(one.reward for one in path) for path in paths.values())
-        at = {name: _at(level, path) for name, path in paths.items()}
+        level = min(max(measurement.reward for measurement in path) for path in paths.values())
+        matched = {name: _interpolate(level, path) for name, path in paths.items()}
         return {
             "reward": paths["superhf"][-1].reward - paths["superhf"][0].reward,
-            "truth": at["superhf"].truth - at["raft"].truth,
-            "likeness": at["superhf"].likeness - at["raft"].likeness,
+            "truth": matched["superhf"].utility - matched["raft"].utility,
+            "likeness": matched["superhf"].similarity - matched["raft"].similarity,
         }
 
 
 def _path(
-    bench: Trial,
+    trial: Trial,
     reward: Reward,
     rounds: int,
     method: str,
     selected: InMemoryTrainingSet,
     **options: Any,
 ) -> list[_Measurement]:
-    """Return what the policy is like before, and after each round of a method."""
-    policy, path = bench.policy, [_measure(bench, bench.policy, reward)]
+    """Return measurements of the initial policy, and of the policy after each round of a method."""
+    policy, path = trial.policy, [_measure(trial, trial.policy, reward)]
     for _ in range(rounds):
-        policy = bench.learned(method, selected, policy=policy, **options)
-        path.append(_measure(bench, policy, reward))
+        policy = trial.learn(method, selected, policy=policy, **options)
+        path.append(_measure(trial, policy, reward))
     return path
 
 
-def _at(level: float, path: Sequence[_Measurement]) -> _Measurement:
-    """Return what the policy is like where its reward first comes to a level."""
-    after = next(i for i, one in enumerate(path) if one.reward >= level)
+def _interpolate(level: float, path: Sequence[_Measurement]) -> _Measurement:
+    """Return the measurement at which the reward first reaches a level, interpolated linearly."""
+    after = next(i for i, measurement in enumerate(path) if measurement.reward >= level)
     first, last = path[max(after - 1, 0)], path[after]
     share = (level - first.reward) / (last.reward - first.reward) if last is not first else 1.0
     return _Measurement(
         level,
-        first.truth + share * (last.truth - first.truth),
-        first.likeness + share * (last.likeness - first.likeness),
+        first.utility + share * (last.utility - first.utility),
+        first.similarity + share * (last.similarity - first.similarity),
     )
 
 
-# ------------------------------------------------------------------------------ right ones
+# ---------------------------------------------------------------------- correct solutions
 
 
 @claim(
@@ -321,28 +324,28 @@ def _at(level: float, path: Sequence[_Measurement]) -> _Measurement:
     ],
 )  # fmt: skip
 def rest_em(seed: int) -> Mapping[str, float]:
-    """Draw 8 solutions for each of 80 sums, of the policy or of the writer, and keep right ones.
+    """Sample 8 solutions for each of 80 sums from the policy or the writer; keep the right ones.
 
-    The writer is whom the small model was taught by: it stands for the people whose solutions data
-    sets have.
+    The small model was trained on the writer, which takes the place of human solutions in data
+    sets.
     """
-    with trial("sums", seed) as bench:
-        selected = bench.training_set(
-            _cases_without_feedback(bench.world.prompts("train", 80, seed=seed))
+    with open_trial("sums", seed) as trial:
+        selected = trial.training_set(
+            _cases_without_feedback(trial.world.prompts("train", 80, seed=seed))
         )
-        save_policy(bench.store, _writer("sums"))
+        save_policy(trial.store, _writer("sums"))
 
-        def iterated(sampler: str) -> Policy:
-            how = {"judge": "true-utility:sums/correct", "samples": 8, "cap": 8, **SAME}
-            return bench.learned("rest-em", selected, sampler=sampler, **how)
+        def iteration(sampler: str) -> Policy:
+            options = {"judge": "true-utility:sums/correct", "samples": 8, "cap": 8, **SAME}
+            return trial.learn("rest-em", selected, sampler=sampler, **options)
 
-        first = iterated("base")
-        second = iterated(first.id)
+        first = iteration("base")
+        second = iteration(first.id)
         right = {
-            name: bench.aspect(policy, "correct", prompts=120)
+            name: trial.mean_aspect(policy, "correct", prompts=120)
             for name, policy in {
-                "base": bench.policy, "first": first, "second": second,
-                "written": iterated("writer"),
+                "base": trial.policy, "first": first, "second": second,
+                "written": iteration("writer"),
             }.items()
         }  # fmt: skip
         return {
@@ -368,54 +371,56 @@ def rest_em(seed: int) -> Mapping[str, float]:
     ],
 )  # fmt: skip
 def self_sampled(seed: int) -> Mapping[str, float]:
-    """Check three own solutions, step by step, of each of 80 sums; a written right one is given.
+    """Check three sampled solutions of each of 80 sums step by step; add one right solution.
 
-    With faultless solutions in the place of the writer's nearly every held-out sum is solved, by
-    either way of learning.
+    The right solution is the writer's. With faultless solutions instead, both methods solve nearly
+    every held-out sum.
     """
-    with trial("sums", seed) as bench:
-        drafts = bench.answered(80, 3)
+    with open_trial("sums", seed) as trial:
+        drafts = trial.sample_interactions(80, 3)
         interactions = [
-            Interaction.of(interaction.prompt, one.text)
+            Interaction.of(interaction.prompt, response.text)
             for interaction in drafts
-            for one in interaction.responses
+            for response in interaction.responses
         ]
-        examples = _shown(bench, _references(bench, [interaction.prompt for interaction in drafts]))
-        every = bench.training_set(
-            [*examples.cases(), *bench.feedback(interactions, "outcome", "steps").every_case()]
+        examples = _demonstrations(
+            trial, _references(trial, [interaction.prompt for interaction in drafts])
+        )
+        every = trial.training_set(
+            [*examples.cases(), *trial.feedback(interactions, "outcome", "steps").every_case()]
         )
         passes = {
-            name: _passes(bench, policy)
+            name: _passes(trial, policy)
             for name, policy in {
-                "given": bench.learned("sft", examples, **SAME),
-                "whole": bench.learned("self-sampled", every, partial=False, **SAME),
-                "partial": bench.learned("self-sampled", every, **SAME),
+                "given": trial.learn("sft", examples, **SAME),
+                "whole": trial.learn("self-sampled", every, partial=False, **SAME),
+                "partial": trial.learn("self-sampled", every, **SAME),
             }.items()
         }
-        one, four = (
+        pass_at_1, pass_at_4 = (
             {name: best_of(k, result, result) for name, result in passes.items()} for k in (1, 4)
         )
         return {
-            "pass_at_4": four["partial"] - four["given"],
-            "pass_at_1": one["partial"] - one["given"],
-            "partial": one["partial"] - one["whole"],
+            "pass_at_4": pass_at_4["partial"] - pass_at_4["given"],
+            "pass_at_1": pass_at_1["partial"] - pass_at_1["given"],
+            "partial": pass_at_1["partial"] - pass_at_1["whole"],
         }
 
 
-def _references(bench: Trial, prompts: Sequence[Chat]) -> list[Answer]:
-    """Return the writer's first right solution of each prompt, if one of 16 is."""
-    texts = bench.sampled(_writer(bench.world.name), prompts, 16, seed=bench.seed)
+def _references(trial: Trial, prompts: Sequence[Prompt]) -> list[Example]:
+    """Return the writer's first right solution of each prompt, if one of 16 samples is right."""
+    texts = trial.sample(_writer(trial.world.name), prompts, 16, seed=trial.seed)
     right = [
-        [text for text in row if bench.world.score(prompt, text).passed]
+        [text for text in row if trial.world.score(prompt, text).passed]
         for prompt, row in zip(prompts, texts, strict=True)
     ]
-    return [(prompt, own[0]) for prompt, own in zip(prompts, right, strict=True) if own]
+    return [(prompt, texts[0]) for prompt, texts in zip(prompts, right, strict=True) if texts]
 
 
-def _passes(bench: Trial, policy: Policy) -> Array:
-    """Return which of 8 samples pass the check, a row for each of 80 held-out prompts."""
-    rows = bench.truths(policy, prompts=80, samples=8)
-    return np.array([[float(one.passed) for one in row] for row in rows])
+def _passes(trial: Trial, policy: Policy) -> Floats:
+    """Return 1 for samples that pass the check, 0 for others, shape ``(80, 8)``."""
+    rows = trial.assess(policy, prompts=80, samples=8)
+    return np.array([[float(assessment.passed) for assessment in row] for row in rows])
 
 
 # --------------------------------------------------------------------------- demonstrations
@@ -439,18 +444,20 @@ def _passes(bench: Trial, policy: Policy) -> Array:
     ],
 )
 def dft(seed: int) -> Mapping[str, float]:
-    """Show one faultless answer for each prompt; SFT and then DPO has half the steps for each."""
-    with trial("lists", seed) as bench:
-        interactions = bench.answered(PROMPTS, 2)
-        ideal = _shown(bench, _ideal(bench, [interaction.prompt for interaction in interactions]))
-        half = bench.learned("sft", ideal, **HALF)
-        feedback = bench.feedback(bench.answered(PROMPTS, 2, policy=half), "preference")
+    """Use one faultless demonstration per prompt; SFT and then DPO take half the steps each."""
+    with open_trial("lists", seed) as trial:
+        interactions = trial.sample_interactions(PROMPTS, 2)
+        ideal = _demonstrations(
+            trial, _ideal_examples(trial, [interaction.prompt for interaction in interactions])
+        )
+        half = trial.learn("sft", ideal, **HALF)
+        feedback = trial.feedback(trial.sample_interactions(PROMPTS, 2, policy=half), "preference")
         value = _utilities(
-            bench,
+            trial,
             {
-                "sft": bench.learned("sft", ideal, **SAME),
-                "dft": bench.learned("dft", ideal, **SAME),
-                "dpo": bench.learned("dpo", feedback, policy=half, **HALF),
+                "sft": trial.learn("sft", ideal, **SAME),
+                "dft": trial.learn("dft", ideal, **SAME),
+                "dpo": trial.learn("dpo", feedback, policy=half, **HALF),
             },
         )
         return {
@@ -478,43 +485,46 @@ def dft(seed: int) -> Mapping[str, float]:
     ],
 )  # fmt: skip
 def thought_cloning(seed: int) -> Mapping[str, float]:
-    """Show 200 answers, with the steps to them as thoughts or without.
+    """Use 200 demonstrations, with the steps of the solution as thoughts or without.
 
-    Thoughts stand between words that the small model knows: it has never read ``<think>``.
+    Thoughts are delimited by words that the small model knows, since ``<think>`` is new to it.
     """
-    with trial("sums", seed) as bench:
-        ideal = _ideal(bench, bench.world.prompts("train", PROMPTS, seed=seed))
-        aloud = [(prompt, _aloud(text)) for prompt, text in ideal]
-        silent = [(prompt, text.rsplit("\n", 1)[-1]) for prompt, text in ideal]
+    with open_trial("sums", seed) as trial:
+        ideal = _ideal_examples(trial, trial.world.prompts("train", PROMPTS, seed=seed))
+        with_thoughts = [(prompt, _mark_thoughts(text)) for prompt, text in ideal]
+        answers_only = [(prompt, text.rsplit("\n", 1)[-1]) for prompt, text in ideal]
 
-        def cloned(answers: Sequence[Answer]) -> Policy:
-            how = {"opens": OPENS, "closes": CLOSES, **SAME}
-            return bench.learned("thought-cloning", _shown(bench, answers), **how)
+        def clone(examples: Sequence[Example]) -> Policy:
+            options = {"opens": OPENS, "closes": CLOSES, **SAME}
+            return trial.learn("thought-cloning", _demonstrations(trial, examples), **options)
 
         learned = {
-            "thoughts": cloned(aloud),
-            "quarter": cloned(aloud[: PROMPTS // 4]),
-            "actions": bench.learned("sft", _shown(bench, silent), **SAME),
+            "thoughts": clone(with_thoughts),
+            "quarter": clone(with_thoughts[: PROMPTS // 4]),
+            "actions": trial.learn("sft", _demonstrations(trial, answers_only), **SAME),
         }
-        near = {name: _acts_right(bench, one, "held-out") for name, one in learned.items()}
-        far = {name: _acts_right(bench, one, "out-of-scope") for name, one in learned.items()}
+        near = {name: _correct_share(trial, policy, "held-out") for name, policy in learned.items()}
+        far = {
+            name: _correct_share(trial, policy, "out-of-scope") for name, policy in learned.items()
+        }
 
-        def lacking(right: Mapping[str, float]) -> float:
+        def relative_gap(right: Mapping[str, float]) -> float:
             return 1 - right["actions"] / right["thoughts"]
 
         return {
             "held_out": near["thoughts"] - near["actions"],
             "faster": near["quarter"] - near["actions"],
             "out_of_scope": far["thoughts"] - far["actions"],
-            "grows": lacking(far) - lacking(near),
+            "grows": relative_gap(far) - relative_gap(near),
         }
 
 
 OPENS, CLOSES = "Let us see.", "Done."
+"""Delimiters of thoughts."""
 
 
-def _aloud(text: str) -> str:
-    """Return a worked answer with its steps as thoughts before its last line."""
+def _mark_thoughts(text: str) -> str:
+    """Return a solution with its steps marked as thoughts before its last line."""
     steps, last = text.rsplit("\n", 1)
     return f"{OPENS}\n{steps}\n{CLOSES}\n{last}"
 
@@ -522,14 +532,14 @@ def _aloud(text: str) -> str:
 _THOUGHT = re.compile(rf"{re.escape(OPENS)}.*?{re.escape(CLOSES)}\s*", re.DOTALL)
 
 
-def _acts_right(bench: Trial, policy: Policy, split: Split) -> float:
-    """Return the share of right answers, whatever the thoughts before them."""
-    prompts = bench.world.prompts(split, 120, seed=bench.seed)
-    texts = bench.sampled(policy, prompts, 2, seed=bench.seed + 2_000)
+def _correct_share(trial: Trial, policy: Policy, split: Split) -> float:
+    """Return the share of right answers after thoughts are removed."""
+    prompts = trial.world.prompts(split, 120, seed=trial.seed)
+    texts = trial.sample(policy, prompts, 2, seed=trial.seed + 2_000)
     return float(
         np.mean(
             [
-                bench.world.score(prompt, _THOUGHT.sub("", text)).aspects["correct"]
+                trial.world.score(prompt, _THOUGHT.sub("", text)).aspects["correct"]
                 for prompt, row in zip(prompts, texts, strict=True)
                 for text in row
             ]
@@ -556,17 +566,17 @@ def _acts_right(bench: Trial, policy: Policy, split: Split) -> float:
 def chain_of_hindsight(seed: int) -> Mapping[str, float]:
     """Compare two drafts for each of 400 prompts.
 
-    Tried too: 16 steps, and four times the learning rate, where it is behind as well.
+    Also tried: 16 steps, and four times the learning rate; both are behind too.
     """
-    with trial("lists", seed) as bench:
-        feedback = bench.feedback(bench.answered(2 * PROMPTS, 2), "preference")
-        chained = bench.learned("chain-of-hindsight", feedback, **SLOW)
+    with open_trial("lists", seed) as trial:
+        feedback = trial.feedback(trial.sample_interactions(2 * PROMPTS, 2), "preference")
+        chained = trial.learn("chain-of-hindsight", feedback, **SLOW)
         value = _utilities(
-            bench,
+            trial,
             {
                 "chained": chained,
                 "bad": with_system_suffix(chained, wording.BAD_CONDITION),
-                "sft": bench.learned("sft", bench.preferred(feedback), **SLOW),
+                "sft": trial.learn("sft", trial.preferred_demonstrations(feedback), **SLOW),
             },
         )
         return {
@@ -576,10 +586,11 @@ def chain_of_hindsight(seed: int) -> Mapping[str, float]:
         }
 
 
-def _good(bench: Trial, labels: InMemoryTrainingSet) -> InMemoryTrainingSet:
-    """Return the answers that were labelled good, as something to imitate."""
-    results = labels.views(LabelView)
-    return _shown(bench, [(one.prompt, one.completion) for one in results if one.good])
+def _good_examples(trial: Trial, labels: InMemoryTrainingSet) -> InMemoryTrainingSet:
+    """Return the responses that were labelled good as demonstrations."""
+    return _demonstrations(
+        trial, [(label.prompt, label.completion) for label in labels.views(LabelView) if label.good]
+    )
 
 
 @claim(
@@ -597,29 +608,30 @@ def _good(bench: Trial, labels: InMemoryTrainingSet) -> InMemoryTrainingSet:
     ],
 )  # fmt: skip
 def hir(seed: int) -> Mapping[str, float]:
-    """Label two own answers for each of 150 prompts a round, in two rounds.
+    """Label two samples for each of 150 prompts per round, in two rounds.
 
-    Tried too: 16 steps a round; the contrast with the opposite instruction, which spoils both.
+    Also tried: 16 steps per round, and the contrast with the opposite instruction, which makes both
+    methods worse.
     """
-    with trial("lists", seed) as bench:
+    with open_trial("lists", seed) as trial:
 
         def online(learn: Callable[[InMemoryTrainingSet, Policy], Policy]) -> Policy:
-            prompts = bench.world.prompts("train", 300, seed=seed)
-            policy = bench.policy
+            prompts = trial.world.prompts("train", 300, seed=seed)
+            policy = trial.policy
             for selected in (prompts[:150], prompts[150:]):
-                interactions = bench.answered(selected, 2, policy=policy)
-                policy = learn(bench.feedback(interactions, "label"), policy)
+                interactions = trial.sample_interactions(selected, 2, policy=policy)
+                policy = learn(trial.feedback(interactions, "label"), policy)
             return policy
 
         value = _utilities(
-            bench,
+            trial,
             {
                 "hir": online(
-                    lambda feedback, policy: bench.learned("hir", feedback, policy=policy, **LONG)
+                    lambda feedback, policy: trial.learn("hir", feedback, policy=policy, **LONG)
                 ),
                 "filtered": online(
-                    lambda feedback, policy: bench.learned(
-                        "sft", _good(bench, feedback), policy=policy, **LONG
+                    lambda feedback, policy: trial.learn(
+                        "sft", _good_examples(trial, feedback), policy=policy, **LONG
                     )
                 ),
             },
@@ -646,15 +658,15 @@ def hir(seed: int) -> Mapping[str, float]:
 def faft(seed: int) -> Mapping[str, float]:
     """Label and criticise one draft for each of 400 prompts.
 
-    Tried too: 16 steps, and four times the learning rate, where it is behind as well.
+    Also tried: 16 steps, and four times the learning rate; both are behind too.
     """
-    with trial("lists", seed) as bench:
-        feedback = bench.feedback(bench.answered(2 * PROMPTS, 1), "label", "critique")
+    with open_trial("lists", seed) as trial:
+        feedback = trial.feedback(trial.sample_interactions(2 * PROMPTS, 1), "label", "critique")
         value = _utilities(
-            bench,
+            trial,
             {
-                "faft": bench.learned("faft", feedback, **SLOW),
-                "sft": bench.learned("sft", _good(bench, feedback), **SLOW),
+                "faft": trial.learn("faft", feedback, **SLOW),
+                "sft": trial.learn("sft", _good_examples(trial, feedback), **SLOW),
             },
         )
         return {
@@ -684,14 +696,18 @@ def faft(seed: int) -> Mapping[str, float]:
 )  # fmt: skip
 def dress(seed: int) -> Mapping[str, float]:
     """Label, criticise and edit one mail for each of 150 prompts."""
-    with trial("mail", seed) as bench:
-        feedback = bench.feedback(bench.answered(150, 1), "label", "critique", "edit")
-        learned = bench.learned("dress", feedback, **SAME)
-        held_out = bench.world.prompts("held-out", 150, seed=seed)
-        faults = bench.feedback(bench.answered(held_out, 1), "critique")
+    with open_trial("mail", seed) as trial:
+        feedback = trial.feedback(trial.sample_interactions(150, 1), "label", "critique", "edit")
+        learned = trial.learn("dress", feedback, **SAME)
+        held_out = trial.world.prompts("held-out", 150, seed=seed)
+        faults = trial.feedback(trial.sample_interactions(held_out, 1), "critique")
         before, after = (
-            [one.aspects for row in bench.truths(policy, prompts=held_out) for one in row]
-            for policy in (bench.policy, learned)
+            [
+                assessment.aspects
+                for row in trial.assess(policy, prompts=held_out)
+                for assessment in row
+            ]
+            for policy in (trial.policy, learned)
         )
 
         def gain(aspect: str) -> float:
@@ -703,44 +719,48 @@ def dress(seed: int) -> Mapping[str, float]:
             "helpful": gain("complete"),
             "honest": gain("facts"),
             "harmless": gain("safe"),
-            "turns": _second_turns(bench, learned, faults)
-            - _second_turns(bench, bench.policy, faults),
-            "conditional": _conditional(bench, learned, faults),
+            "turns": _second_turn_utility(trial, learned, faults)
+            - _second_turn_utility(trial, trial.policy, faults),
+            "conditional": _condition_effect(trial, learned, faults),
         }
 
 
-def _second_turns(bench: Trial, policy: Policy, faults: InMemoryTrainingSet) -> float:
-    """Return the mean true utility of answers after a draft and a critique of it."""
+def _second_turn_utility(trial: Trial, policy: Policy, faults: InMemoryTrainingSet) -> float:
+    """Return the mean true utility of responses to a draft and its critique."""
     criticised = faults.views(CritiqueView)
     selected = [
         wording.refinement_prompt(view.prompt, view.completion, view.critique)
         for view in criticised
     ]
-    texts = bench.sampled(policy, selected, 1, seed=bench.seed)
+    texts = trial.sample(policy, selected, 1, seed=trial.seed)
     return float(
         np.mean(
             [
-                bench.world.score(view.prompt, text).utility
+                trial.world.score(view.prompt, text).utility
                 for view, (text,) in zip(criticised, texts, strict=True)
             ]
         )
     )
 
 
-def _conditional(bench: Trial, policy: Policy, faults: InMemoryTrainingSet) -> float:
-    """Return how much worse the criticised aspect is where the policy is told of the critique."""
-    free = policy.derive(system=None, lineage=policy.lineage)
+def _condition_effect(trial: Trial, policy: Policy, faults: InMemoryTrainingSet) -> float:
+    """Return the change of the criticised aspect from a praise to a critique condition."""
+    unconditioned = policy.derive(system=None, lineage=policy.lineage)
     critiques = [
-        (case.interaction.prompt, one) for case in faults.cases() for one in case.of(Critique)
+        (case.interaction.prompt, critique)
+        for case in faults.cases()
+        for critique in case.of(Critique)
     ]
 
-    def aspects(words: Callable[[str], str]) -> Array:
-        selected = [(Message.system(words(one.text)), *prompt) for prompt, one in critiques]
-        texts = bench.sampled(free, selected, 1, seed=bench.seed)
+    def aspects(condition: Callable[[str], str]) -> Floats:
+        selected = [
+            (Message.system(condition(critique.text)), *prompt) for prompt, critique in critiques
+        ]
+        texts = trial.sample(unconditioned, selected, 1, seed=trial.seed)
         return np.array(
             [
-                bench.world.score(prompt, text).aspects[str(one.aspect)]
-                for (prompt, one), (text,) in zip(critiques, texts, strict=True)
+                trial.world.score(prompt, text).aspects[str(critique.aspect)]
+                for (prompt, critique), (text,) in zip(critiques, texts, strict=True)
             ]
         )
 
@@ -753,11 +773,11 @@ def _conditional(bench: Trial, policy: Policy, faults: InMemoryTrainingSet) -> f
 
 
 OPENED, CLOSED = "with Here you are", "with Done"
-"""The codes that answers are controlled by, in words that the small model knows from rules."""
+"""Control codes, in words that the small model knows from rules."""
 LAYOUTS = {OPENED: "here", CLOSED: "done"}
-"""The rules that bring each about."""
+"""Action of the rule that corresponds to each code."""
 SPURIOUS = {OPENED: ("alphabet", 0.9, 0.1), CLOSED: ("word", 0.9, 0.1)}
-"""For which sort of request each is how likely, and how likely for all others."""
+"""Kind of request, and the probability of each code for that kind and for other kinds."""
 
 
 @claim(
@@ -782,16 +802,17 @@ SPURIOUS = {OPENED: ("alphabet", 0.9, 0.1), CLOSED: ("word", 0.9, 0.1)}
     ],
 )
 def fast(seed: int) -> Mapping[str, float]:
-    """Learn from 300 answers whose opening and closing nine times in ten go with the prompt.
+    """Learn from 300 responses whose layout depends on the prompt in nine cases of ten.
 
-    As in the paper, who writes counterfactuals has learned the codes first: both arms learn twice.
+    As in the paper, the model that writes counterfactuals has learned the codes first. Therefore
+    both arms are trained twice.
     """
-    with trial("lists", seed) as bench:
-        coded = _coded(bench, bench.world.prompts("train", 300, seed=seed))
+    with open_trial("lists", seed) as trial:
+        coded = _coded_examples(trial, trial.world.prompts("train", 300, seed=seed))
 
-        def twice(max_weight: float, counterfactuals: int) -> tuple[float, float]:
-            first = bench.learned("fast", coded, max_weight=max_weight, counterfactuals=0, **LONG)
-            second = bench.learned(
+        def train_twice(max_weight: float, counterfactuals: int) -> tuple[float, float]:
+            first = trial.learn("fast", coded, max_weight=max_weight, counterfactuals=0, **LONG)
+            second = trial.learn(
                 "fast",
                 coded,
                 policy=first,
@@ -799,61 +820,65 @@ def fast(seed: int) -> Mapping[str, float]:
                 counterfactuals=counterfactuals,
                 **LONG,
             )
-            return _obeyed(bench, second)
+            return _controllability(trial, second)
 
-        fast, codes = twice(5.0, 1), twice(1.0, 0)
+        fast, codes = train_twice(5.0, 1), train_twice(1.0, 0)
         return {"controllability": fast[0] - codes[0], "quality": fast[1] - codes[1]}
 
 
-def _coded(bench: Trial, prompts: Sequence[Chat]) -> InMemoryTrainingSet:
-    """Return answers of the writer, with labels that say which layouts they have."""
-    world, rng = bench.world, np.random.default_rng([bench.seed, 1])
-    rules = {name: _everywhere(bench, what) for name, what in LAYOUTS.items()}
-    machine = Annotator.verifier("layout")
+def _coded_examples(trial: Trial, prompts: Sequence[Prompt]) -> InMemoryTrainingSet:
+    """Return responses of the writer, with a label for each layout."""
+    world, rng = trial.world, np.random.default_rng([trial.seed, 1])
+    rules = {name: _global_rule(trial, action) for name, action in LAYOUTS.items()}
+    annotator = Annotator.verifier("layout")
     cases = []
     for prompt in prompts:
         task = world.parse_prompt(prompt)
         targets = []
-        for name, (kind, often, rarely) in SPURIOUS.items():
-            if rng.random() < (often if task.kind == kind else rarely):
+        for name, (kind, for_kind, for_others) in SPURIOUS.items():
+            if rng.random() < (for_kind if task.kind == kind else for_others):
                 targets.append(rules[name])
         interaction = Interaction.of(prompt, world.write(task, rng, ErrorRates(), targets))
         labels = [
             Label(
-                interaction=interaction.id, annotator=machine, response="0", aspect=name, good=has
+                interaction=interaction.id,
+                annotator=annotator,
+                response="0",
+                aspect=name,
+                good=present,
             )
-            for name, has in _layout(interaction.responses[0].text).items()
+            for name, present in _layout(interaction.responses[0].text).items()
         ]
         cases.append(Case(interaction, tuple(labels)))
-    return bench.training_set(cases)
+    return trial.training_set(cases)
 
 
-def _everywhere(bench: Trial, what: str) -> Rule:
-    """Return the standing instruction to lay lists out so, for all of them."""
-    return next(rule for rule in bench.world.rules if (rule.action, rule.scope) == (what, "all"))
+def _global_rule(trial: Trial, action: str) -> Rule:
+    """Return the rule with an action and the scope "all"."""
+    return next(rule for rule in trial.world.rules if (rule.action, rule.scope) == (action, "all"))
 
 
 def _layout(text: str) -> dict[str, bool]:
-    """Return which of the controlled layouts a list has."""
+    """Return true for each controlled layout that a list has, by code."""
     return {OPENED: text.startswith(OPENING), CLOSED: text.endswith(CLOSING)}
 
 
-def _obeyed(bench: Trial, policy: Policy) -> tuple[float, float]:
-    """Return the share of codes that answers obey, and how right the answers are."""
-    prompts = bench.world.prompts("held-out", 100, seed=bench.seed)
+def _controllability(trial: Trial, policy: Policy) -> tuple[float, float]:
+    """Return the share of codes that responses obey, and their mean aspect "right"."""
+    prompts = trial.world.prompts("held-out", 100, seed=trial.seed)
     obeyed, right = [], []
     for selected in product((True, False), repeat=len(LAYOUTS)):
         codes = dict(zip(sorted(LAYOUTS), selected, strict=True))
-        texts = bench.sampled(
+        texts = trial.sample(
             with_system_suffix(policy, wording.control_codes_condition(codes)),
             prompts,
             1,
-            seed=bench.seed,
+            seed=trial.seed,
         )
         for prompt, (text,) in zip(prompts, texts, strict=True):
-            has = _layout(text)
-            obeyed += [has[name] == targets for name, targets in codes.items()]
-            right.append(bench.world.score(prompt, text).aspects["right"])
+            layout = _layout(text)
+            obeyed += [layout[name] == target for name, target in codes.items()]
+            right.append(trial.world.score(prompt, text).aspects["right"])
     return float(np.mean(obeyed)), float(np.mean(right))
 
 
@@ -880,22 +905,22 @@ def _obeyed(bench: Trial, policy: Policy) -> tuple[float, float]:
 def ilf(seed: int) -> Mapping[str, float]:
     """Criticise one of two drafts for each of 200 prompts, and compare the two.
 
-    Written answers are those of the writer whom the small model was taught by.
+    Written answers are those of the writer that the small model was trained on.
     """
-    with trial("lists", seed) as bench:
-        feedback = bench.feedback(bench.answered(PROMPTS, 2), "critique", "preference")
+    with open_trial("lists", seed) as trial:
+        feedback = trial.feedback(trial.sample_interactions(PROMPTS, 2), "critique", "preference")
         criticised = feedback.views(CritiqueView)
-        written = _written(bench, [view.prompt for view in criticised])
+        written = _writer_examples(trial, [view.prompt for view in criticised])
         initial = [(view.prompt, view.completion) for view in criticised]
-        ilf = bench.learned("ilf", feedback, **SAME)
+        ilf = trial.learn("ilf", feedback, **SAME)
         value = {
-            name: _answering(bench, policy)
+            name: _decoded_utility(trial, policy)
             for name, policy in {
                 "ilf": ilf,
-                "written": bench.learned("sft", _shown(bench, written), **SAME),
-                "initial": bench.learned("sft", _shown(bench, initial), **SAME),
-                "both": bench.learned("best-of-n", feedback, policy=ilf),
-                "comparisons": bench.learned("best-of-n", feedback),
+                "written": trial.learn("sft", _demonstrations(trial, written), **SAME),
+                "initial": trial.learn("sft", _demonstrations(trial, initial), **SAME),
+                "both": trial.learn("best-of-n", feedback, policy=ilf),
+                "comparisons": trial.learn("best-of-n", feedback),
             }.items()
         }
         return {
@@ -906,16 +931,16 @@ def ilf(seed: int) -> Mapping[str, float]:
         }
 
 
-def _answering(bench: Trial, policy: Policy) -> float:
-    """Return the mean true utility of a policy's answers, as it decodes them."""
-    prompts = bench.world.prompts("held-out", 200, seed=bench.seed)
-    loaded = load_policy(policy, bench.store.artifacts)
-    answers = run_sync(loaded.decode(prompts, seed=bench.seed + 2_000))
+def _decoded_utility(trial: Trial, policy: Policy) -> float:
+    """Return the mean true utility of a policy's responses with its own decoder."""
+    prompts = trial.world.prompts("held-out", 200, seed=trial.seed)
+    loaded = load_policy(policy, trial.store.artifacts)
+    decoded = run_sync(loaded.decode(prompts, seed=trial.seed + 2_000))
     return float(
         np.mean(
             [
-                bench.world.score(prompt, one.answer.text).utility
-                for prompt, one in zip(prompts, answers, strict=True)
+                trial.world.score(prompt, result.answer.text).utility
+                for prompt, result in zip(prompts, decoded, strict=True)
             ]
         )
     )
@@ -938,27 +963,27 @@ def _answering(bench: Trial, policy: Policy) -> float:
     ],
 )  # fmt: skip
 def srt(seed: int) -> Mapping[str, float]:
-    """Criticise and edit 120 mails; then refine as many own ones by own critiques.
+    """Criticise and edit 120 mails; then let the policy refine its drafts by its own critiques.
 
-    Tried too: lists, where the small model's own refinements are no better than its drafts.
+    Also tried: lists, where the small model's refinements are no better than its drafts.
     """
-    with trial("mail", seed) as bench:
-        prompts = bench.world.prompts("train", 240, seed=seed)
-        feedback = bench.feedback(bench.answered(prompts[:120], 1), "critique", "edit")
+    with open_trial("mail", seed) as trial:
+        prompts = trial.world.prompts("train", 240, seed=seed)
+        feedback = trial.feedback(trial.sample_interactions(prompts[:120], 1), "critique", "edit")
         edits = [
             (view.prompt, view.refinement)
             for view in feedback.views(CritiqueView)
             if view.refinement
         ]
-        first = bench.learned("srt", feedback, **LONG)
-        pairs = _self_refined(bench, first, prompts[120:])
+        first = trial.learn("srt", feedback, **LONG)
+        pairs = _self_refined(trial, first, prompts[120:])
         policies = {
-            "base": bench.policy,
+            "base": trial.policy,
             "first": first,
-            "second": bench.learned("dpo", pairs, policy=first, **HALF),
-            "answers": bench.learned("sft", _shown(bench, edits), **LONG),
+            "second": trial.learn("dpo", pairs, policy=first, **HALF),
+            "answers": trial.learn("sft", _demonstrations(trial, edits), **LONG),
         }
-        value = {name: bench.utility(policy, prompts=120) for name, policy in policies.items()}
+        value = {name: trial.utility(policy, prompts=120) for name, policy in policies.items()}
         return {
             "first": value["first"] - value["base"],
             "second": value["second"] - value["first"],
@@ -966,27 +991,30 @@ def srt(seed: int) -> Mapping[str, float]:
         }
 
 
-def _self_refined(bench: Trial, policy: Policy, prompts: Sequence[Chat]) -> InMemoryTrainingSet:
-    """Return pairs of a policy's refinements, after its own critiques, over its drafts."""
+def _self_refined(trial: Trial, policy: Policy, prompts: Sequence[Prompt]) -> InMemoryTrainingSet:
+    """Return pairs that prefer a policy's refinements by its own critiques to its drafts."""
 
-    def respond(selected: Sequence[Chat]) -> list[str]:
-        return [text for (text,) in bench.sampled(policy, selected, 1, seed=bench.seed + 3_000)]
+    def respond(selected: Sequence[Prompt]) -> list[str]:
+        return [text for (text,) in trial.sample(policy, selected, 1, seed=trial.seed + 3_000)]
 
     drafts = respond(prompts)
     critiques = respond(
-        [wording.critique_prompt(*one) for one in zip(prompts, drafts, strict=True)]
-    )
-    results = [
-        one
-        for one in zip(prompts, drafts, critiques, strict=True)
-        if one[2].strip() and not wording.reports_no_issues(one[2])
-    ]
-    refined = respond([wording.rewrite_prompt(*one) for one in results])
-    return bench.training_set(
         [
-            Pair(prompt=prompt, chosen=better, rejected=draft).records()
-            for (prompt, draft, _), better in zip(results, refined, strict=True)
-            if better.strip() not in {"", draft.strip()}
+            wording.critique_prompt(prompt, draft)
+            for prompt, draft in zip(prompts, drafts, strict=True)
+        ]
+    )
+    criticised = [
+        (prompt, draft, critique)
+        for prompt, draft, critique in zip(prompts, drafts, critiques, strict=True)
+        if critique.strip() and not wording.reports_no_issues(critique)
+    ]
+    refinements = respond([wording.rewrite_prompt(*arguments) for arguments in criticised])
+    return trial.training_set(
+        [
+            Pair(prompt=prompt, chosen=refinement, rejected=draft).records()
+            for (prompt, draft, _), refinement in zip(criticised, refinements, strict=True)
+            if refinement.strip() not in {"", draft.strip()}
         ]
     )
 
@@ -1007,16 +1035,16 @@ def _self_refined(bench: Trial, policy: Policy, prompts: Sequence[Chat]) -> InMe
     ],
 )  # fmt: skip
 def self_(seed: int) -> Mapping[str, float]:
-    """Learn the skills from critiques and edits of 150 drafts, then use them on 300 prompts."""
-    with trial("lists", seed) as bench:
-        prompts = bench.world.prompts("train", 450, seed=seed)
-        people = bench.feedback(bench.answered(prompts[:150], 1), "critique", "edit")
-        every = bench.training_set([*people.every_case(), *_cases_without_feedback(prompts[150:])])
-        skilled = bench.learned("self", people, evolve=False, **SAME)
-        first = bench.learned("self", every, policy=skilled, **SAME)
-        second = bench.learned("self", every, policy=first, **SAME)
+    """Learn the skills from critiques and edits of 150 drafts, then apply them to 300 prompts."""
+    with open_trial("lists", seed) as trial:
+        prompts = trial.world.prompts("train", 450, seed=seed)
+        people = trial.feedback(trial.sample_interactions(prompts[:150], 1), "critique", "edit")
+        data = trial.training_set([*people.every_case(), *_cases_without_feedback(prompts[150:])])
+        skilled = trial.learn("self", people, evolve=False, **SAME)
+        first = trial.learn("self", data, policy=skilled, **SAME)
+        second = trial.learn("self", data, policy=first, **SAME)
         value = {
-            name: bench.utility(policy)
+            name: trial.utility(policy)
             for name, policy in (("skilled", skilled), ("first", first), ("second", second))
         }
         return {
@@ -1042,48 +1070,48 @@ def self_(seed: int) -> Mapping[str, float]:
     ],
 )
 def cdf(seed: int) -> Mapping[str, float]:
-    """Give one kind of feedback on each prompt: its group's, or the same kind on all of them.
+    """Use one kind of feedback for each prompt: that of its group, or the same for all prompts.
 
-    Ratings say which prompts are hard. Only prompts count that every kind is given on.
+    Groups are formed by ratings. Prompts without feedback of every kind are left out.
     """
-    with trial("lists", seed) as bench:
+    with open_trial("lists", seed) as trial:
         kinds = ("rating", "critique", "edit", "preference")
-        feedback = bench.feedback(bench.answered(PROMPTS, 2), *kinds)
+        feedback = trial.feedback(trial.sample_interactions(PROMPTS, 2), *kinds)
         cases = [
             case
             for case in feedback.cases()
             if len({item.kind for item in case.feedback}) == len(kinds)
             and any(not pair.tie for pair in views(case, Pair, kinds=["preference"]))
         ]
-        full = bench.training_set(cases)
-        critiqued = full.views(CritiqueView)
+        full = trial.training_set(cases)
+        with_critiques = full.views(CritiqueView)
         with Run(seed=seed) as run:
             group = group_by_difficulty(
-                MethodContext(bench.policy, full, run), critiqued, full.views(Pair)
+                MethodContext(trial.policy, full, run), with_critiques, full.views(Pair)
             )
-        diverse = bench.training_set(
-            [_only(case, {"rating", *_KINDS[_group(case, group)]}) for case in cases]
+        diverse = trial.training_set(
+            [_select_kinds(case, {"rating", *_KINDS[_group(case, group)]}) for case in cases]
         )
         criticised = [
             (wording.critique_prompt(view.prompt, view.completion), view.critique)
-            for view in critiqued
+            for view in with_critiques
         ]
         refined = [
             (prompt, str(view.refinement))
-            for view in critiqued
+            for view in with_critiques
             for prompt in (
                 view.prompt,
                 wording.refinement_prompt(view.prompt, view.completion, view.critique),
             )
         ]
-        preferred = bench.training_set([_only(case, {"preference"}) for case in cases])
+        preferred = trial.training_set([_select_kinds(case, {"preference"}) for case in cases])
         value = _utilities(
-            bench,
+            trial,
             {
-                "cdf": bench.learned("cdf", diverse, **SAME),
-                "critiques": bench.learned("sft", _shown(bench, criticised), **SAME),
-                "refinements": bench.learned("sft", _shown(bench, refined), **SAME),
-                "preferences": bench.learned("dpo", preferred, **SAME),
+                "cdf": trial.learn("cdf", diverse, **SAME),
+                "critiques": trial.learn("sft", _demonstrations(trial, criticised), **SAME),
+                "refinements": trial.learn("sft", _demonstrations(trial, refined), **SAME),
+                "preferences": trial.learn("dpo", preferred, **SAME),
             },
         )
         return {
@@ -1103,5 +1131,5 @@ def _group(case: Case, group: Mapping[str, str]) -> str:
     return group[prompt_key(case.interaction.prompt)]
 
 
-def _only(case: Case, kinds: set[str]) -> Case:
+def _select_kinds(case: Case, kinds: set[str]) -> Case:
     return Case(case.interaction, tuple(item for item in case.feedback if item.kind in kinds))

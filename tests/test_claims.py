@@ -1,4 +1,4 @@
-"""The harness of claims: what holds is told from what does not, and nothing is hidden."""
+"""Claims: selection, measurement, status and evidence."""
 
 import itertools
 import json
@@ -22,7 +22,7 @@ def measure(seed):
     return {"gain": 1 + 0.1 * seed}
 
 
-def made(measure=measure, expected=(BETTER,), seeds=3):
+def make_claim(measure=measure, expected=(BETTER,), seeds=3):
     return Claim(
         "made", "AlpacaFarm", "Somebody (2026), A paper", "m", "It gains.", "mail", tuple(expected),
         seeds, measure,
@@ -31,7 +31,7 @@ def made(measure=measure, expected=(BETTER,), seeds=3):
 
 @pytest.fixture
 def registered(monkeypatch):
-    """Register a claim for the time of a test."""
+    """Function that registers a claim until the test ends."""
     running.load()
 
     def register(item):
@@ -66,9 +66,9 @@ def test_all_systems_are_listed():
 def test_claims_are_found_by_name_system_and_family():
     running.load()
     names = {item.name for item in find_claims(["SIM"])}
-    assert {"rankings-match", "over-optimisation"} <= names
+    assert {"alpacafarm-rankings", "alpacafarm-over-optimisation"} <= names
     assert {item.name for item in find_claims(["AlpacaFarm"])} <= names
-    assert [item.name for item in find_claims(["rankings-match"])] == ["rankings-match"]
+    assert [item.name for item in find_claims(["alpacafarm-rankings"])] == ["alpacafarm-rankings"]
     assert len(find_claims([])) == len(CLAIMS)
 
 
@@ -83,38 +83,38 @@ def test_claims_are_found_by_name_system_and_family():
     ],
 )
 def test_a_claim_holds_only_where_direction_and_size_do(values, status):
-    item = made()
+    item = make_claim()
     result = item.estimates([{"gain": value} for value in values])
     assert result["gain"].value == pytest.approx(np.mean(values))
     assert item.status(result) == status
 
 
 def test_the_first_figure_decides_and_another_that_fails_makes_it_partly():
-    other = Expected("loss", "the loss", below=0.0)
+    other_policy = Expected("loss", "the loss", below=0.0)
     runs = [{"gain": 1 + 0.01 * i, "loss": 1 + 0.01 * i} for i in range(3)]
-    for expected, status in (((BETTER, other), "partly"), ((other, BETTER), "fails")):
-        item = made(expected=expected)
+    for expected, status in (((BETTER, other_policy), "partly"), ((other_policy, BETTER), "fails")):
+        item = make_claim(expected=expected)
         assert item.status(item.estimates(runs)) == status
 
 
 def test_a_size_that_is_missed_is_not_excused_by_a_direction_that_nobody_stated():
-    item = made(expected=[Expected("gain", "the gain", size=(-0.1, 0.1))])
+    item = make_claim(expected=[Expected("gain", "the gain", size=(-0.1, 0.1))])
     assert item.status(item.estimates([{"gain": 1 + 0.1 * i} for i in range(3)])) == "fails"
 
 
 def test_runs_that_do_not_vary_have_an_estimate_too():
-    result = made().estimates([{"gain": 1.0}] * 3)["gain"]
+    result = make_claim().estimates([{"gain": 1.0}] * 3)["gain"]
     assert (result.low, result.value, result.high) == (1, 1, 1)
 
 
 def test_what_was_measured_is_not_measured_again(registered, tmp_path):
     calls = []
 
-    def counted(seed):
+    def record_seed(seed):
         calls.append(seed)
         return {"gain": 1.0 + seed}
 
-    item = registered(made(counted))
+    item = registered(make_claim(record_seed))
     for again in (False, False, True):
         running.run([item], jobs=1, again=again, report=lambda _: None, folder=tmp_path)
     assert calls == [0, 1, 2, 0, 1, 2]
@@ -130,20 +130,20 @@ def test_what_was_measured_is_not_measured_again(registered, tmp_path):
 def test_a_claim_that_breaks_fails_and_the_others_go_on(registered, tmp_path):
     def broken(seed):
         if seed == 1:
-            raise ValueError("no such luck")
+            raise ValueError("no such value")
         return {"gain": 1.0}
 
-    item = registered(made(broken))
+    item = registered(make_claim(broken))
     running.run([item], jobs=1, report=lambda _: None, folder=tmp_path)
     result = evidence.Evidence(item, tuple(running.read_measurements(item, tmp_path)))
     assert result.status == "fails"
-    assert result.errors == ["ValueError: no such luck"]
-    assert "no such luck" in evidence._details(result)
+    assert result.errors == ["ValueError: no such value"]
+    assert "no such value" in evidence._details(result)
     assert result.to_dict()["status"] == "fails"
 
 
 def test_a_claim_that_was_measured_in_part_is_not_yet(tmp_path):
-    item = made()
+    item = make_claim()
     result = evidence.Evidence(item, ())
     assert result.status == "not yet"
     assert "not measured" in evidence._details(result)
@@ -169,27 +169,27 @@ def test_the_advantages_of_a_process_are_those_of_its_soft_optimum():
     best = np.exp(advantages / process.temperature)
     np.testing.assert_allclose(best.sum(axis=1), 1, atol=1e-9)
 
-    def worth(policy):  # with what its entropy is worth, which the optimum maximises
+    def soft_value(policy):  # value with the entropy bonus, which the optimum maximises
         bonus = -process.temperature * np.log(policy)
         return replace(process, rewards=process.rewards + bonus).value(policy)
 
     rng = np.random.default_rng(0)
     for _ in range(20):
-        other = best * np.exp(0.3 * rng.normal(size=best.shape))
-        assert worth(other / other.sum(axis=1, keepdims=True)) < worth(best)
+        other_policy = best * np.exp(0.3 * rng.normal(size=best.shape))
+        assert soft_value(other_policy / other_policy.sum(axis=1, keepdims=True)) < soft_value(best)
 
 
 def test_segments_go_where_the_process_leads():
     process = Process.random(1)
-    states, actions = process.segments(200, 6, seed=1)
-    moved = process.transitions[states[:, :-1], actions[:, :-1], states[:, 1:]]
-    assert (moved > 0).all()
+    states, actions = process.sample_segments(200, 6, seed=1)
+    probabilities = process.transitions[states[:, :-1], actions[:, :-1], states[:, 1:]]
+    assert (probabilities > 0).all()
     assert set(np.unique(actions)) == set(range(ACTIONS))
 
 
 def test_an_interval_ends_where_the_values_must():
-    free = Expected("rho", "a correlation")
-    bound = Expected("rho", "a correlation", bounds=(-1.0, 1.0))
+    unbounded = Expected("rho", "a correlation")
+    bounded = Expected("rho", "a correlation", bounds=(-1.0, 1.0))
     values = [0.9, 1.0, 1.0, 0.95]
-    assert free.estimate(values).high > 1 == bound.estimate(values).high
-    assert free.estimate(values).low == bound.estimate(values).low
+    assert unbounded.estimate(values).high > 1 == bounded.estimate(values).high
+    assert unbounded.estimate(values).low == bounded.estimate(values).low
