@@ -1,4 +1,4 @@
-"""Experiments on a store, with answers and feedback made up."""
+"""Experiments on a store with simulated traffic."""
 
 from dataclasses import dataclass
 
@@ -22,7 +22,7 @@ def policy(system):
 
 @dataclass
 class Trial:
-    """A project that serves a policy, and an experiment in it."""
+    """Project that serves a policy, and a running experiment in it."""
 
     store: Store
     experiment: Experiment
@@ -37,11 +37,11 @@ class Trial:
     def candidates(self):
         return self.experiment.candidates
 
-    def follower(self):
+    def reader(self):
         return ExperimentReader(self.store, self.experiment.name)
 
     def interaction(self, arm, probabilities=None, **fields):
-        """An interaction that an arm answered."""
+        """Return an interaction with a response of an arm."""
         self.number += 1
         probabilities = probabilities or dict.fromkeys(
             self.experiment.arms, 1 / len(self.experiment.arms)
@@ -61,7 +61,7 @@ class Trial:
         return Label(interaction=interaction.id, annotator=ADA, response="0", good=bool(good))
 
     def pair(self, first, second):
-        """An interaction that two arms answered."""
+        """Return an interaction with a response of each of two arms."""
         interaction = self.interaction(first)
         answers = tuple(
             Response(id=str(i), text=f"answer {i}", policy=arm)
@@ -73,8 +73,11 @@ class Trial:
         return Preference(interaction=interaction.id, annotator=ADA, a="0", b="1", verdict=verdict)
 
     def traffic(self, rates, count, *, state=None):
-        """Let arms answer by the present allocation, and judge all they say."""
-        state = state or self.follower().refresh()
+        """Add interactions drawn by the current allocation, each with a thumb.
+
+        ``rates`` maps each arm to its probability of a thumb up.
+        """
+        state = state or self.reader().refresh()
         probabilities = allocate(state).probabilities
         arms = list(probabilities)
         records = []
@@ -84,15 +87,19 @@ class Trial:
         self.store.add(*records)
 
 
-def trial_of(store, *, candidates=1, actor="ada", name="trial", **fields):
+def make_trial(store, *, candidates=1, actor="ada", name="trial", **fields):
+    """Save and promote a control, start an experiment with candidates, and return both."""
     control = policy("control")
     save_policy(store, control)
     promote(store, control, actor=actor)
-    others = [policy(f"candidate {i}") for i in range(candidates)]
-    for one in others:
-        save_policy(store, one)
+    policies = [policy(f"candidate {i}") for i in range(candidates)]
+    for candidate in policies:
+        save_policy(store, candidate)
     experiment = Experiment(
-        name=name, control=control.id, candidates=tuple(one.id for one in others), **fields
+        name=name,
+        control=control.id,
+        candidates=tuple(candidate.id for candidate in policies),
+        **fields,
     )
     start(store, experiment, actor=actor)
     return Trial(store, experiment, np.random.default_rng(0))
@@ -100,5 +107,5 @@ def trial_of(store, *, candidates=1, actor="ada", name="trial", **fields):
 
 @pytest.fixture
 def store():
-    with Store(":memory:") as result:
-        yield result
+    with Store(":memory:") as opened:
+        yield opened

@@ -1,4 +1,4 @@
-"""The page on experiments runs as it stands."""
+"""The commands and code of docs/experiments.md run."""
 
 import os
 import sys
@@ -8,7 +8,7 @@ from backtalk.promotion import promotion_history
 from backtalk.store import Store
 from tests.conftest import REPOSITORY
 from tests.serve.conftest import serving
-from tests.serve.test_serve_page import Behind, free_port
+from tests.serve.test_serve_page import GatewayReader, free_port
 from tests.serve.upstream import make_upstream
 
 PAGE = REPOSITORY / "docs" / "experiments.md"
@@ -22,7 +22,7 @@ def test_the_page_runs(tmp_path, monkeypatch, free_port):
         monkeypatch.delenv(name)
     app, _ = make_upstream()
     with serving(app) as url:
-        reader = Behind(tmp_path, free_port, url)
+        reader = GatewayReader(tmp_path, free_port, url)
         reader.met = {"policy", "promote", "experiment", "status", "rollback", "estimate"}
         try:
             names = reader.follow(PAGE)
@@ -30,6 +30,6 @@ def test_the_page_runs(tmp_path, monkeypatch, free_port):
             reader.close()
     assert [arm.verdict for arm in names["summary"].arms] == ["control", "better"]
     with Store("backtalk.db") as store:
-        done = [(one.promotion.action, one.actor) for one in promotion_history(store)]
-    assert [action for action, _ in done] == ["promote", "promote", "rollback"]
-    assert done[1][1] == "backtalk"
+        records = [(record.promotion.action, record.actor) for record in promotion_history(store)]
+    assert [action for action, _ in records] == ["promote", "promote", "rollback"]
+    assert records[1][1] == "backtalk"

@@ -1,4 +1,4 @@
-"""An experiment's state is a fold over the log: in one go, as it grows, whatever happens to it."""
+"""State of an experiment: a fold over the log, in one pass or incrementally."""
 
 import itertools
 from collections import Counter
@@ -31,11 +31,11 @@ from backtalk.feedback.kinds import Shown
 from backtalk.store import Store
 from backtalk.store.incremental_reader import IncrementalReader
 from backtalk.store.stream_writer import StreamWriter
-from tests.experiments.conftest import ADA, trial_of
+from tests.experiments.conftest import ADA, make_trial
 
 NUMBERS = itertools.count()
 
-ACTS = st.lists(
+ACTIONS = st.lists(
     st.tuples(
         st.sampled_from(
             ["show", "show", "judge", "judge", "early", "again", "delete", "restore", "look",
@@ -46,7 +46,7 @@ ACTS = st.lists(
     min_size=5,
     max_size=60,
 )  # fmt: skip
-"""What may happen, each with a number that decides the particulars."""
+"""Changes of a log, each with a number from which its details are derived."""
 
 
 @pytest.fixture(scope="module")
@@ -56,24 +56,24 @@ def shared():
 
 
 class Log:
-    """A log that things happen to, and somebody who follows it."""
+    """Log of an experiment that changes, and an incremental reader of it."""
 
     def __init__(self, trial):
         self.trial = trial
-        self.intake = StreamWriter(trial.store.engine)
-        self.follower = trial.follower()
+        self.writer = StreamWriter(trial.store.engine)
+        self.reader = trial.reader()
         self.interactions = {}
         self.items = []
         self.deleted = []
 
-    def take(self, *records):
-        self.intake.write([(self.trial.store.project, record) for record in records])
+    def write(self, *records):
+        self.writer.write([(self.trial.store.project, record) for record in records])
 
-    def shown(self, number):
+    def make_interaction(self, number):
         arms = self.trial.experiment.arms
         if self.trial.experiment.allocation == "dueling":
-            one, two = (arms[(number + i) % len(arms)] for i in (0, 1 + number % 2))
-            interaction = self.trial.pair(one, two)
+            first, second = (arms[(number + i) % len(arms)] for i in (0, 1 + number % 2))
+            interaction = self.trial.pair(first, second)
         else:
             probabilities = dict(zip(arms, (0.5, 0.3, 0.2), strict=True))
             interaction = self.trial.interaction(
@@ -82,7 +82,7 @@ class Log:
         self.interactions[interaction.id] = interaction
         return interaction
 
-    def said(self, interaction, number):
+    def make_feedback(self, interaction, number):
         if self.trial.experiment.allocation == "dueling":
             item = self.trial.preference(interaction, ("a", "b", "tie", "both_bad")[number % 4])
         else:
@@ -90,45 +90,47 @@ class Log:
         self.items.append(item.id)
         return item
 
-    def happen(self, act, number):
-        if act == "show":
-            self.take(self.shown(number))
-        elif act == "judge" and self.interactions:
+    def apply(self, action, number):
+        if action == "show":
+            self.write(self.make_interaction(number))
+        elif action == "judge" and self.interactions:
             interaction = list(self.interactions.values())[number % len(self.interactions)]
-            self.take(self.said(interaction, number))
-        elif act == "early":
-            interaction = self.shown(number)
-            self.take(self.said(interaction, number))
-            self.take(interaction)
-        elif act == "again" and self.interactions:
+            self.write(self.make_feedback(interaction, number))
+        elif action == "early":
+            interaction = self.make_interaction(number)
+            self.write(self.make_feedback(interaction, number))
+            self.write(interaction)
+        elif action == "again" and self.interactions:
             interaction = list(self.interactions.values())[number % len(self.interactions)]
-            self.take(self.said(interaction, number), self.said(interaction, number + 1))
-        elif act == "delete" and (left := self.alive()):
-            self.deleted.append(left[number % len(left)])
+            self.write(
+                self.make_feedback(interaction, number), self.make_feedback(interaction, number + 1)
+            )
+        elif action == "delete" and (ids := self.deletable_ids()):
+            self.deleted.append(ids[number % len(ids)])
             self.trial.store.delete(self.deleted[-1])
-        elif act == "restore" and self.deleted:
+        elif action == "restore" and self.deleted:
             self.trial.store.restore(self.deleted.pop())
-        elif act == "look":
-            self.follower.refresh(check=bool(number % 2))
-        elif act == "restart":
-            self.follower = self.trial.follower()
-        elif act == "other":
+        elif action == "look":
+            self.reader.refresh(check=bool(number % 2))
+        elif action == "restart":
+            self.reader = self.trial.reader()
+        elif action == "other":
             other = self.trial.interaction(self.trial.control)
-            self.take(other.model_copy(update={"metadata": {}, "id": f"{other.id}-other"}))
-        elif act == "stop" and self.follower.refresh().active_arms[2:]:
-            stop(self.trial.store, "trial", arm=self.follower.state.active_arms[1], actor="ada")
+            self.write(other.model_copy(update={"metadata": {}, "id": f"{other.id}-other"}))
+        elif action == "stop" and self.reader.refresh().active_arms[2:]:
+            stop(self.trial.store, "trial", arm=self.reader.state.active_arms[1], actor="ada")
 
-    def alive(self):
-        """What can be deleted: an interaction hides its feedback, which then cannot be."""
-        kept = [item.id for item in self.trial.store.feedback()]
-        return [*kept, *(case.interaction.id for case in self.trial.store.cases())]
+    def deletable_ids(self):
+        """Return the ids of visible records; a deleted interaction hides its feedback."""
+        feedback = [item.id for item in self.trial.store.feedback()]
+        return [*feedback, *(case.interaction.id for case in self.trial.store.cases())]
 
-    def whole(self):
-        """The state by the plain fold, over records as they stand in the store."""
+    def replayed_state(self):
+        """Return the state by the plain fold over the records in the store."""
         store = self.trial.store
         interactions = {case.interaction.id: case.interaction for case in store.cases()}
-        said = [(interactions[item.interaction], item) for item in store.feedback()]
-        return replay(read_events(store, "trial"), interactions.values(), said)
+        feedback = [(interactions[item.interaction], item) for item in store.feedback()]
+        return replay(read_events(store, "trial"), interactions.values(), feedback)
 
 
 @pytest.mark.parametrize(
@@ -141,82 +143,82 @@ class Log:
     ],
     ids=["fixed", "by user", "thompson", "dueling"],
 )
-@given(acts=ACTS)
+@given(actions=ACTIONS)
 @settings(max_examples=12)
-def test_the_state_is_the_same_however_it_was_read(shared, fields, acts):
+def test_incremental_and_full_reading_give_the_same_state(shared, fields, actions):
     store = shared.in_project(f"project {next(NUMBERS)}")
-    log = Log(trial_of(store, candidates=2, **fields))
-    for act, number in acts:
-        log.happen(act, number)
-    grown = log.follower.refresh(check=True)
-    assert grown == log.trial.follower().refresh()
-    assert grown == log.whole()
-    assert summarise(grown) == summarise(log.whole())
+    log = Log(make_trial(store, candidates=2, **fields))
+    for action, number in actions:
+        log.apply(action, number)
+    state = log.reader.refresh(check=True)
+    assert state == log.trial.reader().refresh()
+    assert state == log.replayed_state()
+    assert summarise(state) == summarise(log.replayed_state())
 
 
-def test_what_is_interrupted_is_read_again_and_not_twice(store, monkeypatch):
-    trial = trial_of(store)
+def test_an_interrupted_refresh_is_repeated_without_counting_twice(store, monkeypatch):
+    trial = make_trial(store)
     trial.traffic(dict.fromkeys(trial.experiment.arms, 1.0), 20)
-    follower = trial.follower()
+    reader = trial.reader()
     read = IncrementalReader.new_feedback
 
     def broken(self):
         yield from read(self)
-        raise OSError("the store went away")
+        raise OSError("the store is unavailable")
 
     monkeypatch.setattr(IncrementalReader, "new_feedback", broken)
-    with pytest.raises(OSError, match="went away"):
-        follower.refresh()
+    with pytest.raises(OSError, match="unavailable"):
+        reader.refresh()
     monkeypatch.undo()
-    assert follower.refresh() == trial.follower().refresh()
-    assert follower.state.judged == 20
+    assert reader.refresh() == trial.reader().refresh()
+    assert reader.state.judged == 20
 
 
 def test_a_unit_counts_once_with_its_first_judgement(store):
-    trial = trial_of(store, unit="user")
+    trial = make_trial(store, unit="user")
     for good in (True, False, False):
         interaction = trial.interaction(trial.control, user="bo")
         store.add(interaction, trial.thumb(interaction, good))
     nameless = trial.interaction(trial.control)
     store.add(nameless, trial.thumb(nameless, good=False))
-    state = trial.follower().refresh()
+    state = trial.reader().refresh()
     assert state.arms[trial.control].values["thumb"] == Counter({1.0: 1, 0.0: 1})
     assert state.arms[trial.control].impressions == 4
 
 
-def test_another_experiments_answers_do_not_count(store):
-    trial = trial_of(store)
+def test_answers_of_other_experiments_are_not_counted(store):
+    trial = make_trial(store)
     interaction = trial.interaction(trial.control)
     metadata = {"gateway": {"experiment": make_note("another", {trial.control: 1.0})}}
     store.add(
         other := interaction.model_copy(update={"metadata": metadata}),
         trial.thumb(other, good=True),
     )
-    state = trial.follower().refresh()
+    state = trial.reader().refresh()
     assert (state.impressions, state.judged) == (0, 0)
 
 
-def test_effects_are_weighted_only_where_both_arms_were_in_play(store):
-    trial = trial_of(store, candidates=2, allocation="thompson", floor=0.2)
-    one, two = trial.candidates
+def test_effects_are_weighted_only_where_both_arms_had_traffic(store):
+    trial = make_trial(store, candidates=2, allocation="thompson", floor=0.2)
+    first_arm, second_arm = trial.candidates
     for arm, good, probabilities in (
-        (trial.control, True, {trial.control: 0.5, one: 0.25, two: 0.25}),
-        (one, True, {trial.control: 0.5, one: 0.25, two: 0.25}),
-        (one, False, {trial.control: 0.6, one: 0.4}),
+        (trial.control, True, {trial.control: 0.5, first_arm: 0.25, second_arm: 0.25}),
+        (first_arm, True, {trial.control: 0.5, first_arm: 0.25, second_arm: 0.25}),
+        (first_arm, False, {trial.control: 0.6, first_arm: 0.4}),
     ):
         interaction = trial.interaction(arm, probabilities)
         store.add(interaction, trial.thumb(interaction, good))
-    state = trial.follower().refresh()
-    first, second = (state.arms[arm].effects["thumb"] for arm in (one, two))
-    # Each centred on what the candidate and the control got before: on 0.5, then twice on 1.
+    state = trial.reader().refresh()
+    first, second = (state.arms[arm].effects["thumb"] for arm in (first_arm, second_arm))
+    # Each is centred on the mean of both arms before it: 0.5, then 1 twice.
     assert first.total == pytest.approx(-0.5 / 0.5 + 0 / 0.25 + -1 / 0.4)
     assert (first.n, second.n) == (3, 2)
     assert second.total == pytest.approx(-0.5 / 0.5)
 
 
-def test_an_arm_that_is_judged_more_often_gains_nothing_by_it(store):
-    """The control and the first candidate are equal; the second is better and gets most."""
-    trial = trial_of(store, candidates=2, allocation="thompson", floor=0.2)
+def test_an_arm_that_is_judged_more_often_has_no_advantage(store):
+    """The first candidate equals the control; the second is better and gets most traffic."""
+    trial = make_trial(store, candidates=2, allocation="thompson", floor=0.2)
     probabilities = dict(zip(trial.experiment.arms, (0.2, 0.2, 0.6), strict=True))
     records = []
     for index, arm in enumerate(trial.rng.choice(trial.experiment.arms, 6000, p=(0.2, 0.2, 0.6))):
@@ -226,12 +228,12 @@ def test_an_arm_that_is_judged_more_often_gains_nothing_by_it(store):
             rate = 0.95 if arm == trial.candidates[1] else 0.5
             records.append(trial.thumb(interaction, trial.rng.random() < rate))
     store.add(*records)
-    equal, better = summarise(trial.follower().refresh()).candidates
+    equal, better = summarise(trial.reader().refresh()).candidates
     assert (equal.verdict, better.verdict) == ("open", "better")
     assert abs(equal.outcome.difference.value) < 0.08
 
 
-def answered(*policies, shown=None):
+def interaction_by(*policies):
     return Interaction(
         id="i",
         prompt=(Message.user("Hi"),),
@@ -241,24 +243,24 @@ def answered(*policies, shown=None):
     )
 
 
-def about(**fields):
+def on_interaction(**fields):
     return {"interaction": "i", "annotator": ADA, **fields}
 
 
 @pytest.mark.parametrize(
     ("item", "signal", "value"),
     [
-        (Label(**about(response="0", good=True)), "thumb", 1.0),
-        (Label(**about(response="0", good=True, aspect="tone")), "thumb", None),
-        (Label(**about(response="0", good=False, aspect="tone")), "thumb:tone", 0.0),
-        (Rating(**about(response="0", value=4)), "rating", 0.75),
-        (Rating(**about(response="0", value=4)), "thumb", None),
-        (Outcome(**about(response="0", passed=True)), "outcome", 1.0),
-        (Outcome(**about(response="0", score=0.12345)), "outcome", 0.123),
+        (Label(**on_interaction(response="0", good=True)), "thumb", 1.0),
+        (Label(**on_interaction(response="0", good=True, aspect="tone")), "thumb", None),
+        (Label(**on_interaction(response="0", good=False, aspect="tone")), "thumb:tone", 0.0),
+        (Rating(**on_interaction(response="0", value=4)), "rating", 0.75),
+        (Rating(**on_interaction(response="0", value=4)), "thumb", None),
+        (Outcome(**on_interaction(response="0", passed=True)), "outcome", 1.0),
+        (Outcome(**on_interaction(response="0", score=0.12345)), "outcome", 0.123),
     ],
 )
-def test_what_feedback_comes_down_to(item, signal, value):
-    result = score_feedback(answered("a"), item, signal)
+def test_the_score_of_feedback_by_signal(item, signal, value):
+    result = score_feedback(interaction_by("a"), item, signal)
     assert result == (None if value is None else ("a", value))
 
 
@@ -269,30 +271,30 @@ DUEL = Experiment(name="d", control="a", candidates=("b",), allocation="dueling"
 @pytest.mark.parametrize(
     ("item", "value"),
     [
-        (Preference(**about(a="0", b="1", verdict="a")), 0.0),
-        (Preference(**about(a="1", b="0", verdict="a")), 1.0),
-        (Preference(**about(a="0", b="1", verdict="tie")), 0.5),
-        (Preference(**about(a="0", b="1", verdict="both_bad")), None),
-        (Preference(**about(a="0", b="1", verdict="b", probability=0.25)), 0.75),
-        (Preference(**about(a="0", b="2", verdict="a")), None),
-        (Preference(**about(a="0", b="1", verdict="a", aspect="tone")), None),
-        (Choice(**about(chosen="1", shown=[Shown(response=r) for r in "012"])), 1.0),
-        (Choice(**about(chosen=None, shown=[Shown(response="0")])), None),
-        (Ranking(**about(tiers=(("1",), ("0",), ("2",)))), 1.0),
-        (Ranking(**about(tiers=(("0",), ("1",), ("2",)))), 0.5),
-        (Ranking(**about(tiers=(("0", "1"), ("2",)), within="unordered")), 1.0),
-        (Label(**about(response="0", good=True)), None),
+        (Preference(**on_interaction(a="0", b="1", verdict="a")), 0.0),
+        (Preference(**on_interaction(a="1", b="0", verdict="a")), 1.0),
+        (Preference(**on_interaction(a="0", b="1", verdict="tie")), 0.5),
+        (Preference(**on_interaction(a="0", b="1", verdict="both_bad")), None),
+        (Preference(**on_interaction(a="0", b="1", verdict="b", probability=0.25)), 0.75),
+        (Preference(**on_interaction(a="0", b="2", verdict="a")), None),
+        (Preference(**on_interaction(a="0", b="1", verdict="a", aspect="tone")), None),
+        (Choice(**on_interaction(chosen="1", shown=[Shown(response=r) for r in "012"])), 1.0),
+        (Choice(**on_interaction(chosen=None, shown=[Shown(response="0")])), None),
+        (Ranking(**on_interaction(tiers=(("1",), ("0",), ("2",)))), 1.0),
+        (Ranking(**on_interaction(tiers=(("0",), ("1",), ("2",)))), 0.5),
+        (Ranking(**on_interaction(tiers=(("0", "1"), ("2",)), within="unordered")), 1.0),
+        (Label(**on_interaction(response="0", good=True)), None),
     ],
 )
-def test_who_won_a_duel(item, value):
-    """The first and the last answer are the candidate's, the one between the control's."""
-    interaction = answered("b", "a", "b")
+def test_the_result_of_a_duel(item, value):
+    """The first and the last answer are by the candidate, the middle one by the control."""
+    interaction = interaction_by("b", "a", "b")
     assert get_arms(interaction) == ("b", "a")
     assert duel(interaction, item, DUEL) == value
 
 
 @pytest.mark.parametrize(
-    ("fields", "said"),
+    ("fields", "message"),
     [
         ({"candidates": ("a",)}, "named twice"),
         ({"shares": (0.5, 0.6)}, "sum has to be 1"),
@@ -306,12 +308,12 @@ def test_who_won_a_duel(item, value):
         ({"outcome": "clicks"}, "outcome"),
     ],
 )
-def test_what_does_not_fit_together_is_refused(fields, said):
-    with pytest.raises(ValueError, match=said):
+def test_invalid_experiments_are_rejected(fields, message):
+    with pytest.raises(ValueError, match=message):
         Experiment(**{"name": "x", "control": "a", "candidates": ("b",), **fields})
 
 
-def test_an_experiment_is_read_as_it_was_written():
+def test_an_experiment_survives_json():
     trial = Experiment(name="x", control="a", candidates=("b", "c"), rule=DecisionRule(horizon=10))
     assert Experiment.model_validate_json(trial.to_json()) == trial
     assert trial.shares == (1 / 3,) * 3

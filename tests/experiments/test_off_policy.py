@@ -1,4 +1,4 @@
-"""The value of a policy by a project's log, where the truth is known."""
+"""Off-policy estimates from logs whose true values are known."""
 
 import json
 import math
@@ -17,79 +17,79 @@ from backtalk.policy import LoadedPolicy, Policy, save_policy
 from backtalk.rewards import Scores
 from backtalk.stats.estimate import NotIdentified
 from backtalk.store import Store
-from tests.experiments.conftest import ADA, trial_of
+from tests.experiments.conftest import ADA, make_trial
 
 TEXTS = ("Yes.", "No, not today, I am afraid.", "We open at nine!")
 WORTH = np.array([0.2, 0.5, 0.9])
 
 
-class Odds:
-    """A model that gives three answers by set odds, and says so."""
+class FixedModel:
+    """Model with fixed probabilities of three answers."""
 
-    name = identity = "odds"
+    name = identity = "fixed"
 
-    def __init__(self, *odds):
-        self.odds = odds
+    def __init__(self, *probabilities):
+        self.probabilities = probabilities
 
     async def score(self, texts):
-        return [np.array([math.log(self.odds[TEXTS.index(text)])]) for _, text in texts]
+        return [np.array([math.log(self.probabilities[TEXTS.index(text)])]) for _, text in texts]
 
     async def generate(self, requests):
         rng = np.random.default_rng(0)
-        return [Completion(text=str(rng.choice(TEXTS, p=self.odds))) for _ in requests]
+        return [Completion(text=str(rng.choice(TEXTS, p=self.probabilities))) for _ in requests]
 
 
-def nobody():
-    raise AssertionError("nothing has to be loaded")
+def fail_to_load():
+    raise AssertionError("the policy was loaded")
 
 
-def written(system, decoder=None):
+def make_policy(system, decoder=None):
     return Policy(model=NamedSpec(name="writer"), system=system, decoder=decoder or Sample())
 
 
-def log(store, odds, count, *, policy, propensity=False):
-    """Let a policy answer by its odds, and judge each answer by what it is worth."""
+def add_log(store, probabilities, count, *, policy, propensity=False):
+    """Add interactions with answers of given probabilities, each with a thumb by its worth."""
     rng = np.random.default_rng(1)
     records = []
     for number in range(count):
-        place = int(rng.choice(3, p=odds))
-        kept = range(3) if propensity else [place]
+        index = int(rng.choice(3, p=probabilities))
+        candidates = range(3) if propensity else [index]
         responses = tuple(
             Response(
                 id=str(i),
                 text=TEXTS[i],
-                log_probability=None if propensity else math.log(odds[i]),
-                propensity=odds[i] if propensity and i == place else None,
+                log_probability=None if propensity else math.log(probabilities[i]),
+                propensity=probabilities[i] if propensity and i == index else None,
             )
-            for i in kept
+            for i in candidates
         )
         interaction = Interaction(
             id=f"talk {number}",
             prompt=(Message.user("Is it open?"),),
             responses=responses,
-            shown=(str(place),),
+            shown=(str(index),),
             policy=policy.id,
         )
-        good = bool(rng.random() < WORTH[place])
+        good = bool(rng.random() < WORTH[index])
         records += [
             interaction,
-            Label(interaction=interaction.id, annotator=ADA, response=str(place), good=good),
+            Label(interaction=interaction.id, annotator=ADA, response=str(index), good=good),
         ]
     store.add(*records)
 
 
-def values(found):
-    return {one.estimator: one.estimate for one in found.estimates}
+def values(result):
+    return {item.estimator: item.estimate for item in result.estimates}
 
 
-def test_an_arm_of_an_experiment_is_worth_what_it_is_worth(store):
-    trial = trial_of(store, candidates=2, allocation="thompson", floor=0.1)
+def test_estimates_of_an_arm_cover_its_true_value(store):
+    trial = make_trial(store, candidates=2, allocation="thompson", floor=0.1)
     truth = dict(zip(trial.experiment.arms, (0.5, 0.3, 0.8), strict=True))
     for _ in range(4):
         trial.traffic(truth, 200)
     rare = trial.candidates[0]
-    policy = next(p for p in map(written, ("candidate 0", "candidate 1")) if p.id == rare)
-    result = estimate_policy(store, policy, load=nobody, level=0.99)
+    policy = next(p for p in map(make_policy, ("candidate 0", "candidate 1")) if p.id == rare)
+    result = estimate_policy(store, policy, load=fail_to_load, level=0.99)
     assert result.basis == "the probabilities of the arms of experiments"
     assert result.logged.n == 800
     assert result.logged.value > 0.55
@@ -98,14 +98,14 @@ def test_an_arm_of_an_experiment_is_worth_what_it_is_worth(store):
         assert estimate.value < 0.5
 
 
-def test_a_model_that_never_answered_is_known_by_its_probabilities(store):
-    logging, target = written("logging"), written("target")
+def test_an_unlogged_model_is_estimated_by_its_probabilities(store):
+    logging, target = make_policy("logging"), make_policy("target")
     save_policy(store, logging)
-    odds = (0.1, 0.3, 0.6)
-    log(store, (0.5, 0.3, 0.2), 1500, policy=logging)
-    loaded = LoadedPolicy(target, Odds(*odds), {})
+    probabilities = (0.1, 0.3, 0.6)
+    add_log(store, (0.5, 0.3, 0.2), 1500, policy=logging)
+    loaded = LoadedPolicy(target, FixedModel(*probabilities), {})
     result = estimate_policy(store, target, load=lambda: loaded)
-    truth = float(np.array(odds) @ WORTH)
+    truth = float(np.array(probabilities) @ WORTH)
     assert result.basis == "its model's probabilities"
     for estimate in values(result).values():
         assert not estimate.excludes(truth)
@@ -113,7 +113,7 @@ def test_a_model_that_never_answered_is_known_by_its_probabilities(store):
     assert values(result)["dr"].width < values(result)["ips"].width
 
 
-def test_the_best_of_logged_candidates_is_known_by_the_propensity_of_what_was_shown(store):
+def test_best_of_logged_candidates_is_estimated_by_propensities(store):
     class Longest:
         name = "longest"
         bounds = None
@@ -121,9 +121,9 @@ def test_the_best_of_logged_candidates_is_known_by_the_propensity_of_what_was_sh
         async def score(self, answers):
             return Scores(np.array([float(len(text)) for _, text in answers]))
 
-    target = written("target", BestOfN(n=3, reward="longest"))
-    log(store, (0.4, 0.3, 0.3), 600, policy=written("logging"), propensity=True)
-    loaded = LoadedPolicy(target, Odds(1, 0, 0), {"longest": Longest()})
+    target = make_policy("target", BestOfN(n=3, reward="longest"))
+    add_log(store, (0.4, 0.3, 0.3), 600, policy=make_policy("logging"), propensity=True)
+    loaded = LoadedPolicy(target, FixedModel(1, 0, 0), {"longest": Longest()})
     result = estimate_policy(store, target, load=lambda: loaded)
     assert result.basis == "its choice among logged candidates"
     for estimate in values(result).values():
@@ -131,41 +131,41 @@ def test_the_best_of_logged_candidates_is_known_by_the_propensity_of_what_was_sh
         assert estimate.width < 0.3
 
 
-def test_what_is_missing_is_said(store):
-    plain, target = written("logging"), written("target")
+def test_errors_name_the_missing_data(store):
+    plain, target = make_policy("logging"), make_policy("target")
     for outcome in ("clicks", "preference"):
         with pytest.raises(UnknownName, match=outcome):
-            estimate_policy(store, target, outcome=outcome, load=nobody)
+            estimate_policy(store, target, outcome=outcome, load=fail_to_load)
     with pytest.raises(BacktalkError, match="in no experiment"):
-        estimate_policy(store, target, load=nobody)
-    log(store, (0.5, 0.3, 0.2), 100, policy=plain)
+        estimate_policy(store, target, load=fail_to_load)
+    add_log(store, (0.5, 0.3, 0.2), 100, policy=plain)
     with pytest.raises(BacktalkError, match="log-probability"):
-        estimate_policy(store, target, load=nobody)
+        estimate_policy(store, target, load=fail_to_load)
     save_policy(store, plain)
-    cold = written("target", Sample(sampling=Sampling(temperature=0.2)))
+    cold = make_policy("target", Sample(sampling=Sampling(temperature=0.2)))
     with pytest.raises(BacktalkError, match="temperature 1"):
-        estimate_policy(store, cold, load=lambda: LoadedPolicy(cold, Odds(1, 0, 0), {}))
+        estimate_policy(store, cold, load=lambda: LoadedPolicy(cold, FixedModel(1, 0, 0), {}))
     with pytest.raises(BacktalkError, match="propensity"):
-        estimate_policy(store, written("x", BestOfN(n=2, reward="r")), load=nobody)
+        estimate_policy(store, make_policy("x", BestOfN(n=2, reward="r")), load=fail_to_load)
 
 
-def test_a_target_that_answers_otherwise_is_not_identified(store):
-    plain, target = written("logging"), written("target")
+def test_a_target_outside_the_support_of_the_log_is_not_identified(store):
+    plain, target = make_policy("logging"), make_policy("target")
     save_policy(store, plain)
-    log(store, (0.5, 0.499, 0.001), 300, policy=plain)
-    loaded = LoadedPolicy(target, Odds(1e-9, 1e-9, 1 - 2e-9), {})
+    add_log(store, (0.5, 0.499, 0.001), 300, policy=plain)
+    loaded = LoadedPolicy(target, FixedModel(1e-9, 1e-9, 1 - 2e-9), {})
     with pytest.raises(NotIdentified, match="does not cover"):
         estimate_policy(store, target, load=lambda: loaded)
 
 
-def test_experiments_by_the_command_line(tmp_path, monkeypatch, capsys):
+def test_experiments_on_the_command_line(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     for name in ("BACKTALK_STORE", "BACKTALK_PROJECT", "BACKTALK_WHO"):
         monkeypatch.delenv(name, raising=False)
     with Store("backtalk.db") as store:
-        trial = trial_of(store, rule={"at_least": 20, "promote": False})
+        trial = make_trial(store, rule={"at_least": 20, "promote": False})
         trial.traffic(dict(zip(trial.experiment.arms, (0.1, 0.9), strict=True)), 200)
-        save_policy(store, trial_policy := written("third").named("third"))
+        save_policy(store, trial_policy := make_policy("third").named("third"))
 
     def run(*arguments):
         code = main(list(arguments))
@@ -175,9 +175,9 @@ def test_experiments_by_the_command_line(tmp_path, monkeypatch, capsys):
     code, shown = run("experiment", "show", "trial")
     assert code == 0
     assert "better" in shown.out
-    told = json.loads(run("experiment", "show", "trial", "--json")[1].out)
-    assert told["arms"][1]["verdict"] == "better"
-    assert told["events"][0]["actor"] == "ada"
+    shown_json = json.loads(run("experiment", "show", "trial", "--json")[1].out)
+    assert shown_json["arms"][1]["verdict"] == "better"
+    assert shown_json["events"][0]["actor"] == "ada"
     assert "Nothing to do" in run("experiment", "check", "trial")[1].out
     code, estimated = run("estimate", candidate[:8])
     assert code == 0, estimated.err
@@ -188,7 +188,7 @@ def test_experiments_by_the_command_line(tmp_path, monkeypatch, capsys):
     start = ("experiment", "start", "b", "--candidate", "third", "--allocation", "dueling")
     assert run(*start)[0] == 0
     listed = json.loads(run("experiment", "list", "--json")[1].out)
-    assert [(one["name"], one["runs"]) for one in listed] == [("trial", False), ("b", True)]
+    assert [(row["name"], row["runs"]) for row in listed] == [("trial", False), ("b", True)]
     assert (listed[1]["outcome"], listed[1]["control"]) == ("preference", candidate)
     code, refused = run("experiment", "promote", "b")
     assert (code, "do not both have judgements" in refused.err) == (4, True)
