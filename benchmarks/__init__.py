@@ -1,1 +1,1 @@
-"""Benchmarks: side by side with a peer, in one run, as a ratio."""
+"""Benchmarks that compare Backtalk with peers in one run."""

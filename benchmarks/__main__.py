@@ -7,7 +7,7 @@ import sys
 from importlib import import_module
 from pathlib import Path
 
-from benchmarks.measure import Measured, machine
+from benchmarks.measure import BenchmarkResult, machine
 
 MODULES = ("importing", "learning", "estimating", "sampling", "finetuning", "serving")
 DOCS = Path(__file__).parent.parent / "docs"
@@ -25,7 +25,7 @@ Measured on {machine}.
 """
 
 
-def line(result: Measured) -> str:
+def line(result: BenchmarkResult) -> str:
     """Return the row of a result in the table."""
     theirs = f"{result.theirs:.3g} {result.unit}, {result.peer} {result.peer_version}"
     ours = f"{result.ours:.3g} {result.unit}"
@@ -42,14 +42,14 @@ def line(result: Measured) -> str:
 
 
 def main() -> None:
-    """Run the benchmarks and write the page; other results are kept from the last page."""
+    """Run the benchmarks and write the page, with the previous results of the others."""
     previous = json.loads((DOCS / "benchmarks.json").read_text(encoding="utf-8"))["benchmarks"]
-    results = {item["name"]: Measured.from_dict(item) for item in previous}
+    results = {item["name"]: BenchmarkResult.from_dict(item) for item in previous}
     for name in sys.argv[1:] or MODULES:
-        for measured in import_module(f"benchmarks.{name}").measure():
-            sys.stdout.write(line(measured))
+        for result in import_module(f"benchmarks.{name}").measure():
+            sys.stdout.write(line(result))
             sys.stdout.flush()
-            results[measured.name] = measured
+            results[result.name] = result
     page = HEAD.format(machine=machine()) + "".join(map(line, results.values()))
     (DOCS / "BENCHMARKS.md").write_text(page, encoding="utf-8")
     numbers = {"machine": machine(), "benchmarks": [item.to_dict() for item in results.values()]}

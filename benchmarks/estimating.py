@@ -1,4 +1,4 @@
-"""Benchmark of the statistics against the libraries that they are tested with."""
+"""Bradley-Terry ranking and Krippendorff's alpha, compared with choix and krippendorff."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ import krippendorff
 import numpy as np
 
 from backtalk.stats import bradley_terry, krippendorff_alpha
-from benchmarks.measure import Measured, side_by_side
+from benchmarks.measure import BenchmarkResult, side_by_side
 
 ITEMS, COMPARISONS = 50, 20_000
 RATED_ITEMS, RATERS = 2_000, 5
 
 
-def measure() -> list[Measured]:
+def measure() -> list[BenchmarkResult]:
     """Measure a Bradley-Terry ranking and an agreement coefficient."""
     rng = np.random.default_rng(0)
     strength = rng.normal(size=ITEMS)

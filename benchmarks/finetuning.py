@@ -30,7 +30,7 @@ from benchmarks.finetuning_data import (
     rankings_in,
     write,
 )
-from benchmarks.measure import Measured, in_process
+from benchmarks.measure import BenchmarkResult, in_process
 
 RUNS = 3
 RATE = 1e-4
@@ -135,7 +135,7 @@ def comparisons(folder: Path) -> list[Comparison]:
     return [pairs, *lists, *texts]
 
 
-def measure() -> list[Measured]:
+def measure() -> list[BenchmarkResult]:
     """Measure the seconds and the peak memory of all comparisons."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -143,7 +143,7 @@ def measure() -> list[Measured]:
         return [result for comparison in comparisons(folder) for result in compare(comparison)]
 
 
-def compare(comparison: Comparison) -> list[Measured]:
+def compare(comparison: Comparison) -> list[BenchmarkResult]:
     """Return the seconds and the memory of one comparison."""
     trials = {"ours": _try_settings(comparison, "ours", comparison.ours)}
     if comparison.theirs:
@@ -178,7 +178,7 @@ def compare(comparison: Comparison) -> list[Measured]:
             f"{side}: {_format_trials(settings)}" for side, settings in trials.items()
         )
         results = [
-            Measured(
+            BenchmarkResult(
                 comparison.name,
                 comparison.sized,
                 *peer,
@@ -190,7 +190,7 @@ def compare(comparison: Comparison) -> list[Measured]:
                 f"against {tokens / peers:,.0f}; first loss {ours['loss']:.5f} on both; settings "
                 f"tried, with their seconds on {comparison.trial}: {choices}",
             ),
-            Measured(
+            BenchmarkResult(
                 f"{comparison.name}: memory",
                 comparison.sized,
                 *peer,
@@ -205,7 +205,7 @@ def compare(comparison: Comparison) -> list[Measured]:
     if comparison.flat:
         flat = median("flat", "seconds")
         results.append(
-            Measured(
+            BenchmarkResult(
                 f"{comparison.name}: trees, against flat rows",
                 comparison.sized,
                 "Backtalk's flat rows",

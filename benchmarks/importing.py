@@ -15,7 +15,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from benchmarks.measure import Measured, in_process
+from benchmarks.measure import BenchmarkResult, in_process
 
 ROWS = 1_000_000
 BATCH = 20_000
@@ -81,7 +81,7 @@ def run_executemany(database: Path, copy: Path, *, unique: bool) -> dict[str, fl
     return {"seconds": seconds}
 
 
-def measure() -> list[Measured]:
+def measure() -> list[BenchmarkResult]:
     """Import once; insert the same rows once without and once with a unique key."""
     with tempfile.TemporaryDirectory() as folder:
         source, database = Path(folder, "rows.jsonl"), Path(folder, "store.db")
@@ -94,7 +94,7 @@ def measure() -> list[Measured]:
     workload = f"{int(backtalk['rows']):,} preference rows, JSON lines into SQLite"
     peer = ("sqlite3.executemany", sqlite3.sqlite_version)
     return [
-        Measured(
+        BenchmarkResult(
             "import, against bare inserts",
             workload,
             *peer,
@@ -104,7 +104,7 @@ def measure() -> list[Measured]:
             1,
             f"the same columns, no index; peak memory of the import {backtalk['peak_mb']:.0f} MB",
         ),
-        Measured(
+        BenchmarkResult(
             "import, against inserts with a unique key",
             workload,
             *peer,

@@ -13,7 +13,7 @@ from backtalk.feedback import as_prompt
 from backtalk.feedback.views import Pair
 from backtalk.rewards import learn_reward
 from backtalk.rewards.feature_map import FeatureMap
-from benchmarks.measure import Measured, side_by_side
+from benchmarks.measure import BenchmarkResult, side_by_side
 
 PAIRS = 2_000
 WORDS = ["thanks", "sorry", "maybe", "no", "never", "please", "today", "refund", "order", "kind"]
@@ -35,8 +35,8 @@ def make_pairs() -> list[Pair]:
     return results
 
 
-def measure() -> list[Measured]:
-    """Measure both; we choose the regularisation by the evidence, the peer by five folds."""
+def measure() -> list[BenchmarkResult]:
+    """Measure reward learning; we choose regularisation by the evidence, the peer by 5 folds."""
     pairs = make_pairs()
     embedder = embedder_for_pairs("hashed", pairs)
     feature_map = FeatureMap(embedder)

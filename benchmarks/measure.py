@@ -16,8 +16,8 @@ from typing import Any
 
 
 @dataclass(frozen=True)
-class Measured:
-    """Task measured with Backtalk and with a peer."""
+class BenchmarkResult:
+    """Measurements of a task with Backtalk and with a peer."""
 
     name: str
     what: str
@@ -25,18 +25,18 @@ class Measured:
     peer: str
     peer_version: str
     unit: str
-    """``"s"`` or ``"MB"``."""
+    """Unit of the measurements: ``"s"`` or ``"MB"``."""
     ours: float
-    """Median of Backtalk over the runs."""
+    """Median of Backtalk over the runs, in the unit."""
     theirs: float
-    """Median of the peer over the runs."""
+    """Median of the peer over the runs, in the unit."""
     runs: int
     """Number of runs."""
     note: str = ""
 
     @property
     def ratio(self) -> float:
-        """Backtalk over peer; below one, Backtalk takes less."""
+        """Ratio of Backtalk to the peer; below one, Backtalk takes less."""
         return self.ours / self.theirs
 
     def to_dict(self) -> dict[str, Any]:
@@ -44,7 +44,7 @@ class Measured:
         return {**asdict(self), "ratio": self.ratio}
 
     @classmethod
-    def from_dict(cls, fields: Mapping[str, Any]) -> Measured:
+    def from_dict(cls, fields: Mapping[str, Any]) -> BenchmarkResult:
         """Return a result from its JSON fields."""
         return cls(**{name: value for name, value in fields.items() if name != "ratio"})
 
@@ -65,7 +65,7 @@ def side_by_side(
     peer: str,
     runs: int = 5,
     note: str = "",
-) -> Measured:
+) -> BenchmarkResult:
     """Time two functions alternately, after one warm-up call of each.
 
     Parameters
@@ -87,7 +87,9 @@ def side_by_side(
     theirs()
     pairs = [(seconds(ours), seconds(theirs)) for _ in range(runs)]
     ours_median, theirs_median = (statistics.median(column) for column in zip(*pairs, strict=True))
-    return Measured(name, what, peer, version(peer), "s", ours_median, theirs_median, runs, note)
+    return BenchmarkResult(
+        name, what, peer, version(peer), "s", ours_median, theirs_median, runs, note
+    )
 
 
 def in_process(*command: str) -> dict[str, float]:

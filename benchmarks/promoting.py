@@ -1,6 +1,6 @@
-"""From a store with 1,000 preferences to a policy that is evaluated and promoted, step by step.
+"""Duration of training, evaluating and promoting a policy from 1,000 preferences.
 
-Prints the seconds of each command, whole processes as a user starts them.
+Prints the seconds of each command, which runs in a new process.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ import time
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-BEFORE = (
+SETUP = (
     "simulate mail --requests 1000 --drafts 2 --kind preference",
     "promote plain",
 )
-TIMED = (
+COMMANDS = (
     "learn dpo --name tuned",
     "evaluate tuned --judge true-utility",
     "promote tuned",
@@ -23,25 +23,25 @@ TIMED = (
 
 
 def main() -> None:
-    """Fill a store, then time what a user waits for."""
+    """Fill a store, then time each command."""
     with TemporaryDirectory() as folder:
         store = str(Path(folder) / "store.db")
-        for command in BEFORE:
+        for command in SETUP:
             _backtalk(command, store)
         total = 0.0
-        for command in TIMED:
+        for command in COMMANDS:
             begin = time.perf_counter()
             _backtalk(command, store)
             seconds = time.perf_counter() - begin
             total += seconds
             sys.stdout.write(f"{seconds:6.1f} s  backtalk {command}\n")
             sys.stdout.flush()
-        sys.stdout.write(f"{total:6.1f} s  in all\n")
+        sys.stdout.write(f"{total:6.1f} s  total\n")
 
 
 def _backtalk(command: str, store: str) -> None:
-    words = [sys.executable, "-m", "backtalk", *command.split(), "--store", store]
-    subprocess.run(words, check=True, stdout=subprocess.DEVNULL)
+    arguments = [sys.executable, "-m", "backtalk", *command.split(), "--store", store]
+    subprocess.run(arguments, check=True, stdout=subprocess.DEVNULL)
 
 
 if __name__ == "__main__":

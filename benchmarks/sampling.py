@@ -21,7 +21,7 @@ from backtalk.models import LocalModel, Request, Sampling
 from backtalk.models.run_sync import run_sync
 from backtalk.worlds import get_world
 from backtalk.worlds.small import small_model_folder
-from benchmarks.measure import Measured, in_process
+from benchmarks.measure import BenchmarkResult, in_process
 
 ROWS = 64
 SAMPLES = 8
@@ -32,7 +32,7 @@ SAMPLING = Sampling(max_tokens=WORLD.max_tokens)
 LONGEST_PROMPT = 64
 
 
-def measure() -> list[Measured]:
+def measure() -> list[BenchmarkResult]:
     """Measure eight samples per prompt, 64 rows at a time, by the time per sampled token."""
     pairs = [
         [in_process("benchmarks.sampling", side, str(seed))["seconds"] for side in SIDES]
@@ -40,7 +40,7 @@ def measure() -> list[Measured]:
     ]
     mine, peers = (statistics.median(column) for column in zip(*pairs, strict=True))
     return [
-        Measured(
+        BenchmarkResult(
             "sample",
             f"{PROMPTS} prompts, {SAMPLES} samples each, {ROWS} rows at once; 10,000 tokens",
             "transformers",

@@ -6,10 +6,10 @@ and ``processes`` are run separately: ``python -m benchmarks.serving.soak``.
 
 from __future__ import annotations
 
-from benchmarks.measure import Measured
+from benchmarks.measure import BenchmarkResult
 
 
-def measure() -> list[Measured]:
+def measure() -> list[BenchmarkResult]:
     """Run the comparison, whose imports the load generator and the upstream do not need."""
     from benchmarks.serving import race
 

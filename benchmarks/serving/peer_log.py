@@ -29,6 +29,15 @@ class SqliteLog(CustomLogger):  # type: ignore[misc]
     async def async_log_success_event(
         self, kwargs: dict[str, Any], response_obj: Any, start_time: Any, end_time: Any
     ) -> None:
+        """Queue the standard logging object of a request.
+
+        Parameters
+        ----------
+        kwargs : dict[str, Any]
+            Fields of the request, with ``standard_logging_object``.
+        response_obj, start_time, end_time : Any
+            Response and times, which the object has already.
+        """
         del response_obj, start_time, end_time
         self._queue.put(json.dumps(kwargs["standard_logging_object"], default=str))
 

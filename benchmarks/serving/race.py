@@ -19,7 +19,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from benchmarks.measure import Measured, machine
+from benchmarks.measure import BenchmarkResult, machine
 from benchmarks.serving import servers
 from benchmarks.serving.load import LoadSpec
 from benchmarks.serving.servers import ROOT, Server
@@ -55,7 +55,7 @@ WITH_FEEDBACK = LoadStep(
 )
 
 
-def measure() -> list[Measured]:
+def measure() -> list[BenchmarkResult]:
     """Run the comparison and return its results. All figures go to ``build/serving.json``."""
     rounds = race()
     RAW.parent.mkdir(exist_ok=True)
@@ -182,7 +182,7 @@ def table(rounds: list[Measurement]) -> str:
     return "".join(lines)
 
 
-def _compared(rounds: list[Measurement]) -> list[Measured]:
+def _compared(rounds: list[Measurement]) -> list[BenchmarkResult]:
     results = []
     for step in AT_RATE:
         note = ""
@@ -211,8 +211,8 @@ def _compared(rounds: list[Measurement]) -> list[Measured]:
 _ON = "logging (the peer's by a callback to SQLite) and keys on"
 
 
-def _line(name: str, metric: str, values: dict[str, float], note: str = "") -> Measured:
-    return Measured(
+def _line(name: str, metric: str, values: dict[str, float], note: str = "") -> BenchmarkResult:
+    return BenchmarkResult(
         name=name,
         metric=metric,
         peer="LiteLLM proxy",
