@@ -35,7 +35,8 @@ def test_a_task_is_added_listed_closed_and_opened_again(run):
         assigned.complete(assigned.next("bo").interaction, "bo", "done")
     assert (listed.actor, listed.task.kind) == ("ada", "compare")
     (row,) = json.loads(run("list", "--json")[1].out)
-    assert (row["done"], row["wanted"], row["open"]) == (1, 4, True)
+    assert (row["done"], row["total"], row["open"]) == (1, 4, True)
+    assert row["wanted"] == row["total"]
     assert run("close", "Better?")[0] == 0
     assert "closed" in run("list")[1].out
     assert run("open", "Better?")[0] == 0

@@ -121,7 +121,7 @@ def list_(
                 row["id"][:8],
                 row["kind"],
                 str(row["done"]),
-                str(row["wanted"]),
+                str(row["total"]),
                 str(row["people"]),
                 "" if row["open"] else "closed",
             )
@@ -193,5 +193,6 @@ def _to_dict(listed: TaskStatus, progress: Any) -> dict[str, Any]:
         "actor": listed.actor,
         "time": listed.time.isoformat(),
         "done": progress.done,
-        "wanted": progress.total,
+        "total": progress.total,
+        "wanted": progress.total,  # Previous name of "total", for one version.
     }
