@@ -1,4 +1,4 @@
-"""Simulated people say the truth by default, and each way in which they err can be recovered."""
+"""Simulated annotators: truthful by default, with errors that can be recovered from feedback."""
 
 from collections import Counter
 from dataclasses import replace
@@ -31,7 +31,7 @@ MAIL = get_world("mail")
 
 
 def interactions(world="mail", count=40, *, responses=4, seed=0):
-    """Return interactions with answers of writers of every care, and the ideal one in some."""
+    """Return interactions with responses at three error rates, and an ideal one in every third."""
     home = get_world(world)
     rng = np.random.default_rng(seed)
     error_rates_list = [
@@ -51,12 +51,12 @@ def interactions(world="mail", count=40, *, responses=4, seed=0):
     return results
 
 
-TALKS = interactions()
-MANY = interactions(count=300, responses=2, seed=1)
+INTERACTIONS = interactions()
+PAIRED_INTERACTIONS = interactions(count=300, responses=2, seed=1)
 
 
 def truth(world, interaction):
-    """Return the assessment of each response, read off the world."""
+    """Return the world's assessment of each response."""
     return [
         get_world(world).score(interaction.prompt, response.text)
         for response in interaction.responses
@@ -74,7 +74,7 @@ def near(rate, expected, times):
 
 
 def gain(world, interaction, issue):
-    """Return how much better the first response is once a fault is mended."""
+    """Return the gain in utility of the first response when an issue is fixed."""
     home, text = get_world(world), interaction.responses[0].text
     return (
         home.score(interaction.prompt, apply_fixes(text, [issue])).utility
@@ -82,37 +82,37 @@ def gain(world, interaction, issue):
     )
 
 
-# With the defaults people say the truth. One checker a kind: what is said, the talk, the world.
+# Default annotators are truthful. One checker per kind of feedback.
 
 
-def label_is_true(said, interaction, world):
+def label_is_true(feedback, interaction, world):
     good = [utility >= 0.85 for utility in utilities(interaction, world)]
-    assert [(item.response, item.good) for item in said] == [
+    assert [(item.response, item.good) for item in feedback] == [
         (str(i), value) for i, value in enumerate(good)
     ]
 
 
-def rating_is_true(said, interaction, world):
-    for item, utility in zip(said, utilities(interaction, world), strict=True):
+def rating_is_true(feedback, interaction, world):
+    for item, utility in zip(feedback, utilities(interaction, world), strict=True):
         assert item.aspect == "overall"
         assert item.scale.name == "stars"
         assert abs(item.value - (1 + 4 * utility)) <= 0.5 + 1e-9
 
 
-def aspects_is_true(said, interaction, world):
+def aspects_is_true(feedback, interaction, world):
     result = truth(world, interaction)
     weights = get_world(world).weights
-    assert len(said) == len(result) * len(weights)
-    assert {(item.response, item.aspect) for item in said} == {
+    assert len(feedback) == len(result) * len(weights)
+    assert {(item.response, item.aspect) for item in feedback} == {
         (response.id, aspect) for response in interaction.responses for aspect in weights
     }
-    for item in said:
+    for item in feedback:
         value = result[int(item.response)].aspects[item.aspect]
         assert abs(item.value - (1 + 4 * value)) <= 0.5 + 1e-9
 
 
-def preference_is_true(said, interaction, world):
-    (item,) = said
+def preference_is_true(feedback, interaction, world):
+    (item,) = feedback
     assert (item.a, item.b) == ("0", "1")
     a, b = utilities(interaction, world)[:2]
     if max(a, b) < 0.45:
@@ -124,8 +124,8 @@ def preference_is_true(said, interaction, world):
         assert item.strength == pytest.approx(abs(a - b))
 
 
-def ranking_is_true(said, interaction, world):
-    (item,) = said
+def ranking_is_true(feedback, interaction, world):
+    (item,) = feedback
     values = utilities(interaction, world)
     tiers = [[values[int(id_)] for id_ in tier] for tier in item.tiers]
     assert sorted(id_ for tier in item.tiers for id_ in tier) == [str(i) for i in range(4)]
@@ -136,12 +136,12 @@ def ranking_is_true(said, interaction, world):
         assert max(better) - max(worse) >= 0.01
 
 
-def critique_is_true(said, interaction, world):
+def critique_is_true(feedback, interaction, world):
     issues = truth(world, interaction)[0].issues
     if not issues:
-        assert said == []
+        assert feedback == []
         return
-    (item,) = said
+    (item,) = feedback
     assert item.response == "0"
     gains = [gain(world, interaction, issue) for issue in issues]
     meant = [
@@ -155,22 +155,22 @@ def critique_is_true(said, interaction, world):
     assert (item.start is None) == all(issue.start == issue.end for issue in meant)
 
 
-def edit_is_true(said, interaction, world):
+def edit_is_true(feedback, interaction, world):
     issues = truth(world, interaction)[0].issues
-    assert bool(said) == bool(issues)
-    for item in said:
+    assert bool(feedback) == bool(issues)
+    for item in feedback:
         assert item.response == "0"
         assert item.text == apply_fixes(interaction.responses[0].text, issues)
         assert get_world(world).score(interaction.prompt, item.text).utility == pytest.approx(1)
 
 
-def demonstration_is_true(said, interaction, world):
-    (item,) = said
+def demonstration_is_true(feedback, interaction, world):
+    (item,) = feedback
     assert get_world(world).score(interaction.prompt, item.text).utility == pytest.approx(1)
 
 
-def spans_is_true(said, interaction, world):
-    (item,) = said
+def spans_is_true(feedback, interaction, world):
+    (item,) = feedback
     marked = [issue for issue in truth(world, interaction)[0].issues if issue.start < issue.end]
     assert sorted((span.start, span.end, span.label) for span in item.spans) == sorted(
         (issue.start, issue.end, issue.label) for issue in marked
@@ -180,24 +180,24 @@ def spans_is_true(said, interaction, world):
         assert span.severity == pytest.approx(max(0, gain(world, interaction, issue)))
 
 
-def steps_is_true(said, interaction, world):
+def steps_is_true(feedback, interaction, world):
     steps = truth(world, interaction)[0].steps
-    assert bool(said) == bool(steps)
+    assert bool(feedback) == bool(steps)
     named = {"right": "right", "wrong": "wrong", "follows": "neutral"}
-    for item in said:
+    for item in feedback:
         assert [(step.start, step.end, step.verdict) for step in item.steps] == [
             (step.start, step.end, named[step.truth]) for step in steps
         ]
 
 
-def outcome_is_true(said, interaction, world):
-    for item, result in zip(said, truth(world, interaction), strict=True):
+def outcome_is_true(feedback, interaction, world):
+    for item, result in zip(feedback, truth(world, interaction), strict=True):
         assert item.annotator.kind == "verifier"
         assert (item.passed, item.text) == (result.passed, result.trace)
 
 
-def follow_up_is_true(said, interaction, world):
-    (item,) = said
+def follow_up_is_true(feedback, interaction, world):
+    (item,) = feedback
     home = get_world(world)
     result = truth(world, interaction)[0]
     assert item.annotator.kind == "implicit"
@@ -208,8 +208,8 @@ def follow_up_is_true(said, interaction, world):
         assert item.text == f"That is not right. {result.issues[0].description}"
 
 
-def choice_is_true(said, interaction, world):
-    (item,) = said
+def choice_is_true(feedback, interaction, world):
+    (item,) = feedback
     values = utilities(interaction, world)
     assert item.annotator.kind == "implicit"
     assert [shown.response for shown in item.shown] == ["0", "1", "2", "3"]
@@ -219,17 +219,17 @@ def choice_is_true(said, interaction, world):
         assert item.chosen is None
 
 
-def instruction_is_true(said, interaction, world):
-    assert said == []
+def instruction_is_true(feedback, interaction, world):
+    assert feedback == []
 
 
-def realtime_is_true(said, interaction, world):
+def realtime_is_true(feedback, interaction, world):
     text = interaction.responses[0].text
-    positions = [(item.metadata["start"], item.metadata["end"]) for item in said]
+    positions = [(item.metadata["start"], item.metadata["end"]) for item in feedback]
     assert "".join(text[start:end] for start, end in positions) == text
     result = truth(world, interaction)[0]
     lost = 0.0
-    for item, (start, end) in zip(said, positions, strict=True):
+    for item, (start, end) in zip(feedback, positions, strict=True):
         assert (item.scale.name, item.aspect, item.response) == ("realtime", "realtime", "0")
         issues = [
             issue
@@ -269,11 +269,11 @@ def test_every_kind_is_checked():
 @pytest.mark.parametrize("kind", FEEDBACK_KINDS)
 def test_by_default_people_say_the_truth(kind, world):
     for interaction in interactions(world, 16):
-        said = give_feedback(Person("ada", world_name=world), kind, interaction)
-        for item in said:
+        feedback = give_feedback(Person("ada", world_name=world), kind, interaction)
+        for item in feedback:
             item.check(interaction)
             assert item.time == NOW
-        CHECKS[kind](said, interaction, world)
+        CHECKS[kind](feedback, interaction, world)
 
 
 NOISY = {
@@ -299,37 +299,41 @@ def test_what_noisy_people_say_fits_the_interaction_too(kind, world):
 
 @pytest.mark.parametrize("kind", [kind for kind in FEEDBACK_KINDS if kind != "instruction"])
 def test_a_person_repeats_themselves_and_is_somebody_else_under_another_seed(kind):
-    def all_said(person):
+    def all_feedback(person):
         return [
             [item.to_json() for item in give_feedback(person, kind, interaction)]
-            for interaction in MANY[:60]
+            for interaction in PAIRED_INTERACTIONS[:60]
         ]
 
     noisy = Person("ada", **NOISY)
-    said = all_said(noisy)
-    assert said == all_said(replace(noisy))
-    assert said != all_said(replace(noisy, seed=1))
-    assert said != all_said(replace(noisy, name="bo"))
-    ids = [item.id for interaction in MANY[:60] for item in give_feedback(noisy, kind, interaction)]
+    feedback = all_feedback(noisy)
+    assert feedback == all_feedback(replace(noisy))
+    assert feedback != all_feedback(replace(noisy, seed=1))
+    assert feedback != all_feedback(replace(noisy, name="bo"))
+    ids = [
+        item.id
+        for interaction in PAIRED_INTERACTIONS[:60]
+        for item in give_feedback(noisy, kind, interaction)
+    ]
     assert len(set(ids)) == len(ids)
 
 
 def test_feedback_of_a_kind_does_not_hang_on_what_else_was_asked_for():
     noisy = Person("ada", **NOISY)
-    alone = [give_feedback(noisy, "rating", interaction) for interaction in TALKS]
-    for interaction, said in zip(TALKS, alone, strict=True):
+    alone = [give_feedback(noisy, "rating", interaction) for interaction in INTERACTIONS]
+    for interaction, feedback in zip(INTERACTIONS, alone, strict=True):
         give_feedback(noisy, "label", interaction)
-        assert give_feedback(noisy, "rating", interaction) == said
+        assert give_feedback(noisy, "rating", interaction) == feedback
 
 
-# Each knob is recovered from what is said.
+# Each option is recovered from feedback.
 
 
 def flips(kind, noise, says):
     """Return how many judgements were turned round, and how many there are."""
     honest, noisy = Person("ada"), Person("ada", noise=noise)
     turned = total = 0
-    for interaction in MANY:
+    for interaction in PAIRED_INTERACTIONS:
         for one, other in zip(
             give_feedback(honest, kind, interaction),
             give_feedback(noisy, kind, interaction),
@@ -365,7 +369,7 @@ def test_noise_turns_a_ranking_of_two_round():
     turned = [
         give_feedback(TRUTH, "ranking", interaction)[0].tiers
         != give_feedback(noisy, "ranking", interaction)[0].tiers
-        for interaction in MANY
+        for interaction in PAIRED_INTERACTIONS
         if len(give_feedback(TRUTH, "ranking", interaction)[0].tiers) == 2
     ]
     assert near(np.mean(turned), 0.2, len(turned))
@@ -374,7 +378,9 @@ def test_noise_turns_a_ranking_of_two_round():
 def test_noise_makes_critiques_and_edits_false():
     noisy = Person("ada", noise=0.25)
     false_critiques = false_edits = 0
-    faulty = [interaction for interaction in MANY if truth("mail", interaction)[0].issues]
+    faulty = [
+        interaction for interaction in PAIRED_INTERACTIONS if truth("mail", interaction)[0].issues
+    ]
     faulty = [
         interaction
         for interaction in faulty
@@ -382,8 +388,8 @@ def test_noise_makes_critiques_and_edits_false():
     ]
     for interaction in faulty:
         before = truth("mail", interaction)[0]
-        (said,) = give_feedback(noisy, "critique", interaction)
-        false_critiques += said.text not in {issue.advice for issue in before.issues}
+        (critique,) = give_feedback(noisy, "critique", interaction)
+        false_critiques += critique.text not in {issue.advice for issue in before.issues}
         (edit,) = give_feedback(noisy, "edit", interaction)
         false_edits += MAIL.score(interaction.prompt, edit.text).utility < before.utility
     assert near(false_critiques / len(faulty), 0.25, len(faulty))
@@ -408,7 +414,9 @@ BARE = {"acceptance_threshold": -9.0, "tie_threshold": 0.0}
 
 @pytest.mark.parametrize("temperature", [0.05, 0.2])
 def test_pairs_follow_the_logistic_of_the_difference_over_the_temperature(temperature):
-    chosen = sorted(MANY[:60], key=lambda interaction: np.subtract(*utilities(interaction)))[::5]
+    chosen = sorted(
+        PAIRED_INTERACTIONS[:60], key=lambda interaction: np.subtract(*utilities(interaction))
+    )[::5]
     times, squares, bins = 250, 0.0, 0
     for interaction in chosen:
         expected = 1 / (1 + np.exp(-np.subtract(*utilities(interaction)) / temperature))
@@ -427,17 +435,19 @@ def test_pairs_follow_the_logistic_of_the_difference_over_the_temperature(temper
 
 def test_rankings_follow_plackett_and_luce():
     interaction = next(
-        interaction for interaction in TALKS if len(set(utilities(interaction)[:3].round(2))) == 3
+        interaction
+        for interaction in INTERACTIONS
+        if len(set(utilities(interaction)[:3].round(2))) == 3
     )
     interaction = interaction.model_copy(update={"responses": interaction.responses[:3]})
     worth = np.exp(utilities(interaction) / 0.2)
     times = 1500
     seen = Counter()
     for seed in range(times):
-        (said,) = give_feedback(
+        (ranking,) = give_feedback(
             Person("a", temperature=0.2, seed=seed, **BARE), "ranking", interaction
         )
-        seen[tuple(int(tier[0]) for tier in said.tiers)] += 1
+        seen[tuple(int(tier[0]) for tier in ranking.tiers)] += 1
     squares = 0.0
     for order in permutations(range(3)):
         p, left = 1.0, worth.sum()
@@ -461,14 +471,14 @@ def test_length_seems_good_to_who_is_biased():
                 person.perceived_utility(interaction),
                 interaction,
             )
-            for interaction in TALKS
+            for interaction in INTERACTIONS
         ]
         gained = np.concatenate([after - before for before, after, _ in rows])
         lengths = np.array([len(r.text) for *_, interaction in rows for r in interaction.responses])
         slope, rest = np.polyfit(lengths / 100, gained, 1)
         assert (slope, rest) == (pytest.approx(bias), pytest.approx(0, abs=1e-9))
     long = "My cat sends her love. " * 20
-    interaction = TALKS[0].model_copy(
+    interaction = INTERACTIONS[0].model_copy(
         update={"responses": (Response(id="0", text=long), Response(id="1", text="No."))}
     )
     person = Person("ada", length_bias=0.5, **BARE)
@@ -477,7 +487,7 @@ def test_length_seems_good_to_who_is_biased():
 
 def test_the_first_place_seems_good_to_who_is_biased():
     person = Person("ada", position_bias=0.3)
-    for interaction in TALKS[:10]:
+    for interaction in INTERACTIONS[:10]:
         gained = person.perceived_utility(interaction) - TRUTH.perceived_utility(interaction)
         assert gained == pytest.approx([0.3, 0.3 / 2, 0.3 / 3, 0.3 / 4])
         shown = interaction.model_copy(update={"shown": ("2", "0", "3", "1")})
@@ -500,7 +510,7 @@ def test_the_first_place_seems_good_to_who_is_biased():
 def test_the_sycophantic_repeat_what_they_see():
     person = Person("ada", sycophancy=0.6)
     repeated = 0
-    for interaction in MANY:
+    for interaction in PAIRED_INTERACTIONS:
         honest = give_feedback(TRUTH, "label", interaction)
         others = [
             Label(
@@ -511,61 +521,65 @@ def test_the_sycophantic_repeat_what_they_see():
             )
             for item in honest
         ]
-        said = give_feedback(person, "label", interaction, seen=others)
-        goods = [item.good for item in said]
+        feedback = give_feedback(person, "label", interaction, seen=others)
+        goods = [item.good for item in feedback]
         assert goods in ([i.good for i in honest], [i.good for i in others])
-        assert {item.annotator.id for item in said} == {"ada"}
-        assert not {item.id for item in said} & {item.id for item in others}
+        assert {item.annotator.id for item in feedback} == {"ada"}
+        assert not {item.id for item in feedback} & {item.id for item in others}
         repeated += goods == [item.good for item in others]
         assert give_feedback(person, "label", interaction) == honest
         assert give_feedback(person, "rating", interaction, seen=others) == give_feedback(
             TRUTH, "rating", interaction
         )
-    assert near(repeated / len(MANY), 0.6, len(MANY))
+    assert near(repeated / len(PAIRED_INTERACTIONS), 0.6, len(PAIRED_INTERACTIONS))
 
 
 @pytest.mark.parametrize("kind", FEEDBACK_KINDS)
 def test_the_sycophantic_repeat_the_last_one_of_several_and_leave_the_source_its_sort(kind):
     others = [Person("bo", **NOISY), Person("cy", **NOISY)]
     person = Person("ada", sycophancy=1.0)
-    for interaction in MANY[:30]:
+    for interaction in PAIRED_INTERACTIONS[:30]:
         seen = [give_feedback(replace(other, abstention=0), kind, interaction) for other in others]
         own = give_feedback(TRUTH, kind, interaction)
-        said = give_feedback(person, kind, interaction, seen=[*seen[0], *seen[1]])
-        for item in said:
+        feedback = give_feedback(person, kind, interaction, seen=[*seen[0], *seen[1]])
+        for item in feedback:
             item.check(interaction)
-        assert len({item.id for item in said}) == len(said)
+        assert len({item.id for item in feedback}) == len(feedback)
         if seen[1]:
-            assert len(said) == len(seen[1])
+            assert len(feedback) == len(seen[1])
         if own:
-            assert {item.annotator.kind for item in said} <= {item.annotator.kind for item in own}
+            assert {item.annotator.kind for item in feedback} <= {
+                item.annotator.kind for item in own
+            }
 
 
 def test_taste_is_what_people_of_a_crowd_do_not_share():
     people = make_crowd("mail", 24, taste=0.15, seed=2).people
     judged = np.array(
         [
-            np.concatenate([person.perceived_utility(interaction) for interaction in TALKS])
+            np.concatenate([person.perceived_utility(interaction) for interaction in INTERACTIONS])
             for person in people
         ]
     )
     result = variance_components(judged)
     assert np.sqrt(result.annotators_by_items) == pytest.approx(0.15, rel=0.06)
     assert result.annotators < 0.002
-    true = np.concatenate([utilities(interaction) for interaction in TALKS])
+    true = np.concatenate([utilities(interaction) for interaction in INTERACTIONS])
     assert result.items == pytest.approx(true.var(ddof=1), rel=0.25)
     assert (
         variance_components(
-            np.array([TRUTH.perceived_utility(interaction) for interaction in TALKS[:2]])
+            np.array([TRUTH.perceived_utility(interaction) for interaction in INTERACTIONS[:2]])
         ).items
         >= 0
     )
-    assert (people[0].perceived_utility(TALKS[0]) == people[0].perceived_utility(TALKS[0])).all()
+    assert (
+        people[0].perceived_utility(INTERACTIONS[0]) == people[0].perceived_utility(INTERACTIONS[0])
+    ).all()
 
 
 def test_people_value_what_their_weights_say():
     person = Person("ada", weights={"relevant": 0.5, "safe": 0.25})
-    for interaction in TALKS:
+    for interaction in INTERACTIONS:
         expected = [
             0.5 * result.aspects["relevant"] + 0.25 * result.aspects["safe"]
             for result in truth("mail", interaction)
@@ -578,7 +592,7 @@ def test_what_people_value_drifts():
     person = Person(
         "ada", weights={"facts": 1.0}, drifts_to={"manner": 1.0}, since=since, drift_days=20
     )
-    interaction = TALKS[1]
+    interaction = INTERACTIONS[1]
     facts, manner = (
         np.array([result.aspects[name] for result in truth("mail", interaction)])
         for name in ("facts", "manner")
@@ -602,29 +616,31 @@ def test_feedback_is_delayed_by_an_exponential_time():
     late = np.array(
         [
             (give_feedback(person, "label", interaction)[0].time - NOW).total_seconds()
-            for interaction in MANY
+            for interaction in PAIRED_INTERACTIONS
         ]
     )
     assert late.min() >= 0
-    assert abs(late.mean() - 120) < 4.5 * 120 / np.sqrt(len(MANY))
-    assert near(np.mean(late > 120), np.exp(-1), len(MANY))
-    timeless = TALKS[0].model_copy(update={"time": None})
+    assert abs(late.mean() - 120) < 4.5 * 120 / np.sqrt(len(PAIRED_INTERACTIONS))
+    assert near(np.mean(late > 120), np.exp(-1), len(PAIRED_INTERACTIONS))
+    timeless = INTERACTIONS[0].model_copy(update={"time": None})
     assert give_feedback(person, "label", timeless)[0].time is None
 
 
 def test_some_abstain():
     person = Person("ada", abstention=0.35)
-    silent = [give_feedback(person, "label", interaction) == [] for interaction in MANY]
-    assert near(np.mean(silent), 0.35, len(MANY))
+    silent = [
+        give_feedback(person, "label", interaction) == [] for interaction in PAIRED_INTERACTIONS
+    ]
+    assert near(np.mean(silent), 0.35, len(PAIRED_INTERACTIONS))
     assert not any(
         give_feedback(replace(person, abstention=1.0), "label", interaction)
-        for interaction in MANY[:20]
+        for interaction in PAIRED_INTERACTIONS[:20]
     )
 
 
 def test_what_will_do_and_what_seems_equal_are_up_to_the_person():
     strict = Person("ada", acceptance_threshold=0.999999)
-    for interaction in TALKS:
+    for interaction in INTERACTIONS:
         values = utilities(interaction)
         assert [item.good for item in give_feedback(strict, "label", interaction)] == [
             value > 0.9999 for value in values
@@ -676,8 +692,8 @@ def test_full_edits_write_the_answer_anew(world):
     person = Person("ada", world_name=world, edit_style="full")
     for interaction in interactions(world, 12):
         ideal = home.ideal(home.parse_prompt(interaction.prompt))
-        said = [item.text for item in give_feedback(person, "edit", interaction)]
-        assert said == ([ideal] if ideal != interaction.responses[0].text else [])
+        texts = [item.text for item in give_feedback(person, "edit", interaction)]
+        assert texts == ([ideal] if ideal != interaction.responses[0].text else [])
 
 
 def test_minimal_edits_leave_what_is_not_wrong():
@@ -705,39 +721,39 @@ def test_an_instruction_is_given_only_where_its_rule_is_broken():
     thanked, greeted = (MAIL.ideal(task, [one]) for one in (thanks, hello))
     both = MAIL.ideal(task, [thanks, hello])
 
-    def told(task, text):
+    def instructions_for(task, text):
         interaction = Interaction.of(task.text, text)
-        said = give_feedback(person, "instruction", interaction)
-        for item in said:
+        feedback = give_feedback(person, "instruction", interaction)
+        for item in feedback:
             item.check(interaction)
-        return [(item.text, item.scope.where) for item in said]
+        return [(item.text, item.scope.where) for item in feedback]
 
     thank, greet = (thanks.text, "boss"), (hello.text, None)
-    assert told(task, MAIL.ideal(task)) == [thank, greet]
-    assert told(task, thanked) == [greet]
-    assert told(task, greeted) == [thank]
-    assert told(task, both) == []
+    assert instructions_for(task, MAIL.ideal(task)) == [thank, greet]
+    assert instructions_for(task, thanked) == [greet]
+    assert instructions_for(task, greeted) == [thank]
+    assert instructions_for(task, both) == []
     friend = to("friend")
-    assert told(friend, MAIL.ideal(friend)) == [greet]
-    assert told(friend, MAIL.ideal(friend, [hello])) == []
+    assert instructions_for(friend, MAIL.ideal(friend)) == [greet]
+    assert instructions_for(friend, MAIL.ideal(friend, [hello])) == []
 
 
 @pytest.mark.parametrize("world", world_names())
 def test_instructions_are_true_in_every_world(world):
     home = get_world(world)
-    given = 0
+    num_instructions = 0
     for one in home.rules:
         person = Person("ada", world_name=world, rules=(one,))
         for task in home.tasks("train", 8):
             ruled, default = home.ideal(task, [one]), home.ideal(task)
-            said = give_feedback(person, "instruction", Interaction.of(task.text, default))
+            feedback = give_feedback(person, "instruction", Interaction.of(task.text, default))
             broken = home.applies(one, task) and ruled != default
-            assert [item.text for item in said] == [one.text] * broken
-            given += broken
+            assert [item.text for item in feedback] == [one.text] * broken
+            num_instructions += broken
             assert not give_feedback(person, "instruction", Interaction.of(task.text, ruled)) or (
                 not home.applies(one, task)
             )
-    assert given > 10
+    assert num_instructions > 10
 
 
 def test_rules_in_mind_decide_what_is_right():
@@ -758,9 +774,9 @@ def test_signals_come_a_line_at_a_time():
     first, *_, ending, sender = MAIL.ideal(task).split("\n")
     body = f"{task.sentence.replace('.', '')} tomorrow. My bank code is 4411."
     text = "\n".join([first, body, ending, sender])
-    said = give_feedback(TRUTH, "realtime", Interaction.of(task.text, text))
-    assert [item.value for item in said] == [1, -1, 1, 1]
-    assert [item.metadata for item in said] == [
+    feedback = give_feedback(TRUTH, "realtime", Interaction.of(task.text, text))
+    assert [item.value for item in feedback] == [1, -1, 1, 1]
+    assert [item.metadata for item in feedback] == [
         {"start": text.index(line), "end": min(text.index(line) + len(line) + 1, len(text))}
         for line in (first, body, ending, sender)
     ]
@@ -777,9 +793,9 @@ def test_who_chooses_takes_the_best_of_what_was_shown():
     interaction = Interaction.of(task.text, default, nearly, "No.")
     assert give_feedback(TRUTH, "choice", interaction)[0].chosen == "0"
     shown = interaction.model_copy(update={"shown": ("2", "1")})
-    (said,) = give_feedback(TRUTH, "choice", shown)
-    assert [one.response for one in said.shown] == ["2", "1"]
-    assert said.chosen == "1"
+    (choice,) = give_feedback(TRUTH, "choice", shown)
+    assert [item.response for item in choice.shown] == ["2", "1"]
+    assert choice.chosen == "1"
 
 
 def test_nobody_chooses_where_nothing_was_shown():
@@ -795,13 +811,13 @@ def test_crowds_work_for_what_they_say():
     people = [Person("ada", time_factor=2.0), Person("bo", abstention=0.5, time_factor=0.5)]
     working = Crowd(people)
     kinds = ("label", "critique", "demonstration", "outcome")
-    cases = list(working.annotate(TALKS, kinds, people_per_interaction=2))
+    cases = list(working.annotate(INTERACTIONS, kinds, people_per_interaction=2))
     expected = 0.0
     for case in cases:
         for person in people:
             for kind in kinds:
-                said = give_feedback(person, kind, case.interaction)
-                expected += (person.time_factor * SECONDS_PER_ITEM[kind]) if said else 0
+                feedback = give_feedback(person, kind, case.interaction)
+                expected += (person.time_factor * SECONDS_PER_ITEM[kind]) if feedback else 0
     assert working.seconds == pytest.approx(expected)
     assert expected > 0
     assert Person("ada", time_factor=3.0).cost("edit") == 3 * SECONDS_PER_ITEM["edit"]
@@ -810,8 +826,8 @@ def test_crowds_work_for_what_they_say():
 
 def test_each_interaction_is_seen_by_different_people_in_turn():
     working = make_crowd("mail", 5, seed=4)
-    cases = list(working.annotate(MANY, ["label"], people_per_interaction=2))
-    assert [case.interaction for case in cases] == MANY
+    cases = list(working.annotate(PAIRED_INTERACTIONS, ["label"], people_per_interaction=2))
+    assert [case.interaction for case in cases] == PAIRED_INTERACTIONS
     seen = Counter()
     for case in cases:
         ids = {item.annotator.id for item in case.feedback}
@@ -820,9 +836,14 @@ def test_each_interaction_is_seen_by_different_people_in_turn():
         for item in case.feedback:
             item.check(case.interaction)
     assert len(seen) == 5
-    assert all(near(times / len(MANY), 2 / 5, len(MANY)) for times in seen.values())
+    assert all(
+        near(times / len(PAIRED_INTERACTIONS), 2 / 5, len(PAIRED_INTERACTIONS))
+        for times in seen.values()
+    )
     again = list(
-        make_crowd("mail", 5, seed=4).annotate(MANY[:20], ["label"], people_per_interaction=2)
+        make_crowd("mail", 5, seed=4).annotate(
+            PAIRED_INTERACTIONS[:20], ["label"], people_per_interaction=2
+        )
     )
     assert [case.feedback for case in again] == [case.feedback for case in cases[:20]]
 
@@ -831,13 +852,13 @@ def test_sycophants_of_a_crowd_copy_who_looked_first():
     people = [Person("ada", noise=0.5, seed=i, sycophancy=1.0) for i in range(2)]
     people = [replace(person, name=name) for person, name in zip(people, "ab", strict=True)]
     for case in Crowd(people).annotate(
-        MANY[:50], ["label", "preference"], people_per_interaction=2
+        PAIRED_INTERACTIONS[:50], ["label", "preference"], people_per_interaction=2
     ):
         for kind in ("label", "preference"):
-            said = [item for item in case.feedback if item.kind == kind]
+            feedback = [item for item in case.feedback if item.kind == kind]
             first, second = (
-                [item for item in said if item.annotator.id == name]
-                for name in dict.fromkeys(item.annotator.id for item in said)
+                [item for item in feedback if item.annotator.id == name]
+                for name in dict.fromkeys(item.annotator.id for item in feedback)
             )
             drop = {"id", "annotator", "time"}
             assert [item.model_dump(exclude=drop) for item in first] == [
@@ -851,7 +872,7 @@ def test_groups_have_their_shares_and_values():
     assert Counter(person.group for person in people) == {"most": 14, "curt": 4, "x": 2}
     assert len({person.name for person in people}) == 20
     assert {person.noise for person in people} == {0.1}
-    interaction = TALKS[2]
+    interaction = INTERACTIONS[2]
     relevant = [result.aspects["relevant"] for result in truth("mail", interaction)]
     for person in people:
         expected = relevant if person.group == "curt" else utilities(interaction)
@@ -868,7 +889,7 @@ def test_groups_have_their_shares_and_values():
 
 
 @pytest.mark.parametrize(
-    ("fields", "said"),
+    ("fields", "message"),
     [
         ({"noise": 0.6}, "noise of 'ada' is 0.6"),
         ({"noise": -0.1}, "noise of 'ada' is -0.1"),
@@ -887,14 +908,14 @@ def test_groups_have_their_shares_and_values():
         ({"drift_days": 0.0}, "drift_days of 'ada' is 0.0"),
     ],
 )
-def test_people_who_make_no_sense_are_refused(fields, said):
-    with pytest.raises(BacktalkError, match=said):
+def test_people_who_make_no_sense_are_refused(fields, message):
+    with pytest.raises(BacktalkError, match=message):
         Person("ada", **fields)
 
 
 def test_kinds_and_prompts_that_people_do_not_know_are_refused():
     with pytest.raises(UnknownName, match=r"no kind of feedback 'lable'.*Did you mean 'label'"):
-        give_feedback(TRUTH, "lable", TALKS[0])
+        give_feedback(TRUTH, "lable", INTERACTIONS[0])
     with pytest.raises(RecordError, match="What is the time"):
         give_feedback(TRUTH, "label", Interaction.of("What is the time?", "Noon."))
 
@@ -908,7 +929,9 @@ def test_crowds_that_make_no_sense_are_refused():
         make_crowd("mail", 4, nosie=0.1)
     for each in (0, 5):
         with pytest.raises(BacktalkError, match=f"{each} different people cannot"):
-            list(make_crowd("mail", 4).annotate(TALKS, ["label"], people_per_interaction=each))
+            list(
+                make_crowd("mail", 4).annotate(INTERACTIONS, ["label"], people_per_interaction=each)
+            )
 
 
 def test_shares_of_groups_lie_between_0_and_1():
@@ -1034,7 +1057,10 @@ def test_disagreement_recovers_known_components(repeats):
 def test_people_without_taste_or_bias_do_not_disagree():
     people = make_crowd("mail", 5).people
     result = variance_components(
-        [[person.perceived_utility(interaction)[0] for interaction in TALKS] for person in people]
+        [
+            [person.perceived_utility(interaction)[0] for interaction in INTERACTIONS]
+            for person in people
+        ]
     )
     assert (result.annotators, result.annotators_by_items, result.residual) == (
         0,

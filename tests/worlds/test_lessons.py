@@ -1,4 +1,4 @@
-"""Lessons are true, keep to the training tasks and rules, and become the tokens of the template."""
+"""Lessons: correctness, training tasks and rules, tokens of the chat template."""
 
 from collections import Counter
 from functools import cache
@@ -50,7 +50,7 @@ from backtalk.worlds.world import split_of
 SKILLS = ("answer", "refine", "criticise", "judge", "find_rule")
 every_world = pytest.mark.parametrize("world", world_names())
 COUNTS = {"programs": 200}
-"""How many lessons are looked at; fewer in a world whose answers are programs to be run."""
+"""Number of lessons to check; fewer in a world whose answers are programs to run."""
 
 
 def count_of(world):
@@ -91,13 +91,13 @@ def taught(world):
 
 
 def skill_of(lesson):
-    """Return the skill that a lesson teaches, by what is asked."""
-    asked = lesson[-2].text
-    if asked == CRITIQUE_REQUEST:
+    """Return the skill that a lesson teaches, by its request."""
+    request = lesson[-2].text
+    if request == CRITIQUE_REQUEST:
         return "criticise"
-    if asked.endswith(COMPARISON_REQUEST):
+    if request.endswith(COMPARISON_REQUEST):
         return "judge"
-    if asked.endswith(RULE_REQUEST):
+    if request.endswith(RULE_REQUEST):
         return "find_rule"
     return "refine" if lesson[-3:-2] and lesson[-3].role == "assistant" else "answer"
 
@@ -107,13 +107,13 @@ def of_skill(world, skill):
 
 
 def judged(lesson):
-    """Return the request, with what was told, and the two answers of a lesson in judging."""
-    asked, rest = lesson[0].text.split("\n\nA:\n")
+    """Return the prompt and the two responses of a lesson in judging."""
+    question, rest = lesson[0].text.split("\n\nA:\n")
     a, b = rest.removesuffix(f"\n\n{COMPARISON_REQUEST}").split("\n\nB:\n")
-    if not asked.startswith("system: "):
-        return (Message.user(asked),), a, b
-    told, request = asked.removeprefix("system: ").split("\n\nuser: ")
-    return (Message.system(told), Message.user(request)), a, b
+    if not question.startswith("system: "):
+        return (Message.user(question),), a, b
+    system, request = question.removeprefix("system: ").split("\n\nuser: ")
+    return (Message.system(system), Message.user(request)), a, b
 
 
 def requests(lesson):
@@ -157,14 +157,14 @@ def test_another_mixture_and_another_seed_teach_something_else(world):
 def test_no_held_out_task_is_ever_in_a_lesson(world):
     lessons, unusual, examples = taught(world)
     home = get_world(world)
-    asked = Counter()
+    counts = Counter()
     for lesson in lessons:
         for request in requests(lesson):
             assert home.parse(request) is not None, request
             assert request in unusual or split_of(request) == "train"
-            asked["unusual" if request in unusual else "usual"] += 1
-    share = asked["unusual"] / asked.total()
-    assert abs(share - 0.1) < limit(0.1, asked.total())
+            counts["unusual" if request in unusual else "common"] += 1
+    share = counts["unusual"] / counts.total()
+    assert abs(share - 0.1) < limit(0.1, counts.total())
     shown = [task for pairs in examples.values() for task, _ in pairs]
     assert shown
     assert {split_of(task.text) for task in shown} == {"train"}
@@ -176,16 +176,16 @@ def test_no_held_out_task_is_ever_in_a_lesson(world):
 @every_world
 def test_no_held_out_rule_is_ever_in_a_lesson(world):
     home = get_world(world)
-    kept, used = held_out_rules(home), training_rules(home)
-    assert set(kept) | set(used) == set(home.rules)
-    assert not set(kept) & set(used)
-    assert len(kept) == -(-len(home.rules) // HELD_OUT_RULE_INTERVAL)
+    held_out, training = held_out_rules(home), training_rules(home)
+    assert set(held_out) | set(training) == set(home.rules)
+    assert not set(held_out) & set(training)
+    assert len(held_out) == -(-len(home.rules) // HELD_OUT_RULE_INTERVAL)
     everything = "\n".join(message.text for lesson in taught(world)[0] for message in lesson)
-    assert [rule.text for rule in kept if rule.text in everything] == []
-    assert np.mean([rule.text in everything for rule in used]) > 0.8
+    assert [rule.text for rule in held_out if rule.text in everything] == []
+    assert np.mean([rule.text in everything for rule in training]) > 0.8
 
 
-def told(prompt):
+def system_text(prompt):
     return "".join(message.text for message in prompt if message.role == "system")
 
 
@@ -195,7 +195,7 @@ def test_rules_and_guidance_are_told_as_often_as_the_mixture_says(world):
     ruled, guided, inside, rules = 0, 0, 0, 0
     drafts = of_skill(world, "answer") + of_skill(world, "criticise")
     for lesson in drafts:
-        system = told(lesson)
+        system = system_text(lesson)
         stated = [rule for rule in home.rules if rule.text in system]
         task = home.parse_prompt(lesson[:2] if system else lesson[:1])
         ruled += bool(stated)
@@ -221,8 +221,8 @@ def test_answers_are_those_of_a_writer_who_errs_and_heeds_what_is_told(world):
     for *prompt, answer in of_skill(world, "answer"):
         assert answer.role == "assistant"
         utility = home.score(tuple(prompt), answer.text).utility
-        heard = sum(words in told(prompt) for words in GUIDANCE.values())
-        if not told(prompt):
+        heard = sum(words in system_text(prompt) for words in GUIDANCE.values())
+        if not system_text(prompt):
             plain.append(utility)
         elif heard >= 2:
             minded.append(utility)
@@ -241,26 +241,26 @@ def test_refined_answers_follow_the_critique_to_the_letter(world):
             *("assistant", "user", "assistant"),
         ]
         before = home.score(tuple(prompt), draft.text)
-        issues, said = before.issues, critique.text
+        issues, text = before.issues, critique.text
         several = issues[:MAX_NAMED_ISSUES]
         all_advice = " ".join(dict.fromkeys(issue.advice for issue in several))
-        meant = {apply_fixes(draft.text, [f]) for f in issues if said in {f.advice, f.description}}
-        if said == all_advice:
+        meant = {apply_fixes(draft.text, [f]) for f in issues if text in {f.advice, f.description}}
+        if text == all_advice:
             meant.add(apply_fixes(draft.text, several))
-        if said in VAGUE_CRITIQUES:
+        if text in VAGUE_CRITIQUES:
             meant = {apply_fixes(draft.text, [issue]) for issue in issues} | {
                 apply_fixes(draft.text, [])
             }
             seen["vague"] += 1
         after = home.score(tuple(prompt), refined.text).utility
         if meant:
-            assert refined.text in meant, (draft.text, said, refined.text)
+            assert refined.text in meant, (draft.text, text, refined.text)
             assert after > before.utility - 1e-9
-            seen["true"] += said not in VAGUE_CRITIQUES
-            seen["raised"] += said not in VAGUE_CRITIQUES and after > before.utility + 1e-9
+            seen["true"] += text not in VAGUE_CRITIQUES
+            seen["raised"] += text not in VAGUE_CRITIQUES and after > before.utility + 1e-9
         else:
             assert refined.text != draft.text
-            assert not any(issue.advice == said for issue in issues)
+            assert not any(issue.advice == text for issue in issues)
             seen["false"] += 1
             seen["spoiled"] += after < before.utility - 1e-9
     total = seen["vague"] + seen["true"] + seen["false"]
@@ -274,15 +274,15 @@ def test_refined_answers_follow_the_critique_to_the_letter(world):
 def test_criticism_is_true(world):
     home = get_world(world)
     nothing = 0
-    for *prompt, draft, asked, said in of_skill(world, "criticise"):
-        assert asked == Message.user(CRITIQUE_REQUEST)
+    for *prompt, draft, request, critique in of_skill(world, "criticise"):
+        assert request == Message.user(CRITIQUE_REQUEST)
         issues = home.score(tuple(prompt), draft.text).issues
         nothing += not issues
         advice = []
         for issue in issues:
             if issue.advice not in advice:
                 advice.append(issue.advice)
-        assert said == Message.assistant(" ".join(advice[:3]) or "Nothing is wrong.")
+        assert critique == Message.assistant(" ".join(advice[:3]) or "Nothing is wrong.")
     assert nothing
 
 
@@ -318,11 +318,11 @@ def test_verdicts_are_true(world):
 def test_rules_that_are_found_are_those_that_the_examples_follow(world):
     home = get_world(world)
     made = taught(world)[2]
-    for *prompt, said in of_skill(world, "find_rule"):
-        rule = parse_rule(home, said.text)
+    for *prompt, rule_message in of_skill(world, "find_rule"):
+        rule = parse_rule(home, rule_message.text)
         assert rule in training_rules(home)
-        (asked,) = prompt
-        shown = [text for text in made if f"{text}\n\n" in asked.text]
+        (request,) = prompt
+        shown = [text for text in made if f"{text}\n\n" in request.text]
         assert rule_induction_prompt([""])[0].text == f"\n\n{RULE_REQUEST}"
         inside, outside = 0, 0
         for text in shown:
@@ -363,7 +363,7 @@ def test_rules_that_change_nothing_have_no_examples(world):
         assert bool(examples) == changes, rule
 
 
-# Skills: what is asked, and how the reply is read.
+# Skills: prompts and parsing of replies.
 
 
 def test_questions_are_chats_that_end_with_the_user():
@@ -374,13 +374,13 @@ def test_questions_are_chats_that_end_with_the_user():
         Message.user("Louder."),
     )
     assert critique_prompt(prompt, "La.") == refinement_prompt(prompt, "La.", CRITIQUE_REQUEST)
-    (asked,) = comparison_prompt(prompt, "La.", "Lo.")
-    assert asked.role == "user"
-    assert asked.text == f"{prompt_text(prompt)}\n\nA:\nLa.\n\nB:\nLo.\n\n{COMPARISON_REQUEST}"
-    (asked,) = comparison_prompt(prompt[1:], "La.", "Lo.")
-    assert asked.text.startswith("Sing.\n\nA:\nLa.")
-    (asked,) = rule_induction_prompt(["La.", "Lo."])
-    assert asked.text == f"La.\n\nLo.\n\n{RULE_REQUEST}"
+    (message,) = comparison_prompt(prompt, "La.", "Lo.")
+    assert message.role == "user"
+    assert message.text == f"{prompt_text(prompt)}\n\nA:\nLa.\n\nB:\nLo.\n\n{COMPARISON_REQUEST}"
+    (message,) = comparison_prompt(prompt[1:], "La.", "Lo.")
+    assert message.text.startswith("Sing.\n\nA:\nLa.")
+    (message,) = rule_induction_prompt(["La.", "Lo."])
+    assert message.text == f"La.\n\nLo.\n\n{RULE_REQUEST}"
 
 
 @every_world
@@ -393,8 +393,8 @@ def test_verdicts_read_back(world):
         if bad.issues:
             assert parse_verdict(true_verdict(good, bad)) == "a"
             assert parse_verdict(true_verdict(bad, good)) == "b"
-            said = true_critique(bad)
-            assert bad.issues[0].advice in said
+            critique = true_critique(bad)
+            assert bad.issues[0].advice in critique
         assert parse_verdict(true_verdict(bad, bad)) == "tie"
         assert true_critique(good) == NO_ISSUES
         assert true_verdict(good, good) == (f"A: {NO_ISSUES}\nB: {NO_ISSUES}\n{TIE_VERDICT}")
@@ -454,23 +454,23 @@ def test_what_is_learned_is_what_the_assistant_says_and_the_end(world):
     lessons = taught(world)[0][:200]
     end = tokenizer().convert_tokens_to_ids(END)
     for lesson, result in zip(lessons, tokenize_conversations(tokenizer(), lessons), strict=True):
-        said, run = [], []
+        texts, run = [], []
         for token, learned in zip(result.tokens, result.loss_mask, strict=True):
             if learned:
                 run.append(token)
             if run and (token == end or not learned):
                 assert run[-1] == end
-                said.append(tokenizer().decode(run[:-1]))
+                texts.append(tokenizer().decode(run[:-1]))
                 run = []
         assert not run
-        assert said == [message.text for message in lesson if message.role == "assistant"]
-        # All that stands before what is learned is the prompt as a model is given it.
-        asked = tokenizer().apply_chat_template(
+        assert texts == [message.text for message in lesson if message.role == "assistant"]
+        # The tokens before the first trained token are the prompt that a model receives.
+        prompt_tokens = tokenizer().apply_chat_template(
             as_chat(lesson[:-1]), add_generation_prompt=True, return_dict=False
         )
-        assert result.tokens[: len(asked)] == list(asked)
-        assert result.loss_mask[len(asked) - 1 :] == [False] + [True] * (
-            len(result.tokens) - len(asked)
+        assert result.tokens[: len(prompt_tokens)] == list(prompt_tokens)
+        assert result.loss_mask[len(prompt_tokens) - 1 :] == [False] + [True] * (
+            len(result.tokens) - len(prompt_tokens)
         )
 
 

@@ -1,4 +1,4 @@
-"""Lists can be read and judged, and what mends them can be carried out to the letter."""
+"""Lists: parsing, scoring, and fixes that can be applied literally."""
 
 import re
 import time
@@ -49,9 +49,9 @@ def drafts(draw):
     """A task, a layout, and a text that may have very little to do with either."""
     task, layout = draw(tasks), draw(layouts)
     rng = np.random.default_rng(draw(seeds))
-    told = [rule for rule in WORLD.rules if rng.random() < 0.05]
+    rules = [rule for rule in WORLD.rules if rng.random() < 0.05]
     error_rates = draw(st.sampled_from([ErrorRates(), PERFECT, ErrorRates(0.5, 0.4, 0.5, 0.5, 1)]))
-    text = WORLD.write(task, rng, error_rates, told)
+    text = WORLD.write(task, rng, error_rates, rules)
     pieces = re.findall(r"\w+|\s+|[^\w\s]+", text)
     junk = st.sampled_from([*task.words, "xyz", "And", "Done.", "Here you are: ", "\n", "; ", "- "])
     for how in draw(
@@ -91,9 +91,9 @@ def sound(task, layout, text):
         assert end <= issue.start <= issue.end <= len(text)
         assert text[issue.start : issue.end] != issue.replacement
         end = issue.end
-        for said in (issue.description, issue.advice):
-            assert said.endswith(".")
-            assert len(said.split()) <= 10
+        for sentence in (issue.description, issue.advice):
+            assert sentence.endswith(".")
+            assert len(sentence.split()) <= 10
     return truth
 
 
@@ -300,8 +300,7 @@ def test_a_fault_is_named_and_what_mends_it(task, text, description, advice, tra
 
 def carried_out(words, advice):  # noqa: PLR0911 - one for each form of advice
     """Return the words that a reader writes who does what the advice says."""
-    said = re.findall(r"\w+", advice)
-    match said:
+    match re.findall(r"\w+", advice):
         case ["Put", word, where, other]:
             rest = [w for w in words if w != word]
             index = rest.index(other) + (where == "after")
@@ -389,9 +388,9 @@ def test_writers_make_every_fault_and_answer_the_same_request_in_many_ways():
 def test_the_longest_ideal_answer_fits():
     rules = [rule for rule in WORLD.rules if rule.scope == "all"]
     longest = max(
-        len(re.findall(r"\w+|[^\w\s]|\n", layout_for(given).render(task.expected)))
+        len(re.findall(r"\w+|[^\w\s]|\n", layout_for(rule_set).render(task.expected)))
         for task in TASKS
-        for given in (rules, [rule for rule in rules if rule.action != "lines"])
+        for rule_set in (rules, [rule for rule in rules if rule.action != "lines"])
     )
     assert longest * 4 / 3 <= WORLD.max_tokens
 

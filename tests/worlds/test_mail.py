@@ -1,4 +1,4 @@
-"""Mails: every fault is seen where it is, said as it is, and mending it mends."""
+"""Mails: position, description and fix of every issue."""
 
 import re
 from dataclasses import dataclass, replace
@@ -109,7 +109,7 @@ def test_each_reader_has_a_manner(request_example):
 
 
 # The request, what of the ideal answer is changed into what; then of the only fault: its label,
-# its aspect, the text at fault, what replaces it, what is said, the advice, the utility lost.
+# its aspect, the text at fault, what replaces it, the description, the advice, the utility lost.
 SAYS = [
     (BOSS, "Dear Ms Klein,\n", "", "greeting", "manner", "", "Dear Ms Klein,\n",
      "The greeting is missing.", "Begin with Dear Ms Klein.", None),
@@ -189,12 +189,12 @@ SAYS = [
 
 @pytest.mark.parametrize("row", SAYS, ids=[f"{row[3]}-{number}" for number, row in enumerate(SAYS)])
 def test_one_thing_that_is_wrong_is_one_fault(row):
-    request_example, old, new, label, aspect, marked, put, said, advice, lost = row
+    request_example, old, new, label, aspect, marked, put, description, advice, lost = row
     assert request_example.ideal.count(old) >= 1
     text = request_example.ideal.replace(old, new, 1)
     (issue,) = judged(request_example, text).issues
     assert (issue.label, issue.aspect) == (label, aspect)
-    assert (issue.description, issue.advice) == (said, advice)
+    assert (issue.description, issue.advice) == (description, advice)
     assert (text[issue.start : issue.end], issue.replacement) == (marked, put)
     if label != "no-message":  # the order of sentences does not matter
         assert apply_fixes(text, [issue]) == request_example.ideal

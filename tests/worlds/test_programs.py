@@ -1,4 +1,4 @@
-"""The programs world: what is right, what is wrong and where, and a sandbox that holds."""
+"""Programs: scoring, positions of issues, and the sandbox."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The small models really read: what they do depends on the text that they are given."""
+"""Small models: samples depend on the text of the prompt."""
 
 import json
 from dataclasses import replace
@@ -27,9 +27,9 @@ def prober(request):
     return SkillEvaluator(world, small_model(request.param), count=32, seed=3)
 
 
-def leads(probe, by, *, over="blanked"):
-    """Whether a score lies above what is left of it without the text, by so much on average."""
-    return probe.score.mean() - probe.ablations[over].mean() > by
+def exceeds_ablation(probe, margin, *, ablation="blanked"):
+    """Return true if the mean score exceeds that of an ablated prompt by more than a margin."""
+    return probe.score.mean() - probe.ablations[ablation].mean() > margin
 
 
 @pytest.mark.parametrize("name", world_names())
@@ -38,12 +38,12 @@ def test_the_weights_are_small_and_say_how_they_were_made(name):
     size = sum(file.stat().st_size for file in folder.iterdir()) / 1e6
     assert size < MEGABYTES
     with safe_open(folder / "model.safetensors", "pt") as file:
-        counted = sum(file.get_tensor(key).numel() for key in file.keys())  # noqa: SIM118
-    made = json.loads((folder / "training.json").read_text())
-    assert made["parameters"] == counted
-    assert 1e6 < counted < 3e6
-    assert made["recipe"]["tokens"] == RECIPES[name].tokens
-    first, last = made["curve"][0][1], made["curve"][-2][1]
+        parameters = sum(file.get_tensor(key).numel() for key in file.keys())  # noqa: SIM118
+    metadata = json.loads((folder / "training.json").read_text())
+    assert metadata["parameters"] == parameters
+    assert 1e6 < parameters < 3e6
+    assert metadata["recipe"]["tokens"] == RECIPES[name].tokens
+    first, last = metadata["curve"][0][1], metadata["curve"][-2][1]
     assert last < first / 3
 
 
@@ -62,36 +62,36 @@ def test_lessons_are_as_the_chat_template_writes_them(name):
 def test_answers_are_good_and_leave_room(prober):
     utility, once, often, best = run_sync(prober._evaluate_answers())
     assert utility.baseline + 0.15 < utility.score.mean() < 0.95
-    assert leads(utility, 0.15)
-    assert leads(utility, 0.15, over="swapped")
+    assert exceeds_ablation(utility, 0.15)
+    assert exceeds_ablation(utility, 0.15, ablation="swapped")
     assert often.score.mean() > 2 * once.score.mean()
     assert best.score.mean() > utility.score.mean() + 0.05
 
 
 def test_a_critique_is_read(prober):
     mended, _, _ = run_sync(prober._evaluate_refinement())
-    assert leads(mended, 0.4)
-    assert leads(mended, 0.4, over="swapped")
+    assert exceeds_ablation(mended, 0.4)
+    assert exceeds_ablation(mended, 0.4, ablation="swapped")
 
 
 def test_a_draft_is_read_by_who_criticises_it(prober):
     (named,) = run_sync(prober._evaluate_critiques())
-    assert leads(named, 0.15)
-    assert leads(named, 0.15, over="swapped")
+    assert exceeds_ablation(named, 0.15)
+    assert exceeds_ablation(named, 0.15, ablation="swapped")
 
 
 def test_examples_are_read_by_who_finds_their_rule(prober):
     taught, _ = run_sync(prober._evaluate_rule_induction())
-    assert leads(taught, 0.5)
-    assert leads(taught, 0.5, over="swapped")
+    assert exceeds_ablation(taught, 0.5)
+    assert exceeds_ablation(taught, 0.5, ablation="swapped")
 
 
 def test_a_rule_is_obeyed_in_scope_and_spills_outside():
     """In the mail world, where scope is studied."""
     prober = SkillEvaluator(get_world("mail"), small_model("mail"), count=80, seed=4)
     obeyed, _, spilled = run_sync(prober._evaluate_rules())
-    assert leads(obeyed, 0.3)
-    assert leads(obeyed, 0.3, over="swapped")
+    assert exceeds_ablation(obeyed, 0.3)
+    assert exceeds_ablation(obeyed, 0.3, ablation="swapped")
     assert spilled.score.mean() > spilled.ablations["blanked"].mean() + 0.15
     assert spilled.score.mean() < obeyed.score.mean()
 

@@ -1,4 +1,4 @@
-"""Sums: the truth can be read off the texts, faults say what is wrong, and mending them mends."""
+"""Sums: scoring of texts, descriptions of issues, fixes."""
 
 import re
 import time
@@ -74,8 +74,8 @@ def cases(count, seed=0):
     for i in range(count):
         task = WORLD.draw(rng, unusual=i % 5 == 0)
         rules = some_rules(rng, task)
-        told = rules if i % 2 else tuple(WORLD.rules[j] for j in rng.integers(39, size=2))
-        text = WORLD.write(task, rng, careless(rng.random()), told)
+        rules_in_force = rules if i % 2 else tuple(WORLD.rules[j] for j in rng.integers(39, size=2))
+        text = WORLD.write(task, rng, careless(rng.random()), rules_in_force)
         yield task, rules, garbled(text, rng) if i % 3 else text
 
 
@@ -276,8 +276,8 @@ def test_rules_change_what_is_right_in_their_scope():
     texts = [rule.text for rule in WORLD.rules]
     assert not [one for one in texts for other in texts if one != other and one in other]
     for rule in WORLD.rules:
-        wanted = [task for task in drawn(60) if WORLD.applies(rule, task)]
-        for task in wanted:
+        tasks = [task for task in drawn(60) if WORLD.applies(rule, task)]
+        for task in tasks:
             if rule.action == "unit" and not task.thing:
                 continue
             plain, ruled = WORLD.ideal(task), WORLD.ideal(task, [rule])
@@ -285,7 +285,7 @@ def test_rules_change_what_is_right_in_their_scope():
                 result = WORLD.score_answer(task, text, rules)
                 assert {issue.aspect for issue in result.issues} == {"manner"}
                 assert result.aspects["manner"] < 1
-        assert wanted
+        assert tasks
     assert WORLD.ideal(APPLES, [RULES["unit", "apples"], RULES["number", "all"]]) == (
         "1. 12 + 7 = 19\n2. 19 - 5 = 14\nAnswer: 14 apples"
     )

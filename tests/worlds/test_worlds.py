@@ -1,4 +1,4 @@
-"""All worlds: their laws, true utility as a reward, generators as models, registration."""
+"""All worlds: common checks, true utility as a reward, generators as models, registration."""
 
 import re
 import sys
@@ -88,26 +88,26 @@ def answers(world, count=30, seed=0):
     ]
 
 
-def scores(reward, given):
-    return run_sync(reward.score(given)).mean
+def scores(reward, examples):
+    return run_sync(reward.score(examples)).mean
 
 
 @every_world
 def test_true_utility_is_the_weighted_mean_of_the_aspects(world):
-    home, given = get_world(world), answers(world)
+    home, examples = get_world(world), answers(world)
     reward = TrueUtility(world)
     assert isinstance(reward, Reward)
     assert reward.bounds == (0, 1)
     assert reward.name == "true utility"
-    whole = scores(reward, given)
+    whole = scores(reward, examples)
     assert np.ptp(whole) > 0.2
-    alone = {name: scores(TrueUtility(world, name), given) for name in home.weights}
+    alone = {name: scores(TrueUtility(world, name), examples) for name in home.weights}
     for name, values in alone.items():
         assert ((values >= 0) & (values <= 1)).all()
         assert TrueUtility(world, name).name == name
     weighted = sum(weight * alone[name] for name, weight in home.weights.items())
     assert whole == pytest.approx(weighted)
-    ideal = [(prompt, home.ideal(home.parse_prompt(prompt))) for prompt, _ in given]
+    ideal = [(prompt, home.ideal(home.parse_prompt(prompt))) for prompt, _ in examples]
     assert scores(reward, ideal) == pytest.approx(1)
     assert scores(reward, []).shape == (0,)
 
@@ -125,18 +125,20 @@ def test_true_utility_is_the_weighted_mean_of_the_aspects(world):
     ],
 )
 def test_the_command_line_names_a_world_or_an_aspect(named, world, aspect):
-    given = answers(world)
-    expected = scores(TrueUtility(world, aspect), given)
-    assert scores(TrueUtility.from_spec(named), given) == pytest.approx(expected)
+    examples = answers(world)
+    expected = scores(TrueUtility(world, aspect), examples)
+    assert scores(TrueUtility.from_spec(named), examples) == pytest.approx(expected)
 
 
 def test_the_mail_world_is_named_by_default():
-    given = answers("mail")
-    assert scores(TrueUtility.from_spec(), given) == pytest.approx(scores(TrueUtility(), given))
+    examples = answers("mail")
+    assert scores(TrueUtility.from_spec(), examples) == pytest.approx(
+        scores(TrueUtility(), examples)
+    )
 
 
 @pytest.mark.parametrize(
-    ("named", "said"),
+    ("named", "message"),
     [
         ("saef", "no aspect of mail 'saef'.*Did you mean 'safe'"),
         ("correct", "no aspect of mail 'correct'"),
@@ -145,8 +147,8 @@ def test_the_mail_world_is_named_by_default():
         ("sumz/correct", "no world 'sumz'"),
     ],
 )
-def test_unknown_utilities_are_refused(named, said):
-    with pytest.raises(UnknownName, match=said):
+def test_unknown_utilities_are_refused(named, message):
+    with pytest.raises(UnknownName, match=message):
         TrueUtility.from_spec(named)
 
 
@@ -178,8 +180,8 @@ def test_rules_of_true_utility_are_in_force_in_their_scope(world):
     assert {(True, True, False), (False, False, True)} <= tried
 
 
-def requests(world, count=12, told="", **fields):
-    system = (Message.system(told),) if told else ()
+def requests(world, count=12, instruction="", **fields):
+    system = (Message.system(instruction),) if instruction else ()
     sampling = fields.pop("sampling", Sampling())
     return [
         Request(messages=(*system, Message.user(task.text)), sampling=sampling, **fields)
@@ -215,12 +217,12 @@ def test_a_writer_is_cut_at_its_limit_and_says_so(world):
     assert "length" in {completion.finish_reason for completion in cut}
 
 
-def utilities(world, model, asked):
-    done = run_sync(model.generate(asked))
+def utilities(world, model, batch):
+    completions = run_sync(model.generate(batch))
     return np.array(
         [
             get_world(world).score(request.messages, completion.text).utility
-            for request, completion in zip(asked, done, strict=True)
+            for request, completion in zip(batch, completions, strict=True)
         ]
     )
 
@@ -229,8 +231,8 @@ def utilities(world, model, asked):
 def test_writers_heed_guidance(world):
     count = 50 if world in SLOW else 250
     plain = utilities(world, GeneratorModel(world), requests(world, count))
-    told = " ".join(GUIDANCE.values())
-    minding = utilities(world, GeneratorModel(world), requests(world, count, told))
+    guidance = " ".join(GUIDANCE.values())
+    minding = utilities(world, GeneratorModel(world), requests(world, count, guidance))
     error = np.hypot(plain.std(), minding.std()) / np.sqrt(count)
     assert minding.mean() - plain.mean() > 3 * error
     perfect = utilities(world, GeneratorModel(world, **NO_ERRORS), requests(world, 50))
@@ -240,16 +242,16 @@ def test_writers_heed_guidance(world):
 def test_each_word_of_guidance_mends_its_own_sort_of_fault():
     home = get_world("mail")
 
-    def faulty(told):
+    def faulty(instruction):
         """Return how often an answer has a fault of each sort."""
-        asked = requests("mail", 500, told)
-        done = run_sync(GeneratorModel("mail").generate(asked))
+        batch = requests("mail", 500, instruction)
+        completions = run_sync(GeneratorModel("mail").generate(batch))
         results = [
             [
                 issue.label
                 for issue in home.score_answer(home.parse_prompt(r.messages), c.text, ()).issues
             ]
-            for r, c in zip(asked, done, strict=True)
+            for r, c in zip(batch, completions, strict=True)
         ]
         return {
             "wrong_facts": np.mean([any(x.startswith("wrong-") for x in one) for one in results]),
@@ -274,9 +276,9 @@ def test_writers_follow_the_rules_that_they_are_told(world):
     model = GeneratorModel(world, **NO_ERRORS)
     seen = 0
     for rule in home.rules:
-        asked = requests(world, 12, rule.text)
-        assert utilities(world, model, asked) == pytest.approx(1)
-        for request, completion in zip(asked, run_sync(model.generate(asked)), strict=True):
+        batch = requests(world, 12, rule.text)
+        assert utilities(world, model, batch) == pytest.approx(1)
+        for request, completion in zip(batch, run_sync(model.generate(batch)), strict=True):
             task = home.parse_prompt(request.messages)
             default = home.score_answer(task, completion.text, ()).utility
             if not home.applies(rule, task):
