@@ -1,4 +1,4 @@
-"""Learning in the background: each round once, whatever dies."""
+"""Background training: each round runs once, also after crashes."""
 
 import asyncio
 import multiprocessing
@@ -48,7 +48,7 @@ def store(tmp_path):
 
 @pytest.fixture
 def methods():
-    """What registers a method for one test."""
+    """Function that registers a method until the test ends."""
     known = set(METHODS)
     yield register
     for name in set(METHODS) - known:
@@ -56,7 +56,7 @@ def methods():
 
 
 async def nothing(feedback, run):
-    """Learn without an effort."""
+    """Return without training."""
 
 
 def learn(store, watch=None, *, config=PACE, **options):
@@ -313,11 +313,11 @@ def test_steps_that_were_done_are_not_done_again(store, methods):
 
 
 def test_answers_that_were_paid_for_are_not_paid_for_again(store, methods):
-    asked = []
+    requests = []
 
     def answer(request):
-        asked.append(request)
-        if len(asked) == 3:
+        requests.append(request)
+        if len(requests) == 3:
             raise OSError("the line is dead")
         return "Yes."
 
@@ -330,7 +330,7 @@ def test_answers_that_were_paid_for_are_not_paid_for_again(store, methods):
     learn(store, every=20, config=WorkerConfig(backoff_seconds=0, max_attempts=2, settle_seconds=0))
     (job,) = store.jobs.list()
     assert (job.state, job.attempts) == ("done", 2)
-    assert len(asked) == 6
+    assert len(requests) == 6
 
 
 def test_two_workers_with_other_options_do_not_share_jobs(store, methods):

@@ -1,4 +1,4 @@
-"""Methods: what can run, what it needs, and that what it makes is better."""
+"""Methods: availability, requirements and improvement of the policy."""
 
 import asyncio
 from typing import Annotated, Literal
@@ -35,16 +35,19 @@ ADA = Person("ada", temperature=0.05)
 
 
 def interactions(count):
-    kept = count // 5
-    asked = [*MAIL.prompts("train", count - kept), *MAIL.prompts("held-out", kept)]
+    num_held_out = count // 5
+    prompts = [
+        *MAIL.prompts("train", count - num_held_out),
+        *MAIL.prompts("held-out", num_held_out),
+    ]
     drafts = asyncio.run(
         GeneratorModel().generate(
-            [Request(messages=prompt, sample_index=i) for prompt in asked for i in range(3)]
+            [Request(messages=prompt, sample_index=i) for prompt in prompts for i in range(3)]
         )
     )
     return [
         Interaction.of(prompt, *(d.text for d in drafts[3 * n : 3 * n + 3]))
-        for n, prompt in enumerate(asked)
+        for n, prompt in enumerate(prompts)
     ]
 
 
@@ -121,9 +124,9 @@ def test_what_can_run_is_told_by_what_the_feedback_can_be_seen_as(store, tmp_pat
     assert (ready.available, ready.kinds, ready.reasons) == (True, ("ranking",), ())
     with Store(tmp_path / "s.db") as opened:
         interaction = Interaction.of("2 + 2?", "4", "5")
-        said = {"interaction": interaction.id, "annotator": Annotator.human("ada")}
-        opened.add(interaction, Critique(**said, text="Hm."))
-        opened.add(Preference(**said, a="0", b="1", verdict="both_bad"))
+        fields = {"interaction": interaction.id, "annotator": Annotator.human("ada")}
+        opened.add(interaction, Critique(**fields, text="Hm."))
+        opened.add(Preference(**fields, a="0", b="1", verdict="both_bad"))
         (result,) = [item for item in available_methods(opened) if item.method.name == "best-of-n"]
         assert not result.available
         assert result.kinds == ()

@@ -1,4 +1,4 @@
-"""Learning in rounds: what is compared, what is kept, when it ends."""
+"""Online learning: compared pairs, stored interactions, stopping."""
 
 import asyncio
 
@@ -102,12 +102,12 @@ def test_rounds_build_on_each_other_and_keep_everything(policy, tmp_path):
         assert (one.lineage.parent, two.lineage.parent) == (policy.id, one.id)
         assert [e.candidate for e in result.evaluations] == [one.id, two.id]
         assert [e.baseline for e in result.evaluations] == [policy.id, one.id]
-        kept = list(store.cases())
-        assert {case.interaction.policy for case in kept} == {policy.id, one.id}
-        assert all(len(case.interaction.responses) == 3 for case in kept)
-        for case in kept:
-            for said in case.feedback:
-                texts = case.text(said.a), case.text(said.b)
+        cases = list(store.cases())
+        assert {case.interaction.policy for case in cases} == {policy.id, one.id}
+        assert all(len(case.interaction.responses) == 3 for case in cases)
+        for case in cases:
+            for preference in case.feedback:
+                texts = case.text(preference.a), case.text(preference.b)
                 assert len(texts[0]) == max(len(r.text) for r in case.interaction.responses)
                 assert len(texts[1]) == min(len(r.text) for r in case.interaction.responses)
         assert {p.id for p in list_policies(store)} == {policy.id, one.id, two.id}
@@ -118,7 +118,7 @@ def test_lists_are_rated():
     assert needs_scores(get_method("lipo"))
     interaction = Interaction.of("Is it open?", "a", "bb", "cccc")
     (case,) = asyncio.run(RewardJudge(Longer(), rates=True).give([interaction], seed=0))
-    assert [said.value for said in case.feedback] == pytest.approx([0, 1 / 3, 1])
+    assert [rating.value for rating in case.feedback] == pytest.approx([0, 1 / 3, 1])
 
 
 def test_a_round_that_is_not_better_is_the_last(policy, tmp_path):
@@ -152,11 +152,11 @@ def test_finished_rounds_are_not_done_again(policy, tmp_path, monkeypatch):
         method = type(get_method("dpo"))
         learn = method.learn
 
-        async def counted(self, *given_, **options):
+        async def count_calls(self, *arguments, **options):
             learned.append(1)
-            return await learn(self, *given_, **options)
+            return await learn(self, *arguments, **options)
 
-        monkeypatch.setattr(method, "learn", counted)
+        monkeypatch.setattr(method, "learn", count_calls)
         with Run(tmp_path / "run", seed=0) as run:
             again = online(policy, store, run)
     assert learned == []
@@ -178,8 +178,8 @@ def test_a_round_waits_for_people_and_goes_on_with_the_same_answers(policy, tmp_
         waits = learn(PROMPTS[:8])
         assert waits.policies == ()
         assert "round 1 waits: 0 of 4 answered prompts have feedback, and 4 must" in waits.ended
-        asked = [case.interaction for case in store.cases()]
-        for interaction in asked:
+        interactions = [case.interaction for case in store.cases()]
+        for interaction in interactions:
             store.add(
                 Preference(
                     interaction=interaction.id,
@@ -191,7 +191,7 @@ def test_a_round_waits_for_people_and_goes_on_with_the_same_answers(policy, tmp_
             )
         result = learn(PROMPTS)  # more prompts than before: other ones would be drawn now
         assert [case.interaction.id for case in store.cases()] == [
-            interaction.id for interaction in asked
+            interaction.id for interaction in interactions
         ]
     (learned,) = result.policies
     assert result.ended == "after 1 round"

@@ -1,4 +1,4 @@
-"""A small store with feedback of many kinds, a model that answers from rules, and what is made."""
+"""Store with feedback of many kinds, a rule-based model, and the training tasks of a method."""
 
 import asyncio
 from functools import cache
@@ -37,16 +37,16 @@ PROMPTS = 10
 BEST, WORSE, WORST = "Yes, at nine.", "We are open.", "No."
 CRITIQUE = "Say when."
 ALWAYS = "Say that it opens at nine."
-"""A system prompt that the model follows."""
+"""System prompt that the model follows."""
 
 
-def interaction(number):
+def make_interaction(number):
     return Interaction.of(f"Open {number}?", BEST, WORSE, WORST)
 
 
-def said(about, number):
-    """Everything that is said about an interaction."""
-    common = {"interaction": about.id, "annotator": ADA}
+def every_kind(interaction, number):
+    """Return feedback of every kind on an interaction."""
+    common = {"interaction": interaction.id, "annotator": ADA}
     bad = {**common, "response": "2"}
     return [
         Ranking(**common, tiers=(("0",), ("1",), ("2",))),
@@ -66,23 +66,26 @@ def said(about, number):
 
 def fill(store):
     for number in range(PROMPTS):
-        about = interaction(number)
-        store.add(about, *said(about, number))
+        record = make_interaction(number)
+        store.add(record, *every_kind(record, number))
 
 
 def add_steps(store, text, *verdicts, prompt="1 + 1?"):
-    """Add an answer, a step a line, with what a checker says of each."""
-    about = Interaction.of(prompt, text)
+    """Add a response with one step per line, and a verdict for each."""
+    interaction = Interaction.of(prompt, text)
     steps, start = [], 0
     for line, verdict in zip(text.splitlines(keepends=True), verdicts, strict=True):
         steps.append(Step(start=start, end=start + len(line), verdict=verdict))
         start += len(line)
-    store.add(about, Steps(interaction=about.id, annotator=ADA, response="0", steps=tuple(steps)))
+    store.add(
+        interaction,
+        Steps(interaction=interaction.id, annotator=ADA, response="0", steps=tuple(steps)),
+    )
 
 
-def _say(request):
-    """Answer as asked: each sample is another, the fourth never comes to an end."""
-    last, place = request.messages[-1].text, request.sample_index
+def _respond(request):
+    """Model whose samples differ, and whose fourth sample has no end token."""
+    last, index = request.messages[-1].text, request.sample_index
     if request.messages[0].text == ALWAYS:
         return wording.NO_ISSUES if last == wording.CRITIQUE_REQUEST else BEST
     if last == wording.CRITIQUE_REQUEST:
@@ -90,22 +93,22 @@ def _say(request):
         return CRITIQUE if "nine" not in draft else wording.NO_ISSUES
     if last == CRITIQUE:
         draft = request.messages[-2].text
-        return (draft, "Sorry.", "I say when: at nine.", "It ends not")[place % 4]
-    if place % 4 == 3:
+        return (draft, "Sorry.", "I say when: at nine.", "It ends not")[index % 4]
+    if index % 4 == 3:
         return Completion(text="It never ends", finish_reason="length")
-    return ("Maybe.", "Yes, at nine.", "Maybe.")[place % 4]
+    return ("Maybe.", "Yes, at nine.", "Maybe.")[index % 4]
 
 
 @register_model("rules")
 def rules():
-    return FunctionModel(_say, name="rules")
+    return FunctionModel(_respond, name="rules")
 
 
 RULES = Policy(model=NamedSpec(name="rules"), name="rules")
 
 
 class Longest:
-    """A judge to whom longer is better."""
+    """Reward that prefers longer responses."""
 
     name = "longest"
     bounds = (0.0, 13.0)
@@ -118,7 +121,7 @@ register_reward("longest")(Longest)
 
 
 def local(folder, **fields):
-    """A policy of the tiny model in a folder."""
+    """Return a policy of the tiny model in a folder."""
     decoder = Sample(sampling=Sampling(max_tokens=12))
     return Policy(model=LocalSpec(model=folder), decoder=decoder, **fields)
 
@@ -128,18 +131,18 @@ def _words():
     return tokenizer()
 
 
-def parts_of(name, store, *, policy=RULES, kinds=None, window=None, **options):
-    """What a method would train on, by name, and what it left out."""
+def build_tasks(name, store, *, policy=RULES, kinds=None, window=None, **options):
+    """Return the training tasks of a method by name, and the number of trees left out."""
     save_policy(store, RULES)
-    work = MethodContext(policy, TrainingSet(store, split="all", kinds=kinds), Run(seed=1))
-    make, _ = asyncio.run(build_plan(name, work, get_method(name).read_options(options)))
+    context = MethodContext(policy, TrainingSet(store, split="all", kinds=kinds), Run(seed=1))
+    build, _ = asyncio.run(build_plan(name, context, get_method(name).read_options(options)))
     chat = ChatTemplate(_words(), name="tiny", eos_token_ids=frozenset({1}))
     encoder = Encoder(chat, max_length=window, prepare=policy.messages)
-    return {part.name: part for part in make(encoder)}, encoder.left_out
+    return {task.name: task for task in build(encoder)}, encoder.left_out
 
 
 def read(tree):
-    """A tree as its prompt, and the text, value and learned text of each response."""
+    """Return the prompt of a tree, and the text, value and trained text of each response."""
     decode = _words().decode
     results = []
     for branch in tree.responses:
@@ -156,6 +159,6 @@ def _value(response):
     return next(iter(columns.values()), 0.0)
 
 
-def texts(part):
+def texts(task):
     """The prompts and first responses of a part's trees."""
-    return [(prompt, own[0][0].removesuffix("<|end|>")) for prompt, own in map(read, part.trees)]
+    return [(prompt, own[0][0].removesuffix("<|end|>")) for prompt, own in map(read, task.trees)]

@@ -1,4 +1,4 @@
-"""Trees of all shapes, tabular policies and TRL's own loss functions, to check objectives with."""
+"""Trees of all shapes, tabular policies and TRL's losses for tests of objectives."""
 
 from __future__ import annotations
 
@@ -216,7 +216,7 @@ def good_arm_gains(loss: Callable[[Tensor], Tensor]) -> bool:
 
 
 class _Alone:
-    """What gathers over one process: nothing."""
+    """Stub of an accelerator with one process."""
 
     device = torch.device("cpu")
 
@@ -239,14 +239,14 @@ def trl_inputs(case: Case) -> tuple[Tensor, Tensor, list[float]]:
 
 
 def trl_loss(trainer: Any, logs: Tensor, inputs: dict[str, Tensor], **settings: Any) -> float:
-    """Return the loss that a trainer of TRL computes, of given log-probabilities."""
-    said = SimpleNamespace(
+    """Return the loss that a TRL trainer computes from log-probabilities."""
+    outputs = SimpleNamespace(
         log_probs=logs,
         entropy=torch.zeros_like(logs),
         mean_logits=torch.zeros_like(logs),
         is_top1=torch.zeros_like(logs, dtype=torch.bool),
     )
-    itself = SimpleNamespace(
+    trainer_stub = SimpleNamespace(
         model=SimpleNamespace(training=False),
         accelerator=_Alone(),
         aux_loss_enabled=False,
@@ -259,4 +259,4 @@ def trl_loss(trainer: Any, logs: Tensor, inputs: dict[str, Tensor], **settings: 
         _total_train_tokens=0,
         **settings,
     )
-    return float(trainer._compute_loss(itself, lambda **_: said, inputs, False))
+    return float(trainer._compute_loss(trainer_stub, lambda **_: outputs, inputs, False))

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from claims.arms import Table, open_bench, bradley_terry_preferences, kl_divergence, all_pairs
+from claims.arms import Table, all_pairs, bradley_terry_preferences, kl_divergence, open_bench
 from claims.games import nash_md_path, nash_mp_path, ring
 from scipy.special import log_softmax, softmax
 
@@ -51,7 +51,9 @@ def test_a_step_of_nash_mp_is_the_proximal_step(bench):
     """``argmax P(pi > half) - beta KL(pi, base) - 1/2 KL(pi, now)``."""
     now, half, beta = np.log([[0.1, 0.6, 0.3]]), np.log([[0.2, 0.2, 0.6]]), 0.3
     cases = all_pairs(GAME[None], np.exp(half))
-    result = bench.learn("nash-mp", half, cases, beta=beta, base=bench.policy(BASE).id, reference=now)
+    result = bench.learn(
+        "nash-mp", half, cases, beta=beta, base=bench.policy(BASE).id, reference=now
+    )
     proximal = log_softmax((beta * BASE + 0.5 * now + wins(half)) / (beta + 0.5), axis=1)
     np.testing.assert_allclose(result, proximal, atol=1e-6)
 
@@ -140,7 +142,9 @@ def test_the_bonus_of_xpo_finds_an_arm_that_the_reference_never_draws(bench):
         now, cases = base, []
         for number in range(25):
             cases += bench.answers([now, base], 2, seed=number, judge=judge)
-            now = bench.learn("xpo", now, cases, alpha=alpha, beta=0.5, reference=base, max_shift=12.0)
+            now = bench.learn(
+                "xpo", now, cases, alpha=alpha, beta=0.5, reference=base, max_shift=12.0
+            )
         results[alpha] = float(np.exp(now[0, -1]))
     assert results[0.1] > 0.5
     assert results[0.0] < 0.1

@@ -1,4 +1,4 @@
-"""Methods that imitate: what they take for their examples, and that what they learn answers."""
+"""Imitation methods: their training examples, and the policies that they train."""
 
 import asyncio
 import inspect
@@ -28,9 +28,9 @@ from tests.learn.finetune.feedback import (
     WORSE,
     WORST,
     add_steps,
+    build_tasks,
     fill,
     local,
-    parts_of,
     read,
     texts,
 )
@@ -58,7 +58,7 @@ HERE = {
     "fast": {"kinds": ["rating"]},
     "weak-to-strong": {"teacher": "rules"},
 }
-TOLD = {
+CONDITIONS = {
     "chain-of-hindsight": wording.GOOD_CONDITION,
     "hir": wording.GOOD_CONDITION,
     "faft": wording.PRAISE_CONDITION,
@@ -90,7 +90,9 @@ def test_what_is_learned_loads_and_answers(name, store, tiny):
         get_method(name).learn(policy, feedback, Run(seed=1), max_steps=2, batch_size=4, **options)
     )
     assert learned.model != policy.model
-    assert learned.system == "\n\n".join(["Be brief.", *([TOLD[name]] if name in TOLD else [])])
+    assert learned.system == "\n\n".join(
+        ["Be brief.", *([CONDITIONS[name]] if name in CONDITIONS else [])]
+    )
     assert (learned.lineage.method, learned.lineage.parent) == (name, policy.id)
     assert 1 <= learned.lineage.notes["steps"] <= 2
     answer = load_policy(learned, store.artifacts).respond("Open 3?")
@@ -99,17 +101,17 @@ def test_what_is_learned_loads_and_answers(name, store, tiny):
 
 def test_a_policy_that_was_told_is_not_told_twice(store, tiny):
     policy = local(tiny, system=wording.GOOD_CONDITION)
-    parts, _ = parts_of("hir", store, policy=policy, kinds=["label"])
-    prompts = {prompt.split("<|user|>")[0] for prompt, _ in texts(parts["label"])}
+    tasks, _ = build_tasks("hir", store, policy=policy, kinds=["label"])
+    prompts = {prompt.split("<|user|>")[0] for prompt, _ in texts(tasks["label"])}
     assert prompts == {
         f"<|system|>{words}<|end|>\n" for words in (wording.GOOD_CONDITION, wording.BAD_CONDITION)
     }
 
 
 def test_discriminative_fine_tuning_has_other_samples_as_rivals(store):
-    parts, _ = parts_of("dft", store, kinds=["label"], samples=4)
-    assert len(parts["label"].trees) == PROMPTS
-    for tree in parts["label"].trees:
+    tasks, _ = build_tasks("dft", store, kinds=["label"], samples=4)
+    assert len(tasks["label"].trees) == PROMPTS
+    for tree in tasks["label"].trees:
         _, responses = read(tree)
         # Of the samples one is the example itself, and one was cut off.
         assert [(text, value) for text, value, _ in responses] == [
@@ -121,19 +123,19 @@ def test_discriminative_fine_tuning_has_other_samples_as_rivals(store):
 
 def test_an_example_without_a_rival_is_left_out_and_counted(store):
     policy = RULES.model_copy(update={"system": ALWAYS})
-    parts, left_out = parts_of("dft2", store, kinds=["label"], policy=policy)
-    assert not parts["label"].trees
+    tasks, left_out = build_tasks("dft2", store, kinds=["label"], policy=policy)
+    assert not tasks["label"].trees
     assert left_out["examples without a sample that differs"] == PROMPTS
 
 
 def test_thoughts_have_a_weight_of_their_own(store):
-    parts, left_out = parts_of("thought-cloning", store, alpha=0.25)
-    (tree, *_) = parts["demonstration"].trees
+    tasks, left_out = build_tasks("thought-cloning", store, alpha=0.25)
+    (tree, *_) = tasks["demonstration"].trees
     assert set(tree.responses[0].weights) == {0.25, 1.0}
     _, ((text, _, _),) = read(tree)
     assert text == "<think>Nine.</think>At nine, 0.<|end|>"
-    parts, _ = parts_of("thought-cloning", store, alpha=0)
-    _, ((_, _, learned),) = read(parts["demonstration"].trees[0])
+    tasks, _ = build_tasks("thought-cloning", store, alpha=0)
+    _, ((_, _, learned),) = read(tasks["demonstration"].trees[0])
     assert learned == "At nine, 0.<|end|>"
     assert sum(left_out.values()) == PROMPTS + PROMPTS // 2  # good labels and edits
 
@@ -145,15 +147,15 @@ def test_right_solutions_and_right_beginnings_are_learned_once(tmp_path):
         add_steps(opened, "un\ndeux\ncinq\nsix", "right", "neutral", "wrong", "right")
         add_steps(opened, "one\nfive", "right", "wrong")
         add_steps(opened, "five", "wrong")
-        parts, _ = parts_of("self-sampled", opened)
-        (tree,) = parts["solutions"].trees
+        tasks, _ = build_tasks("self-sampled", opened)
+        (tree,) = tasks["solutions"].trees
         _, responses = read(tree)
         assert [(text, learned) for text, _, learned in responses] == [
             ("one\ntwo<|end|>", "one\ntwo<|end|>"),
             ("un\ndeux<|end|>", "un\ndeux"),
         ]
-        parts, _ = parts_of("self-sampled", opened, partial=False)
-        assert [len(tree.responses) for tree in parts["solutions"].trees] == [1]
+        tasks, _ = build_tasks("self-sampled", opened, partial=False)
+        assert [len(tree.responses) for tree in tasks["solutions"].trees] == [1]
 
 
 def test_the_marginal_likelihood_is_that_of_any_solution():
@@ -181,16 +183,16 @@ def test_answers_chain_from_the_best_down():
 
 
 def test_a_chain_tells_what_comes_next_and_learns_only_the_answers(store):
-    parts, _ = parts_of(
+    tasks, _ = build_tasks(
         "chain-of-hindsight", store, kinds=["ranking"], max_responses=3, drop_rate=0
     )
-    trees = parts["ranking"].trees
+    trees = tasks["ranking"].trees
     assert len(trees) == 3 * PROMPTS
     assert all(branch.weights is None for tree in trees for branch in tree.responses)
     rows = set()
-    for prompt, answer in texts(parts["ranking"]):
-        told, behind = prompt.replace("<|end|>\n", "|").split("?|")
-        rows.add((told.removeprefix("<|system|>").split("|")[0], behind, answer))
+    for prompt, answer in texts(tasks["ranking"]):
+        system, behind = prompt.replace("<|end|>\n", "|").split("?|")
+        rows.add((system.removeprefix("<|system|>").split("|")[0], behind, answer))
     good, bad, now = wording.GOOD_CONDITION, wording.BAD_CONDITION, "<|assistant|>"
     up, down = f"|<|user|>{wording.BETTER_REQUEST}|{now}", f"|<|user|>{wording.WORSE_REQUEST}|{now}"
     assert rows == {
@@ -204,20 +206,20 @@ def test_a_chain_tells_what_comes_next_and_learns_only_the_answers(store):
 
 
 def test_words_of_earlier_answers_are_forgotten_and_learned_ones_are_not(store):
-    parts, _ = parts_of(
+    tasks, _ = build_tasks(
         "chain-of-hindsight", store, kinds=["ranking"], max_responses=3, drop_rate=0.6
     )
-    rows = texts(parts["ranking"])
+    rows = texts(tasks["ranking"])
     assert {answer for _, answer in rows} == {BEST, WORSE, WORST}
     middle = [prompt for prompt, answer in rows if answer == WORSE]
     assert any(BEST not in prompt and WORST not in prompt for prompt in middle)
 
 
 def test_the_opposite_instruction_makes_an_answer_unlikely(store):
-    parts, _ = parts_of("hir", store, kinds=["label"], contrast=0.5)
+    tasks, _ = build_tasks("hir", store, kinds=["label"], contrast=0.5)
     rows = {
         (prompt.split("<|end|>")[0].removeprefix("<|system|>"), own[0][0], own[0][1])
-        for prompt, own in map(read, parts["label"].trees)
+        for prompt, own in map(read, tasks["label"].trees)
     }
     assert rows == {
         (wording.GOOD_CONDITION, f"{BEST}<|end|>", 1.0),
@@ -225,14 +227,14 @@ def test_the_opposite_instruction_makes_an_answer_unlikely(store):
         (wording.BAD_CONDITION, f"{WORST}<|end|>", 1.0),
         (wording.GOOD_CONDITION, f"{WORST}<|end|>", 0.0),
     }
-    parts, left_out = parts_of("hir", store, kinds=["rating"], aspect="brief")
-    assert len(parts["rating"].trees) == 3 * PROMPTS
+    tasks, left_out = build_tasks("hir", store, kinds=["rating"], aspect="brief")
+    assert len(tasks["rating"].trees) == 3 * PROMPTS
     assert left_out["on other aspects"] > 0
 
 
 def test_answers_are_learned_behind_what_was_said_of_them(store):
-    parts, _ = parts_of("faft", store, kinds=["label", "critique"])
-    rows = {(p.split("<|end|>")[0], answer) for p, answer in texts(parts["answers"])}
+    tasks, _ = build_tasks("faft", store, kinds=["label", "critique"])
+    rows = {(p.split("<|end|>")[0], answer) for p, answer in texts(tasks["answers"])}
     assert rows == {
         (f"<|system|>{wording.PRAISE_CONDITION}", BEST),
         (f"<|system|>{wording.critique_condition(CRITIQUE)}", WORST),
@@ -240,91 +242,93 @@ def test_answers_are_learned_behind_what_was_said_of_them(store):
 
 
 def test_refinements_are_further_turns_and_praised_answers(store):
-    parts, _ = parts_of("dress", store, kinds=["critique", "edit"])
+    tasks, _ = build_tasks("dress", store, kinds=["critique", "edit"])
     rows = {
         prompt.replace("<|end|>\n", "|").split("?|")[-1]
-        for prompt, answer in texts(parts["refinements"])
+        for prompt, answer in texts(tasks["refinements"])
         if answer == "No, at ten."
     }
     turn = f"<|assistant|>{WORST}|<|user|>{CRITIQUE}|<|assistant|>"
     assert rows == {turn, "<|assistant|>"}
-    assert len(parts["refinements"].trees) == 2 * PROMPTS // 2
-    assert "refinements" not in parts_of("dress", store, turns=False)[0]
+    assert len(tasks["refinements"].trees) == 2 * PROMPTS // 2
+    assert "refinements" not in build_tasks("dress", store, turns=False)[0]
 
 
 def test_what_a_run_printed_is_learned_after_a_failure_only(store):
-    parts, _ = parts_of("leti", store, kinds=["label", "outcome"])
-    assert {(prompt.split("<|end|>")[0], answer) for prompt, answer in texts(parts["answers"])} == {
+    tasks, _ = build_tasks("leti", store, kinds=["label", "outcome"])
+    assert {(prompt.split("<|end|>")[0], answer) for prompt, answer in texts(tasks["answers"])} == {
         (f"<|system|>{wording.GOOD_CONDITION}", BEST),
         (f"<|system|>{wording.BAD_CONDITION}", WORST),
     }
-    for prompt, trace in texts(parts["feedback"]):
+    for prompt, trace in texts(tasks["feedback"]):
         assert prompt.endswith(
             f"{WORST}<|end|>\n<|user|>{wording.OUTCOME_REQUEST}<|end|>\n<|assistant|>"
         )
         assert trace == "No time was named."
-    assert not parts_of("leti", store, textual=False)[0]["feedback"].trees
+    assert not build_tasks("leti", store, textual=False)[0]["feedback"].trees
 
 
 def test_the_refinement_that_takes_up_the_critique_is_learned(store):
-    parts, left_out = parts_of("ilf", store, kinds=["critique"], samples=4)
-    assert {answer for _, answer in texts(parts["refinements"])} == {"I say when: at nine."}
-    assert {answer for _, answer in texts(parts_of("ilf", store)[0]["edits"])} == {"No, at ten."}
+    tasks, left_out = build_tasks("ilf", store, kinds=["critique"], samples=4)
+    assert {answer for _, answer in texts(tasks["refinements"])} == {"I say when: at nine."}
+    assert {answer for _, answer in texts(build_tasks("ilf", store)[0]["edits"])} == {"No, at ten."}
     assert not left_out["critiques without a refinement"]
     # The first sample is the draft itself, which is no refinement.
-    parts, left_out = parts_of("ilf", store, kinds=["critique"], samples=1, with_edits=False)
-    assert not parts["refinements"].trees
+    tasks, left_out = build_tasks("ilf", store, kinds=["critique"], samples=1, with_edits=False)
+    assert not tasks["refinements"].trees
     assert left_out["critiques without a refinement"] == PROMPTS
-    parts, _ = parts_of("ilf", store, kinds=["critique"], samples=2)
-    assert {answer for _, answer in texts(parts["refinements"])} == {"Sorry."}
+    tasks, _ = build_tasks("ilf", store, kinds=["critique"], samples=2)
+    assert {answer for _, answer in texts(tasks["refinements"])} == {"Sorry."}
 
 
 def test_a_draft_its_critique_and_the_refinement_are_a_sequence(store):
-    parts, _ = parts_of("srt", store, kinds=["critique", "edit"], samples=3)
-    asked = f"<|assistant|>{WORST}|<|user|>{wording.CRITIQUE_REQUEST}|<|assistant|>"
-    again = f"{asked}{CRITIQUE}|<|user|>{wording.REWRITE_REQUEST}|<|assistant|>"
+    tasks, _ = build_tasks("srt", store, kinds=["critique", "edit"], samples=3)
+    critique_request = f"<|assistant|>{WORST}|<|user|>{wording.CRITIQUE_REQUEST}|<|assistant|>"
+    rewrite_request = (
+        f"{critique_request}{CRITIQUE}|<|user|>{wording.REWRITE_REQUEST}|<|assistant|>"
+    )
 
     def rows(name):
         return {
             (prompt.replace("<|end|>\n", "|").split("?|", 1)[1], answer)
-            for prompt, answer in texts(parts[name])
+            for prompt, answer in texts(tasks[name])
         }
 
     better = {"No, at ten.", "I say when: at nine."}
-    assert rows("critiques") == {(asked, CRITIQUE)}
-    assert rows("refinements") == {(again, text) for text in better}
+    assert rows("critiques") == {(critique_request, CRITIQUE)}
+    assert rows("refinements") == {(rewrite_request, text) for text in better}
     assert rows("answers") == {("<|assistant|>", text) for text in better}
 
 
 def test_evolution_keeps_the_answers_in_which_nothing_is_found_wrong(store):
     policy = RULES.model_copy(update={"system": ALWAYS})
     for one, evolved in ((RULES, []), (policy, [BEST] * 4)):
-        parts, _ = parts_of(
+        tasks, _ = build_tasks(
             "self", store, kinds=["critique"], samples=3, refiner="rules", prompts=4, policy=one
         )
-        assert [answer for _, answer in texts(parts["evolution"])] == evolved
-        assert len(parts["critiques"].trees) == len(parts["refinements"].trees) == PROMPTS
-    assert not parts_of("self", store, evolve=False)[0]["evolution"].trees
+        assert [answer for _, answer in texts(tasks["evolution"])] == evolved
+        assert len(tasks["critiques"].trees) == len(tasks["refinements"].trees) == PROMPTS
+    assert not build_tasks("self", store, evolve=False)[0]["evolution"].trees
 
 
 def test_each_prompt_teaches_by_one_kind_of_feedback(store):
-    parts, _ = parts_of("cdf", store, kinds=["critique", "edit", "ranking"], samples=3)
+    tasks, _ = build_tasks("cdf", store, kinds=["critique", "edit", "ranking"], samples=3)
     prompts = {
         name: {
             prompt.replace("<|end|>\n", "|").removeprefix("<|user|>").split("?|")[0]
-            for prompt, _ in texts(part)
+            for prompt, _ in texts(task)
         }
-        for name, part in parts.items()
+        for name, task in tasks.items()
     }
     assert sorted(map(len, prompts.values())) == [3, 3, 4]
     assert len(set.union(*prompts.values())) == PROMPTS
-    assert parts["preference"].objective.objective.name == "dpo"
+    assert tasks["preference"].objective.objective.name == "dpo"
 
 
 def test_the_samples_that_the_judge_likes_best_are_learned(store):
     def answers(name, **options):
-        part = parts_of(name, store, judge="longest", **options)[0]["selected"]
-        return sorted(answer for _, answer in texts(part))
+        task = build_tasks(name, store, judge="longest", **options)[0]["selected"]
+        return sorted(answer for _, answer in texts(task))
 
     assert answers("raft") == [BEST] * PROMPTS
     assert answers("raft", keep=2, prompts=3) == ["Maybe."] * 3 + [BEST] * 3
@@ -333,26 +337,26 @@ def test_the_samples_that_the_judge_likes_best_are_learned(store):
     assert answers("rest-em", samples=3) == [BEST] * PROMPTS  # the top of the scale
     assert answers("rest-em", samples=3, threshold=1, cap=1) == ["Maybe."] * PROMPTS
     assert answers("rejection-sampling", threshold=1) == sorted(["Maybe.", BEST] * PROMPTS)
-    learned = parts_of("raft", store)[0]["selected"]  # by the reward of the store's pairs
+    learned = build_tasks("raft", store)[0]["selected"]  # by the reward of the store's pairs
     assert {answer for _, answer in texts(learned)} == {BEST}
 
 
 def test_rejection_sampling_takes_the_stores_examples_too(store):
-    parts, _ = parts_of("rejection-sampling", store, judge="longest", kinds=["demonstration"])
-    assert len(parts["examples"].trees) == PROMPTS
-    parts, _ = parts_of("rejection-sampling", store, judge="longest", examples=False)
-    assert not parts["examples"].trees
+    tasks, _ = build_tasks("rejection-sampling", store, judge="longest", kinds=["demonstration"])
+    assert len(tasks["examples"].trees) == PROMPTS
+    tasks, _ = build_tasks("rejection-sampling", store, judge="longest", examples=False)
+    assert not tasks["examples"].trees
 
 
 def test_codes_name_what_an_answer_has_and_lacks(store):
-    parts, _ = parts_of("fast", store, kinds=["rating"], counterfactuals=0)
-    rows = {(prompt.split("<|end|>")[0], answer) for prompt, answer in texts(parts["codes"])}
+    tasks, _ = build_tasks("fast", store, kinds=["rating"], counterfactuals=0)
+    rows = {(prompt.split("<|end|>")[0], answer) for prompt, answer in texts(tasks["codes"])}
     assert rows == {
         ("<|system|>Your answer is to be: not brief, polite.", BEST),
         ("<|system|>Your answer is to be: not brief, polite.", WORSE),
         ("<|system|>Your answer is to be: brief, not polite.", WORST),
     }
-    weights = [tree.weight for tree in parts["codes"].trees]
+    weights = [tree.weight for tree in tasks["codes"].trees]
     assert np.mean(weights) == pytest.approx(1)
     # Every prompt has the same answers, so none says anything about an aspect.
     assert np.std(weights) < 0.05
@@ -365,17 +369,17 @@ def test_no_example_weighs_more_than_the_heaviest(tmp_path):
             interaction = Interaction.of(
                 "Please?" if polite == (number < 10) else "What?", f"Yes {number}."
             )
-            said = Label(
+            label = Label(
                 interaction=interaction.id,
                 annotator=ADA,
                 response="0",
                 good=polite,
                 aspect="polite",
             )
-            opened.add(interaction, said)
+            opened.add(interaction, label)
         for max_weight, spread in ((1.0, 0.0), (5.0, 0.1)):
-            parts, _ = parts_of("fast", opened, counterfactuals=0, max_weight=max_weight)
-            weights = [tree.weight for tree in parts["codes"].trees]
+            tasks, _ = build_tasks("fast", opened, counterfactuals=0, max_weight=max_weight)
+            weights = [tree.weight for tree in tasks["codes"].trees]
             assert np.mean(weights) == pytest.approx(1)
             assert np.std(weights) >= spread
             assert max(weights) / min(weights) <= max_weight**2
@@ -396,8 +400,8 @@ def test_no_option_of_a_method_is_one_of_the_trainers():
 
 
 def test_counterfactuals_are_kept_where_the_feedback_would_agree(store):
-    parts, _ = parts_of("fast", store, kinds=["rating"], counterfactuals=4)
-    written = set(texts(parts["counterfactuals"]))
+    tasks, _ = build_tasks("fast", store, kinds=["rating"], counterfactuals=4)
+    written = set(texts(tasks["counterfactuals"]))
     aspects = {prompt.split("<|end|>")[0].split(": ")[1] for prompt, _ in written}
     assert {answer for _, answer in written} <= {BEST, "Maybe."}
     # The classifiers know the aspects to go together; no answer has both or neither.
@@ -407,25 +411,25 @@ def test_counterfactuals_are_kept_where_the_feedback_would_agree(store):
 def test_what_is_too_long_is_left_out_and_counted(store):
     for name in ("chain-of-hindsight", "hir", "ilf", "raft", "self-sampled", "thought-cloning"):
         options = {"judge": "longest"} if name == "raft" else {}
-        parts, left_out = parts_of(name, store, window=3, **options)
-        assert not any(part.trees for part in parts.values())
+        tasks, left_out = build_tasks(name, store, window=3, **options)
+        assert not any(task.trees for task in tasks.values())
         assert left_out["longer than 3 tokens"]
 
 
 def test_errors_name_the_mend(store, tmp_path, tiny):
     with pytest.raises(BacktalkError, match="teacher=NAME"):
-        parts_of("weak-to-strong", store)
+        build_tasks("weak-to-strong", store)
     with pytest.raises(NotFound):
-        parts_of("weak-to-strong", store, teacher="nobody")
+        build_tasks("weak-to-strong", store, teacher="nobody")
     with pytest.raises(UnknownName, match="longest"):
-        parts_of("raft", store, judge="shortest")
+        build_tasks("raft", store, judge="shortest")
     with Store(tmp_path / "s.db") as empty:
         with pytest.raises(BacktalkError, match="no prompts"):
-            parts_of("raft", empty, judge="longest")
+            build_tasks("raft", empty, judge="longest")
         with pytest.raises(BacktalkError, match="Collect labels"):
-            parts_of("fast", empty)
+            build_tasks("fast", empty)
         with pytest.raises(BacktalkError, match="Collect preferences"):
-            parts_of("raft", empty)
+            build_tasks("raft", empty)
         for name in ("sft", "hir", "ilf", "leti", "cdf", "self-sampled", "chain-of-hindsight"):
             learning = get_method(name).learn(
                 local(tiny), TrainingSet(empty, split="all"), Run(seed=1)

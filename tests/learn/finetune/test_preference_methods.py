@@ -1,4 +1,4 @@
-"""Each method that learns from preferences, from a store to a policy that answers."""
+"""Preference methods, from a store to a policy that responds."""
 
 import asyncio
 import subprocess
@@ -89,20 +89,20 @@ def shop(number):
     interaction = Interaction.of(
         f"Is shop {number} open?\nBe brief.\nName {hour}.", good, bad, "No idea."
     )
-    said = {"interaction": interaction.id, "annotator": ADA}
+    fields = {"interaction": interaction.id, "annotator": ADA}
     second = bad.find("\n") + 1
     return interaction, [
-        Preference(**said, a="0", b="1", verdict="a", strength=0.5),
-        Ranking(**said, tiers=(("0",), ("1", "2"))),
+        Preference(**fields, a="0", b="1", verdict="a", strength=0.5),
+        Ranking(**fields, tiers=(("0",), ("1", "2"))),
         *(
-            Rating(**said, response=id_, value=value, scale=Scale.UNIT)
+            Rating(**fields, response=id_, value=value, scale=Scale.UNIT)
             for id_, value in (("0", 1), ("1", 0.4), ("2", 0))
         ),
-        Label(**said, response="0", good=True),
-        Label(**said, response="2", good=False),
-        Demonstration(**said, text=good),
+        Label(**fields, response="0", good=True),
+        Label(**fields, response="2", good=False),
+        Demonstration(**fields, text=good),
         Steps(
-            **said,
+            **fields,
             response="0",
             steps=(
                 Step(start=0, end=5, verdict="right"),
@@ -112,7 +112,7 @@ def shop(number):
         *(
             [
                 Steps(
-                    **said,
+                    **fields,
                     response="1",
                     steps=(
                         Step(start=0, end=second, verdict="right"),
@@ -123,7 +123,11 @@ def shop(number):
             if second
             else []
         ),
-        *([Instruction(**said, text="Say yes.", scope=Scope(where="shops"))] if number < 5 else []),
+        *(
+            [Instruction(**fields, text="Say yes.", scope=Scope(where="shops"))]
+            if number < 5
+            else []
+        ),
     ]
 
 
@@ -131,8 +135,8 @@ def shop(number):
 def store(tmp_path_factory):
     with Store(tmp_path_factory.mktemp("preferences") / "s.db") as opened:
         for number in range(10):
-            interaction, said = shop(number)
-            opened.add(interaction, *said)
+            interaction, feedback = shop(number)
+            opened.add(interaction, *feedback)
         yield opened
 
 
@@ -141,12 +145,12 @@ def learn(name, policy, feedback, **options):
     return asyncio.run(get_method(name).learn(policy, feedback, run, **QUICK, **options))
 
 
-def parts_of(name, policy, feedback, encoder=None, **options):
-    """What a method is going to train on."""
+def build_tasks(name, policy, feedback, encoder=None, **options):
+    """Return the training tasks of a method."""
     method = get_method(name)
-    work = MethodContext(policy, feedback, Run(seed=1))
-    make, _ = asyncio.run(build_plan(name, work, method.read_options(options)))
-    return make(encoder or Encoder(CHAT, max_length=96, prepare=policy.messages))
+    context = MethodContext(policy, feedback, Run(seed=1))
+    build, _ = asyncio.run(build_plan(name, context, method.read_options(options)))
+    return build(encoder or Encoder(CHAT, max_length=96, prepare=policy.messages))
 
 
 @pytest.mark.parametrize(
@@ -158,8 +162,8 @@ def test_a_method_makes_a_policy_that_loads_and_answers(name, options, policy, s
     assert learned.lineage.method == name
     assert learned.lineage.parent == policy.id
     assert learned.id != policy.id
-    said = load_policy(learned, store.artifacts).respond("Is it open?", seed=1)
-    assert said.policy == learned.id
+    response = load_policy(learned, store.artifacts).respond("Is it open?", seed=1)
+    assert response.policy == learned.id
 
 
 @pytest.mark.parametrize("name", [*PAIRS, *LABELS, *LISTS, *CONSTRUCTED, "i-orpo"])
@@ -176,37 +180,37 @@ def test_torch_is_not_loaded_to_list_the_methods():
 
 def test_the_kinds_of_feedback_are_parts_of_their_own(policy, store):
     feedback = TrainingSet(store, split="all")
-    assert {part.name for part in parts_of("dpo", policy, feedback)} >= {
+    assert {task.name for task in build_tasks("dpo", policy, feedback)} >= {
         "preference", "ranking", "rating", "label",
     }  # fmt: skip
-    lists = {part.name: part.trees for part in parts_of("lipo", policy, feedback)}
+    lists = {task.name: task.trees for task in build_tasks("lipo", policy, feedback)}
     assert set(lists) == {"ranking", "rating", "label"}
     assert [b.score for b in lists["rating"][0].responses] == [1, 0.4, 0], "scores, not ranks"
     assert [b.score for b in lists["ranking"][0].responses] == [1, 0, 0]
-    only = parts_of("dpo", policy, TrainingSet(store, split="all", kinds=["ranking"]))
-    assert [part.name for part in only] == ["ranking"]
+    only = build_tasks("dpo", policy, TrainingSet(store, split="all", kinds=["ranking"]))
+    assert [task.name for task in only] == ["ranking"]
 
 
-@pytest.mark.parametrize(("polarity", "wanted"), [("good", {1}), ("bad", {0}), ("both", {0, 1})])
-def test_pmpo_takes_labels_of_one_sort(policy, store, polarity, wanted):
-    parts = parts_of("pmpo", policy, TrainingSet(store, split="all"), polarity=polarity)
-    assert {b.label for part in parts for tree in part.trees for b in tree.responses} == wanted
+@pytest.mark.parametrize(("polarity", "expected"), [("good", {1}), ("bad", {0}), ("both", {0, 1})])
+def test_pmpo_takes_labels_of_one_sort(policy, store, polarity, expected):
+    tasks = build_tasks("pmpo", policy, TrainingSet(store, split="all"), polarity=polarity)
+    assert {b.label for task in tasks for tree in task.trees for b in tree.responses} == expected
 
 
 def test_d2o_sets_what_was_rejected_against_answers_of_the_policy(policy, store):
     feedback = TrainingSet(store, split="all", kinds=["label"])
-    (part,) = parts_of("d2o", policy, feedback, samples=3)
-    assert len(part.trees) == 10
-    for tree in part.trees:
+    (task,) = build_tasks("d2o", policy, feedback, samples=3)
+    assert len(task.trees) == 10
+    for tree in task.trees:
         assert [b.is_sample for b in tree.responses] == [False, True, True, True]
         assert CHAT.decode(tree.responses[0].tokens) == "No idea."
 
 
 def test_the_negatives_of_a_prompt_share_its_answers():
-    asked = (Message.user("Is it open?"),)
-    bad = [LabelView(prompt=asked, completion=text, good=False) for text in ("a", "b", "a")]
+    prompt = (Message.user("Is it open?"),)
+    bad = [LabelView(prompt=prompt, completion=text, good=False) for text in ("a", "b", "a")]
     encoder = Encoder(CHAT)
-    (key,) = {labels.prompt_key(asked)}
+    (key,) = {labels.prompt_key(prompt)}
     (tree,) = labels.negative_trees(encoder, bad, {key: ["b", "c", "c"]})
     assert [(CHAT.decode(b.tokens), b.is_sample) for b in tree.responses] == [
         ("a", False), ("b", False), ("c", True), ("c", True),
@@ -268,7 +272,7 @@ def test_what_step_dpo_masks_would_cancel_anyway():
 
     def log_probabilities(made):
         places = [b.tokens[: i + 1] for b in made.responses for i in range(len(b.tokens))]
-        return torch.tensor([known.setdefault(place, rng.normal()) for place in places])
+        return torch.tensor([known.setdefault(index, rng.normal()) for index in places])
 
     goal = get_objective("step-dpo").bind()
     losses = [
@@ -280,9 +284,9 @@ def test_what_step_dpo_masks_would_cancel_anyway():
 
 def steps(text, *verdicts):
     result, start = [], 0
-    for part, verdict in zip(segments(text), verdicts, strict=True):
-        result.append(Step(start=start, end=start + len(part), verdict=verdict))
-        start += len(part)
+    for task, verdict in zip(segments(text), verdicts, strict=True):
+        result.append(Step(start=start, end=start + len(task), verdict=verdict))
+        start += len(task)
     return StepLabels(prompt=OPEN, completion=text, steps=tuple(result))
 
 
@@ -338,12 +342,14 @@ def test_nothing_is_injected_where_there_is_nothing_to_change():
 
 def test_rise_counts_what_it_cannot_spoil_and_learns_whole_pairs_too(policy, store):
     encoder = Encoder(CHAT, max_length=96)
-    parts = {p.name: p for p in parts_of("rise", policy, TrainingSet(store, split="all"), encoder)}
-    assert {"demonstration, spoilt", "label, spoilt", "preference"} <= parts.keys()
-    right = parts["demonstration, right"]
+    tasks = {
+        p.name: p for p in build_tasks("rise", policy, TrainingSet(store, split="all"), encoder)
+    }
+    assert {"demonstration, spoilt", "label, spoilt", "preference"} <= tasks.keys()
+    right = tasks["demonstration, right"]
     assert (right.objective.objective.name, right.weight) == ("sft", 0.1)
     assert all(b.weights is None for t in right.trees for b in t.responses)
-    assert all(b.weights is None for t in parts["preference"].trees for b in t.responses)
+    assert all(b.weights is None for t in tasks["preference"].trees for b in t.responses)
     assert encoder.left_out["errors that could not be put in"] == 0
     only = TrainingSet(store, split="all", kinds=["demonstration"])
     assert learn("rise", policy, only).lineage.notes["demonstration, spoilt prompts"] == 10
@@ -353,31 +359,31 @@ def test_the_model_can_put_the_errors_in(policy, store):
     feedback = TrainingSet(store, split="all", kinds=["demonstration"])
     encoder = Encoder(CHAT)
     options = {"injector": "model", "ask": "Err.", "max_changed": 1.0}
-    part, right = parts_of("rise", policy, feedback, encoder, **options)
-    assert len(part.trees) == len(right.trees)
-    assert len(part.trees) + encoder.left_out["errors that could not be put in"] == 10
-    assert part.trees
+    task, right = build_tasks("rise", policy, feedback, encoder, **options)
+    assert len(task.trees) == len(right.trees)
+    assert len(task.trees) + encoder.left_out["errors that could not be put in"] == 10
+    assert task.trees
 
 
 def test_token_rewards_are_those_of_the_contrasting_system_prompts(policy, store):
-    work = MethodContext(policy, TrainingSet(store, split="all"), Run())
+    context = MethodContext(policy, TrainingSet(store, split="all"), Run())
     key = OPEN, "Yes."
-    result = asyncio.run(t_reg.token_rewards(work, [key], "Be good.", "Be bad."))
-    model = work.model()
+    result = asyncio.run(t_reg.token_rewards(context, [key], "Be good.", "Be bad."))
+    model = context.model()
     good, bad = (
         asyncio.run(model.score([((Message.system(words), *OPEN), "Yes.")]))[0]
         for words in ("Be good.", "Be bad.")
     )
     np.testing.assert_allclose(result[key], 1 / (1 + np.exp(bad - good)) - 0.5)
-    same = asyncio.run(t_reg.token_rewards(work, [key], "Be good.", "Be good."))
+    same = asyncio.run(t_reg.token_rewards(context, [key], "Be good.", "Be good."))
     assert set(same[key]) == {0.0}
 
 
 def test_a_text_that_is_too_long_for_the_token_rewards_is_counted(policy, store):
-    work = MethodContext(policy, TrainingSet(store, split="all"), Run())
+    context = MethodContext(policy, TrainingSet(store, split="all"), Run())
     long = "We are sorry. " * 20
     texts = [(OPEN, "Yes."), (OPEN, long)]
-    result = asyncio.run(t_reg.token_rewards(work, texts, "Be good.", "Be bad."))
+    result = asyncio.run(t_reg.token_rewards(context, texts, "Be good.", "Be bad."))
     assert set(result) == {texts[0]}
     encoder = Encoder(CHAT)
     pairs = [
@@ -390,8 +396,8 @@ def test_a_text_that_is_too_long_for_the_token_rewards_is_counted(policy, store)
 
 def test_t_reg_gives_each_branch_its_rewards(policy, store):
     feedback = TrainingSet(store, split="all", kinds=["preference"])
-    (part,) = parts_of("t-reg", policy, feedback)
-    for tree in part.trees:
+    (task,) = build_tasks("t-reg", policy, feedback)
+    for tree in task.trees:
         for branch in tree.responses:
             assert len(branch.token_rewards) == len(branch.tokens)
             assert 0 < max(map(abs, branch.token_rewards)) < 0.5
@@ -399,23 +405,23 @@ def test_t_reg_gives_each_branch_its_rewards(policy, store):
 
 def test_counterfactual_pairs_are_of_the_plain_prompt(policy, store):
     feedback = TrainingSet(store, split="all")
-    (part,) = parts_of("counterfactual-dpo", policy, feedback, style="Be brief.")
+    (task,) = build_tasks("counterfactual-dpo", policy, feedback, style="Be brief.")
     plain = {tuple(CHAT.prompt(prompt)) for prompt in feedback.prompts()}
-    assert {tree.prompt for tree in part.trees} <= plain
-    work = MethodContext(policy, feedback, Run(seed=1))
+    assert {tree.prompt for tree in task.trees} <= plain
+    context = MethodContext(policy, feedback, Run(seed=1))
     prompts = feedback.prompts()
-    styled = asyncio.run(work.sample(prompts, 1, policy=append_system(policy, "Be brief.")))
-    (tree,) = [tree for tree in part.trees if tree.prompt == tuple(CHAT.prompt(prompts[0]))]
+    styled = asyncio.run(context.sample(prompts, 1, policy=append_system(policy, "Be brief.")))
+    (tree,) = [tree for tree in task.trees if tree.prompt == tuple(CHAT.prompt(prompts[0]))]
     assert CHAT.decode(tree.responses[tree.pairs[0].chosen].tokens) == styled[0][0]
 
 
 def test_an_instruction_to_disregard_stands_in_the_prompt(policy, store):
     feedback = TrainingSet(store, split="all")
-    (part,) = parts_of("counterfactual-dpo", policy, feedback, disregard="Lie.")
-    assert part.name == "disregard"
-    assert all("Lie." in CHAT.decode(tree.prompt) for tree in part.trees)
+    (task,) = build_tasks("counterfactual-dpo", policy, feedback, disregard="Lie.")
+    assert task.name == "disregard"
+    assert all("Lie." in CHAT.decode(tree.prompt) for tree in task.trees)
     with pytest.raises(BacktalkError, match="was not told what to learn"):
-        parts_of("counterfactual-dpo", policy, feedback)
+        build_tasks("counterfactual-dpo", policy, feedback)
 
 
 def test_told_words_follow_the_system_prompt(policy):
@@ -429,22 +435,22 @@ def test_told_words_follow_the_system_prompt(policy):
 
 def test_a_response_stands_under_two_instructions(policy, store):
     feedback = TrainingSet(store, split="all", kinds=["demonstration"])
-    (part,) = parts_of("i-orpo", policy, feedback)
-    assert len(part.trees) == 10
-    for tree in part.trees:
+    (task,) = build_tasks("i-orpo", policy, feedback)
+    assert len(task.trees) == 10
+    for tree in task.trees:
         right, wrong = tree.responses
         assert learned_text(right) == learned_text(wrong)
         assert learned_text(right)[0].startswith("Yes.")
-        asked = [
+        texts = [
             CHAT.decode(
                 (*tree.prompt, *(t for t, w in zip(b.tokens, b.weights, strict=True) if not w))
             )
             for b in tree.responses
         ]
-        assert asked[0] != asked[1]
-        assert [len(one.splitlines()) for one in asked] == [3, 3]
-        assert asked[0].splitlines()[0] == asked[1].splitlines()[0], "the task stays"
-        differing = [a for a, b in zip(*map(str.splitlines, asked), strict=True) if a != b]
+        assert texts[0] != texts[1]
+        assert [len(text.splitlines()) for text in texts] == [3, 3]
+        assert texts[0].splitlines()[0] == texts[1].splitlines()[0], "the task stays"
+        differing = [a for a, b in zip(*map(str.splitlines, texts), strict=True) if a != b]
         assert len(differing) == 1
 
 
@@ -459,25 +465,25 @@ def test_only_a_prompt_with_parts_is_corrupted():
     rng = np.random.default_rng(0)
     one = (Message.system("Hm."), Message.user("Do it.\nBriefly."))
     other = (Message.user("Do that.\nAt length."),)
-    parts = i_orpo.instruction_parts([one, other])
-    assert parts == [["Briefly.", "At length."]]
-    results = i_orpo.corrupt_prompt(one, parts, rng)
+    tasks = i_orpo.instruction_parts([one, other])
+    assert tasks == [["Briefly.", "At length."]]
+    results = i_orpo.corrupt_prompt(one, tasks, rng)
     assert [m.text for m in results] == ["Hm.", "Do it.\nAt length."]
-    assert i_orpo.corrupt_prompt((Message.user("Do it."),), parts, rng) is None
+    assert i_orpo.corrupt_prompt((Message.user("Do it."),), tasks, rng) is None
     assert i_orpo.corrupt_prompt(one, [["Briefly."]], rng) is None
 
 
 def test_c3po_learns_inside_and_stays_as_it_is_outside(policy, store):
     feedback = TrainingSet(store, split="all")
-    inside, outside = parts_of("c3po", policy, feedback, lambda_out=0.5)
+    inside, outside = build_tasks("c3po", policy, feedback, lambda_out=0.5)
     prompts = [tuple(CHAT.prompt(prompt)) for prompt in feedback.prompts()]
     assert {tree.prompt for tree in inside.trees} <= set(prompts[:5])
     assert [tree.prompt for tree in outside.trees] == prompts[5:]
-    total = [part.weight * len(part.trees) for part in (inside, outside)]
+    total = [task.weight * len(task.trees) for task in (inside, outside)]
     assert total[1] / total[0] == pytest.approx(0.5), "however many prompts each has"
     assert (inside.objective.objective.name, outside.objective.objective.name) == ("dpo", "sft")
-    work = MethodContext(policy, feedback, Run(seed=1))
-    plain = asyncio.run(work.sample(feedback.prompts()[5:], 1))
+    context = MethodContext(policy, feedback, Run(seed=1))
+    plain = asyncio.run(context.sample(feedback.prompts()[5:], 1))
     assert [CHAT.decode(tree.responses[0].tokens) for tree in outside.trees] == [
         text for (text,) in plain
     ]
@@ -485,19 +491,21 @@ def test_c3po_learns_inside_and_stays_as_it_is_outside(policy, store):
 
 def test_the_scope_of_an_instruction_says_where_it_holds(tmp_path):
     interactions = [Interaction.of(text, "Yes.") for text in ("a", "b", "c", "d")]
-    said = {"annotator": ADA}
+    fields = {"annotator": ADA}
     scope = Scope(where="letters", inside=("b", "new"), outside=("c",))
     with Store(tmp_path / "s.db") as opened:
         for interaction in interactions:
             opened.add(
-                interaction, Label(**said, interaction=interaction.id, response="0", good=True)
+                interaction, Label(**fields, interaction=interaction.id, response="0", good=True)
             )
-        opened.add(Instruction(**said, interaction=interactions[0].id, text="Shout.", scope=scope))
-        opened.add(Instruction(**said, text="Sing.", scope=Scope(users=("bo",))))
+        opened.add(
+            Instruction(**fields, interaction=interactions[0].id, text="Shout.", scope=scope)
+        )
+        opened.add(Instruction(**fields, text="Sing.", scope=Scope(users=("bo",))))
         feedback = TrainingSet(opened, split="all")
         (rule,), personal = c3po.standing_rules(feedback)
         result = c3po.prompt_scopes([rule], feedback.prompts())
-        opened.add(Instruction(**said, text="Hum."))
+        opened.add(Instruction(**fields, text="Hum."))
         (_, always), _ = c3po.standing_rules(feedback)
     assert [prompt[0].text for prompt in rule.inside.values()] == ["b", "new", "a"]
     assert [prompt[0].text for prompt in result.near] == ["c"]
@@ -518,8 +526,8 @@ class Longest:
 
 
 def test_each_topic_has_its_best_and_its_worst():
-    said = ["We open at 9.\nThe room is big.", "The room is very big.\nWe open at 10.", "Hm."]
-    (pair,) = asyncio.run(tpo.overwritten_pairs([OPEN], [said], Longest(), min_similarity=0.3))
+    texts = ["We open at 9.\nThe room is big.", "The room is very big.\nWe open at 10.", "Hm."]
+    (pair,) = asyncio.run(tpo.overwritten_pairs([OPEN], [texts], Longest(), min_similarity=0.3))
     assert pair.chosen == "We open at 10.\nThe room is very big."
     assert pair.rejected == "We open at 9.\nThe room is big."
     (alone,) = asyncio.run(
@@ -536,10 +544,10 @@ def test_the_reference_of_constructed_pairs_gives_the_known_first_loss(policy, s
     feedback = TrainingSet(store, split="all")
     for name in ("step-dpo", "t-reg"):
         options = get_method(name).read_options(CONSTRUCTED[name])
-        make, _ = asyncio.run(
+        build, _ = asyncio.run(
             build_plan(name, MethodContext(policy, feedback, Run(seed=1)), options)
         )
-        ready = prepare(policy, feedback, Run(seed=1), make, TrainingConfig(max_steps=1))
+        ready = prepare(policy, feedback, Run(seed=1), build, TrainingConfig(max_steps=1))
         first = [check for check in ready.preflight.checks if check.name.startswith("first loss")]
         assert first
         assert all(check.passed and "expected 0.6931" in check.measured for check in first)

@@ -40,7 +40,7 @@ def sigmoid(x: float) -> float:
 
 
 class Case:
-    """Trees and what is said of them, read response by response in NumPy."""
+    """Trees with their log-probabilities, read response by response with NumPy."""
 
     def __init__(
         self, trees: list[PromptTree], policy: Array, reference: Array, rivals: Array
@@ -114,8 +114,8 @@ def slic_hf(case: Case, t: int, pair: PairLabel) -> float:
 
 def orpo(case: Case, t: int, pair: PairLabel) -> float:
     won, lost = (math.exp(case.mean(t, b)) for b in (pair.chosen, pair.rejected))
-    odds = (won / (1 - won)) / (lost / (1 - lost))
-    return -math.log(won) - 0.2 * math.log(sigmoid(math.log(odds)))
+    odds_ratio = (won / (1 - won)) / (lost / (1 - lost))
+    return -math.log(won) - 0.2 * math.log(sigmoid(math.log(odds_ratio)))
 
 
 def cpo(case: Case, t: int, pair: PairLabel) -> float:
@@ -247,28 +247,28 @@ ALL = [*FORMULAS, "sppo"]
 
 
 def bound(name: str, **options: Any) -> BoundObjective:
-    given = FORMULAS[name][0] if name in FORMULAS else {"beta": 0.5}
-    return get_objective(name).bind(**{**given, **options})
+    defaults = FORMULAS[name][0] if name in FORMULAS else {"beta": 0.5}
+    return get_objective(name).bind(**{**defaults, **options})
 
 
 def example(name: str, seed: int = 0) -> tuple[BoundObjective, Batch, Case]:
     objective = bound(name)
     trees = random_trees(seed)
     rng = np.random.default_rng([seed, 2])
-    told = [
+    pairs = [
         PairLabel(p.chosen, p.rejected, p.weight, {**p.features, "base_margin": rng.normal()})
         for p in trees[0].pairs
     ]
     trees[0] = PromptTree(
-        trees[0].prompt, trees[0].responses, trees[0].weight, trees[0].features, tuple(told)
+        trees[0].prompt, trees[0].responses, trees[0].weight, trees[0].features, tuple(pairs)
     )
-    said = random_logprobs(trees, 5, seed)
-    batch = make_batch(objective, trees, said)
+    log_probs = random_logprobs(trees, 5, seed)
+    batch = make_batch(objective, trees, log_probs)
     case = Case(
         trees,
         batch.policy.numpy().copy(),
-        torch.cat([one.reference for one in said]).numpy().copy(),
-        torch.cat([one.top_k for one in said]).numpy().copy(),
+        torch.cat([item.reference for item in log_probs]).numpy().copy(),
+        torch.cat([item.top_k for item in log_probs]).numpy().copy(),
     )
     return objective, batch, case
 
@@ -336,9 +336,11 @@ def test_gradient_equals_finite_differences_of_the_formula(name: str) -> None:
 def test_loss_at_policy_equal_reference_is_known(name: str, default: bool) -> None:
     objective = get_objective(name).bind() if default else bound(name)
     trees = random_trees()
-    said = random_logprobs(trees, 5)
+    log_probs = random_logprobs(trees, 5)
     batch = Batch.from_trees(
-        trees, torch.cat([one.policy for one in said]), torch.cat([one.policy for one in said])
+        trees,
+        torch.cat([item.policy for item in log_probs]),
+        torch.cat([item.policy for item in log_probs]),
     )
     losses = objective(batch).losses
     torch.testing.assert_close(losses, torch.full_like(losses, objective.initial_loss or math.nan))
@@ -443,8 +445,8 @@ def test_step_dpo_of_whole_responses_equals_that_of_the_step_alone() -> None:
     step = PromptTree((1, *shared), tuple(map(ResponseTokens, own)), pairs=(PairLabel(0, 1),))
     losses = []
     for tree in (whole, step):
-        said = torch.tensor([policy[token] for b in tree.responses for token in b.tokens])
-        losses.append(bound("step-dpo")(Batch.from_trees([tree], said, said**2)).losses)
+        log_probs = torch.tensor([policy[token] for b in tree.responses for token in b.tokens])
+        losses.append(bound("step-dpo")(Batch.from_trees([tree], log_probs, log_probs**2)).losses)
     torch.testing.assert_close(*losses)
 
 
@@ -459,10 +461,12 @@ def test_i_orpo_compares_one_response_under_two_instructions() -> None:
         ),
         pairs=(PairLabel(0, 1),),
     )
-    said = torch.tensor([-9.0, -8.0, *right, -7.0, *wrong], dtype=torch.float64)
+    log_probs = torch.tensor([-9.0, -8.0, *right, -7.0, *wrong], dtype=torch.float64)
     p, q = math.exp(np.mean(right)), math.exp(np.mean(wrong))
     by_hand = -math.log(p) - 0.2 * math.log(sigmoid(math.log(p / (1 - p) / (q / (1 - q)))))
-    assert bound("i-orpo")(Batch.from_trees([tree], said)).losses.item() == pytest.approx(by_hand)
+    assert bound("i-orpo")(Batch.from_trees([tree], log_probs)).losses.item() == pytest.approx(
+        by_hand
+    )
 
 
 ARMS = 3
@@ -524,27 +528,27 @@ def test_ipo_reaches_the_closed_form_optimum() -> None:
     cyclic = torch.tensor([[0.5, 0.8, 0.3], [0.2, 0.5, 0.9], [0.7, 0.1, 0.5]], dtype=torch.float64)
     for preference in (BRADLEY_TERRY, cyclic):
         result = optimum(get_objective("ipo").bind(beta=0.4), REFERENCE, preference)
-        wanted = (REFERENCE + preference.mean(1) / 0.4).softmax(0)
-        torch.testing.assert_close(result, wanted, atol=1e-5, rtol=0)
+        expected = (REFERENCE + preference.mean(1) / 0.4).softmax(0)
+        torch.testing.assert_close(result, expected, atol=1e-5, rtol=0)
 
 
 def test_rdpo_on_flipped_labels_reaches_the_optimum_of_clean_ones() -> None:
     flip_rate = 0.3
     noisy = (1 - flip_rate) * BRADLEY_TERRY + flip_rate * BRADLEY_TERRY.T
-    wanted = (REFERENCE + REWARD / 0.7).softmax(0)
+    expected = (REFERENCE + REWARD / 0.7).softmax(0)
     robust = optimum(get_objective("rdpo").bind(beta=0.7, flip_rate=flip_rate), REFERENCE, noisy)
-    torch.testing.assert_close(robust, wanted, atol=1e-5, rtol=0)
+    torch.testing.assert_close(robust, expected, atol=1e-5, rtol=0)
     plain = optimum(get_objective("dpo").bind(beta=0.7), REFERENCE, noisy)
-    assert (plain - wanted).abs().max() > 0.1
+    assert (plain - expected).abs().max() > 0.1
 
 
 def test_desiderata_loss_keeps_what_is_good_and_interpolates() -> None:
-    """What Hu et al. (2024) ask of a loss, and that DPO does not have the first."""
+    """The desiderata of Hu et al. (2024); DPO lacks the first."""
     best = REWARD.log_softmax(0)
     for regulariser in (0.01, 0.3, 10.0):
         loss = get_objective("dpo-desiderata").bind(regulariser=regulariser)
-        kept = optimum(loss, best, BRADLEY_TERRY, best.exp())
-        torch.testing.assert_close(kept, best.exp(), atol=1e-5, rtol=0)
+        fixed_point = optimum(loss, best, BRADLEY_TERRY, best.exp())
+        torch.testing.assert_close(fixed_point, best.exp(), atol=1e-5, rtol=0)
     moved = optimum(get_objective("dpo").bind(beta=0.7), best, BRADLEY_TERRY, best.exp())
     assert (moved - best.exp()).abs().max() > 0.1
 
@@ -576,15 +580,15 @@ def trl_dpo_losses(kind: str, case: Case, *, beta: float, smoothing: float) -> A
             compared = (pair.chosen, pair.rejected)
             rows = [case.weights(t, b) * case.tokens(t, b) for b in compared]
             width = max(map(len, rows))
-            said = torch.zeros(2, width, dtype=torch.float64)
+            log_probs = torch.zeros(2, width, dtype=torch.float64)
             mask = torch.zeros(2, width + 1, dtype=torch.long)
             for row, values in enumerate(rows):
-                said[row, : len(values)] = torch.from_numpy(values)
+                log_probs[row, : len(values)] = torch.from_numpy(values)
                 mask[row, 1 : len(values) + 1] = 1
             results.append(
                 _through_trl(
                     module,
-                    said,
+                    log_probs,
                     mask,
                     [case.ref(t, b) for b in compared],
                     kind=kind,
@@ -596,22 +600,22 @@ def trl_dpo_losses(kind: str, case: Case, *, beta: float, smoothing: float) -> A
 
 
 class _Parrot(torch.nn.Module):
-    """A model of which the log-probabilities are those it was given."""
+    """Model that returns fixed log-probabilities."""
 
-    def __init__(self, said: torch.Tensor) -> None:
+    def __init__(self, log_probs: torch.Tensor) -> None:
         super().__init__()
-        self.said = said
+        self.fixed_log_probs = log_probs
 
     def forward(self, **_: Any) -> Any:
-        zeros = torch.zeros_like(self.said)
+        zeros = torch.zeros_like(self.fixed_log_probs)
         return SimpleNamespace(
-            log_probs=self.said, entropy=zeros, mean_logits=zeros, is_top1=zeros.bool()
+            log_probs=self.fixed_log_probs, entropy=zeros, mean_logits=zeros, is_top1=zeros.bool()
         )
 
 
 def _through_trl(
     module: Any,
-    said: torch.Tensor,
+    log_probs: torch.Tensor,
     mask: torch.Tensor,
     reference: list[float],
     *,
@@ -619,7 +623,7 @@ def _through_trl(
     beta: float,
     smoothing: float,
 ) -> float:
-    model = _Parrot(said)
+    model = _Parrot(log_probs)
     trainer = SimpleNamespace(
         model=model,
         accelerator=SimpleNamespace(

@@ -1,4 +1,4 @@
-"""Methods that play against themselves, from a store and in rounds, to a policy that answers."""
+"""Self-play methods, offline and online, up to a policy that responds."""
 
 import asyncio
 
@@ -69,12 +69,12 @@ def store(tmp_path):
             interaction = Interaction.of(
                 f"Is shop {i} open?", "Yes, at nine.", "No.", "We are open."
             )
-            said = {"interaction": interaction.id, "annotator": ADA}
+            fields = {"interaction": interaction.id, "annotator": ADA}
             made.add(
                 interaction,
-                Preference(**said, a="0", b="1", verdict="a"),
-                Preference(**said, a="0", b="2", verdict="a", probability=0.75),
-                Preference(**said, a="1", b="2", verdict="tie"),
+                Preference(**fields, a="0", b="1", verdict="a"),
+                Preference(**fields, a="0", b="2", verdict="a", probability=0.75),
+                Preference(**fields, a="1", b="2", verdict="tie"),
             )
         yield made
 
@@ -103,11 +103,11 @@ def learn(name, policy, feedback, **options):
         return asyncio.run(get_method(name).learn(policy, feedback, run, **QUICK, **options))
 
 
-def parts_of(name, policy, feedback, **options):
-    """What a method is going to train on."""
-    work = MethodContext(policy, feedback, Run(seed=1))
-    make, _ = asyncio.run(build_plan(name, work, get_method(name).read_options(options)))
-    return make(Encoder(CHAT, max_length=96, prepare=policy.messages))
+def build_tasks(name, policy, feedback, **options):
+    """Return the training tasks of a method."""
+    context = MethodContext(policy, feedback, Run(seed=1))
+    build, _ = asyncio.run(build_plan(name, context, get_method(name).read_options(options)))
+    return build(Encoder(CHAT, max_length=96, prepare=policy.messages))
 
 
 def online(name, policy, store, *, source=None, rounds=1, samples=3, **fields):
@@ -149,7 +149,7 @@ def test_the_reference_of_a_round_is_the_policy_that_the_method_says(name, moves
         result = online(name, policy, store, rounds=3)
     past = [policy, *result.policies]
     assert [one.lineage.options["reference"] for one in result.policies] == [
-        past[place].id for place in moves
+        past[index].id for index in moves
     ]
     assert [one.lineage.parent for one in result.policies] == [one.id for one in past[:3]]
     if "base" in get_method(name).options:
@@ -161,9 +161,9 @@ def test_preferences_that_run_in_a_circle_are_learned_from_in_rounds(name, polic
     with Store(tmp_path / "s.db") as store:
         result = online(name, policy, store, source=PairwiseOracle(Cycle()), rounds=2)
         assert len(result.policies) == 2
-        said = [one for case in store.cases() for one in case.feedback]
-        assert len(said) == 2 * 4 * 3, "each answer of a prompt with each other one"
-        assert {one.probability for one in said} <= {0.1, 0.5, 0.9}
+        preferences = [preference for case in store.cases() for preference in case.feedback]
+        assert len(preferences) == 2 * 4 * 3, "each answer of a prompt with each other one"
+        assert {preference.probability for preference in preferences} <= {0.1, 0.5, 0.9}
 
 
 def test_answers_are_drawn_by_whom_the_sampling_says(policy, tmp_path):
@@ -237,19 +237,19 @@ def test_the_base_says_of_each_pair_how_much_more_probable_it_finds_the_chosen(
     policy, other, store
 ):
     base = save_policy(store, other)
-    (part,) = parts_of("inpo", policy, TrainingSet(store, split="all"), base=base)
-    for tree, number in zip(part.trees, range(6), strict=True):
+    (task,) = build_tasks("inpo", policy, TrainingSet(store, split="all"), base=base)
+    for tree, number in zip(task.trees, range(6), strict=True):
         prompt = as_prompt(f"Is shop {number} open?")
         texts = [CHAT.decode(branch.tokens) for branch in tree.responses]
         known = {text: by_hand(other, prompt, text) for text in texts}
         for pair in tree.pairs:
             margin = known[texts[pair.chosen]] - known[texts[pair.rejected]]
             assert pair.features["base_margin"] == pytest.approx(margin, abs=1e-3)
-        said = sorted(
+        rows_ = sorted(
             (texts[pair.chosen], texts[pair.rejected], pair.weight) for pair in tree.pairs
         )
         yes, no, open_ = "Yes, at nine.", "No.", "We are open."
-        assert said == sorted(
+        assert rows_ == sorted(
             [(yes, no, 1), (yes, open_, 0.75), (open_, yes, 0.25), (no, open_, 0.5),
              (open_, no, 0.5)]
         )  # fmt: skip
@@ -259,21 +259,21 @@ def test_a_base_that_is_the_reference_is_not_asked(policy, store):
     feedback = TrainingSet(store, split="all")
     own = save_policy(store, policy)
     for options in ({}, {"base": own}):
-        (part,) = parts_of("inpo", policy, feedback, **options)
-        assert all("base_margin" not in pair.features for tree in part.trees for pair in tree.pairs)
+        (task,) = build_tasks("inpo", policy, feedback, **options)
+        assert all("base_margin" not in pair.features for tree in task.trees for pair in tree.pairs)
 
 
 def test_a_base_without_probabilities_is_refused_with_the_mend(policy, store):
     far = save_policy(store, Policy(model=EndpointSpec(model="far", base_url="http://localhost")))
     with pytest.raises(BacktalkError, match="base=POLICY"):
-        parts_of("inpo", policy, TrainingSet(store, split="all"), base=far)
+        build_tasks("inpo", policy, TrainingSet(store, split="all"), base=far)
 
 
 def test_an_answer_that_the_base_cannot_read_leaves_its_pairs_without_a_margin(other, store):
     long = Pair(prompt=OPEN, chosen="nine " * 200, rejected="No.")
     short = Pair(prompt=OPEN, chosen="Yes.", rejected="No.")
-    work = MethodContext(other, TrainingSet(store), Run())
-    facts = asyncio.run(self_play.base_margins(other, [long, short], work))
+    context = MethodContext(other, TrainingSet(store), Run())
+    facts = asyncio.run(self_play.base_margins(other, [long, short], context))
     assert facts(long) == {}
     known = by_hand(other, OPEN, "Yes.") - by_hand(other, OPEN, "No.")
     assert facts(short)["base_margin"] == pytest.approx(known, abs=1e-3)
@@ -291,8 +291,8 @@ def test_win_rates_are_those_against_the_other_answers(store):
 
 
 def test_sppo_draws_each_response_to_its_win_rate(policy, store):
-    (part,) = parts_of("sppo", policy, TrainingSet(store, split="all"))
-    for tree in part.trees:
+    (task,) = build_tasks("sppo", policy, TrainingSet(store, split="all"))
+    for tree in task.trees:
         values = {CHAT.decode(branch.tokens): branch.win_rate for branch in tree.responses}
         assert values == pytest.approx({"Yes, at nine.": 0.875, "No.": 0.25, "We are open.": 0.375})
 
@@ -311,15 +311,15 @@ def test_sppo_draws_each_response_to_its_win_rate(policy, store):
 )
 def test_dno_compares_answers_whose_win_rates_are_apart(gap, labels, compared, policy, store):
     feedback = TrainingSet(store, split="all")
-    (part,) = parts_of("dno", policy, feedback, gap=gap, labels=labels)
+    (task,) = build_tasks("dno", policy, feedback, gap=gap, labels=labels)
     rates = {"Yes, at nine.": 0.875, "No.": 0.25, "We are open.": 0.375}
-    for tree in part.trees:
+    for tree in task.trees:
         texts = [CHAT.decode(branch.tokens) for branch in tree.responses]
         results = {(texts[pair.chosen], texts[pair.rejected]): pair for pair in tree.pairs}
         assert set(results) == compared
         for (one, other), pair in results.items():
-            odds = 1 / (1 + np.exp(rates[other] - rates[one])) if labels == "soft" else 1
-            assert pair.features["probability"] == pytest.approx(odds)
+            probability = 1 / (1 + np.exp(rates[other] - rates[one])) if labels == "soft" else 1
+            assert pair.features["probability"] == pytest.approx(probability)
 
 
 def test_equal_win_rates_say_nothing_unless_softly():
@@ -346,8 +346,8 @@ def test_marked_answers_stand_among_the_compared_or_beside_them():
 
 
 def test_spac_draws_answers_of_its_own(policy, store):
-    (part,) = parts_of("spac", policy, TrainingSet(store, split="all"), samples=2)
-    for tree in part.trees:
+    (task,) = build_tasks("spac", policy, TrainingSet(store, split="all"), samples=2)
+    for tree in task.trees:
         assert 1 <= sum(branch.is_sample for branch in tree.responses) <= 2
 
 
@@ -364,8 +364,8 @@ def test_xpo_leads_away_from_the_references_answers_and_compares_them_with_other
         (case,) = asyncio.run(make_feedback_source(Longer(), "mutual").give([interaction], seed=0))
         store.add_cases([case])
         feedback = InMemoryTrainingSet(store, [case])
-        (part,) = parts_of("xpo", other, feedback, reference=reference)
-    (tree,) = part.trees
+        (task,) = build_tasks("xpo", other, feedback, reference=reference)
+    (tree,) = task.trees
     texts = [CHAT.decode(branch.tokens) for branch in tree.responses]
     marked = {text for text, b in zip(texts, tree.responses, strict=True) if b.is_sample}
     assert marked == {"No.", "We are."}
@@ -375,20 +375,25 @@ def test_xpo_leads_away_from_the_references_answers_and_compares_them_with_other
 
 
 def test_a_reward_compares_by_its_scores():
-    asked = [(OPEN, "aaa", "a"), (OPEN, "a", "aaa"), (OPEN, "bb", "aa")]
-    sure = asyncio.run(RewardOracle(Longer()).prefer(asked))
-    assert sure.tolist() == [1, 0, 0.5]
-    odds = asyncio.run(RewardOracle(Longer(), temperature=2.0).prefer(asked))
-    np.testing.assert_allclose(odds, [1 / (1 + np.exp(-1)), 1 / (1 + np.e), 0.5])
+    pairs = [(OPEN, "aaa", "a"), (OPEN, "a", "aaa"), (OPEN, "bb", "aa")]
+    certain = asyncio.run(RewardOracle(Longer()).prefer(pairs))
+    assert certain.tolist() == [1, 0, 0.5]
+    probabilities = asyncio.run(RewardOracle(Longer(), temperature=2.0).prefer(pairs))
+    np.testing.assert_allclose(probabilities, [1 / (1 + np.exp(-1)), 1 / (1 + np.e), 0.5])
     assert len(asyncio.run(RewardOracle(Longer()).prefer([]))) == 0
 
 
 def test_verdicts_may_be_drawn_with_the_oracles_odds():
     interactions = [Interaction.of(OPEN, "a", "bb", "b") for _ in range(300)]
     cases = asyncio.run(PairwiseOracle(Cycle(), sample_verdicts=True).give(interactions, seed=0))
-    said = [one for case in cases for one in case.feedback if one.a == "0" and one.b == "1"]
-    assert 0.05 < np.mean([one.verdict == "a" for one in said]) < 0.16
-    assert {one.probability for one in said} == {None}
+    preferences = [
+        preference
+        for case in cases
+        for preference in case.feedback
+        if preference.a == "0" and preference.b == "1"
+    ]
+    assert 0.05 < np.mean([preference.verdict == "a" for preference in preferences]) < 0.16
+    assert {preference.probability for preference in preferences} == {None}
 
 
 def test_who_gives_feedback_goes_by_the_rule():

@@ -177,7 +177,7 @@ class TestDft:
 
     @pytest.mark.parametrize("rate", [0.3, 1.0])
     def test_moving_average_divides_the_gradient(self, rate: float) -> None:
-        """Of samples y_k the gradient is that of s(y_k) by exp(s/tau) / (m pi_ref u)."""
+        """The gradient of a sample is that of s(y_k), weighted by exp(s/tau) / (m pi_ref u)."""
         tau, known = 0.9, 0.8
         case = cases.ragged(3, lambda rng, count: [1.0] + [0.0] * (count - 1))
         case = replace(

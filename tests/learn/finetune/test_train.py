@@ -51,8 +51,8 @@ def store(tmp_path):
 
 def learn(name, policy, store, folder=None, **options):
     with Run(folder, seed=0) as run:
-        given = {"learning_rate": 3e-3, "epochs": 4, "batch_size": 4, **options}
-        return asyncio.run(get_method(name).learn(policy, TrainingSet(store), run, **given))
+        defaults = {"learning_rate": 3e-3, "epochs": 4, "batch_size": 4, **options}
+        return asyncio.run(get_method(name).learn(policy, TrainingSet(store), run, **defaults))
 
 
 def probability(policy, store, prompt, answer):

@@ -1,4 +1,4 @@
-"""The trainer takes the same steps however they are computed, and learns from its data only."""
+"""Trainer: equal steps for every batching, and no influence of other data."""
 
 import json
 import os
