@@ -21,7 +21,7 @@ REWARDS = np.array([[0.1, 0.5, 0.9], [1.0, 0.4, 0.0], [0.8, 0.1, 0.9]])
 """Probability of a reward of 1, by prompt and answer."""
 TRUTH = float((PROMPTS[:, None] * TARGET * REWARDS).sum())
 GUESS = REWARDS.clip(0.3, 0.6)
-"""A model of the rewards that is wrong."""
+"""Misspecified reward model."""
 EXPECTED = (TARGET * GUESS).sum(1)
 
 
