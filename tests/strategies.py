@@ -29,7 +29,7 @@ from backtalk.feedback import (
     Step,
     Steps,
 )
-from backtalk.feedback.views import Case
+from backtalk.feedback.case import Case
 
 # Databases and JSON hold neither NUL nor lone surrogates as text.
 texts = st.text(
@@ -98,8 +98,8 @@ def feedback_on(draw: st.DrawFn, interaction: Interaction) -> AnyFeedback:
         "confidence": draw(st.none() | probabilities),
         "metadata": draw(metadata),
     }
-    one = draw(st.sampled_from(ids))
-    length = len(interaction.response(one).text)
+    response_id = draw(st.sampled_from(ids))
+    length = len(interaction.response(response_id).text)
     aspect = draw(names)
 
     def part() -> dict[str, int]:
@@ -109,18 +109,24 @@ def feedback_on(draw: st.DrawFn, interaction: Interaction) -> AnyFeedback:
     def rating() -> Rating:
         scale = draw(st.sampled_from([Scale.STARS, Scale.UNIT, Scale.PERCENT]))
         value = draw(st.integers(int(scale.low), int(scale.high)))
-        return Rating(response=one, value=value, scale=scale, aspect=aspect, **common)
+        return Rating(response=response_id, value=value, scale=scale, aspect=aspect, **common)
 
     def preference() -> Preference:
         a, b = draw(st.permutations(ids))[:2]
         verdict = draw(st.sampled_from(["a", "b", "tie", "both_bad"]))
-        soft, strength = None, None
+        probability, strength = None, None
         if verdict in {"a", "b"}:
-            away = draw(st.none() | st.floats(0, 0.5))
-            soft = None if away is None else 0.5 + (away if verdict == "a" else -away)
+            offset = draw(st.none() | st.floats(0, 0.5))
+            probability = None if offset is None else 0.5 + (offset if verdict == "a" else -offset)
             strength = draw(st.none() | st.floats(0.01, 1))
         return Preference(
-            a=a, b=b, verdict=verdict, probability=soft, strength=strength, aspect=aspect, **common
+            a=a,
+            b=b,
+            verdict=verdict,
+            probability=probability,
+            strength=strength,
+            aspect=aspect,
+            **common,
         )
 
     def ranking() -> Ranking:
@@ -135,7 +141,7 @@ def feedback_on(draw: st.DrawFn, interaction: Interaction) -> AnyFeedback:
         starts = [0, *cuts[:-1]]
         verdicts = st.sampled_from(["right", "wrong", "neutral"])
         return Steps(
-            response=one,
+            response=response_id,
             steps=tuple(
                 Step(start=start, end=end, verdict=draw(verdicts))
                 for start, end in zip(starts, cuts, strict=True)
@@ -147,7 +153,11 @@ def feedback_on(draw: st.DrawFn, interaction: Interaction) -> AnyFeedback:
         passed = draw(st.none() | st.booleans())
         score = draw(probabilities if passed is None else st.none() | probabilities)
         return Outcome(
-            response=one, passed=passed, score=score, text=draw(texts | st.just("")), **common
+            response=response_id,
+            passed=passed,
+            score=score,
+            text=draw(texts | st.just("")),
+            **common,
         )
 
     def choice() -> Choice:
@@ -157,17 +167,21 @@ def feedback_on(draw: st.DrawFn, interaction: Interaction) -> AnyFeedback:
         )
         return Choice(chosen=draw(st.none() | st.sampled_from(order)), shown=shown, **common)
 
-    makers = [
+    factories = [
         rating,
-        lambda: Label(response=one, good=draw(st.booleans()), aspect=aspect, **common),
+        lambda: Label(response=response_id, good=draw(st.booleans()), aspect=aspect, **common),
         preference,
         ranking,
-        lambda: Critique(response=one, text=draw(texts), **part(), **common),
+        lambda: Critique(response=response_id, text=draw(texts), **part(), **common),
         lambda: Critique(text=draw(texts), **common),
-        lambda: Edit(response=one, text=interaction.response(one).text + draw(texts), **common),
+        lambda: Edit(
+            response=response_id,
+            text=interaction.response(response_id).text + draw(texts),
+            **common,
+        ),
         lambda: Demonstration(text=draw(texts), **common),
         lambda: Spans(
-            response=one,
+            response=response_id,
             spans=tuple(
                 Span(**part(), label=draw(names), good=draw(st.booleans()))
                 for _ in range(draw(st.integers(0, 3)))
@@ -176,11 +190,13 @@ def feedback_on(draw: st.DrawFn, interaction: Interaction) -> AnyFeedback:
         ),
         steps,
         outcome,
-        lambda: FollowUp(response=draw(st.none() | st.just(one)), text=draw(texts), **common),
+        lambda: FollowUp(
+            response=draw(st.none() | st.just(response_id)), text=draw(texts), **common
+        ),
         choice,
         lambda: Instruction(text=draw(texts), scope=Scope(where=draw(st.none() | names)), **common),
     ]
-    return draw(st.sampled_from(makers))()
+    return draw(st.sampled_from(factories))()
 
 
 @st.composite

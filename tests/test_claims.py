@@ -51,7 +51,7 @@ def test_every_claim_names_a_system_of_the_literature():
         assert item.method.split()[0].rstrip(",") in {*METHODS.names(), "annotators"}
 
 
-def test_a_name_that_no_system_has_is_refused_with_the_closest():
+def test_an_unknown_system_is_an_error_that_suggests_the_closest():
     with pytest.raises(UnknownName, match="Did you mean 'AlpacaFarm'"):
         claim(system="AlpacaFram", paper="", method="", says="", expected=[BETTER])
     with pytest.raises(UnknownName, match="nothing"):
@@ -82,14 +82,14 @@ def test_claims_are_found_by_name_system_and_family():
         ([0.2, 1.0, 2.9], "fails"),
     ],
 )
-def test_a_claim_holds_only_where_direction_and_size_do(values, status):
+def test_a_claim_holds_only_if_direction_and_size_do(values, status):
     item = make_claim()
     result = item.estimates([{"gain": value} for value in values])
     assert result["gain"].value == pytest.approx(np.mean(values))
     assert item.status(result) == status
 
 
-def test_the_first_figure_decides_and_another_that_fails_makes_it_partly():
+def test_the_first_figure_decides_and_a_failed_other_one_gives_partly():
     other_policy = Expected("loss", "the loss", below=0.0)
     runs = [{"gain": 1 + 0.01 * i, "loss": 1 + 0.01 * i} for i in range(3)]
     for expected, status in (((BETTER, other_policy), "partly"), ((other_policy, BETTER), "fails")):
@@ -97,7 +97,7 @@ def test_the_first_figure_decides_and_another_that_fails_makes_it_partly():
         assert item.status(item.estimates(runs)) == status
 
 
-def test_a_size_that_is_missed_is_not_excused_by_a_direction_that_nobody_stated():
+def test_a_missed_size_without_a_stated_direction_fails():
     item = make_claim(expected=[Expected("gain", "the gain", size=(-0.1, 0.1))])
     assert item.status(item.estimates([{"gain": 1 + 0.1 * i} for i in range(3)])) == "fails"
 
@@ -107,7 +107,7 @@ def test_runs_that_do_not_vary_have_an_estimate_too():
     assert (result.low, result.value, result.high) == (1, 1, 1)
 
 
-def test_what_was_measured_is_not_measured_again(registered, tmp_path):
+def test_measurements_are_not_repeated(registered, tmp_path):
     calls = []
 
     def record_seed(seed):
@@ -127,7 +127,7 @@ def test_what_was_measured_is_not_measured_again(registered, tmp_path):
     assert [run.seed for run in running.read_measurements(item, tmp_path)] == [1, 2]
 
 
-def test_a_claim_that_breaks_fails_and_the_others_go_on(registered, tmp_path):
+def test_an_exception_fails_its_claim_only(registered, tmp_path):
     def broken(seed):
         if seed == 1:
             raise ValueError("no such value")
@@ -142,7 +142,7 @@ def test_a_claim_that_breaks_fails_and_the_others_go_on(registered, tmp_path):
     assert result.to_dict()["status"] == "fails"
 
 
-def test_a_claim_that_was_measured_in_part_is_not_yet(tmp_path):
+def test_a_claim_without_all_measurements_is_not_yet_decided(tmp_path):
     item = make_claim()
     result = evidence.Evidence(item, ())
     assert result.status == "not yet"
@@ -179,7 +179,7 @@ def test_the_advantages_of_a_process_are_those_of_its_soft_optimum():
         assert soft_value(other_policy / other_policy.sum(axis=1, keepdims=True)) < soft_value(best)
 
 
-def test_segments_go_where_the_process_leads():
+def test_segments_follow_the_transitions_of_the_process():
     process = Process.random(1)
     states, actions = process.sample_segments(200, 6, seed=1)
     probabilities = process.transitions[states[:, :-1], actions[:, :-1], states[:, 1:]]
@@ -187,7 +187,7 @@ def test_segments_go_where_the_process_leads():
     assert set(np.unique(actions)) == set(range(ACTIONS))
 
 
-def test_an_interval_ends_where_the_values_must():
+def test_an_interval_is_clipped_to_the_bounds():
     unbounded = Expected("rho", "a correlation")
     bounded = Expected("rho", "a correlation", bounds=(-1.0, 1.0))
     values = [0.9, 1.0, 1.0, 0.95]

@@ -1,4 +1,4 @@
-"""What importing costs, which way imports point, what is installed where."""
+"""Import time, import contracts, dependencies and rules of names and docstrings."""
 
 import json
 import re
@@ -26,25 +26,25 @@ def test_importing_loads_nothing_heavy():
     assert not loaded_after("import backtalk") & {*HEAVY, "numpy", "pydantic", "sqlalchemy"}
 
 
-def test_importing_takes_no_time():
-    """Counted by the interpreter in microseconds of its own, with much to spare below 0.3 s."""
+def test_importing_takes_less_than_300_milliseconds():
+    """As measured by the interpreter, in microseconds."""
     lines = python("import backtalk", "-X", "importtime").stderr.splitlines()
     (total,) = [line for line in lines if line.rstrip().endswith("| backtalk")]
     assert int(total.split("|")[1]) < 300_000
 
 
-def test_the_command_line_starts_without_what_it_does_not_need():
+def test_the_command_line_starts_without_heavy_imports():
     loaded = loaded_after("from backtalk.cli import main; main(['--version'])")
     assert not loaded & {*HEAVY, "numpy", "sqlalchemy"}
 
 
-def test_statistics_and_formats_do_without_what_only_some_need():
+def test_statistics_formats_and_models_import_no_optional_packages():
     assert not loaded_after("import backtalk.stats") & {"torch", "pandas", "matplotlib"}
     assert not loaded_after("import backtalk.formats") & {"torch", "pandas"}
     assert not loaded_after("import backtalk.models") & {"torch", "transformers"}
 
 
-def test_every_public_name_can_be_had():
+def test_every_public_name_can_be_imported():
     for name in backtalk.__all__:
         assert getattr(backtalk, name) is not None
     assert set(backtalk.__all__) <= set(dir(backtalk))
@@ -57,26 +57,26 @@ def test_imports_point_one_way(monkeypatch):
     assert lint_imports(no_cache=True) == 0
 
 
-def test_what_packages_may_plug_in_is_found():
+def test_entry_points_of_the_package_are_installed():
     assert {"small", "writer"} <= set(entry_points(group="backtalk.models").names)
     assert "true-utility" in entry_points(group="backtalk.rewards").names
 
 
-def test_everything_that_is_declared_is_pinned():
+def test_every_declared_dependency_is_pinned():
     project = re.sub(r"^strangers = .*", "", _read("pyproject.toml"), flags=re.MULTILINE)
     declared = re.findall(r'^    "([\w.-]+?)(?:\[[^\]]*\])?[><=]', project, re.MULTILINE)
     extras = re.findall(r'"([\w-]+)(?:\[[^\]]*\])?>=', project)
-    pins = _read("constraints.txt").split()
-    pinned = {pin.split("==")[0].lower().replace("_", "-") for pin in pins}
-    wanted = {name.lower().replace("_", "-") for name in (*declared, *extras)} - {"hatchling"}
-    assert wanted <= pinned, wanted - pinned
+    lines = _read("constraints.txt").split()
+    pinned = {pin.split("==")[0].lower().replace("_", "-") for pin in lines}
+    required = {name.lower().replace("_", "-") for name in (*declared, *extras)} - {"hatchling"}
+    assert required <= pinned, required - pinned
 
 
 def _read(name):
     return (REPOSITORY / name).read_text()
 
 
-def test_the_picture_of_the_layers_is_that_of_the_contract(monkeypatch):
+def test_the_picture_of_the_layers_agrees_with_the_contract(monkeypatch):
     monkeypatch.syspath_prepend(REPOSITORY / "scripts")
     import draw_layers
 

@@ -67,9 +67,10 @@ class TestAskForBrevity(MethodLaws):
         store = Store(":memory:")
         ada = Annotator.human("ada")
         for day in range(10):
-            asked = Interaction.of(f"Is it open on day {day}?", "Yes.", "Yes, from nine to five.")
-            about = {"interaction": asked.id, "annotator": ada}
-            store.add(asked, Preference(a="0", b="1", verdict="a", **about))
+            prompt = f"Is it open on day {day}?"
+            interaction = Interaction.of(prompt, "Yes.", "Yes, from nine to five.")
+            about = {"interaction": interaction.id, "annotator": ada}
+            store.add(interaction, Preference(a="0", b="1", verdict="a", **about))
         return store
 
 
@@ -85,7 +86,7 @@ class TestHardSums(WorldLaws):
         return get_world("hard-sums")
 
     def test_laws_of_worlds(self):
-        # Its usual tasks are those that the sums world has out of scope, so the splits overlap.
+        # Its tasks are the out-of-scope tasks of the sums world, so the splits overlap.
         world = self.world()
         assert world.name == "hard-sums"
         (prompt,) = world.prompts("train", 1)

@@ -4,7 +4,7 @@ import pytest
 from claims.supervised import meteor
 
 
-def test_meteor_is_an_f_mean_of_which_recall_is_nine_tenths():
+def test_meteor_is_an_f_mean_with_weight_nine_tenths_on_recall():
     assert meteor("one two", "Two, one.") == 1
     assert meteor("one", "two") == meteor("", "two") == 0
     # Two of three words are in the second text, and two of its four words in the first.
