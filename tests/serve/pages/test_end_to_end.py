@@ -130,7 +130,7 @@ def test_the_pages_show_the_example(example, chromium):
         page.goto(f"{example.url}{path}")
         assert page.get_by_text(shown).count()
         if SCREENSHOTS:
-            page.screenshot(path=Path(SCREENSHOTS) / f"{name}.png")
+            page.screenshot(path=Path(SCREENSHOTS) / f"{name}.png", full_page=True)
     chromium.give_back(page)
 
 
