@@ -22,7 +22,7 @@ labels of fewer than five ratings: they cover more often than 95 %."""
 
 
 def replicate(make, replications):
-    """Make estimates with their truths, without the replications that identify none."""
+    """Return limits and truths of replications, without those that identify no estimate."""
     results = []
     for _ in range(replications):
         try:
@@ -33,8 +33,8 @@ def replicate(make, replications):
     return tuple(np.array(column) for column in zip(*columns, strict=True))
 
 
-def agreeing(probabilities, share):
-    """The joint table of two raters who agree by a share beyond chance."""
+def agreement_table(probabilities, share):
+    """Return the joint distribution of two raters with a share of agreement beyond chance."""
     probabilities = np.array(probabilities)
     return share * np.diag(probabilities) + (1 - share) * np.outer(probabilities, probabilities)
 
@@ -47,48 +47,48 @@ def kappa(joint, weights, n):
     truth = 1 - (joint * distance).sum() / expected
 
     def run(rng, replications):
-        def one():
+        def simulate():
             codes = rng.choice(count**2, size=n, p=joint.ravel())
             result = cohen_kappa(
                 codes // count, codes % count, weights=weights, categories=range(count)
             )
             return [(result.estimate, truth)]
 
-        return replicate(one, replications)
+        return replicate(simulate, replications)
 
     return run
 
 
 def alpha(probabilities, share, metric, n):
-    """Three raters who give the item's label or a random one; 15 % of ratings are missing."""
+    """Simulate three raters who give the item's label or a random one; 15 % are missing."""
     probabilities = np.array(probabilities)
     truth = share**2
 
     def run(rng, replications):
-        def one():
+        def simulate():
             labels = rng.choice(len(probabilities), size=n, p=probabilities)
             guesses = rng.choice(len(probabilities), size=(3, n), p=probabilities)
             ratings = np.where(rng.random((3, n)) < share, labels, guesses).astype(float)
             ratings[rng.random((3, n)) < 0.15] = np.nan
             return [(krippendorff_alpha(ratings, metric=metric).estimate, truth)]
 
-        return replicate(one, replications)
+        return replicate(simulate, replications)
 
     return run
 
 
 def strengths(items, meetings, outcome, spread, ties="half"):
-    """Items of normal strengths, of which all pairs meet equally often."""
+    """Simulate items of normal strengths; all pairs are compared equally often."""
     first, second = (np.repeat(side, meetings) for side in np.triu_indices(items, 1))
 
     def run(rng, replications):
-        def one():
+        def simulate():
             truth = rng.normal(0, spread, items)
             difference = truth[first] - truth[second]
             result = bradley_terry(first, second, outcome(rng, difference), ties=ties)
             return [(result.difference(0, 1), truth[0] - truth[1])]
 
-        return replicate(one, replications)
+        return replicate(simulate, replications)
 
     return run
 
@@ -112,26 +112,28 @@ def davidson(rng, difference):
 
 
 def clustered_strengths(rng, replications, prompts=40):
-    """Four items, each pair compared once on every prompt, with an effect of prompt and item."""
+    """Simulate four items; each pair is compared once per prompt, with prompt-item effects."""
     first, second = (np.tile(side, prompts) for side in np.triu_indices(4, 1))
     clusters = np.repeat(np.arange(prompts), 6)
 
-    def one():
+    def simulate():
         truth = rng.normal(0, 0.7, 4)
-        favour = rng.normal(0, 0.5, (prompts, 4))
-        difference = (truth + favour)[clusters, first] - (truth + favour)[clusters, second]
+        prompt_effects = rng.normal(0, 0.5, (prompts, 4))
+        difference = (truth + prompt_effects)[clusters, first] - (truth + prompt_effects)[
+            clusters, second
+        ]
         result = bradley_terry(first, second, verdict(rng, difference), clusters=clusters)
         marginal = _marginal_strengths(truth)
         return [(result.difference(0, 1), marginal[0] - marginal[1])]
 
-    return replicate(one, replications)
+    return replicate(simulate, replications)
 
 
 NODES, WEIGHTS = np.polynomial.hermite_e.hermegauss(21)
 
 
 def _marginal_strengths(truth):
-    """The strengths that fit the probabilities averaged over prompts."""
+    """Return the strengths that fit the probabilities averaged over prompts."""
     first, second = np.triu_indices(4, 1)
     shift = NODES * 0.5 * np.sqrt(2)
     probabilities = expit((truth[first] - truth[second])[:, None] + shift) @ WEIGHTS / WEIGHTS.sum()
@@ -139,16 +141,16 @@ def _marginal_strengths(truth):
 
 
 def controlled(models, instructions, rng, replications):
-    """Models with shorter answers than the baseline's, by a judge that prefers long answers."""
+    """Simulate models with shorter answers than the baseline's, and a judge with a length bias."""
     nodes, weights = np.polynomial.hermite_e.hermegauss(41)
 
-    def one():
+    def simulate():
         quality, length = rng.normal(-1, 1, models), rng.normal(-0.8, 0.4, models)
         weight = rng.uniform(0.5, 2.5, models) if models > 1 else np.zeros(1)
         hardness = rng.normal(size=instructions)
         baseline = rng.lognormal(7, 0.5, instructions)
-        lean = rng.normal(-0.4, 0.4, models)[:, None]
-        lengths = baseline * np.exp(rng.normal(lean, 0.5, (models, instructions)))
+        log_ratio = rng.normal(-0.4, 0.4, models)[:, None]
+        lengths = baseline * np.exp(rng.normal(log_ratio, 0.5, (models, instructions)))
         gap = baseline - lengths
         terms = np.tanh(gap / gap.std(1, keepdims=True, ddof=1))
         logit = quality[:, None] + length[:, None] * terms + weight[:, None] * hardness
@@ -158,30 +160,30 @@ def controlled(models, instructions, rng, replications):
         result = length_controlled(preferences, lengths, baseline, ridge=0.3)
         return list(zip(result.estimates, truth, strict=True))
 
-    return replicate(one, replications)
+    return replicate(simulate, replications)
 
 
 def selection(field, candidates, prompts, rng, replications):
-    """The best of equal candidates: its mean on the selection prompts or on unseen ones."""
+    """Simulate the choice of the best of equal candidates, and its mean on a set of prompts."""
 
-    def one():
+    def simulate():
         scores = rng.beta(1.5, 1.5, (candidates, prompts))
         result = choose(scores, held_out=0.4, resamples=1, seed=int(rng.integers(2**31)))
         return [(getattr(result, field), 0.5)]
 
-    return replicate(one, replications)
+    return replicate(simulate, replications)
 
 
 AGREEMENT = [
     *(Cell("Cohen's kappa", name, n, kappa(joint, weights, n),
            4000 if n >= 50 else 1000 if weights else 2000, RARE if n < 50 else BAND)
       for name, joint, weights in (
-          ("two labels, half, 0.6", agreeing([0.5, 0.5], 0.6), None),
-          ("two labels, half, 0.9", agreeing([0.5, 0.5], 0.9), None),
-          ("two labels, a fifth, 0.7", agreeing([0.2, 0.8], 0.7), None),
-          ("two labels, a tenth, 0.5", agreeing([0.1, 0.9], 0.5), None),
-          ("three labels, 0.6", agreeing([0.3, 0.4, 0.3], 0.6), None),
-          ("five labels, linear, 0.4", agreeing([0.1, 0.2, 0.4, 0.2, 0.1], 0.4), "linear"),
+          ("two labels, half, 0.6", agreement_table([0.5, 0.5], 0.6), None),
+          ("two labels, half, 0.9", agreement_table([0.5, 0.5], 0.9), None),
+          ("two labels, a fifth, 0.7", agreement_table([0.2, 0.8], 0.7), None),
+          ("two labels, a tenth, 0.5", agreement_table([0.1, 0.9], 0.5), None),
+          ("three labels, 0.6", agreement_table([0.3, 0.4, 0.3], 0.6), None),
+          ("five labels, linear, 0.4", agreement_table([0.1, 0.2, 0.4, 0.2, 0.1], 0.4), "linear"),
       )
       for n in (10, 20, 50, 200)),
     *(Cell("Krippendorff's alpha", name, n, alpha(probabilities, share, metric, n),

@@ -29,10 +29,12 @@ def test_davidsons_ties_are_the_maximum_of_his_likelihood():
 
     def loss(parameters):
         strengths, tie = np.append(parameters[:3], -parameters[:3].sum()), np.exp(parameters[3])
-        one, other = np.exp(strengths[first]), np.exp(strengths[second])
-        even = tie * np.sqrt(one * other)
-        probability = np.where(won == 1, one, np.where(won == 0, other, even))
-        return -np.log(probability / (one + other + even)).sum()
+        first_weight, second_weight = np.exp(strengths[first]), np.exp(strengths[second])
+        tie_weight = tie * np.sqrt(first_weight * second_weight)
+        probability = np.where(
+            won == 1, first_weight, np.where(won == 0, second_weight, tie_weight)
+        )
+        return -np.log(probability / (first_weight + second_weight + tie_weight)).sum()
 
     best = minimize(loss, np.zeros(4), tol=1e-10).x
     result = bradley_terry(first, second, won, ties="davidson")

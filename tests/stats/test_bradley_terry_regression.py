@@ -58,10 +58,10 @@ def test_the_evidence_finds_a_better_precision_than_the_start():
     x, outcomes, _ = simulate(200, np.random.default_rng(5).normal(0, 0.3, 40), seed=5)
     result = bradley_terry.fit_regression(x, outcomes, blocks=one_block(40))
     for factor in (0.1, 10):
-        other = bradley_terry.fit_regression(
+        refit = bradley_terry.fit_regression(
             x, outcomes, blocks=one_block(40), precision=factor * result.precision
         )
-        assert other.log_evidence < result.log_evidence
+        assert refit.log_evidence < result.log_evidence
 
 
 def test_reliabilities_are_recovered_also_of_the_careless_and_the_contrary():

@@ -104,16 +104,16 @@ def test_order_does_not_matter_and_the_other_end_is_the_mirror(values):
 
 @given(VALUES, VALUES)
 @settings(max_examples=15)
-def test_a_difference_is_left_out_where_every_pair_of_means_with_it_made_a_fortune(one, two):
-    result = difference_confidence_sequence(one, two, level=0.9)
-    swapped = difference_confidence_sequence(two, one, level=0.9)
+def test_a_difference_is_left_out_where_every_pair_of_means_with_it_made_a_fortune(a, b):
+    result = difference_confidence_sequence(a, b, level=0.9)
+    swapped = difference_confidence_sequence(b, a, level=0.9)
     assert (swapped.low, swapped.high) == (-result.high, -result.low)
     for difference in (result.low - 0.002, result.low + 0.002):
         if not -1 < difference < 1:
             continue
         means = np.linspace(max(0, -difference), min(1, 1 - difference), 400)[1:-1]
-        above = [capital(np.array([one]), mean + difference)[0, -1] for mean in means]
-        below = [capital(np.array([two]), mean, -1)[0, -1] for mean in means]
+        above = [capital(np.array([a]), mean + difference)[0, -1] for mean in means]
+        below = [capital(np.array([b]), mean, -1)[0, -1] for mean in means]
         fortune = (np.array(above) * np.array(below)).min()
         assert (fortune >= 20) == (difference < result.low) or fortune == pytest.approx(20, rel=0.1)
 

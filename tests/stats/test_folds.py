@@ -12,17 +12,17 @@ from backtalk.stats import InvalidValues, group_folds
 
 
 @given(st.text(), st.floats(0, 1), st.floats(0, 1))
-def test_a_larger_share_holds_out_what_a_smaller_one_does(key, one, other):
-    small, large = sorted((one, other))
+def test_a_larger_share_holds_out_what_a_smaller_one_does(key, a_share, b_share):
+    small, large = sorted((a_share, b_share))
     if split_for(key, held_out=small) == "held-out":
         assert split_for(key, held_out=large) == "held-out"
 
 
 def test_the_share_is_kept_and_the_salt_matters():
-    held = [split_for(str(i)) == "held-out" for i in range(5000)]
-    other = [split_for(str(i), salt="other") == "held-out" for i in range(5000)]
-    assert np.mean(held) == pytest.approx(0.2, abs=0.02)
-    assert held != other
+    default_split = [split_for(str(i)) == "held-out" for i in range(5000)]
+    salted_split = [split_for(str(i), salt="other") == "held-out" for i in range(5000)]
+    assert np.mean(default_split) == pytest.approx(0.2, abs=0.02)
+    assert default_split != salted_split
 
 
 @given(st.lists(st.sampled_from("abcdefgh"), min_size=4), st.integers(0, 9))

@@ -47,16 +47,18 @@ def test_a_regularised_best_response_is_the_best_of_many():
     policy, tau = some_game(2)[1], 0.3
     rng = np.random.default_rng(0)
 
-    def gain(other):
-        def away(one):
-            return (one * np.log(one / reference)).sum()
+    def gain(response):
+        def divergence(probabilities):
+            return (probabilities * np.log(probabilities / reference)).sum()
 
-        return other @ game @ policy - tau * away(other) + tau * away(policy) - 0.5
+        return (
+            response @ game @ policy - tau * divergence(response) + tau * divergence(policy) - 0.5
+        )
 
     best = softmax(np.log(reference) + game @ policy / tau)
     result = exploitability(game, policy, reference=reference, tau=tau)
     assert result == pytest.approx(gain(best))
-    assert all(gain(other) <= result for other in rng.dirichlet(np.ones(5), size=500))
+    assert all(gain(response) <= result for response in rng.dirichlet(np.ones(5), size=500))
 
 
 def test_invalid_arguments_are_rejected():

@@ -25,10 +25,10 @@ def test_optimism_is_the_mean_over_all_resamples():
     scores = np.array([[1.0, 0.0, 0.4], [0.3, 0.7, 0.6]])
     means = scores.mean(1)
     excess = []
-    for drawn in itertools.product(range(3), repeat=3):
-        there = scores[:, list(drawn)].mean(1)
-        best = int(there.argmax())
-        excess.append(there[best] - means[best])
+    for resample in itertools.product(range(3), repeat=3):
+        resampled_means = scores[:, list(resample)].mean(1)
+        best = int(resampled_means.argmax())
+        excess.append(resampled_means[best] - means[best])
     assert optimism(scores, resamples=100_000) == pytest.approx(np.mean(excess), abs=0.003)
 
 
