@@ -144,15 +144,15 @@ def critique_is_true(feedback, interaction, world):
     (item,) = feedback
     assert item.response == "0"
     gains = [gain(world, interaction, issue) for issue in issues]
-    meant = [
+    matches = [
         issue
         for issue in issues
         if (issue.advice, issue.aspect) == (item.text, item.aspect)
         and item.start in {None, issue.start}
     ]
-    assert meant
-    assert max(gain(world, interaction, issue) for issue in meant) == pytest.approx(max(gains))
-    assert (item.start is None) == all(issue.start == issue.end for issue in meant)
+    assert matches
+    assert max(gain(world, interaction, issue) for issue in matches) == pytest.approx(max(gains))
+    assert (item.start is None) == all(issue.start == issue.end for issue in matches)
 
 
 def edit_is_true(feedback, interaction, world):
@@ -540,16 +540,16 @@ def test_the_sycophantic_repeat_the_last_one_of_several_and_leave_the_source_its
     person = Person("ada", sycophancy=1.0)
     for interaction in PAIRED_INTERACTIONS[:30]:
         seen = [give_feedback(replace(other, abstention=0), kind, interaction) for other in others]
-        own = give_feedback(TRUTH, kind, interaction)
+        truthful = give_feedback(TRUTH, kind, interaction)
         feedback = give_feedback(person, kind, interaction, seen=[*seen[0], *seen[1]])
         for item in feedback:
             item.check(interaction)
         assert len({item.id for item in feedback}) == len(feedback)
         if seen[1]:
             assert len(feedback) == len(seen[1])
-        if own:
+        if truthful:
             assert {item.annotator.kind for item in feedback} <= {
-                item.annotator.kind for item in own
+                item.annotator.kind for item in truthful
             }
 
 
@@ -718,7 +718,7 @@ def test_an_instruction_is_given_only_where_its_rule_is_broken():
     thanks, hello = rule("thanks", "boss"), rule("hello", "all")
     person = Person("ada", rules=(thanks, hello))
     task = to("boss")
-    thanked, greeted = (MAIL.ideal(task, [one]) for one in (thanks, hello))
+    thanked, greeted = (MAIL.ideal(task, [rule]) for rule in (thanks, hello))
     both = MAIL.ideal(task, [thanks, hello])
 
     def instructions_for(task, text):
@@ -742,16 +742,16 @@ def test_an_instruction_is_given_only_where_its_rule_is_broken():
 def test_instructions_are_true_in_every_world(world):
     home = get_world(world)
     num_instructions = 0
-    for one in home.rules:
-        person = Person("ada", world_name=world, rules=(one,))
+    for rule in home.rules:
+        person = Person("ada", world_name=world, rules=(rule,))
         for task in home.tasks("train", 8):
-            ruled, default = home.ideal(task, [one]), home.ideal(task)
+            ruled, default = home.ideal(task, [rule]), home.ideal(task)
             feedback = give_feedback(person, "instruction", Interaction.of(task.text, default))
-            broken = home.applies(one, task) and ruled != default
-            assert [item.text for item in feedback] == [one.text] * broken
+            broken = home.applies(rule, task) and ruled != default
+            assert [item.text for item in feedback] == [rule.text] * broken
             num_instructions += broken
             assert not give_feedback(person, "instruction", Interaction.of(task.text, ruled)) or (
-                not home.applies(one, task)
+                not home.applies(rule, task)
             )
     assert num_instructions > 10
 
@@ -1042,10 +1042,12 @@ def test_disagreement_recovers_known_components(repeats):
     rng = np.random.default_rng(1)
     sizes = np.array([1.0, 0.5, 0.3, 0.4])
     results = [variance_components(simulate_table(rng, 40, 60, repeats, sizes)) for _ in range(60)]
-    means = [np.mean([getattr(one, n) for one in results]) for n in ("items", "annotators")]
+    means = [
+        np.mean([getattr(components, n) for components in results]) for n in ("items", "annotators")
+    ]
     assert means == pytest.approx(sizes[:2] ** 2, rel=0.12)
-    tastes = np.mean([one.annotators_by_items for one in results])
-    residual = np.mean([one.residual for one in results])
+    tastes = np.mean([components.annotators_by_items for components in results])
+    residual = np.mean([components.residual for components in results])
     if repeats == 1:
         assert tastes == pytest.approx(0.3**2 + 0.4**2, rel=0.02)
         assert residual == 0

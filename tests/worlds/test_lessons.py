@@ -242,19 +242,21 @@ def test_refined_answers_follow_the_critique_to_the_letter(world):
         ]
         before = home.score(tuple(prompt), draft.text)
         issues, text = before.issues, critique.text
-        several = issues[:MAX_NAMED_ISSUES]
-        all_advice = " ".join(dict.fromkeys(issue.advice for issue in several))
-        meant = {apply_fixes(draft.text, [f]) for f in issues if text in {f.advice, f.description}}
+        combined = issues[:MAX_NAMED_ISSUES]
+        all_advice = " ".join(dict.fromkeys(issue.advice for issue in combined))
+        expected = {
+            apply_fixes(draft.text, [f]) for f in issues if text in {f.advice, f.description}
+        }
         if text == all_advice:
-            meant.add(apply_fixes(draft.text, several))
+            expected.add(apply_fixes(draft.text, combined))
         if text in VAGUE_CRITIQUES:
-            meant = {apply_fixes(draft.text, [issue]) for issue in issues} | {
+            expected = {apply_fixes(draft.text, [issue]) for issue in issues} | {
                 apply_fixes(draft.text, [])
             }
             seen["vague"] += 1
         after = home.score(tuple(prompt), refined.text).utility
-        if meant:
-            assert refined.text in meant, (draft.text, text, refined.text)
+        if expected:
+            assert refined.text in expected, (draft.text, text, refined.text)
             assert after > before.utility - 1e-9
             seen["true"] += text not in VAGUE_CRITIQUES
             seen["raised"] += text not in VAGUE_CRITIQUES and after > before.utility + 1e-9
@@ -317,17 +319,17 @@ def test_verdicts_are_true(world):
 @every_world
 def test_rules_that_are_found_are_those_that_the_examples_follow(world):
     home = get_world(world)
-    made = taught(world)[2]
+    answers_by_text = taught(world)[2]
     for *prompt, rule_message in of_skill(world, "find_rule"):
         rule = parse_rule(home, rule_message.text)
         assert rule in training_rules(home)
         (request,) = prompt
-        shown = [text for text in made if f"{text}\n\n" in request.text]
+        shown = [text for text in answers_by_text if f"{text}\n\n" in request.text]
         assert rule_induction_prompt([""])[0].text == f"\n\n{RULE_REQUEST}"
         inside, outside = 0, 0
         for text in shown:
             fits = False
-            for task, answer in made[text]:
+            for task, answer in answers_by_text[text]:
                 if home.applies(rule, task):
                     follows = home.score_answer(task, answer, [rule]).utility > 1 - 1e-9
                     # What the rule asks for was not done anyway.

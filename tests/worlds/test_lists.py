@@ -59,18 +59,18 @@ def drafts(draw):
     ):
         if not pieces:
             break
-        one, two = (int(rng.integers(len(pieces))) for _ in range(2))
+        i, j = (int(rng.integers(len(pieces))) for _ in range(2))
         if how == "drop":
-            del pieces[one]
+            del pieces[i]
         elif how == "swap":
-            pieces[one], pieces[two] = pieces[two], pieces[one]
+            pieces[i], pieces[j] = pieces[j], pieces[i]
         elif how == "double":
-            pieces[one:one] = pieces[one : one + 3]
+            pieces[i:i] = pieces[i : i + 3]
         elif how == "cut":
-            last = pieces[one]
-            pieces = [*pieces[:one], last[: len(last) // 2]]
+            last = pieces[i]
+            pieces = [*pieces[:i], last[: len(last) // 2]]
         else:
-            pieces[one:one] = [f" {draw(junk)} "]
+            pieces[i:i] = [f" {draw(junk)} "]
     return task, layout, "".join(pieces)
 
 
@@ -101,8 +101,8 @@ def test_the_world_is_registered_and_its_weights_sum_to_one():
     assert isinstance(get_world("lists"), ListsWorld)
     assert sum(WORLD.weights.values()) == pytest.approx(1)
     assert len(WORLD.rules) == len({rule.text for rule in WORLD.rules}) >= 8
-    for one, two in permutations(WORLD.rules, 2):
-        assert one.text not in two.text
+    for a, b in permutations(WORLD.rules, 2):
+        assert a.text not in b.text
 
 
 def test_requests_can_be_read_back():
@@ -133,8 +133,8 @@ def test_foreign_requests_are_not_read(text):
 
 def test_splits_share_no_task_and_the_unusual_ones_are_of_a_sort_of_their_own():
     results = {split: WORLD.tasks(split, 300) for split in ("train", "held-out", "out-of-scope")}
-    for one, two in combinations(results.values(), 2):
-        assert not set(one) & set(two)
+    for a, b in combinations(results.values(), 2):
+        assert not set(a) & set(b)
     assert {task.kind for task in results["out-of-scope"]} == {"reverse", "length"}
     assert {task.kind for task in results["train"]} == {"alphabet", "word", "letter", "chores"}
 
@@ -305,8 +305,8 @@ def carried_out(words, advice):  # noqa: PLR0911 - one for each form of advice
             rest = [w for w in words if w != word]
             index = rest.index(other) + (where == "after")
             return [*rest[:index], word, *rest[index:]]
-        case ["Swap", one, "and", two]:
-            return [{one: two, two: one}.get(w, w) for w in words]
+        case ["Swap", a, "and", b]:
+            return [{a: b, b: a}.get(w, w) for w in words]
         case ["Add", *new, where, other]:
             index = words.index(other) + (where == "after")
             return [*words[:index], *(w for w in new if w != "and"), *words[index:]]

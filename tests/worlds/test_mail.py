@@ -526,20 +526,20 @@ def garbled(draw):
     for how in draw(st.lists(edits, max_size=5)):
         if not pieces:
             break
-        one = draw(st.integers(0, len(pieces) - 1))
-        two = draw(st.integers(0, len(pieces) - 1))
+        i = draw(st.integers(0, len(pieces) - 1))
+        j = draw(st.integers(0, len(pieces) - 1))
         match how:
             case "delete":
-                del pieces[one]
+                del pieces[i]
             case "double":
-                pieces.insert(two, pieces[one])
+                pieces.insert(j, pieces[i])
             case "swap":
-                pieces[one], pieces[two] = pieces[two], pieces[one]
+                pieces[i], pieces[j] = pieces[j], pieces[i]
             case "put":
                 space = draw(st.sampled_from([" ", "\n", ""]))
-                pieces.insert(one, f"{draw(st.sampled_from(SENTENCES))}{space}")
+                pieces.insert(i, f"{draw(st.sampled_from(SENTENCES))}{space}")
             case "cut":
-                pieces[one] = pieces[one][: draw(st.integers(0, len(pieces[one])))]
+                pieces[i] = pieces[i][: draw(st.integers(0, len(pieces[i])))]
             case "join":
                 pieces = [piece for piece in pieces if piece != " " or draw(st.booleans())]
     return request_example, rules, "".join(pieces)

@@ -274,7 +274,7 @@ def test_the_right_answer_counts_for_more_than_the_layout():
 def test_rules_change_what_is_right_in_their_scope():
     assert len(WORLD.rules) >= 8
     texts = [rule.text for rule in WORLD.rules]
-    assert not [one for one in texts for other in texts if one != other and one in other]
+    assert not [a for a in texts for b in texts if a != b and a in b]
     for rule in WORLD.rules:
         tasks = [task for task in drawn(60) if WORLD.applies(rule, task)]
         for task in tasks:
@@ -302,7 +302,7 @@ def test_a_writer_is_as_good_as_it_takes_care():
             WORLD.score_answer(task, WORLD.write(task, rng, error_rates), ())
             for task in drawn(2000)
         ]
-        utilities = np.array([one.utility for one in results])
+        utilities = np.array([result.utility for result in results])
         assert mean[0] < utilities.mean() < mean[1]
         assert faultless[0] <= (utilities > 1 - 1e-9).mean() <= faultless[1]
     assert len({WORLD.write(APPLES, rng, ErrorRates()) for _ in range(100)}) > 40
@@ -348,7 +348,9 @@ def test_misleading_advice_spoils_what_is_right():
             continue
         misled += 1
         assert issue.label in LABELS
-        assert (issue.start, issue.end) not in {(one.start, one.end) for one in before.issues}
+        assert (issue.start, issue.end) not in {
+            (original.start, original.end) for original in before.issues
+        }
         assert WORLD.score_answer(task, apply_fixes(text, [issue]), ()).utility < before.utility
     assert misled > 1000
     assert spared < 20
