@@ -1,4 +1,4 @@
-"""A store in SQLite and, where its server is installed, one in PostgreSQL: one suite for both."""
+"""Fixtures of stores in SQLite and, if its server is installed, in PostgreSQL."""
 
 import os
 import shutil
@@ -15,7 +15,7 @@ from backtalk.store import Store
 
 
 def postgres_programs() -> Path | None:
-    """Return the folder of PostgreSQL's server programs, ``None`` where there are none."""
+    """Return the folder of PostgreSQL's server programs, ``None`` if they are not installed."""
     result = shutil.which("initdb")
     if result:
         return Path(result).resolve().parent
@@ -24,7 +24,7 @@ def postgres_programs() -> Path | None:
 
 
 def as_server_user(folder: Path) -> list[str]:
-    """Return how to start a command as somebody who may run PostgreSQL, which root may not."""
+    """Return the beginning of a command line that runs PostgreSQL, which root is not allowed to."""
     if os.geteuid() != 0:
         return []
     shutil.chown(folder, "postgres", "postgres")
@@ -33,17 +33,17 @@ def as_server_user(folder: Path) -> list[str]:
 
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[str]:
-    """The URL of a server of the tests' own, on a socket in a temporary folder."""
-    programs = postgres_programs()
-    if programs is None:
+    """URL of a temporary server, on a socket in a temporary folder."""
+    program_folder = postgres_programs()
+    if program_folder is None:
         pytest.skip("PostgreSQL's server programs are not installed (no initdb found)")
     folder = Path(tempfile.mkdtemp(prefix="backtalk-pg-"))
     run_as = as_server_user(folder)
     data = folder / "data"
     options = f"-c listen_addresses='' -c unix_socket_directories={folder} -c fsync=off"
-    control = [*run_as, str(programs / "pg_ctl"), "-D", str(data), "-w"]
+    control = [*run_as, str(program_folder / "pg_ctl"), "-D", str(data), "-w"]
     subprocess.run(
-        [*run_as, str(programs / "initdb"), "-D", str(data), "-U", "tester", "-A", "trust"],
+        [*run_as, str(program_folder / "initdb"), "-D", str(data), "-U", "tester", "-A", "trust"],
         check=True,
         capture_output=True,
     )
@@ -62,7 +62,7 @@ def postgres() -> Iterator[str]:
 
 @pytest.fixture
 def postgres_database(postgres: str) -> Iterator[str]:
-    """The URL of a fresh, empty database."""
+    """URL of a new, empty database."""
     name = f"t{uuid.uuid4().hex}"
     admin = create_engine(
         postgres.replace("postgresql://", "postgresql+psycopg://"), isolation_level="AUTOCOMMIT"
@@ -77,7 +77,7 @@ def postgres_database(postgres: str) -> Iterator[str]:
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def location(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """Where an empty store can be made, on each database in turn."""
+    """Location of a new store, in each database in turn."""
     if request.param == "sqlite":
         return str(tmp_path / "store.db")
     return str(request.getfixturevalue("postgres_database"))
@@ -85,6 +85,6 @@ def location(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 @pytest.fixture
 def store(location: str) -> Iterator[Store]:
-    """An empty store, on each database in turn."""
+    """Empty store, in each database in turn."""
     with Store(location) as opened:
         yield opened

@@ -1,4 +1,4 @@
-"""What was acknowledged is there after the writer was killed, once."""
+"""Durability: acknowledged records are stored once, even if the writer is killed."""
 
 import multiprocessing
 import os
@@ -14,7 +14,7 @@ KILLS = 100
 ADA = Annotator.human("ada")
 
 
-def record(number):
+def make_records(number):
     interaction = Interaction.of(f"Question {number}", "Yes.").model_copy(
         update={"id": f"talk-{number}"}
     )
@@ -24,67 +24,70 @@ def record(number):
     return interaction, thumb
 
 
-def write_for_ever(location, first, acknowledged):
-    """Add one record after the other, and say of each that it was added."""
+def add_records_endlessly(location, first, acknowledged):
+    """Add records one by one, and acknowledge each to a file descriptor."""
     number = first
     with Store(location) as store:
         while True:
-            store.add(*record(number))
+            store.add(*make_records(number))
             os.write(acknowledged, b"%d\n" % number)
             number += 1
 
 
-def test_a_write_that_was_acknowledged_survives_a_hundred_kills(location):
+def test_acknowledged_writes_survive_a_hundred_kills(location):
     Store(location).close()
     rng = random.Random(7)
-    processes = multiprocessing.get_context("fork")
+    context = multiprocessing.get_context("fork")
     acknowledged: list[int] = []
     first = 0
     for _ in range(KILLS):
-        reader, writer = os.pipe()
-        child = processes.Process(target=write_for_ever, args=(location, first, writer))
+        read_end, write_end = os.pipe()
+        child = context.Process(target=add_records_endlessly, args=(location, first, write_end))
         child.start()
-        os.close(writer)
-        said = os.read(reader, 64)
+        os.close(write_end)
+        output = os.read(read_end, 64)
         time.sleep(rng.uniform(0, 0.02))
         os.kill(child.pid, signal.SIGKILL)
         child.join()
-        while more := os.read(reader, 65536):
-            said += more
-        os.close(reader)
-        numbers = [int(line) for line in said.split(b"\n")[:-1]]
+        while more := os.read(read_end, 65536):
+            output += more
+        os.close(read_end)
+        numbers = [int(line) for line in output.split(b"\n")[:-1]]
         acknowledged += numbers
-        # The write that was under way may be there or not: the next one starts past it.
+        # The interrupted write may have been stored or not; the next number is after it.
         first = numbers[-1] + 2
 
     with Store(location) as store:
-        kept = [int(case.interaction.id.removeprefix("talk-")) for case in store.cases()]
+        stored = [int(case.interaction.id.removeprefix("talk-")) for case in store.cases()]
         thumbs = [item.id for item in store.feedback()]
-        whole = all(len(case.feedback) == 1 for case in store.cases())
+        complete = all(len(case.feedback) == 1 for case in store.cases())
     assert len(acknowledged) >= KILLS
-    assert set(acknowledged) <= set(kept)
-    assert len(kept) == len(set(kept)) == len(thumbs) == len(set(thumbs))
-    assert len(kept) <= len(acknowledged) + KILLS
-    assert whole
+    assert set(acknowledged) <= set(stored)
+    assert len(stored) == len(set(stored)) == len(thumbs) == len(set(thumbs))
+    assert len(stored) <= len(acknowledged) + KILLS
+    assert complete
 
 
-def add_some(location, start, step):
+def add_records(location, start, step):
     with Store(location) as store:
         for number in range(start, 200, step):
-            store.add(*record(number))
+            store.add(*make_records(number))
         store.add_cases(
-            [Case(interaction, (thumb,)) for interaction, thumb in map(record, range(200, 300))]
+            [
+                Case(interaction, (thumb,))
+                for interaction, thumb in map(make_records, range(200, 300))
+            ]
         )
 
 
-def test_writers_at_the_same_time_lose_nothing_and_double_nothing(location):
-    processes = multiprocessing.get_context("fork")
-    writers = [processes.Process(target=add_some, args=(location, i, 3)) for i in range(3)]
-    for writer in writers:
-        writer.start()
-    for writer in writers:
-        writer.join()
-        assert writer.exitcode == 0
+def test_concurrent_writers_lose_and_duplicate_nothing(location):
+    context = multiprocessing.get_context("fork")
+    processes = [context.Process(target=add_records, args=(location, i, 3)) for i in range(3)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+        assert process.exitcode == 0
     with Store(location) as store:
         assert sorted(case.interaction.id for case in store.cases()) == sorted(
             f"talk-{i}" for i in range(300)

@@ -1,4 +1,4 @@
-"""The queue of jobs: each once, by who holds the lease."""
+"""Job queue: each job is done once, by the holder of the lease."""
 
 from datetime import timedelta
 
@@ -38,7 +38,7 @@ def test_a_job_is_put_once(jobs):
     assert [job.body for job in jobs.list()] == ["first"]
 
 
-def test_jobs_are_taken_in_order_until_they_are_done(jobs, term):
+def test_jobs_are_claimed_in_order_until_they_are_done(jobs, term):
     jobs.put(KIND, "a", "")
     jobs.put(KIND, "b", "")
     assert jobs.claim(KIND, term=term).id == "a"
@@ -49,47 +49,47 @@ def test_jobs_are_taken_in_order_until_they_are_done(jobs, term):
     assert [(job.state, job.result) for job in jobs.list()] == [("done", "well")] * 2
 
 
-def test_a_job_waits_for_its_time(jobs, term, clock):
+def test_a_job_is_not_claimed_before_its_time(jobs, term, clock):
     jobs.put(KIND, "a", "", not_before=clock.time + timedelta(seconds=5))
     assert jobs.claim(KIND, term=term) is None
     clock.sleep(5)
     assert jobs.claim(KIND, term=term).id == "a"
 
 
-def test_only_jobs_of_the_kind_are_taken(jobs, term):
+def test_only_jobs_of_the_kind_are_claimed(jobs, term):
     jobs.put("other", "a", "")
     assert jobs.claim(KIND, term=term) is None
 
 
-def test_a_try_that_failed_is_repeated_later_and_the_others_go_on(jobs, term, clock):
+def test_a_failed_attempt_is_retried_later_and_blocks_no_other_job(jobs, term, clock):
     jobs.put(KIND, "a", "")
     jobs.put(KIND, "b", "")
     jobs.claim(KIND, term=term)
-    jobs.fail("a", "no luck", term=term, retry_at=clock.time + timedelta(seconds=5))
+    jobs.fail("a", "out of memory", term=term, retry_at=clock.time + timedelta(seconds=5))
     assert jobs.claim(KIND, term=term).id == "b"
     jobs.complete("b", "", term=term)
     clock.sleep(5)
     job = jobs.claim(KIND, term=term)
-    assert (job.id, job.attempts, job.error) == ("a", 2, "no luck")
+    assert (job.id, job.attempts, job.error) == ("a", 2, "out of memory")
 
 
-def test_a_job_that_failed_for_good_is_not_taken_until_somebody_says_so(jobs, term):
+def test_a_failed_job_is_claimed_only_after_a_retry(jobs, term):
     jobs.put(KIND, "a", "")
     jobs.claim(KIND, term=term)
-    jobs.fail("a", "no luck", term=term)
+    jobs.fail("a", "out of memory", term=term)
     assert jobs.claim(KIND, term=term) is None
     assert jobs.get("a").state == "failed"
     assert jobs.retry("a").attempts == 0
     assert jobs.claim(KIND, term=term).id == "a"
 
 
-def test_a_job_that_has_not_failed_is_not_tried_again(jobs, term):
+def test_only_a_failed_job_can_be_retried(jobs, term):
     jobs.put(KIND, "a", "")
     with pytest.raises(BacktalkError, match="it is waiting"):
         jobs.retry("a")
 
 
-def test_who_holds_the_lease_no_more_can_write_nothing(jobs, leases, term, clock):
+def test_writes_without_the_lease_are_refused(jobs, leases, term, clock):
     jobs.put(KIND, "a", "")
     job = jobs.claim(KIND, term=term)
     clock.sleep(1_001)
@@ -107,7 +107,7 @@ def test_who_holds_the_lease_no_more_can_write_nothing(jobs, leases, term, clock
     assert jobs.claim(KIND, term=later).attempts == 2
 
 
-def test_what_was_noted_is_there_for_the_next(jobs, leases, term, clock):
+def test_a_checkpoint_is_read_by_the_next_holder(jobs, leases, term, clock):
     jobs.put(KIND, "a", "")
     jobs.claim(KIND, term=term)
     jobs.checkpoint("a", "half", term=term)
@@ -115,13 +115,13 @@ def test_what_was_noted_is_there_for_the_next(jobs, leases, term, clock):
     assert jobs.claim(KIND, term=leases.acquire(KIND, "bo", 10)).result == "half"
 
 
-def test_a_job_that_was_given_back_was_not_tried(jobs, term):
+def test_a_released_job_does_not_count_as_an_attempt(jobs, term):
     jobs.put(KIND, "a", "")
     jobs.release(jobs.claim(KIND, term=term), term=term)
     assert jobs.claim(KIND, term=term).attempts == 1
 
 
-def test_a_job_is_found_by_the_beginning_of_its_id(jobs):
+def test_a_job_is_found_by_a_prefix_of_its_id(jobs):
     jobs.put(KIND, "abc", "")
     jobs.put(KIND, "abd", "")
     assert jobs.get("abc").id == "abc"
@@ -131,7 +131,7 @@ def test_a_job_is_found_by_the_beginning_of_its_id(jobs):
         jobs.get("x")
 
 
-def test_projects_have_jobs_of_their_own(store):
+def test_jobs_belong_to_one_project(store):
     other = store.in_project("other")
     assert store.jobs.put(KIND, "a", "")
     assert other.jobs.put(KIND, "a", "")

@@ -1,4 +1,4 @@
-"""Leases: one holder at a time, and terms that grow."""
+"""Leases: one holder at a time, and increasing terms."""
 
 import threading
 from datetime import UTC, datetime, timedelta
@@ -31,14 +31,14 @@ def leases(store, clock):
     return Leases(store.engine, store.project_id, clock=clock)
 
 
-def test_only_one_holds_a_lease(leases):
+def test_a_lease_has_one_holder(leases):
     assert leases.acquire("learn", "ada", 10) == 1
     assert leases.acquire("learn", "bo", 10) is None
     assert leases.acquire("other", "bo", 10) == 1
     assert leases.find("learn").holder == "ada"
 
 
-def test_a_holder_that_asks_again_keeps_its_term_and_gets_more_time(leases, clock):
+def test_acquiring_a_held_lease_again_extends_it_in_the_same_term(leases, clock):
     leases.acquire("learn", "ada", 10)
     clock.sleep(9)
     assert leases.acquire("learn", "ada", 10) == 1
@@ -46,7 +46,7 @@ def test_a_holder_that_asks_again_keeps_its_term_and_gets_more_time(leases, cloc
     assert leases.acquire("learn", "bo", 10) is None
 
 
-def test_a_lease_that_ran_out_goes_to_the_next_at_a_higher_term(leases, clock):
+def test_an_expired_lease_is_acquired_by_another_holder_in_a_new_term(leases, clock):
     leases.acquire("learn", "ada", 10)
     clock.sleep(10)
     assert leases.find("learn") is None
@@ -56,7 +56,7 @@ def test_a_lease_that_ran_out_goes_to_the_next_at_a_higher_term(leases, clock):
     assert leases.find("learn").holder == "bo"
 
 
-def test_a_lease_that_was_renewed_does_not_run_out(leases, clock):
+def test_a_renewed_lease_does_not_expire(leases, clock):
     leases.acquire("learn", "ada", 10)
     clock.sleep(8)
     assert leases.renew("learn", "ada", 10)
@@ -64,21 +64,21 @@ def test_a_lease_that_was_renewed_does_not_run_out(leases, clock):
     assert leases.acquire("learn", "bo", 10) is None
 
 
-def test_a_lease_that_ran_out_cannot_be_renewed_even_if_nobody_took_it(leases, clock):
+def test_an_expired_lease_cannot_be_renewed_even_if_it_is_free(leases, clock):
     leases.acquire("learn", "ada", 10)
     clock.sleep(11)
     assert not leases.renew("learn", "ada", 10)
     assert leases.acquire("learn", "ada", 10) == 2
 
 
-def test_a_lease_that_was_released_is_free_at_once(leases):
+def test_a_released_lease_is_free_immediately(leases):
     leases.acquire("learn", "ada", 10)
     assert leases.release("learn", "ada")
     assert leases.find("learn") is None
     assert leases.acquire("learn", "ada", 10) == 2
 
 
-def test_a_term_that_is_over_is_told_in_the_transaction_that_writes(leases, store, clock):
+def test_a_write_transaction_detects_an_ended_term(leases, store, clock):
     old = leases.acquire("learn", "ada", 10)
     clock.sleep(11)
     new = leases.acquire("learn", "bo", 10)
@@ -88,25 +88,25 @@ def test_a_term_that_is_over_is_told_in_the_transaction_that_writes(leases, stor
         assert not leases.holds(connection, "unknown", 1)
 
 
-def test_projects_have_leases_of_their_own(store):
+def test_leases_belong_to_one_project(store):
     other = store.in_project("other")
     assert store.leases.acquire("learn", "ada", 10) == 1
     assert other.leases.acquire("learn", "bo", 10) == 1
 
 
-def test_of_many_at_once_one_gets_the_lease(location):
+def test_one_of_many_concurrent_holders_gets_the_lease(location):
     with Store(location):
         pass
-    start, result = threading.Barrier(6), []
+    start, terms = threading.Barrier(6), []
 
-    def take(holder):
-        with Store(location) as own:
+    def acquire(holder):
+        with Store(location) as opened:
             start.wait()
-            result.append(own.leases.acquire("learn", holder, 60))
+            terms.append(opened.leases.acquire("learn", holder, 60))
 
-    threads = [threading.Thread(target=take, args=(f"h{i}",)) for i in range(6)]
+    threads = [threading.Thread(target=acquire, args=(f"h{i}",)) for i in range(6)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert sorted(result, key=str) == [1, *[None] * 5]
+    assert sorted(terms, key=str) == [1, *[None] * 5]

@@ -1,4 +1,4 @@
-"""Finding interactions among many."""
+"""Search for interactions, and the details of one."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -27,14 +27,14 @@ def thumb(number):
     return Label(interaction=f"t{number:03}", annotator=ADA, response="0", good=True)
 
 
-def found(store, **wanted):
-    return [hit.interaction.id for hit in search(store, SearchQuery(**wanted)).hits]
+def search_ids(store, **conditions):
+    return [hit.interaction.id for hit in search(store, SearchQuery(**conditions)).hits]
 
 
-def all_pages(store, wanted, size):
+def iterate_pages(store, query, size):
     before = None
     while True:
-        page = search(store, wanted, before=before, size=size)
+        page = search(store, query, before=before, size=size)
         yield page
         before = page.next_cursor
         if before is None:
@@ -46,14 +46,14 @@ def test_pages_hold_each_interaction_once_newest_first(store):
     for number in range(10):
         store.add(interaction(number))
         other.add(interaction(100 + number))
-    pages = list(all_pages(store, SearchQuery(), 4))
+    pages = list(iterate_pages(store, SearchQuery(), 4))
     ids = [hit.interaction.id for page in pages for hit in page.hits]
     assert ids == [f"t{number:03}" for number in reversed(range(10))]
     assert [len(page.hits) for page in pages] == [4, 4, 2]
     assert [page.full for page in pages] == [True, True, False]
 
 
-def test_what_comes_in_between_does_not_move_the_next_page(store):
+def test_new_interactions_do_not_shift_the_next_page(store):
     store.add(*(interaction(number) for number in range(6)))
     first = search(store, SearchQuery(), size=3)
     store.add(interaction(50))
@@ -82,7 +82,7 @@ def test_an_empty_project_has_an_empty_page(store):
         "in a part",
     ],
 )
-def test_text_is_found_in_prompts_and_responses_whatever_its_capitals(store, text):
+def test_text_is_found_in_prompts_and_responses_in_any_case(store, text):
     part = ({"type": "text", "text": "It stands in a part"},)
     store.add(
         interaction(1, "What are your Opening Hours?"),
@@ -90,17 +90,17 @@ def test_text_is_found_in_prompts_and_responses_whatever_its_capitals(store, tex
         interaction(3).model_copy(update={"prompt": (Message(role="user", content=part),)}),
         interaction(4, "axb! 100 per cent, two lines, arger"),
     )
-    (hit,) = found(store, text=text)
+    (hit,) = search_ids(store, text=text)
     assert hit != "t004"
 
 
 @pytest.mark.parametrize("text", ["role", "metadata", "t001", "a%b", "_"])
-def test_text_is_not_found_in_ids_nor_in_names_of_fields(store, text):
+def test_ids_and_field_names_are_not_searched(store, text):
     store.add(interaction(1, user="x"))
-    assert found(store, text=text) == []
+    assert search_ids(store, text=text) == []
 
 
-def test_filters_narrow_together(store):
+def test_conditions_are_combined_by_and(store):
     store.add(
         interaction(1, user="bo", session="s", policy="abc1"),
         interaction(2, user="bo", session="s", policy="abd2"),
@@ -108,49 +108,49 @@ def test_filters_narrow_together(store):
         interaction(4, user="cy", session="s", policy="abc1"),
         interaction(5),
     )
-    assert found(store, user="bo") == ["t003", "t002", "t001"]
-    assert found(store, session="s") == ["t004", "t002", "t001"]
-    assert found(store, policy="ab") == ["t004", "t003", "t002", "t001"]
-    assert found(store, policy="abc") == ["t004", "t003", "t001"]
-    assert found(store, policy="%") == []
-    assert found(store, user="bo", session="s", policy="abc1") == ["t001"]
-    assert found(store, user="' OR 1=1 --") == []
+    assert search_ids(store, user="bo") == ["t003", "t002", "t001"]
+    assert search_ids(store, session="s") == ["t004", "t002", "t001"]
+    assert search_ids(store, policy="ab") == ["t004", "t003", "t002", "t001"]
+    assert search_ids(store, policy="abc") == ["t004", "t003", "t001"]
+    assert search_ids(store, policy="%") == []
+    assert search_ids(store, user="bo", session="s", policy="abc1") == ["t001"]
+    assert search_ids(store, user="' OR 1=1 --") == []
 
 
-def test_a_range_of_time_has_its_first_moment_and_not_its_last(store):
+def test_a_time_range_includes_its_start_and_excludes_its_end(store):
     store.add(*(interaction(number) for number in range(5)))
     since, until = NOON + timedelta(minutes=1), NOON + timedelta(minutes=3)
-    assert found(store, since=since, until=until) == ["t002", "t001"]
+    assert search_ids(store, since=since, until=until) == ["t002", "t001"]
 
 
-def test_feedback_there_feedback_not_there_and_feedback_of_a_kind(store):
+def test_interactions_with_and_without_feedback_and_with_a_kind_of_it(store):
     store.add(*(interaction(number) for number in range(4)), thumb(1), thumb(2))
     store.add(Critique(interaction="t002", annotator=ADA, response="0", text="Curt"))
-    assert found(store, judged=True) == ["t002", "t001"]
-    assert found(store, judged=False) == ["t003", "t000"]
-    assert found(store, kind="critique") == ["t002"]
+    assert search_ids(store, judged=True) == ["t002", "t001"]
+    assert search_ids(store, judged=False) == ["t003", "t000"]
+    assert search_ids(store, kind="critique") == ["t002"]
     (hit, *_) = search(store, SearchQuery(kind="critique")).hits
     assert hit.feedback == {"critique": 1, "label": 1}
     with pytest.raises(UnknownName, match="applause"):
         search(store, SearchQuery(kind="applause"))
 
 
-def test_hidden_feedback_does_not_count(store):
+def test_deleted_feedback_is_not_counted(store):
     mark = thumb(1)
     store.add(interaction(1), mark)
     store.delete(mark.id)
-    assert found(store, judged=True) == []
+    assert search_ids(store, judged=True) == []
     assert search(store, SearchQuery()).hits[0].feedback == {}
 
 
-def test_deleted_interactions_are_found_only_where_they_are_asked_for(store):
+def test_deleted_interactions_are_found_only_on_request(store):
     store.add(interaction(1), interaction(2))
     store.delete("t001")
-    assert found(store) == ["t002"]
-    assert found(store, deleted=True) == ["t001"]
+    assert search_ids(store) == ["t002"]
+    assert search_ids(store, deleted=True) == ["t001"]
 
 
-def test_a_search_without_time_says_how_far_it_came_and_goes_on_from_there(store):
+def test_a_search_that_times_out_can_be_continued(store):
     store.add(interaction(0, "needle"), *(interaction(number) for number in range(1, 1600)))
     pages, before = [], None
     while True:
@@ -164,7 +164,7 @@ def test_a_search_without_time_says_how_far_it_came_and_goes_on_from_there(store
     assert not any(page.full for page in pages)
 
 
-def test_many_rows_that_only_look_like_it_do_not_end_a_search(store):
+def test_false_matches_of_the_prefilter_do_not_end_a_search(store):
     store.add(
         interaction(0, "the needle's text"),
         *(interaction(number, "other") for number in range(1, 450)),
@@ -174,13 +174,13 @@ def test_many_rows_that_only_look_like_it_do_not_end_a_search(store):
     assert page.searched == 450
 
 
-def test_one_interaction_has_its_feedback_with_what_was_hidden(store):
+def test_the_detail_of_an_interaction_includes_deleted_feedback(store):
     mark = thumb(1)
     store.add(interaction(1), mark, Critique(interaction="t001", annotator=ADA, text="Curt"))
     store.delete(mark.id)
-    kept = get_detail(store, "t001")
-    assert kept.deleted is None
-    assert [(said.feedback.kind, said.deleted is None) for said in kept.feedback] == [
+    detail = get_detail(store, "t001")
+    assert detail.deleted is None
+    assert [(item.feedback.kind, item.deleted is None) for item in detail.feedback] == [
         ("label", False),
         ("critique", True),
     ]
@@ -188,13 +188,13 @@ def test_one_interaction_has_its_feedback_with_what_was_hidden(store):
         get_detail(store, "t002")
 
 
-def test_a_deleted_interaction_can_still_be_read(store):
+def test_the_detail_of_a_deleted_interaction_can_be_read(store):
     store.add(interaction(1))
     store.delete("t001")
     assert get_detail(store, "t001").deleted is not None
 
 
-def test_a_session_is_read_in_its_order_and_of_its_user_only(store):
+def test_a_conversation_is_the_session_of_its_user_in_order(store):
     store.add(
         *(interaction(number, session="s", user="bo") for number in range(3)),
         interaction(3, session="z", user="bo"),
@@ -206,7 +206,7 @@ def test_a_session_is_read_in_its_order_and_of_its_user_only(store):
     assert [turn.id for turn in turns] == ["t000", "t002", "t005"]
 
 
-def test_without_a_session_the_turns_that_it_continues_go_before(store):
+def test_without_a_session_a_conversation_follows_the_parents(store):
     store.add(
         interaction(1),
         interaction(2, parent="t001"),
@@ -221,6 +221,6 @@ def test_without_a_session_the_turns_that_it_continues_go_before(store):
     assert [turn.id for turn in conversation(store, store.interaction("t004"))] == ["t004"]
 
 
-def test_turns_that_continue_each_other_do_not_go_on_for_ever(store):
+def test_a_cycle_of_parents_ends(store):
     store.add(interaction(1, parent="t002"), interaction(2, parent="t001"))
     assert [turn.id for turn in conversation(store, store.interaction("t001"))] == ["t002", "t001"]

@@ -1,4 +1,4 @@
-"""What goes into a store comes out of it, once, until it is deleted or purged."""
+"""The store: records, documents, events, deletion, purging and migrations."""
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -17,8 +17,7 @@ from backtalk.feedback import (
     Scope,
 )
 from backtalk.feedback.case import Case
-from backtalk.store import AddResult, Store, migrations
-from backtalk.store import queries as reading
+from backtalk.store import AddResult, Store, migrations, queries
 from backtalk.store.engine import connect, database_url, writing
 from backtalk.store.migrations import HEAD, revision, upgrade
 from tests.strategies import cases
@@ -26,38 +25,38 @@ from tests.strategies import cases
 ADA, BOB = Annotator.human("ada"), Annotator.human("bob")
 
 
-def talk_and_thumb(text="Is it open?", user=None, by=ADA):
+def make_interaction_and_label(text="Is it open?", user=None, by=ADA):
     interaction = Interaction.of(text, "Yes.", "No.", user=user)
     return interaction, Label(interaction=interaction.id, annotator=by, response="0", good=True)
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=25)
-@given(drawn=st.lists(cases(), max_size=3))
-def test_cases_come_back_as_they_went_in(store, drawn):
-    fresh = store.in_project(Interaction.of("x").id)
-    added = fresh.add_cases(drawn)
-    assert list(fresh.cases()) == drawn
-    assert [item for case in drawn for item in case.feedback] == list(fresh.feedback())
-    assert added == AddResult(len(drawn), sum(len(case.feedback) for case in drawn), 0)
-    assert fresh.add_cases(drawn).known == added.interactions + added.feedback
-    for case in drawn:
-        assert fresh.case(case.interaction.id) == case
-        assert fresh.interaction(case.interaction.id) == case.interaction
+@given(generated=st.lists(cases(), max_size=3))
+def test_cases_survive_storage(store, generated):
+    empty_store = store.in_project(Interaction.of("x").id)
+    added = empty_store.add_cases(generated)
+    assert list(empty_store.cases()) == generated
+    assert [item for case in generated for item in case.feedback] == list(empty_store.feedback())
+    assert added == AddResult(len(generated), sum(len(case.feedback) for case in generated), 0)
+    assert empty_store.add_cases(generated).known == added.interactions + added.feedback
+    for case in generated:
+        assert empty_store.case(case.interaction.id) == case
+        assert empty_store.interaction(case.interaction.id) == case.interaction
 
 
-def test_more_cases_than_are_read_at_once_come_back_in_order(store):
-    several = 2 * reading.BATCH + 1
-    drawn = [
+def test_several_batches_of_cases_come_back_in_order(store):
+    count = 2 * queries.BATCH + 1
+    generated = [
         Case(interaction, (thumb,))
-        for interaction, thumb in (talk_and_thumb(str(i)) for i in range(several))
+        for interaction, thumb in (make_interaction_and_label(str(i)) for i in range(count))
     ]
-    store.add_cases(drawn, batch=reading.BATCH - 7)
-    assert list(store.cases()) == drawn
-    assert list(store.feedback()) == [item for case in drawn for item in case.feedback]
+    store.add_cases(generated, batch=queries.BATCH - 7)
+    assert list(store.cases()) == generated
+    assert list(store.feedback()) == [item for case in generated for item in case.feedback]
 
 
-def test_a_transaction_is_kept_whole_or_not_at_all(store):
-    interaction, thumb = talk_and_thumb()
+def test_records_are_added_in_one_transaction(store):
+    interaction, thumb = make_interaction_and_label()
     misfit = thumb.model_copy(update={"id": "other", "response": "9"})
     with pytest.raises(RecordError, match="no response '9'"):
         store.add(interaction, thumb, misfit)
@@ -65,21 +64,21 @@ def test_a_transaction_is_kept_whole_or_not_at_all(store):
 
 
 def test_feedback_about_an_unknown_interaction_is_refused(store):
-    _, thumb = talk_and_thumb()
+    _, thumb = make_interaction_and_label()
     with pytest.raises(NotFound, match="There is no interaction"):
         store.add(thumb)
 
 
-def test_late_feedback_is_checked_against_the_interaction_that_is_kept(store):
-    interaction, thumb = talk_and_thumb()
+def test_late_feedback_is_checked_against_the_stored_interaction(store):
+    interaction, thumb = make_interaction_and_label()
     store.add(interaction)
     assert store.add(thumb) == AddResult(0, 1, 0)
     with pytest.raises(RecordError, match="no response '9'"):
         store.add(Label(interaction=interaction.id, annotator=ADA, response="9", good=True))
 
 
-def test_the_same_record_twice_is_kept_once_and_another_under_its_id_is_refused(store):
-    interaction, thumb = talk_and_thumb()
+def test_equal_records_are_stored_once_and_different_ones_with_one_id_refused(store):
+    interaction, thumb = make_interaction_and_label()
     assert store.add(interaction, thumb) == AddResult(1, 1, 0)
     assert store.add(interaction, thumb) == AddResult(0, 0, 2)
     with pytest.raises(Conflict, match=thumb.id):
@@ -88,7 +87,7 @@ def test_the_same_record_twice_is_kept_once_and_another_under_its_id_is_refused(
 
 
 def test_an_idempotency_key_makes_a_repeated_request_harmless(store):
-    interaction, _ = talk_and_thumb()
+    interaction, _ = make_interaction_and_label()
     store.add(interaction)
 
     def request(good):
@@ -104,7 +103,7 @@ def test_an_idempotency_key_makes_a_repeated_request_harmless(store):
 
 
 def test_projects_do_not_see_each_other(store):
-    interaction, thumb = talk_and_thumb()
+    interaction, thumb = make_interaction_and_label()
     store.add(interaction, thumb)
     other = store.in_project("other")
     assert list(other.cases()) == []
@@ -116,10 +115,10 @@ def test_projects_do_not_see_each_other(store):
     assert store.projects() == ["default", "other"]
 
 
-def test_only_the_kinds_asked_for_come_back(store):
-    interaction, thumb = talk_and_thumb()
+def test_feedback_is_filtered_by_kind(store):
+    interaction, thumb = make_interaction_and_label()
     words = Critique(interaction=interaction.id, annotator=ADA, text="Too short.")
-    bare, _ = talk_and_thumb("Anyone there?")
+    bare, _ = make_interaction_and_label("Anyone there?")
     store.add(interaction, thumb, words, bare)
     assert list(store.cases(kinds=["critique"])) == [Case(interaction, (words,))]
     assert list(store.feedback(kinds=["label"])) == [thumb]
@@ -127,18 +126,18 @@ def test_only_the_kinds_asked_for_come_back(store):
         store.feedback(kinds=["labels"])
 
 
-def test_feedback_on_the_whole_system_is_kept_without_an_interaction(store):
-    interaction, thumb = talk_and_thumb()
+def test_system_wide_feedback_is_stored_without_an_interaction(store):
+    interaction, thumb = make_interaction_and_label()
     rule = Instruction(annotator=ADA, text="No emojis.", scope=Scope(where="mail to my boss"))
     store.add(interaction, thumb, rule)
     assert list(store.feedback(system_wide=True)) == [rule]
 
 
-def test_what_is_deleted_is_hidden_with_its_feedback_and_can_be_restored(store):
-    interaction, thumb = talk_and_thumb()
-    gone_before = Label(interaction=interaction.id, annotator=BOB, response="1", good=True)
-    store.add(interaction, thumb, gone_before)
-    store.delete(gone_before.id)
+def test_deleted_records_are_hidden_with_their_feedback_and_can_be_restored(store):
+    interaction, thumb = make_interaction_and_label()
+    already_deleted = Label(interaction=interaction.id, annotator=BOB, response="1", good=True)
+    store.add(interaction, thumb, already_deleted)
+    store.delete(already_deleted.id)
     store.delete(interaction.id)
     assert list(store.cases()) == []
     assert list(store.feedback()) == []
@@ -148,23 +147,23 @@ def test_what_is_deleted_is_hidden_with_its_feedback_and_can_be_restored(store):
         store.delete(interaction.id)
     store.restore(interaction.id)
     assert list(store.cases()) == [Case(interaction, (thumb,))]
-    store.restore(gone_before.id)
+    store.restore(already_deleted.id)
     assert len(store.case(interaction.id).feedback) == 2
     with pytest.raises(NotFound, match="no deleted record"):
         store.restore(interaction.id)
 
 
-def test_a_purge_removes_all_of_a_person_and_nothing_of_others(store):
-    theirs, said_by_bob = talk_and_thumb("My secret is Xyzzy.", user="ada", by=BOB)
-    others, said_by_ada = talk_and_thumb("Hello", user="bob", by=ADA)
+def test_a_purge_removes_all_records_of_one_person_only(store):
+    by_ada, label_by_bob = make_interaction_and_label("My secret is Xyzzy.", user="ada", by=BOB)
+    others, label_by_ada = make_interaction_and_label("Hello", user="bob", by=ADA)
     about_others = Label(interaction=others.id, annotator=BOB, response="1", good=False)
     rules = [
         Instruction(annotator=BOB, text="For ada.", scope=Scope(users=("ada",))),
         Instruction(annotator=BOB, text="For both.", scope=Scope(users=("ada", "bob"))),
     ]
-    store.add(theirs, said_by_bob, others, said_by_ada, about_others, *rules)
+    store.add(by_ada, label_by_bob, others, label_by_ada, about_others, *rules)
     elsewhere = store.in_project("elsewhere")
-    elsewhere.add(theirs)
+    elsewhere.add(by_ada)
 
     purged = store.purge("ada")
 
@@ -173,22 +172,22 @@ def test_a_purge_removes_all_of_a_person_and_nothing_of_others(store):
     assert list(store.cases()) == [Case(others, (about_others,))]
     (rule,) = store.feedback(system_wide=True)
     assert (rule.text, rule.scope.users) == ("For both.", ("bob",))
-    assert list(elsewhere.cases()) == [Case(theirs)]
+    assert list(elsewhere.cases()) == [Case(by_ada)]
     assert store.purge("ada").first is None
 
 
-def test_a_purged_text_is_nowhere_in_the_files(tmp_path):
+def test_purged_text_is_in_no_file(tmp_path):
     with Store(tmp_path / "store.db") as store:
-        store.add(*talk_and_thumb("My secret is Xyzzy.", user="ada"))
-        store.add(*talk_and_thumb("My hobby is Plugh.", user="bob"))
+        store.add(*make_interaction_and_label("My secret is Xyzzy.", user="ada"))
+        store.add(*make_interaction_and_label("My hobby is Plugh.", user="bob"))
         store.purge("ada")
-        result = b"".join(path.read_bytes() for path in tmp_path.iterdir())
-    assert b"Xyzzy" not in result
-    assert b"Plugh" in result
+        content = b"".join(path.read_bytes() for path in tmp_path.iterdir())
+    assert b"Xyzzy" not in content
+    assert b"Plugh" in content
 
 
-def test_columns_hold_the_numbers_that_feedback_comes_down_to(store):
-    interaction, thumb = talk_and_thumb()
+def test_columns_have_the_numeric_values_of_feedback(store):
+    interaction, thumb = make_interaction_and_label()
     judged = Preference(
         interaction=interaction.id, annotator=BOB, a="0", b="1", verdict="b", probability=0.2,
         confidence=0.9,
@@ -212,7 +211,7 @@ def test_columns_hold_the_numbers_that_feedback_comes_down_to(store):
         store.columns.table("values")
 
 
-def test_documents_are_kept_under_their_id_and_found_by_its_beginning(store):
+def test_documents_are_found_by_their_id_or_a_prefix(store):
     assert store.documents.put("policy", "abcd", '{"x": 1}')
     assert not store.documents.put("policy", "abcd", '{"x": 2}')
     assert store.documents.put("policy", "abxy", "{}")
@@ -230,7 +229,7 @@ def test_documents_are_kept_under_their_id_and_found_by_its_beginning(store):
         store.in_project("other").documents.get("policy", "abcd")
 
 
-def test_a_journal_takes_one_writer_at_a_time(store):
+def test_an_event_log_refuses_concurrent_writers(store):
     first = store.events.append("promotions", "a", actor="ada", after=0)
     with pytest.raises(Conflict, match="same time"):
         store.events.append("promotions", "b", actor="bob", after=0)
@@ -241,7 +240,7 @@ def test_a_journal_takes_one_writer_at_a_time(store):
     assert store.events.last("other") == 0
 
 
-def test_the_migrations_make_the_schema_that_the_code_uses(store):
+def test_migrations_create_the_schema_of_the_code(store):
     from alembic.autogenerate import compare_metadata
     from alembic.migration import MigrationContext
 
@@ -254,7 +253,7 @@ def test_the_migrations_make_the_schema_that_the_code_uses(store):
     assert "feedback" in inspect(store.engine).get_table_names()
 
 
-def test_a_new_sqlite_store_has_the_schema_that_the_migrations_leave(tmp_path):
+def test_a_new_sqlite_store_has_the_schema_of_the_migrations(tmp_path):
     migrated = connect(database_url(":memory:"))
     with writing(migrated) as connection:
         migrations._run(connection)
@@ -276,7 +275,7 @@ def test_a_store_made_by_a_newer_version_is_refused(location):
         Store(location)
 
 
-def test_a_place_that_is_no_store_is_an_error_with_a_mend(tmp_path):
+def test_an_invalid_location_is_an_error_with_advice(tmp_path):
     with pytest.raises(BacktalkError, match="folder that can be written"):
         Store(tmp_path / "no" / "such" / "folder.db")
     with pytest.raises(BacktalkError, match="postgresql://"):
@@ -289,7 +288,7 @@ def test_a_place_that_is_no_store_is_an_error_with_a_mend(tmp_path):
         Store(text)
 
 
-def test_artifacts_lie_beside_the_file(tmp_path, monkeypatch):
+def test_artifacts_are_stored_next_to_the_database(tmp_path, monkeypatch):
     with Store(tmp_path / "a.db") as store:
         assert store.artifacts.root == tmp_path / "a.artifacts"
         id_ = store.artifacts.put({"weights": b"123"})
