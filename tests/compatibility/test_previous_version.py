@@ -160,8 +160,8 @@ def test_annotation_tasks_are_the_same(store, expected):
 
 def test_assignments_are_held_and_counted_as_before(migrated, expected):
     status = read_task(migrated, "Which is better?")
-    soon = status.time + timedelta(minutes=1)
-    assignments = Assignments(migrated, status.task, clock=lambda: soon)
+    minute_later = status.time + timedelta(minutes=1)
+    assignments = Assignments(migrated, status.task, clock=lambda: minute_later)
     rows = expected["assignments"]
     assert assignments.next("ada").interaction == rows["ada"]
     assert assignments.next("bo").interaction == rows["bo"]

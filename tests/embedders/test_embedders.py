@@ -53,19 +53,21 @@ def test_paraphrases_have_similar_vectors(embedder):
 
 def test_an_embedder_survives_storage(embedder):
     files = embedder_to_files(embedder)
-    back = embedder_from_files(files)
-    assert back.identity == embedder.identity
-    np.testing.assert_array_equal(run_sync(back.embed(TEXTS)), run_sync(embedder.embed(TEXTS)))
+    restored = embedder_from_files(files)
+    assert restored.identity == embedder.identity
+    np.testing.assert_array_equal(run_sync(restored.embed(TEXTS)), run_sync(embedder.embed(TEXTS)))
 
 
 def test_hashed_vectors_are_those_of_scikit_learn():
     from sklearn.feature_extraction.text import HashingVectorizer, TfidfTransformer
 
-    result = run_sync(HashedTfidf.fit(TEXTS[:3], dimension=2**12).embed(TEXTS[:3]))
-    peer = HashingVectorizer(n_features=2**12, norm=None, alternate_sign=False, ngram_range=(1, 1))
-    theirs = TfidfTransformer().fit_transform(peer.transform(TEXTS[:3])).toarray()
-    ours, others = result @ result.T, theirs @ theirs.T
-    assert np.argsort(ours[0]).tolist() == np.argsort(others[0]).tolist()
+    vectors = run_sync(HashedTfidf.fit(TEXTS[:3], dimension=2**12).embed(TEXTS[:3]))
+    vectorizer = HashingVectorizer(
+        n_features=2**12, norm=None, alternate_sign=False, ngram_range=(1, 1)
+    )
+    reference = TfidfTransformer().fit_transform(vectorizer.transform(TEXTS[:3])).toarray()
+    similarities, expected = vectors @ vectors.T, reference @ reference.T
+    assert np.argsort(similarities[0]).tolist() == np.argsort(expected[0]).tolist()
 
 
 def test_texts_are_embedded_once():

@@ -160,14 +160,14 @@ def test_a_critique_with_a_refinement_comes_back_whole():
 
 
 @given(cases())
-def test_every_conversion_accepts_any_feedback(drawn):
+def test_every_conversion_accepts_any_feedback(generated):
     for conversion in CONVERSIONS.values():
-        for view in conversion.function(drawn):
+        for view in conversion.function(generated):
             assert isinstance(view, conversion.target)
-            assert view.prompt == drawn.interaction.prompt
+            assert view.prompt == generated.interaction.prompt
             assert view.feedback
-            assert set(view.feedback) <= {item.id for item in drawn.feedback}
-            kinds = {item.kind for item in drawn.feedback if item.id in view.feedback}
+            assert set(view.feedback) <= {item.id for item in generated.feedback}
+            kinds = {item.kind for item in generated.feedback if item.id in view.feedback}
             assert conversion.source in kinds
 
 
@@ -254,11 +254,11 @@ def test_outcomes_that_differ_are_pairs():
 def test_an_edit_is_a_pair_an_example_and_weights_on_what_it_changed():
     interaction = Interaction.of("Hi", "Dear Sir, yo!")
     edit = Edit(interaction=interaction.id, annotator=ADA, response="0", text="Dear Madam, hello!")
-    whole = Case(interaction, (edit,))
-    (pair,) = views(whole, Pair)
+    edited_case = Case(interaction, (edit,))
+    (pair,) = views(edited_case, Pair)
     assert (pair.chosen, pair.rejected) == ("Dear Madam, hello!", "Dear Sir, yo!")
-    assert [item.completion for item in views(whole, SFTExample)] == ["Dear Madam, hello!"]
-    (weighted,) = views(whole, SpanWeights)
+    assert [item.completion for item in views(edited_case, SFTExample)] == ["Dear Madam, hello!"]
+    (weighted,) = views(edited_case, SpanWeights)
     marked = [weighted.completion[w.start : w.end] for w in weighted.weights]
     assert marked == ["Sir", "yo"]
     assert {w.value for w in weighted.weights} == {-1.0}
@@ -274,20 +274,20 @@ def test_the_weights_of_an_edit_cover_the_removed_text(before, after):
             remaining = remaining[: weight.start] + remaining[weight.end :]
     rest = iter(after)
     assert all(letter in rest for letter in remaining), (
-        "what is left is a subsequence of the new text"
+        "the remaining text is a subsequence of the new one"
     )
 
 
 def test_the_picked_response_beats_the_others_shown():
     shown = tuple(Shown(response=id_, propensity=0.25) for id_ in ("3", "0", "1"))
-    taken = Choice(chosen="0", shown=shown, **ABOUT)
-    everything = pairs.choice_pairs(case(taken))
-    assert [(relation(pair), pair.first) for pair in everything] == [
+    choice = Choice(chosen="0", shown=shown, **ABOUT)
+    all_pairs = pairs.choice_pairs(case(choice))
+    assert [(relation(pair), pair.first) for pair in all_pairs] == [
         (("seven", ">", "eight"), "rejected"),
         (("seven", ">", "nine"), "chosen"),
     ]
-    assert {pair.propensity for pair in everything} == {0.25}
-    above = pairs.choice_pairs(case(taken), examined="above")
+    assert {pair.propensity for pair in all_pairs} == {0.25}
+    above = pairs.choice_pairs(case(choice), examined="above")
     assert [relation(pair) for pair in above] == [("seven", ">", "eight")]
     assert pairs.choice_pairs(case(Choice(chosen=None, shown=shown, **ABOUT))) == []
 
@@ -408,7 +408,7 @@ def test_only_the_selected_kinds_are_converted():
 
 
 def test_the_same_prompt_asked_twice_becomes_one_case():
-    def once(text, model, good):
+    def make_case(text, model, good):
         interaction = Interaction(
             prompt=(Message.user("Name a prime."),),
             responses=(Response(id="r", text=text, model=model),),
@@ -419,23 +419,23 @@ def test_the_same_prompt_asked_twice_becomes_one_case():
         )
 
     b = Case(Interaction.of("Name a colour.", "red"))
-    merged = merge_by_prompt([once("two", "m", True), b, once("nine", "m", False)])
+    merged = merge_by_prompt([make_case("two", "m", True), b, make_case("nine", "m", False)])
     assert [len(item.interaction.responses) for item in merged] == [2, 1]
     assert [relation(pair) for pair in views(merged[0], Pair)] == [("two", ">", "nine")]
     for item in merged[0].feedback:
         item.check(merged[0].interaction)
 
-    again = merge_by_prompt([once("two", "m", True), once("two", "m", True)])
+    again = merge_by_prompt([make_case("two", "m", True), make_case("two", "m", True)])
     assert [len(item.interaction.responses) for item in again] == [1]
 
 
 @given(st.lists(cases(max_feedback=3), max_size=4))
-def test_merging_keeps_every_text_and_only_drops_comparisons_of_like_with_like(drawn):
-    merged = merge_by_prompt([*drawn, *drawn])
-    assert {prompt_key(item.interaction.prompt) for item in drawn} == {
+def test_merging_keeps_every_text_and_only_drops_comparisons_of_like_with_like(generated):
+    merged = merge_by_prompt([*generated, *generated])
+    assert {prompt_key(item.interaction.prompt) for item in generated} == {
         prompt_key(item.interaction.prompt) for item in merged
     }
-    before = {r.text for item in drawn for r in item.interaction.responses}
+    before = {r.text for item in generated for r in item.interaction.responses}
     assert {r.text for item in merged for r in item.interaction.responses} == before
     for item in merged:
         for feedback in item.feedback:

@@ -64,9 +64,9 @@ def test_all_kinds_are_registered():
 def test_an_unknown_time_stays_unknown_and_a_missing_one_is_now():
     unknown = Label(response="0", good=True, time=None, **ABOUT)
     assert parse_feedback(unknown.to_json()).time is None
-    sent = {**unknown.to_dict(), "metadata": {}}
-    del sent["time"]
-    assert parse_feedback(sent).time is not None
+    fields = {**unknown.to_dict(), "metadata": {}}
+    del fields["time"]
+    assert parse_feedback(fields).time is not None
 
 
 def test_empty_fields_are_omitted_from_the_json():
@@ -91,13 +91,13 @@ def test_fresh_ids_sort_by_time_and_content_ids_tell_parts_apart():
     assert [id_[:12] for id_ in ids] == sorted(id_[:12] for id_ in ids)
 
 
-REFUSED = {
+INVALID = {
     "rating off its scale": (lambda: Rating(response="0", value=6, **ABOUT), "value"),
-    "rating that is no number": (
+    "rating that is not a number": (
         lambda: Rating(response="0", value=float("nan"), **ABOUT),
         "value",
     ),
-    "scale upside down": (lambda: Scale(name="x", low=1, high=1), "low"),
+    "scale with equal ends": (lambda: Scale(name="x", low=1, high=1), "low"),
     "preference with itself": (lambda: Preference(a="0", b="0", verdict="a", **ABOUT), "b"),
     "probability against the verdict": (
         lambda: Preference(a="0", b="1", verdict="a", probability=0.2, **ABOUT),
@@ -117,7 +117,7 @@ REFUSED = {
     ),
     "ranking with an item twice": (lambda: Ranking(tiers=(("0",), ("1", "0")), **ABOUT), "tiers"),
     "ranking of one": (lambda: Ranking(tiers=(("0",),), **ABOUT), "tiers"),
-    "ranking that says nothing": (
+    "ranking without an order": (
         lambda: Ranking(tiers=(("0", "1"),), within="unordered", **ABOUT),
         "tiers",
     ),
@@ -131,8 +131,8 @@ REFUSED = {
         ),
         "steps",
     ),
-    "outcome that says nothing": (lambda: Outcome(response="0", **ABOUT), "passed"),
-    "choice of what was not shown": (
+    "outcome without a result": (lambda: Outcome(response="0", **ABOUT), "passed"),
+    "choice of a response that was not shown": (
         lambda: Choice(chosen="1", shown=(Shown(response="0"),), **ABOUT),
         "chosen",
     ),
@@ -140,17 +140,20 @@ REFUSED = {
         lambda: Choice(chosen="0", shown=(Shown(response="0"), Shown(response="0")), **ABOUT),
         "shown",
     ),
-    "propensity of nought": (lambda: Shown(response="0", propensity=0), "propensity"),
+    "propensity of zero": (lambda: Shown(response="0", propensity=0), "propensity"),
     "propensity above one": (lambda: Response(id="0", text="x", propensity=1.5), "propensity"),
-    "confidence that is no number": (
+    "confidence that is not a number": (
         lambda: Label(response="0", good=True, confidence=float("nan"), **ABOUT),
         "confidence",
     ),
-    "critique of a part of nothing": (
+    "critique of a part without a response": (
         lambda: Critique(text="x", start=0, end=1, **ABOUT),
         "response",
     ),
-    "critique of half a part": (lambda: Critique(text="x", response="0", start=0, **ABOUT), "end"),
+    "critique with a start and no end": (
+        lambda: Critique(text="x", response="0", start=0, **ABOUT),
+        "end",
+    ),
     "naive time": (
         lambda: Label(response="0", good=True, time="2026-01-01T00:00:00", **ABOUT),
         "time",
@@ -164,7 +167,7 @@ REFUSED = {
         ),
         "responses",
     ),
-    "shown but not there": (
+    "shown response that does not exist": (
         lambda: Interaction(prompt=(Message.user("x"),), shown=("0",)),
         "shown",
     ),
@@ -175,12 +178,12 @@ REFUSED = {
 }
 
 
-@pytest.mark.parametrize("what", REFUSED)
-def test_invalid_records_are_rejected_with_the_field_named(what):
-    make, field = REFUSED[what]
-    with pytest.raises(ValidationError) as refused:
+@pytest.mark.parametrize("case", INVALID)
+def test_invalid_records_are_rejected_with_the_field_named(case):
+    make, field = INVALID[case]
+    with pytest.raises(ValidationError) as caught:
         make()
-    assert explain(refused.value).startswith(field)
+    assert explain(caught.value).startswith(field)
 
 
 MISFITS = {
@@ -205,13 +208,16 @@ MISFITS = {
         "^end: offset 6",
     ),
     "an edit that changes nothing": (lambda: Edit(response="0", text="Four.", **ABOUT), "^text: "),
-    "a ranking of strangers": (lambda: Ranking(tiers=(("0",), ("9",)), **ABOUT), "^tiers: .*'9'"),
+    "a ranking of unknown responses": (
+        lambda: Ranking(tiers=(("0",), ("9",)), **ABOUT),
+        "^tiers: .*'9'",
+    ),
 }
 
 
-@pytest.mark.parametrize("what", MISFITS)
-def test_feedback_that_does_not_fit_its_interaction_is_rejected(what):
-    make, message = MISFITS[what]
+@pytest.mark.parametrize("case", MISFITS)
+def test_feedback_that_does_not_fit_its_interaction_is_rejected(case):
+    make, message = MISFITS[case]
     with pytest.raises(RecordError, match=message):
         make().check(INTERACTION)
 
@@ -242,10 +248,10 @@ def test_the_score_of_a_verdict_is_that_of_the_first_response(verdict, score):
 
 
 def test_bad_json_is_an_error_in_one_line_that_lists_the_kinds():
-    with pytest.raises(RecordError) as refused:
+    with pytest.raises(RecordError) as caught:
         parse_feedback('{"kind": "thumb"}')
-    assert "'rating'" in str(refused.value)
-    assert "\n" not in str(refused.value)
+    assert "'rating'" in str(caught.value)
+    assert "\n" not in str(caught.value)
 
 
 def test_the_published_schema_describes_what_records_look_like():

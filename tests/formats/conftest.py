@@ -1,4 +1,4 @@
-"""Stores in SQLite and PostgreSQL, as in the tests of the store."""
+"""Stores in SQLite and PostgreSQL: the fixtures of the tests of the store."""
 
 from tests.store.conftest import location, postgres, postgres_database, store
 

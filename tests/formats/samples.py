@@ -13,6 +13,7 @@ def answer(text):
 
 
 def write_rows(path, *rows):
+    """Write rows as JSON lines, and return the path."""
     path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     return path
 
@@ -230,6 +231,6 @@ VARIANTS = {
 """Other variants of the same formats."""
 
 
-def every_row():
+def all_samples():
     """Return all samples with the names of their formats."""
     return [*SAMPLES.items(), *((name, row) for name, rows in VARIANTS.items() for row in rows)]

@@ -20,7 +20,7 @@ FLAT_2, FLAT_1, NESTED_1 = VARIANTS["argilla"]
 
 
 def record(tmp_path, value, question="quality", responses=("4",), **options):
-    """Return the case of a record in which ada gave one answer."""
+    """Return the case of a record with one answer by ada."""
     fields = {f"response-{i}": text for i, text in enumerate(responses, 1)}
     row = {
         "id": "r",

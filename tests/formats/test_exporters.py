@@ -40,14 +40,14 @@ ADA = Annotator.human("ada")
 def mixed_case():
     """Return a case with a pair, an example, a label and steps."""
     interaction = Interaction.of("2 + 2?", "4", "5")
-    about = {"interaction": interaction.id, "annotator": Annotator.human("ada")}
+    common = {"interaction": interaction.id, "annotator": Annotator.human("ada")}
     return Case(
         interaction,
         (
-            Preference(**about, a="0", b="1", verdict="a"),
-            Demonstration(**about, text="Four"),
-            Label(**about, response="1", good=False),
-            Steps(**about, response="0", steps=({"start": 0, "end": 1, "verdict": "neutral"},)),
+            Preference(**common, a="0", b="1", verdict="a"),
+            Demonstration(**common, text="Four"),
+            Label(**common, response="1", good=False),
+            Steps(**common, response="0", steps=({"start": 0, "end": 1, "verdict": "neutral"},)),
         ),
     )
 
@@ -67,41 +67,43 @@ def mixed_case():
 def test_exported_files_read_back_as_the_same_views(name, view, ending, tmp_path):
     case = mixed_case()
     path = tmp_path / f"out{ending}"
-    done = export([case], path, name)
-    back = [v for row in read(path, format=name) for c in row.cases for v in views(c, view)]
+    summary = export([case], path, name)
+    restored = [v for row in read(path, format=name) for c in row.cases for v in views(c, view)]
     expected = views(case, view)
-    assert done.rows == len(expected) == len(back) > 0
+    assert summary.rows == len(expected) == len(restored) > 0
 
     def comparable(item):
         fields = item.model_dump(exclude={"interaction", "annotator", "feedback", "steps"})
         return json.dumps(fields, default=str)
 
     if view is StepLabels:
-        assert [item.texts for item in back] == [item.texts for item in expected]
+        assert [item.texts for item in restored] == [item.texts for item in expected]
     else:
-        assert sorted(map(comparable, back)) == sorted(map(comparable, expected))
+        assert sorted(map(comparable, restored)) == sorted(map(comparable, expected))
 
 
-@given(drawn=st.lists(cases(), max_size=4, unique_by=lambda case: case.interaction.id))
+@given(generated=st.lists(cases(), max_size=4, unique_by=lambda case: case.interaction.id))
 @pytest.mark.parametrize("ending", [".jsonl", ".parquet"])
-def test_backtalks_own_layout_loses_nothing(drawn, ending, tmp_path_factory):
+def test_the_backtalk_layout_is_lossless(generated, ending, tmp_path_factory):
     path = tmp_path_factory.mktemp("export") / f"all{ending}"
-    cases_only = [Case(c.interaction, tuple(f for f in c.feedback if f.interaction)) for c in drawn]
-    system_feedback = [f for c in drawn for f in c.feedback if f.interaction is None]
+    cases_only = [
+        Case(c.interaction, tuple(f for f in c.feedback if f.interaction)) for c in generated
+    ]
+    system_feedback = [f for c in generated for f in c.feedback if f.interaction is None]
     export(cases_only, path, "backtalk", system_feedback=system_feedback)
     rows = list(read(path, format="backtalk"))
     assert [case for row in rows for case in row.cases] == cases_only
     assert [item for row in rows for item in row.feedback] == system_feedback
 
 
-def test_cases_that_a_layout_cannot_hold_are_counted(tmp_path):
+def test_cases_without_a_row_in_the_layout_are_counted(tmp_path):
     interaction = Interaction.of("2 + 2?", "4")
-    alone = Case(
+    critique_case = Case(
         interaction,
         (Critique(interaction=interaction.id, annotator=Annotator.human(), text="Hm."),),
     )
-    done = export([alone, mixed_case()], tmp_path / "x.jsonl", "trl-preference")
-    assert (done.rows, done.cases, done.left_out) == (1, 1, 1)
+    summary = export([critique_case, mixed_case()], tmp_path / "x.jsonl", "trl-preference")
+    assert (summary.rows, summary.cases, summary.left_out) == (1, 1, 1)
 
 
 def test_a_failed_export_leaves_the_existing_file(tmp_path):
@@ -110,7 +112,7 @@ def test_a_failed_export_leaves_the_existing_file(tmp_path):
 
     def failing():
         yield mixed_case()
-        raise RuntimeError("the disk is on fire")
+        raise RuntimeError("the disk is full")
 
     with pytest.raises(RuntimeError):
         export(failing(), path, "trl-preference")
@@ -126,44 +128,44 @@ def test_unknown_formats_and_endings_are_errors(tmp_path):
     assert set(EXPORTS) >= {"backtalk", "openai-chat", "trl-preference"}
 
 
-def rows_of(path):
+def read_json_lines(path):
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
-@given(drawn=st.lists(cases(), max_size=4))
+@given(generated=st.lists(cases(), max_size=4))
 @pytest.mark.parametrize(("name", "view"), [("trl-preference", Pair), ("openai-preference", Pair)])
 @pytest.mark.parametrize("ending", [".jsonl", ".parquet"])
-def test_pairs_of_every_kind_of_feedback_come_back(drawn, name, view, ending, tmp_path_factory):
+def test_pairs_of_every_kind_of_feedback_come_back(generated, name, view, ending, tmp_path_factory):
     path = tmp_path_factory.getbasetemp() / f"pairs{ending}"
-    done = export(drawn, path, name)
+    summary = export(generated, path, name)
     expected = [
         (pair.prompt, pair.chosen, pair.rejected)
-        for case in drawn
+        for case in generated
         for pair in views(case, view)
         if not pair.tie and pair.chosen != pair.rejected
     ]
-    back = list(read(path, format=name))
-    assert all(isinstance(row, ParsedRow) for row in back)
+    restored = list(read(path, format=name))
+    assert all(isinstance(row, ParsedRow) for row in restored)
     assert [
         (pair.prompt, pair.chosen, pair.rejected)
-        for row in back
+        for row in restored
         for case in row.cases
         for pair in views(case, view)
     ] == expected
-    assert done.rows == len(expected)
-    assert done.cases + done.left_out == len(drawn)
-    assert sum(done.reasons.values()) == done.left_out
-    assert "" not in done.reasons
+    assert summary.rows == len(expected)
+    assert summary.cases + summary.left_out == len(generated)
+    assert sum(summary.reasons.values()) == summary.left_out
+    assert "" not in summary.reasons
 
 
 def test_a_ranking_is_exported_as_its_pairs(tmp_path):
     interaction = Interaction.of("Name a prime.", "7", "9", "2")
     item = Ranking(interaction=interaction.id, annotator=ADA, tiers=(("0", "2"), ("1",)))
     path = tmp_path / "x.jsonl"
-    done = export([Case(interaction, (item,))], path, "trl-preference")
-    results = [(row["chosen"], row["rejected"]) for row in rows_of(path)]
+    summary = export([Case(interaction, (item,))], path, "trl-preference")
+    results = [(row["chosen"], row["rejected"]) for row in read_json_lines(path)]
     assert results == [([answer("7")], [answer("9")]), ([answer("2")], [answer("9")])]
-    assert done.dropped == {"a tie, which is no preference": 1}
+    assert summary.dropped == {"a tie, which is no preference": 1}
 
 
 def test_rows_have_the_documented_layout(tmp_path):
@@ -171,7 +173,7 @@ def test_rows_have_the_documented_layout(tmp_path):
     written_rows = {}
     for name in EXPORTS:
         export([mixed_case()], path, name)
-        written_rows[name] = rows_of(path)
+        written_rows[name] = read_json_lines(path)
     del written_rows["backtalk"]
     assert written_rows == {
         "trl-preference": [{"prompt": CHAT, "chosen": [answer("4")], "rejected": [answer("5")]}],
@@ -195,28 +197,28 @@ def test_rows_have_the_documented_layout(tmp_path):
 
 def test_reasons_why_cases_are_left_out(tmp_path):
     interaction = Interaction.of("2 + 2?", "4", "5")
-    about = {"interaction": interaction.id, "annotator": ADA}
-    alone = [
+    common = {"interaction": interaction.id, "annotator": ADA}
+    feedback_of_cases = [
         (),
-        (Critique(**about, text="Hm."),),
-        (Critique(**about, text="Hm."), Demonstration(**about, text="4")),
-        (Preference(**about, a="0", b="1", verdict="tie"),),
-        (Preference(**about, a="0", b="1", verdict="both_bad"),),
-        (Rating(**about, response="0", value=3),),
-        (Outcome(**about, response="0", passed=True),),
+        (Critique(**common, text="Hm."),),
+        (Critique(**common, text="Hm."), Demonstration(**common, text="4")),
+        (Preference(**common, a="0", b="1", verdict="tie"),),
+        (Preference(**common, a="0", b="1", verdict="both_bad"),),
+        (Rating(**common, response="0", value=3),),
+        (Outcome(**common, response="0", passed=True),),
     ]
     system_feedback = [Instruction(interaction=None, annotator=ADA, text="Be brief.")]
     path = tmp_path / "x.jsonl"
-    done = export(
-        [Case(interaction, item) for item in alone],
+    summary = export(
+        [Case(interaction, item) for item in feedback_of_cases],
         path,
         "trl-preference",
         system_feedback=system_feedback,
     )
-    assert (done.rows, done.cases, done.left_out) == (0, 0, 7)
+    assert (summary.rows, summary.cases, summary.left_out) == (0, 0, 7)
     assert path.read_text() == ""
     unmet = "does not meet the condition"
-    assert done.reasons == {
+    assert summary.reasons == {
         "no feedback": 1,
         "no conversion from critique to trl-preference": 1,
         "no conversion from critique, demonstration to trl-preference": 1,
@@ -225,13 +227,13 @@ def test_reasons_why_cases_are_left_out(tmp_path):
         f"rating {unmet}: two responses rated by one annotator on one aspect": 1,
         f"outcome {unmet}: two responses with different outcomes by one verifier": 1,
     }
-    assert done.dropped == {
+    assert summary.dropped == {
         "a tie, which is no preference": 1,
         "feedback that is not about an interaction": 1,
     }
 
 
-def several_messages():
+def case_with_tool_call():
     """Return a preference for a response with a tool call, and the response's messages."""
     call = {"id": "c", "type": "function", "function": {"name": "add", "arguments": "{}"}}
     turns = (
@@ -251,25 +253,25 @@ def several_messages():
     return Case(interaction, (item,)), turns
 
 
-def test_responses_of_several_messages_are_written_in_full_if_the_layout_can_hold_them(tmp_path):
-    case, turns = several_messages()
+def test_responses_of_several_messages_are_written_if_the_layout_supports_them(tmp_path):
+    case, turns = case_with_tool_call()
     path = tmp_path / "x.jsonl"
     assert export([case], path, "trl-preference").rows == 1
     better, worse = read_case(path).interaction.responses
     assert (better.messages, worse.messages) == (turns, ())
-    done = export([case], path, "openai-preference")
-    assert (done.rows, done.left_out) == (0, 1)
-    assert "several messages" in next(iter(done.reasons))
-    done = export([case], tmp_path / "x.parquet", "trl-preference")
-    assert (done.rows, done.left_out) == (0, 1)
-    assert "only JSON lines" in next(iter(done.reasons))
+    summary = export([case], path, "openai-preference")
+    assert (summary.rows, summary.left_out) == (0, 1)
+    assert "several messages" in next(iter(summary.reasons))
+    summary = export([case], tmp_path / "x.parquet", "trl-preference")
+    assert (summary.rows, summary.left_out) == (0, 1)
+    assert "only JSON lines" in next(iter(summary.reasons))
     assert pq.read_table(tmp_path / "x.parquet").num_rows == 0
 
 
 def test_tools_of_a_conversation_come_back(tmp_path):
     row = {"messages": [*CHAT, answer("4")], "tools": [{"type": "function", "function": {}}]}
     export([read_case(write_rows(tmp_path / "x.jsonl", row))], tmp_path / "y.jsonl", "openai-chat")
-    assert rows_of(tmp_path / "y.jsonl") == [row]
+    assert read_json_lines(tmp_path / "y.jsonl") == [row]
 
 
 def test_every_export_format_is_an_import_format():
@@ -295,10 +297,10 @@ def test_memory_does_not_grow_with_the_number_of_cases(name, ending, tmp_path):
     peaks = []
     for count in (11_000, 33_000):
         tracemalloc.start()
-        done = export((case for _ in range(count)), tmp_path / f"x{ending}", name)
+        summary = export((case for _ in range(count)), tmp_path / f"x{ending}", name)
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
-        assert done.cases == count
+        assert summary.cases == count
     assert peaks[1] < 1.2 * peaks[0] + 1_000_000
 
 

@@ -10,8 +10,8 @@ from tests.conftest import REPOSITORY
 PAGE = (REPOSITORY / "docs" / "formats.md").read_text(encoding="utf-8")
 
 
-def table(first):
-    """Return the rows of the table with that first heading: names and the rest of the line."""
+def read_table(first):
+    """Return the rows of the table with a first heading: the rest of each line by its names."""
     (result,) = re.findall(
         rf"^\| {re.escape(first)} \|.*\n\|[-|]+\n((?:\|.*\n)+)", PAGE, re.MULTILINE
     )
@@ -38,8 +38,8 @@ def test_every_option_is_listed():
 
 
 def test_every_field_of_a_mapping_is_listed():
-    assert set(table("field")) == set(RowMapping.model_fields)
-    kinds = table("`kind`")
+    assert set(read_table("field")) == set(RowMapping.model_fields)
+    kinds = read_table("`kind`")
     classes = get_args(get_args(FeedbackMapping)[0])
     shared = {"kind", "annotator", "annotator_kind", "time", "confidence"}
     assert len(kinds) == len(classes)

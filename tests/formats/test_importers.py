@@ -26,19 +26,19 @@ from tests.formats.samples import (
     CHAT,
     SAMPLES,
     VARIANTS,
+    all_samples,
     answer,
-    every_row,
     read_case,
     write_rows,
 )
 from tests.strategies import texts
 
 
-def sample(name, tmp_path, **options):
+def read_sample(name, tmp_path, **options):
     return read_case(write_rows(tmp_path / f"{name}.jsonl", SAMPLES[name]), **options)
 
 
-@pytest.mark.parametrize(("name", "row"), every_row())
+@pytest.mark.parametrize(("name", "row"), all_samples())
 def test_a_layout_is_recognised_by_its_fields(name, row, tmp_path):
     path = write_rows(tmp_path / "rows.jsonl", row)
     assert list(read(path)) == list(read(path, format=name))
@@ -46,7 +46,7 @@ def test_a_layout_is_recognised_by_its_fields(name, row, tmp_path):
     assert isinstance(next(read(path)), RejectedRow if needs_an_option else ParsedRow)
 
 
-@pytest.mark.parametrize(("name", "row"), every_row())
+@pytest.mark.parametrize(("name", "row"), all_samples())
 def test_equal_rows_have_equal_ids_and_reworded_rows_have_others(name, row, tmp_path):
     if name in {"backtalk", "alpaca-eval"}:
         return
@@ -119,7 +119,7 @@ def test_other_columns_of_a_pair_are_metadata(tmp_path):
     assert case.interaction.metadata == {"split": "test"}
 
 
-def test_responses_with_tool_calls_are_kept_in_full(tmp_path):
+def test_responses_with_tool_calls_have_all_messages(tmp_path):
     call = {"id": "c", "type": "function", "function": {"name": "add", "arguments": "{}"}}
     row = {
         "prompt": CHAT,
@@ -132,7 +132,7 @@ def test_responses_with_tool_calls_are_kept_in_full(tmp_path):
 
 
 def test_a_judges_probability_counts_for_the_first_output(tmp_path):
-    case = sample("alpaca-eval", tmp_path)
+    case = read_sample("alpaca-eval", tmp_path)
     (item,) = case.of(Preference)
     assert (item.verdict, item.probability, item.annotator.id) == ("a", 0.75, "judge")
     assert [response.model for response in case.interaction.responses] == ["m", "n"]
@@ -157,7 +157,7 @@ def test_a_preference_off_the_scale_is_rejected(preference, tmp_path):
 
 
 def test_checked_steps(tmp_path):
-    case = sample("trl-stepwise", tmp_path)
+    case = read_sample("trl-stepwise", tmp_path)
     (item,) = case.of(Steps)
     text = case.text("0")
     assert [(text[step.start : step.end], step.verdict) for step in item.steps] == [
@@ -222,7 +222,7 @@ def test_the_verifiers_score_is_about_the_generated_solution(tmp_path):
 
 
 def test_ratings_and_critiques_of_ultrafeedback(tmp_path):
-    case = sample("ultrafeedback", tmp_path)
+    case = read_sample("ultrafeedback", tmp_path)
     values = {item.aspect: (item.value, item.scale.high) for item in case.of(Rating)}
     assert values == {"overall": (9, 10), "honesty": (5, 5)}
     assert {item.text for item in case.of(Critique)} == {"Right.", "Sure."}
@@ -242,13 +242,13 @@ def test_scores_of_binarized_ultrafeedback_are_a_strength(tmp_path):
     (row,) = VARIANTS["ultrafeedback"]
     (item,) = read_case(write_rows(tmp_path / "x.jsonl", row)).of(Preference)
     assert (item.verdict, item.strength) == ("a", 0.5)
-    even = {**row, "score_rejected": 8.5}
-    (item,) = read_case(write_rows(tmp_path / "y.jsonl", even)).of(Preference)
+    tied = {**row, "score_rejected": 8.5}
+    (item,) = read_case(write_rows(tmp_path / "y.jsonl", tied)).of(Preference)
     assert (item.verdict, item.strength) == ("tie", None)
 
 
 def test_fine_grained_feedback_compares_every_pair_of_responses(tmp_path):
-    case = sample("fine-grained-qa", tmp_path)
+    case = read_sample("fine-grained-qa", tmp_path)
     assert [(item.a, item.b, item.verdict) for item in case.of(Preference)] == [
         ("1", "2", "a"),
         ("1", "3", "b"),
@@ -268,7 +268,7 @@ def test_fine_grained_feedback_compares_every_pair_of_responses(tmp_path):
 
 
 def test_a_repair_is_an_edit_and_the_response_that_was_tested(tmp_path):
-    case = sample("ilf-mbpp", tmp_path)
+    case = read_sample("ilf-mbpp", tmp_path)
     assert case.text("original") == "    return x\n"
     (edit,), (outcome,) = case.of(Edit), case.of(Outcome)
     assert edit.text == case.text(outcome.response) == "    return 2 * x\n"
@@ -276,7 +276,7 @@ def test_a_repair_is_an_edit_and_the_response_that_was_tested(tmp_path):
 
 
 def test_solutions_are_passed_by_the_answer_key(tmp_path):
-    case = sample("gsm8k-solutions", tmp_path)
+    case = read_sample("gsm8k-solutions", tmp_path)
     passed = {
         case.interaction.response(item.response).model: item.passed for item in case.of(Outcome)
     }
@@ -284,7 +284,7 @@ def test_solutions_are_passed_by_the_answer_key(tmp_path):
 
 
 def test_ranks_of_replies(tmp_path):
-    case = sample("openassistant", tmp_path)
+    case = read_sample("openassistant", tmp_path)
     (item,) = case.of(Ranking)
     assert [case.text(id_) for tier in item.tiers for id_ in tier] == ["4", "5"]
 
@@ -350,13 +350,19 @@ def test_labels_in_the_columns_of_a_parquet_file_are_read(tmp_path):
 
 
 def test_messages_that_belong_to_no_tree_are_rejected(tmp_path):
-    lost = {"message_id": "x", "parent_id": "gone", "role": "assistant", "text": "?"}
-    after = {"message_id": "y", "parent_id": "x", "role": "prompter", "text": "?"}
-    ring = [
+    orphan = {"message_id": "x", "parent_id": "gone", "role": "assistant", "text": "?"}
+    reply_to_orphan = {"message_id": "y", "parent_id": "x", "role": "prompter", "text": "?"}
+    cycle = [
         {"message_id": "m", "parent_id": "n", "role": "assistant", "text": "?"},
         {"message_id": "n", "parent_id": "m", "role": "prompter", "text": "?"},
     ]
-    rows = list(read(write_rows(tmp_path / "x.jsonl", *MESSAGES, lost, after, *ring, MESSAGES[0])))
+    rows = list(
+        read(
+            write_rows(
+                tmp_path / "x.jsonl", *MESSAGES, orphan, reply_to_orphan, *cycle, MESSAGES[0]
+            )
+        )
+    )
     bad = [(row.line, row.reason) for row in rows if isinstance(row, RejectedRow)]
     assert sorted(line for line, reason in bad) == [7, 8, 9, 10, 11]
     assert any("'gone' is not in this file" in reason for _, reason in bad)
@@ -364,27 +370,27 @@ def test_messages_that_belong_to_no_tree_are_rejected(tmp_path):
     assert sum(isinstance(row, ParsedRow) for row in rows) == 1
 
 
-def test_examples_to_imitate(tmp_path):
+def test_examples_are_demonstrations(tmp_path):
     for name in ("openai-chat", "trl-prompt-completion"):
-        (item,) = sample(name, tmp_path).of(Demonstration)
+        (item,) = read_sample(name, tmp_path).of(Demonstration)
         assert item.text == "4"
     (row,) = VARIANTS["trl-prompt-completion"]
     (item,) = read_case(write_rows(tmp_path / "x.jsonl", row)).of(Demonstration)
     assert item.text == "4"
 
 
-def test_labels_good_and_bad(tmp_path):
-    assert [item.good for item in sample("trl-unpaired", tmp_path).of(Label)] == [True]
+def test_unpaired_rows_are_labels(tmp_path):
+    assert [item.good for item in read_sample("trl-unpaired", tmp_path).of(Label)] == [True]
     (row,) = VARIANTS["trl-unpaired"]
     assert [item.good for item in read_case(write_rows(tmp_path / "x.jsonl", row)).of(Label)] == [
         False
     ]
 
 
-def test_weights_say_which_answers_are_to_be_imitated(tmp_path):
-    interaction = [*CHAT, answer("4"), *CHAT, answer("5"), *CHAT, answer("6")]
-    interaction[1]["weight"], interaction[3]["weight"], interaction[5]["weight"] = 1, 1, 0
-    (row,) = read(write_rows(tmp_path / "x.jsonl", {"messages": interaction, "tools": [{"a": 1}]}))
+def test_weights_select_the_answers_to_imitate(tmp_path):
+    messages = [*CHAT, answer("4"), *CHAT, answer("5"), *CHAT, answer("6")]
+    messages[1]["weight"], messages[3]["weight"], messages[5]["weight"] = 1, 1, 0
+    (row,) = read(write_rows(tmp_path / "x.jsonl", {"messages": messages, "tools": [{"a": 1}]}))
     assert [item.text for case in row.cases for item in case.of(Demonstration)] == ["4", "5"]
     assert [len(case.interaction.prompt) for case in row.cases] == [1, 3]
     assert all(case.interaction.metadata["tools"] == [{"a": 1}] for case in row.cases)

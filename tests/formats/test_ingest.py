@@ -18,6 +18,7 @@ GOOD = {"prompt": "2 + 2?", "chosen": "4", "rejected": "5"}
 
 @pytest.fixture
 def rows(tmp_path):
+    """File of seven valid rows and an invalid one."""
     path = tmp_path / "rows.jsonl"
     lines = [json.dumps({**GOOD, "prompt": f"{i}?"}) for i in range(7)]
     path.write_text("\n".join([*lines[:3], "{broken", *lines[3:]]))
@@ -26,10 +27,15 @@ def rows(tmp_path):
 
 def test_valid_rows_are_stored_and_invalid_ones_rejected(store, rows):
     progress = []
-    done = ingest(store, rows, progress=lambda read, total: progress.append((read, total)))
-    assert (done.rows, done.added.interactions, done.added.feedback, done.rejected) == (8, 7, 7, 1)
-    assert done.first_reason.startswith(f"{rows}, line 4: not JSON")
-    assert done.rejects == rows.with_name("rows.jsonl.rejected.jsonl")
+    summary = ingest(store, rows, progress=lambda read, total: progress.append((read, total)))
+    assert (summary.rows, summary.added.interactions, summary.added.feedback, summary.rejected) == (
+        8,
+        7,
+        7,
+        1,
+    )
+    assert summary.first_reason.startswith(f"{rows}, line 4: not JSON")
+    assert summary.rejects == rows.with_name("rows.jsonl.rejected.jsonl")
     assert progress[-1] == (rows.stat().st_size, rows.stat().st_size)
     assert store.counts() == {"interaction": 7, "preference": 7}
 
@@ -59,8 +65,8 @@ def test_an_archive_restores_a_project(store, rows, tmp_path, monkeypatch):
     policy = Policy(model=NamedSpec(name="writer"), name="plain")
     promote(store, policy, actor="ada")
     folder = tmp_path / "everything"
-    summary = write_archive(store, folder)
-    assert (summary.cases, summary.documents, summary.entries) == (8, 1, 1)
+    archived = write_archive(store, folder)
+    assert (archived.cases, archived.documents, archived.entries) == (8, 1, 1)
 
     with Store(tmp_path / "other.db") as other:
         read_archive(other, folder)

@@ -38,7 +38,7 @@ feedback:
   - {kind: choice, column: clicked, base: 1}
   - {kind: instruction, column: rule}
 """
-WHOLE = {
+FULL_ROW = {
     "question": "2 + 2?",
     "instructions": "Be brief.",
     "one": "4",
@@ -66,7 +66,7 @@ WHOLE = {
 
 
 def test_a_mapping_reads_every_kind():
-    (case,) = RowMapping.from_yaml(MAPPING).parse(WHOLE)
+    (case,) = RowMapping.from_yaml(MAPPING).parse(FULL_ROW)
     interaction = case.interaction
     assert [m.role for m in interaction.prompt] == ["system", "user"]
     assert [r.model for r in interaction.responses] == ["m", "house"]
@@ -93,7 +93,10 @@ def test_a_mapping_reads_every_kind():
 
 
 def test_an_empty_cell_is_no_feedback():
-    empty = {**WHOLE, **dict.fromkeys(["stars", "winner", "remark", "ok", "share", "clicked"], "")}
+    empty = {
+        **FULL_ROW,
+        **dict.fromkeys(["stars", "winner", "remark", "ok", "share", "clicked"], ""),
+    }
     (case,) = RowMapping.from_yaml(MAPPING).parse(empty)
     kinds = {item.kind for item in case.feedback}
     assert not kinds & {"rating", "preference", "critique", "outcome", "choice"}
@@ -110,7 +113,7 @@ def test_an_empty_cell_is_no_feedback():
 )
 def test_an_invalid_cell_is_named(change, reason):
     with pytest.raises(RecordError, match=reason):
-        RowMapping.from_yaml(MAPPING).parse({**WHOLE, **change})
+        RowMapping.from_yaml(MAPPING).parse({**FULL_ROW, **change})
 
 
 @pytest.mark.parametrize(
@@ -236,27 +239,32 @@ def test_responses_that_were_not_ranked_are_left_out_of_the_order():
 
 
 def test_critiques_of_a_response_of_an_interaction_and_of_the_system(tmp_path):
-    row = {"q": "?", "x": "4", "said": "Too short."}
-    definition = "feedback: [{kind: critique, column: said%s}]"
-    (of_answer,) = parse_case(f"prompt: q\nresponses: [x]\n{definition % ''}", row).of(Critique)
-    assert of_answer.response == "0"
+    row = {"q": "?", "x": "4", "remark": "Too short."}
+    definition = "feedback: [{kind: critique, column: remark%s}]"
+    (response_critique,) = parse_case(f"prompt: q\nresponses: [x]\n{definition % ''}", row).of(
+        Critique
+    )
+    assert response_critique.response == "0"
     interaction_mapping = f"prompt: q\nresponses: [x]\n{definition % ', response: null'}"
-    (of_interaction,) = parse_case(interaction_mapping, row).of(Critique)
-    assert (of_interaction.response, of_interaction.interaction is None) == (None, False)
+    (interaction_critique,) = parse_case(interaction_mapping, row).of(Critique)
+    assert (interaction_critique.response, interaction_critique.interaction is None) == (
+        None,
+        False,
+    )
     assert parse_case(f"prompt: q\n{definition % ''}", row).of(Critique)[0].response is None
     mapping = RowMapping.from_yaml(f"{definition % ''}\nmetadata: [q]")
     (row_read,) = read(write_rows(tmp_path / "x.jsonl", row), format=mapping)
     assert row_read.cases == ()
-    (of_system,) = row_read.feedback
-    assert (of_system.interaction, of_system.text) == (None, "Too short.")
-    assert of_system.metadata == {"q": "?"}
+    (system_critique,) = row_read.feedback
+    assert (system_critique.interaction, system_critique.text) == (None, "Too short.")
+    assert system_critique.metadata == {"q": "?"}
 
 
 def test_equal_rows_count_once_unless_an_id_distinguishes_them():
     plain = "{prompt: q, responses: [x], feedback: [{kind: label, column: ok}]%s}"
     rows = [{"q": "?", "x": "4", "ok": 1, "n": n} for n in (1, 2)]
-    for more, count in [("", 1), (", id: n", 2)]:
-        cases = [parse_case(plain % more, row) for row in rows]
+    for extra, count in [("", 1), (", id: n", 2)]:
+        cases = [parse_case(plain % extra, row) for row in rows]
         assert len({case.feedback[0].id for case in cases}) == count
     system_mapping = RowMapping.from_yaml("{id: n, feedback: [{kind: instruction, column: x}]}")
     assert len({item.id for row in rows for item in system_mapping.parse(row)}) == 2
@@ -285,10 +293,10 @@ def test_a_row_with_an_invalid_cell_is_rejected(tmp_path):
         "{prompt: q, responses: [x], feedback: [{kind: rating, column: stars}]}"
     )
     rows = [{"q": "?", "x": "4", "stars": stars} for stars in (5, 6, "nan")]
-    good, off, nan = read(write_rows(tmp_path / "x.jsonl", *rows), format=mapping)
+    good, out_of_range, nan = read(write_rows(tmp_path / "x.jsonl", *rows), format=mapping)
     assert isinstance(good, ParsedRow)
-    assert isinstance(off, RejectedRow)
-    assert "stars" in off.reason
+    assert isinstance(out_of_range, RejectedRow)
+    assert "stars" in out_of_range.reason
     assert isinstance(nan, RejectedRow)
     assert nan.reason.startswith("stars: expected a number")
 

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from backtalk.errors import BacktalkError
 from backtalk.feedback import Preference
 from backtalk.formats import FORMATS, ParsedRow, RejectedRow, Rejects, RowMapping, read
-from tests.formats.samples import SAMPLES, every_row, read_case, write_rows
-from tests.formats.test_mapping import MAPPING, WHOLE
+from tests.formats.samples import SAMPLES, all_samples, read_case, write_rows
+from tests.formats.test_mapping import FULL_ROW, MAPPING
 
 
 @pytest.mark.parametrize(
@@ -168,7 +168,7 @@ def test_a_broken_file_is_one_rejected_row(name, content, reason, tmp_path):
     assert json.loads(rejects.path.read_text())["reason"] == bad[0].reason
 
 
-def test_a_broken_row_of_a_table_spoils_no_other_row(tmp_path):
+def test_an_invalid_row_of_a_table_affects_no_other_row(tmp_path):
     path = tmp_path / "x.csv"
     path.write_text('prompt,chosen,rejected\n1,2,3\n"4,5,6\n7,8,9\n7,8\n10,11,12\n')
     rows = list(read(path))
@@ -180,8 +180,8 @@ def test_a_broken_row_of_a_table_spoils_no_other_row(tmp_path):
 def test_a_json_array_is_read_value_by_value(size, tmp_path):
     rows = [{**SAMPLES["trl-preference"], "chosen": "[{" * (size // 2) + str(i)} for i in range(3)]
     (tmp_path / "x.json").write_text(json.dumps(rows, indent=1))
-    got = [row.cases[0].text("0") for row in read(tmp_path / "x.json")]
-    assert got == [row["chosen"] for row in rows]
+    texts = [row.cases[0].text("0") for row in read(tmp_path / "x.json")]
+    assert texts == [row["chosen"] for row in rows]
 
 
 def test_missing_values_of_a_parquet_file_are_empty(tmp_path):
@@ -247,28 +247,28 @@ ODD_VALUES = st.sampled_from(
 
 
 @st.composite
-def corrupted(draw):
-    """A sample with one to three parts replaced or removed."""
-    name, row = draw(st.sampled_from([*every_row(), ("mapping", WHOLE)]))
+def corrupted_rows(draw):
+    """Draw a sample with one to three parts replaced or removed."""
+    name, row = draw(st.sampled_from([*all_samples(), ("mapping", FULL_ROW)]))
     row = json.loads(json.dumps(row))
     for _ in range(draw(st.integers(1, 3))):
-        at = row
+        node = row
         while True:
-            step = draw(st.sampled_from([*at] if isinstance(at, dict) else range(len(at))))
-            if not (isinstance(at[step], dict | list) and at[step]) or draw(st.booleans()):
+            key = draw(st.sampled_from([*node] if isinstance(node, dict) else range(len(node))))
+            if not (isinstance(node[key], dict | list) and node[key]) or draw(st.booleans()):
                 break
-            at = at[step]
-        if isinstance(at, dict) and len(at) > 1 and draw(st.booleans()):
-            del at[step]
+            node = node[key]
+        if isinstance(node, dict) and len(node) > 1 and draw(st.booleans()):
+            del node[key]
         else:
-            at[step] = json.loads(json.dumps(draw(ODD_VALUES)))
+            node[key] = json.loads(json.dumps(draw(ODD_VALUES)))
     return name, row
 
 
 @settings(max_examples=1_500)
-@given(drawn=corrupted())
-def test_every_row_is_read_or_rejected(drawn, tmp_path_factory):
-    name, row = drawn
+@given(generated=corrupted_rows())
+def test_every_row_is_read_or_rejected(generated, tmp_path_factory):
+    name, row = generated
     path = tmp_path_factory.getbasetemp() / "corrupted.jsonl"
     chosen = RowMapping.from_yaml(MAPPING) if name == "mapping" else name
     for layout in FORMATS.values():

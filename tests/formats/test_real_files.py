@@ -20,7 +20,7 @@ def read_cases(path, **options):
     return [case for row in rows for case in row.cases]
 
 
-def raw(path):
+def read_json_lines(path):
     with gzip.open(path, "rt") as lines:
         return [json.loads(line) for line in lines]
 
@@ -30,7 +30,7 @@ def test_hh_rlhf_splits_each_dialogue_where_the_transcripts_diverge(data):
     cases = read_cases(path)
     assert len(cases) == 1500
     several_turns = 0
-    for row, case in zip(raw(path), cases, strict=True):
+    for row, case in zip(read_json_lines(path), cases, strict=True):
         (item,) = case.of(Preference)
         assert item.verdict == "a"
         chosen, rejected = case.text(item.chosen), case.text(item.rejected)
@@ -67,7 +67,7 @@ def test_ilf_has_critiques_repairs_and_outcomes(data):
     cases = read_cases(path)
     assert len(cases) == 140
     assert all(len(case.of(Critique)) == 1 for case in cases)
-    rows = raw(path)
+    rows = read_json_lines(path)
     key = "Feedback"
     assert [c.of(Critique)[0].text.strip() for c in cases] == [r[key].strip() for r in rows]
     kinds = Counter(item.kind for case in cases for item in case.feedback)
@@ -78,11 +78,11 @@ def test_gsm8k_has_an_outcome_for_every_solution(data):
     path = data / "gsm8k_solutions.jsonl.gz"
     cases = read_cases(path)
     assert len(cases) == 900
-    right = sum(case.of(Outcome)[i].passed for case in cases for i in range(len(case.of(Outcome))))
-    counted = 0
-    for row in raw(path):
-        counted += json.dumps(row).count('"is_correct": true')
-    assert right == counted
+    passed = sum(case.of(Outcome)[i].passed for case in cases for i in range(len(case.of(Outcome))))
+    expected = 0
+    for row in read_json_lines(path):
+        expected += json.dumps(row).count('"is_correct": true')
+    assert passed == expected
     assert all(len(case.of(Demonstration)) <= 1 for case in cases)
 
 
@@ -117,10 +117,10 @@ def test_published_win_rates_follow_from_the_stored_records(data):
 
 def test_pairs_of_real_dialogues_come_back_from_an_export(data, tmp_path):
     cases = read_cases(data / "hh_rlhf_harmless.jsonl.gz")
-    done = export(cases, tmp_path / "x.jsonl.zst", "trl-preference")
-    assert (done.rows, done.left_out, done.dropped) == (1500, 0, {})
-    back = read_cases(tmp_path / "x.jsonl.zst")
-    for case, again in zip(cases, back, strict=True):
+    summary = export(cases, tmp_path / "x.jsonl.zst", "trl-preference")
+    assert (summary.rows, summary.left_out, summary.dropped) == (1500, 0, {})
+    restored = read_cases(tmp_path / "x.jsonl.zst")
+    for case, again in zip(cases, restored, strict=True):
         assert case.interaction.prompt == again.interaction.prompt
         for a, b in zip(case.interaction.responses, again.interaction.responses, strict=True):
             assert a.messages == b.messages
@@ -129,10 +129,10 @@ def test_pairs_of_real_dialogues_come_back_from_an_export(data, tmp_path):
 
 def test_ties_are_counted_when_comparisons_are_exported(data, tmp_path):
     cases = read_cases(data / "fine_grained_qa_feedback.jsonl.gz")
-    done = export(cases, tmp_path / "x.parquet", "trl-preference")
-    assert done.dropped["a tie, which is no preference"] == 267
+    summary = export(cases, tmp_path / "x.parquet", "trl-preference")
+    assert summary.dropped["a tie, which is no preference"] == 267
     edits = sum(len(case.of(Edit)) for case in cases)
-    assert 2100 - 267 <= done.rows <= 2100 - 267 + edits
+    assert 2100 - 267 <= summary.rows <= 2100 - 267 + edits
 
 
 def test_without_the_baseline_alpaca_evals_rows_are_rejected_with_the_remedy(data):
@@ -165,6 +165,6 @@ def test_reading_twice_gives_the_same_records(data, name):
     assert read_cases(data / name) == read_cases(data / name)
 
 
-def test_labels_are_not_made_up(data):
+def test_comparisons_yield_no_labels(data):
     cases = read_cases(data / "hh_rlhf_harmless.jsonl.gz")
     assert not any(case.of(Label) for case in cases)
