@@ -1,4 +1,4 @@
-"""Gateway and upstream on free ports."""
+"""Fixtures of a gateway and an upstream on free ports."""
 
 import socket
 import threading
@@ -21,21 +21,21 @@ from tests.serve.upstream import Upstream, make_upstream
 @contextmanager
 def serving(app: Any) -> Iterator[str]:
     """Serve an application on a thread for the duration of the block; yield its address."""
-    listening = socket.create_server(("127.0.0.1", 0))
+    listener = socket.create_server(("127.0.0.1", 0))
     config = uvicorn.Config(app, log_config=None, lifespan="on", timeout_graceful_shutdown=5)
     server = uvicorn.Server(config)
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
     thread.start()
     try:
-        until = time.monotonic() + 60
-        while not server.started and thread.is_alive() and time.monotonic() < until:
+        deadline = time.monotonic() + 60
+        while not server.started and thread.is_alive() and time.monotonic() < deadline:
             time.sleep(0.005)
         assert server.started
-        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
     finally:
         server.should_exit = True
         thread.join(60)
-        listening.close()
+        listener.close()
 
 
 @dataclass
@@ -54,13 +54,15 @@ class Gateway:
         return Store(self.settings.store)
 
     def chat(self, text="Hello", **fields):
+        """Request a completion of a user message."""
         body = {"model": "small", "messages": [{"role": "user", "content": text}], **fields}
         return self.http.post("/v1/chat/completions", json=body)
 
     def feedback(self, *rows, **headers):
+        """Post one row of feedback, or several as a list."""
         body = rows[0] if len(rows) == 1 else list(rows)
-        fields = {name.replace("_", "-"): value for name, value in headers.items()}
-        return self.http.post("/v1/feedback", json=body, headers=fields)
+        http_headers = {name.replace("_", "-"): value for name, value in headers.items()}
+        return self.http.post("/v1/feedback", json=body, headers=http_headers)
 
 
 @contextmanager
@@ -73,6 +75,7 @@ def running_gateway(settings: Settings) -> Iterator[Gateway]:
 
 @pytest.fixture
 def upstream() -> Iterator[Upstream]:
+    """Running upstream, with its scripted replies and recorded requests."""
     app, control = make_upstream()
     with serving(app) as url:
         control.url = f"{url}/v1"
@@ -94,5 +97,6 @@ def settings(upstream: Upstream, tmp_path: Path) -> Settings:
 
 @pytest.fixture
 def gateway(settings: Settings) -> Iterator[Gateway]:
+    """Running gateway in front of the upstream."""
     with running_gateway(settings) as running:
         yield running

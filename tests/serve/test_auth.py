@@ -26,7 +26,7 @@ ENDPOINTS = [
     ("GET", "/v1/audit", "audit"),
     ("POST", "/v1/purge", "purge"),
 ]
-MAY = {
+PERMISSIONS = {
     "application": {"answer", "feedback"},
     "annotator": {"feedback"},
     "reviewer": {"feedback", "watch", "audit"},
@@ -50,21 +50,26 @@ def bearer(secret):
 
 
 def test_a_key_grants_the_permissions_of_its_role_only(settings, api_keys):
-    secrets = {role: api_keys.add(role, role, project=None, actor="ada")[1] for role in MAY}
+    secrets = {role: api_keys.add(role, role, project=None, actor="ada")[1] for role in PERMISSIONS}
     with running_gateway(settings.model_copy(update={"keys": "always"})) as gateway:
-        for method, path, act in ENDPOINTS:
+        for method, path, permission in ENDPOINTS:
             for headers in ({}, bearer("bt-wrong"), {"authorization": "Basic x"}):
                 answer = gateway.http.request(method, path, headers=headers)
                 assert answer.status_code == 401, (path, headers)
                 assert answer.json()["error"]["code"] == "invalid_api_key"
             for role, secret in secrets.items():
                 answer = gateway.http.request(method, path, headers=bearer(secret), content=b"{}")
-                assert (answer.status_code == 403) == (act not in MAY[role]), (path, role)
+                assert (answer.status_code == 403) == (permission not in PERMISSIONS[role]), (
+                    path,
+                    role,
+                )
         assert gateway.http.get("/health").status_code == 200
         assert gateway.http.get("/ready").status_code == 200
         assert gateway.http.get("/nothing").status_code == 404
-        named = gateway.http.post("/v1/feedback", json={}, headers={"x-api-key": secrets["admin"]})
-        assert named.status_code == 422
+        response = gateway.http.post(
+            "/v1/feedback", json={}, headers={"x-api-key": secrets["admin"]}
+        )
+        assert response.status_code == 422
 
 
 def test_administration_requires_a_key(gateway):
@@ -89,7 +94,7 @@ def wait_until(condition):
         if condition():
             return
         time.sleep(0.05)
-    raise AssertionError("it did not happen")
+    raise AssertionError("timed out")
 
 
 def test_a_key_is_valid_for_its_project_only(settings, api_keys, upstream):
@@ -283,15 +288,15 @@ def test_a_purge_removes_a_person_everywhere(settings, api_keys, tmp_path):
         other_id = gateway.chat("My hobby is Plugh", user="eve").json()["id"]
         gateway.feedback({"interaction": other_id, "comment": "Xyzzy too", "user": "bo"})
         gateway.feedback({"interaction": "not yet", "comment": "Xyzzy waits", "user": "bo"})
-        unfit = {"interaction": other_id, "comment": "Xyzzy", "response": "9", "user": "bo"}
-        assert gateway.feedback(unfit).status_code == 422
+        invalid = {"interaction": other_id, "comment": "Xyzzy", "response": "9", "user": "bo"}
+        assert gateway.feedback(invalid).status_code == 422
         assert gateway.http.post("/v1/purge", json={}).status_code == 400
-        gone = gateway.http.post("/v1/purge", json={"user": "bo"}).json()
-        assert gone == {"interactions": 1, "feedback": 2, "policies": []}
-        result = b"".join(p.read_bytes() for p in tmp_path.rglob("*") if p.is_file())
+        purged = gateway.http.post("/v1/purge", json={"user": "bo"}).json()
+        assert purged == {"interactions": 1, "feedback": 2, "policies": []}
+        content = b"".join(p.read_bytes() for p in tmp_path.rglob("*") if p.is_file())
         entries = gateway.http.get("/v1/audit").json()["entries"]
-    assert b"Plugh" in result
-    assert b"Xyzzy" not in result
+    assert b"Plugh" in content
+    assert b"Xyzzy" not in content
     assert (entries[-1]["actor"], entries[-1]["action"]) == ("boss", "user purged")
     assert entries[-1]["detail"] != "bo"
 
@@ -307,11 +312,11 @@ def test_metrics_and_logs_have_no_message_content(settings, caplog):
         gateway.feedback({"interaction": id_, "thumb": "up"})
         gateway.http.get("/nothing")
         assert gateway.app.state.services.writer.drain(60)
-        entries = gateway.http.get("/metrics").text
-    assert 'backtalk_requests_total{endpoint="chat",status="200"} 1.0' in entries
-    assert 'backtalk_requests_total{endpoint="other",status="404"} 1.0' in entries
-    assert 'backtalk_records_total{kind="interaction",outcome="stored"} 1.0' in entries
-    assert 'backtalk_records_total{kind="label",outcome="stored"} 1.0' in entries
+        metrics = gateway.http.get("/metrics").text
+    assert 'backtalk_requests_total{endpoint="chat",status="200"} 1.0' in metrics
+    assert 'backtalk_requests_total{endpoint="other",status="404"} 1.0' in metrics
+    assert 'backtalk_records_total{kind="interaction",outcome="stored"} 1.0' in metrics
+    assert 'backtalk_records_total{kind="label",outcome="stored"} 1.0' in metrics
     fields = [record.fields for record in caplog.records if hasattr(record, "fields")]
     assert fields[0]["interaction"] == id_
     assert fields[0]["status"] == 200
@@ -324,9 +329,9 @@ def test_log_lines_are_json():
     from backtalk.serve.observability.logs import JsonFormatter
 
     error = ValueError("why")
-    about = (ValueError, error, None)
-    record = logging.LogRecord("n", 20, "f", 1, "status %s", ("it",), about)
+    exception_info = (ValueError, error, None)
+    record = logging.LogRecord("n", 20, "f", 1, "status %s", ("ok",), exception_info)
     record.fields = {"status": 200}
     line = json.loads(JsonFormatter().format(record))
-    assert (line["message"], line["status"], line["level"]) == ("status it", 200, "info")
+    assert (line["message"], line["status"], line["level"]) == ("status ok", 200, "info")
     assert "ValueError: why" in line["trace"]

@@ -43,7 +43,7 @@ def test_a_client_sends_records_and_short_forms(gateway):
     assert len(stored_feedback(gateway)) == 1004
 
 
-def test_the_asynchronous_client_does_the_same(gateway):
+def test_the_asynchronous_client_sends_feedback(gateway):
     id_ = gateway.chat().json()["id"]
 
     async def send():
@@ -95,17 +95,17 @@ def test_an_unreachable_gateway_is_named():
         client.feedback("x", thumb="up")
 
 
-def test_a_function_that_checks_answers_gives_feedback(gateway):
+def test_a_verifier_gives_feedback(gateway):
     client = Client(f"{gateway.url}/v1")
 
     @client.verifier("pytest")
-    def checked(answer, limit=3):
+    def verify_index(answer, limit=3):
         assert len(answer["choices"]) < limit, "too many"
         return answer["choices"][0]["index"] == 0
 
-    assert checked(gateway.chat().json()) is True
+    assert verify_index(gateway.chat().json()) is True
     with pytest.raises(AssertionError):
-        checked(gateway.chat(n=3).json())
+        verify_index(gateway.chat(n=3).json())
     client.close()
     good, bad = stored_feedback(gateway)
     assert (good.passed, bad.passed) == (True, False)
@@ -168,21 +168,21 @@ def test_the_snippet_is_small_and_served(gateway):
     assert len(answer.content) <= 2048
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium")
-def test_the_snippet_sends_thumbs_edits_and_comments_from_a_page_elsewhere(settings, tmp_path):
+@pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
+def test_the_snippet_sends_thumbs_edits_and_comments_from_another_origin(settings, tmp_path):
     site = tmp_path / "site"
     site.mkdir()
 
-    class Quiet(http.server.SimpleHTTPRequestHandler):
+    class SiteHandler(http.server.SimpleHTTPRequestHandler):
         def __init__(self, *args):
             super().__init__(*args, directory=str(site))
 
         def log_message(self, *_):
             pass
 
-    pages = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Quiet)
-    threading.Thread(target=pages.serve_forever, daemon=True).start()
-    origin = f"http://127.0.0.1:{pages.server_port}"
+    site_server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), SiteHandler)
+    threading.Thread(target=site_server.serve_forever, daemon=True).start()
+    origin = f"http://127.0.0.1:{site_server.server_port}"
     with running_gateway(settings.model_copy(update={"origins": (origin,)})) as gateway:
         id_ = gateway.chat().json()["id"]
         (site / "index.html").write_text(PAGE % (gateway.url, id_))
@@ -196,8 +196,8 @@ def test_the_snippet_sends_thumbs_edits_and_comments_from_a_page_elsewhere(setti
         )
         assert 'data-sent="1"' in done.stdout, done.stdout + done.stderr
         results = {item.kind: item for item in stored_feedback(gateway)}
-    pages.shutdown()
-    pages.server_close()
+    site_server.shutdown()
+    site_server.server_close()
     assert len(results) == 3
     assert results["label"].good is False
     assert results["edit"].text == "Good day."

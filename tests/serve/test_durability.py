@@ -98,10 +98,10 @@ def test_a_full_log_rejects_lines_and_stays_intact(tmp_path):
 
 
 def test_a_log_is_adopted_only_if_its_process_is_dead(tmp_path):
-    living = open_own_log(tmp_path, max_bytes=1000)
-    living.append([b"a"])
+    open_log = open_own_log(tmp_path, max_bytes=1000)
+    open_log.append([b"a"])
     assert list(orphaned_logs(tmp_path)) == []
-    os.close(living._lock)
+    os.close(open_log._lock)
     (result,) = orphaned_logs(tmp_path)
     assert texts(result) == [b"a"]
 
@@ -116,29 +116,29 @@ def test_records_are_lines():
 @pytest.fixture
 def writer(tmp_path):
     connection = StoreConnection(str(tmp_path / "store.db"), tmp_path / "state")
-    made = StoreWriter(connection, tmp_path / "state", max_bytes=10**9, metrics=Metrics())
-    yield made
+    created = StoreWriter(connection, tmp_path / "state", max_bytes=10**9, metrics=Metrics())
+    yield created
     connection.close()
 
 
 def test_after_an_outage_the_store_gets_all_records_once_and_in_order(tmp_path, writer):
-    home, away = tmp_path / "store.db", tmp_path / "gone"
-    Store(home).close()
+    location, moved = tmp_path / "store.db", tmp_path / "gone"
+    Store(location).close()
     writer.start()
     writer.append_interaction("default", make_interaction(0))
     assert writer.append_feedback([("default", make_label(0))])[0].result(60).status == "stored"
     for round_ in range(1, 4):
-        home.rename(away)
+        location.rename(moved)
         for number in range(10 * round_, 10 * round_ + 10):
             writer.append_interaction("default", make_interaction(number))
         (answer,) = writer.append_feedback([("default", make_label(10 * round_))])
         assert answer.result(60) is None
         assert writer.store_unavailable
-        assert not home.exists()
-        away.rename(home)
+        assert not location.exists()
+        moved.rename(location)
         assert writer.drain(60)
     writer.close(5)
-    with Store(home) as store:
+    with Store(location) as store:
         assert [case.interaction.id for case in store.cases()] == [
             f"talk-{i}" for i in [0, *range(10, 40)]
         ]
@@ -164,15 +164,15 @@ def test_the_orphaned_log_of_the_previous_version_is_written_to_the_store(tmp_pa
 
 def test_a_purge_covers_the_dead_letters_of_the_previous_version(tmp_path):
     letters = DeadLetterFile(tmp_path)
-    theirs, other = make_interaction(1).model_copy(update={"user": "bo"}), make_interaction(2)
-    for record in (theirs, other):
+    purged, remaining = make_interaction(1).model_copy(update={"user": "bo"}), make_interaction(2)
+    for record in (purged, remaining):
         letters.add(record.to_json(), "reason", "default")
     old_file = tmp_path / "rejected.jsonl"
     shutil.copy(letters.path, old_file)
     assert letters.purge("bo") == 2
     for file in (letters.path, old_file):
         (line,) = file.read_text().splitlines()
-        assert json.loads(line)["record"] == other.to_json()
+        assert json.loads(line)["record"] == remaining.to_json()
 
 
 def test_an_unstorable_record_becomes_a_dead_letter_and_blocks_no_others(
@@ -198,19 +198,19 @@ def test_an_unstorable_record_becomes_a_dead_letter_and_blocks_no_others(
 
 
 def test_the_gateway_answers_while_the_store_is_unavailable(settings, tmp_path):
-    home, away = tmp_path / "feedback.db", tmp_path / "gone"
+    location, moved = tmp_path / "feedback.db", tmp_path / "gone"
     with running_gateway(settings) as gateway:
         first = gateway.chat("one").json()["id"]
         gateway.store.close()
-        home.rename(away)
+        location.rename(moved)
         second = gateway.chat("two").json()["id"]
         queued = gateway.feedback({"interaction": first, "thumb": "up"})
         assert (queued.status_code, queued.json()["status"]) == (202, "queued")
         ready = gateway.http.get("/ready").json()
         assert (ready["store"], ready["status"]) == ("unavailable", "ready")
         assert ready["write_ahead_log_bytes"] > 0
-    assert not home.exists()
-    away.rename(home)
+    assert not location.exists()
+    moved.rename(location)
     with running_gateway(settings) as gateway:
         third = gateway.chat("three").json()["id"]
         with gateway.store as store:
@@ -234,7 +234,7 @@ def wait_for(http):
             return http.get("/health")
         except httpx2.TransportError:
             time.sleep(0.02)
-    raise AssertionError("the gateway does not start")
+    raise AssertionError("the gateway did not start")
 
 
 def ask_and_judge(http, number):
@@ -247,8 +247,8 @@ def ask_and_judge(http, number):
 
 
 def test_acknowledged_records_survive_kills(settings, upstream):
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
     acknowledged = []
     for _ in range(2):
         process = start(settings, port)

@@ -13,7 +13,7 @@ from backtalk.worlds.small import small_model
 
 
 class Echo:
-    """Repeats its prompt, and raises an error for prompts that begin with ``no``."""
+    """Model that repeats its prompt, and raises an error for prompts that begin with ``no``."""
 
     name = identity = "echo"
 
@@ -25,27 +25,32 @@ class Echo:
         await asyncio.sleep(0.001)
         texts = [request.messages[-1].text for request in requests]
         if any(text.startswith("no") for text in texts):
-            raise BacktalkError("not that")
+            raise BacktalkError("refused")
         return [Completion(text=text, finish_reason="stop", usage=Usage(1, 1, 1)) for text in texts]
 
     def bound(self, request):
         return Usage(1, 1, 1)
 
 
-def asking(*texts):
+def make_requests(*texts):
     return [Request(messages=as_prompt(text), sampling=Sampling()) for text in texts]
 
 
-async def all_of(model, *groups):
+async def generate_all(model, *groups):
     return await asyncio.gather(
-        *(model.generate(asking(*texts)) for texts in groups), return_exceptions=True
+        *(model.generate(make_requests(*texts)) for texts in groups), return_exceptions=True
     )
 
 
 def test_each_request_gets_its_own_completion_from_one_batch():
     echo = Echo()
-    results = asyncio.run(all_of(DynamicBatcher(echo), ["a"], ["b", "c"], [], ["d"]))
-    assert [[answer.text for answer in each] for each in results] == [["a"], ["b", "c"], [], ["d"]]
+    results = asyncio.run(generate_all(DynamicBatcher(echo), ["a"], ["b", "c"], [], ["d"]))
+    assert [[answer.text for answer in completions] for completions in results] == [
+        ["a"],
+        ["b", "c"],
+        [],
+        ["d"],
+    ]
     assert echo.batches == [4]
 
 
@@ -54,16 +59,16 @@ def test_requests_that_arrive_during_a_batch_form_the_next_one():
 
     async def work():
         model = DynamicBatcher(echo)
-        first = asyncio.create_task(model.generate(asking("a")))
+        first = asyncio.create_task(model.generate(make_requests("a")))
         await asyncio.sleep(0.0005)
-        return [await first, *await all_of(model, ["b"], ["c"])]
+        return [await first, *await generate_all(model, ["b"], ["c"])]
 
-    assert [each[0].text for each in asyncio.run(work())] == ["a", "b", "c"]
+    assert [completions[0].text for completions in asyncio.run(work())] == ["a", "b", "c"]
     assert sum(echo.batches) == 3
 
 
 def test_an_error_of_one_request_does_not_affect_its_batch():
-    first, second, third = asyncio.run(all_of(DynamicBatcher(Echo()), ["a"], ["no"], ["b"]))
+    first, second, third = asyncio.run(generate_all(DynamicBatcher(Echo()), ["a"], ["no"], ["b"]))
     assert isinstance(second, BacktalkError)
     assert [first[0].text, third[0].text] == ["a", "b"]
 
@@ -71,11 +76,11 @@ def test_an_error_of_one_request_does_not_affect_its_batch():
 def test_a_cancelled_request_does_not_cancel_the_others_of_its_batch():
     async def work():
         model = DynamicBatcher(Echo())
-        gone = asyncio.create_task(model.generate(asking("a")))
-        stays = asyncio.create_task(model.generate(asking("b")))
+        cancelled_task = asyncio.create_task(model.generate(make_requests("a")))
+        other_task = asyncio.create_task(model.generate(make_requests("b")))
         await asyncio.sleep(0.0005)
-        gone.cancel()
-        return (await stays)[0].text, gone.cancelled()
+        cancelled_task.cancel()
+        return (await other_task)[0].text, cancelled_task.cancelled()
 
     text, cancelled = asyncio.run(work())
     assert text == "b"
@@ -90,12 +95,14 @@ def test_a_local_model_gives_the_same_completions_in_a_batch():
         for index, prompt in enumerate(prompts)
     ]
 
-    async def work(to_ask):
-        return await asyncio.gather(*(to_ask.generate([request]) for request in requests))
+    async def work(wrapped):
+        return await asyncio.gather(*(wrapped.generate([request]) for request in requests))
 
-    alone = asyncio.run(work(model))
-    together = asyncio.run(work(DynamicBatcher(model)))
-    assert [each[0].text for each in together] == [each[0].text for each in alone]
+    separate = asyncio.run(work(model))
+    batched = asyncio.run(work(DynamicBatcher(model)))
+    assert [completions[0].text for completions in batched] == [
+        completions[0].text for completions in separate
+    ]
 
 
 def test_unexpected_errors_are_raised_too():
@@ -104,4 +111,4 @@ def test_unexpected_errors_are_raised_too():
             raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
-        asyncio.run(DynamicBatcher(Broken()).generate(asking("a")))
+        asyncio.run(DynamicBatcher(Broken()).generate(make_requests("a")))

@@ -41,7 +41,7 @@ def model():
 @register_model("traffic-broken")
 def broken():
     def say(request):
-        raise ConnectionFailed("It is down", "Wait")
+        raise ConnectionFailed("The server is down", "Wait")
 
     return FunctionModel(say, name="traffic-broken")
 
@@ -63,12 +63,12 @@ def mail(settings):
         yield store
 
 
-def begin(store, *candidates, name="trial", **fields):
+def start_experiment(store, *candidates, name="trial", **fields):
     ids = tuple(candidate.id for candidate in candidates)
     start(store, Experiment(name=name, control=CONTROL.id, candidates=ids, **fields), actor="ada")
 
 
-def ask(gateway, **fields):
+def request_answer(gateway, **fields):
     return gateway.chat("Hi", model="backtalk:mail", **fields)
 
 
@@ -76,25 +76,25 @@ def texts(answer):
     return [choice["message"]["content"] for choice in answer.json()["choices"]]
 
 
-def answers(gateway, count, **fields):
-    """Number of answers of each policy, by its text."""
-    return Counter(texts(ask(gateway, **fields))[0] for _ in range(count))
+def count_answers(gateway, count, **fields):
+    """Request answers, and return the number of answers of each policy by its text."""
+    return Counter(texts(request_answer(gateway, **fields))[0] for _ in range(count))
 
 
-def until(condition, seconds=30):
-    """Wait for a background task until a condition holds; return its value."""
+def wait_until(condition, seconds=30):
+    """Wait until a condition is true; return its value."""
     end = time.monotonic() + seconds
     while not (value := condition()):
-        assert time.monotonic() < end, "nothing happened"
+        assert time.monotonic() < end, "timed out"
         time.sleep(0.05)
     return value
 
 
-def judge(gateway, count, good):
-    """Request answers and give a thumb to each, by its text."""
+def request_and_judge(gateway, count, good):
+    """Request answers, and give a thumb to each by the rate of its text."""
     rows = []
     for index in range(count):
-        answer = ask(gateway)
+        answer = request_answer(gateway)
         text = texts(answer)[0]
         thumb = "up" if index % 10 < 10 * good[text] else "down"
         rows.append({"interaction": answer.json()["id"], "thumb": thumb, "user": "bo"})
@@ -102,9 +102,9 @@ def judge(gateway, count, good):
 
 
 def test_a_fixed_allocation_has_its_shares_and_logs_them(settings, mail):
-    begin(mail, GOOD, shares=(0.7, 0.3))
+    start_experiment(mail, GOOD, shares=(0.7, 0.3))
     with running_gateway(settings) as gateway:
-        result = answers(gateway, 200)
+        result = count_answers(gateway, 200)
         with gateway.store as store:
             interactions = [case.interaction for case in store.in_project("mail").cases()]
     assert set(result) == {"control", "good"}
@@ -116,30 +116,30 @@ def test_a_fixed_allocation_has_its_shares_and_logs_them(settings, mail):
         assert interaction.responses[0].text == (
             "good" if interaction.policy == GOOD.id else "control"
         )
-    with Store(settings.store, project="mail") as again:
-        summary = summarise(ExperimentReader(again, "trial").refresh())
+    with Store(settings.store, project="mail") as reopened:
+        summary = summarise(ExperimentReader(reopened, "trial").refresh())
     assert summary.impressions == 200
     assert {arm.impressions for arm in summary.arms} == set(result.values())
 
 
 def test_a_user_keeps_an_arm_in_every_process_and_after_a_restart(settings, mail):
-    begin(mail, GOOD, BAD, unit="user")
+    start_experiment(mail, GOOD, BAD, unit="user")
     users = [f"user {i}" for i in range(25)]
     with running_gateway(settings) as gateway_a, running_gateway(settings) as gateway_b:
-        first = {user: texts(ask(gateway_a, user=user))[0] for user in users}
-        assert {user: texts(ask(gateway_b, user=user))[0] for user in users} == first
-    with running_gateway(settings) as again:
-        assert {user: texts(ask(again, user=user))[0] for user in users} == first
+        first = {user: texts(request_answer(gateway_a, user=user))[0] for user in users}
+        assert {user: texts(request_answer(gateway_b, user=user))[0] for user in users} == first
+    with running_gateway(settings) as restarted:
+        assert {user: texts(request_answer(restarted, user=user))[0] for user in users} == first
         stop(mail, "trial", arm=BAD.id, actor="ada")
-        until(lambda: "bad" not in answers(again, 30))
-        after = {user: texts(ask(again, user=user))[0] for user in users}
+        wait_until(lambda: "bad" not in count_answers(restarted, 30))
+        after = {user: texts(request_answer(restarted, user=user))[0] for user in users}
     assert set(first.values()) == {"control", "good", "bad"}
     for user in users:
         assert after[user] == first[user] or first[user] == "bad"
 
 
 def test_thompson_moves_the_traffic_to_the_better_arm(settings, mail):
-    begin(
+    start_experiment(
         mail,
         GOOD,
         allocation="thompson",
@@ -147,19 +147,19 @@ def test_thompson_moves_the_traffic_to_the_better_arm(settings, mail):
         rule=DecisionRule(promote=False, min_judgements=1000),
     )
     with running_gateway(settings) as gateway:
-        judge(gateway, 60, {"control": 0.2, "good": 0.9})
+        request_and_judge(gateway, 60, {"control": 0.2, "good": 0.9})
         router = gateway.app.state.services.experiments
-        until(lambda: router._running["mail"].allocation.probabilities[GOOD.id] > 0.85)
-        result = answers(gateway, 40)
+        wait_until(lambda: router._running["mail"].allocation.probabilities[GOOD.id] > 0.85)
+        result = count_answers(gateway, 40)
     assert result["good"] > result["control"]
 
 
 def test_a_harmful_arm_is_stopped_and_gets_no_traffic(settings, mail):
-    begin(mail, BAD, rule=DecisionRule(min_judgements=20))
+    start_experiment(mail, BAD, rule=DecisionRule(min_judgements=20))
     with running_gateway(settings) as gateway:
-        judge(gateway, 80, {"control": 0.9, "bad": 0.1})
-        until(lambda: len(read_events(mail)) == 3)
-        until(lambda: set(answers(gateway, 10)) == {"control"})
+        request_and_judge(gateway, 80, {"control": 0.9, "bad": 0.1})
+        wait_until(lambda: len(read_events(mail)) == 3)
+        wait_until(lambda: set(count_answers(gateway, 10)) == {"control"})
     _, stopped, ended = read_events(mail)
     assert (stopped.what.kind, stopped.what.arm, stopped.actor) == ("stopped", BAD.id, "backtalk")
     assert stopped.what.difference.high < 0
@@ -168,13 +168,13 @@ def test_a_harmful_arm_is_stopped_and_gets_no_traffic(settings, mail):
 
 
 def test_a_winner_is_promoted_through_the_gate_and_rolled_back_by_hand(settings, mail):
-    begin(mail, GOOD, rule=DecisionRule(min_judgements=20))
+    start_experiment(mail, GOOD, rule=DecisionRule(min_judgements=20))
     with running_gateway(settings) as gateway:
-        judge(gateway, 80, {"control": 0.1, "good": 0.9})
-        until(lambda: active_policy(mail).id == GOOD.id)
-        until(lambda: set(answers(gateway, 10)) == {"good"})
+        request_and_judge(gateway, 80, {"control": 0.1, "good": 0.9})
+        wait_until(lambda: active_policy(mail).id == GOOD.id)
+        wait_until(lambda: set(count_answers(gateway, 10)) == {"good"})
         rollback(mail, actor="ada")
-        until(lambda: set(answers(gateway, 10)) == {"control"})
+        wait_until(lambda: set(count_answers(gateway, 10)) == {"control"})
     assert [event.what.kind for event in read_events(mail)] == ["started", "promoted"]
     (evaluation,) = list_evaluations(mail, candidate=GOOD.id)
     assert (evaluation.split, evaluation.judge) == ("live", "traffic:thumb")
@@ -189,23 +189,23 @@ def test_a_winner_is_promoted_through_the_gate_and_rolled_back_by_hand(settings,
 def test_a_rollback_ends_the_running_experiment(settings, mail):
     save_policy(mail, BAD)
     with running_gateway(settings) as gateway:
-        begin(mail, GOOD)
-        until(lambda: "good" in answers(gateway, 10))
+        start_experiment(mail, GOOD)
+        wait_until(lambda: "good" in count_answers(gateway, 10))
         rollback(mail, actor="ada")
-        until(lambda: ask(gateway).status_code == 404)
-        until(lambda: read_events(mail)[-1].what.kind == "ended")
-    assert read_events(mail)[-1].what.reason == "the project serves another policy now"
+        wait_until(lambda: request_answer(gateway).status_code == 404)
+        wait_until(lambda: read_events(mail)[-1].what.kind == "ended")
+    assert read_events(mail)[-1].what.reason == "the project has another active policy now"
 
 
 def test_two_answers_side_by_side_are_decided_by_a_preference(settings, mail):
-    begin(
+    start_experiment(
         mail, GOOD, allocation="dueling", outcome="preference", rule=DecisionRule(min_judgements=20)
     )
     orders = Counter()
     with running_gateway(settings) as gateway:
         rows = []
         for _ in range(60):
-            answer = ask(gateway, n=2)
+            answer = request_answer(gateway, n=2)
             pair = texts(answer)
             orders[tuple(pair)] += 1
             assert "x-backtalk-policy" not in answer.headers
@@ -219,9 +219,9 @@ def test_two_answers_side_by_side_are_decided_by_a_preference(settings, mail):
                     "verdict": "a" if pair[0] == "good" else "b",
                 }
             )
-        assert set(answers(gateway, 10)) == {"control"}
+        assert set(count_answers(gateway, 10)) == {"control"}
         assert gateway.feedback(*rows).status_code == 200
-        until(lambda: active_policy(mail).id == GOOD.id)
+        wait_until(lambda: active_policy(mail).id == GOOD.id)
         with gateway.store as store:
             interactions = [case.interaction for case in store.in_project("mail").cases()]
     assert set(orders) == {("control", "good"), ("good", "control")}
@@ -237,9 +237,9 @@ def test_two_answers_side_by_side_are_decided_by_a_preference(settings, mail):
 
 
 def test_a_duel_can_be_streamed(settings, mail):
-    begin(mail, GOOD, allocation="dueling", outcome="preference")
+    start_experiment(mail, GOOD, allocation="dueling", outcome="preference")
     with running_gateway(settings) as gateway:
-        stream = ask(gateway, n=3, stream=True).text
+        stream = request_answer(gateway, n=3, stream=True).text
     events = [json.loads(line[6:]) for line in stream.splitlines() if line.startswith("data: {")]
     content = {}
     for event in events:
@@ -253,9 +253,9 @@ def test_a_duel_can_be_streamed(settings, mail):
 def test_an_arm_with_an_endpoint_gets_requests_with_its_policy_applied(settings, mail, upstream):
     remote = Policy(model=EndpointSpec(model="writer"), system="Be brief.")
     save_policy(mail, remote)
-    begin(mail, remote, shares=(0.01, 0.99))
+    start_experiment(mail, remote, shares=(0.01, 0.99))
     with running_gateway(settings) as gateway:
-        until(lambda: answers(gateway, 5)["You said: Hi"] > 0)
+        wait_until(lambda: count_answers(gateway, 5)["You said: Hi"] > 0)
     assert upstream.bodies[0]["messages"][0] == {"role": "system", "content": "Be brief."}
 
 
@@ -265,9 +265,9 @@ def test_an_arm_with_an_endpoint_gets_requests_with_its_policy_applied(settings,
 def test_the_control_answers_if_an_arm_fails(settings, mail, upstream, model):
     upstream.always = ScriptedReply(status=404)
     save_policy(mail, broken := Policy(model=model))
-    begin(mail, broken, shares=(0.1, 0.9))
+    start_experiment(mail, broken, shares=(0.1, 0.9))
     with running_gateway(settings) as gateway:
-        assert answers(gateway, 10) == {"control": 10}
+        assert count_answers(gateway, 10) == {"control": 10}
         with gateway.store as store:
             interactions = [case.interaction for case in store.in_project("mail").cases()]
     assert {interaction.policy for interaction in interactions} == {CONTROL.id}
@@ -281,13 +281,13 @@ def test_the_control_answers_if_an_arm_fails(settings, mail, upstream, model):
 
 
 def test_two_processes_on_one_store_decide_once(settings, mail):
-    begin(mail, GOOD, BAD, rule=DecisionRule(min_judgements=20))
+    start_experiment(mail, GOOD, BAD, rule=DecisionRule(min_judgements=20))
     with running_gateway(settings) as gateway_a, running_gateway(settings) as gateway_b:
         for gateway in (gateway_a, gateway_b):
-            judge(gateway, 100, {"control": 0.5, "good": 1.0, "bad": 0.0})
-        until(lambda: read_events(mail)[-1].what.kind == "promoted")
+            request_and_judge(gateway, 100, {"control": 0.5, "good": 1.0, "bad": 0.0})
+        wait_until(lambda: read_events(mail)[-1].what.kind == "promoted")
         for gateway in (gateway_a, gateway_b):
-            until(lambda gateway=gateway: set(answers(gateway, 5)) == {"good"})
+            wait_until(lambda gateway=gateway: set(count_answers(gateway, 5)) == {"good"})
     kinds = Counter(event.what.kind for event in read_events(mail))
     assert kinds["started"] == kinds["promoted"] == 1
     assert len(promotion_history(mail)) == 2
@@ -296,34 +296,34 @@ def test_two_processes_on_one_store_decide_once(settings, mail):
 def test_routing_continues_while_the_store_is_unavailable_even_after_a_restart(
     settings, mail, tmp_path
 ):
-    begin(mail, GOOD, shares=(0.5, 0.5))
+    start_experiment(mail, GOOD, shares=(0.5, 0.5))
     with running_gateway(settings.model_copy(update={"shutdown_timeout": 0.2})) as gateway:
-        assert set(answers(gateway, 20)) == {"control", "good"}
+        assert set(count_answers(gateway, 20)) == {"control", "good"}
         (tmp_path / "feedback.db").rename(tmp_path / "gone")
-        assert set(answers(gateway, 20)) == {"control", "good"}
-    with running_gateway(settings.model_copy(update={"shutdown_timeout": 0.2})) as again:
-        assert set(answers(again, 20)) == {"control", "good"}
+        assert set(count_answers(gateway, 20)) == {"control", "good"}
+    with running_gateway(settings.model_copy(update={"shutdown_timeout": 0.2})) as restarted:
+        assert set(count_answers(restarted, 20)) == {"control", "good"}
         (tmp_path / "gone").rename(tmp_path / "feedback.db")
-        until(lambda: summarise(ExperimentReader(mail, "trial").refresh()).impressions == 60)
+        wait_until(lambda: summarise(ExperimentReader(mail, "trial").refresh()).impressions == 60)
 
 
 def test_requests_without_an_experiment_or_project_are_unaffected(settings, mail):
     with running_gateway(settings) as gateway:
-        answer = ask(gateway)
+        answer = request_answer(gateway)
         assert answer.headers["x-backtalk-policy"] == CONTROL.id
         assert gateway.chat("Hi", model="backtalk:nowhere").status_code == 404
         assert "nowhere" not in gateway.app.state.services.experiments._running
-        begin(mail, GOOD)
-        until(lambda: "good" in answers(gateway, 10))
+        start_experiment(mail, GOOD)
+        wait_until(lambda: "good" in count_answers(gateway, 10))
         stop(mail, "trial", actor="ada")
-        until(lambda: set(answers(gateway, 10)) == {"control"})
+        wait_until(lambda: set(count_answers(gateway, 10)) == {"control"})
 
 
 def test_a_promotion_interrupted_by_a_crash_is_completed(settings, mail):
     """Promotion takes two steps; any process can carry out the second one."""
-    begin(mail, GOOD, rule=DecisionRule(min_judgements=10, promote=False))
+    start_experiment(mail, GOOD, rule=DecisionRule(min_judgements=10, promote=False))
     with running_gateway(settings) as gateway:
-        judge(gateway, 60, {"control": 0.0, "good": 1.0})
+        request_and_judge(gateway, 60, {"control": 0.0, "good": 1.0})
         with gateway.store:
             pass
     with contextlib.suppress(RuntimeError), pytest.MonkeyPatch.context() as patch:
@@ -342,14 +342,14 @@ def _die(*_, **__):
 
 
 def test_deleted_feedback_is_no_longer_counted(settings, mail):
-    begin(mail, GOOD)
+    start_experiment(mail, GOOD)
     with running_gateway(settings) as gateway:
-        judge(gateway, 10, {"control": 1.0, "good": 1.0})
+        request_and_judge(gateway, 10, {"control": 1.0, "good": 1.0})
         with gateway.store:
             pass
-    follower = ExperimentReader(mail, "trial")
-    assert follower.refresh().judged == 10
+    reader = ExperimentReader(mail, "trial")
+    assert reader.refresh().judged == 10
     for item in list(mail.feedback())[:4]:
         assert isinstance(item, Label)
         mail.delete(item.id)
-    assert follower.refresh(check=True).judged == 6
+    assert reader.refresh(check=True).judged == 6

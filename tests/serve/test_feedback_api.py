@@ -23,7 +23,7 @@ def stored_feedback(gateway):
         return list(store.feedback())
 
 
-def test_a_thumb_an_edit_and_a_comment_need_three_fields(gateway, interaction):
+def test_thumbs_edits_and_comments_have_a_short_form(gateway, interaction):
     for row in (
         {"interaction": interaction, "thumb": "down", "user": "bo"},
         {"interaction": interaction, "edit": "Good day.", "response": "1"},
@@ -54,11 +54,11 @@ def test_every_kind_round_trips(case, gateway):
         answer = gateway.http.post("/v1/feedback", json=body).json()
         assert [row["status"] for row in answer["results"]] == ["stored"] * len(rows)
         with Store(gateway.settings.store) as store:
-            there = {item.id: item for item in store.feedback()}
-        assert all(there[item.id] == item for item in case.feedback)
+            stored = {item.id: item for item in store.feedback()}
+        assert all(stored[item.id] == item for item in case.feedback)
 
 
-def test_bad_rows_of_a_batch_are_named_and_the_good_ones_go_in(gateway, interaction):
+def test_invalid_rows_of_a_batch_are_reported_and_valid_ones_stored(gateway, interaction):
     rows = [
         {"interaction": interaction, "thumb": "up"},
         {"interaction": interaction, "thumb": "sideways"},
@@ -88,7 +88,7 @@ def test_bad_rows_of_a_batch_are_named_and_the_good_ones_go_in(gateway, interact
     assert len(stored_feedback(gateway)) == 2
 
 
-def test_a_single_bad_row_is_an_error(gateway, interaction):
+def test_a_single_invalid_row_is_an_error(gateway, interaction):
     answer = gateway.feedback({"interaction": interaction, "thumb": 3})
     assert answer.status_code == 422
     assert "thumb" in answer.json()["error"]["message"]
@@ -101,10 +101,10 @@ def test_a_single_bad_row_is_an_error(gateway, interaction):
 def test_duplicates_are_stored_once(gateway, interaction):
     row = {"interaction": interaction, "thumb": "up", "user": "bo"}
     first = gateway.feedback(row, idempotency_key="k")
-    again = gateway.feedback(row, idempotency_key="k")
+    repeated = gateway.feedback(row, idempotency_key="k")
     conflicting = gateway.feedback({**row, "thumb": "down"}, idempotency_key="k")
-    assert [first.status_code, again.status_code, conflicting.status_code] == [201, 200, 409]
-    assert first.json()["id"] == again.json()["id"]
+    assert [first.status_code, repeated.status_code, conflicting.status_code] == [201, 200, 409]
+    assert first.json()["id"] == repeated.json()["id"]
     assert "taken" in conflicting.json()["error"]["message"]
     batch = [{**row, "id": "mine"}, {**row, "id": "mine"}, {**row, "id": "mine", "thumb": "down"}]
     result = gateway.feedback(*batch).json()["results"]
@@ -121,8 +121,8 @@ def test_feedback_is_pending_until_its_interaction_arrives(gateway):
 
     early = gateway.feedback({"interaction": "later", "thumb": "up"}, idempotency_key="k")
     assert (early.status_code, early.json()["status"]) == (202, "pending")
-    again = gateway.feedback({"interaction": "later", "thumb": "up"}, idempotency_key="k")
-    assert again.json()["status"] == "duplicate"
+    repeated = gateway.feedback({"interaction": "later", "thumb": "up"}, idempotency_key="k")
+    assert repeated.json()["status"] == "duplicate"
     misfit = gateway.feedback({"interaction": "later", "thumb": "up", "response": "9"})
     assert misfit.json()["status"] == "pending"
     assert stored_feedback(gateway) == []
@@ -149,12 +149,12 @@ def test_rules_need_no_interaction(gateway):
     assert stored_feedback(gateway)[0].annotator.id == "bo"
 
 
-def test_the_schema_takes_what_the_reader_takes(gateway):
+def test_the_schema_agrees_with_the_reader(gateway):
     import jsonschema
 
     schema = gateway.http.get("/v1/feedback/schema").json()
     assert schema == row_schema()
-    check = jsonschema.Draft202012Validator(schema)
+    validator = jsonschema.Draft202012Validator(schema)
     good = [
         {"interaction": "i", "thumb": "up"},
         {"interaction": "i", "comment": "x", "user": "bo"},
@@ -169,10 +169,10 @@ def test_the_schema_takes_what_the_reader_takes(gateway):
         },
     ]
     for row in good:
-        check.validate(row)
+        validator.validate(row)
         read_row(row, annotator="x")
     for row in ({"interaction": "i", "thumb": "no"}, {"interaction": "i"}, {"thumb": "up"}):
-        assert not check.is_valid(row)
+        assert not validator.is_valid(row)
     assert {f"#/$defs/{kind.__name__}" for kind in KINDS.values()} <= {
         item["$ref"] for item in schema["oneOf"]
     }
@@ -191,7 +191,7 @@ ROWS = st.dictionaries(st.sampled_from(FIELDS) | st.text(max_size=5), JSON, max_
     max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None
 )
 @given(body=st.binary(max_size=40) | (ROWS | st.lists(ROWS | JSON, max_size=3)).map(json.dumps))
-def test_no_body_makes_the_gateway_fail(gateway, body):
+def test_no_request_body_causes_a_server_error(gateway, body):
     content = body if isinstance(body, bytes) else body.encode()
     for path in ("/v1/feedback", "/v1/chat/completions", "/v1/completions"):
         answer = gateway.http.post(path, content=content)

@@ -38,9 +38,9 @@ def test_a_completion_equals_the_upstreams_except_for_its_id(gateway, upstream):
     assert [(r.id, r.text, r.model) for r in interaction.responses] == [
         ("0", "You said: Hello", "small-2026")
     ]
-    interactions = interaction.metadata["gateway"]
-    assert interactions["request"] == {"model": "small", **options}
-    assert interactions["usage"]["total_tokens"] == 7
+    metadata = interaction.metadata["gateway"]
+    assert metadata["request"] == {"model": "small", **options}
+    assert metadata["usage"]["total_tokens"] == 7
 
 
 def test_headers_of_the_gateway_are_not_forwarded(gateway, upstream):
@@ -78,8 +78,8 @@ def test_the_openai_client_sees_no_difference(client, gateway):
         final = stream.get_final_completion()
     assert final.choices[0].message.content == "You said: Hello"
     assert final.usage.total_tokens == 7
-    called = client.chat.completions.create(model="small", messages=messages, tools=[TOOL])
-    assert called.choices[0].message.tool_calls[0].function.arguments == '{"a": 1}'
+    with_tool = client.chat.completions.create(model="small", messages=messages, tools=[TOOL])
+    assert with_tool.choices[0].message.tool_calls[0].function.arguments == '{"a": 1}'
     text = client.completions.create(model="small", prompt="Once")
     assert text.choices[0].text == "You said: Once"
     assert client.embeddings.create(model="e", input="x", encoding_format="float").data[
@@ -91,7 +91,7 @@ def test_the_openai_client_sees_no_difference(client, gateway):
     assert [interaction.id for interaction in interactions] == [
         whole.id,
         final.id,
-        called.id,
+        with_tool.id,
         text.id,
     ]
     assert interactions[2].responses[0].messages[0].tool_calls[0]["function"]["name"] == "look_up"
@@ -121,7 +121,7 @@ def test_the_asynchronous_openai_client_streams(gateway):
     assert call["id"] == "chatcmpl-up"
 
 
-def test_several_prompts_of_a_plain_completion_are_interactions_each(gateway, upstream):
+def test_each_prompt_of_a_plain_completion_is_an_interaction(gateway, upstream):
     choices = [{"index": i, "text": f"t{i}", "finish_reason": "stop"} for i in range(4)]
     upstream.next.append(
         ScriptedReply(body={**reply_of({"model": "m", "prompt": "x"}), "choices": choices})

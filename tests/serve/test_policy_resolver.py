@@ -24,10 +24,10 @@ def model(*, fail: bool = False):
         if fail:
             raise RateLimited("Too many", "Wait")
         tools = request.options.get("tools")
-        words = f"{request.sample_index} {request.messages[0].text} {request.sampling.max_tokens}"
-        text = words + (" tools" if tools else "")
-        used = Usage(1, 2, 3)
-        return Completion(text=text, log_probability=-1.5, usage=used, model="serve-test")
+        content = f"{request.sample_index} {request.messages[0].text} {request.sampling.max_tokens}"
+        text = content + (" tools" if tools else "")
+        usage = Usage(1, 2, 3)
+        return Completion(text=text, log_probability=-1.5, usage=usage, model="serve-test")
 
     return FunctionModel(say, name="serve-test")
 
@@ -38,7 +38,7 @@ def mail(gateway):
         yield store
 
 
-def promoted(store, policy):
+def save_and_promote(store, policy):
     save_policy(store, policy)
     return promote(store, policy, actor="ada")
 
@@ -51,7 +51,7 @@ def test_a_prompt_policy_is_applied_to_its_endpoint(gateway, upstream, mail):
         decoder=Sample(sampling=sampling),
         name="brief",
     )
-    promoted(mail, policy)
+    save_and_promote(mail, policy)
     answer = gateway.chat(
         "Hello", model="backtalk:mail", temperature=1.5, max_completion_tokens=20, stop="X", n=2
     )
@@ -81,7 +81,7 @@ def test_a_prompt_policy_is_applied_to_its_endpoint(gateway, upstream, mail):
 
 
 def test_a_policy_without_an_address_is_answered_by_the_gateways_upstream(gateway, upstream, mail):
-    promoted(mail, Policy(model=EndpointSpec(model="small"), system="S"))
+    save_and_promote(mail, Policy(model=EndpointSpec(model="small"), system="S"))
     assert gateway.chat("Hi", model="backtalk:mail").status_code == 200
     assert upstream.bodies[0]["messages"][0] == {"role": "system", "content": "S"}
 
@@ -94,7 +94,7 @@ def test_best_of_n_stores_the_hidden_candidates(gateway, mail):
         decoder=BestOfN(n=4, reward=reward),
         system="word " * 5,
     )
-    promoted(mail, policy)
+    save_and_promote(mail, policy)
     client = openai.OpenAI(base_url=f"{gateway.url}/v1", api_key="x", max_retries=0)
     messages = [{"role": "user", "content": "Which?"}]
     answer = client.chat.completions.create(
@@ -137,8 +137,8 @@ def learned_reward(store):
 
     parent = Policy(model=NamedSpec(name="serve-test"))
     method = get_method("best-of-n")
-    made = asyncio.run(method.learn(parent, TrainingSet(store, split="all"), Run()))
-    return made.decoder.reward
+    learned = asyncio.run(method.learn(parent, TrainingSet(store, split="all"), Run()))
+    return learned.decoder.reward
 
 
 def test_errors_of_a_policy_have_openais_shape(gateway, mail):
@@ -166,7 +166,7 @@ def test_plain_completions_by_a_policy(gateway, mail):
 
 
 def test_models_lists_policies_too(gateway, mail, upstream):
-    promoted(mail, Policy(model=NamedSpec(name="serve-test"), name="p"))
+    save_and_promote(mail, Policy(model=NamedSpec(name="serve-test"), name="p"))
     listed = gateway.http.get("/v1/models").json()["data"]
     assert [item["id"] for item in listed] == ["backtalk:mail", "backtalk:mail/p", "small"]
     assert gateway.http.get("/v1/models/backtalk:mail/p").json()["owned_by"] == "backtalk"
@@ -178,7 +178,7 @@ def test_models_lists_policies_too(gateway, mail, upstream):
 def test_promoted_policies_answer_while_the_store_is_unavailable_even_after_a_restart(
     gateway, settings, mail, tmp_path
 ):
-    promoted(mail, Policy(model=NamedSpec(name="serve-test"), system="S"))
+    save_and_promote(mail, Policy(model=NamedSpec(name="serve-test"), system="S"))
     mail.close()
     assert gateway.chat("Hi", model="backtalk:mail").status_code == 200
     (tmp_path / "feedback.db").rename(tmp_path / "gone")
@@ -195,7 +195,7 @@ def test_a_promotion_takes_effect(gateway, mail):
     for system in ("one", "two"):
         policy = Policy(model=NamedSpec(name="serve-test"), system=system)
         if system == "one":
-            promoted(mail, policy)
+            save_and_promote(mail, policy)
         else:
             from backtalk.promotion import Promotion
 
@@ -214,19 +214,19 @@ def test_a_promotion_takes_effect(gateway, mail):
 def test_a_hanging_store_blocks_no_request(settings, monkeypatch):
     impatient = settings.model_copy(update={"acknowledge_after": 0.2})
     with running_gateway(impatient) as gateway, Store(settings.store, project="mail") as mail:
-        hang(gateway, mail, monkeypatch)
+        check_hanging_store(gateway, mail, monkeypatch)
 
 
-def hang(gateway, mail, monkeypatch):
+def check_hanging_store(gateway, mail, monkeypatch):
     import threading
     import time
 
-    promoted(mail, Policy(model=NamedSpec(name="serve-test"), system="S"))
+    save_and_promote(mail, Policy(model=NamedSpec(name="serve-test"), system="S"))
     assert gateway.chat("Hi", model="backtalk:mail").status_code == 200
     services = gateway.app.state.services
     assert services.writer.drain(60)
-    go_on = threading.Event()
-    monkeypatch.setattr(services.connection, "_check_file", lambda: go_on.wait(60))
+    release = threading.Event()
+    monkeypatch.setattr(services.connection, "_check_file", lambda: release.wait(60))
     time.sleep(1.2)
     started = time.monotonic()
     for _ in range(3):
@@ -234,6 +234,6 @@ def hang(gateway, mail, monkeypatch):
     assert time.monotonic() - started < 30
     answer = gateway.feedback({"interaction": id_, "thumb": "up"})
     assert (answer.status_code, answer.json()["status"]) == (202, "queued")
-    go_on.set()
+    release.set()
     assert services.writer.drain(60)
     assert len(list(mail.feedback())) == 1

@@ -27,32 +27,34 @@ END_TO_END = "\n## End-to-end example\n"
 
 @pytest.fixture
 def free_port():
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        return free.getsockname()[1]
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return listener.getsockname()[1]
 
 
 @pytest.fixture
 def environment():
-    other = {name: value for name, value in os.environ.items() if not name.startswith("BACKTALK")}
-    return {**other, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    variables = {
+        name: value for name, value in os.environ.items() if not name.startswith("BACKTALK")
+    }
+    return {**variables, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
 
 
-def ready(port):
+def wait_until_ready(port):
     with httpx2.Client(base_url=f"http://127.0.0.1:{port}", verify=False) as http:
         for _ in range(2_000):
             try:
                 return http.get("/ready")
             except httpx2.TransportError:
                 time.sleep(0.05)
-    raise AssertionError("the gateway does not start")
+    raise AssertionError("the gateway did not start")
 
 
-class Behind(Reader):
-    """Reader who runs the gateway in front of a model server."""
+class GatewayReader(Reader):
+    """Reader of a page who runs the gateway in front of a model server."""
 
     def __init__(self, folder, port, upstream):
         super().__init__(folder, folder / "no-demo")
-        self.places = {
+        self.replacements = {
             "localhost:8000": upstream.removeprefix("http://"),
             "localhost:8080": f"127.0.0.1:{port}",
             "--port 8000": f"--port {upstream.rpartition(':')[2]}",
@@ -60,23 +62,23 @@ class Behind(Reader):
         self.port = port
         self.servers = []
 
-    def here(self, text):
-        for address, replacement in self.places.items():
+    def replace_addresses(self, text):
+        for address, replacement in self.replacements.items():
             text = text.replace(address, replacement)
         return text
 
     def follow(self, page):
-        return self.do(page.read_text(encoding="utf-8").partition(END_TO_END)[0])
+        return self.run_part(page.read_text(encoding="utf-8").partition(END_TO_END)[0])
 
-    def do(self, part):
+    def run_part(self, part):
         """Run a part of the page and return the names defined by its Python code."""
         names = {}
         for language, text in blocks_of(part):
             if language == "python":
-                exec(compile(self.here(text), str(PAGE), "exec"), names)
+                exec(compile(self.replace_addresses(text), str(PAGE), "exec"), names)
             elif language == "console":
                 for line in re.findall(r"^\$ (.*)$", text, re.MULTILINE):
-                    self.type(self.here(line))
+                    self.type(self.replace_addresses(line))
         return names
 
     def type(self, line):
@@ -85,7 +87,7 @@ class Behind(Reader):
             line = line if port else f"{line} --port {self.port}"
             with (self.folder / "serve.log").open("ab") as log:
                 self.servers.append(subprocess.Popen(f"exec {line}", shell=True, stderr=log))
-            ready(int(port[1]) if port else self.port)
+            wait_until_ready(int(port[1]) if port else self.port)
         else:
             super().type(line)
 
@@ -103,7 +105,7 @@ def test_the_page_runs(tmp_path, monkeypatch, free_port):
         monkeypatch.delenv(name)
     app, _ = make_upstream()
     with serving(app) as url:
-        reader = Behind(tmp_path, free_port, url)
+        reader = GatewayReader(tmp_path, free_port, url)
         try:
             names = reader.follow(PAGE)
         finally:
@@ -112,7 +114,7 @@ def test_the_page_runs(tmp_path, monkeypatch, free_port):
     assert not list((tmp_path / "backtalk.serve" / "write_ahead_log").iterdir())
 
 
-def test_the_settings_of_the_page_are_settings(tmp_path):
+def test_the_settings_of_the_page_are_valid(tmp_path):
     (text,) = [text for language, text in blocks(PAGE) if language == "yaml"]
     file = tmp_path / "serve.yaml"
     file.write_text(text)
@@ -155,13 +157,13 @@ def test_serve_checks_its_settings_before_starting(
     monkeypatch.chdir(tmp_path)
     for name in ("BACKTALK_STORE", "BACKTALK_PROJECT"):
         monkeypatch.delenv(name, raising=False)
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = str(taken.getsockname()[1])
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = str(listener.getsockname()[1])
         assert main(["serve", *(port if item == "PORT" else item for item in arguments)]) == 1
     assert message in capsys.readouterr().err
 
 
-def test_keys_by_the_command_line(tmp_path, monkeypatch, capsys):
+def test_keys_on_the_command_line(tmp_path, monkeypatch, capsys):
     import json
 
     monkeypatch.chdir(tmp_path)
@@ -178,9 +180,9 @@ def test_keys_by_the_command_line(tmp_path, monkeypatch, capsys):
     assert "shop" in captured.err
     assert run("add", "shop")[0] == 1
     assert run("add", "x", "--role", "king")[0] == 1
-    made = json.loads(run("rotate", "shop", "--json")[1].out)
-    assert made["project"] == "mail"
-    assert made["secret"].startswith("bt-")
+    rotated = json.loads(run("rotate", "shop", "--json")[1].out)
+    assert rotated["project"] == "mail"
+    assert rotated["secret"].startswith("bt-")
     assert run("revoke", "shop")[0] == 0
     (listed,) = json.loads(run("list", "--json")[1].out)
     assert listed["revoked"] is not None
@@ -197,9 +199,9 @@ def test_several_processes_share_one_store(tmp_path, free_port, environment):
         ]  # fmt: skip
         server = subprocess.Popen(command, env=environment)
         try:
-            ready(free_port)
+            wait_until_ready(free_port)
             ids = set()
-            # Every request has a connection of its own, which either process may get.
+            # Each request opens a connection, which either process may accept.
             with httpx2.Client(
                 base_url=f"http://127.0.0.1:{free_port}",
                 timeout=60,

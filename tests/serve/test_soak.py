@@ -39,16 +39,16 @@ def test_two_processes_on_postgresql_store_all_records(tmp_path):
 
 
 def test_a_missing_store_is_not_replaced_by_an_empty_one(tmp_path):
-    home, moved = tmp_path / "feedback.db", tmp_path / "gone.db"
-    connection = StoreConnection(str(home), tmp_path / "state")
+    location, moved = tmp_path / "feedback.db", tmp_path / "gone.db"
+    connection = StoreConnection(str(location), tmp_path / "state")
     engine = connection.store().engine
     engine.dispose()
-    home.rename(moved)
+    location.rename(moved)
     with pytest.raises(OperationalError):
         engine.connect()
     with pytest.raises(BacktalkError):
-        Store(f"sqlite:///{home}?mode=rw")
-    assert not home.exists()
-    moved.rename(home)
+        Store(f"sqlite:///{location}?mode=rw")
+    assert not location.exists()
+    moved.rename(location)
     assert connection.store().counts() == {"interaction": 0}
     connection.close()

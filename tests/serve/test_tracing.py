@@ -47,18 +47,18 @@ KNOWN = {
 
 @pytest.fixture(scope="module")
 def exporter():
-    """Exporter of all spans of the process, as in a program that has set up tracing itself."""
-    made = InMemorySpanExporter()
+    """Exporter of all spans of the process, whose tracer provider may be set already."""
+    in_memory = InMemorySpanExporter()
     provider = trace.get_tracer_provider()
     if not isinstance(provider, TracerProvider):
         provider = TracerProvider()
         trace.set_tracer_provider(provider)
-    provider.add_span_processor(SimpleSpanProcessor(made))
-    return made
+    provider.add_span_processor(SimpleSpanProcessor(in_memory))
+    return in_memory
 
 
-def ours(exporter):
-    """The gateway's spans, without those of the upstream."""
+def gateway_spans(exporter):
+    """Return the spans of the gateway, without those of the upstream."""
     ended = exporter.get_finished_spans()
     return [span for span in ended if span.instrumentation_scope.name == "backtalk"]
 
@@ -69,11 +69,11 @@ def spans(exporter):
     exporter.clear()
 
     def wait_for_spans(count):
-        until = time.monotonic() + 30
-        while len(ours(exporter)) < count and time.monotonic() < until:
+        deadline = time.monotonic() + 30
+        while len(gateway_spans(exporter)) < count and time.monotonic() < deadline:
             time.sleep(0.01)
-        assert len(ours(exporter)) == count
-        return ours(exporter)
+        assert len(gateway_spans(exporter)) == count
+        return gateway_spans(exporter)
 
     return wait_for_spans
 
@@ -84,17 +84,17 @@ def traced(settings, exporter):
         yield running
 
 
-def parts(ended):
-    """Server span, completion span, and the spans of the attempts."""
+def split_spans(ended):
+    """Return the server span, the completion span, and the spans of the attempts."""
     (server,) = [span for span in ended if span.kind is SpanKind.SERVER]
     (answer,) = [span for span in ended if gen_ai.GEN_AI_OPERATION_NAME in span.attributes]
-    tries = [span for span in ended if span not in {server, answer}]
-    return server, answer, tries
+    attempts = [span for span in ended if span not in {server, answer}]
+    return server, answer, attempts
 
 
 def test_a_completion_has_three_nested_spans(traced, upstream, spans):
     response = traced.chat("Hi", temperature=0.5, max_tokens=9, user="bo")
-    server, answer, (attempt,) = parts(spans(3))
+    server, answer, (attempt,) = split_spans(spans(3))
     assert (server.name, answer.name, attempt.name) == (
         "POST /v1/chat/completions",
         "chat small",
@@ -135,17 +135,17 @@ def test_all_attributes_are_those_of_the_conventions(traced, spans):
 def test_the_trace_context_is_propagated_from_the_caller_to_the_upstream(traced, upstream, spans):
     traced.http.headers["traceparent"] = CALLER
     traced.chat("Hi")
-    server, _, (attempt,) = parts(spans(3))
+    server, _, (attempt,) = split_spans(spans(3))
     assert f"{server.context.trace_id:032x}" == CALLER.split("-")[1]
     assert f"{server.parent.span_id:016x}" == CALLER.split("-")[2]
-    passed = upstream.headers[-1]["traceparent"]
-    assert passed == (f"00-{server.context.trace_id:032x}-{attempt.context.span_id:016x}-01")
+    forwarded = upstream.headers[-1]["traceparent"]
+    assert forwarded == (f"00-{server.context.trace_id:032x}-{attempt.context.span_id:016x}-01")
 
 
 def test_the_span_of_a_stream_covers_it_and_has_the_time_to_first_chunk(traced, spans):
     response = traced.chat("Hi", stream=True, stream_options={"include_usage": True})
     assert response.text.endswith("data: [DONE]\n\n")
-    server, answer, (attempt,) = parts(spans(3))
+    server, answer, (attempt,) = split_spans(spans(3))
     assert answer.attributes[gen_ai.GEN_AI_REQUEST_STREAM] is True
     assert answer.attributes[gen_ai.GEN_AI_USAGE_OUTPUT_TOKENS] == 4
     assert answer.attributes[gen_ai.GEN_AI_RESPONSE_TIME_TO_FIRST_CHUNK] > 0
@@ -155,11 +155,11 @@ def test_the_span_of_a_stream_covers_it_and_has_the_time_to_first_chunk(traced, 
 def test_each_attempt_has_a_span_with_its_error(traced, upstream, spans):
     upstream.next += [ScriptedReply(503), ScriptedReply(429)]
     assert traced.chat("Hi").status_code == 200
-    server, answer, tries = parts(spans(5))
-    statuses = [span.attributes[http_attributes.HTTP_RESPONSE_STATUS_CODE] for span in tries]
+    server, answer, attempts = split_spans(spans(5))
+    statuses = [span.attributes[http_attributes.HTTP_RESPONSE_STATUS_CODE] for span in attempts]
     assert statuses == [503, 429, 200]
-    assert [span.attributes.get("http.request.resend_count") for span in tries] == [None, 1, 2]
-    assert [span.attributes.get(error_attributes.ERROR_TYPE) for span in tries] == [
+    assert [span.attributes.get("http.request.resend_count") for span in attempts] == [None, 1, 2]
+    assert [span.attributes.get(error_attributes.ERROR_TYPE) for span in attempts] == [
         "503",
         "429",
         None,
@@ -173,18 +173,18 @@ def test_an_unreachable_upstream_is_an_error_of_all_three_spans(settings, export
     changed = {"traces": "spans", "upstreams": (nowhere,)}
     with running_gateway(settings.model_copy(update=changed)) as running:
         assert running.chat("Hi").status_code == 502
-    server, answer, tries = parts(spans(5))
-    assert len(tries) == 3
+    server, answer, attempts = split_spans(spans(5))
+    assert len(attempts) == 3
     for span in (server, answer):
         assert span.attributes[error_attributes.ERROR_TYPE] == "502"
-    assert all("Connect" in span.attributes[error_attributes.ERROR_TYPE] for span in tries)
-    assert {span.status.status_code for span in (server, answer, *tries)} == {StatusCode.ERROR}
+    assert all("Connect" in span.attributes[error_attributes.ERROR_TYPE] for span in attempts)
+    assert {span.status.status_code for span in (server, answer, *attempts)} == {StatusCode.ERROR}
 
 
 def test_a_client_error_is_an_error_of_the_completion_span_only(traced, upstream, spans):
     upstream.next.append(ScriptedReply(400))
     traced.chat("Hi")
-    server, answer, _ = parts(spans(3))
+    server, answer, _ = split_spans(spans(3))
     assert server.status.status_code is StatusCode.UNSET
     assert answer.attributes[error_attributes.ERROR_TYPE] == "400"
 
@@ -197,8 +197,8 @@ def test_a_policy_is_named_in_the_trace(settings, exporter, spans):
         messages = "Write to my boss, Ms Klein.\nReport ready: Friday, 12 pages."
         response = running.chat(messages, model="backtalk:mail")
         assert response.status_code == 200
-    _, answer, tries = parts(spans(2))
-    assert tries == []
+    _, answer, attempts = split_spans(spans(2))
+    assert attempts == []
     assert answer.name == "chat backtalk:mail"
     assert answer.attributes["backtalk.policy"] == policy.id
     assert answer.attributes["backtalk.project"] == "mail"
@@ -239,7 +239,7 @@ def test_message_content_is_traced_as_messages_and_redacted(settings, exporter, 
             ],
         }
         assert running.http.post("/v1/chat/completions", json=body).status_code == 200
-    _, answer, _ = parts(spans(3))
+    _, answer, _ = split_spans(spans(3))
     messages = json.loads(answer.attributes[gen_ai.GEN_AI_INPUT_MESSAGES])
     assert [message["role"] for message in messages] == ["user", "assistant", "tool", "user"]
     assert "example.org" not in str(messages)
@@ -262,7 +262,7 @@ def test_a_gateway_without_tracing_forwards_the_trace_context(gateway, upstream,
     gateway.chat("Hi")
     assert upstream.headers[-1]["traceparent"] == CALLER
     time.sleep(0.1)
-    assert ours(exporter) == []
+    assert gateway_spans(exporter) == []
 
 
 def test_opentelemetry_is_not_imported_without_tracing(tmp_path):
@@ -276,17 +276,17 @@ def test_opentelemetry_is_not_imported_without_tracing(tmp_path):
 
 
 def test_spans_reach_a_collector_under_the_name_of_the_service(monkeypatch):
-    got = []
+    received = []
 
     class Collector(BaseHTTPRequestHandler):
         def do_POST(self):
             body = self.rfile.read(int(self.headers["content-length"]))
-            got.append((self.path, ExportTraceServiceRequest.FromString(body)))
+            received.append((self.path, ExportTraceServiceRequest.FromString(body)))
             self.send_response(200)
             self.end_headers()
 
         def log_message(self, *arguments):
-            """Say nothing."""
+            """Write no log."""
 
     collector = HTTPServer(("127.0.0.1", 0), Collector)
     thread = threading.Thread(target=collector.handle_request)
@@ -299,11 +299,11 @@ def test_spans_reach_a_collector_under_the_name_of_the_service(monkeypatch):
     asyncio.run(traces.close())
     thread.join(60)
     collector.server_close()
-    ((path, request),) = got
+    ((path, request),) = received
     assert path == "/v1/traces"
     (resource,) = request.resource_spans
-    named = {item.key: item.value.string_value for item in resource.resource.attributes}
-    assert named["service.name"] == "backtalk"
+    attributes = {item.key: item.value.string_value for item in resource.resource.attributes}
+    assert attributes["service.name"] == "backtalk"
     assert resource.scope_spans[0].spans[0].name == "a span"
 
 

@@ -15,14 +15,14 @@ from tests.serve.upstream import ScriptedReply, make_upstream
 NOWHERE = "http://127.0.0.1:9/v1"
 
 
-def with_upstreams(settings, *urls, **patience):
+def with_upstreams(settings, *urls, **retry):
     return settings.model_copy(
         update={
             "upstreams": tuple(
                 settings.upstreams[0].model_copy(update={"base_url": url, **more})
                 for url, more in urls
             ),
-            "retry": settings.retry.model_copy(update=patience),
+            "retry": settings.retry.model_copy(update=retry),
         }
     )
 
@@ -101,10 +101,10 @@ def test_the_next_upstream_is_the_fallback(settings, upstream):
 
 
 def test_a_circuit_breaker_stops_requests_until_the_upstream_recovers(settings, upstream):
-    patient = with_upstreams(
+    with_breaker = with_upstreams(
         settings, (upstream.url, {}), failure_threshold=3, open_seconds=1.0, max_attempts=1
     )
-    with running_gateway(patient) as gateway:
+    with running_gateway(with_breaker) as gateway:
         upstream.always = ScriptedReply(500)
         assert [gateway.chat("Hi").status_code for _ in range(5)] == [500, 500, 500, 503, 503]
         assert len(upstream.bodies) == 3
@@ -126,51 +126,51 @@ def test_an_unreachable_upstream_is_named(settings):
 
 
 def test_the_key_of_an_upstream_replaces_the_callers(settings, upstream, monkeypatch):
-    monkeypatch.setenv("TEST_UPSTREAM_KEY", "theirs")
+    monkeypatch.setenv("TEST_UPSTREAM_KEY", "of-upstream")
     keyed = with_upstreams(settings, (upstream.url, {"api_key_env": "TEST_UPSTREAM_KEY"}))
     body = {"model": "m", "messages": []}
-    for chosen, seen in ((keyed, "Bearer theirs"), (settings, "Bearer mine")):
-        with running_gateway(chosen) as gateway:
+    for current, expected in ((keyed, "Bearer of-upstream"), (settings, "Bearer of-caller")):
+        with running_gateway(current) as gateway:
             gateway.http.post(
-                "/v1/chat/completions", json=body, headers={"authorization": "Bearer mine"}
+                "/v1/chat/completions", json=body, headers={"authorization": "Bearer of-caller"}
             )
-        assert upstream.headers[-1]["authorization"] == seen
+        assert upstream.headers[-1]["authorization"] == expected
 
 
 @given(st.lists(st.sampled_from(["fail", "succeed", "give up", "wait"]), max_size=40))
-def test_a_circuit_breaker_opens_after_consecutive_failures_and_allows_one_probe(acts):
-    at = [0.0]
-    breaker = CircuitBreaker(failure_threshold=3, open_seconds=1.0, clock=lambda: at[0])
-    row = 0
-    for act in acts:
-        if act == "wait":
-            at[0] += 0.6
+def test_a_circuit_breaker_opens_after_consecutive_failures_and_allows_one_probe(actions):
+    now = [0.0]
+    breaker = CircuitBreaker(failure_threshold=3, open_seconds=1.0, clock=lambda: now[0])
+    failures = 0
+    for action in actions:
+        if action == "wait":
+            now[0] += 0.6
             continue
         if not breaker.allow_request():
-            assert row >= 3
+            assert failures >= 3
             continue
         if breaker.is_open:
             assert not breaker.allow_request()
-        if act == "fail":
-            row += 1
+        if action == "fail":
+            failures += 1
             breaker.record_failure()
-        elif act == "succeed":
-            row = 0
+        elif action == "succeed":
+            failures = 0
             breaker.record_success()
         else:
             breaker.record_cancellation()
-        assert breaker.is_open == (row >= 3)
+        assert breaker.is_open == (failures >= 3)
 
 
 @given(st.lists(st.floats(0, 3), min_size=1, max_size=50), st.floats(0.2, 5), st.integers(1, 5))
 def test_a_token_bucket_allows_no_more_than_its_rate_and_burst(pauses, rate, burst):
-    at = [0.0]
-    buckets = TokenBuckets(rate=rate, burst=burst, clock=lambda: at[0])
-    through = []
+    now = [0.0]
+    buckets = TokenBuckets(rate=rate, burst=burst, clock=lambda: now[0])
+    times = []
     for pause in pauses:
-        at[0] += pause
+        now[0] += pause
         if buckets.take("k") == 0:
-            through.append(at[0])
-    for i, start in enumerate(through):
-        for j in range(i, len(through)):
-            assert j - i + 1 <= burst + rate * (through[j] - start) + 1e-6
+            times.append(now[0])
+    for i, start in enumerate(times):
+        for j in range(i, len(times)):
+            assert j - i + 1 <= burst + rate * (times[j] - start) + 1e-6

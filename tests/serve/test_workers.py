@@ -1,4 +1,4 @@
-"""Worker processes behind one address: dead ones are replaced, none outlives its parent."""
+"""Worker processes of a gateway: a killed one is replaced, and none outlives its parent."""
 
 import subprocess
 import sys
@@ -10,15 +10,15 @@ import pytest
 from benchmarks.serving.servers import Server, free_port
 
 
-def until(met, seconds=60):
-    end = time.monotonic() + seconds
-    while not met() and time.monotonic() < end:
+def wait_until(condition, seconds=60):
+    deadline = time.monotonic() + seconds
+    while not condition() and time.monotonic() < deadline:
         time.sleep(0.05)
-    assert met()
+    assert condition()
 
 
 @pytest.fixture
-def pair(tmp_path):
+def gateway(tmp_path):
     """Gateway with two worker processes."""
     port = free_port()
     command = [
@@ -26,22 +26,22 @@ def pair(tmp_path):
         "--port", str(port), "--workers", "2", "--store", str(tmp_path / "s.db"),
     ]  # fmt: skip
     server = Server("gateway", port, psutil.Popen(command, stderr=subprocess.DEVNULL))
-    until(lambda: len(server.workers()) == 2)
+    wait_until(lambda: len(server.workers()) == 2)
     yield server
     if server.process.is_running():
         server.kill()
 
 
-def test_a_killed_worker_is_replaced_and_none_outlives_its_parent(pair):
-    first = pair.workers()
+def test_a_killed_worker_is_replaced_and_none_outlives_its_parent(gateway):
+    first = gateway.workers()
     first[0].kill()
-    until(lambda: len({*pair.workers()} - {*first}) == 1)
-    assert httpx2.get(f"http://127.0.0.1:{pair.port}/health").status_code == 200
-    workers = pair.workers()
+    wait_until(lambda: len({*gateway.workers()} - {*first}) == 1)
+    assert httpx2.get(f"http://127.0.0.1:{gateway.port}/health").status_code == 200
+    workers = gateway.workers()
     assert len(workers) == 2
-    pair.process.kill()
-    pair.process.wait()
-    until(lambda: not any(worker.is_running() for worker in workers))
+    gateway.process.kill()
+    gateway.process.wait()
+    wait_until(lambda: not any(worker.is_running() for worker in workers))
 
 
 def test_workers_that_cannot_start_are_reported():

@@ -37,11 +37,13 @@ class Upstream:
 
 
 def text_of(body):
+    """Return the text of the reply to a request."""
     messages = body.get("messages") or [{"content": str(body.get("prompt"))}]
     return f"You said: {messages[-1]['content']}"
 
 
 def reply_of(body, id_="chatcmpl-up"):
+    """Return the reply to a request, without streaming."""
     chat = "messages" in body
     choices = []
     for index in range(body.get("n") or 1):
@@ -74,6 +76,7 @@ def reply_of(body, id_="chatcmpl-up"):
 
 
 def events_of(body, id_="chatcmpl-up"):
+    """Yield the events of the streamed reply to a request."""
     reply = reply_of(body, id_)
     chat = "messages" in body
     base = {
@@ -153,7 +156,7 @@ async def _stream(control, body, reply):
     control.sent = b""
     for index, event in enumerate(events_of(body)):
         if index == reply.break_after:
-            raise RuntimeError("scripted to break off")
+            raise RuntimeError("the stream breaks off by the script")
         data = b"data: " + json.dumps(event).encode() + b"\n\n"
         control.sent += data
         yield data
