@@ -420,11 +420,11 @@ def test_an_instruction_to_disregard_stands_in_the_prompt(policy, store):
     (task,) = build_tasks("counterfactual-dpo", policy, feedback, disregard="Lie.")
     assert task.name == "disregard"
     assert all("Lie." in CHAT.decode(tree.prompt) for tree in task.trees)
-    with pytest.raises(BacktalkError, match="was not told what to learn"):
+    with pytest.raises(BacktalkError, match="needs a style or an instruction"):
         build_tasks("counterfactual-dpo", policy, feedback)
 
 
-def test_told_words_follow_the_system_prompt(policy):
+def test_an_appended_instruction_follows_the_system_prompt(policy):
     assert append_system(policy, "Be brief.").system == "Be brief."
     assert (
         append_system(append_system(policy, "Be good."), "Be brief.").system
