@@ -406,12 +406,12 @@ def test_t_reg_gives_each_branch_its_rewards(policy, store):
 def test_counterfactual_pairs_are_of_the_plain_prompt(policy, store):
     feedback = TrainingSet(store, split="all")
     (task,) = build_tasks("counterfactual-dpo", policy, feedback, style="Be brief.")
-    plain = {tuple(CHAT.prompt(prompt)) for prompt in feedback.prompts()}
+    plain = {tuple(CHAT.prompt_tokens(prompt)) for prompt in feedback.prompts()}
     assert {tree.prompt for tree in task.trees} <= plain
     context = MethodContext(policy, feedback, Run(seed=1))
     prompts = feedback.prompts()
     styled = asyncio.run(context.sample(prompts, 1, policy=append_system(policy, "Be brief.")))
-    (tree,) = [tree for tree in task.trees if tree.prompt == tuple(CHAT.prompt(prompts[0]))]
+    (tree,) = [tree for tree in task.trees if tree.prompt == tuple(CHAT.prompt_tokens(prompts[0]))]
     assert CHAT.decode(tree.responses[tree.pairs[0].chosen].tokens) == styled[0][0]
 
 
@@ -476,7 +476,7 @@ def test_only_a_prompt_with_parts_is_corrupted():
 def test_c3po_learns_inside_and_stays_as_it_is_outside(policy, store):
     feedback = TrainingSet(store, split="all")
     inside, outside = build_tasks("c3po", policy, feedback, lambda_out=0.5)
-    prompts = [tuple(CHAT.prompt(prompt)) for prompt in feedback.prompts()]
+    prompts = [tuple(CHAT.prompt_tokens(prompt)) for prompt in feedback.prompts()]
     assert {tree.prompt for tree in inside.trees} <= set(prompts[:5])
     assert [tree.prompt for tree in outside.trees] == prompts[5:]
     total = [task.weight * len(task.trees) for task in (inside, outside)]

@@ -265,7 +265,7 @@ def test_a_base_that_is_the_reference_is_not_asked(policy, store):
 
 def test_a_base_without_probabilities_is_refused_with_the_mend(policy, store):
     far = save_policy(store, Policy(model=EndpointSpec(model="far", base_url="http://localhost")))
-    with pytest.raises(BacktalkError, match="base=POLICY"):
+    with pytest.raises(BacktalkError, match="base=NAME"):
         build_tasks("inpo", policy, TrainingSet(store, split="all"), base=far)
 
 
