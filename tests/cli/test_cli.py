@@ -11,19 +11,18 @@ import pytest
 
 from backtalk.cli import main
 from backtalk.cli.exit_codes import ExitCode
-from backtalk.demo import run_demo
 from backtalk.feedback import Annotator, Interaction, Label
 from backtalk.store import Store
+from tests.demos import REQUESTS
 
-REQUESTS = 300
 REQUEST = "Write to my boss, Ms Klein.\nReport ready: Friday, 12 pages."
 GROUPS = {"evaluation", "experiment", "job", "key", "policy", "reward", "task"}
 PAIR = {"prompt": "2 + 2?", "chosen": "4", "rejected": "5"}
 
 
 @pytest.fixture(scope="module")
-def mail(tmp_path_factory):
-    return run_demo(tmp_path_factory.mktemp("mail"), requests=REQUESTS, model="writer").store
+def mail(shared_demo, tmp_path_factory):
+    return shared_demo.copy(tmp_path_factory.mktemp("mail") / "demo")
 
 
 @pytest.fixture
@@ -245,9 +244,9 @@ def test_compare_chooses_on_some_prompts_and_judges_on_others(run, mail):
 
 
 def test_prompts_of_ones_own(run, mail, tmp_path):
-    from backtalk.worlds import find_world
+    from backtalk.worlds import get_world
 
-    tasks = find_world("mail").tasks("held-out", 40, seed=5)
+    tasks = get_world("mail").tasks("held-out", 40, seed=5)
     prompts = [json.dumps({"prompt": task.text}) for task in tasks]
     (tmp_path / "p.jsonl").write_text("\n".join(prompts))
     on = ("--against", "plain", "--judge", "true-utility", "-s", mail)

@@ -3,12 +3,11 @@
 import pytest
 
 from backtalk.cli import main
-from backtalk.demo import run_demo
 
 
 @pytest.fixture(scope="module")
-def mail(tmp_path_factory):
-    return run_demo(tmp_path_factory.mktemp("mail"), requests=150, model="writer").store
+def mail(shared_demo, tmp_path_factory):
+    return shared_demo.copy(tmp_path_factory.mktemp("mail") / "demo")
 
 
 @pytest.mark.parametrize(
@@ -36,7 +35,6 @@ def mail(tmp_path_factory):
         ("import a.jsonl -f trl --mapping m.yaml", "exclude each other"),
         ("evaluation report --json --output r.html", "--output has no effect"),
         ("key add shop --all-projects --project mail", "--project has no effect"),
-        ("promote from-choice --tolerance 0.1", "--tolerance has no effect"),
         ("promote plain --win-rate 0.9 --project empty", "no policy"),
         ("experiment start a --candidate plain --floor 0.2", "--floor has no effect"),
         (
@@ -66,3 +64,12 @@ def test_the_first_policy_of_a_project_takes_no_evidence(tmp_path, monkeypatch, 
         assert main(["promote", "plain", *option]) == 1
         assert f"{option[0]} has no effect" in capsys.readouterr().err
     assert main(["promote", "plain"]) == 0
+
+
+def test_a_tolerance_needs_a_guardrail_judge(mail, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("BACKTALK_STORE", str(mail))
+    judged = ["evaluate", "from-edit", "--judge", "true-utility", "--limit", "8"]
+    assert main(judged) == 0
+    assert main(["promote", "from-edit", "--tolerance", "0.1"]) == 1
+    assert "--tolerance has no effect" in capsys.readouterr().err

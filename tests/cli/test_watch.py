@@ -44,7 +44,7 @@ def test_what_is_due_is_learned_once_and_listed(store, run):
     code, out, _ = run("job", "list")
     assert out.count("best-of-n") == 1
     (job,) = json.loads(run("job", "list", "--json")[1])
-    assert (job["state"], job["tries"], job["body"]["watch"]["name"]) == ("done", 1, "chooser")
+    assert (job["state"], job["attempts"], job["body"]["watch"]["name"]) == ("done", 1, "chooser")
     assert job["result"]["policy"][:8] in out
     assert "chooser" in run("status")[1]
 
@@ -97,6 +97,6 @@ def test_a_signal_ends_a_watch_cleanly(store):
     watching.send_signal(signal.SIGTERM)
     _, err = watching.communicate(timeout=60)
     assert watching.returncode == 0
-    assert "is done" in err
+    assert "is complete" in err
     (job,) = store.jobs.list()
     assert store.leases.find(job.kind) is None

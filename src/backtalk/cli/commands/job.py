@@ -63,7 +63,7 @@ def _to_dict(job: Job) -> dict[str, Any]:
     values = {name: _parse(getattr(job, name)) for name in ("body", "result")}
     times = {
         name: time.isoformat()
-        for name in ("made", "not_before", "ended")
+        for name in ("created", "not_before", "ended")
         if (time := getattr(job, name)) is not None
     }
     return asdict(job) | values | times

@@ -60,11 +60,6 @@ def promote_command(
     with opened(store, project) as db:
         chosen = read_policy(db, policy)
         served = active_policy(db)
-        done = list_evaluations(db, candidate=chosen.id)
-        fitting = [e for e in done if served is None or e.baseline == served.id] or done
-        evidence = fitting[-1] if fitting else None
-        if evaluation is not None:
-            evidence = read_evaluation(db, evaluation)
         if served is None:
             refuse_options(
                 context,
@@ -73,7 +68,12 @@ def promote_command(
                 "tolerance",
                 because="the first policy of a project is promoted without evidence",
             )
-        elif evidence is not None and not evidence.guards:
+        done = list_evaluations(db, candidate=chosen.id)
+        matching = [e for e in done if served is None or e.baseline == served.id] or done
+        evidence = matching[-1] if matching else None
+        if evaluation is not None:
+            evidence = read_evaluation(db, evaluation)
+        if evidence is not None and not evidence.guards:
             refuse_options(
                 context,
                 "tolerance",
