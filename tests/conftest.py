@@ -1,4 +1,4 @@
-"""What all tests share."""
+"""Fixtures and settings of all tests."""
 
 import os
 from pathlib import Path
@@ -6,8 +6,10 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.demos import SharedDemo, make_demo
+
 if "PYTEST_XDIST_WORKER" in os.environ:
-    # Several workers with as many threads each as there are cores would only wait for each other.
+    # With one thread for each core, the threads of several workers would wait for each other.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
@@ -18,7 +20,7 @@ settings.load_profile("default")
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
-LONG = (
+SLOW_FILES = (
     "tests/stats/test_coverage.py",
     "tests/test_docs.py",
     "tests/worlds/test_small.py",
@@ -28,24 +30,31 @@ LONG = (
     "tests/learn/finetune/test_trainer.py",
     "tests/store/test_durability.py",
 )
-"""The files that take longest."""
+"""Test files with the longest durations."""
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Hand files to workers in the order of collection, not those of the most tests first."""
+    """Schedule files in the order of collection, not by their number of tests."""
     config.option.loadscopereorder = False
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with what takes long, so that in the end no worker waits for another one."""
-    places = {REPOSITORY / name: index for index, name in enumerate(LONG)}
-    items.sort(key=lambda item: places.get(item.path, len(places)))
+    """Run slow files first, so that the workers finish at about the same time."""
+    positions = {REPOSITORY / name: index for index, name in enumerate(SLOW_FILES)}
+    items.sort(key=lambda item: positions.get(item.path, len(positions)))
+
+
+@pytest.fixture(scope="session")
+def shared_demo(tmp_path_factory: pytest.TempPathFactory) -> SharedDemo:
+    """Demo of the mail world, made once for all workers: copy it, do not change it."""
+    base = tmp_path_factory.getbasetemp()
+    return make_demo(base.parent if "PYTEST_XDIST_WORKER" in os.environ else base)
 
 
 @pytest.fixture(scope="session")
 def data() -> Path:
-    """The folder of real feedback; a test that needs it is skipped where it is absent."""
+    """Folder of real feedback; tests that need it are skipped if it is absent."""
     folder = Path(os.environ.get("BACKTALK_DATA", REPOSITORY.parent / "shared" / "data"))
     if not folder.is_dir():
-        pytest.skip(f"the real feedback is not at {folder}; set BACKTALK_DATA to where it is")
+        pytest.skip(f"the real feedback is not at {folder}; set BACKTALK_DATA to its folder")
     return folder

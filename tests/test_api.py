@@ -8,14 +8,14 @@ import pytest
 
 import backtalk
 from backtalk import BacktalkError, NotFound, Policy, Store, aevaluate, alearn, evaluate, learn
-from backtalk.demo import run_demo
+from backtalk.worlds import get_world
 
 PLAIN = "{name: plain, model: {kind: named, name: writer}}"
 
 
 @pytest.fixture(scope="module")
-def mail(tmp_path_factory):
-    return run_demo(tmp_path_factory.mktemp("mail"), requests=150, model="writer").store
+def mail(shared_demo, tmp_path_factory):
+    return shared_demo.copy(tmp_path_factory.mktemp("mail") / "demo")
 
 
 def test_learn_and_evaluate_are_the_loop(mail):
@@ -28,8 +28,15 @@ def test_learn_and_evaluate_are_the_loop(mail):
         assert again.value.candidate == evaluation.value.candidate
         same = asyncio.run(alearn("best-of-n", "plain", store, n=4, kinds=["ranking"]))
         assert same.decoder == chooser.decoder
-        own = evaluate(chooser, "plain", store, judge="true-utility", prompts=["Write."] * 3)
-        assert own.prompts == 1
+        custom = evaluate(
+            chooser, "plain", store, judge="true-utility", prompts=["Write."] * 3, split="all"
+        )
+        assert custom.prompts == 1
+
+
+def find_task():
+    """Return the text of a request of the mail world."""
+    return get_world("mail").tasks("held-out", 1, seed=5)[0].text
 
 
 def test_errors_of_the_loop_name_the_mend(tmp_path):

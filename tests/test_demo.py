@@ -10,6 +10,7 @@ from backtalk.feedback import KINDS
 from backtalk.policy import list_policies
 from backtalk.promotion import active_policy, promotion_history
 from backtalk.store import Store
+from tests import demos
 
 REQUESTS = 300
 
@@ -53,7 +54,14 @@ def test_the_report_shows_the_results(demo):
     assert set(numbers["by kind"]) >= {"from-ranking", "from-preference", "from-edit"}
 
 
-def test_a_second_run_in_the_same_folder_gives_the_same_result(demo, tmp_path):
-    first = run_demo(tmp_path, requests=200, model="writer")
-    again = run_demo(tmp_path, requests=200, model="writer")
-    assert again.lines == first.lines != demo.lines
+def test_a_second_run_in_the_same_folder_gives_the_same_result(demo, shared_demo, tmp_path):
+    folder = shared_demo.copy(tmp_path / "demo").parent
+    numbers = json.loads((folder / "report.json").read_text())
+    again = run_demo(folder, requests=demos.REQUESTS, model="writer")
+    repeated = json.loads((folder / "report.json").read_text())
+    for evaluation in ("promoted", "refused"):
+        assert repeated.pop(evaluation)["win_rate"] == numbers.pop(evaluation)["win_rate"]
+    assert repeated == numbers
+    printed = " ".join(shared_demo.output.split())
+    assert all(line in printed for line in again.lines)
+    assert again.lines != demo.lines

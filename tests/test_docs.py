@@ -3,7 +3,6 @@
 import os
 import re
 import shlex
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -16,46 +15,46 @@ from backtalk.formats import FORMATS
 from backtalk.learn import METHODS
 from backtalk.learn.finetune import OBJECTIVES
 from tests.conftest import REPOSITORY
+from tests.demos import DEMO
 
 PAGES = sorted([REPOSITORY / "README.md", *(REPOSITORY / "docs").glob("*.md")])
-ELSEWHERE = {"experiments.md", "first-steps.md", "serve.md"}
-"""Pages that tests of their own run."""
+TESTED_ELSEWHERE = {"experiments.md", "first-steps.md", "serve.md"}
+"""Pages with separate tests."""
 BLOCK = re.compile(r"^```(\w+)( no-run)?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-SHELL = re.compile(r"[|&;<>(){}*?`~#\\]")
-"""What only a shell understands; variables are understood here too."""
-DEMO = "backtalk demo --model writer --requests 300 --no-browser"
+SHELL_SYNTAX = re.compile(r"[|&;<>(){}*?`~#\\]")
+"""Characters with a meaning to the shell, except those of variables."""
 LINK = re.compile(r"\]\((?!https?://|#)([^)#]+)")
 
 
 def blocks(page):
-    """The blocks of a page that are run: ``(language, text)``."""
+    """Return the blocks of a page that are run, as ``(language, text)``."""
     return blocks_of(page.read_text(encoding="utf-8"))
 
 
 def blocks_of(text):
-    """The blocks of a part of a page that are run."""
+    """Return the blocks of a text that are run, as ``(language, text)``."""
     results = BLOCK.findall(text)
     return [(language, block) for language, left_out, block in results if not left_out]
 
 
 def commands(page):
-    """The lines that a reader would type."""
+    """Return the commands of a page."""
     shell = [text for language, text in blocks(page) if language == "console"]
     return [line[2:] for text in shell for line in text.splitlines() if line.startswith("$ ")]
 
 
 class Reader:
-    """Somebody who stands in an empty folder and does what a page says.
+    """Runner of the commands and code of a page in an empty folder.
 
-    A command of Backtalk is given to a shell the first time that any page has it, and wherever it
-    needs one; later on it is called here, where all that it imports is there already.
+    A command of Backtalk runs in a shell the first time, and if it needs one; otherwise it runs in
+    this process, which has imported its modules already.
 
     Parameters
     ----------
     folder
-        Where the reader stands.
+        Working directory.
     demo
-        Where the demo is kept once it was made: several pages make it.
+        Function that returns the shared demo, which is copied for each page.
     """
 
     met: ClassVar[set[str]] = set()
@@ -65,7 +64,7 @@ class Reader:
         self.demo = demo
 
     def follow(self, page):
-        """Run a page's commands and Python in the order in which they stand."""
+        """Run the commands and the Python code of a page in order."""
         names = {}
         for language, text in blocks(page):
             if language == "python":
@@ -76,42 +75,41 @@ class Reader:
                         self.type(line[2:])
 
     def type(self, line):
-        if line == DEMO and self.demo.exists():
-            shutil.copytree(self.demo, self.folder / "demo")
+        """Run a command."""
+        if line == DEMO:
+            self.demo().copy(self.folder / "demo")
             return
         command = line.split()[:2]
-        if command[0] == "backtalk" and command[1] in self.met and not SHELL.search(line):
+        if command[0] == "backtalk" and command[1] in self.met and not SHELL_SYNTAX.search(line):
             assert main(shlex.split(os.path.expandvars(line))[1:]) == 0, line
         else:
             done = subprocess.run(line, shell=True, capture_output=True, text=True, check=False)
             assert done.returncode == 0, f"{line}\n{done.stdout}\n{done.stderr}"
             self.met.update(command)
-        if line == DEMO:
-            shutil.copytree(self.folder / "demo", self.demo)
 
 
 @pytest.fixture
-def reader(tmp_path, tmp_path_factory, monkeypatch):
-    """A reader; what the page registers is forgotten after it."""
-    known = [(register, set(register)) for register in (FORMATS, METHODS, OBJECTIVES)]
+def reader(tmp_path, request, monkeypatch):
+    """Reader in an empty folder; names registered by the page are unregistered after it."""
+    before = [(registry, set(registry)) for registry in (FORMATS, METHODS, OBJECTIVES)]
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PATH", str(Path(sys.executable).parent), prepend=os.pathsep)
     for name in [name for name in os.environ if name.startswith("BACKTALK")]:
         monkeypatch.delenv(name)
-    yield Reader(tmp_path, tmp_path_factory.getbasetemp() / "demo")
-    for register, names in known:
-        for name in set(register) - names:
-            register.unregister(name)
+    yield Reader(tmp_path, lambda: request.getfixturevalue("shared_demo"))
+    for registry, names in before:
+        for name in set(registry) - names:
+            registry.unregister(name)
 
 
 @pytest.mark.parametrize(
-    "page", [p for p in PAGES if p.name not in ELSEWHERE], ids=lambda page: page.name
+    "page", [p for p in PAGES if p.name not in TESTED_ELSEWHERE], ids=lambda page: page.name
 )
 def test_a_page_runs(page, reader):
     reader.follow(page)
 
 
-def test_every_command_of_a_page_is_one_that_exists():
+def test_every_command_of_a_page_exists():
     from backtalk.cli.commands import PANELS
 
     modules = [name for modules in PANELS.values() for name in modules]
@@ -121,7 +119,7 @@ def test_every_command_of_a_page_is_one_that_exists():
     assert {"import", "learn", "evaluate", "promote", "rollback", "export"} <= set(typed)
 
 
-def test_every_link_leads_somewhere():
+def test_every_link_has_a_target():
     for page in PAGES:
         for link in LINK.findall(page.read_text(encoding="utf-8")):
             assert (page.parent / link).exists(), f"{page.name}: {link}"
@@ -134,7 +132,7 @@ def test_exit_codes_are_documented():
     assert [int(code) for code in re.findall(r"^\| (\d+) \|", page, re.MULTILINE)] == [*ExitCode]
 
 
-def test_every_method_that_trains_is_named_where_training_is_described():
+def test_every_training_method_is_named_on_the_page_of_training():
     trained = {method.name for method in METHODS.values() if method.plan is not None}
     page = (REPOSITORY / "docs" / "finetune.md").read_text(encoding="utf-8")
     assert trained <= set(re.findall(r"`([\w-]+)`", page))
