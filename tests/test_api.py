@@ -29,7 +29,7 @@ def test_learn_and_evaluate_are_the_loop(mail):
         same = asyncio.run(alearn("best-of-n", "plain", store, n=4, kinds=["ranking"]))
         assert same.decoder == chooser.decoder
         custom = evaluate(
-            chooser, "plain", store, judge="true-utility", prompts=["Write."] * 3, split="all"
+            chooser, "plain", store, judge="true-utility", prompts=[find_task()] * 2, split="all"
         )
         assert custom.prompts == 1
 

@@ -162,6 +162,6 @@ def _to_dict(key: ApiKey) -> dict[str, Any]:
         "name": key.name,
         "role": key.role,
         "project": key.project,
-        "made": key.created.isoformat(),
+        "created": key.created.isoformat(),
         "revoked": None if key.revoked is None else key.revoked.isoformat(),
     }
