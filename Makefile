@@ -29,7 +29,7 @@ strangers: .venv/dev .venv/strangers ## Run DSPy and LangChain in front of the g
 	$(BIN)/python -m pytest tests/serve/test_strangers.py
 
 constraints: .venv/dev ## Pin what is installed now, after an upgrade
-	$(BIN)/python -m pip freeze --exclude-editable | sed 's/+cpu$$//' > constraints.txt
+	$(BIN)/python -m pip freeze --all --exclude pip --exclude-editable | sed 's/+cpu$$//' > constraints.txt
 
 clean:
 	rm -rf .venv demo
