@@ -143,7 +143,7 @@ def test_the_value_of_a_policy_is_estimated_by_what_its_decoder_selects(package,
             store.add(interaction, label)
         loaded = LoadedPolicy(target, word_by_sample(), {})
         result = estimate_policy(store, target, load=lambda: loaded)
-    for value in result.found:
+    for value in result.estimates:
         assert not value.estimate.excludes(0.8)
         assert value.estimate.width < 0.35
 

@@ -177,7 +177,7 @@ def test_a_round_waits_for_people_and_goes_on_with_the_same_answers(policy, tmp_
     with Store(tmp_path / "s.db") as store:
         waits = learn(PROMPTS[:8])
         assert waits.policies == ()
-        assert "round 1 waits: 0 of 4 answered prompts have feedback, and 4 must" in waits.ended
+        assert "round 1 waits: 0 of 4 interactions have feedback, 4 are needed" in waits.ended
         interactions = [case.interaction for case in store.cases()]
         for interaction in interactions:
             store.add(

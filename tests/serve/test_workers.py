@@ -50,7 +50,7 @@ from backtalk.serve.observability.logs import log_config
 from backtalk.serve.workers import serve_with_workers
 if __name__ == "__main__":
     options = {"app": "backtalk.serve.nowhere:app", "log_config": log_config()}
-    serve_with_workers(options, host="127.0.0.1", port=0, workers=2, patience=5)
+    serve_with_workers(options, host="127.0.0.1", port=0, workers=2, shutdown_timeout=5)
 """
     done = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=120

@@ -76,7 +76,7 @@ class Report:
     Examples
     --------
     >>> report = Report("A trial", "Two policies on ten prompts.")
-    >>> report = report.with_section("Result", Text("Nothing is certain yet."))
+    >>> report = report.with_section("Result", Paragraph("Nothing is certain yet."))
     >>> "<h1>A trial</h1>" in report.to_html()
     True
     """

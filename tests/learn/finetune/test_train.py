@@ -72,7 +72,8 @@ HELD_OUT = next(
 
 @pytest.mark.parametrize("adapter", ["none", "lora", "dora"])
 def test_preferences_move_the_weights_the_right_way(plain, store, adapter):
-    learned = learn("dpo", plain, store, adapter=adapter, lora_rank=4)
+    rank = {} if adapter == "none" else {"lora_rank": 4}
+    learned = learn("dpo", plain, store, adapter=adapter, **rank)
     before, after = (
         probability(policy, store, HELD_OUT, "Yes, we open at nine.")
         - probability(policy, store, HELD_OUT, "No.")
