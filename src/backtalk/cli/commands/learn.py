@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -27,8 +27,6 @@ from backtalk.cli.options import (
 
 if TYPE_CHECKING:
     from backtalk.policy import Policy
-
-from typing import Annotated
 
 MethodArgument = Annotated[
     str, typer.Argument(help="Method to learn with; `backtalk methods` lists them.")
