@@ -42,6 +42,9 @@ class Format:
     preprocess: Preprocess | None = None
     """Function that combines the rows of a file, for layouts in which a row cannot be parsed
     alone."""
+    columns: frozenset[str] | None = None
+    """Names of the columns that ``parse`` reads, or leaves out because the layout defines them as
+    something else. ``None`` if it accounts for every column itself."""
 
     def parser(
         self, options: Mapping[str, Any] | None = None
@@ -74,6 +77,7 @@ def import_format(
     matches: Callable[[RowData], bool],
     options: OptionParsers | None = None,
     preprocess: Preprocess | None = None,
+    columns: Iterable[str] | None = None,
 ) -> Callable[[Parse], Parse]:
     """Register the decorated function as the parser of a format.
 
@@ -85,12 +89,13 @@ def import_format(
         Description in a few words.
     source : str
         Address of the page that describes the layout.
-    matches, options, preprocess
+    matches, options, preprocess, columns
         See :class:`Format`.
     """
 
     def register(parse: Parse) -> Parse:
-        item = Format(name, title, source, parse, matches, options or {}, preprocess)
+        known = None if columns is None else frozenset(columns)
+        item = Format(name, title, source, parse, matches, options or {}, preprocess, known)
         FORMATS.register(name, item, origin=parse)
         return parse
 
