@@ -22,6 +22,16 @@ class CallablePackage(ModuleType):
             *args, **kwargs
         )
 
+    def __setattr__(self, name: str, value: object) -> None:
+        """Set an attribute, unless the import of a submodule would hide a public name.
+
+        The package ``backtalk.learn`` has a function and a submodule ``method``. The name is the
+        function's.
+        """
+        is_submodule = value is sys.modules.get(f"{self.__name__}.{name}")
+        if not (is_submodule and name in self.__dict__.get("__all__", ())):
+            super().__setattr__(name, value)
+
 
 def make_callable(package: str) -> None:
     """Make an imported package callable.

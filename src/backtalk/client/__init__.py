@@ -4,8 +4,6 @@
 >>> client = Client("http://localhost:8080/v1", api_key="bt-...")
 """
 
-from backtalk.client.client import AsyncClient, Client
-from backtalk.client.protocol import SendError, SendResult
-from backtalk.client.wrap import wrap
+import lazy_loader
 
-__all__ = ["AsyncClient", "Client", "SendError", "SendResult", "wrap"]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

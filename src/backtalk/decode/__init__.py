@@ -1,21 +1,5 @@
 """Decoders: how a policy spends compute on an answer."""
 
-from backtalk.decode.base import (
-    Decoder,
-    DecoderBase,
-    DecoderOutput,
-    get_decoder,
-    register_decoder,
-)
-from backtalk.decode.best_of_n import BestOfN
-from backtalk.decode.sample import Sample
+import lazy_loader
 
-__all__ = [
-    "BestOfN",
-    "Decoder",
-    "DecoderBase",
-    "DecoderOutput",
-    "Sample",
-    "get_decoder",
-    "register_decoder",
-]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

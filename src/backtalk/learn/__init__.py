@@ -1,38 +1,9 @@
 """Learning: methods that improve a policy from feedback."""
 
-from backtalk.callable_package import make_callable
-from backtalk.learn.api import alearn, learn
-from backtalk.learn.availability import MethodAvailability, ViewSource, available_methods
-from backtalk.learn.context import MethodContext
-from backtalk.learn.method import (
-    METHODS,
-    Method,
-    MethodDescription,
-    OnlineDefaults,
-    Paper,
-    get_method,
-    method,
-)
-from backtalk.learn.requirements import Requirement
-from backtalk.learn.training_set import TrainingSet, in_split
+import lazy_loader
 
-__all__ = [
-    "METHODS",
-    "Method",
-    "MethodAvailability",
-    "MethodContext",
-    "MethodDescription",
-    "OnlineDefaults",
-    "Paper",
-    "Requirement",
-    "TrainingSet",
-    "ViewSource",
-    "alearn",
-    "available_methods",
-    "get_method",
-    "in_split",
-    "learn",
-    "method",
-]
+from backtalk.callable_package import make_callable
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
 
 make_callable(__name__)

@@ -1,21 +1,5 @@
 """Promotion of policies: the gate, the promotion history, and rollback."""
 
-from backtalk.promotion.gate import Gate, GateRefused
-from backtalk.promotion.history import (
-    Promotion,
-    PromotionRecord,
-    active_policy,
-    promotion_history,
-)
-from backtalk.promotion.promotion import promote, rollback
+import lazy_loader
 
-__all__ = [
-    "Gate",
-    "GateRefused",
-    "Promotion",
-    "PromotionRecord",
-    "active_policy",
-    "promote",
-    "promotion_history",
-    "rollback",
-]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

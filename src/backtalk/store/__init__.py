@@ -1,9 +1,5 @@
 """Storage of interactions and feedback, in SQLite by default or in PostgreSQL by URL."""
 
-from backtalk.store.documents import DocumentStore
-from backtalk.store.event_log import EventLog, LogEntry
-from backtalk.store.inserts import AddResult
-from backtalk.store.purge import PurgeResult
-from backtalk.store.store import Store
+import lazy_loader
 
-__all__ = ["AddResult", "DocumentStore", "EventLog", "LogEntry", "PurgeResult", "Store"]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -14,12 +14,6 @@ feedback of one kind gives; ``views`` runs all conversions to a view.
 [('7', '2', True), ('7', '9', False), ('2', '9', False)]
 """
 
-from backtalk.feedback.conversions.registry import (
-    CONVERSIONS,
-    Conversion,
-    conversion,
-    conversions_to,
-    views,
-)
+import lazy_loader
 
-__all__ = ["CONVERSIONS", "Conversion", "conversion", "conversions_to", "views"]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

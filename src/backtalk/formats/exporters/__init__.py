@@ -3,7 +3,6 @@
 Feedback of any kind is written if it can be converted to the view that the layout needs.
 """
 
-from backtalk.formats.exporters.export import ExportResult, export
-from backtalk.formats.exporters.format import EXPORTS, ExportFormat, export_format
+import lazy_loader
 
-__all__ = ["EXPORTS", "ExportFormat", "ExportResult", "export", "export_format"]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

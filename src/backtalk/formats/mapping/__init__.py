@@ -12,6 +12,6 @@
 (5.0, 'ada')
 """
 
-from backtalk.formats.mapping.table import RowMapping, mapping_format
+import lazy_loader
 
-__all__ = ["RowMapping", "mapping_format"]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,0 +1,15 @@
+from .exporters import EXPORTS as EXPORTS
+from .exporters import ExportFormat as ExportFormat
+from .exporters import ExportResult as ExportResult
+from .exporters import export as export
+from .format import FORMATS as FORMATS
+from .format import Format as Format
+from .format import import_format as import_format
+from .format import recognise as recognise
+from .mapping import RowMapping as RowMapping
+from .mapping import mapping_format as mapping_format
+from .read import ParsedRow as ParsedRow
+from .read import read as read
+from .readers import Progress as Progress
+from .readers import RejectedRow as RejectedRow
+from .rejects import Rejects as Rejects

@@ -1,0 +1,2 @@
+from .table import RowMapping as RowMapping
+from .table import mapping_format as mapping_format

@@ -1,0 +1,16 @@
+from .api import alearn as alearn
+from .api import learn as learn
+from .availability import MethodAvailability as MethodAvailability
+from .availability import ViewSource as ViewSource
+from .availability import available_methods as available_methods
+from .context import MethodContext as MethodContext
+from .method import METHODS as METHODS
+from .method import Method as Method
+from .method import MethodDescription as MethodDescription
+from .method import OnlineDefaults as OnlineDefaults
+from .method import Paper as Paper
+from .method import get_method as get_method
+from .method import method as method
+from .requirements import Requirement as Requirement
+from .training_set import TrainingSet as TrainingSet
+from .training_set import in_split as in_split

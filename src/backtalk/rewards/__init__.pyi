@@ -1,0 +1,13 @@
+from .bradley_terry import BradleyTerryReward as BradleyTerryReward
+from .bradley_terry import RewardFit as RewardFit
+from .bradley_terry import learn_reward as learn_reward
+from .io import load_reward as load_reward
+from .preference_oracle import PreferenceOracle as PreferenceOracle
+from .preference_oracle import ResponsePair as ResponsePair
+from .preference_oracle import RewardOracle as RewardOracle
+from .protocol import PromptResponse as PromptResponse
+from .protocol import Reward as Reward
+from .protocol import Scores as Scores
+from .recorded_feedback import RecordedReward as RecordedReward
+from .registry import get_reward as get_reward
+from .registry import register_reward as register_reward
