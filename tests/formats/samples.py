@@ -162,7 +162,7 @@ VARIANTS = {
     "trl-preference": [
         {"prompt": CHAT, "chosen": [answer("4")], "rejected": [answer("5")]},
         {"chosen": [*CHAT, answer("4")], "rejected": [*CHAT, answer("5")]},
-        {"chosen": "2 + 2? It is 4", "rejected": "2 + 2? It is 5"},
+        {"system": "Be brief.", "question": "2 + 2?", "chosen": "4", "rejected": "5"},
         {"prompt": CHAT, "chosen": [*CHAT, answer("4")], "rejected": [*CHAT, answer("5")]},
     ],
     "trl-unpaired": [{"prompt": CHAT, "completion": [answer("4")], "label": False}],

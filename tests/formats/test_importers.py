@@ -106,13 +106,6 @@ def test_texts_and_messages_with_the_same_content_are_equal(prompt, chosen, reje
     assert plain == chat
 
 
-def test_the_prompt_of_two_texts_is_their_common_beginning(tmp_path):
-    case = read_case(write_rows(tmp_path / "x.jsonl", VARIANTS["trl-preference"][2]))
-    (pair,) = views(case, Pair)
-    assert pair.prompt[0].text == "2 + 2? It is"
-    assert (pair.chosen, pair.rejected) == (" 4", " 5")
-
-
 def test_other_columns_of_a_pair_are_metadata(tmp_path):
     row = {**SAMPLES["trl-preference"], "split": "test", "empty": None}
     case = read_case(write_rows(tmp_path / "x.jsonl", row))

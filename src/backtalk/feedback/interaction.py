@@ -58,7 +58,8 @@ class Message(Record):
             return ""
         if isinstance(self.content, str):
             return self.content
-        return "".join(str(part["text"]) for part in self.content if "text" in part)
+        texts = (part.get("text") for part in self.content)
+        return "".join(text for text in texts if isinstance(text, str))
 
 
 Prompt = Annotated[tuple[Message, ...], Field(min_length=1)]

@@ -1,13 +1,24 @@
-"""Chat messages in the OpenAI layout: parsing, and splitting two conversations at a fork."""
+"""Chat messages in OpenAI's and ShareGPT's layouts: parsing, and splitting two conversations."""
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
 from typing import Any, get_args
 
 from backtalk.errors import RecordError
 from backtalk.feedback.interaction import Message, Prompt, Role, as_prompt
 
 _ROLES = {**{role: role for role in get_args(Role)}, "function": "tool"}
+_SHAREGPT_CALL = "function_call"
+_SHAREGPT_ROLES = {
+    **_ROLES,
+    **dict.fromkeys(("human", "prompter"), "user"),
+    **dict.fromkeys(
+        ("gpt", "model", "chatgpt", "bing", "bard", "bot", _SHAREGPT_CALL), "assistant"
+    ),
+    **dict.fromkeys(("observation", "function_response"), "tool"),
+}
 _PARSED_FIELDS = {
     "role",
     "content",
@@ -16,13 +27,16 @@ _PARSED_FIELDS = {
     "tool_call_id",
     "function_call",
     "weight",
+    "from",
+    "value",
 }
 
 
 def as_messages(value: Any, path: str) -> Prompt:
     """Parse a list of messages, or a text, which is one user message.
 
-    A ``function_call``, the older form, becomes a tool call.
+    A message has ``role`` and ``content``, or ShareGPT's ``from`` and ``value``. A
+    ``function_call``, the older form, becomes a tool call.
 
     Parameters
     ----------
@@ -46,6 +60,8 @@ def as_messages(value: Any, path: str) -> Prompt:
 def _parse_message(item: Any, path: str) -> Message:
     if not isinstance(item, dict):
         raise RecordError(f"{path}: expected a message, with role and content")
+    if "role" not in item and "from" in item:
+        item = _from_sharegpt(item, path)
     role = item.get("role")
     role = _ROLES.get(role) if isinstance(role, str) else None
     if role is None:
@@ -69,6 +85,51 @@ def _parse_message(item: Any, path: str) -> Message:
             "tool_call_id": item.get("tool_call_id") or None,
         }
     )
+
+
+def _from_sharegpt(item: dict[str, Any], path: str) -> dict[str, Any]:
+    speaker, value = item["from"], item.get("value")
+    role = _SHAREGPT_ROLES.get(speaker) if isinstance(speaker, str) else None
+    if role is None:
+        raise RecordError(
+            f"{path}.from: expected one of {', '.join(_SHAREGPT_ROLES)}, got {speaker!r}"
+        )
+    if speaker != _SHAREGPT_CALL:
+        return {**item, "role": role, "content": value}
+    try:
+        calls = json.loads(value) if isinstance(value, str) else value
+    except ValueError:
+        raise RecordError(f"{path}.value: a function call must be JSON") from None
+    calls = calls if isinstance(calls, list) else [calls]
+    if not calls or not all(isinstance(call, dict) and "name" in call for call in calls):
+        raise RecordError(f"{path}.value: expected a function call with name and arguments")
+    return {
+        **item,
+        "role": role,
+        "content": None,
+        "tool_calls": [{"type": "function", "function": call} for call in calls],
+    }
+
+
+def plain_text(text: str) -> str:
+    """Return a text with line feeds as line ends, without white space around it."""
+    return text.replace("\r\n", "\n").strip()
+
+
+def same_message(a: Message, b: Message) -> bool:
+    """Return true if two messages say the same.
+
+    Text as a string and as parts is the same, and white space around it does not count.
+    """
+    if a == b:
+        return True
+    same = (a.role, a.tool_calls, a.tool_call_id) == (b.role, b.tool_calls, b.tool_call_id)
+    return same and _content(a) == _content(b)
+
+
+def _content(message: Message) -> tuple[str, list[Any]]:
+    parts = message.content if isinstance(message.content, tuple) else ()
+    return plain_text(message.text), [part for part in parts if part.get("type") != "text"]
 
 
 def unknown_fields(value: Any, path: str) -> dict[str, Any]:
@@ -96,7 +157,7 @@ def split_common_prefix(a: Prompt, b: Prompt) -> tuple[Prompt, Prompt, Prompt]:
     """
     length = 0
     for message_a, message_b in zip(a, b, strict=False):
-        if message_a != message_b:
+        if not same_message(message_a, message_b):
             break
         length += 1
     while length > 0 and not (_is_assistant(a, length) and _is_assistant(b, length)):
@@ -107,6 +168,47 @@ def split_common_prefix(a: Prompt, b: Prompt) -> tuple[Prompt, Prompt, Prompt]:
             "Give the prompt in a field of its own",
         )
     return a[:length], a[length:], b[length:]
+
+
+def split_at_prompt(a: Prompt, b: Prompt, prompt: Prompt | None) -> tuple[Prompt, Prompt, Prompt]:
+    """Split two conversations, given their prompt if it has a column of its own.
+
+    Conversations that begin with an assistant's turn continue the prompt. Others must contain it.
+
+    Parameters
+    ----------
+    a, b : tuple of Message
+        The conversations.
+    prompt : tuple of Message or None
+        The prompt that the row states.
+
+    Raises
+    ------
+    RecordError
+        If the conversations have no common prompt, or another one.
+    """
+    if prompt is None:
+        return split_common_prefix(a, b)
+    if a[0].role == "assistant" and b[0].role == "assistant":
+        return prompt, a, b
+    common, a, b = split_common_prefix(a, b)
+    if not _contains(common, [message for message in prompt if message.role == "user"]):
+        raise RecordError(
+            "prompt: it is not in the conversations of chosen and rejected",
+            "Leave the prompt out, or begin the conversations with it",
+        )
+    systems = [message for message in prompt[:1] if message.role in {"system", "developer"}]
+    if systems and common[0].role not in {"system", "developer"}:
+        common = (*systems, *common)
+    elif systems and not same_message(systems[0], common[0]):
+        raise RecordError("prompt: the conversations begin with another system message")
+    return common, a, b
+
+
+def _contains(messages: Prompt, questions: Sequence[Message]) -> bool:
+    """Return true if messages have all questions, in order."""
+    rest = iter(messages)
+    return all(any(same_message(item, question) for item in rest) for question in questions)
 
 
 def _is_assistant(messages: Prompt, index: int) -> bool:

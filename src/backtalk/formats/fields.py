@@ -84,10 +84,10 @@ class Fields:
         return None if value is None or blank else self.number(name)
 
     def boolean(self, name: str) -> bool:
-        """Return true or false, which may be written as 1 or 0 or as a text."""
+        """Return true or false, which may be written as 1 or 0, also 1.0 or 0.0, or as a text."""
         value = self._required(name)
-        known = {"true": True, "1": True, "false": False, "0": False}
-        text = str(value).lower()
+        known = {"true": True, "1": True, "1.0": True, "false": False, "0": False, "0.0": False}
+        text = str(value).strip().lower()
         return known[text] if text in known else self._type_error(name, "true or false", value)
 
     def array(self, name: str) -> list[Any]:

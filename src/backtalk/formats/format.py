@@ -10,6 +10,7 @@ from typing import Any
 from backtalk.errors import BacktalkError
 from backtalk.feedback.case import Case
 from backtalk.feedback.kinds import AnyFeedback
+from backtalk.formats.columns import unread_columns
 from backtalk.formats.options import OptionParsers, bind_options
 from backtalk.formats.readers import RejectedRow, Row
 from backtalk.registry import Registry
@@ -45,6 +46,19 @@ class Format:
     columns: frozenset[str] | None = None
     """Names of the columns that ``parse`` reads, or leaves out because the layout defines them as
     something else. ``None`` if it accounts for every column itself."""
+    reads_person: bool = False
+    """If true, ``parse`` reads the one column that names a person, whatever its name."""
+    fallback: bool = False
+    """If true, the layout is a general one, and any other format that matches takes precedence."""
+
+    def unread_columns(self, row: RowData) -> list[str]:
+        """Return the columns that look like a prompt, an answer, a verdict or a person.
+
+        Empty columns, and those that the format reads, are left out.
+        """
+        if self.columns is None:
+            return []
+        return unread_columns(row, self.columns, reads_person=self.reads_person)
 
     def parser(
         self, options: Mapping[str, Any] | None = None
@@ -78,6 +92,8 @@ def import_format(
     options: OptionParsers | None = None,
     preprocess: Preprocess | None = None,
     columns: Iterable[str] | None = None,
+    reads_person: bool = False,
+    fallback: bool = False,
 ) -> Callable[[Parse], Parse]:
     """Register the decorated function as the parser of a format.
 
@@ -89,13 +105,24 @@ def import_format(
         Description in a few words.
     source : str
         Address of the page that describes the layout.
-    matches, options, preprocess, columns
+    matches, options, preprocess, columns, reads_person, fallback
         See :class:`Format`.
     """
 
     def register(parse: Parse) -> Parse:
         known = None if columns is None else frozenset(columns)
-        item = Format(name, title, source, parse, matches, options or {}, preprocess, known)
+        item = Format(
+            name,
+            title,
+            source,
+            parse,
+            matches,
+            options=options or {},
+            preprocess=preprocess,
+            columns=known,
+            reads_person=reads_person,
+            fallback=fallback,
+        )
         FORMATS.register(name, item, origin=parse)
         return parse
 
@@ -116,15 +143,19 @@ def get_format(name: str) -> Format:
 def recognise(rows: list[Row]) -> Format:
     """Return the format of an input, given its first rows.
 
+    A format is recognised only if it reads every column that has a meaning.
+
     Raises
     ------
     BacktalkError
-        If no row matches exactly one format.
+        If no row matches exactly one format, or the format leaves out a prompt, an answer, a
+        verdict or a person.
     """
     ambiguous: list[str] = []
     for row in rows:
-        candidates = [item for item in FORMATS.values() if item.matches(row.data)]
+        candidates = _candidates(row.data)
         if len(candidates) == 1:
+            _require_all_read(candidates[0], rows)
             return candidates[0]
         ambiguous = ambiguous or [item.name for item in candidates]
     source = rows[0].source
@@ -136,6 +167,42 @@ def recognise(rows: list[Row]) -> Format:
     fields = ", ".join(map(repr, list(rows[0].data)[:_MAX_FIELDS_SHOWN]))
     raise BacktalkError(
         f"{source} is in no known format: its first row has the fields {fields}",
-        "Name the format with --format NAME, or describe the columns in a mapping file. "
-        f"Known: {', '.join(sorted(FORMATS))}",
+        "Describe the columns in a mapping file: backtalk import FILE --suggest writes one to "
+        f"start from. Or name the format with --format NAME. Known: {', '.join(sorted(FORMATS))}",
+    )
+
+
+def _candidates(row: RowData) -> list[Format]:
+    """Return the formats that match a row; general ones only if no other does."""
+    matches = [item for item in FORMATS.values() if item.matches(row)]
+    return [item for item in matches if not item.fallback] or matches
+
+
+def _require_all_read(item: Format, rows: list[Row]) -> None:
+    for row in rows:
+        if names := item.unread_columns(row.data):
+            raise BacktalkError(
+                f"{row.source} looks like format {item.name!r}, which does not read the column "
+                f"{names[0]!r}",
+                unread_column_mend(item, row.data, names[0]),
+            )
+
+
+def unread_column_mend(item: Format, row: RowData, column: str) -> str:
+    """Return the remedy for a column that has a meaning and that a format does not read.
+
+    Parameters
+    ----------
+    item : Format
+        Format that was recognised.
+    row : RowData
+        Row with the column.
+    column : str
+        Name of the column.
+    """
+    line = f"{sorted(row)} {column}"
+    return (
+        f"Give a mapping that reads it: {line} in a file named with --mapping; "
+        "backtalk import FILE --suggest writes one to start from. Or keep it as metadata: "
+        f"--format {item.name}"
     )

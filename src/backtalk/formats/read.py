@@ -24,7 +24,15 @@ from backtalk.errors import RecordError
 from backtalk.feedback.case import Case
 from backtalk.feedback.kinds import AnyFeedback
 from backtalk.feedback.record import explain
-from backtalk.formats.format import Format, Parsed, Preprocess, RowData, get_format, recognise
+from backtalk.formats.format import (
+    Format,
+    Parsed,
+    Preprocess,
+    RowData,
+    get_format,
+    recognise,
+    unread_column_mend,
+)
 from backtalk.formats.mapping import RowMapping, mapping_format
 from backtalk.formats.readers import (
     Meter,
@@ -105,7 +113,7 @@ def _read_source(
         first_rows, rows = _peek(rows)
         if first_rows:
             chosen = recognise(first_rows)
-            parse = chosen.parser(options)
+            parse = _strict(chosen, chosen.parser(options))
     if chosen is None or parse is None:
         for row in rows:
             if isinstance(row, RejectedRow):
@@ -114,6 +122,22 @@ def _read_source(
     preprocess: Preprocess = chosen.preprocess or iter
     for row in preprocess(rows):
         yield row if isinstance(row, RejectedRow) else parse_row(row, parse)
+
+
+def _strict(
+    chosen: Format, parse: Callable[[RowData], Iterable[Parsed]]
+) -> Callable[[RowData], Iterable[Parsed]]:
+    """Return a parser that rejects rows with a column that has a meaning and is not read."""
+
+    def parse_strictly(row: RowData) -> Iterable[Parsed]:
+        if names := chosen.unread_columns(row):
+            raise RecordError(
+                f"{names[0]}: format {chosen.name!r} does not read this column",
+                unread_column_mend(chosen, row, names[0]),
+            )
+        return parse(row)
+
+    return parse if chosen.columns is None else parse_strictly
 
 
 def _peek(

@@ -10,17 +10,18 @@ from backtalk.feedback.case import Case
 from backtalk.feedback.interaction import Message, Prompt, Response
 from backtalk.feedback.kinds import Preference
 from backtalk.formats.chat import split_common_prefix
-from backtalk.formats.content_ids import HUMAN, make_case, make_feedback, make_interaction
+from backtalk.formats.content_ids import make_case, make_feedback, make_interaction
 from backtalk.formats.fields import Fields
 from backtalk.formats.format import RowData, import_format
+from backtalk.formats.prompts import read_annotator
 
 _TURN = re.compile(r"\n\n(Human|Assistant):")
 _FIRST_TURN = "\n\nHuman:"
 
 
 def _matches(row: RowData) -> bool:
-    transcripts = (str(row.get(name, "")) for name in ("chosen", "rejected"))
-    return "prompt" not in row and all(text.startswith(_FIRST_TURN) for text in transcripts)
+    transcripts = (str(row.get(name, "")).lstrip() for name in ("chosen", "rejected"))
+    return "prompt" not in row and all(text.startswith("Human:") for text in transcripts)
 
 
 @import_format(
@@ -28,15 +29,18 @@ def _matches(row: RowData) -> bool:
     title="Anthropic HH-RLHF dialogues",
     source="https://github.com/anthropics/hh-rlhf",
     matches=_matches,
+    columns=("chosen", "rejected"),
+    reads_person=True,
 )
 def hh_rlhf(row: RowData) -> list[Case]:
     """Parse a preference between two continuations of a dialogue.
 
     The prompt is the common part of the transcripts, up to an assistant's turn. If they differ
-    before the last turn, a response has several turns, and its text has all of them.
+    before the last turn, a response has several turns, and its text has all of them. Line ends may
+    be CRLF, and the line feeds before the first turn may be missing.
     """
     fields = Fields(row)
-    chosen, rejected = fields.text("chosen"), fields.text("rejected")
+    chosen, rejected = (_transcript(fields.text(name)) for name in ("chosen", "rejected"))
     if chosen == rejected:
         raise RecordError("rejected: the same as chosen")
     prompt, *continuations = split_common_prefix(
@@ -52,9 +56,19 @@ def hh_rlhf(row: RowData) -> list[Case]:
     )
     return [
         make_case(
-            interaction, [make_feedback(Preference, interaction, HUMAN, a="0", b="1", verdict="a")]
+            interaction,
+            [
+                make_feedback(
+                    Preference, interaction, read_annotator(fields), a="0", b="1", verdict="a"
+                )
+            ],
         )
     ]
+
+
+def _transcript(text: str) -> str:
+    text = text.replace("\r\n", "\n")
+    return _FIRST_TURN.removesuffix("Human:") + text.lstrip("\n") if text[:1] in "\nH" else text
 
 
 def _messages(transcript: str, name: str) -> Prompt:

@@ -10,7 +10,6 @@ from backtalk.feedback.interaction import Response
 from backtalk.feedback.kinds import Demonstration, Preference
 from backtalk.formats.chat import as_messages, unknown_fields
 from backtalk.formats.content_ids import (
-    HUMAN,
     make_case,
     make_feedback,
     make_interaction,
@@ -18,6 +17,10 @@ from backtalk.formats.content_ids import (
 )
 from backtalk.formats.fields import Fields
 from backtalk.formats.format import RowData, import_format
+from backtalk.formats.prompts import read_annotator, with_system
+
+TOOLS = ("tools", "parallel_tool_calls", "functions")
+"""Columns of the tools that a model could call; kept as metadata."""
 
 
 @import_format(
@@ -25,12 +28,15 @@ from backtalk.formats.format import RowData, import_format
     title="OpenAI supervised fine-tuning: messages",
     source="https://platform.openai.com/docs/guides/supervised-fine-tuning",
     matches=lambda row: "messages" in row and not {"chosen", "prompt", "completion"} & set(row),
+    columns=("messages", "system", *TOOLS),
+    reads_person=True,
+    fallback=True,
 )
 def openai_chat(row: RowData) -> list[Case]:
     """Parse the last assistant message as a demonstration; the messages before it are the prompt.
 
     Messages with weight 0 are skipped. Earlier messages are demonstrations too if they have an
-    explicit weight of 1. Tools are metadata.
+    explicit weight of 1. Tools are metadata. A column ``system`` is the first message.
     """
     fields = Fields(row)
     messages = as_messages(fields.array("messages"), "messages")
@@ -39,7 +45,9 @@ def openai_chat(row: RowData) -> list[Case]:
     candidates = [i for i in replies if weights[i] != 0]
     if not candidates:
         raise fields.error("messages", "there is no assistant message to imitate")
-    common = fields.other_fields(("messages",)) | unknown_fields(row["messages"], "messages")
+    names = ("messages", "system")
+    common = fields.other_fields(names) | unknown_fields(row["messages"], "messages")
+    annotator = read_annotator(fields)
     cases = []
     for i in [i for i in candidates[:-1] if weights[i]] + candidates[-1:]:
         if not messages[i].text:
@@ -48,11 +56,12 @@ def openai_chat(row: RowData) -> list[Case]:
             )
         after = row["messages"][i + 1 :] if i == candidates[-1] else []
         metadata = {**common, "after": after} if after else common
-        interaction = make_interaction(messages[:i], [], metadata=metadata)
+        prompt = with_system(fields, messages[:i])
+        interaction = make_interaction(prompt, [], metadata=metadata)
         cases.append(
             make_case(
                 interaction,
-                [make_feedback(Demonstration, interaction, HUMAN, text=messages[i].text)],
+                [make_feedback(Demonstration, interaction, annotator, text=messages[i].text)],
             )
         )
     return cases
@@ -63,6 +72,8 @@ def openai_chat(row: RowData) -> list[Case]:
     title="OpenAI preference fine-tuning: input, preferred and non-preferred output",
     source="https://platform.openai.com/docs/guides/direct-preference-optimization",
     matches=lambda row: {"input", "preferred_output", "non_preferred_output"} <= set(row),
+    columns=("input", "preferred_output", "non_preferred_output"),
+    reads_person=True,
 )
 def openai_preference(row: RowData) -> list[Case]:
     """Parse a preference between two outputs; tools are metadata."""
@@ -80,7 +91,12 @@ def openai_preference(row: RowData) -> list[Case]:
     )
     return [
         make_case(
-            interaction, [make_feedback(Preference, interaction, HUMAN, a="0", b="1", verdict="a")]
+            interaction,
+            [
+                make_feedback(
+                    Preference, interaction, read_annotator(fields), a="0", b="1", verdict="a"
+                )
+            ],
         )
     ]
 

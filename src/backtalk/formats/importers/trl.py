@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from backtalk.errors import RecordError
 from backtalk.feedback.case import Case
 from backtalk.feedback.interaction import Prompt, Response
 from backtalk.feedback.kinds import Demonstration, Label, Preference, Step, Steps
-from backtalk.formats.chat import as_messages, split_common_prefix, unknown_fields
+from backtalk.formats.chat import as_messages, split_at_prompt, unknown_fields
+from backtalk.formats.columns import is_empty
 from backtalk.formats.content_ids import (
     HUMAN,
     make_case,
@@ -19,51 +21,74 @@ from backtalk.formats.content_ids import (
 )
 from backtalk.formats.fields import Fields
 from backtalk.formats.format import RowData, import_format
+from backtalk.formats.prompts import (
+    PROMPT_COLUMNS,
+    has_prompt,
+    read_annotator,
+    read_prompt,
+    with_system,
+)
 
 PAGE = "https://huggingface.co/docs/trl/dataset_formats"
 SEPARATOR = "\n"
 """Separator of the steps of a response."""
 
-_PAIR_FIELDS = ("prompt", "chosen", "rejected")
+_PAIR_FIELDS = (*PROMPT_COLUMNS, "chosen", "rejected")
 _SCORE_FIELDS = ("score_chosen", "score_rejected")
+_OTHER_PROMPT_FIELDS = frozenset(PROMPT_COLUMNS) - {"prompt"}
+_COMPLETION_FIELDS = (*PROMPT_COLUMNS, "completion")
+_TRANSCRIPT = re.compile(r"\s*Human:")
 
 
 def _matches_pairs(row: RowData) -> bool:
     if "chosen" not in row or "rejected" not in row:
         return False
-    transcript = "prompt" not in row and str(row["chosen"]).startswith("\n\nHuman:")
+    transcript = "prompt" not in row and _TRANSCRIPT.match(str(row["chosen"]))
     return not transcript and not {"prompt_id", *_SCORE_FIELDS} <= set(row)
 
 
 @import_format(
     "trl-preference",
-    title="TRL preference: prompt, chosen, rejected",
+    title="TRL preference: prompt, chosen, rejected; also Intel's orca pairs",
     source=PAGE,
     matches=_matches_pairs,
+    columns=(*_PAIR_FIELDS, *_SCORE_FIELDS, "margin"),
+    reads_person=True,
+    fallback=True,
 )
 def trl_preference(row: RowData) -> list[Case]:
     """Parse a preference between texts or lists of messages; other columns are metadata.
 
-    Without a prompt column, the prompt is the common beginning of chosen and rejected.
+    The prompt is read by :func:`~backtalk.formats.prompts.read_prompt`. Lists of messages may
+    contain the prompt: it is what both share, up to the answer.
     """
-    fields = Fields(row)
-    metadata = fields.other_fields(_PAIR_FIELDS) if len(row) > len(_PAIR_FIELDS) else {}
     prompt, chosen, rejected = row.get("prompt"), row.get("chosen"), row.get("rejected")
-    if type(prompt) is str and type(chosen) is str and type(rejected) is str:
+    plain = len(row) == 3 or row.keys().isdisjoint(_OTHER_PROMPT_FIELDS)
+    fields = Fields(row)
+    if plain and type(prompt) is str and type(chosen) is str and type(rejected) is str and prompt:
+        metadata = fields.other_fields(_PAIR_FIELDS) if len(row) > 3 else {}
         same = chosen == rejected
         interaction = make_text_interaction(prompt, (chosen, rejected), metadata=metadata)
     else:
         messages, a, b = parse_pair(fields)
         same = a.text == b.text and a.messages == b.messages
-        metadata |= _message_metadata(row, *_PAIR_FIELDS)
+        metadata = fields.other_fields(_PAIR_FIELDS) | _message_metadata(row, *_PAIR_FIELDS)
         interaction = make_interaction(messages, (a, b), metadata=metadata)
     if same:
         raise RecordError("rejected: the same as chosen")
-    return [
-        make_case(
-            interaction, [make_feedback(Preference, interaction, HUMAN, a="0", b="1", verdict="a")]
-        )
-    ]
+    if metadata:
+        _check_scores(fields)
+    annotator = read_annotator(fields) if metadata else HUMAN
+    preference = make_feedback(Preference, interaction, annotator, a="0", b="1", verdict="a")
+    return [make_case(interaction, [preference])]
+
+
+def _check_scores(fields: Fields) -> None:
+    if not all(name in fields for name in _SCORE_FIELDS):
+        return
+    better, worse = (fields.number(name) for name in _SCORE_FIELDS)
+    if worse > better:
+        raise fields.error("score_rejected", f"{worse:g} is above score_chosen, {better:g}")
 
 
 def parse_pair(fields: Fields) -> tuple[Prompt, Response, Response]:
@@ -79,23 +104,14 @@ def parse_pair(fields: Fields) -> tuple[Prompt, Response, Response]:
             raise fields.error(name, "missing")
     chosen, rejected = (fields.data.get(name) for name in ("chosen", "rejected"))
     if isinstance(chosen, str) and isinstance(rejected, str):
-        if "prompt" in fields:
-            return (
-                fields.messages("prompt"),
-                _text_response("0", chosen),
-                _text_response("1", rejected),
-            )
-        text, a, b = _split_common_text(chosen, rejected)
-        return as_messages(text, "chosen"), _text_response("0", a), _text_response("1", b)
-    conversations = [_message_list(fields, name) for name in ("chosen", "rejected")]
-    prompt = fields.messages("prompt") if "prompt" in fields else ()
-    if not prompt or all(messages[: len(prompt)] == prompt for messages in conversations):
-        prompt, *conversations = split_common_prefix(*conversations)
-    return (
-        prompt,
-        response_from_messages("0", conversations[0]),
-        response_from_messages("1", conversations[1]),
-    )
+        prompt = read_prompt(fields)
+        return prompt, _text_response("0", chosen), _text_response("1", rejected)
+    a, b = (_message_list(fields, name) for name in ("chosen", "rejected"))
+    stated = read_prompt(fields) if has_prompt(fields) else None
+    prompt, a, b = split_at_prompt(a, b, stated)
+    if stated is None:
+        prompt = with_system(fields, prompt)
+    return prompt, response_from_messages("0", a), response_from_messages("1", b)
 
 
 def _text_response(id_: str, text: str) -> Response:
@@ -103,21 +119,10 @@ def _text_response(id_: str, text: str) -> Response:
 
 
 def _message_list(fields: Fields, name: str) -> Prompt:
-    if isinstance(fields.data.get(name), str):
+    value = fields.data.get(name)
+    if isinstance(value, str):
         raise fields.error(name, "a text, but the other response is a list of messages")
-    return fields.messages(name)
-
-
-def _split_common_text(a: str, b: str) -> tuple[str, str, str]:
-    """Split two texts after their common beginning, and before a space at its end."""
-    pairs = enumerate(zip(a, b, strict=False))
-    end = next((i for i, (char_a, char_b) in pairs if char_a != char_b), min(len(a), len(b)))
-    end -= end > 0 and a[end - 1] == " "
-    if end == 0:
-        raise RecordError(
-            "chosen and rejected have no beginning in common", "Give the prompt in a field prompt"
-        )
-    return a[:end], a[end:], b[end:]
+    return fields.messages(name) if isinstance(value, list) else as_messages([value], name)
 
 
 def _message_metadata(row: RowData, *names: str) -> dict[str, Any]:
@@ -126,45 +131,56 @@ def _message_metadata(row: RowData, *names: str) -> dict[str, Any]:
     }
 
 
+def _matches_completion(row: RowData) -> bool:
+    return not is_empty(row.get("completion")) and has_prompt(Fields(row))
+
+
 @import_format(
     "trl-unpaired",
     title="TRL unpaired preference: prompt, completion, label",
     source=PAGE,
-    matches=lambda row: {"prompt", "completion", "label"} <= set(row),
+    matches=lambda row: "label" in row and _matches_completion(row),
+    columns=(*_COMPLETION_FIELDS, "label"),
+    reads_person=True,
+    fallback=True,
 )
 def trl_unpaired(row: RowData) -> list[Case]:
-    """Parse a label."""
+    """Parse a label; a column that names a person is its annotator."""
     fields = Fields(row)
-    names = ("prompt", "completion", "label")
+    names = (*_COMPLETION_FIELDS, "label")
     metadata = fields.other_fields(names) | _message_metadata(row, *names)
-    interaction = make_interaction(
-        fields.messages("prompt"), [_completion(fields)], metadata=metadata
+    interaction = make_interaction(read_prompt(fields), [_completion(fields)], metadata=metadata)
+    label = make_feedback(
+        Label, interaction, read_annotator(fields), response="0", good=fields.boolean("label")
     )
-    return [
-        make_case(
-            interaction,
-            [make_feedback(Label, interaction, HUMAN, response="0", good=fields.boolean("label"))],
-        )
-    ]
+    return [make_case(interaction, [label])]
 
 
 @import_format(
     "trl-prompt-completion",
     title="TRL prompt-completion: prompt, completion",
     source=PAGE,
-    matches=lambda row: (
-        {"prompt", "completion"} <= set(row)
-        and not {"label", "feedback", "original_model_completion"} & set(row)
-    ),
+    matches=lambda row: "label" not in row and _matches_completion(row),
+    columns=_COMPLETION_FIELDS,
+    reads_person=True,
+    fallback=True,
 )
 def trl_prompt_completion(row: RowData) -> list[Case]:
-    """Parse a demonstration."""
+    """Parse a demonstration of one message."""
     fields = Fields(row)
-    names = ("prompt", "completion")
-    metadata = fields.other_fields(names) | _message_metadata(row, *names)
-    interaction = make_interaction(fields.messages("prompt"), [], metadata=metadata)
-    text = _completion(fields).text
-    return [make_case(interaction, [make_feedback(Demonstration, interaction, HUMAN, text=text)])]
+    metadata = fields.other_fields(_COMPLETION_FIELDS) | _message_metadata(row, *_COMPLETION_FIELDS)
+    completion = _completion(fields)
+    if len(completion.messages) > 1 or any(item.tool_calls for item in completion.messages):
+        raise fields.error(
+            "completion",
+            "a demonstration is one message with text",
+            "Join prompt and completion in one list messages, which the format openai-chat reads",
+        )
+    interaction = make_interaction(read_prompt(fields), [], metadata=metadata)
+    demonstration = make_feedback(
+        Demonstration, interaction, read_annotator(fields), text=completion.text
+    )
+    return [make_case(interaction, [demonstration])]
 
 
 def _completion(fields: Fields) -> Response:
@@ -180,7 +196,10 @@ def _completion(fields: Fields) -> Response:
     "trl-stepwise",
     title="TRL stepwise supervision: prompt, completions, labels",
     source=PAGE,
-    matches=lambda row: {"prompt", "completions", "labels"} <= set(row),
+    matches=lambda row: {"completions", "labels"} <= set(row) and has_prompt(Fields(row)),
+    columns=(*PROMPT_COLUMNS, "completions", "labels"),
+    reads_person=True,
+    fallback=True,
 )
 def trl_stepwise(row: RowData) -> list[Case]:
     """Parse the checked steps of one response; its text has one step per line."""
@@ -191,14 +210,15 @@ def trl_stepwise(row: RowData) -> list[Case]:
     texts = [completions.text(index) for index in completions.data]
     verdicts = ["right" if labels.boolean(index) else "wrong" for index in labels.data]
     interaction = make_interaction(
-        fields.messages("prompt"),
+        read_prompt(fields),
         [Response(id="0", text=SEPARATOR.join(texts))],
-        metadata=fields.other_fields(("prompt", "completions", "labels")),
+        metadata=fields.other_fields((*PROMPT_COLUMNS, "completions", "labels")),
     )
     steps = steps_with_offsets(texts, verdicts)
     return [
         make_case(
-            interaction, [make_feedback(Steps, interaction, HUMAN, response="0", steps=steps)]
+            interaction,
+            [make_feedback(Steps, interaction, read_annotator(fields), response="0", steps=steps)],
         )
     ]
 

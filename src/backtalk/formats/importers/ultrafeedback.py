@@ -27,6 +27,15 @@ def _matches(row: RowData) -> bool:
     title="UltraFeedback, as released and binarized",
     source="https://huggingface.co/datasets/openbmb/UltraFeedback",
     matches=_matches,
+    columns=(
+        "instruction",
+        "completions",
+        "correct_answers",
+        "incorrect_answers",
+        "prompt",
+        "messages",
+        *_BINARIZED_FIELDS,
+    ),
 )
 def ultrafeedback(row: RowData) -> list[Case]:
     """Parse ratings of each response, overall and by aspect, and critiques.

@@ -1,0 +1,129 @@
+r"""Prompts whose parts are in several columns: a system prompt, an instruction and its input.
+
+>>> row = {"system": "Be brief.", "instruction": "Translate.", "input": "Guten Tag"}
+>>> [message.text for message in read_prompt(Fields(row))]
+['Be brief.', 'Translate.\\nGuten Tag']
+"""
+
+from __future__ import annotations
+
+from backtalk.errors import RecordError
+from backtalk.feedback.annotator import Annotator
+from backtalk.feedback.interaction import Message, Prompt
+from backtalk.formats.chat import as_messages, plain_text
+from backtalk.formats.columns import is_empty, is_person_column
+from backtalk.formats.content_ids import HUMAN
+from backtalk.formats.fields import Fields
+
+QUESTION_COLUMNS = ("prompt", "question", "query", "instruction")
+"""Columns of the question itself; a row has one of them."""
+CONTEXT_COLUMNS = ("input", "context")
+"""Columns of a text that follows the question, or that is the question if there is no other."""
+PROMPT_COLUMNS = (*QUESTION_COLUMNS, *CONTEXT_COLUMNS, "system", "history")
+"""All columns that make up a prompt."""
+
+_SEPARATOR = "\n"
+
+
+def has_prompt(fields: Fields) -> bool:
+    """Return true if a row has a question in one of the columns of a prompt."""
+    return any(
+        not is_empty(fields.data.get(name)) for name in (*QUESTION_COLUMNS, *CONTEXT_COLUMNS)
+    )
+
+
+def read_prompt(fields: Fields) -> Prompt:
+    """Return the prompt that a row's columns make up.
+
+    ``input`` and ``context`` follow the question on a new line, as in LLaMA-Factory's Alpaca
+    layout; ``system`` becomes the first message, and ``history``, a list of pairs or of messages,
+    precedes the question.
+
+    Raises
+    ------
+    RecordError
+        If there is no question, or two columns have one.
+    """
+    named = [name for name in QUESTION_COLUMNS if not is_empty(fields.data.get(name))]
+    parts = [name for name in CONTEXT_COLUMNS if not is_empty(fields.data.get(name))]
+    if len(named) > 1:
+        raise fields.error(
+            named[1],
+            f"both {named[0]} and {named[1]} could be the prompt",
+            "Name the column of the prompt in a mapping",
+        )
+    question = (named or parts or ["prompt"])[0]
+    if not named and not parts:
+        raise fields.error(question, "missing", "Give the prompt in a column prompt")
+    messages = fields.messages(question)
+    contexts = [name for name in parts if name != question]
+    if contexts:
+        text = _SEPARATOR.join(_text(fields, name) for name in (question, *contexts))
+        messages = (Message.user(text),)
+    return with_system(fields, (*_history(fields), *messages))
+
+
+def with_system(fields: Fields, messages: Prompt) -> Prompt:
+    """Return messages with the system prompt of the column ``system`` at the beginning.
+
+    Raises
+    ------
+    RecordError
+        If the messages begin with another system prompt.
+    """
+    if is_empty(fields.data.get("system")):
+        return messages
+    text = fields.text("system")
+    if messages[0].role not in {"system", "developer"}:
+        return (Message.system(text), *messages)
+    if plain_text(messages[0].text) != plain_text(text):
+        raise fields.error("system", "differs from the system message in the conversation")
+    return messages
+
+
+def read_annotator(fields: Fields) -> Annotator:
+    """Return the person that a row names, an unknown person if it names none.
+
+    Raises
+    ------
+    RecordError
+        If two columns name a person.
+    """
+    names = [
+        name for name in fields.data if is_person_column(name) and not is_empty(fields.data[name])
+    ]
+    if not names:
+        return HUMAN
+    if len(names) > 1:
+        raise fields.error(
+            names[1],
+            f"both {names[0]} and {names[1]} name a person",
+            "Name the column of the annotator in a mapping",
+        )
+    value = fields.data[names[0]]
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        raise fields.error(names[0], f"expected the id of a person, got {value!r}")
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    return Annotator.human(str(value).strip())
+
+
+def _text(fields: Fields, name: str) -> str:
+    if not isinstance(fields.data[name], str):
+        raise fields.error(name, "a text is needed to join columns to one prompt")
+    return fields.text(name).strip("\r\n")
+
+
+def _history(fields: Fields) -> Prompt:
+    if is_empty(fields.data.get("history")):
+        return ()
+    turns = fields.array("history")
+    if all(isinstance(turn, dict) for turn in turns):
+        return as_messages(turns, fields.field_path("history"))
+    messages: list[Message] = []
+    for index, turn in enumerate(turns):
+        is_pair = isinstance(turn, list) and len(turn) == 2
+        if not is_pair or not all(isinstance(text, str) for text in turn):
+            raise RecordError(f"history.{index}: expected a pair of texts or a message")
+        messages += [Message.user(turn[0]), Message.assistant(turn[1])]
+    return tuple(messages)
