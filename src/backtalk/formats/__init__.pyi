@@ -13,3 +13,5 @@ from .read import read as read
 from .readers import Progress as Progress
 from .readers import RejectedRow as RejectedRow
 from .rejects import Rejects as Rejects
+from .suggest import suggest_line as suggest_line
+from .suggest import suggest_mapping as suggest_mapping

@@ -1,0 +1,340 @@
+"""Feedback that the columns of verdicts suggest, with open questions about their values."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from backtalk.formats.suggest import names
+from backtalk.formats.suggest.names import aspect_of, has_word
+from backtalk.formats.suggest.parts import part_items
+from backtalk.formats.suggest.roles import Columns, Roles, target_of
+from backtalk.formats.suggest.values import ColumnValues
+
+SCALE = "LOW-HIGH"
+"""Placeholder for a scale whose ends are not known."""
+FIRST, SECOND = "FIRST", "SECOND"
+"""Placeholders for the values that prefer the first and the second answer."""
+SIGN = "A-OR-B"
+"""Placeholder for the answer that positive numbers prefer."""
+
+_SCALES = ((0, 1), (1, 5), (1, 7), (1, 10), (0, 10), (0, 100))
+_A = frozenset({"a", "first", "left", "model_a"})
+_B = frozenset({"b", "2", "second", "right", "model_b"})
+_TIES = frozenset({"tie", "equal", "same", "both_bad", "both bad", "neither", "tie (bothbad)"})
+_MAX_WORDS = 12
+"""Number of different words up to which a column holds verdicts and not remarks."""
+
+
+@dataclass
+class Item:
+    """Entry of the list of feedback, with its questions."""
+
+    fields: dict[str, Any]
+    doubts: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Guess:
+    """Roles and columns of a table, for the functions that suggest feedback."""
+
+    roles: Roles
+    columns: Columns
+    has_placeholders: bool = False
+    """If true, a scale is a placeholder instead of the range of the values."""
+
+    @property
+    def answers(self) -> list[str]:
+        """Columns of the answers."""
+        return self.roles.responses
+
+    def about(self, name: str) -> dict[str, Any]:
+        """Return the response and the aspect that a column is about, as fields of feedback."""
+        target = target_of(name, self.answers)
+        index = self.answers.index(target) if target else 0
+        aspect = aspect_of(name) if target is None else _aspect_without(name, target)
+        return {
+            **({"response": index} if index else {}),
+            **({"aspect": aspect} if aspect else {}),
+        }
+
+    def is_open(self, name: str) -> bool:
+        """Return true if it is not clear which of several answers a column is about."""
+        return len(self.answers) > 1 and target_of(name, self.answers) is None
+
+
+def feedback_items(guess: Guess) -> list[Item]:
+    """Return the feedback that the columns of verdicts suggest."""
+    roles, columns = guess.roles, guess.columns
+    items: list[Item] = []
+    if roles.first_is_better:
+        items.append(Item({"kind": "preference", "always": "a"}))
+    verdicts = [columns[name] for name in roles.verdicts]
+    items += _ranking(guess, verdicts)
+    for column in verdicts:
+        items += _items(guess, column)
+    _add_degrees(guess, verdicts, items)
+    if not items:
+        items += _without_verdict(guess)
+    _add_annotator(guess, items)
+    return items
+
+
+def _items(guess: Guess, column: ColumnValues) -> Iterator[Item]:
+    name = column.name
+    if _is_degree(name) and not _is_signed(guess, column):
+        return
+    if not guess.answers:
+        if column.is_text:
+            yield Item({"kind": "critique", "column": name})
+    elif nested := part_items(column):
+        for fields in nested:
+            yield _nested(guess, column, fields)
+    elif column.numbers or column.is_flag:
+        if not has_word(name, names.RANK) or len(guess.answers) == 1:
+            yield _number_or_flag(guess, column)
+    elif column.is_text:
+        yield _text(guess, column)
+
+
+def _nested(guess: Guess, column: ColumnValues, fields: dict[str, Any]) -> Item:
+    values = fields.pop("values", None)
+    item = Item(fields)
+    if fields["kind"] == "rating":
+        _add_scale(guess, item, ColumnValues.of(fields["column"], values or ()))
+    if guess.is_open(column.name):
+        item.doubts.append(_which_answer(guess, column.name))
+    return item
+
+
+def _number_or_flag(guess: Guess, column: ColumnValues) -> Item:
+    name, values = column.name, set(column.words)
+    compares = guess.is_open(name) and has_word(name, names.WINNER)
+    if _is_signed(guess, column):
+        return _signed(guess, column)
+    if compares and has_word(name, names.PROBABILITY) and _within(column, 0, 1):
+        return Item({"kind": "preference", "probability": name})
+    if compares and not has_word(name, names.RATING):
+        return _winner(guess, column)
+    is_label = values <= {"0", "1", "-1"} or column.is_flag
+    if has_word(name, names.OUTCOME) and is_label:
+        fields = {"kind": "outcome", **guess.about(name), "column": name}
+        fields.pop("aspect", None)
+        return _checked(guess, Item(fields), name)
+    if is_label and not has_word(name, names.RATING):
+        return _label(guess, column)
+    item = Item({"kind": "rating", "column": name})
+    _add_scale(guess, item, column)
+    item.fields |= guess.about(name)
+    return _checked(guess, item, name)
+
+
+def _label(guess: Guess, column: ColumnValues) -> Item:
+    name = column.name
+    item = Item({"kind": "label", "column": name, **guess.about(name)})
+    values = {word.lower() for word in column.words}
+    if has_word(name, names.BAD_IF_TRUE):
+        item.fields |= {"good": [False, 0], "bad": [True, 1]}
+        item.doubts.append(f"Does true in {name} mean that the answer is bad?")
+    elif {"0", "-1"} <= values:
+        item.doubts.append(f"{name} has 0 and -1. Does 0 mean bad? Say good: [1] and bad: [-1, 0]")
+    elif unknown := sorted(values - names.GOOD - names.BAD):
+        item.doubts.append(
+            f"What do {', '.join(unknown)} in {name} mean? Say good: [VALUE] and bad: [VALUE]"
+        )
+    return _checked(guess, item, name)
+
+
+def _winner(guess: Guess, column: ColumnValues) -> Item:
+    """Return a preference by the word or number of the better answer."""
+    name, answers = column.name, guess.answers
+    item = Item({"kind": "preference", "column": name})
+    if aspect := aspect_of(name):
+        item.fields["aspect"] = aspect
+    words = [word.lower() for word in column.words]
+    models = [guess.roles.models.get(answer) for answer in answers]
+    named = {target_of(word, answers) or word for word in words}
+    if guess.has_placeholders and (column.numbers or column.is_flag):
+        item.fields |= {"a": FIRST, "b": SECOND}
+    elif column.numbers and not ("2" in words and set(words) <= {"1", "2"}):
+        item.doubts.append(
+            f"{name} has {', '.join(words[:_MAX_WORDS])}. Which is the first answer, "
+            f"{answers[0]}? Say a: VALUE and b: VALUE, and tie: VALUE if there is one"
+        )
+    elif column.is_flag:
+        item.doubts.append(
+            f"Does true in {name} mean that {answers[0]} is better? Say a: [true] and b: [false], "
+            "or the reverse"
+        )
+    elif all(models) and _are_models(guess, column, models):
+        item.fields |= {"a": {"column": models[0]}, "b": {"column": models[1]}}
+    elif set(words) - _A - _B - _TIES and set(answers[:2]) >= named - _TIES:
+        for field_name, answer in zip("ab", answers, strict=False):
+            own = [word for word in words if target_of(word, answers) == answer or word == answer]
+            item.fields |= {field_name: own} if own else {}
+    elif unknown := sorted(set(words) - _A - _B - _TIES):
+        item.doubts.append(
+            f"What do {', '.join(unknown)} in {name} mean? Say a: VALUE where {answers[0]} is "
+            f"better, b: VALUE where {answers[1]} is, tie: VALUE and both_bad: VALUE"
+        )
+    if len(answers) > 2:
+        item.doubts.append(f"Which two answers does {name} compare? Here first: 0 and second: 1")
+    return item
+
+
+def _are_models(guess: Guess, column: ColumnValues, models: list[str | None]) -> bool:
+    known = {word for name in models if name for word in guess.columns[name].words}
+    return {word for word in column.words if word.lower() not in _TIES} <= known
+
+
+def _signed(guess: Guess, column: ColumnValues) -> Item:
+    if guess.has_placeholders:
+        strength = {"column": column.name, "scale": SCALE, "positive": SIGN}
+        return Item({"kind": "preference", "strength": strength})
+    end = math.ceil(max(abs(number) for number in column.numbers))
+    fields = {"column": column.name, "scale": f"-{end}-{end}"}
+    doubt = (
+        f"Which answer do the positive numbers of {column.name} prefer? Say positive: a, or "
+        f"positive: b, beside the scale. Is {end} the strongest?"
+    )
+    return Item({"kind": "preference", "strength": fields}, [doubt])
+
+
+def _is_signed(guess: Guess, column: ColumnValues) -> bool:
+    compares = has_word(column.name, names.WINNER | names.STRENGTH)
+    return (
+        compares
+        and guess.is_open(column.name)
+        and min(column.numbers, default=0) < 0
+        and not has_word(column.name, names.RATING)
+    )
+
+
+def _text(guess: Guess, column: ColumnValues) -> Item:
+    name = column.name
+    about = guess.about(name)
+    response = {"response": about["response"]} if "response" in about else {}
+    words = {word.lower() for word in column.words}
+    is_verdict = column.is_word and len(words) <= _MAX_WORDS
+    if is_verdict and guess.is_open(name) and has_word(name, names.WINNER):
+        return _winner(guess, column)
+    if is_verdict and (words <= names.GOOD | names.BAD or not has_word(name, names.CRITIQUE)):
+        return _label(guess, column)
+    if has_word(name, names.EDIT):
+        return _checked(guess, Item({"kind": "edit", "column": name, **response}), name)
+    if has_word(name, names.DEMONSTRATION):
+        return Item({"kind": "demonstration", "column": name})
+    if guess.is_open(name):
+        response = {"response": None}
+    return Item({"kind": "critique", "column": name, **response})
+
+
+def _ranking(guess: Guess, verdicts: list[ColumnValues]) -> list[Item]:
+    ranks = {
+        target: column.name
+        for column in verdicts
+        if column.numbers
+        and has_word(column.name, names.RANK)
+        and (target := target_of(column.name, guess.answers)) is not None
+    }
+    if len(ranks) < 2 or list(guess.answers[: len(ranks)]) != [
+        answer for answer in guess.answers if answer in ranks
+    ]:
+        return []
+    columns = [ranks[answer] for answer in guess.answers if answer in ranks]
+    doubt = f"Is rank 1 of {columns[0]} the best?"
+    return [Item({"kind": "ranking", "columns": columns}, [doubt])]
+
+
+def _add_scale(guess: Guess, item: Item, column: ColumnValues) -> None:
+    """Add the smallest common scale that has all values, or their range."""
+    if guess.has_placeholders or not column.numbers:
+        item.fields["scale"] = SCALE
+        return
+    low, high = min(column.numbers), max(column.numbers)
+    scale = next(((a, b) for a, b in _SCALES if a <= low and high <= b), None)
+    if low.is_integer() and high.is_integer() and scale == (0, 1):
+        scale = (0, 1) if low < high else (1, 5) if low == 1 else (0, 1)
+    start, end = scale or (math.floor(low), math.ceil(high))
+    end = end if end > start else start + 1
+    item.fields["scale"] = f"{start}-{end}"
+    item.doubts.append(
+        f"{column.name} runs from {low:g} to {high:g} here. What are the worst and the best value?"
+    )
+
+
+def _within(column: ColumnValues, low: float, high: float) -> bool:
+    return bool(column.numbers) and all(low <= number <= high for number in column.numbers)
+
+
+def _is_degree(name: str) -> bool:
+    return has_word(name, names.CONFIDENCE | names.STRENGTH)
+
+
+def _add_degrees(guess: Guess, verdicts: list[ColumnValues], items: list[Item]) -> None:
+    """Add the columns of strength and confidence to the feedback that they belong to."""
+    for column in verdicts:
+        if not column.numbers or not _is_degree(column.name) or _is_signed(guess, column):
+            continue
+        is_strength = has_word(column.name, names.STRENGTH)
+        field_name = "strength" if is_strength else "confidence"
+        for item in items:
+            if is_strength and item.fields["kind"] != "preference":
+                continue
+            if field_name not in item.fields:
+                item.fields[field_name] = _degree(guess, item, column)
+
+
+def _degree(guess: Guess, item: Item, column: ColumnValues) -> Any:
+    if _within(column, 0, 1) and not guess.has_placeholders:
+        return column.name
+    scaled = Item({})
+    _add_scale(guess, scaled, column)
+    item.doubts += scaled.doubts
+    return {"column": column.name, "scale": scaled.fields["scale"]}
+
+
+def _without_verdict(guess: Guess) -> list[Item]:
+    """Return a demonstration, or remarks, for a table without verdicts."""
+    if guess.roles.conversations or not (guess.roles.prompt or guess.answers):
+        return []
+    if len(guess.answers) == 1:
+        (name,) = guess.answers
+        doubt = (
+            f"No column has a verdict. Is {name} a model answer to imitate? If it is an answer to "
+            "judge, list it under responses and add the feedback"
+        )
+        return [Item({"kind": "demonstration", "column": name}, [doubt])]
+    return []
+
+
+def _add_annotator(guess: Guess, items: list[Item]) -> None:
+    name = guess.roles.annotator
+    if name is None:
+        return
+    is_judge = has_word(name, frozenset({"judge", "evaluator"}))
+    for item in items:
+        item.fields["annotator"] = name
+        if is_judge:
+            item.fields["annotator_kind"] = "model"
+    if is_judge and items:
+        items[0].doubts.append(f"Is {name} the name of a model? Else leave out annotator_kind")
+
+
+def _aspect_without(name: str, target: str) -> str | None:
+    own = {*names.words_of(target)}
+    aspect = aspect_of(name)
+    return aspect if aspect and not own >= set(aspect.split("_")) else None
+
+
+def _checked(guess: Guess, item: Item, name: str) -> Item:
+    if guess.is_open(name):
+        item.doubts.append(_which_answer(guess, name))
+    return item
+
+
+def _which_answer(guess: Guess, name: str) -> str:
+    listed = ", ".join(f"{answer} (response: {i})" for i, answer in enumerate(guess.answers))
+    return f"Which answer is {name} about: {listed}?"

@@ -1,0 +1,267 @@
+"""Roles of the columns of a table: prompt, answers, persons, times, and the rest."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+from backtalk.formats.columns import meaning_of
+from backtalk.formats.suggest import names
+from backtalk.formats.suggest.names import has_word, words_of
+from backtalk.formats.suggest.values import ColumnValues
+
+Columns = dict[str, ColumnValues]
+
+
+@dataclass
+class Roles:
+    """Columns by role; each column has at most one."""
+
+    prompt: list[str] = field(default_factory=list)
+    """Columns that make up the prompt, in order."""
+    system: str | None = None
+    conversations: list[str] = field(default_factory=list)
+    """Columns of conversations that end with an answer."""
+    answers: list[str] = field(default_factory=list)
+    models: dict[str, str] = field(default_factory=dict)
+    """Column with the name of the model, by answer."""
+    first_is_better: bool = False
+    """If true, the first answer is the better one in every row."""
+    user: str | None = None
+    annotator: str | None = None
+    time: str | None = None
+    id: str | None = None
+    session: str | None = None
+    verdicts: list[str] = field(default_factory=list)
+    rest: list[str] = field(default_factory=list)
+    """Columns without a role."""
+    doubts: list[str] = field(default_factory=list)
+    """Questions about the columns above, for comments."""
+
+    @property
+    def responses(self) -> list[str]:
+        """Columns of the answers, in conversations or by themselves."""
+        return self.conversations or self.answers
+
+
+def find_roles(columns: Columns, must_read: str | None = None) -> Roles:
+    """Return the roles of columns by their names and the types of their values.
+
+    Parameters
+    ----------
+    columns : dict of str to ColumnValues
+        Columns of the sample rows.
+    must_read : str, optional
+        Column that becomes a verdict if it has no other role.
+    """
+    roles = Roles()
+    open_columns = dict(columns)
+    _find_answers(roles, open_columns)
+    _find_prompt(roles, open_columns)
+    _find_facts(roles, open_columns)
+    _find_verdicts(roles, open_columns, must_read)
+    if not roles.responses:
+        _find_unnamed_texts(roles, open_columns)
+    _find_models(roles, open_columns)
+    roles.rest = list(open_columns)
+    return roles
+
+
+def _take(columns: Columns, condition: Callable[[ColumnValues], bool]) -> list[str]:
+    taken = [name for name, column in columns.items() if condition(column)]
+    for name in taken:
+        del columns[name]
+    return taken
+
+
+def _is_answer_value(column: ColumnValues) -> bool:
+    return column.is_text or column.is_messages
+
+
+def _find_answers(roles: Roles, columns: Columns) -> None:
+    if pair := _better_and_worse(columns):
+        roles.first_is_better = True
+        messages = [columns.pop(name) for name in pair]
+        if all(item.is_messages and not _begins_with_answer(item) for item in messages):
+            roles.conversations = list(pair)
+        else:
+            roles.answers = list(pair)
+        return
+    by_name = [
+        name
+        for name, column in columns.items()
+        if meaning_of(name) == "answer" and _is_answer_value(column)
+    ]
+    roles.answers = [name for name in by_name if not has_word(name, names.DEMONSTRATION)]
+    conversations = [
+        name
+        for name, column in columns.items()
+        if column.is_messages and name not in roles.answers and _ends_with_answer(column)
+    ]
+    if not roles.answers and conversations:
+        roles.conversations = conversations
+    for name in roles.responses:
+        del columns[name]
+
+
+def _better_and_worse(columns: Columns) -> tuple[str, str] | None:
+    """Return the columns of the better and the worse answer, if exactly two are named so."""
+    texts = [name for name, column in columns.items() if _is_answer_value(column)]
+    pairs = [
+        (better, worse)
+        for better in texts
+        for worse in texts
+        if _without(better, names.BETTER) == _without(worse, names.WORSE)
+        and has_word(better, names.BETTER)
+        and has_word(worse, names.WORSE)
+    ]
+    return pairs[0] if len(pairs) == 1 else None
+
+
+def _without(name: str, words: frozenset[str]) -> tuple[str, ...]:
+    return tuple(word for word in words_of(name) if word not in words)
+
+
+def _begins_with_answer(column: ColumnValues) -> bool:
+    return all(_role(value[0]) == "assistant" for value in column.values)
+
+
+def _ends_with_answer(column: ColumnValues) -> bool:
+    return all(_role(value[-1]) == "assistant" for value in column.values)
+
+
+def _role(message: dict[str, object]) -> object:
+    role = message.get("role", message.get("from"))
+    return "assistant" if role in {"gpt", "model", "chatgpt", "bot"} else role
+
+
+def _find_prompt(roles: Roles, columns: Columns) -> None:
+    system = _take(columns, lambda column: column.name.lower() in {"system", "system_prompt"})
+    roles.system = system[0] if system else None
+    if roles.conversations:
+        return
+    candidates = [
+        name
+        for name, column in columns.items()
+        if meaning_of(name) == "prompt" and _is_answer_value(column) and name != "history"
+    ]
+    questions = [name for name in candidates if has_word(name, names.QUESTION)] or candidates
+    question = next((name for name in questions if not has_word(name, names.CONTEXT)), None)
+    contexts = [
+        name
+        for name in candidates
+        if name != question and has_word(name, names.CONTEXT) and columns[name].is_text
+    ]
+    roles.prompt = [*([question] if question else []), *contexts]
+    if question and columns[question].is_messages:
+        roles.prompt = [question]
+    for name in roles.prompt:
+        del columns[name]
+    if others := [name for name in questions if name in columns and name not in roles.prompt]:
+        listed = ", ".join(others)
+        roles.doubts.append(f"Is the prompt in {roles.prompt[0]}, or in {listed}?")
+
+
+def _find_facts(roles: Roles, columns: Columns) -> None:
+    times = _take(columns, lambda column: column.is_time and has_word(column.name, names.TIME))
+    roles.time = times[0] if times else None
+    sessions = _take(
+        columns,
+        lambda column: (
+            words_of(column.name)[-1:] == ("id",) and has_word(column.name, names.SESSION)
+        ),
+    )
+    roles.session = sessions[0] if sessions else None
+    people = _take(
+        columns,
+        lambda column: (
+            meaning_of(column.name) == "person" and not isinstance(column.values[0], dict)
+        ),
+    )
+    users = [name for name in people if has_word(name, frozenset({"user", "username"}))]
+    annotators = [name for name in people if name not in users]
+    roles.user = users[0] if users else None
+    roles.annotator = next(iter([*annotators, *users]), None)
+    if len(annotators) > 1:
+        roles.doubts.append(f"Who gave the feedback: {' or '.join(annotators)}?")
+    ids = _take(columns, lambda column: _is_id(column.name))
+    roles.id = ids[0] if ids else None
+
+
+def _is_id(name: str) -> bool:
+    words = words_of(name)
+    return words[-1:] in {("id",), ("uuid",)} and meaning_of(name) is None
+
+
+def _find_verdicts(roles: Roles, columns: Columns, must_read: str | None) -> None:
+    roles.verdicts = _take(
+        columns,
+        lambda column: (
+            column.name == must_read
+            or meaning_of(column.name) == "verdict"
+            or (meaning_of(column.name) == "answer" and not column.is_messages)
+            or "start" in column.item_fields
+            or any(
+                has_word(column.name, words)
+                for words in (
+                    names.CRITIQUE,
+                    names.EDIT,
+                    names.DEMONSTRATION,
+                    names.OUTCOME,
+                    names.CONFIDENCE,
+                    names.STRENGTH,
+                    names.PROBABILITY,
+                )
+            )
+        ),
+    )
+
+
+def _find_unnamed_texts(roles: Roles, columns: Columns) -> None:
+    """Take the longest texts for the prompt and the answer if no name says so."""
+    texts = sorted(
+        (name for name, column in columns.items() if column.is_text and not column.is_time),
+        key=lambda name: -columns[name].length,
+    )
+    count = 1 if roles.prompt else 2
+    order = list(columns)
+    chosen = sorted(texts[:count], key=order.index)
+    if not roles.prompt and chosen:
+        roles.prompt = [chosen.pop(0)]
+        roles.doubts.append(f"Is {roles.prompt[0]} the prompt?")
+    if chosen:
+        roles.answers = chosen
+        roles.doubts.append(f"Is {chosen[0]} the answer that the feedback is about?")
+    for name in (*roles.prompt, *roles.answers):
+        columns.pop(name, None)
+
+
+def _find_models(roles: Roles, columns: Columns) -> None:
+    models = [name for name in columns if has_word(name, frozenset({"model", "generator"}))]
+    if len(roles.responses) == 1 and len(models) == 1:
+        roles.models = {roles.responses[0]: models[0]}
+    elif len(roles.responses) > 1:
+        for answer in roles.responses:
+            matches = [name for name in models if target_of(name, roles.responses) == answer]
+            if len(matches) == 1:
+                roles.models[answer] = matches[0]
+    for name in roles.models.values():
+        del columns[name]
+
+
+def target_of(name: str, answers: Iterable[str]) -> str | None:
+    """Return the answer that a column is about, by the words that its name shares with one only.
+
+    >>> target_of("score_b", ["reply_a", "reply_b"]), target_of("rating", ["one", "two"])
+    ('reply_b', None)
+    """
+    answers = list(answers)
+    all_words = [frozenset(words_of(answer)) for answer in answers]
+    common = frozenset.intersection(*all_words) if all_words else frozenset()
+    words = frozenset(words_of(name))
+    matches = [
+        answer
+        for answer, own in zip(answers, all_words, strict=True)
+        if not words.isdisjoint(own - common)
+    ]
+    return matches[0] if len(matches) == 1 else None
