@@ -42,9 +42,11 @@ def read_prompt(fields: Fields) -> Prompt:
     Raises
     ------
     RecordError
-        If there is no question, or two columns have one.
+        If there is no question, or two columns have different ones.
     """
     named = [name for name in QUESTION_COLUMNS if not is_empty(fields.data.get(name))]
+    repeated = [name for name in named[1:] if fields.data[name] == fields.data[named[0]]]
+    named = [name for name in named if name not in repeated]
     parts = [name for name in CONTEXT_COLUMNS if not is_empty(fields.data.get(name))]
     if len(named) > 1:
         raise fields.error(

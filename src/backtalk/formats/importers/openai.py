@@ -38,23 +38,33 @@ def openai_chat(row: RowData) -> list[Case]:
     Messages with weight 0 are skipped. Earlier messages are demonstrations too if they have an
     explicit weight of 1. Tools are metadata. A column ``system`` is the first message.
     """
+    return demonstrations(row, "messages")
+
+
+def demonstrations(row: RowData, column: str) -> list[Case]:
+    """Parse the conversation in a column as :func:`openai_chat` does.
+
+    Raises
+    ------
+    RecordError
+        If it has no answer to imitate.
+    """
     fields = Fields(row)
-    messages = as_messages(fields.array("messages"), "messages")
-    weights = [part.optional_number("weight") for part in fields.objects("messages")]
+    messages = as_messages(fields.array(column), column)
+    weights = [part.optional_number("weight") for part in fields.objects(column)]
     replies = [i for i, message in enumerate(messages) if message.role == "assistant" and i > 0]
     candidates = [i for i in replies if weights[i] != 0]
     if not candidates:
-        raise fields.error("messages", "there is no assistant message to imitate")
-    names = ("messages", "system")
-    common = fields.other_fields(names) | unknown_fields(row["messages"], "messages")
+        raise fields.error(column, "there is no assistant message to imitate")
+    common = fields.other_fields((column, "system")) | unknown_fields(row[column], column)
     annotator = read_annotator(fields)
     cases = []
     for i in [i for i in candidates[:-1] if weights[i]] + candidates[-1:]:
         if not messages[i].text:
             raise fields.error(
-                f"messages.{i}", "a message to imitate needs text, not only tool calls"
+                f"{column}.{i}", "a message to imitate needs text, not only tool calls"
             )
-        after = row["messages"][i + 1 :] if i == candidates[-1] else []
+        after = row[column][i + 1 :] if i == candidates[-1] else []
         metadata = {**common, "after": after} if after else common
         prompt = with_system(fields, messages[:i])
         interaction = make_interaction(prompt, [], metadata=metadata)
