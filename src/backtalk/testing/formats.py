@@ -28,8 +28,15 @@ def check_format(item: Format, rows: Sequence[RowData]) -> None:
     for row in rows:
         copy = dict(row)
         assert item.matches(row), f"{item.name} does not recognise {row}"
-        others = [one.name for one in FORMATS.values() if one is not item and one.matches(row)]
+        others = [
+            one.name
+            for one in FORMATS.values()
+            if one is not item and one.matches(row) and (item.fallback or not one.fallback)
+        ]
         assert not others, f"{row} is also recognised as {', '.join(others)}"
+        assert not item.unread_columns(row), (
+            f"{item.name} does not name the columns {item.unread_columns(row)} of {row}"
+        )
         records = list(parse(row))
         assert records, f"{item.name} reads nothing from {row}"
         assert row == copy, "parsing must not change the row"

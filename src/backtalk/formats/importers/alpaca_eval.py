@@ -55,6 +55,17 @@ def _matches(row: RowData) -> bool:
     title="AlpacaEval outputs and annotations",
     source="https://github.com/tatsu-lab/alpaca_eval",
     matches=_matches,
+    columns=(
+        "instruction",
+        "input",
+        "output",
+        "output_1",
+        "output_2",
+        "preference",
+        "annotator",
+        "annotator_index",
+        "raw_completion",
+    ),
     options={"baseline": read_baseline, "judge": str},
 )
 def alpaca_eval(

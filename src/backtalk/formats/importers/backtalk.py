@@ -48,6 +48,7 @@ def _preprocess(rows: Iterator[Row | RejectedRow]) -> Iterator[Row | RejectedRow
     title="Backtalk's own JSON lines and Parquet, complete",
     source="docs/formats.md",
     matches=_matches,
+    columns=("interaction", "feedback", "record", "body"),
     preprocess=_preprocess,
 )
 def backtalk(row: RowData) -> list[Parsed]:

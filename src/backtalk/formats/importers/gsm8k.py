@@ -27,6 +27,7 @@ def _matches(row: RowData) -> bool:
     title="GSM8K example model solutions",
     source="https://github.com/openai/grade-school-math",
     matches=_matches,
+    columns=("question", "ground_truth"),
 )
 def gsm8k_solutions(row: RowData) -> list[Case]:
     """Parse a response and an outcome for each model, and the reference solution."""

@@ -18,6 +18,15 @@ _TESTS = Annotator.verifier("mbpp-tests")
     title="Written feedback on MBPP programs, with repairs",
     source="https://github.com/nyu-mll/ILF-for-code-generation",
     matches=lambda row: {"prompt", "Feedback", "original_model_completion"} <= set(row),
+    columns=(
+        "prompt",
+        "Feedback",
+        "completion",
+        "passed",
+        "original_model_completion",
+        "unedited_annotator_completion",
+        "worker_id",
+    ),
 )
 def ilf_mbpp(row: RowData) -> list[Case]:
     """Parse a model's program, a critique of it, and the repair as an edit and as a response.

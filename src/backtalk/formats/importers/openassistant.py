@@ -78,6 +78,7 @@ def _preprocess(rows: Iterator[Row | RejectedRow]) -> Iterator[Row | RejectedRow
     title="OpenAssistant trees, threads and messages",
     source="https://github.com/LAION-AI/Open-Assistant/tree/main/oasst-data",
     matches=_matches,
+    columns=("prompt", "thread", "labels", "rank", "replies", "user_id", "review_result"),
     preprocess=_preprocess,
 )
 def openassistant(row: RowData) -> list[Case]:

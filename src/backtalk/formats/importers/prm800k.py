@@ -52,6 +52,7 @@ class _Solution:
     title="PRM800K checked steps",
     source="https://github.com/openai/prm800k",
     matches=lambda row: "question" in row and "steps" in (_as_dict(row.get("label"))),
+    columns=("question", "label", "labeler", *_ROW_METADATA),
 )
 def prm800k(row: RowData) -> list[Case]:
     """Parse a response with checked steps for the chosen path, and one for each alternative.
