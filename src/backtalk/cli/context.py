@@ -6,21 +6,21 @@ import getpass
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from backtalk.cli.output import progress_bars
 from backtalk.errors import BacktalkError, NotFound
-from backtalk.feedback import Message, as_prompt, content_id
-from backtalk.feedback.interaction import Prompt
-from backtalk.feedback.record import explain
-from backtalk.learn.training_set import Split
-from backtalk.models import Budget, load_prices
-from backtalk.policy import LoadedPolicy, Policy, load_policy
-from backtalk.run import Run
 from backtalk.store import Store
 from backtalk.store.engine import database_url
+
+if TYPE_CHECKING:
+    from backtalk.feedback.interaction import Prompt
+    from backtalk.learn.training_set import Split
+    from backtalk.models import Budget
+    from backtalk.policy import LoadedPolicy, Policy
+    from backtalk.run import Run
 
 
 @contextmanager
@@ -147,6 +147,8 @@ def make_budget(
     BacktalkError
         If a maximum cost is set without prices, or prices without a maximum cost.
     """
+    from backtalk.models import Budget
+
     if money is not None and prices is None:
         raise BacktalkError("--max-money needs the models' prices", "Give a file with --prices")
     if prices is not None and money is None:
@@ -187,6 +189,10 @@ def open_run(
     prices : Path, optional
         File of prices.
     """
+    from backtalk.feedback import content_id
+    from backtalk.models import load_prices
+    from backtalk.run import Run
+
     root = store.artifacts.root.with_suffix(".runs")
     folder = root / content_id(store.project, *identity, str(seed))
     priced = None if prices is None else load_prices(prices)
@@ -209,6 +215,8 @@ def load(store: Store, policy: Policy, run: Run) -> LoadedPolicy:
     run : Run
         Run that caches and limits its calls.
     """
+    from backtalk.policy import load_policy
+
     return load_policy(policy, store.artifacts, wrap=run.wrap)
 
 
@@ -257,6 +265,9 @@ def prompts_in(file: Path) -> Iterator[Prompt]:
     """
     from pydantic import TypeAdapter, ValidationError
     from pydantic_core import from_json
+
+    from backtalk.feedback import Message, as_prompt
+    from backtalk.feedback.record import explain
 
     messages = TypeAdapter(tuple[Message, ...])
     if not file.is_file():

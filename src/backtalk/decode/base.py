@@ -8,10 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
-import numpy as np
-from numpy.typing import NDArray
 from pydantic import BeforeValidator, SerializeAsAny, ValidationError
 
 from backtalk.errors import BacktalkError
@@ -19,7 +17,12 @@ from backtalk.feedback.interaction import Prompt
 from backtalk.feedback.record import Record, explain
 from backtalk.models.protocol import Completion, Model, Sampling, Usage
 from backtalk.registry import Registry
-from backtalk.rewards import Reward
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from backtalk.rewards import Reward
 
 
 @dataclass(frozen=True)

@@ -5,13 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from backtalk.feedback import AnyFeedback
 from backtalk.feedback.case import Case
-from backtalk.formats import Format, ParsedRow, Progress, RejectedRow, Rejects, RowMapping, read
+from backtalk.formats.read import ParsedRow, read
+from backtalk.formats.readers import Progress, RejectedRow
+from backtalk.formats.rejects import Rejects
 from backtalk.store.inserts import AddResult
 from backtalk.store.store import Store
+
+if TYPE_CHECKING:
+    from backtalk.formats import Format, RowMapping
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import chain
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pydantic import ValidationError
 
@@ -33,7 +33,6 @@ from backtalk.formats.format import (
     recognise,
     unread_column_mend,
 )
-from backtalk.formats.mapping import RowMapping, mapping_format
 from backtalk.formats.readers import (
     Meter,
     Progress,
@@ -43,6 +42,9 @@ from backtalk.formats.readers import (
     find_sources,
     read_rows,
 )
+
+if TYPE_CHECKING:
+    from backtalk.formats.mapping import RowMapping
 
 _RECOGNITION_ROWS = 20
 """Number of rows that are inspected to recognise a format."""
@@ -93,7 +95,10 @@ def read(
     """
     inputs = find_sources(path)
     chosen = get_format(format) if isinstance(format, str) else format
-    chosen = mapping_format(chosen) if isinstance(chosen, RowMapping) else chosen
+    if chosen is not None and not isinstance(chosen, Format):
+        from backtalk.formats.mapping import mapping_format  # noqa: PLC0415 - slow, not always needed
+
+        chosen = mapping_format(chosen)
     parse = None if chosen is None else chosen.parser(options)
     meter = Meter(progress, inputs)
     return chain.from_iterable(

@@ -9,15 +9,17 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Annotated, Literal, Protocol, runtime_checkable
 
-import numpy as np
-from numpy.typing import NDArray
 from pydantic import Field, JsonValue
 
 from backtalk.feedback.case import prompt_key
 from backtalk.feedback.interaction import Message, Prompt
 from backtalk.feedback.record import OMIT_EMPTY, Probability, Record, content_id
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 PromptResponse = tuple[tuple[Message, ...], str]
 """A prompt and the text of one response to it."""

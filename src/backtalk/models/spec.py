@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, JsonValue, model_validator
 
 from backtalk.artifacts import Artifacts
 from backtalk.errors import BacktalkError, NotFound
 from backtalk.feedback.record import OMIT_EMPTY, Name, OptionalField, Record
-from backtalk.models.endpoint.endpoint import Endpoint, LimitField, normalise_url
-from backtalk.models.local.loading import Dtype
-from backtalk.models.local.mixture import Mixture
-from backtalk.models.local.model import LocalModel
-from backtalk.models.protocol import Model
-from backtalk.models.registry import get_model
-from backtalk.models.replay.replay import Replay, ReplayOrder
+from backtalk.models.options import Dtype, LimitField, ReplayOrder, normalise_url
+
+if TYPE_CHECKING:
+    from backtalk.models.protocol import Model
 
 
 def _address(address: str) -> str:
@@ -44,6 +41,8 @@ class EndpointSpec(Record):
 
     def load(self, artifacts: Artifacts | None = None) -> Model:  # noqa: ARG002 - as every spec
         """Return the model."""
+        from backtalk.models.endpoint.endpoint import Endpoint  # noqa: PLC0415 - slow to import
+
         return Endpoint(**self.model_dump(exclude={"kind"}, exclude_none=True))
 
 
@@ -70,6 +69,8 @@ class LocalSpec(Record):
 
     def load(self, artifacts: Artifacts | None = None) -> Model:
         """Return the model."""
+        from backtalk.models.local.model import LocalModel  # noqa: PLC0415 - slow to import
+
         options = self.model_dump(exclude={"kind", "model", "artifact"}, exclude_none=True)
         options["adapters"] = [str(_require(artifacts, id_).path(id_)) for id_ in self.adapters]
         if self.artifact is None:
@@ -90,6 +91,8 @@ class ReplaySpec(Record):
 
     def load(self, artifacts: Artifacts | None = None) -> Model:
         """Return the model."""
+        from backtalk.models.replay.replay import Replay  # noqa: PLC0415 - slow to import
+
         files = _require(artifacts, self.artifact).read(self.artifact)
         return Replay.from_files(files, models=self.models, order=self.order)
 
@@ -103,6 +106,8 @@ class NamedSpec(Record):
 
     def load(self, artifacts: Artifacts | None = None) -> Model:  # noqa: ARG002 - as every spec
         """Return the model."""
+        from backtalk.models.registry import get_model  # noqa: PLC0415 - slow to import
+
         return get_model(self.name, self.options)
 
 
@@ -131,6 +136,9 @@ class MixtureSpec(Record):
         BacktalkError
             If one of the models is not a local model.
         """
+        from backtalk.models.local.mixture import Mixture  # noqa: PLC0415 - slow to import
+        from backtalk.models.local.model import LocalModel  # noqa: PLC0415
+
         loaded = [spec.load(artifacts) for spec in self.models]
         local = [model for model in loaded if isinstance(model, LocalModel)]
         if len(local) < len(loaded):

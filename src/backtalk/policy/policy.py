@@ -6,7 +6,6 @@ import json
 from functools import cached_property
 from typing import Annotated, Any, Self
 
-import yaml
 from pydantic import Field, JsonValue, ValidationError
 
 from backtalk.decode import Decoder, Sample
@@ -107,6 +106,8 @@ class Policy(Record):
 
     def to_yaml(self) -> str:
         """Return the policy as YAML, with its id first."""
+        import yaml  # noqa: PLC0415 - only needed for files
+
         return yaml.safe_dump(
             {"id": self.id, **self.to_dict()}, sort_keys=False, allow_unicode=True
         )
@@ -120,6 +121,8 @@ class Policy(Record):
         RecordError
             If it is not valid, or its id is not that of its recipe.
         """
+        import yaml  # noqa: PLC0415 - only needed for files
+
         try:
             data = yaml.safe_load(text)
         except yaml.YAMLError as error:

@@ -10,7 +10,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from backtalk.errors import BacktalkError
 from backtalk.feedback.record import Name, OptionalField, Record
-from backtalk.models.endpoint.endpoint import normalise_url
+from backtalk.models.options import normalise_url
 from backtalk.store.engine import database_url
 
 Seconds = Annotated[float, Field(gt=0)]

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from numpy.typing import NDArray
 from sqlalchemy import Engine
 
 from backtalk.errors import UnknownName
@@ -15,6 +13,7 @@ from backtalk.store.queries import check_kinds, read_batches
 
 if TYPE_CHECKING:
     import pyarrow as pa
+    from numpy.typing import NDArray
 
 BATCH_SIZE = 50_000
 """Rows per Arrow batch."""
@@ -94,6 +93,8 @@ class Columns:
 
     def arrays(self, *names: str, kinds: Sequence[str] | None = None) -> dict[str, NDArray[Any]]:
         """Return the columns as NumPy arrays; a missing number is NaN. See :meth:`batches`."""
+        import numpy as np  # noqa: PLC0415 - loaded when a column is read
+
         table = self.table(*names, kinds=kinds)
         return {
             name: np.asarray(table[name].to_numpy(zero_copy_only=False))

@@ -7,25 +7,21 @@ import logging
 import os
 import time
 from collections.abc import AsyncIterator, Sequence
-from typing import TYPE_CHECKING, Any, Literal
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING, Any
 
-from backtalk.errors import BacktalkError
 from backtalk.models.batching import generate_in_batches
 from backtalk.models.endpoint.clients import ClientPool
 from backtalk.models.endpoint.errors import EndpointInfo, translate_error
 from backtalk.models.endpoint.offline import check_online
 from backtalk.models.endpoint.response import MALFORMED, chunk_text, parse_completion
 from backtalk.models.errors import BadRequest, InvalidResponse
+from backtalk.models.options import LimitField, normalise_url
 from backtalk.models.protocol import Completion, Request, Usage
 
 if TYPE_CHECKING:
     from openai import AsyncOpenAI
 
 log = logging.getLogger(__name__)
-
-LimitField = Literal["max_tokens", "max_completion_tokens"]
-"""Name of the parameter for the maximum number of tokens of a completion."""
 
 _OPENAI = "https://api.openai.com/v1"
 _RESERVED_OPTIONS = (
@@ -256,24 +252,3 @@ class Endpoint:
             timeout=self.timeout,
             retries=self.retries,
         )
-
-
-def normalise_url(address: str) -> str:
-    """Return an address without a trailing slash.
-
-    Raises
-    ------
-    BacktalkError
-        If it is not an HTTP address, or may hold a secret: a user, a password, a query.
-    """
-    parts = urlsplit(address)
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
-        raise BacktalkError(
-            f"{address!r} is not the address of a server", "Use one like http://localhost:8000/v1"
-        )
-    if parts.username or parts.password or parts.query:
-        raise BacktalkError(
-            f"The address of {parts.hostname} contains a user, a password or a query",
-            "Put the key into an environment variable, and set api_key_env to its name",
-        )
-    return address.rstrip("/")

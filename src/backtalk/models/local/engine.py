@@ -16,8 +16,9 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from backtalk.models.endpoint.offline import is_offline
 from backtalk.models.errors import UnknownModel
 from backtalk.models.local.forward import DecodeState, ForwardState, log_probabilities
-from backtalk.models.local.loading import Dtype, folder_id, hide_progress_bars
+from backtalk.models.local.loading import folder_id, hide_progress_bars
 from backtalk.models.local.sampler import SequenceState, sample
+from backtalk.models.options import Dtype
 
 _MAX_LOGITS = 1 << 28
 """Maximum number of logits in memory while completions are scored."""

@@ -8,10 +8,6 @@ from functools import lru_cache
 from hashlib import blake2b
 from importlib import import_module
 from pathlib import Path
-from typing import Literal
-
-Dtype = Literal["auto", "float32", "bfloat16", "float16"]
-"""Number format of weights."""
 
 _HASHED_SUFFIXES = {".safetensors", ".json", ".jinja", ".txt", ".model"}
 

@@ -18,7 +18,7 @@ from backtalk.errors import MissingExtra
 from backtalk.feedback.record import content_id
 from backtalk.models.batching import CompletionBatch
 from backtalk.models.errors import BadRequest, ContextTooLong, ModelError
-from backtalk.models.local.loading import Dtype
+from backtalk.models.options import Dtype
 from backtalk.models.protocol import Completion, PromptResponse, Request, Usage
 
 if TYPE_CHECKING:

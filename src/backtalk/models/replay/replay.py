@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,11 +14,9 @@ from backtalk.feedback.interaction import Interaction, prompt_text
 from backtalk.feedback.record import content_id
 from backtalk.models.batching import generate_sequentially
 from backtalk.models.errors import NotRecorded
+from backtalk.models.options import ReplayOrder
 from backtalk.models.protocol import Completion, Request, Usage
 from backtalk.models.replay.recordings import Recordings
-
-ReplayOrder = Literal["recorded", "shuffled"]
-"""Order of the recorded responses to a prompt."""
 
 
 class Replay:
