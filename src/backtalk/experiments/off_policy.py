@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -122,13 +123,14 @@ def estimate_policy(
     values = np.array([row.value for row in chosen])
     users = [row.user for row in chosen]
     logged, target = cross_fit_rewards(features[0], values, features[1], users, seed=seed)
+    options: dict[str, Any] = {"clip": clip, "bounds": (0.0, 1.0), "level": level}
     return PolicyValue(
         basis=basis,
         logged=mean_interval(values, users, level=level),
         estimates=(
-            ips(values, weights, users, clip=clip, level=level),
-            snips(values, weights, users, clip=clip, level=level),
-            doubly_robust(values, weights, logged, target, users, clip=clip, level=level),
+            ips(values, weights, users, **options),
+            snips(values, weights, users, **options),
+            doubly_robust(values, weights, logged, target, users, **options),
         ),
     )
 

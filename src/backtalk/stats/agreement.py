@@ -11,7 +11,15 @@ from numpy.typing import ArrayLike, NDArray
 from backtalk.stats.agreement_coefficient import Agreement, jackknife_blocks, make_agreement
 from backtalk.stats.estimate import Estimate, InvalidValues
 from backtalk.stats.intervals.choose import mean_interval
-from backtalk.stats.validation import Floats, Ints, require_same_length
+from backtalk.stats.labels import (
+    as_array,
+    as_numbers,
+    encode_present,
+    encode_together,
+    in_order,
+    known_labels,
+)
+from backtalk.stats.validation import Floats, Ints, group_numbers
 
 Weights = Literal["linear", "quadratic"]
 Metric = Literal["nominal", "ordinal", "interval"]
@@ -29,7 +37,7 @@ def accuracy(
     Parameters
     ----------
     predicted, actual : ArrayLike
-        Labels of each item, shape (n,), of one type.
+        Labels of each item, shape (n,), of one type: 1 and "1" are refused side by side.
     clusters : ArrayLike, optional
         Cluster label of each item, shape (n,). Default: items are independent.
     level : float, default 0.95
@@ -38,9 +46,10 @@ def accuracy(
     Raises
     ------
     InvalidValues
-        If there are no labels, or the lengths differ.
+        If there are no labels, one is missing (see :mod:`backtalk.stats.labels`), they are of
+        different types, or the lengths differ.
     """
-    a, b = _label_arrays(predicted, actual)
+    (a, b), _ = encode_together(predicted=predicted, actual=actual)
     return mean_interval((a == b).astype(float), clusters, level=level)
 
 
@@ -58,59 +67,13 @@ def cohen_kappa(
     Parameters
     ----------
     first, second : ArrayLike
-        Label of each item by each rater, shape (n,).
+        Label of each item by each rater, shape (n,), of one type.
     weights : Weights, optional
         ``linear`` and ``quadratic`` weigh a disagreement by the distance of the labels in the
         order of the categories, or its square. Default: every disagreement weighs the same.
     categories : sequence of Any, optional
-        All labels in their order. Default: the labels that occur, sorted.
-    clusters : ArrayLike, optional
-        Cluster label of each item, shape (n,). Default: items are independent.
-    level : float, default 0.95
-        Nominal coverage of the interval; see
-        :func:`backtalk.stats.agreement_coefficient.make_agreement`.
-
-    Raises
-    ------
-    NotIdentified
-        If all labels are the same.
-    """
-    a, b = _label_arrays(first, second)
-    codes, count = _codes(np.concatenate([a, b]), categories)
-    rows, columns = codes[: len(a)], codes[len(a) :]
-    blocks, block_count, cluster_count = jackknife_blocks(clusters, len(a))
-    tables = np.zeros((block_count, count, count))
-    np.add.at(tables, (blocks, rows, columns), 1.0)
-    total = tables.sum(0)
-    distances = _distances(count, weights)
-    observed, expected = _table_disagreement(total[None], distances)
-    return make_agreement(
-        (float(observed[0]), float(expected[0])),
-        _table_disagreement(total - tables, distances),
-        frequencies=np.bincount(codes, minlength=count),
-        items=len(a),
-        clusters=cluster_count,
-        level=level,
-    )
-
-
-def krippendorff_alpha(
-    ratings: Sequence[Sequence[Any]] | NDArray[Any],
-    *,
-    metric: Metric = "nominal",
-    clusters: ArrayLike | None = None,
-    level: float = 0.95,
-) -> Agreement:
-    """Estimate the agreement of any number of raters beyond chance (Krippendorff 2004, ch. 11).
-
-    Parameters
-    ----------
-    ratings : Sequence[Sequence[Any]] | NDArray[Any]
-        Shape (raters, items), None or NaN for a missing rating. Numbers for the ordinal and
-        interval metrics, any sortable labels for the nominal one.
-    metric : Metric, default "nominal"
-        Distance of two labels: 1 unless equal (nominal), the squared number of ratings ranked
-        between them (ordinal), or their squared difference (interval).
+        All labels in their order, the lowest first. Default: the labels that occur, in the order
+        of numbers, also of numbers that are written as text.
     clusters : ArrayLike, optional
         Cluster label of each item, shape (n,). Default: items are independent.
     level : float, default 0.95
@@ -120,11 +83,71 @@ def krippendorff_alpha(
     Raises
     ------
     InvalidValues
-        If no item has two ratings, or the metric is unknown.
+        If a label is missing (see :mod:`backtalk.stats.labels`) or not among the categories, or
+        there are weights and the order of more than two labels is unknown.
     NotIdentified
         If all labels are the same.
     """
-    counts, values = _rating_counts(ratings, metric)
+    (rows, columns), labels = encode_together(first=first, second=second)
+    if weights is not None:
+        listed = in_order(labels, categories, f"cohen_kappa with {weights} weights")
+    else:
+        listed = labels if categories is None else known_labels(labels, categories)
+    count, codes = len(listed), _places(labels, listed)
+    rows, columns = codes[rows], codes[columns]
+    blocks, block_count, cluster_count = jackknife_blocks(clusters, len(rows))
+    tables = np.zeros((block_count, count, count))
+    np.add.at(tables, (blocks, rows, columns), 1.0)
+    total = tables.sum(0)
+    distances = _distances(count, weights)
+    observed, expected = _table_disagreement(total[None], distances)
+    return make_agreement(
+        (float(observed[0]), float(expected[0])),
+        _table_disagreement(total - tables, distances),
+        frequencies=np.bincount(np.concatenate([rows, columns]), minlength=count),
+        items=len(rows),
+        clusters=cluster_count,
+        level=level,
+    )
+
+
+def krippendorff_alpha(
+    ratings: Sequence[Sequence[Any]] | NDArray[Any],
+    *,
+    metric: Metric = "nominal",
+    categories: Sequence[Any] | None = None,
+    clusters: ArrayLike | None = None,
+    level: float = 0.95,
+) -> Agreement:
+    """Estimate the agreement of any number of raters beyond chance (Krippendorff 2004, ch. 11).
+
+    Parameters
+    ----------
+    ratings : Sequence[Sequence[Any]] | NDArray[Any]
+        Shape (raters, items), labels of one type. Missing ratings (see
+        :mod:`backtalk.stats.labels`) are left out and counted in the result. The interval metric
+        needs numbers, the ordinal one numbers or ``categories``; numbers may be written as text.
+    metric : Metric, default "nominal"
+        Distance of two labels: 1 unless equal (nominal), the squared number of ratings ranked
+        between them (ordinal), or their squared difference (interval).
+    categories : sequence of Any, optional
+        All labels in their order, the lowest first, for the ordinal metric. Default: the order of
+        numbers.
+    clusters : ArrayLike, optional
+        Cluster label of each item, shape (n,). Default: items are independent.
+    level : float, default 0.95
+        Nominal coverage of the interval; see
+        :func:`backtalk.stats.agreement_coefficient.make_agreement`.
+
+    Raises
+    ------
+    InvalidValues
+        If no item has two ratings, the metric is unknown, or it needs an order or numbers that the
+        labels do not have.
+    NotIdentified
+        If all labels are the same.
+    """
+    counts, values, missing = _rating_counts(ratings, metric, categories)
     blocks, _, cluster_count = jackknife_blocks(clusters, len(counts))
     paired = counts.sum(1) >= 2
     if not paired.any():
@@ -138,29 +161,20 @@ def krippendorff_alpha(
         (without[0] / max_distance, without[1] / max_distance),
         frequencies=counts.sum(0),
         items=len(counts),
-        clusters=cluster_count and int(np.unique(np.asarray(clusters)[paired]).size),
+        clusters=cluster_count and _count_used(clusters, paired),
         level=level,
+        missing=missing,
     )
 
 
-def _label_arrays(first: ArrayLike, second: ArrayLike) -> tuple[NDArray[Any], NDArray[Any]]:
-    a, b = np.asarray(first), np.asarray(second)
-    if a.ndim != 1 or a.size == 0:
-        raise InvalidValues(f"The labels have shape {a.shape}", "Give one label per item")
-    require_same_length(first=a, second=b)
-    return a, b
+def _count_used(clusters: Any, used: NDArray[np.bool_]) -> int:
+    return int(np.unique(group_numbers(clusters, len(used))[0][used]).size)
 
 
-def _codes(labels: NDArray[Any], categories: Sequence[Any] | None) -> tuple[Ints, int]:
-    present, codes = np.unique(labels, return_inverse=True)
-    if categories is None:
-        return codes.astype(np.intp), len(present)
-    index = {category: number for number, category in enumerate(categories)}
-    unknown = [label for label in present.tolist() if label not in index]
-    if unknown:
-        raise InvalidValues(f"{unknown[0]!r} is not among the categories", "Name all labels")
-    order = np.array([index[label] for label in present.tolist()], dtype=np.intp)
-    return order[codes], len(categories)
+def _places(labels: Sequence[Any], listed: Sequence[Any]) -> Ints:
+    """Return the place of each label in a list of all labels."""
+    index = {label: place for place, label in enumerate(listed)}
+    return np.array([index[label] for label in labels], dtype=np.intp)
 
 
 def _distances(count: int, weights: Weights | None) -> Floats:
@@ -182,27 +196,60 @@ def _table_disagreement(tables: Floats, distances: Floats) -> tuple[Floats, Floa
 
 
 def _rating_counts(
-    ratings: Sequence[Sequence[Any]] | NDArray[Any], metric: Metric
-) -> tuple[Floats, Floats]:
-    """Return the count of each label on each item, (items, labels), and the labels as numbers."""
+    ratings: Any, metric: Metric, categories: Sequence[Any] | None
+) -> tuple[Floats, Floats, int]:
+    """Return the counts of each label on each item, the labels' values, and the missing ratings.
+
+    Counts have shape (items, labels), values (labels,).
+    """
     if metric not in ("nominal", "ordinal", "interval"):
         raise InvalidValues(f"There is no metric {metric!r}", "Known: nominal, ordinal, interval")
-    is_float = isinstance(ratings, np.ndarray) and ratings.dtype == np.float64
-    table = np.asarray(ratings, dtype=None if is_float else object)
+    table = _rating_table(ratings)
+    codes, labels = encode_present(table, "ratings")
+    listed = _listed_labels(labels, metric, categories)
+    raters, items = np.nonzero(codes >= 0)
+    counts = np.zeros((table.shape[1], len(listed)))
+    np.add.at(counts, (items, _places(labels, listed)[codes[raters, items]]), 1.0)
+    values = np.asarray(as_numbers(listed) if metric == "interval" else np.arange(len(listed)))
+    return counts, values.astype(float), table.size - len(items)
+
+
+def _rating_table(ratings: Any) -> NDArray[Any]:
+    if isinstance(ratings, np.ndarray):
+        table = as_array(ratings)
+    elif isinstance(ratings, (list, tuple)):
+        rows = [as_array(row) for row in ratings]
+        shapes = {row.shape for row in rows}
+        if len(shapes) > 1:
+            raise InvalidValues("ratings has rows of different lengths", "Give (raters, items)")
+        table = np.array([row.astype(object) for row in rows], dtype=object)
+    else:
+        table = as_array(ratings)
     if table.ndim != 2:
         raise InvalidValues(f"ratings has shape {table.shape}", "Give (raters, items)")
-    if is_float:
-        present = ~np.isnan(table)
-        labels = table[present]
-    else:
-        present = np.array([[x is not None and x == x for x in row] for row in table])  # noqa: PLR0124
-        rated = table[present].tolist()
-        labels = np.asarray(rated if metric == "nominal" else [float(x) for x in rated])
-    distinct, codes = np.unique(labels, return_inverse=True)
-    counts = np.zeros((table.shape[1], len(distinct)))
-    np.add.at(counts, (np.nonzero(present)[1], codes), 1.0)
-    values = np.zeros(len(distinct)) if metric == "nominal" else distinct.astype(float)
-    return counts, values
+    return table
+
+
+def _listed_labels(
+    labels: list[Any], metric: Metric, categories: Sequence[Any] | None
+) -> list[Any]:
+    """Return all labels, in their order if the metric depends on it."""
+    if metric == "ordinal":
+        return in_order(labels, categories, "krippendorff_alpha with the ordinal metric")
+    if metric == "interval":
+        if categories is not None:
+            raise InvalidValues(
+                "The interval metric measures differences of numbers, which categories have not",
+                "Use metric='ordinal' with categories=, or give numbers without categories",
+            )
+        if as_numbers(labels) is None:
+            example = next(label for label in labels if as_numbers([label]) is None)
+            raise InvalidValues(
+                f"The interval metric needs numbers, and {example!r} is not one",
+                "Give numbers, or use metric='ordinal' with categories=",
+            )
+        return labels
+    return labels if categories is None else known_labels(labels, categories)
 
 
 def _rating_disagreement(counts: Floats, values: Floats, metric: Metric) -> tuple[float, float]:

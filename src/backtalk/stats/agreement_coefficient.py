@@ -35,6 +35,8 @@ class Agreement:
     rarest
         Count of the least frequent label. Below five the expected disagreement is poorly known,
         and the interval allows for it.
+    missing
+        Number of missing ratings that were left out: empty cells of a table of ratings.
     """
 
     estimate: Estimate
@@ -42,6 +44,7 @@ class Agreement:
     expected: float
     categories: int
     rarest: int
+    missing: int = 0
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields, ready for JSON."""
@@ -71,6 +74,7 @@ def make_agreement(
     items: int,
     clusters: int | None,
     level: float,
+    missing: int = 0,
 ) -> Agreement:
     """Return 1 - observed / expected disagreement with its interval.
 
@@ -99,6 +103,8 @@ def make_agreement(
         Number of clusters, None if items are independent.
     level : float
         Nominal coverage.
+    missing : int, default 0
+        Number of ratings that were left out.
 
     Raises
     ------
@@ -123,7 +129,7 @@ def make_agreement(
         clusters=clusters,
         method="jackknife score",
     )
-    return Agreement(estimate, observed, expected, len(used), int(used.min()))
+    return Agreement(estimate, observed, expected, len(used), int(used.min()), missing)
 
 
 def _observed_limits(

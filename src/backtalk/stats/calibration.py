@@ -8,9 +8,15 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from backtalk.stats.estimate import Estimate, InvalidValues
+from backtalk.stats.estimate import Estimate, InvalidValues, NoSpread
 from backtalk.stats.intervals.choose import mean_interval
-from backtalk.stats.validation import Floats, Ints, probability_values, require_same_length
+from backtalk.stats.validation import (
+    Floats,
+    Ints,
+    group_numbers,
+    probability_values,
+    require_same_length,
+)
 
 Binning = Literal["width", "mass"]
 
@@ -230,7 +236,7 @@ def reliability_curve(
         If lengths differ, a value is out of range, or the binning is unknown.
     """
     predicted, observed = _paired_arrays(probabilities, outcomes)
-    labels = None if clusters is None else np.asarray(clusters)
+    labels = None if clusters is None else group_numbers(clusters, len(predicted))[0]
     numbers, count = _bin_numbers(predicted, bins, binning)
     curve = []
     for number in range(count):
@@ -270,6 +276,8 @@ def log_loss(
     ------
     InvalidValues
         If an outcome of probability 0 occurred.
+    NoSpread
+        If there is no floor, and there is one cluster or no two losses differ.
     """
     if not 0 <= floor < 0.5:
         raise InvalidValues(f"The floor is {floor}", "Give one in [0, 0.5)")
@@ -285,7 +293,12 @@ def log_loss(
         )
     losses = -_times_log(observed, predicted) - _times_log(1.0 - observed, 1.0 - predicted)
     bounds = (0.0, -float(np.log(floor))) if floor > 0 else None
-    return mean_interval(losses, clusters, bounds=bounds, level=level, seed=seed)
+    try:
+        return mean_interval(losses, clusters, bounds=bounds, level=level, seed=seed)
+    except NoSpread as error:
+        raise NoSpread(
+            error.what, "Pass floor=, for example 1e-6, which bounds the loss, and report it"
+        ) from None
 
 
 def _paired_arrays(probabilities: ArrayLike, outcomes: ArrayLike) -> tuple[Floats, Floats]:

@@ -62,3 +62,7 @@ class NotIdentified(BacktalkError):
 
 class InvalidValues(BacktalkError, ValueError):
     """Error for values or options that a statistic does not accept."""
+
+
+class NoSpread(InvalidValues):
+    """Error for values without a spread, from which no interval follows without bounds."""

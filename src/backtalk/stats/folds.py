@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from backtalk.stats.estimate import InvalidValues
-from backtalk.stats.validation import Ints
+from backtalk.stats.labels import Ints, encode
 
 
 def group_folds(keys: Sequence[str], k: int, *, seed: int = 0) -> Ints:
@@ -33,11 +33,10 @@ def group_folds(keys: Sequence[str], k: int, *, seed: int = 0) -> Ints:
     Raises
     ------
     InvalidValues
-        If there are fewer than ``k`` different keys, or ``k`` is below 2.
+        If there are fewer than ``k`` different keys, ``k`` is below 2, or a key is missing.
     """
-    names, numbers, sizes = np.unique(
-        np.asarray(keys, dtype=str), return_inverse=True, return_counts=True
-    )
+    numbers, names = encode(keys, "keys")
+    sizes = np.bincount(numbers)
     if not 2 <= k <= len(names):
         raise InvalidValues(
             f"{len(names)} different keys cannot make {k} folds", "Give 2 <= k <= keys"

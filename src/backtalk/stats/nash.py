@@ -12,7 +12,7 @@ from scipy.optimize import linprog, root
 from scipy.special import log_softmax, logsumexp, rel_entr, softmax
 
 from backtalk.stats.estimate import InvalidValues
-from backtalk.stats.validation import Floats
+from backtalk.stats.validation import Floats, finite_values, float_array
 
 
 def exploitability(
@@ -49,7 +49,7 @@ def exploitability(
     Munos et al. (2023), "Nash learning from human feedback", section 4.
     """
     table, mu = _validate(preference, reference, tau)
-    pi = np.asarray(policy, dtype=float)
+    pi = finite_values(policy, "policy")
     wins = table @ pi
     if mu is None:
         return float(wins.max() - 0.5)
@@ -107,7 +107,7 @@ def nash(preference: ArrayLike, *, reference: ArrayLike | None = None, tau: floa
 def _validate(
     preference: ArrayLike, reference: ArrayLike | None, tau: float
 ) -> tuple[Floats, Floats | None]:
-    table = np.asarray(preference, dtype=float)
+    table = float_array(preference, "preference")
     if table.ndim != 2 or table.shape[0] != table.shape[1] or not np.allclose(table + table.T, 1):
         raise InvalidValues(
             f"A table of shape {table.shape} is no preference matrix",
@@ -120,4 +120,4 @@ def _validate(
             f"A regularisation of {tau:g} has no reference policy",
             "Pass reference=, the probability of each answer under it",
         )
-    return table, np.asarray(reference, dtype=float)
+    return table, finite_values(reference, "reference")

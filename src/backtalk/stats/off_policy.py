@@ -14,11 +14,19 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike
 
-from backtalk.stats.estimate import Estimate, InvalidValues, NotIdentified
+from backtalk.stats.estimate import Estimate, InvalidValues, NoSpread, NotIdentified
 from backtalk.stats.intervals.choose import mean_interval
+from backtalk.stats.intervals.clusters import totals
 from backtalk.stats.intervals.means import t_interval
-from backtalk.stats.validation import Floats, finite_values, group_numbers, require_same_length
+from backtalk.stats.validation import (
+    Floats,
+    bounded_values,
+    finite_values,
+    group_numbers,
+    require_same_length,
+)
 
+Bounds = tuple[float, float]
 Estimator = Literal["ips", "snips", "dr"]
 ESTIMATORS: tuple[Estimator, ...] = ("ips", "snips", "dr")
 """Names of the estimators."""
@@ -109,6 +117,7 @@ def ips(
     clusters: ArrayLike | None = None,
     *,
     clip: float | None = None,
+    bounds: Bounds | None = None,
     level: float = 0.95,
 ) -> OffPolicyEstimate:
     """Estimate a policy's value by inverse propensity scores: the mean of ``w r``.
@@ -127,6 +136,10 @@ def ips(
         independent.
     clip : float, optional
         Maximum weight; larger weights are clipped. Default: no clipping.
+    bounds : tuple[float, float], optional
+        Ends of the rewards' scale. They are used if the rewards show no spread, because all are
+        equal or of one cluster: the interval is then that of as many equal rewards as the
+        effective sample size, on that scale. Default: unknown.
     level : float, default 0.95
         Nominal coverage of the interval.
 
@@ -134,11 +147,14 @@ def ips(
     ------
     NotIdentified
         If the effective sample size is below 10.
+    NoSpread
+        If there are no bounds and the rewards show no spread.
     InvalidValues
-        If lengths differ, a weight is negative, or the clip is not above 0.
+        If lengths differ, a value is missing or out of bounds, a weight is negative, or the clip
+        is not above 0.
     """
-    values, clipped = _validate(rewards, weights, clip)
-    estimate = _mean(values * clipped, clusters, level)
+    values, clipped = _validate(rewards, weights, clip, bounds)
+    estimate = _mean(values * clipped, clipped, clusters, bounds, level)
     return _make_estimate("ips", estimate, weights, clipped, clip)
 
 
@@ -148,6 +164,7 @@ def snips(
     clusters: ArrayLike | None = None,
     *,
     clip: float | None = None,
+    bounds: Bounds | None = None,
     level: float = 0.95,
 ) -> OffPolicyEstimate:
     """Estimate a policy's value by self-normalised scores: ``sum w r / sum w``.
@@ -159,18 +176,19 @@ def snips(
 
     Parameters
     ----------
-    rewards, weights, clusters, clip, level
+    rewards, weights, clusters, clip, bounds, level
         See :func:`ips`.
 
     Raises
     ------
-    NotIdentified, InvalidValues
+    NotIdentified, NoSpread, InvalidValues
         See :func:`ips`.
     """
-    values, clipped = _validate(rewards, weights, clip)
-    value = float(clipped @ values / clipped.sum())
-    estimate = _mean(value + clipped / clipped.mean() * (values - value), clusters, level)
-    low, high = float(values.min()), float(values.max())
+    values, clipped = _validate(rewards, weights, clip, bounds)
+    value = float(np.clip(clipped @ values / clipped.sum(), values.min(), values.max()))
+    terms = value + clipped / clipped.mean() * (values - value)
+    estimate = _mean(terms, clipped, clusters, bounds, level)
+    low, high = bounds or (float(values.min()), float(values.max()))
     bounded = replace(
         estimate, value=value, low=max(low, estimate.low), high=min(high, estimate.high)
     )
@@ -185,6 +203,7 @@ def doubly_robust(
     clusters: ArrayLike | None = None,
     *,
     clip: float | None = None,
+    bounds: Bounds | None = None,
     level: float = 0.95,
 ) -> OffPolicyEstimate:
     """Estimate a policy's value by a doubly robust estimator: a reward model with a correction.
@@ -195,7 +214,7 @@ def doubly_robust(
 
     Parameters
     ----------
-    rewards, weights, clusters, clip, level
+    rewards, weights, clusters, clip, bounds, level
         See :func:`ips`.
     predicted : ArrayLike
         Model's prediction for each logged answer, shape (n,), made without its reward; see
@@ -205,13 +224,14 @@ def doubly_robust(
 
     Raises
     ------
-    NotIdentified, InvalidValues
+    NotIdentified, NoSpread, InvalidValues
         See :func:`ips`.
     """
-    values, clipped = _validate(rewards, weights, clip)
+    values, clipped = _validate(rewards, weights, clip, bounds)
     logged, target = finite_values(predicted, "predicted"), finite_values(expected, "expected")
     require_same_length(rewards=values, predicted=logged, expected=target)
-    estimate = _mean(target + clipped * (values - logged), clusters, level)
+    terms = target + clipped * (values - logged)
+    estimate = _mean(terms, clipped, clusters, bounds, level)
     return _make_estimate("dr", estimate, weights, clipped, clip)
 
 
@@ -279,12 +299,19 @@ def cross_fit_rewards(
     return np.clip(predicted, low, high), np.clip(expected, low, high)
 
 
-def _validate(rewards: ArrayLike, weights: ArrayLike, clip: float | None) -> tuple[Floats, Floats]:
-    values, ratios = finite_values(rewards, "rewards"), finite_values(weights, "weights")
+def _validate(
+    rewards: ArrayLike, weights: ArrayLike, clip: float | None, bounds: Bounds | None
+) -> tuple[Floats, Floats]:
+    values = (
+        finite_values(rewards, "rewards")
+        if bounds is None
+        else bounded_values(rewards, bounds, "rewards")
+    )
+    ratios = finite_values(weights, "weights")
     require_same_length(rewards=values, weights=ratios)
     if (ratios < 0).any():
         raise InvalidValues("A weight is below 0", "Compute weights with importance_weights")
-    if clip is not None and clip <= 0:
+    if clip is not None and not clip > 0:
         raise InvalidValues(f"Weights cannot be clipped to {clip:g}", "Give a number above 0")
     size = _effective_size(ratios)
     if size < _MIN_SAMPLE_SIZE:
@@ -302,11 +329,36 @@ def _effective_size(weights: Floats) -> float:
     return float(weights.sum()) ** 2 / squares if squares else 0.0
 
 
-def _mean(values: Floats, clusters: ArrayLike | None, level: float) -> Estimate:
-    small = values.size < _LARGE_SAMPLE
+def _mean(
+    terms: Floats,
+    weights: Floats,
+    clusters: ArrayLike | None,
+    bounds: Bounds | None,
+    level: float,
+) -> Estimate:
+    """Estimate the mean of the terms, by the bounds of the rewards if the terms have no spread."""
+    small = terms.size < _LARGE_SAMPLE
     interval: Callable[..., Estimate] = mean_interval if small else t_interval
     options = {"bounds": None} if small else {}
-    return interval(values, clusters, level=level, **options)
+    try:
+        return interval(terms, clusters, level=level, **options)
+    except NoSpread as error:
+        if bounds is None:
+            raise NoSpread(
+                error.what,
+                "Pass bounds=, the ends of the rewards' scale, which give an interval even then",
+            ) from None
+    value = float(terms.mean())
+    count = max(int(_effective_size(totals(weights, clusters).sums)), 1)
+    equal = mean_interval(np.full(count, np.clip(value, *bounds)), bounds=bounds, level=level)
+    return replace(
+        equal,
+        value=value,
+        low=min(equal.low, value),
+        high=max(equal.high, value),
+        n=terms.size,
+        clusters=None if clusters is None else group_numbers(clusters, terms.size)[1],
+    )
 
 
 def _make_estimate(

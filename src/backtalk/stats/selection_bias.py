@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 
 from backtalk.stats.estimate import Estimate, InvalidValues
 from backtalk.stats.intervals.choose import mean_interval
-from backtalk.stats.validation import Floats
+from backtalk.stats.validation import Floats, float_array
 
 _MAX_CELLS = 4_000_000
 
@@ -139,7 +139,7 @@ def optimism(scores: ArrayLike, *, resamples: int = 1000, seed: int = 0) -> floa
 
 
 def _table(scores: ArrayLike) -> Floats:
-    table = np.asarray(scores, dtype=float)
+    table = float_array(scores, "scores")
     if table.ndim != 2 or 0 in table.shape:
         raise InvalidValues(
             f"scores has shape {table.shape}", "Give one row per candidate, one column per prompt"

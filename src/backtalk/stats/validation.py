@@ -2,15 +2,63 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from backtalk.stats.estimate import InvalidValues
+from backtalk.stats.labels import Ints, as_array, encode, is_missing, require_one_length
+
+__all__ = [
+    "Floats",
+    "Ints",
+    "bounded_values",
+    "check_level",
+    "finite_values",
+    "float_array",
+    "group_numbers",
+    "probability_values",
+    "require_same_length",
+]
 
 Floats = NDArray[np.float64]
 """Array of floats."""
-Ints = NDArray[np.intp]
-"""Array of indices."""
+
+
+def float_array(values: Any, name: str = "values") -> Floats:
+    """Return values as an array of floats of any shape, NaN where one is missing.
+
+    Raises
+    ------
+    InvalidValues
+        If a value is not a number, or rows have different lengths.
+    """
+    if isinstance(values, np.ndarray) and values.dtype.kind in "biuf":
+        return np.asarray(np.ma.filled(values.astype(float), np.nan))
+    if isinstance(values, (list, tuple)) and set(map(type, values)) <= {float, int, bool}:
+        return np.asarray(values, dtype=float)
+    array = as_array(values)
+    if array.ndim == 1 and any(isinstance(row, (list, tuple, np.ndarray)) for row in array):
+        try:
+            array = np.asarray(values, dtype=object)
+        except ValueError:
+            array = np.empty(0, dtype=object)
+        if array.ndim == 1:
+            raise InvalidValues(f"{name} has rows of different lengths", "Give equally long rows")
+    numbers = [_float(value, name, index) for index, value in enumerate(array.ravel().tolist())]
+    return np.array(numbers, dtype=float).reshape(array.shape)
+
+
+def _float(value: Any, name: str, index: int) -> float:
+    if is_missing(value):
+        return float("nan")
+    try:
+        return float(value)
+    except (TypeError, ValueError, OverflowError):
+        raise InvalidValues(
+            f"{name} has {value!r} at position {index}, which is not a number", "Give numbers"
+        ) from None
 
 
 def finite_values(values: ArrayLike, name: str = "values") -> Floats:
@@ -19,9 +67,10 @@ def finite_values(values: ArrayLike, name: str = "values") -> Floats:
     Raises
     ------
     InvalidValues
-        If there is no value, more than one dimension, or a value that is NaN or infinite.
+        If there is no value, more than one dimension, or a value that is missing, infinite or not
+        a number.
     """
-    array = np.asarray(values, dtype=float)
+    array = float_array(values, name)
     if array.ndim != 1:
         raise InvalidValues(f"{name} has {array.ndim} dimensions", "Give one value per item")
     if array.size == 0:
@@ -29,7 +78,7 @@ def finite_values(values: ArrayLike, name: str = "values") -> Floats:
     if not np.isfinite(array).all():
         invalid = np.flatnonzero(~np.isfinite(array))
         raise InvalidValues(
-            f"{name} has {invalid.size} of {array.size} values that are NaN or infinite, "
+            f"{name} has {invalid.size} of {array.size} values that are missing or infinite, "
             f"the first at position {invalid[0]}",
             "Leave those items out, and report how many",
         )
@@ -62,7 +111,7 @@ def bounded_values(values: ArrayLike, bounds: tuple[float, float], name: str = "
         raise InvalidValues(
             f"{name} has {array[outside[0]]:g} at position {outside[0]}, "
             f"outside [{low:g}, {high:g}]",
-            "Pass the bounds of the scale, or bounds=None if it has none",
+            "Pass bounds=, the lowest and the highest value of the scale",
         )
     return array
 
@@ -81,10 +130,7 @@ def probability_values(values: ArrayLike, name: str = "values") -> Floats:
 
 def require_same_length(**arrays: NDArray[np.generic]) -> None:
     """Raise ``InvalidValues`` unless all arrays have the same length."""
-    lengths = {name: array.shape[0] for name, array in arrays.items()}
-    if len(set(lengths.values())) > 1:
-        listed = ", ".join(f"{name} has {length}" for name, length in lengths.items())
-        raise InvalidValues(f"The lengths differ: {listed}", "Give one entry of each per item")
+    require_one_length({name: len(array) for name, array in arrays.items()})
 
 
 def check_level(level: float) -> float:
@@ -109,13 +155,13 @@ def group_numbers(labels: ArrayLike, length: int, name: str = "clusters") -> tup
     Raises
     ------
     InvalidValues
-        If the shape is not (length,).
+        If the shape is not (length,), or a label is missing or of another type than the others.
     """
-    array = np.asarray(labels)
+    array = as_array(labels)
     if array.ndim != 1 or array.shape[0] != length:
         raise InvalidValues(
             f"{name} has shape {array.shape} where there are {length} values",
             "Give one label per value",
         )
-    uniques, numbers = np.unique(array, return_inverse=True)
-    return numbers.astype(np.intp), len(uniques)
+    encoded = encode(array, name)
+    return encoded.codes, len(encoded.labels)

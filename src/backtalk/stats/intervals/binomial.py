@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from backtalk.stats.distributions import beta_cdf, normal_quantile
 from backtalk.stats.estimate import Estimate, InvalidValues
+from backtalk.stats.labels import is_missing
 from backtalk.stats.validation import Floats, check_level
 
 
@@ -107,7 +108,7 @@ def score_equation_roots(mean: Floats, scale: Floats) -> tuple[Floats, Floats]:
 
 
 def _counts(successes: int, n: int) -> tuple[int, int]:
-    if n < 1 or not 0 <= successes <= n:
+    if is_missing(n) or is_missing(successes) or n < 1 or not 0 <= successes <= n:
         raise InvalidValues(
             f"There cannot be {successes} successes in {n} trials", "Give 0 <= successes <= n"
         )

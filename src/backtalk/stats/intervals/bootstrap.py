@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from backtalk.stats.estimate import Estimate, InvalidValues
+from backtalk.stats.estimate import Estimate, InvalidValues, NoSpread
 from backtalk.stats.intervals.clusters import Totals, totals
 from backtalk.stats.validation import Floats, check_level, finite_values
 
@@ -47,7 +47,7 @@ def bootstrap(
 
     Raises
     ------
-    InvalidValues
+    NoSpread
         If there are fewer than two clusters, or no two values differ.
     """
     array = finite_values(values)
@@ -75,16 +75,19 @@ def bootstrap_limits(
     Raises
     ------
     InvalidValues
-        If there are fewer than two clusters, no two values differ, or the method is unknown.
+        If the method is unknown.
+    NoSpread
+        If there are fewer than two clusters, or no two values differ.
     """
     if method not in ("studentised", "percentile"):
         raise InvalidValues(f"There is no bootstrap {method!r}", "Known: studentised, percentile")
     count = data.sums.size
     mean, error = (float(part[0]) for part in _mean_and_error(np.arange(count)[None], data))
     if count < 2 or error <= 1e-13 * abs(mean):
-        raise InvalidValues(
-            "Fewer than two values differ, so the bootstrap shows no spread",
-            "Pass the bounds of the scale and use method='score'",
+        raise NoSpread(
+            "Fewer than two values differ, or all are of one cluster, so there is no spread",
+            "Use mean_interval with bounds=, the ends of the scale, which gives an interval even "
+            "then",
         )
     rng = np.random.default_rng(seed)
     chunk = max(1, _MAX_CELLS // count)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
-from backtalk.stats.estimate import Estimate, InvalidValues
+from backtalk.stats.estimate import Estimate, InvalidValues, NoSpread
 from backtalk.stats.intervals.binomial import exact_interval, wilson_interval
 from backtalk.stats.intervals.bootstrap import bootstrap
 from backtalk.stats.intervals.means import bounded_interval, score_interval, t_interval
-from backtalk.stats.validation import Floats, bounded_values, finite_values
+from backtalk.stats.validation import Floats, bounded_values, finite_values, group_numbers
 
 METHODS = ("auto", "exact", "wilson", "score", "bounded", "t", "bootstrap")
 """Names of the intervals."""
@@ -58,8 +58,9 @@ def mean_interval(
     Raises
     ------
     InvalidValues
-        If a value is missing or out of bounds, the method does not fit the values, or an
-        unbounded mean has no spread to estimate an interval from.
+        If a value is missing or out of bounds, or the method does not fit the values.
+    NoSpread
+        If the mean is unbounded, or the method needs no bounds, and no two values differ.
     """
     array = finite_values(values) if bounds is None else bounded_values(values, bounds)
     chosen = _choose(array, clusters, bounds) if method == "auto" else method
@@ -80,16 +81,20 @@ def mean_interval(
             raise InvalidValues(f"The method {chosen!r} needs bounds", "Pass bounds=(low, high)")
         interval = score_interval if chosen == "score" else bounded_interval
         return interval(array, clusters, bounds=bounds, level=level)
-    if chosen == "t":
-        return t_interval(array, clusters, level=level)
-    if chosen == "bootstrap":
-        return bootstrap(array, clusters, level=level, seed=seed)
+    try:
+        if chosen == "t":
+            return t_interval(array, clusters, level=level)
+        if chosen == "bootstrap":
+            return bootstrap(array, clusters, level=level, seed=seed)
+    except NoSpread as error:
+        mend = "Use method='auto'" if bounds else "Pass bounds=, the ends of the scale"
+        raise NoSpread(error.what, mend) from None
     raise InvalidValues(f"There is no interval {method!r}", f"Known: {', '.join(METHODS)}")
 
 
 def _choose(array: Floats, clusters: ArrayLike | None, bounds: tuple[float, float] | None) -> str:
     if bounds is None:
-        count = array.size if clusters is None else np.unique(np.asarray(clusters)).size
+        count = array.size if clusters is None else group_numbers(clusters, array.size)[1]
         return "t" if count < 10 else "bootstrap"
     if clusters is None and _is_binary(array, bounds):
         rarer = min(int((array == end).sum()) for end in bounds)

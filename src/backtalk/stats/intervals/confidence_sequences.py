@@ -146,7 +146,7 @@ def average_confidence_sequence(
     """
     if n < 1:
         raise InvalidValues("There is no number", "Give at least one")
-    if not bound > 0 or squares > n * bound**2 * (1 + 1e-9):
+    if not math.isfinite(total + squares) or not bound > 0 or squares > n * bound**2 * (1 + 1e-9):
         raise InvalidValues(
             f"{n} numbers whose squares sum to {squares:g} are not within {bound:g}",
             "Give the largest absolute value that could occur",

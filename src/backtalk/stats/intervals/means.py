@@ -6,11 +6,17 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from backtalk.stats.distributions import t_quantile
-from backtalk.stats.estimate import Estimate, InvalidValues
+from backtalk.stats.estimate import Estimate, NoSpread
 from backtalk.stats.intervals.binomial import score_equation_roots
 from backtalk.stats.intervals.clusters import DOMINANT, Totals, moments, totals
 from backtalk.stats.intervals.gaffke import bounded_limits
-from backtalk.stats.validation import Floats, bounded_values, check_level, finite_values
+from backtalk.stats.validation import (
+    Floats,
+    bounded_values,
+    check_level,
+    finite_values,
+    group_numbers,
+)
 
 
 def t_interval(
@@ -30,7 +36,7 @@ def t_interval(
 
     Raises
     ------
-    InvalidValues
+    NoSpread
         If there are fewer than two clusters, or all values are equal, which would give an
         interval of width 0.
     """
@@ -39,9 +45,10 @@ def t_interval(
     estimates = moments(data)
     count = data.sums.shape[-1]
     if count < 2 or estimates.variance == 0:
-        raise InvalidValues(
+        raise NoSpread(
             "The values do not vary" if count > 1 else "There is one value, or one cluster",
-            "Pass the bounds of the scale, which give an interval even then",
+            "Use mean_interval with bounds=, the ends of the scale, which gives an interval even "
+            "then",
         )
     reach = t_quantile(0.5 + check_level(level) / 2, estimates.freedom) * np.sqrt(
         estimates.variance
@@ -171,5 +178,5 @@ def _estimate(
     level: float,
     method: str,
 ) -> Estimate:
-    count = None if clusters is None else int(np.unique(np.asarray(clusters)).size)
+    count = None if clusters is None else group_numbers(clusters, array.size)[1]
     return Estimate(float(array.mean()), *ends, level, array.size, count, method)

@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike
 from backtalk.errors import UnknownName
 from backtalk.stats.distributions import expit, normal_quantile, t_quantile
 from backtalk.stats.estimate import Estimate, InvalidValues, NotIdentified
+from backtalk.stats.labels import encode_together, known_labels
 from backtalk.stats.paired.identifiability import (
     beats_matrix,
     require_connected,
@@ -170,7 +171,8 @@ def bradley_terry(
         If there is no ridge and some items never met the others, never lost to them, or never
         beat them.
     InvalidValues
-        If lengths differ, or an outcome, a weight or an option is out of range.
+        If lengths differ, an item is missing or of another type than the others, or an outcome, a
+        weight or an option is out of range.
     """
     names, index_a, index_b = _encode_items(first, second, items)
     results = probability_values(outcomes, "outcomes")
@@ -224,19 +226,11 @@ def bradley_terry(
 def _encode_items(
     first: Sequence[Any] | ArrayLike, second: Sequence[Any] | ArrayLike, items: Any
 ) -> tuple[tuple[Any, ...], Ints, Ints]:
-    a, b = np.asarray(first), np.asarray(second)
-    require_same_length(first=a, second=b)
-    if a.size == 0:
-        raise InvalidValues("There are no comparisons", "Give at least one")
-    distinct, numbers = np.unique(np.concatenate([a, b]), return_inverse=True)
-    present = distinct.tolist()
-    names = tuple(present if items is None else items)
+    numbers, present = encode_together(first=first, second=second)
+    names = tuple(present if items is None else known_labels(present, items, "items"))
     index = {name: number for number, name in enumerate(names)}
-    unknown = [name for name in present if name not in index]
-    if unknown:
-        raise InvalidValues(f"{unknown[0]!r} is not among the items", "Name all items")
     order = np.array([index[name] for name in present], dtype=np.intp)
-    codes = np.split(order[numbers.ravel()], [a.size])
+    codes = [order[column] for column in numbers]
     same = np.flatnonzero(codes[0] == codes[1])
     if same.size:
         raise InvalidValues(
