@@ -2,7 +2,8 @@
 
 import json
 
-from backtalk.formats import ParsedRow, read
+from backtalk.formats import ParsedRow, RejectedRow, read
+from tests.formats.feedback_dataset_rows import FEEDBACK_DATASETS
 
 CHAT = [{"role": "user", "content": "2 + 2?"}]
 
@@ -24,6 +25,20 @@ def read_case(path, **options):
     assert isinstance(row, ParsedRow), row
     (case,) = row.cases
     return case
+
+
+def read_changed(tmp_path, row, **changes):
+    """Return the case of a row with changes."""
+    return read_case(write_rows(tmp_path / "rows.jsonl", {**row, **changes}))
+
+
+def read_reason(tmp_path, row, **changes):
+    """Return the reason for which a row with changes, the second of two, is set aside."""
+    first, second = read(write_rows(tmp_path / "rows.jsonl", row, {**row, **changes}))
+    assert isinstance(first, ParsedRow), first
+    assert isinstance(second, RejectedRow), second
+    assert second.line == 2
+    return second.reason
 
 
 SAMPLES = {
@@ -155,7 +170,7 @@ SAMPLES = {
             }
         ],
     },
-}
+} | {name: rows[0] for name, rows in FEEDBACK_DATASETS.items()}
 """One row of each format."""
 
 VARIANTS = {
@@ -227,7 +242,7 @@ VARIANTS = {
         },
     ],
     "alpaca-eval": [{"instruction": "2 + 2?", "output": "4", "preference": 0.9}],
-}
+} | {name: rows[1:] for name, rows in FEEDBACK_DATASETS.items()}
 """Other variants of the same formats."""
 
 

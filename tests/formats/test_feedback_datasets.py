@@ -1,0 +1,61 @@
+"""Laws of the formats of public data sets, and their files in other file types."""
+
+import json
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from backtalk.errors import BacktalkError
+from backtalk.formats import FORMATS, read
+from backtalk.testing.formats import check_format
+from tests.formats.feedback_dataset_rows import FEEDBACK_DATASETS, HELPSTEER3_FEEDBACK
+from tests.formats.samples import write_rows
+
+ROWS = [(name, row) for name, rows in FEEDBACK_DATASETS.items() for row in rows]
+
+
+def read_records(path):
+    """Return the cases of all rows."""
+    return [case for row in read(path) for case in row.cases]
+
+
+@pytest.mark.parametrize("name", FEEDBACK_DATASETS)
+def test_a_format_keeps_the_laws(name):
+    check_format(FORMATS.get(name), FEEDBACK_DATASETS[name])
+
+
+def test_the_feedback_subset_keeps_the_laws():
+    check_format(FORMATS.get("helpsteer3"), [HELPSTEER3_FEEDBACK])
+
+
+@pytest.mark.parametrize(("name", "row"), ROWS)
+def test_a_row_is_recognised_with_all_its_columns(name, row, tmp_path):
+    assert FORMATS.get(name).unread_columns(row) == []
+    assert read_records(write_rows(tmp_path / "rows.jsonl", row))
+
+
+@pytest.mark.parametrize(("name", "row"), ROWS)
+def test_parquet_gives_the_same_records_as_json_lines(name, row, tmp_path):
+    path = tmp_path / "rows.parquet"
+    pq.write_table(pa.Table.from_pylist([row]), path)
+    expected = read_records(write_rows(tmp_path / "rows.jsonl", row))
+    result = read_records(path)
+    assert [case.interaction.id for case in result] == [case.interaction.id for case in expected]
+    assert [item.id for case in result for item in case.feedback] == [
+        item.id for case in expected for item in case.feedback
+    ]
+
+
+@pytest.mark.parametrize("name", FEEDBACK_DATASETS)
+def test_a_verdict_that_the_layout_does_not_have_makes_recognition_fail(name, tmp_path):
+    row = {**FEEDBACK_DATASETS[name][0], "user_rating": 3}
+    with pytest.raises(BacktalkError, match="user_rating"):
+        list(read(write_rows(tmp_path / "rows.jsonl", row)))
+
+
+@pytest.mark.parametrize(("name", "row"), ROWS)
+def test_an_import_can_be_repeated(name, row, tmp_path):
+    path = write_rows(tmp_path / "rows.jsonl", row)
+    assert read_records(path) == read_records(path)
+    assert json.loads(path.read_text()) == row
