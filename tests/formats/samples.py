@@ -13,6 +13,11 @@ def answer(text):
     return {"role": "assistant", "content": text}
 
 
+def with_parts(role, text):
+    """Return a message in the layout of LLaMA-Factory's version 1."""
+    return {"role": role, "content": [{"type": "text", "value": text}], "loss_weight": 0.0}
+
+
 def write_rows(path, *rows):
     """Write rows as JSON lines, and return the path."""
     path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
@@ -150,6 +155,63 @@ SAMPLES = {
         "ground_truth": "4 #### 4",
         "6B_finetuning": {"solution": "5", "is_correct": False},
         "175B_verification": {"solution": "4", "is_correct": True},
+    },
+    "chatbot-arena": {
+        "question_id": "q",
+        "model_a": "m",
+        "model_b": "n",
+        "winner": "model_a",
+        "judge": "arena_user_1",
+        "conversation_a": [*CHAT, answer("4")],
+        "conversation_b": [*CHAT, answer("5")],
+        "turn": 1,
+    },
+    "kaggle-arena": {
+        "id": "30192",
+        "model_a": "m",
+        "model_b": "n",
+        "prompt": '["2 + 2?"]',
+        "response_a": '["4"]',
+        "response_b": '["5"]',
+        "winner_model_a": "1",
+        "winner_model_b": "0",
+        "winner_tie": "0",
+    },
+    "sharegpt": {
+        "conversations": [{"from": "human", "value": "2 + 2?"}, {"from": "gpt", "value": "4"}]
+    },
+    "llama-factory-ranking": {
+        "conversations": [{"from": "human", "value": "2 + 2?"}],
+        "chosen": {"from": "gpt", "value": "4"},
+        "rejected": {"from": "gpt", "value": "5"},
+    },
+    "llama-factory-v1": {
+        "chosen_messages": [with_parts("user", "2 + 2?"), with_parts("assistant", "4")],
+        "rejected_messages": [with_parts("user", "2 + 2?"), with_parts("assistant", "5")],
+    },
+    "kto": {"messages": [*CHAT, answer("4")], "label": True},
+    "scored-preference": {
+        "source": "s",
+        "prompt": "2 + 2?",
+        "chosen": [*CHAT, answer("4")],
+        "rejected": [*CHAT, answer("5")],
+        "rating_chosen": 5,
+        "rating_rejected": 3,
+        "chosen_model": "m",
+        "rejected_model": "n",
+    },
+    "axolotl-preference": {
+        "system": "Be brief.",
+        "instruction": "2 + 2?",
+        "chosen_response": "4",
+        "rejected_response": "5",
+    },
+    "alpaca": {"instruction": "2 + 2?", "input": "", "output": "4"},
+    "dolly": {
+        "instruction": "Is it even?",
+        "context": "2 + 2?",
+        "response": "4 is.",
+        "category": "closed_qa",
     },
     "backtalk": {
         "interaction": {
