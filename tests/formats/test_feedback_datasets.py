@@ -1,13 +1,16 @@
 """Laws of the formats of public data sets, and their files in other file types."""
 
 import json
+from contextlib import suppress
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from pydantic import ValidationError
 
-from backtalk.errors import BacktalkError
+from backtalk.errors import BacktalkError, RecordError
 from backtalk.formats import FORMATS, read
+from backtalk.formats.unusual import Unusual
 from backtalk.testing.formats import check_format
 from tests.formats.feedback_dataset_rows import FEEDBACK_DATASETS, HELPSTEER3_FEEDBACK
 from tests.formats.samples import write_rows
@@ -59,3 +62,25 @@ def test_an_import_can_be_repeated(name, row, tmp_path):
     path = write_rows(tmp_path / "rows.jsonl", row)
     assert read_records(path) == read_records(path)
     assert json.loads(path.read_text()) == row
+
+
+@pytest.mark.parametrize(("name", "row"), ROWS)
+@pytest.mark.parametrize("value", [None, "", 7, -0.5, True, [], {}, ["x"], {"x": 1}])
+def test_any_other_value_in_a_column_is_read_or_refused(name, row, value):
+    parse = FORMATS.get(name).parser()
+    for column in row:
+        missing = {other: row[other] for other in row if other != column}
+        for spoiled in (missing, {**row, column: value}):
+            with suppress(RecordError, ValidationError):
+                list(parse(spoiled))
+
+
+def test_a_summary_lists_the_ten_most_frequent_aspects(tmp_path):
+    (row,) = [row for row in FEEDBACK_DATASETS["helpsteer3"] if "principle" in row]
+    rows = [{**row, "principle": f"principle {number}"} for number in range(12)]
+    unusual = Unusual()
+    for case in read_records(write_rows(tmp_path / "rows.jsonl", *rows)):
+        unusual.add(case)
+    (line,) = unusual.lines()
+    assert line.startswith("12 feedback items are about single aspects: principle 0 1, ")
+    assert line.endswith(", principle 9 1 and 2 others")

@@ -20,6 +20,11 @@ from backtalk.feedback.base import OVERALL
 from backtalk.feedback.case import Case
 from backtalk.feedback.interaction import Response
 
+_MAX_ASPECTS = 10
+"""Number of aspects that are listed by name."""
+_MAX_NAME = 40
+"""Length of the name of an aspect in the list, in characters."""
+
 _notes: ContextVar[Counter[str] | None] = ContextVar("backtalk_import_notes", default=None)
 
 
@@ -62,8 +67,8 @@ class Unusual:
         if len({response.text for response in responses}) < len(responses):
             self._add_equal(responses)
         for item in case.feedback:
-            aspect = getattr(item, "aspect", OVERALL)
-            if aspect != OVERALL:
+            aspect = getattr(item, "aspect", None)
+            if aspect not in {None, OVERALL}:
                 self.aspects[aspect] += 1
 
     def _add_equal(self, responses: tuple[Response, ...]) -> None:
@@ -106,13 +111,22 @@ class Unusual:
                 + " answers that differ only in tool calls or other parts of messages"
             )
         if self.aspects:
-            listed = ", ".join(f"{name} {count:,}" for name, count in self.aspects.most_common())
             total = sum(self.aspects.values())
             lines.append(
                 _count(total, "feedback item is", "feedback items are")
-                + f" about single aspects: {listed}"
+                + f" about single aspects: {self._list_aspects()}"
             )
         return lines + [f"{count:,} × {text}" for text, count in self.notes.most_common()]
+
+    def _list_aspects(self) -> str:
+        common = self.aspects.most_common(_MAX_ASPECTS)
+        listed = ", ".join(f"{_shorten(name)} {count:,}" for name, count in common)
+        others = len(self.aspects) - len(common)
+        return f"{listed} and {_count(others, 'other', 'others')}" if others else listed
+
+
+def _shorten(name: str) -> str:
+    return name if len(name) <= _MAX_NAME else f"{name[: _MAX_NAME - 1]}…"
 
 
 def _count(number: int, one: str, several: str) -> str:

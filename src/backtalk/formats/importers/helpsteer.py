@@ -62,7 +62,7 @@ def helpsteer(row: RowData) -> list[Case]:
     )
     feedback: list[AnyFeedback] = []
     for name in _ATTRIBUTES:
-        if isinstance(row[name], list):
+        if isinstance(row.get(name), list):
             values = fields.array_fields(name)
             feedback += [
                 _rating(interaction, person_of_row(int(index)), name, values.number(index))

@@ -56,7 +56,7 @@ def webgpt(row: RowData) -> list[Case]:
 
 def _question(fields: Fields) -> tuple[str, dict[str, object]]:
     """Return the question, which is a text or an object with its source, and its metadata."""
-    if isinstance(fields.data["question"], str):
+    if isinstance(fields.data.get("question"), str):
         return fields.text("question"), {}
     question = fields.object("question")
     return question.text("full_text"), {
