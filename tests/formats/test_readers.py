@@ -26,7 +26,7 @@ from tests.formats.test_mapping import FULL_ROW, MAPPING
         ("[1, 2]", "must be a JSON object"),
         ('{"prompt": "a", "chosen": 3, "rejected": "b"}', "chosen"),
         ('{"prompt": "a", "chosen": "b", "rejected": "b"}', "the same as chosen"),
-        ('{"prompt": null, "chosen": NaN, "rejected": "b"}', "not JSON"),
+        ('{"prompt": null, "chosen": NaN, "rejected": "b"}', "chosen: missing"),
         ('{"prompt": "", "chosen": "b"}', "rejected"),
     ],
 )

@@ -2,10 +2,12 @@ r"""Prompts whose parts are in several columns: a system prompt, an instruction 
 
 >>> row = {"system": "Be brief.", "instruction": "Translate.", "input": "Guten Tag"}
 >>> [message.text for message in read_prompt(Fields(row))]
-['Be brief.', 'Translate.\\nGuten Tag']
+['Be brief.', 'Translate.\nGuten Tag']
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 from backtalk.errors import RecordError
 from backtalk.feedback.annotator import Annotator
@@ -117,15 +119,33 @@ def _text(fields: Fields, name: str) -> str:
 
 
 def _history(fields: Fields) -> Prompt:
-    if is_empty(fields.data.get("history")):
-        return ()
-    turns = fields.array("history")
-    if all(isinstance(turn, dict) for turn in turns):
-        return as_messages(turns, fields.field_path("history"))
+    history = fields.data.get("history")
+    return () if is_empty(history) else read_history(history, fields.field_path("history"))
+
+
+def read_history(turns: Any, path: str) -> Prompt:
+    """Return earlier turns from a list of pairs of texts, or of messages.
+
+    Parameters
+    ----------
+    turns : Any
+        JSON data.
+    path : str
+        Path of the list, for error messages.
+
+    Raises
+    ------
+    RecordError
+        If it is neither.
+    """
+    if isinstance(turns, list) and turns and all(isinstance(turn, dict) for turn in turns):
+        return as_messages(turns, path)
+    if not isinstance(turns, list):
+        raise RecordError(f"{path}: expected a list of pairs or of messages")
     messages: list[Message] = []
     for index, turn in enumerate(turns):
         is_pair = isinstance(turn, list) and len(turn) == 2
         if not is_pair or not all(isinstance(text, str) for text in turn):
-            raise RecordError(f"history.{index}: expected a pair of texts or a message")
+            raise RecordError(f"{path}.{index}: expected a pair of texts or a message")
         messages += [Message.user(turn[0]), Message.assistant(turn[1])]
     return tuple(messages)

@@ -46,7 +46,7 @@ from backtalk.formats.readers import (
 if TYPE_CHECKING:
     from backtalk.formats.mapping import RowMapping
 
-_RECOGNITION_ROWS = 20
+RECOGNITION_ROWS = 20
 """Number of rows that are inspected to recognise a format."""
 
 
@@ -94,16 +94,50 @@ def read(
         format of a file is not recognised.
     """
     inputs = find_sources(path)
-    chosen = get_format(format) if isinstance(format, str) else format
-    if chosen is not None and not isinstance(chosen, Format):
-        from backtalk.formats.mapping import mapping_format  # noqa: PLC0415 - slow, not always needed
-
-        chosen = mapping_format(chosen)
+    chosen = named_format(format)
     parse = None if chosen is None else chosen.parser(options)
     meter = Meter(progress, inputs)
     return chain.from_iterable(
         _read_source(source, meter, chosen, parse, options) for source in inputs
     )
+
+
+def named_format(format: str | RowMapping | Format | None) -> Format | None:  # noqa: A002
+    """Return the format of a name or a mapping, ``None`` if it is to be recognised.
+
+    Raises
+    ------
+    UnknownName
+        If there is no format of that name.
+    """
+    if format is None or isinstance(format, Format):
+        return format
+    if isinstance(format, str):
+        return get_format(format)
+    from backtalk.formats.mapping import mapping_format  # noqa: PLC0415 - slow, not always needed
+
+    return mapping_format(format)
+
+
+def recognised_format(
+    first_rows: list[Row], options: Mapping[str, Any] | None
+) -> tuple[Format, Callable[[RowData], Iterable[Parsed]]]:
+    """Return the format of an input and its parser, which rejects rows with an unread column.
+
+    Parameters
+    ----------
+    first_rows : list of Row
+        First valid rows, at least one.
+    options : mapping of str to Any or None
+        Options of the format.
+
+    Raises
+    ------
+    BacktalkError
+        If the format is not recognised, or has no such option.
+    """
+    chosen = recognise(first_rows[:RECOGNITION_ROWS])
+    return chosen, _strict(chosen, chosen.parser(options))
 
 
 def _read_source(
@@ -117,8 +151,7 @@ def _read_source(
     if chosen is None:
         first_rows, rows = _peek(rows)
         if first_rows:
-            chosen = recognise(first_rows)
-            parse = _strict(chosen, chosen.parser(options))
+            chosen, parse = recognised_format(first_rows, options)
     if chosen is None or parse is None:
         for row in rows:
             if isinstance(row, RejectedRow):
@@ -155,7 +188,7 @@ def _peek(
         seen.append(row)
         if isinstance(row, Row):
             valid.append(row)
-        if len(valid) == _RECOGNITION_ROWS:
+        if len(valid) == RECOGNITION_ROWS:
             break
     return valid, chain(seen, rows)
 

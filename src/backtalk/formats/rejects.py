@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 from backtalk.closable import Closable
 from backtalk.formats.readers import REJECTED, STDIN, RejectedRow
+from backtalk.formats.readers.arrow import nan_to_null
 
 
 class Rejects(Closable):
@@ -40,7 +41,7 @@ class Rejects(Closable):
         if self._file is None:
             self._file = self._open()
         entry = {"source": row.source, "line": row.line, "reason": row.reason, "row": row.raw}
-        self._file.write(json.dumps(entry, ensure_ascii=False) + "\n")
+        self._file.write(_to_json(entry) + "\n")
         self.count += 1
 
     def close(self) -> None:
@@ -56,3 +57,12 @@ class Rejects(Closable):
             self.path = Path.cwd() / self._preferred_path.name
             file = self.path.open("w", encoding="utf-8", errors="backslashreplace")
         return file
+
+
+def _to_json(entry: dict[str, Any]) -> str:
+    """Return an entry as JSON; NaN becomes null, and infinity a text, as JSON has neither."""
+    try:
+        return json.dumps(entry, ensure_ascii=False, allow_nan=False)
+    except ValueError:
+        finite = nan_to_null(entry, infinity="Infinity")
+        return json.dumps(finite, ensure_ascii=False, allow_nan=False)

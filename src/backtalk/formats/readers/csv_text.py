@@ -8,10 +8,13 @@ from collections import deque
 from collections.abc import Iterator
 from typing import Any, BinaryIO
 
+from backtalk.errors import RecordError
 from backtalk.feedback.record import repeated
+from backtalk.formats.readers.conversations import read_conversations
 from backtalk.formats.readers.row import RejectedRow, Row
 
 _MAX_FIELD_CHARACTERS = 1 << 24
+_MISSING = frozenset({"", "nan", "NaN", "<NA>"})
 
 
 class _PushbackLines:
@@ -80,7 +83,7 @@ def csv_rows(
             continue
         number += 1
         if len(fields) == len(names):
-            yield _utf8_row(source, number, dict(zip(names, fields, strict=True)))
+            yield _make_row(source, number, dict(zip(names, fields, strict=True)))
             continue
         reason = f"{len(fields)} fields where the header has {len(names)}"
         if len(lines.read_lines) == 1:
@@ -90,12 +93,17 @@ def csv_rows(
             reader = csv.reader(lines, delimiter=separator, strict=True)
 
 
-def _utf8_row(source: str, number: int, data: dict[str, Any]) -> Row | RejectedRow:
+def _make_row(source: str, number: int, data: dict[str, Any]) -> Row | RejectedRow:
+    """Return a row; an empty cell and pandas' words for a missing value are null."""
     try:
         "".join(data.values()).encode()
     except UnicodeEncodeError:
         return RejectedRow(source, number, "not UTF-8", data)
-    return Row(source, number, data)
+    cells = {name: None if cell in _MISSING else cell for name, cell in data.items()}
+    try:
+        return Row(source, number, read_conversations(cells, cells))
+    except RecordError as error:
+        return RejectedRow(source, number, str(error), data)
 
 
 def _named_fields(names: list[str], fields: list[str]) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from typing import Any, BinaryIO
 
 from pydantic_core import from_json
 
+from backtalk.formats.readers.arrow import nan_to_null
 from backtalk.formats.readers.row import RejectedRow, Row
 
 _LINE_PREFIX = "at line 1 column"
@@ -47,14 +48,19 @@ def json_row(source: str, number: int, text: bytes) -> Row | RejectedRow | None:
 
 
 def parse_json(text: bytes | str) -> Any:
-    """Parse JSON; NaN and infinity are errors.
+    """Parse JSON; NaN, which Python and pandas write, becomes null.
 
     Raises
     ------
     ValueError
-        If it is not JSON, or not UTF-8.
+        If it is not JSON or not UTF-8, or has an infinite number.
     """
-    return from_json(text, allow_inf_nan=False)
+    try:
+        return from_json(text, allow_inf_nan=False)
+    except ValueError:
+        if (b"NaN" if isinstance(text, bytes) else "NaN") not in text:  # type: ignore[operator]
+            raise
+        return nan_to_null(from_json(text))
 
 
 def as_text(raw: bytes) -> str:

@@ -6,15 +6,19 @@ import io
 from collections.abc import Iterator
 from typing import Any, BinaryIO
 
-from pydantic_core import to_jsonable_python
-
+from backtalk.errors import RecordError
+from backtalk.formats.readers.arrow import has_special_number, make_converter, nan_to_null
+from backtalk.formats.readers.conversations import CONVERSATION_START, read_conversations
 from backtalk.formats.readers.row import RejectedRow, Row
 
 _BATCH_ROWS = 1_000
 
 
 def parquet_rows(stream: BinaryIO, source: str) -> Iterator[Row | RejectedRow]:
-    """Yield the rows of a Parquet file as JSON data: a time becomes text, NaN becomes null."""
+    """Yield the rows of a Parquet file as JSON data.
+
+    A time becomes text, NaN null, and a conversation written as text a list of messages.
+    """
     import pyarrow as pa  # noqa: PLC0415 - only needed for Parquet files
     import pyarrow.parquet as pq  # noqa: PLC0415
 
@@ -23,39 +27,34 @@ def parquet_rows(stream: BinaryIO, source: str) -> Iterator[Row | RejectedRow]:
     number = 0
     try:
         file = pq.ParquetFile(stream)
-        is_json = all(_is_json(pa, field.type) for field in file.schema_arrow)
+        convert = make_converter(file.schema_arrow)
         for batch in file.iter_batches(batch_size=_BATCH_ROWS):
-            for data in _nan_to_null(pa, batch).to_pylist():
+            texts = _conversation_columns(batch)
+            special = any(has_special_number(column) for column in batch.columns)
+            for data in batch.to_pylist():
                 number += 1
-                row = data if is_json else to_jsonable_python(data, bytes_mode="base64")
-                yield Row(source, number, row)
+                row = data if convert is None else convert(data)
+                if not (special or texts):
+                    yield Row(source, number, row)
+                    continue
+                try:
+                    row = nan_to_null(row) if special else row
+                    yield Row(source, number, read_conversations(row, texts) if texts else row)
+                except (RecordError, ValueError) as error:
+                    yield RejectedRow(source, number, str(error), row)
     except pa.ArrowException as error:
         problem = f"damaged after row {number}" if number else "not a Parquet file"
         yield RejectedRow(source, number + 1 if number else 0, f"{problem}: {error}", "")
 
 
-def _is_json(pa: Any, kind: Any) -> bool:
-    if pa.types.is_list(kind) or pa.types.is_large_list(kind):
-        return _is_json(pa, kind.value_type)
-    if pa.types.is_struct(kind):
-        return all(_is_json(pa, field.type) for field in kind)
-    tests = (
-        pa.types.is_string,
-        pa.types.is_large_string,
-        pa.types.is_integer,
-        pa.types.is_floating,
-        pa.types.is_boolean,
-        pa.types.is_null,
-    )
-    return any(test(kind) for test in tests)
-
-
-def _nan_to_null(pa: Any, batch: Any) -> Any:
+def _conversation_columns(batch: Any) -> list[str]:
+    """Return the text columns of a batch in which some text begins as a list."""
+    import pyarrow as pa  # noqa: PLC0415 - only needed for Parquet files
     import pyarrow.compute as pc  # noqa: PLC0415
 
-    for i, field in enumerate(batch.schema):
-        if pa.types.is_floating(field.type):
-            column = batch.column(i)
-            cleaned = pc.if_else(pc.is_nan(column), pa.scalar(None, field.type), column)
-            batch = batch.set_column(i, field, cleaned)
-    return batch
+    return [
+        field.name
+        for field, column in zip(batch.schema, batch.columns, strict=True)
+        if (pa.types.is_string(field.type) or pa.types.is_large_string(field.type))
+        and pc.any(pc.match_substring_regex(column, CONVERSATION_START)).as_py()
+    ]
