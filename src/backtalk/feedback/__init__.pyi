@@ -6,6 +6,7 @@ from .interaction import Prompt as Prompt
 from .interaction import Response as Response
 from .interaction import as_prompt as as_prompt
 from .interaction import prompt_text as prompt_text
+from .kinds import KINDS as KINDS
 from .kinds import AnyFeedback as AnyFeedback
 from .kinds import Choice as Choice
 from .kinds import Critique as Critique
@@ -14,7 +15,6 @@ from .kinds import Edit as Edit
 from .kinds import Feedback as Feedback
 from .kinds import FollowUp as FollowUp
 from .kinds import Instruction as Instruction
-from .kinds import KINDS as KINDS
 from .kinds import Label as Label
 from .kinds import Outcome as Outcome
 from .kinds import Preference as Preference

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from functools import partial
 from hashlib import blake2b
-from typing import Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 from pydantic import (
     AfterValidator,
@@ -22,6 +22,12 @@ from pydantic import (
 )
 
 from backtalk.errors import RecordError
+from backtalk.feedback.attribute_docstrings import attribute_docstrings
+
+if TYPE_CHECKING:
+    from pydantic import GetJsonSchemaHandler
+    from pydantic.json_schema import JsonSchemaValue
+    from pydantic_core import CoreSchema
 
 Probability = Annotated[float, Field(ge=0, le=1)]
 """Number in [0, 1]."""
@@ -57,8 +63,23 @@ class Record(BaseModel):
         frozen=True,
         extra="forbid",
         allow_inf_nan=False,
-        use_attribute_docstrings=True,
+        defer_build=True,
     )
+
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        """Return the JSON Schema, in which the docstrings of fields are their descriptions.
+
+        With pydantic's ``use_attribute_docstrings``, importing a record would read its source.
+        """
+        schema = handler(core_schema)
+        properties = handler.resolve_ref_schema(schema).get("properties", {})
+        for name, docstring in attribute_docstrings(cls).items():
+            if name in properties:
+                properties[name].setdefault("description", docstring)
+        return schema
 
     def to_json(self) -> str:
         """Return the record as one line of JSON."""

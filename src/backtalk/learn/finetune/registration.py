@@ -10,6 +10,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any, get_type_hints
 
 from backtalk.errors import BacktalkError, MissingExtra
+from backtalk.feedback.attribute_docstrings import attribute_docstrings
 from backtalk.feedback.views import View
 from backtalk.learn.context import MethodContext
 from backtalk.learn.finetune.config import TrainingConfig
@@ -32,8 +33,8 @@ TrainingPlan = Callable[..., Awaitable[BuildTasks]]
 
 _CONFIG_TYPES: Mapping[str, Any] = get_type_hints(TrainingConfig, include_extras=True)
 _CONFIG_MEANINGS: Mapping[str, str] = {
-    name: " ".join((field.description or "").split())
-    for name, field in TrainingConfig.model_fields.items()
+    name: " ".join(docstring.split())
+    for name, docstring in attribute_docstrings(TrainingConfig).items()
 }
 
 
