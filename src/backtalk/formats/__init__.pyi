@@ -8,6 +8,8 @@ from .format import import_format as import_format
 from .format import recognise as recognise
 from .mapping import RowMapping as RowMapping
 from .mapping import mapping_format as mapping_format
+from .preview import Preview as Preview
+from .preview import read_preview as read_preview
 from .read import ParsedRow as ParsedRow
 from .read import read as read
 from .readers import Progress as Progress
@@ -15,3 +17,4 @@ from .readers import RejectedRow as RejectedRow
 from .rejects import Rejects as Rejects
 from .suggest import suggest_line as suggest_line
 from .suggest import suggest_mapping as suggest_mapping
+from .unusual import note_unusual as note_unusual

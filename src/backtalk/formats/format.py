@@ -200,9 +200,12 @@ def unread_column_mend(item: Format, row: RowData, column: str) -> str:
     column : str
         Name of the column.
     """
-    line = f"{sorted(row)} {column}"
+    from backtalk.formats.suggest import explain_placeholders, suggest_line  # noqa: PLC0415 - rare
+
+    line = suggest_line(row, column)
+    placeholders = explain_placeholders(line)
     return (
-        f"Give a mapping that reads it: {line} in a file named with --mapping; "
-        "backtalk import FILE --suggest writes one to start from. Or keep it as metadata: "
-        f"--format {item.name}"
+        f"Give a mapping that reads it in a file named with --mapping: {line}"
+        f"{f' ({placeholders})' if placeholders else ''}. backtalk import FILE --suggest writes "
+        f"one to start from. Or keep the column as metadata: --format {item.name}"
     )

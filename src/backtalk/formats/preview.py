@@ -4,7 +4,7 @@ r"""First rows of an input as a person would read them.
 >>> from tempfile import mkdtemp
 >>> path = Path(mkdtemp()) / "pairs.jsonl"
 >>> _ = path.write_text('{"prompt": "2 + 2?", "chosen": "4", "rejected": "5", "split": "test"}')
->>> print("\\n".join(preview(path, rows=1)[0].lines()[1:]))
+>>> print("\\n".join(read_preview(path, rows=1)[0].lines()[1:]))
 row 1
   user      2 + 2?
   answer 0  4
@@ -125,7 +125,7 @@ def _call_text(call: Mapping[str, Any]) -> str:
     return f"{data.get('name', 'a tool')}({data.get('arguments', '')})"
 
 
-def preview(
+def read_preview(
     path: str | Path,
     *,
     format: str | RowMapping | Format | None = None,  # noqa: A002 - the usual name of the option
