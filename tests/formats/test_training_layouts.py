@@ -188,6 +188,7 @@ SPOILED = [
     (CAPYBARA, {"rating_chosen": "good"}, "rating_chosen: expected a number"),
     (CAPYBARA, {"rejected": CAPYBARA["chosen"]}, "the preferred response is the same"),
     (CAPYBARA, {"chosen": None}, "chosen: missing"),
+    (CAPYBARA, {"rating": 1}, "rating: one rating for two answers"),
     (ULTRAFEEDBACK_TEXTS, {"instruction": None}, "prompt: missing"),
     (CHOSEN_RESPONSE, {"rejected_response": YES}, "the preferred response is the same"),
     (ALPACA, {"output": ""}, "output: missing"),
@@ -321,8 +322,9 @@ def test_preference_types_of_axolotl(name, messages, tmp_path):
         | {"chosen": YES, "rejected": NO},
         {"system": "", "question": QUESTION, "chosen": YES, "rejected": NO},
         {"chosen": [user(QUESTION), answer(YES)], "rejected": [user(QUESTION), answer(NO)]},
+        {"chosen": [human(QUESTION), gpt(YES)], "rejected": [human(QUESTION), gpt(NO)]},
     ],
-    ids=["argilla", "argilla-system", "orpo-mix", "truthy", "intel", "argilla_chat"],
+    ids=["argilla", "argilla-system", "orpo-mix", "truthy", "intel", "argilla_chat", "sharegpt"],
 )
 def test_pairs_by_the_names_of_their_datasets(row, tmp_path):
     assert pair_of(parse(tmp_path, row)) == ([("user", QUESTION)], YES, NO)
@@ -431,6 +433,12 @@ def test_names_of_the_score_columns(row, strength, tmp_path):
     assert case.interaction.responses[0].model in {"gpt-4", "original"}
 
 
+def test_messages_are_the_prompt_of_scored_texts(tmp_path):
+    row = {"messages": [user(QUESTION)], "chosen": YES, "rejected": NO}
+    case = parse(tmp_path, row, chosen_score=0.5, rejected_score=0.25)
+    assert pair_of(case) == ([("user", QUESTION)], YES, NO)
+
+
 def test_a_system_prompt_of_a_scored_pair_is_its_first_message(tmp_path):
     prompt, _, _ = pair_of(parse(tmp_path, HERMES))
     assert prompt[0] == ("system", "Be brief.")
@@ -535,6 +543,21 @@ def test_parquet_gives_the_same_records_as_json_lines(row, tmp_path):
     pq.write_table(pa.Table.from_pylist([row, row]), path)
     for item in read(path):
         assert item.cases == (parse(tmp_path, row),)
+
+
+@pytest.mark.parametrize("dump", [json.dumps, repr], ids=["JSON", "Python"])
+@pytest.mark.parametrize("row", [SHAREGPT, RANKING, AXOLOTL, KTO, KTO_TAG, DPO_MIX])
+def test_messages_in_cells_give_the_same_records(row, dump, tmp_path):
+    cells = {
+        name: dump(value) if isinstance(value, list | dict) else value
+        for name, value in row.items()
+    }
+    path = tmp_path / "train.csv"
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, cells)
+        writer.writeheader()
+        writer.writerow(cells)
+    assert read_case(path) == parse(tmp_path, row)
 
 
 @pytest.mark.parametrize("row", [KTO_ALPACA, ULTRAFEEDBACK_TEXTS, CHOSEN_RESPONSE, ALPACA, DOLLY])

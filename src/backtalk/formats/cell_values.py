@@ -11,6 +11,7 @@ import io
 import json
 import re
 import tokenize
+from collections.abc import Iterable
 from contextlib import suppress
 from itertools import pairwise
 from typing import Any
@@ -54,6 +55,25 @@ def parse_cell(text: str, path: str) -> Any:
         f"{path}: neither JSON nor a Python literal: {reason}",
         "Write the column as JSON, for example with json.dumps",
     )
+
+
+def read_cells(row: dict[str, Any], names: Iterable[str]) -> dict[str, Any]:
+    """Return a row with the values of those columns that are lists or objects written as text.
+
+    Parameters
+    ----------
+    row : dict
+        Row of the table.
+    names : iterable of str
+        Names of the columns to look at.
+
+    Raises
+    ------
+    RecordError
+        If a text begins as a list or an object and cannot be parsed.
+    """
+    changes = {name: parse_cell(row[name], name) for name in names if is_json_cell(row.get(name))}
+    return row | changes if changes else row
 
 
 def _has_adjacent_texts(text: str) -> bool:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from backtalk.feedback.case import Case
 from backtalk.feedback.interaction import Prompt
 from backtalk.feedback.kinds import Label
+from backtalk.formats.cell_values import parse_cell
 from backtalk.formats.chat import as_messages, same_message, split_at_prompt, unknown_fields
 from backtalk.formats.columns import is_empty
 from backtalk.formats.content_ids import (
@@ -20,7 +22,7 @@ from backtalk.formats.fields import Fields
 from backtalk.formats.format import RowData, import_format
 from backtalk.formats.importers.comparisons import make_preference
 from backtalk.formats.importers.openai import TOOLS
-from backtalk.formats.importers.scored_preference import is_conversation
+from backtalk.formats.importers.scored_preference import has_scored_pair, is_conversation
 from backtalk.formats.prompts import (
     PROMPT_COLUMNS,
     has_prompt,
@@ -44,11 +46,16 @@ _KTO_COLUMNS = (
 )
 
 
+_MESSAGE = re.compile(r"""\s*\{\s*["'](?:role|content|from|value)["']\s*:""")
+"""Beginning of a cell with one message."""
+
+
 def _matches_ranking(row: RowData) -> bool:
     return (
         {"chosen", "rejected"} <= set(row)
         and _conversation_column(row) is not None
         and _all_empty(row, _TEXT_PROMPT_COLUMNS)
+        and not has_scored_pair(row)
     )
 
 
@@ -94,7 +101,9 @@ def _answer(fields: Fields, name: str) -> Prompt:
     value = fields.data.get(name)
     if is_empty(value):
         raise fields.error(name, "missing")
-    if isinstance(value, str):
+    if isinstance(value, str) and _MESSAGE.match(value):
+        value = parse_cell(value, name)
+    elif isinstance(value, str):
         value = {"role": "assistant", "content": value}
     messages = as_messages(value if isinstance(value, list) else [value], name)
     if messages[-1].role != "assistant":

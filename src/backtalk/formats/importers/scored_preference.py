@@ -17,7 +17,7 @@ from backtalk.formats.format import RowData, import_format
 from backtalk.formats.importers.comparisons import make_preference
 from backtalk.formats.importers.trl import parse_pair
 from backtalk.formats.options import parse_scale
-from backtalk.formats.prompts import PROMPT_COLUMNS
+from backtalk.formats.prompts import PROMPT_COLUMNS, has_prompt
 
 _SCORE_COLUMNS = {
     ("rating_chosen", "rating_rejected"): Scale.STARS,
@@ -27,6 +27,7 @@ _SCORE_COLUMNS = {
     ("chosen_score", "rejected_score"): None,
 }
 """Columns of the scores of the chosen and the rejected answer, with their scale if it is known."""
+_LISTS_OF_RATINGS = ("rating", "ratings")
 _SIDES = ("chosen", "rejected")
 _ASSISTANTS = ("assistant", "gpt")
 _READ_COLUMNS = (
@@ -53,8 +54,7 @@ _LEFT_OUT_COLUMNS = (
     "raw_generation_response",
     "raw_generation_responses",
     "order",
-    "rating",
-    "ratings",
+    *_LISTS_OF_RATINGS,
     "labelling_prompt",
     "raw_labelling_response",
 )
@@ -63,16 +63,17 @@ _CODE_ULTRAFEEDBACK = frozenset({"instruction", "preference"})
 """Columns of a layout in which the scores are those of one aspect."""
 
 
-def _matches(row: RowData) -> bool:
+def has_scored_pair(row: RowData) -> bool:
+    """Return true if a row has two answers and columns of their scores."""
     if set(row) >= _CODE_ULTRAFEEDBACK:
         return False
-    return _matches_answers(row) and (
+    return _has_answers(row) and (
         any(set(names) <= set(row) for names in _SCORE_COLUMNS)
         or {"chosen_score", "labelling_model"} <= set(row)
     )
 
 
-def _matches_answers(row: RowData) -> bool:
+def _has_answers(row: RowData) -> bool:
     return any(all(f"{side}{end}" in row for side in _SIDES) for end in ("", "_response"))
 
 
@@ -80,7 +81,7 @@ def _matches_answers(row: RowData) -> bool:
     "scored-preference",
     title="Pairs with a score of each answer: distilabel, Argilla's DPO sets, capybara-dpo",
     source="https://huggingface.co/datasets/argilla/distilabel-capybara-dpo-7k-binarized",
-    matches=_matches,
+    matches=has_scored_pair,
     options={"scale": parse_scale},
     columns=(*_READ_COLUMNS, *_LEFT_OUT_COLUMNS, "status"),
 )
@@ -99,6 +100,9 @@ def scored_preference(row: RowData, *, scale: Scale | None = None) -> list[Case]
         ``chosen_avg_rating``; others have no known scale, and their preferences no strength.
     """
     fields = Fields(row)
+    for name in _LISTS_OF_RATINGS:
+        if name in fields and not isinstance(row[name], list):
+            raise fields.error(name, "one rating for two answers", "Read it with a mapping")
     scores, known_scale = _scores(fields)
     judge = Annotator.model(fields.optional_text("labelling_model") or "unknown")
     judge = judge if scores else HUMAN
@@ -142,6 +146,8 @@ def read_pair(fields: Fields, scores: list[float]) -> Interaction:
     repeated = {}
     if all(is_conversation(data[side]) for side in _SIDES):
         repeated = {name: data.pop(name, None) for name in PROMPT_COLUMNS if name != "system"}
+    elif not has_prompt(fields):
+        data["prompt"] = data.get("messages") or data.get("conversations")
     prompt, *answers = parse_pair(Fields(data, fields.path))
     questions = {plain_text(message.text) for message in prompt}
     metadata = fields.other_fields((*_READ_COLUMNS, *_LEFT_OUT_COLUMNS))
