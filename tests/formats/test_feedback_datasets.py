@@ -1,5 +1,6 @@
 """Laws of the formats of public data sets, and their files in other file types."""
 
+import csv
 import json
 from contextlib import suppress
 
@@ -23,6 +24,13 @@ def read_records(path):
     return [case for row in read(path) for case in row.cases]
 
 
+def read_ids(path):
+    """Return the ids of the interaction and of all feedback of each case."""
+    return [
+        (case.interaction.id, [item.id for item in case.feedback]) for case in read_records(path)
+    ]
+
+
 @pytest.mark.parametrize("name", FEEDBACK_DATASETS)
 def test_a_format_keeps_the_laws(name):
     check_format(FORMATS.get(name), FEEDBACK_DATASETS[name])
@@ -42,12 +50,23 @@ def test_a_row_is_recognised_with_all_its_columns(name, row, tmp_path):
 def test_parquet_gives_the_same_records_as_json_lines(name, row, tmp_path):
     path = tmp_path / "rows.parquet"
     pq.write_table(pa.Table.from_pylist([row]), path)
-    expected = read_records(write_rows(tmp_path / "rows.jsonl", row))
-    result = read_records(path)
-    assert [case.interaction.id for case in result] == [case.interaction.id for case in expected]
-    assert [item.id for case in result for item in case.feedback] == [
-        item.id for case in expected for item in case.feedback
-    ]
+    assert read_ids(path) == read_ids(write_rows(tmp_path / "rows.jsonl", row))
+
+
+@pytest.mark.parametrize(("name", "row"), ROWS)
+@pytest.mark.parametrize("write", [json.dumps, repr], ids=["json", "python"])
+def test_a_table_with_lists_in_its_cells_gives_the_same_records(name, row, write, tmp_path):
+    path = tmp_path / "rows.csv"
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, list(row))
+        writer.writeheader()
+        writer.writerow(
+            {
+                name: write(item) if isinstance(item, list | dict) else item
+                for name, item in row.items()
+            }
+        )
+    assert read_ids(path) == read_ids(write_rows(tmp_path / "rows.jsonl", row))
 
 
 @pytest.mark.parametrize("name", FEEDBACK_DATASETS)

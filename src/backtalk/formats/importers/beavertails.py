@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from backtalk.feedback.case import Case
 from backtalk.feedback.interaction import Response
+from backtalk.formats.cell_values import read_cells
 from backtalk.formats.content_ids import make_case, make_interaction
 from backtalk.formats.fields import Fields
 from backtalk.formats.format import RowData, import_format
@@ -32,7 +33,7 @@ def beavertails(row: RowData) -> list[Case]:
     Rows with the same prompt and response are judgements of different people, who are not named.
     They count separately if their verdict or their categories differ.
     """
-    fields = Fields(row)
+    fields = Fields(read_cells(row, _CATEGORY_COLUMNS))
     interaction = make_interaction(
         fields.text("prompt"),
         [

@@ -6,13 +6,15 @@ from backtalk.feedback.annotator import Annotator
 from backtalk.feedback.case import Case
 from backtalk.feedback.interaction import Interaction, Response
 from backtalk.feedback.kinds import AnyFeedback, Critique, Rating, Scale
+from backtalk.formats.cell_values import is_json_cell, read_cells
 from backtalk.formats.content_ids import make_case, make_feedback, make_interaction
 from backtalk.formats.fields import Fields
 from backtalk.formats.format import RowData, import_format
 from backtalk.formats.importers.comparisons import make_preference
 
 _JUDGE = Annotator.model("gpt-3.5-turbo")
-_LISTS = frozenset({"instruction", "preference", "responses", "annotations"})
+_LIST_COLUMNS = ("responses", "annotations")
+_LISTS = frozenset({"instruction", "preference", *_LIST_COLUMNS})
 _BINARIZED = frozenset({"instruction", "preference", "chosen", "rejected"})
 _COLUMNS = _LISTS.union(
     _BINARIZED,
@@ -28,7 +30,7 @@ _COLUMNS = _LISTS.union(
 def _matches(row: RowData) -> bool:
     names = set(row)
     if names >= _LISTS:
-        return all(isinstance(row[name], list) for name in ("responses", "annotations"))
+        return all(isinstance(row[name], list) or is_json_cell(row[name]) for name in _LIST_COLUMNS)
     return names >= _BINARIZED and isinstance(row["preference"], str)
 
 
@@ -44,7 +46,7 @@ def code_ultrafeedback(row: RowData) -> list[Case]:
 
     A rating "N/A" is left out. The binarized layout has a preference besides.
     """
-    fields = Fields(row)
+    fields = Fields(read_cells(row, _LIST_COLUMNS))
     if "responses" in fields:
         return [_rated_case(fields)]
     return [_binarized_case(fields)]

@@ -10,6 +10,7 @@ from backtalk.feedback.annotator import Annotator
 from backtalk.feedback.case import Case
 from backtalk.feedback.interaction import Interaction, Message, Prompt, Response
 from backtalk.feedback.kinds import AnyFeedback, Critique, Rating, Scale
+from backtalk.formats.cell_values import parse_cell, read_cells
 from backtalk.formats.content_ids import HUMAN, make_case, make_feedback, make_interaction
 from backtalk.formats.fields import Fields
 from backtalk.formats.format import RowData, import_format
@@ -29,13 +30,9 @@ _ATTRIBUTES = ("helpfulness", "correctness", "coherence", "complexity", "verbosi
 _SCALE = Scale(name="zero-to-four", low=0, high=4)
 _RATING_COLUMNS = frozenset({"prompt", "response", *_ATTRIBUTES})
 _PAIR_COLUMNS = frozenset({"prompt", "response_1", "response_2", "preference_strength"})
+_INDIVIDUAL_COLUMNS = ("all_preferences_unprocessed", "three_most_similar_preferences")
 _OTHER_PAIR_COLUMNS = frozenset(
-    {
-        "preference_statement",
-        "preference_elaboration",
-        "three_most_similar_preferences",
-        "all_preferences_unprocessed",
-    }
+    {"preference_statement", "preference_elaboration", *_INDIVIDUAL_COLUMNS}
 )
 _NEITHER = -100
 """Strength that stands for "neither response is valid" in the unprocessed preferences."""
@@ -62,8 +59,11 @@ def helpsteer(row: RowData) -> list[Case]:
     )
     feedback: list[AnyFeedback] = []
     for name in _ATTRIBUTES:
-        if isinstance(row.get(name), list):
-            values = fields.array_fields(name)
+        value = row.get(name)
+        if isinstance(value, str) and value.lstrip().startswith("["):
+            value = parse_cell(value, name)
+        if isinstance(value, list):
+            values = Fields({name: value}).array_fields(name)
             feedback += [
                 _rating(interaction, person_of_row(int(index)), name, values.number(index))
                 for index in values.data
@@ -115,7 +115,7 @@ def helpsteer2_preference(row: RowData) -> list[Case]:
     made of them. They are read from ``all_preferences_unprocessed``, and if that is missing from
     ``three_most_similar_preferences``, its subset.
     """
-    fields = Fields(row)
+    fields = Fields(read_cells(row, _INDIVIDUAL_COLUMNS))
     interaction = make_interaction(
         read_turns(fields, "prompt"),
         [Response(id=str(i), text=fields.text(f"response_{i + 1}")) for i in range(2)],
@@ -126,8 +126,7 @@ def helpsteer2_preference(row: RowData) -> list[Case]:
         make_preference(interaction, HUMAN, verdict, strength=strength),
         *_reason(interaction, HUMAN, fields, "preference_statement", "preference_elaboration"),
     ]
-    names = ("all_preferences_unprocessed", "three_most_similar_preferences")
-    source = next((name for name in names if fields.data.get(name)), None)
+    source = next((name for name in _INDIVIDUAL_COLUMNS if fields.data.get(name)), None)
     for index, item in enumerate(fields.objects(source) if source else []):
         feedback += _individual(interaction, index, item)
     return [make_case(interaction, feedback)]

@@ -9,6 +9,7 @@ from backtalk.feedback.annotator import Annotator
 from backtalk.feedback.case import Case
 from backtalk.feedback.interaction import Interaction, Response
 from backtalk.feedback.kinds import AnyFeedback, Critique, Edit, Label, Preference
+from backtalk.formats.cell_values import read_cells
 from backtalk.formats.content_ids import HUMAN, make_case, make_feedback, make_interaction
 from backtalk.formats.fields import Fields
 from backtalk.formats.format import RowData, import_format
@@ -30,9 +31,8 @@ _SUBSETS = (
     frozenset({"original_response", "good_edited_response", "bad_edited_response"}),
     frozenset({"response", "principle", "fulfilment"}),
 )
-_COLUMNS = frozenset().union(
-    *_SUBSETS, {"context", "individual_preference", "feedback", "change_summary"}
-)
+_LIST_COLUMNS = ("context", "individual_preference", "feedback", "feedback1", "feedback2")
+_COLUMNS = frozenset().union(*_SUBSETS, _LIST_COLUMNS, {"change_summary"})
 
 
 def _matches(row: RowData) -> bool:
@@ -54,7 +54,7 @@ def helpsteer3(row: RowData) -> list[Case]:
     made of them. A good edit is better than a bad one in following the feedback, which is the
     aspect of that preference. A principle is the aspect of a label.
     """
-    fields = Fields(row)
+    fields = Fields(read_cells(row, _LIST_COLUMNS))
     names = set(row)
     if "principle" in names:
         return [_principle_case(fields)]

@@ -9,6 +9,7 @@ from backtalk.feedback.annotator import Annotator
 from backtalk.feedback.case import Case
 from backtalk.feedback.interaction import Message, Prompt, Response, as_prompt
 from backtalk.feedback.kinds import Ranking
+from backtalk.formats.cell_values import is_json_cell, read_cells
 from backtalk.formats.content_ids import make_case, make_feedback, make_interaction
 from backtalk.formats.fields import Fields
 from backtalk.formats.format import RowData, import_format
@@ -23,6 +24,8 @@ _TURN = re.compile(r"(?:^|\n\n)(Human|Assistant):")
 
 def _matches(row: RowData) -> bool:
     answers = row.get("answers")
+    if isinstance(answers, str):
+        return "prompt" in row and is_json_cell(answers) and "rank" in answers
     first = answers[0] if isinstance(answers, list) and answers else None
     return "prompt" in row and isinstance(first, dict) and set(first) >= {"answer", "rank"}
 
@@ -40,7 +43,7 @@ def nectar(row: RowData) -> list[Case]:
     The turns of the prompt begin with "Human:" and "Assistant:". A prompt without them is one
     message of the user.
     """
-    fields = Fields(row)
+    fields = Fields(read_cells(row, ("answers", "source")))
     answers = fields.objects("answers")
     interaction = make_interaction(
         _messages(fields.text("prompt")),

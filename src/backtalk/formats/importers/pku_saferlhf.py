@@ -7,6 +7,7 @@ from typing import Any
 from backtalk.feedback.case import Case
 from backtalk.feedback.interaction import Interaction, Response
 from backtalk.feedback.kinds import AnyFeedback, Label
+from backtalk.formats.cell_values import read_cells
 from backtalk.formats.content_ids import HUMAN, make_case, make_feedback, make_interaction
 from backtalk.formats.fields import Fields
 from backtalk.formats.format import RowData, import_format
@@ -16,13 +17,13 @@ SAFETY = "safety"
 """Aspect of judgements on safety."""
 
 _REQUIRED = frozenset({"prompt", "response_0", "response_1", "better_response_id"})
+_HARM_COLUMNS = ("response_0_harm_category", "response_1_harm_category")
 _COLUMNS = _REQUIRED.union(
-    {"safer_response_id"},
+    {"safer_response_id", *_HARM_COLUMNS},
     *(
         {
             f"is_response_{i}_safe",
             f"response_{i}_source",
-            f"response_{i}_harm_category",
             f"response_{i}_severity_level",
             f"response_{i}_sha256",
         }
@@ -45,7 +46,7 @@ def pku_saferlhf(row: RowData) -> list[Case]:
     to 3, are metadata of the label. ``safer_response_id`` and the labels are missing in files with
     a single dimension.
     """
-    fields = Fields(row)
+    fields = Fields(read_cells(row, _HARM_COLUMNS))
     interaction = make_interaction(
         fields.text("prompt"),
         [

@@ -5,6 +5,7 @@ from __future__ import annotations
 from backtalk.feedback.case import Case
 from backtalk.feedback.interaction import Response
 from backtalk.feedback.kinds import Ranking
+from backtalk.formats.cell_values import is_json_cell, read_cells
 from backtalk.formats.content_ids import HUMAN, make_case, make_feedback, make_interaction
 from backtalk.formats.fields import Fields
 from backtalk.formats.format import RowData, import_format
@@ -21,8 +22,9 @@ _NO_MODEL = frozenset({"human", "unknown"})
 
 
 def _has_lists(row: RowData) -> bool:
-    lists = all(isinstance(row.get(name), list) for name in ("chosen", "rejected"))
-    return lists and set(row) >= _LISTS
+    return set(row) >= _LISTS and all(
+        isinstance(row[name], list) or is_json_cell(row[name]) for name in ("chosen", "rejected")
+    )
 
 
 @import_format(
@@ -72,7 +74,7 @@ def reward_bench_2(row: RowData) -> list[Case]:
     and then the rejected responses, if there is one for each; a single model is that of all.
     Otherwise they are metadata.
     """
-    fields = Fields(row)
+    fields = Fields(read_cells(row, ("chosen", "rejected", "models", "additional_metadata")))
     chosen, rejected = fields.array_fields("chosen"), fields.array_fields("rejected")
     _check_count(fields, "chosen", chosen, "num_correct")
     _check_count(fields, "rejected", rejected, "num_incorrect")

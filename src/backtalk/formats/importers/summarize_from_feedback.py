@@ -8,6 +8,7 @@ from backtalk.feedback.annotator import Annotator
 from backtalk.feedback.case import Case
 from backtalk.feedback.interaction import Interaction, Response
 from backtalk.feedback.kinds import AnyFeedback, Label, Rating, Scale
+from backtalk.formats.cell_values import is_json_cell, read_cells
 from backtalk.formats.content_ids import HUMAN, make_case, make_feedback, make_interaction
 from backtalk.formats.fields import Fields
 from backtalk.formats.format import RowData, import_format
@@ -21,9 +22,11 @@ _CONFIDENCE = Scale(name="one-to-nine", low=1, high=9)
 
 
 def _matches(row: RowData) -> bool:
-    summary = row.get("summary")
-    axes = isinstance(summary, dict) and "axes" in summary
-    return isinstance(row.get("info"), dict) and (axes or {"summaries", "choice"} <= set(row))
+    info, summary = row.get("info"), row.get("summary")
+    axes = isinstance(summary, dict | str) and "axes" in summary
+    return (isinstance(info, dict) or is_json_cell(info)) and (
+        axes or {"summaries", "choice"} <= set(row)
+    )
 
 
 @import_format(
@@ -42,7 +45,7 @@ def summarize_from_feedback(row: RowData) -> list[Case]:
     rating, and one with true or false is the aspect of a label. Notes, which the workers wrote
     about the summary before they saw the text, are metadata of the feedback.
     """
-    fields = Fields(row)
+    fields = Fields(read_cells(row, ("info", "summaries", "summary", "extra")))
     annotator = HUMAN
     if worker := fields.optional_text("worker"):
         annotator = Annotator.human(worker)

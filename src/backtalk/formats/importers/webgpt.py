@@ -6,6 +6,7 @@ import math
 
 from backtalk.feedback.case import Case
 from backtalk.feedback.interaction import Response
+from backtalk.formats.cell_values import read_cells
 from backtalk.formats.content_ids import HUMAN, make_case, make_interaction
 from backtalk.formats.fields import Fields
 from backtalk.formats.format import RowData, import_format
@@ -29,7 +30,7 @@ def webgpt(row: RowData) -> list[Case]:
     The answer with the positive score is better; a score of 0 is a tie. The quotes are metadata of
     the answers. The tokens, which repeat question, quotes and answer, are left out.
     """
-    fields = Fields(row)
+    fields = Fields(read_cells(row, ("question", "quotes_0", "quotes_1")))
     scores = [fields.number(name) for name in ("score_0", "score_1")]
     if not math.isclose(sum(scores), 0, abs_tol=_TOLERANCE):
         raise fields.error(

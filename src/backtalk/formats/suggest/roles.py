@@ -146,7 +146,14 @@ def _find_prompt(roles: Roles, columns: Columns) -> None:
         if meaning_of(name) == "prompt" and _is_answer_value(column) and name != "history"
     ]
     questions = [name for name in candidates if has_word(name, names.QUESTION)] or candidates
-    question = next((name for name in questions if not has_word(name, names.CONTEXT)), None)
+    question = next(
+        (
+            name
+            for name in questions
+            if columns[name].is_messages or not has_word(name, names.CONTEXT)
+        ),
+        None,
+    )
     contexts = [
         name
         for name in candidates
@@ -159,7 +166,8 @@ def _find_prompt(roles: Roles, columns: Columns) -> None:
         del columns[name]
     if others := [name for name in questions if name in columns and name not in roles.prompt]:
         listed = ", ".join(others)
-        roles.doubts.append(f"Is the prompt in {roles.prompt[0]}, or in {listed}?")
+        found = f"in {roles.prompt[0]}, or " if roles.prompt else ""
+        roles.doubts.append(f"Is the prompt {found}in {listed}?")
 
 
 def _find_facts(roles: Roles, columns: Columns) -> None:
