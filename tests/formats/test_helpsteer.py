@@ -64,6 +64,7 @@ def test_disagreements_are_ratings_of_each_annotator_of_the_row(tmp_path):
         ({"coherence": None}, "coherence: missing"),
         ({"verbosity": "good"}, "verbosity: expected a number, got 'good'"),
         ({"helpfulness": [3, None]}, "helpfulness.1: missing"),
+        ({"helpfulness": []}, "helpfulness: the list is empty"),
         ({"prompt": "Hi\n<extra_id_1>Assistant\nHello"}, "prompt: the last turn is the assistant"),
         ({"response": None}, "response: missing"),
     ],

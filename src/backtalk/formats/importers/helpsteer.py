@@ -62,6 +62,8 @@ def helpsteer(row: RowData) -> list[Case]:
         value = row.get(name)
         if isinstance(value, str) and value.lstrip().startswith("["):
             value = parse_cell(value, name)
+        if value == []:
+            raise fields.error(name, "the list is empty")
         if isinstance(value, list):
             values = Fields({name: value}).array_fields(name)
             feedback += [
@@ -70,8 +72,6 @@ def helpsteer(row: RowData) -> list[Case]:
             ]
         else:
             feedback.append(_rating(interaction, HUMAN, name, fields.number(name)))
-    if not feedback:
-        raise fields.error("helpfulness", "no ratings")
     return [make_case(interaction, feedback)]
 
 
