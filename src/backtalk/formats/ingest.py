@@ -12,6 +12,7 @@ from backtalk.feedback.case import Case
 from backtalk.formats.read import ParsedRow, read
 from backtalk.formats.readers import Progress, RejectedRow
 from backtalk.formats.rejects import Rejects
+from backtalk.formats.unusual import Unusual
 from backtalk.store.inserts import AddResult
 from backtalk.store.store import Store
 
@@ -32,6 +33,9 @@ class IngestResult:
     """File of rejected rows, with line numbers and reasons; ``None`` if there were none."""
     first_reason: str
     """Position of the first rejected row and the reason; empty if there was none."""
+    unusual: tuple[str, ...] = ()
+    """Lines about what was unusual, such as empty answers; see
+    :class:`~backtalk.formats.unusual.Unusual`."""
 
 
 @dataclass
@@ -39,6 +43,7 @@ class _RowSorter:
     """Separates cases, feedback without an interaction, and rejected rows."""
 
     rejects: Rejects
+    unusual: Unusual
     rows: int = 0
     first_reason: str = ""
     system_feedback: list[AnyFeedback] = field(default_factory=list)
@@ -52,7 +57,9 @@ class _RowSorter:
                 self.rejects.add(row)
             else:
                 self.system_feedback += row.feedback
-                yield from row.cases
+                for case in row.cases:
+                    self.unusual.add(case)
+                    yield case
 
 
 def ingest(
@@ -83,8 +90,9 @@ def ingest(
         If there is nothing to read, or the format is not known.
     """
     rows = read(path, format=format, options=options, progress=progress)
-    with Rejects(path) as rejects:
-        sorter = _RowSorter(rejects)
+    unusual = Unusual()
+    with Rejects(path) as rejects, unusual.collect_notes():
+        sorter = _RowSorter(rejects, unusual)
         added = store.add_cases(sorter.cases(rows))
         if sorter.system_feedback:
             added += store.add(*sorter.system_feedback)
@@ -94,4 +102,5 @@ def ingest(
         rejected=rejects.count,
         rejects=rejects.path,
         first_reason=sorter.first_reason,
+        unusual=tuple(unusual.lines()),
     )

@@ -25,7 +25,7 @@ from backtalk.feedback.case import Case
 from backtalk.feedback.describe import describe_feedback, shorten
 from backtalk.feedback.interaction import Message, Response
 from backtalk.formats.columns import is_empty, is_person_column
-from backtalk.formats.format import Format
+from backtalk.formats.format import Format, RowData
 from backtalk.formats.read import (
     RECOGNITION_ROWS,
     ParsedRow,
@@ -151,6 +151,26 @@ def read_preview(
     sources = find_sources(path)
     previews = (_preview_source(source, format, options, rows) for source in sources)
     return [item for item in previews if item is not None]
+
+
+def read_first_rows(path: str | Path, rows: int = 100) -> list[RowData]:
+    """Return the data of the first valid rows of an input.
+
+    Parameters
+    ----------
+    path : str or Path
+        A file, a folder, whose first file is read, or ``"-"`` for standard input.
+    rows : int, default 100
+        Maximum number of rows.
+
+    Raises
+    ------
+    BacktalkError
+        If there is nothing to read.
+    """
+    source = find_sources(path)[0]
+    first = islice(read_rows(source, Meter(None, [source])), rows)
+    return [row.data for row in first if isinstance(row, Row)]
 
 
 def _preview_source(
