@@ -1,2 +1,2 @@
+from .reader import mapping_format as mapping_format
 from .table import RowMapping as RowMapping
-from .table import mapping_format as mapping_format

@@ -1,29 +1,32 @@
-"""Cells of a table: access by column name, and lookup of known values."""
+"""Cells of a table as texts, numbers and times, and the meaning of known values."""
 
 from __future__ import annotations
 
 import json
+import math
 from datetime import datetime
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Discriminator, Field, Tag
 
 from backtalk.errors import RecordError
-from backtalk.feedback.record import Name
+from backtalk.feedback.kinds import Scale
+from backtalk.feedback.record import Record
 from backtalk.formats.fields import Fields
+from backtalk.formats.mapping import sources
+from backtalk.formats.mapping.paths import normalise, parse_text
+from backtalk.formats.mapping.sources import Constant, Source, Template, name_of
+from backtalk.formats.options import parse_scale
 
-Column = Name
-"""Name of a column. A dotted name refers to nested JSON: ``meta.rater``, ``answers.0.text``."""
+AnySource = str | Constant | Template
+"""Source of a value, as :data:`~backtalk.formats.mapping.sources.Source` validates it."""
 
+_MAX_SHOWN = 60
+"""Maximum length, in characters, of a value in an error message."""
+_NULLS = frozenset({"nan", "<na>", "nat"})
+"""Texts that pandas writes for a missing value."""
 _YAML_WORDS = {True: ("true", "yes", "on"), False: ("false", "no", "off")}
 """Words in a mapping file that YAML reads as a boolean."""
-
-
-def normalise(value: Any) -> str:
-    """Return the text by which a value is compared: ``2.0`` and ``" 2"`` give ``"2"``."""
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)
-    return str(value).strip().lower()
 
 
 def _normalise_all(value: Any) -> Any:
@@ -38,19 +41,44 @@ Values = Annotated[tuple[str, ...], BeforeValidator(_normalise_all), Field(min_l
 """One or several values of a column, compared as texts, ignoring case."""
 
 
-def value(row: Fields, column: str) -> Any:
-    """Return the value of a column, ``None`` if there is none."""
-    if column in row.data:
-        return row.data[column]
-    nested: Any = row.data
-    for key in column.split("."):
-        if isinstance(nested, dict):
-            nested = nested.get(key)
-        elif isinstance(nested, list) and key.isdigit() and int(key) < len(nested):
-            nested = nested[int(key)]
-        else:
-            return None
-    return nested
+def _scale_from_text(value: Any) -> Any:
+    if isinstance(value, list) and len(value) == 2:
+        value = " to ".join(map(str, value))
+    return parse_scale(value) if isinstance(value, str) else value
+
+
+ScaleText = Annotated[Scale, BeforeValidator(_scale_from_text)]
+"""Worst and best value, such as ``1-5``, ``-3 to 3`` or ``[0, 10]``."""
+
+
+class ScaledColumn(Record):
+    """Number with its scale: ``{column: certainty, scale: 1-9}``."""
+
+    column: Source
+    scale: ScaleText
+
+
+def degree_tag(value: Any) -> str:
+    """Return the tag of a column with a scale, or of one without."""
+    is_scaled = isinstance(value, dict) and {"column"} < set(value)
+    return "scaled" if is_scaled or isinstance(value, ScaledColumn) else "source"
+
+
+Degree = Annotated[
+    Annotated[Source, Tag("source")] | Annotated[ScaledColumn, Tag("scaled")],
+    Discriminator(degree_tag),
+]
+"""Column of a number in [0, 1], or a column with its scale."""
+
+
+def degree_column(source: AnySource | ScaledColumn | None) -> AnySource | None:
+    """Return the source of a number, without its scale."""
+    return source.column if isinstance(source, ScaledColumn) else source
+
+
+def value(row: Fields, source: AnySource) -> Any:
+    """Return the value of a source, ``None`` if there is none."""
+    return sources.value(row.data, source)
 
 
 class _Cell(Fields):
@@ -60,48 +88,116 @@ class _Cell(Fields):
         return self.path
 
 
-def cell(row: Fields, column: str) -> Fields:
-    """Return the cell of a column as a field called ``it``."""
-    return _Cell({"it": value(row, column)}, column)
+def cell(row: Fields, source: AnySource) -> Fields:
+    """Return the cell of a source as a field called ``it``."""
+    return _Cell({"it": value(row, source)}, row.field_path(name_of(source)))
 
 
-def empty(row: Fields, column: str) -> bool:
-    """Return true if a column is missing or blank."""
-    cell_value = value(row, column)
+def empty(row: Fields, source: AnySource) -> bool:
+    """Return true if a source has no value, or a blank one."""
+    cell_value = value(row, source)
     return cell_value is None or (isinstance(cell_value, str) and not cell_value.strip())
 
 
-def text(row: Fields, column: str | None) -> str | None:
-    """Return the value of a column as text, ``None`` if it is empty."""
-    if column is None or empty(row, column):
+def is_null(cell_value: Any) -> bool:
+    """Return true if a value stands for a missing one: null, NaN, or pandas' text for it."""
+    if isinstance(cell_value, float):
+        return math.isnan(cell_value)
+    return cell_value is None or (
+        isinstance(cell_value, str) and cell_value.strip().lower() in _NULLS
+    )
+
+
+def text(row: Fields, source: AnySource | None) -> str | None:
+    """Return the value of a source as text, ``None`` if it is empty or stands for a missing one."""
+    if source is None or empty(row, source):
         return None
-    cell_value = value(row, column)
+    cell_value = value(row, source)
+    if is_null(cell_value):
+        return None
     if isinstance(cell_value, float) and cell_value.is_integer():
         cell_value = int(cell_value)
     return str(cell_value)
 
 
-def number(row: Fields, column: str | None) -> float | None:
-    """Return the number in a column, ``None`` if it is empty."""
-    if column is None or empty(row, column):
+def number(row: Fields, source: AnySource | None) -> float | None:
+    """Return the number of a source, ``None`` if it is empty."""
+    if source is None or empty(row, source):
         return None
-    return cell(row, column).number("it")
+    return cell(row, source).number("it")
 
 
-def timestamp(row: Fields, column: str | None) -> datetime | None:
-    """Return the time in a column, ``None`` if it is empty."""
-    return cell(row, column).timestamp("it") if column is not None else None
+def degree(row: Fields, source: AnySource | ScaledColumn | None, name: str) -> float | None:
+    """Return a number in [0, 1], ``None`` if its cell is empty.
+
+    Parameters
+    ----------
+    row : Fields
+        Row of the table.
+    source : str, Constant, Template, ScaledColumn or None
+        Source of the number.
+    name : str
+        Name of the field of the mapping, for error messages.
+
+    Raises
+    ------
+    RecordError
+        If the number is not on its scale, or not in [0, 1] where there is none.
+    """
+    if not isinstance(source, ScaledColumn):
+        plain = number(row, source)
+        if plain is not None and source is not None and not 0 <= plain <= 1:
+            column = name_of(source)
+            raise RecordError(
+                f"{row.field_path(column)}: {plain:g} is not in [0, 1]",
+                f"Name its scale in the mapping: {name}: {{column: {column}, scale: LOW-HIGH}}",
+            )
+        return plain
+    scaled = number(row, source.column)
+    if scaled is None:
+        return None
+    check_on_scale(scaled, source.scale, row.field_path(name_of(source.column)))
+    return source.scale.normalise(scaled)
 
 
-def meaning(row: Fields, column: str, known: dict[str, tuple[str, ...]]) -> str:
+def check_on_scale(scaled: float, scale: Scale, column: str) -> None:
+    """Check that a number is on its scale.
+
+    Parameters
+    ----------
+    scaled : float
+        The number.
+    scale : Scale
+        Scale of the column.
+    column : str
+        Name of the column, for error messages.
+
+    Raises
+    ------
+    RecordError
+        If it is not.
+    """
+    if not scale.low <= scaled <= scale.high:
+        raise RecordError(
+            f"{column}: {scaled:g} is not on the scale {scale.low:g} to {scale.high:g}",
+            "Name the scale of the column in the mapping: scale: LOW-HIGH",
+        )
+
+
+def timestamp(row: Fields, source: AnySource | None) -> datetime | None:
+    """Return the time of a source, ``None`` if it is empty."""
+    return cell(row, source).timestamp("it") if source is not None else None
+
+
+def meaning(row: Fields, column: AnySource, known: dict[str, tuple[str, ...]]) -> str:
     """Return the meaning of the value in a column.
 
     Parameters
     ----------
     row : Fields
         Row of the table.
-    column : str
-        Name of the column.
+    column : str, Constant or Template
+        Column, or another source.
     known : dict of str to tuple of str
         Values for each meaning, as :func:`normalise` returns them.
 
@@ -110,12 +206,64 @@ def meaning(row: Fields, column: str, known: dict[str, tuple[str, ...]]) -> str:
     RecordError
         If the value has no meaning; the message lists the known values.
     """
-    cell_value = value(row, column)
+    return meaning_of(value(row, column), name_of(column), known)
+
+
+def meaning_of(cell_value: Any, path: str, known: dict[str, tuple[str, ...]]) -> str:
+    """Return the meaning of a value.
+
+    Parameters
+    ----------
+    cell_value : Any
+        The value.
+    path : str
+        Path of the value, for error messages.
+    known : dict of str to tuple of str
+        Values for each meaning, as :func:`normalise` returns them.
+
+    Raises
+    ------
+    RecordError
+        If the value has no meaning; the message lists the known values.
+    """
     for name, values in known.items():
         if normalise(cell_value) in values:
             return name
     listed = "; ".join(f"{name}: {json.dumps(values)[1:-1]}" for name, values in known.items())
     raise RecordError(
-        f"{column}: the mapping does not define the value {cell_value!r}",
+        f"{path}: the mapping does not define the value {cell_value!r}",
         f"Add the value to the mapping. Known values: {listed}",
     )
+
+
+def counted(cell_value: Any) -> str | None:
+    """Return a number as :func:`normalise` does, ``None`` for anything else."""
+    if isinstance(cell_value, bool):
+        return None
+    normal = normalise(cell_value)
+    try:
+        return normal if math.isfinite(float(normal)) else None
+    except ValueError:
+        return None
+
+
+def read_list(row: Fields, source: AnySource) -> list[Any]:
+    """Return the list in a cell, which may be written as text.
+
+    Raises
+    ------
+    RecordError
+        If it is no list.
+    """
+    items, path = value(row, source), name_of(source)
+    if isinstance(items, str):
+        items = parse_text(items, path)
+    if not isinstance(items, list):
+        raise RecordError(f"{path}: expected a list, got {shorten(items)}")
+    return items
+
+
+def shorten(item: Any) -> str:
+    """Return a value for an error message."""
+    shown = repr(item)
+    return shown if len(shown) <= _MAX_SHOWN else shown[: _MAX_SHOWN - 3] + "..."

@@ -2,37 +2,38 @@
 
 from __future__ import annotations
 
-import difflib
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Self, get_args
+from typing import Annotated, Any, Self
 
 from pydantic import BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from backtalk.errors import NotFound, RecordError
-from backtalk.feedback.interaction import Message, Response
-from backtalk.feedback.record import Name, OptionalField, Record, explain
+from backtalk.feedback.interaction import Prompt, Response
+from backtalk.feedback.record import OptionalField, Record
 from backtalk.formats.content_ids import make_case, make_interaction
 from backtalk.formats.fields import Fields
-from backtalk.formats.format import Format, Parsed, RowData
-from backtalk.formats.mapping.cells import Column, cell, empty, text, timestamp, value
-from backtalk.formats.mapping.kinds import CritiqueMapping, FeedbackMapping, FollowUpMapping
+from backtalk.formats.format import Parsed, RowData
+from backtalk.formats.mapping.base import Doubt
+from backtalk.formats.mapping.cells import empty, read_list, text, timestamp, value
+from backtalk.formats.mapping.conversations import (
+    Conversations,
+    Responses,
+    read_conversations,
+    read_prompt_source,
+    with_system,
+)
+from backtalk.formats.mapping.fields import DOCS_PAGE, columns_read, mapping_error
+from backtalk.formats.mapping.judgements import ChoiceMapping, RankingMapping
+from backtalk.formats.mapping.kinds import FeedbackMapping
+from backtalk.formats.mapping.sources import Source, name_of
+from backtalk.formats.mapping.texts import CritiqueMapping, FollowUpMapping
+from backtalk.formats.prompts import read_history
 
-_DOCS_PAGE = "docs/formats.md"
 
-
-class ResponseMapping(Record):
-    """Columns of one response."""
-
-    text: Column
-    """Column of the text."""
-    model: OptionalField[Column] = None
-    """Column with the name of the model that generated it."""
-    written_by: OptionalField[Name] = None
-    """Name of the model that generated all responses of this column."""
-
-
-def _response_from_column(value: Any) -> Any:
-    return {"text": value} if isinstance(value, str) else value
+def _metadata_by_name(value: Any) -> Any:
+    is_names = isinstance(value, list | tuple) and all(isinstance(item, str) for item in value)
+    return {name: name for name in value} if is_names else value
 
 
 class RowMapping(Record):
@@ -40,43 +41,60 @@ class RowMapping(Record):
 
     model_config = ConfigDict(defer_build=True)
 
-    prompt: OptionalField[Column] = None
-    """Column of the prompt, a text or chat messages. Without a prompt, rows are about the system as
-    a whole and have only critiques and instructions."""
-    system: OptionalField[Column] = None
+    prompt: OptionalField[Source] = None
+    """Column of the prompt, a text or chat messages, a list of columns that are joined, or a
+    template. Without a prompt, rows are about the system as a whole and have only critiques and
+    instructions."""
+    system: OptionalField[Source] = None
     """Column of a system prompt that precedes the prompt."""
-    responses: tuple[Annotated[ResponseMapping, BeforeValidator(_response_from_column)], ...] = ()
+    history: OptionalField[Source] = None
+    """Column of earlier turns, a list of pairs of texts or of messages, that precede the prompt."""
+    conversation: Conversations = ()
+    """Columns of whole conversations, in place of the prompt and the responses. The answer of a
+    single one is its last message. Several share a prompt, and the rest of each is an answer."""
+    responses: Responses = ()
     """Columns of the responses. A row with an empty cell does not have that response."""
-    feedback: Annotated[tuple[FeedbackMapping, ...], Field(min_length=1)]
-    id: OptionalField[Column] = None
+    feedback: tuple[FeedbackMapping, ...]
+    """Feedback, at least one."""
+    id: OptionalField[Source] = None
     """Column of an id that distinguishes rows with the same content. Without it they count once."""
-    user: OptionalField[Column] = None
+    user: OptionalField[Source] = None
     """Column of the user's id."""
-    session: OptionalField[Column] = None
+    session: OptionalField[Source] = None
     """Column of the conversation's id."""
-    time: OptionalField[Column] = None
+    time: OptionalField[Source] = None
     """Column of the time of the interaction."""
-    metadata: tuple[Column, ...] = ()
-    """Columns that are kept as metadata."""
+    metadata: Annotated[dict[str, Source], BeforeValidator(_metadata_by_name)] = Field(
+        default_factory=dict
+    )
+    """Columns that are kept as metadata, or their sources by name."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        if self.prompt is None:
+        if not self.feedback:
+            raise ValueError("feedback: a mapping needs at least one")
+        if self.conversation:
+            self._check_with_conversation()
+        elif self.prompt is None:
             self._check_without_prompt()
+        count = len(self.conversation or self.responses)
         for number, item in enumerate(self.feedback):
-            needs_no_response = (
-                isinstance(item, CritiqueMapping | FollowUpMapping) and not self.responses
-            )
+            needs_no_response = isinstance(item, CritiqueMapping | FollowUpMapping) and count == 0
             for name, index in item.response_indices().items():
-                if index >= len(self.responses) and not needs_no_response:
+                if index >= count and not needs_no_response:
                     raise ValueError(
                         f"feedback.{number}.{name}: there is no response {index}, the mapping "
-                        f"lists {len(self.responses)}, counted from 0"
+                        f"lists {count}, counted from 0"
                     )
         return self
 
+    def _check_with_conversation(self) -> None:
+        for name in ("prompt", "responses", "history"):
+            if getattr(self, name):
+                raise ValueError(f"{name}: not allowed with a conversation, which has it")
+
     def _check_without_prompt(self) -> None:
-        prompt_fields = ("system", "responses", "user", "session", "time")
+        prompt_fields = ("system", "history", "responses", "user", "session", "time")
         present = [name for name in prompt_fields if getattr(self, name)]
         if present:
             raise ValueError(f"{present[0]}: not allowed without a prompt")
@@ -100,9 +118,7 @@ class RowMapping(Record):
         except yaml.YAMLError as error:
             raise RecordError(f"the mapping is not YAML: {error}") from None
         except ValidationError as error:
-            raise RecordError(
-                f"the mapping is not valid: {explain(error)}", _remedy(error)
-            ) from None
+            raise mapping_error(cls, error) from None
 
     @classmethod
     def from_file(cls, path: str | Path) -> Self:
@@ -117,7 +133,7 @@ class RowMapping(Record):
         """
         path = Path(path)
         if not path.is_file():
-            raise NotFound(f"There is no file {path}", f"Write one as {_DOCS_PAGE} shows")
+            raise NotFound(f"There is no file {path}", f"Write one as {DOCS_PAGE} shows")
         return cls.from_yaml(path.read_text(encoding="utf-8"))
 
     def parse(self, row: RowData) -> list[Parsed]:
@@ -130,74 +146,86 @@ class RowMapping(Record):
         """
         fields = Fields(row)
         distinct = text(fields, self.id)
-        metadata = {
-            name: item for name in self.metadata if (item := value(fields, name)) is not None
-        }
-        if self.prompt is None:
+        metadata = self._metadata(fields)
+        if self.prompt is None and not self.conversation:
             return [
                 feedback.model_copy(update={"metadata": metadata})
                 for item in self.feedback
                 for feedback in item.read(fields, None, distinct)
             ]
-        prompt = cell(fields, self.prompt).messages("it")
-        if system := text(fields, self.system):
-            prompt = (Message.system(system), *prompt)
+        user, session = text(fields, self.user), text(fields, self.session)
+        prompt, responses = self._prompt_and_responses(fields)
         interaction = make_interaction(
             prompt,
-            self._responses(fields),
-            distinct=() if distinct is None else (distinct,),
+            responses,
+            distinct=_distinct(id=distinct, user=user, session=session),
             time=timestamp(fields, self.time),
-            user=text(fields, self.user),
-            session=text(fields, self.session),
+            user=user,
+            session=session,
             metadata=metadata,
         )
+        if len(responses) < len(self.responses):
+            self._check_responses(fields, {response.id for response in responses})
         feedback = [
             feedback for item in self.feedback for feedback in item.read(fields, interaction, None)
         ]
         return [make_case(interaction, feedback)]
 
-    def _responses(self, fields: Fields) -> list[Response]:
-        return [
-            Response(
-                id=str(index),
-                text=cell(fields, item.text).text("it"),
-                model=text(fields, item.model) or item.written_by,
+    def _check_responses(self, fields: Fields, present: set[str]) -> None:
+        """Check that no feedback is about a response whose cell is empty."""
+        for item in self.feedback:
+            if isinstance(item, RankingMapping | ChoiceMapping) or not item.is_present(fields):
+                continue
+            for index in item.response_indices().values():
+                if str(index) not in present:
+                    column = name_of(self.responses[index].text)
+                    raise RecordError(f"{column}: empty, but there is a {item.kind} of it")
+
+    def _prompt_and_responses(self, fields: Fields) -> tuple[Prompt, list[Response]]:
+        if self.conversation:
+            prompt, responses = read_conversations(fields, self.conversation)
+        else:
+            prompt = read_prompt_source(fields, self.prompt or "")
+            responses = [
+                response
+                for index, item in enumerate(self.responses)
+                if (response := item.read(fields, str(index))) is not None
+            ]
+        if self.history is not None and not empty(fields, self.history):
+            prompt = (
+                *read_history(read_list(fields, self.history), name_of(self.history)),
+                *prompt,
             )
-            for index, item in enumerate(self.responses)
-            if not empty(fields, item.text)
-        ]
+        if self.system is not None:
+            system = text(fields, self.system)
+            prompt = with_system(system, prompt, name_of(self.system))
+        return prompt, responses
+
+    def _metadata(self, fields: Fields) -> dict[str, Any]:
+        values = {name: value(fields, source) for name, source in self.metadata.items()}
+        return {name: item for name, item in values.items() if item is not None}
+
+    def resolve(self, rows: Sequence[RowData]) -> tuple[Self, list[Doubt]]:
+        """Return the mapping that the first rows of a table imply, and doubts about its numbers.
+
+        Numbers without a meaning in the mapping file have their default meaning only if the rows
+        do not contradict it.
+        """
+        fields = [Fields(row) for row in rows]
+        count = len(self.conversation or self.responses)
+        resolved = [item.resolve(fields, count) for item in self.feedback]
+        feedback = tuple(item for item, _ in resolved)
+        doubts = [doubt for _, doubt in resolved if doubt is not None]
+        return self.model_copy(update={"feedback": feedback}), doubts
+
+    def columns(self) -> frozenset[str]:
+        """Return the names of the columns that the mapping reads, and the columns of its paths."""
+        return frozenset(columns_read(self))
 
 
-def mapping_format(mapping: RowMapping) -> Format:
-    """Return the format that a mapping describes."""
-    return Format(
-        name="mapping",
-        title="table with a mapping",
-        source=_DOCS_PAGE,
-        parse=mapping.parse,
-        matches=lambda _row: False,
-    )
-
-
-def _remedy(error: ValidationError) -> str:
-    """Return the remedy for an unknown field: the closest known one, and all."""
-    for item in error.errors(include_url=False):
-        if item["type"] == "extra_forbidden":
-            known = _known_fields(item["loc"])
-            close = difflib.get_close_matches(str(item["loc"][-1]), known, n=1)
-            hint = f"Did you mean {close[0]!r}? " if close else ""
-            return f"{hint}Known: {', '.join(known)}"
-    return f"Write it as {_DOCS_PAGE} shows"
-
-
-def _known_fields(path: tuple[int | str, ...]) -> list[str]:
-    """Return the known fields of the object in which an unknown one was found."""
-    if path[0] == "responses":
-        return list(ResponseMapping.model_fields)
-    if path[0] == "feedback":
-        by_kind = {
-            get_args(item.model_fields["kind"].annotation)[0]: item
-            for item in get_args(get_args(FeedbackMapping)[0])
-        }
-        return list(by_kind[path[2]].model_fields)
-    return list(RowMapping.model_fields)
+def _distinct(*, id: str | None, user: str | None, session: str | None) -> list[str]:  # noqa: A002
+    """Return the parts of an interaction's id that tell equal rows apart."""
+    parts = [] if id is None else [id]
+    for name, part in (("user", user), ("session", session)):
+        parts += [] if part is None else [name, part]
+    return parts
