@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
-import numpy as np
-from numpy.typing import NDArray
 from pydantic import Field
 
 from backtalk.decode.base import DecoderBase, DecoderOutput, register_decoder
@@ -15,7 +13,12 @@ from backtalk.errors import NotFound
 from backtalk.feedback.interaction import Prompt
 from backtalk.feedback.record import Name
 from backtalk.models.protocol import Model, PromptResponse, Request, Sampling
-from backtalk.rewards import Reward
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from backtalk.rewards import Reward
 
 
 @register_decoder("best_of_n")
@@ -77,6 +80,8 @@ class BestOfN(DecoderBase):
         NotFound
             If the reward is missing.
         """
+        import numpy as np  # noqa: PLC0415 - slow to import
+
         self._check_loaded(rewards)
         requests = [
             Request(messages=prompt, sampling=self.sampling, sample_index=i, seed=seed)
@@ -116,6 +121,8 @@ class BestOfN(DecoderBase):
         NotFound
             If the reward is missing.
         """
+        import numpy as np  # noqa: PLC0415 - slow to import
+
         self._check_loaded(rewards)
         return int(np.argmax(await self._values([(prompt, text) for text in texts], rewards)))
 

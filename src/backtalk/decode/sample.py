@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from backtalk.decode.base import DecoderBase, DecoderOutput, register_decoder
 from backtalk.feedback.interaction import Prompt
 from backtalk.models.protocol import Model, Request, Sampling
-from backtalk.rewards import Reward
+
+if TYPE_CHECKING:
+    from backtalk.rewards import Reward
 
 
 @register_decoder("sample")

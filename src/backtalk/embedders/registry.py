@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Annotated, ClassVar, Protocol, Self, TypeVar
+from typing import TYPE_CHECKING, Annotated, ClassVar, Protocol, Self, TypeVar
 
-import numpy as np
-from numpy.typing import NDArray
 from pydantic import AfterValidator
 
 from backtalk.errors import UnknownName
@@ -14,6 +12,10 @@ from backtalk.feedback import prompt_text
 from backtalk.feedback.views import Pair
 from backtalk.models.protocol import Embedder
 from backtalk.registry import Registry
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 DIMENSION = 1024
 """Default length of the vectors of an embedder whose dimension can be chosen."""

@@ -4,21 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-import numpy as np
-from numpy.typing import NDArray
-
-from backtalk.embedders.registry import EmbedderName, embedder_for_pairs
 from backtalk.errors import BacktalkError
-from backtalk.evaluate.judges import get_judge
 from backtalk.feedback.case import prompt_key
 from backtalk.feedback.interaction import Prompt
 from backtalk.feedback.views import Pair
+from backtalk.learn.lazy_modules import np
 from backtalk.learn.training_set import TrainingSet
 from backtalk.models import Model, Request, Sampling, load_model
 from backtalk.policy import Policy, read_policy
-from backtalk.rewards import Reward, learn_reward
 from backtalk.run import Run
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from backtalk.embedders.registry import EmbedderName
+    from backtalk.rewards import Reward
 
 BATCH_SIZE = 512
 """Number of responses requested between two progress reports."""
@@ -138,6 +140,9 @@ class MethodContext:
         BacktalkError
             If no pair has a winner.
         """
+        from backtalk.embedders.registry import embedder_for_pairs  # noqa: PLC0415 - slow to import
+        from backtalk.rewards import learn_reward  # noqa: PLC0415 - slow to import
+
         with self.run.task("learning a reward"):
             learned = await learn_reward(
                 pairs, embedder_for_pairs(embedder, pairs), seed=self.run.seed
@@ -152,6 +157,8 @@ class MethodContext:
         BacktalkError
             If a reward is to be learned and no pair has a winner, or the name is unknown.
         """
+        from backtalk.evaluate.judges import get_judge  # noqa: PLC0415 - slow to import
+
         if name != LEARNED:
             return get_judge(name, self.feedback.store)
         return await self.learn_reward(self.feedback.views(Pair), embedder)

@@ -13,7 +13,6 @@ from backtalk.feedback.views import Pair
 from backtalk.learn.method import Paper, method
 from backtalk.learn.training_set import TrainingSet
 from backtalk.policy import Lineage, Policy
-from backtalk.rewards import learn_reward
 from backtalk.run import Run
 
 PAPER = Paper(
@@ -68,6 +67,8 @@ async def best_of_n(
     BacktalkError
         If no pair has a winner.
     """
+    from backtalk.rewards import learn_reward  # noqa: PLC0415 - slow to import
+
     with run.task("reading feedback") as step:
         pairs = feedback.views(Pair, across=across, progress=step)
     with run.task("learning a reward"):

@@ -6,10 +6,13 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from itertools import accumulate
+from typing import TYPE_CHECKING
 
 from backtalk.feedback.interaction import Prompt
 from backtalk.learn.finetune.trees import PairLabel, PromptTree, ResponseColumns, ResponseTokens
-from backtalk.models.local.chat_template import ChatTemplate
+
+if TYPE_CHECKING:
+    from backtalk.models.local.chat_template import ChatTemplate
 
 Span = tuple[int, int, float]
 """Characters of a text and their value: start, end (exclusive), value."""

@@ -22,8 +22,8 @@ from typing import TYPE_CHECKING, Any, Literal, get_type_hints
 
 from backtalk.errors import BacktalkError, UnknownName
 from backtalk.learn.finetune.encoding import Encoder
-from backtalk.learn.finetune.lazy_torch import torch
 from backtalk.learn.finetune.trees import PromptTree
+from backtalk.learn.lazy_modules import torch
 from backtalk.learn.method import Paper
 from backtalk.learn.options import (
     OptionDescription,

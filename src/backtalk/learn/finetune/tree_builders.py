@@ -7,14 +7,13 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 
-import numpy as np
-
 from backtalk.feedback.annotator import Annotator
 from backtalk.feedback.case import prompt_key
 from backtalk.feedback.interaction import Prompt
 from backtalk.feedback.views import LabelView, Pair, RankingView, ScoreView, SFTExample
 from backtalk.learn.finetune.encoding import Encoder, ResponseText
 from backtalk.learn.finetune.trees import PairLabel, PromptTree
+from backtalk.learn.lazy_modules import np
 
 MAX_RESPONSES = 16
 """Maximum number of responses of a tree; a prompt with more responses has several trees."""

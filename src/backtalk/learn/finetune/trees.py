@@ -7,9 +7,8 @@ from dataclasses import dataclass, field, fields
 from functools import cached_property
 from hashlib import blake2b
 
-import numpy as np
-
 from backtalk.errors import BacktalkError
+from backtalk.learn.lazy_modules import np
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,7 +8,6 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Annotated
 
-import yaml
 from pydantic import Field, TypeAdapter, ValidationError
 
 from backtalk.errors import BacktalkError
@@ -59,6 +58,8 @@ def load_prices(path: Path | str) -> dict[str, Price]:
     BacktalkError
         If the file is not such a table.
     """
+    import yaml  # noqa: PLC0415 - only needed for prices
+
     try:
         table = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
         return TypeAdapter(dict[str, Price]).validate_python(table)

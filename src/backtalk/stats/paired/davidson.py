@@ -17,7 +17,6 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from scipy.optimize import brentq
 
 from backtalk.stats.validation import Floats
 
@@ -113,6 +112,8 @@ def fit_nu(margin: Floats, outcomes: Floats) -> float:
 
     At the maximum the expected number of ties equals the observed one.
     """
+    from scipy.optimize import brentq  # noqa: PLC0415 - slow to import, and not always needed
+
     ties = float(outcomes[:, 2].sum())
     if ties == 0:
         return 0.0
@@ -144,6 +145,8 @@ def fit_temperature(margin: Floats, outcomes: Floats) -> tuple[float, float]:
 
 
 def _fit_scale(margin: Floats, outcomes: Floats, nu: float) -> float:
+    from scipy.optimize import brentq  # noqa: PLC0415 - slow to import, and not always needed
+
     def slope(scale: float) -> float:
         return float(gradient(scale * margin, outcomes, nu) @ margin)
 

@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-import numpy as np
-from numpy.typing import NDArray
 from pydantic import Field
 
 from backtalk import prompts as prompt_texts
@@ -28,8 +26,12 @@ from backtalk.learn.finetune.prompt_conditioning import (
 )
 from backtalk.learn.finetune.registration import training_method
 from backtalk.learn.finetune.tree_builders import drop_none
+from backtalk.learn.lazy_modules import np
 from backtalk.learn.method import Paper
 from backtalk.learn.training_set import TrainingSet
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 FAST = Paper(
     "FAST: improving controllability for text generation with feedback aware self-training",

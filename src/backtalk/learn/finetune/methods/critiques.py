@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Any
 
 from backtalk import prompts as prompt_texts
 from backtalk.embedders.registry import EmbedderName, get_embedder
@@ -23,7 +20,11 @@ from backtalk.learn.finetune.option_types import Count, Positive
 from backtalk.learn.finetune.registration import training_method
 from backtalk.learn.finetune.tree_builders import drop_none, pair_trees
 from backtalk.learn.finetune.trees import PromptTree
+from backtalk.learn.lazy_modules import np
 from backtalk.learn.method import Paper
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 ILF = Paper(
     "Training language models with language feedback at scale",

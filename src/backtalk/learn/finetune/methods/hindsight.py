@@ -12,7 +12,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
-import numpy as np
 from pydantic import Field
 
 from backtalk import prompts as prompt_texts
@@ -29,6 +28,7 @@ from backtalk.learn.finetune.prompt_conditioning import conditioned_encoder
 from backtalk.learn.finetune.registration import training_method
 from backtalk.learn.finetune.tree_builders import drop_none
 from backtalk.learn.finetune.trees import PromptTree
+from backtalk.learn.lazy_modules import np
 from backtalk.learn.method import Paper
 from backtalk.learn.training_set import TrainingSet
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import takewhile
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from backtalk.feedback.interaction import Message, Prompt
 from backtalk.feedback.views import SFTExample
@@ -16,8 +15,10 @@ from backtalk.learn.finetune.option_types import Count, NonNegative
 from backtalk.learn.finetune.registration import training_method
 from backtalk.learn.finetune.segments import segments
 from backtalk.learn.finetune.trees import PairLabel, PromptTree, ResponseTokens
+from backtalk.learn.lazy_modules import np
 
-Rng = np.random.Generator
+if TYPE_CHECKING:
+    from numpy.random import Generator as Rng
 
 
 @training_method("i-orpo", needs=[SFTExample], objective="i-orpo")

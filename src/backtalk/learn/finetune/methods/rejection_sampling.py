@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal
 
-import numpy as np
-
 from backtalk.embedders.registry import EmbedderName
 from backtalk.errors import BacktalkError
 from backtalk.feedback.interaction import Prompt
@@ -23,6 +21,7 @@ from backtalk.learn.finetune.objective import (
 from backtalk.learn.finetune.option_types import Count, NonNegative
 from backtalk.learn.finetune.registration import training_method
 from backtalk.learn.finetune.tree_builders import example_trees
+from backtalk.learn.lazy_modules import np
 from backtalk.learn.method import Paper
 from backtalk.rewards import Reward
 

@@ -7,9 +7,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Literal
-
-import numpy as np
+from typing import TYPE_CHECKING, Literal
 
 from backtalk.feedback.interaction import Message
 from backtalk.feedback.views import Pair, SFTExample
@@ -21,8 +19,11 @@ from backtalk.learn.finetune.registration import training_method
 from backtalk.learn.finetune.segments import differences, mask_shared_tokens
 from backtalk.learn.finetune.tree_builders import example_trees, pair_trees
 from backtalk.learn.finetune.trees import PairLabel, PromptTree
+from backtalk.learn.lazy_modules import np
 
-Rng = np.random.Generator
+if TYPE_CHECKING:
+    from numpy.random import Generator as Rng
+
 
 ASK = (
     "Write your answer again with one subtle error in it: change one number, sign or word so that "

@@ -12,9 +12,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Literal
 
-import numpy as np
-from scipy.special import expit
-
 from backtalk.errors import BacktalkError
 from backtalk.feedback import Interaction
 from backtalk.feedback.case import prompt_key
@@ -27,6 +24,7 @@ from backtalk.learn.finetune.option_types import Count, Fraction, NonNegative, P
 from backtalk.learn.finetune.registration import training_method
 from backtalk.learn.finetune.tree_builders import drop_none, pair_trees
 from backtalk.learn.finetune.trees import PromptTree, ResponseTokens
+from backtalk.learn.lazy_modules import np
 from backtalk.learn.method import OnlineDefaults, Paper
 from backtalk.models import ContextTooLong, Scorer, load_model
 from backtalk.policy import Policy
@@ -363,6 +361,8 @@ def pairs_by_win_rate(pairs: Sequence[Pair], *, gap: float, soft: bool) -> list[
         difference instead of 1.
     """
     rates = win_rates(pairs)
+    from scipy.special import expit  # noqa: PLC0415 - slow to import
+
     prompts = {prompt_key(pair.prompt): pair.prompt for pair in pairs}
     answers: dict[str, list[tuple[float, str]]] = defaultdict(list)
     for (key, text), rate in rates.items():

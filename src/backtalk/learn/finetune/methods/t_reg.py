@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING
 
 from backtalk.errors import BacktalkError
 from backtalk.feedback.interaction import Prompt
@@ -18,8 +16,12 @@ from backtalk.learn.finetune.prompt_conditioning import append_system
 from backtalk.learn.finetune.registration import training_method
 from backtalk.learn.finetune.tree_builders import pair_trees
 from backtalk.learn.finetune.trees import PromptTree
+from backtalk.learn.lazy_modules import np
 from backtalk.models.errors import ContextTooLong
 from backtalk.models.protocol import Scorer
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 Rewards = Mapping[tuple[Prompt, str], tuple[float, ...]]
 """Reward of each token of a response, by prompt and response."""

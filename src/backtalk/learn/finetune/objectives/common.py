@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from backtalk.errors import BacktalkError
-from backtalk.learn.finetune.lazy_torch import torch
 from backtalk.learn.finetune.objective import Batch
+from backtalk.learn.lazy_modules import torch
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -6,11 +6,11 @@ import math
 from typing import TYPE_CHECKING
 
 from backtalk.errors import BacktalkError
-from backtalk.learn.finetune.lazy_torch import torch
 from backtalk.learn.finetune.objective import Batch, LossOutput, objective
 from backtalk.learn.finetune.objectives.common import tree_mean
 from backtalk.learn.finetune.objectives.preference import DPO
 from backtalk.learn.finetune.option_types import NonNegative, Positive
+from backtalk.learn.lazy_modules import torch
 from backtalk.learn.method import Paper
 
 if TYPE_CHECKING:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 
-from backtalk.learn.finetune.lazy_torch import torch
 from backtalk.learn.finetune.objective import Batch, LossOutput, objective
 from backtalk.learn.finetune.objectives.common import (
     cross_entropy,
@@ -13,6 +12,7 @@ from backtalk.learn.finetune.objectives.common import (
     reward_margin,
 )
 from backtalk.learn.finetune.option_types import FlipRate, NonNegative, Positive, Smoothing
+from backtalk.learn.lazy_modules import torch
 from backtalk.learn.method import Paper
 
 DPO = Paper(

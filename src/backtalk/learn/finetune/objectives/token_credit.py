@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 
-from backtalk.learn.finetune.lazy_torch import torch
 from backtalk.learn.finetune.objective import Batch, LossOutput, objective
 from backtalk.learn.finetune.objectives.common import implicit_reward_margin, log_sigmoid
 from backtalk.learn.finetune.option_types import NonNegative, Positive
+from backtalk.learn.lazy_modules import torch
 from backtalk.learn.method import Paper
 
 T_REG = Paper(

@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from backtalk.learn.finetune.lazy_torch import torch
 from backtalk.learn.finetune.objective import Batch, LossOutput, objective
 from backtalk.learn.finetune.objectives.common import log_sigmoid, token_divergence, tree_mean
 from backtalk.learn.finetune.option_types import Fraction, NonNegative, Positive
+from backtalk.learn.lazy_modules import torch
 from backtalk.learn.method import Paper
 
 if TYPE_CHECKING:

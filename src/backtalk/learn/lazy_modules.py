@@ -1,4 +1,4 @@
-"""Lazily imported torch, so that objectives can be listed where torch is not installed."""
+"""Modules that are imported on first use, so that methods can be listed without them."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    import numpy as np
     import torch
 else:
 
@@ -18,6 +19,7 @@ else:
         def __getattr__(self, name: str) -> Any:
             return getattr(import_module(self._name), name)
 
+    np = LazyModule("numpy")
     torch = LazyModule("torch")
 
-__all__ = ["torch"]
+__all__ = ["np", "torch"]

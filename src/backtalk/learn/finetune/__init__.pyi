@@ -1,0 +1,16 @@
+from .config import TrainingConfig as TrainingConfig
+from .objective import OBJECTIVES as OBJECTIVES
+from .objective import Batch as Batch
+from .objective import BoundObjective as BoundObjective
+from .objective import LossOutput as LossOutput
+from .objective import MissingColumn as MissingColumn
+from .objective import Objective as Objective
+from .objective import TrainingTask as TrainingTask
+from .objective import get_objective as get_objective
+from .objective import objective as objective
+from .registration import dry_run as dry_run
+from .registration import register_objective_method as register_objective_method
+from .registration import training_method as training_method
+from .trees import PairLabel as PairLabel
+from .trees import PromptTree as PromptTree
+from .trees import ResponseTokens as ResponseTokens
