@@ -299,3 +299,44 @@ def test_artifacts_are_stored_next_to_the_database(tmp_path, monkeypatch):
             store.artifacts.read(id_)
         with pytest.raises(NotFound):
             store.artifacts.path("../a.db")
+
+
+def make_label(interaction, id_):
+    return Label(id=id_, interaction=interaction.id, annotator=ADA, response="0", good=True)
+
+
+def test_feedback_that_repeats_earlier_feedback_of_the_same_call_is_counted(store):
+    """Feedback of an earlier call is known, but not repeated."""
+    interaction = Interaction.of("Is it open?", "Yes.", "No.")
+    thumbs = [make_label(interaction, f"thumb-{number}") for number in range(3)]
+    cases = [Case(interaction, (thumb,)) for thumb in (*thumbs, thumbs[0], thumbs[0])]
+    assert store.add_cases(cases, batch=4) == AddResult(1, 3, known=6, repeated=2)
+    again = [*cases, Case(interaction, (make_label(interaction, "new"),))]
+    assert store.add_cases(again) == AddResult(0, 1, known=11, repeated=0)
+
+
+@pytest.mark.parametrize("count", [1, 2, 99, 100, 101, 250])
+def test_rows_in_blocks_are_stored_as_single_rows_are(store, count):
+    """Columns that are the same in all rows, and those that differ, keep their values."""
+    cases = []
+    for number in range(count):
+        interaction = Interaction.of(f"Is it open on day {number}?", "Yes.", "No.")
+        rating = Rating(
+            interaction=interaction.id,
+            annotator=Annotator.human("ada") if number % 3 else Annotator.model("judge"),
+            response=str(number % 2),
+            value=1 + number % 5,
+            confidence=None if number % 7 else 0.5,
+        )
+        cases.append(Case(interaction, (rating, make_label(interaction, f"thumb-{number}"))))
+    assert store.add_cases(cases) == AddResult(count, 2 * count)
+    assert list(store.cases()) == cases
+    columns = store.columns.table("annotator_kind", "value", "confidence", kinds=["rating"])
+    assert columns.to_pylist() == [
+        {
+            "annotator_kind": case.feedback[0].annotator.kind,
+            "value": case.feedback[0].normalised,
+            "confidence": case.feedback[0].confidence,
+        }
+        for case in cases
+    ]

@@ -32,12 +32,16 @@ class AddResult:
     """Number of new feedback records."""
     known: int = 0
     """Number of records that were in the store already, and were left unchanged."""
+    repeated: int = 0
+    """Number of feedback records, among the known ones, that repeat one that the same call added.
+    Only :meth:`Store.add_cases` and imports count them."""
 
     def __add__(self, other: AddResult) -> AddResult:
         return AddResult(
             self.interactions + other.interactions,
             self.feedback + other.feedback,
             self.known + other.known,
+            self.repeated + other.repeated,
         )
 
 

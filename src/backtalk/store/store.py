@@ -17,6 +17,7 @@ from backtalk.feedback.case import Case
 from backtalk.store import schema
 from backtalk.store.api_keys import ApiKeys
 from backtalk.store.audit_log import AuditLog
+from backtalk.store.bulk_writer import BulkWriter, make_chunks
 from backtalk.store.columns import Columns
 from backtalk.store.counts import count_by_day, count_records
 from backtalk.store.documents import DocumentStore
@@ -212,7 +213,7 @@ class Store(Closable):
                 check_same_content(connection, self.project_id, schema.feedback, items)
         return added
 
-    def add_cases(self, cases: Iterable[Case], *, batch: int = 100_000) -> AddResult:
+    def add_cases(self, cases: Iterable[Case], *, batch: int = 50_000) -> AddResult:
         """Add many interactions with their feedback, one transaction per batch.
 
         Records with existing ids are left unchanged and counted as known.
@@ -221,7 +222,7 @@ class Store(Closable):
         ----------
         cases : Iterable[Case]
             Interactions with their feedback.
-        batch : int, default 100_000
+        batch : int, default 50_000
             Number of interactions per transaction.
 
         Raises
@@ -230,19 +231,16 @@ class Store(Closable):
             If feedback does not fit its interaction. Earlier batches remain.
         """
         stream = iter(cases)
-        added = AddResult()
-        while True:
-            rows = InsertBatch(self.project_id)
-            count = 0
-            for case in islice(stream, batch):
-                for item in case.feedback:
-                    item.check(case.interaction)
-                rows.add([case.interaction], case.feedback)
-                count += 1
-            if not count:
-                return added
-            with writing(self.engine) as connection:
-                added += rows.insert(connection)
+        with self.bulk_writer() as writer:
+            while chunks := list(make_chunks(islice(stream, batch), self.project_id)):
+                for chunk in chunks:
+                    writer.write(chunk)
+                writer.commit()
+            return writer.added
+
+    def bulk_writer(self) -> BulkWriter:
+        """Return a writer of chunks of records, for imports."""
+        return BulkWriter(self.engine, self.project_id)
 
     def interaction(self, id: str) -> Interaction:  # noqa: A002
         """Return an interaction; raise ``NotFound`` if there is none, or it was deleted."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import cache
+from pathlib import Path
 
 from sqlalchemy import Connection, Engine, inspect, text
 
@@ -11,6 +11,10 @@ from backtalk.store.engine import connect, database_url, writing
 
 HEAD = "0005"
 """Schema revision of this version of Backtalk."""
+
+SQLITE_SCHEMA = Path(__file__).with_name("sqlite_schema.sql")
+"""Schema that the migrations make of an empty SQLite database; written by
+``scripts/write_sqlite_schema.py``."""
 
 _LOCK = 0x6261636B  # key of the advisory lock, the same in every process
 
@@ -39,8 +43,7 @@ def upgrade(engine: Engine) -> None:
                 "Install the version that wrote the store, or a newer one",
             )
         if current is None and engine.dialect.name == "sqlite":
-            for statement in _sqlite_schema():
-                connection.exec_driver_sql(statement)
+            _create_sqlite_schema(connection)
         elif current != HEAD:
             _run(connection)
 
@@ -53,20 +56,23 @@ def revision(connection: Connection) -> str | None:
     return None if current is None else str(current)
 
 
-@cache
-def _sqlite_schema() -> tuple[str, ...]:
-    """Return the SQL statements that create the current schema in an empty SQLite database.
-
-    The migrations run once per process, in memory. To repeat the statements of their result is
-    much faster than to repeat the migrations.
-    """
+def migrated_sqlite_schema() -> str:
+    """Return the SQL of the schema that the migrations make of an empty SQLite database."""
     engine = connect(database_url(":memory:"))
     with writing(engine) as connection:
         _run(connection)
         query = "SELECT sql FROM sqlite_master WHERE sql IS NOT NULL ORDER BY rowid"
         statements = connection.exec_driver_sql(query).scalars().all()
     engine.dispose()
-    return (*statements, f"INSERT INTO alembic_version VALUES ('{HEAD}')")  # noqa: S608 - constant
+    lines = (line.rstrip() for statement in statements for line in f"{statement};".splitlines())
+    return "\n".join(lines) + "\n"
+
+
+def _create_sqlite_schema(connection: Connection) -> None:
+    """Create the current schema in an empty database, without the time that migrations take."""
+    for statement in SQLITE_SCHEMA.read_text(encoding="utf-8").removesuffix(";\n").split(";\n"):
+        connection.exec_driver_sql(statement)
+    connection.exec_driver_sql("INSERT INTO alembic_version VALUES (?)", (HEAD,))
 
 
 def _run(connection: Connection) -> None:

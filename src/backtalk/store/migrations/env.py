@@ -2,7 +2,7 @@
 
 from alembic import context
 
-from backtalk.store.schema import metadata
+from backtalk.store.indexes import metadata
 
 context.configure(
     connection=context.config.attributes["connection"],
