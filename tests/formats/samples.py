@@ -3,6 +3,7 @@
 import json
 
 from backtalk.formats import ParsedRow, RejectedRow, read
+from tests.formats.annotation_tool_rows import ANNOTATION_TOOLS
 from tests.formats.feedback_dataset_rows import FEEDBACK_DATASETS
 
 CHAT = [{"role": "user", "content": "2 + 2?"}]
@@ -232,7 +233,7 @@ SAMPLES = {
             }
         ],
     },
-} | {name: rows[0] for name, rows in FEEDBACK_DATASETS.items()}
+} | {name: rows[0] for name, rows in (FEEDBACK_DATASETS | ANNOTATION_TOOLS).items()}
 """One row of each format."""
 
 VARIANTS = {
@@ -304,7 +305,7 @@ VARIANTS = {
         },
     ],
     "alpaca-eval": [{"instruction": "2 + 2?", "output": "4", "preference": 0.9}],
-} | {name: rows[1:] for name, rows in FEEDBACK_DATASETS.items()}
+} | {name: rows[1:] for name, rows in (FEEDBACK_DATASETS | ANNOTATION_TOOLS).items()}
 """Other variants of the same formats."""
 
 

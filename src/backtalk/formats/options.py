@@ -62,8 +62,20 @@ def parse_pairs(text: str) -> dict[str, str]:
 
 
 def parse_scale(text: str) -> Scale:
-    """Parse a scale of ratings, worst to best: ``"1-5"``, ``"0-10"``."""
+    """Parse a scale of ratings, worst to best: ``"1-5"``, ``"0-10"``, ``"-3 to 3"``."""
     number = r"\s*(-?\d+(?:\.\d+)?)\s*"
-    if (match := re.fullmatch(f"{number}-{number}", text)) is None:
+    if (match := re.fullmatch(rf"{number}(?:-|\.\.|to){number}", text)) is None:
         raise ValueError(f"expected a scale such as 1-5, got {text!r}")
-    return Scale(name=text.replace(" ", ""), low=float(match[1]), high=float(match[2]))
+    return Scale(name=f"{match[1]}-{match[2]}", low=float(match[1]), high=float(match[2]))
+
+
+def parse_scales(text: str) -> dict[str, Scale]:
+    """Parse one scale for all, or scales by name: ``"1-7"``, ``"tone=1-3, quality=0-10"``.
+
+    The scale for all others has the name ``""``.
+    """
+    scales = {}
+    for item in parse_list(text):
+        name, _, scale = item.rpartition("=")
+        scales[name.strip()] = parse_scale(scale)
+    return scales

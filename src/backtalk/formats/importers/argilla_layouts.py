@@ -1,9 +1,9 @@
 """Layouts in which Argilla exports records, parsed to one class.
 
-Nested records are written by ``to_json`` of version 2 and by the server of version 1. Flattened
-columns are written by ``to_datasets`` of version 2 (``quality.responses``,
-``quality.responses.users``) and by ``to_huggingface`` of version 1 (``quality``,
-``quality-suggestion``).
+Nested records are written by ``to_json`` of version 2, without the status of a response, and by
+the server of version 1. Flattened columns are written by ``to_list(flatten=True)`` and
+``to_datasets`` of version 2 (``quality.responses``, ``quality.responses.status``) and by
+``to_huggingface`` of version 1 (``quality``, in later releases also ``quality-suggestion``).
 """
 
 from __future__ import annotations
@@ -16,20 +16,20 @@ from backtalk.errors import RecordError
 from backtalk.feedback.annotator import Annotator
 from backtalk.formats.fields import Fields
 from backtalk.formats.format import RowData
+from backtalk.formats.importers.annotation_answers import ToolAnswer, rows_from_columns
 from backtalk.formats.readers.jsonl import parse_json
+from backtalk.formats.unusual import note_unusual
 
 _METADATA_COLUMNS = ("id", "_server_id", "external_id", "status", "vectors", "metadata", "score")
 _UNSUBMITTED_STATUSES = ("draft", "discarded", "pending")
+_ANSWER_FIELDS = {"user_id", "value", "status"}
+"""Fields of an answer in the columns of version 1."""
 
 
-@dataclass(frozen=True)
-class ArgillaAnswer:
-    """Answer of a person, or of a model as a suggestion, to a question."""
-
-    question: str
-    value: Any
-    annotator: Annotator
-    confidence: float | None = None
+_STATUS_NOTE = (
+    "answer without a status, read as submitted; drafts and discarded answers look the same. "
+    "Export with to_list(flatten=True), which has the status"
+)
 
 
 @dataclass(frozen=True)
@@ -38,14 +38,36 @@ class ArgillaRecord:
 
     id: str
     fields: dict[str, Any]
-    answers: list[ArgillaAnswer]
+    answers: list[ToolAnswer]
     metadata: dict[str, Any]
 
 
 def matches(row: RowData) -> bool:
     """Return true if a row is a record in one of the layouts."""
-    nested = isinstance(row.get("fields"), dict) and bool({"responses", "suggestions"} & set(row))
-    return nested or any(name.endswith((".responses", "-suggestion")) for name in row)
+    if isinstance(row.get("fields"), dict):
+        return bool({"responses", "suggestions"} & set(row))
+    return any(
+        name.endswith((".responses", "-suggestion")) or _is_answers(value)
+        for name, value in row.items()
+    )
+
+
+def _is_answers(value: Any) -> bool:
+    """Return true if a value is a column of answers in the layout of version 1."""
+    if isinstance(value, dict):
+        return set(value) >= _ANSWER_FIELDS and all(
+            isinstance(value[name], list) for name in _ANSWER_FIELDS
+        )
+    return (
+        isinstance(value, list)
+        and bool(value)
+        and all(isinstance(item, dict) and set(item) >= _ANSWER_FIELDS for item in value)
+    )
+
+
+def _is_unanswered(row: RowData) -> bool:
+    """Return true for a row of version 1 without answers, in a file whose other rows have some."""
+    return "external_id" in row and any(value in ([], None) for value in row.values())
 
 
 def parse_record(row: RowData) -> ArgillaRecord:
@@ -57,14 +79,14 @@ def parse_record(row: RowData) -> ArgillaRecord:
         If it is in none of them.
     """
     whole = Fields(row)
-    if not matches(row):
+    if not matches(row) and not _is_unanswered(row):
         raise RecordError("not an Argilla record: it has neither responses nor suggestions")
     if "fields" in whole and isinstance(row["fields"], dict):
         fields = {name: value for name, value in row["fields"].items() if value is not None}
         answers = [*_nested_responses(whole), *_nested_suggestions(whole)]
     else:
         answers = [*_version_2_columns(whole), *_version_1_columns(whole)]
-        questions = {answer.question for answer in answers} | set(_version_1_questions(row))
+        questions = {*_version_1_questions(row), *_version_2_questions(row)}
         fields = {
             name: value
             for name, value in row.items()
@@ -90,20 +112,22 @@ def _person(id_: Any) -> Annotator:
 
 
 def _is_submitted(status: Any) -> bool:
+    if status is None:
+        note_unusual(_STATUS_NOTE)
     return str(status).lower() not in _UNSUBMITTED_STATUSES
 
 
-def _suggestion(question: str, value: Any, details: Fields) -> ArgillaAnswer:
+def _suggestion(question: str, value: Any, details: Fields) -> ToolAnswer:
     name = details.optional_text("agent") or "unknown"
     is_human = details.data.get("type") == "human"
     score = details.data.get("score")
     confidence = float(score) if isinstance(score, (int, float)) and 0 <= score <= 1 else None
-    return ArgillaAnswer(
+    return ToolAnswer(
         question, value, _person(name) if is_human else Annotator.model(name), confidence
     )
 
 
-def _nested_responses(whole: Fields) -> Iterator[ArgillaAnswer]:
+def _nested_responses(whole: Fields) -> Iterator[ToolAnswer]:
     if "responses" not in whole:
         return
     if isinstance(whole.data["responses"], dict):
@@ -112,17 +136,17 @@ def _nested_responses(whole: Fields) -> Iterator[ArgillaAnswer]:
             for answer in by_question.objects(question):
                 if _is_submitted(answer.data.get("status")):
                     value = answer.data.get("value")
-                    yield ArgillaAnswer(question, value, _person(answer.data.get("user_id")))
+                    yield ToolAnswer(question, value, _person(answer.data.get("user_id")))
         return
     for response in whole.objects("responses"):
         if _is_submitted(response.data.get("status")) and "values" in response:
             values = response.object("values")
             for question in values.data:
                 value = values.object(question).data.get("value")
-                yield ArgillaAnswer(question, value, _person(response.data.get("user_id")))
+                yield ToolAnswer(question, value, _person(response.data.get("user_id")))
 
 
-def _nested_suggestions(whole: Fields) -> Iterator[ArgillaAnswer]:
+def _nested_suggestions(whole: Fields) -> Iterator[ToolAnswer]:
     if "suggestions" not in whole:
         return
     if isinstance(whole.data["suggestions"], dict):
@@ -136,7 +160,12 @@ def _nested_suggestions(whole: Fields) -> Iterator[ArgillaAnswer]:
         yield _suggestion(suggestion.text("question_name"), value, suggestion)
 
 
-def _version_2_columns(whole: Fields) -> Iterator[ArgillaAnswer]:
+def _version_2_questions(row: Mapping[str, Any]) -> list[str]:
+    ends = (".responses", ".suggestion")
+    return [name.rsplit(".", 1)[0] for name in row if name.endswith(ends)]
+
+
+def _version_2_columns(whole: Fields) -> Iterator[ToolAnswer]:
     for name in whole.data:
         question = name.removesuffix(".responses")
         if question != name and name in whole:
@@ -147,38 +176,43 @@ def _version_2_columns(whole: Fields) -> Iterator[ArgillaAnswer]:
             )
             for value, user, status in zip(values, users, statuses, strict=False):
                 if _is_submitted(status):
-                    yield ArgillaAnswer(question, value, _person(user))
+                    yield ToolAnswer(question, value, _person(user))
         question = name.removesuffix(".suggestion")
         if question != name and name in whole:
+            _check_label(whole, question)
             details = {key: whole.data.get(f"{name}.{key}") for key in ("score", "agent")}
             yield _suggestion(question, whole.data[name], Fields(details, name))
 
 
+def _check_label(whole: Fields, question: str) -> None:
+    """Check that a suggestion is not the index of a label, as ``to_datasets`` writes it."""
+    suggestion = whole.data[f"{question}.suggestion"]
+    answers = whole.data.get(f"{question}.responses")
+    is_label = isinstance(answers, list) and any(isinstance(answer, str) for answer in answers)
+    if is_label and isinstance(suggestion, int):
+        raise whole.error(
+            f"{question}.suggestion",
+            f"{suggestion} is the index of a label, whose name the row does not have",
+            "Export the records with to_list(flatten=True)",
+        )
+
+
 def _version_1_questions(row: Mapping[str, Any]) -> list[str]:
-    return [name.removesuffix("-suggestion") for name in row if name.endswith("-suggestion")]
+    suggested = [name.removesuffix("-suggestion") for name in row if name.endswith("-suggestion")]
+    answered = [name for name, value in row.items() if _is_answers(value)]
+    return list(dict.fromkeys([*answered, *suggested]))
 
 
-def _version_1_columns(whole: Fields) -> Iterator[ArgillaAnswer]:
+def _version_1_columns(whole: Fields) -> Iterator[ToolAnswer]:
     for question in _version_1_questions(whole.data):
         answers = Fields({question: rows_from_columns(whole.data.get(question) or [])})
         for answer in answers.objects(question):
             if _is_submitted(answer.data.get("status")):
                 value = answer.data.get("value")
-                yield ArgillaAnswer(question, value, _person(answer.data.get("user_id")))
+                yield ToolAnswer(question, value, _person(answer.data.get("user_id")))
         value = whole.data.get(f"{question}-suggestion")
         if value is not None:
             details = f"{question}-suggestion-metadata"
             yield _suggestion(
                 question, value, whole.object(details) if details in whole else Fields({})
             )
-
-
-def rows_from_columns(value: Any) -> Any:
-    """Return an object of lists, the form of lists of objects in some files, as that list."""
-    if (
-        isinstance(value, dict)
-        and value
-        and all(isinstance(column, list) for column in value.values())
-    ):
-        return [dict(zip(value, row, strict=False)) for row in zip(*value.values(), strict=False)]
-    return value

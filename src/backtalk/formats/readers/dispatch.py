@@ -10,6 +10,7 @@ from typing import BinaryIO
 
 from backtalk.formats.readers.csv_text import csv_rows
 from backtalk.formats.readers.files import READ_ERRORS, REJECTED, Meter, Source, open_source
+from backtalk.formats.readers.inspect_log import inspect_log_rows
 from backtalk.formats.readers.json_values import json_rows
 from backtalk.formats.readers.jsonl import json_row, jsonl_rows
 from backtalk.formats.readers.parquet import parquet_rows
@@ -24,6 +25,7 @@ _READERS: dict[str, Reader] = {
     ".csv": csv_rows,
     ".tsv": partial(csv_rows, separators="\t"),
     ".parquet": parquet_rows,
+    ".eval": inspect_log_rows,
 }
 
 
@@ -49,6 +51,8 @@ def _reader_by_content(stream: io.BufferedReader) -> Reader:
     head = stream.peek(64)[:64]
     if head.startswith(b"PAR1"):
         return parquet_rows
+    if head.startswith(b"PK\x03\x04"):
+        return inspect_log_rows
     first_byte = head.removeprefix(codecs.BOM_UTF8).lstrip()[:1]
     return {b"{": jsonl_rows, b"[": json_rows}.get(first_byte, csv_rows)
 

@@ -17,7 +17,7 @@ from backtalk.errors import BacktalkError
 if TYPE_CHECKING:
     import zstandard
 
-ENDINGS = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet")
+ENDINGS = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet", ".eval")
 """File name endings that are read, also followed by one of ``COMPRESSED_ENDINGS``."""
 COMPRESSED_ENDINGS = (".gz", ".zst")
 REJECTED = ".rejected.jsonl"
