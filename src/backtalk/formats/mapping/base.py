@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import cached_property, lru_cache
 from typing import Annotated, Any, ClassVar, NamedTuple, Self
 
 from pydantic import ConfigDict, Discriminator, Field, Tag, model_validator
@@ -148,31 +149,43 @@ class BaseMapping(Record):
         return make_feedback(
             kind,
             interaction,
-            Annotator(id=text(row, self.annotator) or "unknown", kind=self.annotator_kind),
-            time=timestamp(row, self.time),
-            confidence=degree(row, self.confidence, "confidence"),
+            _annotator(text(row, self.annotator) or "unknown", self.annotator_kind),
+            time=None if self.time is None else timestamp(row, self.time),
+            confidence=self._confidence(row),
             distinct=distinct,
             **fields,
         )
 
-    def _known_values(self) -> dict[str, tuple[str, ...]]:
-        """Return the values for each meaning; those in the file precede the defaults."""
+    def _confidence(self, row: Fields) -> float | None:
+        return None if self.confidence is None else degree(row, self.confidence, "confidence")
+
+    @cached_property
+    def meanings(self) -> dict[str, str]:
+        """Meanings by value; values in the mapping file precede the defaults."""
         names = sorted(self.VALUE_FIELDS, key=lambda name: name not in self.model_fields_set)
-        return {name: getattr(self, name) for name in names}
+        meanings: dict[str, str] = {}
+        for name in names:
+            values = getattr(self, name)
+            for item in values if isinstance(values, tuple) else ():
+                meanings.setdefault(item, name)
+        return meanings
 
     def _listed_values(self) -> set[str]:
         """Return the values that the mapping file lists."""
-        names = self.model_fields_set.intersection(self.VALUE_FIELDS)
-        lists = [values for name in names if isinstance(values := getattr(self, name), tuple)]
-        return {item for values in lists for item in values}
+        return {item for item, name in self.meanings.items() if name in self.model_fields_set}
 
     def _meaning(self, row: Fields, column: AnySource) -> str:
-        return meaning(row, column, self._known_values())
+        return meaning(value(row, column), row.field_path(name_of(column)), self.meanings)
 
     def _numbers(self, rows: Iterable[Fields], column: AnySource) -> set[str]:
         """Return the numbers in a column to which the mapping file gives no meaning."""
         numbers = {counted(value(row, column)) for row in rows}
         return {number for number in numbers if number is not None} - self._listed_values()
+
+
+@lru_cache(maxsize=4096)
+def _annotator(id: str, kind: AnnotatorKind) -> Annotator:  # noqa: A002
+    return Annotator(id=id, kind=kind)
 
 
 class ColumnMapping(BaseMapping):

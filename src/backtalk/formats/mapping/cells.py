@@ -25,6 +25,7 @@ _MAX_SHOWN = 60
 """Maximum length, in characters, of a value in an error message."""
 _NULLS = frozenset({"nan", "<na>", "nat"})
 """Texts that pandas writes for a missing value."""
+_MAX_NULL = 8
 _YAML_WORDS = {True: ("true", "yes", "on"), False: ("false", "no", "off")}
 """Words in a mapping file that YAML reads as a boolean."""
 
@@ -95,7 +96,11 @@ def cell(row: Fields, source: AnySource) -> Fields:
 
 def empty(row: Fields, source: AnySource) -> bool:
     """Return true if a source has no value, or a blank one."""
-    cell_value = value(row, source)
+    return is_empty(value(row, source))
+
+
+def is_empty(cell_value: Any) -> bool:
+    """Return true if a value is null or a blank text."""
     return cell_value is None or (isinstance(cell_value, str) and not cell_value.strip())
 
 
@@ -104,16 +109,18 @@ def is_null(cell_value: Any) -> bool:
     if isinstance(cell_value, float):
         return math.isnan(cell_value)
     return cell_value is None or (
-        isinstance(cell_value, str) and cell_value.strip().lower() in _NULLS
+        isinstance(cell_value, str)
+        and len(cell_value) <= _MAX_NULL
+        and cell_value.strip().lower() in _NULLS
     )
 
 
 def text(row: Fields, source: AnySource | None) -> str | None:
     """Return the value of a source as text, ``None`` if it is empty or stands for a missing one."""
-    if source is None or empty(row, source):
+    if source is None:
         return None
     cell_value = value(row, source)
-    if is_null(cell_value):
+    if is_empty(cell_value) or is_null(cell_value):
         return None
     if isinstance(cell_value, float) and cell_value.is_integer():
         cell_value = int(cell_value)
@@ -189,27 +196,7 @@ def timestamp(row: Fields, source: AnySource | None) -> datetime | None:
     return cell(row, source).timestamp("it") if source is not None else None
 
 
-def meaning(row: Fields, column: AnySource, known: dict[str, tuple[str, ...]]) -> str:
-    """Return the meaning of the value in a column.
-
-    Parameters
-    ----------
-    row : Fields
-        Row of the table.
-    column : str, Constant or Template
-        Column, or another source.
-    known : dict of str to tuple of str
-        Values for each meaning, as :func:`normalise` returns them.
-
-    Raises
-    ------
-    RecordError
-        If the value has no meaning; the message lists the known values.
-    """
-    return meaning_of(value(row, column), name_of(column), known)
-
-
-def meaning_of(cell_value: Any, path: str, known: dict[str, tuple[str, ...]]) -> str:
+def meaning(cell_value: Any, path: str, known: dict[str, str]) -> str:
     """Return the meaning of a value.
 
     Parameters
@@ -218,19 +205,39 @@ def meaning_of(cell_value: Any, path: str, known: dict[str, tuple[str, ...]]) ->
         The value.
     path : str
         Path of the value, for error messages.
-    known : dict of str to tuple of str
-        Values for each meaning, as :func:`normalise` returns them.
+    known : dict of str to str
+        Meanings by value, as :func:`normalise` returns it.
 
     Raises
     ------
     RecordError
         If the value has no meaning; the message lists the known values.
     """
-    for name, values in known.items():
-        if normalise(cell_value) in values:
-            return name
-    listed = "; ".join(f"{name}: {json.dumps(values)[1:-1]}" for name, values in known.items())
-    raise RecordError(
+    name = known.get(normalise(cell_value))
+    if name is None:
+        raise undefined(cell_value, path, known)
+    return name
+
+
+def undefined(cell_value: Any, path: str, known: dict[str, str]) -> RecordError:
+    """Return the error about a value without a meaning.
+
+    Parameters
+    ----------
+    cell_value : Any
+        The value.
+    path : str
+        Path of the value.
+    known : dict of str to str
+        Meanings by value.
+    """
+    values: dict[str, list[str]] = {}
+    for text, name in known.items():
+        values.setdefault(name, []).append(text)
+    listed = "; ".join(
+        f"{name}: {json.dumps(texts, ensure_ascii=False)[1:-1]}" for name, texts in values.items()
+    )
+    return RecordError(
         f"{path}: the mapping does not define the value {cell_value!r}",
         f"Add the value to the mapping. Known values: {listed}",
     )

@@ -14,7 +14,14 @@ from backtalk.feedback.record import Name, OptionalField, Record
 from backtalk.formats.chat import as_messages, plain_text, same_message
 from backtalk.formats.content_ids import response_from_messages
 from backtalk.formats.fields import Fields
-from backtalk.formats.mapping.cells import AnySource, cell, empty, is_null, text, value
+from backtalk.formats.mapping.cells import (
+    AnySource,
+    empty,
+    is_empty,
+    is_null,
+    text,
+    value,
+)
 from backtalk.formats.mapping.paths import parse_text
 from backtalk.formats.mapping.sources import Source, Template, name_of
 
@@ -39,20 +46,26 @@ class ResponseColumns(Record):
         RecordError
             If it is neither a text nor a list of messages, or stands for a missing value.
         """
-        if empty(row, self.text):
+        cell_value = value(row, self.text)
+        if is_empty(cell_value):
             return None
-        cell_value, path = value(row, self.text), name_of(self.text)
         if is_null(cell_value):
-            raise RecordError(f"{path}: {cell_value!r} stands for a missing answer")
-        model = text(row, self.model) or self.written_by
+            raise RecordError(f"{name_of(self.text)}: {cell_value!r} stands for a missing answer")
+        model = self.written_by if self.model is None else text(row, self.model) or self.written_by
+        if isinstance(cell_value, str) and self.separator is None and cell_value[0] not in "[ \t\n":
+            return Response(id=id_, text=cell_value, model=model)
+        return self._parse(cell_value, id_, model)
+
+    def _parse(self, cell_value: Any, id_: str, model: str | None) -> Response:
+        path = name_of(self.text)
         if isinstance(cell_value, str) and self.separator is not None:
             cell_value = parse_text(cell_value, path)
         if isinstance(cell_value, list) and all(isinstance(item, str) for item in cell_value):
-            joined = self._join(cell_value, path)
-            return Response(id=id_, text=joined, model=model)
-        messages = read_messages(row, self.text)
+            return Response(id=id_, text=self._join(cell_value, path), model=model)
+        messages = read_messages(cell_value, path)
         if messages is None:
-            return Response(id=id_, text=cell(row, self.text).text("it"), model=model)
+            plain = Fields({path: cell_value}).text(path)
+            return Response(id=id_, text=plain, model=model)
         return response_from_messages(id_, messages, model=model)
 
     def _join(self, texts: list[str], path: str) -> str:
@@ -100,12 +113,11 @@ Conversations = Annotated[
 """Columns of one or several conversations, each a name or an object."""
 
 
-def read_messages(row: Fields, source: AnySource) -> Prompt | None:
+def read_messages(cell_value: Any, path: str) -> Prompt | None:
     """Return the messages of a cell, ``None`` if it is a plain text."""
-    cell_value = value(row, source)
     if isinstance(cell_value, str):
-        cell_value = _messages_in_text(cell_value, name_of(source))
-    return as_messages(cell_value, name_of(source)) if isinstance(cell_value, list) else None
+        cell_value = _messages_in_text(cell_value, path)
+    return as_messages(cell_value, path) if isinstance(cell_value, list) else None
 
 
 def _messages_in_text(cell_text: str, path: str) -> list[Any] | None:
@@ -136,10 +148,10 @@ def read_prompt_source(row: Fields, source: AnySource) -> Prompt:
         if rendered is None:
             raise RecordError(f"{name_of(source)}: missing, the prompt is empty")
         return as_prompt(rendered)
-    if is_null(value(row, source)):
-        raise RecordError(f"{name_of(source)}: missing")
-    messages = read_messages(row, source)
-    return cell(row, source).messages("it") if messages is None else messages
+    cell_value, path = value(row, source), name_of(source)
+    if is_null(cell_value):
+        raise RecordError(f"{path}: missing")
+    return read_messages(cell_value, path) or as_messages(cell_value, path)
 
 
 def read_conversations(row: Fields, columns: Conversations) -> tuple[Prompt, list[Response]]:
@@ -175,7 +187,8 @@ def read_conversations(row: Fields, columns: Conversations) -> tuple[Prompt, lis
 
 
 def _read_conversation(row: Fields, columns: ConversationColumns) -> Prompt:
-    messages, path = read_messages(row, columns.messages), name_of(columns.messages)
+    path = name_of(columns.messages)
+    messages = read_messages(value(row, columns.messages), path)
     if messages is None:
         raise RecordError(f"{path}: expected a list of messages")
     if messages[-1].role != "assistant":

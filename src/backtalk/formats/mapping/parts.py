@@ -18,7 +18,7 @@ from backtalk.formats.mapping.cells import (
     counted,
     degree,
     empty,
-    meaning_of,
+    meaning,
     read_list,
     shorten,
     text,
@@ -171,13 +171,13 @@ class StepsMapping(_PartMapping):
         )
 
     def _verdict(self, item: Fields) -> str:
-        label, known = value(item, self.label), self._known_values()
-        if counted(label) == "0" and not any("0" in values for values in known.values()):
+        label, known = value(item, self.label), self.meanings
+        if counted(label) == "0" and "0" not in known:
             raise RecordError(
                 f"{item.field_path(self.label)}: 0 could mean wrong or neutral",
                 "Say in the mapping which: wrong: [0, false], or wrong: -1 and neutral: 0",
             )
-        return meaning_of(label, item.field_path(self.label), known)
+        return meaning(label, item.field_path(self.label), known)
 
     def _next_range(self, item: Fields, whole: str, position: int) -> tuple[int, int]:
         """Return the range of the next step, which begins at or after a position."""

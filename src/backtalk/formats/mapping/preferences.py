@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Annotated, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Discriminator, Field, Tag, model_validator
 
@@ -32,8 +32,9 @@ from backtalk.formats.mapping.cells import (
     degree_column,
     degree_tag,
     empty,
-    meaning_of,
+    is_empty,
     number,
+    undefined,
     value,
 )
 from backtalk.formats.mapping.paths import normalise
@@ -216,7 +217,9 @@ class PreferenceMapping(BaseMapping):
         return any(counted(item) is not None for name in names for item in getattr(self, name))
 
     def _counting_from_one(self) -> Self:
-        return self.model_copy(update={"a": (*self.a, _FIRST), "b": (*self.b, _SECOND)})
+        copy = self.model_copy(update={"a": (*self.a, _FIRST), "b": (*self.b, _SECOND)})
+        copy.__dict__.pop("meanings", None)  # the cached meanings are those of the original
+        return copy
 
     def _parse(self, row: Fields, interaction: Target, distinct: str | None) -> Preference:
         probability = degree(row, self.probability, "probability")
@@ -248,28 +251,39 @@ class PreferenceMapping(BaseMapping):
         return self._verdict_of_sign(row)
 
     def _verdict_of_value(self, row: Fields, column: AnySource) -> str:
-        cell_value, known = value(row, column), self._row_values(row)
-        normal = counted(cell_value)
-        is_known = any(normal in values for values in known.values())
-        if normal is None or is_known or not self._numbers_are_open():
-            return meaning_of(cell_value, name_of(column), known)
-        if normal == _SECOND or (normal == _FIRST and "0" in self._listed_values()):
-            return "b" if normal == _SECOND else "a"
-        raise RecordError(f"{name_of(column)}: {_AMBIGUOUS.format(normal)}", _AMBIGUOUS_MEND)
+        cell_value = value(row, column)
+        verdict = self.meanings.get(normalise(cell_value))
+        if isinstance(self.a, ValueColumn) or isinstance(self.b, ValueColumn):
+            verdict = self._verdict_of_names(row, cell_value) or verdict
+        if verdict is None and self._numbers_are_open() and (normal := counted(cell_value)):
+            verdict = self._verdict_of_number(normal, name_of(column))
+        if verdict is None:
+            raise undefined(cell_value, name_of(column), self.meanings)
+        return verdict
 
-    def _row_values(self, row: Fields) -> dict[str, tuple[str, ...]]:
-        """Return the values for each verdict, read from the row where a column has them."""
-        known = self._known_values()
-        for name, column in known.items():
-            if isinstance(column, ValueColumn):
-                own = value(row, column.column)
-                known[name] = () if own is None else (normalise(own),)
-        if known["a"] and known["a"] == known["b"]:
+    def _verdict_of_names(self, row: Fields, cell_value: Any) -> str | None:
+        """Return the response whose own column has the value."""
+        names = {
+            verdict: value(row, source.column)
+            for verdict, source in (("a", self.a), ("b", self.b))
+            if isinstance(source, ValueColumn)
+        }
+        matches = [
+            verdict
+            for verdict, name in names.items()
+            if not is_empty(name) and normalise(name) == normalise(cell_value)
+        ]
+        if len(matches) > 1:
             raise RecordError(
-                f"{name_of(self.column or '')}: {known['a'][0]!r} stands for both responses",
+                f"{' and '.join(names)}: {cell_value!r} stands for both responses",
                 "Name values in the mapping that differ: a: VALUE and b: VALUE",
             )
-        return known
+        return matches[0] if matches else None
+
+    def _verdict_of_number(self, normal: str, column: str) -> str:
+        if normal == _SECOND or (normal == _FIRST and "0" in self._listed_values()):
+            return "b" if normal == _SECOND else "a"
+        raise RecordError(f"{column}: {_AMBIGUOUS.format(normal)}", _AMBIGUOUS_MEND)
 
     def _verdict_of_sign(self, row: Fields) -> str:
         signed = self._signed()

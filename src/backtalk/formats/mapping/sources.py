@@ -171,8 +171,12 @@ Source = Annotated[
 
 def value(row: Mapping[str, Any], source: str | Constant | Template) -> Any:
     """Return the value of a source for a row, ``None`` if there is none."""
-    if isinstance(source, str):
+    if type(source) is str:
         return row[source] if source in row else resolve(row, source)
+    return _computed(row, source)
+
+
+def _computed(row: Mapping[str, Any], source: Any) -> Any:
     return source.constant if isinstance(source, Constant) else source.render(row)
 
 

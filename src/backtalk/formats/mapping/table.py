@@ -146,7 +146,7 @@ class RowMapping(Record):
         """
         fields = Fields(row)
         distinct = text(fields, self.id)
-        metadata = self._metadata(fields)
+        metadata = self._metadata(fields) if self.metadata else {}
         if self.prompt is None and not self.conversation:
             return [
                 feedback.model_copy(update={"metadata": metadata})
@@ -159,7 +159,7 @@ class RowMapping(Record):
             prompt,
             responses,
             distinct=_distinct(id=distinct, user=user, session=session),
-            time=timestamp(fields, self.time),
+            time=None if self.time is None else timestamp(fields, self.time),
             user=user,
             session=session,
             metadata=metadata,
