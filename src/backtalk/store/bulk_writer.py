@@ -122,7 +122,7 @@ class BulkWriter(Closable):
         if block is None:
             return 0, 0, 0
         inserted = insert_block(connection, table, block)
-        known = block.count - inserted
+        known = block.size - inserted
         repeated = 0
         if known and table == "feedback":
             repeated = known - self._count_stored_before(connection, block.column("id"))

@@ -20,7 +20,7 @@ _MAX_PARAMETERS = 900
 class RowBlock(NamedTuple):
     """Rows of one table. Columns with the same value in all rows are held once."""
 
-    count: int
+    size: int
     """Number of rows."""
     shared_names: tuple[str, ...]
     shared: tuple[Any, ...]
@@ -32,7 +32,7 @@ class RowBlock(NamedTuple):
     def column(self, name: str) -> list[Any]:
         """Return the values of a column."""
         if name in self.shared_names:
-            return [self.shared[self.shared_names.index(name)]] * self.count
+            return [self.shared[self.shared_names.index(name)]] * self.size
         return self.values[self.names.index(name) :: len(self.names)]
 
 
@@ -40,7 +40,7 @@ def make_block(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> RowBloc
     """Return rows, at least one, as a block.
 
     >>> make_block(("project", "id"), [(1, "a"), (1, "b")])
-    RowBlock(count=2, shared_names=('project',), shared=(1,), names=('id',), values=['a', 'b'])
+    RowBlock(size=2, shared_names=('project',), shared=(1,), names=('id',), values=['a', 'b'])
 
     Parameters
     ----------
@@ -49,14 +49,14 @@ def make_block(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> RowBloc
     rows : sequence of sequences
         Values, in the order of ``columns``.
     """
-    count = len(rows)
     first, last = rows[0], rows[-1]
-    shared, varying = [], []
+    shared: list[int] = []
+    varying: list[int] = []
     for index, value in enumerate(first):
         is_shared = value == last[index] and all(row[index] == value for row in rows)
         (shared if is_shared else varying).append(index)
     return RowBlock(
-        count,
+        len(rows),
         tuple(columns[index] for index in shared),
         tuple(first[index] for index in shared),
         tuple(columns[index] for index in varying),
@@ -97,9 +97,9 @@ def insert_block(connection: Connection, table: str, block: RowBlock) -> int:
 def _split(block: RowBlock) -> Iterator[tuple[int, list[Any]]]:
     """Yield the number of rows of each statement, and their values."""
     width = len(block.names)
-    size = max(min((_MAX_PARAMETERS - len(block.shared)) // max(width, 1), _MAX_ROWS), 1)
-    for start in range(0, block.count, size):
-        count = min(size, block.count - start)
+    step = max(min((_MAX_PARAMETERS - len(block.shared)) // max(width, 1), _MAX_ROWS), 1)
+    for start in range(0, block.size, step):
+        count = min(step, block.size - start)
         yield count, block.values[start * width : (start + count) * width]
 
 

@@ -20,6 +20,8 @@ from sqlalchemy import (
 )
 
 metadata = MetaData()
+"""Tables. A partial index has its condition in ``info["where"]``, which migrations pass on to each
+SQL dialect; as an argument of the index it would load all of them."""
 
 _Key = BigInteger().with_variant(Integer, "sqlite")
 

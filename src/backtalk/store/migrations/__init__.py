@@ -64,8 +64,7 @@ def migrated_sqlite_schema() -> str:
         query = "SELECT sql FROM sqlite_master WHERE sql IS NOT NULL ORDER BY rowid"
         statements = connection.exec_driver_sql(query).scalars().all()
     engine.dispose()
-    lines = (line.rstrip() for statement in statements for line in f"{statement};".splitlines())
-    return "\n".join(lines) + "\n"
+    return "".join(f"{statement};\n" for statement in statements)
 
 
 def _create_sqlite_schema(connection: Connection) -> None:
