@@ -266,6 +266,12 @@ def test_a_new_sqlite_store_has_the_schema_of_the_migrations(tmp_path):
             assert revision(connection) == HEAD
 
 
+def test_the_file_with_the_sqlite_schema_is_up_to_date():
+    """If not, run ``scripts/write_sqlite_schema.py``."""
+    written = migrations.SQLITE_SCHEMA.read_text(encoding="utf-8")
+    assert written == migrations.migrated_sqlite_schema()
+
+
 def test_a_store_made_by_a_newer_version_is_refused(location):
     from sqlalchemy import text
 

@@ -11,12 +11,14 @@ from sqlalchemy import (
     Column,
     Float,
     ForeignKey,
+    Index,
     Integer,
     MetaData,
     String,
     Table,
     Text,
     UniqueConstraint,
+    text,
 )
 
 metadata = MetaData()
@@ -58,6 +60,30 @@ interactions = Table(
     Column("body", Text, nullable=False),
     UniqueConstraint("project", "id", name="uq_interactions_id"),
 )
+Index("ix_interactions_order", interactions.c.project, interactions.c.seq)
+_HAS_USER = interactions.c.user.is_not(None)
+Index(
+    "ix_interactions_user",
+    interactions.c.project,
+    interactions.c.user,
+    info={"where": _HAS_USER},
+)
+
+_SEVERAL = interactions.c.responses >= text("2")
+Index(
+    "ix_interactions_several",  # partial: few interactions have several responses to compare
+    interactions.c.project,
+    interactions.c.seq,
+    info={"where": _SEVERAL},
+)
+_HAS_SESSION = interactions.c.session.is_not(None)
+Index(
+    "ix_interactions_session",
+    interactions.c.project,
+    interactions.c.session,
+    interactions.c.seq,
+    info={"where": _HAS_SESSION},
+)
 
 feedback = Table(
     "feedback",
@@ -80,6 +106,8 @@ feedback = Table(
     Column("body", Text, nullable=False),
     UniqueConstraint("project", "id", name="uq_feedback_id"),
 )
+Index("ix_feedback_interaction", feedback.c.project, feedback.c.interaction)
+Index("ix_feedback_order", feedback.c.project, feedback.c.seq)
 
 documents = Table(
     "documents",
@@ -117,6 +145,11 @@ pending_feedback = Table(
     Column("received", BigInteger, nullable=False),
     Column("body", Text, nullable=False),
     UniqueConstraint("project", "id", name="uq_pending_feedback_id"),
+)
+Index(
+    "ix_pending_feedback_interaction",
+    pending_feedback.c.project,
+    pending_feedback.c.interaction,
 )
 
 api_keys = Table(
@@ -161,6 +194,7 @@ jobs = Table(
     Column("body", Text, nullable=False),
     UniqueConstraint("project", "id", name="uq_jobs_id"),
 )
+Index("ix_jobs_state", jobs.c.project, jobs.c.kind, jobs.c.state)
 
 leases = Table(
     "leases",
@@ -185,4 +219,20 @@ assignments = Table(
     Column("expires", BigInteger, nullable=False),
     Column("ended", BigInteger),
     UniqueConstraint("project", "task", "interaction", "annotator", name="uq_assignments_once"),
+)
+Index(
+    "ix_assignments_items",  # covers the queries that count annotators per item
+    assignments.c.project,
+    assignments.c.task,
+    assignments.c.interaction,
+    assignments.c.state,
+    assignments.c.expires,
+    assignments.c.annotator,
+)
+Index(
+    "ix_assignments_annotator",
+    assignments.c.project,
+    assignments.c.task,
+    assignments.c.annotator,
+    assignments.c.state,
 )
