@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from backtalk.errors import UnknownName
-from backtalk.stats.distributions import expit, t_quantile
-from backtalk.stats.estimate import Estimate, InvalidValues, NotIdentified
-from backtalk.stats.intervals.clusters import DOMINANT
-from backtalk.stats.item_difficulty import choose_ridge, difficulties
-from backtalk.stats.logistic import CERTAIN, fit_logistic, is_separated
-from backtalk.stats.validation import Floats, check_level
+from backtalk.stats.estimate import Estimate, InvalidValues
+from backtalk.stats.length_guard import Guard, expected_guard, no_guard, recorded_guard
+from backtalk.stats.length_regression import LengthRegression, regress
+from backtalk.stats.length_shared import SharedEffects, shared_effects
+from backtalk.stats.length_table import LengthTable, length_table
+from backtalk.stats.validation import Floats, check_level, float_array
 
 
 @dataclass(frozen=True)
@@ -30,10 +30,18 @@ class LengthControlled:
         Length-controlled win rate of each model, in [0, 1].
     quality, length, difficulty
         Coefficients theta, phi and psi of each model, on the logit scale, per unit of the length
-        term and of gamma. phi is positive if the judge prefers the baseline's answer when it is
-        longer. psi is 0 if there is one model.
+        term and of gamma. phi is negative if the judge prefers longer answers. psi is 0 if
+        there is one model without known difficulties. All are 0 for the baseline itself.
+    difficulties
+        Difficulty gamma of each instruction, estimated from all models or as passed; None if
+        there is one model without known difficulties.
+    length_effect
+        Length coefficient that the guard draws to; None without a guard, or with recorded
+        variants of the baseline.
+    guard
+        Weight of the guard.
     ridge
-        Penalty on the difficulties; None if there is one model.
+        Penalty on the difficulties; None if they are not estimated.
     instructions
         Number of instructions that the win rates are averaged over.
     """
@@ -43,6 +51,9 @@ class LengthControlled:
     quality: tuple[float, ...]
     length: tuple[float, ...]
     difficulty: tuple[float, ...]
+    difficulties: tuple[float, ...] | None
+    length_effect: float | None
+    guard: float
     ridge: float | None
     instructions: int
 
@@ -62,18 +73,26 @@ def length_controlled(
     baseline_lengths: ArrayLike,
     *,
     models: Sequence[str] | None = None,
+    variants: Sequence[str] = (),
+    difficulties: ArrayLike | None = None,
+    length_effect: float | None = None,
+    guard: float = 0.2,
     ridge: float | None = None,
     level: float = 0.95,
     seed: int = 0,
 ) -> LengthControlled:
     """Estimate win rates without the effect of answer length.
 
-    For each model ``logit p = theta + phi tanh(d / sd(d)) + psi gamma_x`` is fitted by maximum
-    likelihood over instructions x, where ``d`` is the baseline's length minus the model's. The
-    win rate is the mean of ``expit(theta + psi gamma_x)`` over all instructions, judged or not
-    (Dubois et al. 2024, arXiv 2404.04475, section 3). The difficulty ``gamma_x`` is estimated from
-    the other models only (:mod:`backtalk.stats.item_difficulty`), so no model's outcomes are used
-    twice. A single model has no difficulty term.
+    For each model ``logit p = theta + phi tanh(d / sd(d)) + psi gamma_x`` is fitted over
+    instructions x, where ``d`` is the baseline's length minus the model's. The win rate is the
+    mean of ``expit(theta + psi gamma_x)`` over all instructions, judged or not (Dubois et al.
+    2024, arXiv 2404.04475, section 3).
+
+    A model can make phi large by its choice of which answers are short. The guard of AlpacaEval 2
+    prevents that: it adds comparisons of the baseline with its own longer and shorter variants.
+    Their quality is fixed at 0, so they draw phi and psi to the effects of length and difficulty
+    alone. Without recorded variants the guard uses expected outcomes, at the mean phi of the other
+    models and at psi = 1. With one model and none of these, there is no guard.
 
     Parameters
     ----------
@@ -86,13 +105,26 @@ def length_controlled(
         Lengths of the baseline's answers, shape (instructions,).
     models : sequence of str, optional
         Names of the models. Default: numbers from 0.
+    variants : sequence of str, optional
+        Models that are the baseline with longer or shorter answers. Default: none is.
+    difficulties : ArrayLike, optional
+        Known difficulties gamma, on the scale on which psi is 1 for an average model, shape
+        (instructions,) or (models, instructions). By default they are estimated: for each model
+        from other models, so that no outcome is used twice. A single model then has no difficulty
+        term.
+    length_effect : float, optional
+        Length coefficient that the guard draws to. Default: see above.
+    guard : float, default 0.2
+        Weight of the guard, relative to the model's own comparison of each instruction. 0 gives
+        the unregularised maximum likelihood fit.
     ridge : float, optional
         Penalty on the difficulties. Default: chosen by cross-validation.
     level : float, default 0.95
         Nominal coverage. Intervals are for the population that the instructions are drawn
         from: a sandwich variance (HC3, MacKinnon and White 1985) of the fit and of the mean,
-        on the logit scale, with Student's quantile. If one instruction accounts for more than
-        45 % of the variance, at most 3 degrees of freedom are used.
+        on the logit scale, with Student's quantile. The shift that the guard caused counts as an
+        error, so the interval is wide where the guard decides. If one instruction accounts for
+        more than 45 % of the variance, at most 3 degrees of freedom are used.
     seed : int, default 0
         Seed of the cross-validation folds.
 
@@ -102,133 +134,79 @@ def length_controlled(
         If a model won or lost all comparisons, or its wins and losses are separated by length.
     InvalidValues
         If shapes differ, or a preference lies outside [0, 1].
+    UnknownName
+        If a variant is none of the models.
     """
-    table, differences, names = _validate(preferences, lengths, baseline_lengths, models)
-    terms = np.stack(
-        [_length_term(row, name) for row, name in zip(differences, names, strict=True)]
-    )
-    single = len(names) == 1
-    for row, term, name in zip(table, terms, names, strict=True):
-        _require_identified(row, term[:, None], name)
-    penalty = None if single else choose_ridge(table, terms, seed) if ridge is None else ridge
+    check_level(level)
+    if guard < 0:
+        raise InvalidValues(f"guard is {guard}", "Pass a weight of 0 or more, such as 0.2")
+    table = length_table(preferences, lengths, baseline_lengths, models)
+    for variant in variants:
+        if variant not in table.models:
+            raise UnknownName.among("variant", variant, table.models)
+    known = None if difficulties is None else _known(difficulties, table)
+    shared = shared_effects(table, known, guard=guard, ridge=ridge, seed=seed)
     fits = []
-    for number, name in enumerate(names):
-        features = terms[number][:, None]
-        if penalty is not None:
-            others = np.arange(len(names)) != number
-            gamma = difficulties(table[others], terms[others], penalty)
-            features = np.column_stack([features, gamma])
-            _require_identified(table[number], features, name)
-        fits.append(_fit_model(table[number], features, check_level(level), name))
+    for number, name in enumerate(table.models):
+        outcomes, effects = table.outcomes[number], shared.without[number]
+        if effects is None:
+            fits.append(_baseline_regression(outcomes, level))
+            continue
+        if length_effect is not None:
+            effects = effects._replace(length=length_effect)
+        features = np.column_stack([table.terms[number], effects.difficulty])
+        rows = _guard(table, variants, ~np.isnan(outcomes), effects, guard)
+        fits.append(regress(outcomes, features, rows, level, name))
+    effect = shared.whole.length if length_effect is None else length_effect
+    estimated = known is not None or shared.ridge is not None
     return LengthControlled(
-        models=names,
-        estimates=tuple(result.estimate for result in fits),
-        quality=tuple(float(result.coefficients[0]) for result in fits),
-        length=tuple(float(result.coefficients[1]) for result in fits),
-        difficulty=tuple(0.0 if single else float(result.coefficients[2]) for result in fits),
-        ridge=penalty,
-        instructions=table.shape[1],
+        models=table.models,
+        estimates=tuple(fit.estimate for fit in fits),
+        quality=tuple(float(fit.coefficients[0]) for fit in fits),
+        length=tuple(float(fit.coefficients[1]) for fit in fits),
+        difficulty=tuple(float(fit.coefficients[2]) for fit in fits),
+        difficulties=tuple(shared.whole.difficulty.tolist()) if estimated else None,
+        length_effect=None if guard == 0 or variants else effect,
+        guard=guard,
+        ridge=shared.ridge,
+        instructions=table.outcomes.shape[1],
     )
 
 
-class _ModelFit(NamedTuple):
-    estimate: Estimate
-    coefficients: Floats
+def _guard(
+    table: LengthTable,
+    variants: Sequence[str],
+    judged: NDArray[np.bool_],
+    effects: SharedEffects,
+    weight: float,
+) -> Guard:
+    """Return the guard on the instructions on which a model was judged."""
+    gamma = effects.difficulty[judged]
+    if weight == 0:
+        return no_guard()
+    if variants:
+        rows = [table.models.index(variant) for variant in variants]
+        outcomes, terms = table.outcomes[rows][:, judged], table.terms[rows][:, judged]
+        return recorded_guard(outcomes, terms, gamma, weight)
+    if effects.length is None:
+        return no_guard()
+    return expected_guard(effects.length, table.spread(), gamma, weight)
 
 
-def _fit_model(outcomes: Floats, features: Floats, level: float, name: str) -> _ModelFit:
-    judged = ~np.isnan(outcomes)
-    design = np.column_stack([np.ones(len(outcomes)), features])
-    varies = np.ptp(design[judged], axis=0) > 0
-    varies[0] = True
-    seen, answers = design[judged][:, varies], outcomes[judged]
-    freedom = len(answers) - seen.shape[1]
-    if freedom < 1:
+def _baseline_regression(outcomes: Floats, level: float) -> LengthRegression:
+    """Return the win rate of the baseline against itself, which is 1/2 by definition."""
+    count = int((~np.isnan(outcomes)).sum())
+    estimate = Estimate(0.5, 0.5, 0.5, level, count, None, "baseline itself")
+    return LengthRegression(estimate, np.zeros(3))
+
+
+def _known(difficulties: ArrayLike, table: LengthTable) -> Floats:
+    known = float_array(difficulties, "difficulties")
+    shape = table.outcomes.shape
+    if known.shape not in {shape, shape[1:]} or not np.isfinite(known).all():
         raise InvalidValues(
-            f"{name!r} was judged on {len(answers)} instructions", "Judge it on at least five"
+            f"difficulties has shape {known.shape}, or a missing value, for {shape[1]} "
+            "instructions",
+            "Give one number per instruction, or one per model and instruction",
         )
-    coefficients = np.zeros(design.shape[1])
-    coefficients[varies] = fit_logistic(seen, answers)
-    probabilities = expit(seen @ coefficients[varies])
-    weights = probabilities * (1.0 - probabilities)
-    inverse = np.linalg.inv(seen.T @ (seen * weights[:, None]))
-    leverage = weights * np.einsum("ni,ij,nj->n", seen, inverse, seen)
-    equal_design = design.copy()
-    equal_design[:, 1] = 0.0
-    equal = expit(equal_design @ coefficients)
-    rate = float(equal.mean())
-    if not 1e-12 < rate < 1.0 - 1e-12:
-        raise _separation_error(name)
-    slope = ((equal * (1.0 - equal))[:, None] * equal_design[:, varies]).mean(0)
-    influence = (equal - rate) / len(equal)
-    residuals = (answers - probabilities) / np.maximum(1.0 - leverage, 0.05)
-    influence[judged] += (seen * residuals[:, None]) @ inverse @ slope
-    error = float(np.sqrt((influence**2).sum())) / (rate * (1.0 - rate))
-    if (influence**2).max() > DOMINANT * (influence**2).sum():
-        freedom = min(freedom, 3)
-    reach = float(t_quantile(0.5 + level / 2, freedom)) * error
-    centre = np.log(rate / (1.0 - rate))
-    low, high = (float(expit(centre + sign * reach)) for sign in (-1.0, 1.0))
-    estimate = Estimate(rate, low, high, level, len(answers), None, "sandwich, logit scale")
-    return _ModelFit(estimate, coefficients)
-
-
-def _length_term(differences: Floats, name: str) -> Floats:
-    judged = differences[~np.isnan(differences)]
-    spread = float(np.std(judged, ddof=1)) if judged.size > 1 else 0.0
-    if spread == 0.0 and judged.size and judged[0] != 0.0:
-        raise NotIdentified(
-            f"All answers of {name!r} differ from the baseline's by the same length",
-            "Use win_rate: the effect of length is not identified",
-        )
-    return np.asarray(np.nan_to_num(np.tanh(differences / (spread or 1.0))))
-
-
-def _require_identified(outcomes: Floats, features: Floats, name: str) -> None:
-    judged = ~np.isnan(outcomes)
-    answers = outcomes[judged]
-    if answers.size == 0:
-        raise InvalidValues(f"{name!r} was judged on no instruction", "Leave it out")
-    if answers.min() > 1.0 - CERTAIN or answers.max() < CERTAIN:
-        verb = "won" if answers[0] > 0.5 else "lost"
-        raise NotIdentified(
-            f"{name!r} {verb} all {answers.size} comparisons",
-            "Use win_rate, which needs no fit",
-        )
-    design = np.column_stack([np.ones(answers.size), features[judged]])
-    if is_separated(design[:, np.ptp(design, axis=0) + np.eye(1, design.shape[1])[0] > 0], answers):
-        raise _separation_error(name)
-
-
-def _separation_error(name: str) -> NotIdentified:
-    return NotIdentified(
-        f"Length and difficulty alone separate the wins of {name!r} from its losses",
-        "Judge more instructions, or use win_rate",
-    )
-
-
-def _validate(
-    preferences: ArrayLike,
-    lengths: ArrayLike,
-    baseline_lengths: ArrayLike,
-    models: Sequence[str] | None,
-) -> tuple[Floats, Floats, tuple[str, ...]]:
-    table = np.atleast_2d(np.asarray(preferences, dtype=float))
-    sizes = np.atleast_2d(np.asarray(lengths, dtype=float))
-    baseline_sizes = np.asarray(baseline_lengths, dtype=float)
-    if table.shape != sizes.shape or baseline_sizes.shape != table.shape[1:]:
-        raise InvalidValues(
-            f"preferences has shape {table.shape}, lengths {sizes.shape}, "
-            f"baseline_lengths {baseline_sizes.shape}",
-            "Give (models, instructions) twice, and (instructions,)",
-        )
-    names = tuple(str(i) for i in range(len(table))) if models is None else tuple(models)
-    if len(names) != len(table):
-        raise InvalidValues(f"There are {len(names)} names for {len(table)} models", "Match them")
-    if ((table < 0) | (table > 1)).any():
-        raise InvalidValues("A preference lies outside [0, 1]", "Give probabilities")
-    judged = ~np.isnan(table)
-    differences = np.where(judged, baseline_sizes - sizes, np.nan)
-    if np.isnan(differences[judged]).any():
-        raise InvalidValues("A judged answer has no length", "Give the length of each answer")
-    return table, differences, names
+    return np.broadcast_to(known, shape)

@@ -16,7 +16,7 @@ CERTAIN = 1e-6
 _MAX_STEP = 3.0
 
 
-def fit_logistic(design: Floats, outcomes: Floats) -> Floats:
+def fit_logistic(design: Floats, outcomes: Floats, weights: Floats | None = None) -> Floats:
     """Maximise the Bernoulli likelihood of fractional outcomes (Papke and Wooldridge 1996).
 
     Parameters
@@ -25,6 +25,8 @@ def fit_logistic(design: Floats, outcomes: Floats) -> Floats:
         Shape (n, p), of full column rank and not separated (see :func:`is_separated`).
     outcomes : Floats
         Shape (n,), in [0, 1].
+    weights : Floats, optional
+        Shape (n,), above 0. Default: all 1.
 
     Returns
     -------
@@ -37,11 +39,12 @@ def fit_logistic(design: Floats, outcomes: Floats) -> Floats:
         If Newton's method does not converge. It does if there is one maximum.
     """
     coefficients = np.zeros(design.shape[1])
+    weighted = design if weights is None else design * weights[:, None]
     for _ in range(200):
         probabilities = expit(design @ coefficients)
-        curvature = design.T @ (design * (probabilities * (1.0 - probabilities))[:, None])
+        curvature = weighted.T @ (design * (probabilities * (1.0 - probabilities))[:, None])
         try:
-            step = np.linalg.solve(curvature, design.T @ (outcomes - probabilities))
+            step = np.linalg.solve(curvature, weighted.T @ (outcomes - probabilities))
         except np.linalg.LinAlgError:
             break
         longest = float(np.abs(step).max())
