@@ -33,6 +33,10 @@ KindsOption = Annotated[
     list[str] | None,
     typer.Option("--kind", "-k", help="Use only feedback of this kind. Repeatable."),
 ]
+AspectOption = Annotated[
+    str,
+    typer.Option(help="Aspect of the judgements, such as `safety`. Others are left out."),
+]
 OptionsOption = Annotated[
     list[str] | None,
     typer.Option("--option", "-o", metavar="NAME=VALUE", help="Set an option. Repeatable."),

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass, replace
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
 from backtalk.errors import BacktalkError, UnknownName
 from backtalk.feedback import Preference, Response
+from backtalk.feedback.aspects import listed_aspects
+from backtalk.feedback.base import OVERALL
 from backtalk.feedback.case import Case, prompt_key
 from backtalk.stats.distributions import expit
 from backtalk.stats.estimate import Estimate, NotIdentified
+from backtalk.stats.labels import is_missing
 from backtalk.stats.length_controlled import length_controlled
 from backtalk.stats.paired.bradley_terry import bradley_terry
 from backtalk.stats.validation import Floats
@@ -51,6 +54,10 @@ class Leaderboard:
     """Number of preferences."""
     both_bad: int
     """Number of verdicts that both answers are bad, which are left out."""
+    aspect: str = OVERALL
+    """Aspect of the preferences."""
+    other_aspects: dict[str, int] = field(default_factory=dict)
+    """Number of preferences on other aspects, which are left out, by aspect."""
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields, ready for JSON."""
@@ -67,10 +74,17 @@ class _Comparisons:
     prompt: list[str]
     lengths: list[tuple[int, int]]
     both_bad: int = 0
+    others: Counter[str] = field(default_factory=Counter)
+    """Number of preferences on other aspects, by aspect."""
 
 
 def leaderboard(
-    cases: Iterable[Case], *, reference: str | None = None, seed: int = 0
+    cases: Iterable[Case],
+    *,
+    reference: str | None = None,
+    variants: Sequence[str] = (),
+    aspect: str = OVERALL,
+    seed: int = 0,
 ) -> Leaderboard:
     """Rank models by the preferences between their answers.
 
@@ -82,48 +96,72 @@ def leaderboard(
     reference : str, optional
         Model to compare all others with. Default: the model that takes part in every comparison,
         if there is one; otherwise all models are ranked by a Bradley-Terry fit.
+    variants : sequence of str, optional
+        Models that are the reference with longer or shorter answers. They guard the
+        length-controlled win rates, see :func:`backtalk.stats.length_controlled`.
+    aspect : str, default "overall"
+        Aspect of the preferences; those on other aspects are left out and counted.
     seed : int, default 0
         Seed of the bootstrap.
 
     Raises
     ------
     BacktalkError
-        If there are no comparisons of two models.
+        If there are no comparisons of two models on that aspect.
     UnknownName
-        If the reference is none of the models.
+        If the reference or a variant is none of the models.
     NotIdentified
         If the comparisons do not determine the ranking: a model never lost, or no comparison
         links it with the others.
     """
-    comparisons = _read(cases)
+    comparisons = _read(cases, aspect)
     names = sorted({*comparisons.first, *comparisons.second})
     if len(names) < 2:
-        raise BacktalkError(
-            "There are no preferences between answers of different models",
-            "Import preferences between responses with their models",
-        )
+        raise _empty(comparisons, aspect)
     if reference is not None and reference not in names:
         raise UnknownName.among("model called", reference, names)
+    for variant in variants:
+        if variant not in names:
+            raise UnknownName.among("model called", variant, names)
     if reference is None:
         reference = _common_model(comparisons)
     if reference is None:
         places = _entries_by_strength(comparisons, names)
     else:
-        places = _entries_by_win_rate(comparisons, reference, seed)
+        places = _entries_by_win_rate(comparisons, reference, variants, seed)
     return Leaderboard(
         reference=reference,
         places=tuple(sorted(places, key=lambda entry: -entry.win_rate.value)),
         prompts=len(set(comparisons.prompt)),
         preferences=len(comparisons.prompt),
         both_bad=comparisons.both_bad,
+        aspect=aspect,
+        other_aspects=dict(comparisons.others.most_common()),
     )
 
 
-def _read(cases: Iterable[Case]) -> _Comparisons:
+def _empty(comparisons: _Comparisons, aspect: str) -> BacktalkError:
+    if not comparisons.others:
+        return BacktalkError(
+            "There are no preferences between answers of different models",
+            "Import preferences between responses with their models",
+        )
+    known = listed_aspects(comparisons.others)
+    return BacktalkError(
+        f"There are no preferences on the aspect {aspect!r} between answers of different models; "
+        f"there are {known}",
+        f"Name one of these aspects: --aspect {comparisons.others.most_common(1)[0][0]}",
+    )
+
+
+def _read(cases: Iterable[Case], aspect: str) -> _Comparisons:
     comparisons = _Comparisons([], [], [], [], [])
     for case in cases:
         prompt = ""
         for item in case.of(Preference):
+            if item.aspect != aspect:
+                comparisons.others[item.aspect] += 1
+                continue
             if item.verdict == "both_bad":
                 comparisons.both_bad += 1
                 continue
@@ -141,7 +179,7 @@ def _read(cases: Iterable[Case]) -> _Comparisons:
 
 
 def _model(response: Response) -> str:
-    return response.model or response.id
+    return response.id if is_missing(response.model) else str(response.model)
 
 
 def _common_model(comparisons: _Comparisons) -> str | None:
@@ -152,7 +190,7 @@ def _common_model(comparisons: _Comparisons) -> str | None:
 
 
 def _entries_by_win_rate(
-    comparisons: _Comparisons, reference: str, seed: int
+    comparisons: _Comparisons, reference: str, variants: Sequence[str], seed: int
 ) -> list[LeaderboardEntry]:
     prompts = {prompt: i for i, prompt in enumerate(dict.fromkeys(comparisons.prompt))}
     values: dict[str, dict[int, list[float]]] = defaultdict(lambda: defaultdict(list))
@@ -182,7 +220,9 @@ def _entries_by_win_rate(
             sizes[row, index] = lengths[model][index]
     used = ~np.isnan(reference_lengths)
     table, sizes, reference_lengths = table[:, used], sizes[:, used], reference_lengths[used]
-    controlled = _length_controlled(table, sizes, reference_lengths, models, seed)
+    controlled = _length_controlled(
+        table, sizes, reference_lengths, models=models, variants=variants, seed=seed
+    )
     return [
         LeaderboardEntry(
             model=model,
@@ -195,20 +235,35 @@ def _entries_by_win_rate(
 
 
 def _length_controlled(
-    table: Floats, sizes: Floats, reference_lengths: Floats, models: list[str], seed: int
+    table: Floats,
+    sizes: Floats,
+    reference_lengths: Floats,
+    *,
+    models: list[str],
+    variants: Sequence[str],
+    seed: int,
 ) -> dict[str, Estimate]:
     """Return length-controlled win rates; empty if the effect of length is not identified."""
     try:
-        result = length_controlled(table, sizes, reference_lengths, models=models, seed=seed)
+        result = length_controlled(
+            table, sizes, reference_lengths, models=models, variants=variants, seed=seed
+        )
     except NotIdentified:
         return {}
     return dict(zip(result.models, result.estimates, strict=True))
 
 
 def _entries_by_strength(comparisons: _Comparisons, names: list[str]) -> list[LeaderboardEntry]:
-    fit = bradley_terry(
-        comparisons.first, comparisons.second, comparisons.probability, clusters=comparisons.prompt
-    )
+    # One prompt shows no spread between prompts; its preferences count as independent.
+    clusters = comparisons.prompt if len(set(comparisons.prompt)) > 1 else None
+    try:
+        fit = bradley_terry(
+            comparisons.first, comparisons.second, comparisons.probability, clusters=clusters
+        )
+    except NotIdentified as error:
+        raise NotIdentified(
+            error.what, "Collect more preferences, or name a reference model to compare with"
+        ) from None
     lengths: dict[str, list[int]] = defaultdict(list)
     for first, second, (length_a, length_b) in zip(
         comparisons.first, comparisons.second, comparisons.lengths, strict=True

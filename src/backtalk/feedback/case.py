@@ -8,6 +8,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from backtalk.feedback.answers import response_content_id
 from backtalk.feedback.interaction import Interaction, Message, Response
 from backtalk.feedback.kinds import AnyFeedback, FeedbackT
 from backtalk.feedback.record import content_id
@@ -44,15 +45,15 @@ def _message_parts(message: Message) -> tuple[str, str, str]:
 def merge_by_prompt(cases: Iterable[Case]) -> list[Case]:
     """Merge cases that have the same prompt, so that their responses can be compared.
 
-    Responses with the same text and model become one. Merged interactions have no ``shown``, as
-    there is no longer a single display. Feedback that would compare a response with itself is left
-    out. All cases are held in memory.
+    Responses with the same model, text and messages become one. Merged interactions have no
+    ``shown``, as there is no longer a single display. Feedback that would compare a response with
+    itself is left out. All cases are held in memory.
 
     Returns
     -------
     list of Case
         One case per prompt, in order of first appearance. A merged interaction's id is determined
-        by the prompt, the ids of its responses by model and text.
+        by the prompt, the ids of its responses by model, text and messages.
     """
     groups: dict[str, list[Case]] = {}
     for case in cases:
@@ -66,7 +67,7 @@ def _merge(key: str, group: list[Case]) -> Case:
     for case in group:
         new_ids = {}
         for response in case.interaction.responses:
-            new_id = content_id(response.model or "", response.text)
+            new_id = response_content_id(response)
             new_ids[response.id] = new_id
             responses.setdefault(new_id, response.model_copy(update={"id": new_id}))
         feedback += [

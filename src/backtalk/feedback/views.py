@@ -7,11 +7,13 @@ carries the provenance needed to correct for bias: annotator, display order and 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
 from backtalk.feedback.annotator import Annotator
+from backtalk.feedback.answers import Messages, answer_key, is_plain
 from backtalk.feedback.base import OVERALL
 from backtalk.feedback.case import Case
 from backtalk.feedback.interaction import Interaction, Prompt, Response
@@ -30,7 +32,15 @@ from backtalk.feedback.kinds import (
     Step,
     Steps,
 )
-from backtalk.feedback.record import Name, Offset, OptionalField, Probability, Propensity, Record
+from backtalk.feedback.record import (
+    OMIT_EMPTY,
+    Name,
+    Offset,
+    OptionalField,
+    Probability,
+    Propensity,
+    Record,
+)
 
 
 class View(Record):
@@ -53,9 +63,29 @@ class View(Record):
     def _confidence(self) -> float | None:
         return self.weight if self.weight < 1 else None
 
-    def _interaction(self, *texts: str) -> Interaction:
-        responses = tuple(Response(id=str(i), text=text) for i, text in enumerate(texts))
+    def _interaction(self, *texts: str, messages: Sequence[Messages] = ()) -> Interaction:
+        turns = messages or ((),) * len(texts)
+        responses = tuple(
+            Response(id=str(i), text=text, messages=turns[i]) for i, text in enumerate(texts)
+        )
         return Interaction(id=self.interaction, prompt=self.prompt, responses=responses, time=None)
+
+
+class Completion(View):
+    """View of one completion."""
+
+    completion: str
+    messages: Messages = Field(default=(), exclude_if=OMIT_EMPTY)
+    """All messages of the completion, if it is not one plain message: tool calls, several
+    turns."""
+
+    @property
+    def is_plain(self) -> bool:
+        """True if the text is all of the completion."""
+        return is_plain(self.messages)
+
+    def _one_response(self) -> Interaction:
+        return self._interaction(self.completion, messages=(self.messages,))
 
 
 class Pair(View):
@@ -63,6 +93,10 @@ class Pair(View):
 
     chosen: str
     rejected: str
+    chosen_messages: Messages = Field(default=(), exclude_if=OMIT_EMPTY)
+    """All messages of the better response, if it is not one plain message."""
+    rejected_messages: Messages = Field(default=(), exclude_if=OMIT_EMPTY)
+    """All messages of the other response, if it is not one plain message."""
     tie: bool = False
     """If true, the responses are equally good, and ``chosen`` is either of the two."""
     probability: Annotated[float, Field(ge=0.5, le=1)] = 1.0
@@ -81,11 +115,25 @@ class Pair(View):
             raise ValueError("tie: a tie has probability 0.5 and no strength")
         return self
 
+    @property
+    def is_plain(self) -> bool:
+        """True if the texts are all of the two responses."""
+        return is_plain(self.chosen_messages) and is_plain(self.rejected_messages)
+
+    @property
+    def is_equal(self) -> bool:
+        """True if both responses are the same in text and messages."""
+        return answer_key(self.chosen, self.chosen_messages) == answer_key(
+            self.rejected, self.rejected_messages
+        )
+
     def records(self) -> Case:
         """Return a preference between two responses."""
-        texts = (self.chosen, self.rejected)
         a, b = ("1", "0") if self.first == "rejected" else ("0", "1")
-        interaction = self._interaction(*(texts if a == "0" else texts[::-1]))
+        order = 1 if a == "0" else -1
+        texts = [self.chosen, self.rejected][::order]
+        messages = [self.chosen_messages, self.rejected_messages][::order]
+        interaction = self._interaction(*texts, messages=messages)
         if self.first is not None:
             interaction = interaction.model_copy(
                 update={"shown": ("0", "1"), "propensity": self.propensity}
@@ -105,13 +153,14 @@ class Pair(View):
         return Case(interaction, (preference,))
 
 
-class SFTExample(View):
+class SFTExample(Completion):
     """Completion to imitate, for supervised fine-tuning."""
 
-    completion: str
-
     def records(self) -> Case:
-        """Return a demonstration."""
+        """Return a demonstration, or a good response if it has several messages."""
+        if self.messages:
+            label = LabelView(**dict(self), good=True)
+            return label.records()
         interaction = self._interaction()
         demonstration = Demonstration(
             interaction=interaction.id,
@@ -123,16 +172,15 @@ class SFTExample(View):
         return Case(interaction, (demonstration,))
 
 
-class LabelView(View):
+class LabelView(Completion):
     """Completion that is good or bad, on its own (unpaired)."""
 
-    completion: str
     good: bool
     aspect: Name = OVERALL
 
     def records(self) -> Case:
         """Return a label."""
-        interaction = self._interaction(self.completion)
+        interaction = self._one_response()
         label = Label(
             interaction=interaction.id,
             annotator=self.annotator,
@@ -145,16 +193,15 @@ class LabelView(View):
         return Case(interaction, (label,))
 
 
-class ScoreView(View):
+class ScoreView(Completion):
     """Completion with a score in [0, 1] for one aspect."""
 
-    completion: str
     score: Probability
     aspect: Name = OVERALL
 
     def records(self) -> Case:
         """Return a rating on the unit scale."""
-        interaction = self._interaction(self.completion)
+        interaction = self._one_response()
         rating = Rating(
             interaction=interaction.id,
             annotator=self.annotator,
@@ -172,12 +219,22 @@ class RankingView(View):
     """Several completions in tiers, best first."""
 
     tiers: Annotated[tuple[tuple[str, ...], ...], Field(min_length=1)]
+    messages: tuple[tuple[Messages, ...], ...] = Field(default=(), exclude_if=OMIT_EMPTY)
+    """All messages of each completion, in the same tiers; empty if all are plain messages."""
     within: Literal["tied", "unordered"] = "tied"
     aspect: Name = OVERALL
 
+    @property
+    def is_plain(self) -> bool:
+        """True if the texts are all of the completions."""
+        return all(is_plain(messages) for tier in self.messages for messages in tier)
+
     def records(self) -> Case:
         """Return a ranking."""
-        interaction = self._interaction(*(text for tier in self.tiers for text in tier))
+        interaction = self._interaction(
+            *(text for tier in self.tiers for text in tier),
+            messages=tuple(messages for tier in self.messages for messages in tier),
+        )
         ids = iter(response.id for response in interaction.responses)
         ranking = Ranking(
             interaction=interaction.id,
@@ -200,15 +257,14 @@ class SpanWeight(Record):
     label: OptionalField[Name] = None
 
 
-class SpanWeights(View):
+class SpanWeights(Completion):
     """Completion with weights of text ranges; text outside them has weight 0."""
 
-    completion: str
     weights: tuple[SpanWeight, ...]
 
     def records(self) -> Case:
         """Return spans."""
-        interaction = self._interaction(self.completion)
+        interaction = self._one_response()
         spans = tuple(
             Span(
                 start=weight.start,
@@ -230,10 +286,9 @@ class SpanWeights(View):
         return Case(interaction, (feedback,))
 
 
-class StepLabels(View):
+class StepLabels(Completion):
     """Completion with its checked steps, up to the last one that was checked."""
 
-    completion: str
     steps: Annotated[tuple[Step, ...], Field(min_length=1)]
 
     @property
@@ -243,7 +298,7 @@ class StepLabels(View):
 
     def records(self) -> Case:
         """Return checked steps."""
-        interaction = self._interaction(self.completion)
+        interaction = self._one_response()
         steps = Steps(
             interaction=interaction.id,
             annotator=self.annotator,
@@ -255,16 +310,15 @@ class StepLabels(View):
         return Case(interaction, (steps,))
 
 
-class CritiqueView(View):
+class CritiqueView(Completion):
     """Completion, critique of it, and refined completion if there is one."""
 
-    completion: str
     critique: Name
     refinement: OptionalField[str] = None
 
     def records(self) -> Case:
         """Return a critique, and an edit if there is a refinement."""
-        interaction = self._interaction(self.completion)
+        interaction = self._one_response()
         feedback: list[AnyFeedback] = [
             Critique(
                 interaction=interaction.id,

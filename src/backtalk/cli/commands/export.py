@@ -8,7 +8,15 @@ from typing import Annotated
 
 import typer
 
-from backtalk.cli.options import PROJECT, STORE, JsonOption, KindsOption, ProjectOption, StoreOption
+from backtalk.cli.options import (
+    PROJECT,
+    STORE,
+    AspectOption,
+    JsonOption,
+    KindsOption,
+    ProjectOption,
+    StoreOption,
+)
 
 
 def add_to(app: typer.Typer, panel: str) -> None:
@@ -32,6 +40,7 @@ def export_command(
         ),
     ] = "backtalk",
     kind: KindsOption = None,
+    aspect: AspectOption = "overall",
     store: StoreOption = STORE,
     project: ProjectOption = PROJECT,
     json: JsonOption = False,
@@ -39,22 +48,25 @@ def export_command(
     """Export feedback in the layout of another tool, or the whole project.
 
     Feedback is converted to what the layout holds: rankings to pairs, edits to demonstrations.
-    `archive` writes a folder with records, policies, evaluations, promotions and artifacts.
+    Judgements of one aspect, such as safety, are left out unless `--aspect` names it. `archive`
+    writes a folder with records, policies, evaluations, promotions and artifacts.
 
     Examples
     --------
     - `backtalk export pairs.jsonl -f trl-preference`
     - `backtalk export tune.jsonl.gz -f openai-chat`
+    - `backtalk export safe.jsonl -f trl-unpaired --aspect safety`
     - `backtalk export everything/ -f archive`
     """
     from backtalk.cli.context import opened, refuse_options
     from backtalk.cli.output import note, say, say_json
+    from backtalk.feedback.aspects import listed_aspects
     from backtalk.formats import export
     from backtalk.formats.archive import write_archive
 
     with opened(store, project) as db:
         if format == "archive":
-            refuse_options(context, "kind", because="an archive holds all feedback")
+            refuse_options(context, "kind", "aspect", because="an archive holds all feedback")
             archived = write_archive(db, Path(path))
             counts = asdict(archived)
             text = ", ".join(f"{count:,} {name}" for name, count in counts.items())
@@ -62,11 +74,20 @@ def export_command(
             system_feedback = (
                 db.feedback(kinds=kind, system_wide=True) if format == "backtalk" else ()
             )
-            done = export(db.cases(kinds=kind), path, format, system_feedback=system_feedback)
+            if format == "backtalk":
+                refuse_options(context, "aspect", because="the layout holds all aspects")
+            done = export(
+                db.cases(kinds=kind), path, format, aspect=aspect, system_feedback=system_feedback
+            )
             counts = asdict(done)
             text = f"{done.rows:,} rows"
             for reason, count in (done.reasons | done.dropped).items():
                 note(f"Left out {count:,}: {reason}")
+            if done.other_aspects:
+                note(
+                    f"Exported judgements on the aspect {aspect}. Left out "
+                    f"{listed_aspects(done.other_aspects)}; --aspect exports one of them"
+                )
     if json:
         say_json(counts)
     elif path != "-":

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from backtalk.feedback.case import Case
-from backtalk.feedback.conversions.provenance import provenance
+from backtalk.feedback.conversions.provenance import completion, provenance
 from backtalk.feedback.conversions.registry import conversion
 from backtalk.feedback.kinds import Critique, Edit, FollowUp, Outcome
 from backtalk.feedback.views import CritiqueView
@@ -20,7 +20,7 @@ def critique_critiques(case: Case) -> list[CritiqueView]:
         edit = edits.get((item.annotator, item.response))
         critiques.append(
             CritiqueView(
-                completion=case.text(item.response),
+                **completion(case, item.response),
                 critique=item.text,
                 refinement=None if edit is None else edit.text,
                 **provenance(case, item, *([] if edit is None else [edit])),
@@ -34,7 +34,7 @@ def outcome_critiques(case: Case) -> list[CritiqueView]:
     """Convert the output of a run to a critique of the response."""
     return [
         CritiqueView(
-            completion=case.text(item.response), critique=item.text, **provenance(case, item)
+            **completion(case, item.response), critique=item.text, **provenance(case, item)
         )
         for item in case.of(Outcome)
         if item.text
@@ -50,7 +50,7 @@ def follow_up_critiques(case: Case) -> list[CritiqueView]:
         if response is not None and item.act != "thanks":
             critiques.append(
                 CritiqueView(
-                    completion=case.text(response), critique=item.text, **provenance(case, item)
+                    **completion(case, response), critique=item.text, **provenance(case, item)
                 )
             )
     return critiques

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from backtalk.feedback.base import OVERALL
 from backtalk.feedback.case import Case
-from backtalk.feedback.conversions.provenance import provenance
+from backtalk.feedback.conversions.provenance import completion, provenance
 from backtalk.feedback.conversions.registry import conversion
 from backtalk.feedback.kinds import Demonstration, Edit, Label, Outcome
 from backtalk.feedback.views import SFTExample
@@ -29,7 +29,7 @@ def edit_examples(case: Case) -> list[SFTExample]:
 def label_examples(case: Case) -> list[SFTExample]:
     """Convert responses with an overall label "good" to examples."""
     return [
-        SFTExample(completion=case.text(item.response), **provenance(case, item))
+        SFTExample(**completion(case, item.response), **provenance(case, item))
         for item in case.of(Label)
         if item.good and item.aspect == OVERALL
     ]
@@ -39,7 +39,7 @@ def label_examples(case: Case) -> list[SFTExample]:
 def outcome_examples(case: Case) -> list[SFTExample]:
     """Convert responses that passed to examples."""
     return [
-        SFTExample(completion=case.text(item.response), **provenance(case, item))
+        SFTExample(**completion(case, item.response), **provenance(case, item))
         for item in case.of(Outcome)
         if item.passed
     ]

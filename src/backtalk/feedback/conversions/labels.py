@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from backtalk.feedback.answers import response_key
 from backtalk.feedback.base import OVERALL, BaseFeedback
 from backtalk.feedback.case import Case
-from backtalk.feedback.conversions.provenance import provenance
+from backtalk.feedback.conversions.provenance import completion, provenance
 from backtalk.feedback.conversions.registry import conversion
 from backtalk.feedback.kinds import Label, Outcome, Preference, Rating, Steps
 from backtalk.feedback.views import LabelView
@@ -14,7 +15,7 @@ def _label_view(
     case: Case, item: BaseFeedback, response: str, good: bool, aspect: str
 ) -> LabelView:
     return LabelView(
-        completion=case.text(response), good=good, aspect=aspect, **provenance(case, item)
+        **completion(case, response), good=good, aspect=aspect, **provenance(case, item)
     )
 
 
@@ -26,16 +27,19 @@ def label_labels(case: Case) -> list[LabelView]:
     ]
 
 
-@conversion(LabelView, "preference", condition="not a tie")
+@conversion(LabelView, "preference", condition="not a tie, and not between equal answers")
 def preference_labels(case: Case) -> list[LabelView]:
     """Convert preferences: the chosen response is good, the rejected one bad.
 
-    "Both bad" makes two bad responses. KTO splits pairs in this way (Ethayarajh et al., 2024,
-    section 4.2).
+    "Both bad" makes two bad responses; a preference between two equal answers makes no label. KTO
+    splits pairs in this way (Ethayarajh et al., 2024, section 4.2).
     """
     labels = []
     for item in case.of(Preference):
-        if item.verdict == "tie":
+        a, b = (case.interaction.response(id_) for id_ in (item.a, item.b))
+        if item.verdict == "tie" or (
+            item.verdict != "both_bad" and response_key(a) == response_key(b)
+        ):
             continue
         labels += [
             _label_view(case, item, item.a, item.verdict == "a", item.aspect),

@@ -22,9 +22,12 @@ def _display_fields(case: Case, chosen: str, rejected: str) -> dict[str, Any]:
 
 
 def _pair(case: Case, chosen: str, rejected: str, *items: BaseFeedback, **fields: Any) -> Pair:
+    better, worse = (case.interaction.response(id_) for id_ in (chosen, rejected))
     return Pair(
-        chosen=case.text(chosen),
-        rejected=case.text(rejected),
+        chosen=better.text,
+        rejected=worse.text,
+        chosen_messages=better.messages,
+        rejected_messages=worse.messages,
         **provenance(case, *items),
         **{**_display_fields(case, chosen, rejected), **fields},
     )
@@ -154,10 +157,18 @@ def _outcome_gap(a: Outcome, b: Outcome) -> float:
 @conversion(Pair, "edit")
 def edit_pairs(case: Case) -> list[Pair]:
     """Convert edits to pairs of the edited text over the original."""
-    return [
-        Pair(chosen=edit.text, rejected=case.text(edit.response), **provenance(case, edit))
-        for edit in case.of(Edit)
-    ]
+    pairs = []
+    for edit in case.of(Edit):
+        original = case.interaction.response(edit.response)
+        pairs.append(
+            Pair(
+                chosen=edit.text,
+                rejected=original.text,
+                rejected_messages=original.messages,
+                **provenance(case, edit),
+            )
+        )
+    return pairs
 
 
 @conversion(Pair, "choice", condition="one response was picked and another was not")

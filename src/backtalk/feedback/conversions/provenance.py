@@ -17,6 +17,12 @@ MIN_WEIGHT = 1e-6
 JudgementT = TypeVar("JudgementT", Rating, Label, Outcome)
 
 
+def completion(case: Case, response: str) -> dict[str, Any]:
+    """Return the fields of a view that hold a response."""
+    found = case.interaction.response(response)
+    return {"completion": found.text, "messages": found.messages}
+
+
 def provenance(case: Case, *items: BaseFeedback) -> dict[str, Any]:
     """Return the fields of a view that come from the feedback it is made of."""
     confidence = min((1.0 if item.confidence is None else item.confidence) for item in items)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 from backtalk.feedback.case import Case
-from backtalk.feedback.conversions.provenance import group_by_judge, provenance
+from backtalk.feedback.conversions.provenance import completion, group_by_judge, provenance
 from backtalk.feedback.conversions.registry import conversion
 from backtalk.feedback.kinds import Label, Outcome, Ranking, Rating
 from backtalk.feedback.views import RankingView, ScoreView
@@ -16,7 +18,7 @@ def rating_scores(case: Case) -> list[ScoreView]:
     """Convert ratings, mapped to [0, 1]."""
     return [
         ScoreView(
-            completion=case.text(item.response),
+            **completion(case, item.response),
             score=item.normalised,
             aspect=item.aspect,
             **provenance(case, item),
@@ -30,7 +32,7 @@ def label_scores(case: Case) -> list[ScoreView]:
     """Convert labels to scores of 0 (bad) or 1 (good)."""
     return [
         ScoreView(
-            completion=case.text(item.response),
+            **completion(case, item.response),
             score=float(item.good),
             aspect=item.aspect,
             **provenance(case, item),
@@ -44,7 +46,7 @@ def outcome_scores(case: Case) -> list[ScoreView]:
     """Convert outcomes: the score, or 0 (failed) or 1 (passed) if there is none."""
     return [
         ScoreView(
-            completion=case.text(item.response),
+            **completion(case, item.response),
             score=float(item.passed or False) if item.score is None else item.score,
             **provenance(case, item),
         )
@@ -57,7 +59,7 @@ def ranking_rankings(case: Case) -> list[RankingView]:
     """Convert rankings."""
     return [
         RankingView(
-            tiers=tuple(tuple(case.text(id_) for id_ in tier) for tier in item.tiers),
+            **_tiers(case, item.tiers),
             within=item.within,
             aspect=item.aspect,
             **provenance(case, item),
@@ -75,12 +77,22 @@ def rating_rankings(case: Case) -> list[RankingView]:
             continue
         tiers: dict[float, list[str]] = defaultdict(list)
         for rating in sorted(ratings, key=lambda rating: -rating.value):
-            tiers[rating.value].append(case.text(rating.response))
+            tiers[rating.value].append(rating.response)
         rankings.append(
             RankingView(
-                tiers=tuple(tuple(tier) for tier in tiers.values()),
+                **_tiers(case, tiers.values()),
                 aspect=aspect,
                 **provenance(case, *ratings),
             )
         )
     return rankings
+
+
+def _tiers(case: Case, tiers: Iterable[Sequence[str]]) -> dict[str, Any]:
+    """Return the fields of a view that hold tiers of responses."""
+    responses = [[case.interaction.response(id_) for id_ in tier] for tier in tiers]
+    messages = tuple(tuple(item.messages for item in tier) for tier in responses)
+    return {
+        "tiers": tuple(tuple(item.text for item in tier) for tier in responses),
+        "messages": messages if any(map(any, messages)) else (),
+    }

@@ -6,7 +6,7 @@ from difflib import SequenceMatcher
 from itertools import pairwise
 
 from backtalk.feedback.case import Case
-from backtalk.feedback.conversions.provenance import provenance
+from backtalk.feedback.conversions.provenance import completion, provenance
 from backtalk.feedback.conversions.registry import conversion
 from backtalk.feedback.kinds import Edit, Spans, Steps
 from backtalk.feedback.views import SpanWeight, SpanWeights, StepLabels
@@ -17,7 +17,7 @@ def spans_weights(case: Case) -> list[SpanWeights]:
     """Convert spans: the weight is the severity, 1 by default, and negative for an error."""
     return [
         SpanWeights(
-            completion=case.text(item.response),
+            **completion(case, item.response),
             weights=tuple(
                 SpanWeight(
                     start=span.start,
@@ -40,7 +40,7 @@ def steps_weights(case: Case) -> list[SpanWeights]:
     value = {"right": 1.0, "wrong": -1.0, "neutral": 0.0}
     return [
         SpanWeights(
-            completion=case.text(item.response),
+            **completion(case, item.response),
             weights=tuple(
                 SpanWeight(start=step.start, end=step.end, value=value[step.verdict])
                 for step in item.steps
@@ -63,7 +63,9 @@ def edit_weights(case: Case) -> list[SpanWeights]:
         )
         if weights:
             views.append(
-                SpanWeights(completion=original, weights=weights, **provenance(case, item))
+                SpanWeights(
+                    **completion(case, item.response), weights=weights, **provenance(case, item)
+                )
             )
     return views
 
@@ -93,6 +95,6 @@ def _split_words(text: str) -> list[str]:
 def steps_step_labels(case: Case) -> list[StepLabels]:
     """Convert checked steps, with the text of the response."""
     return [
-        StepLabels(completion=case.text(item.response), steps=item.steps, **provenance(case, item))
+        StepLabels(**completion(case, item.response), steps=item.steps, **provenance(case, item))
         for item in case.of(Steps)
     ]

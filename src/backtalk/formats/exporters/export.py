@@ -7,6 +7,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from backtalk.errors import UnknownName
+from backtalk.feedback.aspects import on_aspect, other_aspects
+from backtalk.feedback.base import OVERALL
 from backtalk.feedback.case import Case
 from backtalk.feedback.conversions import conversions_to
 from backtalk.feedback.kinds import AnyFeedback
@@ -32,6 +35,10 @@ class ExportResult:
     """Number of cases left out, by reason, the most frequent first."""
     dropped: dict[str, int] = field(default_factory=dict)
     """Number of feedback items dropped, also from cases left out, by reason."""
+    aspect: str = OVERALL
+    """Aspect of the judgements that were written."""
+    other_aspects: dict[str, int] = field(default_factory=dict)
+    """Number of judgements on other aspects, which were left out, by aspect."""
 
 
 def export(
@@ -39,6 +46,7 @@ def export(
     path: Path | str,
     format: str,  # noqa: A002 - the usual name of the option
     *,
+    aspect: str = OVERALL,
     system_feedback: Iterable[AnyFeedback] = (),
 ) -> ExportResult:
     """Write feedback to a file, in constant memory.
@@ -52,13 +60,17 @@ def export(
         ``"-"`` for JSON lines on standard output. An existing file is replaced.
     format : str
         Name of the export format, one of ``EXPORTS``.
+    aspect : str, default "overall"
+        Aspect of the judgements to write; those of others are left out and counted. Backtalk's own
+        layout holds all aspects, whatever is asked for.
     system_feedback : iterable of feedback, default ()
         Feedback that is not about an interaction; only Backtalk's own layout can hold it.
 
     Raises
     ------
     UnknownName
-        If there is no such format.
+        If there is no such format, or there are judgements but none on the aspect that is asked
+        for by name.
     BacktalkError
         If the file name has another ending, or the folder does not exist.
     """
@@ -66,8 +78,9 @@ def export(
     rows = written_cases = 0
     reasons: Counter[str] = Counter()
     dropped: Dropped = Counter()
+    aspects = _Aspects(layout, aspect)
     with open_writer(path, layout) as file:
-        for case in cases:
+        for case in map(aspects.select, cases):
             dropped_here: Dropped = Counter()
             count = 0
             for row in layout.rows(case, dropped_here):
@@ -80,7 +93,8 @@ def export(
             if count:
                 written_cases += 1
             else:
-                reasons["; ".join(dropped_here) or _reason_left_out(case, layout)] += 1
+                reason = aspects.reason or "; ".join(dropped_here)
+                reasons[reason or _reason_left_out(case, layout)] += 1
             dropped.update(dropped_here)
         for item in system_feedback:
             if layout.view is None:
@@ -88,13 +102,51 @@ def export(
                 rows += 1
             else:
                 dropped["feedback that is not about an interaction"] += 1
+        aspects.check()
     return ExportResult(
         rows,
         written_cases,
         reasons.total(),
         dict(reasons.most_common()),
         dict(dropped.most_common()),
+        aspect,
+        dict(aspects.others.most_common()),
     )
+
+
+class _Aspects:
+    """Selection of the judgements of one aspect, with the counts of the others."""
+
+    def __init__(self, layout: ExportFormat, aspect: str) -> None:
+        self.aspect = aspect
+        self.kinds = (
+            frozenset()
+            if layout.view is None
+            else {conversion.source for conversion in conversions_to(layout.view)}
+        )
+        self.others: Counter[str] = Counter()
+        self.reason = ""
+        """Reason why the last case has no feedback left; empty if it has."""
+        self._seen = False
+
+    def select(self, case: Case) -> Case:
+        if not self.kinds:
+            return case
+        others = other_aspects(case.feedback, self.aspect, self.kinds)
+        self.others += others
+        selected = on_aspect(case, self.aspect)
+        self._seen = self._seen or bool(selected.feedback)
+        self.reason = "" if selected.feedback else _reason_other_aspects(others)
+        return selected
+
+    def check(self) -> None:
+        """Raise ``UnknownName`` if there are judgements, but none on the aspect asked for."""
+        if self.aspect != OVERALL and self.kinds and self.others and not self._seen:
+            raise UnknownName.among("judgement on the aspect", self.aspect, sorted(self.others))
+
+
+def _reason_other_aspects(others: Counter[str]) -> str:
+    return f"only judgements on {', '.join(sorted(others))}" if others else ""
 
 
 def _reason_left_out(case: Case, layout: ExportFormat) -> str:

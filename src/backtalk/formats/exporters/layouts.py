@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from backtalk.feedback.answers import Messages
 from backtalk.feedback.case import Case
 from backtalk.feedback.conversions import views
 from backtalk.feedback.interaction import Message, prompt_text
-from backtalk.feedback.views import LabelView, Pair, SFTExample, StepLabels
+from backtalk.feedback.views import Completion, LabelView, Pair, SFTExample, StepLabels
 from backtalk.formats.exporters.format import Dropped, ExportRow, export_format
 
 _TRL = "https://huggingface.co/docs/trl/dataset_formats"
@@ -18,12 +19,13 @@ def _message_rows(messages: Iterable[Message]) -> list[ExportRow]:
     return [message.to_dict() for message in messages]
 
 
-def _response_messages(case: Case, text: str) -> list[ExportRow]:
-    """Return the messages of the response with that text; one message if it has no others."""
-    for response in case.interaction.responses:
-        if response.messages and response.text == text:
-            return _message_rows(response.messages)
-    return [{"role": "assistant", "content": text}]
+def _completion_rows(item: Completion) -> list[ExportRow]:
+    return _answer_rows(item.completion, item.messages)
+
+
+def _answer_rows(text: str, messages: Messages) -> list[ExportRow]:
+    """Return the messages of an answer; one message if the text is all of it."""
+    return _message_rows(messages) if messages else [{"role": "assistant", "content": text}]
 
 
 def _tools(case: Case) -> ExportRow:
@@ -35,8 +37,8 @@ def _pairs(case: Case, dropped: Dropped) -> Iterator[Pair]:
     for pair in views(case, Pair):
         if pair.tie:
             dropped["a tie, which is no preference"] += 1
-        elif pair.chosen == pair.rejected:
-            dropped["a preference between two equal texts"] += 1
+        elif pair.is_equal:
+            dropped["a preference between two equal answers"] += 1
         else:
             yield pair
 
@@ -53,8 +55,8 @@ def trl_preference(case: Case, dropped: Dropped) -> list[ExportRow]:
     return [
         {
             "prompt": _message_rows(pair.prompt),
-            "chosen": _response_messages(case, pair.chosen),
-            "rejected": _response_messages(case, pair.rejected),
+            "chosen": _answer_rows(pair.chosen, pair.chosen_messages),
+            "rejected": _answer_rows(pair.rejected, pair.rejected_messages),
         }
         for pair in _pairs(case, dropped)
     ]
@@ -72,7 +74,7 @@ def trl_unpaired(case: Case, dropped: Dropped) -> list[ExportRow]:  # noqa: ARG0
     return [
         {
             "prompt": _message_rows(item.prompt),
-            "completion": _response_messages(case, item.completion),
+            "completion": _completion_rows(item),
             "label": item.good,
         }
         for item in views(case, LabelView)
@@ -113,7 +115,7 @@ def trl_prompt_completion(case: Case, dropped: Dropped) -> list[ExportRow]:  # n
     return [
         {
             "prompt": _message_rows(item.prompt),
-            "completion": _response_messages(case, item.completion),
+            "completion": _completion_rows(item),
         }
         for item in views(case, SFTExample)
     ]
@@ -130,8 +132,7 @@ def openai_chat(case: Case, dropped: Dropped) -> list[ExportRow]:  # noqa: ARG00
     """Write one row per conversation that ends with a response to imitate."""
     tools = _tools(case)
     return [
-        {"messages": [*_message_rows(item.prompt), *_response_messages(case, item.completion)]}
-        | tools
+        {"messages": [*_message_rows(item.prompt), *_completion_rows(item)]} | tools
         for item in views(case, SFTExample)
     ]
 
@@ -151,10 +152,8 @@ def openai_preference(case: Case, dropped: Dropped) -> list[ExportRow]:
     """Write one row per pair of single messages; ties are dropped."""
     rows: list[ExportRow] = []
     for pair in _pairs(case, dropped):
-        chosen, rejected = (
-            _response_messages(case, pair.chosen),
-            _response_messages(case, pair.rejected),
-        )
+        chosen = _answer_rows(pair.chosen, pair.chosen_messages)
+        rejected = _answer_rows(pair.rejected, pair.rejected_messages)
         if len(chosen) > 1 or len(rejected) > 1:
             dropped["a response of several messages, where the layout holds one"] += 1
             continue

@@ -1,0 +1,53 @@
+"""Answers as messages: two answers are the same only if all of their messages are."""
+
+from __future__ import annotations
+
+from backtalk.feedback.interaction import Message, Response
+from backtalk.feedback.record import content_id
+
+Messages = tuple[Message, ...]
+"""Messages of an answer; empty if it is one plain message with the answer's text."""
+
+
+def answer_messages(text: str, messages: Messages = ()) -> Messages:
+    """Return the messages of an answer, at least one."""
+    return messages or (Message.assistant(text),)
+
+
+def is_plain(messages: Messages) -> bool:
+    """Return true if an answer's text is all of it: one message without tool calls or media."""
+    return not messages or (len(messages) == 1 and _is_text(messages[0]))
+
+
+def answer_key(text: str, messages: Messages = ()) -> tuple[str, ...]:
+    """Return a key that two answers share only if they are the same in text and messages.
+
+    The key of an answer that is all text is that text, however its message is written.
+
+    >>> answer_key("Yes.", (Message.assistant("Yes."),)) == answer_key("Yes.")
+    True
+    >>> call = Message(role="assistant", content="Yes.", tool_calls=({"id": "c"},))
+    >>> answer_key("Yes.", (call,)) == answer_key("Yes.")
+    False
+    """
+    if is_plain(messages):
+        return (messages[0].text if messages else text,)
+    return (text, *(message.to_json() for message in messages))
+
+
+def response_key(response: Response) -> tuple[str, ...]:
+    """Return the :func:`answer_key` of a response."""
+    return answer_key(response.text, response.messages)
+
+
+def response_content_id(response: Response) -> str:
+    """Return the content id of a response: its model, text and messages."""
+    return content_id(response.model or "", *response_key(response))
+
+
+def _is_text(message: Message) -> bool:
+    if message.role != "assistant" or message.tool_calls or message.tool_call_id or message.name:
+        return False
+    if message.content is None or isinstance(message.content, str):
+        return True
+    return all(part.get("type") in {"text", None} and "text" in part for part in message.content)
