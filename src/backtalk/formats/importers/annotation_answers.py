@@ -29,7 +29,7 @@ from backtalk.feedback.kinds import (
 from backtalk.formats.content_ids import make_feedback
 from backtalk.formats.fields import Fields
 from backtalk.formats.importers.annotation_options import AnswerOptions, aspect_of
-from backtalk.formats.importers.annotation_spans import is_ambiguous, read_offsets
+from backtalk.formats.importers.annotation_spans import is_ambiguous, is_at, read_offsets
 from backtalk.formats.unusual import note_unusual
 
 _SCALE_NOTE = "rating read on the scale 1 to 5, as the file names none; another is scale=LOW-HIGH"
@@ -194,9 +194,10 @@ class AnswerReader:
         )
 
     def _marked_spans(self, answer: ToolAnswer, value: list[Any]) -> Spans:
-        response, unit = self._response_id(answer), self._options.offsets
-        text = self._interaction.response(response).text
+        unit = self._options.offsets
         marks = [Fields(mark, answer.question) for mark in value]
+        response = self._marked_response(answer, marks) or self._response_id(answer)
+        text = self._interaction.response(response).text
         spans = []
         for mark in marks:
             start, end = read_offsets(text, mark, unit)
@@ -211,6 +212,18 @@ class AnswerReader:
         return self._make(
             Spans, answer, response=response, spans=tuple(spans), metadata=metadata or None
         )
+
+    def _marked_response(self, answer: ToolAnswer, marks: list[Fields]) -> str | None:
+        """Return the response whose text is marked, ``None`` if the marks do not tell."""
+        if self._response_for(answer) is not None or not all("text" in mark for mark in marks):
+            return None
+        unit = self._options.offsets
+        fitting = [
+            response.id
+            for response in self._interaction.responses
+            if all(is_at(response.text, mark, unit) for mark in marks)
+        ]
+        return fitting[0] if len(fitting) == 1 else None
 
     def _tiers(self, value: list[Any]) -> tuple[tuple[str, ...], ...] | None:
         """Return an order of the responses from a list of their names, or of names with ranks."""

@@ -69,7 +69,7 @@ def label_studio(
     **options : Any
         Fields of :class:`~backtalk.formats.importers.annotation_options.AnswerOptions`.
     """
-    task = parse_task(row) if is_task(row) else parse_json_min(row, questions)
+    task = parse_json_min(row, questions) if is_json_min(row) else parse_task(row)
     texts = read_texts(Fields(task.data, task.path), prompt, responses)
     meaning = AnswerOptions(**options)
     marks = MarkReader(task.data, texts, meaning.about, meaning.offsets)
