@@ -42,6 +42,15 @@ def aspect_of(question: str) -> str:
     return OVERALL if _OVERALL_QUESTION.fullmatch(question.lower()) else question
 
 
+def sounds_like_fault(question: str) -> bool:
+    """Return true if the name of a question is, perhaps, that of a fault, to which yes is bad.
+
+    >>> sounds_like_fault("hallucination"), sounds_like_fault("helpful")
+    (True, False)
+    """
+    return _FAULTS.search(question.lower()) is not None
+
+
 def _parse_offsets(text: str) -> OffsetUnit:
     if text not in get_args(OffsetUnit):
         raise ValueError(f"expected one of {', '.join(get_args(OffsetUnit))}, got {text!r}")
@@ -102,7 +111,7 @@ class AnswerOptions:
         """
         if question in self.faults:
             return True
-        if _FAULTS.search(question.lower()):
+        if sounds_like_fault(question):
             raise RecordError(
                 f"{question}: it is not clear whether yes is good or bad",
                 f"If yes is bad, give the option faults={question}; otherwise name the words with "
