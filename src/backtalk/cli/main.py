@@ -15,14 +15,29 @@ from backtalk.cli.commands import register
 from backtalk.cli.exit_codes import ExitCode
 from backtalk.cli.output import note, notes
 
-app = typer.Typer(
-    name="backtalk",
-    help="Learn from feedback on the answers of a language model.",
-    no_args_is_help=True,
-    rich_markup_mode="markdown",
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-)
+
+def make_app(command: str | None = None) -> typer.Typer:
+    """Return the app.
+
+    Parameters
+    ----------
+    command : str, optional
+        First argument of the command line. If it is a command, the app has this one only.
+    """
+    app = typer.Typer(
+        name="backtalk",
+        help="Learn from feedback on the answers of a language model.",
+        no_args_is_help=True,
+        rich_markup_mode="markdown",
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    )
+    app.callback(
+        epilog="Exit codes: 0 success, 1 error, 2 wrong usage, 3 import with rejected rows, "
+        "4 promotion refused by the gate, 5 budget exceeded, 70 bug."
+    )(_options)
+    register(app, command)
+    return app
 
 
 def _show_version(value: bool) -> None:
@@ -33,11 +48,7 @@ def _show_version(value: bool) -> None:
         raise typer.Exit
 
 
-@app.callback(
-    epilog="Exit codes: 0 success, 1 error, 2 wrong usage, 3 import with rejected rows, "
-    "4 promotion refused by the gate, 5 budget exceeded, 70 bug."
-)
-def options(
+def _options(
     *,
     debug: bool = typer.Option(False, "--debug", help="Show the traceback of an error."),
     version: bool = typer.Option(
@@ -49,9 +60,6 @@ def options(
     del debug, version
 
 
-register(app)
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command and return its exit code; see :class:`~backtalk.cli.exit_codes.ExitCode`."""
     command_line = list(sys.argv[1:] if arguments is None else arguments)
@@ -61,7 +69,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         note(notice)
     logging.basicConfig(format="%(message)s", level=logging.WARNING, force=True)
     try:
-        app(command_line, prog_name="backtalk")
+        make_app(next(iter(command_line), None))(command_line, prog_name="backtalk")
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else ExitCode.DONE
     except Exception as error:  # noqa: BLE001 - the last place to report an error

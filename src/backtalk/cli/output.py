@@ -10,18 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TaskID,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
-from rich.table import Table
 
 if TYPE_CHECKING:
+    from rich.progress import TaskID
+
     from backtalk import run
     from backtalk.stats.estimate import Estimate
 
@@ -58,6 +50,8 @@ def say_table(
     numbers : sequence of int, default ()
         Indices of the columns to align right.
     """
+    from rich.table import Table
+
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 3, 0, 0))
     for index, name in enumerate(header):
         table.add_column(name, justify="right" if index in numbers else "left", overflow="fold")
@@ -93,6 +87,18 @@ def progress_bars() -> Iterator[run.Progress]:
     Progress
         Function of the task's name, the number of steps done, their total, and a note.
     """
+    if not notes.is_terminal:
+        yield _ignore
+        return
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
     bars = Progress(
         TextColumn("{task.description}"),
         BarColumn(),
@@ -101,7 +107,6 @@ def progress_bars() -> Iterator[run.Progress]:
         TimeRemainingColumn(),
         console=notes,
         transient=True,
-        disable=not notes.is_terminal,
     )
     known: dict[str, TaskID] = {}
 
@@ -113,3 +118,7 @@ def progress_bars() -> Iterator[run.Progress]:
 
     with bars:
         yield show
+
+
+def _ignore(task: str, done: int, total: int | None, note: str = "") -> None:
+    """Show no progress, as standard error is not a terminal."""
