@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -66,6 +66,8 @@ class CrossValidation:
     """Number of prompts with answers to choose from."""
     candidates: float
     """Mean number of answers to choose from."""
+    left_out: int = 0
+    """Number of pairs of equal texts, whose answers differ in tool calls or other messages only."""
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields, ready for JSON."""
@@ -101,6 +103,8 @@ async def cross_validate(
     BacktalkError
         If fewer than two prompts have pairs, or no pair has a winner.
     """
+    total = len(pairs)
+    pairs = [pair for pair in pairs if pair.tie or pair.chosen != pair.rejected]
     groups = [prompt_key(pair.prompt) for pair in pairs]
     prompts = len(set(groups))
     if prompts < 2 or all(pair.tie for pair in pairs):
@@ -126,7 +130,7 @@ async def cross_validate(
                 chosen |= await _choose(reward, test, recorded)
             step(k + 1)
     decided = [i for i, pair in enumerate(pairs) if not pair.tie]
-    return _summary(
+    summary = _summary(
         [pairs[i] for i in decided],
         predicted[decided],
         np.array([groups[i] for i in decided]),
@@ -135,6 +139,7 @@ async def cross_validate(
         choice=_compare_choices(chosen, recorded),
         seed=run.seed,
     )
+    return replace(summary, left_out=total - len(pairs))
 
 
 async def _probabilities(reward: BradleyTerryReward, pairs: Sequence[Pair]) -> Floats:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from backtalk.errors import UnknownName
+from backtalk.feedback.base import OVERALL
 from backtalk.rewards import Reward, load_reward
 from backtalk.rewards.recorded_feedback import RecordedReward
 from backtalk.rewards.registry import get_reward, reward_names
@@ -25,7 +26,8 @@ def get_judge(name: str, store: Store) -> Reward:
     Parameters
     ----------
     name : str
-        ``"recorded"`` for the recorded feedback on the same answers; ``"reward:ID"`` for a learned
+        ``"recorded"`` for the recorded feedback on the same answers, ``"recorded:ASPECT"`` for that
+        on one aspect, such as ``"recorded:safety"``; ``"reward:ID"`` for a learned
         reward model, by the id of its artifact; otherwise the name of a registered reward, with an
         optional argument after a colon: ``"true-utility:safe"``.
     store : Store
@@ -39,8 +41,8 @@ def get_judge(name: str, store: Store) -> Reward:
         If the artifact does not exist.
     """
     kind, colon, argument = name.partition(":")
-    if name == RECORDED:
-        return RecordedReward.from_cases(store.cases())
+    if kind == RECORDED and bool(colon) == bool(argument):
+        return RecordedReward.from_cases(store.cases(), aspect=argument or OVERALL)
     if kind == REWARD and argument:
         return load_reward(argument, store.artifacts)
     if kind not in reward_names():

@@ -56,6 +56,11 @@ class View(Record):
     """Weight of the example, in (0, 1] when made from feedback: the annotator's confidence, 1 if
     it was not stated."""
 
+    @property
+    def is_plain(self) -> bool:
+        """True if its texts are all of its answers, without tool calls or further messages."""
+        return True
+
     def records(self) -> Case:
         """Return an interaction and feedback that convert to this view."""
         raise TypeError(f"{type(self).__name__} cannot be converted to records")

@@ -8,6 +8,7 @@ from typing import Any
 
 from backtalk.errors import NotFound
 from backtalk.feedback import content_id
+from backtalk.feedback.base import OVERALL
 from backtalk.learn.method import get_method
 from backtalk.learn.training_set import Split, TrainingSet
 from backtalk.models import Budget
@@ -27,6 +28,7 @@ async def alearn(
     name: str | None = None,
     split: Split = "train",
     kinds: Sequence[str] | None = None,
+    aspect: str = OVERALL,
     seed: int = 0,
     budget: Budget | None = None,
     prices: Prices | None = None,
@@ -53,6 +55,9 @@ async def alearn(
         Prompts to learn from; ``"train"`` leaves out the prompts held out for evaluation.
     kinds : sequence of str, optional
         Kinds of feedback to learn from; all by default.
+    aspect : str, default "overall"
+        Aspect of the judgements to learn from. Those on other aspects are left out and counted in
+        the notes of the policy's lineage.
     seed : int, default 0
         Seed of everything that is drawn at random.
     budget : Budget, optional
@@ -83,10 +88,13 @@ async def alearn(
     if name is not None:
         parent.named(name)
     if folder is None:
-        folder = run_folder(store, method, parent.id, *sorted(map(str, values.items())), seed=seed)
+        about = [] if aspect == OVERALL else [f"aspect {aspect}"]
+        folder = run_folder(
+            store, method, parent.id, *sorted(map(str, values.items())), *about, seed=seed
+        )
     with Run(folder, seed=seed, budget=budget, prices=prices, progress=progress) as run:
         learned = await chosen.learn(
-            parent, TrainingSet(store, split=split, kinds=kinds), run, **values
+            parent, TrainingSet(store, split=split, kinds=kinds, aspect=aspect), run, **values
         )
     if name is not None:
         learned = learned.named(name)
@@ -102,6 +110,7 @@ def learn(
     name: str | None = None,
     split: Split = "train",
     kinds: Sequence[str] | None = None,
+    aspect: str = OVERALL,
     seed: int = 0,
     budget: Budget | None = None,
     prices: Prices | None = None,
@@ -122,7 +131,7 @@ def learn(
         Policy to improve.
     store : Store
         Store with the feedback.
-    name, split, kinds, seed, budget, prices, folder, progress, **options
+    name, split, kinds, aspect, seed, budget, prices, folder, progress, **options
         As for :func:`alearn`.
     """
     return run_sync(
@@ -133,6 +142,7 @@ def learn(
             name=name,
             split=split,
             kinds=kinds,
+            aspect=aspect,
             seed=seed,
             budget=budget,
             prices=prices,

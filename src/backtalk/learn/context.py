@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from backtalk.errors import BacktalkError
+from backtalk.feedback.answers import is_plain
 from backtalk.feedback.case import prompt_key
 from backtalk.feedback.interaction import Prompt
 from backtalk.feedback.views import Pair
@@ -70,12 +71,19 @@ class MethodContext:
         return [prompts[i] for i in sorted(indices.tolist())]
 
     def stored_responses(self, prompts: Sequence[Prompt]) -> list[list[str]]:
-        """Return the distinct responses to each prompt that the training set holds."""
+        """Return the distinct responses to each prompt that the training set holds.
+
+        Responses with tool calls or several messages are left out: their text is not all of them.
+        """
         results: dict[str, dict[str, None]] = {prompt_key(prompt): {} for prompt in prompts}
         for case in self.feedback.every_case():
             key = prompt_key(case.interaction.prompt)
             if key in results:
-                results[key].update(dict.fromkeys(r.text for r in case.interaction.responses))
+                results[key].update(
+                    dict.fromkeys(
+                        r.text for r in case.interaction.responses if is_plain(r.messages)
+                    )
+                )
         return [list(results[prompt_key(prompt)]) for prompt in prompts]
 
     async def sample(

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import copy
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from functools import cached_property
 from hashlib import blake2b
-from typing import Literal, TypeVar
+from typing import Literal, Self, TypeVar
 
+from backtalk.feedback.aspects import on_aspect, other_aspects
+from backtalk.feedback.base import OVERALL
 from backtalk.feedback.case import Case, merge_by_prompt, prompt_key
 from backtalk.feedback.conversions import conversions_to, views
 from backtalk.feedback.interaction import Prompt
@@ -19,6 +22,9 @@ from backtalk.store.queries import Cursor
 
 AnyView = TypeVar("AnyView", bound=View)
 Split = Literal["train", "held-out", "all"]
+
+NOT_PLAIN = "with tool calls or several messages"
+"""Reason why weights are not trained on an answer: its text is not all of it."""
 
 
 def in_split(prompt: Prompt, split: Split) -> bool:
@@ -43,6 +49,9 @@ class TrainingSet:
         Kinds of feedback; all by default.
     until : Cursor, optional
         Position in the store after which records are ignored.
+    aspect : str or None, default "overall"
+        Aspect of the judgements that are converted to views, where they count as overall; those on
+        other aspects are left out. ``None`` converts all, each with its own aspect.
     """
 
     def __init__(
@@ -52,11 +61,33 @@ class TrainingSet:
         split: Split = "train",
         kinds: Sequence[str] | None = None,
         until: Cursor | None = None,
+        aspect: str | None = OVERALL,
     ) -> None:
         self.store = store
+        self.aspect = aspect
+        self.texts_only = False
+        self.left_out: Counter[str] = Counter()
+        """Number of judgements and views that conversions left out, by reason."""
         self.split = split
         self.kinds = kinds
         self.until = until
+
+    def on_aspect(self, aspect: str | None) -> Self:
+        """Return the same feedback by another aspect, or by all aspects for ``None``."""
+        return self._changed(aspect=aspect)
+
+    def plain_texts(self) -> Self:
+        """Return the same feedback without views whose texts are not all of the answers.
+
+        Training of weights reads texts only: it would learn a tool call as nothing, and several
+        messages as one text.
+        """
+        return self._changed(texts_only=True)
+
+    def _changed(self, **fields: object) -> Self:
+        other = copy.copy(self)
+        vars(other).update(fields, left_out=Counter())
+        return other
 
     def cases(self) -> Iterator[Case]:
         """Iterate over the cases with feedback, in the order in which they were added."""
@@ -116,15 +147,44 @@ class TrainingSet:
         progress : Callable[[int], None], optional
             Function called with the number of cases read so far.
         """
-        cases = self._counted(progress)
         sources = dict.fromkeys(way.source for way in conversions_to(target))
+        left_out: Counter[str] = Counter()
+        cases = self._selected(self._counted(progress), sources, left_out)
         results: dict[str, list[AnyView]] = {kind: [] for kind in sources}
         for case in cases if across == "interaction" else merge_by_prompt(cases):
             present = {item.kind for item in case.feedback}
             for kind in sources:
                 if kind in present:
-                    results[kind] += views(case, target, kinds=[kind])
+                    results[kind] += self._plain(views(case, target, kinds=[kind]), left_out)
+        # Methods may convert the same feedback several times.
+        self.left_out |= left_out
         return {kind: converted for kind, converted in results.items() if converted}
+
+    def _selected(
+        self, cases: Iterable[Case], kinds: Collection[str], left_out: Counter[str]
+    ) -> Iterator[Case]:
+        """Yield cases with the feedback on the aspect, and count the rest."""
+        for case in cases:
+            if self.aspect is None:
+                yield case
+                continue
+            for name, count in other_aspects(case.feedback, self.aspect, kinds).items():
+                left_out[f"on the aspect {name}"] += count
+            yield on_aspect(case, self.aspect)
+
+    def _plain(self, found: list[AnyView], left_out: Counter[str]) -> list[AnyView]:
+        if not self.texts_only:
+            return found
+        plain = [view for view in found if view.is_plain]
+        if len(plain) < len(found):
+            left_out[NOT_PLAIN] += len(found) - len(plain)
+        return plain
+
+    def explain_left_out(self) -> tuple[str, str]:
+        """Return what was left out, and what to do about it; two empty texts if nothing was."""
+        listed = ", ".join(f"{count:,} {reason}" for reason, count in self.left_out.most_common())
+        named = any(reason.startswith("on the aspect ") for reason in self.left_out)
+        return listed, "Name an aspect to learn from it: --aspect NAME, aspect= in Python" * named
 
     def _counted(self, progress: Callable[[int], None] | None) -> Iterator[Case]:
         for done, case in enumerate(self.cases(), 1):

@@ -171,7 +171,8 @@ async def learn_reward(
         Pairs of responses. Soft preferences count by their probability, ties by Davidson's model,
         each pair by its weight and by the estimated reliability of its annotator. If the order of
         presentation is known, the effect of being shown first is estimated as a separate
-        coefficient, which is not part of the reward.
+        coefficient, which is not part of the reward. Pairs of equal texts are left out: they differ
+        in tool calls or other messages, which a reward does not see.
     embedder : Embedder
         Embedder of prompts and responses.
     seed : int, default 0
@@ -186,6 +187,10 @@ async def learn_reward(
     BacktalkError
         If no pair has a winner.
     """
+    differ = [pair for pair in pairs if pair.tie or pair.chosen != pair.rejected]
+    if len(differ) < len(pairs):
+        log.warning("left out %d pairs of equal texts", len(pairs) - len(differ))
+        pairs = differ
     if not any(not pair.tie for pair in pairs):
         raise BacktalkError(
             f"No reward can be learned from {len(pairs)} pairs of which none has a winner",

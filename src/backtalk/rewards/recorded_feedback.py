@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+import logging
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 
 import numpy as np
 
 from backtalk.errors import NotFound
+from backtalk.feedback.answers import response_key
+from backtalk.feedback.aspects import listed_aspects, on_aspect, other_aspects
+from backtalk.feedback.base import OVERALL
 from backtalk.feedback.case import Case, merge_by_prompt, prompt_key
 from backtalk.feedback.conversions import views
 from backtalk.feedback.views import Pair, ScoreView
 from backtalk.models.protocol import PromptResponse
 from backtalk.rewards.protocol import Scores
+
+log = logging.getLogger(__name__)
 
 ResponseKey = tuple[str, str]
 """The key of a prompt and the text of a response."""
@@ -33,30 +39,56 @@ class RecordedReward:
         Value of each response.
     references : Iterable[ResponseKey], default ()
         Reference responses, which are not candidates.
+    other_aspects : Mapping[str, int], optional
+        Number of judgements on other aspects, by aspect, for the error message.
     """
 
     name = "recorded feedback"
     bounds = (0.0, 1.0)
 
     def __init__(
-        self, values: Mapping[ResponseKey, float], references: Iterable[ResponseKey] = ()
+        self,
+        values: Mapping[ResponseKey, float],
+        references: Iterable[ResponseKey] = (),
+        other_aspects: Mapping[str, int] | None = None,
     ) -> None:
         self.values = dict(values)
+        self.other_aspects = dict(other_aspects or {})
         self.references = frozenset(references)
 
     @classmethod
-    def from_cases(cls, cases: Iterable[Case]) -> RecordedReward:
-        """Return the reward by the feedback in cases, which are merged by prompt in memory."""
+    def from_cases(cls, cases: Iterable[Case], *, aspect: str = OVERALL) -> RecordedReward:
+        """Return the reward by the judgements of one aspect, merged by prompt in memory.
+
+        Two answers to one prompt that have the same text and differ in tool calls or other
+        messages are left out, because a reward sees the text only.
+        """
         values: dict[ResponseKey, float] = {}
         references: list[ResponseKey] = []
-        for case in merge_by_prompt(cases):
+        others: Counter[str] = Counter()
+        ambiguous = 0
+        for merged in merge_by_prompt(cases):
+            others += other_aspects(merged.feedback, aspect)
+            case = on_aspect(merged, aspect)
             key = prompt_key(case.interaction.prompt)
             scores = _mean_scores(case)
             win_rates, reference = _win_rates(case)
             if reference is not None and not scores:
                 references.append((key, reference))
-            values.update(((key, text), value) for text, value in (win_rates | scores).items())
-        return cls(values, references)
+            shared = _shared_texts(case)
+            ambiguous += len(shared)
+            values.update(
+                ((key, text), value)
+                for text, value in (win_rates | scores).items()
+                if text not in shared
+            )
+        if ambiguous:
+            log.warning(
+                "left out %d texts that several answers share, which differ in tool calls or "
+                "other messages",
+                ambiguous,
+            )
+        return cls(values, references, others)
 
     async def score(self, answers: Sequence[PromptResponse]) -> Scores:
         """Return the value of each response.
@@ -90,9 +122,18 @@ class RecordedReward:
             shown = text if len(text) <= 60 else text[:57] + "..."
             raise NotFound(
                 f"There is no recorded feedback on the response {shown!r}",
-                "Evaluate only responses with recorded feedback, or use another judge",
+                f"There are judgements, {listed_aspects(self.other_aspects)}: name one as judge, "
+                f"recorded:{next(iter(self.other_aspects))}"
+                if self.other_aspects
+                else "Evaluate only responses with recorded feedback, or use another judge",
             )
         return self.values[prompt, text]
+
+
+def _shared_texts(case: Case) -> set[str]:
+    """Return the texts that belong to several answers with different messages."""
+    answers = {response_key(response): response.text for response in case.interaction.responses}
+    return {text for text, count in Counter(answers.values()).items() if count > 1}
 
 
 def _mean_scores(case: Case) -> dict[str, float]:

@@ -9,6 +9,7 @@ import typer
 from backtalk.cli.options import (
     PROJECT,
     STORE,
+    AspectOption,
     CallsOption,
     JsonOption,
     KindsOption,
@@ -45,6 +46,7 @@ def learn(
     name: PolicyNameOption = None,
     option: MethodOptionsOption = None,
     kind: KindsOption = None,
+    aspect: AspectOption = "overall",
     split: TrainSplitOption = "train",
     seed: SeedOption = 0,
     max_calls: CallsOption = None,
@@ -67,6 +69,7 @@ def learn(
     - `backtalk learn best-of-n --policy plain --name chooser -o n=16`
     - `backtalk learn best-of-n --policy plain --kind preference --kind ranking`
     - `backtalk learn dpo --policy plain -o beta=0.3 -o adapter=lora`
+    - `backtalk learn dpo --policy plain --aspect safety`
     """
     import asyncio
 
@@ -92,6 +95,7 @@ def learn(
                 name=name,
                 split=split,
                 kinds=kind,
+                aspect=aspect,
                 seed=seed,
                 budget=budget,
                 prices=None if prices is None else load_prices(prices),

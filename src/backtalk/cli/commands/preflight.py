@@ -9,6 +9,7 @@ import typer
 from backtalk.cli.options import (
     PROJECT,
     STORE,
+    AspectOption,
     JsonOption,
     KindsOption,
     MethodOptionsOption,
@@ -34,6 +35,7 @@ def preflight(
     policy: PolicyOption = None,
     option: MethodOptionsOption = None,
     kind: KindsOption = None,
+    aspect: AspectOption = "overall",
     split: TrainSplitOption = "train",
     rows: Annotated[int, typer.Option(min=0, help="Number of responses to show.")] = 6,
     seed: SeedOption = 0,
@@ -64,7 +66,7 @@ def preflight(
         options: dict[str, Any] = dict(read_assignments(option))
         about = ("preflight", method, parent.id, *sorted(map(str, options.items())))
         with open_run(db, *about, seed=seed) as run:
-            feedback = TrainingSet(db, split=split, kinds=kind)
+            feedback = TrainingSet(db, split=split, kinds=kind, aspect=aspect)
             result = asyncio.run(dry_run(method, parent, feedback, run, **options))
     _show(result, rows, json=json)
     if not result.passed:

@@ -9,6 +9,7 @@ import typer
 from backtalk.cli.options import (
     PROJECT,
     STORE,
+    AspectOption,
     JsonOption,
     KindsOption,
     ProjectOption,
@@ -65,6 +66,7 @@ def crossval(
         ),
     ] = False,
     kind: KindsOption = None,
+    aspect: AspectOption = "overall",
     seed: SeedOption = 0,
     store: StoreOption = STORE,
     project: ProjectOption = PROJECT,
@@ -82,10 +84,11 @@ def crossval(
     import asyncio
 
     from backtalk.cli.context import opened
-    from backtalk.cli.output import progress_bars, say_json
+    from backtalk.cli.output import note, progress_bars, say_json
     from backtalk.evaluate.cross_validation import cross_validate
     from backtalk.feedback.views import Pair
     from backtalk.learn import TrainingSet
+    from backtalk.learn.decoding.best_of_n import require_winner
     from backtalk.rewards import RecordedReward
     from backtalk.run import Run
 
@@ -94,9 +97,10 @@ def crossval(
         progress_bars() as progress,
         Run(seed=seed, progress=progress) as run,
     ):
-        feedback = TrainingSet(db, split="all", kinds=kind)
+        feedback = TrainingSet(db, split="all", kinds=kind, aspect=aspect)
         pairs = feedback.views(Pair, across="prompt")
-        recorded = RecordedReward.from_cases(feedback.cases()) if choose else None
+        require_winner(pairs, feedback)
+        recorded = RecordedReward.from_cases(feedback.cases(), aspect=aspect) if choose else None
         result = asyncio.run(
             cross_validate(pairs, run=run, embedder=embedder, folds=folds, recorded=recorded)
         )
@@ -104,6 +108,9 @@ def crossval(
         say_json(result.to_dict())
     else:
         _show(result)
+        left_out, mend = feedback.explain_left_out()
+        if left_out:
+            note(f"Left out: {left_out}. {mend}")
 
 
 def _show(result: CrossValidation) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Literal
 
 from pydantic import Field, JsonValue
 
 from backtalk.decode import BestOfN
 from backtalk.embedders.registry import EmbedderName, embedder_for_pairs
+from backtalk.errors import BacktalkError
 from backtalk.feedback.record import now
 from backtalk.feedback.views import Pair
 from backtalk.learn.method import Paper, method
@@ -71,6 +73,7 @@ async def best_of_n(
 
     with run.task("reading feedback") as step:
         pairs = feedback.views(Pair, across=across, progress=step)
+    require_winner(pairs, feedback)
     with run.task("learning a reward"):
         learned = await learn_reward(pairs, embedder_for_pairs(embedder, pairs), seed=run.seed)
     reward = feedback.store.artifacts.put(learned.reward.to_files())
@@ -91,6 +94,17 @@ async def best_of_n(
             seed=run.seed,
             snapshot=feedback.snapshot,
             time=now(),
-            notes={"pairs": len(pairs), "temperature": learned.reward.temperature},
+            notes={
+                "pairs": len(pairs),
+                **{f"left out: {reason}": count for reason, count in feedback.left_out.items()},
+                "temperature": learned.reward.temperature,
+            },
         ),
     )
+
+
+def require_winner(pairs: Sequence[Pair], feedback: TrainingSet) -> None:
+    """Raise ``BacktalkError`` if no pair has a winner because feedback was left out."""
+    left_out, mend = feedback.explain_left_out()
+    if left_out and all(pair.tie for pair in pairs):
+        raise BacktalkError(f"There is no pair with a winner; left out: {left_out}", mend)

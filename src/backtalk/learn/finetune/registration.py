@@ -143,6 +143,7 @@ def training_method(
 
         async def learn(policy: Policy, feedback: TrainingSet, run: Run, **values: Any) -> Policy:
             finetune = _engine(name).finetune
+            feedback = feedback.plain_texts()
             tasks, training = await build_plan(name, MethodContext(policy, feedback, run), values)
             learned: Policy = finetune(
                 policy,
@@ -211,6 +212,7 @@ async def dry_run(
         If the method trains no weights, or finds nothing to learn from.
     """
     values = get_method(name).read_options(options)
+    feedback = feedback.plain_texts()
     tasks, config = await build_plan(name, MethodContext(policy, feedback, run), values)
     setup = _engine(name).prepare(policy, feedback, run, tasks, config)
     checks: Preflight = setup.preflight

@@ -75,11 +75,15 @@ def prepare(
     with run.task("reading feedback"):
         tasks = [task for task in build_tasks(encoder) if task.trees]
     if not tasks:
-        reasons = ", ".join(f"{count} {reason}" for reason, count in encoder.left_out.items())
+        reasons = ", ".join(
+            f"{count} {reason}" for reason, count in (encoder.left_out + feedback.left_out).items()
+        )
+        _, mend = feedback.explain_left_out()
         raise BacktalkError(
             "There is no feedback that this method can learn from"
             + (f"; left out: {reasons}" if reasons else ""),
-            "`backtalk methods` lists the kinds of feedback that each method learns from; "
+            (mend and f"{mend}. ")
+            + "`backtalk methods` lists the kinds of feedback that each method learns from; "
             "max_length sets the maximum number of tokens",
         )
     logprobs = None
@@ -180,7 +184,10 @@ def finetune(
     notes: dict[str, Any] = {
         "steps": trainer.steps,
         **{f"{task.name} prompts": len(task.trees) for task in setup.tasks},
-        **{f"left out: {reason}": count for reason, count in setup.encoder.left_out.items()},
+        **{
+            f"left out: {reason}": count
+            for reason, count in (setup.encoder.left_out + feedback.left_out).items()
+        },
         **_final_metrics(trainer.history),
         "history": history,
     }

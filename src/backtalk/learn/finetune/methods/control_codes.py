@@ -57,7 +57,7 @@ def coded_responses(feedback: TrainingSet) -> list[CodedResponse]:
     """
     votes: dict[tuple[str, str], dict[str, float]] = defaultdict(lambda: defaultdict(float))
     prompts: dict[str, Prompt] = {}
-    views = feedback.views(LabelView)
+    views = feedback.on_aspect(None).views(LabelView)
     has_aspects = any(view.aspect != OVERALL for view in views)
     for view in views:
         if has_aspects and view.aspect == OVERALL:

@@ -219,11 +219,12 @@ async def hir(
     contrast : float, default 0.0
         Weight of the unlikelihood under the opposite instruction.
     aspect : str, default "overall"
-        Aspect whose labels are used.
+        Aspect whose labels are used; that of the training set for "overall".
     """
     unlikelihood = get_objective("unlikelihood")
     goal = unlikelihood.bind(alpha=contrast) if contrast else get_objective("sft").bind()
-    by_kind = context.feedback.by_kind(LabelView)
+    wanted = context.feedback.aspect if aspect == OVERALL else aspect
+    by_kind = context.feedback.on_aspect(None).by_kind(LabelView)
 
     def build(encoder: Encoder) -> list[TrainingTask]:
         encoders = {
@@ -234,7 +235,7 @@ async def hir(
         for kind, labels in by_kind.items():
             trees: list[PromptTree | None] = []
             for label in labels:
-                if label.aspect != aspect:
+                if label.aspect != wanted:
                     encoder.left_out["on other aspects"] += 1
                     continue
                 for follows in (True, False) if contrast else (True,):
