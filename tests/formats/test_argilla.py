@@ -1,5 +1,8 @@
 """Argilla: every type of answer, in each of the four layouts of a record."""
 
+import csv
+import json
+
 import pytest
 
 from backtalk.errors import BacktalkError
@@ -223,6 +226,24 @@ def test_the_flat_layout_has_metadata_beside_the_fields(tmp_path):
         ("judge", "b"),
     ]
     assert {item.aspect for item in case.of(Preference)} == {"overall"}
+
+
+@pytest.mark.parametrize("dump", [json.dumps, str])
+def test_lists_in_cells_of_csv_are_read(dump, tmp_path):
+    row = {
+        "prompt": "2 + 2?",
+        "response": "4",
+        "quality.responses": dump([5, 1]),
+        "quality.responses.users": dump(["ada", "bo"]),
+        "quality.responses.status": dump(["submitted", "draft"]),
+        "quality.suggestion": "4",
+        "quality.suggestion.agent": "judge",
+    }
+    path = tmp_path / "x.csv"
+    with path.open("w", newline="") as file:
+        csv.writer(file).writerows([row, row.values()])
+    items = read_case(path).of(Rating)
+    assert [(item.annotator.id, item.value) for item in items] == [("ada", 5), ("judge", 4)]
 
 
 def test_the_index_of_a_label_is_refused(tmp_path):

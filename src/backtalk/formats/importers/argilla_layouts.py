@@ -8,12 +8,14 @@ the server of version 1. Flattened columns are written by ``to_list(flatten=True
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from backtalk.errors import RecordError
 from backtalk.feedback.annotator import Annotator
+from backtalk.formats.cell_values import parse_cell
 from backtalk.formats.fields import Fields
 from backtalk.formats.format import RowData
 from backtalk.formats.importers.annotation_answers import ToolAnswer, rows_from_columns
@@ -22,6 +24,8 @@ from backtalk.formats.unusual import note_unusual
 
 _METADATA_COLUMNS = ("id", "_server_id", "external_id", "status", "vectors", "metadata", "score")
 _UNSUBMITTED_STATUSES = ("draft", "discarded", "pending")
+_LIST_COLUMN = re.compile(r"\.responses(\.users|\.status)?$")
+_NUMBER = re.compile(r"\d+(\.\d+)?")
 _ANSWER_FIELDS = {"user_id", "value", "status"}
 """Fields of an answer in the columns of version 1."""
 
@@ -78,6 +82,7 @@ def parse_record(row: RowData) -> ArgillaRecord:
     RecordError
         If it is in none of them.
     """
+    row = _read_lists(row)
     whole = Fields(row)
     if not matches(row) and not _is_unanswered(row):
         raise RecordError("not an Argilla record: it has neither responses nor suggestions")
@@ -96,6 +101,22 @@ def parse_record(row: RowData) -> ArgillaRecord:
         }
     id_ = next((str(row[name]) for name in ("external_id", "id") if row.get(name)), "")
     return ArgillaRecord(id_, fields, answers, _metadata(row.get("metadata")))
+
+
+def _read_lists(row: RowData) -> RowData:
+    """Return a row of a CSV file with its lists of answers as lists, not as text."""
+    names = [
+        name
+        for name, value in row.items()
+        if _LIST_COLUMN.search(name) and isinstance(value, str) and value.startswith("[")
+    ]
+    changes = {name: parse_cell(row[name], name) for name in names}
+    for name, values in list(changes.items()):
+        suggestion = f"{name.removesuffix('.responses')}.suggestion"
+        has_number = any(isinstance(value, int | float) for value in values)
+        if has_number and _NUMBER.fullmatch(str(row.get(suggestion))):
+            changes[suggestion] = float(row[suggestion])
+    return row | changes if changes else row
 
 
 def _metadata(value: Any) -> dict[str, Any]:
