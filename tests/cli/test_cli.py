@@ -283,6 +283,13 @@ def test_crossval_and_leaderboard_on_recorded_answers(run, tmp_path):
     assert result["reference"] == "ref"
     assert [place["model"] for place in result["places"]] == ["m", "n", "o", "p"]
     assert "length-controlled" in run("leaderboard")[1]
+    controlled = [place["length_controlled"] for place in result["places"]]
+    assert [rate is None for rate in controlled] == [True, False, False, False]  # m: equal lengths
+    guarded = parsed(run, "leaderboard", "--variant", "p", "--json")
+    assert guarded["places"][1]["length_controlled"]["value"] != controlled[1]["value"]
+    code, _, err = run("leaderboard", "--variant", "z")
+    assert code == ExitCode.ERROR
+    assert "'z'" in err
     result = parsed(run, "crossval", "--folds", 4, "--choose", "--json")
     assert result["choices"] == 40
     assert result["candidates"] == 4

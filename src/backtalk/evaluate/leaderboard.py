@@ -18,6 +18,7 @@ from backtalk.stats.distributions import expit
 from backtalk.stats.estimate import Estimate, NotIdentified
 from backtalk.stats.labels import is_missing
 from backtalk.stats.length_controlled import length_controlled
+from backtalk.stats.length_table import length_table
 from backtalk.stats.paired.bradley_terry import bradley_terry
 from backtalk.stats.validation import Floats
 from backtalk.stats.win_rate import win_rate
@@ -34,8 +35,8 @@ class LeaderboardEntry:
     """Win rate against the reference; without one, against a model of average strength by a
     Bradley-Terry fit."""
     length_controlled: Estimate | None
-    """Length-controlled win rate; ``None`` without a reference, or if the effect of length is not
-    identified."""
+    """Length-controlled win rate; ``None`` without a reference, or if the effect of length on its
+    win rate is not identified."""
     mean_length: float
     """Mean length of its answers, in characters."""
 
@@ -243,14 +244,35 @@ def _length_controlled(
     variants: Sequence[str],
     seed: int,
 ) -> dict[str, Estimate]:
-    """Return length-controlled win rates; empty if the effect of length is not identified."""
+    """Return length-controlled win rates, without models whose effect of length is unknown."""
+    rows = [
+        row
+        for row in range(len(models))
+        if _is_identified(table[row], sizes[row], reference_lengths)
+    ]
+    if not rows:
+        return {}
+    names = [models[row] for row in rows]
     try:
         result = length_controlled(
-            table, sizes, reference_lengths, models=models, variants=variants, seed=seed
+            table[rows],
+            sizes[rows],
+            reference_lengths,
+            models=names,
+            variants=[variant for variant in variants if variant in names],
+            seed=seed,
         )
     except NotIdentified:
         return {}
     return dict(zip(result.models, result.estimates, strict=True))
+
+
+def _is_identified(outcomes: Floats, sizes: Floats, reference_lengths: Floats) -> bool:
+    try:
+        length_table(outcomes, sizes, reference_lengths, None)
+    except NotIdentified:
+        return False
+    return True
 
 
 def _entries_by_strength(comparisons: _Comparisons, names: list[str]) -> list[LeaderboardEntry]:

@@ -50,7 +50,13 @@ def length_table(
     baseline_lengths: ArrayLike,
     models: Sequence[str] | None,
 ) -> LengthTable:
-    """Check the arguments of :func:`backtalk.stats.length_controlled`, and compute length terms."""
+    """Check comparisons, and compute the length terms.
+
+    Parameters
+    ----------
+    preferences, lengths, baseline_lengths, models
+        See :func:`backtalk.stats.length_controlled`.
+    """
     outcomes = np.atleast_2d(float_array(preferences, "preferences"))
     sizes = np.atleast_2d(float_array(lengths, "lengths"))
     baseline_sizes = float_array(baseline_lengths, "baseline_lengths")
