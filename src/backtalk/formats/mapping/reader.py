@@ -26,6 +26,7 @@ def mapping_format(mapping: RowMapping) -> Format:
         parse=reader.parse,
         matches=lambda _row: False,
         preprocess=reader.preprocess,
+        columns=mapping.columns(),
     )
 
 

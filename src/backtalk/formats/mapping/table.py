@@ -219,8 +219,12 @@ class RowMapping(Record):
         return self.model_copy(update={"feedback": feedback}), doubts
 
     def columns(self) -> frozenset[str]:
-        """Return the names of the columns that the mapping reads, and the columns of its paths."""
-        return frozenset(columns_read(self))
+        """Return the names of the columns that the mapping reads, and the columns of its paths.
+
+        Columns that are only kept as metadata are left out.
+        """
+        other_metadata = {name: source for name, source in self.metadata.items() if name != source}
+        return frozenset(columns_read(self.model_copy(update={"metadata": other_metadata})))
 
 
 def _distinct(*, id: str | None, user: str | None, session: str | None) -> list[str]:  # noqa: A002

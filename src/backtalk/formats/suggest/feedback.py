@@ -17,6 +17,8 @@ SCALE = "LOW-HIGH"
 """Placeholder for a scale whose ends are not known."""
 FIRST, SECOND = "FIRST", "SECOND"
 """Placeholders for the values that prefer the first and the second answer."""
+GOOD, BAD = "GOOD", "BAD"
+"""Placeholders for the values that mean good and bad."""
 SIGN = "A-OR-B"
 """Placeholder for the answer that positive numbers prefer."""
 
@@ -71,7 +73,14 @@ def feedback_items(guess: Guess) -> list[Item]:
     items: list[Item] = []
     if roles.first_is_better:
         items.append(Item({"kind": "preference", "always": "a"}))
-    verdicts = [columns[name] for name in roles.verdicts]
+    if roles.steps is not None:
+        steps, labels = roles.steps
+        items.append(
+            Item(
+                {"kind": "steps", "column": steps, "labels": labels}, _step_doubts(columns[labels])
+            )
+        )
+    verdicts = [columns[name] for name in roles.verdicts if name not in (roles.steps or ())]
     items += _ranking(guess, verdicts)
     for column in verdicts:
         items += _items(guess, column)
@@ -79,6 +88,9 @@ def feedback_items(guess: Guess) -> list[Item]:
     if not items:
         items += _without_verdict(guess)
     _add_annotator(guess, items)
+    if roles.time and not (roles.prompt or roles.conversations):
+        for item in items:
+            item.fields["time"] = roles.time
     return items
 
 
@@ -97,6 +109,13 @@ def _items(guess: Guess, column: ColumnValues) -> Iterator[Item]:
             yield _number_or_flag(guess, column)
     elif column.is_text:
         yield _text(guess, column)
+
+
+def _step_doubts(labels: ColumnValues) -> list[str]:
+    values = {str(label).lower() for row in labels.values for label in row}
+    if "0" not in values:
+        return []
+    return [f"Does 0 in {labels.name} mean wrong: [0], or neutral: [0]?"]
 
 
 def _nested(guess: Guess, column: ColumnValues, fields: dict[str, Any]) -> Item:
@@ -123,7 +142,7 @@ def _number_or_flag(guess: Guess, column: ColumnValues) -> Item:
         fields = {"kind": "outcome", **guess.about(name), "column": name}
         fields.pop("aspect", None)
         return _checked(guess, Item(fields), name)
-    if is_label and not has_word(name, names.RATING):
+    if column.is_flag or (is_label and not has_word(name, names.RATING)):
         return _label(guess, column)
     item = Item({"kind": "rating", "column": name})
     _add_scale(guess, item, column)
@@ -144,6 +163,8 @@ def _label(guess: Guess, column: ColumnValues) -> Item:
         item.doubts.append(
             f"What do {', '.join(unknown)} in {name} mean? Say good: [VALUE] and bad: [VALUE]"
         )
+        if guess.has_placeholders:
+            item.fields |= {"good": GOOD, "bad": BAD}
     return _checked(guess, item, name)
 
 
@@ -218,14 +239,14 @@ def _text(guess: Guess, column: ColumnValues) -> Item:
     response = {"response": about["response"]} if "response" in about else {}
     words = {word.lower() for word in column.words}
     is_verdict = column.is_word and len(words) <= _MAX_WORDS
-    if is_verdict and guess.is_open(name) and has_word(name, names.WINNER):
-        return _winner(guess, column)
-    if is_verdict and (words <= names.GOOD | names.BAD or not has_word(name, names.CRITIQUE)):
-        return _label(guess, column)
     if has_word(name, names.EDIT):
         return _checked(guess, Item({"kind": "edit", "column": name, **response}), name)
     if has_word(name, names.DEMONSTRATION):
         return Item({"kind": "demonstration", "column": name})
+    if is_verdict and guess.is_open(name) and has_word(name, names.WINNER):
+        return _winner(guess, column)
+    if is_verdict and (words <= names.GOOD | names.BAD or not has_word(name, names.CRITIQUE)):
+        return _label(guess, column)
     if guess.is_open(name):
         response = {"response": None}
     return Item({"kind": "critique", "column": name, **response})
@@ -255,13 +276,15 @@ def _add_scale(guess: Guess, item: Item, column: ColumnValues) -> None:
         return
     low, high = min(column.numbers), max(column.numbers)
     scale = next(((a, b) for a, b in _SCALES if a <= low and high <= b), None)
-    if low.is_integer() and high.is_integer() and scale == (0, 1):
-        scale = (0, 1) if low < high else (1, 5) if low == 1 else (0, 1)
+    if low == high == 1:
+        scale = (1, 5)
+    if scale is None and low == high:
+        low, high = min(low, 0.0), max(high, 0.0)
     start, end = scale or (math.floor(low), math.ceil(high))
-    end = end if end > start else start + 1
     item.fields["scale"] = f"{start}-{end}"
     item.doubts.append(
-        f"{column.name} runs from {low:g} to {high:g} here. What are the worst and the best value?"
+        f"{column.name} runs from {min(column.numbers):g} to {max(column.numbers):g} here. "
+        "What are the worst and the best value?"
     )
 
 
@@ -281,14 +304,14 @@ def _add_degrees(guess: Guess, verdicts: list[ColumnValues], items: list[Item]) 
         is_strength = has_word(column.name, names.STRENGTH)
         field_name = "strength" if is_strength else "confidence"
         for item in items:
-            if is_strength and item.fields["kind"] != "preference":
-                continue
-            if field_name not in item.fields:
+            is_about = not is_strength or item.fields["kind"] == "preference"
+            if is_about and min(column.numbers) >= 0 and field_name not in item.fields:
                 item.fields[field_name] = _degree(guess, item, column)
 
 
 def _degree(guess: Guess, item: Item, column: ColumnValues) -> Any:
-    if _within(column, 0, 1) and not guess.has_placeholders:
+    is_strength = has_word(column.name, names.STRENGTH)
+    if _within(column, 0, 1) and not (is_strength or guess.has_placeholders):
         return column.name
     scaled = Item({})
     _add_scale(guess, scaled, column)

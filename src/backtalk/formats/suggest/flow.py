@@ -32,4 +32,9 @@ def scalar(text: str) -> str:
     if plain:
         return text
     quoted = json.dumps(text, ensure_ascii=False)
-    return _UNPRINTABLE.sub(lambda match: f"\\u{ord(match[0]):04x}", quoted)
+    return escape(quoted)
+
+
+def escape(text: str) -> str:
+    """Return a text with escapes in place of characters that YAML does not allow."""
+    return _UNPRINTABLE.sub(lambda match: f"\\u{ord(match[0]):04x}", text)

@@ -8,7 +8,9 @@ from typing import Any
 from backtalk.errors import BacktalkError
 from backtalk.formats.columns import meaning_of
 from backtalk.formats.suggest.feedback import (
+    BAD,
     FIRST,
+    GOOD,
     SCALE,
     SECOND,
     SIGN,
@@ -16,13 +18,15 @@ from backtalk.formats.suggest.feedback import (
     Item,
     feedback_items,
 )
-from backtalk.formats.suggest.flow import flow
-from backtalk.formats.suggest.roles import Roles, find_roles
+from backtalk.formats.suggest.flow import escape, flow
+from backtalk.formats.suggest.roles import PROMPT, Roles, find_roles
 from backtalk.formats.suggest.values import columns_of
 
 _PLACEHOLDERS = {
     SCALE: f"{SCALE} stands for the worst and the best value, such as 1-5",
     FIRST: f"{FIRST} and {SECOND} stand for the values that prefer the first and the second answer",
+    f"good: {GOOD}": f"{GOOD} and {BAD} stand for the values that mean good and bad",
+    PROMPT: f"{PROMPT} stands for the column of the prompt",
     SIGN: f"{SIGN} is the answer that positive numbers prefer",
     "KIND": "KIND stands for the kind of feedback, such as rating or label",
 }
@@ -74,12 +78,15 @@ def _row_fields(roles: Roles, items: list[Item]) -> dict[str, Any]:
         fields["conversation"] = _with_models(roles, roles.conversations, "messages")
     elif roles.prompt:
         fields["prompt"] = roles.prompt[0] if len(roles.prompt) == 1 else roles.prompt
-    if roles.system:
+    if roles.system and fields:
         fields["system"] = roles.system
     kinds = {item.fields["kind"] for item in items}
     if roles.answers and not (kinds == {"demonstration"} and _demonstrates(roles, items)):
         fields["responses"] = _with_models(roles, roles.answers, "text")
-    for name in ("user", "session", "time", "id"):
+    if roles.steps is not None:
+        fields["responses"] = [{"text": roles.steps[0], "separator": "\n"}]
+    has_prompt = "prompt" in fields or "conversation" in fields
+    for name in ("user", "session", "time", "id") if has_prompt else ("id",):
         if column := getattr(roles, name):
             fields[name] = column
     return fields
@@ -118,7 +125,7 @@ def suggest_mapping(first_rows: Sequence[dict[str, Any]]) -> str:
     roles = find_roles(columns)
     items = feedback_items(Guess(roles, columns)) or [_unknown_feedback(roles, next(iter(columns)))]
     body = _render(roles, items)
-    return "\n".join([*_header(len(first_rows)), *body, ""])
+    return "\n".join([*_header(len(first_rows)), *_refusals(body, first_rows), *body, ""])
 
 
 def _unknown_feedback(roles: Roles, first: str) -> Item:
@@ -158,4 +165,23 @@ def _render(roles: Roles, items: list[Item]) -> list[str]:
 
 
 def _comment(text: str) -> str:
-    return "# " + " ".join(text.split())
+    return "# " + escape(" ".join(text.split()))
+
+
+def _refusals(body: list[str], rows: Sequence[dict[str, Any]]) -> list[str]:
+    """Return a comment on the sample rows that the mapping refuses as it stands."""
+    from backtalk.formats.mapping import RowMapping, mapping_format  # noqa: PLC0415 - slow
+    from backtalk.formats.read import parse_row  # noqa: PLC0415 - it imports the formats
+    from backtalk.formats.readers import RejectedRow, Row  # noqa: PLC0415
+
+    layout = mapping_format(RowMapping.from_yaml("\n".join(body)))
+    sample = (Row("", number, row) for number, row in enumerate(rows, 1))
+    prepared = layout.preprocess(sample) if layout.preprocess else sample
+    results = [
+        row if isinstance(row, RejectedRow) else parse_row(row, layout.parse) for row in prepared
+    ]
+    reasons = [row.reason for row in results if isinstance(row, RejectedRow)]
+    if not reasons:
+        return []
+    count = f"{len(reasons)} of {len(rows)} rows"
+    return [_comment(f"As it stands, it rejects {count}, the first one because of {reasons[0]}")]

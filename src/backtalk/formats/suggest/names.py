@@ -22,7 +22,7 @@ WINNER = _set(
 )
 """Words for the result of a comparison."""
 RATING = _set(
-    "score rating rate reward star grade quality satisfaction margin helpfulness harmlessness "
+    "score rating rate reward star grade quality satisfaction helpfulness harmlessness "
     "correctness coherence complexity verbosity"
 )
 """Words for a number on a scale."""
@@ -39,8 +39,12 @@ EDIT = _set("edit edited correction corrected revision revised improved mended f
 DEMONSTRATION = _set("ideal reference gold golden demonstration expected target")
 """Words for a model answer."""
 CONFIDENCE = frozenset({"confidence", "certainty"})
-STRENGTH = frozenset({"strength", "degree", "intensity"})
+STRENGTH = frozenset({"strength", "degree", "intensity", "margin"})
 PROBABILITY = frozenset({"probability", "prob", "proba"})
+COMPARISON = frozenset({"winner", "preferred", "preference", "better", "safer", "best"})
+"""Words for a comparison, which needs two answers."""
+PEOPLE = frozenset({"agent", "author", "coder", "by", "expert", "member", "employee"})
+"""Words that may name the person who gave feedback."""
 RANK = frozenset({"rank", "ranking"})
 TIME = _set("time timestamp date datetime created updated submitted at")
 SESSION = _set("session conversation thread dialog dialogue chat")

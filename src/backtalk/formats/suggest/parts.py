@@ -58,7 +58,7 @@ def _named_scores(column: ColumnValues, name: str, value: str) -> list[dict[str,
             "values": values,
         }
         for score, values in scores.items()
-        if ColumnValues.of(score, values).numbers
+        if score.strip() and ColumnValues.of(score, values).numbers
     ]
 
 
@@ -73,5 +73,5 @@ def _scores_by_key(column: ColumnValues) -> list[dict[str, Any]]:
     return [
         {"kind": "rating", "column": f"{column.name}.{key}", "aspect": key, "values": values}
         for key, values in values_by_key.items()
-        if "." not in key and "[" not in key and ColumnValues.of(key, values).numbers
+        if key.strip() and not {".", "["} & set(key) and ColumnValues.of(key, values).numbers
     ]

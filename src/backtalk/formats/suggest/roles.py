@@ -12,6 +12,9 @@ from backtalk.formats.suggest.values import ColumnValues
 
 Columns = dict[str, ColumnValues]
 
+PROMPT = "PROMPT"
+"""Placeholder for the column of the prompt."""
+
 
 @dataclass
 class Roles:
@@ -25,6 +28,8 @@ class Roles:
     answers: list[str] = field(default_factory=list)
     models: dict[str, str] = field(default_factory=dict)
     """Column with the name of the model, by answer."""
+    steps: tuple[str, str] | None = None
+    """Columns of the steps that make up the answer, and of their labels."""
     first_is_better: bool = False
     """If true, the first answer is the better one in every row."""
     user: str | None = None
@@ -60,8 +65,10 @@ def find_roles(columns: Columns, must_read: str | None = None) -> Roles:
     _find_prompt(roles, open_columns)
     _find_facts(roles, open_columns)
     _find_verdicts(roles, open_columns, must_read)
-    if not roles.responses:
-        _find_unnamed_texts(roles, open_columns)
+    _find_unnamed_texts(roles, open_columns)
+    if roles.answers and not roles.prompt:
+        roles.prompt = [PROMPT]
+        roles.doubts.append(f"Which column has the prompt? Put its name in place of {PROMPT}")
     _find_models(roles, open_columns)
     roles.rest = list(open_columns)
     return roles
@@ -86,6 +93,11 @@ def _find_answers(roles: Roles, columns: Columns) -> None:
             roles.conversations = list(pair)
         else:
             roles.answers = list(pair)
+        return
+    if steps := _steps(columns):
+        roles.steps = steps
+        roles.answers = [steps[0]]
+        del columns[steps[0]]
         return
     by_name = [
         name
@@ -114,6 +126,20 @@ def _better_and_worse(columns: Columns) -> tuple[str, str] | None:
         if _without(better, names.BETTER) == _without(worse, names.WORSE)
         and has_word(better, names.BETTER)
         and has_word(worse, names.WORSE)
+    ]
+    return pairs[0] if len(pairs) == 1 else None
+
+
+def _steps(columns: Columns) -> tuple[str, str] | None:
+    """Return the columns of a list of steps and the list of their labels."""
+    texts = [name for name, column in columns.items() if column.is_text_list]
+    pairs = [
+        (steps, labels)
+        for steps in texts
+        for labels in columns
+        if meaning_of(steps) == "answer"
+        and meaning_of(labels) == "verdict"
+        and columns[labels].has_lengths_of(columns[steps])
     ]
     return pairs[0] if len(pairs) == 1 else None
 
@@ -166,8 +192,8 @@ def _find_prompt(roles: Roles, columns: Columns) -> None:
         del columns[name]
     if others := [name for name in questions if name in columns and name not in roles.prompt]:
         listed = ", ".join(others)
-        found = f"in {roles.prompt[0]}, or " if roles.prompt else ""
-        roles.doubts.append(f"Is the prompt {found}in {listed}?")
+        first = f"in {roles.prompt[0]}, or " if roles.prompt else ""
+        roles.doubts.append(f"Is the prompt {first}in {listed}?")
 
 
 def _find_facts(roles: Roles, columns: Columns) -> None:
@@ -190,10 +216,19 @@ def _find_facts(roles: Roles, columns: Columns) -> None:
     annotators = [name for name in people if name not in users]
     roles.user = users[0] if users else None
     roles.annotator = next(iter([*annotators, *users]), None)
+    if roles.annotator is None:
+        _find_unnamed_person(roles, columns)
     if len(annotators) > 1:
         roles.doubts.append(f"Who gave the feedback: {' or '.join(annotators)}?")
     ids = _take(columns, lambda column: _is_id(column.name))
     roles.id = ids[0] if ids else None
+
+
+def _find_unnamed_person(roles: Roles, columns: Columns) -> None:
+    people = _take(columns, lambda column: column.is_word and has_word(column.name, names.PEOPLE))
+    if people:
+        roles.annotator = people[0]
+        roles.doubts.append(f"Is {people[0]} the one who gave the feedback?")
 
 
 def _is_id(name: str) -> bool:
@@ -226,22 +261,37 @@ def _find_verdicts(roles: Roles, columns: Columns, must_read: str | None) -> Non
 
 
 def _find_unnamed_texts(roles: Roles, columns: Columns) -> None:
-    """Take the longest texts for the prompt and the answer if no name says so."""
+    """Take the longest texts for the prompt and the answers that no name tells."""
+    missing = _missing_answers(roles)
+    if missing == 0:
+        return
     texts = sorted(
-        (name for name, column in columns.items() if column.is_text and not column.is_time),
+        (name for name, column in columns.items() if _is_unnamed_text(column)),
         key=lambda name: -columns[name].length,
     )
-    count = 1 if roles.prompt else 2
+    needs_prompt = not roles.prompt and not roles.answers
     order = list(columns)
-    chosen = sorted(texts[:count], key=order.index)
-    if not roles.prompt and chosen:
+    chosen = sorted(texts[: missing + needs_prompt], key=order.index)
+    if needs_prompt and chosen:
         roles.prompt = [chosen.pop(0)]
         roles.doubts.append(f"Is {roles.prompt[0]} the prompt?")
     if chosen:
-        roles.answers = chosen
-        roles.doubts.append(f"Is {chosen[0]} the answer that the feedback is about?")
+        roles.answers += chosen
+        roles.doubts.append(f"Is this an answer that the feedback is about: {', '.join(chosen)}?")
     for name in (*roles.prompt, *roles.answers):
         columns.pop(name, None)
+
+
+def _is_unnamed_text(column: ColumnValues) -> bool:
+    return column.is_text and not column.is_time and meaning_of(column.name) is None
+
+
+def _missing_answers(roles: Roles) -> int:
+    """Return the number of answers that the verdicts need and no column is named for."""
+    if roles.conversations:
+        return 0
+    compares = any(has_word(name, names.COMPARISON) for name in roles.verdicts)
+    return max(0, (2 if compares else 1) - len(roles.answers))
 
 
 def _find_models(roles: Roles, columns: Columns) -> None:

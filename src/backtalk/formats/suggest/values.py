@@ -101,6 +101,13 @@ class ColumnValues:
             value and all(isinstance(item, str) for item in value) for value in self.values
         )
 
+    def has_lengths_of(self, other: ColumnValues) -> bool:
+        """Return true if both columns have lists of the same lengths."""
+        both = self._all(list) and other._all(list) and len(self.values) == len(other.values)
+        return both and all(
+            len(own) == len(others) for own, others in zip(self.values, other.values, strict=True)
+        )
+
     @property
     def length(self) -> float:
         """Mean number of characters of the texts."""
