@@ -241,6 +241,13 @@ def test_unknown_words_and_numbers_need_an_option(tmp_path):
     assert read_score(tmp_path, "C", scale="0-10").score == 1
 
 
+def test_the_single_score_of_the_oldest_logs_is_read(tmp_path):
+    old = sample(score={"value": "I"})
+    del old["scores"], old["uuid"]
+    (outcome,) = read_case(write_rows(tmp_path / "x.jsonl", log(old))).of(Outcome)
+    assert (outcome.annotator, outcome.passed) == (Annotator.verifier("scorer"), False)
+
+
 def test_only_the_named_scorers_are_read(tmp_path):
     row = log(sample(scores={"match": {"value": "C"}, "length": {"value": 300}}))
     case = read_case(write_rows(tmp_path / "x.jsonl", row), options={"scorers": "match"})

@@ -152,7 +152,7 @@ def test_what_is_left_out_is_counted(tmp_path):
         "answers_on_regions": 1,
     }
     assert case.interaction.metadata["left_out"] == left_out
-    assert unusual.notes["left out: relations"] == 2
+    assert unusual.notes["left out: relation between regions"] == 2
 
 
 def test_a_prediction_is_by_its_model(tmp_path):

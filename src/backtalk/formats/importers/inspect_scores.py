@@ -11,6 +11,7 @@ from backtalk.errors import RecordError
 from backtalk.feedback.annotator import Annotator
 from backtalk.feedback.kinds import Scale
 from backtalk.formats.fields import Fields
+from backtalk.formats.unusual import note_unusual
 
 RESPONSE = "0"
 """Id of a sample's response."""
@@ -91,14 +92,17 @@ def read_scores(run: Fields, sample: Fields, options: ScoreOptions) -> Scores:
     result = Scores()
     unscored: list[str] = []
     unread: dict[str, Any] = {}
-    scores = sample.object("scores") if "scores" in sample else Fields({})
+    scores = _scores(sample)
     for scorer in scores.data:
         score = scores.object(scorer)
         for name, value in _values(scorer, score.data.get("value")):
             if value is None:
                 unscored.append(name)
+                note_unusual(f"score of {name} without a value, left out")
             elif "invalidation" in sample or not options.reads(name):
                 unread[name] = value
+                if options.reads(name):
+                    note_unusual("score of an invalidated sample, left out")
             else:
                 result.outcomes.append(_outcome(run, name, score, value, options))
     if unscored:
@@ -106,6 +110,13 @@ def read_scores(run: Fields, sample: Fields, options: ScoreOptions) -> Scores:
     if unread:
         result.metadata["unread_scores"] = unread
     return result
+
+
+def _scores(sample: Fields) -> Fields:
+    """Return the scores by scorer; the oldest logs have one without the scorer's name."""
+    if "scores" not in sample and isinstance(sample.data.get("score"), dict):
+        return Fields({"scorer": sample.data["score"]}, sample.field_path("score"))
+    return sample.object("scores") if "scores" in sample else Fields({})
 
 
 def _values(scorer: str, value: Any) -> Iterator[tuple[str, Any]]:

@@ -22,6 +22,17 @@ from backtalk.formats.importers.label_studio_results import ResultReader
 from backtalk.formats.options import parse_list
 from backtalk.formats.unusual import note_unusual
 
+_LEFT_OUT = {
+    "cancelled": "left out: cancelled annotation",
+    "drafts": "left out: draft",
+    "predictions": "left out: prediction whose results the file does not have",
+    "relations": "left out: relation between regions",
+    "marks_on_prompt": "left out: mark on the prompt",
+    "answers_on_regions": "left out: answer about a region without labels",
+    "unplaced_items": "left out: item that the annotator did not place",
+}
+"""Remarks for the summary of an import, by what was left out."""
+
 
 def _matches(row: RowData) -> bool:
     return is_task(row) or is_json_min(row)
@@ -78,7 +89,7 @@ def label_studio(
     left_out = task.left_out + results.left_out
     for kind, count in left_out.items():
         for _ in range(count):
-            note_unusual(f"left out: {kind.replace('_', ' ')}")
+            note_unusual(_LEFT_OUT.get(kind, f"left out: result of the control {kind}"))
     metadata = texts.metadata | ({"left_out": dict(left_out)} if left_out else {})
     interaction = make_interaction(
         texts.prompt, texts.responses, distinct=[task.id], metadata=metadata

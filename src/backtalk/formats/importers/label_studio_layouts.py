@@ -16,6 +16,8 @@ from backtalk.formats.readers.jsonl import parse_json
 
 _ANNOTATIONS = ("annotations", "completions")
 """Names of a task's annotations; the second is that of old versions."""
+_TASK_FIELDS = {"predictions", "drafts", "file_upload", "total_annotations", "inner_id"}
+"""Some fields of a task, which tell that it is one if it has no annotations."""
 _MIN_COLUMNS = ("annotator", "annotation_id", "created_at", "updated_at", "lead_time")
 _MIN_TAIL = {*_MIN_COLUMNS, "agreement"}
 _VALUE_KEYS = {
@@ -50,10 +52,12 @@ class Task:
 
 def is_task(row: RowData) -> bool:
     """Return true if a row is a task as in the export JSON."""
-    return isinstance(row.get("data"), dict) and any(
-        isinstance(row.get(name), list) and all(_has_result(item) for item in row[name])
-        for name in _ANNOTATIONS
-    )
+    if not isinstance(row.get("data"), dict):
+        return False
+    lists = [row[name] for name in _ANNOTATIONS if isinstance(row.get(name), list)]
+    if not all(_has_result(item) for items in lists for item in items):
+        return False
+    return any(lists) or (bool(lists) and not _TASK_FIELDS.isdisjoint(row))
 
 
 def _has_result(annotation: Any) -> bool:
