@@ -68,6 +68,7 @@ SCORE_OPTIONS: dict[str, Callable[[str], Any]] = {
     "faults": parse_list,
     "merits": parse_list,
     "people": parse_list,
+    "skip": parse_list,
 }
 """Parsers of the options of :class:`ScoreOptions`, by name."""
 
@@ -90,6 +91,8 @@ class ScoreOptions:
     """Names of scores that sound like faults, but of which yes, or more, is better."""
     people: tuple[str, ...] = ()
     """Names of scores that people give."""
+    skip: tuple[str, ...] = ()
+    """Names of scores that are left out."""
 
     def aspect_of(self, name: str) -> str:
         """Return the aspect of a score: its name, unless it is about the response as a whole."""
@@ -139,7 +142,8 @@ class ScoreOptions:
         if plain not in _GOOD | _BAD:
             raise RecordError(
                 f"{name}: the meaning of {word!r} is not known",
-                f"Name the words with the options good=WORD,… and bad=WORD,…, such as good={word}",
+                f"Name the words with the options good=WORD,… and bad=WORD,…, such as good={word}, "
+                f"or leave the score out with skip={name}",
             )
         if plain in _YES_OR_NO:
             return (plain in _GOOD) != self.is_fault(name)
@@ -179,13 +183,17 @@ def score_feedback(
     RecordError
         If the meaning of the value is not clear, or there is neither value nor comment.
     """
+    if score.name in options.skip:
+        note_unusual(f"score {score.name}, left out as skip asks")
+        return []
     comment = (score.comment or "").strip()
     if score.value is None and not comment:
         raise RecordError(f"{score.name}: neither a value nor a comment")
     items: list[AnyFeedback] = []
     if isinstance(score.value, dict):
         for key, value in score.value.items():
-            items += _verdict(score, f"{score.name}/{key}", value, interaction, options)
+            if value is not None:
+                items += _verdict(score, f"{score.name}/{key}", value, interaction, options)
     elif score.value is not None:
         items += _verdict(score, score.name, score.value, interaction, options)
     if comment:
@@ -228,7 +236,10 @@ def _verdict(
     elif isinstance(value, str):
         good = options.is_good(name, value)
     else:
-        raise RecordError(f"{name}: expected true, false, a number or a word, got {value!r}")
+        raise RecordError(
+            f"{name}: expected true, false, a number or a word, got {value!r}",
+            f"Leave the score out with the option skip={score.name}",
+        )
     metadata = {"value": value} if isinstance(value, str) else {}
     return [
         _make(
