@@ -9,6 +9,7 @@ from typing import Any
 from pydantic_core import from_json, to_jsonable_python
 
 from backtalk.formats.columns import meaning_of
+from backtalk.formats.readers.class_labels import class_label_converters
 
 Convert = Callable[[Any], Any]
 
@@ -36,6 +37,7 @@ def make_converter(schema: Any) -> Convert | None:
     """
     converters = {field.name: _field_converter(field) for field in schema}
     present = {name: convert for name, convert in converters.items() if convert is not None}
+    present |= class_label_converters(schema)
     if not present:
         return None
     return lambda row: _convert_fields(row, present)
