@@ -66,7 +66,8 @@ BaselineOption = Annotated[
 JudgeOption = Annotated[
     str,
     typer.Option(
-        help="Judge of the answers: `recorded` for stored feedback on these very answers, "
+        help="Judge of the answers: `recorded` for stored feedback on these very answers "
+        "(`recorded:ASPECT` for one aspect), "
         "`reward:ID` for a learned reward, or a registered reward (`backtalk reward list`)."
     ),
 ]

@@ -172,12 +172,12 @@ class TrainingSet:
                 left_out[f"on the aspect {name}"] += count
             yield on_aspect(case, self.aspect)
 
-    def _plain(self, found: list[AnyView], left_out: Counter[str]) -> list[AnyView]:
+    def _plain(self, items: list[AnyView], left_out: Counter[str]) -> list[AnyView]:
         if not self.texts_only:
-            return found
-        plain = [view for view in found if view.is_plain]
-        if len(plain) < len(found):
-            left_out[NOT_PLAIN] += len(found) - len(plain)
+            return items
+        plain = [view for view in items if view.is_plain]
+        if len(plain) < len(items):
+            left_out[NOT_PLAIN] += len(items) - len(plain)
         return plain
 
     def explain_left_out(self) -> tuple[str, str]:

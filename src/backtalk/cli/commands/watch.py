@@ -11,6 +11,7 @@ from backtalk.cli.options import (
     PROJECT,
     STORE,
     ActorOption,
+    AspectOption,
     CallsOption,
     GuardOption,
     KindsOption,
@@ -46,6 +47,7 @@ def watch(
     name: Annotated[str | None, typer.Option(help="Name for the new policies.")] = None,
     option: MethodOptionsOption = None,
     kind: KindsOption = None,
+    aspect: AspectOption = "overall",
     split: TrainSplitOption = "train",
     every: Annotated[
         int, typer.Option(min=1, help="Start a round after this many new feedback items.")
@@ -131,6 +133,7 @@ def watch(
                 "policy": policy,
                 "options": options,
                 "kinds": None if kind is None else tuple(kind),
+                "aspect": aspect,
                 "split": split,
                 "seed": seed,
                 "name": name,

@@ -19,8 +19,8 @@ JudgementT = TypeVar("JudgementT", Rating, Label, Outcome)
 
 def completion(case: Case, response: str) -> dict[str, Any]:
     """Return the fields of a view that hold a response."""
-    found = case.interaction.response(response)
-    return {"completion": found.text, "messages": found.messages}
+    answer = case.interaction.response(response)
+    return {"completion": answer.text, "messages": answer.messages}
 
 
 def provenance(case: Case, *items: BaseFeedback) -> dict[str, Any]:

@@ -92,7 +92,9 @@ def _unchanged_policy(outcome: RoundOutcome, store: Store) -> dict[str, object]:
 
 async def _learn(todo: Round, store: Store, run: Run) -> Policy:
     watch = todo.watch
-    feedback = TrainingSet(store, split=watch.split, kinds=watch.kinds, until=todo.until)
+    feedback = TrainingSet(
+        store, split=watch.split, kinds=watch.kinds, until=todo.until, aspect=watch.aspect
+    )
     parent = read_policy(store, todo.parent)
     learned = await get_method(watch.method).learn(parent, feedback, run, **watch.options)
     if watch.name is not None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import operator
+from functools import partial
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, JsonValue, model_validator
@@ -10,6 +12,7 @@ from pydantic import Field, JsonValue, model_validator
 from backtalk.errors import BacktalkError, NotFound
 from backtalk.experiments.experiment import Signal
 from backtalk.feedback import content_id
+from backtalk.feedback.base import OVERALL
 from backtalk.feedback.record import OMIT_EMPTY, Name, OptionalField, Record
 from backtalk.learn.method import get_method
 from backtalk.policy import Policy, read_policy
@@ -35,6 +38,8 @@ class WatchSpec(Record):
     """Options of the method."""
     kinds: OptionalField[tuple[Name, ...]] = None
     """Kinds of feedback to learn from. Default: all."""
+    aspect: Name = Field(default=OVERALL, exclude_if=partial(operator.eq, OVERALL))
+    """Aspect of the judgements to learn from."""
     split: Literal["train", "all"] = "train"
     seed: int = 0
     name: OptionalField[Name] = None
@@ -60,8 +65,8 @@ class WatchSpec(Record):
 
     @property
     def kind(self) -> str:
-        """Kind of the jobs, equal for equal methods, policies, options, kinds, splits and seeds."""
-        fields = {"method", "policy", "options", "kinds", "split", "seed"}
+        """Kind of the jobs, equal for equal methods, policies, options, feedback and seeds."""
+        fields = {"method", "policy", "options", "kinds", "aspect", "split", "seed"}
         identity = json.dumps(self.model_dump(mode="json", include=fields), sort_keys=True)
         return f"learn {self.method} {content_id('watch', identity)[:8]}"
 

@@ -223,7 +223,7 @@ async def hir(
     """
     unlikelihood = get_objective("unlikelihood")
     goal = unlikelihood.bind(alpha=contrast) if contrast else get_objective("sft").bind()
-    wanted = context.feedback.aspect if aspect == OVERALL else aspect
+    selected = context.feedback.aspect if aspect == OVERALL else aspect
     by_kind = context.feedback.on_aspect(None).by_kind(LabelView)
 
     def build(encoder: Encoder) -> list[TrainingTask]:
@@ -235,7 +235,7 @@ async def hir(
         for kind, labels in by_kind.items():
             trees: list[PromptTree | None] = []
             for label in labels:
-                if label.aspect != wanted:
+                if label.aspect != selected:
                     encoder.left_out["on other aspects"] += 1
                     continue
                 for follows in (True, False) if contrast else (True,):
