@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -51,7 +51,7 @@ class LengthControlled:
     quality: tuple[float, ...]
     length: tuple[float, ...]
     difficulty: tuple[float, ...]
-    difficulties: tuple[float, ...] | None
+    difficulties: tuple[float, ...] | None = field(repr=False)
     length_effect: float | None
     guard: float
     ridge: float | None
