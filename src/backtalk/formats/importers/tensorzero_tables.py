@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from backtalk.formats.format import RowData
-from backtalk.formats.importers.trace_join import FEEDBACK, TraceJoin
+from backtalk.formats.importers.trace_join import TraceJoin
 
 INFERENCE_ID = "inference_id"
 
-_PAGES = ("inferences", "datapoints", FEEDBACK, "data")
+_PAGES = ("inferences", "datapoints", "feedback", "data")
 _INFERENCE = {"function_name", "variant_name", "episode_id", "input"}
 _DATAPOINT = {"dataset_name", "function_name", "input", "output"}
 

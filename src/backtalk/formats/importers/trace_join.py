@@ -9,7 +9,7 @@ from typing import Any
 from backtalk.formats.format import RowData
 from backtalk.formats.readers import RejectedRow, Row
 
-FEEDBACK = "feedback"
+FEEDBACK = "joined_feedback"
 """Field of a trace with the feedback on it, which a join adds."""
 
 

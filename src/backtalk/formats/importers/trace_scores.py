@@ -136,9 +136,10 @@ class ScoreOptions:
         RecordError
             If its meaning is not known.
         """
-        if word in self.good or word in self.bad:
-            return word in self.good
         plain = _plain(word)
+        for words, is_good in ((self.good, True), (self.bad, False)):
+            if plain in map(_plain, words):
+                return is_good
         if plain not in _GOOD | _BAD:
             raise RecordError(
                 f"{name}: the meaning of {word!r} is not known",
