@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from backtalk.feedback import AnyFeedback
-from backtalk.feedback.case import Case
-from backtalk.formats.read import ParsedRow, read
-from backtalk.formats.readers import Progress, RejectedRow
+from backtalk.formats.import_parts import ImportPart, ImportRequest, read_parts
+from backtalk.formats.readers import Progress
+from backtalk.formats.reading_process import ReadingProcess, is_suitable
 from backtalk.formats.rejects import Rejects
 from backtalk.formats.unusual import Unusual
 from backtalk.store.inserts import AddResult
@@ -18,6 +19,11 @@ from backtalk.store.store import Store
 
 if TYPE_CHECKING:
     from backtalk.formats import Format, RowMapping
+
+_LONG, _SHORT = 100, 50
+"""Maximum number of parts of a transaction with and without a second process."""
+_LATE_SECONDS = 0.05
+"""Time after which the next part is late, in seconds."""
 
 
 @dataclass(frozen=True)
@@ -39,27 +45,21 @@ class IngestResult:
 
 
 @dataclass
-class _RowSorter:
-    """Separates cases, feedback without an interaction, and rejected rows."""
+class _Tally:
+    """Rows of an import, apart from the cases."""
 
     rejects: Rejects
-    unusual: Unusual
     rows: int = 0
     first_reason: str = ""
     system_feedback: list[AnyFeedback] = field(default_factory=list)
 
-    def cases(self, rows: Iterator[ParsedRow | RejectedRow]) -> Iterator[Case]:
-        for row in rows:
-            self.rows += 1
-            if isinstance(row, RejectedRow):
-                if not self.rejects.count:
-                    self.first_reason = f"{row.source}, line {row.line}: {row.reason}"
-                self.rejects.add(row)
-            else:
-                self.system_feedback += row.feedback
-                for case in row.cases:
-                    self.unusual.add(case)
-                    yield case
+    def add(self, part: ImportPart) -> None:
+        self.rows += part.rows
+        self.system_feedback += part.feedback
+        for row in part.rejected:
+            if not self.rejects.count:
+                self.first_reason = f"{row.source}, line {row.line}: {row.reason}"
+            self.rejects.add(row)
 
 
 def ingest(
@@ -89,18 +89,45 @@ def ingest(
     BacktalkError
         If there is nothing to read, or the format is not known.
     """
-    rows = read(path, format=format, options=options, progress=progress)
+    request = ImportRequest(str(path), format, options, store.project_id)
     unusual = Unusual()
-    with Rejects(path) as rejects, unusual.collect_notes():
-        sorter = _RowSorter(rejects, unusual)
-        added = store.add_cases(sorter.cases(rows))
-        if sorter.system_feedback:
-            added += store.add(*sorter.system_feedback)
+    with Rejects(path) as rejects, store.bulk_writer() as writer:
+        tally = _Tally(rejects)
+        for parts, is_end in _transactions(request, unusual, progress):
+            for part in parts:
+                tally.add(part)
+                writer.write(part.chunk)
+            if is_end:
+                writer.commit()
+        writer.commit()
+        added = writer.added
+        if tally.system_feedback:
+            added += store.add(*tally.system_feedback)
     return IngestResult(
-        rows=sorter.rows,
+        rows=tally.rows,
         added=added,
         rejected=rejects.count,
         rejects=rejects.path,
-        first_reason=sorter.first_reason,
+        first_reason=tally.first_reason,
         unusual=tuple(unusual.lines()),
     )
+
+
+def _transactions(
+    request: ImportRequest, unusual: Unusual, progress: Progress | None
+) -> Iterator[tuple[list[ImportPart], bool]]:
+    """Yield the parts of an input, and whether the transaction ends after them.
+
+    Other programs that write to the store wait while a transaction is open. A large input is read
+    by a second process; its parts are inserted as they arrive, and the transaction ends if one is
+    late. Otherwise a transaction begins when all of its parts are read.
+    """
+    if is_suitable(request) and (process := ReadingProcess.start(request)) is not None:
+        with process:
+            for number, part in enumerate(process.parts(unusual, progress), 1):
+                yield [part], number % _LONG == 0 or not process.is_ready(_LATE_SECONDS)
+        return
+    with unusual.collect_notes():
+        parts = read_parts(request, unusual, progress)
+        while group := list(islice(parts, _SHORT)):
+            yield group, True

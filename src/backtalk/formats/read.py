@@ -42,6 +42,7 @@ from backtalk.formats.readers import (
     find_sources,
     read_rows,
 )
+from backtalk.formats.text_pairs import TextPair
 
 if TYPE_CHECKING:
     from backtalk.formats.mapping import RowMapping
@@ -77,8 +78,8 @@ def read(
     Parameters
     ----------
     path : str or Path
-        A file, a folder, or ``"-"`` for standard input: JSON lines, JSON, CSV, TSV or Parquet,
-        plain or compressed with gzip or Zstandard.
+        A file, a folder, or ``"-"`` for standard input: JSON lines, JSON, CSV, TSV, Parquet
+        or inspect_ai's ``.eval``, plain or compressed with gzip or Zstandard.
     format : str, RowMapping or Format, optional
         Name of a format, a mapping, or a ``Format``. By default the format of each file is
         recognised by its first rows.
@@ -166,16 +167,19 @@ def _strict(
     chosen: Format, parse: Callable[[RowData], Iterable[Parsed]]
 ) -> Callable[[RowData], Iterable[Parsed]]:
     """Return a parser that rejects rows with a column that has a meaning and is not read."""
+    columns = chosen.columns
+    if columns is None:
+        return parse
 
     def parse_strictly(row: RowData) -> Iterable[Parsed]:
-        if names := chosen.unread_columns(row):
+        if not row.keys() <= columns and (names := chosen.unread_columns(row)):
             raise RecordError(
                 f"{names[0]}: format {chosen.name!r} does not read this column",
                 unread_column_mend(chosen, row, names[0]),
             )
         return parse(row)
 
-    return parse if chosen.columns is None else parse_strictly
+    return parse_strictly
 
 
 def _peek(
@@ -199,7 +203,9 @@ def parse_row(row: Row, parse: Callable[[RowData], Iterable[Parsed]]) -> ParsedR
         cases: list[Case] = []
         feedback: list[AnyFeedback] = []
         for content in parse(row.data):
-            if isinstance(content, Case):
+            if isinstance(content, TextPair):
+                cases.append(content)
+            elif isinstance(content, Case):
                 for item in content.feedback:
                     item.check(content.interaction)
                 cases.append(content)

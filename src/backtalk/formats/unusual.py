@@ -19,6 +19,7 @@ from itertools import combinations
 from backtalk.feedback.base import OVERALL
 from backtalk.feedback.case import Case
 from backtalk.feedback.interaction import Response
+from backtalk.formats.text_pairs import TextPair
 
 _MAX_ASPECTS = 10
 """Number of aspects that are listed by name."""
@@ -60,6 +61,11 @@ class Unusual:
 
     def add(self, case: Case) -> None:
         """Count the content of a case."""
+        if isinstance(case, TextPair):
+            chosen, rejected = case.texts
+            self.empty_answers += (not chosen.strip()) + (not rejected.strip())
+            self.equal_answers += chosen == rejected
+            return
         responses = case.interaction.responses
         for response in responses:
             if not response.text.strip() and not response.messages:

@@ -17,9 +17,11 @@ from backtalk.store.row_blocks import RowBlock, insert_block, make_block
 from backtalk.store.row_codec import (
     FEEDBACK_COLUMNS,
     INTERACTION_COLUMNS,
+    PairContent,
     feedback_row,
     interaction_row,
     microseconds,
+    pair_rows,
 )
 
 CHUNK_CASES = 1_000
@@ -59,6 +61,12 @@ class ChunkBuilder:
         )
         for item in case.feedback:
             self._feedback.append(feedback_row(self._project_id, item, self._received))
+
+    def add_pair(self, pair: PairContent) -> None:
+        """Add the interaction and the preference of a pair."""
+        interaction, preference = pair_rows(self._project_id, pair, self._received)
+        self._interactions.append(interaction)
+        self._feedback.append(preference)
 
     def build(self) -> RecordChunk:
         """Return the chunk."""

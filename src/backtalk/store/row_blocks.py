@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
+from itertools import chain
 from typing import Any, NamedTuple
 
 from sqlalchemy import Connection
@@ -49,18 +50,21 @@ def make_block(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> RowBloc
     rows : sequence of sequences
         Values, in the order of ``columns``.
     """
-    first, last = rows[0], rows[-1]
-    shared: list[int] = []
-    varying: list[int] = []
-    for index, value in enumerate(first):
-        is_shared = value == last[index] and all(row[index] == value for row in rows)
-        (shared if is_shared else varying).append(index)
+    size = len(rows)
+    shared: dict[str, Any] = {}
+    varying: dict[str, tuple[Any, ...]] = {}
+    for name, column in zip(columns, zip(*rows, strict=True), strict=True):
+        value = column[0]
+        if column[-1] == value and column.count(value) == size:
+            shared[name] = value
+        else:
+            varying[name] = column
     return RowBlock(
-        len(rows),
-        tuple(columns[index] for index in shared),
-        tuple(first[index] for index in shared),
-        tuple(columns[index] for index in varying),
-        [row[index] for row in rows for index in varying],
+        size,
+        tuple(shared),
+        tuple(shared.values()),
+        tuple(varying),
+        list(chain.from_iterable(zip(*varying.values(), strict=True))),
     )
 
 

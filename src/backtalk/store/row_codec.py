@@ -22,6 +22,7 @@ from backtalk.feedback import (
     Steps,
     verdict_score,
 )
+from backtalk.feedback.base import OVERALL
 from backtalk.feedback.case import prompt_key
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -142,6 +143,48 @@ def feedback_row(project_id: int, item: AnyFeedback, received: int) -> tuple[Any
         optional_microseconds(item.time),
         received,
         item.to_json(),
+    )
+
+
+PairContent = tuple[str, str, str, str, str, str, str]
+"""Preference for the first of two responses with the ids 0 and 1: id, prompt key and JSON of the
+interaction, id and JSON of the preference, id and kind of the annotator. Times, users and policies
+are unknown."""
+
+
+def pair_rows(
+    project_id: int, pair: PairContent, received: int
+) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
+    """Return the rows of the interaction and of the preference of a pair.
+
+    Parameters
+    ----------
+    project_id : int
+        Id of the project.
+    pair : PairContent
+        Ids and JSON.
+    received : int
+        Time of arrival, in microseconds since 1970.
+    """
+    id_, key, body, feedback, feedback_body, annotator, annotator_kind = pair
+    return (
+        (project_id, id_, None, None, None, None, key, 2, received, body),
+        (
+            project_id,
+            feedback,
+            id_,
+            "preference",
+            annotator,
+            annotator_kind,
+            OVERALL,
+            "0",
+            "1",
+            1.0,
+            None,
+            None,
+            received,
+            feedback_body,
+        ),
     )
 
 
