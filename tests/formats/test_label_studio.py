@@ -382,6 +382,17 @@ def test_a_field_that_looks_like_a_prompt_or_a_verdict_must_have_a_place(tmp_pat
     assert "both prompt and question could be the prompt" in read_reason(tmp_path, data=both)
 
 
+def test_a_document_is_the_prompt_if_there_is_no_other(tmp_path):
+    rated = result("rating", "summary", "rating", rating=4)
+    data = {"document": ["One.", "Two."], "summary": "Both."}
+    case = read_results(tmp_path, rated, data=data)
+    assert (case.interaction.prompt[0].text, case.text("summary")) == ("One.\nTwo.", "Both.")
+    both = {**data, "text": "Three."}
+    assert "both document and text could be the prompt" in read_reason(tmp_path, data=both)
+    asked = {**data, "prompt": "Summarise."}
+    assert "document: it is neither the prompt nor" in read_reason(tmp_path, data=asked)
+
+
 def test_an_instruction_with_a_context_is_one_prompt(tmp_path):
     data = {"system": "Be brief.", "instruction": "Add.", "input": "2, 2", "response": "4"}
     rated = result("rating", "response", "rating", rating=4)

@@ -71,9 +71,10 @@ def import_command(
 ) -> None:
     """Import feedback from files into a store.
 
-    Reads JSON Lines, JSON, CSV, TSV and Parquet, also compressed with gzip or Zstandard. Invalid
-    rows are written to a rejects file next to the input, with line numbers and reasons. Importing
-    the same file again adds nothing. On a terminal the first rows are shown as they are read.
+    Reads JSON Lines, JSON, CSV, TSV and Parquet, also compressed with gzip or Zstandard, and
+    inspect_ai's .eval logs. Invalid rows are written to a rejects file next to the input, with line
+    numbers and reasons. Importing the same file again adds nothing. On a terminal the first rows
+    are shown as they are read.
 
     Examples
     --------

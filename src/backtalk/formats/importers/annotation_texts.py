@@ -15,11 +15,12 @@ from backtalk.formats.fields import Fields
 from backtalk.formats.prompts import PROMPT_COLUMNS, QUESTION_COLUMNS, has_prompt, read_prompt
 
 _CONVERSATIONS = ("messages", "chat", "conversation", "conversations", "dialogue", "dialog")
-_DOCUMENTS = ("document", "article", "text", "post", "passage", "source")
+_DOCUMENTS = ("document", "article", "text", "post", "passage")
 """Names of a text that is the prompt if a response to it has a field of its own."""
 _RESPONSES = ("response", "completion", "answer", "output", "generation", "reply")
 _NUMBERED = re.compile(
-    r"(candidate|summary|translation)s?([-_ ]?(\d+|[a-z]))?|(pair)?(text|option)[-_ ]?(\d+|[a-d])"
+    r"(candidate|summary|translation)s?([-_ ]?(\d+|[a-z]))?|(pair)?(text|option)[-_ ]?(\d+|[a-d])|"
+    r"left|right"
 )
 """Other names of responses, in lower case."""
 _ITEM_TEXTS = ("body", "html", "text", "title")
@@ -84,7 +85,8 @@ def read_texts(fields: Fields, prompt: str | None, responses: tuple[str, ...]) -
         items = (response_from_messages(prompt_names[0], messages[-1:]),)
         messages = messages[:-1]
     others = fields.other_fields((*prompt_names, *names))
-    if prompt is None and not responses and (unread := unread_columns(others, ())):
+    unread = [*unread_columns(others, ()), *(name for name in _DOCUMENTS if name in others)]
+    if prompt is None and not responses and unread:
         raise fields.error(unread[0], "it is neither the prompt nor a response", _MEND)
     return Texts(messages, prompt_names, items, others)
 
@@ -102,13 +104,15 @@ def _prompt_names(
         )
     else:
         others = (*_CONVERSATIONS, *(_DOCUMENTS if responses else ()))
-        names = tuple(name for name in others if not is_empty(fields.data.get(name)))[:1]
+        names = tuple(name for name in others if not is_empty(fields.data.get(name)))
     if not names:
         raise RecordError(
             f"the prompt is in none of the fields {', '.join(fields.data)}",
             "Name the field with the option prompt=FIELD",
         )
-    if len(set(names) & set(QUESTION_COLUMNS)) > 1:
+    if len(names) > 1 and (
+        names[0] not in PROMPT_COLUMNS or len(set(names) & set(QUESTION_COLUMNS)) > 1
+    ):
         raise fields.error(names[1], f"both {names[0]} and {names[1]} could be the prompt", _MEND)
     return names
 

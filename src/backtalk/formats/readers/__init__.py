@@ -1,4 +1,4 @@
-"""Readers of rows from files, folders and standard input: JSON, CSV or Parquet."""
+"""Readers of rows from files, folders and standard input: JSON, CSV, Parquet, inspect_ai logs."""
 
 from backtalk.formats.readers.dispatch import read_rows
 from backtalk.formats.readers.files import (
