@@ -7,6 +7,8 @@ import inspect
 from functools import cache
 from textwrap import dedent
 
+from pydantic import BaseModel
+
 
 @cache
 def attribute_docstrings(owner: type) -> dict[str, str]:
@@ -21,6 +23,8 @@ def attribute_docstrings(owner: type) -> dict[str, str]:
     """
     docstrings: dict[str, str] = {}
     for base in reversed(owner.__mro__):
+        if base is BaseModel or not inspect.get_annotations(base):
+            continue
         for name in inspect.get_annotations(base):
             docstrings.pop(name, None)
         docstrings |= _own_docstrings(base)

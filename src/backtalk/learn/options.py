@@ -5,8 +5,9 @@ from __future__ import annotations
 import inspect
 import re
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
@@ -33,6 +34,32 @@ OPTION_ALIASES: Mapping[str, tuple[str, ...]] = {
     "smoothing": ("label_smoothing",),
 }
 """Names that options had before, each with its present names; the first that exists is meant."""
+
+
+class LazyMapping(Mapping[str, Any]):
+    """Mapping that a function makes when it is first read.
+
+    Parameters
+    ----------
+    make : Callable[[], Mapping[str, Any]]
+        Function that makes it.
+    """
+
+    def __init__(self, make: Callable[[], Mapping[str, Any]]) -> None:
+        self._make = make
+
+    @cached_property
+    def _items(self) -> Mapping[str, Any]:
+        return self._make()
+
+    def __getitem__(self, key: str) -> Any:
+        return self._items[key]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._items)
+
+    def __len__(self) -> int:
+        return len(self._items)
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ class Requirement:
 
 def has_prompts(store: Store) -> bool:
     """Return whether a store has an interaction."""
-    return next(iter(store.cases()), None) is not None
+    return store.counts()["interaction"] > 0
 
 
 def has_standing_rules(store: Store) -> bool:

@@ -19,7 +19,7 @@ from backtalk.learn.finetune.objective import BuildTasks, TrainingTask, get_obje
 from backtalk.learn.finetune.prompt_conditioning import SystemPrompt, with_system_suffix
 from backtalk.learn.finetune.trees import PromptTree
 from backtalk.learn.method import METHODS, Method, OnlineDefaults, Paper, get_method
-from backtalk.learn.options import keyword_options, parameter_descriptions
+from backtalk.learn.options import LazyMapping, keyword_options, parameter_descriptions
 from backtalk.learn.requirements import LOCAL_MODEL, Requirement
 from backtalk.learn.training_set import TrainingSet
 from backtalk.policy import Policy
@@ -31,11 +31,13 @@ if TYPE_CHECKING:
 TrainingPlan = Callable[..., Awaitable[BuildTasks]]
 """Async function ``(context, *, options)`` that returns a builder of training tasks."""
 
-_CONFIG_TYPES: Mapping[str, Any] = get_type_hints(TrainingConfig, include_extras=True)
-_CONFIG_MEANINGS: Mapping[str, str] = {
-    name: " ".join(docstring.split())
-    for name, docstring in attribute_docstrings(TrainingConfig).items()
-}
+_CONFIG_TYPES = LazyMapping(lambda: get_type_hints(TrainingConfig, include_extras=True))
+_CONFIG_MEANINGS = LazyMapping(
+    lambda: {
+        name: " ".join(docstring.split())
+        for name, docstring in attribute_docstrings(TrainingConfig).items()
+    }
+)
 
 
 async def build_plan(
@@ -128,14 +130,21 @@ def training_method(
 
     def register(plan: TrainingPlan) -> TrainingPlan:
         own = keyword_options(plan)
-        types = get_type_hints(plan, include_extras=True)
-        texts = parameter_descriptions(plan) | dict(meanings or {})
         documentation = inspect.getdoc(plan) or ""
-        if goal is not None and _takes_any_option(plan):
-            own |= goal.options
-            types |= goal.types
-            texts = goal.option_meanings | texts
-            documentation = documentation or goal.documentation
+        shared = goal if _takes_any_option(plan) else None
+        if shared is not None:
+            own |= shared.options
+            documentation = documentation or shared.documentation
+
+        def types() -> dict[str, Any]:
+            inherited = {} if shared is None else shared.types
+            return {**get_type_hints(plan, include_extras=True), **inherited, **_CONFIG_TYPES}
+
+        def option_meanings() -> dict[str, str]:
+            inherited = {} if shared is None else shared.option_meanings
+            own_meanings = parameter_descriptions(plan) | dict(meanings or {})
+            return {**inherited, **own_meanings, **_CONFIG_MEANINGS}
+
         options = {
             **own,
             **{field: getattr(config, field) for field in TrainingConfig.model_fields},
@@ -170,13 +179,13 @@ def training_method(
                 source,
                 learn,
                 options=options,
-                types={**types, **_CONFIG_TYPES},
+                types=LazyMapping(types),
                 online=online or OnlineDefaults(),
                 requires=(*requires, LOCAL_MODEL),
                 plan=plan,
                 formula="" if goal is None else goal.formula,
                 documentation=documentation,
-                option_meanings={**texts, **_CONFIG_MEANINGS},
+                option_meanings=LazyMapping(option_meanings),
                 example=example,
             ),
             origin=plan,
