@@ -25,7 +25,12 @@ from backtalk.formats.importers.langfuse_rows import (
 )
 from backtalk.formats.importers.langfuse_scores import comment_items, read_row_score, table_scores
 from backtalk.formats.importers.trace_join import FEEDBACK
-from backtalk.formats.importers.trace_messages import parse_text, read_input, read_output
+from backtalk.formats.importers.trace_messages import (
+    parse_text,
+    read_input,
+    read_output,
+    read_time,
+)
 from backtalk.formats.importers.trace_scores import (
     RESPONSE,
     SCORE_OPTIONS,
@@ -137,7 +142,7 @@ def _case(fields: Fields, options: ScoreOptions) -> list[Case]:
         responses=_responses(fields, answer),
         user=fields.optional_text("userId"),
         session=fields.optional_text("sessionId"),
-        time=fields.timestamp("timestamp" if "timestamp" in fields else "startTime"),
+        time=read_time(fields, "timestamp", "startTime"),
         metadata={f"{kind}Id": id_, **_metadata(fields)},
     )
     items = fields.objects(FEEDBACK) if FEEDBACK in fields else []

@@ -19,9 +19,9 @@ _PAGES = ("data", "traces", "observations", "scores", "comments")
 _NAMES = (
     "id traceId projectId timestamp startTime endTime completionStartTime createdAt updatedAt name "
     "type userId sessionId release version environment tags traceTags bookmarked public input "
-    "output metadata comments htmlPath latency totalCost observations scores traceName model modelId "
-    "providedModelName internalModelId modelParameters usage usageDetails costDetails level "
-    "statusMessage parentObservationId isRootObservation promptId promptName promptVersion "
+    "output metadata comments htmlPath latency totalCost observations scores traceName model "
+    "modelId providedModelName internalModelId modelParameters usage usageDetails costDetails "
+    "level statusMessage parentObservationId isRootObservation promptId promptName promptVersion "
     "toolDefinitions toolDefinitionsCount toolCalls toolCallsCount toolCallNames externalId"
 )
 _COLUMNS = frozenset(_NAMES.split())

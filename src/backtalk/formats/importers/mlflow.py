@@ -16,7 +16,7 @@ from backtalk.formats.content_ids import make_case, make_feedback, response_from
 from backtalk.formats.fields import Fields
 from backtalk.formats.format import RowData, import_format
 from backtalk.formats.importers.mlflow_traces import Trace, is_table_row, is_trace, read_trace
-from backtalk.formats.importers.trace_messages import read_input, read_output
+from backtalk.formats.importers.trace_messages import read_input, read_output, read_time
 from backtalk.formats.importers.trace_scores import (
     RESPONSE,
     SCORE_OPTIONS,
@@ -124,18 +124,12 @@ def _feedback(item: Fields, interaction: Interaction, options: ScoreOptions) -> 
         name=_name(item),
         value=value,
         annotator=_annotator(item),
-        time=_time(item),
+        time=read_time(item, "create_time", "create_time_ms"),
         comment=item.optional_text("rationale"),
         id=item.optional_text("assessment_id"),
         metadata=item.select("metadata") if item.data.get("metadata") else {},
     )
     return score_feedback(score, interaction, options)
-
-
-def _time(item: Fields) -> Any:
-    if "create_time_ms" in item:
-        return Fields({"time": item.number("create_time_ms") / 1000}).timestamp("time")
-    return item.timestamp("create_time")
 
 
 def _expectation(item: Fields) -> Any:
@@ -173,7 +167,7 @@ def _demonstration(item: Fields, interaction: Interaction) -> list[AnyFeedback]:
             Demonstration,
             interaction,
             _annotator(item),
-            time=_time(item),
+            time=read_time(item, "create_time", "create_time_ms"),
             distinct=item.optional_text("assessment_id"),
             metadata=item.select("metadata") if item.data.get("metadata") else {},
             text=_expectation(item),

@@ -11,6 +11,7 @@ from pydantic_core import from_json
 from backtalk.formats.cell_values import read_cells
 from backtalk.formats.fields import Fields
 from backtalk.formats.format import RowData
+from backtalk.formats.importers.trace_messages import read_time
 
 _IDS = ("trace_id", "request_id")
 _INFO = {"trace_metadata", "request_metadata", "trace_location"}
@@ -90,7 +91,7 @@ def _read(info: Fields, data: Fields, texts: dict[str, Any]) -> Trace:
         assessments=info.objects("assessments") if "assessments" in info else [],
         user=properties.get("mlflow.trace.user"),
         session=properties.get("mlflow.trace.session"),
-        time=_time(info),
+        time=read_time(info, "request_time", "timestamp_ms"),
         model=_model(spans),
         metadata={"trace_id": info.data.get("trace_id", info.data.get("request_id"))}
         | _metadata(info, properties),
@@ -106,16 +107,6 @@ def _value(value: Any) -> Any:
         return from_json(value)
     except ValueError:
         return value
-
-
-def _time(info: Fields) -> datetime | None:
-    name = next((name for name in ("request_time", "timestamp_ms") if name in info), None)
-    if name is None:
-        return None
-    value = info.data[name]
-    if isinstance(value, int | float) or (isinstance(value, str) and value.isdigit()):
-        return Fields({name: info.number(name) / 1000}).timestamp(name)
-    return info.timestamp(name)
 
 
 def _model(spans: list[Fields]) -> str | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Any
 
 from backtalk.feedback.annotator import Annotator
@@ -29,6 +28,7 @@ from backtalk.formats.importers.tensorzero_tables import (
     is_inference,
 )
 from backtalk.formats.importers.trace_join import FEEDBACK
+from backtalk.formats.importers.trace_messages import read_time
 from backtalk.formats.importers.trace_scores import (
     RESPONSE,
     SCORE_OPTIONS,
@@ -109,7 +109,7 @@ def _case(fields: Fields, options: ScoreOptions) -> Case:
         responses=responses,
         policy=fields.text("variant_name"),
         session=fields.optional_text("episode_id"),
-        time=_time(fields),
+        time=read_time(fields, "timestamp", "created_at"),
         metadata={INFERENCE_ID: inference, **_metadata(fields)},
     )
     items = fields.objects(FEEDBACK) if FEEDBACK in fields else []
@@ -203,7 +203,7 @@ def _score(
         name=name,
         value=value,
         annotator=_annotator(fields, name, is_human=is_human),
-        time=_time(fields),
+        time=read_time(fields, "timestamp", "created_at"),
         comment=comment,
         id=fields.text("id"),
         metadata=_tags(fields),
@@ -217,7 +217,7 @@ def _demonstration(fields: Fields, interaction: Interaction) -> Demonstration:
         Demonstration,
         interaction,
         _annotator(fields, "demonstration", is_human=True),
-        time=_time(fields),
+        time=read_time(fields, "timestamp", "created_at"),
         distinct=fields.text("id"),
         metadata=_tags(fields),
         text=_one_text(fields, "value", answer),
@@ -230,10 +230,6 @@ def _one_text(fields: Fields, name: str, answer: Prompt) -> str:
             name, "a demonstration is one message without tool calls", "Leave it out"
         )
     return answer[0].text
-
-
-def _time(fields: Fields) -> datetime | None:
-    return fields.timestamp("timestamp" if "timestamp" in fields else "created_at")
 
 
 def _tags(fields: Fields) -> dict[str, Any]:

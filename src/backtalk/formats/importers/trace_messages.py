@@ -6,7 +6,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
 from pydantic_core import to_json
@@ -23,6 +25,8 @@ from backtalk.formats.unusual import note_unusual
 _ROLES = {"human": "user", "ai": "assistant", "model": "assistant", "AIMessageChunk": "assistant"}
 _TYPES = {"human", "ai", "system", "tool", "function", "developer", "AIMessageChunk"}
 """Types of LangChain's messages, which have no role."""
+_NUMBER = re.compile(r"\d{9,}(\.\d*)?")
+_MAX_SECONDS = 1e11
 _JSON_NOTE = "input or output that is neither a text nor messages, read as its JSON"
 
 
@@ -209,6 +213,35 @@ def function_call(id: Any, name: Any, arguments: Any) -> dict[str, Any]:  # noqa
     text = arguments if isinstance(arguments, str) else _dump(arguments or {})
     call = {"id": id, "type": "function", "function": {"name": name, "arguments": text}}
     return {key: value for key, value in call.items() if value is not None}
+
+
+def read_time(fields: Fields, *names: str) -> datetime | None:
+    """Return the time of the first of these fields that is there, ``None`` if none is.
+
+    Numbers are seconds, milliseconds, microseconds or nanoseconds since 1970.
+
+    Parameters
+    ----------
+    fields : Fields
+        Fields of a row.
+    *names : str
+        Names of the fields.
+
+    Raises
+    ------
+    RecordError
+        If it is no time.
+    """
+    name = next((name for name in names if name in fields), None)
+    if name is None:
+        return None
+    value = fields.data[name]
+    if isinstance(value, bool) or not _NUMBER.fullmatch(str(value)):
+        return fields.timestamp(name)
+    number = float(value)
+    while number > _MAX_SECONDS:
+        number /= 1000
+    return Fields({name: number}, fields.path).timestamp(name)
 
 
 def _as_json(value: Any) -> str:

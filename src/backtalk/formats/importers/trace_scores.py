@@ -128,6 +128,11 @@ class ScoreOptions:
             )
         return False
 
+    def knows(self, word: str) -> bool:
+        """Return true if the meaning of a word is known."""
+        plain = _plain(word)
+        return plain in _GOOD | _BAD or plain in map(_plain, (*self.good, *self.bad))
+
     def is_good(self, name: str, word: str) -> bool:
         """Return true if a word means good, false if it means bad.
 
@@ -140,7 +145,7 @@ class ScoreOptions:
         for words, is_good in ((self.good, True), (self.bad, False)):
             if plain in map(_plain, words):
                 return is_good
-        if plain not in _GOOD | _BAD:
+        if not self.knows(word):
             raise RecordError(
                 f"{name}: the meaning of {word!r} is not known",
                 f"Name the words with the options good=WORD,… and bad=WORD,…, such as good={word}, "
