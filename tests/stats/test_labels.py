@@ -28,6 +28,7 @@ from backtalk.stats import (
     importance_weights,
     ips,
     krippendorff_alpha,
+    length_controlled,
     log_loss,
     mean_confidence_sequence,
     mean_interval,
@@ -88,6 +89,9 @@ CALLS = {
     ),
     "Bradley-Terry, outcomes": lambda wrap, gap: bradley_terry(
         ["x", "y"], ["y", "x"], wrap([1, gap])
+    ),
+    "length-controlled, models": lambda wrap, gap: length_controlled(
+        [[1, 0, 1], [0, 1, 1]], [[3, 4, 5], [5, 4, 3]], [4, 4, 4], models=wrap(["m", gap])
     ),
     "folds": lambda wrap, gap: group_folds(wrap(["a", gap, "b"]), 2),
     "Brier": lambda wrap, gap: brier(wrap([0.5, gap]), [0, 1]),
@@ -285,6 +289,15 @@ def test_what_is_no_list_of_labels_is_refused_with_words(value):
     ):
         with pytest.raises(InvalidValues):
             call()
+
+
+def test_a_name_that_two_models_share_is_refused():
+    with pytest.raises(InvalidValues, match="models names a label twice"):
+        length_controlled(
+            [[1, 0, 1], [0, 1, 1]], [[3, 4, 5], [5, 4, 3]], [4, 4, 4], models=["m", "m"]
+        )
+    with pytest.raises(InvalidValues, match="items names a label twice"):
+        bradley_terry(["x", "y"], ["y", "x"], [1, 1], items=["x", "y", "x"])
 
 
 def test_lists_of_different_lengths_are_refused():

@@ -15,6 +15,7 @@ from .calibration import log_loss as log_loss
 from .calibration import reliability_curve as reliability_curve
 from .estimate import Estimate as Estimate
 from .estimate import InvalidValues as InvalidValues
+from .estimate import NoSpread as NoSpread
 from .estimate import NotIdentified as NotIdentified
 from .folds import group_folds as group_folds
 from .intervals.binomial import exact_interval as exact_interval

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from backtalk.stats.estimate import InvalidValues, NotIdentified
+from backtalk.stats.labels import known_labels
 from backtalk.stats.length_regression import require_both_outcomes
 from backtalk.stats.validation import Floats, float_array
 
@@ -66,7 +67,8 @@ def length_table(
             f"baseline_lengths {baseline_sizes.shape}",
             "Give (models, instructions) twice, and (instructions,)",
         )
-    names = tuple(str(i) for i in range(len(outcomes))) if models is None else tuple(models)
+    listed = map(str, range(len(outcomes))) if models is None else models
+    names = tuple(known_labels((), listed, "models"))
     if len(names) != len(outcomes):
         raise InvalidValues(
             f"There are {len(names)} names for {len(outcomes)} models", "Match them"
