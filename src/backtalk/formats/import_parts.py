@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from backtalk.feedback.kinds import AnyFeedback
 from backtalk.formats.read import ParsedRow, read
 from backtalk.formats.readers import Progress, RejectedRow, find_sources
 from backtalk.formats.text_pairs import TextPair
@@ -28,8 +27,8 @@ class ImportPart(NamedTuple):
     """Number of rows, rejected rows included."""
     chunk: RecordChunk
     rejected: tuple[RejectedRow, ...]
-    feedback: tuple[AnyFeedback, ...]
-    """Feedback that is not about an interaction."""
+    feedback: tuple[ParsedRow, ...]
+    """Rows with feedback whose interaction they do not have, without their cases."""
 
 
 @dataclass(frozen=True)
@@ -82,12 +81,13 @@ def _make_part(
 ) -> ImportPart:
     builder = ChunkBuilder(project_id)
     rejected: list[RejectedRow] = []
-    feedback: list[AnyFeedback] = []
+    feedback: list[ParsedRow] = []
     for row in rows:
         if isinstance(row, RejectedRow):
             rejected.append(row)
             continue
-        feedback += row.feedback
+        if row.feedback:
+            feedback.append(row._replace(cases=()))
         for case in row.cases:
             unusual.add(case)
             if isinstance(case, TextPair):

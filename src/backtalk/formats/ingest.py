@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from backtalk.feedback import AnyFeedback
+from backtalk.errors import BacktalkError
 from backtalk.formats.import_parts import ImportPart, ImportRequest, read_parts
-from backtalk.formats.readers import Progress
+from backtalk.formats.read import ParsedRow
+from backtalk.formats.readers import Progress, RejectedRow
 from backtalk.formats.reading_process import ReadingProcess, is_suitable
 from backtalk.formats.rejects import Rejects
 from backtalk.formats.unusual import Unusual
@@ -51,15 +53,19 @@ class _Tally:
     rejects: Rejects
     rows: int = 0
     first_reason: str = ""
-    system_feedback: list[AnyFeedback] = field(default_factory=list)
+    feedback: list[ParsedRow] = field(default_factory=list)
+    """Rows with feedback whose interaction they do not have."""
 
     def add(self, part: ImportPart) -> None:
         self.rows += part.rows
-        self.system_feedback += part.feedback
+        self.feedback += part.feedback
         for row in part.rejected:
-            if not self.rejects.count:
-                self.first_reason = f"{row.source}, line {row.line}: {row.reason}"
-            self.rejects.add(row)
+            self.reject(row)
+
+    def reject(self, row: RejectedRow) -> None:
+        if not self.rejects.count:
+            self.first_reason = f"{row.source}, line {row.line}: {row.reason}"
+        self.rejects.add(row)
 
 
 def ingest(
@@ -100,9 +106,7 @@ def ingest(
             if is_end:
                 writer.commit()
         writer.commit()
-        added = writer.added
-        if tally.system_feedback:
-            added += store.add(*tally.system_feedback)
+        added = writer.added + _add_feedback(store, tally)
     return IngestResult(
         rows=tally.rows,
         added=added,
@@ -111,6 +115,23 @@ def ingest(
         first_reason=tally.first_reason,
         unusual=tuple(unusual.lines()),
     )
+
+
+def _add_feedback(store: Store, tally: _Tally) -> AddResult:
+    """Add feedback about interactions of other rows or about the system as a whole.
+
+    Rows whose interactions are not in the store are rejected.
+    """
+    with suppress(BacktalkError):
+        return store.add(*(item for row in tally.feedback for item in row.feedback))
+    added = AddResult()
+    for row in tally.feedback:
+        try:
+            added += store.add(*row.feedback)
+        except BacktalkError as error:
+            records = [item.to_dict() for item in row.feedback]
+            tally.reject(RejectedRow(row.source, row.line, str(error), {"feedback": records}))
+    return added
 
 
 def _transactions(

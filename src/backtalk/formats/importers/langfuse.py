@@ -168,7 +168,7 @@ def _is_left_out(row: RowData) -> bool:
 
 def _note_without_feedback(row: RowData) -> str:
     if row.get("scores"):
-        return "trace whose scores have only ids; put the scores in the same file"
+        return "trace whose scores have only ids; the file of the scores is needed too"
     return "trace without feedback, kept as an interaction"
 
 
