@@ -9,7 +9,7 @@ from pathlib import Path
 
 from benchmarks.measure import BenchmarkResult, machine
 
-MODULES = ("importing", "learning", "estimating", "sampling", "finetuning", "serving")
+MODULES = ("importing", "startup", "learning", "estimating", "sampling", "finetuning", "serving")
 DOCS = Path(__file__).parent.parent / "docs"
 
 HEAD = """# Benchmarks

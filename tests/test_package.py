@@ -4,12 +4,33 @@ import json
 import re
 import subprocess
 import sys
+from importlib import import_module
 from importlib.metadata import entry_points
 
+import pytest
+
 import backtalk
+from backtalk.policy import save_policy
 from tests.conftest import REPOSITORY
 
 HEAVY = ("torch", "transformers", "pandas", "matplotlib", "fastapi", "sklearn", "scipy", "pyarrow")
+UNUSED = {
+    *HEAVY,
+    "alembic",
+    "httpx2",
+    "jinja2",
+    "numpy",
+    "openai",
+    "safetensors",
+    "uvicorn",
+    "yaml",
+}
+"""Packages that no command needs that reads or writes a few records."""
+
+
+SOURCE = REPOSITORY / "src"
+STUBS = sorted(SOURCE.rglob("__init__.pyi"))
+MODULES = "import json, sys; print(); print(json.dumps(list(sys.modules)))"
 
 
 def python(code, *options):
@@ -18,7 +39,7 @@ def python(code, *options):
 
 
 def loaded_after(code):
-    listed = python(f"{code}\nimport json, sys; print(json.dumps(list(sys.modules)))").stdout
+    listed = python(f"{code}\n{MODULES}").stdout
     return {name.partition(".")[0] for name in json.loads(listed.splitlines()[-1])}
 
 
@@ -36,6 +57,62 @@ def test_importing_takes_less_than_300_milliseconds():
 def test_the_command_line_starts_without_heavy_imports():
     loaded = loaded_after("from backtalk.cli import main; main(['--version'])")
     assert not loaded & {*HEAVY, "numpy", "sqlalchemy"}
+
+
+@pytest.mark.parametrize("arguments", [["status"], ["methods"], ["methods", "dpo"], ["import"]])
+def test_a_command_imports_no_package_that_it_does_not_use(arguments, tmp_path):
+    """A store with a policy, an evaluation of it and its promotion is read."""
+    rows = tmp_path / "rows.jsonl"
+    row = '{"prompt": "Open on day %d?", "chosen": "Yes.", "rejected": "No."}\n'
+    rows.write_text("".join(row % i for i in range(10)))
+    location = str(tmp_path / "store.db")
+    if arguments == ["import"]:
+        arguments = ["import", str(rows)]
+    else:
+        _fill(location)
+    command = [*arguments, "--store", location]
+    loaded = loaded_after(f"from backtalk.cli import main; assert main({command!r}) == 0")
+    assert "sqlalchemy" in loaded
+    assert not loaded & UNUSED
+    assert not loaded & {"psycopg", "asyncpg"}
+
+
+def _fill(location):
+    policy = backtalk.Policy(model=backtalk.EndpointSpec(model="small"))
+    interaction = backtalk.Interaction.of("Is it open?", "Yes.", "No.")
+    preference = backtalk.Preference(
+        interaction=interaction.id, annotator=backtalk.Annotator.human(), a="0", b="1", verdict="a"
+    )
+    with backtalk.Store(location) as store:
+        store.add(interaction, preference)
+        save_policy(store, policy)
+        backtalk.promote(store, policy, actor="ada")
+
+
+def test_a_command_imports_no_module_of_other_commands():
+    loaded = python("from backtalk.cli import main; main(['methods', 'dpo'])\n" + MODULES).stdout
+    commands = [name for name in json.loads(loaded.splitlines()[-1]) if ".cli.commands." in name]
+    assert commands == ["backtalk.cli.commands.methods"]
+
+
+def test_a_name_of_a_package_is_not_hidden_by_the_submodule_of_that_name():
+    code = "import backtalk.learn.method, backtalk.stats.win_rate, backtalk.policy.diff\n"
+    code += (
+        "import backtalk.formats.read, backtalk.client.wrap, backtalk.learn.finetune.objective\n"
+    )
+    code += "from backtalk import client, formats, learn, policy, stats\n"
+    code += "from backtalk.learn import finetune\n"
+    code += "names = client.wrap, formats.read, learn.method, policy.diff, stats.win_rate\n"
+    code += "assert all(map(callable, (*names, finetune.objective))), names"
+    python(code)
+
+
+@pytest.mark.parametrize("stub", STUBS, ids=lambda stub: ".".join(stub.parent.parts[-2:]))
+def test_the_names_of_a_stub_can_be_imported(stub):
+    name = ".".join(stub.relative_to(SOURCE).parent.parts)
+    package = import_module(name)
+    assert package.__all__
+    assert all(getattr(package, public) is not None for public in package.__all__)
 
 
 def test_statistics_formats_and_models_import_no_optional_packages():
