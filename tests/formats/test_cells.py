@@ -1,5 +1,6 @@
 """Cells of tables: missing values, NaN, conversations as text, JSON columns of Parquet."""
 
+import csv
 import json
 import math
 
@@ -212,3 +213,73 @@ def test_tool_calls_in_json_columns_are_those_of_the_json_lines(tmp_path):
     )
     assert read_case(path) == read_case(lines)
     assert read_case(path).of(Preference)[0].verdict == "a"
+
+
+# Lists and messages in the cells of CSV
+
+
+def write_csv(path, row):
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, row)
+        writer.writeheader()
+        writer.writerow(row)
+    return path
+
+
+@pytest.mark.parametrize("write", [json.dumps, repr])
+@pytest.mark.parametrize("extra", [{}, {"id": 1}])
+def test_a_message_in_a_cell_is_read_whatever_its_first_field(write, extra, tmp_path):
+    message = {**extra, **answer("Yes.")}
+    row = {"prompt": write([{**extra, **USER}]), "chosen": write(message)}
+    row |= {"rejected": write({"content": "No.", "role": "assistant"})}
+    case = read_case(write_csv(tmp_path / "x.csv", row))
+    assert case.interaction.prompt[0].text == "Is it open?"
+    assert [item.text for item in case.interaction.responses] == ["Yes.", "No."]
+
+
+@pytest.mark.parametrize("text", ['{"value": 3}', "[{'a': 1}]", "[2, 3, 5]", '{"role": "admin"}'])
+def test_other_objects_and_lists_in_a_cell_are_text(text, tmp_path):
+    row = {"prompt": "Give JSON.", "chosen": text, "rejected": "No."}
+    case = read_case(write_csv(tmp_path / "x.csv", row))
+    assert case.interaction.responses[0].text == text
+
+
+@pytest.mark.parametrize("write", [json.dumps, repr])
+@pytest.mark.parametrize(
+    "name",
+    ["openai-preference", "trl-stepwise", "alpaca", "scored-preference", "chatbot-arena"],
+)
+def test_a_table_with_lists_in_its_cells_gives_the_records_of_the_json(name, write, tmp_path):
+    row = LISTS_IN_CELLS[name]
+    cells = {key: value if isinstance(value, str) else write(value) for key, value in row.items()}
+    expected = read_case(write_rows(tmp_path / "x.jsonl", row))
+    case = read_case(write_csv(tmp_path / "x.csv", cells))
+    assert case.feedback == expected.feedback
+    assert case.interaction.prompt == expected.interaction.prompt
+
+
+LISTS_IN_CELLS = {
+    "openai-preference": {
+        "input": {"messages": [USER]},
+        "preferred_output": [answer("Yes.")],
+        "non_preferred_output": [answer("No.")],
+    },
+    "trl-stepwise": {"prompt": "2 + 2?", "completions": ["Add.", "4"], "labels": [True, False]},
+    "alpaca": {"instruction": "When?", "output": "At nine.", "history": [["Hi", "Hello"]]},
+    "scored-preference": {
+        "input": "Is it open?",
+        "chosen": "Yes.",
+        "rejected": "No.",
+        "generations": ["Yes.", "No."],
+        "rating": [9.0, 8.0],
+        "order": ["chosen", "rejected"],
+        "chosen_score": "9.0",
+        "labelling_model": "gpt-4",
+    },
+    "chatbot-arena": {
+        "conversation_a": [USER, answer("Yes.")],
+        "conversation_b": [USER, answer("No.")],
+        "winner": "model_a",
+        "judge": ["gpt-4", "pair-v2"],
+    },
+}

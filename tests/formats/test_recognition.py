@@ -28,9 +28,12 @@ def read_reason(path, **options):
         ("completion_b modelResponse final_answer", "answer"),
         ("label user_rating thumbsUp is_correct KTO_tag score_1 winner_model margin", "verdict"),
         ("better_response_id preferred_index overall-preference ranks", "verdict"),
+        ("is_tie resolved csat sentiment desirable toxicity faithfulness is_safe", "verdict"),
+        ("problem passages document article", "prompt"),
         ("user user_id annotatorId rated_by worker reviewer-name judge", "person"),
         ("id prompt_id conversation_id score_type prompt_tokens num_turns model source", None),
-        ("title created_at language split chosen_model 2 _", None),
+        ("title created_at language split chosen_model 2 _ system_fingerprint", None),
+        ("source category topic user_turns_count response_length", None),
     ],
 )
 def test_the_meaning_of_a_column_follows_from_the_words_of_its_name(names, meaning):
@@ -49,7 +52,6 @@ def test_the_meaning_of_a_column_follows_from_the_words_of_its_name(names, meani
         "rank",
         "winner",
         "feedback",
-        "kto_tag",
         "user_score",
         "stars",
         "is_good",
@@ -127,6 +129,12 @@ def test_system_and_question_are_the_prompt(column, tmp_path):
     assert case.interaction.metadata == {}
 
 
+@pytest.mark.parametrize("column", ["system_prompt", "system_message"])
+def test_a_system_prompt_may_have_a_longer_name(column, tmp_path):
+    case = read_case(write_rows(tmp_path / "rows.jsonl", {column: "Be brief.", **PAIR}))
+    assert [message.role for message in case.interaction.prompt] == ["system", "user"]
+
+
 @pytest.mark.parametrize("column", ["completion", "label"])
 def test_a_completion_has_the_system_prompt_too(column, tmp_path):
     row = {"system": "Be brief.", **COMPLETION} | ({"label": 1} if column == "label" else {})
@@ -160,6 +168,7 @@ def test_input_and_context_follow_the_instruction(tmp_path):
     ("row", "reason"),
     [
         ({**PAIR, "prompt": None}, "prompt: missing"),
+        ({"system": "A", "system_prompt": "B", **PAIR}, "system: differs from system_prompt"),
         ({"chosen": "The sky is blue.", "rejected": "The sky is black."}, "prompt: missing"),
         ({**PAIR, "question": "When?"}, "both prompt and question"),
         ({**PAIR, "chosen": None}, "chosen: missing"),
@@ -209,6 +218,119 @@ def test_conversations_with_another_prompt_are_rejected(tmp_path):
         "rejected": [USER, answer("No.")],
     }
     assert "prompt: it is not in" in read_reason(write_rows(tmp_path / "rows.jsonl", row))
+
+
+def test_an_answer_ends_with_the_assistants_turn(tmp_path):
+    row = {"prompt": "Is it open?", "chosen": [answer("Yes."), USER], "rejected": [answer("No.")]}
+    reason = read_reason(write_rows(tmp_path / "rows.jsonl", row))
+    assert reason.startswith("chosen: it ends with a turn of the user")
+
+
+@pytest.mark.parametrize("label", [{}, {"label": True}, {"kto_tag": True}])
+@pytest.mark.parametrize("start", [[], [USER], [SYSTEM, USER]])
+def test_a_completion_may_repeat_its_prompt(start, label, tmp_path):
+    row = {"prompt": "Is it open?", "completion": [*start, answer("Yes.")], **label}
+    case = read_case(write_rows(tmp_path / "rows.jsonl", row))
+    assert [message.role for message in case.interaction.prompt][-1:] == ["user"]
+    assert len(case.interaction.prompt) == max(len(start), 1)
+    texts = [item.text for item in (*case.interaction.responses, *case.of(Demonstration))]
+    assert texts == ["Yes."]
+
+
+@pytest.mark.parametrize(
+    ("completion", "reason"),
+    [
+        ([{"role": "user", "content": "When?"}, answer("At two.")], "completion: it begins with a"),
+        ([SYSTEM, answer("Yes.")], "completion: it begins with a turn of the system"),
+        ([answer("Yes."), USER], "completion: it ends with a turn of the user"),
+        ([USER], "completion: it ends with a turn of the user"),
+    ],
+)
+@pytest.mark.parametrize("label", [{}, {"label": True}])
+def test_turns_of_others_are_no_completion(completion, reason, label, tmp_path):
+    row = {"prompt": "Is it open?", "completion": completion, **label}
+    assert read_reason(write_rows(tmp_path / "rows.jsonl", row)).startswith(reason)
+
+
+@pytest.mark.parametrize("prompt", [None, "\n\nHuman: Is it open?\n\nAssistant:"])
+@pytest.mark.parametrize("extra", [{}, {"response": "{0} Yes."}, {"system": "Be brief."}])
+def test_transcripts_may_have_their_prompt_in_a_column(prompt, extra, tmp_path):
+    start = "" if prompt else "\n\nHuman: Is it open?\n\nAssistant:"
+    extra = {name: value.format(start) for name, value in extra.items()}
+    row = {"prompt": prompt, "chosen": f"{start} Yes.", "rejected": f"{start} No.", **extra}
+    case = read_case(write_rows(tmp_path / "rows.jsonl", row))
+    roles = ["system", "user"] if "system" in extra else ["user"]
+    assert [message.role for message in case.interaction.prompt] == roles
+    assert case.interaction.prompt[-1].text == "Is it open?"
+    assert [item.text for item in case.interaction.responses] == ["Yes.", "No."]
+
+
+def test_whole_transcripts_beside_their_prompt_do_not_repeat_it_in_the_answers(tmp_path):
+    prompt = "\n\nHuman: Is it open?\n\nAssistant:"
+    row = {"prompt": prompt, "chosen": f"{prompt} Yes.", "rejected": f"{prompt} No."}
+    case = read_case(write_rows(tmp_path / "rows.jsonl", row))
+    assert [item.text for item in case.interaction.responses] == ["Yes.", "No."]
+    other = {**row, "prompt": "\n\nHuman: When?\n\nAssistant:"}
+    reason = read_reason(write_rows(tmp_path / "other.jsonl", other))
+    assert reason == "chosen: it does not begin with the prompt"
+
+
+# Conversations to imitate
+
+
+@pytest.mark.parametrize("field", ["rating", "feedback", "label", "thumbs_up"])
+@pytest.mark.parametrize("column", ["messages", "conversations"])
+def test_a_message_with_a_verdict_is_not_imitated(column, field, tmp_path):
+    row = {column: [USER, {**answer("Go away."), field: 1}]}
+    reason = read_reason(write_rows(tmp_path / "rows.jsonl", row))
+    assert reason.startswith(f"{column}.1.{field}: a verdict about a message")
+
+
+@pytest.mark.parametrize("field", ["train", "training"])
+def test_a_message_that_is_not_trained_on_is_not_imitated(field, tmp_path):
+    row = {"messages": [USER, answer("Yes."), USER, {**answer("Go away."), field: False}]}
+    case = read_case(write_rows(tmp_path / "rows.jsonl", row))
+    assert case.of(Demonstration)[0].text == "Yes."
+
+
+@pytest.mark.parametrize(
+    ("message", "reason"),
+    [
+        ({"role": "user", "text": "Is it open?"}, "messages.0.content: missing"),
+        ({"role": "user", "content": None}, "messages.0.content: missing"),
+        ({"from": "human", "content": "Is it open?"}, "messages.0.value: missing"),
+    ],
+)
+def test_a_message_needs_its_content(message, reason, tmp_path):
+    row = {"messages": [message, answer("Yes.")]}
+    assert read_reason(write_rows(tmp_path / "rows.jsonl", row)).startswith(reason)
+
+
+def test_an_empty_message_is_not_imitated(tmp_path):
+    row = {"messages": [USER, answer(" \n")]}
+    assert "needs text" in read_reason(write_rows(tmp_path / "rows.jsonl", row))
+
+
+@pytest.mark.parametrize("prompt", ["Is it open?", "Is it open?\n", None, ""])
+def test_a_prompt_beside_messages_repeats_their_question(prompt, tmp_path):
+    row = {"prompt": prompt, "prompt_id": "7", "messages": [USER, answer("Yes.")]}
+    case = read_case(write_rows(tmp_path / "rows.jsonl", row))
+    assert [message.text for message in case.interaction.prompt] == ["Is it open?"]
+    assert case.interaction.metadata == {"prompt_id": "7"}
+
+
+def test_another_prompt_beside_messages_is_not_lost(tmp_path):
+    row = {"prompt": "Is it open?", "messages": [USER, answer("Yes.")]}
+    path = write_rows(tmp_path / "rows.jsonl", row, {**row, "prompt": "When?"})
+    first, second = read(path)
+    assert isinstance(first, ParsedRow)
+    assert second.reason == "prompt: it is not the first question in messages"
+
+
+@pytest.mark.parametrize("name", ["kto", "trl-unpaired", "openai-chat", "hh-rlhf"])
+def test_a_named_format_rejects_a_row_without_its_columns(name, tmp_path):
+    path = write_rows(tmp_path / "rows.jsonl", {"label": True})
+    assert "missing" in read_reason(path, format=name)
 
 
 @pytest.mark.parametrize("end", ["\n", "\r\n"])

@@ -14,7 +14,7 @@ import tokenize
 from collections.abc import Iterable
 from contextlib import suppress
 from itertools import pairwise
-from typing import Any
+from typing import Any, TypeGuard
 
 from pydantic_core import from_json
 
@@ -23,7 +23,7 @@ from backtalk.errors import RecordError
 _BRACKETS = re.compile(r"""\s*(?:\[\s*(?:["'{\[\]]|null\b|None\b)|\{\s*["'}])""")
 
 
-def is_json_cell(value: Any) -> bool:
+def is_json_cell(value: Any) -> TypeGuard[str]:
     """Return true if a value is a text that begins as a list or an object in JSON or Python."""
     return isinstance(value, str) and _BRACKETS.match(value) is not None
 
@@ -73,6 +73,31 @@ def read_cells(row: dict[str, Any], names: Iterable[str]) -> dict[str, Any]:
         If a text begins as a list or an object and cannot be parsed.
     """
     changes = {name: parse_cell(row[name], name) for name in names if is_json_cell(row.get(name))}
+    return row | changes if changes else row
+
+
+def read_list_cells(row: dict[str, Any], names: Iterable[str]) -> dict[str, Any]:
+    """Return a row with the values of those columns that are lists written as text.
+
+    Unlike :func:`read_cells` it takes any text in square brackets for a list: ``[1.0, 0.0]``.
+
+    Parameters
+    ----------
+    row : dict
+        Row of the table.
+    names : iterable of str
+        Names of the columns to look at.
+
+    Raises
+    ------
+    RecordError
+        If a text begins as a list and cannot be parsed.
+    """
+    changes = {
+        name: parse_cell(value, name)
+        for name in names
+        if isinstance(value := row.get(name), str) and value.lstrip().startswith("[")
+    }
     return row | changes if changes else row
 
 

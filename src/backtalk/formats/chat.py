@@ -76,6 +76,10 @@ def _parse_message(item: Any, path: str) -> Message:
         raise RecordError(f"{path}.tool_calls: expected a list")
     if item.get("function_call"):
         calls = [{"type": "function", "function": item["function_call"]}]
+    if content is None and not calls and role != "tool" and not item.get("refusal"):
+        raise RecordError(
+            f"{path}.content: missing", "Give the text of a message in the field content"
+        )
     return Message.model_validate(
         {
             "role": role,
@@ -94,6 +98,8 @@ def _from_sharegpt(item: dict[str, Any], path: str) -> dict[str, Any]:
         raise RecordError(
             f"{path}.from: expected one of {', '.join(_SHAREGPT_ROLES)}, got {speaker!r}"
         )
+    if value is None:
+        raise RecordError(f"{path}.value: missing", "Give the text of a message in the field value")
     if speaker != _SHAREGPT_CALL:
         return {**item, "role": role, "content": value}
     try:
@@ -197,12 +203,61 @@ def split_at_prompt(a: Prompt, b: Prompt, prompt: Prompt | None) -> tuple[Prompt
             "prompt: it is not in the conversations of chosen and rejected",
             "Leave the prompt out, or begin the conversations with it",
         )
+    return _with_stated_system(common, prompt), a, b
+
+
+def split_answer(messages: Prompt, prompt: Prompt, path: str) -> tuple[Prompt, Prompt]:
+    """Return the prompt and the answer to it, given an answer that may repeat the prompt.
+
+    Parameters
+    ----------
+    messages : tuple of Message
+        The answer, or a conversation of the prompt and the answer.
+    prompt : tuple of Message
+        The prompt that the row states.
+    path : str
+        Path of the answer, for error messages.
+
+    Raises
+    ------
+    RecordError
+        If the answer has turns of others before it that are not those of the prompt, or it ends
+        with such a turn.
+    """
+    require_answer(messages, path)
+    if messages[0].role == "assistant":
+        return prompt, messages
+    questions = [message for message in prompt if message.role == "user"]
+    ends = (i for i in range(1, len(messages)) if messages[i].role == "assistant")
+    end = next((i for i in ends if _contains(messages[:i], questions)), 0)
+    if not end:
+        raise RecordError(
+            f"{path}: it begins with a turn of the {messages[0].role} that is not in the prompt",
+            "Begin it with the answer of the assistant",
+        )
+    return _with_stated_system(messages[:end], prompt), messages[end:]
+
+
+def require_answer(messages: Prompt, path: str) -> None:
+    """Check that messages end with an answer.
+
+    Raises
+    ------
+    RecordError
+        If the last message is by the user or the system.
+    """
+    if messages[-1].role not in {"assistant", "tool"}:
+        raise RecordError(f"{path}: it ends with a turn of the {messages[-1].role}, not an answer")
+
+
+def _with_stated_system(common: Prompt, prompt: Prompt) -> Prompt:
+    """Return the beginning of a conversation with the system message that the prompt states."""
     systems = [message for message in prompt[:1] if message.role in {"system", "developer"}]
     if systems and common[0].role not in {"system", "developer"}:
-        common = (*systems, *common)
-    elif systems and not same_message(systems[0], common[0]):
+        return (*systems, *common)
+    if systems and not same_message(systems[0], common[0]):
         raise RecordError("prompt: the conversations begin with another system message")
-    return common, a, b
+    return common
 
 
 def _contains(messages: Prompt, questions: Sequence[Message]) -> bool:

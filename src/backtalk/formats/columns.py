@@ -21,16 +21,20 @@ def _words(text: str) -> frozenset[str]:
 _WORDS: dict[Meaning, frozenset[str]] = {
     "prompt": _words(
         "prompt question instruction input query context system history message conversation "
-        "trajectory dialog dialogue transcript chat turn"
+        "trajectory dialog dialogue transcript chat turn problem passage document article "
+        "utterance request"
     ),
     "answer": _words("answer response completion output reply generation demonstration"),
     "verdict": _words(
-        "label score rating rate reward rank ranking thumb thumbsup thumbsdown winner feedback kto "
-        "preference preferred preferable pref better best worse worst safer safe chosen rejected "
-        "verdict vote upvote downvote like liked dislike disliked star grade judgment judgement "
-        "correct incorrect correctness helpfulness harmlessness helpful harmful critique comment "
-        "correction good bad accepted approved satisfaction evaluation annotation quality outcome "
-        "passed failed success margin"
+        "label score rating rate reward rank ranking thumb thumbsup thumbsdown winner feedback "
+        "kto preference preferred preferable pref better best worse worst safer safe chosen "
+        "rejected verdict vote upvote downvote like liked dislike disliked star grade judgment "
+        "judgement correct incorrect correctness helpfulness harmlessness helpful harmful "
+        "critique comment correction good bad accepted approved satisfaction evaluation "
+        "annotation quality outcome passed failed success margin tie tied resolved csat nps "
+        "sentiment reaction emoji desirable undesirable upvoted downvoted acceptable accuracy "
+        "relevance relevant faithfulness fluency coherence truthfulness honesty safety toxicity "
+        "toxic hallucination hallucinated flagged remark opinion decision"
     ),
     "person": _words(
         "user username annotator rater worker labeler labeller reviewer voter assessor person "
@@ -44,9 +48,10 @@ _COMPARISONS = _words("better best safer winner preferred worse worst")
 _NAMES = _words("id name key uuid")
 """Last words of a name that identify a person."""
 _ATTRIBUTES = _NAMES | _words(
-    "at category character chars count created date domain field file format hash idx index kind "
-    "lang language len length model num path prompt provider reason seed session size source "
-    "split status temperature template time timestamp title token tool type url version"
+    "at category character chars count created date domain field file fingerprint format hash "
+    "idx index kind lang language len length model num path prompt provider reason seed "
+    "session size source split status temperature template time timestamp title token tool "
+    "type url version"
 )
 """Last words of a name that make it an attribute: ``prompt_tokens``, ``score_type``."""
 _COUNTS = _words("n num number count total has mean max min")

@@ -12,6 +12,7 @@ from typing import Any
 from backtalk.errors import RecordError
 from backtalk.feedback.annotator import Annotator
 from backtalk.feedback.interaction import Message, Prompt
+from backtalk.formats.cell_values import is_json_cell, parse_cell
 from backtalk.formats.chat import as_messages, plain_text
 from backtalk.formats.columns import is_empty, is_person_column
 from backtalk.formats.content_ids import HUMAN
@@ -21,7 +22,9 @@ QUESTION_COLUMNS = ("prompt", "question", "query", "instruction")
 """Columns of the question itself; a row has one of them."""
 CONTEXT_COLUMNS = ("input", "context")
 """Columns of a text that follows the question, or that is the question if there is no other."""
-PROMPT_COLUMNS = (*QUESTION_COLUMNS, *CONTEXT_COLUMNS, "system", "history")
+SYSTEM_COLUMNS = ("system", "system_prompt", "system_message")
+"""Columns of the system prompt."""
+PROMPT_COLUMNS = (*QUESTION_COLUMNS, *CONTEXT_COLUMNS, *SYSTEM_COLUMNS, "history")
 """All columns that make up a prompt."""
 
 _SEPARATOR = "\n"
@@ -68,20 +71,25 @@ def read_prompt(fields: Fields) -> Prompt:
 
 
 def with_system(fields: Fields, messages: Prompt) -> Prompt:
-    """Return messages with the system prompt of the column ``system`` at the beginning.
+    """Return messages with the system prompt of its column at the beginning.
 
     Raises
     ------
     RecordError
-        If the messages begin with another system prompt.
+        If the messages begin with another system prompt, or two columns have different ones.
     """
-    if is_empty(fields.data.get("system")):
+    texts = {
+        name: fields.text(name) for name in SYSTEM_COLUMNS if not is_empty(fields.data.get(name))
+    }
+    if not texts:
         return messages
-    text = fields.text("system")
+    name, text = next(iter(texts.items()))
+    if len(set(map(plain_text, texts.values()))) > 1:
+        raise fields.error(name, f"differs from {', '.join(list(texts)[1:])}")
     if messages[0].role not in {"system", "developer"}:
         return (Message.system(text), *messages)
     if plain_text(messages[0].text) != plain_text(text):
-        raise fields.error("system", "differs from the system message in the conversation")
+        raise fields.error(name, "differs from the system message in the conversation")
     return messages
 
 
@@ -120,6 +128,8 @@ def _text(fields: Fields, name: str) -> str:
 
 def _history(fields: Fields) -> Prompt:
     history = fields.data.get("history")
+    if is_json_cell(history):
+        history = parse_cell(history, fields.field_path("history"))
     return () if is_empty(history) else read_history(history, fields.field_path("history"))
 
 

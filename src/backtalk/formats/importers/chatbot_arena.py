@@ -248,6 +248,8 @@ def _shared_turns(turns: list[dict[str, Any]]) -> Prompt | None:
 
 def _judge(fields: Fields) -> Annotator:
     judge = fields.data.get("judge")
+    if is_json_cell(judge):
+        judge = parse_cell(judge, fields.field_path("judge"))
     if is_empty(judge):
         return HUMAN
     if isinstance(judge, list) and all(isinstance(item, str) for item in judge):

@@ -28,7 +28,7 @@ _VERDICTS: dict[int, Literal["tie", "a", "b"]] = {0: "tie", 1: "a", 2: "b"}
     title="Fine-grained feedback on long-form question answering",
     source="https://github.com/allenai/FineGrainedRLHF/tree/main/tasks/qa_feedback",
     matches=lambda row: {"question", "passages", "prediction 1", "feedback"} <= set(row),
-    columns=("question", "feedback", "preference"),
+    columns=("question", "passages", "feedback", "preference"),
 )
 def fine_grained_qa(row: RowData) -> list[Case]:
     """Parse spans, critiques and an edit of the first of four responses, and their preferences.

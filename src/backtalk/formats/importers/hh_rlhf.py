@@ -10,18 +10,34 @@ from backtalk.feedback.case import Case
 from backtalk.feedback.interaction import Message, Prompt, Response
 from backtalk.feedback.kinds import Preference
 from backtalk.formats.chat import split_common_prefix
+from backtalk.formats.columns import is_empty
 from backtalk.formats.content_ids import make_case, make_feedback, make_interaction
 from backtalk.formats.fields import Fields
 from backtalk.formats.format import RowData, import_format
-from backtalk.formats.prompts import read_annotator
+from backtalk.formats.prompts import SYSTEM_COLUMNS, read_annotator, with_system
 
 _TURN = re.compile(r"\n\n(Human|Assistant):")
 _FIRST_TURN = "\n\nHuman:"
 
 
+_LAST_TURN = "\n\nAssistant:"
+_SIDES = ("chosen", "rejected")
+_COLUMNS = ("prompt", *_SIDES, "response", *SYSTEM_COLUMNS)
+
+
 def _matches(row: RowData) -> bool:
-    transcripts = (str(row.get(name, "")).lstrip() for name in ("chosen", "rejected"))
-    return "prompt" not in row and all(text.startswith("Human:") for text in transcripts)
+    prompt, *sides = (row.get(name) for name in ("prompt", *_SIDES))
+    if not all(isinstance(side, str) for side in sides):
+        return False
+    if is_empty(prompt):
+        return all(map(_is_transcript, sides))
+    if not isinstance(prompt, str) or not _is_transcript(prompt):
+        return False
+    return all(map(_is_transcript, sides)) or prompt.rstrip().endswith("Assistant:")
+
+
+def _is_transcript(value: Any) -> bool:
+    return isinstance(value, str) and value.lstrip().startswith("Human:")
 
 
 @import_format(
@@ -29,7 +45,7 @@ def _matches(row: RowData) -> bool:
     title="Anthropic HH-RLHF dialogues",
     source="https://github.com/anthropics/hh-rlhf",
     matches=_matches,
-    columns=("chosen", "rejected"),
+    columns=_COLUMNS,
     reads_person=True,
 )
 def hh_rlhf(row: RowData) -> list[Case]:
@@ -37,22 +53,26 @@ def hh_rlhf(row: RowData) -> list[Case]:
 
     The prompt is the common part of the transcripts, up to an assistant's turn. If they differ
     before the last turn, a response has several turns, and its text has all of them. Line ends may
-    be CRLF, and the line feeds before the first turn may be missing.
+    be CRLF, and the line feeds before the first turn may be missing. The prompt may be in a column
+    of its own, with the answers or whole transcripts beside it; a column ``response`` then repeats
+    the chosen one.
     """
     fields = Fields(row)
-    chosen, rejected = (_transcript(fields.text(name)) for name in ("chosen", "rejected"))
+    if not is_empty(row.get("response")) and row["response"] != row.get("chosen"):
+        raise fields.error("response", "it is not the same as chosen", "Leave the column out")
+    chosen, rejected = (_whole_transcript(fields, name) for name in _SIDES)
     if chosen == rejected:
         raise RecordError("rejected: the same as chosen")
     prompt, *continuations = split_common_prefix(
         _messages(chosen, "chosen"), _messages(rejected, "rejected")
     )
     interaction = make_interaction(
-        prompt,
+        with_system(fields, prompt),
         [
             _response("0", chosen, len(prompt), continuations[0]),
             _response("1", rejected, len(prompt), continuations[1]),
         ],
-        metadata=fields.other_fields(("chosen", "rejected")),
+        metadata=fields.other_fields(_COLUMNS),
     )
     return [
         make_case(
@@ -64,6 +84,18 @@ def hh_rlhf(row: RowData) -> list[Case]:
             ],
         )
     ]
+
+
+def _whole_transcript(fields: Fields, name: str) -> str:
+    text = _transcript(fields.text(name))
+    if is_empty(fields.data.get("prompt")):
+        return text
+    prompt = _transcript(fields.text("prompt")).rstrip()
+    if text.startswith(prompt):
+        return text
+    if _is_transcript(text) or not prompt.endswith(_LAST_TURN):
+        raise fields.error(name, "it does not begin with the prompt")
+    return prompt + text if text[:1].isspace() else f"{prompt} {text}"
 
 
 def _transcript(text: str) -> str:

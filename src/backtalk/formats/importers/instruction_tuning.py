@@ -8,10 +8,10 @@ from backtalk.formats.columns import is_empty
 from backtalk.formats.content_ids import make_case, make_feedback, make_interaction
 from backtalk.formats.fields import Fields
 from backtalk.formats.format import RowData, import_format
-from backtalk.formats.prompts import read_annotator, read_prompt
+from backtalk.formats.prompts import SYSTEM_COLUMNS, read_annotator, read_prompt
 
-_ALPACA_COLUMNS = ("instruction", "input", "output", "response", "system", "history", "text")
-_DOLLY_COLUMNS = ("instruction", "context", "response", "category")
+_ALPACA_COLUMNS = ("instruction", "input", "output", "response", *SYSTEM_COLUMNS, "history", "text")
+_DOLLY_COLUMNS = ("instruction", "context", "response", "category", *SYSTEM_COLUMNS)
 _OTHER_LAYOUTS = {"chosen", "rejected", "completions", "kto_tag", "label", "preference"}
 
 
@@ -60,7 +60,7 @@ def alpaca(row: RowData) -> list[Case]:
 )
 def dolly(row: RowData) -> list[Case]:
     """Parse a demonstration; the context follows the instruction on a new line."""
-    return [_demonstration(Fields(row), "response", _DOLLY_COLUMNS[:3])]
+    return [_demonstration(Fields(row), "response", (*_DOLLY_COLUMNS[:3], *SYSTEM_COLUMNS))]
 
 
 def _demonstration(fields: Fields, answer: str, columns: tuple[str, ...]) -> Case:

@@ -10,7 +10,13 @@ from backtalk.feedback.case import Case
 from backtalk.feedback.interaction import Prompt
 from backtalk.feedback.kinds import Label
 from backtalk.formats.cell_values import parse_cell
-from backtalk.formats.chat import as_messages, same_message, split_at_prompt, unknown_fields
+from backtalk.formats.chat import (
+    as_messages,
+    same_message,
+    split_answer,
+    split_at_prompt,
+    unknown_fields,
+)
 from backtalk.formats.columns import is_empty
 from backtalk.formats.content_ids import (
     make_case,
@@ -25,6 +31,7 @@ from backtalk.formats.importers.openai import TOOLS
 from backtalk.formats.importers.scored_preference import has_scored_pair, is_conversation
 from backtalk.formats.prompts import (
     PROMPT_COLUMNS,
+    SYSTEM_COLUMNS,
     has_prompt,
     read_annotator,
     read_prompt,
@@ -33,10 +40,10 @@ from backtalk.formats.prompts import (
 
 _PAGE = "https://github.com/hiyouga/LLaMA-Factory/blob/main/data/README.md"
 _CONVERSATION_COLUMNS = ("messages", "conversations")
-_RANKING_COLUMNS = (*_CONVERSATION_COLUMNS, "system", "chosen", "rejected")
+_RANKING_COLUMNS = (*_CONVERSATION_COLUMNS, *SYSTEM_COLUMNS, "chosen", "rejected")
 _ANSWER_COLUMNS = ("completion", "output", "response")
 _LABEL_COLUMNS = ("kto_tag", "label")
-_TEXT_PROMPT_COLUMNS = tuple(name for name in PROMPT_COLUMNS if name != "system")
+_TEXT_PROMPT_COLUMNS = tuple(name for name in PROMPT_COLUMNS if name not in SYSTEM_COLUMNS)
 _KTO_COLUMNS = (
     *_CONVERSATION_COLUMNS,
     *PROMPT_COLUMNS,
@@ -59,7 +66,7 @@ def _matches_ranking(row: RowData) -> bool:
     )
 
 
-def _all_empty(row: RowData, names: Iterable[str]) -> bool:
+def _all_empty(row: Mapping[str, Any], names: Iterable[str]) -> bool:
     return all(is_empty(row.get(name)) for name in names)
 
 
@@ -159,19 +166,26 @@ def _only_label(fields: Fields) -> str:
     names = [name for name in _LABEL_COLUMNS if not is_empty(fields.data.get(name))]
     if len(names) > 1:
         raise fields.error(names[1], f"both {names[0]} and {names[1]} could be the label")
-    return names[0] if names else next(name for name in _LABEL_COLUMNS if name in fields.data)
+    return (
+        names[0]
+        if names
+        else next((name for name in _LABEL_COLUMNS if name in fields.data), _LABEL_COLUMNS[0])
+    )
 
 
 def _prompt_and_answer(fields: Fields) -> tuple[Prompt, Prompt]:
     name = _conversation_column(fields.data)
     if name is None:
-        name = next(name for name in _ANSWER_COLUMNS if not is_empty(fields.data.get(name)))
+        filled = [name for name in _ANSWER_COLUMNS if not is_empty(fields.data.get(name))]
+        if not filled:
+            raise fields.error(_ANSWER_COLUMNS[0], "missing")
+        name = filled[0]
         value = fields.data[name]
         messages = as_messages(
             value if isinstance(value, list) else [{"role": "assistant", "content": value}], name
         )
-        if len(messages) == 1:
-            return read_prompt(fields), messages
+        if len(messages) == 1 or not _all_empty(fields.data, _TEXT_PROMPT_COLUMNS):
+            return split_answer(messages, read_prompt(fields), name)
     else:
         messages = fields.messages(name)
     if messages[-1].role != "assistant" or len(messages) == 1:

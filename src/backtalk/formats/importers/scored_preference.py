@@ -9,6 +9,7 @@ from backtalk.feedback.annotator import Annotator
 from backtalk.feedback.case import Case
 from backtalk.feedback.interaction import Interaction, Response
 from backtalk.feedback.kinds import AnyFeedback, Critique, Scale
+from backtalk.formats.cell_values import read_list_cells
 from backtalk.formats.chat import plain_text
 from backtalk.formats.columns import is_empty
 from backtalk.formats.content_ids import HUMAN, make_case, make_feedback, make_interaction
@@ -17,7 +18,7 @@ from backtalk.formats.format import RowData, import_format
 from backtalk.formats.importers.comparisons import make_preference
 from backtalk.formats.importers.trl import parse_pair
 from backtalk.formats.options import parse_scale
-from backtalk.formats.prompts import PROMPT_COLUMNS, has_prompt
+from backtalk.formats.prompts import PROMPT_COLUMNS, SYSTEM_COLUMNS, has_prompt
 
 _SCORE_COLUMNS = {
     ("rating_chosen", "rating_rejected"): Scale.STARS,
@@ -34,10 +35,11 @@ _READ_COLUMNS = (
     *(name for names in _SCORE_COLUMNS for name in names),
     *(f"{side}{end}" for side in _SIDES for end in ("", "_response", "_model", "-model")),
     *PROMPT_COLUMNS,
-    "system_prompt",
     "labelling_model",
     "rationale",
 )
+_REPEATED_COLUMNS = tuple(name for name in PROMPT_COLUMNS if name not in SYSTEM_COLUMNS)
+"""Columns that repeat the prompt if the answers are whole conversations."""
 _LEFT_OUT_COLUMNS = (
     "conversation",
     "conversations",
@@ -99,9 +101,9 @@ def scored_preference(row: RowData, *, scale: Scale | None = None) -> list[Case]
         Scale of the scores. By default 1 to 5 for ``rating_chosen``, ``chosen-rating`` and
         ``chosen_avg_rating``; others have no known scale, and their preferences no strength.
     """
-    fields = Fields(row)
+    fields = Fields(read_list_cells(row, (*_LISTS_OF_RATINGS, "generations", "order")))
     for name in _LISTS_OF_RATINGS:
-        if name in fields and not isinstance(row[name], list):
+        if name in fields and not isinstance(fields.data[name], list):
             raise fields.error(name, "one rating for two answers", "Read it with a mapping")
     scores, known_scale = _scores(fields)
     judge = Annotator.model(fields.optional_text("labelling_model") or "unknown")
@@ -137,15 +139,13 @@ def read_pair(fields: Fields, scores: list[float]) -> Interaction:
         If an answer or the prompt is missing.
     """
     data = dict(fields.data)
-    if is_empty(data.get("system")):
-        data["system"] = data.get("system_prompt")
     for side in _SIDES:
         data.setdefault(side, data.get(f"{side}_response"))
         if is_empty(data[side]):
             raise fields.error(side, "missing")
     repeated = {}
     if all(is_conversation(data[side]) for side in _SIDES):
-        repeated = {name: data.pop(name, None) for name in PROMPT_COLUMNS if name != "system"}
+        repeated = {name: data.pop(name, None) for name in _REPEATED_COLUMNS}
     elif not has_prompt(fields):
         data["prompt"] = data.get("messages") or data.get("conversations")
     prompt, *answers = parse_pair(Fields(data, fields.path))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from backtalk.feedback.case import Case
 from backtalk.formats.format import RowData, import_format
 from backtalk.formats.importers.openai import TOOLS, demonstrations
+from backtalk.formats.prompts import SYSTEM_COLUMNS
 
 _OTHER_LAYOUTS = {"chosen", "rejected", "kto_tag", "label", "prompt", "completion", "instruction"}
 
@@ -14,7 +15,7 @@ _OTHER_LAYOUTS = {"chosen", "rejected", "kto_tag", "label", "prompt", "completio
     title="ShareGPT: conversations of from and value",
     source="https://github.com/hiyouga/LLaMA-Factory/blob/main/data/README.md#sharegpt-format",
     matches=lambda row: "conversations" in row and _OTHER_LAYOUTS.isdisjoint(row),
-    columns=("conversations", "system", *TOOLS),
+    columns=("conversations", *SYSTEM_COLUMNS, *TOOLS),
     reads_person=True,
     fallback=True,
 )

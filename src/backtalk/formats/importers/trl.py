@@ -9,7 +9,14 @@ from backtalk.errors import RecordError
 from backtalk.feedback.case import Case
 from backtalk.feedback.interaction import Prompt, Response
 from backtalk.feedback.kinds import Demonstration, Label, Preference, Step, Steps
-from backtalk.formats.chat import as_messages, split_at_prompt, unknown_fields
+from backtalk.formats.cell_values import read_list_cells
+from backtalk.formats.chat import (
+    as_messages,
+    require_answer,
+    split_answer,
+    split_at_prompt,
+    unknown_fields,
+)
 from backtalk.formats.columns import is_empty
 from backtalk.formats.content_ids import (
     HUMAN,
@@ -109,6 +116,8 @@ def parse_pair(fields: Fields) -> tuple[Prompt, Response, Response]:
     a, b = (_message_list(fields, name) for name in ("chosen", "rejected"))
     stated = read_prompt(fields) if has_prompt(fields) else None
     prompt, a, b = split_at_prompt(a, b, stated)
+    require_answer(a, "chosen")
+    require_answer(b, "rejected")
     if stated is None:
         prompt = with_system(fields, prompt)
     return prompt, response_from_messages("0", a), response_from_messages("1", b)
@@ -149,7 +158,8 @@ def trl_unpaired(row: RowData) -> list[Case]:
     fields = Fields(row)
     names = (*_COMPLETION_FIELDS, "label")
     metadata = fields.other_fields(names) | _message_metadata(row, *names)
-    interaction = make_interaction(read_prompt(fields), [_completion(fields)], metadata=metadata)
+    prompt, completion = _prompt_and_completion(fields)
+    interaction = make_interaction(prompt, [completion], metadata=metadata)
     label = make_feedback(
         Label, interaction, read_annotator(fields), response="0", good=fields.boolean("label")
     )
@@ -169,27 +179,30 @@ def trl_prompt_completion(row: RowData) -> list[Case]:
     """Parse a demonstration of one message."""
     fields = Fields(row)
     metadata = fields.other_fields(_COMPLETION_FIELDS) | _message_metadata(row, *_COMPLETION_FIELDS)
-    completion = _completion(fields)
+    prompt, completion = _prompt_and_completion(fields)
     if len(completion.messages) > 1 or any(item.tool_calls for item in completion.messages):
         raise fields.error(
             "completion",
             "a demonstration is one message with text",
             "Join prompt and completion in one list messages, which the format openai-chat reads",
         )
-    interaction = make_interaction(read_prompt(fields), [], metadata=metadata)
+    interaction = make_interaction(prompt, [], metadata=metadata)
     demonstration = make_feedback(
         Demonstration, interaction, read_annotator(fields), text=completion.text
     )
     return [make_case(interaction, [demonstration])]
 
 
-def _completion(fields: Fields) -> Response:
+def _prompt_and_completion(fields: Fields) -> tuple[Prompt, Response]:
+    """Return the prompt and the completion, whose messages may repeat the prompt."""
     value = fields.data.get("completion")
-    return (
-        _text_response("0", value)
-        if isinstance(value, str)
-        else response_from_messages("0", _message_list(fields, "completion"))
-    )
+    if is_empty(value):
+        raise fields.error("completion", "missing")
+    prompt = read_prompt(fields)
+    if isinstance(value, str):
+        return prompt, _text_response("0", value)
+    prompt, answer = split_answer(_message_list(fields, "completion"), prompt, "completion")
+    return prompt, response_from_messages("0", answer)
 
 
 @import_format(
@@ -203,7 +216,7 @@ def _completion(fields: Fields) -> Response:
 )
 def trl_stepwise(row: RowData) -> list[Case]:
     """Parse the checked steps of one response; its text has one step per line."""
-    fields = Fields(row)
+    fields = Fields(read_list_cells(row, ("completions", "labels")))
     completions, labels = fields.array_fields("completions"), fields.array_fields("labels")
     if len(completions.data) != len(labels.data):
         raise fields.error("labels", f"{len(labels.data)} labels for {len(completions.data)} steps")

@@ -13,15 +13,22 @@ from typing import Any
 
 from backtalk.formats.cell_values import parse_cell
 
-CONVERSATION_START = r"""^\s*(?:array\()?\[\s*\{\s*["'](?:role|content|from|value)["']\s*:"""
-"""Regular expression for the beginning of a conversation, also for RE2."""
+CONVERSATION_START = r"""^\s*(?:array\()?(?:\[\s*)?\{\s*["']\w+["']\s*:"""
+"""Regular expression for the beginning of a list of objects or an object, also for RE2."""
 
 _START = re.compile(CONVERSATION_START)
-_SPEAKERS = ("role", "from")
+_FIRST_FIELD = re.compile(r"""\s*(?:array\()?\[\s*\{\s*["'](?:role|content|from|value)["']\s*:""")
+"""Beginning of a list whose first item is a message, even if the rest is damaged."""
+_SPEAKERS = ({"role"}, {"from"})
+_SPEAKERS_AND_TEXTS = ({"role", "content"}, {"from", "value"})
+_MESSAGE_FIELDS = tuple(
+    tuple(re.compile(rf"""["']{name}["']\s*:""") for name in names) for names in _SPEAKERS_AND_TEXTS
+)
+"""Names of the fields of a message with a text, as they stand in a cell."""
 
 
 def read_conversations(row: dict[str, Any], names: Iterable[str]) -> dict[str, Any]:
-    """Return a row with lists of messages in place of the texts that are conversations.
+    """Return a row with lists of messages in place of texts that are conversations or a message.
 
     Parameters
     ----------
@@ -46,9 +53,15 @@ def read_conversations(row: dict[str, Any], names: Iterable[str]) -> dict[str, A
 def _parse_conversation(value: Any, name: str) -> list[Any] | None:
     if not isinstance(value, str) or not _START.match(value):
         return None
-    messages = parse_cell(value, name)
-    is_conversation = isinstance(messages, list) and all(
-        isinstance(item, dict) and any(speaker in item for speaker in _SPEAKERS)
+    if not _FIRST_FIELD.match(value) and not any(
+        all(field.search(value) for field in fields) for fields in _MESSAGE_FIELDS
+    ):
+        return None
+    parsed = parse_cell(value, name)
+    messages = parsed if isinstance(parsed, list) else [parsed]
+    speakers = _SPEAKERS if messages is parsed else _SPEAKERS_AND_TEXTS
+    is_conversation = all(
+        isinstance(item, dict) and any(item.keys() >= names for names in speakers)
         for item in messages
     )
     return messages if is_conversation else None
