@@ -1,7 +1,8 @@
 """Import of a million preferences into SQLite, compared with the bare driver.
 
 The driver inserts finished rows with the same columns and does nothing else. Backtalk reads JSON
-lines, validates them, makes records with content ids, and stores them with its indexes.
+lines or Parquet, recognises the layout, shows the first rows, validates all of them, makes records
+with content ids, and stores them with its indexes.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import sqlite3
 import sys
 import tempfile
 import time
+from itertools import islice
 from pathlib import Path
 
 from benchmarks.measure import BenchmarkResult, in_process
@@ -37,16 +39,42 @@ def write_rows(path: Path, rows: int) -> None:
             file.write(json.dumps(row) + "\n")
 
 
+def write_parquet(path: Path, source: Path) -> None:
+    """Write the rows of a file of JSON lines as Parquet."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    schema = pa.schema([(name, pa.string()) for name in ("prompt", "chosen", "rejected")])
+    with source.open() as lines, pq.ParquetWriter(path, schema) as writer:
+        while batch := list(islice(lines, BATCH)):
+            writer.write_table(pa.Table.from_pylist(list(map(json.loads, batch)), schema))
+
+
 def run_backtalk(source: Path, database: Path) -> dict[str, float]:
-    """Import a file; return the seconds, the peak memory in MB and the number of rows."""
+    """Import a file with a preview.
+
+    Returns
+    -------
+    dict
+        Seconds; seconds of processor time; peak memory in MB and number of rows. The memory is the
+        sum of the peaks of both processes of the import.
+    """
     from backtalk import Store, ingest
+    from backtalk.formats.preview import read_preview
 
     start = time.perf_counter()
     with Store(database) as store:
+        for preview in read_preview(source):
+            preview.lines()
         result = ingest(store, source)
     seconds = time.perf_counter() - start
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    return {"seconds": seconds, "peak_mb": peak, "rows": result.added.feedback}
+    usage = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return {
+        "seconds": seconds,
+        "cpu_seconds": sum(item.ru_utime + item.ru_stime for item in usage),
+        "peak_mb": sum(item.ru_maxrss for item in usage) / 1024,
+        "rows": result.added.feedback,
+    }
 
 
 def run_executemany(database: Path, copy: Path, *, unique: bool) -> dict[str, float]:
@@ -82,38 +110,54 @@ def run_executemany(database: Path, copy: Path, *, unique: bool) -> dict[str, fl
 
 
 def measure() -> list[BenchmarkResult]:
-    """Import once; insert the same rows once without and once with a unique key."""
+    """Import JSON lines and Parquet, each beside inserts of the same rows."""
     with tempfile.TemporaryDirectory() as folder:
-        source, database = Path(folder, "rows.jsonl"), Path(folder, "store.db")
-        write_rows(source, ROWS)
-        backtalk = in_process("benchmarks.importing", "backtalk", str(source), str(database))
-        peers = {
-            name: in_process("benchmarks.importing", name, str(database), str(Path(folder, name)))
-            for name in ("bare", "unique")
-        }
-    workload = f"{int(backtalk['rows']):,} preference rows, JSON lines into SQLite"
-    peer = ("sqlite3.executemany", sqlite3.sqlite_version)
-    return [
-        BenchmarkResult(
-            "import, against bare inserts",
-            workload,
-            *peer,
-            "s",
-            backtalk["seconds"],
-            peers["bare"]["seconds"],
-            1,
-            f"the same columns, no index; peak memory of the import {backtalk['peak_mb']:.0f} MB",
-        ),
-        BenchmarkResult(
+        lines, parquet = Path(folder, "rows.jsonl"), Path(folder, "rows.parquet")
+        write_rows(lines, ROWS)
+        write_parquet(parquet, lines)
+        return [
+            result
+            for name, source in (("JSON lines", lines), ("Parquet", parquet))
+            for result in _measure_file(name, source, Path(folder))
+        ]
+
+
+def _measure_file(name: str, source: Path, folder: Path) -> list[BenchmarkResult]:
+    """Import once; insert the same rows once without and once with a unique key."""
+    database = folder / "store.db"
+    backtalk = in_process("benchmarks.importing", "backtalk", str(source), str(database))
+    peers = {}
+    for peer in ("bare", "unique"):
+        copy = folder / f"{peer}.db"
+        peers[peer] = in_process("benchmarks.importing", peer, str(database), str(copy))
+        copy.unlink()
+    database.unlink()
+    workload = f"{int(backtalk['rows']):,} preference rows, {name} into SQLite"
+    ending = "" if name == "JSON lines" else f", {name}"
+    usage = (
+        f"{backtalk['cpu_seconds']:.3g} s of processor time in two processes, peak memory of both "
+        f"{backtalk['peak_mb']:.0f} MB"
+    )
+    notes = {
+        "bare": ("import, against bare inserts", f"the same columns, no index; {usage}"),
+        "unique": (
             "import, against inserts with a unique key",
-            workload,
-            *peer,
-            "s",
-            backtalk["seconds"],
-            peers["unique"]["seconds"],
-            1,
             "the same columns, unique by id, as idempotent imports need",
         ),
+    }
+    return [
+        BenchmarkResult(
+            f"{title}{ending}",
+            workload,
+            "sqlite3.executemany",
+            sqlite3.sqlite_version,
+            "s",
+            backtalk["seconds"],
+            peers[peer]["seconds"],
+            1,
+            note,
+        )
+        for peer, (title, note) in notes.items()
     ]
 
 

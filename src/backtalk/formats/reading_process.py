@@ -8,6 +8,7 @@ little, so that the process waits when the rows before are not inserted yet.
 from __future__ import annotations
 
 import contextlib
+import gc
 import logging
 import os
 import pickle
@@ -31,6 +32,8 @@ MIN_BYTES = 16 << 20
 
 _HEAD = struct.Struct("<Q")
 _PIPE_BYTES = 1 << 20
+_GC_THRESHOLD = 200_000
+"""Number of new containers after which garbage is collected; those of a part are no garbage."""
 _PROGRAM = "from backtalk.formats.reading_process import run; run()"
 
 
@@ -210,6 +213,7 @@ def run() -> None:
     output = os.fdopen(os.dup(1), "wb", buffering=0)
     os.dup2(2, 1)
     _enlarge(output.fileno())
+    gc.set_threshold(_GC_THRESHOLD)
     logging.getLogger("backtalk.registry").disabled = True  # the first process has warned already
     request, formats = pickle.loads(sys.stdin.buffer.read())  # noqa: S301 - of our own process
     try:

@@ -98,11 +98,13 @@ class TextPair(Case):
         """
         prompt, chosen, rejected, metadata, annotator = self._parts
         a, b, c = prompt.encode(), chosen.encode(), rejected.encode()
-        id_ = _hash(_INTERACTION_PARTS % (len(a), a, len(b), b, len(c), c))
+        parts = _INTERACTION_PARTS % (len(a), a, len(b), b, len(c), c)
+        id_ = blake2b(parts, digest_size=16).hexdigest()
         annotator_parts, annotator_json = (
             _HUMAN_CONTENT if annotator is HUMAN else _annotator_content(annotator)
         )
-        feedback = _hash(_FEEDBACK_PARTS % (id_.encode(), annotator_parts))
+        parts = _FEEDBACK_PARTS % (id_.encode(), annotator_parts)
+        feedback = blake2b(parts, digest_size=16).hexdigest()
         more = f',"metadata":{to_json(metadata).decode()}' if metadata else ""
         interaction_json = (
             f'{{"id":"{id_}","prompt":[{{"role":"user","content":{to_json(prompt).decode()}}}],'
@@ -113,7 +115,7 @@ class TextPair(Case):
             f'{{"id":"{feedback}","interaction":"{id_}","annotator":{annotator_json},"time":null,'
             '"kind":"preference","a":"0","b":"1","verdict":"a","aspect":"overall"}'
         )
-        prompt_key = _hash(_PROMPT_PARTS % (len(a), a))
+        prompt_key = blake2b(_PROMPT_PARTS % (len(a), a), digest_size=16).hexdigest()
         by, kind = annotator.id, annotator.kind
         return id_, prompt_key, interaction_json, feedback, feedback_json, by, kind
 
@@ -189,10 +191,6 @@ def _is_plain(metadata: Mapping[str, Any]) -> bool:
 
 
 _PLAIN_TYPES = frozenset({str, int, float, bool, type(None)})
-
-
-def _hash(parts: bytes) -> str:
-    return blake2b(parts, digest_size=16).hexdigest()
 
 
 def _annotator_content(annotator: Annotator) -> tuple[bytes, str]:

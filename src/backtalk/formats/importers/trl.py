@@ -6,6 +6,7 @@ import re
 from typing import Any
 
 from backtalk.errors import RecordError
+from backtalk.feedback.annotator import Annotator
 from backtalk.feedback.case import Case
 from backtalk.feedback.interaction import Prompt, Response
 from backtalk.feedback.kinds import Demonstration, Label, Preference, Step, Steps
@@ -23,7 +24,6 @@ from backtalk.formats.content_ids import (
     make_case,
     make_feedback,
     make_interaction,
-    make_text_interaction,
     response_from_messages,
 )
 from backtalk.formats.fields import Fields
@@ -35,6 +35,7 @@ from backtalk.formats.prompts import (
     read_prompt,
     with_system,
 )
+from backtalk.formats.text_pairs import make_text_pair
 
 PAGE = "https://huggingface.co/docs/trl/dataset_formats"
 SEPARATOR = "\n"
@@ -69,25 +70,41 @@ def trl_preference(row: RowData) -> list[Case]:
     The prompt is read by :func:`~backtalk.formats.prompts.read_prompt`. Lists of messages may
     contain the prompt: it is what both share, up to the answer.
     """
-    prompt, chosen, rejected = row.get("prompt"), row.get("chosen"), row.get("rejected")
-    plain = len(row) == 3 or row.keys().isdisjoint(_OTHER_PROMPT_FIELDS)
+    texts = _plain_texts(row)
+    if texts is not None and len(row) == len(texts) and texts[1] != texts[2]:
+        return [make_text_pair(*texts)]
     fields = Fields(row)
-    if plain and type(prompt) is str and type(chosen) is str and type(rejected) is str and prompt:
-        metadata = fields.other_fields(_PAIR_FIELDS) if len(row) > 3 else {}
-        same = chosen == rejected
-        interaction = make_text_interaction(prompt, (chosen, rejected), metadata=metadata)
-    else:
-        messages, a, b = parse_pair(fields)
-        same = a.text == b.text and a.messages == b.messages
-        metadata = fields.other_fields(_PAIR_FIELDS) | _message_metadata(row, *_PAIR_FIELDS)
-        interaction = make_interaction(messages, (a, b), metadata=metadata)
-    if same:
-        raise RecordError("rejected: the same as chosen")
-    if metadata:
-        _check_scores(fields)
-    annotator = read_annotator(fields) if metadata else HUMAN
+    if texts is not None:
+        metadata = fields.other_fields(_PAIR_FIELDS)
+        annotator = _check_pair(fields, metadata, same=texts[1] == texts[2])
+        return [make_text_pair(*texts, metadata=metadata, annotator=annotator)]
+    messages, a, b = parse_pair(fields)
+    metadata = fields.other_fields(_PAIR_FIELDS) | _message_metadata(row, *_PAIR_FIELDS)
+    same = a.text == b.text and a.messages == b.messages
+    annotator = _check_pair(fields, metadata, same=same)
+    interaction = make_interaction(messages, (a, b), metadata=metadata)
     preference = make_feedback(Preference, interaction, annotator, a="0", b="1", verdict="a")
     return [make_case(interaction, [preference])]
+
+
+def _plain_texts(row: RowData) -> tuple[str, str, str] | None:
+    """Return prompt, chosen and rejected, ``None`` if they are not the texts of a whole pair."""
+    prompt, chosen, rejected = row.get("prompt"), row.get("chosen"), row.get("rejected")
+    if not (type(prompt) is str and type(chosen) is str and type(rejected) is str):
+        return None
+    if not prompt or prompt.isspace() or not row.keys().isdisjoint(_OTHER_PROMPT_FIELDS):
+        return None
+    return prompt, chosen, rejected
+
+
+def _check_pair(fields: Fields, metadata: dict[str, Any], *, same: bool) -> Annotator:
+    """Return the annotator, if the row has two different answers and no contrary scores."""
+    if same:
+        raise RecordError("rejected: the same as chosen")
+    if not metadata:
+        return HUMAN
+    _check_scores(fields)
+    return read_annotator(fields)
 
 
 def _check_scores(fields: Fields) -> None:
