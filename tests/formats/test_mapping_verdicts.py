@@ -1,12 +1,15 @@
 """Mappings: verdicts by number, sign, score and flag, spans, steps, and who said it."""
 
 import json
+import pickle
 
 import pytest
 
+from backtalk import Store
 from backtalk.errors import RecordError
 from backtalk.feedback import Label, Preference, Rating, Spans, Steps
 from backtalk.formats import ParsedRow, RejectedRow, RowMapping, read
+from backtalk.formats.ingest import ingest
 from tests.formats.samples import write_rows
 
 PAIR = {"q": "2 + 2?", "x": "4", "y": "5"}
@@ -222,6 +225,28 @@ def test_a_missing_person_is_unknown(person):
     mapping = "{prompt: q, responses: [x], feedback: [{kind: label, column: w, annotator: who}]}"
     (case,) = RowMapping.from_yaml(mapping).parse({**PAIR, "w": 1, "who": person})
     assert case.of(Label)[0].annotator.id == "unknown"
+
+
+def test_columns_that_no_row_has_are_in_the_summary(tmp_path):
+    path = write_rows(tmp_path / "rows.jsonl", {**PAIR, "rater": "ada", "w": None})
+    mapping = RowMapping.from_yaml(
+        "{prompt: q, responses: [x], feedback: [{kind: label, column: w, annotator: rate}]}"
+    )
+    with Store(tmp_path / "x.db") as store:
+        result = ingest(store, path, format=mapping)
+    missing, empty = result.unusual
+    assert missing.endswith(
+        "column 'rate' of the mapping is in none of the first rows; did you mean 'rater'?"
+    )
+    assert empty.endswith("row without feedback, as its cells are empty")
+
+
+def test_a_mapping_can_be_passed_to_another_process():
+    mapping = RowMapping.from_yaml(
+        "{prompt: [q, c], responses: [x], feedback: [{kind: label, column: w, good: up}]}"
+    )
+    mapping.parse({**PAIR, "w": "up"})
+    assert pickle.loads(pickle.dumps(mapping)) == mapping
 
 
 TEXT = "Yeah 🚀 rocket is fast"

@@ -22,11 +22,12 @@ from backtalk.formats.mapping.cells import (
     counted,
     degree,
     empty,
-    meaning,
     text,
     timestamp,
+    undefined,
     value,
 )
+from backtalk.formats.mapping.paths import normalise
 from backtalk.formats.mapping.sources import Source, name_of
 
 Target = Interaction | None
@@ -175,7 +176,11 @@ class BaseMapping(Record):
         return {item for item, name in self.meanings.items() if name in self.model_fields_set}
 
     def _meaning(self, row: Fields, column: AnySource) -> str:
-        return meaning(value(row, column), row.field_path(name_of(column)), self.meanings)
+        cell_value = value(row, column)
+        meaning = self.meanings.get(normalise(cell_value))
+        if meaning is None:
+            raise undefined(cell_value, row.field_path(name_of(column)), self.meanings)
+        return meaning
 
     def _numbers(self, rows: Iterable[Fields], column: AnySource) -> set[str]:
         """Return the numbers in a column to which the mapping file gives no meaning."""

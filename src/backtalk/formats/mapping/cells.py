@@ -79,19 +79,29 @@ def degree_column(source: AnySource | ScaledColumn | None) -> AnySource | None:
 
 def value(row: Fields, source: AnySource) -> Any:
     """Return the value of a source, ``None`` if there is none."""
-    return sources.value(row.data, source)
+    data = row.data
+    if type(source) is str and source in data:
+        return data[source]
+    return sources.value(data, source)
 
 
 class _Cell(Fields):
     """Single cell as a field called ``it``; error messages name its column."""
 
+    __slots__ = ("_row", "_source")
+
+    def __init__(self, row: Fields, source: AnySource) -> None:
+        super().__init__({"it": value(row, source)})
+        self._row = row
+        self._source = source
+
     def field_path(self, name: str) -> str:  # noqa: ARG002 - there is one field
-        return self.path
+        return self._row.field_path(name_of(self._source))
 
 
 def cell(row: Fields, source: AnySource) -> Fields:
     """Return the cell of a source as a field called ``it``."""
-    return _Cell({"it": value(row, source)}, row.field_path(name_of(source)))
+    return _Cell(row, source)
 
 
 def empty(row: Fields, source: AnySource) -> bool:
@@ -101,18 +111,14 @@ def empty(row: Fields, source: AnySource) -> bool:
 
 def is_empty(cell_value: Any) -> bool:
     """Return true if a value is null or a blank text."""
-    return cell_value is None or (isinstance(cell_value, str) and not cell_value.strip())
+    return cell_value is None or (type(cell_value) is str and not cell_value.strip())
 
 
 def is_null(cell_value: Any) -> bool:
     """Return true if a value stands for a missing one: null, NaN, or pandas' text for it."""
-    if isinstance(cell_value, float):
-        return math.isnan(cell_value)
-    return cell_value is None or (
-        isinstance(cell_value, str)
-        and len(cell_value) <= _MAX_NULL
-        and cell_value.strip().lower() in _NULLS
-    )
+    if type(cell_value) is str:
+        return len(cell_value) <= _MAX_NULL and cell_value.strip().lower() in _NULLS
+    return cell_value is None or (isinstance(cell_value, float) and math.isnan(cell_value))
 
 
 def text(row: Fields, source: AnySource | None) -> str | None:
@@ -194,29 +200,6 @@ def check_on_scale(scaled: float, scale: Scale, column: str) -> None:
 def timestamp(row: Fields, source: AnySource | None) -> datetime | None:
     """Return the time of a source, ``None`` if it is empty."""
     return cell(row, source).timestamp("it") if source is not None else None
-
-
-def meaning(cell_value: Any, path: str, known: dict[str, str]) -> str:
-    """Return the meaning of a value.
-
-    Parameters
-    ----------
-    cell_value : Any
-        The value.
-    path : str
-        Path of the value, for error messages.
-    known : dict of str to str
-        Meanings by value, as :func:`normalise` returns it.
-
-    Raises
-    ------
-    RecordError
-        If the value has no meaning; the message lists the known values.
-    """
-    name = known.get(normalise(cell_value))
-    if name is None:
-        raise undefined(cell_value, path, known)
-    return name
 
 
 def undefined(cell_value: Any, path: str, known: dict[str, str]) -> RecordError:

@@ -51,8 +51,8 @@ class ResponseColumns(Record):
             return None
         if is_null(cell_value):
             raise RecordError(f"{name_of(self.text)}: {cell_value!r} stands for a missing answer")
-        model = self.written_by if self.model is None else text(row, self.model) or self.written_by
-        if isinstance(cell_value, str) and self.separator is None and cell_value[0] not in "[ \t\n":
+        model = (text(row, self.model) if self.model is not None else None) or self.written_by
+        if type(cell_value) is str and self.separator is None and not _begins_list(cell_value):
             return Response(id=id_, text=cell_value, model=model)
         return self._parse(cell_value, id_, model)
 
@@ -122,10 +122,14 @@ def read_messages(cell_value: Any, path: str) -> Prompt | None:
 
 def _messages_in_text(cell_text: str, path: str) -> list[Any] | None:
     """Return the list of messages that a text holds in JSON or in Python's notation, if it does."""
-    if not cell_text.lstrip().startswith("[") or not _looks_like_messages(cell_text):
+    if not _begins_list(cell_text) or not _looks_like_messages(cell_text):
         return None
     parsed = parse_text(cell_text, path)
     return parsed if isinstance(parsed, list) else None
+
+
+def _begins_list(cell_text: str) -> bool:
+    return cell_text.lstrip()[:1] == "["
 
 
 def _looks_like_messages(cell_text: str) -> bool:

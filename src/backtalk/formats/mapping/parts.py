@@ -18,7 +18,6 @@ from backtalk.formats.mapping.cells import (
     counted,
     degree,
     empty,
-    meaning,
     read_list,
     shorten,
     text,
@@ -177,7 +176,7 @@ class StepsMapping(_PartMapping):
                 f"{item.field_path(self.label)}: 0 could mean wrong or neutral",
                 "Say in the mapping which: wrong: [0, false], or wrong: -1 and neutral: 0",
             )
-        return meaning(label, item.field_path(self.label), known)
+        return self._meaning(item, self.label)
 
     def _next_range(self, item: Fields, whole: str, position: int) -> tuple[int, int]:
         """Return the range of the next step, which begins at or after a position."""

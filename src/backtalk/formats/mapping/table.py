@@ -9,7 +9,7 @@ from typing import Annotated, Any, Self
 from pydantic import BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from backtalk.errors import NotFound, RecordError
-from backtalk.feedback.interaction import Prompt, Response
+from backtalk.feedback.interaction import Interaction, Prompt, Response
 from backtalk.feedback.record import OptionalField, Record
 from backtalk.formats.content_ids import make_case, make_interaction
 from backtalk.formats.fields import Fields
@@ -29,6 +29,7 @@ from backtalk.formats.mapping.kinds import FeedbackMapping
 from backtalk.formats.mapping.sources import Source, name_of
 from backtalk.formats.mapping.texts import CritiqueMapping, FollowUpMapping
 from backtalk.formats.prompts import read_history
+from backtalk.formats.unusual import note_unusual
 
 
 def _metadata_by_name(value: Any) -> Any:
@@ -153,9 +154,22 @@ class RowMapping(Record):
                 for item in self.feedback
                 for feedback in item.read(fields, None, distinct)
             ]
+        interaction = self._interaction(fields, distinct, metadata)
+        if len(interaction.responses) < len(self.responses):
+            self._check_responses(fields, {response.id for response in interaction.responses})
+        feedback = [
+            feedback for item in self.feedback for feedback in item.read(fields, interaction, None)
+        ]
+        if not feedback:
+            note_unusual("row without feedback, as its cells are empty")
+        return [make_case(interaction, feedback)]
+
+    def _interaction(
+        self, fields: Fields, distinct: str | None, metadata: dict[str, Any]
+    ) -> Interaction:
         user, session = text(fields, self.user), text(fields, self.session)
         prompt, responses = self._prompt_and_responses(fields)
-        interaction = make_interaction(
+        return make_interaction(
             prompt,
             responses,
             distinct=_distinct(id=distinct, user=user, session=session),
@@ -164,12 +178,6 @@ class RowMapping(Record):
             session=session,
             metadata=metadata,
         )
-        if len(responses) < len(self.responses):
-            self._check_responses(fields, {response.id for response in responses})
-        feedback = [
-            feedback for item in self.feedback for feedback in item.read(fields, interaction, None)
-        ]
-        return [make_case(interaction, feedback)]
 
     def _check_responses(self, fields: Fields, present: set[str]) -> None:
         """Check that no feedback is about a response whose cell is empty."""
