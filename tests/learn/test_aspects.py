@@ -7,6 +7,7 @@ from backtalk.errors import BacktalkError
 from backtalk.feedback import Annotator, Interaction, Label, Message, Preference, Response
 from backtalk.feedback.views import LabelView, Pair
 from backtalk.learn import TrainingSet
+from backtalk.learn.background.spec import WatchSpec
 from backtalk.learn.decoding.best_of_n import require_winner
 from backtalk.learn.training_set import NOT_PLAIN
 from backtalk.models.run_sync import run_sync
@@ -107,6 +108,13 @@ def test_no_reward_is_learned_from_equal_texts(caplog):
     with pytest.raises(BacktalkError, match="none has a winner"):
         run_sync(learn_reward([pair], embedder=None))
     assert "1 pairs of equal texts" in caplog.text
+
+
+def test_background_learning_reads_an_aspect(store):
+    plain = WatchSpec(method="best-of-n")
+    assert "aspect" not in plain.to_dict()
+    assert WatchSpec(method="best-of-n", aspect="safety").kind != plain.kind
+    assert WatchSpec.model_validate_json(plain.to_json()) == plain
 
 
 def test_the_command_line_has_the_option_and_says_what_it_leaves_out(store, capsys):
