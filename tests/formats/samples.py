@@ -5,6 +5,7 @@ import json
 from backtalk.formats import ParsedRow, RejectedRow, read
 from tests.formats.annotation_tool_rows import ANNOTATION_TOOLS
 from tests.formats.feedback_dataset_rows import FEEDBACK_DATASETS
+from tests.formats.trace_tool_rows import TRACE_TOOLS
 
 CHAT = [{"role": "user", "content": "2 + 2?"}]
 
@@ -233,7 +234,7 @@ SAMPLES = {
             }
         ],
     },
-} | {name: rows[0] for name, rows in (FEEDBACK_DATASETS | ANNOTATION_TOOLS).items()}
+} | {name: rows[0] for name, rows in (FEEDBACK_DATASETS | ANNOTATION_TOOLS | TRACE_TOOLS).items()}
 """One row of each format."""
 
 VARIANTS = {
@@ -305,7 +306,7 @@ VARIANTS = {
         },
     ],
     "alpaca-eval": [{"instruction": "2 + 2?", "output": "4", "preference": 0.9}],
-} | {name: rows[1:] for name, rows in (FEEDBACK_DATASETS | ANNOTATION_TOOLS).items()}
+} | {name: rows[1:] for name, rows in (FEEDBACK_DATASETS | ANNOTATION_TOOLS | TRACE_TOOLS).items()}
 """Other variants of the same formats."""
 
 

@@ -32,7 +32,10 @@ def as_camel_case(row: RowData) -> RowData:
     """Return a row with the names of the API; exports to blob storage write ``trace_id``."""
     if not {"project_id", "trace_id", "object_id"} & set(row):
         return row
-    return {re.sub(r"_([a-z])", lambda match: match[1].upper(), key): row[key] for key in row}
+    return {
+        key if key == FEEDBACK else re.sub(r"_([a-z])", lambda match: match[1].upper(), key): value
+        for key, value in row.items()
+    }
 
 
 def is_trace(row: RowData) -> bool:

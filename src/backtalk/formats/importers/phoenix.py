@@ -174,7 +174,7 @@ def _annotation(
     }
     name = fields.text("annotation_name" if "annotation_name" in fields else "name")
     score = _score(name, Fields(parts, "result"), _annotator(fields, name), options)
-    details = {key: row[key] for key in ("identifier", "metadata") if not is_empty(row.get(key))}
+    details = {key: _filled(row.get(key)) for key in ("identifier", "metadata")}
     full = Score(
         score.name,
         score.value,
@@ -182,9 +182,16 @@ def _annotation(
         fields.timestamp("created_at"),
         score.comment,
         fields.optional_text("id"),
-        {**score.metadata, **details},
+        {**score.metadata, **{key: item for key, item in details.items() if not is_empty(item)}},
     )
     return score_feedback(full, interaction, options)
+
+
+def _filled(value: Any) -> Any:
+    """Return an object without the null values that a Parquet file adds to it."""
+    if not isinstance(value, dict):
+        return value
+    return {key: item for key, item in value.items() if item is not None}
 
 
 def _score(name: str, result: Fields, annotator: Annotator, options: ScoreOptions) -> Score:

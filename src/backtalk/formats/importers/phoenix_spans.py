@@ -82,9 +82,12 @@ def _otlp_attributes(items: Any) -> dict[str, Any]:
 
 
 def _otlp_value(value: Any) -> Any:
-    if not isinstance(value, dict) or len(value) != 1:
-        return value
-    (kind, content), *_ = value.items()
+    filled = (
+        [item for item in value.items() if item[1] is not None] if isinstance(value, dict) else []
+    )
+    if len(filled) != 1:
+        return None
+    ((kind, content),) = filled
     name = kind.removesuffix("Value").removesuffix("_value")
     if name == "array" and isinstance(content, dict):
         return [_otlp_value(item) for item in content.get("values") or []]

@@ -26,7 +26,7 @@ def read_input(fields: Fields) -> Prompt:
     """
     messages: list[Message] = []
     if "system" in fields:
-        messages.append(Message.system(_template(fields.data["system"])))
+        messages.append(Message.system(_template(fields, "system")))
     if "messages" in fields:
         for message in fields.objects("messages"):
             messages += _message(message)
@@ -100,10 +100,10 @@ def _content(parts: list[dict[str, Any]], has_calls: bool) -> Any:
 
 def _part(block: Fields, kind: str) -> dict[str, Any]:
     if kind == "template":
-        return {"type": "text", "text": _template(block.data.get("arguments") or {})}
+        return {"type": "text", "text": _template(block, "arguments")}
     if kind == "text":
         name = "text" if "text" in block else "value" if "value" in block else "arguments"
-        return {"type": "text", "text": _template(block.data.get(name))}
+        return {"type": "text", "text": _template(block, name)}
     if kind == "raw_text":
         return {"type": "text", "text": block.text("value")}
     if kind in {"file", "image", "unknown"}:
@@ -111,12 +111,13 @@ def _part(block: Fields, kind: str) -> dict[str, Any]:
     raise block.error("type", f"a content block of the unknown kind {kind!r}")
 
 
-def _template(value: Any) -> str:
+def _template(fields: Fields, name: str) -> str:
     """Return a text, or the JSON of a template's arguments."""
+    value = fields.data.get(name)
     if isinstance(value, str):
         return value
     if not isinstance(value, dict):
-        raise RecordError(f"input: expected a text or the arguments of a template, got {value!r}")
+        raise fields.error(name, f"expected a text or the arguments of a template, got {value!r}")
     note_unusual(_TEMPLATE_NOTE)
     return to_json(value).decode()
 
