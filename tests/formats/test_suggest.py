@@ -237,3 +237,61 @@ def test_every_suggestion_is_a_valid_mapping(rows):
     assert RowMapping.from_yaml(text).feedback
     for column in rows[0]:
         assert isinstance(fields_of(suggest_line(rows[0], column)), dict)
+
+
+# Columns beside a better and a worse answer
+
+CHOSEN = {"prompt": "Is it open?", "chosen": "Yes, it is.", "rejected": "No, it is not."}
+
+
+def feedback_line(row, column):
+    """Return the responses and the feedback of the suggested line."""
+    fields = fields_of(suggest_line(row, column))
+    return fields["responses"], fields["feedback"]
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [("winner", "model_a"), ("preferred", "B"), ("better", "rejected"), ("label", 0)],
+)
+def test_a_result_beside_chosen_and_rejected_does_not_turn_them_into_remarks(column, value):
+    responses, feedback = feedback_line(CHOSEN | {column: value}, column)
+    assert responses == ["chosen", "rejected"]
+    assert feedback == [{"kind": "preference", "column": column, "a": "FIRST", "b": "SECOND"}]
+
+
+@pytest.mark.parametrize(("column", "verdict"), [("is_tie", "tie"), ("both_bad", "both_bad")])
+@pytest.mark.parametrize("flag", [True, False])
+def test_a_flag_of_a_tie_beside_chosen_and_rejected_decides(column, verdict, flag):
+    (case,) = read_rows(CHOSEN | {column: flag})
+    assert [item.verdict for item in case.of(Preference)] == [verdict if flag else "a"]
+
+
+@pytest.mark.parametrize("name", ["answer", "response", "correct_answer", "reference_output"])
+def test_a_further_answer_beside_a_pair_is_a_demonstration(name):
+    _, feedback = feedback_line(CHOSEN | {name: "It opens at nine."}, name)
+    assert {"kind": "demonstration", "column": name} in feedback
+
+
+def test_scores_by_the_names_of_the_answers_are_about_these_answers():
+    (case,) = read_rows(CHOSEN | {"ratings": {"chosen": 4, "rejected": 2}})
+    ratings = [(item.response, item.value, item.aspect) for item in case.of(Rating)]
+    assert ratings == [("0", 4, "overall"), ("1", 2, "overall")]
+
+
+@pytest.mark.parametrize("name", ["hallucination", "flagged", "is_toxic", "downvoted"])
+def test_a_flag_of_a_fault_means_bad(name):
+    _, (item,) = feedback_line(ANSWER | {name: True}, name)
+    assert (item["good"], item["bad"]) == ([False, 0], [True, 1])
+
+
+@pytest.mark.parametrize("value", [["bad", "rude"], [{"label": "bad"}]])
+def test_an_answer_with_a_list_of_labels_is_not_a_demonstration(value):
+    row = ANSWER | {"labels": value}
+    assert feedback_line(row, "labels") == (["completion"], [{"kind": "KIND", "column": "labels"}])
+    assert "demonstration" not in suggest_mapping([row])
+
+
+def test_a_document_follows_the_question():
+    row = CHOSEN | {"document": "Open from nine to five."}
+    assert fields_of(suggest_line(row, "document"))["prompt"] == ["prompt", "document"]

@@ -4,67 +4,24 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from typing import Any
 
 from backtalk.formats.suggest import names
-from backtalk.formats.suggest.names import aspect_of, has_word
+from backtalk.formats.suggest.comparisons import (
+    is_comparison,
+    is_signed,
+    signed_item,
+    tie_item,
+    winner_item,
+)
+from backtalk.formats.suggest.guess import BAD, GOOD, MAX_WORDS, SCALE, Guess, Item
+from backtalk.formats.suggest.names import has_word, words_of
 from backtalk.formats.suggest.parts import part_items
-from backtalk.formats.suggest.roles import Columns, Roles, target_of
+from backtalk.formats.suggest.roles import target_of
 from backtalk.formats.suggest.values import ColumnValues
 
-SCALE = "LOW-HIGH"
-"""Placeholder for a scale whose ends are not known."""
-FIRST, SECOND = "FIRST", "SECOND"
-"""Placeholders for the values that prefer the first and the second answer."""
-GOOD, BAD = "GOOD", "BAD"
-"""Placeholders for the values that mean good and bad."""
-SIGN = "A-OR-B"
-"""Placeholder for the answer that positive numbers prefer."""
-
 _SCALES = ((0, 1), (1, 5), (1, 7), (1, 10), (0, 10), (0, 100))
-_A = frozenset({"a", "first", "left", "model_a"})
-_B = frozenset({"b", "2", "second", "right", "model_b"})
-_TIES = frozenset({"tie", "equal", "same", "both_bad", "both bad", "neither", "tie (bothbad)"})
-_MAX_WORDS = 12
-"""Number of different words up to which a column holds verdicts and not remarks."""
-
-
-@dataclass
-class Item:
-    """Entry of the list of feedback, with its questions."""
-
-    fields: dict[str, Any]
-    doubts: list[str] = field(default_factory=list)
-
-
-@dataclass(frozen=True)
-class Guess:
-    """Roles and columns of a table, for the functions that suggest feedback."""
-
-    roles: Roles
-    columns: Columns
-    has_placeholders: bool = False
-    """If true, a scale is a placeholder instead of the range of the values."""
-
-    @property
-    def answers(self) -> list[str]:
-        """Columns of the answers."""
-        return self.roles.responses
-
-    def about(self, name: str) -> dict[str, Any]:
-        """Return the response and the aspect that a column is about, as fields of feedback."""
-        target = target_of(name, self.answers)
-        index = self.answers.index(target) if target else 0
-        aspect = aspect_of(name) if target is None else _aspect_without(name, target)
-        return {
-            **({"response": index} if index else {}),
-            **({"aspect": aspect} if aspect else {}),
-        }
-
-    def is_open(self, name: str) -> bool:
-        """Return true if it is not clear which of several answers a column is about."""
-        return len(self.answers) > 1 and target_of(name, self.answers) is None
+_ANSWERS = frozenset({"answer", "response", "completion", "output", "reply"})
 
 
 def feedback_items(guess: Guess) -> list[Item]:
@@ -84,6 +41,8 @@ def feedback_items(guess: Guess) -> list[Item]:
     items += _ranking(guess, verdicts)
     for column in verdicts:
         items += _items(guess, column)
+    if roles.first_is_better and any(is_comparison(item) for item in items):
+        del items[0]
     _add_degrees(guess, verdicts, items)
     if not items:
         items += _without_verdict(guess)
@@ -96,7 +55,7 @@ def feedback_items(guess: Guess) -> list[Item]:
 
 def _items(guess: Guess, column: ColumnValues) -> Iterator[Item]:
     name = column.name
-    if _is_degree(name) and not _is_signed(guess, column):
+    if _is_degree(name) and not is_signed(guess, column):
         return
     if not guess.answers:
         if column.is_text:
@@ -104,11 +63,17 @@ def _items(guess: Guess, column: ColumnValues) -> Iterator[Item]:
     elif nested := part_items(column):
         for fields in nested:
             yield _nested(guess, column, fields)
+    elif (tie := tie_item(guess, column)) is not None:
+        yield tie
     elif column.numbers or column.is_flag:
         if not has_word(name, names.RANK) or len(guess.answers) == 1:
             yield _number_or_flag(guess, column)
     elif column.is_text:
         yield _text(guess, column)
+    elif not column.is_messages:
+        kind = "KIND" if guess.has_placeholders else "label"
+        doubt = f"Which part of {name} is the verdict? Name it by its path, such as {name}.0"
+        yield Item({"kind": kind, "column": name}, [doubt])
 
 
 def _step_doubts(labels: ColumnValues) -> list[str]:
@@ -120,10 +85,14 @@ def _step_doubts(labels: ColumnValues) -> list[str]:
 
 def _nested(guess: Guess, column: ColumnValues, fields: dict[str, Any]) -> Item:
     values = fields.pop("values", None)
+    target = target_of(str(fields.get("aspect", "")), guess.answers)
+    if target is not None:
+        fields |= {"response": guess.answers.index(target)}
+        del fields["aspect"]
     item = Item(fields)
     if fields["kind"] == "rating":
         _add_scale(guess, item, ColumnValues.of(fields["column"], values or ()))
-    if guess.is_open(column.name):
+    if target is None and guess.is_open(column.name):
         item.doubts.append(_which_answer(guess, column.name))
     return item
 
@@ -131,12 +100,12 @@ def _nested(guess: Guess, column: ColumnValues, fields: dict[str, Any]) -> Item:
 def _number_or_flag(guess: Guess, column: ColumnValues) -> Item:
     name, values = column.name, set(column.words)
     compares = guess.is_open(name) and has_word(name, names.WINNER)
-    if _is_signed(guess, column):
-        return _signed(guess, column)
+    if is_signed(guess, column):
+        return signed_item(guess, column)
     if compares and has_word(name, names.PROBABILITY) and _within(column, 0, 1):
         return Item({"kind": "preference", "probability": name})
     if compares and not has_word(name, names.RATING):
-        return _winner(guess, column)
+        return winner_item(guess, column)
     is_label = values <= {"0", "1", "-1"} or column.is_flag
     if has_word(name, names.OUTCOME) and is_label:
         fields = {"kind": "outcome", **guess.about(name), "column": name}
@@ -168,83 +137,20 @@ def _label(guess: Guess, column: ColumnValues) -> Item:
     return _checked(guess, item, name)
 
 
-def _winner(guess: Guess, column: ColumnValues) -> Item:
-    """Return a preference by the word or number of the better answer."""
-    name, answers = column.name, guess.answers
-    item = Item({"kind": "preference", "column": name})
-    if aspect := aspect_of(name):
-        item.fields["aspect"] = aspect
-    words = [word.lower() for word in column.words]
-    models = [guess.roles.models.get(answer) for answer in answers]
-    named = {target_of(word, answers) or word for word in words}
-    if guess.has_placeholders and (column.numbers or column.is_flag):
-        item.fields |= {"a": FIRST, "b": SECOND}
-    elif column.numbers and not ("2" in words and set(words) <= {"1", "2"}):
-        item.doubts.append(
-            f"{name} has {', '.join(words[:_MAX_WORDS])}. Which is the first answer, "
-            f"{answers[0]}? Say a: VALUE and b: VALUE, and tie: VALUE if there is one"
-        )
-    elif column.is_flag:
-        item.doubts.append(
-            f"Does true in {name} mean that {answers[0]} is better? Say a: [true] and b: [false], "
-            "or the reverse"
-        )
-    elif all(models) and _are_models(guess, column, models):
-        item.fields |= {"a": {"column": models[0]}, "b": {"column": models[1]}}
-    elif set(words) - _A - _B - _TIES and set(answers[:2]) >= named - _TIES:
-        for field_name, answer in zip("ab", answers, strict=False):
-            own = [word for word in words if target_of(word, answers) == answer or word == answer]
-            item.fields |= {field_name: own} if own else {}
-    elif unknown := sorted(set(words) - _A - _B - _TIES):
-        item.doubts.append(
-            f"What do {', '.join(unknown)} in {name} mean? Say a: VALUE where {answers[0]} is "
-            f"better, b: VALUE where {answers[1]} is, tie: VALUE and both_bad: VALUE"
-        )
-    if len(answers) > 2:
-        item.doubts.append(f"Which two answers does {name} compare? Here first: 0 and second: 1")
-    return item
-
-
-def _are_models(guess: Guess, column: ColumnValues, models: list[str | None]) -> bool:
-    known = {word for name in models if name for word in guess.columns[name].words}
-    return {word for word in column.words if word.lower() not in _TIES} <= known
-
-
-def _signed(guess: Guess, column: ColumnValues) -> Item:
-    if guess.has_placeholders:
-        strength = {"column": column.name, "scale": SCALE, "positive": SIGN}
-        return Item({"kind": "preference", "strength": strength})
-    end = math.ceil(max(abs(number) for number in column.numbers))
-    fields = {"column": column.name, "scale": f"-{end}-{end}"}
-    doubt = (
-        f"Which answer do the positive numbers of {column.name} prefer? Say positive: a, or "
-        f"positive: b, beside the scale. Is {end} the strongest?"
-    )
-    return Item({"kind": "preference", "strength": fields}, [doubt])
-
-
-def _is_signed(guess: Guess, column: ColumnValues) -> bool:
-    compares = has_word(column.name, names.WINNER | names.STRENGTH)
-    return (
-        compares
-        and guess.is_open(column.name)
-        and min(column.numbers, default=0) < 0
-        and not has_word(column.name, names.RATING)
-    )
-
-
 def _text(guess: Guess, column: ColumnValues) -> Item:
     name = column.name
     about = guess.about(name)
     response = {"response": about["response"]} if "response" in about else {}
     words = {word.lower() for word in column.words}
-    is_verdict = column.is_word and len(words) <= _MAX_WORDS
+    if words_of(name)[-1] in _ANSWERS and not words <= names.GOOD | names.BAD:
+        return Item({"kind": "demonstration", "column": name}, [f"Is {name} a model answer?"])
+    is_verdict = column.is_word and len(words) <= MAX_WORDS
     if has_word(name, names.EDIT):
         return _checked(guess, Item({"kind": "edit", "column": name, **response}), name)
     if has_word(name, names.DEMONSTRATION):
         return Item({"kind": "demonstration", "column": name})
     if is_verdict and guess.is_open(name) and has_word(name, names.WINNER):
-        return _winner(guess, column)
+        return winner_item(guess, column)
     if is_verdict and (words <= names.GOOD | names.BAD or not has_word(name, names.CRITIQUE)):
         return _label(guess, column)
     if guess.is_open(name):
@@ -299,7 +205,7 @@ def _is_degree(name: str) -> bool:
 def _add_degrees(guess: Guess, verdicts: list[ColumnValues], items: list[Item]) -> None:
     """Add the columns of strength and confidence to the feedback that they belong to."""
     for column in verdicts:
-        if not column.numbers or not _is_degree(column.name) or _is_signed(guess, column):
+        if not column.numbers or not _is_degree(column.name) or is_signed(guess, column):
             continue
         is_strength = has_word(column.name, names.STRENGTH)
         field_name = "strength" if is_strength else "confidence"
@@ -344,12 +250,6 @@ def _add_annotator(guess: Guess, items: list[Item]) -> None:
             item.fields["annotator_kind"] = "model"
     if is_judge and items:
         items[0].doubts.append(f"Is {name} the name of a model? Else leave out annotator_kind")
-
-
-def _aspect_without(name: str, target: str) -> str | None:
-    own = {*names.words_of(target)}
-    aspect = aspect_of(name)
-    return aspect if aspect and not own >= set(aspect.split("_")) else None
 
 
 def _checked(guess: Guess, item: Item, name: str) -> Item:

@@ -7,18 +7,9 @@ from typing import Any
 
 from backtalk.errors import BacktalkError
 from backtalk.formats.columns import meaning_of
-from backtalk.formats.suggest.feedback import (
-    BAD,
-    FIRST,
-    GOOD,
-    SCALE,
-    SECOND,
-    SIGN,
-    Guess,
-    Item,
-    feedback_items,
-)
+from backtalk.formats.suggest.feedback import feedback_items
 from backtalk.formats.suggest.flow import escape, flow
+from backtalk.formats.suggest.guess import BAD, FIRST, GOOD, SCALE, SECOND, SIGN, Guess, Item
 from backtalk.formats.suggest.roles import PROMPT, Roles, find_roles
 from backtalk.formats.suggest.values import columns_of
 

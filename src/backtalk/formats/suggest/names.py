@@ -23,13 +23,14 @@ WINNER = _set(
 """Words for the result of a comparison."""
 RATING = _set(
     "score rating rate reward star grade quality satisfaction helpfulness harmlessness "
-    "correctness coherence complexity verbosity"
+    "correctness coherence complexity verbosity csat nps"
 )
 """Words for a number on a scale."""
 OUTCOME = _set("passed pass failed success succeeded test outcome compiled")
 """Words for the result of a check."""
 BAD_IF_TRUE = _set(
-    "bad dislike disliked downvote down rejected incorrect wrong failed harmful toxic unsafe"
+    "bad dislike disliked downvote downvoted down rejected incorrect wrong failed harmful toxic "
+    "toxicity unsafe hallucination hallucinated flagged undesirable"
 )
 """Words of flags that are true for a bad answer."""
 CRITIQUE = _set("critique comment feedback remark reason rationale explanation justification note")
@@ -48,7 +49,7 @@ PEOPLE = frozenset({"agent", "author", "coder", "by", "expert", "member", "emplo
 RANK = frozenset({"rank", "ranking"})
 TIME = _set("time timestamp date datetime created updated submitted at")
 SESSION = _set("session conversation thread dialog dialogue chat")
-CONTEXT = frozenset({"input", "context"})
+CONTEXT = _set("input context passage document article")
 """Words for a text that follows the question."""
 QUESTION = _set("prompt question instruction query")
 GOOD = _set(
@@ -66,7 +67,8 @@ _OVERALL = _set(
     "kto tag preference preferred pref better best worse verdict vote upvote downvote like liked "
     "dislike disliked star grade judgment judgement good bad accepted approved annotation "
     "evaluation outcome passed failed success overall is response answer completion output reply "
-    "generation chosen rejected user annotator rater human judge id value choice"
+    "generation chosen rejected user annotator rater human judge id value choice csat nps reaction "
+    "emoji desirable undesirable acceptable decision comment remark opinion upvoted downvoted"
 )
 """Words that name no aspect."""
 _NOUNS = {"safer": "safety", "safe": "safety", "helpful": "helpfulness", "honest": "honesty"}

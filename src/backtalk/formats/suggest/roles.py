@@ -127,6 +127,8 @@ def _better_and_worse(columns: Columns) -> tuple[str, str] | None:
         and has_word(better, names.BETTER)
         and has_word(worse, names.WORSE)
     ]
+    if len(pairs) > 1:
+        pairs = [pair for pair in pairs if not has_word(pair[0], names.COMPARISON)]
     return pairs[0] if len(pairs) == 1 else None
 
 
