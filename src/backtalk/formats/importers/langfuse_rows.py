@@ -111,8 +111,8 @@ def score_target(row: RowData) -> tuple[str, str]:
     if isinstance(subject, dict):
         return str(subject.get("kind", "")), str(subject.get("id", ""))
     kinds = ("observation", "trace", "session", "datasetRun")
-    found = ((kind, row[f"{kind}Id"]) for kind in kinds if row.get(f"{kind}Id"))
-    kind, id_ = next(found, ("", ""))
+    ids = ((kind, row[f"{kind}Id"]) for kind in kinds if row.get(f"{kind}Id"))
+    kind, id_ = next(ids, ("", ""))
     return kind, str(id_)
 
 

@@ -150,13 +150,13 @@ def _feedback(row: RowData, interaction: Interaction, options: ScoreOptions) -> 
 
 def _evaluations(row: RowData) -> dict[str, dict[str, Any]]:
     """Return the evaluations in columns such as ``eval.Hallucination.label``."""
-    found: dict[str, dict[str, Any]] = {}
+    results: dict[str, dict[str, Any]] = {}
     for column, value in row.items():
         name, _, part = column.removeprefix(_EVALUATION).rpartition(".")
         known = part in {"label", "score", "explanation"}
         if column.startswith(_EVALUATION) and name and known and not is_empty(value):
-            found.setdefault(name, {})[part] = value
-    return found
+            results.setdefault(name, {})[part] = value
+    return results
 
 
 def _annotation(

@@ -90,8 +90,10 @@ def read_output(value: Any, prompt: Prompt, path: str) -> tuple[Prompt, tuple[Me
     )
     if repeated:
         messages = messages[len(prompt) :]
-    asked = [i for i, message in enumerate(messages) if message.role not in {"assistant", "tool"}]
-    cut = asked[-1] + 1 if asked else 0
+    questions = [
+        i for i, message in enumerate(messages) if message.role not in {"assistant", "tool"}
+    ]
+    cut = questions[-1] + 1 if questions else 0
     return (*prompt, *messages[:cut]), messages[cut:]
 
 
