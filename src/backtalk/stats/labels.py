@@ -136,9 +136,11 @@ def encode_present(array: NDArray[Any], name: str) -> Encoded:
     InvalidValues
         If labels are of different types, or one is itself a collection.
     """
-    if array.dtype.kind in "biu":
-        distinct, codes = np.unique(array, return_inverse=True)
-        return Encoded(codes.reshape(array.shape).astype(np.intp), distinct.tolist())
+    if array.dtype.kind in "biuf":
+        present = ~np.isnan(array)
+        numbers = np.full(array.shape, -1, dtype=np.intp)
+        distinct, numbers[present] = np.unique(array[present], return_inverse=True)
+        return Encoded(numbers, distinct.tolist())
     # Times in nanoseconds would become integers as a list.
     flat = list(array.ravel()) if array.dtype.kind in "mM" else array.ravel().tolist()
     index: dict[Any, int] = {}
@@ -149,9 +151,9 @@ def encode_present(array: NDArray[Any], name: str) -> Encoded:
     if any(isinstance(label, (tuple, frozenset)) for label in index):
         raise _collection_error(name)
     first_seen = [_plain(label) for label in index]
-    present = [label for label in first_seen if not is_missing(label)]
-    _require_one_type(present, name)
-    labels = _sorted(present)
+    labels = [label for label in first_seen if not is_missing(label)]
+    _require_one_type(labels, name)
+    labels = _sorted(labels)
     order = {label: number for number, label in enumerate(labels)}
     places = [-1 if is_missing(label) else order[label] for label in first_seen]
     return Encoded(np.array(places, dtype=np.intp)[codes].reshape(array.shape), labels)
