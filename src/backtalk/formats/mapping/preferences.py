@@ -176,6 +176,8 @@ class PreferenceMapping(BaseMapping):
 
     def is_present(self, row: Fields) -> bool:
         """Return true if the row has a verdict."""
+        if self.column is not None:
+            return not empty(row, self.column)
         if self.always is not None:
             return True
         return any(not empty(row, column) for column in self._verdict_columns())
@@ -186,7 +188,7 @@ class PreferenceMapping(BaseMapping):
         if self.scores is not None:
             return self.scores
         strength = None if self.strength is None else degree_column(self.strength)
-        column = self.column or degree_column(self.probability) or strength
+        column = degree_column(self.probability) or strength
         return () if column is None else (column,)
 
     def resolve(self, rows: Iterable[Fields], responses: int) -> tuple[Self, Doubt | None]:  # noqa: ARG002
@@ -222,7 +224,9 @@ class PreferenceMapping(BaseMapping):
         return copy
 
     def _parse(self, row: Fields, interaction: Target, distinct: str | None) -> Preference:
-        probability = degree(row, self.probability, "probability")
+        probability = None
+        if self.probability is not None:
+            probability = degree(row, self.probability, "probability")
         verdict = self._verdict(row, probability)
         return self._build(
             Preference,
@@ -300,7 +304,7 @@ class PreferenceMapping(BaseMapping):
         return signed.positive if strength > 0 else {"a": "b", "b": "a"}[signed.positive]
 
     def _strength(self, row: Fields, verdict: str) -> float | None:
-        if verdict not in {"a", "b"}:
+        if self.strength is None or verdict not in {"a", "b"}:
             return None
         if not isinstance(self.strength, Strength):
             return _positive(degree(row, self.strength, "strength"), self.strength)
