@@ -377,6 +377,36 @@ def test_each_persons_vote_on_equal_rows_counts(tmp_path):
     assert len({label.interaction for label in labels}) == 1
 
 
+@pytest.mark.parametrize("user", ["user", "user_id", "username"])
+def test_a_user_beside_an_annotator_put_the_question(user, tmp_path):
+    row = {**PAIR, user: "u7", "annotator": "ada"}
+    case = read_case(write_rows(tmp_path / "rows.jsonl", row))
+    assert case.of(Preference)[0].annotator.id == "ada"
+    assert case.interaction.metadata[user] == "u7"
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        COMPLETION,
+        {"messages": [USER, answer("Yes.")]},
+        {"conversations": [USER, answer("Yes.")]},
+        {"instruction": "Is it open?", "output": "Yes."},
+    ],
+)
+def test_the_user_of_a_system_did_not_write_its_answer(row, tmp_path):
+    case = read_case(write_rows(tmp_path / "user.jsonl", {**row, "user_id": "u7"}))
+    assert case.of(Demonstration)[0].annotator.id == "unknown"
+    assert case.interaction.metadata["user_id"] == "u7"
+    case = read_case(write_rows(tmp_path / "labeler.jsonl", {**row, "labeler": "ada"}))
+    assert case.of(Demonstration)[0].annotator.id == "ada"
+
+
+def test_a_model_that_generated_an_answer_is_no_person(tmp_path):
+    case = read_case(write_rows(tmp_path / "rows.jsonl", {**PAIR, "generated_by": "gpt-4"}))
+    assert case.of(Preference)[0].annotator.id == "unknown"
+
+
 def test_a_completion_of_several_messages_is_not_flattened(tmp_path):
     call = {"id": "c", "type": "function", "function": {"name": "add", "arguments": "{}"}}
     completion = [

@@ -45,6 +45,9 @@ _MACHINES = _words("judge evaluator")
 """Words for a person or a program."""
 _COMPARISONS = _words("better best safer winner preferred worse worst")
 """First words of a name whose column may have the id of a response as its verdict."""
+_MAKING = _words("generated written produced answered made followed grouped sorted ordered split")
+"""Words before "by" after which a model or a column is named, not a person who judged."""
+_USERS = _words("user username")
 _NAMES = _words("id name key uuid")
 """Last words of a name that identify a person."""
 _ATTRIBUTES = _NAMES | _words(
@@ -71,7 +74,7 @@ def meaning_of(name: str) -> Meaning | None:
     if not words or (len(words) > 1 and words[0] in _COUNTS):
         return None
     if len(words) > 1 and words[-1] == "by":
-        return "person"
+        return None if words[-2] in _MAKING else "person"
     if len(words) > 1 and words[-1] in _ATTRIBUTES:
         return _attribute_meaning(words)
     if not _WORDS["verdict"].isdisjoint(words):
@@ -104,6 +107,12 @@ def is_person_column(name: str) -> bool:
         return False
     words = {_singular(word.lower()) for word in _WORD.findall(name)}
     return words.isdisjoint(_MACHINES)
+
+
+def is_user_column(name: str) -> bool:
+    """Return true if a column names the user of a system, who may have judged its answer."""
+    words = {_singular(word.lower()) for word in _WORD.findall(name)}
+    return is_person_column(name) and not words.isdisjoint(_USERS)
 
 
 def is_empty(value: Any) -> bool:

@@ -14,7 +14,7 @@ from backtalk.feedback.annotator import Annotator
 from backtalk.feedback.interaction import Message, Prompt
 from backtalk.formats.cell_values import is_json_cell, parse_cell
 from backtalk.formats.chat import as_messages, plain_text
-from backtalk.formats.columns import is_empty, is_person_column
+from backtalk.formats.columns import is_empty, is_person_column, is_user_column
 from backtalk.formats.content_ids import HUMAN
 from backtalk.formats.fields import Fields
 
@@ -94,16 +94,42 @@ def with_system(fields: Fields, messages: Prompt) -> Prompt:
 
 
 def read_annotator(fields: Fields) -> Annotator:
-    """Return the person that a row names, an unknown person if it names none.
+    """Return the person who gave a row's feedback, an unknown person if it names none.
+
+    A user is that person if there is no column of an annotator besides.
 
     Raises
     ------
     RecordError
         If two columns name a person.
     """
-    names = [
+    names = _person_columns(fields)
+    others = [name for name in names if not is_user_column(name)]
+    return _only_person(fields, others or names)
+
+
+def read_author(fields: Fields) -> Annotator:
+    """Return the person who wrote a row's answer, an unknown person if it names none.
+
+    A column of a user names the person who put the question, and does not count.
+
+    Raises
+    ------
+    RecordError
+        If two columns name a person.
+    """
+    return _only_person(
+        fields, [name for name in _person_columns(fields) if not is_user_column(name)]
+    )
+
+
+def _person_columns(fields: Fields) -> list[str]:
+    return [
         name for name in fields.data if is_person_column(name) and not is_empty(fields.data[name])
     ]
+
+
+def _only_person(fields: Fields, names: list[str]) -> Annotator:
     if not names:
         return HUMAN
     if len(names) > 1:

@@ -8,7 +8,7 @@ from backtalk.formats.columns import is_empty
 from backtalk.formats.content_ids import make_case, make_feedback, make_interaction
 from backtalk.formats.fields import Fields
 from backtalk.formats.format import RowData, import_format
-from backtalk.formats.prompts import SYSTEM_COLUMNS, read_annotator, read_prompt
+from backtalk.formats.prompts import SYSTEM_COLUMNS, read_author, read_prompt
 
 _ALPACA_COLUMNS = ("instruction", "input", "output", "response", *SYSTEM_COLUMNS, "history", "text")
 _DOLLY_COLUMNS = ("instruction", "context", "response", "category", *SYSTEM_COLUMNS)
@@ -68,6 +68,6 @@ def _demonstration(fields: Fields, answer: str, columns: tuple[str, ...]) -> Cas
         raise fields.error(answer, "missing")
     interaction = make_interaction(read_prompt(fields), [], metadata=fields.other_fields(columns))
     demonstration = make_feedback(
-        Demonstration, interaction, read_annotator(fields), text=fields.text(answer)
+        Demonstration, interaction, read_author(fields), text=fields.text(answer)
     )
     return make_case(interaction, [demonstration])

@@ -19,7 +19,7 @@ from backtalk.formats.content_ids import (
 )
 from backtalk.formats.fields import Fields
 from backtalk.formats.format import RowData, import_format
-from backtalk.formats.prompts import SYSTEM_COLUMNS, read_annotator, with_system
+from backtalk.formats.prompts import SYSTEM_COLUMNS, read_annotator, read_author, with_system
 
 TOOLS = ("tools", "parallel_tool_calls", "functions")
 """Columns of the tools that a model could call; kept as metadata."""
@@ -87,7 +87,7 @@ def demonstrations(row: RowData, column: str) -> list[Case]:
     common = fields.other_fields((column, *SYSTEM_COLUMNS, "prompt")) | unknown_fields(
         row[column], column
     )
-    annotator = read_annotator(fields)
+    annotator = read_author(fields)
     cases = []
     for i in [i for i in candidates[:-1] if weights[i]] + candidates[-1:]:
         _check_imitated(messages[i], row[column][i], f"{column}.{i}")

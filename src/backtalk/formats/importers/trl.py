@@ -32,6 +32,7 @@ from backtalk.formats.prompts import (
     PROMPT_COLUMNS,
     has_prompt,
     read_annotator,
+    read_author,
     read_prompt,
     with_system,
 )
@@ -205,7 +206,7 @@ def trl_prompt_completion(row: RowData) -> list[Case]:
         )
     interaction = make_interaction(prompt, [], metadata=metadata)
     demonstration = make_feedback(
-        Demonstration, interaction, read_annotator(fields), text=completion.text
+        Demonstration, interaction, read_author(fields), text=completion.text
     )
     return [make_case(interaction, [demonstration])]
 
