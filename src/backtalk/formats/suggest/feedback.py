@@ -142,7 +142,7 @@ def _text(guess: Guess, column: ColumnValues) -> Item:
     about = guess.about(name)
     response = {"response": about["response"]} if "response" in about else {}
     words = {word.lower() for word in column.words}
-    if words_of(name)[-1] in _ANSWERS and not words <= names.GOOD | names.BAD:
+    if _ANSWERS.intersection(words_of(name)[-1:]) and not words <= names.GOOD | names.BAD:
         return Item({"kind": "demonstration", "column": name}, [f"Is {name} a model answer?"])
     is_verdict = column.is_word and len(words) <= MAX_WORDS
     if has_word(name, names.EDIT):
