@@ -260,3 +260,13 @@ def test_a_spoiled_row_is_set_aside(rows, reason, tmp_path):
     parsed = list(read(write_rows(tmp_path / "all.jsonl", *rows)))
     (rejected,) = [row for row in parsed if isinstance(row, RejectedRow)]
     assert reason in rejected.reason
+
+
+def test_a_1_beside_larger_numbers_of_a_score_asks_for_the_scale(tmp_path):
+    tables = [{**LANGFUSE_TABLE, "id": name, "clarity": [i]} for i, name in ((1, "a"), (5, "b"))]
+    path = write_rows(tmp_path / "table.jsonl", *tables)
+    assert all("scale=clarity=LOW-HIGH" in row.reason for row in read(path))
+    scores = [score(str(i), "clarity", "NUMERIC", value=i, traceId=f"t{i}") for i in (1, 5)]
+    rows = [trace(id="t1"), trace(id="t5"), *scores]
+    path = write_rows(tmp_path / "scores.jsonl", *rows)
+    assert all("scale=clarity=LOW-HIGH" in row.reason for row in read(path))

@@ -186,3 +186,9 @@ def test_a_spoiled_row_is_set_aside(row, reason, tmp_path):
 def test_scores_can_be_left_out_by_name(tmp_path):
     (label, _) = read_assessments(tmp_path, THUMB, assessment("tags", ["a"]), skip="tags")
     assert label.good is True
+
+
+def test_a_1_beside_larger_numbers_of_a_score_asks_for_the_scale(tmp_path):
+    rows = [mlflow_trace(assessment("stars", value)) for value in (1.0, 5.0)]
+    path = write_rows(tmp_path / "traces.jsonl", *rows)
+    assert all("scale=stars=LOW-HIGH" in row.reason for row in read(path))

@@ -246,3 +246,10 @@ def test_tables_may_be_csv(tmp_path):
 )
 def test_a_spoiled_row_is_set_aside(rows, reason, tmp_path):
     assert reason in read_reason(tmp_path, *rows)
+
+
+def test_a_1_beside_larger_numbers_of_a_score_asks_for_the_scale(tmp_path):
+    for index, row in enumerate(({}, span())):
+        rows = [{**annotation("stars", score=value), "id": str(value), **row} for value in (1, 5)]
+        path = write_rows(tmp_path / f"{index}.jsonl", *rows)
+        assert all("scale=stars=LOW-HIGH" in row.reason for row in read(path))

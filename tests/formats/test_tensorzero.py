@@ -235,3 +235,12 @@ def test_a_spoiled_row_is_set_aside(rows, reason, tmp_path):
     parsed = list(read(write_rows(tmp_path / "all.jsonl", *rows)))
     (rejected,) = [row for row in parsed if isinstance(row, RejectedRow)]
     assert reason in rejected.reason
+
+
+def test_a_1_beside_larger_numbers_of_a_metric_asks_for_the_scale(tmp_path):
+    other = inference("2")
+    rows = [inference(), other, metric(1.0, "stars"), metric(5.0, "stars", target="2")]
+    path = write_rows(tmp_path / "all.jsonl", *rows)
+    assert all("scale=stars=LOW-HIGH" in row.reason for row in read(path))
+    ratings = [row.cases[0].feedback[0] for row in read(path, options={"scale": "stars=1-5"})]
+    assert [rating.normalised for rating in ratings] == [0, 1]

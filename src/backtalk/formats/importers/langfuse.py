@@ -35,6 +35,7 @@ from backtalk.formats.importers.trace_scores import (
     RESPONSE,
     SCORE_OPTIONS,
     ScoreOptions,
+    read_options,
     stand_in,
 )
 from backtalk.formats.readers import RejectedRow, Row
@@ -70,7 +71,7 @@ def langfuse(row: RowData, **options: Any) -> list[Case | AnyFeedback]:
     **options : Any
         Fields of :class:`~backtalk.formats.importers.trace_scores.ScoreOptions`.
     """
-    settings = ScoreOptions(**options)
+    settings = read_options(row, options)
     return [
         item
         for page_row in JOIN.expand(row) or [row]

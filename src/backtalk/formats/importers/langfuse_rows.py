@@ -9,7 +9,7 @@ from pydantic_core import from_json
 
 from backtalk.formats.columns import meaning_of
 from backtalk.formats.format import RowData
-from backtalk.formats.importers.trace_join import FEEDBACK, TraceJoin
+from backtalk.formats.importers.trace_join import FEEDBACK, OUTSIDE, TraceJoin
 
 _TRACE = {"id", "timestamp", "name", "userId", "sessionId", "input", "output", "tags"}
 _OBSERVATION = {"id", "traceId", "type", "startTime"}
@@ -33,7 +33,9 @@ def as_camel_case(row: RowData) -> RowData:
     if not {"project_id", "trace_id", "object_id"} & set(row):
         return row
     return {
-        key if key == FEEDBACK else re.sub(r"_([a-z])", lambda match: match[1].upper(), key): value
+        key
+        if key in {FEEDBACK, OUTSIDE}
+        else re.sub(r"_([a-z])", lambda match: match[1].upper(), key): value
         for key, value in row.items()
     }
 
@@ -76,7 +78,7 @@ def score_columns(row: RowData) -> dict[str, Any]:
     others = {
         name: _list_in_cell(value)
         for name, value in row.items()
-        if name not in _COLUMNS and name != FEEDBACK and value is not None
+        if name not in _COLUMNS and name not in {FEEDBACK, OUTSIDE} and value is not None
     }
     return {
         name: value
@@ -142,6 +144,21 @@ def _targets(row: RowData) -> list[str]:
     return [f"{kind} {id_}"] if kind in {"trace", "observation"} else []
 
 
-JOIN = TraceJoin(items=_items, trace_keys=_trace_keys, targets=_targets)
+def _numbers(row: RowData) -> list[tuple[str, Any]]:
+    row = as_camel_case(row)
+    if is_score(row):
+        is_number = row.get("dataType") in {"NUMERIC", None}
+        return [(str(row["name"]), row.get("value"))] if is_number else []
+    if not (is_trace(row) or is_observation(row)):
+        return []
+    inner = row.get("scores")
+    scores = [item for item in inner if isinstance(item, dict)] if isinstance(inner, list) else []
+    columns = score_columns(row).items()
+    return [pair for item in scores if is_score(item) for pair in _numbers(item)] + [
+        (name, value) for name, values in columns if isinstance(values, list) for value in values
+    ]
+
+
+JOIN = TraceJoin(items=_items, trace_keys=_trace_keys, targets=_targets, numbers=_numbers)
 """Join of traces, observations, scores and comments. A score of a trace is about the trace, or its
 root observation if the file has no trace."""

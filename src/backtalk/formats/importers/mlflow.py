@@ -15,13 +15,21 @@ from backtalk.feedback.record import content_id
 from backtalk.formats.content_ids import make_case, make_feedback, response_from_messages
 from backtalk.formats.fields import Fields
 from backtalk.formats.format import RowData, import_format
-from backtalk.formats.importers.mlflow_traces import Trace, is_table_row, is_trace, read_trace
+from backtalk.formats.importers.mlflow_traces import (
+    Trace,
+    is_table_row,
+    is_trace,
+    read_trace,
+    score_numbers,
+)
+from backtalk.formats.importers.trace_join import TraceJoin
 from backtalk.formats.importers.trace_messages import read_input, read_output, read_time
 from backtalk.formats.importers.trace_scores import (
     RESPONSE,
     SCORE_OPTIONS,
     Score,
     ScoreOptions,
+    read_options,
     score_feedback,
 )
 from backtalk.formats.unusual import note_unusual
@@ -34,6 +42,11 @@ _IDEAL_ANSWER = re.compile(
 """Names of expectations whose text is an ideal answer."""
 
 
+_FILE = TraceJoin(
+    items=lambda _: [], trace_keys=lambda _: {}, targets=lambda _: (), numbers=score_numbers
+)
+
+
 def _matches(row: RowData) -> bool:
     return is_trace(row) or is_table_row(row)
 
@@ -44,6 +57,7 @@ def _matches(row: RowData) -> bool:
     source="https://mlflow.org/docs/latest/genai/assessments/feedback/",
     matches=_matches,
     options=SCORE_OPTIONS,
+    preprocess=_FILE,
 )
 def mlflow(row: RowData, **options: Any) -> list[Case]:
     """Parse a trace: ``Trace.to_json``, or a row of the table of ``mlflow.search_traces``.
@@ -60,7 +74,7 @@ def mlflow(row: RowData, **options: Any) -> list[Case]:
     **options : Any
         Fields of :class:`~backtalk.formats.importers.trace_scores.ScoreOptions`.
     """
-    settings = ScoreOptions(**options)
+    settings = read_options(row, options)
     trace = read_trace(row)
     prompt, answer = read_output(trace.output, read_input(trace.input, "request"), "response")
     details: dict[str, Any] = {"model": trace.model} if trace.model else {}

@@ -11,7 +11,7 @@ from pydantic_core import from_json
 from backtalk.formats.cell_values import read_cells
 from backtalk.formats.fields import Fields
 from backtalk.formats.format import RowData
-from backtalk.formats.importers.trace_messages import read_time
+from backtalk.formats.importers.trace_messages import parse_text, read_time
 
 _IDS = ("trace_id", "request_id")
 _INFO = {"trace_metadata", "request_metadata", "trace_location"}
@@ -60,6 +60,19 @@ def is_table_row(row: RowData) -> bool:
         and any(name in row for name in _IDS)
         and bool(_INFO & set(row))
     )
+
+
+def score_numbers(row: RowData) -> list[tuple[str, Any]]:
+    """Return the names and values of the feedback in a row."""
+    info = row.get("info") if is_trace(row) else row
+    items = info.get("assessments") if isinstance(info, dict) else None
+    pairs = []
+    for item in parse_text(items) if items else []:
+        feedback = item.get("feedback") if isinstance(item, dict) else None
+        if isinstance(feedback, dict):
+            name = item.get("assessment_name", item.get("name"))
+            pairs.append((str(name), feedback.get("value")))
+    return pairs
 
 
 def read_trace(row: RowData) -> Trace:

@@ -31,6 +31,7 @@ from backtalk.formats.importers.trace_scores import (
     SCORE_OPTIONS,
     Score,
     ScoreOptions,
+    read_options,
     score_feedback,
     stand_in,
 )
@@ -67,7 +68,7 @@ def phoenix(row: RowData, **options: Any) -> list[Case | AnyFeedback]:
     **options : Any
         Fields of :class:`~backtalk.formats.importers.trace_scores.ScoreOptions`.
     """
-    settings = ScoreOptions(**options)
+    settings = read_options(row, options)
     return [item for part in JOIN.expand(row) or [row] for item in _parse(part, settings)]
 
 

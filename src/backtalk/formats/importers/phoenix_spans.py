@@ -210,5 +210,14 @@ def _targets(row: RowData) -> list[str]:
     return [f"{kind} {id_}"] if kind in {"span", "trace"} else []
 
 
-JOIN = TraceJoin(items=_items, trace_keys=_trace_keys, targets=_targets)
+def _numbers(row: RowData) -> list[tuple[str, Any]]:
+    if not is_annotation(row):
+        return []
+    name = next(row[key] for key in _ANNOTATION_NAMES if key in row)
+    result = row.get("result")
+    nested = result if isinstance(result, dict) else {}
+    return [(str(name), nested.get("score", row.get("result.score")))]
+
+
+JOIN = TraceJoin(items=_items, trace_keys=_trace_keys, targets=_targets, numbers=_numbers)
 """Join of spans and annotations; an annotation of a trace is about its root span."""

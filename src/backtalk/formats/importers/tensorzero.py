@@ -35,6 +35,7 @@ from backtalk.formats.importers.trace_scores import (
     Score,
     ScoreOptions,
     comment_feedback,
+    read_options,
     score_feedback,
     stand_in,
 )
@@ -81,7 +82,7 @@ def tensorzero(row: RowData, **options: Any) -> list[Case | AnyFeedback]:
     **options : Any
         Fields of :class:`~backtalk.formats.importers.trace_scores.ScoreOptions`.
     """
-    settings = ScoreOptions(**options)
+    settings = read_options(row, options)
     return [item for part in JOIN.expand(row) or [row] for item in _parse(part, settings)]
 
 

@@ -68,5 +68,10 @@ def _targets(row: RowData) -> list[str]:
     return [str(row.get("target_id", row.get(INFERENCE_ID)))] if is_feedback(row) else []
 
 
-JOIN = TraceJoin(items=_items, trace_keys=_trace_keys, targets=_targets)
+def _numbers(row: RowData) -> list[tuple[str, Any]]:
+    is_metric = is_feedback(row) and row.get("metric_name") is not None
+    return [(str(row["metric_name"]), row["value"])] if is_metric else []
+
+
+JOIN = TraceJoin(items=_items, trace_keys=_trace_keys, targets=_targets, numbers=_numbers)
 """Join of inferences and feedback; feedback on an episode is about its last inference."""

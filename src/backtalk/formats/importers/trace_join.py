@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 from backtalk.formats.format import RowData
@@ -11,6 +12,9 @@ from backtalk.formats.readers import RejectedRow, Row
 
 FEEDBACK = "joined_feedback"
 """Field of a trace with the feedback on it, which a join adds."""
+OUTSIDE = "scores_outside_0_to_1"
+"""Field with the names of the scores that have a number outside 0 to 1 in the file, which a join
+adds: a 1 is then not the best value."""
 
 
 @dataclass(frozen=True)
@@ -29,15 +33,21 @@ class TraceJoin:
     targets: Callable[[RowData], Sequence[str]]
     """Function that returns the keys that feedback is about, the most specific one first; empty for
     other rows."""
+    numbers: Callable[[RowData], Iterable[tuple[str, Any]]]
+    """Function that returns the names and values of the scores in a row."""
 
     def __call__(self, rows: Iterator[Row | RejectedRow]) -> Iterator[Row | RejectedRow]:
         """Yield traces with their feedback, then feedback whose trace is not in the file."""
         traces: dict[str, Row] = {}
         feedback: list[Row] = []
+        others: list[Row | RejectedRow] = []
+        outside: set[str] = set()
         for row in self._single_rows(rows):
             if isinstance(row, RejectedRow):
                 yield row
-            elif keys := self.trace_keys(row.data):
+                continue
+            outside |= {name for name, value in self.numbers(row.data) if _is_outside(value)}
+            if keys := self.trace_keys(row.data):
                 own = next(iter(keys))
                 if own in traces:
                     reason = f"{own!r} occurs twice"
@@ -47,8 +57,13 @@ class TraceJoin:
             elif self.targets(row.data):
                 feedback.append(row)
             else:
-                yield row
-        yield from self._join(traces, feedback)
+                others.append(row)
+        names = sorted(outside)
+        for joined in chain(others, self._join(traces, feedback)):
+            if isinstance(joined, Row) and names:
+                yield joined._replace(data={**joined.data, OUTSIDE: names})
+            else:
+                yield joined
 
     def expand(self, page: RowData) -> list[RowData]:
         """Return the rows of a page, joined; an empty list if a row is no page."""
@@ -91,6 +106,16 @@ class TraceJoin:
         target = self.targets(row.data)[0]
         reason = f"{target!r} is not in this file. Add it to the file"
         return RejectedRow(row.source, row.line, reason, row.data)
+
+
+def _is_outside(value: Any) -> bool:
+    """Return true if a value is a number, perhaps as text, outside 0 to 1."""
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return False
+    try:
+        return not 0 <= float(value) <= 1
+    except ValueError:
+        return False
 
 
 def _with_feedback(row: Row, added: list[RowData]) -> Row:

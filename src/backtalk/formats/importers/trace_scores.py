@@ -15,6 +15,7 @@ from backtalk.feedback.interaction import Interaction
 from backtalk.feedback.kinds import AnyFeedback, Critique, FeedbackT, Label, Rating, Scale
 from backtalk.formats.content_ids import make_feedback
 from backtalk.formats.importers.annotation_options import aspect_of, sounds_like_fault
+from backtalk.formats.importers.trace_join import OUTSIDE
 from backtalk.formats.options import parse_list, parse_scales
 from backtalk.formats.unusual import note_unusual
 
@@ -93,6 +94,8 @@ class ScoreOptions:
     """Names of scores that people give."""
     skip: tuple[str, ...] = ()
     """Names of scores that are left out."""
+    outside: tuple[str, ...] = ()
+    """Names of scores that have a number outside 0 to 1 in the same file."""
 
     def aspect_of(self, name: str) -> str:
         """Return the aspect of a score: its name, unless it is about the response as a whole."""
@@ -154,6 +157,19 @@ class ScoreOptions:
         if plain in _YES_OR_NO:
             return (plain in _GOOD) != self.is_fault(name)
         return plain in _GOOD
+
+
+def read_options(row: Mapping[str, Any], options: Mapping[str, Any]) -> ScoreOptions:
+    """Return the options of a row, with the names that a join of its file has added.
+
+    Parameters
+    ----------
+    row : mapping of str to Any
+        Row of a file.
+    options : mapping of str to Any
+        Options of the format.
+    """
+    return ScoreOptions(**options, outside=tuple(row.get(OUTSIDE, ())))
 
 
 def _plain(text: str) -> str:
@@ -264,9 +280,11 @@ def _rating(
     score: Score, name: str, value: float, interaction: Interaction, options: ScoreOptions
 ) -> Rating:
     scale = options.scale_of(name) or Scale.UNIT
-    if not scale.low <= value <= scale.high:
+    is_on_scale = scale.low <= value <= scale.high
+    if not is_on_scale or (name in options.outside and options.scale_of(name) is None):
+        problem = "is not" if not is_on_scale else "is, but other numbers in the file are not,"
         raise RecordError(
-            f"{name}: {value:g} is not on the scale {scale.low:g} to {scale.high:g}",
+            f"{name}: {value:g} {problem} on the scale {scale.low:g} to {scale.high:g}",
             f"Name the scale with the option scale=LOW-HIGH, or, for this score, "
             f"scale={name}=LOW-HIGH",
         )
