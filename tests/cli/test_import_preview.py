@@ -131,3 +131,14 @@ def test_the_summary_ends_with_what_was_unusual(run, tmp_path):
     ]
     _, _, err = run("import", "x.jsonl")
     assert "1 answer is empty" in err
+
+
+def test_equal_votes_of_one_person_count_once_with_a_remark(run, tmp_path):
+    vote = {"prompt": "Is it open?", "completion": "Go away.", "label": False}
+    people = [{**vote, "user": name} for name in ("ada", "bo", "ada", "ada")]
+    write_rows(tmp_path / "x.jsonl", *people)
+    for repeated in ([2], []):
+        _, out, _ = run("import", "x.jsonl", "--json")
+        lines = json.loads(out)["x.jsonl"]["unusual"]
+        counts = [int(line.split()[0]) for line in lines if "one of an earlier row" in line]
+        assert counts == repeated

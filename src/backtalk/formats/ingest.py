@@ -107,6 +107,7 @@ def ingest(
                 writer.commit()
         writer.commit()
         added = writer.added + _add_feedback(store, tally)
+    unusual.repeated_feedback = added.repeated
     return IngestResult(
         rows=tally.rows,
         added=added,

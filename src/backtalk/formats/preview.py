@@ -131,6 +131,7 @@ def read_preview(
     format: str | RowMapping | Format | None = None,  # noqa: A002 - the usual name of the option
     options: Mapping[str, Any] | None = None,
     rows: int = 3,
+    files: int | None = None,
 ) -> list[Preview]:
     """Return the first rows of each file of an input, parsed, without storing anything.
 
@@ -142,13 +143,15 @@ def read_preview(
         See :func:`backtalk.formats.read`.
     rows : int, default 3
         Number of rows of each file.
+    files : int, optional
+        Number of files of a folder. Default: all.
 
     Raises
     ------
     BacktalkError
         If there is nothing to read, or the format is not known.
     """
-    sources = find_sources(path)
+    sources = find_sources(path)[:files]
     previews = (_preview_source(source, format, options, rows) for source in sources)
     return [item for item in previews if item is not None]
 

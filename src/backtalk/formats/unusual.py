@@ -48,6 +48,8 @@ def note_unusual(text: str) -> None:
 class Unusual:
     """Counts of unusual content among the cases of an import."""
 
+    repeated_feedback: int = 0
+    """Number of feedback items that equal one of an earlier row, and do not count again."""
     empty_answers: int = 0
     """Number of responses without text and without messages."""
     equal_answers: int = 0
@@ -86,6 +88,7 @@ class Unusual:
 
     def merge(self, other: Unusual) -> None:
         """Add the counts of another part of the import."""
+        self.repeated_feedback += other.repeated_feedback
         self.empty_answers += other.empty_answers
         self.equal_answers += other.equal_answers
         self.tool_call_answers += other.tool_call_answers
@@ -104,6 +107,12 @@ class Unusual:
     def lines(self) -> list[str]:
         """Return a line for each kind of unusual content."""
         lines = []
+        if self.repeated_feedback:
+            lines.append(
+                _count(self.repeated_feedback, "feedback item repeats", "feedback items repeat")
+                + " one of an earlier row, and equal rows count once; a column of the person or of "
+                "an id tells them apart"
+            )
         if self.empty_answers:
             lines.append(_count(self.empty_answers, "answer is empty", "answers are empty"))
         if self.equal_answers:

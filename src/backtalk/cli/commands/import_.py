@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from backtalk.store import Store
 
 _STDIN = "-"
-_PREVIEW_ROWS = 2
-"""Number of rows that are shown on a terminal before an import."""
+_PREVIEW_ROWS, _PREVIEW_FILES = 2, 3
+"""Numbers of rows and of files that are shown on a terminal before an import."""
 
 
 def add_to(app: typer.Typer, panel: str) -> None:
@@ -123,11 +123,13 @@ class _Layout:
     format: str | RowMapping | None
     options: dict[str, str]
 
-    def preview(self, path: str, rows: int) -> list[str]:
+    def preview(self, path: str, rows: int, files: int | None = None) -> list[str]:
         """Return the first rows of each file as lines."""
         from backtalk.formats import read_preview
 
-        previews = read_preview(path, format=self.format, options=self.options, rows=rows)
+        previews = read_preview(
+            path, format=self.format, options=self.options, rows=rows, files=files
+        )
         return [line for item in previews for line in item.lines()]
 
 
@@ -145,7 +147,7 @@ def _import_path(
             say(f"{path}: {_counts(archived)}")
         return archived
     if notes.is_terminal and path != _STDIN:
-        note("\n".join(layout.preview(path, _PREVIEW_ROWS)))
+        note("\n".join(layout.preview(path, _PREVIEW_ROWS, _PREVIEW_FILES)))
     with progress_bars() as progress:
         done = ingest(
             db,
