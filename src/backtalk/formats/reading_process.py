@@ -1,8 +1,8 @@
 """Second process that reads the rows of a large import, while the first one inserts them.
 
 It is a new interpreter and not a copy of this process, so that threads, connections and a script
-without ``if __name__ == "__main__"`` do no harm. It writes pickled messages to a pipe. A pipe holds
-little, so that the process waits when the rows before are not inserted yet.
+without ``if __name__ == "__main__"`` do no harm. It writes pickled messages to a pipe. A few are
+queued, so that it reads on during a commit; then it waits until the rows before are inserted.
 """
 
 from __future__ import annotations
@@ -12,12 +12,13 @@ import gc
 import logging
 import os
 import pickle
-import select
 import struct
 import subprocess
 import sys
 import traceback
 from collections.abc import Iterator
+from queue import Empty, Queue
+from threading import Thread
 from typing import IO, Any, NamedTuple
 
 from backtalk.closable import Closable
@@ -34,6 +35,8 @@ _HEAD = struct.Struct("<Q")
 _PIPE_BYTES = 1 << 20
 _GC_THRESHOLD = 200_000
 """Number of new containers after which garbage is collected; those of a part are no garbage."""
+_MAX_QUEUED = 16
+"""Maximum number of messages in the queue."""
 _PROGRAM = "from backtalk.formats.reading_process import run; run()"
 
 
@@ -91,6 +94,10 @@ class ReadingProcess(Closable):
     def __init__(self, process: subprocess.Popen[bytes], request: ImportRequest) -> None:
         self._process = process
         self._path = request.path
+        self._messages: Queue[bytes | bytearray] = Queue(_MAX_QUEUED)
+        self._next: bytes | bytearray | None = None
+        self._receiver = Thread(target=self._receive_all, daemon=True)
+        self._receiver.start()
 
     @classmethod
     def start(cls, request: ImportRequest) -> ReadingProcess | None:
@@ -112,7 +119,7 @@ class ReadingProcess(Closable):
             return None
         reader = cls(process, request)
         try:
-            if reader._send(message) and _receive(_pipe(process.stdout)) is True:
+            if reader._send(message) and reader._receive() is True:
                 return reader
         except BaseException:
             reader.close()
@@ -136,7 +143,7 @@ class ReadingProcess(Closable):
             If there is nothing to read, the format is not known, or the process was ended.
         """
         while True:
-            message = _receive(_pipe(self._process.stdout))
+            message = self._receive()
             if not isinstance(message, _Message):
                 raise self._ended_early()
             if message.error is not None:
@@ -151,17 +158,38 @@ class ReadingProcess(Closable):
 
     def is_ready(self, seconds: float) -> bool:
         """Return true if the next part arrives within some time, in seconds."""
-        return bool(select.select([_pipe(self._process.stdout)], [], [], seconds)[0])
+        if self._next is None:
+            with contextlib.suppress(Empty):
+                self._next = self._messages.get(timeout=seconds)
+        return self._next is not None
 
     def close(self) -> None:
         """End the process, if it runs."""
         if self._process.poll() is None:
             self._process.kill()
         self._process.wait()
+        while self._receiver.is_alive():
+            with contextlib.suppress(Empty):
+                self._messages.get(timeout=0.01)
         for pipe in (self._process.stdin, self._process.stdout):
             if pipe is not None:
                 with contextlib.suppress(OSError):
                     pipe.close()
+
+    def _receive_all(self) -> None:
+        """Queue messages, and an empty one at the end of the pipe."""
+        pipe = _pipe(self._process.stdout)
+        message: bytes | bytearray = b"-"
+        while message:
+            head = _read(pipe, _HEAD.size)
+            message = (head and _read(pipe, _HEAD.unpack(head)[0])) or b""
+            self._messages.put(message)
+
+    def _receive(self) -> Any:
+        """Return the next message, ``None`` if the process ended."""
+        message = self._messages.get() if self._next is None else self._next
+        self._next = None
+        return pickle.loads(message) if message else None  # noqa: S301 - of our own process
 
     def _send(self, message: bytes) -> bool:
         stdin = _pipe(self._process.stdin)
@@ -184,15 +212,6 @@ class ReadingProcess(Closable):
 def _pipe(pipe: IO[bytes] | None) -> IO[bytes]:
     assert pipe is not None
     return pipe
-
-
-def _receive(pipe: IO[bytes]) -> Any:
-    """Return the next message, ``None`` at the end of the pipe."""
-    head = _read(pipe, _HEAD.size)
-    if head is None:
-        return None
-    body = _read(pipe, _HEAD.unpack(head)[0])
-    return None if body is None else pickle.loads(body)  # noqa: S301 - of our own process
 
 
 def _read(pipe: IO[bytes], size: int) -> bytearray | None:
