@@ -35,7 +35,7 @@ _HEAD = struct.Struct("<Q")
 _PIPE_BYTES = 1 << 20
 _GC_THRESHOLD = 200_000
 """Number of new containers after which garbage is collected; those of a part are no garbage."""
-_MAX_QUEUED = 16
+_MAX_QUEUED = 8
 """Maximum number of messages in the queue."""
 _PROGRAM = "from backtalk.formats.reading_process import run; run()"
 
@@ -113,6 +113,7 @@ class ReadingProcess(Closable):
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 bufsize=0,
+                env={"ARROW_DEFAULT_MEMORY_POOL": "system", **os.environ},  # it keeps less memory
                 process_group=0,  # Ctrl-C interrupts this process, which ends the other one
             )
         except (OSError, TypeError, AttributeError, pickle.PicklingError):
