@@ -283,3 +283,24 @@ LISTS_IN_CELLS = {
         "judge": ["gpt-4", "pair-v2"],
     },
 }
+
+
+# Files of other kinds
+
+
+@pytest.mark.parametrize("name", ["table.xlsx", "table.ods", "Table.XLS"])
+def test_a_spreadsheet_is_refused_with_the_mend(name, tmp_path):
+    path = tmp_path / name
+    path.write_bytes(b"PK\x03\x04rest")
+    (row,) = read(path)
+    assert "Save the sheet as CSV" in row.reason
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-be"])
+@pytest.mark.parametrize("name", ["x.csv", "x.jsonl", "x.txt"])
+def test_a_text_in_utf_16_is_refused_with_the_mend(encoding, name, tmp_path):
+    mark = "" if encoding == "utf-16" else "\ufeff"
+    path = tmp_path / name
+    path.write_text(f"{mark}prompt,chosen,rejected\na,b,c\n", encoding=encoding)
+    (row,) = read(path)
+    assert "Save it as UTF-8" in row.reason

@@ -88,7 +88,11 @@ class Fields:
         value = self._required(name)
         known = {"true": True, "1": True, "1.0": True, "false": False, "0": False, "0.0": False}
         text = str(value).strip().lower()
-        return known[text] if text in known else self._type_error(name, "true or false", value)
+        if text not in known:
+            self._type_error(
+                name, "true or false", value, "Write true or false, or map the values in a mapping"
+            )
+        return known[text]
 
     def array(self, name: str) -> list[Any]:
         """Return a list."""
@@ -159,10 +163,10 @@ class Fields:
             raise self.error(name, "missing")
         return value
 
-    def _type_error(self, name: str, expected: str, value: Any) -> NoReturn:
+    def _type_error(self, name: str, expected: str, value: Any, mend: str = "") -> NoReturn:
         shown = repr(value)
         shown = shown if len(shown) <= _MAX_SHOWN else shown[: _MAX_SHOWN - 3] + "..."
-        raise self.error(name, f"expected {expected}, got {shown}")
+        raise self.error(name, f"expected {expected}, got {shown}", mend)
 
 
 def parse_time(value: Any, path: str) -> datetime:

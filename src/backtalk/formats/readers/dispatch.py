@@ -27,6 +27,7 @@ _READERS: dict[str, Reader] = {
     ".parquet": parquet_rows,
     ".eval": inspect_log_rows,
 }
+_SPREADSHEETS = (".xlsx", ".xls", ".ods", ".numbers")
 
 
 def read_rows(source: Source, meter: Meter) -> Iterator[Row | RejectedRow]:
@@ -37,6 +38,9 @@ def read_rows(source: Source, meter: Meter) -> Iterator[Row | RejectedRow]:
     last_line = 0
     try:
         with open_source(source, meter) as stream:
+            if (problem := _find_problem(source, stream)) is not None:
+                yield RejectedRow(source.name, 0, problem, "")
+                return
             reader = _READERS.get(source.ending) or _reader_by_content(stream)
             for row in reader(stream, source.name):
                 last_line = row.line
@@ -45,6 +49,16 @@ def read_rows(source: Source, meter: Meter) -> Iterator[Row | RejectedRow]:
         yield RejectedRow(
             source.name, last_line + 1 if last_line else 0, f"truncated or damaged: {error}", ""
         )
+
+
+def _find_problem(source: Source, stream: io.BufferedReader) -> str | None:
+    """Return the reason why a file of a known but unsupported kind is not read."""
+    head = stream.peek(4)[:4]
+    if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return "the text is UTF-16. Save it as UTF-8"
+    if source.name.lower().endswith(_SPREADSHEETS):
+        return "a spreadsheet is not read. Save the sheet as CSV in UTF-8"
+    return None
 
 
 def _reader_by_content(stream: io.BufferedReader) -> Reader:
