@@ -173,6 +173,15 @@ def _candidate_values(
     number: int, candidates: Sequence[str], values: ArrayLike, index: int
 ) -> Floats:
     array = finite_values(values, f"values[{number}]")
+    if not all(isinstance(text, str) for text in candidates):
+        raise InvalidValues(
+            f"Prompt {number} has a candidate that is no text",
+            "Leave such candidates out",
+        )
+    if not isinstance(index, (int, np.integer)):
+        raise InvalidValues(
+            f"The choice {index!r} of prompt {number} is not an index", "Give whole numbers from 0"
+        )
     if array.size != len(candidates) or not 0 <= index < array.size:
         raise InvalidValues(
             f"Prompt {number} has {len(candidates)} candidates, {array.size} values, "

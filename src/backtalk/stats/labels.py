@@ -222,6 +222,8 @@ def known_labels(
     InvalidValues
         If a label is not among the categories, or a category is missing or named twice.
     """
+    if not isinstance(categories, Iterable) or isinstance(categories, str):
+        raise InvalidValues(f"{name} is {categories!r}", f"Give {name} as a list")
     listed = list(categories)
     if len(encode(listed, name).labels) < len(listed):
         raise InvalidValues(f"{name} names a label twice", "Name each label once")
@@ -240,7 +242,7 @@ def as_numbers(labels: Iterable[Any]) -> list[float] | None:
             return None
         try:
             number = float(label)  # type: ignore[arg-type]
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             return None
         if not math.isfinite(number):
             return None

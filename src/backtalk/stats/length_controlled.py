@@ -15,7 +15,7 @@ from backtalk.stats.length_guard import Guard, expected_guard, no_guard, recorde
 from backtalk.stats.length_regression import LengthRegression, regress
 from backtalk.stats.length_shared import SharedEffects, shared_effects
 from backtalk.stats.length_table import LengthTable, length_table
-from backtalk.stats.validation import Floats, check_level, float_array
+from backtalk.stats.validation import Floats, check_level, float_array, is_number
 
 
 @dataclass(frozen=True)
@@ -138,8 +138,8 @@ def length_controlled(
         If a variant is none of the models.
     """
     check_level(level)
-    if guard < 0:
-        raise InvalidValues(f"guard is {guard}", "Pass a weight of 0 or more, such as 0.2")
+    if not is_number(guard) or guard < 0:
+        raise InvalidValues(f"guard is {guard!r}", "Pass a weight of 0 or more, such as 0.2")
     table = length_table(preferences, lengths, baseline_lengths, models)
     for variant in variants:
         if variant not in table.models:

@@ -76,8 +76,9 @@ def length_table(
     if ((outcomes < 0) | (outcomes > 1)).any():
         raise InvalidValues("A preference lies outside [0, 1]", "Give probabilities")
     judged = ~np.isnan(outcomes)
-    differences = np.where(judged, baseline_sizes - sizes, np.nan)
-    if np.isnan(differences[judged]).any():
+    with np.errstate(invalid="ignore"):  # infinite lengths
+        differences = np.where(judged, baseline_sizes - sizes, np.nan)
+    if not np.isfinite(differences[judged]).all():
         raise InvalidValues("A judged answer has no length", "Give the length of each answer")
     for row, name in zip(outcomes, names, strict=True):
         require_both_outcomes(row, name)

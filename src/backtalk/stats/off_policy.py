@@ -23,6 +23,7 @@ from backtalk.stats.validation import (
     bounded_values,
     finite_values,
     group_numbers,
+    is_number,
     require_same_length,
 )
 
@@ -311,8 +312,8 @@ def _validate(
     require_same_length(rewards=values, weights=ratios)
     if (ratios < 0).any():
         raise InvalidValues("A weight is below 0", "Compute weights with importance_weights")
-    if clip is not None and not clip > 0:
-        raise InvalidValues(f"Weights cannot be clipped to {clip:g}", "Give a number above 0")
+    if clip is not None and not (is_number(clip) and clip > 0):
+        raise InvalidValues(f"Weights cannot be clipped to {clip!r}", "Give a number above 0")
     size = _effective_size(ratios)
     if size < _MIN_SAMPLE_SIZE:
         raise NotIdentified(

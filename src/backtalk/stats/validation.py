@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+from decimal import Decimal
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -14,10 +17,12 @@ __all__ = [
     "Floats",
     "Ints",
     "bounded_values",
+    "check_bounds",
     "check_level",
     "finite_values",
     "float_array",
     "group_numbers",
+    "is_number",
     "probability_values",
     "require_same_length",
 ]
@@ -37,7 +42,8 @@ def float_array(values: Any, name: str = "values") -> Floats:
     if isinstance(values, np.ndarray) and values.dtype.kind in "biuf":
         return np.asarray(np.ma.filled(values.astype(float), np.nan))
     if isinstance(values, (list, tuple)) and set(map(type, values)) <= {float, int, bool}:
-        return np.asarray(values, dtype=float)
+        with suppress(OverflowError):  # an integer beyond the floats is refused by its position
+            return np.asarray(values, dtype=float)
     array = as_array(values)
     if array.ndim == 1 and any(isinstance(row, (list, tuple, np.ndarray)) for row in array):
         try:
@@ -103,9 +109,7 @@ def bounded_values(values: ArrayLike, bounds: tuple[float, float], name: str = "
         If a value is not finite or out of bounds.
     """
     array = finite_values(values, name)
-    low, high = bounds
-    if not low < high:
-        raise InvalidValues(f"The bounds {bounds} are not in order", "Give (smallest, largest)")
+    low, high = check_bounds(bounds)
     outside = np.flatnonzero((array < low) | (array > high))
     if outside.size:
         raise InvalidValues(
@@ -133,10 +137,28 @@ def require_same_length(**arrays: NDArray[np.generic]) -> None:
     require_one_length({name: len(array) for name, array in arrays.items()})
 
 
+def is_number(value: object) -> bool:
+    """Return true for a number that can be compared: an integer, a float or one of NumPy's."""
+    return isinstance(value, (Real, Decimal)) and not is_missing(value)
+
+
+def check_bounds(bounds: tuple[float, float]) -> tuple[float, float]:
+    """Return the ends of a scale after checking that they are two numbers in order."""
+    ends = tuple(bounds) if isinstance(bounds, (tuple, list, np.ndarray)) else ()
+    if len(ends) != 2 or not all(map(is_number, ends)):
+        raise InvalidValues(
+            f"The bounds {bounds!r} are not two numbers", "Give (smallest, largest)"
+        )
+    low, high = ends
+    if not low < high:
+        raise InvalidValues(f"The bounds {bounds} are not in order", "Give (smallest, largest)")
+    return low, high
+
+
 def check_level(level: float) -> float:
     """Return a nominal coverage after checking that it lies strictly between 0 and 1."""
-    if not 0 < level < 1:
-        raise InvalidValues(f"The level {level} is not a coverage", "Give one such as 0.95")
+    if not is_number(level) or not 0 < level < 1:
+        raise InvalidValues(f"The level {level!r} is not a coverage", "Give one such as 0.95")
     return level
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -9,8 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from backtalk.stats.distributions import beta_cdf, normal_quantile
 from backtalk.stats.estimate import Estimate, InvalidValues
-from backtalk.stats.labels import is_missing
-from backtalk.stats.validation import Floats, check_level
+from backtalk.stats.validation import Floats, check_level, is_number
 
 
 def wilson_interval(successes: int, n: int, *, level: float = 0.95) -> Estimate:
@@ -108,7 +108,13 @@ def score_equation_roots(mean: Floats, scale: Floats) -> tuple[Floats, Floats]:
 
 
 def _counts(successes: int, n: int) -> tuple[int, int]:
-    if is_missing(n) or is_missing(successes) or n < 1 or not 0 <= successes <= n:
+    counts = (successes, n)
+    if not all(is_number(count) and math.isfinite(count) and count % 1 == 0 for count in counts):
+        raise InvalidValues(
+            f"{successes!r} successes in {n!r} trials are not two whole numbers",
+            "Give whole numbers",
+        )
+    if n < 1 or not 0 <= successes <= n:
         raise InvalidValues(
             f"There cannot be {successes} successes in {n} trials", "Give 0 <= successes <= n"
         )

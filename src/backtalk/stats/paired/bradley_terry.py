@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
@@ -26,6 +27,7 @@ from backtalk.stats.validation import (
     check_level,
     finite_values,
     group_numbers,
+    is_number,
     probability_values,
     require_same_length,
 )
@@ -197,8 +199,8 @@ def bradley_terry(
             "All comparisons are ties, so the tie parameter has no maximum likelihood estimate",
             "Use ties='half'",
         )
-    if ridge < 0:
-        raise InvalidValues(f"The ridge is {ridge}", "Give 0 or more")
+    if not is_number(ridge) or not 0 <= ridge < math.inf:
+        raise InvalidValues(f"The ridge is {ridge!r}", "Give 0 or more")
     if ridge == 0:
         require_connected(names, beats_matrix(index_a, index_b, results, len(names)))
         if separate:
