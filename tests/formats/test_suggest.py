@@ -1,5 +1,7 @@
 """Suggestions of a mapping for a table."""
 
+import json
+
 import pytest
 import yaml
 from hypothesis import assume, given, settings
@@ -295,3 +297,57 @@ def test_an_answer_with_a_list_of_labels_is_not_a_demonstration(value):
 def test_a_document_follows_the_question():
     row = CHOSEN | {"document": "Open from nine to five."}
     assert fields_of(suggest_line(row, "document"))["prompt"] == ["prompt", "document"]
+
+
+@pytest.mark.parametrize("as_text", [True, False])
+def test_the_prompt_and_the_answer_inside_logged_calls_are_named_by_their_paths(as_text):
+    request = {"model": "m", "messages": chat("Is it open?")}
+    response = {"choices": [{"index": 0, "message": {"role": "assistant", "content": "Yes."}}]}
+    cell = json.dumps if as_text else dict
+    row = {"request": cell(request), "response": cell(response), "thumb": "up", "ts": "2026-01-02"}
+    fields = fields_of(suggest_mapping([row]))
+    assert (fields["prompt"], fields["responses"]) == (
+        "request.messages",
+        ["response.choices[0].message.content"],
+    )
+    (case,) = read_rows(row)
+    assert case.interaction.prompt[-1].content == "Is it open?"
+    assert case.interaction.responses[0].text == "Yes."
+    assert case.feedback[0].good is True
+    assert case.interaction.time is not None
+
+
+def test_columns_named_after_raters_by_number_have_their_verdicts():
+    text = suggest_mapping([ANSWER | {"rater_1": 4, "rater_2": 5}, ANSWER | {"rater_1": 1}])
+    assert "Does rater_1 have the verdicts of one rater, and no names?" in text
+    (case, _) = read_rows(ANSWER | {"rater_1": 4, "rater_2": 5}, ANSWER | {"rater_1": 1})
+    assert {item.annotator.id: item.value for item in case.feedback} == {"rater_1": 4, "rater_2": 5}
+
+
+def test_names_in_columns_of_annotators_stay_people():
+    fields = fields_of(suggest_mapping([ANSWER | {"score": 3, "rater_1": "ada", "rater_2": "bo"}]))
+    assert fields["feedback"] == [
+        {"kind": "rating", "column": "score", "scale": "1-5", "annotator": "rater_1"}
+    ]
+    assert fields["metadata"] == ["rater_2"]
+
+
+def test_a_column_that_repeats_one_of_two_answers_prefers_it():
+    rows = [PAIR | {"best_answer": PAIR["reply_b"]}, PAIR | {"best_answer": PAIR["reply_a"]}]
+    assert "Does best_answer repeat the better answer?" in suggest_mapping(rows)
+    assert [case.feedback[0].verdict for case in read_rows(*rows)] == ["b", "a"]
+
+
+def test_a_column_of_models_is_no_answer():
+    row = {"prompt": "Open?", "model_left": "m1", "model_right": "m2", "left": "Yes", "right": "No"}
+    fields = fields_of(suggest_mapping([row | {"winner": "m1"}]))
+    assert fields["responses"] == [
+        {"text": "left", "model": "model_left"},
+        {"text": "right", "model": "model_right"},
+    ]
+
+
+def test_a_table_without_an_answer_says_so_and_keeps_its_scores():
+    text = suggest_mapping([{"transcript": "Customer: Open?", "csat": 5, "resolved": "yes"}])
+    assert "No column looks like the answer" in text
+    assert fields_of(text)["metadata"] == ["csat"]

@@ -61,6 +61,20 @@ def winner_item(guess: Guess, column: ColumnValues) -> Item:
     return item
 
 
+def picked_answer(guess: Guess, column: ColumnValues) -> Item | None:
+    """Return a preference for the answer that a column repeats, ``None`` if it repeats neither."""
+    answers = guess.answers
+    texts = {
+        text for name in answers if name in guess.columns for text in guess.columns[name].words
+    }
+    values = {word for word in column.words if word.lower() not in _TIES}
+    if len(answers) != 2 or guess.roles.first_is_better or not values or not values <= texts:
+        return None
+    fields = {"a": {"column": answers[0]}, "b": {"column": answers[1]}}
+    doubt = f"Does {column.name} repeat the better answer?"
+    return Item({"kind": "preference", "column": column.name, **fields}, [doubt])
+
+
 def _are_models(guess: Guess, column: ColumnValues, models: list[str | None]) -> bool:
     known = {word for name in models if name for word in guess.columns[name].words}
     return {word for word in column.words if word.lower() not in _TIES} <= known

@@ -10,6 +10,7 @@ from backtalk.formats.suggest import names
 from backtalk.formats.suggest.comparisons import (
     is_comparison,
     is_signed,
+    picked_answer,
     signed_item,
     tie_item,
     winner_item,
@@ -59,7 +60,8 @@ def _items(guess: Guess, column: ColumnValues) -> Iterator[Item]:
         return
     if not guess.answers:
         if column.is_text:
-            yield Item({"kind": "critique", "column": name})
+            doubt = f"No column looks like the answer. Is {name} a remark, and no rating or label?"
+            yield Item({"kind": "critique", "column": name}, [doubt] if guess.roles.prompt else [])
     elif nested := part_items(column):
         for fields in nested:
             yield _nested(guess, column, fields)
@@ -69,7 +71,8 @@ def _items(guess: Guess, column: ColumnValues) -> Iterator[Item]:
         if not has_word(name, names.RANK) or len(guess.answers) == 1:
             yield _number_or_flag(guess, column)
     elif column.is_text:
-        yield _text(guess, column)
+        picked = picked_answer(guess, column) if guess.is_open(name) else None
+        yield picked or _text(guess, column)
     elif not column.is_messages:
         kind = "KIND" if guess.has_placeholders else "label"
         doubt = f"Which part of {name} is the verdict? Name it by its path, such as {name}.0"
@@ -240,12 +243,16 @@ def _without_verdict(guess: Guess) -> list[Item]:
 
 
 def _add_annotator(guess: Guess, items: list[Item]) -> None:
+    for item in items:
+        if (rater := item.fields.get("column")) in guess.roles.raters:
+            item.fields["annotator"] = {"constant": rater}
+            item.doubts.append(f"Does {rater} have the verdicts of one rater, and no names?")
     name = guess.roles.annotator
     if name is None:
         return
     is_judge = has_word(name, frozenset({"judge", "evaluator"}))
     for item in items:
-        item.fields["annotator"] = name
+        item.fields.setdefault("annotator", name)
         if is_judge:
             item.fields["annotator_kind"] = "model"
     if is_judge and items:

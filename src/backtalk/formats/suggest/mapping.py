@@ -115,6 +115,8 @@ def suggest_mapping(first_rows: Sequence[dict[str, Any]]) -> str:
         )
     roles = find_roles(columns)
     items = feedback_items(Guess(roles, columns)) or [_unknown_feedback(roles, next(iter(columns)))]
+    read = {**_row_fields(roles, items), "feedback": [item.fields for item in items]}
+    roles.rest = [name for name in columns if not _mentions(read, name)]
     body = _render(roles, items)
     return "\n".join([*_header(len(first_rows)), *_refusals(body, first_rows), *body, ""])
 

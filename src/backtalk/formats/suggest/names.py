@@ -44,10 +44,11 @@ STRENGTH = frozenset({"strength", "degree", "intensity", "margin"})
 PROBABILITY = frozenset({"probability", "prob", "proba"})
 COMPARISON = frozenset({"winner", "preferred", "preference", "better", "safer", "best"})
 """Words for a comparison, which needs two answers."""
+MODEL = frozenset({"model", "generator"})
 PEOPLE = frozenset({"agent", "author", "coder", "by", "expert", "member", "employee"})
 """Words that may name the person who gave feedback."""
 RANK = frozenset({"rank", "ranking"})
-TIME = _set("time timestamp date datetime created updated submitted at")
+TIME = _set("time timestamp ts date datetime created updated submitted at")
 SESSION = _set("session conversation thread dialog dialogue chat")
 CONTEXT = _set("input context passage document article")
 """Words for a text that follows the question."""

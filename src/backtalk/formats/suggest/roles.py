@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from backtalk.formats.columns import meaning_of
 from backtalk.formats.suggest import names
 from backtalk.formats.suggest.names import has_word, words_of
+from backtalk.formats.suggest.object_paths import path_to_answer, path_to_prompt
 from backtalk.formats.suggest.values import ColumnValues
 
 Columns = dict[str, ColumnValues]
@@ -37,6 +38,8 @@ class Roles:
     time: str | None = None
     id: str | None = None
     session: str | None = None
+    raters: list[str] = field(default_factory=list)
+    """Columns that have the verdicts of one rater each, such as ``rater_1``."""
     verdicts: list[str] = field(default_factory=list)
     rest: list[str] = field(default_factory=list)
     """Columns without a role."""
@@ -114,6 +117,22 @@ def _find_answers(roles: Roles, columns: Columns) -> None:
         roles.conversations = conversations
     for name in roles.responses:
         del columns[name]
+    if not roles.responses:
+        roles.answers = _take_inside(columns, "answer", path_to_answer)
+
+
+def _take_inside(
+    columns: Columns, meaning: str, find_path: Callable[[ColumnValues], str | None]
+) -> list[str]:
+    """Return the paths to the texts inside the objects of columns, and take these columns."""
+    paths = {
+        name: path
+        for name, column in columns.items()
+        if meaning_of(name) == meaning and (path := find_path(column)) is not None
+    }
+    for name in paths:
+        del columns[name]
+    return list(paths.values())
 
 
 def _better_and_worse(columns: Columns) -> tuple[str, str] | None:
@@ -196,11 +215,14 @@ def _find_prompt(roles: Roles, columns: Columns) -> None:
         listed = ", ".join(others)
         first = f"in {roles.prompt[0]}, or " if roles.prompt else ""
         roles.doubts.append(f"Is the prompt {first}in {listed}?")
+    if not candidates:
+        roles.prompt = _take_inside(columns, "prompt", path_to_prompt)[:1]
 
 
 def _find_facts(roles: Roles, columns: Columns) -> None:
     times = _take(columns, lambda column: column.is_time and has_word(column.name, names.TIME))
     roles.time = times[0] if times else None
+    roles.raters = _take_raters(columns)
     sessions = _take(
         columns,
         lambda column: (
@@ -226,6 +248,26 @@ def _find_facts(roles: Roles, columns: Columns) -> None:
     roles.id = ids[0] if ids else None
 
 
+def _take_raters(columns: Columns) -> list[str]:
+    """Take the columns that are named after raters by number and have their verdicts."""
+    named = [
+        name
+        for name, column in columns.items()
+        if meaning_of(name) == "person" and words_of(name)[-1].isdigit() and _has_verdicts(column)
+    ]
+    raters = [
+        name
+        for name in named
+        if sum(words_of(name)[:-1] == words_of(one)[:-1] for one in named) > 1
+    ]
+    return _take(columns, lambda column: column.name in raters)
+
+
+def _has_verdicts(column: ColumnValues) -> bool:
+    words = {word.lower() for word in column.words}
+    return bool(column.numbers) or column.is_flag or words <= names.GOOD | names.BAD
+
+
 def _find_unnamed_person(roles: Roles, columns: Columns) -> None:
     people = _take(columns, lambda column: column.is_word and has_word(column.name, names.PEOPLE))
     if people:
@@ -239,7 +281,7 @@ def _is_id(name: str) -> bool:
 
 
 def _find_verdicts(roles: Roles, columns: Columns, must_read: str | None) -> None:
-    roles.verdicts = _take(
+    roles.verdicts = roles.raters + _take(
         columns,
         lambda column: (
             column.name == must_read
@@ -285,7 +327,8 @@ def _find_unnamed_texts(roles: Roles, columns: Columns) -> None:
 
 
 def _is_unnamed_text(column: ColumnValues) -> bool:
-    return column.is_text and not column.is_time and meaning_of(column.name) is None
+    is_model = has_word(column.name, names.MODEL)
+    return column.is_text and not (column.is_time or is_model) and meaning_of(column.name) is None
 
 
 def _missing_answers(roles: Roles) -> int:
@@ -297,7 +340,7 @@ def _missing_answers(roles: Roles) -> int:
 
 
 def _find_models(roles: Roles, columns: Columns) -> None:
-    models = [name for name in columns if has_word(name, frozenset({"model", "generator"}))]
+    models = [name for name in columns if has_word(name, names.MODEL)]
     if len(roles.responses) == 1 and len(models) == 1:
         roles.models = {roles.responses[0]: models[0]}
     elif len(roles.responses) > 1:
