@@ -7,6 +7,13 @@ from dataclasses import dataclass, field
 
 from backtalk.formats.columns import meaning_of
 from backtalk.formats.suggest import names
+from backtalk.formats.suggest.answers import (
+    begins_with_answer,
+    better_and_worse,
+    ends_with_answer,
+    is_answer_value,
+    steps_and_labels,
+)
 from backtalk.formats.suggest.names import has_word, words_of
 from backtalk.formats.suggest.object_paths import path_to_answer, path_to_prompt
 from backtalk.formats.suggest.values import ColumnValues
@@ -84,20 +91,16 @@ def _take(columns: Columns, condition: Callable[[ColumnValues], bool]) -> list[s
     return taken
 
 
-def _is_answer_value(column: ColumnValues) -> bool:
-    return column.is_text or column.is_messages
-
-
 def _find_answers(roles: Roles, columns: Columns) -> None:
-    if pair := _better_and_worse(columns):
+    if pair := better_and_worse(columns):
         roles.first_is_better = True
         messages = [columns.pop(name) for name in pair]
-        if all(item.is_messages and not _begins_with_answer(item) for item in messages):
+        if all(item.is_messages and not begins_with_answer(item) for item in messages):
             roles.conversations = list(pair)
         else:
             roles.answers = list(pair)
         return
-    if steps := _steps(columns):
+    if steps := steps_and_labels(columns):
         roles.steps = steps
         roles.answers = [steps[0]]
         del columns[steps[0]]
@@ -105,13 +108,13 @@ def _find_answers(roles: Roles, columns: Columns) -> None:
     by_name = [
         name
         for name, column in columns.items()
-        if meaning_of(name) == "answer" and _is_answer_value(column)
+        if meaning_of(name) == "answer" and is_answer_value(column)
     ]
     roles.answers = [name for name in by_name if not has_word(name, names.DEMONSTRATION)]
     conversations = [
         name
         for name, column in columns.items()
-        if column.is_messages and name not in roles.answers and _ends_with_answer(column)
+        if column.is_messages and name not in roles.answers and ends_with_answer(column)
     ]
     if not roles.answers and conversations:
         roles.conversations = conversations
@@ -135,53 +138,6 @@ def _take_inside(
     return list(paths.values())
 
 
-def _better_and_worse(columns: Columns) -> tuple[str, str] | None:
-    """Return the columns of the better and the worse answer, if exactly two are named so."""
-    texts = [name for name, column in columns.items() if _is_answer_value(column)]
-    pairs = [
-        (better, worse)
-        for better in texts
-        for worse in texts
-        if _without(better, names.BETTER) == _without(worse, names.WORSE)
-        and has_word(better, names.BETTER)
-        and has_word(worse, names.WORSE)
-    ]
-    if len(pairs) > 1:
-        pairs = [pair for pair in pairs if not has_word(pair[0], names.COMPARISON)]
-    return pairs[0] if len(pairs) == 1 else None
-
-
-def _steps(columns: Columns) -> tuple[str, str] | None:
-    """Return the columns of a list of steps and the list of their labels."""
-    texts = [name for name, column in columns.items() if column.is_text_list]
-    pairs = [
-        (steps, labels)
-        for steps in texts
-        for labels in columns
-        if meaning_of(steps) == "answer"
-        and meaning_of(labels) == "verdict"
-        and columns[labels].has_lengths_of(columns[steps])
-    ]
-    return pairs[0] if len(pairs) == 1 else None
-
-
-def _without(name: str, words: frozenset[str]) -> tuple[str, ...]:
-    return tuple(word for word in words_of(name) if word not in words)
-
-
-def _begins_with_answer(column: ColumnValues) -> bool:
-    return all(_role(value[0]) == "assistant" for value in column.values)
-
-
-def _ends_with_answer(column: ColumnValues) -> bool:
-    return all(_role(value[-1]) == "assistant" for value in column.values)
-
-
-def _role(message: dict[str, object]) -> object:
-    role = message.get("role", message.get("from"))
-    return "assistant" if role in {"gpt", "model", "chatgpt", "bot"} else role
-
-
 def _find_prompt(roles: Roles, columns: Columns) -> None:
     system = _take(columns, lambda column: column.name.lower() in {"system", "system_prompt"})
     roles.system = system[0] if system else None
@@ -190,7 +146,7 @@ def _find_prompt(roles: Roles, columns: Columns) -> None:
     candidates = [
         name
         for name, column in columns.items()
-        if meaning_of(name) == "prompt" and _is_answer_value(column) and name != "history"
+        if meaning_of(name) == "prompt" and is_answer_value(column) and name != "history"
     ]
     questions = [name for name in candidates if has_word(name, names.QUESTION)] or candidates
     question = next(
