@@ -190,6 +190,8 @@ def test_a_column_whose_name_looks_like_a_path_is_a_column():
     ("scores", "reason"),
     [
         ([*SCORES, {"name": "helpful", "value": 2}], "2 items fit"),
+        ({"name": "helpful", "value": 2}, "expected a list of objects, got an object"),
+        (4, "expected a list of objects, got 4"),
         ("four of five", "neither JSON nor a Python literal"),
     ],
 )

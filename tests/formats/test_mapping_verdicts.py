@@ -406,3 +406,23 @@ def test_a_step_that_is_not_in_the_response_is_refused():
     row = {"r": "Four", "c": ["Two"], "l": [1]}
     with pytest.raises(RecordError, match="'Two' is not in the response"):
         steps(", labels: l", row, "[r]")
+
+
+@pytest.mark.parametrize("value", ["none", "nothing", -1])
+def test_a_choice_of_nothing_is_a_choice_and_is_stored(tmp_path, value):
+    feedback = "{kind: choice, column: w, base: 0}"
+    picked, nothing = read_verdicts(tmp_path, feedback, [1, value])
+    assert (picked.chosen, nothing.chosen) == ("1", None)
+    mapping = f"{{prompt: q, responses: [x, y], id: n, feedback: [{feedback}]}}"
+    with Store(tmp_path / "store.db") as store:
+        ingest(store, tmp_path / "rows.jsonl", format=RowMapping.from_yaml(mapping))
+        stored = [item for case in store.cases() for item in case.feedback]
+    assert {item.chosen for item in stored} == {"1", None}
+
+
+def test_a_rank_below_zero_is_refused(tmp_path):
+    mapping = RowMapping.from_yaml(
+        "{prompt: q, responses: [x, y], feedback: [{kind: ranking, columns: [a, b]}]}"
+    )
+    with pytest.raises(RecordError, match="b: the rank -1 is below 0"):
+        list(mapping.parse({**PAIR, "a": 1, "b": -1}))

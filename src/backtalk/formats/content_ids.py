@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
+from functools import cache
 from typing import Any
 
 from pydantic_core import to_json
@@ -147,9 +148,13 @@ def make_feedback(
     distinct : str, optional
         Further part of the id, which distinguishes feedback with the same content.
     **fields : Any
-        Fields of that kind of feedback. ``None`` leaves a field at its default.
+        Fields of that kind of feedback. ``None`` leaves a field at its default, if it has one.
     """
-    data = {name: fields[name] for name in sorted(fields) if fields[name] is not None}
+    data = {
+        name: fields[name]
+        for name in sorted(fields)
+        if fields[name] is not None or name in _required_fields(_KIND_NAMES[kind])
+    }
     interaction_id = None if interaction is None else interaction.id
     id_ = content_id(
         interaction_id or "",
@@ -165,6 +170,12 @@ def make_feedback(
     if metadata:
         data["metadata"] = metadata
     return kind(id=id_, interaction=interaction_id, annotator=annotator, time=time, **data)  # type: ignore[arg-type]
+
+
+@cache
+def _required_fields(kind: str) -> frozenset[str]:
+    fields = KINDS[kind].model_fields
+    return frozenset(name for name, field in fields.items() if field.is_required())
 
 
 def make_case(interaction: Interaction, feedback: Iterable[AnyFeedback]) -> Case:

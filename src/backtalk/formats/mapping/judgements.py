@@ -7,6 +7,7 @@ from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
+from backtalk.errors import RecordError
 from backtalk.feedback.annotator import AnnotatorKind
 from backtalk.feedback.base import OVERALL
 from backtalk.feedback.kinds import Choice, Label, Outcome, Ranking, Rating, Scale, Shown
@@ -178,6 +179,11 @@ class RankingMapping(BaseMapping):
         ranks: dict[float, list[str]] = {}
         for index, column in enumerate(self.columns):
             if (rank := number(row, column)) is not None:
+                if rank < 0:
+                    raise RecordError(
+                        f"{name_of(column)}: the rank {rank:g} is below 0",
+                        "Leave the cell empty if the response was not ranked",
+                    )
                 ranks.setdefault(rank, []).append(str(index))
         tiers = tuple(tuple(ranks[rank]) for rank in sorted(ranks))
         return self._build(

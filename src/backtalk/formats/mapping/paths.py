@@ -51,7 +51,8 @@ def resolve(row: Mapping[str, Any], path: str) -> Any:
     Raises
     ------
     RecordError
-        If a step leads into a text that cannot be parsed, or several items fit a condition.
+        If a step leads into a text that cannot be parsed, a condition is on no list, or several
+        items fit it.
     """
     if path in row:
         return row[path]
@@ -106,9 +107,11 @@ def _take(value: Any, step: _Step, path: str) -> Any:
 
 
 def _matching_item(value: Any, step: _Filter, path: str) -> Any:
+    if not isinstance(value, (list, dict)):
+        raise RecordError(f"{path}: expected a list of objects, got {value!r}")
     items = [
         item
-        for item in (value if isinstance(value, list) else _rows(value))
+        for item in (value if isinstance(value, list) else _rows(value, path))
         if isinstance(item, dict)
         and all(normalise(resolve(item, name)) == expected for name, expected in step.conditions)
     ]
@@ -120,10 +123,13 @@ def _matching_item(value: Any, step: _Filter, path: str) -> Any:
     return items[0] if items else None
 
 
-def _rows(value: Any) -> list[dict[str, Any]]:
+def _rows(value: dict[str, Any], path: str) -> list[dict[str, Any]]:
     """Return the items of a list of objects that is stored as an object of lists."""
-    if not isinstance(value, dict) or not all(isinstance(item, list) for item in value.values()):
-        return []
+    if not all(isinstance(item, list) for item in value.values()):
+        raise RecordError(
+            f"{path}: expected a list of objects, got an object",
+            "Name its field by a path such as scores.helpful",
+        )
     return [dict(zip(value, items, strict=True)) for items in zip(*value.values(), strict=False)]
 
 
