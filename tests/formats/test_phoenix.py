@@ -253,3 +253,14 @@ def test_a_1_beside_larger_numbers_of_a_score_asks_for_the_scale(tmp_path):
         rows = [{**annotation("stars", score=value), "id": str(value), **row} for value in (1, 5)]
         path = write_rows(tmp_path / f"{index}.jsonl", *rows)
         assert all("scale=stars=LOW-HIGH" in row.reason for row in read(path))
+
+
+@pytest.mark.parametrize("name", ["name", "annotation_name"])
+def test_tables_for_logging_have_the_result_in_columns_of_their_own(name, tmp_path):
+    row = {"span_id": "2" * 16, name: "quality", "annotator_kind": "HUMAN"}
+    result = {"label": "fair", "score": 0.6, "explanation": "Too short."}
+    path = write_rows(tmp_path / "rows.jsonl", API_SPAN, row | result)
+    (parsed,) = read(path)
+    rating, critique = parsed.cases[0].feedback
+    assert (rating.value, rating.aspect, rating.metadata) == (0.6, "quality", {"label": "fair"})
+    assert (rating.annotator, critique.text) == (Annotator.human("unknown"), "Too short.")

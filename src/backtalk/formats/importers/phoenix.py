@@ -17,6 +17,7 @@ from backtalk.formats.fields import Fields
 from backtalk.formats.format import RowData, import_format
 from backtalk.formats.importers.phoenix_spans import (
     JOIN,
+    annotation_result,
     annotation_target,
     as_span,
     is_annotation,
@@ -167,14 +168,10 @@ def _annotation(
     if row.get("document_position") is not None:
         note_unusual("annotation of a retrieved document, left out")
         return []
-    nested = row.get("result")
-    result = nested if isinstance(nested, dict) else {}
-    parts = {
-        part: result.get(part, row.get(f"result.{part}"))
-        for part in ("label", "score", "explanation")
-    }
     name = fields.text("annotation_name" if "annotation_name" in fields else "name")
-    score = _score(name, Fields(parts, "result"), _annotator(fields, name), options)
+    score = _score(
+        name, Fields(annotation_result(row), "result"), _annotator(fields, name), options
+    )
     details = {key: _filled(row.get(key)) for key in ("identifier", "metadata")}
     full = Score(
         score.name,

@@ -12,6 +12,7 @@ from backtalk.formats.importers.trace_messages import function_call, parse_text
 
 _ATTRIBUTES = "attributes."
 _ANNOTATION_NAMES = ("annotation_name", "name")
+_RESULT_PARTS = ("label", "score", "explanation")
 _OTLP_TYPES = {"string": str, "bool": bool, "int": int, "double": float}
 
 
@@ -38,8 +39,25 @@ def is_annotation(row: RowData) -> bool:
     return (
         "annotator_kind" in row
         and any(name in row for name in _ANNOTATION_NAMES)
-        and ("result" in row or any(name.startswith("result.") for name in row))
+        and (
+            "result" in row
+            or any(name.startswith("result.") for name in row)
+            or (any(part in row for part in _RESULT_PARTS) and annotation_target(row)[0] != "")
+        )
     )
+
+
+def annotation_result(row: RowData) -> dict[str, Any]:
+    """Return the label, score and explanation of an annotation.
+
+    They are in ``result``, in columns such as ``result.label``, or, in tables for
+    ``log_span_annotations_dataframe``, in columns such as ``label``.
+    """
+    result = row.get("result")
+    nested = result if isinstance(result, dict) else {}
+    return {
+        part: nested.get(part, row.get(f"result.{part}", row.get(part))) for part in _RESULT_PARTS
+    }
 
 
 def as_span(row: RowData) -> dict[str, Any]:
@@ -214,9 +232,7 @@ def _numbers(row: RowData) -> list[tuple[str, Any]]:
     if not is_annotation(row):
         return []
     name = next(row[key] for key in _ANNOTATION_NAMES if key in row)
-    result = row.get("result")
-    nested = result if isinstance(result, dict) else {}
-    return [(str(name), nested.get("score", row.get("result.score")))]
+    return [(str(name), annotation_result(row)["score"])]
 
 
 JOIN = TraceJoin(items=_items, trace_keys=_trace_keys, targets=_targets, numbers=_numbers)
