@@ -366,3 +366,26 @@ def test_a_record_without_a_prompt_says_which_option_names_it(tmp_path):
     (bad,) = read(path)
     assert "prompt=FIELD" in bad.reason
     assert read_case(path, options={"prompt": "topic"}).interaction.prompt[0].text == "2 + 2?"
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "reason"),
+    [
+        ("users", ["ada"], "quality.responses.users: 1 entries for 2 answers"),
+        ("status", ["submitted"], "quality.responses.status: 1 entries for 2 answers"),
+        ("status", ["submitted", "final"], "status: 'final' is no status of an answer"),
+    ],
+)
+def test_answers_are_not_left_out_because_their_columns_differ_in_length(
+    column, value, reason, tmp_path
+):
+    row = {
+        "prompt": "Is it open?",
+        "response": "Yes.",
+        "quality.responses": [4, 2],
+        "quality.responses.users": ["ada", "bo"],
+        "quality.responses.status": ["submitted", "submitted"],
+        f"quality.responses.{column}": value,
+    }
+    (rejected,) = read(write_rows(tmp_path / "rows.jsonl", row))
+    assert rejected.reason.startswith(reason)

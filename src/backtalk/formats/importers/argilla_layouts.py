@@ -135,7 +135,13 @@ def _person(id_: Any) -> Annotator:
 def _is_submitted(status: Any) -> bool:
     if status is None:
         note_unusual(_STATUS_NOTE)
-    return str(status).lower() not in _UNSUBMITTED_STATUSES
+        return True
+    name = str(status).lower()
+    if name not in {"submitted", *_UNSUBMITTED_STATUSES}:
+        raise RecordError(
+            f"status: {status!r} is no status of an answer", "Write submitted, draft or discarded"
+        )
+    return name == "submitted"
 
 
 def _suggestion(question: str, value: Any, details: Fields) -> ToolAnswer:
@@ -192,10 +198,9 @@ def _version_2_columns(whole: Fields) -> Iterator[ToolAnswer]:
         if question != name and name in whole:
             values = whole.array(name)
             users, statuses = (
-                whole.array(f"{name}.{key}") if f"{name}.{key}" in whole else [None] * len(values)
-                for key in ("users", "status")
+                _beside_answers(whole, f"{name}.{key}", len(values)) for key in ("users", "status")
             )
-            for value, user, status in zip(values, users, statuses, strict=False):
+            for value, user, status in zip(values, users, statuses, strict=True):
                 if _is_submitted(status):
                     yield ToolAnswer(question, value, _person(user))
         question = name.removesuffix(".suggestion")
@@ -203,6 +208,16 @@ def _version_2_columns(whole: Fields) -> Iterator[ToolAnswer]:
             _check_label(whole, question)
             details = {key: whole.data.get(f"{name}.{key}") for key in ("score", "agent")}
             yield _suggestion(question, whole.data[name], Fields(details, name))
+
+
+def _beside_answers(whole: Fields, name: str, count: int) -> list[Any]:
+    """Return the list of a column that has an entry for each answer, or that many nulls."""
+    if name not in whole:
+        return [None] * count
+    items = whole.array(name)
+    if len(items) != count:
+        raise whole.error(name, f"{len(items)} entries for {count} answers")
+    return items
 
 
 def _check_label(whole: Fields, question: str) -> None:
