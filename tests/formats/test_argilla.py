@@ -389,3 +389,10 @@ def test_answers_are_not_left_out_because_their_columns_differ_in_length(
     }
     (rejected,) = read(write_rows(tmp_path / "rows.jsonl", row))
     assert rejected.reason.startswith(reason)
+
+
+def test_answers_of_version_1_need_lists_of_one_length(tmp_path):
+    answers = {"value": [5, 1], "user_id": ["ada"], "status": ["submitted", "submitted"]}
+    row = {"prompt": "Is it open?", "response": "Yes.", "quality": answers}
+    (rejected,) = read(write_rows(tmp_path / "rows.jsonl", row))
+    assert "value, user_id, status differ in length" in rejected.reason

@@ -192,6 +192,7 @@ def test_a_column_whose_name_looks_like_a_path_is_a_column():
         ([*SCORES, {"name": "helpful", "value": 2}], "2 items fit"),
         ({"name": "helpful", "value": 2}, "expected a list of objects, got an object"),
         (4, "expected a list of objects, got 4"),
+        ({"name": ["brief", "helpful"], "value": [2]}, "the lists of name, value differ in length"),
         ("four of five", "neither JSON nor a Python literal"),
     ],
 )

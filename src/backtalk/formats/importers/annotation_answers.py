@@ -314,11 +314,22 @@ def _unclear(answer: ToolAnswer, what: str) -> RecordError:
 
 
 def rows_from_columns(value: Any) -> Any:
-    """Return an object of lists, the form of lists of objects in some files, as that list."""
+    """Return an object of lists, the form of lists of objects in some files, as that list.
+
+    Raises
+    ------
+    RecordError
+        If the lists differ in length.
+    """
     if (
         isinstance(value, dict)
         and value
         and all(isinstance(column, list) for column in value.values())
     ):
-        return [dict(zip(value, row, strict=False)) for row in zip(*value.values(), strict=False)]
+        if len(set(map(len, value.values()))) > 1:
+            raise RecordError(
+                f"the lists of {', '.join(map(str, value))} differ in length",
+                "Give one entry for each answer",
+            )
+        return [dict(zip(value, row, strict=True)) for row in zip(*value.values(), strict=True)]
     return value

@@ -208,7 +208,9 @@ def _labels_by_name(message: Fields) -> dict[str, Fields]:
     if not isinstance(labels.data.get("name"), list):
         return {name: labels.object(name) for name in labels.data if name in labels}
     columns = [labels.array(name) for name in ("name", "value", "count")]
+    if len(set(map(len, columns))) > 1:
+        raise labels.error("value", "the lists of name, value and count differ in length")
     return {
         name: Fields({"value": value, "count": count}, labels.field_path(name))
-        for name, value, count in zip(*columns, strict=False)
+        for name, value, count in zip(*columns, strict=True)
     }

@@ -130,7 +130,9 @@ def _rows(value: dict[str, Any], path: str) -> list[dict[str, Any]]:
             f"{path}: expected a list of objects, got an object",
             "Name its field by a path such as scores.helpful",
         )
-    return [dict(zip(value, items, strict=True)) for items in zip(*value.values(), strict=False)]
+    if len(set(map(len, value.values()))) > 1:
+        raise RecordError(f"{path}: the lists of {', '.join(value)} differ in length")
+    return [dict(zip(value, items, strict=True)) for items in zip(*value.values(), strict=True)]
 
 
 @lru_cache(maxsize=4096)
