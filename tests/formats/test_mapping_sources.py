@@ -373,3 +373,11 @@ def test_columns_of_a_mapping():
     )
     columns = {"q", "meta", "meta.topic", "x", "y", "m", "w", "first", "second", "marks", "c"}
     assert mapping.columns() == columns
+
+
+def test_an_answer_may_be_one_message():
+    message = {"role": "assistant", "content": [{"type": "text", "text": "Yes."}]}
+    row = {"q": "Open?", "raw": json.dumps({"choices": [{"message": message}]}), "good": True}
+    path = "raw.choices[0].message"
+    mapping = f"{{prompt: q, responses: ['{path}'], feedback: [{{kind: label, column: good}}]}}"
+    assert parse_case(mapping, row).interaction.responses[0].text == "Yes."

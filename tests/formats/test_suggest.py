@@ -351,3 +351,12 @@ def test_a_table_without_an_answer_says_so_and_keeps_its_scores():
     text = suggest_mapping([{"transcript": "Customer: Open?", "csat": 5, "resolved": "yes"}])
     assert "No column looks like the answer" in text
     assert fields_of(text)["metadata"] == ["csat"]
+
+
+def test_an_answer_without_a_text_is_named_by_its_message():
+    calls = [{"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}]
+    message = {"role": "assistant", "content": None, "tool_calls": calls}
+    row = {"prompt": "Open?", "response": {"choices": [{"message": message}]}, "rating": 4}
+    assert fields_of(suggest_mapping([row]))["responses"] == ["response.choices[0].message"]
+    (case,) = read_rows(row)
+    assert case.interaction.responses[0].messages[0].tool_calls

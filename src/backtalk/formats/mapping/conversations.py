@@ -30,7 +30,7 @@ class ResponseColumns(Record):
     """Columns of one response."""
 
     text: Source
-    """Column of the text, or of a list of messages."""
+    """Column of the text, of a message or of a list of messages."""
     model: OptionalField[Source] = None
     """Column with the name of the model that generated it."""
     written_by: OptionalField[Name] = None
@@ -62,6 +62,8 @@ class ResponseColumns(Record):
             cell_value = parse_text(cell_value, path)
         if isinstance(cell_value, list) and all(isinstance(item, str) for item in cell_value):
             return Response(id=id_, text=self._join(cell_value, path), model=model)
+        if isinstance(cell_value, dict) and "role" in cell_value:
+            cell_value = [cell_value]
         messages = read_messages(cell_value, path)
         if messages is None:
             plain = Fields({path: cell_value}).text(path)

@@ -35,6 +35,8 @@ def path_to_prompt(column: ColumnValues) -> str | None:
 
 def path_to_answer(column: ColumnValues) -> str | None:
     """Return the path to the answer in a column of objects, ``None`` if it has none."""
+    if _is_message(column) and not column.in_text:
+        return column.name
     return _path(column, _ANSWERS)
 
 

@@ -221,7 +221,8 @@ def _take_raters(columns: Columns) -> list[str]:
 
 def _has_verdicts(column: ColumnValues) -> bool:
     words = {word.lower() for word in column.words}
-    return bool(column.numbers) or column.is_flag or words <= names.GOOD | names.BAD
+    is_small = bool(column.numbers) and all(abs(number) <= 10 for number in column.numbers)
+    return is_small or column.is_flag or words <= names.GOOD | names.BAD
 
 
 def _find_unnamed_person(roles: Roles, columns: Columns) -> None:
