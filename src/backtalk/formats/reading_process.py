@@ -180,11 +180,14 @@ class ReadingProcess(Closable):
     def _receive_all(self) -> None:
         """Queue messages, and an empty one at the end of the pipe."""
         pipe = _pipe(self._process.stdout)
-        message: bytes | bytearray = b"-"
-        while message:
-            head = _read(pipe, _HEAD.size)
-            message = (head and _read(pipe, _HEAD.unpack(head)[0])) or b""
-            self._messages.put(message)
+        try:
+            while head := _read(pipe, _HEAD.size):
+                message = _read(pipe, _HEAD.unpack(head)[0])
+                if message is None:
+                    break
+                self._messages.put(message)
+        finally:
+            self._messages.put(b"")
 
     def _receive(self) -> Any:
         """Return the next message, ``None`` if the process ended."""
