@@ -112,7 +112,7 @@ class Registry(Generic[Item]):
         if name not in self._items:
             declared = self._declared()
             if name not in declared:
-                raise UnknownName.among(self.kind, name, self.names())
+                raise UnknownName.among(self.kind, name, sorted(self.names()))
             self._load(declared[name])
         return self._items[name]
 

@@ -21,7 +21,6 @@ from tests.formats.samples import read_case, write_rows
 from tests.formats.trace_tool_rows import (
     LANGFUSE_TABLE,
     QUESTION,
-    TIMES,
 )
 from tests.formats.trace_tool_rows import langfuse_observation as observation
 from tests.formats.trace_tool_rows import langfuse_score as score
@@ -231,9 +230,9 @@ def test_what_is_left_out_is_counted(store, tmp_path):
     result = ingest(store, write_rows(tmp_path / "all.jsonl", *rows))
     assert result.added.interactions == 1
     assert set(result.unusual) == {
-        f"1 {TIMES} observation without scores that is no generation, left out",
-        f"1 {TIMES} trace without input and without scores, left out",
-        f"1 {TIMES} trace whose scores have only ids; the file of the scores is needed too",
+        "observation without scores that is no generation, left out: 1",
+        "trace without input and without scores, left out: 1",
+        "trace whose scores have only ids; the file of the scores is needed too: 1",
     }
 
 

@@ -10,7 +10,6 @@ from backtalk.formats import FORMATS, RejectedRow, read
 from backtalk.formats.ingest import ingest
 from backtalk.testing.formats import FormatLaws
 from tests.formats.samples import read_case, write_rows
-from tests.formats.trace_tool_rows import TIMES
 from tests.formats.trace_tool_rows import phoenix_annotation as annotation
 from tests.formats.trace_tool_rows import phoenix_span as span
 
@@ -203,9 +202,7 @@ def test_only_annotated_spans_calls_of_models_and_roots_are_kept(store, tmp_path
     ]
     result = ingest(store, write_rows(tmp_path / "all.jsonl", *rows))
     assert result.added.interactions == 3
-    assert (
-        f"1 {TIMES} span without annotations that is no call of a model, left out" in result.unusual
-    )
+    assert "span without annotations that is no call of a model, left out: 1" in result.unusual
 
 
 def test_an_annotation_of_a_trace_is_about_its_root(tmp_path):

@@ -6,8 +6,6 @@ The structures are those of langfuse 5.0 and its server, mlflow 3.17, arize-phoe
 
 QUESTION = [{"role": "user", "content": "Is it open?"}]
 TIME = "2026-03-01T09:00:00Z"
-TIMES = "times:"
-"""Word between the number and the text of a remark in the summary of an import."""
 
 
 # Langfuse

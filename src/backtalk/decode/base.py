@@ -193,7 +193,7 @@ def parse_decoder(value: Any) -> Any:
         return value
     kind = value.get("kind")
     if not isinstance(kind, str):
-        raise ValueError(f"kind: a decoder needs one of {', '.join(DECODERS)}")  # noqa: TRY004
+        raise ValueError(f"kind: a decoder needs one of {', '.join(sorted(DECODERS))}")  # noqa: TRY004
     try:
         return get_decoder(kind).model_validate(dict(value))
     except ValidationError as error:

@@ -4,7 +4,7 @@ r"""First rows of an input as a person would read them.
 >>> from tempfile import mkdtemp
 >>> path = Path(mkdtemp()) / "pairs.jsonl"
 >>> _ = path.write_text('{"prompt": "2 + 2?", "chosen": "4", "rejected": "5", "split": "test"}')
->>> print("\\n".join(read_preview(path, rows=1)[0].lines()[1:]))
+>>> print("\n".join(read_preview(path, rows=1)[0].lines()[1:]))
 row 1
   user      2 + 2?
   answer 0  4

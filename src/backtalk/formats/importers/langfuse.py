@@ -80,11 +80,20 @@ def langfuse(row: RowData, **options: Any) -> list[Case | AnyFeedback]:
     ]
 
 
+def _list(row: RowData, name: str) -> list[Any]:
+    value = row.get(name)
+    if value is not None and not isinstance(value, list):
+        raise RecordError(f"{name}: expected a list, got {value!r}")
+    return value or []
+
+
 def _parts(row: RowData) -> list[RowData]:
     """Return a trace, and the observations in it that have scores of their own."""
     row = {name: parse_text(value) for name, value in row.items()}
-    inner = [item for item in row.get("observations") or [] if isinstance(item, dict)]
-    scores = [item for item in row.get("scores") or [] if isinstance(item, dict)]
+    inner, scores = (
+        [item for item in _list(row, name) if isinstance(item, dict)]
+        for name in ("observations", "scores")
+    )
     if not is_trace(row) or not (inner or scores):
         return [row]
     trace = {**row, **_root_content(row, inner), "model": _only_model(inner)}
