@@ -12,7 +12,7 @@ from backtalk.formats.readers.conversations import CONVERSATION_START, read_conv
 from backtalk.formats.readers.row import RejectedRow, Row
 
 _BATCH_ROWS = 1_000
-_BUFFER_BYTES = 1 << 18
+_BUFFER_BYTES = 1 << 15
 
 
 def parquet_rows(stream: BinaryIO, source: str) -> Iterator[Row | RejectedRow]:
@@ -27,7 +27,7 @@ def parquet_rows(stream: BinaryIO, source: str) -> Iterator[Row | RejectedRow]:
         stream = io.BytesIO(stream.read())
     number = 0
     try:
-        file = pq.ParquetFile(stream, buffer_size=_BUFFER_BYTES)
+        file = pq.ParquetFile(stream, buffer_size=_BUFFER_BYTES, pre_buffer=False)
         convert = make_converter(file.schema_arrow)
         for batch in file.iter_batches(batch_size=_BATCH_ROWS, use_threads=False):
             texts = _conversation_columns(batch)
