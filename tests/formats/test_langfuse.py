@@ -230,9 +230,9 @@ def test_what_is_left_out_is_counted(store, tmp_path):
     result = ingest(store, write_rows(tmp_path / "all.jsonl", *rows))
     assert result.added.interactions == 1
     assert set(result.unusual) == {
-        "observation without scores that is no generation, left out: 1",
-        "trace without input and without scores, left out: 1",
-        "trace whose scores have only ids; the file of the scores is needed too: 1",
+        "observation without scores that is no generation, left out (1)",
+        "trace without input and without scores, left out (1)",
+        "trace whose scores have only ids; the file of the scores is needed too (1)",
     }
 
 

@@ -116,9 +116,9 @@ def test_overridden_failed_and_inner_feedback_is_left_out_with_a_count(store, tm
     (case,) = store.cases()
     assert [item.value for item in case.of(Rating)] == [1.0]
     assert set(result.unusual) >= {
-        "feedback that a later one overrides, left out: 2",
-        "feedback of a judge that failed, left out: 1",
-        "assessment of a span inside a trace, left out: 1",
+        "feedback that a later one overrides, left out (2)",
+        "feedback of a judge that failed, left out (1)",
+        "assessment of a span inside a trace, left out (1)",
     }
 
 

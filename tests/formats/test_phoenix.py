@@ -202,7 +202,7 @@ def test_only_annotated_spans_calls_of_models_and_roots_are_kept(store, tmp_path
     ]
     result = ingest(store, write_rows(tmp_path / "all.jsonl", *rows))
     assert result.added.interactions == 3
-    assert "span without annotations that is no call of a model, left out: 1" in result.unusual
+    assert "span without annotations that is no call of a model, left out (1)" in result.unusual
 
 
 def test_an_annotation_of_a_trace_is_about_its_root(tmp_path):

@@ -131,7 +131,7 @@ class Unusual:
                 _count(total, "feedback item is", "feedback items are")
                 + f" about single aspects: {self._list_aspects()}"
             )
-        return lines + [f"{text}: {count:,}" for text, count in self.notes.most_common()]
+        return lines + [f"{text} ({count:,})" for text, count in self.notes.most_common()]
 
     def _list_aspects(self) -> str:
         common = self.aspects.most_common(_MAX_ASPECTS)
