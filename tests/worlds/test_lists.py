@@ -218,9 +218,9 @@ def test_any_text_can_be_judged_and_mended(task, layout, text):
 
 def test_very_long_texts_can_be_judged():
     for text in ("fig, " * 5000, " " * 50_000 + "x", "and " * 20_000, "\n- " * 20_000 + "Done."):
-        began = time.perf_counter()
+        began = time.process_time()
         sound(SORT, ListLayout(), text)
-        assert time.perf_counter() - began < 20
+        assert time.process_time() - began < 2
 
 
 @pytest.mark.parametrize(

@@ -9,11 +9,6 @@ Messages = tuple[Message, ...]
 """Messages of an answer; empty if it is one plain message with the answer's text."""
 
 
-def answer_messages(text: str, messages: Messages = ()) -> Messages:
-    """Return the messages of an answer, at least one."""
-    return messages or (Message.assistant(text),)
-
-
 def is_plain(messages: Messages) -> bool:
     """Return true if an answer's text is all of it: one message without tool calls or media."""
     return not messages or (len(messages) == 1 and _is_text(messages[0]))

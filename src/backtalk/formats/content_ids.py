@@ -73,44 +73,6 @@ def make_interaction(
     )
 
 
-def make_text_interaction(
-    prompt: str, texts: tuple[str, ...], *, metadata: dict[str, Any]
-) -> Interaction:
-    """Build the interaction that :func:`make_interaction` builds from plain texts, but faster.
-
-    The interaction is validated once as a whole, which takes two thirds of the time. The ids of
-    the responses are their indices.
-
-    >>> texts = ("Yes.", "No.")
-    >>> slow = make_interaction("Open?", [Response(id=str(i), text=t) for i, t in enumerate(texts)])
-    >>> slow == make_text_interaction("Open?", texts, metadata={})
-    True
-
-    Parameters
-    ----------
-    prompt : str
-        Text of one user message.
-    texts : tuple of str
-        Texts of the responses.
-    metadata : dict
-        Metadata of the interaction.
-    """
-    parts = ["user", prompt, "responses"]
-    responses = []
-    for index, text in enumerate(texts):
-        parts += (str(index), text, "")
-        responses.append({"id": str(index), "text": text})
-    return Interaction.model_validate(
-        {
-            "id": content_id(*parts),
-            "prompt": ({"role": "user", "content": prompt},),
-            "responses": responses,
-            "time": None,
-            "metadata": metadata,
-        }
-    )
-
-
 def _message_parts(message: Message) -> tuple[str, str]:
     content = message.content
     if type(content) is str and not (message.tool_calls or message.tool_call_id or message.name):
