@@ -18,14 +18,11 @@ from backtalk.formats.importers import (
     instruction_tuning,
     kaggle_arena,
     label_studio,
-    langfuse,
     llama_factory,
     llama_factory_v1,
-    mlflow,
     nectar,
     openai,
     openassistant,
-    phoenix,
     pku_saferlhf,
     prm800k,
     prometheus,
@@ -34,11 +31,11 @@ from backtalk.formats.importers import (
     sharegpt,
     shp,
     summarize_from_feedback,
-    tensorzero,
     trl,
     ultrafeedback,
     webgpt,
 )
+from backtalk.formats.importers.trace_tools import langfuse, mlflow, phoenix, tensorzero
 
 __all__ = [
     "alpaca_eval",

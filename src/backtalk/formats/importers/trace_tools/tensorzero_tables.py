@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from backtalk.formats.format import RowData
-from backtalk.formats.importers.trace_join import TraceJoin
+from backtalk.formats.importers.trace_tools.join import TraceJoin
 
 INFERENCE_ID = "inference_id"
 

@@ -15,7 +15,9 @@ from backtalk.formats.columns import is_empty
 from backtalk.formats.content_ids import make_case, response_from_messages
 from backtalk.formats.fields import Fields
 from backtalk.formats.format import RowData, import_format
-from backtalk.formats.importers.phoenix_spans import (
+from backtalk.formats.importers.trace_tools.join import FEEDBACK
+from backtalk.formats.importers.trace_tools.messages import read_input, read_output, read_time
+from backtalk.formats.importers.trace_tools.phoenix_spans import (
     JOIN,
     annotation_result,
     annotation_target,
@@ -25,9 +27,7 @@ from backtalk.formats.importers.phoenix_spans import (
     span_input,
     span_output,
 )
-from backtalk.formats.importers.trace_join import FEEDBACK
-from backtalk.formats.importers.trace_messages import read_input, read_output, read_time
-from backtalk.formats.importers.trace_scores import (
+from backtalk.formats.importers.trace_tools.scores import (
     RESPONSE,
     SCORE_OPTIONS,
     Score,
@@ -67,7 +67,7 @@ def phoenix(row: RowData, **options: Any) -> list[Case | AnyFeedback]:
     row : dict
         Row of the table of spans, of annotations or of both joined, or object of the API.
     **options : Any
-        Fields of :class:`~backtalk.formats.importers.trace_scores.ScoreOptions`.
+        Fields of :class:`~backtalk.formats.importers.trace_tools.scores.ScoreOptions`.
     """
     settings = read_options(row, options)
     return [item for part in JOIN.expand(row) or [row] for item in _parse(part, settings)]

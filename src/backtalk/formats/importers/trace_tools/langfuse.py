@@ -13,7 +13,8 @@ from backtalk.formats.columns import is_empty
 from backtalk.formats.content_ids import make_case, response_from_messages
 from backtalk.formats.fields import Fields
 from backtalk.formats.format import RowData, import_format
-from backtalk.formats.importers.langfuse_rows import (
+from backtalk.formats.importers.trace_tools.join import FEEDBACK
+from backtalk.formats.importers.trace_tools.langfuse_rows import (
     JOIN,
     as_camel_case,
     is_comment,
@@ -23,15 +24,18 @@ from backtalk.formats.importers.langfuse_rows import (
     is_trace,
     score_target,
 )
-from backtalk.formats.importers.langfuse_scores import comment_items, read_row_score, table_scores
-from backtalk.formats.importers.trace_join import FEEDBACK
-from backtalk.formats.importers.trace_messages import (
+from backtalk.formats.importers.trace_tools.langfuse_scores import (
+    comment_items,
+    read_row_score,
+    table_scores,
+)
+from backtalk.formats.importers.trace_tools.messages import (
     parse_text,
     read_input,
     read_output,
     read_time,
 )
-from backtalk.formats.importers.trace_scores import (
+from backtalk.formats.importers.trace_tools.scores import (
     RESPONSE,
     SCORE_OPTIONS,
     ScoreOptions,
@@ -69,7 +73,7 @@ def langfuse(row: RowData, **options: Any) -> list[Case | AnyFeedback]:
     row : dict
         Object of the API, row of an exported table, or a page of objects.
     **options : Any
-        Fields of :class:`~backtalk.formats.importers.trace_scores.ScoreOptions`.
+        Fields of :class:`~backtalk.formats.importers.trace_tools.scores.ScoreOptions`.
     """
     settings = read_options(row, options)
     return [

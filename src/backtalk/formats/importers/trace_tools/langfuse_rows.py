@@ -9,7 +9,7 @@ from pydantic_core import from_json
 
 from backtalk.formats.columns import meaning_of
 from backtalk.formats.format import RowData
-from backtalk.formats.importers.trace_join import FEEDBACK, OUTSIDE, TraceJoin
+from backtalk.formats.importers.trace_tools.join import FEEDBACK, OUTSIDE, TraceJoin
 
 _TRACE = {"id", "timestamp", "name", "userId", "sessionId", "input", "output", "tags"}
 _OBSERVATION = {"id", "traceId", "type", "startTime"}

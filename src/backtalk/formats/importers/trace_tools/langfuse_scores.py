@@ -10,8 +10,8 @@ from backtalk.feedback.interaction import Interaction
 from backtalk.feedback.kinds import AnyFeedback, Demonstration, Edit, FeedbackT
 from backtalk.formats.content_ids import make_feedback
 from backtalk.formats.fields import Fields
-from backtalk.formats.importers.langfuse_rows import score_columns
-from backtalk.formats.importers.trace_scores import (
+from backtalk.formats.importers.trace_tools.langfuse_rows import score_columns
+from backtalk.formats.importers.trace_tools.scores import (
     RESPONSE,
     Score,
     ScoreOptions,

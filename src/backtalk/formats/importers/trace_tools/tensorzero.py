@@ -18,18 +18,9 @@ from backtalk.formats.content_ids import (
 )
 from backtalk.formats.fields import Fields
 from backtalk.formats.format import RowData, import_format
-from backtalk.formats.importers.tensorzero_messages import read_answer, read_input
-from backtalk.formats.importers.tensorzero_tables import (
-    INFERENCE_ID,
-    JOIN,
-    inference_id,
-    is_datapoint,
-    is_feedback,
-    is_inference,
-)
-from backtalk.formats.importers.trace_join import FEEDBACK
-from backtalk.formats.importers.trace_messages import read_time
-from backtalk.formats.importers.trace_scores import (
+from backtalk.formats.importers.trace_tools.join import FEEDBACK
+from backtalk.formats.importers.trace_tools.messages import read_time
+from backtalk.formats.importers.trace_tools.scores import (
     RESPONSE,
     SCORE_OPTIONS,
     Score,
@@ -38,6 +29,15 @@ from backtalk.formats.importers.trace_scores import (
     read_options,
     score_feedback,
     stand_in,
+)
+from backtalk.formats.importers.trace_tools.tensorzero_messages import read_answer, read_input
+from backtalk.formats.importers.trace_tools.tensorzero_tables import (
+    INFERENCE_ID,
+    JOIN,
+    inference_id,
+    is_datapoint,
+    is_feedback,
+    is_inference,
 )
 from backtalk.formats.unusual import note_unusual
 
@@ -80,7 +80,7 @@ def tensorzero(row: RowData, **options: Any) -> list[Case | AnyFeedback]:
     row : dict
         Row of a table, object of the API, or a page of its objects.
     **options : Any
-        Fields of :class:`~backtalk.formats.importers.trace_scores.ScoreOptions`.
+        Fields of :class:`~backtalk.formats.importers.trace_tools.scores.ScoreOptions`.
     """
     settings = read_options(row, options)
     return [item for part in JOIN.expand(row) or [row] for item in _parse(part, settings)]

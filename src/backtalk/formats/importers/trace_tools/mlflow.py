@@ -15,16 +15,16 @@ from backtalk.feedback.record import content_id
 from backtalk.formats.content_ids import make_case, make_feedback, response_from_messages
 from backtalk.formats.fields import Fields
 from backtalk.formats.format import RowData, import_format
-from backtalk.formats.importers.mlflow_traces import (
+from backtalk.formats.importers.trace_tools.join import TraceJoin
+from backtalk.formats.importers.trace_tools.messages import read_input, read_output, read_time
+from backtalk.formats.importers.trace_tools.mlflow_traces import (
     Trace,
     is_table_row,
     is_trace,
     read_trace,
     score_numbers,
 )
-from backtalk.formats.importers.trace_join import TraceJoin
-from backtalk.formats.importers.trace_messages import read_input, read_output, read_time
-from backtalk.formats.importers.trace_scores import (
+from backtalk.formats.importers.trace_tools.scores import (
     RESPONSE,
     SCORE_OPTIONS,
     Score,
@@ -72,7 +72,7 @@ def mlflow(row: RowData, **options: Any) -> list[Case]:
     row : dict
         Trace as JSON, or row of the table.
     **options : Any
-        Fields of :class:`~backtalk.formats.importers.trace_scores.ScoreOptions`.
+        Fields of :class:`~backtalk.formats.importers.trace_tools.scores.ScoreOptions`.
     """
     settings = read_options(row, options)
     trace = read_trace(row)

@@ -11,7 +11,7 @@ from pydantic_core import from_json
 from backtalk.formats.cell_values import read_cells
 from backtalk.formats.fields import Fields
 from backtalk.formats.format import RowData
-from backtalk.formats.importers.trace_messages import parse_text, read_time
+from backtalk.formats.importers.trace_tools.messages import parse_text, read_time
 
 _IDS = ("trace_id", "request_id")
 _INFO = {"trace_metadata", "request_metadata", "trace_location"}

@@ -15,7 +15,7 @@ from backtalk.feedback.interaction import Interaction
 from backtalk.feedback.kinds import AnyFeedback, Critique, FeedbackT, Label, Rating, Scale
 from backtalk.formats.content_ids import make_feedback
 from backtalk.formats.importers.annotation_options import aspect_of, sounds_like_fault
-from backtalk.formats.importers.trace_join import OUTSIDE
+from backtalk.formats.importers.trace_tools.join import OUTSIDE
 from backtalk.formats.options import parse_list, parse_scales
 from backtalk.formats.unusual import note_unusual
 

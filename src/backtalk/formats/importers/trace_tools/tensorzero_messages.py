@@ -9,7 +9,7 @@ from pydantic_core import to_json
 from backtalk.errors import RecordError
 from backtalk.feedback.interaction import Message, Prompt
 from backtalk.formats.fields import Fields
-from backtalk.formats.importers.trace_messages import function_call
+from backtalk.formats.importers.trace_tools.messages import function_call
 from backtalk.formats.unusual import note_unusual
 
 _TEMPLATE_NOTE = "message made from a template, read as the JSON of its arguments"

@@ -7,8 +7,8 @@ from typing import Any
 
 from backtalk.formats.columns import is_empty
 from backtalk.formats.format import RowData
-from backtalk.formats.importers.trace_join import TraceJoin
-from backtalk.formats.importers.trace_messages import function_call, parse_text
+from backtalk.formats.importers.trace_tools.join import TraceJoin
+from backtalk.formats.importers.trace_tools.messages import function_call, parse_text
 
 _ATTRIBUTES = "attributes."
 _ANNOTATION_NAMES = ("annotation_name", "name")
