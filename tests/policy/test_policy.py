@@ -8,11 +8,11 @@ from hypothesis import strategies as st
 
 from backtalk.decode import BestOfN, Sample
 from backtalk.errors import NotFound, RecordError, UnknownName
-from backtalk.feedback import Message
+from backtalk.feedback import Message, Snapshot
 from backtalk.feedback.record import now
 from backtalk.models import FunctionModel, Sampling, register_model
 from backtalk.models.spec import EndpointSpec, LocalSpec, NamedSpec, ReplaySpec
-from backtalk.policy import Lineage, Policy, Snapshot, diff, load_policy
+from backtalk.policy import Lineage, Policy, diff, load_policy
 
 words = st.text("abc é\n:#'\"", min_size=1, max_size=12).filter(str.strip)
 models = st.one_of(

@@ -10,6 +10,7 @@ import numpy as np
 
 from backtalk.decode import DecoderOutput
 from backtalk.errors import BacktalkError
+from backtalk.evaluate.judges.info import describe_judge
 from backtalk.evaluate.result import Evaluation, Measure, PromptSplit, SelectionBaseline
 from backtalk.feedback import content_id
 from backtalk.feedback.case import prompt_key
@@ -275,6 +276,7 @@ async def _make_evaluation(
         candidate=policies[0],
         baseline=policies[1],
         judge=judge.name,
+        judge_info=describe_judge(judge),
         split=split,
         prompts=len(answer_set.prompts),
         prompts_digest=content_id(*sorted(prompt_key(prompt) for prompt in answer_set.prompts)),

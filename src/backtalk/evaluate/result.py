@@ -7,6 +7,7 @@ from uuid import uuid4
 
 from pydantic import Field
 
+from backtalk.evaluate.judges.info import JudgeInfo
 from backtalk.feedback.record import Name, OptionalField, Record, Time, now
 from backtalk.stats.estimate import Estimate
 
@@ -48,6 +49,8 @@ class Evaluation(Record):
     """Id of the policy that it is compared with."""
     judge: Name
     """Name of the judge."""
+    judge_info: OptionalField[JudgeInfo] = None
+    """Description of the judge; ``None`` in evaluations of earlier versions."""
     split: PromptSplit
     """Set of prompts. Evidence for a promotion comes from held-out or live prompts."""
     prompts: Annotated[int, Field(ge=1)]

@@ -34,3 +34,4 @@ from .kinds import parse_interaction as parse_interaction
 from .kinds import verdict_score as verdict_score
 from .record import content_id as content_id
 from .record import new_id as new_id
+from .snapshot import Snapshot as Snapshot

@@ -14,9 +14,9 @@ from backtalk.feedback.base import OVERALL
 from backtalk.feedback.case import Case, merge_by_prompt, prompt_key
 from backtalk.feedback.conversions import conversions_to, views
 from backtalk.feedback.interaction import Prompt
+from backtalk.feedback.snapshot import Snapshot
 from backtalk.feedback.split import split_for
 from backtalk.feedback.views import View
-from backtalk.policy import Snapshot
 from backtalk.store import Store
 from backtalk.store.queries import Cursor
 

@@ -4,7 +4,6 @@ from .loading import as_response as as_response
 from .loading import load_policy as load_policy
 from .policy import Lineage as Lineage
 from .policy import Policy as Policy
-from .policy import Snapshot as Snapshot
 from .storage import list_policies as list_policies
 from .storage import read_policy as read_policy
 from .storage import save_policy as save_policy

@@ -12,21 +12,8 @@ from backtalk.decode import Decoder, Sample
 from backtalk.errors import RecordError
 from backtalk.feedback import Message, as_prompt, content_id
 from backtalk.feedback.record import OMIT_EMPTY, Name, OptionalField, Record, Time, record_error
+from backtalk.feedback.snapshot import Snapshot
 from backtalk.models.spec import ModelSpec
-
-
-class Snapshot(Record):
-    """Snapshot of the feedback that a policy was learned from."""
-
-    project: Name
-    split: Name
-    """Set of prompts: ``"train"`` or ``"all"``."""
-    counts: dict[str, int]
-    """Number of interactions, and of feedback items of each kind."""
-    digest: Name
-    """Hash of the ids of all interactions and feedback, in order."""
-    last: int
-    """Highest sequence number of the feedback in the store at that time."""
 
 
 class Lineage(Record):
