@@ -121,6 +121,64 @@ def test_a_judge_that_compares_is_asked_to():
     assert result.win_rate.value == pytest.approx(0.75)
 
 
+class ComparesOnly:
+    """A judge that prefers the larger number, and has no scores."""
+
+    name = "comparison"
+
+    def __init__(self):
+        self.pairs = 0
+
+    async def compare(self, a, b):
+        self.pairs += len(a)
+        first, second = ([float(text.rstrip("x")) for _, text in row] for row in (a, b))
+        wins = np.array(first) > np.array(second)
+        return np.stack([0.8 * wins, 0.8 * ~wins, np.full(len(a), 0.2)], axis=1)
+
+
+def test_a_judge_that_only_compares_gives_preferences():
+    judge = ComparesOnly()
+    candidate = FakePolicy("best", 0.25, draws=4)
+    result, answer_set = asyncio.run(
+        evaluate(candidate, PLAIN, PROMPTS, judge, run=Run(seed=1), guards=[ComparesOnly()])
+    )
+    texts = [[d.answer.text.rstrip("x") for d in row] for row in answer_set.answers]
+    wins = np.array([float(new) > float(old) for old, new in zip(*texts, strict=True)])
+    expected = win_rate(0.1 + 0.8 * wins, seed=1).estimate
+    assert result.win_rate == expected
+    assert result.value.candidate.value == pytest.approx(expected.value)
+    assert result.value.baseline is None
+    assert result.value.difference.low == pytest.approx(expected.low - 0.5)
+    assert result.guards[0].difference == result.value.difference
+    assert result.choices == ()
+    assert judge.pairs == len(PROMPTS)
+    assert Evaluation.model_validate_json(result.to_json()) == result
+
+
+def test_the_best_of_several_is_chosen_by_a_judge_that_only_compares():
+    candidates = [PLAIN, FakePolicy("good", 0.4), FakePolicy("bad", 0.0)]
+    baseline = FakePolicy("base", 0.2)
+    result, selection, answer_set = asyncio.run(
+        choose_best(candidates, baseline, PROMPTS, ComparesOnly(), run=Run(seed=1))
+    )
+    assert selection.winner == 1
+    assert result.candidate == "good"
+    hidden = np.asarray(selection.held_out)
+    assert result.win_rate.value == pytest.approx(answer_set.values[2][hidden].mean())
+    assert (answer_set.values[0] == 0.5).all()
+
+
+def test_a_judge_that_needs_all_answers_at_once_has_them_at_once():
+    class AtOnce(ComparesOnly):
+        batch_size = None
+
+        async def compare(self, a, b):
+            assert len(a) == len(PROMPTS)
+            return await super().compare(a, b)
+
+    assert asyncio.run(evaluate(BETTER, PLAIN, PROMPTS, AtOnce(), run=Run()))[0].prompts == 60
+
+
 def test_a_budget_that_ends_leaves_what_was_done():
     run = Run(budget=Budget(calls=100))
     model = run.wrap(FunctionModel(lambda request: "0.5", name="m"))

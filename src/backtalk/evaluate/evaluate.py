@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
 
 import numpy as np
 
 from backtalk.decode import DecoderOutput
 from backtalk.errors import BacktalkError
+from backtalk.evaluate.answering import (
+    AnsweringPolicy,
+    AnswerSet,
+    answer_and_judge,
+    pair_texts,
+    preferences_by,
+)
 from backtalk.evaluate.judges.info import describe_judge
+from backtalk.evaluate.judges.protocol import Judge, PairwiseJudge
 from backtalk.evaluate.result import Evaluation, Measure, PromptSplit, SelectionBaseline
 from backtalk.feedback import content_id
 from backtalk.feedback.case import prompt_key
 from backtalk.feedback.interaction import Prompt
-from backtalk.models import BudgetExceeded
 from backtalk.rewards import PromptResponse, Reward
 from backtalk.run import Run
 from backtalk.stats.baselines import compare_to_baselines
@@ -25,118 +30,21 @@ from backtalk.stats.selection_bias import Selection, choose
 from backtalk.stats.validation import Floats
 from backtalk.stats.win_rate import paired_difference, win_rate
 
-BATCH_SIZE = 32
-"""Number of prompts answered at a time. A budget that ends within a batch loses that batch."""
+__all__ = ["AnswerSet", "AnsweringPolicy", "PairwiseJudge", "choose_best", "evaluate"]
 
-
-class AnsweringPolicy(Protocol):
-    """Policy that can answer prompts, such as :class:`backtalk.policy.LoadedPolicy`."""
-
-    @property
-    def id(self) -> str:
-        """Id of the policy."""
-        ...
-
-    async def decode(self, prompts: Sequence[Prompt], *, seed: int = 0) -> list[DecoderOutput]:
-        """Answer each prompt."""
-        ...
-
-
-@runtime_checkable
-class PairwiseJudge(Protocol):
-    """Judge that compares two answers instead of scoring each one."""
-
-    async def compare(self, a: Sequence[PromptResponse], b: Sequence[PromptResponse]) -> Floats:
-        """Return P(a is preferred), P(b is preferred) and P(tie), shape ``(n, 3)``."""
-        ...
-
-
-@dataclass(frozen=True)
-class AnswerSet:
-    """Answers of several policies to the same prompts, with the judge's values."""
-
-    prompts: tuple[Prompt, ...]
-    answers: tuple[tuple[DecoderOutput, ...], ...]
-    """Answers of each policy, the baseline first."""
-    values: Floats
-    """Judge's value of each answer, shape ``(policies, prompts)``."""
-    complete: bool
-    """False if the budget ended before all prompts were answered."""
-
-
-async def generate_and_score(
-    policies: Sequence[AnsweringPolicy], prompts: Sequence[Prompt], judge: Reward, run: Run
-) -> AnswerSet:
-    """Generate the answers of each policy to each prompt, and score them.
-
-    The policies sample independently of one another. If the budget ends, the result has the
-    prompts that all policies have answered.
-
-    Parameters
-    ----------
-    policies : sequence of AnsweringPolicy
-        Policies, the baseline first.
-    prompts : sequence of Prompt
-        Prompts to answer.
-    judge : Reward
-        Judge that scores the answers.
-    run : Run
-        Seed, budget and progress of the run.
-
-    Raises
-    ------
-    BudgetExceeded
-        If the budget ends before the first batch of prompts is answered.
-    """
-    answers: list[list[DecoderOutput]] = [[] for _ in policies]
-    values: list[Floats] = []
-    done = 0
-    with run.task("answering held-out prompts", len(prompts)) as step:
-        for start in range(0, len(prompts), BATCH_SIZE):
-            batch = prompts[start : start + BATCH_SIZE]
-            try:
-                outputs = [
-                    await policy.decode(batch, seed=_seed(run.seed, index))
-                    for index, policy in enumerate(policies)
-                ]
-                scores = await judge.score(
-                    [
-                        (prompt, decoded.answer.text)
-                        for row in outputs
-                        for prompt, decoded in zip(batch, row, strict=True)
-                    ]
-                )
-            except BudgetExceeded:
-                if not done:
-                    raise
-                break
-            for row, decoded in zip(answers, outputs, strict=True):
-                row.extend(decoded)
-            values.append(scores.mean.reshape(len(policies), len(batch)))
-            done += len(batch)
-            step(done)
-    return AnswerSet(
-        prompts=tuple(prompts[:done]),
-        answers=tuple(tuple(row) for row in answers),
-        values=np.concatenate(values, axis=1),
-        complete=done == len(prompts),
-    )
-
-
-def _seed(seed: int, index: int) -> int:
-    """Return a different seed for each policy, so their samples are independent."""
-    return int(content_id("policy", str(seed), str(index))[:8], 16)
+_COSTLY = frozenset({"llm", "people"})
+"""Kinds of judges that judge the answers only, and not every sample that one was chosen from."""
 
 
 async def evaluate(
     candidate: AnsweringPolicy,
     baseline: AnsweringPolicy,
     prompts: Sequence[Prompt],
-    judge: Reward,
+    judge: Judge,
     *,
     run: Run,
     split: PromptSplit = "held-out",
-    guards: Sequence[Reward] = (),
+    guards: Sequence[Judge] = (),
 ) -> tuple[Evaluation, AnswerSet]:
     """Compare a candidate with a baseline.
 
@@ -146,14 +54,15 @@ async def evaluate(
         Policies, loaded with :meth:`Run.wrap` so that the budget applies.
     prompts : sequence of Prompt
         Prompts that both policies answer.
-    judge : Reward
-        Judge that scores the answers, or compares them if it is a :class:`PairwiseJudge`.
+    judge : Judge
+        Judge that scores the answers, compares them, or both. The values of one that only compares
+        are preferences over the baseline.
     run : Run
         Seed, budget and progress of the run.
     split : PromptSplit, default "held-out"
         Set that the prompts are from, for the record.
-    guards : sequence of Reward, default ()
-        Guardrails: rewards on which the candidate must not get worse.
+    guards : sequence of Judge, default ()
+        Guardrails: judges by which the candidate must not get worse.
 
     Returns
     -------
@@ -177,7 +86,7 @@ async def evaluate(
             f"There is no {split} prompt to evaluate on",
             "A fifth of all prompts is held out: add interactions, or pass other prompts",
         )
-    answer_set = await generate_and_score([baseline, candidate], prompts, judge, run)
+    answer_set = await answer_and_judge([baseline, candidate], prompts, judge, run)
     ids = (candidate.id, baseline.id)
     result = await _make_evaluation(
         answer_set, 1, judge, policies=ids, guards=guards, run=run, split=split
@@ -189,11 +98,11 @@ async def choose_best(
     candidates: Sequence[AnsweringPolicy],
     baseline: AnsweringPolicy,
     prompts: Sequence[Prompt],
-    judge: Reward,
+    judge: Judge,
     *,
     run: Run,
     split: PromptSplit = "held-out",
-    guards: Sequence[Reward] = (),
+    guards: Sequence[Judge] = (),
     unseen: float = 0.5,
 ) -> tuple[Evaluation, Selection, AnswerSet]:
     """Choose the best of several candidates on some prompts, and evaluate it on the others.
@@ -227,8 +136,8 @@ async def choose_best(
             f"prompts takes at least two prompts, there are {len(prompts)}",
             "Add interactions, or pass other prompts",
         )
-    answer_set = await generate_and_score([baseline, *candidates], prompts, judge, run)
-    selection = choose(answer_set.values[1:], held_out=unseen, bounds=judge.bounds, seed=run.seed)
+    answer_set = await answer_and_judge([baseline, *candidates], prompts, judge, run)
+    selection = choose(answer_set.values[1:], held_out=unseen, bounds=_bounds(judge), seed=run.seed)
     hidden = np.asarray(selection.held_out)
     rest = AnswerSet(
         prompts=tuple(p for p, held in zip(answer_set.prompts, hidden, strict=True) if held),
@@ -251,19 +160,20 @@ async def choose_best(
 async def _make_evaluation(
     answer_set: AnswerSet,
     index: int,
-    judge: Reward,
+    judge: Judge,
     *,
     policies: tuple[str, str],
-    guards: Sequence[Reward],
+    guards: Sequence[Judge],
     run: Run,
     split: PromptSplit,
 ) -> Evaluation:
-    responses = _responses(answer_set, answer_set.answers[index])
-    baseline_responses = _responses(answer_set, answer_set.answers[0])
+    responses = pair_texts(answer_set.prompts, answer_set.answers[index])
+    baseline_responses = pair_texts(answer_set.prompts, answer_set.answers[0])
     values, baseline_values = answer_set.values[index], answer_set.values[0]
-    if isinstance(judge, PairwiseJudge):
-        verdicts = await judge.compare(responses, baseline_responses)
-        preferences = verdicts[:, 0] + verdicts[:, 2] / 2
+    if not isinstance(judge, Reward):
+        preferences = values
+    elif isinstance(judge, PairwiseJudge):
+        preferences = await preferences_by(judge, responses, baseline_responses)
     else:
         preferences = _preferences(values, baseline_values)
     lengths = np.array([len(text) for _, text in responses], dtype=float)
@@ -289,26 +199,11 @@ async def _make_evaluation(
         choices=choices,
         ceiling=ceiling,
         guards=tuple(
-            [
-                _measure(
-                    guard,
-                    (await guard.score(responses)).mean,
-                    (await guard.score(baseline_responses)).mean,
-                    run.seed,
-                )
-                for guard in guards
-            ]
+            [await _guard(guard, responses, baseline_responses, run.seed) for guard in guards]
         ),
         calls=usage.calls,
         tokens=usage.tokens,
     )
-
-
-def _responses(answer_set: AnswerSet, answers: Sequence[DecoderOutput]) -> list[PromptResponse]:
-    return [
-        (prompt, decoded.answer.text)
-        for prompt, decoded in zip(answer_set.prompts, answers, strict=True)
-    ]
 
 
 def _preferences(values: Floats, baseline_values: Floats) -> Floats:
@@ -317,10 +212,17 @@ def _preferences(values: Floats, baseline_values: Floats) -> Floats:
 
 
 async def _selection_baselines(
-    answers: Sequence[DecoderOutput], prompts: Sequence[Prompt], judge: Reward
+    answers: Sequence[DecoderOutput], prompts: Sequence[Prompt], judge: Judge
 ) -> tuple[tuple[SelectionBaseline, ...], Estimate | None]:
-    """Compare the candidate's choice among its samples with baseline rules, if it has a choice."""
-    if all(len(decoded.candidates) == 1 for decoded in answers):
+    """Compare the candidate's choice among its samples with baseline rules, if it has a choice.
+
+    A judge that only compares, or is costly, is not bothered with the samples.
+    """
+    if (
+        not isinstance(judge, Reward)
+        or describe_judge(judge).kind in _COSTLY
+        or all(len(decoded.candidates) == 1 for decoded in answers)
+    ):
         return (), None
     scores = await judge.score(
         [
@@ -343,17 +245,43 @@ async def _selection_baselines(
     return choices, comparison.ceiling
 
 
-def _measure(reward: Reward, values: Floats, baseline_values: Floats, seed: int) -> Measure:
-    bounds = reward.bounds
+async def _guard(
+    guard: Judge,
+    responses: Sequence[PromptResponse],
+    baseline_responses: Sequence[PromptResponse],
+    seed: int,
+) -> Measure:
+    if isinstance(guard, Reward):
+        values = (await guard.score(responses)).mean
+        baseline_values = (await guard.score(baseline_responses)).mean
+    else:
+        values = await preferences_by(guard, responses, baseline_responses)
+        baseline_values = np.full(len(values), 0.5)
+    return _measure(guard, values, baseline_values, seed)
+
+
+def _bounds(judge: Judge) -> tuple[float, float] | None:
+    return judge.bounds if isinstance(judge, Reward) else (0.0, 1.0)
+
+
+def _measure(judge: Judge, values: Floats, baseline_values: Floats, seed: int) -> Measure:
+    bounds = _bounds(judge)
 
     def mean(sample: Floats) -> Estimate | None:
         if bounds is None and np.ptp(sample) == 0:
             return None
         return mean_interval(sample, bounds=bounds, seed=seed)
 
+    if not isinstance(judge, Reward):
+        preference = mean_interval(values, bounds=(0.0, 1.0), seed=seed)
+        return Measure(
+            name=judge.name,
+            candidate=preference,
+            difference=preference.transform(1.0, -0.5),
+        )
     constant = bounds is None and np.ptp(values - baseline_values) == 0
     return Measure(
-        name=reward.name,
+        name=judge.name,
         candidate=mean(values),
         baseline=mean(baseline_values),
         difference=None

@@ -16,7 +16,12 @@ PromptSplit = Literal["held-out", "train", "all", "live"]
 
 
 class Measure(Record):
-    """Mean value of both policies' answers on the scale of one reward; larger is better."""
+    """Mean value of both policies' answers on the scale of one judge; larger is better.
+
+    The scale of a judge that only compares is that of preferences: the probability that an answer
+    is preferred to the baseline's, plus half that of a tie. There is then no ``baseline``, and the
+    ``difference`` is that from 1/2.
+    """
 
     name: Name
     candidate: OptionalField[Estimate] = None

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-__all__ = ["PromptResponse", "Reward", "Scores"]
+__all__ = ["PlannedAnswers", "PromptResponse", "Reward", "Scores"]
 
 
 @dataclass(frozen=True)
@@ -27,6 +27,17 @@ class Scores:
     """Score of each response, shape ``(n,)``."""
     std: NDArray[np.float64] | None = None
     """Standard deviation of each score, shape ``(n,)``; ``None`` if unknown."""
+
+
+@dataclass(frozen=True)
+class PlannedAnswers:
+    """Answers of a policy that are to be judged, before any of them is generated."""
+
+    policy: str
+    """Label of the policy."""
+    texts: tuple[str, ...] | None
+    """Answer to each prompt if all are known without a call of the model: recorded ones, or those
+    of an earlier evaluation. ``None`` if some have to be generated."""
 
 
 @runtime_checkable

@@ -1,0 +1,65 @@
+"""Protocols of judges: one scores each answer, another compares two answers to a prompt."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol, TypeAlias, runtime_checkable
+
+from backtalk.feedback.interaction import Prompt
+from backtalk.rewards import PromptResponse, Reward
+from backtalk.rewards.protocol import PlannedAnswers
+from backtalk.stats.validation import Floats
+
+
+@runtime_checkable
+class PairwiseJudge(Protocol):
+    """Judge that compares two answers.
+
+    A judge that also is a :class:`~backtalk.rewards.Reward` scores answers as well: the values of
+    an evaluation are its scores, and the win rate comes from its comparisons.
+    """
+
+    @property
+    def name(self) -> str:
+        """Name in reports."""
+        ...
+
+    async def compare(self, a: Sequence[PromptResponse], b: Sequence[PromptResponse]) -> Floats:
+        """Return P(a is preferred), P(b is preferred) and P(tie), shape ``(n, 3)``."""
+        ...
+
+
+Judge: TypeAlias = Reward | PairwiseJudge
+"""Judge of an evaluation."""
+
+
+@runtime_checkable
+class CheckedJudge(Protocol):
+    """Judge that can tell, before any answer is generated, that it cannot judge."""
+
+    async def check(self, prompts: Sequence[Prompt], answers: Sequence[PlannedAnswers]) -> None:
+        """Raise an error if the judge cannot judge these answers, without a paid call.
+
+        Parameters
+        ----------
+        prompts : sequence of Prompt
+            Prompts of the evaluation.
+        answers : sequence of PlannedAnswers
+            Answers of each policy to these prompts, as far as they are known.
+
+        Raises
+        ------
+        BacktalkError
+            If it cannot; the message names the judges that can.
+        """
+        ...
+
+
+def judge_batch_size(judge: Judge, default: int) -> int | None:
+    """Return the number of prompts that a judge judges at a time, ``None`` for all at once.
+
+    It is the judge's attribute ``batch_size``, such as ``None`` for people, who need all questions
+    at once; otherwise the default.
+    """
+    size: int | None = getattr(judge, "batch_size", default)
+    return size
