@@ -17,7 +17,16 @@ from backtalk.annotation.tasks import (
     read_task,
 )
 from backtalk.errors import Conflict, NotFound, RecordError
-from backtalk.feedback import Annotator, Interaction, Label, Preference
+from backtalk.feedback import (
+    Annotator,
+    Interaction,
+    Label,
+    Message,
+    Preference,
+    Response,
+    as_prompt,
+)
+from backtalk.formats.text_pairs import make_text_pair
 from backtalk.store import Store
 
 COMPARE = Task(name="better", kind="compare")
@@ -254,3 +263,69 @@ def test_a_purge_removes_the_assignments_of_the_person(store, clock):
     assert assignments.last("bo") is None
     assert assignments.last("ada").interaction == "p0"
     assert assignments.progress("ada").done == 1
+
+
+def answers_of(*texts):
+    return Interaction.of("Is it open?", *texts).model_copy(update={"id": " ".join(texts)})
+
+
+@pytest.mark.parametrize(
+    ("kind", "asked", "identical"),
+    [
+        ("compare", ["Yes. No.", "Yes. Yes. No."], 2),
+        ("rank", ["Yes. No.", "Yes. Yes. No."], 2),
+        ("thumbs", ["Yes. Yes.", "Yes. No.", "No. No. No.", "Yes. Yes. No."], 0),
+    ],
+)
+def test_interactions_whose_answers_are_all_the_same_are_not_compared(
+    store, kind, asked, identical
+):
+    for texts in (("Yes.", "Yes."), ("Yes.", "No."), ("No.",) * 3, ("Yes.", "Yes.", "No.")):
+        store.add(answers_of(*texts))
+    assignments = Assignments(store, Task(name="t", kind=kind))
+    assert assignments.progress("ada").total == len(asked)
+    assert [judge(assignments, "ada") for _ in asked] == asked
+    assert assignments.next("ada") is None
+    assert assignments.count_identical() == identical
+
+
+def test_answers_that_differ_in_tool_calls_only_are_compared(store):
+    call = {"type": "function", "function": {"name": "close", "arguments": "{}"}}
+    plain, calling = (
+        Response(id=id_, text="", messages=(Message(role="assistant", content="", **fields),))
+        for id_, fields in (("0", {}), ("1", {"tool_calls": (call,)}))
+    )
+    differing = Interaction(id="calls", prompt=as_prompt("Close."), responses=(plain, calling))
+    same = Interaction(
+        id="same",
+        prompt=as_prompt("Close."),
+        responses=(calling, calling.model_copy(update={"id": "2"})),
+    )
+    store.add(differing, same)
+    assignments = Assignments(store, COMPARE)
+    assert [judge(assignments, "ada") for _ in range(2)] == ["calls", None]
+
+
+def test_imported_pairs_of_equal_texts_are_not_compared(store):
+    store.add_cases(
+        [make_text_pair("Open?", "Yes.", "Yes."), make_text_pair("Open?", "Yes.", "No")]
+    )
+    assert Assignments(store, COMPARE).progress("ada").total == 1
+
+
+def test_a_task_can_name_its_interactions(store, clock):
+    store.add(*make_interactions(4))
+    task = Task(name="t", kind="compare", filter=TaskFilter(interactions=("i3", "i1", "gone")))
+    assignments = Assignments(store, task, clock=clock)
+    assert assignments.progress("ada").total == 2
+    assert [judge(assignments, "ada") for _ in range(3)] == ["i1", "i3", None]
+
+
+def test_a_task_is_found_by_a_unique_beginning_of_its_id(store):
+    for id_ in ("0193aa11", "0193aa22"):
+        add_task(store, Task(id=id_, name=f"task {id_}", kind="compare"), actor="ada")
+    assert read_task(store, "0193aa2").task.id == "0193aa22"
+    with pytest.raises(Conflict, match="0193aa11, 0193aa22"):
+        close_task(store, "0193aa", actor="ada")
+    with pytest.raises(NotFound):
+        read_task(store, "")

@@ -58,3 +58,22 @@ def test_an_invalid_task_is_refused(run, arguments, words):
     code, captured = run(*arguments)
     assert code == 1
     assert words in captured.err
+
+
+def test_tasks_made_in_the_same_minute_have_different_ids_in_the_list(run):
+    for name in ("Better?", "Best?", "Good?"):
+        run("add", name, "--kind", "thumbs")
+    rows = json.loads(run("list", "--json")[1].out)
+    shown = [line.split()[1] for line in run("list")[1].out.splitlines()[1:]]
+    assert len(set(shown)) == 3
+    assert all(row["id"].startswith(short) for row, short in zip(rows, shown, strict=True))
+    assert run("close", shown[1])[0] == 0
+    assert [row["open"] for row in json.loads(run("list", "--json")[1].out)] == [True, False, True]
+
+
+def test_the_number_of_interactions_with_identical_answers_is_shown(run):
+    with Store("backtalk.db") as store:
+        store.add(*[Interaction.of(f"{n}?", "A", "A") for n in range(2)])
+    assert "2 interactions are not asked" in run("add", "Better?")[1].err
+    (row,) = json.loads(run("list", "--json")[1].out)
+    assert (row["total"], row["identical"]) == (3, 2)

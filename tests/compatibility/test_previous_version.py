@@ -15,6 +15,7 @@ store are those of the archive.
 import asyncio
 import json
 import shutil
+import sqlite3
 import tarfile
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -33,6 +34,7 @@ from backtalk.formats.archive import read_archive
 from backtalk.policy import Policy, list_policies, load_policy, read_policy
 from backtalk.promotion import active_policy, promote, promotion_history, rollback
 from backtalk.store import Store
+from backtalk.store.row_codec import count_distinct
 from backtalk.store.stream_writer import StreamWriter
 
 DATA = Path(__file__).parent / "data" / "previous_version.tar.gz"
@@ -201,3 +203,22 @@ def test_deleted_records_can_be_restored_and_pending_feedback_resolved(migrated,
 def test_other_projects_are_there(migrated):
     assert migrated.projects() == ["default", "other"]
     assert migrated.in_project("other").interaction("elsewhere").responses[0].text == "Yes."
+
+
+def test_a_migration_counts_the_different_responses(folder):
+    path = folder / "store.db"
+    same = Interaction.of("Is it open?", "Yes.", "Yes.", "Yes.")
+    with sqlite3.connect(path) as connection:
+        connection.execute(
+            "UPDATE interactions SET responses = 3, body = ? WHERE seq = 2", (same.to_json(),)
+        )
+    connection.close()
+    with Store(path):
+        pass
+    with sqlite3.connect(path) as connection:
+        rows = connection.execute("SELECT distinct_responses, body FROM interactions").fetchall()
+    connection.close()
+    assert rows[1][0] == 1
+    assert [row[0] for row in rows] == [
+        count_distinct(parse_interaction(row[1]).responses) for row in rows
+    ]

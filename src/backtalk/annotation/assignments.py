@@ -133,6 +133,10 @@ class Assignments:
         """Return the progress of the task, as seen by one annotator."""
         return self._table.progress(annotator)
 
+    def count_identical(self) -> int:
+        """Return the number of interactions left out because their responses are all the same."""
+        return self._table.count_identical()
+
     def _assign(self, table: LockedAssignments, interaction: str, annotator: str) -> bool:
         """Assign an item if it still has room; return true on success."""
         if not table.is_new_item_allowed(interaction):
@@ -158,4 +162,5 @@ def _item_filter(task: Task) -> ItemFilter:
         since=task.filter.since,
         unjudged_by=KINDS_BY_TASK[task.kind] if task.filter.unjudged else (),
         max_items=task.filter.max_items,
+        interactions=task.filter.interactions,
     )

@@ -19,13 +19,24 @@ from typing import Annotated, Any, Literal, Self, get_args
 from pydantic import Field, model_validator
 
 from backtalk.errors import Conflict, NotFound
-from backtalk.feedback.record import OMIT_EMPTY, Name, OptionalField, Record, Time, new_id, repeated
+from backtalk.feedback.record import (
+    OMIT_EMPTY,
+    Name,
+    OptionalField,
+    Record,
+    Time,
+    new_id,
+    repeated,
+    short_ids,
+)
 from backtalk.store.legacy import rename_fields
 from backtalk.store.store import Store
 
 TOPIC = "tasks"
 _MAX_ATTEMPTS = 20
 _MAX_NAMES = 9
+MAX_INTERACTIONS = 20_000
+"""Maximum number of interactions that a filter names."""
 
 TaskKind = Literal["compare", "rank", "rate", "thumbs", "spans", "steps", "rewrite", "critique"]
 TASK_KINDS: tuple[TaskKind, ...] = get_args(TaskKind)
@@ -57,6 +68,10 @@ class TaskFilter(Record):
     they were assigned."""
     max_items: OptionalField[Annotated[int, Field(gt=0, le=1_000_000_000)]] = None
     """Maximum number of interactions, oldest first. Default: no limit."""
+    interactions: Annotated[tuple[Name, ...], Field(max_length=MAX_INTERACTIONS)] = Field(
+        default=(), exclude_if=OMIT_EMPTY
+    )
+    """Ids of the interactions. Default: all that match the other conditions."""
 
     @model_validator(mode="before")
     @classmethod
@@ -107,7 +122,7 @@ class Task(Record):
 
     @property
     def responses(self) -> int:
-        """Minimum number of responses of an interaction."""
+        """Minimum number of different responses of an interaction."""
         return 2 if self.kind in _SEVERAL_RESPONSES else 1
 
 
@@ -168,7 +183,7 @@ def close_task(store: Store, task: str, *, actor: str) -> Task:
     store : Store
         Store of the project.
     task : str
-        Name or id of the task.
+        Name, id or unique beginning of the id of the task.
     actor : str
         Name of the person who closes it.
 
@@ -188,7 +203,7 @@ def open_task(store: Store, task: str, *, actor: str) -> Task:
     store : Store
         Store of the project.
     task : str
-        Name or id of the task.
+        Name, id or unique beginning of the id of the task.
     actor : str
         Name of the person who opens it.
 
@@ -214,7 +229,7 @@ def list_tasks(store: Store) -> list[TaskStatus]:
 
 
 def read_task(store: Store, task: str) -> TaskStatus:
-    """Return a task by name or id.
+    """Return a task by name, id or a unique beginning of its id.
 
     Of several tasks with the same name, an open one is returned, or else the newest.
 
@@ -222,8 +237,19 @@ def read_task(store: Store, task: str) -> TaskStatus:
     ------
     NotFound
         If there is no such task.
+    Conflict
+        If several ids have the beginning.
     """
-    matches = [status for status in list_tasks(store) if task in {status.task.id, status.task.name}]
+    statuses = list_tasks(store)
+    matches = [status for status in statuses if task in {status.task.id, status.task.name}]
+    if not matches and task:
+        matches = [status for status in statuses if status.task.id.startswith(task)]
+        if len(matches) > 1:
+            ids = short_ids(status.task.id for status in matches).values()
+            raise Conflict(
+                f"{task!r} is the beginning of several task ids: {', '.join(ids)}",
+                "Give a longer beginning",
+            )
     if not matches:
         raise NotFound(
             f"There is no task {task!r} in project {store.project!r}",

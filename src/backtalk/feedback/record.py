@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from functools import partial
 from hashlib import blake2b
+from itertools import takewhile
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 from pydantic import (
@@ -105,6 +106,31 @@ def content_id(*parts: str) -> str:
         encoded = part.encode("utf-8", "surrogatepass")
         framed += (b"%d:" % len(encoded), encoded)
     return blake2b(b"".join(framed), digest_size=16).hexdigest()
+
+
+def short_ids(ids: Iterable[str], *, length: int = 8) -> dict[str, str]:
+    """Return the shortest beginning of each id that no other id has.
+
+    >>> list(short_ids(["0193a5b2c4d1", "0193a5b2c9e0", "77aa00112233"]).values())
+    ['0193a5b2c4', '0193a5b2c9', '77aa0011']
+
+    Parameters
+    ----------
+    ids : iterable of str
+        Ids that are listed together.
+    length : int, default 8
+        Minimum length of a beginning, in characters.
+    """
+    ordered = sorted(set(ids))
+    shared = [0, *map(_shared_length, ordered, ordered[1:]), 0]
+    return {
+        id_: id_[: max(length, 1 + before, 1 + after)]
+        for id_, before, after in zip(ordered, shared, shared[1:], strict=False)
+    }
+
+
+def _shared_length(a: str, b: str) -> int:
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(a, b, strict=False)))
 
 
 def now() -> datetime:

@@ -156,6 +156,8 @@ def make_text_pair(
         If a text or the metadata is not valid.
     """
     metadata = metadata or {}
+    if chosen == rejected:  # the rows of a pair say that its texts differ
+        return _build_case(prompt, chosen, rejected, metadata, annotator)
     try:
         # JSON cannot hold lone surrogates; the record says so when it is written.
         prompt.encode(), chosen.encode(), rejected.encode()

@@ -64,7 +64,7 @@ class ItemFilter:
     annotators: int
     """Number of annotators who judge each item."""
     responses: int
-    """Minimum number of responses of an interaction."""
+    """Minimum number of different responses of an interaction."""
     policy: str | None = None
     """Id of the policy that answered. Default: any."""
     since: datetime | None = None
@@ -73,6 +73,8 @@ class ItemFilter:
     """Kinds of feedback that no human annotator has given on an unassigned interaction yet."""
     max_items: int | None = None
     """Maximum number of items. Default: no limit."""
+    interactions: tuple[str, ...] = ()
+    """Ids of the interactions. Default: all that match the other conditions."""
 
 
 @dataclass(frozen=True)
@@ -263,7 +265,23 @@ class AssignmentTable:
         query = select(func.count(_assignments.c.interaction.distinct())).where(*self.of_task)
         return int(connection.execute(query).scalar() or 0) < self.items.max_items
 
+    def count_identical(self) -> int:
+        """Return the number of interactions left out because their responses are all the same."""
+        if self.items.responses < 2:
+            return 0
+        identical = _interactions.c.distinct_responses < self.items.responses
+        query = select(func.count()).where(*self._with_responses(), identical)
+        with self._engine.connect() as connection:
+            return int(connection.execute(query).scalar() or 0)
+
     def _matching(self) -> list[ColumnElement[bool]]:
+        conditions = self._with_responses()
+        if self.items.responses > 1:
+            conditions.append(_interactions.c.distinct_responses >= self.items.responses)
+        return conditions
+
+    def _with_responses(self) -> list[ColumnElement[bool]]:
+        """Return the conditions on items, whether or not their responses differ."""
         conditions = [
             _interactions.c.project == self.project_id,
             _interactions.c.deleted.is_(None),
@@ -274,6 +292,8 @@ class AssignmentTable:
             conditions.append(_interactions.c.policy == self.items.policy)
         if self.items.since is not None:
             conditions.append(_interactions.c.time >= microseconds(self.items.since))
+        if self.items.interactions:
+            conditions.append(_interactions.c.id.in_(self.items.interactions))
         return conditions
 
     def _unassigned_items(self) -> Select[tuple[int, str]]:

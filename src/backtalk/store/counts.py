@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, NamedTuple
 
 from sqlalchemy import ColumnElement, Engine, Table, func, select
 
@@ -28,6 +29,53 @@ def count_records(engine: Engine, project_id: int) -> dict[str, int]:
             .order_by(items.c.kind)
         ).all()
     return {"interaction": int(total or 0)} | {row.kind: int(row.total) for row in rows}
+
+
+class PromptFeedbackCount(NamedTuple):
+    """Number of feedback records of one kind, on one aspect and on one prompt."""
+
+    prompt: str
+    """Key of the prompt; see :func:`~backtalk.feedback.case.prompt_key`."""
+    kind: str
+    aspect: str | None
+    """Aspect, ``None`` for kinds without one."""
+    count: int
+
+
+def count_by_prompt(engine: Engine, project_id: int) -> Iterator[PromptFeedbackCount]:
+    """Yield the number of feedback records of each kind on each aspect and prompt."""
+    interactions, items = schema.interactions, schema.feedback
+    groups = (interactions.c.prompt_key, items.c.kind, items.c.aspect)
+    query = (
+        select(*groups, func.count())
+        .join_from(
+            items,
+            interactions,
+            (interactions.c.project == items.c.project)
+            & (interactions.c.id == items.c.interaction),
+        )
+        .where(
+            items.c.project == project_id,
+            items.c.deleted.is_(None),
+            interactions.c.deleted.is_(None),
+        )
+        .group_by(*groups)
+    )
+    with engine.connect() as connection:
+        for row in connection.execute(query):
+            yield PromptFeedbackCount(*row)
+
+
+def model_annotators(engine: Engine, project_id: int) -> list[str]:
+    """Return the ids of the models that gave feedback, sorted."""
+    items = schema.feedback
+    query = (
+        select(items.c.annotator)
+        .where(items.c.project == project_id, items.c.annotator_kind == "model")
+        .distinct()
+    )
+    with engine.connect() as connection:
+        return sorted(connection.execute(query).scalars())
 
 
 def count_by_day(engine: Engine, project_id: int, *, limit: int) -> dict[str, dict[int, int]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -18,10 +18,12 @@ from backtalk.feedback import (
     Preference,
     Ranking,
     Rating,
+    Response,
     Spans,
     Steps,
     verdict_score,
 )
+from backtalk.feedback.answers import response_key
 from backtalk.feedback.base import OVERALL
 from backtalk.feedback.case import prompt_key
 
@@ -37,6 +39,7 @@ INTERACTION_COLUMNS = (
     "session",
     "prompt_key",
     "responses",
+    "distinct_responses",
     "received",
     "body",
 )
@@ -78,6 +81,17 @@ def optional_timestamp(microseconds: int | None) -> datetime | None:
     return None if microseconds is None else timestamp(microseconds)
 
 
+def count_distinct(responses: Sequence[Response]) -> int:
+    """Return the number of different responses; see :func:`~backtalk.feedback.answers.answer_key`.
+
+    >>> count_distinct([Response(id="0", text="Yes."), Response(id="1", text="Yes.")])
+    1
+    """
+    if len(responses) < 2:
+        return len(responses)
+    return len({response_key(response) for response in responses})
+
+
 def interaction_row(project_id: int, interaction: Interaction, received: int) -> tuple[Any, ...]:
     """Return the row of an interaction.
 
@@ -104,6 +118,7 @@ def interaction_row(project_id: int, interaction: Interaction, received: int) ->
         interaction.session,
         prompt_key(interaction.prompt),
         len(interaction.responses),
+        count_distinct(interaction.responses),
         received,
         interaction.to_json(),
     )
@@ -147,9 +162,9 @@ def feedback_row(project_id: int, item: AnyFeedback, received: int) -> tuple[Any
 
 
 PairContent = tuple[str, str, str, str, str, str, str]
-"""Preference for the first of two responses with the ids 0 and 1: id, prompt key and JSON of the
-interaction, id and JSON of the preference, id and kind of the annotator. Times, users and policies
-are unknown."""
+"""Preference for the first of two different responses with the ids 0 and 1: id, prompt key and JSON
+of the interaction, id and JSON of the preference, id and kind of the annotator. Times, users and
+policies are unknown."""
 
 
 def pair_rows(
@@ -168,7 +183,7 @@ def pair_rows(
     """
     id_, key, body, feedback, feedback_body, annotator, annotator_kind = pair
     return (
-        (project_id, id_, None, None, None, None, key, 2, received, body),
+        (project_id, id_, None, None, None, None, key, 2, 2, received, body),
         (
             project_id,
             feedback,

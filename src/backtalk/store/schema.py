@@ -55,6 +55,7 @@ interactions = Table(
     Column("session", String),
     Column("prompt_key", String, nullable=False),
     Column("responses", Integer, nullable=False),
+    Column("distinct_responses", Integer, nullable=False, server_default=text("1")),
     Column("received", BigInteger, nullable=False),
     Column("deleted", BigInteger),
     Column("body", Text, nullable=False),

@@ -19,7 +19,13 @@ from backtalk.store.api_keys import ApiKeys
 from backtalk.store.audit_log import AuditLog
 from backtalk.store.bulk_writer import BulkWriter, make_chunks
 from backtalk.store.columns import Columns
-from backtalk.store.counts import count_by_day, count_records
+from backtalk.store.counts import (
+    PromptFeedbackCount,
+    count_by_day,
+    count_by_prompt,
+    count_records,
+    model_annotators,
+)
 from backtalk.store.documents import DocumentStore
 from backtalk.store.engine import artifacts_folder, connect, database_url, writing
 from backtalk.store.event_log import EventLog
@@ -289,6 +295,14 @@ class Store(Closable):
     def counts(self) -> dict[str, int]:
         """Return the number of interactions, and of feedback records of each kind."""
         return count_records(self.engine, self.project_id)
+
+    def counts_by_prompt(self) -> Iterator[PromptFeedbackCount]:
+        """Yield the number of feedback records of each kind on each aspect and prompt."""
+        return count_by_prompt(self.engine, self.project_id)
+
+    def model_annotators(self) -> list[str]:
+        """Return the ids of the models that gave feedback in the project, sorted."""
+        return model_annotators(self.engine, self.project_id)
 
     def counts_by_day(self, *, limit: int) -> dict[str, dict[int, int]]:
         """Return the number of records of each kind on each day.

@@ -81,6 +81,7 @@ def _parse(text: str | None) -> Any:
 
 def _show(jobs: list[Job], *, json: bool) -> None:
     from backtalk.cli.output import say, say_json, say_table
+    from backtalk.feedback.record import short_ids
 
     if json:
         say_json([_to_dict(job) for job in jobs])
@@ -88,11 +89,12 @@ def _show(jobs: list[Job], *, json: bool) -> None:
     if not jobs:
         say("There are no jobs; `backtalk watch METHOD` creates them.")
         return
+    short = short_ids(job.id for job in jobs)
     say_table(
         ("job", "task", "created", "state", "attempts", "result"),
         [
             (
-                job.id[:8],
+                short[job.id],
                 job.kind.rpartition(" ")[0],
                 f"{job.created:%Y-%m-%d %H:%M}",
                 job.state,

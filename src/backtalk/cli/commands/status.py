@@ -85,13 +85,15 @@ def _show_counts(project: str, projects: list[str], counts: dict[str, int]) -> N
 def show_policies(policies: list[Policy], active: Policy | None) -> None:
     """Print a table of policies."""
     from backtalk.cli.output import say_table
+    from backtalk.feedback.record import short_ids
 
+    short = short_ids(policy.id for policy in policies)
     say_table(
         ("policy", "id", "model", "decoder", "method", ""),
         [
             (
                 policy.label,
-                policy.id[:8],
+                short[policy.id],
                 policy.model.kind,
                 policy.decoder.kind,
                 policy.lineage.method,
@@ -113,12 +115,14 @@ def show_evaluations(evaluations: list[Evaluation], labels: dict[str, str]) -> N
         Label of each policy, by id.
     """
     from backtalk.cli.output import percent, say_table
+    from backtalk.feedback.record import short_ids
 
+    short = short_ids(item.id for item in evaluations)
     say_table(
         ("evaluation", "candidate", "baseline", "judge", "prompts", "win rate"),
         [
             (
-                item.id[:8],
+                short[item.id],
                 labels.get(item.candidate, item.candidate[:8]),
                 labels.get(item.baseline, item.baseline[:8]),
                 item.judge,

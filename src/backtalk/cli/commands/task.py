@@ -9,13 +9,17 @@ import typer
 from backtalk.cli.options import PROJECT, STORE, ActorOption, JsonOption, ProjectOption, StoreOption
 
 if TYPE_CHECKING:
+    from backtalk.annotation.assignments import Assignments
     from backtalk.annotation.tasks import Task, TaskStatus
+    from backtalk.store import Store
 
 commands = typer.Typer(
     no_args_is_help=True, help="Annotation tasks: questions for people, answered in the inbox."
 )
 
-TaskArgument = Annotated[str, typer.Argument(help="Task, by name or id.")]
+TaskArgument = Annotated[
+    str, typer.Argument(help="Task, by name, id or a unique beginning of its id.")
+]
 
 
 def add_to(app: typer.Typer, panel: str) -> None:
@@ -66,8 +70,10 @@ def add(
     """
     from pydantic import ValidationError
 
+    from backtalk.annotation.assignments import Assignments
     from backtalk.annotation.tasks import Task, add_task
     from backtalk.cli.context import opened, user_name
+    from backtalk.cli.output import note
     from backtalk.errors import RecordError
     from backtalk.feedback.record import explain
     from backtalk.policy import read_policy
@@ -88,7 +94,10 @@ def add(
         except ValidationError as error:
             raise RecordError(f"The task is not valid: {explain(error)}") from None
         add_task(db, task, actor=actor or user_name())
-    _say(task, "is open", json=json)
+        shown, left_out = _short_id(db, task), Assignments(db, task).count_identical()
+    _say(task, shown, "is open", json=json)
+    if left_out:
+        note(f"{left_out:,} interactions are not asked: their answers are all the same.")
 
 
 @commands.command("list")
@@ -105,29 +114,30 @@ def list_(
     from backtalk.annotation.tasks import list_tasks
     from backtalk.cli.context import opened
     from backtalk.cli.output import say_json, say_table
+    from backtalk.feedback.record import short_ids
 
     with opened(store, project) as db:
-        results = [
-            _to_dict(listed, Assignments(db, listed.task).progress("")) for listed in list_tasks(db)
-        ]
+        results = [_to_dict(listed, Assignments(db, listed.task)) for listed in list_tasks(db)]
     if json:
         say_json(results)
         return
+    short = short_ids(row["id"] for row in results)
     say_table(
-        ("task", "id", "kind", "judged", "of", "people", ""),
+        ("task", "id", "kind", "judged", "of", "people", "identical", ""),
         [
             (
                 row["name"],
-                row["id"][:8],
+                short[row["id"]],
                 row["kind"],
                 str(row["done"]),
                 str(row["total"]),
                 str(row["people"]),
+                str(row["identical"] or ""),
                 "" if row["open"] else "closed",
             )
             for row in results
         ],
-        numbers=(3, 4, 5),
+        numbers=(3, 4, 5, 6),
     )
 
 
@@ -151,7 +161,8 @@ def close(
 
     with opened(store, project) as db:
         result = close_task(db, task, actor=actor or user_name())
-    _say(result, "is closed", json=json)
+        shown = _short_id(db, result)
+    _say(result, shown, "is closed", json=json)
 
 
 @commands.command("open")
@@ -174,19 +185,28 @@ def open_(
 
     with opened(store, project) as db:
         result = open_task(db, task, actor=actor or user_name())
-    _say(result, "is open", json=json)
+        shown = _short_id(db, result)
+    _say(result, shown, "is open", json=json)
 
 
-def _say(task: Task, what: str, *, json: bool) -> None:
+def _short_id(store: Store, task: Task) -> str:
+    from backtalk.annotation.tasks import list_tasks
+    from backtalk.feedback.record import short_ids
+
+    return short_ids(status.task.id for status in list_tasks(store))[task.id]
+
+
+def _say(task: Task, short_id: str, what: str, *, json: bool) -> None:
     from backtalk.cli.output import say, say_json
 
     if json:
         say_json(task.to_dict())
     else:
-        say(f"{task.name} ({task.id[:8]}) {what}")
+        say(f"{task.name} ({short_id}) {what}")
 
 
-def _to_dict(listed: TaskStatus, progress: Any) -> dict[str, Any]:
+def _to_dict(listed: TaskStatus, assignments: Assignments) -> dict[str, Any]:
+    progress = assignments.progress("")
     return {
         **listed.task.to_dict(),
         "open": listed.open,
@@ -194,5 +214,6 @@ def _to_dict(listed: TaskStatus, progress: Any) -> dict[str, Any]:
         "time": listed.time.isoformat(),
         "done": progress.done,
         "total": progress.total,
+        "identical": assignments.count_identical(),
         "wanted": progress.total,  # Previous name of "total", for one version.
     }

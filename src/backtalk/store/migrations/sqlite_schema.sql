@@ -20,7 +20,7 @@ CREATE TABLE interactions (
 	responses INTEGER NOT NULL, 
 	received BIGINT NOT NULL, 
 	deleted BIGINT, 
-	body TEXT NOT NULL, 
+	body TEXT NOT NULL, distinct_responses INTEGER DEFAULT 1 NOT NULL, 
 	PRIMARY KEY (seq), 
 	CONSTRAINT uq_interactions_id UNIQUE (project, id), 
 	FOREIGN KEY(project) REFERENCES projects (id)

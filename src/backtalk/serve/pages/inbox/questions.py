@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from random import Random
 
 from backtalk.annotation.assignments import Assignment
 from backtalk.annotation.tasks import Task, TaskKind
 from backtalk.feedback import Interaction, Response, content_id
+from backtalk.feedback.answers import response_key
 
 MAX_RANKED = 9
 """Maximum number of responses to rank: one per number key."""
@@ -72,10 +73,20 @@ def _select_responses(task: Task, interaction: Interaction) -> list[Response]:
     if task.responses == 1:
         return (shown or list(interaction.responses))[:1]
     max_responses = 2 if task.kind == "compare" else MAX_RANKED
-    candidates = shown if len(shown) >= max_responses else list(interaction.responses)
+    candidates = _distinct(shown)
+    if len(candidates) < max_responses:
+        candidates = _distinct(interaction.responses)
     if len(candidates) <= max_responses:
-        return list(candidates)
+        return candidates
     return _random(task.id, interaction.id).sample(candidates, max_responses)
+
+
+def _distinct(responses: Iterable[Response]) -> list[Response]:
+    """Return the responses without repetitions: the first of those that are the same."""
+    distinct: dict[tuple[str, ...], Response] = {}
+    for response in responses:
+        distinct.setdefault(response_key(response), response)
+    return list(distinct.values())
 
 
 def _random(*parts: str) -> Random:

@@ -32,8 +32,18 @@ def tasks(request: PageRequest) -> Response:
         for status in statuses
         if status.open
     }
+    identical = {
+        status.task.id: Assignments(request.store, status.task).count_identical()
+        for status in statuses
+        if status.open
+    }
     return request.page(
-        "inbox/tasks.html", title="Inbox", tasks=statuses, progress=progress, titles=TASK_TITLES
+        "inbox/tasks.html",
+        title="Inbox",
+        tasks=statuses,
+        progress=progress,
+        identical=identical,
+        titles=TASK_TITLES,
     )
 
 

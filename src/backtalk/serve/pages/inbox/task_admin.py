@@ -88,5 +88,5 @@ def _split_names(text: str) -> tuple[str, ...]:
 
 
 def _audit(request: PageRequest, action: str, task: Task) -> None:
-    detail = f"{task.name} ({task.id[:8]})"
+    detail = f"{task.name} ({task.id})"
     request.store.audit_log.append(action, detail, actor=request.name, project=request.project)
