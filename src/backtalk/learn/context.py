@@ -30,6 +30,10 @@ LEARNED = "learned"
 """Name of the judge that is learned from the pairs of the training set."""
 
 
+class ModelNeeded(BacktalkError):
+    """A call of a model by a method that must do without."""
+
+
 @dataclass(frozen=True)
 class MethodContext:
     """Policy to improve, feedback to learn from and run, with what methods derive from them."""
@@ -39,13 +43,23 @@ class MethodContext:
     run: Run
     reference: str | None = None
     """Reference policy of the trainer, by name or id; ``None`` for the policy before learning."""
+    may_call_models: bool = True
+    """If false, :meth:`model` raises ``ModelNeeded``."""
 
     def get_policy(self, name: str | None) -> Policy:
         """Return a policy of the store by name or id; the policy to improve for ``None``."""
         return self.policy if name is None else read_policy(self.feedback.store, name)
 
     def model(self, policy: Policy | None = None) -> Model:
-        """Return a policy's model, within the run's budget and with its cache."""
+        """Return a policy's model, within the run's budget and with its cache.
+
+        Raises
+        ------
+        ModelNeeded
+            If models may not be called.
+        """
+        if not self.may_call_models:
+            raise ModelNeeded("The method calls a model before it trains", "")
         spec = (policy or self.policy).model
         return self.run.wrap(load_model(spec, self.feedback.store.artifacts))
 
@@ -165,10 +179,10 @@ class MethodContext:
         BacktalkError
             If a reward is to be learned and no pair has a winner, or the name is unknown.
         """
-        from backtalk.evaluate.judges import get_judge  # noqa: PLC0415 - slow to import
+        from backtalk.evaluate.judges import get_scorer, in_run  # noqa: PLC0415 - slow to import
 
         if name != LEARNED:
-            return get_judge(name, self.feedback.store)
+            return in_run(get_scorer(name, self.feedback.store), self.run)
         return await self.learn_reward(self.feedback.views(Pair), embedder)
 
 

@@ -119,7 +119,7 @@ def learn_online(
         read_assignments,
         read_prompts,
     )
-    from backtalk.evaluate.judges import get_judge
+    from backtalk.evaluate.judges import get_scorer
     from backtalk.evaluate.storage import save_evaluation
     from backtalk.learn import get_method
     from backtalk.learn.online.loop import OnlineConfig, OnlineLearner
@@ -136,7 +136,7 @@ def learn_online(
         parent = find_policy(policy, db)
         if teacher is not None:
             read_policy(db, teacher)
-        reward = None if judge is None else get_judge(judge, db)
+        reward = None if judge is None else get_scorer(judge, db)
         source = _feedback_source(chosen, db, reward, people=people, pairs=pair_selection)
         config = OnlineConfig(
             rounds=rounds,

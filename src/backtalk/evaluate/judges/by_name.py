@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from backtalk.errors import UnknownName
+from backtalk.errors import BacktalkError, UnknownName
+from backtalk.evaluate.judges.protocol import Judge
 from backtalk.feedback.base import OVERALL
 from backtalk.rewards import Reward, load_reward
 from backtalk.rewards.recorded_feedback import RecordedReward
@@ -13,14 +14,16 @@ RECORDED = "recorded"
 """Name of the judge that looks up recorded feedback."""
 REWARD = "reward"
 """Prefix of the names of learned reward models."""
+LLM = "llm"
+"""Prefix of the names of language models."""
 
 
 def judge_names() -> list[str]:
     """Return the names of all judges, for error messages and help texts."""
-    return [RECORDED, f"{REWARD}:ARTIFACT", *reward_names()]
+    return [RECORDED, f"{REWARD}:ARTIFACT", f"{LLM}:MODEL", *reward_names()]
 
 
-def get_judge(name: str, store: Store) -> Reward:
+def get_judge(name: str, store: Store) -> Judge:
     """Return a judge by its name.
 
     Parameters
@@ -28,7 +31,8 @@ def get_judge(name: str, store: Store) -> Reward:
     name : str
         ``"recorded"`` for the recorded feedback on the same answers, ``"recorded:ASPECT"`` for that
         on one aspect, such as ``"recorded:safety"``; ``"reward:ID"`` for a learned
-        reward model, by the id of its artifact; otherwise the name of a registered reward, with an
+        reward model, by the id of its artifact; ``"llm:MODEL"``, ``"llm:MODEL@ADDRESS"`` or
+        ``"llm:FILE.yaml"`` for a language model; otherwise the name of a registered reward, with an
         optional argument after a colon: ``"true-utility:safe"``.
     store : Store
         Store of the feedback and the artifacts.
@@ -39,12 +43,49 @@ def get_judge(name: str, store: Store) -> Reward:
         If no judge has that name; the message lists the known names.
     NotFound
         If the artifact does not exist.
+    MissingAddress
+        If a language model is at an endpoint without an address.
     """
     kind, colon, argument = name.partition(":")
     if kind == RECORDED and bool(colon) == bool(argument):
         return RecordedReward.from_cases(store.cases(), aspect=argument or OVERALL)
     if kind == REWARD and argument:
         return load_reward(argument, store.artifacts)
+    if kind == LLM and colon:
+        return _language_model(argument, store)
     if kind not in reward_names():
         raise UnknownName.among("judge", name, judge_names())
     return get_reward(kind, *([argument] if colon else []))
+
+
+def get_scorer(name: str, store: Store) -> Reward:
+    """Return a judge that scores answers, by its name; see :func:`get_judge`.
+
+    Parameters
+    ----------
+    name : str
+        Name of the judge.
+    store : Store
+        Store of the feedback and the artifacts.
+
+    Raises
+    ------
+    BacktalkError
+        If the judge only compares answers.
+    """
+    judge = get_judge(name, store)
+    if isinstance(judge, Reward):
+        return judge
+    raise BacktalkError(
+        f"The judge {name!r} compares answers and does not score them",
+        "Use a judge file with `mode: pointwise`, as llm:FILE.yaml, or a reward"
+        if name.startswith(f"{LLM}:")
+        else "Use a reward; `backtalk reward list` lists the judges",
+    )
+
+
+def _language_model(argument: str, store: Store) -> Judge:
+    from backtalk.evaluate.judges.llm import load_llm_judge  # noqa: PLC0415 - slow to import
+
+    folder = store.artifacts.root.with_suffix(".runs")
+    return load_llm_judge(argument, store.artifacts, cache=folder / "judges.db")

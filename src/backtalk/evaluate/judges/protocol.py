@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol, TypeAlias, runtime_checkable
+from typing import Protocol, TypeAlias, TypeVar, runtime_checkable
 
 from backtalk.feedback.interaction import Prompt
 from backtalk.rewards import PromptResponse, Reward
 from backtalk.rewards.protocol import PlannedAnswers
+from backtalk.run import Run
 from backtalk.stats.validation import Floats
 
 
@@ -31,6 +32,17 @@ class PairwiseJudge(Protocol):
 
 Judge: TypeAlias = Reward | PairwiseJudge
 """Judge of an evaluation."""
+
+JudgeT = TypeVar("JudgeT", bound=Judge)
+
+
+def in_run(judge: JudgeT, run: Run) -> JudgeT:
+    """Return a judge whose calls of models count towards the budget of a run.
+
+    A judge that calls models has a method ``in_run``; others are returned as they are.
+    """
+    bound: JudgeT = judge.in_run(run) if hasattr(judge, "in_run") else judge
+    return bound
 
 
 @runtime_checkable

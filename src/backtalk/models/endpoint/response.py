@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 from backtalk.feedback.interaction import Message
-from backtalk.models.protocol import Completion, FinishReason, Usage
+from backtalk.models.protocol import Completion, FinishReason, TokenAlternatives, Usage
 
 _REASONS: dict[str, FinishReason] = {
     "length": "length",
@@ -44,6 +44,7 @@ def parse_completion(response: Any, *, model: str) -> tuple[Completion, Usage | 
         model=response.model or model,
         log_probability=_total(choice.logprobs),
         message=message,
+        tokens=_tokens(choice.logprobs),
     ), None if used is None else Usage(1, used.prompt_tokens or 0, used.completion_tokens or 0)
 
 
@@ -59,6 +60,24 @@ def _total(log_probabilities: Any) -> float | None:
         return None
     total = math.fsum(token.logprob for token in content)
     return min(total, 0.0) if math.isfinite(total) else None
+
+
+def _tokens(log_probabilities: Any) -> tuple[TokenAlternatives, ...] | None:
+    """Return the tokens with their alternatives, or ``None`` if none were reported."""
+    content = getattr(log_probabilities, "content", None) or ()
+    if not any(token.top_logprobs for token in content):
+        return None
+    return tuple(
+        TokenAlternatives(
+            text=_replace_surrogates(token.token),
+            alternatives={
+                _replace_surrogates(other.token): other.logprob
+                for other in token.top_logprobs or ()
+                if math.isfinite(other.logprob)
+            },
+        )
+        for token in content
+    )
 
 
 def _replace_surrogates(text: str) -> str:
