@@ -77,26 +77,51 @@ def test_the_tie_parameter_is_recovered_and_is_the_maximum():
 
 
 @pytest.mark.parametrize("true", [0.3, 1.0, 2.5])
-def test_the_temperature_is_recovered_with_the_ties(true):
+def test_the_calibration_slope_is_recovered_with_the_ties(true):
     rng = np.random.default_rng(2)
     margin = rng.normal(0, 1.5, 20_000)
     outcomes = drawn(true * margin, 0.5, rng)
-    scale, nu = davidson.fit_temperature(margin, outcomes)
-    assert scale == pytest.approx(true, rel=0.05)
+    slope, nu = davidson.fit_calibration(margin, outcomes)
+    assert slope == pytest.approx(true, rel=0.05)
     assert nu == pytest.approx(0.5, rel=0.1)
 
 
-def test_margins_that_mislead_get_the_temperature_nought():
+def test_the_calibration_slope_is_the_mode_of_its_posterior():
+    rng = np.random.default_rng(4)
+    margin = rng.normal(0, 1.5, 30)
+    outcomes = drawn(0.3 * margin, 0, rng)
+    slope, _ = davidson.fit_calibration(margin, outcomes, slope_std=0.7)
+    signed = margin * np.where(outcomes[:, 0] > 0, 1, -1)
+    best = minimize_scalar(
+        lambda u: np.log1p(np.exp(-np.exp(u) * signed)).sum() + (u / 0.7) ** 2 / 2,
+        bounds=(-4, 4),
+        method="bounded",
+    )
+    assert slope == pytest.approx(np.exp(best.x), rel=1e-3)
+
+
+def test_margins_that_mislead_get_a_slope_near_nought():
     rng = np.random.default_rng(3)
     margin = rng.normal(size=500)
     outcomes = drawn(-margin, 0, rng)
-    assert davidson.fit_temperature(margin, outcomes) == (0.0, 0.0)
-    assert davidson.fit_temperature(np.zeros(500), outcomes) == (0.0, 0.0)
+    slope, nu = davidson.fit_calibration(margin, outcomes)
+    assert 0 < slope < 0.05
+    assert nu == 0
+    assert davidson.fit_calibration(np.zeros(500), outcomes)[0] == pytest.approx(1)
 
 
-def test_margins_that_separate_perfectly_stay_finite():
-    margin = np.array([1.0, -1.0, 2.0])
-    outcomes = np.array([[1.0, 0, 0], [0, 1.0, 0], [1.0, 0, 0]])
-    assert davidson.fit_temperature(margin, outcomes)[0] == davidson.LARGEST_SCALE
+@pytest.mark.parametrize("size", [0.01, 0.3, 5.0])
+@pytest.mark.parametrize("count", [3, 16, 400])
+def test_margins_that_separate_perfectly_get_a_moderate_slope(size, count):
+    sign = np.where(np.arange(count) % 2, 1.0, -1.0)
+    outcomes = np.column_stack([sign > 0, sign < 0, np.zeros(count)]).astype(float)
+    slope, _ = davidson.fit_calibration(size * sign, outcomes)
+    certainty = 1 / (1 + np.exp(-slope * size))
+    assert 1 <= slope < 3 * count + 3
+    # As certain as Laplace's rule of succession allows, unless the margins were certain already.
+    assert certainty < max((count + 1) / (count + 2), 1 / (1 + np.exp(-1.2 * size))) + 0.01
+
+
+def test_a_tie_parameter_is_finite_where_everything_ties():
     all_ties = np.tile([0.0, 0.0, 1.0], (5, 1))
     assert np.isfinite(davidson.fit_nu(np.ones(5), all_ties))

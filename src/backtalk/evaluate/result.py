@@ -7,6 +7,7 @@ from uuid import uuid4
 
 from pydantic import Field
 
+from backtalk.evaluate.judges.circular import PolicyOrigin
 from backtalk.evaluate.judges.info import JudgeInfo
 from backtalk.feedback.record import Name, OptionalField, Record, Time, now
 from backtalk.stats.estimate import Estimate
@@ -56,6 +57,10 @@ class Evaluation(Record):
     """Name of the judge."""
     judge_info: OptionalField[JudgeInfo] = None
     """Description of the judge; ``None`` in evaluations of earlier versions."""
+    origin: OptionalField[PolicyOrigin] = None
+    """Feedback and rewards of the candidate; ``None`` if unknown, as for earlier versions."""
+    learned_prompts: OptionalField[int] = None
+    """Number of the prompts on which the candidate learned from feedback; ``None`` if unknown."""
     split: PromptSplit
     """Set of prompts. Evidence for a promotion comes from held-out or live prompts."""
     prompts: Annotated[int, Field(ge=1)]

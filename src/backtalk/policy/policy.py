@@ -14,6 +14,7 @@ from backtalk.feedback import Message, as_prompt, content_id
 from backtalk.feedback.record import OMIT_EMPTY, Name, OptionalField, Record, Time, record_error
 from backtalk.feedback.snapshot import Snapshot
 from backtalk.models.spec import ModelSpec
+from backtalk.rewards.judge_info import JudgeInfo
 
 
 class Lineage(Record):
@@ -26,6 +27,9 @@ class Lineage(Record):
     options: dict[str, JsonValue] = Field(default_factory=dict, exclude_if=OMIT_EMPTY)
     seed: OptionalField[int] = None
     snapshot: OptionalField[Snapshot] = None
+    rewards: OptionalField[tuple[JudgeInfo, ...]] = None
+    """Rewards and judges that the method optimised; ``None`` if it did not record them, as methods
+    of earlier versions. The rewards of the decoder are part of the recipe."""
     time: OptionalField[Time] = None
     notes: dict[str, JsonValue] = Field(default_factory=dict, exclude_if=OMIT_EMPTY)
     """Results that the method recorded, by name."""

@@ -6,6 +6,7 @@ import json
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -13,12 +14,16 @@ from numpy.typing import NDArray
 from safetensors.numpy import load, save
 from threadpoolctl import threadpool_limits
 
+from backtalk.artifacts import artifact_id
 from backtalk.embedders.io import embedder_from_files, embedder_to_files
 from backtalk.errors import BacktalkError
 from backtalk.feedback.case import prompt_key
+from backtalk.feedback.snapshot import Snapshot
 from backtalk.feedback.views import Pair
 from backtalk.models.protocol import Embedder, PromptResponse
+from backtalk.rewards.artifact import REWARD_FILE, content_digest, read_fields, reward_label
 from backtalk.rewards.feature_map import BLOCKS, FeatureMap
+from backtalk.rewards.judge_info import JudgeInfo
 from backtalk.rewards.protocol import Scores
 from backtalk.stats.paired import davidson
 from backtalk.stats.paired.bradley_terry_regression import RegressionFit, fit_regression
@@ -47,19 +52,59 @@ class BradleyTerryReward:
     """Posterior mean of the weights, shape ``(d,)``."""
     covariance: Floats
     """Posterior covariance of the weights, shape ``(d, d)``."""
-    temperature: float
-    """Calibration factor of the margins, fitted on pairs that the weights were not fitted to."""
+    calibration_slope: float
+    """Factor of the margins that makes them log-odds, fitted on pairs that the weights were not
+    fitted to; see :func:`~backtalk.stats.paired.davidson.fit_calibration`."""
     nu: float
-    """Davidson's tie parameter, fitted together with the temperature."""
+    """Davidson's tie parameter, fitted together with the slope."""
     reliability: Mapping[str, float]
     """Estimated reliability of each annotator: around 1, 0 for random answers."""
     pairs: int
     """Number of training pairs."""
+    prompts: int = 0
+    """Number of prompts of the training pairs; 0 if unknown."""
+    decided: int = 0
+    """Number of training pairs with a winner that were predicted by weights fitted to the pairs of
+    other prompts; 0 if there is only one prompt."""
+    correct: int = 0
+    """Number of those that were predicted correctly."""
+    title: str | None = None
+    """Name of the user's, under which the reward is found."""
+    fitted_on: Snapshot | None = None
+    """Feedback that the reward was fitted on; ``None`` if unknown."""
+    artifact: str | None = None
+    """Id of the artifact that the reward was read from."""
 
     @property
     def name(self) -> str:
         """Name in reports."""
-        return f"Bradley-Terry on {self.pairs} pairs"
+        return reward_label(self.title, self.pairs)
+
+    @cached_property
+    def info(self) -> JudgeInfo:
+        """Description as a judge."""
+        return JudgeInfo(
+            name=self.name,
+            kind="reward",
+            artifact=self.artifact,
+            digest=content_digest(self.to_files()),
+            fitted_on=self.fitted_on,
+        )
+
+    @property
+    def separates(self) -> bool:
+        """True if every pair with a winner was predicted correctly by a fit to other prompts."""
+        return 0 < self.decided == self.correct
+
+    @property
+    def accuracy_bound(self) -> float | None:
+        """Lower 95 % confidence bound of the accuracy if there was no error, one-sided.
+
+        ``0.05 ** (1 / n)`` for ``n`` prompts, each counted as one independent trial: Clopper and
+        Pearson (1934), "The use of confidence or fiducial limits illustrated in the case of the
+        binomial". ``None`` if there were errors.
+        """
+        return float(0.05 ** (1 / max(self.prompts, 1))) if self.separates else None
 
     @property
     def bounds(self) -> None:
@@ -75,7 +120,8 @@ class BradleyTerryReward:
         features = await self._features(answers)
         mean = features @ self.weights
         variance = ((features @ self.covariance) * features).sum(axis=1)
-        return Scores(self.temperature * mean, self.temperature * np.sqrt(np.maximum(variance, 0)))
+        slope = self.calibration_slope
+        return Scores(slope * mean, slope * np.sqrt(np.maximum(variance, 0)))
 
     async def compare(self, a: Sequence[PromptResponse], b: Sequence[PromptResponse]) -> Floats:
         """Return the probabilities that a is preferred, that b is, and of a tie, shape ``(n, 3)``.
@@ -84,9 +130,10 @@ class BradleyTerryReward:
         evidence framework applied to classification networks", equation 4.4.
         """
         difference = await self._features(a) - await self._features(b)
-        margin = self.temperature * (difference @ self.weights)
+        slope = self.calibration_slope
+        margin = slope * (difference @ self.weights)
         variance = ((difference @ self.covariance) * difference).sum(axis=1)
-        moderated = margin / np.sqrt(1 + np.pi / 8 * self.temperature**2 * np.maximum(variance, 0))
+        moderated = margin / np.sqrt(1 + np.pi / 8 * slope**2 * np.maximum(variance, 0))
         return davidson.probabilities(moderated, self.nu)
 
     async def _features(self, answers: Sequence[PromptResponse]) -> Floats:
@@ -94,13 +141,15 @@ class BradleyTerryReward:
 
     def to_files(self) -> dict[str, bytes]:
         """Return the reward as JSON and safetensors, for an artifact."""
-        fields = {
+        fields: dict[str, Any] = {
             "kind": KIND,
-            "temperature": self.temperature,
-            "nu": self.nu,
+            **{name: getattr(self, name) for name in _NUMBERS},
             "reliability": dict(self.reliability),
-            "pairs": self.pairs,
         }
+        if self.title is not None:
+            fields["name"] = self.title
+        if self.fitted_on is not None:
+            fields["fitted_on"] = self.fitted_on.to_dict()
         arrays = {
             "center": self.center.astype(np.float32),
             "scale": self.scale.astype(np.float32),
@@ -109,7 +158,7 @@ class BradleyTerryReward:
         }
         embedder = embedder_to_files(self.feature_map.embedder)
         return {
-            "reward.json": json.dumps(fields, indent=1, sort_keys=True).encode(),
+            REWARD_FILE: json.dumps(fields, indent=1, sort_keys=True).encode(),
             "reward.safetensors": save(arrays),
             **{f"embedder/{name}": content for name, content in embedder.items()},
         }
@@ -117,7 +166,8 @@ class BradleyTerryReward:
     @classmethod
     def from_files(cls, files: Mapping[str, bytes]) -> BradleyTerryReward:
         """Return the reward that :meth:`to_files` wrote."""
-        fields: dict[str, Any] = json.loads(files["reward.json"])
+        fields = read_fields(files)
+        snapshot = fields.get("fitted_on")
         arrays = {
             name: value.astype(np.float64)
             for name, value in load(files["reward.safetensors"]).items()
@@ -126,15 +176,25 @@ class BradleyTerryReward:
         embedder = embedder_from_files(
             {name.removeprefix(prefix): f for name, f in files.items() if name.startswith(prefix)}
         )
-        fields.pop("kind")
+        # The slope was called a temperature before version 0.2, although it multiplies.
+        slope = fields.get("calibration_slope", fields.get("temperature"))
+        numbers = {name: fields[name] for name in _NUMBERS if name in fields}
         return cls(
             feature_map=FeatureMap(embedder),
             center=arrays["center"],
             scale=arrays["scale"],
             weights=arrays["weights"],
             covariance=arrays["covariance"],
-            **fields,
+            reliability=fields["reliability"],
+            title=fields.get("name"),
+            fitted_on=None if snapshot is None else Snapshot.model_validate(snapshot),
+            artifact=artifact_id(files),
+            **{**numbers, "calibration_slope": slope},
         )
+
+
+_NUMBERS = ("calibration_slope", "nu", "pairs", "prompts", "decided", "correct")
+"""Fields of a reward that are numbers."""
 
 
 @dataclass(frozen=True)
@@ -162,6 +222,8 @@ async def learn_reward(
     seed: int = 0,
     folds: int = 5,
     max_pairs: int = 20_000,
+    fitted_on: Snapshot | None = None,
+    title: str | None = None,
 ) -> RewardFit:
     """Learn a reward from pairs.
 
@@ -181,6 +243,10 @@ async def learn_reward(
         Number of folds of prompts. The calibration uses margins of pairs that were held out.
     max_pairs : int, default 20000
         Maximum number of pairs; a random subsample is used if there are more.
+    fitted_on : Snapshot, optional
+        Feedback that the pairs are from, for the record.
+    title : str, optional
+        Name of the reward.
 
     Raises
     ------
@@ -217,9 +283,10 @@ async def learn_reward(
     with threadpool_limits(limits=1, user_api="blas"):
         full_fit = data.fit(np.arange(len(pairs)))
         margin = _held_out_margins(data, groups, full_fit, folds, rng)
-    temperature, nu = (
-        (1.0, full_fit.nu) if margin is None else davidson.fit_temperature(margin, data.outcomes)
+    slope, nu = (
+        (1.0, full_fit.nu) if margin is None else davidson.fit_calibration(margin, data.outcomes)
     )
+    decided, correct = (0, 0) if margin is None else _count_correct(margin, data.outcomes)
     features = len(feature_map.blocks)
     reward = BradleyTerryReward(
         feature_map=feature_map,
@@ -227,10 +294,15 @@ async def learn_reward(
         scale=scale,
         weights=full_fit.weights[:features],
         covariance=full_fit.covariance[:features, :features],
-        temperature=temperature,
+        calibration_slope=slope,
         nu=nu,
         reliability=dict(zip(data.names, full_fit.reliability.tolist(), strict=True)),
         pairs=len(pairs),
+        prompts=len(set(groups)),
+        decided=decided,
+        correct=correct,
+        title=title,
+        fitted_on=fitted_on,
     )
     return RewardFit(
         reward=reward,
@@ -294,6 +366,12 @@ class _PairData:
     def margins(self, rows: NDArray[np.intp], weights: Floats) -> Floats:
         features = self.differences.shape[1] - self.nuisance
         return np.asarray(self.differences[rows, :features] @ weights[:features])
+
+
+def _count_correct(margin: Floats, outcomes: Floats) -> tuple[int, int]:
+    """Return the number of pairs with a winner, and of those with a margin of the right sign."""
+    lead = outcomes[:, 0] - outcomes[:, 1]
+    return int(np.count_nonzero(lead)), int(np.count_nonzero(lead * margin > 0))
 
 
 def _held_out_margins(

@@ -1,6 +1,8 @@
 from .by_name import get_judge as get_judge
 from .by_name import get_scorer as get_scorer
 from .by_name import judge_names as judge_names
+from .circular import PolicyOrigin as PolicyOrigin
+from .circular import circularity as circularity
 from .info import JudgeInfo as JudgeInfo
 from .info import describe_judge as describe_judge
 from .protocol import CheckedJudge as CheckedJudge

@@ -2,31 +2,33 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from backtalk.rewards.judge_info import JudgeInfo, JudgeKind
 
-from backtalk.feedback.record import Name, OptionalField, Record
-from backtalk.feedback.snapshot import Snapshot
-from backtalk.rewards import Reward
-
-JudgeKind = Literal["recorded", "reward", "llm", "people", "live", "other"]
-"""Kind of a judge; ``"other"`` is a registered reward or an object of the caller's."""
+__all__ = ["JudgeInfo", "JudgeKind", "describe_judge", "judge_from_name"]
 
 
-class JudgeInfo(Record):
-    """Description of a judge: its kind, and the feedback that it was fitted on."""
-
-    name: Name
-    """Name in reports."""
-    kind: JudgeKind = "other"
-    artifact: OptionalField[Name] = None
-    """Artifact id of a learned reward."""
-    model: OptionalField[Name] = None
-    """Name of the model that judges."""
-    fitted_on: OptionalField[Snapshot] = None
-    """Feedback that a learned reward was fitted on."""
-
-
-def describe_judge(judge: Reward) -> JudgeInfo:
+def describe_judge(judge: object) -> JudgeInfo:
     """Return the description of a judge: its attribute ``info``, or one of kind ``"other"``."""
     info = getattr(judge, "info", None)
-    return info if isinstance(info, JudgeInfo) else JudgeInfo(name=judge.name)
+    if isinstance(info, JudgeInfo):
+        return info
+    return JudgeInfo(name=str(getattr(judge, "name", type(judge).__name__)))
+
+
+def judge_from_name(name: str) -> JudgeInfo:
+    """Return the description of a judge of which an evaluation records only the name.
+
+    Evaluations of earlier versions do so.
+
+    >>> judge_from_name("recorded feedback").kind, judge_from_name("traffic:label").kind
+    ('recorded', 'live')
+    >>> judge_from_name("Bradley-Terry on 16 pairs").kind
+    'reward'
+    """
+    if name == "recorded feedback":
+        return JudgeInfo(name=name, kind="recorded")
+    if name.startswith("Bradley-Terry on "):
+        return JudgeInfo(name=name, kind="reward")
+    if name.startswith("traffic:"):
+        return JudgeInfo(name=name, kind="live")
+    return JudgeInfo(name=name)

@@ -97,7 +97,7 @@ async def best_of_n(
             notes={
                 "pairs": len(pairs),
                 **{f"left out: {reason}": count for reason, count in feedback.left_out.items()},
-                "temperature": learned.reward.temperature,
+                "calibration slope": learned.reward.calibration_slope,
             },
         ),
     )

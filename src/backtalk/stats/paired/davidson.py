@@ -20,8 +20,8 @@ import numpy as np
 
 from backtalk.stats.validation import Floats
 
-LARGEST_SCALE = 1e3
-"""Scale that stands for infinity where margins separate the outcomes perfectly."""
+SLOPE_STD = 1.0
+"""Default standard deviation of the prior on the logarithm of a calibration slope."""
 
 
 class Derivatives(NamedTuple):
@@ -127,34 +127,55 @@ def fit_nu(margin: Floats, outcomes: Floats) -> float:
     return float(np.exp(brentq(excess, -30, 30)))
 
 
-def fit_temperature(margin: Floats, outcomes: Floats) -> tuple[float, float]:
-    """Return the maximum-likelihood scale of the margins and the tie parameter at that scale.
+def fit_calibration(
+    margin: Floats, outcomes: Floats, *, slope_std: float = SLOPE_STD
+) -> tuple[float, float]:
+    """Return the slope that makes margins log-odds, and the tie parameter at that slope.
 
-    Platt scaling without an offset, because swapping the two items negates the margin. Guo et al.
-    (2017), "On calibration of modern neural networks", section 4.2. The scale is 0 for margins
-    that are unrelated or opposite to the outcomes.
+    Platt scaling without an offset, because swapping the two items negates the margin: Platt
+    (1999), "Probabilistic outputs for support vector machines and comparisons to regularized
+    likelihood methods", equation 1. The slope is the posterior mode under a log-normal prior with
+    median 1, which leaves the margins as they are. It is positive and finite, also where the
+    margins separate the outcomes perfectly; there the maximum of the likelihood is infinite.
+
+    Parameters
+    ----------
+    margin : Floats
+        Margin of each comparison, shape ``(n,)``, by a model that was not fitted to it.
+    outcomes : Floats
+        Weight of a, of b and of a tie, shape ``(n, 3)``.
+    slope_std : float, default 1.0
+        Standard deviation of the prior on the slope's logarithm.
     """
-    scale, nu = 1.0, fit_nu(margin, outcomes)
+    slope, nu = 1.0, fit_nu(margin, outcomes)
     for _ in range(100):
-        before = scale, nu
-        scale = _fit_scale(margin, outcomes, nu)
-        nu = fit_nu(scale * margin, outcomes)
-        if np.allclose(before, (scale, nu), rtol=1e-8):
+        before = slope, nu
+        slope = _fit_slope(margin, outcomes, nu, slope_std)
+        nu = fit_nu(slope * margin, outcomes)
+        if np.allclose(before, (slope, nu), rtol=1e-8):
             break
-    return scale, nu
+    return slope, nu
 
 
-def _fit_scale(margin: Floats, outcomes: Floats, nu: float) -> float:
-    from scipy.optimize import brentq  # noqa: PLC0415 - slow to import, and not always needed
+_REACH = 10.0
+"""Largest absolute value of the logarithm of a slope."""
 
-    def slope(scale: float) -> float:
-        return float(gradient(scale * margin, outcomes, nu) @ margin)
 
-    if slope(0.0) <= 0:
-        return 0.0
-    if slope(LARGEST_SCALE) >= 0:
-        return LARGEST_SCALE
-    return float(brentq(slope, 0.0, LARGEST_SCALE, xtol=1e-10))
+def _fit_slope(margin: Floats, outcomes: Floats, nu: float, std: float) -> float:
+    from scipy.optimize import minimize_scalar  # noqa: PLC0415 - slow to import
+
+    def loss(log_slope: float) -> float:
+        likelihood = log_likelihood(np.exp(log_slope) * margin, outcomes, nu)
+        return 0.5 * (log_slope / std) ** 2 - likelihood
+
+    # The likelihood is concave in the slope, but not in its logarithm.
+    grid = np.linspace(-_REACH, _REACH, 41)
+    best = float(grid[int(np.argmin([loss(point) for point in grid]))])
+    step = float(grid[1] - grid[0])
+    result = minimize_scalar(
+        loss, bounds=(best - step, best + step), method="bounded", options={"xatol": 1e-9}
+    )
+    return float(np.exp(result.x))
 
 
 def _probabilities(margin: Floats, log_nu: float) -> Floats:

@@ -1,0 +1,139 @@
+"""Origin of a policy: the feedback and the rewards in its lineage."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from backtalk.artifacts import Artifacts
+from backtalk.errors import NotFound
+from backtalk.evaluate.judges.circular import PolicyOrigin
+from backtalk.evaluate.judges.info import JudgeInfo
+from backtalk.feedback.snapshot import Snapshot
+from backtalk.policy.policy import Lineage, Policy
+from backtalk.policy.storage import list_policies
+from backtalk.rewards.io import reward_info
+from backtalk.store import Store
+
+_POLICY_OPTIONS = ("other", "reference", "base", "sampler", "refiner", "teacher")
+"""Options of methods that name policies, from whose answers or weights a policy is learned."""
+_RECIPE_METHODS = frozenset({"written", "mixture"})
+"""Methods that use neither feedback nor rewards."""
+
+
+def policy_origin(policy: Policy, store: Store | None = None) -> PolicyOrigin:
+    """Return the feedback that a policy was learned from and the rewards that it optimises.
+
+    The whole ancestry counts: a policy that is made from another one, by hand or by a method,
+    inherits its feedback and rewards.
+
+    Parameters
+    ----------
+    policy : Policy
+        Policy.
+    store : Store, optional
+        Store with its ancestors and rewards. Without one, only the policy's own lineage counts.
+    """
+    rewards: dict[str, JudgeInfo] = {}
+    snapshots: dict[str, Snapshot] = {}
+    models: set[str] = set()
+    unknown: list[str] = []
+    for member in _ancestry(policy, store, unknown):
+        lineage = member.lineage
+        artifacts = None if store is None else store.artifacts
+        for info in (*_decoder_rewards(member, artifacts), *_method_rewards(lineage, artifacts)):
+            rewards[info.to_json()] = info
+        if lineage.snapshot is not None:
+            snapshots[lineage.snapshot.to_json()] = lineage.snapshot
+            models |= _model_annotators(lineage.snapshot, store)
+        unknown += _missing_records(member)
+    return PolicyOrigin(
+        label=policy.label,
+        rewards=tuple(rewards.values()),
+        snapshots=tuple(snapshots.values()),
+        models=tuple(sorted(models)),
+        unknown=tuple(unknown),
+    )
+
+
+def optimised_by(policy: Policy, store: Store | None = None) -> tuple[JudgeInfo, ...]:
+    """Return the rewards and judges that a policy or one of its ancestors optimises."""
+    return policy_origin(policy, store).rewards
+
+
+def _ancestry(policy: Policy, store: Store | None, unknown: list[str]) -> Iterator[Policy]:
+    """Yield a policy and the policies that it was made from, and note those that are missing."""
+    stored = [] if store is None else list_policies(store)
+    waiting, seen = [policy], {policy.id}
+    while waiting:
+        member = waiting.pop()
+        yield member
+        parents = [_find(name, stored) for name in _named_policies(member)]
+        if member.lineage.parent is not None and store is not None:
+            parent = _find(member.lineage.parent, stored)
+            parents.append(parent)
+            if parent is None:
+                unknown.append(
+                    f"The policy {member.lineage.parent[:8]} that {member.label} was made from is "
+                    "not in the project, so that its feedback and rewards are unknown"
+                )
+        for parent in parents:
+            if parent is not None and parent.id not in seen:
+                seen.add(parent.id)
+                waiting.append(parent)
+
+
+def _find(name: str, stored: Sequence[Policy]) -> Policy | None:
+    """Return the latest policy with a name, or else with an id that begins with it."""
+    named = [policy for policy in stored if policy.name == name]
+    matches = named or [policy for policy in stored if policy.id.startswith(name)]
+    return matches[-1] if matches else None
+
+
+def _named_policies(policy: Policy) -> Iterator[str]:
+    for option in _POLICY_OPTIONS:
+        name = policy.lineage.options.get(option)
+        if isinstance(name, str) and name:
+            yield name
+
+
+def _decoder_rewards(policy: Policy, artifacts: Artifacts | None) -> Iterator[JudgeInfo]:
+    return (_reward_info(id_, artifacts) for id_ in policy.decoder.rewards_needed)
+
+
+def _reward_info(id_: str, artifacts: Artifacts | None) -> JudgeInfo:
+    unknown = JudgeInfo(name=f"reward {id_[:8]}", kind="reward", artifact=id_)
+    if artifacts is None:
+        return unknown
+    try:
+        return reward_info(id_, artifacts)
+    except NotFound:
+        return unknown
+
+
+def _method_rewards(lineage: Lineage, artifacts: Artifacts | None) -> Iterator[JudgeInfo]:
+    """Yield the rewards that a method optimised: recorded ones, or by the option of its judge."""
+    yield from lineage.rewards or ()
+    kind, _, id_ = str(lineage.options.get("judge", "")).partition(":")
+    if lineage.rewards is None and kind == "reward":
+        yield _reward_info(id_, artifacts)
+
+
+def _missing_records(policy: Policy) -> Iterator[str]:
+    """Yield sentences about records that the method of a policy should have made."""
+    lineage = policy.lineage
+    if lineage.method in _RECIPE_METHODS:
+        return
+    if lineage.snapshot is None:
+        yield f"It is not recorded which feedback {policy.label} was learned from"
+    elif lineage.rewards is None and lineage.snapshot.judges is not None:
+        yield (
+            f"It is not recorded which rewards {policy.label} optimises: its method "
+            f"{lineage.method} sets no Lineage.rewards"
+        )
+
+
+def _model_annotators(snapshot: Snapshot, store: Store | None) -> set[str]:
+    """Return the models that gave the feedback; for an old snapshot, those known to the store."""
+    if snapshot.judges is not None:
+        return set(snapshot.judges)
+    return set() if store is None else set(store.model_annotators())

@@ -1,0 +1,30 @@
+"""Description of a judge: its kind, and the feedback that it was fitted on."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from backtalk.feedback.record import Name, OptionalField, Record
+from backtalk.feedback.snapshot import Snapshot
+
+JudgeKind = Literal["recorded", "reward", "llm", "people", "live", "oracle", "other"]
+"""Kind of a judge. An ``"oracle"`` is the truth itself: a sandbox world's utility, or a program
+that checks. ``"other"`` is any other registered reward or object of the caller's."""
+
+
+class JudgeInfo(Record):
+    """Description of a judge, as evaluations and lineages record it."""
+
+    name: Name
+    """Name in reports."""
+    kind: JudgeKind = "other"
+    artifact: OptionalField[Name] = None
+    """Artifact id of a learned reward."""
+    digest: OptionalField[Name] = None
+    """Hash of the weights and the embedder of a learned reward; other names or calibrations of the
+    same reward have the same digest."""
+    model: OptionalField[Name] = None
+    """Name of the model that judges."""
+    fitted_on: OptionalField[Snapshot] = None
+    """Feedback that a learned reward was fitted on; ``None`` if it is unknown, as for rewards of
+    earlier versions."""
