@@ -14,7 +14,7 @@ from backtalk.embedders.registry import EMBEDDERS, get_embedder
 from backtalk.errors import RecordError, UnknownName
 from backtalk.experiments.off_policy import estimate_policy
 from backtalk.feedback import Annotator, Interaction, Label, Response, as_prompt
-from backtalk.models import EndpointSpec, FunctionModel, NamedSpec, register_model
+from backtalk.models import EndpointSpec, FunctionModel, NamedSpec, Sampling, register_model
 from backtalk.models.registry import MODELS
 from backtalk.policy import LoadedPolicy, Policy, load_policy, save_policy
 from backtalk.promotion import promote
@@ -161,15 +161,16 @@ def test_an_unknown_kind_lists_the_known_ones():
 
 def test_built_in_decoders_keep_their_json_and_the_ids_of_their_policies():
     model = NamedSpec(name="small", options={"world": "mail"})
+    explicit = Sampling(temperature=1, top_p=1, max_tokens=512)
     sampling = '{"temperature":1.0,"top_p":1.0,"max_tokens":512}'
     for decoder, text, policy_id in (
         (
-            Sample(),
+            Sample(sampling=explicit),
             f'{{"kind":"sample","sampling":{sampling}}}',
             "9e00e430fcb41bf35fe8e5dee0f33e64",
         ),
         (
-            BestOfN(n=4, reward="r"),
+            BestOfN(n=4, reward="r", sampling=explicit),
             f'{{"kind":"best_of_n","n":4,"reward":"r","pessimism":0.0,"sampling":{sampling}}}',
             "9b8c78478c2e2fbb2b3d9215880bc29c",
         ),

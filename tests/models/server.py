@@ -4,7 +4,7 @@ import json
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from hashlib import sha256
@@ -40,9 +40,9 @@ def error(
 
 def default_text(body: dict[str, Any]) -> str:
     """Return the text of the default response, which depends on messages, seed and temperature."""
-    key = json.dumps([body["messages"], body.get("seed"), body["temperature"]])
+    key = json.dumps([body["messages"], body.get("seed"), body.get("temperature")])
     digest = sha256(key.encode()).digest()
-    max_tokens = body.get("max_tokens") or body["max_completion_tokens"]
+    max_tokens = body.get("max_tokens") or body.get("max_completion_tokens") or 8
     return " ".join(WORDS[byte % len(WORDS)] for byte in digest[: min(8, max_tokens)])
 
 
@@ -53,6 +53,8 @@ class ChatServer:
     url: str
     next: deque[ScriptedResponse] = field(default_factory=deque)
     always: ScriptedResponse | None = None
+    reject: Callable[[dict[str, Any]], ScriptedResponse | None] | None = None
+    """Returns the error for a request that the server does not take."""
     requests: list[dict[str, Any]] = field(default_factory=list)
     headers: list[dict[str, str]] = field(default_factory=list)
     times: list[float] = field(default_factory=list)
@@ -67,6 +69,9 @@ class ChatServer:
             self.times.append(time.monotonic())
             self.in_flight += 1
             self.max_in_flight = max(self.max_in_flight, self.in_flight)
+            rejection = self.reject(body) if self.reject else None
+            if rejection is not None:
+                return rejection
             return self.next.popleft() if self.next else self.always or ScriptedResponse()
 
     def done(self) -> None:
@@ -116,7 +121,7 @@ def _chunks(body: dict[str, Any]) -> Iterator[dict[str, Any]]:
             delta["role"] = "assistant"
         yield base | {"choices": [{"index": 0, "delta": delta, "finish_reason": None}]}
     yield base | {"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}
-    if body["stream_options"]["include_usage"]:
+    if body.get("stream_options", {}).get("include_usage"):
         yield base | {"choices": [], "usage": reply["usage"]}
 
 

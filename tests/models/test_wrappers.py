@@ -129,7 +129,8 @@ def test_the_key_contains_all_fields_of_the_request(change):
 
 
 def test_the_key_is_that_of_caches_and_recordings_of_earlier_versions():
-    request = Request(messages=as_prompt("hey"), sample_index=2, seed=3)
+    defaults = Sampling(temperature=1, top_p=1, max_tokens=512)
+    request = Request(messages=as_prompt("hey"), sampling=defaults, sample_index=2, seed=3)
     assert request.key == "7167a2a862ec2ff580d6523bc81cc461"
 
 

@@ -12,8 +12,9 @@ from backtalk.errors import BacktalkError, UnknownName
 from backtalk.experiments.experiment import Signal, signal_kinds
 from backtalk.experiments.signals import get_assignment, score_feedback
 from backtalk.feedback import Interaction, Response, prompt_text
-from backtalk.models.protocol import Sampling, Scorer
+from backtalk.models.protocol import Scorer
 from backtalk.models.run_sync import run_sync
+from backtalk.models.spec import EndpointSpec
 from backtalk.policy import LoadedPolicy, Policy, list_policies
 from backtalk.rewards.features import simple_features
 from backtalk.stats.estimate import Estimate
@@ -285,5 +286,6 @@ def _is_unmodified(policy: Policy) -> bool:
     if not policy.decoder.is_single_sample:
         return False
     sampling = policy.decoder.base_sampling
-    unrestricted = Sampling(max_tokens=sampling.max_tokens, temperature=1.0, top_p=1.0)
-    return sampling == unrestricted
+    if isinstance(policy.model, EndpointSpec) and None in {sampling.temperature, sampling.top_p}:
+        return False  # The defaults of the server are not known.
+    return not sampling.stop and sampling.local_temperature == sampling.local_top_p == 1.0

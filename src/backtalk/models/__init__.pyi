@@ -1,3 +1,4 @@
+from .endpoint.address import default_address as default_address
 from .endpoint.endpoint import Endpoint as Endpoint
 from .endpoint.offline import offline_mode as offline_mode
 from .errors import AuthenticationError as AuthenticationError
@@ -6,6 +7,7 @@ from .errors import BudgetExceeded as BudgetExceeded
 from .errors import ConnectionFailed as ConnectionFailed
 from .errors import ContextTooLong as ContextTooLong
 from .errors import InvalidResponse as InvalidResponse
+from .errors import MissingAddress as MissingAddress
 from .errors import MissingPrice as MissingPrice
 from .errors import ModelError as ModelError
 from .errors import NotRecorded as NotRecorded
@@ -14,6 +16,7 @@ from .errors import RateLimited as RateLimited
 from .errors import RequestTimeout as RequestTimeout
 from .errors import TemplateError as TemplateError
 from .errors import UnknownModel as UnknownModel
+from .errors import UnlimitedAnswer as UnlimitedAnswer
 from .fakes import FunctionModel as FunctionModel
 from .fakes import ScriptedModel as ScriptedModel
 from .local.mixture import Mixture as Mixture
@@ -27,6 +30,7 @@ from .protocol import Request as Request
 from .protocol import Sampling as Sampling
 from .protocol import Scorer as Scorer
 from .protocol import Streamer as Streamer
+from .protocol import TokenAlternatives as TokenAlternatives
 from .protocol import Usage as Usage
 from .registry import get_model as get_model
 from .registry import register_model as register_model

@@ -37,6 +37,10 @@ class AuthenticationError(ModelError):
     """Key that is missing, wrong, or not allowed to use the model."""
 
 
+class MissingAddress(ModelError):
+    """Endpoint without an address: prompts are sent nowhere that is not named."""
+
+
 class UnknownModel(ModelError):
     """Address, or model at that address, that does not exist."""
 
@@ -89,6 +93,10 @@ class MissingPrice(ModelError):
     """Model without a price in a run with a money limit."""
 
 
+class UnlimitedAnswer(ModelError):
+    """Request without ``max_tokens`` in a run that limits tokens or money."""
+
+
 class BudgetExceeded(ModelError):
     """Limit that is reached, or that the next request could exceed.
 
@@ -117,7 +125,10 @@ class BudgetExceeded(ModelError):
     ) -> None:
         next_request = f", and the next request may use {float(needed):g}" if needed else ""
         super().__init__(
-            f"The budget of {allowed:g} {limit} is spent: {float(spent):g} are used{next_request}",
+            f"The budget of {allowed:g} {limit} is too small: {float(needed):g} may be needed"
+            if needed and not spent
+            else f"The budget of {allowed:g} {limit} is spent: {float(spent):g} are used"
+            f"{next_request}",
             f"Raise the limit of {limit} and run again; with a cache, completed requests are not "
             "paid for twice",
             may_have_cost=may_have_cost,

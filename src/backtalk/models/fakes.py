@@ -132,7 +132,7 @@ def _to_completion(request: Request, answer: ScriptedAnswer, name: str) -> Compl
     if isinstance(answer, Completion):
         return answer
     words = list(_WORD.finditer(answer))
-    limit = request.sampling.max_tokens
+    limit = request.sampling.local_max_tokens
     complete = len(words) <= limit
     return Completion(
         text=answer if complete else answer[: words[limit - 1].end()],
@@ -143,7 +143,7 @@ def _to_completion(request: Request, answer: ScriptedAnswer, name: str) -> Compl
 
 
 def _bound(request: Request) -> Usage:
-    return Usage(1, _prompt_words(request), request.sampling.max_tokens)
+    return Usage(1, _prompt_words(request), request.sampling.local_max_tokens)
 
 
 def _prompt_words(request: Request) -> int:

@@ -15,7 +15,7 @@ from pydantic import Field, JsonValue
 
 from backtalk.feedback.case import prompt_key
 from backtalk.feedback.interaction import Message, Prompt
-from backtalk.feedback.record import OMIT_EMPTY, Probability, Record, content_id
+from backtalk.feedback.record import OMIT_EMPTY, OptionalField, Probability, Record, content_id
 
 if TYPE_CHECKING:
     import numpy as np
@@ -25,17 +25,39 @@ PromptResponse = tuple[tuple[Message, ...], str]
 """A prompt and the text of one response to it."""
 
 
-class Sampling(Record):
-    """Sampling parameters."""
+DEFAULT_MAX_TOKENS = 512
+"""Maximum number of tokens of a completion of a model in this process, if no other is set."""
 
-    temperature: Annotated[float, Field(ge=0)] = 1.0
-    """Divisor of the logits; 0 selects the most probable token."""
-    top_p: Annotated[Probability, Field(gt=0)] = 1.0
-    """Nucleus size: sample from the smallest set of tokens whose probabilities sum to this."""
-    max_tokens: Annotated[int, Field(gt=0)] = 512
-    """Maximum number of tokens of a completion. Always set, so that budgets can be enforced."""
+
+class Sampling(Record):
+    """Sampling parameters. An endpoint receives those that are set, and no others."""
+
+    temperature: OptionalField[Annotated[float, Field(ge=0)]] = None
+    """Divisor of the logits, from 0; 0 selects the most probable token. Default: the server's for
+    an endpoint, 1 for a model in this process."""
+    top_p: OptionalField[Annotated[Probability, Field(gt=0)]] = None
+    """Nucleus size, in (0, 1]: sample from the smallest set of tokens whose probabilities sum to
+    this. Default: the server's for an endpoint, 1 for a model in this process."""
+    max_tokens: OptionalField[Annotated[int, Field(gt=0)]] = None
+    """Maximum number of tokens of a completion. Default: the server's for an endpoint, 512 for a
+    model in this process. Required for an endpoint in a run that limits tokens or money."""
     stop: tuple[str, ...] = Field(default=(), exclude_if=OMIT_EMPTY)
     """Texts that end a completion; they are not part of it."""
+
+    @property
+    def local_temperature(self) -> float:
+        """Temperature for a model in this process."""
+        return 1.0 if self.temperature is None else self.temperature
+
+    @property
+    def local_top_p(self) -> float:
+        """Nucleus size for a model in this process."""
+        return 1.0 if self.top_p is None else self.top_p
+
+    @property
+    def local_max_tokens(self) -> int:
+        """Maximum number of tokens of a completion of a model in this process."""
+        return DEFAULT_MAX_TOKENS if self.max_tokens is None else self.max_tokens
 
 
 class Request(Record):
@@ -107,6 +129,14 @@ FinishReason = Literal["stop", "length", "tool_calls", "content_filter"]
 """Reason for the end of a completion, as in the OpenAI protocol."""
 
 
+class TokenAlternatives(Record):
+    """Token of a completion, and the most likely tokens in its place."""
+
+    text: str
+    alternatives: dict[str, float]
+    """Log-probability, in nats, of each of the most likely tokens."""
+
+
 class Completion(Record):
     """Answer of a model to one request."""
 
@@ -120,8 +150,18 @@ class Completion(Record):
     top-p; ``None`` if it was not reported."""
     message: Message | None = None
     """Complete message, if it is more than text: tool calls."""
+    tokens: OptionalField[tuple[TokenAlternatives, ...]] = None
+    """Tokens with their alternatives, if the request has the option ``top_logprobs``, and the
+    endpoint reports them."""
     cached: bool = False
     """True if the completion came from a cache; its usage is then zero."""
+    original_usage: OptionalField[Usage] = None
+    """Usage of the call that a cached completion came from."""
+
+    @property
+    def generation_usage(self) -> Usage:
+        """Usage of the call that generated the completion, now or before it was cached."""
+        return self.original_usage or self.usage
 
 
 @runtime_checkable
@@ -151,7 +191,28 @@ class Model(Protocol):
         ...
 
     def bound(self, request: Request) -> Usage:
-        """Return the maximum usage of a request, which a budget reserves before the call."""
+        """Return the maximum usage of a request, which a budget reserves before the call.
+
+        Raises
+        ------
+        UnlimitedAnswer
+            If the number of tokens of the answer has no limit.
+        """
+        ...
+
+
+@runtime_checkable
+class Checkable(Protocol):
+    """Model that can tell, before a call that costs, that it cannot answer."""
+
+    async def check(self) -> None:
+        """Raise an error if the model cannot answer any request, without a call that costs.
+
+        Raises
+        ------
+        ModelError, MissingExtra
+            If packages, a key, the server or the model are missing.
+        """
         ...
 
 

@@ -28,7 +28,8 @@ class EndpointSpec(Record):
     kind: Literal["endpoint"] = "endpoint"
     model: Name
     base_url: OptionalField[Annotated[str, AfterValidator(_address)]] = None
-    """Address of the endpoint. Default: ``OPENAI_BASE_URL`` at load time, or OpenAI."""
+    """Address of the endpoint, which often ends in ``/v1``. Default: the upstream of the gateway
+    that serves the policy, or ``OPENAI_BASE_URL``. Without any of them, nothing is sent."""
     api_key_env: OptionalField[Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]] = None
     """Name of the environment variable that holds the key; never the key itself."""
     revision: OptionalField[Name] = None

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from backtalk.artifacts import Artifacts
 from backtalk.decode import DecoderOutput
 from backtalk.errors import NotFound
 from backtalk.feedback import Message, Response, as_prompt
 from backtalk.feedback.interaction import Prompt
-from backtalk.models import load_model
+from backtalk.models import BudgetedModel, CachedModel, EndpointSpec, Request, load_model
 from backtalk.models.protocol import Model
 from backtalk.models.run_sync import run_sync
 from backtalk.policy.policy import Policy
@@ -29,6 +29,20 @@ class LoadedPolicy:
     def id(self) -> str:
         """Id of the policy."""
         return self.policy.id
+
+    @property
+    def label(self) -> str:
+        """Label for reports."""
+        return self.policy.label
+
+    @property
+    def is_recording(self) -> bool:
+        """True if the answers are recorded ones, which cost nothing."""
+        return self.policy.model.kind == "replay"
+
+    def with_model(self, model: Model) -> LoadedPolicy:
+        """Return the policy with another model in place of its own."""
+        return replace(self, model=model)
 
     async def decode(self, prompts: Sequence[Prompt], *, seed: int = 0) -> list[DecoderOutput]:
         """Answer each prompt; the outputs include all candidates of the decoder."""
@@ -86,6 +100,10 @@ def load_policy(
     ------
     NotFound
         If an artifact does not exist.
+    MissingAddress
+        If the model is an endpoint without an address.
+    UnlimitedAnswer
+        If a budget limits tokens or money, and the policy does not limit those of an answer.
     """
     reward_ids = policy.decoder.rewards_needed
     if artifacts is None and reward_ids:
@@ -94,5 +112,14 @@ def load_policy(
             "Pass the artifacts of the store that it was learned in: store.artifacts",
         )
     model = load_model(policy.model, artifacts)
+    if wrap is not None:
+        model = wrap(model)
+        _check_bound(policy, model)
     rewards = {id_: load_reward(id_, artifacts) for id_ in reward_ids if artifacts is not None}
-    return LoadedPolicy(policy, wrap(model) if wrap else model, rewards)
+    return LoadedPolicy(policy, model, rewards)
+
+
+def _check_bound(policy: Policy, model: Model) -> None:
+    """Raise an error before the first call if a budget cannot bound the policy's answers."""
+    if isinstance(policy.model, EndpointSpec) and isinstance(model, CachedModel | BudgetedModel):
+        model.bound(Request(messages=as_prompt("-"), sampling=policy.decoder.base_sampling))

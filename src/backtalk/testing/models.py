@@ -83,7 +83,7 @@ def check_bound(make: MakeModel, requests: Sequence[Request]) -> None:
         assert completion.usage.calls == 1 == bound.calls
         assert 0 <= completion.usage.prompt_tokens <= bound.prompt_tokens
         assert 0 <= completion.usage.completion_tokens <= bound.completion_tokens
-        assert completion.usage.completion_tokens <= request.sampling.max_tokens
+        assert completion.usage.completion_tokens <= request.sampling.local_max_tokens
         assert completion.usage.seconds >= 0
 
 

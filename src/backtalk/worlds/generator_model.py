@@ -67,7 +67,7 @@ class GeneratorModel:
             self._world.stated_rules(request.messages),
         )
         words = text.split(" ")
-        limit = request.sampling.max_tokens
+        limit = request.sampling.local_max_tokens
         return Completion(
             text=" ".join(words[:limit]),
             finish_reason="length" if len(words) > limit else "stop",
@@ -78,4 +78,4 @@ class GeneratorModel:
     def bound(self, request: Request) -> Usage:
         """Return the maximum usage of a request."""
         words = len(self._world.parse_prompt(request.messages).text.split())
-        return Usage(1, words, request.sampling.max_tokens)
+        return Usage(1, words, request.sampling.local_max_tokens)

@@ -19,6 +19,8 @@ class PooledClient:
     client: AsyncOpenAI
     semaphore: asyncio.Semaphore
     """Limit of concurrent calls."""
+    first_call: asyncio.Lock
+    """Held by the first call to a model, which finds out which parameters the server takes."""
     lifetime: AsyncGenerator[None]
     """Suspended generator that closes the client when it is finalised."""
 
@@ -50,7 +52,7 @@ class ClientPool:
             client = self._make()
             lifetime = self._hold_open(loop, client)
             semaphore = asyncio.Semaphore(self._concurrency)
-            self._open[loop] = PooledClient(client, semaphore, lifetime)
+            self._open[loop] = PooledClient(client, semaphore, asyncio.Lock(), lifetime)
             await anext(lifetime)
         return self._open[loop]
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from backtalk.models.endpoint.dialect import server_message
 from backtalk.models.errors import (
     AuthenticationError,
     BadRequest,
@@ -21,6 +22,7 @@ from backtalk.models.errors import (
 if TYPE_CHECKING:
     from openai import APIStatusError, OpenAIError
 
+_SAMPLING = ("temperature", "top_p", "max_tokens", "max_completion_tokens", "stop")
 _NEVER_SENT = {"ConnectError", "ConnectTimeout", "PoolTimeout"}
 _TOO_LONG_CODES = {"context_length_exceeded", "exceed_context_size_error"}
 _TOO_LONG = re.compile(
@@ -106,8 +108,20 @@ def _status_error(error: APIStatusError, endpoint: EndpointInfo) -> ModelError:
         )
     return BadRequest(
         f"{server} rejected a request for {endpoint.model!r}: {message}",
-        "Correct or remove the parameter that it names",
+        _mend_of_parameter(message),
     )
+
+
+def _mend_of_parameter(message: str) -> str:
+    names = [name for name in _SAMPLING if re.search(rf"(?<!\w){name}(?!\w)", message)]
+    if names:
+        return (
+            f"Remove or change {names[0]} under `sampling` in the policy's decoder; without it, "
+            "the server's default applies"
+        )
+    if "logprob" in message:
+        return "Remove log_probabilities from the policy's model"
+    return "Correct or remove the parameter that it names"
 
 
 def _authentication_error(server: str, endpoint: EndpointInfo) -> AuthenticationError:
@@ -124,9 +138,7 @@ def _authentication_error(server: str, endpoint: EndpointInfo) -> Authentication
 
 def _message(error: OpenAIError, endpoint: EndpointInfo) -> str:
     """Return the server's message in one line, shortened and without the key."""
-    body: Any = getattr(error, "body", None)
-    detail = body.get("message") if isinstance(body, dict) else None
-    message = " ".join(str(detail or error).split())
+    message = server_message(getattr(error, "body", None)) or " ".join(str(error).split())
     if endpoint.key:
         message = message.replace(endpoint.key, "***")
     return message if len(message) <= 240 else message[:237] + "..."

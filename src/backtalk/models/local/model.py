@@ -131,6 +131,16 @@ class LocalModel:
         """
         return await _in_thread(lambda _: self._score(texts))
 
+    async def check(self) -> None:
+        """Load the model.
+
+        Raises
+        ------
+        MissingExtra, UnknownModel, TemplateError
+            If it cannot be loaded or has no template.
+        """
+        await asyncio.to_thread(lambda: self.chat)
+
     def bound(self, request: Request) -> Usage:
         """Return the maximum usage of a request; the number of prompt tokens is exact."""
         prompt = self.chat.prompt_tokens(request.messages, tools=request.options.get("tools"))
@@ -216,7 +226,8 @@ class LocalModel:
         return SequenceState(tuple(prompt), request.sampling, max_new_tokens, request.draw_seed)
 
     def _max_new_tokens(self, request: Request, prompt_length: int) -> int:
-        context_length, max_tokens = self._engine.context_length, request.sampling.max_tokens
+        context_length = self._engine.context_length
+        max_tokens = request.sampling.local_max_tokens
         return (
             max_tokens
             if context_length is None

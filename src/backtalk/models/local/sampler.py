@@ -160,14 +160,14 @@ def _append(
 
 
 def _sample_step(sequences: Sequence[SequenceState], logits: torch.Tensor) -> torch.Tensor:
-    random = [i for i, sequence in enumerate(sequences) if sequence.sampling.temperature > 0]
+    random = [i for i, sequence in enumerate(sequences) if sequence.sampling.local_temperature > 0]
     if len(random) < len(sequences):
         tokens = logits.argmax(dim=-1)
     if random:
         sampled = sample_from_logits(
             logits if len(random) == len(sequences) else logits[random],
-            temperature=[sequences[i].sampling.temperature for i in random],
-            top_p=[sequences[i].sampling.top_p for i in random],
+            temperature=[sequences[i].sampling.local_temperature for i in random],
+            top_p=[sequences[i].sampling.local_top_p for i in random],
             uniform=[sequences[i].rng.random() for i in random],
         )
         if len(random) == len(sequences):

@@ -29,6 +29,11 @@ class Budget(Record):
     seconds: OptionalField[Annotated[float, Field(ge=0)]] = None
     """Maximum time, in seconds, during which at least one call is in flight."""
 
+    @property
+    def limits_tokens(self) -> bool:
+        """True if tokens or money are limited, so that each answer needs a limit of its own."""
+        return self.tokens is not None or self.money is not None
+
 
 class Price(Record):
     """Price of a model, per million tokens."""

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 
 from backtalk.models.batching import CompletionBatch, generate_in_batches
-from backtalk.models.errors import BudgetExceeded, ModelError
+from backtalk.models.errors import BudgetExceeded, ModelError, UnlimitedAnswer
 from backtalk.models.protocol import Completion, Model, Request, Usage
 from backtalk.models.wrappers.base import ModelWrapper
 from backtalk.models.wrappers.ledger import Ledger, ModelRole, Reservation
@@ -39,6 +39,21 @@ class BudgetedModel(ModelWrapper):
         self.ledger = ledger
         self.role = role
         ledger.price(model.name)
+
+    def bound(self, request: Request) -> Usage:
+        """Return the maximum usage of a request; only its call counts if nothing else is limited.
+
+        Raises
+        ------
+        UnlimitedAnswer
+            If tokens or money are limited, and the answer's tokens are not.
+        """
+        try:
+            return self.model.bound(request)
+        except UnlimitedAnswer:
+            if self.ledger.budget.limits_tokens:
+                raise
+            return Usage(calls=1)
 
     async def generate(self, requests: Sequence[Request]) -> list[Completion]:
         """Return the completions of the wrapped model.

@@ -125,6 +125,30 @@ class Ledger(Closable):
             + (", ".join(self.prices) or "none"),
         )
 
+    def require(self, model: str, bounds: Sequence[Usage]) -> None:
+        """Raise an error if some calls cannot fit into what is left of the budget.
+
+        Tokens and money are seldom used up to their bounds, so only those of the largest call
+        count.
+
+        Parameters
+        ----------
+        model : str
+            Name of the model.
+        bounds : sequence of Usage
+            Maximum usage of each call.
+
+        Raises
+        ------
+        BudgetExceeded
+            If the budget is too small.
+        """
+        largest = max(bounds, key=lambda usage: usage.tokens, default=Usage())
+        cost = self.price(model).cost(largest)
+        calls = Usage(len(bounds), largest.prompt_tokens, largest.completion_tokens)
+        with self._lock:
+            self._check(Cost(calls, cost))
+
     def try_reserve(self, role: ModelRole, model: str, bound: Usage) -> Reservation | None:
         """Reserve the maximum cost of a call.
 
@@ -204,7 +228,10 @@ class Ledger(Closable):
         """Replace a reservation by the actual cost of the call."""
         cost = Cost(usage, self.price(reservation.model).cost(usage))
         maximum = _amounts(reservation.bound)
-        if any(amount > maximum[limit] for limit, amount in _amounts(cost).items()):
+        if any(
+            amount > maximum[limit] and getattr(self.budget, limit) is not None
+            for limit, amount in _amounts(cost).items()
+        ):
             log.warning("%s exceeded its bound, a limit may be exceeded", reservation.model)
         with self._lock:
             self._reserved -= reservation.bound

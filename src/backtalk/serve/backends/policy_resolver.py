@@ -206,7 +206,9 @@ class PolicyResolver:
 
         async def decode_samples() -> list[DecoderOutput]:
             loaded = await asyncio.to_thread(self._load, resolved)
-            model = OverriddenModel(loaded.model, body)
+            model = OverriddenModel(
+                loaded.model, body, fill=isinstance(resolved.policy.model, EndpointSpec)
+            )
             policy = LoadedPolicy(loaded.policy, model, loaded.rewards)
             outputs = await asyncio.gather(
                 *(policy.decode([prompt], seed=first_seed + i) for i in range(samples))
@@ -316,6 +318,7 @@ class OverriddenModel:
 
     The policy sets the sampling parameters. The request may lower the token limit and add stop
     sequences. Its tools and other options are forwarded to the model.
+    At an endpoint, the request also sets the temperature and top-p that the policy leaves open.
 
     Parameters
     ----------
@@ -323,10 +326,13 @@ class OverriddenModel:
         Model of the policy.
     body : Mapping[str, Any]
         Body of the request.
+    fill : bool
+        If true, take temperature and top-p that the policy leaves open from the request.
     """
 
-    def __init__(self, model: Model, body: Mapping[str, Any]) -> None:
+    def __init__(self, model: Model, body: Mapping[str, Any], *, fill: bool) -> None:
         self._model = model
+        self._defaults = sampling_of(body) if fill else {}
         self._options = {name: v for name, v in body.items() if name not in _POLICY_FIELDS}
         self._max_tokens = token_limit(body)
         stop = body.get("stop")
@@ -352,9 +358,11 @@ class OverriddenModel:
 
     def _apply(self, request: Request) -> Request:
         sampling = request.sampling
-        changes: dict[str, Any] = {}
+        changes: dict[str, Any] = {
+            name: value for name, value in self._defaults.items() if getattr(sampling, name) is None
+        }
         if self._max_tokens is not None:
-            changes["max_tokens"] = min(sampling.max_tokens, self._max_tokens)
+            changes["max_tokens"] = min(sampling.max_tokens or self._max_tokens, self._max_tokens)
         if self._stop:
             changes["stop"] = (*sampling.stop, *self._stop)
         return request.model_copy(
@@ -372,8 +380,19 @@ def token_limit(body: Mapping[str, Any]) -> int | None:
     return min(limits) if limits else None
 
 
+def sampling_of(body: Mapping[str, Any]) -> dict[str, float]:
+    """Return the temperature and top-p that a request sets to a number."""
+    return {
+        name: body[name]
+        for name in ("temperature", "top_p")
+        if isinstance(body.get(name), int | float)
+    }
+
+
 def to_upstream_body(policy: Policy, request_body: Mapping[str, Any]) -> dict[str, Any]:
     """Return the body of a request with a policy applied.
+
+    Sampling parameters that the policy leaves open stay as the request has them.
 
     Parameters
     ----------
@@ -385,20 +404,17 @@ def to_upstream_body(policy: Policy, request_body: Mapping[str, Any]) -> dict[st
     spec = policy.model
     assert isinstance(spec, EndpointSpec)
     sampling = policy.decoder.base_sampling
-    body = {
-        **request_body,
-        "model": spec.model,
-        "temperature": sampling.temperature,
-        "top_p": sampling.top_p,
-    }
+    body = {**request_body, "model": spec.model}
+    for name in ("temperature", "top_p"):
+        if (value := getattr(sampling, name)) is not None:
+            body[name] = value
     if policy.system is not None and isinstance(request_body.get("messages"), list):
         body["messages"] = [{"role": "system", "content": policy.system}, *request_body["messages"]]
-    field = spec.limit_field or (
-        "max_completion_tokens" if "max_completion_tokens" in request_body else "max_tokens"
-    )
-    for name in ("max_tokens", "max_completion_tokens"):
-        body.pop(name, None)
-    body[field] = min(sampling.max_tokens, token_limit(request_body) or sampling.max_tokens)
+    if sampling.max_tokens is not None:
+        for name in ("max_tokens", "max_completion_tokens"):
+            body.pop(name, None)
+        limit = token_limit(request_body) or sampling.max_tokens
+        body[_limit_field(spec, request_body)] = min(sampling.max_tokens, limit)
     if sampling.stop:
         stop = request_body.get("stop")
         body["stop"] = [*sampling.stop, *([stop] if isinstance(stop, str) else stop or [])]
@@ -407,6 +423,12 @@ def to_upstream_body(policy: Policy, request_body: Mapping[str, Any]) -> dict[st
     if spec.send_seed is False:
         body.pop("seed", None)
     return body
+
+
+def _limit_field(spec: EndpointSpec, request_body: Mapping[str, Any]) -> str:
+    if spec.limit_field is not None:
+        return spec.limit_field
+    return "max_completion_tokens" if "max_completion_tokens" in request_body else "max_tokens"
 
 
 class BackgroundLoop:

@@ -37,7 +37,12 @@ def _register_discriminative(name: str) -> None:
         by_kind = context.feedback.by_kind(SFTExample)
         # The proposal of the objective is the policy itself, at temperature 1 and whole.
         decoder_sampling = context.policy.decoder.base_sampling
-        sampling = Sampling(max_tokens=decoder_sampling.max_tokens, stop=decoder_sampling.stop)
+        sampling = Sampling(
+            temperature=1.0,
+            top_p=1.0,
+            max_tokens=decoder_sampling.max_tokens,
+            stop=decoder_sampling.stop,
+        )
         samples_by_kind = {
             kind: await context.sample(
                 [item.prompt for item in examples], samples, sampling=sampling
