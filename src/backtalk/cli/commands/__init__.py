@@ -21,7 +21,7 @@ PANELS = {
         "serve",
         "ask",
     ),
-    "Manage": ("policy", "evaluation", "experiment", "task", "job", "key", "reward"),
+    "Manage": ("policy", "evaluation", "experiment", "task", "job", "key", "judge", "reward"),
     "Data": ("status", "leaderboard", "export", "delete", "purge", "schema"),
     "Sandbox": ("simulate", "demo"),
 }

@@ -1,0 +1,10 @@
+from .check import check_judge as check_judge
+from .check import measure_biases as measure_biases
+from .pairs import LabelledPair as LabelledPair
+from .pairs import labelled_pairs as labelled_pairs
+from .pairs import pairs_for as pairs_for
+from .pairs import sample_pairs as sample_pairs
+from .result import JudgeBiases as JudgeBiases
+from .result import JudgeCheck as JudgeCheck
+from .text import describe_biases as describe_biases
+from .text import describe_check as describe_check
