@@ -11,7 +11,7 @@ from pydantic import AfterValidator, Field, model_validator
 from backtalk.errors import BacktalkError
 from backtalk.feedback.record import Name, OptionalField, Record
 from backtalk.models.options import normalise_url
-from backtalk.store.engine import database_url
+from backtalk.store.engine import database_url, state_folder
 
 Seconds = Annotated[float, Field(gt=0)]
 Variable = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
@@ -156,7 +156,4 @@ class Settings(_SettingsRecord):
         """Folder of the write-ahead log and the caches."""
         if self.state is not None:
             return self.state
-        url = database_url(self.store)
-        if url.get_backend_name() == "sqlite" and url.database not in {None, "", ":memory:"}:
-            return Path(str(url.database)).with_suffix(".serve")
-        return Path("backtalk.serve")
+        return state_folder(database_url(self.store))

@@ -62,6 +62,12 @@ def artifacts_folder(url: URL) -> Path:
     return (Path("backtalk") if file is None else file).with_suffix(".artifacts")
 
 
+def state_folder(url: URL) -> Path:
+    """Return the folder of a gateway's log, caches and address, if its settings name no other."""
+    file = database_file(url)
+    return (Path("backtalk") if file is None else file).with_suffix(".serve")
+
+
 def connect(url: URL) -> Engine:
     """Return an engine with explicit transactions on both databases.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from sqlalchemy import select
@@ -11,6 +12,10 @@ from backtalk.store.store import Store
 
 LATEST = 100_000
 """Default number of judgements read, which bounds the time of a query."""
+
+
+_MAX_IDS = 500
+"""Maximum number of ids in a query."""
 
 
 class Judgement(NamedTuple):
@@ -42,6 +47,34 @@ def latest_judgements(store: Store, *, limit: int = LATEST) -> list[Judgement]:
     )
     with store.engine.connect() as connection:
         return [Judgement(*row) for row in connection.execute(query)]
+
+
+def judgements_of(store: Store, interactions: Sequence[str], kind: str) -> list[Judgement]:
+    """Return the feedback by human annotators on some interactions, oldest first.
+
+    Parameters
+    ----------
+    store : Store
+        Store of the project.
+    interactions : sequence of str
+        Ids of the interactions.
+    kind : str
+        Kind of feedback, such as ``"preference"``.
+    """
+    table = schema.feedback
+    query = select(*(table.c[name] for name in Judgement._fields)).where(
+        table.c.project == store.project_id,
+        table.c.deleted.is_(None),
+        table.c.annotator_kind == "human",
+        table.c.kind == kind,
+    )
+    rows: list[Judgement] = []
+    with store.engine.connect() as connection:
+        for start in range(0, len(interactions), _MAX_IDS):
+            ids = interactions[start : start + _MAX_IDS]
+            some = query.where(table.c.interaction.in_(ids)).order_by(table.c.seq)
+            rows += [Judgement(*row) for row in connection.execute(some)]
+    return rows
 
 
 def judgement_seconds(store: Store, *, limit: int = LATEST) -> dict[str, list[float]]:

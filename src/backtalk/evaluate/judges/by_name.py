@@ -16,11 +16,13 @@ REWARD = "reward"
 """Prefix of the names of learned reward models."""
 LLM = "llm"
 """Prefix of the names of language models."""
+PEOPLE = "people"
+"""Name of the judge that asks people in the inbox."""
 
 
 def judge_names() -> list[str]:
     """Return the names of all judges, for error messages and help texts."""
-    return [RECORDED, f"{REWARD}:ARTIFACT", f"{LLM}:MODEL", *reward_names()]
+    return [RECORDED, f"{REWARD}:ARTIFACT", f"{LLM}:MODEL", PEOPLE, *reward_names()]
 
 
 def get_judge(name: str, store: Store) -> Judge:
@@ -32,7 +34,8 @@ def get_judge(name: str, store: Store) -> Judge:
         ``"recorded"`` for the recorded feedback on the same answers, ``"recorded:ASPECT"`` for that
         on one aspect, such as ``"recorded:safety"``; ``"reward:ID"`` for a learned
         reward model, by the id of its artifact; ``"llm:MODEL"``, ``"llm:MODEL@ADDRESS"`` or
-        ``"llm:FILE.yaml"`` for a language model; otherwise the name of a registered reward, with an
+        ``"llm:FILE.yaml"`` for a language model; ``"people"`` for people, who judge in the inbox,
+        or ``"people:2"`` for two people a pair; otherwise the name of a registered reward, with an
         optional argument after a colon: ``"true-utility:safe"``.
     store : Store
         Store of the feedback and the artifacts.
@@ -53,6 +56,8 @@ def get_judge(name: str, store: Store) -> Judge:
         return load_reward(argument, store.artifacts)
     if kind == LLM and colon:
         return _language_model(argument, store)
+    if kind == PEOPLE and bool(colon) == bool(argument):
+        return _people(argument or "1", store)
     if kind not in reward_names():
         raise UnknownName.among("judge", name, judge_names())
     return get_reward(kind, *([argument] if colon else []))
@@ -82,6 +87,17 @@ def get_scorer(name: str, store: Store) -> Reward:
         if name.startswith(f"{LLM}:")
         else "Use a reward; `backtalk reward list` lists the judges",
     )
+
+
+def _people(number: str, store: Store) -> Judge:
+    from backtalk.evaluate.judges.people import PeopleJudge  # noqa: PLC0415 - rarely needed
+
+    if not (number.isascii() and number.isdigit()):
+        raise BacktalkError(
+            f"{number!r} is no number of people who judge a pair",
+            "Write people for one person, or people:2 for two",
+        )
+    return PeopleJudge(store, people=int(number))
 
 
 def _language_model(argument: str, store: Store) -> Judge:
