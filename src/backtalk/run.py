@@ -6,14 +6,15 @@ request twice.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from decimal import Decimal
 from pathlib import Path
 from typing import Protocol
 
 from backtalk.closable import Closable
 from backtalk.models import Budget, Cost, Ledger, ResponseCache, wrap_model
-from backtalk.models.protocol import Model
+from backtalk.models.protocol import Model, Usage
 from backtalk.models.wrappers.budget import Prices
 from backtalk.models.wrappers.ledger import ModelRole
 
@@ -63,6 +64,10 @@ class Run(Closable):
         Prices of the models, required if money is limited.
     progress : Progress, optional
         Callback for progress reports.
+    cache : Path, optional
+        File of the responses, which several runs may share. Default: in the folder.
+    refresh : bool, default False
+        If true, ignore the responses of earlier runs, and replace them by new ones.
 
     Examples
     --------
@@ -79,13 +84,16 @@ class Run(Closable):
         budget: Budget | None = None,
         prices: Prices | None = None,
         progress: Progress | None = None,
+        cache: Path | None = None,
+        refresh: bool = False,
     ) -> None:
         self.folder = folder
         self.seed = seed
         self.progress = progress or _ignore
         if folder is not None:
             folder.mkdir(parents=True, exist_ok=True)
-        self._cache = ResponseCache(None if folder is None else folder / "responses.db")
+            cache = cache or folder / "responses.db"
+        self._cache = ResponseCache(cache, refresh=refresh)
         self._ledger = Ledger(
             budget, prices=prices, path=None if folder is None else folder / "costs.jsonl"
         )
@@ -99,25 +107,76 @@ class Run(Closable):
         """Cost so far, including earlier parts of a resumed run."""
         return self._ledger.spent
 
+    @property
+    def is_resumable(self) -> bool:
+        """True if the responses are in a file, so that no later run pays for them again."""
+        return self._cache.path is not None
+
+    @property
+    def budget(self) -> Budget:
+        """Limits for all models of the run together."""
+        return self._ledger.budget
+
+    def require(self, model: str, bounds: Sequence[Usage]) -> None:
+        """Raise an error if some calls cannot fit into what is left of the budget.
+
+        Parameters
+        ----------
+        model : str
+            Name of the model.
+        bounds : sequence of Usage
+            Maximum usage of each call. All calls count, and the tokens of the largest.
+
+        Raises
+        ------
+        BudgetExceeded
+            If the budget is too small.
+        """
+        self._ledger.require(model, bounds)
+
+    def money(self, model: str, usage: Usage) -> Decimal | None:
+        """Return the cost of a usage of a model; ``None`` if its price is not known."""
+        price = self._ledger.prices.get(model)
+        return None if price is None else price.cost(usage)
+
     @contextmanager
-    def task(self, name: str, total: int | None = None) -> Iterator[StepReporter]:
+    def task(
+        self, name: str, total: int | None = None, *, done: int = 0, note: str = ""
+    ) -> Iterator[StepReporter]:
         """Report the progress of a task.
+
+        Parameters
+        ----------
+        name : str
+            Name of the task.
+        total : int, optional
+            Number of units in all; unknown by default.
+        done : int, default 0
+            Number of units that an earlier run did. They have no part in the estimate of the time
+            that is left.
+        note : str, default ""
+            Note of the first report, such as ``"resumed at step 3 of 9"``.
 
         Yields
         ------
         StepReporter
             Callback that the block calls with the number of units done.
         """
-        done = 0
 
         def report(now: int, note: str = "") -> None:
             nonlocal done
             done = now
             self.progress(name, now, total, note)
 
-        self.progress(name, 0, total)
+        self.progress(name, done, total, note)
         yield report
         self.progress(name, total or done, total or done)
+
+    def __exit__(self, *exception: object) -> None:
+        for error in exception:
+            if isinstance(error, KeyboardInterrupt) and self.folder is not None:
+                error.add_note(f"Its state is in {self.folder}")
+        self.close()
 
     def close(self) -> None:
         """Close the files of the run."""

@@ -185,7 +185,7 @@ def test_a_budget_that_ends_leaves_what_was_done():
     candidate, baseline = FakePolicy("a", 0.1, model=model), FakePolicy("b", 0.1, model=model)
     result, answer_set = run_evaluation(candidate, baseline, run=run)
     assert not result.complete
-    assert result.prompts == len(answer_set.prompts) == 32
+    assert result.prompts == len(answer_set.prompts) == 48
     assert result.calls <= 100
 
 

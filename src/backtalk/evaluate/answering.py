@@ -3,35 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import dataclass, replace
+from itertools import compress
 
 import numpy as np
+from numpy.typing import NDArray
 
 from backtalk.decode import DecoderOutput
+from backtalk.errors import BacktalkError
 from backtalk.evaluate.judges.protocol import Judge, PairwiseJudge, judge_batch_size
-from backtalk.feedback import content_id
+from backtalk.evaluate.plan import Plan, answer_seed, calls_per_prompt
 from backtalk.feedback.interaction import Prompt
-from backtalk.models import BudgetExceeded
+from backtalk.models import Budget, BudgetExceeded, ModelError
 from backtalk.rewards import PromptResponse, Reward
-from backtalk.run import Run
+from backtalk.run import Run, StepReporter
 from backtalk.stats.validation import Floats
 
 BATCH_SIZE = 32
-"""Number of prompts answered at a time. A budget that ends within a batch loses that batch."""
-
-
-class AnsweringPolicy(Protocol):
-    """Policy that can answer prompts, such as :class:`backtalk.policy.LoadedPolicy`."""
-
-    @property
-    def id(self) -> str:
-        """Id of the policy."""
-        ...
-
-    async def decode(self, prompts: Sequence[Prompt], *, seed: int = 0) -> list[DecoderOutput]:
-        """Answer each prompt."""
-        ...
+"""Number of prompts answered and judged at a time."""
+BUDGET_BATCH_SIZE = 8
+"""Number of prompts answered and judged at a time in a run with a budget."""
 
 
 @dataclass(frozen=True)
@@ -47,22 +38,22 @@ class AnswerSet:
     tie. The baseline's own value is then 1/2."""
     complete: bool
     """False if the budget ended before all prompts were answered."""
+    reused: int = 0
+    """Number of answers of earlier evaluations, of all policies together."""
+    unjudged: int = 0
+    """Number of prompts without a verdict of the judge, which are left out."""
 
 
-async def answer_and_judge(
-    policies: Sequence[AnsweringPolicy], prompts: Sequence[Prompt], judge: Judge, run: Run
-) -> AnswerSet:
-    """Generate the answers of each policy to each prompt, and judge them.
+async def answer_and_judge(plan: Plan, judge: Judge, run: Run) -> AnswerSet:
+    """Generate the answers that do not exist yet, and judge all of them.
 
     The policies sample independently of one another. If the budget ends, the result has the
     prompts that all policies have answered.
 
     Parameters
     ----------
-    policies : sequence of AnsweringPolicy
-        Policies, the baseline first.
-    prompts : sequence of Prompt
-        Prompts to answer.
+    plan : Plan
+        Policies, the baseline first, their prompts and the answers that exist.
     judge : Judge
         Judge that scores the answers, or compares them with the baseline's.
     run : Run
@@ -71,45 +62,124 @@ async def answer_and_judge(
     Raises
     ------
     BudgetExceeded
-        If the budget ends before the first batch of prompts is answered.
+        If the budget ends before the first batch of prompts is answered and judged.
+    ModelError
+        If a model does not answer; answers so far are stored if the run has a file for them.
     """
-    answers: list[list[DecoderOutput]] = [[] for _ in policies]
+    prompts, count = plan.prompts, len(plan.policies)
+    answers: list[list[DecoderOutput]] = [[] for _ in range(count)]
     values: list[Floats] = []
     done = 0
-    size = judge_batch_size(judge, BATCH_SIZE) or len(prompts)
-    with run.task("answering held-out prompts", len(prompts)) as step:
+    size = await _batch_size(plan, judge, run)
+    with (
+        run.task("answering", count * len(prompts), note=_reuse_note(plan)) as answered,
+        run.task(f"judging by {judge.name}", len(prompts)) as judged,
+    ):
         for start in range(0, len(prompts), size):
-            batch = prompts[start : start + size]
+            batch = range(start, min(start + size, len(prompts)))
             try:
                 outputs = [
-                    await policy.decode(batch, seed=answer_seed(policy, run.seed))
-                    for policy in policies
+                    await _answers(plan, index, batch, run, answered) for index in range(count)
                 ]
-                judged = await _judge(judge, [pair_texts(batch, row) for row in outputs])
+                texts = [pair_texts(prompts[start : batch.stop], row) for row in outputs]
+                values.append(await _judge(judge, texts))
             except BudgetExceeded:
                 if not done:
                     raise
                 break
+            except ModelError as error:
+                raise _resumable(error, run) from None
             for row, decoded in zip(answers, outputs, strict=True):
                 row.extend(decoded)
-            values.append(judged)
-            done += len(batch)
-            step(done)
-    return AnswerSet(
-        prompts=tuple(prompts[:done]),
+            done = batch.stop
+            judged(done)
+    answer_set = AnswerSet(
+        prompts=prompts[:done],
         answers=tuple(tuple(row) for row in answers),
         values=np.concatenate(values, axis=1),
         complete=done == len(prompts),
+        reused=plan.reused,
+    )
+    return _without_unjudged(answer_set, judge)
+
+
+def select_prompts(answer_set: AnswerSet, mask: NDArray[np.bool_]) -> AnswerSet:
+    """Return the answers to some of the prompts.
+
+    Parameters
+    ----------
+    answer_set : AnswerSet
+        Answers.
+    mask : numpy.ndarray
+        True for each prompt to keep, shape ``(prompts,)``.
+    """
+    return replace(
+        answer_set,
+        prompts=tuple(compress(answer_set.prompts, mask)),
+        answers=tuple(tuple(compress(row, mask)) for row in answer_set.answers),
+        values=answer_set.values[:, mask],
     )
 
 
-def answer_seed(policy: AnsweringPolicy, seed: int) -> int:
-    """Return the seed of a policy's answers.
+def _without_unjudged(answer_set: AnswerSet, judge: Judge) -> AnswerSet:
+    judged: NDArray[np.bool_] = np.asarray(~np.isnan(answer_set.values).any(axis=0))
+    if not judged.any():
+        raise BacktalkError(
+            f"{judge.name} gave no verdict on any of {len(judged)} prompts",
+            "Use another judge, or look at the replies of this one; the answers are stored",
+        )
+    if judged.all():
+        return answer_set
+    return replace(select_prompts(answer_set, judged), unjudged=int((~judged).sum()))
 
-    It depends on the policy, so that the samples of two policies are independent, and on nothing
-    else but the seed of the run, so that every evaluation of the policy has the same answers.
+
+async def _batch_size(plan: Plan, judge: Judge, run: Run) -> int:
+    """Return the number of prompts to answer and judge at a time.
+
+    A run with a budget has small batches, and none that its calls do not suffice for, as a batch
+    that the budget ends in is lost.
     """
-    return int(content_id("policy", str(seed), policy.id)[:8], 16)
+    size = judge_batch_size(judge, BATCH_SIZE)
+    if size is None:
+        return len(plan.prompts)
+    if run.budget == Budget():
+        return size
+    size = min(size, BUDGET_BATCH_SIZE)
+    per_prompt = await calls_per_prompt(plan)
+    if run.budget.calls is None or not per_prompt:
+        return size
+    return max(1, min(size, (run.budget.calls - run.spent.usage.calls) // per_prompt))
+
+
+async def _answers(
+    plan: Plan, index: int, batch: range, run: Run, step: StepReporter
+) -> list[DecoderOutput]:
+    """Return the answers of one policy: stored ones, and new ones for the other prompts."""
+    policy, stored = plan.policies[index], plan.stored[index]
+    before = len(plan.policies) * batch.start + index * len(batch)
+    answers: list[DecoderOutput] = []
+    for start in range(batch.start, batch.stop, BATCH_SIZE):
+        part = range(start, min(start + BATCH_SIZE, batch.stop))
+        missing = [plan.prompts[i] for i in part if stored[i] is None]
+        seed = answer_seed(policy, run.seed)
+        new = iter(await policy.decode(missing, seed=seed) if missing else ())
+        answers.extend(stored[i] or next(new) for i in part)
+        step(before + len(answers))
+    return answers
+
+
+def _reuse_note(plan: Plan) -> str:
+    return f"reused {plan.reused} answers" if plan.reused else ""
+
+
+def _resumable(error: ModelError, run: Run) -> ModelError:
+    """Return the error with the remark that a further run pays for no answer twice."""
+    if run.is_resumable:
+        error.mend = (
+            f"{error.mend}. The answers so far are stored: run the same again, and it goes on from "
+            "there"
+        )
+    return error
 
 
 def pair_texts(prompts: Sequence[Prompt], answers: Sequence[DecoderOutput]) -> list[PromptResponse]:

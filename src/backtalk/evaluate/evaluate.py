@@ -3,37 +3,40 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from decimal import Decimal
 
 import numpy as np
 
-from backtalk.decode import DecoderOutput
 from backtalk.errors import BacktalkError
 from backtalk.evaluate.answering import (
-    AnsweringPolicy,
     AnswerSet,
     answer_and_judge,
     pair_texts,
     preferences_by,
+    select_prompts,
 )
+from backtalk.evaluate.cost import AnswerCost, answer_cost
 from backtalk.evaluate.judges.info import describe_judge
-from backtalk.evaluate.judges.protocol import Judge, PairwiseJudge
-from backtalk.evaluate.result import Evaluation, Measure, PromptSplit, SelectionBaseline
+from backtalk.evaluate.judges.protocol import Judge, PairwiseJudge, in_run
+from backtalk.evaluate.measures import (
+    bounds_of,
+    guard_measure,
+    measure,
+    score_preferences,
+    selection_baselines,
+)
+from backtalk.evaluate.plan import AnsweringPolicy, PlannablePolicy, check_plan, make_plan
+from backtalk.evaluate.result import Evaluation, PromptSplit
 from backtalk.feedback import content_id
 from backtalk.feedback.case import prompt_key
 from backtalk.feedback.interaction import Prompt
-from backtalk.rewards import PromptResponse, Reward
+from backtalk.models.protocol import Usage
+from backtalk.rewards import Reward
 from backtalk.run import Run
-from backtalk.stats.baselines import compare_to_baselines
-from backtalk.stats.estimate import Estimate
-from backtalk.stats.intervals.choose import mean_interval
 from backtalk.stats.selection_bias import Selection, choose
-from backtalk.stats.validation import Floats
-from backtalk.stats.win_rate import paired_difference, win_rate
+from backtalk.stats.win_rate import win_rate
 
 __all__ = ["AnswerSet", "AnsweringPolicy", "PairwiseJudge", "choose_best", "evaluate"]
-
-_COSTLY = frozenset({"llm", "people"})
-"""Kinds of judges that judge the answers only, and not every sample that one was chosen from."""
 
 
 async def evaluate(
@@ -74,7 +77,8 @@ async def evaluate(
     Raises
     ------
     BacktalkError
-        If there is no prompt, or both policies are the same.
+        If there is no prompt, both policies are the same, or the judge cannot judge the answers.
+        No answer has been generated then.
     """
     if candidate.id == baseline.id:
         raise BacktalkError(
@@ -86,10 +90,10 @@ async def evaluate(
             f"There is no {split} prompt to evaluate on",
             "A fifth of all prompts is held out: add interactions, or pass other prompts",
         )
-    answer_set = await answer_and_judge([baseline, candidate], prompts, judge, run)
-    ids = (candidate.id, baseline.id)
+    judge, guards = in_run(judge, run), [in_run(guard, run) for guard in guards]
+    answer_set = await _answer([baseline, candidate], prompts, judge, guards, run)
     result = await _make_evaluation(
-        answer_set, 1, judge, policies=ids, guards=guards, run=run, split=split
+        answer_set, 1, judge, policies=(candidate, baseline), guards=guards, run=run, split=split
     )
     return result, answer_set
 
@@ -136,25 +140,39 @@ async def choose_best(
             f"prompts takes at least two prompts, there are {len(prompts)}",
             "Add interactions, or pass other prompts",
         )
-    answer_set = await answer_and_judge([baseline, *candidates], prompts, judge, run)
-    selection = choose(answer_set.values[1:], held_out=unseen, bounds=_bounds(judge), seed=run.seed)
-    hidden = np.asarray(selection.held_out)
-    rest = AnswerSet(
-        prompts=tuple(p for p, held in zip(answer_set.prompts, hidden, strict=True) if held),
-        answers=tuple(
-            tuple(d for d, held in zip(row, hidden, strict=True) if held)
-            for row in answer_set.answers
-        ),
-        values=answer_set.values[:, hidden],
-        complete=answer_set.complete,
+    judge, guards = in_run(judge, run), [in_run(guard, run) for guard in guards]
+    answer_set = await _answer([baseline, *candidates], prompts, judge, guards, run)
+    if len(answer_set.prompts) < 2:
+        raise BacktalkError(
+            "Fewer than two prompts have answers and verdicts, of which one is for the choice and "
+            "one for the evaluation",
+            "Raise the budget, or use another judge",
+        )
+    selection = choose(
+        answer_set.values[1:], held_out=unseen, bounds=bounds_of(judge), seed=run.seed
     )
-    ids = (candidates[selection.winner].id, baseline.id)
+    hidden = np.asarray(selection.held_out)
+    rest = select_prompts(answer_set, hidden)
+    pair = (candidates[selection.winner], baseline)
     index = 1 + selection.winner
     result = await _make_evaluation(
-        rest, index, judge, policies=ids, guards=guards, run=run, split=split
+        rest, index, judge, policies=pair, guards=guards, run=run, split=split
     )
     selection_fields = {"chosen_of": len(candidates), "optimism": float(selection.optimism)}
     return result.model_copy(update=selection_fields), selection, answer_set
+
+
+async def _answer(
+    policies: Sequence[AnsweringPolicy],
+    prompts: Sequence[Prompt],
+    judge: Judge,
+    guards: Sequence[Judge],
+    run: Run,
+) -> AnswerSet:
+    """Answer the prompts, after checks that cost nothing."""
+    plan = await make_plan(policies, prompts, seed=run.seed)
+    await check_plan(plan, [judge, *guards], run)
+    return await answer_and_judge(plan, judge, run)
 
 
 async def _make_evaluation(
@@ -162,7 +180,7 @@ async def _make_evaluation(
     index: int,
     judge: Judge,
     *,
-    policies: tuple[str, str],
+    policies: tuple[AnsweringPolicy, AnsweringPolicy],
     guards: Sequence[Judge],
     run: Run,
     split: PromptSplit,
@@ -174,17 +192,18 @@ async def _make_evaluation(
         preferences = values
     elif isinstance(judge, PairwiseJudge):
         preferences = await preferences_by(judge, responses, baseline_responses)
+        preferences = preferences[~np.isnan(preferences)]
     else:
-        preferences = _preferences(values, baseline_values)
+        preferences = score_preferences(values, baseline_values)
     lengths = np.array([len(text) for _, text in responses], dtype=float)
     baseline_lengths = np.array([len(text) for _, text in baseline_responses], dtype=float)
-    choices, ceiling = await _selection_baselines(
+    choices, ceiling = await selection_baselines(
         answer_set.answers[index], answer_set.prompts, judge
     )
     usage = run.spent.usage
     return Evaluation(
-        candidate=policies[0],
-        baseline=policies[1],
+        candidate=policies[0].id,
+        baseline=policies[1].id,
         judge=judge.name,
         judge_info=describe_judge(judge),
         split=split,
@@ -193,98 +212,31 @@ async def _make_evaluation(
         seed=run.seed,
         complete=answer_set.complete,
         win_rate=win_rate(preferences, seed=run.seed).estimate,
-        value=_measure(judge, values, baseline_values, run.seed),
-        longer_wins=win_rate(_preferences(lengths, baseline_lengths), seed=run.seed).estimate,
+        value=measure(judge, values, baseline_values, run.seed),
+        longer_wins=win_rate(score_preferences(lengths, baseline_lengths), seed=run.seed).estimate,
         length_ratio=float(lengths.mean() / max(baseline_lengths.mean(), 1e-9)),
         choices=choices,
         ceiling=ceiling,
         guards=tuple(
-            [await _guard(guard, responses, baseline_responses, run.seed) for guard in guards]
+            [
+                await guard_measure(guard, responses, baseline_responses, run.seed)
+                for guard in guards
+            ]
         ),
         calls=usage.calls,
         tokens=usage.tokens,
+        candidate_cost=_cost(policies[0], answer_set, index, run),
+        baseline_cost=_cost(policies[1], answer_set, 0, run),
+        reused=answer_set.reused,
+        unjudged=answer_set.unjudged,
     )
 
 
-def _preferences(values: Floats, baseline_values: Floats) -> Floats:
-    """Return 1 where the value is higher than the baseline's, 0 where lower, 1/2 where equal."""
-    return np.asarray((np.sign(values - baseline_values) + 1) / 2)
+def _cost(policy: AnsweringPolicy, answer_set: AnswerSet, index: int, run: Run) -> AnswerCost:
+    answers = answer_set.answers[index]
+    model = policy.model.name if isinstance(policy, PlannablePolicy) else answers[0].answer.model
 
+    def money(usage: Usage) -> Decimal | None:
+        return None if model is None else run.money(model, usage)
 
-async def _selection_baselines(
-    answers: Sequence[DecoderOutput], prompts: Sequence[Prompt], judge: Judge
-) -> tuple[tuple[SelectionBaseline, ...], Estimate | None]:
-    """Compare the candidate's choice among its samples with baseline rules, if it has a choice.
-
-    A judge that only compares, or is costly, is not bothered with the samples.
-    """
-    if (
-        not isinstance(judge, Reward)
-        or describe_judge(judge).kind in _COSTLY
-        or all(len(decoded.candidates) == 1 for decoded in answers)
-    ):
-        return (), None
-    scores = await judge.score(
-        [
-            (prompt, completion.text)
-            for prompt, decoded in zip(prompts, answers, strict=True)
-            for completion in decoded.candidates
-        ]
-    )
-    ends = np.cumsum([len(decoded.candidates) for decoded in answers])
-    comparison = compare_to_baselines(
-        [[completion.text for completion in decoded.candidates] for decoded in answers],
-        np.split(scores.mean, ends[:-1]),
-        [decoded.chosen for decoded in answers],
-        bounds=judge.bounds,
-    )
-    choices = tuple(
-        SelectionBaseline(rule=rule, value=score.score, difference=score.difference)
-        for rule, score in comparison.baselines.items()
-    )
-    return choices, comparison.ceiling
-
-
-async def _guard(
-    guard: Judge,
-    responses: Sequence[PromptResponse],
-    baseline_responses: Sequence[PromptResponse],
-    seed: int,
-) -> Measure:
-    if isinstance(guard, Reward):
-        values = (await guard.score(responses)).mean
-        baseline_values = (await guard.score(baseline_responses)).mean
-    else:
-        values = await preferences_by(guard, responses, baseline_responses)
-        baseline_values = np.full(len(values), 0.5)
-    return _measure(guard, values, baseline_values, seed)
-
-
-def _bounds(judge: Judge) -> tuple[float, float] | None:
-    return judge.bounds if isinstance(judge, Reward) else (0.0, 1.0)
-
-
-def _measure(judge: Judge, values: Floats, baseline_values: Floats, seed: int) -> Measure:
-    bounds = _bounds(judge)
-
-    def mean(sample: Floats) -> Estimate | None:
-        if bounds is None and np.ptp(sample) == 0:
-            return None
-        return mean_interval(sample, bounds=bounds, seed=seed)
-
-    if not isinstance(judge, Reward):
-        preference = mean_interval(values, bounds=(0.0, 1.0), seed=seed)
-        return Measure(
-            name=judge.name,
-            candidate=preference,
-            difference=preference.transform(1.0, -0.5),
-        )
-    constant = bounds is None and np.ptp(values - baseline_values) == 0
-    return Measure(
-        name=judge.name,
-        candidate=mean(values),
-        baseline=mean(baseline_values),
-        difference=None
-        if constant
-        else paired_difference(values, baseline_values, bounds=bounds, seed=seed),
-    )
+    return answer_cost(answers, money)

@@ -7,6 +7,7 @@ from uuid import uuid4
 
 from pydantic import Field
 
+from backtalk.evaluate.cost import AnswerCost
 from backtalk.evaluate.judges.circular import PolicyOrigin
 from backtalk.evaluate.judges.info import JudgeInfo
 from backtalk.feedback.record import Name, OptionalField, Record, Time, now
@@ -89,9 +90,17 @@ class Evaluation(Record):
     optimism: float = 0.0
     """Expected bias of the winner's value on the prompts that it was chosen on."""
     calls: int = 0
-    """Number of model calls."""
+    """Number of model calls, of policies and judge together; reused answers have none."""
     tokens: int = 0
     """Number of tokens, of prompts and answers together."""
+    candidate_cost: OptionalField[AnswerCost] = None
+    """Mean cost of an answer of the candidate; ``None`` in evaluations of earlier versions."""
+    baseline_cost: OptionalField[AnswerCost] = None
+    """Mean cost of an answer of the baseline."""
+    reused: int = 0
+    """Number of answers, of all policies together, that were reused from earlier evaluations."""
+    unjudged: int = 0
+    """Number of prompts without a verdict of the judge, which are left out."""
 
 
 def headline(evaluation: Evaluation) -> str:

@@ -15,11 +15,18 @@ from backtalk.feedback.aspects import listed_aspects, on_aspect, other_aspects
 from backtalk.feedback.base import OVERALL
 from backtalk.feedback.case import Case, merge_by_prompt, prompt_key
 from backtalk.feedback.conversions import views
+from backtalk.feedback.interaction import Prompt
 from backtalk.feedback.views import Pair, ScoreView
 from backtalk.models.protocol import PromptResponse
-from backtalk.rewards.protocol import Scores
+from backtalk.rewards.judge_info import JudgeInfo
+from backtalk.rewards.protocol import PlannedAnswers, Scores
 
 log = logging.getLogger(__name__)
+
+
+class CannotJudge(NotFound):
+    """Answers that a judge cannot judge, noticed before any answer is generated."""
+
 
 ResponseKey = tuple[str, str]
 """The key of a prompt and the text of a response."""
@@ -44,6 +51,7 @@ class RecordedReward:
     """
 
     name = "recorded feedback"
+    info = JudgeInfo(name=name, kind="recorded")
     bounds = (0.0, 1.0)
 
     def __init__(
@@ -100,6 +108,41 @@ class RecordedReward:
         """
         return Scores(np.array([self._value(prompt_key(prompt), text) for prompt, text in answers]))
 
+    async def check(self, prompts: Sequence[Prompt], answers: Sequence[PlannedAnswers]) -> None:
+        """Raise an error unless all answers are known and have feedback.
+
+        Parameters
+        ----------
+        prompts : sequence of Prompt
+            Prompts of the evaluation.
+        answers : sequence of PlannedAnswers
+            Answers of each policy to these prompts.
+
+        Raises
+        ------
+        CannotJudge
+            If a policy generates new answers, or an answer has no feedback.
+        """
+        for planned in answers:
+            if planned.texts is None:
+                raise CannotJudge(
+                    f"The judge `recorded` knows the answers in the store only, and "
+                    f"{planned.policy} generates new ones. Nothing was generated",
+                    "Use a judge of new answers: `people`, `llm:MODEL`, or a reward "
+                    "(`backtalk reward list`)",
+                )
+            keys = [
+                (prompt_key(prompt), text)
+                for prompt, text in zip(prompts, planned.texts, strict=True)
+            ]
+            missing = [text for key, text in keys if (key, text) not in self.values]
+            if missing:
+                raise CannotJudge(
+                    f"{len(missing)} of {len(keys)} answers of {planned.policy} have no recorded "
+                    f"feedback, such as {_shorten(missing[0])!r}",
+                    self._mend,
+                )
+
     def candidates(self, prompt: str) -> dict[str, float]:
         """Return the values of the responses to a prompt, by its key, except for the reference."""
         return self._by_prompt.get(prompt, {})
@@ -119,15 +162,23 @@ class RecordedReward:
 
     def _value(self, prompt: str, text: str) -> float:
         if (prompt, text) not in self.values:
-            shown = text if len(text) <= 60 else text[:57] + "..."
             raise NotFound(
-                f"There is no recorded feedback on the response {shown!r}",
-                f"There are judgements, {listed_aspects(self.other_aspects)}: name one as judge, "
-                f"recorded:{next(iter(self.other_aspects))}"
-                if self.other_aspects
-                else "Evaluate only responses with recorded feedback, or use another judge",
+                f"There is no recorded feedback on the response {_shorten(text)!r}", self._mend
             )
         return self.values[prompt, text]
+
+    @property
+    def _mend(self) -> str:
+        if not self.other_aspects:
+            return "Evaluate only responses with recorded feedback, or use another judge"
+        return (
+            f"There are judgements, {listed_aspects(self.other_aspects)}: name one as judge, "
+            f"recorded:{next(iter(self.other_aspects))}"
+        )
+
+
+def _shorten(text: str) -> str:
+    return text if len(text) <= 60 else text[:57] + "..."
 
 
 def _shared_texts(case: Case) -> set[str]:

@@ -151,6 +151,13 @@ class LocalModel:
         return self._load(dtype="float32", shared=False)
 
     @property
+    def stored_dtype(self) -> str:
+        """Number format of the stored weights, such as ``"bfloat16"``."""
+        from backtalk.models.local.loading import stored_dtype  # noqa: PLC0415 - loads torch
+
+        return stored_dtype(self._model, self._revision)
+
+    @property
     def engine(self) -> Engine:
         """Shared weights and tokenizer; callers must not modify them."""
         return self._engine

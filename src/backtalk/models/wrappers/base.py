@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING
 
 from backtalk.models.protocol import (
+    Checkable,
     Completion,
     Model,
     PromptResponse,
@@ -23,8 +24,9 @@ if TYPE_CHECKING:
 class ModelWrapper:
     """Model around a model, with the same name, identity and bound.
 
-    It scores and streams if the wrapped model does; a subclass overrides ``_stream``. Otherwise the
-    instance lacks the attribute, so that ``isinstance(model, Scorer)`` is correct.
+    It scores, streams and checks itself if the wrapped model does; a subclass overrides
+    ``_stream``. Otherwise the instance lacks the attribute, so that ``isinstance(model, Scorer)``
+    is correct.
 
     Parameters
     ----------
@@ -34,6 +36,7 @@ class ModelWrapper:
 
     score: Callable[[Sequence[PromptResponse]], Awaitable[list[NDArray[np.float64]]]]
     stream: Callable[[Request], AsyncIterator[str | Completion]]
+    check: Callable[[], Awaitable[None]]
     concurrency: int
 
     def __init__(self, model: Model) -> None:
@@ -43,6 +46,8 @@ class ModelWrapper:
         if isinstance(model, Streamer):
             self._inner_stream = model.stream
             self.stream = self._stream
+        if isinstance(model, Checkable):
+            self.check = model.check
         if hasattr(model, "concurrency"):
             self.concurrency = model.concurrency
 

@@ -29,6 +29,8 @@ class ResponseCache(Closable):
     ----------
     path : Path | str, optional
         File, created if it does not exist; ``None`` for memory.
+    refresh : bool, default False
+        If true, ignore the completions of earlier processes, and replace them by new ones.
 
     Raises
     ------
@@ -36,8 +38,9 @@ class ResponseCache(Closable):
         If the file is not a response cache.
     """
 
-    def __init__(self, path: Path | str | None = None) -> None:
+    def __init__(self, path: Path | str | None = None, *, refresh: bool = False) -> None:
         self.path = path
+        self._fresh: set[str] | None = set() if refresh else None
         self._lock = threading.Lock()
         self._in_flight: dict[str, CrossLoopEvent] = {}
         if path is not None:
@@ -68,6 +71,8 @@ class ResponseCache(Closable):
         """Return the stored completions among those keys."""
         results: dict[str, Completion] = {}
         with self._lock:
+            if self._fresh is not None:
+                keys = [key for key in keys if key in self._fresh]
             for start in range(0, len(keys), _MAX_VARIABLES):
                 part = keys[start : start + _MAX_VARIABLES]
                 marks = ", ".join("?" * len(part))
@@ -81,14 +86,19 @@ class ResponseCache(Closable):
     def put(self, completions: Mapping[str, Completion]) -> dict[str, Completion]:
         """Store completions under their keys, and return those that the cache now holds.
 
-        If another process has stored a completion under a key, that one remains.
+        If another process has stored a completion under a key, that one remains, unless this cache
+        refreshes it.
         """
+        rows = [(key, completion.to_json()) for key, completion in completions.items()]
         with self._lock:
             self._connection.execute("BEGIN IMMEDIATE")
             try:
+                if self._fresh is not None:
+                    stale = [(key,) for key in completions if key not in self._fresh]
+                    self._connection.executemany("DELETE FROM responses WHERE key = ?", stale)
+                    self._fresh.update(completions)
                 self._connection.executemany(
-                    "INSERT INTO responses VALUES (?, ?) ON CONFLICT DO NOTHING",
-                    [(key, completion.to_json()) for key, completion in completions.items()],
+                    "INSERT INTO responses VALUES (?, ?) ON CONFLICT DO NOTHING", rows
                 )
             except BaseException:
                 self._connection.execute("ROLLBACK")
@@ -177,6 +187,11 @@ class CachedModel(ModelWrapper):
             raise failure
         return [completion for completion in _in_order(keys, results) if completion is not None]
 
+    async def stored(self, requests: Sequence[Request]) -> list[Completion | None]:
+        """Return the completions that the cache holds, ``None`` for each that it lacks."""
+        keys = [self._key(request) for request in requests]
+        return _in_order(keys, await self._look_up(keys))
+
     def _key(self, request: Request) -> str:
         return content_id(self.identity, request.key)
 
@@ -222,7 +237,13 @@ class CachedModel(ModelWrapper):
 
 
 def _without_cost(completion: Completion) -> Completion:
-    return completion.model_copy(update={"cached": True, "usage": Usage()})
+    return completion.model_copy(
+        update={
+            "cached": True,
+            "usage": Usage(),
+            "original_usage": completion.generation_usage,
+        }
+    )
 
 
 def _in_order(keys: Sequence[str], results: Mapping[str, Completion]) -> list[Completion | None]:
