@@ -25,6 +25,7 @@ import pytest
 from backtalk.annotation.assignments import Assignments
 from backtalk.annotation.tasks import add_task, list_tasks, read_task
 from backtalk.errors import Conflict
+from backtalk.evaluate.judges.info import JudgeInfo
 from backtalk.evaluate.storage import list_evaluations
 from backtalk.experiments import ExperimentReader, read_events, running_experiment, summarise
 from backtalk.experiments.signals import get_assignment
@@ -32,7 +33,7 @@ from backtalk.feedback import Interaction, parse_feedback, parse_interaction
 from backtalk.feedback.record import now
 from backtalk.formats.archive import read_archive
 from backtalk.policy import Policy, list_policies, load_policy, read_policy
-from backtalk.promotion import active_policy, promote, promotion_history, rollback
+from backtalk.promotion import GateRefused, active_policy, promote, promotion_history, rollback
 from backtalk.store import Store
 from backtalk.store.row_codec import count_distinct
 from backtalk.store.stream_writer import StreamWriter
@@ -125,7 +126,11 @@ def test_promotions_go_on_from_the_old_history(store, expected):
     anyone, chooser = read_policy(store, "anyone"), read_policy(store, "chooser")
     assert active_policy(store) == anyone
     (evaluation,) = list_evaluations(store, candidate=chooser.id)
-    promote(store, chooser, evaluation.model_copy(update={"split": "held-out"}), actor="ada")
+    circular = evaluation.model_copy(update={"split": "held-out"})
+    with pytest.raises(GateRefused, match="optimises its judge"):
+        promote(store, chooser, circular, actor="ada")
+    by_people = circular.model_copy(update={"judge_info": JudgeInfo(name="people", kind="people")})
+    promote(store, chooser, by_people, actor="ada")
     assert active_policy(store) == chooser
     rollback(store, actor="ada")
     assert active_policy(store) == anyone

@@ -6,6 +6,7 @@ from collections import Counter
 
 import numpy as np
 
+from backtalk.evaluate.judges.info import JudgeInfo
 from backtalk.evaluate.result import Evaluation, Measure
 from backtalk.experiments.state import ExperimentState
 from backtalk.experiments.summary import ArmSummary, SignalSummary, summarise
@@ -39,11 +40,13 @@ def make_evaluation(state: ExperimentState, arm: str) -> Evaluation | None:
         return None
     experiment = state.experiment
     prompts = rate.n
+    judge = f"traffic:{experiment.outcome}"
     digest = content_id(experiment.name, str(state.impressions), str(state.judged), str(prompts))
     return Evaluation(
         candidate=arm,
         baseline=experiment.control,
-        judge=f"traffic:{experiment.outcome}",
+        judge=judge,
+        judge_info=JudgeInfo(name=judge, kind="live"),
         split="live",
         prompts=prompts,
         prompts_digest=digest,

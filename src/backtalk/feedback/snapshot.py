@@ -42,6 +42,10 @@ class Snapshot(Record):
             return self.digest == other.digest
         return self.split == other.split or "all" in {self.split, other.split}
 
+    def of_feedback_only(self) -> Snapshot:
+        """Return the snapshot with ``last`` 0: the same whatever else is in the store."""
+        return self.model_copy(update={"last": 0})
+
     @property
     def is_empty(self) -> bool:
         """True if there is no feedback."""

@@ -9,6 +9,7 @@ from typing import Any
 from backtalk.errors import NotFound
 from backtalk.feedback import content_id
 from backtalk.feedback.base import OVERALL
+from backtalk.learn.availability import require_lesson
 from backtalk.learn.method import get_method
 from backtalk.learn.training_set import Split, TrainingSet
 from backtalk.models import Budget
@@ -29,6 +30,7 @@ async def alearn(
     split: Split = "train",
     kinds: Sequence[str] | None = None,
     aspect: str = OVERALL,
+    limit: int | None = None,
     seed: int = 0,
     budget: Budget | None = None,
     prices: Prices | None = None,
@@ -58,6 +60,9 @@ async def alearn(
     aspect : str, default "overall"
         Aspect of the judgements to learn from. Those on other aspects are left out and counted in
         the notes of the policy's lineage.
+    limit : int, optional
+        Maximum number of prompts to learn from, sampled with the seed; see
+        :meth:`~backtalk.learn.TrainingSet.limited`. All by default.
     seed : int, default 0
         Seed of everything that is drawn at random.
     budget : Budget, optional
@@ -89,15 +94,19 @@ async def alearn(
         parent.named(name)
     if folder is None:
         about = [] if aspect == OVERALL else [f"aspect {aspect}"]
+        about += [] if limit is None else [f"limit {limit}"]
         folder = run_folder(
             store, method, parent.id, *sorted(map(str, values.items())), *about, seed=seed
         )
     with Run(folder, seed=seed, budget=budget, prices=prices, progress=progress) as run:
+        feedback = TrainingSet(store, split=split, kinds=kinds, aspect=aspect)
         learned = await chosen.learn(
-            parent, TrainingSet(store, split=split, kinds=kinds, aspect=aspect), run, **values
+            parent, feedback.limited(limit, seed=seed, needs=chosen.needs), run, **values
         )
     if name is not None:
         learned = learned.named(name)
+    # Its lineage is followed through the store.
+    save_policy(store, parent)
     save_policy(store, learned)
     return learned
 
@@ -111,6 +120,7 @@ def learn(
     split: Split = "train",
     kinds: Sequence[str] | None = None,
     aspect: str = OVERALL,
+    limit: int | None = None,
     seed: int = 0,
     budget: Budget | None = None,
     prices: Prices | None = None,
@@ -131,7 +141,7 @@ def learn(
         Policy to improve.
     store : Store
         Store with the feedback.
-    name, split, kinds, aspect, seed, budget, prices, folder, progress, **options
+    name, split, kinds, aspect, limit, seed, budget, prices, folder, progress, **options
         As for :func:`alearn`.
     """
     return run_sync(
@@ -143,6 +153,7 @@ def learn(
             split=split,
             kinds=kinds,
             aspect=aspect,
+            limit=limit,
             seed=seed,
             budget=budget,
             prices=prices,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from backtalk.errors import BacktalkError
@@ -15,6 +15,7 @@ from backtalk.learn.lazy_modules import np
 from backtalk.learn.training_set import TrainingSet
 from backtalk.models import Model, Request, Sampling, load_model
 from backtalk.policy import Policy, read_policy
+from backtalk.rewards.judge_info import JudgeInfo
 from backtalk.run import Run
 
 if TYPE_CHECKING:
@@ -44,7 +45,13 @@ class MethodContext:
     reference: str | None = None
     """Reference policy of the trainer, by name or id; ``None`` for the policy before learning."""
     may_call_models: bool = True
-    """If false, :meth:`model` raises ``ModelNeeded``."""
+    """If false, methods that call a model or fit a judge raise ``ModelNeeded``."""
+    rewards: list[JudgeInfo] = field(default_factory=list)
+    """Rewards and judges that the method used so far, for the lineage of the learned policy."""
+
+    def _check_models(self) -> None:
+        if not self.may_call_models:
+            raise ModelNeeded("The method calls a model before it trains", "")
 
     def get_policy(self, name: str | None) -> Policy:
         """Return a policy of the store by name or id; the policy to improve for ``None``."""
@@ -58,8 +65,7 @@ class MethodContext:
         ModelNeeded
             If models may not be called.
         """
-        if not self.may_call_models:
-            raise ModelNeeded("The method calls a model before it trains", "")
+        self._check_models()
         spec = (policy or self.policy).model
         return self.run.wrap(load_model(spec, self.feedback.store.artifacts))
 
@@ -162,13 +168,18 @@ class MethodContext:
         BacktalkError
             If no pair has a winner.
         """
+        self._check_models()
         from backtalk.embedders.registry import embedder_for_pairs  # noqa: PLC0415 - slow to import
         from backtalk.rewards import learn_reward  # noqa: PLC0415 - slow to import
 
         with self.run.task("learning a reward"):
             learned = await learn_reward(
-                pairs, embedder_for_pairs(embedder, pairs), seed=self.run.seed
+                pairs,
+                embedder_for_pairs(embedder, pairs),
+                seed=self.run.seed,
+                fitted_on=self.feedback.snapshot,
             )
+        self.rewards.append(learned.reward.info)
         return learned.reward
 
     async def judge(self, name: str, embedder: EmbedderName = "hashed") -> Reward:
@@ -179,10 +190,16 @@ class MethodContext:
         BacktalkError
             If a reward is to be learned and no pair has a winner, or the name is unknown.
         """
-        from backtalk.evaluate.judges import get_scorer, in_run  # noqa: PLC0415 - slow to import
+        from backtalk.evaluate.judges import (  # noqa: PLC0415 - slow to import
+            describe_judge,
+            get_scorer,
+            in_run,
+        )
 
         if name != LEARNED:
-            return in_run(get_scorer(name, self.feedback.store), self.run)
+            judge = in_run(get_scorer(name, self.feedback.store), self.run)
+            self.rewards.append(describe_judge(judge))
+            return judge
         return await self.learn_reward(self.feedback.views(Pair), embedder)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from functools import cached_property
 from typing import Annotated, Any, Self
 
@@ -78,6 +79,12 @@ class Policy(Record):
         return type(self).model_validate(
             {**self._fields(), "name": None, **changes, "lineage": lineage}
         )
+
+    def with_rewards(self, rewards: Iterable[JudgeInfo]) -> Self:
+        """Return the same policy, with rewards added to those that its method optimised."""
+        lineage = self.lineage
+        distinct = tuple(dict.fromkeys([*(lineage.rewards or ()), *rewards]))
+        return self.model_copy(update={"lineage": lineage.model_copy(update={"rewards": distinct})})
 
     def named(self, name: str) -> Self:
         """Return the same policy with another name.

@@ -1,3 +1,5 @@
+from .alternatives import circular_judge as circular_judge
+from .alternatives import other_evidence as other_evidence
 from .gate import Gate as Gate
 from .gate import GateRefused as GateRefused
 from .history import Promotion as Promotion

@@ -7,6 +7,8 @@ from typing import Annotated
 from pydantic import Field
 
 from backtalk.errors import BacktalkError
+from backtalk.evaluate.judges.circular import PolicyOrigin, circularity, prompts_learned_from
+from backtalk.evaluate.judges.info import judge_from_name
 from backtalk.evaluate.result import Evaluation
 from backtalk.feedback.record import OptionalField, Probability, Record
 
@@ -27,7 +29,9 @@ class Gate(Record):
     its difference is shown to lie above minus the tolerance. Without one, it fails only if its
     difference is shown to lie below zero."""
 
-    def reasons(self, evaluation: Evaluation, *, served: str | None) -> list[str]:
+    def reasons(
+        self, evaluation: Evaluation, *, served: str | None, origin: PolicyOrigin | None = None
+    ) -> list[str]:
         """Return the reasons to refuse the candidate, one sentence each; empty if it passes.
 
         Parameters
@@ -36,6 +40,10 @@ class Gate(Record):
             Evidence for the candidate.
         served : str or None
             Id of the active policy; None if the project serves none.
+        origin : PolicyOrigin, optional
+            Feedback and rewards of the candidate, from
+            :func:`~backtalk.policy.origin.policy_origin`. Default: those that the evaluation
+            recorded.
         """
         reasons = []
         rate = evaluation.win_rate
@@ -56,6 +64,7 @@ class Gate(Record):
             reasons.append(
                 f"It was compared with {evaluation.baseline[:8]}, but {served[:8]} is served"
             )
+        reasons += circular_reasons(evaluation, origin or evaluation.origin)
         for guard in evaluation.guards:
             worse = guard.difference is not None and (
                 guard.difference.high < 0
@@ -68,3 +77,31 @@ class Gate(Record):
                     f"[{-guard.difference.high:.3f}, {-guard.difference.low:.3f}]"
                 )
         return reasons
+
+
+def circular_reasons(evaluation: Evaluation, origin: PolicyOrigin | None) -> list[str]:
+    """Return the reasons why an evaluation proves nothing about its candidate, whatever its result.
+
+    A guardrail may be the reward that the candidate optimises: it is there to show losses.
+
+    Parameters
+    ----------
+    evaluation : Evaluation
+        Evidence for the candidate. If its judge is not described, as in evaluations of earlier
+        versions, the kind follows from the judge's name; a learned reward then counts as fitted on
+        the candidate's feedback.
+    origin : PolicyOrigin or None
+        Feedback and rewards of the candidate; without them nothing is refused.
+    """
+    judge = evaluation.judge_info or judge_from_name(evaluation.judge)
+    if origin is None or judge.kind == "live":
+        return []
+    reasons = []
+    if (reason := circularity(judge, origin)) is not None:
+        reasons.append(reason)
+    seen = next(iter(prompts_learned_from(origin, evaluation.split)), None)
+    if evaluation.split == "held-out" and seen is not None and evaluation.learned_prompts != 0:
+        reasons.append(
+            f"{origin.label} learned from {seen.label}, so that held-out prompts are not new to it"
+        )
+    return reasons

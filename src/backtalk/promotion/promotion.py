@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from backtalk.errors import NotFound
 from backtalk.evaluate.result import Evaluation
+from backtalk.policy.origin import policy_origin
 from backtalk.policy.policy import Policy
 from backtalk.policy.storage import save_policy
-from backtalk.promotion.gate import Gate, GateRefused
+from backtalk.promotion.alternatives import other_evidence
+from backtalk.promotion.gate import Gate, GateRefused, circular_reasons
 from backtalk.promotion.history import TOPIC, Promotion, promotion_history
 from backtalk.store import Store
 
@@ -33,7 +35,8 @@ def promote(
         Name of the person or program that decides.
     gate : Gate, optional
         Thresholds for the evidence. Default: a 95 % lower bound of the win rate over the active
-        policy above 0.5, on held-out or live prompts, and no guardrail shown to get worse.
+        policy above 0.5, on held-out or live prompts, and no guardrail shown to get worse. With any
+        thresholds, the judge must be one that the candidate neither optimises nor learned from.
 
     Raises
     ------
@@ -60,11 +63,8 @@ def promote(
             f"not of {policy.label}",
             f"Make one with: backtalk evaluate {policy.label}",
         )
-    elif reasons := gate.reasons(evaluation, served=served):
-        raise GateRefused(
-            f"{policy.label} does not pass the gate. " + ". ".join(reasons),
-            "Collect more feedback or more held-out prompts, and learn again",
-        )
+    else:
+        _require_pass(store, policy, evaluation, served, gate)
     save_policy(store, policy)
     promotion = Promotion(
         action="promote",
@@ -75,6 +75,19 @@ def promote(
     )
     store.events.append(TOPIC, promotion.to_json(), actor=actor, after=after)
     return promotion
+
+
+def _require_pass(
+    store: Store, policy: Policy, evaluation: Evaluation, served: str | None, gate: Gate
+) -> None:
+    origin = policy_origin(policy, store)
+    reasons = gate.reasons(evaluation, served=served, origin=origin)
+    if not reasons:
+        return
+    mend = "Collect more feedback or more held-out prompts, and learn again"
+    if circular_reasons(evaluation, origin):
+        mend = other_evidence(policy, origin, store)
+    raise GateRefused(f"{policy.label} does not pass the gate. " + ". ".join(reasons), mend)
 
 
 def rollback(store: Store, *, actor: str) -> Promotion:

@@ -97,14 +97,21 @@ class BradleyTerryReward:
         return 0 < self.decided == self.correct
 
     @property
-    def accuracy_bound(self) -> float | None:
-        """Lower 95 % confidence bound of the accuracy if there was no error, one-sided.
+    def remark(self) -> str | None:
+        """Sentence for the user if the reward separates its pairs perfectly, ``None`` if not.
 
-        ``0.05 ** (1 / n)`` for ``n`` prompts, each counted as one independent trial: Clopper and
-        Pearson (1934), "The use of confidence or fiducial limits illustrated in the case of the
-        binomial". ``None`` if there were errors.
+        The lower 95 % bound of the accuracy is ``0.05 ** (1 / n)`` for ``n`` prompts without an
+        error: Clopper and Pearson (1934), "The use of confidence or fiducial limits illustrated in
+        the case of the binomial".
         """
-        return float(0.05 ** (1 / max(self.prompts, 1))) if self.separates else None
+        if not self.separates:
+            return None
+        bound = 0.05 ** (1 / max(self.prompts, 1))
+        return (
+            f"The reward separates its {self.decided:,} pairs perfectly. That is no proof: by "
+            f"{self.prompts:,} {'prompt' if self.prompts == 1 else 'prompts'}, its accuracy on new "
+            f"prompts may be {100 * bound:.0f} %. Its scores are shrunk accordingly"
+        )
 
     @property
     def bounds(self) -> None:
@@ -302,7 +309,7 @@ async def learn_reward(
         decided=decided,
         correct=correct,
         title=title,
-        fitted_on=fitted_on,
+        fitted_on=None if fitted_on is None else fitted_on.of_feedback_only(),
     )
     return RewardFit(
         reward=reward,

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from scipy.special import expit
 
 from backtalk.feedback import Message
+from backtalk.rewards.judge_info import JudgeInfo, describe_judge
 from backtalk.rewards.protocol import Reward
 
 ResponsePair = tuple[tuple[Message, ...], str, str]
@@ -56,6 +57,11 @@ class RewardOracle:
     def name(self) -> str:
         """Name of the reward."""
         return self.reward.name
+
+    @property
+    def info(self) -> JudgeInfo:
+        """Description of the reward as a judge."""
+        return describe_judge(self.reward)
 
     async def prefer(self, pairs: Sequence[ResponsePair]) -> NDArray[np.float64]:
         """Return the probability that the first response of each pair is better, shape ``(n,)``."""

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from backtalk.errors import UnknownName
+from backtalk.rewards.judge_info import JudgeInfo
 from backtalk.rewards.protocol import PromptResponse, Scores
 from backtalk.worlds.registry import get_world, world_names
 
@@ -65,6 +66,11 @@ class TrueUtility:
     def name(self) -> str:
         """Name in reports."""
         return self._aspect or "true utility"
+
+    @property
+    def info(self) -> JudgeInfo:
+        """Description as a judge: the truth, which no policy can learn too well."""
+        return JudgeInfo(name=self.name, kind="oracle")
 
     async def score(self, answers: Sequence[PromptResponse]) -> Scores:
         """Return the utility, or the aspect, of each answer."""

@@ -2,17 +2,9 @@
 
 from __future__ import annotations
 
-from backtalk.rewards.judge_info import JudgeInfo, JudgeKind
+from backtalk.rewards.judge_info import JudgeInfo, JudgeKind, describe_judge
 
 __all__ = ["JudgeInfo", "JudgeKind", "describe_judge", "judge_from_name"]
-
-
-def describe_judge(judge: object) -> JudgeInfo:
-    """Return the description of a judge: its attribute ``info``, or one of kind ``"other"``."""
-    info = getattr(judge, "info", None)
-    if isinstance(info, JudgeInfo):
-        return info
-    return JudgeInfo(name=str(getattr(judge, "name", type(judge).__name__)))
 
 
 def judge_from_name(name: str) -> JudgeInfo:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field, JsonValue
 
@@ -16,6 +16,9 @@ from backtalk.learn.method import Paper, method
 from backtalk.learn.training_set import TrainingSet
 from backtalk.policy import Lineage, Policy
 from backtalk.run import Run
+
+if TYPE_CHECKING:
+    from backtalk.rewards import BradleyTerryReward
 
 PAPER = Paper(
     "Learning to summarize from human feedback",
@@ -75,7 +78,12 @@ async def best_of_n(
         pairs = feedback.views(Pair, across=across, progress=step)
     require_winner(pairs, feedback)
     with run.task("learning a reward"):
-        learned = await learn_reward(pairs, embedder_for_pairs(embedder, pairs), seed=run.seed)
+        learned = await learn_reward(
+            pairs,
+            embedder_for_pairs(embedder, pairs),
+            seed=run.seed,
+            fitted_on=feedback.snapshot,
+        )
     reward = feedback.store.artifacts.put(learned.reward.to_files())
     options: dict[str, JsonValue] = {
         "n": n,
@@ -93,14 +101,25 @@ async def best_of_n(
             options=options,
             seed=run.seed,
             snapshot=feedback.snapshot,
+            rewards=(learned.reward.info.model_copy(update={"artifact": reward}),),
             time=now(),
             notes={
                 "pairs": len(pairs),
                 **{f"left out: {reason}": count for reason, count in feedback.left_out.items()},
-                "calibration slope": learned.reward.calibration_slope,
+                **fit_notes(learned.reward),
             },
         ),
     )
+
+
+def fit_notes(reward: BradleyTerryReward) -> dict[str, JsonValue]:
+    """Return the notes of a lineage on the fit of a reward."""
+    notes: dict[str, JsonValue] = {"calibration slope": round(reward.calibration_slope, 3)}
+    if reward.decided:
+        notes["cross-validated accuracy"] = round(reward.correct / reward.decided, 3)
+    if reward.remark is not None:
+        notes["remark"] = reward.remark
+    return notes
 
 
 def require_winner(pairs: Sequence[Pair], feedback: TrainingSet) -> None:

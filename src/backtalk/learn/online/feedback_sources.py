@@ -16,12 +16,18 @@ from backtalk.feedback.case import Case
 from backtalk.feedback.kinds import AnyFeedback, Rating, Scale
 from backtalk.learn.online.pair_selection import SelectedPair, get_pair_selector
 from backtalk.learn.training_set import Split, TrainingSet
+from backtalk.rewards.judge_info import JudgeInfo, describe_judge
 from backtalk.rewards.protocol import Reward
 from backtalk.store import Store
 
 
 class FeedbackSource(Protocol):
-    """Source of feedback on the responses of a round."""
+    """Source of feedback on the responses of a round.
+
+    A source that asks a reward or another judge describes it in an attribute ``judges``, a tuple of
+    :class:`~backtalk.rewards.judge_info.JudgeInfo`. The policies that learn from it record these in
+    their lineage, so that no promotion rests on the same judge.
+    """
 
     async def give(self, interactions: Sequence[Interaction], *, seed: int) -> list[Case]:
         """Return the interactions with feedback.
@@ -53,6 +59,11 @@ class RewardJudge:
     reward: Reward
     pair_selection: str = "best-worst"
     rates: bool = False
+
+    @property
+    def judges(self) -> tuple[JudgeInfo, ...]:
+        """Description of the reward, for the lineage of the learned policy."""
+        return (describe_judge(self.reward),)
 
     async def give(self, interactions: Sequence[Interaction], *, seed: int) -> list[Case]:
         """Return the interactions with the reward's preferences or ratings.

@@ -232,6 +232,7 @@ class OnlineLearner:
         feedback = InMemoryTrainingSet(self._store, cases)
         options = self._reference_options(number, past) | self._options
         learned = await self._method.learn(policy, feedback, self._run, **options)
+        learned = learned.with_rewards(getattr(self._feedback_source, "judges", ()))
         save_policy(self._store, learned)
         _write_progress(number, policy, self._run, learned=learned.id)
         return learned

@@ -12,6 +12,7 @@ from backtalk.feedback import Annotator, Interaction, Preference
 from backtalk.feedback.case import Case
 from backtalk.learn.online.feedback_sources import FeedbackSource, RewardJudge
 from backtalk.rewards import PreferenceOracle, Reward, RewardOracle
+from backtalk.rewards.judge_info import JudgeInfo, describe_judge
 
 MUTUAL = "mutual"
 """Pair selection that compares all pairs of responses, ties included."""
@@ -34,6 +35,11 @@ class PairwiseOracle:
 
     oracle: PreferenceOracle
     sample_verdicts: bool = False
+
+    @property
+    def judges(self) -> tuple[JudgeInfo, ...]:
+        """Description of the oracle, for the lineage of the learned policy."""
+        return (describe_judge(self.oracle),)
 
     async def give(self, interactions: Sequence[Interaction], *, seed: int) -> list[Case]:
         """Return the interactions with a preference for each pair of responses.
