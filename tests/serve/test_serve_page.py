@@ -5,16 +5,21 @@ import re
 import socket
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
 import httpx2
 import pytest
+import uvicorn
 import yaml
 
+from backtalk.annotation.inbox_address import running_gateway
 from backtalk.cli import main
 from backtalk.errors import RecordError
-from backtalk.serve.server import read_settings
+from backtalk.serve.server import page_address, read_settings
+from backtalk.serve.workers import ReadyServer
+from backtalk.store import Store
 from tests.conftest import REPOSITORY
 from tests.serve.conftest import serving
 from tests.serve.upstream import make_upstream
@@ -47,6 +52,17 @@ def wait_until_ready(port):
             except httpx2.TransportError:
                 time.sleep(0.05)
     raise AssertionError("the gateway did not start")
+
+
+def read_address(lines):
+    """Return the address that a starting gateway prints."""
+    printed = {}
+    while "Gateway" not in printed:
+        line = next(lines)
+        if not line.startswith("{"):
+            printed[line.split()[0]] = line.split()[-1]
+    assert printed["Gateway"].removesuffix("/v1") == printed["Inbox"].removesuffix("/inbox")
+    return printed["Inbox"].removesuffix("/inbox")
 
 
 class GatewayReader(Reader):
@@ -190,20 +206,22 @@ def test_keys_on_the_command_line(tmp_path, monkeypatch, capsys):
     assert "revoked" in run("list")[1].out
 
 
-def test_several_processes_share_one_store(tmp_path, free_port, environment):
+def test_several_processes_share_one_store_and_their_address_is_printed(tmp_path, environment):
     app, _ = make_upstream()
     with serving(app) as url:
         command = [
             sys.executable, "-m", "backtalk", "serve", "--upstream", f"{url}/v1",
-            "--port", str(free_port), "--workers", "2", "--store", str(tmp_path / "s.db"),
+            "--port", "0", "--workers", "2", "--store", str(tmp_path / "s.db"),
         ]  # fmt: skip
-        server = subprocess.Popen(command, env=environment)
+        server = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
         try:
-            wait_until_ready(free_port)
+            address = read_address(server.stderr)
+            with Store(tmp_path / "s.db") as store:
+                assert running_gateway(store) == address
             ids = set()
             # Each request opens a connection, which either process may accept.
             with httpx2.Client(
-                base_url=f"http://127.0.0.1:{free_port}",
+                base_url=address,
                 timeout=60,
                 headers={"connection": "close"},
             ) as http:
@@ -215,10 +233,50 @@ def test_several_processes_share_one_store(tmp_path, free_port, environment):
                 metrics = http.get("/metrics").text
         finally:
             server.terminate()
-            server.wait(60)
-    from backtalk.store import Store
-
+            server.communicate(timeout=60)
     assert 'backtalk_requests_total{endpoint="chat",status="200"} 20.0' in metrics
     with Store(tmp_path / "s.db") as store:
         assert {case.interaction.id for case in store.cases()} == ids
         assert store.counts()["label"] == 20
+
+
+def test_a_server_says_when_it_is_ready_and_when_it_has_stopped():
+    async def app(scope, receive, send):
+        await send({"type": "http.response.start", "status": 204, "headers": []})
+        await send({"type": "http.response.body"})
+
+    ports, stopped = [], threading.Event()
+
+    def on_ready(port):
+        ports.append(port)
+        ready.set()
+
+    ready = threading.Event()
+    config = uvicorn.Config(app, port=0, lifespan="off", log_config=None)
+    server = ReadyServer(config, on_ready, stopped.set)
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    assert ready.wait(60)
+    assert httpx2.get(page_address("0.0.0.0", ports[0])).status_code == 204
+    server.should_exit = True
+    thread.join(60)
+    assert stopped.is_set()
+
+
+def test_serve_says_whether_a_key_is_needed(tmp_path, monkeypatch, capsys):
+    store = str(tmp_path / "s.db")
+
+    def serve(*arguments):
+        monkeypatch.setattr(
+            "backtalk.serve.server.serve_in_process",
+            lambda *_, announce, **__: announce(8123),
+        )
+        assert main(["serve", "--store", store, "--port", "0", *arguments]) == 0
+        return capsys.readouterr().err
+
+    assert "No key is needed" in serve()
+    assert "http://127.0.0.1:8123/inbox" in serve("--host", "0.0.0.0")
+    assert "backtalk key add NAME --role admin" in serve("--host", "0.0.0.0")
+    with Store(store) as opened:
+        opened.api_keys.add("ada", "admin", project=None, actor="tests")
+    assert "Sign in with a key" in serve()

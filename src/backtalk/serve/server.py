@@ -6,13 +6,14 @@ import ipaddress
 import os
 import socket
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import uvicorn
 import yaml
 from pydantic import ValidationError
 
+from backtalk.annotation.inbox_address import remove_address, write_address
 from backtalk.errors import BacktalkError, NotFound
 from backtalk.feedback.record import record_error
 from backtalk.serve.app import SETTINGS_VARIABLE
@@ -22,7 +23,7 @@ from backtalk.serve.observability.metrics import MULTIPROCESS_DIRECTORY
 from backtalk.serve.redaction import Redactor
 from backtalk.serve.settings import Settings
 from backtalk.serve.store_connection import StoreConnection, StoreUnavailable
-from backtalk.serve.workers import serve_with_workers
+from backtalk.serve.workers import serve_in_process, serve_with_workers
 
 _GRACEFUL_SECONDS = 30
 
@@ -114,7 +115,42 @@ def check_settings(settings: Settings, *, host: str, port: int) -> None:
         ) from None
 
 
-def run(settings: Settings, *, host: str, port: int, workers: int = 1) -> None:
+def has_keys(settings: Settings) -> bool:
+    """Return true if the store has had a key; false if it is unavailable."""
+    connection = StoreConnection(settings.store, settings.state_folder)
+    try:
+        return bool(connection.store().api_keys.keys())
+    except StoreUnavailable:
+        return False
+    finally:
+        connection.close()
+
+
+def page_address(host: str, port: int) -> str:
+    """Return the address at which a browser on this machine finds the pages.
+
+    >>> page_address("0.0.0.0", 8080), page_address("::1", 80)
+    ('http://127.0.0.1:8080', 'http://[::1]:80')
+
+    Parameters
+    ----------
+    host : str
+        Address that the gateway listens on.
+    port : int
+        Port that it listens on.
+    """
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def run(
+    settings: Settings,
+    *,
+    host: str,
+    port: int,
+    workers: int = 1,
+    on_ready: Callable[[str], None] | None = None,
+) -> None:
     """Serve until a signal to stop. Requests in progress are completed first.
 
     Parameters
@@ -124,10 +160,24 @@ def run(settings: Settings, *, host: str, port: int, workers: int = 1) -> None:
     host : str
         Address to listen on.
     port : int
-        Port to listen on.
+        Port to listen on; 0 for any free one.
     workers : int, default 1
         Number of processes.
+    on_ready : Callable[[str], None], optional
+        Function that receives the address of the pages once the gateway accepts requests.
     """
+    address = ""
+
+    def announce(port: int) -> None:
+        nonlocal address
+        address = page_address(host, port)
+        write_address(settings.state_folder, address)
+        if on_ready is not None:
+            on_ready(address)
+
+    def forget() -> None:
+        remove_address(settings.state_folder, address)
+
     os.environ[SETTINGS_VARIABLE] = settings.to_json()
     options: dict[str, Any] = {
         "app": "backtalk.serve.app:from_environment",
@@ -138,11 +188,19 @@ def run(settings: Settings, *, host: str, port: int, workers: int = 1) -> None:
         "timeout_graceful_shutdown": _GRACEFUL_SECONDS,
     }
     if workers == 1:
-        uvicorn.run(**options, host=host, port=port)
+        serve_in_process(options, host=host, port=port, announce=announce, on_stop=forget)
         return
     shutdown_timeout = _GRACEFUL_SECONDS + 2 * settings.shutdown_timeout
     with tempfile.TemporaryDirectory(prefix="backtalk-metrics-") as folder:
         os.environ[MULTIPROCESS_DIRECTORY] = folder
-        serve_with_workers(
-            options, host=host, port=port, workers=workers, shutdown_timeout=shutdown_timeout
-        )
+        try:
+            serve_with_workers(
+                options,
+                host=host,
+                port=port,
+                workers=workers,
+                shutdown_timeout=shutdown_timeout,
+                announce=announce,
+            )
+        finally:
+            forget()

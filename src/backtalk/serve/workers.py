@@ -12,10 +12,11 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from multiprocessing.connection import wait
 from multiprocessing.context import ForkServerContext, SpawnContext
 from multiprocessing.process import BaseProcess
+from multiprocessing.synchronize import Event
 from typing import Any
 
 import uvicorn
@@ -35,8 +36,85 @@ _START_FAILED = 3
 """Exit code of a process that could not start."""
 
 
+class ReadyServer(uvicorn.Server):
+    """Server that says when it accepts requests, and when it no longer does.
+
+    Parameters
+    ----------
+    config : uvicorn.Config
+        Configuration.
+    on_ready : Callable[[int], None]
+        Function that receives its port.
+    on_stop : Callable[[], None], optional
+        Function that is called after the shutdown.
+    """
+
+    def __init__(
+        self,
+        config: uvicorn.Config,
+        on_ready: Callable[[int], None],
+        on_stop: Callable[[], None] | None = None,
+    ) -> None:
+        super().__init__(config)
+        self._on_ready = on_ready
+        self._on_stop = on_stop
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start to accept requests."""
+        await super().startup(sockets)
+        if self.started:
+            self._on_ready(self.servers[0].sockets[0].getsockname()[1])
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Stop to accept requests, and complete those in progress."""
+        await super().shutdown(sockets)
+        if self._on_stop is not None:  # here: the signal that stops it may end the process next
+            self._on_stop()
+
+
+def serve_in_process(
+    options: Mapping[str, Any],
+    *,
+    host: str,
+    port: int,
+    announce: Callable[[int], None],
+    on_stop: Callable[[], None],
+) -> None:
+    """Serve in this process until a signal to stop.
+
+    Parameters
+    ----------
+    options : Mapping[str, Any]
+        Options of ``uvicorn.Config``.
+    host : str
+        Address to listen on.
+    port : int
+        Port to listen on; 0 for any free one.
+    announce : Callable[[int], None]
+        Function that receives the port once requests are accepted.
+    on_stop : Callable[[], None]
+        Function that is called after the shutdown.
+
+    Raises
+    ------
+    BacktalkError
+        If the server cannot start.
+    """
+    server = ReadyServer(uvicorn.Config(**options, host=host, port=port), announce, on_stop)
+    with suppress(KeyboardInterrupt):
+        server.run()
+    if not server.started:
+        raise BacktalkError("The gateway cannot start", "See the log for the reason")
+
+
 def serve_with_workers(
-    options: Mapping[str, Any], *, host: str, port: int, workers: int, shutdown_timeout: float
+    options: Mapping[str, Any],
+    *,
+    host: str,
+    port: int,
+    workers: int,
+    shutdown_timeout: float,
+    announce: Callable[[int], None] | None = None,
 ) -> None:
     """Serve until a signal to stop.
 
@@ -50,11 +128,13 @@ def serve_with_workers(
     host : str
         Address to listen on.
     port : int
-        Port to listen on.
+        Port to listen on; 0 for any free one.
     workers : int
         Number of processes.
     shutdown_timeout : float
         Number of seconds after which processes that have not stopped are killed.
+    announce : Callable[[int], None], optional
+        Function that receives the port once requests are accepted.
 
     Raises
     ------
@@ -68,9 +148,12 @@ def serve_with_workers(
         context.set_forkserver_preload(["backtalk.serve.app"])
     with _bound_socket(host, port) as bound, _stop_signals() as is_stopping:
         shared = None if _LINUX else bound
+        port = bound.getsockname()[1]
+        ready = context.Event()
 
         def start() -> BaseProcess:
-            process = context.Process(target=_serve, args=(dict(options), host, port, shared))
+            arguments = (dict(options), host, port, shared, ready)
+            process = context.Process(target=_serve, args=arguments)
             process.start()
             return process
 
@@ -78,6 +161,9 @@ def serve_with_workers(
         try:
             while not is_stopping():
                 wait([process.sentinel for process in processes], timeout=_POLL_SECONDS)
+                if announce is not None and ready.is_set():
+                    announce(port)
+                    announce = None
                 if not is_stopping():
                     _replace(processes, start)
         finally:
@@ -115,15 +201,20 @@ def _stop(processes: list[BaseProcess], shutdown_timeout: float) -> None:
         process.join()
 
 
-def _serve(options: dict[str, Any], host: str, port: int, shared: socket.socket | None) -> None:
+def _serve(
+    options: dict[str, Any], host: str, port: int, shared: socket.socket | None, ready: Event
+) -> None:
     threading.Thread(target=_stop_with_parent, daemon=True).start()
-    server = uvicorn.Server(uvicorn.Config(**options, host=host, port=port))
+    config = uvicorn.Config(**options, host=host, port=port)
+    server = ReadyServer(config, lambda _: ready.set())
     try:
         if shared is not None:
             server.run(sockets=[shared])
         else:
             with _bound_socket(host, port) as own_socket:
                 server.run(sockets=[own_socket])
+    except KeyboardInterrupt:
+        pass  # Ctrl-C reaches all processes of a terminal
     except Exception:
         log.exception("Process %s failed", os.getpid())
     finally:

@@ -31,7 +31,9 @@ def serve(
         typer.Option(help="Environment variable with the upstream's API key; one per upstream."),
     ] = None,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=1, max=65535, help="Port to listen on.")] = 8080,
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, help="Port to listen on; 0 for any free one.")
+    ] = 8080,
     workers: Annotated[int, typer.Option(min=1, help="Number of worker processes.")] = 1,
     open_: Annotated[
         bool, typer.Option("--open", help="Accept requests without an API key.")
@@ -81,11 +83,16 @@ def serve(
     - `backtalk serve -u https://api.openai.com/v1 --key-env OPENAI_API_KEY --host 0.0.0.0`
     - `backtalk serve --config serve.yaml --workers 4`
     """
-    from backtalk.cli.output import note
     from backtalk.errors import BacktalkError, MissingExtra
 
     try:
-        from backtalk.serve.server import check_settings, is_loopback, read_settings, run
+        from backtalk.serve.server import (
+            check_settings,
+            has_keys,
+            is_loopback,
+            read_settings,
+            run,
+        )
     except ModuleNotFoundError as error:
         raise MissingExtra.named("serve", "The gateway") from error
 
@@ -110,5 +117,32 @@ def serve(
         project=project,
     )
     check_settings(settings, host=host, port=port)
-    note(f"Serving {settings.store} on http://{host}:{port}/v1")
-    run(settings, host=host, port=port, workers=workers)
+    needs_key = settings.keys == "always" or (settings.keys == "if-any" and has_keys(settings))
+    run(
+        settings,
+        host=host,
+        port=port,
+        workers=workers,
+        on_ready=lambda address: _say_addresses(address, settings.store, needs_key=needs_key),
+    )
+
+
+def _say_addresses(address: str, store: str, *, needs_key: bool) -> None:
+    from backtalk.cli.output import note
+    from backtalk.store.engine import database_url
+
+    location = database_url(store).render_as_string(hide_password=True) if "://" in store else store
+    note(f"Serving {location}; Ctrl-C stops it.")
+    for name, path in (
+        ("Pages", "/"),
+        ("Inbox", "/inbox"),
+        ("Interactions", "/interactions"),
+        ("Policies", "/policies"),
+        ("Gateway", "/v1"),
+    ):
+        note(f"  {name:<13} {address}{path}")
+    note(
+        f"Sign in with a key; `backtalk key add NAME --role admin --store {location}` makes one."
+        if needs_key
+        else "No key is needed on this machine."
+    )

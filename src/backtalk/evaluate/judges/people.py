@@ -160,9 +160,9 @@ class PeopleJudge:
             P(a is preferred), P(b is preferred) and P(tie), shape ``(n, 3)``.
         """
         items = [_make_item(x, y, policies) for x, y in zip(a, b, strict=True)]
-        asked = {item.id: item for item in items if item is not None}
-        verdicts = await self._ask(asked) if asked else {}
-        self._judged.update(asked)
+        pairs = {item.id: item for item in items if item is not None}
+        verdicts = await self._ask(pairs) if pairs else {}
+        self._judged.update(pairs)
         rows = [
             _TIE if item is None else _average(verdicts[item.id], swapped=_is_swapped(item, x))
             for item, x in zip(items, a, strict=True)
