@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from backtalk.errors import BacktalkError, NotFound
+from backtalk.evaluate.answering import AnswerSet
+from backtalk.evaluate.evaluate import choose_best
 from backtalk.evaluate.evaluate import evaluate as evaluate_policies
 from backtalk.evaluate.examples import select_examples
-from backtalk.evaluate.judges import get_judge
+from backtalk.evaluate.judges import Judge, get_judge
+from backtalk.evaluate.judges.circular import prompts_learned_from
 from backtalk.evaluate.result import Evaluation
 from backtalk.evaluate.storage import save_evaluation
 from backtalk.feedback import as_prompt
@@ -22,13 +27,26 @@ from backtalk.models import Budget
 from backtalk.models.run_sync import run_sync
 from backtalk.models.wrappers.budget import Prices
 from backtalk.policy import Policy, load_policy, read_policy
+from backtalk.policy.origin import policy_origin
 from backtalk.promotion import active_policy
+from backtalk.promotion.alternatives import other_evidence
 from backtalk.reports import save_examples
-from backtalk.rewards import Reward
+from backtalk.rewards.recorded_feedback import NewAnswers
 from backtalk.run import Progress, Run
+from backtalk.stats.selection_bias import Selection
 from backtalk.store import Store
 
-__all__ = ["aevaluate", "alearn", "evaluate", "find_policy", "learn", "select_prompts"]
+__all__ = [
+    "Comparison",
+    "acompare",
+    "aevaluate",
+    "alearn",
+    "answers_file",
+    "evaluate",
+    "find_policy",
+    "learn",
+    "select_prompts",
+]
 
 
 async def aevaluate(
@@ -36,8 +54,8 @@ async def aevaluate(
     baseline: Policy | str | None,
     store: Store,
     *,
-    judge: Reward | str = "recorded",
-    guards: Sequence[Reward | str] = (),
+    judge: Judge | str = "recorded",
+    guards: Sequence[Judge | str] = (),
     split: Split = "held-out",
     prompts: Iterable[Prompt | str] | None = None,
     limit: int | None = None,
@@ -46,11 +64,16 @@ async def aevaluate(
     prices: Prices | None = None,
     folder: Path | None = None,
     progress: Progress | None = None,
+    fresh: bool = False,
 ) -> Evaluation:
     """Evaluate a policy against a baseline, save the evaluation in the store and return it.
 
-    Both policies answer the same prompts, and the judge scores or compares the answers. A call with
-    the same arguments resumes a run whose budget was exceeded.
+    Both policies answer the same prompts, and the judge scores or compares the answers. Before the
+    first answer is generated, the judge, the models and the budget are checked.
+
+    Answers are stored next to the store, by policy, prompt and seed. Another evaluation of the same
+    policy reuses them, whatever its judge and baseline, and so does a call after an error, an
+    interruption or the end of a budget. A budget counts new answers and verdicts only.
 
     Parameters
     ----------
@@ -60,9 +83,10 @@ async def aevaluate(
         Policy to compare with; ``None`` for the active policy of the store.
     store : Store
         Store with the prompts, and with the policies that are given by name.
-    judge : Reward or str, default "recorded"
-        Judge, or its name; see :func:`~backtalk.evaluate.judges.get_judge`.
-    guards : sequence of Reward or str, default ()
+    judge : Judge or str, default "recorded"
+        Judge, or its name; see :func:`~backtalk.evaluate.judges.get_judge`. It may score answers,
+        compare them, or both.
+    guards : sequence of Judge or str, default ()
         Guardrail judges, on which the candidate must not score worse.
     split : {"train", "held-out", "all"}, default "held-out"
         Split of the prompts to use.
@@ -75,11 +99,13 @@ async def aevaluate(
     budget : Budget, optional
         Limits of calls, tokens, cost and seconds.
     prices : Prices, optional
-        Prices of models, for a budget that limits the cost.
+        Prices of models, for a budget that limits the cost, and for the cost of an answer.
     folder : Path, optional
-        Folder of the run; by default next to the store's artifacts, determined by the arguments.
+        Folder of the stored answers; by default next to the store's artifacts.
     progress : Progress, optional
         Function that receives progress reports.
+    fresh : bool, default False
+        If true, generate all answers anew, such as after a change of the model behind an endpoint.
 
     Raises
     ------
@@ -88,25 +114,22 @@ async def aevaluate(
     UnknownName
         If there is no such judge.
     BacktalkError
-        If there is no prompt to evaluate on.
+        If there is no prompt to evaluate on, or the judge cannot judge the answers.
     BudgetExceeded
         If the budget is exceeded before there is a result.
     """
     new, old = find_policy(candidate, store), find_policy(baseline, store)
-    source = (
-        (case.interaction.prompt for case in store.cases())
-        if prompts is None
-        else (as_prompt(prompt) for prompt in prompts)
+    selected = _select(store, prompts, split=split, limit=limit, seed=seed)
+    scoring, guarding = _find_judge(judge, store), [_find_judge(guard, store) for guard in guards]
+    run = Run(
+        seed=seed,
+        budget=budget,
+        prices=prices,
+        progress=progress,
+        cache=answers_file(store, folder),
+        refresh=fresh,
     )
-    selected = select_prompts(source, split=split, limit=limit, seed=seed)
-    if not selected:
-        raise BacktalkError(
-            f"There is no prompt of the split {split!r} to evaluate on",
-            "Add interactions, give prompts, or choose another split",
-        )
-    scoring = _find_judge(judge, store)
-    folder = folder or run_folder(store, new.id, old.id, scoring.name, seed=seed)
-    with Run(folder, seed=seed, budget=budget, prices=prices, progress=progress) as run:
+    with run, _other_judges(new, store):
         evaluation, answers = await evaluate_policies(
             load_policy(new, store.artifacts, wrap=run.wrap),
             load_policy(old, store.artifacts, wrap=run.wrap),
@@ -114,20 +137,28 @@ async def aevaluate(
             scoring,
             run=run,
             split=split,
-            guards=[_find_judge(guard, store) for guard in guards],
+            guards=guarding,
         )
-    save_evaluation(store, evaluation)
-    save_examples(store, evaluation, select_examples(answers))
-    return evaluation
+    return _save(store, evaluation, new, answers, index=1)
 
 
-def evaluate(
-    candidate: Policy | str,
+@dataclass(frozen=True)
+class Comparison:
+    """Evaluation of the best of several candidates, with the choice."""
+
+    evaluation: Evaluation
+    """Comparison of the winner with the baseline, on prompts that the choice did not use."""
+    selection: Selection
+    """Winner, with its value and optimism on the prompts of the choice."""
+
+
+async def acompare(
+    candidates: Sequence[Policy | str],
     baseline: Policy | str | None,
     store: Store,
     *,
-    judge: Reward | str = "recorded",
-    guards: Sequence[Reward | str] = (),
+    judge: Judge | str = "recorded",
+    guards: Sequence[Judge | str] = (),
     split: Split = "held-out",
     prompts: Iterable[Prompt | str] | None = None,
     limit: int | None = None,
@@ -136,6 +167,64 @@ def evaluate(
     prices: Prices | None = None,
     folder: Path | None = None,
     progress: Progress | None = None,
+    fresh: bool = False,
+) -> Comparison:
+    """Choose the best of several policies, evaluate it on other prompts, and save the evaluation.
+
+    Parameters
+    ----------
+    candidates : sequence of Policy or str
+        Policies to choose from, their names or ids.
+    baseline : Policy, str or None
+        Policy to compare with; ``None`` for the active policy of the store.
+    store : Store
+        Store with prompts and policies.
+    judge, guards, split, prompts, limit, seed, budget, prices, folder, progress, fresh
+        As for :func:`aevaluate`, which also names the errors.
+    """
+    policies = [find_policy(candidate, store) for candidate in candidates]
+    old = find_policy(baseline, store)
+    selected = _select(store, prompts, split=split, limit=limit, seed=seed)
+    scoring, guarding = _find_judge(judge, store), [_find_judge(guard, store) for guard in guards]
+    run = Run(
+        seed=seed,
+        budget=budget,
+        prices=prices,
+        progress=progress,
+        cache=answers_file(store, folder),
+        refresh=fresh,
+    )
+    with run, _other_judges(policies[0], store):
+        evaluation, selection, answers = await choose_best(
+            [load_policy(policy, store.artifacts, wrap=run.wrap) for policy in policies],
+            load_policy(old, store.artifacts, wrap=run.wrap),
+            selected,
+            scoring,
+            run=run,
+            split=split,
+            guards=guarding,
+        )
+    index = 1 + selection.winner
+    winner = policies[selection.winner]
+    return Comparison(_save(store, evaluation, winner, answers, index=index), selection)
+
+
+def evaluate(
+    candidate: Policy | str,
+    baseline: Policy | str | None,
+    store: Store,
+    *,
+    judge: Judge | str = "recorded",
+    guards: Sequence[Judge | str] = (),
+    split: Split = "held-out",
+    prompts: Iterable[Prompt | str] | None = None,
+    limit: int | None = None,
+    seed: int = 0,
+    budget: Budget | None = None,
+    prices: Prices | None = None,
+    folder: Path | None = None,
+    progress: Progress | None = None,
+    fresh: bool = False,
 ) -> Evaluation:
     """Evaluate a policy against a baseline, save the evaluation in the store and return it.
 
@@ -149,7 +238,7 @@ def evaluate(
         Policy to compare with.
     store : Store
         Store with prompts and policies.
-    judge, guards, split, prompts, limit, seed, budget, prices, folder, progress
+    judge, guards, split, prompts, limit, seed, budget, prices, folder, progress, fresh
         As for :func:`aevaluate`.
     """
     return run_sync(
@@ -167,6 +256,7 @@ def evaluate(
             prices=prices,
             folder=folder,
             progress=progress,
+            fresh=fresh,
         )
     )
 
@@ -220,5 +310,64 @@ def select_prompts(
     return [selected[i] for i in sorted(sample.tolist())]
 
 
-def _find_judge(judge: Reward | str, store: Store) -> Reward:
+def answers_file(store: Store, folder: Path | None = None) -> Path:
+    """Return the file that the answers of a project's evaluations are stored in.
+
+    Parameters
+    ----------
+    store : Store
+        Store of the project.
+    folder : Path, optional
+        Folder of the file; by default next to the store's artifacts.
+    """
+    return (folder or run_folder(store, "answers", seed=0)) / "responses.db"
+
+
+def _select(
+    store: Store,
+    prompts: Iterable[Prompt | str] | None,
+    *,
+    split: Split,
+    limit: int | None,
+    seed: int,
+) -> list[Prompt]:
+    source = (
+        (case.interaction.prompt for case in store.cases())
+        if prompts is None
+        else (as_prompt(prompt) for prompt in prompts)
+    )
+    selected = select_prompts(source, split=split, limit=limit, seed=seed)
+    if not selected:
+        raise BacktalkError(
+            f"There is no prompt of the split {split!r} to evaluate on",
+            "Add interactions, give prompts, or choose another split",
+        )
+    return selected
+
+
+@contextmanager
+def _other_judges(policy: Policy, store: Store) -> Iterator[None]:
+    """Name the judges of this store if the judge knows recorded answers only."""
+    try:
+        yield
+    except NewAnswers as error:
+        origin = policy_origin(policy, store)
+        raise NewAnswers(error.what, other_evidence(policy, origin, store)) from None
+
+
+def _save(
+    store: Store, evaluation: Evaluation, candidate: Policy, answers: AnswerSet, *, index: int
+) -> Evaluation:
+    origin = policy_origin(candidate, store)
+    learned = 0
+    if any(prompts_learned_from(origin, evaluation.split)):
+        keys = {prompt_key(case.interaction.prompt) for case in store.cases() if case.feedback}
+        learned = sum(prompt_key(prompt) in keys for prompt in answers.prompts)
+    evaluation = evaluation.model_copy(update={"origin": origin, "learned_prompts": learned})
+    save_evaluation(store, evaluation)
+    save_examples(store, evaluation, select_examples(answers, index=index))
+    return evaluation
+
+
+def _find_judge(judge: Judge | str, store: Store) -> Judge:
     return get_judge(judge, store) if isinstance(judge, str) else judge

@@ -11,7 +11,12 @@ from numpy.typing import NDArray
 
 from backtalk.decode import DecoderOutput
 from backtalk.errors import BacktalkError
-from backtalk.evaluate.judges.protocol import Judge, PairwiseJudge, judge_batch_size
+from backtalk.evaluate.judges.protocol import (
+    Judge,
+    PairwiseJudge,
+    RecordingJudge,
+    judge_batch_size,
+)
 from backtalk.evaluate.plan import Plan, answer_seed, calls_per_prompt
 from backtalk.feedback.interaction import Prompt
 from backtalk.models import Budget, BudgetExceeded, ModelError
@@ -82,7 +87,7 @@ async def answer_and_judge(plan: Plan, judge: Judge, run: Run) -> AnswerSet:
                     await _answers(plan, index, batch, run, answered) for index in range(count)
                 ]
                 texts = [pair_texts(prompts[start : batch.stop], row) for row in outputs]
-                values.append(await _judge(judge, texts))
+                values.append(await _judge(judge, texts, [item.id for item in plan.policies]))
             except BudgetExceeded:
                 if not done:
                     raise
@@ -188,7 +193,10 @@ def pair_texts(prompts: Sequence[Prompt], answers: Sequence[DecoderOutput]) -> l
 
 
 async def preferences_by(
-    judge: PairwiseJudge, answers: Sequence[PromptResponse], baseline: Sequence[PromptResponse]
+    judge: PairwiseJudge,
+    answers: Sequence[PromptResponse],
+    baseline: Sequence[PromptResponse],
+    policies: tuple[str, str],
 ) -> Floats:
     """Return the preferences for some answers over the baseline's, shape ``(n,)``, in [0, 1].
 
@@ -198,22 +206,29 @@ async def preferences_by(
         Judge that compares the answers.
     answers, baseline : sequence of PromptResponse
         Answers of two policies to the same n prompts.
+    policies : tuple of two str
+        Ids of these policies, for a judge that records them.
 
     Returns
     -------
     numpy.ndarray
-        Probability that each answer is preferred, plus half that of a tie.
+        Probability that each answer is preferred, plus half that of a tie; NaN without a verdict.
     """
-    verdicts = await judge.compare(answers, baseline)
+    if isinstance(judge, RecordingJudge):
+        verdicts = await judge.compare_policies(answers, baseline, policies)
+    else:
+        verdicts = await judge.compare(answers, baseline)
     return np.asarray(verdicts[:, 0] + verdicts[:, 2] / 2, dtype=float)
 
 
-async def _judge(judge: Judge, rows: Sequence[Sequence[PromptResponse]]) -> Floats:
+async def _judge(
+    judge: Judge, rows: Sequence[Sequence[PromptResponse]], policies: Sequence[str]
+) -> Floats:
     """Return the values of each policy's answers, shape ``(policies, prompts)``."""
     if isinstance(judge, Reward):
         scores = await judge.score([answer for row in rows for answer in row])
         return scores.mean.reshape(len(rows), -1)
-    baseline, *others = rows
-    values = [np.full(len(baseline), 0.5)]
-    values += [await preferences_by(judge, row, baseline) for row in others]
+    values = [np.full(len(rows[0]), 0.5)]
+    for row, policy in zip(rows[1:], policies[1:], strict=True):
+        values.append(await preferences_by(judge, row, rows[0], (policy, policies[0])))
     return np.stack(values)

@@ -187,11 +187,12 @@ async def _make_evaluation(
 ) -> Evaluation:
     responses = pair_texts(answer_set.prompts, answer_set.answers[index])
     baseline_responses = pair_texts(answer_set.prompts, answer_set.answers[0])
+    ids = (policies[0].id, policies[1].id)
     values, baseline_values = answer_set.values[index], answer_set.values[0]
     if not isinstance(judge, Reward):
         preferences = values
     elif isinstance(judge, PairwiseJudge):
-        preferences = await preferences_by(judge, responses, baseline_responses)
+        preferences = await preferences_by(judge, responses, baseline_responses, ids)
         preferences = preferences[~np.isnan(preferences)]
     else:
         preferences = score_preferences(values, baseline_values)
@@ -202,8 +203,8 @@ async def _make_evaluation(
     )
     usage = run.spent.usage
     return Evaluation(
-        candidate=policies[0].id,
-        baseline=policies[1].id,
+        candidate=ids[0],
+        baseline=ids[1],
         judge=judge.name,
         judge_info=describe_judge(judge),
         split=split,
@@ -219,7 +220,7 @@ async def _make_evaluation(
         ceiling=ceiling,
         guards=tuple(
             [
-                await guard_measure(guard, responses, baseline_responses, run.seed)
+                await guard_measure(guard, responses, baseline_responses, ids, seed=run.seed)
                 for guard in guards
             ]
         ),

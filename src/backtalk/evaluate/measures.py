@@ -77,6 +77,8 @@ async def guard_measure(
     guard: Judge,
     responses: Sequence[PromptResponse],
     baseline_responses: Sequence[PromptResponse],
+    policies: tuple[str, str],
+    *,
     seed: int,
 ) -> Measure:
     """Return the values of both policies' answers by a guardrail.
@@ -87,6 +89,8 @@ async def guard_measure(
         Guardrail.
     responses, baseline_responses : sequence of PromptResponse
         Answers of the candidate and of the baseline to the same prompts.
+    policies : tuple of two str
+        Ids of the candidate and of the baseline.
     seed : int
         Seed of the intervals.
     """
@@ -94,7 +98,7 @@ async def guard_measure(
         values = (await guard.score(responses)).mean
         baseline_values = (await guard.score(baseline_responses)).mean
     else:
-        values = await preferences_by(guard, responses, baseline_responses)
+        values = await preferences_by(guard, responses, baseline_responses, policies)
         baseline_values = np.full(len(values), 0.5)
     judged = ~np.isnan(values + baseline_values)
     if not judged.any():

@@ -28,6 +28,10 @@ class CannotJudge(NotFound):
     """Answers that a judge cannot judge, noticed before any answer is generated."""
 
 
+class NewAnswers(CannotJudge):
+    """Answers that are not recorded, because they are to be generated."""
+
+
 ResponseKey = tuple[str, str]
 """The key of a prompt and the text of a response."""
 
@@ -125,7 +129,7 @@ class RecordedReward:
         """
         for planned in answers:
             if planned.texts is None:
-                raise CannotJudge(
+                raise NewAnswers(
                     f"The judge `recorded` knows the answers in the store only, and "
                     f"{planned.policy} generates new ones. Nothing was generated",
                     "Use a judge of new answers: `people`, `llm:MODEL`, or a reward "

@@ -30,6 +30,28 @@ class PairwiseJudge(Protocol):
         ...
 
 
+@runtime_checkable
+class RecordingJudge(Protocol):
+    """Judge that compares two answers and records the policies that gave them."""
+
+    async def compare_policies(
+        self,
+        a: Sequence[PromptResponse],
+        b: Sequence[PromptResponse],
+        policies: tuple[str | None, str | None] = (None, None),
+    ) -> Floats:
+        """Return P(a is preferred), P(b is preferred) and P(tie), shape ``(n, 3)``.
+
+        Parameters
+        ----------
+        a, b : sequence of PromptResponse
+            Answers of two policies to the same n prompts.
+        policies : tuple of two str or None, default (None, None)
+            Ids of these policies.
+        """
+        ...
+
+
 Judge: TypeAlias = Reward | PairwiseJudge
 """Judge of an evaluation."""
 
