@@ -60,8 +60,8 @@ class Evaluation(Record):
     """Description of the judge; ``None`` in evaluations of earlier versions."""
     origin: OptionalField[PolicyOrigin] = None
     """Feedback and rewards of the candidate; ``None`` if unknown, as for earlier versions."""
-    learned_prompts: OptionalField[int] = None
-    """Number of the prompts on which the candidate learned from feedback; ``None`` if unknown."""
+    unseen: OptionalField[bool] = None
+    """True if the candidate learned from feedback on none of the prompts; ``None`` if unknown."""
     split: PromptSplit
     """Set of prompts. Evidence for a promotion comes from held-out or live prompts."""
     prompts: Annotated[int, Field(ge=1)]

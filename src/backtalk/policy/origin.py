@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from backtalk.artifacts import Artifacts
 from backtalk.errors import NotFound
 from backtalk.evaluate.judges.circular import PolicyOrigin
 from backtalk.evaluate.judges.info import JudgeInfo
+from backtalk.evaluate.result import Evaluation
+from backtalk.feedback.case import prompt_key
+from backtalk.feedback.interaction import Prompt
 from backtalk.feedback.snapshot import Snapshot
+from backtalk.feedback.split import split_for
 from backtalk.policy.policy import Lineage, Policy
 from backtalk.policy.storage import list_policies
 from backtalk.rewards.io import reward_info
@@ -58,6 +62,49 @@ def policy_origin(policy: Policy, store: Store | None = None) -> PolicyOrigin:
 def optimised_by(policy: Policy, store: Store | None = None) -> tuple[JudgeInfo, ...]:
     """Return the rewards and judges that a policy or one of its ancestors optimises."""
     return policy_origin(policy, store).rewards
+
+
+def with_origin(
+    evaluation: Evaluation, candidate: Policy, store: Store, prompts: Iterable[Prompt]
+) -> Evaluation:
+    """Return an evaluation that records the origin of its candidate.
+
+    Parameters
+    ----------
+    evaluation : Evaluation
+        Evaluation of the candidate.
+    candidate : Policy
+        Candidate.
+    store : Store
+        Store with its ancestors and its feedback.
+    prompts : iterable of Prompt
+        Prompts of the evaluation.
+    """
+    origin = policy_origin(candidate, store)
+    keys = {prompt_key(prompt) for prompt in prompts}
+    return evaluation.model_copy(
+        update={"origin": origin, "unseen": _is_unseen(keys, origin, store)}
+    )
+
+
+def _is_unseen(keys: set[str], origin: PolicyOrigin, store: Store) -> bool | None:
+    """Return true if none of the prompts is among those that a policy learned from."""
+    snapshots = [snapshot for snapshot in origin.snapshots if not snapshot.is_empty]
+    splits = {split for snapshot in snapshots for split in _splits(snapshot.split)}
+    if not any(split_for(key) in splits for key in keys):
+        return True
+    if any(snapshot.project != store.project for snapshot in snapshots):
+        return None
+    return not any(
+        case.feedback
+        and (key := prompt_key(case.interaction.prompt)) in keys
+        and split_for(key) in splits
+        for case in store.cases()
+    )
+
+
+def _splits(name: str) -> tuple[str, ...]:
+    return ("train", "held-out") if name == "all" else (name,)
 
 
 def _ancestry(policy: Policy, store: Store | None, unknown: list[str]) -> Iterator[Policy]:

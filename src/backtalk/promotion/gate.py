@@ -100,7 +100,7 @@ def circular_reasons(evaluation: Evaluation, origin: PolicyOrigin | None) -> lis
     if (reason := circularity(judge, origin)) is not None:
         reasons.append(reason)
     seen = next(iter(prompts_learned_from(origin, evaluation.split)), None)
-    if evaluation.split == "held-out" and seen is not None and evaluation.learned_prompts != 0:
+    if evaluation.split == "held-out" and seen is not None and not evaluation.unseen:
         reasons.append(
             f"{origin.label} learned from {seen.label}, so that held-out prompts are not new to it"
         )

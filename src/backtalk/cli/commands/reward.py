@@ -1,8 +1,9 @@
-"""``backtalk reward``: reward models, and how well they predict feedback."""
+"""``backtalk reward``: learned rewards, and how well they predict feedback."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Literal
+from contextlib import suppress
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -19,10 +20,12 @@ from backtalk.cli.options import (
 
 if TYPE_CHECKING:
     from backtalk.evaluate.cross_validation import CrossValidation
+    from backtalk.evaluate.judges import JudgeInfo
+    from backtalk.rewards import Reward
     from backtalk.stats.baselines import BaselineComparison
 
 
-commands = typer.Typer(no_args_is_help=True, help="Reward models.")
+commands = typer.Typer(no_args_is_help=True, help="Learned rewards, and the other judges.")
 
 
 def add_to(app: typer.Typer, panel: str) -> None:
@@ -32,21 +35,164 @@ def add_to(app: typer.Typer, panel: str) -> None:
 
 
 @commands.command("list")
-def list_(*, json: JsonOption = False) -> None:
-    """List the registered rewards, which can be named as judges.
+def list_(
+    *, store: StoreOption = STORE, project: ProjectOption = PROJECT, json: JsonOption = False
+) -> None:
+    """List the judges: registered ones, and the learned rewards of the store.
 
     Examples
     --------
     - `backtalk reward list`
     """
-    from backtalk.cli.output import say, say_json
+    from backtalk.cli.context import opened
+    from backtalk.cli.output import say, say_json, say_table
+    from backtalk.errors import NotFound
     from backtalk.evaluate.judges import judge_names
+    from backtalk.rewards.rewards_by_name import reward_names_in
 
+    learned: dict[str, Any] = {}
+    with suppress(NotFound), opened(store, project) as db:
+        learned = reward_names_in(db)
+    names = [*judge_names(), *(f"reward:{name}" for name in learned)]
     if json:
-        say_json(judge_names())
+        say_json(names)
         return
     for name in judge_names():
         say(name)
+    if learned:
+        say()
+        say_table(
+            ("learned reward", "", "fitted on"),
+            [(f"reward:{name}", info.name, _fitted_on(info)) for name, info in learned.items()],
+        )
+
+
+def _fitted_on(info: JudgeInfo) -> str:
+    return "unknown feedback" if info.fitted_on is None else info.fitted_on.label
+
+
+@commands.command("learn")
+def learn(
+    *,
+    name: Annotated[str, typer.Option(help="Name for the reward, as in `--judge reward:NAME`.")],
+    split: Annotated[
+        Literal["train", "held-out", "all"],
+        typer.Option(
+            help="Prompts whose feedback is used. A policy that learned from the train split can "
+            "be judged by a reward of the held-out split."
+        ),
+    ] = "held-out",
+    embedder: Annotated[
+        Literal["hashed", "sentence"], typer.Option(help="Embedder of the reward.")
+    ] = "hashed",
+    kind: KindsOption = None,
+    aspect: AspectOption = "overall",
+    seed: SeedOption = 0,
+    store: StoreOption = STORE,
+    project: ProjectOption = PROJECT,
+    json: JsonOption = False,
+) -> None:
+    """Learn a reward from feedback, for use as a judge.
+
+    Examples
+    --------
+    - `backtalk reward learn --name checker --split held-out`
+    """
+    import asyncio
+
+    from backtalk.cli.context import opened
+    from backtalk.cli.output import note, progress_bars, say_json
+    from backtalk.learn import TrainingSet
+    from backtalk.learn.stored_reward import check_title, learn_stored_reward
+    from backtalk.rewards import load_reward
+    from backtalk.run import Run
+
+    check_title(name)
+    with (
+        opened(store, project) as db,
+        progress_bars() as progress,
+        Run(seed=seed, progress=progress) as run,
+    ):
+        feedback = TrainingSet(db, split=split, kinds=kind, aspect=aspect)
+        id_, _ = asyncio.run(learn_stored_reward(feedback, run, embedder=embedder, title=name))
+        reward = load_reward(id_, db.artifacts)
+    if json:
+        say_json(_describe(id_, reward))
+        return
+    _show_reward(id_, reward)
+    note(f"Next: backtalk evaluate POLICY --judge reward:{name}")
+
+
+@commands.command("show")
+def show(
+    name: Annotated[
+        str, typer.Argument(help="Reward: its name, its id, or a policy that uses it.")
+    ],
+    *,
+    store: StoreOption = STORE,
+    project: ProjectOption = PROJECT,
+    json: JsonOption = False,
+) -> None:
+    """Show a learned reward: its feedback, its accuracy and its calibration.
+
+    Examples
+    --------
+    - `backtalk reward show chooser`
+    """
+    from backtalk.cli.context import opened
+    from backtalk.cli.output import say_json
+    from backtalk.evaluate.judges import describe_judge
+    from backtalk.rewards.rewards_by_name import find_reward
+
+    with opened(store, project) as db:
+        reward = find_reward(name, db)
+        id_ = str(describe_judge(reward).artifact)
+    if json:
+        say_json(_describe(id_, reward))
+    else:
+        _show_reward(id_, reward)
+
+
+def _describe(id_: str, reward: Reward) -> dict[str, Any]:
+    from backtalk.evaluate.judges import describe_judge
+
+    fields = {name: getattr(reward, name, None) for name in (*_FIT, "remark")}
+    return {"id": id_, **describe_judge(reward).to_dict(), **fields}
+
+
+_FIT = ("pairs", "points", "prompts", "decided", "correct", "concordance", "calibration_slope")
+"""Attributes of a learned reward that describe its fit."""
+
+
+def _show_reward(id_: str, reward: Reward) -> None:
+    from backtalk.cli.output import note, say, say_table
+    from backtalk.evaluate.judges import describe_judge
+
+    fields = _describe(id_, reward)
+    say(f"{reward.name} ({id_[:8]})")
+    rows = [("fitted on", _fitted_on(describe_judge(reward)))]
+    rows += [
+        (label, f"{fields[name]:,}")
+        for name, label in (
+            ("pairs", "pairs"),
+            ("points", "judgements of single answers"),
+            ("prompts", "prompts"),
+        )
+        if fields[name]
+    ]
+    if fields["decided"]:
+        accuracy = fields["correct"] / fields["decided"]
+        rows.append(
+            (
+                "accuracy in cross-validation",
+                f"{100 * accuracy:.1f} % of {fields['decided']:,} pairs with a winner",
+            )
+        )
+    if fields["calibration_slope"] is not None:
+        rows.append(("calibration slope", f"{fields['calibration_slope']:.3g}"))
+    say_table(("", ""), rows)
+    if fields["remark"]:
+        note(f"{fields['remark']}.")
 
 
 @commands.command("crossval")

@@ -5,9 +5,10 @@ from __future__ import annotations
 from backtalk.errors import BacktalkError, UnknownName
 from backtalk.evaluate.judges.protocol import Judge
 from backtalk.feedback.base import OVERALL
-from backtalk.rewards import Reward, load_reward
+from backtalk.rewards import Reward
 from backtalk.rewards.recorded_feedback import RecordedReward
 from backtalk.rewards.registry import get_reward, reward_names
+from backtalk.rewards.rewards_by_name import HELD_OUT, find_reward
 from backtalk.store import Store
 
 RECORDED = "recorded"
@@ -22,7 +23,14 @@ PEOPLE = "people"
 
 def judge_names() -> list[str]:
     """Return the names of all judges, for error messages and help texts."""
-    return [RECORDED, f"{REWARD}:ARTIFACT", f"{LLM}:MODEL", PEOPLE, *reward_names()]
+    return [
+        RECORDED,
+        f"{REWARD}:NAME",
+        f"{REWARD}:{HELD_OUT}",
+        f"{LLM}:MODEL",
+        PEOPLE,
+        *reward_names(),
+    ]
 
 
 def get_judge(name: str, store: Store) -> Judge:
@@ -32,11 +40,13 @@ def get_judge(name: str, store: Store) -> Judge:
     ----------
     name : str
         ``"recorded"`` for the recorded feedback on the same answers, ``"recorded:ASPECT"`` for that
-        on one aspect, such as ``"recorded:safety"``; ``"reward:ID"`` for a learned
-        reward model, by the id of its artifact; ``"llm:MODEL"``, ``"llm:MODEL@ADDRESS"`` or
-        ``"llm:FILE.yaml"`` for a language model; ``"people"`` for people, who judge in the inbox,
-        or ``"people:2"`` for two people a pair; otherwise the name of a registered reward, with an
-        optional argument after a colon: ``"true-utility:safe"``.
+        on one aspect, such as ``"recorded:safety"``; ``"reward:NAME"`` for a learned reward, by
+        its id, a beginning of it, its title or a policy that uses it, and ``"reward:held-out"``
+        for the one that is fitted on the held-out feedback, see
+        :func:`~backtalk.rewards.rewards_by_name.find_reward`; ``"llm:MODEL"``,
+        ``"llm:MODEL@ADDRESS"`` or ``"llm:FILE.yaml"`` for a language model; ``"people"`` for
+        people, who judge in the inbox, or ``"people:2"`` for two people a pair; otherwise the name
+        of a registered reward, with an optional argument after a colon: ``"true-utility:safe"``.
     store : Store
         Store of the feedback and the artifacts.
 
@@ -45,7 +55,7 @@ def get_judge(name: str, store: Store) -> Judge:
     UnknownName
         If no judge has that name; the message lists the known names.
     NotFound
-        If the artifact does not exist.
+        If there is no such reward; the message lists those that there are.
     MissingAddress
         If a language model is at an endpoint without an address.
     """
@@ -53,7 +63,7 @@ def get_judge(name: str, store: Store) -> Judge:
     if kind == RECORDED and bool(colon) == bool(argument):
         return RecordedReward.from_cases(store.cases(), aspect=argument or OVERALL)
     if kind == REWARD and argument:
-        return load_reward(argument, store.artifacts)
+        return find_reward(argument, store)
     if kind == LLM and colon:
         return _language_model(argument, store)
     if kind == PEOPLE and bool(colon) == bool(argument):
