@@ -1,9 +1,11 @@
 from .diff import diff as diff
+from .export import export_policy as export_policy
 from .loading import LoadedPolicy as LoadedPolicy
 from .loading import as_response as as_response
 from .loading import load_policy as load_policy
 from .origin import optimised_by as optimised_by
 from .origin import policy_origin as policy_origin
+from .origin import with_origin as with_origin
 from .policy import Lineage as Lineage
 from .policy import Policy as Policy
 from .storage import list_policies as list_policies
