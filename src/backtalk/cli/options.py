@@ -55,7 +55,22 @@ PolicyOption = Annotated[
     typer.Option(help="Policy to improve, by name or id. Default: the active policy."),
 ]
 PolicyNameOption = Annotated[str | None, typer.Option(help="Name for the new policy.")]
-TrainSplitOption = Annotated[
+TrainFreshOption = Annotated[
+    bool,
+    typer.Option(
+        "--fresh",
+        help="Generate all answers anew, such as after a change of the model behind an endpoint. "
+        "Default: reuse the answers of earlier evaluations.",
+    ),
+]
+WaitOption = Annotated[
+    bool,
+    typer.Option(
+        "--wait/--no-wait",
+        help="Wait for `--judge people`, or make the tasks and exit; the same command goes on.",
+    ),
+]
+SplitOption = Annotated[
     Literal["train", "all"],
     typer.Option(help="Prompts to learn from; `all` includes those held out for evaluation."),
 ]
@@ -67,8 +82,10 @@ JudgeOption = Annotated[
     str,
     typer.Option(
         help="Judge of the answers: `recorded` for stored feedback on these very answers "
-        "(`recorded:ASPECT` for one aspect), "
-        "`reward:ID` for a learned reward, or a registered reward (`backtalk reward list`)."
+        "(`recorded:ASPECT` for one aspect), `people` for tasks in the inbox, `llm:MODEL`, "
+        "`llm:MODEL@ADDRESS` or `llm:FILE.yaml` for a language model, `reward:ID` for a learned "
+        "reward (`reward:held-out` for one fitted on the held-out feedback), or a registered "
+        "reward (`backtalk judge list`)."
     ),
 ]
 GuardOption = Annotated[
@@ -84,6 +101,14 @@ SplitOption = Annotated[
 LimitOption = Annotated[
     int | None, typer.Option(min=1, help="Maximum number of prompts, sampled with the seed.")
 ]
+TrainLimitOption = Annotated[
+    int | None,
+    typer.Option(
+        "--limit",
+        min=1,
+        help="Maximum number of prompts to learn from, sampled with the seed. Default: all.",
+    ),
+]
 PromptsOption = Annotated[
     Path | None,
     typer.Option(help="JSON Lines file of prompts (field `prompt`) to use instead of the store's."),
@@ -97,6 +122,15 @@ MoneyOption = Annotated[
 ]
 SecondsOption = Annotated[
     float | None, typer.Option(min=0, help="Budget: maximum seconds of generation.")
+]
+SendToOption = Annotated[
+    str | None,
+    typer.Option(
+        "--send-to",
+        metavar="ADDRESS",
+        help="Address for endpoint models that name none, such as https://api.openai.com/v1. "
+        "Default: OPENAI_BASE_URL.",
+    ),
 ]
 PricesOption = Annotated[
     Path | None,

@@ -6,7 +6,15 @@ from typing import Annotated
 
 import typer
 
-from backtalk.cli.options import PROJECT, STORE, JsonOption, ProjectOption, SeedOption, StoreOption
+from backtalk.cli.options import (
+    PROJECT,
+    STORE,
+    JsonOption,
+    ProjectOption,
+    SeedOption,
+    SendToOption,
+    StoreOption,
+)
 
 
 def add_to(app: typer.Typer, panel: str) -> None:
@@ -24,6 +32,7 @@ def ask(
         bool, typer.Option("--keep", help="Save the interaction, so that it can get feedback.")
     ] = False,
     seed: SeedOption = 0,
+    send_to: SendToOption = None,
     store: StoreOption = STORE,
     project: ProjectOption = PROJECT,
     json: JsonOption = False,
@@ -40,19 +49,22 @@ def ask(
     from backtalk.api import find_policy
     from backtalk.cli.context import opened
     from backtalk.cli.output import note, say, say_json
+    from backtalk.cli.sending import sending
     from backtalk.feedback import Interaction, as_prompt
+    from backtalk.feedback.describe import describe_answer
     from backtalk.policy import load_policy
 
     text = sys.stdin.read().strip() if prompt == "-" else prompt
     with opened(store, project) as db:
         chosen = find_policy(policy, db)
-        response = load_policy(chosen, db.artifacts).respond(text, seed=seed)
+        with sending([chosen], send_to=send_to, prompts=1):
+            response = load_policy(chosen, db.artifacts).respond(text, seed=seed)
         interaction = Interaction(prompt=as_prompt(text), responses=(response,), policy=chosen.id)
         if keep:
             db.add(interaction)
     if json:
         say_json(interaction.to_dict())
         return
-    say(response.text)
+    say(describe_answer(response.text, response.messages))
     if keep:
         note(f"Saved as interaction {interaction.id}")

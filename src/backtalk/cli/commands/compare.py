@@ -11,6 +11,7 @@ from backtalk.cli.options import (
     STORE,
     BaselineOption,
     CallsOption,
+    FreshOption,
     GuardOption,
     JsonOption,
     JudgeOption,
@@ -21,9 +22,11 @@ from backtalk.cli.options import (
     PromptsOption,
     SecondsOption,
     SeedOption,
+    SendToOption,
     SplitOption,
     StoreOption,
     TokensOption,
+    WaitOption,
 )
 
 if TYPE_CHECKING:
@@ -47,12 +50,15 @@ def compare(
     split: SplitOption = "held-out",
     prompts: PromptsOption = None,
     limit: LimitOption = None,
+    fresh: FreshOption = False,
+    wait: WaitOption = True,
     seed: SeedOption = 0,
     max_calls: CallsOption = None,
     max_tokens: TokensOption = None,
     max_money: MoneyOption = None,
     max_seconds: SecondsOption = None,
     prices: PricesOption = None,
+    send_to: SendToOption = None,
     store: StoreOption = STORE,
     project: ProjectOption = PROJECT,
     json: JsonOption = False,
@@ -68,50 +74,57 @@ def compare(
     """
     import asyncio
 
-    from backtalk.api import find_policy
-    from backtalk.cli.commands.evaluate import show
-    from backtalk.cli.context import (
-        load,
-        make_budget,
-        open_run,
-        opened,
-        read_prompts,
-    )
-    from backtalk.cli.output import say_json
-    from backtalk.evaluate.evaluate import choose_best
-    from backtalk.evaluate.examples import select_examples
-    from backtalk.evaluate.judges import get_judge
-    from backtalk.evaluate.storage import save_evaluation
+    from backtalk.api import acompare, find_policy
+    from backtalk.cli.context import make_budget, opened, read_prompts, store_options
+    from backtalk.cli.evaluations import read_judge, show, show_next, warn_if_circular
+    from backtalk.cli.output import progress_bars, say_json
+    from backtalk.cli.sending import sending
+    from backtalk.models import load_prices
     from backtalk.policy import read_policy
-    from backtalk.reports import save_examples
 
     budget = make_budget(
-        calls=max_calls, tokens=max_tokens, money=max_money, seconds=max_seconds, prices=prices
+        calls=max_calls,
+        tokens=max_tokens,
+        money=max_money,
+        seconds=max_seconds,
+        prices=prices,
+        prices_alone=True,
     )
     with opened(store, project) as db:
         policies = [read_policy(db, name) for name in candidates]
         old = find_policy(against, db)
         questions = read_prompts(db, split=split, file=prompts, limit=limit, seed=seed)
-        about = (*(policy.id for policy in policies), old.id, judge)
-        with open_run(db, *about, seed=seed, budget=budget, prices=prices) as run:
-            result, selection, trial = asyncio.run(
-                choose_best(
-                    [load(db, policy, run) for policy in policies],
-                    load(db, old, run),
-                    questions,
-                    get_judge(judge, db),
-                    run=run,
+        judges = (judge, *(guard or ()))
+        with (
+            sending([*policies, old], send_to=send_to, prompts=len(questions), judges=judges),
+            progress_bars() as progress,
+        ):
+            chosen = read_judge(judge, db, wait=wait)
+            warn_if_circular(chosen, policies, db)
+            comparison = asyncio.run(
+                acompare(
+                    policies,
+                    old,
+                    db,
+                    judge=chosen,
+                    guards=guard or (),
                     split=split,
-                    guards=[get_judge(name, db) for name in guard or []],
+                    prompts=questions,
+                    seed=seed,
+                    budget=budget,
+                    prices=None if prices is None else load_prices(prices),
+                    progress=progress,
+                    fresh=fresh,
                 )
             )
-        save_evaluation(db, result)
-        save_examples(db, result, select_examples(trial, index=1 + selection.winner))
-    if json:
-        say_json({"evaluation": result.to_dict(), "selection": selection.to_dict()})
-        return
-    _show_choice(policies, selection)
-    show(result, policies[selection.winner], old)
+        result, selection = comparison.evaluation, comparison.selection
+        if json:
+            say_json({"evaluation": result.to_dict(), "selection": selection.to_dict()})
+            return
+        winner = policies[selection.winner]
+        _show_choice(policies, selection)
+        show(result, winner, old)
+        show_next(result, winner, db, judge=judge, options=store_options(store, project))
 
 
 def _show_choice(policies: list[Policy], selection: Selection) -> None:

@@ -12,6 +12,7 @@ from backtalk.cli.options import (
     STORE,
     BaselineOption,
     CallsOption,
+    FreshOption,
     GuardOption,
     JsonOption,
     JudgeOption,
@@ -22,9 +23,11 @@ from backtalk.cli.options import (
     PromptsOption,
     SecondsOption,
     SeedOption,
+    SendToOption,
     SplitOption,
     StoreOption,
     TokensOption,
+    WaitOption,
 )
 
 if TYPE_CHECKING:
@@ -50,52 +53,76 @@ def evaluate_command(
     report: Annotated[
         Path | None, typer.Option(help="HTML file to write a report to.", metavar="FILE")
     ] = None,
+    fresh: FreshOption = False,
+    wait: WaitOption = True,
     seed: SeedOption = 0,
     max_calls: CallsOption = None,
     max_tokens: TokensOption = None,
     max_money: MoneyOption = None,
     max_seconds: SecondsOption = None,
     prices: PricesOption = None,
+    send_to: SendToOption = None,
     store: StoreOption = STORE,
     project: ProjectOption = PROJECT,
     json: JsonOption = False,
 ) -> None:
-    """Compare a policy with a baseline: both answer held-out prompts, and a judge scores them.
+    """Compare a policy with a baseline: both answer held-out prompts, and a judge judges them.
+
+    Before the first answer is generated, judge, models and budget are checked. Answers are stored:
+    the same command with another judge, or after a stop, generates only those that are missing,
+    and the budget counts these.
 
     Examples
     --------
+    - `backtalk evaluate chooser --judge people --limit 40`
+    - `backtalk evaluate chooser --judge llm:MODEL@http://localhost:8000/v1 --max-calls 500`
     - `backtalk evaluate chooser --against plain --judge true-utility`
     - `backtalk evaluate chooser --judge recorded --report report.html`
     """
     import asyncio
 
     from backtalk.api import aevaluate, find_policy
-    from backtalk.cli.context import make_budget, opened, prompts_in
+    from backtalk.cli.context import make_budget, opened, read_prompts, store_options
+    from backtalk.cli.evaluations import read_judge, show, show_next, warn_if_circular
     from backtalk.cli.output import progress_bars, say_json
+    from backtalk.cli.sending import sending
     from backtalk.models import load_prices
     from backtalk.reports import evaluation_report, read_examples, read_training
 
     budget = make_budget(
-        calls=max_calls, tokens=max_tokens, money=max_money, seconds=max_seconds, prices=prices
+        calls=max_calls,
+        tokens=max_tokens,
+        money=max_money,
+        seconds=max_seconds,
+        prices=prices,
+        prices_alone=True,
     )
-    with opened(store, project) as db, progress_bars() as progress:
+    with opened(store, project) as db:
         new, old = find_policy(candidate, db), find_policy(against, db)
-        result = asyncio.run(
-            aevaluate(
-                new,
-                old,
-                db,
-                judge=judge,
-                guards=guard or (),
-                split=split,
-                prompts=None if prompts is None else prompts_in(prompts),
-                limit=limit,
-                seed=seed,
-                budget=budget,
-                prices=None if prices is None else load_prices(prices),
-                progress=progress,
+        questions = read_prompts(db, split=split, file=prompts, limit=limit, seed=seed)
+        judges = (judge, *(guard or ()))
+        with (
+            sending([new, old], send_to=send_to, prompts=len(questions), judges=judges),
+            progress_bars() as progress,
+        ):
+            chosen = read_judge(judge, db, wait=wait)
+            warn_if_circular(chosen, [new], db)
+            result = asyncio.run(
+                aevaluate(
+                    new,
+                    old,
+                    db,
+                    judge=chosen,
+                    guards=guard or (),
+                    split=split,
+                    prompts=questions,
+                    seed=seed,
+                    budget=budget,
+                    prices=None if prices is None else load_prices(prices),
+                    progress=progress,
+                    fresh=fresh,
+                )
             )
-        )
         if report is not None:
             document = evaluation_report(
                 result,
@@ -105,55 +132,11 @@ def evaluate_command(
                 training=read_training(db, new),
             )
             document.write(report)
-    if json:
-        say_json(result.to_dict())
-    else:
+        if json:
+            say_json(result.to_dict())
+            return
         show(result, new, old)
-
-
-def show(result: Evaluation, candidate: Policy, baseline: Policy) -> None:
-    """Print an evaluation.
-
-    Parameters
-    ----------
-    result : Evaluation
-        Evaluation to print.
-    candidate, baseline : Policy
-        Policies that it compares.
-    """
-    from backtalk.cli.output import note, number, percent, say, say_table
-    from backtalk.evaluate.result import headline
-
-    say(f"{candidate.label} against {baseline.label}. {headline(result)}.")
-    say_table(
-        ("", "candidate", "baseline", "difference"),
-        [
-            (
-                measure.name,
-                number(measure.candidate),
-                number(measure.baseline),
-                number(measure.difference, signed=True),
-            )
-            for measure in (result.value, *result.guards)
-        ],
-        numbers=(1, 2, 3),
-    )
-    say(
-        f"Win rate if the longer answer always won: {percent(result.longer_wins)}; "
-        f"length ratio of the answers: {result.length_ratio:.2f}."
-    )
-    if result.choices:
-        say_table(
-            ("choice among its samples", "value", "lead of its own choice"),
-            [
-                (choice.rule, number(choice.value), number(choice.difference, signed=True))
-                for choice in result.choices
-            ],
-            numbers=(1, 2),
-        )
-    if not result.complete:
-        note("The budget was exceeded before all prompts were answered; raise it to continue.")
-    note(f"Evaluation {result.id[:8]}. Next: backtalk promote {candidate.label}")
+        show_next(result, new, db, judge=judge, options=store_options(store, project))
 
 
 def policies_of(store: Store, evaluation: Evaluation) -> tuple[Policy, Policy]:

@@ -21,8 +21,10 @@ from backtalk.cli.options import (
     ProjectOption,
     SecondsOption,
     SeedOption,
+    SendToOption,
     StoreOption,
     TokensOption,
+    TrainLimitOption,
     TrainSplitOption,
 )
 
@@ -48,12 +50,14 @@ def learn(
     kind: KindsOption = None,
     aspect: AspectOption = "overall",
     split: TrainSplitOption = "train",
+    limit: TrainLimitOption = None,
     seed: SeedOption = 0,
     max_calls: CallsOption = None,
     max_tokens: TokensOption = None,
     max_money: MoneyOption = None,
     max_seconds: SecondsOption = None,
     prices: PricesOption = None,
+    send_to: SendToOption = None,
     store: StoreOption = STORE,
     project: ProjectOption = PROJECT,
     json: JsonOption = False,
@@ -70,12 +74,14 @@ def learn(
     - `backtalk learn best-of-n --policy plain --kind preference --kind ranking`
     - `backtalk learn dpo --policy plain -o beta=0.3 -o adapter=lora`
     - `backtalk learn dpo --policy plain --aspect safety`
+    - `backtalk learn dpo --policy plain --limit 100`
     """
     import asyncio
 
     from backtalk.api import alearn, find_policy
     from backtalk.cli.context import make_budget, opened, read_assignments
     from backtalk.cli.output import progress_bars, say_json
+    from backtalk.cli.sending import with_address
     from backtalk.learn import get_method
     from backtalk.models import load_prices
     from backtalk.policy import diff
@@ -85,24 +91,30 @@ def learn(
     budget = make_budget(
         calls=max_calls, tokens=max_tokens, money=max_money, seconds=max_seconds, prices=prices
     )
-    with opened(store, project) as db, progress_bars() as progress:
+    with opened(store, project) as db:
         parent = find_policy(policy, db)
-        learned = asyncio.run(
-            alearn(
-                method,
-                parent,
-                db,
-                name=name,
-                split=split,
-                kinds=kind,
-                aspect=aspect,
-                seed=seed,
-                budget=budget,
-                prices=None if prices is None else load_prices(prices),
-                progress=progress,
-                **options,
-            )
-        )
+
+        def work() -> Policy:
+            with progress_bars() as progress:
+                return asyncio.run(
+                    alearn(
+                        method,
+                        parent,
+                        db,
+                        name=name,
+                        split=split,
+                        kinds=kind,
+                        aspect=aspect,
+                        limit=limit,
+                        seed=seed,
+                        budget=budget,
+                        prices=None if prices is None else load_prices(prices),
+                        progress=progress,
+                        **options,
+                    )
+                )
+
+        learned = with_address(work, send_to=send_to)
     changes = diff(parent, learned)
     if json:
         say_json({"id": learned.id, **learned.to_dict(), "changes": changes})
@@ -122,8 +134,10 @@ def _show(learned: Policy, parent: Policy, changes: list[str]) -> None:
         ("from", ""),
         [
             *((kind, f"{count:,}") for kind, count in counts.items()),
-            *((key, str(value)) for key, value in lineage.notes.items()),
+            *((key, str(value)) for key, value in lineage.notes.items() if key != "remark"),
         ],
         numbers=(1,),
     )
+    if "remark" in lineage.notes:
+        note(f"{lineage.notes['remark']}.")
     note(f"Next: backtalk evaluate {learned.label} --against {parent.label}")

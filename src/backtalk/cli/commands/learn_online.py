@@ -19,6 +19,7 @@ from backtalk.cli.options import (
     ProjectOption,
     SecondsOption,
     SeedOption,
+    SendToOption,
     StoreOption,
     TokensOption,
 )
@@ -95,6 +96,7 @@ def learn_online(
     max_money: MoneyOption = None,
     max_seconds: SecondsOption = None,
     prices: PricesOption = None,
+    send_to: SendToOption = None,
     store: StoreOption = STORE,
     project: ProjectOption = PROJECT,
     json: JsonOption = False,
@@ -119,6 +121,7 @@ def learn_online(
         read_assignments,
         read_prompts,
     )
+    from backtalk.cli.sending import sending
     from backtalk.evaluate.judges import get_scorer
     from backtalk.evaluate.storage import save_evaluation
     from backtalk.learn import get_method
@@ -155,7 +158,18 @@ def learn_online(
             str(pair_selection),
             str(people),
         )
-        with open_run(db, *identity, seed=seed, budget=budget, prices=prices) as run:
+        train = read_prompts(db, split="train", file=None, limit=None, seed=0)
+        held_out = read_prompts(db, split="held-out", file=None, limit=None, seed=0)
+        answering = [parent] if teacher is None else [parent, read_policy(db, teacher)]
+        with (
+            sending(
+                answering,
+                send_to=send_to,
+                prompts=min(rounds * prompts_per_round, len(train)) + len(held_out),
+                judges=[] if judge is None else [judge],
+            ),
+            open_run(db, *identity, seed=seed, budget=budget, prices=prices) as run,
+        ):
             learner = OnlineLearner(
                 chosen,
                 db,
@@ -165,8 +179,6 @@ def learn_online(
                 config=config,
                 options=options,
             )
-            train = read_prompts(db, split="train", file=None, limit=None, seed=0)
-            held_out = read_prompts(db, split="held-out", file=None, limit=None, seed=0)
             result = asyncio.run(learner.learn(parent, train, held_out))
         for evaluation in result.evaluations:
             save_evaluation(db, evaluation)

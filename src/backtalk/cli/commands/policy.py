@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from backtalk.cli.commands.policy_export import export_policy_command
 from backtalk.cli.options import (
     PROJECT,
     STORE,
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 _ESTIMATORS = {"ips": "inverse propensity", "snips": "self-normalised", "dr": "doubly robust"}
 
 commands = typer.Typer(no_args_is_help=True, help="Policies: recipes for answering.")
+commands.command("export")(export_policy_command)
 
 
 def add_to(app: typer.Typer, panel: str) -> None:
@@ -237,9 +239,11 @@ def estimate(
     from backtalk.cli.context import load, open_run, opened
     from backtalk.cli.output import say_json
     from backtalk.experiments.off_policy import estimate_policy
+    from backtalk.models import default_address
     from backtalk.policy import read_policy
 
-    with opened(store, project) as db:
+    # Nothing is sent to endpoints, which cannot score: they need no address of their own.
+    with opened(store, project) as db, default_address("http://none.invalid/v1"):
         chosen = read_policy(db, policy)
         with open_run(db, "estimate", chosen.id, outcome, seed=seed) as run:
             result = estimate_policy(

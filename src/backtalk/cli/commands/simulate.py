@@ -14,6 +14,7 @@ from backtalk.cli.options import (
     OptionsOption,
     ProjectOption,
     SeedOption,
+    SendToOption,
     StoreOption,
 )
 
@@ -46,6 +47,7 @@ def simulate(
     kind: KindsOption = None,
     option: OptionsOption = None,
     seed: SeedOption = 0,
+    send_to: SendToOption = None,
     store: StoreOption = STORE,
     project: ProjectOption = PROJECT,
     json: JsonOption = False,
@@ -66,6 +68,7 @@ def simulate(
 
     from backtalk.cli.context import open_run, opened, read_assignments
     from backtalk.cli.output import note, say, say_json, say_table
+    from backtalk.cli.sending import sending
     from backtalk.models import load_model
     from backtalk.worlds import get_world
     from backtalk.worlds.annotators import FEEDBACK_KINDS, make_crowd, parse_person_options
@@ -76,9 +79,11 @@ def simulate(
     crowd = make_crowd(world, people, seed=seed, **options)
     with (
         opened(store, project, create=True) as db,
+        sending(
+            [drafting := _answering_policy(db, policy, world)], send_to=send_to, prompts=requests
+        ),
         open_run(db, "simulate", world, seed=seed) as run,
     ):
-        drafting = _answering_policy(db, policy, world)
         interactions = asyncio.run(
             simulate_interactions(
                 run.wrap(load_model(drafting.model, db.artifacts)),

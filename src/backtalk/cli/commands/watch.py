@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -22,10 +22,15 @@ from backtalk.cli.options import (
     ProjectOption,
     SecondsOption,
     SeedOption,
+    SendToOption,
     StoreOption,
     TokensOption,
     TrainSplitOption,
 )
+
+if TYPE_CHECKING:
+    from backtalk.policy import Policy
+    from backtalk.store import Store
 
 
 def add_to(app: typer.Typer, panel: str) -> None:
@@ -85,6 +90,7 @@ def watch(
     max_money: MoneyOption = None,
     max_seconds: SecondsOption = None,
     prices: PricesOption = None,
+    send_to: SendToOption = None,
     store: StoreOption = STORE,
     project: ProjectOption = PROJECT,
 ) -> None:
@@ -106,6 +112,7 @@ def watch(
         refuse_options,
         user_name,
     )
+    from backtalk.cli.sending import sending
     from backtalk.learn import get_method
     from backtalk.promotion import Gate
 
@@ -125,7 +132,12 @@ def watch(
     budget = make_budget(
         calls=max_calls, tokens=max_tokens, money=max_money, seconds=max_seconds, prices=prices
     )
-    with opened(store, project) as db:
+    with (
+        opened(store, project) as db,
+        sending(
+            _answering(db, policy, judge), send_to=send_to, judges=[] if judge is None else [judge]
+        ),
+    ):
         run_worker(
             db,
             {
@@ -150,3 +162,14 @@ def watch(
             budget=budget,
             prices=prices,
         )
+
+
+def _answering(store: Store, policy: str | None, judge: str | None) -> list[Policy]:
+    """Return the policies whose answers a judge compares."""
+    from backtalk.policy import read_policy
+    from backtalk.promotion import active_policy
+
+    if judge is None:
+        return []
+    named = None if policy is None else read_policy(store, policy)
+    return [one for one in (named, active_policy(store)) if one is not None]

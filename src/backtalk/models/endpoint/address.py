@@ -69,13 +69,18 @@ def resolve_address(model: str, base_url: str | None = None) -> str:
         return normalise_url(base_url)
     default = find_default_address()
     if default is None:
-        raise MissingAddress(
-            f"The endpoint model {model!r} has no address, and prompts are not sent to a host that "
-            "nobody named",
-            f"Write `base_url: {OPENAI}`, or another address, into the policy's model; or set "
-            f"{VARIABLE}; or add `--send-to {OPENAI}` to the command",
-        )
+        raise missing_address(model)
     return default[0]
+
+
+def missing_address(model: str) -> MissingAddress:
+    """Return the error for an endpoint without an address."""
+    return MissingAddress(
+        f"The endpoint model {model!r} has no address, and prompts are not sent to a host that "
+        "nobody named",
+        f"Write `base_url: {OPENAI}`, or another address, into the model of the policy; or set "
+        f"{VARIABLE}; or add `--send-to {OPENAI}` to the command",
+    )
 
 
 def host_of(address: str) -> str:
