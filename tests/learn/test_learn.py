@@ -114,8 +114,8 @@ def test_responses_of_different_interactions_compare_across_a_prompt(tmp_path):
                 Label(interaction=interaction.id, annotator=ada, response="0", good=good),
             )
         feedback = TrainingSet(opened, split="all")
-        assert feedback.views(Pair) == []
-        (pair,) = feedback.views(Pair, across="prompt")
+        assert feedback.views(Pair, across="interaction") == []
+        (pair,) = feedback.views(Pair)
         assert (pair.chosen, pair.rejected) == ("4", "5")
 
 

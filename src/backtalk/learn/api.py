@@ -98,10 +98,11 @@ async def alearn(
         folder = run_folder(
             store, method, parent.id, *sorted(map(str, values.items())), *about, seed=seed
         )
+    feedback = TrainingSet(store, split=split, kinds=kinds, aspect=aspect)
+    require_lesson(chosen, feedback, parent)
     with Run(folder, seed=seed, budget=budget, prices=prices, progress=progress) as run:
-        feedback = TrainingSet(store, split=split, kinds=kinds, aspect=aspect)
         learned = await chosen.learn(
-            parent, feedback.limited(limit, seed=seed, needs=chosen.needs), run, **values
+            parent, feedback.limited(limit, seed=seed, needs=chosen.views), run, **values
         )
     if name is not None:
         learned = learned.named(name)

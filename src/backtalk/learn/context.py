@@ -10,8 +10,8 @@ from backtalk.errors import BacktalkError
 from backtalk.feedback.answers import is_plain
 from backtalk.feedback.case import prompt_key
 from backtalk.feedback.interaction import Prompt
-from backtalk.feedback.views import Pair
 from backtalk.learn.lazy_modules import np
+from backtalk.learn.reward_feedback import RewardFeedback, reward_feedback
 from backtalk.learn.training_set import TrainingSet
 from backtalk.models import Model, Request, Sampling, load_model
 from backtalk.policy import Policy, read_policy
@@ -135,6 +135,11 @@ class MethodContext:
             Sampling parameters; those of the policy's decoder by default.
         seed : int, default 0
             Seed within the run; each seed gives other responses.
+
+        Raises
+        ------
+        BacktalkError
+            If no response is complete.
         """
         if not prompts:
             return []
@@ -158,37 +163,39 @@ class MethodContext:
                     if completion.finish_reason != "length":
                         results[index // count].append(completion.text)
                 step(min(start + BATCH_SIZE, len(requests)))
+        if requests and not any(results):
+            raise BacktalkError(
+                f"All {len(requests):,} samples of {responders[0].label} were cut off at the token "
+                "limit, so there is nothing to learn from them",
+                "Raise max_tokens of the policy's decoder, or begin with a model that ends its "
+                "answers; methods without samples, such as dpo and sft, learn from it too",
+            )
         return results
 
-    async def learn_reward(self, pairs: Sequence[Pair], embedder: EmbedderName) -> Reward:
-        """Return a Bradley-Terry reward fitted to pairs.
+    async def learn_reward(self, data: RewardFeedback, embedder: EmbedderName) -> Reward:
+        """Return a reward fitted to pairs and to judgements of single responses.
 
         Raises
         ------
         BacktalkError
-            If no pair has a winner.
+            If no pair has a winner, and the single responses are not both good and bad.
         """
         self._check_models()
-        from backtalk.embedders.registry import embedder_for_pairs  # noqa: PLC0415 - slow to import
-        from backtalk.rewards import learn_reward  # noqa: PLC0415 - slow to import
+        from backtalk.learn.reward_feedback import fit_reward  # noqa: PLC0415 - slow to import
 
         with self.run.task("learning a reward"):
-            learned = await learn_reward(
-                pairs,
-                embedder_for_pairs(embedder, pairs),
-                seed=self.run.seed,
-                fitted_on=self.feedback.snapshot,
-            )
+            learned = await fit_reward(data, self.feedback, embedder, seed=self.run.seed)
         self.rewards.append(learned.reward.info)
         return learned.reward
 
     async def judge(self, name: str, embedder: EmbedderName = "hashed") -> Reward:
-        """Return a judge by name; ``"learned"`` fits a reward to the pairs of the training set.
+        """Return a judge by name; ``"learned"`` fits a reward to the training set.
 
         Raises
         ------
         BacktalkError
-            If a reward is to be learned and no pair has a winner, or the name is unknown.
+            If a reward is to be learned and nothing tells better from worse, or the name is
+            unknown.
         """
         from backtalk.evaluate.judges import (  # noqa: PLC0415 - slow to import
             describe_judge,
@@ -200,7 +207,7 @@ class MethodContext:
             judge = in_run(get_scorer(name, self.feedback.store), self.run)
             self.rewards.append(describe_judge(judge))
             return judge
-        return await self.learn_reward(self.feedback.views(Pair), embedder)
+        return await self.learn_reward(reward_feedback(self.feedback), embedder)
 
 
 async def score_responses(

@@ -18,7 +18,7 @@ from backtalk.learn.options import (
     parameter_descriptions,
     read_options,
 )
-from backtalk.learn.requirements import Requirement
+from backtalk.learn.requirements import AnyRequirement
 from backtalk.learn.training_set import TrainingSet
 from backtalk.policy import Policy
 from backtalk.registry import Registry
@@ -83,7 +83,8 @@ class Method:
     name: str
     target: Target
     needs: tuple[type[View], ...]
-    """Views of feedback that the method learns from; at least one view of each type is needed."""
+    """Views of feedback that the method learns from; at least one view of each type is needed,
+    unless there is one of :attr:`alternatives`."""
     paper: Paper
     function: Callable[..., Awaitable[Policy]]
     """Async function ``(policy, feedback, run, **options) -> policy``."""
@@ -92,8 +93,12 @@ class Method:
     types: Mapping[str, Any] = field(default_factory=dict)
     """Type of every option."""
     online: OnlineDefaults = OnlineDefaults()
-    requires: tuple[Requirement, ...] = ()
+    requires: tuple[AnyRequirement, ...] = ()
     """Requirements beyond :attr:`needs`."""
+    alternatives: tuple[type[View], ...] = ()
+    """Views that the method also learns from, and any of which will do instead of the needed."""
+    every_aspect: bool = False
+    """True if the method reads the judgements on all aspects."""
     plan: Callable[..., Awaitable[Any]] | None = None
     """Training plan of a method that trains weights;
     see :func:`~backtalk.learn.finetune.registration.training_method`."""
@@ -112,9 +117,14 @@ class Method:
         return self.documentation.split("\n", maxsplit=1)[0]
 
     @property
+    def views(self) -> tuple[type[View], ...]:
+        """All views that the method learns from."""
+        return (*self.needs, *self.alternatives)
+
+    @property
     def kinds(self) -> list[str]:
         """Kinds of feedback that the method can learn from."""
-        return sorted({way.source for need in self.needs for way in conversions_to(need)})
+        return sorted({way.source for view in self.views for way in conversions_to(view)})
 
     def read_options(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """Return validated options: strings converted, defaults filled in.
@@ -156,7 +166,16 @@ class Method:
     def describe(self) -> MethodDescription:
         """Return the method's documentation."""
         views = (
-            " or ".join(sorted({way.source for way in conversions_to(need)})) + " feedback"
+            " or ".join(
+                sorted(
+                    {
+                        way.source
+                        for view in (need, *self.alternatives)
+                        for way in conversions_to(view)
+                    }
+                )
+            )
+            + " feedback"
             for need in self.needs
         )
         return MethodDescription(
@@ -213,7 +232,8 @@ def method(
     target: Target,
     needs: Iterable[type[View]],
     paper: Paper,
-    requires: Iterable[Requirement] = (),
+    alternatives: Iterable[type[View]] = (),
+    requires: Iterable[AnyRequirement] = (),
     formula: str = "",
     example: str = "",
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -232,7 +252,9 @@ def method(
         Views of feedback that the method learns from.
     paper : Paper
         Publication.
-    requires : iterable of Requirement, default ()
+    alternatives : iterable of type[View], default ()
+        Views that it also learns from, and any of which will do instead of the needed.
+    requires : iterable of Requirement, FeedbackRequirement or PolicyRequirement, default ()
         Further requirements.
     formula : str, default ""
         Update in plain text.
@@ -251,6 +273,7 @@ def method(
                 function,
                 options=keyword_options(function),
                 types=get_type_hints(function, include_extras=True),
+                alternatives=tuple(alternatives),
                 requires=tuple(requires),
                 formula=formula,
                 documentation=inspect.getdoc(function) or "",

@@ -7,21 +7,23 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from functools import cached_property
 from hashlib import blake2b
-from typing import Literal, Self, TypeVar
+from typing import Literal, Self, TypeVar, cast
 
 from backtalk.feedback.aspects import on_aspect, other_aspects
 from backtalk.feedback.base import OVERALL
-from backtalk.feedback.case import Case, merge_by_prompt, prompt_key
-from backtalk.feedback.conversions import conversions_to, views
+from backtalk.feedback.case import Case, prompt_key
+from backtalk.feedback.conversions import JUDGED_KINDS, conversions_to, pairs_across, views
 from backtalk.feedback.interaction import Prompt
-from backtalk.feedback.snapshot import Snapshot
+from backtalk.feedback.snapshot import Snapshot, take_snapshot
 from backtalk.feedback.split import split_for
-from backtalk.feedback.views import View
+from backtalk.feedback.views import Pair, View
 from backtalk.store import Store
 from backtalk.store.queries import Cursor
 
 AnyView = TypeVar("AnyView", bound=View)
 Split = Literal["train", "held-out", "all"]
+Across = Literal["prompt", "interaction"]
+"""Responses that are compared with one another: those to one prompt, or of one interaction."""
 
 NOT_PLAIN = "with tool calls or several messages"
 """Reason why weights are not trained on an answer: its text is not all of it."""
@@ -71,6 +73,7 @@ class TrainingSet:
         self.split = split
         self.kinds = kinds
         self.until = until
+        self._drawn: frozenset[str] | None = None
 
     def on_aspect(self, aspect: str | None) -> Self:
         """Return the same feedback by another aspect, or by all aspects for ``None``."""
@@ -84,22 +87,92 @@ class TrainingSet:
         """
         return self._changed(texts_only=True)
 
+    def limited(
+        self, limit: int | None, *, seed: int = 0, needs: Sequence[type[View]] = ()
+    ) -> Self:
+        """Return the feedback on a random sample of the prompts.
+
+        Prompts are in the order of a hash of their text and the seed, and the first ones are the
+        sample. It is therefore the same on every machine, and a smaller sample is a part of a
+        larger one.
+
+        Parameters
+        ----------
+        limit : int or None
+            Maximum number of prompts; ``None`` for no limit.
+        seed : int, default 0
+            Random seed of the sample.
+        needs : sequence of type[View], default ()
+            Views. Only prompts with feedback that converts to one of them are drawn; all prompts by
+            default.
+        """
+        if limit is None:
+            return self
+        keys = {prompt_key(case.interaction.prompt) for case in self._usable(needs)}
+        rank = {key: blake2b(f"{seed} {key}".encode(), digest_size=16).digest() for key in keys}
+        return self._changed(_drawn=frozenset(sorted(keys, key=rank.__getitem__)[:limit]))
+
+    def first(self, count: int, *, needs: Sequence[type[View]] = ()) -> Self:
+        """Return the feedback on the first prompts of each kind, without reading the others.
+
+        Parameters
+        ----------
+        count : int
+            Number of prompts of each kind of feedback.
+        needs : sequence of type[View], default ()
+            Views that the feedback converts to; prompts of any kind by default.
+        """
+        kinds = {way.source for need in needs for way in conversions_to(need)}
+        if self.kinds is not None:
+            kinds &= {*self.kinds}
+        keys: set[str] = set()
+        for feedback in [self._changed(kinds=[kind]) for kind in sorted(kinds)] or [self]:
+            keys |= feedback._first_usable(count, needs)  # noqa: SLF001 - the same class
+        return self._changed(_drawn=frozenset(keys))
+
+    def _first_usable(self, count: int, needs: Sequence[type[View]]) -> set[str]:
+        keys: set[str] = set()
+        for case in self._usable(needs):
+            keys.add(prompt_key(case.interaction.prompt))
+            if len(keys) == count:
+                break
+        return keys
+
+    def _usable(self, needs: Sequence[type[View]]) -> Iterator[Case]:
+        """Yield the cases with feedback that yields one of some views; all cases without views."""
+        if not needs:
+            yield from self.every_case()
+            return
+        for case in self.cases():
+            judged = case if self.aspect is None else on_aspect(case, self.aspect)
+            kinds = {item.kind for item in judged.feedback}
+            if any(self._plain(views(judged, need), Counter()) for need in needs) or (
+                Pair in needs and self._is_repeated(judged, kinds)
+            ):
+                yield case
+
     def _changed(self, **fields: object) -> Self:
         other = copy.copy(self)
         vars(other).update(fields, left_out=Counter())
+        vars(other).pop("snapshot", None)
         return other
 
     def cases(self) -> Iterator[Case]:
         """Iterate over the cases with feedback, in the order in which they were added."""
         for case in self.store.cases(kinds=self.kinds, until=self.until):
-            if case.feedback and in_split(case.interaction.prompt, self.split):
+            if case.feedback and self._includes(case.interaction.prompt):
                 yield case
 
     def every_case(self) -> Iterator[Case]:
         """Iterate over all cases of the split, also those without feedback."""
         for case in self.store.cases(until=self.until):
-            if in_split(case.interaction.prompt, self.split):
+            if self._includes(case.interaction.prompt):
                 yield case
+
+    def _includes(self, prompt: Prompt) -> bool:
+        return in_split(prompt, self.split) and (
+            self._drawn is None or prompt_key(prompt) in self._drawn
+        )
 
     def prompts(self) -> list[Prompt]:
         """Return the distinct prompts of the split, with and without feedback."""
@@ -112,7 +185,7 @@ class TrainingSet:
         self,
         target: type[AnyView],
         *,
-        across: Literal["interaction", "prompt"] = "interaction",
+        across: Across = "prompt",
         progress: Callable[[int], None] | None = None,
     ) -> list[AnyView]:
         """Return the feedback converted to a view.
@@ -121,8 +194,10 @@ class TrainingSet:
         ----------
         target : type[AnyView]
             View to convert to.
-        across : {"interaction", "prompt"}, default "interaction"
-            If ``"prompt"``, also compare responses of different interactions with the same prompt.
+        across : {"prompt", "interaction"}, default "prompt"
+            If ``"prompt"``, pairs also compare responses that were judged in different
+            interactions with the same prompt; see
+            :func:`~backtalk.feedback.conversions.pairs_across`.
         progress : Callable[[int], None], optional
             Function called with the number of cases read so far.
         """
@@ -133,7 +208,7 @@ class TrainingSet:
         self,
         target: type[AnyView],
         *,
-        across: Literal["interaction", "prompt"] = "interaction",
+        across: Across = "prompt",
         progress: Callable[[int], None] | None = None,
     ) -> dict[str, list[AnyView]]:
         """Return the feedback converted to a view, by kind of feedback.
@@ -142,8 +217,10 @@ class TrainingSet:
         ----------
         target : type[AnyView]
             View to convert to.
-        across : {"interaction", "prompt"}, default "interaction"
-            If ``"prompt"``, also compare responses of different interactions with the same prompt.
+        across : {"prompt", "interaction"}, default "prompt"
+            If ``"prompt"``, pairs also compare responses that were judged in different
+            interactions with the same prompt; see
+            :func:`~backtalk.feedback.conversions.pairs_across`.
         progress : Callable[[int], None], optional
             Function called with the number of cases read so far.
         """
@@ -151,11 +228,17 @@ class TrainingSet:
         left_out: Counter[str] = Counter()
         cases = self._selected(self._counted(progress), sources, left_out)
         results: dict[str, list[AnyView]] = {kind: [] for kind in sources}
-        for case in cases if across == "interaction" else merge_by_prompt(cases):
+        repeated: list[Case] = []
+        for case in cases:
             present = {item.kind for item in case.feedback}
             for kind in sources:
                 if kind in present:
                     results[kind] += self._plain(views(case, target, kinds=[kind]), left_out)
+            if target is Pair and across == "prompt" and self._is_repeated(case, present):
+                repeated.append(case)
+        for kind, pairs in pairs_across(repeated).items():
+            if kind in results:
+                results[kind] += self._plain(cast("list[AnyView]", pairs), left_out)
         # Methods may convert the same feedback several times.
         self.left_out |= left_out
         return {kind: converted for kind, converted in results.items() if converted}
@@ -171,6 +254,21 @@ class TrainingSet:
             for name, count in other_aspects(case.feedback, self.aspect, kinds).items():
                 left_out[f"on the aspect {name}"] += count
             yield on_aspect(case, self.aspect)
+
+    def _is_repeated(self, case: Case, kinds: Collection[str]) -> bool:
+        """Return whether a case has judgements of single responses, as others on its prompt do."""
+        return any(kind in kinds for kind in JUDGED_KINDS) and (
+            prompt_key(case.interaction.prompt) in self._repeated_prompts
+        )
+
+    @cached_property
+    def _repeated_prompts(self) -> frozenset[str]:
+        """Keys of the prompts with several judgements of single responses."""
+        counts: Counter[str] = Counter()
+        for item in self.store.counts_by_prompt():
+            if item.kind in JUDGED_KINDS:
+                counts[item.prompt] += item.count
+        return frozenset(key for key, count in counts.items() if count > 1)
 
     def _plain(self, items: list[AnyView], left_out: Counter[str]) -> list[AnyView]:
         if not self.texts_only:
@@ -195,17 +293,9 @@ class TrainingSet:
     @cached_property
     def snapshot(self) -> Snapshot:
         """Counts and digest of the feedback, for the lineage of policies learned from it."""
-        counts: Counter[str] = Counter()
-        digest = blake2b(digest_size=16)
-        for case in self.cases():
-            counts["interaction"] += 1
-            for item in case.feedback:
-                counts[item.kind] += 1
-                digest.update(item.id.encode())
-        return Snapshot(
+        return take_snapshot(
+            self.cases(),
             project=self.store.project,
             split=self.split,
-            counts=dict(sorted(counts.items())),
-            digest=digest.hexdigest(),
             last=self.store.last_feedback() if self.until is None else self.until.feedback,
         )

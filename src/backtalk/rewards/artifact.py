@@ -38,13 +38,27 @@ def content_digest(files: Mapping[str, bytes]) -> str:
     return artifact_id({name: content for name, content in files.items() if name != REWARD_FILE})
 
 
-def reward_label(title: str | None, pairs: int) -> str:
-    """Return the name of a Bradley-Terry reward in reports.
+def reward_label(title: str | None, pairs: int, points: int = 0) -> str:
+    """Return the name of a learned reward in reports.
 
     >>> reward_label("tone", 16), reward_label(None, 16)
     ('tone (Bradley-Terry on 16 pairs)', 'Bradley-Terry on 16 pairs')
+    >>> reward_label(None, 0, 200)
+    'logistic regression on 200 judgements'
+
+    Parameters
+    ----------
+    title : str or None
+        Name that the user gave it.
+    pairs : int
+        Number of training pairs.
+    points : int, default 0
+        Number of single responses with a judgement.
     """
-    label = f"Bradley-Terry on {pairs} pairs"
+    if points and not pairs:
+        label = f"logistic regression on {points} judgements"
+    else:
+        label = f"Bradley-Terry on {pairs} pairs" + f" and {points} judgements" * bool(points)
     return label if title is None else f"{title} ({label})"
 
 
@@ -67,7 +81,9 @@ def describe_files(id_: str, files: Mapping[str, bytes]) -> JudgeInfo:
     snapshot = fields.get("fitted_on")
     pairs = fields.get("pairs")
     return JudgeInfo(
-        name=f"reward {id_[:8]}" if pairs is None else reward_label(fields.get("name"), pairs),
+        name=f"reward {id_[:8]}"
+        if pairs is None
+        else reward_label(fields.get("name"), pairs, fields.get("points", 0)),
         kind="reward",
         artifact=id_,
         digest=content_digest(files),

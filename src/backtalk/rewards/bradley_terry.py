@@ -7,10 +7,9 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 from safetensors.numpy import load, save
 from threadpoolctl import threadpool_limits
 
@@ -19,17 +18,19 @@ from backtalk.embedders.io import embedder_from_files, embedder_to_files
 from backtalk.errors import BacktalkError
 from backtalk.feedback.case import prompt_key
 from backtalk.feedback.snapshot import Snapshot
-from backtalk.feedback.views import Pair
+from backtalk.feedback.views import Pair, ScoreView
 from backtalk.models.protocol import Embedder, PromptResponse
 from backtalk.rewards.artifact import REWARD_FILE, content_digest, read_fields, reward_label
 from backtalk.rewards.feature_map import BLOCKS, FeatureMap
 from backtalk.rewards.judge_info import JudgeInfo
 from backtalk.rewards.protocol import Scores
+from backtalk.rewards.reward_data import RewardData
 from backtalk.stats.paired import davidson
-from backtalk.stats.paired.bradley_terry_regression import RegressionFit, fit_regression
 from backtalk.stats.validation import Floats
 
 log = logging.getLogger(__name__)
+
+_View = TypeVar("_View", Pair, ScoreView)
 
 KIND = "bradley-terry"
 """Name of the kind in ``reward.json``."""
@@ -61,8 +62,13 @@ class BradleyTerryReward:
     """Estimated reliability of each annotator: around 1, 0 for random answers."""
     pairs: int
     """Number of training pairs."""
+    points: int = 0
+    """Number of single responses with a judgement of their own, such as a thumb."""
+    concordance: float | None = None
+    """Probability that of two single responses to other prompts than those of the fit, one good and
+    one bad, the good one has the higher score; ``None`` if unknown."""
     prompts: int = 0
-    """Number of prompts of the training pairs; 0 if unknown."""
+    """Number of prompts of the training data; 0 if unknown."""
     decided: int = 0
     """Number of training pairs with a winner that were predicted by weights fitted to the pairs of
     other prompts; 0 if there is only one prompt."""
@@ -78,7 +84,7 @@ class BradleyTerryReward:
     @property
     def name(self) -> str:
         """Name in reports."""
-        return reward_label(self.title, self.pairs)
+        return reward_label(self.title, self.pairs, self.points)
 
     @cached_property
     def info(self) -> JudgeInfo:
@@ -200,7 +206,16 @@ class BradleyTerryReward:
         )
 
 
-_NUMBERS = ("calibration_slope", "nu", "pairs", "prompts", "decided", "correct")
+_NUMBERS = (
+    "calibration_slope",
+    "nu",
+    "pairs",
+    "points",
+    "concordance",
+    "prompts",
+    "decided",
+    "correct",
+)
 """Fields of a reward that are numbers."""
 
 
@@ -212,27 +227,30 @@ class RewardFit:
     precision: Mapping[str, float]
     """Prior precision of each block of features, by the evidence."""
     margin: Floats
-    """Uncalibrated margin of each pair, by weights fitted to the pairs of other prompts; shape
-    ``(n,)``, NaN if there is only one prompt."""
+    """Uncalibrated margin of each pair, then of each single response, by weights fitted to other
+    prompts; shape ``(n,)``, NaN if there is only one prompt."""
     outcomes: Floats
-    """Outcome weights of each pair for chosen, rejected and tie, shape ``(n, 3)``."""
+    """Outcome weights for chosen (or good), rejected (or bad) and tie, shape ``(n, 3)``."""
     prompts: tuple[str, ...]
-    """Key of each pair's prompt."""
+    """Key of the prompt of each pair and single response."""
     num_dropped: int
-    """Number of pairs beyond ``max_pairs``, which were not used."""
+    """Number of pairs and single responses beyond ``max_pairs``, which were not used."""
 
 
 async def learn_reward(
     pairs: Sequence[Pair],
     embedder: Embedder,
     *,
+    points: Sequence[ScoreView] = (),
     seed: int = 0,
     folds: int = 5,
     max_pairs: int = 20_000,
     fitted_on: Snapshot | None = None,
     title: str | None = None,
 ) -> RewardFit:
-    """Learn a reward from pairs.
+    """Learn a reward from pairs, from single responses with judgements, or from both.
+
+    The likelihoods of both add up; see :mod:`~backtalk.rewards.reward_data`.
 
     Parameters
     ----------
@@ -244,12 +262,16 @@ async def learn_reward(
         in tool calls or other messages, which a reward does not see.
     embedder : Embedder
         Embedder of prompts and responses.
+    points : sequence of ScoreView, default ()
+        Single responses with a score in [0, 1], the probability of a good judgement: 1 for a thumb
+        up, 0 for a thumb down.
     seed : int, default 0
         Random seed of the folds, and of the subsample if there are more than ``max_pairs`` pairs.
     folds : int, default 5
         Number of folds of prompts. The calibration uses margins of pairs that were held out.
     max_pairs : int, default 20000
-        Maximum number of pairs; a random subsample is used if there are more.
+        Maximum number of pairs, and of single responses; random subsamples are used if there are
+        more.
     fitted_on : Snapshot, optional
         Feedback that the pairs are from, for the record.
     title : str, optional
@@ -258,42 +280,48 @@ async def learn_reward(
     Raises
     ------
     BacktalkError
-        If no pair has a winner.
+        If no pair has a winner, and the single responses are not both good and bad.
     """
     differ = [pair for pair in pairs if pair.tie or pair.chosen != pair.rejected]
     if len(differ) < len(pairs):
         log.warning("left out %d pairs of equal texts", len(pairs) - len(differ))
         pairs = differ
-    if not any(not pair.tie for pair in pairs):
+    scores = [point.score for point in points]
+    if all(pair.tie for pair in pairs) and not min(scores, default=1) < 0.5 < max(
+        scores, default=0
+    ):
         raise BacktalkError(
-            f"No reward can be learned from {len(pairs)} pairs of which none has a winner",
-            "Collect preferences, or ratings, rankings, edits or outcomes that differ",
+            f"No reward can be learned from {len(pairs)} pairs of which none has a winner, and "
+            f"{len(points)} judgements of single answers that are not both good and bad",
+            "Collect preferences, or ratings, rankings, labels, edits or outcomes that differ",
         )
     rng = np.random.default_rng(seed)
-    num_pairs = len(pairs)
-    if num_pairs > max_pairs:
-        log.warning("using %d of %d pairs, drawn at random", max_pairs, num_pairs)
-        sample = np.sort(rng.choice(num_pairs, max_pairs, replace=False))
-        pairs = [pairs[i] for i in sample]
+    num_views = len(pairs) + len(points)
+    pairs, points = _draw(pairs, max_pairs, rng), _draw(points, max_pairs, rng)
+    if len(pairs) + len(points) < num_views:
+        log.warning("using %d of %d judgements", len(pairs) + len(points), num_views)
     feature_map = FeatureMap(embedder)
     chosen = await feature_map.features([(pair.prompt, pair.chosen) for pair in pairs])
     rejected = await feature_map.features([(pair.prompt, pair.rejected) for pair in pairs])
-    differences = chosen - rejected
-    center = (chosen.mean(axis=0) + rejected.mean(axis=0)) / 2
-    spread = np.sqrt((differences**2).mean(axis=0))
+    single = await feature_map.features([(point.prompt, point.completion) for point in points])
+    center = np.vstack([chosen, rejected, single]).mean(axis=0)
+    rows, single = chosen - rejected, single - center
+    spread = np.sqrt((np.vstack([rows, single]) ** 2).mean(axis=0))
     scale = np.where(spread > 1e-9 * spread.max(initial=0), spread, np.inf)
-    data = _PairData.from_pairs(pairs, differences / scale, feature_map.blocks)
+    data = RewardData.from_views(pairs, rows / scale, points, single / scale, feature_map.blocks)
 
-    groups = [prompt_key(pair.prompt) for pair in pairs]
+    groups = [prompt_key(view.prompt) for view in (*pairs, *points)]
     # At this matrix size more BLAS threads gain little, and on a busy machine they wait for one
     # another: a fit took seven minutes instead of one.
     with threadpool_limits(limits=1, user_api="blas"):
-        full_fit = data.fit(np.arange(len(pairs)))
-        margin = _held_out_margins(data, groups, full_fit, folds, rng)
-    slope, nu = (
-        (1.0, full_fit.nu) if margin is None else davidson.fit_calibration(margin, data.outcomes)
+        full_fit = data.fit(np.arange(len(groups)))
+        margin = data.held_out_margins(groups, full_fit, folds, rng)
+    slope, nu = (1.0, full_fit.nu) if margin is None else data.calibration(margin)
+    decided, correct = (
+        (0, 0)
+        if margin is None
+        else _count_correct(margin[: len(pairs)], data.outcomes[: len(pairs)])
     )
-    decided, correct = (0, 0) if margin is None else _count_correct(margin, data.outcomes)
     features = len(feature_map.blocks)
     reward = BradleyTerryReward(
         feature_map=feature_map,
@@ -305,6 +333,8 @@ async def learn_reward(
         nu=nu,
         reliability=dict(zip(data.names, full_fit.reliability.tolist(), strict=True)),
         pairs=len(pairs),
+        points=len(points),
+        concordance=None if margin is None else data.concordance(margin),
         prompts=len(set(groups)),
         decided=decided,
         correct=correct,
@@ -314,89 +344,21 @@ async def learn_reward(
     return RewardFit(
         reward=reward,
         precision=dict(zip(BLOCKS, full_fit.precision.tolist(), strict=False)),
-        margin=np.full(len(pairs), np.nan) if margin is None else margin,
+        margin=np.full(len(groups), np.nan) if margin is None else margin,
         outcomes=data.outcomes,
         prompts=tuple(groups),
-        num_dropped=num_pairs - len(pairs),
+        num_dropped=num_views - len(groups),
     )
 
 
-@dataclass(frozen=True)
-class _PairData:
-    """Pairs as arrays.
-
-    If the order of presentation is known, the last column of the differences is 1 if the chosen
-    response was shown first, -1 if the rejected one was, and 0 if unknown.
-    """
-
-    differences: Floats
-    outcomes: Floats
-    blocks: NDArray[np.intp]
-    annotators: NDArray[np.intp]
-    names: tuple[str, ...]
-    nuisance: int
-    """Number of columns that are not features of a response: 0 or 1."""
-
-    @classmethod
-    def from_pairs(
-        cls, pairs: Sequence[Pair], differences: Floats, blocks: NDArray[np.intp]
-    ) -> _PairData:
-        first = np.array(
-            [{"chosen": 1.0, "rejected": -1.0, None: 0.0}[pair.first] for pair in pairs]
-        )
-        nuisance = int(np.any(first))
-        if nuisance:
-            differences = np.column_stack([differences, first])
-            blocks = np.append(blocks, blocks.max() + 1)
-        outcomes = np.array(
-            [
-                (0.0, 0.0, pair.weight)
-                if pair.tie
-                else (pair.weight * pair.probability, pair.weight * (1 - pair.probability), 0.0)
-                for pair in pairs
-            ]
-        )
-        names, annotators = np.unique([pair.annotator.id for pair in pairs], return_inverse=True)
-        return cls(differences, outcomes, blocks, annotators, tuple(names.tolist()), nuisance)
-
-    def fit(self, rows: NDArray[np.intp], start: RegressionFit | None = None) -> RegressionFit:
-        """Fit some of the rows; with a start, its precision is held fixed."""
-        return fit_regression(
-            self.differences[rows],
-            self.outcomes[rows],
-            blocks=self.blocks,
-            annotators=self.annotators[rows] if len(self.names) > 1 else None,
-            precision=None if start is None else start.precision,
-            start=start,
-        )
-
-    def margins(self, rows: NDArray[np.intp], weights: Floats) -> Floats:
-        features = self.differences.shape[1] - self.nuisance
-        return np.asarray(self.differences[rows, :features] @ weights[:features])
+def _draw(views: Sequence[_View], count: int, rng: np.random.Generator) -> Sequence[_View]:
+    """Return at most that many views, drawn at random, in their order."""
+    if len(views) <= count:
+        return views
+    return [views[i] for i in np.sort(rng.choice(len(views), count, replace=False))]
 
 
 def _count_correct(margin: Floats, outcomes: Floats) -> tuple[int, int]:
     """Return the number of pairs with a winner, and of those with a margin of the right sign."""
     lead = outcomes[:, 0] - outcomes[:, 1]
     return int(np.count_nonzero(lead)), int(np.count_nonzero(lead * margin > 0))
-
-
-def _held_out_margins(
-    data: _PairData,
-    groups: Sequence[str],
-    full_fit: RegressionFit,
-    folds: int,
-    rng: np.random.Generator,
-) -> Floats | None:
-    """Return each pair's margin by a fit to other prompts; ``None`` if there is only one prompt."""
-    names, group = np.unique(groups, return_inverse=True)
-    folds = min(folds, len(names))
-    if folds < 2:
-        return None
-    fold = rng.permutation(np.arange(len(names)) % folds)[group]
-    margin = np.empty(len(groups))
-    for k in range(folds):
-        held_out = np.flatnonzero(fold == k)
-        fit = data.fit(np.flatnonzero(fold != k), full_fit)
-        margin[held_out] = data.margins(held_out, fit.weights)
-    return margin

@@ -1,19 +1,21 @@
-"""Best-of-n decoding with a Bradley-Terry reward that is learned from pairs."""
+"""Best-of-n decoding with a reward that is learned from pairs and single judgements."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field, JsonValue
 
 from backtalk.decode import BestOfN
-from backtalk.embedders.registry import EmbedderName, embedder_for_pairs
+from backtalk.embedders.registry import EmbedderName
 from backtalk.errors import BacktalkError
 from backtalk.feedback.record import now
-from backtalk.feedback.views import Pair
+from backtalk.feedback.views import Pair, ScoreView
 from backtalk.learn.method import Paper, method
-from backtalk.learn.training_set import TrainingSet
+from backtalk.learn.requirements import SAMPLES
+from backtalk.learn.reward_feedback import BETTER_AND_WORSE, fit_reward, reward_feedback
+from backtalk.learn.training_set import Across, TrainingSet
 from backtalk.policy import Lineage, Policy
 from backtalk.run import Run
 
@@ -32,6 +34,8 @@ PAPER = Paper(
     "best-of-n",
     target="decoding",
     needs=[Pair],
+    alternatives=[ScoreView],
+    requires=[BETTER_AND_WORSE, SAMPLES],
     paper=PAPER,
     formula="answer = argmax over y_1..y_n ~ policy of mean r(x, y) - pessimism * std r(x, y)",
     example="-o n=16",
@@ -44,16 +48,19 @@ async def best_of_n(
     n: Annotated[int, Field(ge=2)] = 8,
     embedder: EmbedderName = "hashed",
     pessimism: Annotated[float, Field(ge=0)] = 0.0,
-    across: Literal["interaction", "prompt"] = "interaction",
+    across: Across = "prompt",
 ) -> Policy:
-    """Learn a Bradley-Terry reward from pairs, and answer with the best of n samples by it.
+    """Learn a reward from feedback, and answer with the best of n samples by it.
+
+    Pairs of responses and judgements of single ones, such as thumbs, are learned from together:
+    their likelihoods add up. Thumbs alone make a logistic regression.
 
     Parameters
     ----------
     policy : Policy
         Policy that samples; its model, system prompt and sampling parameters stay the same.
     feedback : TrainingSet
-        Feedback of any kind that converts to pairs.
+        Feedback of any kind that compares or scores responses.
     run : Run
         Seed, budget and cache.
     n : int, default 8
@@ -63,27 +70,21 @@ async def best_of_n(
         ``backtalk[embed]``.
     pessimism : float, default 0.0
         Number of standard deviations subtracted from each score.
-    across : {"interaction", "prompt"}, default "interaction"
-        Responses that are compared: ``"prompt"`` also compares responses of different interactions
-        with the same prompt.
+    across : {"prompt", "interaction"}, default "prompt"
+        Responses that are compared: those of one interaction only, or also those that were judged
+        in different interactions with the same prompt.
 
     Raises
     ------
     BacktalkError
-        If no pair has a winner.
+        If no pair has a winner, and single answers are not judged both good and bad.
     """
-    from backtalk.rewards import learn_reward  # noqa: PLC0415 - slow to import
-
     with run.task("reading feedback") as step:
-        pairs = feedback.views(Pair, across=across, progress=step)
-    require_winner(pairs, feedback)
+        data = reward_feedback(feedback, across=across, progress=step)
+    if not data.points:
+        require_winner(data.pairs, feedback)
     with run.task("learning a reward"):
-        learned = await learn_reward(
-            pairs,
-            embedder_for_pairs(embedder, pairs),
-            seed=run.seed,
-            fitted_on=feedback.snapshot,
-        )
+        learned = await fit_reward(data, feedback, embedder, seed=run.seed)
     reward = feedback.store.artifacts.put(learned.reward.to_files())
     options: dict[str, JsonValue] = {
         "n": n,
@@ -104,7 +105,8 @@ async def best_of_n(
             rewards=(learned.reward.info.model_copy(update={"artifact": reward}),),
             time=now(),
             notes={
-                "pairs": len(pairs),
+                "pairs": len(data.pairs),
+                **({"single judgements": len(data.points)} if data.points else {}),
                 **{f"left out: {reason}": count for reason, count in feedback.left_out.items()},
                 **fit_notes(learned.reward),
             },
@@ -117,6 +119,8 @@ def fit_notes(reward: BradleyTerryReward) -> dict[str, JsonValue]:
     notes: dict[str, JsonValue] = {"calibration slope": round(reward.calibration_slope, 3)}
     if reward.decided:
         notes["cross-validated accuracy"] = round(reward.correct / reward.decided, 3)
+    if reward.concordance is not None:
+        notes["cross-validated AUC of single judgements"] = round(reward.concordance, 3)
     if reward.remark is not None:
         notes["remark"] = reward.remark
     return notes

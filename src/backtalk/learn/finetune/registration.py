@@ -20,13 +20,13 @@ from backtalk.learn.finetune.prompt_conditioning import SystemPrompt, with_syste
 from backtalk.learn.finetune.trees import PromptTree
 from backtalk.learn.method import METHODS, Method, OnlineDefaults, Paper, get_method
 from backtalk.learn.options import LazyMapping, keyword_options, parameter_descriptions
-from backtalk.learn.requirements import LOCAL_MODEL, Requirement
+from backtalk.learn.requirements import LOCAL_MODEL, PACKAGES, AnyRequirement
 from backtalk.learn.training_set import TrainingSet
 from backtalk.policy import Policy
 from backtalk.run import Run
 
 if TYPE_CHECKING:
-    from backtalk.learn.finetune.preflight import Preflight
+    from backtalk.learn.finetune.preflight import Preflight, Report
 
 TrainingPlan = Callable[..., Awaitable[BuildTasks]]
 """Async function ``(context, *, options)`` that returns a builder of training tasks."""
@@ -80,7 +80,9 @@ def training_method(
     objective: str | None = None,
     paper: Paper | None = None,
     online: OnlineDefaults | None = None,
-    requires: Iterable[Requirement] = (),
+    alternatives: Sequence[type[View]] = (),
+    every_aspect: bool = False,
+    requires: Iterable[AnyRequirement] = (),
     system_prompt: SystemPrompt | None = None,
     meanings: Mapping[str, str] | None = None,
     example: str = "",
@@ -103,8 +105,12 @@ def training_method(
         Publication; that of the objective by default.
     online : OnlineDefaults, optional
         Defaults for online learning.
-    requires : iterable of Requirement, default ()
-        Requirements beyond ``needs`` and a local model.
+    alternatives : Sequence[type[View]], default ()
+        Views that the method also learns from, and any of which will do instead of the needed.
+    every_aspect : bool, default False
+        If true, the method reads the judgements on all aspects.
+    requires : iterable of Requirement, FeedbackRequirement or PolicyRequirement, default ()
+        Requirements beyond ``needs``, a local model and the packages for training.
     system_prompt : SystemPrompt, optional
         Text at the end of the learned policy's system prompt: the text that the best responses were
         trained under.
@@ -151,10 +157,12 @@ def training_method(
         }
 
         async def learn(policy: Policy, feedback: TrainingSet, run: Run, **values: Any) -> Policy:
-            finetune = _engine(name).finetune
+            engine = _engine(name)
+            engine.check_trainable(policy, feedback.store.artifacts)
             feedback = feedback.plain_texts()
-            tasks, training = await build_plan(name, MethodContext(policy, feedback, run), values)
-            learned: Policy = finetune(
+            context = MethodContext(policy, feedback, run)
+            tasks, training = await build_plan(name, context, values)
+            learned: Policy = engine.finetune(
                 policy,
                 feedback,
                 run,
@@ -163,6 +171,7 @@ def training_method(
                 method=name,
                 options={key: value for key, value in values.items() if value != options[key]},
             )
+            learned = learned.with_rewards(context.rewards)
             if system_prompt is None:
                 return learned
             text = system_prompt if isinstance(system_prompt, str) else system_prompt(feedback)
@@ -181,7 +190,9 @@ def training_method(
                 options=options,
                 types=LazyMapping(types),
                 online=online or OnlineDefaults(),
-                requires=(*requires, LOCAL_MODEL),
+                requires=(*requires, LOCAL_MODEL, PACKAGES),
+                alternatives=tuple(alternatives),
+                every_aspect=every_aspect,
                 plan=plan,
                 formula="" if goal is None else goal.formula,
                 documentation=documentation,
@@ -196,9 +207,18 @@ def training_method(
 
 
 async def dry_run(
-    name: str, policy: Policy, feedback: TrainingSet, run: Run, **options: Any
+    name: str,
+    policy: Policy,
+    feedback: TrainingSet,
+    run: Run,
+    *,
+    report: Report | None = None,
+    **options: Any,
 ) -> Preflight:
-    """Do everything that a method does before the first training step, and return the checks.
+    """Run the checks that precede training, without training.
+
+    A few rows of each kind of feedback are read, tokenised and checked. If they pass, the tokens of
+    all rows are counted. Of the reference, only the log-probabilities of the few rows are computed.
 
     Parameters
     ----------
@@ -210,6 +230,8 @@ async def dry_run(
         Feedback to learn from.
     run : Run
         Seed, budget and cache.
+    report : Report, optional
+        Function that receives each rendered response and each check as soon as it is known.
     **options : Any
         Options of the method.
 
@@ -221,16 +243,17 @@ async def dry_run(
         If the method trains no weights, or finds nothing to learn from.
     """
     values = get_method(name).read_options(options)
-    feedback = feedback.plain_texts()
-    tasks, config = await build_plan(name, MethodContext(policy, feedback, run), values)
-    setup = _engine(name).prepare(policy, feedback, run, tasks, config)
-    checks: Preflight = setup.preflight
-    return checks
+    context = MethodContext(policy, feedback.plain_texts(), run)
+    checks = _engine(name, "few_rows").check
+    result: Preflight = await (
+        checks(name, context, values) if report is None else checks(name, context, values, report)
+    )
+    return result
 
 
-def _engine(name: str) -> ModuleType:
+def _engine(name: str, module: str = "train") -> ModuleType:
     try:
-        return import_module("backtalk.learn.finetune.train")
+        return import_module(f"backtalk.learn.finetune.{module}")
     except ImportError:
         raise MissingExtra.named("train", f"The method {name}") from None
 

@@ -162,7 +162,7 @@ def list_trees(encoder: Encoder, lists: Sequence[RankingView | ScoreView]) -> li
         if isinstance(ranking, RankingView)
         for tiers in _tier_groups(encoder, ranking)
     ]
-    for scores in _scores_by_annotator(lists).values():
+    for scores in comparable_scores(lists).values():
         fitting = [score for score in scores if _all_fit(encoder, score.prompt, [score.completion])]
         results += [_score_tree(encoder, group) for group in _interleave(fitting)]
     return drop_none(results)
@@ -195,7 +195,7 @@ def ordered_list_trees(
     return list_trees(encoder, results)
 
 
-def _scores_by_annotator(
+def comparable_scores(
     lists: Iterable[RankingView | ScoreView],
 ) -> dict[tuple[str, Annotator, str], list[ScoreView]]:
     """Return the comparable scores, best first, by prompt, annotator and aspect."""

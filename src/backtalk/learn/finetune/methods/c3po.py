@@ -18,7 +18,7 @@ from backtalk.learn.finetune.prompt_conditioning import append_system
 from backtalk.learn.finetune.registration import training_method
 from backtalk.learn.finetune.tree_builders import example_trees, pair_trees
 from backtalk.learn.method import Paper
-from backtalk.learn.requirements import PROMPTS, STANDING_RULES
+from backtalk.learn.requirements import PROMPTS, STANDING_RULES, FeedbackRequirement
 from backtalk.learn.training_set import TrainingSet, in_split
 
 PAPER = Paper(
@@ -34,7 +34,14 @@ PAPER = Paper(
     needs=[],
     objective="dpo",
     paper=PAPER,
-    requires=[STANDING_RULES, PROMPTS],
+    requires=[
+        STANDING_RULES,
+        PROMPTS,
+        FeedbackRequirement(
+            "training prompts in the scope of a standing rule",
+            lambda feedback: has_prompt_in_scope(feedback),  # noqa: PLW0108 - defined below
+        ),
+    ],
     epochs=10.0,
 )
 async def c3po(
@@ -150,6 +157,12 @@ def standing_rules(feedback: TrainingSet) -> tuple[list[StandingRule], int]:
         if rule.everywhere:
             rule.inside = {**all_prompts, **rule.inside}
     return [*results.values()], personal
+
+
+def has_prompt_in_scope(feedback: TrainingSet) -> bool:
+    """Return whether a standing rule has a prompt in its scope; true if there is no rule at all."""
+    rules, personal = standing_rules(feedback)
+    return any(rule.inside for rule in rules) or not (rules or personal)
 
 
 def _instructions(feedback: TrainingSet) -> Iterator[tuple[Prompt | None, Instruction]]:

@@ -28,6 +28,7 @@ from backtalk.learn.finetune.registration import training_method
 from backtalk.learn.finetune.tree_builders import drop_none
 from backtalk.learn.lazy_modules import np
 from backtalk.learn.method import Paper
+from backtalk.learn.requirements import FeedbackRequirement
 from backtalk.learn.training_set import TrainingSet
 
 if TYPE_CHECKING:
@@ -80,7 +81,20 @@ def best_codes(feedback: TrainingSet) -> str:
     return prompt_texts.control_codes_condition(dict.fromkeys(names, True))
 
 
-@training_method("fast", needs=[LabelView], objective="sft", paper=FAST, system_prompt=best_codes)
+@training_method(
+    "fast",
+    needs=[LabelView],
+    every_aspect=True,
+    requires=[
+        FeedbackRequirement(
+            "answers with more judgements on one side of an aspect than on the other",
+            lambda feedback: bool(coded_responses(feedback)),
+        )
+    ],
+    objective="sft",
+    paper=FAST,
+    system_prompt=best_codes,
+)
 async def fast(
     context: MethodContext,
     *,

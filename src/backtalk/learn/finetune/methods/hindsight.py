@@ -30,6 +30,7 @@ from backtalk.learn.finetune.tree_builders import drop_none
 from backtalk.learn.finetune.trees import PromptTree
 from backtalk.learn.lazy_modules import np
 from backtalk.learn.method import Paper
+from backtalk.learn.requirements import FeedbackRequirement
 from backtalk.learn.training_set import TrainingSet
 
 Share = Annotated[float, Field(ge=0, lt=1)]
@@ -73,6 +74,14 @@ FAFT = Paper(
     needs=[Pair],
     objective="sft",
     paper=CHAIN,
+    requires=[
+        FeedbackRequirement(
+            "answers to one prompt of which one is better by all comparisons",
+            lambda feedback: any(
+                True for pairs in feedback.by_kind(Pair).values() for _ in chains(pairs, 2)
+            ),
+        )
+    ],
     system_prompt=prompt_texts.GOOD_CONDITION,
 )
 async def chain_of_hindsight(
@@ -316,6 +325,13 @@ def _conditioned_trees(
 @training_method(
     "faft",
     needs=[LabelView],
+    alternatives=[CritiqueView],
+    requires=[
+        FeedbackRequirement(
+            "answers with more judgements on one side than on the other, or with critiques",
+            lambda feedback: bool(response_feedback(feedback)),
+        )
+    ],
     objective="sft",
     paper=FAFT,
     system_prompt=prompt_texts.PRAISE_CONDITION,
@@ -385,6 +401,12 @@ async def dress(context: MethodContext, *, turns: bool = True) -> BuildTasks:
 @training_method(
     "leti",
     needs=[LabelView],
+    requires=[
+        FeedbackRequirement(
+            "answers with more judgements on one side than on the other",
+            lambda feedback: any(item.good is not None for item in response_feedback(feedback)),
+        )
+    ],
     objective="sft",
     paper=LETI,
     system_prompt=prompt_texts.GOOD_CONDITION,

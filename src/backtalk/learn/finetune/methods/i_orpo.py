@@ -16,12 +16,32 @@ from backtalk.learn.finetune.registration import training_method
 from backtalk.learn.finetune.segments import segments
 from backtalk.learn.finetune.trees import PairLabel, PromptTree, ResponseTokens
 from backtalk.learn.lazy_modules import np
+from backtalk.learn.requirements import FeedbackRequirement
+from backtalk.learn.training_set import TrainingSet
 
 if TYPE_CHECKING:
     from numpy.random import Generator as Rng
 
 
-@training_method("i-orpo", needs=[SFTExample], objective="i-orpo")
+def has_corruptible_prompt(feedback: TrainingSet) -> bool:
+    """Return whether the prompt of an example has a part that a part of another can replace."""
+    prompts = [example.prompt for example in feedback.views(SFTExample)]
+    parts = instruction_parts(prompts)
+    rng = np.random.default_rng(0)
+    return any(corrupt_prompt(prompt, parts, rng) is not None for prompt in prompts)
+
+
+@training_method(
+    "i-orpo",
+    needs=[SFTExample],
+    requires=[
+        FeedbackRequirement(
+            "an example whose prompt has several lines or sentences, and another such prompt",
+            has_corruptible_prompt,
+        )
+    ],
+    objective="i-orpo",
+)
 async def i_orpo(
     context: MethodContext, *, ratio: NonNegative = 0.4, corrupted: Count = 1
 ) -> BuildTasks:

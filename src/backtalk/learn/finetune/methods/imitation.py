@@ -16,6 +16,8 @@ from backtalk.learn.finetune.registration import register_objective_method, trai
 from backtalk.learn.finetune.tree_builders import drop_none, example_trees
 from backtalk.learn.finetune.trees import PromptTree
 from backtalk.learn.method import Paper
+from backtalk.learn.requirements import FeedbackRequirement
+from backtalk.learn.training_set import TrainingSet
 from backtalk.models import Sampling
 
 THOUGHTS = Paper(
@@ -108,13 +110,35 @@ for _name in ("dft", "dft2"):
     _register_discriminative(_name)
 
 
-@training_method("thought-cloning", needs=[SFTExample], objective="sft", paper=THOUGHTS)
+OPENS, CLOSES = "<think>", "</think>"
+"""Default delimiters of a thought."""
+
+
+def has_thoughts(feedback: TrainingSet) -> bool:
+    """Return whether an example has a thought between the default delimiters."""
+    thought = thought_pattern(OPENS, CLOSES)
+    return any(thought.search(example.completion) for example in feedback.views(SFTExample))
+
+
+@training_method(
+    "thought-cloning",
+    needs=[SFTExample],
+    requires=[
+        FeedbackRequirement(
+            f"examples with thoughts between {OPENS} and {CLOSES}, or -o opens and -o closes",
+            has_thoughts,
+            definite=False,
+        )
+    ],
+    objective="sft",
+    paper=THOUGHTS,
+)
 async def thought_cloning(
     context: MethodContext,
     *,
     alpha: NonNegative = 1.0,
-    opens: str = "<think>",
-    closes: str = "</think>",
+    opens: str = OPENS,
+    closes: str = CLOSES,
 ) -> BuildTasks:
     """Imitate the thoughts in demonstrations together with the actions that follow them.
 
@@ -144,6 +168,11 @@ async def thought_cloning(
     return build
 
 
+def thought_pattern(opens: str, closes: str) -> re.Pattern[str]:
+    """Return the pattern of a thought between two delimiters."""
+    return re.compile(re.escape(opens) + ".*?" + re.escape(closes), re.DOTALL)
+
+
 def thought_trees(
     encoder: Encoder, examples: Sequence[SFTExample], alpha: float, opens: str, closes: str
 ) -> list[PromptTree]:
@@ -162,7 +191,7 @@ def thought_trees(
     closes : str
         Delimiter after a thought.
     """
-    thought = re.compile(re.escape(opens) + ".*?" + re.escape(closes), re.DOTALL)
+    thought = thought_pattern(opens, closes)
     results: list[PromptTree | None] = []
     for example in examples:
         spans = tuple(

@@ -10,8 +10,14 @@ from backtalk.learn.context import MethodContext
 from backtalk.learn.finetune.encoding import Encoder
 from backtalk.learn.finetune.objective import BuildTasks, TrainingTask, get_objective
 from backtalk.learn.finetune.registration import training_method
-from backtalk.learn.finetune.tree_builders import list_trees, ordered_list_trees
+from backtalk.learn.finetune.tree_builders import (
+    comparable_scores,
+    list_trees,
+    ordered_list_trees,
+)
 from backtalk.learn.finetune.trees import PromptTree
+from backtalk.learn.requirements import FeedbackRequirement
+from backtalk.learn.training_set import TrainingSet
 
 MakeTrees = Callable[[Encoder, Sequence[RankingView | ScoreView]], list[PromptTree]]
 
@@ -37,7 +43,23 @@ def register_list_method(name: str, trees: MakeTrees = list_trees) -> None:
 
         return build
 
-    training_method(name, needs=[RankingView], objective=name)(plan)
+    training_method(
+        name,
+        needs=[RankingView],
+        alternatives=[ScoreView],
+        requires=[
+            FeedbackRequirement("two answers to one prompt of which one is better", has_order)
+        ],
+        objective=name,
+    )(plan)
+
+
+def has_order(feedback: TrainingSet) -> bool:
+    """Return whether a training set has a list of answers of which one is better than another."""
+    return any(len(ranking.tiers) > 1 for ranking in feedback.views(RankingView)) or any(
+        scores[0].score > scores[-1].score
+        for scores in comparable_scores(feedback.views(ScoreView)).values()
+    )
 
 
 for _name in ("lipo", "rank-softmax", "pro", "nca", "infonca"):

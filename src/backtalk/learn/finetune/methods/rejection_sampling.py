@@ -8,7 +8,7 @@ from typing import Literal
 from backtalk.embedders.registry import EmbedderName
 from backtalk.errors import BacktalkError
 from backtalk.feedback.interaction import Prompt
-from backtalk.feedback.views import Pair, SFTExample
+from backtalk.feedback.views import Pair, ScoreView, SFTExample
 from backtalk.learn.context import LEARNED, MethodContext, score_responses
 from backtalk.learn.finetune.encoding import Encoder
 from backtalk.learn.finetune.methods.imitation import answer_trees
@@ -23,6 +23,7 @@ from backtalk.learn.finetune.registration import training_method
 from backtalk.learn.finetune.tree_builders import example_trees
 from backtalk.learn.lazy_modules import np
 from backtalk.learn.method import Paper
+from backtalk.learn.reward_feedback import BETTER_AND_WORSE, reward_feedback
 from backtalk.rewards import Reward
 
 Source = Literal["samples", "store"]
@@ -53,7 +54,14 @@ REJECTION = Paper(
 )
 
 
-@training_method("raft", needs=[Pair], objective="sft", paper=RAFT)
+@training_method(
+    "raft",
+    needs=[Pair],
+    alternatives=[ScoreView],
+    requires=[BETTER_AND_WORSE],
+    objective="sft",
+    paper=RAFT,
+)
 async def raft(
     context: MethodContext,
     *,
@@ -78,7 +86,7 @@ async def raft(
     keep : int, default 1
         Number of samples to imitate for each prompt, best first.
     judge : str, default "learned"
-        Judge that ranks the samples: ``learned`` for a reward fitted to the store's pairs, or a
+        Judge that ranks the samples: ``learned`` for a reward fitted to the store's feedback, or a
         judge of ``backtalk evaluate``.
     embedder : {"hashed", "sentence"}, default "hashed"
         Embedder of the learned reward.
@@ -97,7 +105,14 @@ async def raft(
     return _imitation_tasks(goal, await select_best(reward, selected, responses, keep))
 
 
-@training_method("superhf", needs=[Pair], objective="superhf", paper=SUPERHF)
+@training_method(
+    "superhf",
+    needs=[Pair],
+    alternatives=[ScoreView],
+    requires=[BETTER_AND_WORSE],
+    objective="superhf",
+    paper=SUPERHF,
+)
 async def superhf(
     context: MethodContext,
     *,
@@ -125,7 +140,7 @@ async def superhf(
     beta : float, default 0.3
         Weight of the KL prior.
     judge : str, default "learned"
-        Judge that ranks the samples: ``learned`` for a reward fitted to the store's pairs, or a
+        Judge that ranks the samples: ``learned`` for a reward fitted to the store's feedback, or a
         judge of ``backtalk evaluate``.
     embedder : {"hashed", "sentence"}, default "hashed"
         Embedder of the learned reward.
@@ -143,7 +158,14 @@ async def superhf(
     return _imitation_tasks(goal, await select_best(reward, selected, responses, keep))
 
 
-@training_method("rejection-sampling", needs=[Pair], objective="sft", paper=REJECTION)
+@training_method(
+    "rejection-sampling",
+    needs=[Pair],
+    alternatives=[ScoreView],
+    requires=[BETTER_AND_WORSE],
+    objective="sft",
+    paper=REJECTION,
+)
 async def rejection_sampling(
     context: MethodContext,
     *,
@@ -167,9 +189,9 @@ async def rejection_sampling(
         Number of samples for each prompt.
     threshold : float, optional
         Lowest score of a right sample. Default: the upper bound of the judge's scale, or, for a
-        learned reward, the mean score of the chosen responses.
+        learned reward, the mean score of the chosen and of the good responses.
     judge : str, default "learned"
-        Judge of the samples: ``learned`` for a reward fitted to the store's pairs, or a judge of
+        Judge of the samples: ``learned`` for a reward fitted to the store's feedback, or a judge of
         ``backtalk evaluate``.
     embedder : {"hashed", "sentence"}, default "hashed"
         Embedder of the learned reward.
@@ -191,7 +213,14 @@ async def rejection_sampling(
     )
 
 
-@training_method("rest-em", needs=[Pair], objective="sft", paper=REST_EM)
+@training_method(
+    "rest-em",
+    needs=[Pair],
+    alternatives=[ScoreView],
+    requires=[BETTER_AND_WORSE],
+    objective="sft",
+    paper=REST_EM,
+)
 async def rest_em(
     context: MethodContext,
     *,
@@ -220,9 +249,9 @@ async def rest_em(
         Maximum number of samples to imitate for each prompt.
     threshold : float, optional
         Lowest score of a right sample. Default: the upper bound of the judge's scale, or, for a
-        learned reward, the mean score of the chosen responses.
+        learned reward, the mean score of the chosen and of the good responses.
     judge : str, default "learned"
-        Judge of the samples: ``learned`` for a reward fitted to the store's pairs, or a judge of
+        Judge of the samples: ``learned`` for a reward fitted to the store's feedback, or a judge of
         ``backtalk evaluate``.
     embedder : {"hashed", "sentence"}, default "hashed"
         Embedder of the learned reward.
@@ -327,7 +356,10 @@ async def _right_score(
             f"The judge {judge!r} has no upper bound, so the score of a right sample is unknown",
             "Give a threshold: -o threshold=SCORE",
         )
-    chosen = [(pair.prompt, pair.chosen) for pair in context.feedback.views(Pair) if not pair.tie]
+    data = reward_feedback(context.feedback)
+    chosen = [(pair.prompt, pair.chosen) for pair in data.pairs if not pair.tie] + [
+        (point.prompt, point.completion) for point in data.points if point.score > 0.5
+    ]
     return float((await reward.score(chosen)).mean.mean())
 
 

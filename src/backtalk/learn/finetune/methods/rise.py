@@ -20,6 +20,8 @@ from backtalk.learn.finetune.segments import differences, mask_shared_tokens
 from backtalk.learn.finetune.tree_builders import example_trees, pair_trees
 from backtalk.learn.finetune.trees import PairLabel, PromptTree
 from backtalk.learn.lazy_modules import np
+from backtalk.learn.requirements import FeedbackRequirement
+from backtalk.learn.training_set import TrainingSet
 
 if TYPE_CHECKING:
     from numpy.random import Generator as Rng
@@ -36,7 +38,27 @@ _WORD = re.compile(r"[^\W\d_]{2,}")
 _SIGNS = ("+-*/", "+-\u00d7\u00f7")
 
 
-@training_method("rise", needs=[SFTExample], objective="rise")
+def has_place_for_error(feedback: TrainingSet) -> bool:
+    """Return whether an error can be put into an example, or there is a pair to train on."""
+    texts = [example.completion for example in feedback.views(SFTExample)]
+    words = following_words(texts)
+    rng = np.random.default_rng(0)
+    return any(inject_error(text, words, rng) is not None for text in texts) or any(
+        not pair.tie and pair.chosen != pair.rejected for pair in feedback.views(Pair)
+    )
+
+
+@training_method(
+    "rise",
+    needs=[SFTExample],
+    alternatives=[Pair],
+    requires=[
+        FeedbackRequirement(
+            "an example with a number, a sign or a word that can be changed", has_place_for_error
+        )
+    ],
+    objective="rise",
+)
 async def rise(
     context: MethodContext,
     *,

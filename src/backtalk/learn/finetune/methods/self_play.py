@@ -26,7 +26,8 @@ from backtalk.learn.finetune.tree_builders import drop_none, pair_trees
 from backtalk.learn.finetune.trees import PromptTree, ResponseTokens
 from backtalk.learn.lazy_modules import np
 from backtalk.learn.method import OnlineDefaults, Paper
-from backtalk.models import ContextTooLong, Scorer, load_model
+from backtalk.learn.requirements import FeedbackRequirement
+from backtalk.models import ContextTooLong, Scorer
 from backtalk.policy import Policy
 
 ResponseKey = tuple[str, str]
@@ -88,6 +89,16 @@ async def sppo(context: MethodContext, *, beta: Positive = 1e-3) -> BuildTasks:
 @training_method(
     "dno",
     needs=[Pair],
+    requires=[
+        FeedbackRequirement(
+            "two answers to one prompt whose win rates differ by 0.5, or a lower -o gap",
+            lambda feedback: any(
+                pairs_by_win_rate(pairs, gap=0.5, soft=False)
+                for pairs in feedback.by_kind(Pair).values()
+            ),
+            definite=False,
+        )
+    ],
     objective="dno",
     online=OnlineDefaults(update_reference_every=1, pair_selection="mutual"),
 )
@@ -407,7 +418,7 @@ async def base_margins(
     BacktalkError
         If the base's model gives no token probabilities.
     """
-    model = load_model(base.model, context.feedback.store.artifacts)
+    model = context.model(base)
     if not isinstance(model, Scorer):
         raise BacktalkError(
             f"The base {base.label} gives no token probabilities",

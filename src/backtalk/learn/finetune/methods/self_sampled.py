@@ -15,6 +15,7 @@ from backtalk.learn.finetune.objective import BuildTasks, TrainingTask, get_obje
 from backtalk.learn.finetune.option_types import Fraction
 from backtalk.learn.finetune.registration import training_method
 from backtalk.learn.finetune.tree_builders import MAX_RESPONSES, drop_none
+from backtalk.learn.requirements import FeedbackRequirement
 from backtalk.learn.training_set import TrainingSet
 
 _VERIFIED_KINDS = ("label", "outcome", "steps")
@@ -28,7 +29,19 @@ class Solution:
     whole: bool
 
 
-@training_method("self-sampled", needs=[LabelView], objective="beta-mml")
+@training_method(
+    "self-sampled",
+    needs=[LabelView],
+    alternatives=[SFTExample, StepLabels],
+    requires=[
+        FeedbackRequirement(
+            "right answers, or answers with a right beginning (outcome, steps, label, "
+            "demonstration or edit)",
+            lambda feedback: bool(solutions(feedback, partial=True)),
+        )
+    ],
+    objective="beta-mml",
+)
 async def self_sampled(
     context: MethodContext,
     *,

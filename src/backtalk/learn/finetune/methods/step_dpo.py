@@ -14,9 +14,33 @@ from backtalk.learn.finetune.option_types import Positive
 from backtalk.learn.finetune.registration import training_method
 from backtalk.learn.finetune.segments import common_prefix, mask_common_prefix, segments
 from backtalk.learn.finetune.trees import PairLabel, PromptTree
+from backtalk.learn.requirements import FeedbackRequirement
+from backtalk.learn.training_set import TrainingSet
 
 
-@training_method("step-dpo", needs=[Pair], objective="step-dpo")
+def has_first_difference(feedback: TrainingSet) -> bool:
+    """Return whether two answers differ in a step after a common beginning."""
+    return any(
+        not pair.tie and _first_difference(pair) > 0 for pair in feedback.views(Pair)
+    ) or any(
+        position is not None and _right_steps_at(group, wrong, position)
+        for group in _group_by_prompt(feedback.views(StepLabels))
+        for wrong in group
+        for position in [_first_wrong(wrong)]
+    )
+
+
+@training_method(
+    "step-dpo",
+    needs=[Pair],
+    alternatives=[StepLabels],
+    requires=[
+        FeedbackRequirement(
+            "two answers that share their first step and then differ", has_first_difference
+        )
+    ],
+    objective="step-dpo",
+)
 async def step_dpo(context: MethodContext, *, beta: Positive = 0.4) -> BuildTasks:
     """Train on the first step in which the chosen and the rejected response differ.
 
@@ -78,11 +102,8 @@ def step_trees(encoder: Encoder, pairs: Sequence[Pair]) -> list[PromptTree]:
 
 def checked_step_trees(encoder: Encoder, responses: Sequence[StepLabels]) -> list[PromptTree]:
     """Return trees of a wrong step and the right steps of other responses at the same position."""
-    grouped: dict[str, list[StepLabels]] = defaultdict(list)
-    for response in responses:
-        grouped[prompt_key(response.prompt)].append(response)
     results = []
-    for group in grouped.values():
+    for group in _group_by_prompt(responses):
         for wrong in group:
             position = _first_wrong(wrong)
             if position is None:
@@ -102,6 +123,20 @@ def checked_step_trees(encoder: Encoder, responses: Sequence[StepLabels]) -> lis
             )
             results += [] if tree is None else [mask_common_prefix(tree)]
     return results
+
+
+def _group_by_prompt(responses: Sequence[StepLabels]) -> list[list[StepLabels]]:
+    grouped: dict[str, list[StepLabels]] = defaultdict(list)
+    for response in responses:
+        grouped[prompt_key(response.prompt)].append(response)
+    return list(grouped.values())
+
+
+def _first_difference(pair: Pair) -> int:
+    """Return the index of the first step that differs, 0 if all are the same."""
+    chosen, rejected = segments(pair.chosen), segments(pair.rejected)
+    position = common_prefix(chosen, rejected)
+    return 0 if position == max(len(chosen), len(rejected)) else position
 
 
 def text_up_to(parts: Sequence[str], position: int) -> ResponseText:

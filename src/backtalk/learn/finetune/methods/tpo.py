@@ -19,9 +19,14 @@ from backtalk.learn.finetune.registration import training_method
 from backtalk.learn.finetune.segments import segments
 from backtalk.learn.finetune.tree_builders import pair_trees
 from backtalk.learn.method import Paper
+from backtalk.learn.requirements import FeedbackRequirement
+from backtalk.learn.reward_feedback import RewardFeedback
+from backtalk.learn.training_set import TrainingSet
 from backtalk.rewards.protocol import Reward
 
 Count = Annotated[int, Field(gt=1)]
+MIN_SIMILARITY = 0.3
+"""Default of the lowest similarity of a topic and an alternative."""
 
 PAPER = Paper(
     "A topic-level self-correctional approach to mitigate hallucinations in MLLMs",
@@ -31,23 +36,45 @@ PAPER = Paper(
 )
 
 
-@training_method("tpo", needs=[Pair], objective="dpo", paper=PAPER)
+def has_shared_topic(feedback: TrainingSet) -> bool:
+    """Return whether two compared answers to a prompt have similar segments that differ."""
+    return any(
+        len(options) > 1
+        for texts in compared_answers(feedback.views(Pair)).values()
+        for options in alternatives(list(texts), min_similarity=MIN_SIMILARITY)
+    )
+
+
+@training_method(
+    "tpo",
+    needs=[Pair],
+    requires=[
+        FeedbackRequirement(
+            "two answers to one prompt with similar lines or sentences (samples may have some)",
+            has_shared_topic,
+            definite=False,
+        )
+    ],
+    objective="dpo",
+    paper=PAPER,
+)
 async def tpo(
     context: MethodContext,
     *,
     beta: Positive = 0.1,
     samples: Count = 4,
     embedder: EmbedderName = "hashed",
-    min_similarity: Fraction = 0.3,
+    min_similarity: Fraction = MIN_SIMILARITY,
 ) -> BuildTasks:
     """Prefer a response with the best alternative on every topic to one with the worst.
 
     Topic-level preference overwriting, He et al. (2024), for texts. The first of several samples is
     cut into topics, which are its lines or sentences. Alternatives to a topic are the most similar
-    segments of the other samples. A Bradley-Terry reward, fitted to the pairs of the feedback,
-    scores the response with each alternative in place of the topic. DPO then prefers the response
-    with the best alternatives to the response with the worst. In the paper a multimodal model
-    judges the alternatives itself.
+    segments of the other samples and of the compared answers in the feedback. Where no sample is
+    complete, the preferred answer takes the place of the first sample. A Bradley-Terry reward,
+    fitted to the pairs of the feedback, scores the response with each alternative in place of the
+    topic. DPO then prefers the response with the best alternatives to the response with the worst.
+    In the paper a multimodal model judges the alternatives itself.
 
     Parameters
     ----------
@@ -66,8 +93,12 @@ async def tpo(
     prompts = list({prompt_key(pair.prompt): pair.prompt for pair in pairs}.values())
     results: list[Pair] = []
     if any(not pair.tie for pair in pairs):
-        reward = await context.learn_reward(pairs, embedder)
-        responses = await context.sample(prompts, samples)
+        reward = await context.learn_reward(RewardFeedback(pairs, []), embedder)
+        answers = compared_answers(pairs)
+        responses = [
+            list(dict.fromkeys([*sampled, *answers[prompt_key(prompt)]]))
+            for prompt, sampled in zip(prompts, await context.sample(prompts, samples), strict=True)
+        ]
         results = await overwritten_pairs(prompts, responses, reward, min_similarity=min_similarity)
     bound = get_objective("dpo").bind(beta=beta)
 
@@ -75,6 +106,16 @@ async def tpo(
         return [TrainingTask("topics", bound, pair_trees(encoder, results))]
 
     return build
+
+
+def compared_answers(pairs: Sequence[Pair]) -> dict[str, dict[str, None]]:
+    """Return the answers that were compared, by the key of their prompt, preferred ones first."""
+    results: dict[str, dict[str, None]] = {}
+    for pair in pairs:
+        results.setdefault(prompt_key(pair.prompt), {}).update({pair.chosen: None})
+    for pair in pairs:
+        results[prompt_key(pair.prompt)].setdefault(pair.rejected)
+    return results
 
 
 async def overwritten_pairs(

@@ -18,6 +18,7 @@ from backtalk.learn.finetune.option_types import Positive
 from backtalk.learn.finetune.registration import register_objective_method, training_method
 from backtalk.learn.finetune.tree_builders import MAX_RESPONSES, label_trees
 from backtalk.learn.finetune.trees import PromptTree
+from backtalk.learn.requirements import FeedbackRequirement
 
 Count = Annotated[int, Field(gt=0, lt=MAX_RESPONSES)]
 
@@ -62,7 +63,17 @@ async def pmpo(
     return build
 
 
-@training_method("d2o", needs=[LabelView], objective="d2o")
+@training_method(
+    "d2o",
+    needs=[LabelView],
+    requires=[
+        FeedbackRequirement(
+            "answers judged bad",
+            lambda feedback: any(not label.good for label in feedback.views(LabelView)),
+        )
+    ],
+    objective="d2o",
+)
 async def d2o(
     context: MethodContext, *, beta: Positive = 0.1, alpha: Positive = 0.1, samples: Count = 4
 ) -> BuildTasks:
