@@ -78,6 +78,16 @@ class ChatTemplate:
         self._options = dict(options or {})
         self.eos_token_ids = eos_token_ids
 
+    @property
+    def source(self) -> str:
+        """Jinja template that renders the same prompts without options: it sets them itself."""
+        template: str = self._template or self._tokenizer.get_chat_template()
+        settings = "".join(
+            f"{{%- set {name} = {_jinja_literal(value)} -%}}"
+            for name, value in self._options.items()
+        )
+        return settings + template
+
     def prompt_tokens(self, messages: Sequence[Message], *, tools: JsonValue = None) -> list[int]:
         """Return the tokens of a prompt, with those that open the answer."""
         return self._render(messages, tools=tools, add_generation_prompt=True)
@@ -154,6 +164,22 @@ class ChatTemplate:
                     "Change the roles or their order, or give another chat_template",
                 ) from None
         return tokens
+
+
+def _jinja_literal(value: JsonValue) -> str:
+    match value:
+        case None:
+            return "none"
+        case bool():
+            return "true" if value else "false"
+        case list():
+            return f"[{', '.join(map(_jinja_literal, value))}]"
+        case dict():
+            pairs = (
+                f"{_jinja_literal(key)}: {_jinja_literal(item)}" for key, item in value.items()
+            )
+            return f"{{{', '.join(pairs)}}}"
+    return repr(value)
 
 
 def _plain_template(tokenizer: Any) -> str:

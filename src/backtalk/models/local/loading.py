@@ -9,6 +9,8 @@ from hashlib import blake2b
 from importlib import import_module
 from pathlib import Path
 
+from backtalk.models.endpoint.offline import is_offline
+
 _HASHED_SUFFIXES = {".safetensors", ".json", ".jinja", ".txt", ".model"}
 
 
@@ -33,6 +35,24 @@ def _digest(folder: Path, stamps: tuple[tuple[Path, int, int], ...]) -> str:
             while block := file.read(1 << 20):
                 digest.update(block)
     return digest.hexdigest()
+
+
+def stored_dtype(model: str, revision: str | None = None) -> str:
+    """Return the number format of a model's stored weights; float32 if its files do not say.
+
+    Parameters
+    ----------
+    model : str
+        Folder, or name on the Hugging Face hub.
+    revision : str, optional
+        Revision of a hub model.
+    """
+    transformers = import_module("transformers")  # loads torch
+    offline = Path(model).is_dir() or is_offline()
+    config = transformers.AutoConfig.from_pretrained(
+        model, revision=revision, local_files_only=offline
+    )
+    return str(config.get_text_config().dtype or "float32").removeprefix("torch.")
 
 
 @contextmanager

@@ -1,0 +1,1 @@
+from .write import write_gguf as write_gguf

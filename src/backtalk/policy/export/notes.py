@@ -1,0 +1,97 @@
+"""Notes of an export: the parts of a policy that model files do not hold, and a README."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from backtalk.policy.policy import Policy
+
+_USE = {
+    "merged": """\
+```python
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+model = AutoModelForCausalLM.from_pretrained("FOLDER")
+tokenizer = AutoTokenizer.from_pretrained("FOLDER")
+```
+
+```sh
+vllm serve FOLDER --served-model-name NAME
+```
+""",
+    "adapter": """\
+```python
+from peft import PeftModel
+from transformers import AutoModelForCausalLM
+
+base = AutoModelForCausalLM.from_pretrained("BASE")
+model = PeftModel.from_pretrained(base, "FOLDER")
+```
+
+```sh
+vllm serve BASE --enable-lora --lora-modules NAME=FOLDER
+```
+""",
+    "gguf": """\
+```sh
+llama-server --model FOLDER/NAME.gguf
+```
+""",
+}
+
+
+def policy_notes(policy: Policy) -> tuple[str, ...]:
+    """Return a sentence for each part of a policy that the weights and the tokenizer do not hold.
+
+    >>> from backtalk.models.spec import LocalSpec
+    >>> policy_notes(Policy(model=LocalSpec(model="models/tuned"), system="Be brief."))[0]
+    'The system prompt is not in the model. Send it with each request: "Be brief."'
+    """
+    notes = []
+    if policy.system is not None:
+        text = json.dumps(policy.system, ensure_ascii=False)
+        notes.append(f"The system prompt is not in the model. Send it with each request: {text}")
+    decoder = policy.decoder
+    if not decoder.is_single_sample:
+        notes.append(
+            f"The decoder {decoder.kind} is not in the model, which answers with a single sample. "
+            "`backtalk serve` answers with the whole policy"
+        )
+    sampling = decoder.base_sampling
+    parts = [f"temperature {sampling.local_temperature:g}", f"top_p {sampling.local_top_p:g}"]
+    parts.append(f"max_tokens {sampling.local_max_tokens}")
+    if sampling.stop:
+        parts.append(f"stop {json.dumps(list(sampling.stop), ensure_ascii=False)}")
+    notes.append(f"The policy samples with {', '.join(parts)}")
+    return tuple(notes)
+
+
+def readme(policy: Policy, form: str, folder: Path, notes: Sequence[str]) -> str:
+    """Return the README of an exported folder, in Markdown.
+
+    Parameters
+    ----------
+    policy : Policy
+        Exported policy.
+    form : str
+        Form of the export.
+    folder : Path
+        Exported folder.
+    notes : sequence of str
+        Notes for the user.
+    """
+    lineage = policy.lineage
+    method = f", made by the method {lineage.method}" if lineage.method != "written" else ""
+    use = _USE[form].replace("NAME", policy.label)
+    config = folder / "adapter_config.json"
+    if config.is_file():
+        base = json.loads(config.read_text(encoding="utf-8"))["base_model_name_or_path"]
+        use = use.replace("BASE", base)
+    lines = "\n".join(f"- {note}." for note in notes)
+    return (
+        f"# {policy.label}\n\nModel of the policy {policy.label} ({policy.id}){method}. "
+        "`policy.yaml` is the whole policy, with its lineage.\n\n"
+        f"## Use\n\nFOLDER is this folder.\n\n{use}\n## What to set\n\n{lines}\n"
+    )
