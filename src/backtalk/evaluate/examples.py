@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from backtalk.decode import DecoderOutput
 from backtalk.evaluate.evaluate import AnswerSet
 from backtalk.feedback import prompt_text
+from backtalk.feedback.describe import describe_answer
 from backtalk.feedback.record import Record
 
 
@@ -36,10 +38,15 @@ def select_examples(answer_set: AnswerSet, *, index: int = 1, count: int = 5) ->
     return [
         Example(
             prompt=prompt_text(answer_set.prompts[i]),
-            candidate=answer_set.answers[index][i].answer.text,
-            baseline=answer_set.answers[0][i].answer.text,
+            candidate=_text(answer_set.answers[index][i]),
+            baseline=_text(answer_set.answers[0][i]),
             candidate_value=float(answer_set.values[index][i]),
             baseline_value=float(answer_set.values[0][i]),
         )
         for i in order[spaced].tolist()
     ]
+
+
+def _text(decoded: DecoderOutput) -> str:
+    answer = decoded.answer
+    return describe_answer(answer.text, () if answer.message is None else (answer.message,))

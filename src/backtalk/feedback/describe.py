@@ -1,4 +1,4 @@
-"""Feedback in words, as a person would say it.
+"""Feedback and answers in words, as a person would say them.
 
 >>> from backtalk.feedback import Annotator, Preference
 >>> ada = Annotator.human("ada")
@@ -9,9 +9,15 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from functools import singledispatch
 
+from pydantic import JsonValue
+
+from backtalk.feedback.answers import Messages, is_plain
 from backtalk.feedback.base import OVERALL, BaseFeedback
+from backtalk.feedback.interaction import Message
 from backtalk.feedback.kinds import (
     Choice,
     Critique,
@@ -42,6 +48,53 @@ def describe_feedback(item: BaseFeedback) -> str:
     time = "" if item.time is None else f", {item.time:%Y-%m-%d %H:%M}"
     subject = name if annotator.id == "unknown" else f"{name}{kind}"
     return f"{subject} {_describe(item)}{suffix}{time}"
+
+
+def describe_message(message: Message) -> str:
+    """Return a message on one or more lines: its text, its media by type, and its tool calls.
+
+    >>> call = {"function": {"name": "find_hours", "arguments": '{"day": "Sunday"}'}}
+    >>> describe_message(Message(role="assistant", content=None, tool_calls=(call,)))
+    'calls find_hours({"day": "Sunday"})'
+    """
+    calls = [f"calls {describe_tool_call(call)}" for call in message.tool_calls]
+    parts = message.content if isinstance(message.content, tuple) else ()
+    media = [f"[{part.get('type', 'part')}]" for part in parts if "text" not in part]
+    return " ".join(filter(None, [message.text, *media, *calls]))
+
+
+def describe_tool_call(call: Mapping[str, JsonValue]) -> str:
+    """Return a tool call as the name of the tool and its arguments."""
+    name, arguments = tool_call_parts(call)
+    return f"{name}({arguments})"
+
+
+def tool_call_parts(call: Mapping[str, JsonValue]) -> tuple[str, str]:
+    """Return the name of a called tool and its arguments, which usually are JSON."""
+    function = call.get("function") or call.get("custom")
+    data = function if isinstance(function, dict) else call
+    arguments = data.get("arguments", data.get("input", ""))
+    if not isinstance(arguments, str):
+        arguments = json.dumps(arguments, ensure_ascii=False)
+    return str(data.get("name") or "a tool"), arguments
+
+
+def describe_answer(text: str, messages: Messages = ()) -> str:
+    """Return an answer as text: that of one plain message, or all of its messages in words.
+
+    Parameters
+    ----------
+    text : str
+        Text of the answer.
+    messages : tuple of Message, default ()
+        Messages of the answer; empty if it is one plain message.
+    """
+    if is_plain(messages):
+        return messages[0].text if messages else text
+    lines = ((message.role, describe_message(message)) for message in messages)
+    return "\n".join(
+        line if role == "assistant" else f"{role}: {line}" for role, line in lines if line
+    )
 
 
 def shorten(text: str, length: int = _MAX_TEXT) -> str:

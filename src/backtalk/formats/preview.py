@@ -22,8 +22,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from backtalk.feedback.case import Case
-from backtalk.feedback.describe import describe_feedback, shorten
-from backtalk.feedback.interaction import Message, Response
+from backtalk.feedback.describe import describe_feedback, describe_message, shorten
+from backtalk.feedback.interaction import Response
 from backtalk.formats.columns import is_empty, is_person_column
 from backtalk.formats.format import Format, RowData
 from backtalk.formats.read import (
@@ -93,7 +93,8 @@ def _listed(names: tuple[str, ...]) -> str:
 def case_lines(case: Case) -> list[str]:
     """Return a case as lines of text: the prompt by role, the answers, the feedback."""
     entries: list[tuple[str, str]] = [
-        (message.role, _message_text(message)) for message in case.interaction.prompt
+        (message.role, describe_message(message) or "(empty)")
+        for message in case.interaction.prompt
     ]
     for response in case.interaction.responses:
         model = f" ({response.model})" if response.model else ""
@@ -107,22 +108,9 @@ def _response_entries(label: str, response: Response) -> list[tuple[str, str]]:
     if not response.messages:
         return [(label, response.text or "(empty)")]
     return [
-        (label if index == 0 else f"  {message.role}", _message_text(message))
+        (label if index == 0 else f"  {message.role}", describe_message(message) or "(empty)")
         for index, message in enumerate(response.messages)
     ]
-
-
-def _message_text(message: Message) -> str:
-    calls = [f"calls {_call_text(call)}" for call in message.tool_calls]
-    parts = message.content if isinstance(message.content, tuple) else ()
-    others = [f"[{part.get('type', 'part')}]" for part in parts if "text" not in part]
-    return " ".join(filter(None, [message.text, *others, *calls])) or "(empty)"
-
-
-def _call_text(call: Mapping[str, Any]) -> str:
-    function = call.get("function")
-    data = function if isinstance(function, dict) else call
-    return f"{data.get('name', 'a tool')}({data.get('arguments', '')})"
 
 
 def read_preview(

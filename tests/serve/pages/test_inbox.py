@@ -7,7 +7,7 @@ import httpx2
 import pytest
 
 from backtalk.annotation.tasks import Task, add_task
-from backtalk.feedback import Annotator, Interaction, Label
+from backtalk.feedback import Annotator, Interaction, Label, Message, Response
 from tests.serve.conftest import running_gateway
 from tests.serve.pages.conftest import (
     HOSTILE,
@@ -97,6 +97,42 @@ def test_answers_are_ranked_by_keys_with_a_tie_and_one_not_ranked(site):
         {order[3]},
     ]
     assert ranking.within == "tied"
+
+
+def test_answers_that_are_all_the_same_are_counted_but_not_asked(site):
+    task = make_task(site, "compare", "Yes.", "Yes.", items=2)
+    site.store.add(interaction(9, "Yes.", "Yes.", "No."))
+    with site.open_page() as page:
+        page.goto("/inbox")
+        assert page.get_by_text("2 not asked: their answers are all the same").is_visible()
+        assert axe_violations(page) == []
+        open_item(page, task)
+        assert sorted(page.locator(".sides .text").all_inner_texts()) == ["No.", "Yes."]
+        press_and_submit(page, "1")
+        assert page.get_by_text("You have judged every item").is_visible()
+
+
+@pytest.mark.parametrize("kind", ["compare", "rank", "spans", "steps", "rewrite", "critique"])
+def test_tool_calls_of_answers_are_shown_in_the_inbox(site, kind):
+    def response(id_, name):
+        call = {"type": "function", "function": {"name": name, "arguments": '{"day": "Sunday"}'}}
+        message = Message(role="assistant", content=None, tool_calls=(call,))
+        return Response(id=id_, text="", messages=(message,))
+
+    responses = (response("0", "find_hours"), response("1", "find_hours"), response("2", "close"))
+    site.store.add(interaction(0).model_copy(update={"responses": responses}))
+    labels = ("unclear",) if kind == "spans" else ()
+    task = add_task(site.store, Task(name="t", kind=kind, labels=labels), actor="tests")
+    with site.open_page(viewport=PHONE) as page:
+        open_item(page, task)
+        assert page.locator(".extra").first.is_visible()
+        shown = page.locator(".card .extra").all_inner_texts()
+        several = ["calls close", "calls find_hours"]
+        assert sorted(shown) == (several if kind in {"compare", "rank"} else several[1:])
+        save_screenshot(page, f"tool-call-{kind}")
+        assert axe_violations(page) == []
+        assert overflowing_elements(page) == []
+        assert page.problems == []
 
 
 def drag(page, card, share):

@@ -21,6 +21,7 @@ from backtalk.promotion import promote
 from backtalk.serve.pages.interactions.feedback_view import make_feedback_view
 from backtalk.serve.pages.interactions.filters import PARAMETERS, parse_query
 from backtalk.serve.pages.interactions.view import response_views
+from backtalk.serve.pages.messages import message_parts
 from backtalk.store import Store
 from backtalk.store.detail import StoredFeedback
 from tests.serve.conftest import running_gateway
@@ -283,6 +284,51 @@ def test_deleted_records_are_hidden_from_reviewers(keyed_settings):
         assert reviewer.get("/interactions/interaction-1").status_code == 404
         assert "interaction-1" not in reviewer.get("/interactions", deleted="yes").text
         assert "x!" not in reviewer.get("/interactions/interaction-2").text
+
+
+def calling(id_="0", text="", **function):
+    call = {"id": "c1", "type": "function", "function": {"name": "find_hours", **function}}
+    message = Message(role="assistant", content=text or None, tool_calls=(call,))
+    return Response(id=id_, text=text, messages=(message,))
+
+
+CALL = calling(arguments='{"day": "Sunday"}')
+
+
+def test_an_answer_with_a_tool_call_shows_its_name_and_arguments(site):
+    site.store.add(
+        interaction(1, responses=(CALL,), shown=None),
+        interaction(2, responses=(calling(text="One moment."),), shown=None, session=None),
+    )
+    with site.open_page() as page:
+        page.goto("/interactions")
+        snippets = page.locator(".answer-snippet").all_inner_texts()
+        assert snippets == ["One moment. calls find_hours()", 'calls find_hours({"day": "Sunday"})']
+        assert axe_violations(page) == []
+        page.goto("/interactions/interaction-1")
+        answer = page.locator(".response")
+        assert "calls find_hours" in answer.inner_text()
+        assert '"day": "Sunday"' in answer.locator("pre").inner_text()
+        save_screenshot(page, "tool-call")
+        assert axe_violations(page) == []
+        assert overflowing_elements(page) == []
+
+
+@pytest.mark.parametrize(
+    ("call", "title", "body"),
+    [
+        ({"function": {"name": "f", "arguments": '{"a": 1}'}}, "calls f", '{\n "a": 1\n}'),
+        ({"function": {"name": "f", "arguments": "{}"}}, "calls f", ""),
+        ({"function": {"name": "f", "arguments": "not JSON"}}, "calls f", "not JSON"),
+        ({"function": {"name": "f", "arguments": {"a": "é"}}}, "calls f", '{\n "a": "é"\n}'),
+        ({"type": "custom", "custom": {"name": "g", "input": "x"}}, "calls g", "x"),
+        ({"id": "c"}, "calls a tool", ""),
+    ],
+)
+def test_tool_calls_of_every_form_are_shown(call, title, body):
+    message = Message(role="assistant", content=None, tool_calls=(call,))
+    ((role, text, (extra,)),) = message_parts([message])
+    assert (role, text, extra.title, extra.body) == ("assistant", "", title, body)
 
 
 def hostile_project(store):

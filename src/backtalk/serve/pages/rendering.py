@@ -13,7 +13,9 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
-from backtalk.serve.pages.text_diff import diff_words, message_parts, split_at_marks
+from backtalk.feedback.answers import is_plain
+from backtalk.serve.pages.messages import message_parts
+from backtalk.serve.pages.text_diff import diff_words, split_at_marks
 
 HEADERS: Mapping[str, str] = {
     "content-security-policy": (
@@ -45,6 +47,7 @@ def environment() -> Environment:
     )
     templates.globals["static"] = static_url
     templates.globals["diff_words"] = diff_words
+    templates.globals["is_plain"] = is_plain
     templates.globals["message_parts"] = message_parts
     templates.globals["split_at_marks"] = split_at_marks
     templates.filters["time"] = format_time

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from difflib import SequenceMatcher
 from itertools import pairwise
 from typing import Literal, NamedTuple
-
-from backtalk.feedback import Message
 
 Change = Literal["same", "out", "in"]
 
@@ -103,14 +100,3 @@ def split_at_marks(text: str, spans: Sequence[tuple[int, int]]) -> list[MarkedTe
         )
         for start, end in pairwise(cuts)
     ]
-
-
-def message_parts(messages: Iterable[Message]) -> Iterator[tuple[str, str, list[str]]]:
-    """Yield the role, the text and the other parts of each message, in words or as JSON."""
-    for message in messages:
-        extras = [json.dumps(call, indent=1, ensure_ascii=False) for call in message.tool_calls]
-        if isinstance(message.content, tuple):
-            extras += [
-                f"[{part.get('type', 'other')}]" for part in message.content if "text" not in part
-            ]
-        yield message.role, message.text, extras

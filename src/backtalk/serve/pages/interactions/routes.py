@@ -6,6 +6,7 @@ from starlette.responses import Response
 
 from backtalk.errors import BacktalkError, NotFound
 from backtalk.feedback import KINDS, Interaction
+from backtalk.feedback.describe import describe_answer, describe_message
 from backtalk.policy import list_policies
 from backtalk.serve.errors import APIError
 from backtalk.serve.pages.interactions.feedback_view import (
@@ -71,13 +72,16 @@ def _before(request: PageRequest) -> int | None:
 
 def prompt_snippet(interaction: Interaction) -> str:
     """Return the beginning of the last message of the prompt."""
-    return _snippet(interaction.prompt[-1].text)
+    return _snippet(describe_message(interaction.prompt[-1]))
 
 
 def answer_snippet(interaction: Interaction) -> str:
     """Return the beginning of the first response shown."""
     views = response_views(interaction)
-    return _snippet(views[0].response.text) if views else ""
+    if not views:
+        return ""
+    response = views[0].response
+    return _snippet(describe_answer(response.text, response.messages))
 
 
 def _snippet(text: str) -> str:
