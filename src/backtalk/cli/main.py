@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-import logging
 import os
+import signal
 import sys
+import threading
 import traceback
 from collections.abc import Sequence
+from types import FrameType
 
 import typer
 
 from backtalk.cli.aliases import current_spelling
 from backtalk.cli.commands import register
 from backtalk.cli.exit_codes import ExitCode
+from backtalk.cli.library_warnings import hide_library_warnings
 from backtalk.cli.output import note, notes
 
 
@@ -67,7 +70,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     command_line, notice = current_spelling([one for one in command_line if one != "--debug"])
     if notice is not None:
         note(notice)
-    logging.basicConfig(format="%(message)s", level=logging.WARNING, force=True)
+    hide_library_warnings()
+    _stop_at_once()
     try:
         make_app(next(iter(command_line), None))(command_line, prog_name="backtalk")
     except SystemExit as end:
@@ -75,6 +79,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Exception as error:  # noqa: BLE001 - the last place to report an error
         return _failed(error, debug=debug)
     return ExitCode.DONE
+
+
+def _stop_at_once() -> None:
+    """Let Ctrl-C raise ``KeyboardInterrupt`` at once, also in training under an event loop.
+
+    ``asyncio.run`` replaces the default handler by one that waits for the next ``await``, of which
+    training has none. It leaves other handlers alone.
+    """
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        del number, frame
+        raise KeyboardInterrupt
+
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGINT, stop)
 
 
 def _failed(error: Exception, *, debug: bool) -> int:

@@ -8,12 +8,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+import typer
 from rich.console import Console
 from rich.markup import escape
 
-if TYPE_CHECKING:
-    from rich.progress import TaskID
+from backtalk.cli.exit_codes import ExitCode
 
+if TYPE_CHECKING:
     from backtalk import run
     from backtalk.stats.estimate import Estimate
 
@@ -80,45 +81,26 @@ def number(estimate: Estimate | None, *, signed: bool = False) -> str:
 
 @contextmanager
 def progress_bars() -> Iterator[run.Progress]:
-    """Show a progress bar for each task while the block runs, on a terminal only.
+    """Show the progress of tasks while the block runs, on standard error.
+
+    A terminal shows a bar for each task; other output has a line a minute. Ctrl-C ends the command
+    with a remark on the position and on resuming.
 
     Yields
     ------
     Progress
-        Function of the task's name, the number of steps done, their total, and a note.
+        Function of the task's name, the number of units done, their total, and a note.
     """
-    if not notes.is_terminal:
-        yield _ignore
-        return
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
+    from backtalk.cli.progress import ProgressBars, ProgressLines
 
-    bars = Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-        console=notes,
-        transient=True,
-    )
-    known: dict[str, TaskID] = {}
-
-    def show(task: str, done: int, total: int | None, note: str = "") -> None:
-        if task not in known:
-            known[task] = bars.add_task(task, total=total)
-        text = f"{task}: {note}" if note else task
-        bars.update(known[task], completed=done, total=total, description=text)
-
-    with bars:
-        yield show
-
-
-def _ignore(task: str, done: int, total: int | None, note: str = "") -> None:
-    """Show no progress, as standard error is not a terminal."""
+    progress = ProgressBars(notes) if notes.is_interactive else ProgressLines(note)
+    try:
+        with progress.running():
+            yield progress
+    except KeyboardInterrupt as stop:
+        during = f" during {progress.current.position}" if progress.current else ""
+        note(f"Stopped{during}.")
+        for line in getattr(stop, "__notes__", ()):
+            note(line)
+        note("Give the same command again to go on: finished work is not repeated.")
+        raise typer.Exit(ExitCode.INTERRUPTED) from None

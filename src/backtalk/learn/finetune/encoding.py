@@ -51,6 +51,8 @@ class Encoder:
         Maximum number of tokens of a prompt with one response; no limit by default.
     prepare : Callable[[Prompt], Prompt], default tuple
         Transformation of a prompt before tokenisation, such as adding the system prompt.
+    report : Callable[[int], None], optional
+        Progress callback with the number of texts tokenised.
     """
 
     def __init__(
@@ -59,10 +61,12 @@ class Encoder:
         *,
         max_length: int | None = None,
         prepare: Callable[[Prompt], Prompt] = tuple,
+        report: Callable[[int], None] | None = None,
     ) -> None:
         self.chat = chat
         self.max_length = max_length
         self._prepare = prepare
+        self._report = report
         self.left_out: Counter[str] = Counter()
         """Number of trees and examples left out, by reason."""
         self._cache: dict[tuple[Prompt, str], tuple[list[int], list[int]]] = {}
@@ -123,6 +127,8 @@ class Encoder:
         key = messages, text
         if key not in self._cache:
             self._cache[key] = self.chat.conversation_tokens(messages, text)
+            if self._report is not None:
+                self._report(len(self._cache))
         return self._cache[key]
 
     def _response(self, text: ResponseText, tokens: list[int]) -> ResponseTokens:

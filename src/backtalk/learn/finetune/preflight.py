@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from itertools import islice
 
 import numpy as np
@@ -22,6 +22,8 @@ from backtalk.models.local.sampler import SequenceState
 
 TREES_PER_TASK = 4
 """Number of trees of each task that are checked."""
+_COMPARED_TREES = 2
+"""Number of trees of each task, the shortest of those, that are computed in two ways."""
 _SAMPLE_TOKENS = 24
 
 
@@ -55,6 +57,14 @@ class RenderedResponse:
         return f"⟦{self.prompt}⟧{text}"
 
 
+Report = Callable[[Check | RenderedResponse], None]
+"""Function that receives results as soon as they are known."""
+
+
+def ignore_report(result: Check | RenderedResponse) -> None:
+    """Discard a result."""
+
+
 @dataclass(frozen=True)
 class Preflight:
     """Results of all checks, and some rendered responses."""
@@ -85,7 +95,7 @@ def preflight(
     reference: ReferenceLogProbs | None = None,
     reference_is_initial: bool = True,
 ) -> Preflight:
-    """Run all checks before training.
+    """Run all checks before training. Those that compute something do so for a few rows.
 
     Parameters
     ----------
@@ -96,39 +106,116 @@ def preflight(
     config : TrainingConfig
         Training configuration; its number format sets the tolerance.
     reference : ReferenceLogProbs, optional
-        Log-probabilities of the reference, if an objective needs them.
+        Log-probabilities of the reference, if an objective needs them, at least of the trees of
+        :func:`first_trees`.
     reference_is_initial : bool, default True
         If true, the reference is the model before training, and the first loss is known.
     """
+    read = check_tokens(model, tasks)
+    computed = check_logprobs(
+        model, tasks, config, reference=reference, reference_is_initial=reference_is_initial
+    )
+    return replace(read, checks=(*read.checks, *computed))
+
+
+def check_tokens(
+    model: TrainableModel, tasks: Sequence[TrainingTask], report: Report = ignore_report
+) -> Preflight:
+    """Return rendered responses, and the checks that need no log-probabilities.
+
+    Parameters
+    ----------
+    model : TrainableModel
+        Model before training.
+    tasks : sequence of TrainingTask
+        Training data with objectives.
+    report : Report, optional
+        Function called with each result as soon as it is known.
+    """
+    responses = []
+    for task in tasks:
+        for tree in first_trees(task):
+            for response in _render(model, task.name, tree):
+                report(response)
+                responses.append(response)
+    return Preflight(tuple(_reported(count_tokens(model, tasks), report)), tuple(responses))
+
+
+def check_logprobs(
+    model: TrainableModel,
+    tasks: Sequence[TrainingTask],
+    config: TrainingConfig,
+    *,
+    reference: ReferenceLogProbs | None,
+    reference_is_initial: bool,
+    report: Report = ignore_report,
+) -> tuple[Check, ...]:
+    """Return the checks of losses and log-probabilities, on a few rows.
+
+    Parameters
+    ----------
+    model : TrainableModel
+        Model before training.
+    tasks : sequence of TrainingTask
+        Training data with objectives.
+    config : TrainingConfig
+        Training configuration.
+    reference : ReferenceLogProbs or None
+        Log-probabilities of the trees of :func:`first_trees`.
+    reference_is_initial : bool
+        If true, the reference is the model before training.
+    report : Report, optional
+        Function called with each check as soon as it is known.
+    """
     model.logprob_model.eval()
-    samples = [(task, _first_trees(task)) for task in tasks if task.trees]
-    trees = [tree for _, task_trees in samples for tree in task_trees]
-    checks = [
-        *(
-            _check_first_loss(
+    samples = [(task, first_trees(task)) for task in tasks if task.trees]
+    shortest = [
+        tree
+        for _, trees in samples
+        for tree in sorted(trees, key=lambda tree: tree.size)[:_COMPARED_TREES]
+    ]
+
+    def checks() -> Iterator[Check]:
+        for task, trees in samples:
+            yield _check_first_loss(
                 model,
                 task,
+                trees,
                 config,
                 reference=reference,
                 reference_is_initial=reference_is_initial,
             )
-            for task, _ in samples
-        ),
-        _check_packing(model, trees, config),
-        _check_loss_weights(tasks),
-        _check_end_of_sequence(model, tasks),
-        _check_sampler(model, trees, config),
-    ]
-    responses = [
-        response
-        for task, task_trees in samples
-        for tree in task_trees
-        for response in _render(model, task.name, tree)
-    ]
-    return Preflight(tuple(checks), tuple(responses))
+        yield _check_packing(model, shortest, config)
+        yield _check_sampler(model, shortest[:TREES_PER_TASK], config)
+
+    return tuple(_reported(checks(), report))
 
 
-def _first_trees(task: TrainingTask) -> Sequence[PromptTree]:
+def count_tokens(
+    model: TrainableModel, tasks: Sequence[TrainingTask], *, rows: str = ""
+) -> Iterator[Check]:
+    """Yield the checks that count tokens, and compute no log-probability.
+
+    Parameters
+    ----------
+    model : TrainableModel
+        Model, for its end-of-sequence tokens.
+    tasks : sequence of TrainingTask
+        Training data.
+    rows : str, default ""
+        Description of the rows in the names of the checks.
+    """
+    for check in (_check_loss_weights(tasks), _check_end_of_sequence(model, tasks)):
+        yield replace(check, name=f"{check.name}, {rows}") if rows else check
+
+
+def _reported(checks: Iterable[Check], report: Report) -> Iterator[Check]:
+    for check in checks:
+        report(check)
+        yield check
+
+
+def first_trees(task: TrainingTask) -> Sequence[PromptTree]:
     """Return the first trees of a task with units of positive weight, or else the first trees."""
     weighted = (tree for tree in task.trees if task.objective.total_weight([tree]) > 0)
     return list(islice(weighted, TREES_PER_TASK)) or task.trees[:TREES_PER_TASK]
@@ -142,13 +229,13 @@ def _tolerance(config: TrainingConfig) -> float:
 def _check_first_loss(
     model: TrainableModel,
     task: TrainingTask,
+    trees: Sequence[PromptTree],
     config: TrainingConfig,
     *,
     reference: ReferenceLogProbs | None,
     reference_is_initial: bool,
 ) -> Check:
     """Check that the loss equals its known value where the policy is the reference."""
-    trees = _first_trees(task)
     objective = task.objective.objective
     device = model.logprob_model.model.device
     with autocast(model.logprob_model, config):
@@ -230,7 +317,7 @@ def _check_sampler(
     """Check that samples have the same log-probability in the sampler and in the trainer."""
     sequences = [
         SequenceState(tree.prompt, Sampling(max_tokens=_SAMPLE_TOKENS), _SAMPLE_TOKENS, seed)
-        for seed, tree in enumerate(trees[:TREES_PER_TASK])
+        for seed, tree in enumerate(trees)
     ]
     model.engine.sample(
         sequences,

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import time
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
 
@@ -13,10 +14,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from backtalk.learn.finetune.logprobs import LogProbModel
-from backtalk.learn.finetune.trees import PromptTree, ResponseTokens, micro_batches
+from backtalk.learn.finetune.trees import PromptTree, micro_batches
 
-_WRITE_EVERY = 64
-"""Number of micro-batches between writes to disk."""
+_WRITE_SECONDS = 5.0
+"""Seconds between writes to disk."""
 
 
 class ReferenceLogProbs:
@@ -31,9 +32,14 @@ class ReferenceLogProbs:
         SQLite file of the cache; ``None`` for a cache in memory.
     weights : str
         Identifier of the weights and the number format.
+    now : Callable[[], float], default time.monotonic
+        Clock, in seconds.
     """
 
-    def __init__(self, path: Path | None, weights: str) -> None:
+    def __init__(
+        self, path: Path | None, weights: str, *, now: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._now = now
         self._weights = weights
         self._memory: dict[bytes, NDArray[np.float32]] = {}
         self.computed = 0
@@ -52,6 +58,19 @@ class ReferenceLogProbs:
         """Close the file."""
         self._database.close()
 
+    def missing(self, trees: Sequence[PromptTree]) -> list[PromptTree]:
+        """Return trees of the responses and KL anchors that have no entry yet."""
+        results = {}
+        for tree in trees:
+            responses = {}
+            for response in (*tree.responses, *tree.kl_anchors):
+                key = tree.key(response)
+                if key not in self._memory and not self._read(key):
+                    responses[key] = response
+            if responses:
+                results[frozenset(responses)] = tree.with_responses(tuple(responses.values()))
+        return list(results.values())
+
     def compute(
         self,
         model: LogProbModel,
@@ -62,6 +81,8 @@ class ReferenceLogProbs:
         report: Callable[[int], None],
     ) -> None:
         """Compute the missing entries of all responses and KL anchors of trees.
+
+        Entries are written to the file every few seconds, and when the computation is interrupted.
 
         Parameters
         ----------
@@ -74,28 +95,28 @@ class ReferenceLogProbs:
         context : Callable[[], torch.autocast]
             Function that returns the autocast context of a forward pass.
         report : Callable[[int], None]
-            Progress callback with the number of finished trees.
+            Progress callback with the number of tokens that were computed, of those of
+            :meth:`missing`.
         """
-        everything = [tree.with_responses((*tree.responses, *tree.kl_anchors)) for tree in trees]
-        missing = list(self._missing(everything))
+        missing = self.missing(trees)
         training = model.training
         model.eval()
-        done = len(trees) - len(missing)
-        report(done)
+        tokens = 0
         entries: list[tuple[bytes, NDArray[np.float32]]] = []
-        for count, batch in enumerate(
-            micro_batches(missing, batch_tokens, shared=model.shares_prompts), 1
-        ):
-            with torch.no_grad(), context():
-                values = model.score(batch).values.float().cpu()
-            entries += _split(batch, values)
-            if count % _WRITE_EVERY == 0:
-                self._write(entries)
-                entries = []
-            done += len(batch)
-            report(done)
-        self._write(entries)
-        model.train(training)
+        written = self._now()
+        try:
+            for batch in micro_batches(missing, batch_tokens, shared=model.shares_prompts):
+                with torch.no_grad(), context():
+                    values = model.score(batch).values.float().cpu()
+                entries += _split(batch, values)
+                tokens += sum(tree.size for tree in batch)
+                if self._now() - written >= _WRITE_SECONDS:
+                    self._write(entries)
+                    entries, written = [], self._now()
+                report(tokens)
+        finally:
+            self._write(entries)
+            model.train(training)
 
     def lookup(self, trees: Sequence[PromptTree], device: torch.device) -> Tensor:
         """Return the log-probabilities of the N response tokens of trees, shape ``(N,)``.
@@ -109,17 +130,6 @@ class ReferenceLogProbs:
             self._memory[tree.key(response)] for tree in trees for response in tree.responses
         ]
         return torch.from_numpy(np.concatenate(results)).to(device)
-
-    def _missing(self, trees: Iterable[PromptTree]) -> Iterator[PromptTree]:
-        """Yield trees of the responses without an entry."""
-        for tree in trees:
-            missing: dict[bytes, ResponseTokens] = {}
-            for response in tree.responses:
-                key = tree.key(response)
-                if key not in self._memory and not self._read(key):
-                    missing[key] = response
-            if missing:
-                yield tree.with_responses(tuple(missing.values()))
 
     def _read(self, key: bytes) -> bool:
         """Load an entry from disk; return false if there is none."""

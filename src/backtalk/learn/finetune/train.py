@@ -3,25 +3,41 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from pydantic import JsonValue
 
-from backtalk.artifacts import Artifacts
 from backtalk.errors import BacktalkError
 from backtalk.feedback.record import now
 from backtalk.learn.finetune.config import TrainingConfig
 from backtalk.learn.finetune.encoding import Encoder
+from backtalk.learn.finetune.logprobs import LogProbModel
 from backtalk.learn.finetune.objective import BuildTasks, TrainingTask
-from backtalk.learn.finetune.preflight import Preflight, preflight
+from backtalk.learn.finetune.preflight import (
+    Preflight,
+    Report,
+    check_logprobs,
+    check_tokens,
+    first_trees,
+    ignore_report,
+)
 from backtalk.learn.finetune.reference_logprobs import ReferenceLogProbs
-from backtalk.learn.finetune.trainable_model import TrainableModel, load_trainable_model
+from backtalk.learn.finetune.trainable_model import (
+    TrainableModel,
+    check_trainable,
+    load_trainable_model,
+)
 from backtalk.learn.finetune.trainer import Trainer, autocast_factory
+from backtalk.learn.finetune.trees import PromptTree
 from backtalk.learn.training_set import TrainingSet
 from backtalk.policy import Lineage, Policy, read_policy
 from backtalk.run import Run
+from backtalk.store import Store
+
+__all__ = ["Reference", "TrainingSetup", "check_trainable", "encode", "finetune", "prepare"]
 
 
 @dataclass
@@ -31,10 +47,62 @@ class TrainingSetup:
     model: TrainableModel
     tasks: Sequence[TrainingTask]
     encoder: Encoder
-    reference: ReferenceLogProbs | None
-    """Log-probabilities of the reference; ``None`` if no objective needs them."""
+    reference: Reference | None
+    """Reference; ``None`` if no objective needs one."""
     preflight: Preflight
     """Results of the checks before training."""
+
+    @property
+    def trees_with_reference(self) -> list[PromptTree]:
+        """Trees of the objectives that need a reference."""
+        tasks = [task for task in self.tasks if task.objective.objective.reference]
+        return [tree for task in tasks for tree in task.trees]
+
+
+@dataclass
+class Reference:
+    """Reference policy of a training run, and its log-probabilities."""
+
+    logprobs: ReferenceLogProbs
+    model: LogProbModel
+    is_initial: bool
+    """True if it is the policy before training."""
+
+    def close(self) -> None:
+        """Close the file of the log-probabilities."""
+        self.logprobs.close()
+
+    def compute(self, trees: Sequence[PromptTree], run: Run, config: TrainingConfig) -> None:
+        """Compute the missing log-probabilities of trees, with a progress report in tokens.
+
+        Parameters
+        ----------
+        trees : sequence of PromptTree
+            Training data.
+        run : Run
+            Receiver of the progress report.
+        config : TrainingConfig
+            Training configuration, with the size of a micro-batch and the number format.
+        """
+        total = _num_tokens(trees)
+        left = _num_tokens(self.logprobs.missing(trees))
+        if not left:
+            return
+        begin, done = time.monotonic(), total - left
+        note = f"{done:,} of {total:,} tokens are cached" if done > total / 20 else ""
+
+        def report(tokens: int) -> None:
+            rate = tokens / max(time.monotonic() - begin, 1e-9)
+            step(done + tokens, f"{rate:,.0f} tokens/s")
+
+        with run.task("reference log-probabilities", total, done=done, note=note) as step:
+            self.logprobs.compute(
+                self.model,
+                trees,
+                batch_tokens=config.micro_batch_tokens(self.model.model.device.type),
+                context=autocast_factory(self.model, config),
+                report=report,
+            )
 
 
 def prepare(
@@ -43,8 +111,12 @@ def prepare(
     run: Run,
     build_tasks: BuildTasks,
     config: TrainingConfig,
+    *,
+    report: Report = ignore_report,
 ) -> TrainingSetup:
-    """Load the weights, tokenise the feedback, compute the reference and run the checks.
+    """Load the weights, tokenise the feedback and run the checks.
+
+    The log-probabilities of the reference are computed for the rows that the checks need.
 
     Parameters
     ----------
@@ -58,6 +130,8 @@ def prepare(
         Function from an encoder to training tasks.
     config : TrainingConfig
         Training configuration.
+    report : Report, optional
+        Function that receives the results of the checks as soon as they are known.
 
     Raises
     ------
@@ -65,14 +139,68 @@ def prepare(
         If the policy has no trainable weights, or the feedback holds nothing to learn from.
     """
     artifacts = feedback.store.artifacts
-    model = load_trainable_model(policy, artifacts, config, seed=run.seed)
-    limits = (model.context_length, config.max_length)
-    encoder = Encoder(
-        model.initial.chat,
-        max_length=min((limit for limit in limits if limit), default=None),
-        prepare=policy.messages,
+    with run.task("loading the model"):
+        model = load_trainable_model(policy, artifacts, config, seed=run.seed)
+    encoder, tasks = encode(build_tasks, model, config, policy=policy, feedback=feedback, run=run)
+    read = check_tokens(model, tasks, report)
+    trees = [
+        tree for task in tasks if task.objective.objective.reference for tree in first_trees(task)
+    ]
+    reference = None
+    if trees:
+        reference = _load_reference(policy, model, feedback.store, run, config)
+        reference.compute(trees, run, config)
+    computed = check_logprobs(
+        model,
+        tasks,
+        config,
+        reference=None if reference is None else reference.logprobs,
+        reference_is_initial=reference is None or reference.is_initial,
+        report=report,
     )
-    with run.task("reading feedback"):
+    checks = replace(read, checks=(*read.checks, *computed))
+    return TrainingSetup(model, tasks, encoder, reference, checks)
+
+
+def encode(
+    build_tasks: BuildTasks,
+    model: TrainableModel,
+    config: TrainingConfig,
+    *,
+    policy: Policy,
+    feedback: TrainingSet,
+    run: Run,
+) -> tuple[Encoder, Sequence[TrainingTask]]:
+    """Return the tokenised feedback, with the encoder that counted what it left out.
+
+    Parameters
+    ----------
+    build_tasks : BuildTasks
+        Function from an encoder to training tasks.
+    model : TrainableModel
+        Model with the tokenizer.
+    config : TrainingConfig
+        Training configuration, with the maximum length.
+    policy : Policy
+        Policy with the system prompt.
+    feedback : TrainingSet
+        Feedback, for the error message.
+    run : Run
+        Progress reports.
+
+    Raises
+    ------
+    BacktalkError
+        If the feedback holds nothing to learn from.
+    """
+    limits = (model.context_length, config.max_length)
+    with run.task("tokenising feedback") as step:
+        encoder = Encoder(
+            model.initial.chat,
+            max_length=min((limit for limit in limits if limit), default=None),
+            prepare=policy.messages,
+            report=step,
+        )
         tasks = [task for task in build_tasks(encoder) if task.trees]
     if not tasks:
         reasons = ", ".join(
@@ -86,48 +214,27 @@ def prepare(
             + "`backtalk methods` lists the kinds of feedback that each method learns from; "
             "max_length sets the maximum number of tokens",
         )
-    logprobs = None
-    reference = policy
-    if config.reference is not None:
-        reference = read_policy(feedback.store, config.reference)
-    if any(task.objective.objective.reference for task in tasks):
-        reference_model = model
-        if reference.model != policy.model:
-            without_adapter = config.model_copy(update={"adapter": "none"})
-            reference_model = load_trainable_model(
-                reference, artifacts, without_adapter, seed=run.seed
-            )
-        logprobs = _compute_reference(reference_model, tasks, artifacts, run, config)
-    checks = preflight(
-        model,
-        tasks,
-        config,
-        reference=logprobs,
-        reference_is_initial=reference.model == policy.model,
+    return encoder, tasks
+
+
+def _load_reference(
+    policy: Policy, model: TrainableModel, store: Store, run: Run, config: TrainingConfig
+) -> Reference:
+    """Return the reference policy's model with its cache, which is next to the store."""
+    reference = policy if config.reference is None else read_policy(store, config.reference)
+    is_initial = reference.model == policy.model
+    if not is_initial:
+        without_adapter = config.model_copy(update={"adapter": "none"})
+        model = load_trainable_model(reference, store.artifacts, without_adapter, seed=run.seed)
+    logprobs = ReferenceLogProbs(
+        store.artifacts.root.with_suffix(".cache") / "reference.db",
+        f"{model.initial.identity} {config.dtype}",
     )
-    return TrainingSetup(model, tasks, encoder, logprobs, checks)
+    return Reference(logprobs, model.logprob_model, is_initial)
 
 
-def _compute_reference(
-    model: TrainableModel,
-    tasks: Sequence[TrainingTask],
-    artifacts: Artifacts,
-    run: Run,
-    config: TrainingConfig,
-) -> ReferenceLogProbs:
-    """Return the log-probabilities of the responses of all tasks that need a reference."""
-    weights = f"{model.initial.identity} {config.dtype}"
-    cache = ReferenceLogProbs(artifacts.root.with_suffix(".cache") / "reference.db", weights)
-    trees = [tree for task in tasks if task.objective.objective.reference for tree in task.trees]
-    with run.task("computing reference log-probabilities", len(trees)) as step:
-        cache.compute(
-            model.logprob_model,
-            trees,
-            batch_tokens=config.micro_batch_tokens(model.logprob_model.model.device.type),
-            context=autocast_factory(model.logprob_model, config),
-            report=step,
-        )
-    return cache
+def _num_tokens(trees: Sequence[PromptTree]) -> int:
+    return sum(tree.with_responses((*tree.responses, *tree.kl_anchors)).size for tree in trees)
 
 
 def finetune(
@@ -168,16 +275,21 @@ def finetune(
     """
     setup = prepare(policy, feedback, run, build_tasks, config)
     setup.preflight.raise_if_failed()
+    reference = setup.reference
+    if reference is not None:
+        reference.compute(setup.trees_with_reference, run, config)
     trainer = Trainer(
         setup.model.logprob_model,
         setup.tasks,
         config,
-        reference=setup.reference,
+        reference=None if reference is None else reference.logprobs,
         seed=run.seed,
         folder=None if run.folder is None else run.folder / "training",
         weights=setup.model.initial.identity,
     )
-    with run.task("training", trainer.steps) as step:
+    done = trainer.resume()
+    note = f"resumed at step {done:,} of {trainer.steps:,}" if done else ""
+    with run.task("training", trainer.steps, done=done, note=note) as step:
         trainer.train(lambda done, metrics: step(done, _progress_note(metrics)))
     artifacts = feedback.store.artifacts
     history = artifacts.put({"training.json": json.dumps(trainer.history).encode()})
@@ -191,8 +303,8 @@ def finetune(
         **_final_metrics(trainer.history),
         "history": history,
     }
-    if setup.reference is not None:
-        setup.reference.close()
+    if reference is not None:
+        reference.close()
     return policy.derive(
         model=setup.model.save(policy.model, artifacts),
         lineage=Lineage(
@@ -207,17 +319,20 @@ def finetune(
     )
 
 
+_SHOWN_METRICS = {
+    "rewards/accuracies": "accuracy {:.2f}",
+    "rewards/margins": "margin {:.2f}",
+    "kl": "KL {:.3f}",
+    "tokens_per_second": "{:,.0f} tokens/s",
+    "completions/mean_length": "length {:.0f}",
+}
+"""Metrics of a progress bar after the loss, the most telling first."""
+
+
 def _progress_note(metrics: Mapping[str, float]) -> str:
-    """Return the main metrics of a step, for a progress bar."""
-    formats = {
-        "loss": ".3f",
-        "rewards/margins": ".2f",
-        "rewards/accuracies": ".2f",
-        "kl": ".3f",
-        "completions/mean_length": ".0f",
-    }
-    notes = [f"{name} {metrics[name]:{form}}" for name, form in formats.items() if name in metrics]
-    return ", ".join([*notes, f"{metrics['tokens_per_second']:,.0f} tokens/s"])
+    """Return the loss and the two most telling metrics of a step, for a progress bar."""
+    shown = [text.format(metrics[name]) for name, text in _SHOWN_METRICS.items() if name in metrics]
+    return ", ".join([f"loss {metrics['loss']:.3f}", *shown[:2]])
 
 
 def _final_metrics(history: Sequence[Mapping[str, float]]) -> dict[str, float]:

@@ -75,6 +75,24 @@ class TrainableModel:
             self.engine.tokenizer.save_pretrained(folder)
 
 
+def check_trainable(policy: Policy, artifacts: Artifacts) -> LocalModel:
+    """Return the model of a policy, before its weights are loaded.
+
+    Raises
+    ------
+    BacktalkError
+        If the policy's model has no local weights.
+    """
+    model = load_model(policy.model, artifacts)
+    if not isinstance(model, LocalModel):
+        raise BacktalkError(
+            f"The policy {policy.label} answers with {model.name!r}, whose weights are not local",
+            "Train a policy with a local model; for an endpoint, use a method that changes "
+            "decoding, prompt or memory",
+        )
+    return model
+
+
 def load_trainable_model(
     policy: Policy,
     artifacts: Artifacts,
@@ -103,13 +121,7 @@ def load_trainable_model(
     BacktalkError
         If the policy's model has no local weights.
     """
-    model = load_model(policy.model, artifacts)
-    if not isinstance(model, LocalModel):
-        raise BacktalkError(
-            f"The policy {policy.label} answers with {model.name!r}, whose weights are not local",
-            "Train a policy with a local model; for an endpoint, use a method that changes "
-            "decoding, prompt or memory",
-        )
+    model = check_trainable(policy, artifacts)
     engine = model.load_trainable_engine()
     if config.adapter == "none":
         return TrainableModel(model, engine, LogProbModel(engine.model, share=share))

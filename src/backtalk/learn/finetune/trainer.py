@@ -8,7 +8,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any, Literal
@@ -106,6 +106,9 @@ class Trainer:
         """Number of optimiser steps."""
         self.history: list[dict[str, float]] = []
         """Metrics of each finished step."""
+        self._resumed = False
+        self._is_consistent = True
+        """True if weights and optimiser are in the state of the last finished step."""
         self._ema: list[dict[str, float]] = [{} for _ in tasks]
         self._parameters = [p for p in model.parameters() if p.requires_grad]
         size = sum(p.numel() for p in model.parameters())
@@ -123,24 +126,37 @@ class Trainer:
         self._order: tuple[int, np.ndarray[Any, np.dtype[np.int64]]] | None = None
 
     def train(self, report: Report | None = None) -> None:
-        """Take the remaining steps, resuming an interrupted run with the same data and options."""
-        self._resume()
+        """Take the remaining steps, after those of :meth:`resume`.
+
+        Ctrl-C saves the state of the last finished step.
+        """
+        self.resume()
         self.model.train()
         if self._config.gradient_checkpointing:
             _set_gradient_checkpointing(self.model.model, enabled=True)
-        saved = time.monotonic()
-        with torch.random.fork_rng(self._devices()):
-            for step in range(len(self.history), self.steps):
-                self.history.append(self._step(step))
-                if report is not None and self._processes.is_main:
-                    report(step + 1, self.history[-1])
-                if time.monotonic() - saved > self._config.checkpoint_every_seconds:
-                    self._save()
-                    saved = time.monotonic()
+        try:
+            with torch.random.fork_rng(self._devices()):
+                self._take_steps(report)
+        except KeyboardInterrupt:
+            if self._is_consistent and self.history:
+                self._save()
+            raise
         self._save()
         if self._config.gradient_checkpointing:
             _set_gradient_checkpointing(self.model.model, enabled=False)
         self.model.eval()
+
+    def _take_steps(self, report: Report | None) -> None:
+        saved = time.monotonic()
+        for step in range(len(self.history), self.steps):
+            metrics = self._step(step)
+            self.history.append(metrics)
+            self._is_consistent = True
+            if report is not None and self._processes.is_main:
+                report(step + 1, metrics)
+            if time.monotonic() - saved > self._config.checkpoint_every_seconds:
+                self._save()
+                saved = time.monotonic()
 
     def batch(self, step: int) -> list[tuple[int, PromptTree]]:
         """Return the trees of a step, each with the index of its task."""
@@ -190,6 +206,7 @@ class Trainer:
                 f"The gradient of step {step + 1} is not a number",
                 "Lower learning_rate, or set dtype=float32",
             )
+        self._is_consistent = False
         self._optimiser.step()
         self._optimiser.zero_grad(set_to_none=True)
         metrics = self._reduce(sums)
@@ -361,6 +378,7 @@ class Trainer:
     def _state_file(self) -> Path | None:
         return None if self._folder is None else self._folder / "state.pt"
 
+    @cached_property
     def _fingerprint(self) -> str:
         """Return a digest of the data, the objectives, the options and the initial weights."""
         digest = blake2b(self._weights.encode(), digest_size=16)
@@ -387,7 +405,7 @@ class Trainer:
         new = self._state_file.with_suffix(".new")
         torch.save(
             {
-                "fingerprint": self._fingerprint(),
+                "fingerprint": self._fingerprint,
                 "weights": [p.detach() for p in self._parameters],
                 "optimiser": self._optimiser.state_dict(),
                 "history": self.history,
@@ -397,20 +415,26 @@ class Trainer:
         )
         new.rename(self._state_file)
 
-    def _resume(self) -> None:
-        if self._state_file is None or not self._state_file.exists():
-            return
+    def resume(self) -> int:
+        """Load the state of an interrupted run, and return the number of its finished steps.
+
+        A state of other data, options or initial weights is ignored.
+        """
+        if self._resumed or self._state_file is None or not self._state_file.exists():
+            return len(self.history)
+        self._resumed = True
         state = torch.load(
             self._state_file, map_location=self.model.model.device, weights_only=True
         )
-        if state["fingerprint"] != self._fingerprint():
-            return
+        if state["fingerprint"] != self._fingerprint:
+            return 0
         with torch.no_grad():
             for parameter, saved in zip(self._parameters, state["weights"], strict=True):
                 parameter.copy_(saved)
         self._optimiser.load_state_dict(state["optimiser"])
         self.history = state["history"]
         self._ema = state["ema"]
+        return len(self.history)
 
 
 def _set_gradient_checkpointing(model: Any, *, enabled: bool) -> None:
