@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import getpass
+import os
+import re
+import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from backtalk.cli.library_warnings import log_library_warnings
+from backtalk.cli.options import PROJECT, STORE
 from backtalk.cli.output import progress_bars
 from backtalk.errors import BacktalkError, NotFound
 from backtalk.store import Store
@@ -49,8 +54,49 @@ def opened(location: str, project: str, *, create: bool = False) -> Iterator[Sto
             "Create one with `backtalk import FILE --store STORE`, or name another with --store "
             "or BACKTALK_STORE",
         )
-    with Store(location, project=project) as store:
+    with (
+        Store(location, project=project) as store,
+        log_library_warnings(store.artifacts.root.with_suffix(".runs")),
+    ):
         yield store
+
+
+def store_options(location: str, project: str) -> str:
+    """Return the options by which a further command finds a store and a project.
+
+    They are empty for the default store and project, and for those of the environment.
+
+    Parameters
+    ----------
+    location : str
+        SQLite file or database URL.
+    project : str
+        Project in the store.
+    """
+    chosen = {
+        "--store": (location, os.environ.get("BACKTALK_STORE") or STORE),
+        "--project": (project, os.environ.get("BACKTALK_PROJECT") or PROJECT),
+    }
+    return "".join(
+        f" {option} {shlex.quote(value)}"
+        for option, (value, default) in chosen.items()
+        if value != default
+    )
+
+
+def with_options(text: str, options: str) -> str:
+    """Return a text with options added to each ``backtalk`` command in backticks.
+
+    >>> with_options("Next: `backtalk promote chooser`", " --store mail.db")
+    'Next: `backtalk promote chooser --store mail.db`'
+    """
+    without = ("judge list", "serve")
+
+    def add(match: re.Match[str]) -> str:
+        command = match[1]
+        return match[0] if command.startswith(without) else f"`backtalk {command}{options}`"
+
+    return re.sub(r"`backtalk ([^`]+)`", add, text)
 
 
 def user_name() -> str:
@@ -128,6 +174,7 @@ def make_budget(
     money: float | None,
     seconds: float | None,
     prices: Path | None,
+    prices_alone: bool = False,
 ) -> Budget | None:
     """Return the budget of the limits that are set, ``None`` if none is.
 
@@ -141,6 +188,8 @@ def make_budget(
         Maximum time of generation.
     prices : Path, optional
         File of prices.
+    prices_alone : bool, default False
+        If true, prices have an effect without a maximum cost.
 
     Raises
     ------
@@ -151,7 +200,7 @@ def make_budget(
 
     if money is not None and prices is None:
         raise BacktalkError("--max-money needs the models' prices", "Give a file with --prices")
-    if prices is not None and money is None:
+    if prices is not None and money is None and not prices_alone:
         raise BacktalkError("--prices has no effect without --max-money", "Set --max-money too")
     limits: dict[str, Any] = {
         "calls": calls,

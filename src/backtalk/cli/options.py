@@ -55,22 +55,7 @@ PolicyOption = Annotated[
     typer.Option(help="Policy to improve, by name or id. Default: the active policy."),
 ]
 PolicyNameOption = Annotated[str | None, typer.Option(help="Name for the new policy.")]
-TrainFreshOption = Annotated[
-    bool,
-    typer.Option(
-        "--fresh",
-        help="Generate all answers anew, such as after a change of the model behind an endpoint. "
-        "Default: reuse the answers of earlier evaluations.",
-    ),
-]
-WaitOption = Annotated[
-    bool,
-    typer.Option(
-        "--wait/--no-wait",
-        help="Wait for `--judge people`, or make the tasks and exit; the same command goes on.",
-    ),
-]
-SplitOption = Annotated[
+TrainSplitOption = Annotated[
     Literal["train", "all"],
     typer.Option(help="Prompts to learn from; `all` includes those held out for evaluation."),
 ]
@@ -92,6 +77,21 @@ GuardOption = Annotated[
     list[str] | None,
     typer.Option(
         "--guard", help="Guardrail judge: the candidate must not score worse on it. Repeatable."
+    ),
+]
+FreshOption = Annotated[
+    bool,
+    typer.Option(
+        "--fresh",
+        help="Generate all answers anew, such as after a change of the model behind an endpoint. "
+        "Default: reuse the answers of earlier evaluations.",
+    ),
+]
+WaitOption = Annotated[
+    bool,
+    typer.Option(
+        "--wait/--no-wait",
+        help="Wait for `--judge people`, or make the tasks and exit; the same command goes on.",
     ),
 ]
 SplitOption = Annotated[

@@ -6,5 +6,6 @@ from .history import Promotion as Promotion
 from .history import PromotionRecord as PromotionRecord
 from .history import active_policy as active_policy
 from .history import promotion_history as promotion_history
+from .next_step import after_evaluation as after_evaluation
 from .promotion import promote as promote
 from .promotion import rollback as rollback

@@ -43,6 +43,7 @@ from .off_policy import ips as ips
 from .off_policy import snips as snips
 from .paired.bradley_terry import BradleyTerry as BradleyTerry
 from .paired.bradley_terry import bradley_terry as bradley_terry
+from .sample_size import required_sample_size as required_sample_size
 from .selection_bias import Selection as Selection
 from .selection_bias import choose as choose
 from .selection_bias import optimism as optimism
