@@ -206,7 +206,7 @@ def test_the_loop_from_a_file_of_policies_to_a_report(run, mail, tmp_path):
     assert result["evaluation"]["candidate"] == learned["id"]
     assert run("evaluation", "report", "--output", "again.html", *on)[0] == 0
     assert (tmp_path / "again.html").read_text() == (tmp_path / "r.html").read_text()
-    assert "Answers are drawn by best of n" in run("policy", "diff", "plain", "best", *on)[1]
+    assert "Answers come from the best of" in run("policy", "diff", "plain", "best", *on)[1]
     assert "kind: best_of_n" in run("policy", "show", "best", *on)[1]
     response = parsed(run, "ask", REQUEST, "--policy", "best", "--keep", "--json", *on)
     assert response["responses"][0]["text"]

@@ -4,17 +4,21 @@ import asyncio
 
 import pytest
 
+from backtalk.decode import Sample
 from backtalk.feedback import as_prompt
 from backtalk.models import (
     BadRequest,
     Budget,
     Endpoint,
     EndpointSpec,
+    FunctionModel,
     MissingAddress,
+    NamedSpec,
     Request,
     Sampling,
     UnlimitedAnswer,
     default_address,
+    register_model,
 )
 from backtalk.models.endpoint.dialect import rejected_parameters, server_message
 from backtalk.models.run_sync import run_sync
@@ -253,3 +257,18 @@ def test_the_message_of_an_error_is_found_at_any_depth():
     assert server_message(extra_forbidden("n")[1]) == "n: Extra inputs are not permitted"
     assert server_message([{"error": {"message": "too\nlong"}}]) == "too long"
     assert server_message({"error": "no such model"}) is None
+
+
+def test_cut_answers_are_counted_and_said(caplog):
+    @register_model("long-winded")
+    def long_winded():
+        return FunctionModel(lambda request: "word " * 600, name="long-winded")
+
+    policy = Policy(model=NamedSpec(name="long-winded"), name="long")
+    assert len(load_policy(policy).respond("open?").text.split()) == 512
+    assert "1 of 1 answers of the policy long were cut at the token limit" in caplog.text
+    caplog.clear()
+    enough = Sample(sampling=Sampling(max_tokens=700))
+    whole = policy.derive(decoder=enough, lineage=policy.lineage)
+    assert len(load_policy(whole).respond("open?").text.split()) == 600
+    assert not caplog.text

@@ -90,7 +90,7 @@ def test_differences_are_sentences():
         lineage=Lineage(method="x"),
     )
     sentences = " ".join(diff(instructed, changed))
-    for part in ("Be brief.", "best of n", "slips", "n 4"):
+    for part in ("Be brief.", "the best of 4 samples by the reward r instead of one", "slips"):
         assert part in sentences
     assert diff(instructed, instructed) == []
 

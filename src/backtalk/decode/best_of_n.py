@@ -39,6 +39,7 @@ class BestOfN(DecoderBase):
     which the reward is uncertain. Coste et al. (2024), "Reward model ensembles help mitigate
     overoptimization", section 3, subtract the variance in the same way."""
     sampling: Sampling = Sampling()
+    """Sampling parameters of each sample."""
 
     @property
     def rewards_needed(self) -> tuple[str, ...]:

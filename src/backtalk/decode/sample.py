@@ -19,6 +19,7 @@ class Sample(DecoderBase):
 
     kind: Literal["sample"] = "sample"
     sampling: Sampling = Sampling()
+    """Sampling parameters."""
 
     @property
     def is_single_sample(self) -> bool:

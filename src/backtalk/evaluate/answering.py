@@ -20,6 +20,7 @@ from backtalk.evaluate.judges.protocol import (
 from backtalk.evaluate.plan import Plan, answer_seed, calls_per_prompt
 from backtalk.feedback.interaction import Prompt
 from backtalk.models import Budget, BudgetExceeded, ModelError
+from backtalk.models.cut_answers import warn_of_cut_answers
 from backtalk.rewards import PromptResponse, Reward
 from backtalk.run import Run, StepReporter
 from backtalk.stats.validation import Floats
@@ -98,6 +99,8 @@ async def answer_and_judge(plan: Plan, judge: Judge, run: Run) -> AnswerSet:
                 row.extend(decoded)
             done = batch.stop
             judged(done)
+    for policy, row in zip(plan.policies, answers, strict=True):
+        warn_of_cut_answers(policy.id[:8], [output.answer for output in row])
     answer_set = AnswerSet(
         prompts=prompts[:done],
         answers=tuple(tuple(row) for row in answers),

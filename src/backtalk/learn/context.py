@@ -14,6 +14,7 @@ from backtalk.learn.lazy_modules import np
 from backtalk.learn.reward_feedback import RewardFeedback, reward_feedback
 from backtalk.learn.training_set import TrainingSet
 from backtalk.models import Model, Request, Sampling, load_model
+from backtalk.models.cut_answers import warn_of_cut_answers
 from backtalk.policy import Policy, read_policy
 from backtalk.rewards.judge_info import JudgeInfo
 from backtalk.run import Run
@@ -162,6 +163,7 @@ class MethodContext:
                 for index, completion in enumerate(completions, start):
                     if completion.finish_reason != "length":
                         results[index // count].append(completion.text)
+                warn_of_cut_answers(responders[0].label, completions)
                 step(min(start + BATCH_SIZE, len(requests)))
         if requests and not any(results):
             raise BacktalkError(

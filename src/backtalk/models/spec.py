@@ -27,18 +27,28 @@ class EndpointSpec(Record):
 
     kind: Literal["endpoint"] = "endpoint"
     model: Name
+    """Name of the model at the endpoint."""
     base_url: OptionalField[Annotated[str, AfterValidator(_address)]] = None
     """Address of the endpoint, which often ends in ``/v1``. Default: the upstream of the gateway
     that serves the policy, or ``OPENAI_BASE_URL``. Without any of them, nothing is sent."""
     api_key_env: OptionalField[Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]] = None
-    """Name of the environment variable that holds the key; never the key itself."""
+    """Name of the environment variable that holds the key; never the key itself. Default:
+    ``OPENAI_API_KEY``."""
     revision: OptionalField[Name] = None
+    """Version of the model, if its name does not contain it; answers of others are not reused."""
     send_seed: OptionalField[bool] = None
+    """If true, send a seed, so that equal requests have equal answers; if false, send none.
+    Default: until the server rejects it."""
     log_probabilities: OptionalField[bool] = None
+    """If true, request log-probabilities. Default: false."""
     limit_field: OptionalField[LimitField] = None
+    """Name under which ``max_tokens`` is sent. Default: the one that the server takes."""
     concurrency: OptionalField[Annotated[int, Field(gt=0)]] = None
+    """Maximum number of calls in flight. Default: 8."""
     timeout: OptionalField[Annotated[float, Field(gt=0)]] = None
+    """Timeout of an attempt, in seconds. Default: 60."""
     retries: OptionalField[Annotated[int, Field(ge=0)]] = None
+    """Number of retries after a transient failure. Default: 4."""
 
     def load(self, artifacts: Artifacts | None = None) -> Model:  # noqa: ARG002 - as every spec
         """Return the model."""
@@ -56,9 +66,14 @@ class LocalSpec(Record):
     artifact: OptionalField[Name] = None
     """Id of an artifact that holds the model's folder, instead of ``model``."""
     revision: OptionalField[Name] = None
+    """Revision of a model of the hub."""
     dtype: OptionalField[Dtype] = None
+    """Number format of the weights. Default: float32 on a CPU, otherwise that of the files."""
     chat_template: OptionalField[Name] = None
+    """Jinja template that replaces the model's own; ``plain`` for a model that only continues
+    texts."""
     template_options: dict[str, JsonValue] = Field(default_factory=dict, exclude_if=OMIT_EMPTY)
+    """Variables of the template, such as ``{enable_thinking: false}``."""
     adapters: tuple[Name, ...] = Field(default=(), exclude_if=OMIT_EMPTY)
     """Ids of artifacts that hold adapters, which are merged into the weights in this order."""
 
@@ -89,6 +104,7 @@ class ReplaySpec(Record):
     models: tuple[Name, ...] = Field(default=(), exclude_if=OMIT_EMPTY)
     """Models whose outputs are replayed; all by default."""
     order: ReplayOrder = "recorded"
+    """Order of the recorded answers to a prompt. Default: recorded."""
 
     def load(self, artifacts: Artifacts | None = None) -> Model:
         """Return the model."""
@@ -103,7 +119,9 @@ class NamedSpec(Record):
 
     kind: Literal["named"] = "named"
     name: Name
+    """Name of the registered model."""
     options: dict[str, JsonValue] = Field(default_factory=dict, exclude_if=OMIT_EMPTY)
+    """Options of the model."""
 
     def load(self, artifacts: Artifacts | None = None) -> Model:  # noqa: ARG002 - as every spec
         """Return the model."""
@@ -120,6 +138,7 @@ class MixtureSpec(Record):
         tuple[Annotated[LocalSpec | NamedSpec, Field(discriminator="kind")], ...],
         Field(min_length=1),
     ]
+    """Local models with the same tokenizer."""
     weights: tuple[float, ...]
     """Exponent of each model's probabilities; they sum to 1."""
 

@@ -1,11 +1,26 @@
-"""Differences between two policies, as sentences."""
+"""Differences between two policies, as sentences that a person would say."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from difflib import ndiff
 from typing import Any
 
+from backtalk.decode import BestOfN, DecoderBase, Sample
+from backtalk.models.endpoint.address import host_of
+from backtalk.models.protocol import Sampling
+from backtalk.models.spec import (
+    EndpointSpec,
+    LocalSpec,
+    MixtureSpec,
+    ModelSpec,
+    NamedSpec,
+    ReplaySpec,
+)
 from backtalk.policy.policy import Policy
+
+_SHORT = 8
+"""Number of digits of an id that are shown."""
 
 
 def diff(before: Policy, after: Policy) -> list[str]:
@@ -13,62 +28,144 @@ def diff(before: Policy, after: Policy) -> list[str]:
 
     >>> from backtalk.models.spec import EndpointSpec
     >>> plain = Policy(model=EndpointSpec(model="small"))
-    >>> brief = Policy(model=EndpointSpec(model="small"), system="Be brief.")
+    >>> brief = Policy(
+    ...     model=EndpointSpec(model="small"),
+    ...     system="Be brief.",
+    ...     decoder=Sample(sampling=Sampling(temperature=0.7)),
+    ... )
     >>> diff(plain, brief)
-    ['The system prompt gains "Be brief."']
+    ['The system prompt gains "Be brief."', "Temperature 0.7 instead of the server's default"]
     """
-    sentences = _model(before, after)
-    sentences += _system(before.system or "", after.system or "")
-    sentences += _decoder(before, after)
+    sentences = [
+        *_model(before.model, after.model),
+        *_system(before.system or "", after.system or ""),
+        *_decoder(before.decoder, after.decoder),
+        *_sampling(before, after),
+    ]
+    if sentences or before.id == after.id:
+        return sentences
+    return _fields("The ", before.recipe(), after.recipe())
+
+
+def _model(before: ModelSpec, after: ModelSpec) -> list[str]:
+    if before == after:
+        return []
+    old, new = describe_model(before), describe_model(after)
+    sentences = [] if old == new else [f"Answers come from {new} instead of {old}"]
+    named = _DESCRIBED[after.kind] if before.kind == after.kind else None
+    if named is not None:
+        sentences += _fields("The model's ", before.to_dict(), after.to_dict(), leave_out=named)
     return sentences
 
 
-def _model(before: Policy, after: Policy) -> list[str]:
-    if before.model.kind != after.model.kind:
-        return [f"The model changes from {_describe_model(before)} to {_describe_model(after)}"]
-    return [f"The model's {change}" for change in _changes(before.model, after.model)]
+_DESCRIBED: dict[str, tuple[str, ...]] = {
+    "endpoint": ("model", "base_url"),
+    "local": ("model", "artifact", "adapters"),
+    "replay": ("artifact",),
+    "named": ("name",),
+    "mixture": (),
+}
+"""Fields of each kind of model that its description contains."""
 
 
-def _describe_model(policy: Policy) -> str:
-    fields = policy.model.to_dict()
-    kind = fields.pop("kind")
-    return f"{kind} ({', '.join(f'{key} {_format(value)}' for key, value in fields.items())})"
+def describe_model(spec: ModelSpec) -> str:
+    """Return a model in a few words.
+
+    >>> describe_model(EndpointSpec(model="small", base_url="http://localhost:8000/v1"))
+    'the model small at localhost:8000'
+    """
+    match spec:
+        case EndpointSpec():
+            host = "the default address" if spec.base_url is None else host_of(spec.base_url)
+            return f"the model {spec.model} at {host}"
+        case LocalSpec():
+            name = spec.model or f"of artifact {str(spec.artifact)[:_SHORT]}"
+            adapters = [f"the adapter {id_[:_SHORT]}" for id_ in spec.adapters]
+            return f"the local model {name}" + (f" with {_join(adapters)}" if adapters else "")
+        case ReplaySpec():
+            return f"the recorded answers {spec.artifact[:_SHORT]}"
+        case NamedSpec():
+            return f"the registered model {spec.name}"
+        case MixtureSpec():
+            return f"a mixture of {_join([describe_model(model) for model in spec.models])}"
 
 
 def _system(before: str, after: str) -> list[str]:
-    lines = list(ndiff(before.splitlines(), after.splitlines()))
-    lost = [line[2:] for line in lines if line.startswith("- ") and line[2:].strip()]
-    gained = [line[2:] for line in lines if line.startswith("+ ") and line[2:].strip()]
-    return [f'The system prompt loses "{line}"' for line in lost] + [
-        f'The system prompt gains "{line}"' for line in gained
-    ]
-
-
-def _decoder(before: Policy, after: Policy) -> list[str]:
-    if before.decoder.kind != after.decoder.kind:
-        fields = after.decoder.to_dict()
-        del fields["kind"]
-        fields.pop("sampling", None)
-        details = "".join(f", {key} {_format(value)}" for key, value in fields.items())
-        kinds = f"{_words(after.decoder.kind)} instead of {_words(before.decoder.kind)}"
-        sampling = _changes(before.decoder.base_sampling, after.decoder.base_sampling)
-        return [
-            f"Answers are drawn by {kinds}{details}",
-            *(f"The sampling's {change}" for change in sampling),
-        ]
-    return [f"The decoder's {change}" for change in _changes(before.decoder, after.decoder)]
-
-
-def _changes(before: Any, after: Any) -> list[str]:
-    old, new = _flat(before.to_dict()), _flat(after.to_dict())
+    """Return the lines that a prompt loses and gains, in their order."""
+    verbs = {"- ": "loses", "+ ": "gains"}
     return [
-        f"{_words(key)} changes from {_format(old.get(key))} to {_format(new.get(key))}"
-        for key in dict.fromkeys([*old, *new])
-        if old.get(key) != new.get(key)
+        f'The system prompt {verbs[line[:2]]} "{line[2:]}"'
+        for line in ndiff(before.splitlines(), after.splitlines())
+        if line[:2] in verbs and line[2:].strip()
     ]
 
 
-def _flat(fields: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+def _decoder(before: DecoderBase, after: DecoderBase) -> list[str]:
+    old, new = describe_decoder(before), describe_decoder(after)
+    if old != new:
+        return [f"Answers come from {new} instead of {old}"]
+    if before.kind != after.kind or isinstance(after, BestOfN | Sample):
+        return []
+    leave_out = ("sampling",)
+    return _fields("The decoder's ", before.to_dict(), after.to_dict(), leave_out=leave_out)
+
+
+def describe_decoder(decoder: DecoderBase) -> str:
+    """Return the way in which a decoder answers, in a few words.
+
+    >>> describe_decoder(BestOfN(n=16, reward="0123456789abcdef"))
+    'the best of 16 samples by the reward 01234567'
+    """
+    if isinstance(decoder, Sample):
+        return "one sample"
+    if isinstance(decoder, BestOfN):
+        less = f" less {decoder.pessimism:g} standard deviations" if decoder.pessimism else ""
+        return f"the best of {decoder.n} samples by the reward {decoder.reward[:_SHORT]}{less}"
+    return f"the decoder {decoder.kind}"
+
+
+def _sampling(before: Policy, after: Policy) -> list[str]:
+    old, new = before.decoder.base_sampling, after.decoder.base_sampling
+    sentences = [
+        f"{label} {_value(new, name, after)} instead of {_value(old, name, before)}"
+        for name, label in _SAMPLING.items()
+        if getattr(old, name) != getattr(new, name)
+    ]
+    if old.stop != new.stop:
+        sentences.append(f"Stop texts {_format(new.stop)} instead of {_format(old.stop)}")
+    return sentences
+
+
+_SAMPLING = {"temperature": "Temperature", "top_p": "Top-p", "max_tokens": "Token limit"}
+"""Label of each sampling parameter that is a number."""
+
+
+def _value(sampling: Sampling, name: str, policy: Policy) -> str:
+    value: float | None = getattr(sampling, name)
+    if value is not None:
+        return f"{value:g}"
+    if isinstance(policy.model, EndpointSpec):
+        return "the server's default"
+    return f"the default {getattr(sampling, f'local_{name}'):g}"
+
+
+def _fields(
+    whose: str,
+    before: Mapping[str, Any],
+    after: Mapping[str, Any],
+    *,
+    leave_out: tuple[str, ...] = (),
+) -> list[str]:
+    old, new = _flat(before), _flat(after)
+    return [
+        f"{whose}{key.replace('_', ' ')} is {_format(new.get(key))} instead of "
+        f"{_format(old.get(key))}"
+        for key in dict.fromkeys([*old, *new])
+        if old.get(key) != new.get(key) and key.split(" ")[0] not in leave_out
+    ]
+
+
+def _flat(fields: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     flat: dict[str, Any] = {}
     for key, value in fields.items():
         if isinstance(value, dict):
@@ -78,11 +175,15 @@ def _flat(fields: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def _words(name: str) -> str:
-    return name.replace("_", " ")
-
-
 def _format(value: Any) -> str:
     if value is None:
-        return "none"
+        return "the default"
+    if isinstance(value, list | tuple):
+        return _join([_format(item) for item in value])
     return f'"{value}"' if isinstance(value, str) else str(value)
+
+
+def _join(items: list[str]) -> str:
+    if not items:
+        return "none"
+    return " and ".join([", ".join(items[:-1]), items[-1]] if items[1:] else items)

@@ -11,6 +11,7 @@ from backtalk.errors import NotFound
 from backtalk.feedback import Message, Response, as_prompt
 from backtalk.feedback.interaction import Prompt
 from backtalk.models import BudgetedModel, CachedModel, EndpointSpec, Request, load_model
+from backtalk.models.cut_answers import warn_of_cut_answers
 from backtalk.models.protocol import Model
 from backtalk.models.run_sync import run_sync
 from backtalk.policy.policy import Policy
@@ -62,6 +63,7 @@ class LoadedPolicy:
             Response with the names of its model and policy, ready to store in an interaction.
         """
         (decoded,) = run_sync(self.decode([as_prompt(prompt)], seed=seed))
+        warn_of_cut_answers(self.policy.label, [decoded.answer])
         return as_response(decoded, policy=self.id)
 
 

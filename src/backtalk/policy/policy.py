@@ -10,7 +10,6 @@ from typing import Annotated, Any, Self
 from pydantic import Field, JsonValue, ValidationError
 
 from backtalk.decode import Decoder, Sample
-from backtalk.errors import RecordError
 from backtalk.feedback import Message, as_prompt, content_id
 from backtalk.feedback.record import OMIT_EMPTY, Name, OptionalField, Record, Time, record_error
 from backtalk.feedback.snapshot import Snapshot
@@ -51,18 +50,26 @@ class Policy(Record):
     """
 
     model: ModelSpec
+    """Model that answers; its ``kind`` decides on the other fields."""
     system: OptionalField[Name] = None
     """System prompt."""
     decoder: Decoder = Sample()
+    """Way in which an answer is drawn or selected. Default: one sample."""
     name: OptionalField[Annotated[str, Field(pattern=r"^[\w.-]+$")]] = None
     """Name for people: letters, digits, ``.``, ``-`` and ``_``. It is not part of the recipe."""
     lineage: Lineage = Lineage(method="written")
+    """Origin: method, parent, options and data. It is not part of the recipe."""
 
     @cached_property
     def id(self) -> str:
         """Hash of the recipe, 32 hexadecimal digits."""
-        recipe = self.model_dump(mode="json", exclude={"name", "lineage"})
-        return content_id("policy", json.dumps(recipe, sort_keys=True, separators=(",", ":")))
+        return content_id(
+            "policy", json.dumps(self.recipe(), sort_keys=True, separators=(",", ":"))
+        )
+
+    def recipe(self) -> dict[str, Any]:
+        """Return the recipe as JSON: everything but the name and the lineage."""
+        return self.model_dump(mode="json", exclude={"name", "lineage"})
 
     @property
     def label(self) -> str:
@@ -83,7 +90,8 @@ class Policy(Record):
     def with_rewards(self, rewards: Iterable[JudgeInfo]) -> Self:
         """Return the same policy, with rewards added to those that its method optimised."""
         lineage = self.lineage
-        distinct = tuple(dict.fromkeys([*(lineage.rewards or ()), *rewards]))
+        every = [*(lineage.rewards or ()), *rewards]
+        distinct = tuple(one for index, one in enumerate(every) if one not in every[:index])
         return self.model_copy(update={"lineage": lineage.model_copy(update={"rewards": distinct})})
 
     def named(self, name: str) -> Self:
@@ -117,24 +125,9 @@ class Policy(Record):
         Raises
         ------
         RecordError
-            If it is not valid, or its id is not that of its recipe.
+            If it is not valid, or its id is not that of its recipe. The message lists all wrong
+            fields with their lines.
         """
-        import yaml  # noqa: PLC0415 - only needed for files
+        from backtalk.policy.field_errors import read_policy_yaml  # noqa: PLC0415 - imports this
 
-        try:
-            data = yaml.safe_load(text)
-        except yaml.YAMLError as error:
-            raise RecordError(f"the policy is not YAML: {error}") from None
-        if not isinstance(data, dict):
-            raise RecordError("the policy is not a mapping of fields", "Give at least a model")
-        claimed = data.pop("id", None)
-        try:
-            policy = cls.model_validate(data)
-        except ValidationError as error:
-            raise record_error("the policy", error) from None
-        if claimed not in {None, policy.id}:
-            raise RecordError(
-                f"id: the recipe was changed, its id is {policy.id!r} and not {claimed!r}",
-                "Delete the line with the id to make it a new policy",
-            )
-        return policy
+        return cls.model_validate(read_policy_yaml(text))

@@ -1,4 +1,4 @@
-"""``backtalk schema``: the JSON Schema of the records."""
+"""``backtalk schema``: the JSON Schema of records and policies."""
 
 from __future__ import annotations
 
@@ -15,25 +15,35 @@ def add_to(app: typer.Typer, panel: str) -> None:
 def schema(
     record: Annotated[
         str | None,
-        typer.Argument(help="`interaction` or a kind of feedback. Default: all."),
+        typer.Argument(
+            help="`policy`, `interaction` or a kind of feedback. Default: all records of feedback."
+        ),
     ] = None,
 ) -> None:
-    """Print the JSON Schema (draft 2020-12) of records.
+    """Print the JSON Schema (draft 2020-12) of records, or of a policy's YAML.
+
+    An editor checks a policy that begins with the line
+    `# yaml-language-server: $schema=policy.schema.json`.
 
     Examples
     --------
     - `backtalk schema > backtalk.schema.json`
     - `backtalk schema preference`
+    - `backtalk schema policy > policy.schema.json`
     """
     from backtalk.cli.output import say_json
     from backtalk.errors import UnknownName
     from backtalk.feedback import Interaction
     from backtalk.feedback.kinds import KINDS, json_schema
+    from backtalk.policy.schema import policy_schema
 
     known = {"interaction": Interaction, **KINDS}
     if record is None:
         say_json(json_schema())
         return
+    if record == "policy":
+        say_json(policy_schema())
+        return
     if record not in known:
-        raise UnknownName.among("record", record, list(known))
+        raise UnknownName.among("record", record, ["policy", *known])
     say_json(known[record].model_json_schema())
