@@ -15,7 +15,6 @@ from backtalk.evaluate.evaluate import choose_best
 from backtalk.evaluate.evaluate import evaluate as evaluate_policies
 from backtalk.evaluate.examples import select_examples
 from backtalk.evaluate.judges import Judge, get_judge
-from backtalk.evaluate.judges.circular import prompts_learned_from
 from backtalk.evaluate.result import Evaluation
 from backtalk.evaluate.storage import save_evaluation
 from backtalk.feedback import as_prompt
@@ -26,7 +25,7 @@ from backtalk.learn.training_set import Split, in_split
 from backtalk.models import Budget
 from backtalk.models.run_sync import run_sync
 from backtalk.models.wrappers.budget import Prices
-from backtalk.policy import Policy, load_policy, read_policy
+from backtalk.policy import Policy, load_policy, read_policy, with_origin
 from backtalk.policy.origin import policy_origin
 from backtalk.promotion import active_policy
 from backtalk.promotion.alternatives import other_evidence
@@ -358,12 +357,7 @@ def _other_judges(policy: Policy, store: Store) -> Iterator[None]:
 def _save(
     store: Store, evaluation: Evaluation, candidate: Policy, answers: AnswerSet, *, index: int
 ) -> Evaluation:
-    origin = policy_origin(candidate, store)
-    learned = 0
-    if any(prompts_learned_from(origin, evaluation.split)):
-        keys = {prompt_key(case.interaction.prompt) for case in store.cases() if case.feedback}
-        learned = sum(prompt_key(prompt) in keys for prompt in answers.prompts)
-    evaluation = evaluation.model_copy(update={"origin": origin, "learned_prompts": learned})
+    evaluation = with_origin(evaluation, candidate, store, answers.prompts)
     save_evaluation(store, evaluation)
     save_examples(store, evaluation, select_examples(answers, index=index))
     return evaluation

@@ -134,7 +134,9 @@ def show_next(
     from backtalk.promotion import after_evaluation
 
     sentences = after_evaluation(result, candidate, store, judge=judge)
-    note(f"Evaluation {result.id[:8]}. " + with_options(". ".join(sentences), options) + ".")
+    note(f"Evaluation {result.id[:8]}.")
+    for sentence in sentences:
+        note(with_options(sentence, options) + ".")
 
 
 def describe(result: Evaluation) -> str:

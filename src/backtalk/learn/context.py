@@ -196,17 +196,22 @@ class MethodContext:
         Raises
         ------
         BacktalkError
-            If a reward is to be learned and nothing tells better from worse, or the name is
-            unknown.
+            If a reward is to be learned and nothing tells better from worse, the name is unknown,
+            or the judge cannot judge new answers. Nothing has been generated then.
         """
         from backtalk.evaluate.judges import (  # noqa: PLC0415 - slow to import
             describe_judge,
             get_scorer,
             in_run,
         )
+        from backtalk.evaluate.judges.new_answers import (  # noqa: PLC0415 - slow to import
+            check_new_answers,
+        )
 
         if name != LEARNED:
             judge = in_run(get_scorer(name, self.feedback.store), self.run)
+            if self.policy.model.kind != "replay":
+                await check_new_answers(judge, self.policy.label)
             self.rewards.append(describe_judge(judge))
             return judge
         return await self.learn_reward(reward_feedback(self.feedback), embedder)

@@ -10,6 +10,7 @@ from backtalk.errors import BacktalkError
 from backtalk.evaluate.evaluate import evaluate
 from backtalk.evaluate.examples import select_examples
 from backtalk.evaluate.judges import get_judge
+from backtalk.evaluate.judges.new_answers import check_new_answers
 from backtalk.evaluate.result import Evaluation
 from backtalk.evaluate.storage import read_evaluation, save_evaluation
 from backtalk.experiments import Experiment, list_experiments, start
@@ -18,7 +19,14 @@ from backtalk.feedback.interaction import Prompt
 from backtalk.learn.background.spec import Round, RoundOutcome
 from backtalk.learn.method import get_method
 from backtalk.learn.training_set import TrainingSet
-from backtalk.policy import LoadedPolicy, Policy, load_policy, read_policy, save_policy
+from backtalk.policy import (
+    LoadedPolicy,
+    Policy,
+    load_policy,
+    read_policy,
+    save_policy,
+    with_origin,
+)
 from backtalk.promotion import GateRefused, active_policy, promote, promotion_history
 from backtalk.reports import save_examples
 from backtalk.run import Run
@@ -66,6 +74,7 @@ async def run_round(
         return advanced
 
     if outcome.policy is None:
+        await _check_judges(todo, store)
         learned = await _learn(todo, store, run)
         outcome = advance(policy=learned.id)
     policy = read_policy(store, str(outcome.policy))
@@ -88,6 +97,16 @@ def _unchanged_policy(outcome: RoundOutcome, store: Store) -> dict[str, object]:
     if outcome.evaluation is not None and history[-1].promotion.evaluation == outcome.evaluation:
         return {"promoted": True}
     return {"reason": "It equals the active policy or its parent"}
+
+
+async def _check_judges(todo: Round, store: Store) -> None:
+    """Raise an error before the learning if its result could not be evaluated."""
+    watch = todo.watch
+    parent = read_policy(store, todo.parent)
+    for name in () if watch.judge is None else (watch.judge, *watch.guards):
+        judge = get_judge(name, store)
+        if parent.model.kind != "replay":
+            await check_new_answers(judge, parent.label)
 
 
 async def _learn(todo: Round, store: Store, run: Run) -> Policy:
@@ -123,6 +142,7 @@ async def _evaluate(
     evaluation = evaluation.model_copy(
         update={"id": content_id("evaluation", todo.id, baseline.id)}
     )
+    evaluation = with_origin(evaluation, policy, store, answers.prompts)
     save_evaluation(store, evaluation)
     save_examples(store, evaluation, select_examples(answers))
     return evaluation

@@ -12,6 +12,7 @@ import numpy as np
 
 from backtalk.errors import BacktalkError
 from backtalk.evaluate.evaluate import evaluate
+from backtalk.evaluate.judges.new_answers import check_new_answers
 from backtalk.evaluate.result import Evaluation
 from backtalk.feedback import Interaction, Response, content_id
 from backtalk.feedback.interaction import Prompt
@@ -162,7 +163,8 @@ class OnlineLearner:
         Raises
         ------
         BacktalkError
-            If there is no prompt, or a round finds nothing to learn from.
+            If there is no prompt, the judge cannot judge new answers, or a round finds nothing to
+            learn from.
         """
         if prompts is None:
             prompts = TrainingSet(self._store).prompts()
@@ -173,6 +175,8 @@ class OnlineLearner:
                 "There is no prompt to learn on",
                 "Add interactions: four fifths of their prompts are for training",
             )
+        if self._judge is not None and policy.model.kind != "replay":
+            await check_new_answers(self._judge, policy.label)
         past = [policy]
         policies: list[Policy] = []
         evaluations: list[Evaluation] = []

@@ -7,6 +7,7 @@ import logging
 import os
 import time
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from backtalk.models.batching import generate_in_batches
@@ -160,13 +161,13 @@ class Endpoint:
 
         check_online(self.base_url)
         pooled = await self._clients.get()
-        client = pooled.client.with_options(
-            max_retries=min(self.retries, 1), timeout=min(self.timeout, _CHECK_SECONDS)
-        )
+        retries, timeout = min(self.retries, 1), min(self.timeout, _CHECK_SECONDS)
+        client = pooled.client.with_options(max_retries=retries, timeout=timeout)
         try:
             await client.models.list()
         except (openai.APIConnectionError, openai.AuthenticationError) as error:
-            raise translate_error(error, self._info()) from None
+            info = replace(self._info(), retries=retries, timeout=timeout)
+            raise translate_error(error, info) from None
         except (openai.OpenAIError, *MALFORMED):
             log.info("%s has no list of models", self.base_url)
 
