@@ -35,6 +35,7 @@ from .feedback import Span as Span
 from .feedback import Spans as Spans
 from .feedback import Step as Step
 from .feedback import Steps as Steps
+from .feedback import short_feedback as short_feedback
 from .formats import export as export
 from .formats.ingest import ingest as ingest
 from .learn.availability import available_methods as available_methods

@@ -2,11 +2,13 @@
 
 import json
 
+import jsonschema
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from backtalk.feedback import KINDS
+from backtalk.errors import RecordError
+from backtalk.feedback import KINDS, Annotator, Interaction, Scale, short_feedback
 from backtalk.serve.feedback.schema import read_row, row_schema
 from backtalk.store import Store
 from tests.strategies import cases
@@ -56,6 +58,62 @@ def test_every_kind_round_trips(case, gateway):
         with Store(gateway.settings.store) as store:
             stored = {item.id: item for item in store.feedback()}
         assert all(stored[item.id] == item for item in case.feedback)
+
+
+@pytest.mark.parametrize(
+    ("row", "expected"),
+    [
+        ({"thumb": "+"}, {"kind": "label", "good": True}),
+        ({"thumb": "-", "aspect": "tone"}, {"good": False, "aspect": "tone"}),
+        ({"rating": 4}, {"kind": "rating", "value": 4, "scale": Scale.STARS, "response": "0"}),
+        ({"rating": "4.5 / 5"}, {"value": 4.5, "scale": Scale.STARS}),
+        ({"rating": "80%", "response": "1"}, {"value": 80, "scale": Scale.PERCENT}),
+        ({"rating": "7/10"}, {"value": 7, "scale": Scale(name="1 to 10", low=1, high=10)}),
+        ({"rating": 6, "scale": 7}, {"value": 6, "scale": Scale.LIKERT_7}),
+        ({"rating": 0, "scale": {"name": "nps", "low": 0, "high": 10}}, {"value": 0}),
+        ({"prefer": 0}, {"kind": "preference", "chosen": "0", "rejected": "1"}),
+        ({"prefer": "1", "aspect": "tone"}, {"chosen": "1", "rejected": "0", "aspect": "tone"}),
+        ({"prefer": 2, "over": 1}, {"chosen": "2", "rejected": "1"}),
+        ({"prefer": "tie"}, {"a": "0", "b": "1", "verdict": "tie"}),
+        ({"prefer": "both_bad"}, {"verdict": "both_bad", "chosen": None}),
+    ],
+)
+def test_short_forms_of_thumbs_ratings_and_one_of_two(row, expected):
+    row = {"interaction": "i", "user": "bo", **row}
+    feedback = read_row(row, annotator="unknown")
+    assert {name: getattr(feedback, name) for name in expected} == expected
+    assert feedback.annotator == Annotator.human("bo")
+    jsonschema.Draft202012Validator(row_schema()).validate(row)
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ({"rating": "good"}, "4/5 or 80%"),
+        ({"rating": True}, "4/5"),
+        ({"rating": 10**400}, "4/5"),
+        ({"rating": "6/5"}, "not on the scale"),
+        ({"rating": "4/0"}, "1 or more"),
+        ({"rating": "4/5", "scale": 5}, "names its scale already"),
+        ({"rating": 4, "over": "1"}, "over"),
+        ({"prefer": None}, "better response"),
+        ({"prefer": 1, "over": 1}, "compared with itself"),
+        ({"prefer": "tie", "over": 1}, "over"),
+        ({"prefer": 1, "response": "1"}, "response"),
+        ({"prefer": 1, "rating": 4}, "thumb, rating, prefer, edit, comment"),
+    ],
+)
+def test_a_short_form_that_cannot_be_read_is_named(row, message):
+    with pytest.raises(RecordError, match=message):
+        read_row({"interaction": "i", **row}, annotator="x")
+
+
+def test_short_feedback_fits_its_interaction():
+    interaction = Interaction.of("Is it open?", "Yes.", "No.")
+    assert short_feedback(interaction, prefer=1, user="ada").interaction == interaction.id
+    assert short_feedback("i", rating="4/5", user="ada").interaction == "i"
+    with pytest.raises(RecordError, match="no response '2'"):
+        short_feedback(interaction, prefer=2, user="ada")
 
 
 def test_invalid_rows_of_a_batch_are_reported_and_valid_ones_stored(gateway, interaction):
@@ -150,8 +208,6 @@ def test_rules_need_no_interaction(gateway):
 
 
 def test_the_schema_agrees_with_the_reader(gateway):
-    import jsonschema
-
     schema = gateway.http.get("/v1/feedback/schema").json()
     assert schema == row_schema()
     validator = jsonschema.Draft202012Validator(schema)
@@ -183,7 +239,10 @@ JSON = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner),
     max_leaves=6,
 )
-FIELDS = ["interaction", "thumb", "edit", "comment", "kind", "annotator", "user", "id", "time"]
+FIELDS = [
+    "interaction", "thumb", "rating", "scale", "prefer", "over", "edit", "comment", "kind",
+    "annotator", "user", "id", "time",
+]  # fmt: skip
 ROWS = st.dictionaries(st.sampled_from(FIELDS) | st.text(max_size=5), JSON, max_size=5)
 
 

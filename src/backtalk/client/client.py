@@ -114,8 +114,9 @@ class Client(Closable):
         interaction : Any, optional
             Answer, or its id; ``None`` for feedback that is not about an answer.
         **fields : Any
-            ``thumb="up"``, ``edit="..."``, ``comment="..."``, or the fields of any kind of
-            feedback with its ``kind``. ``user`` is the id of the annotator.
+            ``thumb="up"``, ``rating="4/5"``, ``prefer=1``, ``edit="..."``, ``comment="..."``, or
+            the fields of any kind of feedback with its ``kind``. ``user`` is the id of the
+            annotator.
 
         Raises
         ------

@@ -34,4 +34,5 @@ from .kinds import parse_interaction as parse_interaction
 from .kinds import verdict_score as verdict_score
 from .record import content_id as content_id
 from .record import new_id as new_id
+from .short_forms import short_feedback as short_feedback
 from .snapshot import Snapshot as Snapshot

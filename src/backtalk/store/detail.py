@@ -7,8 +7,9 @@ from datetime import datetime
 
 from sqlalchemy import ColumnElement, Connection, select
 
-from backtalk.errors import NotFound
+from backtalk.errors import Conflict, NotFound
 from backtalk.feedback import AnyFeedback, Interaction, parse_feedback, parse_interaction
+from backtalk.feedback.record import short_ids
 from backtalk.store import schema
 from backtalk.store.row_codec import optional_timestamp, timestamp
 from backtalk.store.store import Store
@@ -110,6 +111,45 @@ def conversation(store: Store, interaction: Interaction) -> list[Interaction]:
             connection, store.project_id, interaction, _interactions.c.seq > seq, newest_first=False
         )
     return [*reversed(earlier), interaction, *later]
+
+
+def find_interaction(store: Store, text: str) -> str:
+    """Return the id of an interaction.
+
+    Parameters
+    ----------
+    store : Store
+        Store of the project.
+    text : str
+        Id, a unique beginning of an id, or ``"last"`` for the interaction that was added last.
+
+    Raises
+    ------
+    NotFound
+        If there is none.
+    Conflict
+        If several ids have the beginning.
+    """
+    query = select(_interactions.c.id).where(
+        _interactions.c.project == store.project_id, _interactions.c.deleted.is_(None)
+    )
+    if text == "last":
+        query = query.order_by(_interactions.c.seq.desc()).limit(1)
+    else:
+        query = query.where(_interactions.c.id.startswith(text, autoescape=True)).limit(3)
+    with store.engine.connect() as connection:
+        ids = connection.execute(query).scalars().all()
+    if not ids or not text:
+        raise NotFound(
+            f"There is no interaction {text!r} in project {store.project!r}",
+            "Give the id of a completion, or a beginning of it; `last` is the newest interaction",
+        )
+    if len(ids) > 1 and text not in ids:
+        raise Conflict(
+            f"{text!r} is the beginning of several ids: {', '.join(short_ids(ids).values())}",
+            "Give a longer beginning",
+        )
+    return text if text in ids else ids[0]
 
 
 def _nearest_turns(

@@ -20,6 +20,7 @@ PANELS = {
         "rollback",
         "serve",
         "ask",
+        "feedback",
     ),
     "Manage": ("policy", "evaluation", "experiment", "task", "job", "key", "judge", "reward"),
     "Data": ("status", "leaderboard", "export", "delete", "purge", "schema"),

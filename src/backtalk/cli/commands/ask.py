@@ -67,4 +67,4 @@ def ask(
         return
     say(describe_answer(response.text, response.messages))
     if keep:
-        note(f"Saved as interaction {interaction.id}")
+        note(f"Saved as interaction {interaction.id}. Judge it: backtalk feedback last --thumb +")

@@ -1,4 +1,4 @@
-"""Row format of the feedback API: every feedback kind, and short forms of the three commonest.
+"""Row format of the feedback API: every feedback kind, and short forms of the commonest.
 
 >>> row = {"interaction": "0123", "thumb": "down", "user": "bo"}
 >>> read_row(row, annotator="anybody").good
@@ -7,30 +7,11 @@ False
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from typing import Any
 
 from backtalk.errors import RecordError
 from backtalk.feedback import KINDS, Annotator, AnyFeedback, json_schema, parse_feedback
-
-_THUMBS = {"up": True, "down": False, True: True, False: False}
-_COMMON = ("id", "interaction", "annotator", "time", "confidence", "metadata", "response")
-_DEFAULT_RESPONSE = "0"
-"""Default response of a short form: the first choice of a completion."""
-
-
-def _thumb(value: Any) -> dict[str, Any]:
-    if not isinstance(value, (str, bool)) or value not in _THUMBS:
-        raise RecordError(f"thumb: expected 'up' or 'down', got {value!r}")
-    return {"kind": "label", "good": _THUMBS[value]}
-
-
-SHORT: dict[str, Callable[[Any], dict[str, Any]]] = {
-    "thumb": _thumb,
-    "edit": lambda text: {"kind": "edit", "text": text},
-    "comment": lambda text: {"kind": "critique", "text": text},
-}
-"""Conversion of each short form to the fields of a record."""
+from backtalk.feedback.short_forms import COMMON_FIELDS, SHORT_FORMS, expand_short_form
 
 
 def read_row(row: Any, *, annotator: str, id: str | None = None) -> AnyFeedback:  # noqa: A002
@@ -53,28 +34,13 @@ def read_row(row: Any, *, annotator: str, id: str | None = None) -> AnyFeedback:
     """
     if not isinstance(row, dict):
         raise RecordError("expected an object with the fields of a feedback record")
-    short_forms = [name for name in SHORT if name in row]
-    fields = dict(row) if "kind" in row else _expand(row, short_forms)
+    fields = dict(row) if "kind" in row else expand_short_form(row)
     fields["annotator"] = _parse_annotator(
         fields.pop("user", None), fields.get("annotator"), annotator
     )
     if id is not None:
         fields["id"] = id
     return parse_feedback(fields)
-
-
-def _expand(row: Mapping[str, Any], short_forms: list[str]) -> dict[str, Any]:
-    if len(short_forms) != 1:
-        raise RecordError(
-            "kind: expected one of " + ", ".join(KINDS),
-            "Or use one of the short forms " + ", ".join(SHORT),
-        )
-    (name,) = short_forms
-    unknown = set(row) - {*_COMMON, "user", name}
-    if unknown:
-        raise RecordError(f"{min(unknown)}: the short form {name} has no such field")
-    fields = {field: row[field] for field in (*_COMMON, "user") if field in row}
-    return {"response": _DEFAULT_RESPONSE, **fields, **SHORT[name](row[name])}
 
 
 def _parse_annotator(user: Any, annotator: Any, default: str) -> Any:
@@ -97,17 +63,18 @@ def row_schema() -> dict[str, Any]:
         definition["required"] = [name for name in definition["required"] if name != "annotator"]
         definition["properties"] |= {"annotator": _ANNOTATOR, "user": _USER}
     names = [kind.__name__ for kind in KINDS.values()]
-    for name, field in _SHORT_FIELDS.items():
+    for name, form in SHORT_FORMS.items():
         names.append(f"Short{name.capitalize()}")
+        common = {
+            field: definitions["Label"]["properties"][field]
+            for field in COMMON_FIELDS
+            if field != "user"
+        }
         definitions[names[-1]] = {
             "type": "object",
             "required": ["interaction", name],
             "additionalProperties": False,
-            "properties": {
-                name: field,
-                **{common: definitions["Label"]["properties"][common] for common in _COMMON},
-                "user": _USER,
-            },
+            "properties": {name: form.schema, **form.fields, **common, "user": _USER},
         }
     schema["title"] = "Feedback accepted by POST /v1/feedback"
     schema["oneOf"] = [{"$ref": f"#/$defs/{name}"} for name in names]
@@ -116,8 +83,3 @@ def row_schema() -> dict[str, Any]:
 
 _USER = {"type": "string", "minLength": 1}
 _ANNOTATOR = {"anyOf": [{"$ref": "#/$defs/Annotator"}, _USER]}
-_SHORT_FIELDS = {
-    "thumb": {"enum": ["up", "down", True, False]},
-    "edit": {"type": "string"},
-    "comment": {"type": "string", "minLength": 1},
-}
