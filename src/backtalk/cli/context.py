@@ -28,9 +28,13 @@ if TYPE_CHECKING:
     from backtalk.run import Run
 
 
+WITHOUT_STORE = ("demo", "judge list", "schema")
+"""Commands that work on no store."""
+
+
 @contextmanager
 def opened(location: str, project: str, *, create: bool = False) -> Iterator[Store]:
-    """Open a store for a command.
+    """Open a store for a command. Commands in the mends of its errors name this store.
 
     Parameters
     ----------
@@ -58,7 +62,11 @@ def opened(location: str, project: str, *, create: bool = False) -> Iterator[Sto
         Store(location, project=project) as store,
         log_library_warnings(store.artifacts.root.with_suffix(".runs")),
     ):
-        yield store
+        try:
+            yield store
+        except BacktalkError as error:
+            error.mend = with_options(error.mend, store_options(location, project))
+            raise
 
 
 def store_options(location: str, project: str) -> str:
@@ -90,11 +98,12 @@ def with_options(text: str, options: str) -> str:
     >>> with_options("Next: `backtalk promote chooser`", " --store mail.db")
     'Next: `backtalk promote chooser --store mail.db`'
     """
-    without = ("judge list", "serve")
 
     def add(match: re.Match[str]) -> str:
         command = match[1]
-        return match[0] if command.startswith(without) else f"`backtalk {command}{options}`"
+        if "--store" in command or command.startswith(WITHOUT_STORE):
+            return match[0]
+        return f"`backtalk {command}{options}`"
 
     return re.sub(r"`backtalk ([^`]+)`", add, text)
 

@@ -150,10 +150,10 @@ class Endpoint:
 
         Raises
         ------
-        ConnectionFailed, RequestTimeout
-            If it cannot be reached.
+        ConnectionFailed
+            If it cannot be reached. A server that is slow, or has no such list, is taken to work.
         AuthenticationError
-            If it rejects the key. Servers without such a list are taken to work.
+            If it rejects the key.
         OfflineError
             In offline mode, unless the address is a loopback address.
         """
@@ -161,13 +161,15 @@ class Endpoint:
 
         check_online(self.base_url)
         pooled = await self._clients.get()
-        retries, timeout = min(self.retries, 1), min(self.timeout, _CHECK_SECONDS)
-        client = pooled.client.with_options(max_retries=retries, timeout=timeout)
+        client = pooled.client.with_options(
+            max_retries=0, timeout=min(self.timeout, _CHECK_SECONDS)
+        )
         try:
             await client.models.list()
+        except openai.APITimeoutError:
+            log.info("%s is slow, or still starts", self.base_url)
         except (openai.APIConnectionError, openai.AuthenticationError) as error:
-            info = replace(self._info(), retries=retries, timeout=timeout)
-            raise translate_error(error, info) from None
+            raise translate_error(error, replace(self._info(), retries=0)) from None
         except (openai.OpenAIError, *MALFORMED):
             log.info("%s has no list of models", self.base_url)
 

@@ -74,7 +74,8 @@ def _connection_error(error: OpenAIError, endpoint: EndpointInfo, *, timed_out: 
             may_have_cost=sent,
         )
     return ConnectionFailed(
-        f"{endpoint.address} could not be reached for {endpoint.model!r}, tried {tries} times",
+        f"{endpoint.address} could not be reached for {endpoint.model!r}"
+        + (f", tried {tries} times" if tries > 1 else ""),
         "Check that the server runs, and the address",
         may_have_cost=sent,
     )
