@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from functools import cached_property
 from hashlib import blake2b
+from itertools import islice
 from typing import Literal, Self, TypeVar, cast
 
 from backtalk.feedback.aspects import on_aspect, other_aspects
@@ -25,6 +26,8 @@ Split = Literal["train", "held-out", "all"]
 Across = Literal["prompt", "interaction"]
 """Responses that are compared with one another: those to one prompt, or of one interaction."""
 
+_MAX_READ = 2_000
+"""Number of cases of a kind that are read to find the first prompts."""
 NOT_PLAIN = "with tool calls or several messages"
 """Reason why weights are not trained on an answer: its text is not all of it."""
 
@@ -115,6 +118,8 @@ class TrainingSet:
     def first(self, count: int, *, needs: Sequence[type[View]] = ()) -> Self:
         """Return the feedback on the first prompts of each kind, without reading the others.
 
+        A kind is left out if its first 2,000 cases hold none.
+
         Parameters
         ----------
         count : int
@@ -132,18 +137,21 @@ class TrainingSet:
 
     def _first_usable(self, count: int, needs: Sequence[type[View]]) -> set[str]:
         keys: set[str] = set()
-        for case in self._usable(needs):
+        for case in self._usable(needs, most=_MAX_READ):
             keys.add(prompt_key(case.interaction.prompt))
             if len(keys) == count:
                 break
         return keys
 
-    def _usable(self, needs: Sequence[type[View]]) -> Iterator[Case]:
-        """Yield the cases with feedback that yields one of some views; all cases without views."""
+    def _usable(self, needs: Sequence[type[View]], *, most: int | None = None) -> Iterator[Case]:
+        """Yield cases with feedback that yields one of some views; every case without views.
+
+        With ``most``, no more cases with feedback are read.
+        """
         if not needs:
             yield from self.every_case()
             return
-        for case in self.cases():
+        for case in islice(self.cases(), most):
             judged = case if self.aspect is None else on_aspect(case, self.aspect)
             kinds = {item.kind for item in judged.feedback}
             if any(self._plain(views(judged, need), Counter()) for need in needs) or (

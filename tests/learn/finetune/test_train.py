@@ -9,7 +9,7 @@ import pytest
 from backtalk import Policy
 from backtalk.decode import Sample
 from backtalk.errors import BacktalkError
-from backtalk.feedback import Annotator, Demonstration, Interaction, Preference
+from backtalk.feedback import Annotator, Demonstration, Interaction, Preference, Ranking
 from backtalk.learn import TrainingSet, get_method, in_split
 from backtalk.learn.finetune import dry_run
 from backtalk.models import EndpointSpec, LocalSpec, Sampling
@@ -84,6 +84,14 @@ def test_preferences_move_the_weights_the_right_way(plain, store, adapter):
     assert learned.system == plain.system
     answer = load_policy(learned, store.artifacts).respond("Is shop 3 open today?")
     assert answer.policy == learned.id
+
+
+def test_the_files_of_an_adapter_do_not_depend_on_the_process(plain, store):
+    learned = learn("sft", plain, store, adapter="lora", lora_rank=2, max_steps=1)
+    folder = store.artifacts.path(learned.model.adapters[0])
+    modules = json.loads((folder / "adapter_config.json").read_text())["target_modules"]
+    assert modules == sorted(modules)
+    assert len(modules) > 2
 
 
 def test_an_adapter_can_be_put_on_another(plain, store):
@@ -178,6 +186,54 @@ def test_an_interrupted_run_resumes(plain, store, tmp_path, monkeypatch):
     assert again.id == learn("dpo", plain, store).id
 
 
+@pytest.mark.parametrize("at", ["_loss", "_add_metrics"])
+def test_ctrl_c_saves_the_finished_steps(plain, store, tmp_path, monkeypatch, at):
+    from backtalk.learn.finetune.trainer import Trainer
+
+    original = getattr(Trainer, at)
+
+    def stop(self, *arguments):
+        if len(self.history) == 2:
+            raise KeyboardInterrupt
+        return original(self, *arguments)
+
+    monkeypatch.setattr(Trainer, at, stop)
+    with pytest.raises(KeyboardInterrupt):
+        learn("dpo", plain, store, tmp_path / "run")
+    monkeypatch.setattr(Trainer, at, original)
+    reports = []
+    with Run(tmp_path / "run", seed=0, progress=lambda *report: reports.append(report)) as run:
+        again = asyncio.run(
+            get_method("dpo").learn(
+                plain, TrainingSet(store), run, learning_rate=3e-3, epochs=4, batch_size=4
+            )
+        )
+    steps = [report for report in reports if report[0] == "training"]
+    total = steps[0][2]
+    assert steps[0] == ("training", 2, total, f"resumed at step 2 of {total}")
+    assert [done for _, done, *_ in steps[1:]] == [*range(3, total + 1), total]
+    assert again.id == learn("dpo", plain, store).id
+
+
+def test_ctrl_c_amid_an_update_of_the_weights_saves_nothing_wrong(
+    plain, store, tmp_path, monkeypatch
+):
+    from backtalk.learn.finetune.trainer import Trainer
+
+    reduce = Trainer._reduce
+
+    def stop(self, sums):
+        if len(self.history) == 2:
+            raise KeyboardInterrupt
+        return reduce(self, sums)
+
+    monkeypatch.setattr(Trainer, "_reduce", stop)
+    with pytest.raises(KeyboardInterrupt):
+        learn("dpo", plain, store, tmp_path / "run")
+    monkeypatch.setattr(Trainer, "_reduce", reduce)
+    assert learn("dpo", plain, store, tmp_path / "run").id == learn("dpo", plain, store).id
+
+
 def test_progress_says_what_was_measured(plain, store):
     notes = []
 
@@ -189,11 +245,9 @@ def test_progress_says_what_was_measured(plain, store):
         asyncio.run(
             get_method("dpo").learn(plain, TrainingSet(store), run, max_steps=2, batch_size=4)
         )
+    assert notes[0] == "loss 0.693, accuracy 0.00, margin 0.00"
     assert len(notes) == 2
-    assert notes[0].startswith(
-        "loss 0.693, rewards/margins 0.00, rewards/accuracies 0.00, kl 0.000"
-    )
-    assert notes[0].endswith("tokens/s")
+    assert max(map(len, notes)) <= 40
 
 
 def test_a_dry_run_trains_nothing(plain, store):
@@ -202,6 +256,107 @@ def test_a_dry_run_trains_nothing(plain, store):
     assert result.passed
     assert {response.task for response in result.responses} == {"preference"}
     assert json.dumps([vars(check) for check in result.checks])
+
+
+def test_a_dry_run_computes_the_reference_of_a_few_rows_and_counts_all(
+    plain, store, tmp_path, monkeypatch
+):
+    from backtalk.learn.finetune.logprobs import LogProbModel
+
+    scored = []
+    score = LogProbModel.score
+
+    def count(self, trees, top_k=0):
+        scored.append(len(trees))
+        return score(self, trees, top_k)
+
+    monkeypatch.setattr(LogProbModel, "score", count)
+    reported = []
+    with Run(seed=0) as run:
+        result = asyncio.run(dry_run("dpo", plain, TrainingSet(store), run, report=reported.append))
+    rows = len(TrainingSet(store).prompts())
+    assert rows > 12 >= sum(scored)
+    assert reported == [*result.responses, *result.checks]
+    names = [check.name for check in result.checks]
+    assert names[0] == "responses with tokens to learn"
+    assert names[-2] == "responses with tokens to learn, all rows"
+    assert result.checks[-2].measured == f"{2 * rows} of {2 * rows}"
+
+
+def test_a_dry_run_checks_rows_of_each_kind_before_it_reads_the_rest(plain, store, monkeypatch):
+    from backtalk.learn.finetune.encoding import Encoder
+
+    interaction = Interaction.of("Is the last shop open?", "Yes.", "No.")
+    monkeypatch.setattr("backtalk.learn.training_set.split_for", lambda key: "train")
+    store.add(
+        interaction,
+        Ranking(interaction=interaction.id, annotator=ADA, tiers=(("1",), ("0",))),
+    )
+    trees, at_first_check = [], []
+    tree = Encoder.tree
+    monkeypatch.setattr(
+        Encoder, "tree", lambda self, *a, **k: (trees.append(a), tree(self, *a, **k))[1]
+    )
+    with Run(seed=0) as run:
+        result = asyncio.run(
+            dry_run(
+                "dpo", plain, TrainingSet(store), run,
+                report=lambda result: at_first_check.append(len(trees)),
+            )
+        )  # fmt: skip
+    assert {response.task for response in result.responses} == {"preference", "ranking"}
+    assert at_first_check[0] < len(trees) / 3
+
+
+def test_a_dry_run_stops_at_a_few_rows_that_fail(plain, store, monkeypatch):
+    from backtalk.learn.finetune import preflight
+
+    failing = preflight.Check("first loss", False, "9.9")
+    monkeypatch.setattr(preflight, "_check_first_loss", lambda *_, **__: failing)
+    with Run(seed=0) as run:
+        result = asyncio.run(dry_run("dpo", plain, TrainingSet(store), run))
+    assert not result.passed
+    assert not [check for check in result.checks if "all rows" in check.name]
+
+
+def test_a_dry_run_samples_answers_to_a_few_prompts_only(plain, store):
+    plain = plain.model_copy(update={"decoder": Sample(sampling=Sampling(max_tokens=60))})
+    reports = []
+    with Run(seed=0, progress=lambda *report: reports.append(report)) as run:
+        result = asyncio.run(dry_run("raft", plain, TrainingSet(store), run, samples=2))
+    sampled = [total for task, _, total, *_ in reports if task == "sampling answers"]
+    assert set(sampled) == {8}
+    assert result.checks[-1].name == "all rows"
+    assert result.checks[-1].measured.startswith("not counted")
+
+
+def test_nothing_is_sampled_for_a_policy_that_cannot_be_trained(plain, store):
+    remote = plain.model_copy(update={"model": EndpointSpec(model="big", base_url="http://x/v1")})
+    reports = []
+    with Run(seed=0, progress=lambda *report: reports.append(report)) as run:
+        for attempt in (
+            dry_run("raft", remote, TrainingSet(store), run),
+            get_method("raft").learn(remote, TrainingSet(store), run),
+        ):
+            with pytest.raises(BacktalkError, match="whose weights are not local"):
+                asyncio.run(attempt)
+    assert reports == []
+
+
+def test_a_failed_check_comes_before_the_reference_of_all_rows(plain, store, monkeypatch):
+    from backtalk.learn.finetune import preflight
+
+    failing = preflight.Check("first loss", False, "9.9")
+    monkeypatch.setattr(preflight, "_check_first_loss", lambda *_, **__: failing)
+    tokens = []
+
+    def progress(task, done, total, note=""):
+        if task.startswith("reference"):
+            tokens.append(total)
+
+    with Run(seed=0, progress=progress) as run, pytest.raises(BacktalkError, match="check failed"):
+        asyncio.run(get_method("dpo").learn(plain, TrainingSet(store), run))
+    assert len(set(tokens)) == 1
 
 
 def test_what_cannot_be_trained_is_an_error(plain, store, tmp_path):

@@ -36,6 +36,10 @@ MethodArgument = Annotated[
 ]
 
 
+_HIDDEN_NOTES = {"remark", "history"}
+"""Notes of a lineage that are not in the table: a sentence, and the id of an artifact."""
+
+
 def add_to(app: typer.Typer, panel: str) -> None:
     """Add the command to a help panel."""
     app.command("learn", rich_help_panel=panel)(learn)
@@ -134,7 +138,11 @@ def _show(learned: Policy, parent: Policy, changes: list[str]) -> None:
         ("from", ""),
         [
             *((kind, f"{count:,}") for kind, count in counts.items()),
-            *((key, str(value)) for key, value in lineage.notes.items() if key != "remark"),
+            *(
+                (key, str(value))
+                for key, value in lineage.notes.items()
+                if key not in _HIDDEN_NOTES
+            ),
         ],
         numbers=(1,),
     )

@@ -63,6 +63,8 @@ class TrainableModel:
     def _write_adapter(self, folder: Path) -> None:
         for config in self.peft_model.peft_config.values():
             config.base_model_name_or_path = None
+            # A set, whose order would differ between processes, and with it the policy's id.
+            config.target_modules = sorted(config.target_modules)
         self.peft_model.save_pretrained(folder)
         (folder / "README.md").unlink(missing_ok=True)
 
