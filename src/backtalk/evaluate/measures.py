@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -15,7 +15,7 @@ from backtalk.evaluate.result import Measure, SelectionBaseline
 from backtalk.feedback.interaction import Prompt
 from backtalk.rewards import PromptResponse, Reward
 from backtalk.stats.baselines import compare_to_baselines
-from backtalk.stats.estimate import Estimate
+from backtalk.stats.estimate import Estimate, NoSpread
 from backtalk.stats.intervals.choose import mean_interval
 from backtalk.stats.validation import Floats
 from backtalk.stats.win_rate import paired_difference
@@ -41,8 +41,8 @@ async def selection_baselines(
     prompts : sequence of Prompt
         Prompt of each answer.
     judge : Judge
-        Judge of the samples. There is no comparison if it has no scores, is costly, or does not
-        know the samples that were not chosen.
+        Judge of the samples. There is no comparison if it has no scores, is costly, does not know
+        the samples that were not chosen, or finds hardly a difference on an unbounded scale.
     """
     if (
         not isinstance(judge, Reward)
@@ -55,17 +55,17 @@ async def selection_baselines(
         for prompt, decoded in zip(prompts, answers, strict=True)
         for completion in decoded.candidates
     ]
+    ends = np.cumsum([len(decoded.candidates) for decoded in answers])
     try:
         scores = await judge.score(samples)
-    except NotFound:
+        comparison = compare_to_baselines(
+            [[completion.text for completion in decoded.candidates] for decoded in answers],
+            np.split(scores.mean, ends[:-1]),
+            [decoded.chosen for decoded in answers],
+            bounds=judge.bounds,
+        )
+    except (NotFound, NoSpread):
         return (), None
-    ends = np.cumsum([len(decoded.candidates) for decoded in answers])
-    comparison = compare_to_baselines(
-        [[completion.text for completion in decoded.candidates] for decoded in answers],
-        np.split(scores.mean, ends[:-1]),
-        [decoded.chosen for decoded in answers],
-        bounds=judge.bounds,
-    )
     choices = tuple(
         SelectionBaseline(rule=rule, value=score.score, difference=score.difference)
         for rule, score in comparison.baselines.items()
@@ -128,10 +128,11 @@ def measure(judge: Judge, values: Floats, baseline_values: Floats, seed: int) ->
     """
     bounds = bounds_of(judge)
 
-    def mean(sample: Floats) -> Estimate | None:
-        if bounds is None and np.ptp(sample) == 0:
+    def estimate(interval: Callable[[], Estimate]) -> Estimate | None:
+        try:
+            return interval()
+        except NoSpread:
             return None
-        return mean_interval(sample, bounds=bounds, seed=seed)
 
     if not isinstance(judge, Reward):
         preference = mean_interval(values, bounds=(0.0, 1.0), seed=seed)
@@ -140,12 +141,11 @@ def measure(judge: Judge, values: Floats, baseline_values: Floats, seed: int) ->
             candidate=preference,
             difference=preference.transform(1.0, -0.5),
         )
-    constant = bounds is None and np.ptp(values - baseline_values) == 0
     return Measure(
         name=judge.name,
-        candidate=mean(values),
-        baseline=mean(baseline_values),
-        difference=None
-        if constant
-        else paired_difference(values, baseline_values, bounds=bounds, seed=seed),
+        candidate=estimate(lambda: mean_interval(values, bounds=bounds, seed=seed)),
+        baseline=estimate(lambda: mean_interval(baseline_values, bounds=bounds, seed=seed)),
+        difference=estimate(
+            lambda: paired_difference(values, baseline_values, bounds=bounds, seed=seed)
+        ),
     )

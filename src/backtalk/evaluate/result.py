@@ -30,7 +30,7 @@ class Measure(Record):
     baseline: OptionalField[Estimate] = None
     difference: OptionalField[Estimate] = None
     """Candidate minus baseline, paired by prompt. The three estimates are ``None`` if the scale is
-    unbounded and all values are equal, because no interval exists then."""
+    unbounded and hardly a value differs, because no interval exists then."""
 
 
 class SelectionBaseline(Record):
