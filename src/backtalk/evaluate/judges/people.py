@@ -233,8 +233,7 @@ class PeopleJudge:
 
     def _report(self, done: int, items: int) -> None:
         if self._progress is not None:
-            total = items * self.people
-            self._progress("judged by people", done, total, f"{done:,} of {total:,} judged")
+            self._progress(f"judging by {self.name}", done, items * self.people)
 
     def _announcement(self, task: Task, missing: int) -> str:
         running = running_gateway(self._store)
