@@ -13,6 +13,7 @@ from backtalk.models.spec import EndpointSpec, NamedSpec
 from backtalk.policy import Policy, save_policy
 from backtalk.promotion import promote
 from backtalk.run import Run
+from backtalk.serve import Settings
 from backtalk.store import Store
 from tests.serve.conftest import running_gateway
 from tests.serve.upstream import ScriptedReply
@@ -84,6 +85,54 @@ def test_a_policy_without_an_address_is_answered_by_the_gateways_upstream(gatewa
     save_and_promote(mail, Policy(model=EndpointSpec(model="small"), system="S"))
     assert gateway.chat("Hi", model="backtalk:mail").status_code == 200
     assert upstream.bodies[0]["messages"][0] == {"role": "system", "content": "S"}
+
+
+def test_sampling_that_the_policy_leaves_open_is_the_requests(gateway, upstream, mail):
+    save_and_promote(mail, Policy(model=EndpointSpec(model="small", base_url=upstream.url)))
+    gateway.chat("Hi", model="backtalk:mail")
+    assert set(upstream.bodies[0]) == {"model", "messages"}
+    gateway.chat("Hi", model="backtalk:mail", temperature=0.3, max_tokens=9)
+    assert (upstream.bodies[1]["temperature"], upstream.bodies[1]["max_tokens"]) == (0.3, 9)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_the_limit_that_a_model_takes_is_found_out_once(gateway, upstream, mail, stream):
+    model = f"reasoning-{stream}"
+    sampling = Sampling(max_tokens=50)
+    spec = EndpointSpec(model=model, base_url=upstream.url)
+    save_and_promote(mail, Policy(model=spec, decoder=Sample(sampling=sampling)))
+    message = "Unsupported parameter: 'max_tokens' is not supported. Use 'max_completion_tokens'."
+    upstream.next.append(ScriptedReply(400, {"error": {"message": message}}))
+    for _ in range(2):
+        assert gateway.chat("Hi", model="backtalk:mail", stream=stream).status_code == 200
+    limits = [
+        (body.get("max_tokens"), body.get("max_completion_tokens")) for body in upstream.bodies
+    ]
+    assert limits == [(50, None), (None, 50), (None, 50)]
+
+
+def test_other_errors_of_the_upstream_are_forwarded(gateway, upstream, mail):
+    sampling = Sampling(temperature=0.2, max_tokens=50)
+    spec = EndpointSpec(model="strict", base_url=upstream.url)
+    save_and_promote(mail, Policy(model=spec, decoder=Sample(sampling=sampling)))
+    message = "Unsupported value: 'temperature' does not support 0.2 with this model."
+    upstream.next.append(ScriptedReply(400, {"error": {"message": message}}))
+    answer = gateway.chat("Hi", model="backtalk:mail")
+    assert (answer.status_code, answer.json()["error"]["message"]) == (400, message)
+    assert len(upstream.bodies) == 1
+
+
+def test_without_an_upstream_and_an_address_nothing_is_sent(tmp_path, monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-no-consent")
+    monkeypatch.delenv("OPENAI_BASE_URL", raising=False)
+    settings = Settings(store=str(tmp_path / "s.db"), keys="never")
+    with running_gateway(settings) as gateway:
+        with gateway.store as store:
+            save_and_promote(store, Policy(model=EndpointSpec(model="small"), name="plain"))
+        answer = gateway.chat("Hi", model="backtalk:default")
+    assert answer.status_code == 502
+    assert "has no address" in answer.text
+    assert "--upstream" in answer.text
 
 
 def test_best_of_n_stores_the_hidden_candidates(gateway, mail):

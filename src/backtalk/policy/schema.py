@@ -86,7 +86,8 @@ def record_at(data: Any, path: tuple[str | int, ...]) -> type[Record] | None:
         return MODEL_KINDS.get(str(kind))
     if path == ("decoder",):
         return get_decoder(str(kind)) if kind in DECODERS else None
-    return {"sampling": Sampling, "lineage": Lineage}.get(str(path[-1]))
+    parts: dict[str, type[Record]] = {"sampling": Sampling, "lineage": Lineage}
+    return parts.get(str(path[-1]))
 
 
 def field_tables() -> Iterator[tuple[str, list[tuple[str, str, str]]]]:

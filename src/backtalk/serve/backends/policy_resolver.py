@@ -18,10 +18,12 @@ from backtalk.artifacts import Artifacts
 from backtalk.decode import DecoderOutput
 from backtalk.errors import BacktalkError, NotFound
 from backtalk.feedback import Prompt
-from backtalk.models import Completion, EndpointSpec, Model, Request, Usage
+from backtalk.models import EndpointSpec, MissingAddress
+from backtalk.models.endpoint.address import find_default_address
 from backtalk.models.wrappers.dynamic_batching import DynamicBatcher
 from backtalk.policy import LoadedPolicy, Policy, list_policies, load_policy, read_policy
 from backtalk.promotion import active_policy
+from backtalk.serve.backends.policy_requests import OverriddenModel
 from backtalk.serve.errors import APIError
 from backtalk.serve.settings import UpstreamSettings
 from backtalk.serve.store_connection import UNAVAILABLE, StoreConnection
@@ -291,144 +293,29 @@ class PolicyResolver:
             return self._loaded[policy.id]
 
     def _with_address(self, policy: Policy) -> Policy:
-        """Return the policy, with the gateway's upstream if it has no address."""
+        """Return the policy, with the gateway's upstream if it has no address.
+
+        Raises
+        ------
+        MissingAddress
+            If neither the policy, nor the gateway, nor ``OPENAI_BASE_URL`` names one.
+        """
         spec = policy.model
-        if not isinstance(spec, EndpointSpec) or spec.base_url is not None or not self._upstreams:
+        if not isinstance(spec, EndpointSpec) or spec.base_url is not None:
             return policy
+        if not self._upstreams:
+            if find_default_address() is not None:
+                return policy
+            raise MissingAddress(
+                f"The endpoint model {spec.model!r} of the policy {policy.label} has no address",
+                "Start the gateway with --upstream URL, or write `base_url` into the model",
+            )
         upstream = self._upstreams[0]
         address = {
             "base_url": upstream.base_url,
             "api_key_env": spec.api_key_env or upstream.api_key_env,
         }
         return policy.model_copy(update={"model": spec.model_copy(update=address)})
-
-
-_POLICY_FIELDS = frozenset(
-    {
-        "model", "messages", "prompt", "n", "stream", "stream_options", "seed", "temperature",
-        "top_p", "max_tokens", "max_completion_tokens", "stop", "logprobs", "top_logprobs", "user",
-        "metadata", "store", "safety_identifier", "prompt_cache_key",
-    }
-)  # fmt: skip
-"""Request fields that the policy sets, or that are not forwarded to the model."""
-
-
-class OverriddenModel:
-    """Model with the options of a request applied.
-
-    The policy sets the sampling parameters. The request may lower the token limit and add stop
-    sequences. Its tools and other options are forwarded to the model.
-    At an endpoint, the request also sets the temperature and top-p that the policy leaves open.
-
-    Parameters
-    ----------
-    model : Model
-        Model of the policy.
-    body : Mapping[str, Any]
-        Body of the request.
-    fill : bool
-        If true, take temperature and top-p that the policy leaves open from the request.
-    """
-
-    def __init__(self, model: Model, body: Mapping[str, Any], *, fill: bool) -> None:
-        self._model = model
-        self._defaults = sampling_of(body) if fill else {}
-        self._options = {name: v for name, v in body.items() if name not in _POLICY_FIELDS}
-        self._max_tokens = token_limit(body)
-        stop = body.get("stop")
-        self._stop = (stop,) if isinstance(stop, str) else tuple(stop or ())
-
-    @property
-    def name(self) -> str:
-        """Name of the model."""
-        return self._model.name
-
-    @property
-    def identity(self) -> str:
-        """Identity of the model."""
-        return self._model.identity
-
-    async def generate(self, requests: Sequence[Request]) -> list[Completion]:
-        """Return one completion for each request."""
-        return await self._model.generate([self._apply(request) for request in requests])
-
-    def bound(self, request: Request) -> Usage:
-        """Return the maximum usage of a request."""
-        return self._model.bound(self._apply(request))
-
-    def _apply(self, request: Request) -> Request:
-        sampling = request.sampling
-        changes: dict[str, Any] = {
-            name: value for name, value in self._defaults.items() if getattr(sampling, name) is None
-        }
-        if self._max_tokens is not None:
-            changes["max_tokens"] = min(sampling.max_tokens or self._max_tokens, self._max_tokens)
-        if self._stop:
-            changes["stop"] = (*sampling.stop, *self._stop)
-        return request.model_copy(
-            update={
-                "sampling": sampling.model_copy(update=changes),
-                "options": {**request.options, **self._options},
-            }
-        )
-
-
-def token_limit(body: Mapping[str, Any]) -> int | None:
-    """Return the token limit of a request, ``None`` if it has none."""
-    values = [body.get("max_completion_tokens"), body.get("max_tokens")]
-    limits = [value for value in values if isinstance(value, int) and value > 0]
-    return min(limits) if limits else None
-
-
-def sampling_of(body: Mapping[str, Any]) -> dict[str, float]:
-    """Return the temperature and top-p that a request sets to a number."""
-    return {
-        name: body[name]
-        for name in ("temperature", "top_p")
-        if isinstance(body.get(name), int | float)
-    }
-
-
-def to_upstream_body(policy: Policy, request_body: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the body of a request with a policy applied.
-
-    Sampling parameters that the policy leaves open stay as the request has them.
-
-    Parameters
-    ----------
-    policy : Policy
-        Policy that draws one sample from an endpoint.
-    request_body : Mapping[str, Any]
-        Body as received.
-    """
-    spec = policy.model
-    assert isinstance(spec, EndpointSpec)
-    sampling = policy.decoder.base_sampling
-    body = {**request_body, "model": spec.model}
-    for name in ("temperature", "top_p"):
-        if (value := getattr(sampling, name)) is not None:
-            body[name] = value
-    if policy.system is not None and isinstance(request_body.get("messages"), list):
-        body["messages"] = [{"role": "system", "content": policy.system}, *request_body["messages"]]
-    if sampling.max_tokens is not None:
-        for name in ("max_tokens", "max_completion_tokens"):
-            body.pop(name, None)
-        limit = token_limit(request_body) or sampling.max_tokens
-        body[_limit_field(spec, request_body)] = min(sampling.max_tokens, limit)
-    if sampling.stop:
-        stop = request_body.get("stop")
-        body["stop"] = [*sampling.stop, *([stop] if isinstance(stop, str) else stop or [])]
-    if spec.log_probabilities:
-        body["logprobs"] = True
-    if spec.send_seed is False:
-        body.pop("seed", None)
-    return body
-
-
-def _limit_field(spec: EndpointSpec, request_body: Mapping[str, Any]) -> str:
-    if spec.limit_field is not None:
-        return spec.limit_field
-    return "max_completion_tokens" if "max_completion_tokens" in request_body else "max_tokens"
 
 
 class BackgroundLoop:

@@ -11,12 +11,9 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from backtalk.serve.backends.experiment_router import RoutedArms
-from backtalk.serve.backends.policy_resolver import (
-    ResolvedPolicy,
-    parse_model_name,
-    to_upstream_body,
-)
-from backtalk.serve.backends.upstream import with_body
+from backtalk.serve.backends.policy_requests import learn_limit_field, to_upstream_body
+from backtalk.serve.backends.policy_resolver import ResolvedPolicy, parse_model_name
+from backtalk.serve.backends.upstream import UpstreamRequest, with_body
 from backtalk.serve.errors import APIError
 from backtalk.serve.gateway.completion_request import (
     CHAT,
@@ -181,9 +178,16 @@ async def _respond_by_policy(request: CompletionRequest, resolved: ResolvedPolic
     settings = resolved.upstream_settings(request.services.settings.upstreams)
     if settings is None or request.kind is not CHAT:
         return await respond(request, resolved)
-    body = to_upstream_body(resolved.policy, request.body)
+    policy, address = resolved.policy, settings.base_url
+    body = to_upstream_body(policy, request.body, address)
+
+    def adapt(error: Any) -> UpstreamRequest | None:
+        learn_limit_field(policy, body, address, error)
+        changed = to_upstream_body(policy, request.body, address)
+        return None if changed == body else with_body(request.to_upstream(), changed)
+
     upstream = with_body(request.to_upstream(), body)
-    return await proxy_and_log(request, upstream, [upstreams.upstream_for(settings)])
+    return await proxy_and_log(request, upstream, [upstreams.upstream_for(settings)], adapt=adapt)
 
 
 async def _upstream_models(services: Services, request: Request) -> dict[str, Any]:

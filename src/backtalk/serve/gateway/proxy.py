@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import Any
 
 from pydantic_core import to_json
 from starlette.responses import JSONResponse, Response, StreamingResponse
@@ -25,6 +26,8 @@ async def proxy_and_log(
     request: CompletionRequest,
     upstream_request: UpstreamRequest,
     upstreams: Sequence[Upstream] | None = None,
+    *,
+    adapt: Callable[[Any], UpstreamRequest | None] | None = None,
 ) -> Response:
     """Send a request to an upstream, forward the response and log it.
 
@@ -36,6 +39,8 @@ async def proxy_and_log(
         Request as sent.
     upstreams : sequence of Upstream, optional
         Upstreams to try in order. Default: all upstreams of the gateway.
+    adapt : Callable[[Any], UpstreamRequest | None], optional
+        Returns the request to send instead, after an error that rejects a parameter.
 
     Raises
     ------
@@ -44,6 +49,11 @@ async def proxy_and_log(
     """
     started = time.monotonic()
     upstream = await request.services.upstreams.send(upstream_request, upstreams)
+    if adapt is not None and upstream.response.status in {400, 422}:
+        changed = adapt(await _read_error(upstream))
+        if changed is not None:
+            upstream.response.release()
+            upstream = await request.services.upstreams.send(changed, upstreams)
     response = upstream.response
     request.note(upstream=upstream.upstream.name)
     request.request.scope["backtalk"]["upstream"] = upstream.upstream.name
@@ -56,6 +66,19 @@ async def proxy_and_log(
     content = await read_body(upstream)
     request.note(seconds=round(time.monotonic() - started, 6))
     return Response(_log_and_replace_id(request, content), headers=headers)
+
+
+async def _read_error(upstream: UpstreamResponse) -> Any:
+    """Return the body of an error, parsed or as text. It can be read again."""
+    try:
+        content = await upstream.response.read()
+    except TRANSPORT_ERRORS as error:
+        upstream.response.release()
+        raise _connection_broken(upstream, error) from None
+    try:
+        return json.loads(content)
+    except (ValueError, RecursionError):
+        return content.decode("utf-8", "replace")
 
 
 async def relay(upstream: UpstreamResponse) -> Response:

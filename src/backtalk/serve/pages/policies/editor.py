@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from starlette.responses import Response
 
 from backtalk.errors import BacktalkError, Conflict
@@ -56,7 +58,6 @@ def _draft(request: PageRequest) -> PolicyDraft:
 
 
 def _editor(request: PageRequest, draft: PolicyDraft, *, error: str = "") -> Response:
-    context = _changes(request, draft)
     return request.page(
         "policies/edit.html",
         status=422 if error else 200,
@@ -64,11 +65,11 @@ def _editor(request: PageRequest, draft: PolicyDraft, *, error: str = "") -> Res
         error=error,
         running=running_experiment(request.store),
         outcomes=[(signal, signal) for signal in SIGNALS],
-        **context,
+        **_changes(request, draft),
     )
 
 
-def _changes(request: PageRequest, draft: PolicyDraft) -> dict[str, object]:
+def _changes(request: PageRequest, draft: PolicyDraft) -> dict[str, Any]:
     served = active_policy(request.store)
     return {
         "parent": draft.parent,

@@ -1,0 +1,171 @@
+"""Requests with a policy applied: for its model on this machine, and for an upstream."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from backtalk.models import Completion, EndpointSpec, Model, Request, Usage
+from backtalk.models.endpoint.dialect import (
+    Dialect,
+    known_dialect,
+    rejected_parameters,
+    remember_dialect,
+)
+from backtalk.policy import Policy
+
+_POLICY_FIELDS = frozenset(
+    {
+        "model", "messages", "prompt", "n", "stream", "stream_options", "seed", "temperature",
+        "top_p", "max_tokens", "max_completion_tokens", "stop", "logprobs", "top_logprobs", "user",
+        "metadata", "store", "safety_identifier", "prompt_cache_key",
+    }
+)  # fmt: skip
+"""Request fields that the policy sets, or that are not forwarded to the model."""
+
+
+class OverriddenModel:
+    """Model with the options of a request applied.
+
+    The policy sets the sampling parameters. The request may lower the token limit and add stop
+    sequences. Its tools and other options are forwarded to the model.
+    For an endpoint, the request also sets the temperature and top-p that the policy leaves open.
+
+    Parameters
+    ----------
+    model : Model
+        Model of the policy.
+    body : Mapping[str, Any]
+        Body of the request.
+    fill : bool
+        If true, take temperature and top-p that the policy leaves open from the request.
+    """
+
+    def __init__(self, model: Model, body: Mapping[str, Any], *, fill: bool) -> None:
+        self._model = model
+        self._defaults = sampling_of(body) if fill else {}
+        self._options = {name: v for name, v in body.items() if name not in _POLICY_FIELDS}
+        self._max_tokens = token_limit(body)
+        stop = body.get("stop")
+        self._stop = (stop,) if isinstance(stop, str) else tuple(stop or ())
+
+    @property
+    def name(self) -> str:
+        """Name of the model."""
+        return self._model.name
+
+    @property
+    def identity(self) -> str:
+        """Identity of the model."""
+        return self._model.identity
+
+    async def generate(self, requests: Sequence[Request]) -> list[Completion]:
+        """Return one completion for each request."""
+        return await self._model.generate([self._apply(request) for request in requests])
+
+    def bound(self, request: Request) -> Usage:
+        """Return the maximum usage of a request."""
+        return self._model.bound(self._apply(request))
+
+    def _apply(self, request: Request) -> Request:
+        sampling = request.sampling
+        changes: dict[str, Any] = {
+            name: value for name, value in self._defaults.items() if getattr(sampling, name) is None
+        }
+        if self._max_tokens is not None:
+            changes["max_tokens"] = min(sampling.max_tokens or self._max_tokens, self._max_tokens)
+        if self._stop:
+            changes["stop"] = (*sampling.stop, *self._stop)
+        return request.model_copy(
+            update={
+                "sampling": sampling.model_copy(update=changes),
+                "options": {**request.options, **self._options},
+            }
+        )
+
+
+def token_limit(body: Mapping[str, Any]) -> int | None:
+    """Return the token limit of a request, ``None`` if it has none."""
+    values = [body.get("max_completion_tokens"), body.get("max_tokens")]
+    limits = [value for value in values if isinstance(value, int) and value > 0]
+    return min(limits) if limits else None
+
+
+def sampling_of(body: Mapping[str, Any]) -> dict[str, float]:
+    """Return the temperature and top-p that a request sets to a number."""
+    return {
+        name: body[name]
+        for name in ("temperature", "top_p")
+        if type(body.get(name)) in {int, float}
+    }
+
+
+def to_upstream_body(
+    policy: Policy, request_body: Mapping[str, Any], address: str
+) -> dict[str, Any]:
+    """Return the body of a request with a policy applied.
+
+    Sampling parameters that the policy leaves open stay as the request has them.
+
+    Parameters
+    ----------
+    policy : Policy
+        Policy that draws one sample from an endpoint.
+    request_body : Mapping[str, Any]
+        Body as received.
+    address : str
+        Address of the upstream.
+    """
+    spec = policy.model
+    assert isinstance(spec, EndpointSpec)
+    sampling = policy.decoder.base_sampling
+    body = {**request_body, "model": spec.model}
+    for name in ("temperature", "top_p"):
+        if (value := getattr(sampling, name)) is not None:
+            body[name] = value
+    if policy.system is not None and isinstance(request_body.get("messages"), list):
+        body["messages"] = [{"role": "system", "content": policy.system}, *request_body["messages"]]
+    limits = [n for n in (sampling.max_tokens, token_limit(request_body)) if n is not None]
+    if limits:
+        for name in ("max_tokens", "max_completion_tokens"):
+            body.pop(name, None)
+        body[_limit_field(spec, request_body, address)] = min(limits)
+    if sampling.stop:
+        stop = request_body.get("stop")
+        body["stop"] = [*sampling.stop, *([stop] if isinstance(stop, str) else stop or [])]
+    if spec.log_probabilities:
+        body["logprobs"] = True
+    if spec.send_seed is False:
+        body.pop("seed", None)
+    return body
+
+
+def _limit_field(spec: EndpointSpec, request_body: Mapping[str, Any], address: str) -> str:
+    if spec.limit_field is not None:
+        return spec.limit_field
+    dialect = known_dialect(address, spec.model)
+    if dialect is not None and dialect.limit_field is not None:
+        return dialect.limit_field
+    return "max_completion_tokens" if "max_completion_tokens" in request_body else "max_tokens"
+
+
+def learn_limit_field(policy: Policy, body: Mapping[str, Any], address: str, error: Any) -> None:
+    """Remember the name of the token limit that an upstream takes, after its error.
+
+    Parameters
+    ----------
+    policy : Policy
+        Policy that draws one sample from an endpoint.
+    body : Mapping[str, Any]
+        Body as sent.
+    address : str
+        Address of the upstream.
+    error : Any
+        Body of the error.
+    """
+    assert isinstance(policy.model, EndpointSpec)
+    dialect = known_dialect(address, policy.model.model) or Dialect()
+    limits = [name for name in ("max_tokens", "max_completion_tokens") if name in body]
+    adapted = dialect.adapted(limits, rejected_parameters(error, limits))
+    if adapted != dialect:
+        remember_dialect(address, policy.model.model, adapted)
