@@ -173,7 +173,7 @@ def test_pages_of_the_api_in_one_folder_are_joined_in_the_store(store, tmp_path)
         (folder / f"{name}.json").write_text(json.dumps({"data": rows, "meta": {"page": 1}}))
     result = ingest(store, folder)
     assert (result.added.interactions, result.added.feedback, result.rejected) == (1, 3, 1)
-    assert "scores.json, line 2" in result.first_reason
+    assert "scores.json, row 2" in result.first_reason
 
 
 def test_a_downloaded_trace_has_observations_and_scores(tmp_path):

@@ -1,8 +1,12 @@
 """Mappings: import of any table by a description of its columns."""
 
+import json
+
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
-from backtalk.errors import NotFound, RecordError
+from backtalk.errors import NotFound, RecordError, UnknownName
 from backtalk.feedback import (
     Annotator,
     Choice,
@@ -16,6 +20,8 @@ from backtalk.feedback import (
     Ranking,
 )
 from backtalk.formats import ParsedRow, RejectedRow, RowMapping, read
+from backtalk.formats.ingest import ingest
+from backtalk.store import Store
 from tests.formats.samples import read_case, write_rows
 
 MAPPING = """
@@ -309,3 +315,43 @@ def test_a_mapping_file_may_be_json(tmp_path):
     mapping = RowMapping.from_file(path)
     case = read_case(write_rows(tmp_path / "x.jsonl", {"q": "2 + 2?", "a": "4"}), format=mapping)
     assert case.of(Demonstration)[0].text == "4"
+
+
+THUMBS = "{prompt: prompt, responses: [answer], feedback: [{kind: label, column: thumb}]}"
+
+
+@pytest.mark.parametrize("ending", ["csv", "tsv", "jsonl", "parquet"])
+def test_a_misspelt_column_is_one_error_and_leaves_rejected_rows_alone(ending, tmp_path):
+    path = tmp_path / f"x.{ending}"
+    rows = [{"prompt": f"{i}?", "answer": "Yes.", "thumb": "up"} for i in range(3)]
+    if ending == "parquet":
+        pq.write_table(pa.Table.from_pylist(rows), path)
+    elif ending == "jsonl":
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    else:
+        separator = "," if ending == "csv" else "\t"
+        lines = [rows[0].keys(), *(row.values() for row in rows)]
+        path.write_text("".join(separator.join(line) + "\n" for line in lines))
+    rejected = tmp_path / f"x.{ending}.rejected.jsonl"
+    rejected.write_text("mine")
+    with Store(tmp_path / "x.db") as store:
+        for name, misspelt in (("prompt: prompt", "promt"), ("column: thumb", "thunb")):
+            text = THUMBS.replace(name, f"{name.split(':')[0]}: {misspelt}")
+            with pytest.raises(UnknownName, match=f"names the column '{misspelt}'") as error:
+                ingest(store, path, format=RowMapping.from_yaml(text))
+            assert f"Did you mean {name.split(': ')[1]!r}?" in error.value.mend
+            assert "prompt, answer, thumb" in error.value.mend
+        assert not list(store.cases())
+    assert rejected.read_text() == "mine"
+
+
+def test_a_column_that_few_objects_have_is_no_error(tmp_path):
+    path = tmp_path / "x.jsonl"
+    rows = [{"prompt": f"{i}?", "answer": "Yes."} for i in range(40)]
+    path.write_text("".join(json.dumps(row) + "\n" for row in [*rows, {**rows[0], "thumb": "up"}]))
+    with Store(tmp_path / "x.db") as store:
+        assert ingest(store, path, format=RowMapping.from_yaml(THUMBS)).added.feedback == 1
+        path.write_text(json.dumps(rows[1]))
+        result = ingest(store, path, format=RowMapping.from_yaml(THUMBS))
+    assert result.rejected == 0
+    assert "column 'thumb' of the mapping is in none of the first rows" in str(result.unusual)

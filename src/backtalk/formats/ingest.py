@@ -13,6 +13,7 @@ from backtalk.errors import BacktalkError
 from backtalk.formats.import_parts import ImportPart, ImportRequest, read_parts
 from backtalk.formats.read import ParsedRow
 from backtalk.formats.readers import Progress, RejectedRow
+from backtalk.formats.readers.row import place
 from backtalk.formats.reading_process import ReadingProcess, is_suitable
 from backtalk.formats.rejects import Rejects
 from backtalk.formats.unusual import Unusual
@@ -64,7 +65,8 @@ class _Tally:
 
     def reject(self, row: RejectedRow) -> None:
         if not self.rejects.count:
-            self.first_reason = f"{row.source}, line {row.line}: {row.reason}"
+            where = f"{row.source}, {place(row.source, row.line)}" if row.line else row.source
+            self.first_reason = f"{where}: {row.reason}"
         self.rejects.add(row)
 
 

@@ -34,6 +34,7 @@ from backtalk.formats.read import (
     recognised_format,
 )
 from backtalk.formats.readers import Meter, RejectedRow, Row, Source, find_sources, read_rows
+from backtalk.formats.readers.row import place
 
 if TYPE_CHECKING:
     from backtalk.formats.mapping import RowMapping
@@ -66,10 +67,11 @@ class Preview:
         """Return the preview as lines of text."""
         lines = [f"{self.source}: {self.format}"]
         for row in self.rows:
+            number = place(row.source, row.line)
             if isinstance(row, RejectedRow):
-                lines.append(f"row {row.line} is rejected: {row.reason}")
+                lines.append(f"{number} is rejected: {row.reason}")
                 continue
-            lines.append(f"row {row.line}")
+            lines.append(number)
             for case in row.cases:
                 lines += [f"  {line}" for line in case_lines(case)]
             lines += [f"  {describe_feedback(item)}" for item in row.feedback]

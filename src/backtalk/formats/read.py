@@ -22,6 +22,7 @@ from pydantic import ValidationError
 
 from backtalk.errors import RecordError
 from backtalk.feedback.case import Case
+from backtalk.feedback.interaction import Message, Prompt
 from backtalk.feedback.kinds import AnyFeedback
 from backtalk.feedback.record import explain
 from backtalk.formats.format import (
@@ -57,7 +58,7 @@ class ParsedRow(NamedTuple):
     source: str
     """Name of the file, ``"stdin"`` for standard input."""
     line: int
-    """Line number in JSON lines, row number elsewhere, from 1."""
+    """Number from 1: of the line in JSON lines, CSV and TSV, otherwise of the row."""
     cases: tuple[Case, ...]
     feedback: tuple[AnyFeedback, ...] = ()
     """Feedback that is not about an interaction."""
@@ -204,8 +205,12 @@ def parse_row(row: Row, parse: Callable[[RowData], Iterable[Parsed]]) -> ParsedR
         feedback: list[AnyFeedback] = []
         for content in parse(row.data):
             if isinstance(content, TextPair):
+                if not content.prompt_text or content.prompt_text.isspace():
+                    raise _empty_prompt()
                 cases.append(content)
             elif isinstance(content, Case):
+                if _is_empty(content.interaction.prompt):
+                    raise _empty_prompt()
                 for item in content.feedback:
                     item.check(content.interaction)
                 cases.append(content)
@@ -216,3 +221,21 @@ def parse_row(row: Row, parse: Callable[[RowData], Iterable[Parsed]]) -> ParsedR
     except ValidationError as error:
         return RejectedRow(row.source, row.line, explain(error), row.data)
     return ParsedRow(row.source, row.line, tuple(cases), tuple(feedback))
+
+
+def _is_empty(prompt: Prompt) -> bool:
+    """Return true if the last message is a user's and blank, or all messages are."""
+    messages = prompt[-1:] if prompt and prompt[-1].role == "user" else prompt
+    return all(_is_blank(message) for message in messages)
+
+
+def _is_blank(message: Message) -> bool:
+    parts = message.content if isinstance(message.content, tuple) else ()
+    has_media = any("text" not in part for part in parts)
+    return not (has_media or message.tool_calls or message.text.strip())
+
+
+def _empty_prompt() -> RecordError:
+    return RecordError(
+        "prompt: the prompt is empty", "Write the prompt into the row, or leave the row out"
+    )

@@ -62,6 +62,11 @@ class TextPair(Case):
         return pair
 
     @property
+    def prompt_text(self) -> str:
+        """Text of the prompt."""
+        return self._parts[0]
+
+    @property
     def texts(self) -> tuple[str, str]:
         """Texts of the two responses."""
         return self._parts[1:3]

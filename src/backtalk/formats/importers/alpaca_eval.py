@@ -13,6 +13,7 @@ from backtalk.formats.content_ids import make_case, make_feedback, make_interact
 from backtalk.formats.fields import Fields
 from backtalk.formats.format import RowData, import_format
 from backtalk.formats.readers import Meter, RejectedRow, find_sources, read_rows
+from backtalk.formats.readers.row import place
 
 Baseline = dict[str, tuple[str, str | None]]
 """Output of the baseline and name of its model, if known, for each instruction."""
@@ -33,13 +34,13 @@ def read_baseline(path: str) -> Baseline:
     baseline: Baseline = {}
     for row in (row for source in inputs for row in read_rows(source, meter)):
         if isinstance(row, RejectedRow):
-            raise BacktalkError(f"{row.source}, row {row.line}: {row.reason}")
+            raise BacktalkError(f"{row.source}, {place(row.source, row.line)}: {row.reason}")
         fields = Fields(row.data)
         try:
             output = fields.text("baseline_output" if "baseline_output" in fields else "output")
             baseline[_prompt(fields)] = output, fields.optional_text("generator")
         except RecordError as error:
-            raise BacktalkError(f"{row.source}, row {row.line}: {error}") from None
+            raise BacktalkError(f"{row.source}, {place(row.source, row.line)}: {error}") from None
     return baseline
 
 

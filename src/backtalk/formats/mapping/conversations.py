@@ -147,7 +147,7 @@ def read_prompt_source(row: Fields, source: AnySource) -> Prompt:
     Raises
     ------
     RecordError
-        If it is missing, or neither a text nor messages.
+        If it is missing or blank, or neither a text nor messages.
     """
     if isinstance(source, Template):
         rendered = source.render(row.data)
@@ -157,6 +157,8 @@ def read_prompt_source(row: Fields, source: AnySource) -> Prompt:
     cell_value, path = value(row, source), name_of(source)
     if is_null(cell_value):
         raise RecordError(f"{path}: missing")
+    if is_empty(cell_value):
+        raise RecordError(f"{path}: the prompt is empty")
     return read_messages(cell_value, path) or as_messages(cell_value, path)
 
 

@@ -24,6 +24,8 @@ class _PushbackLines:
         self._lines = lines
         self._pushed_back: deque[str] = deque()
         self.read_lines: list[str] = []
+        self.number = 0
+        """Number of the last line, from 1."""
 
     def __iter__(self) -> _PushbackLines:
         return self
@@ -31,18 +33,23 @@ class _PushbackLines:
     def __next__(self) -> str:
         line = self._pushed_back.popleft() if self._pushed_back else next(self._lines)
         self.read_lines.append(line)
+        self.number += 1
         return line
 
     def push_back(self, keep: int) -> str:
         """Push back all lines read except the first ``keep``, and return those."""
         self._pushed_back.extendleft(reversed(self.read_lines[keep:]))
+        self.number -= len(self.read_lines) - keep
         return "".join(self.read_lines[:keep])
 
 
 def csv_rows(
     stream: BinaryIO, source: str, *, separators: str = ",;\t"
 ) -> Iterator[Row | RejectedRow]:
-    r"""Yield the rows of a stream.
+    r"""Yield the rows of a stream, each with the number of the line on which it begins.
+
+    The header is on the first line that is not blank. Blank lines and the further lines of a quoted
+    cell count as lines of the file.
 
     Parameters
     ----------
@@ -61,27 +68,25 @@ def csv_rows(
     lines = _PushbackLines(iter(text))
     header = next((line for line in lines if line.strip()), "")
     separator = max(separators, key=header.count)
-    names = next(csv.reader([header], delimiter=separator), [])
+    names = _header_names(lines, header, separator)
     if (duplicate := repeated(names)) is not None:
         yield RejectedRow(source, 0, f"the header names the column {duplicate!r} twice", header)
         return
     reader = csv.reader(lines, delimiter=separator, strict=True)
-    number = 0
     while True:
         lines.read_lines.clear()
+        number = lines.number + 1
         try:
             fields = next(reader)
         except StopIteration:
             return
         except csv.Error as error:
-            number += 1
             line = lines.push_back(1).rstrip("\r\n")
             yield RejectedRow(source, number, f"not a row of {len(names)} fields: {error}", line)
             reader = csv.reader(lines, delimiter=separator, strict=True)
             continue
         if not fields:
             continue
-        number += 1
         if len(fields) == len(names):
             yield _make_row(source, number, dict(zip(names, fields, strict=True)))
             continue
@@ -91,6 +96,17 @@ def csv_rows(
         else:
             yield RejectedRow(source, number, reason, lines.push_back(1).rstrip("\r\n"))
             reader = csv.reader(lines, delimiter=separator, strict=True)
+
+
+def _header_names(lines: _PushbackLines, header: str, separator: str) -> list[str]:
+    """Return the names of the columns; a quoted name may continue on further lines."""
+    lines.push_back(len(lines.read_lines) - 1)
+    lines.read_lines.clear()
+    try:
+        return next(csv.reader(lines, delimiter=separator, strict=True), [])
+    except csv.Error:
+        lines.push_back(1)
+        return next(csv.reader([header], delimiter=separator), [])
 
 
 def _make_row(source: str, number: int, data: dict[str, Any]) -> Row | RejectedRow:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from backtalk.errors import BacktalkError
+from backtalk.errors import BacktalkError, UnknownName
 from backtalk.formats.columns import meaning_of
 from backtalk.formats.suggest.feedback import feedback_items
 from backtalk.formats.suggest.flow import escape, flow
@@ -169,7 +169,10 @@ def _refusals(body: list[str], rows: Sequence[dict[str, Any]]) -> list[str]:
 
     layout = mapping_format(RowMapping.from_yaml("\n".join(body)))
     sample = (Row("", number, row) for number, row in enumerate(rows, 1))
-    prepared = layout.preprocess(sample) if layout.preprocess else sample
+    try:
+        prepared = list(layout.preprocess(sample) if layout.preprocess else sample)
+    except UnknownName as error:
+        return [_comment(f"As it stands, it reads no row. {error.what}")]
     results = [
         row if isinstance(row, RejectedRow) else parse_row(row, layout.parse) for row in prepared
     ]
