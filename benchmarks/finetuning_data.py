@@ -86,18 +86,7 @@ class Ranking:
 def write(folder: Path) -> None:
     """Write the pairs, the tokenizer and both models into a folder."""
     dialogues = list(_dialogues())
-    tokenizer = Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.decoder = decoders.ByteLevel()
-    tokenizer.train_from_iterator(
-        (text for dialogue in dialogues for text in dialogue),
-        trainers.BpeTrainer(
-            vocab_size=VOCABULARY,
-            special_tokens=[END, PADDING],
-            initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-            show_progress=False,
-        ),
-    )
+    tokenizer = train_tokenizer(text for dialogue in dialogues for text in dialogue)
     end = tokenizer.token_to_id(END)
 
     def tokens(text: str) -> tuple[int, ...]:
@@ -129,6 +118,23 @@ def write(folder: Path) -> None:
     for seed, name in enumerate(("policy", "reference")):
         torch.manual_seed(seed)
         LlamaForCausalLM(config).save_pretrained(folder / name)
+
+
+def train_tokenizer(texts: Iterable[str]) -> Tokenizer:
+    """Return a byte-level tokenizer trained on texts."""
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    tokenizer.train_from_iterator(
+        texts,
+        trainers.BpeTrainer(
+            vocab_size=VOCABULARY,
+            special_tokens=[END, PADDING],
+            initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+            show_progress=False,
+        ),
+    )
+    return tokenizer
 
 
 def pairs_in(folder: Path) -> list[Pair]:

@@ -1,7 +1,10 @@
 """Progress fits a terminal of 80 columns, and is a line a minute in pipes."""
 
+import asyncio
 import io
 import re
+import signal
+import threading
 
 import pytest
 import typer
@@ -9,6 +12,7 @@ from rich.cells import cell_len
 from rich.console import Console
 
 from backtalk.cli import output
+from backtalk.cli.main import stop_at_once
 from backtalk.cli.progress import ProgressBars, ProgressLines, TaskProgress, clock, compact
 from backtalk.run import Run
 
@@ -186,3 +190,47 @@ def test_a_run_reports_what_an_earlier_one_did():
         ("training", 4, 9, "loss 0.5"),
         ("training", 9, 9),
     ]
+
+
+def test_ctrl_c_stops_training_under_an_event_loop_at_once():
+    previous = signal.getsignal(signal.SIGINT)
+    finished = []
+
+    async def train():
+        signal.raise_signal(signal.SIGINT)
+        finished.append(True)
+
+    try:
+        stop_at_once()
+        with pytest.raises(KeyboardInterrupt):
+            asyncio.run(train())
+    finally:
+        signal.signal(signal.SIGINT, previous)
+    assert not finished
+
+
+def test_results_are_printed_above_the_bars(monkeypatch):
+    screen = io.StringIO()
+    terminal = Console(file=screen, width=80, force_terminal=True, soft_wrap=True)
+    monkeypatch.setattr(output, "notes", terminal)
+    monkeypatch.setattr(output, "results", terminal)
+    with output.progress_bars() as progress:
+        progress("training", 1, 9, TRAINING)
+        output.say("ok      first loss of dpo")
+        progress("training", 2, 9, TRAINING)
+        output.say_table(("name",), [("beta",)])
+    text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", screen.getvalue())
+    lines = [line.rstrip() for line in re.split(r"[\r\n]+", text)]
+    assert {"ok      first loss of dpo", "name", "beta"} <= set(lines)
+    assert any(line.startswith("training ") and line.endswith(TRAINING) for line in lines)
+    assert max(map(len, lines)) <= 80
+
+
+def test_a_thread_of_lines_ends_with_the_command(monkeypatch):
+    lines = []
+    monkeypatch.setattr(output, "note", lines.append)
+    with output.progress_bars() as progress:
+        progress("training", 1, 9)
+        assert any(thread.name == "progress" for thread in threading.enumerate())
+    assert not any(thread.name == "progress" for thread in threading.enumerate())
+    assert lines == []

@@ -37,7 +37,7 @@ def make_app(command: str | None = None) -> typer.Typer:
     )
     app.callback(
         epilog="Exit codes: 0 success, 1 error, 2 wrong usage, 3 import with rejected rows, "
-        "4 promotion refused by the gate, 5 budget exceeded, 70 bug."
+        "4 promotion refused by the gate, 5 budget exceeded, 70 bug, 130 stopped by Ctrl-C."
     )(_options)
     register(app, command)
     return app
@@ -71,7 +71,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if notice is not None:
         note(notice)
     hide_library_warnings()
-    _stop_at_once()
+    stop_at_once()
     try:
         make_app(next(iter(command_line), None))(command_line, prog_name="backtalk")
     except SystemExit as end:
@@ -81,7 +81,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return ExitCode.DONE
 
 
-def _stop_at_once() -> None:
+def stop_at_once() -> None:
     """Let Ctrl-C raise ``KeyboardInterrupt`` at once, also in training under an event loop.
 
     ``asyncio.run`` replaces the default handler by one that waits for the next ``await``, of which

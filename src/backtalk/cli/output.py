@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -16,6 +16,7 @@ from backtalk.cli.exit_codes import ExitCode
 
 if TYPE_CHECKING:
     from backtalk import run
+    from backtalk.cli.progress import ProgressBars, ProgressLines
     from backtalk.stats.estimate import Estimate
 
 _PIPED_WIDTH = 240
@@ -29,7 +30,8 @@ notes = Console(stderr=True, highlight=False, soft_wrap=True)
 
 def say(text: str = "") -> None:
     """Print a line of the result."""
-    results.print(escape(text))
+    with _above_bars():
+        results.print(escape(text))
 
 
 def say_json(data: Any) -> None:
@@ -58,7 +60,8 @@ def say_table(
         table.add_column(name, justify="right" if index in numbers else "left", overflow="fold")
     for row in rows:
         table.add_row(*(escape(cell) for cell in row))
-    results.print(table)
+    with _above_bars():
+        results.print(table)
 
 
 def note(text: str) -> None:
@@ -79,6 +82,15 @@ def number(estimate: Estimate | None, *, signed: bool = False) -> str:
     return f"{estimate.value:{sign}.3f} [{estimate.low:{sign}.3f}, {estimate.high:{sign}.3f}]"
 
 
+_shown: list[ProgressBars | ProgressLines] = []
+"""Progress on the screen."""
+
+
+def _above_bars() -> AbstractContextManager[None]:
+    """Return a context in which a result can be printed, without a bar in its way."""
+    return _shown[-1].hidden() if _shown else nullcontext()
+
+
 @contextmanager
 def progress_bars() -> Iterator[run.Progress]:
     """Show the progress of tasks while the block runs, on standard error.
@@ -96,7 +108,11 @@ def progress_bars() -> Iterator[run.Progress]:
     progress = ProgressBars(notes) if notes.is_interactive else ProgressLines(note)
     try:
         with progress.running():
-            yield progress
+            _shown.append(progress)
+            try:
+                yield progress
+            finally:
+                _shown.remove(progress)
     except KeyboardInterrupt as stop:
         during = f" during {progress.current.position}" if progress.current else ""
         note(f"Stopped{during}.")

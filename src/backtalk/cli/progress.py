@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 from collections import deque
@@ -201,6 +202,12 @@ class ProgressLines:
                 self._write(task.line(now))
 
     @contextmanager
+    def hidden(self) -> Iterator[None]:
+        """Print no line while the block prints."""
+        with self._lock:
+            yield
+
+    @contextmanager
     def running(self) -> Iterator[None]:
         """Print lines while the block runs, also between reports."""
         end = threading.Event()
@@ -232,6 +239,13 @@ class ProgressBars:
         self._tasks: dict[str, TaskProgress] = {}
         self.current: TaskProgress | None = None
         """Task of the latest report."""
+        self._live = Live(
+            console=console,
+            get_renderable=self.render,
+            refresh_per_second=4,
+            transient=True,
+            redirect_stdout=sys.stdout.isatty(),
+        )
 
     def __call__(self, task: str, done: int, total: int | None, note: str = "") -> None:
         """Take a report."""
@@ -253,13 +267,17 @@ class ProgressBars:
     @contextmanager
     def running(self) -> Iterator[None]:
         """Show the bars while the block runs."""
-        with Live(
-            console=self._console,
-            get_renderable=self.render,
-            refresh_per_second=4,
-            transient=True,
-        ):
+        with self._live:
             yield
+
+    @contextmanager
+    def hidden(self) -> Iterator[None]:
+        """Hide the bars while the block prints to the same terminal."""
+        self._live.stop()
+        try:
+            yield
+        finally:
+            self._live.start()
 
     def render(self) -> Group:
         """Return the bars of all tasks under way."""
