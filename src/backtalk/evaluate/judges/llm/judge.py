@@ -22,9 +22,6 @@ from backtalk.rewards.preference_oracle import ResponsePair
 from backtalk.run import Run
 from backtalk.stats.validation import Floats
 
-_BUDGETED_TOKENS = 2048
-"""Maximum number of tokens of a reply in a run that limits tokens or money."""
-
 _TIE = np.array([0.0, 0.0, 1.0])
 
 
@@ -72,17 +69,10 @@ class LanguageModelJudge:
         return JudgeInfo(name=self.name, kind="llm", model=self.model.name)
 
     def in_run(self, run: Run) -> Self:
-        """Return the same judge, whose calls count towards the budget of a run.
-
-        If the run limits tokens or money and the options do not limit a reply, it gets 2,048
-        tokens at most.
-        """
+        """Return the same judge, whose calls count towards the budget of a run."""
         if self._run is run:
             return self
-        options = self.options
-        if options.max_tokens is None and run.budget.limits_tokens:
-            options = options.model_copy(update={"max_tokens": _BUDGETED_TOKENS})
-        return type(self)(self.model, options, cache=self.cache, run=run)
+        return type(self)(self.model, self.options, cache=self.cache, run=run)
 
     @property
     def _cached_model(self) -> Model:

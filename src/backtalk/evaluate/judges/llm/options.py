@@ -28,8 +28,8 @@ class JudgeOptions(Record):
     """Number of replies per question; their mean counts."""
     temperature: OptionalField[Annotated[float, Field(ge=0)]] = None
     """Temperature. Default: the endpoint's."""
-    max_tokens: OptionalField[Annotated[int, Field(gt=0)]] = None
-    """Maximum number of tokens of a reply, reasoning included. Default: the endpoint's."""
+    max_tokens: Annotated[int, Field(gt=0)] = 2048
+    """Maximum number of tokens of a reply, with the reasoning of models that think first."""
     both_orders: bool = True
     """If true, a pairwise judge sees each pair in both orders, and the two verdicts are averaged:
     a verdict that changes with the order is a tie."""
