@@ -30,7 +30,7 @@ from backtalk.policy.origin import policy_origin
 from backtalk.promotion import active_policy
 from backtalk.promotion.alternatives import other_evidence
 from backtalk.reports import save_examples
-from backtalk.rewards.recorded_feedback import NewAnswers
+from backtalk.rewards.recorded_feedback import CannotJudge, NewAnswers
 from backtalk.run import Progress, Run
 from backtalk.stats.selection_bias import Selection
 from backtalk.store import Store
@@ -346,12 +346,13 @@ def _select(
 
 @contextmanager
 def _other_judges(policy: Policy, store: Store) -> Iterator[None]:
-    """Name the judges of this store if the judge knows recorded answers only."""
+    """Name other judges if the judge knows recorded answers only."""
     try:
         yield
-    except NewAnswers as error:
-        origin = policy_origin(policy, store)
-        raise NewAnswers(error.what, other_evidence(policy, origin, store)) from None
+    except CannotJudge as error:
+        other = other_evidence(policy, policy_origin(policy, store), store)
+        new = isinstance(error, NewAnswers)
+        raise CannotJudge(error.what, other if new else f"{error.mend}. {other}") from None
 
 
 def _save(

@@ -42,7 +42,9 @@ def read_judge(name: str, store: Store, *, wait: bool) -> Judge:
     return judge
 
 
-def warn_if_circular(judge: object, candidates: Sequence[Policy], store: Store) -> None:
+def warn_if_circular(
+    judge: object, candidates: Sequence[Policy], store: Store, *, options: str
+) -> None:
     """Say before anything is spent that the gate will refuse the evidence of a judge.
 
     Parameters
@@ -53,16 +55,19 @@ def warn_if_circular(judge: object, candidates: Sequence[Policy], store: Store) 
         Candidates.
     store : Store
         Store of the project.
+    options : str
+        Options that name the store and the project in commands.
     """
+    from backtalk.cli.context import with_options
     from backtalk.promotion import circular_judge
 
     for candidate in candidates:
         warning = circular_judge(judge, candidate, store)
         if warning is not None:
-            note(f"{warning}.")
+            note(with_options(f"{warning}.", options))
 
 
-def show(result: Evaluation, candidate: Policy, baseline: Policy) -> None:
+def show(result: Evaluation, candidate: Policy, baseline: Policy, *, priced: bool = False) -> None:
     """Print an evaluation.
 
     Parameters
@@ -71,6 +76,8 @@ def show(result: Evaluation, candidate: Policy, baseline: Policy) -> None:
         Evaluation to print.
     candidate, baseline : Policy
         Policies that it compares.
+    priced : bool, default False
+        If true, prices were given for the cost of an answer.
     """
     from backtalk.evaluate.result import headline
 
@@ -95,6 +102,8 @@ def show(result: Evaluation, candidate: Policy, baseline: Policy) -> None:
     )
     if result.candidate_cost is not None and result.baseline_cost is not None:
         _show_cost(result.candidate_cost, result.baseline_cost)
+        if priced and None in {result.candidate_cost.money, result.baseline_cost.money}:
+            note("--prices has no price of one of the models, so that no money is shown.")
     if result.choices:
         say_table(
             ("choice among its samples", "value", "lead of its own choice"),

@@ -90,6 +90,7 @@ def compare(
         prices=prices,
         prices_alone=True,
     )
+    options = store_options(store, project)
     with opened(store, project) as db:
         policies = [read_policy(db, name) for name in candidates]
         old = find_policy(against, db)
@@ -100,7 +101,7 @@ def compare(
             progress_bars() as progress,
         ):
             chosen = read_judge(judge, db, wait=wait)
-            warn_if_circular(chosen, policies, db)
+            warn_if_circular(chosen, policies, db, options=options)
             comparison = asyncio.run(
                 acompare(
                     policies,
@@ -123,8 +124,8 @@ def compare(
             return
         winner = policies[selection.winner]
         _show_choice(policies, selection)
-        show(result, winner, old)
-        show_next(result, winner, db, judge=judge, options=store_options(store, project))
+        show(result, winner, old, priced=prices is not None)
+        show_next(result, winner, db, judge=judge, options=options)
 
 
 def _show_choice(policies: list[Policy], selection: Selection) -> None:

@@ -97,6 +97,7 @@ def evaluate_command(
         prices=prices,
         prices_alone=True,
     )
+    options = store_options(store, project)
     with opened(store, project) as db:
         new, old = find_policy(candidate, db), find_policy(against, db)
         questions = read_prompts(db, split=split, file=prompts, limit=limit, seed=seed)
@@ -106,7 +107,7 @@ def evaluate_command(
             progress_bars() as progress,
         ):
             chosen = read_judge(judge, db, wait=wait)
-            warn_if_circular(chosen, [new], db)
+            warn_if_circular(chosen, [new], db, options=options)
             result = asyncio.run(
                 aevaluate(
                     new,
@@ -135,8 +136,8 @@ def evaluate_command(
         if json:
             say_json(result.to_dict())
             return
-        show(result, new, old)
-        show_next(result, new, db, judge=judge, options=store_options(store, project))
+        show(result, new, old, priced=prices is not None)
+        show_next(result, new, db, judge=judge, options=options)
 
 
 def policies_of(store: Store, evaluation: Evaluation) -> tuple[Policy, Policy]:
