@@ -234,6 +234,29 @@ def test_ctrl_c_amid_an_update_of_the_weights_saves_nothing_wrong(
     assert learn("dpo", plain, store, tmp_path / "run").id == learn("dpo", plain, store).id
 
 
+@pytest.mark.parametrize("adapter", ["none", "lora"])
+def test_a_finished_run_keeps_no_checkpoint_and_gives_the_same_policy(
+    plain, store, tmp_path, monkeypatch, adapter
+):
+    from backtalk.learn.finetune.trainer import Trainer
+
+    folder = tmp_path / "run"
+    options = {"adapter": adapter, "checkpoint_every_seconds": 1e-9}
+    first = learn("dpo", plain, store, folder, **options)
+    assert not list(folder.rglob("*.pt"))
+    assert not list(folder.rglob("*.new"))
+    step, taken = Trainer._step, []
+    monkeypatch.setattr(
+        Trainer, "_step", lambda self, number: (taken.append(number), step(self, number))[1]
+    )
+    again = learn("dpo", plain, store, folder, **options)
+    assert taken == []
+    assert again.id == first.id
+    assert again.lineage.notes == first.lineage.notes
+    assert learn("dpo", plain, store, folder, **options, beta=0.5).id != first.id
+    assert taken
+
+
 def test_progress_says_what_was_measured(plain, store):
     notes = []
 

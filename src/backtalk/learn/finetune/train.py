@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -14,6 +13,7 @@ from backtalk.errors import BacktalkError
 from backtalk.feedback.record import now
 from backtalk.learn.finetune.config import TrainingConfig
 from backtalk.learn.finetune.encoding import Encoder
+from backtalk.learn.finetune.finished_run import FinishedRun, save_history
 from backtalk.learn.finetune.logprobs import LogProbModel
 from backtalk.learn.finetune.objective import BuildTasks, TrainingTask
 from backtalk.learn.finetune.preflight import (
@@ -278,21 +278,27 @@ def finetune(
     reference = setup.reference
     if reference is not None:
         reference.compute(setup.trees_with_reference, run, config)
+    folder = None if run.folder is None else run.folder / "training"
     trainer = Trainer(
         setup.model.logprob_model,
         setup.tasks,
         config,
         reference=None if reference is None else reference.logprobs,
         seed=run.seed,
-        folder=None if run.folder is None else run.folder / "training",
+        folder=folder,
         weights=setup.model.initial.identity,
     )
-    done = trainer.resume()
-    note = f"resumed at step {done:,} of {trainer.steps:,}" if done else ""
-    with run.task("training", trainer.steps, done=done, note=note) as step:
-        trainer.train(lambda done, metrics: step(done, _progress_note(metrics)))
     artifacts = feedback.store.artifacts
-    history = artifacts.put({"training.json": json.dumps(trainer.history).encode()})
+    finished = FinishedRun.read(folder, trainer.fingerprint, artifacts)
+    if finished is None:
+        _train(trainer, run)
+        finished = FinishedRun(
+            setup.model.save(policy.model, artifacts), save_history(trainer.history, artifacts)
+        )
+        if folder is not None:
+            finished.write(folder, trainer.fingerprint)
+    trainer.remove_state()
+    metrics = finished.read_history(artifacts)
     notes: dict[str, Any] = {
         "steps": trainer.steps,
         **{f"{task.name} prompts": len(task.trees) for task in setup.tasks},
@@ -300,13 +306,13 @@ def finetune(
             f"left out: {reason}": count
             for reason, count in (setup.encoder.left_out + feedback.left_out).items()
         },
-        **_final_metrics(trainer.history),
-        "history": history,
+        **_final_metrics(metrics),
+        "history": finished.history,
     }
     if reference is not None:
         reference.close()
     return policy.derive(
-        model=setup.model.save(policy.model, artifacts),
+        model=finished.model,
         lineage=Lineage(
             method=method,
             parent=policy.id,
@@ -317,6 +323,14 @@ def finetune(
             notes=notes,
         ),
     )
+
+
+def _train(trainer: Trainer, run: Run) -> None:
+    """Take the remaining steps of a run, with a progress report."""
+    done = trainer.resume()
+    note = f"resumed at step {done:,} of {trainer.steps:,}" if done else ""
+    with run.task("training", trainer.steps, done=done, note=note) as step:
+        trainer.train(lambda done, metrics: step(done, _progress_note(metrics)))
 
 
 _SHOWN_METRICS = {

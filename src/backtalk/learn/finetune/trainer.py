@@ -415,6 +415,16 @@ class Trainer:
         )
         new.rename(self._state_file)
 
+    @property
+    def fingerprint(self) -> str:
+        """Digest of the data, the objectives, the options and the initial weights."""
+        return self._fingerprint
+
+    def remove_state(self) -> None:
+        """Delete the checkpoint, once the trained weights are stored."""
+        if self._state_file is not None and self._processes.is_main:
+            self._state_file.unlink(missing_ok=True)
+
     def resume(self) -> int:
         """Load the state of an interrupted run, and return the number of its finished steps.
 
