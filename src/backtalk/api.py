@@ -15,6 +15,7 @@ from backtalk.evaluate.evaluate import choose_best
 from backtalk.evaluate.evaluate import evaluate as evaluate_policies
 from backtalk.evaluate.examples import select_examples
 from backtalk.evaluate.judges import Judge, get_judge
+from backtalk.evaluate.judges.check import check_language_model
 from backtalk.evaluate.result import Evaluation
 from backtalk.evaluate.storage import save_evaluation
 from backtalk.feedback import as_prompt
@@ -47,6 +48,9 @@ __all__ = [
     "select_prompts",
 ]
 
+CHECKED_PAIRS = 50
+"""Default number of pairs on which a language model as a judge is compared with people."""
+
 
 async def aevaluate(
     candidate: Policy | str,
@@ -64,6 +68,7 @@ async def aevaluate(
     folder: Path | None = None,
     progress: Progress | None = None,
     fresh: bool = False,
+    check_judge: int = CHECKED_PAIRS,
 ) -> Evaluation:
     """Evaluate a policy against a baseline, save the evaluation in the store and return it.
 
@@ -105,6 +110,9 @@ async def aevaluate(
         Function that receives progress reports.
     fresh : bool, default False
         If true, generate all answers anew, such as after a change of the model behind an endpoint.
+    check_judge : int, default 50
+        Maximum number of pairs that people compared on which a language model as the judge is
+        checked, after the evaluation and within its budget; 0 for no check.
 
     Raises
     ------
@@ -138,6 +146,7 @@ async def aevaluate(
             split=split,
             guards=guarding,
         )
+        evaluation = await _with_check(evaluation, scoring, store, run, check_judge)
     return _save(store, evaluation, new, answers, index=1)
 
 
@@ -167,6 +176,7 @@ async def acompare(
     folder: Path | None = None,
     progress: Progress | None = None,
     fresh: bool = False,
+    check_judge: int = CHECKED_PAIRS,
 ) -> Comparison:
     """Choose the best of several policies, evaluate it on other prompts, and save the evaluation.
 
@@ -178,7 +188,7 @@ async def acompare(
         Policy to compare with; ``None`` for the active policy of the store.
     store : Store
         Store with prompts and policies.
-    judge, guards, split, prompts, limit, seed, budget, prices, folder, progress, fresh
+    judge, guards, split, prompts, limit, seed, budget, prices, folder, progress, fresh, check_judge
         As for :func:`aevaluate`, which also names the errors.
     """
     policies = [find_policy(candidate, store) for candidate in candidates]
@@ -203,6 +213,7 @@ async def acompare(
             split=split,
             guards=guarding,
         )
+        evaluation = await _with_check(evaluation, scoring, store, run, check_judge)
     index = 1 + selection.winner
     winner = policies[selection.winner]
     return Comparison(_save(store, evaluation, winner, answers, index=index), selection)
@@ -224,6 +235,7 @@ def evaluate(
     folder: Path | None = None,
     progress: Progress | None = None,
     fresh: bool = False,
+    check_judge: int = CHECKED_PAIRS,
 ) -> Evaluation:
     """Evaluate a policy against a baseline, save the evaluation in the store and return it.
 
@@ -237,7 +249,7 @@ def evaluate(
         Policy to compare with.
     store : Store
         Store with prompts and policies.
-    judge, guards, split, prompts, limit, seed, budget, prices, folder, progress, fresh
+    judge, guards, split, prompts, limit, seed, budget, prices, folder, progress, fresh, check_judge
         As for :func:`aevaluate`.
     """
     return run_sync(
@@ -256,6 +268,7 @@ def evaluate(
             folder=folder,
             progress=progress,
             fresh=fresh,
+            check_judge=check_judge,
         )
     )
 
@@ -307,6 +320,14 @@ def select_prompts(
         return selected
     sample = np.random.default_rng(seed).choice(len(selected), limit, replace=False)
     return [selected[i] for i in sorted(sample.tolist())]
+
+
+async def _with_check(
+    evaluation: Evaluation, judge: Judge, store: Store, run: Run, pairs: int
+) -> Evaluation:
+    """Return the evaluation with the agreement of its judge with people."""
+    check = await check_language_model(judge, store, run=run, pairs=pairs)
+    return evaluation.model_copy(update={"judge_check": check})
 
 
 def answers_file(store: Store, folder: Path | None = None) -> Path:

@@ -79,6 +79,15 @@ GuardOption = Annotated[
         "--guard", help="Guardrail judge: the candidate must not score worse on it. Repeatable."
     ),
 ]
+CheckJudgeOption = Annotated[
+    int,
+    typer.Option(
+        "--check-judge",
+        min=0,
+        help="Maximum number of pairs on which a language model is compared with people's "
+        "feedback in the store, after the evaluation; 0 for no check.",
+    ),
+]
 FreshOption = Annotated[
     bool,
     typer.Option(

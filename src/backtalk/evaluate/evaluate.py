@@ -16,6 +16,7 @@ from backtalk.evaluate.answering import (
     select_prompts,
 )
 from backtalk.evaluate.cost import AnswerCost, answer_cost
+from backtalk.evaluate.judges.check import measure_biases
 from backtalk.evaluate.judges.info import describe_judge
 from backtalk.evaluate.judges.protocol import Judge, PairwiseJudge, in_run
 from backtalk.evaluate.measures import (
@@ -201,12 +202,17 @@ async def _make_evaluation(
     choices, ceiling = await selection_baselines(
         answer_set.answers[index], answer_set.prompts, judge
     )
+    info = describe_judge(judge)
+    biases = None
+    if info.kind == "llm":
+        biases = await measure_biases(judge, responses, baseline_responses)
     usage = run.spent.usage
     return Evaluation(
         candidate=ids[0],
         baseline=ids[1],
         judge=judge.name,
-        judge_info=describe_judge(judge),
+        judge_info=info,
+        judge_biases=biases,
         split=split,
         prompts=len(answer_set.prompts),
         prompts_digest=content_id(*sorted(prompt_key(prompt) for prompt in answer_set.prompts)),

@@ -8,6 +8,7 @@ from uuid import uuid4
 from pydantic import Field
 
 from backtalk.evaluate.cost import AnswerCost
+from backtalk.evaluate.judges.check.result import JudgeBiases, JudgeCheck
 from backtalk.evaluate.judges.circular import PolicyOrigin
 from backtalk.evaluate.judges.info import JudgeInfo
 from backtalk.feedback.record import Name, OptionalField, Record, Time, now
@@ -58,6 +59,11 @@ class Evaluation(Record):
     """Name of the judge."""
     judge_info: OptionalField[JudgeInfo] = None
     """Description of the judge; ``None`` in evaluations of earlier versions."""
+    judge_check: OptionalField[JudgeCheck] = None
+    """Agreement of a language model with people, on pairs of the store; ``None`` for other judges,
+    and if it is not known."""
+    judge_biases: OptionalField[JudgeBiases] = None
+    """Bias of a language model towards position and length, on the answers of this evaluation."""
     origin: OptionalField[PolicyOrigin] = None
     """Feedback and rewards of the candidate; ``None`` if unknown, as for earlier versions."""
     unseen: OptionalField[bool] = None

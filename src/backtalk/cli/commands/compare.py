@@ -11,6 +11,7 @@ from backtalk.cli.options import (
     STORE,
     BaselineOption,
     CallsOption,
+    CheckJudgeOption,
     FreshOption,
     GuardOption,
     JsonOption,
@@ -51,6 +52,7 @@ def compare(
     prompts: PromptsOption = None,
     limit: LimitOption = None,
     fresh: FreshOption = False,
+    check_judge: CheckJudgeOption = 50,
     wait: WaitOption = True,
     seed: SeedOption = 0,
     max_calls: CallsOption = None,
@@ -116,6 +118,7 @@ def compare(
                     prices=None if prices is None else load_prices(prices),
                     progress=progress,
                     fresh=fresh,
+                    check_judge=check_judge,
                 )
             )
         result, selection = comparison.evaluation, comparison.selection

@@ -12,6 +12,7 @@ from backtalk.cli.options import (
     STORE,
     BaselineOption,
     CallsOption,
+    CheckJudgeOption,
     FreshOption,
     GuardOption,
     JsonOption,
@@ -54,6 +55,7 @@ def evaluate_command(
         Path | None, typer.Option(help="HTML file to write a report to.", metavar="FILE")
     ] = None,
     fresh: FreshOption = False,
+    check_judge: CheckJudgeOption = 50,
     wait: WaitOption = True,
     seed: SeedOption = 0,
     max_calls: CallsOption = None,
@@ -122,6 +124,7 @@ def evaluate_command(
                     prices=None if prices is None else load_prices(prices),
                     progress=progress,
                     fresh=fresh,
+                    check_judge=check_judge,
                 )
             )
         if report is not None:

@@ -16,6 +16,7 @@ from backtalk.cli.options import (
     ProjectOption,
     SecondsOption,
     SeedOption,
+    SendToOption,
     StoreOption,
     TokensOption,
 )
@@ -69,6 +70,7 @@ def check(
     max_money: MoneyOption = None,
     max_seconds: SecondsOption = None,
     prices: PricesOption = None,
+    send_to: SendToOption = None,
     store: StoreOption = STORE,
     project: ProjectOption = PROJECT,
     json: JsonOption = False,
@@ -87,13 +89,14 @@ def check(
 
     from backtalk.cli.context import make_budget, open_run, opened
     from backtalk.cli.output import say, say_json
+    from backtalk.cli.sending import sending
     from backtalk.evaluate.judges import get_judge
     from backtalk.evaluate.judges.check import check_judge, describe_check, pairs_for
 
     budget = make_budget(
         calls=max_calls, tokens=max_tokens, money=max_money, seconds=max_seconds, prices=prices
     )
-    with opened(store, project) as db:
+    with opened(store, project) as db, sending([], send_to=send_to, judges=(judge,)):
         chosen = get_judge(judge, db)
         sample = pairs_for(chosen, db, aspect=aspect, limit=pairs)
         with open_run(db, "judge", judge, seed=seed, budget=budget, prices=prices) as run:

@@ -1,4 +1,5 @@
 from .check import check_judge as check_judge
+from .check import check_language_model as check_language_model
 from .check import measure_biases as measure_biases
 from .pairs import LabelledPair as LabelledPair
 from .pairs import labelled_pairs as labelled_pairs

@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backtalk.errors import BacktalkError
-from backtalk.evaluate.judges.check.pairs import LabelledPair, person_name
+from backtalk.evaluate.judges.check.pairs import LabelledPair, pairs_for, person_name
 from backtalk.evaluate.judges.check.result import JudgeBiases, JudgeCheck
+from backtalk.evaluate.judges.info import describe_judge
 from backtalk.evaluate.judges.protocol import Judge, PairwiseJudge, in_run
 from backtalk.feedback.base import OVERALL
 from backtalk.feedback.case import prompt_key
@@ -23,6 +24,7 @@ from backtalk.stats.estimate import Estimate, NotIdentified
 from backtalk.stats.intervals.choose import mean_interval
 from backtalk.stats.judge_bias import length_bias, position_bias
 from backtalk.stats.validation import Floats
+from backtalk.store import Store
 
 Booleans = NDArray[np.bool_]
 
@@ -30,9 +32,22 @@ _BATCH_SIZE = 16
 """Number of pairs judged at a time. A budget that ends within a batch loses that batch."""
 
 
+class NoPairs(BacktalkError):
+    """Check of a judge without pairs that people compared."""
+
+
+class NoVerdicts(BacktalkError):
+    """Check of a judge whose replies cannot be read."""
+
+
 @runtime_checkable
 class OrderedJudge(Protocol):
     """Judge that sees two answers in an order, and can be put the question in one order only."""
+
+    @property
+    def both_orders(self) -> bool:
+        """True if its comparisons ask in both orders."""
+        ...
 
     async def compare_in_order(
         self, first: Sequence[PromptResponse], second: Sequence[PromptResponse]
@@ -93,13 +108,15 @@ async def check_judge(
 
     Raises
     ------
-    BacktalkError
-        If there is no pair, or the judge gave a readable verdict on none.
+    NoPairs
+        If there is no pair.
+    NoVerdicts
+        If the judge gave a readable verdict on none.
     BudgetExceeded
         If the budget ends before the first pairs are judged.
     """
     if not pairs:
-        raise BacktalkError(
+        raise NoPairs(
             "No pair of answers was compared by people",
             "Add comparisons, rankings or ratings of people: `backtalk task add` collects them",
         )
@@ -107,7 +124,7 @@ async def check_judge(
     judged = pairs[: len(verdicts.preferences)]
     readable = verdicts.readable
     if not readable.any():
-        raise BacktalkError(
+        raise NoVerdicts(
             f"The judge {judge.name} gave no readable verdict on any of {len(judged)} pairs",
             "Use a larger model, or set `reasoning: true` or `probabilities: true` in a judge file",
         )
@@ -136,6 +153,36 @@ async def check_judge(
     )
 
 
+async def check_language_model(
+    judge: Judge, store: Store, *, run: Run, pairs: int
+) -> JudgeCheck | None:
+    """Check a judge against people's feedback in a store, if it is a language model.
+
+    Parameters
+    ----------
+    judge : Judge
+        Judge.
+    store : Store
+        Store of the feedback.
+    run : Run
+        Budget and progress of the run.
+    pairs : int
+        Maximum number of pairs; 0 for no check.
+
+    Returns
+    -------
+    JudgeCheck or None
+        ``None`` for another kind of judge, without pairs that people compared, and if nothing can
+        be measured within the budget.
+    """
+    if not pairs or describe_judge(judge).kind != "llm":
+        return None
+    try:
+        return await check_judge(judge, pairs_for(judge, store, limit=pairs), run=run)
+    except (NoPairs, NoVerdicts, BudgetExceeded):
+        return None
+
+
 async def measure_biases(
     judge: Judge, a: Sequence[PromptResponse], b: Sequence[PromptResponse], *, level: float = 0.95
 ) -> JudgeBiases | None:
@@ -153,8 +200,10 @@ async def measure_biases(
     Returns
     -------
     JudgeBiases or None
-        ``None`` if no verdict can be read.
+        ``None`` if no verdict can be read, or the judge has not seen both orders.
     """
+    if isinstance(judge, OrderedJudge) and not judge.both_orders:
+        return None
     verdicts = await _judge(judge, a, b)
     readable = verdicts.readable
     if not readable.any():
@@ -203,11 +252,12 @@ async def _judge(
     """Return the verdicts on pairs, in both orders if the judge sees an order."""
     if not isinstance(judge, PairwiseJudge):
         return _Verdicts(await _score_preferences(judge, a, b))
-    preferences = _towards_first(await judge.compare(a, b))
     if isinstance(judge, OrderedJudge):
         forward = _towards_first(await judge.compare_in_order(a, b))
         backward = 1.0 - _towards_first(await judge.compare_in_order(b, a))
-        return _Verdicts(preferences, forward, backward)
+        both = (forward + backward) / 2
+        return _Verdicts(both if judge.both_orders else forward, forward, backward)
+    preferences = _towards_first(await judge.compare(a, b))
     return _Verdicts(preferences, preferences, 1.0 - _towards_first(await judge.compare(b, a)))
 
 

@@ -6,8 +6,8 @@ from backtalk.evaluate.judges.check.result import JudgeBiases, JudgeCheck
 from backtalk.stats.estimate import Estimate
 
 UNKNOWN = (
-    "Its agreement with people is not known: no pair of answers was compared by people. "
-    "`backtalk task add` asks them."
+    "Its agreement with people is not known. `backtalk judge check` measures it on pairs that "
+    "people compared; `backtalk task add` collects them."
 )
 
 

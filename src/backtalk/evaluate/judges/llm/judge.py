@@ -98,6 +98,11 @@ class LlmJudge(LanguageModelJudge):
     [[0.5, 0.5, 0.0]]
     """
 
+    @property
+    def both_orders(self) -> bool:
+        """True if each pair is shown in both orders."""
+        return self.options.both_orders
+
     async def compare(self, a: Sequence[PromptResponse], b: Sequence[PromptResponse]) -> Floats:
         """Return P(a is preferred), P(b is preferred) and P(tie), shape ``(n, 3)``."""
         forward = await self.compare_in_order(a, b)

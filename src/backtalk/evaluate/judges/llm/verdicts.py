@@ -91,7 +91,7 @@ async def _label_probabilities(
     missing = [(k, q) for k, q in zip(keys, questions, strict=True) if k not in stored]
     texts = [(question, label) for _, question in missing for label in form.labels]
     scores = await scorer.score(texts) if texts else []
-    totals = np.array([score.sum() for score in scores]).reshape(len(missing), -1)
+    totals = np.array([score.sum() for score in scores]).reshape(len(missing), len(form.labels))
     rows = {key: json.loads(completion.text) for key, completion in stored.items()}
     new = {key: row.tolist() for (key, _), row in zip(missing, softmax(totals, 1), strict=True)}
     if cache is not None and new:
