@@ -15,10 +15,13 @@ from backtalk.annotation.inbox_address import (
     write_address,
 )
 from backtalk.annotation.tasks import close_task, list_tasks, open_task
+from backtalk.decode import DecoderOutput
 from backtalk.errors import BacktalkError, UnknownName
+from backtalk.evaluate.evaluate import choose_best
 from backtalk.evaluate.judges import get_judge
 from backtalk.evaluate.judges.people import JudgementsPending, PeopleJudge
 from backtalk.feedback import Annotator, Preference, as_prompt
+from backtalk.models.protocol import Completion
 from backtalk.models.run_sync import run_sync
 from backtalk.run import Run
 from backtalk.store import Store
@@ -195,3 +198,31 @@ def test_people_are_a_judge_by_name(store):
         get_judge("people:0", store)
     with pytest.raises(UnknownName, match="people"):
         get_judge("people:", store)
+
+
+def test_all_candidates_are_asked_about_at_once(store):
+    class Policy:
+        def __init__(self, id_, text):
+            self.id, self._text = id_, text
+
+        async def decode(self, prompts, *, seed=0):
+            return [DecoderOutput((Completion(text=self._text),), 0) for _ in prompts]
+
+    prompts = [as_prompt("Open?"), as_prompt("When?")]
+    candidates = [
+        Policy("new", "At nine."),
+        Policy("other", "Maybe at ten."),
+        Policy("same", "Soon."),
+    ]
+    arguments = (candidates, Policy("old", "Soon."), prompts)
+    with pytest.raises(JudgementsPending):
+        run_sync(choose_best(*arguments, PeopleJudge(store, wait=False), run=Run()))
+    tasks = [status.task for status in list_tasks(store)]
+    assert [len(task.filter.interactions) for task in tasks] == [2, 2]
+    for task in tasks:
+        judge_all(store, task, "ada")
+    judge = PeopleJudge(store, wait=False)
+    evaluation, selection, _ = run_sync(choose_best(*arguments, judge, run=Run()))
+    assert evaluation.candidate in {"new", "other"}
+    assert selection.means[2] == 0.5
+    assert evaluation.judge_info.people == 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import compress
@@ -231,7 +232,12 @@ async def _judge(
     if isinstance(judge, Reward):
         scores = await judge.score([answer for row in rows for answer in row])
         return scores.mean.reshape(len(rows), -1)
-    values = [np.full(len(rows[0]), 0.5)]
-    for row, policy in zip(rows[1:], policies[1:], strict=True):
-        values.append(await preferences_by(judge, row, rows[0], (policy, policies[0])))
-    return np.stack(values)
+    comparisons = [
+        preferences_by(judge, row, rows[0], (policy, policies[0]))
+        for row, policy in zip(rows[1:], policies[1:], strict=True)
+    ]
+    if isinstance(judge, RecordingJudge):  # people are asked about all candidates at once
+        values = await asyncio.gather(*comparisons)
+    else:
+        values = [await comparison for comparison in comparisons]
+    return np.stack([np.full(len(rows[0]), 0.5), *values])

@@ -104,6 +104,8 @@ class PeopleJudge:
         self._poll_seconds = poll_seconds
         self._progress: Progress | None = None
         self._judged: set[str] = set()
+        self._counts: dict[str, tuple[int, int]] = {}
+        """Judgements done and asked for, by task."""
 
     @property
     def name(self) -> str:
@@ -178,7 +180,7 @@ class PeopleJudge:
         announced = False
         while missing := self._missing(items, verdicts):
             done = len(items) * self.people - missing
-            self._report(done, len(items))
+            self._report(task, done, len(items))
             if not read_task(self._store, task.id).open:
                 raise self._closed(task, missing)
             if not self.wait:
@@ -188,7 +190,7 @@ class PeopleJudge:
                 announced = True
             await asyncio.sleep(self._poll_seconds)
             verdicts = self._verdicts(items)
-        self._report(len(items) * self.people, len(items))
+        self._report(task, len(items) * self.people, len(items))
         close_task(self._store, task.id, actor=self.actor)
         return verdicts
 
@@ -231,9 +233,12 @@ class PeopleJudge:
         """Return the number of judgements that are missing."""
         return sum(max(self.people - len(verdicts.get(item, ())), 0) for item in items)
 
-    def _report(self, done: int, items: int) -> None:
+    def _report(self, task: Task, done: int, items: int) -> None:
+        """Report the progress of all tasks together."""
+        self._counts[task.id] = (done, items * self.people)
         if self._progress is not None:
-            self._progress(f"judging by {self.name}", done, items * self.people)
+            done, total = map(sum, zip(*self._counts.values(), strict=True))
+            self._progress(f"judging by {self.name}", done, total)
 
     def _announcement(self, task: Task, missing: int) -> str:
         running = running_gateway(self._store)
