@@ -153,7 +153,7 @@ def test_an_unknown_kind_lists_the_known_ones():
         Policy.model_validate({"model": NamedSpec(name="x"), "decoder": {"kind": "shortst"}})
     with pytest.raises(RecordError, match="best_of_n, sample"):
         Policy.from_yaml("{model: {kind: named, name: x}, decoder: {n: 3}}")
-    with pytest.raises(RecordError, match=r"decoder: best_of_n: n: .*greater"):
+    with pytest.raises(RecordError, match=r"decoder\.n \(line 1\): .*greater"):
         Policy.from_yaml(
             "{model: {kind: named, name: x}, decoder: {kind: best_of_n, n: 0, reward: r}}"
         )
