@@ -81,6 +81,19 @@ def test_reliabilities_are_recovered_also_of_the_careless_and_the_contrary():
     assert correct(fitted) >= correct(pooled)
 
 
+def test_a_start_may_have_more_annotators_than_the_comparisons():
+    x, outcomes, actor = simulate(400, np.array([1.5, -1.0]), reliability=[1.2, 0.8, 1.0], seed=2)
+    start = bradley_terry.fit_regression(x, outcomes, blocks=one_block(2), annotators=actor)
+    rows = actor < 2
+    part = bradley_terry.fit_regression(
+        x[rows], outcomes[rows], blocks=one_block(2), annotators=actor[rows], start=start
+    )
+    alone = bradley_terry.fit_regression(
+        x[rows], outcomes[rows], blocks=one_block(2), annotators=actor[rows]
+    )
+    np.testing.assert_allclose(part.weights, alone.weights, rtol=0.05)
+
+
 def test_the_posterior_covers_the_truth_as_often_as_it_says():
     inside = total = 0
     for seed in range(200):

@@ -100,7 +100,14 @@ def fit_regression(
         if find_precision:
             alpha = _evidence_precision(alpha, blocks, weights, np.diag(_inverse(factor)))
         if annotators is not None:
-            beta = _reliability(differences @ weights, outcomes, annotator, nu, reliability_std)
+            beta = _reliability(
+                differences @ weights,
+                outcomes,
+                annotator,
+                count=len(beta),
+                nu=nu,
+                std=reliability_std,
+            )
             mean = float(np.average(beta, weights=counts))
             if mean > 0:
                 # Only the product with the weights is identified: fix the mean reliability at 1.
@@ -203,10 +210,18 @@ def _evidence_precision(
 
 
 def _reliability(
-    margin: Floats, outcomes: Floats, annotator: NDArray[np.intp], nu: float, std: float
+    margin: Floats,
+    outcomes: Floats,
+    annotator: NDArray[np.intp],
+    *,
+    count: int,
+    nu: float,
+    std: float,
 ) -> Floats:
-    """Return the posterior mode of each annotator's factor on the margins."""
-    count = int(annotator.max(initial=0)) + 1
+    """Return the posterior mode of each annotator's factor on the margins.
+
+    The factor of an annotator without comparisons is 1.
+    """
     order = np.argsort(annotator, kind="stable")
     bounds = np.searchsorted(annotator[order], np.arange(count + 1))
     result = np.ones(count)
