@@ -232,10 +232,10 @@ async def _judge(
     if isinstance(judge, Reward):
         scores = await judge.score([answer for row in rows for answer in row])
         return scores.mean.reshape(len(rows), -1)
-    comparisons = [
+    comparisons = (
         preferences_by(judge, row, rows[0], (policy, policies[0]))
         for row, policy in zip(rows[1:], policies[1:], strict=True)
-    ]
+    )
     if isinstance(judge, RecordingJudge):  # people are asked about all candidates at once
         values = await asyncio.gather(*comparisons)
     else:
