@@ -58,7 +58,7 @@ def circularity(judge: JudgeInfo, origin: PolicyOrigin) -> str | None:
                 f"it is better or not"
             )
     if judge.kind in {"llm", "other"}:
-        names = {judge.name, judge.model} & set(origin.models)
+        names = [name for name in origin.models if name in {judge.name, judge.model}]
         if names:
             return f"{origin.label} learned from the verdicts of its judge, {', '.join(names)}"
     if judge.kind == "reward":
