@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import re
 
 import numpy as np
 import pytest
@@ -34,6 +35,7 @@ from backtalk.models.protocol import TokenAlternatives
 from backtalk.run import Run
 from backtalk.store import Store
 from backtalk.testing.rewards import check_oracle, check_reward
+from tests.conftest import REPOSITORY
 from tests.evaluate.test_evaluate import BETTER, PLAIN, PROMPTS
 
 PROMPT = as_prompt("Is it open?")
@@ -278,3 +280,16 @@ def test_an_evaluation_leaves_unreadable_pairs_out_and_measures_the_biases():
     assert result.win_rate.value == 0.5
     assert result.judge_biases.flips.value == 1
     assert result.judge_biases.prefers_first.value == 1
+
+
+def test_the_files_of_the_documentation_are_valid(tmp_path):
+    page = (REPOSITORY / "docs" / "judges.md").read_text(encoding="utf-8")
+    spec, rubric = re.findall(r"^```yaml\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    (tmp_path / "rubric.md").write_text("Be strict.")
+    (tmp_path / "judge.yaml").write_text(spec)
+    (tmp_path / "rubric.yaml").write_text(rubric)
+    judge = read_judge_spec(tmp_path / "judge.yaml")
+    documented = set(re.findall(r"^(\w+):", spec, re.MULTILINE))
+    assert documented == set(LlmJudgeSpec.model_fields) - {"name"}
+    assert judge.model.api_key_env == "SMALL_KEY"
+    assert read_rubric(tmp_path / "rubric.yaml").levels[5] == "Correct and polite."

@@ -79,6 +79,7 @@ def show(result: Evaluation, candidate: Policy, baseline: Policy, *, priced: boo
     priced : bool, default False
         If true, prices were given for the cost of an answer.
     """
+    from backtalk.evaluate.judges.check import judge_lines
     from backtalk.evaluate.result import headline
 
     say(f"{candidate.label} against {baseline.label}. {headline(result)}.")
@@ -148,18 +149,6 @@ def show_next(
     note(f"Evaluation {result.id[:8]}.")
     for sentence in sentences:
         note(with_options(sentence, options) + ".")
-
-
-def judge_lines(result: Evaluation) -> list[str]:
-    """Return the agreement of a language model with people, and its biases, as sentences."""
-    from backtalk.evaluate.judges.check import describe_biases, describe_check
-
-    if result.judge_info is None or result.judge_info.kind != "llm":
-        return []
-    lines = describe_check(result.judge_check)
-    if result.judge_biases is not None:
-        lines += [f"Here: {line}" for line in describe_biases(result.judge_biases)]
-    return lines
 
 
 def describe(result: Evaluation) -> str:

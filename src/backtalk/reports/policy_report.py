@@ -9,6 +9,7 @@ from pydantic import TypeAdapter
 
 from backtalk.errors import NotFound
 from backtalk.evaluate.examples import Example
+from backtalk.evaluate.judges.check import judge_lines
 from backtalk.evaluate.result import Evaluation, headline
 from backtalk.policy.diff import diff
 from backtalk.policy.policy import Policy
@@ -171,6 +172,9 @@ def result_blocks(
             numbers=(1, 2, 3),
         ),
     ]
+    about_judge = judge_lines(evaluation)
+    if about_judge:
+        blocks.append(Paragraph(f"The judge {evaluation.judge}: " + " ".join(about_judge), "note"))
     if evaluation.chosen_of > 1:
         blocks.append(
             Paragraph(

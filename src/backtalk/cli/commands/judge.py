@@ -100,11 +100,12 @@ def check(
         chosen = get_judge(judge, db)
         sample = pairs_for(chosen, db, aspect=aspect, limit=pairs)
         with open_run(db, "judge", judge, seed=seed, budget=budget, prices=prices) as run:
+            before = run.spent.usage.calls
             result = asyncio.run(check_judge(chosen, sample, run=run))
-            calls = run.spent.usage.calls
+            calls = run.spent.usage.calls - before
     if json:
         say_json(result.to_dict())
         return
-    say(f"{result.judge}" + (f", {calls} calls" if calls else ""))
+    say(f"{result.judge}" + (f", {calls} new calls" if calls else ""))
     for line in describe_check(result):
         say(line)

@@ -9,3 +9,4 @@ from .result import JudgeBiases as JudgeBiases
 from .result import JudgeCheck as JudgeCheck
 from .text import describe_biases as describe_biases
 from .text import describe_check as describe_check
+from .text import judge_lines as judge_lines

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from backtalk.evaluate.judges.check.result import JudgeBiases, JudgeCheck
 from backtalk.stats.estimate import Estimate
+
+if TYPE_CHECKING:
+    from backtalk.evaluate.result import Evaluation
 
 UNKNOWN = (
     "Its agreement with people is not known. `backtalk judge check` measures it on pairs that "
@@ -69,6 +74,19 @@ def describe_biases(biases: JudgeBiases, who: str = "people") -> list[str]:
             f"Effect of length on its log-odds, at equal quality: "
             f"{_number(biases.length_coefficient, signed=True)}; 0 is no bias."
         )
+    return lines
+
+
+def judge_lines(evaluation: Evaluation) -> list[str]:
+    """Return the agreement of an evaluation's judge with people, and its biases, as sentences.
+
+    The list is empty if the judge is no language model.
+    """
+    if evaluation.judge_info is None or evaluation.judge_info.kind != "llm":
+        return []
+    lines = describe_check(evaluation.judge_check)
+    if evaluation.judge_biases is not None:
+        lines += [f"Here: {line}" for line in describe_biases(evaluation.judge_biases)]
     return lines
 
 
