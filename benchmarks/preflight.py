@@ -26,8 +26,8 @@ from benchmarks.finetuning_data import END, FOLDER, PADDING, train_tokenizer
 DATA = FOLDER / "hh_rlhf_harmless.jsonl.gz"
 MAX_SECONDS = 90.0
 TEMPLATE = (
-    "{% for message in messages %}{{ message.role }}: {{ message.content }}<|end|>\n{% endfor %}"
-    "{% if add_generation_prompt %}assistant: {% endif %}"
+    "{% for message in messages %}{{ message.role }}<|padding|>{{ message.content }}<|end|>"
+    "{% endfor %}{% if add_generation_prompt %}assistant<|padding|>{% endif %}"
 )
 POLICY = """name: plain
 model:
@@ -42,11 +42,11 @@ def main() -> None:
         folder = Path(temporary)
         write_model(folder / "model")
         (folder / "plain.yaml").write_text(POLICY.format(folder=folder / "model"))
-        store = str(folder / "store.db")
-        for command in (("import", str(DATA)), ("policy", "add", str(folder / "plain.yaml"))):
-            _backtalk(*command, "--store", store).wait()
-        for source in ("", *sys.argv[1:]):
+        for number, source in enumerate(("", *sys.argv[1:])):
             sys.stdout.write(f"{source or 'this version'}\n")
+            store = str(folder / f"{number}.db")
+            for command in (("import", str(DATA)), ("policy", "add", str(folder / "plain.yaml"))):
+                _backtalk(*command, "--store", store, source=source).communicate()
             command = ("preflight", "dpo", "--policy", "plain", "--rows", "0", "--store", store)
             for seconds, line in _timed_lines(_backtalk(*command, source=source)):
                 sys.stdout.write(f"{seconds:6.1f} s  {line}\n")
@@ -104,7 +104,7 @@ def _backtalk(*arguments: str, source: str = "") -> subprocess.Popen[str]:
         [sys.executable, "-m", "backtalk", *arguments],
         env=environment,
         stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
+        stderr=subprocess.STDOUT,
         text=True,
     )
 

@@ -17,9 +17,17 @@ from backtalk.learn.finetune.preflight import (
     ignore_report,
 )
 from backtalk.learn.finetune.registration import build_plan
-from backtalk.learn.finetune.train import TrainingSetup, check_trainable, encode, prepare
+from backtalk.learn.finetune.train import (
+    TrainingSetup,
+    check_trainable,
+    encode,
+    load_model,
+    prepare,
+)
+from backtalk.learn.finetune.trainable_model import TrainableModel
 from backtalk.learn.method import get_method
 from backtalk.models import BudgetExceeded
+from backtalk.models.errors import TemplateError
 
 ROW_COUNTS = (TREES_PER_TASK, 8 * TREES_PER_TASK)
 """Numbers of prompts of each kind that are tried before all of them."""
@@ -62,23 +70,27 @@ async def _prepare_few(
     name: str, context: MethodContext, values: Mapping[str, Any], report: Report
 ) -> TrainingSetup:
     """Return the setup of a few rows, or of more if the method cannot learn from so few."""
-    needs = get_method(name).views
-    for count in ROW_COUNTS:
-        few = context.feedback.first(count, needs=needs)
+    needs = get_method(name).needs
+    sets = (
+        *(context.feedback.first(count, needs=needs) for count in ROW_COUNTS),
+        context.feedback,
+    )
+    model: TrainableModel | None = None
+    for feedback in sets:
+        is_last = feedback is context.feedback
         try:
-            return await _prepare(name, replace(context, feedback=few), values, report)
-        except BudgetExceeded:
+            tasks, config = await build_plan(name, replace(context, feedback=feedback), values)
+            if model is None:
+                model = load_model(context.policy, feedback, context.run, config)
+            return prepare(
+                context.policy, feedback, context.run, tasks, config, model=model, report=report
+            )
+        except (BudgetExceeded, TemplateError):
             raise
         except BacktalkError:
-            continue
-    return await _prepare(name, context, values, report)
-
-
-async def _prepare(
-    name: str, context: MethodContext, values: Mapping[str, Any], report: Report
-) -> TrainingSetup:
-    tasks, config = await build_plan(name, context, values)
-    return prepare(context.policy, context.feedback, context.run, tasks, config, report=report)
+            if is_last:
+                raise
+    raise AssertionError("the last set returns or raises")
 
 
 async def _count_all(

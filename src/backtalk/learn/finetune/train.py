@@ -37,7 +37,15 @@ from backtalk.policy import Lineage, Policy, read_policy
 from backtalk.run import Run
 from backtalk.store import Store
 
-__all__ = ["Reference", "TrainingSetup", "check_trainable", "encode", "finetune", "prepare"]
+__all__ = [
+    "Reference",
+    "TrainingSetup",
+    "check_trainable",
+    "encode",
+    "finetune",
+    "load_model",
+    "prepare",
+]
 
 
 @dataclass
@@ -112,6 +120,7 @@ def prepare(
     build_tasks: BuildTasks,
     config: TrainingConfig,
     *,
+    model: TrainableModel | None = None,
     report: Report = ignore_report,
 ) -> TrainingSetup:
     """Load the weights, tokenise the feedback and run the checks.
@@ -130,6 +139,8 @@ def prepare(
         Function from an encoder to training tasks.
     config : TrainingConfig
         Training configuration.
+    model : TrainableModel, optional
+        Model of the policy, from :func:`load_model`, if it is loaded already.
     report : Report, optional
         Function that receives the results of the checks as soon as they are known.
 
@@ -138,9 +149,7 @@ def prepare(
     BacktalkError
         If the policy has no trainable weights, or the feedback holds nothing to learn from.
     """
-    artifacts = feedback.store.artifacts
-    with run.task("loading the model"):
-        model = load_trainable_model(policy, artifacts, config, seed=run.seed)
+    model = model or load_model(policy, feedback, run, config)
     encoder, tasks = encode(build_tasks, model, config, policy=policy, feedback=feedback, run=run)
     read = check_tokens(model, tasks, report)
     trees = [
@@ -160,6 +169,26 @@ def prepare(
     )
     checks = replace(read, checks=(*read.checks, *computed))
     return TrainingSetup(model, tasks, encoder, reference, checks)
+
+
+def load_model(
+    policy: Policy, feedback: TrainingSet, run: Run, config: TrainingConfig
+) -> TrainableModel:
+    """Load the weights of a policy.
+
+    Parameters
+    ----------
+    policy : Policy
+        Policy to train.
+    feedback : TrainingSet
+        Feedback, with the artifacts of its store.
+    run : Run
+        Seed and progress reports.
+    config : TrainingConfig
+        Training configuration, which selects the adapter.
+    """
+    with run.task("loading the model"):
+        return load_trainable_model(policy, feedback.store.artifacts, config, seed=run.seed)
 
 
 def encode(
