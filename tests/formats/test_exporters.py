@@ -33,6 +33,7 @@ from backtalk.feedback.case import Case
 from backtalk.feedback.conversions import views
 from backtalk.feedback.views import LabelView, Pair, SFTExample, StepLabels
 from backtalk.formats import EXPORTS, FORMATS, ParsedRow, export, read
+from backtalk.formats.exporters.export import default_split
 from tests.formats.samples import CHAT, answer, read_case, write_rows
 from tests.strategies import cases
 
@@ -311,3 +312,23 @@ def test_an_export_is_compressed_as_its_ending_says(tmp_path):
     assert len(gzip.decompress((tmp_path / "x.jsonl.gz").read_bytes()).splitlines()) == 50
     with pytest.raises(BacktalkError, match="There is no folder"):
         export([], tmp_path / "none" / "x.jsonl", "openai-chat")
+
+
+def test_a_split_of_the_prompts_is_exported(tmp_path):
+    cases = [
+        Case(
+            (interaction := Interaction.of(f"{i}?", "Yes.", "No.")),
+            (Preference(interaction=interaction.id, annotator=Annotator.human("ada"),
+                        a="0", b="1", verdict="a"),),
+        )
+        for i in range(60)
+    ]  # fmt: skip
+    counts = {}
+    for split in ("train", "held-out", "all"):
+        done = export(cases, tmp_path / f"{split}.jsonl", "trl-preference", split=split)
+        counts[split] = done.rows
+        assert (done.rows + done.other_split, done.left_out) == (60, 0)
+    assert counts["all"] == counts["train"] + counts["held-out"] == 60
+    assert 0 < counts["held-out"] < counts["train"]
+    assert default_split("trl-preference") == default_split("openai-chat") == "train"
+    assert default_split("backtalk") == "all"

@@ -6,15 +6,20 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from backtalk.errors import UnknownName
 from backtalk.feedback.aspects import on_aspect, other_aspects
 from backtalk.feedback.base import OVERALL
-from backtalk.feedback.case import Case
+from backtalk.feedback.case import Case, prompt_key
 from backtalk.feedback.conversions import conversions_to
 from backtalk.feedback.kinds import AnyFeedback
+from backtalk.feedback.split import split_for
 from backtalk.formats.exporters.files import open_writer
 from backtalk.formats.exporters.format import Dropped, ExportFormat, get_export_format
+
+ExportSplit = Literal["train", "held-out", "all"]
+"""Prompts that are written."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +44,23 @@ class ExportResult:
     """Aspect of the judgements that were written."""
     other_aspects: dict[str, int] = field(default_factory=dict)
     """Number of judgements on other aspects, which were left out, by aspect."""
+    split: ExportSplit = "all"
+    """Split of the prompts that were written."""
+    other_split: int = 0
+    """Number of cases with prompts of the other split, which are not counted in ``left_out``."""
+
+
+def default_split(format: str) -> ExportSplit:  # noqa: A002 - the usual name of the option
+    """Return the split that is safe to export: for training layouts, all but held-out prompts.
+
+    A model that is trained on held-out prompts elsewhere cannot be evaluated on them here.
+
+    Raises
+    ------
+    UnknownName
+        If there is no such format.
+    """
+    return "all" if get_export_format(format).view is None else "train"
 
 
 def export(
@@ -47,6 +69,7 @@ def export(
     format: str,  # noqa: A002 - the usual name of the option
     *,
     aspect: str = OVERALL,
+    split: ExportSplit = "all",
     system_feedback: Iterable[AnyFeedback] = (),
 ) -> ExportResult:
     """Write feedback to a file, in constant memory.
@@ -63,6 +86,8 @@ def export(
     aspect : str, default "overall"
         Aspect of the judgements to write; those of others are left out and counted. Backtalk's own
         layout holds all aspects, whatever is asked for.
+    split : {"train", "held-out", "all"}, default "all"
+        Prompts to write. One fifth of all prompts is held out from learning, for evaluation.
     system_feedback : iterable of feedback, default ()
         Feedback that is not about an interaction; only Backtalk's own layout can hold it.
 
@@ -79,8 +104,13 @@ def export(
     reasons: Counter[str] = Counter()
     dropped: Dropped = Counter()
     aspects = _Aspects(layout, aspect)
+    other_split = 0
     with open_writer(path, layout) as file:
-        for case in map(aspects.select, cases):
+        for whole in cases:
+            if split not in {"all", split_for(prompt_key(whole.interaction.prompt))}:
+                other_split += 1
+                continue
+            case = aspects.select(whole)
             dropped_here: Dropped = Counter()
             count = 0
             for row in layout.rows(case, dropped_here):
@@ -111,6 +141,8 @@ def export(
         dict(dropped.most_common()),
         aspect,
         dict(aspects.others.most_common()),
+        split,
+        other_split,
     )
 
 
