@@ -8,7 +8,7 @@ from starlette.responses import Response
 
 from backtalk.errors import NotFound
 from backtalk.evaluate.storage import list_evaluations, read_evaluation
-from backtalk.policy import Policy, list_policies, read_policy
+from backtalk.policy import Policy, list_policies, policy_origin, read_policy
 from backtalk.promotion import Promotion, PromotionRecord, promote, promotion_history, rollback
 from backtalk.serve.errors import APIError
 from backtalk.serve.pages.page_request import PageRequest
@@ -62,6 +62,7 @@ def show(request: PageRequest) -> Response:
     evaluations = list_evaluations(request.store)
     evidence = view.evidence_for(policy, evaluations, served)
     parent = policies.get(policy.lineage.parent or "")
+    origin = policy_origin(policy, request.store)
     return request.page(
         "policies/detail.html",
         title=policy.label,
@@ -76,13 +77,13 @@ def show(request: PageRequest) -> Response:
         recipe=view.recipe(policy),
         origin=view.origin(policy),
         evaluations=[
-            view.evaluation_view(item, labels, served=served)
+            view.evaluation_view(item, labels, served=served, origin=origin)
             for item in reversed(evaluations)
             if item.candidate == policy.id
         ],
         evidence=None
         if evidence is None
-        else view.evaluation_view(evidence, labels, served=served),
+        else view.evaluation_view(evidence, labels, served=served, origin=origin),
     )
 
 

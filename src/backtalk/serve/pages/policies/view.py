@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from backtalk.evaluate.judges import PolicyOrigin
 from backtalk.evaluate.result import Evaluation, Measure, headline
 from backtalk.policy import Policy, diff
 from backtalk.promotion import Gate, PromotionRecord
@@ -36,10 +37,16 @@ class EvaluationView:
     intervals: Sequence[IntervalView]
     reasons: Sequence[str]
     """Reasons of the gate to refuse; empty if it does not."""
+    fitted_on: str = ""
+    """Feedback that the judge was fitted on; empty if it is no learned reward or is unknown."""
 
 
 def evaluation_view(
-    evaluation: Evaluation, labels: Mapping[str, str], *, served: str | None
+    evaluation: Evaluation,
+    labels: Mapping[str, str],
+    *,
+    served: str | None,
+    origin: PolicyOrigin | None = None,
 ) -> EvaluationView:
     """Return the view of an evaluation, with the gate's verdict on promoting its candidate now.
 
@@ -51,13 +58,18 @@ def evaluation_view(
         Labels of policies by id.
     served : str or None
         Id of the active policy.
+    origin : PolicyOrigin, optional
+        Feedback and rewards of the candidate. Default: those that the evaluation recorded.
     """
+    judge = evaluation.judge_info
+    snapshot = None if judge is None else judge.fitted_on
     return EvaluationView(
         evaluation,
         headline(evaluation),
         labels.get(evaluation.baseline, evaluation.baseline[:8]),
         [*_rates(evaluation), *_differences([evaluation.value, *evaluation.guards])],
-        Gate().reasons(evaluation, served=served),
+        Gate().reasons(evaluation, served=served, origin=origin),
+        "" if snapshot is None else snapshot.label,
     )
 
 
@@ -127,6 +139,7 @@ def origin(policy: Policy) -> list[tuple[str, str]]:
     if lineage.snapshot is not None:
         counts = ", ".join(f"{count:,} {kind}" for kind, count in lineage.snapshot.counts.items())
         rows.append((f"learned from the {lineage.snapshot.split} prompts", counts))
+    rows += [("optimises", reward.name) for reward in lineage.rewards or ()]
     return rows + [(name, str(value)) for name, value in lineage.notes.items()]
 
 
