@@ -135,7 +135,11 @@ def read_json_lines(path):
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
-@given(generated=st.lists(cases(), max_size=4))
+@given(
+    generated=st.lists(
+        cases().filter(lambda case: case.interaction.prompt[-1].text.strip()), max_size=4
+    )
+)
 @pytest.mark.parametrize(("name", "view"), [("trl-preference", Pair), ("openai-preference", Pair)])
 @pytest.mark.parametrize("ending", [".jsonl", ".parquet"])
 def test_pairs_of_every_kind_of_feedback_come_back(generated, name, view, ending, tmp_path_factory):

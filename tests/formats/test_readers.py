@@ -279,8 +279,8 @@ def test_every_row_is_read_or_rejected(generated, tmp_path_factory):
     try:
         items = list(read(write_rows(path, row), format=chosen))
     except UnknownName as error:  # the only row lacks a column that the mapping names
-        assert name == "mapping"
-        assert "The file has: " in error.mend
+        if name != "mapping" or "The file has: " not in error.mend:
+            raise
         return
     for item in items:
         if isinstance(item, RejectedRow):

@@ -27,6 +27,7 @@ from backtalk.feedback.interaction import Response
 from backtalk.formats.columns import is_empty, is_person_column
 from backtalk.formats.format import Format, RowData
 from backtalk.formats.read import (
+    OWN_FORMAT,
     RECOGNITION_ROWS,
     ParsedRow,
     named_format,
@@ -66,12 +67,12 @@ class Preview:
     def lines(self) -> list[str]:
         """Return the preview as lines of text."""
         lines = [f"{self.source}: {self.format}"]
-        for row in self.rows:
-            number = place(row.source, row.line)
+        for number, row in enumerate(self.rows, 1):
             if isinstance(row, RejectedRow):
-                lines.append(f"{number} is rejected: {row.reason}")
+                where = "" if row.line == number else f" ({place(row.source, row.line)})"
+                lines.append(f"row {number} is rejected: {row.reason}{where}")
                 continue
-            lines.append(number)
+            lines.append(f"row {number}")
             for case in row.cases:
                 lines += [f"  {line}" for line in case_lines(case)]
             lines += [f"  {describe_feedback(item)}" for item in row.feedback]
@@ -187,8 +188,9 @@ def _preview_source(
         return Preview(source.name, "no valid row", rejected, (), (), ())
     remaining: Iterable[Row | RejectedRow] = stream if chosen.preprocess is not None else ()
     combined = _combine(chosen, chain(head, remaining))
+    is_own = chosen.name == OWN_FORMAT
     parsed = tuple(
-        row if isinstance(row, RejectedRow) else parse_row(row, parse)
+        row if isinstance(row, RejectedRow) else parse_row(row, parse, own=is_own)
         for row in islice(combined, count)
     )
     names = list(dict.fromkeys(name for row in valid for name in row.data))

@@ -48,6 +48,8 @@ from backtalk.formats.text_pairs import TextPair
 if TYPE_CHECKING:
     from backtalk.formats.mapping import RowMapping
 
+OWN_FORMAT = "backtalk"
+"""Name of Backtalk's own layout."""
 RECOGNITION_ROWS = 20
 """Number of rows that are inspected to recognise a format."""
 
@@ -160,8 +162,9 @@ def _read_source(
                 yield row
         return
     preprocess: Preprocess = chosen.preprocess or iter
+    is_own = chosen.name == OWN_FORMAT
     for row in preprocess(rows):
-        yield row if isinstance(row, RejectedRow) else parse_row(row, parse)
+        yield row if isinstance(row, RejectedRow) else parse_row(row, parse, own=is_own)
 
 
 def _strict(
@@ -198,18 +201,30 @@ def _peek(
     return valid, chain(seen, rows)
 
 
-def parse_row(row: Row, parse: Callable[[RowData], Iterable[Parsed]]) -> ParsedRow | RejectedRow:
-    """Parse one row, and check that its feedback fits its interaction."""
+def parse_row(
+    row: Row, parse: Callable[[RowData], Iterable[Parsed]], *, own: bool = False
+) -> ParsedRow | RejectedRow:
+    """Parse one row, and check that its prompt has a text and its feedback fits its interaction.
+
+    Parameters
+    ----------
+    row : Row
+        Row to parse.
+    parse : Callable[[RowData], Iterable[Parsed]]
+        Parser of the format.
+    own : bool, default False
+        True for Backtalk's own layout, which also holds recorded prompts without a text.
+    """
     try:
         cases: list[Case] = []
         feedback: list[AnyFeedback] = []
         for content in parse(row.data):
             if isinstance(content, TextPair):
-                if not content.prompt_text or content.prompt_text.isspace():
+                if not content.prompt_text.strip():
                     raise _empty_prompt()
                 cases.append(content)
             elif isinstance(content, Case):
-                if _is_empty(content.interaction.prompt):
+                if not own and _is_empty(content.interaction.prompt):
                     raise _empty_prompt()
                 for item in content.feedback:
                     item.check(content.interaction)
