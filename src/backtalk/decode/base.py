@@ -68,6 +68,15 @@ class DecoderBase(Record):
         return ()
 
     @property
+    def sampling_recipe(self) -> dict[str, Any]:
+        """Fields that determine what is sampled: all by default.
+
+        Policies with equal ones choose among the same samples in an evaluation, so that their
+        difference is that of their choices.
+        """
+        return self.to_dict()
+
+    @property
     def is_single_sample(self) -> bool:
         """True if an answer is a single sample of the model with ``base_sampling``.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -45,6 +45,12 @@ class BestOfN(DecoderBase):
     def rewards_needed(self) -> tuple[str, ...]:
         """Artifact id of the reward."""
         return (self.reward,)
+
+    @property
+    def sampling_recipe(self) -> dict[str, Any]:
+        """Fields that determine the samples: all but the reward and the pessimism."""
+        fields = self.to_dict()
+        return {name: fields[name] for name in fields if name not in {"reward", "pessimism"}}
 
     @property
     def kl_bound(self) -> float:

@@ -160,10 +160,12 @@ async def calls_per_prompt(plan: Plan) -> int:
 def answer_seed(policy: AnsweringPolicy, seed: int) -> int:
     """Return the seed of a policy's answers.
 
-    It depends on the policy, so that the samples of two policies are independent, and on nothing
-    else but the seed of the run, so that every evaluation of the policy has the same answers.
+    It depends on what the policy samples from, so that the samples of two policies are independent
+    unless they only choose among the same samples in different ways. It depends on nothing else but
+    the seed of the run, so that every evaluation of the policy has the same answers.
     """
-    return int(content_id("policy", str(seed), policy.id)[:8], 16)
+    samples = getattr(policy, "sampling_id", policy.id)
+    return int(content_id("policy", str(seed), samples)[:8], 16)
 
 
 async def _stored_answers(

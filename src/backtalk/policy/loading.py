@@ -32,6 +32,11 @@ class LoadedPolicy:
         return self.policy.id
 
     @property
+    def sampling_id(self) -> str:
+        """Hash of what determines the policy's samples."""
+        return self.policy.sampling_id
+
+    @property
     def label(self) -> str:
         """Label for reports."""
         return self.policy.label

@@ -67,6 +67,17 @@ class Policy(Record):
             "policy", json.dumps(self.recipe(), sort_keys=True, separators=(",", ":"))
         )
 
+    @cached_property
+    def sampling_id(self) -> str:
+        """Hash of what determines the policy's samples, 32 hexadecimal digits.
+
+        It is the same for policies that choose among the same samples, such as best-of-n policies
+        with different rewards; see
+        :attr:`~backtalk.decode.base.DecoderBase.sampling_recipe`.
+        """
+        recipe = {**self.recipe(), "decoder": self.decoder.sampling_recipe}
+        return content_id("samples", json.dumps(recipe, sort_keys=True, separators=(",", ":")))
+
     def recipe(self) -> dict[str, Any]:
         """Return the recipe as JSON: everything but the name and the lineage."""
         return self.model_dump(mode="json", exclude={"name", "lineage"})

@@ -26,6 +26,9 @@ _PLAIN_TEMPLATE = (
     "{% endfor %}"
 )
 
+_RECENT_PROMPTS = 1024
+"""Number of prompts whose tokens are stored, as several samples of a prompt are often drawn."""
+
 
 class ChatTemplate:
     """Conversion between conversations and the tokens of one model.
@@ -74,6 +77,7 @@ class ChatTemplate:
         self._tokenizer = tokenizer
         self._name = name
         self._lock = threading.Lock()
+        self._recent: dict[str, tuple[int, ...]] = {}
         self._template = _plain_template(tokenizer) if template == PLAIN else template
         self._options = dict(options or {})
         self.eos_token_ids = eos_token_ids
@@ -90,7 +94,16 @@ class ChatTemplate:
 
     def prompt_tokens(self, messages: Sequence[Message], *, tools: JsonValue = None) -> list[int]:
         """Return the tokens of a prompt, with those that open the answer."""
-        return self._render(messages, tools=tools, add_generation_prompt=True)
+        key = json.dumps([[_as_dict(message) for message in messages], tools])
+        with self._lock:
+            tokens = self._recent.get(key)
+        if tokens is None:
+            tokens = tuple(self._render(messages, tools=tools, add_generation_prompt=True))
+            with self._lock:
+                self._recent[key] = tokens
+                if len(self._recent) > _RECENT_PROMPTS:
+                    self._recent.pop(next(iter(self._recent)))
+        return list(tokens)
 
     def conversation_tokens(
         self, messages: Sequence[Message], completion: str

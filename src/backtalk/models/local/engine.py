@@ -15,9 +15,11 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from backtalk.models.endpoint.offline import is_offline
 from backtalk.models.errors import UnknownModel
+from backtalk.models.local.decode_attention import NAME as DECODE_ATTENTION
 from backtalk.models.local.forward import DecodeState, ForwardState, log_probabilities
 from backtalk.models.local.loading import folder_id, hide_progress_bars
 from backtalk.models.local.sampler import SequenceState, sample
+from backtalk.models.local.threads import suitable_threads
 from backtalk.models.options import Dtype
 
 _MAX_LOGITS = 1 << 28
@@ -74,7 +76,7 @@ class Engine:
         cancelled : Callable[[], bool]
             Returns true to stop early; called before each step.
         """
-        with self._busy:
+        with self._busy, suitable_threads(self.model):
             sample(
                 self.start_decoding,
                 sequences,
@@ -101,7 +103,7 @@ class Engine:
         limit = min(batch_tokens, max(_MAX_LOGITS // self._vocabulary_size, 1))
         results: dict[int, NDArray[np.float64]] = {}
         for batch in _batches(lengths, limit):
-            with self._busy:
+            with self._busy, suitable_threads(self.model):
                 values = log_probabilities(
                     self.start_decoding, [pairs[i] for i in batch], device=self.model.device
                 )
@@ -147,6 +149,8 @@ def load_engine(
 
     def load() -> Engine:
         engine = _load(model, folder, revision=revision, dtype=dtype, device=device_type)
+        if shared:
+            _use_decode_attention(engine.model)
         for adapter, adapter_id in zip(adapters, adapter_ids, strict=True):
             _merge_adapter(engine, adapter, adapter_id)
         return engine
@@ -186,6 +190,13 @@ def _load(
     source = f"{model}@{commit}" if folder is None else folder_id(folder)
     stored_format = str(weights.dtype).removeprefix("torch.")
     return Engine(weights, tokenizer, identity=f"local {source} {stored_format}")
+
+
+def _use_decode_attention(model: Any) -> None:
+    attention = model.config._attn_implementation  # noqa: SLF001 - it has no other name
+    settable = model._can_set_attn_implementation()  # noqa: SLF001 - it has no other name
+    if settable and model.device.type == "cpu" and attention == "sdpa":
+        model.set_attn_implementation(DECODE_ATTENTION)
 
 
 def _merge_adapter(engine: Engine, folder: str, adapter_id: str) -> None:
