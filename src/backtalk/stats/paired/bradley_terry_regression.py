@@ -2,8 +2,8 @@
 
 ``r(x, y) = w . phi(x, y)``, so a comparison has the margin ``beta w . (phi(a) - phi(b))``, with
 ``beta`` the reliability of its annotator. The weights have a Gaussian prior with one precision
-per block of features, chosen to maximise the evidence. The posterior is approximated by Laplace's
-method.
+per block of features, chosen to maximise the evidence under a weak prior. The posterior is
+approximated by Laplace's method.
 
 MacKay (1992), "The evidence framework applied to classification networks", equations 2.12 and 2.13
 for the precisions; Chen et al. (2013), "Pairwise ranking aggregation in a crowdsourced setting",
@@ -201,12 +201,19 @@ _MIN_PRECISION, _MAX_PRECISION = 1e-3, 1e6
 def _evidence_precision(
     alpha: Floats, blocks: NDArray[np.intp], weights: Floats, variances: Floats
 ) -> Floats:
-    """Return ``gamma / |w|^2`` of each block, with gamma the number of well-determined weights."""
+    """Return ``(gamma + 1) / (|w|^2 + 1/d)`` of each block of ``d`` weights.
+
+    ``gamma`` is the number of well-determined weights. The precision has a gamma prior with mean
+    ``d``, where the margins of features on the scale of 1 have the variance 1, and the weight of
+    one observation: Tipping (2001), "Sparse Bayesian learning and the relevance vector machine",
+    appendix A. Without it, few comparisons of noise may choose a large scale.
+    """
     size = np.bincount(blocks, minlength=len(alpha))
     uncertain = np.bincount(blocks, variances, minlength=len(alpha))
     norm = np.bincount(blocks, weights**2, minlength=len(alpha))
     determined = np.maximum(size - alpha * uncertain, 1e-6)
-    return np.asarray(np.clip(determined / np.maximum(norm, 1e-12), _MIN_PRECISION, _MAX_PRECISION))
+    precision = (determined + 1.0) / (norm + 1.0 / np.maximum(size, 1))
+    return np.asarray(np.clip(precision, _MIN_PRECISION, _MAX_PRECISION))
 
 
 def _reliability(
