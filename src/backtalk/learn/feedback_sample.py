@@ -59,12 +59,12 @@ class FeedbackSample(TrainingSet):
         return len(self._cases) < MAX_CASES
 
     def _read(self, cases: dict[str, Case], kinds: Sequence[str], limit: int) -> None:
-        found = (
+        included = (
             case
             for case in self.store.cases(kinds=kinds, until=self.until)
             if self._includes(case.interaction.prompt)
         )
-        for case in islice(found, limit):
+        for case in islice(included, limit):
             known = cases.get(case.interaction.id)
             feedback = case.feedback if known is None else (*known.feedback, *case.feedback)
             cases[case.interaction.id] = Case(case.interaction, feedback)

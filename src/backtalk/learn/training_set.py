@@ -275,7 +275,7 @@ class TrainingSet:
         counts: Counter[str] = Counter()
         for item in self.store.counts_by_prompt():
             if item.kind in JUDGED_KINDS:
-                counts[item.prompt] += item.count
+                counts[item.prompt] += item.total
         return frozenset(key for key, count in counts.items() if count > 1)
 
     def _plain(self, items: list[AnyView], left_out: Counter[str]) -> list[AnyView]:

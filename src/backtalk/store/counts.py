@@ -39,7 +39,7 @@ class PromptFeedbackCount(NamedTuple):
     kind: str
     aspect: str | None
     """Aspect, ``None`` for kinds without one."""
-    count: int
+    total: int
 
 
 def count_by_prompt(engine: Engine, project_id: int) -> Iterator[PromptFeedbackCount]:
