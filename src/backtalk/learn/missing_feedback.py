@@ -48,11 +48,11 @@ class FeedbackCounts:
             aspect = item.aspect or OVERALL
             is_about = item.kind == "critique" or feedback.aspect in {None, aspect}
             if not prompts[item.prompt]:
-                held_out[item.kind] += item.count * is_about
+                held_out[item.kind] += item.total * is_about
             elif is_about:
-                learned[item.kind] += item.count
+                learned[item.kind] += item.total
             else:
-                others.setdefault(item.kind, Counter())[aspect] += item.count
+                others.setdefault(item.kind, Counter())[aspect] += item.total
         return cls(
             learned, others, held_out, len(prompts), sum(not use for use in prompts.values())
         )
