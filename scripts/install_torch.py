@@ -42,7 +42,16 @@ def run(*command: str, quiet: bool = False) -> bool:
 
 def install(version: str) -> bool:
     """Install torch and return whether that succeeded."""
-    pip = (sys.executable, "-m", "pip", "install", "--quiet", "--constraint", str(CONSTRAINTS))
+    pip = (
+        sys.executable,
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--no-compile",
+        "--constraint",
+        str(CONSTRAINTS),
+    )
     if not sys.platform.startswith("linux") or has_gpu():
         return run(*pip, f"torch=={version}")
     if run(*pip, f"torch=={version}+cpu", quiet=True):
