@@ -108,6 +108,25 @@ def with_options(text: str, options: str) -> str:
     return re.sub(r"`backtalk ([^`]+)`", add, text)
 
 
+def note_next_steps(store: Store, location: str, project: str) -> None:
+    """Print what to do next in a project to standard error.
+
+    Parameters
+    ----------
+    store : Store
+        Store of the project.
+    location : str
+        Its SQLite file or database URL, for the commands.
+    project : str
+        Name of the project.
+    """
+    from backtalk.cli.output import note
+    from backtalk.learn.next_steps import next_steps
+
+    for sentence in next_steps(store):
+        note(with_options(sentence, store_options(location, project)) + ".")
+
+
 def user_name() -> str:
     """Return the name of the operating system's user, ``"unknown"`` if there is none."""
     try:

@@ -84,7 +84,12 @@ def import_command(
     - `backtalk import table.csv --mapping table.yaml --preview 3`
     - `zcat thumbs.csv.gz | backtalk import - --mapping thumbs.yaml`
     """
-    from backtalk.cli.context import opened, read_assignments, refuse_options
+    from backtalk.cli.context import (
+        note_next_steps,
+        opened,
+        read_assignments,
+        refuse_options,
+    )
     from backtalk.cli.output import say, say_json
     from backtalk.errors import BacktalkError
 
@@ -110,6 +115,8 @@ def import_command(
         return
     with opened(store, project, create=True) as db:
         results = [_import_path(db, path, layout, quiet=json) for path in paths]
+        if not json:
+            note_next_steps(db, store, project)
     if json:
         say_json({path: asdict(done) for path, done in zip(paths, results, strict=True)})
     if sum(getattr(done, "rejected", 0) for done in results) > allow_bad:

@@ -83,10 +83,17 @@ def learn(
     import asyncio
 
     from backtalk.api import alearn, find_policy
-    from backtalk.cli.context import make_budget, opened, read_assignments
-    from backtalk.cli.output import progress_bars, say_json
+    from backtalk.cli.context import (
+        make_budget,
+        opened,
+        read_assignments,
+        store_options,
+        with_options,
+    )
+    from backtalk.cli.output import note, progress_bars, say_json
     from backtalk.cli.sending import with_address
     from backtalk.learn import get_method
+    from backtalk.learn.next_steps import evaluation_command
     from backtalk.models import load_prices
     from backtalk.policy import diff
 
@@ -119,11 +126,13 @@ def learn(
                 )
 
         learned = with_address(work, send_to=send_to)
+        following = f"Next: `{evaluation_command(learned, parent, db)}`"
     changes = diff(parent, learned)
     if json:
         say_json({"id": learned.id, **learned.to_dict(), "changes": changes})
     else:
         _show(learned, parent, changes)
+        note(with_options(following, store_options(store, project)))
 
 
 def _show(learned: Policy, parent: Policy, changes: list[str]) -> None:
@@ -148,4 +157,3 @@ def _show(learned: Policy, parent: Policy, changes: list[str]) -> None:
     )
     if "remark" in lineage.notes:
         note(f"{lineage.notes['remark']}.")
-    note(f"Next: backtalk evaluate {learned.label} --against {parent.label}")

@@ -182,7 +182,11 @@ def learn_online(
             result = asyncio.run(learner.learn(parent, train, held_out))
         for evaluation in result.evaluations:
             save_evaluation(db, evaluation)
-    _show(result, parent, json=json)
+        following = ""
+        if result.best is not None:
+            command = evaluation_command(result.best, parent, db)
+            following = with_options(f"Next: `{command}`", store_options(store, project))
+    _show(result, following, json=json)
 
 
 def _refuse_idle_options(
@@ -232,7 +236,7 @@ def _feedback_source(
     return make_feedback_source(reward, pairs, rates=needs_scores(method))
 
 
-def _show(result: OnlineResult, first: Policy, *, json: bool) -> None:
+def _show(result: OnlineResult, following: str, *, json: bool) -> None:
     from itertools import zip_longest
 
     from backtalk.cli.output import note, number, percent, say, say_json, say_table
@@ -265,5 +269,5 @@ def _show(result: OnlineResult, first: Policy, *, json: bool) -> None:
         ],
     )
     say(f"Ended: {result.ended}.")
-    if result.best is not None:
-        note(f"Next: backtalk evaluate {result.best.id[:8]} --against {first.label}")
+    if following:
+        note(following)

@@ -47,7 +47,7 @@ def add(
     --------
     - `backtalk policy add plain.yaml --name plain`
     """
-    from backtalk.cli.context import opened
+    from backtalk.cli.context import note_next_steps, opened
     from backtalk.cli.output import say, say_json
     from backtalk.errors import NotFound
     from backtalk.policy import Policy, save_policy
@@ -59,10 +59,11 @@ def add(
         policy = policy.named(name)
     with opened(store, project, create=True) as db:
         save_policy(db, policy)
-    if json:
-        say_json({"id": policy.id, **policy.to_dict()})
-    else:
+        if json:
+            say_json({"id": policy.id, **policy.to_dict()})
+            return
         say(f"Added {policy.label} ({policy.id[:8]})")
+        note_next_steps(db, store, project)
 
 
 @commands.command("list")

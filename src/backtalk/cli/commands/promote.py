@@ -51,7 +51,7 @@ def promote_command(
     - `backtalk promote chooser`
     - `backtalk promote chooser --win-rate 0.55 --actor ada`
     """
-    from backtalk.cli.context import opened, refuse_options, user_name
+    from backtalk.cli.context import note_next_steps, opened, refuse_options, user_name
     from backtalk.cli.output import say, say_json
     from backtalk.evaluate.storage import list_evaluations, read_evaluation
     from backtalk.policy import read_policy
@@ -82,8 +82,10 @@ def promote_command(
             )
         gate = Gate(win_rate=win_rate, tolerance=tolerance)
         promotion = promote(db, chosen, evidence, actor=actor or user_name(), gate=gate)
-    if json:
-        say_json(promotion.to_dict())
-        return
-    before = "nothing" if served is None else served.label
-    say(f"{chosen.label} ({chosen.id[:8]}) is the active policy now; before, it was {before}.")
+        if json:
+            say_json(promotion.to_dict())
+            return
+        before = "nothing" if served is None else served.label
+        say(f"{chosen.label} ({chosen.id[:8]}) is the active policy now; before, it was {before}.")
+        if served is None:
+            note_next_steps(db, store, project)

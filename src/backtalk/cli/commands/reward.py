@@ -120,7 +120,7 @@ def learn(
         say_json(_describe(id_, reward))
         return
     _show_reward(id_, reward)
-    note(f"Next: backtalk evaluate POLICY --judge reward:{name}")
+    note(f"`--judge reward:{name}` of `backtalk evaluate` judges by it.")
 
 
 @commands.command("show")

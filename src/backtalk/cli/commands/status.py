@@ -22,16 +22,17 @@ def add_to(app: typer.Typer, panel: str) -> None:
 def status(
     *, store: StoreOption = STORE, project: ProjectOption = PROJECT, json: JsonOption = False
 ) -> None:
-    """Show a project: feedback by kind, policies, evaluations, promotions.
+    """Show a project: feedback by kind, policies, evaluations, promotions, and what to do next.
 
     Examples
     --------
     - `backtalk status`
     - `backtalk status --store postgresql://backtalk@db/feedback --project mail --json`
     """
-    from backtalk.cli.context import opened
+    from backtalk.cli.context import opened, store_options, with_options
     from backtalk.cli.output import say, say_json
     from backtalk.evaluate.storage import list_evaluations
+    from backtalk.learn.next_steps import next_steps
     from backtalk.policy import list_policies
     from backtalk.promotion import active_policy, promotion_history
 
@@ -42,6 +43,7 @@ def status(
         past = promotion_history(db)
         served = active_policy(db)
         projects = db.projects()
+        steps = [with_options(step, store_options(store, project)) for step in next_steps(db)]
     if json:
         say_json(
             {
@@ -52,6 +54,7 @@ def status(
                 "policies": [{"id": policy.id, **policy.to_dict()} for policy in policies],
                 "evaluations": [evaluation.to_dict() for evaluation in evaluations],
                 "history": [_to_dict(item) for item in past],
+                "next": steps,
             }
         )
         return
@@ -64,6 +67,9 @@ def status(
         say()
         show_evaluations(evaluations, labels)
     _show_history(past, labels)
+    say()
+    for step in steps:
+        say(f"{step}.")
 
 
 def _to_dict(item: PromotionRecord) -> dict[str, Any]:
