@@ -88,6 +88,39 @@ def test_a_reward_that_separates_its_few_pairs_says_so_and_is_not_certain():
     assert np.exp(-log_loss(fit.reward, train)) < 0.98
 
 
+@pytest.mark.parametrize("seed", range(8))
+def test_the_win_rate_of_a_choice_by_noise_is_within_the_posterior_of_another_reward(seed):
+    """Two rewards of noise agree by accident, and on many prompts this looks like a difference."""
+    rng = np.random.default_rng(seed)
+    rewards = []
+    for count in (64, 16):
+        train = pairs(count, rng, noise=np.inf)
+        fit = asyncio.run(learn_reward(train, embedder_for_pairs("hashed", train)))
+        rewards.append(fit.reward)
+    chooser, judge = rewards
+    chosen, other = [], []
+    for number in range(60):
+        texts = [" ".join(rng.choice(list(WORDS), 6)) for _ in range(9)]
+        answers = [(as_prompt(f"new {number}"), text) for text in texts]
+        scores = asyncio.run(chooser.score(answers[:8])).mean
+        chosen.append(answers[int(np.argmax(scores))])
+        other.append(answers[8])
+    verdicts = asyncio.run(judge.compare(chosen, other))
+    rate = (verdicts[:, 0] + verdicts[:, 2] / 2).mean()
+    assert abs(rate - 0.5) < 2.5 * asyncio.run(judge.win_rate_std(chosen, other)) + 0.001
+
+
+def test_the_error_of_a_win_rate_shrinks_with_the_pairs_of_the_judge():
+    rng = np.random.default_rng(3)
+    spread = []
+    for count in (30, 300):
+        train = pairs(count, rng, noise=0.7)
+        fit = asyncio.run(learn_reward(train, embedder_for_pairs("hashed", train)))
+        sides = [[(p.prompt, getattr(p, side)) for p in train] for side in ("chosen", "rejected")]
+        spread.append(asyncio.run(fit.reward.win_rate_std(*sides)))
+    assert 0 < spread[1] < spread[0] < 0.2
+
+
 def test_a_reward_with_errors_makes_no_remark():
     train = pairs(40, np.random.default_rng(1), noise=np.inf)
     fit = asyncio.run(learn_reward(train, embedder_for_pairs("hashed", train)))

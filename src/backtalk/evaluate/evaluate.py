@@ -22,6 +22,7 @@ from backtalk.evaluate.judges.protocol import Judge, PairwiseJudge, in_run
 from backtalk.evaluate.measures import (
     bounds_of,
     guard_measure,
+    judged_win_rate,
     measure,
     score_preferences,
     selection_baselines,
@@ -218,7 +219,9 @@ async def _make_evaluation(
         prompts_digest=content_id(*sorted(prompt_key(prompt) for prompt in answer_set.prompts)),
         seed=run.seed,
         complete=answer_set.complete,
-        win_rate=win_rate(preferences, seed=run.seed).estimate,
+        win_rate=await judged_win_rate(
+            judge, preferences, responses, baseline_responses, seed=run.seed
+        ),
         value=measure(judge, values, baseline_values, run.seed),
         longer_wins=win_rate(score_preferences(lengths, baseline_lengths), seed=run.seed).estimate,
         length_ratio=float(lengths.mean() / max(baseline_lengths.mean(), 1e-9)),

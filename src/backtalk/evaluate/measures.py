@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -10,7 +11,7 @@ from backtalk.decode import DecoderOutput
 from backtalk.errors import NotFound
 from backtalk.evaluate.answering import preferences_by
 from backtalk.evaluate.judges.info import describe_judge
-from backtalk.evaluate.judges.protocol import Judge
+from backtalk.evaluate.judges.protocol import Judge, UncertainJudge
 from backtalk.evaluate.result import Measure, SelectionBaseline
 from backtalk.feedback.interaction import Prompt
 from backtalk.rewards import PromptResponse, Reward
@@ -18,7 +19,7 @@ from backtalk.stats.baselines import compare_to_baselines
 from backtalk.stats.estimate import Estimate, NoSpread
 from backtalk.stats.intervals.choose import mean_interval
 from backtalk.stats.validation import Floats
-from backtalk.stats.win_rate import paired_difference
+from backtalk.stats.win_rate import paired_difference, win_rate
 
 COSTLY = frozenset({"llm", "people"})
 """Kinds of judges that judge the answers only, and not the samples that they were chosen from."""
@@ -107,6 +108,39 @@ async def guard_measure(
             "Use another guardrail; the answers are stored",
         )
     return measure(guard, values[judged], baseline_values[judged], seed)
+
+
+async def judged_win_rate(
+    judge: Judge,
+    preferences: Floats,
+    responses: Sequence[PromptResponse],
+    baseline_responses: Sequence[PromptResponse],
+    *,
+    seed: int,
+) -> Estimate:
+    """Return the win rate by a judge, with the error of the judge's own fit if it knows it.
+
+    A reward that was fitted on few judgements errs in the same way on all prompts. The interval
+    over prompts alone would make any such error look like a difference if there are many prompts.
+
+    Parameters
+    ----------
+    judge : Judge
+        Judge.
+    preferences : numpy.ndarray
+        Probability that each response is preferred, plus half that of a tie, shape ``(n,)``.
+    responses, baseline_responses : sequence of PromptResponse
+        Answers of the candidate and of the baseline to the same prompts.
+    seed : int
+        Seed of the intervals.
+    """
+    rate = win_rate(preferences, seed=seed).estimate
+    if not isinstance(judge, UncertainJudge):
+        return rate
+    widened = rate.widened(
+        await judge.win_rate_std(responses, baseline_responses), method="posterior of the judge"
+    )
+    return replace(widened, low=max(widened.low, 0.0), high=min(widened.high, 1.0))
 
 
 def bounds_of(judge: Judge) -> tuple[float, float] | None:

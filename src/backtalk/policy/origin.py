@@ -15,7 +15,6 @@ from backtalk.feedback.snapshot import Snapshot
 from backtalk.feedback.split import split_for
 from backtalk.policy.policy import Lineage, Policy
 from backtalk.policy.storage import list_policies
-from backtalk.rewards.io import reward_info
 from backtalk.store import Store
 
 _POLICY_OPTIONS = ("other", "reference", "base", "sampler", "refiner", "teacher")
@@ -148,6 +147,8 @@ def _decoder_rewards(policy: Policy, artifacts: Artifacts | None) -> Iterator[Ju
 
 
 def _reward_info(id_: str, artifacts: Artifacts | None) -> JudgeInfo:
+    from backtalk.rewards.io import reward_info  # noqa: PLC0415 - slow to import
+
     unknown = JudgeInfo(name=f"reward {id_[:8]}", kind="reward", artifact=id_)
     if artifacts is None:
         return unknown

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass, replace
+from statistics import NormalDist
 from typing import Any
 
 from backtalk.errors import BacktalkError
@@ -50,6 +52,26 @@ class Estimate:
         """Return the estimate of ``slope * quantity + offset``."""
         low, high = sorted((slope * self.low + offset, slope * self.high + offset))
         return replace(self, value=slope * self.value + offset, low=low, high=high)
+
+    def widened(self, std: float, *, method: str) -> Estimate:
+        """Return the estimate with an independent normal error added to its interval.
+
+        Each half of the interval is the root of the sum of the squares of both errors.
+
+        Parameters
+        ----------
+        std : float
+            Standard deviation of the error.
+        method : str
+            Name of the error, which is added to the name of the interval's method.
+        """
+        reach = NormalDist().inv_cdf(0.5 + self.level / 2) * std
+        return replace(
+            self,
+            low=self.value - math.hypot(self.value - self.low, reach),
+            high=self.value + math.hypot(self.high - self.value, reach),
+            method=f"{self.method} + {method}",
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields, ready for JSON."""

@@ -97,3 +97,12 @@ def judge_batch_size(judge: Judge, default: int) -> int | None:
     """
     size: int | None = getattr(judge, "batch_size", default)
     return size
+
+
+@runtime_checkable
+class UncertainJudge(Protocol):
+    """Judge that was fitted on few judgements, and knows the error that this makes."""
+
+    async def win_rate_std(self, a: Sequence[PromptResponse], b: Sequence[PromptResponse]) -> float:
+        """Return the standard deviation of a's mean win rate over fits to other judgements."""
+        ...
