@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from backtalk.embedders.registry import REWARD_DIMENSION, EmbedderName, get_embedder
+from backtalk.embedders.registry import EmbedderName
 from backtalk.errors import BacktalkError
 from backtalk.feedback.base import OVERALL
-from backtalk.learn.reward_feedback import reward_feedback
+from backtalk.learn.reward_feedback import fit_reward, reward_feedback
 from backtalk.learn.training_set import Across, TrainingSet
 from backtalk.models.run_sync import run_sync
 from backtalk.rewards.rewards_by_name import HELD_OUT, REWARD_MAKERS, find_title
@@ -47,20 +47,11 @@ async def learn_stored_reward(
     BacktalkError
         If there is no pair with a winner, and no good and bad single response.
     """
-    from backtalk.rewards import learn_reward  # noqa: PLC0415 - slow to import
-
     with run.task("reading feedback") as step:
         data = reward_feedback(feedback, across=across, progress=step)
     require_reward_feedback(feedback, enough=data.is_enough)
     with run.task("learning a reward"):
-        fit = await learn_reward(
-            data.pairs,
-            get_embedder(embedder, data.texts, dimension=REWARD_DIMENSION),
-            points=data.points,
-            seed=run.seed,
-            fitted_on=feedback.snapshot,
-            title=title,
-        )
+        fit = await fit_reward(data, feedback, embedder, seed=run.seed, title=title)
     return feedback.store.artifacts.put(fit.reward.to_files()), fit
 
 
