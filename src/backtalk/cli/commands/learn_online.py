@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from backtalk.learn import Method
     from backtalk.learn.online.feedback_sources import FeedbackSource
     from backtalk.learn.online.loop import OnlineResult
-    from backtalk.policy import Policy
     from backtalk.store import Store
 
 
@@ -120,11 +119,14 @@ def learn_online(
         opened,
         read_assignments,
         read_prompts,
+        store_options,
+        with_options,
     )
     from backtalk.cli.sending import sending
     from backtalk.evaluate.judges import get_scorer
     from backtalk.evaluate.storage import save_evaluation
     from backtalk.learn import get_method
+    from backtalk.learn.next_steps import evaluation_command
     from backtalk.learn.online.loop import OnlineConfig, OnlineLearner
     from backtalk.policy import read_policy
 
