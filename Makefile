@@ -26,8 +26,8 @@ bench: .venv/dev ## Measure side by side with peers; writes docs/BENCHMARKS.md
 claims: .venv/dev ## Reproduce papers' results, all or CLAIMS="NAME ..."; writes docs/EVIDENCE.md
 	$(BIN)/python -m claims $(CLAIMS)
 
-strangers: .venv/dev .venv/strangers ## Run DSPy and LangChain in front of the gateway
-	$(BIN)/python -m pytest tests/serve/test_strangers.py
+strangers: .venv/dev .venv/strangers ## Run DSPy and LangChain, and the README's new users, whole
+	BACKTALK_NEW_USERS=1 $(BIN)/python -m pytest -rA tests/serve/test_strangers.py tests/test_new_users.py
 
 constraints: .venv/dev ## Pin what is installed now, after an upgrade
 	$(BIN)/python -m pip freeze --all --exclude pip --exclude-editable | sed 's/+cpu$$//' > constraints.txt
