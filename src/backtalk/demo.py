@@ -19,6 +19,7 @@ import numpy as np
 from backtalk.decode import Sample
 from backtalk.evaluate.evaluate import AnswerSet, evaluate
 from backtalk.evaluate.examples import select_examples
+from backtalk.evaluate.measures import score_preferences
 from backtalk.evaluate.result import Evaluation, headline
 from backtalk.evaluate.storage import save_evaluation
 from backtalk.feedback.case import Case
@@ -28,14 +29,15 @@ from backtalk.models.spec import NamedSpec
 from backtalk.policy import Policy, load_policy, save_policy
 from backtalk.promotion import GateRefused, promote
 from backtalk.reports import save_examples
-from backtalk.reports.plots import interval_plot
-from backtalk.reports.policy_report import (
-    change_blocks,
-    choice_blocks,
+from backtalk.reports.before_after import (
+    MAX_FIRST,
+    cost_blocks,
     example_blocks,
-    result_blocks,
+    verdict_blocks,
 )
-from backtalk.reports.report import Figure, Paragraph, Report, Table, format_percent
+from backtalk.reports.kinds import KindResult, kinds_blocks
+from backtalk.reports.policy_report import change_blocks, choice_blocks, result_blocks
+from backtalk.reports.report import Paragraph, Report, Table
 from backtalk.run import Progress, Run
 from backtalk.store import Store
 from backtalk.worlds import get_world
@@ -258,8 +260,9 @@ class _Demo:
     ) -> Report:
         counts = self.store.counts()
         total = sum(count for kind, count in counts.items() if kind != "interaction")
-        rates = {item.policy.label: item.evaluation.win_rate for item in by_kind}
-        rates = {"all kinds together": improved.evaluation.win_rate, **rates}
+        examples = select_examples(improved.answers)
+        first, rest = examples[:MAX_FIRST], examples[MAX_FIRST:]
+        plain, chooser = self.plain, improved.policy
         return (
             Report(
                 "The loop in the mail world",
@@ -277,6 +280,19 @@ class _Demo:
                 },
             )
             .with_section(
+                "Before and after",
+                *verdict_blocks(improved.evaluation, plain),
+                *example_blocks(first, chooser, plain),
+            )
+            .with_section(
+                f"Promoted: best of {NUM_SAMPLES} samples by a reward learned from the feedback",
+                *result_blocks(improved.evaluation),
+            )
+            .with_section("Cost of an answer", *cost_blocks(improved.evaluation))
+            .with_section(
+                "Its choices, compared with simple rules", *choice_blocks(improved.evaluation)
+            )
+            .with_section(
                 "Feedback",
                 Paragraph(
                     f"{counts['interaction']:,} requests with {NUM_DRAFTS} drafts each, in random "
@@ -291,38 +307,27 @@ class _Demo:
                 ),
             )
             .with_section(
-                f"Promoted: best of {NUM_SAMPLES} samples by a reward learned from the feedback",
-                *result_blocks(improved.evaluation, self.plain),
-            )
-            .with_section(
-                "Its choices, compared with simple rules", *choice_blocks(improved.evaluation)
-            )
-            .with_section(
                 "Value of each kind of feedback alone",
-                Paragraph(
-                    "The same method with one kind of feedback at a time. Kinds that cannot be "
-                    "converted to comparisons of two responses are missing; other methods use them."
-                ),
-                Figure(
-                    interval_plot(rates, reference=0.5),
-                    "Win rate against the plain policy by true utility, on held-out requests, with "
-                    "95 % intervals.",
-                ),
-                Table(
-                    ("learned from", "win rate"),
-                    tuple((name, format_percent(rate)) for name, rate in rates.items()),
-                    numbers=(1,),
-                ),
+                *kinds_blocks(_kind_result(improved), [_kind_result(item) for item in by_kind]),
             )
             .with_section(
                 "Refused: a policy trained on the feedback of an annotator with a length bias",
-                *result_blocks(refused.evaluation, improved.policy),
+                *verdict_blocks(refused.evaluation, chooser),
+                *result_blocks(refused.evaluation),
             )
-            .with_section(
-                "Changes of the promoted policy", *change_blocks(improved.policy, self.plain)
-            )
-            .with_section(
-                "Example answers, from the largest gain to the largest loss",
-                *example_blocks(select_examples(improved.answers), improved.policy, self.plain),
-            )
+            .with_section("Changes of the promoted policy", *change_blocks(chooser, plain))
+            .with_section("More answers", *example_blocks(rest, chooser, plain))
         )
+
+
+def _kind_result(item: _EvaluatedPolicy) -> KindResult:
+    pairs, accuracy = (
+        item.policy.lineage.notes.get(name) for name in ("pairs", "cross-validated accuracy")
+    )
+    return KindResult(
+        item.policy.label.removeprefix("from-"),
+        item.evaluation.win_rate,
+        score_preferences(item.answers.values[1], item.answers.values[0]),
+        pairs=pairs if isinstance(pairs, int) else 0,
+        accuracy=accuracy if isinstance(accuracy, float) else None,
+    )

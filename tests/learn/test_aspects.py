@@ -101,6 +101,7 @@ def test_answers_that_texts_do_not_hold_are_left_out_of_the_training_of_weights(
 
 
 def test_no_reward_is_learned_from_equal_texts(caplog):
+    caplog.set_level("INFO")
     call = (Message(role="assistant", content="Yes.", tool_calls=(CALL,)),)
     pair = Pair(
         prompt=(Message.user("Open?"),), chosen="Yes.", rejected="Yes.", chosen_messages=call

@@ -79,11 +79,11 @@ def show(result: Evaluation, candidate: Policy, baseline: Policy, *, priced: boo
     priced : bool, default False
         If true, prices were given for the cost of an answer.
     """
-    from backtalk.evaluate.judges.check import judge_lines
+    from backtalk.evaluate.judges.check import judge_lines, judge_phrase
     from backtalk.evaluate.result import headline
 
     say(f"{candidate.label} against {baseline.label}. {headline(result)}.")
-    say(f"Judge: {describe(result)}.")
+    say(f"Judge: {judge_phrase(result)}.")
     for line in judge_lines(result):
         say(f"  {line}")
     say_table(
@@ -149,30 +149,6 @@ def show_next(
     note(f"Evaluation {result.id[:8]}.")
     for sentence in sentences:
         note(with_options(sentence, options) + ".")
-
-
-def describe(result: Evaluation) -> str:
-    """Return what the judge of an evaluation is, as a phrase."""
-    info = result.judge_info
-    if info is None:
-        return result.judge
-    if info.kind == "reward":
-        source = "unknown feedback" if info.fitted_on is None else info.fitted_on.label
-        return f"{info.name}, a reward fitted on {source}"
-    if info.kind == "people":
-        people = "person" if info.people == 1 else "people"
-        text = f"{info.people or 'no'} {people} in the inbox"
-        if info.people_agreement is not None:
-            text += f", who agree on {percent(info.people_agreement)}"
-        return text
-    kinds = {
-        "recorded": "the feedback in the store on these very answers",
-        "llm": "a language model",
-        "live": "people in live traffic",
-        "oracle": "the truth of a sandbox or a test",
-        "other": "a registered reward",
-    }
-    return f"{info.name}, {kinds[info.kind]}"
 
 
 def _show_cost(candidate: AnswerCost, baseline: AnswerCost) -> None:

@@ -9,19 +9,24 @@ from pydantic import TypeAdapter
 
 from backtalk.errors import NotFound
 from backtalk.evaluate.examples import Example
-from backtalk.evaluate.judges.check import judge_lines
 from backtalk.evaluate.result import Evaluation, headline
 from backtalk.policy.diff import diff
 from backtalk.policy.policy import Policy
 from backtalk.promotion.gate import Gate
+from backtalk.reports.before_after import (
+    MAX_FIRST,
+    cost_blocks,
+    example_blocks,
+    judge_block,
+    rounded,
+    verdict_blocks,
+)
 from backtalk.reports.plots import curve_plot, interval_plot
 from backtalk.reports.report import (
     Block,
     Figure,
-    LabelledText,
     Paragraph,
     Report,
-    SideBySide,
     Table,
     estimate_table,
 )
@@ -110,7 +115,16 @@ def evaluation_report(
             "baseline": {"id": baseline.id, **baseline.to_dict()},
         },
     )
-    report = report.with_section("Result", *result_blocks(evaluation, baseline, gate))
+    first, rest = examples[:MAX_FIRST], examples[MAX_FIRST:]
+    report = report.with_section(
+        "Before and after",
+        *verdict_blocks(evaluation, baseline, gate),
+        *example_blocks(first, candidate, baseline),
+    )
+    report = report.with_section("Figures", *result_blocks(evaluation))
+    cost = cost_blocks(evaluation)
+    if cost:
+        report = report.with_section("Cost of an answer", *cost)
     if evaluation.choices:
         report = report.with_section(
             "Choice among samples, compared with simple rules", *choice_blocks(evaluation)
@@ -118,41 +132,20 @@ def evaluation_report(
     report = report.with_section("What changed", *change_blocks(candidate, baseline))
     if training:
         report = report.with_section("Training", *training_blocks(training))
-    if examples:
-        report = report.with_section(
-            "Answers, from the largest gain to the largest loss",
-            *example_blocks(examples, candidate, baseline),
-        )
+    if rest:
+        report = report.with_section("More answers", *example_blocks(rest, candidate, baseline))
     return report
 
 
-def result_blocks(
-    evaluation: Evaluation, baseline: Policy, gate: Gate | None = None
-) -> list[Block]:
-    """Return the gate's verdict, the win rate with its interval, and the measures.
-
-    Parameters
-    ----------
-    evaluation : Evaluation
-        Evaluation to report.
-    baseline : Policy
-        Policy that is served.
-    gate : Gate, optional
-        Promotion gate. Default: the default thresholds.
-    """
-    reasons = (gate or Gate()).reasons(evaluation, served=baseline.id)
-    verdict = (
-        Paragraph("The gate refuses it. " + ". ".join(reasons) + ".", "verdict bad")
-        if reasons
-        else Paragraph("It passes the gate.", "verdict good")
-    )
+def result_blocks(evaluation: Evaluation) -> list[Block]:
+    """Return the win rate with its interval, the measures, and the judge."""
     rates = {
         f"win rate by {evaluation.judge}": evaluation.win_rate,
         "win rate if the longer answer always wins": evaluation.longer_wins,
     }
     measures = [evaluation.value, *evaluation.guards]
     blocks: list[Block] = [
-        verdict,
+        judge_block(evaluation),
         Figure(
             interval_plot(rates, reference=0.5),
             "Win rate of the candidate. The line marks one half, where neither policy is better.",
@@ -172,9 +165,6 @@ def result_blocks(
             numbers=(1, 2, 3),
         ),
     ]
-    about_judge = judge_lines(evaluation)
-    if about_judge:
-        blocks.append(Paragraph(f"The judge {evaluation.judge}: " + " ".join(about_judge), "note"))
     if evaluation.chosen_of > 1:
         blocks.append(
             Paragraph(
@@ -222,16 +212,16 @@ def change_blocks(candidate: Policy, baseline: Policy) -> list[Block]:
     """Return the differences between the policies, and the candidate's lineage."""
     lineage = candidate.lineage
     rows = [("method", lineage.method)]
-    rows += [(f"option {name}", str(value)) for name, value in lineage.options.items()]
+    rows += [(f"option {name}", rounded(value)) for name, value in lineage.options.items()]
     if lineage.seed is not None:
         rows.append(("seed", str(lineage.seed)))
     if lineage.snapshot is not None:
         counts = ", ".join(f"{count:,} {kind}" for kind, count in lineage.snapshot.counts.items())
         rows.append((f"learned from the {lineage.snapshot.split} prompts", counts))
-    rows += [(name, str(value)) for name, value in lineage.notes.items()]
-    rows += [("candidate", candidate.id), ("baseline", baseline.id)]
+    rows += [(name, rounded(value)) for name, value in lineage.notes.items() if name != "history"]
+    rows += [("candidate", rounded(candidate.id)), ("baseline", rounded(baseline.id))]
     return [
-        *(Paragraph(sentence + ".") for sentence in diff(baseline, candidate)),
+        *(Paragraph(rounded(sentence) + ".") for sentence in diff(baseline, candidate)),
         Table(("", ""), tuple(rows)),
     ]
 
@@ -276,26 +266,6 @@ def _curve(values: Sequence[float | None]) -> tuple[list[float], list[float]]:
         [float(part[-1, 0]) for part in groups],
         [float(part[:, 1].mean()) for part in groups],
     )
-
-
-def example_blocks(examples: Sequence[Example], candidate: Policy, baseline: Policy) -> list[Block]:
-    """Return example answers side by side.
-
-    Parameters
-    ----------
-    examples : sequence of Example
-        Answers to show.
-    candidate, baseline : Policy
-        Policies that gave them.
-    """
-    return [
-        SideBySide(
-            example.prompt,
-            LabelledText(candidate.label, example.candidate, f"{example.candidate_value:.2f}"),
-            LabelledText(baseline.label, example.baseline, f"{example.baseline_value:.2f}"),
-        )
-        for example in examples
-    ]
 
 
 def _number(estimate: Estimate | None, *, signed: bool = False) -> str:

@@ -316,7 +316,7 @@ async def learn_reward(
     """
     differ = [pair for pair in pairs if pair.tie or pair.chosen != pair.rejected]
     if len(differ) < len(pairs):
-        log.warning("left out %d pairs of equal texts", len(pairs) - len(differ))
+        log.info("left out %d pairs of equal texts", len(pairs) - len(differ))
         pairs = differ
     scores = [point.score for point in points]
     if all(pair.tie for pair in pairs) and not min(scores, default=1) < 0.5 < max(

@@ -53,6 +53,7 @@ def demo_command(
     from backtalk.cli.output import note, progress_bars, say, say_json
     from backtalk.demo import run_demo
 
+    note(_plan(model, requests))
     with progress_bars() as progress:
         outcome = run_demo(folder, seed=seed, requests=requests, model=model, progress=progress)
     if json:
@@ -65,6 +66,22 @@ def demo_command(
         say(f"Look around: backtalk status --store {outcome.store}")
     if browser and notes_is_terminal() and not webbrowser.open(outcome.page.resolve().as_uri()):
         note("No browser found; open the report yourself.")
+
+
+def _plan(model: str, requests: int) -> str:
+    """Return what the demo does and about how long it takes."""
+    from backtalk.cli.progress import duration_words
+
+    seconds = max(_SECONDS[model] * requests, 30)
+    return (
+        f"The demo drafts answers to {requests:,} requests, collects simulated feedback, learns a\n"
+        "reward, compares policies on held-out requests, and tries each kind of feedback\n"
+        f"alone. It takes about {duration_words(seconds)} on two cores."
+    )
+
+
+_SECONDS = {"small": 0.16, "writer": 0.1}
+"""Seconds per request of the demo on two cores, by model."""
 
 
 def notes_is_terminal() -> bool:

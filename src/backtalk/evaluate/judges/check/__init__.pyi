@@ -10,3 +10,4 @@ from .result import JudgeCheck as JudgeCheck
 from .text import describe_biases as describe_biases
 from .text import describe_check as describe_check
 from .text import judge_lines as judge_lines
+from .text import judge_phrase as judge_phrase

@@ -90,6 +90,32 @@ def judge_lines(evaluation: Evaluation) -> list[str]:
     return lines
 
 
+def judge_phrase(evaluation: Evaluation) -> str:
+    """Return the name of an evaluation's judge, and what kind of judge it is."""
+    info = evaluation.judge_info
+    if info is None:
+        return evaluation.judge
+    if info.kind == "reward":
+        source = "unknown feedback" if info.fitted_on is None else info.fitted_on.label
+        return f"{info.name}, a reward fitted on {source}"
+    if info.kind == "people":
+        people = "person" if info.people == 1 else "people"
+        text = f"{info.people or 'no'} {people} in the inbox"
+        if info.people_agreement is not None:
+            text += f", who agree on {_percent(info.people_agreement)}"
+        return text
+    return f"{info.name}, {_KINDS[info.kind]}"
+
+
+_KINDS = {
+    "recorded": "the feedback in the store on these very answers",
+    "llm": "a language model",
+    "live": "people in live traffic",
+    "oracle": "the truth of a sandbox or a test",
+    "other": "a registered reward",
+}
+
+
 def _percent(estimate: Estimate) -> str:
     return f"{100 * estimate.value:.0f} % [{100 * estimate.low:.0f}, {100 * estimate.high:.0f}]"
 
