@@ -30,9 +30,9 @@ from backtalk.policy import Policy, load_policy, save_policy
 from backtalk.promotion import GateRefused, promote
 from backtalk.reports import save_examples
 from backtalk.reports.before_after import (
-    MAX_FIRST,
     cost_blocks,
     example_blocks,
+    split_examples,
     verdict_blocks,
 )
 from backtalk.reports.kinds import KindResult, kinds_blocks
@@ -261,13 +261,13 @@ class _Demo:
         counts = self.store.counts()
         total = sum(count for kind, count in counts.items() if kind != "interaction")
         examples = select_examples(improved.answers)
-        first, rest = examples[:MAX_FIRST], examples[MAX_FIRST:]
+        first, rest = split_examples(examples)
         plain, chooser = self.plain, improved.policy
         return (
             Report(
                 "The loop in the mail world",
-                f"The store has {total:,} feedback records of {len(counts) - 1} kinds. "
-                f"{headline(improved.evaluation)}. It is promoted. A second policy, trained on the "
+                f"{headline(improved.evaluation)}. It learned from {total:,} feedback records of "
+                f"{len(counts) - 1} kinds, and is promoted. A second policy, trained on the "
                 "feedback of an annotator with a strong length bias, is refused.",
                 numbers={
                     "counts": counts,
@@ -280,7 +280,7 @@ class _Demo:
                 },
             )
             .with_section(
-                "Before and after",
+                "Before and after: the largest gain, the middle and the largest loss",
                 *verdict_blocks(improved.evaluation, plain),
                 *example_blocks(first, chooser, plain),
             )

@@ -28,7 +28,7 @@ BETTER = Policy(
     lineage=Lineage(method="sft", options={"beta": 0.123456789012345}, notes={"reward": HASH}),
 )
 EXAMPLES = [
-    Example(prompt=str(i), candidate="new", baseline="old", candidate_value=1, baseline_value=0)
+    Example(prompt=f"Q{i}", candidate="new", baseline="old", candidate_value=1, baseline_value=0)
     for i in range(5)
 ]
 
@@ -70,6 +70,7 @@ def test_a_report_begins_with_the_result_and_answers_before_and_after(report):
     assert "table" not in {block.kind for block in first.blocks}
     pairs = [block for block in first.blocks if block.kind == "side_by_side"]
     assert [(pair.left.label, pair.left.text) for pair in pairs] == [("before: plain", "old")] * 3
+    assert [pair.prompt for pair in pairs] == ["Q0", "Q2", "Q4"]
     assert pairs[0].right.label == "after: better"
     assert report.to_html().count('class="pair"') == len(EXAMPLES)
 

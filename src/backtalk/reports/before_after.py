@@ -13,8 +13,6 @@ from backtalk.policy.policy import Policy
 from backtalk.promotion.gate import Gate
 from backtalk.reports.report import Block, LabelledText, Paragraph, SideBySide, Table
 
-MAX_FIRST = 3
-"""Maximum number of example answers in the first section of a report."""
 _HASH = re.compile(r"\b(?=[0-9a-f]*\d)([0-9a-f]{8})[0-9a-f]{8,}\b")
 _LONG_NUMBER = re.compile(r"-?\b\d+\.\d{4,}(?:e[-+]?\d+)?\b")
 
@@ -54,6 +52,20 @@ def judge_block(evaluation: Evaluation) -> Paragraph:
     """Return the judge, with its agreement with people and its biases if they are known."""
     lines = " ".join(judge_lines(evaluation))
     return Paragraph(rounded(f"Judge: {judge_phrase(evaluation)}. {lines}".strip()), "note")
+
+
+def split_examples(examples: Sequence[Example]) -> tuple[list[Example], list[Example]]:
+    """Return the largest gain, the middle and the largest loss, and the examples between them.
+
+    >>> split_examples([])
+    ([], [])
+    """
+    last = len(examples) - 1
+    first = {0, last // 2, last}
+    return (
+        [example for index, example in enumerate(examples) if index in first],
+        [example for index, example in enumerate(examples) if index not in first],
+    )
 
 
 def example_blocks(examples: Sequence[Example], candidate: Policy, baseline: Policy) -> list[Block]:

@@ -14,11 +14,11 @@ from backtalk.policy.diff import diff
 from backtalk.policy.policy import Policy
 from backtalk.promotion.gate import Gate
 from backtalk.reports.before_after import (
-    MAX_FIRST,
     cost_blocks,
     example_blocks,
     judge_block,
     rounded,
+    split_examples,
     verdict_blocks,
 )
 from backtalk.reports.plots import curve_plot, interval_plot
@@ -115,9 +115,9 @@ def evaluation_report(
             "baseline": {"id": baseline.id, **baseline.to_dict()},
         },
     )
-    first, rest = examples[:MAX_FIRST], examples[MAX_FIRST:]
+    first, rest = split_examples(examples)
     report = report.with_section(
-        "Before and after",
+        "Before and after: the largest gain, the middle and the largest loss",
         *verdict_blocks(evaluation, baseline, gate),
         *example_blocks(first, candidate, baseline),
     )
