@@ -9,6 +9,7 @@ from .events import ExperimentEvent as ExperimentEvent
 from .events import ExperimentStarted as ExperimentStarted
 from .events import read_events as read_events
 from .events import running as running
+from .events import running_experiment as running_experiment
 from .evidence import make_evaluation as make_evaluation
 from .experiment import DecisionRule as DecisionRule
 from .experiment import Experiment as Experiment
@@ -16,7 +17,6 @@ from .lifecycle import CONTROLLER as CONTROLLER
 from .lifecycle import apply_rules as apply_rules
 from .lifecycle import list_experiments as list_experiments
 from .lifecycle import promote_arm as promote_arm
-from .lifecycle import running_experiment as running_experiment
 from .lifecycle import start as start
 from .lifecycle import stop as stop
 from .log_reader import ExperimentReader as ExperimentReader

@@ -128,3 +128,8 @@ def running(events: list[ExperimentEvent]) -> Experiment | None:
         elif isinstance(event.what, (ArmPromoted, ExperimentEnded)):
             current = None
     return current
+
+
+def running_experiment(store: Store) -> Experiment | None:
+    """Return the running experiment of a project, ``None`` if there is none."""
+    return running(read_events(store))

@@ -38,11 +38,6 @@ def active_policy_id(store: Store) -> str | None:
     return past[-1].promotion.policy if past else None
 
 
-def running_experiment(store: Store) -> Experiment | None:
-    """Return the running experiment of a project, ``None`` if there is none."""
-    return running(read_events(store))
-
-
 def list_experiments(store: Store) -> list[Experiment]:
     """Return all experiments of a project, oldest first."""
     return [

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-
-from scipy.stats import norm
+from statistics import NormalDist
 
 from backtalk.stats.estimate import Estimate, InvalidValues
 
@@ -41,6 +40,6 @@ def required_sample_size(estimate: Estimate, *, null: float, power: float = 0.8)
     effect = abs(estimate.value - null)
     if effect == 0:
         return None
-    quantile = float(norm.ppf((1 + estimate.level) / 2))
+    quantile = NormalDist().inv_cdf((1 + estimate.level) / 2)
     deviation = estimate.width / 2 / quantile * math.sqrt(estimate.n)
-    return math.ceil(((quantile + float(norm.ppf(power))) * deviation / effect) ** 2)
+    return math.ceil(((quantile + NormalDist().inv_cdf(power)) * deviation / effect) ** 2)
