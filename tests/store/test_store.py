@@ -346,3 +346,19 @@ def test_rows_in_blocks_are_stored_as_single_rows_are(store, count):
         }
         for case in cases
     ]
+
+
+def test_artifacts_of_a_store_in_memory_are_in_a_temporary_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with Store(":memory:") as store:
+        content = store.artifacts.put({"a.txt": b"a"})
+        assert store.in_project("other").artifacts.read(content) == {"a.txt": b"a"}
+        with Store(":memory:") as another:
+            assert another.artifacts.root != store.artifacts.root
+    assert not list(tmp_path.iterdir())
+
+
+def test_artifacts_of_a_store_in_memory_are_where_the_environment_says(tmp_path, monkeypatch):
+    monkeypatch.setenv("BACKTALK_ARTIFACTS", str(tmp_path / "files"))
+    with Store("sqlite://") as store:
+        assert store.artifacts.root == tmp_path / "files"

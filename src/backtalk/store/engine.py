@@ -28,6 +28,11 @@ def database_file(url: URL) -> Path | None:
     return Path(str(url.database))
 
 
+def in_memory(url: URL) -> bool:
+    """Return whether a database is in memory and ends with its process."""
+    return url.get_backend_name() == "sqlite" and database_file(url) is None
+
+
 def database_url(store: str | Path) -> URL:
     """Return the URL of a store, from a URL or the path of a SQLite file.
 
@@ -51,15 +56,16 @@ def database_url(store: str | Path) -> URL:
 _URL_MEND = "Give the path of a SQLite file, sqlite:///FILE or postgresql://USER@HOST/DATABASE"
 
 
-def artifacts_folder(url: URL) -> Path:
+def artifacts_folder(url: URL, *, in_memory: Path | None = None) -> Path:
     """Return the folder of weights and recordings of a store.
 
-    It is ``BACKTALK_ARTIFACTS``, or else beside a SQLite file.
+    It is ``BACKTALK_ARTIFACTS``, or else beside a SQLite file, in ``in_memory`` if that is given,
+    and in the current folder for a database on a server.
     """
     if folder := os.environ.get("BACKTALK_ARTIFACTS"):
         return Path(folder)
-    file = database_file(url)
-    return (Path("backtalk") if file is None else file).with_suffix(".artifacts")
+    parent = Path() if in_memory is None else in_memory
+    return (database_file(url) or parent / "backtalk").with_suffix(".artifacts")
 
 
 def state_folder(url: URL) -> Path:

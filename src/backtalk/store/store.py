@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from sqlalchemy import Engine, exists, func, select
 
@@ -27,7 +28,13 @@ from backtalk.store.counts import (
     model_annotators,
 )
 from backtalk.store.documents import DocumentStore
-from backtalk.store.engine import artifacts_folder, connect, database_url, writing
+from backtalk.store.engine import (
+    artifacts_folder,
+    connect,
+    database_url,
+    in_memory,
+    writing,
+)
 from backtalk.store.event_log import EventLog
 from backtalk.store.inserts import (
     AddResult,
@@ -89,6 +96,7 @@ class Store(Closable):
 
     def __init__(self, location: str | Path, *, project: str = "default") -> None:
         self.url = database_url(location)
+        self._temporary = TemporaryDirectory(prefix="backtalk-") if in_memory(self.url) else None
         engine = connect(self.url)
         upgrade(engine)
         self._open(engine, project)
@@ -106,6 +114,7 @@ class Store(Closable):
         """Return a store of another project in the same database."""
         store = object.__new__(Store)
         store.url = self.url
+        store._temporary = self._temporary
         store._open(self.engine, name)
         return store
 
@@ -169,9 +178,11 @@ class Store(Closable):
     def artifacts(self) -> Artifacts:
         """Files of weights and recordings.
 
-        They are in the folder ``BACKTALK_ARTIFACTS``, or beside a SQLite file.
+        They are in the folder ``BACKTALK_ARTIFACTS``, or beside a SQLite file. Those of a store in
+        memory are in a temporary folder, which is removed with the store.
         """
-        return Artifacts(artifacts_folder(self.url))
+        temporary = None if self._temporary is None else Path(self._temporary.name)
+        return Artifacts(artifacts_folder(self.url, in_memory=temporary))
 
     def add(self, *records: Interaction | AnyFeedback, key: str | None = None) -> AddResult:
         """Add records in one durable transaction.
