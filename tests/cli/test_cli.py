@@ -384,9 +384,16 @@ def test_simulated_people_fill_a_store(run, tmp_path):
     assert again["policy"] == result["policy"], "what is served drafts"
 
 
+def test_one_answer_to_each_request_has_feedback_of_the_kinds_that_compare_none(run):
+    result = parsed(run, "simulate", "mail", "--requests", 5, "--drafts", 1, "--json")
+    assert result["feedback"]["label"] == 5
+    assert not {"preference", "ranking"} & set(result["feedback"])
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
+        (["simulate", "mail", "--drafts", 1, "-k", "ranking"], "compares answers"),
         (["simulate", "post"], "Known: lists, mail, programs, sums"),
         (["simulate", "mail", "-o", "nose=1"], "Did you mean 'noise'"),
         (["simulate", "mail", "-o", "noise=much"], "valid number"),

@@ -66,14 +66,20 @@ def simulate(
     import asyncio
     from collections import Counter
 
-    from backtalk.cli.context import open_run, opened, read_assignments
+    from backtalk.cli.context import open_run, opened, read_assignments, store_options, with_options
     from backtalk.cli.output import note, say, say_json, say_table
     from backtalk.cli.sending import sending
+    from backtalk.errors import BacktalkError
     from backtalk.models import load_model
     from backtalk.worlds import get_world
     from backtalk.worlds.annotators import FEEDBACK_KINDS, make_crowd, parse_person_options
     from backtalk.worlds.simulate import simulate_interactions
 
+    if drafts < 2 and (compared := sorted({"preference", "ranking"} & set(kind or ()))):
+        raise BacktalkError(
+            f"Feedback of kind {compared[0]} compares answers, and each request has one",
+            "Raise --drafts, or choose another --kind",
+        )
     simulated_world = get_world(world)
     options = parse_person_options(dict(read_assignments(option)))
     crowd = make_crowd(world, people, seed=seed, **options)
@@ -111,10 +117,12 @@ def simulate(
         say_json({"policy": drafting.id, "feedback": results, "seconds": crowd.seconds})
         return
     say(f"{simulated_world.name}: {simulated_world.description}")
-    say(f"{len(interactions):,} requests with {drafts} answers each by {drafting.label}.")
+    answers = f"{drafts} answers" if drafts > 1 else "one answer"
+    say(f"{len(interactions):,} requests with {answers} each by {drafting.label}.")
     say_table(("feedback", ""), [(name, f"{n:,}") for name, n in results.items()], numbers=(1,))
     say(f"Equivalent annotation time: {crowd.seconds / 3600:.1f} hours.")
-    note(f"Next: backtalk methods; evaluate with --judge true-utility:{world}")
+    following = f"Next: `backtalk methods`; evaluate with --judge true-utility:{world}"
+    note(with_options(following, store_options(store, project)))
 
 
 def _answering_policy(store: Store, name: str | None, world: str) -> Policy:

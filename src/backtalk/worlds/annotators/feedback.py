@@ -202,7 +202,9 @@ def _aspect_ratings(context: _FeedbackContext) -> list[AnyFeedback]:
 
 
 def _preference(context: _FeedbackContext) -> list[AnyFeedback]:
-    """Compare the first two responses: one better, a tie, or both bad."""
+    """Compare the first two responses: one better, a tie, or both bad; nothing if there is one."""
+    if len(context.interaction.responses) < 2:
+        return []
     a, b = context.interaction.responses[:2]
     fields = context.common_fields | {"a": a.id, "b": b.id}
     difference = float(context.noisy_utilities[0] - context.noisy_utilities[1])
