@@ -208,6 +208,16 @@ def test_the_best_of_many_is_judged_on_prompts_that_the_choice_never_saw():
     assert np.mean(unseen) == pytest.approx(truth, abs=0.02)
 
 
+def test_two_prompts_are_enough_for_a_choice_by_a_judge_without_bounds():
+    class Unbounded(Worth):
+        bounds = None
+
+    result, selection, _ = asyncio.run(
+        choose_best([BETTER, FakePolicy("c", 0.1)], PLAIN, PROMPTS[:2], Unbounded(), run=Run())
+    )
+    assert (result.prompts, selection.apparent, result.value.candidate) == (1, None, None)
+
+
 def test_invalid_arguments_are_rejected():
     with pytest.raises(BacktalkError, match="is the baseline itself"):
         run_evaluation(PLAIN, PLAIN)

@@ -43,6 +43,14 @@ def test_the_choice_does_not_see_what_is_held_out():
     assert choose(scores, held_out=0.0).unseen is None
 
 
+def test_means_without_an_interval_are_compared_all_the_same():
+    one_each = choose([[-3.0, -2.0], [5.0, 4.0]], held_out=0.5, bounds=None)
+    assert (one_each.winner, one_each.apparent, one_each.unseen) == (1, None, None)
+    assert one_each.corrected == one_each.means[1]
+    constant = choose(np.full((2, 24), 7.0), held_out=0.5, bounds=None)
+    assert (constant.winner, constant.apparent, constant.unseen) == (0, None, None)
+
+
 @pytest.mark.parametrize(
     ("scores", "held_out", "says"),
     [

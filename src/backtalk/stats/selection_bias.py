@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from backtalk.stats.estimate import Estimate, InvalidValues
+from backtalk.stats.estimate import Estimate, InvalidValues, NoSpread
 from backtalk.stats.intervals.choose import mean_interval
 from backtalk.stats.validation import Floats, float_array
 
@@ -25,13 +25,15 @@ class Selection:
         Index of the candidate with the highest mean on the selection prompts; the first of ties.
     apparent
         Mean of the winner on the selection prompts. It and its interval are biased upwards,
-        because they ignore the selection.
+        because they ignore the selection. None if no interval exists: the scores have no bounds,
+        and no two of them differ.
     optimism
         Expected bias of the winner's mean, by the bootstrap: each resample of the selection
         prompts has its own winner, whose mean there is compared with its mean on all selection
         prompts (Efron 1983).
     unseen
-        Mean of the winner on the held-out prompts, unbiased; None if no prompt was held out.
+        Mean of the winner on the held-out prompts, unbiased; None if no prompt was held out, or
+        no interval exists.
     means
         Mean of each candidate on the selection prompts.
     held_out
@@ -39,7 +41,7 @@ class Selection:
     """
 
     winner: int
-    apparent: Estimate
+    apparent: Estimate | None
     optimism: float
     unseen: Estimate | None
     means: tuple[float, ...]
@@ -48,7 +50,7 @@ class Selection:
     @property
     def corrected(self) -> float:
         """Apparent mean minus the optimism: an estimate for use without held-out prompts."""
-        return self.apparent.value - self.optimism
+        return self.means[self.winner] - self.optimism
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields, ready for JSON."""
@@ -94,8 +96,11 @@ def choose(
     means = seen.mean(1)
     winner = int(means.argmax())
 
-    def estimate(values: Floats) -> Estimate:
-        return mean_interval(values, bounds=bounds, level=level, seed=seed)
+    def estimate(values: Floats) -> Estimate | None:
+        try:
+            return mean_interval(values, bounds=bounds, level=level, seed=seed)
+        except NoSpread:
+            return None
 
     return Selection(
         winner=winner,

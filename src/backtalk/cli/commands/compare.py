@@ -142,9 +142,10 @@ def _show_choice(policies: list[Policy], selection: Selection) -> None:
         ],
         numbers=(1,),
     )
-    say(
-        f"Selection bias of about {selection.optimism:.3f}: the winner scores "
-        f"{number(selection.apparent)} on the prompts of the choice and "
-        f"{number(selection.unseen)} on the others."
-    )
+    seen = number(selection.apparent) or f"{selection.means[selection.winner]:.3f}"
+    text = f"Selection bias of about {selection.optimism:.3f}: the winner scores {seen} on the "
+    text += "prompts of the choice"
+    if selection.unseen is not None:
+        text += f" and {number(selection.unseen)} on the others"
+    say(f"{text}.")
     say()
