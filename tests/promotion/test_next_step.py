@@ -105,3 +105,30 @@ def test_commands_name_a_policy_by_its_id_if_a_later_one_has_its_name(store):
     assert after_evaluation(evaluation(), CANDIDATE, store) == [
         f"Next: `backtalk promote {CANDIDATE.id[:8]}`"
     ]
+
+
+@pytest.mark.parametrize("changes", [{"split": "train"}, {"judge": "own reward"}])
+def test_commands_name_the_baseline_if_no_policy_is_active(tmp_path, changes):
+    judge = JudgeInfo(name="own reward", kind="reward", artifact="a" * 64)
+    with Store(tmp_path / "s.db") as store:
+        save_policy(store, SERVED)
+        chooser = CANDIDATE.derive(
+            lineage=CANDIDATE.lineage.model_copy(update={"rewards": (judge,)}), system="Be kind."
+        ).named("chooser")
+        save_policy(store, chooser)
+        result = evaluation(candidate=chooser.id, **changes)
+        if "judge" in changes:
+            result = result.model_copy(update={"judge_info": judge})
+        (text,) = after_evaluation(result, chooser, store, judge="people")
+    assert "`backtalk evaluate chooser --against served --judge people`" in text
+
+
+def test_other_evidence_names_a_policy_by_its_id_if_a_later_one_has_its_name(store):
+    judge = JudgeInfo(name="own reward", kind="reward", artifact="a" * 64)
+    lineage = CANDIDATE.lineage.model_copy(update={"rewards": (judge,)})
+    chooser = CANDIDATE.derive(lineage=lineage, system="Be kind.").named("chooser")
+    save_policy(store, chooser)
+    save_policy(store, CANDIDATE.derive(lineage=lineage, system="x").named("chooser"))
+    result = evaluation(candidate=chooser.id, judge="own reward", judge_info=judge)
+    (text,) = after_evaluation(result, chooser, store, judge="own reward")
+    assert f"`backtalk evaluate {chooser.id[:8]} --judge people`" in text

@@ -16,9 +16,9 @@ from backtalk.learn.training_set import TrainingSet
 from backtalk.models.spec import EndpointSpec, NamedSpec, ReplaySpec
 from backtalk.policy import Policy, list_policies
 from backtalk.policy.origin import policy_origin
-from backtalk.promotion.alternatives import HELD_OUT_REWARD
+from backtalk.promotion.alternatives import HELD_OUT_REWARD, command_name
 from backtalk.promotion.history import active_policy, promotion_history
-from backtalk.promotion.next_step import after_evaluation, command_name
+from backtalk.promotion.next_step import after_evaluation
 from backtalk.store import Store
 
 _SANDBOX_MODELS = frozenset({"small", "writer"})

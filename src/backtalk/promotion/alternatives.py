@@ -10,11 +10,21 @@ from backtalk.feedback.split import split_for
 from backtalk.feedback.views import Pair
 from backtalk.policy.origin import policy_origin
 from backtalk.policy.policy import Policy
+from backtalk.policy.storage import list_policies
 from backtalk.promotion.history import active_policy
 from backtalk.store import Store
 
 HELD_OUT_REWARD = "reward:held-out"
 """Name of the judge that is a reward fitted on the feedback on held-out prompts."""
+
+
+def command_name(policy: Policy, store: Store) -> str:
+    """Return the text by which commands find a policy: its name, or the first digits of its id.
+
+    A name that a later policy has as well is not enough.
+    """
+    named = [item for item in list_policies(store) if item.name and item.name == policy.name]
+    return str(policy.name) if named and named[-1].id == policy.id else policy.id[:8]
 
 
 def circular_judge(judge: object, policy: Policy, store: Store) -> str | None:
@@ -41,7 +51,7 @@ def circular_judge(judge: object, policy: Policy, store: Store) -> str | None:
     return f"The gate will refuse this evidence. {reason}. {other_evidence(policy, origin, store)}"
 
 
-def other_evidence(policy: Policy, origin: PolicyOrigin, store: Store) -> str:
+def other_evidence(policy: Policy, origin: PolicyOrigin, store: Store, *, against: str = "") -> str:
     """Return the commands that give evidence on a policy from judges that are not circular.
 
     Parameters
@@ -52,9 +62,11 @@ def other_evidence(policy: Policy, origin: PolicyOrigin, store: Store) -> str:
         Its feedback and rewards.
     store : Store
         Store of the project.
+    against : str, default ""
+        Option of the commands that names the baseline, if the project has no active policy.
     """
-    label = policy.label
-    command = f"backtalk evaluate {label}"
+    name = command_name(policy, store)
+    command = f"backtalk evaluate {name}{against}"
     unseen = not any(prompts_learned_from(origin, "held-out"))
     ways = []
     if unseen and any(map(_has_winner, store.cases())):
@@ -66,7 +78,7 @@ def other_evidence(policy: Policy, origin: PolicyOrigin, store: Store) -> str:
         ways.append(f"`{command} --judge llm:MODEL`, a language model")
     if active_policy(store) is not None:
         ways.append(
-            f"`backtalk experiment start NAME --candidate {label}`, an experiment in traffic"
+            f"`backtalk experiment start NAME --candidate {name}`, an experiment in traffic"
         )
     if not ways:
         return "Learn it again from the train split"

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from backtalk.errors import NotFound
 from backtalk.evaluate.result import Evaluation
 from backtalk.policy.origin import policy_origin
 from backtalk.policy.policy import Policy
-from backtalk.policy.storage import list_policies
-from backtalk.promotion.alternatives import other_evidence
+from backtalk.policy.storage import read_policy
+from backtalk.promotion.alternatives import command_name, other_evidence
 from backtalk.promotion.gate import Gate, circular_reasons
 from backtalk.promotion.history import active_policy
 from backtalk.stats.sample_size import required_sample_size
@@ -39,7 +40,8 @@ def after_evaluation(
     served = active_policy(store)
     served_id = None if served is None else served.id
     origin = policy_origin(candidate, store)
-    again = f"`backtalk evaluate {name}" + (f" --judge {judge}`" if judge else "`")
+    against = f" --against {_baseline_name(evaluation, store)}" if served is None else ""
+    again = f"`backtalk evaluate {name}{against}" + (f" --judge {judge}`" if judge else "`")
     if served_id == candidate.id:
         sentence = f"{candidate.label} is the active policy already"
     elif not evaluation.complete:
@@ -48,7 +50,7 @@ def after_evaluation(
             "with a larger budget; it pays for no answer twice"
         )
     elif circular := circular_reasons(evaluation, origin):
-        other = other_evidence(candidate, origin, store)
+        other = other_evidence(candidate, origin, store, against=against)
         sentence = f"The gate refuses this evidence. {circular[0]}. {other}"
     elif evaluation.split not in {"held-out", "live"}:
         sentence = f"It may have learned from {evaluation.split} prompts. Next: {again}"
@@ -61,13 +63,11 @@ def after_evaluation(
     return [sentence]
 
 
-def command_name(policy: Policy, store: Store) -> str:
-    """Return the text by which commands find a policy: its name, or the first digits of its id.
-
-    A name that a later policy has as well is not enough.
-    """
-    named = [item for item in list_policies(store) if item.name and item.name == policy.name]
-    return str(policy.name) if named and named[-1].id == policy.id else policy.id[:8]
+def _baseline_name(evaluation: Evaluation, store: Store) -> str:
+    try:
+        return command_name(read_policy(store, evaluation.baseline), store)
+    except NotFound:
+        return evaluation.baseline[:8]
 
 
 def _refusal(evaluation: Evaluation, reasons: list[str]) -> list[str]:

@@ -55,13 +55,13 @@ def promote(
         if served is not None:
             raise GateRefused(
                 f"There is no evaluation of {policy.label} against the policy that is served",
-                f"Make one with: backtalk evaluate {policy.label} --against {served[:8]}",
+                f"Make one with `backtalk evaluate {policy.label}`",
             )
     elif evaluation.candidate != policy.id:
         raise GateRefused(
             f"The evaluation {evaluation.id[:8]} is of {evaluation.candidate[:8]}, "
             f"not of {policy.label}",
-            f"Make one with: backtalk evaluate {policy.label}",
+            f"Make one with `backtalk evaluate {policy.label}`",
         )
     else:
         _require_pass(store, policy, evaluation, served, gate)
