@@ -19,7 +19,8 @@ from backtalk.decode import DecoderOutput
 from backtalk.errors import BacktalkError, UnknownName
 from backtalk.evaluate.evaluate import choose_best
 from backtalk.evaluate.judges import get_judge
-from backtalk.evaluate.judges.people import JudgementsPending, PeopleJudge
+from backtalk.evaluate.judges.pending import JudgementsPending
+from backtalk.evaluate.judges.people import PeopleJudge
 from backtalk.feedback import Annotator, Preference, as_prompt
 from backtalk.models.protocol import Completion
 from backtalk.models.run_sync import run_sync

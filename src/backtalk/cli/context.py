@@ -55,8 +55,8 @@ def opened(location: str, project: str, *, create: bool = False) -> Iterator[Sto
     if not create and file and file != ":memory:" and not Path(file).exists():
         raise NotFound(
             f"There is no store {file}",
-            "Create one with `backtalk import FILE --store STORE`, or name another with --store "
-            "or BACKTALK_STORE",
+            f"Create one with `backtalk import FILE{store_options(location, project)}`, or name "
+            "another with --store or BACKTALK_STORE",
         )
     with (
         Store(location, project=project) as store,

@@ -17,6 +17,8 @@ class ExitCode(IntEnum):
     """The gate refused a promotion."""
     BUDGET = 5
     """The budget was exceeded. With a larger one, the same command resumes."""
+    PENDING = 6
+    """Tasks are made, and people have not judged them yet. The same command then goes on."""
     BUG = 70
     """A bug in Backtalk."""
     INTERRUPTED = 130

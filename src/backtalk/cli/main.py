@@ -37,7 +37,8 @@ def make_app(command: str | None = None) -> typer.Typer:
     )
     app.callback(
         epilog="Exit codes: 0 success, 1 error, 2 wrong usage, 3 import with rejected rows, "
-        "4 promotion refused by the gate, 5 budget exceeded, 70 bug, 130 stopped by Ctrl-C."
+        "4 promotion refused by the gate, 5 budget exceeded, 6 people have yet to judge, 70 bug, "
+        "130 stopped by Ctrl-C."
     )(_options)
     register(app, command)
     return app
@@ -98,6 +99,7 @@ def stop_at_once() -> None:
 
 def _failed(error: Exception, *, debug: bool) -> int:
     from backtalk.errors import BacktalkError
+    from backtalk.evaluate.judges.pending import JudgementsPending
     from backtalk.models import BudgetExceeded
     from backtalk.promotion import GateRefused
 
@@ -109,6 +111,9 @@ def _failed(error: Exception, *, debug: bool) -> int:
             "This is a bug: please report it, with the traceback that --debug shows",
         )
         return ExitCode.BUG
+    if isinstance(error, JudgementsPending):
+        note(f"{error.what}. {error.mend}.")
+        return ExitCode.PENDING
     _say_error(error.what, error.mend)
     if isinstance(error, GateRefused):
         return ExitCode.REFUSED

@@ -5,7 +5,7 @@ from .circular import PolicyOrigin as PolicyOrigin
 from .circular import circularity as circularity
 from .info import JudgeInfo as JudgeInfo
 from .info import describe_judge as describe_judge
-from .people import JudgementsPending as JudgementsPending
+from .pending import JudgementsPending as JudgementsPending
 from .people import PeopleJudge as PeopleJudge
 from .protocol import CheckedJudge as CheckedJudge
 from .protocol import Judge as Judge

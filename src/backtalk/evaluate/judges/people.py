@@ -22,6 +22,7 @@ from backtalk.annotation.tasks import (
 )
 from backtalk.errors import BacktalkError, Conflict, NotFound
 from backtalk.evaluate.judges.info import JudgeInfo
+from backtalk.evaluate.judges.pending import JudgementsPending
 from backtalk.feedback import Interaction, Response, content_id
 from backtalk.feedback.base import OVERALL
 from backtalk.feedback.case import Case, prompt_key
@@ -47,10 +48,6 @@ Verdicts = Mapping[str, Mapping[str, Verdict]]
 """Verdict on the responses 0 and 1 of each item, by annotator."""
 
 _TIE: Verdict = (0.0, 0.0, 1.0)
-
-
-class JudgementsPending(BacktalkError):
-    """Comparisons that people have not made yet."""
 
 
 class PeopleJudge:

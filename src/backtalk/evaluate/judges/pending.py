@@ -1,0 +1,7 @@
+"""Judgements that people have yet to make."""
+
+from backtalk.errors import BacktalkError
+
+
+class JudgementsPending(BacktalkError):
+    """Comparisons that people have not made yet."""
