@@ -198,7 +198,7 @@ def test_an_app_developer_gets_from_thumbs_to_an_experiment(developer):
         user.type(following)
     people = user.replacements["--limit 40"]
     assert "--no-wait" in people
-    user.type(by_people, codes=(0, 1))
+    user.type(by_people, codes=(0, 6))
     judge_pairs(user.folder / "backtalk.db")
     assert "people" in user.type(by_people)
     user.type(f"{by_model} --limit 2 --check-judge 0 --max-calls 200", codes=(0, 1))
