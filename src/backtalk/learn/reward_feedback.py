@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import defaultdict
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from backtalk.feedback import prompt_text
+from backtalk.feedback.case import prompt_key
 from backtalk.feedback.views import LabelView, Pair, ScoreView
 from backtalk.learn.requirements import FeedbackRequirement
 from backtalk.learn.training_set import Across, TrainingSet
@@ -25,9 +27,11 @@ class RewardFeedback:
 
     @property
     def is_enough(self) -> bool:
-        """True if a pair has a winner, or if there is both a good and a bad single response."""
-        has_winner = any(not pair.tie and pair.chosen != pair.rejected for pair in self.pairs)
-        return has_winner or (
+        """True if a pair has a winner, or if there is both a good and a bad single response.
+
+        Preferences of one pair that cancel each other have no winner.
+        """
+        return has_winner(self.pairs) or (
             any(point.score > 0.5 for point in self.points)
             and any(point.score < 0.5 for point in self.points)
         )
@@ -44,6 +48,21 @@ class RewardFeedback:
             for point in self.points
             for text in (point.completion, prompt_text(point.prompt[-1:]))
         ]
+
+
+def has_winner(pairs: Sequence[Pair]) -> bool:
+    """Return whether one of two responses is preferred to the other, on balance."""
+    leads: dict[tuple[str, str, str], float] = defaultdict(float)
+    for pair in pairs:
+        if pair.tie or pair.chosen == pair.rejected:
+            continue
+        lead = pair.weight * (2 * pair.probability - 1)
+        first, second = sorted((pair.chosen, pair.rejected))
+        leads[prompt_key(pair.prompt), first, second] += lead if pair.chosen == first else -lead
+    return any(abs(lead) > _TOLERANCE for lead in leads.values())
+
+
+_TOLERANCE = 1e-9
 
 
 def reward_feedback(

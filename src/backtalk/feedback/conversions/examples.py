@@ -6,7 +6,7 @@ from backtalk.feedback.base import OVERALL
 from backtalk.feedback.case import Case
 from backtalk.feedback.conversions.provenance import completion, provenance
 from backtalk.feedback.conversions.registry import conversion
-from backtalk.feedback.kinds import Demonstration, Edit, Label, Outcome
+from backtalk.feedback.kinds import Choice, Demonstration, Edit, Label, Outcome
 from backtalk.feedback.views import SFTExample
 
 
@@ -42,4 +42,14 @@ def outcome_examples(case: Case) -> list[SFTExample]:
         SFTExample(**completion(case, item.response), **provenance(case, item))
         for item in case.of(Outcome)
         if item.passed
+    ]
+
+
+@conversion(SFTExample, "choice", condition="one response was picked")
+def choice_examples(case: Case) -> list[SFTExample]:
+    """Convert picked responses to examples."""
+    return [
+        SFTExample(**completion(case, item.chosen), **provenance(case, item))
+        for item in case.of(Choice)
+        if item.chosen is not None
     ]

@@ -7,7 +7,7 @@ from backtalk.feedback.base import OVERALL, BaseFeedback
 from backtalk.feedback.case import Case
 from backtalk.feedback.conversions.provenance import completion, provenance
 from backtalk.feedback.conversions.registry import conversion
-from backtalk.feedback.kinds import Label, Outcome, Preference, Rating, Steps
+from backtalk.feedback.kinds import Edit, Label, Outcome, Preference, Rating, Steps
 from backtalk.feedback.views import LabelView
 
 
@@ -76,4 +76,17 @@ def steps_labels(case: Case) -> list[LabelView]:
         verdicts = {step.verdict for step in item.steps}
         if "wrong" in verdicts or verdicts == {"right"}:
             labels.append(_label_view(case, item, item.response, "wrong" not in verdicts, OVERALL))
+    return labels
+
+
+@conversion(LabelView, "edit", condition="the text was changed")
+def edit_labels(case: Case) -> list[LabelView]:
+    """Convert edits: the edited text is good, the original bad."""
+    labels = []
+    for item in case.of(Edit):
+        if item.text != case.text(item.response):
+            labels += [
+                LabelView(completion=item.text, good=True, **provenance(case, item)),
+                _label_view(case, item, item.response, False, OVERALL),
+            ]
     return labels

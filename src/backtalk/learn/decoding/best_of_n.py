@@ -11,7 +11,7 @@ from backtalk.decode import BestOfN
 from backtalk.embedders.registry import EmbedderName
 from backtalk.errors import BacktalkError
 from backtalk.feedback.record import now
-from backtalk.feedback.views import Pair, ScoreView
+from backtalk.feedback.views import LabelView, Pair, ScoreView
 from backtalk.learn.method import Paper, method
 from backtalk.learn.requirements import SAMPLES
 from backtalk.learn.reward_feedback import BETTER_AND_WORSE, fit_reward, reward_feedback
@@ -34,7 +34,7 @@ PAPER = Paper(
     "best-of-n",
     target="decoding",
     needs=[Pair],
-    alternatives=[ScoreView],
+    alternatives=[ScoreView, LabelView],
     requires=[BETTER_AND_WORSE, SAMPLES],
     paper=PAPER,
     formula="answer = argmax over y_1..y_n ~ policy of mean r(x, y) - pessimism * std r(x, y)",

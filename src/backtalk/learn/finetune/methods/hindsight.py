@@ -311,6 +311,12 @@ def response_feedback(feedback: TrainingSet) -> list[ResponseFeedback]:
     return results
 
 
+JUDGED_RESPONSES = FeedbackRequirement(
+    "answers with more judgements on one side than on the other, or with critiques",
+    lambda feedback: bool(response_feedback(feedback)),
+)
+
+
 def _conditioned_trees(
     context: MethodContext, encoder: Encoder, feedback: Sequence[ResponseFeedback]
 ) -> list[PromptTree]:
@@ -326,12 +332,7 @@ def _conditioned_trees(
     "faft",
     needs=[LabelView],
     alternatives=[CritiqueView],
-    requires=[
-        FeedbackRequirement(
-            "answers with more judgements on one side than on the other, or with critiques",
-            lambda feedback: bool(response_feedback(feedback)),
-        )
-    ],
+    requires=[JUDGED_RESPONSES],
     objective="sft",
     paper=FAFT,
     system_prompt=prompt_texts.PRAISE_CONDITION,
@@ -359,6 +360,8 @@ async def faft(context: MethodContext) -> BuildTasks:
 @training_method(
     "dress",
     needs=[CritiqueView],
+    alternatives=[LabelView],
+    requires=[JUDGED_RESPONSES],
     objective="sft",
     paper=DRESS,
     system_prompt=prompt_texts.PRAISE_CONDITION,

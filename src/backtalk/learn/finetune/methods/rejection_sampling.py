@@ -8,7 +8,7 @@ from typing import Literal
 from backtalk.embedders.registry import EmbedderName
 from backtalk.errors import BacktalkError
 from backtalk.feedback.interaction import Prompt
-from backtalk.feedback.views import Pair, ScoreView, SFTExample
+from backtalk.feedback.views import LabelView, Pair, ScoreView, SFTExample
 from backtalk.learn.context import LEARNED, MethodContext, score_responses
 from backtalk.learn.finetune.encoding import Encoder
 from backtalk.learn.finetune.methods.imitation import answer_trees
@@ -57,7 +57,7 @@ REJECTION = Paper(
 @training_method(
     "raft",
     needs=[Pair],
-    alternatives=[ScoreView],
+    alternatives=[ScoreView, LabelView],
     requires=[BETTER_AND_WORSE],
     objective="sft",
     paper=RAFT,
@@ -108,7 +108,7 @@ async def raft(
 @training_method(
     "superhf",
     needs=[Pair],
-    alternatives=[ScoreView],
+    alternatives=[ScoreView, LabelView],
     requires=[BETTER_AND_WORSE],
     objective="superhf",
     paper=SUPERHF,
@@ -161,7 +161,7 @@ async def superhf(
 @training_method(
     "rejection-sampling",
     needs=[Pair],
-    alternatives=[ScoreView],
+    alternatives=[ScoreView, LabelView],
     requires=[BETTER_AND_WORSE],
     objective="sft",
     paper=REJECTION,
@@ -189,7 +189,8 @@ async def rejection_sampling(
         Number of samples for each prompt.
     threshold : float, optional
         Lowest score of a right sample. Default: the upper bound of the judge's scale, or, for a
-        learned reward, the mean score of the chosen and of the good responses.
+        learned reward, the mean score of the chosen and of the good responses; if no sample scores
+        as much, the top tenth of the samples is right.
     judge : str, default "learned"
         Judge of the samples: ``learned`` for a reward fitted to the store's feedback, or a judge of
         ``backtalk evaluate``.
@@ -206,17 +207,17 @@ async def rejection_sampling(
     reward = await context.judge(judge, embedder)
     selected = context.prompts(prompts)
     responses = await _get_responses(context, selected, samples, sampler=sampler)
-    right_score = await _right_score(context, reward, judge, threshold)
-    stored_examples = context.feedback.views(SFTExample) if examples else []
-    return _imitation_tasks(
-        goal, await select_right(reward, selected, responses, right_score), stored_examples
+    right = await _right_samples(
+        context, reward, selected, responses, judge=judge, threshold=threshold
     )
+    stored_examples = context.feedback.views(SFTExample) if examples else []
+    return _imitation_tasks(goal, right, stored_examples)
 
 
 @training_method(
     "rest-em",
     needs=[Pair],
-    alternatives=[ScoreView],
+    alternatives=[ScoreView, LabelView],
     requires=[BETTER_AND_WORSE],
     objective="sft",
     paper=REST_EM,
@@ -249,7 +250,8 @@ async def rest_em(
         Maximum number of samples to imitate for each prompt.
     threshold : float, optional
         Lowest score of a right sample. Default: the upper bound of the judge's scale, or, for a
-        learned reward, the mean score of the chosen and of the good responses.
+        learned reward, the mean score of the chosen and of the good responses; if no sample scores
+        as much, the top tenth of the samples is right.
     judge : str, default "learned"
         Judge of the samples: ``learned`` for a reward fitted to the store's feedback, or a judge of
         ``backtalk evaluate``.
@@ -264,9 +266,11 @@ async def rest_em(
     reward = await context.judge(judge, embedder)
     selected = context.prompts(prompts)
     responses = await _get_responses(context, selected, samples, sampler=sampler)
-    right_score = await _right_score(context, reward, judge, threshold)
     return _imitation_tasks(
-        goal, await select_right(reward, selected, responses, right_score, cap=cap)
+        goal,
+        await _right_samples(
+            context, reward, selected, responses, judge=judge, threshold=threshold, cap=cap
+        ),
     )
 
 
@@ -342,6 +346,30 @@ async def _get_responses(
     else:
         results = await context.sample(prompts, samples, policy=context.get_policy(sampler))
     return [[text for text in dict.fromkeys(texts) if text.strip()] for texts in results]
+
+
+TOP_SHARE = 0.1
+"""Share of the samples that count as right if none scores as much as the good responses."""
+
+
+async def _right_samples(
+    context: MethodContext,
+    reward: Reward,
+    prompts: Sequence[Prompt],
+    responses: Sequence[Sequence[str]],
+    *,
+    judge: str,
+    threshold: float | None,
+    cap: int | None = None,
+) -> list[tuple[Prompt, str]]:
+    """Return the right samples; by a learned reward, those with the highest scores if none is."""
+    right_score = await _right_score(context, reward, judge, threshold)
+    right = await select_right(reward, prompts, responses, right_score, cap=cap)
+    if right or threshold is not None or judge != LEARNED or not any(responses):
+        return right
+    scores = np.concatenate(await score_responses(reward, prompts, responses))
+    top = float(np.quantile(scores, 1 - TOP_SHARE))
+    return await select_right(reward, prompts, responses, top, cap=cap)
 
 
 async def _right_score(

@@ -20,7 +20,7 @@ from backtalk.learn.finetune.segments import segments
 from backtalk.learn.finetune.tree_builders import pair_trees
 from backtalk.learn.method import Paper
 from backtalk.learn.requirements import FeedbackRequirement
-from backtalk.learn.reward_feedback import RewardFeedback
+from backtalk.learn.reward_feedback import BETTER_AND_WORSE, RewardFeedback
 from backtalk.learn.training_set import TrainingSet
 from backtalk.rewards.protocol import Reward
 
@@ -49,11 +49,12 @@ def has_shared_topic(feedback: TrainingSet) -> bool:
     "tpo",
     needs=[Pair],
     requires=[
+        BETTER_AND_WORSE,
         FeedbackRequirement(
             "two answers to one prompt with similar lines or sentences (samples may have some)",
             has_shared_topic,
             definite=False,
-        )
+        ),
     ],
     objective="dpo",
     paper=PAPER,
