@@ -4,7 +4,7 @@ The names that most programs need are listed in ``__init__.pyi``. Each is import
 used: ``import backtalk`` is fast and imports nothing heavy.
 
 >>> import backtalk
->>> interaction = backtalk.Interaction.of("Is it open?", "Yes.", "We open at nine.")
+>>> interaction = backtalk.Interaction.of("Are you open?", "Yes.", "We open at nine.")
 >>> ada = backtalk.Annotator.human("ada")
 >>> preference = backtalk.Preference(
 ...     interaction=interaction.id, annotator=ada, a="1", b="0", verdict="a"

@@ -16,7 +16,7 @@ from backtalk.store import Store
 from tests.demos import REQUESTS
 
 REQUEST = "Write to my boss, Ms Klein.\nReport ready: Friday, 12 pages."
-GROUPS = {"evaluation", "experiment", "job", "key", "policy", "reward", "task"}
+GROUPS = {"evaluation", "experiment", "job", "judge", "key", "policy", "reward", "task"}
 PAIR = {"prompt": "2 + 2?", "chosen": "4", "rejected": "5"}
 
 
@@ -85,7 +85,7 @@ def test_import_by_a_mapping_from_standard_input(run, tmp_path, monkeypatch):
     text = io.TextIOWrapper(io.BytesIO(b"q,a,thumb\n2 + 2?,4,up\n"))
     monkeypatch.setattr(sys, "stdin", text)
     code, _, err = run("import", "-", "--mapping", "map.yaml", "-s", "s.db")
-    assert (code, err) == (0, "")
+    assert (code, err.count("Next: ")) == (0, 1), err
     assert parsed(run, "status", "-s", "s.db", "--json")["counts"] == {"interaction": 1, "label": 1}
 
 
@@ -187,7 +187,7 @@ def test_the_loop_from_a_file_of_policies_to_a_report(run, mail, tmp_path):
     )
     assert learned["lineage"]["options"]["n"] == 4
     assert set(learned["lineage"]["snapshot"]["counts"]) == {"interaction", "ranking"}
-    assert any("best of n" in change for change in learned["changes"])
+    assert any("best of 4" in change for change in learned["changes"])
     code, out, err = run(
         "evaluate",
         "best",
@@ -394,7 +394,7 @@ def test_one_answer_to_each_request_has_feedback_of_the_kinds_that_compare_none(
     ("arguments", "words"),
     [
         (["simulate", "mail", "--drafts", 1, "-k", "ranking"], "compares answers"),
-        (["simulate", "post"], "Known: lists, mail, programs, sums"),
+        (["simulate", "post"], "lists, mail, programs, sums"),
         (["simulate", "mail", "-o", "nose=1"], "Did you mean 'noise'"),
         (["simulate", "mail", "-o", "noise=much"], "valid number"),
         (["simulate", "mail", "-o", "noise=0.7"], "[0, 0.5]"),

@@ -132,12 +132,12 @@ def test_the_command_line_has_the_option_and_says_what_it_leaves_out(store, caps
     assert "aspect safety" in out
     assert out.splitlines()[2].startswith("n")
 
-    code, out, err = run("export", "x.jsonl", "-f", "trl-preference")
+    code, out, err = run("export", "x.jsonl", "-f", "trl-preference", "--split", "all")
     assert (code, out) == (0, "x.jsonl: 6 rows\n")
     assert "Left out 6 on safety; --aspect exports one of them" in err
-    assert run("export", "x.jsonl", "-f", "trl-unpaired", "--aspect", "safety")[1] == (
-        "x.jsonl: 12 rows\n"
-    )
+    assert run("export", "x.jsonl", "-f", "trl-unpaired", "--aspect", "safety", "--split", "all")[
+        1
+    ] == ("x.jsonl: 12 rows\n")
     code, _, err = run("export", "x.jsonl", "-f", "trl-unpaired", "--aspect", "safty")
     assert code == 1
     assert "Did you mean 'safety'?" in err

@@ -7,7 +7,7 @@ as a whole.
 
 >>> from backtalk.feedback import Annotator, Interaction, Label
 >>> from backtalk.feedback.case import Case
->>> interaction = Interaction.of("Is it open?", "Yes.")
+>>> interaction = Interaction.of("Are you open?", "Yes.")
 >>> safe = Label(interaction=interaction.id, annotator=Annotator.human(), response="0", good=True,
 ...              aspect="safety")
 >>> case = Case(interaction, (safe,))

@@ -107,7 +107,7 @@ class Response(Record):
 class Interaction(Record):
     """Prompt with its responses, the display, the user and the policy that answered.
 
-    >>> interaction = Interaction.of("Is it open?", "Yes.", "We open at nine.")
+    >>> interaction = Interaction.of("Are you open?", "Yes.", "We open at nine.")
     >>> [response.id for response in interaction.responses]
     ['0', '1']
     """

@@ -2,7 +2,7 @@
 
 >>> from backtalk.feedback import Interaction
 >>> unusual = Unusual()
->>> unusual.add(Case(Interaction.of("Is it open?", "Yes.", "")))
+>>> unusual.add(Case(Interaction.of("Are you open?", "Yes.", "")))
 >>> unusual.lines()
 ['1 answer is empty']
 """

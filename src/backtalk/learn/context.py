@@ -165,13 +165,6 @@ class MethodContext:
                         results[index // count].append(completion.text)
                 warn_of_cut_answers(responders[0].label, completions)
                 step(min(start + BATCH_SIZE, len(requests)))
-        if requests and not any(results):
-            raise BacktalkError(
-                f"All {len(requests):,} samples of {responders[0].label} were cut off at the token "
-                "limit, so there is nothing to learn from them",
-                "Raise max_tokens of the policy's decoder, or begin with a model that ends its "
-                "answers; methods without samples, such as dpo and sft, learn from it too",
-            )
         return results
 
     async def learn_reward(self, data: RewardFeedback, embedder: EmbedderName) -> Reward:

@@ -136,6 +136,28 @@ def _unusable(
     return f"{kind}: {condition} (none of {count:,})" if condition else kind
 
 
+def held_out_remark(counts: FeedbackCounts) -> str:
+    """Return a sentence for a store whose feedback is all held out; empty for other stores.
+
+    Parameters
+    ----------
+    counts : FeedbackCounts
+        Feedback in the store.
+    """
+    if not counts.all_held_out:
+        return ""
+    what = (
+        "The one prompt with feedback is"
+        if counts.prompts == 1
+        else f"All {counts.prompts:,} prompts with feedback are"
+    )
+    return (
+        f"{what} held out for evaluation, as a fifth of all prompts is. Feedback on other prompts "
+        "is needed to learn from; `backtalk learn METHOD --split all` learns from it, and then "
+        "evaluation needs other prompts"
+    )
+
+
 MAX_METHODS = 8
 """Maximum number of other methods that an error names."""
 

@@ -11,6 +11,7 @@ from backtalk.experiments import running_experiment
 from backtalk.learn.availability import AvailabilityCheck
 from backtalk.learn.feedback_sample import FeedbackSample
 from backtalk.learn.method import METHODS, get_method
+from backtalk.learn.missing_feedback import held_out_remark
 from backtalk.learn.reward_feedback import BETTER_AND_WORSE
 from backtalk.learn.training_set import TrainingSet
 from backtalk.models.spec import EndpointSpec, NamedSpec, ReplaySpec
@@ -165,10 +166,7 @@ def _learning(store: Store, active: Policy) -> str:
             "NAME` makes a task for people of answers in the store"
         )
     if check.counts.all_held_out:
-        return (
-            f"All feedback is on the {check.counts.held_out_prompts} prompts that are held out for "
-            "evaluation; feedback on more prompts is needed to learn from"
-        )
+        return held_out_remark(check.counts)
     method = _suggested_method(check, active)
     if method is None:
         return "Nothing can be learned yet: `backtalk methods` says what each method is missing"

@@ -89,7 +89,7 @@ def has_training_packages(store: Store) -> bool:  # noqa: ARG001 - as every requ
     return all(find_spec(name) is not None for name in TRAINING_PACKAGES)
 
 
-PROMPTS = FeedbackRequirement("prompts", has_prompts)
+PROMPTS = FeedbackRequirement("training prompts", has_prompts)
 STANDING_RULES = Requirement("standing rules (instruction feedback)", has_standing_rules)
 TWO_POLICIES = Requirement("at least two policies", has_two_policies)
 TEACHER = Requirement(

@@ -32,7 +32,7 @@ class ScriptedModel:
     >>> from backtalk.feedback import as_prompt
     >>> from backtalk.models.run_sync import run_sync
     >>> model = ScriptedModel(["Yes.", "No."])
-    >>> question = Request(messages=as_prompt("Is it open?"))
+    >>> question = Request(messages=as_prompt("Are you open?"))
     >>> [completion.text for completion in run_sync(model.generate([question, question]))]
     ['Yes.', 'No.']
     """

@@ -85,7 +85,7 @@ class Store(Closable):
     Examples
     --------
     >>> from backtalk.feedback import Annotator, Interaction, Label
-    >>> interaction = Interaction.of("Is it open?", "Yes.")
+    >>> interaction = Interaction.of("Are you open?", "Yes.")
     >>> ada = Annotator.human("ada")
     >>> label = Label(interaction=interaction.id, annotator=ada, response="0", good=True)
     >>> with Store(":memory:") as store:

@@ -68,7 +68,7 @@ class StreamWriter:
     --------
     >>> from backtalk.feedback import Annotator, Label
     >>> from backtalk.store import Store
-    >>> interaction = Interaction.of("Is it open?", "Yes.")
+    >>> interaction = Interaction.of("Are you open?", "Yes.")
     >>> label = Label(
     ...     interaction=interaction.id, annotator=Annotator.human(), response="0", good=True
     ... )

@@ -48,7 +48,7 @@ def preference(interaction):
 
 
 def test_training_without_an_overall_judgement_names_the_aspects_and_the_option(policy, store):
-    with pytest.raises(BacktalkError, match=r"5 on the aspect safety.*aspect="):
+    with pytest.raises(BacktalkError, match=r"5 on safety.*aspect="):
         learn("dpo", policy, store, split="all", **QUICK)
 
 

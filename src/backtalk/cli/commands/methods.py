@@ -7,10 +7,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from backtalk.cli.options import PROJECT, STORE, JsonOption, ProjectOption
+from backtalk.cli.options import PROJECT, STORE, AspectOption, JsonOption, ProjectOption
 
 if TYPE_CHECKING:
     from backtalk.learn import Method, MethodAvailability, MethodDescription
+
+
+NO_POLICY = (
+    "The store has no policy yet, which each method needs: `backtalk policy add FILE` adds one. "
+    "Training needs one with a local model"
+)
 
 
 def add_to(app: typer.Typer, panel: str) -> None:
@@ -33,28 +39,41 @@ def methods(
             help=f"Store to check for what the methods need. Default: {STORE} if it exists.",
         ),
     ] = None,
+    aspect: AspectOption = "overall",
     project: ProjectOption = PROJECT,
     json: JsonOption = False,
 ) -> None:
     """List methods and whether they can run on a store, or document one method.
 
+    A method can run if the training prompts have feedback that it finds something to learn from,
+    its packages are installed, and a policy of the store fits: training needs a local model.
+    Feedback is counted on the training prompts; one fifth of all prompts is held out.
+
     Examples
     --------
     - `backtalk methods --store mail.db`
+    - `backtalk methods --aspect safety`
     - `backtalk methods dpo`
     """
     from pathlib import Path
 
     from backtalk.cli.context import opened
     from backtalk.cli.output import say, say_json, say_table
-    from backtalk.learn import METHODS, available_methods, get_method
+    from backtalk.learn import METHODS, TrainingSet, available_methods, get_method
+    from backtalk.learn.missing_feedback import FeedbackCounts, held_out_remark
+    from backtalk.policy import list_policies
 
     if name is not None:
         get_method(name)
     items: dict[str, MethodAvailability] = {}
+    remarks: list[str] = []
     if store is not None or Path(STORE).exists():
         with opened(store or STORE, project) as db:
-            items = {item.method.name: item for item in available_methods(db)}
+            items = {item.method.name: item for item in available_methods(db, aspect=aspect)}
+            remarks = [
+                held_out_remark(FeedbackCounts.of(TrainingSet(db, aspect=aspect))),
+                "" if list_policies(db) else NO_POLICY,
+            ]
     if name is not None:
         _show(get_method(name), items.get(name), json=json)
         return
@@ -81,6 +100,8 @@ def methods(
         ],
     )
     say()
+    for remark in filter(None, remarks):
+        say(f"{remark}.")
     say("`backtalk methods NAME` documents a method.")
 
 

@@ -43,9 +43,9 @@ class Replay:
     --------
     >>> from backtalk.feedback import as_prompt
     >>> from backtalk.models.run_sync import run_sync
-    >>> interaction = Interaction.of("Is it open?", "Yes.", "We open at nine.")
+    >>> interaction = Interaction.of("Are you open?", "Yes.", "We open at nine.")
     >>> replay = Replay.from_interactions([interaction])
-    >>> prompt = as_prompt("Is it open?")
+    >>> prompt = as_prompt("Are you open?")
     >>> requests = [Request(messages=prompt, sample_index=i) for i in range(2)]
     >>> [completion.text for completion in run_sync(replay.generate(requests))]
     ['Yes.', 'We open at nine.']

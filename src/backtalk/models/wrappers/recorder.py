@@ -20,7 +20,7 @@ class Recorder(ModelWrapper):
     >>> from backtalk.models import ScriptedModel
     >>> from backtalk.models.run_sync import run_sync
     >>> recorder = Recorder(ScriptedModel(["Yes."]))
-    >>> question = Request(messages=as_prompt("Is it open?"))
+    >>> question = Request(messages=as_prompt("Are you open?"))
     >>> run_sync(recorder.generate([question]))[0].text
     'Yes.'
     >>> run_sync(recorder.replay().generate([question]))[0].text

@@ -14,7 +14,7 @@ LogRecord = Interaction | AnyFeedback
 def encode_line(project: str, record: LogRecord) -> bytes:
     """Return a record and its project as one line, without the line break.
 
-    >>> interaction = Interaction.of("Is it open?", "Yes.")
+    >>> interaction = Interaction.of("Are you open?", "Yes.")
     >>> decode_line(encode_line("mail", interaction)) == ("mail", interaction)
     True
     """

@@ -93,7 +93,7 @@ class LlmJudge(LanguageModelJudge):
     >>> from backtalk.models import FunctionModel
     >>> from backtalk.models.run_sync import run_sync
     >>> judge = LlmJudge(FunctionModel(lambda request: "A", name="first"))
-    >>> prompt = as_prompt("Is it open?")
+    >>> prompt = as_prompt("Are you open?")
     >>> run_sync(judge.compare([(prompt, "Yes.")], [(prompt, "No.")])).tolist()
     [[0.5, 0.5, 0.0]]
     """
@@ -163,7 +163,7 @@ class LlmReward(LanguageModelJudge):
     >>> from backtalk.models import FunctionModel
     >>> from backtalk.models.run_sync import run_sync
     >>> judge = LlmReward(FunctionModel(lambda request: "Score: 4/5", name="four"))
-    >>> run_sync(judge.score([(as_prompt("Is it open?"), "Yes.")])).mean.tolist()
+    >>> run_sync(judge.score([(as_prompt("Are you open?"), "Yes.")])).mean.tolist()
     [4.0]
     """
 
