@@ -87,6 +87,36 @@ def chooser(store):
     return read_policy(store, "chooser")
 
 
+@pytest.mark.parametrize(("prompts", "copied"), [(60, True), (0, False)])
+def test_a_reward_of_another_project_with_the_same_prompts_is_refused(
+    store, chooser, prompts, copied
+):
+    other = store.in_project(f"copy of {prompts}")
+    fill(other, prompts)
+    tossed = np.random.default_rng(9)
+    for number in range(30):
+        new = Interaction.of(f"another {number}", " ".join(tossed.choice(WORDS, 6)), "no")
+        verdict = Preference(
+            interaction=new.id, annotator=Annotator.human("bo"), a="0", b="1", verdict="a"
+        )
+        other.add(new, verdict)
+    learned = learn("best-of-n", PLAIN, other, name="other", n=2)
+    judge = load_reward(learned.decoder.reward, other.artifacts)
+    assert describe_judge(judge).fitted_on.project == other.project
+    warning = circular_judge(judge, chooser, store)
+    assert (warning is not None and "fitted on the feedback" in warning) == copied
+    result = evaluate(chooser, SERVED, store, judge=judge, prompts=PROMPTS[:6])
+    assert any("fitted on the feedback" in text for text in _refusals(store, chooser, result)) == (
+        copied
+    )
+
+
+def _refusals(store, policy, evaluation):
+    with pytest.raises(GateRefused) as refused:
+        promote(store, policy, evaluation, actor="ada", gate=Gate(win_rate=0.999))
+    return refused.value.what.split(". ")
+
+
 PROMPTS = [f"new question {number}" for number in range(400)]
 
 

@@ -57,6 +57,7 @@ def test_a_policy_that_passes_the_gate_is_promoted_by_the_command(store):
     [
         ({"rate": UNSHOWN}, "To show a win rate of 55.0 % takes about 818 prompts"),
         ({"rate": (0.5, 0.4, 0.6)}, "about equally good"),
+        ({"rate": (0.45, 0.35, 0.55)}, "more likely to show a loss"),
         ({"rate": WORSE}, "Keep the active policy"),
         ({"split": "train"}, "Next: `backtalk evaluate candidate --judge truth`"),
         ({"split": "all"}, "may have learned from all prompts"),

@@ -19,11 +19,15 @@ from backtalk.store import Store
 
 _POLICY_OPTIONS = ("other", "reference", "base", "sampler", "refiner", "teacher")
 """Options of methods that name policies, from whose answers or weights a policy is learned."""
+_COMMON_PROMPTS = 0.05
+"""Share of the prompts of the smaller of two projects beyond which they have the same feedback."""
 _RECIPE_METHODS = frozenset({"written", "mixture"})
 """Methods that use neither feedback nor rewards."""
 
 
-def policy_origin(policy: Policy, store: Store | None = None) -> PolicyOrigin:
+def policy_origin(
+    policy: Policy, store: Store | None = None, *, judge: JudgeInfo | None = None
+) -> PolicyOrigin:
     """Return the feedback that a policy was learned from and the rewards that it optimises.
 
     The whole ancestry counts: a policy that is made from another one, by hand or by a method,
@@ -35,6 +39,9 @@ def policy_origin(policy: Policy, store: Store | None = None) -> PolicyOrigin:
         Policy.
     store : Store, optional
         Store with its ancestors and rewards. Without one, only the policy's own lineage counts.
+    judge : JudgeInfo, optional
+        Judge of the policy. If it was fitted in another project on prompts that the policy learned
+        from, that feedback counts as the policy's own.
     """
     rewards: dict[str, JudgeInfo] = {}
     snapshots: dict[str, Snapshot] = {}
@@ -49,6 +56,9 @@ def policy_origin(policy: Policy, store: Store | None = None) -> PolicyOrigin:
             snapshots[lineage.snapshot.to_json()] = lineage.snapshot
             models |= _model_annotators(lineage.snapshot, store)
         unknown += _missing_records(member)
+    copy = None if judge is None or store is None else judge.fitted_on
+    if copy is not None and store is not None and _has_prompts_of(copy, snapshots.values(), store):
+        snapshots[copy.to_json()] = copy
     return PolicyOrigin(
         label=policy.label,
         rewards=tuple(rewards.values()),
@@ -79,7 +89,7 @@ def with_origin(
     prompts : iterable of Prompt
         Prompts of the evaluation.
     """
-    origin = policy_origin(candidate, store)
+    origin = policy_origin(candidate, store, judge=evaluation.judge_info)
     keys = {prompt_key(prompt) for prompt in prompts}
     return evaluation.model_copy(
         update={"origin": origin, "unseen": _is_unseen(keys, origin, store)}
@@ -100,6 +110,39 @@ def _is_unseen(keys: set[str], origin: PolicyOrigin, store: Store) -> bool | Non
         and split_for(key) in splits
         for case in store.cases()
     )
+
+
+def _has_prompts_of(copy: Snapshot, snapshots: Iterable[Snapshot], store: Store) -> bool:
+    """Return true if feedback of another project is on the prompts of snapshots."""
+    others = [
+        snapshot
+        for snapshot in snapshots
+        if snapshot.project != copy.project
+        and not snapshot.is_empty
+        and not snapshot.overlaps(copy)
+        and set(_splits(snapshot.split)) & set(_splits(copy.split))
+    ]
+    if not others or copy.is_empty:
+        return False
+    keys = _prompts_with_feedback(copy, store)
+    for snapshot in others:
+        learned = _prompts_with_feedback(snapshot, store)
+        if len(keys & learned) > _COMMON_PROMPTS * min(len(keys), len(learned)):
+            return True
+    return False
+
+
+def _prompts_with_feedback(snapshot: Snapshot, store: Store) -> set[str]:
+    """Return the keys of the prompts of a snapshot's project and split that have feedback."""
+    if snapshot.project not in store.projects():
+        return set()
+    splits = _splits(snapshot.split)
+    keys = (
+        prompt_key(case.interaction.prompt)
+        for case in store.in_project(snapshot.project).cases()
+        if case.feedback
+    )
+    return {key for key in keys if split_for(key) in splits}
 
 
 def _splits(name: str) -> tuple[str, ...]:

@@ -44,8 +44,9 @@ def circular_judge(judge: object, policy: Policy, store: Store) -> str | None:
     str or None
         Sentences; ``None`` if the gate would accept the judge.
     """
-    origin = policy_origin(policy, store)
-    reason = circularity(describe_judge(judge), origin)
+    info = describe_judge(judge)
+    origin = policy_origin(policy, store, judge=info)
+    reason = circularity(info, origin)
     if reason is None:
         return None
     return f"The gate will refuse this evidence. {reason}. {other_evidence(policy, origin, store)}"

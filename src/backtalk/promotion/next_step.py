@@ -39,7 +39,7 @@ def after_evaluation(
     name = command_name(candidate, store)
     served = active_policy(store)
     served_id = None if served is None else served.id
-    origin = policy_origin(candidate, store)
+    origin = policy_origin(candidate, store, judge=evaluation.judge_info)
     against = f" --against {_baseline_name(evaluation, store)}" if served is None else ""
     again = f"`backtalk evaluate {name}{against}" + (f" --judge {judge}`" if judge else "`")
     if served_id == candidate.id:
@@ -81,6 +81,11 @@ def _refusal(evaluation: Evaluation, reasons: list[str]) -> list[str]:
     needed = required_sample_size(rate, null=0.5)
     if needed is None or needed > MANY:
         size = "The answers are about equally good: more prompts are unlikely to show a difference"
+    elif rate.value < 0.5:
+        size = (
+            f"It wins {100 * rate.value:.1f} % so far: more prompts are more likely to show a loss "
+            "than a gain"
+        )
     else:
         size = (
             f"To show a win rate of {100 * rate.value:.1f} % takes about {needed:,} prompts (with "

@@ -80,7 +80,7 @@ def promote(
 def _require_pass(
     store: Store, policy: Policy, evaluation: Evaluation, served: str | None, gate: Gate
 ) -> None:
-    origin = policy_origin(policy, store)
+    origin = policy_origin(policy, store, judge=evaluation.judge_info)
     reasons = gate.reasons(evaluation, served=served, origin=origin)
     if not reasons:
         return
