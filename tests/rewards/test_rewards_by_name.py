@@ -74,6 +74,15 @@ def test_an_unknown_reward_lists_those_that_there_are(store):
     assert "reward:held-out" in error.value.mend
 
 
+def test_a_reward_of_another_project_is_known_by_its_id(store):
+    elsewhere = store.in_project("elsewhere")
+    with pytest.raises(NotFound, match="in project 'elsewhere'") as error:
+        get_judge("reward:checker", elsewhere)
+    hint, _, known = error.value.mend.partition("Known: ")
+    assert "Other projects have it as" in hint
+    assert "checker" not in known
+
+
 def test_an_ambiguous_beginning_lists_the_ids(store):
     for folder in ("ab1", "ab2"):
         (store.artifacts.root / folder).mkdir()

@@ -121,11 +121,18 @@ def rewards_of_policies(store: Store) -> dict[str, str]:
 
 
 def _unknown(name: str, ids: list[str], store: Store) -> NotFound:
-    titles = [title for id_ in ids if (title := reward_title(id_, store.artifacts))]
-    known = [*dict.fromkeys([*titles, *rewards_of_policies(store)]), *_short(ids)]
+    titles = {title for id_ in ids if (title := reward_title(id_, store.artifacts))}
+    known = [
+        *sorted(title for title in titles if find_title(title, store)),
+        *dict.fromkeys(rewards_of_policies(store)),
+        *_short(ids),
+    ]
+    elsewhere = [id_ for id_ in ids if reward_title(id_, store.artifacts) == name]
+    hint = f"Other projects have it as {', '.join(_short(elsewhere))}. " if elsewhere else ""
     return NotFound(
-        f"There is no reward {name!r} in this store",
-        (f"Known: {', '.join(known)}. " if known else "")
+        f"There is no reward {name!r} in project {store.project!r}",
+        hint
+        + (f"Known: {', '.join(dict.fromkeys(known))}. " if known else "")
         + f"reward:{HELD_OUT} is fitted on the held-out feedback; "
         "`backtalk reward learn --name NAME` learns another one",
     )
