@@ -161,6 +161,27 @@ def test_status_shows_everything(run, mail):
     assert result["evaluations"][0]["win_rate"]["n"] > 20
 
 
+def test_methods_and_learn_name_a_prompt_that_is_held_out_and_a_policy_that_is_missing(
+    run, tmp_path
+):
+    pairs = tmp_path / "one.jsonl"
+    # The hash of this prompt is in the fifth that is held out.
+    pairs.write_text(json.dumps({**PAIR, "prompt": "Is it open?"}))
+    assert run("import", pairs)[0] == 0
+    out = run("methods")[1]
+    assert "The one prompt with feedback is held out for evaluation" in out
+    assert "no policy yet" in out
+    policy = tmp_path / "plain.yaml"
+    policy.write_text('model: {kind: endpoint, model: m, base_url: "http://127.0.0.1:9/v1"}')
+    assert run("policy", "add", policy, "--name", "plain")[0] == 0
+    assert "no policy yet" not in run("methods")[1]
+    code, _, err = run("learn", "best-of-n", "--policy", "plain")
+    assert code == ExitCode.ERROR
+    assert "The one prompt with feedback is held out" in err
+    assert "--split all" in err
+    assert run("learn", "best-of-n", "--policy", "plain", "--split", "all")[0] == 0
+
+
 def test_methods_tells_what_can_run(run, mail, rows):
     results = {item["name"]: item for item in parsed(run, "methods", "-s", mail, "--json")}
     assert results["best-of-n"]["ready"]
