@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import islice
 
 from backtalk.worlds.lists.layout import CLOSING, DASH, ENDINGS, OPENING, SEPARATORS, ListLayout
 from backtalk.worlds.lists.parsing import (
@@ -167,7 +168,8 @@ class _IssueFinder:
             description, advice = "A word was to be taken out.", f"Take out {word}."
             return "right", "not-removed", start, end, "", description, advice
         if word in self.task.expected:
-            before = sum(other.text == word for other in self.words[:position])
+            earlier = (other for other in islice(self.words, position) if other.text == word)
+            before = sum(1 for _ in islice(earlier, len(_NTH)))  # more have no ordinal
             ordinal = _NTH[before] if before < len(_NTH) else "last"
             description, advice = "A word is there twice.", f"Leave out the {ordinal} {word}."
             return "relevant", "repeated", start, end, "", description, advice
