@@ -360,7 +360,8 @@ def _select(
     if not selected:
         raise BacktalkError(
             f"There is no prompt of the split {split!r} to evaluate on",
-            "Add interactions, give prompts, or choose another split",
+            "Add interactions, or give prompts with --prompts FILE (prompts= in Python); about one "
+            "prompt in five is held out",
         )
     return selected
 

@@ -8,6 +8,7 @@ from backtalk.cli import main
 from backtalk.feedback import Annotator, Interaction, Label, Response, as_prompt
 from backtalk.feedback.case import prompt_key
 from backtalk.feedback.split import split_for
+from backtalk.learn import learn
 from backtalk.learn.next_steps import evaluation_command, next_steps, suggested_judge
 from backtalk.models.spec import EndpointSpec, NamedSpec
 from backtalk.policy import Policy, save_policy
@@ -86,6 +87,7 @@ def test_feedback_on_held_out_prompts_only_is_named(store):
 def test_thumbs_on_an_endpoint_drive_best_of_n(store, capsys):
     served(store)
     add_thumbs(store, "train")
+    add_thumbs(store, "held-out", 1)
     command = COMMAND.search(next_steps(store)[0])[1]
     assert command == "learn best-of-n --policy plain --name chooser"
     location = str(store.artifacts.root.with_suffix(".db"))
@@ -96,13 +98,25 @@ def test_thumbs_on_an_endpoint_drive_best_of_n(store, capsys):
     )
 
 
-@pytest.mark.parametrize(("count", "judge"), [(0, "people"), (8, "reward:held-out")])
+@pytest.mark.parametrize(("count", "judge"), [(1, "people"), (8, "reward:held-out")])
 def test_the_judge_is_a_reward_where_held_out_feedback_suffices(store, count, judge):
     served(store)
     save_policy(store, BRIEF)
     add_thumbs(store, "held-out", count)
     assert suggested_judge(BRIEF, PLAIN, store) == judge
     assert next_steps(store) == [f"Next: `backtalk evaluate brief --judge {judge}`"]
+
+
+@pytest.mark.parametrize("learned_from_all", [True, False])
+def test_new_prompts_are_named_where_the_store_has_none_for_an_evaluation(store, learned_from_all):
+    served(store)
+    add_thumbs(store, "train")
+    brief = BRIEF
+    if learned_from_all:
+        add_thumbs(store, "held-out")
+        brief = learn("best-of-n", PLAIN, store, name="brief", split="all", n=2)
+    save_policy(store, brief)
+    assert next_steps(store) == ["Next: `backtalk evaluate brief --judge people --prompts FILE`"]
 
 
 def test_the_baseline_is_named_unless_it_is_the_active_policy(store):

@@ -122,6 +122,6 @@ def _failed(error: Exception, *, debug: bool) -> int:
 
 def _say_error(what: str, mend: str) -> None:
     notes.print("Error:", style="bold red", end=" ")
-    notes.print(f"{what}.", markup=False)
+    notes.print(f"{what.rstrip('.')}.", markup=False)
     if mend:
-        notes.print(f"       {mend}.", markup=False)
+        notes.print(f"       {mend.rstrip('.')}.", markup=False)

@@ -130,7 +130,7 @@ def _announce(models: Sequence[EndpointSpec], prompts: int | None) -> None:
         elif default is not None:
             address, source = default
             sources[host_of(address)] = f" ({VARIABLE})" if source == VARIABLE else ""
-    for host, source in sources.items():
+    for host, source in sources.items() if prompts != 0 else ():
         note(f"Sending {_count(prompts)} to {host}{source}.")
 
 

@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from backtalk.evaluate.judges.circular import prompts_learned_from
 from backtalk.evaluate.storage import list_evaluations
 from backtalk.experiments import running_experiment
+from backtalk.feedback.case import prompt_key
+from backtalk.feedback.split import split_for
 from backtalk.learn.availability import AvailabilityCheck
 from backtalk.learn.feedback_sample import FeedbackSample
 from backtalk.learn.method import METHODS, get_method
@@ -63,6 +65,9 @@ def next_steps(store: Store) -> list[str]:
 def evaluation_command(candidate: Policy, baseline: Policy, store: Store) -> str:
     """Return the command that compares two policies by a judge that works in this store.
 
+    It names a file of new prompts if the project has no held-out prompt, or the candidate learned
+    from them.
+
     Parameters
     ----------
     candidate : Policy
@@ -76,7 +81,11 @@ def evaluation_command(candidate: Policy, baseline: Policy, store: Store) -> str
     is_default = active is not None and active.id == baseline.id
     option = "" if is_default else f" --against {command_name(baseline, store)}"
     judge = suggested_judge(candidate, baseline, store)
-    return f"backtalk evaluate {command_name(candidate, store)}{option} --judge {judge}"
+    has_new = _is_new_to(candidate, store) and any(
+        split_for(prompt_key(case.interaction.prompt)) == "held-out" for case in store.cases()
+    )
+    prompts = "" if has_new else " --prompts FILE"
+    return f"backtalk evaluate {command_name(candidate, store)}{option} --judge {judge}{prompts}"
 
 
 def suggested_judge(candidate: Policy, baseline: Policy, store: Store) -> str:
@@ -104,9 +113,14 @@ def suggested_judge(candidate: Policy, baseline: Policy, store: Store) -> str:
         if isinstance(policy.model, NamedSpec) and policy.model.name in _SANDBOX_MODELS:
             world = policy.model.options.get("world")
             return f"true-utility:{world}" if world else "true-utility"
-    unseen = not any(prompts_learned_from(policy_origin(candidate, store), "held-out"))
+    unseen = _is_new_to(candidate, store)
     held_out = FeedbackSample(TrainingSet(store, split="held-out"))
     return HELD_OUT_REWARD if unseen and BETTER_AND_WORSE.is_met(held_out) else "people"
+
+
+def _is_new_to(candidate: Policy, store: Store) -> bool:
+    """Return true if a policy learned from no held-out prompts."""
+    return not any(prompts_learned_from(policy_origin(candidate, store), "held-out"))
 
 
 def _with_ancestors(policy: Policy, store: Store) -> Iterator[Policy]:
