@@ -10,6 +10,8 @@ from backtalk.decode import DecoderOutput
 from backtalk.errors import BacktalkError
 from backtalk.evaluate.evaluate import choose_best, evaluate
 from backtalk.evaluate.examples import select_examples
+from backtalk.evaluate.judges.check import judge_lines
+from backtalk.evaluate.judges.llm import LlmJudge
 from backtalk.evaluate.result import Evaluation, headline
 from backtalk.feedback import as_prompt
 from backtalk.models import Budget, FunctionModel, Request
@@ -134,6 +136,27 @@ class ComparesOnly:
         first, second = ([float(text.rstrip("x")) for _, text in row] for row in (a, b))
         wins = np.array(first) > np.array(second)
         return np.stack([0.8 * wins, 0.8 * ~wins, np.full(len(a), 0.2)], axis=1)
+
+
+@pytest.mark.parametrize(
+    ("judging", "answering", "itself"),
+    [
+        ("m", ("m", "other"), "candidate"),
+        ("m", ("other", "m"), "baseline"),
+        ("m", ("m", "m"), "both"),
+        ("third", ("m", "other"), None),
+    ],
+)
+def test_a_model_that_judges_its_own_answers_is_recorded(judging, answering, itself):
+    policies = []
+    for name, value in zip(answering, ("0.5", "0.4"), strict=True):
+        model = FunctionModel(lambda _, text=value: text, name=name)
+        policies.append(FakePolicy(f"policy {name} {value}", 0.2, model=model))
+    judge = LlmJudge(FunctionModel(lambda _: "Verdict: A", name=judging))
+    result, _ = asyncio.run(evaluate(*policies, PROMPTS[:2], judge, run=Run()))
+    assert result.judges_itself == itself
+    shown = [line for line in judge_lines(result) if "prefer their own answers" in line]
+    assert len(shown) == (itself in {"candidate", "baseline"})
 
 
 def test_a_judge_that_only_compares_gives_preferences():

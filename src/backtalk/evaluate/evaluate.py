@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from decimal import Decimal
+from typing import Literal
 
 import numpy as np
 
@@ -17,7 +18,7 @@ from backtalk.evaluate.answering import (
 )
 from backtalk.evaluate.cost import AnswerCost, answer_cost
 from backtalk.evaluate.judges.check import measure_biases
-from backtalk.evaluate.judges.info import describe_judge
+from backtalk.evaluate.judges.info import JudgeInfo, describe_judge
 from backtalk.evaluate.judges.protocol import Judge, PairwiseJudge, in_run
 from backtalk.evaluate.measures import (
     bounds_of,
@@ -214,6 +215,9 @@ async def _make_evaluation(
         judge=judge.name,
         judge_info=info,
         judge_biases=biases,
+        judges_itself=_judges_itself(
+            info, _model_name(policies[0], answer_set, index), _model_name(policies[1], answer_set)
+        ),
         split=split,
         prompts=len(answer_set.prompts),
         prompts_digest=content_id(*sorted(prompt_key(prompt) for prompt in answer_set.prompts)),
@@ -243,10 +247,25 @@ async def _make_evaluation(
 
 
 def _cost(policy: AnsweringPolicy, answer_set: AnswerSet, index: int, run: Run) -> AnswerCost:
-    answers = answer_set.answers[index]
-    model = policy.model.name if isinstance(policy, PlannablePolicy) else answers[0].answer.model
+    model = _model_name(policy, answer_set, index)
 
     def money(usage: Usage) -> Decimal | None:
         return None if model is None else run.money(model, usage)
 
-    return answer_cost(answers, money)
+    return answer_cost(answer_set.answers[index], money)
+
+
+def _model_name(policy: AnsweringPolicy, answer_set: AnswerSet, index: int = 0) -> str | None:
+    if isinstance(policy, PlannablePolicy):
+        return policy.model.name
+    return answer_set.answers[index][0].answer.model
+
+
+def _judges_itself(
+    info: JudgeInfo, candidate: str | None, baseline: str | None
+) -> Literal["candidate", "baseline", "both"] | None:
+    if info.model is None or info.model not in {candidate, baseline}:
+        return None
+    if candidate == baseline:
+        return "both"
+    return "candidate" if info.model == candidate else "baseline"

@@ -64,6 +64,8 @@ class Evaluation(Record):
     and if it is not known."""
     judge_biases: OptionalField[JudgeBiases] = None
     """Bias of a language model towards position and length, on the answers of this evaluation."""
+    judges_itself: OptionalField[Literal["candidate", "baseline", "both"]] = None
+    """Policies that answer with the very model that judges."""
     origin: OptionalField[PolicyOrigin] = None
     """Feedback and rewards of the candidate; ``None`` if unknown, as for earlier versions."""
     unseen: OptionalField[bool] = None

@@ -85,6 +85,11 @@ def judge_lines(evaluation: Evaluation) -> list[str]:
     if evaluation.judge_info is None or evaluation.judge_info.kind != "llm":
         return []
     lines = describe_check(evaluation.judge_check)
+    if evaluation.judges_itself in {"candidate", "baseline"}:
+        lines.append(
+            f"It is the model of the {evaluation.judges_itself}: models tend to prefer their own "
+            "answers, so let another model judge too."
+        )
     if evaluation.judge_biases is not None:
         lines += [f"Here: {line}" for line in describe_biases(evaluation.judge_biases)]
     return lines
