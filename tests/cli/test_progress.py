@@ -234,3 +234,12 @@ def test_a_thread_of_lines_ends_with_the_command(monkeypatch):
         assert any(thread.name == "progress" for thread in threading.enumerate())
     assert not any(thread.name == "progress" for thread in threading.enumerate())
     assert lines == []
+
+
+def test_names_between_colons_are_printed_as_they_are(capsys):
+    text = "judging by llm:m: 0 of 4, said :smile:"
+    output.say(text)
+    output.say_table(("judge",), [(text,)])
+    output.note(text)
+    shown = capsys.readouterr()
+    assert (shown.out.count(text), shown.err.count(text)) == (2, 1)

@@ -23,9 +23,12 @@ _PIPED_WIDTH = 240
 """Width in characters of tables that do not go to a terminal, which are not wrapped."""
 
 results = Console(
-    highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else _PIPED_WIDTH
+    highlight=False,
+    emoji=False,
+    soft_wrap=True,
+    width=None if sys.stdout.isatty() else _PIPED_WIDTH,
 )
-notes = Console(stderr=True, highlight=False, soft_wrap=True)
+notes = Console(stderr=True, highlight=False, emoji=False, soft_wrap=True)
 
 
 def say(text: str = "") -> None:

@@ -78,7 +78,8 @@ def missing_address(model: str) -> MissingAddress:
     return MissingAddress(
         f"The endpoint model {model!r} has no address, and prompts are not sent to a host that "
         "nobody named",
-        f"Write `base_url: {OPENAI}`, or another address, into the model of the policy; or set "
+        f"Write `base_url: {OPENAI}`, or another address, into the model of the policy, and "
+        f"`llm:MODEL@{OPENAI}` for a judge; or set "
         f"{VARIABLE}; or add `--send-to {OPENAI}` to the command",
     )
 
