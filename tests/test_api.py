@@ -8,6 +8,8 @@ import pytest
 
 import backtalk
 from backtalk import BacktalkError, NotFound, Policy, Store, aevaluate, alearn, evaluate, learn
+from backtalk.api import select_prompts
+from backtalk.feedback import as_prompt
 from backtalk.worlds import get_world
 
 PLAIN = "{name: plain, model: {kind: named, name: writer}}"
@@ -82,3 +84,21 @@ def test_all_records_can_be_built_from_the_front_door():
     assert backtalk.Rating(response="0", value=4, scale=scale, **about).value == 4
     shown = (backtalk.Shown(response="0"), backtalk.Shown(response="1"))
     assert backtalk.Choice(chosen="0", shown=shown, **about).chosen == "0"
+
+
+def test_a_sample_of_prompts_hardly_changes_as_prompts_are_added():
+    prompts = [as_prompt(f"question {number}") for number in range(200)]
+    samples = {
+        count: select_prompts(prompts[:count], split="all", limit=20, seed=4)
+        for count in (100, 101, 200)
+    }
+    changed = [p for p in samples[100] if p not in samples[101]]
+    assert len(changed) == sum(p is prompts[100] for p in samples[101])
+    assert [p for p in samples[200] if p in prompts[:100]] == [
+        p for p in samples[100] if p in samples[200]
+    ]
+    larger = select_prompts(prompts, split="all", limit=30, seed=4)
+    assert [p for p in larger if p in samples[200]] == samples[200]
+    assert len(larger) == 30
+    assert larger == sorted(larger, key=prompts.index)
+    assert select_prompts(prompts, split="all", limit=30, seed=5) != larger

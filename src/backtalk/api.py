@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from heapq import nsmallest
 from pathlib import Path
-
-import numpy as np
 
 from backtalk.errors import BacktalkError, NotFound
 from backtalk.evaluate.answering import AnswerSet
@@ -18,7 +17,7 @@ from backtalk.evaluate.judges import Judge, get_judge
 from backtalk.evaluate.judges.check import check_language_model
 from backtalk.evaluate.result import Evaluation
 from backtalk.evaluate.storage import save_evaluation
-from backtalk.feedback import as_prompt
+from backtalk.feedback import as_prompt, content_id
 from backtalk.feedback.case import prompt_key
 from backtalk.feedback.interaction import Prompt
 from backtalk.learn.api import alearn, learn, run_folder
@@ -300,6 +299,10 @@ def select_prompts(
 ) -> list[Prompt]:
     """Return distinct prompts of a split, in their order.
 
+    A sample is that of the lowest hashes of the seed and a prompt. Prompts that are added later
+    hardly change it, so that stored answers and judgements of people are of further use, and a
+    larger sample contains the smaller one.
+
     Parameters
     ----------
     prompts : iterable of Prompt
@@ -318,8 +321,8 @@ def select_prompts(
     selected = list(distinct.values())
     if limit is None or limit >= len(selected):
         return selected
-    sample = np.random.default_rng(seed).choice(len(selected), limit, replace=False)
-    return [selected[i] for i in sorted(sample.tolist())]
+    sample = set(nsmallest(limit, distinct, key=lambda key: content_id(str(seed), key)))
+    return [prompt for key, prompt in distinct.items() if key in sample]
 
 
 async def _with_check(
