@@ -14,6 +14,7 @@ from backtalk.models import (
     BadRequest,
     ContextTooLong,
     LocalModel,
+    Model,
     ModelError,
     Request,
     Sampling,
@@ -328,6 +329,13 @@ def test_weights_that_are_pickled_are_not_loaded(tmp_path: Path) -> None:
     (folder / "model.safetensors").unlink()
     with pytest.raises(UnknownModel, match="safetensors"):
         run_sync(LocalModel(str(folder)).generate([make_request("x")]))
+
+
+def test_a_check_of_the_type_loads_no_weights() -> None:
+    model = LocalModel("no/such/folder")
+    assert isinstance(model, Model)
+    with pytest.raises(BacktalkError):
+        assert model.identity
 
 
 def test_a_missing_model_is_an_error_with_a_remedy() -> None:

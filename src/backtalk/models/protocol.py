@@ -9,9 +9,13 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field, JsonValue
+
+# Before Python 3.12, isinstance with a protocol of typing reads every property, so that a check of
+# a local model would load its weights.
+from typing_extensions import Protocol, runtime_checkable
 
 from backtalk.feedback.case import prompt_key
 from backtalk.feedback.interaction import Message, Prompt
