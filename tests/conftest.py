@@ -8,10 +8,10 @@ from hypothesis import HealthCheck, settings
 
 from tests.demos import SharedDemo, make_demo
 
-if "PYTEST_XDIST_WORKER" in os.environ:
-    # With one thread for each core, the threads of several workers would wait for each other.
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+# The models of the tests are so small that further threads would only wait for each other. The
+# processes that tests start inherit the variables.
+for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ.setdefault(name, "1")
 
 settings.register_profile(
     "default", deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow]

@@ -47,7 +47,8 @@ class Reader:
     """Runner of the commands and code of a page in an empty folder.
 
     A command of Backtalk runs in a shell the first time, and if it needs one; otherwise it runs in
-    this process, which has imported its modules already.
+    this process, which has imported its modules already. So do commands that load a model, because
+    a new process imports for ten seconds what they need: ``make strangers`` runs them in a shell.
 
     Parameters
     ----------
@@ -57,7 +58,9 @@ class Reader:
         Function that returns the shared demo, which is copied for each page.
     """
 
-    met: ClassVar[set[str]] = set()
+    met: ClassVar[set[str]] = {
+        *("simulate", "learn", "learn-online", "preflight", "evaluate", "compare", "watch")
+    }
 
     def __init__(self, folder, demo):
         self.folder = folder
