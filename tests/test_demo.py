@@ -12,7 +12,7 @@ from backtalk.promotion import active_policy, promotion_history
 from backtalk.store import Store
 from tests import demos
 
-REQUESTS = 300
+REQUESTS = 160
 
 
 @pytest.fixture(scope="module")

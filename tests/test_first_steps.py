@@ -18,19 +18,19 @@ ANSWERS = "alpaca_eval_outputs.parquet"
 
 @pytest.fixture
 def small_data(data, tmp_path):
-    """Folder of the real files with only 60 preferences, and answers to only 200 instructions."""
+    """Folder of the real files with only 40 preferences, and answers to only 100 instructions."""
     folder = tmp_path / "data"
     folder.mkdir()
     for file in data.iterdir():
         (folder / file.name).symlink_to(file)
     (folder / ANSWERS).unlink()
     answers = pd.read_parquet(data / ANSWERS)
-    instructions = answers["instruction"].unique()[:200]
+    instructions = answers["instruction"].unique()[:100]
     answers[answers["instruction"].isin(instructions)].to_parquet(folder / ANSWERS)
     preferences = folder / PREFERENCES
     preferences.unlink()
     with gzip.open(data / PREFERENCES, "rt") as rows, gzip.open(preferences, "wt") as output:
-        output.writelines(itertools.islice(rows, 60))
+        output.writelines(itertools.islice(rows, 40))
     return folder
 
 
