@@ -59,7 +59,10 @@ def test_lessons_are_as_the_chat_template_writes_them(name):
         assert chat.decode(answer) == lesson[-1].text
 
 
-def test_answers_are_good_and_leave_room(prober):
+@pytest.mark.parametrize("name", world_names())
+def test_answers_are_good_and_leave_room(name):
+    """Of each prompt there are many answers, so that few prompts are enough."""
+    prober = SkillEvaluator(get_world(name), small_model(name), count=20, seed=3)
     utility, once, often, best = run_sync(prober._evaluate_answers())
     assert utility.baseline + 0.15 < utility.score.mean() < 0.95
     assert exceeds_ablation(utility, 0.15)
@@ -88,7 +91,7 @@ def test_examples_are_read_by_who_finds_their_rule(prober):
 
 def test_a_rule_is_obeyed_in_scope_and_spills_outside():
     """In the mail world, where scope is studied."""
-    prober = SkillEvaluator(get_world("mail"), small_model("mail"), count=80, seed=4)
+    prober = SkillEvaluator(get_world("mail"), small_model("mail"), count=48, seed=4)
     obeyed, _, spilled = run_sync(prober._evaluate_rules())
     assert exceeds_ablation(obeyed, 0.3)
     assert exceeds_ablation(obeyed, 0.3, ablation="swapped")
@@ -97,7 +100,7 @@ def test_a_rule_is_obeyed_in_scope_and_spills_outside():
 
 
 def test_it_judges_better_than_chance():
-    prober = SkillEvaluator(get_world("mail"), small_model("mail"), count=80, seed=4)
+    prober = SkillEvaluator(get_world("mail"), small_model("mail"), count=48, seed=4)
     (judged,) = run_sync(prober._evaluate_comparisons())
     assert judged.score.mean() > 0.65
     assert abs(judged.ablations["blanked"].mean() - 0.5) < 0.15
@@ -112,7 +115,7 @@ def test_many_requests_are_answered_as_each_alone():
             sampling=Sampling(max_tokens=20 + 7 * (i % 5), temperature=i % 2),
             sample_index=i,
         )
-        for i, prompt in enumerate(mail.prompts("held-out", 40))
+        for i, prompt in enumerate(mail.prompts("held-out", 16))
         for _ in range(1 + i % 3)
     ]
     model = small_model("mail")
@@ -128,7 +131,10 @@ def test_many_requests_are_answered_as_each_alone():
 
 
 def test_training_learns_and_repeats_itself():
-    recipe = replace(RECIPES["lists"], tokens=30_000, batch_tokens=2_048, warmup_steps=5, layers=2)
+    recipe = replace(
+        RECIPES["lists"], tokens=24_000, batch_tokens=2_048, warmup_steps=3,
+        layers=2, hidden_size=64, intermediate_size=128, heads=4,
+    )  # fmt: skip
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

@@ -160,6 +160,8 @@ def held_out_remark(counts: FeedbackCounts) -> str:
 
 MAX_METHODS = 8
 """Maximum number of other methods that an error names."""
+COMMON_METHODS = ("best-of-n", "sft", "dpo", "kto")
+"""Methods that an error names first."""
 
 
 def nothing_learned_mend(
@@ -191,7 +193,9 @@ def nothing_learned_mend(
         mends.append(f"There is, on the {feedback.split} prompts: {listed}")
     if others:
         more = ", ..." if len(others) > MAX_METHODS else ""
-        mends.append(f"Methods that can learn from it: {', '.join(others[:MAX_METHODS])}{more}")
+        common = [name for name in COMMON_METHODS if name in others]
+        named = [*common, *sorted(set(others) - {*common})][:MAX_METHODS]
+        mends.append(f"Methods that can learn from it: {', '.join(named)}{more}")
     return ". ".join(mends)
 
 
