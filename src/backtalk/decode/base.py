@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 from pydantic import BeforeValidator, SerializeAsAny, ValidationError
 
 from backtalk.errors import BacktalkError
-from backtalk.feedback.interaction import Prompt
+from backtalk.feedback.interaction import MemoryUse, Prompt
 from backtalk.feedback.record import Record, explain
 from backtalk.models.protocol import Completion, Model, Sampling, Usage
 from backtalk.registry import Registry
@@ -35,6 +35,8 @@ class DecoderOutput:
     scores: NDArray[np.float64] | None = None
     """Scores by which the answer was selected, shape ``(candidates,)``; ``None`` if there was no
     selection."""
+    memory: tuple[MemoryUse, ...] = ()
+    """Memory entries that applied to the prompt; set by the loaded policy."""
 
     @property
     def answer(self) -> Completion:

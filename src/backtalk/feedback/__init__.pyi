@@ -1,6 +1,7 @@
 from .annotator import Annotator as Annotator
 from .annotator import AnnotatorKind as AnnotatorKind
 from .interaction import Interaction as Interaction
+from .interaction import MemoryUse as MemoryUse
 from .interaction import Message as Message
 from .interaction import Prompt as Prompt
 from .interaction import Response as Response

@@ -82,6 +82,17 @@ def prompt_text(prompt: Prompt) -> str:
     return "\n\n".join(f"{message.role}: {message.text}" for message in prompt)
 
 
+class MemoryUse(Record):
+    """Memory entry that applied to a prompt, shown to the model or withheld at random."""
+
+    entry: Name
+    """Id of the memory entry."""
+    shown: bool = True
+    """False if it was withheld."""
+    propensity: Propensity = 1.0
+    """Probability, in (0, 1], with which it was shown, whether it was or not."""
+
+
 class Response(Record):
     """Candidate answer, shown or only sampled."""
 
@@ -101,6 +112,10 @@ class Response(Record):
     """Probability, in (0, 1], with which it was shown at its position."""
     log_probability: OptionalField[Annotated[float, Field(le=0)]] = None
     """Summed log-probability of its tokens, in nats, under the model that generated it."""
+    prompt_version: OptionalField[Name] = None
+    """Version of the policy's prompt that the model read."""
+    memory: tuple[MemoryUse, ...] = Field(default=(), exclude_if=OMIT_EMPTY)
+    """Memory entries that applied to the prompt."""
     metadata: Metadata = Field(default_factory=dict)
 
 

@@ -8,6 +8,8 @@ from .origin import policy_origin as policy_origin
 from .origin import with_origin as with_origin
 from .policy import Lineage as Lineage
 from .policy import Policy as Policy
+from .prompt_template import Example as Example
+from .prompt_template import PromptTemplate as PromptTemplate
 from .storage import list_policies as list_policies
 from .storage import read_policy as read_policy
 from .storage import save_policy as save_policy

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import cached_property
 from typing import Annotated, Any, Self
 
@@ -13,7 +13,9 @@ from backtalk.decode import Decoder, Sample
 from backtalk.feedback import Message, as_prompt, content_id
 from backtalk.feedback.record import OMIT_EMPTY, Name, OptionalField, Record, Time, record_error
 from backtalk.feedback.snapshot import Snapshot
+from backtalk.memory.spec import MemorySpec
 from backtalk.models.spec import ModelSpec
+from backtalk.policy.prompt_template import PromptTemplate
 from backtalk.rewards.judge_info import JudgeInfo
 
 
@@ -52,7 +54,11 @@ class Policy(Record):
     model: ModelSpec
     """Model that answers; its ``kind`` decides on the other fields."""
     system: OptionalField[Name] = None
-    """System prompt."""
+    """System prompt: the instruction of the prompt."""
+    prompt: OptionalField[PromptTemplate] = None
+    """Other slots of the prompt: rules, demonstrations, descriptions of tools."""
+    memory: OptionalField[MemorySpec] = None
+    """Memory that answers recall entries from."""
     decoder: Decoder = Sample()
     """Way in which an answer is drawn or selected. Default: one sample."""
     name: OptionalField[Annotated[str, Field(pattern=r"^[\w.-]+$")]] = None
@@ -87,10 +93,28 @@ class Policy(Record):
         """Label for reports: the name, or the first digits of the id."""
         return self.name or self.id[:8]
 
-    def messages(self, prompt: str | tuple[Message, ...]) -> tuple[Message, ...]:
-        """Return the messages for the model: the system prompt, then the prompt."""
-        messages = as_prompt(prompt)
-        return messages if self.system is None else (Message.system(self.system), *messages)
+    @cached_property
+    def prompt_version(self) -> str | None:
+        """Hash of the system prompt and the template, 32 hexadecimal digits; ``None`` for none."""
+        if self.system is None and self.prompt is None:
+            return None
+        template = "" if self.prompt is None else self.prompt.version
+        return content_id("prompt", self.system or "", template)
+
+    def messages(
+        self, prompt: str | tuple[Message, ...], *, remembered: Sequence[str] = ()
+    ) -> tuple[Message, ...]:
+        """Return the messages for the model: those of the policy, then the prompt.
+
+        Parameters
+        ----------
+        prompt : str or tuple of Message
+            Messages of the user.
+        remembered : sequence of str, default ()
+            Texts of the memory entries that apply to the prompt.
+        """
+        template = self.prompt or PromptTemplate()
+        return (*template.render(self.system, remembered), *as_prompt(prompt))
 
     def derive(self, *, lineage: Lineage, **changes: Any) -> Self:
         """Return an unnamed policy with changes to the recipe and a new lineage."""

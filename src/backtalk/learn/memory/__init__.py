@@ -1,0 +1,1 @@
+"""Learning of memories: feedback becomes entries with a scope."""

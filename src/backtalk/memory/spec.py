@@ -1,0 +1,30 @@
+"""Memory of a policy: which entries it recalls, and how."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from backtalk.feedback.record import Name, Record
+
+
+class MemorySpec(Record):
+    """Memory that a policy recalls entries from.
+
+    A policy sees the entries up to its revision: what is learned later comes with a new policy,
+    which is evaluated and promoted like any other. What people do to an entry (edit, forget) and
+    its retirement take effect at once in every policy.
+    """
+
+    name: Name = "memory"
+    """Name of the memory in the project."""
+    revision: Annotated[int, Field(ge=0)]
+    """Last revision whose entries are visible."""
+    embedder: Name = "hashed"
+    """Embedder of entries and requests, by its name in the registry."""
+    limit: Annotated[int, Field(ge=1)] = 8
+    """Maximum number of entries in a prompt."""
+    withhold: Annotated[float, Field(ge=0, le=0.5)] = 0.05
+    """Probability with which an entry that applies is withheld in use, so that its effect on
+    feedback can be estimated. Evaluations withhold none."""
