@@ -1,0 +1,1 @@
+from .vector_index import VectorIndex as VectorIndex
