@@ -15,8 +15,9 @@ from backtalk.experiments.experiment import (
     signal_aspect,
     signal_kinds,
 )
-from backtalk.feedback import AnyFeedback, Choice, Interaction, Preference, Ranking, verdict_score
+from backtalk.feedback import AnyFeedback, Choice, Interaction, Preference, Ranking
 from backtalk.feedback.case import Case
+from backtalk.feedback.comparisons import compared_responses
 from backtalk.feedback.conversions import views
 from backtalk.feedback.views import ScoreView
 
@@ -128,32 +129,11 @@ def duel(interaction: Interaction, item: AnyFeedback, experiment: Experiment) ->
     first = min(get_arms(interaction), key=experiment.arms.index)
     won = [
         value if one == first else 1 - value
-        for a, b, value in _results(item)
+        for a, b, value in compared_responses(item)
         if (one := _arm(interaction, a)) != (other := _arm(interaction, b))
         and None not in {one, other}
     ]
     return round(sum(won) / len(won), _DIGITS) if won else None
-
-
-def _results(item: AnyFeedback) -> list[tuple[str, str, float]]:
-    """Return pairs of responses with the result of the first against the second."""
-    if isinstance(item, Preference):
-        value = verdict_score(item.verdict) if item.probability is None else item.probability
-        return [] if value is None else [(item.a, item.b, value)]
-    if isinstance(item, Choice):
-        shown = [one.response for one in item.shown]
-        if item.chosen is None:
-            return []
-        return [(item.chosen, other, 1.0) for other in shown if other != item.chosen]
-    if not isinstance(item, Ranking):
-        return []
-    placed = [(index, id_) for index, tier in enumerate(item.tiers) for id_ in tier]
-    return [
-        (a, b, 0.5 if index == other else 1.0)
-        for i, (index, a) in enumerate(placed)
-        for other, b in placed[i + 1 :]
-        if index != other or item.within == "tied"
-    ]
 
 
 def _arm(interaction: Interaction, response: str) -> str | None:

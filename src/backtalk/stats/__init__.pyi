@@ -28,7 +28,11 @@ from .intervals.confidence_sequences import (
 from .intervals.confidence_sequences import (
     difference_confidence_sequence as difference_confidence_sequence,
 )
+from .intervals.confidence_sequences import log_e_value as log_e_value
 from .intervals.confidence_sequences import mean_confidence_sequence as mean_confidence_sequence
+from .intervals.confidence_sequences import (
+    weighted_confidence_sequence as weighted_confidence_sequence,
+)
 from .intervals.confidence_sequences import weighted_effect as weighted_effect
 from .intervals.means import bounded_interval as bounded_interval
 from .intervals.means import score_interval as score_interval

@@ -158,6 +158,64 @@ def average_confidence_sequence(
     return Estimate(total / n, low, high, level, n, None, "weighted sequence")
 
 
+def weighted_confidence_sequence(
+    total: float, squares: float, weight: float, n: int, *, level: float = 0.95
+) -> Estimate:
+    """Estimate a weighted average of conditional expectations, valid at all times.
+
+    The weight of a number is known before the number, as a weight that limits a number of large
+    variance. It is :func:`average_confidence_sequence` for numbers with bounds of their own.
+
+    Parameters
+    ----------
+    total, squares : float
+        Sum of the weighted numbers, each in [-1, 1], and sum of their squares.
+    weight : float
+        Sum of the weights, above 0.
+    n : int
+        Number of numbers.
+    level : float, default 0.95
+        Probability of coverage at all times.
+
+    Returns
+    -------
+    Estimate
+        Average, and interval within [-1, 1].
+
+    Raises
+    ------
+    InvalidValues
+        If there is no number, the weight is not above 0, or the squares sum to more than n.
+    """
+    if n < 1 or not weight > 0:
+        raise InvalidValues("There is no number with a weight", "Give at least one")
+    if not math.isfinite(total + squares) or squares > n * (1 + 1e-9):
+        raise InvalidValues(
+            f"{n} numbers whose squares sum to {squares:g} are not within 1",
+            "Give numbers that are multiplied by their weights",
+        )
+    threshold = math.log(2 / (1 - check_level(level)))
+    low = _lower_average(total, squares, weight, threshold)
+    high = -_lower_average(-total, squares, weight, threshold)
+    return Estimate(total / weight, low, high, level, n, None, "weighted sequence")
+
+
+def log_e_value(total: float, squares: float) -> float:
+    """Return the logarithm of an e-value against "the average is at most 0".
+
+    It exceeds ``log(1 / a)`` at any time with probability at most ``a`` if the average conditional
+    expectation of the numbers is at most 0 at that time. It belongs to the lower end of
+    :func:`weighted_confidence_sequence`.
+
+    Parameters
+    ----------
+    total, squares : float
+        Sum of numbers in [-1, 1], and sum of their squares.
+    """
+    logs = _RATES * total + (np.log1p(-_RATES) + _RATES) * squares
+    return float(np.logaddexp.reduce(logs) - math.log(_RATES.size))
+
+
 def weighted_effect(value: float, *, centre: float, sign: int, propensity: float) -> float:
     """Return a number whose expectation is the effect of one arm over another.
 
@@ -244,7 +302,7 @@ def _lower_difference(
     return max(low, -_GRID_CELLS) / _GRID_CELLS
 
 
-def _lower_average(total: float, spread: float, n: int, threshold: float) -> float:
+def _lower_average(total: float, spread: float, n: float, threshold: float) -> float:
     """Return the largest average below which every one is rejected; numbers in [-1, 1]."""
     cost = (-np.log1p(-_RATES) - _RATES) * spread
     low, high = -1.0, 1.0
