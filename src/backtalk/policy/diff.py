@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from difflib import ndiff
 from typing import Any
 
 from backtalk.decode import BestOfN, DecoderBase, Sample
+from backtalk.feedback.interaction import prompt_text
+from backtalk.memory.spec import MemorySpec
 from backtalk.models.endpoint.address import host_of
 from backtalk.models.protocol import Sampling
 from backtalk.models.spec import (
@@ -18,6 +20,7 @@ from backtalk.models.spec import (
     ReplaySpec,
 )
 from backtalk.policy.policy import Policy
+from backtalk.policy.prompt_template import Example, PromptTemplate
 
 _SHORT = 8
 """Number of digits of an id that are shown."""
@@ -39,6 +42,8 @@ def diff(before: Policy, after: Policy) -> list[str]:
     sentences = [
         *_model(before.model, after.model),
         *_system(before.system or "", after.system or ""),
+        *_template(before.prompt or PromptTemplate(), after.prompt or PromptTemplate()),
+        *_memory(before.memory, after.memory),
         *_decoder(before.decoder, after.decoder),
         *_sampling(before, after),
     ]
@@ -98,6 +103,57 @@ def _system(before: str, after: str) -> list[str]:
         for line in ndiff(before.splitlines(), after.splitlines())
         if line[:2] in verbs and line[2:].strip()
     ]
+
+
+def _template(before: PromptTemplate, after: PromptTemplate) -> list[str]:
+    demonstrations = [_example(item) for item in before.demonstrations]
+    learned = [_example(item) for item in after.demonstrations]
+    return [
+        *_members("the rule", before.rules, after.rules),
+        *_members("the demonstration", demonstrations, learned),
+        *(
+            f"The description of the tool {name} is {_described(after.tools.get(name))} instead "
+            f"of {_described(before.tools.get(name))}"
+            for name in dict.fromkeys([*before.tools, *after.tools])
+            if before.tools.get(name) != after.tools.get(name)
+        ),
+    ]
+
+
+def _members(noun: str, before: Sequence[str], after: Sequence[str]) -> list[str]:
+    """Return the items that a list loses and gains; or that only their order differs."""
+    lost = [f'The prompt loses {noun} "{item}"' for item in before if item not in after]
+    gained = [f'The prompt gains {noun} "{item}"' for item in after if item not in before]
+    if not lost and not gained and tuple(before) != tuple(after):
+        return [f"The order of {noun.removeprefix('the ')}s is different"]
+    return lost + gained
+
+
+def _example(example: Example) -> str:
+    return f"{prompt_text(example.prompt)} → {example.answer}"
+
+
+def _described(description: str | None) -> str:
+    return "the application's" if description is None else f'"{description}"'
+
+
+def _memory(before: MemorySpec | None, after: MemorySpec | None) -> list[str]:
+    if before == after:
+        return []
+    if after is None:
+        return ["Answers recall no entries of a memory any more"]
+    if before is None or before.name != after.name:
+        return [f"Answers recall entries of {after.name} up to revision {after.revision}"]
+    sentences = []
+    if before.revision != after.revision:
+        sentences.append(
+            f"Answers recall entries of {after.name} up to revision {after.revision} instead of "
+            f"{before.revision}"
+        )
+    leave_out = ("name", "revision")
+    return sentences + _fields(
+        "The memory's ", before.to_dict(), after.to_dict(), leave_out=leave_out
+    )
 
 
 def _decoder(before: DecoderBase, after: DecoderBase) -> list[str]:
