@@ -11,12 +11,26 @@ from typing import Any
 from pydantic import ValidationError
 
 from backtalk.errors import RecordError
-from backtalk.feedback import Interaction, Message, Prompt
+from backtalk.feedback import Interaction, MemoryUse, Message, Prompt
 from backtalk.feedback.record import new_id
 from backtalk.formats.chat import as_messages
 
 _OMITTED_FIELDS = frozenset({"messages", "prompt", "stream", "stream_options", "user", "n"})
 """Request fields that are not copied to ``metadata.gateway.request``."""
+
+
+@dataclass(frozen=True)
+class PolicyPrompt:
+    """Prompt of a policy as its model read it for one prompt of a request."""
+
+    version: str | None
+    """Version of the policy's prompt; ``None`` if the policy has none."""
+    memory: tuple[MemoryUse, ...] = ()
+    """Memory entries that applied, shown or withheld."""
+
+    def response_fields(self) -> dict[str, Any]:
+        """Return the fields of a response that describe it."""
+        return {"prompt_version": self.version, "memory": self.memory}
 
 
 @dataclass(frozen=True)
@@ -36,8 +50,18 @@ class RequestRecord:
     propensity: float | None = None
     policies: Mapping[str, str] = field(default_factory=dict)
     """Policy ids by response id, if several policies answer."""
+    prompts: dict[str, tuple[PolicyPrompt, ...]] = field(default_factory=dict)
+    """Prompts of the policies that answer, by policy id; one for each prompt of the request."""
+    idempotency_key: str | None = None
+    """Key that equal requests have, sent again by the caller."""
     notes: dict[str, Any] = field(default_factory=dict)
     """Contents of ``metadata.gateway``, such as the upstream and the caller's key."""
+
+    @property
+    def draw_unit(self) -> str:
+        """Unit that is shown the same memory entries: the conversation, or this request."""
+        unit = self.session or self.idempotency_key or self.id
+        return "\n".join((self.project, self.user or "", unit))
 
 
 def interaction_id(project: str, default: str) -> str:
@@ -60,9 +84,9 @@ def project_from_id(id_: str) -> str | None:
 
 def chat_interactions(record: RequestRecord, completion: Mapping[str, Any]) -> list[Interaction]:
     """Return the interaction of a chat completion as a list of length one."""
-    prompt = _chat_prompt(record.body.get("messages"))
+    prompt = chat_prompt(record.body.get("messages"))
     responses = [_chat_response(choice, completion) for choice in _choices(completion)]
-    return [_interaction(record, record.id, prompt, responses, completion)]
+    return [_interaction(record, 0, prompt, responses, completion)]
 
 
 def text_interactions(record: RequestRecord, completion: Mapping[str, Any]) -> list[Interaction]:
@@ -79,9 +103,8 @@ def text_interactions(record: RequestRecord, completion: Mapping[str, Any]) -> l
             _response(i, str(choice.get("text") or ""), choice, completion)
             for i, choice in enumerate(choices[index * count : (index + 1) * count])
         ]
-        id_ = record.id if index == 0 else f"{record.id}-{index}"
         interactions.append(
-            _interaction(record, id_, (Message.user(prompt),), responses, completion)
+            _interaction(record, index, (Message.user(prompt),), responses, completion)
         )
     return interactions
 
@@ -98,7 +121,8 @@ def completion_prompts(prompt: Any) -> list[str]:
     return [json.dumps(prompt)]
 
 
-def _chat_prompt(messages: Any) -> Prompt:
+def chat_prompt(messages: Any) -> Prompt:
+    """Return the messages of a chat as a prompt; invalid ones as one message, written as JSON."""
     try:
         return as_messages(messages, "messages")
     except (RecordError, ValidationError):
@@ -107,7 +131,7 @@ def _chat_prompt(messages: Any) -> Prompt:
 
 def _interaction(
     record: RequestRecord,
-    id_: str,
+    index: int,
     prompt: Prompt,
     responses: Sequence[dict[str, Any]],
     completion: Mapping[str, Any],
@@ -123,8 +147,11 @@ def _interaction(
     for response in responses:
         if (policy := record.policies.get(response["id"])) is not None:
             response["policy"] = policy
+        read = record.prompts.get(policy or record.policy or "", ())
+        if index < len(read):
+            response.update(read[index].response_fields())
     fields = {
-        "id": id_,
+        "id": record.id if index == 0 else f"{record.id}-{index}",
         "prompt": prompt,
         "responses": responses,
         "shown": [

@@ -71,6 +71,7 @@ _UNREDACTED_FIELDS = frozenset(
         "id", "interaction", "kind", "role", "annotator", "time", "response", "a", "b", "tiers",
         "chosen", "shown", "verdict", "scale", "aspect", "user", "users", "policy", "session",
         "parent", "model", "tool_call_id", "type", "act", "within", "label", "data", "file_data",
+        "entry", "prompt_version",
     }
 )  # fmt: skip
 """Fields that hold ids, enumerations, images or audio, but no prose."""

@@ -17,6 +17,7 @@ from starlette.requests import ClientDisconnect, Request
 from backtalk.feedback import Interaction
 from backtalk.serve.auth import ANONYMOUS, ApiKeyCache, Caller, Permission, TokenBuckets
 from backtalk.serve.backends.experiment_router import ExperimentRouter
+from backtalk.serve.backends.policy_memories import PolicyMemories
 from backtalk.serve.backends.policy_resolver import PolicyResolver
 from backtalk.serve.backends.upstream import Upstreams
 from backtalk.serve.durability.writer import StoreWriter
@@ -64,6 +65,9 @@ class Services:
         self.rate_limits = TokenBuckets(rate=settings.limits.rate, burst=settings.limits.burst)
         self.upstreams = Upstreams(settings.upstreams, settings.retry, self.metrics, tracing)
         self.policies = PolicyResolver(self.connection, folder, settings.upstreams)
+        self.memories = PolicyMemories(
+            self.connection, self.metrics, timeout=settings.memory_timeout
+        )
         self.experiments = ExperimentRouter(self.connection, folder)
         self.writer = StoreWriter(
             self.connection, folder, max_bytes=settings.max_log_bytes, metrics=self.metrics
@@ -91,6 +95,7 @@ class Services:
         if self.tracing is not None:
             await self.tracing.close()
         self.policies.close()
+        self.memories.close()
         self.connection.close()
 
     async def _refresh_keys(self) -> None:

@@ -140,6 +140,8 @@ class Settings(_SettingsRecord):
     ``package.module:function``."""
     limits: Limits = Limits()
     retry: RetryPolicy = RetryPolicy()
+    memory_timeout: Seconds = 1.0
+    """Number of seconds to wait for a policy's memory. Then the answer is made without it."""
     traces: Literal["none", "spans", "content"] = "none"
     """OpenTelemetry tracing: off, spans without message content, or spans with message content.
     ``OTEL_EXPORTER_OTLP_ENDPOINT`` and the other standard variables set the destination."""

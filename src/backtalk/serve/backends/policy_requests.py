@@ -101,7 +101,11 @@ def sampling_of(body: Mapping[str, Any]) -> dict[str, float]:
 
 
 def to_upstream_body(
-    policy: Policy, request_body: Mapping[str, Any], address: str
+    policy: Policy,
+    request_body: Mapping[str, Any],
+    address: str,
+    *,
+    remembered: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Return the body of a request with a policy applied.
 
@@ -115,16 +119,19 @@ def to_upstream_body(
         Body as received.
     address : str
         Address of the upstream.
+    remembered : sequence of str, default ()
+        Texts of the memory entries that apply to the request.
     """
     spec = policy.model
     assert isinstance(spec, EndpointSpec)
     sampling = policy.decoder.base_sampling
-    body = {**request_body, "model": spec.model}
+    body = {**with_tool_descriptions(policy, request_body), "model": spec.model}
     for name in ("temperature", "top_p"):
         if (value := getattr(sampling, name)) is not None:
             body[name] = value
-    if policy.system is not None and isinstance(request_body.get("messages"), list):
-        body["messages"] = [{"role": "system", "content": policy.system}, *request_body["messages"]]
+    if isinstance(request_body.get("messages"), list):
+        own = policy.messages((), remembered=remembered)
+        body["messages"] = [*(message.to_dict() for message in own), *request_body["messages"]]
     limits = [n for n in (sampling.max_tokens, token_limit(request_body)) if n is not None]
     if limits:
         for name in ("max_tokens", "max_completion_tokens"):
@@ -138,6 +145,17 @@ def to_upstream_body(
     if spec.send_seed is False:
         body.pop("seed", None)
     return body
+
+
+def with_tool_descriptions(policy: Policy, body: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the body of a request with the policy's descriptions of its tools."""
+    tools = body.get("tools")
+    if policy.prompt is None or not policy.prompt.tools or not isinstance(tools, list):
+        return body
+    described = [
+        policy.prompt.with_tools([tool])[0] if isinstance(tool, dict) else tool for tool in tools
+    ]
+    return {**body, "tools": described}
 
 
 def _limit_field(spec: EndpointSpec, request_body: Mapping[str, Any], address: str) -> str:

@@ -8,10 +8,10 @@ import secrets
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 from urllib.parse import quote
 
 from backtalk.artifacts import Artifacts
@@ -23,7 +23,8 @@ from backtalk.models.endpoint.address import find_default_address
 from backtalk.models.wrappers.dynamic_batching import DynamicBatcher
 from backtalk.policy import LoadedPolicy, Policy, list_policies, load_policy, read_policy
 from backtalk.promotion import active_policy
-from backtalk.serve.backends.policy_requests import OverriddenModel
+from backtalk.serve.backends.background_loop import BackgroundLoop
+from backtalk.serve.backends.policy_requests import OverriddenModel, with_tool_descriptions
 from backtalk.serve.errors import APIError
 from backtalk.serve.settings import UpstreamSettings
 from backtalk.serve.store_connection import UNAVAILABLE, StoreConnection
@@ -36,10 +37,6 @@ _CACHE_SECONDS = 1.0
 _READ_SECONDS = 0.5
 """Time limit for reading a policy from a slow store. Then the cached policy is used."""
 _MAX_LOADED = 8
-_MAX_CONCURRENCY = 64
-"""Maximum number of requests that policies decode at a time on this machine."""
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -115,7 +112,7 @@ class PolicyResolver:
         self._reading: dict[ModelName, asyncio.Task[ResolvedPolicy]] = {}
         self._loaded: OrderedDict[str, LoadedPolicy] = OrderedDict()
         self._loading = threading.Lock()
-        self._loop = BackgroundLoop()
+        self._loop = BackgroundLoop("backtalk-policies")
 
     async def resolve(self, name: ModelName) -> ResolvedPolicy:
         """Return the policy of a model name.
@@ -183,6 +180,7 @@ class PolicyResolver:
         *,
         body: Mapping[str, Any],
         samples: int,
+        remembered: Sequence[str] = (),
     ) -> list[DecoderOutput]:
         """Return samples of a policy.
 
@@ -197,6 +195,8 @@ class PolicyResolver:
             that the policy does not set.
         samples : int
             Number of samples.
+        remembered : sequence of str, default ()
+            Texts of the memory entries that apply to the prompt.
 
         Returns
         -------
@@ -208,12 +208,20 @@ class PolicyResolver:
 
         async def decode_samples() -> list[DecoderOutput]:
             loaded = await asyncio.to_thread(self._load, resolved)
+            policy = loaded.policy
             model = OverriddenModel(
-                loaded.model, body, fill=isinstance(resolved.policy.model, EndpointSpec)
+                loaded.model,
+                with_tool_descriptions(policy, body),
+                fill=isinstance(policy.model, EndpointSpec),
             )
-            policy = LoadedPolicy(loaded.policy, model, loaded.rewards)
+            messages = policy.messages(prompt, remembered=remembered)
             outputs = await asyncio.gather(
-                *(policy.decode([prompt], seed=first_seed + i) for i in range(samples))
+                *(
+                    policy.decoder.decode(
+                        model, [messages], rewards=loaded.rewards, seed=first_seed + i
+                    )
+                    for i in range(samples)
+                )
             )
             return [output for (output,) in outputs]
 
@@ -316,34 +324,3 @@ class PolicyResolver:
             "api_key_env": spec.api_key_env or upstream.api_key_env,
         }
         return policy.model_copy(update={"model": spec.model_copy(update=address)})
-
-
-class BackgroundLoop:
-    """Event loop on its own thread, so that computations do not block the gateway."""
-
-    def __init__(self) -> None:
-        self._loop = asyncio.new_event_loop()
-        self._semaphore = asyncio.Semaphore(_MAX_CONCURRENCY)
-        self._thread = threading.Thread(target=self._run, name="backtalk-policies", daemon=True)
-        self._thread.start()
-
-    async def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
-        """Run a coroutine on the loop and return its result."""
-
-        async def run_with_semaphore() -> T:
-            async with self._semaphore:
-                return await coroutine
-
-        return await asyncio.wrap_future(
-            asyncio.run_coroutine_threadsafe(run_with_semaphore(), self._loop)
-        )
-
-    def close(self) -> None:
-        """Stop the loop and its thread."""
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(5)
-
-    def _run(self) -> None:
-        self._loop.run_forever()
-        self._loop.run_until_complete(self._loop.shutdown_asyncgens())
-        self._loop.close()

@@ -122,6 +122,7 @@ def request_record(
         user=user if isinstance(user, str) and user else None,
         session=headers.get("x-backtalk-session") or None,
         parent=headers.get("x-backtalk-parent") or None,
+        idempotency_key=headers.get("idempotency-key") or None,
         notes={"endpoint": request.scope["path"]},
     )
 

@@ -24,6 +24,7 @@ from backtalk.serve.gateway.completion_request import (
     request_record,
     upstream_request,
 )
+from backtalk.serve.gateway.policy_prompts import recall
 from backtalk.serve.gateway.policy_responses import respond, respond_interleaved, sample_count
 from backtalk.serve.gateway.proxy import proxy_and_log, read_body, relay
 from backtalk.serve.services import Services
@@ -179,11 +180,12 @@ async def _respond_by_policy(request: CompletionRequest, resolved: ResolvedPolic
     if settings is None or request.kind is not CHAT:
         return await respond(request, resolved)
     policy, address = resolved.policy, settings.base_url
-    body = to_upstream_body(policy, request.body, address)
+    (remembered,) = await recall(request, policy)
+    body = to_upstream_body(policy, request.body, address, remembered=remembered)
 
     def adapt(error: Any) -> UpstreamRequest | None:
         learn_limit_field(policy, body, address, error)
-        changed = to_upstream_body(policy, request.body, address)
+        changed = to_upstream_body(policy, request.body, address, remembered=remembered)
         return None if changed == body else with_body(request.to_upstream(), changed)
 
     upstream = with_body(request.to_upstream(), body)

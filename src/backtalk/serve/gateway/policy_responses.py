@@ -15,14 +15,14 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from backtalk.decode import DecoderOutput
 from backtalk.errors import BacktalkError, RecordError
 from backtalk.experiments.interleaving import team_draft
-from backtalk.feedback import Prompt, as_prompt
+from backtalk.feedback import Prompt
 from backtalk.formats.chat import as_messages
 from backtalk.models import Usage
 from backtalk.serve.backends.policy_resolver import ResolvedPolicy
 from backtalk.serve.errors import APIError, api_error_for
-from backtalk.serve.gateway.completion_request import CHAT, TEXT, CompletionRequest, EndpointKind
+from backtalk.serve.gateway.completion_request import CHAT, CompletionRequest, EndpointKind
+from backtalk.serve.gateway.policy_prompts import recall, request_prompts
 from backtalk.serve.gateway.sse import DONE
-from backtalk.serve.interaction_log import completion_prompts
 
 _MAX_SAMPLES = 128
 
@@ -38,8 +38,10 @@ async def respond(request: CompletionRequest, resolved: ResolvedPolicy) -> Respo
     started = time.monotonic()
     samples = sample_count(request.body)
     outputs: list[DecoderOutput] = []
-    for prompt in _prompts(request):
-        outputs += await _decode(request, resolved, prompt, samples)
+    prompts = _prompts(request)
+    remembered = await recall(request, resolved.policy)
+    for prompt, texts in zip(prompts, remembered, strict=True):
+        outputs += await _decode(request, resolved, prompt, samples, texts)
     return _log_and_respond(request, outputs, samples, started)
 
 
@@ -57,9 +59,12 @@ async def respond_interleaved(
     samples = sample_count(request.body)
     teams = team_draft(samples)
     (prompt,) = _prompts(request)
-    outputs_by_team = await asyncio.gather(
-        *(_decode(request, arm, prompt, teams.count(team)) for team, arm in enumerate(arms))
-    )
+
+    async def decode(team: int, arm: ResolvedPolicy) -> list[DecoderOutput]:
+        (texts,) = await recall(request, arm.policy)
+        return await _decode(request, arm, prompt, teams.count(team), texts)
+
+    outputs_by_team = await asyncio.gather(*(decode(team, arm) for team, arm in enumerate(arms)))
     remaining = [iter(outputs) for outputs in outputs_by_team]
     outputs = [next(remaining[team]) for team in teams]
     hidden_teams = [
@@ -71,11 +76,17 @@ async def respond_interleaved(
 
 
 async def _decode(
-    request: CompletionRequest, resolved: ResolvedPolicy, prompt: Prompt, samples: int
+    request: CompletionRequest,
+    resolved: ResolvedPolicy,
+    prompt: Prompt,
+    samples: int,
+    remembered: Sequence[str],
 ) -> list[DecoderOutput]:
     policies = request.services.policies
     try:
-        return await policies.decode(resolved, prompt, body=request.body, samples=samples)
+        return await policies.decode(
+            resolved, prompt, body=request.body, samples=samples, remembered=remembered
+        )
     except BacktalkError as error:
         raise api_error_for(error) from None
 
@@ -94,12 +105,12 @@ def _log_and_respond(
 
 
 def _prompts(request: CompletionRequest) -> list[Prompt]:
-    if request.kind is TEXT:
-        return [as_prompt(text) for text in completion_prompts(request.body.get("prompt"))]
     try:
-        return [as_messages(request.body.get("messages"), "messages")]
+        if request.kind is CHAT:
+            as_messages(request.body.get("messages"), "messages")
     except (RecordError, ValidationError) as error:
         raise APIError(400, str(error), param="messages") from None
+    return request_prompts(request)
 
 
 def sample_count(body: Mapping[str, Any]) -> int:

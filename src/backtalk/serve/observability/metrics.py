@@ -56,6 +56,18 @@ class Metrics:
             ["kind", "outcome"],
             registry=registry,
         )
+        self._recalls = Counter(
+            "backtalk_recalls",
+            "Number of times that a policy's memory was read, by outcome.",
+            ["outcome"],
+            registry=registry,
+        )
+        self._recall_seconds = Histogram(
+            "backtalk_recall_seconds",
+            "Seconds in which a policy's memory was read, or not.",
+            buckets=_SECONDS_BUCKETS,
+            registry=registry,
+        )
         self.unlogged = Counter(
             "backtalk_unlogged",
             "Number of completions that could not be logged.",
@@ -102,6 +114,11 @@ class Metrics:
     def count_record(self, kind: str, outcome: str) -> None:
         """Count a record written to the store, by its result."""
         self._records.labels(kind, outcome).inc()
+
+    def count_recall(self, outcome: str, seconds: float) -> None:
+        """Count a reading of a policy's memory, by its outcome, and its duration in seconds."""
+        self._recalls.labels(outcome).inc()
+        self._recall_seconds.observe(seconds)
 
     def render(self) -> bytes:
         """Return the metrics of all worker processes in Prometheus' text format."""

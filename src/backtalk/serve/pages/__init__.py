@@ -24,6 +24,7 @@ MODULES = (
     "inbox",
     "interactions",
     "policies",
+    "prompts",
     "experiments",
     "reports",
     "people",

@@ -29,6 +29,7 @@ def describe_settings(settings: Settings) -> TableRows:
         ("allowed origins of feedback", ", ".join(settings.origins) or "none"),
         ("redacted before storing", ", ".join(settings.redact) or "nothing"),
         ("traces", traces[settings.traces]),
+        ("time limit of a memory", f"{settings.memory_timeout:g} s"),
         ("rate limit", f"{rate}, burst of {limits.burst:,}"),
         ("maximum body size", f"{limits.body_bytes:,} bytes"),
         ("maximum feedback items per request", f"{limits.feedback_rows:,}"),

@@ -1,0 +1,39 @@
+"""Prompts of policies for a request: what their memories add, and its record."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+from backtalk.feedback import Prompt, as_prompt
+from backtalk.policy import Policy
+from backtalk.serve.gateway.completion_request import TEXT, CompletionRequest
+from backtalk.serve.interaction_log import PolicyPrompt, chat_prompt, completion_prompts
+
+
+async def recall(request: CompletionRequest, policy: Policy) -> list[Sequence[str]]:
+    """Return the texts that a policy's memory adds to each prompt of a request, and record them.
+
+    A memory that fails or is slow adds none; the interaction's ``metadata.gateway.memory`` says so.
+    """
+    record, memories = request.record, request.services.memories
+    remembered = await asyncio.gather(
+        *(
+            memories.recall(record.project, policy, prompt, user=record.user, unit=record.draw_unit)
+            for prompt in request_prompts(request)
+        )
+    )
+    record.prompts[policy.id] = tuple(
+        PolicyPrompt(policy.prompt_version, item.uses) for item in remembered
+    )
+    for item in remembered:
+        if item.problem is not None:
+            request.note(memory=item.problem)
+    return [item.texts for item in remembered]
+
+
+def request_prompts(request: CompletionRequest) -> list[Prompt]:
+    """Return the prompts of a request: one, or several for a text completion."""
+    if request.kind is TEXT:
+        return [as_prompt(text) for text in completion_prompts(request.body.get("prompt"))]
+    return [chat_prompt(request.body.get("messages"))]
