@@ -22,9 +22,10 @@ EntryKind = Literal["correction", "principle", "preference", "fact", "instructio
 """Kind of an entry: a correction of an answer, a principle that holds in general, a preference of
 a user, a fact about a user or a subject, a standing instruction, or a solved case."""
 
-EntryState = Literal["active", "superseded", "retired", "forgotten"]
-"""State of an entry. ``"superseded"``: a newer entry says something else. ``"retired"``: its
-measured effect is harmful. ``"forgotten"``: a person removed it; its text is gone."""
+EntryState = Literal["active", "superseded", "retired", "undone", "forgotten"]
+"""State of an entry. ``"superseded"``: another entry contradicts it and holds in its place.
+``"retired"``: its measured effect is harmful. ``"undone"``: its addition was undone.
+``"forgotten"``: a person removed it; its text is gone."""
 
 
 class MemoryEntry(Record):

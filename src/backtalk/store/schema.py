@@ -237,3 +237,93 @@ Index(
     assignments.c.annotator,
     assignments.c.state,
 )
+
+memories = Table(
+    "memories",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    _project(),
+    Column("name", String, nullable=False),
+    Column("revision", Integer, nullable=False),
+    Column("rows", BigInteger, nullable=False),  # number of the last entry
+    Column("changes", BigInteger, nullable=False),  # number of the last change
+    UniqueConstraint("project", "name", name="uq_memories_name"),
+)
+
+
+def _memory() -> Column[int]:
+    return Column("memory", Integer, ForeignKey("memories.id"), primary_key=True)
+
+
+memory_entries = Table(
+    "memory_entries",
+    metadata,
+    _memory(),
+    Column("row", BigInteger, primary_key=True, autoincrement=False),  # is never used again
+    Column("id", String, nullable=False),
+    Column("kind", String, nullable=False),
+    Column("state", String, nullable=False),
+    Column("revision", Integer, nullable=False),
+    Column("superseded", Integer),  # revision that superseded it, null if none did
+    Column("body", Text, nullable=False),
+    UniqueConstraint("memory", "id", name="uq_memory_entries_id"),
+)
+Index(
+    "ix_memory_entries_state",
+    memory_entries.c.memory,
+    memory_entries.c.state,
+    memory_entries.c.row,
+)
+Index(
+    "ix_memory_entries_kind",
+    memory_entries.c.memory,
+    memory_entries.c.kind,
+    memory_entries.c.state,
+    memory_entries.c.row,
+)
+Index(
+    "ix_memory_entries_revision",
+    memory_entries.c.memory,
+    memory_entries.c.revision,
+    memory_entries.c.row,
+)
+
+memory_links = Table(
+    "memory_links",  # users, people, feedback, interactions and other entries of an entry
+    metadata,
+    _memory(),
+    Column("role", String, primary_key=True),
+    Column("name", String, primary_key=True),
+    Column("row", BigInteger, primary_key=True, autoincrement=False),
+)
+
+memory_topics = Table(
+    "memory_topics",  # subjects of an entry, by which contradicting entries are found
+    metadata,
+    _memory(),
+    Column("topic", String, primary_key=True),
+    Column("user", String, primary_key=True),  # empty for all users
+    Column("row", BigInteger, primary_key=True, autoincrement=False),
+)
+Index("ix_memory_topics_row", memory_topics.c.memory, memory_topics.c.row)
+
+memory_changes = Table(
+    "memory_changes",
+    metadata,
+    _memory(),
+    Column("number", BigInteger, primary_key=True, autoincrement=False),  # is never used again
+    Column("row", BigInteger, nullable=False),
+    Column("entry", String, nullable=False),
+    Column("action", String, nullable=False),
+    Column("revision", Integer, nullable=False),
+    Column("time", BigInteger, nullable=False),
+    Column("actor", String, nullable=False),
+    Column("reason", String, nullable=False),
+    Column("before", Text),  # entry before the change; null if it was added
+)
+Index(
+    "ix_memory_changes_row",
+    memory_changes.c.memory,
+    memory_changes.c.row,
+    memory_changes.c.number,
+)

@@ -46,6 +46,7 @@ from backtalk.store.inserts import (
 )
 from backtalk.store.jobs import JobQueue
 from backtalk.store.leases import Leases
+from backtalk.store.memories import Memories
 from backtalk.store.migrations import upgrade
 from backtalk.store.purge import PurgeResult, purge
 from backtalk.store.queries import (
@@ -148,6 +149,11 @@ class Store(Closable):
     def events(self) -> EventLog:
         """Event log: promotions, experiments, annotation tasks."""
         return EventLog(self.engine, self.project_id)
+
+    @cached_property
+    def memories(self) -> Memories:
+        """Rows of memories; :class:`backtalk.memory.Memory` is their interface."""
+        return Memories(self.engine, self.project_id)
 
     @cached_property
     def leases(self) -> Leases:

@@ -153,3 +153,62 @@ CREATE TABLE "pending_feedback" (
 	FOREIGN KEY(project) REFERENCES projects (id)
 );
 CREATE INDEX ix_pending_feedback_interaction ON pending_feedback (project, interaction);
+CREATE TABLE memories (
+	id INTEGER NOT NULL, 
+	project INTEGER NOT NULL, 
+	name VARCHAR NOT NULL, 
+	revision INTEGER NOT NULL, 
+	rows BIGINT NOT NULL, 
+	changes BIGINT NOT NULL, 
+	PRIMARY KEY (id), 
+	CONSTRAINT uq_memories_name UNIQUE (project, name), 
+	FOREIGN KEY(project) REFERENCES projects (id)
+);
+CREATE TABLE memory_entries (
+	memory INTEGER NOT NULL, 
+	"row" BIGINT NOT NULL, 
+	id VARCHAR NOT NULL, 
+	kind VARCHAR NOT NULL, 
+	state VARCHAR NOT NULL, 
+	revision INTEGER NOT NULL, 
+	superseded INTEGER, 
+	body TEXT NOT NULL, 
+	PRIMARY KEY (memory, "row"), 
+	CONSTRAINT uq_memory_entries_id UNIQUE (memory, id), 
+	FOREIGN KEY(memory) REFERENCES memories (id)
+);
+CREATE TABLE memory_links (
+	memory INTEGER NOT NULL, 
+	role VARCHAR NOT NULL, 
+	name VARCHAR NOT NULL, 
+	"row" BIGINT NOT NULL, 
+	PRIMARY KEY (memory, role, name, "row"), 
+	FOREIGN KEY(memory) REFERENCES memories (id)
+);
+CREATE TABLE memory_topics (
+	memory INTEGER NOT NULL, 
+	topic VARCHAR NOT NULL, 
+	user VARCHAR NOT NULL, 
+	"row" BIGINT NOT NULL, 
+	PRIMARY KEY (memory, topic, user, "row"), 
+	FOREIGN KEY(memory) REFERENCES memories (id)
+);
+CREATE TABLE memory_changes (
+	memory INTEGER NOT NULL, 
+	number BIGINT NOT NULL, 
+	"row" BIGINT NOT NULL, 
+	entry VARCHAR NOT NULL, 
+	action VARCHAR NOT NULL, 
+	revision INTEGER NOT NULL, 
+	time BIGINT NOT NULL, 
+	actor VARCHAR NOT NULL, 
+	reason VARCHAR NOT NULL, 
+	"before" TEXT, 
+	PRIMARY KEY (memory, number), 
+	FOREIGN KEY(memory) REFERENCES memories (id)
+);
+CREATE INDEX ix_memory_entries_state ON memory_entries (memory, state, "row");
+CREATE INDEX ix_memory_entries_kind ON memory_entries (memory, kind, state, "row");
+CREATE INDEX ix_memory_entries_revision ON memory_entries (memory, revision, "row");
+CREATE INDEX ix_memory_topics_row ON memory_topics (memory, "row");
+CREATE INDEX ix_memory_changes_row ON memory_changes (memory, "row", number);
