@@ -135,14 +135,30 @@ class Memory:
             for row in page:
                 yield row.row, as_seen(row, revision)
 
-    def holding(self, ids: Sequence[str], revision: int | None = None) -> dict[str, MemoryEntry]:
-        """Return those of some entries that are active at a revision, by id."""
+    def holding(
+        self,
+        ids: Sequence[str],
+        revision: int | None = None,
+        *,
+        states: Sequence[EntryState] = ("active",),
+    ) -> dict[str, MemoryEntry]:
+        """Return those of some entries that are active at a revision, by id.
+
+        Parameters
+        ----------
+        ids : sequence of str
+            Ids of entries; unknown ones are left out.
+        revision : int, optional
+            Revision of a policy. Default: the last revision.
+        states : sequence of str, default ("active",)
+            States of the entries.
+        """
         with self._table.reading() as reader:
             rows = reader.by_ids(ids)
         seen = [
             as_seen(row, revision) for row in rows if revision is None or row.revision <= revision
         ]
-        return {entry.id: entry for entry in seen if entry.state == "active"}
+        return {entry.id: entry for entry in seen if entry.state in states}
 
     def page(self, query: EntryQuery, *, before: int | None = None, size: int = 25) -> EntryPage:
         """Return a page of entries, the newest first.

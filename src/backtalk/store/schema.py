@@ -327,3 +327,15 @@ Index(
     memory_changes.c.row,
     memory_changes.c.number,
 )
+
+aggregates = Table(
+    "aggregates",  # sums that are extended as records arrive, by topic
+    metadata,
+    _key(),
+    _project(),
+    Column("topic", String, nullable=False),
+    Column("key", String, nullable=False),  # empty for the position that the sums have reached
+    Column("version", BigInteger, nullable=False),
+    Column("body", Text, nullable=False),
+    UniqueConstraint("project", "topic", "key", name="uq_aggregates_key"),
+)

@@ -16,6 +16,7 @@ from backtalk.errors import BacktalkError, NotFound
 from backtalk.feedback import AnyFeedback, Interaction, content_id
 from backtalk.feedback.case import Case
 from backtalk.store import schema
+from backtalk.store.aggregates import Aggregates
 from backtalk.store.api_keys import ApiKeys
 from backtalk.store.audit_log import AuditLog
 from backtalk.store.bulk_writer import BulkWriter, make_chunks
@@ -169,6 +170,11 @@ class Store(Closable):
     def columns(self) -> Columns:
         """Feedback as columns, for statistics."""
         return Columns(self.engine, self.project_id)
+
+    @cached_property
+    def aggregates(self) -> Aggregates:
+        """Sums that are extended as records arrive."""
+        return Aggregates(self.engine, self.project_id)
 
     @cached_property
     def api_keys(self) -> ApiKeys:

@@ -212,3 +212,14 @@ CREATE INDEX ix_memory_entries_kind ON memory_entries (memory, kind, state, "row
 CREATE INDEX ix_memory_entries_revision ON memory_entries (memory, revision, "row");
 CREATE INDEX ix_memory_topics_row ON memory_topics (memory, "row");
 CREATE INDEX ix_memory_changes_row ON memory_changes (memory, "row", number);
+CREATE TABLE aggregates (
+	seq INTEGER NOT NULL, 
+	project INTEGER NOT NULL, 
+	topic VARCHAR NOT NULL, 
+	"key" VARCHAR NOT NULL, 
+	version BIGINT NOT NULL, 
+	body TEXT NOT NULL, 
+	PRIMARY KEY (seq), 
+	CONSTRAINT uq_aggregates_key UNIQUE (project, topic, "key"), 
+	FOREIGN KEY(project) REFERENCES projects (id)
+);
