@@ -220,6 +220,7 @@ METHODS = Registry[Method](
             )
         ),
         "backtalk.learn.decoding.best_of_n",
+        "backtalk.learn.memory.remember",
     ),
     item_type=Method,
 )

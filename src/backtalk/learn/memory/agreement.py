@@ -1,0 +1,128 @@
+"""Agreement: statements that several people make, or one person makes again and again."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+from sklearn.cluster import AgglomerativeClustering
+
+from backtalk.feedback import Scope
+from backtalk.feedback.kinds import Critique
+from backtalk.learn.memory.lesson import Lesson, make_lesson, merge_group, normalise
+from backtalk.models.protocol import Embedder
+
+MIN_PEOPLE = 2
+"""Minimum number of people who make a statement one for everybody."""
+MIN_REQUESTS = 3
+"""Minimum number of requests on which one person says the same, for a preference of theirs."""
+MIN_SIMILARITY = 0.6
+"""Mean cosine similarity, in [0, 1], of statements that say the same."""
+MAX_CLUSTERED = 2_000
+"""Maximum number of different texts that are compared with each other."""
+
+
+def promote(lessons: Sequence[Lesson]) -> list[Lesson]:
+    """Return lessons in which the equal wishes of several people are one for everybody.
+
+    Facts about a user and what is keyed by a request stay theirs.
+    """
+    groups: dict[tuple[str, ...], list[Lesson]] = defaultdict(list)
+    results: list[Lesson] = []
+    for lesson in lessons:
+        if lesson.kind in {"preference", "instruction", "principle"}:
+            groups[normalise(lesson.text), lesson.scope.where or ""].append(lesson)
+        else:
+            results.append(lesson)
+    for group in groups.values():
+        everybody = any(not lesson.scope.users for lesson in group)
+        people = {person for lesson in group for person in lesson.people}
+        if len(group) > 1 and (everybody or len(people) >= MIN_PEOPLE):
+            kind = min((lesson.kind for lesson in group), key=_RANK.index)
+            kind = "principle" if kind == "preference" else kind
+            results.append(replace(merge_group([one.about(()) for one in group]), kind=kind))
+        else:
+            results += group
+    return results
+
+
+_RANK = ("instruction", "principle", "preference", "correction", "fact", "case")
+
+
+async def cluster_texts(texts: Sequence[str], embedder: Embedder) -> list[list[int]]:
+    """Return the indices of texts in groups that say the same.
+
+    Average linkage by cosine similarity. Past 2,000 different texts, only equal texts are grouped.
+
+    Parameters
+    ----------
+    texts : sequence of str
+        Texts.
+    embedder : Embedder
+        Embedder of the texts.
+    """
+    equal: dict[str, list[int]] = defaultdict(list)
+    for index, text in enumerate(texts):
+        equal[normalise(text)].append(index)
+    groups = list(equal.values())
+    if not 1 < len(groups) <= MAX_CLUSTERED:
+        return groups
+    vectors = await embedder.embed([texts[group[0]] for group in groups])
+    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+    unit = vectors / np.where(lengths > 0, lengths, 1)
+    distances = np.clip(1 - unit @ unit.T, 0, 2)
+    labels = AgglomerativeClustering(
+        n_clusters=None,
+        metric="precomputed",
+        linkage="average",
+        distance_threshold=1 - MIN_SIMILARITY,
+    ).fit_predict(distances)
+    merged: dict[int, list[int]] = defaultdict(list)
+    for group, label in zip(groups, labels.tolist(), strict=True):
+        merged[label] += group
+    return list(merged.values())
+
+
+async def repeated_critiques(
+    critiques: Sequence[tuple[Critique, str, tuple[str, ...], float]], embedder: Embedder
+) -> list[Lesson]:
+    """Return the principles that several critiques state.
+
+    Critiques by several people make a principle for everybody, those of one person on several
+    requests a preference of theirs. The text is the critique that is most like the others.
+
+    Parameters
+    ----------
+    critiques : sequence of tuple
+        Each critique with its request, the users whose wish it is, and its reliability.
+    embedder : Embedder
+        Embedder of the texts.
+    """
+    results = []
+    for group in await cluster_texts([item.text for item, *_ in critiques], embedder):
+        members = [critiques[index] for index in group]
+        people = {item.annotator.id for item, *_ in members}
+        requests = {request for _, request, *_ in members}
+        several = len(people) >= MIN_PEOPLE
+        if len(requests) < 2 or not (several or len(requests) >= MIN_REQUESTS):
+            continue
+        items = [item for item, *_ in members]
+        confidence = float(np.mean([reliability for *_, reliability in members]))
+        confidence *= (len(members) + 1) / (len(members) + 2)
+        users = () if several else members[0][2]
+        lesson = make_lesson(
+            "principle" if not users else "preference",
+            await _most_typical([item.text for item in items], embedder),
+            items,
+            scope=Scope(),
+            confidence=confidence,
+        )
+        results.append(lesson.about(users))
+    return results
+
+
+async def _most_typical(texts: Sequence[str], embedder: Embedder) -> str:
+    vectors = await embedder.embed(texts)
+    return texts[int((vectors @ vectors.sum(axis=0)).argmax())]

@@ -1,0 +1,168 @@
+"""Habits: the same change in several edits, or the same trait in several preferences.
+
+A change that a person makes in nearly every edit that allows it is a preference. If they leave the
+text as it is for some requests, the preference applies to the kind of request for which they change
+it, which the requests on both sides show.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from scipy.stats import binomtest
+
+from backtalk.embedders.hashed_tfidf import HashedTfidf
+from backtalk.feedback import Scope
+from backtalk.feedback.base import BaseFeedback
+from backtalk.feedback.kinds import Edit
+from backtalk.learn.memory.edit_words import MAX_PHRASE, phrase_changes
+from backtalk.learn.memory.lesson import MAX_EXAMPLES, Lesson, make_lesson
+from backtalk.learn.memory.traits import TRAITS, Trait
+
+MIN_EDITS = 3
+"""Minimum number of edits with the same change."""
+ALWAYS = 0.8
+"""Share of the occasions on which a habit is followed that makes it unconditional."""
+MAX_P = 0.05
+"""Largest p-value, over all traits of a person, at which preferences show a trait."""
+MIN_SEPARATION = 0.8
+"""Share of requests whose nearest other request is on the same side, for a scope by examples."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Better and worse text for a request, and the feedback that says so."""
+
+    request: str
+    worse: str
+    better: str
+    item: BaseFeedback
+    reliability: float
+
+    @property
+    def is_edit(self) -> bool:
+        """True if a person changed the worse text into the better one."""
+        return isinstance(self.item, Edit)
+
+
+@dataclass
+class _Evidence:
+    """Comparisons in which a change was made, and those in which it could have been."""
+
+    changed: list[Comparison] = field(default_factory=list)
+    left: list[Comparison] = field(default_factory=list)
+
+    def lesson(self, text: str) -> Lesson | None:
+        total = len(self.changed) + len(self.left)
+        if len(self.changed) < MIN_EDITS:
+            return None
+        scope = Scope()
+        if len(self.changed) < ALWAYS * total:
+            inside, outside = (_requests(part) for part in (self.changed, self.left))
+            if not separable(inside, outside):
+                return None
+            scope = Scope(inside=inside, outside=outside)
+            total = len(self.changed)
+        return _habit(text, self.changed, len(self.changed), total, scope)
+
+
+def habits(comparisons: Sequence[Comparison]) -> list[Lesson]:
+    """Return the habits that the comparisons of one person, or of one group, show."""
+    edits = [item for item in comparisons if item.is_edit]
+    judged = [item for item in comparisons if not item.is_edit]
+    results = [*_edited_traits(edits), *_phrases(edits)]
+    known = {lesson.text for lesson in results}
+    return [*results, *(one for one in _preferred_traits(judged) if one.text not in known)]
+
+
+def separable(inside: Sequence[str], outside: Sequence[str]) -> bool:
+    """Return true if words tell the requests of two lists apart.
+
+    For both lists, the nearest other request of most requests must be in the same list, by the
+    cosine similarity of TF-IDF vectors.
+    """
+    if len(inside) < 2 or len(outside) < 2 or set(inside) & set(outside):
+        return False
+    texts = [*inside, *outside]
+    vectors = HashedTfidf.fit(texts)._embed(texts)  # noqa: SLF001 - without an event loop
+    similarity = vectors @ vectors.T
+    np.fill_diagonal(similarity, -1)
+    side = np.arange(len(texts)) < len(inside)
+    same = side[similarity.argmax(axis=1)] == side
+    return bool(min(same[side].mean(), same[~side].mean()) >= MIN_SEPARATION)
+
+
+def _edited_traits(edits: Sequence[Comparison]) -> Iterable[Lesson]:
+    for trait in TRAITS:
+        more, less = _Evidence(), _Evidence()
+        for edit in edits:
+            direction = trait.direction(edit.worse, edit.better)
+            for evidence, sign in ((more, 1), (less, -1)):
+                if direction == sign:
+                    evidence.changed.append(edit)
+                elif _allows(trait, sign, edit.worse) and direction == 0:
+                    evidence.left.append(edit)
+        for evidence, other, text in ((more, less, trait.more), (less, more, trait.less)):
+            if len(other.changed) < len(evidence.changed):
+                lesson = evidence.lesson(text)
+                if lesson is not None:
+                    yield lesson
+
+
+def _allows(trait: Trait, sign: int, text: str) -> bool:
+    """Return whether a text has the trait to be removed, or lacks the one to be added."""
+    return trait.ratio > 1 or (trait.count(text) > 0) == (sign < 0)
+
+
+def _phrases(edits: Sequence[Comparison]) -> Iterable[Lesson]:
+    """Yield replacements and removals of the same phrase in several edits."""
+    evidence: dict[tuple[str, str], _Evidence] = defaultdict(_Evidence)
+    for edit in edits:
+        for change in set(phrase_changes(edit.worse, edit.better)):
+            if len(change.before) > 0 and max(len(change.before), len(change.after)) <= MAX_PHRASE:
+                evidence[change.before, change.after].changed.append(edit)
+    for (before, after), item in evidence.items():
+        if len(item.changed) < MIN_EDITS or not any(letter.isalpha() for letter in before):
+            continue
+        item.left = [edit for edit in edits if edit not in item.changed and before in edit.better]
+        words = f"Write “{after}” instead of “{before}”." if after else f"Leave out “{before}”."
+        lesson = item.lesson(words)
+        if lesson is not None:
+            yield lesson
+
+
+def _preferred_traits(judged: Sequence[Comparison]) -> Iterable[Lesson]:
+    """Yield traits that preferred answers have significantly more or less often.
+
+    Binomial tests with Holm's correction over all traits: Holm (1979), "A simple sequentially
+    rejective multiple test procedure".
+    """
+    tests = []
+    for trait in TRAITS:
+        directed = [(one, trait.direction(one.worse, one.better)) for one in judged]
+        for sign, text in ((1, trait.more), (-1, trait.less)):
+            agreed = [one for one, direction in directed if direction == sign]
+            total = sum(direction != 0 for _, direction in directed)
+            if total and 2 * len(agreed) > total:
+                p = binomtest(len(agreed), total, 0.5).pvalue
+                tests.append((float(p), text, agreed, total))
+    tests.sort(key=lambda test: test[0])
+    for rank, (p, text, agreed, total) in enumerate(tests):
+        if p * (len(TRAITS) - rank) > MAX_P:
+            return
+        yield _habit(text, agreed, len(agreed), total, Scope())
+
+
+def _habit(text: str, agreed: Sequence[Comparison], count: int, total: int, scope: Scope) -> Lesson:
+    """Return a lesson with the mean of the Beta posterior of its share as confidence."""
+    reliability = float(np.mean([one.reliability for one in agreed]))
+    confidence = reliability * (count + 1) / (total + 2)
+    items = [one.item for one in agreed]
+    return make_lesson("preference", text, items, scope=scope, confidence=confidence)
+
+
+def _requests(comparisons: Sequence[Comparison]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(one.request for one in comparisons if one.request))[:MAX_EXAMPLES]
