@@ -30,7 +30,10 @@ def covers(a: Scope, b: Scope) -> bool:
     """Return true if scope ``a`` applies to every request that scope ``b`` applies to."""
     if a.users and not (b.users and {*b.users} <= {*a.users}):
         return False
-    return not _is_conditional(a) or _condition(a) == _condition(b)
+    if not _is_conditional(a) or _condition(a) == _condition(b):
+        return True
+    # More examples of the same kind of request widen a scope.
+    return not (a.where or b.where) and bool(b.inside) and {*b.inside} <= {*a.inside}
 
 
 def settle(newer: MemoryEntry, older: MemoryEntry) -> Settlement:
