@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from sqlalchemy import Connection, Engine, delete, select
+from sqlalchemy import ColumnElement, Connection, Engine, delete, select
 
 from backtalk.errors import Conflict
 from backtalk.store import schema
@@ -105,6 +105,6 @@ class Aggregates:
         if insert_rows(connection, table, _COLUMNS, rows) < len(rows):
             raise Conflict(f"Another process changed {topic} at the same time", "Try again")
 
-    def _where(self, topic: str) -> tuple[object, ...]:
+    def _where(self, topic: str) -> tuple[ColumnElement[bool], ...]:
         table = schema.aggregates
         return table.c.project == self._project_id, table.c.topic == topic

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 from sqlalchemy import ColumnElement, Row, Select, func, select
 
@@ -104,7 +105,7 @@ class MemoryUseReader:
 
     def _interaction_rows(
         self, after: int, before: int
-    ) -> Iterator[tuple[Sequence[Row[tuple[int, str, str]]], int]]:
+    ) -> Iterator[tuple[Sequence[Row[Any]], int]]:
         """Yield rows of interactions that used a memory, and the position that they reach."""
         table = schema.interactions
         where = [
@@ -158,6 +159,6 @@ class MemoryUseReader:
             items.c.deleted.is_(None),
         ]
 
-    def _all(self, query: Select[tuple[object, ...]]) -> Sequence[Row[tuple[object, ...]]]:
+    def _all(self, query: Select[Any]) -> Sequence[Row[Any]]:
         with self._engine.connect() as connection:
             return connection.execute(query).all()
