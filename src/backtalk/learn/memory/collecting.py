@@ -126,8 +126,8 @@ class Collection:
 
     def edits(self) -> list[tuple[Case, Edit]]:
         """Return the edits in the order of their time."""
-        found = [(case, item) for case in self.cases for item in case.of(Edit)]
-        return sorted(found, key=lambda pair: _time(pair[1]))
+        edits = [(case, item) for case in self.cases for item in case.of(Edit)]
+        return sorted(edits, key=lambda pair: _time(pair[1]))
 
 
 def _time(item: BaseFeedback) -> float:

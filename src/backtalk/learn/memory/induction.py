@@ -41,7 +41,7 @@ def sandbox_world(policy: Policy) -> World[Any] | None:
     spec = policy.model
     if isinstance(spec, NamedSpec) and spec.name == "small":
         return get_world(str(spec.options.get("world", "mail")))
-    if isinstance(spec, LocalSpec):
+    if isinstance(spec, LocalSpec) and spec.model is not None:
         for name in world_names():
             if Path(spec.model) == small_model_folder(name):
                 return get_world(name)

@@ -21,13 +21,15 @@ _FACT = re.compile(
 )
 _NO_FACT = re.compile(
     r"\b(?:i am|i'm) (?:not |so |very |really |just |still |a bit )*"
-    r"(?:happy|sorry|confused|sure|looking|trying|asking|afraid|tired|talking|done|glad|saying|"
+    r"(?:happy|sorry|confused|sure|looking|trying|asking|afraid|tired|talking|done|glad|"
+    r"saying|"
     r"wondering|going|getting|unhappy|disappointed|annoyed)\b"
     r"|\bi have (?:no idea|a question|to |never|already|been)|\bmy (?:question|point|mistake|bad)\b",
     re.IGNORECASE,
 )
 _THANKS = re.compile(
-    r"^\W*(many |ok(ay)?[,.]? )?(thanks?|thx|perfect|great|excellent|that('s| is) (it|right|perfect))\b",
+    r"^\W*(many |ok(ay)?[,.]? )?"
+    r"(thanks?|thx|perfect|great|excellent|that('s| is) (it|right|perfect))\b",
     re.IGNORECASE,
 )
 _SENTENCE = re.compile(r"[^.!?\n]+[.!?]*")
