@@ -115,6 +115,11 @@ class TrainingSet:
         rank = {key: blake2b(f"{seed} {key}".encode(), digest_size=16).digest() for key in keys}
         return self._changed(_drawn=frozenset(sorted(keys, key=rank.__getitem__)[:limit]))
 
+    def on_prompts(self, keys: Collection[str]) -> Self:
+        """Return the feedback on some of the prompts, by their keys."""
+        drawn = frozenset(keys)
+        return self._changed(_drawn=drawn if self._drawn is None else self._drawn & drawn)
+
     def first(self, count: int, *, needs: Sequence[type[View]] = ()) -> Self:
         """Return the feedback on the first prompts of each kind, without reading the others.
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from backtalk.errors import BacktalkError
 from backtalk.feedback import Annotator, Interaction, Preference
-from backtalk.feedback.case import Case
+from backtalk.feedback.case import Case, prompt_key
 from backtalk.feedback.kinds import AnyFeedback, Rating, Scale
 from backtalk.learn.online.pair_selection import SelectedPair, get_pair_selector
 from backtalk.learn.training_set import Split, TrainingSet
@@ -188,8 +188,13 @@ class InMemoryTrainingSet(TrainingSet):
 
     def cases(self) -> Iterator[Case]:
         """Iterate over the cases that have feedback."""
-        return (case for case in self._cases if case.feedback)
+        return (case for case in self.every_case() if case.feedback)
 
     def every_case(self) -> Iterator[Case]:
         """Iterate over all cases."""
-        return iter(self._cases)
+        drawn = self._drawn
+        return (
+            case
+            for case in self._cases
+            if drawn is None or prompt_key(case.interaction.prompt) in drawn
+        )

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Protocol
 
+from backtalk.feedback import content_id
 from backtalk.feedback.interaction import Prompt
 from backtalk.learn.context import MethodContext
 from backtalk.policy import Lineage, Policy, PromptTemplate
@@ -25,6 +27,11 @@ class PromptCandidate:
     """Name of the proposer that made it."""
     note: str = ""
     """Change, in a few words."""
+
+    @cached_property
+    def version(self) -> str:
+        """Hash of the slots; candidates with the same words have the same version."""
+        return content_id("prompt", self.system or "", self.template.version)
 
     @classmethod
     def of(cls, policy: Policy) -> PromptCandidate:
@@ -79,11 +86,18 @@ class Trial:
     """Answer by index of the example."""
     accepted: bool = False
     """True if the gate accepted it over the incumbent of its time."""
+    evidence: float = 0.0
+    """Logarithm of the evidence that it is better than the incumbent of its time; see
+    :func:`~backtalk.stats.search_gate.log_evidence`."""
 
     @property
     def mean(self) -> float:
         """Mean score; 0 without scores."""
         return sum(self.scores.values()) / len(self.scores) if self.scores else 0.0
+
+
+Evaluate = Callable[[Sequence[tuple[PromptCandidate, int]]], Awaitable[list[tuple[str, float]]]]
+"""Function that answers examples, by index, with candidates, and returns answers and scores."""
 
 
 @dataclass
@@ -97,8 +111,50 @@ class SearchState:
     trials: list[Trial]
     """Candidates so far; the first is the seed."""
     incumbent: int
-    """Index of the best candidate that the gate accepted."""
+    """Index of the candidate that leads the search; proposers build on it."""
     rng: np.random.Generator
+    evaluate: Evaluate
+    """Evaluation of candidates by a proposer of its own; the answers count in the budget."""
+    pareto: bool = False
+    """True if :meth:`parent` draws from the candidates that are best on some example."""
+
+    @property
+    def best(self) -> Trial:
+        """Trial of the candidate that leads the search."""
+        return self.trials[self.incumbent]
+
+    def parent(self) -> Trial:
+        """Return a candidate to build on: the incumbent, or one of the Pareto front.
+
+        A candidate of the front is drawn with a probability proportional to the number of examples
+        on which none scores higher: Agrawal et al. (2025), "GEPA: Reflective prompt evolution can
+        outperform reinforcement learning", algorithm 2.
+        """
+        if not self.pareto:
+            return self.best
+        counts = pareto_counts([trial.scores for trial in self.trials])
+        total = sum(counts)
+        if not total:
+            return self.best
+        return self.trials[self.rng.choice(len(counts), p=[count / total for count in counts])]
+
+
+def pareto_counts(scores: Sequence[Mapping[int, float]]) -> list[int]:
+    """Return the number of examples on which each candidate has the highest score.
+
+    Candidates that another one dominates, being as good on all their examples, count 0.
+
+    Parameters
+    ----------
+    scores : sequence of Mapping[int, float]
+        Scores of each candidate, by index of the example.
+    """
+    highest: dict[int, float] = {}
+    for one in scores:
+        for index, score in one.items():
+            highest[index] = max(highest.get(index, score), score)
+    fronts = [{index for index, score in one.items() if score == highest[index]} for one in scores]
+    return [0 if any(front < other for other in fronts) else len(front) for front in fronts]
 
 
 class Proposer(Protocol):

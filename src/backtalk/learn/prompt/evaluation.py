@@ -1,0 +1,120 @@
+"""Evaluation of prompt candidates: answers of the policy's model, scored by a signal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from backtalk.decode import DecoderOutput
+from backtalk.feedback.interaction import Prompt
+from backtalk.learn.context import MethodContext
+from backtalk.learn.prompt.protocol import PromptCandidate, Signal
+from backtalk.models import Model, Request
+from backtalk.models.cut_answers import warn_of_cut_answers
+from backtalk.models.protocol import Completion, Usage
+from backtalk.policy import Lineage, Policy, load_policy
+
+Job = tuple[PromptCandidate, int]
+"""Candidate and index of the example that it answers."""
+
+
+@dataclass
+class Evaluator:
+    """Answers and scores of candidates on examples, each computed once.
+
+    Parameters
+    ----------
+    context : MethodContext
+        Policy whose prompt is searched, and run.
+    signal : Signal
+        Signal that scores answers.
+    examples : sequence of Prompt
+        Prompts to answer.
+    seed : int, default 0
+        Seed of the answers within the run.
+    """
+
+    context: MethodContext
+    signal: Signal
+    examples: Sequence[Prompt]
+    seed: int = 0
+    used: Usage = field(default_factory=Usage, init=False)
+    """Usage of all answers, also of those from the cache, so that a resumed search makes the same
+    decisions."""
+    _results: dict[tuple[str, int], tuple[str, float]] = field(default_factory=dict, init=False)
+    _warned: bool = field(default=False, init=False)
+
+    async def evaluate(self, jobs: Sequence[Job]) -> list[tuple[str, float]]:
+        """Return the answer and the score in [0, 1] of each job."""
+        missing = {(candidate.version, index): candidate for candidate, index in jobs}
+        for key in self._results:
+            missing.pop(key, None)
+        if missing:
+            keys = list(missing)
+            prompts = [self.examples[index] for _, index in keys]
+            answers = await self._answer([missing[key] for key in keys], prompts)
+            scores = await self.signal.score(prompts, answers)
+            for key, answer, score in zip(keys, answers, scores, strict=True):
+                self._results[key] = answer, float(score)
+        return [self._results[candidate.version, index] for candidate, index in jobs]
+
+    def count_missing(self, jobs: Sequence[Job]) -> int:
+        """Return the number of jobs that need a new answer."""
+        return len({(candidate.version, index) for candidate, index in jobs} - set(self._results))
+
+    async def _answer(
+        self, candidates: Sequence[PromptCandidate], prompts: Sequence[Prompt]
+    ) -> list[str]:
+        """Return the answer of each candidate to its prompt."""
+        policy = self.context.policy
+        lineage = Lineage(method="prompt")
+        policies = [candidate.apply(policy, lineage) for candidate in candidates]
+        with self.context.run.task("answering with candidate prompts", len(prompts)):
+            if policy.decoder.is_single_sample and policy.memory is None:
+                completions = await self._sample(policies, prompts)
+                self._count(completions)
+                answers = completions
+            else:
+                outputs = await self._decode(policies, prompts)
+                self._count([one for output in outputs for one in output.candidates])
+                answers = [output.answer for output in outputs]
+        if not self._warned:
+            self._warned = bool(warn_of_cut_answers(policy.label, answers))
+        return [answer.text for answer in answers]
+
+    def _count(self, completions: Sequence[Completion]) -> None:
+        self.used += sum((one.generation_usage for one in completions), Usage())
+
+    async def _sample(
+        self, policies: Sequence[Policy], prompts: Sequence[Prompt]
+    ) -> list[Completion]:
+        """Return one sample for each policy and prompt, all in one batch."""
+        model: Model = self.context.model()
+        sampling = self.context.policy.decoder.base_sampling
+        requests = [
+            Request(messages=policy.messages(prompt), sampling=sampling, seed=self._seed)
+            for policy, prompt in zip(policies, prompts, strict=True)
+        ]
+        return await model.generate(requests)
+
+    async def _decode(
+        self, policies: Sequence[Policy], prompts: Sequence[Prompt]
+    ) -> list[DecoderOutput]:
+        """Return the outputs of policies with another decoder, or a memory, in their order."""
+        groups: dict[str, list[int]] = {}
+        for position, policy in enumerate(policies):
+            groups.setdefault(policy.id, []).append(position)
+        results: dict[int, DecoderOutput] = {}
+        for positions in groups.values():
+            loaded = load_policy(
+                policies[positions[0]],
+                self.context.feedback.store.artifacts,
+                wrap=self.context.run.wrap,
+            )
+            outputs = await loaded.decode([prompts[i] for i in positions], seed=self._seed)
+            results.update(zip(positions, outputs, strict=True))
+        return [results[position] for position in range(len(prompts))]
+
+    @property
+    def _seed(self) -> int:
+        return self.context.run.seed * 1_000 + self.seed
