@@ -5,4 +5,8 @@ from .listing import EntryPage as EntryPage
 from .listing import EntryQuery as EntryQuery
 from .memory import Memory as Memory
 from .memory import OpenQuestion as OpenQuestion
+from .recall import LoadedMemory as LoadedMemory
+from .recall import Recall as Recall
+from .scope import ScopeClassifier as ScopeClassifier
+from .scope import ScopeDecision as ScopeDecision
 from .spec import MemorySpec as MemorySpec

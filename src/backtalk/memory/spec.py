@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -28,3 +28,6 @@ class MemorySpec(Record):
     withhold: Annotated[float, Field(ge=0, le=0.5)] = 0.05
     """Probability with which an entry that applies is withheld in use, so that its effect on
     feedback can be estimated. Evaluations withhold none."""
+    unsure: Literal["omit", "show"] = "omit"
+    """Treatment of an entry whose scope may or may not contain the request: leave it out, so that
+    no rule is applied where it was not meant, or show it."""
