@@ -12,6 +12,7 @@ from backtalk.feedback.base import OVERALL
 from backtalk.learn.availability import require_lesson
 from backtalk.learn.method import get_method
 from backtalk.learn.training_set import Split, TrainingSet
+from backtalk.memory.effect import retire_in_project
 from backtalk.models import Budget
 from backtalk.models.run_sync import run_sync
 from backtalk.models.wrappers.budget import Prices
@@ -109,6 +110,8 @@ async def alearn(
     # Its lineage is followed through the store.
     save_policy(store, parent)
     save_policy(store, learned)
+    if chosen.target == "memory":
+        retire_in_project(store)
     return learned
 
 

@@ -8,6 +8,7 @@ import secrets
 import shutil
 import socket
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
@@ -20,6 +21,7 @@ from backtalk.learn.background.heartbeat import LeaseHeartbeat
 from backtalk.learn.background.round import run_round
 from backtalk.learn.background.spec import Round, RoundOutcome, WatchSpec
 from backtalk.learn.background.trigger import Trigger
+from backtalk.memory.effect import retire_in_project
 from backtalk.models import Budget, BudgetExceeded
 from backtalk.models.wrappers.budget import Prices
 from backtalk.run import Progress, Run
@@ -33,6 +35,8 @@ Report = Callable[[str], None]
 """Function that receives a message in one line."""
 
 _MAX_RECONNECT_SECONDS = 30.0
+_RETIREMENT_SECONDS = 60.0
+"""Minimum time between two checks for harmful memory entries."""
 
 
 @dataclass(frozen=True)
@@ -120,6 +124,7 @@ class Worker:
             settle_seconds=self._config.settle_seconds,
         )
         self._term = 0
+        self._retired_at = float("-inf")
         self._unfinished: tuple[Job, int] | None = None
         self._presence = FilePresence(store.url)
 
@@ -175,6 +180,7 @@ class Worker:
             self._report_change("Another worker leads; this one is on standby")
             return False
         self._lead(term)
+        self._retire_entries()
         job = self._store.jobs.claim(kind, term=term)
         if job is None:
             self._enqueue_round()
@@ -197,6 +203,15 @@ class Worker:
                 self._store.jobs.release(job, term=term)
             self._unfinished = None
         self._term = term
+
+    def _retire_entries(self) -> None:
+        """Retire memory entries whose measured effect is harmful, at most once a minute."""
+        if time.monotonic() - self._retired_at < _RETIREMENT_SECONDS:
+            return
+        for retirement in retire_in_project(self._store):
+            entry = retirement.entry
+            self._report(f"Memory entry {entry.id[:8]} is retired: {retirement.reason}")
+        self._retired_at = time.monotonic()
 
     def _enqueue_round(self) -> None:
         try:

@@ -6,17 +6,14 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from typing import TYPE_CHECKING
 
 from backtalk.memory.effect.recorder import EntryRecord
 from backtalk.memory.effect.scores import CORRECTIONS, JUDGEMENTS, Measure
 from backtalk.memory.effect.shrinkage import shrunk_effects
 from backtalk.memory.effect.updating import WAIT, update_sums
 from backtalk.memory.entry import MemoryEntry
+from backtalk.memory.memory import Memory
 from backtalk.store import Store
-
-if TYPE_CHECKING:
-    from backtalk.memory.memory import Memory
 
 _CHARACTERS_PER_TOKEN = 4
 

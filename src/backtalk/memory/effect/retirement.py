@@ -5,16 +5,13 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING
 
 from backtalk.errors import BacktalkError
 from backtalk.memory.effect.effects import EntryEffect, make_effect
 from backtalk.memory.effect.updating import WAIT, EffectStore, update_sums
 from backtalk.memory.entry import MemoryEntry
+from backtalk.memory.memory import Memory
 from backtalk.store import Store
-
-if TYPE_CHECKING:
-    from backtalk.memory.memory import Memory
 
 _SPENDING_TOTAL = 2.1098
 """Sum of ``1 / (n ln(n)^2)`` over n from 2."""
@@ -101,6 +98,15 @@ def retire_harmful(
         sums.head.retirements += 1
         sums.save({retirement.entry.id})
     return retirements
+
+
+def retire_in_project(store: Store) -> list[Retirement]:
+    """Retire the harmful entries of all memories of a project; see :func:`retire_harmful`."""
+    return [
+        retirement
+        for name in store.memories.names()
+        for retirement in retire_harmful(store, Memory(store, name))
+    ]
 
 
 def _due(sums: EffectStore, memory: Memory, error_rate: float) -> list[Retirement]:
