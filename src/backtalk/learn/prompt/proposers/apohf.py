@@ -1,0 +1,125 @@
+"""APOHF: the best prompt of a domain, from preferences alone, by a neural dueling bandit."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from backtalk.embedders import HashedTfidf
+from backtalk.learn.prompt.dueling_bandit import NeuralDuelingBandit
+from backtalk.learn.prompt.edits import lines, new_only
+from backtalk.learn.prompt.examples import draw_groups
+from backtalk.learn.prompt.proposers.inner_scores import (
+    extend,
+    known_candidates,
+    next_seed,
+)
+from backtalk.learn.prompt.protocol import PromptCandidate, SearchState, Trial
+from backtalk.learn.prompt.writer import Examples, PromptWriter
+
+DIMENSION = 256
+"""Length of the vectors of prompts."""
+_SAME = 1e-9
+
+
+class DuelingProposer:
+    """Proposer that finds the best prompt of a domain by comparing answers in pairs.
+
+    The domain holds prompts that the writer infers from examples, and combinations of their lines.
+    Each comparison shows the answers of two prompts to one request, and tells which is better,
+    never by how much.
+
+    Lin et al. (2024), "Prompt optimization with human feedback", section 3.
+
+    Parameters
+    ----------
+    writer : PromptWriter
+        Model that writes the domain.
+    demonstrations : sequence of tuple[Prompt, str]
+        Requests with good answers; may be empty.
+    domain : int, default 40
+        Number of prompts of the domain.
+    comparisons : int, default 60
+        Number of comparisons of one call.
+    exploration : float, default 2.0
+        Factor on the bandit's uncertainty.
+    """
+
+    name = "apohf"
+
+    def __init__(
+        self,
+        writer: PromptWriter,
+        demonstrations: Examples,
+        *,
+        domain: int = 40,
+        comparisons: int = 60,
+        exploration: float = 2.0,
+    ) -> None:
+        self._writer = writer
+        self._demonstrations = list(demonstrations)
+        self._size = domain
+        self._comparisons = comparisons
+        self._exploration = exploration
+
+    async def propose(self, state: SearchState, count: int) -> list[PromptCandidate]:
+        """Return the prompts that the bandit ranks first."""
+        domain = await self._make_domain(state)
+        if len(domain) < 2:
+            return domain
+        bandit = NeuralDuelingBandit(
+            await embed_prompts(domain), exploration=self._exploration, seed=next_seed(state)
+        )
+        trials = [Trial(candidate) for candidate in domain]
+        for _ in range(self._comparisons):
+            first, second = bandit.select()
+            won = await compare(state, trials[first], trials[second])
+            bandit.observe(first, second, first_won=won)
+        order = [bandit.best, *(int(i) for i in np.argsort(-bandit.utilities))]
+        return [
+            replace(domain[i], proposer=self.name) for i in dict.fromkeys(order) if i < len(domain)
+        ][:count]
+
+    async def _make_domain(self, state: SearchState) -> list[PromptCandidate]:
+        base = state.best.candidate
+        groups = draw_groups(
+            self._demonstrations, self._writer.group_size, self._size // 2, state.rng
+        )
+        results = await self._writer.infer(base, groups, seed=next_seed(state))
+        sources: Sequence[PromptCandidate] = new_only([base, *results], [])
+        while len(results) < 2 * self._size:
+            source = sources[int(state.rng.integers(len(sources)))]
+            varied = await self._writer.vary(source, count=2, seed=next_seed(state))
+            fresh = new_only(varied, [*results, base])
+            if not fresh:
+                break
+            results += fresh
+            sources = [*sources, *fresh]
+        return new_only(results, known_candidates(state))[: self._size]
+
+
+async def embed_prompts(candidates: Sequence[PromptCandidate]) -> NDArray[np.float32]:
+    """Return a vector of the words of each prompt, shape ``(candidates, DIMENSION)``."""
+    texts = ["\n".join(lines(candidate)) for candidate in candidates]
+    return await HashedTfidf.fit(texts, dimension=DIMENSION).embed(texts)
+
+
+async def compare(state: SearchState, first: Trial, second: Trial) -> float:
+    """Return 1 if the first prompt's answer to a random example is better, 0 if it is worse.
+
+    A tie is 0.5.
+
+    Parameters
+    ----------
+    state : SearchState
+        State of the search.
+    first, second : Trial
+        Prompts to compare; their answers are added to them.
+    """
+    index = int(state.rng.integers(len(state.examples)))
+    await extend(state, [(trial, index) for trial in (first, second) if index not in trial.scores])
+    difference = first.scores[index] - second.scores[index]
+    return 0.5 if abs(difference) < _SAME else float(difference > 0)
