@@ -298,7 +298,17 @@ class Memory:
         return self._made(transaction)
 
     def retire(self, id: str, *, reason: str, actor: str = "backtalk") -> list[MemoryChange]:  # noqa: A002
-        """Stop using an entry because its measured effect is harmful; see :meth:`edit`."""
+        """Stop using an entry because its measured effect is harmful; see :meth:`edit`.
+
+        Parameters
+        ----------
+        id : str
+            Id of the entry, or a unique prefix.
+        reason : str
+            Reason, with the figures.
+        actor : str, default "backtalk"
+            Name of the person or program that retires it.
+        """
         with self._changing(actor) as transaction:
             row = self._living(transaction.writer, id)
             if row.state != "retired":

@@ -80,7 +80,17 @@ class MemoryTransaction:
         return list(new.values())
 
     def edit(self, row: EntryRow, *, text: str | None, scope: Scope | None) -> None:
-        """Change the text or the scope of an entry, and settle its contradictions again."""
+        """Change the text or the scope of an entry, and settle its contradictions again.
+
+        Parameters
+        ----------
+        row : EntryRow
+            Row of the entry.
+        text : str or None
+            New text.
+        scope : Scope or None
+            New scope.
+        """
         entry = parse_row(row)
         fields = {"text": text, "scope": scope}
         self.put(row, entry, {name: new for name, new in fields.items() if new is not None})
@@ -143,12 +153,19 @@ class MemoryTransaction:
         self._settle_after(row.row, entry)
 
     def choose(self, winner: EntryRow, loser: EntryRow, *, reason: str = "") -> None:
-        """Let one of two contradicting entries hold where both apply."""
-        kept, other = parse_row(winner), parse_row(loser)
-        self._replace(winner, _superseding(kept, other.id), "settled", reason=reason)
-        self._store(loser, _not_superseding(other, kept.id))
-        self._close_questions({kept.id, other.id})
-        self._refresh([kept.id, other.id])
+        """Let one of two contradicting entries hold where both apply.
+
+        Parameters
+        ----------
+        winner, loser : EntryRow
+            Rows of the entries.
+        reason : str, default ""
+            Reason of the change.
+        """
+        self._replace(winner, _superseding(parse_row(winner), loser.id), "settled", reason=reason)
+        self._store(loser, _not_superseding(parse_row(loser), winner.id))
+        self._close_questions({winner.id, loser.id})
+        self._refresh([winner.id, loser.id])
 
     def _log(self, rows: Sequence[EntryRow], action: Action, *, reason: str = "") -> None:
         self.changes += self.writer.log(
@@ -227,7 +244,7 @@ class MemoryTransaction:
         a, b = parse_row(row), parse_row(other)
         if a.id in b.supersedes or b.id in a.supersedes or not overlap(a.scope, b.scope):
             return
-        if contradiction(a.text, b.text) is None:
+        if "case" in {a.kind, b.kind} or contradiction(a.text, b.text) is None:
             return
         older, newer = sorted((row, other), key=lambda one: (_time(one), one.row))
         result = settle(parse_row(newer), parse_row(older))
@@ -260,7 +277,8 @@ def _contradicts_still(other: MemoryEntry, before: MemoryEntry, after: MemoryEnt
 
 
 def _superseding(entry: MemoryEntry, id_: str) -> MemoryEntry:
-    return entry.model_copy(update={"supersedes": (*entry.supersedes, id_)})
+    ids = dict.fromkeys((*entry.supersedes, id_))
+    return entry.model_copy(update={"supersedes": tuple(ids)})
 
 
 def _not_superseding(entry: MemoryEntry, id_: str) -> MemoryEntry:

@@ -185,14 +185,14 @@ class MemoryReader:
         return self._in(_entries.c.row, rows)
 
     def _in(self, column: ColumnElement[Any], values: Sequence[Any]) -> list[EntryRow]:
-        found: list[EntryRow] = []
+        result: list[EntryRow] = []
         distinct = list(dict.fromkeys(values))
         query = select(*(_entries.c[name] for name in EntryRow._fields))
         query = query.where(_entries.c.memory == self.memory)
         for start in range(0, len(distinct), _MAX_NAMES):
             some = query.where(column.in_(distinct[start : start + _MAX_NAMES]))
-            found += [EntryRow(*row) for row in self.connection.execute(some)]
-        return sorted(found)
+            result += [EntryRow(*row) for row in self.connection.execute(some)]
+        return sorted(result)
 
     def by_prefix(self, prefix: str, *, name: str) -> EntryRow:
         """Return the entry whose id is given, or begins with it.
@@ -235,11 +235,11 @@ class MemoryReader:
         )
         if names is None:
             return sorted(self._links(query), key=lambda link: link.row)
-        found: list[Link] = []
+        links: list[Link] = []
         distinct = list(dict.fromkeys(names))
         for start in range(0, len(distinct), _MAX_NAMES):
-            found += self._links(query.where(_links.c.name.in_(distinct[start:][:_MAX_NAMES])))
-        return sorted(found, key=lambda link: link.row)
+            links += self._links(query.where(_links.c.name.in_(distinct[start:][:_MAX_NAMES])))
+        return sorted(links, key=lambda link: link.row)
 
     def _links(self, query: Select[Any]) -> list[Link]:
         return [Link(*row) for row in self.connection.execute(query)]
@@ -288,13 +288,13 @@ class MemoryReader:
         if row is not None:
             query = query.where(_changes.c.row == row)
         number = _changes.c.number.desc() if newest else _changes.c.number
-        found = self.connection.execute(query.order_by(number).limit(limit))
-        return [_change(one) for one in found]
+        rows = self.connection.execute(query.order_by(number).limit(limit))
+        return [_change(row) for row in rows]
 
     def change(self, number: int) -> ChangeRow | None:
         """Return the change of this number, ``None`` if there is none."""
-        found = self.changes(after=number - 1, limit=1)
-        return found[0] if found and found[0].number == number else None
+        changes = self.changes(after=number - 1, limit=1)
+        return changes[0] if changes and changes[0].number == number else None
 
 
 def _state_in(where: EntryFilter) -> ColumnElement[bool]:

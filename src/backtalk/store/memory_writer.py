@@ -30,7 +30,17 @@ class MemoryWriter(MemoryReader):
         self.revision, self.rows, self._changes = self.position()
 
     def add(self, rows: Sequence[EntryRow], links: Sequence[Link], topics: Sequence[Topic]) -> None:
-        """Insert entries. Their numbers follow :attr:`rows`, which is increased by their count."""
+        """Insert entries.
+
+        Parameters
+        ----------
+        rows : sequence of EntryRow
+            Entries, whose numbers follow :attr:`rows`; it is increased by their count.
+        links : sequence of Link
+            Names under which they are found.
+        topics : sequence of Topic
+            Their subjects.
+        """
         insert_rows(
             self.connection,
             _entries,
