@@ -8,8 +8,19 @@ from importlib import import_module
 from pathlib import Path
 
 from benchmarks.measure import BenchmarkResult, machine
+from benchmarks.table import Table
 
-MODULES = ("importing", "startup", "learning", "estimating", "sampling", "finetuning", "serving")
+MODULES = (
+    "importing",
+    "startup",
+    "learning",
+    "estimating",
+    "sampling",
+    "finetuning",
+    "serving",
+    "memory-changes",
+)
+"""Names of the benchmarks. Those with a function ``tables`` compare figures other than times."""
 DOCS = Path(__file__).parent.parent / "docs"
 
 HEAD = """# Benchmarks
@@ -43,16 +54,26 @@ def line(result: BenchmarkResult) -> str:
 
 def main() -> None:
     """Run the benchmarks and write the page, with the previous results of the others."""
-    previous = json.loads((DOCS / "benchmarks.json").read_text(encoding="utf-8"))["benchmarks"]
-    results = {item["name"]: BenchmarkResult.from_dict(item) for item in previous}
+    previous = json.loads((DOCS / "benchmarks.json").read_text(encoding="utf-8"))
+    results = {item["name"]: BenchmarkResult.from_dict(item) for item in previous["benchmarks"]}
+    tables = {item["name"]: Table.from_dict(item) for item in previous.get("tables", ())}
     for name in sys.argv[1:] or MODULES:
-        for result in import_module(f"benchmarks.{name}").measure():
+        module = import_module(f"benchmarks.{name.replace('-', '_')}")
+        for table in module.tables() if hasattr(module, "tables") else ():
+            sys.stdout.write(table.markdown())
+            tables[table.name] = table
+        for result in module.measure() if hasattr(module, "measure") else ():
             sys.stdout.write(line(result))
             sys.stdout.flush()
             results[result.name] = result
     page = HEAD.format(machine=machine()) + "".join(map(line, results.values()))
+    page += "".join(table.markdown() for table in tables.values())
     (DOCS / "BENCHMARKS.md").write_text(page, encoding="utf-8")
-    numbers = {"machine": machine(), "benchmarks": [item.to_dict() for item in results.values()]}
+    numbers = {
+        "machine": machine(),
+        "benchmarks": [item.to_dict() for item in results.values()],
+        "tables": [item.to_dict() for item in tables.values()],
+    }
     (DOCS / "benchmarks.json").write_text(json.dumps(numbers, indent=1) + "\n", encoding="utf-8")
 
 
