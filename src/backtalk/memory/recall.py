@@ -70,6 +70,7 @@ class LoadedMemory:
         user: str | None = None,
         explore: bool = False,
         seed: int = 0,
+        unit: str | None = None,
     ) -> Recall:
         """Return the entries that apply to a prompt.
 
@@ -82,11 +83,16 @@ class LoadedMemory:
         explore : bool, default False
             If true, withhold each entry with the memory's probability, independently of others.
         seed : int, default 0
-            Seed of the withholding. Equal seeds, prompts and users withhold the same entries.
+            Seed of the withholding. Equal seeds, users and units withhold the same entries.
+        unit : str, optional
+            Unit in which the same entries are withheld, such as a conversation. Default: the
+            request.
         """
         request = request_text(prompt)
         applying = await self.applying(request, user=user)
-        uses = [self._use(entry, request, user, seed, explore=explore) for entry in applying]
+        uses = [
+            self._use(entry, unit or request, user, seed, explore=explore) for entry in applying
+        ]
         return Recall(
             tuple(render(entry) for entry, use in zip(applying, uses, strict=True) if use.shown),
             tuple(uses),
@@ -133,11 +139,11 @@ class LoadedMemory:
         return [entry for entry in entries if entry.id in chosen]
 
     def _use(
-        self, entry: MemoryEntry, request: str, user: str | None, seed: int, *, explore: bool
+        self, entry: MemoryEntry, unit: str, user: str | None, seed: int, *, explore: bool
     ) -> MemoryUse:
         if not explore or not self.spec.withhold:
             return MemoryUse(entry=entry.id)
-        draw = int(content_id("withhold", str(seed), user or "", request, entry.id)[:12], 16)
+        draw = int(content_id("withhold", str(seed), user or "", unit, entry.id)[:12], 16)
         shown = draw / 16**12 >= self.spec.withhold
         return MemoryUse(entry=entry.id, shown=shown, propensity=1 - self.spec.withhold)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Iterator
@@ -17,9 +18,12 @@ from backtalk.memory.memory import Memory
 from backtalk.memory.requests import request_text
 from backtalk.memory.scope import ScopeClassifier, has_condition
 from backtalk.memory.spec import MemorySpec
+from backtalk.store.availability import UNAVAILABLE
 
 if TYPE_CHECKING:
     from backtalk.store import Store
+
+log = logging.getLogger(__name__)
 
 REFRESH_SECONDS = 1.0
 """Maximum age of the entries when a request is answered."""
@@ -65,6 +69,8 @@ class VisibleEntries:
     def refresh(self) -> None:
         """Read the entries, or what changed since they were read, at most once a second.
 
+        The entries read last are used while the store is unavailable.
+
         Raises
         ------
         UnknownName
@@ -76,7 +82,10 @@ class VisibleEntries:
             if self._read_at is None:
                 self._read()
             elif time.monotonic() - self._read_at >= REFRESH_SECONDS:
-                self._read_changes()
+                try:
+                    self._read_changes()
+                except UNAVAILABLE as error:
+                    log.warning("Changes of the memory could not be read: %s", error)
             self._read_at = time.monotonic()
 
     def by_id(self, ids: Iterator[str]) -> list[VisibleEntry]:
