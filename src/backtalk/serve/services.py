@@ -64,10 +64,10 @@ class Services:
         self.api_keys = ApiKeyCache(self.connection, folder, requirement=settings.keys)
         self.rate_limits = TokenBuckets(rate=settings.limits.rate, burst=settings.limits.burst)
         self.upstreams = Upstreams(settings.upstreams, settings.retry, self.metrics, tracing)
-        self.policies = PolicyResolver(self.connection, folder, settings.upstreams)
         self.memories = PolicyMemories(
             self.connection, self.metrics, timeout=settings.memory_timeout
         )
+        self.policies = PolicyResolver(self.connection, folder, settings.upstreams, self.memories)
         self.experiments = ExperimentRouter(self.connection, folder)
         self.writer = StoreWriter(
             self.connection, folder, max_bytes=settings.max_log_bytes, metrics=self.metrics

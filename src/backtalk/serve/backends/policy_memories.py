@@ -8,16 +8,15 @@ import threading
 import time
 from collections import OrderedDict
 from dataclasses import dataclass
-from hashlib import sha256
 from typing import TYPE_CHECKING
 
-from backtalk.feedback import MemoryUse, Prompt
+from backtalk.feedback import MemoryUse, Prompt, as_prompt
 from backtalk.memory import MemorySpec
 from backtalk.policy import Policy
 from backtalk.serve.backends.background_loop import BackgroundLoop
 from backtalk.serve.backends.circuit_breaker import CircuitBreaker
 from backtalk.serve.observability.metrics import Metrics
-from backtalk.serve.store_connection import StoreConnection
+from backtalk.serve.store_connection import UNAVAILABLE, StoreConnection
 
 if TYPE_CHECKING:
     from backtalk.memory.recall import LoadedMemory, Recall
@@ -30,6 +29,9 @@ _FAILURE_THRESHOLD = 3
 """Number of consecutive failures after which a memory is left out for a while."""
 _OPEN_SECONDS = 5.0
 """Number of seconds for which a failing memory is left out. Then one request probes it."""
+_PREPARE_SECONDS = 15.0
+"""Time limit for reading the memory of a policy before it is served."""
+_ANY_PROMPT = as_prompt("Hello")
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,7 @@ class PolicyMemories:
         self._timeout = timeout
         self._loaded: OrderedDict[tuple[str, str], LoadedMemory] = OrderedDict()
         self._breakers: dict[tuple[str, str], CircuitBreaker] = {}
+        self._prepared: set[tuple[str, str]] = set()
         self._loading = threading.Lock()
         self._loop = BackgroundLoop("backtalk-memories")
 
@@ -109,19 +112,43 @@ class PolicyMemories:
             self._metrics.count_recall(outcome, time.monotonic() - started)
         return Remembered(problem=problem)
 
+    async def prepare(self, project: str, policy: Policy) -> None:
+        """Read the memory of a policy that is about to be served. It raises nothing.
+
+        A memory is prepared once. One that takes longer is read further while others are served.
+        """
+        spec = policy.memory
+        if spec is None or (project, spec.to_json()) in self._prepared:
+            return
+        self._prepared.add((project, spec.to_json()))
+        try:
+            async with asyncio.timeout(_PREPARE_SECONDS):
+                await self._loop.run(self._recall(project, spec, _ANY_PROMPT, None, ""))
+        except TimeoutError:
+            log.warning("The memory of %s takes long to read", policy.label)
+        except Exception:
+            log.exception("The memory of %s could not be read", policy.label)
+
     async def _recall(
         self, project: str, spec: MemorySpec, prompt: Prompt, user: str | None, unit: str
     ) -> Recall:
         memory = await asyncio.to_thread(self._load, project, spec)
-        seed = int.from_bytes(sha256(unit.encode()).digest()[:4])
-        return await memory.recall(prompt, user=user, explore=True, seed=seed)
+        return await memory.recall(prompt, user=user, explore=True, unit=unit)
 
     def _load(self, project: str, spec: MemorySpec) -> LoadedMemory:
-        """Load a memory, or return it from the cache of least recently used memories."""
+        """Load a memory, or return it from the cache of least recently used memories.
+
+        The entries read last are used while the store is unavailable.
+        """
         from backtalk.memory.recall import LoadedMemory  # noqa: PLC0415 - imports an embedder
 
         key = project, spec.to_json()
-        store = self._connection.store(project)
+        try:
+            store = self._connection.store(project)
+        except UNAVAILABLE:
+            if key not in self._loaded:
+                raise
+            return self._loaded[key]
         with self._loading:
             memory = self._loaded.get(key)
             if memory is None or memory.store is not store:

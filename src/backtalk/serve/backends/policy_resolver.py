@@ -24,6 +24,7 @@ from backtalk.models.wrappers.dynamic_batching import DynamicBatcher
 from backtalk.policy import LoadedPolicy, Policy, list_policies, load_policy, read_policy
 from backtalk.promotion import active_policy
 from backtalk.serve.backends.background_loop import BackgroundLoop
+from backtalk.serve.backends.policy_memories import PolicyMemories
 from backtalk.serve.backends.policy_requests import OverriddenModel, with_tool_descriptions
 from backtalk.serve.errors import APIError
 from backtalk.serve.settings import UpstreamSettings
@@ -100,12 +101,19 @@ class PolicyResolver:
         Folder that holds the cache of promoted policies.
     upstreams : sequence of UpstreamSettings
         Upstreams of the gateway.
+    memories : PolicyMemories
+        Memories of the policies. That of a new policy is read before the policy is served.
     """
 
     def __init__(
-        self, connection: StoreConnection, folder: Path, upstreams: Sequence[UpstreamSettings]
+        self,
+        connection: StoreConnection,
+        folder: Path,
+        upstreams: Sequence[UpstreamSettings],
+        memories: PolicyMemories,
     ) -> None:
         self._connection = connection
+        self._memories = memories
         self._folder = folder / "served"
         self._upstreams = upstreams
         self._resolved: dict[ModelName, tuple[float, ResolvedPolicy]] = {}
@@ -140,6 +148,7 @@ class PolicyResolver:
         """Read a policy, or fall back to the cache. Concurrent requests share one read."""
         try:
             resolved = await asyncio.to_thread(self._read, name)
+            await self._memories.prepare(name.project, resolved.policy)
         except NotFound as error:
             self._resolved.pop(name, None)
             raise APIError(404, str(error), code="model_not_found", param="model") from None
@@ -290,8 +299,9 @@ class PolicyResolver:
         with self._loading:
             if policy.id not in self._loaded:
                 is_local = not isinstance(policy.model, EndpointSpec)
+                # PolicyMemories recalls the entries, within its time limit.
                 self._loaded[policy.id] = load_policy(
-                    self._with_address(policy),
+                    self._with_address(policy).model_copy(update={"memory": None}),
                     resolved.artifacts,
                     wrap=DynamicBatcher if is_local else None,
                 )
