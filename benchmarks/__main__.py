@@ -54,18 +54,22 @@ def line(result: BenchmarkResult) -> str:
 
 def main() -> None:
     """Run the benchmarks and write the page, with the previous results of the others."""
-    previous = json.loads((DOCS / "benchmarks.json").read_text(encoding="utf-8"))
-    results = {item["name"]: BenchmarkResult.from_dict(item) for item in previous["benchmarks"]}
-    tables = {item["name"]: Table.from_dict(item) for item in previous.get("tables", ())}
+    measured: list[BenchmarkResult | Table] = []
     for name in sys.argv[1:] or MODULES:
         module = import_module(f"benchmarks.{name.replace('-', '_')}")
         for table in module.tables() if hasattr(module, "tables") else ():
             sys.stdout.write(table.markdown())
-            tables[table.name] = table
+            measured.append(table)
         for result in module.measure() if hasattr(module, "measure") else ():
             sys.stdout.write(line(result))
             sys.stdout.flush()
-            results[result.name] = result
+            measured.append(result)
+    # Read now: another run may have added results in the meantime.
+    previous = json.loads((DOCS / "benchmarks.json").read_text(encoding="utf-8"))
+    results = {item["name"]: BenchmarkResult.from_dict(item) for item in previous["benchmarks"]}
+    tables = {item["name"]: Table.from_dict(item) for item in previous.get("tables", ())}
+    results |= {item.name: item for item in measured if isinstance(item, BenchmarkResult)}
+    tables |= {item.name: item for item in measured if isinstance(item, Table)}
     page = HEAD.format(machine=machine()) + "".join(map(line, results.values()))
     page += "".join(table.markdown() for table in tables.values())
     (DOCS / "BENCHMARKS.md").write_text(page, encoding="utf-8")
