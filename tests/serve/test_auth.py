@@ -292,7 +292,7 @@ def test_a_purge_removes_a_person_everywhere(settings, api_keys, tmp_path):
         assert gateway.feedback(invalid).status_code == 422
         assert gateway.http.post("/v1/purge", json={}).status_code == 400
         purged = gateway.http.post("/v1/purge", json={"user": "bo"}).json()
-        assert purged == {"interactions": 1, "feedback": 2, "policies": []}
+        assert purged == {"interactions": 1, "feedback": 2, "memory_entries": 0, "policies": []}
         content = b"".join(p.read_bytes() for p in tmp_path.rglob("*") if p.is_file())
         entries = gateway.http.get("/v1/audit").json()["entries"]
     assert b"Plugh" in content

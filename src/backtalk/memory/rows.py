@@ -7,6 +7,9 @@ from backtalk.memory.contradictions import topics_of
 from backtalk.memory.entry import MemoryEntry
 from backtalk.store.memories import ChangeRow, EntryRow, Link, Topic
 
+LIVING = ("active", "superseded")
+"""States of entries that hold, or would hold without others."""
+
 FORGOTTEN = "(forgotten)"
 """Text of a forgotten entry."""
 
@@ -46,8 +49,8 @@ def row_links(row: int, entry: MemoryEntry) -> list[Link]:
 
 
 def row_topics(row: int, entry: MemoryEntry) -> list[Topic]:
-    """Return the subjects of an entry that is active; of others, none."""
-    if entry.state != "active":
+    """Return the subjects of an entry that is active or superseded; of others, none."""
+    if entry.state not in LIVING or entry.kind == "case":
         return []
     users = dict.fromkeys(entry.scope.users or ("",))
     return [Topic(topic, user, row) for topic in sorted(topics_of(entry.text)) for user in users]

@@ -11,7 +11,7 @@ from backtalk.feedback.record import now
 from backtalk.memory.change import Action
 from backtalk.memory.contradictions import contradiction, topics_of
 from backtalk.memory.entry import EntryState, MemoryEntry
-from backtalk.memory.rows import FORGOTTEN, make_row, parse_row, row_links, row_topics
+from backtalk.memory.rows import FORGOTTEN, LIVING, make_row, parse_row, row_links, row_topics
 from backtalk.memory.settlement import covers, overlap, settle
 from backtalk.store.memories import ChangeRow, EntryRow, Link
 from backtalk.store.memory_writer import MemoryWriter
@@ -19,7 +19,6 @@ from backtalk.store.memory_writer import MemoryWriter
 _MAX_CANDIDATES = 1_000
 """Maximum number of entries on the same topics that an entry is compared with, the newest."""
 
-_LIVING = ("active", "superseded")
 _EARLIEST = datetime.min.replace(tzinfo=UTC)
 
 
@@ -194,7 +193,7 @@ class MemoryTransaction:
     def _settle_after(self, number: int, before: MemoryEntry) -> None:
         """Settle the contradictions of an entry that changed, and of those it superseded."""
         (row,) = self.writer.by_rows([number])
-        if row.state in _LIVING:
+        if row.state in LIVING:
             self._refresh([row.id])
             self._find_contradictions(number)
         else:
@@ -204,7 +203,7 @@ class MemoryTransaction:
     def _refresh(self, ids: Iterable[str]) -> None:
         """Let entries be superseded if others that supersede them cover their scope."""
         for row in self.writer.by_ids([*ids]):
-            if row.state not in _LIVING:
+            if row.state not in LIVING:
                 continue
             entry = parse_row(row)
             superseded = self._superseding_revision(entry)
@@ -223,7 +222,7 @@ class MemoryTransaction:
         rows = [
             row
             for row in self.writer.by_rows([link.row for link in links])
-            if row.state in _LIVING and covers(parse_row(row).scope, entry.scope)
+            if row.state in LIVING and covers(parse_row(row).scope, entry.scope)
         ]
         return min((row.revision for row in rows), default=None)
 
@@ -235,12 +234,12 @@ class MemoryTransaction:
         entry = parse_row(row)
         users = [*entry.scope.users, ""] if entry.scope.users else None
         candidates = self.writer.rows_on(sorted(topics_of(entry.text)), users, _MAX_CANDIDATES)
-        for other in self.writer.by_rows([one for one in candidates if one != number]):
-            (row,) = self.writer.by_rows([number])
-            if row.state == "active":
-                self._compare(row, other)
+        for candidate in candidates:
+            pair = self.writer.by_rows([number, candidate])
+            if len(pair) == 2 and pair[0].state == pair[1].state == "active":
+                self._compare(*pair, changed=number)
 
-    def _compare(self, row: EntryRow, other: EntryRow) -> None:
+    def _compare(self, row: EntryRow, other: EntryRow, *, changed: int) -> None:
         a, b = parse_row(row), parse_row(other)
         if a.id in b.supersedes or b.id in a.supersedes or not overlap(a.scope, b.scope):
             return
@@ -248,9 +247,9 @@ class MemoryTransaction:
             return
         older, newer = sorted((row, other), key=lambda one: (_time(one), one.row))
         result = settle(parse_row(newer), parse_row(older))
-        winner, loser = (row, other) if result.winner.id == row.id else (other, row)
+        winner, loser = (newer, older) if result.winner.id == newer.id else (older, newer)
         settled = _superseding(result.winner, result.loser.id)
-        if winner is newer:
+        if winner.row == changed:
             self._store(winner, settled)
         else:
             self._replace(winner, settled, "settled", reason=f"over {result.loser.id}")

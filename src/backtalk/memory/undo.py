@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from backtalk.errors import BacktalkError, Conflict, NotFound
 from backtalk.memory.entry import MemoryEntry
-from backtalk.memory.rows import parse_row
+from backtalk.memory.rows import LIVING, parse_row
 from backtalk.memory.transaction import MemoryTransaction
 from backtalk.store.memories import PAGE, ChangeRow, EntryFilter, EntryRow
 
@@ -60,7 +60,7 @@ def undo_revision(transaction: MemoryTransaction, revision: int) -> None:
     NotFound
         If no entry of the revision is in use.
     """
-    where = EntryFilter(states=("active", "superseded"), only_revision=revision)
+    where = EntryFilter(states=LIVING, only_revision=revision)
     after = 0
     while revision > 0 and (rows := transaction.writer.page(where, after=after, limit=PAGE)):
         for listed in rows:

@@ -115,6 +115,7 @@ def _purge(services: Services, caller: Caller, project: str, user: str) -> dict[
     return {
         "interactions": result.interactions,
         "feedback": result.feedback,
+        "memory_entries": result.memory_entries,
         "policies": affected,
     }
 

@@ -224,8 +224,8 @@ def _schemas() -> Schema:
         ),
         "PurgeRequest": _object(("user",), user=_NAME),
         "PurgeResult": _object(
-            ("interactions", "feedback", "policies"),
-            interactions=_COUNT, feedback=_COUNT, policies=_list(_TEXT),
+            ("interactions", "feedback", "memory_entries", "policies"),
+            interactions=_COUNT, feedback=_COUNT, memory_entries=_COUNT, policies=_list(_TEXT),
         ),
         "AuditLog": _object(("entries",), entries=_list(entry)),
         "State": _object(("status",), status=_TEXT),

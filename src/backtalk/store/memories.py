@@ -245,7 +245,7 @@ class MemoryReader:
         return [Link(*row) for row in self.connection.execute(query)]
 
     def rows_on(self, topics: Sequence[str], users: Sequence[str] | None, limit: int) -> list[int]:
-        """Return the rows of the newest entries on any of some topics.
+        """Return the rows of the newest active entries on any of some topics.
 
         Parameters
         ----------
@@ -258,8 +258,17 @@ class MemoryReader:
         """
         if not topics:
             return []
-        query = select(_topics.c.row).where(
-            _topics.c.memory == self.memory, _topics.c.topic.in_(topics)
+        query = (
+            select(_topics.c.row)
+            .join(
+                _entries,
+                (_entries.c.memory == _topics.c.memory) & (_entries.c.row == _topics.c.row),
+            )
+            .where(
+                _topics.c.memory == self.memory,
+                _topics.c.topic.in_(topics),
+                _entries.c.state == "active",
+            )
         )
         if users is not None:
             query = query.where(_topics.c.user.in_(users))
@@ -308,7 +317,7 @@ def _state_in(where: EntryFilter) -> ColumnElement[bool]:
 
 
 def _change(row: Row[Any]) -> ChangeRow:
-    return ChangeRow(*row)._replace(time=timestamp(row.time))
+    return ChangeRow._make(row)._replace(time=timestamp(row.time))
 
 
 class MemoryTable:

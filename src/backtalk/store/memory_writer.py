@@ -126,12 +126,9 @@ class MemoryWriter(MemoryReader):
             )
             for number, row in enumerate(rows, 1)
         ]
-        insert_rows(
-            self.connection,
-            _changes,
-            ["memory", *ChangeRow._fields],
-            [(self.memory, *change._replace(time=microseconds(time))) for change in changes],
-        )
+        columns = ["memory", *ChangeRow._fields]
+        values = [(self.memory, *change[:5], microseconds(time), *change[6:]) for change in changes]
+        insert_rows(self.connection, _changes, columns, values)
         self._changes += len(changes)
         return changes
 

@@ -9,6 +9,7 @@ from sqlalchemy import Connection, Engine, delete, func, or_, select, update
 from backtalk.feedback import Instruction, parse_feedback
 from backtalk.store import schema
 from backtalk.store.engine import empty_log, writing
+from backtalk.store.memory_purge import purge_memories
 
 
 @dataclass(frozen=True)
@@ -20,10 +21,13 @@ class PurgeResult:
     first: int | None
     """Lowest sequence number of the removed feedback, ``None`` if there was none. A policy learned
     from feedback at or after this number may have learned from the user's."""
+    memory_entries: int = 0
+    """Entries of memories that were about the user, said by them alone or made from their
+    interactions alone. From others only the user is removed."""
 
 
 def purge(engine: Engine, project_id: int, user: str) -> PurgeResult:
-    """Remove a user's interactions, the feedback on them, and all feedback by the user.
+    """Remove a user's interactions, the feedback on them, and all feedback and entries of theirs.
 
     The rows are overwritten, not only marked: SQLite zeroes the freed pages, and its write-ahead
     log is emptied.
@@ -47,6 +51,13 @@ def purge(engine: Engine, project_id: int, user: str) -> PurgeResult:
     with writing(engine) as connection:
         if engine.dialect.name == "sqlite":
             connection.exec_driver_sql("PRAGMA secure_delete=ON")
+        entries = purge_memories(
+            connection,
+            project_id,
+            user,
+            interactions=own,
+            feedback=select(items.c.id).where(of_user),
+        )
         first = connection.execute(select(func.min(items.c.seq)).where(of_user)).scalar()
         feedback = connection.execute(delete(items).where(of_user)).rowcount
         feedback += _remove_from_scopes(connection, project_id, user)
@@ -70,7 +81,7 @@ def purge(engine: Engine, project_id: int, user: str) -> PurgeResult:
             )
         ).rowcount
     empty_log(engine)
-    return PurgeResult(removed, feedback, first)
+    return PurgeResult(removed, feedback, first, entries)
 
 
 def _remove_from_scopes(connection: Connection, project_id: int, user: str) -> int:

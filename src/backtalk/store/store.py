@@ -397,5 +397,8 @@ class Store(Closable):
                 )
 
     def purge(self, user: str) -> PurgeResult:
-        """Remove a user's interactions, the feedback on them, and all feedback by the user."""
+        """Remove a user's interactions, the feedback on them, and all they said elsewhere.
+
+        That is their feedback on other interactions, and their entries in memories.
+        """
         return purge(self.engine, self.project_id, user)

@@ -23,7 +23,7 @@ def purge(
     project: ProjectOption = PROJECT,
     json: JsonOption = False,
 ) -> None:
-    """Erase the interactions and feedback of a user, permanently.
+    """Erase the interactions, the feedback and the memory entries of a user, permanently.
 
     Policies that may have learned from them are listed.
 
@@ -50,5 +50,7 @@ def purge(
         say_json({**asdict(purged), "policies": affected})
         return
     say(f"Erased {purged.interactions:,} interactions and {purged.feedback:,} feedback items.")
+    if purged.memory_entries:
+        say(f"Erased {purged.memory_entries:,} entries of memories.")
     if affected:
         say(f"Policies that may have learned from them, to be trained again: {', '.join(affected)}")
