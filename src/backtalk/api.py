@@ -25,7 +25,7 @@ from backtalk.learn.training_set import Split, in_split
 from backtalk.models import Budget
 from backtalk.models.run_sync import run_sync
 from backtalk.models.wrappers.budget import Prices
-from backtalk.policy import Policy, load_policy, read_policy, with_origin
+from backtalk.policy import LoadedPolicy, Policy, load_policy, read_policy, with_origin
 from backtalk.policy.origin import policy_origin
 from backtalk.promotion import active_policy
 from backtalk.promotion.alternatives import other_evidence
@@ -137,8 +137,8 @@ async def aevaluate(
     )
     with run, _other_judges(new, store):
         evaluation, answers = await evaluate_policies(
-            load_policy(new, store.artifacts, wrap=run.wrap),
-            load_policy(old, store.artifacts, wrap=run.wrap),
+            _loaded(new, store, selected, run),
+            _loaded(old, store, selected, run),
             selected,
             scoring,
             run=run,
@@ -204,8 +204,8 @@ async def acompare(
     )
     with run, _other_judges(policies[0], store):
         evaluation, selection, answers = await choose_best(
-            [load_policy(policy, store.artifacts, wrap=run.wrap) for policy in policies],
-            load_policy(old, store.artifacts, wrap=run.wrap),
+            [_loaded(policy, store, selected, run) for policy in policies],
+            _loaded(old, store, selected, run),
             selected,
             scoring,
             run=run,
@@ -344,6 +344,10 @@ def answers_file(store: Store, folder: Path | None = None) -> Path:
         Folder of the file; by default next to the store's artifacts.
     """
     return (folder or run_folder(store, "answers", seed=0)) / "responses.db"
+
+
+def _loaded(policy: Policy, store: Store, prompts: Sequence[Prompt], run: Run) -> LoadedPolicy:
+    return load_policy(policy, store.artifacts, store=store, prompts=prompts, wrap=run.wrap)
 
 
 def _select(

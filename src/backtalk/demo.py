@@ -226,8 +226,10 @@ class _Demo:
     async def _evaluate(self, candidate: Policy, against: Policy | None = None) -> _EvaluatedPolicy:
         """Evaluate a policy by true utility on held-out requests."""
         evaluation, answers = await evaluate(
-            load_policy(candidate, self.store.artifacts, wrap=self.run.wrap),
-            load_policy(against or self.plain, self.store.artifacts, wrap=self.run.wrap),
+            load_policy(candidate, self.store.artifacts, store=self.store, wrap=self.run.wrap),
+            load_policy(
+                against or self.plain, self.store.artifacts, store=self.store, wrap=self.run.wrap
+            ),
             self.held_out_prompts,
             TrueUtility(),
             run=self.run,

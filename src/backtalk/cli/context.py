@@ -294,7 +294,7 @@ def load(store: Store, policy: Policy, run: Run) -> LoadedPolicy:
     """
     from backtalk.policy import load_policy
 
-    return load_policy(policy, store.artifacts, wrap=run.wrap)
+    return load_policy(policy, store.artifacts, store=store, wrap=run.wrap)
 
 
 def read_prompts(

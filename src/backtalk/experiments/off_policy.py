@@ -11,7 +11,7 @@ import numpy as np
 from backtalk.errors import BacktalkError, UnknownName
 from backtalk.experiments.experiment import Signal, signal_kinds
 from backtalk.experiments.signals import get_assignment, score_feedback
-from backtalk.feedback import Interaction, Response, prompt_text
+from backtalk.feedback import Interaction, Prompt, Response, prompt_text
 from backtalk.models.protocol import Scorer
 from backtalk.models.run_sync import run_sync
 from backtalk.models.spec import EndpointSpec
@@ -231,11 +231,11 @@ def _weigh_choice(
 ) -> tuple[Floats, tuple[Floats, Floats]]:
     """Return weights and features if the policy chooses among logged candidates."""
     picks = []
-    for row in rows:
+    for row, messages in zip(rows, _messages(rows, loaded), strict=True):
         responses = row.interaction.responses
         index = run_sync(
             loaded.policy.decoder.select(
-                loaded.policy.messages(row.interaction.prompt),
+                messages,
                 [response.text for response in responses],
                 rewards=loaded.rewards,
             )
@@ -253,12 +253,27 @@ def _weigh_model(
 ) -> tuple[Floats, tuple[Floats, Floats]]:
     """Return weights from the model's probabilities, and features of one sampled response."""
     assert isinstance(loaded.model, Scorer)
-    pairs = [(loaded.policy.messages(row.interaction.prompt), row.response.text) for row in rows]
+    texts = [row.response.text for row in rows]
+    pairs = list(zip(_messages(rows, loaded), texts, strict=True))
     scores = run_sync(loaded.model.score(pairs))
     target = np.array([float(np.sum(tokens)) for tokens in scores])
     logged = np.array([row.response.log_probability or 0.0 for row in rows])
-    outputs = run_sync(loaded.decode([row.interaction.prompt for row in rows], seed=seed))
+    outputs = run_sync(
+        loaded.decode(
+            [row.interaction.prompt for row in rows],
+            seed=seed,
+            users=[row.interaction.user for row in rows],
+        )
+    )
     return np.exp(target - logged), _text_features(rows, [output.answer.text for output in outputs])
+
+
+def _messages(rows: Sequence[LoggedResponse], loaded: LoadedPolicy) -> list[Prompt]:
+    """Return the messages that the policy's model reads for each row's user."""
+    prompts = [row.interaction.prompt for row in rows]
+    users = [row.interaction.user for row in rows]
+    messages, _ = run_sync(loaded.messages(prompts, users=users))
+    return messages
 
 
 def _text_features(rows: Sequence[LoggedResponse], texts: Sequence[str]) -> tuple[Floats, Floats]:

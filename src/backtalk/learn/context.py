@@ -16,6 +16,7 @@ from backtalk.learn.training_set import TrainingSet
 from backtalk.models import Model, Request, Sampling, load_model
 from backtalk.models.cut_answers import warn_of_cut_answers
 from backtalk.policy import Policy, read_policy
+from backtalk.policy.loading import load_memory, prompt_users
 from backtalk.rewards.judge_info import JudgeInfo
 from backtalk.run import Run
 
@@ -107,6 +108,31 @@ class MethodContext:
                 )
         return [list(results[prompt_key(prompt)]) for prompt in prompts]
 
+    async def messages(self, prompts: Sequence[Prompt], policies: Sequence[Policy]) -> list[Prompt]:
+        """Return the messages that the model of each prompt's policy reads, as when it is served.
+
+        Entries of a policy's memory are recalled for the user who asked the prompt.
+
+        Parameters
+        ----------
+        prompts : sequence of Prompt
+            N prompts, without the policies' own messages.
+        policies : sequence of Policy
+            Policy of each prompt.
+        """
+        store = self.feedback.store
+        users = prompt_users(store, prompts) if any(policy.memory for policy in policies) else {}
+        memories = {policy.memory: load_memory(policy, store) for policy in policies}
+        results = []
+        for prompt, policy in zip(prompts, policies, strict=True):
+            memory = memories[policy.memory]
+            texts: tuple[str, ...] | None = None
+            if memory is not None:
+                user = users.get(prompt_key(prompt))
+                texts = (await memory.recall(prompt, user=user)).texts
+            results.append(policy.messages(prompt, remembered=texts))
+        return results
+
     async def sample(
         self,
         prompts: Sequence[Prompt],
@@ -146,14 +172,15 @@ class MethodContext:
             return []
         responders = policies or [policy or self.policy] * len(prompts)
         model = self.model(responders[0])
+        messages = await self.messages(prompts, responders)
         requests = [
             Request(
-                messages=responder.messages(prompt),
+                messages=message_list,
                 sampling=sampling or responder.decoder.base_sampling,
                 sample_index=i,
                 seed=self.run.seed * 1_000 + seed,
             )
-            for responder, prompt in zip(responders, prompts, strict=True)
+            for responder, message_list in zip(responders, messages, strict=True)
             for i in range(count)
         ]
         results: list[list[str]] = [[] for _ in prompts]

@@ -106,13 +106,9 @@ def _condition_evidence(
     condition, where = scope.condition, scope.where
     assert condition is not None
     assert where is not None
-    literal, meant = (
-        max((share(words, request) for words in condition.alternatives), default=0.0)
-        for share in (
-            lambda words, text: _share(_weights(scope, words, background), text),
-            lambda words, text: _meant(_weights(scope, words, background), text, vectors),
-        )
-    )
+    parts = [_weights(scope, words, background) for words in condition.alternatives]
+    literal = max((_share(part, request) for part in parts), default=0.0)
+    meant = max((_meant(part, request, vectors) for part in parts), default=0.0)
     if condition.everywhere and _is_general(condition, background):
         literal = meant = 1.0
     weights = [

@@ -18,16 +18,17 @@ class MemorySpec(Record):
     """
 
     name: Name = "memory"
-    """Name of the memory in the project."""
+    """Name of the memory in the project. Default: memory."""
     revision: Annotated[int, Field(ge=0)]
     """Last revision whose entries are visible."""
     embedder: Name = "hashed"
-    """Embedder of entries and requests, by its name in the registry."""
+    """Embedder of entries and requests: hashed, which counts words, or sentence, which knows
+    meanings and needs `backtalk[embed]`, or one of an installed package. Default: hashed."""
     limit: Annotated[int, Field(ge=1)] = 8
-    """Maximum number of entries in a prompt."""
+    """Maximum number of entries in a prompt. Default: 8."""
     withhold: Annotated[float, Field(ge=0, le=0.5)] = 0.05
     """Probability with which an entry that applies is withheld in use, so that its effect on
-    feedback can be estimated. Evaluations withhold none."""
+    feedback can be estimated. Evaluations withhold none. Default: 0.05."""
     unsure: Literal["omit", "show"] = "omit"
     """Treatment of an entry whose scope may or may not contain the request: leave it out, so that
-    no rule is applied where it was not meant, or show it."""
+    no rule is applied where it was not meant, or show it. Default: omit."""

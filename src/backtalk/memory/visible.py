@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable
 from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -81,14 +81,16 @@ class VisibleEntries:
         with self._lock:
             if self._read_at is None:
                 self._read()
-            elif time.monotonic() - self._read_at >= REFRESH_SECONDS:
+            elif time.monotonic() - self._read_at < REFRESH_SECONDS:
+                return
+            else:
                 try:
                     self._read_changes()
                 except UNAVAILABLE as error:
                     log.warning("Changes of the memory could not be read: %s", error)
             self._read_at = time.monotonic()
 
-    def by_id(self, ids: Iterator[str]) -> list[VisibleEntry]:
+    def by_id(self, ids: Iterable[str]) -> list[VisibleEntry]:
         """Return the entries with these ids that are still visible."""
         entries = self._entries
         return [entries[id_] for id_ in ids if id_ in entries]

@@ -13,6 +13,7 @@ from backtalk.decode.base import DECODERS, get_decoder
 from backtalk.errors import RecordError, UnknownName
 from backtalk.models.protocol import Sampling
 from backtalk.policy.policy import Policy
+from backtalk.policy.prompt_template import PromptTemplate
 from backtalk.policy.schema import MODEL_KINDS, record_at
 
 Path = tuple[str | int, ...]
@@ -24,7 +25,6 @@ _ALIASES = {
     "url": "base_url",
     "api_key": "api_key_env",
     "instructions": "system",
-    "prompt": "system",
     "provider": "kind",
     "type": "kind",
 }
@@ -33,6 +33,8 @@ _KINDS = tuple(MODEL_KINDS)
 _EXAMPLES: dict[Path, str] = {
     ("model",): "{kind: endpoint, model: NAME}",
     ("decoder",): "{kind: sample}",
+    ("prompt",): "{rules: [Be brief.]}",
+    ("memory",): "{revision: 1}",
 }
 
 
@@ -121,6 +123,8 @@ def _unknown_field(path: Path, data: Any, suggestion: str | None) -> str:
     name = str(path[-1])
     if name in Sampling.model_fields and path[-2:-1] != ("sampling",):
         return f"unknown field (did you mean decoder.sampling.{name}?)"
+    if name in PromptTemplate.model_fields and len(path) == 1:
+        return f"unknown field (did you mean prompt.{name}?)"
     if suggestion is not None:
         return f"unknown field (did you mean {suggestion}?)"
     return f"unknown field; the fields here are {', '.join(_known(path[:-1], data))}"
@@ -140,7 +144,8 @@ def _problem(path: Path, item: Any) -> tuple[Path, str]:
     if kind == "union_tag_invalid":
         return (*path, "kind"), str(UnknownName.among("kind", item["ctx"]["tag"], _KINDS))
     if kind in {"model_attributes_type", "model_type"} and path in _EXAMPLES:
-        return path, f"should be a mapping such as {_EXAMPLES[path]}{_instead_of(item)}"
+        hint = "; a text belongs in system" if path == ("prompt",) else ""
+        return path, f"should be a mapping such as {_EXAMPLES[path]}{_instead_of(item)}{hint}"
     if kind == "value_error":
         return _value_error(path, str(item["ctx"]["error"]))
     expected = item["msg"].partition(", unable to parse")[0]

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 from backtalk.artifacts import Artifacts
 from backtalk.decode import DecoderOutput
 from backtalk.errors import NotFound
-from backtalk.feedback import Message, Response, as_prompt
+from backtalk.feedback import MemoryUse, Message, Response, as_prompt
+from backtalk.feedback.case import prompt_key
 from backtalk.feedback.interaction import Prompt
 from backtalk.models import BudgetedModel, CachedModel, EndpointSpec, Request, load_model
 from backtalk.models.cut_answers import warn_of_cut_answers
 from backtalk.models.protocol import Model
 from backtalk.models.run_sync import run_sync
+from backtalk.policy.described_tools import DescribedTools
 from backtalk.policy.policy import Policy
 from backtalk.rewards import Reward, load_reward
+
+if TYPE_CHECKING:
+    from backtalk.memory.recall import LoadedMemory
+    from backtalk.store import Store
 
 
 @dataclass(frozen=True)
@@ -25,6 +32,10 @@ class LoadedPolicy:
     policy: Policy
     model: Model
     rewards: dict[str, Reward]
+    memory: LoadedMemory | None = None
+    """Memory of the policy, ``None`` without one."""
+    users: Mapping[str, str] = field(default_factory=dict)
+    """User of each prompt whose user is not named, by :func:`~backtalk.feedback.prompt_key`."""
 
     @property
     def id(self) -> str:
@@ -50,30 +61,111 @@ class LoadedPolicy:
         """Return the policy with another model in place of its own."""
         return replace(self, model=model)
 
-    async def decode(self, prompts: Sequence[Prompt], *, seed: int = 0) -> list[DecoderOutput]:
-        """Answer each prompt; the outputs include all candidates of the decoder."""
-        return await self.policy.decoder.decode(
-            self.model,
-            [self.policy.messages(prompt) for prompt in prompts],
-            rewards=self.rewards,
-            seed=seed,
-        )
+    async def messages(
+        self,
+        prompts: Sequence[Prompt],
+        *,
+        seed: int = 0,
+        users: Sequence[str | None] | None = None,
+        explore: bool = False,
+    ) -> tuple[list[Prompt], list[tuple[MemoryUse, ...]]]:
+        """Return the messages for the model for each prompt, and the memory entries that apply.
 
-    def respond(self, prompt: str | Message | list[Message], *, seed: int = 0) -> Response:
+        Parameters
+        ----------
+        prompts : sequence of Prompt
+            N prompts, without the policy's own messages.
+        seed : int, default 0
+            Seed of the withholding of entries.
+        users : sequence of (str or None), optional
+            User of each prompt. Default: those of the field ``users``.
+        explore : bool, default False
+            If true, withhold entries at random, as the policy's memory says.
+
+        Returns
+        -------
+        list of Prompt
+            N lists of messages.
+        list of tuple of MemoryUse
+            N tuples of entries, shown or withheld.
+        """
+        if self.memory is None:
+            return [self.policy.messages(prompt) for prompt in prompts], [()] * len(prompts)
+        if users is None:
+            users = [self.users.get(prompt_key(prompt)) for prompt in prompts]
+        recalls = [
+            await self.memory.recall(prompt, user=user, explore=explore, seed=seed)
+            for prompt, user in zip(prompts, users, strict=True)
+        ]
+        messages = [
+            self.policy.messages(prompt, remembered=recall.texts)
+            for prompt, recall in zip(prompts, recalls, strict=True)
+        ]
+        return messages, [recall.uses for recall in recalls]
+
+    async def decode(
+        self,
+        prompts: Sequence[Prompt],
+        *,
+        seed: int = 0,
+        users: Sequence[str | None] | None = None,
+        explore: bool = False,
+    ) -> list[DecoderOutput]:
+        """Answer each prompt; the outputs include all candidates of the decoder.
+
+        Parameters
+        ----------
+        prompts, seed, users, explore
+            See :meth:`messages`. The seed is also that of the samples.
+        """
+        messages, uses = await self.messages(prompts, seed=seed, users=users, explore=explore)
+        outputs = await self.policy.decoder.decode(
+            self.model, messages, rewards=self.rewards, seed=seed
+        )
+        return [
+            replace(output, memory=used) if used else output
+            for output, used in zip(outputs, uses, strict=True)
+        ]
+
+    def respond(
+        self, prompt: str | Message | list[Message], *, seed: int = 0, user: str | None = None
+    ) -> Response:
         """Answer one prompt.
+
+        Parameters
+        ----------
+        prompt : str, Message or list of Message
+            Prompt.
+        seed : int, default 0
+            Random seed.
+        user : str, optional
+            Id of the user who asks, for the entries of the memory that are about them.
 
         Returns
         -------
         Response
-            Response with the names of its model and policy, ready to store in an interaction.
+            Response with its model, policy, version of the prompt and memory entries, ready to
+            store in an interaction.
         """
-        (decoded,) = run_sync(self.decode([as_prompt(prompt)], seed=seed))
+        (decoded,) = run_sync(self.decode([as_prompt(prompt)], seed=seed, users=[user]))
         warn_of_cut_answers(self.policy.label, [decoded.answer])
-        return as_response(decoded, policy=self.id)
+        return as_response(decoded, policy=self.id, prompt_version=self.policy.prompt_version)
 
 
-def as_response(decoded: DecoderOutput, *, policy: str) -> Response:
-    """Return a decoder's output as the response of an interaction."""
+def as_response(
+    decoded: DecoderOutput, *, policy: str, prompt_version: str | None = None
+) -> Response:
+    """Return a decoder's output as the response of an interaction.
+
+    Parameters
+    ----------
+    decoded : DecoderOutput
+        Output.
+    policy : str
+        Id of the policy that answered.
+    prompt_version : str, optional
+        Version of its prompt.
+    """
     answer = decoded.answer
     return Response(
         id="0",
@@ -83,6 +175,8 @@ def as_response(decoded: DecoderOutput, *, policy: str) -> Response:
         policy=policy,
         sample=decoded.chosen,
         log_probability=answer.log_probability,
+        prompt_version=prompt_version,
+        memory=decoded.memory,
     )
 
 
@@ -90,9 +184,11 @@ def load_policy(
     policy: Policy,
     artifacts: Artifacts | None = None,
     *,
+    store: Store | None = None,
+    prompts: Sequence[Prompt] = (),
     wrap: Callable[[Model], Model] | None = None,
 ) -> LoadedPolicy:
-    """Load the model and the rewards of a policy.
+    """Load the model, the rewards and the memory of a policy.
 
     Parameters
     ----------
@@ -100,13 +196,17 @@ def load_policy(
         Policy to load.
     artifacts : Artifacts, optional
         Artifacts with its rewards and recordings: a store's ``artifacts``.
+    store : Store, optional
+        Store with its memory.
+    prompts : sequence of Prompt, default ()
+        Prompts of the store that it will answer as for the users who asked them.
     wrap : Callable[[Model], Model], optional
         Wrapper of the model, such as a cache or a budget; see :meth:`backtalk.run.Run.wrap`.
 
     Raises
     ------
     NotFound
-        If an artifact does not exist.
+        If an artifact does not exist, or the policy has a memory and no store is passed.
     MissingAddress
         If the model is an endpoint without an address.
     UnlimitedAnswer
@@ -119,11 +219,46 @@ def load_policy(
             "Pass the artifacts of the store that it was learned in: store.artifacts",
         )
     model = load_model(policy.model, artifacts)
+    if policy.prompt is not None and policy.prompt.tools:
+        model = DescribedTools(model, policy.prompt)
     if wrap is not None:
         model = wrap(model)
         _check_bound(policy, model)
     rewards = {id_: load_reward(id_, artifacts) for id_ in reward_ids if artifacts is not None}
-    return LoadedPolicy(policy, model, rewards)
+    memory = load_memory(policy, store)
+    users = {} if store is None or memory is None else prompt_users(store, prompts)
+    return LoadedPolicy(policy, model, rewards, memory, users)
+
+
+def prompt_users(store: Store, prompts: Sequence[Prompt]) -> dict[str, str]:
+    """Return the last user who asked each prompt, by the prompt's key, if one is known."""
+    keys = {prompt_key(prompt) for prompt in prompts}
+    if not keys:
+        return {}
+    pairs = ((prompt_key(case.interaction.prompt), case.interaction.user) for case in store.cases())
+    return {key: user for key, user in pairs if key in keys and user is not None}
+
+
+def load_memory(policy: Policy, store: Store | None) -> LoadedMemory | None:
+    """Return the memory of a policy, ``None`` if it has none.
+
+    Raises
+    ------
+    NotFound
+        If the policy has a memory and no store is passed.
+    """
+    if policy.memory is None:
+        return None
+    if store is None:
+        raise NotFound(
+            f"The policy {policy.label} recalls entries of the memory {policy.memory.name!r}, "
+            "which is in a store",
+            "Pass the store that it was learned in: load_policy(policy, store.artifacts, "
+            "store=store)",
+        )
+    from backtalk.memory.recall import LoadedMemory  # noqa: PLC0415 - imports an embedder
+
+    return LoadedMemory(store, policy.memory)
 
 
 def _check_bound(policy: Policy, model: Model) -> None:

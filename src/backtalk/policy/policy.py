@@ -10,6 +10,7 @@ from typing import Annotated, Any, Self
 from pydantic import Field, JsonValue, ValidationError
 
 from backtalk.decode import Decoder, Sample
+from backtalk.errors import BacktalkError
 from backtalk.feedback import Message, as_prompt, content_id
 from backtalk.feedback.record import OMIT_EMPTY, Name, OptionalField, Record, Time, record_error
 from backtalk.feedback.snapshot import Snapshot
@@ -102,7 +103,7 @@ class Policy(Record):
         return content_id("prompt", self.system or "", template)
 
     def messages(
-        self, prompt: str | tuple[Message, ...], *, remembered: Sequence[str] = ()
+        self, prompt: str | tuple[Message, ...], *, remembered: Sequence[str] | None = None
     ) -> tuple[Message, ...]:
         """Return the messages for the model: those of the policy, then the prompt.
 
@@ -110,11 +111,23 @@ class Policy(Record):
         ----------
         prompt : str or tuple of Message
             Messages of the user.
-        remembered : sequence of str, default ()
-            Texts of the memory entries that apply to the prompt.
+        remembered : sequence of str, optional
+            Texts of the memory entries that apply to the prompt. A policy with a memory needs them.
+
+        Raises
+        ------
+        BacktalkError
+            If the policy has a memory, and no texts are passed.
         """
+        if remembered is None and self.memory is not None:
+            raise BacktalkError(
+                f"The policy {self.label} answers with entries of the memory {self.memory.name!r}, "
+                "which are not known here",
+                "Start from the same policy without `memory`, and add the memory to the policy "
+                "that is learned; in Python, LoadedPolicy.messages recalls the entries",
+            )
         template = self.prompt or PromptTemplate()
-        return (*template.render(self.system, remembered), *as_prompt(prompt))
+        return (*template.render(self.system, remembered or ()), *as_prompt(prompt))
 
     def derive(self, *, lineage: Lineage, **changes: Any) -> Self:
         """Return an unnamed policy with changes to the recipe and a new lineage."""

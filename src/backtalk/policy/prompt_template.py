@@ -20,7 +20,9 @@ class Example(Record):
     """Demonstration in a prompt: a request and an ideal answer, as a user and an assistant turn."""
 
     prompt: Prompt
+    """Messages of the request."""
     answer: Name
+    """Ideal answer."""
 
 
 class PromptTemplate(Record):

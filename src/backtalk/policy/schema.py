@@ -8,6 +8,7 @@ from typing import Any
 
 from backtalk.decode.base import DECODERS, DecoderBase, get_decoder
 from backtalk.feedback.record import Record
+from backtalk.memory.spec import MemorySpec
 from backtalk.models.protocol import Sampling
 from backtalk.models.spec import (
     EndpointSpec,
@@ -17,6 +18,7 @@ from backtalk.models.spec import (
     ReplaySpec,
 )
 from backtalk.policy.policy import Lineage, Policy
+from backtalk.policy.prompt_template import Example, PromptTemplate
 
 MODEL_KINDS: dict[str, type[Record]] = {
     "endpoint": EndpointSpec,
@@ -26,6 +28,14 @@ MODEL_KINDS: dict[str, type[Record]] = {
     "mixture": MixtureSpec,
 }
 """Specs of models by ``kind``."""
+
+_PARTS: dict[str, type[Record]] = {
+    "sampling": Sampling,
+    "lineage": Lineage,
+    "prompt": PromptTemplate,
+    "memory": MemorySpec,
+}
+"""Records of a policy's other parts, by the name of the field."""
 
 _ROLE = re.compile(r":\w+:`~?\.?(?:[\w.]*\.)?(\w+)`")
 
@@ -86,8 +96,9 @@ def record_at(data: Any, path: tuple[str | int, ...]) -> type[Record] | None:
         return MODEL_KINDS.get(str(kind))
     if path == ("decoder",):
         return get_decoder(str(kind)) if kind in DECODERS else None
-    parts: dict[str, type[Record]] = {"sampling": Sampling, "lineage": Lineage}
-    return parts.get(str(path[-1]))
+    if path[:2] == ("prompt", "demonstrations") and len(path) == 3:
+        return Example
+    return _PARTS.get(str(path[-1]))
 
 
 def field_tables() -> Iterator[tuple[str, list[tuple[str, str, str]]]]:
@@ -98,6 +109,9 @@ def field_tables() -> Iterator[tuple[str, list[tuple[str, str, str]]]]:
     schema = policy_schema()
     definitions = schema["$defs"]
     yield "policy", _rows(schema)
+    for part in ("prompt", "memory"):
+        yield part, _rows(definitions[_PARTS[part].__name__])
+    yield "prompt: demonstrations", _rows(definitions[Example.__name__])
     for kind, record in MODEL_KINDS.items():
         yield f"model: {kind}", _rows(definitions[record.__name__])
     for kind in sorted(DECODERS):

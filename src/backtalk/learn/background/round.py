@@ -126,14 +126,15 @@ async def _evaluate(
     todo: Round, policy: Policy, baseline: Policy, store: Store, run: Run
 ) -> Evaluation:
     watch = todo.watch
+    prompts = _held_out_prompts(todo, store)
 
     def load(policy: Policy) -> LoadedPolicy:
-        return load_policy(policy, store.artifacts, wrap=run.wrap)
+        return load_policy(policy, store.artifacts, store=store, prompts=prompts, wrap=run.wrap)
 
     evaluation, answers = await evaluate(
         load(policy),
         load(baseline),
-        _held_out_prompts(todo, store),
+        prompts,
         get_judge(str(watch.judge), store),
         run=run,
         guards=[get_judge(name, store) for name in watch.guards],

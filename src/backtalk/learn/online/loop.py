@@ -285,7 +285,7 @@ class OnlineLearner:
         return self._run.seed * 1_000 + number
 
     def _load(self, policy: Policy) -> LoadedPolicy:
-        return load_policy(policy, self._store.artifacts, wrap=self._run.wrap)
+        return load_policy(policy, self._store.artifacts, store=self._store, wrap=self._run.wrap)
 
 
 def _interaction_id(policy: Policy, seed: int, index: int, responses: Sequence[Response]) -> str:

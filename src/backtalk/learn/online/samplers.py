@@ -38,10 +38,11 @@ def mix_policies(policy: Policy, other: Policy, weight: float) -> Policy:
     """
     if weight == 0 or policy.model == other.model:
         return policy
-    if policy.system != other.system:
+    prompts = [(one.system, one.prompt, one.memory) for one in (policy, other)]
+    if prompts[0] != prompts[1]:
         raise BacktalkError(
-            f"The policies {policy.label} and {other.label} have different system prompts",
-            "Mix only policies with the same system prompt",
+            f"The policies {policy.label} and {other.label} have different prompts or memories",
+            "Mix only policies with the same system prompt, template and memory",
         )
     models = policy.model, other.model
     local = [spec for spec in models if isinstance(spec, LocalSpec | NamedSpec)]
@@ -205,21 +206,28 @@ async def sample_responses(
             positions[policy.id].append((index, sample))
     results: dict[tuple[int, int], Response] = {}
     for id_, pairs in positions.items():
-        policy, model = policies[id_], load(policies[id_]).model
-        completions = await model.generate(
+        policy, loaded = policies[id_], load(policies[id_])
+        messages, uses = await loaded.messages([requests[index][0] for index, _ in pairs])
+        completions = await loaded.model.generate(
             [
                 Request(
-                    messages=policy.messages(requests[index][0]),
+                    messages=message_list,
                     sampling=policy.decoder.base_sampling,
                     sample_index=sample,
                     seed=seed,
                 )
-                for index, sample in pairs
+                for (_, sample), message_list in zip(pairs, messages, strict=True)
             ]
         )
-        for (index, sample), completion in zip(pairs, completions, strict=True):
+        for (index, sample), completion, used in zip(pairs, completions, uses, strict=True):
             results[index, sample] = Response(
-                id=str(sample), text=completion.text, model=model.name, policy=id_, sample=sample
+                id=str(sample),
+                text=completion.text,
+                model=loaded.model.name,
+                policy=id_,
+                sample=sample,
+                prompt_version=policy.prompt_version,
+                memory=used,
             )
     return [
         tuple(results[index, sample] for sample in range(len(responders)))

@@ -109,6 +109,8 @@ class Evaluator:
             loaded = load_policy(
                 policies[positions[0]],
                 self.context.feedback.store.artifacts,
+                store=self.context.feedback.store,
+                prompts=prompts,
                 wrap=self.context.run.wrap,
             )
             outputs = await loaded.decode([prompts[i] for i in positions], seed=self._seed)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from backtalk.policy.policy import Policy
+from backtalk.policy.prompt_template import PromptTemplate
 
 _USE = {
     "merged": """\
@@ -53,6 +54,12 @@ def policy_notes(policy: Policy) -> tuple[str, ...]:
     if policy.system is not None:
         text = json.dumps(policy.system, ensure_ascii=False)
         notes.append(f"The system prompt is not in the model. Send it with each request: {text}")
+    notes += _template_notes(policy.prompt)
+    if policy.memory is not None:
+        notes.append(
+            f"The memory {policy.memory.name} is not in the model. `backtalk serve` answers with "
+            "its entries"
+        )
     decoder = policy.decoder
     if not decoder.is_single_sample:
         notes.append(
@@ -66,6 +73,29 @@ def policy_notes(policy: Policy) -> tuple[str, ...]:
         parts.append(f"stop {json.dumps(list(sampling.stop), ensure_ascii=False)}")
     notes.append(f"The policy samples with {', '.join(parts)}")
     return tuple(notes)
+
+
+def _template_notes(template: PromptTemplate | None) -> list[str]:
+    """Return a sentence for each slot of a template that is in use."""
+    if template is None:
+        return []
+    notes = []
+    if template.rules:
+        text = json.dumps("\n".join(template.rules), ensure_ascii=False)
+        notes.append(f"The rules are not in the model. Append them to the system prompt: {text}")
+    if count := len(template.demonstrations):
+        examples = f"{count} demonstration{'s' if count > 1 else ''}"
+        notes.append(
+            f"{examples} of the prompt are not in the model. Send them before each request, as "
+            "`prompt` of policy.yaml has them"
+        )
+    if template.tools:
+        names = ", ".join(template.tools)
+        notes.append(
+            f"The descriptions of the tools {names} are not in the model. Send those of "
+            "policy.yaml with each request"
+        )
+    return notes
 
 
 def readme(policy: Policy, form: str, folder: Path, notes: Sequence[str]) -> str:
