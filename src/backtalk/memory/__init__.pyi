@@ -1,10 +1,12 @@
 from .change import MemoryChange as MemoryChange
 from .entry import EntryKind as EntryKind
 from .entry import MemoryEntry as MemoryEntry
+from .explanation import Explanation as Explanation
+from .explanation import explain_entry as explain_entry
 from .listing import EntryPage as EntryPage
 from .listing import EntryQuery as EntryQuery
 from .memory import Memory as Memory
-from .memory import OpenQuestion as OpenQuestion
+from .queries import OpenQuestion as OpenQuestion
 from .recall import LoadedMemory as LoadedMemory
 from .recall import Recall as Recall
 from .scope import ScopeClassifier as ScopeClassifier

@@ -228,6 +228,14 @@ class MemoryReader:
             raise Conflict(f"{prefix!r} is a prefix of several ids: {ids}", "Give a longer prefix")
         return rows[0]
 
+    def neighbours(self, id_: str) -> list[str]:
+        """Return the ids before and after one, in order."""
+        ids = _entries.c.id
+        query = select(func.max(ids)).where(_entries.c.memory == self.memory, ids < id_)
+        after = select(func.min(ids)).where(_entries.c.memory == self.memory, ids > id_)
+        rows = [self.connection.execute(one).scalar() for one in (query, after)]
+        return [str(row) for row in rows if row is not None]
+
     def links(self, role: str, names: Sequence[str] | None = None) -> list[Link]:
         """Return the links of a role, to these names or to all, by row."""
         query = select(_links.c.role, _links.c.name, _links.c.row).where(

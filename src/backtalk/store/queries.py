@@ -207,6 +207,28 @@ def read_feedback(
             yield parse_feedback(row.body)
 
 
+def read_feedback_by_id(engine: Engine, project_id: int, ids: Sequence[str]) -> list[AnyFeedback]:
+    """Return those feedback records of some ids that exist, in the order in which they arrived.
+
+    Parameters
+    ----------
+    engine : Engine
+        Database of the store.
+    project_id : int
+        Id of the project.
+    ids : sequence of str
+        Ids of feedback, up to 500.
+    """
+    table = schema.feedback
+    query = (
+        select(table.c.body)
+        .where(table.c.project == project_id, table.c.id.in_(ids), table.c.deleted.is_(None))
+        .order_by(table.c.seq)
+    )
+    with engine.connect() as connection:
+        return [parse_feedback(body) for body in connection.execute(query).scalars()]
+
+
 def read_arrivals(
     engine: Engine, project_id: int, kinds: Sequence[str], after: int
 ) -> Iterator[Arrival]:
