@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
@@ -12,10 +13,13 @@ from sklearn.cluster import AgglomerativeClustering
 from backtalk.feedback import Scope
 from backtalk.feedback.kinds import Critique
 from backtalk.learn.memory.lesson import Lesson, make_lesson, merge_group, normalise
+from backtalk.memory.contradictions import contradiction, topics_of
 from backtalk.models.protocol import Embedder
 
 MIN_PEOPLE = 2
 """Minimum number of people who make a statement one for everybody."""
+MIN_SHARE = 0.15
+"""Minimum share of all people of the training set, so that a few cannot speak for many."""
 MIN_REQUESTS = 3
 """Minimum number of requests on which one person says the same, for a preference of theirs."""
 MIN_SIMILARITY = 0.6
@@ -24,10 +28,30 @@ MAX_CLUSTERED = 2_000
 """Maximum number of different texts that are compared with each other."""
 
 
-def promote(lessons: Sequence[Lesson]) -> list[Lesson]:
+def supporters_needed(people: int) -> int:
+    """Return the number of people who make a statement one for everybody.
+
+    Parameters
+    ----------
+    people : int
+        Number of people of the training set.
+    """
+    return max(MIN_PEOPLE, math.ceil(MIN_SHARE * people))
+
+
+def promote(lessons: Sequence[Lesson], *, people: int = 0) -> list[Lesson]:
     """Return lessons in which the equal wishes of several people are one for everybody.
 
-    Facts about a user and what is keyed by a request stay theirs.
+    They have to be more than two and 15 % of all people, and more than those who wish the contrary.
+    A wish that a person took back since does not count. Facts about a user and what is keyed by a
+    request stay theirs.
+
+    Parameters
+    ----------
+    lessons : sequence of Lesson
+        Lessons.
+    people : int, default 0
+        Number of people of the training set.
     """
     groups: dict[tuple[str, ...], list[Lesson]] = defaultdict(list)
     results: list[Lesson] = []
@@ -36,16 +60,66 @@ def promote(lessons: Sequence[Lesson]) -> list[Lesson]:
             groups[normalise(lesson.text), lesson.scope.where or ""].append(lesson)
         else:
             results.append(lesson)
+    held = _by_topic(_still_wished([one for group in groups.values() for one in group]))
     for group in groups.values():
         everybody = any(not lesson.scope.users for lesson in group)
-        people = {person for lesson in group for person in lesson.people}
-        if len(group) > 1 and (everybody or len(people) >= MIN_PEOPLE):
+        if len(group) > 1 and (everybody or _is_shared(group, held, supporters_needed(people))):
             kind = min((lesson.kind for lesson in group), key=_RANK.index)
             kind = "principle" if kind == "preference" else kind
             results.append(replace(merge_group([one.about(()) for one in group]), kind=kind))
         else:
             results += group
     return results
+
+
+def _is_shared(group: Sequence[Lesson], held: dict[str, list[Lesson]], needed: int) -> bool:
+    """Return true if enough people still wish something, and more than wish the contrary."""
+    topics = topics_of(group[0].text)
+    related = {one.key: one for topic in topics for one in held.get(topic, ())}
+    keys = {lesson.key for lesson in group}
+    supporters = {person for key in keys & related.keys() for person in related[key].people}
+    opponents = {
+        person
+        for one in related.values()
+        if one.key not in keys and _contradict(one, group[0])
+        for person in one.people
+    }
+    return len(supporters) >= needed and len(supporters) > len(opponents)
+
+
+def _still_wished(lessons: Sequence[Lesson]) -> list[Lesson]:
+    """Return the lessons that no later one of the same users contradicts."""
+    by_users: dict[tuple[str, ...], list[Lesson]] = defaultdict(list)
+    for lesson in sorted(lessons, key=_time):
+        by_users[lesson.scope.users].append(lesson)
+    results: list[Lesson] = []
+    for group in by_users.values():
+        later: dict[str, list[Lesson]] = defaultdict(list)
+        for lesson in reversed(group):
+            topics = topics_of(lesson.text)
+            others = (other for topic in topics for other in later[topic])
+            if not any(_contradict(lesson, other) for other in others):
+                results.append(lesson)
+            for topic in topics:
+                later[topic].append(lesson)
+    return results
+
+
+def _by_topic(lessons: Sequence[Lesson]) -> dict[str, list[Lesson]]:
+    by_topic: dict[str, list[Lesson]] = defaultdict(list)
+    for lesson in lessons:
+        for topic in topics_of(lesson.text):
+            by_topic[topic].append(lesson)
+    return by_topic
+
+
+def _contradict(a: Lesson, b: Lesson) -> bool:
+    same_place = (a.scope.where or "") == (b.scope.where or "")
+    return same_place and contradiction(a.text, b.text) is not None
+
+
+def _time(lesson: Lesson) -> float:
+    return lesson.time.timestamp() if lesson.time is not None else 0.0
 
 
 _RANK = ("instruction", "principle", "preference", "correction", "fact", "case")
@@ -86,7 +160,10 @@ async def cluster_texts(texts: Sequence[str], embedder: Embedder) -> list[list[i
 
 
 async def repeated_critiques(
-    critiques: Sequence[tuple[Critique, str, tuple[str, ...], float]], embedder: Embedder
+    critiques: Sequence[tuple[Critique, str, tuple[str, ...], float]],
+    embedder: Embedder,
+    *,
+    people: int = 0,
 ) -> list[Lesson]:
     """Return the principles that several critiques state.
 
@@ -99,13 +176,15 @@ async def repeated_critiques(
         Each critique with its request, the users whose wish it is, and its reliability.
     embedder : Embedder
         Embedder of the texts.
+    people : int, default 0
+        Number of people of the training set.
     """
     results = []
     for group in await cluster_texts([item.text for item, *_ in critiques], embedder):
         members = [critiques[index] for index in group]
-        people = {item.annotator.id for item, *_ in members}
+        authors = {item.annotator.id for item, *_ in members}
         requests = {request for _, request, *_ in members}
-        several = len(people) >= MIN_PEOPLE
+        several = len(authors) >= supporters_needed(people)
         if len(requests) < 2 or not (several or len(requests) >= MIN_REQUESTS):
             continue
         items = [item for item, *_ in members]

@@ -114,12 +114,14 @@ class Collection:
         if not critiques:
             return []
         fitted = get_embedder(embedder, [item.text for item, *_ in critiques])
-        return await repeated_critiques(critiques, fitted)
+        return await repeated_critiques(critiques, fitted, people=len(self.speakers.annotators))
 
     async def lessons(self, embedder: EmbedderName) -> list[Lesson]:
         """Return all lessons, the wishes that several people share as one for everybody."""
         shared = [*await self.principles(embedder), *self.habits()]
-        return promote(merge([*self.statements(shared), *shared]))
+        return promote(
+            merge([*self.statements(shared), *shared]), people=len(self.speakers.annotators)
+        )
 
     def _leave_out(self, reason: str) -> None:
         self.left_out[reason] += 1

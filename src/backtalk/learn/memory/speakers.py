@@ -25,11 +25,14 @@ class Speakers:
     A user who judges an answer to themselves speaks for themselves, and so does any observed
     behaviour. Somebody else who judges it, a reviewer, speaks about the application. Without users
     in the records, several annotators are several people with their own wishes, and a single one
-    speaks about the application.
+    speaks about the application. What one of several users says about no answer, such as a standing
+    rule, is for themself as well: one user makes no rules for others.
     """
 
     annotators: frozenset[str]
     """Ids of all annotators but models and checks."""
+    end_users: frozenset[str] = frozenset()
+    """Ids of the users of interactions."""
     reliabilities: dict[str, float] = field(default_factory=dict)
     """Probability that a judgement of the annotator is right, in (0, 1)."""
 
@@ -47,7 +50,8 @@ class Speakers:
         cases = list(cases)
         feedback = [item for case in cases for item in case.feedback] + list(others)
         people = {item.annotator.id for item in feedback if is_person(item.annotator)}
-        return cls(frozenset(people), _reliabilities(cases))
+        users = {case.interaction.user for case in cases if case.interaction.user is not None}
+        return cls(frozenset(people), frozenset(users), _reliabilities(cases))
 
     def users(self, item: BaseFeedback, user: str | None) -> tuple[str, ...]:
         """Return the users whose wish feedback is; none if it is about the application.
@@ -60,6 +64,8 @@ class Speakers:
             User of its interaction.
         """
         annotator = item.annotator
+        if item.interaction is None and len(self.end_users) > 1 and annotator.id in self.end_users:
+            return (annotator.id,)
         if not is_person(annotator):
             return () if annotator.id != UNKNOWN or user is None else (user,)
         if user is not None:
