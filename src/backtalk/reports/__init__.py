@@ -1,10 +1,5 @@
-"""Reports of evaluations as self-contained HTML files."""
+"""Reports of evaluations as self-contained HTML files, and of what was learned in a period."""
 
-from backtalk.reports.policy_report import (
-    evaluation_report,
-    read_examples,
-    read_training,
-    save_examples,
-)
+import lazy_loader
 
-__all__ = ["evaluation_report", "read_examples", "read_training", "save_examples"]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -22,9 +22,11 @@ from backtalk.serve.pages.section import Section, make_endpoint
 
 MODULES = (
     "inbox",
+    "learned",
     "interactions",
     "policies",
     "prompts",
+    "memory",
     "experiments",
     "reports",
     "people",

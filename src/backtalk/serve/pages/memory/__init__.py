@@ -1,0 +1,5 @@
+"""The page Memory."""
+
+from backtalk.serve.pages.memory.routes import section
+
+__all__ = ["section"]
