@@ -13,6 +13,7 @@ from backtalk.feedback.case import prompt_key
 from backtalk.feedback.interaction import Prompt
 from backtalk.feedback.kinds import Demonstration, Edit
 from backtalk.learn.lazy_modules import np
+from backtalk.learn.prompt.refinements import Refinement
 from backtalk.learn.training_set import TrainingSet
 
 if TYPE_CHECKING:
@@ -63,14 +64,26 @@ class Closeness:
         return self.corrections.get(prompt_key(prompt), ())
 
 
-def corrections(feedback: TrainingSet) -> dict[str, list[Correction]]:
-    """Return the edits and demonstrations of a training set, by key of the prompt."""
+def corrections(
+    feedback: TrainingSet, refinements: Sequence[Refinement] = ()
+) -> dict[str, list[Correction]]:
+    """Return edits and demonstrations by key of the prompt, and refined answers where none is.
+
+    Parameters
+    ----------
+    feedback : TrainingSet
+        Feedback.
+    refinements : sequence of Refinement, default ()
+        Answers that a model refined by critiques.
+    """
     results: dict[str, list[Correction]] = {}
     for case in feedback.cases():
         items = [Correction(edit.text, case.text(edit.response)) for edit in case.of(Edit)]
         items += [Correction(item.text) for item in case.of(Demonstration)]
         if items:
             results.setdefault(prompt_key(case.interaction.prompt), []).extend(items)
+    for one in refinements:
+        results.setdefault(prompt_key(one.prompt), [Correction(one.text, one.original)])
     return results
 
 

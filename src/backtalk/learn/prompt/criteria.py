@@ -32,6 +32,7 @@ MIN_CRITIQUES = 5
 """Number of critiques from which a criterion is learned."""
 _DISTANCE = 0.6
 """Cosine distance of the words of two critiques up to which they are of one criterion."""
+_LETTERS = r"[^\W\d]+"
 _MAX_CRITERIA = 12
 _MAX_CLUSTERED = 2_000
 """Number of different texts that are clustered; the most frequent ones."""
@@ -81,8 +82,8 @@ async def criteria_part(
     context: MethodContext, known: KnownFeedback, embedder: EmbedderName
 ) -> CriteriaPart | None:
     """Return the part of the critiques; ``None`` if they have no two criteria to tell apart."""
-    examples = known.examples
-    criteria = [one for one in await find_criteria(examples) if MIN_CRITIQUES <= len(one.examples)][
+    examples = known.reviews
+    criteria = [one for one in await find_criteria(examples) if len(one.examples) >= MIN_CRITIQUES][
         :_MAX_CRITERIA
     ]
     pairs = []
@@ -120,7 +121,7 @@ def _cluster(texts: Sequence[str]) -> list[int]:
     from sklearn.feature_extraction.text import TfidfVectorizer  # noqa: PLC0415 - slow to import
 
     vectors = TfidfVectorizer(
-        ngram_range=(1, 2), token_pattern=r"[^\W\d]+", sublinear_tf=True
+        ngram_range=(1, 2), token_pattern=_LETTERS, sublinear_tf=True
     ).fit_transform(texts)
     clustering = AgglomerativeClustering(
         None, metric="cosine", linkage="average", distance_threshold=_DISTANCE

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import SequenceMatcher
 
 from backtalk.feedback.case import prompt_key
 from backtalk.feedback.interaction import Prompt
 from backtalk.feedback.kinds import Demonstration, Edit
 from backtalk.feedback.views import CritiqueView, Pair
+from backtalk.learn.prompt.examples import good_answers
 from backtalk.learn.prompt.protocol import TextFeedback
+from backtalk.learn.prompt.refinements import Refinement
 from backtalk.learn.training_set import TrainingSet
 
 _SAME = 0.9
@@ -25,6 +27,10 @@ class KnownFeedback:
     """Critiques by key of the prompt."""
     better: Mapping[str, Sequence[str]]
     """Corrected, ideal and preferred answers by key of the prompt, the most reliable first."""
+    answers: Sequence[tuple[Prompt, str]] = ()
+    """Requests with a good answer of a person each."""
+    refinements: tuple[Refinement, ...] = ()
+    """Answers that a model refined by critiques."""
 
     @classmethod
     def of(cls, feedback: TrainingSet) -> KnownFeedback:
@@ -40,7 +46,7 @@ class KnownFeedback:
         for pair in feedback.views(Pair):
             if not pair.tie:
                 better.setdefault(prompt_key(pair.prompt), []).append(pair.chosen)
-        return cls(critiques, better)
+        return cls(critiques, better, good_answers(feedback))
 
     def about(self, prompt: Prompt, answer: str) -> TextFeedback:
         """Return what was said about an answer or one like it, and a better answer."""
@@ -54,8 +60,23 @@ class KnownFeedback:
         better = next((text for text in self.better.get(key, ()) if text != answer), None)
         return TextFeedback(prompt, answer, " ".join(dict.fromkeys(said)), better)
 
+    def with_refined(self, refinements: Sequence[Refinement]) -> KnownFeedback:
+        """Return the same feedback with refined answers as better ones, after those of people."""
+        better = {key: list(texts) for key, texts in self.better.items()}
+        for one in refinements:
+            better.setdefault(prompt_key(one.prompt), []).append(one.text)
+        return replace(self, better=better, refinements=tuple(refinements))
+
     @property
-    def examples(self) -> list[TextFeedback]:
+    def good_answers(self) -> list[tuple[Prompt, str]]:
+        """Requests with a good answer each: of people, or else refined by a model."""
+        results = {prompt_key(prompt): (prompt, text) for prompt, text in self.answers}
+        for one in self.refinements:
+            results.setdefault(prompt_key(one.prompt), (one.prompt, one.text))
+        return list(results.values())
+
+    @property
+    def reviews(self) -> list[TextFeedback]:
         """All critiques with their answers."""
         return [
             TextFeedback(view.prompt, view.completion, view.critique, view.refinement)

@@ -19,8 +19,9 @@ from backtalk.learn.lazy_modules import np
 from backtalk.learn.prompt.closeness import Closeness, corrections
 from backtalk.learn.prompt.criteria import criteria_part
 from backtalk.learn.prompt.known_feedback import KnownFeedback
-from backtalk.learn.prompt.protocol import Signal, TextFeedback
-from backtalk.learn.reward_feedback import fit_reward, reward_feedback
+from backtalk.learn.prompt.protocol import TextFeedback
+from backtalk.learn.prompt.refinements import refine
+from backtalk.learn.reward_feedback import RewardFeedback, fit_reward, reward_feedback
 from backtalk.rewards.judge_info import JudgeInfo
 
 if TYPE_CHECKING:
@@ -100,8 +101,12 @@ class FeedbackSignal:
 
 
 async def make_signal(
-    context: MethodContext, *, judge: str | None = None, embedder: EmbedderName = "hashed"
-) -> Signal:
+    context: MethodContext,
+    *,
+    judge: str | None = None,
+    embedder: EmbedderName = "hashed",
+    refine_critiques: bool | None = None,
+) -> FeedbackSignal:
     """Return the signal that the feedback of a training set allows.
 
     What it optimises is recorded in ``context.rewards``, so that the promotion gate refuses it as
@@ -115,6 +120,9 @@ async def make_signal(
         Name of a judge to use beside the feedback, or alone where no feedback judges answers.
     embedder : {"hashed", "sentence"}, default "hashed"
         Embedder of learned rewards.
+    refine_critiques : bool, optional
+        If true, the policy's model refines criticised answers, one call each, and the refined ones
+        count as corrections. Default: only if there is no other judgement than critiques.
 
     Raises
     ------
@@ -122,15 +130,20 @@ async def make_signal(
         If nothing tells better answers from worse, and no judge is named.
     """
     known = KnownFeedback.of(context.feedback)
+    data = reward_feedback(context.feedback)
+    if refine_critiques or (refine_critiques is None and not data.is_enough):
+        known = await _refined(context, known)
+    refined = [one.pair for one in known.refinements]
     parts: list[SignalPart] = []
     if judge is not None:
         parts.append(RewardPart(await context.judge(judge, embedder), MAX_ACCURACY, name=judge))
-    if (reward := await _reward_part(context, embedder)) is not None:
+    data = RewardFeedback([*data.pairs, *refined], data.points)
+    if (reward := await _reward_part(context, data, embedder)) is not None:
         parts.append(reward)
-    if texts := corrections(context.feedback):
+    if texts := corrections(context.feedback, known.refinements):
         parts.append(Closeness(texts))
         context.rewards.append(JudgeInfo(name="closeness to corrections"))
-    if (criteria := await criteria_part(context, known, embedder)) is not None:
+    if not parts and (criteria := await criteria_part(context, known, embedder)) is not None:
         parts.append(criteria)
     if not parts:
         left_out, mend = context.feedback.explain_left_out()
@@ -144,9 +157,18 @@ async def make_signal(
     return FeedbackSignal(parts, known)
 
 
-async def _reward_part(context: MethodContext, embedder: EmbedderName) -> RewardPart | None:
+async def _refined(context: MethodContext, known: KnownFeedback) -> KnownFeedback:
+    """Return the feedback with the answers that a model refined by critiques, if it may be used."""
+    views = [view for of_prompt in known.critiques.values() for view in of_prompt]
+    if not (views and context.may_call_models) or context.policy.model.kind == "replay":
+        return known
+    return known.with_refined(await refine(context, views))
+
+
+async def _reward_part(
+    context: MethodContext, data: RewardFeedback, embedder: EmbedderName
+) -> RewardPart | None:
     """Return the reward learned from pairs and single judgements, if there are enough."""
-    data = reward_feedback(context.feedback)
     if not data.is_enough:
         return None
     with context.run.task("learning a reward"):

@@ -1,0 +1,1 @@
+"""Proposals that come from the feedback itself: lines, removals, demonstrations, reflection."""

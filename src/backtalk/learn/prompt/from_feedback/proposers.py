@@ -1,0 +1,208 @@
+"""Proposers of the method ``prompt``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from backtalk.feedback import prompt_text
+from backtalk.learn.lazy_modules import np
+from backtalk.learn.prompt.criteria import find_criteria
+from backtalk.learn.prompt.edits import lines
+from backtalk.learn.prompt.from_feedback.line_pool import found_lines, stated_lines
+from backtalk.learn.prompt.from_feedback.screening import (
+    Effects,
+    apply_changes,
+    possible_changes,
+    screen,
+)
+from backtalk.learn.prompt.protocol import PromptCandidate, SearchState, TextFeedback
+from backtalk.learn.prompt.writer import Examples, PromptWriter
+from backtalk.policy.prompt_template import Example
+
+if TYPE_CHECKING:
+    from backtalk.embedders.registry import EmbedderName
+
+MAX_CHANGES = 20
+"""Maximum number of changes that are screened together."""
+_THRESHOLDS = (0.0, 1.0, 2.0)
+"""Standard errors above 0 from which an effect counts, one candidate for each."""
+_MAX_SHOWN = 6
+
+
+class LineProposer:
+    """Proposer that adds lines that feedback suggests and removes lines of the prompt.
+
+    All changes are screened together, and the combinations that seem to help are candidates.
+    Removals find wrong and contradictory lines of the seed.
+
+    Parameters
+    ----------
+    known : sequence of TextFeedback
+        Critiques.
+    examples : sequence of tuple[Prompt, str]
+        Requests with good answers, in which the writer finds rules.
+    writer : PromptWriter, optional
+        Model that finds rules; without one, lines come from the words of people alone.
+    """
+
+    name = "lines"
+
+    def __init__(
+        self,
+        known: Sequence[TextFeedback],
+        examples: Examples,
+        writer: PromptWriter | None = None,
+    ) -> None:
+        self._known = known
+        self._examples = examples
+        self._writer = writer
+        self._suggested: list[str] | None = None
+        self._prompts: list[PromptCandidate] = []
+
+    async def propose(self, state: SearchState, count: int) -> list[PromptCandidate]:
+        """Return combinations of changes that seem to help, and prompts that a model wrote."""
+        if self._suggested is None:
+            self._suggested = await self._suggest(state)
+        prompts, self._prompts = self._prompts[:2], self._prompts[2:]
+        base = state.best.candidate
+        changes = possible_changes(base, self._suggested)[:MAX_CHANGES]
+        if not changes:
+            return prompts
+        effects = await screen(state, changes)
+        self._forget(effects)
+        return [*self._combinations(base, effects, count), *prompts]
+
+    async def _suggest(self, state: SearchState) -> list[str]:
+        feedback = state.context.feedback
+        suggested = stated_lines(feedback, await find_criteria(self._known))
+        if self._writer is not None and self._examples:
+            found, self._prompts = await found_lines(self._writer, state, self._examples)
+            # Both sources take turns, so that neither fills the screening alone.
+            suggested = [
+                line
+                for position in range(max(len(found), len(suggested)))
+                for source in (found, suggested)
+                for line in source[position : position + 1]
+            ]
+        return list(dict.fromkeys(suggested))
+
+    def _forget(self, effects: Effects) -> None:
+        """Drop lines that seem to harm, so that the next screening has room for others."""
+        kept = {change.line for change in effects.above(-1.0)}
+        screened = {change.line for change in effects.changes}
+        self._suggested = [
+            line for line in self._suggested or () if line in kept or line not in screened
+        ]
+
+    def _combinations(
+        self, base: PromptCandidate, effects: Effects, count: int
+    ) -> list[PromptCandidate]:
+        groups = [effects.above(threshold) for threshold in _THRESHOLDS]
+        groups += [[change] for change in groups[0][:2]]
+        candidates = [apply_changes(base, g, proposer=self.name) for g in groups if g]
+        return list({one.version: one for one in candidates}.values())[:count]
+
+
+class DemonstrationProposer:
+    """Proposer of prompts with demonstrations: answers that people corrected, wrote or preferred.
+
+    They are chosen for coverage: each one is the request farthest from those before it, so that few
+    show most kinds of requests (Gonzalez 1985, "Clustering to minimize the maximum intercluster
+    distance").
+
+    Parameters
+    ----------
+    examples : sequence of tuple[Prompt, str]
+        Requests with good answers.
+    sizes : sequence of int, default (1, 3)
+        Numbers of demonstrations.
+    embedder : {"hashed", "sentence"}, default "hashed"
+        Embedder of requests.
+    """
+
+    name = "demonstrations"
+
+    def __init__(
+        self,
+        examples: Examples,
+        *,
+        sizes: Sequence[int] = (1, 3),
+        embedder: EmbedderName = "hashed",
+    ) -> None:
+        self._examples = examples
+        self._sizes = sizes
+        self._embedder = embedder
+
+    async def propose(self, state: SearchState, count: int) -> list[PromptCandidate]:
+        """Return the prompt that leads with demonstrations, one candidate for each size."""
+        base = state.best.candidate
+        if base.template.demonstrations or not self._examples:
+            return []
+        order = await self._covering(max(self._sizes))
+        candidates = []
+        for size in self._sizes:
+            shown = tuple(
+                Example(prompt=prompt, answer=answer)
+                for prompt, answer in (self._examples[i] for i in order[:size])
+            )
+            template = base.template.model_copy(update={"demonstrations": shown})
+            note = f"{len(shown)} demonstrations"
+            candidates.append(replace(base, template=template, proposer=self.name, note=note))
+        return candidates[:count]
+
+    async def _covering(self, size: int) -> list[int]:
+        """Return indices of examples that are far from one another, a typical one first."""
+        from backtalk.embedders.registry import get_embedder  # noqa: PLC0415 - slow to import
+
+        texts = [prompt_text(prompt[-1:]) for prompt, _ in self._examples]
+        vectors = await get_embedder(self._embedder, texts).embed(texts)
+        chosen = [int((vectors @ vectors.mean(axis=0)).argmax())]
+        nearest = vectors @ vectors[chosen[0]]
+        while len(chosen) < min(size, len(texts)):
+            chosen.append(int(nearest.argmin()))
+            nearest = np.maximum(nearest, vectors @ vectors[chosen[-1]])
+        return chosen
+
+
+class ReflectionProposer:
+    """Proposer that lets a model rewrite the prompt by what is wrong with its worst answers.
+
+    Parameters
+    ----------
+    writer : PromptWriter
+        Model that criticises and revises.
+    count : int, default 2
+        Number of revisions in a round.
+    """
+
+    name = "reflection"
+
+    def __init__(self, writer: PromptWriter, *, count: int = 2) -> None:
+        self._writer = writer
+        self._count = count
+        self._round = 0
+
+    async def propose(self, state: SearchState, count: int) -> list[PromptCandidate]:
+        """Return revisions of a prompt by its worst answers so far."""
+        parent = state.parent()
+        if not parent.scores:
+            indices = list(range(min(_MAX_SHOWN * 2, len(state.examples))))
+            results = await state.evaluate([(parent.candidate, index) for index in indices])
+            for index, (answer, score) in zip(indices, results, strict=True):
+                parent.answers[index], parent.scores[index] = answer, score
+        worst = sorted(parent.scores, key=lambda index: parent.scores[index])[:_MAX_SHOWN]
+        said = await state.signal.explain(
+            [state.examples[i] for i in worst], [parent.answers[i] for i in worst]
+        )
+        self._round += 1
+        critiques = await self._writer.criticise(parent.candidate, [said], seed=self._round)
+        revised = await self._writer.revise(
+            parent.candidate, critiques, said, count=min(self._count, count), seed=self._round
+        )
+        return [
+            replace(one, proposer=self.name, note=one.note or "rewritten")
+            for one in revised
+            if lines(one)
+        ]
