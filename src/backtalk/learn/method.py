@@ -220,6 +220,7 @@ METHODS = Registry[Method](
             )
         ),
         "backtalk.learn.decoding.best_of_n",
+        "backtalk.learn.prompt.method",
         "backtalk.learn.memory.remember",
     ),
     item_type=Method,
