@@ -82,6 +82,8 @@ def _compare_replaced(replaced: Statement, other: Statement) -> str | None:
     """Compare the second half of "tea, not coffee" with a statement, such as "coffee"."""
     if replaced.replaces is None or other.replaces is not None or other.negative:
         return None
+    if replaced.content == replaced.replaces:  # they differ in a number only
+        return None
     rest = other.content - replaced.content
     if replaced.content <= other.content and rest <= replaced.replaces:
         return " ".join(sorted(replaced.content))
@@ -105,6 +107,10 @@ def _compare_values(a: Statement, b: Statement) -> str | None:
         if subject in ONE_OF_MANY and not (a.is_exclusive and b.is_exclusive):
             continue
         (named, excluded), (other_named, other_excluded) = a.values[subject], b.values[subject]
+        if (
+            named & excluded or other_named & other_excluded
+        ):  # "British English, not American English"
+            continue
         differ = named and other_named and not named & other_named
         if not (differ or named & other_excluded or other_named & excluded):
             continue
