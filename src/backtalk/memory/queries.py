@@ -156,6 +156,11 @@ class MemoryQueries:
         with self._table.reading() as reader:
             return parse_row(reader.by_prefix(id, name=self.name))
 
+    def by_ids(self, ids: Sequence[str]) -> dict[str, MemoryEntry]:
+        """Return those of some entries that exist, in any state, by id."""
+        with self._table.reading() as reader:
+            return {row.id: parse_row(row) for row in reader.by_ids(ids)}
+
     def superseding(self, id: str) -> list[MemoryEntry]:  # noqa: A002
         """Return the active entries that hold against an entry where both apply."""
         with self._table.reading() as reader:
@@ -174,10 +179,13 @@ class MemoryQueries:
             return {link.name for link in reader.links("feedback", ids)}
 
     def short_ids(self, ids: Sequence[str]) -> dict[str, str]:
-        """Return the shortest beginning, of 8 characters or more, that no other entry has."""
+        """Return the shortest beginning of each id, of 12 characters or more, that no other has.
+
+        Ids begin with their time: those of a minute have the first 8 characters in common.
+        """
         with self._table.reading() as reader:
             near = [other for id_ in ids for other in reader.neighbours(id_)]
-        short = short_ids([*ids, *near])
+        short = short_ids([*ids, *near], length=12)
         return {id_: short[id_] for id_ in ids}
 
     def history(self, id: str | None = None, *, limit: int = PAGE) -> list[MemoryChange]:  # noqa: A002

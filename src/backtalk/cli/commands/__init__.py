@@ -22,7 +22,17 @@ PANELS = {
         "ask",
         "feedback",
     ),
-    "Manage": ("policy", "evaluation", "experiment", "task", "job", "key", "judge", "reward"),
+    "Manage": (
+        "policy",
+        "memory",
+        "evaluation",
+        "experiment",
+        "task",
+        "job",
+        "key",
+        "judge",
+        "reward",
+    ),
     "Data": ("status", "leaderboard", "export", "delete", "purge", "schema"),
     "Sandbox": ("simulate", "demo"),
 }
