@@ -25,7 +25,7 @@ from backtalk.policy import LoadedPolicy, Policy, list_policies, load_policy, re
 from backtalk.promotion import active_policy
 from backtalk.serve.backends.background_loop import BackgroundLoop
 from backtalk.serve.backends.policy_memories import PolicyMemories
-from backtalk.serve.backends.policy_requests import OverriddenModel, with_tool_descriptions
+from backtalk.serve.backends.policy_requests import OverriddenModel
 from backtalk.serve.errors import APIError
 from backtalk.serve.settings import UpstreamSettings
 from backtalk.serve.store_connection import UNAVAILABLE, StoreConnection
@@ -218,11 +218,7 @@ class PolicyResolver:
         async def decode_samples() -> list[DecoderOutput]:
             loaded = await asyncio.to_thread(self._load, resolved)
             policy = loaded.policy
-            model = OverriddenModel(
-                loaded.model,
-                with_tool_descriptions(policy, body),
-                fill=isinstance(policy.model, EndpointSpec),
-            )
+            model = OverriddenModel(loaded.model, body, fill=isinstance(policy.model, EndpointSpec))
             messages = policy.messages(prompt, remembered=remembered)
             outputs = await asyncio.gather(
                 *(
@@ -294,8 +290,12 @@ class PolicyResolver:
         return self._folder / f"{quote(name.project, safe='')}.json"
 
     def _load(self, resolved: ResolvedPolicy) -> LoadedPolicy:
-        """Load a policy, or return it from the cache of least recently used policies."""
-        policy = resolved.policy
+        """Load a policy without its memory, or return it from the cache.
+
+        The policies used last are in the cache. Those that differ only in their memory share a
+        model.
+        """
+        policy = resolved.policy.derive(lineage=resolved.policy.lineage, memory=None)
         with self._loading:
             if policy.id not in self._loaded:
                 is_local = not isinstance(policy.model, EndpointSpec)
