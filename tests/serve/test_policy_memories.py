@@ -6,7 +6,15 @@ import time
 
 import pytest
 
-from backtalk.feedback import Scope
+from backtalk.feedback import (
+    Annotator,
+    Interaction,
+    Label,
+    MemoryUse,
+    Response,
+    Scope,
+    as_prompt,
+)
 from backtalk.memory import Memory, MemoryEntry, MemorySpec
 from backtalk.memory import recall as recall_module
 from backtalk.models import Completion, FunctionModel, register_model
@@ -195,3 +203,23 @@ def test_the_entries_read_last_are_used_while_the_store_is_unavailable(
     gateway.chat("Hello", model="backtalk:mail")
     (tmp_path / "away.db").rename(file)
     assert ["Be brief." in system_of(body) for body in upstream.bodies] == [True, True]
+
+
+def test_harmful_entries_retire_while_the_gateway_serves(gateway, mail):
+    serve(mail, NamedSpec(name="memory-echo"), BRIEF)
+    for number in range(120):
+        shown = number % 2 == 0
+        use = MemoryUse(entry=BRIEF.id, shown=shown, propensity=0.5)
+        response = Response(id="0", text="x", memory=(use,))
+        interaction = Interaction(
+            id=f"i{number}", prompt=as_prompt("Hello"), responses=(response,), user=f"u{number}"
+        )
+        thumb = Label(
+            interaction=interaction.id,
+            annotator=Annotator.human(f"u{number}"),
+            response="0",
+            good=not shown,
+        )
+        mail.add(interaction, thumb)
+    gateway.app.state.services.retirement.check()
+    assert Memory(mail).get(BRIEF.id).state == "retired"

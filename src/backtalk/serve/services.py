@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import ipaddress
 import logging
 from collections.abc import Mapping, Sequence
@@ -19,6 +18,7 @@ from backtalk.serve.auth import ANONYMOUS, ApiKeyCache, Caller, Permission, Toke
 from backtalk.serve.backends.experiment_router import ExperimentRouter
 from backtalk.serve.backends.policy_memories import PolicyMemories
 from backtalk.serve.backends.policy_resolver import PolicyResolver
+from backtalk.serve.backends.retirement import RetirementController
 from backtalk.serve.backends.upstream import Upstreams
 from backtalk.serve.durability.writer import StoreWriter
 from backtalk.serve.errors import APIError
@@ -69,26 +69,31 @@ class Services:
         )
         self.policies = PolicyResolver(self.connection, folder, settings.upstreams, self.memories)
         self.experiments = ExperimentRouter(self.connection, folder)
+        self.retirement = RetirementController(self.connection)
         self.writer = StoreWriter(
             self.connection, folder, max_bytes=settings.max_log_bytes, metrics=self.metrics
         )
         self._sync_executor = ThreadPoolExecutor(1, thread_name_prefix="backtalk-sync")
-        self._refresh_task: asyncio.Task[None] | None = None
+        self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
         """Start the background threads and tasks."""
         await asyncio.to_thread(self.api_keys.refresh)
         self.writer.start()
         self.experiments.start()
-        self._refresh_task = asyncio.create_task(self._refresh_keys())
+        self.retirement.start()
+        self._tasks = [
+            asyncio.create_task(self._refresh_keys()),
+            asyncio.create_task(self.policies.prepare()),
+        ]
 
     async def close(self) -> None:
         """Write pending records to the store, or leave them on disk, and close all connections."""
-        if self._refresh_task is not None:
-            self._refresh_task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._refresh_task
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
         await self.experiments.close()
+        await self.retirement.close()
         self._sync_executor.shutdown()
         await self.upstreams.close()
         await asyncio.to_thread(self.writer.close, self.settings.shutdown_timeout)

@@ -10,6 +10,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -38,6 +39,8 @@ _CACHE_SECONDS = 1.0
 _READ_SECONDS = 0.5
 """Time limit for reading a policy from a slow store. Then the cached policy is used."""
 _MAX_LOADED = 8
+_MAX_PREPARED = 32
+"""Maximum number of projects whose policies are read at the start."""
 
 
 @dataclass(frozen=True)
@@ -143,6 +146,18 @@ class PolicyResolver:
         if cached is not None and not reading.done():
             return cached[1]
         return await reading
+
+    async def prepare(self) -> None:
+        """Read the promoted policies and their memories, so that first requests need not wait."""
+        with contextlib.suppress(*UNAVAILABLE, BacktalkError):
+            for project in await asyncio.to_thread(self._projects_with_memory):
+                with contextlib.suppress(APIError):
+                    await self.resolve(ModelName(project, None))
+
+    def _projects_with_memory(self) -> list[str]:
+        names = self._connection.store().projects()
+        with_memory = (name for name in names if self._connection.store(name).memories.names())
+        return list(islice(with_memory, _MAX_PREPARED))
 
     async def _read_or_fall_back(self, name: ModelName) -> ResolvedPolicy:
         """Read a policy, or fall back to the cache. Concurrent requests share one read."""
