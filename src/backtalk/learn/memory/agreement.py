@@ -24,6 +24,8 @@ MIN_REQUESTS = 3
 """Minimum number of requests on which one person says the same, for a preference of theirs."""
 MIN_SIMILARITY = 0.6
 """Mean cosine similarity, in [0, 1], of statements that say the same."""
+SHARED_KINDS = frozenset({"preference", "instruction", "principle"})
+"""Kinds of wishes that people can share."""
 MAX_CLUSTERED = 2_000
 """Maximum number of different texts that are compared with each other."""
 
@@ -42,9 +44,9 @@ def supporters_needed(people: int) -> int:
 def promote(lessons: Sequence[Lesson], *, people: int = 0) -> list[Lesson]:
     """Return lessons in which the equal wishes of several people are one for everybody.
 
-    They have to be more than two and 15 % of all people, and more than those who wish the contrary.
-    A wish that a person took back since does not count. Facts about a user and what is keyed by a
-    request stay theirs.
+    They have to be at least two and 15 % of all people, and more than those who wish the contrary.
+    A wish that a person took back since does not count. One that was said for certain users only
+    stays theirs, as do facts about a user and what is keyed by a request.
 
     Parameters
     ----------
@@ -56,11 +58,11 @@ def promote(lessons: Sequence[Lesson], *, people: int = 0) -> list[Lesson]:
     groups: dict[tuple[str, ...], list[Lesson]] = defaultdict(list)
     results: list[Lesson] = []
     for lesson in lessons:
-        if lesson.kind in {"preference", "instruction", "principle"}:
+        if lesson.kind in SHARED_KINDS and not lesson.is_personal:
             groups[normalise(lesson.text), lesson.scope.where or ""].append(lesson)
         else:
             results.append(lesson)
-    held = _by_topic(_still_wished([one for group in groups.values() for one in group]))
+    held = _by_topic(_still_wished([one for one in lessons if one.kind in SHARED_KINDS]))
     for group in groups.values():
         everybody = any(not lesson.scope.users for lesson in group)
         if len(group) > 1 and (everybody or _is_shared(group, held, supporters_needed(people))):
@@ -125,7 +127,9 @@ def _time(lesson: Lesson) -> float:
 _RANK = ("instruction", "principle", "preference", "correction", "fact", "case")
 
 
-async def cluster_texts(texts: Sequence[str], embedder: Embedder) -> list[list[int]]:
+async def cluster_texts(
+    texts: Sequence[str], embedder: Embedder, *, min_similarity: float = MIN_SIMILARITY
+) -> list[list[int]]:
     """Return the indices of texts in groups that say the same.
 
     Average linkage by cosine similarity. Past 2,000 different texts, only equal texts are grouped.
@@ -136,6 +140,8 @@ async def cluster_texts(texts: Sequence[str], embedder: Embedder) -> list[list[i
         Texts.
     embedder : Embedder
         Embedder of the texts.
+    min_similarity : float, default 0.6
+        Mean cosine similarity, in [0, 1], of texts that say the same.
     """
     equal: dict[str, list[int]] = defaultdict(list)
     for index, text in enumerate(texts):
@@ -151,7 +157,7 @@ async def cluster_texts(texts: Sequence[str], embedder: Embedder) -> list[list[i
         n_clusters=None,
         metric="precomputed",
         linkage="average",
-        distance_threshold=1 - MIN_SIMILARITY,
+        distance_threshold=1 - min_similarity,
     ).fit_predict(distances)
     merged: dict[int, list[int]] = defaultdict(list)
     for group, label in zip(groups, labels.tolist(), strict=True):

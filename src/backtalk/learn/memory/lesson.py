@@ -36,6 +36,8 @@ class Lesson:
     """Probability that it is right, in [0, 1]."""
     time: datetime | None = None
     """Time of the latest feedback."""
+    is_personal: bool = False
+    """True if it was said for these users only, so that it stays theirs."""
 
     @cached_property
     def key(self) -> str:

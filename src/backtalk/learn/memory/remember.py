@@ -126,7 +126,7 @@ async def memory(
             "rewrite": rewrite,
         },
         spec={
-            **({} if name is None else {"name": name}),
+            "name": name,
             "embedder": embedder,
             "limit": recall_limit,
             "withhold": withhold,

@@ -35,7 +35,7 @@ def has_edits(feedback: TrainingSet) -> bool:
     return any(case.of(Edit) for case in feedback.cases())
 
 
-def has_choices(feedback: TrainingSet) -> bool:
+def has_next_actions(feedback: TrainingSet) -> bool:
     """Return whether there is feedback on what users did next."""
     return any(case.of(FollowUp) or case.of(Choice) for case in feedback.cases())
 
@@ -50,4 +50,5 @@ def _system_wide(feedback: TrainingSet, kinds: list[str]) -> bool:
 WORDS = FeedbackRequirement("feedback of any kind", has_words)
 INSTRUCTIONS = FeedbackRequirement("instructions", has_instructions)
 CORRECTIONS = FeedbackRequirement("critiques, edits or follow-ups", has_corrections)
+CHOICES = FeedbackRequirement("follow-ups or choices", has_next_actions)
 EDITS = FeedbackRequirement("edits", has_edits)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import singledispatchmethod
 
 from backtalk.feedback import Scope
@@ -41,11 +41,6 @@ _ACTS = frozenset({"correction", "clarification", "complaint"})
 """Dialogue acts that say something against an answer."""
 _REMARKS = ("comment", "reason", "remark")
 """Keys of metadata under which applications store a remark on a judgement."""
-
-
-def solved_case(request: str, answer: str) -> str:
-    """Return the text of a solved case."""
-    return f"A good answer to “{request}” is:\n{answer}"
 
 
 def on_request(request: str, words: str) -> str:
@@ -222,7 +217,7 @@ class StatementReader:
     def _instruction(self, item: Instruction, request: str | None, user: str | None) -> Lesson:
         scope = item.scope
         users = scope.users
-        if not users and user is not None:
+        if not users and (user is not None or item.interaction is None):
             users = self.speakers.users(item, user)
         # An instruction with a condition is in force for the request that prompted it.
         inside = scope.inside
@@ -230,7 +225,8 @@ class StatementReader:
             inside = (*inside, request)
         scope = scope.model_copy(update={"users": users, "inside": inside})
         confidence = self.speakers.reliability(item)
-        return make_lesson("instruction", item.text, [item], scope=scope, confidence=confidence)
+        lesson = make_lesson("instruction", item.text, [item], scope=scope, confidence=confidence)
+        return replace(lesson, is_personal=bool(item.scope.users))
 
     def _known(self, item: BaseFeedback) -> frozenset[str]:
         """Return the texts of the preferences and principles that feedback is evidence of."""
@@ -248,8 +244,7 @@ class StatementReader:
         elif len(answer) + len(request) > MAX_ANSWER:
             self.leave_out(f"answers longer than {MAX_ANSWER:,} characters")
         else:
-            text = solved_case(request, answer.strip())
-            yield self.lesson_on("case", request, text, item, case.interaction.user)
+            yield self.lesson_on("case", request, answer, item, case.interaction.user)
 
     def _lesson(
         self,

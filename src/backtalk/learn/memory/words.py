@@ -22,9 +22,9 @@ _FACT = re.compile(
 _NO_FACT = re.compile(
     r"\b(?:i am|i'm) (?:not |so |very |really |just |still |a bit )*"
     r"(?:happy|sorry|confused|sure|looking|trying|asking|afraid|tired|talking|done|glad|"
-    r"saying|"
-    r"wondering|going|getting|unhappy|disappointed|annoyed)\b"
-    r"|\bi have (?:no idea|a question|to |never|already|been)|\bmy (?:question|point|mistake|bad)\b",
+    r"saying|wondering|going|getting|unhappy|disappointed|annoyed)\b"
+    r"|\bi have (?:no idea|a question|to |never|already|been)\b"
+    r"|\bmy (?:question|point|mistake|bad)\b",
     re.IGNORECASE,
 )
 _THANKS = re.compile(

@@ -14,6 +14,7 @@ from backtalk.feedback.record import now
 from backtalk.learn.memory.lesson import KEYED_KINDS, Lesson, merge_group, normalise
 from backtalk.learn.training_set import TrainingSet
 from backtalk.memory import EntryKind, Memory, MemoryEntry, MemorySpec
+from backtalk.memory.contradictions import contradiction
 from backtalk.policy import Lineage, Policy
 from backtalk.run import Run
 
@@ -55,7 +56,7 @@ def plan_entries(lessons: Sequence[Lesson], memory: Memory, method: str) -> Plan
         id_, latest = _latest(lesson, by_id)
         if latest is None:
             same = by_text.get(_statement(lesson))
-            if same is not None and (same.method != method or _evidence(same, lesson)):
+            if same is not None and _is_known(same, lesson, method, [*existing, *plan.entries]):
                 plan.counts["known"] += 1
                 continue
             supersedes = () if same is None else (same.id,)
@@ -107,13 +108,15 @@ def write_lessons(
     rewrite : dict[str, str], optional
         Better wording of lessons by key, whose first wording the entry records.
     """
-    name = str(spec.get("name") or (policy.memory.name if policy.memory else "memory"))
-    memory = Memory(feedback.store, name)
+    memory = memory_of(policy, feedback, spec.get("name"))
     plan = plan_entries(lessons, memory, method)
     entries = [_reworded(entry, lessons, rewrite or {}) for entry in plan.entries]
     revision = memory.add(entries) if entries else memory.revision
+    for entry in taken_back(lessons, memory, method):
+        memory.retire(entry.id, reason="too few people wish it now", actor=method)
+        plan.counts["withdrawn: taken back by people"] += 1
     return policy.derive(
-        memory=MemorySpec(**{**spec, "name": name, "revision": revision}),
+        memory=MemorySpec(**{**spec, "name": memory.name, "revision": revision}),
         lineage=Lineage(
             method=method,
             parent=policy.id,
@@ -124,6 +127,49 @@ def write_lessons(
             notes={**_notes(plan.counts), **(notes or {})},
         ),
     )
+
+
+def taken_back(lessons: Sequence[Lesson], memory: Memory, method: str) -> list[MemoryEntry]:
+    """Return the entries for everybody whose wish too few people still have.
+
+    Parameters
+    ----------
+    lessons : sequence of Lesson
+        All lessons of the feedback.
+    memory : Memory
+        Memory.
+    method : str
+        Name of the method.
+    """
+    statements: dict[bool, set[tuple[str, str]]] = {True: set(), False: set()}
+    for lesson in lessons:
+        statements[not lesson.scope.users].add((normalise(lesson.text), lesson.scope.where or ""))
+    read = {id_ for lesson in lessons for id_ in lesson.feedback}
+    return [
+        entry
+        for entry in memory.entries()
+        if entry.method == method
+        and not entry.scope.users
+        and len(entry.people) > 1
+        and (normalise(entry.text), entry.scope.where or "") in statements[False] - statements[True]
+        and {*entry.feedback} <= read
+    ]
+
+
+def memory_of(policy: Policy, feedback: TrainingSet, name: str | None) -> Memory:
+    """Return the memory of that name; that of the policy for ``None``, ``memory`` without one.
+
+    Parameters
+    ----------
+    policy : Policy
+        Policy whose memory is the default.
+    feedback : TrainingSet
+        Training set with the store.
+    name : str or None
+        Name of the memory.
+    """
+    own = policy.memory.name if policy.memory else "memory"
+    return Memory(feedback.store, name or own)
 
 
 def known_feedback(memory: Memory, method: str) -> frozenset[str]:
@@ -144,6 +190,24 @@ def _latest(lesson: Lesson, by_id: dict[str, MemoryEntry]) -> tuple[str, MemoryE
         number += 1
         id_ = content_id(lesson.key, str(number))
     return id_, latest
+
+
+def _is_known(
+    entry: MemoryEntry, lesson: Lesson, method: str, existing: Sequence[MemoryEntry]
+) -> bool:
+    """Return true if an entry that says the same makes a lesson superfluous.
+
+    What was said again after something else was said counts as said last.
+    """
+    if _evidence(entry, lesson):
+        return True
+    if entry.method == method:
+        return False
+    return not any(
+        contradiction(lesson.text, other.text)
+        for other in existing
+        if other.time and entry.time and lesson.time and entry.time < other.time < lesson.time
+    )
 
 
 def _reason_to_leave(entry: MemoryEntry, lesson: Lesson) -> str | None:
@@ -177,7 +241,8 @@ def _with_evidence(lesson: Lesson, entry: MemoryEntry) -> Lesson:
         entry.confidence,
         entry.time,
     )
-    merged = merge_group([lesson, known])
+    # The examples of the entry come first, so that its new scope covers the old one.
+    merged = replace(merge_group([known, lesson]), kind=lesson.kind)
     if {*entry.feedback} & {*lesson.feedback}:
         # The lesson was made from the old evidence as well, so that it does not count twice.
         merged = replace(merged, confidence=lesson.confidence)
