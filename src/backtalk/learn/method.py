@@ -220,8 +220,26 @@ METHODS = Registry[Method](
             )
         ),
         "backtalk.learn.decoding.best_of_n",
+        *(
+            f"backtalk.learn.prompt.methods.{module}"
+            for module in ("gradients", "inference", "preferences")
+        ),
         "backtalk.learn.prompt.method",
-        "backtalk.learn.memory.remember",
+        *(
+            f"backtalk.learn.memory.{module}"
+            for module in (
+                "canonical_examples",
+                "cipher",
+                "constitution_maker",
+                "droc",
+                "inverse_constitution",
+                "leap",
+                "mem_prompt",
+                "remember",
+                "respect",
+                "verbal_feedback",
+            )
+        ),
     ),
     item_type=Method,
 )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import cached_property
 from typing import Any
 
 from pydantic import Field
@@ -43,7 +42,7 @@ class PromptTemplate(Record):
     tools: dict[str, Name] = Field(default_factory=dict, exclude_if=OMIT_EMPTY)
     """Descriptions of tools by name, which replace those of the request."""
 
-    @cached_property
+    @property
     def version(self) -> str:
         """Hash of the template, 32 hexadecimal digits."""
         return content_id("prompt", self.to_json())

@@ -31,7 +31,7 @@ class NeuralDuelingBandit:
     ----------
     vectors : array_like, shape (arms, dimension)
         Vector of each arm, such as an embedding of a prompt.
-    width : int, default 32
+    width : int, default 16
         Number of hidden units.
     exploration : float, default 2.0
         Factor on the uncertainty.
@@ -50,7 +50,7 @@ class NeuralDuelingBandit:
     """
 
     vectors: ArrayLike
-    width: int = 32
+    width: int = 16
     exploration: float = 2.0
     penalty: float = 0.1
     seed: int = 0
@@ -117,7 +117,7 @@ class NeuralDuelingBandit:
         # The matrices are small: more threads only wait for one another.
         with threadpool_limits(1):
             self._weights = minimize(
-                self._loss, self._weights, jac=True, method="L-BFGS-B", options={"maxiter": 60}
+                self._loss, self._weights, jac=True, method="L-BFGS-B", options={"maxiter": 40}
             ).x
 
     def _forward(self, weights: Floats) -> tuple[Floats, Floats]:

@@ -7,9 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from backtalk.feedback.case import prompt_key
-from backtalk.feedback.conversions import views
 from backtalk.feedback.interaction import Prompt
-from backtalk.feedback.views import CritiqueView, Pair, SFTExample
+from backtalk.feedback.views import Pair, SFTExample
 from backtalk.learn.prompt.protocol import TextFeedback
 from backtalk.learn.prompt.writer import Examples
 from backtalk.learn.training_set import TrainingSet
@@ -28,25 +27,6 @@ def good_answers(feedback: TrainingSet) -> list[tuple[Prompt, str]]:
         if example.is_plain:
             results[prompt_key(example.prompt)] = (example.prompt, example.completion)
     return [(prompt, answer) for prompt, answer in results.values() if answer.strip()]
-
-
-def reviews(feedback: TrainingSet) -> list[TextFeedback]:
-    """Return answers with what people said about them, and the better answer where there is one."""
-    results: list[TextFeedback] = []
-    for case in feedback.every_case():
-        critiques = [view for view in views(case, CritiqueView) if view.is_plain]
-        results += [
-            TextFeedback(view.prompt, view.completion, view.critique, view.refinement)
-            for view in critiques
-        ]
-        if critiques:
-            continue
-        results += [
-            TextFeedback(pair.prompt, pair.rejected, "", pair.chosen)
-            for pair in views(case, Pair)
-            if not pair.tie and pair.is_plain
-        ]
-    return results
 
 
 def draw_groups(

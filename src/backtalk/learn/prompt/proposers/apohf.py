@@ -20,8 +20,8 @@ from backtalk.learn.prompt.proposers.inner_scores import (
 from backtalk.learn.prompt.protocol import PromptCandidate, SearchState, Trial
 from backtalk.learn.prompt.writer import Examples, PromptWriter
 
-DIMENSION = 256
-"""Length of the vectors of prompts."""
+DIMENSION = 24
+"""Maximum length of the vectors of prompts."""
 _SAME = 1e-9
 
 
@@ -101,10 +101,19 @@ class DuelingProposer:
         return new_only(results, known_candidates(state))[: self._size]
 
 
-async def embed_prompts(candidates: Sequence[PromptCandidate]) -> NDArray[np.float32]:
-    """Return a vector of the words of each prompt, shape ``(candidates, DIMENSION)``."""
+async def embed_prompts(candidates: Sequence[PromptCandidate]) -> NDArray[np.float64]:
+    """Return a vector of the words of each prompt.
+
+    Returns
+    -------
+    numpy.ndarray
+        Principal components of hashed TF-IDF vectors, shape ``(candidates, dimension)`` with at
+        most :data:`DIMENSION` columns.
+    """
     texts = ["\n".join(lines(candidate)) for candidate in candidates]
-    return await HashedTfidf.fit(texts, dimension=DIMENSION).embed(texts)
+    vectors = await HashedTfidf.fit(texts).embed(texts)
+    left, values, _ = np.linalg.svd(vectors - vectors.mean(axis=0), full_matrices=False)
+    return np.asarray(left[:, :DIMENSION] * values[:DIMENSION], dtype=float)
 
 
 async def compare(state: SearchState, first: Trial, second: Trial) -> float:

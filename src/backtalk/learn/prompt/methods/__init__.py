@@ -1,0 +1,1 @@
+"""Prompt optimisers by name, each registered as a method."""

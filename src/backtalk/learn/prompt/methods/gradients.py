@@ -1,0 +1,99 @@
+"""Methods ``protegi`` and ``gepa``: prompts revised by critiques of their answers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated
+
+from pydantic import Field
+
+from backtalk.learn.method import Paper
+from backtalk.learn.prompt.optimiser import Search, optimiser
+from backtalk.learn.prompt.proposers.gepa import ReflectiveProposer
+from backtalk.learn.prompt.proposers.protegi import ProtegiProposer
+from backtalk.learn.prompt.protocol import Proposer
+
+
+@optimiser(
+    "protegi",
+    paper=Paper(
+        "Automatic prompt optimization with 'gradient descent' and beam search",
+        "Pryzant et al.",
+        2023,
+        "https://arxiv.org/abs/2305.03495",
+    ),
+    formula="g = critique(prompt, errors); prompt' = revise(prompt, g); the beam keeps the best by "
+    "mean + c sqrt(log t / n)",
+    example="-o beam=3",
+)
+async def protegi(
+    search: Search,
+    *,
+    beam: Annotated[int, Field(ge=1)] = 3,
+    gradients: Annotated[int, Field(ge=1)] = 2,
+    batch_size: Annotated[int, Field(ge=1)] = 6,
+    edits: Annotated[int, Field(ge=1)] = 2,
+    variations: Annotated[int, Field(ge=0)] = 2,
+    budget: Annotated[int, Field(ge=1)] = 120,
+) -> Sequence[Proposer]:
+    """Revise prompts by critiques of their worst answers, in a beam that a bandit selects.
+
+    Parameters
+    ----------
+    beam : int, default 3
+        Number of prompts that are revised in a round.
+    gradients : int, default 2
+        Number of critiques of each.
+    batch_size : int, default 6
+        Number of answers that a critique reads.
+    edits : int, default 2
+        Number of revisions by each critique.
+    variations : int, default 2
+        Number of variations of each prompt.
+    budget : int, default 120
+        Number of answers that the bandit scores in a round.
+    """
+    return [
+        ProtegiProposer(
+            search.writer,
+            search.signal.known.reviews,
+            beam=beam,
+            gradients=gradients,
+            batch_size=batch_size,
+            edits=edits,
+            variations=variations,
+            budget=budget,
+        )
+    ]
+
+
+@optimiser(
+    "gepa",
+    paper=Paper(
+        "GEPA: Reflective prompt evolution can outperform reinforcement learning",
+        "Agrawal et al.",
+        2025,
+        "https://arxiv.org/abs/2507.19457",
+    ),
+    formula="parent ~ number of examples on which it is best; child = revise(parent, critiques of "
+    "a minibatch) or merge(parent, other parent)",
+    example="-o merge=false",
+    pareto=True,
+)
+async def gepa(
+    search: Search,
+    *,
+    batch_size: Annotated[int, Field(ge=1)] = 6,
+    merge: bool = True,
+) -> Sequence[Proposer]:
+    """Evolve prompts by reflection, from a Pareto front over the examples.
+
+    Parameters
+    ----------
+    batch_size : int, default 6
+        Number of answers that a reflection reads.
+    merge : bool, default True
+        If true, lines of two prompts of the front are also put together.
+    """
+    known = search.signal.known.reviews
+    return [ReflectiveProposer(search.writer, known, batch_size=batch_size, merge=merge)]
