@@ -15,7 +15,8 @@ from backtalk.models.protocol import Completion, Usage
 from backtalk.policy import Lineage, Policy, load_policy
 
 Job = tuple[PromptCandidate, int]
-"""Candidate and index of the example that it answers."""
+"""Candidate and index of the example that it answers; with n examples, the indices from n on are
+further answers to the same examples."""
 
 
 @dataclass
@@ -51,8 +52,9 @@ class Evaluator:
             missing.pop(key, None)
         if missing:
             keys = list(missing)
-            prompts = [self.examples[index] for _, index in keys]
-            answers = await self._answer([missing[key] for key in keys], prompts)
+            prompts = [self.examples[index % len(self.examples)] for _, index in keys]
+            repeats = [index // len(self.examples) for _, index in keys]
+            answers = await self._answer([missing[key] for key in keys], prompts, repeats)
             scores = await self.signal.score(prompts, answers)
             for key, answer, score in zip(keys, answers, scores, strict=True):
                 self._results[key] = answer, float(score)
@@ -63,19 +65,22 @@ class Evaluator:
         return len({(candidate.version, index) for candidate, index in jobs} - set(self._results))
 
     async def _answer(
-        self, candidates: Sequence[PromptCandidate], prompts: Sequence[Prompt]
+        self,
+        candidates: Sequence[PromptCandidate],
+        prompts: Sequence[Prompt],
+        repeats: Sequence[int],
     ) -> list[str]:
-        """Return the answer of each candidate to its prompt."""
+        """Return the answer of each candidate to its prompt, the one of that number."""
         policy = self.context.policy
         lineage = Lineage(method="prompt")
         policies = [candidate.apply(policy, lineage) for candidate in candidates]
         with self.context.run.task("answering with candidate prompts", len(prompts)):
             if policy.decoder.is_single_sample and policy.memory is None:
-                completions = await self._sample(policies, prompts)
+                completions = await self._sample(policies, prompts, repeats)
                 self._count(completions)
                 answers = completions
             else:
-                outputs = await self._decode(policies, prompts)
+                outputs = await self._decode(policies, prompts, repeats)
                 self._count([one for output in outputs for one in output.candidates])
                 answers = [output.answer for output in outputs]
         if not self._warned:
@@ -86,26 +91,31 @@ class Evaluator:
         self.used += sum((one.generation_usage for one in completions), Usage())
 
     async def _sample(
-        self, policies: Sequence[Policy], prompts: Sequence[Prompt]
+        self, policies: Sequence[Policy], prompts: Sequence[Prompt], repeats: Sequence[int]
     ) -> list[Completion]:
         """Return one sample for each policy and prompt, all in one batch."""
         model: Model = self.context.model()
         sampling = self.context.policy.decoder.base_sampling
         requests = [
-            Request(messages=policy.messages(prompt), sampling=sampling, seed=self._seed)
-            for policy, prompt in zip(policies, prompts, strict=True)
+            Request(
+                messages=policy.messages(prompt),
+                sampling=sampling,
+                sample_index=repeat,
+                seed=self._seed,
+            )
+            for policy, prompt, repeat in zip(policies, prompts, repeats, strict=True)
         ]
         return await model.generate(requests)
 
     async def _decode(
-        self, policies: Sequence[Policy], prompts: Sequence[Prompt]
+        self, policies: Sequence[Policy], prompts: Sequence[Prompt], repeats: Sequence[int]
     ) -> list[DecoderOutput]:
         """Return the outputs of policies with another decoder, or a memory, in their order."""
-        groups: dict[str, list[int]] = {}
-        for position, policy in enumerate(policies):
-            groups.setdefault(policy.id, []).append(position)
+        groups: dict[tuple[str, int], list[int]] = {}
+        for position, (policy, repeat) in enumerate(zip(policies, repeats, strict=True)):
+            groups.setdefault((policy.id, repeat), []).append(position)
         results: dict[int, DecoderOutput] = {}
-        for positions in groups.values():
+        for (_, repeat), positions in groups.items():
             loaded = load_policy(
                 policies[positions[0]],
                 self.context.feedback.store.artifacts,
@@ -113,7 +123,9 @@ class Evaluator:
                 prompts=prompts,
                 wrap=self.context.run.wrap,
             )
-            outputs = await loaded.decode([prompts[i] for i in positions], seed=self._seed)
+            outputs = await loaded.decode(
+                [prompts[i] for i in positions], seed=self._seed + 100 * repeat
+            )
             results.update(zip(positions, outputs, strict=True))
         return [results[position] for position in range(len(prompts))]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -107,6 +108,7 @@ async def learn_prompt(
     method: str,
     options: Mapping[str, JsonValue],
     judge: str | None = None,
+    only_judge: bool = False,
     embedder: EmbedderName = "hashed",
     settings: SearchSettings | None = None,
     examples: int = MAX_EXAMPLES,
@@ -134,6 +136,8 @@ async def learn_prompt(
         Options of the method, for the lineage.
     judge : str, optional
         Name of a judge.
+    only_judge : bool, default False
+        If true, the judge alone scores answers.
     embedder : {"hashed", "sentence"}, default "hashed"
         Embedder of learned rewards.
     settings : SearchSettings, optional
@@ -156,14 +160,18 @@ async def learn_prompt(
     )
     others = {prompt_key(prompt) for prompt in whole.prompts()} - split.confirmation_keys
     context = replace(whole, feedback=feedback.on_prompts(others))
-    signal = await make_signal(context, judge=judge, embedder=embedder)
+
+    def signal_of(one: MethodContext) -> Awaitable[FeedbackSignal]:
+        return make_signal(one, judge=judge, only_judge=only_judge, embedder=embedder)
+
+    signal = await signal_of(context)
     result = await search(
         context,
         signal,
         await make_proposers(context, signal),
         examples=split.examples,
         confirmation=split.confirmation,
-        confirmation_signal=await _confirmation_signal(whole, split, judge, embedder),
+        confirmation_signal=await _confirmation_signal(whole, split, signal_of),
         settings=settings,
     )
     if not result.improved:
@@ -184,17 +192,17 @@ async def learn_prompt(
 
 
 async def _confirmation_signal(
-    whole: MethodContext, split: PromptSplit, judge: str | None, embedder: EmbedderName
+    whole: MethodContext,
+    split: PromptSplit,
+    signal_of: Callable[[MethodContext], Awaitable[FeedbackSignal]],
 ) -> FeedbackSignal:
     """Return the signal of the confirmation: by its own feedback, or by all if that is little."""
     own = whole.feedback.on_prompts(split.confirmation_keys)
     judged = {prompt_key(case.interaction.prompt) for case in own.cases()}
     if len(judged) >= MIN_OWN_SIGNAL:
-        try:
-            return await make_signal(replace(whole, feedback=own), judge=judge, embedder=embedder)
-        except BacktalkError:
-            pass
-    return await make_signal(whole, judge=judge, embedder=embedder)
+        with suppress(BacktalkError):
+            return await signal_of(replace(whole, feedback=own))
+    return await signal_of(whole)
 
 
 def _distinct_rewards(context: MethodContext) -> tuple[JudgeInfo, ...]:
@@ -238,9 +246,10 @@ def no_improvement(result: SearchResult) -> NoImprovement:
         what = f"No better prompt was found among {tried}; {result.stopped}"
     else:
         found = result.confirmation
+        prompts = found.gain.clusters or found.gain.n
         what = (
             f"No better prompt was found: the best of {tried} gained {found.search_gain:+.3f} on "
-            f"the prompts of the search, and {found.gain.value:+.3f} on {found.gain.n} new ones, "
+            f"the prompts of the search, and {found.gain.value:+.3f} on {prompts} new ones, "
             f"at least {found.gain.low:+.3f}"
         )
     budget = "budget" in result.stopped

@@ -51,8 +51,10 @@ async def prompt(
     candidates: Annotated[int, Field(ge=1)] = 20,
     examples: Annotated[int, Field(ge=4)] = MAX_EXAMPLES,
     confirmation: Annotated[int, Field(ge=4)] = MAX_CONFIRMATION,
+    repeats: Annotated[int, Field(ge=1)] = 1,
     level: Annotated[float, Field(gt=0.5, lt=1)] = 0.95,
     judge: str | None = None,
+    only_judge: bool = False,
     writer: str | None = None,
     rewrite: bool = True,
     pareto: bool = False,
@@ -80,10 +82,14 @@ async def prompt(
         Maximum number of stored prompts that the search answers.
     confirmation : int, default 100
         Maximum number of other stored prompts that confirm the winner.
+    repeats : int, default 1
+        Number of answers to each prompt of the confirmation.
     level : float, default 0.95
         Probability that no improvement is reported if there is none, over the whole search.
     judge : str, optional
         Judge of answers beside the feedback, such as ``llm:MODEL`` or ``reward:NAME``.
+    only_judge : bool, default False
+        If true, the judge alone scores answers; candidates still come from the feedback.
     writer : str, optional
         Policy whose model writes prompts; the policy itself by default.
     rewrite : bool, default True
@@ -118,11 +124,12 @@ async def prompt(
         "candidates": candidates,
         "examples": examples,
         "confirmation": confirmation,
+        "repeats": repeats,
         "level": level,
         "rewrite": rewrite,
         "pareto": pareto,
         "embedder": embedder,
-        **({} if judge is None else {"judge": judge}),
+        **({} if judge is None else {"judge": judge, "only_judge": only_judge}),
         **({} if writer is None else {"writer": writer}),
     }
     return await learn_prompt(
@@ -133,8 +140,9 @@ async def prompt(
         method="prompt",
         options=options,
         judge=judge,
+        only_judge=only_judge,
         embedder=embedder,
-        settings=SearchSettings(candidates=candidates, level=level, pareto=pareto),
+        settings=SearchSettings(candidates=candidates, level=level, repeats=repeats, pareto=pareto),
         examples=examples,
         confirmation=confirmation,
     )

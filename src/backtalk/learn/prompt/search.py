@@ -2,15 +2,14 @@
 
 Each round, proposers make candidates from the prompt that leads. The candidates race: all answer a
 few examples, the better half answers twice as many, and so on (successive halving: Jamieson and
-Talwalkar 2016, "Non-stochastic best arm identification and hyperparameter optimization"). The last
-one leads if it is better by a standard error. What leads is the search's best guess and no claim.
+Talwalkar 2016, "Non-stochastic best arm identification and hyperparameter optimization"). The best
+leads if it is ahead by half a standard error. What leads is the search's best guess and no claim.
 The claim is made by the confirmation, on prompts that no step saw; see
 :mod:`~backtalk.stats.search_gate`.
 """
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated
@@ -36,7 +35,9 @@ from backtalk.stats.search_gate import Confirmation, SearchGate, confirm_gain, l
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-log = logging.getLogger(__name__)
+_LEAD = 0.5
+"""Number of standard errors by which a candidate takes the lead. It is low, as steps of a search
+are small, and a false one does not pass the confirmation."""
 
 
 class SearchSettings(Record):
@@ -52,6 +53,9 @@ class SearchSettings(Record):
     """Number of examples of the first heat of a race; each further heat has twice as many."""
     level: Annotated[float, Field(gt=0.5, lt=1)] = 0.95
     """Probability that no improvement is reported if there is none."""
+    repeats: Annotated[int, Field(ge=1)] = 1
+    """Number of answers to each prompt of the confirmation. More of them show smaller gains where a
+    model answers at random."""
     pareto: bool = False
     """If true, proposers build on candidates that are best on some example."""
 
@@ -144,7 +148,7 @@ class _Search:
         self.allowance = Allowance(
             self.context.run,
             getattr(self.context.policy.model, "model", ""),
-            2 * len(self.confirmation),
+            2 * self.settings.repeats * len(self.confirmation),
         )
 
     async def run(self, proposers: Sequence[Proposer]) -> str:
@@ -247,7 +251,7 @@ class _Search:
         for trial in trials:
             differences = self._differences(trial, self.incumbent)
             error = differences.std(ddof=1) / len(differences) ** 0.5
-            bound = differences.mean() - error if last else differences.mean() + error
+            bound = differences.mean() + (-_LEAD if last else 1) * error
             if bound > 0 or trial.accepted:
                 alive.append(trial)
         if last:
@@ -261,7 +265,7 @@ class _Search:
 
     async def finish(self, stopped: str, signal: Signal) -> SearchResult:
         """Nominate the candidate with the best estimate, and estimate it again on new prompts."""
-        winner = self.incumbent or self._nominee()
+        winner = self._nominee()
         confirmation, answers = None, 0
         if winner and self.confirmation:
             checker = Evaluator(self.context, signal, self.confirmation, seed=2)
@@ -275,22 +279,26 @@ class _Search:
         )
 
     def _nominee(self) -> int:
-        """Return the index of the best of the candidates with the most examples, or 0.
-
-        With few examples, a candidate that is better is rarely ahead by a standard error.
-        """
+        """Return the index of the best of the candidates with the most examples, or 0."""
         most = max((len(trial.scores) for trial in self.trials[1:]), default=0)
-        finalists = [t for t in self.trials[1:] if most and len(t.scores) == most]
+        leader = self.trials[self.incumbent]
+        finalists = [t for t in self.trials[1:] if t is leader or most == len(t.scores) > 0]
         leads = {self.trials.index(t): self._differences(t, 0).mean() for t in finalists}
         best = max(leads, key=lambda index: leads[index], default=0)
         return best if best and leads[best] > 0 else 0
 
     async def _confirm(self, winner: int, evaluator: Evaluator) -> Confirmation:
-        indices = range(len(self.confirmation))
+        number = len(self.confirmation)
+        indices = range(number * self.settings.repeats)
         candidates = (self.trials[winner].candidate, self.trials[0].candidate)
         results = await evaluator.evaluate(
             [(one, index) for one in candidates for index in indices]
         )
         scores = np.array([score for _, score in results]).reshape(2, -1)
         search_gain = float(self._differences(self.trials[winner], 0).mean())
-        return confirm_gain(scores[0] - scores[1], search_gain, level=self.settings.level)
+        return confirm_gain(
+            scores[0] - scores[1],
+            search_gain,
+            clusters=[index % number for index in indices] if self.settings.repeats > 1 else None,
+            level=self.settings.level,
+        )

@@ -104,6 +104,7 @@ async def make_signal(
     context: MethodContext,
     *,
     judge: str | None = None,
+    only_judge: bool = False,
     embedder: EmbedderName = "hashed",
     refine_critiques: bool | None = None,
 ) -> FeedbackSignal:
@@ -118,6 +119,8 @@ async def make_signal(
         Feedback, policy and run.
     judge : str, optional
         Name of a judge to use beside the feedback, or alone where no feedback judges answers.
+    only_judge : bool, default False
+        If true, the judge alone scores answers; the words of the feedback stay known.
     embedder : {"hashed", "sentence"}, default "hashed"
         Embedder of learned rewards.
     refine_critiques : bool, optional
@@ -137,6 +140,8 @@ async def make_signal(
     parts: list[SignalPart] = []
     if judge is not None:
         parts.append(RewardPart(await context.judge(judge, embedder), MAX_ACCURACY, name=judge))
+        if only_judge:
+            return FeedbackSignal(parts, known)
     data = RewardFeedback([*data.pairs, *refined], data.points)
     if (reward := await _reward_part(context, data, embedder)) is not None:
         parts.append(reward)
