@@ -19,7 +19,7 @@ from backtalk.memory.statements import GENERAL_WORDS, Statement, statements_of
 
 _SIMILAR = 0.7
 """Least similarity of the subjects of statements that can contradict each other."""
-_GENERAL_WEIGHT = 0.3
+_GENERAL_WEIGHT = 0.6
 """Weight of a word for kinds of text in the similarity."""
 _TOPIC_WORDS = 2
 """Number of words of a statement that are topics, the longest."""

@@ -69,11 +69,6 @@ _NUMBERS = {
         ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"]
     )
 } | {"dozen": "12", "twelve": "12", "fifteen": "15", "twenty": "20", "hundred": "100"}
-_NUMBERED = words_of(
-    "room chapter version page line level floor gate step question exercise ticket issue "
-    "section part figure table unit apartment flat platform number"
-)
-"""Nouns that a number names; it is then part of the subject."""
 _COMMON = NEGATIVE | INSTRUCTION | GENERIC | FUNCTION
 _MAX_WORDING = 4
 """Maximum number of words of a value."""
@@ -180,9 +175,10 @@ def _content(words: Sequence[str]) -> tuple[frozenset[str], tuple[str, ...]]:
     """Return the stems of the words about the subject, and the numbers."""
     content: set[str] = set()
     numbers: list[str] = []
-    for before, word in zip(["", *words], words, strict=False):
+    for before, word, after in zip(["", *words], words, [*words[1:], ""], strict=False):
         if word[0].isdigit():
-            if stem(before) in _NUMBERED:
+            is_name = bool(before) and _has_content(before) and not (after and _has_content(after))
+            if is_name:  # as in "room 4"
                 content.add(f"{stem(before)} {word}")
             else:
                 numbers.append(word)
@@ -192,7 +188,7 @@ def _content(words: Sequence[str]) -> tuple[frozenset[str], tuple[str, ...]]:
 
 
 def _has_content(word: str) -> bool:
-    return word != "," and not {word, stem(word)} & _COMMON
+    return word[0].isalpha() and not {word, stem(word)} & _COMMON
 
 
 @cache
