@@ -1,4 +1,4 @@
-"""``backtalk status``: contents and active policy of a project."""
+"""``backtalk status``: contents, active policy and latest lessons of a project."""
 
 from __future__ import annotations
 
@@ -12,6 +12,10 @@ if TYPE_CHECKING:
     from backtalk.evaluate.result import Evaluation
     from backtalk.policy import Policy
     from backtalk.promotion import PromotionRecord
+    from backtalk.reports import EntryLesson, Lessons
+
+_MAX_LESSONS = 8
+"""Maximum number of lessons in the table."""
 
 
 def add_to(app: typer.Typer, panel: str) -> None:
@@ -22,19 +26,23 @@ def add_to(app: typer.Typer, panel: str) -> None:
 def status(
     *, store: StoreOption = STORE, project: ProjectOption = PROJECT, json: JsonOption = False
 ) -> None:
-    """Show a project: feedback by kind, policies, evaluations, promotions, and what to do next.
+    """Show a project: feedback, policies, evaluations, what it learned, and what to do next.
 
     Examples
     --------
     - `backtalk status`
     - `backtalk status --store postgresql://backtalk@db/feedback --project mail --json`
     """
+    from datetime import timedelta
+
     from backtalk.cli.context import opened, store_options, with_options
     from backtalk.cli.output import say, say_json
     from backtalk.evaluate.storage import list_evaluations
+    from backtalk.feedback.record import now
     from backtalk.learn.next_steps import next_steps
     from backtalk.policy import list_policies
     from backtalk.promotion import active_policy, promotion_history
+    from backtalk.reports import lessons_between
 
     with opened(store, project) as db:
         counts = db.counts()
@@ -43,6 +51,8 @@ def status(
         past = promotion_history(db)
         served = active_policy(db)
         projects = db.projects()
+        until = now() + timedelta(minutes=1)
+        lessons = lessons_between(db, until - timedelta(days=7), until)
         steps = [with_options(step, store_options(store, project)) for step in next_steps(db)]
     if json:
         say_json(
@@ -54,6 +64,7 @@ def status(
                 "policies": [{"id": policy.id, **policy.to_dict()} for policy in policies],
                 "evaluations": [evaluation.to_dict() for evaluation in evaluations],
                 "history": [_to_dict(item) for item in past],
+                "learned": _lessons_to_dict(lessons),
                 "next": steps,
             }
         )
@@ -67,6 +78,7 @@ def status(
         say()
         show_evaluations(evaluations, labels)
     _show_history(past, labels)
+    _show_lessons(lessons)
     say()
     for step in steps:
         say(f"{step}.")
@@ -74,6 +86,51 @@ def status(
 
 def _to_dict(item: PromotionRecord) -> dict[str, Any]:
     return {"actor": item.actor, "time": item.time.isoformat(), **item.promotion.to_dict()}
+
+
+def _lessons_to_dict(lessons: Lessons) -> dict[str, Any]:
+    return {
+        "since": lessons.since.isoformat(),
+        "entries": [
+            {"memory": item.memory, "in_use": item.in_use, **item.entry.to_dict()}
+            for item in lessons.entries
+        ],
+        "policies": [
+            {"id": item.policy.id, "active": item.is_active, "changes": [*item.sentences]}
+            for item in lessons.policies
+        ],
+    }
+
+
+def _show_lessons(lessons: Lessons) -> None:
+    """Print the lessons of the last week: policies, then memory entries, latest first."""
+    from backtalk.cli.output import note, say, say_table
+    from backtalk.feedback.record import short_ids
+    from backtalk.reports.lessons import describe_entry
+
+    short = short_ids(item.entry.id for item in lessons.entries)
+    rows = [
+        *(
+            (item.policy.label, "; ".join(item.sentences), "active" if item.is_active else "")
+            for item in lessons.policies
+        ),
+        *(
+            (short[item.entry.id], describe_entry(item.entry), _entry_state(item))
+            for item in lessons.entries
+        ),
+    ]
+    if not rows:
+        return
+    say()
+    say_table(("learned", "in the last seven days", ""), rows[:_MAX_LESSONS])
+    if len(rows) > _MAX_LESSONS:
+        note(f"{len(rows) - _MAX_LESSONS:,} more; `backtalk memory list` lists the entries")
+
+
+def _entry_state(lesson: EntryLesson) -> str:
+    if lesson.entry.state != "active":
+        return lesson.entry.state
+    return "in use" if lesson.in_use else "not in use"
 
 
 def _show_counts(project: str, projects: list[str], counts: dict[str, int]) -> None:

@@ -22,7 +22,7 @@ from backtalk.serve.pages.section import Section, make_endpoint
 
 MODULES = (
     "inbox",
-    "learned",
+    "lessons",
     "interactions",
     "policies",
     "prompts",

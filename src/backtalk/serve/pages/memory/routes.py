@@ -9,7 +9,7 @@ from starlette.responses import Response
 
 from backtalk.errors import BacktalkError, NotFound
 from backtalk.memory import EntryPage, Memory, MemoryEntry
-from backtalk.reports.learned import describe_scope
+from backtalk.reports.lessons import describe_scope
 from backtalk.serve.errors import APIError
 from backtalk.serve.pages.memory import view
 from backtalk.serve.pages.memory.filters import ANY_STATE, KINDS, PARAMETERS, STATES, parse_query
@@ -145,6 +145,15 @@ def undo(request: PageRequest) -> Response:
 def undo_change(request: PageRequest, memory: Memory, entry: MemoryEntry) -> None:
     """Undo the change that the form names.
 
+    Parameters
+    ----------
+    request : PageRequest
+        Request with the form.
+    memory : Memory
+        Memory of the entry.
+    entry : MemoryEntry
+        Entry.
+
     Raises
     ------
     APIError
@@ -192,8 +201,8 @@ def _memory(request: PageRequest) -> Memory:
 
 
 def _entries(memory: Memory, ids: Iterable[str]) -> list[MemoryEntry]:
-    found = []
+    entries = []
     for id_ in ids:
         with suppress(NotFound):
-            found.append(memory.get(id_))
-    return found
+            entries.append(memory.get(id_))
+    return entries

@@ -98,18 +98,18 @@ def history_views(history: Sequence[MemoryChange], entry: MemoryEntry) -> list[C
 
 def feedback_of(request: PageRequest, entry: MemoryEntry) -> list[tuple[FeedbackView, str]]:
     """Return views of the feedback that an entry was made from, with the interaction of each."""
-    found = []
+    views = []
     for id_ in entry.interactions[:MAX_FEEDBACK]:
         try:
             detail = get_detail(request.store, id_)
         except NotFound:
             continue
-        found += [
+        views += [
             (make_feedback_view(item, detail.interaction), id_)
             for item in detail.feedback
             if item.feedback.id in entry.feedback
         ]
-    return found[:MAX_FEEDBACK]
+    return views[:MAX_FEEDBACK]
 
 
 def superseding(request: PageRequest, memory: Memory, entry: MemoryEntry) -> list[str]:

@@ -82,10 +82,10 @@ def _versions(request: PageRequest) -> dict[str, PromptVersion]:
 
 
 def _find(versions: dict[str, PromptVersion], id_: str) -> PromptVersion:
-    found = [version for version in versions.values() if version.id.startswith(id_)]
-    if len(found) != 1:
+    matches = [version for version in versions.values() if version.id.startswith(id_)]
+    if len(matches) != 1:
         raise NotFound(f"There is no prompt version {id_!r}", "The page Prompts lists them")
-    return found[0]
+    return matches[0]
 
 
 def _before(id_: str | None, versions: dict[str, PromptVersion]) -> Policy | None:

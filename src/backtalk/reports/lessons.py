@@ -27,7 +27,7 @@ _NOT_UNDOABLE = frozenset({"forgotten", "settled"})
 
 
 @dataclass(frozen=True)
-class LearnedEntry:
+class EntryLesson:
     """Memory entry that was added or changed in a period."""
 
     memory: str
@@ -58,7 +58,7 @@ class LearnedEntry:
 
 
 @dataclass(frozen=True)
-class LearnedPolicy:
+class PolicyLesson:
     """Policy that a method made, or that was promoted, in a period."""
 
     policy: Policy
@@ -74,13 +74,13 @@ class LearnedPolicy:
 
 
 @dataclass(frozen=True)
-class Learned:
+class Lessons:
     """Lessons of a period, the latest first."""
 
     since: datetime
     until: datetime
-    entries: Sequence[LearnedEntry]
-    policies: Sequence[LearnedPolicy]
+    entries: Sequence[EntryLesson]
+    policies: Sequence[PolicyLesson]
 
     @property
     def people(self) -> list[str]:
@@ -88,7 +88,7 @@ class Learned:
         return sorted({name for item in self.entries for name in item.entry.people})
 
 
-def learned_between(store: Store, since: datetime, until: datetime) -> Learned:
+def lessons_between(store: Store, since: datetime, until: datetime) -> Lessons:
     """Return what was learned in a period: memory entries, and policies that methods made.
 
     Parameters
@@ -107,7 +107,7 @@ def learned_between(store: Store, since: datetime, until: datetime) -> Learned:
         for item in _entries(store, name, since, until, active)
     ]
     policies = _policies(store, since, until, active)
-    return Learned(
+    return Lessons(
         since,
         until,
         sorted(entries, key=lambda item: item.time, reverse=True),
@@ -117,7 +117,7 @@ def learned_between(store: Store, since: datetime, until: datetime) -> Learned:
 
 def _entries(
     store: Store, name: str, since: datetime, until: datetime, active: Policy | None
-) -> list[LearnedEntry]:
+) -> list[EntryLesson]:
     memory = Memory(store, name)
     changes: dict[str, list[MemoryChange]] = {}
     for change in memory.history(limit=MAX_CHANGES):
@@ -129,13 +129,13 @@ def _entries(
     entries = []
     for id_, some in changes.items():
         with suppress(NotFound):  # purged since
-            entries.append(LearnedEntry(name, memory.get(id_), some, in_use=id_ in holding))
+            entries.append(EntryLesson(name, memory.get(id_), some, in_use=id_ in holding))
     return entries
 
 
 def _policies(
     store: Store, since: datetime, until: datetime, active: Policy | None
-) -> list[LearnedPolicy]:
+) -> list[PolicyLesson]:
     policies = {policy.id: policy for policy in list_policies(store)}
     evaluations = list_evaluations(store)
     promoted = {
@@ -151,7 +151,7 @@ def _policies(
             continue
         parent = policies.get(policy.lineage.parent or "")
         lessons.append(
-            LearnedPolicy(
+            PolicyLesson(
                 policy,
                 parent,
                 [] if parent is None else diff(parent, policy),

@@ -1,4 +1,4 @@
-"""Routes of the page Learned: what users taught in a period, with the proof and its undoing."""
+"""Routes of the page Lessons: what users taught in a period, with the proof and its undoing."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from backtalk.feedback.record import now
 from backtalk.memory import Memory
 from backtalk.memory.effect import EntryEffect
 from backtalk.promotion import promotion_history
-from backtalk.reports.learned import Learned, describe_scope, learned_between
+from backtalk.reports.lessons import Lessons, describe_scope, lessons_between
 from backtalk.serve.pages.memory.routes import memory_parameter, undo_change
 from backtalk.serve.pages.memory.view import describe_effect, effect_interval, effects
 from backtalk.serve.pages.page_request import PageRequest
@@ -30,16 +30,16 @@ MAX_ENTRIES = 100
 def show(request: PageRequest) -> Response:
     """Show what was learned in a week, or between two dates."""
     since, until = _period(request)
-    learned = learned_between(request.store, since, until)
+    lessons = lessons_between(request.store, since, until)
     history = promotion_history(request.store)
     return request.page(
-        "learned/show.html",
+        "lessons/show.html",
         title="What your users taught it",
-        learned=learned,
-        entries=learned.entries[:MAX_ENTRIES],
-        hidden=max(0, len(learned.entries) - MAX_ENTRIES),
-        new=sum(item.is_new for item in learned.entries),
-        effects=_effects(request, learned),
+        lessons=lessons,
+        entries=lessons.entries[:MAX_ENTRIES],
+        hidden=max(0, len(lessons.entries) - MAX_ENTRIES),
+        new=sum(item.is_new for item in lessons.entries),
+        effects=_effects(request, lessons),
         is_week=not request.query("since") and not request.query("until"),
         first_day=since.date().isoformat(),
         last_day=(until - timedelta(microseconds=1)).date().isoformat(),
@@ -47,7 +47,7 @@ def show(request: PageRequest) -> Response:
         last_promoted=_last_promoted(request),
         memory_names={
             item.memory: memory_parameter(Memory(request.store, item.memory))
-            for item in learned.entries
+            for item in lessons.entries
         },
         describe_scope=describe_scope,
         describe_effect=describe_effect,
@@ -90,8 +90,8 @@ def _day(request: PageRequest, name: str) -> datetime | None:
         ) from None
 
 
-def _effects(request: PageRequest, learned: Learned) -> Mapping[tuple[str, str], EntryEffect]:
-    names = {item.memory for item in learned.entries}
+def _effects(request: PageRequest, lessons: Lessons) -> Mapping[tuple[str, str], EntryEffect]:
+    names = {item.memory for item in lessons.entries}
     return {
         (name, id_): effect
         for name in names
