@@ -22,7 +22,10 @@ def rates(table):
 def test_contradictions_are_told_from_near_misses(name, table, capsys):
     precision, recall = rates(table)
     with capsys.disabled():
-        sum(map(len, table.values()))
+        pairs = sum(map(len, table.values()))
+        sys.stdout.write(
+            f"\n{pairs} {name} pairs: precision {precision:.2f}, recall {recall:.2f}\n"
+        )
     assert precision >= 0.95
     assert recall >= 0.9
 
