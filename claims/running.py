@@ -15,7 +15,17 @@ from pathlib import Path
 
 from claims.claim import CLAIMS, Claim
 
-MODULES = ("simulation", "preferences", "memory", "games", "supervised")
+MODULES = (
+    "simulation",
+    "preferences",
+    "memory",
+    "memory_words",
+    "memory_edits",
+    "memory_pairs",
+    "memory_profile",
+    "games",
+    "supervised",
+)
 """Modules with claims, one for each family."""
 
 MEASUREMENTS = Path(__file__).parent.parent / ".claims"

@@ -36,6 +36,8 @@ class Lesson:
     """Probability that it is right, in [0, 1]."""
     time: datetime | None = None
     """Time of the latest feedback."""
+    supersedes: tuple[str, ...] = ()
+    """Ids of entries that it replaces, beside an older one of itself."""
     is_personal: bool = False
     """True if it was said for these users only, so that it stays theirs."""
 
@@ -63,7 +65,7 @@ class Lesson:
         id_ : str
             Id of the entry.
         supersedes : tuple of str, default ()
-            Ids of the entries that it replaces.
+            Ids of older entries that say the same.
         """
         return MemoryEntry(
             id=id_,
@@ -74,7 +76,7 @@ class Lesson:
             interactions=self.interactions,
             people=self.people,
             confidence=round(self.confidence, 4),
-            supersedes=supersedes,
+            supersedes=(*supersedes, *self.supersedes),
             method=method,
             time=self.time,
         )

@@ -242,7 +242,7 @@ def _with_evidence(lesson: Lesson, entry: MemoryEntry) -> Lesson:
         entry.time,
     )
     # The examples of the entry come first, so that its new scope covers the old one.
-    merged = replace(merge_group([known, lesson]), kind=lesson.kind)
+    merged = replace(merge_group([known, lesson]), kind=lesson.kind, supersedes=lesson.supersedes)
     if {*entry.feedback} & {*lesson.feedback}:
         # The lesson was made from the old evidence as well, so that it does not count twice.
         merged = replace(merged, confidence=lesson.confidence)
