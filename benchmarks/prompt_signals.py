@@ -10,6 +10,8 @@ import os
 from collections.abc import Iterable, Sequence
 
 import numpy as np
+from claims.claim import over_seeds
+from claims.learning import Trial, open_trial
 
 from backtalk.feedback.interaction import Prompt
 from backtalk.learn import get_method
@@ -25,8 +27,6 @@ from backtalk.stats import Estimate
 from backtalk.stats.validation import Floats
 from backtalk.worlds.world import Rule, World
 from benchmarks.table import Table
-from claims.claim import over_seeds
-from claims.learning import Trial, open_trial
 
 KINDS = {"edit": "200 edits", "preference": "200 pairs", "critique": "200 critiques"}
 SEEDS = tuple(int(seed) for seed in os.environ.get("SEEDS", "21,22,23,24,25").split(","))

@@ -73,7 +73,9 @@ class Evaluator:
         """Return the answer of each candidate to its prompt, the one of that number."""
         policy = self.context.policy
         lineage = Lineage(method="prompt")
-        policies = [candidate.apply(policy, lineage) for candidate in candidates]
+        distinct = {candidate.version: candidate for candidate in candidates}
+        by_version = {key: one.apply(policy, lineage) for key, one in distinct.items()}
+        policies = [by_version[candidate.version] for candidate in candidates]
         with self.context.run.task("answering with candidate prompts", len(prompts)):
             if policy.decoder.is_single_sample and policy.memory is None:
                 completions = await self._sample(policies, prompts, repeats)
