@@ -19,6 +19,7 @@ MODULES = (
     "finetuning",
     "serving",
     "memory-changes",
+    "memory-effects",
 )
 """Names of the benchmarks. Those with a function ``tables`` compare figures other than times."""
 DOCS = Path(__file__).parent.parent / "docs"
