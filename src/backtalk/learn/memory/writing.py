@@ -130,7 +130,9 @@ def write_lessons(
 
 
 def taken_back(lessons: Sequence[Lesson], memory: Memory, method: str) -> list[MemoryEntry]:
-    """Return the entries for everybody whose wish too few people still have.
+    """Return the entries for everybody that people have taken back.
+
+    A method made them of wishes that several people shared, and too few of them still do.
 
     Parameters
     ----------
