@@ -324,12 +324,13 @@ def table(settings: Iterable[Setting], gates: Mapping[str, Gate]) -> Table:
         tuple(
             row(name, gate, setting, GAINS) for setting in settings for name, gate in gates.items()
         ),
-        f"{first.candidates} candidates, {first.searches} no-op searches and half as many for each other figure, answers right "
-        f"or wrong with a mean probability of {first.accuracy:g} and a standard deviation over "
+        f"{first.candidates} candidates, {first.searches} no-op searches and half as many for each "
+        "other figure. Answers are right or "
+        f"wrong with a mean probability of {first.accuracy:g} and a standard deviation over "
         f"examples of {first.spread:g}; exact 95 % intervals. The last columns are the share of "
         "searches that report a truly better candidate if a quarter of the candidates have the "
         "gain. Rules of peers: SkillOpt accepts an edit whose score is above the best so far; GEPA "
-        "0.0.26 accepts a minibatch of 3 by its sum, then validates; DSPy 3's MIPROv2 validates "
+        "accepts a minibatch of 3 by its sum, then validates; DSPy's MIPROv2 validates "
         "the best mean of minibatches of 35 every 5 trials.",
     )
 

@@ -19,6 +19,8 @@ class ExitCode(IntEnum):
     """The budget was exceeded. With a larger one, the same command resumes."""
     PENDING = 6
     """Tasks are made, and people have not judged them yet. The same command then goes on."""
+    NO_IMPROVEMENT = 7
+    """A method looked for something better and found nothing. No policy is saved."""
     BUG = 70
     """A bug in Backtalk."""
     INTERRUPTED = 130

@@ -100,6 +100,7 @@ def stop_at_once() -> None:
 def _failed(error: Exception, *, debug: bool) -> int:
     from backtalk.errors import BacktalkError
     from backtalk.evaluate.judges.pending import JudgementsPending
+    from backtalk.learn.no_improvement import NoImprovement
     from backtalk.models import BudgetExceeded
     from backtalk.promotion import GateRefused
 
@@ -111,9 +112,10 @@ def _failed(error: Exception, *, debug: bool) -> int:
             "This is a bug: please report it, with the traceback that --debug shows",
         )
         return ExitCode.BUG
-    if isinstance(error, JudgementsPending):
+    if isinstance(error, JudgementsPending | NoImprovement):
         note(f"{error.what}. {error.mend}.")
-        return ExitCode.PENDING
+        pending = isinstance(error, JudgementsPending)
+        return ExitCode.PENDING if pending else ExitCode.NO_IMPROVEMENT
     _say_error(error.what, error.mend)
     if isinstance(error, GateRefused):
         return ExitCode.REFUSED

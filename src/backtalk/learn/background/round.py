@@ -18,6 +18,7 @@ from backtalk.feedback import content_id
 from backtalk.feedback.interaction import Prompt
 from backtalk.learn.background.spec import Round, RoundOutcome
 from backtalk.learn.method import get_method
+from backtalk.learn.no_improvement import NoImprovement
 from backtalk.learn.training_set import TrainingSet
 from backtalk.policy import (
     LoadedPolicy,
@@ -75,7 +76,10 @@ async def run_round(
 
     if outcome.policy is None:
         await _check_judges(todo, store)
-        learned = await _learn(todo, store, run)
+        try:
+            learned = await _learn(todo, store, run)
+        except NoImprovement as result:
+            return advance(reason=result.what)
         outcome = advance(policy=learned.id)
     policy = read_policy(store, str(outcome.policy))
     baseline = active_policy(store) or read_policy(store, todo.parent)

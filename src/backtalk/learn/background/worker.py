@@ -318,7 +318,7 @@ def _message(error: Exception) -> str:
 
 
 def _summary(outcome: RoundOutcome) -> str:
-    parts = [f"policy {str(outcome.policy)[:8]}"]
+    parts = [] if outcome.policy is None else [f"policy {outcome.policy[:8]}"]
     if outcome.evaluation is not None:
         parts.append(f"evaluation {outcome.evaluation[:8]}")
     if outcome.promoted:

@@ -15,6 +15,7 @@ from backtalk.feedback.interaction import Prompt
 from backtalk.feedback.record import now
 from backtalk.learn.context import MethodContext
 from backtalk.learn.lazy_modules import np
+from backtalk.learn.no_improvement import NoImprovement
 from backtalk.learn.prompt.protocol import Proposer
 from backtalk.learn.prompt.search import SearchResult, SearchSettings, search
 from backtalk.learn.prompt.signals import FeedbackSignal, make_signal
@@ -37,10 +38,6 @@ MIN_OWN_SIGNAL = 30
 
 MakeProposers = Callable[[MethodContext, FeedbackSignal], Awaitable[Sequence[Proposer]]]
 """Function from the context and the signal of a search to its proposers."""
-
-
-class NoImprovement(BacktalkError):
-    """Result of a search that found no prompt that is shown to be better."""
 
 
 @dataclass(frozen=True)
