@@ -22,7 +22,6 @@ from backtalk.store import Store
         ("jobs --json", "job list --json"),
         ("jobs --retry 15ff", "job retry 15ff"),
         ("jobs --retry=15ff --json", "job retry 15ff --json"),
-        ("learn dpo --watch --every 20 --once", "watch dpo --every 20 --once"),
         (
             "learn dpo --rounds 2 --ask 9 --samples 3 --pairs all --sampling first --mixing=0.1",
             (
@@ -59,6 +58,13 @@ def test_an_old_spelling_becomes_the_current_one(old, new):
 )
 def test_a_current_spelling_stays_as_it_is(line):
     assert current_spelling(line.split()) == (line.split(), None)
+
+
+def test_learn_with_watch_is_the_command_watch():
+    current, note = current_spelling(["learn", "dpo", "--watch", "--every", "20", "--once"])
+    assert current == ["watch", "dpo", "--every", "20", "--once"]
+    assert note is None
+    assert current_spelling(["learn", "dpo", "--watch", "--who", "ada"])[1] is not None
 
 
 def test_the_old_command_runs_and_names_the_new_one(tmp_path, monkeypatch, capsys):

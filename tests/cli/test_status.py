@@ -44,7 +44,7 @@ def test_status_lists_the_lessons_of_the_week(location, capsys):
     for words in (
         'gains the rule "Be brief."',
         "active",
-        '"Use metric units." (for bo)',
+        "for bo: Use metric units.",
         "not in use",
     ):
         assert words in text

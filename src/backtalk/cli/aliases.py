@@ -1,4 +1,4 @@
-"""Spellings of commands and options before 0.1, accepted for one version."""
+"""Spellings of commands and options before 0.1, accepted for one version; and `learn --watch`."""
 
 from __future__ import annotations
 
@@ -32,6 +32,8 @@ COMMAND_OPTIONS: dict[str, dict[str, str]] = {
 def current_spelling(arguments: Sequence[str]) -> tuple[list[str], str | None]:
     """Return a command line with old spellings replaced, and a note on what to write instead.
 
+    ``learn METHOD --watch`` is ``watch METHOD``, without a note.
+
     Parameters
     ----------
     arguments : sequence of str
@@ -53,12 +55,11 @@ def current_spelling(arguments: Sequence[str]) -> tuple[list[str], str | None]:
     """
     if not arguments:
         return [], None
+    arguments = _watch(arguments)
     command, *rest = arguments
     head = _command(command, rest)
     renamed = {**OPTIONS, **COMMAND_OPTIONS.get(head[0], {})}
     tail = [_option(item, renamed) for item in rest]
-    if head[0] == "watch":
-        tail = [item for item in tail if item != "--watch"]
     if head == ("job", "retry"):
         tail = [_value_of(item, "--retry") for item in tail if item != "--retry"]
     current = [*head, *tail]
@@ -67,10 +68,14 @@ def current_spelling(arguments: Sequence[str]) -> tuple[list[str], str | None]:
     return current, f"Use `backtalk {' '.join(head)}`: the spelling given is going away."
 
 
+def _watch(arguments: Sequence[str]) -> Sequence[str]:
+    if arguments[0] != "learn" or "--watch" not in arguments:
+        return arguments
+    return ["watch", *(item for item in arguments[1:] if item != "--watch")]
+
+
 def _command(command: str, rest: Sequence[str]) -> tuple[str, ...]:
     names = {item.partition("=")[0] for item in rest}
-    if command == "learn" and "--watch" in names:
-        return ("watch",)
     if command == "learn" and "--rounds" in names:
         return ("learn-online",)
     if command == "jobs":

@@ -164,17 +164,6 @@ def _policies(
     return lessons
 
 
-def describe_entry(entry: MemoryEntry) -> str:
-    """Return an entry in words: its text, and whom and where it applies.
-
-    >>> scope = Scope(users=("bo",), where="in e-mails")
-    >>> describe_entry(MemoryEntry(kind="preference", text="Use metric units.", scope=scope))
-    '"Use metric units." (for bo, in e-mails)'
-    """
-    conditions = describe_scope(entry.scope)
-    return f'"{entry.text}"' + (f" ({conditions})" if conditions else "")
-
-
 def describe_scope(scope: Scope) -> str:
     """Return whom and where a scope applies to, in words; empty if it applies always.
 

@@ -70,7 +70,8 @@ def learn(
 
     Prompts held out for evaluation are not used. The new policy is saved, not promoted: evaluate
     it, then promote it. `backtalk learn-online` learns in rounds, from feedback on the policy's
-    own answers; `backtalk watch` learns again as feedback arrives.
+    own answers. With `--watch` it learns again as feedback arrives, like `backtalk watch`, and has
+    the options of that command.
 
     Examples
     --------
@@ -79,6 +80,7 @@ def learn(
     - `backtalk learn dpo --policy plain -o beta=0.3 -o adapter=lora`
     - `backtalk learn dpo --policy plain --aspect safety`
     - `backtalk learn dpo --policy plain --limit 100`
+    - `backtalk learn memory --name remembers --watch --every 20`
     """
     import asyncio
 

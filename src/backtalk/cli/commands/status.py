@@ -10,12 +10,15 @@ from backtalk.cli.options import PROJECT, STORE, JsonOption, ProjectOption, Stor
 
 if TYPE_CHECKING:
     from backtalk.evaluate.result import Evaluation
+    from backtalk.memory import MemoryEntry
     from backtalk.policy import Policy
     from backtalk.promotion import PromotionRecord
     from backtalk.reports import EntryLesson, Lessons
 
 _MAX_LESSONS = 8
 """Maximum number of lessons in the table."""
+_MAX_TEXT = 50
+"""Maximum length of a lesson's text in characters."""
 
 
 def add_to(app: typer.Typer, panel: str) -> None:
@@ -105,17 +108,21 @@ def _lessons_to_dict(lessons: Lessons) -> dict[str, Any]:
 def _show_lessons(lessons: Lessons) -> None:
     """Print the lessons of the last week: policies, then memory entries, latest first."""
     from backtalk.cli.output import note, say, say_table
+    from backtalk.feedback.describe import shorten
     from backtalk.feedback.record import short_ids
-    from backtalk.reports.lessons import describe_entry
 
     short = short_ids(item.entry.id for item in lessons.entries)
     rows = [
         *(
-            (item.policy.label, "; ".join(item.sentences), "active" if item.is_active else "")
+            (
+                item.policy.label,
+                shorten("; ".join(item.sentences), _MAX_TEXT),
+                "active" if item.is_active else "",
+            )
             for item in lessons.policies
         ),
         *(
-            (short[item.entry.id], describe_entry(item.entry), _entry_state(item))
+            (short[item.entry.id], _describe(item.entry), _entry_state(item))
             for item in lessons.entries
         ),
     ]
@@ -125,6 +132,13 @@ def _show_lessons(lessons: Lessons) -> None:
     say_table(("learned", "in the last seven days", ""), rows[:_MAX_LESSONS])
     if len(rows) > _MAX_LESSONS:
         note(f"{len(rows) - _MAX_LESSONS:,} more; `backtalk memory list` lists the entries")
+
+
+def _describe(entry: MemoryEntry) -> str:
+    from backtalk.feedback.describe import shorten
+
+    users = ", ".join(entry.scope.users)
+    return shorten(f"for {users}: {entry.text}" if users else entry.text, _MAX_TEXT)
 
 
 def _entry_state(lesson: EntryLesson) -> str:
