@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from backtalk.feedback import Demonstration
+from backtalk.feedback import Demonstration, Edit
 from backtalk.feedback.case import Case
 from backtalk.feedback.interaction import Prompt
 from backtalk.learn.memory.edit_words import edit_similarity
@@ -27,7 +27,7 @@ def edit_distance(cases: Sequence[Case]) -> float:
         sum(
             1 - edit_similarity(case.text("0"), item.text)
             for case in cases
-            for item in case.feedback
+            for item in case.of(Edit)
         )
     )
 
@@ -88,8 +88,8 @@ def _edited(seed: int, arm: str) -> float:
     "manipulation via language corrections, section 5",
     method="droc",
     world="mail",
-    says="With rules distilled from the corrections of a first round, later rounds need half of the "
-    "corrections or fewer.",
+    says="With rules distilled from the corrections of a first round, later rounds need half of "
+    "the corrections or fewer.",
     expected=[
         Expected(
             "ratio",
@@ -125,8 +125,8 @@ def droc(seed: int) -> Mapping[str, float]:
     paper="Zhang et al. (2024), in-context principle learning from mistakes, table 1",
     method="leap",
     world="mail",
-    says="Principles learned from induced mistakes on right answers help more than these answers as "
-    "examples in the prompt.",
+    says="Principles learned from induced mistakes on right answers help more than these answers "
+    "as examples in the prompt.",
     expected=[
         above(
             "more",

@@ -1,4 +1,4 @@
-"""Claims about inverse constitutional AI: hidden principles, and the annotations of a real judge."""
+"""Claims about inverse constitutional AI: hidden principles, and annotations of a real judge."""
 
 from __future__ import annotations
 
@@ -91,9 +91,10 @@ def _wished_pairs(world: MemoryWorld, seed: int, count: int) -> list[Pair]:
     for prompt, worse, better in zip(prompts, plain, ruled, strict=True):
         applicable = world.world.applicable_rules(world.world.parse_prompt(prompt), rules)
         met = [
-            [world.follows(rule, prompt, text) for rule in applicable] for text in (worse, better)
+            sum(world.follows(rule, prompt, text) for rule in applicable)
+            for text in (worse, better)
         ]
-        if sum(met[1]) <= sum(met[0]):
+        if met[1] <= met[0]:
             continue
         if rng.random() < FLIPS:
             worse, better = better, worse  # noqa: PLW2901 - a wrong annotation
@@ -104,7 +105,7 @@ def _wished_pairs(world: MemoryWorld, seed: int, count: int) -> list[Pair]:
 def _alpaca_pairs(seed: int, count: int) -> list[Pair]:
     answers = parquet.read_table(DATA / "alpaca_eval_outputs.parquet").to_pylist()
     baseline = {
-        row["instruction"]: row["output"]
+        row["instruction"]: row["baseline_output"]
         for row in parquet.read_table(DATA / "alpaca_eval_baseline.parquet").to_pylist()
     }
     rng = np.random.default_rng([seed, 92])

@@ -58,8 +58,8 @@ def mem_prompt(seed: int) -> Mapping[str, float]:
     "section 5",
     method="verbal-feedback",
     world="mail",
-    says="An instruction with a learned scope is followed where it is meant as well as one in every "
-    "prompt, and elsewhere less often.",
+    says="An instruction with a learned scope is followed where it is meant as well as one in "
+    "every prompt, and elsewhere less often.",
     expected=[
         Expected(
             "overgeneralised",
