@@ -9,15 +9,13 @@ from backtalk.errors import Conflict
 from backtalk.feedback import Scope
 from backtalk.feedback.record import now
 from backtalk.memory.change import Action
-from backtalk.memory.contradictions import contradiction, topics_of
+from backtalk.memory.contradictions import contradiction
 from backtalk.memory.entry import EntryState, MemoryEntry
 from backtalk.memory.rows import FORGOTTEN, LIVING, make_row, parse_row, row_links, row_topics
+from backtalk.memory.same_topic import SameTopic
 from backtalk.memory.settlement import covers, overlap, settle
 from backtalk.store.memories import ChangeRow, EntryRow, Link
 from backtalk.store.memory_writer import MemoryWriter
-
-_MAX_CANDIDATES = 1_000
-"""Maximum number of entries on the same topics that an entry is compared with, the newest."""
 
 _EARLIEST = datetime.min.replace(tzinfo=UTC)
 
@@ -60,9 +58,12 @@ class MemoryTransaction:
             [topic for row, entry in pairs for topic in row_topics(row.row, entry)],
         )
         self._log(rows, "added")
+        search = SameTopic(self.writer)
+        for row, entry in pairs:
+            search.add(row.row, entry)
         for row, entry in pairs:
             if entry.state == "active":
-                self._find_contradictions(row.row)
+                self._compare_all(row.row, entry, search)
                 self._refresh(entry.supersedes)
         return self.writer.revision
 
@@ -227,23 +228,23 @@ class MemoryTransaction:
         return min((row.revision for row in rows), default=None)
 
     def _find_contradictions(self, number: int) -> None:
-        """Settle the contradictions between an active entry and the others."""
+        """Settle the contradictions between an entry, if it is active, and the others."""
         (row,) = self.writer.by_rows([number])
-        if row.state != "active":
-            return
-        entry = parse_row(row)
-        users = [*entry.scope.users, ""] if entry.scope.users else None
-        candidates = self.writer.rows_on(sorted(topics_of(entry.text)), users, _MAX_CANDIDATES)
-        for candidate in candidates:
-            pair = self.writer.by_rows([number, candidate])
-            if len(pair) == 2 and pair[0].state == pair[1].state == "active":
-                self._compare(*pair, changed=number)
+        if row.state == "active":
+            self._compare_all(number, parse_row(row), SameTopic(self.writer))
 
-    def _compare(self, row: EntryRow, other: EntryRow, *, changed: int) -> None:
+    def _compare_all(self, number: int, entry: MemoryEntry, search: SameTopic) -> None:
+        for other, seen in search.entries(search.others(number, entry)).items():
+            if not _contradict(entry, seen):
+                continue
+            pair = self.writer.by_rows([number, other])
+            if len(pair) == 2 and pair[0].state == pair[1].state == "active":
+                self._settle(*pair, changed=number)
+
+    def _settle(self, row: EntryRow, other: EntryRow, *, changed: int) -> None:
+        """Settle the contradiction of two entries, one of which was just changed."""
         a, b = parse_row(row), parse_row(other)
-        if a.id in b.supersedes or b.id in a.supersedes or not overlap(a.scope, b.scope):
-            return
-        if "case" in {a.kind, b.kind} or contradiction(a.text, b.text) is None:
+        if a.id in b.supersedes or b.id in a.supersedes:
             return
         older, newer = sorted((row, other), key=lambda one: (_time(one), one.row))
         result = settle(parse_row(newer), parse_row(older))
@@ -267,6 +268,11 @@ class MemoryTransaction:
 
 def _time(row: EntryRow) -> datetime:
     return parse_row(row).time or _EARLIEST
+
+
+def _contradict(a: MemoryEntry, b: MemoryEntry) -> bool:
+    is_case = "case" in {a.kind, b.kind}
+    return not is_case and overlap(a.scope, b.scope) and contradiction(a.text, b.text) is not None
 
 
 def _contradicts_still(other: MemoryEntry, before: MemoryEntry, after: MemoryEntry) -> bool:

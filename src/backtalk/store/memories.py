@@ -18,10 +18,9 @@ from backtalk.store import schema
 from backtalk.store.inserts import insert_rows
 from backtalk.store.row_codec import timestamp
 
-_entries, _links, _topics, _changes = (
+_entries, _links, _changes = (
     schema.memory_entries,
     schema.memory_links,
-    schema.memory_topics,
     schema.memory_changes,
 )
 
@@ -186,6 +185,8 @@ class MemoryReader:
 
     def _in(self, column: ColumnElement[Any], values: Sequence[Any]) -> list[EntryRow]:
         result: list[EntryRow] = []
+        if not values:
+            return result
         distinct = list(dict.fromkeys(values))
         query = select(*(_entries.c[name] for name in EntryRow._fields))
         query = query.where(_entries.c.memory == self.memory)
@@ -252,36 +253,32 @@ class MemoryReader:
     def _links(self, query: Select[Any]) -> list[Link]:
         return [Link(*row) for row in self.connection.execute(query)]
 
-    def rows_on(self, topics: Sequence[str], users: Sequence[str] | None, limit: int) -> list[int]:
-        """Return the rows of the newest active entries on any of some topics.
+    def rows_on(self, topic: str, user: str | None, *, limit: int) -> list[int]:
+        """Return rows of entries on a topic.
 
         Parameters
         ----------
-        topics : sequence of str
-            Topics.
-        users : sequence of str or None
-            Users to whom an entry applies, the empty string for all users; ``None``: anybody.
+        topic : str
+            Topic.
+        user : str or None
+            User to whom an entry applies, the empty string for all users; of these, the newest
+            rows. ``None``: anybody, in no order.
         limit : int
             Maximum number of rows.
         """
-        if not topics:
-            return []
-        query = (
-            select(_topics.c.row)
-            .join(
-                _entries,
-                (_entries.c.memory == _topics.c.memory) & (_entries.c.row == _topics.c.row),
+        mark = "?" if self.connection.dialect.paramstyle == "qmark" else "%s"
+        # Not an SQLAlchemy query, whose construction takes longer than its execution.
+        query = f"SELECT row FROM memory_topics WHERE memory = {mark} AND topic = {mark}"  # noqa: S608
+        if user is None:
+            rows = self.connection.exec_driver_sql(
+                f"{query} LIMIT {mark}", (self.memory, topic, limit)
             )
-            .where(
-                _topics.c.memory == self.memory,
-                _topics.c.topic.in_(topics),
-                _entries.c.state == "active",
+        else:
+            rows = self.connection.exec_driver_sql(
+                f'{query} AND "user" = {mark} ORDER BY row DESC LIMIT {mark}',
+                (self.memory, topic, user, limit),
             )
-        )
-        if users is not None:
-            query = query.where(_topics.c.user.in_(users))
-        query = query.distinct().order_by(_topics.c.row.desc()).limit(limit)
-        return list(self.connection.execute(query).scalars())
+        return list(rows.scalars())
 
     def changes(
         self, *, after: int = 0, row: int | None = None, newest: bool = False, limit: int = PAGE
