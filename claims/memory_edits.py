@@ -106,17 +106,18 @@ def _edited(seed: int, arm: str) -> float:
     ],
 )
 def droc(seed: int) -> Mapping[str, float]:
-    """Edit 60 answers in a round under three hidden wishes; learn after each round."""
+    """Edit 50 answers in a round under three hidden wishes; learn after each round."""
     with open_memory_world("mail", seed) as world:
         rules = distinct_rules(world, 3, seed=seed)
         person = world.person(rules)
         policy, counts = world.policy, []
         for number in range(3):
-            prompts = world.needing(rules, 60, start=60 * number)
+            prompts = world.needing(rules, 50, start=50 * number)
             texts = world.answer(policy, prompts, seed=number)
             counts.append(1 - world.compliance(rules, prompts, texts))
             world.teach(person, world.interactions(prompts, texts), "edit")
-            policy = world.learn("droc", policy)
+            # The small model reads rules, and not corrections of single answers.
+            policy = world.learn("droc", policy, single=False)
         return {"ratio": counts[1] / counts[0], "third": counts[2] / counts[0]}
 
 

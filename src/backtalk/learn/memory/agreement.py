@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections import defaultdict
+import re
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -14,6 +15,7 @@ from backtalk.feedback import Scope
 from backtalk.feedback.kinds import Critique
 from backtalk.learn.memory.lesson import Lesson, make_lesson, merge_group, normalise
 from backtalk.memory.contradictions import contradiction, topics_of
+from backtalk.memory.statements import Statement, statements_of
 from backtalk.models.protocol import Embedder
 
 MIN_PEOPLE = 2
@@ -174,7 +176,8 @@ async def repeated_critiques(
     """Return the principles that several critiques state.
 
     Critiques by several people make a principle for everybody, those of one person on several
-    requests a preference of theirs. The text is the critique that is most like the others.
+    requests a preference of theirs. The text is the critique that is most like the others and has
+    no word that most of them lack: such words, as names and days, are about single requests.
 
     Parameters
     ----------
@@ -187,7 +190,11 @@ async def repeated_critiques(
     """
     results = []
     for group in await cluster_texts([item.text for item, *_ in critiques], embedder):
-        members = [critiques[index] for index in group]
+        members = [
+            critiques[index]
+            for index in group
+            if not names_detail(critiques[index][0].text, critiques[index][1])
+        ]
         authors = {item.annotator.id for item, *_ in members}
         requests = {request for _, request, *_ in members}
         several = len(authors) >= supporters_needed(people)
@@ -196,16 +203,56 @@ async def repeated_critiques(
         items = [item for item, *_ in members]
         confidence = float(np.mean([reliability for *_, reliability in members]))
         confidence *= (len(members) + 1) / (len(members) + 2)
+        texts = shared_statements([item.text for item in items])
+        if not texts:
+            continue
         users = () if several else members[0][2]
         lesson = make_lesson(
             "principle" if not users else "preference",
-            await _most_typical([item.text for item in items], embedder),
+            await _most_typical(texts, embedder),
             items,
             scope=Scope(),
             confidence=confidence,
         )
         results.append(lesson.about(users))
     return results
+
+
+def shared_statements(texts: Sequence[str]) -> list[str]:
+    """Return the texts that say nothing but what most of them say.
+
+    >>> shared_statements(["Too long.", "This is too long.", "Still too long!"])
+    ['Too long.', 'This is too long.', 'Still too long!']
+    >>> shared_statements(["The day is Monday.", "The day is Friday.", "The day is Sunday."])
+    []
+    """
+    contents = [
+        frozenset(word for statement in statements_of(text) for word in _words(statement))
+        for text in texts
+    ]
+    counts = Counter(word for content in contents for word in content)
+    return [
+        text
+        for text, content in zip(texts, contents, strict=True)
+        if all(2 * counts[word] > len(texts) for word in content)
+    ]
+
+
+def _words(statement: Statement) -> tuple[str, ...]:
+    return (*statement.content, *statement.numbers)
+
+
+def names_detail(text: str, request: str) -> bool:
+    """Return true if a text names a name, a day or a number of its request.
+
+    >>> names_detail("The day should be Sunday.", "Meeting moved: Sunday, 19:00.")
+    True
+    """
+    return bool({*_DETAIL.findall(text)} & {*_DETAIL.findall(request)})
+
+
+_DETAIL = re.compile(r"(?<=[\w,;:] )[A-Z][\w']+|\b\d[\d:.,]*\b")
+"""Words that begin with a capital inside of a sentence, and numbers."""
 
 
 async def _most_typical(texts: Sequence[str], embedder: Embedder) -> str:

@@ -39,7 +39,7 @@ async def canonical_examples(
     feedback: TrainingSet,
     run: Run,
     *,
-    name: str | None = None,
+    memory_name: str | None = None,
     embedder: EmbedderName = "hashed",
     recall_limit: RecallLimit = 2,
     withhold: Withhold = 0.05,
@@ -59,7 +59,7 @@ async def canonical_examples(
         Demonstrations, edits, labels and critiques.
     run : Run
         Seed, budget and cache.
-    name : str, optional
+    memory_name : str, optional
         Name of the memory; that of the policy's memory by default, or ``memory``.
     embedder : {"hashed", "sentence"}, default "hashed"
         Embedder of requests and entries.
@@ -68,7 +68,7 @@ async def canonical_examples(
     withhold : float, default 0.05
         Probability with which an entry that applies is withheld in use.
     """
-    options = RecallOptions(name, embedder, recall_limit, withhold)
+    options = RecallOptions(memory_name, embedder, recall_limit, withhold)
     lessons = _examples(Collection.read(feedback))
     return write_lessons(
         policy,

@@ -59,7 +59,7 @@ async def cipher(
     k: RecallLimit = 5,
     delta: Share = 0.02,
     min_support: Count = 2,
-    name: str | None = None,
+    memory_name: str | None = None,
     embedder: EmbedderName = "hashed",
     withhold: Withhold = 0.05,
 ) -> Policy:
@@ -88,7 +88,7 @@ async def cipher(
         Share of an answer's words, in [0, 1], up to which an edit counts as no change.
     min_support : int, default 2
         Minimum number of edits in which a preference shows before it is remembered.
-    name : str, optional
+    memory_name : str, optional
         Name of the memory; that of the policy's memory by default, or ``memory``.
     embedder : {"hashed", "sentence"}, default "hashed"
         Embedder of contexts.
@@ -97,7 +97,7 @@ async def cipher(
     """
     context = MethodContext(policy, feedback, run)
     collection = Collection.read(feedback)
-    memory = memory_of(policy, feedback, name)
+    memory = memory_of(policy, feedback, memory_name)
     known = known_feedback(memory, "cipher")
     remembered = {entry.id for entry in memory.entries(states=EVERY_STATE)}
     by_user: dict[tuple[str, ...], list[EditedAnswer]] = defaultdict(list)
@@ -124,11 +124,11 @@ async def cipher(
             "k": k,
             "delta": delta,
             "min_support": min_support,
-            "name": name,
+            "memory_name": memory_name,
             "embedder": embedder,
             "withhold": withhold,
         },
-        spec={"name": name, "embedder": embedder, "limit": k, "withhold": withhold},
+        spec={"name": memory_name, "embedder": embedder, "limit": k, "withhold": withhold},
         notes=notes,
     )
 

@@ -51,7 +51,7 @@ async def constitution_maker(
     run: Run,
     *,
     state_rewrites: bool = False,
-    name: str | None = None,
+    memory_name: str | None = None,
     embedder: EmbedderName = "hashed",
     recall_limit: RecallLimit = 8,
     withhold: Withhold = 0.05,
@@ -74,7 +74,7 @@ async def constitution_maker(
         Seed, budget and cache.
     state_rewrites : bool, default False
         If true, the policy's model states the principle of every three rewrites by one user.
-    name : str, optional
+    memory_name : str, optional
         Name of the memory; that of the policy's memory by default, or ``memory``.
     embedder : {"hashed", "sentence"}, default "hashed"
         Embedder of requests and entries.
@@ -83,7 +83,7 @@ async def constitution_maker(
     withhold : float, default 0.05
         Probability with which an entry that applies is withheld in use.
     """
-    options = RecallOptions(name, embedder, recall_limit, withhold)
+    options = RecallOptions(memory_name, embedder, recall_limit, withhold)
     collection = Collection.read(feedback)
     lessons = [lesson for case in collection.cases for lesson in _principles(case, collection)]
     if state_rewrites:

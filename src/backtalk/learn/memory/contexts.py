@@ -22,6 +22,11 @@ from backtalk.memory.scope_words import content_words, stem
 MIN_SHARED = 2
 """Minimum number of edits that share a word or a change."""
 
+MIN_GENERAL = 4
+"""Minimum number of edits that show a change without a condition."""
+ALWAYS = 0.9
+"""Share of edits with a change from which on it needs no condition."""
+
 _WORD = re.compile(r"[\w'\u2019-]+")
 _TOKEN = re.compile(r"[\w'\u2019-]+|[^\w\s.,:;]")
 
@@ -75,9 +80,9 @@ class Contrast:
     """Change that goes with a word of the request, and edits that show it."""
 
     word: str
-    """Stem of a word of the request."""
-    where: str
-    """The word as requests have it."""
+    """Stem of a word of the request; empty if the change goes with all requests."""
+    where: str | None
+    """The word as requests have it; ``None`` if the change goes with all requests."""
     change: str
     """Word that was added, after ``+``, or removed, after ``-``."""
     inside: tuple[int, ...]
@@ -91,8 +96,8 @@ class Contrast:
 def find_contrasts(edits: Sequence[EditedAnswer]) -> list[Contrast]:
     """Return the changes of edits that go with words of their requests, the clearest first.
 
-    Fisher's exact test of each pair of a word and a change that two edits share. A pair that all
-    edits have is one with every word of the requests, and shows a change without a condition.
+    Fisher's exact test of each pair of a word and a change that two edits share. A change that
+    nearly all edits make goes with no word, and comes first.
 
     Parameters
     ----------
@@ -109,7 +114,7 @@ def find_contrasts(edits: Sequence[EditedAnswer]) -> list[Contrast]:
     p_values = hypergeom.sf(
         both[rows, columns] - 1, len(edits), word_totals[rows], change_totals[columns]
     )
-    results = []
+    results = _general(changes)
     for order in np.argsort(p_values, kind="stable"):
         word, change = int(rows[order]), int(columns[order])
         has_word, has_change = words.matrix[:, word], changes.matrix[:, change]
@@ -124,6 +129,24 @@ def find_contrasts(edits: Sequence[EditedAnswer]) -> list[Contrast]:
             )
         )
     return results
+
+
+def _general(changes: _Incidence) -> list[Contrast]:
+    """Return the changes that nearly all edits make."""
+    totals = changes.matrix.sum(axis=0)
+    size = len(changes.matrix)
+    return [
+        Contrast(
+            "",
+            None,
+            changes.names[column],
+            tuple(np.flatnonzero(changes.matrix[:, column]).tolist()),
+            (),
+            0.0,
+        )
+        for column in np.argsort(-totals, kind="stable").tolist()
+        if totals[column] >= max(MIN_GENERAL, ALWAYS * size)
+    ]
 
 
 def context_word(

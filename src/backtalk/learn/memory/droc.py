@@ -56,7 +56,8 @@ async def droc(
     *,
     min_support: Count = 2,
     max_p: Share = 0.05,
-    name: str | None = None,
+    single: bool = True,
+    memory_name: str | None = None,
     embedder: EmbedderName = "hashed",
     recall_limit: RecallLimit = 8,
     withhold: Withhold = 0.05,
@@ -82,7 +83,9 @@ async def droc(
         Minimum number of edits with the same change in the same context.
     max_p : float, default 0.05
         Largest p-value, in [0, 1], of the association of a change with its context.
-    name : str, optional
+    single : bool, default True
+        If true, corrections that no rule covers are remembered as they were said.
+    memory_name : str, optional
         Name of the memory; that of the policy's memory by default, or ``memory``.
     embedder : {"hashed", "sentence"}, default "hashed"
         Embedder of requests and corrections.
@@ -91,7 +94,7 @@ async def droc(
     withhold : float, default 0.05
         Probability with which an entry that applies is withheld in use.
     """
-    options = RecallOptions(name, embedder, recall_limit, withhold)
+    options = RecallOptions(memory_name, embedder, recall_limit, withhold)
     context = MethodContext(policy, feedback, run)
     collection = Collection.read(feedback)
     by_user: dict[tuple[str, ...], list[EditedAnswer]] = defaultdict(list)
@@ -101,7 +104,8 @@ async def droc(
     for edits in by_user.values():
         rules += await distil(context, edits, min_support=min_support, max_p=max_p)
     rules += await collection.principles(embedder)
-    lessons = promote(merge([*rules, *collection.statements(rules)]))
+    others = collection.statements(rules) if single else []
+    lessons = promote(merge([*rules, *others]))
     notes: dict[str, JsonValue] = {
         f"left out: {reason}": count for reason, count in collection.left_out.items()
     }
@@ -111,7 +115,7 @@ async def droc(
         run,
         lessons,
         method="droc",
-        options=options.with_own(min_support=min_support, max_p=max_p),
+        options=options.with_own(min_support=min_support, max_p=max_p, single=single),
         spec=options.spec,
         notes={"rules from edits": len(rules), **notes},
     )
@@ -211,11 +215,13 @@ def rule_lesson(
     members = [edits[number] for number in contrast.inside]
     inside = dict.fromkeys(edit.request for edit in members)
     outside = dict.fromkeys(edits[number].request for number in contrast.outside)
-    scope = Scope(
-        where=contrast.where,
-        inside=tuple(inside)[-MAX_EXAMPLES:],
-        outside=tuple(text for text in outside if text not in inside)[-MAX_EXAMPLES:],
-    )
+    scope = Scope()
+    if contrast.where is not None:
+        scope = Scope(
+            where=contrast.where,
+            inside=tuple(inside)[-MAX_EXAMPLES:],
+            outside=tuple(text for text in outside if text not in inside)[-MAX_EXAMPLES:],
+        )
     reliability = sum(edit.reliability for edit in members) / len(members)
     confidence = reliability * share * (1 - contrast.p)
     users = members[0].users

@@ -92,7 +92,7 @@ async def inverse_constitution(
     propose: str = "both",
     tested: Count = 60,
     min_relevance: Share = 0.1,
-    name: str | None = None,
+    memory_name: str | None = None,
     embedder: EmbedderName = "hashed",
     recall_limit: RecallLimit = 8,
     withhold: Withhold = 0.05,
@@ -121,7 +121,7 @@ async def inverse_constitution(
         Number of pairs, drawn at random, on which the model's principles are tested.
     min_relevance : float, default 0.1
         Smallest share of pairs, in [0, 1], on which a principle must vote.
-    name : str, optional
+    memory_name : str, optional
         Name of the memory; that of the policy's memory by default, or ``memory``.
     embedder : {"hashed", "sentence"}, default "hashed"
         Embedder of requests and principles.
@@ -130,7 +130,7 @@ async def inverse_constitution(
     withhold : float, default 0.05
         Probability with which an entry that applies is withheld in use.
     """
-    options = RecallOptions(name, embedder, recall_limit, withhold)
+    options = RecallOptions(memory_name, embedder, recall_limit, withhold)
     context = MethodContext(policy, feedback, run)
     collection = Collection.read(feedback)
     pairs = [pair for pair in feedback.views(Pair) if has_lesson(pair)]

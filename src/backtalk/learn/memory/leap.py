@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from pydantic import JsonValue
 
@@ -47,7 +48,7 @@ async def leap(
     mistakes: Count = 2,
     max_similarity: Share = 0.98,
     max_examples: Count = 100,
-    name: str | None = None,
+    memory_name: str | None = None,
     embedder: EmbedderName = "hashed",
     recall_limit: RecallLimit = 8,
     withhold: Withhold = 0.05,
@@ -73,7 +74,7 @@ async def leap(
         Share of words in common with the right answer, in [0, 1], from which on an answer is none.
     max_examples : int, default 100
         Maximum number of requests.
-    name : str, optional
+    memory_name : str, optional
         Name of the memory; that of the policy's memory by default, or ``memory``.
     embedder : {"hashed", "sentence"}, default "hashed"
         Embedder of requests and entries.
@@ -82,18 +83,23 @@ async def leap(
     withhold : float, default 0.05
         Probability with which an entry that applies is withheld in use.
     """
-    options = RecallOptions(name, embedder, recall_limit, withhold)
+    options = RecallOptions(memory_name, embedder, recall_limit, withhold)
     context = MethodContext(policy, feedback, run)
     right = _right_answers(Collection.read(feedback))[:max_examples]
     samples = await context.sample([one.prompt for one in right], mistakes, seed=61)
-    wrong = [
+    answers = [
         EditedAnswer(one.prompt, text, one.better, one.item, one.users, one.reliability)
         for one, texts in zip(right, samples, strict=True)
         for text in texts
-        if edit_similarity(text, one.better) < max_similarity
     ]
-    lessons = await distil(context, wrong, min_support=2, max_p=0.05)
-    notes: dict[str, JsonValue] = {"right answers": len(right), "mistakes": len(wrong)}
+    is_mistake = [edit_similarity(one.worse, one.better) < max_similarity for one in answers]
+    # Right answers have no change, and show where a principle is not needed.
+    reflected = [
+        one if wrong else replace(one, worse=one.better)
+        for one, wrong in zip(answers, is_mistake, strict=True)
+    ]
+    lessons = await distil(context, reflected, min_support=2, max_p=0.05)
+    notes: dict[str, JsonValue] = {"right answers": len(right), "mistakes": sum(is_mistake)}
     return write_lessons(
         policy,
         feedback,

@@ -43,7 +43,7 @@ async def mem_prompt(
     feedback: TrainingSet,
     run: Run,
     *,
-    name: str | None = None,
+    memory_name: str | None = None,
     embedder: EmbedderName = "hashed",
     recall_limit: RecallLimit = 4,
     withhold: Withhold = 0.05,
@@ -63,7 +63,7 @@ async def mem_prompt(
         Critiques, instructions and follow-ups on answers.
     run : Run
         Seed, budget and cache.
-    name : str, optional
+    memory_name : str, optional
         Name of the memory; that of the policy's memory by default, or ``memory``.
     embedder : {"hashed", "sentence"}, default "hashed"
         Embedder of requests and entries.
@@ -72,7 +72,7 @@ async def mem_prompt(
     withhold : float, default 0.05
         Probability with which an entry that applies is withheld in use.
     """
-    options = RecallOptions(name, embedder, recall_limit, withhold)
+    options = RecallOptions(memory_name, embedder, recall_limit, withhold)
     with run.task("reading feedback"):
         lessons = clarifications(Collection.read(feedback))
     return write_lessons(

@@ -12,7 +12,7 @@ from pydantic import JsonValue
 class RecallOptions:
     """Memory that a method writes to, and how the policy recalls from it."""
 
-    name: str | None
+    memory_name: str | None
     """Name of the memory; ``None`` for that of the policy."""
     embedder: str
     """Embedder of entries and requests."""
@@ -25,7 +25,7 @@ class RecallOptions:
     def spec(self) -> dict[str, Any]:
         """Fields of a :class:`~backtalk.memory.MemorySpec`."""
         return {
-            "name": self.name,
+            "name": self.memory_name,
             "embedder": self.embedder,
             "limit": self.recall_limit,
             "withhold": self.withhold,

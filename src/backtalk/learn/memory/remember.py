@@ -48,7 +48,7 @@ async def memory(
     feedback: TrainingSet,
     run: Run,
     *,
-    name: str | None = None,
+    memory_name: str | None = None,
     entry_kinds: EntryKinds = "all",
     embedder: EmbedderName = "hashed",
     recall_limit: RecallLimit = 8,
@@ -74,7 +74,7 @@ async def memory(
         Feedback of any kind.
     run : Run
         Seed, budget and cache.
-    name : str, optional
+    memory_name : str, optional
         Name of the memory in the project; that of the policy's memory by default, or ``memory``.
     entry_kinds : str, default "all"
         Kinds of entries to write, separated by commas: correction, principle, preference, fact,
@@ -118,7 +118,7 @@ async def memory(
         selected,
         method="memory",
         options={
-            "name": name,
+            "memory_name": memory_name,
             "entry_kinds": entry_kinds,
             "embedder": embedder,
             "recall_limit": recall_limit,
@@ -126,7 +126,7 @@ async def memory(
             "rewrite": rewrite,
         },
         spec={
-            "name": name,
+            "name": memory_name,
             "embedder": embedder,
             "limit": recall_limit,
             "withhold": withhold,

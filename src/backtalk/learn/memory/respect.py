@@ -53,7 +53,7 @@ async def respect(
     feedback: TrainingSet,
     run: Run,
     *,
-    name: str | None = None,
+    memory_name: str | None = None,
     embedder: EmbedderName = "hashed",
     recall_limit: RecallLimit = 8,
     withhold: Withhold = 0.05,
@@ -73,7 +73,7 @@ async def respect(
         Follow-ups and choices.
     run : Run
         Seed, budget and cache.
-    name : str, optional
+    memory_name : str, optional
         Name of the memory; that of the policy's memory by default, or ``memory``.
     embedder : {"hashed", "sentence"}, default "hashed"
         Embedder of requests and entries.
@@ -82,7 +82,7 @@ async def respect(
     withhold : float, default 0.05
         Probability with which an entry that applies is withheld in use.
     """
-    options = RecallOptions(name, embedder, recall_limit, withhold)
+    options = RecallOptions(memory_name, embedder, recall_limit, withhold)
     collection = Collection.read(feedback)
     reader = StatementReader(collection.speakers, lambda reason: None)  # noqa: ARG005
     lessons: list[Lesson] = []

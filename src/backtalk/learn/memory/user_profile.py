@@ -105,7 +105,7 @@ async def user_profile(
     min_probability: Share = 0.4,
     decay: Share = 0.5,
     style: bool = True,
-    name: str | None = None,
+    memory_name: str | None = None,
     embedder: EmbedderName = "hashed",
     recall_limit: RecallLimit = 8,
     withhold: Withhold = 0.05,
@@ -133,7 +133,7 @@ async def user_profile(
         Factor on the weights of the other values at each observation; 1 weighs old and new alike.
     style : bool, default True
         If true, attributes of answers are part of the profile.
-    name : str, optional
+    memory_name : str, optional
         Name of the memory; that of the policy's memory by default, or ``memory``.
     embedder : {"hashed", "sentence"}, default "hashed"
         Embedder of requests and entries.
@@ -142,9 +142,9 @@ async def user_profile(
     withhold : float, default 0.05
         Probability with which an entry that applies is withheld in use.
     """
-    options = RecallOptions(name, embedder, recall_limit, withhold)
+    options = RecallOptions(memory_name, embedder, recall_limit, withhold)
     profiles = build_profiles(Collection.read(feedback), decay=decay, style=style)
-    memory = memory_of(policy, feedback, name)
+    memory = memory_of(policy, feedback, memory_name)
     lessons = [
         lesson
         for user, profile in profiles.items()

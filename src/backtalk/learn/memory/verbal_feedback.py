@@ -44,7 +44,7 @@ async def verbal_feedback(
     feedback: TrainingSet,
     run: Run,
     *,
-    name: str | None = None,
+    memory_name: str | None = None,
     embedder: EmbedderName = "hashed",
     recall_limit: RecallLimit = 8,
     withhold: Withhold = 0.05,
@@ -66,7 +66,7 @@ async def verbal_feedback(
         Instructions, and other feedback on requests outside their scopes.
     run : Run
         Seed, budget and cache.
-    name : str, optional
+    memory_name : str, optional
         Name of the memory; that of the policy's memory by default, or ``memory``.
     embedder : {"hashed", "sentence"}, default "hashed"
         Embedder of requests and entries.
@@ -75,7 +75,7 @@ async def verbal_feedback(
     withhold : float, default 0.05
         Probability with which an entry that applies is withheld in use.
     """
-    options = RecallOptions(name, embedder, recall_limit, withhold)
+    options = RecallOptions(memory_name, embedder, recall_limit, withhold)
     lessons = scoped_instructions(Collection.read(feedback), feedback)
     named = sum(bool(lesson.scope.where) for lesson in lessons)
     notes: dict[str, JsonValue] = {"instructions with a condition": named}
