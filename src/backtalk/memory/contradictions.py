@@ -25,7 +25,7 @@ _TOPIC_WORDS = 2
 """Number of words of a statement that are topics, the longest."""
 
 
-@lru_cache(maxsize=1 << 12)
+@lru_cache(maxsize=1 << 15)
 def topics_of(text: str) -> frozenset[str]:
     """Return the subjects of a text; texts that contradict each other have one in common."""
     topics: set[str] = set()

@@ -33,6 +33,17 @@ class SameTopic:
         self._rows: dict[tuple[str, str | None], list[int]] = {}
         self._entries: dict[int, MemoryEntry] = {}
 
+    def prefetch(self, entries: Iterable[MemoryEntry]) -> None:
+        """Read what a search for each of some entries needs, for their users and everybody."""
+        keys = {
+            (topic, user)
+            for entry in entries
+            for topic in topics_of(entry.text)
+            for user in (*entry.scope.users, "")
+        }
+        rows = self._reader.rows_on_topics(sorted(keys))
+        self._rows |= {key: some[:_MAX_ROWS] for key, some in rows.items()}
+
     def others(self, row: int, entry: MemoryEntry) -> list[int]:
         """Return the rows of entries on the topics of one, for the same users or everybody."""
         if entry.kind == "case":

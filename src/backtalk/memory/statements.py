@@ -18,7 +18,9 @@ from backtalk.memory.opposites import (
     SYNONYMS,
     words_of,
 )
-from backtalk.memory.scope_words import stem
+from backtalk.memory.scope_words import stem as uncached_stem
+
+stem = lru_cache(maxsize=1 << 15)(uncached_stem)
 
 _WORD = re.compile(r"[\w#+°]+(?:[./:][\w]+)*|,|¬")
 _SENTENCE = re.compile(r"(?<=[.!?;])\s+|\n+|\s+-\s+|;|,?\s+\bbut\b(?! not)\s+")

@@ -59,6 +59,7 @@ class MemoryTransaction:
         )
         self._log(rows, "added")
         search = SameTopic(self.writer)
+        search.prefetch(added)
         for row, entry in pairs:
             search.add(row.row, entry)
         for row, entry in pairs:

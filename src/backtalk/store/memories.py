@@ -70,7 +70,7 @@ class ChangeRow(NamedTuple):
 
 
 class Link(NamedTuple):
-    """Name under which an entry is found."""
+    """Name under which an entry is entry."""
 
     role: str
     """``"user"``, ``"person"``, ``"feedback"``, ``"interaction"``, ``"supersedes"`` or
@@ -252,6 +252,24 @@ class MemoryReader:
 
     def _links(self, query: Select[Any]) -> list[Link]:
         return [Link(*row) for row in self.connection.execute(query)]
+
+    def rows_on_topics(self, keys: Sequence[tuple[str, str]]) -> dict[tuple[str, str], list[int]]:
+        """Return the rows of entries by topic and user, the newest first, of many at once."""
+        mark = "?" if self.connection.dialect.paramstyle == "qmark" else "%s"
+        result: dict[tuple[str, str], list[int]] = {key: [] for key in keys}
+        for start in range(0, len(keys), _MAX_NAMES):
+            some = keys[start : start + _MAX_NAMES]
+            pairs = ", ".join([f"({mark}, {mark})"] * len(some))
+            query = (
+                f'WITH keys (topic, "user") AS (VALUES {pairs}) '  # noqa: S608
+                'SELECT entry.topic, entry."user", entry.row FROM keys, memory_topics AS entry '
+                f"WHERE entry.memory = {mark} AND entry.topic = keys.topic "
+                'AND entry."user" = keys."user"'
+            )
+            names = [name for key in some for name in key]
+            for topic, user, row in self.connection.exec_driver_sql(query, (*names, self.memory)):
+                result[topic, user].append(row)
+        return {key: sorted(rows, reverse=True) for key, rows in result.items()}
 
     def rows_on(self, topic: str, user: str | None, *, limit: int) -> list[int]:
         """Return rows of entries on a topic.
