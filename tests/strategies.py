@@ -15,6 +15,7 @@ from backtalk.feedback import (
     Instruction,
     Interaction,
     Label,
+    MemoryUse,
     Message,
     Outcome,
     Preference,
@@ -49,6 +50,9 @@ annotators = st.builds(
 )
 
 
+uses = st.builds(MemoryUse, entry=names, shown=st.booleans(), propensity=propensities)
+
+
 @st.composite
 def interactions(draw: st.DrawFn, *, min_responses: int = 0) -> Interaction:
     """Draw an interaction whose responses have distinct ids."""
@@ -60,6 +64,8 @@ def interactions(draw: st.DrawFn, *, min_responses: int = 0) -> Interaction:
             model=draw(st.none() | names),
             propensity=draw(st.none() | propensities),
             log_probability=draw(st.none() | st.floats(-1e6, 0)),
+            prompt_version=draw(st.none() | names),
+            memory=draw(st.lists(uses, max_size=2).map(tuple)),
             metadata=draw(metadata),
         )
         for id_ in ids

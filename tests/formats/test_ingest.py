@@ -5,9 +5,10 @@ import json
 import pytest
 
 from backtalk.errors import BacktalkError
-from backtalk.feedback import Annotator, Instruction
+from backtalk.feedback import Annotator, Instruction, Scope
 from backtalk.formats.archive import read_archive, write_archive
 from backtalk.formats.ingest import ingest
+from backtalk.memory import Memory, MemoryEntry
 from backtalk.models.spec import NamedSpec
 from backtalk.policy import Policy, read_policy
 from backtalk.promotion import promote, promotion_history
@@ -79,6 +80,27 @@ def test_an_archive_restores_a_project(store, rows, tmp_path, monkeypatch):
         assert other.artifacts.read(reward) == {"reward.json": b"{}"}
         with pytest.raises(BacktalkError, match="has a history"):
             read_archive(other, folder)
+
+
+def test_an_archive_restores_memories_with_their_history(store, tmp_path):
+    memory = Memory(store)
+    scope = Scope(users=("bo",))
+    memory.add([MemoryEntry(id="a", kind="preference", text="Use metric units.", scope=scope)])
+    memory.add([MemoryEntry(id="b", kind="preference", text="Use imperial units.", scope=scope)])
+    (edit,) = memory.edit("b", text="Use imperial units, please.", actor="ada")
+    write_archive(store, tmp_path / "everything")
+    with Store(tmp_path / "other.db") as other:
+        read_archive(other, tmp_path / "everything")
+        restored = Memory(other)
+        assert restored.entries(states=()) == memory.entries(states=())
+        assert restored.entries(revision=1) == memory.entries(revision=1)
+        assert restored.history() == memory.history()
+        assert restored.revision == 2
+        restored.undo(edit.number, actor="bo")
+        assert [entry.text for entry in restored.entries()] == ["Use imperial units."]
+        assert restored.add([MemoryEntry(kind="fact", text="The shop is closed.")]) == 3
+        with pytest.raises(BacktalkError, match="has a memory 'memory' already"):
+            read_archive(other, tmp_path / "everything")
 
 
 def test_an_archive_needs_an_empty_folder_and_only_archives_are_read(store, tmp_path):

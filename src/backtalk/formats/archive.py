@@ -7,16 +7,19 @@ import shutil
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from backtalk.errors import BacktalkError
 from backtalk.formats import export
 from backtalk.formats.ingest import ingest
 from backtalk.store.event_log import LogEntry
+from backtalk.store.memory_copy import copy_memories, restore_memories
 from backtalk.store.store import Store
 
 RECORDS = "records.jsonl"
 DOCUMENTS = "documents.jsonl"
 JOURNAL = "journal.jsonl"
+MEMORIES = "memories.jsonl"
 ARTIFACTS = "artifacts"
 
 
@@ -34,7 +37,7 @@ class ArchiveSummary:
 
 
 def write_archive(store: Store, folder: Path) -> ArchiveSummary:
-    """Write a project's records, policies, evaluations, history and artifacts to a folder.
+    """Write a project to a folder: records, policies, evaluations, history, memories, artifacts.
 
     The artifacts are those of all projects that share the store's artifact folder.
 
@@ -64,6 +67,9 @@ def write_archive(store: Store, folder: Path) -> ArchiveSummary:
             for entry in store.events.entries(topic):
                 file.write(json.dumps(_entry_line(topic, entry)) + "\n")
                 entries += 1
+    with (folder / MEMORIES).open("w", encoding="utf-8") as file:
+        for row in copy_memories(store):
+            file.write(json.dumps(row) + "\n")
     artifact_ids = sorted(store.artifacts.ids())
     for id_ in artifact_ids:
         shutil.copytree(store.artifacts.path(id_), folder / ARTIFACTS / id_)
@@ -76,7 +82,7 @@ def read_archive(store: Store, folder: Path) -> ArchiveSummary:
     Raises
     ------
     BacktalkError
-        If a file of the archive is missing, or the project has an event log of its own.
+        If a file of the archive is missing, or the project has an event log or a memory of its own.
     """
     for name in (RECORDS, DOCUMENTS, JOURNAL):
         if not (folder / name).is_file():
@@ -91,6 +97,8 @@ def read_archive(store: Store, folder: Path) -> ArchiveSummary:
             "Read the archive into a new project, with --project NAME",
         )
     result = ingest(store, folder / RECORDS, format="backtalk")
+    if (folder / MEMORIES).is_file():  # older archives have none
+        restore_memories(store, _read_lines(folder / MEMORIES))
     documents = _read_lines(folder / DOCUMENTS)
     for line in documents:
         time = datetime.fromisoformat(line["time"])
@@ -115,5 +123,5 @@ def _entry_line(topic: str, entry: LogEntry) -> dict[str, str]:
     return {"topic": topic, "actor": entry.actor, "time": time, "body": entry.body}
 
 
-def _read_lines(path: Path) -> list[dict[str, str]]:
+def _read_lines(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]

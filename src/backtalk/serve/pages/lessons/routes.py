@@ -14,6 +14,7 @@ from backtalk.memory import Memory
 from backtalk.memory.effect import EntryEffect
 from backtalk.promotion import promotion_history
 from backtalk.reports.lessons import Lessons, describe_scope, lessons_between
+from backtalk.serve.pages.interactions.feedback_view import kind_name
 from backtalk.serve.pages.memory.routes import memory_parameter, undo_change
 from backtalk.serve.pages.memory.view import describe_effect, effect_interval, effects
 from backtalk.serve.pages.page_request import PageRequest
@@ -53,6 +54,7 @@ def show(request: PageRequest) -> Response:
         describe_effect=describe_effect,
         effect_interval=effect_interval,
         headline=headline,
+        kind_name=kind_name,
     )
 
 
