@@ -200,18 +200,19 @@ class Trial:
         seed : int, default 0
             Seed of the samples.
         """
-        model = load_policy(policy, self.store.artifacts).model
+        loaded = load_policy(policy, self.store.artifacts, store=self.store)
+        messages, _ = run_sync(loaded.messages(prompts))
         requests = [
             Request(
-                messages=policy.messages(prompt),
+                messages=message_list,
                 sampling=policy.decoder.base_sampling,
                 sample_index=i,
                 seed=seed,
             )
-            for prompt in prompts
+            for message_list in messages
             for i in range(count)
         ]
-        texts = [completion.text for completion in run_sync(model.generate(requests))]
+        texts = [completion.text for completion in run_sync(loaded.model.generate(requests))]
         return [texts[start : start + count] for start in range(0, len(texts), count)]
 
     def preferred_demonstrations(self, feedback: InMemoryTrainingSet) -> InMemoryTrainingSet:

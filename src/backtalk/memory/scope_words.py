@@ -22,6 +22,7 @@ COMMON_WEIGHT = 0.4
 """Weight of a word that every request has, relative to one that none has."""
 
 _WORD = re.compile(r"[^\W_]+(?:['\u2019][^\W_]+)*")
+_VOWEL = re.compile("[aeiouy]")
 _IDEOGRAPHS = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]+")
 _EXCEPT = re.compile(
     r"\b(?:except(?: for| in| when)?|unless|but not|other than|outside(?: of)?|apart from|excluding"
@@ -45,8 +46,9 @@ def stem(word: str) -> str:
     if word.endswith("s") and not word.endswith(("ss", "us", "is")) and len(word) > 3:
         word = word[:-1]
     for ending in ("ing", "ed"):
-        if word.endswith(ending) and len(word) > len(ending) + 3:
-            return _undoubled(word.removesuffix(ending))
+        start = word.removesuffix(ending)
+        if start != word and len(start) > 2 and _VOWEL.search(start):
+            return _undoubled(start)
     return word
 
 

@@ -10,6 +10,7 @@ from .policy import Lineage as Lineage
 from .policy import Policy as Policy
 from .prompt_template import Example as Example
 from .prompt_template import PromptTemplate as PromptTemplate
+from .storage import check_memory as check_memory
 from .storage import list_policies as list_policies
 from .storage import read_policy as read_policy
 from .storage import save_policy as save_policy

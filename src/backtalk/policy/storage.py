@@ -2,8 +2,34 @@
 
 from __future__ import annotations
 
+from backtalk.errors import NotFound
 from backtalk.policy.policy import Policy
 from backtalk.store import Store
+
+
+def check_memory(store: Store, policy: Policy) -> None:
+    """Raise an error if a policy's memory is not one of the project.
+
+    Raises
+    ------
+    NotFound
+        If the memory of the project has no such revision.
+    UnknownName
+        If there is no such embedder; the message lists the known ones.
+    """
+    if policy.memory is None:
+        return
+    from backtalk.embedders.registry import EMBEDDERS  # noqa: PLC0415 - imports embedders
+    from backtalk.memory import Memory  # noqa: PLC0415 - needed for such policies only
+
+    EMBEDDERS.get(policy.memory.embedder)
+    last = Memory(store, policy.memory.name).revision
+    if policy.memory.revision > last:
+        raise NotFound(
+            f"memory.revision: the memory {policy.memory.name!r} has no revision "
+            f"{policy.memory.revision}, its last one is {last}",
+            f"Write {last} or less; `backtalk learn memory` makes a new revision with its policy",
+        )
 
 
 def save_policy(store: Store, policy: Policy) -> str:

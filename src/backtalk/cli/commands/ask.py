@@ -28,6 +28,10 @@ def ask(
     policy: Annotated[
         str | None, typer.Option(help="Policy, by name or id. Default: the active policy.")
     ] = None,
+    user: Annotated[
+        str | None,
+        typer.Option(help="User who asks, for the entries of the policy's memory about them."),
+    ] = None,
     keep: Annotated[
         bool, typer.Option("--keep", help="Save the interaction, so that it can get feedback.")
     ] = False,
@@ -58,8 +62,11 @@ def ask(
     with opened(store, project) as db:
         chosen = find_policy(policy, db)
         with sending([chosen], send_to=send_to, prompts=1):
-            response = load_policy(chosen, db.artifacts).respond(text, seed=seed)
-        interaction = Interaction(prompt=as_prompt(text), responses=(response,), policy=chosen.id)
+            loaded = load_policy(chosen, db.artifacts, store=db)
+            response = loaded.respond(text, seed=seed, user=user)
+        interaction = Interaction(
+            prompt=as_prompt(text), responses=(response,), policy=chosen.id, user=user
+        )
         if keep:
             db.add(interaction)
     if json:

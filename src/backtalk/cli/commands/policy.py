@@ -50,7 +50,7 @@ def add(
     from backtalk.cli.context import note_next_steps, opened
     from backtalk.cli.output import say, say_json
     from backtalk.errors import NotFound
-    from backtalk.policy import Policy, save_policy
+    from backtalk.policy import Policy, check_memory, save_policy
 
     if not file.is_file():
         raise NotFound(f"There is no file {file}", "docs/policies.md shows the format of a policy")
@@ -58,6 +58,7 @@ def add(
     if name is not None:
         policy = policy.named(name)
     with opened(store, project, create=True) as db:
+        check_memory(db, policy)
         save_policy(db, policy)
         if json:
             say_json({"id": policy.id, **policy.to_dict()})
