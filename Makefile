@@ -49,7 +49,7 @@ clean:
 	touch $@
 
 .venv/dev: .venv/train
-	$(PIP) --constraint constraints.txt --editable '.[train,gguf,postgres,embed,serve,otel]' --group dev
+	$(PIP) --constraint constraints.txt --editable '.[train,gguf,postgres,embed,memory,serve,otel]' --group dev
 	touch $@
 
 # Apart from the rest: what DSPy needs of other packages is not what Backtalk needs.

@@ -18,6 +18,7 @@ MODULES = (
     "sampling",
     "finetuning",
     "serving",
+    "memory-search",
     "memory-changes",
     "memory-effects",
 )

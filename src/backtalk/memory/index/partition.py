@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,12 @@ _BATCH = 65_536
 _BUDGET = 4_000
 """Allowed rows that a search compares if 10,000 are allowed."""
 
+_SPREAD = 0.35
+"""Exponent of the share of allowed rows by which more lists are visited if these are spread."""
+
+_EVEN = 0.7
+"""Bound of the ratio of rows near the query to those expected of a scope that is spread evenly."""
+
 _SCAN = 0.05
 """Share of allowed rows above which lists are read in order; below, allowed rows one by one."""
 
@@ -24,11 +32,12 @@ _MIN_SHORTLIST = 40
 
 def is_available() -> bool:
     """Report whether faiss, which a partition needs, is installed."""
-    try:
-        import faiss  # noqa: F401, PLC0415 - an extra
-    except ImportError:
-        return False
-    return True
+    return find_spec("faiss") is not None
+
+
+def _faiss() -> Any:
+    """Return the package of the extra ``backtalk[memory]``, whose type stubs lack options."""
+    return import_module("faiss")
 
 
 class Partition:
@@ -51,7 +60,7 @@ class Partition:
     """
 
     def __init__(self, ivf: Any, lists: NDArray[np.int32]) -> None:
-        import faiss  # noqa: PLC0415 - an extra
+        faiss = _faiss()
 
         self.lists = lists
         self._ivf = ivf
@@ -70,7 +79,7 @@ class Partition:
         rows : NDArray[np.int64]
             Rows to hold.
         """
-        import faiss  # noqa: PLC0415 - an extra
+        faiss = _faiss()
 
         count = int(2 * np.sqrt(len(rows)))
         sample_size = min(len(rows), _ROWS_PER_CENTROID * count)
@@ -116,7 +125,7 @@ class Partition:
         lists : NDArray[np.int64], optional
             Their lists, from :meth:`nearest_lists`.
         """
-        import faiss  # noqa: PLC0415 - an extra
+        faiss = _faiss()
 
         if not len(rows):
             return
@@ -143,7 +152,7 @@ class Partition:
 
         This takes some 10 ms per million rows in the partition.
         """
-        import faiss  # noqa: PLC0415 - an extra
+        faiss = _faiss()
 
         if not len(self._removed):
             return False
@@ -176,10 +185,7 @@ class Partition:
             counts = np.bincount(self.lists[rows], minlength=len(counts))
         size = int(counts.sum())
         similarities = np.vecdot(self._centroids, query[0])
-        order = np.argsort(-similarities)
-        order = order[counts[order] > 0]
-        budget = max(_BUDGET * (size / 10_000) ** 0.3, 20 * k)
-        visited = order[: int(np.searchsorted(np.cumsum(counts[order]), budget)) + 1]
+        visited = self._visited(np.argsort(-similarities), counts, k)
         if rows is not None and size < _SCAN * len(vectors):
             near = np.zeros(len(counts), bool)
             near[visited] = True
@@ -189,6 +195,20 @@ class Partition:
             shortlist = max(4 * k, _MIN_SHORTLIST)
             candidates = self._scan(query, visited, similarities[visited], shortlist, scope)
         return nearest_rows(query, vectors, k, candidates)
+
+    def _visited(
+        self, order: NDArray[np.int64], counts: NDArray[np.int64], k: int
+    ) -> NDArray[np.int64]:
+        """Return the lists to visit, in order, given the number of rows of the scope in each."""
+        held, size = int(self._sizes.sum()), int(counts.sum())
+        nearest = counts[order]
+        enough = int(np.searchsorted(np.cumsum(nearest), max(_budget(size), 20 * k))) + 1
+        spread = int(np.ceil(len(order) * _budget(held) / held * (held / size) ** _SPREAD))
+        rows, expected = int(nearest[:spread].sum()), size * spread / len(order)
+        if rows >= 20 * k and _EVEN * expected <= rows <= expected / _EVEN:
+            enough = min(enough, spread)
+        visited = order[:enough]
+        return visited[counts[visited] > 0]
 
     def _bitmap(self, rows: NDArray[np.int64] | None) -> NDArray[np.uint8] | None:
         """Return a bit for each row, 1 in the scope, or ``None`` if all bytes may be compared."""
@@ -209,7 +229,7 @@ class Partition:
         scope: NDArray[np.uint8] | None,
     ) -> NDArray[np.int64]:
         """Return the rows whose bytes are most similar to the query, sorted."""
-        import faiss  # noqa: PLC0415 - an extra
+        faiss = _faiss()
 
         selector = None if scope is None else faiss.IDSelectorBitmap(scope)
         parameters = faiss.SearchParametersIVF(nprobe=len(lists), sel=selector)
@@ -225,13 +245,18 @@ class Partition:
 
     def save(self, path: Path) -> None:
         """Write the partition into a file."""
-        import faiss  # noqa: PLC0415 - an extra
+        faiss = _faiss()
 
         faiss.write_index(self._ivf, str(path))
 
     @classmethod
     def load(cls, path: Path, lists: NDArray[np.int32]) -> Partition:
         """Return the partition that :meth:`save` wrote, with the list of each row."""
-        import faiss  # noqa: PLC0415 - an extra
+        faiss = _faiss()
 
         return cls(faiss.read_index(str(path)), lists)
+
+
+def _budget(size: int) -> float:
+    """Return the number of rows to compare of a scope of this size."""
+    return float(_BUDGET * (size / 10_000) ** 0.3)

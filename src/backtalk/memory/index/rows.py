@@ -56,7 +56,8 @@ class Rows:
     def of(self, ids: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return the sorted rows of those ids that are held."""
         rows = self._table.rows(ids)
-        rows = rows[rows != MISSING]
+        if len(rows) and rows.min() == MISSING:
+            rows = rows[rows != MISSING]
         rising = bool((rows[1:] > rows[:-1]).all())
         return (rows if rising else np.unique(rows)).astype(np.int64)
 
