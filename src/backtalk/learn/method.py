@@ -222,7 +222,7 @@ METHODS = Registry[Method](
         "backtalk.learn.decoding.best_of_n",
         *(
             f"backtalk.learn.prompt.methods.{module}"
-            for module in ("gradients", "inference", "preferences")
+            for module in ("gradients", "inference", "people", "preferences")
         ),
         "backtalk.learn.prompt.method",
         *(
@@ -232,11 +232,13 @@ METHODS = Registry[Method](
                 "cipher",
                 "constitution_maker",
                 "droc",
+                "gate",
                 "inverse_constitution",
                 "leap",
                 "mem_prompt",
                 "remember",
                 "respect",
+                "user_profile",
                 "verbal_feedback",
             )
         ),

@@ -32,10 +32,10 @@ class NeuralDuelingBandit:
     vectors : array_like, shape (arms, dimension)
         Vector of each arm, such as an embedding of a prompt.
     width : int, default 16
-        Number of hidden units.
-    exploration : float, default 2.0
+        Number of hidden units, an even number.
+    exploration : float, default 0.5
         Factor on the uncertainty.
-    penalty : float, default 0.1
+    penalty : float, default 1.0
         Quadratic penalty, above 0.
     seed : int, default 0
         Seed of the initial weights, and of ties.
@@ -51,8 +51,8 @@ class NeuralDuelingBandit:
 
     vectors: ArrayLike
     width: int = 16
-    exploration: float = 2.0
-    penalty: float = 0.1
+    exploration: float = 0.5
+    penalty: float = 1.0
     seed: int = 0
     comparisons: list[tuple[int, int, float]] = field(default_factory=list)
     """First and second arm of each comparison, and 1 if the first won, 0 if it lost, 0.5 for a
@@ -67,16 +67,17 @@ class NeuralDuelingBandit:
             )
         if self.penalty <= 0:
             raise BacktalkError(f"The penalty is {self.penalty}", "Choose a number above 0")
+        if self.width < 2 or self.width % 2:
+            raise BacktalkError(f"The width is {self.width}", "Choose an even number from 2 up")
         self._rng = np.random.default_rng([self.seed, 41])
         dimension = self._x.shape[1]
         scale = 1 / np.sqrt([dimension, self.width])
-        self._start: Floats = np.concatenate(
-            [
-                self._rng.normal(0, scale[0], self.width * dimension),
-                np.zeros(self.width),
-                self._rng.normal(0, scale[1], self.width),
-            ]
-        )
+        # Units in pairs that cancel out, so that all arms start with the same utility.
+        half = self.width // 2
+        inner = np.tile(self._rng.normal(0, scale[0], (half, dimension)), (2, 1))
+        outer = self._rng.normal(0, scale[1], half)
+        bias = np.zeros(self.width)
+        self._start: Floats = np.concatenate([inner.ravel(), bias, outer, -outer])
         self._weights = self._start.copy()
         self._order = self._rng.permutation(len(self._x))
 
@@ -117,7 +118,7 @@ class NeuralDuelingBandit:
         # The matrices are small: more threads only wait for one another.
         with threadpool_limits(1):
             self._weights = minimize(
-                self._loss, self._weights, jac=True, method="L-BFGS-B", options={"maxiter": 40}
+                self._loss, self._weights, jac=True, method="L-BFGS-B", options={"maxiter": 20}
             ).x
 
     def _forward(self, weights: Floats) -> tuple[Floats, Floats]:

@@ -1,4 +1,4 @@
-"""Methods ``protegi`` and ``gepa``: prompts revised by critiques of their answers."""
+"""Methods ``protegi``, ``gepa`` and ``textgrad``: prompts revised by critiques of their answers."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from backtalk.learn.method import Paper
 from backtalk.learn.prompt.optimiser import Search, optimiser
 from backtalk.learn.prompt.proposers.gepa import ReflectiveProposer
 from backtalk.learn.prompt.proposers.protegi import ProtegiProposer
+from backtalk.learn.prompt.proposers.textgrad import TextGradProposer
 from backtalk.learn.prompt.protocol import Proposer
 
 
@@ -97,3 +98,33 @@ async def gepa(
     """
     known = search.signal.known.reviews
     return [ReflectiveProposer(search.writer, known, batch_size=batch_size, merge=merge)]
+
+
+@optimiser(
+    "textgrad",
+    paper=Paper(
+        "TextGrad: Automatic 'differentiation' via text",
+        "Yuksekgonul et al.",
+        2024,
+        "https://arxiv.org/abs/2406.07496",
+    ),
+    formula="prompt_{t+1} = revise(prompt_t, critiques of batches t, t-1, ..., t-momentum)",
+    example="-o momentum=2",
+)
+async def textgrad(
+    search: Search,
+    *,
+    batch_size: Annotated[int, Field(ge=1)] = 6,
+    momentum: Annotated[int, Field(ge=0)] = 2,
+) -> Sequence[Proposer]:
+    """Descend textual gradients: revise the prompt by critiques of batches, with momentum.
+
+    Parameters
+    ----------
+    batch_size : int, default 6
+        Number of answers of a batch.
+    momentum : int, default 2
+        Number of earlier batches whose critiques count as well.
+    """
+    known = search.signal.known.reviews
+    return [TextGradProposer(search.writer, known, batch_size=batch_size, momentum=momentum)]

@@ -30,12 +30,13 @@ async def apohf(
     *,
     domain: Annotated[int, Field(ge=2)] = 40,
     comparisons: Annotated[int, Field(ge=1)] = 60,
-    exploration: Annotated[float, Field(ge=0)] = 2.0,
+    shown: Annotated[int, Field(ge=1)] = 4,
+    exploration: Annotated[float, Field(ge=0)] = 0.5,
 ) -> Sequence[Proposer]:
     """Find the best prompt by comparing answers in pairs, chosen by a neural dueling bandit.
 
-    Each comparison tells which of two answers is better, by what people's feedback teaches, never
-    by how much. A network over vectors of the prompts learns from all comparisons at once.
+    Each comparison tells which of two prompts answers better, by what people's feedback teaches,
+    never by how much. A network over vectors of the prompts learns from all comparisons at once.
 
     Parameters
     ----------
@@ -43,7 +44,9 @@ async def apohf(
         Number of prompts to choose from.
     comparisons : int, default 60
         Number of comparisons in a round.
-    exploration : float, default 2.0
+    shown : int, default 4
+        Number of requests whose answers one comparison shows.
+    exploration : float, default 0.5
         Factor on the uncertainty of the network.
     """
     return [
@@ -52,6 +55,7 @@ async def apohf(
             search.signal.known.good_answers,
             domain=domain,
             comparisons=comparisons,
+            shown=shown,
             exploration=exploration,
         )
     ]

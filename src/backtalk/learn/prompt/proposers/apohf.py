@@ -13,6 +13,7 @@ from backtalk.learn.prompt.dueling_bandit import NeuralDuelingBandit
 from backtalk.learn.prompt.edits import lines, new_only
 from backtalk.learn.prompt.examples import draw_groups
 from backtalk.learn.prompt.proposers.inner_scores import (
+    draw_indices,
     extend,
     known_candidates,
     next_seed,
@@ -29,8 +30,8 @@ class DuelingProposer:
     """Proposer that finds the best prompt of a domain by comparing answers in pairs.
 
     The domain holds prompts that the writer infers from examples, and combinations of their lines.
-    Each comparison shows the answers of two prompts to one request, and tells which is better,
-    never by how much.
+    Each comparison shows the answers of two prompts to a few requests, and tells which are
+    better, never by how much.
 
     Lin et al. (2024), "Prompt optimization with human feedback", section 3.
 
@@ -44,7 +45,9 @@ class DuelingProposer:
         Number of prompts of the domain.
     comparisons : int, default 60
         Number of comparisons of one call.
-    exploration : float, default 2.0
+    shown : int, default 4
+        Number of requests whose answers one comparison shows.
+    exploration : float, default 0.5
         Factor on the bandit's uncertainty.
     """
 
@@ -57,26 +60,28 @@ class DuelingProposer:
         *,
         domain: int = 40,
         comparisons: int = 60,
-        exploration: float = 2.0,
+        shown: int = 4,
+        exploration: float = 0.5,
     ) -> None:
         self._writer = writer
         self._demonstrations = list(demonstrations)
         self._size = domain
         self._comparisons = comparisons
+        self._shown = shown
         self._exploration = exploration
 
     async def propose(self, state: SearchState, count: int) -> list[PromptCandidate]:
         """Return the prompts that the bandit ranks first."""
         domain = await self._make_domain(state)
         if len(domain) < 2:
-            return domain
+            return [replace(candidate, proposer=self.name) for candidate in domain]
         bandit = NeuralDuelingBandit(
             await embed_prompts(domain), exploration=self._exploration, seed=next_seed(state)
         )
         trials = [Trial(candidate) for candidate in domain]
         for _ in range(self._comparisons):
             first, second = bandit.select()
-            won = await compare(state, trials[first], trials[second])
+            won = await compare(state, trials[first], trials[second], self._shown)
             bandit.observe(first, second, first_won=won)
         order = [bandit.best, *(int(i) for i in np.argsort(-bandit.utilities))]
         return [
@@ -116,8 +121,8 @@ async def embed_prompts(candidates: Sequence[PromptCandidate]) -> NDArray[np.flo
     return np.asarray(left[:, :DIMENSION] * values[:DIMENSION], dtype=float)
 
 
-async def compare(state: SearchState, first: Trial, second: Trial) -> float:
-    """Return 1 if the first prompt's answer to a random example is better, 0 if it is worse.
+async def compare(state: SearchState, first: Trial, second: Trial, shown: int = 1) -> float:
+    """Return 1 if the first prompt's answers to random examples are better, 0 if they are worse.
 
     A tie is 0.5.
 
@@ -127,8 +132,13 @@ async def compare(state: SearchState, first: Trial, second: Trial) -> float:
         State of the search.
     first, second : Trial
         Prompts to compare; their answers are added to them.
+    shown : int, default 1
+        Number of examples whose answers are compared.
     """
-    index = int(state.rng.integers(len(state.examples)))
-    await extend(state, [(trial, index) for trial in (first, second) if index not in trial.scores])
-    difference = first.scores[index] - second.scores[index]
+    indices = draw_indices(state, shown)
+    await extend(
+        state,
+        [(trial, i) for trial in (first, second) for i in indices if i not in trial.scores],
+    )
+    difference = sum(first.scores[i] - second.scores[i] for i in indices)
     return 0.5 if abs(difference) < _SAME else float(difference > 0)
