@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -54,7 +55,9 @@ def store() -> Iterator[Store]:
         yield store
 
 
-def tell(store: Store, request: str, answer: str, kind: type[AnyFeedback], **fields) -> Interaction:
+def tell(
+    store: Store, request: str, answer: str, kind: type[AnyFeedback], **fields: Any
+) -> Interaction:
     interaction = Interaction.of(request, answer, user="ada")
     store.add(interaction, kind(interaction=interaction.id, annotator=ADA, **fields))
     return interaction

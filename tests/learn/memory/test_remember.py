@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -19,7 +20,7 @@ from backtalk.feedback import (
     Preference,
     Scope,
 )
-from backtalk.feedback.kinds import AnyFeedback, Outcome, Span, Spans
+from backtalk.feedback.kinds import AnyFeedback, Outcome, Span, Spans, Verdict
 from backtalk.learn import learn
 from backtalk.memory import Memory, MemoryEntry
 from backtalk.models.spec import EndpointSpec
@@ -42,7 +43,7 @@ def tell(
     answer: str,
     *kinds: type[AnyFeedback],
     by: Annotator = ADA,
-    **fields,
+    **fields: Any,
 ) -> Interaction:
     """Add an answered request of the annotator with their feedback."""
     interaction = Interaction.of(request, answer, user=fields.pop("user", by.id))
@@ -51,7 +52,7 @@ def tell(
     return interaction
 
 
-def remember(store: Store, policy: Policy = POLICY, **options) -> Policy:
+def remember(store: Store, policy: Policy = POLICY, **options: Any) -> Policy:
     return learn("memory", policy, store, split="all", **options)
 
 
@@ -194,7 +195,7 @@ def test_preferences_of_one_person_show_a_trait(store: Store) -> None:
 def test_preferences_at_random_show_nothing(store: Store) -> None:
     for n in range(12):
         interaction = Interaction.of(f"Question {n}", "word " * 30, "word " * 10, user="ada")
-        verdict = "a" if n % 2 else "b"
+        verdict: Verdict = "a" if n % 2 else "b"
         store.add(
             interaction,
             Preference(interaction=interaction.id, annotator=ADA, a="0", b="1", verdict=verdict),
