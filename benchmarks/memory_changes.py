@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 from backtalk.feedback import (
     Annotator,
@@ -29,17 +31,19 @@ from backtalk.policy import Policy
 from backtalk.run import Run
 from backtalk.stats import wilson_interval
 from backtalk.store import Store
-from benchmarks.reversals import Question, Script, Statement, make_scripts
+from benchmarks.poison import poison
+from benchmarks.reversals import Script, Statement, make_scripts
 from benchmarks.table import Table
 
 SCRIPTS = 1_000
+PROCESSES = 2
 BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
 POLICY = Policy(model=EndpointSpec(model="small"))
 
 
 def tables() -> list[Table]:
-    """Measure reversals."""
-    return [reversals()]
+    """Measure changes of mind and adversarial feedback."""
+    return [reversals(), poison()]
 
 
 def reversals(count: int = SCRIPTS) -> Table:
@@ -48,7 +52,8 @@ def reversals(count: int = SCRIPTS) -> Table:
     totals = Counter(script.kind for script in scripts)
     rows = []
     for name, answer in SYSTEMS.items():
-        right = Counter(script.kind for script in scripts if is_answered(script, answer))
+        answered = zip(scripts, _answered(scripts, answer), strict=True)
+        right = Counter(script.kind for script, is_right in answered if is_right)
         interval = wilson_interval(right.total(), len(scripts))
         parts = [f"{right[kind]}/{total}" for kind, total in totals.items()]
         share = f"{right.total()}/{len(scripts)} [{interval.low:.3f}, {interval.high:.3f}]"
@@ -62,6 +67,11 @@ def reversals(count: int = SCRIPTS) -> Table:
         "follow-ups and entries in nine wordings, learned after each statement or all at once. "
         "Newest only: the last statement on the subject, for everybody. Paste all: every statement.",
     )
+
+
+def _answered(scripts: Sequence[Script], answer: Callable[[Script], list[list[str]]]) -> list[bool]:
+    with ProcessPoolExecutor(PROCESSES) as pool:
+        return list(pool.map(partial(is_answered, answer=answer), scripts, chunksize=20))
 
 
 def is_answered(script: Script, answer: Callable[[Script], list[list[str]]]) -> bool:
@@ -153,13 +163,3 @@ SYSTEMS: dict[str, Callable[[Script], list[list[str]]]] = {
     "newest only": answer_by_newest,
     "paste all": answer_by_all,
 }
-
-
-def failures(count: int = SCRIPTS) -> list[tuple[Script, Question, list[str]]]:
-    """Return the requests that are answered wrongly, with the texts in their prompts."""
-    return [
-        (script, question, texts)
-        for script in make_scripts(count)
-        for question, texts in zip(script.questions, answer_by_memory(script), strict=True)
-        if _sides(script, texts) != ([] if question.side is None else [question.side])
-    ]

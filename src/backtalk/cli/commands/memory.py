@@ -28,7 +28,8 @@ _KINDS = ("correction", "principle", "preference", "fact", "instruction", "case"
 
 def add_to(app: typer.Typer, panel: str) -> None:
     """Add the group of commands to a help panel."""
-    import_module("backtalk.cli.commands.memory_changes")  # adds its commands to the group
+    for module in ("memory_changes", "memory_retirement"):  # they add commands to the group
+        import_module(f"backtalk.cli.commands.{module}")
     app.add_typer(commands, name="memory", rich_help_panel=panel)
 
 

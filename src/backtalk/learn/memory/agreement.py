@@ -64,9 +64,10 @@ def promote(lessons: Sequence[Lesson], *, people: int = 0) -> list[Lesson]:
             groups[normalise(lesson.text), lesson.scope.where or ""].append(lesson)
         else:
             results.append(lesson)
-    held = _by_topic(_still_wished([one for one in lessons if one.kind in SHARED_KINDS]))
+    wished = _still_wished([one for one in lessons if one.kind in SHARED_KINDS])
+    keys, held = {one.key for one in wished}, _by_topic(wished)
     for group in groups.values():
-        everybody = any(not lesson.scope.users for lesson in group)
+        everybody = any(not one.scope.users and one.key in keys for one in group)
         if len(group) > 1 and (everybody or _is_shared(group, held, supporters_needed(people))):
             kind = min((lesson.kind for lesson in group), key=_RANK.index)
             kind = "principle" if kind == "preference" else kind
