@@ -10,9 +10,10 @@ from backtalk.decode import BestOfN, Sample
 from backtalk.errors import NotFound, RecordError, UnknownName
 from backtalk.feedback import Message, Snapshot
 from backtalk.feedback.record import now
+from backtalk.memory import MemorySpec
 from backtalk.models import FunctionModel, Sampling, register_model
 from backtalk.models.spec import EndpointSpec, LocalSpec, NamedSpec, ReplaySpec
-from backtalk.policy import Lineage, Policy, diff, load_policy
+from backtalk.policy import Lineage, Policy, PromptTemplate, diff, load_policy
 
 words = st.text("abc é\n:#'\"", min_size=1, max_size=12).filter(str.strip)
 models = st.one_of(
@@ -28,7 +29,20 @@ decoders = st.one_of(
     st.builds(Sample, sampling=samplings),
     st.builds(BestOfN, n=st.integers(1, 9), reward=words, sampling=samplings),
 )
-policies = st.builds(Policy, model=models, system=st.none() | words, decoder=decoders)
+templates = st.builds(
+    PromptTemplate,
+    rules=st.lists(words, max_size=2).map(tuple),
+    tools=st.dictionaries(words, words, max_size=1),
+)
+memories = st.builds(MemorySpec, revision=st.integers(0, 9), limit=st.integers(1, 9))
+policies = st.builds(
+    Policy,
+    model=models,
+    system=st.none() | words,
+    prompt=st.none() | templates,
+    memory=st.none() | memories,
+    decoder=decoders,
+)
 PLAIN = Policy(model=NamedSpec(name="writer"), name="plain")
 
 
@@ -43,7 +57,7 @@ def test_a_policy_is_the_same_after_yaml_and_json(policy):
 def test_the_id_is_the_recipe(policy_a, policy_b):
     renamed = policy_a.named("another").derive(lineage=Lineage(method="x", seed=3))
     assert renamed.id == policy_a.id
-    recipe = ("model", "system", "decoder")
+    recipe = ("model", "system", "prompt", "memory", "decoder")
     same = all(getattr(policy_a, name) == getattr(policy_b, name) for name in recipe)
     assert (policy_a.id == policy_b.id) == same
     assert bool(diff(policy_a, policy_b)) != same

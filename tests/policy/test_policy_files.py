@@ -27,7 +27,10 @@ ENDPOINT = "model: {kind: endpoint, model: small}\n"
         (ENDPOINT + "sytem: a", ["sytem (line 2): unknown field (did you mean system?)"]),
         (ENDPOINT + "instructions: a", ["did you mean system?"]),
         (ENDPOINT + "temperature: 1", ["did you mean decoder.sampling.temperature?"]),
-        (ENDPOINT + "colour: red", ["unknown field; the fields here are model, system, prompt, memory"]),
+        (
+            ENDPOINT + "colour: red",
+            ["unknown field; the fields here are model, system, prompt, memory"],
+        ),
         ("model: {kind: endpoint, model: m, api_key: sk-1}", ["did you mean api_key_env?"]),
         (
             "model: {kind: endpoint, model: m, timeout: soon}",
