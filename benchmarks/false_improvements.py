@@ -51,7 +51,7 @@ class Setting:
 
     examples: int = 50
     candidates: int = 20
-    searches: int = 400
+    searches: int = 200
     """Number of no-op searches; half as many for each other figure."""
     accuracy: float = 0.6
     """Mean probability of a right answer."""

@@ -18,6 +18,7 @@ from backtalk.learn.prompt.from_feedback.proposers import (
 )
 from backtalk.learn.prompt.learning import MAX_CONFIRMATION, MAX_EXAMPLES, learn_prompt
 from backtalk.learn.prompt.protocol import Proposer
+from backtalk.learn.prompt.refinements import only_answers
 from backtalk.learn.prompt.search import SearchSettings
 from backtalk.learn.prompt.signals import FeedbackSignal
 from backtalk.learn.prompt.writer import make_writer
@@ -111,7 +112,7 @@ async def prompt(
         known = signal.known
         answers = known.good_answers
         model = None
-        if rewrite and (writer is not None or policy.model.kind != "replay"):
+        if rewrite and (writer is not None or not only_answers(policy)):
             model = make_writer(context, writer)
         proposers: list[Proposer] = [LineProposer(known.reviews, answers, model)]
         if answers:

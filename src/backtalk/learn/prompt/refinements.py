@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from backtalk.feedback.interaction import Prompt
 from backtalk.feedback.views import CritiqueView, Pair
 from backtalk.learn.context import MethodContext
-from backtalk.models import Request
+from backtalk.models import NamedSpec, Request
+from backtalk.policy import Policy
 from backtalk.prompts import refinement_prompt
 
 MAX_REFINED = 300
@@ -31,6 +32,16 @@ class Refinement:
     def pair(self) -> Pair:
         """Preference for the refined answer."""
         return Pair(prompt=self.prompt, chosen=self.text, rejected=self.original)
+
+
+def only_answers(policy: Policy) -> bool:
+    """Return true if the model of a policy answers requests and nothing else.
+
+    Recordings have no new answers, and the generator of a world has no skill but answering. Neither
+    can refine an answer or write a prompt.
+    """
+    spec = policy.model
+    return spec.kind == "replay" or (isinstance(spec, NamedSpec) and spec.name == "writer")
 
 
 async def refine(context: MethodContext, critiques: Sequence[CritiqueView]) -> list[Refinement]:

@@ -40,6 +40,10 @@ _LEAD = 0.5
 are small, and a false one does not pass the confirmation."""
 
 
+_CONFIRMED_AT_ONCE = 16
+_MIN_CONFIRMED = 4
+
+
 class SearchSettings(Record):
     """Settings of a search."""
 
@@ -289,16 +293,28 @@ class _Search:
 
     async def _confirm(self, winner: int, evaluator: Evaluator) -> Confirmation:
         number = len(self.confirmation)
-        indices = range(number * self.settings.repeats)
         candidates = (self.trials[winner].candidate, self.trials[0].candidate)
-        results = await evaluator.evaluate(
-            [(one, index) for one in candidates for index in indices]
-        )
-        scores = np.array([score for _, score in results]).reshape(2, -1)
+        scores: list[list[float]] = [[], []]
+        # Pairs of answers, so that those before the end of a budget are of use.
+        for start in range(0, number * self.settings.repeats, _CONFIRMED_AT_ONCE):
+            indices = range(number * self.settings.repeats)[start : start + _CONFIRMED_AT_ONCE]
+            try:
+                results = await evaluator.evaluate(
+                    [(one, index) for one in candidates for index in indices]
+                )
+            except BudgetExceeded:
+                if len(scores[0]) < _MIN_CONFIRMED:
+                    raise
+                break
+            values = [score for _, score in results]
+            scores[0] += values[: len(indices)]
+            scores[1] += values[len(indices) :]
+        differences = np.subtract(*scores)
         search_gain = float(self._differences(self.trials[winner], 0).mean())
+        clusters = [index % number for index in range(len(differences))]
         return confirm_gain(
-            scores[0] - scores[1],
+            differences,
             search_gain,
-            clusters=[index % number for index in indices] if self.settings.repeats > 1 else None,
+            clusters=clusters if self.settings.repeats > 1 else None,
             level=self.settings.level,
         )

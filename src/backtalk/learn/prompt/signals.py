@@ -20,7 +20,7 @@ from backtalk.learn.prompt.closeness import Closeness, corrections
 from backtalk.learn.prompt.criteria import criteria_part
 from backtalk.learn.prompt.known_feedback import KnownFeedback
 from backtalk.learn.prompt.protocol import TextFeedback
-from backtalk.learn.prompt.refinements import refine
+from backtalk.learn.prompt.refinements import only_answers, refine
 from backtalk.learn.reward_feedback import RewardFeedback, fit_reward, reward_feedback
 from backtalk.rewards.judge_info import JudgeInfo
 
@@ -165,7 +165,7 @@ async def make_signal(
 async def _refined(context: MethodContext, known: KnownFeedback) -> KnownFeedback:
     """Return the feedback with the answers that a model refined by critiques, if it may be used."""
     views = [view for of_prompt in known.critiques.values() for view in of_prompt]
-    if not (views and context.may_call_models) or context.policy.model.kind == "replay":
+    if not (views and context.may_call_models) or only_answers(context.policy):
         return known
     return known.with_refined(await refine(context, views))
 

@@ -1,0 +1,274 @@
+"""Search for prompts: what it finds, what it refuses to claim, what it pays."""
+
+from collections import Counter
+
+import numpy as np
+import pytest
+
+from backtalk.errors import BacktalkError
+from backtalk.feedback import (
+    Annotator,
+    Critique,
+    Edit,
+    Instruction,
+    Interaction,
+    Label,
+    Message,
+    Preference,
+)
+from backtalk.feedback.case import prompt_key
+from backtalk.learn import TrainingSet, get_method, learn
+from backtalk.learn.context import MethodContext
+from backtalk.learn.no_improvement import NoImprovement
+from backtalk.learn.prompt.closeness import Correction, closeness
+from backtalk.learn.prompt.criteria import find_criteria
+from backtalk.learn.prompt.from_feedback.screening import (
+    Change,
+    apply_changes,
+    possible_changes,
+    screen,
+)
+from backtalk.learn.prompt.learning import split_prompts
+from backtalk.learn.prompt.protocol import (
+    PromptCandidate,
+    SearchState,
+    TextFeedback,
+    Trial,
+    pareto_counts,
+)
+from backtalk.learn.prompt.signals import make_signal
+from backtalk.models import Budget, FunctionModel, register_model
+from backtalk.models.run_sync import run_sync
+from backtalk.models.spec import NamedSpec
+from backtalk.policy import Policy
+from backtalk.run import Run
+from backtalk.store import Store
+
+CALLS: Counter[str] = Counter()
+STOP_AT: list[int] = []
+
+
+class Killed(BaseException):
+    """End of a process in the middle of a search."""
+
+
+def _answer(request):
+    """Answer politely if told so, rudely if told so, and with some noise."""
+    if STOP_AT and CALLS.total() == STOP_AT[0]:
+        raise Killed
+    CALLS[request.key] += 1
+    system = " ".join(m.text for m in request.messages if m.role == "system")
+    noise = np.random.default_rng(request.draw_seed).random()
+    word = request.messages[-1].text.split()[-1]
+    text = f"The answer is {word}."
+    if "Say please." in system and noise < 0.9:
+        text = f"{text} Please tell me if that helps."
+    if "Be rude." in system:
+        text = f"Go away. {text}"
+    return text if noise < 0.95 else f"Hm. {text}"
+
+
+@register_model("polite-or-rude")
+def _model():
+    model = FunctionModel(_answer, name="polite-or-rude")
+    # As an endpoint: each answer is stored when it arrives.
+    model.concurrency = 1
+    return model
+
+
+PLAIN = Policy(model=NamedSpec(name="polite-or-rude"), name="plain")
+RUDE = PLAIN.model_copy(update={"system": "Answer the question.\nBe rude."})
+
+
+@pytest.fixture(autouse=True)
+def _fresh():
+    CALLS.clear()
+    STOP_AT.clear()
+
+
+def interactions(count):
+    return [
+        Interaction.of(
+            f"What is item {i}",
+            f"The answer is {i}.",
+            f"The answer is {i}. Please tell me if that helps.",
+        )
+        for i in range(count)
+    ]
+
+
+def fill(store, kind, *, count=100, rule="Say please."):
+    for number, item in enumerate(interactions(count)):
+        plain, polite = item.responses
+        ada = Annotator.human(f"ada-{number % 3}")
+        common = {"interaction": item.id, "annotator": ada}
+        feedback = {
+            "edit": [Edit(**common, response=plain.id, text=polite.text)],
+            "preference": [Preference(**common, a=plain.id, b=polite.id, verdict="b")],
+            "label": [
+                Label(**common, response=plain.id, good=False),
+                Label(**common, response=polite.id, good=True),
+            ],
+            "critique": [Critique(**common, response=plain.id, text=rule or "Hm.")],
+        }[kind]
+        store.add(item, *feedback)
+    if rule:
+        store.add(Instruction(annotator=Annotator.human("ada"), text=rule))
+
+
+@pytest.fixture
+def store(tmp_path):
+    with Store(tmp_path / "s.db") as opened:
+        yield opened
+
+
+OPTIONS = {"candidates": 6, "examples": 24, "confirmation": 40, "rewrite": False}
+
+
+@pytest.mark.parametrize("kind", ["edit", "preference", "label"])
+def test_a_rule_that_the_feedback_bears_out_becomes_part_of_the_prompt(store, kind):
+    fill(store, kind)
+    learned = learn("prompt", PLAIN, store, name="clearer", **OPTIONS)
+    assert learned.prompt.rules == ("Say please.",)
+    notes = learned.lineage.notes
+    assert notes["lower bound"] > 0
+    assert notes["optimism"] == pytest.approx(
+        notes["gain in the search"] - notes["confirmed gain"], abs=2e-4
+    )
+    assert learned.lineage.rewards
+
+
+def test_a_wrong_line_of_the_seed_is_removed(store):
+    fill(store, "edit", rule="")
+    learned = learn("prompt", RUDE, store, **OPTIONS)
+    assert "Be rude." not in (learned.system or "")
+
+
+@pytest.mark.parametrize("kind", ["edit", "preference"])
+def test_a_rule_that_changes_nothing_is_no_improvement(store, kind):
+    fill(store, kind, rule="Hum a tune.")
+    with pytest.raises(NoImprovement, match="No better prompt was found"):
+        learn("prompt", PLAIN, store, **OPTIONS)
+
+
+def test_few_prompts_and_silent_feedback_are_refused_with_a_mend(store):
+    fill(store, "edit", count=5)
+    with pytest.raises(BacktalkError, match="needs 8 different prompts"):
+        learn("prompt", PLAIN, store, split="all", **OPTIONS)
+
+
+@pytest.mark.parametrize("stop", [30, 130])
+def test_a_search_that_was_killed_goes_on_without_repeating_a_paid_call(store, tmp_path, stop):
+    fill(store, "edit")
+    expected = learn("prompt", PLAIN, store, folder=tmp_path / "whole", **OPTIONS)
+    total = CALLS.total()
+    CALLS.clear()
+    STOP_AT.append(stop)
+    with pytest.raises(BaseException) as killed:
+        learn("prompt", PLAIN, store, folder=tmp_path / "killed", **OPTIONS)
+    assert killed.group_contains(Killed) or killed.errisinstance(Killed)
+    assert CALLS.total() == stop
+    STOP_AT.clear()
+    resumed = learn("prompt", PLAIN, store, folder=tmp_path / "killed", **OPTIONS)
+    assert resumed.id == expected.id
+    assert max(CALLS.values()) == 1
+    assert CALLS.total() == total
+
+
+def test_a_search_leaves_enough_of_its_budget_for_the_confirmation(store):
+    fill(store, "edit")
+    learned = learn("prompt", PLAIN, store, budget=Budget(calls=230), **OPTIONS)
+    assert CALLS.total() <= 230
+    assert learned.lineage.notes["confirmation prompts"] == 40
+
+
+def test_the_prompts_of_the_confirmation_are_in_no_part_of_the_search(store):
+    fill(store, "edit")
+    feedback = TrainingSet(store)
+    prompts = feedback.prompts()
+    split = split_prompts(feedback, prompts, seed=3, examples=30, confirmation=40)
+    searched = {prompt_key(prompt) for prompt in split.examples}
+    assert searched.isdisjoint(split.confirmation_keys)
+    assert (len(searched), len(split.confirmation_keys)) == (30, 40)
+
+
+@pytest.mark.parametrize("kind", ["edit", "preference", "label"])
+def test_signals_of_any_feedback_tell_better_answers_from_worse(store, kind):
+    fill(store, kind)
+    signal = run_sync(make_signal(MethodContext(PLAIN, TrainingSet(store), Run())))
+    prompts = [(Message.user("What is item 500"),)] * 2
+    scores = run_sync(
+        signal.score(
+            prompts, ["The answer is 500.", "The answer is 500. Please tell me if that helps."]
+        )
+    )
+    assert scores[1] > scores[0]
+    assert sum(signal.weights.values()) == pytest.approx(1)
+
+
+def test_feedback_without_judgements_makes_no_signal(store):
+    store.add(Interaction.of("Hm?", "Yes."))
+    with pytest.raises(BacktalkError, match="tells better answers from worse"):
+        run_sync(make_signal(MethodContext(PLAIN, TrainingSet(store, split="all"), Run())))
+
+
+def test_closeness_counts_the_changes_of_an_edit_beyond_the_original():
+    correction = Correction("It opens at nine.", original="It opens at ten.")
+    edited, original = (closeness(t, correction) for t in ("It opens at nine.", "It opens at ten."))
+    other = closeness("At nine it opens.", correction)
+    assert (edited, original < other < edited) == (1.0, True)
+
+
+def test_critiques_of_one_kind_are_one_criterion():
+    prompt = (Message.user("Hm?"),)
+    texts = [*(f"The time should be {n}:00." for n in range(6)), *["Leave out the cat."] * 4]
+    examples = [TextFeedback(prompt, f"answer {i}", text) for i, text in enumerate(texts)]
+    first, second = run_sync(find_criteria(examples))
+    assert (len(first.examples), len(second.examples)) == (6, 4)
+    assert second.text == "Leave out the cat."
+
+
+def test_only_candidates_that_none_dominates_are_on_the_front():
+    scores = [{0: 1.0, 1: 0.0, 2: 0.5}, {0: 0.5, 1: 1.0, 2: 0.5}, {0: 0.5, 1: 0.5, 2: 0.5}]
+    assert pareto_counts(scores) == [2, 2, 0]
+
+
+def test_changes_add_rules_and_remove_lines_of_both_slots():
+    seed = PromptCandidate("Be kind.\nBe rude.")
+    changes = possible_changes(seed, ["Be brief.", "Be kind."])
+    assert [change.note for change in changes] == [
+        "remove: Be kind.",
+        "remove: Be rude.",
+        "add: Be brief.",
+    ]
+    changed = apply_changes(seed, changes[1:], proposer="test")
+    assert (changed.system, changed.template.rules) == ("Be kind.", ("Be brief.",))
+
+
+def test_screening_recovers_the_effects_of_many_changes_from_few_answers():
+    effects = {"a": 0.3, "b": -0.3, "c": 0.0, "d": 0.0, "e": 0.2}
+    rng = np.random.default_rng(5)
+
+    async def evaluate(jobs):
+        return [
+            ("", 0.5 + sum(effects[rule] for rule in c.template.rules) + 0.1 * rng.normal())
+            for c, _ in jobs
+        ]
+
+    state = SearchState(
+        MethodContext(PLAIN, None, Run()),
+        None,
+        [(Message.user(str(i)),) for i in range(20)],
+        [Trial(PromptCandidate(None))],
+        0,
+        rng,
+        evaluate,
+    )
+    result = run_sync(screen(state, [Change(name) for name in effects]))
+    assert [change.line for change in result.above(2.0)] == ["a", "e"]
+    assert "b" not in {change.line for change in result.above(-2.0)}
+
+
+def test_the_method_can_learn_from_every_kind_that_judges_an_answer():
+    kinds = set(get_method("prompt").kinds)
+    assert {"edit", "preference", "ranking", "label", "rating", "critique", "outcome"} <= kinds
