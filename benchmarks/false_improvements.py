@@ -73,7 +73,7 @@ class Setting:
 
 @dataclass(frozen=True)
 class Report:
-    """What one search reports."""
+    """Result that one search reports."""
 
     winner: int = 0
     """Number of the candidate that it reports as an improvement; 0 for none."""
@@ -263,6 +263,17 @@ def simulate(
     """Return for each search whether it reports an improvement that is as expected, and its gain.
 
     In a no-op search any improvement counts. With a gain, the winner must have it.
+
+    Parameters
+    ----------
+    gate : Gate
+        Rule of the search.
+    setting : Setting
+        Noise and size.
+    gain : float
+        True gain of the better candidates; 0 for a no-op search.
+    seed : int, default 0
+        Random seed.
     """
     results = []
     for number in range(setting.searches if gain == 0 else setting.searches // 2):
@@ -277,18 +288,40 @@ def simulate(
 
 
 def keeps_loss(gate: Gate, setting: Setting, loss: float = 0.1) -> float:
-    """Return the share of single edits that lose points and that a gate keeps."""
-    kept, searches = 0, setting.searches // 2
+    """Return the share of single edits that lose points and that a gate accepts.
+
+    Parameters
+    ----------
+    gate : Gate
+        Rule of the search.
+    setting : Setting
+        Noise and size.
+    loss : float, default 0.1
+        True loss of the edit.
+    """
+    accepted, searches = 0, setting.searches // 2
     for number in range(searches):
         rng = np.random.default_rng([7, number, setting.examples])
         base = setting.probabilities(rng)
         rates = np.clip(np.stack([base, base - loss]), 0, 1)
-        kept += gate(Scores(rates, rng)).winner > 0
-    return kept / searches
+        accepted += gate(Scores(rates, rng)).winner > 0
+    return accepted / searches
 
 
 def row(name: str, gate: Gate, setting: Setting, gains: Sequence[float]) -> tuple[str, ...]:
-    """Return the row of a gate: false improvements, apparent gain, losses kept, and power."""
+    """Return the row of a gate: false improvements, apparent gain, losses, and power.
+
+    Parameters
+    ----------
+    name : str
+        Name of the gate.
+    gate : Gate
+        Rule of the search.
+    setting : Setting
+        Noise and size.
+    gains : sequence of float
+        True gains for the power.
+    """
     results = simulate(gate, setting, 0.0)
     false = sum(hit for hit, _ in results)
     interval = exact_interval(false, len(results))

@@ -139,7 +139,11 @@ def test_a_rule_that_the_feedback_bears_out_becomes_part_of_the_prompt(store, ki
 
 
 def test_a_wrong_line_of_the_seed_is_removed(store):
-    fill(store, "edit", rule="")
+    ada = Annotator.human("ada")
+    for i in range(100):
+        item = Interaction.of(f"What is item {i}", f"Go away. The answer is {i}.")
+        common = {"interaction": item.id, "response": item.responses[0].id, "annotator": ada}
+        store.add(item, Edit(**common, text=f"The answer is {i}."))
     learned = learn("prompt", RUDE, store, **OPTIONS)
     assert "Be rude." not in (learned.system or "")
 
@@ -164,7 +168,7 @@ def test_a_search_that_was_killed_goes_on_without_repeating_a_paid_call(store, t
     total = CALLS.total()
     CALLS.clear()
     STOP_AT.append(stop)
-    with pytest.raises(BaseException) as killed:
+    with pytest.raises(BaseException) as killed:  # noqa: PT011 - perhaps in a group
         learn("prompt", PLAIN, store, folder=tmp_path / "killed", **OPTIONS)
     assert killed.group_contains(Killed) or killed.errisinstance(Killed)
     assert CALLS.total() == stop

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import Field, JsonValue
 
 from backtalk.embedders.registry import EmbedderName
 from backtalk.feedback.views import CritiqueView, LabelView, Pair, ScoreView, SFTExample
@@ -121,7 +121,7 @@ async def prompt(
             proposers.append(ReflectionProposer(model))
         return proposers
 
-    options = {
+    options: dict[str, JsonValue] = {
         "candidates": candidates,
         "examples": examples,
         "confirmation": confirmation,

@@ -38,8 +38,11 @@ class SignalPart(Protocol):
     """Part of a signal."""
 
     name: str
-    accuracy: float
-    """Estimated probability that the part ranks two answers as people would, in [0.5, 1]."""
+
+    @property
+    def accuracy(self) -> float:
+        """Estimated probability that the part ranks two answers as people would, in [0.5, 1]."""
+        ...
 
     async def score(self, prompts: Sequence[Prompt], answers: Sequence[str]) -> NDArray[np.float64]:
         """Return the score of each answer, in [0, 1]; NaN where the part cannot tell."""

@@ -107,7 +107,9 @@ async def screen(state: SearchState, changes: Sequence[Change]) -> Effects:
     indices = [examples[row % len(examples)] for row in range(count)]
     jobs = [
         (
-            apply_changes(base, [changes[j] for j in np.flatnonzero(row)], proposer="screening"),
+            apply_changes(
+                base, [changes[j] for j in np.flatnonzero(row).tolist()], proposer="screening"
+            ),
             index,
         )
         for row, index in zip(design, indices, strict=True)
