@@ -84,7 +84,8 @@ def tables() -> list[Table]:
             "NumPy, exact: p50, ms", "Backtalk over NumPy",
         ),
         tuple(
-            _row(name, mask, index=index, queries=queries, vectors=vectors, exact=exact[name]) for name, mask in masks.items()
+            _row(name, mask, index=index, queries=queries, vectors=vectors, exact=exact[name])
+            for name, mask in masks.items()
         ),
         f"{COUNT:,} vectors of {vectors.shape[1]} dimensions: sentences embedded by MiniLM, "
         "extended by interpolation with noise of the spectrum of real differences; "
