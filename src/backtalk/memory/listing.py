@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 from backtalk.memory.entry import EntryKind, EntryState, MemoryEntry
 from backtalk.memory.rows import parse_row
-from backtalk.store.memories import PAGE, EntryFilter, EntryRow, MemoryReader
+from backtalk.store.memory_reader import PAGE, MemoryReader
+from backtalk.store.memory_rows import EntryFilter, EntryRow
 
 
 @dataclass(frozen=True)

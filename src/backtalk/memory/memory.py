@@ -13,7 +13,8 @@ from backtalk.memory.queries import MemoryQueries
 from backtalk.memory.rows import parse_change
 from backtalk.memory.transaction import MemoryTransaction
 from backtalk.memory.undo import undo_change, undo_revision
-from backtalk.store.memories import EntryRow, MemoryReader
+from backtalk.store.memory_reader import MemoryReader
+from backtalk.store.memory_rows import EntryRow
 from backtalk.store.memory_writer import memory_writer
 
 

@@ -171,7 +171,8 @@ INSTRUCTION = words_of(
 
 GENERIC = words_of(
     "answer reply response message text output result thing way manner everything anything "
-    "user users rather d ll m re ve s t something it this that these those them all any every each my your our me you i we us "
+    "user users rather d ll m re ve s t something it this that these those them all any every "
+    "each my your our me you i we us "
     "mine yours one ones only just also too very really quite rather so such much many lot "
     "always again now on from onwards today future after instead actually well ok okay yes oh "
     "sorry wait hmm please thanks thank kindly still yet back ever even anymore longer more"

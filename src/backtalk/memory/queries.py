@@ -11,7 +11,8 @@ from backtalk.memory.change import MemoryChange
 from backtalk.memory.entry import EntryState, MemoryEntry
 from backtalk.memory.listing import EntryPage, EntryQuery, as_seen, read_page
 from backtalk.memory.rows import parse_change, parse_row
-from backtalk.store.memories import PAGE, EntryFilter
+from backtalk.store.memory_reader import PAGE
+from backtalk.store.memory_rows import EntryFilter
 
 if TYPE_CHECKING:
     from backtalk.store import Store

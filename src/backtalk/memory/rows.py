@@ -5,7 +5,7 @@ from __future__ import annotations
 from backtalk.memory.change import Action, MemoryChange
 from backtalk.memory.contradictions import topics_of
 from backtalk.memory.entry import MemoryEntry
-from backtalk.store.memories import ChangeRow, EntryRow, Link, Topic
+from backtalk.store.memory_rows import ChangeRow, EntryRow, Link, Topic
 
 LIVING = ("active", "superseded")
 """States of entries that hold, or would hold without others."""

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from backtalk.memory.contradictions import topics_of
 from backtalk.memory.entry import MemoryEntry
 from backtalk.memory.rows import parse_row
-from backtalk.store.memories import MemoryReader
+from backtalk.store.memory_reader import MemoryReader
 
 _MAX_ROWS = 1_000
 """Maximum number of entries on a topic that an entry is compared with, the newest."""

@@ -14,7 +14,7 @@ from backtalk.memory.entry import EntryState, MemoryEntry
 from backtalk.memory.rows import FORGOTTEN, LIVING, make_row, parse_row, row_links, row_topics
 from backtalk.memory.same_topic import SameTopic
 from backtalk.memory.settlement import covers, overlap, settle
-from backtalk.store.memories import ChangeRow, EntryRow, Link
+from backtalk.store.memory_rows import ChangeRow, EntryRow, Link
 from backtalk.store.memory_writer import MemoryWriter
 
 _EARLIEST = datetime.min.replace(tzinfo=UTC)

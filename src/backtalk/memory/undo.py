@@ -6,7 +6,8 @@ from backtalk.errors import BacktalkError, Conflict, NotFound
 from backtalk.memory.entry import MemoryEntry
 from backtalk.memory.rows import LIVING, parse_row
 from backtalk.memory.transaction import MemoryTransaction
-from backtalk.store.memories import PAGE, ChangeRow, EntryFilter, EntryRow
+from backtalk.store.memory_reader import PAGE
+from backtalk.store.memory_rows import ChangeRow, EntryFilter, EntryRow
 
 _EDITED_FIELDS = ("kind", "text", "original", "scope", "confidence")
 

@@ -11,7 +11,9 @@ from backtalk.feedback.record import now
 from backtalk.store import schema
 from backtalk.store.engine import empty_log, writing
 from backtalk.store.inserts import insert_rows
-from backtalk.store.memories import ChangeRow, EntryRow, Link, MemoryReader, MemoryTable, Topic
+from backtalk.store.memories import MemoryTable
+from backtalk.store.memory_reader import MemoryReader
+from backtalk.store.memory_rows import ChangeRow, EntryRow, Link, Topic
 from backtalk.store.row_codec import microseconds
 
 _entries, _links, _topics, _changes = (
