@@ -23,6 +23,7 @@ MODULES = (
     "memory_edits",
     "memory_pairs",
     "memory_profile",
+    "prompts",
     "prompts_preferences",
     "games",
     "supervised",

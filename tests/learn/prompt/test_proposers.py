@@ -217,7 +217,7 @@ def test_the_dueling_bandit_finds_the_best_arm_from_comparisons_alone(seed: int)
     rng = np.random.default_rng(seed)
     vectors = (rng.random((20, 6)) < 0.4).astype(float)
     utilities = vectors @ rng.normal(size=6)
-    bandit = NeuralDuelingBandit(vectors, seed=seed)
+    bandit = NeuralDuelingBandit(vectors, exploration=1.0, seed=seed)
     for _ in range(40):
         first, second = bandit.select()
         assert first != second

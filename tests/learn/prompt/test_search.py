@@ -122,7 +122,7 @@ def store(tmp_path):
         yield opened
 
 
-OPTIONS = {"candidates": 6, "examples": 24, "confirmation": 40, "rewrite": False}
+OPTIONS = {"candidates": 6, "examples": 24, "confirmation": 30, "rewrite": False}
 
 
 @pytest.mark.parametrize("kind", ["edit", "preference", "label"])
@@ -183,17 +183,17 @@ def test_a_search_leaves_enough_of_its_budget_for_the_confirmation(store):
     fill(store, "edit")
     learned = learn("prompt", PLAIN, store, budget=Budget(calls=230), **OPTIONS)
     assert CALLS.total() <= 230
-    assert learned.lineage.notes["confirmation prompts"] == 40
+    assert learned.lineage.notes["confirmation prompts"] == 30
 
 
 def test_the_prompts_of_the_confirmation_are_in_no_part_of_the_search(store):
     fill(store, "edit")
     feedback = TrainingSet(store)
     prompts = feedback.prompts()
-    split = split_prompts(feedback, prompts, seed=3, examples=30, confirmation=40)
+    split = split_prompts(feedback, prompts, seed=3, examples=30, confirmation=30)
     searched = {prompt_key(prompt) for prompt in split.examples}
     assert searched.isdisjoint(split.confirmation_keys)
-    assert (len(searched), len(split.confirmation_keys)) == (30, 40)
+    assert (len(searched), len(split.confirmation_keys)) == (30, 30)
 
 
 @pytest.mark.parametrize("kind", ["edit", "preference", "label"])

@@ -127,7 +127,7 @@ class NeuralDuelingBandit:
         inner = weights[: self.width * dimension].reshape(self.width, dimension)
         bias, outer = np.split(weights[self.width * dimension :], 2)
         hidden = np.tanh(self._x @ inner.T + bias)
-        return hidden @ outer, hidden
+        return np.asarray(hidden @ outer), hidden
 
     def _backward(self, weights: Floats, hidden: Floats, slopes: Floats) -> Floats:
         """Return the gradient of ``sum(slopes * h)`` by the weights."""
@@ -150,7 +150,7 @@ class NeuralDuelingBandit:
         cross = seen @ differences.T
         explained = np.einsum("ij,ij->j", cross, np.linalg.solve(kernel, cross))
         total = np.einsum("ij,ij->i", differences, differences)
-        return np.sqrt(np.maximum(total - explained, 0) / self.penalty)
+        return np.asarray(np.sqrt(np.maximum(total - explained, 0) / self.penalty))
 
     def _loss(self, weights: Floats) -> tuple[float, Floats]:
         """Return the penalised negative log-likelihood, and its gradient."""

@@ -54,5 +54,15 @@ def draw_groups(
 
 
 def draw(items: Sequence[TextFeedback], count: int, rng: np.random.Generator) -> list[TextFeedback]:
-    """Return a random sample without replacement, of all items if there are fewer."""
+    """Return a random sample without replacement, of all items if there are fewer.
+
+    Parameters
+    ----------
+    items : sequence of TextFeedback
+        Reviewed answers.
+    count : int
+        Number of items.
+    rng : numpy.random.Generator
+        Source of randomness.
+    """
     return [items[i] for i in rng.permutation(len(items))[:count]]

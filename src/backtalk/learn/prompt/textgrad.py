@@ -130,8 +130,8 @@ class Graph:
         text = await _ask(self._critic, request, self._sampling)
         return Variable(text, "criticism", predecessors=(variable,), graph=self)
 
-    def given(self, variable: Variable, criticism: str) -> Variable:
-        """Return a criticism that a person or a check gave, as a loss."""
+    def loss(self, variable: Variable, criticism: str) -> Variable:
+        """Return the criticism of a person or a check as a loss, without a call of a model."""
         return Variable(criticism, "criticism", predecessors=(variable,), graph=self)
 
     async def propagate(self, variable: Variable, targets: Sequence[Variable]) -> None:

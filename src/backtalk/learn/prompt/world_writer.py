@@ -46,7 +46,17 @@ class WorldWriter:
     async def infer(
         self, candidate: PromptCandidate, groups: Sequence[Examples], *, seed: int = 0
     ) -> list[PromptCandidate]:
-        """Return a candidate for each group, with the rule that the model finds in it."""
+        """Return a candidate for each group, with the rule that the model finds in it.
+
+        Parameters
+        ----------
+        candidate : PromptCandidate
+            Prompt to change.
+        groups : sequence of Examples
+            Requests with good answers, one group for each result.
+        seed : int, default 0
+            Seed within the run.
+        """
         chats = [
             rule_induction_prompt([self._example(*example) for example in group])
             for group in groups
@@ -64,7 +74,17 @@ class WorldWriter:
         *,
         seed: int = 0,
     ) -> list[str]:
-        """Return the critiques of each batch's answers, the model's own where there is none."""
+        """Return the critiques of each batch's answers, the model's own where there is none.
+
+        Parameters
+        ----------
+        candidate : PromptCandidate
+            Prompt to change.
+        batches : sequence of sequence of TextFeedback
+            Answers with what was said about them, one batch for each critique.
+        seed : int, default 0
+            Seed within the run.
+        """
         flat = [item for batch in batches for item in batch]
         texts = iter(await self._critiques(flat, seed=seed))
         return [
@@ -81,7 +101,21 @@ class WorldWriter:
         count: int = 1,
         seed: int = 0,
     ) -> list[PromptCandidate]:
-        """Return candidates with a rule that the model finds in its refined answers."""
+        """Return candidates with a rule that the model finds in its refined answers.
+
+        Parameters
+        ----------
+        candidate : PromptCandidate
+            Prompt to change.
+        critiques : sequence of str
+            Critiques of the prompt, the latest last.
+        batch : sequence of TextFeedback
+            Answers that the critiques are about.
+        count : int, default 1
+            Maximum number of results.
+        seed : int, default 0
+            Seed within the run.
+        """
         examples = await self._refined(batch, seed=seed)
         if len(examples) < self.group_size:
             return []
@@ -95,7 +129,17 @@ class WorldWriter:
     async def vary(
         self, candidate: PromptCandidate, *, count: int = 1, seed: int = 0
     ) -> list[PromptCandidate]:
-        """Return candidates with one line of general advice more, or one line less."""
+        """Return candidates with one line of general advice more, or one line less.
+
+        Parameters
+        ----------
+        candidate : PromptCandidate
+            Prompt to change.
+        count : int, default 1
+            Maximum number of results.
+        seed : int, default 0
+            Seed within the run.
+        """
         rng = np.random.default_rng([seed, 32])
         now = lines(candidate)
         changes = [(*now, line) for line in STOCK_LINES if line not in now]
@@ -116,6 +160,17 @@ class WorldWriter:
         """Return prompts of the lines in the direction, and of lines without a measured effect.
 
         Without a direction, lines of the history are combined at random.
+
+        Parameters
+        ----------
+        history : History
+            Candidates with their scores, the best last.
+        direction : str, default ""
+            Direction of change, in words; empty for none.
+        count : int, default 1
+            Maximum number of results.
+        seed : int, default 0
+            Seed within the run.
         """
         rng = np.random.default_rng([seed, 33])
         best = history[-1][0]

@@ -36,7 +36,17 @@ class PromptWriter(Protocol):
     async def infer(
         self, candidate: PromptCandidate, groups: Sequence[Examples], *, seed: int = 0
     ) -> list[PromptCandidate]:
-        """Return a candidate for each group of examples, changed so that it leads to them."""
+        """Return a candidate for each group of examples, changed so that it leads to them.
+
+        Parameters
+        ----------
+        candidate : PromptCandidate
+            Prompt to change.
+        groups : sequence of Examples
+            Requests with good answers, one group for each result.
+        seed : int, default 0
+            Seed within the run.
+        """
         ...
 
     async def criticise(
@@ -46,7 +56,17 @@ class PromptWriter(Protocol):
         *,
         seed: int = 0,
     ) -> list[str]:
-        """Return a critique of the prompt for each batch of answers; some may be empty."""
+        """Return a critique of the prompt for each batch of answers; some may be empty.
+
+        Parameters
+        ----------
+        candidate : PromptCandidate
+            Prompt to change.
+        batches : sequence of sequence of TextFeedback
+            Answers with what was said about them, one batch for each critique.
+        seed : int, default 0
+            Seed within the run.
+        """
         ...
 
     async def revise(
@@ -58,13 +78,37 @@ class PromptWriter(Protocol):
         count: int = 1,
         seed: int = 0,
     ) -> list[PromptCandidate]:
-        """Return up to ``count`` revisions of a prompt by critiques of it."""
+        """Return up to ``count`` revisions of a prompt by critiques of it.
+
+        Parameters
+        ----------
+        candidate : PromptCandidate
+            Prompt to change.
+        critiques : sequence of str
+            Critiques of the prompt, the latest last.
+        batch : sequence of TextFeedback
+            Answers that the critiques are about.
+        count : int, default 1
+            Maximum number of results.
+        seed : int, default 0
+            Seed within the run.
+        """
         ...
 
     async def vary(
         self, candidate: PromptCandidate, *, count: int = 1, seed: int = 0
     ) -> list[PromptCandidate]:
-        """Return up to ``count`` prompts close to a candidate."""
+        """Return up to ``count`` prompts close to a candidate.
+
+        Parameters
+        ----------
+        candidate : PromptCandidate
+            Prompt to change.
+        count : int, default 1
+            Maximum number of results.
+        seed : int, default 0
+            Seed within the run.
+        """
         ...
 
     async def find_direction(self, history: History, *, seed: int = 0) -> str:
@@ -74,7 +118,19 @@ class PromptWriter(Protocol):
     async def continue_history(
         self, history: History, direction: str = "", *, count: int = 1, seed: int = 0
     ) -> list[PromptCandidate]:
-        """Return up to ``count`` prompts that continue a history, in a direction."""
+        """Return up to ``count`` prompts that continue a history, in a direction.
+
+        Parameters
+        ----------
+        history : History
+            Candidates with their scores, the best last.
+        direction : str, default ""
+            Direction of change, in words; empty for none.
+        count : int, default 1
+            Maximum number of results.
+        seed : int, default 0
+            Seed within the run.
+        """
         ...
 
 
@@ -108,7 +164,17 @@ class InstructionWriter:
     async def infer(
         self, candidate: PromptCandidate, groups: Sequence[Examples], *, seed: int = 0
     ) -> list[PromptCandidate]:
-        """Return a candidate for each group, with the instruction that the model infers."""
+        """Return a candidate for each group, with the instruction that the model infers.
+
+        Parameters
+        ----------
+        candidate : PromptCandidate
+            Prompt to change.
+        groups : sequence of Examples
+            Requests with good answers, one group for each result.
+        seed : int, default 0
+            Seed within the run.
+        """
         requests = [meta_prompts.inference_request(group) for group in groups]
         return self._rewritten(candidate, await self.ask(requests, seed=seed))
 
@@ -119,7 +185,17 @@ class InstructionWriter:
         *,
         seed: int = 0,
     ) -> list[str]:
-        """Return the model's critique of the prompt for each batch."""
+        """Return the model's critique of the prompt for each batch.
+
+        Parameters
+        ----------
+        candidate : PromptCandidate
+            Prompt to change.
+        batches : sequence of sequence of TextFeedback
+            Answers with what was said about them, one batch for each critique.
+        seed : int, default 0
+            Seed within the run.
+        """
         return await self.ask(
             [meta_prompts.critique_request(candidate, batch) for batch in batches], seed=seed
         )
@@ -133,14 +209,38 @@ class InstructionWriter:
         count: int = 1,
         seed: int = 0,
     ) -> list[PromptCandidate]:
-        """Return samples of a revised instruction."""
+        """Return samples of a revised instruction.
+
+        Parameters
+        ----------
+        candidate : PromptCandidate
+            Prompt to change.
+        critiques : sequence of str
+            Critiques of the prompt, the latest last.
+        batch : sequence of TextFeedback
+            Answers that the critiques are about.
+        count : int, default 1
+            Maximum number of results.
+        seed : int, default 0
+            Seed within the run.
+        """
         request = meta_prompts.revision_request(candidate, critiques, batch)
         return self._rewritten(candidate, await self.ask([request] * count, seed=seed))
 
     async def vary(
         self, candidate: PromptCandidate, *, count: int = 1, seed: int = 0
     ) -> list[PromptCandidate]:
-        """Return samples of a reworded instruction."""
+        """Return samples of a reworded instruction.
+
+        Parameters
+        ----------
+        candidate : PromptCandidate
+            Prompt to change.
+        count : int, default 1
+            Maximum number of results.
+        seed : int, default 0
+            Seed within the run.
+        """
         request = meta_prompts.variation_request(candidate)
         return self._rewritten(candidate, await self.ask([request] * count, seed=seed))
 
@@ -152,7 +252,19 @@ class InstructionWriter:
     async def continue_history(
         self, history: History, direction: str = "", *, count: int = 1, seed: int = 0
     ) -> list[PromptCandidate]:
-        """Return samples of an instruction that continues a history."""
+        """Return samples of an instruction that continues a history.
+
+        Parameters
+        ----------
+        history : History
+            Candidates with their scores, the best last.
+        direction : str, default ""
+            Direction of change, in words; empty for none.
+        count : int, default 1
+            Maximum number of results.
+        seed : int, default 0
+            Seed within the run.
+        """
         request = meta_prompts.history_request(history, direction)
         return self._rewritten(history[-1][0], await self.ask([request] * count, seed=seed))
 

@@ -41,6 +41,8 @@ async def protegi(
 
     Parameters
     ----------
+    search : Search
+        Context, signal and writer.
     beam : int, default 3
         Number of prompts that are revised in a round.
     gradients : int, default 2
@@ -91,6 +93,8 @@ async def gepa(
 
     Parameters
     ----------
+    search : Search
+        Context, signal and writer.
     batch_size : int, default 6
         Number of answers that a reflection reads.
     merge : bool, default True
@@ -121,6 +125,8 @@ async def textgrad(
 
     Parameters
     ----------
+    search : Search
+        Context, signal and writer.
     batch_size : int, default 6
         Number of answers of a batch.
     momentum : int, default 2

@@ -39,6 +39,8 @@ async def ape(
 
     Parameters
     ----------
+    search : Search
+        Context, signal and writer.
     pool : int, default 24
         Number of instructions that are inferred, each from other demonstrations.
     round_examples : int, default 8
@@ -80,6 +82,8 @@ async def opro(
 
     Parameters
     ----------
+    search : Search
+        Context, signal and writer.
     history : int, default 20
         Number of the best prompts so far that the writer sees with their scores.
     directional : bool, default True

@@ -42,6 +42,8 @@ async def promst(
 
     Parameters
     ----------
+    search : Search
+        Context, signal and writer.
     pool : int, default 24
         Number of prompts of which the score model selects those that race.
     batch_size : int, default 6
@@ -80,6 +82,8 @@ async def control(
 
     Parameters
     ----------
+    search : Search
+        Context, signal and writer.
     controller : {"p", "pi", "pid"}, default "pi"
         Terms of the controller: the present error, its sum, its change.
     batch_size : int, default 8

@@ -40,6 +40,8 @@ async def apohf(
 
     Parameters
     ----------
+    search : Search
+        Context, signal and writer.
     domain : int, default 40
         Number of prompts to choose from.
     comparisons : int, default 60

@@ -78,6 +78,16 @@ def next_seed(state: SearchState) -> int:
 
 
 def worst_answers(trial: Trial, count: int, rng: np.random.Generator) -> list[int]:
-    """Return the indices of the answers with the lowest scores, equal ones in random order."""
+    """Return the indices of the answers with the lowest scores, equal ones in random order.
+
+    Parameters
+    ----------
+    trial : Trial
+        Candidate with its scores.
+    count : int
+        Maximum number of indices.
+    rng : numpy.random.Generator
+        Source of randomness.
+    """
     order = [list(trial.scores)[i] for i in rng.permutation(len(trial.scores))]
     return sorted(order, key=lambda index: trial.scores[index])[:count]

@@ -1,0 +1,126 @@
+"""Claims about prompts that a model writes: a hidden rule of people is recovered from feedback."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from backtalk.learn.prompt.learning import NoImprovement
+from backtalk.worlds.world import Rule
+from claims.claim import above, claim
+from claims.learning import Trial, open_trial
+
+PROMPTS = 80
+"""Number of prompts with feedback."""
+SEARCH = {"candidates": 12, "examples": 24, "confirmation": 40}
+"""Budget of each search."""
+
+
+@claim(
+    system="APE",
+    paper="Zhou et al. (2023), Large language models are human-level prompt engineers, section 4.1",
+    method="ape",
+    world="lists",
+    says="Instructions that a model infers from demonstrations, selected by score, raise the "
+    "utility of answers to new requests.",
+    expected=[above("gain", "utility: APE less no instruction", "interquartile mean 0.39 to 0.81")],
+)
+def ape(seed: int) -> Mapping[str, float]:
+    """Infer instructions from edits of people who have two rules."""
+    with open_trial("lists", seed) as trial:
+        return {"gain": gain(trial, "ape", "edit")}
+
+
+@claim(
+    system="TextGrad",
+    paper="Yuksekgonul et al. (2024), TextGrad: automatic 'differentiation' via text, table 3",
+    method="textgrad",
+    world="lists",
+    says="A prompt that is revised by criticism of batches of its answers gets better answers.",
+    expected=[above("gain", "utility: TextGrad less no instruction", "accuracy 0.78 to 0.92")],
+)
+def textgrad(seed: int) -> Mapping[str, float]:
+    """Revise the prompt by critiques and edits of people who have two rules."""
+    with open_trial("lists", seed) as trial:
+        return {"gain": gain(trial, "textgrad", "critique", "edit")}
+
+
+@claim(
+    system="PROMST",
+    paper="Chen et al. (2024), PRompt Optimization in Multi-Step Tasks, table 1",
+    method="promst",
+    world="lists",
+    says="People's rules and critiques, with a learned filter of prompts, improve a prompt.",
+    expected=[above("gain", "utility: PROMST less no instruction", "+10.6 to +29.3 %")],
+)
+def promst(seed: int) -> Mapping[str, float]:
+    """Learn from critiques and edits of people, with the score model as a filter."""
+    with open_trial("lists", seed) as trial:
+        return {"gain": gain(trial, "promst", "critique", "edit")}
+
+
+@claim(
+    system="Control-theoretic prompt loop",
+    paper="Karn (2025), Linear feedback control systems for iterative prompt optimization in "
+    "large language models, section IV",
+    method="control",
+    world="lists",
+    says="A loop that turns the errors of answers into changes of the prompt lowers the errors.",
+    expected=[above("gain", "utility: PI controller less no instruction", "met after iterations")],
+)
+def control_loop(seed: int) -> Mapping[str, float]:
+    """Let a PI controller pick the criticisms by which the prompt changes."""
+    with open_trial("lists", seed) as trial:
+        return {"gain": gain(trial, "control", "critique", "edit", controller="pi")}
+
+
+@claim(
+    system="Directional-feedback LLM optimizer",
+    paper="Nie et al. (2024), The importance of directional feedback for LLM-based optimizers, "
+    "section 5",
+    method="opro",
+    world="lists",
+    says="An optimiser that states the direction in which scores rise finds better prompts than "
+    "no optimiser.",
+    expected=[
+        above("gain", "utility: directional less no instruction"),
+    ],
+)
+def directional_feedback(seed: int) -> Mapping[str, float]:
+    """Continue the history of prompts in the direction that their scores show."""
+    with open_trial("lists", seed) as trial:
+        return {"gain": gain(trial, "opro", "edit")}
+
+
+def hidden_rules(trial: Trial) -> Sequence[Rule]:
+    """Return two rules of the people, for all requests, which no prompt states."""
+    rules = {(rule.action, rule.scope): rule for rule in trial.world.rules}
+    first = ("semicolons", "ands", "dashes")[trial.seed % 3]
+    second = ("done", "here")[trial.seed % 2]
+    return rules[first, "all"], rules[second, "all"]
+
+
+def gain(trial: Trial, method: str, *kinds: str, **options: Any) -> float:
+    """Return the gain in true utility on held-out prompts; 0 if the search finds nothing.
+
+    Parameters
+    ----------
+    trial : Trial
+        World, policy and store.
+    method : str
+        Name of the method.
+    *kinds : str
+        Kinds of feedback.
+    **options : Any
+        Options of the method.
+    """
+    rules = hidden_rules(trial)
+    feedback = trial.feedback(trial.sample_interactions(PROMPTS, 1), *kinds, rules=tuple(rules))
+    try:
+        learned = trial.learn(method, feedback, **SEARCH, **options)
+    except NoImprovement:
+        return 0.0
+    utilities = [
+        trial.utility(policy, prompts=100, rules=rules) for policy in (learned, trial.policy)
+    ]
+    return utilities[0] - utilities[1]
