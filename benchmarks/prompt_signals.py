@@ -78,7 +78,17 @@ def draw_rules(world: World, seed: int) -> tuple[Rule, ...]:
 def learn_prompt(
     trial: Trial, feedback: InMemoryTrainingSet, **options: int | str
 ) -> tuple[Policy, int]:
-    """Return the learned policy, or the first one without an improvement, and the calls."""
+    """Return the learned policy, or the first one without an improvement, and the calls.
+
+    Parameters
+    ----------
+    trial : Trial
+        Trial with the first policy.
+    feedback : InMemoryTrainingSet
+        Feedback.
+    **options : int or str
+        Further options of the method.
+    """
     with Run(seed=trial.seed) as run:
         try:
             learned = run_sync(

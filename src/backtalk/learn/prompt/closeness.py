@@ -93,8 +93,8 @@ def closeness(answer: str, correction: Correction) -> float:
     similar = SequenceMatcher(None, words, target, autojunk=False).ratio()
     if correction.original is None:
         return similar
-    had, has, wanted = map(Counter, (_WORD.findall(correction.original), words, target))
-    added, removed = wanted - had, had - wanted
+    had, has, target_counts = map(Counter, (_WORD.findall(correction.original), words, target))
+    added, removed = target_counts - had, had - target_counts
     changes = added.total() + removed.total()
     if not changes:
         return similar

@@ -81,7 +81,17 @@ class CriteriaPart:
 async def criteria_part(
     context: MethodContext, known: KnownFeedback, embedder: EmbedderName
 ) -> CriteriaPart | None:
-    """Return the part of the critiques; ``None`` if they have no two criteria to tell apart."""
+    """Return the part of the critiques; ``None`` if they have no two criteria to tell apart.
+
+    Parameters
+    ----------
+    context : MethodContext
+        Run, and the rewards to record.
+    known : KnownFeedback
+        Critiques.
+    embedder : {"hashed", "sentence"}
+        Embedder of the rewards.
+    """
     examples = known.reviews
     criteria = [one for one in await find_criteria(examples) if len(one.examples) >= MIN_CRITIQUES][
         :_MAX_CRITERIA

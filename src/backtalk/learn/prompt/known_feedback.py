@@ -51,14 +51,14 @@ class KnownFeedback:
     def about(self, prompt: Prompt, answer: str) -> TextFeedback:
         """Return what was said about an answer or one like it, and a better answer."""
         key = prompt_key(prompt)
-        said = [
+        critiques = [
             view.critique
             for view in self.critiques.get(key, ())
             if view.completion == answer
             or SequenceMatcher(None, view.completion, answer).ratio() >= _SAME
         ]
         better = next((text for text in self.better.get(key, ()) if text != answer), None)
-        return TextFeedback(prompt, answer, " ".join(dict.fromkeys(said)), better)
+        return TextFeedback(prompt, answer, " ".join(dict.fromkeys(critiques)), better)
 
     def with_refined(self, refinements: Sequence[Refinement]) -> KnownFeedback:
         """Return the same feedback with refined answers as better ones, after those of people."""

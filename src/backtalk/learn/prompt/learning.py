@@ -31,6 +31,10 @@ MAX_EXAMPLES = 64
 """Default maximum number of prompts of a search."""
 MAX_CONFIRMATION = 100
 """Default maximum number of prompts of a confirmation."""
+CONFIRMATION_SHARE = 0.4
+"""Share of a budget of calls that the confirmation may take."""
+MIN_CONFIRMATION = 4
+"""Minimum number of prompts of a confirmation."""
 MIN_PROMPTS = 8
 """Number of prompts from which a search can be confirmed at all."""
 MIN_OWN_SIGNAL = 30
@@ -167,7 +171,7 @@ async def learn_prompt(
         signal,
         await make_proposers(context, signal),
         examples=split.examples,
-        confirmation=split.confirmation,
+        confirmation=split.confirmation[: _affordable(run, settings)],
         confirmation_signal=await _confirmation_signal(whole, split, signal_of),
         settings=settings,
     )
@@ -186,6 +190,14 @@ async def learn_prompt(
         notes=result_notes(result, signal, feedback),
     )
     return result.best.apply(policy, lineage)
+
+
+def _affordable(run: Run, settings: SearchSettings | None) -> int | None:
+    """Return the number of prompts of a confirmation that takes its share of a budget of calls."""
+    if run.budget.calls is None:
+        return None
+    repeats = 1 if settings is None else settings.repeats
+    return max(MIN_CONFIRMATION, int(CONFIRMATION_SHARE * run.budget.calls) // (2 * repeats))
 
 
 async def _confirmation_signal(
@@ -242,12 +254,12 @@ def no_improvement(result: SearchResult) -> NoImprovement:
     if result.confirmation is None:
         what = f"No better prompt was found among {tried}; {result.stopped}"
     else:
-        found = result.confirmation
-        prompts = found.gain.clusters or found.gain.n
+        estimate = result.confirmation
+        prompts = estimate.gain.clusters or estimate.gain.n
         what = (
-            f"No better prompt was found: the best of {tried} gained {found.search_gain:+.3f} on "
-            f"the prompts of the search, and {found.gain.value:+.3f} on {prompts} new ones, "
-            f"at least {found.gain.low:+.3f}"
+            f"No better prompt was found: the best of {tried} gained {estimate.search_gain:+.3f} on "
+            f"the prompts of the search, and {estimate.gain.value:+.3f} on {prompts} new ones, "
+            f"at least {estimate.gain.low:+.3f}"
         )
     budget = "budget" in result.stopped
     return NoImprovement(

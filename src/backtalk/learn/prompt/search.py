@@ -309,7 +309,7 @@ class _Search:
             values = [score for _, score in results]
             scores[0] += values[: len(indices)]
             scores[1] += values[len(indices) :]
-        differences = np.subtract(*scores)
+        differences = np.array(scores[0]) - np.array(scores[1])
         search_gain = float(self._differences(self.trials[winner], 0).mean())
         clusters = [index % number for index in range(len(differences))]
         return confirm_gain(

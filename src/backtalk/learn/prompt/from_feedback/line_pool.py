@@ -45,7 +45,7 @@ def stated_lines(feedback: TrainingSet, criteria: Sequence[Criterion]) -> list[s
         for item in feedback.store.feedback(kinds=["instruction"], system_wide=True):
             if isinstance(item, Instruction) and not item.scope.users:
                 counts[item.text] += 1
-    said = Counter(
+    critiques = Counter(
         {
             text: count
             for criterion in criteria
@@ -53,7 +53,10 @@ def stated_lines(feedback: TrainingSet, criteria: Sequence[Criterion]) -> list[s
             if count >= _MIN_CRITIQUES
         }
     )
-    ordered = [*(text for text, _ in counts.most_common()), *(t for t, _ in said.most_common())]
+    ordered = [
+        *(text for text, _ in counts.most_common()),
+        *(t for t, _ in critiques.most_common()),
+    ]
     return list(dict.fromkeys(text.strip() for text in ordered if text.strip()))
 
 
@@ -84,8 +87,8 @@ async def found_lines(
     votes = Counter(
         line for candidate in (*first, *rest) for line in lines(candidate) if line not in known
     )
-    found = [line for line, count in votes.most_common() if count >= _MIN_VOTES]
+    rules = [line for line, count in votes.most_common() if count >= _MIN_VOTES]
     # Other variations than added lines, such as removals, are changes of their own.
     varied = await writer.vary(base, count=_VARIATIONS)
     general = [line for candidate in varied for line in lines(candidate) if line not in known]
-    return list(dict.fromkeys((*found, *general))), []
+    return list(dict.fromkeys((*rules, *general))), []

@@ -78,22 +78,22 @@ class LineProposer:
         feedback = state.context.feedback
         suggested = stated_lines(feedback, await find_criteria(self._known))
         if self._writer is not None and self._examples:
-            found, self._prompts = await found_lines(self._writer, state, self._examples)
+            rules, self._prompts = await found_lines(self._writer, state, self._examples)
             # Both sources take turns, so that neither fills the screening alone.
             suggested = [
                 line
-                for position in range(max(len(found), len(suggested)))
-                for source in (found, suggested)
+                for position in range(max(len(rules), len(suggested)))
+                for source in (rules, suggested)
                 for line in source[position : position + 1]
             ]
         return list(dict.fromkeys(suggested))
 
     def _forget(self, effects: Effects) -> None:
         """Drop lines that seem to harm, so that the next screening has room for others."""
-        kept = {change.line for change in effects.above(-1.0)}
+        promising = {change.line for change in effects.above(-1.0)}
         screened = {change.line for change in effects.changes}
         self._suggested = [
-            line for line in self._suggested or () if line in kept or line not in screened
+            line for line in self._suggested or () if line in promising or line not in screened
         ]
 
     def _combinations(
@@ -193,13 +193,13 @@ class ReflectionProposer:
             for index, (answer, score) in zip(indices, results, strict=True):
                 parent.answers[index], parent.scores[index] = answer, score
         worst = sorted(parent.scores, key=lambda index: parent.scores[index])[:_MAX_SHOWN]
-        said = await state.signal.explain(
+        reviews = await state.signal.explain(
             [state.examples[i] for i in worst], [parent.answers[i] for i in worst]
         )
         self._round += 1
-        critiques = await self._writer.criticise(parent.candidate, [said], seed=self._round)
+        critiques = await self._writer.criticise(parent.candidate, [reviews], seed=self._round)
         revised = await self._writer.revise(
-            parent.candidate, critiques, said, count=min(self._count, count), seed=self._round
+            parent.candidate, critiques, reviews, count=min(self._count, count), seed=self._round
         )
         return [
             replace(one, proposer=self.name, note=one.note or "rewritten")
