@@ -22,7 +22,7 @@ from backtalk.serve.pages.section import Section, make_endpoint
 
 MODULES = (
     "inbox",
-    "lessons",
+    "learned",
     "interactions",
     "policies",
     "prompts",

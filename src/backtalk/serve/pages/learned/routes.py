@@ -34,7 +34,7 @@ def show(request: PageRequest) -> Response:
     lessons = lessons_between(request.store, since, until)
     history = promotion_history(request.store)
     return request.page(
-        "lessons/show.html",
+        "learned/show.html",
         title="What your users taught it",
         lessons=lessons,
         entries=lessons.entries[:MAX_ENTRIES],
