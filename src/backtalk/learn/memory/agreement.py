@@ -71,7 +71,8 @@ def promote(lessons: Sequence[Lesson], *, people: int = 0) -> list[Lesson]:
         if len(group) > 1 and (everybody or _is_shared(group, held, supporters_needed(people))):
             kind = min((lesson.kind for lesson in group), key=_RANK.index)
             kind = "principle" if kind == "preference" else kind
-            results.append(replace(merge_group([one.about(()) for one in group]), kind=kind))
+            merged = merge_group([one.about(()) for one in group])
+            results.append(replace(merged, kind=kind, is_shared=not everybody))
         else:
             results += group
     return results

@@ -150,13 +150,14 @@ async def distil(
     for (contrast, _), reply in zip(groups, replies, strict=True):
         if reply is not None:
             votes[contrasts.index(contrast)][reply] += 1
-    lessons = []
+    lessons: dict[str, Lesson] = {}
     for number, contrast in enumerate(contrasts):
         if votes[number]:
             rule, count = votes[number].most_common(1)[0]
             share = count / votes[number].total()
-            lessons.append(rule_lesson(rule, contrast, edits, share))
-    return merge(lessons)
+            # The clearest contrast comes first: others are about words that go with its context.
+            lessons.setdefault(rule, rule_lesson(rule, contrast, edits, share))
+    return list(lessons.values())
 
 
 def select_contrasts(

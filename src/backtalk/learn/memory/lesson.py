@@ -40,6 +40,8 @@ class Lesson:
     """Ids of entries that it replaces, beside an older one of itself."""
     is_personal: bool = False
     """True if it was said for these users only, so that it stays theirs."""
+    is_shared: bool = False
+    """True if it is for everybody only because several people wish it for themselves."""
 
     @cached_property
     def key(self) -> str:

@@ -11,10 +11,11 @@ from pydantic import Field, JsonValue
 
 from backtalk.feedback import content_id
 from backtalk.feedback.record import now
+from backtalk.learn.memory.agreement import MIN_PEOPLE
 from backtalk.learn.memory.lesson import KEYED_KINDS, Lesson, merge_group, normalise
 from backtalk.learn.training_set import TrainingSet
 from backtalk.memory import EntryKind, Memory, MemoryEntry, MemorySpec
-from backtalk.memory.contradictions import contradiction
+from backtalk.memory.contradictions import contradiction, topics_of
 from backtalk.policy import Lineage, Policy
 from backtalk.run import Run
 
@@ -113,7 +114,12 @@ def write_lessons(
     entries = [_reworded(entry, lessons, rewrite or {}) for entry in plan.entries]
     revision = memory.add(entries) if entries else memory.revision
     for entry in taken_back(lessons, memory, method):
-        memory.retire(entry.id, reason="too few people wish it now", actor=method)
+        people = _still_for(entry, [one for one in memory.entries() if one.scope.users])
+        if 0 < len(people) < MIN_PEOPLE:
+            scope = entry.scope.model_copy(update={"users": tuple(sorted(people))})
+            memory.edit(entry.id, scope=scope, actor=method)
+        else:
+            memory.retire(entry.id, reason="too few people wish it now", actor=method)
         plan.counts["withdrawn: taken back by people"] += 1
     return policy.derive(
         memory=MemorySpec(**{**spec, "name": memory.name, "revision": revision}),
@@ -143,19 +149,40 @@ def taken_back(lessons: Sequence[Lesson], memory: Memory, method: str) -> list[M
     method : str
         Name of the method.
     """
-    statements: dict[bool, set[tuple[str, str]]] = {True: set(), False: set()}
-    for lesson in lessons:
-        statements[not lesson.scope.users].add((normalise(lesson.text), lesson.scope.where or ""))
+    own_wishes = {_wish(lesson) for lesson in lessons if lesson.scope.users}
+    common_wishes = {_wish(lesson) for lesson in lessons if not lesson.scope.users}
+    shared = {_wish(lesson) for lesson in lessons if lesson.is_shared}
     read = {id_ for lesson in lessons for id_ in lesson.feedback}
+    active = memory.entries()
+    own = [entry for entry in active if entry.scope.users]
     return [
         entry
-        for entry in memory.entries()
+        for entry in active
         if entry.method == method
         and not entry.scope.users
         and len(entry.people) > 1
-        and (normalise(entry.text), entry.scope.where or "") in statements[False] - statements[True]
-        and {*entry.feedback} <= read
+        and (
+            (_wish(entry) in own_wishes - common_wishes and {*entry.feedback} <= read)
+            or (_wish(entry) in shared and len(_still_for(entry, own)) < MIN_PEOPLE)
+        )
     ]
+
+
+def _wish(item: Lesson | MemoryEntry) -> tuple[str, str]:
+    return normalise(item.text), item.scope.where or ""
+
+
+def _still_for(entry: MemoryEntry, own: Sequence[MemoryEntry]) -> set[str]:
+    """Return the people of an entry who have not said the contrary for themselves since."""
+    topics = topics_of(entry.text)
+    others = {
+        user
+        for one in own
+        if one.time and entry.time and one.time > entry.time and topics & topics_of(one.text)
+        if contradiction(one.text, entry.text)
+        for user in one.scope.users
+    }
+    return {*entry.people} - others
 
 
 def memory_of(policy: Policy, feedback: TrainingSet, name: str | None) -> Memory:
