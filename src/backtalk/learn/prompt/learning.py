@@ -257,8 +257,8 @@ def no_improvement(result: SearchResult) -> NoImprovement:
         estimate = result.confirmation
         prompts = estimate.gain.clusters or estimate.gain.n
         what = (
-            f"No better prompt was found: the best of {tried} gained {estimate.search_gain:+.3f} on "
-            f"the prompts of the search, and {estimate.gain.value:+.3f} on {prompts} new ones, "
+            f"No better prompt was found: the best of {tried} gained {estimate.search_gain:+.3f} "
+            f"on the prompts of the search, and {estimate.gain.value:+.3f} on {prompts} new ones, "
             f"at least {estimate.gain.low:+.3f}"
         )
     budget = "budget" in result.stopped
