@@ -38,7 +38,9 @@ def _reply(request: Request) -> str:
     text = request.messages[-1].text
     if "Which answer follows" in text:
         return "A" if "Answer A:\nDear" in text else "B"
-    return RULE if "Which general wish" in text else "Hello, it is late."
+    if "Which general wish" in text:
+        return RULE if "Dear" in text.split("---")[0] else "none"
+    return "Hello, it is late."
 
 
 @register_model("states-a-rule")
