@@ -21,6 +21,8 @@ _entries, _links, _changes = (
 PAGE = 1_000
 """Rows per query. No transaction is held open between pages."""
 
+_LAST_CHARACTER = "\U0010ffff"
+
 _MAX_NAMES = 500
 """Maximum number of ids in a query."""
 
@@ -57,11 +59,12 @@ class MemoryReader:
             Maximum number of entries.
         """
         query = self._select(where, *(_entries.c[name] for name in EntryRow._fields))
-        query = query.where(_entries.c.row > after).limit(limit)
+        row = _links.c.row if where.links else _entries.c.row
+        query = query.where(row > after).limit(limit)
         if before is None:
-            query = query.order_by(_entries.c.row)
+            query = query.order_by(row)
         else:
-            query = query.where(_entries.c.row < before).order_by(_entries.c.row.desc())
+            query = query.where(row < before).order_by(row.desc())
         return [EntryRow(*row) for row in self.connection.execute(query)]
 
     def count(self, where: EntryFilter, *, by: str | None = None) -> dict[str, int]:
@@ -87,9 +90,17 @@ class MemoryReader:
             query = query.where(_entries.c.revision <= where.revision)
         if where.only_revision is not None:
             query = query.where(_entries.c.revision == where.only_revision)
-        for role, name in where.links:
-            linked = select(_links.c.row).where(
-                _links.c.memory == self.memory, _links.c.role == role, _links.c.name == name
+        if where.links:  # the most selective condition: entries are looked up from the link's rows
+            role, name = where.links[0]
+            query = query.join_from(
+                _links,
+                _entries,
+                (_entries.c.memory == _links.c.memory) & (_entries.c.row == _links.c.row),
+            ).where(_links.c.memory == self.memory, _links.c.role == role, _links.c.name == name)
+        for role, name in where.links[1:]:
+            links = _links.alias()
+            linked = select(links.c.row).where(
+                links.c.memory == self.memory, links.c.role == role, links.c.name == name
             )
             query = query.where(_entries.c.row.in_(linked))
         if where.text:
@@ -133,13 +144,16 @@ class MemoryReader:
         Conflict
             If several ids have the prefix.
         """
-        query = select(*(_entries.c[field] for field in EntryRow._fields)).where(
-            _entries.c.memory == self.memory,
-            _entries.c.id.startswith(prefix, autoescape=True),
-        )
-        rows = [EntryRow(*row) for row in self.connection.execute(query.limit(3))]
         if exact := self.by_ids([prefix]):
             return exact[0]
+        ids = _entries.c.id
+        begins = ids.startswith(prefix, autoescape=True)
+        if self.connection.dialect.name == "sqlite":  # its LIKE ignores case, and so the index
+            begins = (ids >= prefix) & (ids < prefix + _LAST_CHARACTER)
+        query = select(*(_entries.c[field] for field in EntryRow._fields)).where(
+            _entries.c.memory == self.memory, begins
+        )
+        rows = [EntryRow(*row) for row in self.connection.execute(query.limit(3))]
         if not rows or not prefix:
             raise NotFound(
                 f"There is no entry {prefix!r} in the memory {name!r}",
