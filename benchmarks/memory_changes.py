@@ -122,7 +122,19 @@ def learn(store: Store) -> int:
 
 
 def say(store: Store, statement: Statement, number: int, script: Script) -> None:
-    """Store a statement as feedback, or as an entry that a person writes."""
+    """Store a statement as feedback, or as an entry that a person writes.
+
+    Parameters
+    ----------
+    store : Store
+        Store.
+    statement : Statement
+        Statement.
+    number : int
+        Position of the statement in its script; statements are an hour apart.
+    script : Script
+        Script of the statement.
+    """
     time = BEGIN + timedelta(hours=number)
     person = Annotator.human(statement.person)
     scope = Scope(users=statement.users, where=statement.where)

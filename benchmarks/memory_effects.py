@@ -91,7 +91,17 @@ class Answer:
 
 
 def simulate(scenario: Scenario, seed: int, answers: int) -> Iterator[tuple[EffectRecorder, Log]]:
-    """Yield the estimates after each score."""
+    """Yield the estimates after each score.
+
+    Parameters
+    ----------
+    scenario : Scenario
+        Users, entries and feedback.
+    seed : int
+        Seed of all draws.
+    answers : int
+        Number of answers.
+    """
     rng = np.random.default_rng(seed)
     recorder, log = EffectRecorder(), Log()
     level = np.clip(0.5 + 0.2 * rng.standard_normal(40), 0.1, 0.9)
@@ -245,10 +255,10 @@ def power() -> Table:
         cells = [f"{100 * withhold:.0f} %"]
         for effect, first, last in ((0.1, _is_helpful, None), (-0.1, _retires(1), _retires(1_000))):
             scenario = Scenario("power", effects=(effect,), withhold=withhold)
-            found = [_until(scenario, seed, (first, last)) for seed in range(POWER_RUNS)]
-            cells.append(f"{median(one[0] for one in found):,.0f}")
+            reached = [_until(scenario, seed, (first, last)) for seed in range(POWER_RUNS)]
+            cells.append(f"{median(one[0] for one in reached):,.0f}")
             if last is not None:
-                cells.append(f"{median(one[1] for one in found):,.0f}")
+                cells.append(f"{median(one[1] for one in reached):,.0f}")
         rows.append(tuple(cells))
     return Table(
         "memory-effect-power",
@@ -267,7 +277,7 @@ def power() -> Table:
 
 POWER_RUNS = 3
 MAX_ANSWERS = 80_000
-Found = Callable[[EffectSums], bool]
+Criterion = Callable[[EffectSums], bool]
 
 
 def _is_helpful(sums: EffectSums) -> bool:
@@ -275,24 +285,26 @@ def _is_helpful(sums: EffectSums) -> bool:
     return estimate is not None and estimate.low > 0
 
 
-def _retires(order: int) -> Found:
-    def is_found(sums: EffectSums) -> bool:
+def _retires(order: int) -> Criterion:
+    def is_met(sums: EffectSums) -> bool:
         evidence = sums.log_evidence_of_harm(grouped=True) - math.log(2)  # of two measures
         return evidence >= -math.log(0.05 * spending(order))
 
-    return is_found
+    return is_met
 
 
-def _until(scenario: Scenario, seed: int, found: tuple[Found, Found | None]) -> list[float]:
+def _until(
+    scenario: Scenario, seed: int, criteria: tuple[Criterion, Criterion | None]
+) -> list[float]:
     times = [math.inf, math.inf]
     for recorder, _ in simulate(scenario, seed, MAX_ANSWERS):
         sums = _sums(recorder)
         if sums.n % PEEK:
             continue
-        for index, is_found in enumerate(found):
-            if is_found is not None and times[index] == math.inf and is_found(sums):
+        for index, is_met in enumerate(criteria):
+            if is_met is not None and times[index] == math.inf and is_met(sums):
                 times[index] = sums.n
-        if times[0] < math.inf and (found[1] is None or times[1] < math.inf):
+        if times[0] < math.inf and (criteria[1] is None or times[1] < math.inf):
             break
     return times
 

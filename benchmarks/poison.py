@@ -64,12 +64,12 @@ def make_setting(seed: int) -> Setting:
     rng = np.random.default_rng(seed)
     subjects = rng.choice(len(OPPOSITES), 2, replace=False)
     recipients = rng.choice(len(RECIPIENTS), 2, replace=False)
-    wanted, opposite = [], []
+    honest, opposite = [], []
     for subject, recipient in zip(subjects, recipients, strict=True):
         pair = OPPOSITES[subject][:: 1 if rng.random() < 0.5 else -1]
-        for rules, action in zip((wanted, opposite), pair, strict=True):
+        for rules, action in zip((honest, opposite), pair, strict=True):
             rules.append(_rule(action, RECIPIENTS[recipient]))
-    return Setting(seed, (wanted[0], wanted[1]), (opposite[0], opposite[1]))
+    return Setting(seed, (honest[0], honest[1]), (opposite[0], opposite[1]))
 
 
 def _rule(action: str, recipient: str) -> Rule:
@@ -127,7 +127,7 @@ def defended(store: Store, feedback: Sequence[Case]) -> int:
 def undefended(store: Store, feedback: Sequence[Case]) -> int:
     """Write what anybody says as an entry for everybody, the newest of each text."""
     _add(store, feedback)
-    said = {
+    statements = {
         item.text: MemoryEntry(
             kind="instruction",
             text=item.text,
@@ -138,7 +138,7 @@ def undefended(store: Store, feedback: Sequence[Case]) -> int:
         for item in case.feedback
         if isinstance(item, (Instruction, Critique))
     }
-    return Memory(store).add(said.values())
+    return Memory(store).add(statements.values())
 
 
 def _add(store: Store, feedback: Sequence[Case]) -> None:

@@ -155,7 +155,7 @@ class _Writer:
         person = user or "owner"
         self.statements.append(Statement(side, person, text, users, where, channel))
 
-    def asked(self, user: str, change: int | None, *, inside: bool = False) -> Question:
+    def question(self, user: str, change: int | None, *, inside: bool = False) -> Question:
         request = self.topic.request
         if inside:
             request = self.condition[1].format(request=request)
@@ -172,7 +172,7 @@ def _for_all(rng: np.random.Generator) -> Script:
     changes = int(rng.integers(1, 4))
     for change in range(changes + 1):
         w.say(change)
-    return w.script("for all, then for all", w.asked(w.users[0], changes))
+    return w.script("for all, then for all", w.question(w.users[0], changes))
 
 
 def _for_one(rng: np.random.Generator) -> Script:
@@ -182,8 +182,8 @@ def _for_one(rng: np.random.Generator) -> Script:
         w.say(change, user=w.users[0])
     return w.script(
         "one user, then the same user",
-        w.asked(w.users[0], changes),
-        w.asked(w.users[1], None),
+        w.question(w.users[0], changes),
+        w.question(w.users[1], None),
     )
 
 
@@ -194,8 +194,8 @@ def _only_for_this_user(rng: np.random.Generator) -> Script:
     w.say(0, user=w.users[0])
     return w.script(
         "for all, other for all, but only for this user",
-        w.asked(w.users[0], 0),
-        w.asked(w.users[1], 1),
+        w.question(w.users[0], 0),
+        w.question(w.users[1], 1),
     )
 
 
@@ -205,7 +205,9 @@ def _user_changes_back(rng: np.random.Generator) -> Script:
     w.say(1, user=w.users[0])
     w.say(0, user=w.users[0])
     return w.script(
-        "for all, one user differs, and no longer", w.asked(w.users[0], 0), w.asked(w.users[1], 0)
+        "for all, one user differs, and no longer",
+        w.question(w.users[0], 0),
+        w.question(w.users[1], 0),
     )
 
 
@@ -216,7 +218,7 @@ def _all_change_later(rng: np.random.Generator) -> Script:
     w.say(1)
     w.say(0)
     return w.script(
-        "one user differs, all change twice", w.asked(w.users[0], 1), w.asked(w.users[1], 0)
+        "one user differs, all change twice", w.question(w.users[0], 1), w.question(w.users[1], 0)
     )
 
 
@@ -227,7 +229,9 @@ def _two_users(rng: np.random.Generator) -> Script:
     w.say(1, user=b)
     w.say(1, user=a)
     w.say(0, user=b)
-    return w.script("two users swap", w.asked(a, 1), w.asked(b, 0), w.asked(w.users[2], None))
+    return w.script(
+        "two users swap", w.question(a, 1), w.question(b, 0), w.question(w.users[2], None)
+    )
 
 
 def _where(rng: np.random.Generator) -> Script:
@@ -237,7 +241,7 @@ def _where(rng: np.random.Generator) -> Script:
     w.say(0, user=user)
     w.say(1, user=user, where=where)
     return w.script(
-        "one user, other in some requests", w.asked(user, 1, inside=True), w.asked(user, 0)
+        "one user, other in some requests", w.question(user, 1, inside=True), w.question(user, 0)
     )
 
 
@@ -250,9 +254,9 @@ def _where_changes(rng: np.random.Generator) -> Script:
     w.say(1, user=user, where=where)
     return w.script(
         "in some requests, other in the same",
-        w.asked(user, 1, inside=True),
-        w.asked(user, 0),
-        w.asked(w.users[1], 0),
+        w.question(user, 1, inside=True),
+        w.question(user, 0),
+        w.question(w.users[1], 0),
     )
 
 
