@@ -222,7 +222,11 @@ def _recalled(
 
 def poison(seeds: Sequence[int] = SEEDS) -> Table:
     """Return the utility in each arm, and the cost of the adversarial feedback."""
-    measured = [utilities(make_setting(seed)) for seed in seeds]
+    return make_table(seeds, [utilities(make_setting(seed)) for seed in seeds])
+
+
+def make_table(seeds: Sequence[int], measured: Sequence[dict[str, float]]) -> Table:
+    """Return the table of the utilities of each seed."""
     rows = []
     for arm in ARMS:
         values = [one[arm.name] for one in measured]
