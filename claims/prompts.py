@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from backtalk.learn.prompt.learning import NoImprovement
+from backtalk.learn.no_improvement import NoImprovement
 from backtalk.worlds.world import Rule
 from claims.claim import above, claim
 from claims.learning import Trial, open_trial
 
 PROMPTS = 80
 """Number of prompts with feedback."""
-SEARCH = {"candidates": 12, "examples": 24, "confirmation": 40}
+SEARCH: Mapping[str, Any] = {"candidates": 12, "examples": 24, "confirmation": 40}
 """Budget of each search."""
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 import numpy as np
@@ -24,6 +24,7 @@ from backtalk.learn.prompt.proposers.protegi import ProtegiProposer, select_by_b
 from backtalk.learn.prompt.proposers.textgrad import TextGradProposer
 from backtalk.learn.prompt.protocol import (
     PromptCandidate,
+    Proposer,
     SearchState,
     TextFeedback,
     Trial,
@@ -135,7 +136,7 @@ def make_state(*candidates: PromptCandidate) -> SearchState:
     )
 
 
-PROPOSERS = {
+PROPOSERS: dict[str, Callable[[Any], Proposer]] = {
     "ape": lambda writer: ApeProposer(writer, ANSWERS),
     "opro": lambda writer: HistoryProposer(writer, ANSWERS),
     "protegi": lambda writer: ProtegiProposer(writer, budget=40),
@@ -200,7 +201,7 @@ def test_the_score_model_of_promst_prefers_the_words_of_good_prompts() -> None:
 
 
 def test_the_integral_of_a_controller_grows_and_its_derivative_answers_changes() -> None:
-    p, pi, pid = (make_controller(name) for name in ("p", "pi", "pid"))  # type: ignore[arg-type]
+    p, pi, pid = (make_controller(name) for name in ("p", "pi", "pid"))
     signals = [[c.update({"x": e})["x"] for e in (0.4, 0.4, 0.1)] for c in (p, pi, pid)]
     assert signals[0] == pytest.approx([0.4, 0.4, 0.1])
     assert signals[1] == pytest.approx([0.6, 0.8, 0.55])
@@ -217,7 +218,7 @@ def test_the_dueling_bandit_finds_the_best_arm_from_comparisons_alone(seed: int)
     rng = np.random.default_rng(seed)
     vectors = (rng.random((20, 6)) < 0.4).astype(float)
     utilities = vectors @ rng.normal(size=6)
-    bandit = NeuralDuelingBandit(vectors, exploration=1.0, seed=seed)
+    bandit = NeuralDuelingBandit(vectors, seed=seed)
     for _ in range(40):
         first, second = bandit.select()
         assert first != second

@@ -33,7 +33,7 @@ class NeuralDuelingBandit:
         Vector of each arm, such as an embedding of a prompt.
     width : int, default 16
         Number of hidden units, an even number.
-    exploration : float, default 0.5
+    exploration : float, default 1.0
         Factor on the uncertainty.
     penalty : float, default 1.0
         Quadratic penalty, above 0.
@@ -51,7 +51,7 @@ class NeuralDuelingBandit:
 
     vectors: ArrayLike
     width: int = 16
-    exploration: float = 0.5
+    exploration: float = 1.0
     penalty: float = 1.0
     seed: int = 0
     comparisons: list[tuple[int, int, float]] = field(default_factory=list)

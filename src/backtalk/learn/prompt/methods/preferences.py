@@ -31,7 +31,7 @@ async def apohf(
     domain: Annotated[int, Field(ge=2)] = 40,
     comparisons: Annotated[int, Field(ge=1)] = 60,
     shown: Annotated[int, Field(ge=1)] = 4,
-    exploration: Annotated[float, Field(ge=0)] = 0.5,
+    exploration: Annotated[float, Field(ge=0)] = 1.0,
 ) -> Sequence[Proposer]:
     """Find the best prompt by comparing answers in pairs, chosen by a neural dueling bandit.
 
@@ -48,7 +48,7 @@ async def apohf(
         Number of comparisons in a round.
     shown : int, default 4
         Number of requests whose answers one comparison shows.
-    exploration : float, default 0.5
+    exploration : float, default 1.0
         Factor on the uncertainty of the network.
     """
     return [

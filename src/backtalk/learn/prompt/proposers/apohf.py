@@ -47,7 +47,7 @@ class DuelingProposer:
         Number of comparisons of one call.
     shown : int, default 4
         Number of requests whose answers one comparison shows.
-    exploration : float, default 0.5
+    exploration : float, default 1.0
         Factor on the bandit's uncertainty.
     """
 
@@ -61,7 +61,7 @@ class DuelingProposer:
         domain: int = 40,
         comparisons: int = 60,
         shown: int = 4,
-        exploration: float = 0.5,
+        exploration: float = 1.0,
     ) -> None:
         self._writer = writer
         self._demonstrations = list(demonstrations)
