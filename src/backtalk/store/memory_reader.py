@@ -146,10 +146,10 @@ class MemoryReader:
         """
         if exact := self.by_ids([prefix]):
             return exact[0]
-        ids = _entries.c.id
-        begins = ids.startswith(prefix, autoescape=True)
+        column = _entries.c.id
+        begins = column.startswith(prefix, autoescape=True)
         if self.connection.dialect.name == "sqlite":  # its LIKE ignores case, and so the index
-            begins = (ids >= prefix) & (ids < prefix + _LAST_CHARACTER)
+            begins = (column >= prefix) & (column < prefix + _LAST_CHARACTER)
         query = select(*(_entries.c[field] for field in EntryRow._fields)).where(
             _entries.c.memory == self.memory, begins
         )
