@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-
-import numpy as np
-from numpy.typing import ArrayLike, NDArray
-from scipy.optimize import minimize
-from scipy.special import expit, log_expit
-from threadpoolctl import threadpool_limits
+from typing import TYPE_CHECKING
 
 from backtalk.errors import BacktalkError
+from backtalk.learn.lazy_modules import np
 
-Floats = NDArray[np.float64]
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, NDArray
+
+    Floats = NDArray[np.float64]
 
 
 @dataclass
@@ -114,6 +113,9 @@ class NeuralDuelingBandit:
         first_won : float
             1 if the first arm won, 0 if it lost, 0.5 for a tie.
         """
+        from scipy.optimize import minimize  # noqa: PLC0415 - slow to import
+        from threadpoolctl import threadpool_limits  # noqa: PLC0415 - slow to import
+
         self.comparisons.append((first, second, float(first_won)))
         # The matrices are small: more threads only wait for one another.
         with threadpool_limits(1):
@@ -154,6 +156,8 @@ class NeuralDuelingBandit:
 
     def _loss(self, weights: Floats) -> tuple[float, Floats]:
         """Return the penalised negative log-likelihood, and its gradient."""
+        from scipy.special import expit, log_expit  # noqa: PLC0415 - slow to import
+
         utilities, hidden = self._forward(weights)
         first, second, won = np.array(self.comparisons).T
         first, second = first.astype(int), second.astype(int)

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
-
 from backtalk.feedback.case import prompt_key
 from backtalk.feedback.interaction import Prompt
 from backtalk.feedback.views import Pair, SFTExample
+from backtalk.learn.lazy_modules import np
 from backtalk.learn.prompt.protocol import TextFeedback
 from backtalk.learn.prompt.writer import Examples
 from backtalk.learn.training_set import TrainingSet

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
-
 from backtalk.errors import RecordError
 from backtalk.feedback.interaction import Prompt, prompt_text
+from backtalk.learn.lazy_modules import np
 from backtalk.learn.prompt.edits import lines, with_lines, with_rules
 from backtalk.learn.prompt.protocol import PromptCandidate, TextFeedback
 from backtalk.learn.prompt.writer import Examples, History

@@ -6,9 +6,8 @@ from collections import Counter
 from dataclasses import replace
 from typing import Literal
 
-import numpy as np
-
 from backtalk.errors import BacktalkError
+from backtalk.learn.lazy_modules import np
 from backtalk.learn.prompt.edits import new_only
 from backtalk.learn.prompt.examples import draw_groups
 from backtalk.learn.prompt.proposers.inner_scores import (

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
-import numpy as np
-from numpy.typing import NDArray
-
-from backtalk.embedders import HashedTfidf
+from backtalk.learn.lazy_modules import np
 from backtalk.learn.prompt.dueling_bandit import NeuralDuelingBandit
 from backtalk.learn.prompt.edits import lines, new_only
 from backtalk.learn.prompt.examples import draw_groups
@@ -20,6 +18,10 @@ from backtalk.learn.prompt.proposers.inner_scores import (
 )
 from backtalk.learn.prompt.protocol import PromptCandidate, SearchState, Trial
 from backtalk.learn.prompt.writer import Examples, PromptWriter
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
 
 DIMENSION = 24
 """Maximum length of the vectors of prompts."""
@@ -115,6 +117,8 @@ async def embed_prompts(candidates: Sequence[PromptCandidate]) -> NDArray[np.flo
         Principal components of hashed TF-IDF vectors, shape ``(candidates, dimension)`` with at
         most :data:`DIMENSION` columns.
     """
+    from backtalk.embedders import HashedTfidf  # noqa: PLC0415 - slow to import
+
     texts = ["\n".join(lines(candidate)) for candidate in candidates]
     vectors = await HashedTfidf.fit(texts).embed(texts)
     left, values, _ = np.linalg.svd(vectors - vectors.mean(axis=0), full_matrices=False)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
-
+from backtalk.learn.lazy_modules import np
 from backtalk.learn.prompt.protocol import PromptCandidate, SearchState, Trial
 
 

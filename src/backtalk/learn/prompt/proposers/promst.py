@@ -6,10 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 
-import numpy as np
-from sklearn.linear_model import BayesianRidge
-
-from backtalk.embedders import HashedTfidf
+from backtalk.learn.lazy_modules import np
 from backtalk.learn.prompt.edits import lines, new_only, with_rules
 from backtalk.learn.prompt.proposers.inner_scores import known_candidates, leaders, next_seed
 from backtalk.learn.prompt.proposers.protegi import review
@@ -96,11 +93,15 @@ async def select_by_model(
     count : int
         Number of prompts to return.
     """
+    from sklearn.linear_model import BayesianRidge  # noqa: PLC0415 - slow to import
+
     scored = [trial for trial in state.trials if trial.scores]
     if len(pool) <= count:
         return list(pool)
     if len(scored) < _MIN_TRIALS:
         return [pool[i] for i in state.rng.permutation(len(pool))[:count]]
+    from backtalk.embedders import HashedTfidf  # noqa: PLC0415 - slow to import
+
     texts = ["\n".join(lines(one)) for one in (*(trial.candidate for trial in scored), *pool)]
     vectors = await HashedTfidf.fit(texts, dimension=_DIMENSION).embed(texts)
     weights = np.array([len(trial.scores) for trial in scored], dtype=float)
