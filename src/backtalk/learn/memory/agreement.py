@@ -8,11 +8,9 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
 
-import numpy as np
-from sklearn.cluster import AgglomerativeClustering
-
 from backtalk.feedback import Scope
 from backtalk.feedback.kinds import Critique
+from backtalk.learn.lazy_modules import np
 from backtalk.learn.memory.lesson import Lesson, make_lesson, merge_group, normalise
 from backtalk.memory.contradictions import contradiction, topics_of
 from backtalk.memory.statements import Statement, statements_of
@@ -147,6 +145,8 @@ async def cluster_texts(
     min_similarity : float, default 0.6
         Mean cosine similarity, in [0, 1], of texts that say the same.
     """
+    from sklearn.cluster import AgglomerativeClustering  # noqa: PLC0415 - slow to import
+
     equal: dict[str, list[int]] = defaultdict(list)
     for index, text in enumerate(texts):
         equal[normalise(text)].append(index)

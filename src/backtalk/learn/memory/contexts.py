@@ -6,18 +6,22 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
-import numpy as np
-from numpy.typing import NDArray
 from scipy.stats import hypergeom
 
 from backtalk.feedback.base import BaseFeedback
 from backtalk.feedback.case import Case
 from backtalk.feedback.interaction import Prompt
+from backtalk.learn.lazy_modules import np
 from backtalk.learn.memory.induction import Example
 from backtalk.learn.memory.lesson import MAX_EXAMPLES, Lesson
 from backtalk.memory.requests import request_text
 from backtalk.memory.scope_words import content_words, stem
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
 
 MIN_SHARED = 2
 """Minimum number of edits that share a word or a change."""

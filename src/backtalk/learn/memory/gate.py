@@ -7,7 +7,6 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
 from pydantic import JsonValue
 
 from backtalk.embedders.registry import EmbedderName
@@ -17,6 +16,7 @@ from backtalk.feedback.kinds import Preference
 from backtalk.feedback.views import Pair
 from backtalk.learn.availability import has_lesson
 from backtalk.learn.context import MethodContext
+from backtalk.learn.lazy_modules import np
 from backtalk.learn.memory.collecting import Collection
 from backtalk.learn.memory.lesson import Lesson, make_lesson, normalise
 from backtalk.learn.memory.option_types import Count, RecallLimit, Withhold

@@ -11,13 +11,13 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-import numpy as np
 from scipy.stats import binomtest
 
 from backtalk.embedders.hashed_tfidf import HashedTfidf
 from backtalk.feedback import Scope
 from backtalk.feedback.base import BaseFeedback
 from backtalk.feedback.kinds import Edit
+from backtalk.learn.lazy_modules import np
 from backtalk.learn.memory.edit_words import MAX_PHRASE, phrase_changes
 from backtalk.learn.memory.lesson import MAX_EXAMPLES, Lesson, make_lesson
 from backtalk.learn.memory.traits import TRAITS, Trait

@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-import numpy as np
 from pydantic import JsonValue
 
 from backtalk.embedders.registry import EmbedderName, get_embedder
@@ -15,6 +14,7 @@ from backtalk.feedback.base import BaseFeedback
 from backtalk.feedback.views import Pair
 from backtalk.learn.availability import has_lesson
 from backtalk.learn.context import MethodContext
+from backtalk.learn.lazy_modules import np
 from backtalk.learn.memory.agreement import cluster_texts
 from backtalk.learn.memory.collecting import Collection
 from backtalk.learn.memory.contexts import EditedAnswer, find_contrasts

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-import numpy as np
 from pydantic import JsonValue
 
 from backtalk.feedback import Message
@@ -13,6 +12,7 @@ from backtalk.feedback.case import Case
 from backtalk.feedback.interaction import Prompt
 from backtalk.feedback.kinds import Edit
 from backtalk.learn.context import MethodContext
+from backtalk.learn.lazy_modules import np
 from backtalk.learn.memory.collecting import Collection
 from backtalk.learn.memory.edit_words import edit_similarity
 from backtalk.learn.memory.induction import MAX_RULE, Example, induce_rules, sandbox_world

@@ -5,19 +5,22 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING
 
 from backtalk.feedback import Message
 from backtalk.feedback.interaction import Prompt
 from backtalk.feedback.views import Pair
 from backtalk.learn.context import MethodContext
+from backtalk.learn.lazy_modules import np
 from backtalk.learn.memory.induction import sandbox_world
 from backtalk.learn.memory.traits import TRAITS, Trait
 from backtalk.memory.requests import request_text
 from backtalk.models import Request, Sampling
 from backtalk.worlds.skills import comparison_prompt, parse_verdict
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
 
 _QUESTION = (
     "Principle: {principle}\n\nRequest:\n{request}\n\nAnswer A:\n{a}\n\nAnswer B:\n{b}\n\n"
