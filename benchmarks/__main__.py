@@ -21,6 +21,7 @@ MODULES = (
     "memory-search",
     "memory-changes",
     "memory-effects",
+    "memory-scope",
 )
 """Names of the benchmarks. Those with a function ``tables`` compare figures other than times."""
 DOCS = Path(__file__).parent.parent / "docs"
