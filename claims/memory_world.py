@@ -200,7 +200,17 @@ class MemoryWorld:
         return list(prompts)[start : start + count]
 
     def follows(self, rule: Rule, prompt: Prompt, text: str) -> bool:
-        """Return true if an answer does what a rule asks for, whatever its scope."""
+        """Return true if an answer does what a rule asks for, whatever its scope.
+
+        Parameters
+        ----------
+        rule : Rule
+            Rule.
+        prompt : Prompt
+            Request.
+        text : str
+            Answer.
+        """
         everywhere = replace(rule, scope="all")
         issues = [
             {(issue.label, issue.advice) for issue in self.world.score(prompt, text, rules).issues}

@@ -36,9 +36,10 @@ def test_people_own_the_entries(run):
     (entry,) = json.loads(run("list", "--user", "ada", "--json")[1].out)
     assert (entry["kind"], entry["people"], entry["revision"]) == ("preference", ["ada"], 0)
     _, captured = run("list")
-    assert captured.out.splitlines()[1].split(maxsplit=2)[
-        2
-    ].split(maxsplit=1) == ["ada", "Imperial after all."]
+    assert captured.out.splitlines()[1].split(maxsplit=2)[2].split(maxsplit=1) == [
+        "ada",
+        "Imperial after all.",
+    ]
     assert "holds over" in run("show", ada[:14])[1].out
     _, captured = run("edit", ada, "Imperial, please.", "--everybody", "--actor", "boss")
     assert "edited: Imperial, please." in captured.out

@@ -140,6 +140,15 @@ def test_entries_with_a_condition_come_before_others_if_there_are_too_many(store
     assert recalled == ("The boss likes tea.", "No emojis.")
 
 
+def test_entries_that_do_not_fit_are_left_out_the_least_similar_first(store):
+    entries = [entry(f"Cats like number {number}. " + "Purr. " * 20) for number in range(4)]
+    memory = load(store, *entries, entry("Tea is best hot."), max_characters=300)
+    recalled = texts(memory, "Is tea best hot?")
+    assert "Tea is best hot." in recalled
+    assert sum(map(len, recalled)) <= 300
+    assert len(recalled) == 3
+
+
 def test_the_right_entries_are_selected_by_similarity_if_there_are_many(store, monkeypatch):
     monkeypatch.setattr(candidates, "MAX_CANDIDATES", 3)
     names = ("Adler", "Bauer", "Costa", "Diaz", "Ekman", "Fischer")

@@ -16,6 +16,7 @@ from backtalk.learn.training_set import TrainingSet
 from backtalk.models import Model, Request, Sampling, load_model
 from backtalk.models.cut_answers import warn_of_cut_answers
 from backtalk.policy import Policy, read_policy
+from backtalk.policy.loading import load_memory, prompt_users
 from backtalk.rewards.judge_info import JudgeInfo
 from backtalk.run import Run
 
@@ -120,11 +121,6 @@ class MethodContext:
             Policy of each prompt.
         """
         store = self.feedback.store
-        from backtalk.policy.loading import (  # noqa: PLC0415 - slow to import
-            load_memory,
-            prompt_users,
-        )
-
         users = prompt_users(store, prompts) if any(policy.memory for policy in policies) else {}
         memories = {policy.memory: load_memory(policy, store) for policy in policies}
         results = []

@@ -39,7 +39,7 @@ class MemoryEntry(Record):
     text: Name
     """Text that is put into the prompt."""
     scope: Scope = Field(default_factory=Scope)
-    """Whom, where and which kinds of request it applies to; an empty scope means always."""
+    """Users, places and kinds of request that it applies to; an empty scope means always."""
     feedback: tuple[Name, ...] = Field(default=(), exclude_if=OMIT_EMPTY)
     """Ids of the feedback that it was made from."""
     interactions: tuple[Name, ...] = Field(default=(), exclude_if=OMIT_EMPTY)

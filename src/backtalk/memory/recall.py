@@ -121,12 +121,13 @@ class LoadedMemory:
             if decision.verdict in accepted
         ]
         holding = without_contradicted([entry for _, entry in sorted([*general, *inside])])
-        if len(holding) > self.spec.limit:
+        length = sum(len(render(entry)) for entry in holding)
+        if len(holding) > self.spec.limit or length > self.spec.max_characters:
             holding = await self._most_relevant(holding, request)
         return sorted(holding, key=specificity)
 
     async def _most_relevant(self, entries: list[MemoryEntry], request: str) -> list[MemoryEntry]:
-        """Return the entries up to the limit: those with a condition, then the most similar."""
+        """Return the entries up to the limits: those with a condition, then the most similar."""
         vectors = self._visible.classifier.vectors
         await vectors.add([request, *(entry.text for entry in entries)])
         similarities = vectors.of([entry.text for entry in entries]) @ vectors.of([request])[0]
@@ -134,8 +135,13 @@ class LoadedMemory:
             entry.id: (has_condition(entry.scope), float(similarity))
             for entry, similarity in zip(entries, similarities, strict=True)
         }
-        best = sorted(entries, key=lambda entry: ranks[entry.id], reverse=True)[: self.spec.limit]
-        chosen = {entry.id for entry in best}
+        chosen: set[str] = set()
+        room = self.spec.max_characters
+        for entry in sorted(entries, key=lambda entry: ranks[entry.id], reverse=True):
+            length = len(render(entry))
+            if len(chosen) < self.spec.limit and length <= room:
+                chosen.add(entry.id)
+                room -= length
         return [entry for entry in entries if entry.id in chosen]
 
     def _use(

@@ -26,6 +26,9 @@ class MemorySpec(Record):
     meanings and needs `backtalk[embed]`, or one of an installed package. Default: hashed."""
     limit: Annotated[int, Field(ge=1)] = 8
     """Maximum number of entries in a prompt. Default: 8."""
+    max_characters: Annotated[int, Field(ge=1)] = 2000
+    """Maximum length of the entries in a prompt together, in characters. Entries that do not fit
+    are left out, the least relevant first. Default: 2000, about 500 tokens of English."""
     withhold: Annotated[float, Field(ge=0, le=0.5)] = 0.05
     """Probability with which an entry that applies is withheld in use, so that its effect on
     feedback can be estimated. Evaluations withhold none. Default: 0.05."""

@@ -18,10 +18,10 @@ from backtalk.models.protocol import Model
 from backtalk.models.run_sync import run_sync
 from backtalk.policy.described_tools import DescribedTools
 from backtalk.policy.policy import Policy
-from backtalk.rewards import Reward, load_reward
 
 if TYPE_CHECKING:
     from backtalk.memory.recall import LoadedMemory
+    from backtalk.rewards import Reward
     from backtalk.store import Store
 
 
@@ -224,6 +224,8 @@ def load_policy(
     if wrap is not None:
         model = wrap(model)
         _check_bound(policy, model)
+    from backtalk.rewards import load_reward  # noqa: PLC0415 - slow to import
+
     rewards = {id_: load_reward(id_, artifacts) for id_ in reward_ids if artifacts is not None}
     memory = load_memory(policy, store)
     users = {} if store is None or memory is None else prompt_users(store, prompts)

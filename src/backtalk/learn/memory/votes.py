@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from backtalk.feedback import Message
 from backtalk.feedback.interaction import Prompt
@@ -28,7 +28,7 @@ _QUESTION = (
 )
 _LETTER = re.compile(r"\b([AB])\b")
 
-Votes = NDArray[np.int8]
+Votes: TypeAlias = "NDArray[np.int8]"
 """Vote of each principle on each pair, shape ``(principles, pairs)``: 1 for the chosen answer, -1
 for the rejected one, 0 for neither."""
 
