@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -30,19 +30,25 @@ evidence about the implementation of a method; real data are named where they ar
 
 @dataclass(frozen=True)
 class Evidence:
-    """Claim with its measured runs."""
+    """Claim with its measured runs, or with the results that were published before."""
 
     claim: Claim
     runs: tuple[Measured, ...]
+    published: Mapping[str, Any] = field(default_factory=dict)
+    """Entry of ``evidence.json``, which counts if there is no run in this checkout."""
 
     @property
     def errors(self) -> list[str]:
         """Last line of the traceback of each failed run."""
+        if not self.runs:
+            return list(self.published.get("errors", ()))
         return [run.error.strip().splitlines()[-1] for run in self.runs if run.error]
 
     @property
     def complete(self) -> bool:
         """True if every seed was measured."""
+        if not self.runs:
+            return {item.name for item in self.claim.expected} == {*self._published_estimates}
         return len(self.runs) == self.claim.seeds
 
     @property
@@ -50,6 +56,8 @@ class Evidence:
         """Estimate of each figure; empty until every seed was measured."""
         if not self.complete or self.errors:
             return {}
+        if not self.runs:
+            return self._published_estimates
         return self.claim.estimates([run.figures for run in self.runs])
 
     @property
@@ -62,7 +70,20 @@ class Evidence:
     @property
     def seconds(self) -> float:
         """Total duration of the runs, in seconds."""
+        if not self.runs:
+            return float(self.published.get("seconds", 0))
         return sum(run.seconds for run in self.runs)
+
+    @property
+    def _published_estimates(self) -> dict[str, Estimate]:
+        """Published estimates of the figures that the claim still has."""
+        names = {item.what: item.name for item in self.claim.expected}
+        parameters = [parameter.name for parameter in fields(Estimate)]
+        return {
+            names[figure["what"]]: Estimate(**{name: figure[name] for name in parameters})
+            for figure in self.published.get("figures", ())
+            if figure["what"] in names
+        }
 
     def to_dict(self) -> dict[str, Any]:
         """Return the claim and its results, ready for JSON."""
@@ -88,8 +109,16 @@ class Evidence:
 
 
 def write(claims: Iterable[Claim]) -> list[Evidence]:
-    """Write both files from the results that are stored, and return them."""
-    results = [Evidence(claim, tuple(read_measurements(claim))) for claim in claims]
+    """Write both files from the results that are stored, and return them.
+
+    Claims that were not measured in this checkout keep the results that were published before.
+    """
+    previous = json.loads((DOCS / "evidence.json").read_text(encoding="utf-8"))["claims"]
+    published = {entry["claim"]: entry for entry in previous}
+    results = [
+        Evidence(claim, tuple(read_measurements(claim)), published.get(claim.name, {}))
+        for claim in claims
+    ]
     missing = _without_claims(results)
     (DOCS / "EVIDENCE.md").write_text(_page(results, missing), encoding="utf-8")
     numbers = {

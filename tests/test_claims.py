@@ -149,6 +149,18 @@ def test_a_claim_without_all_measurements_is_not_yet_decided(tmp_path):
     assert "not measured" in evidence._details(result)
 
 
+def test_a_claim_without_runs_keeps_what_was_published(registered, tmp_path):
+    item = registered(make_claim())
+    running.run([item], jobs=1, report=lambda _: None, folder=tmp_path)
+    measured = evidence.Evidence(item, tuple(running.read_measurements(item, tmp_path)))
+    published = evidence.Evidence(item, (), measured.to_dict())
+    assert published.to_dict() == measured.to_dict()
+    assert evidence._details(published) == evidence._details(measured)
+    figures = [dict(figure, what="another figure") for figure in measured.to_dict()["figures"]]
+    changed = evidence.Evidence(item, (), measured.to_dict() | {"figures": figures})
+    assert changed.status == "not yet"
+
+
 def test_best_of_n_is_the_mean_over_all_subsets():
     rng = np.random.default_rng(0)
     proxy, truth = rng.normal(size=(2, 3, 7))
