@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 from backtalk.feedback import Scope
@@ -24,6 +24,10 @@ MIN_REQUESTS = 3
 """Minimum number of requests on which one person says the same, for a preference of theirs."""
 MIN_SIMILARITY = 0.6
 """Mean cosine similarity, in [0, 1], of statements that say the same."""
+GENERAL_SHARE = 0.3
+"""Share of the criticised requests from which a repeated critique applies to every request."""
+MAX_EXAMPLES = 20
+"""Maximum number of requests in and outside of a scope."""
 SHARED_KINDS = frozenset({"preference", "instruction", "principle"})
 """Kinds of wishes that people can share."""
 MAX_CLUSTERED = 2_000
@@ -179,7 +183,8 @@ async def repeated_critiques(
 
     Critiques by several people make a principle for everybody, those of one person on several
     requests a preference of theirs. The text is the critique that is most like the others and has
-    no word that most of them lack: such words, as names and days, are about single requests.
+    no word that most of them lack: such words, as names and days, are about single requests. What
+    is said about few of the criticised requests applies to requests like those alone.
 
     Parameters
     ----------
@@ -191,6 +196,7 @@ async def repeated_critiques(
         Number of people of the training set.
     """
     results = []
+    every_request = list(dict.fromkeys(request for _, request, *_ in critiques))
     for group in await cluster_texts([item.text for item, *_ in critiques], embedder):
         members = [
             critiques[index]
@@ -213,11 +219,20 @@ async def repeated_critiques(
             "principle" if not users else "preference",
             await _most_typical(texts, embedder),
             items,
-            scope=Scope(),
+            scope=_scope(requests, every_request),
             confidence=confidence,
         )
         results.append(lesson.about(users))
     return results
+
+
+def _scope(requests: Collection[str], every_request: Sequence[str]) -> Scope:
+    """Return the scope of what was said about some of the criticised requests."""
+    if len(requests) >= GENERAL_SHARE * len(every_request):
+        return Scope()
+    inside = [request for request in every_request if request in requests]
+    outside = [request for request in every_request if request not in requests]
+    return Scope(inside=tuple(inside[:MAX_EXAMPLES]), outside=tuple(outside[:MAX_EXAMPLES]))
 
 
 def shared_statements(texts: Sequence[str]) -> list[str]:
