@@ -139,3 +139,10 @@ def test_every_training_method_is_named_on_the_page_of_training():
     trained = {method.name for method in METHODS.values() if method.plan is not None}
     page = (REPOSITORY / "docs" / "finetune.md").read_text(encoding="utf-8")
     assert trained <= set(re.findall(r"`([\w-]+)`", page))
+
+
+@pytest.mark.parametrize(("target", "page"), [("prompt", "prompts.md"), ("memory", "memory.md")])
+def test_every_method_without_training_is_named_on_the_page_of_its_target(target, page):
+    names = {method.name for method in METHODS.values() if method.target == target}
+    text = (REPOSITORY / "docs" / page).read_text(encoding="utf-8")
+    assert names <= set(re.findall(r"`([\w-]+)`", text))
