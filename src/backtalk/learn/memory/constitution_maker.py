@@ -134,7 +134,7 @@ def _changes(collection: Collection) -> list[Lesson]:
     for case, item in collection.edits():
         users = collection.speakers.users(item, case.interaction.user)
         for change in phrase_changes(case.text(item.response), item.text):
-            if change.before and change.has_words and _is_short(change.before, change.after):
+            if change.replaces and change.has_words and _is_short(change.before, change.after):
                 lesson = make_lesson(
                     "principle",
                     change.text,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Container
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 
@@ -24,6 +24,13 @@ class PhraseChange:
 
     before: str
     after: str
+    previous: str | None = None
+    """Word after which a moved phrase stands, empty at the beginning; ``None`` if none moved."""
+
+    @property
+    def replaces(self) -> bool:
+        """True if a phrase was replaced or removed, not only moved or added."""
+        return bool(self.before) and self.previous is None
 
     @property
     def has_words(self) -> bool:
@@ -33,6 +40,9 @@ class PhraseChange:
     @property
     def text(self) -> str:
         """The change as advice."""
+        if self.previous is not None:
+            place = f"after “{self.previous}”" if self.previous else "first"
+            return f"Put “{self.after}” {place}."
         if not self.before:
             return f"Add “{self.after}”."
         if not self.after:
@@ -53,6 +63,8 @@ def phrase_changes(original: str, edited: str) -> list[PhraseChange]:
 
     >>> [change.text for change in phrase_changes("Hello Bo, see you.", "Dear Bo, see you!")]
     ['Write “Dear” instead of “Hello”.', 'Write “!” instead of “.”.']
+    >>> [change.text for change in phrase_changes("egg, owl, pen", "owl, pen, egg")]
+    ['Put “egg” after “pen”.']
     """
     before, after = _TOKEN.findall(original), _TOKEN.findall(edited)
     ranges: list[list[int]] = []
@@ -63,10 +75,24 @@ def phrase_changes(original: str, edited: str) -> list[PhraseChange]:
             ranges[-1][1], ranges[-1][3] = i2, j2
         else:
             ranges.append([i1, i2, j1, j2])
+    phrases = [(_phrase(before[i1:i2]), _phrase(after[j1:j2]), j1) for i1, i2, j1, j2 in ranges]
+    moved = {old for old, new, _ in phrases if not new} & {
+        new for old, new, _ in phrases if not old
+    }
+    moved = {phrase for phrase in moved if any(letter.isalnum() for letter in phrase)}
     changes = [
-        PhraseChange(_phrase(before[i1:i2]), _phrase(after[j1:j2])) for i1, i2, j1, j2 in ranges
+        PhraseChange(new, new, _word_before(after, start))
+        if not old and new in moved
+        else PhraseChange(old, new)
+        for old, new, start in phrases
+        if new or old not in moved
     ]
-    return [change for change in changes if change.before != change.after]
+    return [one for one in changes if one.before != one.after or one.previous is not None]
+
+
+def _word_before(tokens: Sequence[str], start: int) -> str:
+    words = (token for token in reversed(tokens[:start]) if token[0].isalnum())
+    return next(words, "")
 
 
 def describe_edit(original: str, edited: str, *, known: Container[str] = frozenset()) -> str | None:

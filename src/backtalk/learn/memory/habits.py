@@ -122,7 +122,7 @@ def _phrases(edits: Sequence[Comparison]) -> Iterable[Lesson]:
     evidence: dict[tuple[str, str], _Evidence] = defaultdict(_Evidence)
     for edit in edits:
         for change in set(phrase_changes(edit.worse, edit.better)):
-            if len(change.before) > 0 and max(len(change.before), len(change.after)) <= MAX_PHRASE:
+            if change.replaces and max(len(change.before), len(change.after)) <= MAX_PHRASE:
                 evidence[change.before, change.after].changed.append(edit)
     for (before, after), item in evidence.items():
         if len(item.changed) < MIN_EDITS or not any(letter.isalpha() for letter in before):
