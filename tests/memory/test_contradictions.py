@@ -107,3 +107,17 @@ def test_scopes_overlap_unless_users_or_conditions_differ():
     assert not covers(ada, everybody)
     assert not covers(ada, bo)
     assert covers(Scope(users=("bo", "ada")), ada)
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "contradict"),
+    [
+        ("On “Take out tea: tea, cup”: Add “tea”.", "On “Take out tea: tea, cup”: Leave out owl.", False),
+        ("On “A list”: Add milk.", "On “A list”: about “tea”: Leave out milk.", True),
+        ("On “A list”: Add milk.", "On “Another list”: Leave out milk.", False),
+        ("On “A list”: Add milk.", "Add milk.", False),
+    ],
+)  # fmt: skip
+def test_corrections_contradict_each_other_on_one_request_alone(a, b, contradict):
+    assert (contradiction(a, b) is not None) == contradict
+    assert (contradiction(b, a) is not None) == contradict

@@ -10,6 +10,7 @@ neither do a rule and its exception ("use emojis", "no emojis in mails to my bos
 
 from __future__ import annotations
 
+import re
 from functools import lru_cache
 from itertools import product
 
@@ -23,13 +24,15 @@ _GENERAL_WEIGHT = 0.6
 """Weight of a word for kinds of text in the similarity."""
 _TOPIC_WORDS = 2
 """Number of words of a statement that are topics, the longest."""
+_CORRECTION = re.compile(r"On “(?P<request>.*?)”: (?:about “.*?”: )?(?P<words>.*)", re.DOTALL)
+"""Correction of one request, as learning writes it."""
 
 
 @lru_cache(maxsize=1 << 15)
 def topics_of(text: str) -> frozenset[str]:
     """Return the subjects of a text; texts that contradict each other have one in common."""
     topics: set[str] = set()
-    for statement in statements_of(text):
+    for statement in statements_of(_split_request(text)[1]):
         topics |= {f"value {subject}" for subject in statement.values}
         topics |= {f"form {name}" for name, _, _ in statement.frames}
         topics |= {f"fact {' '.join(sorted(fact.subject))}" for fact in statement.facts}
@@ -49,12 +52,26 @@ def contradiction(a: str, b: str) -> str | None:
     >>> contradiction("No emojis, please.", "Use emojis.")
     'emoji'
     >>> contradiction("Use metric units.", "No emojis, please.")
+
+    Corrections of different requests do not contradict each other, and the words of a request are
+    no part of what is said about it.
+
+    >>> contradiction("On “Two of tea”: Add milk.", "On “One of tea”: Leave out milk.")
     """
-    for one, other in product(_last_said(a), _last_said(b)):
+    (request_a, words_a), (request_b, words_b) = _split_request(a), _split_request(b)
+    if request_a and request_b and request_a != request_b:
+        return None
+    for one, other in product(_last_said(words_a), _last_said(words_b)):
         subject = _compare(one, other)
         if subject is not None:
             return subject
     return None
+
+
+def _split_request(text: str) -> tuple[str, str]:
+    """Return the request that a correction quotes, empty if it quotes none, and its words."""
+    match = _CORRECTION.fullmatch(text)
+    return (match["request"], match["words"]) if match else ("", text)
 
 
 @lru_cache(maxsize=1 << 12)
