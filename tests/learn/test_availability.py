@@ -45,8 +45,9 @@ def test_nothing_is_available_on_an_empty_store(store):
 
 
 def test_prompts_alone_make_no_method_of_feedback_available(store):
+    """The method gate asks people, so that it needs prompts alone."""
     store.add(Interaction.of("2 + 2?", "4", "5"))
-    assert [item.method.name for item in available_methods(store) if item.available] == []
+    assert [item.method.name for item in available_methods(store) if item.available] == ["gate"]
     assert availability(store, "weak-to-strong").reasons == ("at least two policies",)
     assert availability(store, "c3po").reasons == ("standing rules (instruction feedback)",)
     assert "-o style=TEXT" in availability(store, "counterfactual-dpo").reasons[0]

@@ -28,10 +28,19 @@ from backtalk.feedback import (
     as_prompt,
 )
 from backtalk.formats.ingest import ingest
-from backtalk.learn import MethodContext, TrainingSet, available_methods, in_split
+from backtalk.learn import (
+    MethodContext,
+    TrainingSet,
+    available_methods,
+    get_method,
+    in_split,
+)
 from backtalk.learn.finetune.encoding import Encoder
 from backtalk.learn.finetune.registration import build_plan
+from backtalk.learn.prompt.learning import split_prompts
+from backtalk.learn.prompt.signals import make_signal
 from backtalk.learn.reward_feedback import reward_feedback
+from backtalk.memory import Memory
 from backtalk.models import Completion, Usage
 from backtalk.models.local.chat_template import ChatTemplate
 from backtalk.models.registry import MODELS, register_model
@@ -198,7 +207,7 @@ FILES = (
 def make_store(source, folder):
     store = Store(folder / "s.db")
     if source in SYNTHETIC:
-        for number, (prompt, right, wrong) in enumerate(islice(questions(), 6)):
+        for number, (prompt, right, wrong) in enumerate(islice(questions(), 9)):
             store.add(*SYNTHETIC[source](number, prompt, right, wrong))
         return store
     if not (DATA / source).exists():
@@ -214,7 +223,7 @@ def learns(method, store, chat):
     """Return whether a method finds something to learn from, without training."""
     with Run() as run:
         feedback = TrainingSet(store)
-        if method.plan is None:
+        if method.target == "decoding":
             return reward_feedback(feedback).is_enough
         values = {"samples": 2, "style": "Be brief."}
         options = method.read_options({k: v for k, v in values.items() if k in method.options})
@@ -225,6 +234,28 @@ def learns(method, store, chat):
             return False
         encoder = Encoder(chat, prepare=SCRIPTED.messages)
         return any(task.trees for task in build(encoder))
+
+
+def has_a_prompt_to_learn(store):
+    """Return whether a prompt can be searched: the same for all optimisers."""
+    with Run() as run:
+        context = MethodContext(SCRIPTED, TrainingSet(store), run)
+        try:
+            split_prompts(context.feedback, context.prompts(), seed=0)
+            asyncio.run(make_signal(context))
+        except BacktalkError:
+            return False
+    return True
+
+
+def remembers(store):
+    """Return whether the method ``memory`` writes an entry."""
+    with Run() as run:
+        try:
+            asyncio.run(get_method("memory").learn(SCRIPTED, TrainingSet(store), run))
+        except BacktalkError:
+            return False
+    return bool(Memory(store).entries())
 
 
 def is_definite(item):
@@ -239,8 +270,19 @@ def test_a_method_that_is_available_learns_and_others_name_what_is_missing(sourc
     with make_store(source, tmp_path) as store:
         save_policy(store, SCRIPTED)
         save_policy(store, OTHER)
-        items = available_methods(store, policy=LOCAL)
-        learning = {item.method.name: learns(item.method, store, chat) for item in items}
+        items = [
+            item
+            for item in available_methods(store, policy=LOCAL)
+            # What else a memory can hold, only the reading of its method tells.
+            if item.method.target != "memory" or item.method.name == "memory"
+        ]
+        whole = {"prompt": has_a_prompt_to_learn(store), "memory": remembers(store)}
+        learning = {
+            item.method.name: whole[item.method.target]
+            if item.method.target in whole
+            else learns(item.method, store, chat)
+            for item in items
+        }
     wrong = [item.method.name for item in items if item.available > learning[item.method.name]]
     assert wrong == []
     missed = {

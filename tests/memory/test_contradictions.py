@@ -112,7 +112,7 @@ def test_scopes_overlap_unless_users_or_conditions_differ():
 @pytest.mark.parametrize(
     ("a", "b", "contradict"),
     [
-        ("On “Take out tea: tea, cup”: Add “tea”.", "On “Take out tea: tea, cup”: Leave out owl.", False),
+        ("On “No tea: tea, cup”: Add “tea”.", "On “No tea: tea, cup”: Leave out owl.", False),
         ("On “A list”: Add milk.", "On “A list”: about “tea”: Leave out milk.", True),
         ("On “A list”: Add milk.", "On “Another list”: Leave out milk.", False),
         ("On “A list”: Add milk.", "Add milk.", False),
@@ -121,3 +121,9 @@ def test_scopes_overlap_unless_users_or_conditions_differ():
 def test_corrections_contradict_each_other_on_one_request_alone(a, b, contradict):
     assert (contradiction(a, b) is not None) == contradict
     assert (contradiction(b, a) is not None) == contradict
+
+
+@pytest.mark.parametrize("text", ["x is \r", "The name is  .", "my name is ,", "is", "I am \n"])
+def test_texts_without_a_value_state_no_fact(text):
+    assert contradiction(text, "My name is Ada.") is None
+    topics_of(text)

@@ -72,13 +72,15 @@ def find_facts(sentence: str) -> tuple[Fact, ...]:
 
 def _find(sentence: str) -> Iterator[Fact]:
     for name, pattern in _VERB_FACTS:
-        if match := pattern.match(sentence):
+        if (match := pattern.match(sentence)) and match["value"].strip(" .,\n\r\t"):
             yield _fact(f"{match['subject']} {name}", match["value"])
             return
     match = _IS.match(sentence)
     if match is None:
         return
     subject, value = match["subject"], match["value"]
+    if not value.strip(" .,\n\r\t"):
+        return
     words = {stem(word) for word in _WORDS.findall(subject.casefold())}
     value_words = {*_WORDS.findall(value.casefold())}
     if value_words & _NOT_SINGULAR:
@@ -106,7 +108,7 @@ def _type(value: str) -> str:
         return "date"
     if _TIME.match(" ".join(lower)) or {"am", "pm"} & {*lower}:
         return "time"
-    if lower[0][0].isdigit():
+    if lower and lower[0][:1].isdigit():
         return "number"
     if {*lower} & COUNTRIES:
         return "country"

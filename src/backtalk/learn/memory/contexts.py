@@ -8,8 +8,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from scipy.stats import hypergeom
-
 from backtalk.feedback.base import BaseFeedback
 from backtalk.feedback.case import Case
 from backtalk.feedback.interaction import Prompt
@@ -108,6 +106,8 @@ def find_contrasts(edits: Sequence[EditedAnswer]) -> list[Contrast]:
     edits : sequence of EditedAnswer
         Edits of one user, or of one group of users.
     """
+    from scipy.stats import hypergeom  # noqa: PLC0415 - slow to import
+
     words = _incidence([content_words(edit.request) for edit in edits])
     changes = _incidence([changed_words(edit.worse, edit.better) for edit in edits])
     if not words.names or not changes.names:
@@ -169,6 +169,8 @@ def context_word(
     max_p : float, default 0.01
         Largest one-sided p-value.
     """
+    from scipy.stats import hypergeom  # noqa: PLC0415 - slow to import
+
     texts = [*inside, *outside]
     words = _incidence([content_words(text) for text in texts])
     if not words.names or not outside:

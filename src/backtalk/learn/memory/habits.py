@@ -11,9 +11,6 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from scipy.stats import binomtest
-
-from backtalk.embedders.hashed_tfidf import HashedTfidf
 from backtalk.feedback import Scope
 from backtalk.feedback.base import BaseFeedback
 from backtalk.feedback.kinds import Edit
@@ -84,6 +81,8 @@ def separable(inside: Sequence[str], outside: Sequence[str]) -> bool:
     For both lists, the nearest other request of most requests must be in the same list, by the
     cosine similarity of TF-IDF vectors.
     """
+    from backtalk.embedders.hashed_tfidf import HashedTfidf  # noqa: PLC0415 - slow to import
+
     if len(inside) < 2 or len(outside) < 2 or set(inside) & set(outside):
         return False
     texts = [*inside, *outside]
@@ -140,6 +139,8 @@ def _preferred_traits(judged: Sequence[Comparison]) -> Iterable[Lesson]:
     Binomial tests with Holm's correction over all traits: Holm (1979), "A simple sequentially
     rejective multiple test procedure".
     """
+    from scipy.stats import binomtest  # noqa: PLC0415 - slow to import
+
     tests = []
     for trait in TRAITS:
         directed = [(one, trait.direction(one.worse, one.better)) for one in judged]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from backtalk.feedback import Message
 from backtalk.feedback.interaction import Prompt
@@ -13,10 +13,9 @@ from backtalk.learn.context import MethodContext
 from backtalk.memory.requests import request_text
 from backtalk.models import LocalSpec, NamedSpec, Request, Sampling
 from backtalk.policy import Policy
-from backtalk.worlds import get_world, world_names
-from backtalk.worlds.skills import parse_rule, rule_induction_prompt
-from backtalk.worlds.small import small_model_folder
-from backtalk.worlds.world import World
+
+if TYPE_CHECKING:
+    from backtalk.worlds.world import World
 
 MAX_RULE = 300
 """Maximum length of a rule, in characters; a longer reply states none."""
@@ -38,6 +37,9 @@ class Example:
 
 def sandbox_world(policy: Policy) -> World[Any] | None:
     """Return the world whose small model a policy has; ``None`` for any other model."""
+    from backtalk.worlds import get_world, world_names  # noqa: PLC0415 - slow to import
+    from backtalk.worlds.small import small_model_folder  # noqa: PLC0415 - slow to import
+
     spec = policy.model
     if isinstance(spec, NamedSpec) and spec.name == "small":
         return get_world(str(spec.options.get("world", "mail")))
@@ -87,6 +89,8 @@ async def induce_rules(
 
 
 def _sandbox_prompt(world: World[Any], group: Sequence[Example]) -> Prompt:
+    from backtalk.worlds.skills import rule_induction_prompt  # noqa: PLC0415 - slow to import
+
     return rule_induction_prompt(
         [world.example(world.parse_prompt(one.prompt), one.better) for one in group]
     )
@@ -102,6 +106,8 @@ def _chat_prompt(group: Sequence[Example]) -> Prompt:
 
 
 def _parse(world: World[Any] | None, reply: str) -> str | None:
+    from backtalk.worlds.skills import parse_rule  # noqa: PLC0415 - slow to import
+
     if world is not None:
         rule = parse_rule(world, reply)
         return None if rule is None else rule.text

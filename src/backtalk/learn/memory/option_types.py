@@ -16,7 +16,7 @@ def split_kinds(text: str) -> tuple[EntryKind, ...]:
     """Return the kinds of entries in a list with commas; all kinds for ``"all"``.
 
     >>> split_kinds("instruction, fact")
-    ('instruction', 'fact')
+    ('fact', 'instruction')
     """
     names = [name.strip() for name in text.split(",") if name.strip()]
     kinds: tuple[EntryKind, ...] = get_args(EntryKind)

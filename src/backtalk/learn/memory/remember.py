@@ -17,7 +17,7 @@ from backtalk.feedback.views import (
 from backtalk.learn.context import MethodContext
 from backtalk.learn.memory.collecting import Collection, require_lessons
 from backtalk.learn.memory.option_types import EntryKinds, RecallLimit, Withhold, split_kinds
-from backtalk.learn.memory.requirements import WORDS
+from backtalk.learn.memory.requirements import LESSONS
 from backtalk.learn.memory.rewriting import Rewrites, rewrite_lessons
 from backtalk.learn.memory.writing import write_lessons
 from backtalk.learn.method import Paper, method
@@ -38,7 +38,7 @@ PAPER = Paper(
     target="memory",
     needs=[],
     alternatives=[CritiqueView, SFTExample, Pair, LabelView, ScoreView, SpanWeights, StepLabels],
-    requires=[WORDS],
+    requires=[LESSONS],
     paper=PAPER,
     formula="entries = statements(feedback) + habits(edits, preferences) + agreement(people)",
     example="--name remembers",

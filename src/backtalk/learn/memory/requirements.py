@@ -2,15 +2,34 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from backtalk.feedback.kinds import Choice, Critique, Edit, FollowUp
 from backtalk.learn.requirements import FeedbackRequirement
 from backtalk.learn.training_set import TrainingSet
+
+_FIRST_CASES = 100
 
 
 def has_words(feedback: TrainingSet) -> bool:
     """Return whether any feedback may say something that a memory can hold."""
     return _system_wide(feedback, ["instruction", "critique"]) or any(
         True for _ in feedback.cases()
+    )
+
+
+def has_lessons(feedback: TrainingSet) -> bool:
+    """Return whether the method ``memory`` finds something to remember.
+
+    The first cases are read, and the others only if these say nothing.
+    """
+    from backtalk.learn.memory.collecting import Collection  # noqa: PLC0415 - slow to import
+
+    collection = Collection.read(feedback)
+    some = replace(collection, cases=collection.cases[:_FIRST_CASES])
+    return any(
+        one.statements() or one.habits()
+        for one in ([some] if len(some.cases) == len(collection.cases) else [some, collection])
     )
 
 
@@ -47,6 +66,9 @@ def _system_wide(feedback: TrainingSet, kinds: list[str]) -> bool:
     )
 
 
+LESSONS = FeedbackRequirement(
+    "feedback in words, or enough preferences for the same trait of answers", has_lessons
+)
 WORDS = FeedbackRequirement("feedback of any kind", has_words)
 INSTRUCTIONS = FeedbackRequirement("instructions", has_instructions)
 CORRECTIONS = FeedbackRequirement("critiques, edits or follow-ups", has_corrections)

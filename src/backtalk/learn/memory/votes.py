@@ -16,7 +16,6 @@ from backtalk.learn.memory.induction import sandbox_world
 from backtalk.learn.memory.traits import TRAITS, Trait
 from backtalk.memory.requests import request_text
 from backtalk.models import Request, Sampling
-from backtalk.worlds.skills import comparison_prompt, parse_verdict
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -90,6 +89,8 @@ async def model_votes(
     seed : int
         Seed within the run.
     """
+    from backtalk.worlds.skills import comparison_prompt, parse_verdict  # noqa: PLC0415 - slow to import
+
     votes: Votes = np.zeros((len(principles), len(pairs)), dtype=np.int8)
     if not principles or not pairs:
         return votes

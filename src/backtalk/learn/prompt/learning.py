@@ -18,7 +18,8 @@ from backtalk.learn.lazy_modules import np
 from backtalk.learn.no_improvement import NoImprovement
 from backtalk.learn.prompt.protocol import Proposer
 from backtalk.learn.prompt.search import SearchResult, SearchSettings, search
-from backtalk.learn.prompt.signals import FeedbackSignal, make_signal
+from backtalk.learn.prompt.signals import FeedbackSignal, has_signal, make_signal
+from backtalk.learn.requirements import FeedbackRequirement
 from backtalk.learn.training_set import TrainingSet
 from backtalk.policy import Lineage, Policy
 from backtalk.rewards.judge_info import JudgeInfo
@@ -37,6 +38,14 @@ MIN_CONFIRMATION = 4
 """Minimum number of prompts of a confirmation."""
 MIN_PROMPTS = 8
 """Number of prompts from which a search can be confirmed at all."""
+ENOUGH_PROMPTS = FeedbackRequirement(
+    f"{MIN_PROMPTS} different prompts", lambda feedback: len(feedback.prompts()) >= MIN_PROMPTS
+)
+JUDGEMENTS = FeedbackRequirement(
+    "better and worse answers, edits, demonstrations or critiques, or the option -o judge=NAME",
+    has_signal,
+    definite=False,
+)
 MIN_OWN_SIGNAL = 30
 """Number of prompts with feedback from which a confirmation has a signal of its own."""
 

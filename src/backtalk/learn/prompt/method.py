@@ -16,7 +16,13 @@ from backtalk.learn.prompt.from_feedback.proposers import (
     LineProposer,
     ReflectionProposer,
 )
-from backtalk.learn.prompt.learning import MAX_CONFIRMATION, MAX_EXAMPLES, learn_prompt
+from backtalk.learn.prompt.learning import (
+    ENOUGH_PROMPTS,
+    JUDGEMENTS,
+    MAX_CONFIRMATION,
+    MAX_EXAMPLES,
+    learn_prompt,
+)
 from backtalk.learn.prompt.protocol import Proposer
 from backtalk.learn.prompt.refinements import only_answers
 from backtalk.learn.prompt.search import SearchSettings
@@ -39,6 +45,7 @@ PAPER = Paper(
     target="prompt",
     needs=[Pair],
     alternatives=[ScoreView, LabelView, SFTExample, CritiqueView],
+    requires=[ENOUGH_PROMPTS, JUDGEMENTS],
     paper=PAPER,
     formula="accept if mean over f of prod(1 + f (s_candidate - s_incumbent)) >= candidates / "
     "(1 - level); then confirm on new prompts",

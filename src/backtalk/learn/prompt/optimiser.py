@@ -13,7 +13,13 @@ from backtalk.embedders.registry import EmbedderName
 from backtalk.feedback.views import CritiqueView, LabelView, Pair, ScoreView, SFTExample
 from backtalk.learn.context import MethodContext
 from backtalk.learn.method import Paper, method
-from backtalk.learn.prompt.learning import MAX_CONFIRMATION, MAX_EXAMPLES, learn_prompt
+from backtalk.learn.prompt.learning import (
+    ENOUGH_PROMPTS,
+    JUDGEMENTS,
+    MAX_CONFIRMATION,
+    MAX_EXAMPLES,
+    learn_prompt,
+)
 from backtalk.learn.prompt.protocol import Proposer
 from backtalk.learn.prompt.search import SearchSettings
 from backtalk.learn.prompt.signals import FeedbackSignal
@@ -90,7 +96,7 @@ def optimiser(
             paper=paper,
             formula=formula,
             example=example,
-            requires=requires,
+            requires=[ENOUGH_PROMPTS, JUDGEMENTS, *requires],
         )(learn)
         return make
 

@@ -30,10 +30,11 @@ from backtalk.learn.prompt.protocol import (
     Trial,
 )
 from backtalk.models import BudgetExceeded
-from backtalk.stats.search_gate import Confirmation, SearchGate, confirm_gain, log_evidence
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from backtalk.stats.search_gate import Confirmation
 
 _LEAD = 0.5
 """Number of standard errors by which a candidate takes the lead. It is low, as steps of a search
@@ -144,6 +145,8 @@ class _Search:
     incumbent: int = 0
 
     def __post_init__(self) -> None:
+        from backtalk.stats.search_gate import SearchGate  # noqa: PLC0415 - slow to import
+
         self.trials.append(Trial(PromptCandidate.of(self.context.policy)))
         self.evaluator = Evaluator(self.context, self.signal, self.examples, seed=1)
         self.gate = SearchGate(self.settings.level, self.settings.candidates)
@@ -242,6 +245,8 @@ class _Search:
         return np.array([trial.scores[index] - scores[index] for index in shared])
 
     def _test(self, trial: Trial) -> None:
+        from backtalk.stats.search_gate import log_evidence  # noqa: PLC0415 - slow to import
+
         differences = self._differences(trial, self.incumbent)
         trial.evidence = log_evidence(differences)
         trial.accepted |= self.gate.accepts(self.trials.index(trial), differences)
@@ -292,6 +297,8 @@ class _Search:
         return best if best and leads[best] > 0 else 0
 
     async def _confirm(self, winner: int, evaluator: Evaluator) -> Confirmation:
+        from backtalk.stats.search_gate import confirm_gain  # noqa: PLC0415 - slow to import
+
         number = len(self.confirmation)
         candidates = (self.trials[winner].candidate, self.trials[0].candidate)
         scores: list[list[float]] = [[], []]

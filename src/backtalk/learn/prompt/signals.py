@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from backtalk.errors import BacktalkError
 from backtalk.feedback.interaction import Prompt
+from backtalk.feedback.views import CritiqueView
 from backtalk.learn.context import MethodContext
 from backtalk.learn.lazy_modules import np
 from backtalk.learn.prompt.closeness import Closeness, corrections
@@ -22,6 +23,7 @@ from backtalk.learn.prompt.known_feedback import KnownFeedback
 from backtalk.learn.prompt.protocol import TextFeedback
 from backtalk.learn.prompt.refinements import only_answers, refine
 from backtalk.learn.reward_feedback import RewardFeedback, fit_reward, reward_feedback
+from backtalk.learn.training_set import TrainingSet
 from backtalk.rewards.judge_info import JudgeInfo
 
 if TYPE_CHECKING:
@@ -101,6 +103,15 @@ class FeedbackSignal:
     ) -> list[TextFeedback]:
         """Return what people said about the answers, or about the most similar known ones."""
         return [self.known.about(p, a) for p, a in zip(prompts, answers, strict=True)]
+
+
+def has_signal(feedback: TrainingSet) -> bool:
+    """Return whether feedback tells better answers from worse, or corrects or criticises some."""
+    return (
+        reward_feedback(feedback).is_enough
+        or bool(corrections(feedback))
+        or bool(feedback.views(CritiqueView))
+    )
 
 
 async def make_signal(
