@@ -200,7 +200,7 @@ def test_preferences_at_random_show_nothing(store: Store) -> None:
             interaction,
             Preference(interaction=interaction.id, annotator=ADA, a="0", b="1", verdict=verdict),
         )
-    with pytest.raises(BacktalkError, match="says nothing in words"):
+    with pytest.raises(BacktalkError, match="feedback in words"):
         remember(store)
 
 

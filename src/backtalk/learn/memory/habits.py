@@ -133,14 +133,21 @@ def _phrases(edits: Sequence[Comparison]) -> Iterable[Lesson]:
             yield lesson
 
 
+def _binomial_p(successes: int, total: int) -> float:
+    """Return the two-sided p-value of a fair coin; 1 where none can be significant."""
+    if 2.0 ** (1 - total) > MAX_P:
+        return 1.0
+    from scipy.stats import binomtest  # noqa: PLC0415 - slow to import
+
+    return float(binomtest(successes, total, 0.5).pvalue)
+
+
 def _preferred_traits(judged: Sequence[Comparison]) -> Iterable[Lesson]:
     """Yield traits that preferred answers have significantly more or less often.
 
     Binomial tests with Holm's correction over all traits: Holm (1979), "A simple sequentially
     rejective multiple test procedure".
     """
-    from scipy.stats import binomtest  # noqa: PLC0415 - slow to import
-
     tests = []
     for trait in TRAITS:
         directed = [(one, trait.direction(one.worse, one.better)) for one in judged]
@@ -148,8 +155,8 @@ def _preferred_traits(judged: Sequence[Comparison]) -> Iterable[Lesson]:
             agreed = [one for one, direction in directed if direction == sign]
             total = sum(direction != 0 for _, direction in directed)
             if total and 2 * len(agreed) > total:
-                p = binomtest(len(agreed), total, 0.5).pvalue
-                tests.append((float(p), text, agreed, total))
+                p = _binomial_p(len(agreed), total)
+                tests.append((p, text, agreed, total))
     tests.sort(key=lambda test: test[0])
     for rank, (p, text, agreed, total) in enumerate(tests):
         if p * (len(TRAITS) - rank) > MAX_P:
