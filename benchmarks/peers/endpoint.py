@@ -25,6 +25,7 @@ from starlette.routing import Route
 from backtalk.feedback import Message
 from backtalk.feedback.interaction import Prompt
 from backtalk.models import Model, Request, Sampling
+from backtalk.models.errors import ContextTooLong
 from backtalk.models.wrappers.dynamic_batching import DynamicBatcher
 from backtalk.worlds import World
 from backtalk.worlds.skills import rule_induction_prompt, true_critique
@@ -164,7 +165,10 @@ class Endpoint:
             max_tokens=self.task.world.max_tokens,
         )
         request = Request(messages=messages, sampling=sampling, seed=self.seed, sample_index=number)
-        (completion,) = await self._model.generate([request])
+        try:
+            (completion,) = await self._model.generate([request])
+        except ContextTooLong:  # demonstrations that do not fit: the answer is empty
+            return ""
         return completion.text
 
     async def _write(self, messages: Prompt, number: int) -> str:
