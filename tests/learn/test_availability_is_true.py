@@ -32,7 +32,6 @@ from backtalk.learn import (
     MethodContext,
     TrainingSet,
     available_methods,
-    get_method,
     in_split,
 )
 from backtalk.learn.finetune.encoding import Encoder
@@ -56,6 +55,8 @@ SCRIPTED = Policy(model=NamedSpec(name="scripted-answers"), name="scripted")
 OTHER = Policy(model=NamedSpec(name="scripted-answers"), system="Be brief.", name="other")
 NEEDS_MORE = {"counterfactual-dpo", "cdf"}
 """Methods with a required option, and of several kinds of feedback that each would do alone."""
+ASK_A_MODEL = {"cipher", "droc", "leap", "inverse-constitution", "gate"}
+"""Methods of memories to which only a model, or people, can say whether there is a lesson."""
 FUTILE = {"ties", "contradictions"}
 """Feedback that some methods could train on, which leaves a policy as it is."""
 
@@ -248,14 +249,14 @@ def has_a_prompt_to_learn(store):
     return True
 
 
-def remembers(store):
-    """Return whether the method ``memory`` writes an entry."""
+def remembers(method, store):
+    """Return whether a method writes an entry into a new memory."""
     with Run() as run:
         try:
-            asyncio.run(get_method("memory").learn(SCRIPTED, TrainingSet(store), run))
+            asyncio.run(method.learn(SCRIPTED, TrainingSet(store), run, memory_name=method.name))
         except BacktalkError:
             return False
-    return bool(Memory(store).entries())
+    return bool(Memory(store, method.name).entries())
 
 
 def is_definite(item):
@@ -273,13 +274,14 @@ def test_a_method_that_is_available_learns_and_others_name_what_is_missing(sourc
         items = [
             item
             for item in available_methods(store, policy=LOCAL)
-            # What else a memory can hold, only the reading of its method tells.
-            if item.method.target != "memory" or item.method.name == "memory"
+            if item.method.name not in ASK_A_MODEL
         ]
-        whole = {"prompt": has_a_prompt_to_learn(store), "memory": remembers(store)}
+        has_prompt = has_a_prompt_to_learn(store)
         learning = {
-            item.method.name: whole[item.method.target]
-            if item.method.target in whole
+            item.method.name: has_prompt
+            if item.method.target == "prompt"
+            else remembers(item.method, store)
+            if item.method.target == "memory"
             else learns(item.method, store, chat)
             for item in items
         }

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from backtalk.embedders.registry import EmbedderName
 from backtalk.feedback.kinds import Critique, Demonstration, Edit, Label
-from backtalk.feedback.views import LabelView, SFTExample
+from backtalk.feedback.views import CritiqueView, LabelView, SFTExample
 from backtalk.learn.memory.collecting import Collection
 from backtalk.learn.memory.lesson import Lesson, merge
 from backtalk.learn.memory.option_types import RecallLimit, Withhold
 from backtalk.learn.memory.options import RecallOptions
+from backtalk.learn.memory.requirements import reading
 from backtalk.learn.memory.statements import StatementReader
 from backtalk.learn.memory.writing import write_lessons
 from backtalk.learn.method import Paper, method
@@ -25,11 +26,35 @@ PAPER = Paper(
 )
 
 
+def _examples(collection: Collection) -> list[Lesson]:
+    reader = StatementReader(collection.speakers, lambda reason: None)  # noqa: ARG005
+    results = []
+    for case in collection.cases:
+        request, user = request_text(case.interaction.prompt), case.interaction.user
+        for item in case.feedback:
+            if not request:
+                continue
+            if isinstance(item, Demonstration | Edit) and item.text.strip():
+                results.append(reader.lesson_on("case", request, item.text, item, user))
+            elif isinstance(item, Label) and item.good:
+                text = case.text(item.response)
+                results.append(reader.lesson_on("case", request, text, item, user))
+            elif isinstance(item, Critique):
+                results.append(reader.lesson_on("correction", request, item.text, item, user))
+    return merge(results)
+
+
 @method(
     "canonical-examples",
     target="memory",
     needs=[SFTExample],
-    alternatives=[LabelView],
+    alternatives=[LabelView, CritiqueView],
+    requires=[
+        reading(
+            "good answers, demonstrations, edits or critiques",
+            _examples,
+        )
+    ],
     paper=PAPER,
     formula="prompt(x) = example + x if x is like the example's request, else x",
     example="-o recall_limit=2",
@@ -79,21 +104,3 @@ async def canonical_examples(
         options=options.with_own(),
         spec=options.spec,
     )
-
-
-def _examples(collection: Collection) -> list[Lesson]:
-    reader = StatementReader(collection.speakers, lambda reason: None)  # noqa: ARG005
-    results = []
-    for case in collection.cases:
-        request, user = request_text(case.interaction.prompt), case.interaction.user
-        for item in case.feedback:
-            if not request:
-                continue
-            if isinstance(item, Demonstration | Edit) and item.text.strip():
-                results.append(reader.lesson_on("case", request, item.text, item, user))
-            elif isinstance(item, Label) and item.good:
-                text = case.text(item.response)
-                results.append(reader.lesson_on("case", request, text, item, user))
-            elif isinstance(item, Critique):
-                results.append(reader.lesson_on("correction", request, item.text, item, user))
-    return merge(results)

@@ -17,7 +17,7 @@ from backtalk.learn.memory.induction import induce_rules
 from backtalk.learn.memory.lesson import Lesson, make_lesson, merge
 from backtalk.learn.memory.option_types import RecallLimit, Withhold
 from backtalk.learn.memory.options import RecallOptions
-from backtalk.learn.memory.requirements import WORDS
+from backtalk.learn.memory.requirements import reading
 from backtalk.learn.memory.writing import write_lessons
 from backtalk.learn.method import Paper, method
 from backtalk.learn.training_set import TrainingSet
@@ -35,12 +35,21 @@ _GROUP = 3
 """Number of rewrites from which a model states one principle."""
 
 
+def _stated_and_changed(collection: Collection) -> list[Lesson]:
+    return [*_praise_and_critiques(collection), *_changes(collection)]
+
+
 @method(
     "constitution-maker",
     target="memory",
     needs=[],
     alternatives=[CritiqueView, SFTExample, LabelView],
-    requires=[WORDS],
+    requires=[
+        reading(
+            "praise, critiques or short changes in words",
+            _stated_and_changed,
+        )
+    ],
     paper=PAPER,
     formula="principles = kudos(what to go on with) + critique(what to change) + rewrite(changes)",
     example="-o state_rewrites=true",
@@ -85,11 +94,13 @@ async def constitution_maker(
     """
     options = RecallOptions(memory_name, embedder, recall_limit, withhold)
     collection = Collection.read(feedback)
-    lessons = [lesson for case in collection.cases for lesson in _principles(case, collection)]
     if state_rewrites:
-        lessons += await _stated(MethodContext(policy, feedback, run), collection)
+        lessons = [
+            *_praise_and_critiques(collection),
+            *await _stated(MethodContext(policy, feedback, run), collection),
+        ]
     else:
-        lessons += _changes(collection)
+        lessons = _stated_and_changed(collection)
     return write_lessons(
         policy,
         feedback,
@@ -99,6 +110,10 @@ async def constitution_maker(
         options=options.with_own(state_rewrites=state_rewrites),
         spec=options.spec,
     )
+
+
+def _praise_and_critiques(collection: Collection) -> list[Lesson]:
+    return [lesson for case in collection.cases for lesson in _principles(case, collection)]
 
 
 def _principles(case: Case, collection: Collection) -> Iterator[Lesson]:

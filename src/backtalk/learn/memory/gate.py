@@ -131,6 +131,7 @@ async def gate(
         options=options.with_own(questions=questions),
         spec=options.spec,
         notes=notes,
+        may_be_empty=True,
     )
 
 

@@ -11,7 +11,7 @@ from backtalk.learn.memory.contexts import with_context
 from backtalk.learn.memory.lesson import Lesson, make_lesson, merge
 from backtalk.learn.memory.option_types import RecallLimit, Withhold
 from backtalk.learn.memory.options import RecallOptions
-from backtalk.learn.memory.requirements import WORDS
+from backtalk.learn.memory.requirements import reading
 from backtalk.learn.memory.words import is_thanks
 from backtalk.learn.memory.writing import write_lessons
 from backtalk.learn.method import Paper, method
@@ -28,12 +28,40 @@ PAPER = Paper(
 )
 
 
+def clarifications(collection: Collection) -> list[Lesson]:
+    """Return what users said of answers, keyed by the requests, one for each wording and user."""
+    results = []
+    for case in collection.cases:
+        request = request_text(case.interaction.prompt)
+        for item in case.feedback:
+            if not isinstance(item, Critique | Instruction | FollowUp) or not request:
+                continue
+            if isinstance(item, FollowUp) and (item.act == "thanks" or is_thanks(item.text)):
+                continue
+            lesson = make_lesson(
+                "principle",
+                item.text,
+                [item],
+                scope=Scope(inside=(request,)),
+                confidence=collection.speakers.reliability(item),
+            )
+            results.append(lesson.about(collection.speakers.users(item, case.interaction.user)))
+    merged = merge(results)
+    requests = {one for lesson in merged for one in lesson.scope.inside}
+    return [with_context(lesson, requests) for lesson in merged]
+
+
 @method(
     "mem-prompt",
     target="memory",
     needs=[],
     alternatives=[CritiqueView],
-    requires=[WORDS],
+    requires=[
+        reading(
+            "critiques, instructions or follow-ups in words",
+            clarifications,
+        )
+    ],
     paper=PAPER,
     formula="M = M + (x, clarification); prompt(x') = clarification of the nearest x in M + x'",
     example="-o recall_limit=2",
@@ -84,26 +112,3 @@ async def mem_prompt(
         options=options.with_own(),
         spec={**options.spec, "unsure": "show"},
     )
-
-
-def clarifications(collection: Collection) -> list[Lesson]:
-    """Return what users said of answers, keyed by the requests, one for each wording and user."""
-    results = []
-    for case in collection.cases:
-        request = request_text(case.interaction.prompt)
-        for item in case.feedback:
-            if not isinstance(item, Critique | Instruction | FollowUp) or not request:
-                continue
-            if isinstance(item, FollowUp) and (item.act == "thanks" or is_thanks(item.text)):
-                continue
-            lesson = make_lesson(
-                "principle",
-                item.text,
-                [item],
-                scope=Scope(inside=(request,)),
-                confidence=collection.speakers.reliability(item),
-            )
-            results.append(lesson.about(collection.speakers.users(item, case.interaction.user)))
-    merged = merge(results)
-    requests = {one for lesson in merged for one in lesson.scope.inside}
-    return [with_context(lesson, requests) for lesson in merged]

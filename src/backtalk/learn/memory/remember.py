@@ -15,7 +15,7 @@ from backtalk.feedback.views import (
     StepLabels,
 )
 from backtalk.learn.context import MethodContext
-from backtalk.learn.memory.collecting import Collection, require_lessons
+from backtalk.learn.memory.collecting import Collection
 from backtalk.learn.memory.option_types import EntryKinds, RecallLimit, Withhold, split_kinds
 from backtalk.learn.memory.requirements import LESSONS
 from backtalk.learn.memory.rewriting import Rewrites, rewrite_lessons
@@ -99,7 +99,6 @@ async def memory(
     with run.task("reading feedback"):
         collection = Collection.read(feedback)
         lessons = await collection.lessons(embedder)
-    require_lessons(lessons, feedback)
     kinds = split_kinds(entry_kinds)
     selected = [lesson for lesson in lessons if lesson.kind in kinds]
     notes: dict[str, JsonValue] = {

@@ -2,35 +2,46 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
-from backtalk.feedback.kinds import Choice, Critique, Edit, FollowUp
+from backtalk.feedback.kinds import Critique, Edit, FollowUp
 from backtalk.learn.requirements import FeedbackRequirement
 from backtalk.learn.training_set import TrainingSet
+
+if TYPE_CHECKING:
+    from backtalk.learn.memory.collecting import Collection
 
 _FIRST_CASES = 100
 
 
-def has_words(feedback: TrainingSet) -> bool:
-    """Return whether any feedback may say something that a memory can hold."""
-    return _system_wide(feedback, ["instruction", "critique"]) or any(
-        True for _ in feedback.cases()
-    )
-
-
-def has_lessons(feedback: TrainingSet) -> bool:
-    """Return whether the method ``memory`` finds something to remember.
+def reading(
+    description: str, find: Callable[[Collection], Iterable[object]], *, definite: bool = True
+) -> FeedbackRequirement:
+    """Return the requirement that a method finds something to remember.
 
     The first cases are read, and the others only if these say nothing.
-    """
-    from backtalk.learn.memory.collecting import Collection  # noqa: PLC0415 - slow to import
 
-    collection = Collection.read(feedback)
-    some = replace(collection, cases=collection.cases[:_FIRST_CASES])
-    return any(
-        one.statements() or one.habits()
-        for one in ([some] if len(some.cases) == len(collection.cases) else [some, collection])
-    )
+    Parameters
+    ----------
+    description : str
+        Missing feedback in words.
+    find : Callable[[Collection], Iterable[object]]
+        Function that reads feedback as the method does.
+    definite : bool, default True
+        False if an option of the method can meet the requirement too.
+    """
+
+    def is_met(feedback: TrainingSet) -> bool:
+        from backtalk.learn.memory.collecting import Collection  # noqa: PLC0415 - slow to import
+
+        whole = Collection.read(feedback)
+        first = replace(whole, cases=whole.cases[:_FIRST_CASES])
+        parts = [first] if len(first.cases) == len(whole.cases) else [first, whole]
+        return any(True for part in parts for _ in find(part))
+
+    return FeedbackRequirement(description, is_met, definite)
 
 
 def has_instructions(feedback: TrainingSet) -> bool:
@@ -54,11 +65,6 @@ def has_edits(feedback: TrainingSet) -> bool:
     return any(case.of(Edit) for case in feedback.cases())
 
 
-def has_next_actions(feedback: TrainingSet) -> bool:
-    """Return whether there is feedback on what users did next."""
-    return any(case.of(FollowUp) or case.of(Choice) for case in feedback.cases())
-
-
 def _system_wide(feedback: TrainingSet, kinds: list[str]) -> bool:
     wished = [kind for kind in kinds if feedback.kinds is None or kind in feedback.kinds]
     return bool(wished) and any(
@@ -66,11 +72,10 @@ def _system_wide(feedback: TrainingSet, kinds: list[str]) -> bool:
     )
 
 
-LESSONS = FeedbackRequirement(
-    "feedback in words, or enough preferences for the same trait of answers", has_lessons
+LESSONS = reading(
+    "feedback in words, or enough preferences for the same trait of answers",
+    lambda collection: [*collection.statements(), *collection.habits()],
 )
-WORDS = FeedbackRequirement("feedback of any kind", has_words)
 INSTRUCTIONS = FeedbackRequirement("instructions", has_instructions)
 CORRECTIONS = FeedbackRequirement("critiques, edits or follow-ups", has_corrections)
-CHOICES = FeedbackRequirement("follow-ups or choices", has_next_actions)
 EDITS = FeedbackRequirement("edits", has_edits)

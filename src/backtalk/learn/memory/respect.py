@@ -16,7 +16,7 @@ from backtalk.learn.memory.edit_words import edit_similarity
 from backtalk.learn.memory.lesson import Lesson, merge
 from backtalk.learn.memory.option_types import RecallLimit, Withhold
 from backtalk.learn.memory.options import RecallOptions
-from backtalk.learn.memory.requirements import CHOICES
+from backtalk.learn.memory.requirements import reading
 from backtalk.learn.memory.statements import StatementReader, on_request
 from backtalk.learn.memory.words import is_correction, is_thanks
 from backtalk.learn.memory.writing import write_lessons
@@ -42,7 +42,12 @@ _REPHRASED = 0.5
     target="memory",
     needs=[CritiqueView],
     alternatives=[SFTExample],
-    requires=[CHOICES],
+    requires=[
+        reading(
+            "follow-ups or choices after which an answer is worth remembering",
+            lambda collection: _retrospection(collection)[0],
+        )
+    ],
     paper=PAPER,
     formula="signal(answer) = decode(what the user did next); memory = answers with signal > 0, "
     "corrections with signal < 0",
@@ -83,7 +88,22 @@ async def respect(
         Probability with which an entry that applies is withheld in use.
     """
     options = RecallOptions(memory_name, embedder, recall_limit, withhold)
-    collection = Collection.read(feedback)
+    lessons, signals = _retrospection(Collection.read(feedback))
+    notes: dict[str, JsonValue] = {f"{name} signals": count for name, count in signals.items()}
+    return write_lessons(
+        policy,
+        feedback,
+        run,
+        lessons,
+        method="respect",
+        options=options.with_own(),
+        spec=options.spec,
+        notes=notes,
+    )
+
+
+def _retrospection(collection: Collection) -> tuple[list[Lesson], Counter[str]]:
+    """Return what follow-ups and choices teach, and the number of signals of each kind."""
     reader = StatementReader(collection.speakers, lambda reason: None)  # noqa: ARG005
     lessons: list[Lesson] = []
     signals: Counter[str] = Counter()
@@ -94,17 +114,7 @@ async def respect(
             signal = decode_signal(item, case)
             signals[signal] += 1
             lessons += _remembered(reader, item, case, signal)
-    notes: dict[str, JsonValue] = {f"{name} signals": count for name, count in signals.items()}
-    return write_lessons(
-        policy,
-        feedback,
-        run,
-        merge(lessons),
-        method="respect",
-        options=options.with_own(),
-        spec=options.spec,
-        notes=notes,
-    )
+    return merge(lessons), signals
 
 
 def decode_signal(item: FollowUp | Choice, case: Case) -> Signal:

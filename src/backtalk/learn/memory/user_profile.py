@@ -17,7 +17,7 @@ from backtalk.learn.memory.lesson import Lesson, make_lesson, normalise
 from backtalk.learn.memory.option_types import RecallLimit, Share, Withhold
 from backtalk.learn.memory.options import RecallOptions
 from backtalk.learn.memory.profile_texts import Observation, stated_values, style_values
-from backtalk.learn.memory.requirements import WORDS
+from backtalk.learn.memory.requirements import reading
 from backtalk.learn.memory.writing import memory_of, write_lessons
 from backtalk.learn.method import Paper, method
 from backtalk.learn.training_set import TrainingSet
@@ -34,6 +34,10 @@ PAPER = Paper(
 )
 PRIOR = 1.0
 """Weight of a value that was not observed."""
+MIN_PROBABILITY = 0.4
+"""Default probability from which a value is remembered."""
+DECAY = 0.5
+"""Default factor on the weights of other values."""
 
 
 @dataclass
@@ -86,12 +90,24 @@ class Profile:
         return {self.names[key]: weight / total for key, weight in values.items()}
 
 
+def _likely_facts(collection: Collection) -> Iterable[Lesson]:
+    """Yield the facts that the default options remember."""
+    for user, profile in build_profiles(collection, decay=DECAY, style=True).items():
+        yield from _likely(profile, user, MIN_PROBABILITY).values()
+
+
 @method(
     "user-profile",
     target="memory",
     needs=[],
     alternatives=[CritiqueView, SFTExample],
-    requires=[WORDS],
+    requires=[
+        reading(
+            "users who state facts about themselves, or change answers in the same way",
+            _likely_facts,
+            definite=False,
+        )
+    ],
     paper=PAPER,
     formula="P(value | attribute) = weight of value / (weights of all values + 1); other "
     "values decay when one is observed",
@@ -102,8 +118,8 @@ async def user_profile(
     feedback: TrainingSet,
     run: Run,
     *,
-    min_probability: Share = 0.4,
-    decay: Share = 0.5,
+    min_probability: Share = MIN_PROBABILITY,
+    decay: Share = DECAY,
     style: bool = True,
     memory_name: str | None = None,
     embedder: EmbedderName = "hashed",

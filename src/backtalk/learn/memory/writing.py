@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Annotated, Any
+from typing import Any
 
-from pydantic import Field, JsonValue
+from pydantic import JsonValue
 
 from backtalk.feedback import content_id
 from backtalk.feedback.record import now
 from backtalk.learn.memory.agreement import MIN_PEOPLE
+from backtalk.learn.memory.collecting import require_lessons
 from backtalk.learn.memory.lesson import KEYED_KINDS, Lesson, merge_group, normalise
 from backtalk.learn.training_set import TrainingSet
 from backtalk.memory import EntryKind, Memory, MemoryEntry, MemorySpec
@@ -19,8 +20,6 @@ from backtalk.memory.contradictions import contradiction, topics_of
 from backtalk.policy import Lineage, Policy
 from backtalk.run import Run
 
-Limit = Annotated[int, Field(ge=1)]
-Withhold = Annotated[float, Field(ge=0, le=0.5)]
 EVERY_STATE: tuple[()] = ()
 """Condition on the state that every entry meets."""
 
@@ -84,6 +83,7 @@ def write_lessons(
     spec: dict[str, Any],
     notes: dict[str, JsonValue] | None = None,
     rewrite: dict[str, str] | None = None,
+    may_be_empty: bool = False,
 ) -> Policy:
     """Write lessons into a memory, and return the policy with it.
 
@@ -108,8 +108,17 @@ def write_lessons(
         Further notes for the lineage.
     rewrite : dict[str, str], optional
         Better wording of lessons by key, whose first wording the entry records.
+    may_be_empty : bool, default False
+        If true, a memory without an entry is a result too.
+
+    Raises
+    ------
+    BacktalkError
+        If the memory would be empty.
     """
     memory = memory_of(policy, feedback, spec.get("name"))
+    if not may_be_empty and not memory.entries():
+        require_lessons(lessons, feedback)
     plan = plan_entries(lessons, memory, method)
     entries = [_reworded(entry, lessons, rewrite or {}) for entry in plan.entries]
     revision = memory.add(entries) if entries else memory.revision
