@@ -1,7 +1,6 @@
 """Measured effect of memory entries: estimates against known truth, and retirement."""
 
 from datetime import timedelta
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -30,7 +29,6 @@ from backtalk.memory.effect import (
     entry_effects,
     harmful_entries,
     retire_harmful,
-    withhold_probability,
 )
 from backtalk.memory.effect.recorder import EffectRecorder
 from backtalk.memory.effect.retirement import spending
@@ -408,28 +406,3 @@ def test_a_person_can_retire_an_entry_for_themselves():
 def test_the_error_rate_is_checked(store, memory):
     with pytest.raises(BacktalkError, match="error rate"):
         retire_harmful(store, memory, error_rate=0)
-
-
-# Withholding
-
-
-def effect_of(**fields):
-    default = {"is_helpful": False, "shrunk": 0.01, "scored_shown": 90, "scored_withheld": 10}
-    return SimpleNamespace(**{**default, **fields})
-
-
-@pytest.mark.parametrize(
-    ("base", "effect", "expected"),
-    [
-        (0.05, None, 0.2),
-        (0.1, None, 0.25),
-        (0.4, None, 0.4),
-        (0.0, None, 0.0),
-        (0.05, effect_of(), 0.125),
-        (0.05, effect_of(scored_shown=1_000), 0.05),
-        (0.05, effect_of(is_helpful=True), 0.05),
-        (0.05, effect_of(shrunk=-0.02, scored_shown=1_000), 0.2),
-    ],
-)
-def test_new_and_suspect_entries_are_withheld_more_often(base, effect, expected):
-    assert withhold_probability(base, effect) == pytest.approx(expected)

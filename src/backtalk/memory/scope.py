@@ -44,11 +44,6 @@ def has_condition(scope: Scope) -> bool:
     return bool(scope.where or scope.inside or scope.outside)
 
 
-def is_for(scope: Scope, user: str | None) -> bool:
-    """Return true if a scope holds for the requests of a user."""
-    return not scope.users or user in scope.users
-
-
 class ScopeClassifier:
     """Classifier of requests by the words and the examples of scopes.
 

@@ -17,7 +17,7 @@ from backtalk.learn.context import MethodContext
 from backtalk.learn.lazy_modules import np
 from backtalk.learn.no_improvement import NoImprovement
 from backtalk.learn.prompt.protocol import Proposer
-from backtalk.learn.prompt.search import SearchResult, SearchSettings, search
+from backtalk.learn.prompt.search import MIN_CONFIRMATION, SearchResult, SearchSettings, search
 from backtalk.learn.prompt.signals import FeedbackSignal, has_signal, make_signal
 from backtalk.learn.requirements import FeedbackRequirement
 from backtalk.learn.training_set import TrainingSet
@@ -34,8 +34,6 @@ MAX_CONFIRMATION = 100
 """Default maximum number of prompts of a confirmation."""
 CONFIRMATION_SHARE = 0.4
 """Share of a budget of calls that the confirmation may take."""
-MIN_CONFIRMATION = 4
-"""Minimum number of prompts of a confirmation."""
 MIN_PROMPTS = 8
 """Number of prompts from which a search can be confirmed at all."""
 ENOUGH_PROMPTS = FeedbackRequirement(

@@ -42,7 +42,9 @@ are small, and a false one does not pass the confirmation."""
 
 
 _CONFIRMED_AT_ONCE = 16
-_MIN_CONFIRMED = 4
+"""Number of prompts of a confirmation that are answered together."""
+MIN_CONFIRMATION = 4
+"""Minimum number of prompts of a confirmation."""
 
 
 class SearchSettings(Record):
@@ -310,7 +312,7 @@ class _Search:
                     [(one, index) for one in candidates for index in indices]
                 )
             except BudgetExceeded:
-                if len(scores[0]) < _MIN_CONFIRMED:
+                if len(scores[0]) < MIN_CONFIRMATION:
                     raise
                 break
             values = [score for _, score in results]

@@ -4,4 +4,3 @@ from .retirement import Retirement as Retirement
 from .retirement import harmful_entries as harmful_entries
 from .retirement import retire_harmful as retire_harmful
 from .retirement import retire_in_project as retire_in_project
-from .withholding import withhold_probability as withhold_probability

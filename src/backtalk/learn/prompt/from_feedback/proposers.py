@@ -10,13 +10,13 @@ from backtalk.feedback import prompt_text
 from backtalk.learn.lazy_modules import np
 from backtalk.learn.prompt.criteria import find_criteria
 from backtalk.learn.prompt.edits import lines
-from backtalk.learn.prompt.from_feedback.line_pool import found_lines, stated_lines
 from backtalk.learn.prompt.from_feedback.screening import (
     Effects,
     apply_changes,
     possible_changes,
     screen,
 )
+from backtalk.learn.prompt.from_feedback.suggested_lines import found_lines, stated_lines
 from backtalk.learn.prompt.protocol import PromptCandidate, SearchState, TextFeedback
 from backtalk.learn.prompt.writer import Examples, PromptWriter
 from backtalk.policy.prompt_template import Example

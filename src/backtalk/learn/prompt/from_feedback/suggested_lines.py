@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from backtalk.feedback.kinds import Instruction
 from backtalk.learn.prompt.criteria import Criterion
@@ -22,15 +21,6 @@ _VARIATIONS = 8
 """Number of variations of the prompt, whose new lines are tried as well."""
 _MIN_CRITIQUES = 2
 """Number of critiques of one wording that make it a line: once said may be about one answer."""
-
-
-@dataclass(frozen=True)
-class LinePool:
-    """Lines and whole prompts that feedback suggests, the most promising first."""
-
-    lines: tuple[str, ...]
-    prompts: tuple[PromptCandidate, ...] = ()
-    """Prompts that a model wrote as a whole."""
 
 
 def stated_lines(feedback: TrainingSet, criteria: Sequence[Criterion]) -> list[str]:
