@@ -6,8 +6,8 @@ then reports as an improvement is false. Power is the share of searches that rep
 candidate if a quarter of the candidates are better by 5, 10 or 20 points.
 
 Backtalk's gate is the search itself, :func:`backtalk.learn.prompt.search.search`, with a model that
-answers at random. The rules of other optimisers are those of their sources, applied to the same
-kind of scores; ``benchmarks/peers/runs/gepa_gate.py`` runs GEPA itself.
+answers at random. The rules of other optimisers are written here after their sources, and applied
+to the same kind of scores; their own code is not run.
 
 Others can measure theirs with the same command and other sizes::
 
